@@ -1,0 +1,38 @@
+# Each target works alone on a machine that has only Python and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: tour test lab bench clean
+.DELETE_ON_ERROR:
+
+tour: $(VENV)/.installed  ## run every notebook and build out/index.html
+	$(BIN)/workbench tour --out out
+
+test: $(VENV)/.installed-test  ## lint, types, tests, strict notebook validation
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests
+	$(BIN)/python -m pytest -q --nbval notebooks
+
+lab: $(VENV)/.installed  ## JupyterLab in notebooks/
+	$(BIN)/jupyter lab --notebook-dir notebooks
+
+bench: $(VENV)/.installed-test  ## speed, as ratios measured in the same run
+	$(BIN)/python -m pytest -q benchmarks --benchmark-columns=min,median,rounds
+
+clean:
+	rm -rf $(VENV) out .pytest_cache .mypy_cache .ruff_cache
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(INSTALL) --editable .
+	touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(INSTALL) --editable '.[test]'
+	touch $@

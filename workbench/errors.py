@@ -1,0 +1,47 @@
+"""Errors of the workbench. Each message names what was wrong, where, and what was allowed."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class WorkbenchError(ValueError):
+    """Any input the workbench refuses."""
+
+
+class InputError(WorkbenchError):
+    """An argument, a parameter or a file that cannot be used as given."""
+
+
+class UnknownName(InputError):
+    """A name that is not in a table, with the nearest names that are."""
+
+    def __init__(self, kind: str, name: object, known: Iterable[str]):
+        self.kind, self.name = kind, name
+        names = sorted(known)
+        self.nearest = nearest(str(name), names)
+        hint = f"nearest: {', '.join(self.nearest)}" if self.nearest else f"known: {', '.join(names[:12])}"
+        super().__init__(f"unknown {kind} {name!r}; {hint} ({len(names)} in all)")
+
+
+class DataError(WorkbenchError):
+    """A table that breaks its declaration, with path, row and column."""
+
+    def __init__(self, path: object, reason: str, *, row: int | None = None, column: str | None = None):
+        self.path, self.row, self.column, self.reason = str(path), row, column, reason
+        where = [str(path)]
+        if row is not None:
+            where.append(f"row {row}")
+        if column is not None:
+            where.append(f"column {column!r}")
+        super().__init__(f"{', '.join(where)}: {reason}")
+
+
+def nearest(name: str, known: Iterable[str], n: int = 5) -> list[str]:
+    """The `n` names most like `name`, whatever their case; names that contain it come first."""
+    by_fold = {k.casefold(): k for k in known}
+    fold = name.casefold()
+    containing = sorted((k for k in by_fold if fold and (fold in k or k in fold)), key=lambda k: abs(len(k) - len(fold)))
+    close = difflib.get_close_matches(fold, by_fold, n=n, cutoff=0.5)
+    return [by_fold[k] for k in dict.fromkeys([*containing, *close])][:n]

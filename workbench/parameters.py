@@ -1,0 +1,228 @@
+"""Parameters that a notebook declares, and the check of values against them.
+
+The first code cell of a notebook, tagged ``parameters``, holds one declaration a line::
+
+    n_chips: int = 4608           # [chips] accelerators in the cluster, 1..1000000
+    chip: str = "GB300"           # [name] accelerator, in chips
+    precision: str = "fp8"        # [-] number format, bf16 | fp8 | fp4
+    price_usd: float | None = None  # [USD] price of a chip (None: from the catalogue), 10..1000000
+
+that is ``name: type = default  # [unit] meaning, range``. A range is ``low..high`` (either end may be left out), a list of choices
+``a | b | c``, or ``in TABLE``: any key of that table of the catalogue.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import json
+import math
+import re
+import tokenize
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from workbench.errors import InputError, UnknownName, nearest
+
+TYPES = {"int": int, "float": float, "str": str, "bool": bool}
+
+_COMMENT = re.compile(r"#\s*\[(?P<unit>[^\]]*)\]\s*(?P<meaning>.+)$")
+_NUMBER = r"[-+]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_RANGE = re.compile(rf"^(?P<low>{_NUMBER})?\s*\.\.\s*(?P<high>{_NUMBER})?$")
+
+
+class ParameterError(InputError):
+    """Parameters that do not fit their declarations: every problem, one a line."""
+
+    def __init__(self, problems: list[str]):
+        self.problems = problems
+        super().__init__("\n".join(problems))
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One declared parameter of a notebook."""
+
+    name: str
+    type: str
+    optional: bool  #: None is allowed
+    default: Any
+    unit: str
+    meaning: str
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+    table: str | None = None  #: table of the catalogue whose keys are allowed
+
+    @property
+    def allowed(self) -> str:
+        """What values are allowed, in words."""
+        kind = {"int": "a whole number", "float": "a number", "str": "text", "bool": "True or False"}[self.type]
+        if self.choices:
+            kind = f"one of {', '.join(self.choices)}"
+        elif self.table:
+            kind = f"a name in the table {self.table}"
+        elif self.low is not None and self.high is not None:
+            kind += f" from {self.low:g} to {self.high:g}"
+        elif self.low is not None:
+            kind += f" of at least {self.low:g}"
+        elif self.high is not None:
+            kind += f" of at most {self.high:g}"
+        if self.unit not in ("", "-", "1", "name"):
+            kind += f" [{self.unit}]"
+        return f"{kind} or None" if self.optional else kind
+
+    def problem(self, value: Any) -> str | None:
+        """Why `value` is refused, or None if it is fine."""
+        if value is None and self.optional:
+            return None
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        fits = {
+            "int": number and float(value).is_integer(),
+            "float": number and math.isfinite(value),
+            "str": isinstance(value, str),
+            "bool": isinstance(value, bool),
+        }[self.type]
+        if fits and number:
+            fits = (self.low is None or value >= self.low) and (self.high is None or value <= self.high)
+        if fits and self.choices:
+            fits = str(value) in self.choices
+        if not fits:
+            return f"{self.name} = {value!r}: expected {self.allowed} ({self.meaning})"
+        if self.table:
+            return self._problem_in_table(str(value))
+        return None
+
+    def _problem_in_table(self, value: str) -> str | None:
+        from workbench import catalogue
+
+        lookups = {"chips": catalogue.chip, "llms": catalogue.llm, "links": catalogue.link, "grids": catalogue.grid}
+        lookups |= {"regions": catalogue.region, "costs": catalogue.cost, "cpus": catalogue.cpu}
+        try:
+            lookups[self.table or ""](value)
+        except UnknownName as error:
+            return f"{self.name} = {value!r}: {error}"
+        return None
+
+    def from_text(self, text: str) -> Any:
+        """`text` as the declared type, or unchanged where it is not of that type (the check then says so)."""
+        if self.optional and text.strip().lower() in ("none", "null"):
+            return None
+        try:
+            if self.type == "int":
+                number = float(text)
+                return int(text) if text.strip().lstrip("+-").isdigit() else int(number) if number.is_integer() else number
+            if self.type == "float":
+                return float(text)
+        except (ValueError, OverflowError):
+            return text
+        if self.type == "bool":
+            return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}.get(text.strip().lower(), text)
+        return text
+
+
+def declared(source: str) -> dict[str, Parameter]:
+    """Parameters declared by the source text of a parameters cell. Raises `ParameterError` for a line that is no declaration."""
+    comments = {
+        token.start[0]: token.string for token in tokenize.generate_tokens(io.StringIO(source).readline) if token.type == tokenize.COMMENT
+    }
+    parameters, problems = {}, []
+    for node in ast.parse(source).body:
+        line = ast.get_source_segment(source, node) or ""
+        try:
+            parameter = _declaration(node, comments.get(node.end_lineno or node.lineno, ""))
+            parameters[parameter.name] = parameter
+        except InputError as error:
+            problems.append(f"line {node.lineno}, {line!r}: {error}")
+    if problems:
+        raise ParameterError(problems)
+    return parameters
+
+
+def of_notebook(path: str | Path) -> dict[str, Parameter]:
+    """Parameters declared in the cell tagged ``parameters`` of the notebook at `path`."""
+    path = Path(path)
+    try:
+        cells = json.loads(path.read_text(encoding="utf8"))["cells"]
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such notebook") from None
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"{path}: not a notebook (expected nbformat JSON with cells)") from None
+    for cell in cells:
+        if cell.get("cell_type") == "code" and "parameters" in cell.get("metadata", {}).get("tags", []):
+            try:
+                return declared("".join(cell["source"]))
+            except (ParameterError, SyntaxError, tokenize.TokenError) as error:
+                raise InputError(f"{path}: the parameters cell cannot be read: {error}") from None
+    raise InputError(f"{path}: no code cell is tagged 'parameters'")
+
+
+def check(parameters: Mapping[str, Parameter], values: Mapping[str, Any]) -> None:
+    """Raise `ParameterError`, naming every value of `values` that is not declared, of the wrong type or out of range."""
+    problems = []
+    for name, value in values.items():
+        if name not in parameters:
+            close = nearest(name, parameters, 3)
+            hint = f"nearest: {', '.join(close)}" if close else f"declared: {', '.join(parameters)}"
+            problems.append(f"{name}: the notebook declares no such parameter; {hint}")
+        elif (problem := parameters[name].problem(value)) is not None:
+            problems.append(problem)
+    if problems:
+        raise ParameterError(problems)
+
+
+def from_text(parameters: Mapping[str, Parameter], texts: Mapping[str, str]) -> dict[str, Any]:
+    """Values of a command line as their declared types, checked."""
+    values = {name: parameters[name].from_text(text) if name in parameters else text for name, text in texts.items()}
+    check(parameters, values)
+    return values
+
+
+def _declaration(node: ast.stmt, comment: str) -> Parameter:
+    if not (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None):
+        raise InputError("expected 'name: type = default  # [unit] meaning, range'")
+    words = ast.unparse(node.annotation).replace(" ", "").split("|")
+    optional = "None" in words
+    kinds = [w for w in words if w != "None"]
+    if len(kinds) != 1 or kinds[0] not in TYPES:
+        raise InputError(f"type {ast.unparse(node.annotation)} is not one of {', '.join(TYPES)} (with '| None' if it may be absent)")
+    match = _COMMENT.search(comment)
+    if not match:
+        raise InputError("the comment is not '# [unit] meaning, range'")
+    try:
+        default = ast.literal_eval(node.value)
+    except ValueError:
+        raise InputError("the default is not a plain value") from None
+    head, _, tail = match["meaning"].rpartition(",")
+    limits = _limits(tail.strip()) if head else None
+    parameter = Parameter(
+        name=node.target.id,
+        type=kinds[0],
+        optional=optional,
+        default=default,
+        unit=match["unit"].strip(),
+        meaning=(head if limits else match["meaning"]).strip(),
+        **(limits or {}),
+    )
+    if problem := parameter.problem(default):
+        raise InputError(f"the default does not fit: {problem}")
+    return parameter
+
+
+def _limits(text: str) -> dict[str, Any] | None:
+    """The range at the end of a comment, or None if `text` is part of the meaning."""
+    if match := _RANGE.match(text):
+        low, high = (float(match[end]) if match[end] else None for end in ("low", "high"))
+        return None if low is None and high is None else {"low": low, "high": high}
+    if text.startswith("in ") and text[3:].strip().isidentifier():
+        from workbench import catalogue
+
+        table = text[3:].strip()
+        if table not in catalogue.table_names():
+            raise UnknownName("table", table, catalogue.table_names())
+        return {"table": table}
+    if "|" in text:
+        return {"choices": tuple(choice.strip() for choice in text.split("|"))}
+    return None

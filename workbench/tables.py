@@ -1,0 +1,258 @@
+"""Tables: CSV files that keep to the declaration in ``data/schema.csv``, or do not load.
+
+A declaration gives every column its type, unit, range, choices and meaning. A cell that breaks it raises `DataError` with
+the path, the row (the header is row 1), the column and the reason. `workbench.catalogue` is what models and notebooks call.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import polars as pl
+
+from workbench.errors import DataError, UnknownName, nearest
+
+_HERE = Path(__file__).resolve().parent
+#: Inside an installed wheel data/ lies in the package; in a clone beside it.
+DATA = next(p for p in (_HERE / "data", _HERE.parent / "data") if p.is_dir())
+NOTEBOOKS = DATA.parent / "notebooks"
+
+_TRUE, _FALSE = ("true", "yes", "1"), ("false", "no", "0")
+
+
+@dataclass(frozen=True)
+class Column:
+    """Declaration of one column (a row of ``data/schema.csv``)."""
+
+    table: str
+    column: str
+    type: str
+    unit: str | None
+    low: float | None
+    high: float | None
+    required: bool
+    key: bool
+    choices: tuple[str, ...]
+    meaning: str
+
+    @property
+    def allowed(self) -> str:
+        """What the column takes, in words."""
+        if self.choices:
+            return f"one of {', '.join(self.choices)}"
+        kind = {"int": "a whole number", "float": "a number", "bool": "true or false", "text": "text"}[self.type]
+        if self.low is not None and self.high is not None:
+            kind += f" from {self.low:g} to {self.high:g}"
+        return f"{kind} {self.unit}" if self.unit else kind
+
+
+def table_names() -> list[str]:
+    """Names of all declared tables, in the order of the schema."""
+    return list(_declarations())
+
+
+def declaration(table: str) -> tuple[Column, ...]:
+    """Columns of `table` in order. Raises `UnknownName` for a table that is not declared."""
+    tables = _declarations()
+    if table not in tables:
+        raise UnknownName("table", table, tables)
+    return tables[table]
+
+
+def key(table: str) -> str:
+    """Name of the key column of `table`."""
+    return next(c.column for c in declaration(table) if c.key)
+
+
+@cache
+def _declarations() -> dict[str, tuple[Column, ...]]:
+    tables: dict[str, list[Column]] = {}
+    for row in pl.read_csv(DATA / "schema.csv", infer_schema=False).iter_rows(named=True):
+        tables.setdefault(row["table"], []).append(
+            Column(
+                table=row["table"],
+                column=row["column"],
+                type=row["type"],
+                unit=row["unit"],
+                low=float(row["low"]) if row["low"] else None,
+                high=float(row["high"]) if row["high"] else None,
+                required=row["required"] == "yes",
+                key=row["key"] == "yes",
+                choices=tuple(row["choices"].split(";")) if row["choices"] else (),
+                meaning=row["meaning"],
+            )
+        )
+    return {name: tuple(columns) for name, columns in tables.items()}
+
+
+def read_text(path: str | Path) -> pl.DataFrame:
+    """A CSV as text cells, blanks as null. Raises `DataError` for a file that is missing, empty or not a CSV."""
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(path, "no such file")
+    try:
+        frame = pl.read_csv(path, infer_schema=False, encoding="utf8")
+    except pl.exceptions.NoDataError:
+        raise DataError(path, "the file is empty; expected a header and rows") from None
+    except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
+        raise DataError(path, f"not a readable UTF-8 CSV: {str(error).splitlines()[0]}") from None
+    frame = frame.rename({name: name.strip() for name in frame.columns})
+    stripped = pl.all().str.strip_chars()
+    return frame.select(pl.when(stripped.str.len_chars() > 0).then(stripped).name.keep())
+
+
+def read(path: str | Path, table: str) -> pl.DataFrame:
+    """The CSV at `path` as typed columns, checked against the declaration of `table`.
+
+    Optional columns that the file leaves out come back as nulls. Raises `DataError` for a missing or unknown column, a blank
+    where a value is required, text in a number, a value outside its range or choices, and a duplicate key.
+    """
+    columns = declaration(table)
+    frame = read_text(path)
+    names = [c.column for c in columns]
+    for name in frame.columns:
+        if name not in names:
+            close = nearest(name, names, 3)
+            hint = f"nearest: {', '.join(close)}" if close else f"allowed: {', '.join(names)}"
+            raise DataError(path, f"table {table!r} has no such column; {hint}", column=name)
+    for c in columns:
+        if c.required and c.column not in frame.columns:
+            raise DataError(path, f"the column is missing; it holds {c.meaning}", column=c.column)
+    typed = pl.DataFrame([_typed(path, frame, c) for c in columns])
+    for c in columns:
+        if c.key:
+            folded = typed[c.column].str.to_lowercase()
+            _refuse(path, c, frame, folded.is_duplicated() & ~folded.is_first_distinct(), "is already the key of an earlier row")
+    for check in _CHECKS.get(table, ()):
+        check(path, typed)
+    return typed
+
+
+def load(table: str) -> pl.DataFrame:
+    """Table `table`: our rows, then those of ``$WORKBENCH_DATA/<table>.csv``, which win by key."""
+    folder = os.environ.get("WORKBENCH_DATA")
+    override = Path(folder) / f"{table}.csv" if folder else None
+    if folder and not Path(folder).is_dir():
+        raise DataError(folder, "WORKBENCH_DATA names a folder that does not exist")
+    if override is None or not override.is_file():
+        return _shipped(table)
+    return _merged(table, override, override.stat().st_mtime_ns)
+
+
+@cache
+def _shipped(table: str) -> pl.DataFrame:
+    declaration(table)  # an unknown table is a clear error before a path is tried
+    return read(DATA / f"{table}.csv", table)
+
+
+@cache
+def _merged(table: str, override: Path, mtime_ns: int) -> pl.DataFrame:
+    ours, theirs = _shipped(table), read(override, table)
+    name = key(table)
+    for check in _OVERRIDE_CHECKS.get(table, ()):
+        check(override, theirs, ours)
+    kept = ours.filter(~pl.col(name).str.to_lowercase().is_in(theirs[name].str.to_lowercase().implode()))
+    return pl.concat([kept, theirs])
+
+
+def _typed(path: str | Path, frame: pl.DataFrame, c: Column) -> pl.Series:
+    """Column `c` of a frame of text, cast and checked."""
+    dtype = {"text": pl.String, "int": pl.Int64, "float": pl.Float64, "bool": pl.Boolean}[c.type]
+    if c.column not in frame.columns:
+        return pl.Series(c.column, [None] * frame.height, dtype=dtype)
+    text = frame[c.column]
+    if c.required:
+        _refuse(path, c, frame, text.is_null(), f"is blank; expected {c.allowed}")
+    if c.choices:
+        _refuse(path, c, frame, ~text.is_in(c.choices).fill_null(True), f"is not {c.allowed}")
+    if c.type == "text":
+        return text
+    if c.type == "bool":
+        lower = text.str.to_lowercase()
+        _refuse(path, c, frame, ~lower.is_in([*_TRUE, *_FALSE]).fill_null(True), "is not true or false")
+        return lower.is_in(_TRUE).alias(c.column)
+    number = text.cast(pl.Float64, strict=False)
+    _refuse(path, c, frame, text.is_not_null() & ~number.is_finite().fill_null(False), f"is not {c.allowed}")
+    if c.type == "int":
+        _refuse(path, c, frame, (number != number.round()).fill_null(False), f"is not {c.allowed}")
+    if c.low is not None and c.high is not None:
+        _refuse(path, c, frame, ~number.is_between(c.low, c.high).fill_null(True), f"is outside its range: expected {c.allowed}")
+    return number.cast(dtype)
+
+
+def _refuse(path: str | Path, c: Column, frame: pl.DataFrame, bad: pl.Series, reason: str) -> None:
+    if bad.any():
+        row = int(bad.arg_true()[0])
+        value = frame[c.column][row]
+        raise DataError(path, reason if value is None else f"{value!r} {reason}", row=row + 2, column=c.column)
+
+
+def _dense_peaks(path: str | Path, chips: pl.DataFrame) -> None:
+    """A peak that claims to be dense must not be the sparse one, and a narrower format is never slower."""
+    for i, row in enumerate(chips.iter_rows(named=True)):
+        dense, sparse = row["bf16_tflops"], row["sparse_bf16_tflops"]
+        if dense and sparse and not 0.45 <= dense / sparse <= 0.55:
+            raise DataError(
+                path,
+                f"{dense:g} is not the dense peak: {row['chip']} reaches {sparse:g} with sparsity, so dense is about {sparse / 2:g}",
+                row=i + 2,
+                column="bf16_tflops",
+            )
+        ladder = [(f, row[f"{f}_tflops"]) for f in ("tf32", "bf16", "fp8", "fp4") if row[f"{f}_tflops"]]
+        for (wide, slow), (narrow, fast) in itertools.pairwise(ladder):
+            if fast < slow * 0.99:
+                raise DataError(
+                    path,
+                    f"{fast:g} is below the {wide} peak {slow:g}: one of them is sparse or from another part",
+                    row=i + 2,
+                    column=f"{narrow}_tflops",
+                )
+
+
+def _not_the_sparse_peak(path: str | Path, theirs: pl.DataFrame, ours: pl.DataFrame) -> None:
+    """A row that overrides one of ours with exactly twice its peak has taken the sparse figure."""
+    known = {row["chip"].lower(): row for row in ours.iter_rows(named=True)}
+    for i, row in enumerate(theirs.iter_rows(named=True)):
+        shipped = known.get(row["chip"].lower(), {})
+        for column in ("bf16_tflops", "fp8_tflops", "fp4_tflops"):
+            value, dense = row[column], shipped.get(column)
+            if value and dense and abs(value / dense - 2) < 0.02:
+                raise DataError(
+                    path,
+                    f"{value:g} is twice the dense peak {dense:g} of {row['chip']}: this is the sparse figure; give the dense one",
+                    row=i + 2,
+                    column=column,
+                )
+
+
+def _band(path: str | Path, frame: pl.DataFrame, low: str, value: str, high: str) -> None:
+    for column, order in ((low, pl.col(low) > pl.col(value)), (high, pl.col(high) < pl.col(value))):
+        bad = frame.select(order.fill_null(False)).to_series()
+        if bad.any():
+            row = int(bad.arg_true()[0])
+            reason = f"{frame[column][row]:g} does not bracket {value} = {frame[value][row]:g}"
+            raise DataError(path, reason, row=row + 2, column=column)
+
+
+def _price_band(path: str | Path, chips: pl.DataFrame) -> None:
+    _band(path, chips, "price_low_usd", "price_usd", "price_high_usd")
+
+
+def _cost_band(path: str | Path, costs: pl.DataFrame) -> None:
+    _band(path, costs, "low", "value", "high")
+
+
+#: Consistency across the columns of a row, beyond what a declaration says.
+_CHECKS: dict[str, tuple[Callable[[str | Path, pl.DataFrame], None], ...]] = {
+    "chips": (_dense_peaks, _price_band),
+    "costs": (_cost_band,),
+}
+#: Consistency of a user's rows with ours.
+_OVERRIDE_CHECKS: dict[str, tuple[Callable[[str | Path, pl.DataFrame, pl.DataFrame], None], ...]] = {
+    "chips": (_not_the_sparse_peak,),
+}

@@ -1,0 +1,71 @@
+"""Units at the edges: the workbench computes in SI base units and USD.
+
+Multiply to come in, divide to go out: ``0.08 / KWH`` is 0.08 USD/kWh in USD/J, ``seconds / DAY`` are days.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+KILO, MEGA, GIGA, TERA, PETA, EXA, ZETTA = 1e3, 1e6, 1e9, 1e12, 1e15, 1e18, 1e21
+MILLI, MICRO = 1e-3, 1e-6
+
+MINUTE = 60.0
+HOUR = 3600.0
+DAY = 24 * HOUR
+YEAR = 8766 * HOUR  #: Julian year, 365.25 days
+
+WH = 3600.0  #: J
+KWH = 1e3 * WH
+MWH = 1e6 * WH
+GWH = 1e9 * WH
+TWH = 1e12 * WH
+
+GRAM = 1e-3  #: kg
+TONNE = 1e3  #: kg
+GBIT = 1e9 / 8  #: bytes
+
+PREFIXES = ((1e24, "Y"), (1e21, "Z"), (1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
+
+
+def human(value: float, unit: str = "", digits: int = 3) -> str:
+    """`value` with an SI prefix and `digits` significant digits: ``human(6.9e18, "FLOP/s")`` is ``'6.9 EFLOP/s'``.
+
+    Values below 1 are printed without a prefix.
+
+    Examples
+    --------
+    >>> human(11_520_000, "W")
+    '11.5 MW'
+    >>> human(0.05, "USD")
+    '0.05 USD'
+    """
+    value = float(value)
+    if not np.isfinite(value):
+        return f"{value} {unit}".rstrip()
+    rounded = float(f"{value:.{digits}g}")  # 999.96 -> 1000 before the prefix is chosen
+    scale, prefix = next(((s, p) for s, p in PREFIXES if abs(rounded) >= s), (1.0, ""))
+    return f"{significant(rounded / scale, digits)} {prefix}{unit}".rstrip()
+
+
+def usd(value: float, digits: int = 3) -> str:
+    """A sum of money as people write it: ``usd(98_300_000)`` is ``'$98.3 M'``.
+
+    Examples
+    --------
+    >>> usd(2.4512), usd(1.2e9), usd(-350e3)
+    ('$2.45', '$1.2 bn', '-$350 k')
+    """
+    value = float(value)
+    rounded = float(f"{abs(value):.{digits}g}")
+    scales = ((1e12, " tn"), (1e9, " bn"), (1e6, " M"), (1e3, " k"), (1.0, ""))
+    scale, suffix = next(((s, p) for s, p in scales if rounded >= s), (1.0, ""))
+    return f"{'-' if value < 0 else ''}${significant(rounded / scale, digits)}{suffix}"
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """`value` rounded to `digits` significant digits, never in scientific notation."""
+    rounded = float(f"{value:.{digits}g}")
+    decimals = max(0, digits - 1 - (int(np.floor(np.log10(abs(rounded)))) if rounded else 0))
+    text = f"{rounded:,.{decimals}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
