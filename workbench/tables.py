@@ -160,6 +160,19 @@ def _merged(table: str, override: Path, mtime_ns: int) -> pl.DataFrame:
     return pl.concat([kept, theirs])
 
 
+def dictionary() -> str:
+    """The data dictionary of ``data/README.md``: every table with its columns, units, ranges and meanings."""
+    lines = []
+    for table in table_names():
+        lines += [f"### `{table}.csv`", "", "| column | unit | allowed | meaning |", "|---|---|---|---|"]
+        for c in declaration(table):
+            name = f"**{c.column}** (key)" if c.key else c.column if c.required else f"{c.column} (optional)"
+            allowed = c.allowed.removesuffix(f" {c.unit}") if c.unit else c.allowed
+            lines.append(f"| {name} | {c.unit or ''} | {allowed} | {c.meaning} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
 def _typed(path: str | Path, frame: pl.DataFrame, c: Column) -> pl.Series:
     """Column `c` of a frame of text, cast and checked."""
     dtype = {"text": pl.String, "int": pl.Int64, "float": pl.Float64, "bool": pl.Boolean}[c.type]

@@ -1,0 +1,147 @@
+"""Declared parameters: read from the cell, checked before a kernel starts and inside the notebook."""
+
+import nbformat
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workbench import parameters
+from workbench.errors import InputError
+from workbench.notebook import RESULTS_MIME, check_parameters, record
+from workbench.parameters import ParameterError, declared
+
+CELL = '''\
+chip: str = "GB300"  # [name] accelerator, in chips
+n_chips: int = 4_608  # [chips] accelerators, in one cluster, 1..1e6
+price_usd: float | None = None  # [USD] price of a chip (None: the catalogue's), 10..1000000
+precision: str = "fp8"  # [-] number format, bf16 | fp8 | fp4
+mfu: float = 0.4  # [1] model FLOP utilisation, 0.01..1
+quiet: bool = False  # [-] say less
+'''  # fmt: skip
+
+
+@pytest.fixture
+def cell():
+    return declared(CELL)
+
+
+def test_declarations_are_read(cell):
+    n = cell["n_chips"]
+    assert (n.type, n.default, n.unit, n.meaning, n.low, n.high) == ("int", 4608, "chips", "accelerators, in one cluster", 1, 1e6)
+    assert cell["precision"].choices == ("bf16", "fp8", "fp4")
+    assert cell["chip"].table == "chips"
+    assert cell["price_usd"].optional
+    assert cell["quiet"].low is None
+    assert cell["n_chips"].allowed == "a whole number from 1 to 1e+06 [chips]"
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("mfu = 0.4  # [1] share, 0..1", "expected 'name: type = default"),
+        ("mfu: float = 0.4", r"comment is not '# \[unit\] meaning, range'"),
+        ("mfu: list = [1]  # [1] share", "type list is not one of int, float, str, bool"),
+        ("mfu: float = 1 / 3  # [1] share, 0..1", "not a plain value"),
+        ("mfu: float = 2.0  # [1] share, 0..1", "the default does not fit: mfu = 2.0: expected a number from 0 to 1"),
+        ('chip: str = "GB300"  # [name] accelerator, in chip', "unknown table 'chip'; nearest: chips"),
+    ],
+)
+def test_a_line_that_is_no_declaration(line, reason):
+    with pytest.raises(ParameterError, match=reason):
+        declared(line + "\n")
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"n_chip": 8}, "n_chip: the notebook declares no such parameter; nearest: n_chips"),
+        ({"n_chips": 0}, r"n_chips = 0: expected a whole number from 1 to 1e\+06 \[chips\] \(accelerators, in one cluster\)"),
+        ({"n_chips": 2.5}, "n_chips = 2.5: expected a whole number"),
+        ({"n_chips": True}, "n_chips = True: expected a whole number"),
+        ({"mfu": "high"}, "mfu = 'high': expected a number from 0.01 to 1"),
+        ({"mfu": float("nan")}, "mfu = nan"),
+        ({"precision": "fp16"}, "precision = 'fp16': expected one of bf16, fp8, fp4"),
+        ({"chip": "GB30"}, "chip = 'GB30': unknown chip 'GB30'; nearest: GB300"),
+        ({"price_usd": -1}, "price_usd = -1: expected a number from 10 to 1e[+]06 .USD. or None"),
+    ],
+)
+def test_bad_values(cell, values, reason):
+    with pytest.raises(ParameterError, match=reason):
+        parameters.check(cell, values)
+
+
+def test_every_problem_is_named_at_once(cell):
+    with pytest.raises(ParameterError) as raised:
+        parameters.check(cell, {"n_chips": 0, "mfu": 3.0, "nonsense": 1})
+    assert len(raised.value.problems) == 3
+
+
+def test_text_of_a_command_line_becomes_the_declared_type(cell):
+    values = parameters.from_text(cell, {"n_chips": "1e5", "mfu": ".5", "price_usd": "none", "chip": "h100", "quiet": "true"})
+    assert values == {"n_chips": 100_000, "mfu": 0.5, "price_usd": None, "chip": "h100", "quiet": True}
+    assert isinstance(values["n_chips"], int)
+
+
+@pytest.mark.parametrize("text", ["", "abc", "1e999", "0x10", "1,000", "nan", "--"])
+def test_text_that_is_no_number_is_refused_with_that_text(cell, text):
+    with pytest.raises(ParameterError, match="mfu = "):
+        parameters.from_text(cell, {"mfu": text})
+
+
+@given(st.text())
+def test_any_text_arrives_unchanged_or_is_refused(text):
+    cell = declared('label: str = "x"  # [-] any words\n')
+    assert parameters.from_text(cell, {"label": text}) == {"label": text}
+
+
+@given(st.integers(1, 10**6))
+def test_whole_numbers_survive_text(n):
+    assert parameters.from_text(declared(CELL), {"n_chips": str(n)}) == {"n_chips": n}
+
+
+def write(path, *cells):
+    nbformat.write(nbformat.v4.new_notebook(cells=list(cells)), path)
+    return path
+
+
+def test_notebook_without_a_parameters_cell(tmp_path):
+    path = write(tmp_path / "a.ipynb", nbformat.v4.new_code_cell("x = 1"))
+    with pytest.raises(InputError, match=r"a\.ipynb: no code cell is tagged 'parameters'"):
+        parameters.of_notebook(path)
+
+
+def test_missing_and_broken_notebook(tmp_path):
+    with pytest.raises(InputError, match="no such notebook"):
+        parameters.of_notebook(tmp_path / "a.ipynb")
+    (tmp_path / "a.ipynb").write_text("{}")
+    with pytest.raises(InputError, match="not a notebook"):
+        parameters.of_notebook(tmp_path / "a.ipynb")
+
+
+def test_check_in_a_notebook_sees_the_declared_and_the_injected():
+    namespace = {"In": ["", CELL, "check_parameters(globals())"]}
+    exec(CELL, namespace)
+    check_parameters(namespace)
+    namespace["mfu"] = 7  # an edit in JupyterLab
+    with pytest.raises(ParameterError, match="mfu = 7"):
+        check_parameters(namespace)
+
+
+@pytest.mark.parametrize(("injected", "reason"), [("n_chip = 8", "declares no such parameter"), ("n_chips = 0", "n_chips = 0")])
+def test_check_in_a_notebook_refuses_what_papermill_injected(injected, reason):
+    namespace = {"In": ["", CELL, f"# Parameters\n{injected}\n", "check_parameters(globals())"]}
+    exec(CELL, namespace)
+    exec(injected, namespace)
+    with pytest.raises(ParameterError, match=reason):
+        check_parameters(namespace)
+
+
+def test_check_before_the_parameters_cell():
+    with pytest.raises(InputError, match="no parameters cell has run"):
+        check_parameters({"In": ["", "x: int = 3", "%matplotlib inline"]})
+
+
+def test_record_refuses_what_it_cannot_store():
+    with pytest.raises(InputError, match="cannot record what = object"):
+        record(what=object())
+    assert RESULTS_MIME.endswith("+json")

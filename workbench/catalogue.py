@@ -1,0 +1,319 @@
+"""The catalogue: facts with a source, as typed rows in SI units.
+
+``chip("GB300")``, ``link("InfiniBand XDR")``, ``llm("Llama-3.1-405B")``, ``grid("FRA")``, ``region("swedencentral")`` and
+``cost("facility_capex_usd_per_w")`` return one row; ``table("chips")`` returns a whole table in the units people use. Users add or
+override rows with CSVs of the same names in the folder ``$WORKBENCH_DATA``.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from workbench import tables
+from workbench.errors import DataError, InputError, UnknownName
+from workbench.llm import LLM, read_hugging_face
+from workbench.tables import key, load, table_names
+from workbench.units import GBIT, GIGA, GRAM, KWH, MICRO, TERA
+
+PRECISIONS = ("fp64", "fp64_matrix", "fp32", "tf32", "bf16", "fp8", "fp4", "int8")
+
+
+@dataclass(frozen=True)
+class Chip:
+    """An accelerator. Rates are per chip and direction; peaks are dense; what no source gives is None."""
+
+    name: str
+    vendor: str
+    release: str
+    status: str
+    peaks: dict[str, float]  #: FLOP/s by precision
+    hbm_bytes: float
+    hbm_bandwidth: float  #: B/s
+    tdp: float | None  #: W
+    all_in_power: float | None  #: provisioned utility power with host, network and facility [W]
+    cooling: str | None
+    scaleup_bandwidth: float | None  #: B/s
+    scaleup_domain: int | None
+    scaleout_bandwidth: float | None  #: B/s
+    price: float | None  #: USD
+    price_low: float | None
+    price_high: float | None
+    best_matmul: dict[str, float]  #: best measured FLOP/s by precision
+    source: str
+    note: str | None
+
+    def peak(self, precision: str) -> float:
+        """Dense peak [FLOP/s]. Raises `InputError` for a precision the chip lacks, naming those it has."""
+        if precision not in self.peaks:
+            raise InputError(f"{self.name} has no {precision} peak; it has {', '.join(self.peaks)}")
+        return self.peaks[precision]
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+
+@dataclass(frozen=True)
+class CPU:
+    """A server processor (one socket)."""
+
+    name: str
+    vendor: str
+    release: str
+    cores: int
+    clock: float | None  #: Hz
+    memory_bandwidth: float | None  #: B/s
+    tdp: float | None  #: W
+    source: str
+    note: str | None
+
+
+@dataclass(frozen=True)
+class Link:
+    """A link, port, switch or optic of a fabric. Bandwidth is per direction."""
+
+    name: str
+    kind: str
+    basis: str
+    bandwidth: float | None  #: B/s
+    latency: float | None  #: s
+    radix: int | None
+    port_rate: float | None  #: B/s of a switch port, one direction
+    power: float | None  #: W
+    price: float | None  #: USD
+    source: str
+    note: str | None
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The electricity grid of a country or US state."""
+
+    code: str
+    name: str
+    carbon_intensity: float  #: location-based average [kg/J]
+    carbon_year: int
+    water_intensity: float | None  #: L/J of generation
+    electricity_price: float | None  #: industrial average [USD/J]
+    price_year: int | None
+    source: str
+    note: str | None
+
+
+@dataclass(frozen=True)
+class Region:
+    """A cloud region with what its provider publishes of it."""
+
+    name: str
+    provider: str
+    place: str | None
+    country: str | None
+    grid: str | None
+    pue: float | None
+    wue: float | None  #: L/J of IT energy
+    carbon_free_share: float | None
+    carbon_location: float | None  #: kg/J
+    carbon_marginal: float | None  #: kg/J
+    source: str
+    note: str | None
+
+
+@dataclass(frozen=True)
+class Cost:
+    """A published constant with its band, in the unit its name ends with."""
+
+    name: str
+    value: float
+    low: float | None
+    high: float | None
+    unit: str
+    meaning: str
+    source: str
+    note: str | None
+
+
+def table(name: str) -> pl.DataFrame:
+    """A whole table in the units of its column names, checked; `WORKBENCH_DATA` rows included."""
+    return load(name)
+
+
+def names(table_name: str) -> list[str]:
+    """Keys of a table, in file order."""
+    return load(table_name)[key(table_name)].to_list()
+
+
+def key_of(table_name: str, name: str) -> str:
+    """Key of the row of `table_name` whose key or alias is `name`, whatever its case. Raises `UnknownName`."""
+    return str(_row(table_name, name, f"row of {table_name}")[key(table_name)])
+
+
+def chip(name: str) -> Chip:
+    """The accelerator `name` (or one of its aliases). Raises `UnknownName` listing the nearest names."""
+    r = _row("chips", name, "chip")
+    return Chip(
+        name=r["chip"],
+        peaks={p: v * TERA for p in PRECISIONS if (v := r["int8_tops" if p == "int8" else f"{p}_tflops"]) is not None},
+        hbm_bytes=r["hbm_gb"] * GIGA,
+        hbm_bandwidth=r["hbm_gb_per_s"] * GIGA,
+        tdp=r["tdp_w"],
+        all_in_power=r["all_in_w"],
+        scaleup_bandwidth=_times(r["scaleup_gb_per_s"], GIGA),
+        scaleout_bandwidth=_times(r["scaleout_gb_per_s"], GIGA),
+        price=r["price_usd"],
+        price_low=r["price_low_usd"],
+        price_high=r["price_high_usd"],
+        best_matmul={p: v * TERA for p in ("bf16", "fp8") if (v := r[f"matmul_{p}_tflops"]) is not None},
+        **_same(Chip, r),
+    )
+
+
+def cpu(name: str) -> CPU:
+    """The server processor `name`."""
+    r = _row("cpus", name, "CPU")
+    return CPU(
+        name=r["cpu"],
+        clock=_times(r["clock_ghz"], GIGA),
+        memory_bandwidth=_times(r["memory_gb_per_s"], GIGA),
+        tdp=r["tdp_w"],
+        **_same(CPU, r),
+    )
+
+
+def link(name: str) -> Link:
+    """The link, switch, NIC or optic `name`."""
+    r = _row("links", name, "link")
+    return Link(
+        name=r["link"],
+        bandwidth=_times(r["gb_per_s"], GIGA),
+        latency=_times(r["latency_us"], MICRO),
+        port_rate=_times(r["port_gbit_per_s"], GBIT),
+        power=r["power_w"],
+        price=r["price_usd"],
+        **_same(Link, r),
+    )
+
+
+def llm(name: str | Path) -> LLM:
+    """The language model `name` (or an alias), or the one described by a Hugging Face ``config.json`` at that path."""
+    if isinstance(name, Path) or name.endswith(".json") or (os.sep in name and Path(name).exists()):
+        return read_hugging_face(name)
+    r = _row("llms", name, "LLM")
+    return LLM(name=r["llm"], **_same(LLM, r))
+
+
+def grid(code: str) -> Grid:
+    """The grid of a country (ISO alpha-3, ``"FRA"``) or US state (``"US-TX"``)."""
+    r = _row("grids", code, "grid")
+    return Grid(
+        code=r["grid"],
+        carbon_intensity=r["carbon_g_per_kwh"] * GRAM / KWH,
+        water_intensity=_times(r["water_l_per_kwh"], 1 / KWH),
+        electricity_price=_times(r["price_usd_per_kwh"], 1 / KWH),
+        **_same(Grid, r),
+    )
+
+
+def region(name: str) -> Region:
+    """The cloud region `name` (``"swedencentral"``)."""
+    r = _row("regions", name, "region")
+    return Region(
+        name=r["region"],
+        wue=_times(r["wue_l_per_kwh"], 1 / KWH),
+        carbon_location=_times(r["carbon_location_g_per_kwh"], GRAM / KWH),
+        carbon_marginal=_times(r["carbon_marginal_g_per_kwh"], GRAM / KWH),
+        **_same(Region, r),
+    )
+
+
+def cost(name: str) -> Cost:
+    """The published constant `name`, whose unit is its suffix."""
+    r = _row("costs", name, "cost")
+    return Cost(name=r["cost"], **_same(Cost, r))
+
+
+def path(name: str) -> Path:
+    """Path of a shipped data file (``"measured/energy.csv"``). Raises `DataError` if there is none."""
+    file = tables.DATA / name
+    if not file.is_file():
+        raise DataError(file, "no such data file in the workbench")
+    return file
+
+
+def external(name: str) -> Path:
+    """Local path of a third-party data set of ``data/external.csv``, checksum verified.
+
+    It is taken from the folder ``$WORKBENCH_EXTERNAL`` if set, else from the cache of an earlier download, else downloaded from
+    its pinned address. Raises `DataError` when it is neither there nor reachable, or when its checksum differs.
+    """
+    import pooch
+
+    r = _row("external", name, "external data set")
+    folder = os.environ.get("WORKBENCH_EXTERNAL")
+    if folder:
+        file = Path(folder) / r["file"]
+        if not file.is_file():
+            raise DataError(file, f"WORKBENCH_EXTERNAL is set but has no {r['file']}; get it from {r['url']}")
+        found = pooch.file_hash(str(file))
+        if found != r["sha256"]:
+            raise DataError(file, f"sha256 is {found}, expected {r['sha256']}: another version of {name}")
+        return file
+    try:
+        return Path(pooch.retrieve(r["url"], known_hash=r["sha256"], fname=r["file"], path=pooch.os_cache("workbench")))
+    except Exception as error:
+        raise DataError(
+            r["url"],
+            f"{name} could not be downloaded ({type(error).__name__}); offline, put {r['file']} into a folder and name it in WORKBENCH_EXTERNAL",
+        ) from error
+
+
+def _row(table_name: str, name: str, kind: str) -> dict[str, Any]:
+    """The row of `table_name` whose key or alias is `name`, whatever its case."""
+    frame = load(table_name)
+    keys = frame[key(table_name)].to_list()
+    index = {k.casefold(): i for i, k in enumerate(keys)}
+    if "aliases" in frame.columns:
+        for i, aliases in enumerate(frame["aliases"]):
+            for alias in (aliases or "").split(";"):
+                index.setdefault(alias.strip().casefold(), i)
+    position = index.get(str(name).strip().casefold()) if name else None
+    if position is None:
+        raise UnknownName(kind, name, keys)
+    return frame.row(position, named=True)
+
+
+def _same(cls: type, row: dict[str, Any]) -> dict[str, Any]:
+    """Cells of `row` whose column is a field of `cls` under the same name: they need no conversion."""
+    return {f.name: row[f.name] for f in fields(cls) if f.name in row}
+
+
+def _times(value: float | None, factor: float) -> float | None:
+    return None if value is None else value * factor
+
+
+__all__ = [
+    "CPU",
+    "LLM",
+    "PRECISIONS",
+    "Chip",
+    "Cost",
+    "Grid",
+    "Link",
+    "Region",
+    "chip",
+    "cost",
+    "cpu",
+    "external",
+    "grid",
+    "key_of",
+    "link",
+    "llm",
+    "names",
+    "path",
+    "region",
+    "table",
+    "table_names",
+]

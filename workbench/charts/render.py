@@ -1,0 +1,29 @@
+"""How a chart leaves the kernel: interactive for JupyterLab, a picture for everything else, its alt text for plain text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+#: What JupyterLab 4 draws by itself, without network. Altair 6 writes Vega-Lite 6; what the workbench uses of it is in 5 too.
+MIME = "application/vnd.vegalite.v5+json"
+SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
+VERSION = "5.21"  #: Vega-Lite that draws our pictures and pages
+SCALE = 2  #: pixels of the picture a CSS pixel, for sharp screens
+
+
+def render(spec: dict[str, Any], **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """MIME bundle and metadata of a Vega-Lite specification: the same bytes on every run."""
+    import vl_convert
+
+    spec = {**spec, "$schema": SCHEMA}
+    png = vl_convert.vegalite_to_png(spec, vl_version=VERSION, scale=SCALE)
+    width, height = (int.from_bytes(png[at : at + 4], "big") // SCALE for at in (16, 20))  # the PNG's header
+    bundle = {MIME: spec, "image/png": png, "text/plain": alt_text(spec)}
+    return bundle, {"image/png": {"width": width, "height": height}}
+
+
+def alt_text(spec: dict[str, Any]) -> str:
+    """What the chart says in words: its description, or else its title."""
+    title = spec.get("title", "")
+    text = spec.get("description") or (title.get("text", "") if isinstance(title, dict) else title)
+    return " ".join(text) if isinstance(text, list) else text or "chart"

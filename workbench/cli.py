@@ -1,0 +1,187 @@
+"""The `workbench` command. Everything heavy is imported inside the command that needs it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from workbench import __version__
+from workbench.errors import InputError, WorkbenchError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+app = typer.Typer(
+    help="Decide about AI infrastructure: facts with sources, models with errors, notebooks with answers.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+#: Columns too long for a terminal; `--csv` and a single row show them.
+LONG = ("aliases", "source", "note", "meaning", "as_of")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"workbench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def show(
+    table: Annotated[str | None, typer.Argument(help="A table of the catalogue; none: list the tables.")] = None,
+    name: Annotated[str | None, typer.Argument(help="One row, by its key or an alias: every field with its source.")] = None,
+    csv: Annotated[bool, typer.Option("--csv", help="Print every column as CSV.")] = False,
+) -> None:
+    """Show a table of the catalogue, or one of its rows."""
+    from workbench import catalogue, tables
+
+    if table is None:
+        _print_frame({t: [str(catalogue.table(t).height), ", ".join(catalogue.names(t)[:6]) + " ..."] for t in tables.table_names()},
+                     ["table", "rows", "for example"])  # fmt: skip
+        return
+    frame = catalogue.table(table)
+    if name is not None:
+        frame = frame.filter(frame[tables.key(table)] == catalogue.key_of(table, name))
+    if csv:
+        print(frame.write_csv(), end="")
+    elif name is not None:
+        units = {c.column: c.unit or "" for c in tables.declaration(table)}
+        cells = {column: [_cell(value), units[column]] for column, value in frame.row(0, named=True).items() if value is not None}
+        _print_frame(cells, ["column", "value", "unit"], fold=True)
+    else:
+        _print_table(frame, table)
+
+
+@app.command()
+def run(
+    notebook: Annotated[str, typer.Argument(help="Name of a shipped notebook (ai_factory) or path of an .ipynb.")],
+    parameter: Annotated[
+        list[tuple[str, str]] | None, typer.Option("-p", "--parameter", metavar="NAME VALUE", help="Set a parameter; may be repeated.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the executed notebook and its HTML.")] = Path("out"),
+    list_parameters: Annotated[bool, typer.Option("--parameters", help="Print what the notebook declares and stop.")] = False,
+) -> None:
+    """Run a notebook with other parameters, and publish it as HTML beside it."""
+    from workbench import execute, parameters
+
+    if list_parameters:
+        declared = parameters.of_notebook(execute.find(notebook)).values()
+        _print_frame(
+            {p.name: [repr(p.default), p.meaning, p.allowed] for p in declared}, ["parameter", "default", "meaning", "allowed"], fold=True
+        )
+        return
+    values: dict[str, str] = {}
+    for key, value in parameter or []:
+        if key in values:
+            raise InputError(f"-p {key} is given twice: {values[key]!r} and {value!r}")
+        values[key] = value
+    done = execute.execute(notebook, out, values, progress=sys.stderr.isatty())
+    if done.error:
+        raise InputError(f"{done.name} stopped: {done.error}\nas far as it got: {done.html}")
+    print(_headline(done.notebook), f"{done.notebook}\n{done.html}", sep="\n")
+
+
+@app.command()
+def tour(out: Annotated[Path, typer.Option(help="Folder for the executed notebooks and index.html.")] = Path("out")) -> None:
+    """Run every notebook with its own parameters and publish them with an index."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from workbench import execute, publish
+
+    names, runs = execute.shipped(), []
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("notebooks", total=len(names))
+        for name in names:
+            bar.update(task, description=name)
+            runs.append(execute.execute(name, out, progress=False))
+            bar.advance(task)
+    index = out / "index.html"
+    publish.index(runs, index)
+    for done in runs:
+        print(f"{done.name} ({done.seconds:.1f} s)", done.error or _headline(done.notebook), "", sep="\n")
+    print(index.resolve())
+    if failed := [done.name for done in runs if done.error]:
+        raise InputError(f"{len(failed)} of {len(runs)} notebooks stopped: {', '.join(failed)}")
+
+
+@app.command()
+def validate(
+    kind: Annotated[str, typer.Argument(help="What was measured: energy.")],
+    file: Annotated[Path | None, typer.Argument(help="CSV of measurements; none: the sample that ships with the workbench.")] = None,
+    by: Annotated[str, typer.Option(help="Column to group the table by.")] = "source",
+    json: Annotated[Path | None, typer.Option(help="Write every row's prediction as JSON.")] = None,
+) -> None:
+    """Score a model against measurements: predicted against measured, by source."""
+    from workbench import validation
+
+    report = validation.validate(kind, file, by=by)
+    print(report)
+    if json:
+        report.write_json(json)
+        print(f"per-row results: {json}")
+
+
+def main() -> None:
+    """Entry point: a refused input is one clear message, not a traceback."""
+    try:
+        app()
+    except WorkbenchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _headline(notebook: Path) -> str:
+    from workbench.publish import headline
+
+    return headline(notebook)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:,.10g}"
+    return "" if value is None else str(value)
+
+
+def _print_table(frame: pl.DataFrame, name: str) -> None:
+    """As many columns as the terminal is wide, and a line that says which are left out."""
+    from rich.console import Console
+
+    room = Console().width
+    shown: dict[str, list[str]] = {}
+    for column in frame.columns:
+        cells = [_cell(v) for v in frame[column].to_list()]
+        width = max(map(len, [column, *cells])) + 2
+        if column not in LONG and any(cells) and width <= room:
+            shown[column], room = cells, room - width
+    _print_frame({row[0]: list(row[1:]) for row in zip(*shown.values(), strict=True)}, list(shown))
+    if left := [c for c in frame.columns if c not in shown]:
+        print(
+            f"{frame.height} rows; left out: {', '.join(left)}\nall columns: workbench show {name} --csv; one row: workbench show {name} NAME"
+        )
+
+
+def _print_frame(rows: dict[str, list[str]], header: list[str], fold: bool = False) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    grid = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1))
+    for column in header:
+        grid.add_column(column, no_wrap=not fold, overflow="fold" if fold else "ellipsis")
+    for first, rest in rows.items():
+        grid.add_row(first, *rest)
+    Console().print(grid, markup=False)

@@ -1,0 +1,94 @@
+"""What a notebook calls: the check of its parameters, and the record of its results."""
+
+from __future__ import annotations
+
+import ast
+import tokenize
+from collections.abc import Mapping
+from typing import Any
+
+from workbench import parameters
+from workbench.errors import InputError
+from workbench.parameters import Parameter, ParameterError
+
+#: MIME type of the results stored in an executed notebook.
+RESULTS_MIME = "application/vnd.workbench.results.v1+json"
+#: Digits kept of a recorded number: enough for any use, few enough to be the same on every machine.
+DIGITS = 9
+
+
+def check_parameters(namespace: Mapping[str, Any]) -> None:
+    """Check the parameters of the running notebook: call it as ``check_parameters(globals())`` in the second cell.
+
+    It finds the parameters cell and what papermill injected after it in the kernel's history, and raises `ParameterError` naming
+    each parameter that is not declared, of the wrong type or out of range.
+    """
+    declared: dict[str, Parameter] = {}
+    injected: list[str] = []
+    for source in namespace.get("In", []):
+        if found := _declared_by(source):
+            declared, injected = found, []
+        elif source.startswith("# Parameters\n"):
+            injected.append(source)
+    if not declared:
+        raise InputError("no parameters cell has run: run the cell tagged 'parameters' first")
+    names = [*declared, *(name for source in injected for name in _assigned_by(source))]
+    parameters.check(declared, {name: namespace[name] for name in dict.fromkeys(names) if name in namespace})
+
+
+def record(**results: Any) -> dict[str, Any]:
+    """Store named results in the notebook, where a sweep collects them, and return them.
+
+    Parameters
+    ----------
+    **results : number, text, bool, None or polars.DataFrame
+        Scalars and frames by name. Numbers are stored with nine significant digits.
+
+    Raises
+    ------
+    InputError
+        For a value that is neither a scalar nor a frame, naming it.
+    """
+    scalars: dict[str, Any] = {}
+    frames: dict[str, Any] = {}
+    for name, value in results.items():
+        if hasattr(value, "to_dicts") and hasattr(value, "columns"):
+            frames[name] = {"columns": list(value.columns), "rows": [[_plain(name, v) for v in row] for row in value.rows()]}
+        else:
+            scalars[name] = _plain(name, value)
+    from IPython import get_ipython
+    from IPython.display import display
+
+    if get_ipython() is not None:  # type: ignore[no-untyped-call]
+        text = f"recorded {len(scalars)} values and {len(frames)} frames: {', '.join(results)}"
+        display({RESULTS_MIME: {"scalars": scalars, "frames": frames}, "text/plain": text}, raw=True)  # type: ignore[no-untyped-call]
+    return results
+
+
+def _plain(name: str, value: Any) -> Any:
+    """`value` as JSON holds it, numbers rounded."""
+    if hasattr(value, "item") and getattr(value, "size", 1) == 1:
+        value = value.item()
+    if value is None or isinstance(value, bool | str | int):
+        return value
+    if isinstance(value, float):
+        return float(f"{value:.{DIGITS}g}")
+    raise InputError(f"cannot record {name} = {type(value).__name__}: expected a number, text, bool, None or a polars frame")
+
+
+def _declared_by(source: str) -> dict[str, Parameter] | None:
+    """Parameters that a cell declares, or None if it is no parameters cell."""
+    try:
+        statements = ast.parse(source).body
+        if statements and all(isinstance(s, ast.AnnAssign) for s in statements) and "# [" in source:
+            return parameters.declared(source)
+    except (SyntaxError, tokenize.TokenError):
+        pass
+    return None
+
+
+def _assigned_by(source: str) -> list[str]:
+    return [t.id for s in ast.parse(source).body if isinstance(s, ast.Assign) for t in s.targets if isinstance(t, ast.Name)]
+
+
+__all__ = ["RESULTS_MIME", "ParameterError", "check_parameters", "record"]
