@@ -51,4 +51,4 @@ def columns(frame: pl.DataFrame, *, texts: dict[str, str], numbers: dict[str, st
 
 def figure(value: float) -> str:
     """`value` as a label of a picture: three digits, with a real minus sign."""
-    return significant(value).replace("-", "−")
+    return significant(value).replace("-", "\N{MINUS SIGN}")

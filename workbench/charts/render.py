@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from typing import Any
 
 #: What JupyterLab 4 draws by itself, without network. Altair 6 writes Vega-Lite 6; what the workbench uses of it is in 5 too.
@@ -16,10 +18,27 @@ def render(spec: dict[str, Any], **_: Any) -> tuple[dict[str, Any], dict[str, An
     import vl_convert
 
     spec = {**spec, "$schema": SCHEMA}
-    png = vl_convert.vegalite_to_png(spec, vl_version=VERSION, scale=SCALE)
-    width, height = (int.from_bytes(png[at : at + 4], "big") // SCALE for at in (16, 20))  # the PNG's header
+    png = compact(vl_convert.vegalite_to_png(spec, vl_version=VERSION, scale=SCALE))
+    width, height = (pixels // SCALE for pixels in struct.unpack(">II", png[16:24]))  # from the PNG's header
     bundle = {MIME: spec, "image/png": png, "text/plain": alt_text(spec)}
     return bundle, {"image/png": {"width": width, "height": height}}
+
+
+def compact(png: bytes) -> bytes:
+    """The same picture in a quarter of the bytes: vl-convert writes for speed, while notebooks are kept and sent."""
+    head, data, at = png[:8], b"", 8
+    while at < len(png):
+        length, kind = struct.unpack(">I4s", png[at : at + 8])
+        body, at = png[at + 8 : at + 8 + length], at + 12 + length
+        if kind == b"IDAT":
+            data += body
+        elif kind != b"IEND":
+            head += _chunk(kind, body)
+    return head + _chunk(b"IDAT", zlib.compress(zlib.decompress(data), 9)) + _chunk(b"IEND", b"")
+
+
+def _chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
 def alt_text(spec: dict[str, Any]) -> str:

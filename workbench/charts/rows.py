@@ -31,7 +31,7 @@ class Rows:
 
     def __init__(self, names: Sequence[str]):
         lines = [line.split("\n") for line in names]
-        self.width = theme.WIDTH - 30 - max(pixels(line) for row in lines for line in row)  #: px of the plot
+        self.width = theme.WIDTH - 22 - max(pixels(line) for row in lines for line in row)  #: px of the plot
         self.height = len(names) * (HEIGHT + LINE * max(0, max(map(len, lines)) - 2))
         shift = alt.ExprRef(f"-{LINE / 2} * (length(split(datum.label, '\\n')) - 1)")  # centres a name of several lines
         axis = alt.Axis(

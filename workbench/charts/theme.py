@@ -16,7 +16,7 @@ SKY, PURPLE, YELLOW, BLACK = "#56B4E9", "#CC79A7", "#F0E442", "#000000"
 PALETTE = [BLUE, ORANGE, GREEN, VERMILLION, SKY, PURPLE, YELLOW, BLACK]
 INK, MUTED, HAIRLINE = "#1F2933", "#52606D", "#E4E7EB"
 
-#: Families of the same widths: the first travels with vl-convert, so that pictures are the same everywhere; browsers have one of the others.
+#: Families of the same widths: the first travels with vl-convert, so that pictures are the same everywhere; a browser has another.
 FONT = '"Liberation Sans", Arial, Helvetica, sans-serif'
 TITLE_SIZE, TEXT_SIZE = 17, 12
 WIDTH = 680  #: px of a whole picture, axis labels included
@@ -26,20 +26,18 @@ TITLE_LINE, SUBTITLE_LINE = 70, 108  #: characters that fit into it
 @alt.theme.register("workbench", enable=False)
 def _theme() -> alt.theme.ThemeConfig:
     text: Any = {"labelFont": FONT, "titleFont": FONT, "labelFontSize": TEXT_SIZE, "titleFontSize": TEXT_SIZE}
-    viridis: Any = {"scheme": "viridis"}
     ink: Any = {"labelColor": INK, "titleColor": MUTED, "titleFontWeight": "normal"}
+    lines: Any = {"gridColor": HAIRLINE, "domain": False, "domainColor": MUTED, "tickColor": MUTED}
     return {
         "config": {
             "background": "white",
             "font": FONT,
-            "padding": {"left": 8, "right": 12, "top": 8, "bottom": 8},
+            "padding": {"left": 2, "right": 10, "top": 6, "bottom": 6},
             "view": {"stroke": None},
-            "range": {"category": PALETTE, "ramp": viridis, "heatmap": viridis, "diverging": {"scheme": "blueorange"}},
-            "axis": {**text, **ink, "gridColor": HAIRLINE, "domain": False, "domainColor": MUTED, "tickColor": MUTED, "titlePadding": 10, "labelFlush": False},
+            "range": {"category": PALETTE},
+            "axis": {**text, **ink, **lines, "titlePadding": 10, "labelFlush": False},
             "legend": {**text, **ink, "orient": "top", "symbolType": "square", "offset": 8},
-            "header": {**text, **ink},
             "text": {"font": FONT, "fontSize": TEXT_SIZE, "color": INK},
-            "line": {"strokeWidth": 2.5},
             "title": {
                 "anchor": "start",
                 "frame": "bounds",

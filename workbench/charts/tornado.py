@@ -73,20 +73,15 @@ def tornado(
             alt.Tooltip("figure:N", title=unit),
         ],
     )
-    inputs = [
-        chart.transform_filter(f"datum.align === '{align}'")
-        .mark_text(align=align, dx=dx)
-        .encode(x=alt.X("anchor:Q", axis=None), text="text:N")
-        for align, dx in (("left", GAP), ("right", -GAP))
-    ]
+    anchor = alt.X("anchor:Q", axis=None)
+    on_right = chart.transform_filter("datum.right").mark_text(align="left", dx=GAP).encode(x=anchor, text="text:N")
+    on_left = chart.transform_filter("!datum.right").mark_text(align="right", dx=-GAP).encode(x=anchor, text="text:N")
     above = alt.Axis(orient="top", values=[base], labelExpr=f"'base {figure(base)}'", title=None, grid=False, ticks=False)
     line = alt.Chart(pl.DataFrame({"base": [base]})).mark_rule(color=theme.INK, strokeWidth=1.5)
     line = line.encode(x=alt.X("base:Q", axis=above))
 
-    said = "; ".join(
-        f"{a['label']} from {a['low_text']} to {a['high_text']}: {figure(a['low'])} to {figure(a['high'])}" for a in answers
-    )
-    layers = alt.layer(blocks, *inputs, line).resolve_axis(x="independent").properties(width=rows.width, height=rows.height)
+    said = "; ".join(f"{a['label']} from {a['low_text']} to {a['high_text']}: {figure(a['low'])} to {figure(a['high'])}" for a in answers)
+    layers = alt.LayerChart(layer=[blocks, on_right, on_left, line], width=rows.width, height=rows.height).resolve_axis(x="independent")
     description = f"{title}. Tornado chart in {unit}, base {figure(base)}: {said}."
     return theme.finish(layers, title=title, subtitle=subtitle, description=description)
 
@@ -117,7 +112,7 @@ def _halves(answer: dict[str, Any], base: float) -> list[dict[str, Any]]:
                 "figure": figure(value),
                 "text": text,
                 "anchor": max(value, base) if right else min(value, base),
-                "align": "left" if right else "right",
+                "right": right,
             }
         )
     return halves
@@ -125,5 +120,5 @@ def _halves(answer: dict[str, Any], base: float) -> list[dict[str, Any]]:
 
 def _points(bar: dict[str, Any]) -> list[tuple[float, float, float]]:
     """What needs room: both ends of the bar, and its text on the side where it stands."""
-    side = (0.0, room(bar["text"])) if bar["align"] == "left" else (room(bar["text"]), 0.0)
+    side = (0.0, room(bar["text"])) if bar["right"] else (room(bar["text"]), 0.0)
     return [(bar["base"], 0.0, 0.0), (bar["answer"], 0.0, 0.0), (bar["anchor"], *side)]

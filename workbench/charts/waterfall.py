@@ -57,7 +57,7 @@ def waterfall(
     texts = texts.encode(x="right:Q", text="text:N")
 
     said = "; ".join(f"{part} {text}" for part, text in bars.select("label", "text").rows())
-    chart = alt.layer(joints, blocks, texts).properties(width=rows.width, height=rows.height)
+    chart = alt.LayerChart(layer=[joints, blocks, texts], width=rows.width, height=rows.height)
     return theme.finish(chart, title=title, subtitle=subtitle, description=f"{title}. Waterfall chart in {unit}: {said}.")
 
 

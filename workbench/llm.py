@@ -1,0 +1,315 @@
+"""Language models as architectures: parameters, key-value cache and arithmetic that follow from their dimensions.
+
+``catalogue.llm("DeepSeek-V3")`` returns an `LLM` of the catalogue; `read_hugging_face` reads one from a ``config.json``.
+Counts hold every weight matrix, the biases of query, key and value, two norms a layer and the final one. They leave out other biases,
+norms inside attention, learned positions, multi-token-prediction layers and image encoders: below 1 % of any model of the catalogue.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from workbench.errors import InputError
+
+
+@dataclass(frozen=True)
+class LLM:
+    """A decoder-only transformer. Each field is the column of table ``llms`` of that name; what does not apply is None or 0."""
+
+    name: str
+    attention: str  #: mha, gqa, mqa or mla
+    layers: int
+    hidden: int
+    heads: int
+    kv_heads: int
+    head_dim: int  #: query-key width of a head; for MLA without plus with rotary
+    vocab: int
+    context: int  #: tokens
+    ffn: int = 0  #: inner width of a dense feed-forward layer; 0 if every layer is a mixture
+    ffn_matrices: int = 3  #: 3 gated, 2 plain
+    q_lora_rank: int | None = None
+    kv_lora_rank: int | None = None
+    qk_nope_head_dim: int | None = None
+    qk_rope_head_dim: int | None = None
+    v_head_dim: int | None = None
+    experts: int = 0  #: routed experts a mixture layer; 0 for a dense model
+    experts_per_token: int = 0
+    shared_experts: int = 0
+    moe_ffn: int = 0  #: inner width of one routed expert
+    shared_ffn: int = 0  #: inner width of one shared expert
+    moe_layers: int = 0
+    sliding_window: int | None = None  #: tokens
+    sliding_layers: int | None = None
+    tied_embeddings: bool = False
+    attention_bias: bool = False
+    publisher: str | None = None
+    release: str | None = None
+    params_published: float | None = None
+    active_published: float | None = None
+    source: str | None = None
+    note: str | None = None
+
+    @property
+    def params(self) -> int:
+        """All parameters."""
+        return self.non_embedding_params + self.embedding_params * (1 if self.tied_embeddings else 2)
+
+    @property
+    def non_embedding_params(self) -> int:
+        """Parameters outside the input embedding and the head."""
+        dense = (self.layers - self.moe_layers) * self._feed_forward(self.ffn)
+        always_on = self.hidden * self.experts + self.shared_experts * self._feed_forward(self.shared_ffn)
+        return self.layers * self._attention + dense + self.moe_layers * always_on + self.expert_params + self._vectors
+
+    @property
+    def embedding_params(self) -> int:
+        """Parameters of the input embedding, of which a token reads one row; it is also the head where they are tied."""
+        return self.vocab * self.hidden
+
+    @property
+    def expert_params(self) -> int:
+        """Parameters of all routed experts of all layers."""
+        return self.moe_layers * self.experts * self._feed_forward(self.moe_ffn)
+
+    @property
+    def active_params(self) -> int:
+        """Parameters without the experts that a token does not visit; of a dense model all. Embedding and head are included."""
+        return self.params - self.moe_layers * (self.experts - self.experts_per_token) * self._feed_forward(self.moe_ffn)
+
+    def kv_bytes_per_token(self, bytes_per_element: ArrayLike = 2) -> Any:
+        """Key-value cache that a token adds while it is inside every window [B].
+
+        2 layers kv_heads head_dim bytes_per_element; MLA: layers (kv_lora_rank + qk_rope_head_dim) bytes_per_element [1]_.
+
+        Parameters
+        ----------
+        bytes_per_element : array_like
+            Size of a cached number: 2 for bf16, 1 for fp8 [B].
+
+        References
+        ----------
+        .. [1] DeepSeek-AI (2024), DeepSeek-V2, table 1, arXiv:2405.04434.
+        """
+        return self._cached * self.layers * _amount(bytes_per_element, "bytes_per_element")
+
+    def kv_bytes(self, context: ArrayLike, bytes_per_element: ArrayLike = 2) -> Any:
+        """Key-value cache of a sequence of `context` tokens [B]; a sliding layer keeps at most its window. Arguments broadcast."""
+        return self._cached * self._attended(context) * _amount(bytes_per_element, "bytes_per_element")
+
+    def forward_flop_per_token(self, context: ArrayLike = 0) -> Any:
+        """Arithmetic of a token in the forward pass, a multiply-add counted as 2 [FLOP].
+
+        2 (active matrices without the embedding lookup, with the head) + 2 heads (head_dim + v_head_dim) context a layer: the
+        products of the query with `context` keys and of the scores with as many values, 4 heads head_dim context where both widths
+        agree [1]_. Causal prefill of s tokens averages a context of s / 2. MLA is counted with keys and values expanded, as in
+        training and prefill; a sliding layer attends to at most its window.
+
+        Parameters
+        ----------
+        context : array_like
+            Tokens that the token attends to.
+
+        References
+        ----------
+        .. [1] Chowdhery et al. (2022), PaLM, appendix B, arXiv:2204.02311.
+        """
+        matrices = self.active_params - self._vectors - (0 if self.tied_embeddings else self.embedding_params)
+        return 2 * matrices + 2 * self.heads * (self.head_dim + (self.v_head_dim or self.head_dim)) * self._attended(context)
+
+    def _attended(self, context: ArrayLike) -> Any:
+        """Tokens attended to in a context, summed over the layers."""
+        tokens = _amount(context, "context")
+        sliding = self.sliding_layers or 0
+        return (self.layers - sliding) * tokens + (sliding * np.minimum(tokens, self.sliding_window) if sliding else 0)
+
+    @property
+    def _cached(self) -> int:
+        """Numbers cached per token and layer."""
+        return 2 * self.kv_heads * self.head_dim if self.kv_lora_rank is None else self.kv_lora_rank + (self.qk_rope_head_dim or 0)
+
+    @property
+    def _attention(self) -> int:
+        """Weights of the attention matrices of a layer."""
+        if self.kv_lora_rank is None:
+            return 2 * self.hidden * self.head_dim * (self.heads + self.kv_heads)
+        query, nope, rope = self.heads * self.head_dim, self.qk_nope_head_dim or 0, self.qk_rope_head_dim or 0
+        value = self.heads * (self.v_head_dim or self.head_dim)
+        from_query = self.hidden * query if self.q_lora_rank is None else self.q_lora_rank * (self.hidden + query)
+        return from_query + self.hidden * (self.kv_lora_rank + rope) + self.kv_lora_rank * (self.heads * nope + value) + value * self.hidden
+
+    @property
+    def _vectors(self) -> int:
+        """Norm weights and attention biases, which take part in no matrix product."""
+        bias = self.attention_bias * self.head_dim * (self.heads + 2 * self.kv_heads)
+        return self.layers * (2 * self.hidden + bias) + self.hidden
+
+    def _feed_forward(self, width: int) -> int:
+        return self.ffn_matrices * self.hidden * width
+
+
+def _amount(value: ArrayLike, name: str) -> Any:
+    """`value` as a number or float array; raises `InputError` naming the argument unless it is finite and not negative."""
+    try:
+        array = np.asarray(value, dtype=float)
+    except (TypeError, ValueError):
+        raise InputError(f"{name} is {value!r}; a number or an array of numbers is expected") from None
+    if not np.all(np.isfinite(array) & (array >= 0)):
+        raise InputError(f"{name} is {value!r}; finite numbers from 0 are expected")
+    return value if isinstance(value, int | float) else array
+
+
+#: Supported values of `model_type`, with what they leave to the defaults of their class in Hugging Face transformers.
+_TYPES: dict[str, dict[str, Any]] = {
+    **{t: {} for t in ("llama", "mistral", "mixtral", "phi3", "phimoe", "qwen3", "qwen3_moe", "olmo2", "nemotron", "gptj", "minimax_m2")},
+    **{t: {} for t in ("deepseek", "deepseek_v2", "deepseek_v3", "kimi_k2", "kimi_k25", "glm4_moe", "llama4_text")},
+    **{t: {"attention_bias": True} for t in ("qwen2", "qwen2_moe", "gpt_oss", "gpt_neox", "phi")},
+    **{t: {"tie_word_embeddings": True} for t in ("gemma", "gemma2", "cohere")},
+    **{t: {"tie_word_embeddings": True, "attention_bias": True} for t in ("gpt2", "opt", "starcoder2")},
+    "gemma3_text": {"tie_word_embeddings": True, "vocab_size": 262208, "max_position_embeddings": 131072, "head_dim": 256}
+    | {"num_attention_heads": 8, "num_key_value_heads": 4},
+}
+_PLAIN_FFN = {"gpt2", "gptj", "gpt_neox", "opt", "phi", "starcoder2", "nemotron"}
+_EXPERT_IS_FFN = {"mixtral", "phimoe", "minimax_m2", "gpt_oss", "llama4_text"}  #: intermediate_size is that of an expert
+_ALL_SLIDE = {"mistral", "mixtral", "phi3", "phimoe", "starcoder2"}
+_FULL_EVERY = {"gemma2": 2, "gpt_oss": 2, "gemma3_text": 6, "llama4_text": 4}  #: one layer in so many attends to everything
+
+
+def read_hugging_face(path: str | Path) -> LLM:
+    """The language model that a Hugging Face ``config.json`` describes; of a multimodal model the language part.
+
+    `path` is the file or the folder that holds it. Chunked attention is taken as a sliding window as long as its chunk.
+
+    Raises `InputError` for a file that is missing or no JSON object; for a field that is missing or wrong, naming path, field, value
+    and what is allowed; for an architecture that `LLM` cannot express (linear or sparse attention, state-space layers).
+    """
+    file = Path(path) / "config.json" if Path(path).is_dir() else Path(path)
+    try:
+        kind, c = _parse(file)
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from None
+    kv_heads, mla = c.kv_heads or c.heads, c.kv_lora_rank is not None
+    mixture = [c.experts > 0 and i >= c.first_dense and (i + 1) % c.moe_every == 0 and i not in c.mlp_only for i in range(c.layers)]
+    moe_ffn = (c.ffn if kind in _EXPERT_IS_FFN else c.moe_ffn) if any(mixture) else 0
+    shared = (1 if kind == "llama4_text" or c.shared_ffn else c.shared_experts) if any(mixture) else 0
+    if c.layer_types is not None:
+        sliding = sum(t != "full_attention" for t in c.layer_types)
+    elif kind in _FULL_EVERY:
+        sliding = c.layers - c.layers // (c.full_every or _FULL_EVERY[kind])
+    else:
+        sliding = c.layers if kind in _ALL_SLIDE else max(0, c.layers - c.full_first) if c.use_sliding_window else 0
+    slides = sliding > 0 and c.window is not None and c.window < c.context
+    same = "layers hidden heads vocab context experts tied_embeddings attention_bias"
+    latent = "q_lora_rank kv_lora_rank qk_nope_head_dim qk_rope_head_dim v_head_dim"
+    return LLM(
+        name=file.resolve().parent.name if file.name == "config.json" else file.stem,
+        attention="mla" if mla else "mha" if kv_heads == c.heads else "mqa" if kv_heads == 1 else "gqa",
+        **{field: getattr(c, field) for field in (f"{same} {latent}" if mla else same).split()},
+        kv_heads=kv_heads,
+        head_dim=c.qk_nope_head_dim + c.qk_rope_head_dim if mla else c.head_dim or c.hidden // c.heads,
+        ffn=0 if all(mixture) else c.dense_ffn or c.ffn,
+        ffn_matrices=2 if kind in _PLAIN_FFN else 3,
+        experts_per_token=c.experts_per_token if any(mixture) else 0,
+        shared_experts=shared,
+        moe_ffn=moe_ffn,
+        shared_ffn=(c.shared_ffn or moe_ffn) if shared else 0,
+        moe_layers=sum(mixture),
+        sliding_window=c.window if slides else None,
+        sliding_layers=sliding if slides else None,
+        source=str(file),
+    )
+
+
+def _parse(file: Path) -> tuple[str, Any]:
+    """`model_type` and checked fields of a config.json. Raises `InputError` with the reason, without the path."""
+    from pydantic import ValidationError
+
+    try:
+        found = json.loads(file.read_text(encoding="utf8"))
+    except FileNotFoundError:
+        raise InputError("no such file; expected a Hugging Face config.json or the folder that holds one") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"not a readable JSON file: {error}") from None
+    if not isinstance(found, dict):
+        raise InputError(f"expected a JSON object, found {type(found).__name__}")
+    if isinstance(found.get("text_config"), dict):
+        found = {k: found[k] for k in ("model_type", "tie_word_embeddings") if k in found} | found["text_config"]
+    kind = found.get("model_type")
+    if not isinstance(kind, str) or kind not in _TYPES:
+        raise InputError(f"model_type is {kind!r}; supported are {', '.join(sorted(_TYPES))}")
+    try:
+        return kind, _schema().model_validate(_TYPES[kind] | {k: v for k, v in found.items() if v is not None}, context=kind)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field, reason = ".".join(str(part) for part in first["loc"]), first["msg"].replace("Input should be", "expected")
+        if first["type"] == "value_error":  # of the whole config: it names its fields
+            raise InputError(reason.removeprefix("Value error, ")) from None
+        missing = first["type"] == "missing"
+        raise InputError(f"{field} is missing; expected a whole number" if missing else f"{field} is {first['input']!r}; {reason}") from None
+
+
+@cache
+def _schema() -> Any:
+    """The fields of a config.json that `LLM` needs, under all their names. Built on first use, because pydantic loads slowly."""
+    from typing import Literal
+
+    from pydantic import AliasChoices, BaseModel, Field, ValidationInfo, model_validator
+
+    def size(*names: str, low: int = 1, default: Any = None) -> Any:
+        return Field(default, validation_alias=AliasChoices(*names), ge=low)
+
+    class Config(BaseModel, strict=True):
+        layers: int = size("num_hidden_layers", "n_layer", default=...)
+        hidden: int = size("hidden_size", "n_embd", default=...)
+        heads: int = size("num_attention_heads", "n_head", default=...)
+        vocab: int = size("vocab_size", default=...)
+        context: int = size("max_position_embeddings", "n_positions", default=...)
+        ffn: int | None = size("intermediate_size", "n_inner", "ffn_dim")
+        kv_heads: int | None = size("num_key_value_heads")
+        head_dim: int | None = size("head_dim")
+        q_lora_rank: int | None = size("q_lora_rank")
+        kv_lora_rank: int | None = size("kv_lora_rank")
+        qk_nope_head_dim: int | None = size("qk_nope_head_dim")
+        qk_rope_head_dim: int | None = size("qk_rope_head_dim")
+        v_head_dim: int | None = size("v_head_dim")
+        experts: int = size("num_local_experts", "n_routed_experts", "num_experts", low=0, default=0)
+        experts_per_token: int = size("num_experts_per_tok", low=0, default=0)
+        moe_ffn: int | None = size("moe_intermediate_size")
+        shared_experts: int = size("n_shared_experts", low=0, default=0)
+        shared_ffn: int = size("shared_expert_intermediate_size", low=0, default=0)
+        dense_ffn: int | None = size("intermediate_size_mlp")
+        first_dense: int = size("first_k_dense_replace", low=0, default=0)
+        moe_every: int = size("interleave_moe_layer_step", "decoder_sparse_step", default=1)
+        moe_layer_freq: Literal[1] = 1
+        mlp_only: list[int] = Field([], validation_alias="mlp_only_layers")
+        window: int | None = size("sliding_window", "attention_chunk_size")
+        use_sliding_window: Literal[False] = False  # Qwen2: which layers slide then differs by release
+        full_every: int | None = size("sliding_window_pattern", "_sliding_window_pattern")
+        layer_types: list[Literal["full_attention", "sliding_attention", "chunked_attention"]] | None = None
+        tied_embeddings: bool = Field(False, validation_alias="tie_word_embeddings")
+        attention_bias: bool = Field(False, validation_alias=AliasChoices("use_bias", "enable_bias", "attention_bias"))
+
+        @model_validator(mode="after")
+        def consistent(self, info: ValidationInfo) -> Config:
+            if self.ffn is None and info.context in ("gpt2", "gptj"):
+                self.ffn = 4 * self.hidden
+            latent = (self.qk_nope_head_dim, self.qk_rope_head_dim, self.v_head_dim)
+            for wrong, reason in (
+                (self.ffn is None, "intermediate_size is missing; expected a whole number above 0"),
+                (self.heads % (self.kv_heads or 1), f"num_key_value_heads is {self.kv_heads}; expected a divisor of {self.heads} heads"),
+                (self.hidden % self.heads and not self.head_dim and not self.kv_lora_rank, f"head_dim is missing; hidden_size {self.hidden} is no multiple of {self.heads} heads"),
+                (self.kv_lora_rank and None in latent, "kv_lora_rank needs qk_nope_head_dim, qk_rope_head_dim and v_head_dim"),
+                (not min(1, self.experts) <= self.experts_per_token <= self.experts or ..., f"num_experts_per_tok"),
+                (self.layer_types and len(self.layer_types) != self.layers, f"layer_types has {len(self.layer_types or ())} entries; expected one for each of {self.layers} layers"),
+            ):
+                if wrong:
+                    raise ValueError(reason)
+            return self
+
+    return Config

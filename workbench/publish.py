@@ -1,0 +1,211 @@
+"""From executed notebooks to pages that work anywhere: one file each, charts interactive, nothing asked of the network."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import jinja2
+import nbformat
+
+from workbench import __version__, parameters
+from workbench.errors import InputError
+from workbench.notebook import RESULTS_MIME
+
+if TYPE_CHECKING:
+    from workbench.execute import Run
+
+TEMPLATES = Path(__file__).parent / "templates"
+#: What charts are stored as, and the version of Vega-Lite that draws them.
+VEGALITE, VEGALITE_VERSION = "application/vnd.vegalite.v5+json", "5.21"
+#: Kinds of output from best to plainest. Scripts and widgets are left out: they want a kernel or the network.
+SHOWN = [VEGALITE, "text/html", "text/markdown", "image/svg+xml", "image/png", "image/jpeg", "text/latex", "text/plain"]
+#: Tag of the cells by which papermill says that a run stopped; a page says it in its own way.
+PAPERMILL_ERROR = "papermill-error-cell-tag"
+
+
+@dataclass(frozen=True)
+class Value:
+    """A parameter as a page shows it."""
+
+    name: str
+    value: str
+    unit: str
+    meaning: str
+    default: str
+
+    @property
+    def changed(self) -> bool:
+        return self.value != self.default
+
+
+def publish(notebook: str | Path, html: str | Path) -> None:
+    """Write the executed notebook as one HTML file that needs no network.
+
+    Charts are interactive and fall back to their picture, code is behind a click, what `workbench.record` stored is not shown.
+
+    Raises
+    ------
+    InputError
+        For a notebook that is missing, unreadable or not executed, or a page that cannot be written.
+    """
+    from nbconvert import HTMLExporter
+    from pygments.formatters import HtmlFormatter
+
+    nb = _read(notebook)
+    nb.cells = [cell for cell in nb.cells if PAPERMILL_ERROR not in cell.metadata.get("tags", [])]
+    for cell in _code(nb):
+        cell.outputs = [output for output in cell.outputs if RESULTS_MIME not in output.get("data", {})]
+    outputs = [output for cell in _code(nb) for output in cell.outputs]
+    page = {
+        "title": _title(nb, notebook),
+        "errors": [f"{output.ename}: {output.evalue}" for output in outputs if output.output_type == "error"],
+        "style": _text("style.css") + HtmlFormatter(style="xcode").get_style_defs(".highlight"),
+        "parameters": _parameters(notebook, nb),
+        "vegalite": VEGALITE,
+        "version": __version__,
+        "bundle": _bundle() if any(VEGALITE in output.get("data", {}) for output in outputs) else "",
+    }
+    exporter = HTMLExporter(
+        extra_template_paths=[str(TEMPLATES)],
+        template_file="page.html.j2",
+        filters={"aligned": _aligned, "unquoted": _unquoted},
+        exclude_anchor_links=True,
+        embed_images=True,
+    )
+    exporter.config.NbConvertBase.display_data_priority = SHOWN
+    resources = {"page": page, "metadata": {"path": str(Path(notebook).parent)}}
+    _write(html, exporter.from_notebook_node(nb, resources)[0])
+
+
+def index(runs: Iterable[Run], html: str | Path) -> None:
+    """Write the page that lists the runs: question, answer, picture, parameters, time, and whether each succeeded.
+
+    Raises
+    ------
+    InputError
+        As `publish`.
+    """
+    cards = [_card(run, Path(html).parent) for run in runs]
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES))
+    environment.filters["aligned"] = _aligned
+    template = environment.get_template("index.html.j2")
+    _write(html, template.render(cards=cards, style=_text("style.css"), version=__version__))
+
+
+def headline(notebook: str | Path) -> str:
+    """What the cell tagged ``headline`` of an executed notebook printed; empty if there is none. Raises `InputError` as `publish`."""
+    return _headline(_read(notebook))
+
+
+def _card(run: Run, folder: Path) -> dict[str, Any]:
+    nb = _read(run.notebook)
+    values = _parameters(run.notebook, nb)
+    pictures = (output["data"] for cell in _code(nb) for output in cell.outputs if "image/png" in output.get("data", {}))
+    picture = next(pictures, {})
+    return {
+        "name": run.name,
+        "question": _title(nb, run.notebook),
+        "headline": _headline(nb),
+        "thumbnail": picture.get("image/png", ""),
+        "alt": picture.get("text/plain", ""),
+        "link": quote(Path(os.path.relpath(run.html, folder)).as_posix()),
+        "seconds": run.seconds,
+        "error": run.error,
+        "parameters": values,
+        "changed": ", ".join(f"{v.name} = {v.value}" for v in values if v.changed),
+    }
+
+
+def _read(path: str | Path) -> nbformat.NotebookNode:
+    """The executed notebook at `path`."""
+    try:
+        text = Path(path).read_text(encoding="utf8")
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such notebook") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from None
+    try:
+        nb = nbformat.reads(text, as_version=4)
+        nbformat.validate(nb)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}: not JSON ({error})") from None
+    except Exception as error:  # nbformat raises whatever its conversion stumbles over
+        raise InputError(f"{path}: not a notebook ({type(error).__name__}: {str(error).splitlines()[0]})") from None
+    if _code(nb) and not any(cell.execution_count or cell.outputs for cell in _code(nb)):
+        raise InputError(f"{path}: not executed: none of its {len(_code(nb))} code cells has run")
+    return nb
+
+
+def _code(nb: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    return [cell for cell in nb.cells if cell.cell_type == "code"]
+
+
+def _title(nb: nbformat.NotebookNode, path: str | Path) -> str:
+    """Text of the first heading, or the name of the file."""
+    for cell in nb.cells:
+        if cell.cell_type == "markdown" and (heading := re.search(r"^#+ +(.+?)[ #]*$", cell.source, re.MULTILINE)):
+            return re.sub(r"\*\*|`|\[(.+?)\]\(.+?\)", r"\1", heading[1])
+    return Path(path).stem
+
+
+def _headline(nb: nbformat.NotebookNode) -> str:
+    cells = [cell for cell in _code(nb) if "headline" in cell.metadata.get("tags", [])]
+    return "".join(output.text for cell in cells for output in cell.outputs if output.get("name") == "stdout").strip()
+
+
+def _parameters(path: str | Path, nb: nbformat.NotebookNode) -> list[Value]:
+    """The declared parameters with the values that the notebook ran with; none where it declares none."""
+    try:
+        declared = parameters.of_notebook(path)
+    except InputError:
+        return []
+    given = nb.metadata.get("papermill", {}).get("parameters", {})
+    return [
+        Value(name, str(given.get(name, p.default)), "" if p.unit in ("-", "1", "name") else p.unit, p.meaning, str(p.default))
+        for name, p in declared.items()
+    ]
+
+
+def _aligned(text: str) -> bool:
+    """Whether the text lines up columns by spaces, which only letters of one width keep."""
+    return re.search(r"\S {2,}\S", text) is not None
+
+
+def _unquoted(html: str) -> str:
+    """A table of polars without the quotes around its texts."""
+    return re.sub(r"<td>&quot;(.*?)&quot;</td>", r"<td>\1</td>", html)
+
+
+@cache
+def _bundle() -> str:
+    """Vega, Vega-Lite and Vega-Embed as one script that draws the charts of a page."""
+    import vl_convert
+
+    script: str = vl_convert.javascript_bundle(_text("draw.js"), vl_version=VEGALITE_VERSION)
+    return script.replace("</script", "<\\/script")
+
+
+def _text(name: str) -> str:
+    return (TEMPLATES / name).read_text(encoding="utf8")
+
+
+def _write(path: str | Path, text: str) -> None:
+    """Write a whole file or none: under a temporary name in the same folder, then renamed."""
+    path = Path(path)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.write_text(text, encoding="utf8")
+        os.replace(unfinished, path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+    finally:
+        unfinished.unlink(missing_ok=True)
