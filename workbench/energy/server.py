@@ -1,0 +1,93 @@
+"""From chip to server: power a chip with its share of processors, switches, fans and power supplies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from workbench import catalogue
+from workbench.catalogue import Chip, Cost
+from workbench.errors import InputError
+
+RACK_SCALE = 64  #: chips in the scale-up domain from which an NVIDIA part is sold as a rack, not as an eight-chip server
+
+
+@dataclass(frozen=True)
+class ServerPower:
+    """IT power a chip with its share of the server; arrays broadcast over the arguments of `server_power`."""
+
+    rated: NDArray[np.float64]  #: what power and cooling are provisioned for [W]
+    average: NDArray[np.float64]  #: averaged over busy and idle hours [W]
+
+
+def server_power_ratio(chip: Chip) -> Cost:
+    """Published ratio of a server's rated power to the TDP of its chips, for the kind of server that `chip` is sold in.
+
+    A rack for NVIDIA parts with a scale-up domain of 64 chips or more, the TPU generation, H100 and H200, A100, or the GPU default.
+    """
+    return catalogue.cost(f"server_power_ratio_{_kind(chip)}")
+
+
+def server_power(
+    chip: Chip,
+    utilisation: ArrayLike = 1.0,
+    *,
+    ratio: ArrayLike | None = None,
+    busy_share: ArrayLike | None = None,
+    idle_share: ArrayLike | None = None,
+) -> ServerPower:
+    """IT power a chip, to first order: linear between idle and busy.
+
+    rated = TDP * ratio; average = rated * (idle_share + (busy_share - idle_share) * utilisation)
+
+    Parameters
+    ----------
+    chip : Chip
+    utilisation : array_like
+        Share of the hours in which the chip works, 0 to 1.
+    ratio : array_like, optional
+        Rated power of the server over the TDP of its chips; `server_power_ratio` if not given.
+    busy_share, idle_share : array_like, optional
+        Average power over rated power of a server that works and of an idle one; the catalogue's constants if not given.
+
+    Returns
+    -------
+    ServerPower
+
+    Raises
+    ------
+    InputError
+        For a chip without published TDP, a ratio below 1, or shares outside [0, 1] or out of order.
+
+    References
+    ----------
+    .. [1] Epoch AI, training-cost-trends: server power ratios and average shares. .. [2] arXiv:2506.14551: .76 measured on 8x H100.
+    """
+    if chip.tdp is None:
+        raise InputError(f"{chip.name} has no published TDP (column tdp_w of chips): its power cannot be derived")
+    kind = "tpu" if chip.vendor == "Google" else "gpu"
+    ratio = np.asarray(server_power_ratio(chip).value if ratio is None else ratio, dtype=float)
+    busy = np.asarray(catalogue.cost(f"server_power_share_{kind}").value if busy_share is None else busy_share, dtype=float)
+    idle = np.asarray(catalogue.cost("idle_power_share").value if idle_share is None else idle_share, dtype=float)
+    used = np.asarray(utilisation, dtype=float)
+    for name, share in (("utilisation", used), ("busy_share", busy), ("idle_share", idle)):
+        if not np.all((share >= 0) & (share <= 1)):
+            raise InputError(f"{name} = {share}: expected a share from 0 to 1")
+    if not np.all(ratio >= 1):
+        raise InputError(f"ratio = {ratio}: a server draws at least as much as its chips, so at least 1")
+    if not np.all(idle <= busy):
+        raise InputError(f"idle_share = {idle} exceeds busy_share = {busy}")
+    rated = chip.tdp * ratio
+    return ServerPower(rated=rated, average=rated * (idle + (busy - idle) * used))
+
+
+def _kind(chip: Chip) -> str:
+    name = chip.name
+    if chip.vendor == "Google":
+        return name.casefold().replace(" ", "_") if name in ("TPU v1", "TPU v2", "TPU v3") else "tpu"
+    if chip.vendor == "NVIDIA" and (chip.scaleup_domain or 1) >= RACK_SCALE:
+        return "rack_scale"
+    generation = name.split()[0]
+    return {"H100": "h100", "H200": "h100", "A100": "a100"}.get(generation, "gpu")
