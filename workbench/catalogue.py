@@ -8,7 +8,7 @@ override rows with CSVs of the same names in the folder ``$WORKBENCH_DATA``.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +134,16 @@ class Cost:
     meaning: str
     source: str
     note: str | None
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Ends of the published band; the value itself where none is published."""
+        return self.value if self.low is None else self.low, self.value if self.high is None else self.high
+
+    def at(self, value: float) -> Cost:
+        """The same constant with a value of one's own, its published band stretched to hold it."""
+        low, high = self.ends
+        return replace(self, value=value, low=min(low, value), high=max(high, value))
 
 
 def table(name: str) -> pl.DataFrame:

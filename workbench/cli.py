@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from workbench import __version__
 from workbench.errors import InputError, WorkbenchError
@@ -64,11 +65,23 @@ def show(
         _print_table(frame, table)
 
 
-@app.command()
+class _Pairs(TyperCommand):
+    """A command whose option ``-p`` takes two words, as papermill's does; typer knows only options of one."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        words, joined = iter(args), []
+        for word in words:
+            joined.append(word)
+            if word in ("-p", "--parameter"):
+                joined.append("=".join(w for w in (next(words, None), next(words, None)) if w is not None))
+        return super().parse_args(ctx, joined)
+
+
+@app.command(cls=_Pairs)
 def run(
     notebook: Annotated[str, typer.Argument(help="Name of a shipped notebook (ai_factory) or path of an .ipynb.")],
     parameter: Annotated[
-        list[tuple[str, str]] | None, typer.Option("-p", "--parameter", metavar="NAME VALUE", help="Set a parameter; may be repeated.")
+        list[str] | None, typer.Option("-p", "--parameter", metavar="NAME VALUE", help="Set a parameter; may be repeated.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the executed notebook and its HTML.")] = Path("out"),
     list_parameters: Annotated[bool, typer.Option("--parameters", help="Print what the notebook declares and stop.")] = False,
@@ -83,7 +96,10 @@ def run(
         )
         return
     values: dict[str, str] = {}
-    for key, value in parameter or []:
+    for pair in parameter or []:
+        key, given, value = pair.partition("=")
+        if not given:
+            raise InputError(f"-p {key}: a name and a value are expected")
         if key in values:
             raise InputError(f"-p {key} is given twice: {values[key]!r} and {value!r}")
         values[key] = value
