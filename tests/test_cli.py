@@ -76,7 +76,7 @@ def test_refusals_are_one_clear_message(workbench, tmp_path, args, message):
 
 def test_users_broken_table_is_refused_with_path_row_and_column(workbench, tmp_path):
     (tmp_path / "chips.csv").write_text(
-        "chip,vendor,release,status,hbm_gb,hbm_gb_per_s,source,as_of\nA,Us,2026,shipping,96,4000,x,2026\nB,Us,2026,shipping,96 GB,1,x,2026\n"
+        "chip,vendor,release,status,hbm_gb,hbm_gb_per_s,source,as_of\nA,Us,2026,shipping,96,4000,x,2026\nB,Us,2026,shipping,96 GB,1,x,26\n"
     )
     result = workbench("show", "chips", WORKBENCH_DATA=str(tmp_path))
     assert result.returncode == 2

@@ -25,7 +25,10 @@ def test_a_run_leaves_the_executed_notebook_and_its_page(small_notebook, tmp_pat
 
 @pytest.mark.parametrize(
     ("values", "reason"),
-    [({"m": "7"}, "m: the notebook declares no such parameter; nearest: n"), ({"n": "0"}, "n = 0: expected a whole number from 1 to 100")],
+    [
+        ({"m": "7"}, "m: the notebook declares no such parameter; declared: n, label"),
+        ({"n": "0"}, "n = 0: expected a whole number from 1 to 100"),
+    ],
 )
 def test_bad_parameters_are_refused_before_anything_is_written(small_notebook, tmp_path, monkeypatch, values, reason):
     monkeypatch.setattr(papermill, "execute_notebook", lambda *a, **k: pytest.fail("a kernel was started"))

@@ -276,7 +276,8 @@ def external(name: str) -> Path:
     except Exception as error:
         raise DataError(
             r["url"],
-            f"{name} could not be downloaded ({type(error).__name__}); offline, put {r['file']} into a folder and name it in WORKBENCH_EXTERNAL",
+            f"{name} could not be downloaded ({type(error).__name__}); "
+            f"offline, put {r['file']} into a folder and name it in WORKBENCH_EXTERNAL",
         ) from error
 
 

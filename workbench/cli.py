@@ -185,9 +185,8 @@ def _print_table(frame: pl.DataFrame, name: str) -> None:
             shown[column], room = cells, room - width
     _print_frame({row[0]: list(row[1:]) for row in zip(*shown.values(), strict=True)}, list(shown))
     if left := [c for c in frame.columns if c not in shown]:
-        print(
-            f"{frame.height} rows; left out: {', '.join(left)}\nall columns: workbench show {name} --csv; one row: workbench show {name} NAME"
-        )
+        print(f"{frame.height} rows; left out: {', '.join(left)}")
+        print(f"all columns: workbench show {name} --csv; one row: workbench show {name} NAME")
 
 
 def _print_frame(rows: dict[str, list[str]], header: list[str], fold: bool = False) -> None:

@@ -84,12 +84,12 @@ def execute(name: str | Path, out: str | Path, values: Mapping[str, str] | None 
 
     unfinished = folder / f".{source.stem}.{os.getpid()}.ipynb"
     finished, failed = folder / f"{source.stem}.ipynb", folder / f"{source.stem}.failed.ipynb"
-    start, error = time.perf_counter(), None
+    start, stopped = time.perf_counter(), None
     try:
         papermill.execute_notebook(str(source), str(unfinished), parameters=typed, progress_bar=progress, log_output=False)
         result = finished
     except PapermillExecutionError as raised:
-        error, result = f"{raised.ename}: {raised.evalue}", failed
+        stopped, result = f"{raised.ename}: {raised.evalue}", failed
     except BaseException:  # an interrupt, or a kernel that died: nothing finished, nothing left
         unfinished.unlink(missing_ok=True)
         raise
@@ -97,7 +97,7 @@ def execute(name: str | Path, out: str | Path, values: Mapping[str, str] | None 
     os.replace(unfinished, result)
     html = result.with_suffix(".html")
     publish(result, html)
-    if error is None:
+    if stopped is None:
         failed.unlink(missing_ok=True)
         failed.with_suffix(".html").unlink(missing_ok=True)
-    return Run(name=source.stem, notebook=result, html=html, seconds=seconds, values=typed, error=error)
+    return Run(name=source.stem, notebook=result, html=html, seconds=seconds, values=typed, error=stopped)

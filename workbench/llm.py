@@ -127,7 +127,7 @@ class LLM:
         """Tokens attended to in a context, summed over the layers."""
         tokens = _amount(context, "context")
         sliding = self.sliding_layers or 0
-        return (self.layers - sliding) * tokens + (sliding * np.minimum(tokens, self.sliding_window) if sliding else 0)
+        return (self.layers - sliding) * tokens + (sliding * np.minimum(tokens, self.sliding_window or 0) if sliding else 0)
 
     @property
     def _cached(self) -> int:
@@ -203,7 +203,7 @@ def read_hugging_face(path: str | Path) -> LLM:
     elif kind in _FULL_EVERY:
         sliding = c.layers - c.layers // (c.full_every or _FULL_EVERY[kind])
     else:
-        sliding = c.layers if kind in _ALL_SLIDE else max(0, c.layers - c.full_first) if c.use_sliding_window else 0
+        sliding = c.layers if kind in _ALL_SLIDE else 0
     slides = sliding > 0 and c.window is not None and c.window < c.context
     same = "layers hidden heads vocab context experts tied_embeddings attention_bias"
     latent = "q_lora_rank kv_lora_rank qk_nope_head_dim qk_rope_head_dim v_head_dim"
@@ -251,7 +251,9 @@ def _parse(file: Path) -> tuple[str, Any]:
         if first["type"] == "value_error":  # of the whole config: it names its fields
             raise InputError(reason.removeprefix("Value error, ")) from None
         missing = first["type"] == "missing"
-        raise InputError(f"{field} is missing; expected a whole number" if missing else f"{field} is {first['input']!r}; {reason}") from None
+        raise InputError(
+            f"{field} is missing; expected a whole number" if missing else f"{field} is {first['input']!r}; {reason}"
+        ) from None
 
 
 @cache
@@ -303,10 +305,19 @@ def _schema() -> Any:
             for wrong, reason in (
                 (self.ffn is None, "intermediate_size is missing; expected a whole number above 0"),
                 (self.heads % (self.kv_heads or 1), f"num_key_value_heads is {self.kv_heads}; expected a divisor of {self.heads} heads"),
-                (self.hidden % self.heads and not self.head_dim and not self.kv_lora_rank, f"head_dim is missing; hidden_size {self.hidden} is no multiple of {self.heads} heads"),
+                (
+                    self.hidden % self.heads and not self.head_dim and not self.kv_lora_rank,
+                    f"head_dim is missing; hidden_size {self.hidden} is no multiple of {self.heads} heads",
+                ),
                 (self.kv_lora_rank and None in latent, "kv_lora_rank needs qk_nope_head_dim, qk_rope_head_dim and v_head_dim"),
-                (not min(1, self.experts) <= self.experts_per_token <= self.experts or ..., f"num_experts_per_tok"),
-                (self.layer_types and len(self.layer_types) != self.layers, f"layer_types has {len(self.layer_types or ())} entries; expected one for each of {self.layers} layers"),
+                (
+                    not min(1, self.experts) <= self.experts_per_token <= self.experts,
+                    f"num_experts_per_tok is {self.experts_per_token}; expected 1 to {self.experts} experts",
+                ),
+                (
+                    self.layer_types and len(self.layer_types) != self.layers,
+                    f"layer_types has {len(self.layer_types or ())} entries; expected one for each of {self.layers} layers",
+                ),
             ):
                 if wrong:
                     raise ValueError(reason)

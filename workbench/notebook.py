@@ -59,9 +59,9 @@ def record(**results: Any) -> dict[str, Any]:
     from IPython import get_ipython
     from IPython.display import display
 
-    if get_ipython() is not None:  # type: ignore[no-untyped-call]
+    if get_ipython() is not None:
         text = f"recorded {len(scalars)} values and {len(frames)} frames: {', '.join(results)}"
-        display({RESULTS_MIME: {"scalars": scalars, "frames": frames}, "text/plain": text}, raw=True)  # type: ignore[no-untyped-call]
+        display({RESULTS_MIME: {"scalars": scalars, "frames": frames}, "text/plain": text}, raw=True)
     return results
 
 

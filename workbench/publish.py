@@ -109,7 +109,7 @@ def _card(run: Run, folder: Path) -> dict[str, Any]:
     nb = _read(run.notebook)
     values = _parameters(run.notebook, nb)
     pictures = (output["data"] for cell in _code(nb) for output in cell.outputs if "image/png" in output.get("data", {}))
-    picture = next(pictures, {})
+    picture: dict[str, str] = next(pictures, {})
     return {
         "name": run.name,
         "question": _title(nb, run.notebook),

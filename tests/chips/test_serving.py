@@ -51,7 +51,7 @@ def test_limits(llama, users, s_in, s_out, efficiency):
     few, more = (serving(llama, H100, plan, Load(n, s_in, s_out), efficiency=efficiency) for n in (users, users + 1))
     assert more.tpot >= few.tpot * (1 - 1e-12)  # never faster for each with more users
     assert more.tokens_per_second >= few.tokens_per_second * (1 - 1e-12)  # nor slower for all of them
-    assert few.tokens_per_second == pytest.approx(float(few.batch / few.tpot))
+    assert few.tokens_per_second < few.batch / few.tpot  # its own prompt takes time too
     ideal = serving(llama, H100, plan, Load(users, s_in, s_out))
     assert few.tpot == pytest.approx(float(ideal.tpot / efficiency))
 

@@ -53,5 +53,5 @@ def test_bad_share(llama, name, value):
 
 
 def test_precision_the_chip_lacks(llama):
-    with pytest.raises(InputError, match="A100 has no fp8 peak; it has .*bf16"):
+    with pytest.raises(InputError, match=r"A100 has no fp8 peak; it has .*bf16"):
         training_run(llama, cluster(8, "A100"), 1e12, mfu=0.4, precision="fp8")

@@ -21,8 +21,16 @@ def test_a_gb300_rack_is_provisioned_for_its_power_shelves():
 
 
 @pytest.mark.parametrize(
-    "chip, kind",
-    [("GB300", "rack_scale"), ("H200", "h100"), ("A100", "a100"), ("MI300X", "gpu"), ("B200", "gpu"), ("TPU v3", "tpu_v3"), ("TPU v5p", "tpu")],
+    ("chip", "kind"),
+    [
+        ("GB300", "rack_scale"),
+        ("H200", "h100"),
+        ("A100", "a100"),
+        ("MI300X", "gpu"),
+        ("B200", "gpu"),
+        ("TPU v3", "tpu_v3"),
+        ("TPU v5p", "tpu"),
+    ],
 )
 def test_the_kind_of_server_follows_from_the_chip(chip, kind):
     assert server_power_ratio(catalogue.chip(chip)).name == f"server_power_ratio_{kind}"
@@ -52,7 +60,7 @@ def test_power_rises_with_use_and_stays_below_rated(a, b):
 
 
 @pytest.mark.parametrize(
-    "wrong, said",
+    ("wrong", "said"),
     [
         (lambda: facility_power(1e6, 0.9), "pue = 0.9"),
         (lambda: facility_power(-1, 1.1), "it_power = -1"),

@@ -41,7 +41,7 @@ def test_epochs_gigawatt_costs_what_it_says():
     assert total == pytest.approx([12, 8.5, 7], abs=0.03)
 
 
-@pytest.mark.parametrize("chip, published, within", [("H100", 1.30, 0.27), ("GB200", 2.21, 0.20), ("GB300", 2.652, 0.30)])
+@pytest.mark.parametrize(("chip", "published", "within"), [("H100", 1.30, 0.27), ("GB200", 2.21, 0.20), ("GB300", 2.652, 0.30)])
 def test_within_a_first_order_of_semianalysis(chip, published, within):
     # InferenceX app constants, hyperscaler owner. Its GB300 figure is 1.2 times GB200 and marked temporary.
     assert float(cost(chip).per_chip_hour) == pytest.approx(published, rel=within)
@@ -83,7 +83,7 @@ def test_tokens_per_watt_per_dollar():
 
 
 @pytest.mark.parametrize(
-    "wrong, said",
+    ("wrong", "said"),
     [
         (lambda: annuity(1, 0.05, 0), "years = 0"),
         (lambda: annuity(1, -1, 5), "rate = -1"),

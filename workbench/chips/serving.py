@@ -71,7 +71,8 @@ def serving(llm: LLM, cluster: Cluster, plan: ServingPlan, load: Load, *, effici
 
     decode step  t_dec = max(bytes / (n BW), FLOP / (n F)) / efficiency, bytes = weights touched + KV cache read
     prefill      t_pre = s_in FLOP / (n F) / efficiency
-    time a token TPOT = t_dec(b) + (b - 1) / s_out t_pre; throughput b / TPOT
+    time a token TPOT = t_dec(b) + (b - 1) / s_out t_pre: the others' prompts interrupt
+    throughput   b / (t_dec(b) + b / s_out t_pre): its own prompt too
 
     with n chips of memory bandwidth BW and peak F, b requests in flight or as many as the KV cache holds, and of E experts the share
     1 - (1 - k/E)^b touched. Communication is not counted.
@@ -125,7 +126,7 @@ def serving(llm: LLM, cluster: Cluster, plan: ServingPlan, load: Load, *, effici
     prefill = s_in * llm.forward_flop_per_token(s_in / 2) / peak / share
 
     tpot = decode + (batch - 1) / s_out * prefill
-    rate = np.where(feasible, batch / tpot, 0.0)
+    rate = np.where(feasible, batch / (decode + batch / s_out * prefill), 0.0)
     tpot = np.where(feasible, tpot, np.inf)
     return Serving(
         feasible=feasible,

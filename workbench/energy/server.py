@@ -25,7 +25,7 @@ class ServerPower:
 def server_power_ratio(chip: Chip) -> Cost:
     """Published ratio of a server's rated power to the TDP of its chips, for the kind of server that `chip` is sold in.
 
-    A rack for NVIDIA parts with a scale-up domain of 64 chips or more, the TPU generation, H100 and H200, A100, or the GPU default.
+    A rack for NVIDIA parts with a scale-up domain of 64 chips or more, the TPU generation, H100 and H200, A100, V100, or the GPU default.
     """
     return catalogue.cost(f"server_power_ratio_{_kind(chip)}")
 
@@ -90,4 +90,4 @@ def _kind(chip: Chip) -> str:
     if chip.vendor == "NVIDIA" and (chip.scaleup_domain or 1) >= RACK_SCALE:
         return "rack_scale"
     generation = name.split()[0]
-    return {"H100": "h100", "H200": "h100", "A100": "a100"}.get(generation, "gpu")
+    return {"H100": "h100", "H200": "h100", "A100": "a100", "V100": "v100"}.get(generation, "gpu")

@@ -42,6 +42,7 @@ class Factory:
     training: TrainingRun  #: the whole cluster trains
     serving: Serving  #: one replica; the whole cluster serves as many as fit
     training_days: NDArray[np.float64]
+    usd_per_year: NDArray[np.float64]
     usd_per_chip_hour: NDArray[np.float64]  #: of an owned hour
     usd_per_useful_chip_hour: NDArray[np.float64]  #: of an hour in which the chip works
     tokens_per_second: NDArray[np.float64]  #: output tokens of all chips while they work
@@ -114,6 +115,7 @@ def ai_factory(
             training=run,
             serving=replica,
             training_days=run.seconds / DAY,
+            usd_per_year=cost.per_year,
             usd_per_chip_hour=cost.per_chip_hour,
             usd_per_useful_chip_hour=useful_hour,
             tokens_per_second=n * speed,
@@ -172,4 +174,5 @@ def _price(chip: Chip, given: float | None) -> Cost:
     if price is None:
         priced = [n for n in catalogue.names("chips") if catalogue.chip(n).price is not None]
         raise InputError(f"{chip.name} has no published price: give chip_price. Chips with one: {', '.join(priced)}")
-    return Cost("chip_price", price, chip.price_low, chip.price_high, "USD", f"price of one {chip.name}", chip.source, chip.note)
+    source = next((part for part in chip.source.split(" | ") if "price" in part), chip.source)
+    return Cost("chip_price", price, chip.price_low, chip.price_high, "USD", f"price of one {chip.name}", source, chip.note)

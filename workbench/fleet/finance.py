@@ -41,8 +41,8 @@ def annuity(capital: ArrayLike, rate: ArrayLike, years: ArrayLike) -> NDArray[np
         raise InputError(f"years = {years}: expected a life above 0")
     if not np.all(interest > -1):
         raise InputError(f"rate = {rate}: expected more than -1 (-100 %)")
-    # expm1 and log1p keep all digits where the rate is small; the plain formula loses half of them at 1e-8
-    free = interest == 0
+    # expm1 and log1p keep all digits where the rate is small (the plain formula loses half of them at 1e-8); at rest the series holds
+    free = np.abs(interest) < 1e-12
     some = np.where(free, 1.0, interest)
-    factor = np.where(free, 1 / life, some / -np.expm1(-life * np.log1p(some)))
+    factor = np.where(free, (1 + interest * (life + 1) / 2) / life, some / -np.expm1(-life * np.log1p(some)))
     return np.asarray(capital, dtype=float) * factor

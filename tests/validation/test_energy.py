@@ -1,0 +1,55 @@
+import polars as pl
+import pytest
+
+from workbench import catalogue, validation
+from workbench.validation import energy
+from workbench.validation.report import read
+
+
+@pytest.fixture(scope="module")
+def cases():
+    return read(catalogue.path("measured/energy.csv"), energy)
+
+
+def test_most_of_the_shipped_cases_are_predicted_within_their_own_tolerance():
+    report = validation.validate("energy")
+    total = report.table().row(-1, named=True)
+    assert total["predicted"] >= 0.65 * total["rows"]
+    assert total["within_tolerance"] >= 0.95 * total["predicted"]
+
+
+def test_predictions_never_see_what_was_published(cases):
+    blind = cases.drop("published", "tol_rel")
+    seen = [p.value for p in energy.predict(cases)]
+    assert [p.value for p in energy.predict(blind)] == seen
+    renamed = blind.with_columns(id=pl.int_range(pl.len()).cast(pl.String))
+    assert [p.value for p in energy.predict(renamed)] == seen
+
+
+def test_the_order_of_the_rows_does_not_matter(cases):
+    order = list(range(cases.height))[::-1]
+    straight, reverse = energy.predict(cases), energy.predict(cases[order])
+    assert [p.value for p in reverse][::-1] == pytest.approx([p.value for p in straight], nan_ok=True)
+
+
+def test_an_erratum_is_named_not_reproduced(cases):
+    skipped = [p.skipped for p in energy.predict(cases) if p.skipped and "erratum" in p.skipped]
+    assert len(skipped) == 1  # Llama 3.3 card: 12.9 t for 7.0 M GPU hours
+
+
+def test_what_lacks_an_input_says_which(cases):
+    reasons = {p.skipped for p in energy.predict(cases) if p.skipped}
+    assert "the inputs do not tell purchase_price" in reasons
+    assert "no published price of B200" in reasons
+
+
+def test_broken_inputs_are_a_reason_not_a_crash(cases):
+    broken = cases.with_columns(inputs=pl.lit("{not json"))
+    assert {p.skipped for p in energy.predict(broken)} == {"inputs are not a JSON object"}
+
+
+def test_calibration_is_what_ships_for_formulas_with_many_cases(cases):
+    fitted = energy.calibrate(cases)
+    assert set(fitted["formula"]) <= set(catalogue.table("calibration/energy")["formula"])
+    assert (fitted["half_width"] > 0).all()
+    assert fitted.filter(pl.col("rows") >= 5)["coverage"].min() >= 0.7

@@ -1,0 +1,85 @@
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+
+from workbench import catalogue, validation
+from workbench.errors import DataError, UnknownName
+from workbench.validation.report import conformal_half_width
+
+HEADER = "id,domain,quantity,inputs,published,unit,tol_rel,source,group"
+ROW = 'a,training_carbon,carbon,"{""MWh"":1287.0,""kg_per_kwh"":0.429}",552.1,tCO2e,0.02,Patterson 2021,g'
+
+
+def written(tmp_path, *lines):
+    path = tmp_path / "mine.csv"
+    path.write_text("\n".join(lines) + "\n", encoding="utf8")
+    return path
+
+
+def test_a_users_file_is_predicted_and_compared(tmp_path):
+    report = validation.validate("energy", written(tmp_path, HEADER, ROW))
+    row = report.rows.row(0, named=True)
+    assert row["predicted"] == pytest.approx(552.123)
+    assert row["low"] <= row["predicted"] <= row["high"]
+    assert row["measured"] == 552.1
+    assert "1" in str(report)
+
+
+def test_json_is_the_contract(tmp_path):
+    out = tmp_path / "new" / "rows.json"
+    report = validation.validate("energy")
+    report.write_json(out)
+    rows = json.loads(out.read_text())
+    assert [r["position"] for r in rows] == list(range(len(rows)))
+    assert set(rows[0]) == {"position", "id", "quantity", "predicted", "low", "high", "measured", "source", "skipped"}
+    assert all((r["predicted"] is None) == (r["skipped"] is not None) for r in rows)
+    assert {r["quantity"] for r in rows} == {"published"}
+    assert [p.name for p in out.parent.iterdir()] == ["rows.json"]
+
+
+def test_the_table_counts_what_the_rows_say():
+    report = validation.validate("energy", by="domain")
+    table = report.table()
+    groups, total = table[:-1], table.row(-1, named=True)
+    assert total["rows"] == report.rows.height == groups["rows"].sum()
+    assert total["predicted"] == report.rows["predicted"].count() == groups["predicted"].sum()
+    ratio = (report.rows["predicted"] / report.rows["measured"]).drop_nulls().drop_nans().to_numpy()
+    ratio = ratio[np.isfinite(ratio)]
+    assert total["median_error_%"] == pytest.approx(100 * np.median(np.abs(ratio - 1)), abs=0.006)
+    assert sum(report.reasons().values()) == report.rows["skipped"].count()
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ([HEADER.replace(",unit", ""), ROW.replace(",tCO2e", "")], "column 'unit'.*missing"),
+        ([HEADER, ROW.replace("552.1", "lots")], "row 2, column 'published'.*'lots' is not a number"),
+        ([""], "empty"),
+    ],
+)
+def test_a_bad_file_is_refused_with_its_place(tmp_path, lines, said):
+    path = written(tmp_path, *lines)
+    with pytest.raises(DataError, match=said) as raised:
+        validation.validate("energy", path)
+    assert str(path) in str(raised.value)
+
+
+def test_unknown_kind_and_column_are_named(tmp_path):
+    with pytest.raises(UnknownName, match="unknown kind of measurements 'enegry'; nearest: energy"):
+        validation.validate("enegry")
+    with pytest.raises(DataError, match="no such column to group by"):
+        validation.validate("energy", by="colour")
+
+
+def test_conformal_half_width_is_the_ranked_residual():
+    # n = 9, level .8: the ceil(10 * .8) = 8th smallest
+    assert conformal_half_width([0.1 * i * (-1) ** i for i in range(1, 10)]) == pytest.approx(0.8)
+
+
+def test_the_shipped_sample_is_small_and_cited():
+    sample = pl.read_csv(catalogue.path("measured/energy.csv"), infer_schema=False)
+    assert 50 <= sample.height <= 200
+    assert sample["source"].null_count() == 0
+    assert sample["id"].n_unique() == sample.height

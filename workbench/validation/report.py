@@ -1,0 +1,197 @@
+"""What every kind of validation shares: reading the file, joining predictions to measurements, the table and the JSON."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import polars as pl
+
+from workbench import catalogue, tables
+from workbench.errors import DataError, InputError, UnknownName
+
+#: Kinds of measurements and the modules that predict them.
+KINDS = {"energy": "workbench.validation.energy"}
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of one measured quantity of one row; `value` is None where it says nothing, and `skipped` why."""
+
+    position: int  #: row of the file, from 0
+    quantity: str  #: column that holds the measurement
+    value: float | None = None
+    low: float | None = None  #: ends of the 80 % interval
+    high: float | None = None
+    skipped: str | None = None
+
+
+class Kind(Protocol):
+    """A module that predicts one kind of measurements."""
+
+    TEXT: Sequence[str]  #: columns it needs, as text
+    NUMBERS: Sequence[str]  #: columns it needs, as numbers, blanks allowed
+    MEASURED: Sequence[str]  #: columns with measurements, which `predict` never sees
+    TOLERANCE: str | None  #: column with the relative error that a case allows
+
+    @staticmethod
+    def predict(rows: pl.DataFrame) -> list[Prediction]: ...
+
+
+@dataclass(frozen=True)
+class Report:
+    """Predictions beside measurements. `str` gives the table that ``workbench validate`` prints."""
+
+    kind: str
+    rows: pl.DataFrame  #: position, id, quantity, predicted, low, high, measured, source, skipped, tolerance, by
+    by: str
+
+    def table(self) -> pl.DataFrame:
+        """One row a group: how many rows, how many predicted, errors in percent, bias, interval coverage, cases within tolerance."""
+        ratio = pl.col("predicted") / pl.col("measured")
+        error = 100 * (ratio - 1).abs()
+        known = pl.col("predicted").is_not_null() & (pl.col("measured") != 0)
+        inside = pl.col("measured").is_between(pl.col("low"), pl.col("high"))
+        columns = [
+            pl.len().alias("rows"),
+            pl.col("predicted").count().alias("predicted"),
+            error.filter(known).median().round(2).alias("median_error_%"),
+            error.filter(known).mean().round(2).alias("mean_error_%"),
+            (100 * (ratio - 1)).filter(known).median().round(2).alias("bias_%"),
+            (100 * inside.filter(pl.col("predicted").is_not_null() & pl.col("low").is_not_null()).mean()).round(0).alias("coverage_%"),
+        ]
+        if self.rows["tolerance"].count():
+            near = (pl.col("predicted") - pl.col("measured")).abs() <= pl.col("tolerance") * pl.col("measured").abs() + 1e-12
+            columns.append(near.filter(pl.col("predicted").is_not_null()).sum().alias("within_tolerance"))
+        groups = self.rows.group_by("by", maintain_order=True).agg(columns).sort("rows", descending=True, maintain_order=True)
+        total = self.rows.select(pl.lit("all").alias("by"), *columns) if self.rows.height else groups
+        return pl.concat([groups, total]).rename({"by": self.by if self.by not in ("rows", "predicted") else "group"})
+
+    def reasons(self) -> dict[str, int]:
+        """Why rows were not predicted, most frequent first."""
+        return dict(Counter(r for r in self.rows["skipped"] if r is not None).most_common())
+
+    def write_json(self, path: str | Path) -> None:
+        """Write every row as a list of JSON objects; the file is whole or not there."""
+        path = Path(path)
+        unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+        columns = ["position", "id", "quantity", "predicted", "low", "high", "measured", "source", "skipped"]
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            unfinished.write_text(json.dumps(self.rows.select(columns).to_dicts(), indent=1, allow_nan=False) + "\n", encoding="utf8")
+            os.replace(unfinished, path)
+        except OSError as error:
+            raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+    def __str__(self) -> str:
+        frame = self.table()
+        cells = [[_text(v) for v in row] for row in frame.rows()]
+        head = frame.columns
+        widths = [max(len(head[i]), *(len(row[i]) for row in cells)) for i in range(len(head))]
+        lines = [f"{self.kind}: predicted against published, by {self.by}", ""]
+        for row in (head, *cells):
+            lines.append("  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))))
+        if reasons := self.reasons():
+            lines += ["", "not predicted:"] + [f"{count:6d}  {reason}" for reason, count in reasons.items()]
+        return "\n".join(lines)
+
+
+def validate(kind: str, path: str | Path | None = None, by: str = "source") -> Report:
+    """Predict every row of a file of measurements that the models can predict, and compare.
+
+    Parameters
+    ----------
+    kind : str
+        One of `KINDS`.
+    path : path, optional
+        CSV of measurements; the sample that ships with the workbench if not given.
+    by : str
+        Column that groups the report's table.
+
+    Returns
+    -------
+    Report
+
+    Raises
+    ------
+    UnknownName
+        For a kind that does not exist.
+    DataError
+        For a file that is missing, empty, lacks a column or has text in a number, with path, row and column.
+    """
+    if kind not in KINDS:
+        raise UnknownName("kind of measurements", kind, KINDS)
+    module: Any = importlib.import_module(KINDS[kind])
+    file = Path(path) if path is not None else catalogue.path(f"measured/{kind}.csv")
+    frame = read(file, module)
+    if by not in frame.columns:
+        raise DataError(file, f"no such column to group by; the file has {', '.join(frame.columns)}", column=by)
+    tolerance = module.TOLERANCE
+    predictions = module.predict(frame.drop(list(module.MEASURED)))
+    rows = []
+    for p in predictions:
+        row = frame.row(p.position, named=True)
+        rows.append(
+            {
+                "position": p.position,
+                "id": row.get("id"),
+                "quantity": p.quantity,
+                "predicted": p.value,
+                "low": p.low,
+                "high": p.high,
+                "measured": row[p.quantity],
+                "source": row["source"],
+                "skipped": p.skipped,
+                "tolerance": row[tolerance] if tolerance else None,
+                "by": _text(row[by]),
+            }
+        )
+    numbers = dict.fromkeys(("predicted", "low", "high", "measured", "tolerance"), pl.Float64)
+    schema = {"position": pl.Int64, "id": pl.String, "quantity": pl.String, "skipped": pl.String, "source": pl.String, "by": pl.String}
+    return Report(kind, pl.DataFrame(rows, schema_overrides={**schema, **numbers}), by)
+
+
+def read(path: str | Path, kind: Any) -> pl.DataFrame:
+    """A file of measurements: every column as text, those of `kind.NUMBERS` as numbers. Raises `DataError`."""
+    frame = tables.read_text(path)
+    for column in (*kind.TEXT, *kind.NUMBERS):
+        if column not in frame.columns:
+            raise DataError(path, f"the column is missing; a file of this kind has {', '.join((*kind.TEXT, *kind.NUMBERS))}", column=column)
+    for column in kind.NUMBERS:
+        number = frame[column].cast(pl.Float64, strict=False)
+        bad = frame[column].is_not_null() & ~number.is_finite().fill_null(False)
+        if bad.any():
+            row = int(bad.arg_true()[0])
+            raise DataError(path, f"{frame[column][row]!r} is not a number", row=row + 2, column=column)
+        frame = frame.with_columns(number)
+    return frame
+
+
+def conformal_half_width(log_ratios: Sequence[float], level: float = 0.8) -> float:
+    """Half width that covers a further case with probability `level`: the ceil((n + 1) level)-th smallest absolute log ratio.
+
+    References
+    ----------
+    .. [1] Vovk, Gammerman, Shafer (2005), "Algorithmic Learning in a Random World", section 2.2.
+    """
+    ordered = np.sort(np.abs(np.asarray(log_ratios, dtype=float)))
+    rank = int(np.ceil((ordered.size + 1) * level))
+    return float(ordered[min(rank, ordered.size) - 1])
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.10g}"
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
