@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import linecache
 import tokenize
 from collections.abc import Mapping
 from typing import Any
@@ -20,12 +21,12 @@ DIGITS = 9
 def check_parameters(namespace: Mapping[str, Any]) -> None:
     """Check the parameters of the running notebook: call it as ``check_parameters(globals())`` in the second cell.
 
-    It finds the parameters cell and what papermill injected after it in the kernel's history, and raises `ParameterError` naming
-    each parameter that is not declared, of the wrong type or out of range.
+    It finds the parameters cell, and what papermill injected after it, among the cells that the kernel has run, and raises
+    `ParameterError` naming each parameter that is not declared, of the wrong type or out of range.
     """
     declared: dict[str, Parameter] = {}
     injected: list[str] = []
-    for source in namespace.get("In", []):
+    for source in _executed(namespace):
         if found := _declared_by(source):
             declared, injected = found, []
         elif source.startswith("# Parameters\n"):
@@ -34,6 +35,14 @@ def check_parameters(namespace: Mapping[str, Any]) -> None:
         raise InputError("no parameters cell has run: run the cell tagged 'parameters' first")
     names = [*declared, *(name for source in injected for name in _assigned_by(source))]
     parameters.check(declared, {name: namespace[name] for name in dict.fromkeys(names) if name in namespace})
+
+
+def _executed(namespace: Mapping[str, Any]) -> list[str]:
+    """Sources of the cells run so far: the history, or, where a runner keeps none (nbval), what the kernel keeps for tracebacks."""
+    history = [source for source in namespace.get("In", []) if source]
+    if len(history) > 1:  # the running cell itself is always there
+        return history
+    return ["".join(linecache.getlines(name)) for name in list(linecache.cache) if "ipykernel" in name]
 
 
 def record(**results: Any) -> dict[str, Any]:

@@ -65,11 +65,11 @@ class Parameter:
         elif self.table:
             kind = f"a name in the table {self.table}"
         elif self.low is not None and self.high is not None:
-            kind += f" from {self.low:g} to {self.high:g}"
+            kind += f" from {self.low:,.12g} to {self.high:,.12g}"
         elif self.low is not None:
-            kind += f" of at least {self.low:g}"
+            kind += f" of at least {self.low:,.12g}"
         elif self.high is not None:
-            kind += f" of at most {self.high:g}"
+            kind += f" of at most {self.high:,.12g}"
         if self.unit not in ("", "-", "1", "name"):
             kind += f" [{self.unit}]"
         return f"{kind} or None" if self.optional else kind
