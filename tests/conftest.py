@@ -1,3 +1,4 @@
+from functools import partial
 from pathlib import Path
 
 import nbformat
@@ -10,11 +11,11 @@ label: str = "plain"  # [-] any words
 '''  # fmt: skip
 
 
-@pytest.fixture
-def small_notebook(tmp_path: Path):
+@pytest.fixture(scope="session")
+def make_notebook():
     """A maker of small notebooks that keep to the house's form: parameters, check, headline, one cell of your own, record."""
 
-    def make(code: str = "pass", name: str = "small") -> Path:
+    def make(folder: Path, code: str = "pass", name: str = "small") -> Path:
         cells = [
             new_markdown_cell("# How many?"),
             new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]}),
@@ -23,9 +24,15 @@ def small_notebook(tmp_path: Path):
             new_code_cell(code),
             new_code_cell("results = workbench.record(n=n, label=label)"),
         ]
-        path = tmp_path / f"{name}.ipynb"
+        path = folder / f"{name}.ipynb"
         kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
         nbformat.write(new_notebook(cells=cells, metadata=kernel), path)
         return path
 
     return make
+
+
+@pytest.fixture
+def small_notebook(make_notebook, tmp_path: Path):
+    """The same in the test's own folder."""
+    return partial(make_notebook, tmp_path)

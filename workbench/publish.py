@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterable
@@ -15,7 +14,7 @@ from urllib.parse import quote
 import jinja2
 import nbformat
 
-from workbench import __version__, parameters
+from workbench import __version__, files, parameters
 from workbench.errors import InputError
 from workbench.notebook import RESULTS_MIME
 
@@ -82,7 +81,7 @@ def publish(notebook: str | Path, html: str | Path) -> None:
     )
     exporter.config.NbConvertBase.display_data_priority = SHOWN
     resources = {"page": page, "metadata": {"path": str(Path(notebook).parent)}}
-    _write(html, exporter.from_notebook_node(nb, resources)[0])
+    files.write(html, exporter.from_notebook_node(nb, resources)[0])
 
 
 def index(runs: Iterable[Run], html: str | Path) -> None:
@@ -97,7 +96,7 @@ def index(runs: Iterable[Run], html: str | Path) -> None:
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES))
     environment.filters["aligned"] = _aligned
     template = environment.get_template("index.html.j2")
-    _write(html, template.render(cards=cards, style=_text("style.css"), version=__version__))
+    files.write(html, template.render(cards=cards, style=_text("style.css"), version=__version__))
 
 
 def headline(notebook: str | Path) -> str:
@@ -135,8 +134,8 @@ def _read(path: str | Path) -> nbformat.NotebookNode:
     try:
         nb = nbformat.reads(text, as_version=4)
         nbformat.validate(nb)
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}: not JSON ({error})") from None
+    except nbformat.reader.NotJSONError:
+        raise InputError(f"{path}: not JSON; expected a notebook") from None
     except Exception as error:  # nbformat raises whatever its conversion stumbles over
         raise InputError(f"{path}: not a notebook ({type(error).__name__}: {str(error).splitlines()[0]})") from None
     if _code(nb) and not any(cell.execution_count or cell.outputs for cell in _code(nb)):
@@ -195,17 +194,3 @@ def _bundle() -> str:
 
 def _text(name: str) -> str:
     return (TEMPLATES / name).read_text(encoding="utf8")
-
-
-def _write(path: str | Path, text: str) -> None:
-    """Write a whole file or none: under a temporary name in the same folder, then renamed."""
-    path = Path(path)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_text(text, encoding="utf8")
-        os.replace(unfinished, path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
-    finally:
-        unfinished.unlink(missing_ok=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,8 +13,8 @@ from typing import Any, Protocol
 import numpy as np
 import polars as pl
 
-from workbench import catalogue, tables
-from workbench.errors import DataError, InputError, UnknownName
+from workbench import catalogue, files, tables
+from workbench.errors import DataError, UnknownName
 
 #: Kinds of measurements and the modules that predict them.
 KINDS = {"energy": "workbench.validation.energy"}
@@ -80,17 +79,8 @@ class Report:
 
     def write_json(self, path: str | Path) -> None:
         """Write every row as a list of JSON objects; the file is whole or not there."""
-        path = Path(path)
-        unfinished = path.with_name(f".{path.name}.{os.getpid()}")
         columns = ["position", "id", "quantity", "predicted", "low", "high", "measured", "source", "skipped"]
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            unfinished.write_text(json.dumps(self.rows.select(columns).to_dicts(), indent=1, allow_nan=False) + "\n", encoding="utf8")
-            os.replace(unfinished, path)
-        except OSError as error:
-            raise InputError(f"{path}: cannot be written ({error.strerror})") from None
-        finally:
-            unfinished.unlink(missing_ok=True)
+        files.write(path, json.dumps(self.rows.select(columns).to_dicts(), indent=1, allow_nan=False) + "\n")
 
     def __str__(self) -> str:
         frame = self.table()

@@ -1,0 +1,104 @@
+"""Pictures say what they find, in words too, and are the same on every run."""
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workbench import charts
+from workbench.charts import theme
+from workbench.charts.render import MIME, alt_text, compact, render
+from workbench.errors import InputError
+
+PARTS = pl.DataFrame({"part": ["Chips", "Energy", "Rebate"], "usd": [60.0, 30.0, -10.0]})
+SWINGS = pl.DataFrame(
+    {"input": ["Price", "PUE"], "low": [80.0, 99.0], "high": [130.0, 104.0], "at_low": ["$20 k", "1.0"], "at_high": ["$40 k", "1.3"]}
+)
+LABELS = {"label": "input", "low": "low", "high": "high", "low_label": "at_low", "high_label": "at_high"}
+
+
+def waterfall(frame=PARTS, **changed):
+    return charts.waterfall(
+        frame, **{"label": "part", "value": "usd", "title": "Chips cost most", "subtitle": "Source: a test.", "unit": "M USD"} | changed
+    )
+
+
+def tornado(frame=SWINGS, **changed):
+    given = {"base": 100.0, "title": "Price decides", "subtitle": "One at a time.", "unit": "USD/h"}
+    return charts.tornado(frame, **LABELS | given | changed)
+
+
+@pytest.mark.parametrize(
+    ("chart", "finding", "words"),
+    [
+        (waterfall(), "Chips cost most", ["Chips 60", "Energy 30", "\N{MINUS SIGN}10", "M USD"]),
+        (tornado(), "Price decides", ["Price from $20 k to $40 k: 80 to 130", "USD/h"]),
+    ],
+)
+def test_the_title_is_the_finding_and_the_alt_text_says_it_all(chart, finding, words):
+    spec = chart.to_dict()
+    assert spec["title"]["text"] == [finding]
+    assert spec["title"]["subtitle"]
+    said = alt_text(spec)
+    assert said.startswith(finding)
+    assert all(word in said for word in words)
+
+
+def test_waterfall_stacks_the_parts_and_ends_at_their_sum():
+    rows = [row for data in waterfall().to_dict()["datasets"].values() for row in data if "kind" in row]
+    assert [(r["start"], r["end"]) for r in rows] == [(0, 60), (60, 90), (90, 80), (0, 80)]
+    assert [r["kind"] for r in rows] == ["adds", "adds", "takes away", "total"]
+
+
+def test_tornado_puts_the_largest_swing_on_top():
+    shuffled = tornado(SWINGS[::-1]).to_dict()
+    axis = next(layer["encoding"]["y"]["sort"] for layer in shuffled["layer"] if "y" in layer["encoding"])
+    assert axis == ["Price", "PUE"]
+
+
+def test_a_chart_leaves_as_specification_picture_and_words():
+    bundle, metadata = render(tornado().to_dict())
+    assert set(bundle) == {MIME, "image/png", "text/plain"}
+    assert bundle["image/png"].startswith(b"\x89PNG")
+    assert len(bundle["image/png"]) > 5_000
+    assert 500 < metadata["image/png"]["width"] <= theme.WIDTH + 20
+    assert render(tornado().to_dict())[0] == bundle  # the same bytes on every run
+
+
+def test_compacting_keeps_the_picture():
+    import vl_convert
+
+    png = vl_convert.vegalite_to_png(waterfall().to_dict(), vl_version="5.21")
+    small = compact(png)
+    assert len(small) < len(png)
+    assert compact(small) == small
+
+
+def test_the_palette_is_okabe_and_itos():
+    assert theme.PALETTE[:4] == ["#0072B2", "#E69F00", "#009E73", "#D55E00"]  # Color Universal Design (2008)
+
+
+@given(st.lists(st.floats(0.01, 1e9), min_size=1, max_size=8))
+def test_any_positive_parts_make_a_picture(values):
+    frame = pl.DataFrame({"part": [f"p{i}" for i in range(len(values))], "usd": values})
+    spec = waterfall(frame).to_dict()
+    low, high = spec["layer"][1]["encoding"]["x"]["scale"]["domain"]
+    assert low <= 0 < high
+    assert high >= sum(values) * 0.999
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (lambda: waterfall(value="eur"), "no column 'eur'; it has part, usd"),
+        (lambda: waterfall(PARTS.clear()), "no rows"),
+        (lambda: waterfall(PARTS.with_columns(usd=pl.lit(float("nan")))), "row 0: nan is no finite number"),
+        (lambda: waterfall(PARTS.with_columns(part=pl.lit("same"))), "'same' names more than one row"),
+        (lambda: waterfall(total_label="Chips"), "is also the name of a part"),
+        (lambda: tornado(base=float("inf")), "base = inf"),
+        (lambda: tornado(SWINGS.with_columns(low=pl.lit("x"))), "expected numbers"),
+    ],
+)
+def test_bad_input_is_named(wrong, said):
+    with pytest.raises(InputError, match=said):
+        wrong()

@@ -1,0 +1,117 @@
+"""Architectures: counts that follow from dimensions agree with what publishers print, from the table and from a config.json."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workbench import catalogue
+from workbench.errors import InputError
+from workbench.llm import read_hugging_face
+
+CONFIGS = Path(__file__).parent / "configs"
+
+
+@pytest.mark.parametrize(
+    ("name", "total", "active"),
+    [
+        ("Llama-3.1-405B", 405e9, 405e9),  # Grattafiori et al. (2024), table 3
+        ("DeepSeek-V3", 671e9, 37e9),  # DeepSeek-AI (2024), abstract, arXiv:2412.19437
+        ("DeepSeek-V2", 236e9, 21e9),  # DeepSeek-AI (2024), abstract, arXiv:2405.04434
+        ("Mixtral-8x7B", 46.7e9, 12.9e9),  # Mistral AI, Mixtral of experts, announcement
+        ("GPT-3-175B", 175e9, 175e9),  # Brown et al. (2020), table 2.1
+        ("gpt-oss-20b", 20.9e9, 4.2e9),  # OpenAI (2025), model card, table 1: 20.91 B; active with the embeddings counted
+    ],
+)
+def test_counts_agree_with_the_publisher(name, total, active):
+    llm = catalogue.llm(name)
+    assert llm.params == pytest.approx(total, rel=0.01)
+    assert llm.active_params == pytest.approx(active, rel=0.02)
+
+
+def test_every_published_count_is_met():
+    for name in catalogue.names("llms"):
+        llm = catalogue.llm(name)
+        assert 0 < llm.active_params <= llm.params
+        if llm.params_published:
+            assert llm.params == pytest.approx(llm.params_published, rel=0.06), name  # names are rounded: Phi-3-small "7B" has 7.4
+
+
+def test_key_value_cache_of_a_token():
+    # DeepSeek-V3: 61 layers x (512 + 64) numbers = 70,272 B in bf16; Llama 3.1 405B: 126 x 2 x 8 x 128 x 2 B = 516 kB
+    assert catalogue.llm("DeepSeek-V3").kv_bytes_per_token(2) == 70_272
+    assert catalogue.llm("Llama-3.1-405B").kv_bytes_per_token(2) == 516_096
+
+
+@pytest.mark.parametrize(
+    ("config", "row"),
+    [
+        ("llama-2-7b", "Llama-2-7B"),
+        ("llama-3.1-405b", "Llama-3.1-405B"),
+        ("mixtral-8x7b", "Mixtral-8x7B"),
+        ("deepseek-v3", "DeepSeek-V3"),
+        ("llama-4-maverick", "Llama-4-Maverick"),
+        ("qwen3-30b-a3b", "Qwen3-30B-A3B"),
+        ("gpt-oss-20b", "gpt-oss-20b"),
+    ],
+)
+def test_a_config_gives_the_same_model_as_the_table(config, row):
+    read, known = catalogue.llm(CONFIGS / f"{config}.json"), catalogue.llm(row)
+    assert read.name == config
+    for count in ("params", "active_params", "attention", "layers", "experts", "moe_layers", "context", "tied_embeddings"):
+        assert getattr(read, count) == getattr(known, count), count
+    lengths = np.array([1, 1000, 30_000])
+    assert read.kv_bytes(lengths).tolist() == known.kv_bytes(lengths).tolist()
+    assert read.forward_flop_per_token(4096) == known.forward_flop_per_token(4096)
+
+
+def test_a_folder_with_a_config_is_enough(tmp_path):
+    folder = tmp_path / "my-model"
+    folder.mkdir()
+    (folder / "config.json").write_text((CONFIGS / "llama-2-7b.json").read_text())
+    assert read_hugging_face(folder).name == "my-model"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"model_type": "mamba"}, "model_type is 'mamba'; supported are"),
+        ({"model_type": None}, "model_type is None"),
+        ({"hidden_size": "wide"}, "hidden_size is 'wide'"),
+        ({"num_hidden_layers": None}, "num_hidden_layers is missing"),
+        ({"num_hidden_layers": 0}, "num_hidden_layers is 0"),
+        ({"num_key_value_heads": 5}, "num_key_value_heads is 5; expected a divisor of 32 heads"),
+        ({"num_experts_per_tok": 9}, "num_experts_per_tok is 9; expected 1 to 8 experts"),
+    ],
+)
+def test_a_bad_config_is_refused_with_path_field_and_value(tmp_path, change, said):
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(json.loads((CONFIGS / "mixtral-8x7b.json").read_text()) | change))
+    with pytest.raises(InputError, match=said) as raised:
+        catalogue.llm(path)
+    assert str(path) in str(raised.value)
+
+
+@pytest.mark.parametrize(("text", "said"), [("{", "not a readable JSON file"), ("[]", "expected a JSON object"), (None, "no such file")])
+def test_what_is_no_config_is_refused(tmp_path, text, said):
+    path = tmp_path / "config.json"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(InputError, match=said):
+        catalogue.llm(path)
+
+
+@given(st.integers(1, 100_000), st.integers(1, 10_000), st.sampled_from(["gpt-oss-120b", "Llama-3.1-8B", "DeepSeek-V3", "Gemma-2-9B"]))
+def test_a_longer_context_never_costs_less(context, more, name):
+    llm = catalogue.llm(name)
+    short, long = llm.kv_bytes(np.array([context, context + more]))
+    assert short <= long <= (context + more) * llm.kv_bytes_per_token()
+    assert llm.forward_flop_per_token(context) <= llm.forward_flop_per_token(context + more)
+
+
+def test_negative_lengths_are_refused():
+    with pytest.raises(InputError, match="context"):
+        catalogue.llm("Llama-3.1-8B").kv_bytes(-1)
