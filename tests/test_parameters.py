@@ -32,7 +32,7 @@ def test_declarations_are_read(cell):
     assert cell["chip"].table == "chips"
     assert cell["price_usd"].optional
     assert cell["quiet"].low is None
-    assert cell["n_chips"].allowed == "a whole number from 1 to 1e+06 [chips]"
+    assert cell["n_chips"].allowed == "a whole number from 1 to 1,000,000 [chips]"
 
 
 @pytest.mark.parametrize(
@@ -55,14 +55,14 @@ def test_a_line_that_is_no_declaration(line, reason):
     ("values", "reason"),
     [
         ({"n_chip": 8}, "n_chip: the notebook declares no such parameter; nearest: n_chips"),
-        ({"n_chips": 0}, r"n_chips = 0: expected a whole number from 1 to 1e\+06 \[chips\] \(accelerators, in one cluster\)"),
+        ({"n_chips": 0}, r"n_chips = 0: expected a whole number from 1 to 1,000,000 \[chips\] \(accelerators, in one cluster\)"),
         ({"n_chips": 2.5}, "n_chips = 2.5: expected a whole number"),
         ({"n_chips": True}, "n_chips = True: expected a whole number"),
         ({"mfu": "high"}, "mfu = 'high': expected a number from 0.01 to 1"),
         ({"mfu": float("nan")}, "mfu = nan"),
         ({"precision": "fp16"}, "precision = 'fp16': expected one of bf16, fp8, fp4"),
         ({"chip": "GB30"}, "chip = 'GB30': unknown chip 'GB30'; nearest: GB300"),
-        ({"price_usd": -1}, "price_usd = -1: expected a number from 10 to 1e[+]06 .USD. or None"),
+        ({"price_usd": -1}, "price_usd = -1: expected a number from 10 to 1,000,000 .USD. or None"),
     ],
 )
 def test_bad_values(cell, values, reason):

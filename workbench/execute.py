@@ -14,6 +14,10 @@ from workbench.errors import InputError, UnknownName
 from workbench.tables import NOTEBOOKS
 
 
+#: The kernel's own log says nothing that a user could act on: errors of cells come back in the notebook.
+QUIET = {"extra_arguments": ["--log-level=50"]}
+
+
 @dataclass(frozen=True)
 class Run:
     """An executed notebook."""
@@ -86,7 +90,7 @@ def execute(name: str | Path, out: str | Path, values: Mapping[str, str] | None 
     finished, failed = folder / f"{source.stem}.ipynb", folder / f"{source.stem}.failed.ipynb"
     start, stopped = time.perf_counter(), None
     try:
-        papermill.execute_notebook(str(source), str(unfinished), parameters=typed, progress_bar=progress, log_output=False)
+        papermill.execute_notebook(str(source), str(unfinished), parameters=typed, progress_bar=progress, log_output=False, **QUIET)
         result = finished
     except PapermillExecutionError as raised:
         stopped, result = f"{raised.ename}: {raised.evalue}", failed
