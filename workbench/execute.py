@@ -13,7 +13,6 @@ from workbench import parameters
 from workbench.errors import InputError, UnknownName
 from workbench.tables import NOTEBOOKS
 
-
 #: The kernel's own log says nothing that a user could act on: errors of cells come back in the notebook.
 QUIET = {"extra_arguments": ["--log-level=50"]}
 

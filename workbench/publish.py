@@ -168,9 +168,14 @@ def _parameters(path: str | Path, nb: nbformat.NotebookNode) -> list[Value]:
         return []
     given = nb.metadata.get("papermill", {}).get("parameters", {})
     return [
-        Value(name, str(given.get(name, p.default)), "" if p.unit in ("-", "1", "name") else p.unit, p.meaning, str(p.default))
+        Value(name, _shown(given.get(name, p.default)), "" if p.unit in ("-", "1", "name") else p.unit, p.meaning, _shown(p.default))
         for name, p in declared.items()
     ]
+
+
+def _shown(value: object) -> str:
+    """A value as a reader writes it: large floats as 1.56e+13."""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _aligned(text: str) -> bool:
