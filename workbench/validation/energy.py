@@ -28,7 +28,6 @@ from workbench.validation.report import Prediction, conformal_half_width
 TEXT = ("id", "domain", "quantity", "inputs", "unit", "source", "group")
 NUMBERS = ("published", "tol_rel")
 MEASURED = ("published", "tol_rel")
-TOLERANCE = "tol_rel"
 
 #: Below so many cases an interval is no narrower than this: what a handful of exact cases show is not that all are.
 FEW, WIDTH_OF_FEW = 5, 0.05
@@ -147,6 +146,12 @@ FORMULAS = (
 def predict(rows: pl.DataFrame) -> list[Prediction]:
     """One prediction a row, with the 80 % interval of its formula, or the reason why there is none."""
     return [prediction for _, prediction in _predict(rows)]
+
+
+def measured(row: dict[str, Any], prediction: Prediction) -> tuple[float | None, float | None]:
+    """The published value, and the absolute error that the case allows."""
+    published = row[prediction.quantity]
+    return published, None if published is None or row["tol_rel"] is None else row["tol_rel"] * abs(published)
 
 
 def _predict(rows: pl.DataFrame) -> list[tuple[str | None, Prediction]]:

@@ -17,7 +17,7 @@ from workbench import catalogue, files, tables
 from workbench.errors import DataError, UnknownName
 
 #: Kinds of measurements and the modules that predict them.
-KINDS = {"energy": "workbench.validation.energy"}
+KINDS = {"energy": "workbench.validation.energy", "scaling": "workbench.validation.scaling"}
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class Prediction:
     low: float | None = None  #: ends of the 80 % interval
     high: float | None = None
     skipped: str | None = None
+    part: int = 0  #: which of the numbers, where the column holds several
 
 
 class Kind(Protocol):
@@ -38,10 +39,14 @@ class Kind(Protocol):
     TEXT: Sequence[str]  #: columns it needs, as text
     NUMBERS: Sequence[str]  #: columns it needs, as numbers, blanks allowed
     MEASURED: Sequence[str]  #: columns with measurements, which `predict` never sees
-    TOLERANCE: str | None  #: column with the relative error that a case allows
 
     @staticmethod
     def predict(rows: pl.DataFrame) -> list[Prediction]: ...
+
+    @staticmethod
+    def measured(row: dict[str, Any], prediction: Prediction) -> tuple[float | None, float | None]:
+        """What was measured, and the absolute error that the case allows (None: it states none)."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,7 @@ class Report:
             (100 * inside.filter(pl.col("predicted").is_not_null() & pl.col("low").is_not_null()).mean()).round(0).alias("coverage_%"),
         ]
         if self.rows["tolerance"].count():
-            near = (pl.col("predicted") - pl.col("measured")).abs() <= pl.col("tolerance") * pl.col("measured").abs() + 1e-12
+            near = (pl.col("predicted") - pl.col("measured")).abs() <= pl.col("tolerance") + 1e-12 * pl.col("measured").abs()
             columns.append(near.filter(pl.col("predicted").is_not_null()).sum().alias("within_tolerance"))
         groups = self.rows.group_by("by", maintain_order=True).agg(columns).sort("rows", descending=True, maintain_order=True)
         total = self.rows.select(pl.lit("all").alias("by"), *columns) if self.rows.height else groups
@@ -125,11 +130,11 @@ def validate(kind: str, path: str | Path | None = None, by: str = "source") -> R
     frame = read(file, module)
     if by not in frame.columns:
         raise DataError(file, f"no such column to group by; the file has {', '.join(frame.columns)}", column=by)
-    tolerance = module.TOLERANCE
-    predictions = module.predict(frame.drop(list(module.MEASURED)))
+    predictions = module.predict(frame.drop(list(module.MEASURED), strict=False))
     rows = []
     for p in predictions:
         row = frame.row(p.position, named=True)
+        measured, tolerance = module.measured(row, p)
         rows.append(
             {
                 "position": p.position,
@@ -138,10 +143,10 @@ def validate(kind: str, path: str | Path | None = None, by: str = "source") -> R
                 "predicted": p.value,
                 "low": p.low,
                 "high": p.high,
-                "measured": row[p.quantity],
+                "measured": measured,
                 "source": row["source"],
                 "skipped": p.skipped,
-                "tolerance": row[tolerance] if tolerance else None,
+                "tolerance": tolerance,
                 "by": _text(row[by]),
             }
         )

@@ -1,0 +1,215 @@
+"""Laws of loss and of size, as objects that carry their own definitions of N, D and C and the range they were fitted on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike, NDArray
+
+from workbench import catalogue
+from workbench.errors import InputError, UnknownName
+
+Array = NDArray[np.float64]
+TABLE = "laws"
+
+
+@dataclass(frozen=True)
+class Law:
+    """What every law says of itself."""
+
+    name: str
+    counts: str = "total"  #: parameters N: total, non-embedding, active, or flop-per-token / 6
+    compute: str = "6ND"  #: definition of training compute C
+    compute_low: float | None = None  #: range of C it was fitted on [FLOP]; None where no source gives it
+    compute_high: float | None = None
+    source: str = ""
+
+    def allocation(self, compute: ArrayLike) -> tuple[Array, Array]:
+        """Compute-optimal parameters and tokens at training compute [FLOP], broadcast."""
+        raise NotImplementedError
+
+    def loss(self, params: ArrayLike, tokens: ArrayLike) -> Array:
+        """Loss [nats a token], broadcast. Raises `InputError` where the law is one of size alone."""
+        raise InputError(f"{self.name} says how large a model should be, not what loss it reaches")
+
+    def decades_outside(self, compute: ArrayLike) -> Array:
+        """Decades by which compute lies outside the fitted range: 0 inside, or where no range is known."""
+        c = np.log10(positive("compute", compute))
+        low = -np.inf if self.compute_low is None else np.log10(self.compute_low)
+        high = np.inf if self.compute_high is None else np.log10(self.compute_high)
+        return np.maximum(np.maximum(low - c, c - high), 0.0)
+
+
+@dataclass(frozen=True)
+class AdditiveLaw(Law):
+    """L = E + A / N^alpha + B / D^beta (Hoffmann et al. 2022, equation 2). Parameters may be arrays: as many laws at once."""
+
+    E: ArrayLike = 0.0
+    A: ArrayLike = 0.0
+    B: ArrayLike = 0.0
+    alpha: ArrayLike = 0.0
+    beta: ArrayLike = 0.0
+
+    def constants(self) -> tuple[Array, ...]:
+        """E, A, B, alpha, beta as arrays."""
+        return tuple(np.asarray(getattr(self, name), dtype=float) for name in ("E", "A", "B", "alpha", "beta"))
+
+    def loss(self, params: ArrayLike, tokens: ArrayLike) -> Array:
+        e, a, b, alpha, beta = self.constants()
+        n, d = positive("params", params), positive("tokens", tokens)
+        return np.asarray(e + a * n**-alpha + b * d**-beta)
+
+    def allocation(self, compute: ArrayLike) -> tuple[Array, Array]:
+        """N = G (C/6)^a, D = (C/6)^(1-a) / G with a = beta/(alpha+beta), G = (alpha A / (beta B))^(1/(alpha+beta))."""
+        _, a, b, alpha, beta = self.constants()
+        total = alpha + beta
+        c = np.log(positive("compute", compute) / 6)
+        log_n = (np.log(alpha * a / (beta * b)) + beta * c) / total
+        return np.exp(log_n), np.exp(c - log_n)
+
+    def tokens_for(self, params: ArrayLike, loss: ArrayLike) -> Array:
+        """Tokens that bring a model of `params` to `loss`; infinite where it never gets there."""
+        e, a, b, alpha, beta = self.constants()
+        left = np.asarray(loss, dtype=float) - e - a * positive("params", params) ** -alpha
+        with np.errstate(divide="ignore", over="ignore"):
+            return np.where(left > 0, (b / np.where(left > 0, left, 1.0)) ** (1 / beta), np.inf)
+
+
+@dataclass(frozen=True)
+class KaplanLaw(Law):
+    """L = ((N_c / N)^(alpha_N / alpha_D) + D_c / D)^alpha_D (Kaplan et al. 2020, equation 1.5), N without embeddings."""
+
+    n_c: float = 1.0
+    d_c: float = 1.0
+    alpha_n: float = 1.0
+    alpha_d: float = 1.0
+
+    def loss(self, params: ArrayLike, tokens: ArrayLike) -> Array:
+        n, d = positive("params", params), positive("tokens", tokens)
+        return np.asarray(((self.n_c / n) ** (self.alpha_n / self.alpha_d) + self.d_c / d) ** self.alpha_d)
+
+    def allocation(self, compute: ArrayLike) -> tuple[Array, Array]:
+        """Least loss at C = 6 N D: (N/N_c)^(r+1) = r C / (6 D_c N_c), r = alpha_N / alpha_D."""
+        c, r = positive("compute", compute), self.alpha_n / self.alpha_d
+        n = self.n_c * (r * c / (6 * self.d_c * self.n_c)) ** (1 / (r + 1))
+        return n, c / (6 * n)
+
+
+@dataclass(frozen=True)
+class AllocationLaw(Law):
+    """N = coefficient C^exponent, D from C = 6 N D. It knows no loss."""
+
+    coefficient: float = 1.0
+    exponent: float = 0.5
+    of: str = "params"  #: what the power law gives: params, tokens, or flop-per-token
+
+    def allocation(self, compute: ArrayLike) -> tuple[Array, Array]:
+        c = positive("compute", compute)
+        given = self.coefficient * c**self.exponent
+        if self.of == "tokens":
+            return c / (6 * given), given
+        n = given / 6 if self.of == "flop-per-token" else given
+        return n, c / (6 * n)
+
+
+@dataclass(frozen=True)
+class RepeatedDataLaw(AdditiveLaw):
+    """The additive law where tokens repeat: what is seen again counts ever less (Muennighoff et al. 2023, equations 5 and 6)."""
+
+    r_d: float = 1.0  #: repetitions after which data is worth no more than (1 + r_d) times itself
+    r_n: float = 1.0  #: the same for parameters in excess of what the unique data can use
+
+    def effective(self, params: ArrayLike, tokens: ArrayLike, unique: ArrayLike) -> tuple[Array, Array]:
+        """Parameters and tokens that would do the same with nothing repeated, for `unique` tokens."""
+        d = positive("tokens", tokens)
+        u = np.minimum(positive("unique_tokens", unique), d)
+        return self.effective_params(params, unique), u + u * self.r_d * -np.expm1(-(d / u - 1) / self.r_d)
+
+    def effective_params(self, params: ArrayLike, unique: ArrayLike) -> Array:
+        """Parameters without those in excess of what `unique` tokens can use."""
+        n = positive("params", params)
+        used = np.minimum(n, self.params_for(unique))
+        return used + used * self.r_n * -np.expm1(-(n / used - 1) / self.r_n)
+
+    def params_for(self, tokens: ArrayLike) -> Array:
+        """Parameters that are compute-optimal for so many tokens, all unique."""
+        _, a, b, alpha, beta = self.constants()
+        return np.asarray((alpha * a / (beta * b) * positive("tokens", tokens) ** beta) ** (1 / alpha))
+
+    def loss_repeated(self, params: ArrayLike, tokens: ArrayLike, unique: ArrayLike) -> Array:
+        """Loss where only `unique` of the tokens are different [nats a token]."""
+        return self.loss(*self.effective(params, tokens, unique))
+
+
+@dataclass(frozen=True)
+class PrecisionLaw(AdditiveLaw):
+    """The additive law in which low precision leaves fewer effective parameters (Kumar et al. 2024, equation 3).
+
+    N_eff = N product over weights, activations and cache of (1 - exp(-bits / gamma)); compute is 6 N D bits / 16.
+    """
+
+    gammas: tuple[float, ...] = ()
+
+    def effective_share(self, bits: ArrayLike) -> Array:
+        """N_eff / N with weights, activations and cache all at `bits`."""
+        p = positive("bits", bits)
+        share = np.ones_like(p)
+        for gamma in self.gammas:
+            share = share * -np.expm1(-p / gamma)
+        return share
+
+    def loss_at(self, params: ArrayLike, tokens: ArrayLike, bits: ArrayLike) -> Array:
+        """Loss of a model trained at `bits` [nats a token]."""
+        return self.loss(positive("params", params) * self.effective_share(bits), tokens)
+
+
+def positive(name: str, value: ArrayLike) -> Array:
+    """`value` as an array of positive finite numbers. Raises `InputError`."""
+    array = np.asarray(value, dtype=float)
+    if not np.all((array > 0) & np.isfinite(array)):
+        raise InputError(f"{name} = {value}: expected positive finite numbers")
+    return array
+
+
+def law(name: str) -> Any:
+    """The law `name` of the table ``laws``.
+
+    Raises
+    ------
+    UnknownName
+        With the nearest names.
+    InputError
+        For a law whose coefficients nobody here has read, with the reason.
+    """
+    frame = catalogue.table(TABLE)
+    found = frame.filter(pl.col("law").str.to_lowercase() == str(name).strip().lower())
+    if found.is_empty():
+        raise UnknownName("law", name, frame["law"].to_list())
+    row = found.row(0, named=True)
+    if not row["available"]:
+        raise InputError(f"{row['law']} is not available: {row['reason']}")
+    said = {k: row[k] for k in ("counts", "compute", "compute_low", "compute_high", "source")} | {"name": row["law"]}
+    five = {k: row[k] for k in ("E", "A", "B", "alpha", "beta")}
+    if row["form"] == "additive":
+        return AdditiveLaw(**said, **five)
+    if row["form"] == "repeated":
+        return RepeatedDataLaw(**said, **five, r_d=row["r_d"], r_n=row["r_n"])
+    if row["form"] == "precision":
+        return PrecisionLaw(**said, **five, gammas=tuple(row[k] for k in ("gamma_w", "gamma_a", "gamma_kv")))
+    if row["form"] == "kaplan":
+        return KaplanLaw(**said, n_c=row["A"], d_c=row["B"], alpha_n=row["alpha"], alpha_d=row["beta"])
+    return AllocationLaw(**said, coefficient=row["coefficient"], exponent=row["exponent"], of=row["of"])
+
+
+def laws(available: bool = True) -> list[str]:
+    """Names of the laws, or of those that are not available."""
+    frame = catalogue.table(TABLE)
+    return frame.filter(pl.col("available") == available)["law"].to_list()
+
+
+def draw(law: AdditiveLaw, position: int) -> AdditiveLaw:
+    """One of the laws of a law with arrays."""
+    return replace(law, **{name: np.asarray(getattr(law, name))[position] for name in ("E", "A", "B", "alpha", "beta")})
