@@ -19,6 +19,7 @@ WORK = fleet.Work(
 INPUTS = {name: cost.value for name, cost in fleet.factory_inputs(CHIP, "fp4").items()} | {"utilisation": 0.8}
 
 
+@pytest.mark.benchmark(group="the whole chain")
 def test_one_call_of_4096_cases(benchmark):
     cluster = Cluster(CHIP, 4608)
     prices = np.linspace(0.03, 0.2, N)
@@ -27,6 +28,7 @@ def test_one_call_of_4096_cases(benchmark):
     assert answer.usd_per_chip_hour.shape == (N,)
 
 
+@pytest.mark.benchmark(group="the whole chain")
 @pytest.mark.parametrize("cases", [64])
 def test_one_case_at_a_time(benchmark, cases):
     cluster = Cluster(CHIP, 4608)

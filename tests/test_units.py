@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.units import HOUR, KWH, YEAR, human, significant, usd
+from workbench.units import HOUR, KWH, YEAR, count, human, significant, usd
 
 
 def test_definitions():
@@ -34,3 +34,10 @@ def test_significant_is_within_half_a_digit_and_never_scientific(value):
     text = significant(value)
     assert "e" not in text
     assert float(text.replace(",", "")) == pytest.approx(value, rel=5.01e-3)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [(405.9e9, "406 billion"), (15.6e12, "15.6 trillion"), (950, "950"), (999.9e6, "1 billion"), (2.5e6, "2.5 million")]
+)
+def test_large_numbers_as_people_say_them(value, said):
+    assert count(value) == said

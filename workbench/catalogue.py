@@ -158,7 +158,7 @@ def names(table_name: str) -> list[str]:
 
 def key_of(table_name: str, name: str) -> str:
     """Key of the row of `table_name` whose key or alias is `name`, whatever its case. Raises `UnknownName`."""
-    return str(_row(table_name, name, f"row of {table_name}")[key(table_name)])
+    return str(_row(table_name, name, table_name.removesuffix("s"))[key(table_name)])
 
 
 def chip(name: str) -> Chip:
@@ -253,11 +253,11 @@ def path(name: str) -> Path:
     return file
 
 
-def external(name: str) -> Path:
+def external(name: str, download: bool = True) -> Path:
     """Local path of a third-party data set of ``data/external.csv``, checksum verified.
 
     It is taken from the folder ``$WORKBENCH_EXTERNAL`` if set, else from the cache of an earlier download, else downloaded from
-    its pinned address. Raises `DataError` when it is neither there nor reachable, or when its checksum differs.
+    its pinned address unless `download` is False. Raises `DataError` when it is neither there nor reachable, or its checksum differs.
     """
     import pooch
 
@@ -271,8 +271,13 @@ def external(name: str) -> Path:
         if found != r["sha256"]:
             raise DataError(file, f"sha256 is {found}, expected {r['sha256']}: another version of {name}")
         return file
+    cache = Path(pooch.os_cache("workbench"))
+    if not download and not (cache / r["file"]).is_file():
+        raise DataError(
+            cache / r["file"], f"{name} is not here; catalogue.external({name!r}) fetches it, or name its folder in WORKBENCH_EXTERNAL"
+        )
     try:
-        return Path(pooch.retrieve(r["url"], known_hash=r["sha256"], fname=r["file"], path=pooch.os_cache("workbench")))
+        return Path(pooch.retrieve(r["url"], known_hash=r["sha256"], fname=r["file"], path=cache))
     except Exception as error:
         raise DataError(
             r["url"],

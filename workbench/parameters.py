@@ -98,10 +98,8 @@ class Parameter:
     def _problem_in_table(self, value: str) -> str | None:
         from workbench import catalogue
 
-        lookups = {"chips": catalogue.chip, "llms": catalogue.llm, "links": catalogue.link, "grids": catalogue.grid}
-        lookups |= {"regions": catalogue.region, "costs": catalogue.cost, "cpus": catalogue.cpu}
         try:
-            lookups[self.table or ""](value)
+            catalogue.key_of(self.table or "", value)
         except UnknownName as error:
             return f"{self.name} = {value!r}: {error}"
         return None

@@ -48,6 +48,20 @@ def human(value: float, unit: str = "", digits: int = 3) -> str:
     return f"{significant(rounded / scale, digits)} {prefix}{unit}".rstrip()
 
 
+def count(value: float, digits: int = 3) -> str:
+    """A large number as people say it: ``count(405.9e9)`` is ``'406 billion'``.
+
+    Examples
+    --------
+    >>> count(405.9e9), count(15.6e12), count(950)
+    ('406 billion', '15.6 trillion', '950')
+    """
+    rounded = float(f"{float(value):.{digits}g}")
+    scales = ((1e15, " quadrillion"), (1e12, " trillion"), (1e9, " billion"), (1e6, " million"), (1.0, ""))
+    scale, word = next(((s, w) for s, w in scales if abs(rounded) >= s), (1.0, ""))
+    return f"{significant(rounded / scale, digits)}{word}"
+
+
 def usd(value: float, digits: int = 3) -> str:
     """A sum of money as people write it: ``usd(98_300_000)`` is ``'$98.3 M'``.
 

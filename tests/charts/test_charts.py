@@ -1,5 +1,8 @@
 """Pictures say what they find, in words too, and are the same on every run."""
 
+import itertools
+import math
+
 import polars as pl
 import pytest
 from hypothesis import given
@@ -100,5 +103,49 @@ def test_any_positive_parts_make_a_picture(values):
     ],
 )
 def test_bad_input_is_named(wrong, said):
+    with pytest.raises(InputError, match=said):
+        wrong()
+
+
+CURVES = pl.DataFrame(
+    {"x": [1.0, 10.0, 100.0] * 3, "y": [3.0, 2.0, 1.0, 3.1, 2.1, 1.01, 9.0, 5.0, 2.0], "who": ["a"] * 3 + ["b"] * 3 + ["c"] * 3}
+)
+
+
+def curves(frame=CURVES, **changed):
+    given = {"x": "x", "y": "y", "series": "who", "x_unit": "size [B]", "y_unit": "time [s]", "title": "All fall", "subtitle": "A test."}
+    return charts.lines(frame, **given | changed)
+
+
+def test_lines_are_named_at_their_ends_without_covering_each_other():
+    spec = curves(y_log=True).to_dict()
+    labels = spec["datasets"][spec["layer"][-1]["data"]["name"]]
+    ends = sorted(row["y"] for row in labels)
+    assert [row["who"] for row in labels] == ["a", "b", "c"]
+    span = spec["layer"][0]["encoding"]["y"]["scale"]["domain"]
+    gaps = [math.log(b / a) / math.log(span[1] / span[0]) * 320 for a, b in itertools.pairwise(ends)]
+    assert min(gaps) >= 14.5  # px: a and b end within 1 % of each other
+    assert spec["layer"][0]["encoding"]["x"]["axis"]["values"] == [1, 10, 100]
+    assert "c 2 at 100" in spec["description"]
+
+
+def test_lines_carry_bands_and_marks():
+    banded = CURVES.with_columns(low=pl.col("y") * 0.9, high=pl.col("y") * 1.1)
+    spec = curves(banded, low="low", high="high", points=CURVES[:1]).to_dict()
+    assert [layer["mark"]["type"] for layer in spec["layer"]] == ["area", "line", "point", "text"]
+    assert spec["layer"][1]["encoding"]["y"]["scale"]["domain"][1] > 9.9
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (lambda: curves(y="z"), "no column 'z'"),
+        (lambda: curves(CURVES.with_columns(x=pl.col("x") - 1)), "column 'x', row 0: 0.0 cannot stand on a logarithmic axis"),
+        (lambda: curves(CURVES.with_columns(y=pl.lit(float("inf")))), "inf cannot stand on an axis"),
+        (lambda: curves(CURVES.clear()), "no rows"),
+        (lambda: curves(pl.DataFrame({"x": [1.0] * 9, "y": [1.0] * 9, "who": list("abcdefghi")})), "9 lines: a picture tells 8 apart"),
+    ],
+)
+def test_lines_that_cannot_be_drawn_are_refused(wrong, said):
     with pytest.raises(InputError, match=said):
         wrong()

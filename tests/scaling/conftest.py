@@ -9,7 +9,7 @@ from workbench.errors import DataError
 def chinchilla():
     """The 240 points of Besiroglu et al. (2024), where they are at hand: they are not ours to ship."""
     try:
-        frame = scaling.chinchilla_points(str(catalogue.external("chinchilla-points")))
+        frame = scaling.chinchilla_points(str(catalogue.external("chinchilla-points", download=False)))
     except DataError as error:
         pytest.skip(f"needs external data: {error}")
     return tuple(frame[c].to_numpy() for c in ("params", "tokens", "loss"))

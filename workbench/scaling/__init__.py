@@ -5,7 +5,7 @@ from workbench.scaling.capability import capability_gain, efficiency_per_year, s
 from workbench.scaling.certificate import Certificate, certify, missed_starts
 from workbench.scaling.fit import Fit, FitError, chinchilla_points, fit, isoflop_minimum
 from workbench.scaling.flop import DEFINITIONS, training_flop
-from workbench.scaling.laws import AdditiveLaw, AllocationLaw, KaplanLaw, Law, PrecisionLaw, RepeatedDataLaw, law, laws
+from workbench.scaling.laws import AdditiveLaw, AllocationLaw, KaplanLaw, Law, PrecisionLaw, RepeatedDataLaw, chinchilla_refits, law, laws
 from workbench.scaling.optima import (
     Allocation,
     Constrained,
@@ -40,6 +40,7 @@ __all__ = [
     "capability_gain",
     "certify",
     "chinchilla_points",
+    "chinchilla_refits",
     "data_constrained_optimum",
     "efficiency_per_year",
     "fit",

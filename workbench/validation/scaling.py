@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 
 from workbench import catalogue, scaling
-from workbench.errors import WorkbenchError
+from workbench.errors import DataError, WorkbenchError
 from workbench.llm import LLM
 from workbench.scaling import AdditiveLaw, kaplan
 from workbench.validation.report import Prediction
@@ -195,7 +195,11 @@ def _llama_slope(_: dict[str, float], __: str, inputs: str) -> list[float]:
 
 @cache
 def _points() -> tuple[Any, Any, Any]:
-    frame = scaling.chinchilla_points(str(catalogue.external("chinchilla-points")))
+    try:
+        path = catalogue.external("chinchilla-points", download=False)
+    except DataError:
+        raise _Unknown("needs the Chinchilla points, which are not ours to ship: catalogue.external('chinchilla-points')") from None
+    frame = scaling.chinchilla_points(str(path))
     return frame["params"].to_numpy(), frame["tokens"].to_numpy(), frame["loss"].to_numpy()
 
 
