@@ -56,7 +56,7 @@ def test_show_csv_reads_back(workbench, tmp_path):
     ("args", "message"),
     [
         (["show", "chip"], "error: unknown table 'chip'; nearest: chips"),
-        (["show", "chips", "GB30"], "error: unknown row of chips 'GB30'; nearest: GB300"),
+        (["show", "chips", "GB30"], "error: unknown chip 'GB30'; nearest: GB300"),
         (["run", "ai_fabric"], "error: unknown notebook 'ai_fabric'; nearest: ai_factory"),
         (["run", "ai_factory", "-p", "n_chip", "8"], "error: n_chip: the notebook declares no such parameter; nearest: n_chips"),
         (["run", "ai_factory", "-p", "n_chips", "-8"], "error: n_chips = -8: expected a whole number"),
