@@ -98,6 +98,9 @@ def _values(row: dict[str, Any]) -> list[float]:
     for known, words, formula in _FORMULAS:
         if re.fullmatch(known, law) and re.search(words, f"{kind} | {quantity} | {inputs}"):
             return formula(given, quantity, inputs)
+    if {"alpha", "beta"} <= set(given) and quantity.replace(" ", "") in ("a", "b", "a;b"):
+        both = {"a": given["beta"], "b": given["alpha"]}
+        return [both[part.strip()] / (given["alpha"] + given["beta"]) for part in quantity.split(";")]
     if law in NAMES and "C" in given and (found := _optimum(scaling.law(NAMES[law]), given["C"], quantity)):
         return found
     if law.startswith("gadre"):
@@ -122,7 +125,7 @@ def _optimum(law: Any, compute: float, quantity: str) -> list[float]:
     best = scaling.optimal_allocation(compute, law)
     named = {
         "N_opt": best.params, "N": best.params, "N*": best.params, "D": best.tokens, "D*": best.tokens, "tokens": best.tokens, "tokens D": best.tokens,
-        "D/N": best.tokens_per_param, "L": best.loss, "L*": best.loss,
+        "D/N": best.tokens_per_param, "M_opt": 6 * best.params, "D_opt": best.tokens, "L": best.loss, "L*": best.loss,
     }  # fmt: skip
     asked = [part.strip() for part in quantity.split(";")]
     return [float(named[part]) for part in asked] if all(part in named for part in asked) else []
@@ -326,7 +329,10 @@ _FORMULAS: tuple[tuple[str, str, Formula], ...] = (
 def _against_overfitting() -> list[float]:
     law = scaling.law("Kaplan")
     exponent = law.alpha_n / law.alpha_d
-    return [float(kaplan.tokens_against_overfitting(1e9, law)) / 1e9**exponent, exponent]
+    return [
+        float(kaplan.tokens_against_overfitting(1e9, law)) / 1e9 ** round(exponent, 2),
+        exponent,
+    ]  # c belongs to the exponent as printed
 
 
 def _porian(quantity: str) -> list[float]:
