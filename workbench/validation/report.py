@@ -17,7 +17,12 @@ from workbench import catalogue, files, tables
 from workbench.errors import DataError, UnknownName
 
 #: Kinds of measurements and the modules that predict them.
-KINDS = {"energy": "workbench.validation.energy", "scaling": "workbench.validation.scaling"}
+KINDS = {
+    "energy": "workbench.validation.energy",
+    "scaling": "workbench.validation.scaling",
+    "collectives": "workbench.validation.collectives",
+    "topology": "workbench.validation.topology",
+}
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,7 @@ class Prediction:
 
 
 class Kind(Protocol):
-    """A module that predicts one kind of measurements."""
+    """A module that predicts one kind of measurements. With a function ``read`` it takes other files than CSVs too."""
 
     TEXT: Sequence[str]  #: columns it needs, as text
     NUMBERS: Sequence[str]  #: columns it needs, as numbers, blanks allowed
@@ -127,7 +132,7 @@ def validate(kind: str, path: str | Path | None = None, by: str = "source") -> R
         raise UnknownName("kind of measurements", kind, KINDS)
     module: Any = importlib.import_module(KINDS[kind])
     file = Path(path) if path is not None else catalogue.path(f"measured/{kind}.csv")
-    frame = read(file, module)
+    frame = module.read(file) if hasattr(module, "read") else read(file, module)
     if by not in frame.columns:
         raise DataError(file, f"no such column to group by; the file has {', '.join(frame.columns)}", column=by)
     predictions = module.predict(frame.drop(list(module.MEASURED), strict=False))

@@ -1,0 +1,121 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from workbench import catalogue, fabric
+from workbench.errors import InputError
+from workbench.fabric import Cluster, Tier, collective_time, curve, tiers_of
+from workbench.fabric.algorithms import OPERATIONS, RULES, algorithms
+
+NODE = [Tier(8, 450e9, "scale-up", "H100")]
+
+
+def test_nvls_busbw_of_eight_h100():
+    # nccl-tests on 8 H100 with NVLS: 473 to 480 GB/s of busbw at large messages, about 13 us at 8 bytes
+    large = collective_time("all_reduce", 8 * 2**30, NODE)
+    assert large.busbw / 1e9 == pytest.approx(476, rel=0.06)
+    assert collective_time("all_reduce", 8, NODE).seconds == pytest.approx(13e-6, rel=0.6)
+
+
+def test_a_rack_of_gb300_behaves_as_one_domain():
+    # Azure's baseline on NVL72: 937 GB/s of all-reduce busbw (in-network reduction)
+    tiers = tiers_of(Cluster(catalogue.chip("GB300"), 72))
+    assert collective_time("all_reduce", 16 * 2**30, tiers).busbw / 1e9 == pytest.approx(937, rel=0.25)
+
+
+@settings(deadline=None)
+@given(st.sampled_from(OPERATIONS), st.sampled_from(["H100", "B200", "unheard-of"]), st.sampled_from([2, 4, 8]))
+def test_time_never_falls_with_bytes_and_has_no_jumps(op, chip, n):
+    size = np.geomspace(8, 1e10, 400)
+    t = collective_time(op, size, [Tier(n, 450e9, "scale-up", chip)]).seconds
+    steps = np.diff(np.log(t))
+    assert steps.min() >= 0
+    assert steps.max() <= 1.05 * np.log(size[1] / size[0])  # nothing is worse than proportional: no jump where protocols change
+
+
+def test_more_domains_take_longer():
+    chip = catalogue.chip("H100")
+    n = np.array([8, 16, 64, 512, 4096])
+    t = collective_time("all_reduce", 2**30, tiers_of(Cluster(chip, 4096, "InfiniBand NDR"), n)).seconds
+    assert np.all(np.diff(t) > 0)
+
+
+def test_one_rank_has_nothing_to_do():
+    assert collective_time("all_gather", 1e6, [Tier(1, 450e9)]).seconds == 0
+
+
+def test_equal_outer_tiers_may_be_swapped():
+    inner, a, b = NODE[0], Tier(4, 50e9, "InfiniBand"), Tier(4, 50e9, "InfiniBand")
+    one, other = (collective_time("all_reduce", 1e8, [inner, *outer]).seconds for outer in ((a, b), (b, a)))
+    assert one == other
+
+
+def test_ring_all_reduce_is_reduce_scatter_and_all_gather():
+    # Thakur et al. (2005), section 4.5: steps and bytes add up
+    s, n = np.array([1e6]), np.array([8.0])
+    halves = [RULES[op]["ring"](s, n) for op in ("reduce_scatter", "all_gather")]
+    assert RULES["all_reduce"]["ring"](s, n) == tuple(x + y for x, y in zip(*halves, strict=True))
+
+
+@given(st.floats(1, 1e12), st.integers(2, 4096))
+def test_no_algorithm_sends_less_than_it_must(size, ranks):
+    s, n = np.array([size]), np.array([float(ranks)])
+    for op, least in (("all_reduce", 1.0), ("all_gather", (ranks - 1) / ranks), ("reduce_scatter", (ranks - 1) / ranks)):
+        for rule in RULES[op].values():
+            steps, volume = rule(s, n)
+            assert volume[0] >= size * least * (1 - 1e-12)
+            assert steps[0] >= 1
+
+
+def test_the_soft_minimum_lies_below_every_protocol_and_near_the_best():
+    size = np.geomspace(8, 1e10, 100)
+    together = curve.seconds(curve.PRIOR, 14, size, 450e9)
+    each = []
+    for p in range(3):
+        alone = curve.PRIOR + np.where(np.arange(3) == p, 0.0, 50.0)[None, :]
+        alone[2] = np.where(np.arange(3) == p, curve.PRIOR[2], -50.0)
+        each.append(curve.seconds(alone, 14, size, 450e9))
+    best = np.min(each, axis=0)
+    assert np.all(together <= best * (1 + 1e-9))
+    assert np.all(together >= best * 3 ** (-1 / 8) * (1 - 1e-9))
+
+
+def test_small_messages_take_few_steps_and_large_ones_few_bytes():
+    names = collective_time("all_reduce", np.array([8.0, 1e10]), [Tier(64, 450e9, "scale-up")]).algorithm
+    assert names[0] != "ring"
+    assert set(names) <= set(algorithms("all_reduce"))
+
+
+def test_the_interval_is_wider_where_less_was_measured():
+    known = collective_time("all_reduce", 1e9, [Tier(8, 450e9, "scale-up", "H100", library="2.27")])
+    new = collective_time("all_reduce", 1e9, [Tier(8, 450e9, "scale-up", "H400")])
+    assert known.low < known.seconds < known.high
+    assert new.high / new.low > 1.5 * known.high / known.low
+
+
+def test_domains_must_be_whole():
+    cluster = Cluster(catalogue.chip("GB300"), 4608)
+    with pytest.raises(InputError, match="n_chips = 100: GB300 comes in domains of 72; the nearest whole number of them has 72 chips"):
+        tiers_of(cluster, 100)
+    inner, outer = tiers_of(cluster)
+    assert (inner.size, outer.size) == (72, 64)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (lambda: collective_time("allreduce", 1, NODE), "op = 'allreduce': expected one of all_reduce"),
+        (lambda: collective_time("all_reduce", 1, NODE, "bruck"), "all_reduce has best, ring"),
+        (lambda: collective_time("all_reduce", 0, NODE), "message_bytes = 0"),
+        (lambda: collective_time("all_reduce", 1, []), "tiers is empty"),
+        (lambda: Tier(0, 1e9), "size = 0"),
+        (lambda: Tier(2.5, 1e9), "size = 2.5"),
+        (lambda: Tier(8, 0), "bandwidth = 0"),
+        (lambda: Tier(8, 1e9, "carrier pigeon"), "kind = 'carrier pigeon'"),
+        (lambda: fabric.goodput(0, checkpoint=1, restart=1), "n_chips = 0"),
+    ],
+)
+def test_bad_input_is_named(wrong, said):
+    with pytest.raises(InputError, match=said):
+        wrong()

@@ -1,0 +1,112 @@
+"""Goodput, collisions, sites and the bill."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workbench import fabric
+from workbench.errors import InputError
+
+
+def test_llama_3s_interruptions_and_uptime():
+    # Llama 3, table 5: 419 interruptions in 54 days on 16,384 H100; more than 90 % effective training time
+    g = fabric.goodput(16_384, checkpoint=30, restart=600)
+    assert g.mtbf / 3600 == pytest.approx(3.09, rel=0.01)
+    assert 0.85 < g.share < 0.95
+
+
+def test_daly_beats_every_other_interval():
+    best = fabric.goodput(1e5, checkpoint=60, restart=300)
+    for factor in (0.5, 0.8, 1.25, 2):
+        assert fabric.goodput(1e5, checkpoint=60, restart=300, interval=best.interval * factor).share <= best.share * (1 + 1e-4)
+    assert fabric.optimal_interval(1, 1e6) == pytest.approx(np.sqrt(2e6), rel=0.01)  # Young's limit
+
+
+@given(st.floats(10, 1e6), st.floats(1, 600), st.floats(0, 3600))
+def test_goodput_is_a_share_and_falls_with_scale(n, checkpoint, restart):
+    g = fabric.goodput(np.array([n, 2 * n]), checkpoint=checkpoint, restart=restart)
+    assert np.all((g.share >= 0) & (g.share <= 1))
+    assert g.share[1] <= g.share[0]
+    assert g.share + g.checkpoints + g.failures == pytest.approx([1, 1])
+
+
+def test_planes_keep_dead_links_from_stopping_the_job():
+    one, two = (fabric.goodput(1e5, checkpoint=30, restart=600, links_per_chip=6, link_failure_rate=0.05, planes=p) for p in (1, 2))
+    assert two.share > one.share
+
+
+@pytest.mark.parametrize(
+    ("flows", "paths", "mean", "p95"),
+    [(8, 8, 2.58, 4.0), (16, 16, 3.09, 4.0), (64, 64, 3.96, 5.0), (32, 8, 1.76, 2.25), (512, 64, 1.92, 2.25)],
+)
+def test_collisions_against_a_simulation(flows, paths, mean, p95):
+    rng = np.random.default_rng(0)
+    loads = np.array([np.bincount(rng.integers(0, paths, flows), minlength=paths).max() for _ in range(4000)]) * paths / flows
+    assert fabric.collision_slowdown(flows, paths) == pytest.approx(loads.mean(), rel=0.03)
+    assert fabric.collision_slowdown(flows, paths) == pytest.approx(mean, rel=0.03)
+    assert fabric.collision_slowdown(flows, paths, 0.95) == pytest.approx(p95)
+
+
+def test_the_slowest_of_many():
+    rng = np.random.default_rng(0)
+    slowest = np.exp(0.02 * rng.standard_normal((2000, 1024))).max(axis=1)
+    assert fabric.straggler_slowdown(1024, 0.02) == pytest.approx(np.median(slowest), rel=1e-3)
+    assert fabric.straggler_slowdown(1, 0.02) == pytest.approx(1)
+
+
+def test_spares():
+    assert fabric.spares(64, 0, 0.99) == pytest.approx(0.99**64)
+    assert fabric.spares(64, 4, 0.99) > 0.99
+
+
+def test_sites():
+    base = {"gradient_bytes": 800e9, "step_seconds": 10.0, "sites": 2, "bandwidth": 1e12}
+    near, far = (fabric.across_sites(**base, distance=d) for d in (0, 1e6))
+    assert near.exchange == pytest.approx(0.8)
+    assert far.exchange - near.exchange == pytest.approx(fabric.round_trip(1e6)) == pytest.approx(9.8e-3)
+    assert fabric.across_sites(**base, distance=1e6, overlap=0.5).loss == 0
+    assert fabric.across_sites(**base, distance=1e6, every=100).loss < far.loss / 50
+    windowed = fabric.across_sites(**base, distance=1e6, window=1e9)
+    assert windowed.exchange > far.exchange
+
+
+def test_bandwidth_and_interval_invert_the_loss():
+    args = {"gradient_bytes": 800e9, "step_seconds": 10.0, "sites": 4, "distance": 5e5}
+    needed = fabric.bandwidth_for(0.02, **args)
+    assert fabric.across_sites(**args, bandwidth=needed).loss == pytest.approx(0.02)
+    steps = fabric.synchronisation_interval(0.01, **args, bandwidth=1e10)
+    assert fabric.across_sites(**args, bandwidth=1e10, every=steps).loss <= 0.01
+    assert fabric.across_sites(**args, bandwidth=1e10, every=steps - 1).loss > 0.01
+    assert np.isinf(fabric.bandwidth_for(1e-6, **args))
+
+
+def test_the_bill_follows_the_counts():
+    tree = fabric.fat_tree(np.array([4608, 100_000]), 144, 100e9)
+    b = fabric.bill(tree, switch_usd=50_000, optic_usd=1000, cable_usd=50, nic_usd=1500, switch_watts=3000, nic_watts=30)
+    assert b.usd["switches"].tolist() == (tree.switches * 50_000).tolist()
+    assert b.total_watts[0] == pytest.approx(100 * 3000 + 2 * 9216 * 17 + 4608 * 30)
+    per_chip = b.total_usd / b.endpoints
+    assert per_chip[1] > per_chip[0]  # a third tier
+    assert b.usd_per_bandwidth()[0] == b.total_usd[0] / (2304 * 100e9)
+    copper = fabric.bill(tree, switch_usd=1, optic_usd=1, cable_usd=1, nic_usd=1, switch_watts=1, copper_endpoints=1.0)
+    assert copper.usd["optics"][0] == 2 * 4608
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (lambda: fabric.across_sites(1, 1, sites=0, bandwidth=1, distance=1), "sites = 0"),
+        (lambda: fabric.across_sites(1, 1, sites=2, bandwidth=1, distance=1, overlap=2), "overlap = 2"),
+        (lambda: fabric.round_trip(-1), "distance = -1"),
+        (lambda: fabric.straggler_slowdown(8, 0.1, 1.5), "quantile = 1.5"),
+        (lambda: fabric.spares(8, -1, 0.9), "spare = -1"),
+        (
+            lambda: fabric.bill(fabric.fat_tree(8, 64, 1), switch_usd=-1, optic_usd=1, cable_usd=1, nic_usd=1, switch_watts=1),
+            "switch_usd = -1",
+        ),
+    ],
+)
+def test_bad_input_is_named(wrong, said):
+    with pytest.raises(InputError, match=said):
+        wrong()

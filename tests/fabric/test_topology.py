@@ -1,0 +1,106 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workbench import fabric
+from workbench.errors import InputError
+
+
+def counts(t):
+    return tuple(int(x) for x in (t.leaf, t.spine, t.core, t.endpoint_cables, t.leaf_cables, t.spine_cables))
+
+
+@pytest.mark.parametrize(
+    ("n", "published"),
+    [
+        (2048, (64, 32, 0, 2048, 2048, 0)),
+        (4096, (128, 128, 64, 4096, 4096, 4096)),
+        (8192, (256, 256, 128, 8192, 8192, 8192)),
+        (16384, (512, 512, 256, 16384, 16384, 16384)),
+    ],
+)
+def test_nvidias_b200_table(n, published):
+    # DGX SuperPOD B200 reference architecture, architecture page: radix 64 at 400G, three tiers above 64^2 / 2
+    assert counts(fabric.fat_tree(n, 64, 50e9)) == published
+
+
+def test_nvidias_h100_table():
+    # DGX SuperPOD H100 reference architecture, table 4: 2 SU of 32 slots on 8 rails
+    assert counts(fabric.fat_tree(512, 64, 50e9, group=32))[:2] == (16, 8)
+
+
+@pytest.mark.parametrize(("units", "leaf", "spine"), [(4, 32, 18), (8, 64, 36), (18, 144, 72)])
+def test_nvidias_b300_xdr_table(units, leaf, spine):
+    # DGX SuperPOD B300 XDR, table 3: plain rounding up would give 16 and 32 spines
+    t = fabric.fat_tree(units * 576, 144, 100e9, group=72)
+    assert (t.leaf, t.spine) == (leaf, spine)
+
+
+def test_two_planes_of_spectrum_x():
+    # DGX SuperPOD B300, table 3: 1,024 GPUs with two ports of 400G, switches of 128 ports
+    t = fabric.fat_tree(1024, 128, 50e9, planes=2)
+    assert (t.leaf, t.spine, t.endpoint_cables / 2) == (32, 16, 1024)
+
+
+def test_the_announced_gb300_cluster():
+    # 4,608 GB300 on Quantum-X800: the 8 SU row of the B300 XDR table
+    t = fabric.fat_tree(4608, 144, 100e9)
+    assert t.switches == 100
+    assert t.hops == 3
+    assert t.bisection == 4608 / 2 * 100e9
+
+
+def test_tpu_v4():
+    # Jouppi et al. (2023): 4,096 chips in a 16x16x16 torus of 64 cubes, 48 optical circuit switches
+    t = fabric.torus((16, 16, 16), 45e9)
+    assert (t.endpoints, t.hops, fabric.optical_switches(64)) == (4096, 24, 48)
+    assert t.bisection == pytest.approx(23.04e12)
+    assert t.leaf_cables == 3 * 4096
+
+
+def test_dragonfly_of_kim_and_others():
+    assert fabric.dragonfly(8, 4, 4, 1.0).endpoints == 1056  # Kim et al. (2008), balanced, a = 8
+    assert fabric.dragonfly(32, 16, 16, 1.0).endpoints == 262_656
+
+
+@given(st.integers(1, 60_000), st.sampled_from([32, 64, 128, 144]), st.floats(0.25, 1.0))
+def test_ports_suffice_and_counts_are_whole(n, radix, taper):
+    if n > radix**3 / 4:
+        return
+    t = fabric.fat_tree(n, radix, 50e9, taper=taper)
+    for count in (t.leaf, t.spine, t.core, t.leaf_cables):
+        assert count == int(count)
+    assert t.leaf * radix >= t.endpoint_cables + t.leaf_cables
+    if t.tiers == 2:
+        assert t.spine * radix >= t.leaf_cables
+    assert t.leaf >= 1
+
+
+def test_arrays_are_the_same_as_one_at_a_time():
+    n = np.array([512, 4608, 20_000])
+    many = fabric.fat_tree(n, 144, 100e9)
+    assert many.switches.tolist() == [float(fabric.fat_tree(x, 144, 100e9).switches) for x in n]
+    assert many.frame().height == 3
+
+
+def test_tapering_saves_spines_and_bisection():
+    full, half = (fabric.fat_tree(4608, 144, 100e9, taper=x) for x in (1.0, 0.5))
+    assert half.switches < full.switches
+    assert half.bisection == full.bisection / 2
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (lambda: fabric.fat_tree(100_000, 64, 50e9), "radix = 64 joins 65,536 endpoints in three tiers; 100,000 need 74 ports"),
+        (lambda: fabric.fat_tree(100, 63, 50e9), "an even number"),
+        (lambda: fabric.fat_tree(0, 64, 50e9), "endpoints = 0"),
+        (lambda: fabric.fat_tree(100, 64, 50e9, taper=1.5), "taper = 1.5"),
+        (lambda: fabric.torus((0, 4), 1.0), "dimensions"),
+        (lambda: fabric.dragonfly(0, 1, 1, 1.0), "expected at least 1 of each"),
+    ],
+)
+def test_bad_input_is_named(wrong, said):
+    with pytest.raises(InputError, match=said):
+        wrong()

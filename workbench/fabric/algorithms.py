@@ -1,0 +1,84 @@
+"""What a collective asks of one tier: sequential steps and bytes a rank, by operation and algorithm.
+
+Bytes follow the convention of nccl-tests: of an all-gather or reduce-scatter the size of the whole, of the others that of a rank's buffer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.errors import InputError
+
+Array = NDArray[np.float64]
+Rule = Callable[[Array, Array], tuple[Array, Array]]
+
+OPERATIONS = ("all_reduce", "all_gather", "reduce_scatter", "alltoall", "broadcast", "reduce", "sendrecv")
+
+
+def _log2(n: Array) -> Array:
+    return np.ceil(np.log2(np.maximum(n, 1)))
+
+
+def _extra(n: Array) -> Array:
+    """Steps by which a number of ranks that is no power of two lengthens halving and doubling."""
+    return np.where(np.exp2(np.round(np.log2(n))) == n, 0.0, 2.0)
+
+
+#: Steps and bytes a rank for S bytes and n ranks.
+#: Ring: Thakur, Rabenseifner, Gropp (2005), sections 4.1, 4.2, 4.5. Halving and doubling: ibid. Bruck: Bruck et al. (1997).
+#: Double binary tree: Sanders, Speck, Traeff (2009). In-network: one trip up, one down (NVLS, SHARP).
+RULES: dict[str, dict[str, Rule]] = {
+    "all_reduce": {
+        "ring": lambda s, n: (2 * (n - 1), 2 * s * (n - 1) / n),
+        "double binary tree": lambda s, n: (2 * _log2(n), 2 * s * np.where(n > 1, 1.0, 0.0)),
+        "halving-doubling": lambda s, n: (2 * _log2(n) + _extra(n), 2 * s * (n - 1) / n * np.where(_extra(n) > 0, 1.5, 1.0)),
+        "in-network": lambda s, n: (np.where(n > 1, 2.0, 0.0), s * np.where(n > 1, 1.0, 0.0)),
+    },
+    "all_gather": {
+        "ring": lambda s, n: (n - 1, s * (n - 1) / n),
+        "halving-doubling": lambda s, n: (_log2(n) + _extra(n), s * (n - 1) / n),
+        "Bruck": lambda s, n: (_log2(n), s * (n - 1) / n),
+    },
+    "reduce_scatter": {
+        "ring": lambda s, n: (n - 1, s * (n - 1) / n),
+        "halving-doubling": lambda s, n: (_log2(n) + _extra(n), s * (n - 1) / n),
+    },
+    "alltoall": {
+        "pairwise": lambda s, n: (n - 1, s * (n - 1) / n),
+        "Bruck": lambda s, n: (_log2(n), s / 2 * _log2(n)),
+    },
+    "broadcast": {
+        "ring": lambda s, n: (n - 1, s * np.where(n > 1, 1.0, 0.0)),
+        "tree": lambda s, n: (_log2(n), s * np.where(n > 1, 1.0, 0.0)),
+    },
+    "reduce": {
+        "ring": lambda s, n: (n - 1, s * np.where(n > 1, 1.0, 0.0)),
+        "tree": lambda s, n: (_log2(n), s * np.where(n > 1, 1.0, 0.0)),
+    },
+    "sendrecv": {"direct": lambda s, n: (np.where(n > 1, 1.0, 0.0), s * np.where(n > 1, 1.0, 0.0))},
+}
+
+
+def algorithms(op: str) -> tuple[str, ...]:
+    """Algorithms of an operation, the one that its measured curve stands for first. Raises `InputError`."""
+    if op not in RULES:
+        raise InputError(f"op = {op!r}: expected one of {', '.join(RULES)}")
+    return tuple(RULES[op])
+
+
+def busbw_factor(op: str, n: Array) -> Array:
+    """busbw over algbw, as nccl-tests defines it (doc/PERFORMANCE.md)."""
+    algorithms(op)
+    if op == "all_reduce":
+        return 2 * (n - 1) / n
+    if op in ("all_gather", "reduce_scatter", "alltoall"):
+        return (n - 1) / n
+    return np.ones_like(n)
+
+
+def passed_up(op: str, s: Array, ranks: Array) -> Array:
+    """Bytes of a rank that the next tier sees when `ranks` of them share the work below: all of them where nothing is combined."""
+    return s if op in ("alltoall", "sendrecv") else s / ranks

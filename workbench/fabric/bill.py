@@ -1,0 +1,106 @@
+"""What a fabric costs and draws, from the counts of its topology."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from workbench import catalogue
+from workbench.errors import InputError
+from workbench.fabric.topology import Topology
+
+Array = NDArray[np.float64]
+PARTS = ("switches", "optics", "cables", "nics")
+
+
+@dataclass(frozen=True)
+class Bill:
+    """Money and power of a fabric; arrays broadcast over topology and prices."""
+
+    usd: dict[str, Array]  #: by part [USD]
+    watts: dict[str, Array]  #: by part [W]
+    endpoints: Array
+    bisection: Array  #: [B/s]
+
+    @property
+    def total_usd(self) -> Array:
+        """All parts [USD]."""
+        return np.asarray(sum(self.usd.values()))
+
+    @property
+    def total_watts(self) -> Array:
+        """All parts [W]."""
+        return np.asarray(sum(self.watts.values()))
+
+    def usd_per_bandwidth(self, bandwidth: ArrayLike | None = None) -> Array:
+        """Money a byte a second: of bisection, or of the bandwidth that was achieved, of all chips together [USD/(B/s)]."""
+        return self.total_usd / (self.bisection if bandwidth is None else np.asarray(bandwidth, dtype=float))
+
+    def watts_per_bandwidth(self, bandwidth: ArrayLike | None = None) -> Array:
+        """Power a byte a second, as `usd_per_bandwidth` [W/(B/s)]."""
+        return self.total_watts / (self.bisection if bandwidth is None else np.asarray(bandwidth, dtype=float))
+
+
+def bill(
+    topology: Topology,
+    *,
+    switch_usd: ArrayLike,
+    optic_usd: ArrayLike,
+    cable_usd: ArrayLike,
+    nic_usd: ArrayLike,
+    switch_watts: ArrayLike,
+    nic_watts: ArrayLike = 0.0,
+    optic_watts: ArrayLike | None = None,
+    copper_endpoints: ArrayLike = 0.0,
+) -> Bill:
+    """Price the parts that a topology counts: switches, two optics a cable that is not copper, cables, and a NIC a chip.
+
+    Prices of switches and NICs are not published in what this project has read, so they are asked for; optics draw what the catalogue says.
+
+    Parameters
+    ----------
+    topology : Topology
+    switch_usd, optic_usd, cable_usd, nic_usd : array_like
+        Price of one [USD].
+    switch_watts, nic_watts : array_like
+        Power of one without its optics [W].
+    optic_watts : array_like, optional
+        Power of a module; the usual one of 800G (17 W for two ports of 400G) if not given.
+    copper_endpoints : array_like
+        Share of the cables between chips and leaves that are copper.
+
+    Raises
+    ------
+    InputError
+        For a negative price or power, or a share outside [0, 1].
+    """
+    module = catalogue.link("Optic 800G twin-port DR8").power if optic_watts is None else optic_watts
+    given: dict[str, Any] = {"switch_usd": switch_usd, "optic_usd": optic_usd, "cable_usd": cable_usd, "nic_usd": nic_usd}
+    given |= {"switch_watts": switch_watts, "nic_watts": nic_watts, "optic_watts": module}
+    price = {name: np.asarray(value, dtype=float) for name, value in given.items()}
+    for name, value in price.items():
+        if not np.all(value >= 0):
+            raise InputError(f"{name} = {value}: expected 0 or more")
+    copper = np.asarray(copper_endpoints, dtype=float)
+    if not np.all((copper >= 0) & (copper <= 1)):
+        raise InputError(f"copper_endpoints = {copper_endpoints}: expected a share from 0 to 1")
+    modules = topology.optics(copper)
+    return Bill(
+        usd={
+            "switches": topology.switches * price["switch_usd"],
+            "optics": modules * price["optic_usd"],
+            "cables": topology.cables * price["cable_usd"],
+            "nics": topology.endpoints * price["nic_usd"],
+        },
+        watts={
+            "switches": topology.switches * price["switch_watts"],
+            "optics": modules * price["optic_watts"],
+            "cables": np.zeros_like(topology.cables),
+            "nics": topology.endpoints * price["nic_watts"],
+        },
+        endpoints=topology.endpoints,
+        bisection=topology.bisection,
+    )

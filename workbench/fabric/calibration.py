@@ -1,0 +1,283 @@
+"""Measured constants of `curve`: fitted from general to special, each level shrunk to the one above, and looked up the same way.
+
+In a scale-up domain: all measurements, operation, chip, ranks, library release. Between domains: all, transport, operation, provider. A
+chip that was measured with other operations only carries what sets it apart there (operation ``*``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import cache
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike, NDArray
+
+from workbench import catalogue
+from workbench.errors import InputError
+from workbench.fabric import curve
+from workbench.fabric.algorithms import RULES, passed_up
+
+Array = NDArray[np.float64]
+TABLE, ERRORS = "calibration/collectives", "calibration/collective_errors"
+#: Transports between domains, with the time that a small all-reduce of two nodes takes on them [s]: the prior of their starts.
+STARTS = {"InfiniBand": 30e-6, "RoCE": 75e-6, "EFA": 110e-6, "TCPXO": 105e-6, "TCPX": 700e-6, "Slingshot": 18e-6, "other": 60e-6}
+KINDS = ("scale-up", *STARTS)
+#: Pull of each level to the one above it, in units of the noise of a measurement.
+PULLS = (0.3, 0.5, 1.0, 1.5, 2.0)
+PULL_OUT = 40.0  #: of a transport to its prior: few tables, of few providers
+NOISE = 0.05  #: relative spread of repeats between tables
+SIZES = ((0.0, 2.0**20, "below 1 MiB"), (2.0**20, 2.0**28, "1 to 256 MiB"), (2.0**28, np.inf, "from 256 MiB"))
+Key = tuple[str, ...]
+
+
+def constants(op: str, kind: str, chip: str, n: ArrayLike, provider: str = "", library: str = "") -> Array:
+    """Logarithms of the constants of a tier, shape of `n` + (4, 3).
+
+    Between numbers of ranks that were measured they are interpolated in log n, beyond them the nearest holds.
+    """
+    nodes = _nodes()
+    ranks = np.asarray(n, dtype=float)
+    if kind != "scale-up":
+        return np.broadcast_to(_nearest(nodes, (kind, op, provider)), (*ranks.shape, 4, 3))
+    measured = sorted(int(key[3]) for key in nodes if len(key) == 4 and key[:3] == (kind, op, chip))
+    if not measured:
+        return np.broadcast_to(_of_chip(nodes, op, chip), (*ranks.shape, 4, 3))
+    thetas = np.stack([_nearest(nodes, (kind, op, chip, str(m), library)) for m in measured])
+    logs, at = np.log(np.array(measured, dtype=float)), np.log(np.maximum(ranks, 1.0))
+    right = np.clip(np.searchsorted(logs, at), 1, max(len(logs) - 1, 1)) if len(logs) > 1 else np.zeros(at.shape, dtype=int)
+    left = np.maximum(right - 1, 0)
+    gap = np.where(right > left, logs[right] - logs[left], 1.0)
+    weight = np.clip((at - logs[left]) / gap, 0.0, 1.0)[..., None, None]
+    return np.asarray((1 - weight) * thetas[left] + weight * thetas[right])
+
+
+def interval(op: str, message_bytes: Array, inner: Key, outer: Key | None) -> Array:
+    """Half width of the 80 % interval in the logarithm of time, by how much of the configuration was measured.
+
+    Where the very tier was (chip, ranks and release; or provider and operation), the residuals of the fit; else those of tables left out.
+
+    Parameters
+    ----------
+    inner : (chip, ranks, release)
+    outer : (kind, provider) or None
+        The next tier, if there is one.
+    """
+    nodes = _nodes()
+    widths = {row["case"]: row["half_width"] for row in catalogue.table(ERRORS).iter_rows(named=True)}
+    if outer is None:
+        chip, ranks, release = inner
+        seen = "release" if ("scale-up", op, chip, ranks, release) in nodes else "chip" if ("scale-up", op, chip) in nodes else "nothing"
+        return np.full(message_bytes.shape, widths[f"one domain, {seen} measured"])
+    if (outer[0], op, outer[1]) in nodes:
+        return np.full(message_bytes.shape, widths["several domains, provider measured"])
+    found = np.zeros(message_bytes.shape)
+    for low, high, name in SIZES:
+        found = np.where((message_bytes >= low) & (message_bytes < high), widths[f"several domains, {name}"], found)
+    return found
+
+
+def transport(fabric: str | None) -> str:
+    """Kind of transport from the words of a fabric."""
+    words = (fabric or "").lower()
+    for kind, marks in (
+        ("TCPXO", ("tcpxo",)),
+        ("TCPX", ("tcpx",)),
+        ("EFA", ("efa",)),
+        ("Slingshot", ("slingshot",)),
+        ("RoCE", ("roce", "pollara")),
+    ):
+        if any(mark in words for mark in marks):
+            return kind
+    return "InfiniBand" if "infiniband" in words or words.startswith("ib ") or " ib" in words else "other"
+
+
+def prepared(rows: pl.DataFrame) -> pl.DataFrame:
+    """Measurements of collectives with what the fit needs: inner and outer ranks, release of the library, transport.
+
+    Parameters
+    ----------
+    rows : polars.DataFrame
+        Columns collective, bytes, n_gpus, scaleup_domain_gpus, chip, scale_up_GBps_per_dir, nic_Gbps_per_gpu, fabric, library.
+    """
+    domain = pl.col("scaleup_domain_gpus").fill_null(8)
+    outer = (pl.col("n_gpus") / domain).ceil()  # 128 ranks on racks of 72 are two racks of 64
+    return rows.with_columns(
+        outer=outer.cast(pl.Float64),
+        inner=(pl.col("n_gpus") / outer).cast(pl.Float64),
+        release=pl.col("library").str.extract(r"(\d+\.\d+)").fill_null(""),
+        kind=pl.col("fabric").map_elements(transport, return_dtype=pl.String, skip_nulls=False),
+        provider=pl.col("fabric").fill_null(""),
+        inside=pl.col("scale_up_GBps_per_dir").fill_null(450.0) * 1e9,
+        outside=pl.col("nic_Gbps_per_gpu").fill_null(400.0) / 8 * 1e9,
+    )
+
+
+def calibrate(rows: pl.DataFrame) -> pl.DataFrame:
+    """Fit the constants to measurements.
+
+    Parameters
+    ----------
+    rows : polars.DataFrame
+        Measurements as `prepared` takes them, with time_us; rows of doubtful quality left out.
+
+    Returns
+    -------
+    polars.DataFrame
+        The table ``calibration/collectives``: node, the twelve constants, rows.
+    """
+    return _as_table(fit_nodes(prepared(rows)))
+
+
+def fit_nodes(data: pl.DataFrame) -> dict[Key, tuple[Array, int]]:
+    """Constants and number of measurements of every node, general to special."""
+    nodes: dict[Key, tuple[Array, int]] = {}
+    single = data.filter((pl.col("outer") <= 1) & (pl.col("inner") > 1) & pl.col("collective").is_in(list(RULES)))
+    levels: tuple[Callable[[dict[str, Any]], Key], ...] = (
+        lambda r: ("scale-up",),
+        lambda r: ("scale-up", r["collective"]),
+        lambda r: ("scale-up", r["collective"], r["chip"]),
+        lambda r: ("scale-up", r["collective"], r["chip"], str(int(r["inner"]))),
+        lambda r: ("scale-up", r["collective"], r["chip"], str(int(r["inner"])), r["release"]),
+    )
+    _descend(nodes, single, levels, _inner_case)
+    _offsets(nodes, single)
+    several = data.filter((pl.col("outer") > 1) & pl.col("collective").is_in(list(RULES)))
+    for (kind,), part in several.group_by("kind", maintain_order=True):
+        levels = (
+            lambda r: (r["kind"],),
+            lambda r: (r["kind"], r["collective"]),
+            lambda r: (r["kind"], r["collective"], r["provider"]),
+        )
+        _descend(nodes, part, levels, lambda rows: _outer_case(rows, nodes), _transport_prior(str(kind)), (PULL_OUT, 1.0, 1.0))
+    return nodes
+
+
+def _transport_prior(kind: str) -> Array:
+    """NCCL's constants with the start of the transport."""
+    prior = curve.PRIOR.copy()
+    prior[0] = np.log(STARTS[kind])
+    return prior
+
+
+Case = tuple[Array, Array, Array, Array, Array]  #: steps, volume, bandwidth, time of the tiers below, measured time
+
+
+def _inner_case(part: pl.DataFrame) -> Case:
+    op = part["collective"][0]
+    s, n = part["bytes"].cast(pl.Float64).to_numpy(), part["inner"].to_numpy()
+    steps, volume = next(iter(RULES[op].values()))(s, n)
+    return steps, volume, part["inside"].to_numpy(), np.zeros(s.shape), part["time_us"].to_numpy() * 1e-6
+
+
+def _outer_case(part: pl.DataFrame, nodes: dict[Key, tuple[Array, int]]) -> Case:
+    op = part["collective"][0]
+    s, inner, outer = (part[c].cast(pl.Float64).to_numpy() for c in ("bytes", "inner", "outer"))
+    known = {key: theta for key, (theta, _) in nodes.items()}
+    below = np.array(
+        [_below(known, op, chip, n, size, rate) for chip, n, size, rate in zip(part["chip"], inner, s, part["inside"], strict=True)]
+    )
+    steps, volume = next(iter(RULES[op].values()))(passed_up(op, s, inner), outer)
+    return steps, volume, part["outside"].to_numpy(), below, part["time_us"].to_numpy() * 1e-6
+
+
+def _below(nodes: dict[Key, Array], op: str, chip: str, n: float, size: float, rate: float) -> float:
+    if n <= 1:
+        return 0.0
+    measured = [int(key[3]) for key in nodes if len(key) == 4 and key[:3] == ("scale-up", op, chip)]
+    if measured:
+        near = min(measured, key=lambda m: abs(np.log(m / n)))
+        theta = nodes["scale-up", op, chip, str(near)]
+    else:
+        theta = _of_chip(nodes, op, chip)
+    steps, volume = next(iter(RULES[op].values()))(np.asarray(size), np.asarray(n))
+    return float(curve.seconds(theta, steps, volume, rate))
+
+
+def _descend(
+    nodes: dict[Key, tuple[Array, int]],
+    data: pl.DataFrame,
+    levels: Iterable[Callable[[dict[str, Any]], Key]],
+    case: Callable[[pl.DataFrame], Case],
+    prior: Array = curve.PRIOR,
+    pulls: tuple[float, ...] = PULLS,
+) -> None:
+    """Fit every node of every level, from the fit of the node above."""
+    if data.is_empty():
+        return
+    records = list(data.iter_rows(named=True))
+    above: Callable[[dict[str, Any]], Key] | None = None
+    for depth, name in enumerate(levels):
+        keys = [name(record) for record in records]
+        for key in dict.fromkeys(keys):
+            part = data.filter(pl.Series([k == key for k in keys]))
+            parent = prior if above is None else nodes[above(part.row(0, named=True))][0]
+            cases = [case(group) for _, group in part.group_by("collective", maintain_order=True)]
+            joined = tuple(np.concatenate([c[i] for c in cases]) for i in range(5))
+            nodes[key] = (_fit(joined, parent, pulls[depth]), part.height)  # type: ignore[arg-type]
+        above = name
+
+
+def _offsets(nodes: dict[Key, tuple[Array, int]], single: pl.DataFrame) -> None:
+    """What sets a chip apart whatever the operation: mean distance of its nodes from those of the operations."""
+    chips = {key[2] for key in nodes if len(key) == 3 and key[0] == "scale-up"}
+    for chip in chips:
+        own = {key[1]: value for key, value in nodes.items() if len(key) == 3 and key[0] == "scale-up" and key[2] == chip}
+        apart = np.mean([theta - nodes["scale-up", op][0] for op, (theta, _) in own.items()], axis=0)
+        nodes["scale-up", "*", chip] = (apart, sum(rows for _, rows in own.values()))
+
+
+def _fit(case: Case, parent: Array, pull: float) -> Array:
+    from scipy.optimize import least_squares
+
+    steps, volume, bandwidth, below, measured = case
+    log_time = np.log(measured)
+
+    def residual(flat: Array) -> Array:
+        t = curve.seconds(flat.reshape(4, 3), steps, volume, bandwidth)
+        r = (np.log((t**6 + below**6) ** (1 / 6)) - log_time) / NOISE
+        robust = np.sign(r) * np.sqrt(2 * (np.sqrt(1 + r * r) - 1))  # large residuals count by their size, not by its square
+        return np.concatenate([robust, pull * (flat - parent.ravel())])
+
+    return np.asarray(least_squares(residual, parent.ravel(), max_nfev=60).x.reshape(4, 3))
+
+
+def _of_chip(nodes: dict[Key, Array], op: str, chip: str) -> Array:
+    """Constants of an operation on a chip: measured, or the operation's with what sets the chip apart elsewhere."""
+    if ("scale-up", op, chip) in nodes:
+        return nodes["scale-up", op, chip]
+    general = _nearest(nodes, ("scale-up", op))
+    return general + nodes[key] if (key := ("scale-up", "*", chip)) in nodes else general
+
+
+def _nearest(nodes: dict[Key, Array], key: Key) -> Array:
+    """The node of `key`, or the nearest one above it that was fitted."""
+    for length in range(len(key), 0, -1):
+        if key[:length] in nodes:
+            return nodes[key[:length]]
+    return curve.PRIOR if key[0] == "scale-up" else _transport_prior(key[0])
+
+
+def _as_table(nodes: dict[Key, tuple[Array, int]]) -> pl.DataFrame:
+    names = [f"{constant}_{protocol}".lower() for constant in curve.CONSTANTS for protocol in curve.PROTOCOLS]
+    return pl.DataFrame(
+        [
+            {"node": "|".join(key), **dict(zip(names, theta.ravel().tolist(), strict=True)), "rows": rows}
+            for key, (theta, rows) in nodes.items()
+        ]
+    )
+
+
+def _nodes() -> dict[Key, Array]:
+    return _read(id(catalogue.table(TABLE)))
+
+
+@cache
+def _read(_: int) -> dict[Key, Array]:
+    frame = catalogue.table(TABLE)
+    names = [f"{constant}_{protocol}".lower() for constant in curve.CONSTANTS for protocol in curve.PROTOCOLS]
+    values = frame.select(names).to_numpy().reshape(-1, 4, 3)
+    if not np.isfinite(values).all():
+        raise InputError(f"{TABLE}: a constant is missing")
+    return {tuple(node.split("|")): theta for node, theta in zip(frame["node"], values, strict=True)}

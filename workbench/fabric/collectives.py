@@ -1,0 +1,177 @@
+"""Time of a collective over tiers: chips in a scale-up domain, domains on a scale-out fabric, sites beyond."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from workbench.errors import InputError
+from workbench.fabric import calibration, curve
+from workbench.fabric.algorithms import RULES, algorithms, busbw_factor, passed_up
+from workbench.fabric.cluster import Cluster
+
+Array = NDArray[np.float64]
+#: Tiers work at the same time; the slowest decides, softly: (sum t^6)^(1/6).
+OVERLAP = 6.0
+
+
+@dataclass(frozen=True)
+class Tier:
+    """Ranks, or groups of ranks of the tier below, joined by links of one kind.
+
+    Parameters
+    ----------
+    size : array_like of int
+        Members.
+    bandwidth : array_like
+        Of a chip's link in this tier, one direction [B/s].
+    kind : str
+        ``scale-up`` for the innermost tier, else the transport: InfiniBand, RoCE, EFA, TCPX, TCPXO, Slingshot.
+    chip : str
+        Chip or library that the measured constants are looked up by; unknown ones get those of the kind.
+    provider, library : str
+        Provider's name of the fabric and release of the library, where measured tables tell them apart.
+    """
+
+    size: ArrayLike
+    bandwidth: ArrayLike
+    kind: str = "scale-up"
+    chip: str = ""
+    provider: str = ""
+    library: str = ""
+
+    def __post_init__(self) -> None:
+        size, rate = np.asarray(self.size, dtype=float), np.asarray(self.bandwidth, dtype=float)
+        if not np.all((size >= 1) & (size == np.round(size))):
+            raise InputError(f"size = {self.size}: a tier has a whole number of members, at least 1")
+        if not np.all((rate > 0) & np.isfinite(rate)):
+            raise InputError(f"bandwidth = {self.bandwidth}: expected more than 0 B/s")
+        if self.kind not in calibration.KINDS:
+            raise InputError(f"kind = {self.kind!r}: expected one of {', '.join(calibration.KINDS)}")
+
+
+@dataclass(frozen=True)
+class CollectiveTime:
+    """Time of a collective; arrays broadcast over message, sizes and bandwidths."""
+
+    seconds: Array
+    low: Array  #: ends of the 80 % interval [s]
+    high: Array
+    algbw: Array  #: bytes over seconds [B/s]
+    busbw: Array  #: algbw times the factor of nccl-tests [B/s]
+    algorithm: NDArray[np.str_]  #: of the innermost tier
+
+
+def tiers_of(cluster: Cluster, n_chips: ArrayLike | None = None, kind: str = "InfiniBand") -> tuple[Tier, ...]:
+    """The tiers of chips of a cluster: its scale-up domain, and as many domains as they fill.
+
+    Parameters
+    ----------
+    cluster : Cluster
+    n_chips : array_like of int, optional
+        Ranks; all chips if not given.
+    kind : str
+        Transport between domains.
+
+    Raises
+    ------
+    InputError
+        For chips that do not fill whole domains, naming the nearest that do, or a chip without published scale-up bandwidth.
+    """
+    chip, n = cluster.chip, np.asarray(cluster.n_chips if n_chips is None else n_chips, dtype=float)
+    domain = float(chip.scaleup_domain or 1)
+    if np.any((n > domain) & (n % domain != 0)):
+        bad = float(np.min(n[(n > domain) & (n % domain != 0)]))
+        near = max(1, round(bad / domain)) * domain
+        raise InputError(
+            f"n_chips = {bad:g}: {chip.name} comes in domains of {domain:g}; the nearest whole number of them has {near:g} chips"
+        )
+    if chip.scaleup_bandwidth is None:
+        raise InputError(f"{chip.name} has no published scale-up bandwidth (column scaleup_gb_per_s of chips)")
+    link = cluster.link
+    if link.bandwidth is None:
+        raise InputError(f"{link.name} has no bandwidth of its own: take a link, not a switch")
+    inner = Tier(np.minimum(n, domain), chip.scaleup_bandwidth, "scale-up", chip.name)
+    return inner, Tier(np.maximum(n / domain, 1.0), link.bandwidth, kind, chip.name)
+
+
+def collective_time(op: str, message_bytes: ArrayLike, tiers: Sequence[Tier], algorithm: str = "best") -> CollectiveTime:
+    """Time of a collective over any number of tiers, innermost first.
+
+    Each tier takes `curve.seconds` of the steps and bytes that the algorithm puts on it; what a tier of n ranks combines, the next one
+    carries a 1/n of. Tiers overlap. With ``best`` the constants are those measured for the operation, and the algorithm named is the one
+    whose steps and bytes would be fastest with them.
+
+    Parameters
+    ----------
+    op : str
+        all_reduce, all_gather, reduce_scatter, alltoall, broadcast, reduce or sendrecv.
+    message_bytes : array_like
+        In the convention of nccl-tests: of an all-gather or reduce-scatter the whole [B].
+    tiers : sequence of Tier
+    algorithm : str
+        ``best``, or one of `algorithms` of the operation, taken on every tier.
+
+    Returns
+    -------
+    CollectiveTime
+
+    Raises
+    ------
+    InputError
+        For an unknown operation or algorithm, messages that are not positive, or no tier.
+
+    References
+    ----------
+    .. [1] Thakur, Rabenseifner, Gropp (2005). .. [2] NVIDIA nccl-tests, doc/PERFORMANCE.md.
+    """
+    known = algorithms(op)
+    if algorithm != "best" and algorithm not in known:
+        raise InputError(f"algorithm = {algorithm!r}: {op} has best, {', '.join(known)}")
+    if not tiers:
+        raise InputError("tiers is empty: expected at least one")
+    s = np.asarray(message_bytes, dtype=float)
+    if not np.all((s > 0) & np.isfinite(s)):
+        raise InputError(f"message_bytes = {message_bytes}: expected more than 0")
+    ranks = np.ones(())
+    for tier in tiers:
+        ranks = ranks * np.asarray(tier.size, dtype=float)
+    taken = known[0] if algorithm == "best" else algorithm
+    total = _over_tiers(op, s, tiers, taken)
+    names: Array | NDArray[np.str_]
+    if algorithm == "best":
+        rivals = np.stack(np.broadcast_arrays(*(_over_tiers(op, s, tiers, name) for name in known)))
+        names = np.array(known)[np.argmin(rivals, axis=0)]
+    else:
+        names = np.broadcast_to(np.array(taken), total.shape)
+    first, beyond = tiers[0], [t for t in tiers[1:] if np.any(np.asarray(t.size) > 1)]
+    one = np.asarray(first.size)
+    seen = (first.chip, f"{one.flat[0]:.0f}" if one.size == 1 else "", first.library)
+    width = calibration.interval(op, s, seen, (beyond[0].kind, beyond[0].provider) if beyond else None)
+    alone = np.broadcast_to(ranks == 1, total.shape)
+    algbw = np.where(alone, np.inf, s / np.where(alone, 1.0, total))  # one rank has nothing to move
+    factor = busbw_factor(op, np.broadcast_to(ranks, total.shape))
+    return CollectiveTime(
+        seconds=total,
+        low=total * np.exp(-width),
+        high=total * np.exp(width),
+        algbw=algbw,
+        busbw=np.where(alone, 0.0, np.where(alone, 1.0, algbw) * factor),
+        algorithm=np.asarray(names),
+    )
+
+
+def _over_tiers(op: str, s: Array, tiers: Sequence[Tier], name: str) -> Array:
+    """Time with one algorithm on every tier."""
+    total, ranks = np.zeros(()), np.ones(())
+    for tier in tiers:
+        n = np.asarray(tier.size, dtype=float)
+        theta = calibration.constants(op, tier.kind, tier.chip, n, tier.provider, tier.library)
+        steps, volume = RULES[op][name](passed_up(op, s, ranks), n)
+        t = np.where(n > 1, curve.seconds(theta, steps, volume, tier.bandwidth), 0.0)
+        total = total + t**OVERLAP
+        ranks = ranks * n
+    return np.asarray(total ** (1 / OVERLAP))

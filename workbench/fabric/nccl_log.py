@@ -1,0 +1,123 @@
+"""Logs of nccl-tests and rccl-tests as frames with the columns of the measurements that `validate collectives` reads."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from workbench.errors import DataError
+from workbench.fabric.algorithms import busbw_factor
+
+#: Programs of the tests and the operations that they time.
+PROGRAMS = {
+    "all_reduce_perf": "all_reduce", "all_gather_perf": "all_gather", "reduce_scatter_perf": "reduce_scatter", "alltoall_perf": "alltoall",
+    "broadcast_perf": "broadcast", "reduce_perf": "reduce", "sendrecv_perf": "sendrecv",
+}  # fmt: skip
+#: size, count, type, [redop, root,] then time, algbw, busbw, wrong out of place and in place.
+NUMBERS = r"([\d.]+)\s+([\d.]+)\s+([\d.]+)\s+(\S+)"
+ROW = re.compile(rf"^\s*(\d+)\s+(\d+)\s+([a-z]\w*)\s+(?:\S+\s+-?\d+\s+)?{NUMBERS}(?:\s+{NUMBERS})?\s*$")
+COLUMNS = (
+    "table_id",
+    "collective",
+    "bytes",
+    "n_gpus",
+    "chip",
+    "library",
+    "time_us",
+    "algbw_GBps",
+    "busbw_GBps",
+    "in_place_time_us",
+    "quality",
+    "source",
+)
+
+
+@dataclass(frozen=True)
+class Log:
+    """What was read, and what was left out and why."""
+
+    rows: pl.DataFrame
+    left_out: tuple[str, ...]
+
+
+def is_log(path: str | Path) -> bool:
+    """Whether a file looks like the output of the tests rather than a CSV."""
+    try:
+        head = Path(path).read_text(encoding="utf8", errors="replace")[:20_000]
+    except OSError:
+        return False
+    return bool(re.search(r"# nThread|# rank\s+\d+|out-of-place", head, re.IGNORECASE))
+
+
+def read_log(path: str | Path) -> Log:
+    """Read the output of one or more runs of nccl-tests or rccl-tests.
+
+    The number of ranks is taken from the list of ranks, and compared with busbw / algbw, which nccl-tests computes from it; where they
+    differ, the ratio wins and the row says so.
+
+    Parameters
+    ----------
+    path : path
+        Text as printed; Windows line ends, times before the line and truncated ends are coped with.
+
+    Raises
+    ------
+    DataError
+        For a file that is missing, or holds no row of results.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise DataError(file, "no such file")
+    text = file.read_text(encoding="utf8", errors="replace").replace("\r\n", "\n").replace("\r", "\n")
+    op, ranks, chip, library, left, rows = None, 0, "", "nccl-tests", [], []
+    for number, line in enumerate(text.split("\n"), start=1):
+        for program, name in PROGRAMS.items():
+            if re.search(rf"\b{program}\b", line):
+                op, ranks = name, 0
+        if match := re.search(r"(?:NCCL|RCCL) version[: ]+([\d.]+)", line):
+            library = f"nccl-tests, NCCL {match[1]}"
+        if match := re.search(r"#\s+Rank\s+(\d+)\b.*?device\s+\S+\s+(?:\[[^\]]*\]\s+)?(.*)$", line, re.IGNORECASE):
+            ranks = 1 if int(match[1]) == 0 else max(ranks, int(match[1]) + 1)
+            chip = chip or _chip(match[2])
+            continue
+        match = ROW.match(line)
+        if not match:
+            if re.match(r"^\s*\d+\s+\d+\s+\w+", line):
+                left.append(f"line {number}: not a whole row of results")
+            continue
+        if op is None:
+            left.append(f"line {number}: no program named before it, so the operation is not known")
+            continue
+        size, time, algbw, busbw = int(match[1]), float(match[4]), float(match[5]), float(match[6])
+        inferred, quality = _ranks(op, algbw, busbw), "ok"
+        n = ranks or inferred
+        if inferred and n and abs(inferred - n) > max(1, 0.1 * n):
+            quality, n = f"ok; the log lists {ranks} ranks but busbw / algbw says {inferred}", inferred
+        if not n:
+            left.append(f"line {number}: the number of ranks is neither listed nor told by busbw / algbw")
+            continue
+        if size == 0 or time == 0:
+            left.append(f"line {number}: size or time is 0")
+            continue
+        in_place = float(match[8]) if match[8] else None
+        rows.append((file.stem, op, size, n, chip, library, time, algbw, busbw, in_place, quality, file.name))
+    if not rows:
+        raise DataError(file, "no row of results; expected the output of nccl-tests (size, count, type, time, algbw, busbw)")
+    return Log(pl.DataFrame(rows, schema=list(COLUMNS), orient="row"), tuple(left))
+
+
+def _ranks(op: str, algbw: float, busbw: float) -> int:
+    """Ranks that busbw / algbw tells, 0 where it does not: too slow to have digits, or an operation whose ratio is 1."""
+    if algbw < 1 or op in ("broadcast", "reduce", "sendrecv"):
+        return 0
+    factor = float(busbw_factor(op, pl.Series([2.0]).to_numpy())[0]) * 2  # 2 for all-reduce, 1 for the others
+    share = busbw / algbw / factor
+    return round(1 / (1 - share)) if 0 < share < 1 - 1e-6 and 1 / (1 - share) < 0.2 * algbw / 0.01 else 0
+
+
+def _chip(words: str) -> str:
+    match = re.search(r"\b(GB300|GB200|B300|B200|H200|H100|H800|H20|GH200|A100|V100|L40S|MI\d{3}X?)\b", words)
+    return match[1] if match else ""

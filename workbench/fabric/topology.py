@@ -1,0 +1,216 @@
+"""What a fabric consists of: switches, cables, optics; and what follows from their number: bisection, taper, hops."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike
+
+from workbench.errors import InputError
+
+Array = Any  #: ndarray of float64, of any shape, also none
+
+
+@dataclass(frozen=True)
+class Topology:
+    """Counts of a fabric; arrays broadcast over the arguments it was made from. Cables count links, whatever their kind."""
+
+    endpoints: Array  #: ports of chips that the fabric joins
+    tiers: Array
+    leaf: Array  #: switches
+    spine: Array
+    core: Array
+    endpoint_cables: Array  #: chip to leaf
+    leaf_cables: Array  #: leaf to spine
+    spine_cables: Array  #: spine to core
+    bisection: Array  #: bandwidth between two halves, one direction [B/s]
+    taper: Array  #: uplinks over downlinks of a leaf: 1 is non-blocking
+    hops: Array  #: switches on the longest path
+
+    @property
+    def switches(self) -> Array:
+        """Leaf, spine and core switches."""
+        return self.leaf + self.spine + self.core
+
+    @property
+    def cables(self) -> Array:
+        """All cables."""
+        return self.endpoint_cables + self.leaf_cables + self.spine_cables
+
+    def optics(self, copper_endpoints: ArrayLike = 0.0) -> Array:
+        """Optical modules: two a cable, less those of the share of endpoint cables that is copper."""
+        return 2 * (self.cables - np.asarray(copper_endpoints, dtype=float) * self.endpoint_cables)
+
+    def frame(self) -> pl.DataFrame:
+        """One row a case, one column a count."""
+        values = {f.name: np.asarray(getattr(self, f.name), dtype=float) for f in fields(self)}
+        shape = np.broadcast_shapes(*(v.shape for v in values.values()))
+        return pl.DataFrame({name: np.broadcast_to(v, shape).ravel() for name, v in values.items()})
+
+
+def fat_tree(
+    endpoints: ArrayLike,
+    radix: ArrayLike,
+    port_bandwidth: ArrayLike,
+    *,
+    planes: ArrayLike = 1,
+    group: ArrayLike = 0,
+    taper: ArrayLike = 1.0,
+) -> Topology:
+    """A fat tree of two or three tiers, by the rule that NVIDIA's reference architectures follow.
+
+    Leaves: endpoints / (radix / 2), in whole multiples of what a rail group needs. Spines: the smallest divisor of the uplinks of a leaf
+    that is at least leaves x uplinks / radix, so that every leaf reaches every spine alike; plain rounding up gives 16 where 18 are built.
+    Three tiers where endpoints exceed radix^2 / 2: as many spines as leaves, half as many cores.
+
+    Parameters
+    ----------
+    endpoints : array_like
+        Ports of chips, a plane counting each chip once.
+    radix : array_like
+        Ports of a switch.
+    port_bandwidth : array_like
+        Of a port, one direction [B/s].
+    planes : array_like
+        Separate fabrics, each of which every chip has a port in: counts are of all together.
+    group : array_like
+        Endpoints that have leaves of their own (a scalable unit on one rail); 0: none.
+    taper : array_like
+        Uplinks over downlinks of a leaf, above 0 and at most 1.
+
+    Returns
+    -------
+    Topology
+
+    Raises
+    ------
+    InputError
+        For a cluster larger than three tiers reach with the radix, naming the radix that would do; for counts that are not positive.
+
+    References
+    ----------
+    .. [1] Leiserson (1985), "Fat-Trees". .. [2] NVIDIA DGX SuperPOD reference architectures, network fabrics tables (H100, B200, B300).
+    """
+    n, k, rate, p, g, share = (np.asarray(x, dtype=float) for x in (endpoints, radix, port_bandwidth, planes, group, taper))
+    for name, value in (("endpoints", n), ("radix", k), ("port_bandwidth", rate), ("planes", p)):
+        if not np.all(value > 0):
+            raise InputError(f"{name} = {value}: expected more than 0")
+    if not np.all((share > 0) & (share <= 1)):
+        raise InputError(f"taper = {taper}: expected above 0 and at most 1, uplinks over downlinks of a leaf")
+    if np.any(k % 2):
+        raise InputError(f"radix = {radix}: a leaf splits its ports in two, so an even number")
+    largest = k**3 / 4
+    if np.any(n > largest):
+        need = int(np.ceil((4 * float(np.max(n))) ** (1 / 3) / 2) * 2)
+        raise InputError(
+            f"radix = {radix} joins {float(np.min(largest)):,.0f} endpoints in three tiers; {float(np.max(n)):,.0f} need {need} ports"
+        )
+    down = np.floor(k / (1 + share))
+    up = np.round(down * share)
+    leaves = np.where(g > 0, np.ceil(n / np.where(g > 0, g, 1.0)) * np.ceil(np.where(g > 0, g, 1.0) / down), np.ceil(n / down))
+    two = n <= k * k / 2
+    spine_two = np.where(leaves > 1, _even_spines(leaves, up, k), 0.0)
+    spine = np.where(two, spine_two, np.ceil(leaves * up / (k / 2)))
+    core = np.where(two, 0.0, np.ceil(spine / 2))
+    leaf_cables = np.where(leaves > 1, leaves * up, 0.0)
+    spine_cables = np.where(two, 0.0, spine * k / 2)
+    hops = np.where(leaves <= 1, 1.0, np.where(two, 3.0, 5.0))
+    return Topology(
+        endpoints=n * p,
+        tiers=np.where(leaves <= 1, 1.0, np.where(two, 2.0, 3.0)),
+        leaf=leaves * p,
+        spine=spine * p,
+        core=core * p,
+        endpoint_cables=n * p,
+        leaf_cables=leaf_cables * p,
+        spine_cables=spine_cables * p,
+        bisection=n / 2 * share * rate * p,
+        taper=share * np.ones_like(n),
+        hops=hops,
+    )
+
+
+def torus(dimensions: tuple[int, ...], link_bandwidth: float, wrapped: bool = True) -> Topology:
+    """A torus of chips, joined directly: no switches, one link to each neighbour.
+
+    Parameters
+    ----------
+    dimensions : tuple of int
+        Chips along each dimension.
+    link_bandwidth : float
+        Of a link, one direction [B/s].
+    wrapped : bool
+        Whether the ends of each dimension are joined.
+
+    References
+    ----------
+    .. [1] Dally, Towles (2004), "Principles and Practices of Interconnection Networks", chapter 5.
+    """
+    if not dimensions or any(d < 1 for d in dimensions):
+        raise InputError(f"dimensions = {dimensions}: expected at least one chip along each")
+    n, longest = int(np.prod(dimensions)), max(dimensions)
+    links = sum(n if wrapped and d > 2 else n * (d - 1) // d for d in dimensions)
+    cut = n // longest * (2 if wrapped and longest > 2 else 1)
+    hops = sum(d // 2 if wrapped else d - 1 for d in dimensions)
+    return _direct(n, 0, 0, links, cut * link_bandwidth, 1, hops)
+
+
+def optical_switches(cubes: int, side: int = 4, faces: int = 6) -> int:
+    """Optical circuit switches that join cubes of chips into a torus: the links of opposite faces share one, as in TPU v4.
+
+    References
+    ----------
+    .. [1] Jouppi et al. (2023), "TPU v4", section 2.
+    """
+    if cubes < 1 or side < 1:
+        raise InputError(f"cubes = {cubes}, side = {side}: expected at least 1")
+    return faces * side * side // 2
+
+
+def dragonfly(routers_a_group: int, hosts_a_router: int, global_links: int, link_bandwidth: float) -> Topology:
+    """A canonical dragonfly: groups of a routers, all joined; a h + 1 groups, joined by one link each.
+
+    References
+    ----------
+    .. [1] Kim, Dally, Scott, Abts (2008), "Technology-Driven, Highly-Scalable Dragonfly Topology".
+    """
+    a, p, h = routers_a_group, hosts_a_router, global_links
+    if min(a, p, h) < 1:
+        raise InputError(f"routers_a_group, hosts_a_router, global_links = {a}, {p}, {h}: expected at least 1 of each")
+    groups = a * h + 1
+    routers, hosts = a * groups, a * p * groups
+    local, across = groups * a * (a - 1) // 2, groups * (groups - 1) // 2
+    cut = (groups // 2) * (groups - groups // 2)
+    return _direct(hosts, routers, hosts, local + across, cut * link_bandwidth, 2, 4)
+
+
+def _direct(
+    endpoints: float, leaf: float, endpoint_cables: float, leaf_cables: float, bisection: float, tiers: float, hops: float
+) -> Topology:
+    """A network without spines: routers beside the chips, or chips joined to each other."""
+    return Topology(
+        endpoints=np.float64(endpoints),
+        tiers=np.float64(tiers),
+        leaf=np.float64(leaf),
+        spine=np.float64(0),
+        core=np.float64(0),
+        endpoint_cables=np.float64(endpoint_cables),
+        leaf_cables=np.float64(leaf_cables),
+        spine_cables=np.float64(0),
+        bisection=np.float64(bisection),
+        taper=np.float64(1),
+        hops=np.float64(hops),
+    )
+
+
+def _even_spines(leaves: Array, up: Array, radix: Array) -> Array:
+    """Smallest divisor of the uplinks of a leaf that is at least leaves x uplinks / radix: every leaf reaches every spine alike."""
+    least = np.ceil(leaves * up / radix)
+    most = int(np.max(up))
+    candidates = np.arange(1, most + 1, dtype=float)
+    shape = np.broadcast_shapes(least.shape, up.shape)
+    fits = (np.broadcast_to(up, shape)[..., None] % candidates == 0) & (candidates >= np.broadcast_to(least, shape)[..., None])
+    return np.where(fits.any(axis=-1), candidates[np.argmax(fits, axis=-1)], least)

@@ -1,0 +1,119 @@
+"""Training across sites: what distance and bandwidth cost, and how often sites must meet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from workbench.errors import InputError
+
+Array = NDArray[np.float64]
+#: One-way propagation in fibre [s/m] (NVIDIA MMS4X00-NS, overview: 4.5 ns a metre of its fibre; long-haul glass is 4.9).
+PROPAGATION = 4.9e-9
+
+
+@dataclass(frozen=True)
+class Sites:
+    """Synchronous training over several sites; arrays broadcast."""
+
+    exchange: Array  #: time of one exchange of gradients between sites [s]
+    exposed: Array  #: part of it that computing does not hide, a step [s]
+    loss: Array  #: share of the step's time that is lost
+
+
+def round_trip(distance: ArrayLike) -> Array:
+    """Round trip over `distance` [m] of fibre [s]."""
+    d = np.asarray(distance, dtype=float)
+    if not np.all(d >= 0):
+        raise InputError(f"distance = {distance}: expected 0 m or more")
+    return 2 * d * PROPAGATION
+
+
+def across_sites(
+    gradient_bytes: ArrayLike,
+    step_seconds: ArrayLike,
+    *,
+    sites: ArrayLike,
+    bandwidth: ArrayLike,
+    distance: ArrayLike,
+    overlap: ArrayLike = 0.0,
+    every: ArrayLike = 1,
+    window: ArrayLike | None = None,
+) -> Sites:
+    """What data parallel training loses to the network between sites.
+
+    exchange = 2 S (M - 1) / (M B) + 2 (M - 1) RTT / 2; exposed = max(0, exchange - overlap step) / every
+
+    Parameters
+    ----------
+    gradient_bytes : array_like
+        Gradients that each site holds once, S [B].
+    step_seconds : array_like
+        Time of a step without the exchange [s].
+    sites : array_like of int
+        Sites M, at least 1.
+    bandwidth : array_like
+        Of a site's connection, one direction [B/s].
+    distance : array_like
+        Between neighbouring sites [m].
+    overlap : array_like
+        Share of the step under which the exchange can hide.
+    every : array_like of int
+        Steps between exchanges: 1 is synchronous, hundreds are DiLoCo.
+    window : array_like, optional
+        Bytes in flight a connection allows: the bandwidth is then at most window over round trip [B].
+
+    Returns
+    -------
+    Sites
+
+    References
+    ----------
+    .. [1] Douillard et al. (2023), "DiLoCo", arXiv:2311.08105. .. [2] Thakur, Rabenseifner, Gropp (2005), section 4.5 (ring).
+    """
+    s, step, m, b, share, h = (np.asarray(x, dtype=float) for x in (gradient_bytes, step_seconds, sites, bandwidth, overlap, every))
+    for name, value in (("gradient_bytes", s), ("step_seconds", step), ("bandwidth", b)):
+        if not np.all(value > 0):
+            raise InputError(f"{name} = {value}: expected more than 0")
+    if not np.all((m >= 1) & (h >= 1)):
+        raise InputError(f"sites = {sites}, every = {every}: expected at least 1")
+    if not np.all((share >= 0) & (share <= 1)):
+        raise InputError(f"overlap = {overlap}: expected a share from 0 to 1")
+    rtt = round_trip(distance)
+    if window is not None:
+        with np.errstate(divide="ignore"):
+            b = np.minimum(b, np.asarray(window, dtype=float) / rtt)
+    exchange = np.where(m > 1, 2 * s * (m - 1) / (m * b) + (m - 1) * rtt, 0.0)
+    exposed = np.maximum(exchange - share * step * h, 0.0) / h
+    return Sites(exchange=exchange, exposed=exposed, loss=exposed / (step + exposed))
+
+
+def bandwidth_for(
+    loss: ArrayLike,
+    gradient_bytes: ArrayLike,
+    step_seconds: ArrayLike,
+    *,
+    sites: ArrayLike,
+    distance: ArrayLike,
+    overlap: ArrayLike = 0.0,
+    every: ArrayLike = 1,
+) -> Array:
+    """Bandwidth of a site that keeps the loss at `loss` [B/s]; infinite where distance alone loses more."""
+    x, s, step, m, share, h = (np.asarray(v, dtype=float) for v in (loss, gradient_bytes, step_seconds, sites, overlap, every))
+    if not np.all((x > 0) & (x < 1)):
+        raise InputError(f"loss = {loss}: expected a share between 0 and 1")
+    allowed = (x / (1 - x) * step + share * step) * h - (m - 1) * round_trip(distance)
+    return np.where(allowed > 0, 2 * s * (m - 1) / (m * np.where(allowed > 0, allowed, 1.0)), np.inf)
+
+
+def synchronisation_interval(
+    loss: ArrayLike, gradient_bytes: ArrayLike, step_seconds: ArrayLike, *, sites: ArrayLike, bandwidth: ArrayLike, distance: ArrayLike
+) -> Array:
+    """Fewest steps between exchanges that keep the loss at `loss`, nothing hidden (DiLoCo's inner steps)."""
+    x, step = np.asarray(loss, dtype=float), np.asarray(step_seconds, dtype=float)
+    if not np.all((x > 0) & (x < 1)):
+        raise InputError(f"loss = {loss}: expected a share between 0 and 1")
+    one = across_sites(gradient_bytes, step_seconds, sites=sites, bandwidth=bandwidth, distance=distance)
+    return np.maximum(np.ceil(one.exchange * (1 - x) / (x * step)), 1.0)

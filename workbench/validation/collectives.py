@@ -1,0 +1,80 @@
+"""Measured collectives against `fabric.collective_time`: time by message size, operation, ranks and fabric."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from workbench import catalogue
+from workbench.errors import InputError
+from workbench.fabric import Tier, calibration, collective_time, nccl_log
+from workbench.fabric.algorithms import RULES
+from workbench.validation import report
+from workbench.validation.report import Prediction
+
+TEXT = ("table_id", "collective", "chip", "fabric", "library", "quality", "source")
+NUMBERS = ("bytes", "n_gpus", "scaleup_domain_gpus", "scale_up_GBps_per_dir", "nic_Gbps_per_gpu", "time_us")
+MEASURED = ("time_us", "algbw_GBps", "busbw_GBps", "in_place_time_us")
+#: Words of the column quality that keep a row out of every score.
+DOUBTFUL = ("suspect", "noisy", "outlier", "coarse", "context", "degraded")
+
+
+def read(path: str | Path) -> pl.DataFrame:
+    """A CSV of measurements, or the log of a run of nccl-tests, whose links are those of its chip in the catalogue."""
+    if not nccl_log.is_log(path):
+        return report.read(path, sys.modules[__name__])
+    log = nccl_log.read_log(path)
+    for reason in log.left_out:
+        print(f"{path}: left out: {reason}", file=sys.stderr)
+    chips = catalogue.table("chips").select("chip", "scaleup_domain", "scaleup_gb_per_s", "scaleout_gb_per_s")
+    rows = log.rows.join(chips, on="chip", how="left")
+    return rows.with_columns(
+        pl.col("bytes", "n_gpus").cast(pl.Float64),
+        scaleup_domain_gpus=pl.col("scaleup_domain").fill_null(8).cast(pl.Float64),
+        scale_up_GBps_per_dir=pl.col("scaleup_gb_per_s"),
+        nic_Gbps_per_gpu=pl.col("scaleout_gb_per_s") * 8,
+        fabric=pl.lit("InfiniBand"),
+    )
+
+
+def predict(rows: pl.DataFrame) -> list[Prediction]:
+    """Time of every row [us] with its 80 % interval, or why there is none."""
+    data = calibration.prepared(rows.with_row_index("position"))
+    reasons = {r["position"]: _reason(r) for r in data.iter_rows(named=True)}
+    found: dict[int, Prediction] = {p: Prediction(p, "time_us", skipped=reason) for p, reason in reasons.items() if reason}
+    usable = data.filter(pl.Series([reasons[p] is None for p in data["position"]]))
+    same = ["collective", "chip", "inner", "outer", "kind", "provider", "release", "inside", "outside"]
+    for key, part in usable.group_by(same, maintain_order=True):
+        op, chip, inner, outer, kind, provider, release, inside, outside = key
+        try:
+            tiers = [
+                Tier(inner, inside, "scale-up", str(chip), library=str(release)),
+                Tier(outer, outside, str(kind), str(chip), str(provider)),
+            ]
+            t = collective_time(str(op), part["bytes"].to_numpy(), tiers)
+        except InputError as error:
+            found |= {p: Prediction(p, "time_us", skipped=str(error)) for p in part["position"]}
+            continue
+        values = zip(part["position"], 1e6 * t.seconds, 1e6 * t.low, 1e6 * t.high, strict=True)
+        found |= {p: Prediction(p, "time_us", float(v), float(low), float(high)) for p, v, low, high in values}
+    return [found[p] for p in sorted(found)]
+
+
+def measured(row: dict[str, Any], prediction: Prediction) -> tuple[float | None, float | None]:
+    """The measured time [us]; no tolerance is stated."""
+    return row["time_us"], None
+
+
+def _reason(row: dict[str, Any]) -> str | None:
+    if row["collective"] not in RULES:
+        return f"{row['collective']} is no collective of the model"
+    if doubt := next((word for word in DOUBTFUL if word in (row["quality"] or "")), None):
+        return f"quality of the row: {doubt}"
+    if not row["bytes"] or not row["n_gpus"]:
+        return "bytes or n_gpus is not stated"
+    if row["n_gpus"] < 2:
+        return "one rank"
+    return None
