@@ -136,9 +136,12 @@ def tour(out: Annotated[Path, typer.Option(help="Folder for the executed noteboo
 
 @app.command()
 def validate(
-    kind: Annotated[str, typer.Argument(help="What was measured: energy.")],
+    kind: Annotated[str, typer.Argument(help="What was measured: collectives, energy, scaling or topology.")],
     file: Annotated[Path | None, typer.Argument(help="CSV of measurements; none: the sample that ships with the workbench.")] = None,
     by: Annotated[str, typer.Option(help="Column to group the table by.")] = "source",
+    leave_out: Annotated[
+        str | None, typer.Option(help="Column: calibrate on the rows of its other values alone, and print that beside.")
+    ] = None,
     json: Annotated[Path | None, typer.Option(help="Write every row's prediction as JSON.")] = None,
 ) -> None:
     """Score a model against measurements: predicted against measured, by source."""
@@ -146,6 +149,9 @@ def validate(
 
     report = validation.validate(kind, file, by=by)
     print(report)
+    if leave_out:
+        print(f"\nthe same, each {leave_out} by models calibrated on the others alone:\n")
+        print(validation.validate(kind, file, by=by, leave_out=leave_out))
     if json:
         report.write_json(json)
         print(f"per-row results: {json}")

@@ -6,8 +6,8 @@ chip that was measured with other operations only carries what sets it apart the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -130,28 +130,63 @@ def calibrate(rows: pl.DataFrame) -> pl.DataFrame:
     return _as_table(fit_nodes(prepared(rows)))
 
 
-def fit_nodes(data: pl.DataFrame) -> dict[Key, tuple[Array, int]]:
-    """Constants and number of measurements of every node, general to special."""
+Name = Callable[[dict[str, Any]], Key]
+#: From general to special, in a domain and between domains.
+INNER: tuple[Name, ...] = (
+    lambda r: ("scale-up",),
+    lambda r: ("scale-up", r["collective"]),
+    lambda r: ("scale-up", r["collective"], r["chip"]),
+    lambda r: ("scale-up", r["collective"], r["chip"], str(int(r["inner"]))),
+    lambda r: ("scale-up", r["collective"], r["chip"], str(int(r["inner"])), r["release"]),
+)
+OUTER: tuple[Name, ...] = (
+    lambda r: (r["kind"],),
+    lambda r: (r["kind"], r["collective"]),
+    lambda r: (r["kind"], r["collective"], r["provider"]),
+)
+
+
+def fit_nodes(
+    data: pl.DataFrame, known: dict[Key, tuple[Array, int]] | None = None, out: pl.DataFrame | None = None
+) -> dict[Key, tuple[Array, int]]:
+    """Constants and number of measurements of every node, general to special.
+
+    With `known` nodes of more data, of which the rows `out` were taken away, only the nodes are fitted again that those rows touched.
+    """
     nodes: dict[Key, tuple[Array, int]] = {}
-    single = data.filter((pl.col("outer") <= 1) & (pl.col("inner") > 1) & pl.col("collective").is_in(list(RULES)))
-    levels: tuple[Callable[[dict[str, Any]], Key], ...] = (
-        lambda r: ("scale-up",),
-        lambda r: ("scale-up", r["collective"]),
-        lambda r: ("scale-up", r["collective"], r["chip"]),
-        lambda r: ("scale-up", r["collective"], r["chip"], str(int(r["inner"]))),
-        lambda r: ("scale-up", r["collective"], r["chip"], str(int(r["inner"])), r["release"]),
-    )
-    _descend(nodes, single, levels, _inner_case)
-    _offsets(nodes, single)
-    several = data.filter((pl.col("outer") > 1) & pl.col("collective").is_in(list(RULES)))
+    touched: set[Key] | None = None
+    if known is not None and out is not None:
+        single, several = _split(out)
+        touched = {name(r) for part, names in ((single, INNER), (several, OUTER)) for r in part.iter_rows(named=True) for name in names}
+        nodes = {key: value for key, value in known.items() if key not in touched and key[:2] != ("scale-up", "*")}
+    single, several = _split(data)
+    _descend(nodes, single, INNER, _inner_case, touched=touched)
+    _offsets(nodes)
     for (kind,), part in several.group_by("kind", maintain_order=True):
-        levels = (
-            lambda r: (r["kind"],),
-            lambda r: (r["kind"], r["collective"]),
-            lambda r: (r["kind"], r["collective"], r["provider"]),
-        )
-        _descend(nodes, part, levels, lambda rows: _outer_case(rows, nodes), _transport_prior(str(kind)), (PULL_OUT, 1.0, 1.0))
+        case = partial(_outer_case, nodes=nodes)
+        _descend(nodes, part, OUTER, case, _transport_prior(str(kind)), (PULL_OUT, 1.0, 1.0), touched)
     return nodes
+
+
+def predicted_without(data: pl.DataFrame, column: str, predict: Callable[[pl.DataFrame], Any]) -> list[tuple[pl.DataFrame, Any]]:
+    """Parts of `data` by `column`, each with what `predict` says of it from constants fitted to the other parts alone."""
+    full = fit_nodes(data)
+    found = []
+    for _, part in data.group_by(column, maintain_order=True):
+        rest = data.join(part.select("position"), on="position", how="anti")
+        nodes = {key: theta for key, (theta, _) in fit_nodes(rest, full, part).items()}
+        _boxed.append(nodes)
+        try:
+            found.append((part, predict(part)))
+        finally:
+            _boxed.pop()
+    return found
+
+
+def _split(data: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Measurements within a domain, and over several."""
+    known = data.filter(pl.col("collective").is_in(list(RULES)))
+    return known.filter((pl.col("outer") <= 1) & (pl.col("inner") > 1)), known.filter(pl.col("outer") > 1)
 
 
 def _transport_prior(kind: str) -> Array:
@@ -198,19 +233,22 @@ def _below(nodes: dict[Key, Array], op: str, chip: str, n: float, size: float, r
 def _descend(
     nodes: dict[Key, tuple[Array, int]],
     data: pl.DataFrame,
-    levels: Iterable[Callable[[dict[str, Any]], Key]],
+    levels: tuple[Name, ...],
     case: Callable[[pl.DataFrame], Case],
     prior: Array = curve.PRIOR,
     pulls: tuple[float, ...] = PULLS,
+    touched: set[Key] | None = None,
 ) -> None:
     """Fit every node of every level, from the fit of the node above."""
     if data.is_empty():
         return
     records = list(data.iter_rows(named=True))
-    above: Callable[[dict[str, Any]], Key] | None = None
+    above: Name | None = None
     for depth, name in enumerate(levels):
         keys = [name(record) for record in records]
         for key in dict.fromkeys(keys):
+            if touched is not None and key not in touched:
+                continue
             part = data.filter(pl.Series([k == key for k in keys]))
             parent = prior if above is None else nodes[above(part.row(0, named=True))][0]
             cases = [case(group) for _, group in part.group_by("collective", maintain_order=True)]
@@ -219,7 +257,7 @@ def _descend(
         above = name
 
 
-def _offsets(nodes: dict[Key, tuple[Array, int]], single: pl.DataFrame) -> None:
+def _offsets(nodes: dict[Key, tuple[Array, int]]) -> None:
     """What sets a chip apart whatever the operation: mean distance of its nodes from those of the operations."""
     chips = {key[2] for key in nodes if len(key) == 3 and key[0] == "scale-up"}
     for chip in chips:
@@ -269,7 +307,13 @@ def _as_table(nodes: dict[Key, tuple[Array, int]]) -> pl.DataFrame:
     )
 
 
+#: Constants that stand in for the shipped ones while tables are left out.
+_boxed: list[dict[Key, Array]] = []
+
+
 def _nodes() -> dict[Key, Array]:
+    if _boxed:
+        return _boxed[-1]
     return _read(id(catalogue.table(TABLE)))
 
 

@@ -33,11 +33,18 @@ def seconds(theta: Array, steps: Any, volume: Any, bandwidth: Any) -> Array:
     steps, volume, bandwidth : array_like
         Sequential steps, bytes that a rank puts on its link [B], bandwidth of the link [B/s]; broadcast with the leading shape of theta.
     """
-    start, step, share, chunk = np.moveaxis(np.exp(theta), -2, 0)
-    s, v, b = (np.asarray(x, dtype=float)[..., None] for x in (steps, volume, bandwidth))
-    t = start + step * s + v / (share * b) + chunk * np.sqrt(v)
-    least = t.min(axis=-1)
-    ratio = least[..., None] / t
-    ratio *= ratio
-    ratio *= ratio
-    return np.asarray(least * np.einsum("...p,...p->...", ratio, ratio) ** (-1 / SHARPNESS))
+    constants = np.exp(theta)
+    s, v, b = (np.asarray(x, dtype=float) for x in (steps, volume, bandwidth))
+    root, wire = np.sqrt(v), v / b
+    times = []
+    for p in range(len(PROTOCOLS)):  # one array a protocol: contiguous, and half the memory traffic of a joint axis
+        start, step, share, chunk = (constants[..., c, p] for c in range(len(CONSTANTS)))
+        times.append(start + step * s + wire / share + chunk * root)
+    least = np.minimum(np.minimum(times[0], times[1]), times[2])
+    total = np.zeros_like(least)
+    for t in times:
+        ratio = least / t
+        ratio *= ratio
+        ratio *= ratio
+        total += ratio * ratio
+    return np.asarray(least / np.sqrt(np.sqrt(np.sqrt(total))))

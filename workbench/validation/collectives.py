@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,20 @@ def predict(rows: pl.DataFrame) -> list[Prediction]:
         values = zip(part["position"], 1e6 * t.seconds, 1e6 * t.low, 1e6 * t.high, strict=True)
         found |= {p: Prediction(p, "time_us", float(v), float(low), float(high)) for p, v, low, high in values}
     return [found[p] for p in sorted(found)]
+
+
+def predict_without(rows: pl.DataFrame, column: str) -> list[Prediction]:
+    """As `predict`, each row from constants fitted to the rows of other values of `column` alone."""
+    data = calibration.prepared(rows.with_row_index("position"))
+    usable = pl.Series([_reason(r) is None and r["time_us"] is not None for r in data.iter_rows(named=True)])
+    found = {p.position: p for p in predict(rows.filter(~usable).drop(*MEASURED, strict=False))}
+    positions = data["position"].filter(~usable).to_list()
+    left = {positions[i]: replace(p, position=positions[i]) for i, p in found.items()}
+    for part, predictions in calibration.predicted_without(
+        data.filter(usable), column, lambda part: predict(part.drop("position", *MEASURED, strict=False))
+    ):
+        left |= {at: replace(p, position=at) for at, p in zip(part["position"], predictions, strict=True)}
+    return [left[at] for at in sorted(left)]
 
 
 def measured(row: dict[str, Any], prediction: Prediction) -> tuple[float | None, float | None]:

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from workbench import catalogue, files, tables
-from workbench.errors import DataError, UnknownName
+from workbench.errors import DataError, InputError, UnknownName
 
 #: Kinds of measurements and the modules that predict them.
 KINDS = {
@@ -73,6 +73,7 @@ class Report:
             pl.col("predicted").count().alias("predicted"),
             error.filter(known).median().round(2).alias("median_error_%"),
             error.filter(known).mean().round(2).alias("mean_error_%"),
+            error.filter(known).quantile(0.9).round(2).alias("p90_error_%"),
             (100 * (ratio - 1)).filter(known).median().round(2).alias("bias_%"),
             (100 * inside.filter(pl.col("predicted").is_not_null() & pl.col("low").is_not_null()).mean()).round(0).alias("coverage_%"),
         ]
@@ -105,7 +106,7 @@ class Report:
         return "\n".join(lines)
 
 
-def validate(kind: str, path: str | Path | None = None, by: str = "source") -> Report:
+def validate(kind: str, path: str | Path | None = None, by: str = "source", leave_out: str | None = None) -> Report:
     """Predict every row of a file of measurements that the models can predict, and compare.
 
     Parameters
@@ -116,6 +117,8 @@ def validate(kind: str, path: str | Path | None = None, by: str = "source") -> R
         CSV of measurements; the sample that ships with the workbench if not given.
     by : str
         Column that groups the report's table.
+    leave_out : str, optional
+        Column: predict each row by models calibrated on the rows of its other values alone, where the kind can.
 
     Returns
     -------
@@ -135,7 +138,14 @@ def validate(kind: str, path: str | Path | None = None, by: str = "source") -> R
     frame = module.read(file) if hasattr(module, "read") else read(file, module)
     if by not in frame.columns:
         raise DataError(file, f"no such column to group by; the file has {', '.join(frame.columns)}", column=by)
-    predictions = module.predict(frame.drop(list(module.MEASURED), strict=False))
+    if leave_out is None:
+        predictions = module.predict(frame.drop(list(module.MEASURED), strict=False))
+    elif not hasattr(module, "predict_without"):
+        raise InputError(f"nothing of the kind {kind} is calibrated on measurements like these: there is nothing to leave out")
+    elif leave_out not in frame.columns:
+        raise DataError(file, f"no such column to leave out by; the file has {', '.join(frame.columns)}", column=leave_out)
+    else:
+        predictions = module.predict_without(frame, leave_out)
     rows = []
     for p in predictions:
         row = frame.row(p.position, named=True)
