@@ -49,6 +49,8 @@ def test_the_announced_gb300_cluster():
     assert t.switches == 100
     assert t.hops == 3
     assert t.bisection == 4608 / 2 * 100e9
+    assert t.paths == 36
+    assert sum(t.cables_by_kind().values()) == t.cables == 9216
 
 
 def test_tpu_v4():

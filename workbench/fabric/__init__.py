@@ -2,7 +2,7 @@
 
 from workbench.fabric.bill import Bill, bill
 from workbench.fabric.cluster import Cluster
-from workbench.fabric.collectives import CollectiveTime, Tier, collective_time, tiers_of
+from workbench.fabric.collectives import CollectiveTime, Tier, collective_time, tiers_of, torus_collective
 from workbench.fabric.goodput import Goodput, collision_slowdown, goodput, optimal_interval, spares, straggler_slowdown
 from workbench.fabric.topology import Topology, dragonfly, fat_tree, optical_switches, torus
 from workbench.fabric.wan import Sites, across_sites, bandwidth_for, round_trip, synchronisation_interval
@@ -31,4 +31,5 @@ __all__ = [
     "synchronisation_interval",
     "tiers_of",
     "torus",
+    "torus_collective",
 ]

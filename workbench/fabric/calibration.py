@@ -28,6 +28,9 @@ KINDS = ("scale-up", *STARTS)
 PULLS = (0.3, 0.5, 1.0, 1.5, 2.0)
 PULL_OUT = 40.0  #: of a transport to its prior: few tables, of few providers
 NOISE = 0.05  #: relative spread of repeats between tables
+#: Largest share of the wire that a protocol may take: in-network reduction beats the ring it is counted as by a little in a domain, and by
+#: up to two between two domains, where each byte crosses once.
+CAPS = {("scale-up", "all_reduce"): 1.15, ("scale-up", ""): 0.97, ("out", "all_reduce"): 2.1, ("out", ""): 1.0}
 SIZES = ((0.0, 2.0**20, "below 1 MiB"), (2.0**20, 2.0**28, "1 to 256 MiB"), (2.0**28, np.inf, "from 256 MiB"))
 Key = tuple[str, ...]
 
@@ -253,7 +256,7 @@ def _descend(
             parent = prior if above is None else nodes[above(part.row(0, named=True))][0]
             cases = [case(group) for _, group in part.group_by("collective", maintain_order=True)]
             joined = tuple(np.concatenate([c[i] for c in cases]) for i in range(5))
-            nodes[key] = (_fit(joined, parent, pulls[depth]), part.height)  # type: ignore[arg-type]
+            nodes[key] = (_fit(joined, parent, pulls[depth], _cap(key)), part.height)  # type: ignore[arg-type]
         above = name
 
 
@@ -266,7 +269,13 @@ def _offsets(nodes: dict[Key, tuple[Array, int]]) -> None:
         nodes["scale-up", "*", chip] = (apart, sum(rows for _, rows in own.values()))
 
 
-def _fit(case: Case, parent: Array, pull: float) -> Array:
+def _cap(key: Key) -> float:
+    """Logarithm of the largest share of the wire for a node."""
+    tier = "scale-up" if key[0] == "scale-up" else "out"
+    return float(np.log(CAPS.get((tier, key[1] if len(key) > 1 else ""), CAPS[tier, ""])))
+
+
+def _fit(case: Case, parent: Array, pull: float, cap: float) -> Array:
     from scipy.optimize import least_squares
 
     steps, volume, bandwidth, below, measured = case
@@ -276,7 +285,8 @@ def _fit(case: Case, parent: Array, pull: float) -> Array:
         t = curve.seconds(flat.reshape(4, 3), steps, volume, bandwidth)
         r = (np.log((t**6 + below**6) ** (1 / 6)) - log_time) / NOISE
         robust = np.sign(r) * np.sqrt(2 * (np.sqrt(1 + r * r) - 1))  # large residuals count by their size, not by its square
-        return np.concatenate([robust, pull * (flat - parent.ravel())])
+        over = np.maximum(flat.reshape(4, 3)[2] - cap, 0.0)
+        return np.concatenate([robust, pull * (flat - parent.ravel()), 1000 * over])
 
     return np.asarray(least_squares(residual, parent.ravel(), max_nfev=60).x.reshape(4, 3))
 

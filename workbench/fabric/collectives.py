@@ -150,6 +150,66 @@ def collective_time(op: str, message_bytes: ArrayLike, tiers: Sequence[Tier], al
     return CollectiveTime(algorithms=considered, **joined)
 
 
+def torus_collective(
+    op: str, message_bytes: ArrayLike, dimensions: tuple[int, ...], link_bandwidth: ArrayLike, *, hop: float = 1e-6, wrapped: bool = True
+) -> CollectiveTime:
+    """Time of a collective on a torus whose rings all work at once.
+
+    all-gather, reduce-scatter S (n - 1) / (n 2 D w), all-reduce twice that, all-to-all S k / (8 w) with k the longest side; broadcast and
+    reduce as all-gather; and a hop for every chip to the farthest. Open ends halve the bandwidth of each ring.
+
+    Parameters
+    ----------
+    op : str
+    message_bytes : array_like
+        As `collective_time` [B].
+    dimensions : tuple of int
+        Chips along each of the D dimensions.
+    link_bandwidth : array_like
+        Of one link, one direction, w [B/s].
+    hop : float
+        Latency of a hop [s]; about 1 us on TPU v5e.
+    wrapped : bool
+        Whether the ends of each dimension are joined.
+
+    Returns
+    -------
+    CollectiveTime
+        With the interval of what was never measured.
+
+    References
+    ----------
+    .. [1] Austin et al. (2025), "How to Scale Your Model", chapters on TPUs and sharding.
+    """
+    algorithms(op)
+    s, w = np.asarray(message_bytes, dtype=float), np.asarray(link_bandwidth, dtype=float)
+    if not dimensions or any(d < 1 for d in dimensions) or np.prod(dimensions) < 2:
+        raise InputError(f"dimensions = {dimensions}: expected two chips or more")
+    if not np.all((s > 0) & (w > 0)):
+        raise InputError(f"message_bytes = {message_bytes}, link_bandwidth = {link_bandwidth}: expected more than 0")
+    n, sides = float(np.prod(dimensions)), [d for d in dimensions if d > 1]
+    open_ends = 1.0 if wrapped else 2.0
+    farthest = hop * sum(d // 2 if wrapped else d - 1 for d in sides)
+    if op == "alltoall":
+        wire = s * max(sides) / (8 * w)
+    elif op == "sendrecv":
+        wire = s / w
+    else:
+        wire = s * (n - 1) / (n * 2 * len(sides) * w) * (2 if op == "all_reduce" else 1)
+    rounds = 2 if op == "all_reduce" else 1
+    seconds = np.asarray(wire * open_ends + rounds * farthest)
+    width = calibration.interval(op, np.broadcast_to(s, seconds.shape), ("torus", "", ""), None)
+    return CollectiveTime(
+        seconds=seconds,
+        low=seconds * np.exp(-width),
+        high=seconds * np.exp(width),
+        algbw=s / seconds,
+        busbw=s / seconds * busbw_factor(op, np.broadcast_to(n, seconds.shape)),
+        algorithms=("torus",),
+        choice=np.zeros(seconds.shape, dtype=np.intp),
+    )
+
+
 def _timed(op: str, s: Array, tiers: Sequence[Tier], considered: tuple[str, ...]) -> CollectiveTime:
     """`collective_time` of checked arguments, in one piece."""
     ranks = np.ones(())

@@ -28,7 +28,8 @@ class Topology:
     spine_cables: Array  #: spine to core
     bisection: Array  #: bandwidth between two halves, one direction [B/s]
     taper: Array  #: uplinks over downlinks of a leaf: 1 is non-blocking
-    hops: Array  #: switches on the longest path
+    hops: Array  #: switches on the longest path, or chips of a torus
+    paths: Array  #: equal shortest paths between endpoints of different leaves, a plane
 
     @property
     def switches(self) -> Array:
@@ -39,6 +40,10 @@ class Topology:
     def cables(self) -> Array:
         """All cables."""
         return self.endpoint_cables + self.leaf_cables + self.spine_cables
+
+    def cables_by_kind(self) -> dict[str, Array]:
+        """Cables between chips and leaves, leaves and spines, spines and cores."""
+        return {"chip to leaf": self.endpoint_cables, "leaf to spine": self.leaf_cables, "spine to core": self.spine_cables}
 
     def optics(self, copper_endpoints: ArrayLike = 0.0) -> Array:
         """Optical modules: two a cable, less those of the share of endpoint cables that is copper."""
@@ -130,6 +135,7 @@ def fat_tree(
         bisection=n / 2 * share * rate * p,
         taper=share * np.ones_like(n),
         hops=hops,
+        paths=np.where(leaves <= 1, 1.0, np.where(two, spine, up * k / 2)),
     )
 
 
@@ -203,6 +209,7 @@ def _direct(
         bisection=np.float64(bisection),
         taper=np.float64(1),
         hops=np.float64(hops),
+        paths=np.float64(1),
     )
 
 
