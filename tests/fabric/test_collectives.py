@@ -122,13 +122,16 @@ def test_bad_input_is_named(wrong, said):
 
 
 @pytest.mark.parametrize("op", ["all_reduce", "all_gather", "reduce_scatter", "alltoall"])
-@pytest.mark.parametrize("chip", ["A100", "H100", "H200", "B200", "GB300"])
-def test_more_ranks_take_no_less_time_beyond_the_noise_of_measurements(op, chip):
-    # repeats of a table differ by 4 % in the median and 8 % on H100: no curve of more ranks lies further below one of fewer
-    n, size = np.arange(2, 9), np.geomspace(8, 1.6e10, 60)[:, None]
-    t = collective_time(op, size, [Tier(n, catalogue.chip(chip).scaleup_bandwidth, "scale-up", chip)]).seconds
-    assert np.diff(np.log(t), axis=1).min() > -0.10
-    assert np.all(t >= size * (n - 1) / n / catalogue.chip(chip).scaleup_bandwidth)  # the wire
+@pytest.mark.parametrize("chip", ["A100", "H100", "H200", "B200", "GB300", "unheard-of"])
+def test_more_ranks_take_longer(op, chip):
+    size, rate = np.geomspace(8, 1.6e10, 60)[:, None], 450e9 if chip == "unheard-of" else catalogue.chip(chip).scaleup_bandwidth
+    n = np.array([2, 3, 4, 5, 6, 7, 8, 12, 16, 72])
+    t = collective_time(op, size, [Tier(n, rate, "scale-up", chip)]).seconds
+    grows = np.diff(np.log(t), axis=1)
+    # beyond what was measured, and where nothing was, always; within it up to the noise of tables and the start of NVLS above four chips
+    assert grows[:, -3:].min() >= 0
+    assert grows.min() > (-1e-12 if chip == "unheard-of" else -0.10)
+    assert np.all(t >= size * (n - 1) / n / rate)  # the wire
 
 
 def test_a_torus_of_tpu_v5e():

@@ -35,25 +35,36 @@ SIZES = ((0.0, 2.0**20, "below 1 MiB"), (2.0**20, 2.0**28, "1 to 256 MiB"), (2.0
 Key = tuple[str, ...]
 
 
-def constants(op: str, kind: str, chip: str, n: ArrayLike, provider: str = "", library: str = "") -> Array:
-    """Logarithms of the constants of a tier, shape of `n` + (4, 3).
+def constants(op: str, kind: str, chip: str, n: ArrayLike, provider: str = "", library: str = "") -> list[tuple[Array, Array, Array]]:
+    """Logarithms of the constants of a tier, the ranks to take them at, and their weight in the logarithm of time.
 
-    Between numbers of ranks that were measured they are interpolated in log n, beyond them the nearest holds.
+    Between numbers of ranks that were measured, time is interpolated between those of both; beyond them, the constants of the nearest hold
+    at the ranks themselves.
+
+    Returns
+    -------
+    list of (theta, ranks, weight)
+        Shapes of `n` + (4, 3), of `n`, and of `n`; the weights add up to 1.
     """
     nodes = _nodes()
     ranks = np.asarray(n, dtype=float)
-    if kind != "scale-up":
-        return np.broadcast_to(_nearest(nodes, (kind, op, provider)), (*ranks.shape, 4, 3))
-    measured = sorted(int(key[3]) for key in nodes if len(key) == 4 and key[:3] == (kind, op, chip))
+    measured = [] if kind != "scale-up" else sorted(int(key[3]) for key in nodes if len(key) == 4 and key[:3] == (kind, op, chip))
     if not measured:
-        return np.broadcast_to(_of_chip(nodes, op, chip), (*ranks.shape, 4, 3))
+        theta = _of_chip(nodes, op, chip) if kind == "scale-up" else _nearest(nodes, (kind, op, provider))
+        return [(theta, ranks, np.ones(()))]
     thetas = np.stack([_nearest(nodes, (kind, op, chip, str(m), library)) for m in measured])
-    logs, at = np.log(np.array(measured, dtype=float)), np.log(np.maximum(ranks, 1.0))
-    right = np.clip(np.searchsorted(logs, at), 1, max(len(logs) - 1, 1)) if len(logs) > 1 else np.zeros(at.shape, dtype=int)
-    left = np.maximum(right - 1, 0)
-    gap = np.where(right > left, logs[right] - logs[left], 1.0)
-    weight = np.clip((at - logs[left]) / gap, 0.0, 1.0)[..., None, None]
-    return np.asarray((1 - weight) * thetas[left] + weight * thetas[right])
+    known = np.array(measured, dtype=float)
+    right = np.clip(np.searchsorted(known, ranks), 0, known.size - 1)
+    left = np.where(known[right] > ranks, np.maximum(right - 1, 0), right)
+    between = (known[left] < ranks) & (ranks < known[right])
+    if not between.any():
+        return [(thetas[right], ranks, np.ones(()))]
+    gap = np.where(between, np.log(known[right] / known[left]), 1.0)
+    weight = np.where(between, np.log(np.maximum(ranks, 1.0) / known[left]) / gap, 1.0)
+    return [
+        (thetas[left], np.where(between, known[left], ranks), 1 - weight),
+        (thetas[right], np.where(between, known[right], ranks), weight),
+    ]
 
 
 def interval(op: str, message_bytes: Array, inner: Key, outer: Key | None) -> Array:

@@ -243,9 +243,11 @@ def _over_tiers(op: str, s: Array, tiers: Sequence[Tier], name: str) -> Array:
     total, ranks = np.zeros(()), np.ones(())
     for tier in tiers:
         n = np.asarray(tier.size, dtype=float)
-        theta = calibration.constants(op, tier.kind, tier.chip, n, tier.provider, tier.library)
-        steps, volume = RULES[op][name](passed_up(op, s, ranks), n)
-        t = np.where(n > 1, curve.seconds(theta, steps, volume, tier.bandwidth), 0.0)
+        message = passed_up(op, s, ranks)
+        parts = calibration.constants(op, tier.kind, tier.chip, n, tier.provider, tier.library)
+        times = [curve.seconds(theta, *RULES[op][name](message, at), tier.bandwidth) for theta, at, _ in parts]
+        t = times[0] if len(times) == 1 else times[0] ** parts[0][2] * times[1] ** parts[1][2]
+        t = np.where(n > 1, t, 0.0)
         square = t * t
         total = total + square * square * square
         ranks = ranks * n
