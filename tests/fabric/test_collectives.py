@@ -88,7 +88,7 @@ def test_small_messages_take_few_steps_and_large_ones_few_bytes():
 
 
 def test_the_interval_is_wider_where_less_was_measured():
-    known = collective_time("all_reduce", 1e9, [Tier(8, 450e9, "scale-up", "H100", library="2.27")])
+    known = collective_time("all_reduce", 1e9, [Tier(8, 450e9, "scale-up", "H100", release="2.27")])
     new = collective_time("all_reduce", 1e9, [Tier(8, 450e9, "scale-up", "H400")])
     assert known.low < known.seconds < known.high
     assert new.high / new.low > 1.5 * known.high / known.low

@@ -31,7 +31,7 @@ class Tier:
         ``scale-up`` for the innermost tier, else the transport: InfiniBand, RoCE, EFA, TCPX, TCPXO, Slingshot.
     chip : str
         Chip or library that the measured constants are looked up by; unknown ones get those of the kind.
-    provider, library : str
+    provider, release : str
         Provider's name of the fabric and release of the library, where measured tables tell them apart.
     """
 
@@ -40,7 +40,7 @@ class Tier:
     kind: str = "scale-up"
     chip: str = ""
     provider: str = ""
-    library: str = ""
+    release: str = ""
 
     def __post_init__(self) -> None:
         size, rate = np.asarray(self.size, dtype=float), np.asarray(self.bandwidth, dtype=float)
@@ -222,7 +222,7 @@ def _timed(op: str, s: Array, tiers: Sequence[Tier], considered: tuple[str, ...]
         choice, fastest = np.where(rival < fastest, position, choice), np.minimum(rival, fastest)
     first, beyond = tiers[0], [t for t in tiers[1:] if np.any(np.asarray(t.size) > 1)]
     one = np.asarray(first.size)
-    seen = (first.chip, f"{one.flat[0]:.0f}" if one.size == 1 else "", first.library)
+    seen = (first.chip, f"{one.flat[0]:.0f}" if one.size == 1 else "", first.release)
     width = calibration.interval(op, s, seen, (beyond[0].kind, beyond[0].provider) if beyond else None)
     alone = np.broadcast_to(ranks == 1, total.shape)
     algbw = np.where(alone, np.inf, s / np.where(alone, 1.0, total))  # one rank has nothing to move
@@ -244,7 +244,7 @@ def _over_tiers(op: str, s: Array, tiers: Sequence[Tier], name: str) -> Array:
     for tier in tiers:
         n = np.asarray(tier.size, dtype=float)
         message = passed_up(op, s, ranks)
-        parts = calibration.constants(op, tier.kind, tier.chip, n, tier.provider, tier.library)
+        parts = calibration.constants(op, tier.kind, tier.chip, n, tier.provider, tier.release)
         times = [curve.seconds(theta, *RULES[op][name](message, at), tier.bandwidth) for theta, at, _ in parts]
         t = times[0] if len(times) == 1 else times[0] ** parts[0][2] * times[1] ** parts[1][2]
         t = np.where(n > 1, t, 0.0)

@@ -52,7 +52,7 @@ def predict(rows: pl.DataFrame) -> list[Prediction]:
         op, chip, inner, outer, kind, provider, release, inside, outside = key
         try:
             tiers = [
-                Tier(inner, inside, "scale-up", str(chip), library=str(release)),
+                Tier(inner, inside, "scale-up", str(chip), release=str(release)),
                 Tier(outer, outside, str(kind), str(chip), str(provider)),
             ]
             t = collective_time(str(op), part["bytes"].to_numpy(), tiers)
