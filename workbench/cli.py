@@ -49,8 +49,10 @@ def show(
     from workbench import catalogue, tables
 
     if table is None:
-        _print_frame({t: [str(catalogue.table(t).height), ", ".join(catalogue.names(t)[:6]) + " ..."] for t in tables.table_names()},
-                     ["table", "rows", "for example"])  # fmt: skip
+        _print_frame(
+            {t: [str(catalogue.table(t).height), _examples(catalogue.names(t))] for t in tables.table_names()},
+            ["table", "rows", "for example"],
+        )
         return
     frame = catalogue.table(table)
     if name is not None:
@@ -170,6 +172,12 @@ def _headline(notebook: Path) -> str:
     from workbench.publish import headline
 
     return headline(notebook)
+
+
+def _examples(names: list[str]) -> str:
+    """The first names of a table, as many as stand on the rest of a line."""
+    text = ", ".join(names[:3])
+    return text if len(text) <= 38 else f"{text[:37]}\N{HORIZONTAL ELLIPSIS}"
 
 
 def _cell(value: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Mapping
@@ -85,6 +86,8 @@ def execute(name: str | Path, out: str | Path, values: Mapping[str, str] | None 
 
     from workbench.publish import publish
 
+    # papermill does not read types like `float | None` and calls such parameters unknown; ours were checked above
+    logging.getLogger("papermill").setLevel(logging.ERROR)
     unfinished = folder / f".{source.stem}.{os.getpid()}.ipynb"
     finished, failed = folder / f"{source.stem}.ipynb", folder / f"{source.stem}.failed.ipynb"
     start, stopped = time.perf_counter(), None
