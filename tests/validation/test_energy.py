@@ -2,6 +2,7 @@ import polars as pl
 import pytest
 
 from workbench import catalogue, validation
+from workbench.errors import InputError
 from workbench.validation import energy
 from workbench.validation.report import read
 
@@ -53,3 +54,14 @@ def test_calibration_is_what_ships_for_formulas_with_many_cases(cases):
     assert set(fitted["formula"]) <= set(catalogue.table("calibration/energy")["formula"])
     assert (fitted["half_width"] > 0).all()
     assert fitted.filter(pl.col("rows") >= 5)["coverage"].min() >= 0.7
+
+
+def test_constants_of_the_table_of_costs_are_those_of_the_cases(cases):
+    # the shipped sample holds most of the runs; all of them give .01242, .0496 and 1.233
+    for name, (value, _, _) in energy.constants(cases).items():
+        assert catalogue.cost(name).value == pytest.approx(value, rel=0.005)
+
+
+def test_constants_need_enough_runs(cases):
+    with pytest.raises(InputError, match="0 runs state energy, capital and total: at least 5"):
+        energy.constants(cases.head(0))

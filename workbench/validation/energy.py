@@ -19,7 +19,7 @@ import polars as pl
 from workbench import catalogue
 from workbench.catalogue import Chip
 from workbench.energy import electricity_cost, facility_power, location_carbon, server_power
-from workbench.errors import UnknownName
+from workbench.errors import InputError, UnknownName
 from workbench.fleet import annuity, ownership_cost, server_uplift
 from workbench.scaling import training_flop
 from workbench.units import DAY, GRAM, HOUR, KWH, TONNE, YEAR
@@ -61,8 +61,7 @@ def _training_electricity(x: Inputs) -> Any:
 def _training_total(x: Inputs) -> Any:
     share = catalogue.cost("network_capex_share").value
     capital = x["server_capital"] / (1 - share)
-    # where the source had no chip-hours, energy is the tenth of capital that it is in the median of the source's other runs
-    energy = _training_electricity(x) if x.get("chip_hours") else 0.1 * capital
+    energy = _training_electricity(x) if x.get("chip_hours") else catalogue.cost("training_energy_share_of_capital").value * capital
     return (capital + energy) * (1 + catalogue.cost("price_index_growth_per_year").value) ** (2024 - x["year"])
 
 
@@ -70,7 +69,7 @@ def _amortised(x: Inputs) -> Any:
     return x["purchase_price"] * catalogue.cost("price_performance_growth_log10_per_year").value * np.log(10) * HOUR / YEAR
 
 
-def _cost_per_chip_hour(x: Inputs, *, wacc: float) -> Any:
+def _cost_per_chip_hour(x: Inputs, *, wacc: float, uplift: float | None = None) -> Any:
     chip = catalogue.chip(x["gpu"])
     if chip.price is None:
         raise _Lacking(f"no published price of {chip.name}")
@@ -82,7 +81,7 @@ def _cost_per_chip_hour(x: Inputs, *, wacc: float) -> Any:
         electricity_price=catalogue.cost("electricity_us_industrial_2025_usd_per_kwh").value / KWH,
         wacc=wacc,
         server_life=catalogue.cost("server_life_years").value,
-        server_uplift=server_uplift(chip).value,
+        server_uplift=server_uplift(chip).value if uplift is None else uplift,
     ).per_chip_hour
 
 
@@ -224,6 +223,55 @@ def calibrate(rows: pl.DataFrame) -> pl.DataFrame:
             }
         )
     return pl.DataFrame(table).sort("formula")
+
+
+def constants(rows: pl.DataFrame) -> dict[str, tuple[float, float, float]]:
+    """The three constants of the table of costs that rest on these cases: value, and the ends of their bands.
+
+    Two come from the training runs of Epoch AI that state chip-hours: the growth of prices by which it inflates (least squares on the
+    logarithm of inflated over not inflated total, through the origin; ends: one run left out) and energy over capital (median; ends: 10 %
+    and 90 % points). The price of an eight-chip server over its chips is the one at which owning an H100 costs what SemiAnalysis says; one
+    case cannot give it a band (nan).
+
+    Parameters
+    ----------
+    rows : polars.DataFrame
+        As `report.read` returns it, with the column published.
+    """
+    runs: dict[str, dict[str, float]] = {}
+    uplift = np.nan
+    for row, x in zip(rows.iter_rows(named=True), map(_inputs, rows["inputs"]), strict=True):
+        if x and str(x.get("gpu")).casefold() == "h100" and "hyperscaler" in row["quantity"]:
+            uplift = _uplift(row["published"])
+        if x and "model" in x:
+            run = runs.setdefault(x["model"], {})
+            if row["domain"] == "epoch_energy":
+                run["energy"] = row["published"]
+            elif "interconnect" in row["quantity"]:
+                run |= {"capital": x["server_capital"] + row["published"], "years": 2024.0 - x["year"]}
+            elif "training cost" in row["quantity"]:
+                run["total"] = row["published"]
+    known = [run for run in runs.values() if {"energy", "capital", "total"} <= set(run)]
+    if len(known) < FEW:
+        raise InputError(f"{len(known)} runs state energy, capital and total: at least {FEW} are needed")
+    years = np.array([run["years"] for run in known])
+    grown = np.log([run["total"] / (run["capital"] + run["energy"]) for run in known])
+    without = (years @ grown - years * grown) / (years @ years - years * years)
+    share = np.array([run["energy"] / run["capital"] for run in known])
+    low, middle, high = np.quantile(share, [0.1, 0.5, 0.9])
+    growth = np.expm1([years @ grown / (years @ years), without.min(), without.max()])
+    return {
+        "price_index_growth_per_year": (float(growth[0]), float(growth[1]), float(growth[2])),
+        "training_energy_share_of_capital": (float(middle), float(low), float(high)),
+        "server_uplift_node": (uplift, np.nan, np.nan),
+    }
+
+
+def _uplift(published: float) -> float:
+    """Cost is linear in the price of the server: two evaluations give the price that it takes."""
+    wacc = catalogue.cost("wacc_hyperscaler").value
+    at_1, at_2 = (float(_cost_per_chip_hour({"gpu": "H100"}, wacc=wacc, uplift=u)) for u in (1.0, 2.0))
+    return 1 + (published - at_1) / (at_2 - at_1)
 
 
 class _Lacking(Exception):
