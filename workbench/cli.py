@@ -138,7 +138,7 @@ def tour(out: Annotated[Path, typer.Option(help="Folder for the executed noteboo
 
 @app.command()
 def validate(
-    kind: Annotated[str, typer.Argument(help="What was measured: collectives, energy, scaling or topology.")],
+    kind: Annotated[str, typer.Argument(help="What was measured: collectives, energy, scaling, topology, training or training-memory.")],
     file: Annotated[Path | None, typer.Argument(help="CSV of measurements; none: the sample that ships with the workbench.")] = None,
     by: Annotated[str, typer.Option(help="Column to group the table by.")] = "source",
     leave_out: Annotated[
@@ -157,6 +157,24 @@ def validate(
     if json:
         report.write_json(json)
         print(f"per-row results: {json}")
+    if not leave_out and (table := validation.cross(kind, file, by)) is not None:
+        print("\nerrors in percent as shipped, and of rows that nothing was fitted to:\n", *validation.aligned(table), sep="\n")
+
+
+@app.command()
+def calibrate(
+    kind: Annotated[str, typer.Argument(help="What was measured: collectives, energy, training or training-memory.")],
+    file: Annotated[Path, typer.Argument(help="CSV of measurements.")],
+    out: Annotated[Path, typer.Option(help="Folder of tables; set WORKBENCH_DATA to it to use them.")] = Path("calibrated"),
+) -> None:
+    """Fit the constants of a model to measurements, and write them as tables of the catalogue."""
+    from workbench import files, validation
+
+    for name, table in validation.calibrate(kind, file).items():
+        path = out / "calibration" / f"{name}.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.write(path, table.write_csv())
+        print(f"{table.height} rows: {path}")
 
 
 def main() -> None:

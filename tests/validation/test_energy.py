@@ -50,7 +50,7 @@ def test_broken_inputs_are_a_reason_not_a_crash(cases):
 
 
 def test_calibration_is_what_ships_for_formulas_with_many_cases(cases):
-    fitted = energy.calibrate(cases)
+    fitted = energy.calibrate(cases)["energy"]
     assert set(fitted["formula"]) <= set(catalogue.table("calibration/energy")["formula"])
     assert (fitted["half_width"] > 0).all()
     assert fitted.filter(pl.col("rows") >= 5)["coverage"].min() >= 0.7

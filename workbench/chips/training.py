@@ -1,71 +1,242 @@
-"""Time to train a model, to first order: the compute it needs over the compute it gets."""
+"""Time, memory and efficiency of a training step, for one layout or for arrays of them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from workbench import scaling
 from workbench.catalogue import LLM
+from workbench.chips import calibration
+from workbench.chips import memory as memory_model
+from workbench.chips.calibration import Origin
+from workbench.chips.exchange import Exchange
+from workbench.chips.memory import TrainingMemory
+from workbench.chips.plan import PRECISIONS, REASONS, Layout, TrainingPlan, why_not
+from workbench.chips.shape import Shape
+from workbench.chips.step import PARTS, seconds, seconds_and_parts
+from workbench.chips.work import Work
 from workbench.errors import InputError
 from workbench.fabric import Cluster
 
+Array = NDArray[np.float64]
+#: Share of device memory that a job may take.
+MEMORY_SHARE = 0.95
+BLOCK = 16_384  #: layouts a block: its arrays stay in the second-level cache
+
 
 @dataclass(frozen=True)
-class TrainingRun:
-    """A training run; arrays broadcast over the arguments of `training_run`."""
+class TrainingStep:
+    """A training step; arrays broadcast over the plan. Where `feasible` is False, times are inf and rates 0."""
 
-    flop: NDArray[np.float64]  #: training compute, 6ND [FLOP]
-    useful_flop_per_s: NDArray[np.float64]  #: model FLOP a second, averaged over the run
-    seconds: NDArray[np.float64]
-    chip_hours: NDArray[np.float64]
+    feasible: NDArray[np.bool_]
+    why: NDArray[np.int8]  #: position in `plan.REASONS` of the rule that is broken, 0 where none
+    seconds: Array
+    low: Array  #: ends of the 80 % interval [s]
+    high: Array
+    tokens_per_second_per_chip: Array
+    mfu: Array  #: model FLOP, 3 forward passes with causal attention and the head, over the dense peak of the precision
+    hfu: Array  #: with what is computed again
+    memory: TrainingMemory
+    parts: dict[str, Array]  #: seconds of each part; they add up to `seconds`
+
+    @property
+    def reason(self) -> NDArray[np.str_]:
+        """Why a layout is not feasible, in words."""
+        return np.array(REASONS)[self.why]
+
+    def frame(self) -> pl.DataFrame:
+        """One row a part: layout, part, seconds, share of the step."""
+        shape = np.shape(self.seconds)
+        total = np.ravel(self.seconds)
+        rows = []
+        for name in PARTS:
+            value = np.broadcast_to(self.parts[name], shape).ravel()
+            rows.append(
+                pl.DataFrame({"layout": np.arange(total.size), "part": [name] * total.size, "seconds": value, "share": value / total})
+            )
+        return pl.concat(rows).sort("layout", maintain_order=True)
 
 
-def training_run(
-    llm: LLM, cluster: Cluster, tokens: ArrayLike, *, mfu: ArrayLike, precision: str = "bf16", utilisation: ArrayLike = 1.0
-) -> TrainingRun:
-    """Duration of one training run on the whole cluster.
-
-    seconds = 6 N D / (n_chips * peak * mfu * utilisation)
-
-    N counts the parameters that a token uses (all of a dense model; of a mixture, the shared ones and the experts it visits),
-    embeddings included. MFU is model FLOP/s over the dense peak in `precision` while the job runs.
+def training_step(
+    llm: LLM,
+    cluster: Cluster,
+    plan: TrainingPlan,
+    batch: ArrayLike,
+    *,
+    sequence: int | None = None,
+    stack: str = "",
+    release: str = "",
+    detail: bool = True,
+) -> TrainingStep:
+    """A step of training `llm` on the whole cluster.
 
     Parameters
     ----------
     llm : LLM
-        Model to train.
     cluster : Cluster
-        `n_chips` may be an array.
-    tokens : array_like
-        Training tokens D.
-    mfu : array_like
-        Model FLOP utilisation, above 0 and at most 1.
-    precision : str
-        Number format whose peak the MFU refers to.
-    utilisation : array_like
-        Share of the hours in which the job makes progress (availability and goodput), above 0 and at most 1.
+        Its `n_chips` is one number.
+    plan : TrainingPlan
+        Fields may be arrays and broadcast.
+    batch : array_like
+        Sequences of a step, on all chips.
+    sequence : int, optional
+        Tokens of a sequence; at most 8192 of the model's context if not given.
+    stack, release : str
+        Software whose constants are taken (see `stacks`); the mean of all measured ones if not given, with a wider interval.
+    detail : bool
+        False leaves `parts` empty, which doubles the speed of millions of layouts.
 
     Returns
     -------
-    TrainingRun
+    TrainingStep
 
     Raises
     ------
     InputError
-        For a share outside (0, 1], tokens that are not positive, or a precision the chip lacks.
+        For a single layout that cannot be, naming the rule it breaks; a precision the chip lacks; a sequence beyond the context.
 
     References
     ----------
-    .. [1] Kaplan et al. (2020), "Scaling Laws for Neural Language Models", section 2.1 (C = 6 N D).
+    .. [1] Narayanan et al. (2021), "Efficient Large-Scale Language Model Training on GPU Clusters Using Megatron-LM".
+    .. [2] Korthikanti et al. (2022), "Reducing Activation Recomputation in Large Transformer Models".
     """
-    for name, share in (("mfu", mfu), ("utilisation", utilisation)):
-        if not np.all((np.asarray(share) > 0) & (np.asarray(share) <= 1)):
-            raise InputError(f"{name} = {share}: expected a share above 0 and at most 1")
-    flop = scaling.training_flop(llm.active_params, tokens)
-    rate = cluster.peak(precision) * np.asarray(mfu, dtype=float) * np.asarray(utilisation, dtype=float)
-    seconds = flop / rate
-    chip_hours = seconds * np.asarray(cluster.n_chips, dtype=float) / 3600
-    return TrainingRun(flop=flop, useful_flop_per_s=rate, seconds=seconds, chip_hours=chip_hours)
+    length = checked_sequence(llm, sequence)
+    n = _one(cluster.n_chips)
+    origin = origin_of(llm, cluster, plan, stack, release)
+    found = evaluate(llm, cluster, plan, batch, length, origin, detail=detail)
+    if found.seconds.ndim == 0 and not found.feasible and found.why != len(REASONS) - 1:
+        raise InputError(f"{_named(plan)} on {n:g} chips at batch {batch}: {REASONS[int(found.why)]}")
+    return found
+
+
+def training_memory(
+    llm: LLM, cluster: Cluster, plan: TrainingPlan, batch: ArrayLike, *, sequence: int | None = None, stack: str = ""
+) -> TrainingMemory:
+    """Memory of a chip of the heaviest stage [B], part by part; arguments as `training_step`."""
+    layout = Layout.of(plan, _one(cluster.n_chips), batch)
+    return memory_model.memory(Shape.of(llm), layout, checked_sequence(llm, sequence), memory_model.constants(stack))
+
+
+def origin_of(llm: LLM, cluster: Cluster, plan: TrainingPlan, stack: str, release: str) -> Origin:
+    """What the constants are looked up by. Raises `InputError` for a precision that the chip lacks, `UnknownName` for a stack."""
+    cluster.chip.peak(PRECISIONS[plan.precision])
+    precision = "bf16" if plan.precision == "fp16" else plan.precision
+    origin = Origin(chip=cluster.chip.name, precision=precision, stack=stack, release=release, mixture=bool(llm.experts))
+    calibration.constants(origin)
+    return origin
+
+
+def evaluate(
+    llm: LLM,
+    cluster: Cluster,
+    plan: TrainingPlan,
+    batch: ArrayLike,
+    sequence: float,
+    origin: Origin,
+    exchange: Exchange | None = None,
+    constants: dict[str, Any] | None = None,
+    detail: bool = True,
+) -> TrainingStep:
+    """`training_step` without its checks, in blocks along the first axis of the plan; without `detail` parts are empty."""
+    names = [f.name for f in fields(plan) if f.name != "precision"]
+    values = {name: np.asarray(getattr(plan, name)) for name in names}
+    size = np.asarray(batch, dtype=float)
+    shape = np.broadcast_shapes(size.shape, *(v.shape for v in values.values()))
+    exchange = exchange or Exchange.of(cluster)
+    c = constants or calibration.constants(origin)
+    kept = memory_model.constants(origin.stack)
+    width = calibration.half_width(origin)
+    rows = max(1, BLOCK // max(1, int(np.prod(shape[1:])))) if shape else 1
+    if not shape or shape[0] <= rows:
+        return _block(llm, cluster, plan, size, sequence, origin, exchange, c, kept, width, detail)
+    blocks = []
+    for start in range(0, shape[0], rows):
+        part: dict[str, Any] = {name: _cut(v, len(shape), start, rows) for name, v in values.items()}
+        blocks.append(
+            _block(
+                llm, cluster, replace(plan, **part), _cut(size, len(shape), start, rows), sequence, origin, exchange, c, kept, width, detail
+            )
+        )
+    return _joined(blocks, shape, rows)
+
+
+def checked_sequence(llm: LLM, sequence: int | None) -> float:
+    """Tokens of a sequence; raises `InputError` beyond the model's context."""
+    length = min(llm.context, 8192) if sequence is None else sequence
+    if not 1 <= length <= llm.context:
+        raise InputError(f"sequence = {sequence}: {llm.name} has a context of {llm.context}")
+    return float(length)
+
+
+def _block(
+    llm: LLM,
+    cluster: Cluster,
+    plan: TrainingPlan,
+    batch: Any,
+    sequence: float,
+    origin: Origin,
+    exchange: Exchange,
+    c: Any,
+    kept: Any,
+    width: float,
+    detail: bool,
+) -> TrainingStep:
+    shape, chip, n = Shape.of(llm), cluster.chip, _one(cluster.n_chips)
+    layout = Layout.of(plan, n, batch)
+    why = why_not(llm, cluster, plan, layout, batch, sequence)
+    used = memory_model.memory(shape, layout, sequence, kept)
+    why = np.where((why == 0) & (used.total > MEMORY_SHARE * chip.hbm_bytes), np.int8(len(REASONS) - 1), why)
+    work = Work.of(shape, layout, chip, origin.precision, exchange, n, sequence)
+    whole = np.broadcast_shapes(why.shape, np.shape(layout.dp), np.shape(batch))
+    why = np.broadcast_to(why, whole)
+    feasible = why == 0
+    took, parts = seconds_and_parts(work, c) if detail else (seconds(work, c), {})
+    time = np.where(feasible, took, np.inf)
+    tokens = np.asarray(batch, dtype=float) * sequence
+    forward = llm.forward_flop_per_token(sequence / 2)
+    again = layout.full * forward
+    rate = tokens / (time * n)
+    peak = chip.peak(PRECISIONS[plan.precision])
+    return TrainingStep(
+        feasible=feasible,
+        why=why,
+        seconds=time,
+        low=time * np.exp(-width),
+        high=time * np.exp(width),
+        tokens_per_second_per_chip=rate,
+        mfu=rate * 3 * forward / peak,
+        hfu=rate * (3 * forward + again) / peak,
+        memory=used,
+        parts={name: np.broadcast_to(value, whole) for name, value in parts.items()},
+    )
+
+
+def _cut(value: NDArray[Any], dims: int, start: int, rows: int) -> NDArray[Any]:
+    """The block of an array along the first of `dims` axes; what does not vary along it stays as it is."""
+    return value[start : start + rows] if value.ndim == dims and value.shape[0] > 1 else value
+
+
+def _joined(blocks: list[TrainingStep], shape: tuple[int, ...], rows: int) -> TrainingStep:
+    def join(pick: Any) -> Any:
+        cut = [min(rows, shape[0] - i * rows) for i in range(len(blocks))]
+        return np.concatenate([np.broadcast_to(pick(b), (k, *shape[1:])) for b, k in zip(blocks, cut, strict=True)])
+
+    arrays = {f.name: join(lambda b, f=f: getattr(b, f.name)) for f in fields(TrainingStep) if f.name not in ("memory", "parts")}
+    used = TrainingMemory(**{f.name: join(lambda b, f=f: getattr(b.memory, f.name)) for f in fields(TrainingMemory)})
+    return TrainingStep(**arrays, memory=used, parts={name: join(lambda b, name=name: b.parts[name]) for name in blocks[0].parts})
+
+
+def _one(n_chips: ArrayLike) -> float:
+    if np.ndim(n_chips) != 0:
+        raise InputError(f"n_chips = {n_chips}: training_step takes one number of chips; call it for each")
+    return float(np.asarray(n_chips))
+
+
+def _named(plan: TrainingPlan) -> str:
+    plain = TrainingPlan()
+    changed = {f.name: getattr(plan, f.name) for f in fields(plan) if not np.array_equal(getattr(plan, f.name), getattr(plain, f.name))}
+    return ", ".join(f"{name} = {value}" for name, value in changed.items()) or "the default plan"

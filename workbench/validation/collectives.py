@@ -78,6 +78,12 @@ def predict_without(rows: pl.DataFrame, column: str) -> list[Prediction]:
     return [left[at] for at in sorted(left)]
 
 
+def calibrate(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """The table ``collectives`` of constants, from the rows of good quality."""
+    good = pl.Series([_reason(r) is None and r["time_us"] is not None for r in calibration.prepared(rows).iter_rows(named=True)])
+    return {"collectives": calibration.calibrate(rows.filter(good))}
+
+
 def measured(row: dict[str, Any], prediction: Prediction) -> tuple[float | None, float | None]:
     """The measured time [us]; no tolerance is stated."""
     return row["time_us"], None

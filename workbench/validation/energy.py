@@ -190,8 +190,8 @@ def _value(row: dict[str, Any], given: Inputs | None, shared: Inputs) -> tuple[s
         return None, None, str(error)
 
 
-def calibrate(rows: pl.DataFrame) -> pl.DataFrame:
-    """Width of the 80 % interval of each formula, from how far published cases lie from its predictions.
+def calibrate(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """The table ``energy``: width of the 80 % interval of each formula, from how far published cases lie from its predictions.
 
     Parameters
     ----------
@@ -200,7 +200,7 @@ def calibrate(rows: pl.DataFrame) -> pl.DataFrame:
 
     Returns
     -------
-    polars.DataFrame
+    dict of str to polars.DataFrame
         formula, half_width (of the logarithm of published over predicted), rows, median_error_percent, coverage (leave one out; null
         below three cases).
     """
@@ -222,7 +222,7 @@ def calibrate(rows: pl.DataFrame) -> pl.DataFrame:
                 else None,
             }
         )
-    return pl.DataFrame(table).sort("formula")
+    return {"energy": pl.DataFrame(table).sort("formula")}
 
 
 def constants(rows: pl.DataFrame) -> dict[str, tuple[float, float, float]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import importlib
 import json
 from collections import Counter
@@ -22,6 +23,8 @@ KINDS = {
     "scaling": "workbench.validation.scaling",
     "collectives": "workbench.validation.collectives",
     "topology": "workbench.validation.topology",
+    "training": "workbench.validation.training",
+    "training-memory": "workbench.validation.training_memory",
 }
 
 
@@ -94,16 +97,17 @@ class Report:
         files.write(path, json.dumps(self.rows.select(columns).to_dicts(), indent=1, allow_nan=False) + "\n")
 
     def __str__(self) -> str:
-        frame = self.table()
-        cells = [[_text(v) for v in row] for row in frame.rows()]
-        head = frame.columns
-        widths = [max(len(head[i]), *(len(row[i]) for row in cells)) for i in range(len(head))]
-        lines = [f"{self.kind}: predicted against published, by {self.by}", ""]
-        for row in (head, *cells):
-            lines.append("  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))))
+        lines = [f"{self.kind}: predicted against published, by {self.by}", "", *aligned(self.table())]
         if reasons := self.reasons():
             lines += ["", "not predicted:"] + [f"{count:6d}  {reason}" for reason, count in reasons.items()]
         return "\n".join(lines)
+
+
+def aligned(frame: pl.DataFrame) -> list[str]:
+    """A frame as lines of text, the first column to the left, the others to the right."""
+    cells = [[_text(v) for v in row] for row in (tuple(frame.columns), *frame.rows())]
+    widths = [max(len(row[i]) for row in cells) for i in range(frame.width)]
+    return ["  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))) for row in cells]
 
 
 def validate(kind: str, path: str | Path | None = None, by: str = "source", leave_out: str | None = None) -> Report:
@@ -131,10 +135,8 @@ def validate(kind: str, path: str | Path | None = None, by: str = "source", leav
     DataError
         For a file that is missing, empty, lacks a column or has text in a number, with path, row and column.
     """
-    if kind not in KINDS:
-        raise UnknownName("kind of measurements", kind, KINDS)
-    module: Any = importlib.import_module(KINDS[kind])
-    file = Path(path) if path is not None else catalogue.path(f"measured/{kind}.csv")
+    module = _module(kind)
+    file = Path(path) if path is not None else catalogue.path(f"measured/{kind.replace('-', '_')}.csv")
     frame = module.read(file) if hasattr(module, "read") else read(file, module)
     if by not in frame.columns:
         raise DataError(file, f"no such column to group by; the file has {', '.join(frame.columns)}", column=by)
@@ -142,7 +144,7 @@ def validate(kind: str, path: str | Path | None = None, by: str = "source", leav
         predictions = module.predict(frame.drop(list(module.MEASURED), strict=False))
     elif not hasattr(module, "predict_without"):
         raise InputError(f"nothing of the kind {kind} is calibrated on measurements like these: there is nothing to leave out")
-    elif leave_out not in frame.columns:
+    elif leave_out not in (*frame.columns, *getattr(module, "CROSS", ())):
         raise DataError(file, f"no such column to leave out by; the file has {', '.join(frame.columns)}", column=leave_out)
     else:
         predictions = module.predict_without(frame, leave_out)
@@ -168,6 +170,60 @@ def validate(kind: str, path: str | Path | None = None, by: str = "source", leav
     numbers = dict.fromkeys(("predicted", "low", "high", "measured", "tolerance"), pl.Float64)
     schema = {"position": pl.Int64, "id": pl.String, "quantity": pl.String, "skipped": pl.String, "source": pl.String, "by": pl.String}
     return Report(kind, pl.DataFrame(rows, schema_overrides={**schema, **numbers}), by)
+
+
+def cross(kind: str, path: str | Path | None = None, by: str = "source") -> pl.DataFrame | None:
+    """Errors of rows that nothing was fitted to, beside those of the shipped constants: one row a group; None where nothing is fitted.
+
+    Columns: rows; median and mean absolute error in percent as shipped, and with each of the kind's `CROSS` left out; coverage of the
+    80 % interval with configurations left out. Below the groups: the mean over those with 8 rows or more.
+    """
+    columns = getattr(_module(kind), "CROSS", ())
+    if not columns:
+        return None
+    table: pl.DataFrame | None = None
+    for name, left_out in (("shipped", None), *((column, column) for column in columns)):
+        found = validate(kind, path, by, left_out).table().select(by, "rows", "median_error_%", "mean_error_%", "coverage_%")
+        kept = [pl.col(by), pl.col("rows")] if table is None else [pl.col(by)]
+        shown = [pl.col("median_error_%").alias(f"{name}_median"), pl.col("mean_error_%").alias(f"{name}_mean")]
+        shown += [pl.col("coverage_%").alias("coverage")] if left_out == columns[0] else []
+        part = found.select(*kept, *shown)
+        table = part if table is None else table.join(part, on=by, how="left", maintain_order="left")
+    assert table is not None
+    large = table.filter((pl.col("rows") >= 8) & (pl.col(by) != "all"))
+    mean = large.select(pl.lit("mean of groups of 8 rows and more").alias(by), pl.col("rows").sum(), pl.exclude(by, "rows").mean().round(2))
+    return pl.concat([table, mean.cast(table.schema)])
+
+
+def calibrate(kind: str, path: str | Path) -> dict[str, pl.DataFrame]:
+    """Tables of coefficients fitted to a file of measurements, by name, as they belong in ``calibration/`` of a data folder.
+
+    Raises
+    ------
+    UnknownName, DataError
+        As `validate`.
+    InputError
+        For a kind whose models are not fitted.
+    """
+    module = _module(kind)
+    if not hasattr(module, "calibrate"):
+        raise InputError(f"nothing of the kind {kind} is calibrated on measurements")
+    file = Path(path)
+    frame = module.read(file) if hasattr(module, "read") else read(file, module)
+    found: dict[str, pl.DataFrame] = module.calibrate(frame)
+    today = datetime.date.today().isoformat()
+    return {
+        name: table.with_columns(
+            source=pl.lit(f"{frame.height} rows of {file.name}; workbench calibrate {kind}"), as_of=pl.lit(today), note=pl.lit("")
+        )
+        for name, table in found.items()
+    }
+
+
+def _module(kind: str) -> Any:
+    if kind not in KINDS:
+        raise UnknownName("kind of measurements", kind, KINDS)
+    return importlib.import_module(KINDS[kind])
 
 
 def read(path: str | Path, kind: Any) -> pl.DataFrame:

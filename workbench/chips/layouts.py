@@ -1,0 +1,221 @@
+"""All layouts of a job that fit, best first; and what each resource is worth to each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from workbench.catalogue import LLM
+from workbench.chips import calibration
+from workbench.chips.exchange import Exchange
+from workbench.chips.plan import OFFLOAD, RECOMPUTE, SCHEDULES, Layout, TrainingPlan
+from workbench.chips.shape import Shape
+from workbench.chips.step import seconds
+from workbench.chips.training import TrainingStep, checked_sequence, evaluate, origin_of
+from workbench.chips.work import Work
+from workbench.errors import InputError
+from workbench.fabric import Cluster
+
+OBJECTIVES = ("seconds", "dollars", "joules")
+#: What `elasticities` varies.
+RESOURCES = ("peak", "hbm_bandwidth", "scale_up", "scale_out", "latency")
+#: Power of a chip without work, as a share of its TDP [Cloud Carbon Footprint: 46 of 407 W of an A100].
+IDLE_SHARE = 0.113
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What a search varies; each a tuple. Degrees are all divisors that the job allows."""
+
+    vp: tuple[int, ...] = (1, 2, 3, 4, 5, 6, 8, 10, 12)
+    zero: tuple[int, ...] = (0, 1, 2, 3)
+    recompute: tuple[str, ...] = RECOMPUTE
+    sequence_parallel: tuple[bool, ...] = (True, False)
+    schedule: tuple[str, ...] = SCHEDULES
+    offload: tuple[str, ...] = OFFLOAD
+    micro_batch: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
+    most_cp: int = 16
+
+
+@dataclass(frozen=True)
+class Search:
+    """Result of `search_layouts`."""
+
+    frame: pl.DataFrame  #: best first: degrees, choices, seconds and its 80 % interval, MFU, memory, objective
+    evaluated: int  #: layouts whose time and memory were computed
+    feasible: int
+    plan: TrainingPlan  #: the best
+
+
+def search_layouts(
+    llm: LLM,
+    cluster: Cluster,
+    batch: int,
+    *,
+    objective: str = "seconds",
+    sequence: int | None = None,
+    precision: str = "bf16",
+    stack: str = "",
+    release: str = "",
+    choices: Choices | None = None,
+    usd_per_chip_hour: float = 0.0,
+    top: int = 100,
+) -> Search:
+    """Every layout of a job, and the `top` ones that fit, best first.
+
+    Parameters
+    ----------
+    llm, cluster, batch, sequence, stack, release
+        As `training_step`.
+    objective : str
+        seconds of a step; dollars, at `usd_per_chip_hour`; or joules of the chips, idle at 11 % of their TDP and at it while they
+        compute.
+    choices : Choices, optional
+        What to vary.
+
+    Raises
+    ------
+    InputError
+        For an unknown objective, or if no layout fits, with the most frequent reason.
+    """
+    if objective not in OBJECTIVES:
+        raise InputError(f"objective = {objective!r}: expected one of {', '.join(OBJECTIVES)}")
+    if objective == "joules" and cluster.chip.tdp is None:
+        raise InputError(f"{cluster.chip.name} has no published TDP: joules are not known")
+    length, options = checked_sequence(llm, sequence), choices or Choices()
+    base = TrainingPlan(precision=precision)
+    origin = origin_of(llm, cluster, base, stack, release)
+    exchange, constants = Exchange.of(cluster), calibration.constants(origin)
+    best: list[pl.DataFrame] = []
+    evaluated = feasible = 0
+    reasons: dict[str, int] = {}
+    bar = np.inf
+    for plan in _plans(llm, cluster, batch, options, precision):
+        step = evaluate(llm, cluster, plan, batch, length, origin, exchange, constants, detail=objective == "joules")
+        evaluated += step.seconds.size
+        fits = int(step.feasible.sum())
+        feasible += fits
+        for code in np.unique(step.why):
+            words = str(step.reason.flat[np.flatnonzero(step.why == code)[0]])
+            reasons[words] = reasons.get(words, 0) + int((step.why == code).sum())
+        if not fits:
+            continue
+        cost = _cost(objective, step, cluster, usd_per_chip_hour)
+        order = np.argsort(cost, axis=None)[:top]
+        order = order[cost.flat[order] <= bar]
+        order = order[step.feasible.flat[order]]
+        if order.size:
+            best.append(_rows(plan, step, cost, order, objective))
+            if sum(f.height for f in best) > 4 * top:
+                best = [pl.concat(best).sort(objective).head(top)]
+                bar = float(best[0][objective][-1])
+    if not best:
+        why = max((r for r in reasons.items() if r[0]), key=lambda r: r[1], default=("nothing to vary", 0))[0]
+        raise InputError(
+            f"no layout of {llm.name} fits {np.asarray(cluster.n_chips)} {cluster.chip.name} at batch {batch}; most often: {why}"
+        )
+    frame = pl.concat(best).sort(objective, maintain_order=True)
+    same = ["tp", "pp", "vp", "cp", "ep", "micro_batch", "seconds", "memory_gb"]  # sequence parallelism of one rank changes nothing
+    frame = frame.unique(same, keep="first", maintain_order=True).head(top)
+    return Search(frame, evaluated, feasible, plan_of(frame, 0, precision))
+
+
+def plan_of(frame: pl.DataFrame, row: int, precision: str) -> TrainingPlan:
+    """The plan of a row of a search."""
+    names = ("tp", "pp", "vp", "cp", "ep", "micro_batch", "zero", "recompute", "sequence_parallel", "schedule", "offload")
+    return TrainingPlan(**{name: frame[name][row] for name in names}, precision=precision)
+
+
+def elasticities(
+    llm: LLM, cluster: Cluster, plan: TrainingPlan, batch: Any, *, sequence: int | None = None, stack: str = "", release: str = ""
+) -> dict[str, Any]:
+    """By how many percent a step gets faster with one percent more of a resource, for all layouts at once.
+
+    Derivatives of the closed form by complex step [1]_: exact to rounding. Latency counts as less of it. The size of memory is no rate:
+    search again with a larger one.
+
+    Returns
+    -------
+    dict of str to ndarray
+        By `RESOURCES`; 0.4 means that one percent more takes .4 percent off the step.
+
+    References
+    ----------
+    .. [1] Squire, Trapp (1998), "Using Complex Variables to Estimate Derivatives of Real Functions", SIAM Review 40(1).
+    """
+    length, origin = checked_sequence(llm, sequence), origin_of(llm, cluster, plan, stack, release)
+    shape, c = Shape.of(llm), calibration.constants(origin)
+    n = float(np.asarray(cluster.n_chips))
+    layout = Layout.of(plan, n, batch)
+    fabric = Exchange.of(cluster)
+    tiny = 1e-20
+    found = {}
+    for resource in RESOURCES:
+        up = 1 + 1j * tiny
+        rates = (up if resource == "peak" else 1.0, up if resource == "hbm_bandwidth" else 1.0)
+        factor: dict[str, Any] = {resource: 1 / up if resource == "latency" else up}
+        exchange = replace(fabric, **factor) if resource in ("scale_up", "scale_out", "latency") else fabric
+        time = seconds(Work.of(shape, layout, cluster.chip, origin.precision, exchange, n, length, rates), c)
+        found[resource] = -np.imag(time) / tiny / np.real(time)
+    return found
+
+
+def _plans(llm: LLM, cluster: Cluster, batch: int, options: Choices, precision: str) -> Iterator[TrainingPlan]:
+    """Plans whose arrays broadcast to every combination: degrees along the first axis, everything else along the others."""
+    n = int(np.asarray(cluster.n_chips))
+    degrees = np.array(list(_degrees(llm, n, batch, options)))
+    if degrees.size == 0:
+        return
+    varied = ("micro_batch", "vp", "zero", "recompute", "sequence_parallel", "schedule", "offload")
+    axes: list[Any] = [getattr(options, name) for name in varied]
+    shaped = [np.reshape(np.array(values), (1,) * (i + 1) + (-1,) + (1,) * (len(axes) - i - 1)) for i, values in enumerate(axes)]
+    inner = int(np.prod([len(values) for values in axes]))
+    rows = max(1, 65_536 // inner)
+    for start in range(0, len(degrees), rows):
+        tp, pp, cp, ep = (degrees[start : start + rows, i].reshape(-1, *(1,) * len(axes)) for i in range(4))
+        yield TrainingPlan(tp=tp, pp=pp, cp=cp, ep=ep, precision=precision, **dict(zip(varied, shaped, strict=True)))
+
+
+def _degrees(llm: LLM, n: int, batch: int, options: Choices) -> Iterator[tuple[int, int, int, int]]:
+    """Degrees (tp, pp, cp, ep) that the chips, the model and the batch allow."""
+    divisors = [d for d in range(1, n + 1) if n % d == 0]
+    experts = [e for e in divisors if llm.experts and llm.experts % e == 0] or [1]
+    for tp, pp, cp in product(
+        (d for d in divisors if llm.heads % d == 0), (d for d in divisors if d <= llm.layers), (d for d in divisors if d <= options.most_cp)
+    ):
+        if n % (tp * pp * cp):
+            continue
+        dp = n // (tp * pp * cp)
+        if batch % dp == 0:
+            yield from ((tp, pp, cp, ep) for ep in experts if (dp * cp) % ep == 0)
+
+
+def _cost(objective: str, step: TrainingStep, cluster: Cluster, usd_per_chip_hour: float) -> Any:
+    n = float(np.asarray(cluster.n_chips))
+    if objective == "seconds":
+        return step.seconds
+    if objective == "dollars":
+        return step.seconds * n * usd_per_chip_hour / 3600
+    busy = sum(step.parts[name] for name in ("matmul", "attention", "streaming", "head", "recompute", "optimizer")) / np.where(
+        step.feasible, step.seconds, 1.0
+    )
+    tdp = cluster.chip.tdp or np.nan
+    return step.seconds * n * tdp * (IDLE_SHARE + (1 - IDLE_SHARE) * np.minimum(busy, 1.0))
+
+
+def _rows(plan: TrainingPlan, step: TrainingStep, cost: Any, order: Any, objective: str) -> pl.DataFrame:
+    shape = step.seconds.shape
+
+    def at(value: Any) -> Any:
+        return np.broadcast_to(value, shape).flat[order]
+
+    names = ("tp", "pp", "vp", "cp", "ep", "micro_batch", "zero", "recompute", "sequence_parallel", "schedule", "offload")
+    columns = {name: at(np.asarray(getattr(plan, name))) for name in names}
+    columns |= {name: at(getattr(step, name)) for name in ("seconds", "low", "high", "tokens_per_second_per_chip", "mfu", "hfu")}
+    columns["memory_gb"] = at(step.memory.total) / 1e9
+    return pl.DataFrame(columns if objective == "seconds" else columns | {objective: at(cost)})

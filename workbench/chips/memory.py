@@ -1,0 +1,119 @@
+"""Memory that a layout takes on the chip of its heaviest stage, part by part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench import catalogue
+from workbench.chips.plan import Layout
+from workbench.chips.shape import Shape
+from workbench.chips.work import stage_params
+from workbench.units import GIGA
+
+TABLE = "calibration/training_memory"
+
+
+@dataclass(frozen=True)
+class MemoryConstant:
+    """A constant of the memory model; what is fitted is its logarithm, for all stacks and for each."""
+
+    name: str
+    prior: float
+    spread: float
+    meaning: str
+
+
+CONSTANTS = (
+    MemoryConstant("gradient", 4.0, 0.3, "bytes of a parameter's gradient, buffers included"),
+    MemoryConstant("optimizer", 12.0, 0.1, "bytes of a parameter's optimiser state"),
+    MemoryConstant("norms", 18.0, 0.3, "bytes kept a token and unit of hidden width by norms, residuals and inputs"),
+    MemoryConstant("unsplit", 1.0, 1.5, "bytes kept a token and unit of hidden width by every tensor-parallel rank"),
+    MemoryConstant("inner", 2.0, 0.3, "bytes kept a token and unit of inner width, heads and feed-forward"),
+    MemoryConstant("scores", 5.0, 0.2, "bytes kept an element of unfused scores"),
+    MemoryConstant("logits", 8.0, 0.4, "bytes kept an element of the logits"),
+    MemoryConstant("whole_logits", 0.3, 1.5, "bytes kept an element of the logits by every tensor-parallel rank"),
+    MemoryConstant("extra", 1.05, 0.05, "fragmentation: reserved over allocated"),
+    MemoryConstant("context", 2.0, 0.5, "runtime, communication buffers and workspaces [GB]"),
+)
+NAMES = tuple(c.name for c in CONSTANTS)
+PRIOR = np.log([c.prior for c in CONSTANTS])
+SPREAD = np.array([c.spread for c in CONSTANTS])
+
+
+@dataclass(frozen=True)
+class TrainingMemory:
+    """Memory of a chip of the heaviest stage [B]; arrays broadcast over the layouts."""
+
+    weights: NDArray[np.float64]
+    gradients: NDArray[np.float64]
+    optimizer: NDArray[np.float64]
+    activations: NDArray[np.float64]
+    logits: NDArray[np.float64]
+    other: NDArray[np.float64]  #: gathered weights, fragmentation, runtime and buffers
+
+    @property
+    def total(self) -> NDArray[np.float64]:
+        """All parts [B]."""
+        return self.weights + self.gradients + self.optimizer + self.activations + self.logits + self.other
+
+
+def constants(stack: str = "") -> dict[str, float]:
+    """Constants of the memory model for a stack, or, where it was not measured, of all."""
+    offsets = dict(catalogue.table(TABLE).select("node", "offset").iter_rows())
+    logs = [p + offsets.get(f"all|{n}", 0.0) + offsets.get(f"{stack}|{n}", 0.0) for n, p in zip(NAMES, PRIOR, strict=True)]
+    return dict(zip(NAMES, np.exp(logs).tolist(), strict=True))
+
+
+def memory(shape: Shape, layout: Layout, sequence: Any, c: dict[str, Any]) -> TrainingMemory:
+    """Memory of the first and the last stage, whichever is more.
+
+    weights 2 N, gradients and optimiser by ZeRO stage; activations of as many micro-batches as are in flight: p on the first stage of
+    1F1B, p (1 + (p - 1) / (p v)) interleaved [1]_, with full recomputation a layer's input each and one layer in full.
+
+    References
+    ----------
+    .. [1] Korthikanti et al. (2022), "Reducing Activation Recomputation in Large Transformer Models", sections 4 and 5.
+    """
+    s, a = shape, layout
+    stage_layers = np.ceil(s.layers / (a.pp * a.vp)) * a.vp
+    tokens = a.micro_batch * sequence / a.cp
+    shared, experts = stage_params(s, a, stage_layers)
+    ranks = a.dp * a.cp
+    of_experts = np.maximum(np.minimum(a.shard, ranks) / a.ep, 1.0)
+
+    def divided(stage: int) -> Any:
+        return shared / np.where(a.zero >= stage, a.shard, 1.0) + experts / np.where(a.zero >= stage, of_experts, 1.0)
+
+    gathered = np.where(a.zero == 3, 2 * (shared + experts) / stage_layers * (2.0 + 2.0), 0.0)
+    inner = s.matrices * ((1 - s.moe_share) * s.ffn + s.moe_share * (s.topk * s.expert_ffn + s.shared_ffn)) + 2 * s.query + s.key_value
+    inner = inner + s.moe_share * 2 * s.topk * s.hidden
+    whole_too = 1.0 - a.scattered  # older code, which scatters its ranks, gathers no inputs
+    kept = tokens * ((c["norms"] / a.sequence_split + c["unsplit"] * whole_too) * s.hidden + c["inner"] * inner / a.tp)
+    scores = np.where(a.flash, 0.0, c["scores"] * tokens * sequence * s.heads / a.tp)
+    whole = kept + scores
+    layer = np.where(
+        a.full > 0, 2.0 * tokens * s.hidden / a.sequence_split, np.where(a.selective > 0, np.where(a.flash, 0.6 * kept, kept), whole)
+    )
+    layer = layer * (1 - a.offload_activations)
+    first = np.minimum(a.micro_batches, a.pp)
+    first = np.where(a.vp > 1, np.minimum(a.micro_batches, a.pp * (1 + (a.pp - 1) / (a.pp * a.vp))), first)
+    last = np.where(a.vp > 1, np.minimum(a.micro_batches, 1 + (a.pp - 1) / a.vp), 1.0)
+    first, last = (np.where(a.dualpipe, a.pp + 1, x) for x in (first, last))  # a micro-batch more, and from both ends
+    once = np.where(a.full > 0, whole, 0.0)
+    logits = tokens * s.vocab * (c["logits"] / a.tp + np.where(a.tp > 1, c["whole_logits"] * whole_too, 0.0))
+    on_first, on_last = stage_layers * layer * first + once, stage_layers * layer * last + once
+    single = a.pp == 1
+    heavier_last = ~single & (on_last + logits > on_first)
+    activations = np.where(heavier_last, on_last, on_first)
+    at_head = np.where(single | heavier_last, logits, 0.0)
+    weights = 2.0 * divided(3)
+    gradients = c["gradient"] * divided(2) * a.trained
+    optimizer = c["optimizer"] * divided(1) * (1 - a.offload_optimizer) * a.trained
+    held = weights + gradients + optimizer + activations + at_head + gathered
+    return TrainingMemory(
+        *np.broadcast_arrays(weights, gradients, optimizer, activations, at_head, gathered + (c["extra"] - 1) * held + c["context"] * GIGA)
+    )

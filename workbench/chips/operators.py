@@ -1,0 +1,93 @@
+"""Time of the operators a transformer consists of: matrix products, grouped products, attention, streaming, and the floor of launches.
+
+``rate`` is what a large product sustains [FLOP/s]: the peak times an efficiency. A product of m x k and k x n takes
+
+    2 (m n + tail w)(k + depth) / rate
+
+Tiles that the last wave leaves idle cost like ``tail`` half waves w of output (tile and wave quantisation, in the mean over shapes);
+filling and draining the pipeline of each tile costs like ``depth`` more of k. Small m, n and k are slow for that reason alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from workbench import catalogue
+from workbench.errors import InputError
+
+#: Half a wave: output elements of half the 128 x 128 tiles that 132 processors compute at once.
+HALF_WAVE = 132 * 128 * 128 / 2
+#: Share of the arithmetic of flash attention's forward that its backward takes: scores are computed again [Dao, 2023].
+FLASH_BACKWARD = 2.5
+
+Number = Any  #: a number or array, real, or complex for derivatives
+
+
+def matrix_product(m: Number, n: Number, k: Number, rate: Number, *, tail: Number = 0.0, depth: Number = 0.0) -> Number:
+    """Time of one product [s]; arguments broadcast.
+
+    Parameters
+    ----------
+    m, n, k : array_like
+        Rows and columns of the result, and the inner dimension.
+    rate : array_like
+        Sustained rate of a large product [FLOP/s].
+    tail : array_like
+        Idle output of the last wave [half waves of 132 processors].
+    depth : array_like
+        Cost of starting a tile [elements of k].
+    """
+    return 2 * (m * n + tail * HALF_WAVE) * (k + depth) / rate
+
+
+def grouped_product(groups: Number, m: Number, n: Number, k: Number, rate: Number, *, tail: Number = 0.0, depth: Number = 0.0) -> Number:
+    """Time of `groups` products of one shape in one launch [s]: they share the last wave, and each pads its rows to tiles of 16."""
+    rows = np.maximum(16 * np.ceil(np.real(m) / 16), 1.0)
+    return 2 * (groups * rows * n + tail * HALF_WAVE) * (k + depth) / rate
+
+
+def attention_flop(tokens: Number, context: Number, heads: Number, key_dim: Number, value_dim: Number) -> Number:
+    """Arithmetic of scores and values in the forward pass [FLOP]; causal attention over s tokens has a mean context of s / 2."""
+    return 2 * tokens * context * heads * (key_dim + value_dim)
+
+
+def streaming(moved: Number, bandwidth: Number, share: Number) -> Number:
+    """Time of operators that memory bounds [s]: norms, activations, residuals, casts.
+
+    Parameters
+    ----------
+    moved : array_like
+        Read and written [B].
+    bandwidth : array_like
+        Of device memory [B/s].
+    share : array_like
+        Of it that streaming sustains.
+    """
+    return moved / (bandwidth * share)
+
+
+def floored(work: Number, launches: Number) -> Number:
+    """The longer of work and launches, softly: the fourth root of the sum of fourth powers [s]."""
+    return np.sqrt(np.sqrt(work**4 + launches**4))
+
+
+def exposed(communication: Number, cover: Number) -> Number:
+    """Communication that its cover does not hide, softly: at least a little always shows [s]."""
+    gap, soft = communication - cover, 0.1 * communication
+    return 0.5 * (gap + np.sqrt(gap * gap + soft * soft))
+
+
+def burst_efficiency(chip: str, precision: str) -> float:
+    """Share of the peak that the best measured product reaches on a cool chip, from the catalogue.
+
+    Raises `InputError` where no product was measured.
+    """
+    entry = catalogue.chip(chip)
+    best = entry.best_matmul.get(precision)
+    if best is None:
+        raise InputError(
+            f"no best matrix product in {precision} was measured on {entry.name}: {', '.join(entry.best_matmul) or 'none at all'}"
+        )
+    return best / entry.peak(precision)

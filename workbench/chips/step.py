@@ -1,0 +1,173 @@
+"""Seconds of a training step from its work and the constants of chip and software."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from workbench.chips.operators import FLASH_BACKWARD, exposed, floored, grouped_product, matrix_product, streaming
+from workbench.chips.work import LOSS_BYTES, Work
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A constant of the model: what is fitted is its logarithm."""
+
+    name: str
+    prior: float
+    spread: float  #: standard deviation of the logarithm between all systems, and again between the software stacks
+    meaning: str
+    of_chip: bool = False  #: differs by chip and precision too
+
+
+CONSTANTS = (
+    Constant("matmul", 0.75, 0.2, "share of the peak that large products sustain", True),
+    Constant("attention", 0.7, 0.3, "share of the 16-bit peak that attention sustains", True),
+    Constant("ramp", 400.0, 0.7, "context that attention loses to its start [tokens]"),
+    Constant("cp", 1.0, 0.3, "attention of the slowest context-parallel rank over the mean"),
+    Constant("memory", 0.8, 0.3, "share of the memory bandwidth that streaming sustains", True),
+    Constant("grouped", 0.8, 0.3, "rate of experts' products over that of dense ones", True),
+    Constant("launch", 6e-6, 0.5, "time between two kernels [s]", True),
+    Constant("tail", 1.0, 0.7, "idle output of a last wave [half waves of 132 processors]"),
+    Constant("depth", 256.0, 0.7, "cost of starting a tile [elements of the inner dimension]"),
+    Constant("misaligned", 0.1, 1.0, "slowdown of products whose widths are no multiples of 64"),
+    Constant("tp", 1.0, 0.4, "tensor-parallel collectives over the fabric's time"),
+    Constant("tp_across", 1.0, 0.5, "the same beyond a scale-up domain, on top"),
+    Constant("host", 1e-5, 1.0, "latency of a tensor-parallel collective at the host [s]"),
+    Constant("host_scattered", 1.0, 1.0, "the same where tensor-parallel ranks are scattered, on top"),
+    Constant("ep", 1.0, 0.6, "experts' collectives over the fabric's time"),
+    Constant("ep_across", 1.0, 1.0, "the same beyond a scale-up domain, on top"),
+    Constant("bubble", 1.0, 0.15, "pipeline bubble over that of the schedule"),
+    Constant("p2p", 0.5, 0.7, "exposed share of the exchange between stages"),
+    Constant("dp", 1.0, 0.5, "data-parallel collectives over the fabric's time"),
+    Constant("overlap", 0.7, 0.3, "share of the computation that can hide collectives"),
+    Constant("gather", 1e-7, 3.0, "latency of gathering sharded weights, a rank and layer [s]"),
+    Constant("head", 1.0, 0.2, "head and loss over their time by the same constants"),
+    Constant("fixed", 5e-3, 1.0, "rest of a step: data, logging, clipping [s]"),
+    Constant("straggler", 0.004, 0.3, "growth with every doubling of the chips beyond eight"),
+    Constant("sync", 1e-4, 4.0, "latency of a micro-batch on 512 chips and more, cubic below [s]"),
+    Constant("scale", 1.0, 0.3, "a release or a model's recipe as a whole; 1 for a stack"),
+)
+NAMES = tuple(c.name for c in CONSTANTS)
+#: Parts of a step, in the order of a picture.
+PARTS = (
+    "matmul",
+    "attention",
+    "streaming",
+    "launch",
+    "recompute",
+    "tp",
+    "ep",
+    "cp",
+    "head",
+    "bubble",
+    "pp",
+    "dp",
+    "optimizer",
+    "offload",
+    "other",
+)
+
+Constants = dict[str, Any]  #: value of each constant, numbers or arrays
+
+
+def seconds(w: Work, c: Constants) -> Any:
+    """Time of a step [s]; arguments broadcast."""
+    return _terms(w, c)[0]
+
+
+def seconds_and_parts(w: Work, c: Constants) -> tuple[Any, dict[str, Any]]:
+    """Time of a step, and seconds of each of `PARTS`, which add up to it."""
+    total, detail = _terms(w, c)
+    return total, detail()
+
+
+def _products(w: Work, c: Constants) -> tuple[Any, Any, Any]:
+    """Time of all products of a layer and micro-batch: forward, for the data's gradient, and for the weights' [s]."""
+    rate = w.peak * c["matmul"] / (1 + c["misaligned"] * w.misaligned)
+    tile = {"tail": c["tail"], "depth": c["depth"]}
+    forward = data = weight = 0.0
+    for share, n, k in w.products:
+        if np.ndim(share) == 0 and share == 0:
+            continue
+        forward = forward + share * matrix_product(w.tokens, n, k, rate, **tile)
+        data = data + share * matrix_product(w.tokens, k, n, rate, **tile)
+        weight = weight + share * matrix_product(n, k, w.tokens, rate, **tile)
+    if np.any(np.asarray(w.moe_share) > 0):
+        fast = rate * c["grouped"]
+        for n, k in w.group_products:
+            forward = forward + w.moe_share * grouped_product(w.groups, w.group_rows, n, k, fast, **tile)
+            data = data + w.moe_share * grouped_product(w.groups, w.group_rows, k, n, fast, **tile)
+            weight = weight + w.moe_share * grouped_product(w.groups, n, k, np.maximum(w.group_rows, 1.0), fast, **tile)
+    return forward, data, weight * w.trained
+
+
+def _terms(w: Work, c: Constants) -> tuple[Any, Any]:
+    forward, data, weight = _products(w, c)
+    bandwidth = w.bandwidth * c["memory"]
+    fused = w.attention_flop / (w.peak16 * c["attention"]) * (1 + c["ramp"] / w.context) * (1 + 10 * c["misaligned"] * w.odd_heads)
+    fused = fused * np.where(w.cp > 1, c["cp"], 1.0)
+    scores = streaming(w.score_bytes, w.bandwidth, c["memory"])
+    moved = (w.stream_bytes + w.cast_bytes) / bandwidth
+    back = np.where(w.flash, FLASH_BACKWARD, 2.0)
+    across = np.where(w.tp_crosses, w.tp / 8 * np.where(w.tp_scattered, c["host_scattered"], 1.0), 1.0)
+    launch = w.kernels * c["launch"] + np.where(w.tp > 1, 4 * c["host"] * across, 0.0)
+    ahead = floored(forward + fused + scores + moved, launch)
+    behind = floored(data + weight + back * fused + 2 * scores + 2 * moved, 2 * launch)
+
+    tp = c["tp"] * np.where(w.tp_crosses, c["tp_across"], 1.0)
+    tp_forward, tp_backward = tp * w.tp_forward, tp * w.tp_backward
+    ep = c["ep"] * np.where(w.ep_crosses, c["ep_across"], 1.0) * w.ep_forward
+    hidden = w.ep_crosses & (w.vp > 1)  # interleaved chunks let experts' collectives hide behind another chunk
+    ep_both = np.where(hidden, exposed(ep, c["overlap"] * ahead) + exposed(ep, c["overlap"] * behind), 2 * ep)
+    cp_both = np.where(w.cp_ring, exposed(w.cp_forward, fused) + exposed(2 * w.cp_forward, back * fused), 3 * w.cp_forward)
+    again = w.full * (ahead + tp_forward) + w.selective * (fused + scores)
+    layer = ahead + behind + tp_forward + tp_backward + ep_both + cp_both + again
+
+    head = c["head"] * (3 * matrix_product(w.tokens, w.head_columns, w.hidden, w.peak16 * c["matmul"], tail=c["tail"], depth=c["depth"]))
+    head = head + c["head"] * w.tokens * w.head_columns * LOSS_BYTES / bandwidth
+    body = w.stage_layers * layer
+    stage = np.maximum(body, (w.stage_layers - w.spare) * layer + head)
+    per_micro_batch = (w.layers * layer + head) / w.pp
+    idle = per_micro_batch * w.bubble
+    if np.any(w.zero_bubble) or np.any(w.dualpipe):  # what a pass waits for: F + B - 2 W of it, or half the stages
+        whole = ahead + behind
+        later = weight / np.maximum(data + weight, 1e-30) * behind
+        kept = np.maximum((whole - 2 * later) / whole, 0.0)
+        idle = np.where(w.zero_bubble, idle * kept, idle)
+        idle = np.where(w.dualpipe, per_micro_batch * np.maximum(w.pp / 2 - 1, 0.0) * np.maximum((whole - later) / whole, 0.0) / w.vp, idle)
+    bubble = c["bubble"] * idle
+    rounds = w.micro_batches + w.bubble
+    pp = c["p2p"] * w.p2p * w.vp * 2 * rounds + c["sync"] * np.minimum(w.chips / 512, 1.0) ** 3 * (w.micro_batches + w.pp - 1)
+    fsdp = np.where(np.asarray(w.fsdp) != 0, w.micro_batches * exposed(c["dp"] * w.fsdp, c["overlap"] * body), 0.0)
+    dp = exposed(c["dp"] * w.dp, c["overlap"] * body * 2 / 3) + fsdp + c["gather"] * w.gather_hops
+    optimizer = w.optimizer_bytes / bandwidth
+    count = w.micro_batches
+    bare = count * stage + bubble + pp + dp + optimizer + w.offload + c["fixed"]
+    factor = c["scale"] * (1 + c["straggler"] * np.log2(np.maximum(w.chips, 8.0) / 8))
+    total = bare * factor
+
+    def detail() -> dict[str, Any]:
+        layers = count * w.stage_layers
+        kernels = forward + data + weight + (1 + back) * fused + 3 * scores + 3 * moved
+        found = {
+            "matmul": layers * (forward + data + weight),
+            "attention": layers * ((1 + back) * fused + 3 * scores),
+            "streaming": layers * 3 * moved,
+            "launch": layers * (ahead + behind - kernels),
+            "recompute": layers * again,
+            "tp": layers * (tp_forward + tp_backward),
+            "ep": layers * ep_both,
+            "cp": layers * cp_both,
+            "head": count * (stage - body),
+            "bubble": bubble,
+            "pp": pp,
+            "dp": dp,
+            "optimizer": optimizer,
+            "offload": w.offload,
+        }
+        return {name: found[name] * c["scale"] for name in found} | {"other": total - (bare - c["fixed"]) * c["scale"]}
+
+    return total, detail
