@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from workbench import catalogue
-from workbench.errors import InputError
 
 #: Half a wave: output elements of half the 128 x 128 tiles that 132 processors compute at once.
 HALF_WAVE = 132 * 128 * 128 / 2
@@ -79,15 +78,11 @@ def exposed(communication: Number, cover: Number) -> Number:
     return 0.5 * (gap + np.sqrt(gap * gap + soft * soft))
 
 
-def burst_efficiency(chip: str, precision: str) -> float:
-    """Share of the peak that the best measured product reaches on a cool chip, from the catalogue.
+def burst(chip: str, precision: str) -> tuple[float, float, float, float] | None:
+    """What products alone on a cool chip reach: share of the peak, tail, depth, and half width of the 80 % interval; None if not measured.
 
-    Raises `InputError` where no product was measured.
+    Training sustains less than that: clocks fall under load. What it sustains is calibrated (`calibration.constants`, ``matmul``).
     """
-    entry = catalogue.chip(chip)
-    best = entry.best_matmul.get(precision)
-    if best is None:
-        raise InputError(
-            f"no best matrix product in {precision} was measured on {entry.name}: {', '.join(entry.best_matmul) or 'none at all'}"
-        )
-    return best / entry.peak(precision)
+    frame = catalogue.table("calibration/gemm")
+    found = frame.filter(frame["system"] == f"{chip}|{precision}").select("efficiency", "tail", "depth", "half_width").rows()
+    return found[0] if found else None

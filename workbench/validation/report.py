@@ -23,6 +23,7 @@ KINDS = {
     "scaling": "workbench.validation.scaling",
     "collectives": "workbench.validation.collectives",
     "topology": "workbench.validation.topology",
+    "gemm": "workbench.validation.gemm",
     "training": "workbench.validation.training",
     "training-memory": "workbench.validation.training_memory",
 }
