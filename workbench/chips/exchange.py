@@ -62,10 +62,10 @@ class Exchange:
         start, slope = _table(self.chip, self.transport, self.bandwidth or self.chip.scaleout_bandwidth or SCALE_OUT, op, ins, outs)
         crossing = outer > 1
         moved = message_bytes / np.where(crossing, self.scale_out, self.scale_up)
-        octave = np.clip(np.frexp(np.maximum(np.real(moved), 1.0))[1] - 1 - FIRST, 0, LAST - FIRST - 1)
+        octave = np.clip(np.frexp(np.maximum(message_bytes, 1.0))[1] - 1 - FIRST, 0, LAST - FIRST - 1)
         at = (in_at * len(outs) + out_at) * (LAST - FIRST) + octave
         time = np.take(start, at) * self.latency + np.take(slope, at) * moved
-        return np.where((ranks > 1) & (np.real(message_bytes) > 0), time, 0.0)
+        return np.where((ranks > 1) & (np.asarray(message_bytes) > 0), time, 0.0)
 
 
 def _positions(values: NDArray[np.float64]) -> tuple[NDArray[np.intp], tuple[int, ...]]:

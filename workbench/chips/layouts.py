@@ -16,10 +16,11 @@ from workbench.chips.exchange import Exchange
 from workbench.chips.plan import OFFLOAD, RECOMPUTE, SCHEDULES, Layout, TrainingPlan
 from workbench.chips.shape import Shape
 from workbench.chips.step import seconds
-from workbench.chips.training import TrainingStep, checked_sequence, evaluate, origin_of
+from workbench.chips.training import MEMORY_SHARE, OUT_OF_MEMORY, TrainingStep, checked_sequence, evaluate, origin_of
 from workbench.chips.work import Work
 from workbench.errors import InputError
 from workbench.fabric import Cluster
+from workbench.units import GIGA
 
 OBJECTIVES = ("seconds", "dollars", "joules")
 #: What `elasticities` varies.
@@ -81,7 +82,7 @@ def search_layouts(
     Raises
     ------
     InputError
-        For an unknown objective, or if no layout fits, with the most frequent reason.
+        For an unknown objective, or if no layout fits, with what the smallest takes or the most frequent reason.
     """
     if objective not in OBJECTIVES:
         raise InputError(f"objective = {objective!r}: expected one of {', '.join(OBJECTIVES)}")
@@ -94,7 +95,7 @@ def search_layouts(
     best: list[pl.DataFrame] = []
     evaluated = feasible = 0
     reasons: dict[str, int] = {}
-    bar = np.inf
+    bar = least = np.inf
     for plan in _plans(llm, cluster, batch, options, precision):
         step = evaluate(llm, cluster, plan, batch, length, origin, exchange, constants, detail=objective == "joules")
         evaluated += step.seconds.size
@@ -103,6 +104,8 @@ def search_layouts(
         for code in np.unique(step.why):
             words = str(step.reason.flat[np.flatnonzero(step.why == code)[0]])
             reasons[words] = reasons.get(words, 0) + int((step.why == code).sum())
+        short = step.why == OUT_OF_MEMORY
+        least = min(least, float(np.min(step.memory.total, where=short, initial=np.inf)))
         if not fits:
             continue
         cost = _cost(objective, step, cluster, usd_per_chip_hour)
@@ -115,10 +118,11 @@ def search_layouts(
                 best = [pl.concat(best).sort(objective).head(top)]
                 bar = float(best[0][objective][-1])
     if not best:
-        why = max((r for r in reasons.items() if r[0]), key=lambda r: r[1], default=("nothing to vary", 0))[0]
-        raise InputError(
-            f"no layout of {llm.name} fits {np.asarray(cluster.n_chips)} {cluster.chip.name} at batch {batch}; most often: {why}"
-        )
+        job = f"no layout of {llm.name} fits {np.asarray(cluster.n_chips)} {cluster.chip.name} at batch {batch}"
+        if np.isfinite(least):
+            room = MEMORY_SHARE * cluster.chip.hbm_bytes / GIGA
+            raise InputError(f"{job}: the smallest takes {least / GIGA:.0f} GB a chip, of which {room:.0f} are to be had")
+        raise InputError(f"{job}: {max(reasons, key=lambda r: reasons[r], default='no degrees divide chips, heads and batch')}")
     frame = pl.concat(best).sort(objective, maintain_order=True)
     same = ["tp", "pp", "vp", "cp", "ep", "micro_batch", "seconds", "memory_gb"]  # sequence parallelism of one rank changes nothing
     frame = frame.unique(same, keep="first", maintain_order=True).head(top)

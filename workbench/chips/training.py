@@ -25,6 +25,7 @@ from workbench.fabric import Cluster
 Array = NDArray[np.float64]
 #: Share of device memory that a job may take.
 MEMORY_SHARE = 0.95
+OUT_OF_MEMORY = len(REASONS) - 1
 BLOCK = 16_384  #: layouts a block: its arrays stay in the second-level cache
 
 
@@ -108,7 +109,7 @@ def training_step(
     n = _one(cluster.n_chips)
     origin = origin_of(llm, cluster, plan, stack, release)
     found = evaluate(llm, cluster, plan, batch, length, origin, detail=detail)
-    if found.seconds.ndim == 0 and not found.feasible and found.why != len(REASONS) - 1:
+    if found.seconds.ndim == 0 and not found.feasible and found.why != OUT_OF_MEMORY:
         raise InputError(f"{_named(plan)} on {n:g} chips at batch {batch}: {REASONS[int(found.why)]}")
     return found
 
@@ -189,7 +190,7 @@ def _block(
     layout = Layout.of(plan, n, batch)
     why = why_not(llm, cluster, plan, layout, batch, sequence)
     used = memory_model.memory(shape, layout, sequence, kept)
-    why = np.where((why == 0) & (used.total > MEMORY_SHARE * chip.hbm_bytes), np.int8(len(REASONS) - 1), why)
+    why = np.where((why == 0) & (used.total > MEMORY_SHARE * chip.hbm_bytes), np.int8(OUT_OF_MEMORY), why)
     work = Work.of(shape, layout, chip, origin.precision, exchange, n, sequence)
     whole = np.broadcast_shapes(why.shape, np.shape(layout.dp), np.shape(batch))
     why = np.broadcast_to(why, whole)

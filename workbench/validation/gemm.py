@@ -29,7 +29,11 @@ def predict(rows: pl.DataFrame) -> list[Prediction]:
         shape = _shape(row)
         known = operators.burst(row["chip"], row["precision"]) if shape else None
         if shape is None or known is None:
-            reason = "no matrix product: m, n and k are not stated" if shape is None else f"no product of {row['chip']} in {row['precision']} was fitted"
+            reason = (
+                "no matrix product: m, n and k are not stated"
+                if shape is None
+                else f"no product of {row['chip']} in {row['precision']} was fitted"
+            )
             found.append(Prediction(position, "tflops", skipped=reason))
             continue
         efficiency, tail, depth, width = known
