@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from workbench import __version__
+from workbench import __version__, catalogue
 
 
 @pytest.fixture
@@ -111,3 +111,20 @@ def test_validate_energy_and_its_json(workbench, tmp_path):
     assert [r["position"] for r in rows] == list(range(len(rows)))
     assert all({"id", "quantity", "predicted", "low", "high", "measured", "source", "skipped"} <= r.keys() for r in rows)
     assert all((r["predicted"] is None) == bool(r["skipped"]) for r in rows)
+
+
+def test_calibrate_writes_tables_that_validate_then_uses(workbench, tmp_path):
+    sample = catalogue.path("measured/gemm.csv")
+    done = workbench("calibrate", "gemm", sample, "--out", "mine")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "mine" / "calibration" / "gemm.csv").exists()
+    own = workbench("validate", "gemm", "--by", "chip", WORKBENCH_DATA=str(tmp_path / "mine"))
+    assert "shape_mean" in own.stdout
+    assert own.returncode == 0
+    assert "nothing of the kind topology is calibrated" in workbench("calibrate", "topology", sample).stderr
+
+
+def test_validate_training_prints_what_was_left_out(workbench):
+    shown = workbench("validate", "training", "--by", "source_key")
+    assert "configuration_mean" in shown.stdout
+    assert "mean of groups of 8 rows and more" in shown.stdout

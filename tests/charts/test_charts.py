@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 
 import polars as pl
 import pytest
@@ -149,3 +150,25 @@ def test_lines_carry_bands_and_marks():
 def test_lines_that_cannot_be_drawn_are_refused(wrong, said):
     with pytest.raises(InputError, match=said):
         wrong()
+
+
+def test_stacked_bars_end_at_their_sums():
+    frame = pl.DataFrame({"what": ["a", "a", "b", "b"], "part": ["x", "y", "x", "y"], "s": [1.0, 2.0, 3.0, 0.5]})
+    chart = charts.stacked(frame, label="what", part="part", value="s", unit="s", title="b takes longer", subtitle="made up")
+    assert "a: 3, most of it y (2); b: 3.5, most of it x (3)" in chart.description
+    data = next(iter(chart.to_dict()["datasets"].values()))
+    assert max(row.get("end", 0) for row in data) == 3.5
+
+
+@pytest.mark.parametrize(
+    ("frame", "said"),
+    [
+        ({"what": ["a"], "part": ["x"], "s": [-1.0]}, "column 's', row 0: -1.0 is no size of a part"),
+        ({"what": ["a", "a"], "part": ["x", "x"], "s": [1.0, 1.0]}, "is given twice"),
+        ({"what": ["a"], "part": ["x"]}, "the frame has no column 's'"),
+        ({"what": ["a"] * 9, "part": list("abcdefghi"), "s": [1.0] * 9}, "9 parts: a picture tells 8 apart"),
+    ],
+)
+def test_bars_that_cannot_be_stacked_are_refused(frame, said):
+    with pytest.raises(InputError, match=re.escape(said)):
+        charts.stacked(pl.DataFrame(frame), label="what", part="part", value="s", unit="s", title="t", subtitle="s")

@@ -111,7 +111,7 @@ def test_schedules_without_bubble_are_no_slower():
 
 def test_recomputing_costs_a_forward_pass():
     found = run(chips.TrainingPlan(tp=8, recompute=["none", "selective", "full"]))
-    assert found.seconds[0] == pytest.approx(found.seconds[1])  # fused attention keeps no scores
+    assert 1 < found.seconds[1] / found.seconds[0] < 1.1  # fused attention keeps no scores: norms and activations are computed again
     assert 1.2 < found.seconds[2] / found.seconds[0] < 1.4
 
 

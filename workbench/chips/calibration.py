@@ -257,9 +257,7 @@ def half_width(origin: Origin, fitted: Fit | None = None) -> float:
     """Half width of the 80 % interval of the logarithm of time, by how much of the origin was measured."""
     known = (fitted or shipped()).offsets
     widths = {row["case"]: row["half_width"] for row in catalogue.table(ERRORS).iter_rows(named=True)}
-    if ("stack", origin.stack) not in known or not origin.stack:
-        return float(widths["stack not measured"])
-    own = widths.get(origin.stack, widths["stack of few rows"])
-    if not any(level == "chip" and key.split("|")[0] == origin.chip for level, key in known):
-        return float(max(own, widths["chip not measured"]))
-    return float(own)
+    measured = bool(origin.stack) and ("stack", origin.stack) in known
+    own = widths.get(origin.stack, widths["stack of few rows"]) if measured else widths["stack not measured"]
+    on_chip = any(level == "chip" and key.split("|")[0] == origin.chip for level, key in known)
+    return float(own if on_chip else max(own, widths["chip not measured"]))

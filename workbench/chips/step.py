@@ -123,7 +123,7 @@ def _terms(w: Work, c: Constants) -> tuple[Any, Any]:
     hidden = w.ep_crosses & (w.vp > 1)  # interleaved chunks let experts' collectives hide behind another chunk
     ep_both = np.where(hidden, exposed(ep, c["overlap"] * ahead) + exposed(ep, c["overlap"] * behind), 2 * ep)
     cp_both = np.where(w.cp_ring, exposed(w.cp_forward, fused) + exposed(2 * w.cp_forward, back * fused), 3 * w.cp_forward)
-    again = w.full * (ahead + tp_forward) + w.selective * (fused + scores)
+    again = w.full * (ahead + tp_forward) + w.selective * np.where(w.flash, moved, fused + scores)
     layer = ahead + behind + tp_forward + tp_backward + ep_both + cp_both + again
 
     head = c["head"] * (3 * matrix_product(w.tokens, w.head_columns, w.hidden, w.peak16 * c["matmul"], tail=c["tail"], depth=c["depth"]))
