@@ -129,7 +129,9 @@ def test_experts_cost_their_tokens_and_their_collectives():
     moe = catalogue.llm("Qwen3-30B-A3B")
     found = run(chips.TrainingPlan(ep=[1, 8], recompute="full"), moe)
     assert found.parts["ep"][0] == 0 < found.parts["ep"][1]
-    assert found.parts["matmul"][0] > 0
+    busy = run(chips.TrainingPlan(ep=8, recompute="full", expert_load=[1, 1.3]), moe)
+    assert busy.parts["ep"][1] / busy.parts["ep"][0] == pytest.approx(1.3, rel=0.02)
+    assert busy.parts["matmul"][1] > busy.parts["matmul"][0]
 
 
 def test_an_unknown_chip_or_stack_has_a_wider_interval():
@@ -176,6 +178,7 @@ def test_what_does_not_fit_says_so():
     [
         ({"tp": 0}, "tp = 0: expected whole numbers from 1"),
         ({"recompute": "some"}, "recompute = 'some': expected one of none, selective, full"),
+        ({"expert_load": 0.9}, "expert_load = 0.9: the busiest rank has at least the mean, 1"),
         ({"zero": 4}, "zero = 4: expected 0, 1, 2 or 3"),
         ({"precision": "fp6"}, "precision = 'fp6': expected one of"),
     ],

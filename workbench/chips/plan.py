@@ -43,6 +43,7 @@ class TrainingPlan:
     context: ArrayLike = "ring"  #: how context parallel ranks exchange keys and values, of `CONTEXT`
     flash: ArrayLike = True  #: fused attention; without it, scores go through memory
     scattered: ArrayLike = False  #: tensor-parallel ranks lie as far apart as they can
+    expert_load: ArrayLike = 1.0  #: tokens of the busiest rank of experts over the mean; benchmarks force 1
     trained: ArrayLike = 1.0  #: share of the weights that is trained; near 0 for LoRA
     precision: str = "bf16"  #: of `PRECISIONS`
 
@@ -56,6 +57,8 @@ class TrainingPlan:
         for name, allowed in (("recompute", RECOMPUTE), ("schedule", SCHEDULES), ("offload", OFFLOAD), ("context", CONTEXT)):
             if not np.isin(np.asarray(getattr(self, name)), allowed).all():
                 raise InputError(f"{name} = {getattr(self, name)!r}: expected one of {', '.join(allowed)}")
+        if not np.all(np.asarray(self.expert_load) >= 1):
+            raise InputError(f"expert_load = {self.expert_load}: the busiest rank has at least the mean, 1")
         if self.precision not in PRECISIONS:
             raise InputError(f"precision = {self.precision!r}: expected one of {', '.join(PRECISIONS)}")
 
@@ -102,6 +105,7 @@ class Layout:
     ring: Any
     flash: Any
     scattered: Any
+    expert_load: Any
     trained: Any
 
     @classmethod
@@ -132,6 +136,7 @@ class Layout:
             ring=np.asarray(plan.context) == "ring",
             flash=np.asarray(plan.flash),
             scattered=np.asarray(plan.scattered),
+            expert_load=np.asarray(plan.expert_load, dtype=float),
             trained=np.asarray(plan.trained, dtype=float),
         )
 

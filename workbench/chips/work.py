@@ -135,7 +135,7 @@ class Work:
         domains = np.ceil(a.ep / exchange.domain)
         visited = np.where(domains > 1, domains * (1 - (1 - 1 / domains) ** np.maximum(s.topk, 1)), s.topk)
         visited = np.where((domains > 1) & (np.asarray(s.latent) > 0), np.minimum(visited, NODE_LIMIT), visited)
-        dispatch = exchange.seconds("alltoall", tokens * visited * s.hidden * (1.5 if low else 2.0) / a.tp, a.ep)
+        dispatch = exchange.seconds("alltoall", a.expert_load * tokens * visited * s.hidden * (1.5 if low else 2.0) / a.tp, a.ep)
         keys = 2.0 * tokens * a.cp * (s.key_value + s.latent + s.rope) / a.tp
         ulysses = 2 * exchange.seconds("alltoall", 2.0 * tokens * (s.query + s.key_value + s.expanded) / a.tp, a.cp, a.tp)
         context = np.where(a.ring, exchange.seconds("all_gather", keys, a.cp, a.tp), ulysses)
@@ -177,7 +177,7 @@ class Work:
             hidden=s.hidden,
             products=s.products(a.tp),
             groups=np.maximum(s.experts / a.ep, 1.0),
-            group_rows=np.where(mixture > 0, tokens * s.topk * a.ep / a.tp / np.maximum(s.experts, 1), 1.0),
+            group_rows=np.where(mixture > 0, a.expert_load * tokens * s.topk * a.ep / a.tp / np.maximum(s.experts, 1), 1.0),
             group_products=[((s.matrices - 1) * s.expert_ffn, s.hidden), (s.hidden, s.expert_ffn)],
             moe_share=s.moe_share,
             misaligned=0.25 * _off((s.query + s.key_value) / a.tp)
