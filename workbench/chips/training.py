@@ -192,10 +192,10 @@ def _block(
     used = memory_model.memory(shape, layout, sequence, kept)
     why = np.where((why == 0) & (used.total > MEMORY_SHARE * chip.hbm_bytes), np.int8(OUT_OF_MEMORY), why)
     work = Work.of(shape, layout, chip, origin.precision, exchange, n, sequence)
-    whole = np.broadcast_shapes(why.shape, np.shape(layout.dp), np.shape(batch))
+    took, parts = seconds_and_parts(work, c) if detail else (seconds(work, c), {})
+    whole = np.broadcast_shapes(why.shape, np.shape(took), np.shape(batch))
     why = np.broadcast_to(why, whole)
     feasible = why == 0
-    took, parts = seconds_and_parts(work, c) if detail else (seconds(work, c), {})
     time = np.where(feasible, took, np.inf)
     tokens = np.asarray(batch, dtype=float) * sequence
     forward = llm.forward_flop_per_token(sequence / 2)
