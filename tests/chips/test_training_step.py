@@ -130,7 +130,7 @@ def test_experts_cost_their_tokens_and_their_collectives():
     found = run(chips.TrainingPlan(ep=[1, 8], recompute="full"), moe)
     assert found.parts["ep"][0] == 0 < found.parts["ep"][1]
     busy = run(chips.TrainingPlan(ep=8, recompute="full", expert_load=[1, 1.3]), moe)
-    assert busy.parts["ep"][1] / busy.parts["ep"][0] == pytest.approx(1.3, rel=0.02)
+    assert busy.parts["ep"][1] / busy.parts["ep"][0] == pytest.approx(1.3, rel=0.05)
     assert busy.parts["matmul"][1] > busy.parts["matmul"][0]
 
 
