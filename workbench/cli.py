@@ -139,7 +139,7 @@ def tour(out: Annotated[Path, typer.Option(help="Folder for the executed noteboo
 @app.command()
 def validate(
     kind: Annotated[
-        str, typer.Argument(help="What was measured: collectives, energy, gemm, scaling, topology, training or training-memory.")
+        str, typer.Argument(help="What was measured: collectives, energy, gemm, scaling, serving, topology, training or training-memory.")
     ],
     file: Annotated[Path | None, typer.Argument(help="CSV of measurements; none: the sample that ships with the workbench.")] = None,
     by: Annotated[str, typer.Option(help="Column to group the table by.")] = "source",
@@ -165,7 +165,7 @@ def validate(
 
 @app.command()
 def calibrate(
-    kind: Annotated[str, typer.Argument(help="What was measured: collectives, energy, gemm, training or training-memory.")],
+    kind: Annotated[str, typer.Argument(help="What was measured: collectives, energy, gemm, serving, training or training-memory.")],
     file: Annotated[Path, typer.Argument(help="CSV of measurements.")],
     out: Annotated[Path, typer.Option(help="Folder of tables; set WORKBENCH_DATA to it to use them.")] = Path("calibrated"),
 ) -> None:

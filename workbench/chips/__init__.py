@@ -1,12 +1,12 @@
 """Chip efficiency: what a chip really delivers, in training and in serving."""
 
 from workbench.chips.calibration import stacks
+from workbench.chips.frontier import Slo, break_even_price, cheapest_chip, slo_frontier
 from workbench.chips.layouts import Choices, Search, elasticities, plan_of, search_layouts
 from workbench.chips.memory import TrainingMemory
 from workbench.chips.plan import PRECISIONS, TrainingPlan
-from workbench.chips.roofline import roofline_share
 from workbench.chips.run import TrainingRun, training_run
-from workbench.chips.serving import Load, Serving, ServingPlan, serving
+from workbench.chips.serving import Load, Serving, ServingPlan, serving, serving_speed
 from workbench.chips.training import TrainingStep, training_memory, training_step
 
 __all__ = [
@@ -16,15 +16,20 @@ __all__ = [
     "Search",
     "Serving",
     "ServingPlan",
+    "Slo",
     "TrainingMemory",
     "TrainingPlan",
     "TrainingRun",
     "TrainingStep",
+    "break_even_price",
+    "cheapest_chip",
     "elasticities",
     "plan_of",
-    "roofline_share",
+    "power",
     "search_layouts",
     "serving",
+    "serving_speed",
+    "slo_frontier",
     "stacks",
     "training_memory",
     "training_run",

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
 from workbench.catalogue import LLM, Chip, Cost
-from workbench.chips import Load, Serving, ServingPlan, TrainingRun, roofline_share, serving, training_run
+from workbench.chips import Load, Serving, ServingPlan, TrainingRun, serving, serving_speed, training_run
 from workbench.energy import ServerPower, facility_power, server_power, server_power_ratio
 from workbench.errors import InputError, UnknownName
 from workbench.fabric import Cluster
@@ -67,7 +67,7 @@ def ai_factory(
     electricity_usd_per_kwh: ArrayLike,
     pue: ArrayLike,
     mfu: ArrayLike,
-    roofline_share: ArrayLike,
+    serving_speed: ArrayLike,
     utilisation: ArrayLike,
 ) -> Factory:
     """What a cluster draws, costs, trains and serves, to first order.
@@ -100,7 +100,7 @@ def ai_factory(
         operations=operations,
     )
     run = training_run(work.trained, cluster, work.tokens, mfu=mfu, precision=work.precision, utilisation=utilisation)
-    replica = serving(work.served, cluster, work.plan, work.load, efficiency=roofline_share)
+    replica = serving(work.served, cluster, work.plan, work.load, speed=serving_speed)
     speed = replica.tokens_per_second_per_chip
     useful_hour = cost.per_chip_hour / np.asarray(utilisation, dtype=float)
     n = np.asarray(cluster.n_chips, dtype=float)
@@ -125,14 +125,16 @@ def ai_factory(
         )
 
 
-def factory_inputs(chip: Chip, serving_precision: str = "fp8", **given: float | None) -> dict[str, Cost]:
+def factory_inputs(chip: Chip, serving_precision: str = "fp8", served: str = "", **given: float | None) -> dict[str, Cost]:
     """Value and band of the inputs of `ai_factory`, each with its source; utilisation, which has none, is not among them.
 
     Parameters
     ----------
     chip : Chip
     serving_precision : str
-        Number format of served weights, for which the share of the roofline that systems reach is known.
+        Number format of served weights.
+    served : str
+        Model that is served: the band of its speed is narrower where it was measured.
     **given : float or None
         Inputs whose value is known: it takes the place of the published one, and the published band is stretched to hold it.
 
@@ -146,7 +148,7 @@ def factory_inputs(chip: Chip, serving_precision: str = "fp8", **given: float | 
         "chip_price": _price(chip, given.get("chip_price")),
         "server_uplift": server_uplift(chip),
         "server_power_ratio": server_power_ratio(chip),
-        "roofline_share": roofline_share(serving_precision),
+        "serving_speed": serving_speed(chip, serving_precision, served),
     } | {
         name: catalogue.cost(row)
         for name, row in (

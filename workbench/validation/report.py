@@ -24,6 +24,7 @@ KINDS = {
     "collectives": "workbench.validation.collectives",
     "topology": "workbench.validation.topology",
     "gemm": "workbench.validation.gemm",
+    "serving": "workbench.validation.serving",
     "training": "workbench.validation.training",
     "training-memory": "workbench.validation.training_memory",
 }

@@ -1,0 +1,67 @@
+import numpy as np
+import polars as pl
+import pytest
+
+from workbench import catalogue, chips
+from workbench.errors import InputError
+from workbench.fabric import Cluster
+
+CLUSTERS = [Cluster(catalogue.chip(name), 64, "InfiniBand NDR") for name in ("H100", "GB200")]
+PRICES = {"H100": 2.35, "GB200": 4.0}
+LOAD = chips.Load(1, 1024, 1024)
+
+
+@pytest.fixture(scope="module")
+def frontier():
+    return chips.slo_frontier(catalogue.llm("Llama-3.1-70B"), CLUSTERS, LOAD, usd_per_chip_hour=PRICES, pue=1.2)
+
+
+def test_nothing_on_the_frontier_is_beaten(frontier):
+    for _, part in frontier.group_by("chip"):
+        part = part.sort("tokens_per_s_user", descending=True)
+        assert (part["tokens_per_s_chip"].diff().drop_nulls() > 0).all()
+
+
+def test_the_frontier_holds_the_best_of_every_point(frontier):
+    every = chips.slo_frontier(catalogue.llm("Llama-3.1-70B"), CLUSTERS, LOAD, usd_per_chip_hour=PRICES, pue=1.2, every=True)
+    assert every.height > 20 * frontier.height
+    for slo in (10, 50, 100):
+        promised = pl.col("tokens_per_s_user") >= slo
+        best = every.filter(promised).group_by("chip").agg(pl.col("tokens_per_s_chip").max()).sort("chip")
+        ours = frontier.filter(promised).group_by("chip").agg(pl.col("tokens_per_s_chip").max()).sort("chip")
+        assert ours["tokens_per_s_chip"].to_numpy() == pytest.approx(best["tokens_per_s_chip"].to_numpy())
+
+
+def test_money_and_joules_follow_from_the_rate(frontier):
+    row = frontier.filter(pl.col("chip") == "H100").row(0, named=True)
+    assert row["usd_per_million_tokens"] == pytest.approx(2.35 / (row["tokens_per_s_chip"] * 3600) * 1e6)
+    assert row["joules_per_token"] == pytest.approx(row["watts_chip"] * 1.2 / row["tokens_per_s_chip"])
+    assert row["tokens_per_watt_per_dollar"] == pytest.approx(row["tokens_per_s_chip"] / (row["watts_chip"] * 1.2 * 2.35))
+
+
+def test_a_promise_costs(frontier):
+    loose, tight = (chips.cheapest_chip(frontier, chips.Slo(s)) for s in (10.0, 100.0))
+    assert loose["usd_per_million_tokens"][0] < tight["usd_per_million_tokens"][0]
+    assert loose["chip"].n_unique() == loose.height
+
+
+def test_at_the_break_even_price_tokens_cost_the_same(frontier):
+    slo = chips.Slo(50.0)
+    price = chips.break_even_price(frontier, slo, "GB200", "H100")
+    again = chips.slo_frontier(catalogue.llm("Llama-3.1-70B"), CLUSTERS, LOAD, usd_per_chip_hour=PRICES | {"GB200": price}, pue=1.2)
+    cost = dict(chips.cheapest_chip(again, slo).select("chip", "usd_per_million_tokens").iter_rows())
+    assert cost["GB200"] == pytest.approx(cost["H100"])
+
+
+def test_bad_input(frontier):
+    with pytest.raises(InputError, match="no point keeps"):
+        chips.cheapest_chip(frontier, chips.Slo(1e6))
+    with pytest.raises(InputError, match="money needs usd_per_chip_hour"):
+        chips.cheapest_chip(frontier.with_columns(usd_per_million_tokens=pl.lit(None, dtype=pl.Float64)), chips.Slo(10))
+    with pytest.raises(InputError, match="fits on none of H100"):
+        chips.slo_frontier(catalogue.llm("DeepSeek-R1"), [Cluster(catalogue.chip("H100"), 2)], LOAD)
+    with pytest.raises(InputError, match=r"pue = 0\.9"):
+        chips.slo_frontier(catalogue.llm("Llama-3.1-70B"), CLUSTERS, LOAD, pue=0.9)
+    with pytest.raises(InputError, match="time to first token above 0"):
+        chips.Slo(10, ttft=0)
+    assert np.isfinite(frontier["tokens_per_s_chip"].to_numpy()).all()

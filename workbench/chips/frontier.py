@@ -1,0 +1,183 @@
+"""Throughput against interactivity over all layouts, formats and loads, and what an objective on latency costs on each chip."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike
+
+from workbench.catalogue import LLM
+from workbench.chips import serving_calibration as calibration
+from workbench.chips import watts as watts_model
+from workbench.chips.decode import PEAKS, Demand
+from workbench.chips.serving import Load, Point, ServingPlan, closed_loop, demand_of, disaggregated
+from workbench.chips.serving_calibration import Origin
+from workbench.errors import InputError
+from workbench.fabric import Cluster
+from workbench.units import HOUR
+
+#: Layouts that are tried: chips of a group, and groups that share the experts.
+TP, ATTENTION_DP = (1, 2, 4, 8, 16), (1, 2, 4, 8, 16, 32)
+#: Users in flight of a replica, from one to many thousands.
+USERS = tuple(np.unique(np.round(np.geomspace(1, 16_384, 85))).tolist())
+#: Prefill replicas over decode replicas, where prompts are apart.
+RATIOS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
+
+
+@dataclass(frozen=True)
+class Slo:
+    """What is promised to a user."""
+
+    tokens_per_second: float = 0.0  #: of each user, at least [1/s]
+    ttft: float = np.inf  #: time to first token, at most [s]
+
+    def __post_init__(self) -> None:
+        if not self.tokens_per_second >= 0 or not self.ttft > 0:
+            raise InputError(f"slo = {self}: expected 0 tokens/s or more, and a time to first token above 0 s")
+
+
+def slo_frontier(
+    llm: LLM,
+    clusters: Sequence[Cluster],
+    load: Load,
+    *,
+    usd_per_chip_hour: Mapping[str, float] | None = None,
+    pue: float = 1.0,
+    precisions: Sequence[str] = ("fp4", "fp8", "bf16"),
+    users: ArrayLike = USERS,
+    tp: ArrayLike = TP,
+    attention_dp: ArrayLike = ATTENTION_DP,
+    ratios: ArrayLike = RATIOS,
+    framework: str = "",
+    every: bool = False,
+) -> pl.DataFrame:
+    """Operating points that no other of the chip beats in both tokens/s a chip and tokens/s a user.
+
+    Parameters
+    ----------
+    llm : LLM
+    clusters : sequence of Cluster
+        A chip and fabric each; a replica cannot have more chips than `n_chips`.
+    load : Load
+        Its lengths and cached share; users are varied.
+    usd_per_chip_hour : mapping of chip name to USD, optional
+    pue : float
+        Facility over IT power.
+    precisions, users, tp, attention_dp, ratios
+        What is varied; precisions that a chip lacks are left out, ratios of prefill to decode replicas apply to prompts apart.
+    framework : str
+        As `serving`.
+    every : bool
+        All points, not the frontier alone.
+
+    Returns
+    -------
+    polars.DataFrame
+        chip, precision, prefill (together or apart), ratio, tp, attention_dp, chips, users, tokens_per_s_user, tokens_per_s_chip,
+        ttft_s, watts_chip, joules_per_token (at the meter), usd_per_million_tokens (output tokens; null without a price),
+        tokens_per_watt_per_dollar; by chip, the fastest for each user first.
+
+    Raises
+    ------
+    InputError
+        For a request beyond the context window, or a model that fits on none of the chips.
+    """
+    if float(np.max(np.asarray(load.input_tokens) + np.asarray(load.output_tokens))) > llm.context:
+        raise InputError(f"input_tokens + output_tokens exceed the context window of {llm.name}: {llm.context}")
+    if pue < 1:
+        raise InputError(f"pue = {pue}: a facility draws at least what its chips draw, 1")
+    b, t, d = (np.asarray(x, dtype=float) for x in (users, tp, attention_dp))
+    grid = np.meshgrid(t, d, indexing="ij")
+    layout_tp, layout_dp = (x.ravel()[:, None] for x in grid)
+    frames = []
+    for cluster in clusters:
+        kept = (layout_tp * layout_dp).ravel() <= np.max(np.asarray(cluster.n_chips))
+        for precision in (p for p in precisions if PEAKS[p] in cluster.chip.peaks):
+            cache = "fp8" if precision != "bf16" else "bf16"
+            plan = ServingPlan(layout_tp[kept], precision, cache, attention_dp=layout_dp[kept])
+            demand = demand_of(llm, cluster, plan, Load(b[None, :], load.input_tokens, load.output_tokens, load.cached_share))
+            c = calibration.constants(Origin(cluster.chip.name, precision, framework, model=llm.name, mixture=bool(llm.experts)))
+            frames.append(_frame(demand, closed_loop(demand, c), cluster, precision, "together", 0.0, pue, usd_per_chip_hour))
+            for ratio in np.asarray(ratios, dtype=float):
+                point = disaggregated(demand, demand, c, ratio, 1 / (1 + ratio))
+                frames.append(_frame(demand, point, cluster, precision, "apart", float(ratio), pue, usd_per_chip_hour))
+    found = pl.concat(frames) if frames else pl.DataFrame()
+    if found.is_empty():
+        raise InputError(f"{llm.name} fits on none of {', '.join(x.chip.name for x in clusters)} in {', '.join(precisions)}")
+    if every:
+        return found
+    found = found.sort("chip", "tokens_per_s_user", "tokens_per_s_chip", descending=[False, True, True])
+    best = pl.col("tokens_per_s_chip").cum_max().over("chip")
+    return found.filter((pl.col("tokens_per_s_chip") >= best) & pl.struct("chip", "tokens_per_s_chip").is_first_distinct())
+
+
+def cheapest_chip(frontier: pl.DataFrame, slo: Slo, by: str = "usd_per_million_tokens") -> pl.DataFrame:
+    """The best point of each chip that keeps a promise, best chip first.
+
+    Parameters
+    ----------
+    frontier : polars.DataFrame
+        As `slo_frontier` returns it; with a promise on the time to first token, of every point.
+    by : str
+        usd_per_million_tokens, joules_per_token (least), tokens_per_s_chip or tokens_per_watt_per_dollar (most).
+
+    Raises
+    ------
+    InputError
+        If no point keeps the promise, with the nearest.
+    """
+    if by not in frontier.columns or frontier[by].null_count() == frontier.height:
+        raise InputError(f"by = {by!r}: expected a column with values; money needs usd_per_chip_hour")
+    kept = frontier.filter((pl.col("tokens_per_s_user") >= slo.tokens_per_second) & (pl.col("ttft_s") <= slo.ttft))
+    if kept.is_empty():
+        top = frontier["tokens_per_s_user"].max()
+        soon = frontier["ttft_s"].min()
+        raise InputError(f"no point keeps {slo}: the fastest gives a user {top:.3g} tokens/s, the first token comes after {soon:.3g} s")
+    most = by in ("tokens_per_s_chip", "tokens_per_watt_per_dollar")
+    return kept.sort(by, descending=most, nulls_last=True).unique("chip", keep="first", maintain_order=True)
+
+
+def break_even_price(frontier: pl.DataFrame, slo: Slo, chip: str, against: str) -> float:
+    """Price of a chip-hour of `chip` at which its tokens cost what those of `against` do [USD]."""
+    best = cheapest_chip(frontier, slo, "tokens_per_s_chip")
+    speed = dict(best.select("chip", "tokens_per_s_chip").iter_rows())
+    for name in (chip, against):
+        if name not in speed:
+            raise InputError(f"{name} has no point that keeps {slo}; these have: {', '.join(speed)}")
+    paid = cheapest_chip(frontier.filter(pl.col("chip") == against), slo)["usd_per_million_tokens"][0]
+    return float(paid * speed[chip] * HOUR / 1e6)
+
+
+def _frame(
+    demand: Demand, point: Point, cluster: Cluster, precision: str, prefill: str, ratio: float, pue: float, prices: Any
+) -> pl.DataFrame:
+    """Points that fit as rows."""
+    chip = cluster.chip
+    shape = point.tpot.shape
+    fits = np.broadcast_to((demand.fits >= 1) & (point.batch >= 0.999 * demand.users), shape)
+    compute, memory = demand.used(point.batch, demand.input_tokens + demand.output_tokens / 2, point.tpot)
+    watts = np.full(shape, np.nan)
+    if chip.tdp is not None:
+        watts = watts_model.power(chip, np.clip(compute, 0, 1), np.clip(memory, 0, 1))
+    price = None if prices is None else prices.get(chip.name)
+    rate = point.tokens_per_second_per_chip
+    columns = {
+        "tp": demand.tp,
+        "attention_dp": demand.attention_dp,
+        "chips": demand.chips * (1 + ratio),
+        "users": demand.users,
+        "tokens_per_s_user": 1 / point.tpot,
+        "tokens_per_s_chip": rate,
+        "ttft_s": point.ttft,
+        "watts_chip": watts,
+        "joules_per_token": watts * pue / rate,
+        "usd_per_million_tokens": np.nan if price is None else price / (rate * HOUR) * 1e6,
+        "tokens_per_watt_per_dollar": np.nan if price is None else rate / (watts * pue * price),
+    }
+    picked = {name: np.broadcast_to(value, shape)[fits] for name, value in columns.items()}
+    names = {"chip": chip.name, "precision": precision, "prefill": prefill, "ratio": ratio}
+    return pl.DataFrame(picked).select(*(pl.lit(v).alias(k) for k, v in names.items()), pl.all().fill_nan(None))

@@ -1,0 +1,92 @@
+"""Power of a chip from how much of its arithmetic and memory bandwidth it uses, calibrated on measured watts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from workbench import catalogue
+from workbench.catalogue import Chip
+from workbench.chips.pooling import Fit, Pool
+from workbench.errors import InputError
+
+TABLE = "calibration/power"
+NAMES = ("idle", "memory", "memory_power", "compute", "compute_power", "scale")
+#: Share of the TDP with a model loaded and next to no work; at full use of memory bandwidth, on top; exponents; of a model as a whole.
+PRIOR = np.log([0.25, 0.6, 0.7, 1.5, 1.0, 1.0])
+_SPREAD, _SCALE = np.array([0.4, 0.4, 0.3, 0.5, 0.3, 0.1]), np.array([0.0, 0.0, 0.0, 0.0, 0.0, 1.0])
+POOL = Pool(
+    NAMES,
+    PRIOR,
+    {
+        "all": _SPREAD * (1 - _SCALE),
+        "chip": 0.5 * _SPREAD * (1 - _SCALE),
+        "campaign": 0.5 * _SPREAD * (1 - _SCALE),
+        "model": _SPREAD * _SCALE,
+    },
+)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What watts were measured on; unknown names are empty."""
+
+    chip: str = ""
+    campaign: str = ""
+    model: str = ""
+
+    def nodes(self) -> dict[str, str]:
+        """Key of the node at each level."""
+        return {"all": "all", "chip": self.chip, "campaign": f"{self.campaign}|{self.chip}", "model": self.model}
+
+
+def share_of_tdp(c: dict[str, Any], compute: Any, memory: Any) -> Any:
+    """Power over the TDP: idle + memory u^a + compute v^b, softly at most 1."""
+    drawn = (
+        c["idle"]
+        + c["memory"] * np.maximum(memory, 1e-6) ** c["memory_power"]
+        + c["compute"] * np.maximum(compute, 1e-6) ** c["compute_power"]
+    )
+    drawn = drawn * c["scale"]
+    return drawn / (1 + drawn**8) ** (1 / 8)
+
+
+def power(chip: Chip, compute: ArrayLike, memory: ArrayLike) -> NDArray[np.float64]:
+    """Power of one chip [W]; arguments broadcast.
+
+    Parameters
+    ----------
+    chip : Chip
+        With a published TDP.
+    compute : array_like
+        Arithmetic over the dense peak of the format it runs in, 0 to 1.
+    memory : array_like
+        Bytes moved over the memory bandwidth, 0 to 1.
+
+    Raises
+    ------
+    InputError
+        For a chip without a TDP, or shares outside 0 to 1.
+    """
+    if chip.tdp is None:
+        raise InputError(f"{chip.name} has no published TDP: its power is not known")
+    for name, share in (("compute", compute), ("memory", memory)):
+        if not np.all((np.asarray(share) >= 0) & (np.asarray(share) <= 1)):
+            raise InputError(f"{name} = {share}: expected a share from 0 to 1")
+    c = POOL.named(shipped().logs([Origin(chip=chip.name)])[0])
+    return np.asarray(chip.tdp * share_of_tdp(c, np.asarray(compute, dtype=float), np.asarray(memory, dtype=float)))
+
+
+def shipped() -> Fit:
+    """The constants that ship, fitted by ``workbench calibrate serving``."""
+    frame = catalogue.table(TABLE)
+    if _cache.get("frame") is not frame:
+        _cache.update(frame=frame, fit=POOL.read(frame))
+    found: Fit = _cache["fit"]
+    return found
+
+
+_cache: dict[str, Any] = {}

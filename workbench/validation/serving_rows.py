@@ -1,0 +1,261 @@
+"""Rows of measured operating points as models, layouts, loads and origins."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from workbench import catalogue
+from workbench.catalogue import Chip
+from workbench.chips.decode import BYTES, PEAKS, Demand, Served
+from workbench.chips.exchange import Exchange
+from workbench.chips.serving_calibration import Origin
+from workbench.errors import InputError, UnknownName
+from workbench.llm import LLM
+
+TEXT = (
+    "source_group",
+    "group",
+    "model_key",
+    "weight_precision",
+    "kv_precision",
+    "chip",
+    "parallel",
+    "framework",
+    "framework_version",
+    "mode",
+    "source",
+)
+NUMBERS = (
+    *("params_total_b", "params_active_b", "layers", "hidden", "ffn", "heads", "kv_heads", "head_dim", "mla_kv_lora", "mla_rope_dim"),
+    *("n_experts", "top_k", "moe_ffn", "vocab", "n_chips", "tp", "pp", "ep", "dp_attention", "prefill_chips", "decode_chips", "input_len"),
+    *("output_len", "mean_len_factor", "concurrency", "avg_batch", "request_rate", "usable"),
+    *("tpot_ms", "ttft_ms", "output_tok_s_per_gpu", "power_w_per_gpu", "energy_j_per_out_token"),
+)
+CHIPS = {"A100-40": "A100 40GB", "A100-80": "A100", "RTXPRO6000": "RTX PRO 6000", "GH200": "GH200 96GB"}
+#: Input tokens where a campaign states none.
+INPUT = {"MLPerf-v5.1": 1000.0, "ML.ENERGY-v3": 500.0, "ML.ENERGY-v2": 500.0}
+MODES = ("closed_loop", "closed_loop_natural", "disagg", "offline_max", "static_batch", "open_loop_slo")
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows that can be predicted."""
+
+    position: NDArray[np.intp]
+    mode: NDArray[np.str_]
+    origins: list[Origin]
+    demand: Demand
+    prompt: Demand  #: of the replica that works on prompts: another one where prefill is apart
+    rate: Array  #: requests a second of a replica, in the open loop
+    share: Array  #: chips that decode, of all
+    starved: Array  #: prefill replicas over decode replicas
+
+    @cached_property
+    def kinds(self) -> list[tuple[str, Any, Rows]]:
+        """Rows by the way they were run: kind, their places, and themselves."""
+        names = {
+            "offline_max": "offline",
+            "static_batch": "offline",
+            "open_loop_slo": "open",
+            "disagg": "apart",
+            "closed_loop_natural": "running",
+        }
+        of = np.array([names.get(mode, "closed") for mode in self.mode.tolist()])
+        return [(kind, at, take(self, at)) for kind in dict.fromkeys(of.tolist()) for at in [np.flatnonzero(of == kind)]]
+
+
+def stated(rows: pl.DataFrame) -> tuple[Rows | None, dict[int, str]]:
+    """The rows that state enough, and for each other why it does not."""
+    good: list[dict[str, Any]] = []
+    reasons: dict[int, str] = {}
+    for position, row in enumerate(rows.iter_rows(named=True)):
+        try:
+            good.append({"position": position, "row": row} | _layout(row))
+        except (UnknownName, InputError) as error:
+            reasons[position] = str(error)
+    if not good:
+        return None, reasons
+
+    def column(name: str, kind: Any = float) -> Any:
+        return np.array([g[name] for g in good], dtype=kind)
+
+    demand = _demands(good, "decode")
+    return (
+        Rows(
+            position=column("position", int),
+            mode=column("mode", str),
+            origins=[_origin(g) for g in good],
+            demand=demand,
+            prompt=_demands(good, "prefill"),
+            rate=column("rate"),
+            share=column("share"),
+            starved=column("starved"),
+        ),
+        reasons,
+    )
+
+
+def take(rows: Rows, at: Any) -> Rows:
+    return Rows(
+        position=rows.position[at],
+        mode=rows.mode[at],
+        origins=[rows.origins[i] for i in at],
+        demand=_rows_of(rows.demand, at),
+        prompt=_rows_of(rows.prompt, at),
+        rate=rows.rate[at],
+        share=rows.share[at],
+        starved=rows.starved[at],
+    )
+
+
+def _rows_of(demand: Demand, at: Any) -> Demand:
+    picked = {f.name: getattr(demand, f.name)[at] for f in fields(Demand) if f.name != "served"}
+    return Demand(served=Served(**{k: v[at] for k, v in vars(demand.served).items()}), **picked)
+
+
+def _demands(good: list[dict[str, Any]], side: str) -> Demand:
+    """Demands of all rows: those of a chip and formats at once."""
+    total = len(good)
+    out = {f.name: np.zeros(total) for f in fields(Demand) if f.name != "served"}
+    keys = [(g["chip"], g["precision"], g["cache"]) for g in good]
+    for chip, precision, cache in dict.fromkeys(keys):
+        at = np.array([i for i, key in enumerate(keys) if key == (chip, precision, cache)])
+        tp, pp, dp, users = (np.array([good[i][side][n] for i in at], dtype=float) for n in ("tp", "pp", "dp", "users"))
+        lengths = [np.array([good[i][n] for i in at], dtype=float) for n in ("input", "output")]
+        served = Served.stack([good[i]["llm"] for i in at])
+        layout: dict[str, Any] = {"tp": tp, "pp": pp, "attention_dp": dp, "precision": precision, "cache_precision": cache}
+        load: dict[str, Any] = {"users": users, "input_tokens": lengths[0], "output_tokens": lengths[1]}
+        demand = Demand.of(served, chip, Exchange(chip), **layout, **load)
+        for name, array in out.items():
+            array[at] = np.broadcast_to(np.asarray(getattr(demand, name), dtype=float), at.shape)
+    flags = {name: out[name] > 0 for name in ("tp_crosses", "ep_crosses")}
+    return Demand(served=Served.stack([g["llm"] for g in good]), **out | flags)
+
+
+def _layout(row: dict[str, Any]) -> dict[str, Any]:
+    """Layout and load as the row states them."""
+    if row["mode"] not in MODES:
+        raise InputError(f"mode {row['mode']!r} is none of {', '.join(MODES)}")
+    if row["usable"] == 0:
+        raise InputError("the file marks the row as not usable")
+    for name in ("n_chips", "output_len"):
+        if not row[name]:
+            raise InputError(f"{name} is not stated")
+    chip = catalogue.chip(CHIPS.get(row["chip"], row["chip"] or ""))
+    llm = _llm(row)
+    precision = _precision(row, chip)
+    chip.peak(PEAKS[precision])
+    cache = "fp8" if precision in ("fp8", "fp4") or (row["kv_precision"] or "") == "fp8" else "bf16"
+    n, factor = row["n_chips"], row["mean_len_factor"] or 1.0
+    users = row["avg_batch"] or row["concurrency"] or np.inf
+    common = {
+        "mode": row["mode"],
+        "chip": chip,
+        "llm": llm,
+        "precision": precision,
+        "cache": cache,
+        "input": max((row["input_len"] or INPUT.get(row["source_group"] or "", 1000.0)) * factor, 1.0),
+        "output": max(row["output_len"] * factor, 1.0),
+        "share": 1.0,
+        "starved": 1.0,
+        "rate": 1.0,
+    }
+    if row["mode"] == "disagg":
+        return common | _apart(row, users)
+    if row["tp"]:
+        tp = min(row["tp"], n)
+        replica = n
+    else:  # a submission that does not say: the fewest chips whose memory holds the weights well
+        tp = replica = min(n, 2 ** np.ceil(np.log2(max(llm.params * BYTES[precision] / (0.6 * chip.hbm_bytes), 1.0))))
+    pp = min(row["pp"] or 1.0, replica / tp)
+    side = {"tp": tp, "pp": pp, "dp": max(replica / (tp * pp), 1.0), "users": users}
+    return common | {"decode": side, "prefill": side, "rate": (row["request_rate"] or 1.0) * replica / n}
+
+
+def _apart(row: dict[str, Any], users: float) -> dict[str, Any]:
+    """Prefill and decode replicas as ``P:2x(TP1DP8EP8) D:7x(TP1DP8EP8)`` states them."""
+    sides = {}
+    for key, letter, chips in (("prefill", "P", row["prefill_chips"]), ("decode", "D", row["decode_chips"])):
+        stated = re.search(letter + r":(\d+)x\(TP(\d+)DP(\d+)", row["parallel"] or "")
+        if not stated or not chips:
+            raise InputError("the layout of prefill and decode is not stated")
+        count, tp = float(stated[1]), min(float(stated[2]), chips / float(stated[1]))
+        sides[key] = {"tp": tp, "pp": 1.0, "dp": max(chips / count / tp, 1.0), "users": users / count, "count": count, "chips": chips}
+    p, d = sides["prefill"], sides["decode"]
+    return {"prefill": p, "decode": d, "share": d["chips"] / (p["chips"] + d["chips"]), "starved": p["count"] / d["count"]}
+
+
+def _origin(good: dict[str, Any]) -> Origin:
+    row = good["row"]
+    text = row["framework"] or ""
+    framework = next(
+        (
+            name
+            for mark, name in (("TensorRT", "TensorRT-LLM"), ("NIM", "TensorRT-LLM"), ("SGL", "SGLang"), ("vllm", "vLLM"))
+            if mark.lower() in text.lower()
+        ),
+        "",
+    )
+    return Origin(
+        chip=good["chip"].name,
+        precision=good["precision"],
+        framework=framework,
+        version=row["framework_version"] or "",
+        campaign=row["source_group"] or "",
+        model=good["llm"].name,
+        mixture=bool(good["llm"].experts),
+    )
+
+
+def _precision(row: dict[str, Any], chip: Chip) -> str:
+    """Format of the weights; a submission that states none runs the smallest that its chip has."""
+    text = (row["weight_precision"] or "").lower()
+    if not text:
+        return next(p for p in ("fp4", "fp8", "bf16") if p in chip.peaks)
+    found = next((p for p in ("fp4", "int4", "fp8", "fp16", "bf16") if p in text), "bf16")
+    if PEAKS[found] not in chip.peaks:
+        return "fp8" if found == "fp4" and "fp8" in chip.peaks else "int4" if found == "fp4" else "bf16"
+    return "bf16" if found == "fp16" else found
+
+
+def _llm(row: dict[str, Any]) -> LLM:
+    """The model of the catalogue, or one made of the row's dimensions."""
+    try:
+        return catalogue.llm(row["model_key"] or "")
+    except UnknownName:
+        if not all(row[name] for name in ("layers", "hidden", "heads", "vocab")):
+            raise
+    experts, layers, hidden, heads = (int(row[n] or 0) for n in ("n_experts", "layers", "hidden", "heads"))
+    linear = "Qwen3.5" in (row["model_key"] or "")  # three of four layers keep a state that does not grow: a short window
+    llm = LLM(
+        name=row["model_key"] or "",
+        attention="mla" if row["mla_kv_lora"] else "gqa",
+        layers=layers,
+        hidden=hidden,
+        heads=heads,
+        kv_heads=int(row["kv_heads"] or heads),
+        head_dim=int(row["head_dim"] or hidden // heads),
+        vocab=int(row["vocab"]),
+        context=1 << 20,
+        ffn=0 if experts else int(row["ffn"] or 4 * hidden),
+        q_lora_rank=None,
+        kv_lora_rank=int(row["mla_kv_lora"]) if row["mla_kv_lora"] else None,
+        qk_nope_head_dim=128 if row["mla_kv_lora"] else None,
+        qk_rope_head_dim=int(row["mla_rope_dim"] or 64) if row["mla_kv_lora"] else None,
+        v_head_dim=128 if row["mla_kv_lora"] else None,
+        experts=experts,
+        experts_per_token=int(row["top_k"] or 0),
+        moe_ffn=int(row["moe_ffn"] or 0) if experts else 0,
+        moe_layers=layers if experts else 0,
+        sliding_window=128 if linear else None,
+        sliding_layers=layers * 3 // 4 if linear else None,
+    )
+    return replace(llm, params_published=(row["params_total_b"] or 0) * 1e9 or None)
