@@ -108,6 +108,18 @@ def test_the_open_loop_carries_what_arrives_until_it_cannot(llama):
     assert not point.feasible[3]  # an unstable queue
 
 
+def test_speculation_helps_few_users_and_not_many(llama):
+    # Leviathan et al. (2023): (1 - a^(g + 1)) / (1 - a) tokens a step; memory-bound steps verify for free, compute-bound ones do not
+    def gain(users, acceptance=0.7):
+        plain, drafted = (serving(llama, H100, ServingPlan(8), Load(users, 16, 512, drafts=g, acceptance=acceptance)) for g in (0, 3))
+        return float(plain.tpot / drafted.tpot)
+
+    expected = (1 - 0.7**4) / (1 - 0.7)
+    assert 0.85 * expected < gain(1) < expected
+    assert gain(512) < gain(1)
+    assert gain(1, acceptance=0.0) < 1
+
+
 def test_a_cached_prefix_saves_its_prefill(llama):
     cold, warm = (serving(llama, H100, ServingPlan(8), Load(64, 8000, 200, cached_share=h)) for h in (0.0, 0.9))
     assert warm.ttft < 0.5 * cold.ttft

@@ -142,6 +142,9 @@ class Demand:
     ep: Any  #: ranks that exchange tokens of experts
     ep_crosses: Any
     swap_per_byte: Any  #: of an all-to-all over ep [s/B]
+    drafts: Any  #: tokens drafted a step and sequence, all verified in the next step; 0 without speculation
+    kept: Any  #: tokens a step that stand, (1 - a^(drafts + 1)) / (1 - a) with acceptance a [Leviathan, 2023]
+    draft_share: Any  #: time of drafting one token over that of a step
 
     @classmethod
     def of(
@@ -159,6 +162,9 @@ class Demand:
         input_tokens: Any,
         output_tokens: Any,
         cached_share: Any = 0.0,
+        drafts: Any = 0.0,
+        acceptance: Any = 0.0,
+        draft_share: Any = 0.0,
         chip_rates: Any = (1.0, 1.0, 1.0),
     ) -> Demand:
         """Resolve a layout and a load on a chip; `chip_rates` multiply peak, memory bandwidth and memory."""
@@ -172,6 +178,7 @@ class Demand:
         held = s.attended(input_tokens + 0.6 * np.asarray(output_tokens))
         fits = np.maximum(free, 0.0) / (cache * copies * held)
         ep = np.where((np.asarray(s.pool) > 0) & (dp > 1), chips, 1.0)
+        gamma, a = np.asarray(drafts, dtype=float), np.asarray(acceptance, dtype=float)
         return cls(
             chips=chips,
             tp=tp,
@@ -195,32 +202,36 @@ class Demand:
             ep=ep,
             ep_crosses=exchange.crosses(ep),
             swap_per_byte=_per_byte(exchange, "alltoall", ep),
+            drafts=gamma,
+            kept=(1 - a ** (gamma + 1)) / (1 - a),
+            draft_share=np.asarray(draft_share, dtype=float),
         )
 
     def decode(self, c: dict[str, Any], batch: Any, context: Any) -> Any:
-        """Time of a decode step of `batch` sequences of a replica, each attending to `context` tokens [s].
+        """Time of a decode step of `batch` sequences of a replica, each attending to `context` tokens, over the tokens it yields [s].
 
         The longer of weights and arithmetic, 30 % of the shorter, the cache or its arithmetic, collectives, and overheads of layer,
         step and sequence.
         """
         s = self.served
         here = batch / self.attention_dp
-        visited = 1 - np.exp(batch * np.log1p(-np.minimum(s.topk / np.maximum(s.pool, 1), 0.999)))
+        wide = batch * (1 + self.drafts)  # tokens that a step works on: drafts are verified with the token they follow
+        visited = 1 - np.exp(wide * np.log1p(-np.minimum(s.topk / np.maximum(s.pool, 1), 0.999)))
         weights = s.rest * self.weight_bytes / (self.tp * self.pp) / (c["stream"] * self.bandwidth)
         weights = weights + s.experts * visited * self.weight_bytes / self.chips / (c["stream"] * c["experts"] * self.bandwidth)
         attended = s.attended(context)
         cache = here * attended * self.cache_bytes * self.copies / (self.tp * self.pp) / (c["cache"] * self.bandwidth)
-        arithmetic = 2 * batch * s.active / self.chips / (c["compute"] * self.peak)
+        arithmetic = 2 * wide * s.active / self.chips / (c["compute"] * self.peak)
         widths = np.where(np.asarray(s.latent) > 0, 2.0 * s.latent, s.key_dim + s.value_dim)
-        scores = 2 * here * attended * s.heads * widths * s.layers / (self.tp * self.pp) / (c["compute"] * self.peak16)
+        scores = 2 * here * (1 + self.drafts) * attended * s.heads * widths * s.layers / (self.tp * self.pp) / (c["compute"] * self.peak16)
         reduce = np.where(self.tp > 1, c["start"] * np.log2(np.maximum(self.tp, 2)) * np.where(self.tp_crosses, c["across"], 1.0), 0.0)
-        reduce = 2 * s.layers * (reduce + c["volume"] * self.reduce_per_byte * here * s.hidden * 2)
+        reduce = 2 * s.layers * (reduce + c["volume"] * self.reduce_per_byte * here * (1 + self.drafts) * s.hidden * 2)
         swap = np.where(self.ep > 1, 2 * c["start"] * np.where(self.ep_crosses, c["across"], 1.0), 0.0)
-        routed = batch / self.chips * s.hidden * 1.5 * np.minimum(np.maximum(s.topk, 1), self.ep)
+        routed = wide / self.chips * s.hidden * 1.5 * np.minimum(np.maximum(s.topk, 1), self.ep)
         swap = 2 * s.moe_layers * (swap + c["volume"] * self.swap_per_byte * routed)
         overhead = c["layer"] * s.layers + c["mixture"] * s.moe_layers + c["step"] + here * c["sequence"]
         core = np.maximum(weights, arithmetic) + 0.3 * np.minimum(weights, arithmetic) + np.maximum(cache, scores)
-        return (core + reduce + swap + overhead) * c["scale"]
+        return (core + reduce + swap + overhead) * c["scale"] * (1 + self.drafts * self.draft_share) / self.kept
 
     def used(self, batch: Any, context: Any, tpot: Any) -> tuple[Any, Any]:
         """Shares of peak arithmetic and of memory bandwidth that `batch` sequences use at a time per token, prompts included."""

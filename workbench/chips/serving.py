@@ -56,6 +56,9 @@ class Load:
     output_tokens: ArrayLike
     cached_share: ArrayLike = 0.0  #: of the input, found in a prefix cache
     rate: ArrayLike | None = None  #: requests a second; in place of the concurrency
+    drafts: ArrayLike = 0  #: tokens drafted a step and verified in the next; 0 without speculative decoding
+    acceptance: ArrayLike = 0.7  #: of a drafted token
+    draft_share: ArrayLike = 0.03  #: time of drafting a token over that of a step
 
     def __post_init__(self) -> None:
         for name in ("concurrency", "input_tokens", "output_tokens"):
@@ -63,6 +66,10 @@ class Load:
                 raise InputError(f"{name} = {getattr(self, name)}: expected at least 1")
         if not np.all((np.asarray(self.cached_share) >= 0) & (np.asarray(self.cached_share) < 1)):
             raise InputError(f"cached_share = {self.cached_share}: expected a share of 0 or more and below 1")
+        if not np.all((np.asarray(self.acceptance) >= 0) & (np.asarray(self.acceptance) < 1)):
+            raise InputError(f"acceptance = {self.acceptance}: expected a share of 0 or more and below 1")
+        if not np.all((np.asarray(self.drafts) >= 0) & (np.asarray(self.draft_share) >= 0)):
+            raise InputError(f"drafts = {self.drafts}, draft_share = {self.draft_share}: expected 0 or more")
         if self.rate is not None and not np.all(np.asarray(self.rate) > 0):
             raise InputError(f"rate = {self.rate}: expected more than 0 requests a second")
 
@@ -223,6 +230,9 @@ def demand_of(llm: LLM, cluster: Cluster, plan: ServingPlan, load: Load, chip_ra
         input_tokens=load.input_tokens,
         output_tokens=load.output_tokens,
         cached_share=load.cached_share,
+        drafts=load.drafts,
+        acceptance=load.acceptance,
+        draft_share=load.draft_share,
         chip_rates=chip_rates,
     )
 
