@@ -1,3 +1,6 @@
+import json
+import re
+
 import polars as pl
 import pytest
 
@@ -68,3 +71,48 @@ def test_a_fit_on_a_few_rows_is_near_its_own_measurements(rows):
     point = serving.operate(found, fit.logs(found.origins))
     error = (point.tpot * 1e3 / loops["tpot_ms"].to_numpy() - 1).__abs__()
     assert float(pl.Series(error).median()) < 0.15
+
+
+RESULT = {
+    "date": "20261101-101500", "backend": "vllm", "model_id": "meta-llama/Llama-3.1-8B-Instruct", "num_prompts": 640, "max_concurrency": 64,
+    "duration": 60.0, "completed": 640, "total_input_tokens": 640 * 1024, "total_output_tokens": 640 * 256, "request_throughput": 10.6,
+    "output_throughput": 2730.0, "mean_ttft_ms": 310.0, "median_ttft_ms": 290.0, "p99_ttft_ms": 900.0, "mean_tpot_ms": 21.0,
+    "median_tpot_ms": 20.0, "p99_tpot_ms": 30.0, "request_rate": "inf", "chip": "H100", "tp": "1", "precision": "bf16",
+    "unheard_of": [1, 2],
+}  # fmt: skip
+
+
+def test_a_saved_benchmark_is_validated_and_calibrated_on(tmp_path):
+    file = tmp_path / "run.json"
+    file.write_text(json.dumps([RESULT | {"max_concurrency": c, "median_tpot_ms": 10.0 + 0.2 * c} for c in (1, 4, 16, 64)]))
+    report = validation.validate("serving", file, by="framework")
+    assert report.rows.filter(pl.col("quantity") == "tpot_ms")["measured"].to_list() == pytest.approx([10.2, 10.8, 13.2, 22.8])
+    tables = validation.calibrate("serving", file)
+    (tmp_path / "calibration").mkdir()
+    tables["serving"].write_csv(tmp_path / "calibration" / "serving.csv")
+    assert tables["serving"].height >= catalogue.table("calibration/serving").height
+    before = report.rows.filter(pl.col("quantity") == "tpot_ms")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WORKBENCH_DATA", str(tmp_path))
+        after = validation.validate("serving", file, by="framework").rows.filter(pl.col("quantity") == "tpot_ms")
+    errors = [float((f["predicted"] / f["measured"]).log().abs().mean()) for f in (before, after)]
+    assert errors[1] < 0.6 * errors[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{not json", "not JSON"),
+        ("[1, 2]", "no result of a benchmark"),
+        (
+            json.dumps({"backend": "vllm", "ttft": 3}),
+            "completed, total_output_tokens, output_throughput is not there; another version? it has backend, ttft",
+        ),
+        (json.dumps({k: v for k, v in RESULT.items() if k != "chip"}), "does not tell chip: run the benchmark with --metadata chip=..."),
+    ],
+)
+def test_a_file_that_is_no_saved_benchmark_is_named(tmp_path, text, said):
+    file = tmp_path / "run.json"
+    file.write_text(text)
+    with pytest.raises(ValueError, match=re.escape(said)):
+        validation.validate("serving", file, by="framework")

@@ -5,14 +5,17 @@ from workbench.chips.frontier import Slo, break_even_price, cheapest_chip, slo_f
 from workbench.chips.layouts import Choices, Search, elasticities, plan_of, search_layouts
 from workbench.chips.memory import TrainingMemory
 from workbench.chips.plan import PRECISIONS, TrainingPlan
+from workbench.chips.routing import Adapters, Routed, adapters, routed
 from workbench.chips.run import TrainingRun, training_run
 from workbench.chips.serving import Load, Serving, ServingPlan, serving, serving_speed
 from workbench.chips.training import TrainingStep, training_memory, training_step
 
 __all__ = [
     "PRECISIONS",
+    "Adapters",
     "Choices",
     "Load",
+    "Routed",
     "Search",
     "Serving",
     "ServingPlan",
@@ -21,11 +24,13 @@ __all__ = [
     "TrainingPlan",
     "TrainingRun",
     "TrainingStep",
+    "adapters",
     "break_even_price",
     "cheapest_chip",
     "elasticities",
     "plan_of",
     "power",
+    "routed",
     "search_layouts",
     "serving",
     "serving_speed",

@@ -52,6 +52,7 @@ class Pool:
         *,
         noise: Any,
         weight: Array,
+        base: Fit | None = None,
         iterations: int = 40,
     ) -> Fit:
         """Fit the offsets by damped Gauss-Newton on sum w rho(residual / noise) + sum (offset / spread)^2, rho(r) = 2 (sqrt(1 + r^2) - 1).
@@ -68,6 +69,8 @@ class Pool:
             Standard deviation of repeated measurements, in logarithms.
         weight : ndarray
             Of each row.
+        base : Fit, optional
+            Of other rows: offsets are drawn to its constants in place of the priors, and come on top of them.
 
         Raises
         ------
@@ -79,9 +82,11 @@ class Pool:
         nodes, member, columns, spread = self._design(origins)
         x, offsets = np.zeros(spread.size), np.zeros((len(nodes), len(self.names)))
 
+        start = self.prior if base is None else base.logs(origins)
+
         def logs_of(values: Array) -> Array:
             offsets.ravel()[columns] = values
-            return np.asarray(self.prior + offsets[member].sum(axis=1))
+            return np.asarray(start + offsets[member].sum(axis=1))
 
         def loss(values: Array) -> float:
             r = (predict(logs_of(values)) - target) / noise
@@ -112,11 +117,12 @@ class Pool:
         error = np.zeros_like(offsets)
         error.ravel()[columns] = np.sqrt(variance)
         count = np.bincount(member.ravel(), minlength=len(nodes))
+        known = Fit(self, {}, {}, {}, 0.0) if base is None else base
         return Fit(
             self,
-            {node: offsets[i].copy() for i, node in enumerate(nodes)},
-            {node: error[i] for i, node in enumerate(nodes)},
-            {node: int(count[i]) for i, node in enumerate(nodes)},
+            known.offsets | {node: offsets[i] + known.offsets.get(node, 0.0) for i, node in enumerate(nodes)},
+            known.errors | {node: error[i] for i, node in enumerate(nodes)},
+            known.rows | {node: int(count[i]) + known.rows.get(node, 0) for i, node in enumerate(nodes)},
             x.size - float((variance * spread**-2).sum()),
         )
 

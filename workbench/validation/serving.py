@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import zlib
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,7 @@ from workbench.chips import watts as power_model
 from workbench.chips.pooling import Fit, balanced
 from workbench.chips.serving import Point, closed_loop, disaggregated, offline, open_loop
 from workbench.errors import InputError
-from workbench.validation import serving_rows
+from workbench.validation import bench_json, report, serving_rows
 from workbench.validation.report import Prediction, conformal_half_width
 from workbench.validation.serving_rows import Rows, stated, take
 
@@ -30,9 +32,18 @@ LATENCY = ("tpot_ms", "ttft_ms", "output_tok_s_per_gpu")
 QUANTITIES = (*LATENCY, "power_w_per_gpu", "energy_j_per_out_token")
 NOISE = {"tpot_ms": 0.06, "ttft_ms": 0.15, "output_tok_s_per_gpu": 0.08}
 FOLDS, MOST_ROWS, LEAST = 8, 1000, 40
+#: A file of fewer rows refines the constants that ship; a larger one replaces them.
+OWN = 500
 #: Sequences that an engine decodes at once when nothing else limits it.
 BATCH_LIMIT = 2048.0
 Array = NDArray[np.float64]
+
+
+def read(path: str | Path) -> pl.DataFrame:
+    """A CSV of operating points, or the JSON that ``vllm bench serve`` or ``sglang.bench_serving`` saves."""
+    if Path(path).suffix in (".json", ".jsonl"):
+        return bench_json.read(path)
+    return report.read(path, sys.modules[__name__])
 
 
 def predict(rows: pl.DataFrame) -> list[Prediction]:
@@ -75,10 +86,15 @@ def measured(row: dict[str, Any], prediction: Prediction) -> tuple[float | None,
 
 
 def calibrate(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    """The tables ``serving`` (constants) and ``serving_errors`` (intervals) of a file of operating points."""
+    """The tables ``serving`` (constants), ``serving_errors`` (intervals) and ``power`` of a file of operating points.
+
+    Fewer than `OWN` rows refine the constants that ship, on top of them: the table ``serving`` alone.
+    """
     found, _ = stated(rows)
     if found is None:
         raise InputError("no row can be predicted: nothing to calibrate on")
+    if found.position.size < OWN:
+        return {"serving": _fit_own(rows, found).frame()}
     fit = _fit(rows, found, np.arange(found.position.size))
     if fit is None:
         raise InputError(f"fewer than {LEAST} measurements: too few to calibrate on")
@@ -239,6 +255,22 @@ def _fit(rows: pl.DataFrame, found: Rows, at: Any) -> Fit | None:
     weight = balanced([found.origins[i].campaign for i in places], MOST_ROWS) * np.where(index["ttft_ms"], 0.5, 1.0)
     noise = np.array([NOISE[k] for k in kinds])
     return calibration.POOL.fit(predict_logs, part.origins, target, noise=noise, weight=weight, iterations=25)
+
+
+def _fit_own(rows: pl.DataFrame, found: Rows) -> Fit:
+    """A few rows of one's own, on top of the constants that ship."""
+    kinds, places, target = _targets(rows, found, np.arange(found.position.size))
+    if not places:
+        raise InputError("no row states a time or a throughput that can be fitted")
+    part, at = take(found, np.array(places)), {q: np.array([k == q for k in kinds]) for q in LATENCY}
+
+    def predict_logs(logs: Array) -> Array:
+        point = operate(part, logs)
+        values = np.where(at["tpot_ms"], point.tpot * 1e3, np.where(at["ttft_ms"], point.ttft * 1e3, point.tokens_per_second_per_chip))
+        return np.asarray(np.log(values))
+
+    noise, weight = np.array([NOISE[k] for k in kinds]), np.ones(len(places))
+    return calibration.POOL.fit(predict_logs, part.origins, target, noise=noise, weight=weight, base=calibration.shipped())
 
 
 def _groups(rows: pl.DataFrame, found: Rows, column: str) -> NDArray[Any]:

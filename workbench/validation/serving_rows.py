@@ -228,8 +228,12 @@ def _precision(row: dict[str, Any], chip: Chip) -> str:
 
 def _llm(row: dict[str, Any]) -> LLM:
     """The model of the catalogue, or one made of the row's dimensions."""
+    key = row["model_key"] or ""
     try:
-        return catalogue.llm(row["model_key"] or "")
+        try:
+            return catalogue.llm(key)
+        except UnknownName:
+            return catalogue.llm(key.rpartition("/")[2])
     except UnknownName:
         if not all(row[name] for name in ("layers", "hidden", "heads", "vocab")):
             raise

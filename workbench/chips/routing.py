@@ -1,0 +1,152 @@
+"""Small and large models that share the work, and fine-tuned adapters served together or apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from workbench.catalogue import LLM
+from workbench.chips.serving import Load, ServingPlan, serving
+from workbench.errors import InputError
+from workbench.fabric import Cluster
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Routed:
+    """Cost and quality of a mix of a small and a large model; arrays broadcast."""
+
+    small_share: Array  #: of requests that the small model answers in the end
+    cost: Array  #: of a request, in the unit of the costs given
+    quality: Array
+    saved: Array  #: of the cost of asking the large model alone
+
+
+def routed(
+    small_cost: ArrayLike,
+    large_cost: ArrayLike,
+    small_quality: ArrayLike,
+    large_quality: ArrayLike,
+    *,
+    share: ArrayLike,
+    skill: ArrayLike = 0.0,
+    cascade: bool = False,
+    router_cost: ArrayLike = 0.0,
+) -> Routed:
+    """What a router that sends `share` of the requests to the small model costs, and how good it is.
+
+    A router without skill sends requests at random: quality is the mean. One of full skill sends the small model those that it answers as
+    well as the large one, as long as there are such. A cascade asks the small model first, always, and the large one again with the rest.
+
+    cost = router + share small + (1 - share) large, a cascade router + small + (1 - share) large
+
+    Parameters
+    ----------
+    small_cost, large_cost : array_like
+        Of a request [any unit].
+    small_quality, large_quality : array_like
+        Share of requests answered well, 0 to 1.
+    share : array_like
+        Of requests for the small model, 0 to 1.
+    skill : array_like
+        Of the router, 0 to 1.
+    cascade : bool
+        Ask the small model first.
+    router_cost : array_like
+        Of a decision.
+
+    Raises
+    ------
+    InputError
+        For a share, skill or quality outside 0 to 1, or a negative cost.
+
+    References
+    ----------
+    .. [1] Chen, Zaharia, Zou (2023), "FrugalGPT", arXiv:2305.05176. .. [2] Ong et al. (2024), "RouteLLM", arXiv:2406.18665.
+    """
+    given = {"share": share, "skill": skill, "small_quality": small_quality, "large_quality": large_quality}
+    for name, value in given.items():
+        if not np.all((np.asarray(value) >= 0) & (np.asarray(value) <= 1)):
+            raise InputError(f"{name} = {value}: expected 0 to 1")
+    for name, value in {"small_cost": small_cost, "large_cost": large_cost, "router_cost": router_cost}.items():
+        if not np.all(np.asarray(value) >= 0):
+            raise InputError(f"{name} = {value}: expected 0 or more")
+    s, k, low, high, cheap, dear, choice = (
+        np.asarray(x, dtype=float) for x in (share, skill, small_quality, large_quality, small_cost, large_cost, router_cost)
+    )
+    at_random = s * low + (1 - s) * high
+    as_good = 1 - np.maximum(high - low, 0.0)  # requests on which the small model does no worse
+    best = np.where(s <= as_good, np.maximum(high, low), np.maximum(high, low) - (s - as_good))
+    quality = (1 - k) * at_random + k * np.maximum(best, at_random)
+    cost = choice + (cheap if cascade else s * cheap) + (1 - s) * dear
+    with np.errstate(divide="ignore", invalid="ignore"):
+        saved = np.where(dear > 0, 1 - cost / dear, 0.0)
+    return Routed(*(np.asarray(x) for x in np.broadcast_arrays(s, cost, quality, saved)))
+
+
+@dataclass(frozen=True)
+class Adapters:
+    """Chips for fine-tuned variants of a model, served from one set of weights or from one each; arrays broadcast."""
+
+    together: Array  #: chips, all variants on shared replicas
+    apart: Array  #: chips, a replica or more for each variant
+    slowdown: Array  #: of a token by its adapter
+    fits: NDArray[np.bool_]  #: adapters and base model fit on a replica
+
+
+def adapters(
+    llm: LLM,
+    cluster: Cluster,
+    plan: ServingPlan,
+    load: Load,
+    *,
+    variants: ArrayLike,
+    rate: ArrayLike,
+    rank: ArrayLike = 16,
+    framework: str = "",
+) -> Adapters:
+    """Multi-LoRA against a replica for each variant.
+
+    A low-rank adapter of rank r adds r (in + out) parameters to each of a layer's matrices; a step reads those of the variants in its batch
+    and multiplies each sequence with its own [1]_. Apart, every variant needs at least one replica, however little it is asked.
+
+    Parameters
+    ----------
+    llm, cluster, plan : LLM, Cluster, ServingPlan
+        The base model and a replica of it.
+    load : Load
+        Users in flight of a replica at the latency that is wanted, and lengths.
+    variants : array_like
+        Fine-tuned variants.
+    rate : array_like
+        Requests a second of each variant.
+    rank : array_like
+        Of the adapters.
+
+    References
+    ----------
+    .. [1] Sheng et al. (2023), "S-LoRA: Serving Thousands of Concurrent LoRA Adapters", arXiv:2311.03285.
+    """
+    n, asked, r = (np.asarray(x, dtype=float) for x in (variants, rate, rank))
+    if not (np.all(n >= 1) and np.all(asked > 0) and np.all(r >= 1)):
+        raise InputError(f"variants = {variants}, rate = {rate}, rank = {rank}: expected at least 1, more than 0, and at least 1")
+    point = serving(llm, cluster, plan, load, framework=framework)
+    output = np.asarray(load.output_tokens, dtype=float)
+    requests = point.tokens_per_second / output  # a second and replica
+    h, query, kv = llm.hidden, llm.heads * llm.head_dim, 2 * llm.kv_heads * llm.head_dim
+    inner = llm.ffn or llm.moe_ffn
+    parameters = r * llm.layers * ((h + query) * 2 + (h + kv) + llm.ffn_matrices * (h + inner))
+    size = 2.0 * parameters
+    different = n * (1 - (1 - 1 / n) ** point.batch)  # variants that a batch holds
+    read = different * size / plan.chips / cluster.chip.hbm_bandwidth
+    slowdown = 1 + read / np.where(np.isfinite(point.step), point.step, 1.0)
+    room = plan.chips * cluster.chip.hbm_bytes * 0.1
+    with np.errstate(divide="ignore"):
+        shared = np.ceil(np.round(n * asked * slowdown / requests, 9)) * plan.chips
+        own = n * np.ceil(np.round(asked / requests, 9)) * plan.chips
+    results: tuple[Any, ...] = np.broadcast_arrays(shared, own, slowdown, point.feasible & (different * size <= room))
+    return Adapters(*results)
