@@ -106,6 +106,8 @@ def test_the_open_loop_carries_what_arrives_until_it_cannot(llama):
     assert point.tokens_per_second[:3] == pytest.approx(rates[:3] * 256, rel=1e-3)
     assert (np.diff(point.tpot[:3]) > 0).all()
     assert not point.feasible[3]  # an unstable queue
+    assert (point.ttft_p99[:3] >= point.ttft[:3]).all()
+    assert (point.tpot_p99[:3] >= point.tpot[:3]).all()
 
 
 def test_speculation_helps_few_users_and_not_many(llama):

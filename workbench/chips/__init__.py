@@ -1,7 +1,7 @@
 """Chip efficiency: what a chip really delivers, in training and in serving."""
 
 from workbench.chips.calibration import stacks
-from workbench.chips.frontier import Slo, break_even_price, cheapest_chip, slo_frontier
+from workbench.chips.frontier import Slo, break_even_price, cheapest_chip, slo_frontier, value_of
 from workbench.chips.layouts import Choices, Search, elasticities, plan_of, search_layouts
 from workbench.chips.memory import TrainingMemory
 from workbench.chips.plan import PRECISIONS, TrainingPlan
@@ -39,4 +39,5 @@ __all__ = [
     "training_memory",
     "training_run",
     "training_step",
+    "value_of",
 ]

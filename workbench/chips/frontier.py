@@ -152,6 +152,18 @@ def break_even_price(frontier: pl.DataFrame, slo: Slo, chip: str, against: str) 
     return float(paid * speed[chip] * HOUR / 1e6)
 
 
+def value_of(llm: LLM, cluster: Cluster, plan: ServingPlan, load: Load, *, framework: str = "") -> dict[str, Any]:
+    """By how many percent throughput grows with one percent more of a resource: peak, hbm_bandwidth, hbm (its size), for each point."""
+    c = calibration.constants(Origin(cluster.chip.name, plan.precision, framework, model=llm.name, mixture=bool(llm.experts)))
+
+    def rate(rates: tuple[float, float, float]) -> Any:
+        return closed_loop(demand_of(llm, cluster, plan, load, rates), c).tokens_per_second
+
+    step, base = 1e-4, rate((1.0, 1.0, 1.0))
+    more = {"peak": (1 + step, 1.0, 1.0), "hbm_bandwidth": (1.0, 1 + step, 1.0), "hbm": (1.0, 1.0, 1 + step)}
+    return {name: (rate(rates) / base - 1) / step for name, rates in more.items()}
+
+
 def _frame(
     demand: Demand, point: Point, cluster: Cluster, precision: str, prefill: str, ratio: float, pue: float, prices: Any
 ) -> pl.DataFrame:

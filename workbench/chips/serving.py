@@ -125,6 +125,24 @@ def open_loop(demand: Demand, c: dict[str, Any], rate: Any, iterations: int = 40
     return Point(*np.broadcast_arrays(batch, step, prompt, tpot, ttft, served, served / demand.chips))
 
 
+def percentiles(demand: Demand, point: Point, rate: Any, q: float = 0.99) -> tuple[Any, Any]:
+    """Quantiles of time to first token and time per token in the open loop [s].
+
+    The wait of a queue M/D/1 has an exponential tail: W ln(rho / (1 - q)) / rho beyond the mean [1]_. The time per token
+    varies with the number of prompts that interrupt it.
+
+    References
+    ----------
+    .. [1] Kleinrock (1975), "Queueing Systems", volume 1, chapter 5.
+    """
+    busy = np.minimum(rate * point.prompt, 0.98)
+    wait = busy * point.prompt / (2 * (1 - busy))
+    tail = wait * np.maximum(np.log(busy / (1 - q)), 0.0) / np.maximum(busy, 1e-9)
+    return point.ttft - wait + np.maximum(tail, wait), point.tpot + point.prompt / demand.output_tokens * np.sqrt(
+        demand.output_tokens * busy
+    )
+
+
 def disaggregated(prefill: Demand, decode: Demand, c: dict[str, Any], replicas: Any, share: Any) -> Point:
     """Prompts on replicas of their own, so many for each that decodes; `share` of all chips decode. Tokens are never interrupted."""
     batch = decode.admitted(c)
@@ -147,6 +165,8 @@ class Serving(Point):
     ttft_high: Array
     rate_low: Array  #: output tokens a second and chip
     rate_high: Array
+    ttft_p99: Array  #: 99th percentiles in the open loop [s]; nan in a closed one, whose users all wait alike
+    tpot_p99: Array
 
     @property
     def tokens_per_second_per_user(self) -> Array:
@@ -201,17 +221,20 @@ def serving(llm: LLM, cluster: Cluster, plan: ServingPlan, load: Load, *, framew
     missing = np.maximum(request - demand.free, 0.0)
     if open_ended:
         point = open_loop(demand, c, np.asarray(load.rate, dtype=float))
+        tails = percentiles(demand, point, np.asarray(load.rate, dtype=float))
         fits = (missing <= 0) & (point.tokens_per_second >= 0.999 * np.asarray(load.rate) * s_out)
     else:
         point = closed_loop(demand, c)
+        tails = (np.nan, np.nan)
         fits = missing <= 0
     v = np.asarray(speed, dtype=float)
     times, rates = np.where(fits, 1 / v, np.inf), np.where(fits, v, 0.0)
     w = {q: calibration.half_width(q, origin) for q in ("tpot_ms", "ttft_ms", "output_tok_s_per_gpu")}
     tpot, ttft, rate = point.tpot * times, point.ttft * times, point.tokens_per_second_per_chip * rates
     bands = [x * np.exp(sign * w[q]) for x, q in ((tpot, "tpot_ms"), (ttft, "ttft_ms"), (rate, "output_tok_s_per_gpu")) for sign in (-1, 1)]
+    tail = [x * times for x in tails]
     batch, total = np.where(fits, point.batch, 0.0), point.tokens_per_second * rates
-    values = np.broadcast_arrays(batch, point.step * times, point.prompt * times, tpot, ttft, total, rate, fits, missing, *bands)
+    values = np.broadcast_arrays(batch, point.step * times, point.prompt * times, tpot, ttft, total, rate, fits, missing, *bands, *tail)
     return Serving(*values)
 
 
