@@ -170,6 +170,21 @@ def test_bad_input(llama, call, reason):
         call(llama)
 
 
+def test_a_pipeline_raises_throughput_and_not_the_speed_of_a_token(llama):
+    flat, deep = (serving(llama, H100, ServingPlan(4, pp=pp), Load(np.array([1, 256]), 128, 512)) for pp in (1, 2))
+    assert deep.tpot[0] >= flat.tpot[0] * 0.99  # one token still crosses every layer
+    assert deep.tokens_per_second[1] > 1.1 * flat.tokens_per_second[1]
+
+
+def test_reasons_are_words(llama):
+    small = serving(llama, H100, ServingPlan(1, "bf16", "bf16"), Load(8, 1024, 128))
+    late = serving(llama, H100, ServingPlan(8), Load(1, 1024, 256, rate=500.0))
+    assert "do not fit" in str(small.reason)
+    assert "unstable" in str(late.reason)
+    with pytest.raises(InputError, match="sends a token to 9 experts and has 8"):
+        serving(dataclasses.replace(catalogue.llm("Mixtral-8x7B"), experts_per_token=9), H100, ServingPlan(8), Load(1, 1, 1))
+
+
 def test_an_unknown_framework_is_named(llama):
     with pytest.raises(UnknownName, match="unknown serving framework 'vllm2'; nearest: vLLM"):
         serving(llama, H100, ServingPlan(8), Load(1, 1, 1), framework="vllm2")

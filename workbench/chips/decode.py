@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from workbench.catalogue import LLM, Chip
-from workbench.chips.exchange import Exchange
+from workbench.chips.exchange import SCALE_OUT, Exchange
 
 #: Share of device memory that an engine may fill, and what runtime and graphs take of it [B].
 MEMORY_SHARE, RESERVED = 0.94, 2e9
@@ -142,6 +142,7 @@ class Demand:
     ep: Any  #: ranks that exchange tokens of experts
     ep_crosses: Any
     swap_per_byte: Any  #: of an all-to-all over ep [s/B]
+    link: Any  #: of a chip to other domains [B/s]
     drafts: Any  #: tokens drafted a step and sequence, all verified in the next step; 0 without speculation
     kept: Any  #: tokens a step that stand, (1 - a^(drafts + 1)) / (1 - a) with acceptance a [Leviathan, 2023]
     draft_share: Any  #: time of drafting one token over that of a step
@@ -202,6 +203,7 @@ class Demand:
             ep=ep,
             ep_crosses=exchange.crosses(ep),
             swap_per_byte=_per_byte(exchange, "alltoall", ep),
+            link=exchange.bandwidth or chip.scaleout_bandwidth or SCALE_OUT,
             drafts=gamma,
             kept=(1 - a ** (gamma + 1)) / (1 - a),
             draft_share=np.asarray(draft_share, dtype=float),
@@ -214,20 +216,22 @@ class Demand:
         step and sequence.
         """
         s = self.served
-        here = batch / self.attention_dp
-        wide = batch * (1 + self.drafts)  # tokens that a step works on: drafts are verified with the token they follow
+        flow = batch / self.pp  # a token crosses all stages, each of which holds a part of the sequences meanwhile
+        here = flow / self.attention_dp
+        across = self.chips / self.pp  # chips of a stage
+        wide = flow * (1 + self.drafts)  # tokens that a step works on: drafts are verified with the token they follow
         visited = 1 - np.exp(wide * np.log1p(-np.minimum(s.topk / np.maximum(s.pool, 1), 0.999)))
-        weights = s.rest * self.weight_bytes / (self.tp * self.pp) / (c["stream"] * self.bandwidth)
-        weights = weights + s.experts * visited * self.weight_bytes / self.chips / (c["stream"] * c["experts"] * self.bandwidth)
+        weights = s.rest * self.weight_bytes / self.tp / (c["stream"] * self.bandwidth)
+        weights = weights + s.experts * visited * self.weight_bytes / across / (c["stream"] * c["experts"] * self.bandwidth)
         attended = s.attended(context)
-        cache = here * attended * self.cache_bytes * self.copies / (self.tp * self.pp) / (c["cache"] * self.bandwidth)
-        arithmetic = 2 * wide * s.active / self.chips / (c["compute"] * self.peak)
+        cache = here * attended * self.cache_bytes * self.copies / self.tp / (c["cache"] * self.bandwidth)
+        arithmetic = 2 * wide * s.active / across / (c["compute"] * self.peak)
         widths = np.where(np.asarray(s.latent) > 0, 2.0 * s.latent, s.key_dim + s.value_dim)
-        scores = 2 * here * (1 + self.drafts) * attended * s.heads * widths * s.layers / (self.tp * self.pp) / (c["compute"] * self.peak16)
+        scores = 2 * here * (1 + self.drafts) * attended * s.heads * widths * s.layers / self.tp / (c["compute"] * self.peak16)
         reduce = np.where(self.tp > 1, c["start"] * np.log2(np.maximum(self.tp, 2)) * np.where(self.tp_crosses, c["across"], 1.0), 0.0)
         reduce = 2 * s.layers * (reduce + c["volume"] * self.reduce_per_byte * here * (1 + self.drafts) * s.hidden * 2)
         swap = np.where(self.ep > 1, 2 * c["start"] * np.where(self.ep_crosses, c["across"], 1.0), 0.0)
-        routed = wide / self.chips * s.hidden * 1.5 * np.minimum(np.maximum(s.topk, 1), self.ep)
+        routed = wide / across * s.hidden * 1.5 * np.minimum(np.maximum(s.topk, 1), self.ep)
         swap = 2 * s.moe_layers * (swap + c["volume"] * self.swap_per_byte * routed)
         overhead = c["layer"] * s.layers + c["mixture"] * s.moe_layers + c["step"] + here * c["sequence"]
         core = np.maximum(weights, arithmetic) + 0.3 * np.minimum(weights, arithmetic) + np.maximum(cache, scores)
@@ -236,9 +240,9 @@ class Demand:
     def used(self, batch: Any, context: Any, tpot: Any) -> tuple[Any, Any]:
         """Shares of peak arithmetic and of memory bandwidth that `batch` sequences use at a time per token, prompts included."""
         s = self.served
-        visited = 1 - np.exp(batch * np.log1p(-np.minimum(s.topk / np.maximum(s.pool, 1), 0.999)))
+        visited = 1 - np.exp(batch / self.pp * np.log1p(-np.minimum(s.topk / np.maximum(s.pool, 1), 0.999)))
         cache = batch / self.attention_dp * s.attended(context) * self.cache_bytes * self.copies / (self.tp * self.pp)
-        moved = s.rest * self.weight_bytes / (self.tp * self.pp) + s.experts * visited * self.weight_bytes / self.chips + cache
+        moved = s.rest * self.weight_bytes / self.tp + s.experts * visited * self.weight_bytes / self.chips * self.pp + cache
         flop = 2 * batch * s.active * (1 + self.computed / self.output_tokens) / self.chips
         return flop / (tpot * self.peak), moved / (tpot * self.bandwidth)
 

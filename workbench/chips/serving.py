@@ -144,11 +144,14 @@ def percentiles(demand: Demand, point: Point, rate: Any, q: float = 0.99) -> tup
 
 
 def disaggregated(prefill: Demand, decode: Demand, c: dict[str, Any], replicas: Any, share: Any) -> Point:
-    """Prompts on replicas of their own, so many for each that decodes; `share` of all chips decode. Tokens are never interrupted."""
+    """Prompts on replicas of their own, so many for each that decodes; `share` of all chips decode. Tokens are never interrupted;
+    the cache of a prompt moves over the links of as many chips as both replicas have.
+    """
     batch = decode.admitted(c)
     step = decode.decode(c, batch, decode.input_tokens + decode.output_tokens / 2)
     prompt = prefill.prefill(c)
-    ttft = prefill.first_token(c, np.maximum(batch / replicas, 1.0), step, prompt, np.maximum(step, prompt / decode.output_tokens))
+    move = decode.input_tokens * decode.cache_bytes / (np.minimum(prefill.chips, decode.chips) * decode.link)
+    ttft = move + prefill.first_token(c, np.maximum(batch / replicas, 1.0), step, prompt, np.maximum(step, prompt / decode.output_tokens))
     rate = np.minimum(batch * decode.output_tokens / (ttft + decode.output_tokens * step), replicas / prompt * decode.output_tokens)
     return Point(*np.broadcast_arrays(batch, step, prompt, step, ttft, rate, rate / decode.chips * share))
 
@@ -167,6 +170,12 @@ class Serving(Point):
     rate_high: Array
     ttft_p99: Array  #: 99th percentiles in the open loop [s]; nan in a closed one, whose users all wait alike
     tpot_p99: Array
+
+    @property
+    def reason(self) -> NDArray[np.str_]:
+        """Why a point is not feasible, in words; empty where it is."""
+        unstable = np.where(self.feasible, "", "more requests arrive than are served: the queue is unstable")
+        return np.where(self.missing_bytes > 0, "weights and one request do not fit: see missing_bytes", unstable)
 
     @property
     def tokens_per_second_per_user(self) -> Array:
@@ -212,6 +221,8 @@ def serving(llm: LLM, cluster: Cluster, plan: ServingPlan, load: Load, *, framew
         raise InputError(f"input_tokens + output_tokens exceed the context window of {llm.name}: {llm.context}")
     if not np.all(np.asarray(speed) > 0):
         raise InputError(f"speed = {speed}: expected more than 0")
+    if llm.experts_per_token > llm.experts:
+        raise InputError(f"{llm.name} sends a token to {llm.experts_per_token} experts and has {llm.experts}")
     cluster.chip.peak(PEAKS[plan.precision])
     origin = Origin(cluster.chip.name, plan.precision, framework, model=llm.name, mixture=bool(llm.experts))
     c = calibration.constants(origin)
