@@ -144,6 +144,11 @@ def test_broadcasting_equals_single_calls(llama):
     assert grid.tokens_per_second_per_chip[2, 2] == pytest.approx(float(single.tokens_per_second_per_chip))
 
 
+def test_a_model_of_the_same_dimensions_counts_as_measured():
+    assert calibration.measured_as(catalogue.llm("Llama-3.3-70B")) == "Llama-3.1-70B"
+    assert calibration.measured_as(catalogue.llm("GPT-3-175B")) == "GPT-3-175B"
+
+
 def test_what_was_not_measured_has_a_wider_interval():
     known = serving_speed(catalogue.chip("H100"), "fp8", "Llama-3.1-70B")
     unknown = serving_speed(catalogue.chip("Maia 100"), "bf16", "never seen")

@@ -100,7 +100,9 @@ def slo_frontier(
             cache = "fp8" if precision != "bf16" else "bf16"
             plan = ServingPlan(layout_tp[kept], precision, cache, attention_dp=layout_dp[kept])
             demand = demand_of(llm, cluster, plan, Load(b[None, :], load.input_tokens, load.output_tokens, load.cached_share))
-            c = calibration.constants(Origin(cluster.chip.name, precision, framework, model=llm.name, mixture=bool(llm.experts)))
+            c = calibration.constants(
+                Origin(cluster.chip.name, precision, framework, model=calibration.measured_as(llm), mixture=bool(llm.experts))
+            )
             frames.append(_frame(demand, closed_loop(demand, c), cluster, precision, "together", 0.0, pue, usd_per_chip_hour))
             for ratio in np.asarray(ratios, dtype=float):
                 point = disaggregated(demand, demand, c, ratio, 1 / (1 + ratio))
@@ -154,7 +156,9 @@ def break_even_price(frontier: pl.DataFrame, slo: Slo, chip: str, against: str) 
 
 def value_of(llm: LLM, cluster: Cluster, plan: ServingPlan, load: Load, *, framework: str = "") -> dict[str, Any]:
     """By how many percent throughput grows with one percent more of a resource: peak, hbm_bandwidth, hbm (its size), for each point."""
-    c = calibration.constants(Origin(cluster.chip.name, plan.precision, framework, model=llm.name, mixture=bool(llm.experts)))
+    c = calibration.constants(
+        Origin(cluster.chip.name, plan.precision, framework, model=calibration.measured_as(llm), mixture=bool(llm.experts))
+    )
 
     def rate(rates: tuple[float, float, float]) -> Any:
         return closed_loop(demand_of(llm, cluster, plan, load, rates), c).tokens_per_second

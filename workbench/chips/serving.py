@@ -224,7 +224,7 @@ def serving(llm: LLM, cluster: Cluster, plan: ServingPlan, load: Load, *, framew
     if llm.experts_per_token > llm.experts:
         raise InputError(f"{llm.name} sends a token to {llm.experts_per_token} experts and has {llm.experts}")
     cluster.chip.peak(PEAKS[plan.precision])
-    origin = Origin(cluster.chip.name, plan.precision, framework, model=llm.name, mixture=bool(llm.experts))
+    origin = Origin(cluster.chip.name, plan.precision, framework, model=calibration.measured_as(llm), mixture=bool(llm.experts))
     c = calibration.constants(origin)
     open_ended = load.rate is not None
     demand = demand_of(llm, cluster, plan, load)

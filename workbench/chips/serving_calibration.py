@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from workbench import catalogue
+from workbench.catalogue import LLM
 from workbench.chips.decode import CONSTANTS, NAMES
 from workbench.chips.pooling import Fit, Pool
 from workbench.errors import UnknownName
@@ -78,6 +79,19 @@ def shipped() -> Fit:
 
 
 _cache: dict[str, Any] = {}
+
+
+def measured_as(llm: LLM) -> str:
+    """Name that a model was measured under: its own, or that of one with the same dimensions (Llama 3.3 70B: Llama 3.1 70B)."""
+    names = [key for level, key in shipped().offsets if level == "model"]
+    if llm.name in names:
+        return llm.name
+    known = catalogue.names("llms")
+    return next((name for name in names if name in known and _dimensions(catalogue.llm(name)) == _dimensions(llm)), llm.name)
+
+
+def _dimensions(llm: LLM) -> tuple[Any, ...]:
+    return (llm.layers, llm.hidden, llm.heads, llm.kv_heads, llm.head_dim, llm.ffn, llm.experts, llm.moe_ffn, llm.vocab, llm.kv_lora_rank)
 
 
 def constants(origin: Origin) -> dict[str, Any]:
