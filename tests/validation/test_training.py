@@ -39,7 +39,7 @@ def test_left_out_rows_are_worse_than_fitted_ones_and_still_useful(rows):
 
 def test_a_configuration_is_never_on_both_sides(rows):
     found, _ = training_rows.read(rows)
-    groups = training._groups(rows, found, "configuration")
+    groups = training_rows.groups(rows, found, "configuration", training.FOLDS)
     keys = [training_rows.configuration(rows.row(int(at), named=True)) for at in found.position]
     assert all(len({g for g, k in zip(groups, keys, strict=True) if k == key}) == 1 for key in set(keys))
 
@@ -50,10 +50,10 @@ def test_fit_recovers_constants_that_it_was_given(rows):
     rng = np.random.default_rng(0)
     shift = np.zeros(len(NAMES))
     shift[[NAMES.index("matmul"), NAMES.index("attention"), NAMES.index("tp")]] = (-0.15, 0.2, 0.3)
-    made = seconds(work, calibration.named(np.tile(calibration.PRIOR + shift, (len(found.llms), 1))))
+    made = seconds(work, calibration.POOL.named(np.tile(calibration.PRIOR + shift, (len(found.llms), 1))))
     made = made * np.exp(0.01 * rng.standard_normal(made.size))
     fit = calibration.fit(work, found.origins, made)
-    again = seconds(work, calibration.named(fit.logs(found.origins)))
+    again = seconds(work, calibration.POOL.named(fit.logs(found.origins)))
     assert np.median(np.abs(again / made - 1)) < 0.01
     base = fit.offsets["all", "all"]
     assert base[NAMES.index("matmul")] == pytest.approx(-0.15, abs=0.08)

@@ -24,8 +24,8 @@ NOISE = 0.05  #: relative spread of repeated measurements between releases
 MOST_ROWS = 60  #: that a stack counts for
 PRIOR = np.log([c.prior for c in CONSTANTS])
 _SPREAD = np.array([c.spread for c in CONSTANTS])
-_OF_CHIP = np.array([c.of_chip for c in CONSTANTS], dtype=float)
-_SCALE = np.array([c.name == "scale" for c in CONSTANTS], dtype=float)
+_OF_CHIP = np.array([c.level == "chip" for c in CONSTANTS], dtype=float)
+_SCALE = np.array([c.level == "scale" for c in CONSTANTS], dtype=float)
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,6 @@ LEVELS = {
 POOL = Pool(NAMES, PRIOR, LEVELS)
 
 
-def named(logs: Array) -> dict[str, Any]:
-    """Constants by name from their logarithms (last axis)."""
-    return POOL.named(logs)
-
-
 def fit(work: Work, origins: list[Origin], measured: Array) -> Fit:
     """Fit the constants to measured steps.
 
@@ -102,14 +97,7 @@ def fit(work: Work, origins: list[Origin], measured: Array) -> Fit:
 
 def shipped() -> Fit:
     """The constants that ship, fitted by ``workbench calibrate training``."""
-    frame = catalogue.table(TABLE)
-    if _cache.get("frame") is not frame:
-        _cache.update(frame=frame, fit=POOL.read(frame))
-    found: Fit = _cache["fit"]
-    return found
-
-
-_cache: dict[str, Any] = {}
+    return POOL.shipped(TABLE)
 
 
 def stacks() -> list[str]:
@@ -121,7 +109,7 @@ def constants(origin: Origin) -> dict[str, Any]:
     """Constants for a chip, precision and stack; raises `UnknownName` for a stack that was not measured (empty: the mean of all)."""
     if origin.stack and origin.stack not in stacks():
         raise UnknownName("training stack", origin.stack, stacks())
-    return named(shipped().logs([origin])[0])
+    return POOL.named(shipped().logs([origin])[0])
 
 
 def half_width(origin: Origin, fitted: Fit | None = None) -> float:

@@ -13,6 +13,7 @@ import numpy as np
 
 from workbench.catalogue import LLM, Chip
 from workbench.chips.exchange import SCALE_OUT, Exchange
+from workbench.chips.pooling import Constant
 
 #: Share of device memory that an engine may fill, and what runtime and graphs take of it [B].
 MEMORY_SHARE, RESERVED = 0.94, 2e9
@@ -24,17 +25,6 @@ PEAKS = {"bf16": "bf16", "fp16": "bf16", "fp8": "fp8", "int8": "int8", "fp4": "f
 LARGE = 2.0**28
 
 
-@dataclass(frozen=True)
-class Constant:
-    """A constant of serving: prior, and standard deviation of its logarithm between all systems."""
-
-    name: str
-    prior: float
-    spread: float
-    meaning: str
-    level: str  #: of what it differs: chip, software, or scale (releases, models)
-
-
 CONSTANTS = (
     Constant("stream", 0.8, 0.2, "share of the memory bandwidth that weights stream at", "chip"),
     Constant("experts", 0.75, 0.3, "the same of experts' weights, on top", "chip"),
@@ -44,17 +34,17 @@ CONSTANTS = (
     Constant("attention", 0.4, 0.4, "share of the 16-bit peak of attention in prefill", "chip"),
     Constant("start", 3.5e-6, 0.5, "start of an all-reduce of engines, a doubling of ranks [s]", "chip"),
     Constant("volume", 1.0, 0.4, "collectives' bytes over the fabric's time for them", "chip"),
-    Constant("across", 4.0, 0.7, "start of a collective beyond a scale-up domain, on top", "software"),
-    Constant("layer", 50e-6, 0.5, "overhead of a layer [s]", "software"),
-    Constant("mixture", 25e-6, 0.7, "overhead of a layer of experts, on top [s]", "software"),
-    Constant("step", 1e-3, 1.0, "overhead of a step [s]", "software"),
-    Constant("sequence", 9e-6, 0.7, "overhead of a sequence and step [s]", "software"),
-    Constant("mix", 0.9, 0.4, "share of others' prompts that interrupts a token", "software"),
-    Constant("admission", 1.0, 0.2, "cache that engines admit over what fits at 60 % of the output", "software"),
-    Constant("first", 0.02, 1.0, "fixed part of the time to first token [s]", "software"),
-    Constant("turns", 3.0, 0.7, "steps that a prompt waits for its turn", "software"),
-    Constant("herd", 0.3, 1.0, "prompts of others that a prompt waits for, a unit of crowd", "software"),
-    Constant("crowd", 0.5, 0.4, "growth of that with the users in flight, as a power", "software"),
+    Constant("across", 4.0, 0.7, "start of a collective beyond a scale-up domain, on top"),
+    Constant("layer", 50e-6, 0.5, "overhead of a layer [s]"),
+    Constant("mixture", 25e-6, 0.7, "overhead of a layer of experts, on top [s]"),
+    Constant("step", 1e-3, 1.0, "overhead of a step [s]"),
+    Constant("sequence", 9e-6, 0.7, "overhead of a sequence and step [s]"),
+    Constant("mix", 0.9, 0.4, "share of others' prompts that interrupts a token"),
+    Constant("admission", 1.0, 0.2, "cache that engines admit over what fits at 60 % of the output"),
+    Constant("first", 0.02, 1.0, "fixed part of the time to first token [s]"),
+    Constant("turns", 3.0, 0.7, "steps that a prompt waits for its turn"),
+    Constant("herd", 0.3, 1.0, "prompts of others that a prompt waits for, a unit of crowd"),
+    Constant("crowd", 0.5, 0.4, "growth of that with the users in flight, as a power"),
     Constant("scale", 1.0, 0.25, "decode of a release or a model as a whole", "scale"),
     Constant("first_scale", 1.0, 0.4, "time to first token of a release or a model as a whole", "scale"),
 )

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from workbench import catalogue
 from workbench.chips.plan import Layout
+from workbench.chips.pooling import Constant
 from workbench.chips.shape import Shape
 from workbench.chips.work import stage_params
 from workbench.units import GIGA
@@ -17,27 +18,17 @@ from workbench.units import GIGA
 TABLE = "calibration/training_memory"
 
 
-@dataclass(frozen=True)
-class MemoryConstant:
-    """A constant of the memory model; what is fitted is its logarithm, for all stacks and for each."""
-
-    name: str
-    prior: float
-    spread: float
-    meaning: str
-
-
 CONSTANTS = (
-    MemoryConstant("gradient", 4.0, 0.3, "bytes of a parameter's gradient, buffers included"),
-    MemoryConstant("optimizer", 12.0, 0.1, "bytes of a parameter's optimiser state"),
-    MemoryConstant("norms", 18.0, 0.3, "bytes kept a token and unit of hidden width by norms, residuals and inputs"),
-    MemoryConstant("unsplit", 1.0, 1.5, "bytes kept a token and unit of hidden width by every tensor-parallel rank"),
-    MemoryConstant("inner", 2.0, 0.3, "bytes kept a token and unit of inner width, heads and feed-forward"),
-    MemoryConstant("scores", 5.0, 0.2, "bytes kept an element of unfused scores"),
-    MemoryConstant("logits", 8.0, 0.4, "bytes kept an element of the logits"),
-    MemoryConstant("whole_logits", 0.3, 1.5, "bytes kept an element of the logits by every tensor-parallel rank"),
-    MemoryConstant("extra", 1.05, 0.05, "fragmentation: reserved over allocated"),
-    MemoryConstant("context", 2.0, 0.5, "runtime, communication buffers and workspaces [GB]"),
+    Constant("gradient", 4.0, 0.3, "bytes of a parameter's gradient, buffers included"),
+    Constant("optimizer", 12.0, 0.1, "bytes of a parameter's optimiser state"),
+    Constant("norms", 18.0, 0.3, "bytes kept a token and unit of hidden width by norms, residuals and inputs"),
+    Constant("unsplit", 1.0, 1.5, "bytes kept a token and unit of hidden width by every tensor-parallel rank"),
+    Constant("inner", 2.0, 0.3, "bytes kept a token and unit of inner width, heads and feed-forward"),
+    Constant("scores", 5.0, 0.2, "bytes kept an element of unfused scores"),
+    Constant("logits", 8.0, 0.4, "bytes kept an element of the logits"),
+    Constant("whole_logits", 0.3, 1.5, "bytes kept an element of the logits by every tensor-parallel rank"),
+    Constant("extra", 1.05, 0.05, "fragmentation: reserved over allocated"),
+    Constant("context", 2.0, 0.5, "runtime, communication buffers and workspaces [GB]"),
 )
 NAMES = tuple(c.name for c in CONSTANTS)
 PRIOR = np.log([c.prior for c in CONSTANTS])

@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from workbench import catalogue
 from workbench.errors import InputError
 
 Array = NDArray[np.float64]
@@ -32,6 +33,17 @@ class Origin(Protocol):
 
 
 @dataclass(frozen=True)
+class Constant:
+    """A constant of a model: what is fitted is its logarithm."""
+
+    name: str
+    prior: float
+    spread: float  #: standard deviation of the logarithm between all systems
+    meaning: str
+    level: str = ""  #: of what it differs beyond the software: chip, or scale (releases and models, as a whole)
+
+
+@dataclass(frozen=True)
 class Pool:
     """Names and priors of constants, and how much they differ at each level."""
 
@@ -43,6 +55,13 @@ class Pool:
         """Constants by name from their logarithms (last axis)."""
         values = np.exp(logs)
         return {name: values[..., i] for i, name in enumerate(self.names)}
+
+    def shipped(self, table: str) -> Fit:
+        """The constants that ship in a table of the catalogue; read once."""
+        frame = catalogue.table(table)
+        if table not in _shipped or _shipped[table][0] is not frame:
+            _shipped[table] = frame, self.read(frame)
+        return _shipped[table][1]
 
     def fit(
         self,
@@ -214,3 +233,6 @@ def _normal(jacobian: Array, weight: Array, r: Array, member: Any, columns: Any,
     values = np.broadcast_to(jacobian[:, None, :], at.shape)[kept]
     full = sparse.csr_matrix((values, (rows, at[kept])), shape=(n, columns.size))
     return np.asarray((full.T @ full.multiply(weight[:, None])).todense()), np.asarray(full.T @ (weight * r)).ravel()
+
+
+_shipped: dict[str, tuple[pl.DataFrame, Fit]] = {}

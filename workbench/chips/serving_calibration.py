@@ -71,14 +71,7 @@ POOL = Pool(
 
 def shipped() -> Fit:
     """The constants that ship, fitted by ``workbench calibrate serving``."""
-    frame = catalogue.table(TABLE)
-    if _cache.get("frame") is not frame:
-        _cache.update(frame=frame, fit=POOL.read(frame))
-    found: Fit = _cache["fit"]
-    return found
-
-
-_cache: dict[str, Any] = {}
+    return POOL.shipped(TABLE)
 
 
 def measured_as(llm: LLM) -> str:

@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from workbench.chips.operators import FLASH_BACKWARD, exposed, floored, grouped_product, matrix_product, streaming
+from workbench.chips.pooling import Constant
 from workbench.chips.work import LOSS_BYTES, Work
 
-
-@dataclass(frozen=True)
-class Constant:
-    """A constant of the model: what is fitted is its logarithm."""
-
-    name: str
-    prior: float
-    spread: float  #: standard deviation of the logarithm between all systems, and again between the software stacks
-    meaning: str
-    of_chip: bool = False  #: differs by chip and precision too
-
-
 CONSTANTS = (
-    Constant("matmul", 0.75, 0.2, "share of the peak that large products sustain", True),
-    Constant("attention", 0.7, 0.3, "share of the 16-bit peak that attention sustains", True),
+    Constant("matmul", 0.75, 0.2, "share of the peak that large products sustain", "chip"),
+    Constant("attention", 0.7, 0.3, "share of the 16-bit peak that attention sustains", "chip"),
     Constant("ramp", 400.0, 0.7, "context that attention loses to its start [tokens]"),
     Constant("cp", 1.0, 0.3, "attention of the slowest context-parallel rank over the mean"),
-    Constant("memory", 0.8, 0.3, "share of the memory bandwidth that streaming sustains", True),
-    Constant("grouped", 0.8, 0.3, "rate of experts' products over that of dense ones", True),
-    Constant("launch", 6e-6, 0.5, "time between two kernels [s]", True),
+    Constant("memory", 0.8, 0.3, "share of the memory bandwidth that streaming sustains", "chip"),
+    Constant("grouped", 0.8, 0.3, "rate of experts' products over that of dense ones", "chip"),
+    Constant("launch", 6e-6, 0.5, "time between two kernels [s]", "chip"),
     Constant("tail", 1.0, 0.7, "idle output of a last wave [half waves of 132 processors]"),
     Constant("depth", 256.0, 0.7, "cost of starting a tile [elements of the inner dimension]"),
     Constant("misaligned", 0.1, 1.0, "slowdown of products whose widths are no multiples of 64"),
@@ -48,7 +36,7 @@ CONSTANTS = (
     Constant("fixed", 5e-3, 1.0, "rest of a step: data, logging, clipping [s]"),
     Constant("straggler", 0.004, 0.3, "growth with every doubling of the chips beyond eight"),
     Constant("sync", 1e-4, 4.0, "latency of a micro-batch on 512 chips and more, cubic below [s]"),
-    Constant("scale", 1.0, 0.3, "a release or a model's recipe as a whole; 1 for a stack"),
+    Constant("scale", 1.0, 0.3, "a release or a model's recipe as a whole; 1 for a stack", "scale"),
 )
 NAMES = tuple(c.name for c in CONSTANTS)
 #: Parts of a step, in the order of a picture.

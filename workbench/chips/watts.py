@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench import catalogue
 from workbench.catalogue import Chip
 from workbench.chips.pooling import Fit, Pool
 from workbench.errors import InputError
@@ -82,11 +81,4 @@ def power(chip: Chip, compute: ArrayLike, memory: ArrayLike) -> NDArray[np.float
 
 def shipped() -> Fit:
     """The constants that ship, fitted by ``workbench calibrate serving``."""
-    frame = catalogue.table(TABLE)
-    if _cache.get("frame") is not frame:
-        _cache.update(frame=frame, fit=POOL.read(frame))
-    found: Fit = _cache["fit"]
-    return found
-
-
-_cache: dict[str, Any] = {}
+    return POOL.shipped(TABLE)

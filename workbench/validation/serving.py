@@ -239,22 +239,12 @@ def _targets(rows: pl.DataFrame, found: Rows, at: Any) -> tuple[list[str], list[
 
 
 def _fit(rows: pl.DataFrame, found: Rows, at: Any) -> Fit | None:
+    """Constants of rows, a campaign weighing no more than `MOST_ROWS`; None where they are too few."""
     kinds, places, target = _targets(rows, found, at)
     if len(places) < LEAST:
         return None
-    part = take(found, np.array(places))
-    index = {q: np.array([k == q for k in kinds]) for q in LATENCY}
-
-    def predict_logs(logs: Array) -> Array:
-        point = operate(part, logs)
-        values = np.where(
-            index["tpot_ms"], point.tpot * 1e3, np.where(index["ttft_ms"], point.ttft * 1e3, point.tokens_per_second_per_chip)
-        )
-        return np.log(values)
-
-    weight = balanced([found.origins[i].campaign for i in places], MOST_ROWS) * np.where(index["ttft_ms"], 0.5, 1.0)
-    noise = np.array([NOISE[k] for k in kinds])
-    return calibration.POOL.fit(predict_logs, part.origins, target, noise=noise, weight=weight, iterations=25)
+    weight = balanced([found.origins[i].campaign for i in places], MOST_ROWS) * np.where(np.array(kinds) == "ttft_ms", 0.5, 1.0)
+    return _fitted(found, kinds, places, target, weight, None)
 
 
 def _fit_own(rows: pl.DataFrame, found: Rows) -> Fit:
@@ -262,15 +252,19 @@ def _fit_own(rows: pl.DataFrame, found: Rows) -> Fit:
     kinds, places, target = _targets(rows, found, np.arange(found.position.size))
     if not places:
         raise InputError("no row states a time or a throughput that can be fitted")
-    part, at = take(found, np.array(places)), {q: np.array([k == q for k in kinds]) for q in LATENCY}
+    return _fitted(found, kinds, places, target, np.ones(len(places)), calibration.shipped())
+
+
+def _fitted(found: Rows, kinds: list[str], places: list[int], target: Array, weight: Array, base: Fit | None) -> Fit:
+    part, kind = take(found, np.array(places)), np.array(kinds)
 
     def predict_logs(logs: Array) -> Array:
         point = operate(part, logs)
-        values = np.where(at["tpot_ms"], point.tpot * 1e3, np.where(at["ttft_ms"], point.ttft * 1e3, point.tokens_per_second_per_chip))
-        return np.asarray(np.log(values))
+        others = np.where(kind == "ttft_ms", point.ttft * 1e3, point.tokens_per_second_per_chip)
+        return np.asarray(np.log(np.where(kind == "tpot_ms", point.tpot * 1e3, others)))
 
-    noise, weight = np.array([NOISE[k] for k in kinds]), np.ones(len(places))
-    return calibration.POOL.fit(predict_logs, part.origins, target, noise=noise, weight=weight, base=calibration.shipped())
+    noise = np.array([NOISE[k] for k in kinds])
+    return calibration.POOL.fit(predict_logs, part.origins, target, noise=noise, weight=weight, base=base, iterations=25)
 
 
 def _groups(rows: pl.DataFrame, found: Rows, column: str) -> NDArray[Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from typing import Any
 
 import numpy as np
@@ -41,7 +40,7 @@ def predict_without(rows: pl.DataFrame, column: str) -> list[Prediction]:
     found, reasons = training_rows.read(rows)
     measured = steps(rows, found)
     work = training_rows.works(found)
-    groups = _groups(rows, found, column)
+    groups = training_rows.groups(rows, found, column, FOLDS)
     table: list[Prediction] = []
     known = np.isfinite(measured)
     for group in dict.fromkeys(groups.tolist()):
@@ -51,7 +50,7 @@ def predict_without(rows: pl.DataFrame, column: str) -> list[Prediction]:
             table += [Prediction(int(found.position[i]), "step_s", skipped=reason) for i in inside]
             continue
         fit = calibration.fit(work.take(fitted), [found.origins[i] for i in fitted], measured[fitted])
-        time = seconds(work.take(inside), calibration.named(fit.logs([found.origins[i] for i in inside])))
+        time = seconds(work.take(inside), calibration.POOL.named(fit.logs([found.origins[i] for i in inside])))
         for i, value in zip(inside, time, strict=True):
             table.append(_one(int(found.position[i]), float(value), calibration.half_width(found.origins[i], fit)))
     table += [Prediction(at, "step_s", skipped=reason) for at, reason in reasons.items()]
@@ -89,11 +88,11 @@ def _errors(rows: pl.DataFrame, found: training_rows.Rows, times: Any, fit: Fit)
     work, stack = training_rows.works(found), np.array([o.stack for o in found.origins])
     logs: dict[str, np.ndarray[Any, Any]] = {}
     for column in CROSS:
-        groups, error = _groups(rows, found, column), np.full(times.size, np.nan)
+        groups, error = training_rows.groups(rows, found, column, FOLDS), np.full(times.size, np.nan)
         for group in dict.fromkeys(groups[at].tolist()):
             inside, rest = at[groups[at] == group], at[groups[at] != group]
             without = calibration.fit(work.take(rest), [found.origins[i] for i in rest], times[rest])
-            time = seconds(work.take(inside), calibration.named(without.logs([found.origins[i] for i in inside])))
+            time = seconds(work.take(inside), calibration.POOL.named(without.logs([found.origins[i] for i in inside])))
             error[inside] = np.log(time / times[inside])
         logs[column] = error
     table = []
@@ -135,17 +134,10 @@ def _balanced(errors: Any, stack: Any, most: int = 60) -> Any:
     return np.concatenate(picked)
 
 
-def _groups(rows: pl.DataFrame, found: training_rows.Rows, column: str) -> np.ndarray[Any, Any]:
-    picked = [rows.row(int(at), named=True) for at in found.position]
-    if column == "configuration":
-        return np.array([zlib.crc32(training_rows.configuration(row).encode()) % FOLDS for row in picked])
-    return np.array([str(row[column]) for row in picked])
-
-
 def _predictions(found: training_rows.Rows, reasons: dict[int, str], work: Work | None, fit: Fit) -> list[Prediction]:
     table = [Prediction(at, "step_s", skipped=reason) for at, reason in reasons.items()]
     if work is not None:
-        time = seconds(work, calibration.named(fit.logs(found.origins)))
+        time = seconds(work, calibration.POOL.named(fit.logs(found.origins)))
         table += [_one(int(at), float(v), calibration.half_width(o)) for at, v, o in zip(found.position, time, found.origins, strict=True)]
     return sorted(table, key=lambda p: p.position)
 

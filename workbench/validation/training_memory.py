@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from typing import Any
 
 import numpy as np
@@ -11,8 +10,6 @@ from numpy.typing import NDArray
 
 from workbench import catalogue
 from workbench.chips import memory as model
-from workbench.chips.plan import Layout
-from workbench.chips.shape import Shape
 from workbench.units import GIGA
 from workbench.validation import training_rows
 from workbench.validation.report import Prediction, conformal_half_width
@@ -62,7 +59,7 @@ def predict_without(rows: pl.DataFrame, column: str) -> list[Prediction]:
     """As `predict`, each row by constants fitted to the rows of other values of `column`, or of other folds of configurations."""
     found, reasons = training_rows.read(rows)
     values = rows["mem_gb"].to_numpy()[found.position]
-    groups = _groups(rows, found, column)
+    groups = training_rows.groups(rows, found, column, FOLDS)
     table = [Prediction(at, "mem_gb", skipped=reason) for at, reason in reasons.items()]
     for group in dict.fromkeys(groups.tolist()):
         inside, rest = np.flatnonzero(groups == group), np.flatnonzero((groups != group) & np.isfinite(values))
@@ -116,7 +113,7 @@ def calibrate(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
 
 
 def _left_out(rows: pl.DataFrame, found: training_rows.Rows, values: Any, at: Any, column: str) -> Array:
-    groups, log = _groups(rows, found, column)[at], np.empty(at.size)
+    groups, log = training_rows.groups(rows, found, column, FOLDS)[at], np.empty(at.size)
     for group in dict.fromkeys(groups.tolist()):
         inside, rest = at[groups == group], at[groups != group]
         log[groups == group] = np.log(_total(found, inside, _logs(_fit(found, rest, values[rest]), found, inside)) / values[inside])
@@ -151,17 +148,9 @@ def _logs(fitted: Offsets, found: training_rows.Rows, at: Any) -> Array:
 
 def _total(found: training_rows.Rows, at: Any, logs: Array) -> Array:
     """Gigabytes of the rows `at` with constants of these logarithms, a row each."""
-    shape = Shape(**{k: v[at] for k, v in vars(found.shape).items()})
-    layout = Layout(**{k: np.broadcast_to(v, found.n_chips.shape)[at] for k, v in vars(found.layout).items()})
+    shape, layout = found.of(at)
     constants = {name: np.exp(logs[:, i]) for i, name in enumerate(model.NAMES)}
     return np.asarray(model.memory(shape, layout, found.sequence[at], constants).total / GIGA)
-
-
-def _groups(rows: pl.DataFrame, found: training_rows.Rows, column: str) -> np.ndarray[Any, Any]:
-    picked = [rows.row(int(at), named=True) for at in found.position]
-    if column == "configuration":
-        return np.array([zlib.crc32(training_rows.configuration(row).encode()) % FOLDS for row in picked])
-    return np.array([str(row[column]) for row in picked])
 
 
 def _one(position: int, value: float, width: float) -> Prediction:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -46,6 +47,11 @@ class Rows:
     batch: np.ndarray[Any, Any]
     sequence: np.ndarray[Any, Any]
 
+    def of(self, at: Any) -> tuple[Shape, Layout]:
+        """Shape and layout of some rows."""
+        shape = Shape(**{k: v[at] for k, v in vars(self.shape).items()})
+        return shape, Layout(**{k: np.broadcast_to(v, self.n_chips.shape)[at] for k, v in vars(self.layout).items()})
+
 
 def read(rows: pl.DataFrame) -> tuple[Rows, dict[int, str]]:
     """The rows that state enough, and for each other why it does not."""
@@ -68,11 +74,18 @@ def works(rows: Rows) -> Work:
     systems = [(chip, origin.precision) for chip, origin in zip(rows.chips, rows.origins, strict=True)]
     for chip, precision in dict.fromkeys(systems):
         at = np.array([i for i, system in enumerate(systems) if system == (chip, precision)])
-        shape = Shape(**{k: v[at] for k, v in vars(rows.shape).items()})
-        layout = Layout(**{k: np.broadcast_to(v, rows.n_chips.shape)[at] for k, v in vars(rows.layout).items()})
+        shape, layout = rows.of(at)
         parts.append(Work.of(shape, layout, chip, precision, Exchange(chip), rows.n_chips[at], rows.sequence[at]))
         places.append(at)
     return Work.join(parts, places, rows.n_chips.size)
+
+
+def groups(rows: pl.DataFrame, found: Rows, column: str, folds: int) -> np.ndarray[Any, Any]:
+    """What is left out together: one value of a column, or the configurations of one of `folds` folds."""
+    picked = [rows.row(int(at), named=True) for at in found.position]
+    if column == "configuration":
+        return np.array([zlib.crc32(configuration(row).encode()) % folds for row in picked])
+    return np.array([str(row[column]) for row in picked])
 
 
 def configuration(row: dict[str, Any]) -> str:
