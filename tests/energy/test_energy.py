@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench import catalogue
-from workbench.energy import electricity_cost, facility_power, location_carbon, server_power, server_power_ratio, water
+from workbench.energy import electricity_cost, facility_power, grid_carbon, server_power, server_power_ratio, water
 from workbench.errors import InputError
 from workbench.units import GRAM, HOUR, KWH, TONNE
 
@@ -40,7 +40,7 @@ def test_gpt3_emitted_what_patterson_counted():
     # Patterson et al. 2021, table 4: 10,000 V100 systems of 330 W, 14.8 days, PUE 1.1, 0.429 kg/kWh -> 1,287 MWh, 552.1 t
     energy = facility_power(10_000 * 330, 1.1) * 14.8 * 24 * HOUR
     assert energy / KWH / 1000 == pytest.approx(1287, rel=0.005)
-    assert location_carbon(1287e3 * KWH, 429 * GRAM / KWH) / TONNE == pytest.approx(552.1, rel=1e-3)
+    assert grid_carbon(1287e3 * KWH, 429 * GRAM / KWH).kg / TONNE == pytest.approx(552.1, rel=1e-3)
 
 
 def test_electricity_of_a_megawatt_year():
@@ -67,7 +67,7 @@ def test_power_rises_with_use_and_stays_below_rated(a, b):
         (lambda: server_power(catalogue.chip("H100"), 1.2), "utilisation = 1.2"),
         (lambda: server_power(catalogue.chip("H100"), ratio=0.5), "ratio = 0.5"),
         (lambda: server_power(catalogue.chip("H100"), busy_share=0.2, idle_share=0.4), "exceeds busy_share"),
-        (lambda: location_carbon(1, float("nan")), "carbon_intensity = nan"),
+        (lambda: grid_carbon(1, float("nan")), "carbon_intensity = nan"),
     ],
 )
 def test_bad_input_is_named(wrong, said):

@@ -15,8 +15,8 @@ def cases():
 def test_most_of_the_shipped_cases_are_predicted_within_their_own_tolerance():
     report = validation.validate("energy")
     total = report.table().row(-1, named=True)
-    assert total["predicted"] >= 0.65 * total["rows"]
-    assert total["within_tolerance"] >= 0.95 * total["predicted"]
+    assert total["predicted"] >= 0.85 * total["rows"]
+    assert total["within_tolerance"] >= 0.99 * total["predicted"]
 
 
 def test_predictions_never_see_what_was_published(cases):
@@ -40,8 +40,9 @@ def test_an_erratum_is_named_not_reproduced(cases):
 
 def test_what_lacks_an_input_says_which(cases):
     reasons = {p.skipped for p in energy.predict(cases) if p.skipped}
-    assert "the inputs do not tell purchase_price" in reasons
-    assert "no published price of B200" in reasons
+    assert "the inputs do not tell servers, tco" in reasons
+    unknown = cases.head(1).with_columns(inputs=pl.lit('{"model": "Nobody 1"}'), quantity=pl.lit("training cost"), group=pl.lit("x"))
+    assert energy.predict(unknown)[0].skipped == "Nobody 1 is not among the training runs whose inputs we have read"
 
 
 def test_broken_inputs_are_a_reason_not_a_crash(cases):
@@ -57,7 +58,7 @@ def test_calibration_is_what_ships_for_formulas_with_many_cases(cases):
 
 
 def test_constants_of_the_table_of_costs_are_those_of_the_cases(cases):
-    # the shipped sample holds most of the runs; all of them give .01242, .0496 and 1.233
+    # the shipped sample holds most of the runs; all of them give .01242 and .0496
     for name, (value, _, _) in energy.constants(cases).items():
         assert catalogue.cost(name).value == pytest.approx(value, rel=0.005)
 

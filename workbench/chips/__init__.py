@@ -9,6 +9,7 @@ from workbench.chips.routing import Adapters, Routed, adapters, routed
 from workbench.chips.run import TrainingRun, training_run
 from workbench.chips.serving import Load, Serving, ServingPlan, serving, serving_speed
 from workbench.chips.training import TrainingStep, training_memory, training_step
+from workbench.chips.watts import power
 
 __all__ = [
     "PRECISIONS",

@@ -1,11 +1,111 @@
-"""From server to grid: facility power, and the money, carbon and water of its energy."""
+"""From rack to meter: what cooling, conversion and light load add to the power of servers."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.errors import InputError
+from workbench.errors import InputError, UnknownName
+
+
+@dataclass(frozen=True)
+class Cooling:
+    """One way of taking heat out of servers."""
+
+    name: str
+    fan_share: float  #: power of server fans over the power of what they cool
+    supply: float  #: temperature of air or water that servers take in [degrees C]
+    transport: float  #: fans and pumps of the facility over IT power
+    source: str
+
+
+#: Supply temperatures are those for which equipment is specified; fan_share of air is 3.5 to 4.5 kW of a rack of 30 kW (mp-is.eu, Liquid
+#: cooling an H100 cluster), of which a third is left where cold plates take the chips' heat and none under two-phase immersion.
+COOLINGS = {
+    c.name: c
+    for c in (
+        Cooling("air", 0.13, 25.0, 0.05, "ASHRAE TC 9.9, recommended envelope 18 to 27 C"),
+        Cooling("liquid", 0.04, 40.0, 0.025, "ASHRAE TC 9.9, class W40; GPU Solutions (2026): 40 to 45 C inlet measured under HGX B200"),
+        Cooling("two-phase", 0.0, 45.0, 0.02, "ASHRAE TC 9.9, class W45"),
+    )
+}
+# Engineering assumptions, each within what handbooks give; `published` replaces their level by what a site reports.
+APPROACH = 7.0  #: supply over wet-bulb temperature that towers and exchangers reach without a chiller [K]
+RANGE = 10.0  #: over which chillers take over the whole load [K]
+CHILLER = 6.0  #: coefficient of performance of a water-cooled chiller
+ELECTRICAL = 0.04  #: losses of transformers, UPS and distribution over IT power at full load
+STANDING = 0.3  #: share of the overhead that does not fall with load
+
+
+def cooling(name: str) -> Cooling:
+    """The way of cooling `name`: air, liquid or two-phase. Raises `UnknownName`."""
+    if name not in COOLINGS:
+        raise UnknownName("cooling", name, COOLINGS)
+    return COOLINGS[name]
+
+
+def power_usage_effectiveness(
+    how: str, wet_bulb: ArrayLike, load: ArrayLike = 1.0, *, published: ArrayLike | None = None
+) -> NDArray[np.float64]:
+    """PUE of a facility by its cooling, the weather and its load.
+
+    at full load 1 + electrical + transport + chillers(wet_bulb); chillers run where the air is too warm for `supply` less `APPROACH`;
+    at part load the overhead falls to STANDING / load + 1 - STANDING of itself
+
+    Parameters
+    ----------
+    how : str
+        air, liquid or two-phase.
+    wet_bulb : array_like
+        Wet-bulb temperature [degrees C]: an hour, a month or a year's mean; the last axis is time where `published` is given.
+    load : array_like
+        IT power over the rated IT power, above 0 and at most 1.
+    published : array_like, optional
+        PUE that the site publishes for a year near full load: the overhead is scaled so that its mean over time is just that.
+
+    Returns
+    -------
+    ndarray
+        At least 1, broadcast.
+
+    Raises
+    ------
+    InputError
+        For a load outside (0, 1] or a published PUE below 1.
+
+    References
+    ----------
+    .. [1] ISO/IEC 30134-2:2016. .. [2] ASHRAE TC 9.9 (2021), "Thermal Guidelines for Data Processing Environments", 5th edition.
+    """
+    c, used, air = cooling(how), np.asarray(load, dtype=float), np.asarray(wet_bulb, dtype=float)
+    if not np.all((used > 0) & (used <= 1)):
+        raise InputError(f"load = {load}: expected a share above 0 and at most 1")
+    chilled = np.clip((air + APPROACH - c.supply) / RANGE, 0.0, 1.0)
+    overhead = ELECTRICAL + c.transport + chilled / CHILLER
+    if published is not None:
+        stated = np.asarray(published, dtype=float)
+        if not np.all(stated >= 1):
+            raise InputError(f"published = {published}: a facility draws at least what its servers draw, so at least 1")
+        mean = overhead.mean(axis=-1, keepdims=True) if overhead.ndim else overhead
+        overhead = overhead * (stated[..., None] - 1 if overhead.ndim else stated - 1) / mean
+    return 1 + overhead * (STANDING / used + 1 - STANDING)
+
+
+def total_usage_effectiveness(pue: ArrayLike, it_power: ArrayLike, compute_power: ArrayLike) -> NDArray[np.float64]:
+    """Facility power over the power that computes: PUE times IT power over IT power less server fans and power supplies.
+
+    Liquid cooling moves fans from IT to facility, so that PUE alone may rise while less is drawn in all.
+
+    References
+    ----------
+    .. [1] Patterson et al. (2013), "TUE, a new energy-efficiency metric applied at ORNL's Jaguar", ISC.
+    """
+    it, compute = np.asarray(it_power, dtype=float), np.asarray(compute_power, dtype=float)
+    if not np.all((compute > 0) & (compute <= it)):
+        raise InputError(f"compute_power = {compute_power}: expected more than 0 and at most it_power")
+    return np.asarray(pue, dtype=float) * it / compute
 
 
 def facility_power(it_power: ArrayLike, pue: ArrayLike) -> NDArray[np.float64]:
@@ -49,19 +149,22 @@ def electricity_cost(energy: ArrayLike, price: ArrayLike) -> NDArray[np.float64]
     return _amount("energy", energy) * np.asarray(price, dtype=float)
 
 
-def location_carbon(energy: ArrayLike, carbon_intensity: ArrayLike) -> NDArray[np.float64]:
-    """Location-based emissions of `energy` [J] on a grid of average `carbon_intensity` [kg/J], as CO2 equivalent.
+def oversubscription(peak_share: ArrayLike) -> NDArray[np.float64]:
+    """Servers that fit under the same power cap on top of those that are rated for it, as a share: 1 / peak_share - 1.
 
-    Returns
-    -------
-    ndarray
-        [kg], broadcast.
+    Parameters
+    ----------
+    peak_share : array_like
+        Highest power ever drawn over rated power, above 0 and at most 1.
 
     References
     ----------
-    .. [1] GHG Protocol (2015), Scope 2 Guidance, location-based method.
+    .. [1] Patel et al. (2023), "POLCA: Power Oversubscription in LLM Cloud Providers", arXiv:2308.12908.
     """
-    return _amount("energy", energy) * _amount("carbon_intensity", carbon_intensity)
+    share = np.asarray(peak_share, dtype=float)
+    if not np.all((share > 0) & (share <= 1)):
+        raise InputError(f"peak_share = {peak_share}: expected a share above 0 and at most 1")
+    return 1 / share - 1
 
 
 def water(it_energy: ArrayLike, facility_energy: ArrayLike, *, wue: ArrayLike, grid_water: ArrayLike) -> NDArray[np.float64]:

@@ -30,6 +30,22 @@ def server_power_ratio(chip: Chip) -> Cost:
     return catalogue.cost(f"server_power_ratio_{_kind(chip)}")
 
 
+def all_in_ratio(chip: Chip) -> Cost:
+    """Power provisioned for a chip over its TDP, before PUE: its server with its share of storage, processors and network.
+
+    From the all-in utility power that is published for `chip`, taken back to IT power by the PUE of a hyperscaler; else that of its server.
+    """
+    server = server_power_ratio(chip)
+    if chip.all_in_power is None or chip.tdp is None:
+        return server
+    value = max(chip.all_in_power / catalogue.cost("pue_microsoft").value / chip.tdp, 1.0)
+    if _kind(chip) == "rack_scale":  # the rack itself is published, and all there is in it is no less
+        value = max(value, server.value)
+    source = next((part for part in chip.source.split(" | ") if "all-in" in part), chip.source)
+    low, high = min(server.ends[0], value), max(server.ends[1], value)
+    return Cost("all_in_ratio", value, low, high, "1", f"IT power provisioned for one {chip.name} over its TDP", source, chip.note)
+
+
 def server_power(
     chip: Chip,
     utilisation: ArrayLike = 1.0,

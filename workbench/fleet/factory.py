@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from workbench import catalogue
 from workbench.catalogue import LLM, Chip, Cost
 from workbench.chips import Load, Serving, ServingPlan, TrainingRun, serving, serving_speed, training_run
-from workbench.energy import ServerPower, facility_power, server_power, server_power_ratio
+from workbench.energy import ServerPower, all_in_ratio, facility_power, server_power
 from workbench.errors import InputError, UnknownName
 from workbench.fabric import Cluster
 from workbench.fleet.ownership import OwnershipCost, ownership_cost, server_uplift, tokens_per_watt_per_dollar
@@ -147,7 +147,7 @@ def factory_inputs(chip: Chip, serving_precision: str = "fp8", served: str = "",
     inputs = {
         "chip_price": _price(chip, given.get("chip_price")),
         "server_uplift": server_uplift(chip),
-        "server_power_ratio": server_power_ratio(chip),
+        "server_power_ratio": all_in_ratio(chip),
         "serving_speed": serving_speed(chip, serving_precision, served),
     } | {
         name: catalogue.cost(row)

@@ -1,4 +1,4 @@
-"""Money over time."""
+"""Money over time: annuity, present value, internal rate of return, payback."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.errors import InputError
+
+#: Rates of return are sought where one dollar grows to between e^-7 and e^7 in a period: -99.9 % to 110,000 %.
+SPAN, NODES, STEPS = 7.0, 113, 60
+BLOCK = 4096  #: cash flows at a time, so that they stay in cache
 
 
 def annuity(capital: ArrayLike, rate: ArrayLike, years: ArrayLike) -> NDArray[np.float64]:
@@ -36,13 +40,193 @@ def annuity(capital: ArrayLike, rate: ArrayLike, years: ArrayLike) -> NDArray[np
     ----------
     .. [1] Brealey, Myers, Allen, "Principles of Corporate Finance", section 2.2 (annuity factor).
     """
-    life, interest = np.asarray(years, dtype=float), np.asarray(rate, dtype=float)
+    life, interest = np.asarray(years, dtype=float), _rate("rate", rate)
     if not np.all((life > 0) & np.isfinite(life)):
         raise InputError(f"years = {years}: expected a life above 0")
-    if not np.all(interest > -1):
-        raise InputError(f"rate = {rate}: expected more than -1 (-100 %)")
     # expm1 and log1p keep all digits where the rate is small (the plain formula loses half of them at 1e-8); at rest the series holds
     free = np.abs(interest) < 1e-12
     some = np.where(free, 1.0, interest)
     factor = np.where(free, (1 + interest * (life + 1) / 2) / life, some / -np.expm1(-life * np.log1p(some)))
     return np.asarray(capital, dtype=float) * factor
+
+
+def npv(rate: ArrayLike, cash_flows: ArrayLike) -> NDArray[np.float64]:
+    """Present value of cash flows, the first of them now.
+
+    sum over t of cash_flows[..., t] / (1 + rate)^t
+
+    Parameters
+    ----------
+    rate : array_like
+        Discount rate a period, above -1; broadcast against the leading axes of `cash_flows`.
+    cash_flows : array_like, shape (..., periods)
+        [USD], negative where paid out.
+
+    Returns
+    -------
+    ndarray
+        [USD]
+
+    Raises
+    ------
+    InputError
+        For a rate of -1 or less, or cash flows without a period.
+    """
+    flows = _flows(cash_flows)
+    discount = 1 / (1 + _rate("rate", rate))
+    value = np.zeros(np.broadcast_shapes(discount.shape, flows.shape[:-1]))
+    for t in range(flows.shape[-1] - 1, -1, -1):  # Horner: over periods, not over cases
+        value = value * discount + flows[..., t]
+    return value
+
+
+def irr(cash_flows: ArrayLike) -> NDArray[np.float64]:
+    """Internal rate of return: the rate at which the present value falls through zero.
+
+    Flows that change sign once have one rate. Others may have several: the lowest at which a higher rate makes the present value
+    negative is taken (investing, not borrowing, is what a rate of return judges); where it only ever rises through zero, the lowest of
+    those.
+
+    Parameters
+    ----------
+    cash_flows : array_like, shape (..., periods)
+        [USD], the first now.
+
+    Returns
+    -------
+    ndarray, shape (...)
+        Rate a period; nan where none between -99.9 and 110,000 % exists, as for flows of one sign.
+
+    Raises
+    ------
+    InputError
+        For cash flows that are not finite or without a period.
+
+    References
+    ----------
+    .. [1] Brealey, Myers, Allen, "Principles of Corporate Finance", section 5.3 (pitfalls of multiple rates of return).
+    """
+    flows = _flows(cash_flows)
+    flat = flows.reshape(-1, flows.shape[-1])
+    rates = np.empty(flat.shape[0])
+    for start in range(0, flat.shape[0], BLOCK):
+        rates[start : start + BLOCK] = _irr(np.ascontiguousarray(flat[start : start + BLOCK].T))
+    return rates.reshape(flows.shape[:-1])
+
+
+def payback(cash_flows: ArrayLike, rate: ArrayLike = 0.0) -> NDArray[np.float64]:
+    """Periods until the (discounted) flows have repaid what was paid out, the last of them in proportion.
+
+    Parameters
+    ----------
+    cash_flows : array_like, shape (..., periods)
+        [USD], the first now.
+    rate : array_like
+        Discount rate a period; broadcast against the leading axes.
+
+    Returns
+    -------
+    ndarray, shape (...)
+        Periods; 0 where nothing is ever owed, inf where the flows do not repay.
+    """
+    flows = _flows(cash_flows)
+    discount = (1 + _rate("rate", rate))[..., None] ** -np.arange(flows.shape[-1], dtype=float)
+    worth = flows * discount
+    balance = np.cumsum(worth, axis=-1)
+    owed = balance < 0
+    last = np.where(owed.any(axis=-1), owed.shape[-1] - 1 - np.argmax(owed[..., ::-1], axis=-1), -1)  # last period in debt
+    end = np.minimum(last + 1, owed.shape[-1] - 1)
+    debt = np.take_along_axis(balance, np.maximum(last, 0)[..., None], axis=-1)[..., 0]
+    income = np.take_along_axis(worth, end[..., None], axis=-1)[..., 0]
+    part = np.divide(-debt, income, out=np.zeros_like(debt), where=income > 0)
+    return np.where(last < 0, 0.0, np.where(last == owed.shape[-1] - 1, np.inf, last + part))
+
+
+def _irr(flows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rates of flows of shape (periods, cases)."""
+    signs = np.sign(flows)
+    for t in range(1, len(signs)):  # zeros take the sign before them
+        np.copyto(signs[t], signs[t - 1], where=signs[t] == 0)
+    changes = ((signs[1:] != signs[:-1]) & (signs[:-1] != 0)).sum(axis=0)
+    rates = np.full(flows.shape[1], np.nan)
+    once = changes == 1
+    if once.any():
+        with np.errstate(over="ignore"):  # incomes below 1e-300
+            rates[once] = _single(flows[:, once])
+    if (changes > 1).any():
+        rates[changes > 1] = _several(flows[:, changes > 1])
+    return rates
+
+
+def _value(flows: NDArray[np.float64], x: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Present value at growth e^x a period, and its slope in x; both scaled by e^(x periods) so that neither end overflows."""
+    d = np.exp(-x)
+    value, slope = np.zeros_like(d), np.zeros_like(d)
+    for flow in flows[::-1]:
+        slope *= d
+        slope -= value * d
+        value *= d
+        value += flow
+    return value, slope
+
+
+def _single(flows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The only rate: Newton in the logarithm of income over outlay, which is nearly straight in x, then the flows themselves."""
+    t = np.arange(len(flows), dtype=float)[:, None]
+    gain, loss = np.maximum(flows, 0), np.maximum(-flows, 0)
+    apart = (gain * t).sum(0) / gain.sum(0) - (loss * t).sum(0) / loss.sum(0)  # between the middles of income and outlay
+    x = np.clip(np.log(gain.sum(0) / loss.sum(0)) / np.where(np.abs(apart) < 1e-6, np.copysign(1e-6, apart), apart), -SPAN, SPAN)
+    for _ in range(STEPS):
+        up, up_slope = _value(gain, x)
+        down, down_slope = _value(loss, x)
+        slope = up_slope / up - down_slope / down
+        step = np.log(up / down) / np.where(np.abs(slope) < 1e-6, np.copysign(1e-6, slope), slope)
+        x = np.clip(x - step, -SPAN, SPAN)
+        if np.all(np.abs(step) < 1e-7):
+            break
+    for _ in range(2):  # the flows as given, to the last digit
+        value, slope = _value(flows, x)
+        step = np.divide(value, slope, out=np.zeros_like(x), where=slope != 0)
+        x = np.where(np.abs(step) < 1e-3, x - step, x)
+    return np.where(np.abs(x) < SPAN - 1e-6, np.expm1(x), np.nan)
+
+
+def _several(flows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """One of several rates: a grid brackets them, Newton and bisection narrow the chosen bracket."""
+    grid = np.linspace(-SPAN, SPAN, NODES)
+    ends = np.stack([_value(flows, np.full(flows.shape[1], x))[0] for x in grid])
+    falls = (ends[:-1] > 0) & (ends[1:] <= 0)
+    rises = (ends[:-1] < 0) & (ends[1:] >= 0)
+    falling = falls.any(axis=0)
+    chosen = np.where(falling, falls.argmax(axis=0), rises.argmax(axis=0))
+    found = falling | rises.any(axis=0)
+    low, high = grid[chosen], grid[chosen + 1]
+    sign = np.where(falling, 1.0, -1.0)
+    x = (low + high) / 2
+    for _ in range(STEPS):  # Newton, and half the bracket where that would leave it
+        value, slope = _value(flows, x)
+        above = sign * value > 0
+        low, high = np.where(above, x, low), np.where(above, high, x)
+        next_x = x - np.divide(value, slope, out=np.full_like(x, np.inf), where=slope != 0)
+        next_x = np.where((next_x > low) & (next_x < high), next_x, np.where(value == 0, x, (low + high) / 2))
+        moved, x = np.abs(next_x - x), next_x
+        if np.all((moved < 1e-13) | ~found):
+            break
+    return np.where(found, np.expm1(x), np.nan)
+
+
+def _flows(cash_flows: ArrayLike) -> NDArray[np.float64]:
+    flows = np.asarray(cash_flows, dtype=float)
+    if flows.ndim == 0 or flows.shape[-1] == 0:
+        raise InputError("cash_flows has no periods: give an array whose last axis is time")
+    if not np.all(np.isfinite(flows)):
+        where = tuple(int(i) for i in np.argwhere(~np.isfinite(flows))[0])
+        raise InputError(f"cash_flows[{', '.join(map(str, where))}] = {flows[where]}: expected a number")
+    return flows
+
+
+def _rate(name: str, rate: ArrayLike) -> NDArray[np.float64]:
+    value = np.asarray(rate, dtype=float)
+    if not np.all(value > -1):
+        raise InputError(f"{name} = {rate}: expected more than -1 (-100 %)")
+    return value

@@ -14,10 +14,10 @@ from workbench.energy import ServerPower, electricity_cost, facility_power
 from workbench.energy.server import RACK_SCALE
 from workbench.errors import InputError
 from workbench.fleet.finance import annuity
-from workbench.units import HOUR, YEAR
+from workbench.units import HOUR, PETA, YEAR
 
 #: What a fleet costs, in the order of a bill.
-PARTS = ("capital", "network", "facility", "energy", "staff")
+PARTS = ("capital", "network", "facility", "energy", "maintenance", "staff")
 
 
 @dataclass(frozen=True)
@@ -28,17 +28,18 @@ class OwnershipCost:
     network: NDArray[np.float64]  #: scale-out network, as an annuity
     facility: NDArray[np.float64]  #: building, power and cooling, as an annuity
     energy: NDArray[np.float64]  #: electricity
-    staff: NDArray[np.float64]  #: staff, maintenance and what else it takes to operate
-    chip_hours: NDArray[np.float64]  #: chip-hours owned a year, whether used or not [h]
+    maintenance: NDArray[np.float64]  #: spares and repair of servers and network
+    staff: NDArray[np.float64]  #: staff and what else it takes to operate
+    chip_hours: NDArray[np.float64]  #: chip-hours available a year, whether used or not [h]
 
     @property
     def per_year(self) -> NDArray[np.float64]:
         """All parts together [USD a year]."""
-        return self.capital + self.network + self.facility + self.energy + self.staff
+        return self.capital + self.network + self.facility + self.energy + self.maintenance + self.staff
 
     @property
     def per_chip_hour(self) -> NDArray[np.float64]:
-        """All parts together [USD a chip-hour owned]."""
+        """All parts together [USD a chip-hour available]."""
         return self.per_year / self.chip_hours
 
     def frame(self) -> pl.DataFrame:
@@ -76,13 +77,17 @@ def ownership_cost(
     facility_capex: ArrayLike | None = None,
     facility_life: ArrayLike | None = None,
     operations: ArrayLike | None = None,
+    maintenance: ArrayLike | None = None,
+    salvage: ArrayLike = 0.0,
+    availability: ArrayLike = 1.0,
 ) -> OwnershipCost:
     """What a fleet costs its owner a year.
 
-    capital = annuity(n price uplift, wacc, server_life); network = annuity(n price uplift share / (1 - share), wacc, server_life);
-    facility = annuity(n rated power capex, wacc, facility_life); energy = n average power PUE hours price; staff = n rated power rate
+    capital = annuity(servers (1 - salvage / (1 + wacc)^life), wacc, server_life) with servers = n price uplift; network likewise on
+    servers share / (1 - share); facility = annuity(n rated power capex, wacc, facility_life); energy = n average power PUE hours price;
+    maintenance = rate (servers + network); staff = n rated power rate
 
-    Taxes, salvage and failures are left out. Where an optional argument is not given, the catalogue's constant holds.
+    Taxes are left out. Where an optional argument is not given, the catalogue's constant holds.
 
     Parameters
     ----------
@@ -107,6 +112,12 @@ def ownership_cost(
         Building, power and cooling [USD/W of rated IT power].
     operations : array_like, optional
         Staff and other operating cost but energy [USD/W of rated IT power and year].
+    maintenance : array_like, optional
+        Spares and repair a year over the price of servers and network.
+    salvage : array_like
+        Share of the price of servers that selling them at the end of their life brings, 0 to 1.
+    availability : array_like
+        Share of the hours in which a chip is not in repair, above 0 and at most 1.
 
     Returns
     -------
@@ -123,30 +134,45 @@ def ownership_cost(
     .. [2] Epoch AI (2026), AI datacenter cost breakdown: 8.5 bn USD a year for 1 GW.
     """
     n, price, uplift = (np.asarray(x, dtype=float) for x in (n_chips, chip_price, server_uplift))
-    share, capex, life, rate = (
+    share, capex, life, rate, upkeep = (
         np.asarray(catalogue.cost(name).value if given is None else given, dtype=float)
         for name, given in (
             ("network_capex_share", network_share),
             ("facility_capex_usd_per_w", facility_capex),
             ("facility_life_years", facility_life),
             ("operations_usd_per_w_year", operations),
+            ("maintenance_share_per_year", maintenance),
         )
     )
-    for name, value in (("n_chips", n), ("chip_price", price), ("facility_capex", capex), ("operations", rate)):
+    resale, up = np.asarray(salvage, dtype=float), np.asarray(availability, dtype=float)
+    for name, value in (
+        ("n_chips", n),
+        ("chip_price", price),
+        ("facility_capex", capex),
+        ("operations", rate),
+        ("maintenance", upkeep),
+    ):
         if not np.all(value >= 0):
             raise InputError(f"{name} = {value}: expected 0 or more")
     if not np.all(uplift >= 1):
         raise InputError(f"server_uplift = {server_uplift}: a server costs at least its chips, so at least 1")
     if not np.all((share >= 0) & (share < 1)):
         raise InputError(f"network_share = {share}: expected a share of 0 or more and below 1")
+    if not np.all((resale >= 0) & (resale <= 1)):
+        raise InputError(f"salvage = {salvage}: expected a share from 0 to 1")
+    if not np.all((up > 0) & (up <= 1)):
+        raise InputError(f"availability = {availability}: expected a share above 0 and at most 1")
     servers, it_power = n * price * uplift, n * power.rated
+    network = servers * share / (1 - share)
+    sold = resale * (1 + np.asarray(wacc, dtype=float)) ** -np.asarray(server_life, dtype=float)
     return OwnershipCost(
-        capital=annuity(servers, wacc, server_life),
-        network=annuity(servers * share / (1 - share), wacc, server_life),
+        capital=annuity(servers * (1 - sold), wacc, server_life),
+        network=annuity(network, wacc, server_life),
         facility=annuity(it_power * capex, wacc, life),
         energy=electricity_cost(facility_power(n * power.average, pue) * YEAR, electricity_price),
+        maintenance=(servers + network) * upkeep,
         staff=it_power * rate,
-        chip_hours=n * YEAR / HOUR,
+        chip_hours=n * YEAR / HOUR * up,
     )
 
 
@@ -154,6 +180,52 @@ def server_uplift(chip: Chip) -> Cost:
     """Published price of a server over the price of its chips: a rack for rack-scale parts, an eight-chip server otherwise."""
     rack = chip.vendor == "NVIDIA" and (chip.scaleup_domain or 1) >= RACK_SCALE
     return catalogue.cost("server_uplift_rack_scale" if rack else "server_uplift_node")
+
+
+def per_pflop_hour(per_chip_hour: ArrayLike, peak: ArrayLike, mfu: ArrayLike, goodput: ArrayLike = 1.0) -> NDArray[np.float64]:
+    """Cost of 10^15 FLOP/s of useful arithmetic for an hour [USD].
+
+    per_chip_hour / (peak mfu goodput / 10^15), with `peak` [FLOP/s] and `goodput` the share of the time that makes progress
+    """
+    useful = np.asarray(peak, dtype=float) * np.asarray(mfu, dtype=float) * np.asarray(goodput, dtype=float)
+    if not np.all(useful > 0):
+        raise InputError(f"peak x mfu x goodput = {useful}: expected more than 0")
+    return np.asarray(per_chip_hour, dtype=float) * PETA / useful
+
+
+def per_million_tokens(per_chip_hour: ArrayLike, tokens_per_second: ArrayLike, utilisation: ArrayLike = 1.0) -> NDArray[np.float64]:
+    """Cost of a million tokens [USD] at `tokens_per_second` a chip while it works, which is the share `utilisation` of its hours."""
+    speed = np.asarray(tokens_per_second, dtype=float) * np.asarray(utilisation, dtype=float)
+    if not np.all(speed > 0):
+        raise InputError(f"tokens_per_second x utilisation = {speed}: expected more than 0")
+    return np.asarray(per_chip_hour, dtype=float) / (speed * HOUR) * 1e6
+
+
+def rent_or_own(
+    own_per_chip_hour: ArrayLike, rent_per_chip_hour: ArrayLike, utilisation: ArrayLike
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Cost of a useful chip-hour of one's own over renting it by the hour, and the utilisation from which owning is cheaper.
+
+    An owned hour is paid whether used or not, a rented one only when used: own / utilisation against rent, break-even own / rent.
+
+    Parameters
+    ----------
+    own_per_chip_hour, rent_per_chip_hour : array_like
+        [USD]; a committed rent is an owned hour in this sense.
+    utilisation : array_like
+        Share of owned hours that are used, above 0 and at most 1.
+
+    Returns
+    -------
+    (ratio, break_even) : ndarrays
+        `ratio` below 1 where owning is cheaper; `break_even` above 1 where renting always is.
+    """
+    own, rent, used = (np.asarray(x, dtype=float) for x in (own_per_chip_hour, rent_per_chip_hour, utilisation))
+    if not np.all((own >= 0) & (rent > 0)):
+        raise InputError(f"own_per_chip_hour = {own_per_chip_hour}, rent_per_chip_hour = {rent_per_chip_hour}: expected money above 0")
+    if not np.all((used > 0) & (used <= 1)):
+        raise InputError(f"utilisation = {utilisation}: expected a share above 0 and at most 1")
+    return own / (used * rent), own / rent * np.ones_like(used)
 
 
 def tokens_per_watt_per_dollar(tokens_per_second: ArrayLike, facility_power: ArrayLike, usd_per_hour: ArrayLike) -> NDArray[np.float64]:

@@ -1,0 +1,149 @@
+"""Where each watt goes, what cooling and weather do to it, and carbon that keeps its account."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workbench import catalogue, energy
+from workbench.errors import InputError, UnknownName
+from workbench.units import DAY, GRAM, HOUR, KWH, TONNE, YEAR
+
+H100 = catalogue.chip("H100")
+
+
+def chain(**changed):
+    given = {"n_chips": 8, "compute": 1.0, "memory": 1.0, "cooled_by": "air", "wet_bulb": 10.0}
+    return energy.power_chain(H100, **given | changed)
+
+
+def test_a_server_at_full_use_draws_what_was_measured():
+    # Latif et al. (2025), IEEE Access 13:61740: at most 8.4 kW of a server rated for 10.2 kW
+    assert chain().servers == pytest.approx(8400, rel=0.02)
+
+
+def test_the_parts_add_up_to_the_meter():
+    c = chain(compute=np.linspace(0, 1, 5), wet_bulb=np.array([[5.0], [30.0]]))
+    assert c.chips + c.hosts + c.fans + c.supplies + c.network + c.facility == pytest.approx(c.total)
+    assert c.pue == pytest.approx(c.total / c.it)
+    assert c.frame().height == 10
+    assert c.frame()["tue"].min() > 1
+
+
+def test_liquid_moves_fans_and_shows_in_tue_more_than_in_pue():
+    air, liquid, boiling = (chain(cooled_by=how, wet_bulb=28.0) for how in ("air", "liquid", "two-phase"))
+    assert air.total > liquid.total > boiling.total
+    assert liquid.fans < 0.4 * air.fans
+    assert boiling.fans == 0
+    assert air.tue - liquid.tue > air.pue - liquid.pue
+
+
+@given(wet_bulb=st.floats(-20, 35), load=st.floats(0.05, 1), how=st.sampled_from(["air", "liquid", "two-phase"]))
+def test_pue_rises_with_heat_and_falls_with_load(wet_bulb, load, how):
+    pue = energy.power_usage_effectiveness(how, wet_bulb, load)
+    assert pue > 1
+    assert energy.power_usage_effectiveness(how, wet_bulb + 3, load) >= pue
+    assert energy.power_usage_effectiveness(how, wet_bulb, min(1.0, load * 1.5)) <= pue
+
+
+def test_a_published_pue_is_met_over_the_year():
+    wet_bulb = 12 + 12 * np.cos(2 * np.pi * np.arange(8766) / 8766)
+    pue = energy.power_usage_effectiveness("air", wet_bulb, published=np.array([1.12, 1.43]))
+    assert pue.mean(axis=-1) == pytest.approx([1.12, 1.43])
+    assert pue.shape == (2, 8766)
+
+
+def test_scaling_power_and_price_against_each_other_leaves_the_bill():
+    place = energy.Site("x", electricity_price=0.08 / KWH, carbon_location=400 * GRAM / KWH, pue=1.2)
+    cheap = energy.Site("x", electricity_price=0.04 / KWH, carbon_location=200 * GRAM / KWH, pue=1.2)
+    one = energy.energy_bill(place, np.full(24, 1e6), carbon_price=80)
+    two = energy.energy_bill(cheap, np.full(24, 2e6), carbon_price=80)
+    assert two.money == pytest.approx(one.money)
+
+
+def test_a_day_of_a_megawatt():
+    place = energy.Site(
+        "x", 0.10 / KWH, 500 * GRAM / KWH, 1.2, wue=0.3 / KWH, grid_water=3 / KWH, carbon_marginal=800 * GRAM / KWH, carbon_free_share=0.6
+    )
+    bill = energy.energy_bill(place, np.full(24, 1e6), carbon_price=50.0)
+    assert bill.electricity == pytest.approx(24e3 * 1.2 * 0.10)
+    assert bill.carbon["location"].kg / TONNE == pytest.approx(24 * 1.2 * 0.5)
+    assert bill.carbon["marginal"].kg / TONNE == pytest.approx(24 * 1.2 * 0.8)
+    assert bill.carbon["market"].kg == pytest.approx(0.4 * bill.carbon["location"].kg)
+    assert bill.carbon_cost == pytest.approx(50 * 14.4)
+    assert bill.water_on_site == pytest.approx(24e3 * 0.3)
+    assert bill.water_of_grid == pytest.approx(24e3 * 1.2 * 3)
+
+
+def test_a_demand_charge_is_on_the_highest_power():
+    place = energy.Site("x", 0.0, 0.0, 1.0, demand_charge=15e-3)  # 15 USD a kW and month
+    load = np.full(8766, 0.5e6)
+    load[100] = 1e6
+    assert energy.energy_bill(place, load).demand == pytest.approx(12 * 15e-3 * 1e6)
+
+
+def test_accounts_of_carbon_never_mix():
+    location, market = energy.Carbon("location", 3.0), energy.Carbon("market", 1.0)
+    assert (location + energy.Carbon("location", 2.0)).kg == 5
+    assert (2 * location).kg == 6
+    with pytest.raises(InputError, match="location-based and market carbon do not add up"):
+        location + market
+    with pytest.raises(TypeError):
+        location + 1.0
+    with pytest.raises(InputError, match="expected one of location, marginal, market, embodied"):
+        energy.Carbon("offset", 1.0)
+    with pytest.raises(InputError, match="a grid has none"):
+        energy.grid_carbon(1.0, 1.0, "embodied")
+
+
+def test_embodied_carbon_of_bloom():
+    # Luccioni et al. (2022), arXiv:2211.02001, section 3.2: 1.08 M GPU hours, 2,500 kg a server of eight and 150 kg a GPU, six years at
+    # 85 %: 7.57 t of servers and 3.64 t of GPUs, 11.2 t in all
+    hours = 1_082_990 * HOUR
+    server = energy.embodied_carbon(2500 / 8, hours, life=6 * 365 * DAY, share_used=0.85)
+    gpu = energy.embodied_carbon(150, hours, life=6 * 365 * DAY, share_used=0.85)
+    assert (server + gpu).kg / TONNE == pytest.approx(11.2, rel=0.01)
+    with pytest.raises(InputError, match="share_used = 0"):
+        energy.embodied_carbon(1, 1, life=YEAR, share_used=0)
+
+
+def test_curtailing_the_dearest_hours():
+    price = np.array([1.0, 2.0, 3.0, 10.0]) / KWH
+    c = energy.curtailment(price, [0, 0.25, 0.5, 1], work_value=2.5 / KWH)
+    assert c.saved * KWH == pytest.approx([0, 2.5, 3.25, 4])
+    assert c.lost * KWH == pytest.approx([0, 0.625, 1.25, 2.5])
+    assert c.value.argmax() == 2
+    assert energy.curtailment(price, 0.125).saved * KWH == pytest.approx([1.25])  # half of the dearest hour
+    assert energy.curtailment(price, 0.25, idle_power=0.5).saved * KWH == pytest.approx([1.25])
+    with pytest.raises(InputError, match=r"share = \[1.5\]"):
+        energy.curtailment(price, 1.5)
+
+
+def test_a_site_says_what_is_not_published_and_who_has_it():
+    assert energy.site("eastus").electricity_price == pytest.approx(0.0892 / KWH)
+    with pytest.raises(InputError, match=r"swedencentral.*no published electricity_price.*give electricity_price=.*nearest: "):
+        energy.site("swedencentral")
+    assert energy.site("swedencentral", electricity_price=0.05 / KWH).pue == pytest.approx(1.16)
+    with pytest.raises(UnknownName):
+        energy.site("atlantis")
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: energy.cooling("ice"), "unknown cooling 'ice'"),
+        (lambda: chain(n_chips=-1), "n_chips = -1"),
+        (lambda: energy.power_usage_effectiveness("air", 10, 0), "load = 0"),
+        (lambda: energy.power_usage_effectiveness("air", np.ones(3), published=0.9), "published = 0.9"),
+        (lambda: energy.total_usage_effectiveness(1.1, 10, 20), "compute_power = 20"),
+        (lambda: energy.oversubscription(0), "peak_share = 0"),
+        (lambda: energy.energy_bill(energy.Site("x", 0, 0, 1), 1e6), "no time axis"),
+        (lambda: energy.energy_bill(energy.Site("x", 0, 0, 0.9), [1e6]), "pue = 0.9"),
+        (lambda: energy.energy_bill(energy.Site("x", 0, 0, 1, carbon_free_share=2), [1e6]), "carbon_free_share = 2"),
+        (lambda: energy.grid_carbon(-1, 1), "energy = -1"),
+        (lambda: energy.embodied_carbon(1, 1, life=0), "life = 0"),
+    ],
+)
+def test_bad_input_is_named(call, message):
+    with pytest.raises(InputError, match=message):
+        call()

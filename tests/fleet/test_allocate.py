@@ -1,0 +1,200 @@
+"""Plans, shadow prices, and what is said where there is no plan."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from workbench import catalogue, energy, fleet
+from workbench.errors import InputError
+from workbench.units import KWH, YEAR
+
+
+def problem(seed=0, W=3, K=4, R=3, T=3, **changed):
+    rng = np.random.default_rng(seed)
+    given = {
+        "work": tuple(f"w{i}" for i in range(W)),
+        "kinds": tuple(f"k{i}" for i in range(K)),
+        "regions": tuple(f"r{i}" for i in range(R)),
+        "throughput": rng.lognormal(0, 0.5, (W, K)),
+        "demand": rng.lognormal(3, 0.3, (W, T)),
+        "value": rng.uniform(1, 4, (W, 1)) / 3600,
+        "installed": rng.uniform(0, 5, (K, R)),
+        "power": rng.uniform(1000, 2000, K),
+        "idle_power": 300.0,
+        "pue": rng.uniform(1.08, 1.4, R),
+        "electricity_price": rng.uniform(0.04, 0.15, (R, 1)) / KWH,
+        "capital": rng.uniform(8000, 14000, K),
+        "operations": 500.0,
+        "supply": rng.uniform(1, 8, (K, 1)),
+        "power_limit": rng.uniform(1, 3, (R, 1)) * 1e4,
+        "carbon_intensity": rng.uniform(0.05, 0.6, (R, 1)) / KWH,
+        "rate": 0.07,
+        "survival": 0.95,
+        "availability": 0.97,
+    }
+    return fleet.Fleet(**given | changed)
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.integers(0, 10_000), st.sampled_from(["power_limit", "demand", "supply"]))
+def test_shadow_prices_are_finite_differences(seed, what):
+    f = problem(seed)
+    plan = fleet.allocate(f)
+    row = {"power_limit": "power", "demand": "demand", "supply": "supply"}[what]
+    shape = plan.shadow[row].shape
+    base = np.array(np.broadcast_to(np.asarray(getattr(f, what), dtype=float), shape))
+    at = tuple(int(i) for i in np.unravel_index(np.abs(plan.shadow[row]).argmax(), shape))
+    moved = base.copy()
+    step = 1e-6 * base[at]
+    moved[at] += step
+    difference = (fleet.allocate(dataclasses.replace(f, **{what: moved})).cost - plan.cost) / step
+    expected = plan.shadow[row][at] * (1 if what == "demand" else -1)
+    assert difference == pytest.approx(expected, rel=1e-6, abs=1e-6 * plan.cost / base[at])
+
+
+def test_a_plan_keeps_its_limits_and_its_books():
+    f = problem(1, carbon_limit=5e4, water_intensity=2 / KWH, water_limit=1e9, budget=1e5, vendor=("a", "a", "b", "c"), vendor_share=0.6)
+    plan = fleet.allocate(f)
+    assert (plan.facility_power <= np.broadcast_to(f.power_limit, (3, 3)) + 1e-6).all()
+    assert (plan.chips.sum(axis=0) <= f.availability * plan.stock + 1e-9).all()
+    assert ((plan.served >= -1e-9) & (plan.served <= 1 + 1e-9)).all()
+    done = np.einsum("wk,wkrt->wt", f.throughput, plan.chips)
+    assert (done + plan.unmet >= f.demand - 1e-9).all()
+    assert ((f.capital[:, None] * plan.bought.sum(axis=1)).sum(axis=0) <= 1e5 + 1e-6).all()
+    bought = plan.bought.sum(axis=1)
+    assert (bought[:2].sum(axis=0) <= 0.6 * bought.sum(axis=0) + 1e-9).all()
+    carbon = (np.broadcast_to(f.carbon_intensity, (3, 3)) * plan.facility_power).sum(axis=0) * YEAR
+    assert (carbon <= 5e4 + 1e-6).all()
+    assert plan.frame().columns[:6] == ["kind", "region", "period", "stock", "bought", "retired"]
+
+
+def test_weak_duality_and_complementary_slackness():
+    f = problem(2)
+    plan = fleet.allocate(f)
+    slack = np.broadcast_to(f.power_limit, (3, 3)) - plan.facility_power
+    assert np.abs(slack * plan.shadow["power"]).max() <= 1e-6 * plan.cost
+    assert all((values >= -1e-9).all() for values in plan.shadow.values())
+
+
+def test_a_partition_is_never_cheaper():
+    f = problem(3)
+    assert fleet.fungibility(f, (0, 1, 2)) >= -1e-6
+    assert fleet.fungibility(f, (0, 0, 0)) == pytest.approx(0, abs=1e-6)
+
+
+def test_order_of_regions_does_not_matter():
+    f = problem(4)
+    turned = dataclasses.replace(
+        f,
+        regions=f.regions[::-1],
+        installed=f.installed[:, ::-1],
+        pue=f.pue[::-1],
+        electricity_price=f.electricity_price[::-1],
+        power_limit=f.power_limit[::-1],
+        carbon_intensity=f.carbon_intensity[::-1],
+    )
+    assert fleet.allocate(turned).cost == pytest.approx(fleet.allocate(f).cost, rel=1e-9)
+
+
+def test_latency_keeps_work_out_of_a_region():
+    allowed = np.ones((3, 3))
+    allowed[0, 1:] = 0
+    plan = fleet.allocate(problem(5, allowed=allowed))
+    assert plan.chips[0, :, 1:].sum() == 0
+
+
+def test_carbon_price_moves_work_to_clean_grids():
+    f = problem(6)
+    dirty = np.argmax(f.carbon_intensity[:, 0])
+    free, priced = fleet.allocate(f), fleet.allocate(dataclasses.replace(f, carbon_price=0.5))
+    assert priced.facility_power[dirty].sum() <= free.facility_power[dirty].sum() + 1e-6
+
+
+def test_a_site_is_opened_whole_and_its_power_priced():
+    f = problem(7, installed=0.0, site_cost=np.array([5e4, 5e4, 1e9]))
+    plan = fleet.allocate(f)
+    assert set(np.round(plan.opened, 9)) <= {0.0, 1.0}
+    assert plan.opened[2] == 0  # nobody pays a billion for it
+    assert plan.stock[:, 2].sum() == pytest.approx(0, abs=1e-9)
+    assert plan.shadow["power"].shape == (3, 3)
+
+
+def test_a_design_is_paid_before_its_chips_come():
+    cheap = fleet.allocate(problem(8, design_cost=np.array([1.0, 0, 0, 0])))
+    dear = fleet.allocate(problem(8, design_cost=np.array([1e12, 0, 0, 0])))
+    assert dear.designed[0] == 0
+    assert dear.bought[0].sum() == pytest.approx(0, abs=1e-9)
+    assert dear.cost >= cheap.cost - 1e-6
+
+
+def one(**changed):
+    given = {
+        "work": ("chat",),
+        "kinds": ("H100",),
+        "regions": ("eastus",),
+        "throughput": 1.0,
+        "demand": np.array([[5.0, 9.0]]),
+        "value": np.inf,
+        "installed": 6.0,
+        "power": 1000.0,
+        "idle_power": 100.0,
+        "pue": 1.2,
+        "electricity_price": 0.08 / KWH,
+    }
+    return fleet.Fleet(**given | changed)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({}, r"no plan keeps every limit.*demand \(chat, period 1\) by 3 of 9"),
+        ({"power_limit": 4000.0}, r"demand \(chat, period 1\) by 5.667 of 9.*held back by power \(eastus, period 0\)"),
+        ({"value": 1.0, "electricity_price": -0.08 / KWH, "supply": np.inf}, "the plan has no bound: .*earns money without a limit"),
+        ({"throughput": np.ones((2, 3))}, r"throughput has shape \(2, 3\): expected one that broadcasts to \(1, 1\)"),
+        ({"pue": 0.9}, "pue = 0.9"),
+        ({"installed": -1.0}, "installed = -1"),
+        ({"demand": 3.0}, "demand: expected an array"),
+        ({"idle_power": 2000.0}, "idle_power exceeds power"),
+        ({"survival": 0.0}, "survival = 0"),
+        ({"groups": (1, 2)}, "groups = "),
+        ({"supply": np.inf, "design_cost": 1.0, "capital": 1.0, "value": 1.0}, "needs a finite supply"),
+        ({"site_cost": 1.0, "value": 1.0}, "needs a finite power_limit"),
+        ({"value": np.nan}, "value: expected numbers, found nan"),
+    ],
+)
+def test_what_has_no_plan_says_why(changed, message):
+    with pytest.raises(InputError, match=message):
+        fleet.allocate(one(**changed))
+
+
+def test_a_fleet_from_the_catalogue():
+    chips = tuple(catalogue.chip(name) for name in ("A100", "H100", "GB300"))
+    sites = (energy.site("eastus"), energy.site("centralus"))
+    work = tuple(w.priced_at(chips[1], 2.35) for w in fleet.CLASSES if w.bound in ("bf16", "memory", "fp64"))
+    demand = fleet.throughput(work, chips)[:, 1:2] * 1000 * np.ones((1, 2))
+    f = fleet.fleet_of(
+        work, chips, sites, demand=demand, installed=np.array([[500, 0], [800, 400], [0, 0]]), wacc=0.0675, server_life=5,
+        supply=np.array([[0], [0], [2000]]),
+    )  # fmt: skip
+    plan = fleet.allocate(f)
+    assert plan.served.min() >= 0
+    assert plan.bought[2].sum() > 0
+    rubin = (catalogue.chip("Rubin"),)
+    with pytest.raises(InputError, match="Rubin can be bought but has no published price"):
+        fleet.fleet_of(work, rubin, sites, demand=demand, installed=0, wacc=0.07, server_life=5, supply=1.0)
+
+
+def test_classes_of_work_know_where_they_run():
+    gb300, a100, cobalt = catalogue.chip("GB300"), catalogue.chip("A100"), catalogue.cpu("Microsoft Cobalt 200")
+    by_name = {w.name: w for w in fleet.CLASSES}
+    hpc = by_name["HPC, FP64-bound"]
+    assert hpc.throughput(a100) > 5 * hpc.throughput(gb300)  # Blackwell Ultra gave its FP64 away
+    assert by_name["agents' tools"].throughput(cobalt) == pytest.approx(66)
+    assert by_name["frontier training"].throughput(cobalt) == 0
+    with pytest.raises(InputError, match="can't run"):
+        by_name["agents' tools"].priced_at(gb300, 1.0)
+    with pytest.raises(InputError, match="bound = 'luck'"):
+        fleet.Workload("x", "luck", 0.5, True, 1.0)

@@ -1,0 +1,162 @@
+"""Partitioned against pooled fleets, filling, and traces as they are logged."""
+
+from math import factorial
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workbench import fleet
+from workbench.errors import DataError, InputError
+
+
+def erlang_c_by_sum(n, a):
+    b = (a**n / factorial(n)) / sum(a**k / factorial(k) for k in range(n + 1))
+    return b / (1 - (1 - b) * a / n)
+
+
+@given(st.integers(1, 100), st.floats(0.01, 0.99))
+def test_erlang_c_is_the_sum_in_textbooks(n, utilisation):
+    a = n * utilisation
+    assert fleet.erlang_c(n, a) == pytest.approx(erlang_c_by_sum(n, a), rel=1e-8)
+
+
+def test_erlang_reference_values():
+    # 8 erlang need 16 servers for waits below 1 %, ten such pools 160, one pool of 80 erlang 103, one of 800 869
+    assert fleet.servers_needed([8, 80, 800], 0.01).tolist() == [16, 103, 869]
+    assert fleet.erlang_c(5, 5) == 1
+    assert fleet.erlang_c(5, 0) == 0
+    assert fleet.erlang_c(1e4, 9900) == pytest.approx(0.2228, abs=1e-3)
+
+
+@given(st.lists(st.floats(0.1, 50), min_size=2, max_size=6), st.floats(0.001, 0.5))
+def test_pooled_is_never_above_partitioned(loads, wait):
+    assert fleet.staffed(loads, wait).saved >= 0
+
+
+@given(st.lists(st.floats(0, 30), min_size=2, max_size=5), st.floats(-0.2, 1), st.floats(0.5, 0.999))
+def test_newsvendor_pooling_never_costs(deviations, rho, ratio):
+    rho = max(rho, -1 / (len(deviations) - 1) + 1e-6)
+    assert fleet.newsvendor([100.0] * len(deviations), deviations, rho, critical_ratio=ratio).saved >= -1e-12
+
+
+def test_newsvendor_of_two_tenants():
+    saved = fleet.newsvendor([100, 100], [30, 30], np.array([-0.5, 0.5, 1.0]), critical_ratio=0.99).saved
+    assert saved == pytest.approx([0.2055, 0.0551, 0], abs=1e-4)
+    with pytest.raises(InputError, match="smallest eigenvalue"):
+        fleet.newsvendor([1, 1, 1], [1, 1, 1], -0.9, critical_ratio=0.9)
+    with pytest.raises(InputError, match="critical_ratio"):
+        fleet.newsvendor([1], [1], 0, critical_ratio=0.3)
+
+
+def test_square_root_rule_is_near_erlang():
+    assert fleet.square_root_staffing(800, 2.35) == pytest.approx(869, rel=0.01)
+
+
+def filled(load, **changed):
+    given = {"capacity": 100.0, "step": 60.0, "reaction": 300.0, "switch": 120.0}
+    return fleet.fill(load, **given | changed)
+
+
+def test_filling_beats_a_partition_and_slow_schedulers_lose():
+    load = fleet.bursty(fleet.diurnal(np.arange(0, 168, 1 / 60), mean=40, swing=0.6), step=60.0, service=30.0, seed=1)
+    partition = filled(load, partitioned=True)
+    fast, slow = filled(load, reaction=300.0), filled(load, reaction=6 * 3600.0)
+    assert fast.utilisation > slow.utilisation > partition.utilisation
+    assert partition.served == 1
+    assert fast.served > 0.97
+    assert 0 < fast.lost < 0.2
+
+
+def test_a_steady_load_loses_nothing():
+    f = filled(np.full(600, 40.0))
+    assert f.utilisation == pytest.approx(1)
+    assert f.preemptions == 0
+    assert filled(np.full(600, 40.0), penalty=0.1).utilisation == pytest.approx(0.4 + 0.6 * 0.9)
+
+
+def test_filling_refuses_what_cannot_be():
+    with pytest.raises(InputError, match="reaction = 1"):
+        filled(np.ones(10), reaction=1.0)
+    with pytest.raises(InputError, match="capacity"):
+        filled(np.ones(10), capacity=0.0)
+    with pytest.raises(InputError, match="load"):
+        filled(-np.ones(10))
+
+
+def write(path, frame):
+    pl.DataFrame(frame).write_csv(path)
+    return path
+
+
+def test_azures_format_and_ours_read_alike(tmp_path):
+    azure = write(
+        tmp_path / "azure.csv",
+        {
+            "TIMESTAMP": ["2023-11-16 18:15:46.6805900", "2023-11-16 18:15:50.9951690", "2023-11-16 18:16:00.0000000"],
+            "ContextTokens": [374, 396, 100],
+            "GeneratedTokens": [44, 109, 10],
+        },
+    )
+    own = write(tmp_path / "own.csv", {"time": [0.0, 4.314579, 13.31941], "input_tokens": [374, 396, 100], "output_tokens": [44, 109, 10]})
+    a, b = fleet.read_trace(azure), fleet.read_trace(own)
+    assert a.seconds == pytest.approx(b.seconds, abs=1e-6)
+    assert a.chip_seconds(9212, 1850) == pytest.approx(b.chip_seconds(9212, 1850))
+
+
+@pytest.mark.parametrize(
+    ("times", "reason"),
+    [
+        ([0, 5, 3], r"row 4, column 'time': time goes backwards by 2 s"),
+        ([0, 5, 5], r"row 4, column 'time': the row repeats the one before it"),
+        ([*range(200), 9000], r"row 202, column 'time': a gap of 8801 s"),
+        (["0", "x", "2"], r"row 3, column 'time': 'x' is neither seconds nor an ISO date"),
+    ],
+)
+def test_broken_traces_are_refused_where_they_break(tmp_path, times, reason):
+    n = len(times)
+    path = write(tmp_path / "t.csv", {"time": times, "input_tokens": [10] * n, "output_tokens": [5] * n})
+    with pytest.raises(DataError, match=reason):
+        fleet.read_trace(path)
+
+
+def test_other_refusals_of_traces(tmp_path):
+    with pytest.raises(DataError, match="no such file"):
+        fleet.read_trace(tmp_path / "none.csv")
+    with pytest.raises(DataError, match="no column output_tokens or GeneratedTokens"):
+        fleet.read_trace(write(tmp_path / "a.csv", {"time": [1], "input_tokens": [1]}))
+    with pytest.raises(DataError, match="row 2, column 'input_tokens': -1 is not a number of 0 or more"):
+        fleet.read_trace(write(tmp_path / "b.csv", {"time": [1], "input_tokens": [-1], "output_tokens": [1]}))
+    gap = write(tmp_path / "c.csv", {"time": [*range(200), 9000], "input_tokens": [1] * 201, "output_tokens": [1] * 201})
+    assert fleet.read_trace(gap, allow_gaps=True).seconds[-1] == 9000
+
+
+def test_windows_keep_the_work_and_pooling_saves_more_at_short_ones():
+    rng = np.random.default_rng(3)
+    arrivals = [np.sort(rng.uniform(0, 3600, 4000)), np.sort(rng.uniform(0, 3600, 400))]
+    work = [np.full(4000, 0.5), rng.exponential(20, 400)]
+    assert fleet.windowed(arrivals[0], work[0], 60.0, length=3600.0).sum() * 60 == pytest.approx(2000)
+    saved, ratios = fleet.saving_by_window(arrivals, work, [1, 60, 600])
+    assert (saved >= 0).all()
+    assert saved[0] > saved[-1]
+    assert (ratios[0] > ratios[-1]).all()
+    with pytest.raises(InputError, match="window = 7200"):
+        fleet.windowed(arrivals[0], work[0], 7200.0)
+
+
+@given(st.integers(2, 5), st.integers(2, 50), st.integers(0, 2**16))
+def test_pooled_peaks_are_never_above_their_sum(tenants, steps, seed):
+    load = np.random.default_rng(seed).exponential(1, (tenants, steps))
+    assert fleet.saving(load).saved >= 0
+
+
+def test_a_day_has_its_peak_where_it_should():
+    hours = np.arange(168)
+    load = fleet.diurnal(hours, mean=np.array([10.0, 20.0]), swing=0.5, peak_hour=14)
+    assert load.shape == (2, 168)
+    assert load[0, :24].argmax() == 14
+    assert load[0, 134] == pytest.approx(0.8 * load[0, 14])
+    with pytest.raises(InputError, match="swing = 2"):
+        fleet.diurnal(hours, mean=1, swing=2)

@@ -1,0 +1,93 @@
+"""When to replace, what is left of a vintage, and what an old chip rents for."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workbench import catalogue
+from workbench.errors import InputError
+from workbench.fleet import rent, replacement, runs, scarcity_of, stock, worth
+
+
+def replace_at(**changed):
+    given = {"price_decline": 0.32, "energy_decline": 0.30, "running": 0.08, "rate": 0.0653, "resale": 0.0}
+    return replacement(**given | changed)
+
+
+def test_chips_wear_out_by_progress_sooner_as_power_is_scarcer():
+    # 1.73 kW of an H100 at 40,000 USD: a watt of facility and energy 1.9 USD a year, then 3 and 10 USD more where power is scarce
+    ages = replace_at(running=np.array([1.9, 4.9, 11.9]) * 1730 / 40_000).age
+    assert ages == pytest.approx([6.5, 4.6, 3.1], abs=0.2)
+    assert np.all(np.diff(ages) < 0)
+
+
+def test_resale_shortens_the_life_and_the_optimum_is_flat():
+    kept, sold = replace_at(running=0.082, resale=np.array([0.0, 0.5])).age
+    assert sold < kept
+    best = replace_at(running=0.082, resale=0.5)
+    assert best.penalty(4) < 0.06
+    assert best.penalty(6) < 0.06
+
+
+def test_without_progress_nothing_is_replaced():
+    assert replace_at(price_decline=0.0, energy_decline=0.0, longest=20.0).age == pytest.approx(20.0, abs=0.1)
+
+
+def test_what_is_best_is_best_on_its_grid():
+    r = replace_at(running=np.linspace(0, 1, 7))
+    assert r.cost == pytest.approx(r.costs.min(axis=-1))
+    assert (r.penalty(3.0) >= -1e-12).all()
+
+
+def test_free_switching_with_full_resale_is_refused():
+    with pytest.raises(InputError, match="replacing all the time would be free"):
+        replace_at(switching=0.0, resale=1.0)
+    with pytest.raises(InputError, match="rate = 0"):
+        replace_at(rate=0)
+    with pytest.raises(InputError, match="running = -1"):
+        replace_at(running=-1)
+
+
+@given(st.lists(st.floats(0, 100), min_size=1, max_size=8), st.floats(0, 0.5), st.integers(1, 6))
+def test_stock_is_never_more_than_came(additions, failures, life):
+    standing = stock(additions, failure_rate=failures, life=life)
+    assert (standing >= 0).all()
+    assert (standing.sum(axis=0) <= np.cumsum(additions) + 1e-9).all()
+    assert standing.shape == (len(additions), len(additions))
+
+
+def test_a_vintage_fails_and_retires():
+    standing = stock([100.0, 0, 0, 0], failure_rate=0.1, life=3)
+    assert standing[0] == pytest.approx([100, 100 * np.exp(-0.1), 100 * np.exp(-0.2), 0])
+    with pytest.raises(InputError, match="life = 0"):
+        stock([1.0], failure_rate=0, life=0)
+
+
+def test_the_h100_fell_below_parity_and_rose_again():
+    # rents of 8 USD in 2023, 1.70 in October 2025, 2.35 in March 2026: a slide with a shortage, a glut and a shortage again
+    parity = rent(np.array([0.5, 3.0, 3.4]), new_cost=3.2, price_decline=0.32, running=0.25, new_running=0.25, energy_decline=0.0)
+    assert np.all(np.diff(parity) < 0)  # parity only slides
+    observed = [catalogue.cost(f"rental_h100_{when}_usd_per_chip_hour").value for when in ("2023", "2025_10", "2026_03")]
+    scarce = scarcity_of(observed, parity)
+    assert scarce[0] > 1  # more than twice parity
+    assert scarce[2] > scarce[1] + 0.4  # the rebound is scarcity: parity had fallen further
+    assert rent(3.4, new_cost=3.2, price_decline=0.32, running=0.25, new_running=0.25, scarcity=scarce[2]) == pytest.approx(observed[2])
+
+
+def test_rent_never_falls_below_running():
+    assert rent(30.0, new_cost=3.0, price_decline=0.32, running=0.4, new_running=0.3) == pytest.approx(0.4)
+    assert rent(0.0, new_cost=3.0, price_decline=0.32, running=0.3, new_running=0.3) == pytest.approx(3.0)
+    with pytest.raises(InputError, match="age = -1"):
+        rent(-1, new_cost=3, price_decline=0.3, running=0.3, new_running=0.3)
+
+
+def test_worth_of_a_t5_training_chip():
+    # Epoch AI: a TPU v3 of 5,276 x 1.64 USD (May 2018) was worth 5,858 USD when T5 began training 442 days later
+    assert worth(5276 * 1.64, 442 / 365.25, 0.14) == pytest.approx(5858, rel=1e-3)
+    assert worth(100, -1, 0.14) == 100
+
+
+def test_a_chip_runs_while_its_work_is_worth_more_than_its_power():
+    assert runs(2.0, 0.2, 1730, 0.001)
+    assert not runs(2.0, 0.2, 1730, 0.0011)

@@ -1,0 +1,92 @@
+"""Carbon whose accounting is part of its type: what grids emit on average, at the margin, on paper, and what making things emitted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from workbench.errors import InputError
+
+#: How carbon is counted: average mix of the grid, the plant that answers one more watt, after contracts, or making of the equipment.
+Account = Literal["location", "marginal", "market", "embodied"]
+
+
+@dataclass(frozen=True)
+class Carbon:
+    """Kilograms of CO2 equivalent under one account; adding two accounts is refused, because their sum means nothing."""
+
+    account: Account
+    kg: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        if self.account not in get_args(Account):
+            raise InputError(f"account = {self.account!r}: expected one of {', '.join(get_args(Account))}")
+        object.__setattr__(self, "kg", np.asarray(self.kg, dtype=float))
+
+    def __add__(self, other: Carbon) -> Carbon:
+        if not isinstance(other, Carbon):
+            return NotImplemented
+        if other.account != self.account:
+            raise InputError(f"{self.account}-based and {other.account} carbon do not add up: report them side by side")
+        return Carbon(self.account, self.kg + other.kg)
+
+    def __mul__(self, factor: ArrayLike) -> Carbon:
+        return Carbon(self.account, self.kg * np.asarray(factor, dtype=float))
+
+    __rmul__ = __mul__
+
+    def sum(self) -> Carbon:
+        """All entries together."""
+        return Carbon(self.account, np.asarray(self.kg.sum()))
+
+
+def grid_carbon(energy: ArrayLike, carbon_intensity: ArrayLike, account: Account = "location") -> Carbon:
+    """Carbon of `energy` [J] at `carbon_intensity` [kg/J] under one account.
+
+    Raises
+    ------
+    InputError
+        For a negative amount, and for ``embodied``, which no grid has.
+
+    References
+    ----------
+    .. [1] GHG Protocol (2015), Scope 2 Guidance: location-based and market-based method.
+    """
+    if account == "embodied":
+        raise InputError("account = 'embodied': a grid has none; see embodied_carbon")
+    joules, intensity = np.asarray(energy, dtype=float), np.asarray(carbon_intensity, dtype=float)
+    for name, value in (("energy", joules), ("carbon_intensity", intensity)):
+        if not np.all(value >= 0):
+            raise InputError(f"{name} = {value}: expected 0 or more")
+    return Carbon(account, joules * intensity)
+
+
+def embodied_carbon(kg: ArrayLike, seconds: ArrayLike, *, life: ArrayLike, share_used: ArrayLike = 1.0) -> Carbon:
+    """Share of the carbon of making a machine that falls on `seconds` of its use.
+
+    kg * seconds / (life * share_used): what stands idle is borne by what works.
+
+    Parameters
+    ----------
+    kg : array_like
+        Carbon of making the machine.
+    seconds : array_like
+        Time in use.
+    life : array_like
+        Whole life [s], above 0.
+    share_used : array_like
+        Share of its life in which it works, above 0 and at most 1.
+
+    References
+    ----------
+    .. [1] Luccioni, Viguier, Ligozat (2022), "Estimating the Carbon Footprint of BLOOM", section 3.2, arXiv:2211.02001.
+    """
+    whole, used = np.asarray(life, dtype=float), np.asarray(share_used, dtype=float)
+    if not np.all(whole > 0):
+        raise InputError(f"life = {life}: expected more than 0 seconds")
+    if not np.all((used > 0) & (used <= 1)):
+        raise InputError(f"share_used = {share_used}: expected a share above 0 and at most 1")
+    return Carbon("embodied", np.asarray(kg, dtype=float) * np.asarray(seconds, dtype=float) / (whole * used))

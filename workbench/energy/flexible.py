@@ -1,0 +1,71 @@
+"""Training as a flexible load: what it is worth to stand still in the dearest or dirtiest hours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from workbench.errors import InputError
+
+
+@dataclass(frozen=True)
+class Curtailment:
+    """Standing still for a share of the hours, a watt at the meter and averaged over all hours; the share is the last axis."""
+
+    share: NDArray[np.float64]  #: of the hours in which the load stands still
+    saved: NDArray[np.float64]  #: energy money saved [USD/W/s]
+    lost: NDArray[np.float64]  #: value of the work not done [USD/W/s]
+    threshold: NDArray[np.float64]  #: price above which the load stands still [USD/J]
+
+    @property
+    def value(self) -> NDArray[np.float64]:
+        """Saved less lost [USD/W/s]; negative where standing still does not pay."""
+        return self.saved - self.lost
+
+
+def curtailment(price: ArrayLike, share: ArrayLike, *, work_value: ArrayLike = 0.0, idle_power: ArrayLike = 0.0) -> Curtailment:
+    """Value of curtailing a load in the dearest `share` of the hours.
+
+    Parameters
+    ----------
+    price : array_like, shape (..., hours)
+        What a joule costs in each hour, carbon price included [USD/J].
+    share : array_like, shape (k,)
+        Shares of the hours, 0 to 1.
+    work_value : array_like
+        What the work of one joule at the meter is worth while it runs [USD/J]: rent of the machines over the power they draw, where the
+        work is lost, or what its delay costs, where it is only put off.
+    idle_power : array_like
+        Power while standing still over power at work, 0 to 1.
+
+    Returns
+    -------
+    Curtailment
+        Arrays of shape (..., k).
+
+    Raises
+    ------
+    InputError
+        For shares outside 0 to 1 or an empty price.
+    """
+    hours, k = np.asarray(price, dtype=float), np.atleast_1d(np.asarray(share, dtype=float))
+    if hours.ndim == 0 or hours.shape[-1] == 0:
+        raise InputError("price has no hours: give an array whose last axis is time")
+    idle = np.asarray(idle_power, dtype=float)
+    for name, value in (("share", k), ("idle_power", idle)):
+        if not np.all((value >= 0) & (value <= 1)):
+            raise InputError(f"{name} = {value}: expected shares from 0 to 1")
+    n = hours.shape[-1]
+    dearest = -np.sort(-hours, axis=-1)
+    total = np.concatenate([np.zeros((*dearest.shape[:-1], 1)), np.cumsum(dearest, axis=-1)], axis=-1)
+    position = k * n
+    whole = np.minimum(position.astype(int), n - 1)
+    paid = total[..., whole] + (position - whole) * dearest[..., whole]  # part of the marginal hour
+    return Curtailment(
+        share=k,
+        saved=paid / n * (1 - idle),
+        lost=k * np.asarray(work_value, dtype=float)[..., None] if np.ndim(work_value) else k * float(np.asarray(work_value)),
+        threshold=dearest[..., whole],
+    )

@@ -1,0 +1,156 @@
+"""A site and its grid: money, carbon and water of the power it draws, hour by hour."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from workbench import catalogue
+from workbench.energy.carbon import Carbon, grid_carbon
+from workbench.energy.facility import electricity_cost, facility_power, water
+from workbench.errors import InputError
+from workbench.units import HOUR, TONNE, YEAR
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a fleet stands: what its grid and its building are. Any figure may be an array; time is the last axis of hourly ones."""
+
+    name: str
+    electricity_price: ArrayLike  #: [USD/J]
+    carbon_location: ArrayLike  #: average of the grid [kg/J]
+    pue: ArrayLike
+    wue: ArrayLike | None = None  #: on site, a joule of IT energy [L/J]
+    grid_water: ArrayLike | None = None  #: of generation [L/J]
+    carbon_marginal: ArrayLike | None = None  #: of the plant that answers one more watt [kg/J]
+    carbon_free_share: ArrayLike | None = None  #: contracted, which the market-based account may subtract
+    demand_charge: ArrayLike = 0.0  #: of the highest power of a month [USD/W]; average industrial prices hold it already
+
+
+def site(region: str, **given: ArrayLike) -> Site:
+    """The cloud region `region` as a `Site`: price, carbon, PUE and water as published for it or its grid.
+
+    Parameters
+    ----------
+    region : str
+        As ``catalogue.region`` knows it.
+    **given : array_like
+        Figures of one's own, by the names of `Site`: they take the place of published ones.
+
+    Raises
+    ------
+    InputError
+        Where the price, the carbon or the PUE of the region is not published and not given; it names regions that have all three,
+        those of the same country first.
+    """
+    row = catalogue.region(region)
+    grid = catalogue.grid(row.grid) if row.grid else None
+    known: dict[str, ArrayLike | None] = {
+        "electricity_price": grid.electricity_price if grid else None,
+        "carbon_location": row.carbon_location if row.carbon_location is not None else (grid.carbon_intensity if grid else None),
+        "pue": row.pue,
+        "wue": row.wue,
+        "grid_water": grid.water_intensity if grid else None,
+        "carbon_marginal": row.carbon_marginal,
+        "carbon_free_share": row.carbon_free_share,
+    } | given
+    missing = [name for name in ("electricity_price", "carbon_location", "pue") if known[name] is None]
+    if missing:
+        raise InputError(
+            f"region {row.name!r} ({row.country or 'no country'}) has no published {', '.join(missing)}: give "
+            f"{', '.join(f'{name}=' for name in missing)} or take a region that has; nearest: {', '.join(_nearest(row, missing))}"
+        )
+    return Site(name=row.name, **known)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class EnergyBill:
+    """What a time of operation takes from the grid; sums over the last axis (time) of the power given."""
+
+    it_energy: NDArray[np.float64]  #: [J]
+    energy: NDArray[np.float64]  #: at the meter [J]
+    electricity: NDArray[np.float64]  #: [USD]
+    demand: NDArray[np.float64]  #: demand charge [USD]
+    carbon_cost: NDArray[np.float64]  #: carbon price on location-based carbon [USD]
+    carbon: dict[str, Carbon]  #: by account; those the site states
+    water_on_site: NDArray[np.float64] | None  #: [L]
+    water_of_grid: NDArray[np.float64] | None  #: [L]
+
+    @property
+    def money(self) -> NDArray[np.float64]:
+        """All that is paid [USD]."""
+        return self.electricity + self.demand + self.carbon_cost
+
+
+def energy_bill(place: Site, it_power: ArrayLike, *, step: float = HOUR, carbon_price: ArrayLike = 0.0) -> EnergyBill:
+    """Money, carbon and water of an IT load at a site.
+
+    Parameters
+    ----------
+    place : Site
+        Hourly figures (price, carbon, PUE) broadcast against the time axis.
+    it_power : array_like, shape (..., time)
+        [W]
+    step : float
+        Length of a step of time [s].
+    carbon_price : array_like
+        [USD a tonne of CO2 equivalent], on location-based carbon; broadcast against the result.
+
+    Returns
+    -------
+    EnergyBill
+        Arrays of the shape of `it_power` and the site without the last axis.
+
+    Raises
+    ------
+    InputError
+        For a power without a time axis, negative amounts, a PUE below 1.
+    """
+    it = np.asarray(it_power, dtype=float)
+    if it.ndim == 0:
+        raise InputError("it_power has no time axis: give an array whose last axis is time")
+    meter = facility_power(it, place.pue)
+    joules = meter * step
+    location = grid_carbon(joules, place.carbon_location, "location")
+    carbon = {"location": Carbon("location", location.kg.sum(axis=-1))}
+    if place.carbon_marginal is not None:
+        carbon["marginal"] = Carbon("marginal", grid_carbon(joules, place.carbon_marginal, "marginal").kg.sum(axis=-1))
+    if place.carbon_free_share is not None:
+        bought = np.asarray(place.carbon_free_share, dtype=float)
+        if not np.all((bought >= 0) & (bought <= 1)):
+            raise InputError(f"carbon_free_share = {place.carbon_free_share}: expected a share from 0 to 1")
+        carbon["market"] = Carbon("market", (location.kg * (1 - bought)).sum(axis=-1))
+    it_energy = it * step
+    zero = np.zeros(())
+    on_site = (
+        None if place.wue is None else np.broadcast_to(water(it_energy, zero, wue=place.wue, grid_water=0.0), meter.shape).sum(axis=-1)
+    )
+    of_grid = None if place.grid_water is None else water(zero, joules, wue=0.0, grid_water=place.grid_water).sum(axis=-1)
+    months = meter.shape[-1] * step / (YEAR / 12)
+    return EnergyBill(
+        it_energy=np.broadcast_to(it_energy, meter.shape).sum(axis=-1),
+        energy=joules.sum(axis=-1),
+        electricity=electricity_cost(joules, place.electricity_price).sum(axis=-1),
+        demand=meter.max(axis=-1) * np.asarray(place.demand_charge, dtype=float) * months,
+        carbon_cost=location.kg.sum(axis=-1) / TONNE * np.asarray(carbon_price, dtype=float),
+        carbon=carbon,
+        water_on_site=on_site,
+        water_of_grid=of_grid,
+    )
+
+
+def _nearest(row: catalogue.Region, missing: list[str]) -> list[str]:
+    """Regions that lack none of `missing`, those of the same country first, then those whose grid emits most alike."""
+    own = row.carbon_location
+    ranked = []
+    for name in catalogue.names("regions"):
+        other = catalogue.region(name)
+        grid = catalogue.grid(other.grid) if other.grid else None
+        price = grid.electricity_price if grid else None
+        carbon = other.carbon_location if other.carbon_location is not None else (grid.carbon_intensity if grid else None)
+        has = {"electricity_price": price, "carbon_location": carbon, "pue": other.pue}
+        if all(has[what] is not None for what in missing):
+            ranked.append((other.country != row.country, abs((carbon or 0.0) - own) if own is not None else 0.0, name))
+    return [name for _, _, name in sorted(ranked)[:3]]

@@ -1,0 +1,209 @@
+"""Load over time: traces of requests as they were logged, windows that a scheduler can follow, and a diurnal model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike, NDArray
+
+from workbench.errors import DataError, InputError
+from workbench.fleet.pooling import Reserve
+
+#: Names under which logs keep what a trace needs, first our own, then those of Azure's public traces of LLM inference.
+COLUMNS = {
+    "time": ("time", "TIMESTAMP", "timestamp", "arrival"),
+    "input_tokens": ("input_tokens", "ContextTokens", "prompt_tokens"),
+    "output_tokens": ("output_tokens", "GeneratedTokens", "completion_tokens"),
+}
+GAP = 50.0  #: a pause of more than so many mean pauses is a gap in the log, not in the traffic
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Requests in order of time."""
+
+    seconds: NDArray[np.float64]  #: since the first
+    input_tokens: NDArray[np.float64]
+    output_tokens: NDArray[np.float64]
+
+    def chip_seconds(self, input_rate: float, output_rate: float) -> NDArray[np.float64]:
+        """Work of each request [s of one chip] at `input_rate` and `output_rate` tokens a second and chip."""
+        if not (input_rate > 0 and output_rate > 0):
+            raise InputError(f"input_rate = {input_rate}, output_rate = {output_rate}: expected tokens a second above 0")
+        return self.input_tokens / input_rate + self.output_tokens / output_rate
+
+
+def read_trace(path: str | Path, *, allow_gaps: bool = False) -> Trace:
+    """A trace of requests from a CSV with columns time, input_tokens, output_tokens, or as Azure publishes its LLM traces.
+
+    Parameters
+    ----------
+    path : path
+        Times are seconds or ISO dates. Azure: TIMESTAMP, ContextTokens, GeneratedTokens.
+    allow_gaps : bool
+        Accept a log that pauses.
+
+    Raises
+    ------
+    DataError
+        With path, row and column: for a missing column, a cell that is no number, time that goes backwards, rows that repeat all of
+        time and tokens of the row before, and pauses of more than 50 mean pauses unless allowed.
+
+    References
+    ----------
+    .. [1] Azure Public Dataset, AzureLLMInferenceTrace_{code,conv}.csv, https://github.com/Azure/AzurePublicDataset.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise DataError(file, "no such file")
+    frame = pl.read_csv(file, infer_schema_length=None)
+    if frame.is_empty():
+        raise DataError(file, "the trace has no requests")
+    names = {ours: next((n for n in known if n in frame.columns), None) for ours, known in COLUMNS.items()}
+    for ours, name in names.items():
+        if name is None:
+            raise DataError(file, f"no column {' or '.join(COLUMNS[ours])}; it has {', '.join(frame.columns)}")
+    seconds = _seconds(file, frame[str(names["time"])])
+    tokens = {ours: _numbers(file, frame[str(names[ours])]) for ours in ("input_tokens", "output_tokens")}
+    pauses = np.diff(seconds)
+    _refuse(file, pauses < 0, str(names["time"]), lambda i: f"time goes backwards by {-pauses[i]:.6g} s: sort the log or mend its clock")
+    same = (pauses == 0) & np.all([np.diff(t) == 0 for t in tokens.values()], axis=0)
+    _refuse(file, same, str(names["time"]), lambda i: "the row repeats the one before it: a duplicate in the log")
+    if not allow_gaps and pauses.size:
+        wide = pauses > GAP * max(float(pauses.mean()), 1e-9)
+        wide &= pauses > 60
+        _refuse(
+            file,
+            wide,
+            str(names["time"]),
+            lambda i: (
+                f"a gap of {pauses[i]:.6g} s where requests come every {pauses.mean():.3g} s on average: pass allow_gaps=True if it is real"
+            ),
+        )
+    return Trace(seconds, tokens["input_tokens"], tokens["output_tokens"])
+
+
+def windowed(seconds: ArrayLike, work: ArrayLike, window: float, *, length: float | None = None) -> NDArray[np.float64]:
+    """Mean demand of chips in each window: the chip-seconds that arrive in it over its length.
+
+    Parameters
+    ----------
+    seconds, work : array_like, shape (requests,)
+        Arrival [s] and work [s of one chip] of each request.
+    window : float
+        [s]
+    length : float, optional
+        Length of the log [s], so that several logs get equal axes; a part of a window at its end is left out.
+
+    Returns
+    -------
+    ndarray, shape (windows,)
+    """
+    at, chips = np.asarray(seconds, dtype=float), np.asarray(work, dtype=float)
+    whole = float(at.max()) if length is None else length
+    n = int(whole // window)
+    if not window > 0 or n < 1:
+        raise InputError(f"window = {window} s: expected more than 0 and at most the log's {whole:.6g} s")
+    index = (at / window).astype(int)
+    inside = index < n
+    return np.bincount(index[inside], weights=chips[inside], minlength=n) / window
+
+
+def saving(load: ArrayLike) -> Reserve:
+    """Peak capacity of tenants apart and together; `load` of shape (tenants, ..., time)."""
+    demand = np.asarray(load, dtype=float)
+    if demand.ndim < 2:
+        raise InputError("load: expected tenants on the first axis and time on the last")
+    return Reserve(demand.max(axis=-1).sum(axis=0), demand.sum(axis=0).max(axis=-1))
+
+
+def saving_by_window(
+    arrivals: list[NDArray[np.float64]], work: list[NDArray[np.float64]], windows: ArrayLike
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Share of peak capacity that pooling saves, by the time in which a scheduler can follow.
+
+    Parameters
+    ----------
+    arrivals, work : list of arrays, one a tenant
+        Arrival [s] and chip-seconds of each request.
+    windows : array_like, shape (k,)
+        [s]
+
+    Returns
+    -------
+    (saved, peak_over_mean) : ndarrays of shape (k,) and (k, tenants + 1)
+        The last column of the second is the pool.
+    """
+    length = max(float(a.max()) for a in arrivals)
+    saved, ratios = [], []
+    for window in np.atleast_1d(np.asarray(windows, dtype=float)):  # a handful of windows, each with its own length of array
+        load = np.stack([windowed(a, w, window, length=length) for a, w in zip(arrivals, work, strict=True)])
+        saved.append(saving(load).saved)
+        both = np.vstack([load, load.sum(axis=0)])
+        ratios.append(both.max(axis=1) / both.mean(axis=1))
+    return np.asarray(saved), np.asarray(ratios)
+
+
+def diurnal(
+    hours: ArrayLike, *, mean: ArrayLike, swing: ArrayLike, peak_hour: ArrayLike = 14.0, weekend: ArrayLike = 0.8
+) -> NDArray[np.float64]:
+    """Load of a service that follows its users' day: mean (1 + swing cos(2 pi (h - peak) / 24)), times `weekend` on two days of seven.
+
+    Parameters
+    ----------
+    hours : array_like, shape (time,)
+        Hours since Monday midnight.
+    mean, swing, peak_hour, weekend : array_like
+        Mean load of a weekday, amplitude over the mean (0 to 1), hour of the peak, level of weekends; broadcast on leading axes.
+
+    Returns
+    -------
+    ndarray, shape (..., time)
+    """
+    h = np.asarray(hours, dtype=float)
+    m, a, p, w = (np.asarray(x, dtype=float)[..., None] for x in (mean, swing, peak_hour, weekend))
+    if not np.all((a >= 0) & (a <= 1)):
+        raise InputError(f"swing = {swing}: expected a share from 0 to 1")
+    day = 1 + a * np.cos(2 * np.pi * (h - p) / 24)
+    return m * day * np.where(h % 168 >= 120, w, 1.0)
+
+
+def bursty(load: ArrayLike, *, step: float, service: float, seed: int = 0) -> NDArray[np.float64]:
+    """A load with the noise of requests on it: Poisson arrivals of jobs of `service` chip-seconds each, in steps of `step` seconds."""
+    expected = np.asarray(load, dtype=float) * step / service
+    if not np.all(expected >= 0):
+        raise InputError("load: expected chips, 0 or more")
+    return np.asarray(np.random.default_rng(seed).poisson(expected) * (service / step), dtype=float)
+
+
+def _seconds(file: Path, column: pl.Series) -> NDArray[np.float64]:
+    if column.dtype.is_numeric():
+        at = _numbers(file, column)
+    else:
+        text = column.str.strip_chars().str.replace("T", " ").str.strip_chars_end("Z")
+        parsed = text.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", strict=False, time_unit="ns")
+        numbers = text.cast(pl.Float64, strict=False)
+        read = parsed.dt.epoch("ns").cast(pl.Float64) / 1e9 if parsed.null_count() <= numbers.null_count() else numbers
+        bad = np.flatnonzero(read.is_null().to_numpy())
+        if bad.size:
+            raise DataError(file, f"{column[int(bad[0])]!r} is neither seconds nor an ISO date", row=int(bad[0]) + 2, column=column.name)
+        at = read.to_numpy()
+    return np.asarray(at - at[0], dtype=float)
+
+
+def _numbers(file: Path, column: pl.Series) -> NDArray[np.float64]:
+    values = column.cast(pl.Float64, strict=False)
+    bad = np.flatnonzero((values.is_null() | values.is_nan() | (values < 0).fill_null(False)).to_numpy())
+    if bad.size:
+        raise DataError(file, f"{column[int(bad[0])]!r} is not a number of 0 or more", row=int(bad[0]) + 2, column=column.name)
+    return values.to_numpy()
+
+
+def _refuse(file: Path, wrong: NDArray[np.bool_], column: str, why: Callable[[int], str]) -> None:
+    if wrong.any():
+        i = int(np.flatnonzero(wrong)[0])
+        raise DataError(file, why(i), row=i + 3, column=column)

@@ -1,0 +1,242 @@
+"""Pooling: what one fungible fleet needs where several partitioned ones would each keep a reserve of their own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from workbench.errors import InputError
+
+
+def erlang_c(servers: ArrayLike, load: ArrayLike) -> NDArray[np.float64]:
+    """Probability that a request waits: Poisson arrivals, exponential service, `servers` servers, no abandonment.
+
+    From Erlang B for real numbers of servers, 1 / B = load * integral of e^(-load t) (1 + t)^servers dt, in logarithms, so that thousands
+    of servers neither overflow nor loop:  C = B / (1 - (1 - B) load / servers).
+
+    Parameters
+    ----------
+    servers : array_like
+        Above 0, whole or not.
+    load : array_like
+        Arrival rate times service time [erlang], 0 or more.
+
+    Returns
+    -------
+    ndarray
+        1 where load is at or above servers.
+
+    References
+    ----------
+    .. [1] Jagerman (1974), "Some properties of the Erlang loss function", Bell System Technical Journal 53(3), continuous extension.
+    """
+    from scipy.special import gammaincc, gammaln
+
+    n, a = np.broadcast_arrays(np.asarray(servers, dtype=float), np.asarray(load, dtype=float))
+    if not np.all(n > 0):
+        raise InputError(f"servers = {servers}: expected more than 0")
+    if not np.all(a >= 0):
+        raise InputError(f"load = {load}: expected 0 or more erlang")
+    some = np.maximum(a, 1e-300)
+    # B = a^n e^-a / (Gamma(n + 1) Q(n + 1, a)), with Q the regularised upper incomplete gamma function
+    log_b = n * np.log(some) - some - gammaln(n + 1) - np.log(np.maximum(gammaincc(n + 1, some), 1e-300))
+    b = np.exp(np.minimum(log_b, 0.0))
+    waits = b / np.maximum(1 - (1 - b) * a / n, 1e-300)
+    return np.where(a == 0, 0.0, np.where(a >= n, 1.0, np.minimum(waits, 1.0)))
+
+
+def servers_needed(load: ArrayLike, wait_probability: ArrayLike) -> NDArray[np.int64]:
+    """Fewest servers with which a request waits at most with `wait_probability`; bisection over all cases at once.
+
+    Parameters
+    ----------
+    load : array_like
+        [erlang]
+    wait_probability : array_like
+        Above 0 and at most 1.
+    """
+    a, p = np.broadcast_arrays(np.asarray(load, dtype=float), np.asarray(wait_probability, dtype=float))
+    if not np.all((p > 0) & (p <= 1)):
+        raise InputError(f"wait_probability = {wait_probability}: expected a probability above 0 and at most 1")
+    low = np.floor(a).astype(np.int64)  # waits always
+    high = (np.ceil(a) + 10 * np.sqrt(a + 1) * np.sqrt(np.maximum(-np.log(p), 1.0)) + 10).astype(np.int64)
+    while np.any(high - low > 1):
+        middle = (low + high) // 2
+        good = erlang_c(np.maximum(middle, 1), a) <= p
+        low, high = np.where(good, low, middle), np.where(good, middle, high)
+    return np.where(a == 0, 0, high)
+
+
+def square_root_staffing(load: ArrayLike, quality: ArrayLike) -> NDArray[np.float64]:
+    """Servers by the square-root rule: load + quality sqrt(load) (Halfin, Whitt 1981)."""
+    a = np.asarray(load, dtype=float)
+    if not np.all(a >= 0):
+        raise InputError(f"load = {load}: expected 0 or more erlang")
+    return a + np.asarray(quality, dtype=float) * np.sqrt(a)
+
+
+@dataclass(frozen=True)
+class Reserve:
+    """Capacity of partitioned fleets and of one fungible fleet for the same uncertain demands; arrays broadcast."""
+
+    partitioned: NDArray[np.float64]
+    pooled: NDArray[np.float64]
+
+    @property
+    def saved(self) -> NDArray[np.float64]:
+        """Share of the partitioned capacity that pooling saves."""
+        return 1 - self.pooled / self.partitioned
+
+
+def newsvendor(mean: ArrayLike, deviation: ArrayLike, correlation: ArrayLike, *, critical_ratio: ArrayLike) -> Reserve:
+    """Capacity against normal demands at the ratio where one more chip is worth its cost, apart and together.
+
+    partitioned = sum of mean_i + z s_i; pooled = sum of mean_i + z sqrt(s' R s); z the normal quantile of the critical ratio, which is
+    (value - cost) / value of a unit of capacity
+
+    Parameters
+    ----------
+    mean, deviation : array_like, shape (..., tenants)
+        Of each tenant's demand.
+    correlation : array_like
+        One coefficient between all pairs, or a matrix of shape (..., tenants, tenants).
+    critical_ratio : array_like
+        .5 to below 1: below one half the reserve would be negative.
+
+    Returns
+    -------
+    Reserve
+
+    Raises
+    ------
+    InputError
+        For a correlation outside [-1, 1] or a matrix that is not positive semi-definite (its smallest eigenvalue is named).
+    """
+    from scipy.special import ndtri
+
+    m, s = np.asarray(mean, dtype=float), np.asarray(deviation, dtype=float)
+    ratio = np.asarray(critical_ratio, dtype=float)
+    if not np.all((ratio >= 0.5) & (ratio < 1)):
+        raise InputError(f"critical_ratio = {critical_ratio}: expected a share from .5 to below 1")
+    if not np.all(s >= 0):
+        raise InputError(f"deviation = {deviation}: expected 0 or more")
+    rho = np.asarray(correlation, dtype=float)
+    tenants = s.shape[-1]
+    matrix = rho if rho.ndim >= 2 else rho[..., None, None] + (1 - rho[..., None, None]) * np.eye(tenants)
+    lowest = float(np.linalg.eigvalsh(matrix).min())
+    if lowest < -1e-9 or not np.all(np.abs(matrix) <= 1 + 1e-12):
+        raise InputError(f"correlation = {correlation}: not a correlation of {tenants} demands (smallest eigenvalue {lowest:.3g})")
+    z = ndtri(ratio)
+    variance = np.einsum("...i,...ij,...j->...", s, matrix, s)
+    pooled = m.sum(axis=-1) + z * np.sqrt(np.maximum(variance, 0.0))
+    return Reserve(np.asarray((m.sum(axis=-1) + z * s.sum(axis=-1)) * np.ones_like(pooled)), np.asarray(pooled))
+
+
+def staffed(load: ArrayLike, wait_probability: ArrayLike) -> Reserve:
+    """Servers for loads of shape (..., pools) apart and together, at the same probability of waiting.
+
+    A fungible fleet may be run as a partition, which is better where whole servers and lenient waits make it so.
+    """
+    a = np.asarray(load, dtype=float)
+    p = np.asarray(wait_probability, dtype=float)
+    apart = servers_needed(a, p[..., None] if p.ndim else p).sum(axis=-1)
+    return Reserve(apart.astype(float), np.minimum(apart, servers_needed(a.sum(axis=-1), p)).astype(float))
+
+
+@dataclass(frozen=True)
+class Filling:
+    """A fleet that fills what inference leaves with preemptible work; arrays over the leading axes of the load."""
+
+    served: NDArray[np.float64]  #: share of inference demand met when it came
+    inference: NDArray[np.float64]  #: share of the capacity that inference uses
+    training: NDArray[np.float64]  #: share that training keeps, net of what preemption costs
+    lost: NDArray[np.float64]  #: share lost in checkpoints, restarts and resharding
+    preemptions: NDArray[np.float64]  #: chip-switches from training to inference an hour, over the capacity
+
+    @property
+    def utilisation(self) -> NDArray[np.float64]:
+        """Share of the capacity that does useful work."""
+        return self.inference + self.training
+
+
+def fill(
+    load: ArrayLike,
+    capacity: ArrayLike,
+    *,
+    step: float,
+    reaction: float,
+    switch: float,
+    penalty: ArrayLike = 0.0,
+    partitioned: bool = False,
+) -> Filling:
+    """Utilisation of a fleet where training takes what inference leaves.
+
+    The scheduler sees the load of every `reaction` seconds and sets aside for inference the most that it saw in the last of them; a chip
+    that changes sides is lost for `switch` seconds (checkpoint, reload of weights, resharding). Partitioned, training never gives way and
+    inference keeps its peak.
+
+    Parameters
+    ----------
+    load : array_like, shape (..., steps)
+        Inference demand in chips.
+    capacity : array_like
+        Chips; broadcast against the leading axes.
+    step : float
+        Length of a step [s].
+    reaction : float
+        Time in which the scheduler follows [s], at least `step`.
+    switch : float
+        Time lost when a chip changes sides [s].
+    penalty : array_like
+        Share of training throughput lost because a chip must suit both kinds of work, 0 to 1.
+    partitioned : bool
+        Whether inference keeps chips for its peak all the time.
+
+    Returns
+    -------
+    Filling
+
+    Raises
+    ------
+    InputError
+        For a reaction shorter than a step or longer than the load, negative loads, a capacity that is not positive.
+    """
+    demand, c = np.asarray(load, dtype=float), np.asarray(capacity, dtype=float)
+    if not (np.all(demand >= 0) and demand.ndim):
+        raise InputError("load: expected chips, 0 or more, with time as the last axis")
+    if not np.all(c > 0):
+        raise InputError(f"capacity = {capacity}: expected more than 0 chips")
+    if not step <= reaction <= step * demand.shape[-1]:
+        raise InputError(
+            f"reaction = {reaction} s: expected at least a step ({step} s) and at most the whole load ({step * demand.shape[-1]} s)"
+        )
+    if not switch >= 0:
+        raise InputError(f"switch = {switch}: expected 0 s or more")
+    cap = c[..., None]
+    width = round(reaction / step)
+    if partitioned:
+        kept = np.broadcast_to(np.minimum(demand.max(axis=-1, keepdims=True), cap), demand.shape)
+        width = 1
+    else:
+        whole = demand.shape[-1] // width * width
+        blocks = demand[..., :whole].reshape(*demand.shape[:-1], -1, width)
+        peak = blocks.max(axis=-1)
+        seen = np.concatenate([peak[..., :1], peak[..., :-1]], axis=-1)  # what the last block asked for; the first is known
+        kept = np.minimum(np.repeat(seen, width, axis=-1), cap)
+        demand = demand[..., :whole]
+    met = np.minimum(demand, kept)
+    changes = np.abs(np.diff(kept, axis=-1)).sum(axis=-1)
+    hours = demand.shape[-1] * step / 3600
+    lost = np.minimum(changes * switch / (demand.shape[-1] * step) / c, 1.0)
+    free = (cap - kept).mean(axis=-1) / c
+    training = np.maximum(free - lost, 0.0) * (1 - np.asarray(penalty, dtype=float))
+    total = demand.sum(axis=-1)
+    return Filling(
+        served=np.divide(met.sum(axis=-1), total, out=np.ones_like(total), where=total > 0),
+        inference=met.mean(axis=-1) / c,
+        training=training,
+        lost=np.minimum(lost, free),
+        preemptions=changes / 2 / hours / c,
+    )

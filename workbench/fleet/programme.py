@@ -1,0 +1,294 @@
+"""The rows and columns of `allocate`, as arrays: every block of variables and of rows is one slice with a shape."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.errors import InputError
+from workbench.units import YEAR
+
+if TYPE_CHECKING:
+    from workbench.fleet.allocate import Fleet
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Programme:
+    """min cost x + offset  subject to  matrix x <= limit,  lower <= x <= upper."""
+
+    fleet: Fleet
+    cost: Array
+    matrix: Any  #: scipy.sparse.csr_array
+    limit: Array
+    lower: Array
+    upper: Array
+    integer: NDArray[np.int64]  #: 1 where a variable is whole
+    offset: float
+    columns: dict[str, NDArray[np.int64]]  #: block -> index of each variable, -1 where there is none
+    rows: dict[str, NDArray[np.int64]]  #: block -> index of each row, -1 where there is none
+    draw: tuple[Array, Array]  #: power at the meter of a standing chip, and on top of a working one [W] (K, R)
+
+    def take(self, block: str, values: Array) -> Array:
+        """Values of a block of variables in its shape, 0 where there is no variable."""
+        index = self.columns[block]
+        return np.where(index >= 0, values[np.maximum(index, 0)] if values.size else 0.0, 0.0)
+
+    def rows_of(self, block: str, values: Array) -> Array:
+        """Values of a block of rows in its shape, 0 where there is no row."""
+        index = self.rows[block]
+        return np.where(index >= 0, values[np.maximum(index, 0)] if values.size else 0.0, 0.0)
+
+    def facility_power(self, chips: Array, stock: Array) -> Array:
+        """Power at the meter [W] (R, T)."""
+        standing, working = self.draw
+        return np.einsum("kr,krt->rt", standing, stock) + np.einsum("kr,wkrt->rt", working, chips)
+
+
+class _Rows:
+    """Collects coefficients block by block; each `add` takes arrays of rows, columns and values that broadcast."""
+
+    def __init__(self) -> None:
+        self.row: list[NDArray[np.int64]] = []
+        self.column: list[NDArray[np.int64]] = []
+        self.value: list[Array] = []
+        self.limit: list[Array] = []
+        self.blocks: dict[str, NDArray[np.int64]] = {}
+        self.n = 0
+
+    def block(self, name: str, limit: Array) -> NDArray[np.int64]:
+        """Rows of a block; none where the limit is infinite."""
+        finite = np.isfinite(limit)
+        index = np.full(limit.shape, -1, dtype=np.int64)
+        index[finite] = self.n + np.arange(int(finite.sum()))
+        self.n += int(finite.sum())
+        self.limit.append(limit[finite])
+        self.blocks[name] = index
+        return index
+
+    def add(self, row: Any, column: Any, value: Any) -> None:
+        r, c, v = np.broadcast_arrays(np.asarray(row), np.asarray(column), np.asarray(value, dtype=float))
+        keep = (r >= 0) & (c >= 0) & (v != 0)
+        self.row.append(r[keep].astype(np.int32))
+        self.column.append(c[keep].astype(np.int32))
+        self.value.append(v[keep])
+
+
+def build(f: Fleet) -> Programme:
+    """The programme of a fleet. Raises `InputError` for figures that do not fit the shapes or have the wrong sign."""
+    from scipy import sparse
+
+    W, K, R = len(f.work), len(f.kinds), len(f.regions)
+    demand = np.asarray(f.demand, dtype=float)
+    if demand.ndim == 0:
+        raise InputError("demand: expected an array whose last axis is the periods")
+    T = demand.shape[-1]
+    if min(W, K, R, T) < 1:
+        raise InputError(f"{W} kinds of work, {K} kinds of chips, {R} regions, {T} periods: at least one of each is needed")
+    shapes = {
+        "throughput": (W, K), "demand": (W, T), "value": (W, T), "installed": (K, R), "power": (K,), "idle_power": (K,), "pue": (R,),
+        "electricity_price": (R, T), "capital": (K,), "operations": (K,), "resale": (K,), "supply": (K, T), "allowed": (W, R),
+        "power_limit": (R, T), "carbon_intensity": (R, T), "carbon_price": (T,), "carbon_limit": (T,), "water_intensity": (R,),
+        "water_limit": (R, T), "budget": (T,), "survival": (K,), "site_cost": (R,), "design_cost": (K,),
+    }  # fmt: skip
+    a = {name: _shaped(f, name, shape) for name, shape in shapes.items()}
+    if not np.all(a["pue"] >= 1):
+        raise InputError(f"pue = {f.pue}: a facility draws at least what its servers draw, so at least 1")
+    if not (np.all(a["survival"] > 0) and np.all(a["survival"] <= 1)):
+        raise InputError(f"survival = {f.survival}: expected shares above 0 and at most 1")
+    if not f.rate > -1:
+        raise InputError(f"rate = {f.rate}: expected more than -1 (-100 %)")
+    group = np.asarray(f.groups or [0] * W)
+    if group.shape != (W,) or not set(group) <= set(range(W)):
+        raise InputError(f"groups = {f.groups}: expected one number below {W} for each of {W} kinds of work")
+    G = int(group.max()) + 1
+    years = f.period / YEAR
+    discount = (1 + f.rate) ** -(np.arange(T) * years)
+
+    buyable = a["supply"].max(axis=1) > 0
+    runs = (a["throughput"] > 0)[:, :, None] & (a["allowed"] > 0)[:, None, :]
+    there = buyable[:, None] | (a["installed"] > 0)
+    runs = np.broadcast_to((runs & there[None])[..., None], (W, K, R, T))
+    counter = 0
+
+    def block(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+        nonlocal counter
+        index = np.full(mask.shape, -1, dtype=np.int64)
+        size = int(mask.sum())
+        index[mask] = counter + np.arange(size)
+        counter += size
+        return index
+
+    every = np.broadcast_to(there[None, :, :, None], (G, K, R, T))
+    sites, designs = a["site_cost"] > 0, a["design_cost"] > 0
+    columns = {
+        "x": block(runs),
+        "stock": block(every),
+        "bought": block(np.broadcast_to((a["supply"] > 0)[None, :, None, :], (G, K, R, T))),
+        "retired": block(every),
+        "unmet": block(np.isfinite(a["value"])),
+        "open": block(sites),
+        "design": block(designs),
+    }
+    x, stock, bought, retired, unmet = (columns[name] for name in ("x", "stock", "bought", "retired", "unmet"))
+
+    standing = a["idle_power"][:, None] * a["pue"][None, :]
+    working = (a["power"] - a["idle_power"])[:, None] * a["pue"][None, :]
+    if np.any(working < 0):
+        raise InputError("idle_power exceeds power: a chip at work draws at least what it draws idle")
+    dearness = (a["electricity_price"] + a["carbon_intensity"] * a["carbon_price"]) * f.period * discount  # USD a watt and period (R, T)
+
+    cost = np.zeros(counter)
+    lower, upper = np.zeros(counter), np.full(counter, np.inf)
+    integer = np.zeros(counter, dtype=np.int64)
+
+    def price(index: NDArray[np.int64], value: Any) -> None:
+        cost[index[index >= 0]] = np.broadcast_to(value, index.shape)[index >= 0]
+
+    price(x, (working[..., None] * dearness)[None])
+    price(stock, (standing[..., None] * dearness + a["operations"][:, None, None] * years * discount)[None])
+    owned = np.cumsum(discount[::-1])[::-1] * years  # what a year's capital costs from a period to the end
+    price(bought, a["capital"][None, :, None, None] * owned)
+    price(retired, -a["resale"][None, :, None, None] * discount)
+    with np.errstate(invalid="ignore"):
+        price(unmet, a["value"] * f.period * discount)
+    price(columns["open"], a["site_cost"])
+    price(columns["design"], a["design_cost"])
+    for name in ("open", "design"):
+        index = columns[name][columns[name] >= 0]
+        upper[index], integer[index] = 1.0, 1
+
+    rows = _Rows()
+    asked = rows.block("demand", -a["demand"])
+    rows.add(asked[:, None, None, :], x, -a["throughput"][:, :, None, None])
+    rows.add(asked, unmet, -1.0)
+
+    held = rows.block("chips", np.where(every, 0.0, np.inf))
+    rows.add(held[group], x, 1.0)
+    rows.add(held, stock, -f.availability)
+
+    # Stock as two inequalities: never more than what was there and came, and retirement is what went. At the start the groups share it.
+    first = np.where(there, a["installed"], np.inf)
+    shared = rows.block("installed", first)
+    rows.add(shared[None], stock[..., 0], 1.0)
+    rows.add(shared[None], bought[..., 0], -1.0)
+    rows.add(shared[None], retired[..., 0], 1.0)
+    kept = rows.block("kept", np.where(every[..., 1:], 0.0, np.inf))
+    rows.add(kept, stock[..., 1:], 1.0)
+    rows.add(kept, stock[..., :-1], -a["survival"][None, :, None, None])
+    rows.add(kept, bought[..., 1:], -1.0)
+    rows.add(kept, retired[..., 1:], 1.0)
+
+    limited = a["power_limit"]
+    power = rows.block("power", np.where(sites[:, None], 0.0, limited) if sites.any() else limited)
+    rows.add(power[None, None], x, working[None, :, :, None])
+    rows.add(power[None, None], stock, standing[None, :, :, None])
+    if sites.any():
+        if not np.all(np.isfinite(limited[sites])):
+            raise InputError("site_cost: a site that can be opened needs a finite power_limit")
+        rows.add(power, columns["open"][:, None], -np.where(np.isfinite(limited), limited, 0.0))
+
+    supply = rows.block("supply", np.where((a["supply"] > 0) & ~designs[:, None], a["supply"], np.where((a["supply"] > 0), 0.0, np.inf)))
+    rows.add(supply[None, :, None, :], bought, 1.0)
+    if designs.any():
+        if not np.all(np.isfinite(a["supply"][designs])):
+            raise InputError("design_cost: a kind that must be designed needs a finite supply")
+        rows.add(supply, columns["design"][:, None], -a["supply"])
+
+    vendors = sorted(set(f.vendor))
+    if vendors and len(f.vendor) != K:
+        raise InputError(f"vendor: {len(f.vendor)} names for {K} kinds of chips")
+    share = np.broadcast_to(np.asarray(f.vendor_share, dtype=float), (len(vendors),))
+    concentration = rows.block("vendor", np.where(np.broadcast_to(share[:, None] < 1, (len(vendors), T)), 0.0, np.inf))
+    for v, vendor in enumerate(vendors):  # a handful of suppliers
+        mine = np.array([name == vendor for name in f.vendor])
+        rows.add(concentration[v], bought, (mine - share[v])[None, :, None, None])
+
+    budget = rows.block("budget", a["budget"])
+    rows.add(budget, bought, a["capital"][None, :, None, None])
+    carbon = rows.block("carbon", a["carbon_limit"])
+    emitted = a["carbon_intensity"] * f.period
+    rows.add(carbon, x, working[None, :, :, None] * emitted)
+    rows.add(carbon, stock, standing[None, :, :, None] * emitted)
+    water = rows.block("water", a["water_limit"])
+    drunk = a["water_intensity"][:, None] * f.period
+    rows.add(water, x, working[None, :, :, None] * drunk)
+    rows.add(water, stock, standing[None, :, :, None] * drunk)
+
+    matrix = sparse.csr_array(
+        (np.concatenate(rows.value), (np.concatenate(rows.row), np.concatenate(rows.column))), shape=(rows.n, counter)
+    )
+    return Programme(f, cost, matrix, np.concatenate(rows.limit), lower, upper, integer, 0.0, columns, rows.blocks, (standing, working))
+
+
+def explain_infeasible(p: Programme) -> str:
+    """Which rows can't hold together, and by how much: the plan that breaks them least, each row's breach over its own size."""
+    from scipy import sparse
+    from scipy.optimize import linprog
+
+    n, m = p.matrix.shape[1], p.matrix.shape[0]
+    size = np.maximum(np.abs(p.limit), 1.0)
+    elastic = sparse.hstack([p.matrix, -sparse.diags_array(size)], format="csr")
+    result = linprog(
+        np.concatenate([np.zeros(n), np.ones(m)]),
+        A_ub=elastic,
+        b_ub=p.limit,
+        bounds=np.stack([np.concatenate([p.lower, np.zeros(m)]), np.concatenate([p.upper, np.full(m, np.inf)])], axis=1),
+        method="highs",
+    )
+    if result.status != 0:
+        return f"no plan keeps every limit, and the least breach was not found: {result.message}"
+    breach, over = result.x[n:] * size, result.x[n:]
+    broken = np.argsort(-over)[: min(5, int((over > 1e-9).sum()))]
+    pressed = -result.ineqlin.marginals * size * (over <= 1e-9)  # what would help most, of the limits that were kept
+    for name in ("chips", "kept", "installed"):  # books, not limits
+        index = p.rows[name]
+        pressed[index[index >= 0]] = 0.0
+    holds = [_row_name(p, int(i)) for i in np.argsort(-pressed)[:3] if pressed[i] > 1e-9]
+    message = "no plan keeps every limit; the least that must give: " + "; ".join(_row_name(p, int(i), breach[int(i)]) for i in broken)
+    return message + (f"; held back by {', '.join(holds)}" if holds else "")
+
+
+def explain_unbounded(p: Programme) -> str:
+    """Variables that earn without a limit."""
+    earning = np.flatnonzero((p.cost < 0) & ~np.isfinite(p.upper))
+    names = sorted({name for name, index in p.columns.items() if np.isin(index, earning).any()})
+    return (
+        f"the plan has no bound: {', '.join(names) or 'a combination of variables'} earns money without a limit; "
+        "check for a resale above the price, a negative electricity price without a power_limit, or a negative value"
+    )
+
+
+def _row_name(p: Programme, row: int, breach: float | None = None) -> str:
+    f = p.fleet
+    axes = {
+        "demand": (f.work, None), "chips": (None, f.kinds, f.regions, None), "installed": (f.kinds, f.regions),
+        "kept": (None, f.kinds, f.regions, None), "power": (f.regions, None), "supply": (f.kinds, None),
+        "vendor": (tuple(sorted(set(f.vendor))), None), "budget": (None,), "carbon": (None,), "water": (f.regions, None),
+    }  # fmt: skip
+    for name, index in p.rows.items():
+        found = np.argwhere(index == row)
+        if found.size:
+            at = [names[i] if names else f"period {i}" for names, i in zip(axes[name], found[0], strict=True)]
+            at = at[1:] if name in ("chips", "kept") else at  # the group of a fungible fleet says nothing
+            limit = abs(p.limit[row])
+            where = f"{name} ({', '.join(at)})"
+            return where if breach is None else f"{where} by {breach:.4g} of {limit:.4g}"
+    raise AssertionError(f"row {row} belongs to no block")
+
+
+def _shaped(f: Fleet, name: str, shape: tuple[int, ...]) -> Array:
+    value = np.asarray(getattr(f, name), dtype=float)
+    try:
+        out = np.array(np.broadcast_to(value, shape))
+    except ValueError:
+        raise InputError(f"{name} has shape {value.shape}: expected one that broadcasts to {shape}") from None
+    if np.any(np.isnan(out)):
+        raise InputError(f"{name}: expected numbers, found nan")
+    if name not in ("electricity_price",) and np.any(out < 0):
+        raise InputError(f"{name} = {float(out.min()):g}: expected 0 or more")
+    return out

@@ -1,0 +1,165 @@
+"""Classes of work that share a fleet: what each asks of a chip, what it tolerates, and what it is worth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from workbench.catalogue import CPU, Chip
+from workbench.energy import Site, all_in_ratio, server_power
+from workbench.errors import InputError
+from workbench.fleet.allocate import Fleet
+from workbench.fleet.ownership import ownership_cost, server_uplift
+from workbench.units import HOUR
+
+#: What a class may be bound by, and its unit of work: a second of that.
+BOUNDS = {
+    "bf16": "PFLOP",
+    "fp8": "PFLOP",
+    "fp64": "TFLOP",
+    "memory": "TB read",
+    "network": "GB sent",
+    "cores": "core-second",
+}
+_SCALE = {"bf16": 1e-15, "fp8": 1e-15, "fp64": 1e-12, "memory": 1e-12, "network": 1e-9, "cores": 1.0}
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A class of work; `value` is USD a unit of what it is bound by."""
+
+    name: str
+    bound: str  #: bf16, fp8, fp64, memory, network or cores
+    efficiency: float  #: share of that bound it reaches, 0 to 1
+    preemptible: bool  #: may stand aside for others
+    latency: float  #: that it tolerates to its users [s]; inf where none waits
+    value: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.bound not in BOUNDS:
+            raise InputError(f"bound = {self.bound!r}: expected one of {', '.join(BOUNDS)}")
+        if not 0 < self.efficiency <= 1:
+            raise InputError(f"efficiency = {self.efficiency}: expected a share above 0 and at most 1")
+
+    def throughput(self, machine: Chip | CPU) -> float:
+        """Units of work a second on one chip or processor; 0 where it can't run there (a missing format, no published rate)."""
+        if isinstance(machine, CPU):
+            rate = float(machine.cores) if self.bound == "cores" else 0.0
+        elif self.bound == "memory":
+            rate = machine.hbm_bandwidth
+        elif self.bound == "network":
+            rate = machine.scaleout_bandwidth or 0.0
+        elif self.bound == "fp8":  # a chip without the format runs it in the next wider one
+            rate = machine.peaks.get("fp8", machine.peaks.get("bf16", 0.0))
+        else:
+            rate = machine.peaks.get(self.bound, 0.0)
+        return self.efficiency * rate * _SCALE[self.bound]
+
+    def priced_at(self, machine: Chip | CPU, rent_per_hour: float) -> Workload:
+        """The same class at the value that the market puts on it: rent of the machine that does it over what that machine does."""
+        done = self.throughput(machine)
+        if done == 0:
+            raise InputError(f"{machine.name} can't run {self.name}: it has no published rate for {self.bound}")
+        return replace(self, value=rent_per_hour / (done * HOUR))
+
+
+#: Efficiencies are the shares of the bound that measured work reaches: MFU of Llama 3 (arXiv:2407.21783); memory and fp8 as serving
+#: reaches them in `validate serving`; fp64 at the level of HPL, networks at that of all-to-all in `validate collectives`.
+CLASSES = (
+    Workload("frontier training", "bf16", 0.41, True, np.inf),
+    Workload("fine-tuning", "bf16", 0.35, True, np.inf),
+    Workload("interactive inference", "memory", 0.60, False, 0.2),
+    Workload("batch inference", "fp8", 0.40, True, np.inf),
+    Workload("agents' tools", "cores", 0.50, False, 1.0),
+    Workload("HPC, FP64-bound", "fp64", 0.65, True, np.inf),
+    Workload("HPC, network-bound", "network", 0.70, True, np.inf),
+)
+
+
+def throughput(work: tuple[Workload, ...], machines: tuple[Chip | CPU, ...]) -> NDArray[np.float64]:
+    """Units of work a second of each class on each machine, shape (W, K)."""
+    return np.array([[w.throughput(m) for m in machines] for w in work])
+
+
+def fleet_of(
+    work: tuple[Workload, ...],
+    chips: tuple[Chip, ...],
+    sites: tuple[Site, ...],
+    *,
+    demand: ArrayLike,
+    installed: ArrayLike,
+    wacc: float,
+    server_life: float,
+    chip_price: ArrayLike | None = None,
+    busy: float = 1.0,
+    **more: ArrayLike,
+) -> Fleet:
+    """A `Fleet` from the catalogue: throughput from data sheets, power from all-in ratios, capital and upkeep from `ownership_cost`.
+
+    Parameters
+    ----------
+    work : tuple of Workload
+        With their values.
+    chips : tuple of Chip
+        Kinds, one a vintage.
+    sites : tuple of Site
+    demand : array_like, shape (W, T)
+        Units of work a second.
+    installed : array_like, shape (K, R)
+    wacc, server_life : float
+        As `ownership_cost`.
+    chip_price : array_like, optional
+        [USD] (K,); the catalogue's where not given. Kinds that are not bought may have none.
+    busy : float
+        Use of a chip at work, as `server_power` takes it.
+    **more
+        Any other figure of `Fleet`: supply, limits, carbon_price, resale, survival, groups, ...
+
+    Raises
+    ------
+    InputError
+        For a chip that can be bought but has no price.
+    """
+    price = np.array([np.nan if c.price is None else c.price for c in chips]) if chip_price is None else np.asarray(chip_price, dtype=float)
+    supply = np.broadcast_to(np.asarray(more.get("supply", 0.0), dtype=float), (len(chips), np.asarray(demand).shape[-1]))
+    bought = supply.max(axis=1) > 0
+    for chip, p, wanted in zip(chips, price, bought, strict=True):
+        if wanted and not np.isfinite(p):
+            raise InputError(f"{chip.name} can be bought but has no published price: give chip_price")
+    capital, upkeep, at_work, idle = (np.zeros(len(chips)) for _ in range(4))
+    for k, chip in enumerate(chips):  # a handful of kinds
+        drawn = server_power(chip, np.array([busy, 0.0]), ratio=all_in_ratio(chip).value)
+        at_work[k], idle[k] = drawn.average
+        cost = ownership_cost(
+            n_chips=1,
+            chip_price=price[k] if np.isfinite(price[k]) else 0.0,
+            power=drawn,
+            pue=1.0,
+            electricity_price=0.0,
+            wacc=wacc,
+            server_life=server_life,
+            server_uplift=server_uplift(chip).value,
+        )
+        capital[k] = float(cost.capital + cost.network + cost.facility)
+        upkeep[k] = float(cost.staff + cost.maintenance)
+    return Fleet(
+        work=tuple(w.name for w in work),
+        kinds=tuple(c.name for c in chips),
+        regions=tuple(s.name for s in sites),
+        throughput=throughput(work, chips),
+        demand=demand,
+        value=np.array([[w.value] for w in work]),
+        installed=installed,
+        power=at_work,
+        idle_power=idle,
+        pue=np.array([float(np.asarray(s.pue)) for s in sites]),
+        electricity_price=np.array([[float(np.asarray(s.electricity_price))] for s in sites]),
+        carbon_intensity=np.array([[float(np.asarray(s.carbon_location))] for s in sites]),
+        water_intensity=np.array([float(np.asarray(s.grid_water or 0.0)) for s in sites]),
+        capital=capital,
+        operations=upkeep,
+        vendor=tuple(c.vendor for c in chips),
+        **more,  # type: ignore[arg-type]
+    )
