@@ -184,7 +184,26 @@ def test_a_fleet_from_the_catalogue():
     assert plan.bought[2].sum() > 0
     rubin = (catalogue.chip("Rubin"),)
     with pytest.raises(InputError, match="Rubin can be bought but has no published price"):
-        fleet.fleet_of(work, rubin, sites, demand=demand, installed=0, wacc=0.07, server_life=5, supply=1.0)
+        fleet.fleet_of(work, rubin, sites, demand=demand, installed=0, wacc=0.07, server_life=5, supply=1.0, power=2500.0)
+
+
+def test_processors_do_the_work_of_agents_beside_chips():
+    cobalt, h100 = catalogue.cpu("Microsoft Cobalt 200"), catalogue.chip("H100")
+    tools = next(w for w in fleet.CLASSES if w.bound == "cores").priced_at(cobalt, 1.0)
+    train = next(w for w in fleet.CLASSES if w.bound == "bf16").priced_at(h100, 2.35)
+    rates = fleet.throughput((tools, train), (cobalt, h100))
+    assert rates[0, 1] == rates[1, 0] == 0
+    demand = rates.max(axis=1)[:, None] * 50.0
+    installed, supply = np.array([[10], [60]]), np.array([[100], [0]])
+    f = fleet.fleet_of(
+        (tools, train), (cobalt, h100), (energy.site("eastus"),), demand=demand, installed=installed, wacc=0.07, server_life=5,
+        supply=supply, price=np.array([8000.0, np.nan]), power=np.array([500.0, np.nan]),
+    )  # fmt: skip
+    plan = fleet.allocate(f)
+    assert plan.bought[0].sum() == pytest.approx(40)
+    assert plan.served.min() == pytest.approx(1)
+    with pytest.raises(InputError, match="no published power of its server: give power"):
+        fleet.fleet_of((tools,), (cobalt,), (energy.site("eastus"),), demand=np.ones((1, 1)), installed=0, wacc=0.07, server_life=5)
 
 
 def test_classes_of_work_know_where_they_run():

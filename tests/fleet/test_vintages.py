@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from workbench import catalogue
 from workbench.errors import InputError
-from workbench.fleet import rent, replacement, runs, scarcity_of, stock, worth
+from workbench.fleet import book_value, rent, replacement, runs, scarcity_of, stock, worth
 
 
 def replace_at(**changed):
@@ -86,6 +86,16 @@ def test_worth_of_a_t5_training_chip():
     # Epoch AI: a TPU v3 of 5,276 x 1.64 USD (May 2018) was worth 5,858 USD when T5 began training 442 days later
     assert worth(5276 * 1.64, 442 / 365.25, 0.14) == pytest.approx(5858, rel=1e-3)
     assert worth(100, -1, 0.14) == 100
+
+
+def test_books_and_markets_disagree():
+    # six years of book life (Microsoft FY2023) against a fall of .14 orders of magnitude a year: after three years half is on the books
+    assert book_value(30_000, 3, 6) == 15_000
+    assert worth(30_000, 3, 0.14) == pytest.approx(30_000 * 10**-0.42)
+    assert worth(30_000, 3, 0.14) < book_value(30_000, 3, 6)
+    assert book_value(30_000, 7, 6) == 0
+    with pytest.raises(InputError, match="book_life = 0"):
+        book_value(1, 1, 0)
 
 
 def test_a_chip_runs_while_its_work_is_worth_more_than_its_power():

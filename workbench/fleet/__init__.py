@@ -26,7 +26,7 @@ from workbench.fleet.pooling import (
     square_root_staffing,
     staffed,
 )
-from workbench.fleet.vintages import Replacement, rent, replacement, runs, scarcity_of, stock, worth
+from workbench.fleet.vintages import Replacement, book_value, rent, replacement, runs, scarcity_of, stock, worth
 from workbench.fleet.workloads import CLASSES, Workload, fleet_of, throughput
 
 __all__ = [
@@ -47,6 +47,7 @@ __all__ = [
     "ai_factory",
     "allocate",
     "annuity",
+    "book_value",
     "bursty",
     "diurnal",
     "erlang_c",

@@ -141,17 +141,28 @@ def fungibility(fleet: Fleet, groups: tuple[int, ...]) -> float:
 
 
 def _solve(p: Programme) -> tuple[Array, Array, float]:
+    """Values, what one more unit of each limit saves, and the cost; rows and money are scaled to about 1 for the solver."""
+    from scipy import sparse
     from scipy.optimize import linprog
 
+    rows = 1 / np.maximum(np.abs(p.matrix).max(axis=1).toarray().ravel(), 1e-30)
+    money = 1 / max(float(np.abs(p.cost).max(initial=0.0)), 1e-30)
+
     method = "highs-ds" if p.cost.size < LARGE else "highs-ipm"
-    result = linprog(p.cost, A_ub=p.matrix, b_ub=p.limit, bounds=np.stack([p.lower, p.upper], axis=1), method=method)
+    result = linprog(
+        p.cost * money,
+        A_ub=sparse.csr_array(sparse.diags_array(rows) @ p.matrix),
+        b_ub=p.limit * rows,
+        bounds=np.stack([p.lower, p.upper], axis=1),
+        method=method,
+    )
     if result.status == 2:
         raise InputError(explain_infeasible(p))
     if result.status in (3, 4):
         raise InputError(explain_unbounded(p) if result.status == 3 or not np.isfinite(result.fun or np.nan) else str(result.message))
     if result.status != 0:
         raise InputError(f"the allocation was not solved: {result.message}")
-    return result.x, -result.ineqlin.marginals, float(result.fun) + p.offset
+    return result.x, -result.ineqlin.marginals * rows / money, float(result.fun) / money
 
 
 def _fix_integers(p: Programme) -> Programme:

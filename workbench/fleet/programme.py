@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Programme:
-    """min cost x + offset  subject to  matrix x <= limit,  lower <= x <= upper."""
+    """min cost x  subject to  matrix x <= limit,  lower <= x <= upper."""
 
     fleet: Fleet
     cost: Array
@@ -28,7 +28,6 @@ class Programme:
     lower: Array
     upper: Array
     integer: NDArray[np.int64]  #: 1 where a variable is whole
-    offset: float
     columns: dict[str, NDArray[np.int64]]  #: block -> index of each variable, -1 where there is none
     rows: dict[str, NDArray[np.int64]]  #: block -> index of each row, -1 where there is none
     draw: tuple[Array, Array]  #: power at the meter of a standing chip, and on top of a working one [W] (K, R)
@@ -222,7 +221,7 @@ def build(f: Fleet) -> Programme:
     matrix = sparse.csr_array(
         (np.concatenate(rows.value), (np.concatenate(rows.row), np.concatenate(rows.column))), shape=(rows.n, counter)
     )
-    return Programme(f, cost, matrix, np.concatenate(rows.limit), lower, upper, integer, 0.0, columns, rows.blocks, (standing, working))
+    return Programme(f, cost, matrix, np.concatenate(rows.limit), lower, upper, integer, columns, rows.blocks, (standing, working))
 
 
 def explain_infeasible(p: Programme) -> str:

@@ -205,6 +205,17 @@ def worth(price: ArrayLike, age: ArrayLike, growth_log10: ArrayLike) -> NDArray[
     return np.asarray(price, dtype=float) * 10 ** (-np.asarray(growth_log10, dtype=float) * np.maximum(np.asarray(age, dtype=float), 0.0))
 
 
+def book_value(price: ArrayLike, age: ArrayLike, book_life: ArrayLike) -> NDArray[np.float64]:
+    """What accounts say a chip is worth: straight-line depreciation over its book life, which is not its economic life.
+
+    price max(1 - age / book_life, 0) [USD]; against `worth` it shows what a balance sheet hides.
+    """
+    life = np.asarray(book_life, dtype=float)
+    if not np.all(life > 0):
+        raise InputError(f"book_life = {book_life}: expected more than 0 years")
+    return np.asarray(price, dtype=float) * np.clip(1 - np.asarray(age, dtype=float) / life, 0.0, 1.0)
+
+
 def runs(value_of_work: ArrayLike, energy: ArrayLike, power: ArrayLike, shadow_price: ArrayLike = 0.0) -> NDArray[np.bool_]:
     """Whether a chip should run in an hour: its work is worth more than its energy and the power it takes from others.
 

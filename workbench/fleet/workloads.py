@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from workbench import catalogue
 from workbench.catalogue import CPU, Chip
-from workbench.energy import Site, all_in_ratio, server_power
+from workbench.energy import ServerPower, Site, all_in_ratio, server_power
 from workbench.errors import InputError
 from workbench.fleet.allocate import Fleet
 from workbench.fleet.ownership import ownership_cost, server_uplift
@@ -85,15 +86,15 @@ def throughput(work: tuple[Workload, ...], machines: tuple[Chip | CPU, ...]) -> 
 
 def fleet_of(
     work: tuple[Workload, ...],
-    chips: tuple[Chip, ...],
+    machines: tuple[Chip | CPU, ...],
     sites: tuple[Site, ...],
     *,
     demand: ArrayLike,
     installed: ArrayLike,
     wacc: float,
     server_life: float,
-    chip_price: ArrayLike | None = None,
-    busy: float = 1.0,
+    price: ArrayLike | None = None,
+    power: ArrayLike | None = None,
     **more: ArrayLike,
 ) -> Fleet:
     """A `Fleet` from the catalogue: throughput from data sheets, power from all-in ratios, capital and upkeep from `ownership_cost`.
@@ -102,53 +103,53 @@ def fleet_of(
     ----------
     work : tuple of Workload
         With their values.
-    chips : tuple of Chip
-        Kinds, one a vintage.
+    machines : tuple of Chip or CPU
+        Kinds, one a vintage; processors for agents' tools.
     sites : tuple of Site
     demand : array_like, shape (W, T)
         Units of work a second.
     installed : array_like, shape (K, R)
     wacc, server_life : float
         As `ownership_cost`.
-    chip_price : array_like, optional
-        [USD] (K,); the catalogue's where not given. Kinds that are not bought may have none.
-    busy : float
-        Use of a chip at work, as `server_power` takes it.
+    price : array_like, optional
+        [USD] (K,), nan where the catalogue's holds. Kinds that are not bought need none.
+    power : array_like, optional
+        Rated IT power with all that belongs to it [W] (K,), nan where the catalogue's holds: processors have no published one.
     **more
         Any other figure of `Fleet`: supply, limits, carbon_price, resale, survival, groups, ...
 
     Raises
     ------
     InputError
-        For a chip that can be bought but has no price.
+        For a machine without power, or one that can be bought without a price.
     """
-    price = np.array([np.nan if c.price is None else c.price for c in chips]) if chip_price is None else np.asarray(chip_price, dtype=float)
-    supply = np.broadcast_to(np.asarray(more.get("supply", 0.0), dtype=float), (len(chips), np.asarray(demand).shape[-1]))
-    bought = supply.max(axis=1) > 0
-    for chip, p, wanted in zip(chips, price, bought, strict=True):
-        if wanted and not np.isfinite(p):
-            raise InputError(f"{chip.name} can be bought but has no published price: give chip_price")
-    capital, upkeep, at_work, idle = (np.zeros(len(chips)) for _ in range(4))
-    for k, chip in enumerate(chips):  # a handful of kinds
-        drawn = server_power(chip, np.array([busy, 0.0]), ratio=all_in_ratio(chip).value)
-        at_work[k], idle[k] = drawn.average
+    n = len(machines)
+    prices = np.broadcast_to(np.asarray(np.nan if price is None else price, dtype=float), n)
+    watts = np.broadcast_to(np.asarray(np.nan if power is None else power, dtype=float), n)
+    bought = np.broadcast_to(np.asarray(more.get("supply", 0.0), dtype=float), (n, np.asarray(demand).shape[-1])).max(axis=1) > 0
+    capital, upkeep, at_work, idle = (np.zeros(n) for _ in range(4))
+    for k, machine in enumerate(machines):  # a handful of kinds
+        at_work[k], idle[k], rated = _power(machine, watts[k])
+        own = prices[k] if np.isfinite(prices[k]) else getattr(machine, "price", None)
+        if own is None and bought[k]:
+            raise InputError(f"{machine.name} can be bought but has no published price: give price")
         cost = ownership_cost(
             n_chips=1,
-            chip_price=price[k] if np.isfinite(price[k]) else 0.0,
-            power=drawn,
+            chip_price=own or 0.0,
+            power=ServerPower(np.asarray(rated), np.asarray(at_work[k])),
             pue=1.0,
             electricity_price=0.0,
             wacc=wacc,
             server_life=server_life,
-            server_uplift=server_uplift(chip).value,
+            server_uplift=server_uplift(machine).value if isinstance(machine, Chip) else 1.0,
         )
         capital[k] = float(cost.capital + cost.network + cost.facility)
         upkeep[k] = float(cost.staff + cost.maintenance)
     return Fleet(
         work=tuple(w.name for w in work),
-        kinds=tuple(c.name for c in chips),
+        kinds=tuple(m.name for m in machines),
         regions=tuple(s.name for s in sites),
-        throughput=throughput(work, chips),
+        throughput=throughput(work, machines),
         demand=demand,
         value=np.array([[w.value] for w in work]),
         installed=installed,
@@ -160,6 +161,17 @@ def fleet_of(
         water_intensity=np.array([float(np.asarray(s.grid_water or 0.0)) for s in sites]),
         capital=capital,
         operations=upkeep,
-        vendor=tuple(c.vendor for c in chips),
+        vendor=tuple(m.vendor for m in machines),
         **more,  # type: ignore[arg-type]
     )
+
+
+def _power(machine: Chip | CPU, given: float) -> tuple[float, float, float]:
+    """IT power at work, idle and rated [W]."""
+    if isinstance(machine, Chip) and not np.isfinite(given):
+        drawn = server_power(machine, np.array([1.0, 0.0]), ratio=all_in_ratio(machine).value)
+        return float(drawn.average[0]), float(drawn.average[1]), float(drawn.rated)
+    if not np.isfinite(given):
+        raise InputError(f"{machine.name} has no published power of its server: give power")
+    busy, idle = (catalogue.cost(name).value for name in ("server_power_share_gpu", "idle_power_share"))
+    return given * busy, given * idle, given
