@@ -15,10 +15,11 @@ import polars as pl
 
 from workbench import catalogue
 from workbench.catalogue import Chip
-from workbench.energy import all_in_ratio, electricity_cost, facility_power, grid_carbon, oversubscription, power_chain, server_power
-from workbench.fleet import annuity, irr, newsvendor, ownership_cost, server_uplift, servers_needed, worth
+from workbench.energy import electricity_cost, facility_power, grid_carbon, oversubscription, power_chain, server_power
+from workbench.fleet import annuity, irr, newsvendor, servers_needed, worth
 from workbench.scaling import training_flop
 from workbench.units import DAY, GRAM, HOUR, KWH, TERA, TONNE, YEAR
+from workbench.validation.ownership import chip_hours
 
 #: Units of the file in SI and USD.
 UNITS = {
@@ -142,29 +143,11 @@ def _midnight(day: str) -> Any:
     return datetime.fromisoformat(day)
 
 
-def chip_hour_cost(
-    chip: Chip, *, neocloud: bool, uplift: float | None = None, maintenance: float | None = None, wacc: float | None = None
-) -> float:
-    """Cost of owning a chip for an hour [USD] with one set of constants for all chips: to a hyperscaler, or to a neocloud.
-
-    They differ in the discount rate alone.
-    """
+def _chip_hour(x: Inputs, *, neocloud: bool) -> Any:
+    chip = catalogue.chip(x["gpu"])
     if chip.price is None:
         raise Lacking(f"no published price of {chip.name}")
-    rate = "wacc_neocloud" if neocloud else "wacc_hyperscaler"
-    return float(
-        ownership_cost(
-            n_chips=1,
-            chip_price=chip.price,
-            power=server_power(chip, ratio=all_in_ratio(chip).value),
-            pue=catalogue.cost("pue_microsoft").value,
-            electricity_price=catalogue.cost("electricity_us_industrial_2025_usd_per_kwh").value / KWH,
-            wacc=catalogue.cost(rate).value if wacc is None else wacc,
-            server_life=catalogue.cost("server_life_years").value,
-            server_uplift=server_uplift(chip).value if uplift is None else uplift,
-            maintenance=maintenance,
-        ).per_chip_hour
-    )
+    return chip_hours([chip], [neocloud])[0]
 
 
 def _servers_of_campus(x: Inputs) -> Any:
@@ -244,8 +227,8 @@ FORMULAS = (
     Formula("capital per megawatt", ("mw", "total"), "per MW", lambda x: x["total"] * 1e3 / x["mw"]),
     Formula("construction", ("mw",), "construction", _construction),
     Formula("facility power of a chip", ("mw", "gpus"), "facility kW", lambda x: x["mw"] * 1e6 / x["gpus"]),
-    Formula("cost of a chip-hour, hyperscaler", ("gpu",), "hyperscaler", lambda x: chip_hour_cost(catalogue.chip(x["gpu"]), neocloud=False)),
-    Formula("cost of a chip-hour, neocloud", ("gpu",), "neocloud", lambda x: chip_hour_cost(catalogue.chip(x["gpu"]), neocloud=True)),
+    Formula("cost of a chip-hour, hyperscaler", ("gpu",), "hyperscaler", lambda x: _chip_hour(x, neocloud=False)),
+    Formula("cost of a chip-hour, neocloud", ("gpu",), "neocloud", lambda x: _chip_hour(x, neocloud=True)),
     Formula("break-even performance", ("h100", "gb200"), "break-even", lambda x: x["gb200"] / x["h100"]),
     Formula("average server power", ("nameplate_kw",), "measured/nameplate", lambda x: catalogue.cost("server_power_share_gpu").value),
     Formula("oversubscription", ("peak_util",), "oversubscription", lambda x: oversubscription(x["peak_util"])),

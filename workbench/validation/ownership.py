@@ -2,16 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from workbench import catalogue
-from workbench.validation.energy_formulas import chip_hour_cost
+from workbench.catalogue import Chip
+from workbench.energy import ServerPower, all_in_ratio, server_power
+from workbench.fleet import ownership_cost, server_uplift
+from workbench.units import KWH
 
 #: Names, priors and their spreads (standard deviation of the logarithm): server over chips of an eight-chip server, spares and repair a
 #: year over the price of servers and network, discount rate of a neocloud, which pays list prices and dearer capital.
 PRIORS = {"server_uplift_node": (1.2, 0.1), "maintenance_share_per_year": (0.02, 0.5), "wacc_neocloud": (0.12, 0.3)}
 SPREAD = 0.1  #: of published costs about any first-order bill
+
+
+def chip_hours(chips: Sequence[Chip], neocloud: Sequence[bool], constants: Mapping[str, float] | None = None) -> NDArray[np.float64]:
+    """Cost of owning each chip, which has a price, for an hour [USD]: to a hyperscaler, or to a neocloud.
+
+    One set of constants holds for all chips; the owners differ in the discount rate alone. `constants` take the place of those shipped.
+    """
+    known = {name: catalogue.cost(name).value for name in PRIORS} | dict(constants or {})
+    drawn = [server_power(chip, ratio=all_in_ratio(chip).value) for chip in chips]
+    uplifts = [server_uplift(chip) for chip in chips]
+    cost = ownership_cost(
+        n_chips=1,
+        chip_price=np.array([chip.price for chip in chips], dtype=float),
+        power=ServerPower(np.array([d.rated for d in drawn]), np.array([d.average for d in drawn])),
+        pue=catalogue.cost("pue_microsoft").value,
+        electricity_price=catalogue.cost("electricity_us_industrial_2025_usd_per_kwh").value / KWH,
+        wacc=np.where(neocloud, known["wacc_neocloud"], catalogue.cost("wacc_hyperscaler").value),
+        server_life=catalogue.cost("server_life_years").value,
+        server_uplift=np.array([known.get(u.name, u.value) for u in uplifts]),
+        maintenance=known["maintenance_share_per_year"],
+    )
+    return cost.per_chip_hour
 
 
 def published() -> pl.DataFrame:
@@ -27,53 +55,35 @@ def published() -> pl.DataFrame:
 
 
 def fit(rows: pl.DataFrame) -> dict[str, float]:
-    """The three constants from published chip-hours, by penalised least squares on logarithms."""
+    """The three constants from published chip-hours, by penalised least squares on logarithms with a robust loss."""
     from scipy.optimize import least_squares
 
     middle = np.log([prior for prior, _ in PRIORS.values()])
     spread = np.array([width for _, width in PRIORS.values()])
     seen = np.log(rows["usd_per_chip_hour"].to_numpy())
 
-    def residuals(x: np.ndarray) -> np.ndarray:
-        return np.concatenate([(np.log(predict(rows, dict(zip(PRIORS, np.exp(x), strict=True)))) - seen) / SPREAD, (x - middle) / spread])
+    def residuals(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.concatenate([(np.log(_predict(rows, dict(zip(PRIORS, np.exp(x), strict=True)))) - seen) / SPREAD, (x - middle) / spread])
 
     # a robust loss: one chip whose price nobody knows well should not move the rest
     found = np.exp(least_squares(residuals, middle, loss="soft_l1").x)
     return dict(zip(PRIORS, map(float, found), strict=True))
 
 
-def predict(rows: pl.DataFrame, constants: dict[str, float]) -> np.ndarray:
-    """Cost of each row's chip-hour [USD] with given constants."""
-    return np.array(
-        [
-            chip_hour_cost(
-                catalogue.chip(chip),
-                neocloud=owner == "neocloud",
-                uplift=None if _rack_scale(chip) else constants["server_uplift_node"],
-                maintenance=constants["maintenance_share_per_year"],
-                wacc=constants["wacc_neocloud"] if owner == "neocloud" else None,
-            )
-            for chip, owner in rows.select("chip", "owner").iter_rows()
-        ]
-    )
-
-
 def table() -> pl.DataFrame:
     """Published and modelled cost of a chip-hour [USD], its error, and the error with the chip left out of the fit [%]."""
     rows = published()
-    constants = {name: catalogue.cost(name).value for name in PRIORS}
     seen = rows["usd_per_chip_hour"].to_numpy()
-    modelled = predict(rows, constants)
+    modelled = _predict(rows, None)
     left_out = np.empty(len(seen))
     for chip in rows["chip"].unique():
         mine = (rows["chip"] == chip).to_numpy()
-        left_out[mine] = predict(rows.filter(mine), fit(rows.filter(~mine)))
+        left_out[mine] = _predict(rows.filter(mine), fit(rows.filter(~mine)))
     return rows.with_columns(
         modelled=pl.Series(modelled), error_percent=100 * (modelled / seen - 1), left_out_error_percent=100 * (left_out / seen - 1)
     )
 
 
-def _rack_scale(chip: str) -> bool:
-    from workbench.fleet import server_uplift
-
-    return server_uplift(catalogue.chip(chip)).name == "server_uplift_rack_scale"
+def _predict(rows: pl.DataFrame, constants: Mapping[str, float] | None) -> NDArray[np.float64]:
+    chips = [catalogue.chip(name) for name in rows["chip"]]
+    return chip_hours(chips, (rows["owner"] == "neocloud").to_list(), constants)
