@@ -114,7 +114,11 @@ def _cost_of_run(x: Inputs) -> Any:
 
 
 def _run(model: str) -> dict[str, Any]:
-    found = catalogue.table("training_runs").filter(pl.col("model") == model)
+    """The training run of that name, or the first release of a model that was released more than once: GPT-4 (Mar 2023)."""
+    runs = catalogue.table("training_runs")
+    found = runs.filter(pl.col("model") == model)
+    if found.is_empty():
+        found = runs.filter(pl.col("model").str.starts_with(f"{model} (")).sort("date")
     if found.is_empty():
         raise Lacking(f"{model} is not among the training runs whose inputs we have read")
     return found.row(0, named=True)
