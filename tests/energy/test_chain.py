@@ -79,7 +79,8 @@ def test_a_demand_charge_is_on_the_highest_power():
     place = energy.Site("x", 0.0, 0.0, 1.0, demand_charge=15e-3)  # 15 USD a kW and month
     load = np.full(8766, 0.5e6)
     load[100] = 1e6
-    assert energy.energy_bill(place, load).demand == pytest.approx(12 * 15e-3 * 1e6)
+    assert energy.energy_bill(place, load).demand == pytest.approx(15e-3 * (11 * 0.5e6 + 1e6), rel=1e-3)  # month by month
+    assert energy.energy_bill(place, np.full(24, 1e6)).demand == pytest.approx(15e-3 * 1e6 * 24 * 12 / 8766)  # a day's part of a month
 
 
 def test_accounts_of_carbon_never_mix():
@@ -121,7 +122,10 @@ def test_curtailing_the_dearest_hours():
 
 def test_a_site_says_what_is_not_published_and_who_has_it():
     assert energy.site("eastus").electricity_price == pytest.approx(0.0892 / KWH)
-    with pytest.raises(InputError, match=r"swedencentral.*no published electricity_price.*give electricity_price=.*nearest: "):
+    with pytest.raises(
+        InputError,
+        match=r"swedencentral.*no published electricity_price.*give electricity_price=.*nearest first by country and then by carbon: ",
+    ):
         energy.site("swedencentral")
     assert energy.site("swedencentral", electricity_price=0.05 / KWH).pue == pytest.approx(1.16)
     with pytest.raises(UnknownName):
@@ -147,3 +151,32 @@ def test_a_site_says_what_is_not_published_and_who_has_it():
 def test_bad_input_is_named(call, message):
     with pytest.raises(InputError, match=message):
         call()
+
+
+def test_a_bill_of_several_sites_loads_and_hours_is_one_call():
+    price = np.linspace(0.02, 0.2, 24) / KWH
+    place = energy.Site("x", price, 400 * GRAM / KWH, np.array([[1.1], [1.3]]), wue=0.3 / KWH, grid_water=1 / KWH, carbon_marginal=1e-7)
+    bill = energy.energy_bill(place, np.array([[1e6], [2e6]]) * np.ones(24))
+    assert bill.electricity.shape == bill.energy.shape == bill.demand.shape == bill.water_on_site.shape == (2,)
+    assert bill.electricity == pytest.approx([24e6 * HOUR * 1.1 * price.mean(), 48e6 * HOUR * 1.3 * price.mean()])
+    with pytest.raises(InputError, match="x: electricity_price has 24 steps of time, it_power 12"):
+        energy.energy_bill(place, np.ones(12))
+
+
+def test_work_that_is_made_up_buys_its_energy_later():
+    price = np.array([1.0, 1.0, 1.0, 9.0])
+    lost, later = (energy.curtailment(price, 0.25, made_up=put_off) for put_off in (False, True))
+    assert lost.saved == pytest.approx(9 / 4)
+    assert later.saved == pytest.approx((9 - 1) / 4)
+    assert energy.curtailment(np.ones(8), 0.25, made_up=True).saved == pytest.approx(0)  # no dear hour, nothing to gain
+    with pytest.raises(InputError, match="made up"):
+        energy.curtailment(price, 1.0, made_up=True)
+
+
+def test_arrays_times_carbon_are_carbon():
+    one = energy.Carbon("location", 2.0)
+    assert isinstance(np.arange(3) * one, energy.Carbon)
+    assert (np.arange(3) * one).kg.tolist() == [0, 2, 4]
+    assert sum([one, one]).kg == 4
+    with pytest.raises(InputError, match="kg = -1"):
+        energy.embodied_carbon(-1, 1, life=10)

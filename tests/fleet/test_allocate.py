@@ -122,6 +122,40 @@ def test_a_site_is_opened_whole_and_its_power_priced():
     assert plan.shadow["power"].shape == (3, 3)
 
 
+def test_power_of_a_site_that_was_opened_is_worth_what_more_of_it_saves():
+    f = problem(7, installed=0.0, site_cost=np.array([5e4, 5e4, 1e9]))
+    plan = fleet.allocate(f)
+    base = np.array(np.broadcast_to(f.power_limit, (3, 3)))
+    at = np.unravel_index(plan.shadow["power"].argmax(), (3, 3))
+    assert plan.opened[at[0]] == 1
+    moved = base.copy()
+    moved[at] *= 1 + 1e-6
+    difference = (plan.cost - fleet.allocate(dataclasses.replace(f, power_limit=moved)).cost) / (base[at] * 1e-6)
+    assert plan.shadow["power"][at] == pytest.approx(difference, rel=1e-3)
+    assert (plan.shadow["power"][2] == 0).all()  # a site left alone has no power to be worth anything
+
+
+def test_what_is_retired_is_what_left_the_books():
+    f = problem(11)
+    plan = fleet.allocate(f)
+    before = np.concatenate([np.asarray(f.installed)[..., None], plan.stock[..., :-1] * f.survival], axis=-1)
+    assert plan.stock == pytest.approx(before + plan.bought - plan.retired, abs=1e-6)
+
+
+def test_no_vendor_has_more_of_the_capital_than_its_share():
+    f = problem(1, vendor=("a", "a", "b", "c"), vendor_share=0.5)
+    plan = fleet.allocate(f)
+    spent = np.asarray(f.capital)[:, None] * plan.bought.sum(axis=1)
+    assert (spent[:2].sum(axis=0) <= 0.5 * spent.sum(axis=0) + 1e-6).all()
+    assert spent.sum() > 0
+    with pytest.raises(InputError, match="vendor_share = 0.3: 3 vendors"):
+        fleet.allocate(problem(1, vendor=("a", "a", "b", "c"), vendor_share=0.3))
+    with pytest.raises(InputError, match="vendor_share = 0"):
+        fleet.allocate(problem(1, vendor=("a", "a", "b", "c"), vendor_share=0.0))
+    with pytest.raises(InputError, match="resale: a kind that can be bought"):
+        fleet.allocate(problem(1, resale=100.0))
+
+
 def test_a_design_is_paid_before_its_chips_come():
     cheap = fleet.allocate(problem(8, design_cost=np.array([1.0, 0, 0, 0])))
     dear = fleet.allocate(problem(8, design_cost=np.array([1e12, 0, 0, 0])))
@@ -182,6 +216,15 @@ def test_a_fleet_from_the_catalogue():
     plan = fleet.allocate(f)
     assert plan.served.min() >= 0
     assert plan.bought[2].sum() > 0
+    away = fleet.fleet_of(
+        work, chips, sites, demand=demand, installed=np.ones((3, 2)), wacc=0.07, server_life=5, latency=np.array([0.01, 0.5])
+    )
+    assert np.asarray(away.allowed)[:, 0].all()
+    assert not np.asarray(away.allowed)[[w.latency < 0.5 for w in work], 1].any()
+    with pytest.raises(InputError, match="watter_limit"):
+        fleet.fleet_of(work, chips, sites, demand=demand, installed=0, wacc=0.07, server_life=5, watter_limit=1.0)
+    with pytest.raises(InputError, match="water_limit: eastus has no published"):
+        fleet.fleet_of(work, chips, sites, demand=demand, installed=0, wacc=0.07, server_life=5, water_limit=1.0)
     rubin = (catalogue.chip("Rubin"),)
     with pytest.raises(InputError, match="Rubin can be bought but has no published price"):
         fleet.fleet_of(work, rubin, sites, demand=demand, installed=0, wacc=0.07, server_life=5, supply=1.0, power=2500.0)

@@ -64,13 +64,24 @@ def test_waiting_pays_where_chips_fall_fast_and_demand_is_late():
     now, soon = fleet.when_to_build(np.full(12, 900.0), delays=[0, 3], rate=0.0675, chip_capital=20_000.0, **rest)
     assert soon == 0
     assert now[0] > now[1]
+    # what an hour earns falls while one waits, by the same months as the price of chips
+    slow, fast = (
+        fleet.when_to_build(np.full(12, 900.0), delays=[0, 2], rate=0.0675, chip_capital=20_000.0, value_decline=d, **rest)[0]
+        for d in (0.0, 0.3)
+    )
+    assert fast[1] / fast[0] < slow[1] / slow[0]
     with pytest.raises(InputError, match="delays"):
         fleet.when_to_build(late, delays=[20], rate=0.07, chip_capital=1.0, **rest)
 
 
 @pytest.mark.parametrize(
     ("changed", "message"),
-    [({"demand": 3.0}, "demand: expected an array"), ({"n_chips": -1.0}, "n_chips"), ({"refresh_years": 0}, "refresh_years = 0")],
+    [
+        ({"demand": 3.0}, "demand: expected an array"),
+        ({"n_chips": -1.0}, "n_chips"),
+        ({"refresh_years": 0}, "refresh_years = 0"),
+        ({"availability": 0.0}, "availability = 0"),
+    ],
 )
 def test_bad_sites_are_named(changed, message):
     with pytest.raises(InputError, match=message):
@@ -131,3 +142,9 @@ def test_ten_thousand_programmes_are_one_call():
 def test_bad_chips_are_named(changed, message):
     with pytest.raises(InputError, match=message):
         chip(**changed)
+
+
+def test_an_empty_site_has_no_utilisation_and_rates_may_be_scenarios():
+    c = case(n_chips=np.array([0.0, 1000.0]), rate=np.array([[0.05], [0.1], [0.2]]))
+    assert c.utilisation.shape == c.net_present_value.shape == (3, 2)
+    assert c.utilisation[0, 0] == 0

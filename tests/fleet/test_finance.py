@@ -18,6 +18,8 @@ from workbench.fleet import annuity, irr, npv, payback
         ([-100, 110], 0.1),
         ([-100, 0, 121], 0.1),
         ([100, -60, -60], 0.13066238629180748),  # borrowing: the value only rises through zero
+        ([-100, 215, -115.5], 0.1),  # roots at 5 and 10 %, both between two points of any coarse grid
+        ([100, -331, 364.44, -133.488], 0.08),  # roots at 3, 8 and 20 %: at 8 % alone a higher rate turns the value negative
         ([-1000, 3600, -4310, 1716], 0.1),  # roots at 10, 20 and 30 %: the lowest at which a higher rate turns the value negative
     ],
 )

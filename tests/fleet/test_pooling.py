@@ -77,9 +77,41 @@ def test_a_steady_load_loses_nothing():
     assert filled(np.full(600, 40.0), penalty=0.1).utilisation == pytest.approx(0.4 + 0.6 * 0.9)
 
 
+def test_filling_by_hand():
+    # spans of two steps: 10 chips asked for, then 30, then 10; a switch takes half a step
+    load = np.array([10.0, 10, 30, 30, 10, 10, 10, 10])
+    f = filled(load, reaction=120.0, switch=30.0)  # kept: 10 10 | 30 30 | 10 10 after the first span
+    assert f.served == pytest.approx((10 + 10 + 10 + 10 + 10 + 10) / 100)
+    assert f.preemptions == pytest.approx(20 / (6 / 60) / 100)
+    assert f.lost == pytest.approx((20 * 0.5 + 20 * 0.5) / 600)
+    assert f.training == pytest.approx((90 + 90 + 70 + 70 + 80 + 90) / 600)
+    assert f.training + f.lost <= 1 - f.inference
+
+
+def test_chips_that_switch_serve_nobody_meanwhile():
+    load = np.r_[np.full(10, 10.0), np.full(30, 60.0)]
+    quick, slow = filled(load, switch=0.0), filled(load, switch=300.0)
+    assert slow.served < quick.served
+    assert slow.lost > quick.lost == 0
+
+
+@given(st.integers(1, 20), st.floats(0, 4000), st.integers(0, 2**16))
+def test_filling_adds_up_for_any_scheduler(width, switch, seed):
+    load = np.random.default_rng(seed).uniform(0, 120, (2, 200))
+    f = filled(load, capacity=np.array([[80.0], [100.0], [150.0]]), reaction=60.0 * width, switch=switch)
+    assert f.utilisation.shape == (3, 2)
+    assert (f.utilisation + f.lost <= 1 + 1e-9).all()
+    assert (np.minimum(f.training, f.lost) >= -1e-9).all()
+    assert ((f.served >= 0) & (f.served <= 1 + 1e-9)).all()
+
+
 def test_filling_refuses_what_cannot_be():
-    with pytest.raises(InputError, match="reaction = 1"):
+    with pytest.raises(InputError, match="reaction = 1.0 s: expected whole steps of 60.0 s and at most half of the load's 600 s"):
         filled(np.ones(10), reaction=1.0)
+    with pytest.raises(InputError, match="reaction = 360"):
+        filled(np.ones(10), reaction=360.0)
+    with pytest.raises(InputError, match="penalty = 2"):
+        filled(np.ones(10), penalty=2.0)
     with pytest.raises(InputError, match="capacity"):
         filled(np.ones(10), capacity=0.0)
     with pytest.raises(InputError, match="load"):
@@ -110,7 +142,7 @@ def test_azures_format_and_ours_read_alike(tmp_path):
     ("times", "reason"),
     [
         ([0, 5, 3], r"row 4, column 'time': time goes backwards by 2 s"),
-        ([0, 5, 5], r"row 4, column 'time': the row repeats the one before it"),
+        ([0, 5, 5], r"row 4, column 'time': the row repeats an earlier one"),
         ([*range(200), 9000], r"row 202, column 'time': a gap of 8801 s"),
         (["0", "x", "2"], r"row 3, column 'time': 'x' is neither seconds nor an ISO date"),
     ],
@@ -160,3 +192,25 @@ def test_a_day_has_its_peak_where_it_should():
     assert load[0, 134] == pytest.approx(0.8 * load[0, 14])
     with pytest.raises(InputError, match="swing = 2"):
         fleet.diurnal(hours, mean=1, swing=2)
+
+
+def test_times_with_offsets_and_bare_dates(tmp_path):
+    rest = {"input_tokens": [1, 2, 3], "output_tokens": [1, 1, 1]}
+    zones = write(
+        tmp_path / "z.csv", {"time": ["2024-05-12 00:00:00.5+00:00", "2024-05-12 02:00:10+02:00", "2024-05-12T00:00:20Z"], **rest}
+    )
+    assert fleet.read_trace(zones).seconds == pytest.approx([0, 9.5, 19.5])
+    days = write(tmp_path / "d.csv", {"time": ["2024-05-12", "2024-05-13", "2024-05-14"], **rest})
+    assert fleet.read_trace(days, allow_gaps=True).seconds == pytest.approx([0, 86400, 172800])
+    twice = write(tmp_path / "t.csv", {"time": [0, 0, 0], "input_tokens": [1, 2, 1], "output_tokens": [1, 1, 1]})
+    with pytest.raises(DataError, match="row 4.*repeats an earlier one"):
+        fleet.read_trace(twice)
+    assert fleet.read_trace(twice, allow_duplicates=True).seconds.size == 3
+
+
+def test_staffing_and_reserves_of_any_shape():
+    assert fleet.servers_needed(np.array([[8.0], [80.0]]), np.array([0.01, 0.5])).shape == (2, 2)
+    assert fleet.newsvendor(100.0, [10.0, 20.0], 0.0, critical_ratio=[0.9, 0.99]).pooled.shape == (2,)
+    assert fleet.Reserve(np.array([0.0, 2.0]), np.array([0.0, 1.0])).saved.tolist() == [0, 0.5]
+    with pytest.raises(InputError, match="load = inf"):
+        fleet.servers_needed(np.inf, 0.1)

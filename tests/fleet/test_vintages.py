@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from workbench import catalogue
 from workbench.errors import InputError
-from workbench.fleet import book_value, rent, replacement, runs, scarcity_of, stock, worth
+from workbench.fleet import book_value, rent, replacement, retirement_age, runs, scarcity_of, stock, worth
 
 
 def replace_at(**changed):
@@ -101,3 +101,21 @@ def test_books_and_markets_disagree():
 def test_a_chip_runs_while_its_work_is_worth_more_than_its_power():
     assert runs(2.0, 0.2, 1730, 0.001)
     assert not runs(2.0, 0.2, 1730, 0.0011)
+
+
+def test_a_chip_is_switched_off_when_its_rent_no_longer_pays_for_its_power():
+    given = {"new_cost": 3.2, "price_decline": 0.32, "running": 0.25, "new_running": 0.25, "energy_decline": 0.3}
+    age = retirement_age(**given)
+    paid = (3.2 - 0.25) * np.exp(-0.32 * age) + 0.25 * np.exp(-0.3 * age)
+    assert paid == pytest.approx(0.25, rel=0.03)  # a month at most beside it
+    later = retirement_age(**given, scarcity=np.array([0.0, 1.0]), shadow=np.array([[0.0], [0.5]]))
+    assert later.shape == (2, 2)
+    assert later[0, 1] > later[0, 0] > later[1, 0]
+    assert retirement_age(**given | {"price_decline": 0.0, "energy_decline": 0.0}) == np.inf
+
+
+def test_repairs_that_grow_as_fast_as_money_are_no_special_case():
+    near, at = (replace_at(repairs=0.05, repair_growth=0.0653 + x).costs for x in (1e-7, 0.0))
+    assert near == pytest.approx(at, rel=1e-5)
+    with pytest.raises(InputError, match="age = 50"):
+        replace_at().penalty(50.0)

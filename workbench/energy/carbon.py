@@ -20,6 +20,7 @@ class Carbon:
 
     account: Account
     kg: NDArray[np.float64]
+    __array_ufunc__ = None  # an array times carbon is carbon, not an array of carbons
 
     def __post_init__(self) -> None:
         if self.account not in get_args(Account):
@@ -32,6 +33,9 @@ class Carbon:
         if other.account != self.account:
             raise InputError(f"{self.account}-based and {other.account} carbon do not add up: report them side by side")
         return Carbon(self.account, self.kg + other.kg)
+
+    def __radd__(self, other: int) -> Carbon:
+        return self if isinstance(other, int) and other == 0 else NotImplemented  # so that sum() works
 
     def __mul__(self, factor: ArrayLike) -> Carbon:
         return Carbon(self.account, self.kg * np.asarray(factor, dtype=float))
@@ -84,9 +88,13 @@ def embodied_carbon(kg: ArrayLike, seconds: ArrayLike, *, life: ArrayLike, share
     ----------
     .. [1] Luccioni, Viguier, Ligozat (2022), "Estimating the Carbon Footprint of BLOOM", section 3.2, arXiv:2211.02001.
     """
+    made, time = np.asarray(kg, dtype=float), np.asarray(seconds, dtype=float)
+    for name, value in (("kg", made), ("seconds", time)):
+        if not np.all(value >= 0):
+            raise InputError(f"{name} = {value}: expected 0 or more")
     whole, used = np.asarray(life, dtype=float), np.asarray(share_used, dtype=float)
     if not np.all(whole > 0):
         raise InputError(f"life = {life}: expected more than 0 seconds")
     if not np.all((used > 0) & (used <= 1)):
         raise InputError(f"share_used = {share_used}: expected a share above 0 and at most 1")
-    return Carbon("embodied", np.asarray(kg, dtype=float) * np.asarray(seconds, dtype=float) / (whole * used))
+    return Carbon("embodied", made * time / (whole * used))

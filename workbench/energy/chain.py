@@ -90,7 +90,7 @@ def power_chain(
     cooled_by : str
         air, liquid or two-phase.
     wet_bulb : array_like
-        Wet-bulb temperature [degrees C].
+        Wet-bulb temperature [degrees C]; the last axis is time where `published_pue` is given.
     switches : array_like
         Scale-out switches over the power of nodes.
     published_pue : array_like, optional
@@ -112,8 +112,9 @@ def power_chain(
     how = cooling(cooled_by)
     drawn = power(chip, compute, memory)
     tdp = float(chip.tdp or np.nan)  # `power` has refused a chip without one
-    # an air-cooled rating holds its fans, so that the host is what is left of it
-    rated_host = max(server_power_ratio(chip).value * SUPPLY / (1 + cooling("air").fan_share) - 1, 0.0) * tdp
+    # a rating holds the fans of the cooling that the chip is sold with, so that the host is what is left of it
+    sold = cooling(chip.cooling or "air").fan_share
+    rated_host = max(server_power_ratio(chip).value * SUPPLY / (1 + sold) - 1, 0.0) * tdp
     use = drawn / tdp
     hosts = HOST * rated_host * np.ones_like(use)
     fans = how.fan_share * (drawn + hosts) * use**2  # of what they cool at full speed; power goes with the cube of flow, flow with heat

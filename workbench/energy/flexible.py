@@ -25,7 +25,9 @@ class Curtailment:
         return self.saved - self.lost
 
 
-def curtailment(price: ArrayLike, share: ArrayLike, *, work_value: ArrayLike = 0.0, idle_power: ArrayLike = 0.0) -> Curtailment:
+def curtailment(
+    price: ArrayLike, share: ArrayLike, *, work_value: ArrayLike = 0.0, idle_power: ArrayLike = 0.0, made_up: bool = False
+) -> Curtailment:
     """Value of curtailing a load in the dearest `share` of the hours.
 
     Parameters
@@ -39,6 +41,8 @@ def curtailment(price: ArrayLike, share: ArrayLike, *, work_value: ArrayLike = 0
         work is lost, or what its delay costs, where it is only put off.
     idle_power : array_like
         Power while standing still over power at work, 0 to 1.
+    made_up : bool
+        Whether the work is done later, so that its energy is bought after all, at the mean price of the hours in which the load runs.
 
     Returns
     -------
@@ -62,10 +66,10 @@ def curtailment(price: ArrayLike, share: ArrayLike, *, work_value: ArrayLike = 0
     total = np.concatenate([np.zeros((*dearest.shape[:-1], 1)), np.cumsum(dearest, axis=-1)], axis=-1)
     position = k * n
     whole = np.minimum(position.astype(int), n - 1)
-    paid = total[..., whole] + (position - whole) * dearest[..., whole]  # part of the marginal hour
-    return Curtailment(
-        share=k,
-        saved=paid / n * (1 - idle),
-        lost=k * np.asarray(work_value, dtype=float)[..., None] if np.ndim(work_value) else k * float(np.asarray(work_value)),
-        threshold=dearest[..., whole],
-    )
+    paid = (total[..., whole] + (position - whole) * dearest[..., whole]) / n  # part of the marginal hour
+    if made_up:
+        if not np.all(k < 1):
+            raise InputError(f"share = {share}: work that is made up needs hours in which the load runs, so below 1")
+        paid = paid - k * (total[..., -1:] / n - paid) / (1 - k)
+    worth = np.asarray(work_value, dtype=float)[..., None]
+    return Curtailment(share=k, saved=paid * (1 - idle[..., None]), lost=k * worth, threshold=dearest[..., whole])

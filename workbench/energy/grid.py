@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from workbench import catalogue
 from workbench.energy.carbon import Carbon, grid_carbon
 from workbench.energy.facility import electricity_cost, facility_power, water
-from workbench.errors import InputError
+from workbench.errors import InputError, UnknownName
 from workbench.units import HOUR, TONNE, YEAR
 
 
@@ -42,9 +42,11 @@ def site(region: str, **given: ArrayLike) -> Site:
     Raises
     ------
     InputError
-        Where the price, the carbon or the PUE of the region is not published and not given; it names regions that have all three,
-        those of the same country first.
+        Where the price, the carbon or the PUE of the region is not published and not given; it names regions that have what is missing,
+        of the same country first, then those whose grid emits most alike. For a name that `Site` does not have.
     """
+    if unknown := set(given) - {f.name for f in fields(Site)}:
+        raise UnknownName("figure of a site", sorted(unknown)[0], [f.name for f in fields(Site)])
     row = catalogue.region(region)
     grid = catalogue.grid(row.grid) if row.grid else None
     known: dict[str, ArrayLike | None] = {
@@ -58,9 +60,10 @@ def site(region: str, **given: ArrayLike) -> Site:
     } | given
     missing = [name for name in ("electricity_price", "carbon_location", "pue") if known[name] is None]
     if missing:
+        wanted, like = (", ".join(x) for x in ([f"{name}=" for name in missing], _nearest(row, missing)))
         raise InputError(
-            f"region {row.name!r} ({row.country or 'no country'}) has no published {', '.join(missing)}: give "
-            f"{', '.join(f'{name}=' for name in missing)} or take a region that has; nearest: {', '.join(_nearest(row, missing))}"
+            f"region {row.name!r} ({row.country or 'no country'}) has no published {', '.join(missing)}: give {wanted} or take a region "
+            f"that has, nearest first by country and then by carbon: {like}"
         )
     return Site(name=row.name, **known)  # type: ignore[arg-type]
 
@@ -111,38 +114,60 @@ def energy_bill(place: Site, it_power: ArrayLike, *, step: float = HOUR, carbon_
     it = np.asarray(it_power, dtype=float)
     if it.ndim == 0:
         raise InputError("it_power has no time axis: give an array whose last axis is time")
-    meter = facility_power(it, place.pue)
-    joules = meter * step
-    location = grid_carbon(joules, place.carbon_location, "location")
+    if not step > 0:
+        raise InputError(f"step = {step}: expected more than 0 seconds")
+    hourly = {name: np.asarray(getattr(place, name), dtype=float) for name in _HOURLY if getattr(place, name) is not None}
+    for name, value in hourly.items():
+        if value.ndim and value.shape[-1] not in (1, it.shape[-1]):
+            raise InputError(f"{place.name}: {name} has {value.shape[-1]} steps of time, it_power {it.shape[-1]}")
+        if not np.all(np.isfinite(value)):
+            raise InputError(f"{place.name}: {name} is not a number everywhere")
+    if not np.all(hourly["pue"] >= 1):
+        raise InputError(f"{place.name}: pue = {place.pue}: a facility draws at least what its servers draw, so at least 1")
+    charge, tonne = np.asarray(place.demand_charge, dtype=float), np.asarray(carbon_price, dtype=float)
+    if not (np.all(charge >= 0) and np.all(tonne >= 0)):
+        raise InputError(f"demand_charge = {place.demand_charge}, carbon_price = {carbon_price}: expected 0 or more")
+    shape = np.broadcast_shapes(it.shape, *(value.shape for value in hourly.values()))
+    it, hourly = np.broadcast_to(it, shape), {name: np.broadcast_to(value, shape) for name, value in hourly.items()}
+    meter = facility_power(it, hourly["pue"])
+    joules, it_energy = meter * step, it * step
+    location = grid_carbon(joules, hourly["carbon_location"], "location")
     carbon = {"location": Carbon("location", location.kg.sum(axis=-1))}
-    if place.carbon_marginal is not None:
-        carbon["marginal"] = Carbon("marginal", grid_carbon(joules, place.carbon_marginal, "marginal").kg.sum(axis=-1))
-    if place.carbon_free_share is not None:
-        bought = np.asarray(place.carbon_free_share, dtype=float)
+    if "carbon_marginal" in hourly:
+        carbon["marginal"] = Carbon("marginal", grid_carbon(joules, hourly["carbon_marginal"], "marginal").kg.sum(axis=-1))
+    if "carbon_free_share" in hourly:
+        bought = hourly["carbon_free_share"]
         if not np.all((bought >= 0) & (bought <= 1)):
             raise InputError(f"carbon_free_share = {place.carbon_free_share}: expected a share from 0 to 1")
         carbon["market"] = Carbon("market", (location.kg * (1 - bought)).sum(axis=-1))
-    it_energy = it * step
-    zero = np.zeros(())
-    on_site = (
-        None if place.wue is None else np.broadcast_to(water(it_energy, zero, wue=place.wue, grid_water=0.0), meter.shape).sum(axis=-1)
-    )
-    of_grid = None if place.grid_water is None else water(zero, joules, wue=0.0, grid_water=place.grid_water).sum(axis=-1)
-    months = meter.shape[-1] * step / (YEAR / 12)
+    on_site = water(it_energy, 0.0, wue=hourly["wue"], grid_water=0.0).sum(axis=-1) if "wue" in hourly else None
+    of_grid = water(0.0, joules, wue=0.0, grid_water=hourly["grid_water"]).sum(axis=-1) if "grid_water" in hourly else None
     return EnergyBill(
-        it_energy=np.broadcast_to(it_energy, meter.shape).sum(axis=-1),
+        it_energy=it_energy.sum(axis=-1),
         energy=joules.sum(axis=-1),
-        electricity=electricity_cost(joules, place.electricity_price).sum(axis=-1),
-        demand=meter.max(axis=-1) * np.asarray(place.demand_charge, dtype=float) * months,
-        carbon_cost=location.kg.sum(axis=-1) / TONNE * np.asarray(carbon_price, dtype=float),
+        electricity=electricity_cost(joules, hourly["electricity_price"]).sum(axis=-1),
+        demand=_monthly_peaks(meter, step) * charge,
+        carbon_cost=location.kg.sum(axis=-1) / TONNE * tonne,
         carbon=carbon,
         water_on_site=on_site,
         water_of_grid=of_grid,
     )
 
 
+#: Figures of a site that may change from hour to hour.
+_HOURLY = ("electricity_price", "carbon_location", "pue", "wue", "grid_water", "carbon_marginal", "carbon_free_share")
+
+
+def _monthly_peaks(power: NDArray[np.float64], step: float) -> NDArray[np.float64]:
+    """Sum of the highest power of each month [W]; a part of a month counts for its part."""
+    month = YEAR / 12
+    starts = np.unique(np.searchsorted(np.arange(power.shape[-1]) * step, np.arange(0.0, power.shape[-1] * step - 1e-6, month)))
+    lengths = np.diff(np.append(starts, power.shape[-1])) * step / month
+    return (np.maximum.reduceat(power, starts, axis=-1) * np.minimum(lengths, 1.0)).sum(axis=-1)
+
+
 def _nearest(row: catalogue.Region, missing: list[str]) -> list[str]:
-    """Regions that lack none of `missing`, those of the same country first, then those whose grid emits most alike."""
+    """Regions that lack none of `missing`: of the same country first, then those whose grid emits most alike."""
     own = row.carbon_location
     ranked = []
     for name in catalogue.names("regions"):

@@ -26,7 +26,7 @@ from workbench.fleet.pooling import (
     square_root_staffing,
     staffed,
 )
-from workbench.fleet.vintages import Replacement, book_value, rent, replacement, runs, scarcity_of, stock, worth
+from workbench.fleet.vintages import Replacement, book_value, rent, replacement, retirement_age, runs, scarcity_of, stock, worth
 from workbench.fleet.workloads import CLASSES, Workload, fleet_of, throughput
 
 __all__ = [
@@ -67,6 +67,7 @@ __all__ = [
     "rent",
     "rent_or_own",
     "replacement",
+    "retirement_age",
     "runs",
     "saving",
     "saving_by_window",

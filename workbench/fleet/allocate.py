@@ -41,7 +41,7 @@ class Fleet:
     electricity_price: ArrayLike  #: [USD/J] (R, T)
     capital: ArrayLike = 0.0  #: of a new chip with its server, network and facility, a year it is owned [USD] (K,)
     operations: ArrayLike = 0.0  #: staff and repair of a standing chip a year [USD] (K,)
-    resale: ArrayLike = 0.0  #: of a retired chip [USD] (K,)
+    resale: ArrayLike = 0.0  #: of a retired chip of a kind that is no longer bought [USD] (K,)
     supply: ArrayLike = 0.0  #: chips that can be bought a period (K, T)
     allowed: ArrayLike = True  #: whether work may run in a region: latency, residency (W, R)
     power_limit: ArrayLike = np.inf  #: at the meter [W] (R, T)
@@ -52,7 +52,7 @@ class Fleet:
     water_limit: ArrayLike = np.inf  #: [L a period] (R, T)
     budget: ArrayLike = np.inf  #: capital of chips bought [USD a year a period's purchases add] (T,)
     vendor: tuple[str, ...] = ()  #: who makes each kind (K,)
-    vendor_share: ArrayLike = 1.0  #: largest share of the chips bought a period from one vendor
+    vendor_share: float = 1.0  #: largest share of one vendor in the capital of what is bought a period
     groups: tuple[int, ...] = ()  #: partition of the work (W,): chips serve one group only; empty: one fungible fleet
     survival: ArrayLike = 1.0  #: share of chips that outlast a period (K,)
     availability: float = 1.0  #: share of standing chips that are not in repair
@@ -121,8 +121,8 @@ def allocate(fleet: Fleet) -> Plan:
     Raises
     ------
     InputError
-        For shapes that do not fit, limits that no plan can keep (it names the rows that can't hold, and by how much), and objectives
-        without a bound (it names what is free of charge and unlimited).
+        For shapes that do not fit, figures out of range, limits that no plan can keep (it names the rows that can't hold,
+        and by how much), and objectives without a bound (it names what grows).
 
     References
     ----------
@@ -159,7 +159,7 @@ def _solve(p: Programme) -> tuple[Array, Array, float]:
     if result.status == 2:
         raise InputError(explain_infeasible(p))
     if result.status in (3, 4):
-        raise InputError(explain_unbounded(p) if result.status == 3 or not np.isfinite(result.fun or np.nan) else str(result.message))
+        raise InputError(explain_unbounded(p))
     if result.status != 0:
         raise InputError(f"the allocation was not solved: {result.message}")
     return result.x, -result.ineqlin.marginals * rows / money, float(result.fun) / money
@@ -173,7 +173,7 @@ def _fix_integers(p: Programme) -> Programme:
     if result.status == 2:
         raise InputError(explain_infeasible(p))
     if result.x is None:
-        raise InputError(f"the allocation was not solved: {result.message}")
+        raise InputError(explain_unbounded(p))
     fixed = np.round(result.x)
     return replace(
         p, lower=np.where(p.integer > 0, fixed, p.lower), upper=np.where(p.integer > 0, fixed, p.upper), integer=np.zeros_like(p.integer)
@@ -182,7 +182,14 @@ def _fix_integers(p: Programme) -> Programme:
 
 def _plan(fleet: Fleet, p: Programme, values: Array, marginals: Array, cost: float) -> Plan:
     chips = p.take("x", values)
-    stock, bought, retired = (p.take(name, values).sum(axis=0) for name in ("stock", "bought", "retired"))
+    opened, designed = p.take("open", values), p.take("design", values)
+    shadow = {name: p.rows_of(name, marginals) for name in p.rows}
+    # the limit of a site or a design that may be taken or left counts only where it is taken
+    shadow["power"] = np.where((p.columns["open"] >= 0)[:, None], shadow["power"] * opened[:, None], shadow["power"])
+    shadow["supply"] = np.where((p.columns["design"] >= 0)[:, None], shadow["supply"] * designed[:, None], shadow["supply"])
+    stock, bought = (p.take(name, values).sum(axis=0) for name in ("stock", "bought"))
+    before = np.concatenate([p.figures["installed"][..., None], stock[..., :-1] * p.figures["survival"][:, None, None]], axis=-1)
+    retired = np.maximum(before + bought - stock, 0.0)  # by the books: what was there and came, and no longer stands
     return Plan(
         fleet=fleet,
         cost=cost,
@@ -192,7 +199,7 @@ def _plan(fleet: Fleet, p: Programme, values: Array, marginals: Array, cost: flo
         retired=retired,
         unmet=p.take("unmet", values),
         facility_power=p.facility_power(chips, stock),
-        opened=p.take("open", values),
-        designed=p.take("design", values),
-        shadow={name: p.rows_of(name, marginals) for name in p.rows},
+        opened=opened,
+        designed=designed,
+        shadow=shadow,
     )

@@ -102,7 +102,7 @@ def site_case(
     rate : array_like
         Discount rate a year.
     build_years, refresh_years : int
-        From decision to operation; life of chips.
+        From decision to operation; life of chips; whole years.
     chip_price_decline, value_decline : array_like
         Decline a year, continuous, of what a refresh costs for the same work and of what an hour earns.
     availability : array_like
@@ -122,11 +122,14 @@ def site_case(
     asked = np.asarray(demand, dtype=float)
     if asked.ndim == 0:
         raise InputError("demand: expected an array whose last axis is the years of operation")
-    if not (refresh_years >= 1 and build_years >= 0 and facility_life > 0):
+    if not (refresh_years >= 1 and build_years >= 0 and facility_life > 0 and refresh_years == int(refresh_years)):
         raise InputError(
             f"build_years = {build_years}, refresh_years = {refresh_years}, facility_life = {facility_life}: "
             "expected at least 0, at least 1, and more than 0"
         )
+    up = np.asarray(availability, dtype=float)
+    if not np.all((up > 0) & (up <= 1)):
+        raise InputError(f"availability = {availability}: expected a share above 0 and at most 1")
     given = {
         "demand": asked, "value_per_chip_hour": value_per_chip_hour, "n_chips": n_chips, "chip_capital": chip_capital,
         "facility_capital": facility_capital, "running_idle": running_idle, "running_busy": running_busy,
@@ -138,7 +141,7 @@ def site_case(
     years = asked.shape[-1]
     t = np.arange(years)
     late = {name: value[..., None] for name, value in v.items() if name != "demand"}
-    chips = late["n_chips"] * np.asarray(availability, dtype=float)[..., None]
+    chips = late["n_chips"] * up[..., None]
     busy = np.minimum(asked, chips)
     price = late["value_per_chip_hour"] * np.exp(-np.asarray(value_decline, dtype=float)[..., None] * t)
     income = busy * (YEAR / HOUR) * price - busy * late["running_busy"] - (late["n_chips"] - busy) * late["running_idle"]
@@ -150,14 +153,17 @@ def site_case(
         * bought
         * np.exp(-np.asarray(chip_price_decline, dtype=float)[..., None] * (t + build_years))
     )
-    shape = np.broadcast_shapes(income.shape[:-1], spent.shape[:-1], v["facility_capital"].shape)
+    interest = np.asarray(rate, dtype=float)
+    shape = np.broadcast_shapes(income.shape[:-1], spent.shape[:-1], v["facility_capital"].shape, interest.shape)
     flows = np.zeros((*shape, 1 + build_years + years))
     flows[..., 0] = -v["facility_capital"]
     flows[..., build_years : build_years + years] -= np.broadcast_to(spent, (*shape, years))
     flows[..., build_years + 1 : build_years + 1 + years] += np.broadcast_to(income, (*shape, years))
     flows[..., -1] += v["facility_capital"] * max(1 - years / facility_life, 0.0)
-    interest = np.broadcast_to(np.asarray(rate, dtype=float), shape)
-    return SiteCase(flows, interest, np.broadcast_to((busy / late["n_chips"]).mean(axis=-1), shape))
+    share = np.divide(
+        busy, late["n_chips"], out=np.zeros(np.broadcast_shapes(busy.shape, late["n_chips"].shape)), where=late["n_chips"] > 0
+    )
+    return SiteCase(flows, np.broadcast_to(interest, shape), np.broadcast_to(share.mean(axis=-1), shape))
 
 
 def when_to_build(
@@ -166,7 +172,9 @@ def when_to_build(
     delays: ArrayLike,
     rate: ArrayLike,
     chip_capital: ArrayLike,
+    value_per_chip_hour: ArrayLike,
     chip_price_decline: ArrayLike = 0.0,
+    value_decline: ArrayLike = 0.0,
     **case: Any,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Value of deciding now against later: net present value at each delay, from the same demand path.
@@ -177,8 +185,8 @@ def when_to_build(
         From the year in which a decision now would open the site.
     delays : array_like, shape (k,)
         Whole years to wait; each must leave at least a year of demand.
-    rate, chip_capital, chip_price_decline : array_like
-        As `site_case`; waiting makes chips cheaper.
+    rate, chip_capital, value_per_chip_hour, chip_price_decline, value_decline : array_like
+        As `site_case`, of a decision now; waiting makes chips cheaper and what an hour earns less.
     **case
         The other arguments of `site_case`.
 
@@ -191,11 +199,20 @@ def when_to_build(
     waits = np.atleast_1d(np.asarray(delays, dtype=int))
     if not (np.all(waits >= 0) and np.all(waits < asked.shape[-1])):
         raise InputError(f"delays = {delays}: expected whole years from 0 to {asked.shape[-1] - 1}")
-    decline, capital, interest = (np.asarray(x, dtype=float) for x in (chip_price_decline, chip_capital, rate))
+    decline, capital, interest, fall, hour = (
+        np.asarray(x, dtype=float) for x in (chip_price_decline, chip_capital, rate, value_decline, value_per_chip_hour)
+    )
     value = []
     for wait in waits:  # a handful of years, each with its own length of array
-        cost = capital * np.exp(-decline * wait)
-        later = site_case(demand=asked[..., wait:], rate=rate, chip_capital=cost, chip_price_decline=decline, **case)
+        later = site_case(
+            demand=asked[..., wait:],
+            rate=rate,
+            chip_capital=capital * np.exp(-decline * wait),
+            chip_price_decline=decline,
+            value_per_chip_hour=hour * np.exp(-fall * wait),
+            value_decline=fall,
+            **case,
+        )
         value.append(later.net_present_value / (1 + interest) ** wait)
-    worth = np.stack(value, axis=-1)
+    worth = np.stack(np.broadcast_arrays(*value), axis=-1)
     return worth, waits[worth.argmax(axis=-1)].astype(float)

@@ -159,15 +159,20 @@ def _irr(flows: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _value(flows: NDArray[np.float64], x: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Present value at growth e^x a period, and its slope in x; both scaled by e^(x periods) so that neither end overflows."""
-    d = np.exp(-x)
+    """Present value at growth e^x a period where x is positive, value at the end where it is negative, and the slope in x.
+
+    Both have the same roots and signs, and discount by at most 1 a period, so that neither end overflows.
+    """
+    d = np.exp(-np.abs(x))
+    later = x < 0
     value, slope = np.zeros_like(d), np.zeros_like(d)
-    for flow in flows[::-1]:
+    forward, some = flows[::-1], bool(later.any())
+    for flow, mirrored in zip(forward, flows, strict=True):
         slope *= d
         slope -= value * d
         value *= d
-        value += flow
-    return value, slope
+        value += np.where(later, mirrored, flow) if some else flow
+    return value, np.where(later, -slope, slope) if some else slope
 
 
 def _single(flows: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -192,15 +197,31 @@ def _single(flows: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _several(flows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """One of several rates: a grid brackets them, Newton and bisection narrow the chosen bracket."""
+    """One of several rates: a grid and the extrema between its nodes bracket them, Newton and bisection narrow the chosen bracket."""
     grid = np.linspace(-SPAN, SPAN, NODES)
-    ends = np.stack([_value(flows, np.full(flows.shape[1], x))[0] for x in grid])
+    pairs = [_value(flows, np.full(flows.shape[1], x)) for x in grid]
+    ends, slopes = (np.stack(p) for p in zip(*pairs, strict=True))
     falls = (ends[:-1] > 0) & (ends[1:] <= 0)
     rises = (ends[:-1] < 0) & (ends[1:] >= 0)
+    # two roots in one cell: the value turns there, beyond zero
+    turns = (np.sign(ends[:-1]) == np.sign(ends[1:])) & (np.sign(ends[:-1]) * slopes[:-1] < 0) & (np.sign(ends[1:]) * slopes[1:] > 0)
+    cell, case = np.nonzero(turns)
+    low, high = grid[cell].copy(), grid[cell + 1].copy()
+    side = np.sign(ends[cell, case])
+    for _ in range(STEPS):
+        middle = (low + high) / 2
+        before = side * _value(flows[:, case], middle)[1] < 0
+        low, high = np.where(before, middle, low), np.where(before, high, middle)
+    turned = (low + high) / 2
+    beyond = side * _value(flows[:, case], turned)[0] < 0
+    lows, highs = np.broadcast_to(grid[:-1, None], falls.shape).copy(), np.broadcast_to(grid[1:, None], falls.shape).copy()
+    for chosen, ends_at in ((beyond & (side > 0), highs), (beyond & (side < 0), lows)):  # falls into a minimum, or off a maximum
+        falls[cell[chosen], case[chosen]] = True
+        ends_at[cell[chosen], case[chosen]] = turned[chosen]
     falling = falls.any(axis=0)
-    chosen = np.where(falling, falls.argmax(axis=0), rises.argmax(axis=0))
-    found = falling | rises.any(axis=0)
-    low, high = grid[chosen], grid[chosen + 1]
+    chosen_cell = np.where(falling, falls.argmax(axis=0), rises.argmax(axis=0))
+    found, every = falling | rises.any(axis=0), np.arange(flows.shape[1])
+    low, high = lows[chosen_cell, every], highs[chosen_cell, every]
     sign = np.where(falling, 1.0, -1.0)
     x = (low + high) / 2
     for _ in range(STEPS):  # Newton, and half the bracket where that would leave it

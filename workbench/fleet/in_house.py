@@ -106,8 +106,8 @@ def in_house_chip(
     }  # fmt: skip
     v = {name: np.asarray(value, dtype=float) for name, value in names.items()}
     for name, value in v.items():
-        if not np.all(value >= 0):
-            raise InputError(f"{name} = {value}: expected 0 or more")
+        if not np.all((value >= 0) & np.isfinite(value)):
+            raise InputError(f"{name} = {value}: expected 0 or more, and finite")
     shares = {"movable_share": movable_share, "respin_probability": respin_probability, "price_response": price_response}
     s = {name: np.asarray(value, dtype=float) for name, value in shares.items()}
     for name, value in s.items():
@@ -128,6 +128,5 @@ def in_house_chip(
     value = moved * saving * np.exp(-r * lead) - once + concession
     shape = np.broadcast_shapes(saving.shape, value.shape, chips.shape)
     fill = np.ones(shape)
-    with np.errstate(invalid="ignore"):
-        spend = np.where(chips == 0, 0.0, chips * replaced)
+    spend = np.where(np.isinf(chips), np.inf, np.where(np.isinf(chips), 0.0, chips) * replaced)
     return InHouse(saving * fill, chips * fill, spend * fill, value * fill, concession * fill)

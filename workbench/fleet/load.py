@@ -19,7 +19,8 @@ COLUMNS = {
     "input_tokens": ("input_tokens", "ContextTokens", "prompt_tokens"),
     "output_tokens": ("output_tokens", "GeneratedTokens", "completion_tokens"),
 }
-GAP = 50.0  #: a pause of more than so many mean pauses is a gap in the log, not in the traffic
+#: A pause of more than so many usual ones, and so many seconds, is a gap in the log, not in the traffic.
+GAP, LONG = 50.0, 60.0
 
 
 @dataclass(frozen=True)
@@ -37,21 +38,21 @@ class Trace:
         return self.input_tokens / input_rate + self.output_tokens / output_rate
 
 
-def read_trace(path: str | Path, *, allow_gaps: bool = False) -> Trace:
+def read_trace(path: str | Path, *, allow_gaps: bool = False, allow_duplicates: bool = False) -> Trace:
     """A trace of requests from a CSV with columns time, input_tokens, output_tokens, or as Azure publishes its LLM traces.
 
     Parameters
     ----------
     path : path
-        Times are seconds or ISO dates. Azure: TIMESTAMP, ContextTokens, GeneratedTokens.
-    allow_gaps : bool
-        Accept a log that pauses.
+        Times are seconds or ISO dates, with or without an offset. Azure: TIMESTAMP, ContextTokens, GeneratedTokens.
+    allow_gaps, allow_duplicates : bool
+        Accept a log that pauses, or that holds the same request twice.
 
     Raises
     ------
     DataError
-        With path, row and column: for a missing column, a cell that is no number, time that goes backwards, rows that repeat all of
-        time and tokens of the row before, and pauses of more than 50 mean pauses unless allowed.
+        With path, row and column: for a missing column, a cell that is no number, time that goes backwards, rows that repeat
+        time and tokens of an earlier one, and pauses of more than a minute and of 50 usual ones, unless allowed.
 
     References
     ----------
@@ -60,7 +61,10 @@ def read_trace(path: str | Path, *, allow_gaps: bool = False) -> Trace:
     file = Path(path)
     if not file.is_file():
         raise DataError(file, "no such file")
-    frame = pl.read_csv(file, infer_schema_length=None)
+    try:
+        frame = pl.read_csv(file, infer_schema_length=None)
+    except pl.exceptions.PolarsError as error:
+        raise DataError(file, f"not a CSV of requests ({str(error).splitlines()[0]})") from None
     if frame.is_empty():
         raise DataError(file, "the trace has no requests")
     names = {ours: next((n for n in known if n in frame.columns), None) for ours, known in COLUMNS.items()}
@@ -71,18 +75,18 @@ def read_trace(path: str | Path, *, allow_gaps: bool = False) -> Trace:
     tokens = {ours: _numbers(file, frame[str(names[ours])]) for ours in ("input_tokens", "output_tokens")}
     pauses = np.diff(seconds)
     _refuse(file, pauses < 0, str(names["time"]), lambda i: f"time goes backwards by {-pauses[i]:.6g} s: sort the log or mend its clock")
-    same = (pauses == 0) & np.all([np.diff(t) == 0 for t in tokens.values()], axis=0)
-    _refuse(file, same, str(names["time"]), lambda i: "the row repeats the one before it: a duplicate in the log")
-    if not allow_gaps and pauses.size:
-        wide = pauses > GAP * max(float(pauses.mean()), 1e-9)
-        wide &= pauses > 60
+    requests = pl.DataFrame({"time": seconds, **tokens})
+    if not allow_duplicates and requests.is_duplicated().any():
+        again = requests.select(pl.struct(pl.all()).is_first_distinct().not_()).to_series().to_numpy()
+        row = int(np.flatnonzero(again)[0]) + 2
+        raise DataError(file, "the row repeats an earlier one: a duplicate, or pass allow_duplicates=True", row=row, column=names["time"])
+    if not allow_gaps and pauses.size > 2:
+        usual = float(np.median(pauses[pauses > 0])) if (pauses > 0).any() else 1.0
         _refuse(
             file,
-            wide,
+            pauses > max(GAP * usual, LONG),
             str(names["time"]),
-            lambda i: (
-                f"a gap of {pauses[i]:.6g} s where requests come every {pauses.mean():.3g} s on average: pass allow_gaps=True if it is real"
-            ),
+            lambda i: f"a gap of {pauses[i]:.6g} s where requests mostly come every {usual:.3g} s: pass allow_gaps=True if it is real",
         )
     return Trace(seconds, tokens["input_tokens"], tokens["output_tokens"])
 
@@ -185,7 +189,12 @@ def _seconds(file: Path, column: pl.Series) -> NDArray[np.float64]:
         at = _numbers(file, column)
     else:
         text = column.str.strip_chars().str.replace("T", " ").str.strip_chars_end("Z")
-        parsed = text.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", strict=False, time_unit="ns")
+        clock = text.str.replace(r"[+-]\d\d:?\d\d$", "").str.replace(r"^(\d{4}-\d\d-\d\d)$", "$1 00:00:00")
+        clock = clock.str.replace(r"^(\S+ \d\d:\d\d)$", "$1:00")
+        parsed = clock.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", strict=False, time_unit="ns")
+        sign = text.str.extract(r"([+-])\d\d:?\d\d$").replace({"-": "-1", "+": "1"}).cast(pl.Int64, strict=False).fill_null(0)
+        digits = text.str.extract(r"[+-](\d\d:?\d\d)$").str.replace(":", "").cast(pl.Int64, strict=False).fill_null(0)
+        parsed = parsed - (sign * (digits // 100 * 60 + digits % 100) * 60_000_000_000).cast(pl.Duration("ns"))
         numbers = text.cast(pl.Float64, strict=False)
         read = parsed.dt.epoch("ns").cast(pl.Float64) / 1e9 if parsed.null_count() <= numbers.null_count() else numbers
         bad = np.flatnonzero(read.is_null().to_numpy())
@@ -197,7 +206,7 @@ def _seconds(file: Path, column: pl.Series) -> NDArray[np.float64]:
 
 def _numbers(file: Path, column: pl.Series) -> NDArray[np.float64]:
     values = column.cast(pl.Float64, strict=False)
-    bad = np.flatnonzero((values.is_null() | values.is_nan() | (values < 0).fill_null(False)).to_numpy())
+    bad = np.flatnonzero((values.is_null() | ~values.is_finite().fill_null(False) | (values < 0).fill_null(False)).to_numpy())
     if bad.size:
         raise DataError(file, f"{column[int(bad[0])]!r} is not a number of 0 or more", row=int(bad[0]) + 2, column=column.name)
     return values.to_numpy()

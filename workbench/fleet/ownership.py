@@ -144,6 +144,7 @@ def ownership_cost(
             ("maintenance_share_per_year", maintenance),
         )
     )
+    capital_cost, of_server = np.asarray(wacc, dtype=float), np.asarray(server_life, dtype=float)
     resale, up = np.asarray(salvage, dtype=float), np.asarray(availability, dtype=float)
     for name, value in (
         ("n_chips", n),
@@ -154,6 +155,11 @@ def ownership_cost(
     ):
         if not np.all(value >= 0):
             raise InputError(f"{name} = {value}: expected 0 or more")
+    for name, value in (("server_life", of_server), ("facility_life", life)):
+        if not np.all(value > 0):
+            raise InputError(f"{name} = {value}: expected more than 0 years")
+    if not np.all(capital_cost > -1):
+        raise InputError(f"wacc = {wacc}: expected more than -1 a year")
     if not np.all(uplift >= 1):
         raise InputError(f"server_uplift = {server_uplift}: a server costs at least its chips, so at least 1")
     if not np.all((share >= 0) & (share < 1)):
@@ -164,7 +170,7 @@ def ownership_cost(
         raise InputError(f"availability = {availability}: expected a share above 0 and at most 1")
     servers, it_power = n * price * uplift, n * power.rated
     network = servers * share / (1 - share)
-    sold = resale * (1 + np.asarray(wacc, dtype=float)) ** -np.asarray(server_life, dtype=float)
+    sold = resale * (1 + capital_cost) ** -of_server
     return OwnershipCost(
         capital=annuity(servers * (1 - sold), wacc, server_life),
         network=annuity(network, wacc, server_life),

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.errors import InputError
+from workbench.units import HOUR
 
 
 def erlang_c(servers: ArrayLike, load: ArrayLike) -> NDArray[np.float64]:
@@ -37,8 +38,8 @@ def erlang_c(servers: ArrayLike, load: ArrayLike) -> NDArray[np.float64]:
     n, a = np.broadcast_arrays(np.asarray(servers, dtype=float), np.asarray(load, dtype=float))
     if not np.all(n > 0):
         raise InputError(f"servers = {servers}: expected more than 0")
-    if not np.all(a >= 0):
-        raise InputError(f"load = {load}: expected 0 or more erlang")
+    if not np.all((a >= 0) & np.isfinite(a) & np.isfinite(n)):
+        raise InputError(f"load = {load}: expected 0 or more erlang, and finite")
     some = np.maximum(a, 1e-300)
     # B = a^n e^-a / (Gamma(n + 1) Q(n + 1, a)), with Q the regularised upper incomplete gamma function
     log_b = n * np.log(some) - some - gammaln(n + 1) - np.log(np.maximum(gammaincc(n + 1, some), 1e-300))
@@ -60,6 +61,8 @@ def servers_needed(load: ArrayLike, wait_probability: ArrayLike) -> NDArray[np.i
     a, p = np.broadcast_arrays(np.asarray(load, dtype=float), np.asarray(wait_probability, dtype=float))
     if not np.all((p > 0) & (p <= 1)):
         raise InputError(f"wait_probability = {wait_probability}: expected a probability above 0 and at most 1")
+    if not np.all((a >= 0) & (a < 1e12)):
+        raise InputError(f"load = {load}: expected 0 or more erlang, and below 1e12")
     low = np.floor(a).astype(np.int64)  # waits always
     high = (np.ceil(a) + 10 * np.sqrt(a + 1) * np.sqrt(np.maximum(-np.log(p), 1.0)) + 10).astype(np.int64)
     while np.any(high - low > 1):
@@ -86,8 +89,9 @@ class Reserve:
 
     @property
     def saved(self) -> NDArray[np.float64]:
-        """Share of the partitioned capacity that pooling saves."""
-        return 1 - self.pooled / self.partitioned
+        """Share of the partitioned capacity that pooling saves; 0 where there is none."""
+        apart, together = np.broadcast_arrays(self.partitioned, self.pooled)
+        return 1 - np.divide(together, apart, out=np.ones(apart.shape), where=apart > 0)
 
 
 def newsvendor(mean: ArrayLike, deviation: ArrayLike, correlation: ArrayLike, *, critical_ratio: ArrayLike) -> Reserve:
@@ -116,7 +120,9 @@ def newsvendor(mean: ArrayLike, deviation: ArrayLike, correlation: ArrayLike, *,
     """
     from scipy.special import ndtri
 
-    m, s = np.asarray(mean, dtype=float), np.asarray(deviation, dtype=float)
+    m, s = np.broadcast_arrays(np.asarray(mean, dtype=float), np.asarray(deviation, dtype=float))
+    if m.ndim == 0:
+        raise InputError("mean, deviation: expected tenants on the last axis")
     ratio = np.asarray(critical_ratio, dtype=float)
     if not np.all((ratio >= 0.5) & (ratio < 1)):
         raise InputError(f"critical_ratio = {critical_ratio}: expected a share from .5 to below 1")
@@ -151,8 +157,8 @@ class Filling:
 
     served: NDArray[np.float64]  #: share of inference demand met when it came
     inference: NDArray[np.float64]  #: share of the capacity that inference uses
-    training: NDArray[np.float64]  #: share that training keeps, net of what preemption costs
-    lost: NDArray[np.float64]  #: share lost in checkpoints, restarts and resharding
+    training: NDArray[np.float64]  #: share that training keeps, net of switching and penalty
+    lost: NDArray[np.float64]  #: share that is on its way from one side to the other
     preemptions: NDArray[np.float64]  #: chip-switches from training to inference an hour, over the capacity
 
     @property
@@ -173,9 +179,9 @@ def fill(
 ) -> Filling:
     """Utilisation of a fleet where training takes what inference leaves.
 
-    The scheduler sees the load of every `reaction` seconds and sets aside for inference the most that it saw in the last of them; a chip
-    that changes sides is lost for `switch` seconds (checkpoint, reload of weights, resharding). Partitioned, training never gives way and
-    inference keeps its peak.
+    Every `reaction` seconds the scheduler sets aside for inference the most chips that it asked for in the last such span; a chip that
+    changes sides works for neither for `switch` seconds (checkpoint, reload of weights, resharding). The first span only sets the start.
+    Partitioned, training never gives way and inference keeps its peak, as if that were known beforehand.
 
     Parameters
     ----------
@@ -186,7 +192,7 @@ def fill(
     step : float
         Length of a step [s].
     reaction : float
-        Time in which the scheduler follows [s], at least `step`.
+        Time in which the scheduler follows [s]: whole steps, at most half the load.
     switch : float
         Time lost when a chip changes sides [s].
     penalty : array_like
@@ -201,42 +207,50 @@ def fill(
     Raises
     ------
     InputError
-        For a reaction shorter than a step or longer than the load, negative loads, a capacity that is not positive.
+        For a reaction that is no whole number of steps or longer than half the load, negative loads, a capacity that is not positive.
     """
-    demand, c = np.asarray(load, dtype=float), np.asarray(capacity, dtype=float)
-    if not (np.all(demand >= 0) and demand.ndim):
+    demand, c, less = (np.asarray(x, dtype=float) for x in (load, capacity, penalty))
+    if not (demand.ndim and np.all((demand >= 0) & np.isfinite(demand))):
         raise InputError("load: expected chips, 0 or more, with time as the last axis")
     if not np.all(c > 0):
         raise InputError(f"capacity = {capacity}: expected more than 0 chips")
-    if not step <= reaction <= step * demand.shape[-1]:
+    width = round(reaction / step) if step > 0 else 0
+    if not (1 <= width <= demand.shape[-1] // 2 and abs(width * step - reaction) < 1e-6 * step):
         raise InputError(
-            f"reaction = {reaction} s: expected at least a step ({step} s) and at most the whole load ({step * demand.shape[-1]} s)"
+            f"reaction = {reaction} s: expected whole steps of {step} s and at most half of the load's {step * demand.shape[-1]:g} s"
         )
-    if not switch >= 0:
-        raise InputError(f"switch = {switch}: expected 0 s or more")
-    cap = c[..., None]
-    width = round(reaction / step)
+    if not (switch >= 0 and np.all((less >= 0) & (less <= 1))):
+        raise InputError(f"switch = {switch} s, penalty = {penalty}: expected 0 s or more, and a share from 0 to 1")
+    shape = np.broadcast_shapes(demand.shape[:-1], c.shape, less.shape)
+    cap, c = np.broadcast_to(c, shape)[..., None], np.broadcast_to(c, shape)
+    demand = np.broadcast_to(demand, (*shape, demand.shape[-1]))
+    whole = demand.shape[-1] // width * width
     if partitioned:
-        kept = np.broadcast_to(np.minimum(demand.max(axis=-1, keepdims=True), cap), demand.shape)
-        width = 1
+        kept = np.broadcast_to(np.minimum(demand.max(axis=-1, keepdims=True), cap), (*shape, whole - width))
     else:
-        whole = demand.shape[-1] // width * width
-        blocks = demand[..., :whole].reshape(*demand.shape[:-1], -1, width)
-        peak = blocks.max(axis=-1)
-        seen = np.concatenate([peak[..., :1], peak[..., :-1]], axis=-1)  # what the last block asked for; the first is known
-        kept = np.minimum(np.repeat(seen, width, axis=-1), cap)
-        demand = demand[..., :whole]
-    met = np.minimum(demand, kept)
-    changes = np.abs(np.diff(kept, axis=-1)).sum(axis=-1)
-    hours = demand.shape[-1] * step / 3600
-    lost = np.minimum(changes * switch / (demand.shape[-1] * step) / c, 1.0)
-    free = (cap - kept).mean(axis=-1) / c
-    training = np.maximum(free - lost, 0.0) * (1 - np.asarray(penalty, dtype=float))
+        asked = demand[..., :whole].reshape(*shape, -1, width).max(axis=-1)[..., :-1]
+        kept = np.minimum(np.repeat(asked, width, axis=-1), cap)
+    demand = demand[..., width:whole]
+    change = np.diff(kept, axis=-1, prepend=kept[..., :1])
+    arriving, leaving = np.maximum(change, 0.0), np.maximum(-change, 0.0)
+    waiting = np.minimum(_within(arriving, switch / step), kept)  # on their way to inference
+    gone = np.minimum(_within(leaving, switch / step), cap - kept)  # on their way to training
+    met = np.minimum(demand, kept - waiting)
     total = demand.sum(axis=-1)
     return Filling(
-        served=np.divide(met.sum(axis=-1), total, out=np.ones_like(total), where=total > 0),
+        served=np.divide(met.sum(axis=-1), total, out=np.ones(shape), where=total > 0),
         inference=met.mean(axis=-1) / c,
-        training=training,
-        lost=np.minimum(lost, free),
-        preemptions=changes / 2 / hours / c,
+        training=(cap - kept - gone).mean(axis=-1) / c * (1 - less),
+        lost=(waiting + gone).mean(axis=-1) / c,
+        preemptions=arriving.sum(axis=-1) / (demand.shape[-1] * step / HOUR) / c,
     )
+
+
+def _within(events: NDArray[np.float64], steps: float) -> NDArray[np.float64]:
+    """Sum of the events of the last `steps` steps, whole or not, along the last axis."""
+    total = np.concatenate([np.zeros((*events.shape[:-1], 1)), np.cumsum(events, axis=-1)], axis=-1)
+    now = np.arange(1, events.shape[-1] + 1)
+    past = np.clip(now - steps, 0.0, None)
+    whole = past.astype(int)
+    before = total[..., whole] + (past - whole) * (total[..., np.minimum(whole + 1, events.shape[-1])] - total[..., whole])
+    return np.maximum(total[..., 1:] - before, 0.0)

@@ -31,6 +31,7 @@ class Programme:
     columns: dict[str, NDArray[np.int64]]  #: block -> index of each variable, -1 where there is none
     rows: dict[str, NDArray[np.int64]]  #: block -> index of each row, -1 where there is none
     draw: tuple[Array, Array]  #: power at the meter of a standing chip, and on top of a working one [W] (K, R)
+    figures: dict[str, Array]  #: those of the fleet in their full shapes
 
     def take(self, block: str, values: Array) -> Array:
         """Values of a block of variables in its shape, 0 where there is no variable."""
@@ -101,6 +102,14 @@ def build(f: Fleet) -> Programme:
         raise InputError(f"survival = {f.survival}: expected shares above 0 and at most 1")
     if not f.rate > -1:
         raise InputError(f"rate = {f.rate}: expected more than -1 (-100 %)")
+    if not 0 < f.availability <= 1:
+        raise InputError(f"availability = {f.availability}: expected a share above 0 and at most 1")
+    if not f.period > 0:
+        raise InputError(f"period = {f.period}: expected more than 0 seconds")
+    if np.any((a["resale"] > 0) & (a["supply"].max(axis=1) > 0)):
+        raise InputError(
+            "resale: a kind that can be bought is charged by the year, so that selling it on would make money of nothing; give 0"
+        )
     group = np.asarray(f.groups or [0] * W)
     if group.shape != (W,) or not set(group) <= set(range(W)):
         raise InputError(f"groups = {f.groups}: expected one number below {W} for each of {W} kinds of work")
@@ -199,13 +208,21 @@ def build(f: Fleet) -> Programme:
         rows.add(supply, columns["design"][:, None], -a["supply"])
 
     vendors = sorted(set(f.vendor))
-    if vendors and len(f.vendor) != K:
+    if f.vendor and len(f.vendor) != K:
         raise InputError(f"vendor: {len(f.vendor)} names for {K} kinds of chips")
-    share = np.broadcast_to(np.asarray(f.vendor_share, dtype=float), (len(vendors),))
-    concentration = rows.block("vendor", np.where(np.broadcast_to(share[:, None] < 1, (len(vendors), T)), 0.0, np.inf))
+    if not 0 < f.vendor_share <= 1:
+        raise InputError(f"vendor_share = {f.vendor_share}: expected a share above 0 and at most 1")
+    if f.vendor_share < 1:
+        selling = {name for name, sells in zip(f.vendor, buyable, strict=False) if sells}
+        if len(selling) * f.vendor_share < 1 - 1e-9:
+            raise InputError(
+                f"vendor_share = {f.vendor_share}: {len(selling)} vendors with supply at that share each can't add up to a purchase"
+            )
+    # by capital, so that nobody buys trinkets from one vendor to be allowed more of another
+    concentration = rows.block("vendor", np.where(np.full((len(vendors), T), f.vendor_share) < 1, 0.0, np.inf))
     for v, vendor in enumerate(vendors):  # a handful of suppliers
         mine = np.array([name == vendor for name in f.vendor])
-        rows.add(concentration[v], bought, (mine - share[v])[None, :, None, None])
+        rows.add(concentration[v], bought, ((mine - f.vendor_share) * np.maximum(a["capital"], 1e-9))[None, :, None, None])
 
     budget = rows.block("budget", a["budget"])
     rows.add(budget, bought, a["capital"][None, :, None, None])
@@ -221,7 +238,7 @@ def build(f: Fleet) -> Programme:
     matrix = sparse.csr_array(
         (np.concatenate(rows.value), (np.concatenate(rows.row), np.concatenate(rows.column))), shape=(rows.n, counter)
     )
-    return Programme(f, cost, matrix, np.concatenate(rows.limit), lower, upper, integer, columns, rows.blocks, (standing, working))
+    return Programme(f, cost, matrix, np.concatenate(rows.limit), lower, upper, integer, columns, rows.blocks, (standing, working), a)
 
 
 def explain_infeasible(p: Programme) -> str:
@@ -253,30 +270,53 @@ def explain_infeasible(p: Programme) -> str:
 
 
 def explain_unbounded(p: Programme) -> str:
-    """Variables that earn without a limit."""
-    earning = np.flatnonzero((p.cost < 0) & ~np.isfinite(p.upper))
-    names = sorted({name for name, index in p.columns.items() if np.isin(index, earning).any()})
+    """What would grow without a limit: what reaches a bound that is put around everything."""
+    from scipy.optimize import linprog
+
+    box = 1e3 * max(float(np.abs(p.limit).max(initial=0.0)), 1.0)
+    result = linprog(p.cost, A_ub=p.matrix, b_ub=p.limit, bounds=np.stack([p.lower, np.minimum(p.upper, box)], axis=1), method="highs")
+    if result.x is None:
+        return f"the allocation was not solved: {result.message}"
+    grown = []
+    for name, index in p.columns.items():
+        far = np.argwhere((index >= 0) & (result.x[np.maximum(index, 0)] >= 0.99 * box))
+        if far.size:
+            grown.append(f"{name} ({', '.join(_named(p.fleet, _COLUMNS[name], far[0]))})")
     return (
-        f"the plan has no bound: {', '.join(names) or 'a combination of variables'} earns money without a limit; "
-        "check for a resale above the price, a negative electricity price without a power_limit, or a negative value"
+        f"the plan has no bound: {'; '.join(grown) or 'some combination'} earns money without a limit; "
+        "check for a negative electricity price without a power_limit, and give supply a limit"
     )
 
 
+#: What each axis of a block counts.
+_COLUMNS = {
+    "x": ("work", "kinds", "regions", ""), "stock": ("group", "kinds", "regions", ""), "bought": ("group", "kinds", "regions", ""),
+    "retired": ("group", "kinds", "regions", ""), "unmet": ("work", ""), "open": ("regions",), "design": ("kinds",),
+}  # fmt: skip
+_ROWS = {
+    "demand": ("work", ""), "chips": ("group", "kinds", "regions", ""), "installed": ("kinds", "regions"),
+    "kept": ("group", "kinds", "regions", ""), "power": ("regions", ""), "supply": ("kinds", ""), "vendor": ("vendor", ""),
+    "budget": ("",), "carbon": ("",), "water": ("regions", ""),
+}  # fmt: skip
+
+
+def _named(f: Fleet, axes: tuple[str, ...], at: Any) -> list[str]:
+    """Names of a place in a block; the group of a fungible fleet says nothing."""
+    names = []
+    for axis, i in zip(axes, at, strict=True):
+        if axis == "group":
+            continue
+        listed = sorted(set(f.vendor)) if axis == "vendor" else getattr(f, axis) if axis else ()
+        names.append(listed[i] if axis else f"period {i}")
+    return names
+
+
 def _row_name(p: Programme, row: int, breach: float | None = None) -> str:
-    f = p.fleet
-    axes = {
-        "demand": (f.work, None), "chips": (None, f.kinds, f.regions, None), "installed": (f.kinds, f.regions),
-        "kept": (None, f.kinds, f.regions, None), "power": (f.regions, None), "supply": (f.kinds, None),
-        "vendor": (tuple(sorted(set(f.vendor))), None), "budget": (None,), "carbon": (None,), "water": (f.regions, None),
-    }  # fmt: skip
     for name, index in p.rows.items():
         found = np.argwhere(index == row)
         if found.size:
-            at = [names[i] if names else f"period {i}" for names, i in zip(axes[name], found[0], strict=True)]
-            at = at[1:] if name in ("chips", "kept") else at  # the group of a fungible fleet says nothing
-            limit = abs(p.limit[row])
-            where = f"{name} ({', '.join(at)})"
-            return where if breach is None else f"{where} by {breach:.4g} of {limit:.4g}"
+            where = f"{name} ({', '.join(_named(p.fleet, _ROWS[name], found[0]))})"
+            return where if breach is None else f"{where} by {breach:.4g} of {abs(p.limit[row]):.4g}"
     raise AssertionError(f"row {row} belongs to no block")
 
 
@@ -288,6 +328,8 @@ def _shaped(f: Fleet, name: str, shape: tuple[int, ...]) -> Array:
         raise InputError(f"{name} has shape {value.shape}: expected one that broadcasts to {shape}") from None
     if np.any(np.isnan(out)):
         raise InputError(f"{name}: expected numbers, found nan")
+    if name not in ("value", "supply", "power_limit", "carbon_limit", "water_limit", "budget") and not np.all(np.isfinite(out)):
+        raise InputError(f"{name}: expected finite numbers, found inf; limits, value and supply alone may be infinite")
     if name not in ("electricity_price",) and np.any(out < 0):
         raise InputError(f"{name} = {float(out.min()):g}: expected 0 or more")
     return out

@@ -14,15 +14,16 @@ from workbench.errors import InputError
 class Replacement:
     """Best age to replace a chip and what choosing it costs; arrays broadcast over the arguments of `replacement`."""
 
-    age: NDArray[np.float64]  #: cheapest age [years]
+    age: NDArray[np.float64]  #: cheapest age [years]; the longest considered where no replacement pays
     cost: NDArray[np.float64]  #: present value of holding the capacity for ever at that age, over the price of the first chip
     ages: NDArray[np.float64]  #: ages considered [years], shape (k,)
     costs: NDArray[np.float64]  #: present value at each of them, shape (..., k)
 
     def penalty(self, age: float) -> NDArray[np.float64]:
-        """Present value of replacing at `age` [years] over that at the best age, less 1."""
-        at = np.abs(self.ages - age).argmin()
-        return self.costs[..., at] / self.cost - 1
+        """Present value of replacing at `age` [years] over that at the best age, less 1. Raises `InputError` beyond the ages considered."""
+        if not self.ages[0] - 1e-9 <= age <= self.ages[-1] + 1e-9:
+            raise InputError(f"age = {age}: ages from {self.ages[0]:.3g} to {self.ages[-1]:.3g} years were considered")
+        return self.costs[..., np.abs(self.ages - age).argmin()] / self.cost - 1
 
 
 def replacement(
@@ -89,9 +90,13 @@ def replacement(
             raise InputError(f"{name} = {value[..., 0]}: expected 0 or more")
     if np.any((sw == 0) & (s0 >= 1)):
         raise InputError("switching = 0 with resale = 1: replacing all the time would be free; give a cost of switching")
+    if not (np.all(np.isfinite(grow)) and 0 < step <= longest):
+        raise InputError(f"repair_growth = {repair_growth}, step = {step}, longest = {longest}: expected finite, and 0 < step <= longest")
     ages = np.arange(step, longest + step / 2, step)
     power = np.expm1(-r * ages) / -r
-    repaired = rep * np.expm1((grow - r) * ages) / np.where(grow == r, 1.0, grow - r) if np.any(rep) else 0.0
+    apart = grow - r
+    level = np.abs(apart) < 1e-9
+    repaired = rep * np.where(level, ages, np.expm1(apart * ages) / np.where(level, 1.0, apart))
     cycle = 1 + sw - s0 * np.exp(-(d + r) * ages) + repaired
     costs = cycle / -np.expm1(-(r + g) * ages) + run * power / -np.expm1(-(r + e) * ages)
     best = costs.argmin(axis=-1)
@@ -139,11 +144,10 @@ def rent(
     energy_decline: ArrayLike = 0.0,
     scarcity: ArrayLike = 0.0,
 ) -> NDArray[np.float64]:
-    """Rent that a chip of an age commands a year: what the same work costs on the newest chip, and what scarcity adds.
+    """Rent that a chip of an age commands a year, its power included: what the same work costs on the newest chip, and what scarcity adds.
 
-    A buyer pays the full cost of the same work on new capacity, less what the old chip's extra power costs him; where work waits, the rent
-    is bid above that, where chips stand idle, down to the cost of running:  max(running, (new_cost - new_running) e^-g age + running_of_new
-    e^-e age) (1 + scarcity).
+    max(running, [(new_cost - new_running) e^-g age + new_running e^-e age] (1 + scarcity)): a buyer pays no more than the full cost of the
+    same work on new capacity, unless work waits; a chip whose rent does not pay its own running is switched off (`retirement_age`).
 
     Parameters
     ----------
@@ -176,6 +180,45 @@ def rent(
         -np.asarray(energy_decline) * years
     )
     return np.maximum(on, parity * (1 + np.asarray(scarcity, dtype=float)))
+
+
+def retirement_age(
+    *,
+    new_cost: ArrayLike,
+    price_decline: ArrayLike,
+    running: ArrayLike,
+    new_running: ArrayLike,
+    energy_decline: ArrayLike = 0.0,
+    scarcity: ArrayLike = 0.0,
+    shadow: ArrayLike = 0.0,
+    longest: float = 30.0,
+    step: float = 1 / 12,
+) -> NDArray[np.float64]:
+    """Age at which a chip's rent no longer pays for running it and for the power it takes from others: when it is switched off.
+
+    The first age with  parity(age) (1 + scarcity) < running + shadow; unlike `replacement` it owes nothing to what the chip once cost.
+
+    Parameters
+    ----------
+    new_cost, price_decline, running, new_running, energy_decline, scarcity : array_like
+        As `rent`.
+    shadow : array_like
+        What the chip's power is worth to others a year [USD]: the shadow price of a watt, from `allocate`, times its watts.
+    longest, step : float
+        Ages considered [years].
+
+    Returns
+    -------
+    ndarray
+        [years]; inf where it outlasts `longest`.
+    """
+    ages = np.arange(0.0, longest + step / 2, step)
+    new, g, on, own, e, short, other = (
+        np.asarray(x, dtype=float)[..., None] for x in (new_cost, price_decline, running, new_running, energy_decline, scarcity, shadow)
+    )
+    paid = ((new - own) * np.exp(-g * ages) + own * np.exp(-e * ages)) * (1 + short)
+    loses = paid < on + other
+    return np.where(loses.any(axis=-1), ages[loses.argmax(axis=-1)], np.inf)
 
 
 def scarcity_of(observed: ArrayLike, parity: ArrayLike) -> NDArray[np.float64]:

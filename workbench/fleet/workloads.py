@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from workbench import catalogue
 from workbench.catalogue import CPU, Chip
 from workbench.energy import ServerPower, Site, all_in_ratio, server_power
-from workbench.errors import InputError
+from workbench.errors import InputError, UnknownName
 from workbench.fleet.allocate import Fleet
 from workbench.fleet.ownership import ownership_cost, server_uplift
 from workbench.units import HOUR
@@ -41,6 +42,8 @@ class Workload:
     def __post_init__(self) -> None:
         if self.bound not in BOUNDS:
             raise InputError(f"bound = {self.bound!r}: expected one of {', '.join(BOUNDS)}")
+        if not (self.latency >= 0 and self.value >= 0):
+            raise InputError(f"latency = {self.latency}, value = {self.value}: expected 0 or more")
         if not 0 < self.efficiency <= 1:
             raise InputError(f"efficiency = {self.efficiency}: expected a share above 0 and at most 1")
 
@@ -95,7 +98,8 @@ def fleet_of(
     server_life: float,
     price: ArrayLike | None = None,
     power: ArrayLike | None = None,
-    **more: ArrayLike,
+    latency: ArrayLike | None = None,
+    **more: Any,
 ) -> Fleet:
     """A `Fleet` from the catalogue: throughput from data sheets, power from all-in ratios, capital and upkeep from `ownership_cost`.
 
@@ -115,15 +119,30 @@ def fleet_of(
         [USD] (K,), nan where the catalogue's holds. Kinds that are not bought need none.
     power : array_like, optional
         Rated IT power with all that belongs to it [W] (K,), nan where the catalogue's holds: processors have no published one.
+    latency : array_like, optional
+        Time from each site to the users of the work [s] (R,): classes that tolerate less don't run there.
     **more
         Any other figure of `Fleet`: supply, limits, carbon_price, resale, survival, groups, ...
 
     Raises
     ------
     InputError
-        For a machine without power, or one that can be bought without a price.
+        For a machine without power, one that can be bought without a price, a water_limit where a site does not publish its water, and
+        names that `Fleet` does not have.
     """
+    if unknown := set(more) - {f.name for f in fields(Fleet)}:
+        raise UnknownName("figure of Fleet", sorted(unknown)[0], [f.name for f in fields(Fleet)])
     n = len(machines)
+    if latency is not None:
+        away = np.broadcast_to(np.asarray(latency, dtype=float), len(sites))
+        near = np.array([[tolerated.latency] for tolerated in work]) >= away
+        more["allowed"] = near & np.asarray(more.get("allowed", True), dtype=bool)
+    if np.any(np.isfinite(np.asarray(more.get("water_limit", np.inf), dtype=float))):
+        for place in sites:
+            if place.wue is None or place.grid_water is None:
+                raise InputError(
+                    f"water_limit: {place.name} has no published {'wue' if place.wue is None else 'grid_water'}; give it to `site`"
+                )
     prices = np.broadcast_to(np.asarray(np.nan if price is None else price, dtype=float), n)
     watts = np.broadcast_to(np.asarray(np.nan if power is None else power, dtype=float), n)
     bought = np.broadcast_to(np.asarray(more.get("supply", 0.0), dtype=float), (n, np.asarray(demand).shape[-1])).max(axis=1) > 0
@@ -155,15 +174,24 @@ def fleet_of(
         installed=installed,
         power=at_work,
         idle_power=idle,
-        pue=np.array([float(np.asarray(s.pue)) for s in sites]),
-        electricity_price=np.array([[float(np.asarray(s.electricity_price))] for s in sites]),
-        carbon_intensity=np.array([[float(np.asarray(s.carbon_location))] for s in sites]),
-        water_intensity=np.array([float(np.asarray(s.grid_water or 0.0)) for s in sites]),
+        pue=_yearly(sites, "pue"),
+        electricity_price=_yearly(sites, "electricity_price")[:, None],
+        carbon_intensity=_yearly(sites, "carbon_location")[:, None],
+        water_intensity=_yearly(sites, "wue") / _yearly(sites, "pue") + _yearly(sites, "grid_water"),
         capital=capital,
         operations=upkeep,
         vendor=tuple(m.vendor for m in machines),
-        **more,  # type: ignore[arg-type]
+        **more,
     )
+
+
+def _yearly(sites: tuple[Site, ...], name: str) -> NDArray[np.float64]:
+    """One figure a site, 0 where it has none (R,)."""
+    values = [getattr(place, name) for place in sites]
+    for place, value in zip(sites, values, strict=True):
+        if np.ndim(value or 0.0):
+            raise InputError(f"{place.name}: {name} is an array; a fleet takes one figure a site, or give {name} by period to `Fleet`")
+    return np.array([float(value or 0.0) for value in values])
 
 
 def _power(machine: Chip | CPU, given: float) -> tuple[float, float, float]:
