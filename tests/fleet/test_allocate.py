@@ -148,7 +148,7 @@ def test_no_vendor_has_more_of_the_capital_than_its_share():
     spent = np.asarray(f.capital)[:, None] * plan.bought.sum(axis=1)
     assert (spent[:2].sum(axis=0) <= 0.5 * spent.sum(axis=0) + 1e-6).all()
     assert spent.sum() > 0
-    with pytest.raises(InputError, match="vendor_share = 0.3: 3 vendors"):
+    with pytest.raises(InputError, match=r"vendor_share = 0\.3: 3 vendors"):
         fleet.allocate(problem(1, vendor=("a", "a", "b", "c"), vendor_share=0.3))
     with pytest.raises(InputError, match="vendor_share = 0"):
         fleet.allocate(problem(1, vendor=("a", "a", "b", "c"), vendor_share=0.0))

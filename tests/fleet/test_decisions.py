@@ -64,12 +64,10 @@ def test_waiting_pays_where_chips_fall_fast_and_demand_is_late():
     now, soon = fleet.when_to_build(np.full(12, 900.0), delays=[0, 3], rate=0.0675, chip_capital=20_000.0, **rest)
     assert soon == 0
     assert now[0] > now[1]
-    # what an hour earns falls while one waits, by the same months as the price of chips
-    slow, fast = (
-        fleet.when_to_build(np.full(12, 900.0), delays=[0, 2], rate=0.0675, chip_capital=20_000.0, value_decline=d, **rest)[0]
-        for d in (0.0, 0.3)
-    )
-    assert fast[1] / fast[0] < slow[1] / slow[0]
+    # what an hour earns falls while one waits
+    waited = fleet.when_to_build(np.full(12, 900.0), delays=2, rate=0.0675, chip_capital=20_000.0, value_decline=0.3, **rest)[0]
+    then = case(demand=np.full(10, 900.0), chip_capital=20_000.0, value_per_chip_hour=2.35 * np.exp(-0.6), value_decline=0.3)
+    assert waited == pytest.approx(then.net_present_value / 1.0675**2)
     with pytest.raises(InputError, match="delays"):
         fleet.when_to_build(late, delays=[20], rate=0.07, chip_capital=1.0, **rest)
 

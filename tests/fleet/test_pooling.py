@@ -106,7 +106,7 @@ def test_filling_adds_up_for_any_scheduler(width, switch, seed):
 
 
 def test_filling_refuses_what_cannot_be():
-    with pytest.raises(InputError, match="reaction = 1.0 s: expected whole steps of 60.0 s and at most half of the load's 600 s"):
+    with pytest.raises(InputError, match=r"reaction = 1\.0 s: expected whole steps of 60\.0 s and at most half of the load's 600 s"):
         filled(np.ones(10), reaction=1.0)
     with pytest.raises(InputError, match="reaction = 360"):
         filled(np.ones(10), reaction=360.0)
@@ -203,7 +203,7 @@ def test_times_with_offsets_and_bare_dates(tmp_path):
     days = write(tmp_path / "d.csv", {"time": ["2024-05-12", "2024-05-13", "2024-05-14"], **rest})
     assert fleet.read_trace(days, allow_gaps=True).seconds == pytest.approx([0, 86400, 172800])
     twice = write(tmp_path / "t.csv", {"time": [0, 0, 0], "input_tokens": [1, 2, 1], "output_tokens": [1, 1, 1]})
-    with pytest.raises(DataError, match="row 4.*repeats an earlier one"):
+    with pytest.raises(DataError, match=r"row 4.*repeats an earlier one"):
         fleet.read_trace(twice)
     assert fleet.read_trace(twice, allow_duplicates=True).seconds.size == 3
 
