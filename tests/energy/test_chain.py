@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench import catalogue, energy
+from workbench import catalogue, chips, energy
 from workbench.errors import InputError, UnknownName
 from workbench.units import DAY, GRAM, HOUR, KWH, TONNE, YEAR
 
@@ -13,7 +13,7 @@ H100 = catalogue.chip("H100")
 
 
 def chain(**changed):
-    given = {"n_chips": 8, "compute": 1.0, "memory": 1.0, "cooled_by": "air", "wet_bulb": 10.0}
+    given = {"n_chips": 8, "drawn": chips.power(H100, 1.0, 1.0), "cooled_by": "air", "wet_bulb": 10.0}
     return energy.power_chain(H100, **given | changed)
 
 
@@ -23,7 +23,7 @@ def test_a_server_at_full_use_draws_what_was_measured():
 
 
 def test_the_parts_add_up_to_the_meter():
-    c = chain(compute=np.linspace(0, 1, 5), wet_bulb=np.array([[5.0], [30.0]]))
+    c = chain(drawn=np.linspace(60, 700, 5), wet_bulb=np.array([[5.0], [30.0]]))
     assert c.chips + c.hosts + c.fans + c.supplies + c.network + c.facility == pytest.approx(c.total)
     assert c.pue == pytest.approx(c.total / c.it)
     assert c.frame().height == 10
@@ -137,6 +137,7 @@ def test_a_site_says_what_is_not_published_and_who_has_it():
     [
         (lambda: energy.cooling("ice"), "unknown cooling 'ice'"),
         (lambda: chain(n_chips=-1), "n_chips = -1"),
+        (lambda: chain(drawn=900.0), "drawn = 900.0 W: expected 0 to the 700 W of H100"),
         (lambda: energy.power_usage_effectiveness("air", 10, 0), "load = 0"),
         (lambda: energy.power_usage_effectiveness("air", np.ones(3), published=0.9), "published = 0.9"),
         (lambda: energy.total_usage_effectiveness(1.1, 10, 20), "compute_power = 20"),

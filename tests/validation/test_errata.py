@@ -66,7 +66,7 @@ def test_nas_used_seven_cents():
 
 def test_a_rack_needs_no_more_cooling_than_it_draws():
     # all that chips draw becomes heat: 120 kW, not 2.4 MW, and cooling it takes a few per cent of that
-    rack = energy.power_chain(catalogue.chip("H100"), 72, compute=1.0, memory=1.0, cooled_by="liquid", wet_bulb=20.0)
+    rack = energy.power_chain(catalogue.chip("H100"), 72, drawn=700.0, cooled_by="liquid", wet_bulb=20.0)
     assert rack.facility < 0.1 * rack.it
     assert pytest.approx(1361, rel=1e-3) == 3000 * 0.45359237
 

@@ -9,7 +9,6 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.catalogue import Chip
-from workbench.chips import power
 from workbench.energy.facility import cooling, power_usage_effectiveness, total_usage_effectiveness
 from workbench.energy.server import server_power_ratio
 from workbench.errors import InputError
@@ -69,24 +68,23 @@ def power_chain(
     chip: Chip,
     n_chips: ArrayLike,
     *,
-    compute: ArrayLike,
-    memory: ArrayLike,
+    drawn: ArrayLike,
     cooled_by: str,
     wet_bulb: ArrayLike,
     switches: ArrayLike = SWITCHES,
     published_pue: ArrayLike | None = None,
 ) -> PowerChain:
-    """Power of `n_chips` at a use of their arithmetic and memory, from the chip to the meter.
+    """Power of `n_chips` from the chip to the meter, at what each chip draws.
 
-    chips by `chips.power`; hosts at HOST of what chips, fans and supplies leave of the server's rating; fans by cooling, with the cube of
+    hosts at HOST of what chips, fans and supplies leave of the server's rating; fans by cooling, with the cube of
     their flow; supplies lose 1 / SUPPLY - 1
 
     Parameters
     ----------
     chip : Chip
     n_chips : array_like
-    compute, memory : array_like
-        Use of arithmetic and of memory bandwidth, 0 to 1, as `chips.power` takes them.
+    drawn : array_like
+        Power of one chip [W]: by `chips.power` from its use, or `watts_chip` of `chips.slo_frontier`; at most its TDP.
     cooled_by : str
         air, liquid or two-phase.
     wet_bulb : array_like
@@ -103,25 +101,28 @@ def power_chain(
     Raises
     ------
     InputError
-        As `chips.power` and `power_usage_effectiveness`; for negative counts or shares.
+        As `power_usage_effectiveness`; for a chip without published TDP, one that draws more than that, negative counts or shares.
     """
     n, extra = np.asarray(n_chips, dtype=float), np.asarray(switches, dtype=float)
     for name, value in (("n_chips", n), ("switches", extra)):
         if not np.all(value >= 0):
             raise InputError(f"{name} = {value}: expected 0 or more")
     how = cooling(cooled_by)
-    drawn = power(chip, compute, memory)
-    tdp = float(chip.tdp or np.nan)  # `power` has refused a chip without one
+    if chip.tdp is None:
+        raise InputError(f"{chip.name} has no published TDP (column tdp_w of chips): its power cannot be derived")
+    watts, tdp = np.asarray(drawn, dtype=float), chip.tdp
+    if not np.all((watts >= 0) & (watts <= tdp * (1 + 1e-9))):
+        raise InputError(f"drawn = {drawn} W: expected 0 to the {tdp:g} W of {chip.name}")
     # a rating holds the fans of the cooling that the chip is sold with, so that the host is what is left of it
     sold = cooling(chip.cooling or "air").fan_share
     rated_host = max(server_power_ratio(chip).value * SUPPLY / (1 + sold) - 1, 0.0) * tdp
-    use = drawn / tdp
+    use = watts / tdp
     hosts = HOST * rated_host * np.ones_like(use)
-    fans = how.fan_share * (drawn + hosts) * use**2  # of what they cool at full speed; power goes with the cube of flow, flow with heat
-    inside = drawn + hosts + fans
+    fans = how.fan_share * (watts + hosts) * use**2  # of what they cool at full speed; power goes with the cube of flow, flow with heat
+    inside = watts + hosts + fans
     supplies = inside * (1 / SUPPLY - 1)
     network = (inside + supplies) * extra
     it = inside + supplies + network
     rated = (tdp + rated_host) * (1 + how.fan_share) / SUPPLY * (1 + extra)
     pue = power_usage_effectiveness(cooled_by, wet_bulb, np.minimum(it / rated, 1.0), published=published_pue)
-    return PowerChain(n * drawn, n * hosts, n * fans, n * supplies, n * network, n * it * (pue - 1))
+    return PowerChain(n * watts, n * hosts, n * fans, n * supplies, n * network, n * it * (pue - 1))

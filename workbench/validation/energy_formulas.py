@@ -15,6 +15,7 @@ import polars as pl
 
 from workbench import catalogue
 from workbench.catalogue import Chip
+from workbench.chips import power as chip_power
 from workbench.energy import electricity_cost, facility_power, grid_carbon, oversubscription, power_chain, server_power
 from workbench.fleet import annuity, irr, newsvendor, servers_needed, worth
 from workbench.scaling import training_flop
@@ -180,7 +181,7 @@ def _waiting(x: Inputs) -> Any:
 def _peak_share() -> Any:
     """Most that a server of eight H100 draws over its rating."""
     chip = catalogue.chip("H100")
-    drawn = power_chain(chip, 1, compute=1.0, memory=1.0, cooled_by="air", wet_bulb=10.0).servers
+    drawn = power_chain(chip, 1, drawn=chip_power(chip, 1.0, 1.0), cooled_by="air", wet_bulb=10.0).servers
     return drawn / server_power(chip).rated
 
 
