@@ -19,6 +19,7 @@ from workbench.units import YEAR
 Array = NDArray[np.float64]
 
 LARGE = 50_000  #: variables from which the interior point, with crossover to a vertex, is faster than the dual simplex
+PRICED = 1e-9  #: marginals, in scaled money, that count as a price
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ class Plan:
         return pl.DataFrame(columns).filter((pl.col("stock") > 1e-6) | (pl.col("bought") > 1e-6) | (pl.col("retired") > 1e-6))
 
 
-def allocate(fleet: Fleet) -> Plan:
+def allocate(fleet: Fleet, *, settled: bool = False) -> Plan:
     """The cheapest plan, with shadow prices.
 
     min  sum over periods of disc [ energy + carbon + operations + value unmet + capital of what was bought - resale of what is retired ]
@@ -112,6 +113,9 @@ def allocate(fleet: Fleet) -> Plan:
     Parameters
     ----------
     fleet : Fleet
+    settled : bool
+        Several plans may cost the same (two kinds of work change places), and which one a solver meets hangs on the last bit of its
+        input. Solve again among them for the one that prefers what is listed first, so that every machine prints the same plan.
 
     Returns
     -------
@@ -131,7 +135,7 @@ def allocate(fleet: Fleet) -> Plan:
     programme = build(fleet)
     if programme.integer.any():
         programme = _fix_integers(programme)
-    values, marginals, cost = _solve(programme)
+    values, marginals, cost = _solve(programme, settled)
     return _plan(fleet, programme, values, marginals, cost)
 
 
@@ -140,7 +144,7 @@ def fungibility(fleet: Fleet, groups: tuple[int, ...]) -> float:
     return allocate(replace(fleet, groups=groups)).cost - allocate(replace(fleet, groups=())).cost
 
 
-def _solve(p: Programme) -> tuple[Array, Array, float]:
+def _solve(p: Programme, settled: bool) -> tuple[Array, Array, float]:
     """Values, what one more unit of each limit saves, and the cost; rows and money are scaled to about 1 for the solver."""
     from scipy import sparse
     from scipy.optimize import linprog
@@ -149,20 +153,29 @@ def _solve(p: Programme) -> tuple[Array, Array, float]:
     money = 1 / max(float(np.abs(p.cost).max(initial=0.0)), 1e-30)
 
     method = "highs-ds" if p.cost.size < LARGE else "highs-ipm"
-    result = linprog(
-        p.cost * money,
-        A_ub=sparse.csr_array(sparse.diags_array(rows) @ p.matrix),
-        b_ub=p.limit * rows,
-        bounds=np.stack([p.lower, p.upper], axis=1),
-        method=method,
-    )
+    matrix, limit, bounds = sparse.csr_array(sparse.diags_array(rows) @ p.matrix), p.limit * rows, np.stack([p.lower, p.upper], axis=1)
+    result = linprog(p.cost * money, A_ub=matrix, b_ub=limit, bounds=bounds, method=method)
     if result.status == 2:
         raise InputError(explain_infeasible(p))
     if result.status in (3, 4):
         raise InputError(explain_unbounded(p))
     if result.status != 0:
         raise InputError(f"the allocation was not solved: {result.message}")
-    return result.x, -result.ineqlin.marginals * rows / money, float(result.fun) / money
+    values = result.x
+    if settled:
+        # the plans of the same cost: what has a price stays at its limit, what would cost more stays out
+        tight, out = result.ineqlin.marginals < -PRICED, np.abs(result.lower.marginals + result.upper.marginals) > PRICED
+        again = linprog(
+            np.sqrt(1.0 + np.arange(p.cost.size)) * (bounds[:, 0] < bounds[:, 1]),
+            A_ub=matrix[~tight],
+            b_ub=limit[~tight],
+            A_eq=matrix[tight],
+            b_eq=limit[tight],
+            bounds=np.where(out[:, None], values[:, None], bounds),
+            method=method,
+        )
+        values = values if again.x is None else again.x  # none: the face is too thin for the solver's tolerance, and the first plan stands
+    return values, -result.ineqlin.marginals * rows / money, float(result.fun) / money
 
 
 def _fix_integers(p: Programme) -> Programme:

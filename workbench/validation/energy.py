@@ -45,10 +45,18 @@ def _predict(rows: pl.DataFrame) -> list[tuple[str | None, Prediction]]:
             shared[group] = {k: v for k, v in given.items() if v is not None} | shared.get(group, {})
     found: list[tuple[str | None, Prediction]] = []
     for position, (row, given) in enumerate(zip(rows.iter_rows(named=True), own, strict=True)):
-        name, value, reason = _value(row, given, shared.get(row["group"], {}))
+        name, value, reason = _value(row, given, shared.get(row["group"], {}) | _fuller(given, row["source"], own, rows["source"]))
         low, high = (None, None) if value is None else _interval(str(name), value)
         found.append((name, Prediction(position, "published", value, low, high, reason)))
     return found
+
+
+def _fuller(given: Inputs | None, source: str, own: list[Inputs | None], sources: pl.Series) -> Inputs:
+    """Inputs of a row of the same source that states all that this one states, and more; none where several do and differ."""
+    if not given:
+        return {}
+    fuller = [x for x, s in zip(own, sources, strict=True) if x and s == source and given.items() < x.items()]
+    return fuller[0] if fuller and all(x == fuller[0] for x in fuller) else {}
 
 
 def _value(row: dict[str, Any], given: Inputs | None, shared: Inputs) -> tuple[str | None, float | None, str | None]:
