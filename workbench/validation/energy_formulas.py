@@ -25,7 +25,7 @@ from workbench.validation.ownership import chip_hours
 #: Units of the file in SI and USD.
 UNITS = {
     "USD": 1.0, "USD/d": 1.0, "USD/chip-h": 1.0, "USD/GPU-h": 1.0, "USD/Mtok": 1.0, "USD/kWh": 1.0, "MUSD": 1e6, "MUSD/month": 1e6, "BUSD": 1e9, "BUSD/yr": 1e9, "MUSD/MW": 1.0,
-    "kWh": KWH, "rate": 1.0, "servers": 1.0, "x": 1.0, "MWh": 1e3 * KWH, "tCO2e": TONNE, "ZFLOP": 1e21, "h": HOUR, "1/yr": 1.0, "kW/GPU": 1e3, "kW": 1e3, "ratio": 1.0, "fraction": 1.0, "%": 0.01,
+    "kWh": KWH, "rate": 1.0, "servers": 1.0, "x": 1.0, "MWh": 1e3 * KWH, "TWh": 1e9 * KWH, "tCO2e": TONNE, "ZFLOP": 1e21, "h": HOUR, "1/yr": 1.0, "kW/GPU": 1e3, "kW": 1e3, "ratio": 1.0, "fraction": 1.0, "%": 0.01,
 }  # fmt: skip
 
 Inputs = dict[str, Any]
@@ -171,6 +171,25 @@ def _load_factor(x: Inputs) -> Any:
     return np.mean([float(twh) * 1e3 / (float(gw) * YEAR / HOUR) for twh, gw in pairs])
 
 
+def _sector(x: Inputs) -> Any:
+    """What is published of the electricity of all data centres of a country or the world: looked up, not modelled."""
+    words = x["words"]
+    year = re.search(r"\b20\d\d\b", words)
+    scope = next((place for sign, place in (("US", "United States"), ("World", "global")) if sign in words), None)
+    share = "share" in words
+    known = catalogue.table("power_projections").filter(
+        pl.col("scope") == scope,
+        pl.col("year") == int(year[0] if year else 0),
+        pl.col("quantity") == ("share" if share else "energy"),
+        pl.col("publisher").is_in(["IEA", "LBNL"]),
+    )
+    if known.is_empty():
+        raise Lacking(f"no published figure of {words}")
+    row = known.row(0, named=True)
+    end = next((row[end] for end in ("low", "high") if end in words), row["value"])
+    return end * (0.01 if share else UNITS["TWh"])
+
+
 def _waiting(x: Inputs) -> Any:
     percent = re.search(r"P\(wait\)\s*<=\s*([\d.]+)\s*%", x["words"])
     if percent is None:
@@ -245,6 +264,7 @@ FORMULAS = (
     Formula("internal rate of return", ("cf",), "IRR", lambda x: irr(x["cf"])),
     Formula("servers of a pool", ("erlang", "pools"), "servers for", _waiting),
     Formula("pooled tenants", ("rho",), "newsvendor", _pooled_tenants),
+    Formula("electricity of a sector", (), "US DC|World DC", _sector),
     Formula("load factor", (), "load factor implied by", _load_factor),
     Formula("growth", ("a", "b", "years"), "growth", lambda x: (x["b"] / x["a"]) ** (1 / x["years"]) - 1),
 )  # fmt: skip
