@@ -260,3 +260,30 @@ def test_classes_of_work_know_where_they_run():
         by_name["agents' tools"].priced_at(gb300, 1.0)
     with pytest.raises(InputError, match="bound = 'luck'"):
         fleet.Workload("x", "luck", 0.5, True, 1.0)
+
+
+def test_a_settled_plan_does_not_hang_on_the_last_bit():
+    # two kinds of work that every kind of chip does equally well, in sites that are alike: who works where has no price
+    f = problem(
+        3,
+        W=3,
+        R=3,
+        throughput=np.ones((3, 4)),
+        value=3 / 3600,
+        pue=1.2,
+        electricity_price=0.1 / KWH,
+        power_limit=2e4,
+        installed=4.0,
+        carbon_intensity=0.0,
+    )
+    plan, settled = fleet.allocate(f), fleet.allocate(f, settled=True)
+    assert settled.cost == pytest.approx(plan.cost, rel=1e-12)
+    assert settled.megawatt == pytest.approx(plan.megawatt)
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        nudged = {
+            name: np.asarray(getattr(f, name)) * (1 + rng.uniform(-4e-16, 4e-16)) for name in ("demand", "throughput", "power", "value")
+        }
+        again = fleet.allocate(dataclasses.replace(f, **nudged), settled=True)
+        assert again.chips == pytest.approx(settled.chips, abs=1e-6)
+        assert again.stock == pytest.approx(settled.stock, abs=1e-6)
