@@ -16,12 +16,26 @@ from workbench.uncertainty.distributions import (
     Truncated,
     Uniform,
 )
+from workbench.uncertainty.gain import Gain, qmc_gain
 from workbench.uncertainty.sampling import Path, evaluate, sample
 from workbench.uncertainty.scores import Coverage, coverage, crps, crps_normal, crps_quantiles, crps_student, pinball, pit
-from workbench.uncertainty.sensitivity import one_at_a_time
+from workbench.uncertainty.sensitivity import Indices, one_at_a_time, sobol_indices
 from workbench.uncertainty.summaries import Bands, Estimate, band, bands, estimate, exceedance, smoothed_exceedance
 
-__all__ = ["Bands", "Beta", "Coverage", "Distribution", "Empirical", "Estimate", "Lognormal", "Loguniform", "Mixture", "Normal"]
+__all__ = [
+    "Bands",
+    "Beta",
+    "Coverage",
+    "Distribution",
+    "Empirical",
+    "Estimate",
+    "Gain",
+    "Indices",
+    "Lognormal",
+    "Loguniform",
+    "Mixture",
+    "Normal",
+]
 __all__ += ["NotACorrelation", "Path", "Pert", "Truncated", "Uniform", "band", "bands", "coverage", "crps", "crps_normal"]
 __all__ += ["crps_quantiles", "crps_student", "estimate", "evaluate", "exceedance", "nearest_correlation", "one_at_a_time"]
-__all__ += ["pinball", "pit", "sample", "smoothed_exceedance"]
+__all__ += ["pinball", "pit", "qmc_gain", "sample", "smoothed_exceedance", "sobol_indices"]

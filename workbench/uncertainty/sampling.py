@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -63,6 +64,17 @@ class Path:
 Input = Distribution | Path | float
 
 
+class Points(Protocol):
+    """Where inputs are drawn: uniforms and standard normals of the dimensions `first` to `stop`, shape (stop - first, size)."""
+
+    @property
+    def size(self) -> int: ...
+
+    def uniforms(self, first: int, stop: int) -> Array: ...
+
+    def normals(self, first: int, stop: int) -> Array: ...
+
+
 def sample(
     inputs: Mapping[str, Input], n: int = 4096, seed: int = 0, *, correlation: Pairs | ArrayLike | None = None, replicates: int = 1
 ) -> dict[str, Array]:
@@ -97,22 +109,7 @@ def sample(
     NotACorrelation
         For correlations that contradict each other: names the smallest eigenvalue and the nearest matrix.
     """
-    widths = {name: d.steps if isinstance(d, Path) else 1 for name, d in inputs.items()}
-    net = Net(max(1, sum(widths.values())), n, seed, replicates)
-    first = dict(zip(widths, np.cumsum([0, *widths.values()]).tolist(), strict=False))
-    mixed = {} if correlation is None else _correlated(inputs, widths, first, net, correlation)
-    draws = {}
-    for name, d in inputs.items():
-        start, stop = first[name], first[name] + widths[name]
-        if isinstance(d, Path):
-            draws[name] = d.weights @ (mixed[name] if name in mixed else net.normals(start, stop))
-        elif isinstance(d, int | float | np.number):
-            if not np.isfinite(d):
-                raise InputError(f"{name} = {d}: expected a finite number")
-            draws[name] = np.full(n * replicates, float(d))
-        else:
-            draws[name] = d.quantile(_probability(mixed[name][0]) if name in mixed else net.uniforms(start, stop)[0])
-    return draws
+    return draw(inputs, Net(dimensions(inputs), n, seed, replicates), correlation)
 
 
 def evaluate(model: Callable[..., ArrayLike], draws: Mapping[str, Array]) -> Array:
@@ -135,8 +132,10 @@ def evaluate(model: Callable[..., ArrayLike], draws: Mapping[str, Array]) -> Arr
     """
     n = next(iter(draws.values())).shape[-1]
     result = np.asarray(model(**draws), dtype=float)
-    if result.shape[-1:] != (n,):
-        result = np.broadcast_to(result[..., None] if result.ndim == 0 or result.shape[-1] != 1 else result, (*result.shape[:-1], n))
+    if result.shape[-1:] in ((), (1,)):  # nothing in it depends on the draws
+        result = np.broadcast_to(result, (*result.shape[:-1], n))
+    if result.shape[-1] != n:
+        raise InputError(f"the model gives an array of shape {result.shape} for {n} samples: expected them on the last axis")
     bad = ~np.isfinite(result)
     if bad.any():
         at = tuple(int(i) for i in np.argwhere(bad)[0])
@@ -146,8 +145,32 @@ def evaluate(model: Callable[..., ArrayLike], draws: Mapping[str, Array]) -> Arr
     return result
 
 
+def dimensions(inputs: Mapping[str, Input]) -> int:
+    """Dimensions that `inputs` take: one each, of a path one a step."""
+    return max(1, sum(d.steps if isinstance(d, Path) else 1 for d in inputs.values()))
+
+
+def draw(inputs: Mapping[str, Input], points: Points, correlation: Pairs | ArrayLike | None) -> dict[str, Array]:
+    """`inputs` at `points`, as `sample`."""
+    widths = {name: d.steps if isinstance(d, Path) else 1 for name, d in inputs.items()}
+    first = dict(zip(widths, np.cumsum([0, *widths.values()]).tolist(), strict=False))
+    mixed = {} if correlation is None else _correlated(inputs, widths, first, points, correlation)
+    draws = {}
+    for name, d in inputs.items():
+        start, stop = first[name], first[name] + widths[name]
+        if isinstance(d, Path):
+            draws[name] = d.weights @ (mixed[name] if name in mixed else points.normals(start, stop))
+        elif isinstance(d, int | float | np.number):
+            if not np.isfinite(d):
+                raise InputError(f"{name} = {d}: expected a finite number")
+            draws[name] = np.full(points.size, float(d))
+        else:
+            draws[name] = d.quantile(_probability(mixed[name][0]) if name in mixed else points.uniforms(start, stop)[0])
+    return draws
+
+
 def _correlated(
-    inputs: Mapping[str, Input], widths: Mapping[str, int], first: Mapping[str, int], net: Net, correlation: Pairs | ArrayLike
+    inputs: Mapping[str, Input], widths: Mapping[str, int], first: Mapping[str, int], points: Points, correlation: Pairs | ArrayLike
 ) -> dict[str, Array]:
     """Standard normals of the inputs that depend on others, shape (steps, samples) each."""
     names = list(inputs)
@@ -162,7 +185,7 @@ def _correlated(
             )
     lower = factor(matrix)
     normals = {
-        name: net.normals(first[name], first[name] + widths[name])
+        name: points.normals(first[name], first[name] + widths[name])
         for name, row in zip(names, matrix, strict=True)
         if np.count_nonzero(row) > 1
     }

@@ -44,7 +44,7 @@ class Net:
             raise InputError(f"seed = {seed}: expected a whole number, 0 or more")
         if not (isinstance(replicates, int | np.integer) and replicates >= 1):
             raise InputError(f"replicates = {replicates}: expected a whole number, 1 or more")
-        self.n, self.replicates = int(n), int(replicates)
+        self.n, self.replicates, self.size = int(n), int(replicates), int(n * replicates)
         self._directions, self._shift = _scrambled(dimensions, self.n.bit_length() - 1, int(seed), self.replicates)
 
     def uniforms(self, first: int, stop: int) -> NDArray[np.float64]:
