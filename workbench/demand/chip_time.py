@@ -131,5 +131,7 @@ def h100e_of_flop(
     """
     rate, n, mfu, up, mean = (np.asarray(x, dtype=float) for x in (tokens_per_second, active, utilisation, availability, load_factor))
     if not (np.all((mfu > 0) & (mfu <= 1)) and np.all((up > 0) & (up <= 1)) and np.all((mean > 0) & (mean <= 1))):
-        raise InputError(f"utilisation = {utilisation}, availability = {availability}, load_factor = {load_factor}: expected shares above 0")
+        raise InputError(
+            f"utilisation = {utilisation}, availability = {availability}, load_factor = {load_factor}: expected shares above 0"
+        )
     return np.asarray(2 * n * rate / (mfu * up * mean * H100E))
