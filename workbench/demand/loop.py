@@ -1,0 +1,299 @@
+"""The closed loop: demand clears against what stands, the price moves orders, and what is ordered stands when its lead time is over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike, NDArray
+
+from workbench.demand.clearing import newton_step
+from workbench.demand.supply import BINDING, STAGES, delay_step, survival
+from workbench.errors import InputError
+from workbench.units import HOUR, YEAR
+
+QUARTER = YEAR / 4
+POWER = BINDING.index("power")
+#: Futures in a block: what a quarter of so many needs stays in the second-level cache.
+BLOCK = 1024
+
+#: Axes of the inputs behind which stand the futures, and the smallest value allowed.
+SHAPES = {
+    "demand": ("class", "quarter"), "elasticity": ("class",), "contracted": ("class",), "long_run_cost": ("quarter",),
+    "installed": ("vintage",), "shipping": ("due",), "limits": ("limit", "quarter"), "power_added": ("quarter",),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Futures:
+    """What each future holds; futures on the last axis of every array, quarters before it; whatever broadcasts.
+
+    A unit is what compute is counted in: an H100 equivalent. The price is that of a unit and hour.
+    """
+
+    demand: ArrayLike  #: units each class wants at the reference price, shape (classes, quarters, futures), above 0
+    elasticity: ArrayLike  #: of each class, (classes, futures), 0 or more
+    contracted: ArrayLike  #: share of each class under contract, (classes, futures), 0 to 1
+    reference_price: float  #: [USD/h]
+    long_run_cost: ArrayLike  #: owning and running a new unit, (quarters, futures) [USD/h]
+    installed: ArrayLike  #: units of each vintage that stood up to now, oldest first, a quarter apart, (vintages, futures)
+    shipping: ArrayLike  #: units ordered already and due in each of the first quarters, (due, futures)
+    limits: ArrayLike  #: units a quarter that each of `LIMITS` lets ship, (limits, quarters, futures)
+    draw: ArrayLike  #: IT power of a unit of the newest vintage that stands [W]
+    draw_decline: ArrayLike  #: of a new unit, a quarter, continuous
+    power: ArrayLike  #: at the meter, for these units, energised up to now [W]
+    power_coming: ArrayLike  #: asked for and on its way [W]
+    power_lead: ArrayLike  #: mean delay from request to power [quarters], at least 3
+    chip_lead: ArrayLike  #: from order to deployment [quarters], at least 1
+    mean_life: ArrayLike  #: of a unit [quarters]
+    growth: ArrayLike  #: of demand that planners see at the start, a quarter, continuous
+    chip_response: ArrayLike  #: per cent more capacity ordered for one per cent of price above long-run cost
+    power_response: ArrayLike  #: the same of power
+    limit_response: ArrayLike  #: growth a quarter of what limits let ship for a price e times its long-run cost, smoothed over two years
+    extrapolation: ArrayLike  #: share of the growth seen that planners expect to go on, 0 or more
+    memory: ArrayLike = 4.0  #: over which they average growth [quarters], at least 1
+    contract_quarters: ArrayLike = 8.0  #: mean time after which contracts follow the price [quarters], at least 1
+    cancelled: ArrayLike = 0.0  #: share of power asked for that never comes, 0 to 1
+    power_added: ArrayLike = 0.0  #: brought by other means, (quarters, futures) [W]
+    pue: ArrayLike = 1.15  #: power usage effectiveness, at least 1
+    energy_price: ArrayLike = 0.08 / 3.6e6  #: [USD/J]
+    space_cost: ArrayLike = 0.15 / 3.6e6  #: of a watt of IT power and second [USD/J]
+    swap_ratio: ArrayLike = 1.5  #: power of an old unit over a new one from which new ones take its place where power is short, above 1
+
+    def __post_init__(self) -> None:
+        if np.ndim(self.demand) != 3:
+            raise InputError(f"demand: expected shape (classes, quarters, futures), found {np.shape(self.demand)}")
+        classes, quarters, n = np.shape(self.demand)
+        sizes = {"class": classes, "quarter": quarters, "limit": len(BINDING) - 2}
+        for f in fields(self):
+            value = np.asarray(getattr(self, f.name), dtype=float)
+            axes = SHAPES.get(f.name, ())
+            known = [sizes.get(axis) for axis in axes] + [n]
+            if value.ndim > len(known) or any(k and m not in (1, k) for k, m in zip(known[::-1], value.shape[::-1], strict=False)):
+                raise InputError(f"{f.name}: expected shape ({', '.join((*axes, 'future'))}) for {sizes} and {n} futures, found {value.shape}")
+            low, high = ALLOWED.get(f.name, (0.0, np.inf))
+            least, most = value.min(initial=np.inf), value.max(initial=-np.inf)
+            if not (least >= low and most <= high):
+                raise InputError(f"{f.name}: expected {low:g} to {high:g}, found {least:g} to {most:g}")
+        if not np.asarray(self.installed).sum(axis=0).min() > 0:
+            raise InputError("installed: expected units in every future")
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(quarters, futures)"""
+        return np.shape(self.demand)[1:]  # type: ignore[return-value]
+
+    def loop_gain(self) -> NDArray[np.float64]:
+        """Response of orders over the spot elasticity at the start: above 1 a deviation comes back with the other sign, above 2 larger."""
+        first = np.asarray(self.demand, dtype=float)[:, 0]
+        spot = np.asarray(self.elasticity, dtype=float) * (1 - np.asarray(self.contracted, dtype=float))
+        return np.asarray(self.chip_response / ((first * spot).sum(axis=0) / first.sum(axis=0)))
+
+
+TINY = np.nextafter(0, 1)
+ALLOWED = {
+    "demand": (TINY, 1e300), "elasticity": (0.0, 1e6), "contracted": (0.0, 1.0), "reference_price": (TINY, 1e300),
+    "long_run_cost": (TINY, 1e300), "installed": (0.0, 1e300), "shipping": (0.0, 1e300), "draw": (TINY, 1e300), "draw_decline": (0.0, 1.0),
+    "power": (0.0, 1e300), "power_lead": (STAGES, 400.0), "chip_lead": (1.0, 40.0), "mean_life": (TINY, 1e300), "growth": (-2.0, 2.0),
+    "extrapolation": (0.0, 2.0), "memory": (1.0, 400.0), "contract_quarters": (1.0, 1e300), "cancelled": (0.0, 1.0), "pue": (1.0, 10.0),
+    "swap_ratio": (1.0, np.inf),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What comes of them, each (quarters, futures)."""
+
+    price: NDArray[np.float64]  #: that clears [USD/h]
+    long_run_cost: NDArray[np.float64]  #: [USD/h]
+    supply: NDArray[np.float64]  #: units that stand and have power
+    demand: NDArray[np.float64]  #: units that would be used at the long-run cost
+    idle: NDArray[np.float64]  #: units that nobody wants at the marginal cost of running them
+    waiting: NDArray[np.float64]  #: units that shipped and have no power
+    power: NDArray[np.float64]  #: energised, at the meter [W]
+    binding: NDArray[np.int8]  #: code in `BINDING` of what bound additions
+
+    @property
+    def unserved(self) -> NDArray[np.float64]:
+        """Units wanted at the long-run cost beyond those that stand."""
+        return np.maximum(self.demand - self.supply, 0.0)
+
+    @property
+    def gap(self) -> NDArray[np.float64]:
+        """ln of price over long-run cost: above 0 compute is short."""
+        return np.log(self.price / self.long_run_cost)
+
+    def shortage_integral(self) -> NDArray[np.float64]:
+        """Unserved over the whole time, by future [unit-years]."""
+        return self.unserved.sum(axis=0) / 4
+
+    def glut_integral(self) -> NDArray[np.float64]:
+        """What capacity beyond the demand at its long-run cost costs over the whole time, by future [USD]."""
+        return (np.maximum(self.supply - self.demand, 0.0) * self.long_run_cost).sum(axis=0) * QUARTER / HOUR
+
+    def outside(self, band: float = 0.2) -> NDArray[np.float64]:
+        """Share of the quarters in which the price is more than `band` off the long-run cost, by future."""
+        return np.mean(np.abs(self.price / self.long_run_cost - 1) > band, axis=0)
+
+    def swings(self) -> NDArray[np.float64]:
+        """How often the price crosses its long-run cost, by future."""
+        return np.count_nonzero(np.diff(np.signbit(self.gap), axis=0), axis=0).astype(float)
+
+    def binds(self) -> pl.DataFrame:
+        """Probability that each constraint binds, by quarter: quarter and the names of `BINDING`."""
+        shares = {name: np.mean(self.binding == code, axis=1) for code, name in enumerate(BINDING)}
+        return pl.DataFrame({"quarter": np.arange(len(self.price))} | shares)
+
+
+def simulate(futures: Futures) -> Outcome:
+    """Run all futures quarter by quarter, in blocks.
+
+    In each quarter: what is due and waits in the backlog ships up to the limits; it is deployed as far as power reaches; the price clears
+    demand against what stands, or is the marginal cost of running it with the rest idle. Capacity ordered for the end of the lead time is
+    K e^(extrapolation growth L) (p / p*)^response, less what stands and is on its way, never negative; power likewise for its own delay. The
+    oldest vintage goes (one a quarter) when its rent no longer pays power and space, or when units that need less wait for its power.
+
+    Parameters
+    ----------
+    futures : Futures
+
+    Returns
+    -------
+    Outcome
+    """
+    quarters, n = futures.shape
+    record = {f.name: np.empty((quarters, n), dtype=np.int8 if f.name == "binding" else float) for f in fields(Outcome)}
+    for start in range(0, n, BLOCK):
+        stop = min(start + BLOCK, n)
+        given = {f.name: _cut(getattr(futures, f.name), start, stop, n, len(SHAPES.get(f.name, ()))) for f in fields(Futures)}
+        _run(given, {name: a[:, start:stop] for name, a in record.items()})
+    return Outcome(**record)
+
+
+def _cut(value: ArrayLike, start: int, stop: int, n: int, axes: int) -> NDArray[np.float64]:
+    """The block of an input, with `axes` axes before that of the futures."""
+    v = np.asarray(value, dtype=float)
+    v = v.reshape((1,) * (axes + 1 - v.ndim) + v.shape)
+    return v[..., start:stop] if v.shape[-1] == n and n > 1 else np.broadcast_to(v, (*v.shape[:-1], stop - start))
+
+
+def _run(x: dict[str, NDArray[np.float64]], out: dict[str, NDArray[np.float64]]) -> None:
+    """All quarters of one block; names as in `Futures`, logarithms of prices over the reference."""
+    quarters, m = out["price"].shape
+    classes = len(x["demand"])
+    reference = float(x["reference_price"].flat[0])
+    spot = x["elasticity"] * (1 - x["contracted"])
+    bound = x["elasticity"] * x["contracted"]
+    cost = np.broadcast_to(x["long_run_cost"], (quarters, m))
+    log_cost = np.log(cost / reference)
+    demand, limits = (np.broadcast_to(x[k], (len(x[k]), quarters, m)) for k in ("demand", "limits"))
+    added = np.broadcast_to(x["power_added"], (quarters, m))
+    # vintages: units and their draw by row, oldest first; share that stands by age
+    old = len(x["installed"])
+    rows = np.zeros((2, old + quarters, m))
+    draw, shrink = x["draw"].copy(), np.exp(-x["draw_decline"])
+    stands = survival(np.arange(old + quarters)[:, None], x["mean_life"])
+    rows[0, :old] = x["installed"]
+    rows[1, :old] = rows[0, :old] * (draw * np.exp(x["draw_decline"] * np.arange(old - 1, -1, -1)[:, None]))
+    oldest = np.zeros(m, dtype=np.intp)
+    every = np.arange(m)
+    # orders on their way: those due between two quarters are shared between them
+    lead = x["chip_lead"]
+    nearest = np.arange(int(lead.min()), int(np.ceil(lead.max())) + 1)
+    shares = np.maximum(1 - np.abs(lead - nearest[:, None]), 0.0)
+    due = np.zeros((quarters + max(int(nearest[-1]), len(x["shipping"])) + 1, m))
+    due[: len(x["shipping"])] = x["shipping"]
+    on_way = due.sum(axis=0)
+    backlog, waiting = np.zeros(m), np.zeros(m)
+    coming = np.repeat(x["power_coming"][None] / STAGES, STAGES, axis=0)
+    power, rate, asked = x["power"].copy(), STAGES / x["power_lead"], np.zeros(m)
+    running, space = x["pue"] * x["energy_price"] * HOUR / reference, x["space_cost"] * HOUR / reference
+    reach, reach_power = x["extrapolation"] * lead, x["extrapolation"] * x["power_lead"]
+    growth, seen, contract, log_price = x["growth"].copy(), None, np.zeros(m), np.zeros(m)
+    signal, room = np.zeros(m), np.ones(m)
+    before = np.einsum("vi,vi->i", rows[0, :old], stands[old - 1 :: -1] if old > 1 else stands[:1])
+    for t in range(quarters):
+        v = old + t
+        draw *= shrink
+        # what ships, and has power
+        each = draw * x["pue"]
+        power += delay_step(coming, asked, rate) + added[t]
+        kept = np.einsum("vi,vi->i", rows[0, :v], stands[v:0:-1])
+        load = np.einsum("vi,vi->i", rows[1, :v], stands[v:0:-1])
+        on_way -= due[t]
+        backlog += due[t]
+        shipped, code = backlog.copy(), out["binding"][t]
+        code[:] = 0
+        for k in range(len(limits)):
+            limit = limits[k, t] * room
+            np.copyto(code, k + 1, where=limit < shipped)
+            np.minimum(shipped, limit, out=shipped)
+        backlog -= shipped
+        waiting += shipped
+        fits = np.maximum(power / x["pue"] - load, 0.0) / draw
+        short = waiting > fits
+        np.copyto(code, POWER, where=short)
+        deployed = np.minimum(waiting, fits)
+        waiting -= deployed
+        rows[0, v] = deployed
+        drawn = deployed * draw
+        rows[1, v] = drawn
+        load += drawn
+        supply = kept + deployed
+        # what clears
+        log_supply = np.log(supply)
+        wanted = np.log(demand[:, t])
+        wanted -= bound * contract
+        for _ in range(64):
+            moved = newton_step(log_price, wanted, spot, log_supply)
+            far = np.abs(moved - log_price).max()
+            log_price = moved
+            if far < 1e-6:  # the next step would be its square
+                break
+        else:
+            raise InputError(f"demand: no price clears it in quarter {t}: some future has no demand that answers to price")
+        floor = np.log(load * running) - log_supply
+        idle = out["idle"][t]
+        idle[:] = 0.0
+        at_floor = log_price < floor
+        if at_floor.any():
+            np.maximum(log_price, floor, out=log_price)
+            used = np.exp(wanted - spot * log_price).sum(axis=0)
+            np.copyto(idle, supply - used, where=at_floor)
+        gap = log_price - log_cost[t]
+        fair = np.exp(wanted - spot * log_cost[t]).sum(axis=0)
+        out["price"][t], out["supply"][t], out["demand"][t], out["waiting"][t], out["power"][t] = log_price, supply, fair, waiting, power
+        # which vintage goes: rows fall in draw, so that it is the oldest
+        ratio = np.exp(x["draw_decline"] * (v - oldest))
+        own = draw * ratio
+        goes = (own * (running + space) > np.exp(log_price)) | (short & (ratio > x["swap_ratio"]))
+        goes &= oldest < v
+        index = every[goes]
+        if index.size:
+            rows[:, oldest[index], index] = 0.0
+            oldest[index] += 1
+        # what is ordered
+        log_fair = np.log(fair)
+        if seen is not None:
+            growth += (log_fair - seen - growth) / x["memory"]
+        seen = log_fair
+        lost = before - kept
+        before = supply
+        order = supply * np.exp(reach * growth + x["chip_response"] * gap)
+        order -= supply + waiting + backlog + on_way - lost * lead
+        np.maximum(order, 0.0, out=order)
+        on_way += order
+        for j, share in zip(nearest, shares, strict=True):
+            due[t + j] += share * order
+        need = (load + waiting * draw) * x["pue"]
+        asked = need * np.exp(reach_power * growth - x["draw_decline"] * x["power_lead"] + x["power_response"] * gap)
+        asked -= power + coming.sum(axis=0)
+        np.maximum(asked, 0.0, out=asked)
+        asked *= 1 - x["cancelled"]
+        signal += (gap - signal) / 8
+        room *= np.exp(x["limit_response"] * signal)
+        contract += (log_price - contract) / x["contract_quarters"]
+    np.exp(out["price"], out=out["price"])
+    out["price"] *= reference
+    out["long_run_cost"][:] = cost
