@@ -1,0 +1,1 @@
+"""Notebooks by the thousand: kernels that start warm."""
