@@ -217,7 +217,7 @@ def _asked(
 def _from_text(parameter: Parameter, text: str) -> Asked:
     if parameter.type in ("int", "float") and (match := _RANGE.fullmatch(text)):
         ends = [parameter.from_text(match[end].strip()) if match[end].strip() else getattr(parameter, end) for end in ("low", "high")]
-        return Range(*ends, n=int(match["n"]) if match["n"] else None, log=bool(match["log"]))
+        return Range(ends[0], ends[1], n=int(match["n"]) if match["n"] else None, log=bool(match["log"]))
     fields, position = [], 0
     while True:
         match = _FIELD.match(text, position)
@@ -235,7 +235,7 @@ def _from_yaml(parameter: Parameter, value: Any) -> Asked:
         if parameter.type not in ("int", "float") or unknown or not isinstance(log, bool) or not (n is None or type(n) is int):
             raise InputError(f"{parameter.name} = {value}: expected a value, a list of values, or for a number {{low, high, n, log}}")
         ends = [_number_in_yaml(parameter, value.get(end, getattr(parameter, end))) for end in ("low", "high")]
-        return Range(*ends, n=n, log=log)
+        return Range(ends[0], ends[1], n=n, log=log)
     return [_number_in_yaml(parameter, v) for v in (value if isinstance(value, list) else [value])]
 
 
