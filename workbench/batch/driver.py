@@ -99,7 +99,7 @@ def sweep(
     kernel : str
         Name of the kernel; default: the warm kernel where it is installed, or the notebook's own.
     progress : callable
-        Called with the number of runs finished, of those not done, and of all, whenever one finishes.
+        Called with the number of runs finished, of those of this call that are not done, and of all: at the start and after every run.
 
     Returns
     -------
@@ -128,6 +128,8 @@ def sweep(
             for key, chosen in planned.sets.items()
             if key not in have
         )
+        if progress:
+            progress(len(table), table.failed, len(planned))
         try:
             for task, future in executors.completed(pool, run_one, waiting, lambda: bool(interrupted) or (fail_fast and table.failed > 0)):
                 run = _outcome(task, future)
@@ -300,6 +302,7 @@ def _interruptible() -> Iterator[list[int]]:
         if heard:
             raise KeyboardInterrupt
         heard.append(number)
+        os.write(2, b"\nfinishing the runs that have begun; Ctrl-C again stops at once\n")
 
     if threading.current_thread() is not threading.main_thread():
         yield heard

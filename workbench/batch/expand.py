@@ -199,14 +199,14 @@ def _asked(
     given = grid if isinstance(grid, Mapping) else _yaml(grid) if grid is not None else {}
     asked: dict[str, Asked] = {}
     problems = [f"{name}: given twice, as a parameter and in the grid" for name in given if name in texts]
-    for name, value in [*texts.items(), *given.items()]:
+    for name, value, read_as in [*((*t, _from_text) for t in texts.items()), *((*g, _from_yaml) for g in given.items())]:
         if name not in declared:
             close = nearest(str(name), declared, 3)
             hint = f"nearest: {', '.join(close)}" if close else f"declared: {', '.join(declared)}"
             problems.append(f"{name}: the notebook declares no such parameter; {hint}")
             continue
         try:
-            one = _from_text(declared[name], value) if name in texts else _from_yaml(declared[name], value)
+            one = read_as(declared[name], value)
             problems += _range_problems(declared[name], one) if isinstance(one, Range) else _list_problems(declared[name], one)
             asked[name] = one
         except InputError as error:

@@ -44,9 +44,9 @@ def _expected(plan: Plan, out: str) -> tuple[int, float, str]:
     """Runs done already, seconds expected of each other, and why."""
     try:
         runs = read_results(out).runs.filter(pl.col("status") == "done")
-        done = runs["run"].is_in(list(plan.sets)).sum()
+        done = runs.filter(pl.col("run").is_in(list(plan.sets))).height
         if runs.height:
-            return done, float(runs["seconds"].mean() or 0), f"mean of {runs.height:,} runs in {out}"
+            return done, sum(runs["seconds"].to_list()) / runs.height, f"mean of {runs.height:,} runs in {out}"
     except InputError:
         done = 0
     if plan.notebook.seconds is not None:
@@ -67,13 +67,17 @@ def progress_bar(name: str) -> Iterator[Callable[[int, int, int], None]]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), speed_estimate_period=60) as bar:
-        task = bar.add_task(name, total=None, failed="")
+    bar = Progress(*columns, console=Console(stderr=True), speed_estimate_period=60)
+    task = bar.add_task(name, total=None, failed="")
 
-        def show(finished: int, failed: int, total: int) -> None:
-            bar.update(task, completed=finished, total=total, failed=f"[red]{failed:,} failed[/red]" if failed else "")
+    def show(finished: int, failed: int, total: int) -> None:
+        bar.start()  # not before: what is refused shows no bar
+        bar.update(task, completed=finished, total=total, failed=f"[red]{failed:,} failed[/red]" if failed else "")
 
+    try:
         yield show
+    finally:
+        bar.stop()
 
 
 class _Rate(TextColumn):
