@@ -1,0 +1,268 @@
+"""One run of a notebook in a worker: parameters injected as papermill does it, executed by nbclient, kept whole or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import json
+import os
+import platform
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from subprocess import DEVNULL
+from threading import Thread
+from typing import Any
+
+import nbformat
+
+from workbench import __version__
+from workbench.batch.results import Run, of_notebook
+from workbench.batch.store import Store
+from workbench.errors import InputError
+
+#: Kernel that starts in no time, where the warm kernel is installed.
+WARM = "workbench"
+#: A kernel that says nothing for so long will not start [s].
+STARTUP = 60.0
+#: Kernels that may still be going down while the next ones run.
+LINGERING = 2
+#: How often a kernel is looked at [s].
+WATCH = 0.05
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a run may take; None: no limit."""
+
+    cell_timeout: float | None = None  #: [s]
+    timeout: float | None = None  #: [s], of the whole run
+    memory: int | None = None  #: private memory of the kernel and what it started [bytes]
+
+
+@dataclass(frozen=True)
+class Task:
+    """All that a worker needs for a run."""
+
+    out: str  #: path or address of the sweep
+    sha256: str  #: of the notebook, so that a worker that has read it need not read it again
+    key: str
+    parameters: dict[str, Any]
+    limits: Limits
+    kernel: str | None = None  #: None: the warm kernel where there is one, or the notebook's
+    cwd: str | None = None
+    attempt: int = 1
+    version: str = __version__
+
+
+class _Stopped(Exception):
+    """The run was stopped, for a reason that is a status."""
+
+    def __init__(self, status: str, reason: str):
+        self.status = status
+        super().__init__(reason)
+
+
+def run_one(task: Task) -> Run:
+    """Run the notebook of the sweep with the parameters of `task`, write ``runs/<key>.ipynb``, and return what it recorded.
+
+    A notebook that raises, takes too long or too much memory, or whose kernel dies, is a run like another, with its status.
+
+    Raises
+    ------
+    InputError
+        For what no run of the sweep could survive: another version here than where the sweep was planned, a place that this machine
+        does not see or cannot write to, a kernel that is not installed.
+    """
+    if task.version != __version__:
+        raise InputError(f"{platform.node()}: has workbench {__version__}, the sweep is of {task.version}")
+    return asyncio.run_coroutine_threadsafe(_run(task), _loop(os.getpid())).result()
+
+
+async def _run(task: Task) -> Run:
+    store = Store.at(task.out)
+    nb = _injected(_notebook(task.out, task.sha256), task)
+    start, begun = time.perf_counter(), datetime.now(UTC)
+    stopped = None
+    try:
+        await _executed(nb, task)
+    except _Stopped as reason:
+        stopped = reason
+    seconds = time.perf_counter() - start
+    said: dict[str, Any] = {"run": task.key, "seconds": round(seconds, 4), "attempts": task.attempt, "workbench": __version__}
+    said |= {"finished": datetime.now(UTC).isoformat(), "python": platform.python_version()}
+    if stopped:
+        said |= {"status": stopped.status, "error": str(stopped)}
+    nb.metadata["workbench"] = said
+    nb.metadata["papermill"] |= {"start_time": begun.isoformat(), "end_time": said["finished"], "duration": said["seconds"]}
+    path = f"runs/{task.key}.ipynb"
+    run = of_notebook(nb, path, task.key)
+    nb.metadata["workbench"] = said | {"status": run.row["status"]}
+    nb.metadata["papermill"]["exception"] = run.row["status"] != "done"
+    try:
+        store.write(path, json.dumps(nb, indent=1, ensure_ascii=False).encode())
+    except OSError as error:
+        raise InputError(f"{store}/{path}: cannot be written ({error.strerror or error})") from None
+    return run
+
+
+@lru_cache(maxsize=8)
+def _notebook(out: str, sha256: str) -> nbformat.NotebookNode:
+    try:
+        return nbformat.reads(Store.at(out).read("notebook.ipynb").decode("utf8"), as_version=4)
+    except OSError as error:
+        raise InputError(f"{platform.node()}: cannot read {out}/notebook.ipynb ({error.strerror or error}); can every worker?") from None
+
+
+def _injected(nb: nbformat.NotebookNode, task: Task) -> nbformat.NotebookNode:
+    """A copy with the cell that papermill would inject; every value is a literal, so that text never runs."""
+    nb = copy.deepcopy(nb)
+    nb.metadata["papermill"] = {"parameters": task.parameters, "input_path": "notebook.ipynb", "output_path": f"runs/{task.key}.ipynb"}
+    cells = [cell for cell in nb.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
+    if task.parameters:
+        lines = [f"{name} = {value!r}\n" for name, value in task.parameters.items()]
+        cell = nbformat.v4.new_code_cell("".join(["# Parameters\n", *lines]), metadata={"tags": ["injected-parameters"]})
+        after = next(i for i, c in enumerate(cells) if "parameters" in c.metadata.get("tags", []) and c.cell_type == "code")
+        cells.insert(after + 1, cell)
+    nb.cells = cells
+    return nb
+
+
+async def _executed(nb: nbformat.NotebookNode, task: Task) -> None:
+    """Execute the notebook in place. Raises `_Stopped` for all that is not a notebook run to its end or to the first cell that raised."""
+    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+
+    limits = task.limits
+    try:
+        async with asyncio.timeout(limits.timeout), _kernel(nb, task) as client:
+            work = asyncio.ensure_future(client.async_execute())
+            watch = asyncio.ensure_future(_watched(client.km, limits.memory))
+            try:
+                await asyncio.wait({work, watch}, return_when=asyncio.FIRST_COMPLETED)
+                await (work if work.done() else watch)
+            finally:
+                for job in (work, watch):
+                    job.cancel()
+                await asyncio.wait({work, watch})
+                for job in (work, watch):
+                    if not job.cancelled():
+                        job.exception()  # seen
+    except CellExecutionError:
+        pass  # the outputs say so
+    except CellTimeoutError:
+        raise _Stopped("timeout", f"a cell took more than {limits.cell_timeout:g} s") from None
+    except TimeoutError:
+        raise _Stopped("timeout", f"took more than {limits.timeout:g} s") from None
+    except DeadKernelError:
+        raise _Stopped("died", "the kernel died") from None
+
+
+@asynccontextmanager
+async def _kernel(nb: nbformat.NotebookNode, task: Task) -> AsyncIterator[Any]:
+    """A client with a kernel of its own. The kernel goes down behind the next run, so that nothing waits for it."""
+    from jupyter_client import AsyncKernelManager
+    from jupyter_client.kernelspec import NoSuchKernel
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellTimeoutError
+
+    while len(_going_down) > LINGERING:
+        await asyncio.wait(_going_down, return_when=asyncio.FIRST_COMPLETED)
+    manager = AsyncKernelManager(kernel_name=kernel_name(task.kernel, nb))
+    timeout = task.limits.cell_timeout
+    client = NotebookClient(nb, km=manager, timeout=timeout, iopub_timeout=STARTUP, raise_on_iopub_timeout=True, coalesce_streams=True)
+    client.extra_arguments = ["--log-level=50"]  # errors of cells come back in the notebook
+    at_once = False
+    try:
+        try:
+            cwd = task.cwd if task.cwd and Path(task.cwd).is_dir() else None
+            await client.async_start_new_kernel(cwd=cwd, stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL)
+            client.kc = manager.client()
+            client.kc.start_channels(hb=False)
+            client.kc.allow_stdin = False
+            await _ready(manager, client.kc)
+        except NoSuchKernel as error:
+            raise InputError(f"{platform.node()}: no kernel named {error.name!r} is installed") from None
+        except (OSError, RuntimeError) as error:
+            raise _Stopped("died", f"the kernel did not start: {error}") from None
+        yield client
+    except (_Stopped, CellTimeoutError, asyncio.CancelledError):
+        at_once = True
+        raise
+    finally:
+        going = asyncio.ensure_future(_down(manager, client.kc, at_once))
+        _going_down.add(going)
+        going.add_done_callback(_going_down.discard)
+
+
+async def _ready(manager: Any, kc: Any) -> None:
+    """Wait until the kernel answers on both channels: as jupyter_client does, but without its wait for silence at the end."""
+    from queue import Empty
+
+    deadline = time.monotonic() + STARTUP
+    while time.monotonic() < deadline:
+        kc.kernel_info()
+        with suppress(Empty):
+            await kc.shell_channel.get_msg(timeout=1)
+            await kc.iopub_channel.get_msg(timeout=0.2)
+            return
+        if not await manager.is_alive():
+            raise RuntimeError("it died before it answered")
+    raise RuntimeError(f"no answer in {STARTUP:g} s")
+
+
+async def _down(manager: Any, kc: Any, at_once: bool) -> None:
+    with suppress(Exception):
+        if kc is not None:
+            kc.stop_channels()
+        if manager.has_kernel:
+            await manager.shutdown_kernel(now=at_once)
+        else:
+            await manager.cleanup_resources()
+
+
+async def _watched(manager: Any, memory: int | None) -> None:
+    """Raise `_Stopped` as soon as the kernel is dead (nbclient looks once a second), or has taken more memory than it may."""
+    import psutil
+
+    pid = getattr(manager.provisioner, "pid", None)
+    while True:
+        if not await manager.is_alive():
+            raise _Stopped("died", "the kernel died")
+        with suppress(psutil.Error):
+            if memory is not None and pid is not None:
+                kernel = psutil.Process(pid)
+                family = [kernel, *kernel.children(recursive=True)]
+                if sum(p.memory_info().rss for p in family) > memory:  # quick, but counts what a warm kernel shares
+                    private = sum(p.memory_full_info().uss for p in family)
+                    if private > memory:
+                        raise _Stopped("memory", f"took {private / 1e9:.3g} GB of the {memory / 1e9:.3g} GB allowed")
+        await asyncio.sleep(WATCH)
+
+
+def kernel_name(asked: str | None, nb: nbformat.NotebookNode) -> str:
+    """The kernel to use: the one asked for, the warm kernel where it is installed, or the notebook's."""
+    if asked:
+        return asked
+    return WARM if _installed(WARM) else str(nb.metadata.get("kernelspec", {}).get("name", "python3"))
+
+
+@lru_cache(maxsize=8)
+def _installed(kernel: str) -> bool:
+    from jupyter_client.kernelspec import KernelSpecManager
+
+    return kernel in KernelSpecManager().find_kernel_specs()
+
+
+_going_down: set[asyncio.Future[None]] = set()
+
+
+@lru_cache(maxsize=1)
+def _loop(pid: int) -> asyncio.AbstractEventLoop:
+    """The event loop of this process, in a thread of its own: kernels go down in it while no run waits."""
+    loop = asyncio.new_event_loop()
+    Thread(target=loop.run_forever, daemon=True, name="workbench-runs").start()
+    return loop
