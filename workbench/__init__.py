@@ -10,10 +10,23 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_SUBMODULES = ("catalogue", "charts", "chips", "energy", "errors", "fabric", "fleet", "scaling", "uncertainty", "units", "validation")
+_SUBMODULES = (
+    "batch",
+    "catalogue",
+    "charts",
+    "chips",
+    "energy",
+    "errors",
+    "fabric",
+    "fleet",
+    "scaling",
+    "uncertainty",
+    "units",
+    "validation",
+)
 _NOTEBOOK = ("check_parameters", "record")
 
-__all__ = ["__version__", "catalogue", "charts", "check_parameters", "chips", "energy", "errors", "fabric", "fleet", "record"]
+__all__ = ["__version__", "batch", "catalogue", "charts", "check_parameters", "chips", "energy", "errors", "fabric", "fleet", "record"]
 __all__ += ["scaling", "uncertainty", "units", "validation"]
 
 

@@ -97,18 +97,99 @@ def run(
             {p.name: [repr(p.default), p.meaning, p.allowed] for p in declared}, ["parameter", "default", "meaning", "allowed"], fold=True
         )
         return
-    values: dict[str, str] = {}
-    for pair in parameter or []:
-        key, given, value = pair.partition("=")
-        if not given:
-            raise InputError(f"-p {key}: a name and a value are expected")
-        if key in values:
-            raise InputError(f"-p {key} is given twice: {values[key]!r} and {value!r}")
-        values[key] = value
-    done = execute.execute(notebook, out, values, progress=sys.stderr.isatty())
+    done = execute.execute(notebook, out, _pairs(parameter or []), progress=sys.stderr.isatty())
     if done.error:
         raise InputError(f"{done.name} stopped: {done.error}\nas far as it got: {done.html}")
     print(_headline(done.notebook), f"{done.notebook}\n{done.html}", sep="\n")
+
+
+@app.command()
+def sweep(
+    notebook: Annotated[str, typer.Argument(help="Name of a shipped notebook (ai_factory) or path of an .ipynb.")],
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-p",
+            "--parameter",
+            metavar="NAME=VALUES",
+            help="Values of a parameter: a,b,c (one with a comma in double quotes, as in CSV); low:high:n or low:high:n:log, n numbers; "
+            "low:high or low:high:log, a range to sample. May be repeated: each value runs with each of the others.",
+        ),
+    ] = None,
+    grid: Annotated[
+        Path | None, typer.Option(help="YAML file of more parameters: NAME: value, [values] or {low, high, n, log}. Text stands as it is.")
+    ] = None,
+    zip_: Annotated[
+        list[str] | None, typer.Option("--zip", metavar="NAME,NAME", help="Parameters that advance together. May be repeated.")
+    ] = None,
+    samples: Annotated[
+        int | None, typer.Option(help="Points of a Sobol sequence over the ranges to sample; none given: over every declared range.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the scrambling of the samples.")] = 0,
+    jobs: Annotated[int | None, typer.Option("-j", "--jobs", help="Runs at a time; default: one a core.")] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Dask scheduler (tcp://host:8786) whose workers run instead; --out must be shared."),
+    ] = None,
+    out: Annotated[str | None, typer.Option(help="Folder of the sweep, or s3://, gs://, az:// address; default: runs/NOTEBOOK.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the sweep in --out: run what is missing or was not done.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, the count and the estimated time, and stop.")] = False,
+    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Start no run after the first that is not done.")] = False,
+    max_runs: Annotated[int, typer.Option(help="Refuse a larger sweep.")] = 10_000,
+    retries: Annotated[int, typer.Option(help="How often a run is tried again whose kernel or worker died.")] = 2,
+    cell_timeout: Annotated[float | None, typer.Option(metavar="SECONDS", help="Longest time of a cell.")] = None,
+    timeout: Annotated[float | None, typer.Option(metavar="SECONDS", help="Longest time of a run.")] = None,
+    memory: Annotated[str | None, typer.Option(metavar="SIZE", help="Most memory of a run's own, such as 2GB.")] = None,
+    kernel: Annotated[str | None, typer.Option(help="Name of the kernel; default: the warm one, or the notebook's.")] = None,
+) -> None:
+    """Run a notebook with every set of many parameters, and gather what it records in one table."""
+    from workbench.batch import driver, expand, show
+
+    texts = _pairs(parameter or [])
+    asked: dict[str, Any] = {"grid": grid, "zip": [names.split(",") for names in zip_ or []], "samples": samples, "seed": seed}
+    place = out or f"runs/{Path(notebook).stem}"
+    if dry_run:
+        print(*show.plan_lines(expand.plan(notebook, texts, max_runs=max_runs, **asked), place, jobs), sep="\n")
+        return
+    with show.progress_bar(Path(notebook).stem) as progress:
+        try:
+            done = driver.sweep(
+                notebook,
+                texts,
+                **asked,
+                out=place,
+                max_runs=max_runs,
+                jobs=jobs,
+                scheduler=scheduler,
+                resume=resume,
+                fail_fast=fail_fast,
+                retries=retries,
+                cell_timeout=cell_timeout,
+                timeout=timeout,
+                memory=memory,
+                kernel=kernel,
+                progress=progress,
+            )
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+    print(*show.summary_lines(done), sep="\n")
+    if done.stopped == "interrupted":
+        raise typer.Exit(130)
+    if done.statuses.keys() - {"done"}:
+        raise typer.Exit(1)
+
+
+def _pairs(words: list[str]) -> dict[str, str]:
+    """``NAME=VALUE`` words as a mapping."""
+    values: dict[str, str] = {}
+    for word in words:
+        name, given, value = word.partition("=")
+        if not given:
+            raise InputError(f"-p {name}: a name and a value are expected")
+        if name in values:
+            raise InputError(f"-p {name} is given twice: {values[name]!r} and {value!r}")
+        values[name] = value
+    return values
 
 
 @app.command()

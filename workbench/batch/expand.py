@@ -199,14 +199,14 @@ def _asked(
     given = grid if isinstance(grid, Mapping) else _yaml(grid) if grid is not None else {}
     asked: dict[str, Asked] = {}
     problems = [f"{name}: given twice, as a parameter and in the grid" for name in given if name in texts]
-    for name, value in [*texts.items(), *given.items()]:
+    for name, value, read_as in [*((*t, _from_text) for t in texts.items()), *((*g, _from_yaml) for g in given.items())]:
         if name not in declared:
             close = nearest(str(name), declared, 3)
             hint = f"nearest: {', '.join(close)}" if close else f"declared: {', '.join(declared)}"
             problems.append(f"{name}: the notebook declares no such parameter; {hint}")
             continue
         try:
-            one = _from_text(declared[name], value) if name in texts else _from_yaml(declared[name], value)
+            one = read_as(declared[name], value)
             problems += _range_problems(declared[name], one) if isinstance(one, Range) else _list_problems(declared[name], one)
             asked[name] = one
         except InputError as error:
@@ -217,7 +217,7 @@ def _asked(
 def _from_text(parameter: Parameter, text: str) -> Asked:
     if parameter.type in ("int", "float") and (match := _RANGE.fullmatch(text)):
         ends = [parameter.from_text(match[end].strip()) if match[end].strip() else getattr(parameter, end) for end in ("low", "high")]
-        return Range(*ends, n=int(match["n"]) if match["n"] else None, log=bool(match["log"]))
+        return Range(ends[0], ends[1], n=int(match["n"]) if match["n"] else None, log=bool(match["log"]))
     fields, position = [], 0
     while True:
         match = _FIELD.match(text, position)
@@ -235,7 +235,7 @@ def _from_yaml(parameter: Parameter, value: Any) -> Asked:
         if parameter.type not in ("int", "float") or unknown or not isinstance(log, bool) or not (n is None or type(n) is int):
             raise InputError(f"{parameter.name} = {value}: expected a value, a list of values, or for a number {{low, high, n, log}}")
         ends = [_number_in_yaml(parameter, value.get(end, getattr(parameter, end))) for end in ("low", "high")]
-        return Range(*ends, n=n, log=log)
+        return Range(ends[0], ends[1], n=n, log=log)
     return [_number_in_yaml(parameter, v) for v in (value if isinstance(value, list) else [value])]
 
 

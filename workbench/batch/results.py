@@ -23,7 +23,7 @@ from workbench.notebook import RESULTS_MIME
 from workbench.parameters import Parameter
 
 #: Columns of every table of runs; then come ``params.NAME`` and ``results.NAME``.
-COLUMNS = {
+COLUMNS: dict[str, Any] = {
     "run": pl.String,
     "status": pl.String,  # done | failed | timeout | memory | died
     "seconds": pl.Float64,
@@ -35,7 +35,7 @@ COLUMNS = {
     "workbench": pl.String,
     "python": pl.String,
 }
-TYPES = {"int": pl.Int64, "float": pl.Float64, "str": pl.String, "bool": pl.Boolean}
+TYPES: dict[str, Any] = {"int": pl.Int64, "float": pl.Float64, "str": pl.String, "bool": pl.Boolean}
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
@@ -63,18 +63,27 @@ class Results:
     def joined(self, runs: Iterable[Run]) -> Results:
         """These results with `runs` after them; a column of two types takes the one that holds both."""
         runs = list(runs)
-        frames = {name: [frame] for name, frame in self.frames.items()}
+        frames: dict[str, list[pl.DataFrame]] = {}
         for run in runs:
             for name, stored in run.frames.items():
                 frames.setdefault(name, []).append(_frame(run.row["run"], stored))
-        rows = _rows([run.row for run in runs])
-        return Results(_ordered(_stacked([self.runs, rows])), {name: _stacked(parts) for name, parts in frames.items()})
+        return self + Results(_rows([run.row for run in runs]), {name: _stacked(parts) for name, parts in frames.items()})
+
+    def __add__(self, other: Results) -> Results:
+        names = dict.fromkeys([*self.frames, *other.frames])
+        frames = {n: _stacked([results.frames[n] for results in (self, other) if n in results.frames]) for n in names}
+        return Results(_ordered(_stacked([self.runs, other.runs])), frames)
 
     def only(self, keys: Iterable[str]) -> Results:
         """The runs of those keys."""
         wanted = pl.Series("run", sorted(set(keys)), dtype=pl.String)
         frames = {name: frame.filter(pl.col("run").is_in(wanted.implode())) for name, frame in self.frames.items()}
         return Results(self.runs.filter(pl.col("run").is_in(wanted.implode())), {n: f for n, f in frames.items() if f.height})
+
+    def ordered(self, keys: list[str]) -> Results:
+        """The runs in the order of `keys`, which hold every run."""
+        place = pl.col("run").replace_strict(keys, range(len(keys)), return_dtype=pl.Int64)
+        return Results(self.runs.sort(place), {name: frame.sort(place, maintain_order=True) for name, frame in self.frames.items()})
 
 
 NOTHING = Results(pl.DataFrame(schema=COLUMNS), {})

@@ -31,8 +31,8 @@ WARM = "workbench"
 STARTUP = 60.0
 #: Kernels that may still be going down while the next ones run.
 LINGERING = 2
-#: How often the memory of a kernel is looked at [s].
-MEMORY_INTERVAL = 0.05
+#: How often a kernel is looked at [s].
+WATCH = 0.05
 
 
 @dataclass(frozen=True)
@@ -119,15 +119,13 @@ def _notebook(out: str, sha256: str) -> nbformat.NotebookNode:
 
 
 def _injected(nb: nbformat.NotebookNode, task: Task) -> nbformat.NotebookNode:
-    """A copy with the cell that papermill would inject: text is quoted by its translators, and never runs."""
-    from papermill.translators import PythonTranslator, Translator
-
+    """A copy with the cell that papermill would inject; every value is a literal, so that text never runs."""
     nb = copy.deepcopy(nb)
     nb.metadata["papermill"] = {"parameters": task.parameters, "input_path": "notebook.ipynb", "output_path": f"runs/{task.key}.ipynb"}
     cells = [cell for cell in nb.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
     if task.parameters:
-        source = super(Translator, PythonTranslator).codify(task.parameters) if False else PythonTranslator.codify(task.parameters)
-        cell = nbformat.v4.new_code_cell(source, metadata={"tags": ["injected-parameters"]})
+        lines = [f"{name} = {value!r}\n" for name, value in task.parameters.items()]
+        cell = nbformat.v4.new_code_cell("".join(["# Parameters\n", *lines]), metadata={"tags": ["injected-parameters"]})
         after = next(i for i, c in enumerate(cells) if "parameters" in c.metadata.get("tags", []) and c.cell_type == "code")
         cells.insert(after + 1, cell)
     nb.cells = cells
@@ -140,20 +138,19 @@ async def _executed(nb: nbformat.NotebookNode, task: Task) -> None:
 
     limits = task.limits
     try:
-        async with asyncio.timeout(limits.timeout), _kernel(nb, task) as (client, pid):
+        async with asyncio.timeout(limits.timeout), _kernel(nb, task) as client:
             work = asyncio.ensure_future(client.async_execute())
-            watch = asyncio.ensure_future(_too_large(pid, limits.memory))
+            watch = asyncio.ensure_future(_watched(client.km, limits.memory))
             try:
                 await asyncio.wait({work, watch}, return_when=asyncio.FIRST_COMPLETED)
-                if watch.done():
-                    raise _Stopped("memory", f"took {watch.result() / 1e9:.3g} GB of the {limits.memory / 1e9:.3g} GB allowed")
-                await work
+                await (work if work.done() else watch)
             finally:
                 for job in (work, watch):
                     job.cancel()
                 await asyncio.wait({work, watch})
-                if not work.cancelled():
-                    work.exception()
+                for job in (work, watch):
+                    if not job.cancelled():
+                        job.exception()  # seen
     except CellExecutionError:
         pass  # the outputs say so
     except CellTimeoutError:
@@ -165,11 +162,12 @@ async def _executed(nb: nbformat.NotebookNode, task: Task) -> None:
 
 
 @asynccontextmanager
-async def _kernel(nb: nbformat.NotebookNode, task: Task) -> AsyncIterator[tuple[Any, int | None]]:
+async def _kernel(nb: nbformat.NotebookNode, task: Task) -> AsyncIterator[Any]:
     """A client with a kernel of its own. The kernel goes down behind the next run, so that nothing waits for it."""
     from jupyter_client import AsyncKernelManager
     from jupyter_client.kernelspec import NoSuchKernel
     from nbclient import NotebookClient
+    from nbclient.exceptions import CellTimeoutError
 
     while len(_going_down) > LINGERING:
         await asyncio.wait(_going_down, return_when=asyncio.FIRST_COMPLETED)
@@ -177,6 +175,7 @@ async def _kernel(nb: nbformat.NotebookNode, task: Task) -> AsyncIterator[tuple[
     timeout = task.limits.cell_timeout
     client = NotebookClient(nb, km=manager, timeout=timeout, iopub_timeout=STARTUP, raise_on_iopub_timeout=True, coalesce_streams=True)
     client.extra_arguments = ["--log-level=50"]  # errors of cells come back in the notebook
+    at_once = False
     try:
         try:
             cwd = task.cwd if task.cwd and Path(task.cwd).is_dir() else None
@@ -189,9 +188,12 @@ async def _kernel(nb: nbformat.NotebookNode, task: Task) -> AsyncIterator[tuple[
             raise InputError(f"{platform.node()}: no kernel named {error.name!r} is installed") from None
         except (OSError, RuntimeError) as error:
             raise _Stopped("died", f"the kernel did not start: {error}") from None
-        yield client, getattr(manager.provisioner, "pid", None)
+        yield client
+    except (_Stopped, CellTimeoutError, asyncio.CancelledError):
+        at_once = True
+        raise
     finally:
-        going = asyncio.ensure_future(_down(manager, client.kc))
+        going = asyncio.ensure_future(_down(manager, client.kc, at_once))
         _going_down.add(going)
         going.add_done_callback(_going_down.discard)
 
@@ -212,31 +214,33 @@ async def _ready(manager: Any, kc: Any) -> None:
     raise RuntimeError(f"no answer in {STARTUP:g} s")
 
 
-async def _down(manager: Any, kc: Any) -> None:
+async def _down(manager: Any, kc: Any, at_once: bool) -> None:
     with suppress(Exception):
         if kc is not None:
             kc.stop_channels()
         if manager.has_kernel:
-            await manager.shutdown_kernel()
+            await manager.shutdown_kernel(now=at_once)
         else:
             await manager.cleanup_resources()
 
 
-async def _too_large(pid: int | None, limit: int | None) -> int:
-    """Return once the private memory of the process and its children is beyond the limit, with what it was."""
+async def _watched(manager: Any, memory: int | None) -> None:
+    """Raise `_Stopped` as soon as the kernel is dead (nbclient looks once a second), or has taken more memory than it may."""
     import psutil
 
-    while limit is not None and pid is not None:
+    pid = getattr(manager.provisioner, "pid", None)
+    while True:
+        if not await manager.is_alive():
+            raise _Stopped("died", "the kernel died")
         with suppress(psutil.Error):
-            kernel = psutil.Process(pid)
-            family = [kernel, *kernel.children(recursive=True)]
-            if sum(p.memory_info().rss for p in family) > limit:  # quick, but counts what a warm kernel shares
-                private = sum(p.memory_full_info().uss for p in family)
-                if private > limit:
-                    return int(private)
-        await asyncio.sleep(MEMORY_INTERVAL)
-    await asyncio.Event().wait()
-    raise AssertionError
+            if memory is not None and pid is not None:
+                kernel = psutil.Process(pid)
+                family = [kernel, *kernel.children(recursive=True)]
+                if sum(p.memory_info().rss for p in family) > memory:  # quick, but counts what a warm kernel shares
+                    private = sum(p.memory_full_info().uss for p in family)
+                    if private > memory:
+                        raise _Stopped("memory", f"took {private / 1e9:.3g} GB of the {memory / 1e9:.3g} GB allowed")
+        await asyncio.sleep(WATCH)
 
 
 def kernel_name(asked: str | None, nb: nbformat.NotebookNode) -> str:

@@ -1,0 +1,315 @@
+"""The driver of a sweep: plans, hands runs to workers, keeps a table of what is done, and stops so that it can go on later.
+
+What a run left in ``runs/`` is the truth; the tables beside it are written anew now and then, so that they can be read meanwhile, and what
+they lack after a driver was killed is read from the notebooks.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from workbench import __version__
+from workbench.batch import executors, expand, results
+from workbench.batch.expand import Plan
+from workbench.batch.results import Results, Run
+from workbench.batch.run_one import Limits, Task, run_one
+from workbench.batch.store import Store
+from workbench.errors import InputError
+
+#: The tables are written at most this often [s], and seldom enough that writing takes at most this share of the time.
+WRITE_EVERY, WRITE_SHARE = 2.0, 0.04
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What a call of `sweep` did."""
+
+    plan: Plan
+    out: str
+    results: Results
+    kept: int  #: runs that were done before
+    seconds: float
+    stopped: str | None  #: why not all was run: "interrupted", "failed", or None
+
+    @property
+    def statuses(self) -> dict[str, int]:
+        """Runs by status, those of earlier calls included."""
+        return dict(Counter(self.results.runs["status"].to_list()))
+
+
+def sweep(
+    notebook: str | Path,
+    parameters: Mapping[str, str] | None = None,
+    *,
+    out: str | Path,
+    grid: str | Path | Mapping[str, Any] | None = None,
+    zip: Iterable[Iterable[str]] = (),
+    samples: int | None = None,
+    seed: int = 0,
+    max_runs: int = 10_000,
+    jobs: int | None = None,
+    scheduler: str | None = None,
+    executor: Executor | None = None,
+    resume: bool = False,
+    fail_fast: bool = False,
+    retries: int = executors.RETRIES,
+    cell_timeout: float | None = None,
+    timeout: float | None = None,
+    memory: int | str | None = None,
+    kernel: str | None = None,
+    progress: Callable[[int, int, int], None] | None = None,
+) -> Sweep:
+    """Run a notebook with every parameter set of a plan.
+
+    Parameters
+    ----------
+    notebook, parameters, grid, zip, samples, seed, max_runs
+        As of `plan`.
+    out : path or address
+        Folder of the sweep: new or empty, or with `resume` that of a sweep of the same notebook.
+    jobs : int
+        Runs at a time on this machine; default: one a core.
+    scheduler : str
+        Address of a Dask scheduler whose workers run instead; `out` must be a place that they share.
+    executor : concurrent.futures.Executor
+        Runs instead; `jobs` then says how many it runs at a time.
+    resume : bool
+        Run only what is missing or was not done. A run counts as done for the same cells, parameters and version of the workbench.
+    fail_fast : bool
+        After the first run that is not done, start no other.
+    retries : int
+        How often a run is tried again whose kernel or worker died.
+    cell_timeout, timeout : float
+        Limits of a cell and of a run [s].
+    memory : int or str
+        Limit of the private memory of a run's kernel [bytes], or as ``"2GB"``.
+    kernel : str
+        Name of the kernel; default: the warm kernel where it is installed, or the notebook's own.
+    progress : callable
+        Called with the number of runs finished, of those of this call that are not done, and of all: at the start and after every run.
+
+    Returns
+    -------
+    Sweep
+
+    Raises
+    ------
+    InputError
+        Before work starts: as `plan`, and for a folder of another sweep or that cannot be written, a scheduler that does not answer, a
+        limit that is none. Later: for what no run survives, such as a full disk; what is finished stays.
+    """
+    start = time.perf_counter()
+    limits = _limits(cell_timeout, timeout, memory)
+    if retries < 0:
+        raise InputError(f"retries = {retries}: expected 0 or more")
+    planned = expand.plan(notebook, parameters, grid=grid, zip=zip, samples=samples, seed=seed, max_runs=max_runs)
+    store = Store.at(out)
+    _check_folder(store, planned, resume)
+    with executors.workers(jobs, scheduler, executor) as pool, _alone(store), _interruptible() as interrupted:
+        table = _Table(store, _opened(store, planned))
+        kept = table.results.runs.height
+        have = set(table.results.runs["run"])
+        cwd = os.getcwd()
+        waiting = deque(
+            Task(store.url, planned.notebook.sha256, key, chosen, limits, kernel, cwd)
+            for key, chosen in planned.sets.items()
+            if key not in have
+        )
+        if progress:
+            progress(len(table), table.failed, len(planned))
+        try:
+            for task, future in executors.completed(pool, run_one, waiting, lambda: bool(interrupted) or (fail_fast and table.failed > 0)):
+                run = _outcome(task, future)
+                if run.row["status"] == "died" and task.attempt <= retries:
+                    waiting.append(replace(task, attempt=task.attempt + 1))
+                    continue
+                table.add(run)
+                if progress:
+                    progress(len(table), table.failed, len(planned))
+            table.write(list(planned.sets))
+        except (InputError, BrokenExecutor, OSError) as error:
+            pool.stop()
+            with suppress(OSError):
+                table.write()
+            raise InputError(f"{error}\n{len(table):,} of {len(planned):,} runs are finished and kept; resume with --resume") from None
+        except BaseException:
+            pool.stop()
+            raise
+    missing = len(table) < len(planned)
+    reason = None if not missing else "interrupted" if interrupted else "failed"
+    return Sweep(planned, store.url, table.results, kept, time.perf_counter() - start, reason)
+
+
+class _Table:
+    """The results so far, and those not yet written."""
+
+    def __init__(self, store: Store, earlier: Results):
+        self.store, self.results = store, earlier
+        self.failed = 0
+        self._fresh: list[Run] = []
+        self._write_at = 0.0
+
+    def __len__(self) -> int:
+        return self.results.runs.height + len(self._fresh)
+
+    def add(self, run: Run) -> None:
+        self._fresh.append(run)
+        self.failed += run.row["status"] != "done"
+        if time.monotonic() >= self._write_at:
+            self.write()
+
+    def write(self, order: list[str] | None = None) -> None:
+        """Write the tables, runs in the order given or of their end. They are whole at any time, whoever is killed."""
+        start = time.monotonic()
+        joined = self.results.joined(self._fresh)
+        joined = joined.ordered(order) if order else joined
+        joined.write(self.store)
+        self.results, self._fresh = joined, []
+        took = time.monotonic() - start
+        self._write_at = start + max(WRITE_EVERY, took / WRITE_SHARE)
+
+
+def _outcome(task: Task, future: Future[Run]) -> Run:
+    """What a run came to; a run whose worker is gone has died. Raises what no other run would survive either."""
+    try:
+        return future.result()
+    except CancelledError:
+        raise InputError("the scheduler is gone, and with it the runs that it had") from None
+    except Exception as error:
+        if not executors.lost(error):
+            raise
+        given = {f"params.{name}": value for name, value in task.parameters.items()}
+        row = dict.fromkeys(results.COLUMNS) | {"run": task.key, "status": "died", "attempts": task.attempt, "error": str(error)}
+        return Run(row | {"finished": datetime.now(UTC), "workbench": __version__} | given)
+
+
+def _check_folder(store: Store, planned: Plan, resume: bool) -> None:
+    """Refuse a place that holds something else."""
+    try:
+        names = store.names()
+    except OSError as error:
+        raise InputError(f"{store}: cannot be the folder of a sweep ({error.strerror or error})") from None
+    if store.folder and store.folder.exists() and not store.folder.is_dir():
+        raise InputError(f"{store}: cannot be the folder of a sweep (it is a file)")
+    if "sweep.json" not in names:
+        if names:
+            raise InputError(f"{store}: holds other things than a sweep ({', '.join(names[:3])}); give a new folder")
+        return
+    try:
+        found = json.loads(store.read("sweep.json"))
+        name, created = found["notebook"], found["created"]
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"{store}/sweep.json: cannot be read as that of a sweep") from None
+    if name != planned.notebook.name:
+        raise InputError(f"{store}: holds a sweep of another notebook, {name}; give another folder")
+    if not resume:
+        raise InputError(f"{store}: holds a sweep of {name} of {created[:16]}; --resume goes on with it, or give another folder")
+
+
+def _opened(store: Store, planned: Plan) -> Results:
+    """Make the folder that of this plan, and return what it holds already: what the tables say, then what was finished after them."""
+    created = datetime.now(UTC).isoformat(timespec="seconds")
+    with suppress(FileNotFoundError, ValueError):
+        created = json.loads(store.read("sweep.json"))["created"]
+    notebook = planned.notebook
+    described = {
+        "notebook": notebook.name,
+        "sha256": notebook.sha256,
+        "workbench": __version__,
+        "parameters": [asdict(parameter) for parameter in notebook.declared.values()],
+        "swept": list(planned.swept),
+        "count": len(planned),
+        "created": created,
+    }
+    try:
+        store.write("sweep.json", json.dumps(described, indent=1, ensure_ascii=False).encode())
+        store.write("notebook.ipynb", notebook.text.encode())
+        store.sweep_up("runs")
+        store.sweep_up("frames")
+    except OSError as error:
+        raise InputError(f"{store}: cannot be written ({error.strerror or error})") from None
+    there = {name.removesuffix(".ipynb") for name in store.names("runs") if name.endswith(".ipynb")} & planned.sets.keys()
+    tables = results.read_tables(store)
+    done = tables.runs.filter(tables.runs["status"] == "done")["run"].to_list()
+    kept = Results(results.schema(notebook.declared), {}) + tables.only(there.intersection(done))
+    later = []
+    for key in sorted(there - set(kept.runs["run"])):
+        with suppress(InputError):  # a notebook that cannot be read is run again
+            run = results.of_bytes(store.read(f"runs/{key}.ipynb"), f"runs/{key}.ipynb", key)
+            later += [run] if run.row["status"] == "done" else []
+    return kept.joined(later)
+
+
+def _limits(cell_timeout: float | None, timeout: float | None, memory: int | str | None) -> Limits:
+    for name, value in (("cell_timeout", cell_timeout), ("timeout", timeout)):
+        if value is not None and not value > 0:
+            raise InputError(f"{name} = {value}: expected seconds above 0")
+    return Limits(cell_timeout, timeout, None if memory is None else _bytes(memory))
+
+
+def _bytes(memory: int | str) -> int:
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kMGT]?)(i?)B?\s*", str(memory), re.IGNORECASE)
+    size = 0.0
+    if match:
+        size = float(match[1]) * (1024 if match[3] else 1000) ** " kmgt".index(match[2].lower() or " ")
+    if size < 1:
+        raise InputError(f"memory = {memory!r}: expected a size such as 500MB, 2GB or 1.5GiB")
+    return int(size)
+
+
+@contextmanager
+def _alone(store: Store) -> Iterator[None]:
+    """Hold the folder for this driver, where the file system can say so."""
+    if not store.folder or os.name == "nt":
+        yield
+        return
+    import fcntl
+
+    try:
+        store.folder.mkdir(parents=True, exist_ok=True)
+        lock = (store.folder / ".lock").open("w")
+    except OSError as error:
+        raise InputError(f"{store}: cannot be written ({error.strerror})") from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"{store}: another sweep is running there") from None
+        except OSError:
+            pass  # a file system without locks
+        yield
+
+
+@contextmanager
+def _interruptible() -> Iterator[list[int]]:
+    """Signals heard: the first Ctrl-C (or SIGTERM) is noted, so that what runs can finish; the second is a `KeyboardInterrupt`."""
+    heard: list[int] = []
+
+    def hear(number: int, frame: Any) -> None:
+        if heard:
+            raise KeyboardInterrupt
+        heard.append(number)
+        os.write(2, b"\nfinishing the runs that have begun; Ctrl-C again stops at once\n")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield heard
+        return
+    before = {number: signal.signal(number, hear) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield heard
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

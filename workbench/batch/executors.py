@@ -1,0 +1,320 @@
+"""Where the calls of a sweep are made: worker processes of this machine, a Dask cluster, or any executor of `concurrent.futures`."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from threading import Lock, Thread
+from typing import Any, TypeVar
+
+from workbench.batch.worker import kill_children
+from workbench.errors import InputError
+
+#: A scheduler that has not answered by then does not [s].
+CONNECT = 5.0
+#: A worker that lost its calls is given up after so many attempts.
+RETRIES = 2
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+class WorkerLost(RuntimeError):
+    """The process that ran a call is gone; the call may be made elsewhere."""
+
+
+@dataclass(frozen=True)
+class Workers:
+    """An executor, how many calls it can run at a time, and whether it knows which calls have begun."""
+
+    executor: Executor
+    slots: Callable[[], int]
+    stop: Callable[[], None]  #: end all that runs, at once
+    knows_running: bool = True
+
+
+class Processes(Executor):
+    """Worker processes that live as long as the executor does, so that what they keep warm stays warm.
+
+    Differs from `concurrent.futures.ProcessPoolExecutor` in that a worker that is killed loses its own call only (`WorkerLost`) and is
+    replaced, that workers end when the process that started them is killed, and that a script needs no ``if __name__ == "__main__"``.
+    """
+
+    def __init__(self, jobs: int):
+        self._calls: SimpleQueue[tuple[Future[Any], bytes] | None] = SimpleQueue()
+        self._closed, self._killed, self._lock = False, False, Lock()
+        self._alive: set[subprocess.Popen[bytes]] = set()
+        self._threads = [Thread(target=self._serve, daemon=True) for _ in range(jobs)]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, function: Callable[..., B], /, *args: Any, **kwargs: Any) -> Future[B]:
+        if self._closed:
+            raise RuntimeError("cannot submit: the executor was shut down")
+        if kwargs:
+            raise TypeError("keyword arguments are not passed on")
+        future: Future[B] = Future()
+        self._calls.put((future, pickle.dumps(_dumps((function, args)))))
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        self._closed = True
+        if cancel_futures:
+            with suppress(Empty):
+                while call := self._calls.get_nowait():
+                    call[0].cancel()
+        for _ in self._threads:
+            self._calls.put(None)
+        if wait:
+            for thread in self._threads:
+                thread.join()
+
+    def kill(self) -> None:
+        """End the workers and all that they started, at once."""
+        self._closed = self._killed = True
+        with self._lock:
+            for process in self._alive:
+                kill_children(process.pid)
+                process.kill()
+
+    def _serve(self) -> None:
+        """Feed one worker, and its successors."""
+        process = None
+        while (call := self._calls.get()) is not None:
+            future, data = call
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                process = process or self._started()
+                process.stdin.write(data)  # type: ignore[union-attr]
+                process.stdin.flush()  # type: ignore[union-attr]
+                good, answer = pickle.load(process.stdout)  # type: ignore[arg-type]
+            except BrokenExecutor as error:
+                future.set_exception(error)
+            except (OSError, EOFError, pickle.UnpicklingError):
+                future.set_exception(WorkerLost(f"a worker ended while it ran ({self._ended(process)})"))
+                process = None
+            else:
+                future.set_result(answer) if good else future.set_exception(answer)
+        if process:
+            process.stdin.close()  # type: ignore[union-attr]
+            try:
+                process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                kill_children(process.pid)
+                process.kill()
+            self._ended(process)
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        if self._killed:
+            raise BrokenExecutor("the workers were ended")
+        with tempfile.TemporaryFile() as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "workbench.batch.worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C is for the one who drives
+            )
+            with self._lock:
+                self._alive.add(process)
+            try:
+                process.stdin.write(pickle.dumps(sys.path))  # type: ignore[union-attr]
+                process.stdin.flush()  # type: ignore[union-attr]
+                pickle.load(process.stdout)  # type: ignore[arg-type]
+            except (OSError, EOFError, pickle.UnpicklingError):
+                status = self._ended(process)
+                log.seek(0)
+                said = log.read().decode(errors="replace").strip().splitlines()[-1:]
+                raise BrokenExecutor(f"a worker process does not start ({status}): {' '.join(said)}") from None
+        return process
+
+    def _ended(self, process: subprocess.Popen[bytes] | None) -> str:
+        if process is None:
+            return "it did not start"
+        for pipe in (process.stdin, process.stdout):
+            with suppress(OSError):
+                pipe.close()  # type: ignore[union-attr]
+        process.kill()
+        status = process.wait()
+        with self._lock:
+            self._alive.discard(process)
+        return f"signal {-status}" if status < 0 else f"exit status {status}"
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def workers(jobs: int | None = None, scheduler: str | None = None, executor: Executor | None = None) -> Iterator[Workers]:
+    """The executor asked for: the one given, a Dask cluster by its scheduler's address, or `jobs` processes of this machine.
+
+    Raises
+    ------
+    InputError
+        For a scheduler that does not answer or has no workers, or a number of jobs below 1.
+    """
+    if sum(choice is not None for choice in (scheduler, executor)) > 1:
+        raise InputError("give either a scheduler or an executor")
+    if jobs is not None and jobs < 1:
+        raise InputError(f"jobs = {jobs}: expected at least 1")
+    if executor is not None:
+        yield Workers(executor, lambda: jobs or cores(), lambda: executor.shutdown(wait=False, cancel_futures=True))
+    elif scheduler is not None:
+        client = _connected(scheduler)
+        threads = _Remembered(lambda: max(1, sum(client.nthreads().values())))
+        try:
+            pool = client.get_executor(pure=False)
+            yield Workers(pool, threads, lambda: pool.shutdown(wait=False), knows_running=False)
+        finally:
+            client.close()
+    else:
+        processes = Processes(jobs or cores())
+        try:
+            yield Workers(processes, lambda: jobs or cores(), processes.kill)
+        except BaseException:
+            processes.kill()
+            raise
+        finally:
+            processes.shutdown(cancel_futures=True)
+
+
+class _Remembered:
+    """A number that is asked for at most every few seconds: workers of a cluster come and go, but not at every call."""
+
+    def __init__(self, ask: Callable[[], int], seconds: float = 5.0):
+        self._ask, self._seconds = ask, seconds
+        self._value, self._until = 1, 0.0
+
+    def __call__(self) -> int:
+        if time.monotonic() >= self._until:
+            self._value, self._until = self._ask(), time.monotonic() + self._seconds
+        return self._value
+
+
+def _connected(scheduler: str) -> Any:
+    try:
+        from distributed import Client
+    except ImportError:
+        raise InputError("a Dask scheduler needs the extra `scale`: pip install 'ai-workbench[scale]'") from None
+    try:
+        client = Client(scheduler, timeout=CONNECT, set_as_default=False)
+    except (OSError, ValueError, TimeoutError) as error:
+        raise InputError(f"{scheduler}: no Dask scheduler answers ({str(error).splitlines()[0]})") from None
+    try:
+        client.wait_for_workers(1, timeout=CONNECT)
+    except TimeoutError:
+        client.close()
+        raise InputError(f"{scheduler}: the Dask scheduler has no workers; start some: dask worker {scheduler}") from None
+    return client
+
+
+def lost(error: BaseException | None) -> bool:
+    """Whether a call failed because its worker is gone, so that it may be made elsewhere."""
+    return isinstance(error, WorkerLost) or type(error).__name__ == "KilledWorker"
+
+
+def completed(
+    pool: Workers, function: Callable[[A], B], waiting: deque[A], stopped: Callable[[], bool] = lambda: False
+) -> Iterator[tuple[A, Future[B]]]:
+    """Call `function` with each item; yield item and future as they are done, in any order.
+
+    No more than twice as many calls are out as can run at a time, so that ten thousand items cost no more each than ten. The caller may
+    append to `waiting` meanwhile (a call to make again). Once `stopped()`, no call begins any more; those that run are waited for.
+    """
+    done: SimpleQueue[Future[B]] = SimpleQueue()
+    out: dict[Future[B], A] = {}
+    while waiting or out:
+        if stopped():
+            for future in list(out) if pool.knows_running else []:
+                if future.cancel():
+                    del out[future]
+        while waiting and not stopped() and len(out) < 2 * pool.slots():
+            item = waiting.popleft()
+            future = pool.executor.submit(function, item)
+            out[future] = item
+            future.add_done_callback(done.put)
+        if stopped() and not out:
+            return
+        with suppress(Empty):
+            future = done.get(timeout=0.2)
+            if future in out:
+                yield out.pop(future), future
+
+
+def map_chunks(
+    function: Callable[[A], B],
+    chunks: Iterable[A],
+    *,
+    jobs: int | None = None,
+    scheduler: str | None = None,
+    executor: Executor | None = None,
+) -> list[B]:
+    """``[function(chunk) for chunk in chunks]`` on the executors of a sweep: chunks of a Monte-Carlo run, say.
+
+    Parameters
+    ----------
+    function : callable
+        Importable where the workers are, or any function where cloudpickle is installed.
+    chunks : iterable
+        Arguments, one a call.
+    jobs, scheduler, executor
+        As of `sweep`: processes of this machine (default: one a core), a Dask cluster, or an executor.
+
+    Returns
+    -------
+    list
+        In the order of the chunks. A chunk whose worker is lost is computed by another.
+
+    Raises
+    ------
+    Exception
+        What `function` raised first. `InputError` as `workers`.
+    """
+    waiting = deque((i, chunk, 1) for i, chunk in enumerate(chunks))
+    results: dict[int, B] = {}
+    with workers(jobs, scheduler, executor) as pool:
+        for (i, chunk, attempt), future in completed(pool, _Numbered(function), waiting):
+            if lost(error := _error(future)) and attempt <= RETRIES:
+                waiting.append((i, chunk, attempt + 1))
+            elif error:
+                raise error
+            else:
+                results[i] = future.result()
+    return [results[i] for i in range(len(results))]
+
+
+@dataclass(frozen=True)
+class _Numbered:
+    function: Callable[[Any], Any]
+
+    def __call__(self, item: tuple[int, Any, int]) -> Any:
+        return self.function(item[1])
+
+
+def _error(future: Future[Any]) -> BaseException | None:
+    try:
+        return future.exception()
+    except CancelledError:
+        return BrokenExecutor("the scheduler dropped the call")
+
+
+def _dumps(call: Any) -> bytes:
+    try:
+        import cloudpickle
+    except ImportError:
+        return pickle.dumps(call)
+    data: bytes = cloudpickle.dumps(call)
+    return data

@@ -1,0 +1,51 @@
+"""Sockets between processes of one user: in a folder that nobody else may enter, and asked who is at the other end."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+import sys
+import tempfile
+from pathlib import Path
+
+#: A socket's path must fit into 104 bytes on some systems.
+LONGEST = 90
+
+
+def folder() -> Path:
+    """A new folder that only this user may enter, on a path short enough for sockets."""
+    usual = tempfile.gettempdir()
+    return Path(tempfile.mkdtemp(prefix="workbench-", dir=usual if len(usual) < LONGEST - 30 else "/tmp"))
+
+
+def listen(path: Path) -> socket.socket:
+    """A socket at `path` that only this user may connect to."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(str(path))
+    path.chmod(0o600)
+    listener.listen(128)
+    return listener
+
+
+def connect(path: str | Path, timeout: float | None = None) -> socket.socket:
+    """A connection to the socket at `path`. Raises `PermissionError` if another user listens there, `OSError` if nobody does."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.settimeout(timeout)
+        connection.connect(str(path))
+        if not of_this_user(connection):
+            raise PermissionError(f"{path} belongs to another user")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def of_this_user(connection: socket.socket) -> bool:
+    """Whether the process at the other end runs as the same user, by the system's own word."""
+    if sys.platform == "linux":
+        _, user, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    else:  # LOCAL_PEERCRED of the BSDs and macOS: struct xucred begins with its version and the user
+        _, user = struct.unpack("Ii", connection.getsockopt(0, 1, 76)[:8])
+    return int(user) == os.geteuid()

@@ -1,0 +1,215 @@
+"""How every Jupyter client starts kernel ``workbench``: forked from a warm server, or cold where that cannot be."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import json
+import logging
+import os
+import select
+import signal
+import socket
+import subprocess
+import threading
+import time
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from jupyter_client.provisioning import LocalProvisioner
+
+from workbench.batch import private_socket
+
+#: Names the socket of a server that somebody else keeps running (`workbench warm`).
+VARIABLE = "WORKBENCH_WARM"
+LAUNCHER = ["-m", "ipykernel_launcher"]
+#: Longest that a server may take to import the libraries, and to fork [s].
+START, FORK = 120.0, 30.0
+
+
+class ColdStart(Exception):
+    """Why a kernel cannot be forked."""
+
+
+class WarmProvisioner(LocalProvisioner):
+    """Starts a kernel by forking a warm server; where that cannot be, as any other kernel is started."""
+
+    async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> Any:
+        """Fork a kernel for the command, or run the command."""
+        try:
+            self.process = await asyncio.to_thread(_forked, cmd, kwargs)
+        except ColdStart as reason:
+            _say_once(str(reason))
+            return await super().launch_kernel(cmd, **kwargs)
+        self.pid, self.pgid = self.process.pid, None  # the server signals the group
+        self.cwd = kwargs.get("cwd") or os.getcwd()
+        return self.connection_info
+
+    async def wait(self) -> int | None:
+        """Wait for the end of the kernel, and notice it at once."""
+        while await self.poll() is None:
+            await asyncio.sleep(0.002)
+        return cast("int | None", await super().wait())
+
+    async def shutdown_requested(self, restart: bool = False) -> None:
+        """Wait a moment for a kernel that was asked to end: the manager looks only ten times a second."""
+        await self._ended(1.0)
+
+    async def kill(self, restart: bool = False) -> None:
+        """Kill the kernel, and wait a moment for its end."""
+        await super().kill(restart)
+        await self._ended(1.0)
+
+    async def _ended(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while await self.poll() is None and time.monotonic() < deadline:
+            await asyncio.sleep(0.002)
+
+
+class ForkedKernel:
+    """A process that somebody else forked, as `subprocess.Popen` shows its own."""
+
+    stdin = stdout = stderr = None
+
+    def __init__(self, connection: socket.socket, pid: int):
+        self.pid, self.returncode = pid, cast("int | None", None)
+        self._connection, self._heard = connection, b""
+        connection.setblocking(False)
+
+    def poll(self) -> int | None:
+        """Exit code, negative for the signal that killed it; None while it runs."""
+        if self.returncode is None:
+            with contextlib.suppress(BlockingIOError):
+                try:
+                    heard = self._connection.recv(4096)
+                except ConnectionError:
+                    heard = b""
+                self._heard += heard
+                if not heard:  # no word: its server is gone, and its kernels with it
+                    self.returncode = -signal.SIGKILL
+                elif self._heard.endswith(b"\n"):
+                    self.returncode = json.loads(self._heard)["exit"]
+            if self.returncode is not None:
+                self._connection.close()
+        return self.returncode
+
+    def wait(self) -> int:
+        """Exit code, when it has ended."""
+        while (code := self.poll()) is None:
+            time.sleep(0.002)
+        return code
+
+    def send_signal(self, number: int) -> None:
+        """Have its server send a signal to its process group; nothing if it has ended."""
+        if self.poll() is None:
+            with contextlib.suppress(OSError):
+                self._connection.sendall(json.dumps({"signal": int(number)}).encode() + b"\n")
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it."""
+        self.send_signal(signal.SIGKILL)
+
+
+def _forked(cmd: list[str], kwargs: dict[str, Any]) -> ForkedKernel:
+    if not hasattr(os, "fork"):
+        raise ColdStart("this system cannot fork")
+    if cmd[1:3] != LAUNCHER:
+        raise ColdStart(f"only `python {' '.join(LAUNCHER)}` can be forked, not {' '.join(cmd[:3])}")
+    env, cwd = dict(kwargs["env"]), os.path.abspath(kwargs.get("cwd") or os.getcwd())
+    if not os.path.isdir(cwd):
+        raise ColdStart(f"{cwd} is not a folder")
+    with open(os.devnull, "r+b") as nothing:
+        streams = [_descriptor(kwargs.get(name), own, nothing) for name, own in (("stdin", None), ("stdout", 1), ("stderr", 2))]
+        asked = json.dumps({"argv": cmd[2:], "cwd": cwd, "env": env}).encode() + b"\n"
+        try:
+            connection = private_socket.connect(os.environ.get(VARIABLE) or _server(cmd[0], env), FORK)
+        except OSError as error:
+            raise ColdStart(f"no warm server answers ({error})") from None
+        try:
+            sent = socket.send_fds(connection, [asked], streams)
+            connection.sendall(asked[sent:])
+            answer = json.loads(_line(connection) or b'{"cold": "its server ended"}')
+        except OSError as error:
+            answer = {"cold": f"its server does not answer ({error})"}
+    if "cold" in answer:
+        connection.close()
+        raise ColdStart(answer["cold"])
+    return ForkedKernel(connection, answer["pid"])
+
+
+def _line(connection: socket.socket) -> bytes:
+    """The next line and no byte more: what follows is for the kernel's object."""
+    line = b""
+    while not line.endswith(b"\n") and (byte := connection.recv(1)):
+        line += byte
+    return line
+
+
+def _descriptor(given: Any, own: int | None, nothing: BinaryIO) -> int:
+    """The file number that a stream of `subprocess.Popen` means, where it is one that can be handed over."""
+    if given is None:
+        try:
+            return own if own is not None and os.fstat(own) else nothing.fileno()
+        except OSError:
+            return nothing.fileno()
+    if given == subprocess.DEVNULL:
+        return nothing.fileno()
+    if hasattr(given, "fileno"):
+        given = given.fileno()
+    if not isinstance(given, int) or given < 0:
+        raise ColdStart("its output goes into a pipe")
+    return given
+
+
+class _Own:
+    """The server of this process, started when the first kernel is."""
+
+    lock = threading.Lock()
+    process: subprocess.Popen[bytes] | None = None
+    path, owner = "", 0
+
+
+def _server(python: str, env: dict[str, str]) -> str:
+    """Path of the socket of this process's own server."""
+    with _Own.lock:
+        if _Own.owner != os.getpid() or _Own.process is None or _Own.process.poll() is not None:
+            # -P: a file of the notebook's folder must not stand in for a library. A session of its own: Ctrl-C is not for it.
+            command = [python, "-P", "-Xfrozen_modules=off", "-m", "workbench.batch.warm_server"]
+            env = {k: v for k, v in env.items() if k != VARIABLE}
+            _Own.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env, start_new_session=True)
+            _Own.owner = os.getpid()
+            assert _Own.process.stdout is not None
+            ready = select.select([_Own.process.stdout], [], [], START)[0]
+            _Own.path = _Own.process.stdout.readline().decode().strip() if ready else ""
+            if not _Own.path:
+                stop()
+                raise ColdStart("its server did not start")
+            atexit.register(stop)
+        return _Own.path
+
+
+def stop() -> None:
+    """End the server of this process, and with it its kernels; the next kernel starts another."""
+    process, _Own.process = _Own.process, None
+    if process is not None and _Own.owner == os.getpid():
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.close()
+        process.stdout.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(5)
+        if process.poll() is None:
+            process.kill()
+
+
+def _say_once(reason: str, said: set[str] = set()) -> None:  # noqa: B006
+    if reason not in said:
+        said.add(reason)
+        logging.getLogger("workbench").warning("kernel workbench starts cold: %s", reason)
+
+
+__all__ = ["VARIABLE", "ColdStart", "ForkedKernel", "Path", "WarmProvisioner", "stop"]

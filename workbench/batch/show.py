@@ -1,0 +1,123 @@
+"""A sweep on a terminal: the plan, the progress bar, the summary."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import polars as pl
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from workbench.batch.driver import Sweep
+from workbench.batch.executors import cores
+from workbench.batch.expand import Plan
+from workbench.batch.results import read_results
+from workbench.errors import InputError
+from workbench.units import significant
+
+#: Time that a run takes beside its cells [s]: the kernel, the messages, the file.
+OVERHEAD = 0.2
+#: Runs that failed, as many as the summary names.
+NAMED = 10
+
+
+def plan_lines(plan: Plan, out: str, jobs: int | None) -> list[str]:
+    """The plan in words: what is swept, how many runs, how long they may take."""
+    lines = [f"{plan.notebook.name}: {len(plan):,} {'run' if len(plan) == 1 else 'runs'}"]
+    for name in plan.sets and next(iter(plan.sets.values())):
+        values = list(dict.fromkeys(chosen[name] for chosen in plan.sets.values()))
+        shown = ", ".join(map(repr, values if len(values) <= 6 else [*values[:2], ...])).replace("Ellipsis", "...")
+        last = f", {values[-1]!r} ({len(values):,} values)" if len(values) > 6 else ""
+        unit = plan.notebook.declared[name].unit
+        lines.append(f"  {name} = {shown}{last}{f' [{unit}]' if unit not in ('', '-', '1', 'name') else ''}")
+    done, seconds, basis = _expected(plan, out)
+    if done:
+        lines.append(f"{done:,} are done in {out}, {len(plan) - done:,} are left")
+    parallel = jobs or cores()
+    left = seconds * (len(plan) - done) / min(parallel, max(len(plan) - done, 1))
+    lines.append(f"estimated time: {duration(left)}, {parallel} at a time ({significant(seconds)} s a run: {basis})")
+    return lines
+
+
+def _expected(plan: Plan, out: str) -> tuple[int, float, str]:
+    """Runs done already, seconds expected of each other, and why."""
+    try:
+        runs = read_results(out).runs.filter(pl.col("status") == "done")
+        done = runs.filter(pl.col("run").is_in(list(plan.sets))).height
+        if runs.height:
+            return done, sum(runs["seconds"].to_list()) / runs.height, f"mean of {runs.height:,} runs in {out}"
+    except InputError:
+        done = 0
+    if plan.notebook.seconds is not None:
+        return done, plan.notebook.seconds + OVERHEAD, "as long as its cells took when it was last saved; warm kernels are quicker"
+    return done, OVERHEAD, "for the kernel alone; the notebook does not say how long its cells take"
+
+
+@contextmanager
+def progress_bar(name: str) -> Iterator[Callable[[int, int, int], None]]:
+    """A bar with the rate and the time left; call it with runs finished, runs not done, and all runs."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[failed]}"),
+        _Rate(""),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    bar = Progress(*columns, console=Console(stderr=True), speed_estimate_period=60)
+    task = bar.add_task(name, total=None, failed="")
+
+    def show(finished: int, failed: int, total: int) -> None:
+        bar.start()  # not before: what is refused shows no bar
+        bar.update(task, completed=finished, total=total, failed=f"[red]{failed:,} failed[/red]" if failed else "")
+
+    try:
+        yield show
+    finally:
+        bar.stop()
+
+
+class _Rate(TextColumn):
+    def render(self, task: Task):  # type: ignore[no-untyped-def]
+        self.text_format = f"{significant(task.speed)} runs/s" if task.speed else ""
+        return super().render(task)
+
+
+def summary_lines(done: Sweep) -> list[str]:
+    """What came of a sweep: counts, time, where, and each failure once with its traceback."""
+    runs = done.results.runs
+    counts = ", ".join(f"{n:,} {status}" for status, n in sorted(done.statuses.items(), key=lambda kv: (kv[0] != "done", kv[0])))
+    fresh = runs.height - done.kept
+    rate = f", {significant(fresh / done.seconds)} runs/s" if fresh and done.seconds else ""
+    earlier = f" ({done.kept:,} of them before)" if done.kept else ""
+    lines = [f"{runs.height:,} of {len(done.plan):,} runs finished{earlier}: {counts or 'none'}; {duration(done.seconds)}{rate}"]
+    failed = runs.filter(pl.col("status") != "done")
+    for row in failed.head(NAMED).iter_rows(named=True):
+        chosen = ", ".join(f"{name}={value!r}" for name, value in done.plan.sets[row["run"]].items() if name in done.plan.swept)
+        lines.append(f"{row['status']}: {chosen or 'declared values'}: {row['error']} ({row['notebook'] or 'no notebook'})")
+    if failed.height > NAMED:
+        lines.append(f"... and {failed.height - NAMED:,} more: status, error and traceback are columns of results.parquet")
+    for row in (
+        failed.filter(pl.col("traceback").is_not_null()).unique("error", keep="first", maintain_order=True).head(3).iter_rows(named=True)
+    ):
+        lines += ["", f"{row['run']}:", row["traceback"]]
+    lines.append(f"{done.out}/results.parquet")
+    if done.stopped:
+        lines.append(f"stopped ({done.stopped}); {len(done.plan) - runs.height:,} runs are left: --resume goes on")
+    return lines
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: ``'48 s'``, ``'3.2 min'``, ``'5.1 h'``.
+
+    Examples
+    --------
+    >>> duration(48.2), duration(192), duration(18_360)
+    ('48.2 s', '3.2 min', '5.1 h')
+    """
+    if seconds < 100:
+        return f"{significant(seconds)} s"
+    return f"{significant(seconds / 60, 2)} min" if seconds < 6000 else f"{significant(seconds / 3600, 2)} h"

@@ -1,0 +1,104 @@
+"""What a fork of the warm server does: it becomes an IPython kernel like any other."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import ctypes
+import gc
+import importlib
+import os
+import pkgutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import NoReturn
+
+import workbench
+
+#: What kernels and notebooks import sooner or later. Some of it is imported by name inside functions, to start fast where it is not needed.
+LIBRARIES = (
+    "IPython.core.completerlib", "IPython.core.pylabtools", "IPython.extensions.storemagic", "altair", "anywidget", "debugpy.server",
+    "ipykernel.debugger", "ipykernel.ipkernel", "ipykernel.kernelapp", "ipykernel.zmqshell", "matplotlib_inline.backend_inline", "nbformat",
+    "numpy", "polars", "psutil", "pydantic", "scipy.optimize", "scipy.sparse", "scipy.special", "scipy.stats", "vl_convert",
+)  # fmt: skip
+#: Not for notebooks.
+ELSEWHERE = ("workbench.__main__", "workbench.batch", "workbench.cli", "workbench.execute")
+
+PR_SET_PDEATHSIG = 1
+
+
+def preload() -> None:
+    """Import everything that a kernel needs, and do no work."""
+    for name in LIBRARIES:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    for module in pkgutil.walk_packages(workbench.__path__, "workbench."):
+        if not module.name.startswith(ELSEWHERE):
+            importlib.import_module(module.name)
+
+
+def die_with_parent(parent: int) -> None:
+    """Where the system can, have it kill this process with `parent`."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+
+
+def become(argv: list[str], cwd: str, env: dict[str, str], streams: list[int], pictures: Path, server: int) -> NoReturn:
+    """Run the kernel that ``python -m ipykernel_launcher`` would be with these arguments, folder, environment and streams."""
+    code = 1
+    try:
+        os.setsid()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # as an idle kernel does; it can be interrupted while a cell runs
+        die_with_parent(server)
+        for number, stream in enumerate(streams):
+            os.dup2(stream, number)
+            os.close(stream)
+        os.chdir(cwd)
+        os.environ.clear()
+        os.environ.update(env)
+        time.tzset()
+        tempfile.tempdir = None
+        _own_state(pictures)
+        code = _run(argv, server)
+    except SystemExit as leaving:
+        code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+    except BaseException:
+        traceback.print_exc(file=sys.__stderr__)
+    finally:
+        # what an interpreter does at its end, but for the taking apart of hundreds of shared modules
+        with contextlib.suppress(BaseException):
+            threading._shutdown()
+            atexit._run_exitfuncs()
+            for stream in (sys.__stdout__, sys.__stderr__):
+                stream.flush()
+        os._exit(code)
+
+
+def _own_state(pictures: Path) -> None:
+    """Forget what would be the same in every kernel; Python's own random numbers do so by themselves."""
+    import numpy as np
+
+    from workbench.batch import painter
+    from workbench.charts import render
+
+    np.random.seed()
+    render.painter = painter.asked(pictures)
+    gc.enable()
+
+
+def _run(argv: list[str], server: int) -> int:
+    from ipykernel.kernelapp import IPKernelApp
+
+    sys.argv = argv
+    app = IPKernelApp.instance(parent_handle=server)
+    app.initialize(argv[1:])
+    app.start()
+    app.control_thread.join(1.0)  # it may still be flushing the answer to a shutdown through what atexit closes
+    return 0

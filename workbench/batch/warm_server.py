@@ -1,0 +1,237 @@
+"""The process that warm kernels are forked from: it has imported the libraries and done no work.
+
+One JSON line and the kernel's three standard streams ask for a kernel; lines of JSON answer with its process id, later with its exit
+code. The connection is the kernel's life: when its client goes, the kernel goes. A pool of threads that has worked must not be forked,
+so that before each fork the server looks whether any has started since its imports, and refuses if so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import sys
+import threading
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+import psutil
+
+from workbench.batch import painter, private_socket, warm_kernel
+
+#: Pictures take a quarter of a run, so that one painter serves four cores.
+CORES_A_PAINTER = 4
+#: Libraries read these once, when they are imported: a kernel that wants others must start cold.
+READ_AT_IMPORT = ("PYTHON", "LD_", "DYLD_", "LC_", "LANG")
+READ_AT_IMPORT_END = "_NUM_THREADS"
+
+
+@dataclass
+class Kernel:
+    """A connection, and the kernel that was forked for it."""
+
+    connection: socket.socket
+    received: bytearray = field(default_factory=bytearray)
+    streams: list[int] = field(default_factory=list)
+    pid: int | None = None
+
+
+class Server:
+    """Forks kernels for the clients that connect to ``kernels.sock`` in `folder`, while `lifeline` (a readable file) is open."""
+
+    def __init__(self, folder: Path, lifeline: int | None = None):
+        self.lifeline, self.parent = lifeline, os.getppid()
+        self.path, self.pictures = folder / "kernels.sock", folder / "pictures.sock"
+        self.kernels: dict[int, Kernel] = {}  # by file number of the connection
+        self.environment = read_at_import(os.environ)
+        warm_kernel.preload()
+        self.threads = os_threads()
+        self.listener = private_socket.listen(self.path)
+        self.listener.setblocking(False)
+        gc.collect()
+        gc.freeze()  # what was imported stays out of the kernels' collections, and so in shared memory
+        self.painters = self._start_painters()
+        self.wake, wake = socket.socketpair()
+        for end in (self.wake, wake):
+            end.setblocking(False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
+        self._wake = wake
+
+    def refusal(self, asked: dict[str, Any]) -> str | None:
+        """Why this server must not fork what is asked, or None."""
+        if (running := threading.active_count()) > 1:
+            return f"{running - 1} Python threads run in its server"
+        if grown := [name for name in os_threads() if name not in self.threads]:
+            return f"threads have worked in its server ({', '.join(sorted(set(grown)))})"
+        theirs = read_at_import(asked["env"])
+        if differ := sorted(k for k in {*theirs, *self.environment} if theirs.get(k) != self.environment.get(k)):
+            return f"its server was started with other values of {', '.join(differ)}"
+        return None
+
+    def serve(self) -> None:
+        """Serve until the lifeline closes or the parent is gone."""
+        try:
+            while self.lifeline is None or os.getppid() == self.parent:
+                watched = [self.listener, self.wake, *self.kernels, *([] if self.lifeline is None else [self.lifeline])]
+                ready = select.select(watched, [], [], 1.0)[0]
+                if self.lifeline in ready and not os.read(self.lifeline, 4096):
+                    return
+                self._reap()
+                for at in ready:
+                    if at is self.listener:
+                        self._accept()
+                    elif at in self.kernels:
+                        self._hear(self.kernels[at])
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """End all kernels and painters, and remove the sockets."""
+        signal.set_wakeup_fd(-1)
+        for kernel in list(self.kernels.values()):
+            self._drop(kernel)
+        for pid in self.painters:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        shutil.rmtree(self.path.parent, ignore_errors=True)
+
+    def _start_painters(self) -> set[int]:
+        """Processes that share a socket which nobody else holds open: with the last of them connections are refused."""
+        with private_socket.listen(self.pictures) as listener:
+            return {self._start_painter(listener) for _ in range(-(-(os.cpu_count() or 1) // CORES_A_PAINTER))}
+
+    def _start_painter(self, listener: socket.socket) -> int:
+        server = os.getpid()
+        if pid := fork():
+            return pid
+        with contextlib.suppress(BaseException):
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            warm_kernel.die_with_parent(server)
+            self.listener.close()
+            painter.serve(listener, server)
+        os._exit(0)
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            connection, _ = self.listener.accept()
+            if not private_socket.of_this_user(connection):
+                connection.close()
+                return
+            connection.setblocking(False)
+            self.kernels[connection.fileno()] = Kernel(connection)
+
+    def _hear(self, kernel: Kernel) -> None:
+        try:
+            data, streams, *_ = socket.recv_fds(kernel.connection, 1 << 16, 3)
+        except BlockingIOError:
+            return
+        except OSError:
+            data, streams = b"", []
+        kernel.received += data
+        kernel.streams += streams
+        if not data:
+            self._drop(kernel)
+        while b"\n" in kernel.received:
+            line, _, kernel.received = kernel.received.partition(b"\n")
+            asked = json.loads(line)
+            if "signal" in asked:
+                self._signal(kernel, asked["signal"])
+            else:
+                self._fork(kernel, asked)
+
+    def _fork(self, kernel: Kernel, asked: dict[str, Any]) -> None:
+        if reason := self.refusal(asked):
+            self._say(kernel, cold=reason)
+            return
+        server = os.getpid()
+        kernel.pid = fork()
+        if kernel.pid == 0:
+            self._become(kernel, asked, server)
+        for stream in kernel.streams:
+            os.close(stream)
+        kernel.streams = []
+        self._say(kernel, pid=kernel.pid)
+
+    def _become(self, kernel: Kernel, asked: dict[str, Any], server: int) -> NoReturn:
+        """In the fork: let go of everything of the server's, and be a kernel."""
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for mine in (self.listener, self.wake, self._wake, *(k.connection for k in self.kernels.values())):
+            mine.close()
+        warm_kernel.become(asked["argv"], asked["cwd"], asked["env"], kernel.streams, self.pictures, server)
+
+    def _reap(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            self.wake.recv(4096)
+        with contextlib.suppress(ChildProcessError):
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                pid, status = ended
+                self.painters.discard(pid)
+                for kernel in [k for k in self.kernels.values() if k.pid == pid]:
+                    kernel.pid = None
+                    self._say(kernel, exit=os.waitstatus_to_exitcode(status))
+                    self._drop(kernel)
+
+    def _signal(self, kernel: Kernel, number: int) -> None:
+        """Send a signal to the kernel's process group: only a child not yet waited for has that number for sure."""
+        if kernel.pid is not None:
+            try:
+                os.killpg(kernel.pid, number)
+            except ProcessLookupError:  # it has not made its group yet
+                os.kill(kernel.pid, number)
+
+    def _drop(self, kernel: Kernel) -> None:
+        self._signal(kernel, signal.SIGKILL)
+        self.kernels.pop(kernel.connection.fileno(), None)
+        kernel.connection.close()
+        for stream in kernel.streams:
+            os.close(stream)
+        kernel.streams = []
+
+    @staticmethod
+    def _say(kernel: Kernel, **words: Any) -> None:
+        with contextlib.suppress(OSError):
+            kernel.connection.sendall(json.dumps(words).encode() + b"\n")
+
+
+def fork() -> int:
+    """Fork with nothing left in the buffers. Python warns of the threads that libraries start on import; they hold no lock."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
+
+
+def os_threads() -> list[str]:
+    """Names of the threads of this process, whatever language started them."""
+    tasks = Path("/proc/self/task")
+    if not tasks.is_dir():
+        return [str(i) for i in range(psutil.Process().num_threads())]
+    names = sorted((task / "comm").read_text().strip() for task in tasks.iterdir())
+    return [f"{name}/{names[:i].count(name)}" for i, name in enumerate(names) if not name.startswith("jemalloc")]
+
+
+def read_at_import(environment: Any) -> dict[str, str]:
+    """The variables that libraries read when they are imported."""
+    return {k: v for k, v in environment.items() if k.startswith(READ_AT_IMPORT) or k.endswith(READ_AT_IMPORT_END)}
+
+
+def main() -> None:
+    """Serve the process that started this one: standard input is the lifeline, and standard output says where."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    server = Server(private_socket.folder(), sys.stdin.fileno())
+    print(server.path, flush=True)
+    server.serve()
+
+
+if __name__ == "__main__":
+    main()
