@@ -58,24 +58,25 @@ def publish(notebook: str | Path, html: str | Path) -> None:
     from nbconvert import HTMLExporter
     from pygments.formatters import HtmlFormatter
 
-    nb = _read(notebook)
+    nb = read(notebook)
     nb.cells = [cell for cell in nb.cells if PAPERMILL_ERROR not in cell.metadata.get("tags", [])]
     for cell in _code(nb):
         cell.outputs = [output for output in cell.outputs if RESULTS_MIME not in output.get("data", {})]
     outputs = [output for cell in _code(nb) for output in cell.outputs]
     page = {
-        "title": _title(nb, notebook),
+        "title": title(nb, notebook),
         "errors": [f"{output.ename}: {output.evalue}" for output in outputs if output.output_type == "error"],
-        "style": _text("style.css") + HtmlFormatter(style="xcode").get_style_defs(".highlight"),
+        "style": asset("style.css") + HtmlFormatter(style="xcode").get_style_defs(".highlight"),
         "parameters": _parameters(notebook, nb),
+        "made": _made(nb),
         "vegalite": VEGALITE,
         "version": __version__,
-        "bundle": _bundle() if any(VEGALITE in output.get("data", {}) for output in outputs) else "",
+        "bundle": bundle("draw.js") if any(VEGALITE in output.get("data", {}) for output in outputs) else "",
     }
     exporter = HTMLExporter(
         extra_template_paths=[str(TEMPLATES)],
         template_file="page.html.j2",
-        filters={"aligned": _aligned, "unquoted": _unquoted},
+        filters={"aligned": aligned, "unquoted": _unquoted},
         exclude_anchor_links=True,
         embed_images=True,
     )
@@ -94,24 +95,24 @@ def index(runs: Iterable[Run], html: str | Path) -> None:
     """
     cards = [_card(run, Path(html).parent) for run in runs]
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES))
-    environment.filters["aligned"] = _aligned
+    environment.filters["aligned"] = aligned
     template = environment.get_template("index.html.j2")
-    files.write(html, template.render(cards=cards, style=_text("style.css"), version=__version__))
+    files.write(html, template.render(cards=cards, style=asset("style.css"), version=__version__))
 
 
 def headline(notebook: str | Path) -> str:
     """What the cell tagged ``headline`` of an executed notebook printed; empty if there is none. Raises `InputError` as `publish`."""
-    return _headline(_read(notebook))
+    return _headline(read(notebook))
 
 
 def _card(run: Run, folder: Path) -> dict[str, Any]:
-    nb = _read(run.notebook)
+    nb = read(run.notebook)
     values = _parameters(run.notebook, nb)
     pictures = (output["data"] for cell in _code(nb) for output in cell.outputs if "image/png" in output.get("data", {}))
     picture: dict[str, str] = next(pictures, {})
     return {
         "name": run.name,
-        "question": _title(nb, run.notebook),
+        "question": title(nb, run.notebook),
         "headline": _headline(nb),
         "thumbnail": picture.get("image/png", ""),
         "alt": picture.get("text/plain", ""),
@@ -123,8 +124,8 @@ def _card(run: Run, folder: Path) -> dict[str, Any]:
     }
 
 
-def _read(path: str | Path) -> nbformat.NotebookNode:
-    """The executed notebook at `path`."""
+def read(path: str | Path) -> nbformat.NotebookNode:
+    """The executed notebook at `path`. Raises `InputError` for one that is missing, unreadable or not executed."""
     try:
         text = Path(path).read_text(encoding="utf8")
     except FileNotFoundError:
@@ -147,7 +148,7 @@ def _code(nb: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
     return [cell for cell in nb.cells if cell.cell_type == "code"]
 
 
-def _title(nb: nbformat.NotebookNode, path: str | Path) -> str:
+def title(nb: nbformat.NotebookNode, path: str | Path) -> str:
     """Text of the first heading, or the name of the file."""
     for cell in nb.cells:
         if cell.cell_type == "markdown" and (heading := re.search(r"^#+ +(.+?)[ #]*$", cell.source, re.MULTILINE)):
@@ -173,12 +174,23 @@ def _parameters(path: str | Path, nb: nbformat.NotebookNode) -> list[Value]:
     ]
 
 
+def _made(nb: nbformat.NotebookNode) -> str:
+    """When and how the notebook ran, as far as it says so."""
+    ran, own = nb.metadata.get("papermill", {}), nb.metadata.get("workbench", {})
+    moment, seconds = ran.get("end_time") or own.get("finished"), own.get("seconds") or ran.get("duration")
+    said = [f"on {moment[:16].replace('T', ' ')} UTC" if moment else "", f"in {seconds:.3g} s" if seconds else ""]
+    said.append(
+        f"with workbench {own['workbench']}" if own.get("workbench") else f"by papermill {ran['version']}" if ran.get("version") else ""
+    )
+    return " ".join(filter(None, ["Run", *said])) if any(said) else ""
+
+
 def _shown(value: object) -> str:
     """A value as a reader writes it: large floats as 1.56e+13."""
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _aligned(text: str) -> bool:
+def aligned(text: str) -> bool:
     """Whether the text lines up columns by spaces, which only letters of one width keep."""
     return re.search(r"\S {2,}\S", text) is not None
 
@@ -189,13 +201,14 @@ def _unquoted(html: str) -> str:
 
 
 @cache
-def _bundle() -> str:
-    """Vega, Vega-Lite and Vega-Embed as one script that draws the charts of a page."""
+def bundle(*scripts: str) -> str:
+    """Vega, Vega-Lite and Vega-Embed with scripts of the templates that draw the charts of a page, as one script."""
     import vl_convert
 
-    script: str = vl_convert.javascript_bundle(_text("draw.js"), vl_version=VEGALITE_VERSION)
+    script: str = vl_convert.javascript_bundle("".join(map(asset, scripts)), vl_version=VEGALITE_VERSION)
     return script.replace("</script", "<\\/script")
 
 
-def _text(name: str) -> str:
+def asset(name: str) -> str:
+    """Text of a file of the templates."""
     return (TEMPLATES / name).read_text(encoding="utf8")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import altair as alt
 
@@ -21,6 +21,8 @@ FONT = '"Liberation Sans", Arial, Helvetica, sans-serif'
 TITLE_SIZE, TEXT_SIZE = 17, 12
 WIDTH = 680  #: px of a whole picture, axis labels included
 TITLE_LINE, SUBTITLE_LINE = 70, 108  #: characters that fit into it
+
+Chart = TypeVar("Chart", alt.LayerChart, alt.ConcatChart)
 
 
 @alt.theme.register("workbench", enable=False)
@@ -72,7 +74,7 @@ def _enable_once() -> None:
     enable()
 
 
-def finish(chart: alt.LayerChart, *, title: str, subtitle: str, description: str) -> alt.LayerChart:
+def finish(chart: Chart, *, title: str, subtitle: str, description: str) -> Chart:
     """`chart` with its finding as title, wrapped to the width, its explanation as subtitle and its alt text."""
     _enable_once()
     title, subtitle = (text.replace(" %", "\N{NO-BREAK SPACE}%") for text in (title, subtitle))

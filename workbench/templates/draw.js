@@ -1,11 +1,24 @@
-// Replaces the picture of each chart by the interactive chart; the picture stays where that fails.
-for (const figure of document.querySelectorAll("figure.chart")) {
+// Replaces the picture of each chart in sight by the interactive chart; the picture stays where that fails.
+// A dataset may be kept by column, each column once a page: {field: number of the column}.
+const kept = JSON.parse(document.getElementById("columns")?.textContent ?? "[]");
+const rows = (fields) => {
+  const names = Object.keys(fields);
+  return kept[fields[names[0]]].map((_, i) => Object.fromEntries(names.map((name) => [name, kept[fields[name]][i]])));
+};
+function draw(figure, drawn) {
+  if (figure.dataset.drawn) return;
+  figure.dataset.drawn = "yes";
   const spec = JSON.parse(figure.querySelector("script").textContent);
+  for (const [name, data] of Object.entries(spec.datasets ?? {})) if (!Array.isArray(data)) spec.datasets[name] = rows(data);
   const place = document.createElement("div");
   figure.append(place);
   const actions = { export: true, source: false, compiled: false, editor: false };
   vegaEmbed(place, spec, { renderer: "svg", ast: true, actions }).then(
-    () => figure.querySelector("img")?.remove(),
+    (result) => {
+      figure.querySelector("img")?.remove();
+      drawn?.(result.view);
+    },
     () => place.remove(),
   );
 }
+for (const figure of document.querySelectorAll("figure.chart")) if (!figure.closest("[hidden], [data-result]")) draw(figure);

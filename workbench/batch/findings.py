@@ -1,0 +1,154 @@
+"""What a sweep finds about one result: its range, which parameter moves it most, and where runs fail."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+from markupsafe import Markup
+
+from workbench.batch.outcome import Outcome
+from workbench.batch.words import label, say
+from workbench.charts.varied import LEVELS, Varied, named
+
+ENOUGH = 3  #: runs a group that the share of a parameter is estimated from
+
+
+@dataclass(frozen=True)
+class Effect:
+    """How a result follows one parameter: the lowest and the highest mean of its groups, and the share of the variance between them."""
+
+    name: str
+    share: float  #: of the variance of the result, bias removed (epsilon squared); may fall a little below 0
+    low: tuple[str, float]  #: the group's values in words; mean of the result there
+    high: tuple[str, float]
+
+
+def effects(outcome: Outcome, result: str) -> list[Effect]:
+    """Effect of each swept parameter on the result, the largest first.
+
+    A group is a level, or an equal share of the runs where a parameter takes many values. With n runs in k groups,
+    ``share = 1 - (n - 1) / (n - k) * within / total``, the part of the sum of squares between the groups less what chance puts there.
+
+    References
+    ----------
+    .. [1] Kelley (1935), "An unbiased correlation ratio measure", PNAS 21(9), 554-559.
+    """
+    good = outcome.runs.filter(pl.col(f"results.{result}").is_not_null())
+    y = good[f"results.{result}"].cast(pl.Float64).alias("y")
+    found = []
+    for name in outcome.swept:
+        column = Varied.of(good, f"params.{name}", name)
+        groups = (
+            pl.DataFrame({"group": column.groups(), "y": y, "x": column.plain})
+            .group_by("group")
+            .agg(
+                pl.col("y").mean(),
+                pl.len().alias("n"),
+                ((pl.col("y") - pl.col("y").mean()) ** 2).sum().alias("within"),
+                pl.col("x").min().alias("first"),
+                pl.col("x").max().alias("last"),
+            )
+            .sort("group")
+        )
+        n, k = good.height, groups.height
+        total = float(((y - y.mean()) ** 2).sum())  # type: ignore[operator]
+        if k < 2 or n < ENOUGH * k or not total:
+            continue
+        share = 1 - (n - 1) / (n - k) * float(groups["within"].sum()) / total
+        ends = [groups.sort("y", "group").row(i, named=True) for i in (0, -1)]
+        low, high = ((_where(row["first"], row["last"], outcome, name), float(row["y"])) for row in ends)
+        found.append(Effect(name, share, low, high))
+    return sorted(found, key=lambda e: -e.share)
+
+
+def _where(first: object, last: object, outcome: Outcome, name: str) -> str:
+    unit = label(name, outcome.declared.get(name)).unit
+    texts = dict.fromkeys(text(value, outcome, name) for value in (first, last))
+    return f"{' to '.join(texts)} {unit}".strip()
+
+
+def text(value: object, outcome: Outcome, name: str) -> str:
+    """A value of a parameter as a reader writes it, without its unit."""
+    if isinstance(value, float | int) and not isinstance(value, bool):
+        return str(named([float(value)])[0])
+    return "None" if value is None else str(value)
+
+
+def sentences(outcome: Outcome, result: str) -> list[Markup]:
+    """What the sweep says about the result, in words with numbers and units."""
+    values = outcome.runs[f"results.{result}"].drop_nulls().cast(pl.Float64)
+    unit, n = label(result).unit, len(values)
+    low, high = float(values.min()), float(values.max())  # type: ignore[arg-type]
+    it = Markup("<code>{}</code>").format(result)
+    if n == 1:
+        return [it + Markup(" is {} in the one run that gives it.").format(say(low, unit))]
+    if low == high:
+        return [it + Markup(" is {} in all {:,} runs: nothing that was swept moves it.").format(say(low, unit), n)]
+    factor = f", a factor of {high / low:.3g}" if low > 0 and high / low >= 1.05 else ""
+    said = [it + Markup(" runs from {} to {}{}, over {:,} runs.").format(say(low, unit), say(high, unit), factor, n)]
+    if n >= 8:
+        q = [float(values.quantile(p, "linear")) for p in (0.25, 0.5, 0.75)]  # type: ignore[arg-type]
+        said[0] += Markup(" Half of them lie between {} and {}, the middle one at {}.").format(*(say(v, unit) for v in (q[0], q[2], q[1])))
+    if len(outcome.swept) == 1:
+        return [*said, _course(outcome, result, unit)]
+    found = effects(outcome, result)
+    if not found:
+        return said
+    top, *rest = found
+    name = Markup("<code>{}</code>").format(top.name)
+    if top.share < 0.05:
+        return [*said, Markup("No parameter moves it by itself: the strongest, {}, explains less than 5 % of its variance.").format(name)]
+    said.append(
+        Markup("{} moves it most: on average {} where it is {}, and {} where it is {}. It explains {:.0f} % of the variance").format(
+            name, say(top.low[1], unit), top.low[0], say(top.high[1], unit), top.high[0], 100 * top.share
+        )
+    )
+    more = [Markup("<code>{}</code> {:.0f} %").format(e.name, 100 * e.share) for e in rest[:3] if e.share >= 0.01]
+    said[-1] += (
+        Markup("; then {}.").format(Markup(", ").join(more)) if more else Markup("; no other explains 1 %.") if rest else Markup(".")
+    )
+    return said
+
+
+def _course(outcome: Outcome, result: str, unit: str) -> Markup:
+    """How the result goes along the one parameter that was swept."""
+    name = outcome.swept[0]
+    kept = outcome.runs.select(x=f"params.{name}", y=f"results.{result}").drop_nulls("y")
+    code = Markup("<code>{}</code>").format(name)
+    lowest, highest = (kept.sort("y", maintain_order=True).row(i) for i in (0, -1))
+    if kept["x"].dtype.is_numeric() and not kept["x"].null_count():
+        steps = kept.sort("x")["y"].diff().drop_nulls()
+        if (steps >= 0).all() or (steps <= 0).all():
+            first, last = (kept.sort("x").row(i) for i in (0, -1))
+            verb = "rises" if last[1] > first[1] else "falls"
+            ends = [_where(v, v, outcome, name) for v in (first[0], last[0])]
+            return Markup("As {} goes from {} to {}, it {} all the way from {} to {}.").format(
+                code, *ends, verb, say(first[1], unit), say(last[1], unit)
+            )
+    places = [_where(v, v, outcome, name) for v in (lowest[0], highest[0])]
+    return Markup("It is lowest where {} is {}, {}, and highest where it is {}, {}.").format(
+        code, places[0], say(lowest[1], unit), places[1], say(highest[1], unit)
+    )
+
+
+def where_failed(outcome: Outcome, failed: pl.DataFrame) -> Markup | None:
+    """The one parameter whose values part these failed runs from all others, in words; None where there is none."""
+    others = outcome.runs.join(failed, on="run", how="anti")
+    if failed.height < 2 or others.is_empty():
+        return None
+    for name in outcome.swept:
+        bad, good = failed[f"params.{name}"], others[f"params.{name}"]
+        code, numbers = Markup("<code>{}</code>").format(name), bad.dtype.is_numeric() and not (bad.null_count() or good.null_count())
+        if (
+            not set(bad.to_list()) & set(good.to_list())
+            and bad.n_unique() <= LEVELS
+            and outcome.runs[f"params.{name}"].n_unique() <= LEVELS
+        ):
+            levels = ", ".join(_where(v, v, outcome, name) for v in bad.unique().sort())
+            return Markup("Every run with {} = {} ended so, and no other.").format(code, levels)
+        if numbers and (bad.min() > good.max() or bad.max() < good.min()):  # type: ignore[operator]
+            up = bad.min() > good.max()  # type: ignore[operator]
+            end = _where(bad.min() if up else bad.max(), bad.min() if up else bad.max(), outcome, name)
+            return Markup("Every run with {} of {} or {} ended so, and no other.").format(code, end, "more" if up else "less")
+    return None

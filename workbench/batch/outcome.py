@@ -1,0 +1,154 @@
+"""A sweep as it lies in its folder, finished or not; or a folder of notebooks that papermill executed."""
+
+from __future__ import annotations
+
+import ast
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import polars as pl
+
+from workbench import parameters, publish
+from workbench.batch.results import gather, read_results
+from workbench.errors import InputError
+from workbench.parameters import Parameter
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a report tells.
+
+    `runs` has the columns of `workbench.batch.results`; results of runs that did not end well, and numbers that are not finite, are
+    missing in it.
+    """
+
+    folder: Path
+    name: str  #: of the notebook
+    question: str
+    declared: dict[str, Parameter]
+    swept: tuple[str, ...]
+    results: tuple[str, ...]  #: every recorded scalar, in the order of the notebook
+    runs: pl.DataFrame
+    count: int  #: runs that the sweep has when it is finished
+    about: dict[str, Any]  #: what sweep.json says; empty for a folder without
+
+    @property
+    def done(self) -> pl.DataFrame:
+        return self.runs.filter(pl.col("status") == "done")
+
+    @property
+    def failed(self) -> pl.DataFrame:
+        return self.runs.filter(pl.col("status") != "done")
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """Results that are numbers, in the order of the notebook: those that differ between runs first."""
+        names = [n for n in self.results if self.runs[f"results.{n}"].dtype.is_numeric() and self.runs[f"results.{n}"].count()]
+        return tuple(sorted(names, key=lambda n: self.runs[f"results.{n}"].drop_nulls().n_unique() == 1))
+
+
+def read(folder: str | Path) -> Outcome:
+    """The sweep in `folder`, or the notebooks executed there.
+
+    Raises
+    ------
+    InputError
+        For a folder that is missing or holds neither, runs of several notebooks, no run yet, or a file that cannot be read.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder")
+    if (folder / "sweep.json").is_file():
+        return _sweep(folder)
+    notebooks = sorted(path for path in folder.glob("*.ipynb") if not path.name.startswith("."))
+    if not notebooks:
+        raise InputError(f"{folder}: neither a sweep (no sweep.json) nor a folder of executed notebooks (no .ipynb)")
+    asked = {path: parameters_of(path) for path in notebooks}
+    if odd := [path for path in notebooks if asked[path].keys() != asked[notebooks[0]].keys()]:
+        raise InputError(f"{folder}: holds runs of several notebooks, as {notebooks[0].name} and {odd[0].name}; report on one of them")
+    runs = gather(notebooks).runs
+    name = notebooks[0].stem if len(notebooks) == 1 else folder.resolve().name
+    return _outcome(folder, notebooks[0], name, runs, runs.height, None, {})
+
+
+def _sweep(folder: Path) -> Outcome:
+    try:
+        about = json.loads((folder / "sweep.json").read_text(encoding="utf8"))
+        count, name, swept = int(about["count"]), str(about["notebook"]), tuple(about["swept"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{folder / 'sweep.json'}: cannot be read ({type(error).__name__}: {error})") from None
+    try:
+        runs = read_results(folder).runs
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise InputError(f"{folder / 'results.parquet'}: cannot be read ({str(error).splitlines()[0]})") from None
+    if runs.is_empty():
+        raise InputError(f"{folder}: no run has finished yet, of {count:,}")
+    return _outcome(folder, folder / "notebook.ipynb", Path(name).stem, runs, count, swept, about)
+
+
+def _outcome(
+    folder: Path, notebook: Path, name: str, runs: pl.DataFrame, count: int, swept: tuple[str, ...] | None, about: dict[str, Any]
+) -> Outcome:
+    declared = parameters_of(notebook)
+    given = [c.removeprefix("params.") for c in runs.columns if c.startswith("params.")]
+    recorded = [c.removeprefix("results.") for c in runs.columns if c.startswith("results.")]
+    if swept is None:
+        swept = tuple(n for n in given if runs[f"params.{n}"].n_unique() > 1)
+    try:
+        nb = nbformat.read(notebook, as_version=4)
+    except Exception as error:  # nbformat raises whatever its conversion stumbles over
+        raise InputError(f"{notebook}: cannot be read ({type(error).__name__}: {str(error).splitlines()[0]})") from None
+    order = {name: i for i, name in enumerate(_recorded(nb))}
+    return Outcome(
+        folder,
+        name,
+        publish.title(nb, name),
+        declared,
+        tuple(n for n in swept if n in given),
+        tuple(sorted(recorded, key=lambda n: order.get(n, len(order)))),
+        _cleaned(runs),
+        max(count, runs.height),
+        about,
+    )
+
+
+def parameters_of(notebook: Path) -> dict[str, Parameter]:
+    """What the notebook declares; nothing where it declares in another form."""
+    try:
+        return parameters.of_notebook(notebook)
+    except InputError:
+        return {}
+
+
+def _cleaned(runs: pl.DataFrame) -> pl.DataFrame:
+    """Results only of runs that ended well, only finite; truth as text."""
+    good = pl.col("status") == "done"
+    columns = []
+    for name, dtype in runs.schema.items():
+        column = pl.col(name)
+        if dtype == pl.Boolean:
+            column = pl.when(column).then(pl.lit("True")).when(~column).then(pl.lit("False"))
+        elif dtype.is_float():
+            column = pl.when(column.is_finite()).then(column)
+        if name.startswith("results."):
+            column = pl.when(good).then(column)
+        columns.append(column.alias(name))
+    return runs.select(columns)
+
+
+def _recorded(nb: nbformat.NotebookNode) -> list[str]:
+    """Names that the notebook's calls of `record` give, in their order: a stored notebook keeps them by the alphabet."""
+    names: list[str] = []
+    for cell in nb.cells:
+        if cell.cell_type == "code" and "record(" in cell.source:
+            try:
+                calls = [node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Call)]
+            except SyntaxError:  # a cell with magics
+                continue
+            for call in calls:
+                if isinstance(call.func, ast.Attribute | ast.Name) and ast.unparse(call.func).split(".")[-1] == "record":
+                    names += [k.arg for k in call.keywords if k.arg]
+    return names

@@ -1,0 +1,436 @@
+"""From a sweep to one page that works anywhere: what it found, in words and pictures, every run in a table, and what went wrong."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import altair as alt
+import jinja2
+import polars as pl
+from markupsafe import Markup
+
+from workbench import __version__, charts, files, publish
+from workbench.batch import findings, outcome
+from workbench.batch.outcome import Outcome
+from workbench.batch.words import Label, label, say
+from workbench.charts.render import render
+from workbench.charts.varied import Varied
+from workbench.errors import InputError, UnknownName
+from workbench.units import significant
+
+VIEWS = 30  #: results with pictures of their own
+PAGES = 24  #: runs that are published as pages beside their notebooks: that takes 0.15 s and 1 MB each
+KINDS, NAMED = 30, 12  #: kinds of failure, and runs of each, that are named
+MARKED = 60  #: points of a line that are marked one by one
+AXES, PANELS, TEXTS = 8, 9, 24  #: parameters that one picture shows, and texts that an axis does
+
+
+def report(path: str | Path, html: str | Path | None = None, result: str | None = None) -> Path:
+    """Write one page on an executed notebook, or on a sweep.
+
+    Parameters
+    ----------
+    path : path
+        An executed notebook, the folder of a sweep (finished or not), or a folder of notebooks that papermill executed.
+    html : path, optional
+        The page; without it ``report.html`` in the folder, or beside the notebook under its name.
+    result : str, optional
+        Recorded result that the page opens with; without it the first number of the notebook's record that is not the same in all runs.
+
+    Returns
+    -------
+    Path
+        Of the page. Links to runs are relative to it. Of a sweep, the failed runs and the extremes (24 runs at most) are published beside
+        their notebooks.
+
+    Raises
+    ------
+    InputError
+        For a path that is neither, a sweep without a finished run, a file that cannot be read, or a page that cannot be written.
+    UnknownName
+        For a result that no run recorded as a number.
+    """
+    path = Path(path)
+    if path.suffix == ".ipynb" or path.is_file():
+        if result is not None:
+            raise InputError(f"--result {result}: {path} is one run; its page shows every result")
+        page = Path(html) if html is not None else path.with_suffix(".html")
+        publish.publish(path, page)
+        return page
+    sweep = outcome.read(path)
+    page = Path(html) if html is not None else path / "report.html"
+    names = list(sweep.numbers)
+    if result is not None:
+        if result not in names:
+            raise UnknownName("result", result, names)
+        names = [result, *(n for n in names if n != result)]
+    links = _links(sweep, names[:VIEWS], page)
+    files.write(page, _page(sweep, names, links, page))
+    return page
+
+
+def _links(sweep: Outcome, names: list[str], page: Path) -> dict[str, str]:
+    """Where the page finds each run: its own page if it has one, or else its notebook. Failed runs and extremes get a page."""
+    notebooks = {run: sweep.folder / path for run, path in sweep.runs.select("run", "notebook").rows() if path}
+    if not sweep.about:  # of papermill alone: paths are as given, and the folder is not ours to write into
+        notebooks = {run: Path(path) for run, path in sweep.runs.select("run", "notebook").rows()}
+    else:
+        wanted = [*sweep.failed["run"][: PAGES // 2]]
+        for name in names:
+            ends = sweep.runs.filter(pl.col(f"results.{name}").is_not_null()).sort(f"results.{name}", maintain_order=True)["run"]
+            wanted += [ends[0], ends[-1]]
+        for run in list(dict.fromkeys(wanted))[:PAGES]:
+            if run in notebooks:
+                _publish(notebooks[run])
+    links = {}
+    for run, notebook in notebooks.items():
+        target = notebook.with_suffix(".html") if notebook.with_suffix(".html").is_file() else notebook
+        links[run] = quote(Path(os.path.relpath(target, page.parent)).as_posix())
+    return links
+
+
+def _publish(notebook: Path) -> None:
+    """The page of a run, if it has none that is newer; a run that cannot be published keeps its notebook alone."""
+    page = notebook.with_suffix(".html")
+    try:
+        if not page.is_file() or page.stat().st_mtime < notebook.stat().st_mtime:
+            publish.publish(notebook, page)
+    except (InputError, OSError):
+        page.unlink(missing_ok=True)
+
+
+def _page(sweep: Outcome, names: list[str], links: dict[str, str], page: Path) -> str:
+    store = _Columns()
+    views = [_view(sweep, name, links, store, first=i == 0) for i, name in enumerate(names[:VIEWS])]
+    counts = dict(sweep.runs.group_by("status", maintain_order=True).len().sort("status").rows())
+    failures = _failures(sweep, links)
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(publish.TEMPLATES), autoescape=True)
+    environment.filters["aligned"] = publish.aligned
+    example = next(
+        (f"{_column(sweep, n)}<{significant(float(sweep.runs[f'results.{n}'].median()))}".replace(",", "") for n in names), "status=failed"
+    )  # type: ignore[arg-type]
+    return environment.get_template("report.html.j2").render(
+        title=sweep.question,
+        name=sweep.name,
+        count=f"{sweep.count:,}",
+        lede=_lede(sweep),
+        counts={status: counts[status] for status in sorted(counts, key=lambda s: s != "done")},
+        unfinished=_unfinished(sweep),
+        views=views,
+        left_out=max(0, len(names) - VIEWS),
+        nothing=_nothing(sweep),
+        failures=failures[:KINDS],
+        failures_left=len(failures) - len(failures[:KINDS]),
+        example=example,
+        linked=_linked(links),
+        table=os.path.relpath(sweep.folder / "results.parquet", page.parent) if sweep.about else "the notebooks",
+        swept=[_swept(sweep, name) for name in sweep.swept],
+        fixed=_fixed(sweep),
+        provenance=_provenance(sweep),
+        columns=_script(store.columns),
+        data=_script(_table(sweep, links)),
+        style=Markup(publish.asset("style.css")),
+        bundle=Markup(publish.bundle("draw.js", "report.js")),
+        version=__version__,
+    )
+
+
+def _lede(sweep: Outcome) -> Markup:
+    over = Markup(", ").join(Markup("<code>{}</code>").format(name) for name in sweep.swept[:8])
+    more = f" and {len(sweep.swept) - 8} more" if len(sweep.swept) > 8 else ""
+    what = Markup("A sweep over {}{}").format(over, more) if sweep.swept else Markup("All with the same parameters")
+    return Markup("<code>{}</code>, {:,} {}. {}.").format(sweep.name, sweep.count, "run" if sweep.count == 1 else "runs", what)
+
+
+def _unfinished(sweep: Outcome) -> str:
+    if sweep.runs.height >= sweep.count:
+        return ""
+    last = sweep.runs["finished"].max()
+    said = f" The last one ended {_moment(last)}." if last else ""
+    return f"Not finished: {sweep.runs.height:,} of {sweep.count:,} runs have ended.{said} What follows is of those; make the report again for the rest."
+
+
+def _nothing(sweep: Outcome) -> list[str]:
+    """What stands in place of findings."""
+    if sweep.done.is_empty():
+        top = sweep.failed["error"].fill_null("no error said").value_counts(sort=True, name="n").row(0)
+        return [f"None of the {sweep.runs.height:,} runs ended well. Most often, {top[1]:,} times: {top[0]}"]
+    return ["No run recorded a number: workbench.record(name=value) in the notebook's last cell makes one a result."]
+
+
+def _linked(links: dict[str, str]) -> str:
+    pages, notebooks = (sum(link.endswith(end) for link in links.values()) for end in (".html", ".ipynb"))
+    if not notebooks:
+        return "Each run links to its page."
+    own = f"{pages:,} runs link to their page, the others" if pages else "Runs link"
+    return f"{own} to their notebook; workbench report RUN.ipynb makes a page of one."
+
+
+def _view(sweep: Outcome, name: str, links: dict[str, str], store: _Columns, first: bool) -> dict[str, Any]:
+    values = sweep.runs[f"results.{name}"].drop_nulls()
+    same, unit = values.n_unique() == 1, label(name).unit
+    ends = []
+    if not same:
+        ordered = sweep.runs.filter(pl.col(f"results.{name}").is_not_null()).sort(f"results.{name}", maintain_order=True)
+        for title, row in (("Lowest", ordered.row(0, named=True)), ("Highest", ordered.row(-1, named=True))):
+            given = [(p, _valued(sweep, p, row[f"params.{p}"])) for p in sweep.swept[:12]]
+            ends.append(
+                {"name": title, "value": say(row[f"results.{name}"], unit), "run": row["run"], "link": links.get(row["run"]), "set": given}
+            )
+    pictures = [] if same else _pictures(sweep, name)
+    return {
+        "column": _column(sweep, name),
+        "label": name if str(label(name)) == name else f"{name}, {label(name)}",
+        "same": same,
+        "sentences": findings.sentences(sweep, name),
+        "ends": ends,
+        "figures": [_figure(chart, store, picture=first) for chart in pictures],
+    }
+
+
+def _figure(chart: alt.LayerChart | alt.ConcatChart, store: _Columns, picture: bool) -> dict[str, Any]:
+    """A chart as the page holds it: its title as text that wraps, its data by column, its picture for who has no scripts."""
+    spec = chart.to_dict()
+    title = spec.pop("title")
+    figure = {"title": " ".join(title["text"]), "subtitle": " ".join(title["subtitle"]), "alt": spec["description"]}
+    if picture:
+        bundle, size = render(spec)
+        figure |= {"picture": base64.b64encode(bundle["image/png"]).decode(), "width": size["image/png"]["width"]}
+    spec["$schema"] = charts.render.SCHEMA
+    spec["datasets"] = {key: store.keep(rows) for key, rows in spec["datasets"].items()}
+    return figure | {"spec": _script(spec)}
+
+
+@dataclass
+class _Columns:
+    """Columns of the data of all charts, each kept once."""
+
+    columns: list[list[Any]] = field(default_factory=list)
+    known: dict[str, int] = field(default_factory=dict)
+
+    def keep(self, rows: list[dict[str, Any]]) -> dict[str, int]:
+        numbers = {}
+        for name in rows[0]:
+            column = [row[name] for row in rows]
+            key = json.dumps(column)
+            if key not in self.known:
+                self.known[key] = len(self.columns)
+                self.columns.append(column)
+            numbers[name] = self.known[key]
+        return numbers
+
+
+def _pictures(sweep: Outcome, name: str) -> list[alt.LayerChart | alt.ConcatChart]:
+    """The pictures that fit the shape of the sweep: a line, a heat map, or parallel coordinates and small multiples."""
+    axes = {f"params.{p}": str(label(p, sweep.declared.get(p))) for p in sweep.swept}
+    columns = {c: Varied.of(sweep.runs, c, text) for c, text in axes.items()}
+    axes = {c: text for c, text in axes.items() if columns[c].numeric or len(columns[c].levels) <= TEXTS}
+    result, unit = f"results.{name}", label(name)
+    if not axes:
+        return []
+    by = {e.name: e for e in findings.effects(sweep, name)}
+    ranked = dict(sorted(axes.items(), key=lambda a: -by[n].share if (n := a[0].removeprefix("params.")) in by else 1))
+    source = f"{sweep.done.height:,} runs of {sweep.name}."
+    first, top = next(iter(axes)), next(iter(ranked))
+    common: dict[str, Any] = {"value": result, "unit": str(unit), "row": "run"}
+    if len(sweep.swept) == 1 and columns[first].numeric:
+        return [_line(sweep, name, first, axes[first])]
+    if len(sweep.swept) == 1:
+        return [charts.multiples(sweep.runs, axes=axes, title=f"{name} by {first.removeprefix('params.')}", subtitle=source, **common)]
+    moved = (
+        f"{top.removeprefix('params.')} moves {name} most"
+        if by and max(e.share for e in by.values()) >= 0.05
+        else f"No parameter alone moves {name}"
+    )
+    if len(sweep.swept) == 2 and len(axes) == 2:
+        x, y = sorted(axes, key=lambda c: -len(columns[c].levels))
+        if len(columns[x].levels) * len(columns[y].levels) <= 2 * sweep.count:
+            moved = f"{name} over {x.removeprefix('params.')} and {y.removeprefix('params.')}" if not by else moved
+            return [
+                charts.heatmap(
+                    sweep.runs, x=x, y=y, value=result, x_unit=axes[x], y_unit=axes[y], unit=str(unit), title=moved, subtitle=source
+                )
+            ]
+    some = f" The {{n}} of {len(sweep.swept)} parameters that move it most." if len(sweep.swept) > AXES else ""
+    lines = dict(list(ranked.items())[:AXES])
+    panels = dict(list(ranked.items())[:PANELS])
+    said = f"{source} A line is a run: blue where {name} is low, orange where it is high. Point at one to follow it."
+    every = f"{source} The line is the median of neighbours, the band their middle four fifths. Draw a rectangle to follow its runs."
+    if sweep.failed.height:
+        every += " Ticks at the foot are runs that gave none."
+    return [
+        charts.parallel(sweep.runs, axes=lines, title=moved, subtitle=said + some.format(n=len(lines)), **common),
+        charts.multiples(
+            sweep.runs, axes=panels, title=f"{name} against each parameter", subtitle=every + some.format(n=len(panels)), **common
+        ),
+    ]
+
+
+def _line(sweep: Outcome, name: str, column: str, axis: str) -> alt.LayerChart:
+    """The result along one parameter."""
+    result, unit = f"results.{name}", label(name)
+    good = sweep.runs.filter(pl.col(result).is_not_null()).sort(column)
+    drawn = charts.varied.sample(good, 1_000, result)
+    data = drawn.select(x=column, y=result, name=pl.lit(unit.text if len(unit.text) < 24 else ""))
+    x, y = Varied.of(drawn, column, axis), Varied.of(drawn, result, name)
+    subtitle = f"{good.height:,} runs of {sweep.name}."
+    if drawn.height < good.height:
+        subtitle += f" {drawn.height:,} of them are drawn, the lowest and the highest among them."
+    if missing := sweep.runs.height - good.height:
+        subtitle += f" {missing:,} runs gave none."
+    title = str(findings.sentences(sweep, name)[-1].striptags()).rstrip(".")
+    title = f"{name}: {title[0].lower()}{title[1:]}"
+    return charts.lines(
+        data,
+        x="x",
+        y="y",
+        series="name",
+        x_unit=axis,
+        y_unit=str(unit),
+        x_log=x.log,
+        y_log=y.log,
+        title=title,
+        subtitle=subtitle,
+        points=data if data.height <= MARKED else None,
+    )
+
+
+def _failures(sweep: Outcome, links: dict[str, str]) -> list[dict[str, Any]]:
+    """Runs that did not end well, by what they said, the most frequent first."""
+    failed = sweep.failed.with_columns(said=pl.col("error").fill_null("").str.split("\n").list.first())
+    groups = []
+    for (status, said), runs in failed.group_by("status", "said", maintain_order=True):
+        named = [
+            {
+                "run": row["run"],
+                "link": links.get(row["run"]),
+                "set": ", ".join(f"{p} = {_valued(sweep, p, row[f'params.{p}'])}" for p in sweep.swept),
+            }
+            for row in runs[:NAMED].iter_rows(named=True)
+        ]
+        groups.append(
+            {
+                "count": runs.height,
+                "status": status,
+                "error": said or "no error said",
+                "traceback": runs["traceback"][0],
+                "runs": named,
+                "where": findings.where_failed(sweep, runs),
+            }
+        )
+    return sorted(groups, key=lambda g: -g["count"])
+
+
+def _table(sweep: Outcome, links: dict[str, str]) -> dict[str, Any]:
+    """The table of runs by column."""
+    columns = [_listed("run", "run", sweep.runs["run"]), _listed("status", "run", sweep.runs["status"])]
+    for name in sweep.swept:
+        declared = sweep.declared.get(name)
+        columns.append(
+            _listed(_free(name), "swept", sweep.runs[f"params.{name}"], label(name, declared), declared.meaning if declared else "")
+        )
+    for name in sweep.results:
+        columns.append(_listed(_column(sweep, name), "result", sweep.runs[f"results.{name}"], label(name)))
+    columns.append(_listed("seconds", "about", sweep.runs["seconds"].round(2), Label("", "s")))
+    if sweep.failed.height:
+        columns.append(_listed("error", "about", sweep.runs["error"].str.slice(0, 200)))
+    return {"columns": columns, "links": [links.get(run) for run in sweep.runs["run"]]}
+
+
+def _listed(name: str, kind: str, values: pl.Series, called: Label | None = None, meaning: str = "") -> dict[str, Any]:
+    number = values.dtype.is_numeric()
+    return {
+        "name": name,
+        "kind": kind,
+        "unit": called.unit if called else "",
+        "meaning": meaning,
+        "number": number,
+        "values": (
+            values.cast(pl.Float64).round_sig_figs(9) if values.dtype.is_float() else values if number else values.cast(pl.String)
+        ).to_list(),
+    }
+
+
+def _free(name: str) -> str:
+    """Name of a parameter's column, apart from those that every table has."""
+    return f"params.{name}" if name in ("run", "status", "seconds", "error") else name
+
+
+def _column(sweep: Outcome, name: str) -> str:
+    """Name of a result's column, apart from a parameter of the same name."""
+    return f"results.{name}" if name in ("run", "status", "seconds", "error", *sweep.swept) else name
+
+
+def _valued(sweep: Outcome, name: str, value: Any) -> str:
+    return f"{findings.text(value, sweep, name)} {label(name, sweep.declared.get(name)).unit}".strip()
+
+
+def _swept(sweep: Outcome, name: str) -> dict[str, str]:
+    values, declared = sweep.runs[f"params.{name}"], sweep.declared.get(name)
+    different = values.unique(maintain_order=True)
+    texts = [findings.text(v, sweep, name) for v in (different.sort() if values.dtype.is_numeric() else different)]
+    said = ", ".join(texts) if len(texts) <= 8 else f"{len(texts):,} values from {texts[0]} to {texts[-1]}"
+    if len(texts) > 8 and not values.dtype.is_numeric():
+        said = f"{', '.join(texts[:6])} and {len(texts) - 6:,} more"
+    return {"name": name, "values": said, "unit": label(name, declared).unit, "meaning": declared.meaning if declared else ""}
+
+
+def _fixed(sweep: Outcome) -> list[publish.Value]:
+    """Parameters that all runs share, with the value that they ran with."""
+    names = [c.removeprefix("params.") for c in sweep.runs.columns if c.startswith("params.")]
+    rows = []
+    for name in (n for n in names if n not in sweep.swept):
+        declared, value = sweep.declared.get(name), findings.text(sweep.runs[f"params.{name}"][0], sweep, name)
+        default = findings.text(declared.default, sweep, name) if declared else value
+        rows.append(publish.Value(name, value, label(name, declared).unit, declared.meaning if declared else "", default))
+    return rows
+
+
+def _provenance(sweep: Outcome) -> list[tuple[str, str]]:
+    runs, about = sweep.runs, sweep.about
+    seconds = float(runs["seconds"].sum())
+    again = int((runs["attempts"] > 1).sum())
+    ended = runs["finished"].drop_nulls()
+    said = [
+        ("Notebook", f"{sweep.name}, content sha256 {about['sha256']}" if "sha256" in about else sweep.name),
+        (
+            "Runs",
+            f"{sweep.count:,} planned, {runs.height:,} ended, {sweep.done.height:,} of them well"
+            + (f"; {again:,} took more than one attempt" if again else ""),
+        ),
+        ("Time", f"{_span(seconds)} of kernels, {seconds / runs.height:.3g} s a run"),
+        ("When", f"{_moment(ended.min())} to {_moment(ended.max())}" if len(ended) else ""),
+        ("Made", _moment(about["created"]) if about.get("created") else ""),
+        ("workbench", ", ".join(runs["workbench"].drop_nulls().unique().sort()) or ""),
+        ("Python", ", ".join(runs["python"].drop_nulls().unique().sort())),
+        ("This page", f"{_moment(datetime.now(UTC))}, workbench {__version__}"),
+    ]
+    return [(name, text) for name, text in said if text]
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds:.3g} s" if seconds < 120 else f"{seconds / 60:.3g} min" if seconds < 7200 else f"{seconds / 3600:.3g} h"
+
+
+def _moment(moment: Any) -> str:
+    """A time to the minute, as UTC."""
+    if isinstance(moment, str):
+        try:
+            moment = datetime.fromisoformat(moment)
+        except ValueError:
+            return str(moment)
+    moment = moment.astimezone(UTC) if moment.tzinfo else moment
+    return f"{moment:%Y-%m-%d %H:%M} UTC"
+
+
+def _script(value: Any) -> Markup:
+    """JSON as it stands in a script element: nothing in it can end the element."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))

@@ -1,0 +1,75 @@
+"""Names and numbers as a reader says them: a result's unit is in its name, as in ``usd_per_chip_hour`` or ``training_days``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from workbench.parameters import Parameter
+from workbench.units import human, significant, usd
+
+#: Words of a name that are units, as they are written.
+UNITS = {
+    **{"usd": "USD", "musd": "M USD", "s": "s", "ms": "ms", "us": "\N{GREEK SMALL LETTER MU}s", "seconds": "s", "h": "h", "pct": "%"},
+    **{word: word for word in ("minutes", "hours", "days", "years", "chips", "tokens", "requests", "users", "watts", "joules", "tonnes")},
+    **{"w": "W", "kw": "kW", "mw": "MW", "gw": "GW", "j": "J", "wh": "Wh", "kwh": "kWh", "mwh": "MWh", "gwh": "GWh", "twh": "TWh"},
+    **{"gb": "GB", "tb": "TB", "gib": "GiB", "bytes": "B", "gbps": "Gbit/s", "kg": "kg", "t": "t", "l": "l", "ml": "Ml", "c": "\N{DEGREE SIGN}C"},
+    **{"flop": "FLOP", "flops": "FLOP/s", "tflops": "TFLOP/s", "pflops": "PFLOP/s", "eflops": "EFLOP/s"},
+}  # fmt: skip
+#: Words at the end of a name that say which value of a band it is.
+WHICH = {"p5", "p10", "p25", "p50", "p75", "p90", "p95", "low", "high", "mean", "median", "min", "max"}
+#: Units that take a prefix as a letter before them: 3.69 EFLOP/s.
+PREFIXED = ("FLOP", "FLOP/s", "W", "J", "B")
+
+
+@dataclass(frozen=True)
+class Label:
+    """What a column is called, and its unit."""
+
+    text: str
+    unit: str
+
+    def __str__(self) -> str:
+        """As an axis shows it."""
+        return f"{self.text} [{self.unit}]" if self.unit and self.text != self.unit else self.text
+
+
+def label(name: str, declared: Parameter | None = None) -> Label:
+    """A result's label from its name, or a parameter's from its name and declaration.
+
+    Examples
+    --------
+    >>> str(label("usd_per_chip_hour")), str(label("training_days")), str(label("peak_flop_per_s"))
+    ('USD per chip-hour', 'training [days]', 'peak [FLOP/s]')
+    """
+    words = name.lower().split("_") if name.islower() or "_" in name else [name]
+    which = [words.pop()] if len(words) > 1 and words[-1] in WHICH else []
+    if "per" in words[1:-1]:
+        at = words.index("per", 1)
+        head, top, below = words[: at - 1], words[at - 1], words[at + 1 :]
+        top = UNITS.get(top, top)
+        bottom = (
+            "-".join(UNITS.get(word, word) for word in below)
+            if len(below) == 2 and below[1] in ("hour", "day", "year")
+            else " ".join(UNITS.get(word, word) for word in below)
+        )
+        unit = f"{top}/{bottom}" if all(word in UNITS for word in below) else f"{top} per {bottom}"
+    elif len(words) > 1 and words[-1] in UNITS:
+        head, unit = words[:-1], UNITS[words[-1]]
+    elif len(words) > 1 and words[0] in ("usd", "musd", "watts", "joules", "seconds"):
+        head, unit = words[1:], UNITS[words[0]]
+    else:
+        head, unit = words, ""
+    if declared is not None:
+        unit = "" if declared.unit in ("", "-", "1", "name", "names") else declared.unit
+    text = " ".join([*head, *which])
+    return Label(text if head else " ".join([unit, *which]), unit)
+
+
+def say(value: float, unit: str) -> str:
+    """A number with its unit: ``$2.33 per chip-hour``, ``3.69 EFLOP/s``, ``119 days``."""
+    if unit == "USD" or unit.startswith(("USD ", "USD/")):
+        return f"{usd(value)}{' per ' if '/' in unit else ''}{unit[3:].removeprefix('/')}"
+    if unit in PREFIXED:
+        return human(value, unit)
+    number = human(value) if abs(value) >= 1e5 else significant(value) if abs(value) >= 1e-4 or value == 0 else f"{value:.3g}"
+    return f"{number} {unit}".rstrip()

@@ -1,0 +1,148 @@
+"""Heat map: a result over a grid of two parameters."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import altair as alt
+import numpy as np
+import polars as pl
+
+from workbench.charts import theme
+from workbench.charts.frames import DIGITS, figure
+from workbench.charts.rows import pixels
+from workbench.charts.varied import Varied, named, short
+from workbench.errors import InputError
+
+CELLS = 60  #: levels of an axis that a picture tells apart
+WRITTEN = 12  #: columns of cells that have room for their number
+HEIGHT = 22, 40, 380  #: px of a row at least and at most, and of all rows
+SHADES = ["#F0F6FA", "#B9D7EA", "#6BAED6", "#2171B5", "#08306B"]  #: one hue from light to dark: also on grey printers
+NONE = "#F3E4DC"  #: of a cell whose runs gave no value
+
+
+def heatmap(
+    frame: pl.DataFrame,
+    *,
+    x: str,
+    y: str,
+    value: str,
+    x_unit: str,
+    y_unit: str,
+    unit: str,
+    title: str,
+    subtitle: str,
+) -> alt.LayerChart:
+    """Heat map: one cell a pair of levels, dark where the value is high, with its number where there is room.
+
+    Parameters
+    ----------
+    frame : polars.DataFrame
+        One row a run; runs of the same cell are averaged. A cell whose runs have no value is marked.
+    x, y : str
+        Columns of the two parameters, numbers or texts. More than 60 different numbers are put into 60 bins, which the subtitle says.
+    value : str
+        Column of the result, a number.
+    x_unit, y_unit, unit : str
+        What the axes and the colours show, with unit.
+    title, subtitle : str
+        The finding; its source.
+
+    Raises
+    ------
+    InputError
+        For a column that is missing, numbers that are not finite, too many texts, or no row with a value.
+    """
+    if value not in frame.columns:
+        raise InputError(f"the frame has no column {value!r}; it has {', '.join(frame.columns) or 'none'}")
+    if frame[value].drop_nulls().is_empty():
+        raise InputError(f"no row has a value in column {value!r}: there is nothing to draw")
+    result = Varied.of(frame.filter(pl.col(value).is_not_null()), value, unit)
+    columns = [Varied.of(frame, name, label) for name, label in ((x, x_unit), (y, y_unit))]
+    (across, names_x), (up, names_y) = (_levels(column) for column in columns)
+    if any(len(c.levels) > CELLS for c in columns):
+        subtitle = f"{subtitle} Numbers in bins, the mean of each is shown."
+    cells = pl.DataFrame({"x": across, "y": up, "value": frame[value].cast(pl.Float64)}).group_by("x", "y", maintain_order=True)
+    data = cells.agg(pl.col("value").mean().round_sig_figs(DIGITS), pl.len().alias("runs")).with_columns(
+        text=pl.col("value").map_elements(short, return_dtype=pl.String).fill_null("\N{MULTIPLICATION X}")
+    )
+    written = len(names_x) <= WRITTEN and len(names_y) <= HEIGHT[2] // HEIGHT[0]
+    domain = [result.low, result.high] if result.low < result.high else [result.low, result.low + 1]
+    middle = math.sqrt(domain[0] * domain[1]) if result.log else sum(domain) / 2
+    kind: Any = "log" if result.log else "linear"
+
+    left = max(pixels(name) for name in names_y) + 40
+    xs = alt.X("x:O", sort=names_x, title=x_unit, axis=_axis(names_x, 45), scale=alt.Scale(round=True, padding=0))
+    ys = alt.Y(
+        "y:O",
+        sort=names_y[::-1] if columns[1].numeric else names_y,
+        title=y_unit,
+        axis=_axis(names_y, 18, 0),
+        scale=alt.Scale(round=True, padding=0),
+    )
+    color = alt.Color(
+        "value:Q",
+        title=None,
+        legend=alt.Legend(
+            title=unit,
+            gradientLength=200,
+            gradientThickness=10,
+            tickCount=3,
+            labelExpr="format(datum.value, '.3~s')" if domain[1] >= 1e5 else "format(datum.value, '.3~r')",
+            titleLimit=0,
+        ),
+    )
+    color = color.scale(alt.Scale(type=kind, domain=domain, range=SHADES, nice=False))
+    tooltip = [
+        alt.Tooltip("x:N", title=x_unit),
+        alt.Tooltip("y:N", title=y_unit),
+        alt.Tooltip("text:N", title=unit),
+        alt.Tooltip("runs:Q", title="runs"),
+    ]
+    hover = alt.selection_point(name="hover", fields=["x", "y"], on="pointerover", clear="pointerout", empty=False)
+    base = alt.Chart(data).encode(x=xs, y=ys, tooltip=tooltip)
+    layers = [
+        base.transform_filter("datum.value === null").mark_rect(color=NONE),
+        base.transform_filter("datum.value !== null")
+        .mark_rect()
+        .encode(
+            color=color,
+            stroke=alt.condition(hover, alt.value(theme.VERMILLION), alt.value("white")),
+            strokeWidth=alt.condition(hover, alt.value(2), alt.value(1 if written else 0)),
+        )
+        .add_params(hover),
+    ]
+    if written:
+        dark = f"datum.value === null ? '{theme.VERMILLION}' : datum.value > {middle:.6g} ? 'white' : '{theme.INK}'"
+        layers.append(base.transform_calculate(ink=dark).mark_text().encode(text="text:N", color=alt.Color("ink:N", scale=None)))
+    best = data.filter(pl.col("value").is_not_null()).sort("value")
+    lowest, highest = best.row(0, named=True), best.row(-1, named=True)
+    missing = data.filter(pl.col("value").is_null()).height
+    height = min(HEIGHT[2], len(names_y) * HEIGHT[1]) if written else HEIGHT[2]
+    chart = alt.LayerChart(layer=layers, width=theme.WIDTH - 22 - min(left, 200), height=height).resolve_scale(color="independent")
+    description = (
+        f"{title}. Heat map of {unit} over {x_unit} and {y_unit}: lowest {figure(lowest['value'])} at {lowest['x']} and {lowest['y']}, "
+        f"highest {figure(highest['value'])} at {highest['x']} and {highest['y']}{f'; {missing} cells without a value' if missing else ''}."
+    )
+    return theme.finish(chart, title=title, subtitle=subtitle, description=description)
+
+
+def _levels(column: Varied) -> tuple[pl.Series, list[str]]:
+    """The level of each row, and all levels in order: those of the column, or bins of its numbers."""
+    if len(column.levels) <= CELLS:
+        names = column.levels
+        return column.codes.replace_strict(range(len(names)), names, return_dtype=pl.String), names
+    if not column.numeric:
+        raise InputError(f"{column.label}: {len(column.levels)} different texts: a picture tells {CELLS} apart")
+    bins = (column.places() * CELLS).floor().clip(0, CELLS - 1).cast(pl.Int64)
+    ends = np.geomspace(column.low, column.high, 2 * CELLS + 1) if column.log else np.linspace(column.low, column.high, 2 * CELLS + 1)
+    names = [str(text) for text in named(ends[1::2].tolist())]
+    return bins.replace_strict(range(CELLS), names, return_dtype=pl.String), names
+
+
+def _axis(names: list[str], room: int, angle: int | None = None) -> alt.Axis:
+    """Labels of cells, as many as have room."""
+    every = -(-len(names) * room // (HEIGHT[2] if angle == 0 else theme.WIDTH - 100))
+    turned = angle if angle is not None else (0 if max(map(pixels, names)) < (theme.WIDTH - 100) / max(1, len(names[::every])) else -40)
+    return alt.Axis(values=names[::every], labelAngle=turned, grid=False, ticks=False, labelLimit=160)
