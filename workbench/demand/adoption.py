@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.demand.trend import uniforms
 from workbench.errors import InputError, UnknownName
+from workbench.uncertainty.sobol import Net
 
 Array = NDArray[np.float64]
 
@@ -74,7 +74,9 @@ def damped_exponential(horizon: ArrayLike, level: ArrayLike, growth: ArrayLike, 
     tau = np.asarray(decay, dtype=float)
     if not np.all(tau > 0):
         raise InputError(f"decay = {decay}: expected more than 0 years")
-    return np.asarray(np.asarray(level, dtype=float) * np.exp(-np.asarray(growth, dtype=float) * tau * np.expm1(-np.asarray(horizon) / tau)))
+    return np.asarray(
+        np.asarray(level, dtype=float) * np.exp(-np.asarray(growth, dtype=float) * tau * np.expm1(-np.asarray(horizon) / tau))
+    )
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,9 @@ class Observed:
         return Observed(self.times[seen], self.values[seen], self.metric[seen], self.ratios)
 
 
-def observed(times: ArrayLike, values: ArrayLike, linked: Mapping[str, tuple[ArrayLike, ArrayLike, float, float]] | None = None) -> Observed:
+def observed(
+    times: ArrayLike, values: ArrayLike, linked: Mapping[str, tuple[ArrayLike, ArrayLike, float, float]] | None = None
+) -> Observed:
     """Counts of one metric, and of others that are linked to it by a ratio that is known but for its deviation.
 
     Parameters
@@ -223,7 +227,9 @@ def fit_law(law: str, seen: Observed, launch: float, prior: AdoptionPrior | None
         raise UnknownName("law of growth", law, LAWS)
     prior = prior or AdoptionPrior()
     if seen.times.size < 2 or not np.all(seen.times > launch):
-        raise InputError(f"seen: {seen.times.size} counts from {seen.times.min():.2f}; expected two or more after the launch in {launch:.2f}")
+        raise InputError(
+            f"seen: {seen.times.size} counts from {seen.times.min():.2f}; expected two or more after the launch in {launch:.2f}"
+        )
     t, y, links = seen.times - launch, np.log(seen.values), seen.ratios[1:]
     mean, deviation = np.array([*_LAWS[law].middle(prior), *((np.log(r), max(d, 1e-6)) for r, d in links)]).T
     own = mean.size - len(links)
@@ -239,7 +245,7 @@ def fit_law(law: str, seen: Observed, launch: float, prior: AdoptionPrior | None
 
     mode = least_squares(residuals, mean, x_scale=deviation)
     root = np.linalg.inv(np.linalg.cholesky(mode.jac.T @ mode.jac)).T  # of the covariance
-    u = uniforms(mean.size + 1, n, seed)
+    u = Net(mean.size + 1, n, seed, 1).uniforms(0, mean.size + 1)
     z = stdtrit(5.0, u[: mean.size]).T  # heavier tails than the posterior's, so that weights stay bounded
     x = mode.x + z @ root.T
     log_weight = -0.5 * (residuals(x) ** 2).sum(axis=1) + (3.0 * np.log1p(z**2 / 5)).sum(axis=1)
@@ -275,7 +281,14 @@ class Adoption:
 
 
 def adopt(
-    seen: Observed, launch: float, prior: AdoptionPrior | None = None, *, laws: Sequence[str] = LAWS, least: int = 4, n: int = 2048, seed: int = 0
+    seen: Observed,
+    launch: float,
+    prior: AdoptionPrior | None = None,
+    *,
+    laws: Sequence[str] = LAWS,
+    least: int = 4,
+    n: int = 2048,
+    seed: int = 0,
 ) -> Adoption:
     """Average of the laws, each weighted by how well it foretold each next count from those before.
 
