@@ -188,7 +188,7 @@ def simple_models() -> dict[str, Forecaster]:
     }
 
 
-def local_trend(panel: Sequence[Series], prior: trend.TrendPrior | None = None, *, window: int = 8, n: int = 2048) -> Forecaster:
+def local_trend(panel: Sequence[Series], prior: trend.TrendPrior | None = None, *, window: int = 8, n: int = 8192) -> Forecaster:
     """Forecaster by `trend.fit_trend` whose long-run growth is pooled with what the other series of `panel` did until the origin.
 
     A stock is forecast by its flow. Of the other series the mean growth over the last `window` steps counts.
