@@ -86,11 +86,22 @@ def capex(company: str | None = None, *, basis: str = "cash", table: pl.DataFram
     frame = frame.filter((pl.col("span") == "quarter") & (pl.col("kind") == "actual"))
     frame = _only(frame, "basis", basis)
     if company is None:
-        most = frame.group_by("company").len().filter(pl.col("len") == pl.col("len").max())["company"].sort().to_list()
-        parts = [capex(c, basis=basis, table=table) for c in most]
-        return total(parts, f"capex of {', '.join(most)}")
+        parts = [capex(c, basis=basis, table=table) for c in names("capex", basis=basis, table=table)]
+        return total(parts, f"capex of {len(parts)} companies")
     chosen = _only(frame, "company", company).sort("end_date")
     return _series(chosen, f"capex of {company}", "USD", "flow", "period", "capex_usd_b", scale=1e9)
+
+
+def names(table_name: str, *, basis: str = "cash", table: pl.DataFrame | None = None) -> list[str]:
+    """Companies with as many quarters of capital expenditure as any (``capex``), or all vendors (``chip_stock``)."""
+    frame = catalogue.table(table_name) if table is None else table
+    if table_name == "chip_stock":
+        return frame["vendor"].unique().sort().to_list()
+    if table_name != "capex":
+        raise UnknownName("table with a total", table_name, ["capex", "chip_stock"])
+    quarters = frame.filter((pl.col("span") == "quarter") & (pl.col("kind") == "actual") & (pl.col("basis") == basis))
+    count = quarters.group_by("company").len()
+    return count.filter(pl.col("len") == pl.col("len").max())["company"].sort().to_list()
 
 
 def chip_stock(vendor: str | None = None, *, table: pl.DataFrame | None = None) -> Series:
@@ -102,7 +113,7 @@ def chip_stock(vendor: str | None = None, *, table: pl.DataFrame | None = None) 
     frame = frame.filter((pl.col("kind") == "cumulative") & (pl.col("chip") == "all"))
     if vendor is not None:
         return _series(_only(frame, "vendor", vendor).sort("quarter"), f"chips of {vendor}", "H100e", "stock", "quarter", "h100e")
-    for name in frame["vendor"].unique().sort():
+    for name in names("chip_stock", table=table):
         chip_stock(name, table=table)  # each vendor's rows are checked
     every = frame.group_by("quarter").agg(
         pl.col("h100e").sum(), pl.col("as_of").max(), pl.len(), ("all vendors " + pl.col("quarter").first()).alias("id")
@@ -145,7 +156,7 @@ def notable_models(*, vintage: str = "2026-07", most_rank: int | None = None, ta
     frame = frame.with_columns(pl.col("model").alias("id"), pl.lit(vintage).alias("as_of")).filter(pl.col(columns[vintage]).is_not_null())
     if most_rank is not None:
         frame = frame.filter(pl.col("running_rank") <= most_rank)
-    return _series(frame.sort("date", columns[vintage]), "notable models", "FLOP", "count", "date", columns[vintage], slips=False)
+    return _series(frame.sort("date", columns[vintage]), "notable models", "FLOP", "count", "date", columns[vintage], events=True)
 
 
 def total(parts: list[Series], name: str) -> Series:
@@ -173,13 +184,12 @@ def _only(frame: pl.DataFrame, column: str, value: str) -> pl.DataFrame:
 
 
 def _series(
-    frame: pl.DataFrame, name: str, unit: str, kind: str, time: str, value: str, *, scale: float = 1.0, slips: bool = True
+    frame: pl.DataFrame, name: str, unit: str, kind: str, time: str, value: str, *, scale: float = 1.0, events: bool = False
 ) -> Series:
     ids = frame["id"].to_list()
     times, values = np.array([year(t) for t in frame[time]]), frame[value].to_numpy().astype(float)
-    checks.refuse(name, checks.one_value(ids, times))
-    if slips:
-        checks.refuse(name, checks.tenfold(ids, times, values))
+    if not events:  # events may share a day and differ by any factor
+        checks.refuse(name, checks.one_value(ids, times) or checks.tenfold(ids, times, values))
     if kind == "stock":
         checks.refuse(name, checks.never_falls(ids, times, values))
     return Series(name, unit, kind, times, values * scale, np.array([year(t) for t in frame["as_of"]]), tuple(ids))
