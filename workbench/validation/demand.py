@@ -17,6 +17,7 @@ from workbench.errors import InputError
 from workbench.validation import report
 from workbench.validation.demand_facts import Band, Inputs, Lacking
 from workbench.validation.demand_formulas import FORMULAS, UNITS, Formula
+from workbench.validation.demand_numbers import Unscored
 from workbench.validation.report import Prediction
 
 TEXT = ("id", "group", "kind", "what", "inputs", "expected", "unit", "source")
@@ -48,7 +49,7 @@ def predict(rows: pl.DataFrame) -> list[Prediction]:
             continue
         try:
             value = formula.value(given)
-        except (Lacking, InputError) as error:
+        except (Lacking, Unscored, InputError) as error:
             found.append(Prediction(position, "expected", skipped=str(error)))
             continue
         scale, width = UNITS.get(row["unit"] or "", 1.0), float(np.exp(WIDTHS[formula.route]))

@@ -65,7 +65,9 @@ def _models(june_2025: bool) -> pl.DataFrame:
     if june_2025:
         rows = rows.with_columns(flop=pl.coalesce("training_flop_2025_06", "training_flop")).filter(pl.col("date") < "2025-07")
     else:
-        rows = rows.with_columns(flop=pl.col("training_flop")).filter(~pl.col("note").fill_null("").str.contains("absent from the snapshot"))
+        rows = rows.with_columns(flop=pl.col("training_flop")).filter(
+            ~pl.col("note").fill_null("").str.contains("absent from the snapshot")
+        )
     rows = rows.filter(pl.col("flop").is_not_null()).sort("date")
     return rows.with_columns(time=pl.Series([history.year(d) for d in rows["date"]]))
 
@@ -103,7 +105,10 @@ def published_growth(x: Inputs, what: str = "") -> Band:
 def growth_row(x: Inputs, what: str = "") -> dict[str, Any]:
     """The row of growth_rates that a case speaks of."""
     said = set(_stems(f"{what} {x['words']}"))
-    scored = [(len(said & set(_stems(r["quantity"]))) / len(set(_stems(r["quantity"]))), r) for r in catalogue.table("growth_rates").iter_rows(named=True)]
+    scored = [
+        (len(said & set(_stems(r["quantity"]))) / len(set(_stems(r["quantity"]))), r)
+        for r in catalogue.table("growth_rates").iter_rows(named=True)
+    ]
     best, row = max(scored, key=lambda pair: pair[0])
     if best < 0.6:
         raise Lacking("no published growth is of what the case says")
@@ -189,7 +194,11 @@ def revision(x: Inputs) -> float:
     if {"old", "new"} <= set(x):
         return float(x["new"] / x["old"])
     rows = catalogue.table("notable_models")
-    known = [r for r in rows.iter_rows(named=True) if r["model"].casefold() in x["words"].casefold() and r["training_flop_2025_06"] and r["training_flop"]]
+    known = [
+        r
+        for r in rows.iter_rows(named=True)
+        if r["model"].casefold() in x["words"].casefold() and r["training_flop_2025_06"] and r["training_flop"]
+    ]
     if not known:
         raise Lacking("no model of that name has figures of two snapshots")
     row = max(known, key=lambda r: len(r["model"]))
@@ -203,7 +212,9 @@ LARGEST_DENSE = 5.5e11
 def six_n_d(x: Inputs) -> float:
     """Share of dense language models whose compute is 6 N D within 10 %: rows from 1e9 parameters and tokens, mixtures left out."""
     rows = catalogue.table("notable_models").filter(pl.col("date") >= "2018", ~pl.col("model").str.contains(r"-A\d+B"))
-    rows = rows.filter(pl.col("parameters").is_between(1e9, LARGEST_DENSE), pl.col("dataset_size") >= 1e9, pl.col("training_flop").is_not_null())
+    rows = rows.filter(
+        pl.col("parameters").is_between(1e9, LARGEST_DENSE), pl.col("dataset_size") >= 1e9, pl.col("training_flop").is_not_null()
+    )
     near = (rows["training_flop"] / (6 * rows["parameters"] * rows["dataset_size"]) - 1).abs() <= 0.1
     return float(near.mean())  # type: ignore[arg-type]
 
@@ -308,7 +319,11 @@ def stock_of(x: Inputs) -> float:
 def _owned(words: str, year_end: int) -> float | None:
     """Compute of the owner or the laboratory that the words name, at a year's end."""
     rows = catalogue.table("compute_owners").filter(pl.col("year_end") == year_end)
-    named = [r for r in rows.iter_rows(named=True) if r["owner"].removesuffix(" (used)").casefold() in words.casefold() and r["owner"] not in ("Google", "Other")]
+    named = [
+        r
+        for r in rows.iter_rows(named=True)
+        if r["owner"].removesuffix(" (used)").casefold() in words.casefold() and r["owner"] not in ("Google", "Other")
+    ]
     return float(sum(r["h100e"] for r in named)) if named and not any(k in words.casefold() for k in VENDORS) else None
 
 
@@ -363,7 +378,11 @@ def capex_total(x: Inputs) -> float:
 def spend_per_hour(x: Inputs) -> float:
     """Published spend of a session-hour on the model that the words name. A fact, not a model."""
     rows = [r for r in catalogue.table("multipliers").iter_rows(named=True) if "spend per session-hour" in r["quantity"]]
-    named = [r for r in rows if any(w in x["words"].casefold() for w in re.findall(r"(?:gpt|opus|fable|sonnet|haiku)[- ][\d.]+", r["quantity"].casefold()))]
+    named = [
+        r
+        for r in rows
+        if any(w in x["words"].casefold() for w in re.findall(r"(?:gpt|opus|fable|sonnet|haiku)[- ][\d.]+", r["quantity"].casefold()))
+    ]
     if not named:
         raise Lacking("no published spend on that model")
     return float(named[0]["value"])

@@ -61,7 +61,11 @@ def _between(x: Inputs) -> Any:
 
 def _periodic(x: Inputs) -> float:
     """A doubling or halving time as a yearly factor."""
-    months = next(float(x[k]) * f for k, f in (("halving_months", 1.0), ("doubling_months", 1.0), ("halving_days", 12 / 365.25), ("doubling_days", 12 / 365.25)) if k in x)
+    months = next(
+        float(x[k]) * f
+        for k, f in (("halving_months", 1.0), ("doubling_months", 1.0), ("halving_days", 12 / 365.25), ("doubling_days", 12 / 365.25))
+        if k in x
+    )
     return float(2 ** (12 / months))
 
 
