@@ -163,7 +163,7 @@ def disclosed(date: str, entities: Sequence[str] = SEPARATE) -> pl.DataFrame:
 
 
 def agreement(demand: TokenDemand, date: str, quarter: int = 0) -> Array:
-    """Modelled over disclosed tokens at a quarter, in every future; disclosures do not cover everyone, and hold cached tokens as the models do."""
+    """Modelled over disclosed tokens at a quarter, in every future; disclosures do not cover everyone, and hold cached tokens too."""
     return demand.total.total[quarter] * MONTH / disclosed(date)["tokens_per_month"].sum()
 
 

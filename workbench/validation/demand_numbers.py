@@ -1,7 +1,7 @@
 """How well forecasts did, and how exact the numbers are: what `validation.demand` computes anew each time it is asked.
 
-The published backtests ran on all 388 models that disclosed their compute; ours run on the rows of our tables, those near the frontier, with the
-forecasts of the workbench. They answer whether these do as well, not what those scored.
+The published backtests ran on all 388 models that disclosed their compute; ours run on the rows of our tables, those near the frontier,
+with the forecasts of the workbench. They answer whether these do as well, not what those scored.
 """
 
 from __future__ import annotations
@@ -26,10 +26,9 @@ Inputs = dict[str, Any]
 Array = NDArray[np.float64]
 
 #: Inputs of the compute that coding agents ask for a year ahead, by their rows in the table of priors.
-TWELVE = (
-    *FITTED, "code_agents_2026", "code_agents_growth", "demand_growth_tau", "active_parameters", "serving_software_growth", "serving_utilisation",
-)  # fmt: skip
-_MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
+TWELVE = (*FITTED, "code_agents_2026", "code_agents_growth", "demand_growth_tau", "active_parameters")
+TWELVE += ("serving_software_growth", "serving_utilisation")
+_MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 
 
 class Unscored(Exception):
@@ -91,8 +90,8 @@ def _prior(row: dict[str, Any]) -> uncertainty.Distribution:
 def _gains() -> tuple[float, float]:
     """Errors of plain Monte Carlo over those of 4,096 Sobol points: of the mean of the logarithm, and of the probability of a shortage.
 
-    Demand is the compute of coding agents a year ahead, over twelve priors; supply is what their middles ask at the start, grown as the stock of
-    chips last did.
+    Demand is the compute of coding agents a year ahead, over twelve priors; supply is what their middles ask at the start, grown as the
+    stock of chips last did.
     """
     rows = {r["name"]: r for r in catalogue.table("demand_priors").iter_rows(named=True)}
     inputs = {name: _prior(rows[name]) for name in TWELVE}
