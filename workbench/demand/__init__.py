@@ -1,6 +1,20 @@
 """Demand against supply: what clears, what binds, how likely are shortage and glut, what to order."""
 
+from workbench.demand.agents import (
+    AgentTask,
+    Tokens,
+    ToolWork,
+    delegation_share,
+    horizon,
+    mean_over_median,
+    share_of_top,
+    tool_work,
+    tree_nodes,
+)
+from workbench.demand.chip_time import ChipTime, chip_seconds, h100e_of, h100e_of_flop
 from workbench.demand.clearing import Clearing, Jevons, clear, demand_at, jevons, log_law_compute, value_exponent
+from workbench.demand.efficiency import Efficiency, damped_growth, efficiency
+from workbench.demand.routing import ModelMix, model_mix
 from workbench.demand.supply import (
     BINDING,
     LIMITS,
@@ -14,24 +28,82 @@ from workbench.demand.supply import (
     shipments,
     survival,
 )
+from workbench.demand.takeoff import Takeoff, takeoff
+from workbench.demand.tokens import Segment, TokenDemand, agreement, disclosed, segments_of, token_demand
+from workbench.demand.traces import AgentFit, agent_hour, coding_agent, fit_agent, leave_one_out
+from workbench.demand.training import (
+    FrontierRun,
+    TrainingDemand,
+    chips_cap,
+    data_cap,
+    equal_marginal,
+    frontier_run,
+    latency_wall,
+    models_above,
+    money_cap,
+    power_cap,
+    training_demand,
+)
 
 __all__ = [
     "BINDING",
     "LIMITS",
+    "AgentFit",
+    "AgentTask",
+    "ChipTime",
     "Clearing",
+    "Efficiency",
+    "FrontierRun",
     "Jevons",
+    "ModelMix",
+    "Segment",
+    "Takeoff",
+    "TokenDemand",
+    "Tokens",
+    "ToolWork",
+    "TrainingDemand",
+    "agent_hour",
+    "agreement",
+    "chip_seconds",
+    "chips_cap",
     "clear",
+    "coding_agent",
+    "damped_growth",
+    "data_cap",
+    "delegation_share",
     "demand_at",
+    "disclosed",
+    "efficiency",
     "energised",
+    "equal_marginal",
+    "fit_agent",
+    "frontier_run",
+    "h100e_of",
+    "h100e_of_flop",
+    "horizon",
     "installed",
     "jevons",
     "keeping_cost",
+    "latency_wall",
+    "leave_one_out",
     "log_law_compute",
+    "mean_over_median",
     "memory_limited",
     "mixed_capacity",
+    "model_mix",
+    "models_above",
+    "money_cap",
     "packaging_limited",
+    "power_cap",
     "power_limited",
+    "segments_of",
+    "share_of_top",
     "shipments",
     "survival",
+    "takeoff",
+    "token_demand",
+    "tool_work",
+    "training_demand",
+    "tree_nodes",
     "value_exponent",
 ]

@@ -98,7 +98,7 @@ def _ends(words: str) -> list[float]:
 def stock_ratio(x: Inputs) -> float:
     """Stock over stock, in the order of the words."""
     first, second = _ends(x["words"])[:2]
-    return stock_at(x["words"], first) / stock_at(x["words"], second)
+    return _level(x["words"], first) / _level(x["words"], second)
 
 
 def stock_of(x: Inputs) -> float:
@@ -106,6 +106,11 @@ def stock_of(x: Inputs) -> float:
     words, end = x["words"], _ends(x["words"])[0]
     if re.search(r"\b(added|sold|shipped|sales|shipments) (in|during)\b", words.casefold()):
         return stock_at(words, end) - stock_at(words, end - 1)
+    return _level(words, end)
+
+
+def _level(words: str, end: float) -> float:
+    """Compute at a time: of the owner that the words name, or else of the vendor, or of all."""
     owner = _owned(words, int(end) - 1)
     return owner if owner is not None else stock_at(words, end)
 

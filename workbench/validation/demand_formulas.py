@@ -154,7 +154,7 @@ FORMULAS = (
     Formula("chips producible", "model", (), r"producible", facts.producible),
     # chips
     Formula("growth of the stock", "table", (), r"log-linear growth of .*stock", facts.stock_growth),
-    Formula("stock over stock", "table", (), r"stock ratio", facts.stock_ratio),
+    Formula("stock over stock", "table", (), r"stock ratio|end 20\d\d (?:/|over) (?:end )?20\d\d", facts.stock_ratio),
     Formula("units from revenue", "arithmetic", ("compute_rev", "share", "price"), r"", lambda x: x["compute_rev"] * x["share"] / x["price"]),
     Formula("price from units", "arithmetic", ("compute_rev", "share", "units"), r"", lambda x: x["compute_rev"] * x["share"] / x["units"]),
     Formula("compute of a laboratory", "arithmetic", ("mw", "h100e_per_mw"), r"", _product("mw", "h100e_per_mw")),
