@@ -10,7 +10,7 @@ import itertools
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import polars as pl
@@ -277,6 +277,15 @@ _CHECKS: dict[str, tuple[Callable[[str | Path, pl.DataFrame], None], ...]] = {
     "chips": (_dense_peaks, _price_band),
     "costs": (_cost_band,),
     "demand_priors": (_prior_points,),
+    "chip_stock": (
+        partial(_band, low="chips_low", value="chips", high="chips_high"),
+        partial(_band, low="h100e_low", value="h100e", high="h100e_high"),
+    ),
+    "compute_owners": (partial(_band, low="h100e_low", value="h100e", high="h100e_high"),),
+    "capex": (partial(_band, low="low_usd_b", value="capex_usd_b", high="high_usd_b"),),
+    "rents": (partial(_band, low="low_usd_per_gpu_h", value="usd_per_gpu_h", high="high_usd_per_gpu_h"),),
+    "growth_rates": (partial(_band, low="low", value="factor_per_year", high="high"),),
+    **{t: (partial(_band, low="low", value="value", high="high"),) for t in ("supply_drivers", "multipliers", "power_projections")},
 }
 #: Consistency of a user's rows with ours.
 _OVERRIDE_CHECKS: dict[str, tuple[Callable[[str | Path, pl.DataFrame, pl.DataFrame], None], ...]] = {

@@ -7,7 +7,7 @@ from workbench.chips import ServingPlan
 from workbench.demand.agents import Tokens
 from workbench.demand.chip_time import chip_seconds, h100e_of, h100e_of_flop
 from workbench.demand.efficiency import damped_growth, efficiency
-from workbench.demand.tokens import MONTH, Segment, agreement, disclosed, segments_of, token_demand
+from workbench.demand.tokens import MONTH, Segment, agreement, disclosed_totals, segments_of, token_demand
 from workbench.demand.traces import agent_hour, coding_agent
 from workbench.errors import InputError
 
@@ -51,7 +51,7 @@ def test_nothing_delegated_asks_for_no_research_agents():
 
 
 def test_disclosures_are_the_latest_of_each_entity():
-    rows = disclosed("2025-11")
+    rows = disclosed_totals("2025-11")
     google = rows.filter(pl.col("entity") == "Google")
     assert google["tokens_per_month"].to_list() == [1.3e15]
     assert rows["entity"].is_unique().all()

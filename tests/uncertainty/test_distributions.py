@@ -5,9 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from scipy.special import betaincinv
 
 from workbench.errors import InputError
 from workbench.uncertainty import Beta, Empirical, Lognormal, Loguniform, Mixture, Normal, Pert, Truncated, Uniform, sample
+from workbench.uncertainty.distributions import _beta_quantile
 
 P = np.array([0.001, 0.05, 0.3, 0.5, 0.9, 0.95, 0.999])
 ALL = [
@@ -51,6 +53,12 @@ def test_pert_mean_is_the_textbook_one():
     assert draws.mean() == pytest.approx((1 + 4 * 2 + 6) / 6, rel=1e-4)  # Malcolm et al. 1959: (low + 4 mode + high) / 6
     assert draws.min() >= 1
     assert draws.max() <= 6
+
+
+@pytest.mark.parametrize("shape", [(1, 5), (5, 1), (1.5, 4.5), (0.1, 0.3), (0.02, 0.5), (50, 300), (0.5, 2000)])
+def test_fast_beta_quantiles_are_the_exact_ones(shape):
+    p = np.concatenate([np.geomspace(1e-18, 0.5, 501), 1 - np.geomspace(1e-15, 0.5, 501)])
+    np.testing.assert_allclose(_beta_quantile(*shape, p), betaincinv(*shape, p), rtol=1e-9)
 
 
 def test_a_truncated_distribution_is_the_conditional_one():

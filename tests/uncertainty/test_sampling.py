@@ -63,6 +63,18 @@ def test_random_numbers_are_common_to_scenarios():
     assert (fixed["a"] == 1.5).all()
 
 
+def test_kept_normals_are_not_handed_out():
+    inputs = {"x": Path(3), "y": Path(3)}
+    first = sample(inputs, 64, correlation={("x", "y"): 0.5})
+    for draws in first.values():
+        draws *= 0  # a caller may write to its samples
+    again = sample(inputs, 64, correlation={("x", "y"): 0.5})
+    assert again["x"].std() > 0
+    assert not Net(3, 64, 0, 1).normals(0, 3).flags.writeable
+    large = Net(2, 2**20, 0, 1).normals(0, 2)  # too large to be kept
+    assert large.std() == pytest.approx(1, abs=1e-3)
+
+
 def test_correlation_is_of_the_normal_scores():
     draws = sample({**AB, "c": Lognormal(1, 9)}, 2**14, correlation={("a", "b"): 0.6, ("c", "a"): -0.4})
     scores = stats.norm.ppf([AB["a"].cdf(draws["a"]), AB["b"].cdf(draws["b"]), Lognormal(1, 9).cdf(draws["c"])])
@@ -158,6 +170,7 @@ def test_contradicting_correlations_name_the_eigenvalue_and_the_nearest():
         (lambda: sample({}, n=0), "n = 0: expected a power of two"),
         (lambda: sample(AB, seed=-1), "seed = -1"),
         (lambda: sample(AB, replicates=0), "replicates = 0"),
+        (lambda: sample({"a": "1"}), "a = '1': expected a distribution, a path or a number"),
         (lambda: sample({"a": np.nan}), "a = nan: expected a finite number"),
         (lambda: sample(AB, correlation={("a", "b"): 1.5}), "correlation of 'a' and 'b' = 1.5: expected -1 to 1"),
         (lambda: sample(AB, correlation={("a", "b"): np.nan}), "= nan: expected -1 to 1"),

@@ -1,5 +1,17 @@
-"""Demand against supply: what clears, what binds, how likely are shortage and glut, what to order."""
+"""Demand for compute against its supply: what was seen and is foretold, what is asked for, what clears and binds, what to order."""
 
+from workbench.demand.adoption import (
+    LAWS,
+    Adoption,
+    AdoptionPrior,
+    adopt,
+    average_weights,
+    bass,
+    damped_exponential,
+    fit_law,
+    logistic,
+    observed,
+)
 from workbench.demand.agents import (
     AgentTask,
     Tokens,
@@ -11,10 +23,66 @@ from workbench.demand.agents import (
     tool_work,
     tree_nodes,
 )
-from workbench.demand.chip_time import ChipTime, chip_seconds, h100e_of, h100e_of_flop
-from workbench.demand.clearing import Clearing, Jevons, clear, demand_at, jevons, log_law_compute, value_exponent
-from workbench.demand.efficiency import Efficiency, damped_growth, efficiency
-from workbench.demand.routing import ModelMix, model_mix
+from workbench.demand.audits import (
+    audit,
+    audited,
+)
+from workbench.demand.backtest import (
+    Backtest,
+    inflate,
+    local_trend,
+    rolling,
+    simple_models,
+    together,
+)
+from workbench.demand.checks import (
+    Finding,
+    SuspectData,
+    beyond_authority,
+    path_total,
+)
+from workbench.demand.chip_time import (
+    ChipTime,
+    chip_seconds,
+    h100e_of,
+    h100e_of_flop,
+)
+from workbench.demand.clearing import (
+    Clearing,
+    Jevons,
+    clear,
+    demand_at,
+    jevons,
+    log_law_compute,
+    value_exponent,
+)
+from workbench.demand.efficiency import (
+    Efficiency,
+    damped_growth,
+    efficiency,
+)
+from workbench.demand.frontier import (
+    RecordPrior,
+    Records,
+    record_ahead,
+    records,
+)
+from workbench.demand.history import (
+    Series,
+    capex,
+    chip_stock,
+    disclosed,
+    notable_models,
+    total,
+    year,
+)
+from workbench.demand.routing import (
+    ModelMix,
+    model_mix,
+)
+from workbench.demand.scores import (
+    scoreboard,
+)
 from workbench.demand.supply import (
     BINDING,
     LIMITS,
@@ -28,9 +96,25 @@ from workbench.demand.supply import (
     shipments,
     survival,
 )
-from workbench.demand.takeoff import Takeoff, takeoff
-from workbench.demand.tokens import Segment, TokenDemand, agreement, disclosed, segments_of, token_demand
-from workbench.demand.traces import AgentFit, agent_hour, coding_agent, fit_agent, leave_one_out
+from workbench.demand.takeoff import (
+    Takeoff,
+    takeoff,
+)
+from workbench.demand.tokens import (
+    Segment,
+    TokenDemand,
+    agreement,
+    disclosed_totals,
+    segments_of,
+    token_demand,
+)
+from workbench.demand.traces import (
+    AgentFit,
+    agent_hour,
+    coding_agent,
+    fit_agent,
+    leave_one_out,
+)
 from workbench.demand.training import (
     FrontierRun,
     TrainingDemand,
@@ -44,66 +128,118 @@ from workbench.demand.training import (
     power_cap,
     training_demand,
 )
+from workbench.demand.trend import (
+    Trend,
+    TrendPrior,
+    fit_trend,
+    growth_rate,
+    log_linear,
+    pooled,
+    shock_correlation,
+    stock_paths,
+)
 
 __all__ = [
     "BINDING",
+    "LAWS",
     "LIMITS",
+    "Adoption",
+    "AdoptionPrior",
     "AgentFit",
     "AgentTask",
+    "Backtest",
     "ChipTime",
     "Clearing",
     "Efficiency",
+    "Finding",
     "FrontierRun",
     "Jevons",
     "ModelMix",
+    "RecordPrior",
+    "Records",
     "Segment",
+    "Series",
+    "SuspectData",
     "Takeoff",
     "TokenDemand",
     "Tokens",
     "ToolWork",
     "TrainingDemand",
+    "Trend",
+    "TrendPrior",
+    "adopt",
     "agent_hour",
     "agreement",
+    "audit",
+    "audited",
+    "average_weights",
+    "bass",
+    "beyond_authority",
+    "capex",
     "chip_seconds",
+    "chip_stock",
     "chips_cap",
     "clear",
     "coding_agent",
+    "damped_exponential",
     "damped_growth",
     "data_cap",
     "delegation_share",
     "demand_at",
     "disclosed",
+    "disclosed_totals",
     "efficiency",
     "energised",
     "equal_marginal",
     "fit_agent",
+    "fit_law",
+    "fit_trend",
     "frontier_run",
+    "growth_rate",
     "h100e_of",
     "h100e_of_flop",
     "horizon",
+    "inflate",
     "installed",
     "jevons",
     "keeping_cost",
     "latency_wall",
     "leave_one_out",
+    "local_trend",
     "log_law_compute",
+    "log_linear",
+    "logistic",
     "mean_over_median",
     "memory_limited",
     "mixed_capacity",
     "model_mix",
     "models_above",
     "money_cap",
+    "notable_models",
+    "observed",
     "packaging_limited",
+    "path_total",
+    "pooled",
     "power_cap",
     "power_limited",
+    "record_ahead",
+    "records",
+    "rolling",
+    "scoreboard",
     "segments_of",
     "share_of_top",
     "shipments",
+    "shock_correlation",
+    "simple_models",
+    "stock_paths",
     "survival",
     "takeoff",
+    "together",
     "token_demand",
     "tool_work",
+    "total",
     "training_demand",
     "tree_nodes",
     "value_exponent",
+    "year",
 ]

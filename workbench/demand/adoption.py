@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.demand.trend import uniforms
 from workbench.errors import InputError, UnknownName
+from workbench.uncertainty.sobol import Net
 
 Array = NDArray[np.float64]
 
@@ -74,7 +74,9 @@ def damped_exponential(horizon: ArrayLike, level: ArrayLike, growth: ArrayLike, 
     tau = np.asarray(decay, dtype=float)
     if not np.all(tau > 0):
         raise InputError(f"decay = {decay}: expected more than 0 years")
-    return np.asarray(np.asarray(level, dtype=float) * np.exp(-np.asarray(growth, dtype=float) * tau * np.expm1(-np.asarray(horizon) / tau)))
+    return np.asarray(
+        np.asarray(level, dtype=float) * np.exp(-np.asarray(growth, dtype=float) * tau * np.expm1(-np.asarray(horizon) / tau))
+    )
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,8 @@ class AdoptionPrior:
     cap: float = 2.5e9
     cap_deviation: float = 0.4
     noise: float = 0.075  #: of a disclosed count, which is rounded and dated to a month
-    drift: float = 0.35  #: of users from any law, a random walk [per square root of a year]: a third in a year, for no law is the truth
+    stray: float = 0.25  #: of users from any law, for no law is the truth
+    memory: float = 1.0  #: time in which such a stray falls to 1/e [year]
     innovation: float = 0.03  #: Bass p [1/year]; mean of 213 products in Sultan, Farley, Lehmann (1990), J. Marketing Research 27
     imitation: float = 0.8  #: Bass q [1/year]; twice theirs of .38, for what spreads without a shop
     rate: float = 1.0  #: logistic r [1/year]
@@ -142,7 +145,9 @@ class Observed:
         return Observed(self.times[seen], self.values[seen], self.metric[seen], self.ratios)
 
 
-def observed(times: ArrayLike, values: ArrayLike, linked: Mapping[str, tuple[ArrayLike, ArrayLike, float, float]] | None = None) -> Observed:
+def observed(
+    times: ArrayLike, values: ArrayLike, linked: Mapping[str, tuple[ArrayLike, ArrayLike, float, float]] | None = None
+) -> Observed:
     """Counts of one metric, and of others that are linked to it by a ratio that is known but for its deviation.
 
     Parameters
@@ -173,8 +178,7 @@ class Fit:
     draws: Array  #: (n, parameters)
     times: Array  #: of the counts, years since the launch
     strayed: Array  #: (n, counts): logarithm of counts less the law
-    noise: float
-    drift: float
+    prior: AdoptionPrior
     efficiency: float  #: share of independent draws that the importance weights leave
 
     def ahead(self, times: ArrayLike) -> tuple[Array, Array]:
@@ -182,9 +186,9 @@ class Fit:
         t = np.atleast_1d(np.asarray(times, dtype=float)) - self.launch
         if not np.all(t > 0):
             raise InputError(f"times = {times}: expected after the launch in {self.launch:.2f}")
-        across = self.drift**2 * np.minimum(t[:, None], self.times)
-        gain = np.linalg.solve(_covariance(self.times, self.noise, self.drift), across.T).T
-        walk = self.drift**2 * np.minimum(t[:, None], t) - gain @ across.T
+        across = _stray(t, self.times, self.prior)
+        gain = np.linalg.solve(_covariance(self.times, self.prior), across.T).T
+        walk = _stray(t, t, self.prior) - gain @ across.T
         return _LAWS[self.law].users(t, self.draws).T + gain @ self.strayed.T, walk
 
     def log_users(self, times: ArrayLike, *, seed: int = 0) -> Array:
@@ -223,12 +227,14 @@ def fit_law(law: str, seen: Observed, launch: float, prior: AdoptionPrior | None
         raise UnknownName("law of growth", law, LAWS)
     prior = prior or AdoptionPrior()
     if seen.times.size < 2 or not np.all(seen.times > launch):
-        raise InputError(f"seen: {seen.times.size} counts from {seen.times.min():.2f}; expected two or more after the launch in {launch:.2f}")
+        raise InputError(
+            f"seen: {seen.times.size} counts from {seen.times.min():.2f}; expected two or more after the launch in {launch:.2f}"
+        )
     t, y, links = seen.times - launch, np.log(seen.values), seen.ratios[1:]
     mean, deviation = np.array([*_LAWS[law].middle(prior), *((np.log(r), max(d, 1e-6)) for r, d in links)]).T
     own = mean.size - len(links)
 
-    whiten = np.linalg.inv(np.linalg.cholesky(_covariance(t, prior.noise, prior.drift)))
+    whiten = np.linalg.inv(np.linalg.cholesky(_covariance(t, prior)))
 
     def strayed(x: Array) -> Array:
         offset = np.concatenate([np.zeros((*x.shape[:-1], 1)), x[..., own:]], axis=-1)[..., seen.metric]
@@ -239,7 +245,7 @@ def fit_law(law: str, seen: Observed, launch: float, prior: AdoptionPrior | None
 
     mode = least_squares(residuals, mean, x_scale=deviation)
     root = np.linalg.inv(np.linalg.cholesky(mode.jac.T @ mode.jac)).T  # of the covariance
-    u = uniforms(mean.size + 1, n, seed)
+    u = Net(mean.size + 1, n, seed, 1).uniforms(0, mean.size + 1)
     z = stdtrit(5.0, u[: mean.size]).T  # heavier tails than the posterior's, so that weights stay bounded
     x = mode.x + z @ root.T
     log_weight = -0.5 * (residuals(x) ** 2).sum(axis=1) + (3.0 * np.log1p(z**2 / 5)).sum(axis=1)
@@ -248,7 +254,7 @@ def fit_law(law: str, seen: Observed, launch: float, prior: AdoptionPrior | None
     place = np.searchsorted(np.cumsum(weight)[:-1], (np.arange(n) + 0.5) / n)
     draws = x[place][np.argsort(u[-1])]  # mixed, so that neighbours are not alike
     efficiency = float(1 / (weight**2).sum() / n)
-    return Fit(law, launch, draws[:, :own], t, strayed(draws), prior.noise, prior.drift, efficiency)
+    return Fit(law, launch, draws[:, :own], t, strayed(draws), prior, efficiency)
 
 
 @dataclass(frozen=True)
@@ -271,11 +277,18 @@ class Adoption:
     def log_counts(self, times: ArrayLike, *, seed: int = 0) -> Array:
         """What will be disclosed: users with the noise of a disclosure."""
         x = self.log_users(times, seed=seed)
-        return x + self.fits[0].noise * np.random.default_rng(seed + 1).standard_normal(x.shape)
+        return x + self.fits[0].prior.noise * np.random.default_rng(seed + 1).standard_normal(x.shape)
 
 
 def adopt(
-    seen: Observed, launch: float, prior: AdoptionPrior | None = None, *, laws: Sequence[str] = LAWS, least: int = 4, n: int = 2048, seed: int = 0
+    seen: Observed,
+    launch: float,
+    prior: AdoptionPrior | None = None,
+    *,
+    laws: Sequence[str] = LAWS,
+    least: int = 4,
+    n: int = 2048,
+    seed: int = 0,
 ) -> Adoption:
     """Average of the laws, each weighted by how well it foretold each next count from those before.
 
@@ -336,6 +349,11 @@ def _foretold(law: str, seen: Observed, cut: int, launch: float, prior: Adoption
     return float(logsumexp(-0.5 * z**2) - np.log(z.size) - np.log(noise))
 
 
-def _covariance(times: Array, noise: float, drift: float) -> Array:
-    """Of counts around a law: the noise of each, and a random walk since the launch that they share."""
-    return np.asarray(noise**2 * np.eye(times.size) + drift**2 * np.minimum(times[:, None], times))
+def _stray(a: Array, b: Array, prior: AdoptionPrior) -> Array:
+    """Covariance of how far users are from a law at two sets of times: it decays with the time between (Ornstein, Uhlenbeck)."""
+    return np.asarray(prior.stray**2 * np.exp(-np.abs(a[:, None] - b) / prior.memory))
+
+
+def _covariance(times: Array, prior: AdoptionPrior) -> Array:
+    """Of counts around a law: the noise of each, and the stray that near ones share."""
+    return np.asarray(prior.noise**2 * np.eye(times.size) + _stray(times, times, prior))

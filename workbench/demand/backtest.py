@@ -83,8 +83,11 @@ def together(parts: Sequence[Backtest], series: str) -> Backtest:
     """Several backtests of one model as one. Raises `InputError` where models or numbers of samples differ."""
     if len({(p.model, p.samples.shape[1]) for p in parts}) != 1:
         raise InputError(f"{series}: expected one model and one number of samples, got {sorted({p.model for p in parts})}")
-    names = ("origins", "targets", "samples", "observed", "beyond")
-    return replace(parts[0], series=series, **{name: np.concatenate([getattr(p, name) for p in parts]) for name in names})
+    return Backtest(
+        series,
+        parts[0].model,
+        *(np.concatenate([getattr(p, name) for p in parts]) for name in ("origins", "targets", "samples", "observed", "beyond")),
+    )
 
 
 def rolling(series: Series, forecast: Forecaster, model: str, *, steps: int = 4, least: int = 5) -> Backtest:
@@ -110,7 +113,9 @@ def rolling(series: Series, forecast: Forecaster, model: str, *, steps: int = 4,
     if gaps.size and not np.allclose(gaps, gaps[0], atol=1e-6):
         raise InputError(f"{series.name}: not evenly spaced in time (gaps {gaps.min():.3g} to {gaps.max():.3g} years)")
     if steps < 1 or least < 3 or series.values.size < least + steps:
-        raise InputError(f"{series.name}: {series.values.size} points; expected at least {least} + {steps}, steps of 1 and 3 points or more")
+        raise InputError(
+            f"{series.name}: {series.values.size} points; expected at least {least} + {steps}, steps of 1 and 3 points or more"
+        )
     origins = np.arange(least - 1, series.values.size - steps)
     past = [series.take(slice(0, int(o) + 1)) for o in origins]
     return Backtest(
@@ -183,7 +188,7 @@ def simple_models() -> dict[str, Forecaster]:
     }
 
 
-def local_trend(panel: Sequence[Series], prior: trend.TrendPrior | None = None, *, window: int = 8, n: int = 2048) -> Forecaster:
+def local_trend(panel: Sequence[Series], prior: trend.TrendPrior | None = None, *, window: int = 8, n: int = 8192) -> Forecaster:
     """Forecaster by `trend.fit_trend` whose long-run growth is pooled with what the other series of `panel` did until the origin.
 
     A stock is forecast by its flow. Of the other series the mean growth over the last `window` steps counts.
@@ -192,7 +197,7 @@ def local_trend(panel: Sequence[Series], prior: trend.TrendPrior | None = None, 
     def forecast(past: Series, steps: int) -> Array:
         end = past.times[-1]
         rates = [r for s in panel if s.name != past.name and (r := _mean_growth(s, end, window)) is not None]
-        mine = trend.pooled(*zip(*rates, strict=True), prior) if rates else prior
+        mine = trend.pooled([r[0] for r in rates], [r[1] for r in rates], prior)
         ahead = trend.fit_trend(np.log(_flow(past)), mine).paths(steps, n)
         return trend.stock_paths(ahead, past.values[-1])[-1] if past.kind == "stock" else ahead[-1]
 

@@ -6,6 +6,7 @@ rows, and `findings` runs all checks over the tables.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -85,13 +86,13 @@ def tenfold(rows: Sequence[str], times: ArrayLike, values: ArrayLike) -> list[Fi
             like = y[j]
         if off > np.log(SLIP):
             suspect.append((off, i, like))
-    found = []
-    for _, i, like in sorted(suspect, reverse=True)[:1]:  # the worst first: beside it, its right neighbours look wrong as well
-        rest = np.delete(np.arange(t.size), i)
-        reason = f"{np.exp(y[i]):.4g} is {np.exp(abs(y[i] - like)):.3g} times {'above' if y[i] > like else 'below'} its neighbours' {np.exp(like):.4g}"
-        found.append(Finding("tenfold", rows[i], f"{reason}: a unit or a translation slipped"))
-        found += tenfold([rows[k] for k in rest], t[rest], np.exp(y[rest]))
-    return found
+    if not suspect:
+        return []
+    _, i, like = max(suspect)  # the worst first: beside it, its right neighbours look wrong as well
+    times, side = np.exp(abs(y[i] - like)), "above" if y[i] > like else "below"
+    reason = f"{np.exp(y[i]):.4g} is {times:.3g} times {side} its neighbours' {np.exp(like):.4g}: a unit or a translation slipped"
+    rest = [k for k in range(t.size) if k != i]
+    return [Finding("tenfold", rows[i], reason), *tenfold([rows[k] for k in rest], t[rest], np.exp(y[rest]))]
 
 
 def ratio(rows: Sequence[str], numerator: ArrayLike, denominator: ArrayLike, *, what: str, low: float, high: float) -> list[Finding]:
@@ -110,7 +111,7 @@ def never_falls(rows: Sequence[str], times: ArrayLike, values: ArrayLike) -> lis
     order = np.argsort(np.asarray(times, dtype=float), kind="stable")
     return [
         Finding("never falls", rows[j], f"{y[j]:.4g} is below the {y[i]:.4g} of {rows[i]!r}, yet both count all so far")
-        for i, j in zip(order[:-1], order[1:], strict=True)
+        for i, j in itertools.pairwise(order.tolist())
         if y[j] < y[i]
     ]
 

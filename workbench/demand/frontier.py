@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.demand.trend import uniforms
 from workbench.errors import InputError
+from workbench.uncertainty.sobol import Net
 
 Array = NDArray[np.float64]
 
@@ -98,7 +98,7 @@ def record_ahead(past: Records, years: ArrayLike, prior: RecordPrior | None = No
     prior, h = prior or RecordPrior(), np.asarray(years, dtype=float)
     if not np.all(h >= 0):
         raise InputError(f"years = {years}: expected 0 or more")
-    u = uniforms(4, n, seed)
+    u = Net(4, n, seed, 1).uniforms(0, 4)
     seen, span = past.jumps.size, past.until - past.since
     rate = gamma.ppf(u[0], prior.records_per_year * prior.years + seen) / (prior.years + span)
     mean = invgamma.ppf(u[1], prior.jumps + seen) * ((prior.jumps - 1) * prior.jump + past.jumps.sum())

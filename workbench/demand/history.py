@@ -18,7 +18,7 @@ Array = NDArray[np.float64]
 
 
 def year(text: str) -> float:
-    """A date as a decimal year: 2025Q4 is the quarter's end (2026.0), 2025-10 the month's middle, 2025-10-13 the day, 2025 the year's end."""
+    """A date as a decimal year: 2025Q4 and 2025 end at 2026.0, 2025-10 is the month's middle, 2025-10-13 the day."""
     if match := re.fullmatch(r"(\d{4})Q([1-4])", text):
         return int(match[1]) + int(match[2]) / 4
     if match := re.fullmatch(r"(\d{4})-(\d{2})", text):
@@ -63,43 +63,45 @@ class Series:
         )
 
 
-def capex(company: str | None = None, *, basis: str = "cash", table: pl.DataFrame | None = None) -> Series:
+def capex(company: str | None = None, *, basis: str | None = "cash", table: pl.DataFrame | None = None) -> Series:
     """Quarterly capital expenditure of a company [USD], or the sum over the companies that report in every quarter.
 
     Parameters
     ----------
     company : str, optional
         None: the sum.
-    basis : str
-        Definition (column ``basis`` of the table); two of them are never chained.
+    basis : str, optional
+        Definition (column ``basis`` of the table); None: the one that all rows have, an error where they have several.
     table : polars.DataFrame, optional
         Instead of the catalogue's table, one like it.
 
     Raises
     ------
-    InputError
-        For a slip in the rows that are used (`checks`), naming them.
+    SuspectData
+        For a slip of the unit, or definitions that are mixed, in the rows that are used; they are named.
     UnknownName
         For a company or a basis without quarters.
     """
     frame = catalogue.table("capex") if table is None else table
     frame = frame.filter((pl.col("span") == "quarter") & (pl.col("kind") == "actual"))
-    frame = _only(frame, "basis", basis)
+    frame = frame if basis is None else _only(frame, "basis", basis)
     if company is None:
         parts = [capex(c, basis=basis, table=table) for c in names("capex", basis=basis, table=table)]
         return total(parts, f"capex of {len(parts)} companies")
     chosen = _only(frame, "company", company).sort("end_date")
+    checks.refuse(f"capex of {company}", checks.one_definition(chosen["id"].to_list(), chosen["basis"].to_list()))
     return _series(chosen, f"capex of {company}", "USD", "flow", "period", "capex_usd_b", scale=1e9)
 
 
-def names(table_name: str, *, basis: str = "cash", table: pl.DataFrame | None = None) -> list[str]:
+def names(table_name: str, *, basis: str | None = "cash", table: pl.DataFrame | None = None) -> list[str]:
     """Companies with as many quarters of capital expenditure as any (``capex``), or all vendors (``chip_stock``)."""
     frame = catalogue.table(table_name) if table is None else table
     if table_name == "chip_stock":
         return frame["vendor"].unique().sort().to_list()
     if table_name != "capex":
         raise UnknownName("table with a total", table_name, ["capex", "chip_stock"])
-    quarters = frame.filter((pl.col("span") == "quarter") & (pl.col("kind") == "actual") & (pl.col("basis") == basis))
+    quarters = frame.filter((pl.col("span") == "quarter") & (pl.col("kind") == "actual"))
+    quarters = quarters if basis is None else _only(quarters, "basis", basis)
     count = quarters.group_by("company").len()
     return count.filter(pl.col("len") == pl.col("len").max())["company"].sort().to_list()
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.errors import InputError
+from workbench.uncertainty.sobol import Net
 
 Array = NDArray[np.float64]
 QUARTER = 0.25  #: [year]
@@ -84,11 +85,11 @@ class Trend:
         """
         from scipy.special import chdtri, ndtri
 
-        if steps < 0 or n < 1 or n & (n - 1):
-            raise InputError(f"steps = {steps}, n = {n}: expected 0 or more quarters, and a power of two")
+        if steps < 0:
+            raise InputError(f"steps = {steps}: expected 0 or more quarters")
         if not 0 <= correlation <= 1:
             raise InputError(f"correlation = {correlation}: expected a share from 0 to 1")
-        u = uniforms(steps + 2, n, seed)
+        u = Net(steps + 2, n, seed, 1).uniforms(0, steps + 2)
         z = ndtri(u[2:])
         if shared is not None:
             z = np.sqrt(correlation) * shared + np.sqrt(1 - correlation) * z
@@ -117,7 +118,8 @@ class Trend:
                 if j > i:
                     spread[:, j, i] += later[:, 0]
                 later = np.einsum("gij,gj->gi", move, later)
-        return np.einsum("gij,gj->gi", np.concatenate(seen, axis=1), self.state), np.linalg.cholesky(spread)
+        middle = np.einsum("gij,gj->gi", np.concatenate(seen, axis=1), self.state)
+        return middle, np.asarray(np.linalg.cholesky(spread), dtype=float)
 
 
 def fit_trend(log_values: ArrayLike, prior: TrendPrior | None = None) -> Trend:
@@ -210,9 +212,7 @@ def stock_paths(log_flows: Array, stock: float) -> Array:
     return np.log(stock + np.cumsum(np.exp(log_flows), axis=0))
 
 
-def log_linear(
-    times: ArrayLike, log_values: ArrayLike, at: ArrayLike, *, half_life: float = np.inf, n: int = 2048
-) -> Array:
+def log_linear(times: ArrayLike, log_values: ArrayLike, at: ArrayLike, *, half_life: float = np.inf, n: int = 2048) -> Array:
     """Forecast by least squares on time, older observations counting less, with the t distribution of a new observation.
 
     Parameters
@@ -261,7 +261,7 @@ def drift(log_values: ArrayLike, steps: int, *, n: int = 2048) -> Array:
     return float(np.asarray(log_values)[-1]) + steps * d.mean() + np.sqrt(steps) * d.std(ddof=1) * _student(np.inf, n)
 
 
-def damped(log_values: ArrayLike, steps: int, *, persistence: float = 0.8, window: int = 4, n: int = 2048) -> Array:
+def damped(log_values: ArrayLike, steps: int, *, persistence: float = 0.85, window: int = 3, n: int = 2048) -> Array:
     """The mean of the last `window` steps, dying out by `persistence` a step, with the deviation of all past steps."""
     d = _steps(log_values)
     ahead = d[-window:].mean() * np.sum(persistence ** np.arange(1, steps + 1))
@@ -290,14 +290,6 @@ def growth_rate(times: ArrayLike, values: ArrayLike, *, level: float = 0.9) -> d
         "r_squared": float(fit.rvalue**2),
         "n": float(x.size),
     }
-
-
-def uniforms(dimensions: int, n: int, seed: int) -> Array:
-    """Scrambled Sobol points (dimensions, n) inside (0, 1)."""
-    from scipy.stats import qmc
-
-    points = qmc.Sobol(dimensions, seed=seed).random_base2(n.bit_length() - 1).T
-    return np.clip(points, 0.5 / n / 2**10, 1 - 0.5 / n / 2**10)
 
 
 def _student(freedom: float, n: int) -> Array:

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.errors import InputError
 
+if TYPE_CHECKING:
+    from scipy.interpolate import CubicSpline
+
 Array = NDArray[np.float64]
 Z95 = 1.6448536269514722  #: 95 % point of the standard normal
+FAR = 8.0  #: normal score beyond which a quantile is inverted on its own
 
 
 @runtime_checkable
@@ -142,9 +146,7 @@ class Beta:
         return _beta_shape((self.p5 - self.low) / width, (self.p95 - self.low) / width)
 
     def quantile(self, p: ArrayLike) -> Array:
-        from scipy.special import betaincinv
-
-        return self.low + (self.high - self.low) * np.asarray(betaincinv(*self.shape, np.asarray(p, dtype=float)))
+        return self.low + (self.high - self.low) * _beta_quantile(*self.shape, np.asarray(p, dtype=float))
 
     def cdf(self, x: ArrayLike) -> Array:
         from scipy.special import betainc
@@ -171,9 +173,7 @@ class Pert:
         return a, 6 - a
 
     def quantile(self, p: ArrayLike) -> Array:
-        from scipy.special import betaincinv
-
-        return self.low + (self.high - self.low) * np.asarray(betaincinv(*self.shape, np.asarray(p, dtype=float)))
+        return self.low + (self.high - self.low) * _beta_quantile(*self.shape, np.asarray(p, dtype=float))
 
     def cdf(self, x: ArrayLike) -> Array:
         from scipy.special import betainc
@@ -227,14 +227,14 @@ class Mixture:
         return np.asarray(sum(share * part.cdf(x) for share, part in zip(w / w.sum(), self.parts, strict=True)))
 
     def quantile(self, p: ArrayLike) -> Array:
+        from scipy.optimize.elementwise import find_root
+
         at = np.asarray(p, dtype=float)
         ends = np.stack([part.quantile(at) for part, w in zip(self.parts, self.weights, strict=True) if w > 0])
         low, high = ends.min(axis=0), ends.max(axis=0)  # the quantile of a mixture lies between those of its parts
-        for _ in range(60):
-            middle = (low + high) / 2
-            above = self.cdf(middle) >= at
-            low, high = np.where(above, low, middle), np.where(above, middle, high)
-        return high
+        found = find_root(lambda x, level: self.cdf(x) - level, (low, high), args=(at,), tolerances={"xrtol": 1e-12})
+        edge = np.where(self.cdf(low) >= at, low, high)  # where parts agree, rounding alone decides on which side the root lies
+        return np.where(found.success, found.bracket[1], edge)
 
 
 @dataclass(frozen=True)
@@ -273,6 +273,30 @@ def _share(x: Array, low: float, high: float) -> Array:
     if low == high:
         return np.where(x >= low, 1.0, 0.0)
     return np.clip((x - low) / (high - low), 0.0, 1.0)
+
+
+def _beta_quantile(a: float, b: float, p: Array) -> Array:
+    """Quantiles of the beta distribution to 1e-9 of themselves, many times as fast as inverting each."""
+    from scipy.special import betaincinv, expit, ndtri
+
+    if min(a, b) < 0.06:  # where log-odds leave the range of doubles
+        return np.asarray(betaincinv(a, b, p))
+    with np.errstate(invalid="ignore"):
+        score = np.asarray(ndtri(p))
+        far = ~(np.abs(score) < FAR)
+        x = np.asarray(expit(_beta_logits(a, b)(np.where(far, 0.0, score))))
+    return np.where(far, betaincinv(a, b, p), x) if far.any() else x
+
+
+@lru_cache(maxsize=256)
+def _beta_logits(a: float, b: float) -> CubicSpline:
+    """Log-odds of the quantile over the normal score of its probability: nearly straight, so that few knots hold it."""
+    from scipy.interpolate import CubicSpline
+    from scipy.special import betaincinv, logit, ndtr
+
+    knots = np.linspace(-FAR, FAR, 1601)
+    low, high = knots[knots <= 0], knots[knots > 0]  # the upper half from the mirrored distribution, which keeps the digits of 1 - x
+    return CubicSpline(knots, np.concatenate([logit(betaincinv(a, b, ndtr(low))), -logit(betaincinv(b, a, ndtr(-high)))]))
 
 
 @lru_cache(maxsize=256)

@@ -23,7 +23,8 @@ class Path:
     """Autoregressive path of first order: x_t = rho x_{t-1} + sigma e_t, x_0 = 0 known, t = 1 to `steps`; rho = 1 is a random walk.
 
     The innovations e are the steps of a Brownian motion that is built by bridging, the end first and then midpoints, so that the first
-    Sobol dimensions carry most of the variance of the path and of its running sum.
+    Sobol dimensions carry most of the variance of the path and of its running sum. A spread that is itself uncertain multiplies a path of
+    sigma 1.
 
     References
     ----------
@@ -164,6 +165,8 @@ def draw(inputs: Mapping[str, Input], points: Points, correlation: Pairs | Array
             if not np.isfinite(d):
                 raise InputError(f"{name} = {d}: expected a finite number")
             draws[name] = np.full(points.size, float(d))
+        elif not isinstance(d, Distribution):
+            raise InputError(f"{name} = {d!r}: expected a distribution, a path or a number")
         else:
             draws[name] = d.quantile(_probability(mixed[name][0]) if name in mixed else points.uniforms(start, stop)[0])
     return draws

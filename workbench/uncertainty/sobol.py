@@ -11,6 +11,7 @@ from workbench.errors import InputError
 
 BITS = 52  #: of a scrambled point, so that its middle is exact in a double
 ONE = np.uint64(0x3FF0000000000000)  #: bits of 1.0: with those of a point below them, the double 1 + point
+KEPT = 2**23  #: bytes of standard normals that are kept at most, times eight
 DIGITS = 30  #: of the direction numbers, and so the largest power of two
 
 
@@ -44,8 +45,8 @@ class Net:
             raise InputError(f"seed = {seed}: expected a whole number, 0 or more")
         if not (isinstance(replicates, int | np.integer) and replicates >= 1):
             raise InputError(f"replicates = {replicates}: expected a whole number, 1 or more")
-        self.n, self.replicates, self.size = int(n), int(replicates), int(n * replicates)
-        self._directions, self._shift = _scrambled(dimensions, self.n.bit_length() - 1, int(seed), self.replicates)
+        self.n, self.seed, self.replicates, self.size = int(n), int(seed), int(replicates), int(n * replicates)
+        self._directions, self._shift = _scrambled(dimensions, self.n.bit_length() - 1, self.seed, self.replicates)
 
     def uniforms(self, first: int, stop: int) -> NDArray[np.float64]:
         """Points of the dimensions `first` to `stop`, in (0, 1); shape (stop - first, replicates n)."""
@@ -58,11 +59,19 @@ class Net:
         return uniform
 
     def normals(self, first: int, stop: int) -> NDArray[np.float64]:
-        """The same points as standard normals."""
-        from scipy.special import ndtri
+        """The same points as standard normals, not to be written to: the last few are kept for the next scenario."""
+        find = _normals if 8 * (stop - first) * self.size <= KEPT else _normals.__wrapped__
+        return find(self.n, self.seed, self.replicates, first, stop)
 
-        uniform = self.uniforms(first, stop)
-        return np.asarray(ndtri(uniform, out=uniform))
+
+@lru_cache(maxsize=8)
+def _normals(n: int, seed: int, replicates: int, first: int, stop: int) -> NDArray[np.float64]:
+    from scipy.special import ndtri
+
+    points = Net(stop, n, seed, replicates).uniforms(first, stop)
+    ndtri(points, out=points)
+    points.setflags(write=False)
+    return points
 
 
 @lru_cache(maxsize=64)

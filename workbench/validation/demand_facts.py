@@ -12,7 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from workbench import catalogue
-from workbench.demand import history
+from workbench.demand import checks, history
 
 Inputs = dict[str, Any]
 Array = NDArray[np.float64]
@@ -228,10 +228,9 @@ def fresh_share(x: Inputs) -> float:
 
 
 def path_total(x: Inputs) -> float:
-    """Sum over a year of a daily path that is exponential between evenly spaced points: the mean of a piece is (b - a) / ln(b / a)."""
-    a, b = np.asarray(x["path"][:-1], dtype=float), np.asarray(x["path"][1:], dtype=float)
-    log = np.log(b / a)
-    return float(365 * np.mean(np.where(log == 0, a, (b - a) / np.where(log == 0, 1, log))))
+    """Sum over a year of 365 days of a daily path that is exponential between evenly spaced points."""
+    points = np.linspace(0, 1, len(x["path"]))
+    return checks.path_total(points, 365 * np.asarray(x["path"], dtype=float), 0.0, 1.0)
 
 
 def printed_ratio(x: Inputs) -> float:

@@ -15,7 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from workbench import catalogue, uncertainty
-from workbench.demand import history, scoreboard
+from workbench.demand import history, scores
 from workbench.demand.chip_time import h100e_of_flop
 from workbench.demand.clearing import clear
 from workbench.demand.efficiency import damped_growth
@@ -37,7 +37,7 @@ class Unscored(Exception):
 
 def coverage_of_models(_: Inputs) -> float:
     """Share of notable models near the frontier inside the 90 % band of the workbench's forecast of the year before."""
-    return float(scoreboard.notable()[0].score()["coverage_90"])  # type: ignore[arg-type]
+    return float(scores.notable()[0].score()["coverage_90"])  # type: ignore[arg-type]
 
 
 def score_to_beat(x: Inputs) -> float:
@@ -46,16 +46,16 @@ def score_to_beat(x: Inputs) -> float:
     if "wau" in words or "users" in words:
         return _error_of_users(x["words"])
     if "real-time" in words or "vintage" in words or "snapshot" in words:
-        test = scoreboard.real_time(most_rank=10)[0]
+        test = scores.real_time(most_rank=10)[0]
     elif "record" in words or "frontier" in words:
-        test = scoreboard.records()[0]
+        test = scores.records()[0]
     elif "capex" in words or "chip" in words:
-        tasks = scoreboard.quarterly()
+        tasks = scores.quarterly()
         test = tasks["capex of four, 4 quarters ahead" if "capex" in words else "AI chip stock, 4 quarters ahead"][0]
     elif "token" in words:
         raise Unscored("disclosures of tokens are too few for a backtest of ours")
     else:
-        test = scoreboard.notable()[0]
+        test = scores.notable()[0]
     wanted = "coverage_90" if re.search("coverage", words) else "crps"
     return float(test.score()[wanted])  # type: ignore[arg-type]
 
@@ -65,12 +65,12 @@ def _error_of_users(words: str) -> float:
     months = [
         int(y) + (_MONTHS.index(m) + 0.5) / 12 for m, y in re.findall(r"\b(" + "|".join(_MONTHS) + r")[a-z]* (20\d\d)", words.casefold())
     ]
-    product = next((p for p in scoreboard.LAUNCH if p.split()[0].casefold() in words.casefold()), None)
+    product = next((p for p in scores.LAUNCH if p.split()[0].casefold() in words.casefold()), None)
     if product is None or len(months) < 2:
         raise Unscored("the words do not tell product, month and last month known")
     metric = "weekly active" if product == "ChatGPT" else "monthly active"
     test = (
-        scoreboard.users(product, metric, ahead=max(months[0] - months[1] - 0.05, 0.01))[0]
+        scores.users(product, metric, ahead=max(months[0] - months[1] - 0.05, 0.01))[0]
         .frame()
         .filter((pl.col("target_year") - months[0]).abs() < 0.05)
     )

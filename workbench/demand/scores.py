@@ -68,20 +68,24 @@ def quarterly(prior: trend.TrendPrior | None = None, *, steps: int = 4) -> dict[
 def records(*, first: int = 2016, prior: frontier.RecordPrior | None = None, n: int = 4096) -> list[Backtest]:
     """Backtests of the largest training run at the end of each year from `first`, forecast at the end of the year before [log10]."""
     seen = history.notable_models()
-    years = np.arange(first, int(seen.times.max()))
-    ends = [frontier.records(seen.times, seen.values, until=float(y)) for y in range(int(seen.times.min()) + 1, int(years[-1]) + 2)]
-    level = {round(r.until): r.levels[-1] for r in ends}
-    line = {y: np.array([v for k, v in sorted(level.items()) if k <= y]) for y in years}
+    start, last = int(seen.times.min()) + 1, int(seen.times.max())
+    ends = {y: frontier.records(seen.times, seen.values, until=float(y)) for y in range(start, last + 1)}
+    years = range(first, last)
+
+    def line(y: int) -> Array:  # the record at the end of each year so far
+        return np.array([ends[k].levels[-1] for k in range(start, y + 1)])
+
     models: dict[str, Callable[[int], Array]] = {
-        "compound Poisson": lambda y: frontier.record_ahead(next(r for r in ends if round(r.until) == y), 1.0, prior, n=n),
-        "last value": lambda y: trend.last_value(line[y], 1),
-        "drift": lambda y: trend.drift(line[y], 1),
-        "log-linear": lambda y: trend.log_linear(np.arange(line[y].size), line[y], line[y].size),
+        "compound Poisson": lambda y: frontier.record_ahead(ends[y], 1.0, prior, n=n),
+        "last value": lambda y: trend.last_value(line(y), 1),
+        "drift": lambda y: trend.drift(line(y), 1),
+        "log-linear": lambda y: trend.log_linear(np.arange(line(y).size), line(y), line(y).size),
     }
-    observed = np.array([level[y + 1] for y in years])
+    origins = np.array(years, dtype=float)
+    observed = np.array([ends[y + 1].levels[-1] for y in years])
     beyond = np.array([bool(beyond_authority(seen.times[seen.times < y], 1.0)) for y in years])
     return [
-        Backtest("frontier record", name, years * 1.0, years + 1.0, np.array([f(int(y)) for y in years]), observed, beyond)
+        Backtest("frontier record", name, origins, origins + 1, np.array([f(y) for y in years]), observed, beyond)
         for name, f in models.items()
     ]
 
@@ -116,7 +120,7 @@ def notable(*, first: int = 2017, most_rank: int | None = 10, half_life: float =
     return [inflate(recent), recent, test("log-linear", np.inf)]
 
 
-def real_time(*, half_life: float = 4.0, most_rank: int | None = None) -> list[Backtest]:
+def real_time(*, half_life: float = 4.0, most_rank: int | None = 10) -> list[Backtest]:
     """Fit on the snapshot of June 2025, score on the models that came after it, as the newest snapshot holds them [log10]."""
     old, new = history.notable_models(vintage="2025-06", most_rank=most_rank), history.notable_models(most_rank=most_rank)
     end = history.year("2025-07-01")
@@ -132,7 +136,11 @@ def real_time(*, half_life: float = 4.0, most_rank: int | None = None) -> list[B
 def users(product: str = "ChatGPT", metric: str = "weekly active", *, ahead: float = 0.25, least: int = 4) -> list[Backtest]:
     """Backtests of users: from each disclosure on, the first count at least `ahead` years later; the average of laws, and each law."""
     seen, launch = history.disclosed("users", product, metric), history.year(LAUNCH[product])
-    pairs = [(i, j) for i in range(least, seen.times.size) if (j := int(np.searchsorted(seen.times, seen.times[i - 1] + ahead))) < seen.times.size]
+    pairs = [
+        (i, j)
+        for i in range(least, seen.times.size)
+        if (j := int(np.searchsorted(seen.times, seen.times[i - 1] + ahead))) < seen.times.size
+    ]
     tests: dict[str, list[Array]] = {"average of laws": [], **{law: [] for law in adoption.LAWS}}
     for i, j in pairs:
         model = adoption.adopt(adoption.observed(seen.times[:i], seen.values[:i]), launch)
@@ -159,6 +167,7 @@ def scoreboard() -> pl.DataFrame:
     tests["notable models, 1 year ahead"] = ("log10", notable())
     tests["notable models of any rank, 1 year ahead"] = ("log10", notable(most_rank=None))
     tests["notable models, vintage of June 2025"] = ("log10", real_time())
+    tests["notable models of any rank, vintage of June 2025"] = ("log10", real_time(most_rank=None))
     tests["ChatGPT weekly users, a quarter or more ahead"] = ("ln", users())
     rows = []
     for task, (unit, models) in tests.items():

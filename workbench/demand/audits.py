@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import polars as pl
 
@@ -77,7 +77,9 @@ def _capex(frame: pl.DataFrame) -> Iterator[Finding]:
     years = frame.filter((pl.col("span") == "calendar year") & (pl.col("kind") == "actual"))
     for whole in years.iter_rows(named=True):
         parts = quarters.filter(
-            (pl.col("company") == whole["company"]) & (pl.col("basis") == whole["basis"]) & pl.col("period").str.starts_with(whole["period"])
+            (pl.col("company") == whole["company"])
+            & (pl.col("basis") == whole["basis"])
+            & pl.col("period").str.starts_with(whole["period"])
         )
         if parts.height == 4:
             yield from checks.sum_of_parts(whole["id"], whole["capex_usd_b"], parts["capex_usd_b"])
