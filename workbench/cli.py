@@ -220,7 +220,10 @@ def tour(out: Annotated[Path, typer.Option(help="Folder for the executed noteboo
 @app.command()
 def validate(
     kind: Annotated[
-        str, typer.Argument(help="What was measured: collectives, energy, gemm, scaling, serving, topology, training or training-memory.")
+        str,
+        typer.Argument(
+            help="What was measured: collectives, demand, energy, gemm, scaling, serving, topology, training or training-memory."
+        ),
     ],
     file: Annotated[Path | None, typer.Argument(help="CSV of measurements; none: the sample that ships with the workbench.")] = None,
     by: Annotated[str, typer.Option(help="Column to group the table by.")] = "source",

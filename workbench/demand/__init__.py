@@ -31,6 +31,7 @@ from workbench.demand.clearing import Clearing, Jevons, clear, demand_at, jevons
 from workbench.demand.efficiency import Efficiency, damped_growth, efficiency
 from workbench.demand.frontier import RecordPrior, Records, record_ahead, records
 from workbench.demand.history import Series, capex, chip_stock, disclosed, notable_models
+from workbench.demand.loop import Futures, Outcome, simulate
 from workbench.demand.routing import ModelMix, model_mix
 from workbench.demand.scores import scoreboard
 from workbench.demand.supply import (
@@ -47,8 +48,8 @@ from workbench.demand.supply import (
     survival,
 )
 from workbench.demand.takeoff import Takeoff, takeoff
-from workbench.demand.tokens import Segment, TokenDemand, agreement, segments_of, token_demand
-from workbench.demand.traces import AgentFit, agent_hour, coding_agent, fit_agent, leave_one_out, priors, traces
+from workbench.demand.tokens import Segment, TokenDemand, agreement, disclosed_totals, segments_of, token_demand
+from workbench.demand.traces import AgentFit, agent_hour, coding_agent, fit_agent, leave_one_out
 from workbench.demand.training import (
     FrontierRun,
     TrainingDemand,
@@ -78,8 +79,10 @@ __all__ = [
     "Efficiency",
     "Finding",
     "FrontierRun",
+    "Futures",
     "Jevons",
     "ModelMix",
+    "Outcome",
     "RecordPrior",
     "Records",
     "Segment",
@@ -112,6 +115,7 @@ __all__ = [
     "delegation_share",
     "demand_at",
     "disclosed",
+    "disclosed_totals",
     "efficiency",
     "energised",
     "equal_marginal",
@@ -146,7 +150,6 @@ __all__ = [
     "pooled",
     "power_cap",
     "power_limited",
-    "priors",
     "record_ahead",
     "records",
     "rolling",
@@ -156,13 +159,13 @@ __all__ = [
     "shipments",
     "shock_correlation",
     "simple_models",
+    "simulate",
     "stock_paths",
     "survival",
     "takeoff",
     "together",
     "token_demand",
     "tool_work",
-    "traces",
     "training_demand",
     "tree_nodes",
     "value_exponent",

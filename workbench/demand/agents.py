@@ -1,12 +1,13 @@
 """Agents: trees of tasks, the three kinds of tokens that they use, the processors that their tools keep busy, and what is given to them.
 
-Tokens are not compute: of a coding agent's tokens 95 to 96 % are read from a cache. Every call reads its whole context, so that reading grows
-with the square of the calls of a node, and writing with the calls.
+Tokens are not compute: of a coding agent's tokens 95 to 96 % are read from a cache. Every call reads its whole context, so that reading
+grows with the square of the calls of a node, and writing with the calls.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 

@@ -75,8 +75,8 @@ def chip_seconds(
 ) -> ChipTime:
     """Chip-seconds of a model call, by what `workbench.chips.serving` says of a replica.
 
-    Prompts take the replica for the time of their fresh tokens. A decode step takes what it would without a context, which is the output's, and
-    on top the time of reading the context, which is the cached and fresh tokens' in proportion to their numbers.
+    Prompts take the replica for the time of their fresh tokens. A decode step takes what it would without a context, which is the output's,
+    and on top the time of reading the context, which is the cached and fresh tokens' in proportion to their numbers.
 
     Parameters
     ----------
@@ -107,8 +107,8 @@ def chip_seconds(
     reading = np.maximum(full.step - bare.step, 0.0) * seconds
     prompt = plan.chips * full.prompt * (fresh > 0)
     kinds = (reading * cached / context, prompt + reading * fresh / context, bare.step * seconds * (output > 0))
-    found = [np.where(full.feasible, kind, np.inf) for kind in kinds]
-    return ChipTime(*np.broadcast_arrays(*found), h100e_of(cluster.chip), full.feasible, call)
+    cached_time, fresh_time, output_time = np.broadcast_arrays(*(np.where(full.feasible, kind, np.inf) for kind in kinds))
+    return ChipTime(cached_time, fresh_time, output_time, h100e_of(cluster.chip), full.feasible, call)
 
 
 def h100e_of_flop(

@@ -1,7 +1,7 @@
 """The largest training run by the published Full Takeoff Model, up to the time when it begins to automate work.
 
-Until then the model is an economy whose shares of compute, and of compute for training, grow at given rates, with hardware and software that
-research improves; labour does all tasks but one, which compute has always done.
+Until then the model is an economy whose shares of compute, and of compute for training, grow at given rates, with hardware and software
+that research improves; labour does all tasks but one, which compute has always done.
 """
 
 from __future__ import annotations

@@ -140,7 +140,7 @@ def segments_of(
     )
 
 
-def disclosed(date: str, entities: Sequence[str] = SEPARATE) -> pl.DataFrame:
+def disclosed_totals(date: str, entities: Sequence[str] = SEPARATE) -> pl.DataFrame:
     """Tokens a month that companies have disclosed by a month: the latest figure of each entity, of its widest scope.
 
     Parameters
@@ -163,8 +163,8 @@ def disclosed(date: str, entities: Sequence[str] = SEPARATE) -> pl.DataFrame:
 
 
 def agreement(demand: TokenDemand, date: str, quarter: int = 0) -> Array:
-    """Modelled over disclosed tokens at a quarter, in every future; disclosures do not cover everyone, and hold cached tokens as the models do."""
-    return demand.total.total[quarter] * MONTH / disclosed(date)["tokens_per_month"].sum()
+    """Modelled over disclosed tokens at a quarter, in every future; disclosures do not cover everyone, and hold cached tokens too."""
+    return demand.total.total[quarter] * MONTH / disclosed_totals(date)["tokens_per_month"].sum()
 
 
 class _Given(dict[str, Array]):

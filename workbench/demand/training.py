@@ -1,4 +1,4 @@
-"""Compute for training and research: the largest run and what caps it, laboratories, research around the runs, roll-outs, and many models."""
+"""Compute for training and research: the largest run and what caps it, laboratories, research around the runs, roll-outs."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Published trends, totals and cross-checks of compute demand against the models and tables of `demand`.
 
-A case states its inputs as JSON, and in words what it asks. The formula is chosen by the inputs that it has and by its words; what is looked
-up in our tables is found by names, dates and units in the words. Ids and published values play no part.
+A case states its inputs as JSON, and in words what it asks. The formula is chosen by the inputs that it has and by its words; what is
+looked up in our tables is found by names, dates and units in the words. Ids and published values play no part.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from workbench.errors import InputError
 from workbench.validation import report
 from workbench.validation.demand_facts import Band, Inputs, Lacking
 from workbench.validation.demand_formulas import FORMULAS, UNITS, Formula
+from workbench.validation.demand_numbers import Unscored
 from workbench.validation.report import Prediction
 
 TEXT = ("id", "group", "kind", "what", "inputs", "expected", "unit", "source")
@@ -48,8 +49,13 @@ def predict(rows: pl.DataFrame) -> list[Prediction]:
             continue
         try:
             value = formula.value(given)
-        except (Lacking, InputError) as error:
+        except (Lacking, Unscored, InputError) as error:
             found.append(Prediction(position, "expected", skipped=str(error)))
+            continue
+        except (LookupError, StopIteration, AttributeError, TypeError, ArithmeticError) as error:  # any file may come: say so, go on
+            found.append(
+                Prediction(position, "expected", skipped=f"{formula.name}: inputs and words do not tell what it needs ({error!r})")
+            )
             continue
         scale, width = UNITS.get(row["unit"] or "", 1.0), float(np.exp(WIDTHS[formula.route]))
         for part, one in enumerate(value if isinstance(value, list) else [value]):
@@ -60,7 +66,7 @@ def predict(rows: pl.DataFrame) -> list[Prediction]:
 
 
 def measured(row: dict[str, Any], prediction: Prediction) -> tuple[float | None, float | None]:
-    """The published value (the middle of its bounds where none is printed), and the error that its bounds allow on the prediction's side."""
+    """The published value (the middle of its bounds where none is printed), and the error that they allow on the prediction's side."""
     low, high, text = row["low"], row["high"], row["expected"]
     printed = [float(part) for part in text.split(",")] if text else []
     if low is None or high is None:

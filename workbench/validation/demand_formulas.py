@@ -16,6 +16,7 @@ from workbench.demand.supply import memory_limited, mixed_capacity
 from workbench.demand.tokens import MONTH
 from workbench.units import DAY, HOUR, KILO, MEGA, WH, YEAR
 from workbench.validation import demand_facts as facts
+from workbench.validation import demand_models as models
 from workbench.validation import demand_numbers as numbers
 from workbench.validation.demand_facts import Band, Inputs
 
@@ -61,7 +62,11 @@ def _between(x: Inputs) -> Any:
 
 def _periodic(x: Inputs) -> float:
     """A doubling or halving time as a yearly factor."""
-    months = next(float(x[k]) * f for k, f in (("halving_months", 1.0), ("doubling_months", 1.0), ("halving_days", 12 / 365.25), ("doubling_days", 12 / 365.25)) if k in x)
+    months = next(
+        float(x[k]) * f
+        for k, f in (("halving_months", 1.0), ("doubling_months", 1.0), ("halving_days", 12 / 365.25), ("doubling_days", 12 / 365.25))
+        if k in x
+    )
     return float(2 ** (12 / months))
 
 
@@ -117,38 +122,46 @@ def _sessions(x: Inputs) -> float:
 
 #: The first formula whose inputs and words fit is the one that holds.
 FORMULAS = (
+    # how well forecasts do, and numbers
+    Formula("coverage of a backtest", "backtest", (), r"coverage.*notable|notable.*coverage", numbers.coverage_of_models),
+    Formula("score of a backtest", "backtest", (), r"CRPS|best simple model error", numbers.score_to_beat),
+    Formula("score of the same backtest", "backtest", (), r"^backtest", numbers.score_to_beat),
+    Formula("quasi Monte Carlo of a probability", "numerical", (), r"Sobol.*P\(", numbers.gain_of_probability),
+    Formula("quasi Monte Carlo of a mean", "numerical", (), r"Sobol", numbers.gain_of_mean),
+    Formula("clearing price", "numerical", (), r"clearing", numbers.clearing_error),
     # series by name
-    Formula("takeoff model", "model", (), r"\bftm\b|takeoff", facts.of_takeoff),
-    Formula("running top k", "table", (), r"running top", facts.running_top),
-    Formula("outcome of a forecast", "table", (), r"P\(.*(?:above|over|exceed)", facts.outcome),
-    Formula("foundation models above", "model", (), r"foundation models\s*(?:>|above|over)", facts.foundation_models),
-    Formula("models above", "table", (), r"models\s*(?:above|over|>)\s*\d(?:\.\d+)?e\d", facts.count_above),
-    Formula("revision", "table", (), r"revision", facts.revision),
-    Formula("6 N D", "table", (), r"6ND", facts.six_n_d),
-    Formula("MFU", "arithmetic", ("q", "h", "c", "peak"), r"MFU", facts.training_mfu),
-    Formula("growth of notable models", "fact", (), r"OLS.*growth|log10 C on date.*growth", facts.notable_growth),
-    Formula("R squared", "fact", (), r"R squared|R2", facts.explained),
+    Formula("takeoff model", "model", (), r"\bftm\b|takeoff", models.of_takeoff),
+    Formula("running top k", "table", (), r"running top", models.running_top),
+    Formula("outcome of a forecast", "table", (), r"P\(.*(?:above|over|exceed)", models.outcome),
+    Formula("foundation models above", "model", (), r"foundation models\s*(?:>|above|over)", models.foundation_models),
+    Formula("models above", "table", (), r"models\s*(?:above|over|>)\s*\d(?:\.\d+)?e\d", models.count_above),
+    Formula("revision", "table", (), r"revision", models.revision),
+    Formula("6 N D", "table", (), r"6ND", models.six_n_d),
+    Formula("MFU", "arithmetic", ("q", "h", "c", "peak"), r"MFU", models.training_mfu),
+    Formula("growth of notable models", "fact", (), r"OLS.*growth|log10 C on date.*growth", models.notable_growth),
+    Formula("R squared", "fact", (), r"R squared|R2", models.explained),
+    Formula("doubling or halving", "arithmetic", ("g",), r"doubling time", lambda x: 12 * np.log(2) / np.log(x["g"])),
     Formula("doubling or halving", "arithmetic", ("halving_months",), r"", _periodic),
     Formula("doubling or halving", "arithmetic", ("doubling_months",), r"", _periodic),
     Formula("doubling or halving", "arithmetic", ("halving_days",), r"", _periodic),
     Formula("doubling or halving", "arithmetic", ("doubling_days",), r"", _periodic),
     # what the largest run may reach
     Formula("compound growth", "arithmetic", ("c0", "g", "years"), r"", lambda x: x["c0"] * x["g"] ** x["years"]),
-    Formula("run that power feeds", "model", ("gw",), r"FLOP", facts.fed_by),
-    Formula("run that data allows", "model", ("tokens",), r"\bdata\b", facts.of_data),
-    Formula("latency wall", "model", (), r"latency wall", facts.wall),
-    Formula("power of the largest run", "model", (), r"largest training run power|power of the largest", facts.largest_power),
+    Formula("run that power feeds", "model", ("gw",), r"FLOP", models.fed_by),
+    Formula("run that data allows", "model", ("tokens",), r"\bdata\b", models.of_data),
+    Formula("latency wall", "model", (), r"latency wall", models.wall),
+    Formula("power of the largest run", "model", (), r"largest training run power|power of the largest", models.largest_power),
     Formula("chips producible", "model", (), r"producible", facts.producible),
     # chips
     Formula("growth of the stock", "table", (), r"log-linear growth of .*stock", facts.stock_growth),
-    Formula("stock over stock", "table", (), r"stock ratio", facts.stock_ratio),
+    Formula("stock over stock", "table", (), r"stock ratio|end 20\d\d (?:/|over) (?:end )?20\d\d", facts.stock_ratio),
     Formula("units from revenue", "arithmetic", ("compute_rev", "share", "price"), r"", lambda x: x["compute_rev"] * x["share"] / x["price"]),
     Formula("price from units", "arithmetic", ("compute_rev", "share", "units"), r"", lambda x: x["compute_rev"] * x["share"] / x["units"]),
     Formula("compute of a laboratory", "arithmetic", ("mw", "h100e_per_mw"), r"", _product("mw", "h100e_per_mw")),
     Formula("compute of a laboratory", "arithmetic", ("owned_med", "operational"), r"", _owned),
     Formula("fleet of a spend", "arithmetic", ("usd", "usd_per_gpu_h"), r"", _fleet_of_spend),
     Formula("revenue of a gigawatt", "arithmetic", ("arr", "gw"), r"", lambda x: [v / 1e9 for v in np.divide(x["arr"], x["gw"]).tolist()] if isinstance(x["arr"], list) else x["arr"] / x["gw"] / 1e9),
-    Formula("installed compute", "table", (), r"installed|cumulative|stock (?:at )?(?:the )?end|(?:owned|owner).*end 20|compute end 20|(?:added|sold|shipped) in", facts.stock_of),
+    Formula("installed compute", "table", (), r"installed|cumulative|stock (?:at )?(?:the )?end|(?:owned|owner).*end 20|compute end 20|(?:added|sold|shipped) in|end (?:of )?20\d\d.*H100e", facts.stock_of),
     # agents
     Formula("packages of memory", "model", ("hbm3e", "gb"), r"", _memory),
     Formula("packages of memory", "model", ("hbm4", "gb"), r"", _memory),
@@ -164,6 +177,8 @@ FORMULAS = (
     Formula("power of messages", "arithmetic", ("msgs", "wh"), r"", lambda x: x["msgs"] * x["wh"] * WH / DAY),
     Formula("messages of a user", "arithmetic", ("msgs_week",), r"", _messages),
     Formula("messages of a user", "arithmetic", ("msgs_day",), r"", _messages),
+    Formula("tokens by period", "arithmetic", ("per_min",), r"", lambda x: x["per_min"] * (MONTH if "month" in x["unit"] else DAY) / 60),
+    Formula("tokens by period", "arithmetic", ("per_day",), r"", lambda x: x["per_day"] * (MONTH / DAY if "month" in x["unit"] else 1)),
     Formula("sum of a path", "arithmetic", ("path",), r"", facts.path_total),
     Formula("growth from a to b", "arithmetic", ("a", "b"), r"", _between),
     Formula("ratio of printed figures", "arithmetic", (), r"\(\d[\d.]*\s*[kmbtq]?/?\w*\).*\(\d[\d.]*\s*[kmbtq]?/?\w*\)", facts.printed_ratio),
@@ -173,16 +188,11 @@ FORMULAS = (
     Formula("owning a chip-hour", "arithmetic", ("usd_mw_yr", "w"), r"", lambda x: x["usd_mw_yr"] / MEGA * x["w"] / (YEAR / HOUR)),
     Formula("leases", "arithmetic", ("total", "cash"), r"", lambda x: x["total"] - x["cash"]),
     Formula("final runs of research", "arithmetic", ("rnd", "final"), r"", _per("final", "rnd")),
-    Formula("capital expenditure", "table", (), r"capex", facts.capex_total),
+    Formula("power of a rack and its cost", "arithmetic", ("rack", "rack_kw"), r"per GW|/GW", lambda x: x["rack"] / (x["rack_kw"] * KILO * x.get("it_overhead", 1.0) * x.get("pue", 1.0))),
+    Formula("capital expenditure", "table", (), r"capex", facts.capex),
+    Formula("driver of supply", "table", (), r"revenue|HBM shipped|wafer|\bprice\b", facts.driver),
     Formula("projection of power", "fact", (), r"\bIEA\b|\bEPRI\b|\bLBNL\b|Goldman|McKinsey|BloombergNEF|S&P|Grid Strategies|\bDOE\b", facts.projection),
-    # how well forecasts do, and numbers
-    Formula("coverage of a backtest", "backtest", (), r"coverage.*notable|notable.*coverage", numbers.coverage_of_models),
-    Formula("score of a backtest", "backtest", (), r"CRPS|best simple model error", numbers.score_to_beat),
-    Formula("score of the same backtest", "backtest", (), r"^backtest", numbers.score_to_beat),
-    Formula("quasi Monte Carlo of a probability", "numerical", (), r"Sobol.*P\(", numbers.gain_of_probability),
-    Formula("quasi Monte Carlo of a mean", "numerical", (), r"Sobol", numbers.gain_of_mean),
-    Formula("clearing price", "numerical", (), r"clearing", numbers.clearing_error),
-    Formula("published growth", "fact", (), r"trend|growth", lambda x: facts.published_growth(x)),
+    Formula("published growth", "fact", (), r"trend|growth", lambda x: models.published_growth(x)),
 )  # fmt: skip
 
 __all__ = ["FORMULAS", "UNITS", "Formula"]

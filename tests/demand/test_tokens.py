@@ -1,0 +1,105 @@
+import numpy as np
+import polars as pl
+import pytest
+
+from workbench import catalogue, fabric
+from workbench.chips import ServingPlan
+from workbench.demand.agents import Tokens
+from workbench.demand.chip_time import chip_seconds, h100e_of, h100e_of_flop
+from workbench.demand.efficiency import damped_growth, efficiency
+from workbench.demand.tokens import MONTH, Segment, agreement, disclosed_totals, segments_of, token_demand
+from workbench.demand.traces import agent_hour, coding_agent
+from workbench.errors import InputError
+
+HOUR = agent_hour(coding_agent().values)
+CALL = HOUR[1] * (1 / HOUR[0])
+
+
+def middles():
+    table = catalogue.table("demand_priors")
+    ends = table.select("name", "p5", "p50", "p95").iter_rows()
+    return {n: np.array([m if low is None else np.sqrt(low * high)]) for n, low, m, high in ends}
+
+
+def test_googles_tokens_as_chips():
+    # 3.2e15 a month x 2 x 1e11 / (20 % x 1,979 TFLOP/s) = .61 M H100e, as published by the notes on Google's fleet
+    assert h100e_of_flop(3.2e15 / MONTH, 1e11, 0.2) == pytest.approx(0.61e6, rel=0.01)
+
+
+def test_kinds_sum_over_segments_quarters_and_futures():
+    years = np.array([0.0, 0.25, 0.5])
+    futures = {name: np.repeat(value, 7) for name, value in middles().items()}
+    demand = token_demand(segments_of(futures, years, HOUR[1]))
+    assert demand.tokens.cached.shape == (5, 3, 7)
+    whole = demand.total
+    assert whole.total == pytest.approx(whole.cached + whole.fresh + whole.output)
+    assert whole.total == pytest.approx(demand.tokens.total.sum(axis=0))
+    assert demand.frame().height == 5 * 3 * 3
+    coding = demand.segments.index("coding agents")
+    assert np.all(np.diff(demand.tokens.total[coding, :, 0]) > 0)
+    assert demand.tokens.total[0, 2, 0] == demand.tokens.total[0, 0, 0]  # users who don't grow ask for no more
+
+
+def test_bottom_up_tokens_are_of_the_size_that_companies_disclose():
+    demand = token_demand(segments_of(middles(), np.array([0.3]), HOUR[1]))
+    assert 0.5 < float(agreement(demand, "2026-05")[0]) < 2
+
+
+def test_nothing_delegated_asks_for_no_research_agents():
+    segments = segments_of(middles(), np.array([0.0]), HOUR[1], delegated=0.0)
+    assert float(np.max(segments[3].demand().total)) == 0
+
+
+def test_disclosures_are_the_latest_of_each_entity():
+    rows = disclosed_totals("2025-11")
+    google = rows.filter(pl.col("entity") == "Google")
+    assert google["tokens_per_month"].to_list() == [1.3e15]
+    assert rows["entity"].is_unique().all()
+
+
+def test_bad_segments():
+    with pytest.raises(InputError, match="expected at least one, each with a name of its own"):
+        token_demand([])
+    with pytest.raises(InputError, match="chat: tasks and tokens are 0 or more"):
+        token_demand([Segment("chat", -1.0, Tokens(np.ones(1), np.ones(1), np.ones(1)))])
+    with pytest.raises(InputError, match="the parameter chat_messages_per_day is missing"):
+        segments_of({n: v for n, v in middles().items() if n != "chat_messages_per_day"}, [0.0], HOUR[1])
+
+
+def test_chip_seconds_of_a_coding_agents_call():
+    llm = catalogue.llm("Kimi-K2.5")
+    cluster = fabric.Cluster(catalogue.chip("GB200"), n_chips=72, fabric="InfiniBand XDR")
+    found = chip_seconds(llm, cluster, CALL, ServingPlan(8, "fp4", "fp8"))
+    assert found.total == pytest.approx(found.cached + found.fresh + found.output)
+    # an agent at work keeps .5 to 4 H100e busy: 1.5 to 3 by rents and spend of sessions (epoch-research/compute-to-agents, S, G and K)
+    chips = found.needed(HOUR[0] / 3600)
+    assert 0.5 < chips.total < 4
+    # a cached token costs a small part of a fresh one, an output token many times it
+    per = found.per_token()
+    assert per.cached < 0.3 * per.fresh < per.fresh < 0.3 * per.output
+
+
+def test_chip_seconds_vanish_with_their_tokens():
+    llm, cluster = catalogue.llm("Llama-3.1-70B"), fabric.Cluster(catalogue.chip("H100"), n_chips=64, fabric="InfiniBand NDR")
+    found = chip_seconds(llm, cluster, Tokens(np.zeros(2), np.array([500.0, 0.0]), np.array([100.0, 100.0])))
+    assert np.all(found.cached == 0)
+    assert found.fresh[0] > found.fresh[1]
+    assert found.per_token().cached == pytest.approx([0, 0])
+    assert h100e_of(cluster.chip) == pytest.approx(1, rel=0.01)
+    with pytest.raises(InputError, match="exceed the context window"):
+        chip_seconds(llm, cluster, CALL)
+    with pytest.raises(InputError, match="load_factor = 0: expected shares above 0"):
+        found.needed(1.0, load_factor=0)
+
+
+def test_gains_compose_and_fade():
+    start = efficiency(0.0, hardware=1.4, software=3.0, algorithms=2.8)
+    assert (start.per_chip, start.per_dollar, start.at_fixed_quality) == (1, 1, 1)
+    year = efficiency(1.0, hardware=1.4, software=3.0, algorithms=2.8)
+    assert year.at_fixed_quality == pytest.approx(1.4 * 3 * 2.8)
+    assert year.per_dollar == pytest.approx(year.hardware * year.per_chip)
+    assert damped_growth(50.0, 3.0, 2.0) == pytest.approx(3.0**2, rel=1e-9)  # fades to the factor to the power of tau
+    assert damped_growth(1.0, 3.0, 1e9) == pytest.approx(3.0)
+    assert damped_growth(2.0, 3.0) == pytest.approx(9.0)
+    with pytest.raises(InputError, match=r"factor = 0.0, fade = inf: expected more than 0"):
+        damped_growth(1.0, 0.0)

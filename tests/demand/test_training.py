@@ -1,0 +1,106 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workbench.demand.takeoff import PRESETS, takeoff
+from workbench.demand.training import (
+    chips_cap,
+    data_cap,
+    equal_marginal,
+    frontier_run,
+    latency_wall,
+    models_above,
+    money_cap,
+    power_cap,
+    training_demand,
+)
+from workbench.errors import InputError, UnknownName
+from workbench.units import DAY, YEAR
+
+
+@given(caps=st.lists(st.floats(1e20, 1e32), min_size=1, max_size=6))
+def test_no_run_exceeds_a_cap(caps):
+    named = {str(i): c for i, c in enumerate(caps)}
+    run = frontier_run(named)
+    assert all(run.flop <= c for c in caps)
+    assert named[str(run.binds)] == run.flop
+
+
+def test_binding_caps_by_future():
+    run = frontier_run({"trend": np.array([1e27, 1e29, 1e29]), "power": 1e28, "money": np.array([1e30, 1e30, 1e26])})
+    assert run.binds.tolist() == ["trend", "power", "money"]
+    assert run.share() == pytest.approx({"trend": 1 / 3, "power": 1 / 3, "money": 1 / 3})
+    with pytest.raises(InputError, match="caps: power = 0: expected more than 0 FLOP"):
+        frontier_run({"power": 0})
+
+
+def test_caps_by_hand():
+    assert chips_cap(1e5, share=1.0, mfu=0.4, seconds=100 * DAY) == pytest.approx(1e5 * 0.4 * 1979e12 * 100 * 86400)
+    # 1,700 W an H100, four times better by 2030, MFU .4, 300 days: 2.4e28 with 1 GW, 1.2e29 with 5
+    run = power_cap(np.array([1e9, 5e9]), chip_power=1700 / 4, peak=989.4e12, mfu=0.4, seconds=300 * DAY)
+    assert run == pytest.approx([2.4e28, 1.2e29], rel=0.02)
+    assert data_cap([4e14, 2e16]) == pytest.approx([4.8e28, 1.2e32])
+    assert money_cap(1e9, usd_per_h100e_hour=2.0, mfu=0.5) == pytest.approx(1e9 / 2 * 3600 * 0.5 * 1979e12)
+
+
+def test_latency_wall():
+    assert 1e31 < latency_wall() < 4e31  # Erdil and Schneider-Joseph: 2e31 for three months
+    assert latency_wall(seconds=180 * DAY) == pytest.approx(4 * latency_wall())
+    # the wall is where steps one after the other fill the time
+    c = float(latency_wall())
+    n = np.sqrt(c / 120)
+    steps = 20 * n / (16e6 * (n / 4.05e11) ** (1 / 3))
+    assert steps * 126 * (n / 4.05e11) ** (1 / 3) * 1e-4 == pytest.approx(90 * DAY)
+    with pytest.raises(InputError, match="seconds, layer_latency: expected more than 0"):
+        latency_wall(layer_latency=0.0)
+
+
+def test_research_holds_its_runs():
+    work = training_demand(5e26, labs=1, runs_per_year=1.0, final_share=0.1, rollout_share=0.3, mfu=0.4)
+    assert work.final == pytest.approx(5e26 / YEAR / (0.4 * 1979e12))
+    assert work.total == pytest.approx(10 * work.final)
+    assert work.rollouts == pytest.approx(3 * work.final)
+    three = training_demand(5e26, labs=3, runs_per_year=1.0, final_share=0.1, rollout_share=0.3, mfu=0.4, follower=0.5)
+    assert three.final == pytest.approx(1.75 * work.final)
+    with pytest.raises(InputError, match="both at most 1 together"):
+        training_demand(1e26, labs=1, runs_per_year=1, final_share=0.5, rollout_share=0.6, mfu=0.4)
+
+
+def test_equal_marginal_rule():
+    assert equal_marginal(1.0, 1.0) == 0.5
+    assert equal_marginal(0.0, 1.0) == 0
+    with pytest.raises(InputError, match="not both 0"):
+        equal_marginal(0.0, 0.0)
+
+
+def test_models_above():
+    assert models_above(1e27, 1e26, at_frontier=2.0, per_decade=3.0) == 0
+    assert models_above([1e26, 1e25], 1e26, at_frontier=2.0, per_decade=3.0) == pytest.approx([2, 6])
+
+
+def test_takeoff_model_before_it_automates():
+    # the published code with its best guess gives 3.44e26 in 2026 and 3.15e28 in 2030
+    path = takeoff()
+    assert path.at(2026) == pytest.approx(3.44e26, rel=0.002)
+    assert path.at(2030) == pytest.approx(3.15e28, rel=0.005)
+    assert path.largest_run[0] == 3e24
+    assert 2028.5 < path.year[path.automates][0] < 2029.5
+    assert path.frame().columns[:2] == ["year", "largest_run"]
+    assert [float(takeoff(p).at(2025)) > 1e25 for p in PRESETS] == [True] * 3
+
+
+def test_takeoff_takes_futures():
+    many = takeoff(until=2027, frac_gwp_compute_growth=np.array([0.1, 0.19, 0.3]))
+    assert many.largest_run.shape == (51, 3)
+    assert many.at(2026)[1] == pytest.approx(float(takeoff(until=2027).at(2026)))
+    assert np.all(np.diff(many.at(2027)) > 0)
+
+
+def test_takeoff_refuses():
+    with pytest.raises(UnknownName, match="unknown preset 'bold'"):
+        takeoff("bold")
+    with pytest.raises(UnknownName, match="unknown parameter 'growth'"):
+        takeoff(growth=1.0)
+    with pytest.raises(InputError, match="year = 2050: the path runs from 2022 to 2035"):
+        takeoff().at(2050)
