@@ -256,6 +256,18 @@ def _price_band(path: str | Path, chips: pl.DataFrame) -> None:
     _band(path, chips, "price_low_usd", "price_usd", "price_high_usd")
 
 
+def _prior_points(path: str | Path, priors: pl.DataFrame) -> None:
+    """A prior has the points that its distribution needs, in order."""
+    for i, row in enumerate(priors.iter_rows(named=True)):
+        needed = {"constant": ("p50",), "pert": ("p5", "p50", "p95")}.get(row["distribution"], ("p5", "p95"))
+        for column in needed:
+            if row[column] is None:
+                raise DataError(path, f"is blank; {row['distribution']} needs {', '.join(needed)}", row=i + 2, column=column)
+        points = [row[c] for c in needed]
+        if points != sorted(points):
+            raise DataError(path, f"{row['name']}: {', '.join(f'{x:g}' for x in points)} are not in order", row=i + 2, column="p5")
+
+
 def _cost_band(path: str | Path, costs: pl.DataFrame) -> None:
     _band(path, costs, "low", "value", "high")
 
@@ -264,6 +276,7 @@ def _cost_band(path: str | Path, costs: pl.DataFrame) -> None:
 _CHECKS: dict[str, tuple[Callable[[str | Path, pl.DataFrame], None], ...]] = {
     "chips": (_dense_peaks, _price_band),
     "costs": (_cost_band,),
+    "demand_priors": (_prior_points,),
 }
 #: Consistency of a user's rows with ours.
 _OVERRIDE_CHECKS: dict[str, tuple[Callable[[str | Path, pl.DataFrame, pl.DataFrame], None], ...]] = {

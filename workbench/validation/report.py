@@ -20,6 +20,7 @@ from workbench.errors import DataError, InputError, UnknownName
 #: Kinds of measurements and the modules that predict them.
 KINDS = {
     "energy": "workbench.validation.energy",
+    "demand": "workbench.validation.demand",
     "scaling": "workbench.validation.scaling",
     "collectives": "workbench.validation.collectives",
     "topology": "workbench.validation.topology",

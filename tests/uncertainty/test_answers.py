@@ -1,0 +1,250 @@
+"""Bands, probabilities and sensitivities, on functions with known answers and on models of the fleet."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from workbench import catalogue, energy, fleet, uncertainty
+from workbench.errors import InputError, UnknownName
+from workbench.uncertainty import Lognormal, Normal, Path, Pert, Truncated, Uniform, one_at_a_time, sample, sobol_indices
+from workbench.units import KWH
+
+TURN = {c: Uniform(-np.pi, np.pi) for c in "abc"}
+
+
+def ishigami(a, b, c):
+    return np.sin(a) + 7 * np.sin(b) ** 2 + 0.1 * c**4 * np.sin(a)
+
+
+def test_ishigami():
+    # Saltelli et al. (2010), table 3, from Ishigami, Homma (1990): S = .314, .442, 0; ST = .558, .442, .244
+    found = sobol_indices(ishigami, TURN, n=2**13)
+    np.testing.assert_allclose(found.first, [0.3139, 0.4424, 0.0], atol=5e-3)
+    np.testing.assert_allclose(found.total, [0.5576, 0.4424, 0.2437], atol=5e-3)
+    assert found.variance == pytest.approx(0.5 + 49 / 8 + 0.1 * np.pi**4 / 5 + 0.01 * np.pi**8 / 18, rel=1e-3)
+    assert found.frame()["input"].to_list() == ["a", "b", "c"]
+
+
+def test_a_group_holds_the_interactions_of_its_members():
+    found = sobol_indices(ishigami, TURN, n=2**13, groups={"a and c": ["a", "c"]})
+    assert found.groups == ("a and c", "b")
+    np.testing.assert_allclose(found.first, [0.5576, 0.4424], atol=5e-3)
+    np.testing.assert_allclose(found.total, found.first, atol=5e-3)
+
+
+def test_correlated_inputs_as_a_group():
+    """y = a + b + c with a, b of correlation r: the group explains (2 + 2 r) / (3 + 2 r) of the variance."""
+    found = sobol_indices(lambda a, b, c: a + b + c, {c: Normal.about(0, 1) for c in "abc"}, groups={
+        "ab": ["a", "b"]}, correlation={("a", "b"): 0.6})  # fmt: skip
+    np.testing.assert_allclose(found.first, [3.2 / 4.2, 1 / 4.2], atol=3e-3)
+    np.testing.assert_allclose(found.total, [3.2 / 4.2, 1 / 4.2], atol=3e-3)
+
+
+def test_indices_of_several_outputs_and_of_paths():
+    """Level after t steps of a walk plus a number: the walk explains t s^2 / (t s^2 + 1); a constant output hangs on nothing."""
+    inputs = {"x": Path(8, 1.0, 0.5), "c": Normal.about(0, 1)}
+    found = sobol_indices(lambda x, c: np.vstack([x + c, np.ones_like(c)]), inputs)
+    t = np.arange(1, 9) / 4
+    np.testing.assert_allclose(found.first[0, :8], t / (t + 1), atol=0.01)
+    np.testing.assert_allclose(found.total[1, :8], 1 / (t + 1), atol=0.01)
+    assert (found.first[:, 8] == 0).all()
+    assert (found.total[:, 8] == 0).all()
+    with pytest.raises(InputError, match="a frame shows one"):
+        found.frame()
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"groups": {"x": ["a", "b"], "y": ["b", "c"]}}, "groups overlap: 'b' is in 'x' and in 'y'"),
+        ({"groups": {"x": "ab"}}, "expected a sequence"),
+        ({"groups": {"c": ["a", "b"]}}, "group 'c' has the name of an input"),
+        ({"correlation": {("a", "b"): 0.5}}, "correlation of 'a' and 'b', which are in different groups"),
+        ({"n": 100}, "power of two"),
+    ],
+)
+def test_bad_groups(changed, message):
+    with pytest.raises(InputError, match=message):
+        sobol_indices(ishigami, TURN, **changed)
+
+
+def test_a_group_of_unknown_inputs():
+    with pytest.raises(UnknownName, match="unknown input in group 'x' 'd'"):
+        sobol_indices(ishigami, TURN, groups={"x": ["d"]})
+
+
+def test_indices_of_a_model_that_breaks():
+    with pytest.raises(InputError, match="the model gives nan in"), np.errstate(invalid="ignore"):
+        sobol_indices(lambda a, b, c: np.sqrt(a), TURN)
+
+
+def owning(chip_price, electricity_usd_per_kwh, pue, wacc, server_life):
+    return fleet.ownership_cost(
+        n_chips=4608, chip_price=chip_price, power=energy.server_power(catalogue.chip("GB300"), 0.7), pue=pue,
+        electricity_price=electricity_usd_per_kwh / KWH, wacc=wacc, server_life=server_life, server_uplift=1.15,
+    ).per_chip_hour  # fmt: skip
+
+
+OWNING = {
+    "chip_price": Lognormal(30_000, 55_000),
+    "electricity_usd_per_kwh": Lognormal(0.04, 0.12),
+    "pue": Pert(1.05, 1.2, 1.5),
+    "wacc": Truncated(Normal(0.05, 0.14), low=0.02),
+    "server_life": Pert(3, 5, 7),
+}
+
+
+def test_a_model_of_the_fleet_in_every_future():
+    draws = sample(OWNING, 1024, correlation={("electricity_usd_per_kwh", "wacc"): 0.3}, replicates=4)
+    cost = uncertainty.evaluate(owning, draws)
+    one = {name: x[17] for name, x in draws.items()}
+    assert cost[17] == pytest.approx(float(owning(**one)), rel=1e-12)
+    mean = uncertainty.estimate(cost, replicates=4)
+    again = uncertainty.estimate(uncertainty.evaluate(owning, sample(OWNING, 2**14, 9, correlation={
+        ("electricity_usd_per_kwh", "wacc"): 0.3}, replicates=4)), replicates=4)  # fmt: skip
+    assert abs(mean.value - again.value) < 6 * mean.standard_error
+    assert mean.standard_error < 1e-3 * mean.value
+    indices = sobol_indices(owning, OWNING, n=1024).frame()
+    assert set(indices["input"][:2]) == {"chip_price", "server_life"}  # of an owned chip-hour, most is capital
+    assert 0.95 < indices["first_order"].sum() < 1.02
+
+
+def test_pooling_in_every_future():
+    """Servers for two loads, apart and together: pooling never asks for more, in no future."""
+
+    def saved(load, peak, wait):
+        return fleet.staffed(np.stack([load, peak * load], axis=-1), wait).saved
+
+    inputs = {"load": Lognormal(50, 800), "peak": Uniform(0.2, 3.0), "wait": Uniform(0.05, 0.5)}
+    share = uncertainty.evaluate(saved, sample(inputs, 2048, replicates=2))
+    assert (share >= 0).all()
+    assert uncertainty.exceedance(share, 0.02, replicates=2).value > 0.3
+    assert sobol_indices(saved, inputs, n=512).frame()["input"][0] == "load"  # small fleets gain most
+
+
+def test_bands_of_any_shape():
+    x = np.random.default_rng(0).normal(size=(3, 5, 4001))
+    found = uncertainty.bands(x, levels=(0.5, 0.9))
+    assert (found.median.shape, found.low.shape) == ((3, 5), (2, 3, 5))
+    assert (found.low[1, 2, 3], found.high[1, 2, 3]) == pytest.approx(uncertainty.band(x[2, 3], 0.9))
+    frame = found.frame(region=["x", "y", "z"], quarter=range(5))
+    assert frame.columns == ["region", "quarter", "level", "low", "median", "high"]
+    assert frame.row(2 * 5 + 3, named=True) == {
+        "region": "z", "quarter": 3, "level": 0.5, "low": found.low[0, 2, 3], "median": found.median[2, 3], "high": found.high[0, 2, 3],
+    }  # fmt: skip
+    with pytest.raises(InputError, match="labels"):
+        found.frame(quarter=range(5))
+
+
+@given(st.lists(st.floats(-10, 10), min_size=1, max_size=20))
+def test_bands_are_nested(values):
+    found = uncertainty.bands(values, levels=(0.5, 0.8, 0.95))
+    assert (np.diff(found.low) <= 1e-12).all()
+    assert (np.diff(found.high) >= -1e-12).all()
+    assert found.low[0] <= found.median <= found.high[0]
+
+
+def test_band():
+    assert uncertainty.band(np.arange(101), 0.8) == pytest.approx((10, 90))
+
+
+def test_standard_errors_hold():
+    """Over many seeds the error is as large as the standard error says: t-distributed with replicates - 1 degrees."""
+    errors = []
+    for seed in range(200):
+        x = sample({"a": Normal.about(0, 1), "b": Normal.about(0, 1)}, 32, seed, replicates=8)
+        found = uncertainty.exceedance(x["a"] + x["b"], 1.0, replicates=8)
+        errors.append((found.value - stats.norm.sf(1 / np.sqrt(2))) / max(found.standard_error, 1e-9))
+    assert np.mean(np.abs(errors) < stats.t.ppf(0.95, 7)) == pytest.approx(0.9, abs=0.06)
+
+
+def test_thresholds_of_each_place():
+    values = np.array([[1.0, 2, 3, 4], [1, 2, 3, 4]])
+    found = uncertainty.exceedance(values, [1.5, 3.5], replicates=2)
+    np.testing.assert_allclose(found.value, [0.75, 0.25])
+    np.testing.assert_allclose(found.standard_error, [0.25, 0.25])
+
+
+@pytest.mark.parametrize("power", [1.0, -1.0, 0.5, -2.0])
+def test_smoothing_keeps_the_probability(power):
+    """P(a b^power > t) of lognormals is Phi of a sum of normals."""
+    a, b = Lognormal(0.5, 3), Lognormal(0.2, 4)
+    draws = sample({"a": a}, 2**14)
+    smooth = uncertainty.smoothed_exceedance(draws["a"], b, power, threshold=1.7)
+    mean = np.log(a.quantile(0.5)) + power * np.log(b.quantile(0.5)) - np.log(1.7)
+    spread = np.hypot(np.log(3 / 0.5), power * np.log(4 / 0.2)) / 2 / stats.norm.ppf(0.95)
+    assert smooth.mean() == pytest.approx(stats.norm.cdf(mean / spread), abs=2e-6)
+    assert ((smooth > 0) & (smooth < 1)).all()
+
+
+def test_smoothing_with_any_factor_and_several_thresholds():
+    rest = sample({"a": Lognormal(0.5, 3)}, 256)["a"]
+    smooth = uncertainty.smoothed_exceedance(np.stack([rest, rest]), Pert(1, 2, 3), -1.0, threshold=[0.1, 2.0])
+    assert smooth.shape == (2, 256)
+    assert (smooth[0] >= smooth[1]).all()
+
+
+def demand_over_supply(**x):
+    return x["users"] * x["tasks"] * x["tokens"] * x["params"] / (x["software"] * x["chips"] * x["power"] * x["utilisation"])
+
+
+FACTORS = {
+    "tokens": Lognormal(0.4, 2.5), "params": Lognormal(0.4, 2.5), "tasks": Lognormal(0.5, 2), "users": Lognormal(0.6, 1.6),
+    "software": Lognormal(0.6, 1.7), "utilisation": Lognormal(0.7, 1.4), "chips": Lognormal(0.8, 1.25), "power": Lognormal(0.8, 1.3),
+}  # fmt: skip
+
+
+def test_sobol_points_beat_monte_carlo():
+    truth = sum((1 if i < 4 else -1) * np.log(d.p5 * d.p95) / 2 for i, d in enumerate(FACTORS.values()))
+    mean = uncertainty.qmc_gain(lambda **x: np.log(demand_over_supply(**x)), FACTORS, n=1024, truth=truth)
+    assert mean.ratio > 30
+    found = uncertainty.qmc_gain(lambda **x: np.log(demand_over_supply(**x)), FACTORS, n=1024)
+    assert found.truth == pytest.approx(truth, abs=1e-4)  # its own truth is the exact one
+    smooth = uncertainty.qmc_gain(
+        lambda **x: uncertainty.smoothed_exceedance(demand_over_supply(**x | {"tokens": 1.0}), FACTORS["tokens"]), FACTORS, n=1024,
+        plain=lambda **x: demand_over_supply(**x) > 1,
+    )  # fmt: skip
+    rough = uncertainty.qmc_gain(lambda **x: demand_over_supply(**x) > 1, FACTORS, n=1024)
+    assert smooth.ratio > 2 * rough.ratio > 2
+    assert smooth.truth == pytest.approx(float(rough.truth), abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: uncertainty.band([1, 2], 1.5), "level = 1.5"),
+        (lambda: uncertainty.bands([1, 2], [0.5, 1.0]), "level = 1.0"),
+        (lambda: uncertainty.bands([]), "one or more samples"),
+        (lambda: uncertainty.bands([1.0, np.nan]), "1 of 2 are not finite"),
+        (lambda: uncertainty.estimate([1.0, 2.0], replicates=1), "replicates = 1: expected two or more"),
+        (lambda: uncertainty.estimate(np.ones(10), replicates=3), "divide the 10 samples"),
+        (lambda: uncertainty.smoothed_exceedance([0.0], Lognormal(1, 2)), "rest = 0.0: expected more than 0"),
+        (lambda: uncertainty.smoothed_exceedance([1.0], Lognormal(1, 2), threshold=-1), "threshold = -1.0"),
+        (lambda: uncertainty.smoothed_exceedance([1.0], Lognormal(1, 2), power=0), "power = 0"),
+        (lambda: uncertainty.smoothed_exceedance([1.0], Normal(-1, 2)), "no value below 0"),
+        (lambda: uncertainty.qmc_gain(lambda a: a, {"a": Normal(0, 1)}, replicates=1), "two or more"),
+        (lambda: uncertainty.qmc_gain(lambda a: 3.0, {"a": Normal(0, 1)}), "without error"),
+        (lambda: uncertainty.qmc_gain(lambda a: a, {"a": Normal(0, 1)}, plain=lambda a: np.stack([a, a])), "expected the same"),
+    ],
+)
+def test_bad_input(call, message):
+    with pytest.raises(InputError, match=message):
+        call()
+
+
+@given(st.floats(0.1, 10), st.floats(0.1, 10), st.floats(0.1, 10))
+def test_one_at_a_time_equals_single_calls(a, b, spread):
+    def model(a, b):
+        return a**2 + 3 * b
+
+    ranges = {"a": (a, a + spread), "b": (b - spread, b)}
+    swings = one_at_a_time(model, {"a": a, "b": b}, ranges)
+    assert swings["a"] == pytest.approx((model(a, b), model(a + spread, b)))
+    assert swings["b"] == pytest.approx((model(a, b - spread), model(a, b)))
+
+
+def test_one_at_a_time_with_an_unknown_argument():
+    with pytest.raises(InputError, match="ranges names 'c'"):
+        one_at_a_time(lambda a: a, {"a": 1.0}, {"c": (0, 1)})

@@ -1,0 +1,110 @@
+"""Distributions hold the points they were given."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from workbench.errors import InputError
+from workbench.uncertainty import Beta, Empirical, Lognormal, Loguniform, Mixture, Normal, Pert, Truncated, Uniform, sample
+
+P = np.array([0.001, 0.05, 0.3, 0.5, 0.9, 0.95, 0.999])
+ALL = [
+    Normal(-1, 3), Lognormal(2, 8), Uniform(-2, 5), Loguniform(0.1, 100), Beta(0.1, 0.3), Beta(20, 90, low=10, high=100), Pert(1, 2, 6),
+    Mixture([Normal(-2, -1), Lognormal(1, 9)], [0.3, 0.7]), Truncated(Lognormal(1, 9), 2, 5), Truncated(Normal(-1, 1), low=0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("d", ALL, ids=str)
+def test_cdf_undoes_the_quantile(d):
+    np.testing.assert_allclose(d.cdf(d.quantile(P)), P, rtol=1e-9)
+    assert (np.diff(d.quantile(P)) > 0).all()
+
+
+@pytest.mark.parametrize("d", [Normal(-1, 3), Lognormal(2, 8), Beta(0.1, 0.3), Beta(20, 90, low=10, high=100)], ids=str)
+def test_the_points_are_the_ones_given(d):
+    np.testing.assert_allclose(d.quantile([0.05, 0.95]), [d.p5, d.p95], rtol=1e-9)
+
+
+def test_lognormal_by_its_points():
+    draws = Lognormal(2.0, 8.0).quantile(np.array([0.05, 0.5, 0.95]))
+    np.testing.assert_allclose(draws, [2, 4, 8], rtol=1e-12)  # the median is the geometric mean of the two
+
+
+def test_by_moments():
+    assert Normal.about(3.0, 2.0).quantile(stats.norm.cdf(1.0)) == pytest.approx(5.0)
+    assert Lognormal.about(2.5e9, 0.4).quantile(stats.norm.cdf(-1.0)) == pytest.approx(2.5e9 * np.exp(-0.4))
+
+
+@given(st.floats(0.002, 0.99), st.floats(0.01, 0.99))
+def test_beta_from_any_two_points(p5, step):
+    p95 = p5 + step * (0.998 - p5)
+    if p95 - p5 < 1e-3:
+        return
+    a, b = Beta(p5, p95).shape
+    np.testing.assert_allclose(stats.beta(a, b).ppf([0.05, 0.95]), [p5, p95], rtol=1e-6)
+
+
+def test_pert_mean_is_the_textbook_one():
+    draws = sample({"x": Pert(1.0, 2.0, 6.0)}, n=2**14)["x"]
+    assert draws.mean() == pytest.approx((1 + 4 * 2 + 6) / 6, rel=1e-4)  # Malcolm et al. 1959: (low + 4 mode + high) / 6
+    assert draws.min() >= 1
+    assert draws.max() <= 6
+
+
+def test_a_truncated_distribution_is_the_conditional_one():
+    whole, part = stats.norm(), Truncated(Normal.about(0, 1), low=0.5, high=2.0)
+    exact = stats.truncnorm(0.5, 2.0)
+    np.testing.assert_allclose(part.quantile(P), exact.ppf(P), rtol=1e-9)
+    draws = sample({"x": part}, 2**12)["x"]
+    assert draws.mean() == pytest.approx(exact.mean(), rel=1e-4)
+    assert len(np.unique(draws)) == draws.size  # nothing is piled up at the ends
+    assert part.cdf(1.0) == pytest.approx((whole.cdf(1) - whole.cdf(0.5)) / (whole.cdf(2) - whole.cdf(0.5)))
+    np.testing.assert_allclose(part.cdf([-9, 9]), [0, 1])
+
+
+def test_a_mixture_of_one_is_that_one_and_far_parts_share_by_weight():
+    np.testing.assert_allclose(Mixture([Lognormal(2, 8), Normal(0, 1)], [1, 0]).quantile(P), Lognormal(2, 8).quantile(P), rtol=1e-12)
+    draws = sample({"x": Mixture([Uniform(0, 1), Uniform(10, 11), Empirical([5.0])], [1, 2, 1])}, 1024)["x"]
+    assert ((draws < 2).mean(), (draws > 9).mean()) == (0.25, 0.5)
+    np.testing.assert_allclose(draws[(draws > 2) & (draws < 9)], 5.0)
+
+
+def test_empirical_gives_what_was_seen_as_often_as_weighted():
+    draws = sample({"x": Empirical([3.0, 1.0, 7.0, 100.0], [1, 2, 1, 0])}, 1024)["x"]
+    values, counts = np.unique(draws, return_counts=True)
+    assert values.tolist() == [1, 3, 7]
+    assert counts.tolist() == [512, 256, 256]
+    np.testing.assert_allclose(Empirical([1.0, 2.0]).cdf([0, 1, 1.5, 2]), [0, 0.5, 0.5, 1])
+
+
+@pytest.mark.parametrize("d", [Normal(3, 3), Lognormal(3, 3), Uniform(3, 3), Loguniform(3, 3), Pert(3, 3, 3), Empirical([3.0])], ids=str)
+def test_no_spread_is_the_number_itself(d):
+    np.testing.assert_allclose(d.quantile(P), 3, rtol=1e-14)
+    assert d.cdf([2.9, 3.1]).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (lambda: Lognormal(2, 1), r"Lognormal\(p5=2, p95=1\): expected 0 < p5 <= p95"),
+        (lambda: Lognormal(0, 1), "expected 0 < p5"),
+        (lambda: Lognormal(1, np.nan), "expected 0 < p5"),
+        (lambda: Normal(2, 1), r"Normal\(p5=2, p95=1\): expected p5 <= p95"),
+        (lambda: Normal(0, np.inf), "finite"),
+        (lambda: Beta(0.3, 0.1), "expected low < p5 < p95 < high"),
+        (lambda: Beta(0.3, 1.2), "expected low < p5 < p95 < high"),
+        (lambda: Pert(2, 1, 3), "expected low <= mode <= high"),
+        (lambda: Uniform(2, 1), "expected low <= high"),
+        (lambda: Loguniform(0, 1), "expected 0 < low"),
+        (lambda: Empirical([]), "one or more finite numbers"),
+        (lambda: Empirical([1.0], [-1.0]), "1 weights of 0 or more"),
+        (lambda: Mixture([Normal(0, 1)], [1, 2]), "expected 1 weights"),
+        (lambda: Truncated(Normal(0, 1), 2, 1), "expected low < high"),
+        (lambda: Truncated(Normal(0, 1), 50, 60), "the probability between them is 0"),
+    ],
+)
+def test_bad_input(bad, message):
+    with pytest.raises(InputError, match=message):
+        bad()

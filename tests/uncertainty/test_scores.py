@@ -1,0 +1,131 @@
+"""Scores beside closed forms, brute force and integrals."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import integrate, stats
+
+from workbench import uncertainty
+from workbench.errors import InputError
+
+NUMBERS = st.floats(-100, 100)
+
+
+def integral(cdf, observed):
+    """CRPS by its definition: integral of (F(x) - 1[x >= y])^2 dx."""
+    below = integrate.quad(lambda x: cdf(x) ** 2, -np.inf, observed)[0]
+    return below + integrate.quad(lambda x: (1 - cdf(x)) ** 2, observed, np.inf)[0]
+
+
+def test_normal_at_its_mean():
+    # Gneiting et al. 2005: s (sqrt(2 / pi) - 1 / sqrt(pi)) = .23369497725 s
+    assert uncertainty.crps_normal(1.0, 2.0, 1.0) == pytest.approx(2 * 0.23369497725, rel=1e-10)
+
+
+@pytest.mark.parametrize("observed", [-1.3, 0.4, 3.0])
+def test_closed_forms_are_the_integral(observed):
+    assert uncertainty.crps_normal(0.2, 1.7, observed) == pytest.approx(integral(stats.norm(0.2, 1.7).cdf, observed), rel=1e-7)
+    for freedom in (1.5, 4.0, 30.0):
+        exact = integral(stats.t(freedom, 0.2, 1.7).cdf, observed)
+        assert uncertainty.crps_student(0.2, 1.7, freedom, observed) == pytest.approx(exact, rel=1e-6)
+
+
+def test_student_of_many_degrees_is_normal():
+    assert uncertainty.crps_student(0.0, 1.0, 1e7, 0.7) == pytest.approx(float(uncertainty.crps_normal(0.0, 1.0, 0.7)), rel=1e-6)
+
+
+def test_samples_and_quantiles_tend_to_the_closed_form():
+    levels = (np.arange(20_000) + 0.5) / 20_000
+    normal = stats.norm(0.2, 1.7).ppf(levels)
+    exact = uncertainty.crps_normal(0.2, 1.7, np.array([-4.0, 0.2, 1.0]))
+    np.testing.assert_allclose(uncertainty.crps(normal, np.array([-4.0, 0.2, 1.0])), exact, rtol=1e-4)
+    np.testing.assert_allclose(uncertainty.crps_quantiles(normal, levels, np.array([-4.0, 0.2, 1.0])), exact, rtol=1e-4)
+
+
+@given(st.lists(NUMBERS, min_size=2, max_size=12), NUMBERS)
+def test_sample_score_is_its_definition(samples, observed):
+    x = np.array(samples)
+    error, spread = np.abs(x - observed).mean(), np.abs(x[:, None] - x)
+    assert uncertainty.crps(x, observed) == pytest.approx(error - spread.mean() / 2, abs=1e-9)
+    fair = error - spread.sum() / (2 * x.size * (x.size - 1))
+    assert uncertainty.crps(x, observed, fair=True) == pytest.approx(fair, abs=1e-9)
+
+
+@given(st.lists(NUMBERS, min_size=1, max_size=12), NUMBERS)
+def test_score_is_a_distance(samples, observed):
+    score = uncertainty.crps(samples, observed)
+    assert score >= -1e-9
+    assert uncertainty.crps([observed], observed) == 0
+    assert uncertainty.crps(np.array(samples) + 7, observed + 7) == pytest.approx(float(score), abs=1e-9)  # of no place
+    assert uncertainty.crps(samples[:1], observed) == pytest.approx(abs(samples[0] - observed))  # a point forecast: absolute error
+
+
+def test_the_score_is_proper():
+    """What came is normal: no other spread or centre scores better on average."""
+    observed = stats.norm.ppf((np.arange(4001) + 0.5) / 4001)
+    means = {(m, s): uncertainty.crps_normal(m, s, observed).mean() for m in (-0.3, 0.0, 0.3) for s in (0.7, 1.0, 1.4)}
+    assert min(means, key=means.get) == (0.0, 1.0)
+
+
+def test_one_quantile_is_the_absolute_error():
+    assert uncertainty.crps_quantiles([2.0], [0.5], 5.0) == pytest.approx(3.0)
+    assert uncertainty.pinball(2.0, 0.9, [1.0, 4.0]) == pytest.approx([0.1, 1.8])
+
+
+def test_scores_broadcast():
+    samples = np.random.default_rng(0).normal(size=(4, 3, 50))
+    observed = np.zeros((4, 3))
+    both = uncertainty.crps(samples, observed)
+    assert both.shape == (4, 3)
+    assert both[2, 1] == pytest.approx(float(uncertainty.crps(samples[2, 1], 0.0)))
+    assert uncertainty.pit(samples, observed).shape == (4, 3)
+    assert uncertainty.crps_quantiles(np.sort(samples, -1), np.linspace(0.01, 0.99, 50), observed).shape == (4, 3)
+
+
+def test_coverage_says_how_sure_it_is():
+    few = uncertainty.coverage(0, 1, [0.5, 1.0, 2.0, -1.0, 0.2, 0.3, 5.0, 6.0])
+    assert (few.share, few.n) == (0.5, 8)
+    # Clopper, Pearson: 4 of 8 at 90 %, by the binomial tails of 5 %
+    assert stats.binom.sf(3, 8, few.low) == pytest.approx(0.05)
+    assert stats.binom.cdf(4, 8, few.high) == pytest.approx(0.05)
+    assert few.says(0.85, 0.95) is False
+    assert uncertainty.coverage(0, 1, [0.5] * 7).says(0.85, 1.0) is None  # 7 of 7 prove little
+    assert uncertainty.coverage(0, 1, [0.5] * 900 + [2.0] * 100).says(0.85, 0.95) is True
+    assert (uncertainty.coverage(0, 1, [3.0] * 4).low, uncertainty.coverage(0, 1, [0.5] * 4).high) == (0, 1)
+
+
+@pytest.mark.parametrize("members", [1, 9, 200])
+def test_pit_of_a_right_forecast_is_uniform(members):
+    rng = np.random.default_rng(1)
+    assert stats.kstest(uncertainty.pit(rng.normal(size=(4000, members)), rng.normal(size=4000)), "uniform").pvalue > 0.01
+    counts, came = rng.poisson(2.0, size=(4000, members)), rng.poisson(2.0, size=4000)  # full of ties
+    assert stats.kstest(uncertainty.pit(counts, came), "uniform").pvalue > 0.01
+
+
+def test_pit_tells_narrow_from_wide():
+    rng = np.random.default_rng(2)
+    came = rng.normal(size=4000)
+    narrow, wide = (uncertainty.pit(s * rng.normal(size=(4000, 100)), came) for s in (0.5, 2.0))
+    assert narrow.var() > 1 / 12 > wide.var()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: uncertainty.crps([1.0, np.nan], 0.0), r"samples\[1\] = nan: expected finite"),
+        (lambda: uncertainty.crps([1.0], np.inf), "observed = inf"),
+        (lambda: uncertainty.crps([1.0], 0.0, fair=True), "two or more"),
+        (lambda: uncertainty.crps([], 0.0), "one or more on the last axis"),
+        (lambda: uncertainty.crps_quantiles([1.0, 0.0], [0.1, 0.9], 0.0), "quantiles cross"),
+        (lambda: uncertainty.crps_quantiles([1.0, 2.0], [0.9, 0.1], 0.0), "levels"),
+        (lambda: uncertainty.crps_quantiles([1.0, 2.0], [0.1, 0.5, 0.9], 0.0), "2 on the last axis for 3 levels"),
+        (lambda: uncertainty.crps_normal(0.0, 0.0, 0.0), "deviation = 0.0: expected more than 0"),
+        (lambda: uncertainty.crps_student(0.0, 1.0, 1.0, 0.0), "freedom = 1.0"),
+        (lambda: uncertainty.coverage(2.0, 1.0, 0.0), "low = 2.0 lies above high = 1.0"),
+        (lambda: uncertainty.coverage([], [], []), "no outcome"),
+    ],
+)
+def test_bad_input(call, message):
+    with pytest.raises(InputError, match=message):
+        call()

@@ -1,0 +1,341 @@
+"""Adoption: Bass, logistic and damped exponential growth of users, with priors on the cap, averaged by how well each has foretold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from workbench.demand.trend import uniforms
+from workbench.errors import InputError, UnknownName
+
+Array = NDArray[np.float64]
+
+
+def bass(time: ArrayLike, innovation: ArrayLike, imitation: ArrayLike, cap: ArrayLike) -> Array:
+    """Users `time` years after the start: dA/dt = (p + q A / K)(K - A).
+
+    A = K (1 - e^-(p+q)t) / (1 + (q/p) e^-(p+q)t); with q = 0 it is K (1 - e^-pt)
+
+    Parameters
+    ----------
+    time : array_like
+        [year], 0 or more.
+    innovation : array_like
+        p [1/year], above 0.
+    imitation : array_like
+        q [1/year], 0 or more.
+    cap : array_like
+        K.
+
+    Raises
+    ------
+    InputError
+        For times before the start, or rates or a cap out of range.
+
+    References
+    ----------
+    .. [1] Bass (1969), Management Science 15(5), equation 9.
+    """
+    t, p, q, k = (np.asarray(a, dtype=float) for a in (time, innovation, imitation, cap))
+    if not np.all(t >= 0):
+        raise InputError(f"time = {time}: expected 0 years after the start or more")
+    if not (np.all(p > 0) and np.all(q >= 0) and np.all(k > 0)):
+        raise InputError(f"innovation = {innovation}, imitation = {imitation}, cap = {cap}: expected above 0, 0 or more, above 0")
+    return np.asarray(k * -np.expm1(-(p + q) * t) / (1 + q / p * np.exp(-(p + q) * t)))
+
+
+def logistic(time: ArrayLike, rate: ArrayLike, middle: ArrayLike, cap: ArrayLike) -> Array:
+    """Users at `time`: K / (1 + e^-r(t - t0)); half the cap at the middle t0."""
+    from scipy.special import expit
+
+    k = np.asarray(cap, dtype=float)
+    if not np.all(k > 0):
+        raise InputError(f"cap = {cap}: expected more than 0")
+    return np.asarray(k * expit(np.asarray(rate, dtype=float) * (np.asarray(time, dtype=float) - np.asarray(middle, dtype=float))))
+
+
+def damped_exponential(horizon: ArrayLike, level: ArrayLike, growth: ArrayLike, decay: ArrayLike) -> Array:
+    """Users a `horizon` after `level`: ln A = ln level + g tau (1 - e^-h/tau); exponential as tau grows, and it has no cap of its own.
+
+    Parameters
+    ----------
+    horizon : array_like
+        h [year].
+    level : array_like
+        Users at h = 0.
+    growth : array_like
+        g at h = 0 [1/year].
+    decay : array_like
+        tau, the time in which growth falls to 1/e [year].
+    """
+    tau = np.asarray(decay, dtype=float)
+    if not np.all(tau > 0):
+        raise InputError(f"decay = {decay}: expected more than 0 years")
+    return np.asarray(np.asarray(level, dtype=float) * np.exp(-np.asarray(growth, dtype=float) * tau * np.expm1(-np.asarray(horizon) / tau)))
+
+
+@dataclass(frozen=True)
+class AdoptionPrior:
+    """What is believed of a product's users before they are seen. Medians, and deviations of the logarithm.
+
+    cap: consumer chat is bounded by the population online; knowledge workers and developers need caps of their own.
+    """
+
+    cap: float = 2.5e9
+    cap_deviation: float = 0.4
+    noise: float = 0.075  #: of a disclosed count, which is rounded and dated to a month
+    drift: float = 0.35  #: of users from any law, a random walk [per square root of a year]: a third in a year, for no law is the truth
+    innovation: float = 0.03  #: Bass p [1/year]; mean of 213 products in Sultan, Farley, Lehmann (1990), J. Marketing Research 27
+    imitation: float = 0.8  #: Bass q [1/year]; twice theirs of .38, for what spreads without a shop
+    rate: float = 1.0  #: logistic r [1/year]
+    decay: float = 1.5  #: tau of the damped exponential [year]
+    vague: float = 1.0  #: deviation of the logarithm of rates and times
+
+
+@dataclass(frozen=True)
+class _Law:
+    middle: Callable[[AdoptionPrior], Sequence[tuple[float, float]]]  #: mean and deviation of each parameter
+    users: Callable[[Array, Array], Array]  #: logarithm of users from times since launch (m,) and parameters (..., k): (..., m)
+
+
+def _log_bass(t: Array, x: Array) -> Array:
+    p, q, k = (np.exp(x[..., i, None]) for i in range(3))
+    return np.asarray(np.log(bass(t, p, q, k)))
+
+
+def _log_logistic(t: Array, x: Array) -> Array:
+    k, r = x[..., 0, None], np.exp(x[..., 1, None])
+    return np.asarray(k - np.logaddexp(0.0, -r * (t - x[..., 2, None])))
+
+
+def _log_damped(t: Array, x: Array) -> Array:
+    # the damped exponential seen from its end: ln K = ln level + g tau, so that its cap has the prior of the other laws (Gompertz)
+    return np.asarray(x[..., 0, None] - np.exp(x[..., 1, None] - t * np.exp(-x[..., 2, None])))
+
+
+#: Each law of growth by name; times count from the launch.
+_LAWS: dict[str, _Law] = {
+    "bass": _Law(
+        lambda p: [(np.log(p.innovation), 1.5 * p.vague), (np.log(p.imitation), p.vague), (np.log(p.cap), p.cap_deviation)], _log_bass
+    ),
+    "logistic": _Law(lambda p: [(np.log(p.cap), p.cap_deviation), (np.log(p.rate), p.vague), (3.0, 3.0)], _log_logistic),
+    "damped": _Law(lambda p: [(np.log(p.cap), p.cap_deviation), (np.log(7.0), p.vague), (np.log(p.decay), p.vague)], _log_damped),
+}
+LAWS = tuple(_LAWS)
+
+
+@dataclass(frozen=True)
+class Observed:
+    """Disclosed counts of users, of several metrics at once: the first metric is the one that is forecast."""
+
+    times: Array  #: decimal years, rising
+    values: Array
+    metric: NDArray[np.int64]  #: place in `ratios`
+    ratios: tuple[tuple[float, float], ...]  #: of each metric over the first: median, deviation of the logarithm; (1, 0) first
+
+    def until(self, time: float) -> Observed:
+        """What was disclosed by `time`."""
+        seen = self.times <= time
+        return Observed(self.times[seen], self.values[seen], self.metric[seen], self.ratios)
+
+
+def observed(times: ArrayLike, values: ArrayLike, linked: Mapping[str, tuple[ArrayLike, ArrayLike, float, float]] | None = None) -> Observed:
+    """Counts of one metric, and of others that are linked to it by a ratio that is known but for its deviation.
+
+    Parameters
+    ----------
+    times, values : array_like, shape (n,)
+        Decimal years, and counts above 0.
+    linked : mapping, optional
+        Of a metric's name to (times, values, ratio, deviation): its counts, its median ratio to the first metric (monthly over weekly
+        users about 1 / .9), and the deviation of the ratio's logarithm.
+    """
+    parts = [(times, values, 1.0, 0.0), *(linked or {}).values()]
+    t, v = (np.concatenate([np.atleast_1d(np.asarray(p[i], dtype=float)) for p in parts]) for i in (0, 1))
+    which = np.concatenate([np.full(np.size(p[0]), i) for i, p in enumerate(parts)])
+    if t.shape != v.shape or not (np.all(v > 0) and np.all(np.isfinite(v)) and np.all(np.isfinite(t))):
+        raise InputError(f"values: {v.size} for {t.size} times, the least {v.min() if v.size else np.nan:g}; expected as many, above 0")
+    if not all(p[2] > 0 and p[3] >= 0 for p in parts):
+        raise InputError("linked: expected ratios above 0 with deviations of 0 or more")
+    order = np.argsort(t, kind="stable")
+    return Observed(t[order], v[order], which[order], tuple((p[2], p[3]) for p in parts))
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A law of growth fitted to counts: equally likely parameters of it, and how the counts strayed from it."""
+
+    law: str
+    launch: float
+    draws: Array  #: (n, parameters)
+    times: Array  #: of the counts, years since the launch
+    strayed: Array  #: (n, counts): logarithm of counts less the law
+    noise: float
+    drift: float
+    efficiency: float  #: share of independent draws that the importance weights leave
+
+    def ahead(self, times: ArrayLike) -> tuple[Array, Array]:
+        """Logarithm of users at decimal years: mean (times, n), given each draw, and covariance (times, times) of the walk around it."""
+        t = np.atleast_1d(np.asarray(times, dtype=float)) - self.launch
+        if not np.all(t > 0):
+            raise InputError(f"times = {times}: expected after the launch in {self.launch:.2f}")
+        across = self.drift**2 * np.minimum(t[:, None], self.times)
+        gain = np.linalg.solve(_covariance(self.times, self.noise, self.drift), across.T).T
+        walk = self.drift**2 * np.minimum(t[:, None], t) - gain @ across.T
+        return _LAWS[self.law].users(t, self.draws).T + gain @ self.strayed.T, walk
+
+    def log_users(self, times: ArrayLike, *, seed: int = 0) -> Array:
+        """Futures of the logarithm of users at decimal years, shape (times, n)."""
+        mean, walk = self.ahead(times)
+        root = np.linalg.cholesky(walk + 1e-12 * np.eye(walk.shape[0]))
+        return np.asarray(mean + root @ np.random.default_rng(seed).standard_normal(mean.shape))
+
+
+def fit_law(law: str, seen: Observed, launch: float, prior: AdoptionPrior | None = None, *, n: int = 2048, seed: int = 0) -> Fit:
+    """Posterior of a law's parameters: the mode by least squares, its Laplace approximation, and importance weights over that.
+
+    Parameters
+    ----------
+    law : str
+        One of ``LAWS``.
+    seen : Observed
+        Two counts or more.
+    launch : float
+        Decimal year of the start.
+    prior : AdoptionPrior, optional
+    n : int
+        Draws, a power of two.
+
+    Raises
+    ------
+    InputError
+        For fewer than two counts, or counts before the launch.
+    UnknownName
+        For another law.
+    """
+    from scipy.optimize import least_squares
+    from scipy.special import stdtrit
+
+    if law not in _LAWS:
+        raise UnknownName("law of growth", law, LAWS)
+    prior = prior or AdoptionPrior()
+    if seen.times.size < 2 or not np.all(seen.times > launch):
+        raise InputError(f"seen: {seen.times.size} counts from {seen.times.min():.2f}; expected two or more after the launch in {launch:.2f}")
+    t, y, links = seen.times - launch, np.log(seen.values), seen.ratios[1:]
+    mean, deviation = np.array([*_LAWS[law].middle(prior), *((np.log(r), max(d, 1e-6)) for r, d in links)]).T
+    own = mean.size - len(links)
+
+    whiten = np.linalg.inv(np.linalg.cholesky(_covariance(t, prior.noise, prior.drift)))
+
+    def strayed(x: Array) -> Array:
+        offset = np.concatenate([np.zeros((*x.shape[:-1], 1)), x[..., own:]], axis=-1)[..., seen.metric]
+        return np.asarray(y - offset - _LAWS[law].users(t, x[..., :own]))
+
+    def residuals(x: Array) -> Array:  # standard normal under the posterior's terms; x of shape (..., parameters)
+        return np.concatenate([strayed(x) @ whiten.T, (x - mean) / deviation], axis=-1)
+
+    mode = least_squares(residuals, mean, x_scale=deviation)
+    root = np.linalg.inv(np.linalg.cholesky(mode.jac.T @ mode.jac)).T  # of the covariance
+    u = uniforms(mean.size + 1, n, seed)
+    z = stdtrit(5.0, u[: mean.size]).T  # heavier tails than the posterior's, so that weights stay bounded
+    x = mode.x + z @ root.T
+    log_weight = -0.5 * (residuals(x) ** 2).sum(axis=1) + (3.0 * np.log1p(z**2 / 5)).sum(axis=1)
+    weight = np.exp(log_weight - log_weight.max())
+    weight /= weight.sum()
+    place = np.searchsorted(np.cumsum(weight)[:-1], (np.arange(n) + 0.5) / n)
+    draws = x[place][np.argsort(u[-1])]  # mixed, so that neighbours are not alike
+    efficiency = float(1 / (weight**2).sum() / n)
+    return Fit(law, launch, draws[:, :own], t, strayed(draws), prior.noise, prior.drift, efficiency)
+
+
+@dataclass(frozen=True)
+class Adoption:
+    """Laws of growth averaged: which share each has, and its fit."""
+
+    fits: tuple[Fit, ...]
+    weights: Array
+    last: float  #: decimal year of the last count
+    first: float
+
+    def log_users(self, times: ArrayLike, *, seed: int = 0) -> Array:
+        """Logarithm of users at decimal years, of the average: shape (times, n), each future one law throughout."""
+        n = self.fits[0].draws.shape[0]
+        share = np.cumsum(self.weights)[:-1]
+        which = np.searchsorted(share, np.random.default_rng(seed).permutation((np.arange(n) + 0.5) / n))
+        every = np.array([f.log_users(times, seed=seed) for f in self.fits])
+        return np.asarray(np.take_along_axis(every, which[None, None, :], axis=0)[0])
+
+    def log_counts(self, times: ArrayLike, *, seed: int = 0) -> Array:
+        """What will be disclosed: users with the noise of a disclosure."""
+        x = self.log_users(times, seed=seed)
+        return x + self.fits[0].noise * np.random.default_rng(seed + 1).standard_normal(x.shape)
+
+
+def adopt(
+    seen: Observed, launch: float, prior: AdoptionPrior | None = None, *, laws: Sequence[str] = LAWS, least: int = 4, n: int = 2048, seed: int = 0
+) -> Adoption:
+    """Average of the laws, each weighted by how well it foretold each next count from those before.
+
+    Parameters
+    ----------
+    seen : Observed
+    launch : float
+        Decimal year of the start.
+    prior : AdoptionPrior, optional
+    laws : sequence of str
+    least : int
+        Counts from which the first one is foretold; with no more than that, all laws weigh alike.
+    n : int
+        Draws, a power of two.
+    """
+    prior = prior or AdoptionPrior()
+    cuts = range(least, seen.times.size)
+    told = np.array([[_foretold(law, seen, cut, launch, prior, seed) for law in laws] for cut in cuts]).reshape(-1, len(laws))
+    fits = tuple(fit_law(law, seen, launch, prior, n=n, seed=seed) for law in laws)
+    return Adoption(fits, average_weights(told), float(seen.times[-1]), float(seen.times[0]))
+
+
+def average_weights(log_densities: ArrayLike, *, draws: int = 2048, seed: int = 0) -> Array:
+    """Weights of models from the log density that each gave to each outcome: pseudo-BMA with the Bayesian bootstrap.
+
+    w = mean over Dirichlet(1, ..., 1) weights a of softmax_k(m sum_i a_i l_ik): no outcome alone decides
+
+    Parameters
+    ----------
+    log_densities : array_like, shape (outcomes, models)
+        With no outcome all models weigh alike.
+
+    References
+    ----------
+    .. [1] Yao, Vehtari, Simpson, Gelman (2018), Bayesian Analysis 13(3), section 3.4.
+    """
+    from scipy.special import softmax
+
+    told = np.asarray(log_densities, dtype=float)
+    if told.ndim != 2 or not told.shape[1]:
+        raise InputError(f"log_densities: shape {told.shape}; expected outcomes by models")
+    if not told.shape[0]:
+        return np.full(told.shape[1], 1 / told.shape[1])
+    share = np.random.default_rng(seed).dirichlet(np.ones(told.shape[0]), draws)
+    return np.asarray(softmax(told.shape[0] * share @ told, axis=1).mean(axis=0))
+
+
+def _foretold(law: str, seen: Observed, cut: int, launch: float, prior: AdoptionPrior, seed: int) -> float:
+    """Log density of count `cut` from those before it; its metric's ratio at its median."""
+    from scipy.special import logsumexp
+
+    before = Observed(seen.times[:cut], seen.values[:cut], seen.metric[:cut], seen.ratios)
+    fit = fit_law(law, before, launch, prior, n=512, seed=seed)
+    ratio, deviation = seen.ratios[int(seen.metric[cut])]
+    mean, walk = fit.ahead(seen.times[cut])
+    noise = np.sqrt(prior.noise**2 + deviation**2 + walk[0, 0])
+    z = (np.log(seen.values[cut] / ratio) - mean[0]) / noise
+    return float(logsumexp(-0.5 * z**2) - np.log(z.size) - np.log(noise))
+
+
+def _covariance(times: Array, noise: float, drift: float) -> Array:
+    """Of counts around a law: the noise of each, and a random walk since the launch that they share."""
+    return np.asarray(noise**2 * np.eye(times.size) + drift**2 * np.minimum(times[:, None], times))

@@ -1,0 +1,211 @@
+"""Backtests: forecasts from what was known, scored on what came, with bands widened by earlier errors only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike, NDArray
+
+from workbench.demand import trend
+from workbench.demand.checks import beyond_authority
+from workbench.demand.history import Series
+from workbench.errors import InputError
+from workbench.uncertainty import coverage, crps, pit
+
+Array = NDArray[np.float64]
+#: What was known, and how many of its steps ahead -> equally likely samples of the logarithm.
+Forecaster = Callable[[Series, int], Array]
+
+
+@dataclass(frozen=True)
+class Backtest:
+    """Forecasts of one series by one model, and what came; leading axis k of the forecasts."""
+
+    series: str
+    model: str
+    origins: Array  #: decimal years: all that was used was known by then
+    targets: Array  #: decimal years: when the outcome was
+    samples: Array  #: (k, n), in logarithms
+    observed: Array  #: (k,), in logarithms
+    beyond: NDArray[np.bool_]  #: whether the horizon lies beyond the authority of the history that was used
+
+    def take(self, which: ArrayLike) -> Backtest:
+        """The chosen forecasts (a mask or places)."""
+        w = np.asarray(which)
+        names = ("origins", "targets", "samples", "observed", "beyond")
+        return replace(self, **{name: getattr(self, name)[w] for name in names})
+
+    def score(self) -> dict[str, float | int | str | None]:
+        """CRPS, coverage of the 50 and 90 % bands with the interval that so few outcomes allow, bias and n."""
+        if not self.observed.size:
+            raise InputError(f"{self.series}: nothing to score")
+        low, q1, middle, q3, high = np.quantile(self.samples, [0.05, 0.25, 0.5, 0.75, 0.95], axis=1)
+        half, most = coverage(q1, q3, self.observed), coverage(low, high, self.observed)
+        says = most.says(0.85, 0.95)
+        return {
+            "series": self.series,
+            "model": self.model,
+            "n": self.observed.size,
+            "crps": float(crps(self.samples, self.observed).mean()),
+            "coverage_50": half.share,
+            "coverage_90": most.share,
+            "coverage_90_low": most.low,
+            "coverage_90_high": most.high,
+            "coverage_is_85_to_95": {True: "yes", False: "no", None: "too few to tell"}[says],
+            "bias": float(np.mean(self.observed - middle)),
+            "beyond_authority": int(self.beyond.sum()),
+        }
+
+    def frame(self) -> pl.DataFrame:
+        """One row a forecast: median, bands, outcome, CRPS and PIT."""
+        low, middle, high = np.quantile(self.samples, [0.05, 0.5, 0.95], axis=1)
+        return pl.DataFrame(
+            {
+                "series": [self.series] * self.observed.size,
+                "model": [self.model] * self.observed.size,
+                "origin_year": self.origins,
+                "target_year": self.targets,
+                "low": low,
+                "median": middle,
+                "high": high,
+                "observed": self.observed,
+                "crps": crps(self.samples, self.observed),
+                "pit": pit(self.samples, self.observed),
+                "beyond_authority": self.beyond,
+            }
+        )
+
+
+def together(parts: Sequence[Backtest], series: str) -> Backtest:
+    """Several backtests of one model as one. Raises `InputError` where models or numbers of samples differ."""
+    if len({(p.model, p.samples.shape[1]) for p in parts}) != 1:
+        raise InputError(f"{series}: expected one model and one number of samples, got {sorted({p.model for p in parts})}")
+    names = ("origins", "targets", "samples", "observed", "beyond")
+    return replace(parts[0], series=series, **{name: np.concatenate([getattr(p, name) for p in parts]) for name in names})
+
+
+def rolling(series: Series, forecast: Forecaster, model: str, *, steps: int = 4, least: int = 5) -> Backtest:
+    """Rolling origins: at each point from the `least`-th on, forecast `steps` ahead from the points so far.
+
+    Parameters
+    ----------
+    series : Series
+        Evenly spaced.
+    forecast : callable
+        Gets the series cut at the origin, and nothing after it.
+    steps : int
+        1 or more.
+    least : int
+        Points that the first forecast has.
+
+    Raises
+    ------
+    InputError
+        For a series too short for one forecast, or unevenly spaced.
+    """
+    gaps = np.diff(series.times)
+    if gaps.size and not np.allclose(gaps, gaps[0], atol=1e-6):
+        raise InputError(f"{series.name}: not evenly spaced in time (gaps {gaps.min():.3g} to {gaps.max():.3g} years)")
+    if steps < 1 or least < 3 or series.values.size < least + steps:
+        raise InputError(f"{series.name}: {series.values.size} points; expected at least {least} + {steps}, steps of 1 and 3 points or more")
+    origins = np.arange(least - 1, series.values.size - steps)
+    past = [series.take(slice(0, int(o) + 1)) for o in origins]
+    return Backtest(
+        series=series.name,
+        model=model,
+        origins=series.times[origins],
+        targets=series.times[origins + steps],
+        samples=np.array([forecast(p, steps) for p in past]),
+        observed=np.log(series.values[origins + steps]),
+        beyond=np.array([bool(beyond_authority(p.times, steps * gaps[0])) for p in past]),
+    )
+
+
+def inflate(test: Backtest, evidence: Sequence[Backtest] = (), *, level: float = 0.9, prior_forecasts: int = 40) -> Backtest:
+    """The same forecasts with bands widened (or narrowed) to what earlier errors asked for: split conformal in time.
+
+    Each forecast is stretched about its median by the ceil(level (m + 1))-th smallest of m errors, each over its own half band. Errors
+    count only if the outcome was known at the forecast's origin, be it of the same series or of others; `prior_forecasts` errors of a
+    calibrated forecaster count with them, so that a few outcomes do not rule.
+
+    Parameters
+    ----------
+    test : Backtest
+    evidence : sequence of Backtest
+        Of other series, in any unit: errors are taken over bands.
+    level : float
+        Of the band, 0 to 1.
+    prior_forecasts : int
+
+    References
+    ----------
+    .. [1] Lei, G'Sell, Rinaldo, Tibshirani, Wasserman (2018), JASA 113, section 2.2 (split conformal); Gibbs, Candes (2021) (in time).
+    """
+    from scipy.special import ndtri
+
+    if not 0 < level < 1 or prior_forecasts < 1:
+        raise InputError(f"level = {level}, prior_forecasts = {prior_forecasts}: expected a share within 0 to 1, and 1 or more")
+    tests = (test, *evidence)
+    errors, known = np.concatenate([_over_band(t, level) for t in tests]), np.concatenate([t.targets for t in tests])
+    calm = ndtri((1 + (np.arange(prior_forecasts) + 0.5) / prior_forecasts) / 2) / ndtri((1 + level) / 2)
+    stretch = np.empty(test.origins.size)
+    for origin in np.unique(test.origins):
+        pool = np.sort(np.concatenate([errors[known <= origin + 1e-9], calm]))
+        stretch[test.origins == origin] = pool[min(pool.size, int(np.ceil(level * (pool.size + 1)))) - 1]
+    middle = np.median(test.samples, axis=1, keepdims=True)
+    return replace(test, model=f"{test.model}, conformal", samples=middle + stretch[:, None] * (test.samples - middle))
+
+
+def _over_band(test: Backtest, level: float) -> Array:
+    low, middle, high = np.quantile(test.samples, [(1 - level) / 2, 0.5, (1 + level) / 2], axis=1)
+    above = test.observed > middle
+    half = np.where(above, high - middle, middle - low)
+    error = np.abs(test.observed - middle)
+    return np.divide(error, half, out=np.where(error > 0, np.inf, 0.0), where=half > 0)
+
+
+def simple_models() -> dict[str, Forecaster]:
+    """The models to beat: last value, drift, log-linear and damped."""
+
+    def log_linear(past: Series, steps: int) -> Array:
+        t = np.arange(past.values.size)
+        return trend.log_linear(t, np.log(past.values), t[-1] + steps)
+
+    return {
+        "last value": lambda past, steps: trend.last_value(np.log(past.values), steps),
+        "drift": lambda past, steps: trend.drift(np.log(past.values), steps),
+        "drift of two years": lambda past, steps: trend.drift(np.log(past.values[-9:]), steps),
+        "log-linear": log_linear,
+        "damped": lambda past, steps: trend.damped(np.log(past.values), steps),
+    }
+
+
+def local_trend(panel: Sequence[Series], prior: trend.TrendPrior | None = None, *, window: int = 8, n: int = 2048) -> Forecaster:
+    """Forecaster by `trend.fit_trend` whose long-run growth is pooled with what the other series of `panel` did until the origin.
+
+    A stock is forecast by its flow. Of the other series the mean growth over the last `window` steps counts.
+    """
+
+    def forecast(past: Series, steps: int) -> Array:
+        end = past.times[-1]
+        rates = [r for s in panel if s.name != past.name and (r := _mean_growth(s, end, window)) is not None]
+        mine = trend.pooled(*zip(*rates, strict=True), prior) if rates else prior
+        ahead = trend.fit_trend(np.log(_flow(past)), mine).paths(steps, n)
+        return trend.stock_paths(ahead, past.values[-1])[-1] if past.kind == "stock" else ahead[-1]
+
+    return forecast
+
+
+def _flow(series: Series) -> Array:
+    return np.diff(series.values) if series.kind == "stock" else series.values
+
+
+def _mean_growth(series: Series, end: float, window: int) -> tuple[float, float] | None:
+    """Mean yearly growth of the flow until `end`, and its standard error; None with fewer than four steps."""
+    steps = np.diff(np.log(_flow(series.take(np.flatnonzero(series.times <= end + 1e-9)))))[-window:]
+    if steps.size < 4:
+        return None
+    return float(steps.mean() / trend.QUARTER), float(steps.std(ddof=1) / np.sqrt(steps.size) / trend.QUARTER)

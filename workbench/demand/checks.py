@@ -1,0 +1,171 @@
+"""Checks for the errors that figures of this field are full of: tenfold units, mixed definitions, totals against their own path.
+
+Each check takes what it compares and returns findings, empty where all is well; `refuse` turns findings into an error that names the
+rows, and `findings` runs all checks over the tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from workbench.errors import InputError
+
+#: A value this many times off its neighbours is taken for a slip of the unit: between 10 and what growth does in a step.
+SLIP = 4.0
+#: A total may differ so much from the sum of its parts, which are rounded and revised.
+PARTS = 0.05
+#: A total may differ so much from the path through a few of its points.
+PATH = 0.3
+
+
+class SuspectData(InputError):
+    """Figures that contradict each other; `findings` names the rows."""
+
+    def __init__(self, name: str, findings: Sequence[Finding]):
+        self.findings = tuple(findings)
+        super().__init__(f"{name}: " + "; ".join(f"{f.row}: {f.reason}" for f in findings))
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A row that contradicts others."""
+
+    check: str
+    row: str
+    reason: str
+
+
+def refuse(name: str, found: Sequence[Finding]) -> None:
+    """Raise `SuspectData` naming every row found."""
+    if found:
+        raise SuspectData(name, found)
+
+
+def one_value(rows: Sequence[str], times: ArrayLike) -> list[Finding]:
+    """A time that comes twice in one series: two definitions, or two sources, were chained."""
+    seen: dict[float, str] = {}
+    found = []
+    for row, t in zip(rows, np.asarray(times, dtype=float).tolist(), strict=True):
+        if t in seen:
+            found.append(Finding("one value a time", row, f"the series already has {seen[t]!r} at that time; keep one definition"))
+        seen.setdefault(t, row)
+    return found
+
+
+def one_definition(rows: Sequence[str], bases: Sequence[str]) -> list[Finding]:
+    """Rows of a series whose definition is not that of most: chained, they invent rises and falls."""
+    usual = max(sorted(set(bases)), key=list(bases).count)
+    reason = f"is {{}} where the series is {usual}: mixed definitions, do not chain them"
+    return [Finding("one definition", r, reason.format(b)) for r, b in zip(rows, bases, strict=True) if b != usual]
+
+
+def tenfold(rows: Sequence[str], times: ArrayLike, values: ArrayLike) -> list[Finding]:
+    """Values that stand tenfold off their neighbours, as slips of a unit or of a translation do.
+
+    A value between two others is a slip where it lies more than `SLIP` times above both or below both. The first and the last have one
+    neighbour: there it counts only within half a year, and beyond what the fastest growth elsewhere in the series does in that time.
+    """
+    t, y = np.asarray(times, dtype=float), np.log(_positive(rows, values))
+    if t.size < 3:
+        return []
+    rate = np.abs(np.diff(y)) / np.maximum(np.diff(t), 1e-3)
+    suspect: list[tuple[float, int, float]] = []
+    for i in range(t.size):
+        if 0 < i < t.size - 1:
+            off = max(y[i] - max(y[i - 1], y[i + 1]), min(y[i - 1], y[i + 1]) - y[i])
+            like = y[i - 1] + (y[i + 1] - y[i - 1]) * (t[i] - t[i - 1]) / (t[i + 1] - t[i - 1])
+        else:
+            step, j = (0, 1) if i == 0 else (t.size - 2, t.size - 2)
+            others = np.delete(rate, step)
+            off = abs(y[i] - y[j]) - others.max() * abs(t[i] - t[j]) if abs(t[i] - t[j]) <= 0.5 else 0.0
+            like = y[j]
+        if off > np.log(SLIP):
+            suspect.append((off, i, like))
+    found = []
+    for _, i, like in sorted(suspect, reverse=True)[:1]:  # the worst first: beside it, its right neighbours look wrong as well
+        rest = np.delete(np.arange(t.size), i)
+        reason = f"{np.exp(y[i]):.4g} is {np.exp(abs(y[i] - like)):.3g} times {'above' if y[i] > like else 'below'} its neighbours' {np.exp(like):.4g}"
+        found.append(Finding("tenfold", rows[i], f"{reason}: a unit or a translation slipped"))
+        found += tenfold([rows[k] for k in rest], t[rest], np.exp(y[rest]))
+    return found
+
+
+def ratio(rows: Sequence[str], numerator: ArrayLike, denominator: ArrayLike, *, what: str, low: float, high: float) -> list[Finding]:
+    """Rows where two figures that go together (revenue and power, cash and total) do not: their ratio leaves `low` to `high`."""
+    r = _positive(rows, numerator) / _positive(rows, denominator)
+    return [
+        Finding("ratio", row, f"{what} = {x:.4g}, outside {low:g} to {high:g}: a unit or a definition slipped")
+        for row, x in zip(rows, r.tolist(), strict=True)
+        if not low <= x <= high
+    ]
+
+
+def never_falls(rows: Sequence[str], times: ArrayLike, values: ArrayLike) -> list[Finding]:
+    """A cumulative count that falls."""
+    y = _positive(rows, values)
+    order = np.argsort(np.asarray(times, dtype=float), kind="stable")
+    return [
+        Finding("never falls", rows[j], f"{y[j]:.4g} is below the {y[i]:.4g} of {rows[i]!r}, yet both count all so far")
+        for i, j in zip(order[:-1], order[1:], strict=True)
+        if y[j] < y[i]
+    ]
+
+
+def sum_of_parts(row: str, whole: float, parts: ArrayLike, *, tolerance: float = PARTS) -> list[Finding]:
+    """A total that its own parts do not add up to."""
+    added = float(np.sum(np.asarray(parts, dtype=float)))
+    if abs(added / whole - 1) <= tolerance:
+        return []
+    return [Finding("sum of parts", row, f"{whole:.4g} where its parts add up to {added:.4g} ({added / whole - 1:+.0%})")]
+
+
+def path_total(times: ArrayLike, rates: ArrayLike, start: float, end: float) -> float:
+    """What accumulates from `start` to `end` along the piecewise exponential path through `rates` at `times`.
+
+    Parameters
+    ----------
+    times : array_like
+        Decimal years, rising; the path goes on at its last (first) growth where it does not reach that far.
+    rates : array_like
+        [1/year], above 0.
+    start, end : float
+        Decimal years.
+    """
+    t, y = np.asarray(times, dtype=float), np.log(np.asarray(rates, dtype=float))
+    if t.size < 2 or np.any(np.diff(t) <= 0):
+        raise InputError(f"times = {times}: expected two or more that rise")
+    slope = np.diff(y) / np.diff(t)
+    edges = np.concatenate([[start], t[(t > start) & (t < end)], [end]])
+    piece = np.clip(np.searchsorted(t, (edges[1:] + edges[:-1]) / 2) - 1, 0, slope.size - 1)
+    g, a = slope[piece], y[piece] + slope[piece] * (edges[:-1] - t[piece])
+    x = g * np.diff(edges)
+    return float(np.sum(np.exp(a) * np.diff(edges) * np.where(np.abs(x) < 1e-9, 1.0, np.expm1(x) / np.where(x == 0, 1.0, x))))
+
+
+def total_against_path(row: str, total: float, times: ArrayLike, rates: ArrayLike, start: float, end: float) -> list[Finding]:
+    """A published total that the path through the published points of the same thing does not reach."""
+    path = path_total(times, rates, start, end)
+    if abs(np.log(total / path)) <= np.log1p(PATH):
+        return []
+    reason = f"the total {total:.4g} is {total / path:.2g} times the {path:.4g} of the path through its own points: another scope"
+    return [Finding("total against path", row, reason)]
+
+
+def beyond_authority(times: ArrayLike, horizon: ArrayLike) -> NDArray[np.bool_]:
+    """Whether a horizon [years] lies beyond what a history carries: more than half of its own length."""
+    t, h = np.asarray(times, dtype=float), np.asarray(horizon, dtype=float)
+    if not np.all(h >= 0):
+        raise InputError(f"horizon = {horizon}: expected 0 years or more")
+    return np.asarray(h > (t.max() - t.min()) / 2 if t.size else np.ones(h.shape, dtype=bool))
+
+
+def _positive(rows: Sequence[str], values: ArrayLike) -> NDArray[np.float64]:
+    y = np.asarray(values, dtype=float)
+    for row, v in zip(rows, y.tolist(), strict=True):
+        if not (v > 0 and np.isfinite(v)):
+            raise InputError(f"{row}: {v:g}: expected more than 0, and finite")
+    return y

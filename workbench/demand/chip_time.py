@@ -1,0 +1,137 @@
+"""From tokens to chips: what cached, fresh and output tokens take of a chip, and the chips that a stream of them keeps busy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from workbench.catalogue import LLM, Chip
+from workbench.chips import Load, ServingPlan, serving
+from workbench.demand.agents import Tokens
+from workbench.errors import InputError
+from workbench.fabric import Cluster
+from workbench.units import TERA
+
+Array = NDArray[np.float64]
+
+#: Dense fp8 peak of an H100, in which Epoch AI counts compute [FLOP/s].
+H100E = 1979 * TERA
+
+
+def h100e_of(chip: Chip) -> float:
+    """Chips of the kind H100 that one `chip` counts as: dense fp8 peak (16-bit where it has none) over 1,979 TFLOP/s."""
+    return chip.peaks.get("fp8", chip.peaks.get("bf16", 0.0)) / H100E
+
+
+@dataclass(frozen=True)
+class ChipTime:
+    """Chip-seconds of a model call by kind of token; arrays broadcast. Where `feasible` is False they are inf."""
+
+    cached: Array  #: reading the keys and values of cached tokens while writing [s]
+    fresh: Array  #: computing prompts [s]
+    output: Array  #: writing [s]
+    h100e: float  #: H100-equivalents of the chip
+    feasible: NDArray[np.bool_]
+    tokens: Tokens  #: of a call
+
+    @property
+    def total(self) -> Array:
+        """All three [s]."""
+        return self.cached + self.fresh + self.output
+
+    def per_token(self) -> Tokens:
+        """H100e-seconds of a token of each kind; 0 for a kind that the call has none of."""
+        return Tokens(*(self._each(getattr(self, kind), getattr(self.tokens, kind)) for kind in ("cached", "fresh", "output")))
+
+    def needed(self, calls_per_second: ArrayLike, *, availability: ArrayLike = 1.0, load_factor: ArrayLike = 1.0) -> Tokens:
+        """H100-equivalents that a stream of such calls keeps busy, by kind of token.
+
+        Parameters
+        ----------
+        calls_per_second : array_like
+            [1/s]
+        availability, load_factor : array_like
+            Share of time that a chip is in service, and mean over peak of the load that it is staffed for.
+
+        Raises
+        ------
+        InputError
+            For shares that are not above 0 and at most 1.
+        """
+        up, mean = np.asarray(availability, dtype=float), np.asarray(load_factor, dtype=float)
+        if not (np.all((up > 0) & (up <= 1)) and np.all((mean > 0) & (mean <= 1))):
+            raise InputError(f"availability = {availability}, load_factor = {load_factor}: expected shares above 0 and at most 1")
+        return Tokens(self.cached, self.fresh, self.output) * (np.asarray(calls_per_second, dtype=float) * self.h100e / (up * mean))
+
+    def _each(self, seconds: Array, tokens: ArrayLike) -> Array:
+        some = np.asarray(tokens, dtype=float)
+        return np.where(some > 0, seconds * self.h100e / np.where(some > 0, some, 1.0), 0.0)
+
+
+def chip_seconds(
+    llm: LLM, cluster: Cluster, call: Tokens, plan: ServingPlan | None = None, *, concurrency: ArrayLike = np.inf, framework: str = ""
+) -> ChipTime:
+    """Chip-seconds of a model call, by what `workbench.chips.serving` says of a replica.
+
+    Prompts take the replica for the time of their fresh tokens. A decode step takes what it would without a context, which is the output's, and
+    on top the time of reading the context, which is the cached and fresh tokens' in proportion to their numbers.
+
+    Parameters
+    ----------
+    llm, cluster : LLM, Cluster
+    call : Tokens
+        Of a call: its context is cached + fresh, at most the model's window less the output.
+    plan : ServingPlan, optional
+        Replica; eight chips in fp8 if not given.
+    concurrency : array_like
+        Calls in flight a replica; as many as fit if not given: the throughput that no latency limits.
+    framework : str
+        As `serving`.
+
+    Raises
+    ------
+    InputError
+        As `serving`: a context beyond the window, a replica larger than the cluster.
+    """
+    plan = plan or ServingPlan()
+    fresh, cached, output = (np.asarray(x, dtype=float) for x in (call.fresh, call.cached, call.output))
+    context = np.maximum(fresh + cached, 1.0)
+    wrote = np.maximum(output, 1.0)
+    load = Load(concurrency, context, wrote, np.minimum(cached / context, 1 - 1e-9))
+    full = serving(llm, cluster, plan, load, framework=framework)
+    batch = np.maximum(full.batch, 1.0)
+    bare = serving(llm, cluster, plan, replace(load, concurrency=batch, input_tokens=1.0, cached_share=0.0), framework=framework)
+    seconds = plan.chips * wrote / batch
+    reading = np.maximum(full.step - bare.step, 0.0) * seconds
+    prompt = plan.chips * full.prompt * (fresh > 0)
+    kinds = (reading * cached / context, prompt + reading * fresh / context, bare.step * seconds * (output > 0))
+    found = [np.where(full.feasible, kind, np.inf) for kind in kinds]
+    return ChipTime(*np.broadcast_arrays(*found), h100e_of(cluster.chip), full.feasible, call)
+
+
+def h100e_of_flop(
+    tokens_per_second: ArrayLike, active: ArrayLike, utilisation: ArrayLike, *, availability: ArrayLike = 1.0, load_factor: ArrayLike = 1.0
+) -> Array:
+    """H100-equivalents of tokens that are all computed: tokens x 2 x active parameters / (utilisation x peak).
+
+    An upper bound for agents, whose tokens are mostly cached; the usual estimate from disclosed totals.
+
+    Parameters
+    ----------
+    tokens_per_second : array_like
+        [1/s]
+    active : array_like
+        Active parameters of the model, or of the mix (`workbench.demand.model_mix`).
+    utilisation : array_like
+        Share of the dense fp8 peak while at work.
+    availability, load_factor : array_like
+        As `ChipTime.needed`.
+    """
+    rate, n, mfu, up, mean = (np.asarray(x, dtype=float) for x in (tokens_per_second, active, utilisation, availability, load_factor))
+    if not (np.all((mfu > 0) & (mfu <= 1)) and np.all((up > 0) & (up <= 1)) and np.all((mean > 0) & (mean <= 1))):
+        raise InputError(
+            f"utilisation = {utilisation}, availability = {availability}, load_factor = {load_factor}: expected shares above 0"
+        )
+    return np.asarray(2 * n * rate / (mfu * up * mean * H100E))

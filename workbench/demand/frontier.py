@@ -1,0 +1,107 @@
+"""The frontier of training compute: records as a compound Poisson process of releases, and the population around the trend."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from workbench.demand.trend import uniforms
+from workbench.errors import InputError
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class RecordPrior:
+    """What is believed of records before they are seen: about one a year, each about double the last."""
+
+    records_per_year: float = 1.0
+    jump: float = np.log10(2.0)  #: mean height of a record over the last [log10]
+    years: float = 1.0  #: that the rate counts for
+    jumps: float = 2.0  #: that the height counts for
+
+    def __post_init__(self) -> None:
+        if not min(self.records_per_year, self.jump, self.years) > 0 or not self.jumps > 1:
+            raise InputError("records_per_year, jump, years: expected more than 0; jumps: more than 1")
+
+
+@dataclass(frozen=True)
+class Records:
+    """Releases that had more compute than all before."""
+
+    times: Array  #: decimal years
+    levels: Array  #: log10 of the value
+    since: float  #: first release watched
+    until: float  #: time to which the watch lasted
+
+    @property
+    def jumps(self) -> Array:
+        """Height of each record over the last [log10]; the first release is none."""
+        return np.diff(self.levels)
+
+
+def records(times: ArrayLike, values: ArrayLike, *, until: float | None = None) -> Records:
+    """Records among releases before `until`.
+
+    Parameters
+    ----------
+    times : array_like, shape (releases,)
+        Decimal years, in any order.
+    values : array_like, shape (releases,)
+        Above 0.
+    until : float, optional
+        Decimal year; None: the last release.
+
+    Raises
+    ------
+    InputError
+        For values that are not positive, or no release before `until`.
+    """
+    t, v = np.asarray(times, dtype=float), np.asarray(values, dtype=float)
+    if not (np.all(v > 0) and np.all(np.isfinite(v))):
+        raise InputError(f"values: the least is {v.min() if v.size else np.nan:g}; expected more than 0, and finite")
+    end = float(t.max()) if until is None and t.size else float(until or 0)
+    order = np.lexsort((v, t))
+    t, y = t[order], np.log10(v[order])
+    t, y = t[t <= end], y[t <= end]
+    if not t.size:
+        raise InputError(f"until = {end:g}: no release before it")
+    best = np.maximum.accumulate(y)
+    new = np.r_[True, best[1:] > best[:-1]]
+    return Records(t[new], y[new], float(t[0]), end)
+
+
+def record_ahead(past: Records, years: ArrayLike, prior: RecordPrior | None = None, *, n: int = 4096, seed: int = 0) -> Array:
+    """Level of the record after `years` more: last level plus the jumps of a Poisson number of records, each exponential in log10.
+
+    Rate and mean jump are uncertain (gamma and inverse gamma posteriors); the number is 0 with its own probability, so that the forecast
+    has an atom at the standing record.
+
+    Parameters
+    ----------
+    past : Records
+    years : array_like, shape (...)
+        0 or more.
+    prior : RecordPrior, optional
+    n : int
+        Samples, a power of two.
+
+    Returns
+    -------
+    ndarray, shape (..., n)
+        log10 of the record.
+    """
+    from scipy.stats import gamma, invgamma, poisson
+
+    prior, h = prior or RecordPrior(), np.asarray(years, dtype=float)
+    if not np.all(h >= 0):
+        raise InputError(f"years = {years}: expected 0 or more")
+    u = uniforms(4, n, seed)
+    seen, span = past.jumps.size, past.until - past.since
+    rate = gamma.ppf(u[0], prior.records_per_year * prior.years + seen) / (prior.years + span)
+    mean = invgamma.ppf(u[1], prior.jumps + seen) * ((prior.jumps - 1) * prior.jump + past.jumps.sum())
+    number = poisson.ppf(u[2], rate * h[..., None])
+    rise = gamma.ppf(u[3], np.maximum(number, 1.0)) * mean
+    return np.asarray(past.levels[-1] + np.where(number > 0, rise, 0.0))

@@ -1,0 +1,195 @@
+"""History: what was seen, when it was known, as series that hold one definition each."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from datetime import date as Day
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from workbench import catalogue
+from workbench.demand import checks
+from workbench.errors import InputError, UnknownName
+
+Array = NDArray[np.float64]
+
+
+def year(text: str) -> float:
+    """A date as a decimal year: 2025Q4 is the quarter's end (2026.0), 2025-10 the month's middle, 2025-10-13 the day, 2025 the year's end."""
+    if match := re.fullmatch(r"(\d{4})Q([1-4])", text):
+        return int(match[1]) + int(match[2]) / 4
+    if match := re.fullmatch(r"(\d{4})-(\d{2})", text):
+        return int(match[1]) + (int(match[2]) - 0.5) / 12
+    if re.fullmatch(r"\d{4}", text):
+        return float(text) + 1
+    try:
+        day = Day.fromisoformat(text)
+    except ValueError:
+        raise InputError(f"date {text!r}: expected YYYY, YYYYQn, YYYY-MM or YYYY-MM-DD") from None
+    start, end = Day(day.year, 1, 1), Day(day.year + 1, 1, 1)
+    return day.year + (day - start).days / (end - start).days
+
+
+@dataclass(frozen=True)
+class Series:
+    """Positive values in order of time, all of one definition."""
+
+    name: str
+    unit: str
+    kind: str  #: flow (a quarter's amount), stock (all until then), rate or count
+    times: Array  #: decimal years
+    values: Array
+    known: Array  #: decimal years from which each value was known
+    rows: tuple[str, ...]  #: keys of the table's rows
+
+    def until(self, date: str | float) -> Series:
+        """What was known at `date`."""
+        seen = self.known <= (year(date) if isinstance(date, str) else date)
+        return self.take(np.flatnonzero(seen))
+
+    def take(self, which: NDArray[np.intp] | slice) -> Series:
+        """The chosen points."""
+        return replace(
+            self, times=self.times[which], values=self.values[which], known=self.known[which], rows=tuple(np.array(self.rows)[which])
+        )
+
+    def frame(self) -> pl.DataFrame:
+        """One row a point."""
+        return pl.DataFrame({"row": self.rows, "time_year": self.times, "value": self.values, "known_year": self.known}).with_columns(
+            pl.lit(self.name).alias("series"), pl.lit(self.unit).alias("unit")
+        )
+
+
+def capex(company: str | None = None, *, basis: str = "cash", table: pl.DataFrame | None = None) -> Series:
+    """Quarterly capital expenditure of a company [USD], or the sum over the companies that report in every quarter.
+
+    Parameters
+    ----------
+    company : str, optional
+        None: the sum.
+    basis : str
+        Definition (column ``basis`` of the table); two of them are never chained.
+    table : polars.DataFrame, optional
+        Instead of the catalogue's table, one like it.
+
+    Raises
+    ------
+    InputError
+        For a slip in the rows that are used (`checks`), naming them.
+    UnknownName
+        For a company or a basis without quarters.
+    """
+    frame = catalogue.table("capex") if table is None else table
+    frame = frame.filter((pl.col("span") == "quarter") & (pl.col("kind") == "actual"))
+    frame = _only(frame, "basis", basis)
+    if company is None:
+        parts = [capex(c, basis=basis, table=table) for c in names("capex", basis=basis, table=table)]
+        return total(parts, f"capex of {len(parts)} companies")
+    chosen = _only(frame, "company", company).sort("end_date")
+    return _series(chosen, f"capex of {company}", "USD", "flow", "period", "capex_usd_b", scale=1e9)
+
+
+def names(table_name: str, *, basis: str = "cash", table: pl.DataFrame | None = None) -> list[str]:
+    """Companies with as many quarters of capital expenditure as any (``capex``), or all vendors (``chip_stock``)."""
+    frame = catalogue.table(table_name) if table is None else table
+    if table_name == "chip_stock":
+        return frame["vendor"].unique().sort().to_list()
+    if table_name != "capex":
+        raise UnknownName("table with a total", table_name, ["capex", "chip_stock"])
+    quarters = frame.filter((pl.col("span") == "quarter") & (pl.col("kind") == "actual") & (pl.col("basis") == basis))
+    count = quarters.group_by("company").len()
+    return count.filter(pl.col("len") == pl.col("len").max())["company"].sort().to_list()
+
+
+def chip_stock(vendor: str | None = None, *, table: pl.DataFrame | None = None) -> Series:
+    """AI chips ever sold at the end of each quarter [H100e], of a vendor or of all.
+
+    The sum of all starts in the first quarter with two vendors; a vendor enters when its count does.
+    """
+    frame = catalogue.table("chip_stock") if table is None else table
+    frame = frame.filter((pl.col("kind") == "cumulative") & (pl.col("chip") == "all"))
+    if vendor is not None:
+        return _series(_only(frame, "vendor", vendor).sort("quarter"), f"chips of {vendor}", "H100e", "stock", "quarter", "h100e")
+    for name in names("chip_stock", table=table):
+        chip_stock(name, table=table)  # each vendor's rows are checked
+    every = frame.group_by("quarter").agg(
+        pl.col("h100e").sum(), pl.col("as_of").max(), pl.len(), ("all vendors " + pl.col("quarter").first()).alias("id")
+    )
+    return _series(every.filter(pl.col("len") > 1).sort("quarter"), "chips of all vendors", "H100e", "stock", "quarter", "h100e")
+
+
+def disclosed(table_name: str, entity: str, scope: str, *, table: pl.DataFrame | None = None) -> Series:
+    """Tokens a month of an entity's scope (``tokens``), or a metric of a product (``users``), as disclosed.
+
+    Raises
+    ------
+    InputError
+        For rows that do not share one definition, or a tenfold slip, naming them.
+    """
+    columns = {"tokens": ("entity", "scope", "tokens_per_month"), "users": ("product", "metric", "value")}
+    if table_name not in columns:
+        raise UnknownName("table of disclosures", table_name, columns)
+    who, what, value = columns[table_name]
+    frame = catalogue.table(table_name) if table is None else table
+    chosen = _only(_only(frame, who, entity), what, scope).sort("date")
+    unit = "tokens/month" if table_name == "tokens" else chosen["unit"][0]
+    return _series(chosen, f"{entity}: {scope}", unit, "rate" if table_name == "tokens" else "count", "date", value)
+
+
+def notable_models(*, vintage: str = "2026-07", most_rank: int | None = None, table: pl.DataFrame | None = None) -> Series:
+    """Training compute of notable models [FLOP] by date of release, as a snapshot held it.
+
+    Parameters
+    ----------
+    vintage : str
+        2025-06 or 2026-07: the snapshot whose figures (and models) are used.
+    most_rank : int, optional
+        Only models that ranked so or better by compute at release: one definition of the frontier over all years.
+    """
+    columns = {"2025-06": "training_flop_2025_06", "2026-07": "training_flop"}
+    if vintage not in columns:
+        raise UnknownName("vintage", vintage, columns)
+    frame = catalogue.table("notable_models") if table is None else table
+    frame = frame.with_columns(pl.col("model").alias("id"), pl.lit(vintage).alias("as_of")).filter(pl.col(columns[vintage]).is_not_null())
+    if most_rank is not None:
+        frame = frame.filter(pl.col("running_rank") <= most_rank)
+    return _series(frame.sort("date", columns[vintage]), "notable models", "FLOP", "count", "date", columns[vintage], events=True)
+
+
+def total(parts: list[Series], name: str) -> Series:
+    """Sum of series over the times that all of them have. Raises `InputError` for mixed units or no common time."""
+    if len({p.unit for p in parts}) != 1:
+        raise InputError(f"{name}: units {', '.join(sorted({p.unit for p in parts}))} do not add")
+    common = sorted(set.intersection(*(set(p.times.tolist()) for p in parts)))
+    if not common:
+        raise InputError(f"{name}: no time that all of {', '.join(p.name for p in parts)} have")
+    picked = [p.take(np.flatnonzero(np.isin(p.times, common))) for p in parts]
+    return replace(
+        picked[0],
+        name=name,
+        values=np.sum([p.values for p in picked], axis=0),
+        known=np.max([p.known for p in picked], axis=0),
+        rows=tuple(" + ".join(ids) for ids in zip(*(p.rows for p in picked), strict=True)),
+    )
+
+
+def _only(frame: pl.DataFrame, column: str, value: str) -> pl.DataFrame:
+    chosen = frame.filter(pl.col(column) == value)
+    if chosen.is_empty():
+        raise UnknownName(column, value, frame[column].unique().to_list())
+    return chosen
+
+
+def _series(
+    frame: pl.DataFrame, name: str, unit: str, kind: str, time: str, value: str, *, scale: float = 1.0, events: bool = False
+) -> Series:
+    ids = frame["id"].to_list()
+    times, values = np.array([year(t) for t in frame[time]]), frame[value].to_numpy().astype(float)
+    if not events:  # events may share a day and differ by any factor
+        checks.refuse(name, checks.one_value(ids, times) or checks.tenfold(ids, times, values))
+    if kind == "stock":
+        checks.refuse(name, checks.never_falls(ids, times, values))
+    return Series(name, unit, kind, times, values * scale, np.array([year(t) for t in frame["as_of"]]), tuple(ids))

@@ -1,0 +1,172 @@
+"""Tokens asked for: users x tasks x tokens by segment and kind, quarter and future, beside the totals that companies disclose."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike, NDArray
+
+from workbench import catalogue
+from workbench.demand.agents import Tokens
+from workbench.demand.efficiency import damped_growth
+from workbench.errors import InputError
+from workbench.units import DAY, HOUR, YEAR
+
+Array = NDArray[np.float64]
+
+#: Seconds of a month as companies count tokens by month.
+MONTH = YEAR / 12
+
+#: Entities whose disclosed tokens hold one another's once only: the others are parts of these, or resellers of their models.
+SEPARATE = ("Google", "OpenAI", "Microsoft", "China")
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A kind of use: how many tasks a second at each time, and the tokens of one; arrays broadcast to (quarters, futures)."""
+
+    name: str
+    tasks: ArrayLike  #: a second
+    tokens: Tokens  #: of a task, in the mean: medians have to be raised by `mean_over_median`
+    interactive: bool = True  #: people wait for it; what can wait fills the valleys
+
+    def demand(self) -> Tokens:
+        """Tokens a second."""
+        return self.tokens * np.asarray(self.tasks, dtype=float)
+
+
+@dataclass(frozen=True)
+class TokenDemand:
+    """Tokens a second, segments on the first axis: (segments, quarters, futures)."""
+
+    segments: tuple[str, ...]
+    interactive: tuple[bool, ...]
+    tokens: Tokens
+
+    @property
+    def total(self) -> Tokens:
+        """Over all segments [1/s]."""
+        t = self.tokens
+        return Tokens(t.cached.sum(axis=0), t.fresh.sum(axis=0), t.output.sum(axis=0))
+
+    def frame(self, level: float = 0.8) -> pl.DataFrame:
+        """segment, kind, quarter, and tokens a month: mean over futures and ends of the central interval `level`."""
+        rows = []
+        for kind in ("cached", "fresh", "output"):
+            monthly = getattr(self.tokens, kind) * MONTH
+            futures = monthly.reshape(*monthly.shape[:2], -1)
+            low, high = np.quantile(futures, [(1 - level) / 2, (1 + level) / 2], axis=-1)
+            for i, name in enumerate(self.segments):
+                rows += [
+                    {"segment": name, "kind": kind, "quarter": q, "tokens_per_month": mean, "low": lo, "high": hi}
+                    for q, (mean, lo, hi) in enumerate(zip(futures[i].mean(axis=-1), low[i], high[i], strict=True))
+                ]
+        return pl.DataFrame(rows)
+
+
+def token_demand(segments: Sequence[Segment]) -> TokenDemand:
+    """Tokens a second of every segment, on common axes (segments, quarters, futures).
+
+    Raises
+    ------
+    InputError
+        For no segment, tasks or tokens below 0, or two segments of one name.
+    """
+    names = tuple(s.name for s in segments)
+    if not names or len(set(names)) < len(names):
+        raise InputError(f"segments = {names}: expected at least one, each with a name of its own")
+    asked = [s.demand() for s in segments]
+    for name, t in zip(names, asked, strict=True):
+        if not all(np.all(kind >= 0) for kind in (t.cached, t.fresh, t.output)):
+            raise InputError(f"{name}: tasks and tokens are 0 or more")
+    shape = np.broadcast_shapes(*(np.shape(t.total) for t in asked), (1, 1))
+    stacked = (np.stack([np.broadcast_to(getattr(t, kind), shape) for t in asked]) for kind in ("cached", "fresh", "output"))
+    return TokenDemand(names, tuple(s.interactive for s in segments), Tokens(*stacked))
+
+
+def segments_of(
+    given: Mapping[str, ArrayLike],
+    years: ArrayLike,
+    coding_hour: Tokens,
+    *,
+    chat_users: ArrayLike | None = None,
+    search_users: ArrayLike | None = None,
+    delegated: ArrayLike = 1.0,
+) -> tuple[Segment, ...]:
+    """The five segments of the workbench: chat, answers above search, coding agents, research agents, other uses over APIs.
+
+    Pictures, sound and video are no tokens: they are `media_share_of_output` of the compute of all text, on top.
+
+    Parameters
+    ----------
+    given : mapping of str to array_like, shape (futures,)
+        Values of the rows of the table of priors, as sampled, fitted or chosen, in its units.
+    years : array_like, shape (quarters,)
+        Since the start of 2026.
+    coding_hour : Tokens
+        Of an hour of a coding agent (`workbench.demand.agent_hour`).
+    chat_users, search_users : array_like, optional
+        Weekly and monthly users, (quarters, futures), where adoption is modelled apart; the prior's number, growing as demand of APIs fades
+        to, is not: without them users stay as they are at the start.
+    delegated : array_like
+        Share of tasks given to agents over that at the start (`delegation_share`), which research agents follow; (quarters, futures).
+
+    Raises
+    ------
+    InputError
+        For a parameter that is not given.
+    """
+    x = _Given({name: np.asarray(value, dtype=float) for name, value in given.items()})
+    t = np.asarray(years, dtype=float)[:, None]
+    growth = damped_growth(t, x["code_agents_growth"], x["demand_growth_tau"])
+    chats = np.asarray(x["chat_users_2026"] if chat_users is None else chat_users, dtype=float) * x["chat_messages_per_day"] / DAY
+    answers = np.asarray(x["search_users_2026"] if search_users is None else search_users, dtype=float) * x["search_answers_per_day"] / DAY
+    chat = Tokens(x["chat_cached"], x["chat_input"], x["chat_output"])
+    api = x["api_tokens_per_month_2026"] / MONTH * growth
+    return (
+        Segment("chat", chats, chat),
+        Segment("answers above search", answers, Tokens(np.zeros(1), x["search_input"], x["search_output"])),
+        Segment("coding agents", x["code_agents_2026"] * growth / HOUR, coding_hour),
+        Segment(
+            "research agents",
+            x["research_agent_tasks_per_day"] * growth / DAY * np.asarray(delegated, dtype=float),
+            chat * x["research_agent_multiple"],
+        ),
+        # over an API a token is of one kind as often as in chat: the disclosures do not tell
+        Segment("other uses over APIs", api, chat * (1 / chat.total), interactive=False),
+    )
+
+
+def disclosed(date: str, entities: Sequence[str] = SEPARATE) -> pl.DataFrame:
+    """Tokens a month that companies have disclosed by a month: the latest figure of each entity, of its widest scope.
+
+    Parameters
+    ----------
+    date : str
+        Month, as 2026-05.
+    entities : sequence of str
+        Whose; those by default that do not hold one another's.
+
+    Returns
+    -------
+    polars.DataFrame
+        entity, scope, date, tokens_per_month.
+    """
+    rows = catalogue.table("tokens").filter(pl.col("date") <= date, pl.col("tokens_per_month").is_not_null())
+    rows = rows.filter(pl.any_horizontal(pl.col("entity").str.starts_with(e) for e in entities))
+    latest = rows.filter(pl.col("date") == pl.col("date").max().over("entity"))
+    widest = latest.sort("tokens_per_month", descending=True).unique("entity", keep="first", maintain_order=True)
+    return widest.select("entity", "scope", "date", "tokens_per_month")
+
+
+def agreement(demand: TokenDemand, date: str, quarter: int = 0) -> Array:
+    """Modelled over disclosed tokens at a quarter, in every future; disclosures do not cover everyone, and hold cached tokens as the models do."""
+    return demand.total.total[quarter] * MONTH / disclosed(date)["tokens_per_month"].sum()
+
+
+class _Given(dict[str, Array]):
+    def __missing__(self, name: str) -> Array:
+        raise InputError(f"given: the parameter {name} is missing; its meaning and prior are in demand_priors.csv")

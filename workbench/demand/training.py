@@ -1,0 +1,214 @@
+"""Compute for training and research: the largest run and what caps it, laboratories, research around the runs, roll-outs, and many models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from workbench.demand.chip_time import H100E
+from workbench.errors import InputError
+from workbench.units import DAY, YEAR
+
+Array = NDArray[np.float64]
+
+#: Tokens a parameter and FLOP a parameter and token of a compute-optimal dense run (Hoffmann et al., 2022).
+TOKENS_PER_PARAMETER, FLOP_PER_PARAMETER_TOKEN = 20.0, 6.0
+#: Largest dense model whose layers and batch are published: Llama 3.1-405B [parameters], [layers], [tokens a batch].
+LLAMA = (4.05e11, 126.0, 16e6)
+
+
+@dataclass(frozen=True)
+class FrontierRun:
+    """Largest training run, and what holds it there; arrays broadcast."""
+
+    flop: Array  #: [FLOP]
+    binds: NDArray[np.str_]  #: name of the cap that is smallest
+
+    def share(self) -> dict[str, float]:
+        """Share of futures and quarters in which each cap binds."""
+        names, counts = np.unique(self.binds, return_counts=True)
+        return {str(n): float(c / self.binds.size) for n, c in zip(names, counts, strict=True)}
+
+
+def frontier_run(caps: Mapping[str, ArrayLike]) -> FrontierRun:
+    """The largest run that every cap allows: trend, chips, power, data, latency, money.
+
+    Parameters
+    ----------
+    caps : mapping of str to array_like
+        [FLOP], by name; they broadcast.
+
+    Raises
+    ------
+    InputError
+        For no cap, or one that is not above 0.
+    """
+    if not caps:
+        raise InputError("caps: expected at least one")
+    for name, value in caps.items():
+        if not np.all(np.asarray(value, dtype=float) > 0):
+            raise InputError(f"caps: {name} = {value}: expected more than 0 FLOP")
+    stacked = np.stack(np.broadcast_arrays(*(np.asarray(v, dtype=float) for v in caps.values())))
+    return FrontierRun(stacked.min(axis=0), np.array(list(caps))[stacked.argmin(axis=0)])
+
+
+def chips_cap(h100e: ArrayLike, *, share: ArrayLike, mfu: ArrayLike, seconds: ArrayLike) -> Array:
+    """FLOP of a run on a `share` of a stock of H100-equivalents for `seconds`, in fp8 at `mfu`."""
+    return np.prod(np.broadcast_arrays(*(np.asarray(x, dtype=float) for x in (h100e, share, mfu, seconds))), axis=0) * H100E
+
+
+def power_cap(power: ArrayLike, *, chip_power: ArrayLike, peak: ArrayLike, mfu: ArrayLike, seconds: ArrayLike) -> Array:
+    """FLOP of a run that `power` can feed: power / chip_power x peak x mfu x seconds.
+
+    Parameters
+    ----------
+    power : array_like
+        At the meter [W].
+    chip_power : array_like
+        Of a chip with its server, network and cooling, at the meter [W].
+    peak, mfu, seconds : array_like
+        Of the chip [FLOP/s]; share of it; length of the run [s].
+    """
+    watts, each = np.asarray(power, dtype=float), np.asarray(chip_power, dtype=float)
+    if not np.all(each > 0):
+        raise InputError(f"chip_power = {chip_power}: expected more than 0 W")
+    rate = np.asarray(peak, dtype=float) * np.asarray(mfu, dtype=float) * np.asarray(seconds, dtype=float)
+    return np.asarray(watts / each * rate)
+
+
+def data_cap(tokens: ArrayLike) -> Array:
+    """FLOP of a compute-optimal run on so many tokens: 6 N D at D = 20 N, so 0.3 D^2."""
+    return np.asarray(FLOP_PER_PARAMETER_TOKEN / TOKENS_PER_PARAMETER * np.asarray(tokens, dtype=float) ** 2)
+
+
+def latency_wall(
+    *, seconds: ArrayLike = 90 * DAY, layer_latency: ArrayLike = 1e-4, batch_exponent: ArrayLike = 1 / 3, depth_exponent: ArrayLike = 1 / 3
+) -> Array:
+    """FLOP beyond which the steps of a run, one after the other, take longer than it may last, however many chips there are.
+
+    Steps D / B of L layers each take (D / B) L tau; D = 20 N, and layers and the batch that still helps grow as powers of N from those of
+    Llama 3.1-405B. With C = 6 N D, C = 120 N0^2 (T B0 / (20 N0 L0 tau))^(2 / (1 + depth - batch)).
+
+    Parameters
+    ----------
+    seconds : array_like
+        Longest run [s].
+    layer_latency : array_like
+        Of a layer in a step, forward and backward [s]: four all-reduces of small messages of 10 to 40 microseconds each.
+    batch_exponent, depth_exponent : array_like
+        Of the batch and of the layers in N.
+
+    References
+    ----------
+    .. [1] Erdil, Schneider-Joseph (2024), "Data movement limits to frontier model training", arXiv:2411.01137.
+    """
+    n0, layers, batch = LLAMA
+    t, tau, b, d = (np.asarray(x, dtype=float) for x in (seconds, layer_latency, batch_exponent, depth_exponent))
+    if not (np.all(t > 0) and np.all(tau > 0) and np.all(1 + d - b > 0)):
+        raise InputError("seconds, layer_latency: expected more than 0; batch_exponent below 1 + depth_exponent")
+    growth = t * batch / (TOKENS_PER_PARAMETER * n0 * layers * tau)
+    return np.asarray(FLOP_PER_PARAMETER_TOKEN * TOKENS_PER_PARAMETER * n0**2 * growth ** (2 / (1 + d - b)))
+
+
+def money_cap(budget: ArrayLike, *, usd_per_h100e_hour: ArrayLike, mfu: ArrayLike) -> Array:
+    """FLOP that a budget [USD] buys at a price of an H100-equivalent hour."""
+    price = np.asarray(usd_per_h100e_hour, dtype=float)
+    if not np.all(price > 0):
+        raise InputError(f"usd_per_h100e_hour = {usd_per_h100e_hour}: expected more than 0")
+    return np.asarray(np.asarray(budget, dtype=float) / price * 3600 * np.asarray(mfu, dtype=float) * H100E)
+
+
+@dataclass(frozen=True)
+class TrainingDemand:
+    """Compute of all laboratories for training and research [H100e, busy all the time]; arrays broadcast."""
+
+    final: Array  #: final training runs
+    experiments: Array  #: research that computes as training does
+    rollouts: Array  #: research that decodes: roll-outs of reinforcement learning
+
+    @property
+    def total(self) -> Array:
+        """All three."""
+        return self.final + self.experiments + self.rollouts
+
+
+def training_demand(
+    run_flop: ArrayLike,
+    *,
+    labs: ArrayLike,
+    runs_per_year: ArrayLike,
+    final_share: ArrayLike,
+    rollout_share: ArrayLike,
+    mfu: ArrayLike,
+    follower: ArrayLike = 0.4,
+) -> TrainingDemand:
+    """Compute of research and training: final runs over their share of research.
+
+    Research = final / final_share; a share of it are roll-outs, the rest experiments and final runs. Laboratories behind the first train
+    runs of `follower` times the one before.
+
+    Parameters
+    ----------
+    run_flop : array_like
+        Largest run of the year [FLOP].
+    labs, runs_per_year : array_like
+        Laboratories at the frontier, and frontier runs of each a year.
+    final_share : array_like
+        Final runs over all research compute, above 0 and at most 1.
+    rollout_share : array_like
+        Roll-outs over all research compute, at most 1 - final_share.
+    mfu : array_like
+        Of the fp8 peak.
+    follower : array_like
+        Run of the next laboratory over that of the one before, above 0 and below 1.
+
+    Raises
+    ------
+    InputError
+        For shares outside their range.
+    """
+    c, n, cadence, share, rolled, use, next_ = (
+        np.asarray(x, dtype=float) for x in (run_flop, labs, runs_per_year, final_share, rollout_share, mfu, follower)
+    )
+    if not (np.all((share > 0) & (share <= 1)) and np.all((rolled >= 0) & (rolled + share <= 1 + 1e-12))):
+        raise InputError(
+            f"final_share = {final_share}, rollout_share = {rollout_share}: expected a share above 0, and both at most 1 together"
+        )
+    if not (np.all((use > 0) & (use <= 1)) and np.all((next_ > 0) & (next_ < 1)) and np.all(n >= 0) and np.all(cadence >= 0)):
+        raise InputError("mfu: expected a share above 0; follower: above 0 and below 1; labs, runs_per_year: 0 or more")
+    all_labs = (1 - next_**n) / (1 - next_)
+    final = c * all_labs * cadence / YEAR / (use * H100E)
+    research = final / share
+    return TrainingDemand(*np.broadcast_arrays(final, research * (1 - share - rolled), research * rolled))
+
+
+def equal_marginal(training_exponent: ArrayLike, inference_exponent: ArrayLike) -> Array:
+    """Share of compute for training where a dollar brings as much in either: alpha_T / (alpha_T + alpha_I).
+
+    Capability rises by alpha log compute of each; at one order of magnitude of one for one of the other spend is equal [1]_.
+
+    References
+    ----------
+    .. [1] Epoch AI (2024), "Optimally allocating compute between inference and training".
+    """
+    a, b = np.asarray(training_exponent, dtype=float), np.asarray(inference_exponent, dtype=float)
+    if not (np.all(a >= 0) and np.all(b >= 0) and np.all(a + b > 0)):
+        raise InputError("training_exponent, inference_exponent: expected 0 or more, and not both 0")
+    return np.asarray(a / (a + b))
+
+
+def models_above(threshold: ArrayLike, frontier: ArrayLike, *, at_frontier: ArrayLike, per_decade: ArrayLike) -> Array:
+    """Models trained a year with at least `threshold` FLOP, when the largest run is `frontier`: a x r^(log10(frontier / threshold)).
+
+    Parameters
+    ----------
+    threshold, frontier : array_like
+        [FLOP]; above the frontier there are none.
+    at_frontier, per_decade : array_like
+        Models a year at the size of the record, and how many times as many there are a decade below.
+    """
+    x = np.log10(np.asarray(frontier, dtype=float) / np.asarray(threshold, dtype=float))
+    return np.where(x >= 0, np.asarray(at_frontier, dtype=float) * np.asarray(per_decade, dtype=float) ** np.maximum(x, 0.0), 0.0)

@@ -1,0 +1,296 @@
+"""Distributions written as one thinks of them: by their 5 % and 95 % points, their ends, or what was seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from workbench.errors import InputError
+
+Array = NDArray[np.float64]
+Z95 = 1.6448536269514722  #: 95 % point of the standard normal
+
+
+@runtime_checkable
+class Distribution(Protocol):
+    """Anything with a quantile function of arrays in (0, 1) and its inverse."""
+
+    def quantile(self, p: ArrayLike) -> Array: ...
+
+    def cdf(self, x: ArrayLike) -> Array: ...
+
+
+@dataclass(frozen=True)
+class Normal:
+    """Given by its 5 % and 95 % points."""
+
+    p5: float
+    p95: float
+
+    def __post_init__(self) -> None:
+        if not -np.inf < self.p5 <= self.p95 < np.inf:
+            raise InputError(f"Normal(p5={self.p5}, p95={self.p95}): expected p5 <= p95, both finite")
+
+    @classmethod
+    def about(cls, mean: float, deviation: float) -> Normal:
+        """By mean and standard deviation."""
+        return cls(mean - Z95 * deviation, mean + Z95 * deviation)
+
+    def quantile(self, p: ArrayLike) -> Array:
+        from scipy.special import ndtri
+
+        return np.asarray((self.p5 + self.p95) / 2 + (self.p95 - self.p5) / 2 / Z95 * ndtri(np.asarray(p, dtype=float)))
+
+    def cdf(self, x: ArrayLike) -> Array:
+        from scipy.special import ndtr
+
+        if self.p5 == self.p95:
+            return np.where(np.asarray(x, dtype=float) >= self.p5, 1.0, 0.0)
+        return np.asarray(ndtr((np.asarray(x, dtype=float) - (self.p5 + self.p95) / 2) * 2 * Z95 / (self.p95 - self.p5)))
+
+
+@dataclass(frozen=True)
+class Lognormal:
+    """Positive, given by its 5 % and 95 % points."""
+
+    p5: float
+    p95: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.p5 <= self.p95 < np.inf:
+            raise InputError(f"Lognormal(p5={self.p5}, p95={self.p95}): expected 0 < p5 <= p95, both finite")
+
+    @classmethod
+    def about(cls, median: float, sigma: float) -> Lognormal:
+        """By median and standard deviation of the natural logarithm."""
+        return cls(median * np.exp(-Z95 * sigma), median * np.exp(Z95 * sigma))
+
+    @property
+    def log(self) -> Normal:
+        """Distribution of the natural logarithm."""
+        return Normal(float(np.log(self.p5)), float(np.log(self.p95)))
+
+    def quantile(self, p: ArrayLike) -> Array:
+        return np.exp(self.log.quantile(p))
+
+    def cdf(self, x: ArrayLike) -> Array:
+        with np.errstate(divide="ignore"):
+            return self.log.cdf(np.log(np.maximum(np.asarray(x, dtype=float), 0.0)))
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """Any value from `low` to `high` alike."""
+
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not -np.inf < self.low <= self.high < np.inf:
+            raise InputError(f"Uniform(low={self.low}, high={self.high}): expected low <= high, both finite")
+
+    def quantile(self, p: ArrayLike) -> Array:
+        return self.low + (self.high - self.low) * np.asarray(p, dtype=float)
+
+    def cdf(self, x: ArrayLike) -> Array:
+        return _share(np.asarray(x, dtype=float), self.low, self.high)
+
+
+@dataclass(frozen=True)
+class Loguniform:
+    """Any ratio alike from `low` to `high`, both above 0."""
+
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.low <= self.high < np.inf:
+            raise InputError(f"Loguniform(low={self.low}, high={self.high}): expected 0 < low <= high, both finite")
+
+    def quantile(self, p: ArrayLike) -> Array:
+        return self.low * (self.high / self.low) ** np.asarray(p, dtype=float)
+
+    def cdf(self, x: ArrayLike) -> Array:
+        return _share(np.log(np.maximum(np.asarray(x, dtype=float), 1e-300)), np.log(self.low), np.log(self.high))
+
+
+@dataclass(frozen=True)
+class Beta:
+    """Between `low` and `high`, given by its 5 % and 95 % points there: for shares."""
+
+    p5: float
+    p95: float
+    low: float = 0.0
+    high: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not -np.inf < self.low < self.p5 < self.p95 < self.high < np.inf:
+            raise InputError(
+                f"Beta(p5={self.p5}, p95={self.p95}, low={self.low}, high={self.high}): expected low < p5 < p95 < high, all finite"
+            )
+        _ = self.shape
+
+    @property
+    def shape(self) -> tuple[float, float]:
+        """The two parameters of the beta distribution."""
+        width = self.high - self.low
+        return _beta_shape((self.p5 - self.low) / width, (self.p95 - self.low) / width)
+
+    def quantile(self, p: ArrayLike) -> Array:
+        from scipy.special import betaincinv
+
+        return self.low + (self.high - self.low) * np.asarray(betaincinv(*self.shape, np.asarray(p, dtype=float)))
+
+    def cdf(self, x: ArrayLike) -> Array:
+        from scipy.special import betainc
+
+        return np.asarray(betainc(*self.shape, _share(np.asarray(x, dtype=float), self.low, self.high)))
+
+
+@dataclass(frozen=True)
+class Pert:
+    """Bounded beta given by its lowest, most likely and highest value (PERT, weight 4 on the mode)."""
+
+    low: float
+    mode: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not -np.inf < self.low <= self.mode <= self.high < np.inf:
+            raise InputError(f"Pert(low={self.low}, mode={self.mode}, high={self.high}): expected low <= mode <= high, all finite")
+
+    @property
+    def shape(self) -> tuple[float, float]:
+        """The two parameters of the beta distribution."""
+        a = 1 + 4 * (self.mode - self.low) / (self.high - self.low) if self.high > self.low else 1.0
+        return a, 6 - a
+
+    def quantile(self, p: ArrayLike) -> Array:
+        from scipy.special import betaincinv
+
+        return self.low + (self.high - self.low) * np.asarray(betaincinv(*self.shape, np.asarray(p, dtype=float)))
+
+    def cdf(self, x: ArrayLike) -> Array:
+        from scipy.special import betainc
+
+        return np.asarray(betainc(*self.shape, _share(np.asarray(x, dtype=float), self.low, self.high)))
+
+
+class Empirical:
+    """The values that were seen, and nothing between them.
+
+    Parameters
+    ----------
+    values : array_like, shape (m,)
+    weights : array_like, shape (m,), optional
+        0 or more; all alike where not given.
+    """
+
+    def __init__(self, values: ArrayLike, weights: ArrayLike | None = None):
+        x = np.asarray(values, dtype=float)
+        w = np.ones(x.shape) if weights is None else np.asarray(weights, dtype=float)
+        if not (x.ndim == 1 and x.size and np.isfinite(x).all()):
+            raise InputError(f"Empirical(values={values}): expected one or more finite numbers in a row")
+        if w.shape != x.shape or not (np.isfinite(w).all() and (w >= 0).all() and w.sum() > 0):
+            raise InputError(f"Empirical(weights={weights}): expected {x.size} weights of 0 or more, not all 0")
+        order = np.argsort(x[w > 0], kind="stable")
+        self.values = x[w > 0][order]
+        self.upto = np.cumsum(w[w > 0][order]) / w.sum()  #: share at or below each value
+        self.upto[-1] = 1.0
+
+    def quantile(self, p: ArrayLike) -> Array:
+        return self.values[np.searchsorted(self.upto, np.asarray(p, dtype=float), side="left")]
+
+    def cdf(self, x: ArrayLike) -> Array:
+        return np.concatenate([[0.0], self.upto])[np.searchsorted(self.values, np.asarray(x, dtype=float), side="right")]
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """One of several distributions, each with its weight; quantiles are those of the mixture."""
+
+    parts: Sequence[Distribution]
+    weights: Sequence[float]
+
+    def __post_init__(self) -> None:
+        w = np.asarray(self.weights, dtype=float)
+        if not (len(self.parts) == w.size > 0 and np.isfinite(w).all() and (w >= 0).all() and w.sum() > 0):
+            raise InputError(f"Mixture(weights={self.weights}): expected {len(self.parts)} weights of 0 or more, not all 0")
+
+    def cdf(self, x: ArrayLike) -> Array:
+        w = np.asarray(self.weights, dtype=float)
+        return np.asarray(sum(share * part.cdf(x) for share, part in zip(w / w.sum(), self.parts, strict=True)))
+
+    def quantile(self, p: ArrayLike) -> Array:
+        at = np.asarray(p, dtype=float)
+        ends = np.stack([part.quantile(at) for part, w in zip(self.parts, self.weights, strict=True) if w > 0])
+        low, high = ends.min(axis=0), ends.max(axis=0)  # the quantile of a mixture lies between those of its parts
+        for _ in range(60):
+            middle = (low + high) / 2
+            above = self.cdf(middle) >= at
+            low, high = np.where(above, low, middle), np.where(above, middle, high)
+        return high
+
+
+@dataclass(frozen=True)
+class Truncated:
+    """`whole`, given that it lies between `low` and `high`: the tails are left out, not piled up at the ends."""
+
+    whole: Distribution
+    low: float = -np.inf
+    high: float = np.inf
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high:
+            raise InputError(f"Truncated(low={self.low}, high={self.high}): expected low < high")
+        below, upto = self._ends
+        if not upto - below > 1e-9:
+            raise InputError(
+                f"Truncated({self.whole}, low={self.low}, high={self.high}): the probability between them is {upto - below:.2g}"
+            )
+
+    @property
+    def _ends(self) -> tuple[float, float]:
+        return tuple(0.0 if x == -np.inf else 1.0 if x == np.inf else float(self.whole.cdf(x)) for x in (self.low, self.high))  # type: ignore[return-value]
+
+    def quantile(self, p: ArrayLike) -> Array:
+        below, upto = self._ends
+        inside = self.whole.quantile(below + (upto - below) * np.asarray(p, dtype=float))
+        return np.clip(inside, self.low, self.high)  # rounding alone can lead outside
+
+    def cdf(self, x: ArrayLike) -> Array:
+        below, upto = self._ends
+        return np.clip((self.whole.cdf(x) - below) / (upto - below), 0.0, 1.0)
+
+
+def _share(x: Array, low: float, high: float) -> Array:
+    """Where `x` stands between `low` (0) and `high` (1)."""
+    if low == high:
+        return np.where(x >= low, 1.0, 0.0)
+    return np.clip((x - low) / (high - low), 0.0, 1.0)
+
+
+@lru_cache(maxsize=256)
+def _beta_shape(p5: float, p95: float) -> tuple[float, float]:
+    """Parameters of the beta distribution on (0, 1) with these points; there is one for any two (van Dorp, Mazzuchi 2000)."""
+    from scipy.optimize import root
+    from scipy.special import betaincinv, expit, logit
+
+    def miss(at: Array) -> Array:
+        mean, total = expit(at[0]), np.exp(np.clip(at[1], -7, 25))
+        found = np.asarray(betaincinv(mean * total, (1 - mean) * total, [0.05, 0.95]))
+        return np.asarray(logit(np.clip(found, 1e-300, 1 - 1e-16)) - target)
+
+    target = logit([p5, p95])
+    mean, deviation = (p5 + p95) / 2, (p95 - p5) / 2 / Z95
+    for start in (mean * (1 - mean) / deviation**2 - 1, 2.0, 0.7, 20.0, 400.0):
+        found = root(miss, [logit(mean), np.log(max(start, 0.3))], method="hybr")
+        if found.success and np.abs(found.fun).max() < 1e-8:
+            a, total = expit(found.x[0]), np.exp(found.x[1])
+            return float(a * total), float((1 - a) * total)
+    raise InputError(f"Beta: no shape has its 5 % point at {p5:g} and its 95 % point at {p95:g} of the interval; take a narrower band")

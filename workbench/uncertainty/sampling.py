@@ -1,0 +1,226 @@
+"""Futures: joint samples of numbers and paths by scrambled Sobol points, and models evaluated on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from workbench.errors import InputError
+from workbench.uncertainty.copula import Pairs, correlation_matrix, factor
+from workbench.uncertainty.distributions import Distribution
+from workbench.uncertainty.sobol import Net
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Path:
+    """Autoregressive path of first order: x_t = rho x_{t-1} + sigma e_t, x_0 = 0 known, t = 1 to `steps`; rho = 1 is a random walk.
+
+    The innovations e are the steps of a Brownian motion that is built by bridging, the end first and then midpoints, so that the first
+    Sobol dimensions carry most of the variance of the path and of its running sum.
+
+    References
+    ----------
+    .. [1] Moskowitz, Caflisch (1996), "Smoothness and dimension reduction in quasi-Monte Carlo methods"; Glasserman (2003), section 5.5.
+    """
+
+    steps: int
+    rho: float = 1.0
+    sigma: float = 1.0  #: standard deviation of an innovation
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.steps, int | np.integer) and self.steps >= 1):
+            raise InputError(f"Path(steps={self.steps}): expected a whole number, 1 or more")
+        if not -1 <= self.rho <= 1:
+            raise InputError(f"Path(rho={self.rho}): expected -1 to 1")
+        if not 0 <= self.sigma < np.inf:
+            raise InputError(f"Path(sigma={self.sigma}): expected 0 or more, and finite")
+
+    @classmethod
+    def reverting(cls, steps: int, *, rate: float, volatility: float, step: float) -> Path:
+        """Ornstein-Uhlenbeck process dx = -rate x dt + volatility dW, seen every `step`: exact, whatever the step.
+
+        rho = e^(-rate step), sigma^2 = volatility^2 (1 - rho^2) / (2 rate)
+        """
+        if not (rate >= 0 and step > 0):
+            raise InputError(f"rate = {rate}, step = {step}: expected a rate of 0 or more and a step above 0")
+        variance = step if rate == 0 else -np.expm1(-2 * rate * step) / (2 * rate)
+        return cls(steps, float(np.exp(-rate * step)), float(volatility * np.sqrt(variance)))
+
+    @property
+    def weights(self) -> Array:
+        """Matrix from standard normals to the path, shape (steps, steps); its columns are in the order of the bridge."""
+        lag = np.subtract.outer(np.arange(self.steps), np.arange(self.steps))
+        response = np.where(lag >= 0, self.sigma * float(self.rho) ** np.maximum(lag, 0), 0.0)  # of x_t to e_s
+        return np.asarray(response @ np.diff(_bridge(self.steps), axis=0, prepend=0.0))
+
+
+Input = Distribution | Path | float
+
+
+class Points(Protocol):
+    """Where inputs are drawn: uniforms and standard normals of the dimensions `first` to `stop`, shape (stop - first, size)."""
+
+    @property
+    def size(self) -> int: ...
+
+    def uniforms(self, first: int, stop: int) -> Array: ...
+
+    def normals(self, first: int, stop: int) -> Array: ...
+
+
+def sample(
+    inputs: Mapping[str, Input], n: int = 4096, seed: int = 0, *, correlation: Pairs | ArrayLike | None = None, replicates: int = 1
+) -> dict[str, Array]:
+    """Joint samples of `inputs` by scrambled Sobol points, joined by a Gaussian copula.
+
+    The same seed gives the same points to the same inputs: scenarios share their random numbers. Inputs appended to `inputs`, and more
+    points or replicates, leave the samples of the others as they are; an input that is fixed to a number keeps its place.
+
+    Parameters
+    ----------
+    inputs : mapping of name to Distribution, Path or number
+        Those that matter most first: the first Sobol dimensions are the best.
+    n : int
+        Points a replicate, a power of two.
+    seed : int
+        Of the scrambling, 0 or more.
+    correlation : mapping of (name, name) to number, or array_like of shape (inputs, inputs), optional
+        Of the normal scores of two distributions (a rank correlation r_s is 2 sin(pi r_s / 6)), or of the innovations of two paths of
+        equally many steps at the same time.
+    replicates : int
+        Independent randomisations, for standard errors (`estimate`, `exceedance`).
+
+    Returns
+    -------
+    dict of name to array
+        Shape (replicates n,), of a path (steps, replicates n); replicates one after the other.
+
+    Raises
+    ------
+    InputError
+        For n that is no power of two, an unknown name, correlations outside [-1, 1], of a number with a path, or of paths of unequal steps.
+    NotACorrelation
+        For correlations that contradict each other: names the smallest eigenvalue and the nearest matrix.
+    """
+    return draw(inputs, Net(dimensions(inputs), n, seed, replicates), correlation)
+
+
+def evaluate(model: Callable[..., ArrayLike], draws: Mapping[str, Array]) -> Array:
+    """Result of `model` on `draws`, checked: finite, samples on the last axis.
+
+    Parameters
+    ----------
+    model : callable
+        Takes the names of `draws` as keyword arrays.
+    draws : mapping of name to array, shape (..., n)
+
+    Returns
+    -------
+    ndarray, shape (..., n)
+
+    Raises
+    ------
+    InputError
+        For a result that is not finite, with the inputs that led to it.
+    """
+    n = next(iter(draws.values())).shape[-1]
+    result = np.asarray(model(**draws), dtype=float)
+    if result.shape[-1:] in ((), (1,)):  # nothing in it depends on the draws
+        result = np.broadcast_to(result, (*result.shape[:-1], n))
+    if result.shape[-1] != n:
+        raise InputError(f"the model gives an array of shape {result.shape} for {n} samples: expected them on the last axis")
+    bad = ~np.isfinite(result)
+    if bad.any():
+        at = tuple(int(i) for i in np.argwhere(bad)[0])
+        given = ", ".join(f"{name} = {_told(x[..., at[-1]])}" for name, x in draws.items())
+        cases = int(bad.reshape(-1, n).any(axis=0).sum())
+        raise InputError(f"the model gives {result[at]} in {cases} of {n} samples, as in number {at[-1]}: {given}")
+    return result
+
+
+def dimensions(inputs: Mapping[str, Input]) -> int:
+    """Dimensions that `inputs` take: one each, of a path one a step."""
+    return max(1, sum(d.steps if isinstance(d, Path) else 1 for d in inputs.values()))
+
+
+def draw(inputs: Mapping[str, Input], points: Points, correlation: Pairs | ArrayLike | None) -> dict[str, Array]:
+    """`inputs` at `points`, as `sample`."""
+    widths = {name: d.steps if isinstance(d, Path) else 1 for name, d in inputs.items()}
+    first = dict(zip(widths, np.cumsum([0, *widths.values()]).tolist(), strict=False))
+    mixed = {} if correlation is None else _correlated(inputs, widths, first, points, correlation)
+    draws = {}
+    for name, d in inputs.items():
+        start, stop = first[name], first[name] + widths[name]
+        if isinstance(d, Path):
+            draws[name] = d.weights @ (mixed[name] if name in mixed else points.normals(start, stop))
+        elif isinstance(d, int | float | np.number):
+            if not np.isfinite(d):
+                raise InputError(f"{name} = {d}: expected a finite number")
+            draws[name] = np.full(points.size, float(d))
+        else:
+            draws[name] = d.quantile(_probability(mixed[name][0]) if name in mixed else points.uniforms(start, stop)[0])
+    return draws
+
+
+def _correlated(
+    inputs: Mapping[str, Input], widths: Mapping[str, int], first: Mapping[str, int], points: Points, correlation: Pairs | ArrayLike
+) -> dict[str, Array]:
+    """Standard normals of the inputs that depend on others, shape (steps, samples) each."""
+    names = list(inputs)
+    matrix = correlation_matrix(names, correlation)
+    for i, j in np.argwhere(np.triu(matrix, 1)):
+        one, other = names[i], names[j]
+        if isinstance(inputs[one], Path) != isinstance(inputs[other], Path):
+            raise InputError(f"correlation of {one!r} and {other!r}: a number has none with a path; expected two numbers or two paths")
+        if widths[one] != widths[other]:
+            raise InputError(
+                f"correlation of the paths {one!r} and {other!r}: {widths[one]} and {widths[other]} steps, expected equally many"
+            )
+    lower = factor(matrix)
+    normals = {
+        name: points.normals(first[name], first[name] + widths[name])
+        for name, row in zip(names, matrix, strict=True)
+        if np.count_nonzero(row) > 1
+    }
+    mixed = {}
+    for i, name in enumerate(names):
+        if name in normals:
+            terms = [(lower[i, j], normals[names[j]]) for j in range(i + 1) if abs(lower[i, j]) > 1e-15]
+            mixed[name] = sum((share * z for share, z in terms[1:]), terms[0][0] * terms[0][1])
+    return mixed
+
+
+def _probability(normal: Array) -> Array:
+    from scipy.special import ndtr
+
+    return np.asarray(ndtr(normal))
+
+
+def _told(value: Array) -> str:
+    return (
+        f"{value:.6g}"
+        if np.ndim(value) == 0
+        else f"[{', '.join(f'{x:.4g}' for x in value.ravel()[:4])}{', ...' if value.size > 4 else ''}]"
+    )
+
+
+@lru_cache(maxsize=16)
+def _bridge(steps: int) -> Array:
+    """Brownian motion at 1 to `steps` from standard normals: its Cholesky factor, times taken in the order end, middle, quarters ..."""
+    order, gaps = [steps - 1], [(-1, steps - 1)]
+    for low, high in gaps:  # grows as it is read: breadth first
+        if high - low > 1:
+            middle = (low + high) // 2
+            order.append(middle)
+            gaps += [(low, middle), (middle, high)]
+    time = np.arange(1.0, steps + 1)[order]
+    motion = np.empty((steps, steps))
+    motion[order] = np.linalg.cholesky(np.minimum.outer(time, time))
+    return motion

@@ -1,0 +1,157 @@
+"""What the answer hangs on: one input at a time, and Sobol indices of inputs or of groups of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike, NDArray
+
+from workbench.errors import InputError, UnknownName
+from workbench.uncertainty.copula import Pairs, correlation_matrix
+from workbench.uncertainty.sampling import Input, evaluate, sample
+
+
+def one_at_a_time(
+    model: Callable[..., NDArray[np.float64]], base: Mapping[str, float], ranges: Mapping[str, tuple[float, float]]
+) -> dict[str, tuple[float, float]]:
+    """Result of `model` with each argument in turn at the low and the high end of its range, the others at `base`.
+
+    All cases are one call: every argument becomes an array of 2k entries.
+
+    Parameters
+    ----------
+    model : callable
+        Takes the names of `base` as keyword arrays and returns an array of the same length.
+    base : mapping of name to number
+    ranges : mapping of name to (low, high)
+        Arguments to move; each must be in `base`.
+
+    Returns
+    -------
+    dict of name to (result at low, result at high)
+
+    Raises
+    ------
+    InputError
+        For a range of an argument that `base` lacks.
+    """
+    for name in ranges:
+        if name not in base:
+            raise InputError(f"ranges names {name!r}, which is not an argument in base: {', '.join(base)}")
+    moved = {name: np.full(2 * len(ranges), value, dtype=float) for name, value in base.items()}
+    for i, (name, ends) in enumerate(ranges.items()):
+        moved[name][2 * i : 2 * i + 2] = ends
+    result = np.broadcast_to(model(**moved), (2 * len(ranges),))
+    return {name: (float(result[2 * i]), float(result[2 * i + 1])) for i, name in enumerate(ranges)}
+
+
+@dataclass(frozen=True)
+class Indices:
+    """Sobol indices: share of the variance of each output that a group of inputs explains alone, and with all its interactions."""
+
+    groups: tuple[str, ...]
+    first: NDArray[np.float64]  #: shape (groups, ...): what would vanish, on average, if the group were known
+    total: NDArray[np.float64]  #: shape (groups, ...): what would be left, on average, if all but the group were known
+    variance: NDArray[np.float64]  #: shape (...), of the output
+
+    def frame(self) -> pl.DataFrame:
+        """One row a group, the largest total index first: input, first_order, total_order; of one output."""
+        if self.variance.ndim:
+            raise InputError(f"indices of outputs of shape {self.variance.shape}: a frame shows one; give a model with one output")
+        table = pl.DataFrame({"input": self.groups, "first_order": self.first, "total_order": self.total})
+        return table.sort("total_order", descending=True, maintain_order=True)
+
+
+def sobol_indices(
+    model: Callable[..., ArrayLike],
+    inputs: Mapping[str, Input],
+    n: int = 4096,
+    seed: int = 0,
+    *,
+    groups: Mapping[str, Sequence[str]] | None = None,
+    correlation: Pairs | ArrayLike | None = None,
+) -> Indices:
+    """First- and total-order Sobol indices; inputs that are correlated are sampled together as one group.
+
+    S = V[E(y | group)] / V(y); ST = E[V(y | all but the group)] / V(y); n (groups + 2) evaluations (Saltelli et al. 2010)
+
+    Parameters
+    ----------
+    model : callable
+        Takes the names of `inputs` as keyword arrays with samples on the last axis; one call a group and two more.
+    inputs : mapping of name to Distribution, Path or number
+        As `sample`; a path is one input.
+    n : int
+        Power of two.
+    seed : int
+    groups : mapping of name to inputs, optional
+        Each input in at most one; inputs in none stand alone.
+    correlation : optional
+        As `sample`; between inputs of one group only, because the variance of correlated inputs cannot be shared out between groups.
+
+    Returns
+    -------
+    Indices
+        0 where an output does not vary.
+
+    Raises
+    ------
+    UnknownName
+        For a group that names no input.
+    InputError
+        For groups that overlap or share a name with another input, correlations across groups, and a model that is not finite.
+
+    References
+    ----------
+    .. [1] Sobol' (2001), Math. Comput. Simul. 55; Saltelli et al. (2010), Comput. Phys. Commun. 181, table 2 (b) and (f).
+    """
+    from scipy.stats import sobol_indices as indices
+
+    together = _partition(list(inputs), groups or {})
+    matrix = np.eye(len(inputs)) if correlation is None else correlation_matrix(list(inputs), correlation)
+    owner = {name: group for group, members in together.items() for name in members}
+    for i, j in np.argwhere(np.triu(matrix, 1)):
+        one, other = list(inputs)[i], list(inputs)[j]
+        if owner[one] != owner[other]:
+            raise InputError(f"correlation of {one!r} and {other!r}, which are in different groups: put them into one of `groups`")
+    zero = np.zeros_like(matrix)
+    twice = {f"{copy} {name}": d for copy in "AB" for name, d in inputs.items()}
+    draws = sample(twice, n, seed, correlation=None if correlation is None else np.block([[matrix, zero], [zero, matrix]]))
+    a, b = ({name: draws[f"{copy} {name}"] for name in inputs} for copy in "AB")
+    f_a, f_b = evaluate(model, a), evaluate(model, b)
+    f_ab = np.stack([evaluate(model, a | {name: b[name] for name in members}) for members in together.values()])
+    variance = np.var([f_a, f_b], axis=(0, -1))
+    constant = np.ravel(np.ptp(np.concatenate([f_a, f_b], axis=-1), axis=-1) == 0)
+    some = ~constant
+    first = np.zeros((len(together), constant.size))
+    total = np.zeros_like(first)
+    if some.any():
+        flat_a, flat_b, flat_ab = f_a.reshape(-1, n)[some], f_b.reshape(-1, n)[some], f_ab.reshape(len(together), -1, n)[:, some]
+        found = indices(func={"f_A": flat_a, "f_B": flat_b, "f_AB": flat_ab}, n=n)
+        first[:, some], total[:, some] = (np.reshape(x, (-1, len(together))).T for x in (found.first_order, found.total_order))
+    shape = (len(together), *f_a.shape[:-1])
+    return Indices(tuple(together), first.reshape(shape), total.reshape(shape), np.asarray(variance))
+
+
+def _partition(names: list[str], groups: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    """`groups`, and each input that is in none alone, in the order of `names`."""
+    owner: dict[str, str] = {}
+    for group, members in groups.items():
+        if isinstance(members, str) or not members:
+            raise InputError(f"group {group!r} = {members!r}: expected a sequence of one or more inputs")
+        for name in members:
+            if name not in names:
+                raise UnknownName(f"input in group {group!r}", name, names)
+            if name in owner:
+                raise InputError(f"groups overlap: {name!r} is in {owner[name]!r} and in {group!r}")
+            owner[name] = group
+    together: dict[str, tuple[str, ...]] = {}
+    for name in names:
+        group = owner.get(name, name)
+        if name not in owner and name in groups:
+            raise InputError(f"group {name!r} has the name of an input that is not in it")
+        together.setdefault(group, tuple(groups[group]) if name in owner else (name,))
+    return together

@@ -1,0 +1,164 @@
+"""What a sample says: bands, means and probabilities with their standard errors, probabilities smoothed by conditioning."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike, NDArray
+
+from workbench.errors import InputError
+from workbench.uncertainty.distributions import Distribution
+
+Array = NDArray[np.float64]
+
+
+def band(values: ArrayLike, level: float = 0.8) -> tuple[float, float]:
+    """Ends of the central interval that holds the share `level` of `values`."""
+    if not 0 < level < 1:
+        raise InputError(f"level = {level}: expected a share between 0 and 1")
+    low, high = np.quantile(np.asarray(values, dtype=float), [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+@dataclass(frozen=True)
+class Bands:
+    """Median and central bands over the samples, in the unit of the values."""
+
+    levels: tuple[float, ...]
+    median: Array  #: shape (...)
+    low: Array  #: shape (levels, ...)
+    high: Array
+
+    def frame(self, **axes: Sequence[object]) -> pl.DataFrame:
+        """One row a place and level: the axes' columns, level, low, median, high.
+
+        Parameters
+        ----------
+        **axes : sequence
+            Name of each axis of `median` in its order, with what stands along it: ``frame(region=regions, quarter=quarters)``.
+        """
+        shape = tuple(len(labels) for labels in axes.values())
+        if shape != self.median.shape:
+            raise InputError(f"axes of {shape} labels ({', '.join(axes) or 'none'}) for values of shape {self.median.shape}")
+        places = [index.ravel().tolist() for index in np.indices(shape)]
+        columns = {name: [labels[i] for i in place] for (name, labels), place in zip(axes.items(), places, strict=True)}
+        parts = [
+            pl.DataFrame(
+                {**columns, "level": [level] * self.median.size, "low": low.ravel(), "median": self.median.ravel(), "high": high.ravel()}
+            )
+            for level, low, high in zip(self.levels, self.low, self.high, strict=True)
+        ]
+        return pl.concat(parts)
+
+
+def bands(values: ArrayLike, levels: Sequence[float] = (0.5, 0.8, 0.9)) -> Bands:
+    """Median and central bands of `values` over their last axis.
+
+    Parameters
+    ----------
+    values : array_like, shape (..., n)
+    levels : sequence of float
+        Share that each band holds, above 0 and below 1.
+    """
+    for level in levels:
+        if not 0 < level < 1:
+            raise InputError(f"level = {level}: expected a share between 0 and 1")
+    x = _samples(values)
+    share = np.asarray(levels, dtype=float)
+    found = np.quantile(x, np.concatenate([[0.5], (1 - share) / 2, (1 + share) / 2]), axis=-1)
+    return Bands(tuple(levels), np.asarray(found[0]), found[1 : 1 + share.size], found[1 + share.size :])
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over randomised replicates, with the standard error that their spread shows."""
+
+    value: Array
+    standard_error: Array
+    replicates: int
+
+
+def estimate(values: ArrayLike, *, replicates: int) -> Estimate:
+    """Mean of `values` over their last axis, which holds `replicates` randomisations one after the other, as `sample` returns them.
+
+    standard error = deviation of the replicates' means / sqrt(replicates)
+
+    Parameters
+    ----------
+    values : array_like, shape (..., replicates n)
+    replicates : int
+        Two or more: one randomisation says nothing of its error.
+    """
+    x = _samples(values)
+    if replicates < 2 or x.shape[-1] % replicates:
+        raise InputError(f"replicates = {replicates}: expected two or more that divide the {x.shape[-1]} samples")
+    means = x.reshape(*x.shape[:-1], replicates, -1).mean(axis=-1)
+    return Estimate(np.asarray(means.mean(axis=-1)), np.asarray(means.std(axis=-1, ddof=1) / np.sqrt(replicates)), replicates)
+
+
+def exceedance(values: ArrayLike, threshold: ArrayLike = 0.0, *, replicates: int) -> Estimate:
+    """Probability that `values` exceed `threshold`, with its standard error, as `estimate`.
+
+    Parameters
+    ----------
+    values : array_like, shape (..., replicates n)
+    threshold : array_like, shape (...)
+        One for each leading place.
+    replicates : int
+    """
+    return estimate(_samples(values) > np.asarray(threshold, dtype=float)[..., None], replicates=replicates)
+
+
+def smoothed_exceedance(rest: ArrayLike, factor: Distribution, power: float = 1.0, threshold: ArrayLike = 1.0) -> Array:
+    """Probability that rest x^power exceeds `threshold` in each future, with the input x integrated out: conditional Monte Carlo.
+
+    P(x > (threshold / rest)^(1 / power)) by the distribution of x; of a lognormal Phi((ln rest - ln threshold + power mu) / (power sigma)).
+    The step of an indicator becomes a smooth function, whose mean Sobol points find with several times less error.
+
+    Parameters
+    ----------
+    rest : array_like, shape (..., n)
+        What x^power multiplies, above 0: the model with x = 1. Nothing in it may depend on x.
+    factor : Distribution
+        Of x, independent of all else, no value below 0.
+    power : float
+        1 for demand, -1 for supply, which divides; not 0.
+    threshold : array_like, shape (...)
+        Above 0.
+
+    Returns
+    -------
+    ndarray, shape (..., n)
+        Between 0 and 1; take the mean, or `estimate`.
+
+    Raises
+    ------
+    InputError
+        For a rest, threshold or power outside these, or a distribution of x below 0.
+
+    References
+    ----------
+    .. [1] Glasserman (2003), "Monte Carlo Methods in Financial Engineering", section 7.2.3; L'Ecuyer, Puchhammer (2022), Oper. Res. 70(3).
+    """
+    r, t = _samples(rest), np.asarray(threshold, dtype=float)[..., None]
+    for name, value in (("rest", r), ("threshold", t)):
+        if not np.all((value > 0) & np.isfinite(value)):
+            raise InputError(f"{name} = {value[~((value > 0) & np.isfinite(value))][0]}: expected more than 0, and finite")
+    if not (np.isfinite(power) and power != 0):
+        raise InputError(f"power = {power}: expected a finite number other than 0")
+    if factor.cdf(-1e-300) > 0:
+        raise InputError(f"{factor}: a factor has no value below 0")
+    at_most = factor.cdf((t / r) ** (1 / power))
+    return at_most if power < 0 else 1 - at_most
+
+
+def _samples(values: ArrayLike) -> Array:
+    x = np.asarray(values, dtype=float)
+    if not (x.ndim and x.shape[-1]):
+        raise InputError("values: expected one or more samples on the last axis")
+    if not np.isfinite(x).all():
+        raise InputError(f"values: {int((~np.isfinite(x)).sum())} of {x.size} are not finite")
+    return x
