@@ -75,7 +75,11 @@ def stacked(frame: pl.DataFrame, *, label: str, part: str, value: str, title: st
         f"{n}: {figure(float(totals.filter(pl.col('label') == n)['total'][0]))}, most of it {_largest(data.filter(pl.col('label') == n))}"
         for n in names
     )
-    text = alt.Chart(totals).mark_text(align="left", dx=GAP).encode(y=rows.y, x=alt.X("total:Q", scale=scale, axis=None), text="text:N")
+    text = (
+        alt.Chart(totals)
+        .mark_text(align="left", dx=GAP)
+        .encode(y=rows.y, x=alt.X("total:Q", scale=scale, axis=value_axis(unit)), text="text:N")
+    )
     chart = alt.LayerChart(layer=[bars, text], width=rows.width, height=rows.height)
     return theme.finish(chart, title=title, subtitle=subtitle, description=f"{title}. Stacked bars in {unit}: {said}.")
 

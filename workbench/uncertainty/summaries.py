@@ -68,7 +68,7 @@ def bands(values: ArrayLike, levels: Sequence[float] = (0.5, 0.8, 0.9)) -> Bands
             raise InputError(f"level = {level}: expected a share between 0 and 1")
     x = _samples(values)
     share = np.asarray(levels, dtype=float)
-    found = np.quantile(x, np.concatenate([[0.5], (1 - share) / 2, (1 + share) / 2]), axis=-1)
+    found = _quantiles(x, np.concatenate([[0.5], (1 - share) / 2, (1 + share) / 2]))
     return Bands(tuple(levels), np.asarray(found[0]), found[1 : 1 + share.size], found[1 + share.size :])
 
 
@@ -153,6 +153,14 @@ def smoothed_exceedance(rest: ArrayLike, factor: Distribution, power: float = 1.
         raise InputError(f"{factor}: a factor has no value below 0")
     at_most = factor.cdf((t / r) ** (1 / power))
     return at_most if power < 0 else 1 - at_most
+
+
+def _quantiles(x: Array, p: Array) -> Array:
+    """As numpy's, of many levels at once: sorting is several times faster than selecting each of them."""
+    ordered, at = np.sort(x, axis=-1), p * (x.shape[-1] - 1)
+    below = at.astype(int)
+    low, high = ordered[..., below], ordered[..., np.minimum(below + 1, x.shape[-1] - 1)]
+    return np.moveaxis(low + (high - low) * (at - below), -1, 0)
 
 
 def _samples(values: ArrayLike) -> Array:
