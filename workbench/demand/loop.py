@@ -153,8 +153,9 @@ def simulate(futures: Futures) -> Outcome:
 
     In each quarter: what is due and waits in the backlog ships up to the limits; it is deployed as far as power reaches; the price clears
     demand against what stands, or is the marginal cost of running it with the rest idle. Capacity ordered for the end of the lead time is
-    K e^(extrapolation growth L) (p / p*)^response, less what stands and is on its way, never negative; power likewise for its own delay. The
-    oldest vintage goes (one a quarter) when its rent no longer pays power and space, or when units that need less wait for its power.
+    K e^(extrapolation growth L) (p / p*)^response, less what stands and is on its way, never negative; power likewise for its own
+    delay. The oldest vintage goes (one a quarter) when its rent no longer pays power and space, or when units that need less wait for its
+    power.
 
     Parameters
     ----------

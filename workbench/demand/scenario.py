@@ -1,4 +1,4 @@
-"""What is believed about demand and supply, as futures of the closed loop: priors sampled, tables read, the start set at the known price."""
+"""Beliefs about demand and supply as futures of the closed loop: priors sampled, tables read, the start set at the known price."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ FADE = 3.0
 
 #: Rows of the table of priors that the loop samples, those that matter most first.
 INPUTS = (
-    "agents_demand_growth", "research_demand_growth", "demand_growth_tau", "consumer_demand_growth", "demand_volatility", "api_elasticity",
-    "contracted_share", "serving_software_growth", "chip_response", "extrapolation", "long_run_cost_h100e", "hardware_growth",
-    "capital_growth", "packaging_growth", "hbm_growth", "chips_growth", "compute_per_input_growth", "supply_growth_tau", "packaging_headroom",
-    "hbm_headroom", "capital_headroom", "chips_headroom", "shipment_growth", "power_headroom", "power_coming_gw_per_year",
-    "power_lead_quarters", "it_power_per_h100e", "energy_efficiency_growth", "chip_lead_quarters", "deployment_lag_quarters", "stock_scale",
-    "life_years", "limit_response", "power_response", "power_cancelled", "contract_quarters", "research_share", "agents_share_of_rest",
-    "research_elasticity", "consumer_elasticity", "efficiency_fade", "power_usage_effectiveness", "electricity_usd_per_kwh",
-    "space_usd_per_kwh",
+    "agents_demand_growth", "research_demand_growth", "demand_growth_tau", "consumer_demand_growth", "demand_volatility",
+    "api_elasticity", "contracted_share", "serving_software_growth", "chip_response", "extrapolation", "long_run_cost_h100e",
+    "hardware_growth", "capital_growth", "packaging_growth", "hbm_growth", "chips_growth", "compute_per_input_growth",
+    "supply_growth_tau", "packaging_headroom", "hbm_headroom", "capital_headroom", "chips_headroom", "shipment_growth", "power_headroom",
+    "power_coming_gw_per_year", "power_lead_quarters", "it_power_per_h100e", "energy_efficiency_growth", "chip_lead_quarters",
+    "deployment_lag_quarters", "stock_scale", "life_years", "limit_response", "power_response", "power_cancelled", "contract_quarters",
+    "research_share", "agents_share_of_rest", "research_elasticity", "consumer_elasticity", "efficiency_fade",
+    "power_usage_effectiveness", "electricity_usd_per_kwh", "space_usd_per_kwh",
 )  # fmt: skip
 #: What moves together, by the normal scores: the growth of demand brings capital, capital brings chips, memory, packages and power.
 TOGETHER = {
@@ -92,7 +92,7 @@ def quarter_names(start: str, quarters: int) -> list[str]:
 
 
 def shipped(before: str = START) -> Array:
-    """H100-equivalents that all vendors shipped in each quarter up to `before`, oldest first (Epoch AI; a vendor enters with its first count)."""
+    """H100-equivalents that all vendors shipped in each quarter before `before`, oldest first; a vendor enters with its first count."""
     rows = catalogue.table("chip_stock").filter((pl.col("kind") == "cumulative") & (pl.col("chip") == "all") & (pl.col("quarter") < before))
     if not rows.height:
         raise InputError(f"before = {before}: no counts of chips in quarters before it")
@@ -101,7 +101,7 @@ def shipped(before: str = START) -> Array:
 
 
 def known_rent(quarter: str = START, chip: str = "H100", contract: str = "1 year") -> float:
-    """Rent of a chip for a term that the table knows in a quarter [USD/h]; the last of the quarter. Raises `InputError` where there is none."""
+    """Rent of a chip for a term in a quarter, the last that the table knows [USD/h]. Raises `InputError` where there is none."""
     rows = catalogue.table("rents").filter(
         (pl.col("chip") == chip) & (pl.col("contract") == contract) & pl.col("usd_per_gpu_h").is_not_null()
     )
@@ -113,11 +113,12 @@ def known_rent(quarter: str = START, chip: str = "H100", contract: str = "1 year
 
 
 def futures(given: Mapping[str, Array], *, demand: ArrayLike | None = None, start: str = START, rent: float | None = None) -> Futures:
-    """Futures of the loop from sampled parameters: history from the tables, growth that fades, demand that clears at the known rent at first.
+    """Futures of the loop from sampled parameters: history from tables, growth that fades, demand that clears at the known rent at first.
 
     Demand of class k at the reference price, with its share w, growth G, shocks Z and serving software A against its median:
     D_k = w S_0 G_k(t) e^(volatility Z) (A / A_median)^(eps - 1): what growth figures already hold of efficiency is in them, and what comes
-    beyond it is taken back or added by the elasticity (Jevons); research, which buys the logarithm of compute, keeps its own.
+    beyond it is taken back or added by the elasticity (Jevons); research, which buys the logarithm of compute, keeps its own. Published
+    growth of what limits let ship holds at the gap of today between price and cost; as that growth fades, the response takes its place.
 
     Parameters
     ----------
@@ -159,9 +160,13 @@ def futures(given: Mapping[str, Array], *, demand: ArrayLike | None = None, star
     fading = -x["supply_growth_tau"] * np.expm1(-years / x["supply_growth_tau"])
     limits = np.empty((len(LIMITS), quarters, n))
     cheaper = x["hardware_growth"] ** years
+    cost = x["long_run_cost_h100e"] / cheaper
+    price = known_rent(start) if rent is None else rent
+    held = np.exp(-4 * x["limit_response"] * np.log(price / cost[0]) * fading)
     for limit, name, gain in zip(limits, ("chips", "hbm", "packaging", "capital"), (inputs_growth,) * 3 + (cheaper,), strict=True):
         np.exp(np.log(x[f"{name}_growth"]) * fading, out=limit)
         limit *= gain
+        limit *= held
         limit *= last * x[f"{name}_headroom"]
     lead = x["chip_lead_quarters"] + x["deployment_lag_quarters"]
     due = np.arange(int(np.ceil(lead.max())))[:, None]
@@ -170,8 +175,6 @@ def futures(given: Mapping[str, Array], *, demand: ArrayLike | None = None, star
     decline = np.log(x["energy_efficiency_growth"]) / 4
     ages = np.arange(len(past) - 1, -1, -1)[:, None]
     load = (past[:, None] * np.exp(decline * ages)).sum(axis=0) * x["stock_scale"] * draw
-    cost = x["long_run_cost_h100e"] / cheaper
-    price = known_rent(start) if rent is None else rent
     made = Futures(
         demand=wanted,
         elasticity=elasticity,
