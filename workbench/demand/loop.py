@@ -52,6 +52,7 @@ class Futures:
     power_response: ArrayLike  #: the same of power
     limit_response: ArrayLike  #: growth a quarter of what limits let ship for contracts at e times the long-run cost
     extrapolation: ArrayLike  #: share of the growth seen that planners expect to go on, 0 or more
+    ceiling: ArrayLike = np.inf  #: above which nobody pays and compute is rationed [USD/h]
     memory: ArrayLike = 4.0  #: over which they average growth [quarters], at least 1
     contract_quarters: ArrayLike = 8.0  #: mean time after which contracts follow the price [quarters], at least 1
     cancelled: ArrayLike = 0.0  #: share of power asked for that never comes, 0 to 1
@@ -96,7 +97,7 @@ class Futures:
 TINY = np.nextafter(0, 1)
 ALLOWED = {
     "demand": (TINY, 1e300), "elasticity": (0.0, 1e6), "contracted": (0.0, 1.0), "reference_price": (TINY, 1e300),
-    "long_run_cost": (TINY, 1e300), "installed": (0.0, 1e300), "shipping": (0.0, 1e300), "draw": (TINY, 1e300), "draw_decline": (0.0, 1.0),
+    "long_run_cost": (TINY, 1e300), "ceiling": (TINY, np.inf), "installed": (0.0, 1e300), "shipping": (0.0, 1e300), "draw": (TINY, 1e300), "draw_decline": (0.0, 1.0),
     "power": (0.0, 1e300), "power_lead": (STAGES, 400.0), "chip_lead": (1.0, 40.0), "mean_life": (TINY, 1e300), "growth": (-2.0, 2.0),
     "extrapolation": (0.0, 2.0), "memory": (1.0, 400.0), "contract_quarters": (1.0, 1e300), "cancelled": (0.0, 1.0), "pue": (1.0, 10.0),
     "swap_ratio": (1.0, np.inf),
@@ -210,6 +211,7 @@ def _run(x: dict[str, NDArray[np.float64]], out: dict[str, NDArray[np.float64]])
     power, rate, asked = x["power"] / x["pue"], STAGES / x["power_lead"], np.zeros(m)
     coming = np.repeat((x["power_coming"] / x["pue"] / STAGES)[None], STAGES, axis=0)
     secured = power + coming.sum(axis=0)
+    highest = np.log(x["ceiling"] / reference)
     running = x["pue"] * x["energy_price"] * HOUR
     keeping = running + x["space_cost"] * HOUR
     reach, reach_power = x["extrapolation"] * lead, x["extrapolation"] * x["power_lead"]
@@ -246,7 +248,9 @@ def _run(x: dict[str, NDArray[np.float64]], out: dict[str, NDArray[np.float64]])
         log_supply = np.log(supply)
         wanted = np.log(demand[:, t])
         wanted -= bound * contract
-        log_price, price = _cleared(log_price, wanted, spot, log_supply, t)
+        log_price = _cleared(log_price, wanted, spot, log_supply, t)
+        np.minimum(log_price, highest, out=log_price)
+        price = np.exp(log_price)
         price *= reference
         idle = out["idle"][t]
         idle[:] = 0.0
@@ -297,13 +301,13 @@ def _run(x: dict[str, NDArray[np.float64]], out: dict[str, NDArray[np.float64]])
 
 def _cleared(
     start: NDArray[np.float64], wanted: NDArray[np.float64], spot: NDArray[np.float64], log_supply: NDArray[np.float64], quarter: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """ln of the price over the reference from that of the quarter before, and its exponential."""
+) -> NDArray[np.float64]:
+    """ln of the price over the reference that clears, from that of the quarter before."""
     start = root_step(start, wanted, spot, log_supply)
     for _ in range(64):
         moved = root_step(start, wanted, spot, log_supply)
         far = np.abs(moved - start).max()
         start = moved
         if far < 1e-3:  # what is left is its cube, or less
-            return start, np.exp(start)
+            return start
     raise InputError(f"demand: no price clears it in quarter {quarter}: some future has no demand that answers to price")

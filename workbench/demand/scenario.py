@@ -35,7 +35,7 @@ INPUTS = (
     "power_coming_gw_per_year", "power_lead_quarters", "it_power_per_h100e", "energy_efficiency_growth", "chip_lead_quarters",
     "deployment_lag_quarters", "stock_scale", "life_years", "limit_response", "power_response", "power_cancelled", "contract_quarters",
     "research_share", "agents_share_of_rest", "research_elasticity", "consumer_elasticity", "efficiency_fade",
-    "power_usage_effectiveness", "electricity_usd_per_kwh", "space_usd_per_kwh",
+    "power_usage_effectiveness", "electricity_usd_per_kwh", "space_usd_per_kwh", "price_ceiling",
 )  # fmt: skip
 #: What moves together, by the normal scores: the growth of demand brings capital, capital brings chips, memory, packages and power.
 TOGETHER = {
@@ -78,11 +78,19 @@ def inputs(quarters: int = 40, **given: Distribution | float) -> dict[str, Distr
     return believed | {SHOCKS: Path.reverting(quarters, rate=1 / FADE, volatility=2.0, step=0.25)}  # a quarter's innovation is near 1
 
 
-def draws(quarters: int = 40, n: int = 16_384, seed: int = 0, **given: Distribution | float) -> dict[str, Array]:
-    """Joint samples of `inputs` by scrambled Sobol points and a Gaussian copula; scenarios of one seed share their random numbers."""
-    believed = inputs(quarters, **given)
+def correlation(believed: Mapping[str, Distribution | Path | float]) -> dict[tuple[str, str], float]:
+    """`TOGETHER`, without what is fixed to a number."""
     fixed = {name for name, d in believed.items() if isinstance(d, int | float)}
-    return sample(believed, n, seed, correlation={pair: r for pair, r in TOGETHER.items() if not fixed & set(pair)})
+    return {pair: r for pair, r in TOGETHER.items() if not fixed & set(pair)}
+
+
+def draws(quarters: int = 40, n: int = 16_384, seed: int = 0, *, replicates: int = 1, **given: Distribution | float) -> dict[str, Array]:
+    """Joint samples of `inputs`, `replicates` times n, by scrambled Sobol points and a Gaussian copula.
+
+    Scenarios of one seed share their random numbers.
+    """
+    believed = inputs(quarters, **given)
+    return sample(believed, n, seed, correlation=correlation(believed), replicates=replicates)
 
 
 def quarter_names(start: str, quarters: int) -> list[str]:
@@ -100,15 +108,25 @@ def shipped(before: str = START) -> Array:
     return np.asarray(np.diff(total, prepend=0.0))
 
 
-def known_rent(quarter: str = START, chip: str = "H100", contract: str = "1 year") -> float:
-    """Rent of a chip for a term in a quarter, the last that the table knows [USD/h]. Raises `InputError` where there is none."""
-    rows = catalogue.table("rents").filter(
-        (pl.col("chip") == chip) & (pl.col("contract") == contract) & pl.col("usd_per_gpu_h").is_not_null()
-    )
-    start = year(quarter) - 0.25 if "Q" in quarter else year(quarter)
-    at = [(year(d), v) for d, v in rows.select("date", "usd_per_gpu_h").iter_rows() if start < year(d) <= start + 0.25]
+def growth_before(quarter: str) -> float:
+    """By how many times the stock of chips grew in the year before a quarter."""
+    stock = np.cumsum(shipped(quarter))
+    if len(stock) < 5:
+        raise InputError(f"quarter = {quarter}: expected counts of chips in the five quarters before it")
+    return float(stock[-1] / stock[-5])
+
+
+def known_rent(quarter: str = START, chip: str = "H100", contract: str | None = "1 year") -> float:
+    """Rent of a chip in a quarter, the last that the table knows, of a kind of contract or of any [USD/h]. Raises `InputError` for none."""
+    rows = catalogue.table("rents").filter((pl.col("chip") == chip) & pl.col("usd_per_gpu_h").is_not_null())
+    if contract is not None:
+        rows = rows.filter(pl.col("contract") == contract)
+    end = year(quarter)
+    at = [(year(d), v) for d, v in rows.select("date", "usd_per_gpu_h").iter_rows() if end - 0.25 < year(d) <= end]
     if not at:
-        raise InputError(f"quarter = {quarter}: no rent of {chip} for {contract}; known: {', '.join(rows['date'].to_list()) or 'none'}")
+        raise InputError(
+            f"quarter = {quarter}: no rent of {chip} ({contract or 'any contract'}); known: {', '.join(rows['date']) or 'none'}"
+        )
     return float(max(at)[1])
 
 
@@ -127,7 +145,8 @@ def futures(given: Mapping[str, Array], *, demand: ArrayLike | None = None, star
     demand : array_like, shape (classes, quarters, n), optional
         Compute that each of `CLASSES` wants at the known rent over what all want in the first quarter, instead of that growth.
     start : str
-        First quarter.
+        First quarter. Costs and power of the start of 2026 are taken there by their own growth, growth by that of the stock in the
+        year before.
     rent : float, optional
         Known in it [USD/h]; the table's by default.
 
@@ -138,13 +157,14 @@ def futures(given: Mapping[str, Array], *, demand: ArrayLike | None = None, star
     x = given
     quarters, n = x[SHOCKS].shape
     years = np.arange(quarters)[:, None] / 4
+    since, pace = year(start) - year(START), np.log(growth_before(start)) / np.log(growth_before(START))
     shares = np.stack(
         [x["research_share"], *(1 - x["research_share"]) * np.stack([x["agents_share_of_rest"], 1 - x["agents_share_of_rest"]])]
     )
     elasticity = np.stack([x["research_elasticity"], x["api_elasticity"], x["consumer_elasticity"]])
     if demand is None:
         effective = -x["demand_growth_tau"] * np.expm1(-years / x["demand_growth_tau"])
-        growth = np.log(np.stack([x[f"{name}_demand_growth"] for name in CLASSES]))
+        growth = np.log(np.stack([x[f"{name}_demand_growth"] for name in CLASSES])) * pace
         software = prior("serving_software_growth")
         middle = software if isinstance(software, float) else float(software.quantile(np.array([0.5]))[0])
         ahead = -x["efficiency_fade"] * np.expm1(-years / x["efficiency_fade"]) * np.log(x["serving_software_growth"] / middle)
@@ -160,19 +180,19 @@ def futures(given: Mapping[str, Array], *, demand: ArrayLike | None = None, star
     fading = -x["supply_growth_tau"] * np.expm1(-years / x["supply_growth_tau"])
     limits = np.empty((len(LIMITS), quarters, n))
     cheaper = x["hardware_growth"] ** years
-    cost = x["long_run_cost_h100e"] / cheaper
+    cost = x["long_run_cost_h100e"] / (cheaper * x["hardware_growth"] ** since)
     price = known_rent(start) if rent is None else rent
     held = np.exp(-4 * x["limit_response"] * np.log(price / cost[0]) * fading)
     for limit, name, gain in zip(limits, ("chips", "hbm", "packaging", "capital"), (inputs_growth,) * 3 + (cheaper,), strict=True):
-        np.exp(np.log(x[f"{name}_growth"]) * fading, out=limit)
+        np.exp(np.log(x[f"{name}_growth"]) * pace * fading, out=limit)
         limit *= gain
         limit *= held
         limit *= last * x[f"{name}_headroom"]
     lead = x["chip_lead_quarters"] + x["deployment_lag_quarters"]
     due = np.arange(int(np.ceil(lead.max())))[:, None]
-    shipping = last * x["shipment_growth"] ** ((1 + due) / 4) * np.clip(lead - due, 0.0, 1.0)
-    draw = x["it_power_per_h100e"] * KILO
+    shipping = last * x["shipment_growth"] ** (pace * (1 + due) / 4) * np.clip(lead - due, 0.0, 1.0)
     decline = np.log(x["energy_efficiency_growth"]) / 4
+    draw = x["it_power_per_h100e"] * KILO * np.exp(-4 * since * decline)
     ages = np.arange(len(past) - 1, -1, -1)[:, None]
     load = (past[:, None] * np.exp(decline * ages)).sum(axis=0) * x["stock_scale"] * draw
     made = Futures(
@@ -196,6 +216,7 @@ def futures(given: Mapping[str, Array], *, demand: ArrayLike | None = None, star
         power_response=x["power_response"],
         limit_response=x["limit_response"],
         extrapolation=x["extrapolation"],
+        ceiling=x["price_ceiling"],
         contract_quarters=x["contract_quarters"],
         cancelled=x["power_cancelled"],
         pue=x["power_usage_effectiveness"],
