@@ -81,6 +81,11 @@ class Futures:
                 raise InputError(f"{f.name}: expected {low:g} to {high:g}, found {least:g} to {most:g}")
         if not np.asarray(self.installed).sum(axis=0).min() > 0:
             raise InputError("installed: expected units in every future")
+        spot = np.asarray(self.elasticity, dtype=float) * (1 - np.asarray(self.contracted, dtype=float))
+        if not np.atleast_1d(spot).max(axis=0).min() > 0:
+            raise InputError(
+                "elasticity: expected some demand that answers to price in every future; with none there is no price that clears"
+            )
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -97,10 +102,10 @@ class Futures:
 TINY = np.nextafter(0, 1)
 ALLOWED = {
     "demand": (TINY, 1e300), "elasticity": (0.0, 1e6), "contracted": (0.0, 1.0), "reference_price": (TINY, 1e300),
-    "long_run_cost": (TINY, 1e300), "ceiling": (TINY, np.inf), "installed": (0.0, 1e300), "shipping": (0.0, 1e300), "draw": (TINY, 1e300), "draw_decline": (0.0, 1.0),
-    "power": (0.0, 1e300), "power_lead": (STAGES, 400.0), "chip_lead": (1.0, 40.0), "mean_life": (TINY, 1e300), "growth": (-2.0, 2.0),
-    "extrapolation": (0.0, 2.0), "memory": (1.0, 400.0), "contract_quarters": (1.0, 1e300), "cancelled": (0.0, 1.0), "pue": (1.0, 10.0),
-    "swap_ratio": (1.0, np.inf),
+    "long_run_cost": (TINY, 1e300), "ceiling": (TINY, np.inf), "installed": (0.0, 1e300), "shipping": (0.0, 1e300), "draw": (TINY, 1e300),
+    "draw_decline": (0.0, 1.0), "power": (0.0, 1e300), "power_lead": (STAGES, 400.0), "chip_lead": (1.0, 40.0),
+    "mean_life": (TINY, 1e300), "growth": (-2.0, 2.0), "extrapolation": (0.0, 2.0), "memory": (1.0, 400.0),
+    "contract_quarters": (1.0, 1e300), "cancelled": (0.0, 1.0), "pue": (1.0, 10.0), "swap_ratio": (1.0, np.inf),
 }  # fmt: skip
 
 
@@ -310,4 +315,4 @@ def _cleared(
         start = moved
         if far < 1e-3:  # what is left is its cube, or less
             return start
-    raise InputError(f"demand: no price clears it in quarter {quarter}: some future has no demand that answers to price")
+    raise InputError(f"demand, elasticity: no price found in quarter {quarter} that clears; their range over the classes is too wide")
