@@ -8,7 +8,7 @@ from scipy.optimize import brentq, minimize_scalar
 from scipy.special import logsumexp
 
 from workbench import demand
-from workbench.demand.clearing import newton_step
+from workbench.demand.clearing import root_step
 from workbench.errors import InputError
 
 classes = st.lists(st.tuples(st.floats(0.01, 100), st.floats(0.1, 3), st.floats(0, 0.8)), min_size=1, max_size=6)
@@ -80,14 +80,14 @@ def test_contracts_take_their_share_of_the_elasticity():
     assert bound.price == free.price == pytest.approx(2 * 0.8 ** (-1 / 0.66), rel=1e-12)
 
 
-def test_newton_steps_reach_the_root_from_afar():
+def test_root_steps_reach_the_root_from_afar():
     rng = np.random.default_rng(1)
     d, e = rng.normal(size=(3, 500)), np.array([[1.0], [1.1], [0.3]]) * rng.lognormal(0, 0.2, (3, 500))
     s, x = rng.normal(1, 0.3, 500), np.zeros(500)
-    for _ in range(6):
-        x = newton_step(x, d, e, s)
+    for _ in range(4):
+        x = root_step(x, d, e, s)
     exact = demand.clear(np.exp(d), np.exp(s), e, reference_price=1.0).price
-    assert np.exp(x) == pytest.approx(exact, rel=1e-9)
+    assert np.exp(x) == pytest.approx(exact, rel=1e-12)
 
 
 def test_log_law_is_an_elasticity_of_minus_one():

@@ -32,7 +32,9 @@ from workbench.demand.efficiency import Efficiency, damped_growth, efficiency
 from workbench.demand.frontier import RecordPrior, Records, record_ahead, records
 from workbench.demand.history import Series, capex, chip_stock, disclosed, notable_models
 from workbench.demand.loop import Futures, Outcome, simulate
+from workbench.demand.outlook import Outlook, drivers, h100e_per_wafer, hindcast, outlook, power_shadow_price, rent_where, value_of
 from workbench.demand.routing import ModelMix, model_mix
+from workbench.demand.scenario import CLASSES, draws, futures, prior
 from workbench.demand.scores import scoreboard
 from workbench.demand.supply import (
     BINDING,
@@ -67,6 +69,7 @@ from workbench.demand.trend import Trend, TrendPrior, fit_trend, growth_rate, lo
 
 __all__ = [
     "BINDING",
+    "CLASSES",
     "LAWS",
     "LIMITS",
     "Adoption",
@@ -83,6 +86,7 @@ __all__ = [
     "Jevons",
     "ModelMix",
     "Outcome",
+    "Outlook",
     "RecordPrior",
     "Records",
     "Segment",
@@ -116,6 +120,8 @@ __all__ = [
     "demand_at",
     "disclosed",
     "disclosed_totals",
+    "draws",
+    "drivers",
     "efficiency",
     "energised",
     "equal_marginal",
@@ -123,9 +129,12 @@ __all__ = [
     "fit_law",
     "fit_trend",
     "frontier_run",
+    "futures",
     "growth_rate",
     "h100e_of",
     "h100e_of_flop",
+    "h100e_per_wafer",
+    "hindcast",
     "horizon",
     "inflate",
     "installed",
@@ -145,13 +154,17 @@ __all__ = [
     "money_cap",
     "notable_models",
     "observed",
+    "outlook",
     "packaging_limited",
     "path_total",
     "pooled",
     "power_cap",
     "power_limited",
+    "power_shadow_price",
+    "prior",
     "record_ahead",
     "records",
+    "rent_where",
     "rolling",
     "scoreboard",
     "segments_of",
@@ -169,4 +182,5 @@ __all__ = [
     "training_demand",
     "tree_nodes",
     "value_exponent",
+    "value_of",
 ]

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.demand.clearing import newton_step
-from workbench.demand.supply import BINDING, STAGES, delay_step, survival
+from workbench.demand.clearing import root_step
+from workbench.demand.supply import BINDING, STAGES, delay_step, shipments, survival
 from workbench.errors import InputError
 from workbench.units import HOUR, YEAR
 
 QUARTER = YEAR / 4
-POWER = BINDING.index("power")
+POWER = np.int8(BINDING.index("power"))
 #: Futures in a block: what a quarter of so many needs stays in the second-level cache.
-BLOCK = 1024
+BLOCK = 2048
 
 #: Axes of the inputs behind which stand the futures, and the smallest value allowed.
 SHAPES = {
@@ -50,8 +50,9 @@ class Futures:
     growth: ArrayLike  #: of demand that planners see at the start, a quarter, continuous
     chip_response: ArrayLike  #: per cent more capacity ordered for one per cent of price above long-run cost
     power_response: ArrayLike  #: the same of power
-    limit_response: ArrayLike  #: growth a quarter of what limits let ship for a price e times its long-run cost, smoothed over two years
+    limit_response: ArrayLike  #: growth a quarter of what limits let ship for contracts at e times the long-run cost
     extrapolation: ArrayLike  #: share of the growth seen that planners expect to go on, 0 or more
+    ceiling: ArrayLike = np.inf  #: above which nobody pays and compute is rationed [USD/h]
     memory: ArrayLike = 4.0  #: over which they average growth [quarters], at least 1
     contract_quarters: ArrayLike = 8.0  #: mean time after which contracts follow the price [quarters], at least 1
     cancelled: ArrayLike = 0.0  #: share of power asked for that never comes, 0 to 1
@@ -71,13 +72,20 @@ class Futures:
             axes = SHAPES.get(f.name, ())
             known = [sizes.get(axis) for axis in axes] + [n]
             if value.ndim > len(known) or any(k and m not in (1, k) for k, m in zip(known[::-1], value.shape[::-1], strict=False)):
-                raise InputError(f"{f.name}: expected shape ({', '.join((*axes, 'future'))}) for {sizes} and {n} futures, found {value.shape}")
+                raise InputError(
+                    f"{f.name}: expected shape ({', '.join((*axes, 'future'))}) for {sizes} and {n} futures, found {value.shape}"
+                )
             low, high = ALLOWED.get(f.name, (0.0, np.inf))
             least, most = value.min(initial=np.inf), value.max(initial=-np.inf)
             if not (least >= low and most <= high):
                 raise InputError(f"{f.name}: expected {low:g} to {high:g}, found {least:g} to {most:g}")
         if not np.asarray(self.installed).sum(axis=0).min() > 0:
             raise InputError("installed: expected units in every future")
+        spot = np.asarray(self.elasticity, dtype=float) * (1 - np.asarray(self.contracted, dtype=float))
+        if not np.atleast_1d(spot).max(axis=0).min() > 0:
+            raise InputError(
+                "elasticity: expected some demand that answers to price in every future; with none there is no price that clears"
+            )
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -94,10 +102,10 @@ class Futures:
 TINY = np.nextafter(0, 1)
 ALLOWED = {
     "demand": (TINY, 1e300), "elasticity": (0.0, 1e6), "contracted": (0.0, 1.0), "reference_price": (TINY, 1e300),
-    "long_run_cost": (TINY, 1e300), "installed": (0.0, 1e300), "shipping": (0.0, 1e300), "draw": (TINY, 1e300), "draw_decline": (0.0, 1.0),
-    "power": (0.0, 1e300), "power_lead": (STAGES, 400.0), "chip_lead": (1.0, 40.0), "mean_life": (TINY, 1e300), "growth": (-2.0, 2.0),
-    "extrapolation": (0.0, 2.0), "memory": (1.0, 400.0), "contract_quarters": (1.0, 1e300), "cancelled": (0.0, 1.0), "pue": (1.0, 10.0),
-    "swap_ratio": (1.0, np.inf),
+    "long_run_cost": (TINY, 1e300), "ceiling": (TINY, np.inf), "installed": (0.0, 1e300), "shipping": (0.0, 1e300), "draw": (TINY, 1e300),
+    "draw_decline": (0.0, 1.0), "power": (0.0, 1e300), "power_lead": (STAGES, 400.0), "chip_lead": (1.0, 40.0),
+    "mean_life": (TINY, 1e300), "growth": (-2.0, 2.0), "extrapolation": (0.0, 2.0), "memory": (1.0, 400.0),
+    "contract_quarters": (1.0, 1e300), "cancelled": (0.0, 1.0), "pue": (1.0, 10.0), "swap_ratio": (1.0, np.inf),
 }  # fmt: skip
 
 
@@ -151,8 +159,9 @@ def simulate(futures: Futures) -> Outcome:
 
     In each quarter: what is due and waits in the backlog ships up to the limits; it is deployed as far as power reaches; the price clears
     demand against what stands, or is the marginal cost of running it with the rest idle. Capacity ordered for the end of the lead time is
-    K e^(extrapolation growth L) (p / p*)^response, less what stands and is on its way, never negative; power likewise for its own delay. The
-    oldest vintage goes (one a quarter) when its rent no longer pays power and space, or when units that need less wait for its power.
+    K e^(extrapolation growth L) (p / p*)^response, less what stands and is on its way, never negative; power likewise for its own
+    delay. The oldest vintage goes (one a quarter) when its rent no longer pays power and space, or when units that need less wait for its
+    power.
 
     Parameters
     ----------
@@ -179,121 +188,131 @@ def _cut(value: ArrayLike, start: int, stop: int, n: int, axes: int) -> NDArray[
 
 
 def _run(x: dict[str, NDArray[np.float64]], out: dict[str, NDArray[np.float64]]) -> None:
-    """All quarters of one block; names as in `Futures`, logarithms of prices over the reference."""
+    """All quarters of one block; names as in `Futures`; logarithms of prices over the reference, power at the level of IT."""
     quarters, m = out["price"].shape
-    classes = len(x["demand"])
     reference = float(x["reference_price"].flat[0])
-    spot = x["elasticity"] * (1 - x["contracted"])
+    spot = x["elasticity"] * (1 - x["contracted"]) * np.ones(m)
     bound = x["elasticity"] * x["contracted"]
-    cost = np.broadcast_to(x["long_run_cost"], (quarters, m))
-    log_cost = np.log(cost / reference)
-    demand, limits = (np.broadcast_to(x[k], (len(x[k]), quarters, m)) for k in ("demand", "limits"))
-    added = np.broadcast_to(x["power_added"], (quarters, m))
-    # vintages: units and their draw by row, oldest first; share that stands by age
+    out["long_run_cost"][:] = x["long_run_cost"]
+    log_cost = np.log(out["long_run_cost"] / reference)
+    demand = np.broadcast_to(x["demand"], (len(x["demand"]), quarters, m))
+    most, which = shipments(np.inf, np.broadcast_to(x["limits"], (len(x["limits"]), quarters, m)))
+    added = np.broadcast_to(x["power_added"], (quarters, m)) / x["pue"] if x["power_added"].any() else None
+    # vintages, oldest first: units and their draw; share that stands by age
     old = len(x["installed"])
-    rows = np.zeros((2, old + quarters, m))
-    draw, shrink = x["draw"].copy(), np.exp(-x["draw_decline"])
+    units, drawn = np.zeros((old + quarters, m)), np.zeros((old + quarters, m))
     stands = survival(np.arange(old + quarters)[:, None], x["mean_life"])
-    rows[0, :old] = x["installed"]
-    rows[1, :old] = rows[0, :old] * (draw * np.exp(x["draw_decline"] * np.arange(old - 1, -1, -1)[:, None]))
-    oldest = np.zeros(m, dtype=np.intp)
-    every = np.arange(m)
+    draw, shrink = x["draw"].copy(), np.exp(-x["draw_decline"])
+    units[:old] = x["installed"]
+    drawn[:old] = units[:old] * (draw * np.exp(x["draw_decline"] * np.arange(old - 1, -1, -1)[:, None]))
+    oldest, own = np.zeros(m, dtype=np.intp), draw * np.exp(x["draw_decline"] * (old - 1))
     # orders on their way: those due between two quarters are shared between them
     lead = x["chip_lead"]
     nearest = np.arange(int(lead.min()), int(np.ceil(lead.max())) + 1)
     shares = np.maximum(1 - np.abs(lead - nearest[:, None]), 0.0)
     due = np.zeros((quarters + max(int(nearest[-1]), len(x["shipping"])) + 1, m))
     due[: len(x["shipping"])] = x["shipping"]
-    on_way = due.sum(axis=0)
-    backlog, waiting = np.zeros(m), np.zeros(m)
-    coming = np.repeat(x["power_coming"][None] / STAGES, STAGES, axis=0)
-    power, rate, asked = x["power"].copy(), STAGES / x["power_lead"], np.zeros(m)
-    running, space = x["pue"] * x["energy_price"] * HOUR / reference, x["space_cost"] * HOUR / reference
+    ordered, backlog, waiting = due.sum(axis=0), np.zeros(m), np.zeros(m)
+    power, rate, asked = x["power"] / x["pue"], STAGES / x["power_lead"], np.zeros(m)
+    coming = np.repeat((x["power_coming"] / x["pue"] / STAGES)[None], STAGES, axis=0)
+    secured = power + coming.sum(axis=0)
+    highest = np.log(x["ceiling"] / reference)
+    running = x["pue"] * x["energy_price"] * HOUR
+    keeping = running + x["space_cost"] * HOUR
     reach, reach_power = x["extrapolation"] * lead, x["extrapolation"] * x["power_lead"]
+    leaner, comes = x["draw_decline"] * x["power_lead"], 1 - x["cancelled"]
     growth, seen, contract, log_price = x["growth"].copy(), None, np.zeros(m), np.zeros(m)
-    signal, room = np.zeros(m), np.ones(m)
-    before = np.einsum("vi,vi->i", rows[0, :old], stands[old - 1 :: -1] if old > 1 else stands[:1])
+    room = np.ones(m)
+    before = np.einsum("vi,vi->i", units[:old], stands[old - 1 :: -1] if old > 1 else stands[:1])
     for t in range(quarters):
         v = old + t
         draw *= shrink
         # what ships, and has power
-        each = draw * x["pue"]
-        power += delay_step(coming, asked, rate) + added[t]
-        kept = np.einsum("vi,vi->i", rows[0, :v], stands[v:0:-1])
-        load = np.einsum("vi,vi->i", rows[1, :v], stands[v:0:-1])
-        on_way -= due[t]
+        power += delay_step(coming, asked, rate)
+        if added is not None:
+            power += added[t]
+            secured += added[t]
+        kept = np.einsum("vi,vi->i", units[:v], stands[v:0:-1])
+        load = np.einsum("vi,vi->i", drawn[:v], stands[v:0:-1])
         backlog += due[t]
-        shipped, code = backlog.copy(), out["binding"][t]
-        code[:] = 0
-        for k in range(len(limits)):
-            limit = limits[k, t] * room
-            np.copyto(code, k + 1, where=limit < shipped)
-            np.minimum(shipped, limit, out=shipped)
+        limit = most[t] * room
+        code = which[t] * (limit < backlog)
+        shipped = np.minimum(backlog, limit, out=limit)
         backlog -= shipped
         waiting += shipped
-        fits = np.maximum(power / x["pue"] - load, 0.0) / draw
+        fits = np.maximum(power - load, 0.0)
+        fits /= draw
         short = waiting > fits
-        np.copyto(code, POWER, where=short)
-        deployed = np.minimum(waiting, fits)
+        code += short * (POWER - code)
+        deployed = np.minimum(waiting, fits, out=units[v])
         waiting -= deployed
-        rows[0, v] = deployed
-        drawn = deployed * draw
-        rows[1, v] = drawn
-        load += drawn
-        supply = kept + deployed
+        load += np.multiply(deployed, draw, out=drawn[v])
+        ordered -= deployed
+        supply = np.add(kept, deployed, out=out["supply"][t])
         # what clears
         log_supply = np.log(supply)
         wanted = np.log(demand[:, t])
         wanted -= bound * contract
-        for _ in range(64):
-            moved = newton_step(log_price, wanted, spot, log_supply)
-            far = np.abs(moved - log_price).max()
-            log_price = moved
-            if far < 1e-6:  # the next step would be its square
-                break
-        else:
-            raise InputError(f"demand: no price clears it in quarter {t}: some future has no demand that answers to price")
-        floor = np.log(load * running) - log_supply
+        log_price = _cleared(log_price, wanted, spot, log_supply, t)
+        np.minimum(log_price, highest, out=log_price)
+        price = np.exp(log_price)
+        price *= reference
         idle = out["idle"][t]
         idle[:] = 0.0
-        at_floor = log_price < floor
+        cheapest = load * running
+        at_floor = price * supply < cheapest
         if at_floor.any():
-            np.maximum(log_price, floor, out=log_price)
-            used = np.exp(wanted - spot * log_price).sum(axis=0)
-            np.copyto(idle, supply - used, where=at_floor)
+            np.copyto(price, cheapest / supply, where=at_floor)
+            log_price = np.log(price / reference)
+            np.copyto(idle, supply - np.exp(wanted - spot * log_price).sum(axis=0), where=at_floor)
         gap = log_price - log_cost[t]
-        fair = np.exp(wanted - spot * log_cost[t]).sum(axis=0)
-        out["price"][t], out["supply"][t], out["demand"][t], out["waiting"][t], out["power"][t] = log_price, supply, fair, waiting, power
-        # which vintage goes: rows fall in draw, so that it is the oldest
-        ratio = np.exp(x["draw_decline"] * (v - oldest))
-        own = draw * ratio
-        goes = (own * (running + space) > np.exp(log_price)) | (short & (ratio > x["swap_ratio"]))
+        fair = np.exp(wanted - spot * log_cost[t]).sum(axis=0, out=out["demand"][t])
+        out["price"][t], out["waiting"][t], out["power"][t], out["binding"][t] = price, waiting, power, code
+        # which vintage goes: draw falls from one to the next, so that it is the oldest
+        goes = own * keeping > price
+        short &= own > x["swap_ratio"] * draw
+        goes |= short
         goes &= oldest < v
-        index = every[goes]
+        index = np.flatnonzero(goes)
         if index.size:
-            rows[:, oldest[index], index] = 0.0
-            oldest[index] += 1
+            first = oldest[index]
+            units[first, index] = drawn[first, index] = 0.0
+            oldest += goes
+            own *= np.where(goes, shrink, 1.0)
         # what is ordered
         log_fair = np.log(fair)
         if seen is not None:
             growth += (log_fair - seen - growth) / x["memory"]
         seen = log_fair
-        lost = before - kept
-        before = supply
         order = supply * np.exp(reach * growth + x["chip_response"] * gap)
-        order -= supply + waiting + backlog + on_way - lost * lead
+        order -= supply
+        order -= ordered
+        before -= kept  # what failed or went since the quarter before
+        before *= lead
+        order += before
         np.maximum(order, 0.0, out=order)
-        on_way += order
-        for j, share in zip(nearest, shares, strict=True):
-            due[t + j] += share * order
-        need = (load + waiting * draw) * x["pue"]
-        asked = need * np.exp(reach_power * growth - x["draw_decline"] * x["power_lead"] + x["power_response"] * gap)
-        asked -= power + coming.sum(axis=0)
+        before[:] = supply
+        ordered += order
+        due[t + nearest[0] : t + nearest[-1] + 1] += shares * order
+        asked = (load + waiting * draw) * np.exp(reach_power * growth - leaner + x["power_response"] * gap)
+        asked -= secured
         np.maximum(asked, 0.0, out=asked)
-        asked *= 1 - x["cancelled"]
-        signal += (gap - signal) / 8
-        room *= np.exp(x["limit_response"] * signal)
+        asked *= comes
+        secured += asked
+        room *= np.exp(x["limit_response"] * (contract - log_cost[t]))
         contract += (log_price - contract) / x["contract_quarters"]
-    np.exp(out["price"], out=out["price"])
-    out["price"] *= reference
-    out["long_run_cost"][:] = cost
+    out["power"] *= x["pue"]
+
+
+def _cleared(
+    start: NDArray[np.float64], wanted: NDArray[np.float64], spot: NDArray[np.float64], log_supply: NDArray[np.float64], quarter: int
+) -> NDArray[np.float64]:
+    """ln of the price over the reference that clears, from that of the quarter before."""
+    start = root_step(start, wanted, spot, log_supply)
+    for _ in range(64):
+        moved = root_step(start, wanted, spot, log_supply)
+        far = np.abs(moved - start).max()
+        start = moved
+        if far < 1e-3:  # what is left is its cube, or less
+            return start
+    raise InputError(f"demand, elasticity: no price found in quarter {quarter} that clears; their range over the classes is too wide")

@@ -1,0 +1,270 @@
+"""The outlook: demand, supply and price by quarter with bands, how likely shortage and glut are, what binds, and what drives the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike, NDArray
+
+from workbench import catalogue
+from workbench.demand import scenario
+from workbench.demand.history import year
+from workbench.demand.loop import QUARTER, Futures, Outcome, simulate
+from workbench.demand.supply import BINDING, STAGES
+from workbench.errors import InputError
+from workbench.uncertainty import Distribution, bands, exceedance, sobol_indices
+from workbench.units import GIGA, HOUR
+
+Array = NDArray[np.float64]
+
+#: A price this far above or below the long-run cost is a shortage or a glut.
+BAND = 0.2
+REPLICATES = 8  #: randomisations of the Sobol points, for standard errors
+LEVELS = (0.5, 0.8, 0.9)
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What may come, quarter by quarter; futures on the last axis."""
+
+    start: str
+    futures: Futures
+    outcome: Outcome
+    given: Mapping[str, Array]  #: sampled inputs
+    band: float = BAND
+
+    @property
+    def quarters(self) -> list[str]:
+        """Names, as 2026Q1."""
+        return scenario.quarter_names(self.start, self.futures.shape[0])
+
+    @property
+    def beyond_data(self) -> NDArray[np.bool_]:
+        """Quarters after the last that any forecast of supply in the tables reaches: priors alone speak there."""
+        rows = catalogue.table("supply_drivers").filter(pl.col("forecast") == "yes")
+        last = max(year(period) for period in rows["period"])
+        return np.array([year(q) > last for q in self.quarters])
+
+    def probability(self, what: str) -> tuple[Array, Array]:
+        """Probability by quarter, and its standard error, of a ``"shortage"`` or ``"glut"``: price `band` above or below long-run cost."""
+        if what not in ("shortage", "glut"):
+            raise InputError(f"what = {what!r}: expected 'shortage' or 'glut'")
+        relative = self.outcome.price / self.outcome.long_run_cost
+        signed, threshold = (relative, 1 + self.band) if what == "shortage" else (-relative, self.band - 1)
+        found = exceedance(signed, np.full(len(relative), threshold), replicates=REPLICATES)
+        return found.value, found.standard_error
+
+    def frame(self) -> pl.DataFrame:
+        """quantity, quarter, level, low, median, high, beyond_data; demand is that at long-run cost."""
+        o = self.outcome
+        quantities = {
+            "demand_h100e": o.demand,
+            "supply_h100e": o.supply,
+            "price_usd_per_h": o.price,
+            "long_run_cost_usd_per_h": o.long_run_cost,
+            "power_gw": o.power / GIGA,
+            "waiting_h100e": o.waiting,
+            "idle_h100e": o.idle,
+        }
+        found = bands(np.stack(list(quantities.values())), LEVELS).frame(quantity=list(quantities), quarter=self.quarters)
+        flags = pl.DataFrame({"quarter": self.quarters, "beyond_data": self.beyond_data})
+        return found.join(flags, on="quarter", how="left", maintain_order="left")
+
+    def headline(self, quarters: int = 9) -> pl.DataFrame:
+        """A row a quarter: medians and 90 % bands, probabilities of shortage and glut, what most likely binds."""
+        o = self.outcome
+        columns: dict[str, ArrayLike] = {"quarter": self.quarters}
+        for name, values in (("demand_m_h100e", o.demand / 1e6), ("supply_m_h100e", o.supply / 1e6), ("price_usd_per_h", o.price)):
+            found = bands(values, (0.9,))
+            columns |= {name: found.median, f"{name}_p5": found.low[0], f"{name}_p95": found.high[0]}
+        for what in ("shortage", "glut"):
+            columns[f"p_{what}"], columns[f"p_{what}_error"] = self.probability(what)
+        shares = np.stack([np.mean(o.binding == code, axis=1) for code in range(len(BINDING))])
+        columns |= {
+            "binding": [BINDING[i] for i in shares.argmax(axis=0)],
+            "p_binding": shares.max(axis=0),
+            "beyond_data": self.beyond_data,
+        }
+        return pl.DataFrame(columns).head(quarters)
+
+    def binds(self) -> pl.DataFrame:
+        """Probability that each constraint binds, by quarter."""
+        return self.outcome.binds().with_columns(pl.Series("quarter", self.quarters))
+
+    def shadow_prices(self) -> pl.DataFrame:
+        """Mean rent of a quarter of what a gigawatt or a thousand wafers more would bring, by quarter [USD]; 0 where they do not bind."""
+        gw = power_shadow_price(self.futures, self.outcome).mean(axis=1) * GIGA
+        wafers = rent_where(self.outcome, "packaging") * h100e_per_wafer() * self._per_input() * 1e3
+        return pl.DataFrame({"quarter": self.quarters, "usd_per_gw": gw, "usd_per_thousand_wafers": wafers.mean(axis=1)})
+
+    def _per_input(self) -> Array:
+        since = np.array([year(q) for q in self.quarters])[:, None] - year("2025Q2")  # wafers are those of 2025
+        return np.asarray(self.given["compute_per_input_growth"] ** since)
+
+
+def outlook(
+    quarters: int = 40, n: int = 16_384, seed: int = 0, *, demand: ArrayLike | None = None, **given: Distribution | float
+) -> Outlook:
+    """Demand against supply from the priors of the table, or others given by name.
+
+    Parameters
+    ----------
+    quarters : int
+        From 2026Q1 on; beyond the forecasts of the tables they are flagged.
+    n : int
+        Futures: eight randomisations of n / 8 Sobol points, which is a power of two.
+    seed : int
+    demand : array_like, shape (classes, quarters, futures), optional
+        As `scenario.futures`.
+    **given : Distribution or number
+        Instead of rows of the table, by their names (`scenario.INPUTS`).
+
+    Returns
+    -------
+    Outlook
+    """
+    if n < REPLICATES or n % REPLICATES:
+        raise InputError(f"n = {n}: expected {REPLICATES} times a power of two")
+    if quarters < 2:
+        raise InputError(f"quarters = {quarters}: expected two or more")
+    x = scenario.draws(quarters, n // REPLICATES, seed, replicates=REPLICATES, **given)
+    futures = scenario.futures(x, demand=demand)
+    return Outlook(scenario.START, futures, simulate(futures), x)
+
+
+def drivers(quarter: int = 8, n: int = 1024, seed: int = 0, **given: Distribution | float) -> pl.DataFrame:
+    """Sobol indices of ln(demand / supply) and of a shortage at a quarter: which inputs they hang on.
+
+    Parameters
+    ----------
+    quarter : int
+        After the start, 1 or more.
+    n : int
+        Sobol points, a power of two.
+    **given : Distribution or number
+        As `outlook`.
+
+    Returns
+    -------
+    polars.DataFrame
+        input (a group where inputs are correlated), and the first- and total-order index of each: log_ratio_first, log_ratio_total,
+        shortage_first, shortage_total; the largest total of the logarithm first.
+    """
+    if quarter < 1:
+        raise InputError(f"quarter = {quarter}: expected 1 or more after the start")
+
+    def model(**x: Array) -> Array:
+        o = simulate(scenario.futures(x))
+        return np.stack([np.log(o.demand[-1] / o.supply[-1]), o.price[-1] > (1 + BAND) * o.long_run_cost[-1]])
+
+    believed = scenario.inputs(quarter + 1, **given)
+    found = sobol_indices(model, believed, n, seed, groups=scenario.GROUPS, correlation=scenario.correlation(believed))
+    table = {"input": list(found.groups)}
+    for i, name in enumerate(("log_ratio", "shortage")):
+        table |= {f"{name}_first": found.first[:, i], f"{name}_total": found.total[:, i]}
+    return pl.DataFrame(table).sort("log_ratio_total", descending=True)
+
+
+def rent_where(outcome: Outcome, constraint: str) -> Array:
+    """Rent of a quarter of one more unit where `constraint` binds, else 0 [USD]: exact derivative of the value of its compute."""
+    if constraint not in BINDING:
+        raise InputError(f"constraint = {constraint!r}: expected one of {', '.join(BINDING)}")
+    return np.where(outcome.binding == BINDING.index(constraint), outcome.price * (QUARTER / HOUR), 0.0)
+
+
+def power_shadow_price(futures: Futures, outcome: Outcome) -> Array:
+    """Rent of a quarter of what one more watt at the meter would run, (quarters, futures) [USD/W]: 0 where power does not bind."""
+    quarters = np.arange(1, len(outcome.price) + 1)[:, None]
+    draw = np.asarray(futures.draw) * np.exp(-np.asarray(futures.draw_decline) * quarters)
+    return rent_where(outcome, "power") / (draw * np.asarray(futures.pue))
+
+
+def value_of(base: Futures, more: Futures, rate: float = 0.08) -> Array:
+    """Present value, by future, of what `more` would be used beyond `base`: common random numbers through the whole closed loop [USD].
+
+    sum_t e^(-rate t) (p_t + p'_t) / 2 (used'_t - used_t) hours: the area under demand, to second order. Orders answer in both.
+
+    Parameters
+    ----------
+    base, more : Futures
+        Of one shape: the same but for what is valued, as ``replace(base, power_added=...)``.
+    rate : float
+        Discount rate a year, continuous.
+    """
+    if base.shape != more.shape:
+        raise InputError(f"base, more: expected futures of one shape, found {base.shape} and {more.shape}")
+    one, other = simulate(base), simulate(more)
+    discount = np.exp(-rate / 4 * np.arange(base.shape[0]))[:, None]
+    gained = (other.supply - other.idle) - (one.supply - one.idle)
+    return np.asarray((discount * (one.price + other.price) / 2 * gained).sum(axis=0) * QUARTER / HOUR)
+
+
+def h100e_per_wafer(year_of: str = "2025") -> float:
+    """H100-equivalents shipped in a year over CoWoS wafers asked for in it, from the tables."""
+    rows = catalogue.table("supply_drivers").filter((pl.col("quantity") == "CoWoS wafer demand") & (pl.col("period") == year_of))
+    if not rows.height:
+        raise InputError(f"year_of = {year_of}: no wafers in supply_drivers.csv")
+    shipped = scenario.shipped(f"{int(year_of) + 1}Q1")[-4:].sum()
+    return float(shipped / rows["value"][0])
+
+
+def hindcast(
+    start: str = "2024Q1", n: int = 4096, seed: int = 0, *, rent: float | None = None, **given: Distribution | float
+) -> pl.DataFrame:
+    """The loop from a past quarter, beside what came: rents with the shipments that happened, and the stock with the loop's own orders.
+
+    Priors are today's, so that this shows whether the loop can produce what happened, not how well it would have forecast.
+
+    Parameters
+    ----------
+    start : str
+        First quarter, at the start of which the stock is known.
+    rent : float, optional
+        Known then [USD/h]; the table's, of any contract, by default.
+    **given : Distribution or number
+        As `outlook`.
+
+    Returns
+    -------
+    polars.DataFrame
+        what, quarter, contract, observed, low, median, high (5, 50, 95 %), log_error (of the median), inside.
+    """
+    quarters = round((year(scenario.START) - year(start)) * 4) + 1
+    if quarters < 2:
+        raise InputError(f"start = {start}: expected a quarter before {scenario.START}")
+    x = scenario.draws(quarters, n, seed, **given)
+    price = scenario.known_rent(start, contract=None) if rent is None else rent
+    free = scenario.futures(x, start=start, rent=price)
+    past = scenario.shipped()[-(quarters - 1) :, None] * x["stock_scale"]
+    happened = np.concatenate([past, past[-1:] * x["shipment_growth"] ** 0.25])
+    held = replace(free, shipping=happened, limits=np.inf, power=1e30, chip_lead=40.0, power_lead=float(STAGES))
+    first = np.asarray(held.demand)[:, 0].sum(axis=0)
+    known = simulate(replace(held, demand=np.asarray(held.demand) * simulate(held).supply[0] / first))
+    own = simulate(free)
+    names = scenario.quarter_names(start, quarters)
+    rows = []
+
+    def add(what: str, quarter: str, contract: str, observed: float, found: Array) -> None:
+        low, median, high = np.quantile(found, [0.05, 0.5, 0.95])
+        rows.append(
+            {
+                "what": what, "quarter": quarter, "contract": contract, "observed": observed, "low": low, "median": median, "high": high,
+                "log_error": float(np.log(median / observed)), "inside": bool(low <= observed <= high),
+            }
+        )  # fmt: skip
+
+    ends = np.array([year(q) for q in names])
+    for date, contract, seen in (
+        catalogue.table("rents").filter(pl.col("chip") == "H100").select("date", "contract", "usd_per_gpu_h").iter_rows()
+    ):
+        at = int(np.searchsorted(ends, year(date)))
+        if seen is not None and 0 < at < quarters and contract != "assumption":
+            add("H100 rent, shipments as they were", names[at], contract, seen, known.price[at])
+    stock = np.cumsum(scenario.shipped())
+    for back in (5, 1):  # the ends of 2024 and 2025
+        if quarters > back:
+            add("H100e standing, the loop's own orders", names[-1 - back], "", float(stock[-back]), own.supply[-1 - back])
+    return pl.DataFrame(rows)

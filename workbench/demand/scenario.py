@@ -1,0 +1,228 @@
+"""Beliefs about demand and supply as futures of the closed loop: priors sampled, tables read, the start set at the known price."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike, NDArray
+
+from workbench import catalogue
+from workbench.demand.history import year
+from workbench.demand.loop import Futures, simulate
+from workbench.demand.supply import LIMITS
+from workbench.errors import InputError, UnknownName
+from workbench.uncertainty import Beta, Distribution, Lognormal, Normal, Path, Pert, sample
+from workbench.units import GIGA, KILO, KWH
+
+Array = NDArray[np.float64]
+
+CLASSES = ("research", "agents", "consumer")
+START = "2026Q1"  #: first quarter: the first whose rent is known and whose shipments are not
+SHOCKS = "demand_shocks"
+#: Years after which a shock to demand has faded to 1 / e.
+FADE = 3.0
+
+#: Rows of the table of priors that the loop samples, those that matter most first.
+INPUTS = (
+    "agents_demand_growth", "research_demand_growth", "demand_growth_tau", "consumer_demand_growth", "demand_volatility",
+    "api_elasticity", "contracted_share", "serving_software_growth", "chip_response", "extrapolation", "long_run_cost_h100e",
+    "hardware_growth", "capital_growth", "packaging_growth", "hbm_growth", "chips_growth", "compute_per_input_growth",
+    "supply_growth_tau", "packaging_headroom", "hbm_headroom", "capital_headroom", "chips_headroom", "shipment_growth", "power_headroom",
+    "power_coming_gw_per_year", "power_lead_quarters", "it_power_per_h100e", "energy_efficiency_growth", "chip_lead_quarters",
+    "deployment_lag_quarters", "stock_scale", "life_years", "limit_response", "power_response", "power_cancelled", "contract_quarters",
+    "research_share", "agents_share_of_rest", "research_elasticity", "consumer_elasticity", "efficiency_fade",
+    "power_usage_effectiveness", "electricity_usd_per_kwh", "space_usd_per_kwh", "price_ceiling",
+)  # fmt: skip
+#: What moves together, by the normal scores: the growth of demand brings capital, capital brings chips, memory, packages and power.
+TOGETHER = {
+    ("agents_demand_growth", "research_demand_growth"): 0.5, ("agents_demand_growth", "capital_growth"): 0.4,
+    ("research_demand_growth", "capital_growth"): 0.4, ("capital_growth", "packaging_growth"): 0.4, ("capital_growth", "hbm_growth"): 0.4,
+    ("capital_growth", "chips_growth"): 0.4, ("packaging_growth", "hbm_growth"): 0.4, ("packaging_growth", "chips_growth"): 0.4,
+    ("capital_growth", "power_coming_gw_per_year"): 0.3,
+}  # fmt: skip
+#: Inputs of one kind, for sensitivities: correlated inputs share a group.
+GROUPS = {
+    "growth of demand, capital and capacity": (
+        "agents_demand_growth", "research_demand_growth", "capital_growth", "packaging_growth", "hbm_growth", "chips_growth",
+        "power_coming_gw_per_year",
+    ),
+}  # fmt: skip
+
+
+@cache
+def prior(name: str) -> Distribution | float:
+    """The belief about a parameter, by its row of the table of priors. Raises `UnknownName`."""
+    table = catalogue.table("demand_priors")
+    rows = table.filter(pl.col("name") == name)
+    if not rows.height:
+        raise UnknownName("prior", name, table["name"].to_list())
+    row = rows.row(0, named=True)
+    low, mode, high = row["p5"], row["p50"], row["p95"]
+    if row["distribution"] == "constant":
+        return float(mode)
+    if row["distribution"] == "pert":
+        return Pert(low, mode, high)
+    return {"lognormal": Lognormal, "beta": Beta, "normal": Normal}[row["distribution"]](low, high)
+
+
+def inputs(quarters: int = 40, **given: Distribution | float) -> dict[str, Distribution | Path | float]:
+    """Beliefs that `futures` needs, by name: those of the table, or those given instead; and the path of shocks to demand."""
+    for name in given:
+        if name not in INPUTS:
+            raise UnknownName("input of the loop", name, list(INPUTS))
+    believed: dict[str, Distribution | Path | float] = {name: given.get(name, prior(name)) for name in INPUTS}
+    return believed | {SHOCKS: Path.reverting(quarters, rate=1 / FADE, volatility=2.0, step=0.25)}  # a quarter's innovation is near 1
+
+
+def correlation(believed: Mapping[str, Distribution | Path | float]) -> dict[tuple[str, str], float]:
+    """`TOGETHER`, without what is fixed to a number."""
+    fixed = {name for name, d in believed.items() if isinstance(d, int | float)}
+    return {pair: r for pair, r in TOGETHER.items() if not fixed & set(pair)}
+
+
+def draws(quarters: int = 40, n: int = 16_384, seed: int = 0, *, replicates: int = 1, **given: Distribution | float) -> dict[str, Array]:
+    """Joint samples of `inputs`, `replicates` times n, by scrambled Sobol points and a Gaussian copula.
+
+    Scenarios of one seed share their random numbers.
+    """
+    believed = inputs(quarters, **given)
+    return sample(believed, n, seed, correlation=correlation(believed), replicates=replicates)
+
+
+def quarter_names(start: str, quarters: int) -> list[str]:
+    """Names of quarters from `start` on, as 2026Q1."""
+    first = int(start[:4]) * 4 + int(start[5]) - 1
+    return [f"{q // 4}Q{q % 4 + 1}" for q in range(first, first + quarters)]
+
+
+def shipped(before: str = START) -> Array:
+    """H100-equivalents that all vendors shipped in each quarter before `before`, oldest first; a vendor enters with its first count."""
+    rows = catalogue.table("chip_stock").filter((pl.col("kind") == "cumulative") & (pl.col("chip") == "all") & (pl.col("quarter") < before))
+    if not rows.height:
+        raise InputError(f"before = {before}: no counts of chips in quarters before it")
+    total = rows.group_by("quarter").agg(pl.col("h100e").sum()).sort("quarter")["h100e"].to_numpy()
+    return np.asarray(np.diff(total, prepend=0.0))
+
+
+def growth_before(quarter: str) -> float:
+    """By how many times the stock of chips grew in the year before a quarter."""
+    stock = np.cumsum(shipped(quarter))
+    if len(stock) < 5:
+        raise InputError(f"quarter = {quarter}: expected counts of chips in the five quarters before it")
+    return float(stock[-1] / stock[-5])
+
+
+def known_rent(quarter: str = START, chip: str = "H100", contract: str | None = "1 year") -> float:
+    """Rent of a chip in a quarter, the last that the table knows, of a kind of contract or of any [USD/h]. Raises `InputError` for none."""
+    rows = catalogue.table("rents").filter((pl.col("chip") == chip) & pl.col("usd_per_gpu_h").is_not_null())
+    if contract is not None:
+        rows = rows.filter(pl.col("contract") == contract)
+    end = year(quarter)
+    at = [(year(d), v) for d, v in rows.select("date", "usd_per_gpu_h").iter_rows() if end - 0.25 < year(d) <= end]
+    if not at:
+        raise InputError(
+            f"quarter = {quarter}: no rent of {chip} ({contract or 'any contract'}); known: {', '.join(rows['date']) or 'none'}"
+        )
+    return float(max(at)[1])
+
+
+def futures(given: Mapping[str, Array], *, demand: ArrayLike | None = None, start: str = START, rent: float | None = None) -> Futures:
+    """Futures of the loop from sampled parameters: history from tables, growth that fades, demand that clears at the known rent at first.
+
+    Demand of class k at the reference price, with its share w, growth G, shocks Z and serving software A against its median:
+    D_k = w S_0 G_k(t) e^(volatility Z) (A / A_median)^(eps - 1): what growth figures already hold of efficiency is in them, and what comes
+    beyond it is taken back or added by the elasticity (Jevons); research, which buys the logarithm of compute, keeps its own. Published
+    growth of what limits let ship holds at the gap of today between price and cost; as that growth fades, the response takes its place.
+
+    Parameters
+    ----------
+    given : mapping of name to array, shape (n,)
+        As `draws`; the path of shocks has shape (quarters, n).
+    demand : array_like, shape (classes, quarters, n), optional
+        Compute that each of `CLASSES` wants at the known rent over what all want in the first quarter, instead of that growth.
+    start : str
+        First quarter. Costs and power of the start of 2026 are taken there by their own growth, growth by that of the stock in the
+        year before.
+    rent : float, optional
+        Known in it [USD/h]; the table's by default.
+
+    Returns
+    -------
+    Futures
+    """
+    x = given
+    quarters, n = x[SHOCKS].shape
+    years = np.arange(quarters)[:, None] / 4
+    since, pace = year(start) - year(START), np.log(growth_before(start)) / np.log(growth_before(START))
+    shares = np.stack(
+        [x["research_share"], *(1 - x["research_share"]) * np.stack([x["agents_share_of_rest"], 1 - x["agents_share_of_rest"]])]
+    )
+    elasticity = np.stack([x["research_elasticity"], x["api_elasticity"], x["consumer_elasticity"]])
+    if demand is None:
+        effective = -x["demand_growth_tau"] * np.expm1(-years / x["demand_growth_tau"])
+        growth = np.log(np.stack([x[f"{name}_demand_growth"] for name in CLASSES])) * pace
+        software = prior("serving_software_growth")
+        middle = software if isinstance(software, float) else float(software.quantile(np.array([0.5]))[0])
+        ahead = -x["efficiency_fade"] * np.expm1(-years / x["efficiency_fade"]) * np.log(x["serving_software_growth"] / middle)
+        wanted = x["demand_volatility"] * (x[SHOCKS] - x[SHOCKS][0]) + growth[:, None] * effective
+        wanted[1:] += (elasticity[1:, None] - 1) * ahead
+        np.exp(wanted, out=wanted)
+        wanted *= shares[:, None]
+    else:
+        wanted = np.array(np.broadcast_to(np.asarray(demand, dtype=float), (len(CLASSES), quarters, n)))
+    past = shipped(start)
+    last = past[-1] * x["stock_scale"]
+    inputs_growth = x["compute_per_input_growth"] ** years
+    fading = -x["supply_growth_tau"] * np.expm1(-years / x["supply_growth_tau"])
+    limits = np.empty((len(LIMITS), quarters, n))
+    cheaper = x["hardware_growth"] ** years
+    cost = x["long_run_cost_h100e"] / (cheaper * x["hardware_growth"] ** since)
+    price = known_rent(start) if rent is None else rent
+    held = np.exp(-4 * x["limit_response"] * np.log(price / cost[0]) * fading)
+    for limit, name, gain in zip(limits, ("chips", "hbm", "packaging", "capital"), (inputs_growth,) * 3 + (cheaper,), strict=True):
+        np.exp(np.log(x[f"{name}_growth"]) * pace * fading, out=limit)
+        limit *= gain
+        limit *= held
+        limit *= last * x[f"{name}_headroom"]
+    lead = x["chip_lead_quarters"] + x["deployment_lag_quarters"]
+    due = np.arange(int(np.ceil(lead.max())))[:, None]
+    shipping = last * x["shipment_growth"] ** (pace * (1 + due) / 4) * np.clip(lead - due, 0.0, 1.0)
+    decline = np.log(x["energy_efficiency_growth"]) / 4
+    draw = x["it_power_per_h100e"] * KILO * np.exp(-4 * since * decline)
+    ages = np.arange(len(past) - 1, -1, -1)[:, None]
+    load = (past[:, None] * np.exp(decline * ages)).sum(axis=0) * x["stock_scale"] * draw
+    made = Futures(
+        demand=wanted,
+        elasticity=elasticity,
+        contracted=x["contracted_share"],
+        reference_price=price,
+        long_run_cost=cost,
+        installed=past[:, None] * x["stock_scale"],
+        shipping=shipping,
+        limits=limits,
+        draw=draw,
+        draw_decline=decline,
+        power=load * x["power_usage_effectiveness"] * x["power_headroom"],
+        power_coming=x["power_coming_gw_per_year"] * GIGA / 4 * x["power_lead_quarters"],
+        power_lead=x["power_lead_quarters"],
+        chip_lead=lead,
+        mean_life=x["life_years"] * 4,
+        growth=np.log(wanted[:, 1:2].sum(axis=0)[0] / wanted[:, 0].sum(axis=0)) if quarters > 1 else 0.0,
+        chip_response=x["chip_response"],
+        power_response=x["power_response"],
+        limit_response=x["limit_response"],
+        extrapolation=x["extrapolation"],
+        ceiling=x["price_ceiling"],
+        contract_quarters=x["contract_quarters"],
+        cancelled=x["power_cancelled"],
+        pue=x["power_usage_effectiveness"],
+        energy_price=x["electricity_usd_per_kwh"] / KWH,
+        space_cost=x["space_usd_per_kwh"] / KWH,
+    )
+    first = simulate(replace(made, demand=wanted[:, :1], long_run_cost=cost[:1], limits=limits[:, :1])).supply[0]
+    wanted *= first / wanted[:, 0].sum(axis=0)
+    return made
