@@ -78,7 +78,7 @@ def fan(
 
     across = Axis([data[x]] if seen is None else [data[x], seen[x]], False, 0.0)
     heights = [data[low], data[high]] if seen is None else [data[low], data[high], seen[value]]
-    up = Axis(heights, y_log, 0.04, decade=",~f" if all(h.min() > 1e-3 and h.max() < 1e6 for h in heights) else "~e")  # type: ignore[operator]
+    up = Axis(heights, y_log, 0.04)
     xs = alt.X(f"{x}:Q", title=x_unit, scale=across.scale, axis=across.axis)
     color = alt.Color(f"{series}:N", legend=None).scale(domain=names, range=theme.PALETTE[: len(names)])
 
