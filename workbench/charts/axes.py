@@ -15,9 +15,9 @@ HEIGHT, LABEL = 320, 15  #: px of a plot, and of a label's line
 
 
 class Axis:
-    """Scale and marks of one axis: decades on a logarithmic one, written as `decade` says, or in full where they have few zeros."""
+    """Scale and marks of one axis: decades on a logarithmic one, written in full where they have few zeros."""
 
-    def __init__(self, values: Sequence[pl.Series], log: bool, pad: float, decade: str | None = None):
+    def __init__(self, values: Sequence[pl.Series], log: bool, pad: float):
         self.log = log
         low, high = min(float(v.min()) for v in values), max(float(v.max()) for v in values)  # type: ignore[arg-type]
         self.low, self.high = self._in(low), self._in(high)
@@ -27,9 +27,9 @@ class Axis:
         self.scale = alt.Scale(type="log" if log else "linear", domain=domain, nice=False, zero=False)
         decades = range(math.ceil(self.low - 1e-9), math.floor(self.high + 1e-9) + 1)
         step = max(1, math.ceil(len(decades) / 9))
-        decade = decade or (",~r" if decades and -4 <= decades[0] and decades[-1] <= 6 else "~e")
+        short = len(decades) > 0 and -4 <= decades[0] and decades[-1] <= 6
         if log and len(decades) > 2:
-            self.axis = alt.Axis(values=[10.0**d for d in decades if d % step == 0], format=decade, grid=True)
+            self.axis = alt.Axis(values=[10.0**d for d in decades if d % step == 0], format=",~r" if short else "~e", grid=True)
         else:
             self.axis = alt.Axis(tickCount=6, format="~g" if log else "~f", grid=True)
 

@@ -32,6 +32,7 @@ from workbench.demand.efficiency import Efficiency, damped_growth, efficiency
 from workbench.demand.frontier import RecordPrior, Records, record_ahead, records
 from workbench.demand.history import Series, capex, chip_stock, disclosed, notable_models
 from workbench.demand.loop import Futures, Outcome, simulate
+from workbench.demand.orders import OrderPlan, RealOption, critical_ratio, order_plan, real_option
 from workbench.demand.outlook import Outlook, drivers, h100e_per_wafer, hindcast, outlook, power_shadow_price, rent_where, value_of
 from workbench.demand.routing import ModelMix, model_mix
 from workbench.demand.scenario import CLASSES, draws, futures, prior
@@ -85,8 +86,10 @@ __all__ = [
     "Futures",
     "Jevons",
     "ModelMix",
+    "OrderPlan",
     "Outcome",
     "Outlook",
+    "RealOption",
     "RecordPrior",
     "Records",
     "Segment",
@@ -113,6 +116,7 @@ __all__ = [
     "chips_cap",
     "clear",
     "coding_agent",
+    "critical_ratio",
     "damped_exponential",
     "damped_growth",
     "data_cap",
@@ -154,6 +158,7 @@ __all__ = [
     "money_cap",
     "notable_models",
     "observed",
+    "order_plan",
     "outlook",
     "packaging_limited",
     "path_total",
@@ -162,6 +167,7 @@ __all__ = [
     "power_limited",
     "power_shadow_price",
     "prior",
+    "real_option",
     "record_ahead",
     "records",
     "rent_where",

@@ -1,0 +1,173 @@
+"""Orders: the newsvendor in closed form, plans that cannot be taken back, regret, and what waiting is worth."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import linprog
+from scipy.special import ndtri
+
+from workbench import demand, fleet
+from workbench.errors import InputError
+
+
+def test_critical_ratio_is_the_textbooks():
+    # Cachon, Terwiesch: O'Neill's hammer suit, price 180, cost 110, salvage 90: 70 / (70 + 20) = .7778
+    assert demand.critical_ratio(70, 20) == pytest.approx(0.7778, abs=1e-4)
+    assert demand.critical_ratio([1.0, 0.0], 1.0).tolist() == [0.5, 0.0]
+
+
+def test_a_quarter_on_its_own_is_the_quantile_of_net_need():
+    n = 1 << 16
+    mean, deviation = 3192.0, 1181.0  # the same suit's demand: 4,095 at the ratio of .7778 by the printed table of normals
+    need = np.maximum(mean + deviation * ndtri((np.arange(n) + 0.5) / n), 0)[None]
+    plan = demand.order_plan(need, own_cost=20.0, lease_cost=90.0, lead=0)
+    assert plan.owned[0] == pytest.approx(4095, rel=2e-3)
+    assert plan.owned[0] == pytest.approx(mean + deviation * ndtri(70 / 90), rel=1e-4)
+    pooled = fleet.newsvendor([mean], [deviation], 0.0, critical_ratio=70 / 90)  # the fleet's, of normals
+    assert plan.owned[0] == pytest.approx(pooled.partitioned, rel=1e-4)
+    assert plan.frame()["p_enough"][0] == pytest.approx(70 / 90, abs=1e-4)
+    held = demand.order_plan(need, own_cost=20.0, lease_cost=90.0, lead=0, held=1000.0)
+    assert held.owned[0] == pytest.approx(plan.owned[0] - 1000)
+    assert demand.order_plan(need, own_cost=20.0, lease_cost=15.0, lead=0).owned[0] == 0  # leasing is cheaper
+    served = demand.order_plan(need, own_cost=20.0, lease_cost=90.0, lead=0, margin=30.0)
+    assert served.owned[0] == pytest.approx(mean + deviation * ndtri(1 / 3), rel=1e-4)  # not worth a lease: 30 lost
+
+
+def test_a_lease_that_is_dear_when_need_is_high_asks_for_more():
+    r = np.random.default_rng(0)
+    need = r.lognormal(0, 0.5, (1, 20_000))
+    lease = 3 * need**1.0
+    apart = demand.order_plan(need, own_cost=1.0, lease_cost=r.permutation(lease[0])[None], lead=0)
+    together = demand.order_plan(need, own_cost=1.0, lease_cost=lease, lead=0)
+    assert together.owned[0] > apart.owned[0] * 1.1
+    best = min(np.linspace(0.5, 5, 2000), key=lambda q: together.cost_of([q]).mean())
+    assert together.owned[0] == pytest.approx(best, abs=5e-3)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10_000))
+def test_a_plan_that_cannot_fall_is_optimal(seed):
+    """Against a linear programme over plans that never fall."""
+    r = np.random.default_rng(seed)
+    quarters, n, lead = 5, 7, 1
+    need = r.lognormal(0, 0.8, (quarters, n)) * r.uniform(0.3, 2, (quarters, 1))
+    own, lease = r.uniform(0.5, 1.5, quarters), r.uniform(0.6, 4, (quarters, n))
+    plan = demand.order_plan(need, own_cost=own, lease_cost=lease, lead=lead)
+    later = quarters - lead
+    cost = np.concatenate([own[lead:], (lease[lead:] / n).ravel()])  # units by quarter, then what is short by quarter and future
+    short = np.hstack([-np.repeat(np.eye(later), n, axis=0), -np.eye(later * n)])
+    falls = np.hstack([np.eye(later)[:-1] - np.eye(later)[1:], np.zeros((later - 1, later * n))])
+    found = linprog(cost, np.vstack([short, falls]), np.concatenate([-need[lead:].ravel(), np.zeros(later - 1)]))
+    before = (lease[:lead] * need[:lead]).sum(axis=0).mean()
+    assert plan.cost.mean() == pytest.approx(found.fun + before, rel=1e-9)
+    assert (np.diff(plan.owned) >= 0).all()
+    assert plan.owned[:lead] == pytest.approx(0)
+    assert plan.orders.sum() == pytest.approx(plan.owned[-1])
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10_000))
+def test_foresight_is_the_best_plan_of_each_future(seed):
+    r = np.random.default_rng(seed)
+    need, own, lease = r.lognormal(0, 0.8, (6, 5)), r.uniform(0.5, 1.5, 6), r.uniform(0.6, 4, (6, 5))
+    plan = demand.order_plan(need, own_cost=own, lease_cost=lease, lead=2)
+    best = plan.foresight()
+    for i in range(5):  # alone, the plan of a future is that of one who knows it
+        alone = demand.order_plan(need[:, i : i + 1], own_cost=own, lease_cost=lease[:, i : i + 1], lead=2)
+        assert best[i] == pytest.approx(alone.cost[0], rel=1e-9)
+    assert (plan.cost >= best * (1 - 1e-12)).all()
+
+
+def test_regret_is_least_for_this_plan():
+    r = np.random.default_rng(1)
+    need = 100 * np.exp(np.cumsum(r.normal(0.08, 0.15, (16, 4096)), axis=0))
+    plan = demand.order_plan(need, own_cost=1.0, lease_cost=2.2, lead=4)
+    table = plan.regret()
+    assert table["plan"][0] == "this plan"
+    assert set(table["plan"]) == {"this plan", "order nothing", "mean need", "95 % of needs"}
+    assert table["mean_regret_usd"].min() > 0
+    frame = plan.frame()
+    assert frame.height == 16
+    assert frame["order"][12:].to_list() == [0.0] * 4  # too late to stand within the horizon
+    later = demand.order_plan(need, own_cost=1.0, lease_cost=2.2, lead=12)
+    assert later.cost.mean() > plan.cost.mean()  # a longer lead time costs
+    assert later.foresight().mean() > plan.foresight().mean()
+
+
+def test_waiting_is_worth_between_nothing_and_perfect_information():
+    r = np.random.default_rng(2)
+    need = r.lognormal(0, 0.6, 1 << 14)
+    costs = {"own_cost": 1.0, "lease_cost": 2.5}
+    blind = demand.real_option(need, r.normal(size=need.size), **costs)
+    partly = demand.real_option(need, np.log(need) + r.normal(0, 0.3, need.size), **costs)
+    fully = demand.real_option(need, need, bins=1 << 12, **costs)
+    assert abs(blind.value_of_waiting) < 0.02 * blind.commit_cost  # bins of 256 futures see a little in noise
+    assert blind.value_of_waiting < partly.value_of_waiting < fully.value_of_waiting
+    perfect = fully.commit_cost - fully.foresight_cost
+    assert fully.value_of_waiting == pytest.approx(perfect, rel=0.02)
+    assert partly.value_of_waiting < perfect
+    # the newsvendor's expected cost of not knowing, in closed form: own E[N | N < Q] ... at the quantile .6 of a lognormal
+    assert partly.commit == pytest.approx(np.exp(0.6 * ndtri(0.6)), rel=0.02)
+
+
+def test_a_premium_shrinks_the_reserve_until_waiting_is_worth_nothing():
+    r = np.random.default_rng(3)
+    need = r.lognormal(0, 0.6, 1 << 13)
+    signal = np.log(need) + r.normal(0, 0.2, need.size)
+    options = [demand.real_option(need, signal, own_cost=1.0, lease_cost=2.5, premium=p) for p in (0.0, 0.1, 0.5, 1.6)]
+    reserves = [o.reserve for o in options]
+    assert reserves == sorted(reserves, reverse=True)
+    assert reserves[-1] == 0  # one and a half is all that a unit can save
+    values = [o.value_of_waiting for o in options]
+    assert values == sorted(values, reverse=True)
+    assert values[0] > 0 > values[-1]
+    assert (options[1].build <= options[1].reserve).all()
+    # the reserve is the best one: its neighbours cost more
+    middle = options[1]
+    groups = np.array_split(np.argsort(signal, kind="stable"), 64)
+    free = options[0].build
+
+    def cost(reserve):
+        parts = [
+            len(g) / need.size * (q + 2.5 * np.maximum(need[g] - q, 0).mean())
+            for g, q in zip(groups, np.minimum(free, reserve), strict=True)
+        ]
+        return 0.1 * reserve + sum(parts)
+
+    assert middle.option_cost == pytest.approx(cost(middle.reserve), rel=1e-12)
+    assert middle.option_cost <= min(cost(middle.reserve * x) for x in (0.9, 0.97, 1.03, 1.1))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"need": [1.0]}, "need: expected units"),
+        ({"need": [[-1.0], [1.0]]}, "need: expected units"),
+        ({"lead": -1}, "lead = -1: expected whole quarters from 0 to 1"),
+        ({"lead": 2}, "lead = 2"),
+        ({"lead": 0.5}, "lead = 0.5"),
+        ({"own_cost": 0.0}, "own_cost"),
+        ({"lease_cost": np.inf}, "own_cost, lease_cost, margin"),
+        ({"held": -1.0}, "held = -1.0"),
+    ],
+)
+def test_bad_orders_are_named(change, message):
+    arguments = {"need": [[1.0], [2.0]], "own_cost": 1.0, "lease_cost": 2.0, "lead": 0} | change
+    with pytest.raises(InputError, match=message):
+        demand.order_plan(arguments.pop("need"), **arguments)
+
+
+def test_bad_options_are_named():
+    for change, message in (
+        ({"need": [-1.0, 1.0]}, "need, signal"),
+        ({"signal": [1.0]}, "need, signal"),
+        ({"premium": -1.0}, "premium = -1.0"),
+        ({"bins": 3}, "bins = 3"),
+        ({"lease_cost": np.inf}, "lease_cost, margin"),
+    ):
+        arguments = {"need": [1.0, 2.0], "signal": [1.0, 2.0], "own_cost": 1.0, "lease_cost": 2.0, "bins": 2} | change
+        with pytest.raises(InputError, match=message):
+            demand.real_option(arguments.pop("need"), arguments.pop("signal"), **arguments)
+    with pytest.raises(InputError, match="shortage_cost"):
+        demand.critical_ratio(0.0, 0.0)

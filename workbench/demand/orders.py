@@ -1,0 +1,275 @@
+"""What to order now: capacity of one's own by lead time, leases for the rest, and what it is worth to wait and see."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike, NDArray
+
+from workbench.errors import InputError
+
+Array = NDArray[np.float64]
+
+
+def critical_ratio(shortage_cost: ArrayLike, excess_cost: ArrayLike) -> Array:
+    """Probability of enough at which one more unit is worth its cost: c_u / (c_u + c_o), the newsvendor's.
+
+    Parameters
+    ----------
+    shortage_cost, excess_cost : array_like
+        Lost for each unit short, and for each unit that stands idle; 0 or more, not both 0.
+    """
+    under, over = np.asarray(shortage_cost, dtype=float), np.asarray(excess_cost, dtype=float)
+    if not (np.all(under >= 0) and np.all(over >= 0) and np.all(under + over > 0)):
+        raise InputError(f"shortage_cost = {shortage_cost}, excess_cost = {excess_cost}: expected 0 or more, and not both 0")
+    return under / (under + over)
+
+
+@dataclass(frozen=True)
+class OrderPlan:
+    """Orders made now for all quarters, and what they cost in each future; quarters on the first axis, futures on the last."""
+
+    orders: Array  #: units to order in each quarter, (quarters,); they stand a lead time later
+    owned: Array  #: units of the plan that stand in each quarter, beyond those held, (quarters,)
+    need: Array  #: net of what is held, (quarters, futures)
+    lead: int
+    own_cost: Array  #: of a unit and quarter, used or not, (quarters,) [USD]
+    short_cost: Array  #: of a unit and quarter that is short: leased, or its margin lost, (quarters, futures) [USD]
+
+    @property
+    def short(self) -> Array:
+        """Units leased or unserved, (quarters, futures)."""
+        return np.maximum(self.need - self.owned[:, None], 0.0)
+
+    @property
+    def cost(self) -> Array:
+        """Of owning and of what is short, by future [USD]."""
+        return self.cost_of(self.owned)
+
+    def cost_of(self, owned: ArrayLike) -> Array:
+        """The same for any plan of units that stand, (quarters,)."""
+        q = np.asarray(owned, dtype=float)
+        return np.asarray((self.own_cost * q).sum() + (self.short_cost * np.maximum(self.need - q[:, None], 0.0)).sum(axis=0))
+
+    def foresight(self) -> Array:
+        """Cost for one who knows the future, bound by the same lead time and unable to give back what was ordered, by future [USD].
+
+        A layer of need is worth owning from the quarter on from which what it saves to the end exceeds what it costs.
+        """
+        levels = np.sort(self.need, axis=0)
+        saved, below = np.zeros(self.need.shape[1]), np.zeros(self.need.shape[1])
+        for level in levels:
+            gain = np.where(self.need >= level, self.short_cost, 0.0) - self.own_cost[:, None]
+            from_then_on = np.cumsum(gain[::-1], axis=0)[::-1][self.lead :]
+            saved += np.maximum(from_then_on.max(axis=0, initial=0.0), 0.0) * (level - below)
+            below = level
+        return np.asarray((self.short_cost * self.need).sum(axis=0) - saved)
+
+    def naive(self) -> dict[str, Array]:
+        """Cost of plans made without weighing what shortage and excess cost, by future [USD]."""
+        plans = {
+            "order nothing": np.zeros(len(self.need)),
+            "mean need": self.need.mean(axis=1),
+            "95 % of needs": _quantile(self.need, 0.95),
+        }
+        return {name: self.cost_of(self._possible(q)) for name, q in plans.items()}
+
+    def regret(self) -> pl.DataFrame:
+        """plan, mean_cost_usd, mean_regret_usd, p95_regret_usd against foresight: this plan and the naive ones, the cheapest first."""
+        best = self.foresight()
+        costs = {"this plan": self.cost} | self.naive()
+        rows = [
+            {"plan": name, "mean_cost_usd": c.mean(), "mean_regret_usd": (c - best).mean(), "p95_regret_usd": np.quantile(c - best, 0.95)}
+            for name, c in costs.items()
+        ]
+        return pl.DataFrame(rows).sort("mean_cost_usd")
+
+    def frame(self) -> pl.DataFrame:
+        """A row a quarter: order, owned, net need (5, 50, 95 %), mean units short, probability of enough."""
+        low, middle, high = (_quantile(self.need, p) for p in (0.05, 0.5, 0.95))
+        return pl.DataFrame(
+            {
+                "quarter": np.arange(len(self.need)), "order": self.orders, "owned": self.owned, "need_p5": low, "need_p50": middle,
+                "need_p95": high, "short_mean": self.short.mean(axis=1), "p_enough": np.mean(self.short == 0, axis=1),
+            }
+        )  # fmt: skip
+
+    def _possible(self, owned: Array) -> Array:
+        """A plan that the lead time and irrevocable orders allow."""
+        q = np.maximum.accumulate(np.where(np.arange(len(owned)) < self.lead, 0.0, owned))
+        return np.asarray(q)
+
+
+def order_plan(
+    need: ArrayLike, *, own_cost: ArrayLike, lease_cost: ArrayLike, lead: int, margin: ArrayLike = np.inf, held: ArrayLike = 0.0
+) -> OrderPlan:
+    """Cheapest orders that are fixed now: what one owns at each quarter, where a lease or a loss makes up for what is short.
+
+    Minimises sum_t E[c_t Q_t + u_t (N_t - Q_t)+] over plans that never fall, with u = min(lease, margin). A quarter on its own is the
+    newsvendor, E[u 1(N > Q)] = c: with a constant u the quantile of net need at the critical ratio (u - c) / u. Where that would fall,
+    units could not be given back: adjacent quarters are pooled, which is exact (isotonic regression under the newsvendor's loss).
+
+    Parameters
+    ----------
+    need : array_like, shape (quarters, futures)
+        Units wanted, 0 or more.
+    own_cost : array_like, shape (quarters,)
+        Of owning a unit for a quarter, used or not [USD].
+    lease_cost : array_like, shape (quarters, futures)
+        Of leasing one for a quarter at short notice, as the price of the loop [USD].
+    lead : int
+        Quarters from order to service: 3 to 4 for chips, 8 to 16 where power has to come first; 0 or more.
+    margin : array_like
+        Lost where a unit is neither owned nor leased [USD a unit and quarter]; infinite: everything is served.
+    held : array_like, shape (quarters,)
+        Units that stand already, sunk.
+
+    Returns
+    -------
+    OrderPlan
+
+    Raises
+    ------
+    InputError
+        For negative needs, costs that are not positive, a lead time below 0 or not below the quarters.
+
+    References
+    ----------
+    .. [1] Arrow, Harris, Marschak (1951), "Optimal inventory policy", Econometrica 19(3).
+    .. [2] Barlow, Bartholomew, Bremner, Brunk (1972), "Statistical Inference under Order Restrictions": pooling adjacent violators.
+    """
+    n = np.asarray(need, dtype=float)
+    if n.ndim != 2 or not np.all((n >= 0) & np.isfinite(n)):
+        raise InputError("need: expected units, 0 or more, of shape (quarters, futures)")
+    quarters = len(n)
+    if not (lead == int(lead) and 0 <= lead < quarters):
+        raise InputError(f"lead = {lead}: expected whole quarters from 0 to {quarters - 1}")
+    own = np.broadcast_to(np.asarray(own_cost, dtype=float), (quarters,))
+    short = np.broadcast_to(np.minimum(np.asarray(lease_cost, dtype=float), np.asarray(margin, dtype=float)), n.shape)
+    if not (np.all(own > 0) and np.all((short > 0) & np.isfinite(short))):
+        raise InputError("own_cost, lease_cost, margin: expected more than 0 USD a unit and quarter, and one of the last two finite")
+    stands = np.broadcast_to(np.asarray(held, dtype=float), (quarters,))
+    if not np.all(stands >= 0):
+        raise InputError(f"held = {held}: expected 0 or more units")
+    net = np.maximum(n - stands[:, None], 0.0)
+    owned = np.concatenate([np.zeros(lead), _never_falling(net[lead:], own[lead:], short[lead:])])
+    orders = np.zeros(quarters)
+    orders[: quarters - lead] = np.diff(owned[lead:], prepend=0.0)
+    return OrderPlan(orders, owned, net, int(lead), own, short)
+
+
+@dataclass(frozen=True)
+class RealOption:
+    """To order now, or to reserve now and order when more is known; costs are means over the futures [USD a quarter]."""
+
+    commit: float  #: units ordered now
+    reserve: float  #: units whose place (power, a slot) is reserved now
+    build: Array  #: units ordered once the signal is known, by bin of the signal from low to high; never above the reserve
+    commit_cost: float
+    option_cost: float  #: with the premium
+    foresight_cost: float
+
+    @property
+    def value_of_waiting(self) -> float:
+        """What reserving and waiting saves [USD a quarter]; below 0 where the premium is too high."""
+        return self.commit_cost - self.option_cost
+
+
+def real_option(
+    need: ArrayLike,
+    signal: ArrayLike,
+    *,
+    own_cost: float,
+    lease_cost: ArrayLike,
+    margin: ArrayLike = np.inf,
+    premium: float = 0.0,
+    bins: int = 64,
+) -> RealOption:
+    """Worth of seeing a signal before ordering, with capacity reserved at a premium until then.
+
+    After the signal the order is the newsvendor's of the futures that share it, or the reserve; one more unit reserved is worth
+    E[(E[u 1(N > R) | signal] - c)+], which the best reserve makes equal to the premium. With no premium the value of waiting lies between
+    0 and that of perfect information.
+
+    Parameters
+    ----------
+    need : array_like, shape (futures,)
+        Units wanted when the capacity stands.
+    signal : array_like, shape (futures,)
+        What will be known when the order can still be made: demand or price some quarters ahead.
+    own_cost, lease_cost, margin : float, array_like, array_like
+        As `order_plan`, in the quarter of the need.
+    premium : float
+        For holding a place for a unit [USD a unit and quarter of service], 0 or more.
+    bins : int
+        Equal parts of the futures by signal; futures should be many more.
+
+    Returns
+    -------
+    RealOption
+
+    References
+    ----------
+    .. [1] Dixit, Pindyck (1994), "Investment under Uncertainty", chapter 2.
+    """
+    n, z = np.asarray(need, dtype=float), np.asarray(signal, dtype=float)
+    if n.ndim != 1 or n.shape != z.shape or not (np.all((n >= 0) & np.isfinite(n)) and np.isfinite(z).all()):
+        raise InputError(f"need, signal: expected finite vectors of one length, needs 0 or more; found {n.shape}, {z.shape}")
+    if not (1 <= bins <= n.size and premium >= 0 and own_cost > 0):
+        raise InputError(f"bins = {bins}, premium = {premium}, own_cost = {own_cost}: expected 1 to {n.size}, 0 or more, more than 0")
+    u = np.broadcast_to(np.minimum(np.asarray(lease_cost, dtype=float), np.asarray(margin, dtype=float)), n.shape)
+    if not np.all((u > 0) & np.isfinite(u)):
+        raise InputError("lease_cost, margin: expected more than 0 USD a unit and quarter, and one of them finite")
+    groups = np.array_split(np.argsort(z, kind="stable"), bins)
+    share = np.array([len(g) for g in groups]) / n.size
+    commit = _newsvendor(n, u, own_cost)
+    wanted = np.array([_newsvendor(n[g], u[g], own_cost) for g in groups])
+
+    def worth(reserve: float) -> float:
+        """Of one more unit reserved, beyond the premium."""
+        more = np.array([(u[g] * (n[g] > reserve)).mean() for g in groups]) - own_cost
+        return float((share * np.maximum(more, 0.0)).sum() - premium)
+
+    # it falls in steps at the needs: the best reserve is the first need at which it no longer pays
+    steps = np.concatenate([[0.0], np.sort(n)])
+    low, high = -1, len(steps) - 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if worth(steps[middle]) > 0 else (low, middle)
+    reserve = float(min(steps[high], wanted.max()))
+    build = np.minimum(wanted, reserve)
+    ordered = np.empty(n.size)
+    for g, q in zip(groups, build, strict=True):
+        ordered[g] = q
+
+    def cost(q: ArrayLike) -> float:
+        return float((own_cost * np.asarray(q) + u * np.maximum(n - q, 0.0)).mean())
+
+    return RealOption(commit, reserve, build, cost(commit), premium * reserve + cost(ordered), float((np.minimum(own_cost, u) * n).mean()))
+
+
+def _newsvendor(need: Array, short: Array, own: float) -> float:
+    """Least of 0 and the needs, Q, with  E[u 1(N > Q)] <= c:  a weighted quantile."""
+    order = np.argsort(need)
+    beyond = np.cumsum(short[order][::-1])[::-1] - short[order]  # weight of the needs after each, where none are equal
+    if short.mean() <= own:
+        return 0.0
+    return float(need[order][np.argmax(beyond <= own * need.size)])
+
+
+def _never_falling(need: Array, own: Array, short: Array) -> Array:
+    """Newsvendor's units by quarter that never fall: adjacent quarters pooled where they would."""
+    blocks: list[tuple[int, int, float]] = []  # first, last + 1, units
+    for t in range(len(need)):
+        first, units = t, _newsvendor(need[t], short[t], float(own[t]))
+        while blocks and blocks[-1][2] > units:
+            first = blocks.pop()[0]
+            units = _newsvendor(need[first : t + 1].ravel(), short[first : t + 1].ravel(), float(own[first : t + 1].mean()))
+        blocks.append((first, t + 1, units))
+    return np.concatenate([np.full(stop - first, units) for first, stop, units in blocks]) if blocks else np.zeros(0)
+
+
+def _quantile(values: Array, p: float) -> Array:
+    return np.asarray(np.quantile(values, p, axis=1))
