@@ -27,7 +27,7 @@ class Axis:
         self.scale = alt.Scale(type="log" if log else "linear", domain=domain, nice=False, zero=False)
         decades = range(math.ceil(self.low - 1e-9), math.floor(self.high + 1e-9) + 1)
         step = max(1, math.ceil(len(decades) / 9))
-        short = len(decades) > 0 and -4 <= decades[0] and decades[-1] <= 6
+        short = len(decades) > 0 and decades[0] >= -4 and decades[-1] <= 6
         if log and len(decades) > 2:
             self.axis = alt.Axis(values=[10.0**d for d in decades if d % step == 0], format=",~r" if short else "~e", grid=True)
         else:

@@ -30,7 +30,7 @@ from workbench.demand.chip_time import ChipTime, chip_seconds, h100e_of, h100e_o
 from workbench.demand.clearing import Clearing, Jevons, clear, demand_at, jevons, log_law_compute, value_exponent
 from workbench.demand.efficiency import Efficiency, damped_growth, efficiency
 from workbench.demand.frontier import RecordPrior, Records, record_ahead, records
-from workbench.demand.history import Series, capex, chip_stock, disclosed, notable_models
+from workbench.demand.history import Series, capex, chip_stock, disclosed, notable_models, total, year
 from workbench.demand.loop import Futures, Outcome, simulate
 from workbench.demand.orders import OrderPlan, RealOption, critical_ratio, order_plan, real_option
 from workbench.demand.outlook import Outlook, drivers, h100e_per_wafer, hindcast, outlook, power_shadow_price, rent_where, value_of
@@ -185,8 +185,10 @@ __all__ = [
     "together",
     "token_demand",
     "tool_work",
+    "total",
     "training_demand",
     "tree_nodes",
     "value_exponent",
     "value_of",
+    "year",
 ]
