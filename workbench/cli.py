@@ -193,6 +193,20 @@ def _pairs(words: list[str]) -> dict[str, str]:
 
 
 @app.command()
+def report(
+    path: Annotated[Path, typer.Argument(help="An executed notebook, a sweep, or a folder of notebooks that papermill executed.")],
+    result: Annotated[str | None, typer.Option(help="Recorded result that the page opens with; default: the first that varies.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="The page; default: report.html in the folder, or beside the notebook.")
+    ] = None,
+) -> None:
+    """Write one page that works anywhere on a run or a sweep: what it found, pictures, every run, and what went wrong."""
+    from workbench.batch.report import report
+
+    print(report(path, out, result).resolve())
+
+
+@app.command()
 def tour(out: Annotated[Path, typer.Option(help="Folder for the executed notebooks and index.html.")] = Path("out")) -> None:
     """Run every notebook with its own parameters and publish them with an index."""
     from rich.console import Console

@@ -105,7 +105,7 @@ class _Axis:
         if log and len(decades) > 2:
             self.axis = alt.Axis(values=[10.0**d for d in decades if d % step == 0], format="~e", grid=True)
         else:
-            self.axis = alt.Axis(tickCount=6, format="~g" if log else "~f", grid=True)
+            self.axis = alt.Axis(tickCount=6, format="~g" if log else "~f" if max(map(abs, domain)) < 1e5 else ".3~s", grid=True)
 
     def apart(self, values: list[float]) -> list[float]:
         """Positions near `values` that keep the labels there from covering each other."""
