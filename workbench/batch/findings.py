@@ -43,7 +43,7 @@ def effects(outcome: Outcome, result: str) -> list[Effect]:
     good = outcome.runs.filter(pl.col(f"results.{result}").is_not_null())
     y = good[f"results.{result}"].cast(pl.Float64).alias("y")
     found, columns = [], {name: Varied.of(good, f"params.{name}", name) for name in outcome.swept}
-    grid = math.prod(len(column.levels) for column in columns.values()) <= FULL * good.height
+    grid = math.prod(column.count for column in columns.values()) <= FULL * good.height
     for name, column in columns.items():
         groups = (
             pl.DataFrame({"group": column.groups(), "y": y, "x": column.plain})

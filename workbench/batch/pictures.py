@@ -21,6 +21,7 @@ from workbench.charts.render import SCHEMA, VERSION, compact
 from workbench.charts.varied import Varied, sample
 
 MARKED, DRAWN = 60, 1_000  #: points of a line that are marked one by one, and that are drawn
+BLOCK = 64  #: values of a block of data
 AXES, PANELS, TEXTS = 8, 9, 24  #: parameters that one picture shows, and texts that an axis does
 
 
@@ -39,28 +40,28 @@ def figure(chart: alt.LayerChart | alt.ConcatChart, store: Columns, picture: boo
 
 @dataclass
 class Columns:
-    """Columns of the data of all charts, each kept once."""
+    """Columns of the data of all charts in blocks, each kept once: charts of several results share the most."""
 
-    columns: list[list[Any]] = field(default_factory=list)
+    blocks: list[list[Any]] = field(default_factory=list)
     known: dict[str, int] = field(default_factory=dict)
 
-    def keep(self, rows: list[dict[str, Any]]) -> dict[str, int]:
-        numbers = {}
-        for name in rows[0]:
-            column = [row[name] for row in rows]
-            key = json.dumps(column)
-            if key not in self.known:
-                self.known[key] = len(self.columns)
-                self.columns.append(column)
-            numbers[name] = self.known[key]
-        return numbers
+    def keep(self, rows: list[dict[str, Any]]) -> dict[str, list[int]]:
+        """Numbers of the blocks of each column."""
+        return {name: [self._number([row[name] for row in rows[i : i + BLOCK]]) for i in range(0, len(rows), BLOCK)] for name in rows[0]}
+
+    def _number(self, block: list[Any]) -> int:
+        key = json.dumps(block)
+        if key not in self.known:
+            self.known[key] = len(self.blocks)
+            self.blocks.append(block)
+        return self.known[key]
 
 
 def of(sweep: Outcome, name: str) -> list[alt.LayerChart | alt.ConcatChart]:
     """The pictures that fit the shape of the sweep: a line, a heat map, or parallel coordinates and small multiples."""
     axes = {f"params.{p}": str(label(p, sweep.declared.get(p))) for p in sweep.swept}
     columns = {c: Varied.of(sweep.runs, c, text) for c, text in axes.items()}
-    axes = {c: text for c, text in axes.items() if columns[c].numeric or len(columns[c].levels) <= TEXTS}
+    axes = {c: text for c, text in axes.items() if columns[c].numeric or columns[c].count <= TEXTS}
     result, unit = f"results.{name}", label(name)
     if not axes:
         return []
@@ -79,8 +80,8 @@ def of(sweep: Outcome, name: str) -> list[alt.LayerChart | alt.ConcatChart]:
         else f"No parameter alone moves {name}"
     )
     if len(sweep.swept) == 2 and len(axes) == 2:
-        x, y = sorted(axes, key=lambda c: -len(columns[c].levels))
-        if len(columns[x].levels) * len(columns[y].levels) <= 2 * sweep.count:
+        x, y = sorted(axes, key=lambda c: -columns[c].count)
+        if columns[x].count * columns[y].count <= 2 * sweep.count:
             moved = f"{name} over {x.removeprefix('params.')} and {y.removeprefix('params.')}" if not by else moved
             return [
                 charts.heatmap(
@@ -106,7 +107,7 @@ def _line(sweep: Outcome, name: str, column: str, axis: str) -> alt.LayerChart:
     """The result along one parameter."""
     result, unit = f"results.{name}", label(name)
     good = sweep.runs.filter(pl.col(result).is_not_null()).sort(column)
-    drawn = sample(good, DRAWN, result)
+    drawn = good[sample(good[result], DRAWN)]
     data = drawn.select(x=column, y=result, name=pl.lit(unit.text if len(unit.text) < 24 else ""))
     x, y = Varied.of(drawn, column, axis), Varied.of(drawn, result, name)
     subtitle = f"{good.height:,} runs of {sweep.name}."

@@ -21,8 +21,8 @@ from workbench.errors import InputError, UnknownName
 
 VIEWS = 30  #: results with pictures of their own
 PAGES = 24  #: runs that are published as pages beside their notebooks: that takes 0.15 s and 1 MB each
-#: What differs between errors of one kind: quoted texts and numbers.
-VARYING = r"""'[^']*'|"[^"]*"|[\d.,]+"""
+#: Errors of one kind were raised at the same place: the line that IPython points at.
+PLACE = r"(?m)^-+> .*$"
 KINDS, NAMED = 30, 12  #: kinds of failure, and runs of each, that are named
 
 
@@ -125,7 +125,7 @@ def _page(sweep: Outcome, names: list[str], links: dict[str, str], page: Path) -
         swept=[_swept(sweep, name) for name in sweep.swept],
         fixed=_fixed(sweep),
         provenance=_provenance(sweep),
-        columns=pictures.script(store.columns),
+        columns=pictures.script(store.blocks),
         data=pictures.script(_table(sweep, links)),
         style=Markup(publish.asset("style.css")),
         bundle=Markup(publish.bundle("draw.js", "report.js")),
@@ -199,7 +199,7 @@ def _view(sweep: Outcome, name: str, links: dict[str, str], store: pictures.Colu
 def _failures(sweep: Outcome, links: dict[str, str]) -> list[dict[str, Any]]:
     """Runs that did not end well, by what they said, the most frequent first."""
     first = pl.col("error").fill_null("").str.split("\n").list.first()
-    failed = sweep.failed.with_columns(said=first, kind=first.str.replace_all(VARYING, ""))
+    failed = sweep.failed.with_columns(said=first, kind=pl.coalesce(pl.col("traceback").str.extract_all(PLACE).list.last(), first))
     groups = []
     for (status, _), runs in failed.group_by("status", "kind", maintain_order=True):
         named = [
