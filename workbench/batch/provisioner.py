@@ -136,9 +136,9 @@ def _forked(cmd: list[str], kwargs: dict[str, Any]) -> ForkedKernel:
             answer = json.loads(_line(connection) or b'{"cold": "its server ended"}')
         except OSError as error:
             answer = {"cold": f"its server does not answer ({error})"}
-    if "cold" in answer:
+    if "pid" not in answer:
         connection.close()
-        raise ColdStart(answer["cold"])
+        raise ColdStart(answer.get("cold") or f"its fork ended with code {answer['exit']}")
     return ForkedKernel(connection, answer["pid"])
 
 

@@ -1,7 +1,7 @@
 """The process that warm kernels are forked from: it has imported the libraries and done no work.
 
-One JSON line and the kernel's three standard streams ask for a kernel; lines of JSON answer with its process id, later with its exit
-code. The connection is the kernel's life: when its client goes, the kernel goes. A pool of threads that has worked must not be forked,
+One JSON line and the kernel's three standard streams ask for a kernel. The kernel itself answers, when it listens, with a line that
+says its process id; the server's own line follows when it has ended, with its exit code. The connection is the kernel's life: when its client goes, the kernel goes. A pool of threads that has worked must not be forked,
 so that before each fork the server looks whether any has started since its imports, and refuses if so.
 """
 
@@ -149,7 +149,7 @@ class Server:
 
     def _fork(self, kernel: Kernel, asked: dict[str, Any]) -> None:
         if reason := self.refusal(asked):
-            self._say(kernel, cold=reason)
+            say(kernel.connection, cold=reason)
             return
         server = os.getpid()
         kernel.pid = fork()
@@ -158,15 +158,19 @@ class Server:
         for stream in kernel.streams:
             os.close(stream)
         kernel.streams = []
-        self._say(kernel, pid=kernel.pid)
 
     def _become(self, kernel: Kernel, asked: dict[str, Any], server: int) -> NoReturn:
         """In the fork: let go of everything of the server's, and be a kernel."""
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        for mine in (self.listener, self.wake, self._wake, *(k.connection for k in self.kernels.values())):
+        for mine in (self.listener, self.wake, self._wake, *(k.connection for k in self.kernels.values() if k is not kernel)):
             mine.close()
-        warm_kernel.become(asked["argv"], asked["cwd"], asked["env"], kernel.streams, self.pictures, server)
+
+        def ready() -> None:
+            say(kernel.connection, pid=os.getpid())
+            kernel.connection.close()  # from now on only the server's end keeps it open
+
+        warm_kernel.become(asked["argv"], asked["cwd"], asked["env"], kernel.streams, self.pictures, server, ready)
 
     def _reap(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -177,7 +181,7 @@ class Server:
                 self.painters.discard(pid)
                 for kernel in [k for k in self.kernels.values() if k.pid == pid]:
                     kernel.pid = None
-                    self._say(kernel, exit=os.waitstatus_to_exitcode(status))
+                    say(kernel.connection, exit=os.waitstatus_to_exitcode(status))
                     self._drop(kernel)
 
     def _signal(self, kernel: Kernel, number: int) -> None:
@@ -196,10 +200,11 @@ class Server:
             os.close(stream)
         kernel.streams = []
 
-    @staticmethod
-    def _say(kernel: Kernel, **words: Any) -> None:
-        with contextlib.suppress(OSError):
-            kernel.connection.sendall(json.dumps(words).encode() + b"\n")
+
+def say(connection: socket.socket, **words: Any) -> None:
+    """One line, to a client that may be gone."""
+    with contextlib.suppress(OSError):
+        connection.sendall(json.dumps(words).encode() + b"\n")
 
 
 def fork() -> int:
