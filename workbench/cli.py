@@ -123,10 +123,9 @@ def tour(out: Annotated[Path, typer.Option(help="Folder for the executed noteboo
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("notebooks", total=len(names))
-        for name in names:
-            bar.update(task, description=name)
-            runs.append(execute.execute(name, out, progress=False))
-            bar.advance(task)
+        for done in execute.execute_all(names, out):
+            runs.append(done)
+            bar.update(task, advance=1, description=done.name)
     index = out / "index.html"
     publish.index(runs, index)
     for done in runs:

@@ -8,8 +8,12 @@ from queue import Empty
 from typing import Any
 
 from jupyter_client.asynchronous import AsyncKernelClient
+from jupyter_client.kernelspec import NATIVE_KERNEL_NAME, KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from traitlets import default
+
+#: The kernel's name.
+WARM = "workbench"
 
 
 class PromptClient(AsyncKernelClient):
@@ -46,6 +50,9 @@ PROMPT: dict[str, Any] = {
     "kernel_manager_class": PromptKernelManager,
     "request_save_on_cell_execute": False,
     "extra_arguments": ["--log-level=50"],
-    "progress_bar": False,
-    "log_output": False,
 }
+
+
+def warm(kernel: str) -> str:
+    """The warm kernel in the place of `kernel`, where it is the Python that runs this and the warm one is installed; else `kernel`."""
+    return WARM if kernel == NATIVE_KERNEL_NAME and WARM in KernelSpecManager().find_kernel_specs() else kernel
