@@ -1,6 +1,5 @@
 """A run of `ai_factory` in a warm kernel, beside papermill's command line and the forked floor: its cells run by a bare shell in a fork."""
 
-import os
 import subprocess
 import sys
 import time

@@ -136,6 +136,17 @@ def tour(out: Annotated[Path, typer.Option(help="Folder for the executed noteboo
 
 
 @app.command()
+def warm() -> None:
+    """Keep warm kernels ready for papermill and other commands that run one notebook, until Ctrl-C.
+
+    Set WORKBENCH_WARM to the printed path for the commands that are to use them.
+    """
+    from workbench.batch import warm_server
+
+    warm_server.serve_user()
+
+
+@app.command()
 def validate(
     kind: Annotated[
         str, typer.Argument(help="What was measured: collectives, energy, gemm, scaling, serving, topology, training or training-memory.")

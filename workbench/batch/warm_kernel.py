@@ -21,13 +21,14 @@ from typing import NoReturn
 
 import workbench
 
-#: What kernels and notebooks import sooner or later. Some of it is imported by name inside functions, to start fast where it is not needed.
-LIBRARIES = (
-    "IPython.core.completerlib", "IPython.core.debugger", "IPython.core.oinspect", "IPython.core.pylabtools", "IPython.extensions.storemagic", "altair", "anywidget", "debugpy.server",
-    "ipykernel.debugger", "ipykernel.ipkernel", "ipykernel.kernelapp", "ipykernel.zmqshell", "matplotlib_inline.backend_inline", "nbformat",
-    "numpy", "polars", "psutil", "pydantic", "scipy.optimize", "scipy.sparse", "scipy.special", "scipy.stats", "tornado.platform.asyncio",
-    "vl_convert",
-)  # fmt: skip
+#: What kernels and notebooks import sooner or later; some of it is imported inside functions, so that who does not need it starts fast.
+LIBRARIES = [
+    *("altair", "anywidget", "debugpy.server", "matplotlib_inline.backend_inline", "nbformat", "numpy", "polars", "psutil", "pydantic"),
+    *("scipy.optimize", "scipy.sparse", "scipy.special", "scipy.stats", "tornado.platform.asyncio", "vl_convert"),
+    *("ipykernel.debugger", "ipykernel.ipkernel", "ipykernel.kernelapp", "ipykernel.zmqshell"),
+    *("IPython.core.completerlib", "IPython.core.debugger", "IPython.core.oinspect", "IPython.core.pylabtools"),
+    "IPython.extensions.storemagic",
+]
 #: Not for notebooks.
 ELSEWHERE = ("workbench.__main__", "workbench.batch", "workbench.cli", "workbench.execute")
 
@@ -81,10 +82,10 @@ def become(
     finally:
         # what an interpreter does at its end, but for the taking apart of hundreds of shared modules
         with contextlib.suppress(BaseException):
-            threading._shutdown()
+            threading._shutdown()  # type: ignore[attr-defined]
             atexit._run_exitfuncs()
-            for stream in (sys.__stdout__, sys.__stderr__):
-                stream.flush()
+            print(end="", flush=True, file=sys.__stdout__)
+            print(end="", flush=True, file=sys.__stderr__)
         os._exit(code)
 
 
@@ -95,7 +96,7 @@ def _own_state(pictures: Path) -> None:
     from workbench.batch import painter
     from workbench.charts import render
 
-    np.random.seed()
+    np.random.seed()  # noqa: NPY002
     render.painter = painter.asked(pictures)
     gc.enable()
 
