@@ -218,10 +218,9 @@ def tour(out: Annotated[Path, typer.Option(help="Folder for the executed noteboo
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("notebooks", total=len(names))
-        for name in names:
-            bar.update(task, description=name)
-            runs.append(execute.execute(name, out, progress=False))
-            bar.advance(task)
+        for done in execute.execute_all(names, out):
+            runs.append(done)
+            bar.update(task, advance=1, description=done.name)
     index = out / "index.html"
     publish.index(runs, index)
     for done in runs:
@@ -229,6 +228,17 @@ def tour(out: Annotated[Path, typer.Option(help="Folder for the executed noteboo
     print(index.resolve())
     if failed := [done.name for done in runs if done.error]:
         raise InputError(f"{len(failed)} of {len(runs)} notebooks stopped: {', '.join(failed)}")
+
+
+@app.command()
+def warm() -> None:
+    """Keep warm kernels ready for papermill and other commands that run one notebook, until Ctrl-C.
+
+    Set WORKBENCH_WARM to the printed path for the commands that are to use them.
+    """
+    from workbench.batch import warm_server
+
+    warm_server.serve_user()
 
 
 @app.command()

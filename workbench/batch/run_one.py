@@ -31,6 +31,8 @@ WARM = "workbench"
 STARTUP = 60.0
 #: Kernels that may still be going down while the next ones run.
 LINGERING = 2
+#: Wait before the next attempt to reach a kernel that does not listen yet [ms].
+RECONNECT = 3
 #: How often a kernel is looked at [s].
 WATCH = 0.05
 
@@ -171,7 +173,7 @@ async def _kernel(nb: nbformat.NotebookNode, task: Task) -> AsyncIterator[Any]:
 
     while len(_going_down) > LINGERING:
         await asyncio.wait(_going_down, return_when=asyncio.FIRST_COMPLETED)
-    manager = AsyncKernelManager(kernel_name=kernel_name(task.kernel, nb))
+    manager = AsyncKernelManager(kernel_name=kernel_name(task.kernel, nb), context=_context(os.getpid()))
     timeout = task.limits.cell_timeout
     client = NotebookClient(nb, km=manager, timeout=timeout, iopub_timeout=STARTUP, raise_on_iopub_timeout=True, coalesce_streams=True)
     client.extra_arguments = ["--log-level=50"]  # errors of cells come back in the notebook
@@ -180,7 +182,7 @@ async def _kernel(nb: nbformat.NotebookNode, task: Task) -> AsyncIterator[Any]:
         try:
             cwd = task.cwd if task.cwd and Path(task.cwd).is_dir() else None
             await client.async_start_new_kernel(cwd=cwd, stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL)
-            client.kc = manager.client()
+            client.kc = manager.client(context=_context(os.getpid()))
             client.kc.start_channels(hb=False)
             client.kc.allow_stdin = False
             await _ready(manager, client.kc)
@@ -258,6 +260,16 @@ def _installed(kernel: str) -> bool:
 
 
 _going_down: set[asyncio.Future[None]] = set()
+
+
+@lru_cache(maxsize=1)
+def _context(pid: int) -> Any:
+    """One context of messages for all kernels of this process. A kernel listens soon, so that its client tries again sooner than 0.1 s."""
+    import zmq.asyncio
+
+    context = zmq.asyncio.Context()
+    context.setsockopt(zmq.RECONNECT_IVL, RECONNECT)
+    return context
 
 
 @lru_cache(maxsize=1)
