@@ -125,7 +125,9 @@ def test_it_leads_its_own_session_and_looks_like_a_kernel_that_was_started(warm,
     assert warm("import threading; print(threading.current_thread() is threading.main_thread())") == "True"
 
 
-def test_output_of_programs_and_errors_goes_to_the_notebook(warm):
+def test_output_of_programs_and_errors_goes_to_the_notebook(start, monkeypatch):
+    monkeypatch.delenv("PYTEST_CURRENT_TEST")  # ipykernel then leaves the output of programs alone
+    warm = start()
     assert warm("import os, time; os.system('echo from a program'); time.sleep(0.5)") == "from a program"
     assert warm("import sys; print('careful', file=sys.stderr)") == "careful"
 
