@@ -400,13 +400,14 @@ def test_with_its_client_the_server_and_the_kernels_go(how):
 
 def test_kernels_die_with_a_server_that_is_killed_and_the_next_one_gets_another(start):
     first = start()
-    process = first.manager.provisioner.process
+    process, left = first.manager.provisioner.process, Path(provisioner.start()).parent
     server = psutil.Process(first.pid).parent()
     server.kill()
     until(lambda: process.poll() is not None)
     assert process.returncode == -signal.SIGKILL
     until(lambda: not psutil.pid_exists(first.pid))
     assert start()("print(1)") == "1"
+    assert not left.exists()
 
 
 def test_one_server_for_several_processes(start, monkeypatch):
