@@ -1,32 +1,38 @@
 """A run of `ai_factory` in a warm kernel, beside papermill's command line and the forked floor: its cells run by a bare shell in a fork."""
 
+import asyncio
 import subprocess
 import sys
 import time
 from pathlib import Path
+from statistics import median
 
+import nbformat
 import papermill
+import psutil
 import pytest
+from nbclient import NotebookClient
 
 from workbench import execute
 from workbench.batch import manager, provisioner
 
 NOTEBOOK = execute.find("ai_factory")
-GROUP = "a run of ai_factory"
-PAIRS = 5
+ROUNDS = 5
 
-FLOOR = """
-import os, sys, time
+#: An interpreter that has imported the libraries forks; the fork runs the cells, with pictures and all, and says nothing to anybody.
+FORKS = """
+import os, sys, tempfile
 from pathlib import Path
+import nbformat
 from workbench.batch import warm_kernel, warm_server
-server = warm_server.Server(Path(sys.argv[1]))
-cells = [cell.source for cell in __import__("nbformat").read(sys.argv[2], 4).cells if cell.cell_type == "code"]
+server = warm_server.Server(Path(tempfile.mkdtemp()))
+cells = [cell.source for cell in nbformat.read(sys.argv[1], 4).cells if cell.cell_type == "code"]
 print("imported", flush=True)
 for asked in sys.stdin:
     child = os.fork()
     if not child:
         if asked.strip() == "painted":
-            warm_kernel._own_state(server.pictures)
+            warm_kernel.own_state(server.pictures)
         sys.stdout = open(os.devnull, "w")
         from IPython.core.interactiveshell import InteractiveShell
         shell = InteractiveShell.instance()
@@ -37,47 +43,55 @@ server.close()
 """
 
 
-class Floor:
-    """Forks of an interpreter that has imported the libraries run the cells."""
+@pytest.mark.benchmark(group="a run of ai_factory")
+def test_a_run_in_a_warm_kernel(benchmark, tmp_path):
+    """Before each round the others have their turn, so that all meet the same machine."""
+    command = [Path(sys.executable).parent / "papermill", "--no-progress-bar", NOTEBOOK, tmp_path / "cold.ipynb"]
+    forks = subprocess.Popen([sys.executable, "-P", "-c", FORKS, NOTEBOOK], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert forks.stdout.readline() == "imported\n"
 
-    def __init__(self, folder: Path):
-        command = [sys.executable, "-P", "-c", FLOOR, str(folder), str(NOTEBOOK)]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        assert self.process.stdout.readline() == "imported\n"
+    def warm():
+        papermill.execute_notebook(NOTEBOOK, tmp_path / "warm.ipynb", kernel_name="workbench", progress_bar=False, **manager.PROMPT)
 
-    def __call__(self, how: str) -> None:
-        self.process.stdin.write(how + "\n")
-        self.process.stdin.flush()
-        assert self.process.stdout.readline() == "0\n"
+    def forked(how):
+        print(how, file=forks.stdin, flush=True)
+        assert forks.stdout.readline() == "0\n"
 
-
-def seconds(call, *args):
-    start = time.perf_counter()
-    call(*args)
-    return time.perf_counter() - start
-
-
-@pytest.fixture(scope="module")
-def times(tmp_path_factory):
-    """Seconds of each kind of run, taken in turn so that all meet the same machine."""
-    folder = tmp_path_factory.mktemp("batch")
-    command = [str(Path(sys.executable).parent / "papermill"), "--no-progress-bar", str(NOTEBOOK), str(folder / "cold.ipynb")]
-    floor = Floor(tmp_path_factory.mktemp("floor"))
-
-    def warm() -> None:
-        papermill.execute_notebook(NOTEBOOK, folder / "warm.ipynb", kernel_name="workbench", **manager.PROMPT)
-
-    kinds = {
-        "papermill": lambda: subprocess.run(command, check=True, capture_output=True),
-        "warm": warm,
-        "floor": lambda: floor("plain"),
-        "floor with a painter": lambda: floor("painted"),
+    others = {
+        "papermill on the command line": lambda: subprocess.run(command, check=True, capture_output=True),
+        "forked floor": lambda: forked("plain"),
+        "forked floor, painted elsewhere": lambda: forked("painted"),
     }
+    taken = {kind: [] for kind in others}
+
+    def turn_of_the_others():
+        for kind, run in others.items():
+            start = time.perf_counter()
+            run()
+            taken[kind].append(time.perf_counter() - start)
+
     warm()  # starts the server
-    taken = {kind: [seconds(run) for _ in range(PAIRS)] for kind, run in {}.items()} or {kind: [] for kind in kinds}
-    for _ in range(PAIRS):
-        for kind, run in kinds.items():
-            taken[kind].append(seconds(run))
-    floor.process.stdin.close()
-    yield {kind: sorted(several)[PAIRS // 2] for kind, several in taken.items()}
+    forked("painted")
+    benchmark.pedantic(warm, setup=turn_of_the_others, rounds=ROUNDS)
+    for kind, seconds in taken.items():
+        benchmark.extra_info[kind] = f"{median(seconds):.2f} s, {median(seconds) / benchmark.stats.stats.median:.2f}x"
+    forks.stdin.close()
+    forks.wait(20)
     provisioner.stop()
+
+
+@pytest.mark.benchmark(group="memory of a warm kernel that has run ai_factory")
+def test_private_memory(benchmark):
+    async def run():
+        notebook = nbformat.read(NOTEBOOK, 4)
+        client = NotebookClient(notebook, kernel_name="workbench", kernel_manager_class=manager.PromptKernelManager)
+        async with client.async_setup_kernel():
+            for index, cell in enumerate(notebook.cells):
+                await client.async_execute_cell(cell, index)
+            return psutil.Process(client.km.provisioner.pid).memory_full_info()
+
+    memory = benchmark.pedantic(lambda: asyncio.run(run()), rounds=1)
+    benchmark.extra_info["private_mb"] = f"{memory.uss / 1e6:.0f}"
+    benchmark.extra_info["resident_mb"] = f"{memory.rss / 1e6:.0f}"
+    provisioner.stop()
+    assert memory.uss <= 150e6

@@ -125,7 +125,9 @@ def test_it_leads_its_own_session_and_looks_like_a_kernel_that_was_started(warm,
     assert warm("import threading; print(threading.current_thread() is threading.main_thread())") == "True"
 
 
-def test_output_of_programs_and_errors_goes_to_the_notebook(warm):
+def test_output_of_programs_and_errors_goes_to_the_notebook(start, monkeypatch):
+    monkeypatch.delenv("PYTEST_CURRENT_TEST")  # ipykernel then leaves the output of programs alone
+    warm = start()
     assert warm("import os, time; os.system('echo from a program'); time.sleep(0.5)") == "from a program"
     assert warm("import sys; print('careful', file=sys.stderr)") == "careful"
 
@@ -398,13 +400,14 @@ def test_with_its_client_the_server_and_the_kernels_go(how):
 
 def test_kernels_die_with_a_server_that_is_killed_and_the_next_one_gets_another(start):
     first = start()
-    process = first.manager.provisioner.process
+    process, left = first.manager.provisioner.process, Path(provisioner.start()).parent
     server = psutil.Process(first.pid).parent()
     server.kill()
     until(lambda: process.poll() is not None)
     assert process.returncode == -signal.SIGKILL
     until(lambda: not psutil.pid_exists(first.pid))
     assert start()("print(1)") == "1"
+    assert not left.exists()
 
 
 def test_one_server_for_several_processes(start, monkeypatch):

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from jupyter_client.provisioning import LocalProvisioner
@@ -195,6 +197,7 @@ def start(python: str = sys.executable, env: Mapping[str, str] | None = None) ->
         if _Own.failed:
             raise ColdStart("its server did not start")
         if _Own.owner != os.getpid() or _Own.process is None or _Own.process.poll() is not None:
+            stop()  # what a killed one has left
             command = [python, "-Xfrozen_modules=off", "-c", SERVER]  # frozen modules cannot be debugged
             env = {k: v for k, v in (os.environ if env is None else env).items() if k != VARIABLE}
             # a session of its own: Ctrl-C is not for it
@@ -223,6 +226,8 @@ def stop() -> None:
             process.wait(5)
         if process.poll() is None:
             process.kill()
+        if _Own.path:
+            shutil.rmtree(Path(_Own.path).parent, ignore_errors=True)
 
 
 def _say_once(reason: str, said: set[str] = set()) -> None:  # noqa: B006

@@ -73,7 +73,7 @@ def become(
         os.environ.update(env)
         time.tzset()
         tempfile.tempdir = None
-        _own_state(pictures)
+        own_state(pictures)
         code = _run(argv, server, ready)
     except SystemExit as leaving:
         code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
@@ -89,7 +89,7 @@ def become(
         os._exit(code)
 
 
-def _own_state(pictures: Path) -> None:
+def own_state(pictures: Path) -> None:
     """Forget what would be the same in every kernel; Python's own random numbers do so by themselves."""
     import numpy as np
 
