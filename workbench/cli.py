@@ -193,6 +193,20 @@ def _pairs(words: list[str]) -> dict[str, str]:
 
 
 @app.command()
+def report(
+    path: Annotated[Path, typer.Argument(help="An executed notebook, a sweep, or a folder of notebooks that papermill executed.")],
+    result: Annotated[str | None, typer.Option(help="Recorded result that the page opens with; default: the first that varies.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="The page; default: report.html in the folder, or beside the notebook.")
+    ] = None,
+) -> None:
+    """Write one page that works anywhere on a run or a sweep: what it found, pictures, every run, and what went wrong."""
+    from workbench.batch.report import report
+
+    print(report(path, out, result).resolve())
+
+
+@app.command()
 def tour(out: Annotated[Path, typer.Option(help="Folder for the executed notebooks and index.html.")] = Path("out")) -> None:
     """Run every notebook with its own parameters and publish them with an index."""
     from rich.console import Console
@@ -204,10 +218,9 @@ def tour(out: Annotated[Path, typer.Option(help="Folder for the executed noteboo
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("notebooks", total=len(names))
-        for name in names:
-            bar.update(task, description=name)
-            runs.append(execute.execute(name, out, progress=False))
-            bar.advance(task)
+        for done in execute.execute_all(names, out):
+            runs.append(done)
+            bar.update(task, advance=1, description=done.name)
     index = out / "index.html"
     publish.index(runs, index)
     for done in runs:
@@ -215,6 +228,17 @@ def tour(out: Annotated[Path, typer.Option(help="Folder for the executed noteboo
     print(index.resolve())
     if failed := [done.name for done in runs if done.error]:
         raise InputError(f"{len(failed)} of {len(runs)} notebooks stopped: {', '.join(failed)}")
+
+
+@app.command()
+def warm() -> None:
+    """Keep warm kernels ready for papermill and other commands that run one notebook, until Ctrl-C.
+
+    Set WORKBENCH_WARM to the printed path for the commands that are to use them.
+    """
+    from workbench.batch import warm_server
+
+    warm_server.serve_user()
 
 
 @app.command()

@@ -1,11 +1,12 @@
-"""Run a notebook with other parameters: checked first, executed by papermill, published beside it, nothing half-written left."""
+"""Run notebooks with other parameters: checked first, executed by papermill, published beside them, nothing half-written left."""
 
 from __future__ import annotations
 
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,6 @@ from typing import Any
 from workbench import parameters
 from workbench.errors import InputError, UnknownName
 from workbench.tables import NOTEBOOKS
-
-#: The kernel's own log says nothing that a user could act on: errors of cells come back in the notebook.
-QUIET = {"extra_arguments": ["--log-level=50"]}
 
 
 @dataclass(frozen=True)
@@ -81,9 +79,11 @@ def execute(name: str | Path, out: str | Path, values: Mapping[str, str] | None 
     except OSError as error:
         raise InputError(f"{folder}: cannot be the output folder ({error.strerror})") from None
 
+    import nbformat
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
+    from workbench.batch.manager import PROMPT, warm
     from workbench.publish import publish
 
     # papermill does not read types like `float | None` and calls such parameters unknown; ours were checked above
@@ -92,7 +92,8 @@ def execute(name: str | Path, out: str | Path, values: Mapping[str, str] | None 
     finished, failed = folder / f"{source.stem}.ipynb", folder / f"{source.stem}.failed.ipynb"
     start, stopped = time.perf_counter(), None
     try:
-        papermill.execute_notebook(str(source), str(unfinished), parameters=typed, progress_bar=progress, log_output=False, **QUIET)
+        kernel = warm(nbformat.read(source, 4).metadata.get("kernelspec", {}).get("name", "python3"))
+        papermill.execute_notebook(str(source), str(unfinished), typed, kernel_name=kernel, progress_bar=progress, **PROMPT)
         result = finished
     except PapermillExecutionError as raised:
         stopped, result = f"{raised.ename}: {raised.evalue}", failed
@@ -107,3 +108,18 @@ def execute(name: str | Path, out: str | Path, values: Mapping[str, str] | None 
         failed.unlink(missing_ok=True)
         failed.with_suffix(".html").unlink(missing_ok=True)
     return Run(name=source.stem, notebook=result, html=html, seconds=seconds, values=typed, error=stopped)
+
+
+def execute_all(names: Iterable[str | Path], out: str | Path) -> Iterator[Run]:
+    """Execute notebooks with their own parameters, as many at once as there are cores, and yield the runs in their order."""
+    from workbench.batch import provisioner
+
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
+        yield from pool.map(lambda name: execute(name, out, progress=False), names)
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        provisioner.stop()  # without their kernels the others end at once
+        raise
+    finally:
+        pool.shutdown()

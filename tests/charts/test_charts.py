@@ -3,6 +3,7 @@
 import itertools
 import math
 import re
+import statistics
 
 import polars as pl
 import pytest
@@ -11,7 +12,8 @@ from hypothesis import strategies as st
 
 from workbench import charts
 from workbench.charts import theme
-from workbench.charts.render import MIME, alt_text, compact, render
+from workbench.charts.render import MIME, VERSION, alt_text, compact, render
+from workbench.charts.varied import Varied, sample
 from workbench.errors import InputError
 
 PARTS = pl.DataFrame({"part": ["Chips", "Energy", "Rebate"], "usd": [60.0, 30.0, -10.0]})
@@ -172,3 +174,114 @@ def test_stacked_bars_end_at_their_sums():
 def test_bars_that_cannot_be_stacked_are_refused(frame, said):
     with pytest.raises(InputError, match=re.escape(said)):
         charts.stacked(pl.DataFrame(frame), label="what", part="part", value="s", unit="s", title="t", subtitle="s")
+
+
+RUNS = pl.DataFrame(
+    {
+        "run": [f"r{i}" for i in range(24)],
+        "price": [1.0 + i for i in range(24)],
+        "chips": [10.0 ** (1 + i % 4) for i in range(24)],
+        "link": ["copper", None, "light"] * 8,
+        "usd": [None if i % 8 == 5 else 2.0 * i for i in range(24)],
+    }
+)
+AXES = {"price": "price [USD]", "chips": "chips", "link": "link"}
+
+
+def swept(kind, frame=RUNS, **changed):
+    given = {"axes": AXES, "value": "usd", "unit": "USD/h", "row": "run", "title": "Price decides", "subtitle": "A test."} | changed
+    return getattr(charts, kind)(frame, **given)
+
+
+def heat(frame=RUNS, **changed):
+    given = {"x": "chips", "y": "link", "value": "usd", "x_unit": "chips", "y_unit": "link", "unit": "USD/h"} | changed
+    return charts.heatmap(frame, **{"title": "Few chips, few dollars", "subtitle": "A test."} | given)
+
+
+def rows(spec, column):
+    return [row for data in spec["datasets"].values() for row in data if column in row]
+
+
+@pytest.mark.parametrize("chart", [swept("parallel"), swept("multiples"), heat()])
+def test_pictures_of_sweeps_are_drawn_by_the_vega_lite_of_pages_and_the_same_on_every_run(chart):
+    import vl_convert
+
+    spec = chart.to_dict()
+    assert vl_convert.vegalite_to_vega(spec, vl_version=VERSION)["marks"]
+    assert render(spec)[1]["image/png"]["width"] <= theme.WIDTH + 20
+    assert not re.search(r"param_\w|view_\d", str(spec))
+    assert chart.copy().to_dict() == spec
+    assert "A test." in spec["title"]["subtitle"][0]
+
+
+def test_parallel_coordinates_run_from_0_to_1_and_leave_out_runs_without_a_value():
+    spec = swept("parallel").to_dict()
+    data = rows(spec, "row")
+    assert len(data) == 21
+    assert {row["axis 0"] for row in data} >= {0, 1}
+    assert sorted({row["axis 1"] for row in data}) == [0, 0.3333, 0.6667, 1]  # 10 to 10,000 by ratio
+    assert sorted({row["axis 2"] for row in data}) == [0.1667, 0.5, 0.8333]
+    assert {row["shown 2"] for row in data} == {"copper", "None", "light"}
+    assert {"price", "[USD]", "link"} & {row["name"] for row in rows(spec, "name")}
+    assert "21 runs; price [USD]: 1 to 24; chips: 10 to 10,000" in spec["description"]
+
+
+def test_small_multiples_show_medians_of_neighbours_and_runs_without_a_value():
+    spec = swept("multiples").to_dict()
+    assert len(spec["concat"]) == 3
+    middles = [row for row in rows(spec, "middle") if row.get("axis 1") == 10]
+    usd = [v for v in RUNS.filter(pl.col("chips") == 10)["usd"] if v is not None]
+    assert middles[0]["middle"] == pytest.approx(statistics.median(usd))
+    assert sum(row["value"] is None for row in rows(spec, "row")) == 3
+    assert spec["concat"][1]["layer"][0]["encoding"]["x"]["scale"]["type"] == "log"
+    assert "; 3 without a value" in spec["description"]
+
+
+def test_a_heat_map_averages_its_cells_and_marks_those_without_a_value():
+    frame = pl.DataFrame({"a": [1, 1, 2, 2], "b": ["x", "x", "x", "y"], "v": [1.0, 3.0, None, 7.0]})
+    spec = heat(frame, x="a", y="b", value="v").to_dict()
+    cells = {(row["x"], row["y"]): (row["value"], row["text"]) for row in rows(spec, "runs")}
+    assert cells == {("1", "x"): (2, "2"), ("2", "x"): (None, "\N{MULTIPLICATION X}"), ("2", "y"): (7, "7")}
+    assert "lowest 2 at 1 and x, highest 7 at 2 and y; 1 cells without a value" in spec["description"]
+
+
+def test_a_large_heat_map_is_binned_and_says_so():
+    n = 70
+    frame = pl.DataFrame([{"a": float(i), "b": 1.01**k, "v": float(i + k)} for i in range(n) for k in range(n)])
+    spec = heat(frame, x="a", y="b", value="v").to_dict()
+    assert len(rows(spec, "runs")) <= 60 * 60
+    assert sum(row["runs"] for row in rows(spec, "runs")) == n * n
+    assert "Numbers in bins, the mean of each is shown." in spec["title"]["subtitle"][0]
+
+
+@given(st.lists(st.floats(-1e12, 1e12), min_size=3, max_size=40, unique=True))
+def test_labels_tell_different_numbers_apart(values):
+    labels = Varied.of(pl.DataFrame({"x": values}), "x", "x").levels
+    assert len(set(labels)) == len({float(f"{value:.6g}") for value in values})
+
+
+@given(st.integers(3, 3_000), st.integers(3, 400))
+def test_a_sample_holds_the_ends_and_nothing_twice(n, most):
+    values = pl.Series([math.sin(i * i) for i in range(n)])
+    chosen = sample(values, most)
+    assert len(chosen) == len(set(chosen)) == min(n, most)
+    assert {values.arg_min(), values.arg_max()} <= set(chosen)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (lambda: swept("parallel", value="eur"), "no column 'eur'; it has run, price"),
+        (lambda: swept("parallel", axes={}), "0 axes: expected 1 to 8 beside the value"),
+        (lambda: swept("parallel", axes={"prize": "prize"}), "no column 'prize'"),
+        (lambda: swept("parallel", RUNS.with_columns(usd=pl.lit(None, pl.Float64))), "no row has a value in column 'usd'"),
+        (lambda: swept("multiples", RUNS.with_columns(price=pl.lit(math.inf))), "column 'price', row 0: inf is no finite number"),
+        (lambda: swept("multiples", axes={f"a{i}": "a" for i in range(10)}), "10 panels: expected 1 to 9"),
+        (lambda: heat(value="eur"), "no column 'eur'"),
+        (lambda: heat(RUNS.filter(pl.col("usd").is_null())), "no row has a value"),
+        (lambda: heat(pl.DataFrame({"chips": [f"t{i}" for i in range(61)], "link": "a", "usd": 1.0})), "chips: 61 different texts"),
+    ],
+)
+def test_sweeps_that_cannot_be_drawn_are_refused(wrong, said):
+    with pytest.raises(InputError, match=re.escape(said)):
+        wrong()

@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from workbench import __version__
-from workbench.batch import executors, expand, results
+from workbench.batch import executors, expand, manager, provisioner, results
 from workbench.batch.expand import Plan
 from workbench.batch.results import Results, Run
-from workbench.batch.run_one import Limits, Task, run_one
+from workbench.batch.run_one import Limits, Task, kernel_name, run_one
 from workbench.batch.store import Store
 from workbench.errors import InputError
 
@@ -118,7 +118,11 @@ def sweep(
     planned = expand.plan(notebook, parameters, grid=grid, zip=zip, samples=samples, seed=seed, max_runs=max_runs)
     store = Store.at(out)
     _check_folder(store, planned, resume)
-    with executors.workers(jobs, scheduler, executor) as pool, _alone(store), _interruptible() as interrupted:
+    with (
+        executors.workers(jobs, scheduler, executor, lambda: _shared_server(kernel, planned)) as pool,
+        _alone(store),
+        _interruptible() as interrupted,
+    ):
         table = _Table(store, _opened(store, planned))
         kept = table.results.runs.height
         have = set(table.results.runs["run"])
@@ -151,6 +155,14 @@ def sweep(
     missing = len(table) < len(planned)
     reason = None if not missing else "interrupted" if interrupted else "failed"
     return Sweep(planned, store.url, table.results, kept, time.perf_counter() - start, reason)
+
+
+def _shared_server(kernel: str | None, planned: Plan) -> dict[str, str]:
+    """What tells workers of this machine to have their kernels forked from one server, instead of one each."""
+    if provisioner.VARIABLE not in os.environ and kernel_name(kernel, planned.notebook.kernel) == manager.WARM:
+        with suppress(provisioner.ColdStart):
+            return {provisioner.VARIABLE: provisioner.start()}
+    return {}
 
 
 class _Table:

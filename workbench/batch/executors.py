@@ -9,10 +9,11 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 from typing import Any, TypeVar
@@ -50,7 +51,8 @@ class Processes(Executor):
     replaced, that workers end when the process that started them is killed, and that a script needs no ``if __name__ == "__main__"``.
     """
 
-    def __init__(self, jobs: int):
+    def __init__(self, jobs: int, environment: Callable[[], Mapping[str, str]] = dict):
+        self._environment = cache(environment)
         self._calls: SimpleQueue[tuple[Future[Any], bytes] | None] = SimpleQueue()
         self._closed, self._killed, self._lock = False, False, Lock()
         self._alive: set[subprocess.Popen[bytes]] = set()
@@ -118,12 +120,15 @@ class Processes(Executor):
     def _started(self) -> subprocess.Popen[bytes]:
         if self._killed:
             raise BrokenExecutor("the workers were ended")
+        with self._lock:  # asked once, by the first
+            environment = os.environ | self._environment()
         with tempfile.TemporaryFile() as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "workbench.batch.worker"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
+                env=environment,
                 start_new_session=True,  # Ctrl-C is for the one who drives
             )
             with self._lock:
@@ -158,8 +163,15 @@ def cores() -> int:
 
 
 @contextmanager
-def workers(jobs: int | None = None, scheduler: str | None = None, executor: Executor | None = None) -> Iterator[Workers]:
+def workers(
+    jobs: int | None = None,
+    scheduler: str | None = None,
+    executor: Executor | None = None,
+    environment: Callable[[], Mapping[str, str]] = dict,
+) -> Iterator[Workers]:
     """The executor asked for: the one given, a Dask cluster by its scheduler's address, or `jobs` processes of this machine.
+
+    `environment` is asked for what these processes shall find in theirs, once the first has something to do.
 
     Raises
     ------
@@ -181,7 +193,7 @@ def workers(jobs: int | None = None, scheduler: str | None = None, executor: Exe
         finally:
             client.close()
     else:
-        processes = Processes(jobs or cores())
+        processes = Processes(jobs or cores(), environment)
         try:
             yield Workers(processes, lambda: jobs or cores(), processes.kill)
         except BaseException:

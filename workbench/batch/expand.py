@@ -37,6 +37,7 @@ class Notebook:
     text: str  #: nbformat JSON
     sha256: str  #: of the cells' kinds, sources and tags: outputs do not change what a run does
     declared: dict[str, Parameter]
+    kernel: str  #: its own
     seconds: float | None  #: sum of the times that its cells took when it was last executed, if it says so
 
 
@@ -176,7 +177,9 @@ def read(notebook: str | Path) -> Notebook:
         if cell["cell_type"] == "code":
             cell |= {"outputs": [], "execution_count": None}
     digest = hashlib.sha256(json.dumps(cells).encode()).hexdigest()
-    return Notebook(path.stem, json.dumps(content, indent=1, ensure_ascii=False), digest, declared, sum(spans) or None)
+    text = json.dumps(content, indent=1, ensure_ascii=False)
+    kernel = content.get("metadata", {}).get("kernelspec", {}).get("name", "python3")
+    return Notebook(path.stem, text, digest, declared, kernel, sum(spans) or None)
 
 
 def _moment(text: str) -> float:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import polars as pl
 from markupsafe import Markup
+from scipy.stats import f
 
 from workbench.batch.outcome import Outcome
-from workbench.batch.words import label, say
+from workbench.batch.words import between, label, say
 from workbench.charts.varied import LEVELS, Varied, named
 
 ENOUGH = 3  #: runs a group that the share of a parameter is estimated from
+FULL = 1.25  #: cells of a grid for each run that ended well, up to which it counts as full
+CHANCE = 0.01  #: what is likelier by chance is not said
 
 
 @dataclass(frozen=True)
@@ -19,7 +23,8 @@ class Effect:
     """How a result follows one parameter: the lowest and the highest mean of its groups, and the share of the variance between them."""
 
     name: str
-    share: float  #: of the variance of the result, bias removed (epsilon squared); may fall a little below 0
+    share: float  #: of the variance of the result
+    chance: float  #: how likely a parameter without effect shows such a share; 0 in a full grid, where the others are balanced
     low: tuple[str, float]  #: the group's values in words; mean of the result there
     high: tuple[str, float]
 
@@ -28,7 +33,8 @@ def effects(outcome: Outcome, result: str) -> list[Effect]:
     """Effect of each swept parameter on the result, the largest first.
 
     A group is a level, or an equal share of the runs where a parameter takes many values. With n runs in k groups,
-    ``share = 1 - (n - 1) / (n - k) * within / total``, the part of the sum of squares between the groups less what chance puts there.
+    ``share = 1 - (n - 1) / (n - k) * within / total``, the part of the sum of squares between the groups less what chance puts there
+    (epsilon squared), which may fall a little below 0; `chance` is that of the F test. In a full grid ``share = 1 - within / total``.
 
     References
     ----------
@@ -36,9 +42,9 @@ def effects(outcome: Outcome, result: str) -> list[Effect]:
     """
     good = outcome.runs.filter(pl.col(f"results.{result}").is_not_null())
     y = good[f"results.{result}"].cast(pl.Float64).alias("y")
-    found = []
-    for name in outcome.swept:
-        column = Varied.of(good, f"params.{name}", name)
+    found, columns = [], {name: Varied.of(good, f"params.{name}", name) for name in outcome.swept}
+    grid = math.prod(column.count for column in columns.values()) <= FULL * good.height
+    for name, column in columns.items():
         groups = (
             pl.DataFrame({"group": column.groups(), "y": y, "x": column.plain})
             .group_by("group")
@@ -52,14 +58,20 @@ def effects(outcome: Outcome, result: str) -> list[Effect]:
             .sort("group")
         )
         n, k = good.height, groups.height
-        total = float(((y - y.mean()) ** 2).sum())  # type: ignore[operator]
-        if k < 2 or n < ENOUGH * k or not total:
+        total, within = float(((y - y.mean()) ** 2).sum()), float(groups["within"].sum())
+        if k < 2 or not total or (not grid and n < ENOUGH * k):
             continue
-        share = 1 - (n - 1) / (n - k) * float(groups["within"].sum()) / total
+        share = 1 - within / total if grid else 1 - (n - 1) / (n - k) * within / total
+        chance = 0.0 if grid else float(f.sf((total - within) / (k - 1) / (within / (n - k)), k - 1, n - k)) if within else 0.0
         ends = [groups.sort("y", "group").row(i, named=True) for i in (0, -1)]
         low, high = ((_where(row["first"], row["last"], outcome, name), float(row["y"])) for row in ends)
-        found.append(Effect(name, share, low, high))
+        found.append(Effect(name, share, chance, low, high))
     return sorted(found, key=lambda e: -e.share)
+
+
+def tells(effect: Effect) -> bool:
+    """Whether the effect is worth a word: no chance, and at least 1 % of the variance."""
+    return effect.chance < CHANCE and effect.share >= 0.01
 
 
 def _where(first: object, last: object, outcome: Outcome, name: str) -> str:
@@ -86,10 +98,10 @@ def sentences(outcome: Outcome, result: str) -> list[Markup]:
     if low == high:
         return [it + Markup(" is {} in all {:,} runs: nothing that was swept moves it.").format(say(low, unit), n)]
     factor = f", a factor of {high / low:.3g}" if low > 0 and high / low >= 1.05 else ""
-    said = [it + Markup(" runs from {} to {}{}, over {:,} runs.").format(say(low, unit), say(high, unit), factor, n)]
+    said = [it + Markup(" runs from {} to {}{}, over {:,} runs.").format(*between(low, high, unit), factor, n)]
     if n >= 8:
         q = [float(values.quantile(p, "linear")) for p in (0.25, 0.5, 0.75)]  # type: ignore[arg-type]
-        said[0] += Markup(" Half of them lie between {} and {}, the middle one at {}.").format(*(say(v, unit) for v in (q[0], q[2], q[1])))
+        said[0] += Markup(" Half of them lie between {} and {}, the middle one at {}.").format(*between(q[0], q[2], unit), say(q[1], unit))
     if len(outcome.swept) == 1:
         return [*said, _course(outcome, result, unit)]
     found = effects(outcome, result)
@@ -97,16 +109,20 @@ def sentences(outcome: Outcome, result: str) -> list[Markup]:
         return said
     top, *rest = found
     name = Markup("<code>{}</code>").format(top.name)
-    if top.share < 0.05:
-        return [*said, Markup("No parameter moves it by itself: the strongest, {}, explains less than 5 % of its variance.").format(name)]
+    if not tells(top):
+        return [*said, Markup("No parameter by itself moves it more than chance would: the rest is their interplay.")]
     said.append(
         Markup("{} moves it most: on average {} where it is {}, and {} where it is {}. It explains {:.0f} % of the variance").format(
             name, say(top.low[1], unit), top.low[0], say(top.high[1], unit), top.high[0], 100 * top.share
         )
     )
-    more = [Markup("<code>{}</code> {:.0f} %").format(e.name, 100 * e.share) for e in rest[:3] if e.share >= 0.01]
+    more = [Markup("<code>{}</code> {:.0f} %").format(e.name, 100 * e.share) for e in rest[:3] if tells(e)]
     said[-1] += (
-        Markup("; then {}.").format(Markup(", ").join(more)) if more else Markup("; no other explains 1 %.") if rest else Markup(".")
+        Markup("; then {}.").format(Markup(", ").join(more))
+        if more
+        else Markup("; no other moves it more than chance would.")
+        if rest
+        else Markup(".")
     )
     return said
 
@@ -122,9 +138,9 @@ def _course(outcome: Outcome, result: str, unit: str) -> Markup:
         if (steps >= 0).all() or (steps <= 0).all():
             first, last = (kept.sort("x").row(i) for i in (0, -1))
             verb = "rises" if last[1] > first[1] else "falls"
-            ends = [_where(v, v, outcome, name) for v in (first[0], last[0])]
+            ends = text(first[0], outcome, name), _where(last[0], last[0], outcome, name)
             return Markup("As {} goes from {} to {}, it {} all the way from {} to {}.").format(
-                code, *ends, verb, say(first[1], unit), say(last[1], unit)
+                code, *ends, verb, *between(first[1], last[1], unit)
             )
     places = [_where(v, v, outcome, name) for v in (lowest[0], highest[0])]
     return Markup("It is lowest where {} is {}, {}, and highest where it is {}, {}.").format(

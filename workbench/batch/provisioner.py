@@ -9,11 +9,14 @@ import json
 import logging
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -23,6 +26,8 @@ from workbench.batch import private_socket
 
 #: Names the socket of a server that somebody else keeps running (`workbench warm`).
 VARIABLE = "WORKBENCH_WARM"
+#: A file of the folder must not stand in for a library while they are imported; ``-P`` would keep the folder from the kernels too.
+SERVER = "import sys; sys.path[:] = filter(None, sys.path); from workbench.batch.warm_server import main; main()"
 LAUNCHER = ["-m", "ipykernel_launcher"]
 #: Longest that a server may take to import the libraries, and to fork [s].
 START, FORK = 120.0, 30.0
@@ -38,11 +43,12 @@ class WarmProvisioner(LocalProvisioner):
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> Any:
         """Fork a kernel for the command, or run the command."""
         try:
-            self.process = await asyncio.to_thread(_forked, cmd, kwargs)
+            kernel = await asyncio.to_thread(_forked, cmd, kwargs)
         except ColdStart as reason:
             _say_once(str(reason))
             return await super().launch_kernel(cmd, **kwargs)
-        self.pid, self.pgid = self.process.pid, None  # the server signals the group
+        self.process = cast(Any, kernel)
+        self.pid, self.pgid = kernel.pid, None  # the server signals the group
         self.cwd = kwargs.get("cwd") or os.getcwd()
         return self.connection_info
 
@@ -50,16 +56,16 @@ class WarmProvisioner(LocalProvisioner):
         """Wait for the end of the kernel, and notice it at once."""
         while await self.poll() is None:
             await asyncio.sleep(0.002)
-        return cast("int | None", await super().wait())
+        return await super().wait()
 
     async def shutdown_requested(self, restart: bool = False) -> None:
         """Wait a moment for a kernel that was asked to end: the manager looks only ten times a second."""
-        await self._ended(1.0)
+        await self._ended(0.5)
 
     async def kill(self, restart: bool = False) -> None:
         """Kill the kernel, and wait a moment for its end."""
         await super().kill(restart)
-        await self._ended(1.0)
+        await self._ended(0.5)
 
     async def _ended(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
@@ -125,9 +131,9 @@ def _forked(cmd: list[str], kwargs: dict[str, Any]) -> ForkedKernel:
         raise ColdStart(f"{cwd} is not a folder")
     with open(os.devnull, "r+b") as nothing:
         streams = [_descriptor(kwargs.get(name), own, nothing) for name, own in (("stdin", None), ("stdout", 1), ("stderr", 2))]
-        asked = json.dumps({"argv": cmd[2:], "cwd": cwd, "env": env}).encode() + b"\n"
+        asked = json.dumps({"python": cmd[0], "argv": cmd[2:], "cwd": cwd, "env": env}).encode() + b"\n"
         try:
-            connection = private_socket.connect(os.environ.get(VARIABLE) or _server(cmd[0], env), FORK)
+            connection = private_socket.connect(os.environ.get(VARIABLE) or start(cmd[0], env), FORK)
         except OSError as error:
             raise ColdStart(f"no warm server answers ({error})") from None
         try:
@@ -136,9 +142,9 @@ def _forked(cmd: list[str], kwargs: dict[str, Any]) -> ForkedKernel:
             answer = json.loads(_line(connection) or b'{"cold": "its server ended"}')
         except OSError as error:
             answer = {"cold": f"its server does not answer ({error})"}
-    if "cold" in answer:
+    if "pid" not in answer:
         connection.close()
-        raise ColdStart(answer["cold"])
+        raise ColdStart(answer.get("cold") or f"its fork ended with code {answer['exit']}")
     return ForkedKernel(connection, answer["pid"])
 
 
@@ -171,25 +177,40 @@ class _Own:
 
     lock = threading.Lock()
     process: subprocess.Popen[bytes] | None = None
-    path, owner = "", 0
+    owner = 0  #: a fork of this process must not share its server
+    path = ""
+    failed = False
 
 
-def _server(python: str, env: dict[str, str]) -> str:
-    """Path of the socket of this process's own server."""
+def start(python: str = sys.executable, env: Mapping[str, str] | None = None) -> str:
+    """Start the server of this process, if it has none, and return the path of its socket.
+
+    The first kernel does so by itself. A program whose workers are processes sets `VARIABLE` to that path in their environment,
+    so that they share its server.
+
+    Raises
+    ------
+    ColdStart
+        If the server does not come up.
+    """
     with _Own.lock:
+        if _Own.failed:
+            raise ColdStart("its server did not start")
         if _Own.owner != os.getpid() or _Own.process is None or _Own.process.poll() is not None:
-            # -P: a file of the notebook's folder must not stand in for a library. A session of its own: Ctrl-C is not for it.
-            command = [python, "-P", "-Xfrozen_modules=off", "-m", "workbench.batch.warm_server"]
-            env = {k: v for k, v in env.items() if k != VARIABLE}
+            stop()  # what a killed one has left
+            command = [python, "-Xfrozen_modules=off", "-c", SERVER]  # frozen modules cannot be debugged
+            env = {k: v for k, v in (os.environ if env is None else env).items() if k != VARIABLE}
+            # a session of its own: Ctrl-C is not for it
             _Own.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env, start_new_session=True)
             _Own.owner = os.getpid()
             assert _Own.process.stdout is not None
             ready = select.select([_Own.process.stdout], [], [], START)[0]
             _Own.path = _Own.process.stdout.readline().decode().strip() if ready else ""
+            atexit.register(stop)
             if not _Own.path:
                 stop()
+                _Own.failed = True
                 raise ColdStart("its server did not start")
-            atexit.register(stop)
         return _Own.path
 
 
@@ -197,19 +218,19 @@ def stop() -> None:
     """End the server of this process, and with it its kernels; the next kernel starts another."""
     process, _Own.process = _Own.process, None
     if process is not None and _Own.owner == os.getpid():
-        assert process.stdin is not None and process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
         process.stdin.close()
         process.stdout.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(5)
         if process.poll() is None:
             process.kill()
+        if _Own.path:
+            shutil.rmtree(Path(_Own.path).parent, ignore_errors=True)
 
 
 def _say_once(reason: str, said: set[str] = set()) -> None:  # noqa: B006
     if reason not in said:
         said.add(reason)
         logging.getLogger("workbench").warning("kernel workbench starts cold: %s", reason)
-
-
-__all__ = ["VARIABLE", "ColdStart", "ForkedKernel", "Path", "WarmProvisioner", "stop"]

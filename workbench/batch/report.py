@@ -2,34 +2,28 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import os
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import altair as alt
 import jinja2
 import polars as pl
+from altair.utils.schemapi import debug_mode
 from markupsafe import Markup
 
-from workbench import __version__, charts, files, publish
-from workbench.batch import findings, outcome
+from workbench import __version__, files, publish
+from workbench.batch import findings, outcome, pictures
 from workbench.batch.outcome import Outcome
 from workbench.batch.words import Label, label, say
-from workbench.charts.render import render
-from workbench.charts.varied import Varied
 from workbench.errors import InputError, UnknownName
-from workbench.units import significant
 
 VIEWS = 30  #: results with pictures of their own
 PAGES = 24  #: runs that are published as pages beside their notebooks: that takes 0.15 s and 1 MB each
+#: Errors of one kind were raised at the same place: the line that IPython points at.
+PLACE = r"(?m)^-+> .*$"
 KINDS, NAMED = 30, 12  #: kinds of failure, and runs of each, that are named
-MARKED = 60  #: points of a line that are marked one by one
-AXES, PANELS, TEXTS = 8, 9, 24  #: parameters that one picture shows, and texts that an axis does
 
 
 def report(path: str | Path, html: str | Path | None = None, result: str | None = None) -> Path:
@@ -107,15 +101,12 @@ def _publish(notebook: Path) -> None:
 
 
 def _page(sweep: Outcome, names: list[str], links: dict[str, str], page: Path) -> str:
-    store = _Columns()
+    store = pictures.Columns()
     views = [_view(sweep, name, links, store, first=i == 0) for i, name in enumerate(names[:VIEWS])]
     counts = dict(sweep.runs.group_by("status", maintain_order=True).len().sort("status").rows())
     failures = _failures(sweep, links)
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(publish.TEMPLATES), autoescape=True)
     environment.filters["aligned"] = publish.aligned
-    example = next(
-        (f"{_column(sweep, n)}<{significant(float(sweep.runs[f'results.{n}'].median()))}".replace(",", "") for n in names), "status=failed"
-    )  # type: ignore[arg-type]
     return environment.get_template("report.html.j2").render(
         title=sweep.question,
         name=sweep.name,
@@ -128,14 +119,14 @@ def _page(sweep: Outcome, names: list[str], links: dict[str, str], page: Path) -
         nothing=_nothing(sweep),
         failures=failures[:KINDS],
         failures_left=len(failures) - len(failures[:KINDS]),
-        example=example,
+        example=_example(sweep, names),
         linked=_linked(links),
         table=os.path.relpath(sweep.folder / "results.parquet", page.parent) if sweep.about else "the notebooks",
         swept=[_swept(sweep, name) for name in sweep.swept],
         fixed=_fixed(sweep),
         provenance=_provenance(sweep),
-        columns=_script(store.columns),
-        data=_script(_table(sweep, links)),
+        columns=pictures.script(store.blocks),
+        data=pictures.script(_table(sweep, links)),
         style=Markup(publish.asset("style.css")),
         bundle=Markup(publish.bundle("draw.js", "report.js")),
         version=__version__,
@@ -154,7 +145,8 @@ def _unfinished(sweep: Outcome) -> str:
         return ""
     last = sweep.runs["finished"].max()
     said = f" The last one ended {_moment(last)}." if last else ""
-    return f"Not finished: {sweep.runs.height:,} of {sweep.count:,} runs have ended.{said} What follows is of those; make the report again for the rest."
+    ended = f"{sweep.runs.height:,} of {sweep.count:,} runs have ended"
+    return f"Not finished: {ended}.{said} What follows is of those; make the report again for the rest."
 
 
 def _nothing(sweep: Outcome) -> list[str]:
@@ -165,6 +157,14 @@ def _nothing(sweep: Outcome) -> list[str]:
     return ["No run recorded a number: workbench.record(name=value) in the notebook's last cell makes one a result."]
 
 
+def _example(sweep: Outcome, names: list[str]) -> str:
+    """A comparison that can be typed into the filter."""
+    if not names:
+        return "status=failed"
+    middle: Any = sweep.runs[f"results.{names[0]}"].median()
+    return f"{_column(sweep, names[0])}<{float(middle):.3g}"
+
+
 def _linked(links: dict[str, str]) -> str:
     pages, notebooks = (sum(link.endswith(end) for link in links.values()) for end in (".html", ".ipynb"))
     if not notebooks:
@@ -173,7 +173,7 @@ def _linked(links: dict[str, str]) -> str:
     return f"{own} to their notebook; workbench report RUN.ipynb makes a page of one."
 
 
-def _view(sweep: Outcome, name: str, links: dict[str, str], store: _Columns, first: bool) -> dict[str, Any]:
+def _view(sweep: Outcome, name: str, links: dict[str, str], store: pictures.Columns, first: bool) -> dict[str, Any]:
     values = sweep.runs[f"results.{name}"].drop_nulls()
     same, unit = values.n_unique() == 1, label(name).unit
     ends = []
@@ -184,129 +184,24 @@ def _view(sweep: Outcome, name: str, links: dict[str, str], store: _Columns, fir
             ends.append(
                 {"name": title, "value": say(row[f"results.{name}"], unit), "run": row["run"], "link": links.get(row["run"]), "set": given}
             )
-    pictures = [] if same else _pictures(sweep, name)
+    with debug_mode(False):  # Altair checks each part of a chart as it is made: that takes as long as all else together
+        drawn = [] if same else pictures.of(sweep, name)
     return {
         "column": _column(sweep, name),
-        "label": name if str(label(name)) == name else f"{name}, {label(name)}",
+        "label": name if label(name).text == unit or not unit else f"{name} [{unit}]",
         "same": same,
         "sentences": findings.sentences(sweep, name),
         "ends": ends,
-        "figures": [_figure(chart, store, picture=first) for chart in pictures],
+        "figures": [pictures.figure(chart, store, picture=first) for chart in drawn],
     }
-
-
-def _figure(chart: alt.LayerChart | alt.ConcatChart, store: _Columns, picture: bool) -> dict[str, Any]:
-    """A chart as the page holds it: its title as text that wraps, its data by column, its picture for who has no scripts."""
-    spec = chart.to_dict()
-    title = spec.pop("title")
-    figure = {"title": " ".join(title["text"]), "subtitle": " ".join(title["subtitle"]), "alt": spec["description"]}
-    if picture:
-        bundle, size = render(spec)
-        figure |= {"picture": base64.b64encode(bundle["image/png"]).decode(), "width": size["image/png"]["width"]}
-    spec["$schema"] = charts.render.SCHEMA
-    spec["datasets"] = {key: store.keep(rows) for key, rows in spec["datasets"].items()}
-    return figure | {"spec": _script(spec)}
-
-
-@dataclass
-class _Columns:
-    """Columns of the data of all charts, each kept once."""
-
-    columns: list[list[Any]] = field(default_factory=list)
-    known: dict[str, int] = field(default_factory=dict)
-
-    def keep(self, rows: list[dict[str, Any]]) -> dict[str, int]:
-        numbers = {}
-        for name in rows[0]:
-            column = [row[name] for row in rows]
-            key = json.dumps(column)
-            if key not in self.known:
-                self.known[key] = len(self.columns)
-                self.columns.append(column)
-            numbers[name] = self.known[key]
-        return numbers
-
-
-def _pictures(sweep: Outcome, name: str) -> list[alt.LayerChart | alt.ConcatChart]:
-    """The pictures that fit the shape of the sweep: a line, a heat map, or parallel coordinates and small multiples."""
-    axes = {f"params.{p}": str(label(p, sweep.declared.get(p))) for p in sweep.swept}
-    columns = {c: Varied.of(sweep.runs, c, text) for c, text in axes.items()}
-    axes = {c: text for c, text in axes.items() if columns[c].numeric or len(columns[c].levels) <= TEXTS}
-    result, unit = f"results.{name}", label(name)
-    if not axes:
-        return []
-    by = {e.name: e for e in findings.effects(sweep, name)}
-    ranked = dict(sorted(axes.items(), key=lambda a: -by[n].share if (n := a[0].removeprefix("params.")) in by else 1))
-    source = f"{sweep.done.height:,} runs of {sweep.name}."
-    first, top = next(iter(axes)), next(iter(ranked))
-    common: dict[str, Any] = {"value": result, "unit": str(unit), "row": "run"}
-    if len(sweep.swept) == 1 and columns[first].numeric:
-        return [_line(sweep, name, first, axes[first])]
-    if len(sweep.swept) == 1:
-        return [charts.multiples(sweep.runs, axes=axes, title=f"{name} by {first.removeprefix('params.')}", subtitle=source, **common)]
-    moved = (
-        f"{top.removeprefix('params.')} moves {name} most"
-        if by and max(e.share for e in by.values()) >= 0.05
-        else f"No parameter alone moves {name}"
-    )
-    if len(sweep.swept) == 2 and len(axes) == 2:
-        x, y = sorted(axes, key=lambda c: -len(columns[c].levels))
-        if len(columns[x].levels) * len(columns[y].levels) <= 2 * sweep.count:
-            moved = f"{name} over {x.removeprefix('params.')} and {y.removeprefix('params.')}" if not by else moved
-            return [
-                charts.heatmap(
-                    sweep.runs, x=x, y=y, value=result, x_unit=axes[x], y_unit=axes[y], unit=str(unit), title=moved, subtitle=source
-                )
-            ]
-    some = f" The {{n}} of {len(sweep.swept)} parameters that move it most." if len(sweep.swept) > AXES else ""
-    lines = dict(list(ranked.items())[:AXES])
-    panels = dict(list(ranked.items())[:PANELS])
-    said = f"{source} A line is a run: blue where {name} is low, orange where it is high. Point at one to follow it."
-    every = f"{source} The line is the median of neighbours, the band their middle four fifths. Draw a rectangle to follow its runs."
-    if sweep.failed.height:
-        every += " Ticks at the foot are runs that gave none."
-    return [
-        charts.parallel(sweep.runs, axes=lines, title=moved, subtitle=said + some.format(n=len(lines)), **common),
-        charts.multiples(
-            sweep.runs, axes=panels, title=f"{name} against each parameter", subtitle=every + some.format(n=len(panels)), **common
-        ),
-    ]
-
-
-def _line(sweep: Outcome, name: str, column: str, axis: str) -> alt.LayerChart:
-    """The result along one parameter."""
-    result, unit = f"results.{name}", label(name)
-    good = sweep.runs.filter(pl.col(result).is_not_null()).sort(column)
-    drawn = charts.varied.sample(good, 1_000, result)
-    data = drawn.select(x=column, y=result, name=pl.lit(unit.text if len(unit.text) < 24 else ""))
-    x, y = Varied.of(drawn, column, axis), Varied.of(drawn, result, name)
-    subtitle = f"{good.height:,} runs of {sweep.name}."
-    if drawn.height < good.height:
-        subtitle += f" {drawn.height:,} of them are drawn, the lowest and the highest among them."
-    if missing := sweep.runs.height - good.height:
-        subtitle += f" {missing:,} runs gave none."
-    title = str(findings.sentences(sweep, name)[-1].striptags()).rstrip(".")
-    title = f"{name}: {title[0].lower()}{title[1:]}"
-    return charts.lines(
-        data,
-        x="x",
-        y="y",
-        series="name",
-        x_unit=axis,
-        y_unit=str(unit),
-        x_log=x.log,
-        y_log=y.log,
-        title=title,
-        subtitle=subtitle,
-        points=data if data.height <= MARKED else None,
-    )
 
 
 def _failures(sweep: Outcome, links: dict[str, str]) -> list[dict[str, Any]]:
     """Runs that did not end well, by what they said, the most frequent first."""
-    failed = sweep.failed.with_columns(said=pl.col("error").fill_null("").str.split("\n").list.first())
+    first = pl.col("error").fill_null("").str.split("\n").list.first()
+    failed = sweep.failed.with_columns(said=first, kind=pl.coalesce(pl.col("traceback").str.extract_all(PLACE).list.last(), first))
     groups = []
-    for (status, said), runs in failed.group_by("status", "said", maintain_order=True):
+    for (status, _), runs in failed.group_by("status", "kind", maintain_order=True):
         named = [
             {
                 "run": row["run"],
@@ -319,7 +214,8 @@ def _failures(sweep: Outcome, links: dict[str, str]) -> list[dict[str, Any]]:
             {
                 "count": runs.height,
                 "status": status,
-                "error": said or "no error said",
+                "error": runs["said"][0] or "no error said",
+                "alike": runs["said"].n_unique() - 1,
                 "traceback": runs["traceback"][0],
                 "runs": named,
                 "where": findings.where_failed(sweep, runs),
@@ -336,7 +232,7 @@ def _table(sweep: Outcome, links: dict[str, str]) -> dict[str, Any]:
         columns.append(
             _listed(_free(name), "swept", sweep.runs[f"params.{name}"], label(name, declared), declared.meaning if declared else "")
         )
-    for name in sweep.results:
+    for name in sorted(sweep.results, key=lambda n: sweep.done[f"results.{n}"].n_unique() == 1):
         columns.append(_listed(_column(sweep, name), "result", sweep.runs[f"results.{name}"], label(name)))
     columns.append(_listed("seconds", "about", sweep.runs["seconds"].round(2), Label("", "s")))
     if sweep.failed.height:
@@ -379,7 +275,7 @@ def _swept(sweep: Outcome, name: str) -> dict[str, str]:
     said = ", ".join(texts) if len(texts) <= 8 else f"{len(texts):,} values from {texts[0]} to {texts[-1]}"
     if len(texts) > 8 and not values.dtype.is_numeric():
         said = f"{', '.join(texts[:6])} and {len(texts) - 6:,} more"
-    return {"name": name, "values": said, "unit": label(name, declared).unit, "meaning": declared.meaning if declared else ""}
+    return {"name": name, "given": said, "unit": label(name, declared).unit, "meaning": declared.meaning if declared else ""}
 
 
 def _fixed(sweep: Outcome) -> list[publish.Value]:
@@ -405,7 +301,7 @@ def _provenance(sweep: Outcome) -> list[tuple[str, str]]:
             f"{sweep.count:,} planned, {runs.height:,} ended, {sweep.done.height:,} of them well"
             + (f"; {again:,} took more than one attempt" if again else ""),
         ),
-        ("Time", f"{_span(seconds)} of kernels, {seconds / runs.height:.3g} s a run"),
+        ("Time", f"{_span(seconds)} in all, {seconds / runs.height:.3g} s a run"),
         ("When", f"{_moment(ended.min())} to {_moment(ended.max())}" if len(ended) else ""),
         ("Made", _moment(about["created"]) if about.get("created") else ""),
         ("workbench", ", ".join(runs["workbench"].drop_nulls().unique().sort()) or ""),
@@ -428,9 +324,3 @@ def _moment(moment: Any) -> str:
             return str(moment)
     moment = moment.astimezone(UTC) if moment.tzinfo else moment
     return f"{moment:%Y-%m-%d %H:%M} UTC"
-
-
-def _script(value: Any) -> Markup:
-    """JSON as it stands in a script element: nothing in it can end the element."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))

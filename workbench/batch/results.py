@@ -57,7 +57,7 @@ class Results:
     def write(self, store: Store) -> None:
         """Write frames, then runs: a row that can be read has its frames. Raises `OSError` as the file system does."""
         for name, frame in self.frames.items():
-            store.write(f"frames/{quote(name, safe='')}.parquet", _parquet(frame))
+            store.write(f"frames/{_file_name(name)}.parquet", _parquet(frame))
         store.write("results.parquet", _parquet(self.runs))
 
     def joined(self, runs: Iterable[Run]) -> Results:
@@ -168,7 +168,7 @@ def of_notebook(nb: Mapping[str, Any], path: str, run: str) -> Run:
     if raised:
         row |= {"status": "failed", "error": f"{raised[-1]['ename']}: {raised[-1]['evalue']}"}
         row["traceback"] = _ANSI.sub("", "\n".join(raised[-1]["traceback"]))
-    elif papermill.get("exception") or (papermill.get("start_time") and not papermill.get("end_time")):
+    elif papermill.get("exception") or not all(_was_run(cell) for cell in code):
         row |= {"status": "died", "error": "the notebook was not run to its end"}
     row |= {name: value for name, value in nb["metadata"].get("workbench", {}).items() if name in COLUMNS and name != "run"}
     if isinstance(row["finished"], str):
@@ -203,6 +203,14 @@ def _declared(source: str) -> dict[str, Parameter]:
         return {}
 
 
+def _was_run(cell: Mapping[str, Any]) -> bool:
+    """Whether a cell was run to its end, which papermill does not say of one whose kernel died."""
+    if not "".join(cell["source"]).strip() or "skip-execution" in _tags(cell):
+        return True
+    times = cell["metadata"].get("execution", {})
+    return cell["execution_count"] is not None and (not times or "shell.execute_reply" in times)
+
+
 def _tags(cell: Mapping[str, Any]) -> list[str]:
     tags: list[str] = cell["metadata"].get("tags", [])
     return tags
@@ -234,6 +242,11 @@ def _stacked(parts: list[pl.DataFrame]) -> pl.DataFrame:
 def _ordered(runs: pl.DataFrame) -> pl.DataFrame:
     kinds = [[c for c in runs.columns if c.startswith(prefix)] for prefix in ("params.", "results.")]
     return runs.select(*COLUMNS, *kinds[0], *kinds[1])
+
+
+def _file_name(name: str) -> str:
+    """The name of a frame as one of a file: neither a path nor hidden."""
+    return quote(name, safe="").replace(".", "%2E")
 
 
 def _parquet(frame: pl.DataFrame) -> bytes:

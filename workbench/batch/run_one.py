@@ -25,8 +25,6 @@ from workbench.batch.results import Run, of_notebook
 from workbench.batch.store import Store
 from workbench.errors import InputError
 
-#: Kernel that starts in no time, where the warm kernel is installed.
-WARM = "workbench"
 #: A kernel that says nothing for so long will not start [s].
 STARTUP = 60.0
 #: Kernels that may still be going down while the next ones run.
@@ -164,16 +162,20 @@ async def _executed(nb: nbformat.NotebookNode, task: Task) -> None:
 @asynccontextmanager
 async def _kernel(nb: nbformat.NotebookNode, task: Task) -> AsyncIterator[Any]:
     """A client with a kernel of its own. The kernel goes down behind the next run, so that nothing waits for it."""
-    from jupyter_client import AsyncKernelManager
     from jupyter_client.kernelspec import NoSuchKernel
     from nbclient import NotebookClient
     from nbclient.exceptions import CellTimeoutError
 
+    from workbench.batch.manager import PromptKernelManager
+
     while len(_going_down) > LINGERING:
         await asyncio.wait(_going_down, return_when=asyncio.FIRST_COMPLETED)
-    manager = AsyncKernelManager(kernel_name=kernel_name(task.kernel, nb))
+    own = nb.metadata.get("kernelspec", {}).get("name", "python3")
+    manager = PromptKernelManager(kernel_name=kernel_name(task.kernel, own))
     timeout = task.limits.cell_timeout
-    client = NotebookClient(nb, km=manager, timeout=timeout, iopub_timeout=STARTUP, raise_on_iopub_timeout=True, coalesce_streams=True)
+    client = NotebookClient(
+        nb, km=manager, timeout_func=lambda cell: timeout, iopub_timeout=STARTUP, raise_on_iopub_timeout=True, coalesce_streams=True
+    )
     client.extra_arguments = ["--log-level=50"]  # errors of cells come back in the notebook
     at_once = False
     try:
@@ -183,7 +185,7 @@ async def _kernel(nb: nbformat.NotebookNode, task: Task) -> AsyncIterator[Any]:
             client.kc = manager.client()
             client.kc.start_channels(hb=False)
             client.kc.allow_stdin = False
-            await _ready(manager, client.kc)
+            await client.kc.wait_for_ready(timeout=STARTUP)
         except NoSuchKernel as error:
             raise InputError(f"{platform.node()}: no kernel named {error.name!r} is installed") from None
         except (OSError, RuntimeError) as error:
@@ -196,22 +198,6 @@ async def _kernel(nb: nbformat.NotebookNode, task: Task) -> AsyncIterator[Any]:
         going = asyncio.ensure_future(_down(manager, client.kc, at_once))
         _going_down.add(going)
         going.add_done_callback(_going_down.discard)
-
-
-async def _ready(manager: Any, kc: Any) -> None:
-    """Wait until the kernel answers on both channels: as jupyter_client does, but without its wait for silence at the end."""
-    from queue import Empty
-
-    deadline = time.monotonic() + STARTUP
-    while time.monotonic() < deadline:
-        kc.kernel_info()
-        with suppress(Empty):
-            await kc.shell_channel.get_msg(timeout=1)
-            await kc.iopub_channel.get_msg(timeout=0.2)
-            return
-        if not await manager.is_alive():
-            raise RuntimeError("it died before it answered")
-    raise RuntimeError(f"no answer in {STARTUP:g} s")
 
 
 async def _down(manager: Any, kc: Any, at_once: bool) -> None:
@@ -243,18 +229,12 @@ async def _watched(manager: Any, memory: int | None) -> None:
         await asyncio.sleep(WATCH)
 
 
-def kernel_name(asked: str | None, nb: nbformat.NotebookNode) -> str:
-    """The kernel to use: the one asked for, the warm kernel where it is installed, or the notebook's."""
-    if asked:
-        return asked
-    return WARM if _installed(WARM) else str(nb.metadata.get("kernelspec", {}).get("name", "python3"))
-
-
 @lru_cache(maxsize=8)
-def _installed(kernel: str) -> bool:
-    from jupyter_client.kernelspec import KernelSpecManager
+def kernel_name(asked: str | None, own: str) -> str:
+    """The kernel to use: the one asked for, or the notebook's, or in the place of that the warm one."""
+    from workbench.batch import manager
 
-    return kernel in KernelSpecManager().find_kernel_specs()
+    return asked or manager.warm(own)
 
 
 _going_down: set[asyncio.Future[None]] = set()

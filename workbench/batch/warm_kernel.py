@@ -15,17 +15,20 @@ import tempfile
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
 import workbench
 
-#: What kernels and notebooks import sooner or later. Some of it is imported by name inside functions, to start fast where it is not needed.
-LIBRARIES = (
-    "IPython.core.completerlib", "IPython.core.pylabtools", "IPython.extensions.storemagic", "altair", "anywidget", "debugpy.server",
-    "ipykernel.debugger", "ipykernel.ipkernel", "ipykernel.kernelapp", "ipykernel.zmqshell", "matplotlib_inline.backend_inline", "nbformat",
-    "numpy", "polars", "psutil", "pydantic", "scipy.optimize", "scipy.sparse", "scipy.special", "scipy.stats", "vl_convert",
-)  # fmt: skip
+#: What kernels and notebooks import sooner or later; some of it is imported inside functions, so that who does not need it starts fast.
+LIBRARIES = [
+    *("altair", "anywidget", "debugpy.server", "matplotlib_inline.backend_inline", "nbformat", "numpy", "polars", "psutil", "pydantic"),
+    *("scipy.optimize", "scipy.sparse", "scipy.special", "scipy.stats", "tornado.platform.asyncio", "vl_convert"),
+    *("ipykernel.debugger", "ipykernel.ipkernel", "ipykernel.kernelapp", "ipykernel.zmqshell"),
+    *("IPython.core.completerlib", "IPython.core.debugger", "IPython.core.oinspect", "IPython.core.pylabtools"),
+    "IPython.extensions.storemagic",
+]
 #: Not for notebooks.
 ELSEWHERE = ("workbench.__main__", "workbench.batch", "workbench.cli", "workbench.execute")
 
@@ -50,8 +53,13 @@ def die_with_parent(parent: int) -> None:
             os._exit(1)
 
 
-def become(argv: list[str], cwd: str, env: dict[str, str], streams: list[int], pictures: Path, server: int) -> NoReturn:
-    """Run the kernel that ``python -m ipykernel_launcher`` would be with these arguments, folder, environment and streams."""
+def become(
+    argv: list[str], cwd: str, env: dict[str, str], streams: list[int], pictures: Path, server: int, ready: Callable[[], None]
+) -> NoReturn:
+    """Run the kernel that ``python -m ipykernel_launcher`` would be with these arguments, folder, environment and streams.
+
+    `ready` is called when it listens: a client that connects too early tries again only after 0.1 s.
+    """
     code = 1
     try:
         os.setsid()
@@ -65,8 +73,8 @@ def become(argv: list[str], cwd: str, env: dict[str, str], streams: list[int], p
         os.environ.update(env)
         time.tzset()
         tempfile.tempdir = None
-        _own_state(pictures)
-        code = _run(argv, server)
+        own_state(pictures)
+        code = _run(argv, server, ready)
     except SystemExit as leaving:
         code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
     except BaseException:
@@ -74,31 +82,32 @@ def become(argv: list[str], cwd: str, env: dict[str, str], streams: list[int], p
     finally:
         # what an interpreter does at its end, but for the taking apart of hundreds of shared modules
         with contextlib.suppress(BaseException):
-            threading._shutdown()
+            threading._shutdown()  # type: ignore[attr-defined]
             atexit._run_exitfuncs()
-            for stream in (sys.__stdout__, sys.__stderr__):
-                stream.flush()
+            print(end="", flush=True, file=sys.__stdout__)
+            print(end="", flush=True, file=sys.__stderr__)
         os._exit(code)
 
 
-def _own_state(pictures: Path) -> None:
+def own_state(pictures: Path) -> None:
     """Forget what would be the same in every kernel; Python's own random numbers do so by themselves."""
     import numpy as np
 
     from workbench.batch import painter
     from workbench.charts import render
 
-    np.random.seed()
+    np.random.seed()  # noqa: NPY002
     render.painter = painter.asked(pictures)
     gc.enable()
 
 
-def _run(argv: list[str], server: int) -> int:
+def _run(argv: list[str], server: int, ready: Callable[[], None]) -> int:
     from ipykernel.kernelapp import IPKernelApp
 
     sys.argv = argv
     app = IPKernelApp.instance(parent_handle=server)
     app.initialize(argv[1:])
+    ready()
     app.start()
     app.control_thread.join(1.0)  # it may still be flushing the answer to a shutdown through what atexit closes
     return 0

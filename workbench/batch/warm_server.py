@@ -1,8 +1,9 @@
 """The process that warm kernels are forked from: it has imported the libraries and done no work.
 
-One JSON line and the kernel's three standard streams ask for a kernel; lines of JSON answer with its process id, later with its exit
-code. The connection is the kernel's life: when its client goes, the kernel goes. A pool of threads that has worked must not be forked,
-so that before each fork the server looks whether any has started since its imports, and refuses if so.
+One JSON line and the kernel's three standard streams ask for a kernel. The kernel itself answers, when it listens, with a line that
+says its process id; a line of the server's follows when it has ended, with its exit code. The connection is the kernel's life: when
+its client goes, the kernel goes. A pool of threads that has worked must not be forked, so that before each fork the server looks
+whether any has started since its imports, and refuses if so.
 """
 
 from __future__ import annotations
@@ -71,6 +72,8 @@ class Server:
             return f"{running - 1} Python threads run in its server"
         if grown := [name for name in os_threads() if name not in self.threads]:
             return f"threads have worked in its server ({', '.join(sorted(set(grown)))})"
+        if asked["python"] != sys.executable:
+            return f"its server runs {sys.executable}, not {asked['python']}"
         theirs = read_at_import(asked["env"])
         if differ := sorted(k for k in {*theirs, *self.environment} if theirs.get(k) != self.environment.get(k)):
             return f"its server was started with other values of {', '.join(differ)}"
@@ -80,9 +83,11 @@ class Server:
         """Serve until the lifeline closes or the parent is gone."""
         try:
             while self.lifeline is None or os.getppid() == self.parent:
-                watched = [self.listener, self.wake, *self.kernels, *([] if self.lifeline is None else [self.lifeline])]
+                watched: list[Any] = [self.listener, self.wake, *self.kernels]
+                if self.lifeline is not None:
+                    watched.append(self.lifeline)
                 ready = select.select(watched, [], [], 1.0)[0]
-                if self.lifeline in ready and not os.read(self.lifeline, 4096):
+                if self.lifeline is not None and self.lifeline in ready and not os.read(self.lifeline, 4096):
                     return
                 self._reap()
                 for at in ready:
@@ -114,6 +119,7 @@ class Server:
             return pid
         with contextlib.suppress(BaseException):
             signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
             warm_kernel.die_with_parent(server)
             self.listener.close()
             painter.serve(listener, server)
@@ -149,7 +155,7 @@ class Server:
 
     def _fork(self, kernel: Kernel, asked: dict[str, Any]) -> None:
         if reason := self.refusal(asked):
-            self._say(kernel, cold=reason)
+            say(kernel.connection, cold=reason)
             return
         server = os.getpid()
         kernel.pid = fork()
@@ -158,15 +164,20 @@ class Server:
         for stream in kernel.streams:
             os.close(stream)
         kernel.streams = []
-        self._say(kernel, pid=kernel.pid)
 
     def _become(self, kernel: Kernel, asked: dict[str, Any], server: int) -> NoReturn:
         """In the fork: let go of everything of the server's, and be a kernel."""
         signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        for mine in (self.listener, self.wake, self._wake, *(k.connection for k in self.kernels.values())):
+        for number in (signal.SIGCHLD, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
+        for mine in (self.listener, self.wake, self._wake, *(k.connection for k in self.kernels.values() if k is not kernel)):
             mine.close()
-        warm_kernel.become(asked["argv"], asked["cwd"], asked["env"], kernel.streams, self.pictures, server)
+
+        def ready() -> None:
+            say(kernel.connection, pid=os.getpid())
+            kernel.connection.close()  # from now on only the server's end keeps it open
+
+        warm_kernel.become(asked["argv"], asked["cwd"], asked["env"], kernel.streams, self.pictures, server, ready)
 
     def _reap(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -177,7 +188,7 @@ class Server:
                 self.painters.discard(pid)
                 for kernel in [k for k in self.kernels.values() if k.pid == pid]:
                     kernel.pid = None
-                    self._say(kernel, exit=os.waitstatus_to_exitcode(status))
+                    say(kernel.connection, exit=os.waitstatus_to_exitcode(status))
                     self._drop(kernel)
 
     def _signal(self, kernel: Kernel, number: int) -> None:
@@ -196,10 +207,11 @@ class Server:
             os.close(stream)
         kernel.streams = []
 
-    @staticmethod
-    def _say(kernel: Kernel, **words: Any) -> None:
-        with contextlib.suppress(OSError):
-            kernel.connection.sendall(json.dumps(words).encode() + b"\n")
+
+def say(connection: socket.socket, **words: Any) -> None:
+    """One line, to a client that may be gone."""
+    with contextlib.suppress(OSError):
+        connection.sendall(json.dumps(words).encode() + b"\n")
 
 
 def fork() -> int:
@@ -228,10 +240,17 @@ def read_at_import(environment: Any) -> dict[str, str]:
 def main() -> None:
     """Serve the process that started this one: standard input is the lifeline, and standard output says where."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    server = Server(private_socket.folder(), sys.stdin.fileno())
+    _serve(sys.stdin.fileno())
+
+
+def serve_user() -> None:
+    """Serve every process of this user that knows where, until interrupted."""
+    with contextlib.suppress(KeyboardInterrupt):
+        _serve(None)
+
+
+def _serve(lifeline: int | None) -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    server = Server(private_socket.folder(), lifeline)
     print(server.path, flush=True)
     server.serve()
-
-
-if __name__ == "__main__":
-    main()

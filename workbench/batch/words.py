@@ -12,7 +12,8 @@ UNITS = {
     **{"usd": "USD", "musd": "M USD", "s": "s", "ms": "ms", "us": "\N{GREEK SMALL LETTER MU}s", "seconds": "s", "h": "h", "pct": "%"},
     **{word: word for word in ("minutes", "hours", "days", "years", "chips", "tokens", "requests", "users", "watts", "joules", "tonnes")},
     **{"w": "W", "kw": "kW", "mw": "MW", "gw": "GW", "j": "J", "wh": "Wh", "kwh": "kWh", "mwh": "MWh", "gwh": "GWh", "twh": "TWh"},
-    **{"gb": "GB", "tb": "TB", "gib": "GiB", "bytes": "B", "gbps": "Gbit/s", "kg": "kg", "t": "t", "l": "l", "ml": "Ml", "c": "\N{DEGREE SIGN}C"},
+    **{"gb": "GB", "tb": "TB", "gib": "GiB", "bytes": "B", "gbps": "Gbit/s", "kg": "kg", "t": "t"},
+    **{"l": "l", "ml": "Ml", "c": "\N{DEGREE SIGN}C"},
     **{"flop": "FLOP", "flops": "FLOP/s", "tflops": "TFLOP/s", "pflops": "PFLOP/s", "eflops": "EFLOP/s"},
 }  # fmt: skip
 #: Words at the end of a name that say which value of a band it is.
@@ -73,3 +74,12 @@ def say(value: float, unit: str) -> str:
         return human(value, unit)
     number = human(value) if abs(value) >= 1e5 else significant(value) if abs(value) >= 1e-4 or value == 0 else f"{value:.3g}"
     return f"{number} {unit}".rstrip()
+
+
+def between(low: float, high: float, unit: str) -> tuple[str, str]:
+    """Two numbers with their unit said once: ``$65.4 M``, ``$181 M per year``."""
+    first, second = say(low, unit), say(high, unit)
+    shared = f" {unit}" if unit and unit not in PREFIXED else ""
+    if unit.startswith("USD"):
+        shared = first[len(usd(low)) :]
+    return first.removesuffix(shared), second

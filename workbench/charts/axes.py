@@ -31,7 +31,7 @@ class Axis:
         if log and len(decades) > 2:
             self.axis = alt.Axis(values=[10.0**d for d in decades if d % step == 0], format=",~r" if short else "~e", grid=True)
         else:
-            self.axis = alt.Axis(tickCount=6, format="~g" if log else "~f", grid=True)
+            self.axis = alt.Axis(tickCount=6, format="~g" if log else "~f" if max(map(abs, domain)) < 1e5 else ".3~s", grid=True)
 
     def apart(self, values: list[float], lines: int = 1) -> list[float]:
         """Positions near `values` that keep the labels there, of so many lines, from covering each other."""

@@ -61,7 +61,7 @@ def heatmap(
     result = Varied.of(frame.filter(pl.col(value).is_not_null()), value, unit)
     columns = [Varied.of(frame, name, label) for name, label in ((x, x_unit), (y, y_unit))]
     (across, names_x), (up, names_y) = (_levels(column) for column in columns)
-    if any(len(c.levels) > CELLS for c in columns):
+    if any(c.count > CELLS for c in columns):
         subtitle = f"{subtitle} Numbers in bins, the mean of each is shown."
     cells = pl.DataFrame({"x": across, "y": up, "value": frame[value].cast(pl.Float64)}).group_by("x", "y", maintain_order=True)
     data = cells.agg(pl.col("value").mean().round_sig_figs(DIGITS), pl.len().alias("runs")).with_columns(
@@ -111,6 +111,7 @@ def heatmap(
             stroke=alt.condition(hover, alt.value(theme.VERMILLION), alt.value("white")),
             strokeWidth=alt.condition(hover, alt.value(2), alt.value(1 if written else 0)),
         )
+        .properties(name="cells")
         .add_params(hover),
     ]
     if written:
@@ -130,11 +131,11 @@ def heatmap(
 
 def _levels(column: Varied) -> tuple[pl.Series, list[str]]:
     """The level of each row, and all levels in order: those of the column, or bins of its numbers."""
-    if len(column.levels) <= CELLS:
+    if column.count <= CELLS:
         names = column.levels
         return column.codes.replace_strict(range(len(names)), names, return_dtype=pl.String), names
     if not column.numeric:
-        raise InputError(f"{column.label}: {len(column.levels)} different texts: a picture tells {CELLS} apart")
+        raise InputError(f"{column.label}: {column.count} different texts: a picture tells {CELLS} apart")
     bins = (column.places() * CELLS).floor().clip(0, CELLS - 1).cast(pl.Int64)
     ends = np.geomspace(column.low, column.high, 2 * CELLS + 1) if column.log else np.linspace(column.low, column.high, 2 * CELLS + 1)
     names = [str(text) for text in named(ends[1::2].tolist())]

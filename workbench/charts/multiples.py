@@ -50,15 +50,15 @@ def multiples(
         raise InputError(f"{len(axes)} panels: expected 1 to {PANELS}")
     good = with_value(frame, row, value)
     result = Varied.of(good, value, unit)
-    drawn = sample(frame, POINTS, value)
-    if drawn.height < frame.height:
-        subtitle = f"{subtitle} {drawn.height:,} of {frame.height:,} runs are drawn; medians and bands are those of all."
+    drawn = sample(frame[value], POINTS)
+    if len(drawn) < frame.height:
+        subtitle = f"{subtitle} {len(drawn):,} of {frame.height:,} runs are drawn; medians and bands are those of all."
     fields = {f"axis {i}": name for i, name in enumerate(axes)}
     columns = {field: Varied.of(frame, name, axes[name]) for field, name in fields.items()}
     values = pl.Series("value", frame[value].cast(pl.Float64).round_sig_figs(DIGITS))
     names = pl.Series("row", frame[row].cast(pl.String))
     points = pl.DataFrame([names, values, *(column.plain.alias(field) for field, column in columns.items())])
-    points = points.filter(names.is_in(drawn[row].cast(pl.String).implode()))
+    points = points[drawn]
 
     across = 2 if len(columns) == 4 else min(3, len(columns))
     width = round((theme.WIDTH - 14 - AXIS - (across - 1) * GAP) / across)

@@ -13,7 +13,7 @@ from workbench.charts.frames import figure
 from workbench.charts.varied import LOW_TO_HIGH, SHOWN, Varied, sample, with_value
 from workbench.errors import InputError
 
-HEIGHT, LINES, AXES = 300, 400, 9  #: px; runs and axes that a picture tells apart
+HEIGHT, LINES, AXES = 300, 300, 9  #: px; runs and axes that a picture tells apart
 NAME, LINE = 15, 15  #: characters a line of an axis' name, and its px
 
 
@@ -23,7 +23,7 @@ def parallel(frame: pl.DataFrame, *, axes: Mapping[str, str], value: str, unit: 
     Parameters
     ----------
     frame : polars.DataFrame
-        One row a run; rows without a value are left out. Of more than 400 rows a sample is drawn, which the subtitle says.
+        One row a run; rows without a value are left out. Of more than 300 rows a sample is drawn, which the subtitle says.
     axes : mapping of str to str
         Column of a parameter (numbers or texts): what its axis shows, with unit; at most eight.
     value : str
@@ -43,21 +43,22 @@ def parallel(frame: pl.DataFrame, *, axes: Mapping[str, str], value: str, unit: 
     if not 1 <= len(axes) < AXES:
         raise InputError(f"{len(axes)} axes: expected 1 to {AXES - 1} beside the value")
     frame = with_value(frame, row, value)
-    drawn = sample(frame, LINES, value)
+    drawn = sample(frame[value], LINES)
     columns = [Varied.of(frame, name, label) for name, label in [*axes.items(), (value, unit)]]
-    kept = frame.select(pl.col(row).is_in(drawn[row].implode())).to_series()
+
     fields = [f"axis {i}" for i in range(len(columns))]
     data = pl.DataFrame(
         [
-            drawn[row].cast(pl.String).alias("row"),
-            columns[-1].values.filter(kept).alias("value"),
-            *(column.places().filter(kept).alias(field) for field, column in zip(fields, columns, strict=True)),
-            *(column.plain.filter(kept).alias(f"shown {i}") for i, column in enumerate(columns[:-1])),
+            frame[row].cast(pl.String).alias("row"),
+            columns[-1].values.alias("value"),
+            *(column.places().round(4).alias(field) for field, column in zip(fields, columns, strict=True)),
+            *(column.plain.alias(f"shown {i}") for i, column in enumerate(columns[:-1])),
         ]
     )
     said = "; ".join(f"{c.label}: {c.marks()[0][1]} to {c.marks()[-1][1]}" for c in columns)
-    if drawn.height < frame.height:
-        subtitle = f"{subtitle} {drawn.height:,} of {frame.height:,} runs are drawn, the lowest and the highest among them."
+    data = data[drawn]
+    if data.height < frame.height:
+        subtitle = f"{subtitle} {data.height:,} of {frame.height:,} runs are drawn, the lowest and the highest among them."
 
     x = alt.X("axis:O", sort=fields, axis=None, scale=alt.Scale(type="point", padding=0.35))
     y = alt.Y("place:Q", axis=None, scale=alt.Scale(domain=[0, 1], nice=False))
@@ -72,13 +73,15 @@ def parallel(frame: pl.DataFrame, *, axes: Mapping[str, str], value: str, unit: 
     tooltip = [alt.Tooltip("row:N", title="run"), alt.Tooltip("value:Q", title=unit, format=".4g")]
     tooltip += [alt.Tooltip(f"shown {i}:N", title=column.label) for i, column in enumerate(columns[:-1])]
     base = alt.Chart(data).transform_fold([*fields], as_=["axis", "place"]).encode(x=x, y=y, detail="row:N", tooltip=tooltip)
-    strength = round(min(0.75, max(0.25, 12 / drawn.height**0.7)), 2)
+    strength = round(min(0.75, max(0.25, 12 / data.height**0.7)), 2)
     lines = base.mark_line(strokeJoin="round").encode(
         color=color,
         opacity={"condition": {"test": {"and": [{"param": "hover"}, SHOWN]}, "value": strength}, "value": 0.04},
         strokeWidth=alt.condition({"param": "hover", "empty": False}, alt.value(3), alt.value(1.4)),
     )
-    wide = base.mark_line(strokeWidth=9, opacity=0).add_params(hover)  # what the pointer meets: a thin line is hard to hit
+    wide = (
+        base.mark_line(strokeWidth=9, opacity=0).properties(name="met").add_params(hover)
+    )  # what the pointer meets: a thin line is hard to hit
 
     rules = pl.DataFrame({"axis": fields, "low": [0.0] * len(fields), "high": [1.0] * len(fields)})
     rule = alt.Chart(rules).mark_rule(color=theme.INK).encode(x=x, y=alt.Y("low:Q", axis=None), y2="high:Q")
@@ -100,9 +103,7 @@ def parallel(frame: pl.DataFrame, *, axes: Mapping[str, str], value: str, unit: 
     )
     heads = alt.Chart(names).mark_text(baseline="bottom", color=theme.MUTED)
     heads = heads.encode(x=x, y=y, text="name:N")
-    chart = alt.LayerChart(layer=[lines, wide, rule, halo, texts, heads], width=theme.WIDTH - 12, height=HEIGHT, name="runs").add_params(
-        shown
-    )
+    chart = alt.LayerChart(layer=[lines, wide, rule, halo, texts, heads], width=theme.WIDTH - 12, height=HEIGHT).add_params(shown)
     description = f"{title}. Parallel coordinates of {frame.height:,} runs; {said}; lowest {figure(last.low)}, highest {figure(last.high)}."
     return theme.finish(chart, title=title, subtitle=subtitle, description=description)
 

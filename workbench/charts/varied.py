@@ -66,6 +66,11 @@ class Varied:
         return list(self.values.dtype.categories)  # type: ignore[attr-defined]
 
     @cached_property
+    def count(self) -> int:
+        """How many distinct values there are."""
+        return self.values.n_unique() if self.numeric else len(self.levels)
+
+    @cached_property
     def log(self) -> bool:
         """Whether the numbers are spread by ratio: their logarithms lie more evenly than they do."""
         if not self.numeric or (low := self.low) <= 0 or self.high < low * 10**DECADES:
@@ -110,7 +115,7 @@ class Varied:
 
     def groups(self) -> pl.Series:
         """Number of each row's group, in order: a level each, or as many equal shares of the rows as have enough of them."""
-        if not self.numeric or len(self.levels) <= LEVELS:
+        if not self.numeric or self.count <= LEVELS:
             return self.codes
         n = min(GROUPS, max(2, len(self.values) // GROUP))
         return ((self.values.rank("average") - 0.5) * n / len(self.values)).floor().cast(pl.Int64).clip(0, n - 1)
@@ -150,13 +155,18 @@ def named(values: Iterable[float | None]) -> list[str | None]:
     return [None if v is None else short(v, digits) for v in given]
 
 
-def sample(frame: pl.DataFrame, most: int, value: str) -> pl.DataFrame:
-    """At most `most` rows, the lowest and the highest of `value` among them: the same ones on every run, in the order of the frame."""
-    if frame.height <= most:
-        return frame
-    ends = {int(frame[value].arg_min() or 0), int(frame[value].arg_max() or 0)}
-    chosen = set(np.random.default_rng(0).permutation(frame.height)[: most - len(ends)].tolist()) | ends
-    return frame[sorted(chosen)]
+def sample(values: pl.Series, most: int) -> list[int]:
+    """Numbers of at most `most` rows, those of the lowest and the highest value among them.
+
+    The same ones for any values of that length but for the last two, so that pictures of several results share their data.
+    """
+    n = len(values)
+    if n <= most:
+        return list(range(n))
+    order = np.random.default_rng(0).permutation(n).tolist()
+    first = sorted(order[: most - 2])
+    ends = [i for i in (values.arg_min(), values.arg_max()) if i is not None and i not in first]
+    return [*first, *dict.fromkeys([*ends, *order[most - 2 :]])][:most]
 
 
 def with_value(frame: pl.DataFrame, row: str, value: str) -> pl.DataFrame:

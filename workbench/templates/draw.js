@@ -1,9 +1,9 @@
 // Replaces the picture of each chart in sight by the interactive chart; the picture stays where that fails.
-// A dataset may be kept by column, each column once a page: {field: number of the column}.
+// A dataset may be kept by column, each block of values once a page: {field: [numbers of its blocks]}.
 const kept = JSON.parse(document.getElementById("columns")?.textContent ?? "[]");
 const rows = (fields) => {
-  const names = Object.keys(fields);
-  return kept[fields[names[0]]].map((_, i) => Object.fromEntries(names.map((name) => [name, kept[fields[name]][i]])));
+  const columns = Object.entries(fields).map(([name, blocks]) => [name, blocks.flatMap((number) => kept[number])]);
+  return columns[0][1].map((_, i) => Object.fromEntries(columns.map(([name, values]) => [name, values[i]])));
 };
 function draw(figure, drawn) {
   if (figure.dataset.drawn) return;

@@ -58,14 +58,14 @@ function table() {
   const heads = columns().map((c) => {
     const head = make("th", { scope: "col", className: c.number ? "number" : "" });
     head.ariaSort = c.name === now.by ? (now.down ? "descending" : "ascending") : "none";
-    const button = make("button", { type: "button", title: c.meaning || "" }, c.name);
+    const button = make("button", { type: "button", title: c.meaning || "" }, make("span", {}, c.name));
     if (c.unit) button.append(make("small", {}, c.unit));
     button.addEventListener("click", () => {
       now.down = c.name === now.by && !now.down;
       now.by = c.name;
       now.page = 0;
       update();
-      [...document.querySelectorAll(".runs th button")].find((b) => b.firstChild.data === c.name)?.focus();
+      [...document.querySelectorAll(".runs th button")].find((b) => b.firstChild.textContent === c.name)?.focus();
     });
     head.append(button);
     return head;
