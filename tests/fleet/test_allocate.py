@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from workbench import catalogue, energy, fleet
 from workbench.errors import InputError
+from workbench.fleet import columns, programme
 from workbench.units import KWH, YEAR
 
 
@@ -38,21 +39,72 @@ def problem(seed=0, W=3, K=4, R=3, T=3, **changed):
     return fleet.Fleet(**given | changed)
 
 
-@settings(deadline=None, max_examples=10)
-@given(st.integers(0, 10_000), st.sampled_from(["power_limit", "demand", "supply"]))
-def test_shadow_prices_are_finite_differences(seed, what):
-    f = problem(seed)
-    plan = fleet.allocate(f)
-    row = {"power_limit": "power", "demand": "demand", "supply": "supply"}[what]
-    shape = plan.shadow[row].shape
+ROWS = {
+    "power_limit": "power",
+    "demand": "demand",
+    "supply": "supply",
+    "carbon_limit": "carbon",
+    "water_limit": "water",
+    "budget": "budget",
+}
+TIGHT = {
+    "power_limit": {}, "demand": {}, "supply": {"power_limit": 1e5, "supply": 0.3}, "carbon_limit": {"carbon_limit": 4e4},
+    "water_limit": {"water_intensity": 2 / KWH, "water_limit": 3e5}, "budget": {"power_limit": 1e5, "budget": 3e4},
+}  # fmt: skip
+
+
+def slopes(f, what, at, shape, step=1e-4):
+    """Change of the cost with a limit, below and above it."""
     base = np.array(np.broadcast_to(np.asarray(getattr(f, what), dtype=float), shape))
-    at = tuple(int(i) for i in np.unravel_index(np.abs(plan.shadow[row]).argmax(), shape))
-    moved = base.copy()
-    step = 1e-6 * base[at]
-    moved[at] += step
-    difference = (fleet.allocate(dataclasses.replace(f, **{what: moved})).cost - plan.cost) / step
-    expected = plan.shadow[row][at] * (1 if what == "demand" else -1)
-    assert difference == pytest.approx(expected, rel=1e-6, abs=1e-6 * plan.cost / base[at])
+    costs = []
+    for way in (-1, 0, 1):
+        moved = base.copy()
+        moved[at] *= 1 + way * step
+        costs.append(fleet.allocate(dataclasses.replace(f, **{what: moved})).cost)
+    return np.diff(costs) / (base[at] * step)
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 10_000), st.sampled_from(sorted(ROWS)))
+def test_shadow_prices_are_finite_differences(seed, what):
+    f = problem(seed, **TIGHT[what])
+    plan = fleet.allocate(f)
+    shadow = plan.shadow[ROWS[what]]
+    at = tuple(int(i) for i in np.unravel_index(np.abs(shadow).argmax(), shadow.shape))
+    below, above = slopes(f, what, at, shadow.shape)
+    price = shadow[at] * (1 if what == "demand" else -1)
+    slack = 1e-6 * abs(price) + 1e-9 * plan.cost / np.broadcast_to(np.asarray(getattr(f, what), dtype=float), shadow.shape)[at]
+    assert below - slack <= price <= above + slack  # equal, but where the plan turns at just this limit
+
+
+@pytest.mark.parametrize("what", sorted(ROWS))
+def test_shadow_prices_to_six_digits(what):
+    f = problem(1, **TIGHT[what])
+    shadow = fleet.allocate(f).shadow[ROWS[what]]
+    at = tuple(int(i) for i in np.unravel_index(np.abs(shadow).argmax(), shadow.shape))
+    below, above = slopes(f, what, at, shadow.shape)
+    assert shadow[at] > 0
+    assert (below + above) / 2 == pytest.approx(shadow[at] * (1 if what == "demand" else -1), rel=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_columns_that_come_as_needed_give_the_plan_and_the_prices_of_all(seed, monkeypatch):
+    f = problem(seed, W=20, K=6, R=5, T=2, installed=np.where(np.arange(6) < 3, 8.0, 0.0)[:, None], power_limit=2e4)
+    at_once = fleet.allocate(f)
+    solved = []
+    direct = columns._direct
+    monkeypatch.setattr(columns, "_direct", lambda *given: solved.append(given[5]) or direct(*given))
+    for name, value in {"FEW": 0, "MANY": 1, "FIRST": 1, "MORE": 1, "KEPT": 2}.items():
+        monkeypatch.setattr(columns, name, value)
+    by_and_by = fleet.allocate(f)
+    assert len(solved) > 1
+    assert max(len(taken) for taken in solved) < programme.build(f).cost.size
+    assert by_and_by.cost == pytest.approx(at_once.cost, rel=1e-9)
+    assert by_and_by.shadow["power"] == pytest.approx(at_once.shadow["power"], rel=1e-6, abs=1e-9)
+    assert by_and_by.shadow["demand"] == pytest.approx(at_once.shadow["demand"], rel=1e-6, abs=1e-3)
+    with pytest.raises(InputError, match=r"no plan keeps every limit.*demand \(w"):
+        fleet.allocate(dataclasses.replace(f, value=np.inf, power_limit=1e3))
+    assert fleet.allocate(dataclasses.replace(f, value=np.inf, demand=np.full((20, 2), 1e-3))).served.min() == pytest.approx(1)
 
 
 def test_a_plan_keeps_its_limits_and_its_books():

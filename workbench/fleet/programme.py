@@ -43,6 +43,17 @@ class Programme:
         index = self.rows[block]
         return np.where(index >= 0, values[np.maximum(index, 0)] if values.size else 0.0, 0.0)
 
+    def promise(self) -> Array:
+        """How soon a solver should look at each column: work on chips that have a comparative advantage in it first, all else at once."""
+        advantage = np.maximum(self.figures["throughput"], 1e-300)
+        advantage = advantage / advantage.mean(axis=1, keepdims=True)
+        advantage = advantage / advantage.mean(axis=0)
+        advantage = np.log(advantage / advantage.max(axis=1, keepdims=True))
+        index, order = self.columns["x"], np.full(self.cost.size, np.inf)
+        spread = np.random.default_rng(0).gumbel(scale=0.1, size=index.shape)  # over regions and periods
+        order[index[index >= 0]] = (advantage[:, :, None, None] + spread)[index >= 0]
+        return order
+
     def facility_power(self, chips: Array, stock: Array) -> Array:
         """Power at the meter [W] (R, T)."""
         standing, working = self.draw
