@@ -118,6 +118,30 @@ def test_filling_refuses_what_cannot_be():
         filled(-np.ones(10))
 
 
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: fleet.square_root_staffing(8, -50), "quality = -50"),
+        (lambda: fleet.newsvendor([np.nan, 1], [1, 1], 0, critical_ratio=0.9), r"mean\[0\] = nan"),
+        (lambda: fleet.newsvendor([1, 1], [1, 1], np.ones((3, 3)), critical_ratio=0.9), r"correlation has shape \(3, 3\)"),
+        (lambda: fleet.newsvendor([1, 1], [1, 1], [[1, 0.5], [0.1, 1]], critical_ratio=0.9), "symmetric matrix"),
+        (lambda: fleet.newsvendor([1, 1], [1, 1], [[0.5, 0.1], [0.1, 1]], critical_ratio=0.9), "ones on the diagonal"),
+        (lambda: fleet.staffed([], 0.1), "pools on the last axis"),
+        (lambda: fleet.saving([[np.nan, 1], [1, 2]]), r"load\[0, 0\] = nan"),
+        (lambda: fleet.windowed([-1.0, 2.0], [1, 1], 1.0), r"seconds\[0\] = -1"),
+        (lambda: fleet.windowed([1.0, 2.0], [1, 1, 1], 1.0), r"seconds has shape \(2,\), work \(3,\)"),
+        (lambda: fleet.saving_by_window([], [], [1]), "at least one"),
+        (lambda: fleet.bursty([1.0], step=60, service=0), "service = 0"),
+        (lambda: fleet.diurnal(np.arange(24), mean=-1, swing=0.5), "mean = -1"),
+        (lambda: filled(np.ones(10), reaction=np.nan), "reaction = nan"),
+        (lambda: filled(np.ones(10), switch=-3.0), "switch = -3"),
+    ],
+)
+def test_bad_input_is_named(call, message):
+    with pytest.raises(InputError, match=message):
+        call()
+
+
 def write(path, frame):
     pl.DataFrame(frame).write_csv(path)
     return path

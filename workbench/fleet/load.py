@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.checks import number, share
 from workbench.errors import DataError, InputError
 from workbench.fleet.pooling import Reserve
 
@@ -33,9 +34,8 @@ class Trace:
 
     def chip_seconds(self, input_rate: float, output_rate: float) -> NDArray[np.float64]:
         """Work of each request [s of one chip] at `input_rate` and `output_rate` tokens a second and chip."""
-        if not (input_rate > 0 and output_rate > 0):
-            raise InputError(f"input_rate = {input_rate}, output_rate = {output_rate}: expected tokens a second above 0")
-        return self.input_tokens / input_rate + self.output_tokens / output_rate
+        read, written = number("input_rate", input_rate, above=0), number("output_rate", output_rate, above=0)
+        return self.input_tokens / read + self.output_tokens / written
 
 
 def read_trace(path: str | Path, *, allow_gaps: bool = False, allow_duplicates: bool = False) -> Trace:
@@ -107,11 +107,14 @@ def windowed(seconds: ArrayLike, work: ArrayLike, window: float, *, length: floa
     -------
     ndarray, shape (windows,)
     """
-    at, chips = np.asarray(seconds, dtype=float), np.asarray(work, dtype=float)
+    at, chips = number("seconds", seconds, least=0), number("work", work, least=0)
+    if at.shape != chips.shape or at.ndim != 1 or not at.size:
+        raise InputError(f"seconds has shape {at.shape}, work {chips.shape}: expected one of each a request")
+    number("window", window, above=0)
     whole = float(at.max()) if length is None else length
     n = int(whole // window)
-    if not window > 0 or n < 1:
-        raise InputError(f"window = {window} s: expected more than 0 and at most the log's {whole:.6g} s")
+    if n < 1:
+        raise InputError(f"window = {window} s: expected at most the log's {whole:.6g} s")
     index = (at / window).astype(int)
     inside = index < n
     return np.bincount(index[inside], weights=chips[inside], minlength=n) / window
@@ -119,7 +122,7 @@ def windowed(seconds: ArrayLike, work: ArrayLike, window: float, *, length: floa
 
 def saving(load: ArrayLike) -> Reserve:
     """Peak capacity of tenants apart and together; `load` of shape (tenants, ..., time)."""
-    demand = np.asarray(load, dtype=float)
+    demand = number("load", load, least=0)
     if demand.ndim < 2:
         raise InputError("load: expected tenants on the first axis and time on the last")
     return Reserve(demand.max(axis=-1).sum(axis=0), demand.sum(axis=0).max(axis=-1))
@@ -142,6 +145,8 @@ def saving_by_window(
     (saved, peak_over_mean) : ndarrays of shape (k,) and (k, tenants + 1)
         The last column of the second is the pool.
     """
+    if not arrivals or len(arrivals) != len(work):
+        raise InputError(f"arrivals of {len(arrivals)} tenants, work of {len(work)}: expected the same, and at least one")
     length = max(float(a.max()) for a in arrivals)
     saved, ratios = [], []
     for window in np.atleast_1d(np.asarray(windows, dtype=float)):  # a handful of windows, each with its own length of array
@@ -168,19 +173,15 @@ def diurnal(
     -------
     ndarray, shape (..., time)
     """
-    h = np.asarray(hours, dtype=float)
-    m, a, p, w = (np.asarray(x, dtype=float)[..., None] for x in (mean, swing, peak_hour, weekend))
-    if not np.all((a >= 0) & (a <= 1)):
-        raise InputError(f"swing = {swing}: expected a share from 0 to 1")
+    h, p = number("hours", hours), number("peak_hour", peak_hour)[..., None]
+    m, w, a = number("mean", mean, least=0)[..., None], number("weekend", weekend, least=0)[..., None], share("swing", swing)[..., None]
     day = 1 + a * np.cos(2 * np.pi * (h - p) / 24)
     return m * day * np.where(h % 168 >= 120, w, 1.0)
 
 
 def bursty(load: ArrayLike, *, step: float, service: float, seed: int = 0) -> NDArray[np.float64]:
     """A load with the noise of requests on it: Poisson arrivals of jobs of `service` chip-seconds each, in steps of `step` seconds."""
-    expected = np.asarray(load, dtype=float) * step / service
-    if not np.all(expected >= 0):
-        raise InputError("load: expected chips, 0 or more")
+    expected = number("load", load, least=0) * number("step", step, above=0) / number("service", service, above=0)
     return np.asarray(np.random.default_rng(seed).poisson(expected) * (service / step), dtype=float)
 
 
