@@ -19,18 +19,22 @@ COLUMNS = {
     "time": ("time", "TIMESTAMP", "timestamp", "arrival"),
     "input_tokens": ("input_tokens", "ContextTokens", "prompt_tokens"),
     "output_tokens": ("output_tokens", "GeneratedTokens", "completion_tokens"),
+    "tokens": ("tokens", "total_tokens"),
+    "requests": ("requests", "count"),
 }
 #: A pause of more than so many usual ones, and so many seconds, is a gap in the log, not in the traffic.
 GAP, LONG = 50.0, 60.0
+SKIPPED = 1.5  #: usual steps from which a log by intervals lacks one
 
 
 @dataclass(frozen=True)
 class Trace:
-    """Requests in order of time."""
+    """Requests, or intervals with several of them, in order of time."""
 
     seconds: NDArray[np.float64]  #: since the first
-    input_tokens: NDArray[np.float64]
+    input_tokens: NDArray[np.float64]  #: 0 where the log does not tell them from those generated
     output_tokens: NDArray[np.float64]
+    requests: NDArray[np.float64]  #: 1, or as many as the interval holds
 
     def chip_seconds(self, input_rate: float, output_rate: float) -> NDArray[np.float64]:
         """Work of each request [s of one chip] at `input_rate` and `output_rate` tokens a second and chip."""
@@ -39,20 +43,22 @@ class Trace:
 
 
 def read_trace(path: str | Path, *, allow_gaps: bool = False, allow_duplicates: bool = False) -> Trace:
-    """A trace of requests from a CSV with columns time, input_tokens, output_tokens, or as Azure publishes its LLM traces.
+    """A trace from a CSV: one row a request as Azure publishes its LLM traces, or one row an interval with its requests and tokens.
 
     Parameters
     ----------
     path : path
-        Times are seconds or ISO dates, with or without an offset. Azure: TIMESTAMP, ContextTokens, GeneratedTokens.
+        Columns time, input_tokens, output_tokens (Azure: TIMESTAMP, ContextTokens, GeneratedTokens), or time, requests, tokens, where all
+        tokens count as generated. Times are seconds or ISO dates, with or without an offset.
     allow_gaps, allow_duplicates : bool
         Accept a log that pauses, or that holds the same request twice.
 
     Raises
     ------
     DataError
-        With path, row and column: for a missing column, a cell that is no number, time that goes backwards, rows that repeat
-        time and tokens of an earlier one, and pauses of more than a minute and of 50 usual ones, unless allowed.
+        With path, row and column: for a missing column, a cell that is no number, time that goes backwards, rows that repeat time and
+        tokens of an earlier one (or the time of an interval), and, unless allowed, pauses of more than a minute and of 50 usual ones (or
+        an interval that is missing).
 
     References
     ----------
@@ -68,27 +74,30 @@ def read_trace(path: str | Path, *, allow_gaps: bool = False, allow_duplicates: 
     if frame.is_empty():
         raise DataError(file, "the trace has no requests")
     names = {ours: next((n for n in known if n in frame.columns), None) for ours, known in COLUMNS.items()}
-    for ours, name in names.items():
-        if name is None:
+    by_interval = names["requests"] is not None
+    counted = ("tokens",) if by_interval and names["output_tokens"] is None else ("input_tokens", "output_tokens")
+    for ours in ("time", *counted):
+        if names[ours] is None:
             raise DataError(file, f"no column {' or '.join(COLUMNS[ours])}; it has {', '.join(frame.columns)}")
     seconds = _seconds(file, frame[str(names["time"])])
-    tokens = {ours: _numbers(file, frame[str(names[ours])]) for ours in ("input_tokens", "output_tokens")}
+    tokens = [_numbers(file, frame[str(names[ours])]) for ours in counted]
+    requests = _numbers(file, frame[str(names["requests"])]) if by_interval else np.ones_like(seconds)
     pauses = np.diff(seconds)
     _refuse(file, pauses < 0, str(names["time"]), lambda i: f"time goes backwards by {-pauses[i]:.6g} s: sort the log or mend its clock")
-    requests = pl.DataFrame({"time": seconds, **tokens})
-    if not allow_duplicates and requests.is_duplicated().any():
-        again = requests.select(pl.struct(pl.all()).is_first_distinct().not_()).to_series().to_numpy()
+    rows = pl.DataFrame([seconds] if by_interval else [seconds, *tokens])
+    if not allow_duplicates and rows.is_duplicated().any():
+        again = rows.select(pl.struct(pl.all()).is_first_distinct().not_()).to_series().to_numpy()
         row = int(np.flatnonzero(again)[0]) + 2
         raise DataError(file, "the row repeats an earlier one: a duplicate, or pass allow_duplicates=True", row=row, column=names["time"])
-    if not allow_gaps and pauses.size > 2:
-        usual = float(np.median(pauses[pauses > 0])) if (pauses > 0).any() else 1.0
+    if not allow_gaps and (pauses > 0).sum() > 1:
+        usual = float(np.quantile(pauses[pauses > 0], 0.5, method="lower"))
         _refuse(
             file,
-            pauses > max(GAP * usual, LONG),
+            pauses > (SKIPPED * usual if by_interval else max(GAP * usual, LONG)),
             str(names["time"]),
-            lambda i: f"a gap of {pauses[i]:.6g} s where requests mostly come every {usual:.3g} s: pass allow_gaps=True if it is real",
+            lambda i: f"a gap of {pauses[i]:.6g} s where rows mostly come every {usual:.3g} s: pass allow_gaps=True if it is real",
         )
-    return Trace(seconds, tokens["input_tokens"], tokens["output_tokens"])
+    return Trace(seconds, tokens[0] if len(tokens) > 1 else np.zeros_like(seconds), tokens[-1], requests)
 
 
 def windowed(seconds: ArrayLike, work: ArrayLike, window: float, *, length: float | None = None) -> NDArray[np.float64]:
@@ -197,7 +206,8 @@ def _seconds(file: Path, column: pl.Series) -> NDArray[np.float64]:
         digits = text.str.extract(r"[+-](\d\d:?\d\d)$").str.replace(":", "").cast(pl.Int64, strict=False).fill_null(0)
         parsed = parsed - (sign * (digits // 100 * 60 + digits % 100) * 60_000_000_000).cast(pl.Duration("ns"))
         numbers = text.cast(pl.Float64, strict=False)
-        read = parsed.dt.epoch("ns").cast(pl.Float64) / 1e9 if parsed.null_count() <= numbers.null_count() else numbers
+        dated = parsed.null_count() <= numbers.null_count()  # whole nanoseconds since the first: a double holds only 240 ns of an epoch
+        read = (parsed - parsed.drop_nulls().first()).dt.total_nanoseconds().cast(pl.Float64) / 1e9 if dated else numbers
         bad = np.flatnonzero(read.is_null().to_numpy())
         if bad.size:
             raise DataError(file, f"{column[int(bad[0])]!r} is neither seconds nor an ISO date", row=int(bad[0]) + 2, column=column.name)
