@@ -19,6 +19,7 @@ from workbench.units import YEAR
 
 Array = NDArray[np.float64]
 
+GAP = 1e-9  #: of mixed-integer plans to the best bound; the solver's own 1e-4 could make a partition look cheaper than the pool
 PRICED = 1e-9  #: marginals, in scaled money, that count as a price
 
 
@@ -149,8 +150,7 @@ def _solve(p: Programme, settled: bool) -> tuple[Array, Array, float]:
     from scipy import sparse
     from scipy.optimize import linprog
 
-    rows = 1 / np.maximum(np.abs(p.matrix).max(axis=1).toarray().ravel(), 1e-30)
-    money = 1 / max(float(np.abs(p.cost).max(initial=0.0)), 1e-30)
+    rows, money = _scales(p)
     matrix, limit = sparse.csr_array(sparse.diags_array(rows) @ p.matrix), p.limit * rows
     found = solve(p.cost * money, matrix, limit, p.lower, p.upper, p.promise())
     if found.status == 2:
@@ -176,11 +176,25 @@ def _solve(p: Programme, settled: bool) -> tuple[Array, Array, float]:
     return values, -found.marginals * rows / money, found.cost / money
 
 
+def _scales(p: Programme) -> tuple[Array, float]:
+    """Factors that bring the largest coefficient of each row, and the largest cost, to 1."""
+    rows = 1 / np.maximum(np.abs(p.matrix).max(axis=1).toarray().ravel(), 1e-30)
+    return rows, 1 / max(float(np.abs(p.cost).max(initial=0.0)), 1e-30)
+
+
 def _fix_integers(p: Programme) -> Programme:
     """The programme with its integers fixed at their optimum: `milp` gives no shadow prices, the linear programme around it does."""
+    from scipy import sparse
     from scipy.optimize import Bounds, LinearConstraint, milp
 
-    result = milp(p.cost, integrality=p.integer, bounds=Bounds(p.lower, p.upper), constraints=LinearConstraint(p.matrix, ub=p.limit))
+    rows, money = _scales(p)
+    result = milp(
+        p.cost * money,
+        integrality=p.integer,
+        bounds=Bounds(p.lower, p.upper),
+        constraints=LinearConstraint(sparse.diags_array(rows) @ p.matrix, ub=p.limit * rows),
+        options={"mip_rel_gap": GAP},
+    )
     if result.status == 2:
         raise InputError(explain_infeasible(p))
     if result.x is None:
