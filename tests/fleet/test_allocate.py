@@ -212,6 +212,14 @@ def test_no_vendor_has_more_of_the_capital_than_its_share():
         fleet.allocate(problem(1, resale=100.0))
 
 
+def test_nothing_is_bought_to_be_thrown_away():
+    # the second vendor's chips do nothing: the share could be met by buying and retiring them at once
+    f = problem(1, vendor=("a", "a", "a", "b"), vendor_share=0.5, throughput=np.array([[1.0, 2.0, 3.0, 0.01]] * 3), installed=0.0)
+    plan = fleet.allocate(f)
+    assert plan.bought[3].sum() > 0
+    assert (plan.stock >= plan.bought - 1e-9).all()
+
+
 def test_a_design_is_paid_before_its_chips_come():
     cheap = fleet.allocate(problem(8, design_cost=np.array([1.0, 0, 0, 0])))
     dear = fleet.allocate(problem(8, design_cost=np.array([1e12, 0, 0, 0])))

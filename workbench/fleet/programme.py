@@ -202,6 +202,11 @@ def build(f: Fleet) -> Programme:
     rows.add(kept, bought[..., 1:], -1.0)
     rows.add(kept, retired[..., 1:], 1.0)
 
+    # What comes stands at least in its first period: else chips would be bought and thrown away for the sake of a vendor's share.
+    arrived = rows.block("arrived", np.where(columns["bought"] >= 0, 0.0, np.inf))
+    rows.add(arrived, bought, 1.0)
+    rows.add(arrived, stock, -1.0)
+
     limited = a["power_limit"]
     power = rows.block("power", np.where(sites[:, None], 0.0, limited) if sites.any() else limited)
     rows.add(power[None, None], x, working[None, :, :, None])
@@ -272,7 +277,7 @@ def explain_infeasible(p: Programme) -> str:
     breach, over = result.x[n:] * size, result.x[n:]
     broken = np.argsort(-over)[: min(5, int((over > 1e-9).sum()))]
     pressed = -result.ineqlin.marginals * size * (over <= 1e-9)  # what would help most, of the limits that were kept
-    for name in ("chips", "kept", "installed"):  # books, not limits
+    for name in ("chips", "kept", "installed", "arrived"):  # books, not limits
         index = p.rows[name]
         pressed[index[index >= 0]] = 0.0
     holds = [_row_name(p, int(i)) for i in np.argsort(-pressed)[:3] if pressed[i] > 1e-9]
@@ -306,7 +311,7 @@ _COLUMNS = {
 }  # fmt: skip
 _ROWS = {
     "demand": ("work", ""), "chips": ("group", "kinds", "regions", ""), "installed": ("kinds", "regions"),
-    "kept": ("group", "kinds", "regions", ""), "power": ("regions", ""), "supply": ("kinds", ""), "vendor": ("vendor", ""),
+    "kept": ("group", "kinds", "regions", ""), "arrived": ("group", "kinds", "regions", ""), "power": ("regions", ""), "supply": ("kinds", ""), "vendor": ("vendor", ""),
     "budget": ("",), "carbon": ("",), "water": ("regions", ""),
 }  # fmt: skip
 
