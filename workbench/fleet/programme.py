@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.checks import number, pue, share
 from workbench.errors import InputError
 from workbench.units import YEAR
 
@@ -107,16 +108,11 @@ def build(f: Fleet) -> Programme:
         "water_limit": (R, T), "budget": (T,), "survival": (K,), "site_cost": (R,), "design_cost": (K,),
     }  # fmt: skip
     a = {name: _shaped(f, name, shape) for name, shape in shapes.items()}
-    if not np.all(a["pue"] >= 1):
-        raise InputError(f"pue = {f.pue}: a facility draws at least what its servers draw, so at least 1")
-    if not (np.all(a["survival"] > 0) and np.all(a["survival"] <= 1)):
-        raise InputError(f"survival = {f.survival}: expected shares above 0 and at most 1")
-    if not f.rate > -1:
-        raise InputError(f"rate = {f.rate}: expected more than -1 (-100 %)")
-    if not 0 < f.availability <= 1:
-        raise InputError(f"availability = {f.availability}: expected a share above 0 and at most 1")
-    if not f.period > 0:
-        raise InputError(f"period = {f.period}: expected more than 0 seconds")
+    pue("pue", f.pue)
+    number("rate", f.rate, above=-1, why="at -100 % a year nothing is left of money")
+    number("period", f.period, above=0)
+    for name in ("survival", "availability", "vendor_share"):
+        share(name, getattr(f, name), above=0)
     if np.any((a["resale"] > 0) & (a["supply"].max(axis=1) > 0)):
         raise InputError(
             "resale: a kind that can be bought is charged by the year, so that selling it on would make money of nothing; give 0"
@@ -226,8 +222,6 @@ def build(f: Fleet) -> Programme:
     vendors = sorted(set(f.vendor))
     if f.vendor and len(f.vendor) != K:
         raise InputError(f"vendor: {len(f.vendor)} names for {K} kinds of chips")
-    if not 0 < f.vendor_share <= 1:
-        raise InputError(f"vendor_share = {f.vendor_share}: expected a share above 0 and at most 1")
     if f.vendor_share < 1:
         selling = {name for name, sells in zip(f.vendor, buyable, strict=False) if sells}
         if len(selling) * f.vendor_share < 1 - 1e-9:
@@ -275,13 +269,17 @@ def explain_infeasible(p: Programme) -> str:
     if result.status != 0:
         return f"no plan keeps every limit, and the least breach was not found: {result.message}"
     breach, over = result.x[n:] * size, result.x[n:]
-    broken = np.argsort(-over)[: min(5, int((over > 1e-9).sum()))]
+    many = int((over > 1e-9).sum())
+    broken = np.argsort(-over)[: min(5, many)]
     pressed = -result.ineqlin.marginals * size * (over <= 1e-9)  # what would help most, of the limits that were kept
-    for name in ("chips", "kept", "installed", "arrived"):  # books, not limits
+    for name in ("chips", "kept", "installed", "arrived", "demand"):  # books and what is asked for, not limits
         index = p.rows[name]
         pressed[index[index >= 0]] = 0.0
     holds = [_row_name(p, int(i)) for i in np.argsort(-pressed)[:3] if pressed[i] > 1e-9]
     message = "no plan keeps every limit; the least that must give: " + "; ".join(_row_name(p, int(i), breach[int(i)]) for i in broken)
+    message += f"; and {many - 5} more" if many > 5 else ""
+    nowhere = [p.fleet.work[w] for w in np.flatnonzero((p.columns["x"] < 0).all(axis=(1, 2, 3)) & (p.figures["demand"] > 0).any(axis=1))]
+    message += f"; nothing that can do {', '.join(nowhere)} stands or can be bought where it may run" if nowhere else ""
     return message + (f"; held back by {', '.join(holds)}" if holds else "")
 
 
