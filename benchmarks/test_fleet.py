@@ -99,7 +99,7 @@ def test_building_a_million_variables(benchmark):
 
 
 @pytest.mark.benchmark(group="cost of owning a fleet")
-def test_npv_of_ten_thousand_fleets(benchmark):
+def test_the_same_numbers_read_once(benchmark):
     """The limit: the same numbers read once in numpy."""
     arrays = [value for value in SCENARIOS.values() if isinstance(value, np.ndarray)]
     benchmark(lambda: sum(np.log1p(a) for a in arrays))

@@ -3,7 +3,11 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from hypothesis import settings
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+settings.register_profile("no deadline", deadline=None)  # a first call imports scipy, and machines are shared
+settings.load_profile("no deadline")
 
 PARAMETERS = '''\
 n: int = 4  # [1] how many, 1..100

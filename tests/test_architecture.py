@@ -10,7 +10,7 @@ from workbench.tables import DATA
 
 PACKAGE = DATA.parent / "workbench"
 FLOORS = [
-    {"errors", "units", "files"},
+    {"errors", "units", "files", "checks"},
     {"tables", "llm"},
     {"catalogue"},
     {"scaling", "fabric"},

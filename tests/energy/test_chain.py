@@ -80,6 +80,10 @@ def test_a_demand_charge_is_on_the_highest_power():
     load = np.full(8766, 0.5e6)
     load[100] = 1e6
     assert energy.energy_bill(place, load).demand == pytest.approx(15e-3 * (11 * 0.5e6 + 1e6), rel=1e-3)  # month by month
+    assert energy.energy_bill(place, [1e6, 2e6], step=YEAR).demand == pytest.approx(15e-3 * 12 * 3e6)  # steps longer than a month
+    assert energy.energy_bill(place, load, step=HOUR).demand == pytest.approx(
+        energy.energy_bill(place, np.repeat(load, 4), step=HOUR / 4).demand, rel=1e-3
+    )
     assert energy.energy_bill(place, np.full(24, 1e6)).demand == pytest.approx(15e-3 * 1e6 * 24 * 12 / 8766)  # a day's part of a month
 
 
@@ -87,6 +91,14 @@ def test_accounts_of_carbon_never_mix():
     location, market = energy.Carbon("location", 3.0), energy.Carbon("market", 1.0)
     assert (location + energy.Carbon("location", 2.0)).kg == 5
     assert (2 * location).kg == 6
+    assert (location - energy.Carbon("location", 2.0)).kg == 1
+    assert (location / 2).kg == 1.5
+    with pytest.raises(InputError, match="location-based and market carbon do not add up"):
+        location - market
+    with pytest.raises(TypeError):
+        location * market
+    with pytest.raises(InputError, match="location carbon = nan"):
+        energy.Carbon("location", np.nan)
     with pytest.raises(InputError, match="location-based and market carbon do not add up"):
         location + market
     with pytest.raises(TypeError):
@@ -116,7 +128,7 @@ def test_curtailing_the_dearest_hours():
     assert c.value.argmax() == 2
     assert energy.curtailment(price, 0.125).saved * KWH == pytest.approx([1.25])  # half of the dearest hour
     assert energy.curtailment(price, 0.25, idle_power=0.5).saved * KWH == pytest.approx([1.25])
-    with pytest.raises(InputError, match=r"share = \[1.5\]"):
+    with pytest.raises(InputError, match=r"share = 1\.5: expected 0 or more and at most 1"):
         energy.curtailment(price, 1.5)
 
 
@@ -124,9 +136,13 @@ def test_a_site_says_what_is_not_published_and_who_has_it():
     assert energy.site("eastus").electricity_price == pytest.approx(0.0892 / KWH)
     with pytest.raises(
         InputError,
-        match=r"swedencentral.*no published electricity_price.*give electricity_price=.*nearest first by country and then by carbon: ",
+        match=r"swedencentral.*no published electricity_price: give electricity_price= or take .* by country and then by carbon: westus, ",
     ):
         energy.site("swedencentral")
+    with pytest.raises(InputError, match=r"westus2.*no published pue: give pue= .*by carbon: westus, westus3, southcentralus$"):
+        energy.site("westus2")
+    with pytest.raises(InputError, match=r"'eastus'.*no published carbon_location: give carbon_location="):
+        energy.site("eastus", carbon_location=None)
     assert energy.site("swedencentral", electricity_price=0.05 / KWH).pue == pytest.approx(1.16)
     with pytest.raises(UnknownName):
         energy.site("atlantis")
@@ -137,14 +153,22 @@ def test_a_site_says_what_is_not_published_and_who_has_it():
     [
         (lambda: energy.cooling("ice"), "unknown cooling 'ice'"),
         (lambda: chain(n_chips=-1), "n_chips = -1"),
-        (lambda: chain(drawn=900.0), "drawn = 900.0 W: expected 0 to the 700 W of H100"),
+        (lambda: chain(drawn=900.0), "drawn = 900: a chip draws at most its TDP, 700 W of H100; expected 0 or more and at most 700"),
         (lambda: energy.power_usage_effectiveness("air", 10, 0), "load = 0"),
         (lambda: energy.power_usage_effectiveness("air", np.ones(3), published=0.9), "published = 0.9"),
-        (lambda: energy.total_usage_effectiveness(1.1, 10, 20), "compute_power = 20"),
+        (lambda: energy.total_usage_effectiveness(1.1, 10, 20), "compute_power / it_power = 2: what computes is a part of IT power"),
         (lambda: energy.oversubscription(0), "peak_share = 0"),
         (lambda: energy.energy_bill(energy.Site("x", 0, 0, 1), 1e6), "no time axis"),
         (lambda: energy.energy_bill(energy.Site("x", 0, 0, 0.9), [1e6]), "pue = 0.9"),
         (lambda: energy.energy_bill(energy.Site("x", 0, 0, 1, carbon_free_share=2), [1e6]), "carbon_free_share = 2"),
+        (lambda: energy.energy_bill(energy.Site("x", np.nan, 0, 1), [1e6]), "x: electricity_price = nan"),
+        (lambda: energy.energy_bill(energy.Site("x", 0, 0, 1), []), "no time axis"),
+        (lambda: energy.energy_bill(energy.Site("x", 0, 0, 1), [1e6, -1]), r"it_power\[1\] = -1"),
+        (lambda: energy.curtailment([1.0, np.nan], 0.5), r"price\[1\] = nan"),
+        (lambda: energy.curtailment([1.0, 2.0], 0.5, work_value=-1), "work_value = -1"),
+        (lambda: energy.power_usage_effectiveness("air", np.nan), "wet_bulb = nan"),
+        (lambda: energy.total_usage_effectiveness(0.5, 10, 5), "pue = 0.5"),
+        (lambda: energy.electricity_cost(1, np.nan), "price = nan"),
         (lambda: energy.grid_carbon(-1, 1), "energy = -1"),
         (lambda: energy.embodied_carbon(1, 1, life=0), "life = 0"),
     ],
@@ -170,6 +194,9 @@ def test_work_that_is_made_up_buys_its_energy_later():
     assert lost.saved == pytest.approx(9 / 4)
     assert later.saved == pytest.approx((9 - 1) / 4)
     assert energy.curtailment(np.ones(8), 0.25, made_up=True).saved == pytest.approx(0)  # no dear hour, nothing to gain
+    # what idles while it stands still pays for that, and for the whole of the work later
+    assert energy.curtailment(price, 0.25, made_up=True, idle_power=0.5).saved == pytest.approx((9 * 0.5 - 1) / 4)
+    assert energy.curtailment(np.ones(8), 0.25, made_up=True, idle_power=0.2).saved == pytest.approx(-0.05)
     with pytest.raises(InputError, match="made up"):
         energy.curtailment(price, 1.0, made_up=True)
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from workbench import catalogue, energy, fleet
 from workbench.errors import InputError
+from workbench.fleet import columns, programme
 from workbench.units import KWH, YEAR
 
 
@@ -38,21 +39,72 @@ def problem(seed=0, W=3, K=4, R=3, T=3, **changed):
     return fleet.Fleet(**given | changed)
 
 
-@settings(deadline=None, max_examples=10)
-@given(st.integers(0, 10_000), st.sampled_from(["power_limit", "demand", "supply"]))
-def test_shadow_prices_are_finite_differences(seed, what):
-    f = problem(seed)
-    plan = fleet.allocate(f)
-    row = {"power_limit": "power", "demand": "demand", "supply": "supply"}[what]
-    shape = plan.shadow[row].shape
+ROWS = {
+    "power_limit": "power",
+    "demand": "demand",
+    "supply": "supply",
+    "carbon_limit": "carbon",
+    "water_limit": "water",
+    "budget": "budget",
+}
+TIGHT = {
+    "power_limit": {}, "demand": {}, "supply": {"power_limit": 1e5, "supply": 0.3}, "carbon_limit": {"carbon_limit": 4e4},
+    "water_limit": {"water_intensity": 2 / KWH, "water_limit": 3e5}, "budget": {"power_limit": 1e5, "budget": 3e4},
+}  # fmt: skip
+
+
+def slopes(f, what, at, shape, step=1e-4):
+    """Change of the cost with a limit, below and above it."""
     base = np.array(np.broadcast_to(np.asarray(getattr(f, what), dtype=float), shape))
-    at = tuple(int(i) for i in np.unravel_index(np.abs(plan.shadow[row]).argmax(), shape))
-    moved = base.copy()
-    step = 1e-6 * base[at]
-    moved[at] += step
-    difference = (fleet.allocate(dataclasses.replace(f, **{what: moved})).cost - plan.cost) / step
-    expected = plan.shadow[row][at] * (1 if what == "demand" else -1)
-    assert difference == pytest.approx(expected, rel=1e-6, abs=1e-6 * plan.cost / base[at])
+    costs = []
+    for way in (-1, 0, 1):
+        moved = base.copy()
+        moved[at] *= 1 + way * step
+        costs.append(fleet.allocate(dataclasses.replace(f, **{what: moved})).cost)
+    return np.diff(costs) / (base[at] * step)
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 10_000), st.sampled_from(sorted(ROWS)))
+def test_shadow_prices_are_finite_differences(seed, what):
+    f = problem(seed, **TIGHT[what])
+    plan = fleet.allocate(f)
+    shadow = plan.shadow[ROWS[what]]
+    at = tuple(int(i) for i in np.unravel_index(np.abs(shadow).argmax(), shadow.shape))
+    below, above = slopes(f, what, at, shadow.shape)
+    price = shadow[at] * (1 if what == "demand" else -1)
+    slack = 1e-6 * abs(price) + 1e-9 * plan.cost / np.broadcast_to(np.asarray(getattr(f, what), dtype=float), shadow.shape)[at]
+    assert below - slack <= price <= above + slack  # equal, but where the plan turns at just this limit
+
+
+@pytest.mark.parametrize("what", sorted(ROWS))
+def test_shadow_prices_to_six_digits(what):
+    f = problem(1, **TIGHT[what])
+    shadow = fleet.allocate(f).shadow[ROWS[what]]
+    at = tuple(int(i) for i in np.unravel_index(np.abs(shadow).argmax(), shadow.shape))
+    below, above = slopes(f, what, at, shadow.shape)
+    assert shadow[at] > 0
+    assert (below + above) / 2 == pytest.approx(shadow[at] * (1 if what == "demand" else -1), rel=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_columns_that_come_as_needed_give_the_plan_and_the_prices_of_all(seed, monkeypatch):
+    f = problem(seed, W=20, K=6, R=5, T=2, installed=np.where(np.arange(6) < 3, 8.0, 0.0)[:, None], power_limit=2e4)
+    at_once = fleet.allocate(f)
+    solved = []
+    direct = columns._direct
+    monkeypatch.setattr(columns, "_direct", lambda *given: solved.append(given[5]) or direct(*given))
+    for name, value in {"FEW": 0, "MANY": 1, "FIRST": 1, "MORE": 1, "KEPT": 2}.items():
+        monkeypatch.setattr(columns, name, value)
+    by_and_by = fleet.allocate(f)
+    assert len(solved) > 1
+    assert max(len(taken) for taken in solved) < programme.build(f).cost.size
+    assert by_and_by.cost == pytest.approx(at_once.cost, rel=1e-9)
+    assert by_and_by.shadow["power"] == pytest.approx(at_once.shadow["power"], rel=1e-6, abs=1e-9)
+    assert by_and_by.shadow["demand"] == pytest.approx(at_once.shadow["demand"], rel=1e-6, abs=1e-3)
+    with pytest.raises(InputError, match=r"no plan keeps every limit.*demand \(w"):
+        fleet.allocate(dataclasses.replace(f, value=np.inf, power_limit=1e3))
+    assert fleet.allocate(dataclasses.replace(f, value=np.inf, demand=np.full((20, 2), 1e-3))).served.min() == pytest.approx(1)
 
 
 def test_a_plan_keeps_its_limits_and_its_books():
@@ -77,6 +129,13 @@ def test_weak_duality_and_complementary_slackness():
     slack = np.broadcast_to(f.power_limit, (3, 3)) - plan.facility_power
     assert np.abs(slack * plan.shadow["power"]).max() <= 1e-6 * plan.cost
     assert all((values >= -1e-9).all() for values in plan.shadow.values())
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_partition_is_never_cheaper_where_sites_are_opened_whole(seed):
+    cost = np.random.default_rng(seed).uniform(2e4, 6e4, 6)
+    f = problem(seed, R=6, installed=0.0, site_cost=cost, design_cost=np.array([1e4, 0, 2e4, 0]))
+    assert fleet.fungibility(f, (0, 1, 2)) >= -1e-9 * fleet.allocate(f).cost
 
 
 def test_a_partition_is_never_cheaper():
@@ -125,13 +184,10 @@ def test_a_site_is_opened_whole_and_its_power_priced():
 def test_power_of_a_site_that_was_opened_is_worth_what_more_of_it_saves():
     f = problem(7, installed=0.0, site_cost=np.array([5e4, 5e4, 1e9]))
     plan = fleet.allocate(f)
-    base = np.array(np.broadcast_to(f.power_limit, (3, 3)))
-    at = np.unravel_index(plan.shadow["power"].argmax(), (3, 3))
+    at = tuple(int(i) for i in np.unravel_index(plan.shadow["power"].argmax(), (3, 3)))
     assert plan.opened[at[0]] == 1
-    moved = base.copy()
-    moved[at] *= 1 + 1e-6
-    difference = (plan.cost - fleet.allocate(dataclasses.replace(f, power_limit=moved)).cost) / (base[at] * 1e-6)
-    assert plan.shadow["power"][at] == pytest.approx(difference, rel=1e-3)
+    below, above = slopes(f, "power_limit", at, (3, 3))
+    assert plan.shadow["power"][at] == pytest.approx(-(below + above) / 2, rel=1e-6)
     assert (plan.shadow["power"][2] == 0).all()  # a site left alone has no power to be worth anything
 
 
@@ -154,6 +210,14 @@ def test_no_vendor_has_more_of_the_capital_than_its_share():
         fleet.allocate(problem(1, vendor=("a", "a", "b", "c"), vendor_share=0.0))
     with pytest.raises(InputError, match="resale: a kind that can be bought"):
         fleet.allocate(problem(1, resale=100.0))
+
+
+def test_nothing_is_bought_to_be_thrown_away():
+    # the second vendor's chips do nothing: the share could be met by buying and retiring them at once
+    f = problem(1, vendor=("a", "a", "a", "b"), vendor_share=0.5, throughput=np.array([[1.0, 2.0, 3.0, 0.01]] * 3), installed=0.0)
+    plan = fleet.allocate(f)
+    assert plan.bought[3].sum() > 0
+    assert (plan.stock >= plan.bought - 1e-9).all()
 
 
 def test_a_design_is_paid_before_its_chips_come():
@@ -188,7 +252,13 @@ def one(**changed):
         ({"power_limit": 4000.0}, r"demand \(chat, period 1\) by 5.667 of 9.*held back by power \(eastus, period 0\)"),
         ({"value": 1.0, "electricity_price": -0.08 / KWH, "supply": np.inf}, "the plan has no bound: .*earns money without a limit"),
         ({"throughput": np.ones((2, 3))}, r"throughput has shape \(2, 3\): expected one that broadcasts to \(1, 1\)"),
+        ({"allowed": False}, r"by 9 of 9; .*nothing that can do chat stands or can be bought where it may run"),
+        ({"supply": 1.0, "capital": 100.0, "budget": 50.0}, r"demand \(chat, period 1\) by 2 of 9; held back by budget \(period \d\)"),
+        ({"supply": 0.5, "capital": 1.0}, r"demand \(chat, period 1\) by 2 of 9; held back by supply \(H100, period \d\)"),
+        ({"carbon_intensity": 1.0, "carbon_limit": YEAR}, r"by 8.999 of 9; .*held back by carbon \(period 0\)"),
         ({"pue": 0.9}, "pue = 0.9"),
+        ({"rate": "7%"}, "rate = '7%': expected a number"),
+        ({"rate": -1.2}, "rate = -1.2: at -100 % a year"),
         ({"installed": -1.0}, "installed = -1"),
         ({"demand": 3.0}, "demand: expected an array"),
         ({"idle_power": 2000.0}, "idle_power exceeds power"),

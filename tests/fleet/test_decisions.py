@@ -52,6 +52,7 @@ def test_scenarios_are_one_call():
     c = case(demand=demand)
     assert c.cash_flows.shape == (1000, 12)
     assert 0 < c.loss_probability() < 1
+    assert case(demand=np.zeros(10)).frame()["payback_years"].to_list() == [None]
     row = c.frame().row(0, named=True)
     assert row["npv_p10_usd"] < row["npv_p50_usd"] < row["npv_p90_usd"]
 
@@ -79,6 +80,10 @@ def test_waiting_pays_where_chips_fall_fast_and_demand_is_late():
         ({"n_chips": -1.0}, "n_chips"),
         ({"refresh_years": 0}, "refresh_years = 0"),
         ({"availability": 0.0}, "availability = 0"),
+        ({"build_years": 0.5}, "build_years = 0.5: expected whole years"),
+        ({"demand": []}, "demand: expected an array"),
+        ({"rate": -1.5}, "rate = -1.5"),
+        ({"value_decline": np.nan}, "value_decline = nan"),
     ],
 )
 def test_bad_sites_are_named(changed, message):
@@ -136,7 +141,10 @@ def test_ten_thousand_programmes_are_one_call():
     assert not np.isnan(c.net_present_value).any()
 
 
-@pytest.mark.parametrize(("changed", "message"), [({"nre": -1.0}, "nre = -1"), ({"movable_share": 2.0}, "movable_share = 2")])
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [({"nre": -1.0}, "nre = -1"), ({"running_saving": np.nan}, "running_saving = nan"), ({"movable_share": 2.0}, "movable_share = 2")],
+)
 def test_bad_chips_are_named(changed, message):
     with pytest.raises(InputError, match=message):
         chip(**changed)

@@ -118,6 +118,30 @@ def test_filling_refuses_what_cannot_be():
         filled(-np.ones(10))
 
 
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: fleet.square_root_staffing(8, -50), "quality = -50"),
+        (lambda: fleet.newsvendor([np.nan, 1], [1, 1], 0, critical_ratio=0.9), r"mean\[0\] = nan"),
+        (lambda: fleet.newsvendor([1, 1], [1, 1], np.ones((3, 3)), critical_ratio=0.9), r"correlation has shape \(3, 3\)"),
+        (lambda: fleet.newsvendor([1, 1], [1, 1], [[1, 0.5], [0.1, 1]], critical_ratio=0.9), "symmetric matrix"),
+        (lambda: fleet.newsvendor([1, 1], [1, 1], [[0.5, 0.1], [0.1, 1]], critical_ratio=0.9), "ones on the diagonal"),
+        (lambda: fleet.staffed([], 0.1), "pools on the last axis"),
+        (lambda: fleet.saving([[np.nan, 1], [1, 2]]), r"load\[0, 0\] = nan"),
+        (lambda: fleet.windowed([-1.0, 2.0], [1, 1], 1.0), r"seconds\[0\] = -1"),
+        (lambda: fleet.windowed([1.0, 2.0], [1, 1, 1], 1.0), r"seconds has shape \(2,\), work \(3,\)"),
+        (lambda: fleet.saving_by_window([], [], [1]), "at least one"),
+        (lambda: fleet.bursty([1.0], step=60, service=0), "service = 0"),
+        (lambda: fleet.diurnal(np.arange(24), mean=-1, swing=0.5), "mean = -1"),
+        (lambda: filled(np.ones(10), reaction=np.nan), "reaction = nan"),
+        (lambda: filled(np.ones(10), switch=-3.0), "switch = -3"),
+    ],
+)
+def test_bad_input_is_named(call, message):
+    with pytest.raises(InputError, match=message):
+        call()
+
+
 def write(path, frame):
     pl.DataFrame(frame).write_csv(path)
     return path
@@ -138,12 +162,42 @@ def test_azures_format_and_ours_read_alike(tmp_path):
     assert a.chip_seconds(9212, 1850) == pytest.approx(b.chip_seconds(9212, 1850))
 
 
+def test_the_first_lines_of_azures_own_file(tmp_path):
+    path = tmp_path / "AzureLLMInferenceTrace_code.csv"
+    path.write_text(
+        "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:17:03.9799600,4808,10\n2023-11-16 18:17:04.0319600,3180,8\n"
+        "2023-11-16 18:17:04.0781280,110,27\n"
+    )
+    trace = fleet.read_trace(path)
+    assert trace.seconds == pytest.approx([0, 0.052, 0.098168], abs=1e-9)
+    assert trace.input_tokens.tolist() == [4808, 3180, 110]
+    assert trace.output_tokens.tolist() == [10, 8, 27]
+    assert trace.requests.tolist() == [1, 1, 1]
+
+
+def test_a_log_by_intervals(tmp_path):
+    rows = {"time": [0, 60, 120, 180], "requests": [10, 12, 9, 11], "tokens": [2000, 2400, 1800, 2200]}
+    trace = fleet.read_trace(write(tmp_path / "i.csv", rows))
+    assert trace.requests.tolist() == [10, 12, 9, 11]
+    assert trace.output_tokens.tolist() == [2000, 2400, 1800, 2200]
+    assert trace.chip_seconds(1e4, 1e3).tolist() == [2, 2.4, 1.8, 2.2]
+    with pytest.raises(DataError, match=r"row 4, column 'time': a gap of 120 s where rows mostly come every 60 s"):
+        fleet.read_trace(write(tmp_path / "g.csv", rows | {"time": [0, 60, 180, 240]}))
+    with pytest.raises(DataError, match=r"row 4, column 'time': the row repeats an earlier one"):
+        fleet.read_trace(write(tmp_path / "d.csv", rows | {"time": [0, 60, 60, 120]}))
+    with pytest.raises(DataError, match=r"row 4, column 'time': time goes backwards by 30 s"):
+        fleet.read_trace(write(tmp_path / "b.csv", rows | {"time": [0, 60, 30, 120]}))
+    with pytest.raises(DataError, match=r"no column tokens or total_tokens; it has time, requests"):
+        fleet.read_trace(write(tmp_path / "n.csv", {"time": [0, 60], "requests": [1, 2]}))
+
+
 @pytest.mark.parametrize(
     ("times", "reason"),
     [
         ([0, 5, 3], r"row 4, column 'time': time goes backwards by 2 s"),
         ([0, 5, 5], r"row 4, column 'time': the row repeats an earlier one"),
         ([*range(200), 9000], r"row 202, column 'time': a gap of 8801 s"),
+        ([0, 1, 9000], r"row 4, column 'time': a gap of 8999 s where rows mostly come every 1 s"),
         (["0", "x", "2"], r"row 3, column 'time': 'x' is neither seconds nor an ISO date"),
     ],
 )

@@ -114,6 +114,36 @@ def test_a_chip_is_switched_off_when_its_rent_no_longer_pays_for_its_power():
     assert retirement_age(**given | {"price_decline": 0.0, "energy_decline": 0.0}) == np.inf
 
 
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: replace_at(resale_decline=np.nan), "resale_decline = nan"),
+        (lambda: replace_at(resale=2.0), "resale = 2"),
+        (lambda: replace_at(running=np.inf), "running = inf"),
+        (lambda: replace_at(longest=-1.0), "longest = -1: at least one step of age"),
+        (lambda: stock(3.0, failure_rate=0.1, life=1), "additions: expected an array"),
+        (lambda: stock([1.0, 2.0], failure_rate=0.1, life=3, step=-1), "step = -1"),
+        (lambda: rent(1.0, new_cost=0.1, price_decline=0.3, running=0.2, new_running=0.2), "new_cost - new_running = -0.1"),
+        (lambda: rent(1.0, new_cost=3, price_decline=0.3, running=0.2, new_running=0.2, scarcity=-3), "scarcity = -3"),
+        (lambda: retirement_age(new_cost=3.0, price_decline=0.3, running=0.2, new_running=0.2, step=0.0), "step = 0"),
+        (lambda: retirement_age(new_cost=np.nan, price_decline=0.3, running=0.2, new_running=0.2), "new_cost.* = nan"),
+        (lambda: worth(-5, 1, 0.14), "price = -5"),
+        (lambda: book_value(100, -1, 5), "age = -1"),
+        (lambda: scarcity_of(np.nan, 1), "observed = nan"),
+        (lambda: runs(np.nan, 1, 1), "value_of_work = nan"),
+    ],
+)
+def test_bad_input_is_named(call, message):
+    with pytest.raises(InputError, match=message):
+        call()
+
+
+def test_lives_of_a_stock_may_be_scenarios():
+    standing = stock([1.0, 2.0, 3.0], failure_rate=0.0, life=np.array([1.0, 2.0]))
+    assert standing.shape == (2, 3, 3)
+    assert standing.sum(axis=1).tolist() == [[1, 2, 3], [1, 3, 5]]
+
+
 def test_repairs_that_grow_as_fast_as_money_are_no_special_case():
     near, at = (replace_at(repairs=0.05, repair_growth=0.0653 + x).costs for x in (1e-7, 0.0))
     assert near == pytest.approx(at, rel=1e-5)

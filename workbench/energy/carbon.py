@@ -8,6 +8,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.checks import number, share
 from workbench.errors import InputError
 
 #: How carbon is counted: average mix of the grid, the plant that answers one more watt, after contracts, or making of the equipment.
@@ -25,7 +26,7 @@ class Carbon:
     def __post_init__(self) -> None:
         if self.account not in get_args(Account):
             raise InputError(f"account = {self.account!r}: expected one of {', '.join(get_args(Account))}")
-        object.__setattr__(self, "kg", np.asarray(self.kg, dtype=float))
+        object.__setattr__(self, "kg", number(f"{self.account} carbon", self.kg))
 
     def __add__(self, other: Carbon) -> Carbon:
         if not isinstance(other, Carbon):
@@ -37,10 +38,16 @@ class Carbon:
     def __radd__(self, other: int) -> Carbon:
         return self if isinstance(other, int) and other == 0 else NotImplemented  # so that sum() works
 
+    def __sub__(self, other: Carbon) -> Carbon:
+        return self + -1.0 * other if isinstance(other, Carbon) else NotImplemented
+
     def __mul__(self, factor: ArrayLike) -> Carbon:
-        return Carbon(self.account, self.kg * np.asarray(factor, dtype=float))
+        return NotImplemented if isinstance(factor, Carbon) else Carbon(self.account, self.kg * np.asarray(factor, dtype=float))
 
     __rmul__ = __mul__
+
+    def __truediv__(self, divisor: ArrayLike) -> Carbon:
+        return self * (1 / number("divisor", divisor))
 
     def sum(self) -> Carbon:
         """All entries together."""
@@ -61,11 +68,7 @@ def grid_carbon(energy: ArrayLike, carbon_intensity: ArrayLike, account: Account
     """
     if account == "embodied":
         raise InputError("account = 'embodied': a grid has none; see embodied_carbon")
-    joules, intensity = np.asarray(energy, dtype=float), np.asarray(carbon_intensity, dtype=float)
-    for name, value in (("energy", joules), ("carbon_intensity", intensity)):
-        if not np.all(value >= 0):
-            raise InputError(f"{name} = {value}: expected 0 or more")
-    return Carbon(account, joules * intensity)
+    return Carbon(account, number("energy", energy, least=0) * number("carbon_intensity", carbon_intensity, least=0))
 
 
 def embodied_carbon(kg: ArrayLike, seconds: ArrayLike, *, life: ArrayLike, share_used: ArrayLike = 1.0) -> Carbon:
@@ -88,13 +91,5 @@ def embodied_carbon(kg: ArrayLike, seconds: ArrayLike, *, life: ArrayLike, share
     ----------
     .. [1] Luccioni, Viguier, Ligozat (2022), "Estimating the Carbon Footprint of BLOOM", section 3.2, arXiv:2211.02001.
     """
-    made, time = np.asarray(kg, dtype=float), np.asarray(seconds, dtype=float)
-    for name, value in (("kg", made), ("seconds", time)):
-        if not np.all(value >= 0):
-            raise InputError(f"{name} = {value}: expected 0 or more")
-    whole, used = np.asarray(life, dtype=float), np.asarray(share_used, dtype=float)
-    if not np.all(whole > 0):
-        raise InputError(f"life = {life}: expected more than 0 seconds")
-    if not np.all((used > 0) & (used <= 1)):
-        raise InputError(f"share_used = {share_used}: expected a share above 0 and at most 1")
-    return Carbon("embodied", made * time / (whole * used))
+    made, time = number("kg", kg, least=0), number("seconds", seconds, least=0)
+    return Carbon("embodied", made * time / (number("life", life, above=0) * share("share_used", share_used, above=0)))

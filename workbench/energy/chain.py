@@ -9,6 +9,7 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.catalogue import Chip
+from workbench.checks import number
 from workbench.energy.facility import cooling, power_usage_effectiveness, total_usage_effectiveness
 from workbench.energy.server import server_power_ratio
 from workbench.errors import InputError
@@ -103,16 +104,12 @@ def power_chain(
     InputError
         As `power_usage_effectiveness`; for a chip without published TDP, one that draws more than that, negative counts or shares.
     """
-    n, extra = np.asarray(n_chips, dtype=float), np.asarray(switches, dtype=float)
-    for name, value in (("n_chips", n), ("switches", extra)):
-        if not np.all(value >= 0):
-            raise InputError(f"{name} = {value}: expected 0 or more")
+    n, extra = number("n_chips", n_chips, least=0), number("switches", switches, least=0)
     how = cooling(cooled_by)
     if chip.tdp is None:
         raise InputError(f"{chip.name} has no published TDP (column tdp_w of chips): its power cannot be derived")
-    watts, tdp = np.asarray(drawn, dtype=float), chip.tdp
-    if not np.all((watts >= 0) & (watts <= tdp * (1 + 1e-9))):
-        raise InputError(f"drawn = {drawn} W: expected 0 to the {tdp:g} W of {chip.name}")
+    tdp = chip.tdp
+    watts = number("drawn", drawn, least=0, most=tdp * (1 + 1e-9), why=f"a chip draws at most its TDP, {tdp:g} W of {chip.name}")
     # a rating holds the fans of the cooling that the chip is sold with, so that the host is what is left of it
     sold = cooling(chip.cooling or "air").fan_share
     rated_host = max(server_power_ratio(chip).value * SUPPLY / (1 + sold) - 1, 0.0) * tdp

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.errors import InputError, UnknownName
+from workbench.checks import number, share
+from workbench.checks import pue as checked_pue
+from workbench.errors import UnknownName
 
 
 @dataclass(frozen=True)
@@ -79,15 +81,12 @@ def power_usage_effectiveness(
     ----------
     .. [1] ISO/IEC 30134-2:2016. .. [2] ASHRAE TC 9.9 (2021), "Thermal Guidelines for Data Processing Environments", 5th edition.
     """
-    c, used, air = cooling(how), np.asarray(load, dtype=float), np.asarray(wet_bulb, dtype=float)
-    if not np.all((used > 0) & (used <= 1)):
-        raise InputError(f"load = {load}: expected a share above 0 and at most 1")
+    c, used = cooling(how), share("load", load, above=0)
+    air = number("wet_bulb", wet_bulb, least=-90, most=60, why="temperatures are in degrees C")
     chilled = np.clip((air + APPROACH - c.supply) / RANGE, 0.0, 1.0)
     overhead = ELECTRICAL + c.transport + chilled / CHILLER
     if published is not None:
-        stated = np.asarray(published, dtype=float)
-        if not np.all(stated >= 1):
-            raise InputError(f"published = {published}: a facility draws at least what its servers draw, so at least 1")
+        stated = checked_pue("published", published)
         mean = overhead.mean(axis=-1, keepdims=True) if overhead.ndim else overhead
         overhead = overhead * (stated[..., None] - 1 if overhead.ndim else stated - 1) / mean
     return 1 + overhead * (STANDING / used + 1 - STANDING)
@@ -102,10 +101,9 @@ def total_usage_effectiveness(pue: ArrayLike, it_power: ArrayLike, compute_power
     ----------
     .. [1] Patterson et al. (2013), "TUE, a new energy-efficiency metric applied at ORNL's Jaguar", ISC.
     """
-    it, compute = np.asarray(it_power, dtype=float), np.asarray(compute_power, dtype=float)
-    if not np.all((compute > 0) & (compute <= it)):
-        raise InputError(f"compute_power = {compute_power}: expected more than 0 and at most it_power")
-    return np.asarray(pue, dtype=float) * it / compute
+    it, compute = number("it_power", it_power, above=0), number("compute_power", compute_power, above=0)
+    number("compute_power / it_power", compute / it, most=1 + 1e-9, why="what computes is a part of IT power")
+    return checked_pue("pue", pue) * it / compute
 
 
 def facility_power(it_power: ArrayLike, pue: ArrayLike) -> NDArray[np.float64]:
@@ -132,10 +130,7 @@ def facility_power(it_power: ArrayLike, pue: ArrayLike) -> NDArray[np.float64]:
     ----------
     .. [1] ISO/IEC 30134-2:2016, power usage effectiveness.
     """
-    ratio = np.asarray(pue, dtype=float)
-    if not np.all(ratio >= 1):
-        raise InputError(f"pue = {pue}: a facility draws at least what its servers draw, so at least 1")
-    return _amount("it_power", it_power) * ratio
+    return number("it_power", it_power, least=0) * checked_pue("pue", pue)
 
 
 def electricity_cost(energy: ArrayLike, price: ArrayLike) -> NDArray[np.float64]:
@@ -146,7 +141,7 @@ def electricity_cost(energy: ArrayLike, price: ArrayLike) -> NDArray[np.float64]
     ndarray
         [USD], broadcast.
     """
-    return _amount("energy", energy) * np.asarray(price, dtype=float)
+    return number("energy", energy, least=0) * number("price", price)
 
 
 def oversubscription(peak_share: ArrayLike) -> NDArray[np.float64]:
@@ -161,10 +156,7 @@ def oversubscription(peak_share: ArrayLike) -> NDArray[np.float64]:
     ----------
     .. [1] Patel et al. (2023), "POLCA: Power Oversubscription in LLM Cloud Providers", arXiv:2308.12908.
     """
-    share = np.asarray(peak_share, dtype=float)
-    if not np.all((share > 0) & (share <= 1)):
-        raise InputError(f"peak_share = {peak_share}: expected a share above 0 and at most 1")
-    return 1 / share - 1
+    return 1 / share("peak_share", peak_share, above=0) - 1
 
 
 def water(it_energy: ArrayLike, facility_energy: ArrayLike, *, wue: ArrayLike, grid_water: ArrayLike) -> NDArray[np.float64]:
@@ -185,12 +177,5 @@ def water(it_energy: ArrayLike, facility_energy: ArrayLike, *, wue: ArrayLike, g
     ----------
     .. [1] Li et al. (2023), "Making AI Less Thirsty", section 2, arXiv:2304.03271.
     """
-    on_site = _amount("it_energy", it_energy) * _amount("wue", wue)
-    return on_site + _amount("facility_energy", facility_energy) * _amount("grid_water", grid_water)
-
-
-def _amount(name: str, value: ArrayLike) -> NDArray[np.float64]:
-    amount = np.asarray(value, dtype=float)
-    if not np.all(amount >= 0):
-        raise InputError(f"{name} = {value}: expected 0 or more")
-    return amount
+    on_site = number("it_energy", it_energy, least=0) * number("wue", wue, least=0)
+    return on_site + number("facility_energy", facility_energy, least=0) * number("grid_water", grid_water, least=0)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.checks import number
+from workbench.checks import share as checked_share
 from workbench.errors import InputError
 
 
@@ -40,7 +42,7 @@ def curtailment(
         What the work of one joule at the meter is worth while it runs [USD/J]: rent of the machines over the power they draw, where the
         work is lost, or what its delay costs, where it is only put off.
     idle_power : array_like
-        Power while standing still over power at work, 0 to 1.
+        Power while standing still over power at work, 0 to 1; work that is made up takes its full power all the same.
     made_up : bool
         Whether the work is done later, so that its energy is bought after all, at the mean price of the hours in which the load runs.
 
@@ -54,22 +56,18 @@ def curtailment(
     InputError
         For shares outside 0 to 1 or an empty price.
     """
-    hours, k = np.asarray(price, dtype=float), np.atleast_1d(np.asarray(share, dtype=float))
+    hours, k = number("price", price), np.atleast_1d(checked_share("share", share))
     if hours.ndim == 0 or hours.shape[-1] == 0:
         raise InputError("price has no hours: give an array whose last axis is time")
-    idle = np.asarray(idle_power, dtype=float)
-    for name, value in (("share", k), ("idle_power", idle)):
-        if not np.all((value >= 0) & (value <= 1)):
-            raise InputError(f"{name} = {value}: expected shares from 0 to 1")
+    idle, worth = checked_share("idle_power", idle_power)[..., None], number("work_value", work_value, least=0)[..., None]
     n = hours.shape[-1]
     dearest = -np.sort(-hours, axis=-1)
     total = np.concatenate([np.zeros((*dearest.shape[:-1], 1)), np.cumsum(dearest, axis=-1)], axis=-1)
     position = k * n
     whole = np.minimum(position.astype(int), n - 1)
     paid = (total[..., whole] + (position - whole) * dearest[..., whole]) / n  # part of the marginal hour
+    saved = paid * (1 - idle)
     if made_up:
-        if not np.all(k < 1):
-            raise InputError(f"share = {share}: work that is made up needs hours in which the load runs, so below 1")
-        paid = paid - k * (total[..., -1:] / n - paid) / (1 - k)
-    worth = np.asarray(work_value, dtype=float)[..., None]
-    return Curtailment(share=k, saved=paid * (1 - idle[..., None]), lost=k * worth, threshold=dearest[..., whole])
+        number("share", share, below=1, why="work that is made up needs hours in which the load runs")
+        saved = saved - k * (total[..., -1:] / n - paid) / (1 - k)
+    return Curtailment(share=k, saved=saved, lost=k * worth, threshold=dearest[..., whole])

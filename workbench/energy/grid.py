@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
+from workbench.checks import number, pue, share
 from workbench.energy.carbon import Carbon, grid_carbon
 from workbench.energy.facility import electricity_cost, facility_power, water
 from workbench.errors import InputError, UnknownName
@@ -42,8 +43,8 @@ def site(region: str, **given: ArrayLike) -> Site:
     Raises
     ------
     InputError
-        Where the price, the carbon or the PUE of the region is not published and not given; it names regions that have what is missing,
-        of the same country first, then those whose grid emits most alike. For a name that `Site` does not have.
+        Where the price, the carbon or the PUE of the region is not published and not given; it names regions that lack nothing, of the
+        same country first, then those whose grid emits most alike. For a name that `Site` does not have.
     """
     if unknown := set(given) - {f.name for f in fields(Site)}:
         raise UnknownName("figure of a site", sorted(unknown)[0], [f.name for f in fields(Site)])
@@ -60,10 +61,10 @@ def site(region: str, **given: ArrayLike) -> Site:
     } | given
     missing = [name for name in ("electricity_price", "carbon_location", "pue") if known[name] is None]
     if missing:
-        wanted, like = (", ".join(x) for x in ([f"{name}=" for name in missing], _nearest(row, missing)))
+        wanted, like = (", ".join(x) for x in ([f"{name}=" for name in missing], _nearest(row)))
         raise InputError(
             f"region {row.name!r} ({row.country or 'no country'}) has no published {', '.join(missing)}: give {wanted} or take a region "
-            f"that has, nearest first by country and then by carbon: {like}"
+            f"that has all it takes, nearest first by country and then by carbon: {like}"
         )
     return Site(name=row.name, **known)  # type: ignore[arg-type]
 
@@ -111,22 +112,18 @@ def energy_bill(place: Site, it_power: ArrayLike, *, step: float = HOUR, carbon_
     InputError
         For a power without a time axis, negative amounts, a PUE below 1.
     """
-    it = np.asarray(it_power, dtype=float)
-    if it.ndim == 0:
+    it = number("it_power", it_power, least=0)
+    if it.ndim == 0 or it.shape[-1] == 0:
         raise InputError("it_power has no time axis: give an array whose last axis is time")
-    if not step > 0:
-        raise InputError(f"step = {step}: expected more than 0 seconds")
-    hourly = {name: np.asarray(getattr(place, name), dtype=float) for name in _HOURLY if getattr(place, name) is not None}
+    number("step", step, above=0)
+    hourly = {name: number(f"{place.name}: {name}", getattr(place, name)) for name in _HOURLY if getattr(place, name) is not None}
     for name, value in hourly.items():
         if value.ndim and value.shape[-1] not in (1, it.shape[-1]):
             raise InputError(f"{place.name}: {name} has {value.shape[-1]} steps of time, it_power {it.shape[-1]}")
-        if not np.all(np.isfinite(value)):
-            raise InputError(f"{place.name}: {name} is not a number everywhere")
-    if not np.all(hourly["pue"] >= 1):
-        raise InputError(f"{place.name}: pue = {place.pue}: a facility draws at least what its servers draw, so at least 1")
-    charge, tonne = np.asarray(place.demand_charge, dtype=float), np.asarray(carbon_price, dtype=float)
-    if not (np.all(charge >= 0) and np.all(tonne >= 0)):
-        raise InputError(f"demand_charge = {place.demand_charge}, carbon_price = {carbon_price}: expected 0 or more")
+    pue(f"{place.name}: pue", place.pue)
+    if place.carbon_free_share is not None:
+        share(f"{place.name}: carbon_free_share", place.carbon_free_share)
+    charge, tonne = number(f"{place.name}: demand_charge", place.demand_charge, least=0), number("carbon_price", carbon_price, least=0)
     shape = np.broadcast_shapes(it.shape, *(value.shape for value in hourly.values()))
     it, hourly = np.broadcast_to(it, shape), {name: np.broadcast_to(value, shape) for name, value in hourly.items()}
     meter = facility_power(it, hourly["pue"])
@@ -137,8 +134,6 @@ def energy_bill(place: Site, it_power: ArrayLike, *, step: float = HOUR, carbon_
         carbon["marginal"] = Carbon("marginal", grid_carbon(joules, hourly["carbon_marginal"], "marginal").kg.sum(axis=-1))
     if "carbon_free_share" in hourly:
         bought = hourly["carbon_free_share"]
-        if not np.all((bought >= 0) & (bought <= 1)):
-            raise InputError(f"carbon_free_share = {place.carbon_free_share}: expected a share from 0 to 1")
         carbon["market"] = Carbon("market", (location.kg * (1 - bought)).sum(axis=-1))
     on_site = water(it_energy, 0.0, wue=hourly["wue"], grid_water=0.0).sum(axis=-1) if "wue" in hourly else None
     of_grid = water(0.0, joules, wue=0.0, grid_water=hourly["grid_water"]).sum(axis=-1) if "grid_water" in hourly else None
@@ -161,21 +156,21 @@ _HOURLY = ("electricity_price", "carbon_location", "pue", "wue", "grid_water", "
 def _monthly_peaks(power: NDArray[np.float64], step: float) -> NDArray[np.float64]:
     """Sum of the highest power of each month [W]; a part of a month counts for its part."""
     month = YEAR / 12
-    starts = np.unique(np.searchsorted(np.arange(power.shape[-1]) * step, np.arange(0.0, power.shape[-1] * step - 1e-6, month)))
+    number_of = np.floor(np.arange(power.shape[-1]) * step / month + 1e-9)  # the month in which each step begins
+    starts = np.flatnonzero(np.diff(number_of, prepend=-1.0) > 0)
     lengths = np.diff(np.append(starts, power.shape[-1])) * step / month
-    return (np.maximum.reduceat(power, starts, axis=-1) * np.minimum(lengths, 1.0)).sum(axis=-1)
+    return (np.maximum.reduceat(power, starts, axis=-1) * lengths).sum(axis=-1)
 
 
-def _nearest(row: catalogue.Region, missing: list[str]) -> list[str]:
-    """Regions that lack none of `missing`: of the same country first, then those whose grid emits most alike."""
-    own = row.carbon_location
+def _nearest(row: catalogue.Region) -> list[str]:
+    """Regions that lack nothing: of the same country first, then those whose grid emits most alike."""
+    own = row.carbon_location if row.carbon_location is not None or not row.grid else catalogue.grid(row.grid).carbon_intensity
     ranked = []
     for name in catalogue.names("regions"):
         other = catalogue.region(name)
         grid = catalogue.grid(other.grid) if other.grid else None
         price = grid.electricity_price if grid else None
         carbon = other.carbon_location if other.carbon_location is not None else (grid.carbon_intensity if grid else None)
-        has = {"electricity_price": price, "carbon_location": carbon, "pue": other.pue}
-        if all(has[what] is not None for what in missing):
-            ranked.append((other.country != row.country, abs((carbon or 0.0) - own) if own is not None else 0.0, name))
+        if price is not None and carbon is not None and other.pue is not None:
+            ranked.append((other.country != row.country, abs(carbon - own) if own is not None else 0.0, name))
     return [name for _, _, name in sorted(ranked)[:3]]

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
 from workbench.catalogue import Chip, Cost
+from workbench.checks import number, share
 from workbench.errors import InputError
 
 RACK_SCALE = 64  #: chips in the scale-up domain from which an NVIDIA part is sold as a rack, not as an eight-chip server
@@ -84,15 +85,11 @@ def server_power(
     if chip.tdp is None:
         raise InputError(f"{chip.name} has no published TDP (column tdp_w of chips): its power cannot be derived")
     kind = "tpu" if chip.vendor == "Google" else "gpu"
-    ratio = np.asarray(server_power_ratio(chip).value if ratio is None else ratio, dtype=float)
-    busy = np.asarray(catalogue.cost(f"server_power_share_{kind}").value if busy_share is None else busy_share, dtype=float)
-    idle = np.asarray(catalogue.cost("idle_power_share").value if idle_share is None else idle_share, dtype=float)
-    used = np.asarray(utilisation, dtype=float)
-    for name, share in (("utilisation", used), ("busy_share", busy), ("idle_share", idle)):
-        if not np.all((share >= 0) & (share <= 1)):
-            raise InputError(f"{name} = {share}: expected a share from 0 to 1")
-    if not np.all(ratio >= 1):
-        raise InputError(f"ratio = {ratio}: a server draws at least as much as its chips, so at least 1")
+    given = server_power_ratio(chip).value if ratio is None else ratio
+    ratio = number("ratio", given, least=1, why="a server draws at least as much as its chips")
+    busy = share("busy_share", catalogue.cost(f"server_power_share_{kind}").value if busy_share is None else busy_share)
+    idle = share("idle_share", catalogue.cost("idle_power_share").value if idle_share is None else idle_share)
+    used = share("utilisation", utilisation)
     if not np.all(idle <= busy):
         raise InputError(f"idle_share = {idle} exceeds busy_share = {busy}")
     rated = chip.tdp * ratio

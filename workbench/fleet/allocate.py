@@ -13,12 +13,13 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.errors import InputError
+from workbench.fleet.columns import solve
 from workbench.fleet.programme import Programme, build, explain_infeasible, explain_unbounded
 from workbench.units import YEAR
 
 Array = NDArray[np.float64]
 
-LARGE = 50_000  #: variables from which the interior point, with crossover to a vertex, is faster than the dual simplex
+GAP = 1e-9  #: of mixed-integer plans to the best bound; the solver's own 1e-4 could make a partition look cheaper than the pool
 PRICED = 1e-9  #: marginals, in scaled money, that count as a price
 
 
@@ -104,7 +105,7 @@ def allocate(fleet: Fleet, *, settled: bool = False) -> Plan:
     """The cheapest plan, with shadow prices.
 
     min  sum over periods of disc [ energy + carbon + operations + value unmet + capital of what was bought - resale of what is retired ]
-    s.t. demand: sum throughput x + unmet >= demand;  chips: sum_w x <= availability stock;  stock follows purchases, retirement, survival;
+    s.t. demand: sum throughput x + unmet >= demand;  chips: sum_w x <= availability stock;  stock follows purchases, retirement, survival, and what is bought stands;
          power, supply, vendors' shares, budget, carbon, water within their limits
 
     A standing chip draws its idle power, a working one its full power; between the two power is taken as linear in work, which is exact
@@ -149,40 +150,51 @@ def _solve(p: Programme, settled: bool) -> tuple[Array, Array, float]:
     from scipy import sparse
     from scipy.optimize import linprog
 
-    rows = 1 / np.maximum(np.abs(p.matrix).max(axis=1).toarray().ravel(), 1e-30)
-    money = 1 / max(float(np.abs(p.cost).max(initial=0.0)), 1e-30)
-
-    method = "highs-ds" if p.cost.size < LARGE else "highs-ipm"
-    matrix, limit, bounds = sparse.csr_array(sparse.diags_array(rows) @ p.matrix), p.limit * rows, np.stack([p.lower, p.upper], axis=1)
-    result = linprog(p.cost * money, A_ub=matrix, b_ub=limit, bounds=bounds, method=method)
-    if result.status == 2:
+    rows, money = _scales(p)
+    matrix, limit = sparse.csr_array(sparse.diags_array(rows) @ p.matrix), p.limit * rows
+    found = solve(p.cost * money, matrix, limit, p.lower, p.upper, p.promise())
+    if found.status == 2:
         raise InputError(explain_infeasible(p))
-    if result.status in (3, 4):
+    if found.status in (3, 4):
         raise InputError(explain_unbounded(p))
-    if result.status != 0:
-        raise InputError(f"the allocation was not solved: {result.message}")
-    values = result.x
+    if found.status != 0:
+        raise InputError(f"the allocation was not solved: {found.message}")
+    values = found.values
     if settled:
         # the plans of the same cost: what has a price stays at its limit, what would cost more stays out
-        tight, out = result.ineqlin.marginals < -PRICED, np.abs(result.lower.marginals + result.upper.marginals) > PRICED
+        tight, out = found.marginals < -PRICED, np.abs(found.reduced) > PRICED
         again = linprog(
-            np.sqrt(1.0 + np.arange(p.cost.size)) * (bounds[:, 0] < bounds[:, 1]),
+            np.sqrt(1.0 + np.arange(p.cost.size)) * (p.lower < p.upper),
             A_ub=matrix[~tight],
             b_ub=limit[~tight],
             A_eq=matrix[tight],
             b_eq=limit[tight],
-            bounds=np.where(out[:, None], values[:, None], bounds),
-            method=method,
+            bounds=np.where(out[:, None], values[:, None], np.stack([p.lower, p.upper], axis=1)),
+            method="highs",
         )
         values = values if again.x is None else again.x  # none: the face is too thin for the solver's tolerance, and the first plan stands
-    return values, -result.ineqlin.marginals * rows / money, float(result.fun) / money
+    return values, -found.marginals * rows / money, found.cost / money
+
+
+def _scales(p: Programme) -> tuple[Array, float]:
+    """Factors that bring the largest coefficient of each row, and the largest cost, to 1."""
+    rows = 1 / np.maximum(np.abs(p.matrix).max(axis=1).toarray().ravel(), 1e-30)
+    return rows, 1 / max(float(np.abs(p.cost).max(initial=0.0)), 1e-30)
 
 
 def _fix_integers(p: Programme) -> Programme:
     """The programme with its integers fixed at their optimum: `milp` gives no shadow prices, the linear programme around it does."""
+    from scipy import sparse
     from scipy.optimize import Bounds, LinearConstraint, milp
 
-    result = milp(p.cost, integrality=p.integer, bounds=Bounds(p.lower, p.upper), constraints=LinearConstraint(p.matrix, ub=p.limit))
+    rows, money = _scales(p)
+    result = milp(
+        p.cost * money,
+        integrality=p.integer,
+        bounds=Bounds(p.lower, p.upper),
+        constraints=LinearConstraint(sparse.diags_array(rows) @ p.matrix, ub=p.limit * rows),
+        options={"mip_rel_gap": GAP},
+    )
     if result.status == 2:
         raise InputError(explain_infeasible(p))
     if result.x is None:

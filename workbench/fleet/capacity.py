@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.checks import number, share
 from workbench.errors import InputError
 from workbench.fleet.finance import irr, npv, payback
 from workbench.units import HOUR, YEAR
@@ -42,7 +43,10 @@ class SiteCase:
         return float(np.mean(self.net_present_value < 0))
 
     def frame(self) -> pl.DataFrame:
-        """One row: mean and 10, 50, 90 % points of value and return, probability of loss, utilisation, payback."""
+        """One row: mean and 10, 50, 90 % points of value and return, probability of loss, utilisation, median payback.
+
+        Returns are of the scenarios that have one; the payback is null where half of them never pay back.
+        """
         value, rate = self.net_present_value.ravel(), self.internal_rate.ravel()
         low, middle, high = np.quantile(value, [0.1, 0.5, 0.9])
         known = rate[np.isfinite(rate)]
@@ -58,7 +62,7 @@ class SiteCase:
                 "irr_p90": [points[2]],
                 "loss_probability": [self.loss_probability()],
                 "utilisation": [float(np.mean(self.utilisation))],
-                "payback_years": [float(np.median(self.payback_years))],
+                "payback_years": [float(back) if np.isfinite(back := np.median(self.payback_years)) else None],
             }
         )
 
@@ -120,50 +124,39 @@ def site_case(
         For negative demand, money or counts, or lives below a year.
     """
     asked = np.asarray(demand, dtype=float)
-    if asked.ndim == 0:
+    if asked.ndim == 0 or asked.shape[-1] == 0:
         raise InputError("demand: expected an array whose last axis is the years of operation")
-    if not (refresh_years >= 1 and build_years >= 0 and facility_life > 0 and refresh_years == int(refresh_years)):
-        raise InputError(
-            f"build_years = {build_years}, refresh_years = {refresh_years}, facility_life = {facility_life}: "
-            "expected at least 0, at least 1, and more than 0"
-        )
-    up = np.asarray(availability, dtype=float)
-    if not np.all((up > 0) & (up <= 1)):
-        raise InputError(f"availability = {availability}: expected a share above 0 and at most 1")
+    for name, years_whole, least in (("build_years", build_years, 0), ("refresh_years", refresh_years, 1)):
+        if number(name, years_whole, least=least) % 1:
+            raise InputError(f"{name} = {years_whole}: expected whole years")
+    build_years, refresh_years = int(build_years), int(refresh_years)
+    number("facility_life", facility_life, above=0)
+    up = share("availability", availability, above=0)
     given = {
         "demand": asked, "value_per_chip_hour": value_per_chip_hour, "n_chips": n_chips, "chip_capital": chip_capital,
         "facility_capital": facility_capital, "running_idle": running_idle, "running_busy": running_busy,
     }  # fmt: skip
-    v = {name: np.asarray(value, dtype=float) for name, value in given.items()}
-    for name, value in v.items():
-        if not np.all(value >= 0):
-            raise InputError(f"{name}: expected 0 or more, found {float(value.min()):g}")
+    v = {name: number(name, value, least=0) for name, value in given.items()}
+    fall, decline = number("value_decline", value_decline), number("chip_price_decline", chip_price_decline)
     years = asked.shape[-1]
     t = np.arange(years)
     late = {name: value[..., None] for name, value in v.items() if name != "demand"}
     chips = late["n_chips"] * up[..., None]
     busy = np.minimum(asked, chips)
-    price = late["value_per_chip_hour"] * np.exp(-np.asarray(value_decline, dtype=float)[..., None] * t)
+    price = late["value_per_chip_hour"] * np.exp(-fall[..., None] * t)
     income = busy * (YEAR / HOUR) * price - busy * late["running_busy"] - (late["n_chips"] - busy) * late["running_idle"]
     left = np.minimum(refresh_years, years - t)
     bought = np.where(t % refresh_years == 0, left / refresh_years, 0.0)
-    spent = (
-        late["n_chips"]
-        * late["chip_capital"]
-        * bought
-        * np.exp(-np.asarray(chip_price_decline, dtype=float)[..., None] * (t + build_years))
-    )
-    interest = np.asarray(rate, dtype=float)
+    spent = late["n_chips"] * late["chip_capital"] * bought * np.exp(-decline[..., None] * (t + build_years))
+    interest = number("rate", rate, above=-1, why="at -100 % a year nothing is left of money")
     shape = np.broadcast_shapes(income.shape[:-1], spent.shape[:-1], v["facility_capital"].shape, interest.shape)
     flows = np.zeros((*shape, 1 + build_years + years))
     flows[..., 0] = -v["facility_capital"]
     flows[..., build_years : build_years + years] -= np.broadcast_to(spent, (*shape, years))
     flows[..., build_years + 1 : build_years + 1 + years] += np.broadcast_to(income, (*shape, years))
     flows[..., -1] += v["facility_capital"] * max(1 - years / facility_life, 0.0)
-    share = np.divide(
-        busy, late["n_chips"], out=np.zeros(np.broadcast_shapes(busy.shape, late["n_chips"].shape)), where=late["n_chips"] > 0
-    )
-    return SiteCase(flows, np.broadcast_to(interest, shape), np.broadcast_to(share.mean(axis=-1), shape))
+    sold = np.divide(busy, late["n_chips"], out=np.zeros(np.broadcast_shapes(busy.shape, late["n_chips"].shape)), where=late["n_chips"] > 0)
+    return SiteCase(flows, np.broadcast_to(interest, shape), np.broadcast_to(sold.mean(axis=-1), shape))
 
 
 def when_to_build(
@@ -196,9 +189,10 @@ def when_to_build(
         Value now of each delay, shape (..., k) [USD], and the best delay [years].
     """
     asked = np.asarray(demand, dtype=float)
-    waits = np.atleast_1d(np.asarray(delays, dtype=int))
-    if not (np.all(waits >= 0) and np.all(waits < asked.shape[-1])):
-        raise InputError(f"delays = {delays}: expected whole years from 0 to {asked.shape[-1] - 1}")
+    wanted = np.atleast_1d(number("delays", delays, least=0, most=asked.shape[-1] - 1, why="each must leave at least a year of demand"))
+    waits = wanted.astype(int)
+    if np.any(waits != wanted):
+        raise InputError(f"delays = {delays}: expected whole years")
     decline, capital, interest, fall, hour = (
         np.asarray(x, dtype=float) for x in (chip_price_decline, chip_capital, rate, value_decline, value_per_chip_hour)
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.checks import number
 from workbench.errors import InputError
 
 #: Rates of return are sought where one dollar grows to between e^-7 and e^7 in a period: -99.9 % to 110,000 %.
@@ -40,14 +41,12 @@ def annuity(capital: ArrayLike, rate: ArrayLike, years: ArrayLike) -> NDArray[np
     ----------
     .. [1] Brealey, Myers, Allen, "Principles of Corporate Finance", section 2.2 (annuity factor).
     """
-    life, interest = np.asarray(years, dtype=float), _rate("rate", rate)
-    if not np.all((life > 0) & np.isfinite(life)):
-        raise InputError(f"years = {years}: expected a life above 0")
+    life, interest = number("years", years, above=0), _rate("rate", rate)
     # expm1 and log1p keep all digits where the rate is small (the plain formula loses half of them at 1e-8); at rest the series holds
     free = np.abs(interest) < 1e-12
     some = np.where(free, 1.0, interest)
     factor = np.where(free, (1 + interest * (life + 1) / 2) / life, some / -np.expm1(-life * np.log1p(some)))
-    return np.asarray(capital, dtype=float) * factor
+    return number("capital", capital) * factor
 
 
 def npv(rate: ArrayLike, cash_flows: ArrayLike) -> NDArray[np.float64]:
@@ -237,17 +236,11 @@ def _several(flows: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _flows(cash_flows: ArrayLike) -> NDArray[np.float64]:
-    flows = np.asarray(cash_flows, dtype=float)
+    flows = number("cash_flows", cash_flows)
     if flows.ndim == 0 or flows.shape[-1] == 0:
         raise InputError("cash_flows has no periods: give an array whose last axis is time")
-    if not np.all(np.isfinite(flows)):
-        where = tuple(int(i) for i in np.argwhere(~np.isfinite(flows))[0])
-        raise InputError(f"cash_flows[{', '.join(map(str, where))}] = {flows[where]}: expected a number")
     return flows
 
 
 def _rate(name: str, rate: ArrayLike) -> NDArray[np.float64]:
-    value = np.asarray(rate, dtype=float)
-    if not np.all(value > -1):
-        raise InputError(f"{name} = {rate}: expected more than -1 (-100 %)")
-    return value
+    return number(name, rate, above=-1, why="at -100 % a year nothing is left of money")

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.errors import InputError
+from workbench.checks import number
+from workbench.checks import share as checked_share
 
 
 @dataclass(frozen=True)
@@ -104,20 +105,14 @@ def in_house_chip(
         "volume": volume, "lead_years": lead_years, "price_decline": price_decline, "rate": rate, "respin_share": respin_share,
         "respin_years": respin_years, "port_cost": port_cost, "life_years": life_years, "merchant_fleet": merchant_fleet,
     }  # fmt: skip
-    v = {name: np.asarray(value, dtype=float) for name, value in names.items()}
-    for name, value in v.items():
-        if not np.all((value >= 0) & np.isfinite(value)):
-            raise InputError(f"{name} = {value}: expected 0 or more, and finite")
+    v = {name: number(name, value, least=0) for name, value in names.items()}
     shares = {"movable_share": movable_share, "respin_probability": respin_probability, "price_response": price_response}
-    s = {name: np.asarray(value, dtype=float) for name, value in shares.items()}
-    for name, value in s.items():
-        if not np.all((value >= 0) & (value <= 1)):
-            raise InputError(f"{name} = {value}: expected a share from 0 to 1")
+    s = {name: checked_share(name, value) for name, value in shares.items()}
     lead = v["lead_years"] + s["respin_probability"] * v["respin_years"]
     r = v["rate"]
     life = np.where(r > 0, -np.expm1(-r * v["life_years"]) / np.where(r > 0, r, 1.0), v["life_years"])
     replaced = v["merchant_price"] * v["relative_performance"] * np.exp(-v["price_decline"] * lead)
-    saving = replaced - v["unit_cost"] + np.asarray(running_saving, dtype=float) * life
+    saving = replaced - v["unit_cost"] + number("running_saving", running_saving) * life
     once = v["nre"] * (1 + s["respin_probability"] * v["respin_share"]) + v["port_cost"]
     at_launch = once * np.exp(r * lead)  # money spent at the decision, with interest
     concession = v["merchant_fleet"] * s["price_response"] * life * np.exp(-r * lead)
@@ -128,5 +123,5 @@ def in_house_chip(
     value = moved * saving * np.exp(-r * lead) - once + concession
     shape = np.broadcast_shapes(saving.shape, value.shape, chips.shape)
     fill = np.ones(shape)
-    spend = np.where(np.isinf(chips), np.inf, np.where(np.isinf(chips), 0.0, chips) * replaced)
+    spend = np.where(np.isinf(chips), np.inf, np.where(np.isinf(chips), 0.0, chips) * replaced)  # inf, though replaced were 0
     return InHouse(saving * fill, chips * fill, spend * fill, value * fill, concession * fill)

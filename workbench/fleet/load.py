@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.checks import number, share
 from workbench.errors import DataError, InputError
 from workbench.fleet.pooling import Reserve
 
@@ -18,41 +19,46 @@ COLUMNS = {
     "time": ("time", "TIMESTAMP", "timestamp", "arrival"),
     "input_tokens": ("input_tokens", "ContextTokens", "prompt_tokens"),
     "output_tokens": ("output_tokens", "GeneratedTokens", "completion_tokens"),
+    "tokens": ("tokens", "total_tokens"),
+    "requests": ("requests", "count"),
 }
 #: A pause of more than so many usual ones, and so many seconds, is a gap in the log, not in the traffic.
 GAP, LONG = 50.0, 60.0
+SKIPPED = 1.5  #: usual steps from which a log by intervals lacks one
 
 
 @dataclass(frozen=True)
 class Trace:
-    """Requests in order of time."""
+    """Requests, or intervals with several of them, in order of time."""
 
     seconds: NDArray[np.float64]  #: since the first
-    input_tokens: NDArray[np.float64]
+    input_tokens: NDArray[np.float64]  #: 0 where the log does not tell them from those generated
     output_tokens: NDArray[np.float64]
+    requests: NDArray[np.float64]  #: 1, or as many as the interval holds
 
     def chip_seconds(self, input_rate: float, output_rate: float) -> NDArray[np.float64]:
         """Work of each request [s of one chip] at `input_rate` and `output_rate` tokens a second and chip."""
-        if not (input_rate > 0 and output_rate > 0):
-            raise InputError(f"input_rate = {input_rate}, output_rate = {output_rate}: expected tokens a second above 0")
-        return self.input_tokens / input_rate + self.output_tokens / output_rate
+        read, written = number("input_rate", input_rate, above=0), number("output_rate", output_rate, above=0)
+        return self.input_tokens / read + self.output_tokens / written
 
 
 def read_trace(path: str | Path, *, allow_gaps: bool = False, allow_duplicates: bool = False) -> Trace:
-    """A trace of requests from a CSV with columns time, input_tokens, output_tokens, or as Azure publishes its LLM traces.
+    """A trace from a CSV: one row a request as Azure publishes its LLM traces, or one row an interval with its requests and tokens.
 
     Parameters
     ----------
     path : path
-        Times are seconds or ISO dates, with or without an offset. Azure: TIMESTAMP, ContextTokens, GeneratedTokens.
+        Columns time, input_tokens, output_tokens (Azure: TIMESTAMP, ContextTokens, GeneratedTokens), or time, requests, tokens, where all
+        tokens count as generated. Times are seconds or ISO dates, with or without an offset.
     allow_gaps, allow_duplicates : bool
         Accept a log that pauses, or that holds the same request twice.
 
     Raises
     ------
     DataError
-        With path, row and column: for a missing column, a cell that is no number, time that goes backwards, rows that repeat
-        time and tokens of an earlier one, and pauses of more than a minute and of 50 usual ones, unless allowed.
+        With path, row and column: for a missing column, a cell that is no number, time that goes backwards, rows that repeat time and
+        tokens of an earlier one (or the time of an interval), and, unless allowed, pauses of more than a minute and of 50 usual ones (or
+        an interval that is missing).
 
     References
     ----------
@@ -68,27 +74,30 @@ def read_trace(path: str | Path, *, allow_gaps: bool = False, allow_duplicates: 
     if frame.is_empty():
         raise DataError(file, "the trace has no requests")
     names = {ours: next((n for n in known if n in frame.columns), None) for ours, known in COLUMNS.items()}
-    for ours, name in names.items():
-        if name is None:
+    by_interval = names["requests"] is not None
+    counted = ("tokens",) if by_interval and names["output_tokens"] is None else ("input_tokens", "output_tokens")
+    for ours in ("time", *counted):
+        if names[ours] is None:
             raise DataError(file, f"no column {' or '.join(COLUMNS[ours])}; it has {', '.join(frame.columns)}")
     seconds = _seconds(file, frame[str(names["time"])])
-    tokens = {ours: _numbers(file, frame[str(names[ours])]) for ours in ("input_tokens", "output_tokens")}
+    tokens = [_numbers(file, frame[str(names[ours])]) for ours in counted]
+    requests = _numbers(file, frame[str(names["requests"])]) if by_interval else np.ones_like(seconds)
     pauses = np.diff(seconds)
     _refuse(file, pauses < 0, str(names["time"]), lambda i: f"time goes backwards by {-pauses[i]:.6g} s: sort the log or mend its clock")
-    requests = pl.DataFrame({"time": seconds, **tokens})
-    if not allow_duplicates and requests.is_duplicated().any():
-        again = requests.select(pl.struct(pl.all()).is_first_distinct().not_()).to_series().to_numpy()
+    rows = pl.DataFrame([seconds] if by_interval else [seconds, *tokens])
+    if not allow_duplicates and rows.is_duplicated().any():
+        again = rows.select(pl.struct(pl.all()).is_first_distinct().not_()).to_series().to_numpy()
         row = int(np.flatnonzero(again)[0]) + 2
         raise DataError(file, "the row repeats an earlier one: a duplicate, or pass allow_duplicates=True", row=row, column=names["time"])
-    if not allow_gaps and pauses.size > 2:
-        usual = float(np.median(pauses[pauses > 0])) if (pauses > 0).any() else 1.0
+    if not allow_gaps and (pauses > 0).sum() > 1:
+        usual = float(np.quantile(pauses[pauses > 0], 0.5, method="lower"))
         _refuse(
             file,
-            pauses > max(GAP * usual, LONG),
+            pauses > (SKIPPED * usual if by_interval else max(GAP * usual, LONG)),
             str(names["time"]),
-            lambda i: f"a gap of {pauses[i]:.6g} s where requests mostly come every {usual:.3g} s: pass allow_gaps=True if it is real",
+            lambda i: f"a gap of {pauses[i]:.6g} s where rows mostly come every {usual:.3g} s: pass allow_gaps=True if it is real",
         )
-    return Trace(seconds, tokens["input_tokens"], tokens["output_tokens"])
+    return Trace(seconds, tokens[0] if len(tokens) > 1 else np.zeros_like(seconds), tokens[-1], requests)
 
 
 def windowed(seconds: ArrayLike, work: ArrayLike, window: float, *, length: float | None = None) -> NDArray[np.float64]:
@@ -107,11 +116,14 @@ def windowed(seconds: ArrayLike, work: ArrayLike, window: float, *, length: floa
     -------
     ndarray, shape (windows,)
     """
-    at, chips = np.asarray(seconds, dtype=float), np.asarray(work, dtype=float)
+    at, chips = number("seconds", seconds, least=0), number("work", work, least=0)
+    if at.shape != chips.shape or at.ndim != 1 or not at.size:
+        raise InputError(f"seconds has shape {at.shape}, work {chips.shape}: expected one of each a request")
+    number("window", window, above=0)
     whole = float(at.max()) if length is None else length
     n = int(whole // window)
-    if not window > 0 or n < 1:
-        raise InputError(f"window = {window} s: expected more than 0 and at most the log's {whole:.6g} s")
+    if n < 1:
+        raise InputError(f"window = {window} s: expected at most the log's {whole:.6g} s")
     index = (at / window).astype(int)
     inside = index < n
     return np.bincount(index[inside], weights=chips[inside], minlength=n) / window
@@ -119,7 +131,7 @@ def windowed(seconds: ArrayLike, work: ArrayLike, window: float, *, length: floa
 
 def saving(load: ArrayLike) -> Reserve:
     """Peak capacity of tenants apart and together; `load` of shape (tenants, ..., time)."""
-    demand = np.asarray(load, dtype=float)
+    demand = number("load", load, least=0)
     if demand.ndim < 2:
         raise InputError("load: expected tenants on the first axis and time on the last")
     return Reserve(demand.max(axis=-1).sum(axis=0), demand.sum(axis=0).max(axis=-1))
@@ -142,6 +154,8 @@ def saving_by_window(
     (saved, peak_over_mean) : ndarrays of shape (k,) and (k, tenants + 1)
         The last column of the second is the pool.
     """
+    if not arrivals or len(arrivals) != len(work):
+        raise InputError(f"arrivals of {len(arrivals)} tenants, work of {len(work)}: expected the same, and at least one")
     length = max(float(a.max()) for a in arrivals)
     saved, ratios = [], []
     for window in np.atleast_1d(np.asarray(windows, dtype=float)):  # a handful of windows, each with its own length of array
@@ -168,19 +182,15 @@ def diurnal(
     -------
     ndarray, shape (..., time)
     """
-    h = np.asarray(hours, dtype=float)
-    m, a, p, w = (np.asarray(x, dtype=float)[..., None] for x in (mean, swing, peak_hour, weekend))
-    if not np.all((a >= 0) & (a <= 1)):
-        raise InputError(f"swing = {swing}: expected a share from 0 to 1")
+    h, p = number("hours", hours), number("peak_hour", peak_hour)[..., None]
+    m, w, a = number("mean", mean, least=0)[..., None], number("weekend", weekend, least=0)[..., None], share("swing", swing)[..., None]
     day = 1 + a * np.cos(2 * np.pi * (h - p) / 24)
     return m * day * np.where(h % 168 >= 120, w, 1.0)
 
 
 def bursty(load: ArrayLike, *, step: float, service: float, seed: int = 0) -> NDArray[np.float64]:
     """A load with the noise of requests on it: Poisson arrivals of jobs of `service` chip-seconds each, in steps of `step` seconds."""
-    expected = np.asarray(load, dtype=float) * step / service
-    if not np.all(expected >= 0):
-        raise InputError("load: expected chips, 0 or more")
+    expected = number("load", load, least=0) * number("step", step, above=0) / number("service", service, above=0)
     return np.asarray(np.random.default_rng(seed).poisson(expected) * (service / step), dtype=float)
 
 
@@ -196,7 +206,8 @@ def _seconds(file: Path, column: pl.Series) -> NDArray[np.float64]:
         digits = text.str.extract(r"[+-](\d\d:?\d\d)$").str.replace(":", "").cast(pl.Int64, strict=False).fill_null(0)
         parsed = parsed - (sign * (digits // 100 * 60 + digits % 100) * 60_000_000_000).cast(pl.Duration("ns"))
         numbers = text.cast(pl.Float64, strict=False)
-        read = parsed.dt.epoch("ns").cast(pl.Float64) / 1e9 if parsed.null_count() <= numbers.null_count() else numbers
+        dated = parsed.null_count() <= numbers.null_count()  # whole nanoseconds since the first: a double holds only 240 ns of an epoch
+        read = (parsed - parsed.drop_nulls().first()).dt.total_nanoseconds().cast(pl.Float64) / 1e9 if dated else numbers
         bad = np.flatnonzero(read.is_null().to_numpy())
         if bad.size:
             raise DataError(file, f"{column[int(bad[0])]!r} is neither seconds nor an ISO date", row=int(bad[0]) + 2, column=column.name)

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
 from workbench.catalogue import Chip, Cost
+from workbench.checks import number, share
 from workbench.energy import ServerPower, electricity_cost, facility_power
 from workbench.energy.server import RACK_SCALE
 from workbench.errors import InputError
@@ -126,16 +127,15 @@ def ownership_cost(
     Raises
     ------
     InputError
-        For a negative price, an uplift below 1, a network share outside [0, 1), and as `annuity` and `facility_power`.
+        For no chips, a negative price or life, an uplift below 1, shares outside [0, 1], a WACC of -100 % or less, a PUE below 1.
 
     References
     ----------
     .. [1] Barroso, Hoelzle, Ranganathan (2018), "The Datacenter as a Computer", chapter 6.
     .. [2] Epoch AI (2026), AI datacenter cost breakdown: 8.5 bn USD a year for 1 GW.
     """
-    n, price, uplift = (np.asarray(x, dtype=float) for x in (n_chips, chip_price, server_uplift))
-    share, capex, life, rate, upkeep = (
-        np.asarray(catalogue.cost(name).value if given is None else given, dtype=float)
+    of_network, capex, life, rate, upkeep = (
+        catalogue.cost(name).value if given is None else given
         for name, given in (
             ("network_capex_share", network_share),
             ("facility_capex_usd_per_w", facility_capex),
@@ -144,42 +144,33 @@ def ownership_cost(
             ("maintenance_share_per_year", maintenance),
         )
     )
-    capital_cost, of_server = np.asarray(wacc, dtype=float), np.asarray(server_life, dtype=float)
-    resale, up = np.asarray(salvage, dtype=float), np.asarray(availability, dtype=float)
-    for name, value in (
-        ("n_chips", n),
-        ("chip_price", price),
-        ("facility_capex", capex),
-        ("operations", rate),
-        ("maintenance", upkeep),
-    ):
-        if not np.all(value >= 0):
-            raise InputError(f"{name} = {value}: expected 0 or more")
-    for name, value in (("server_life", of_server), ("facility_life", life)):
-        if not np.all(value > 0):
-            raise InputError(f"{name} = {value}: expected more than 0 years")
-    if not np.all(capital_cost > -1):
-        raise InputError(f"wacc = {wacc}: expected more than -1 a year")
-    if not np.all(uplift >= 1):
-        raise InputError(f"server_uplift = {server_uplift}: a server costs at least its chips, so at least 1")
-    if not np.all((share >= 0) & (share < 1)):
-        raise InputError(f"network_share = {share}: expected a share of 0 or more and below 1")
-    if not np.all((resale >= 0) & (resale <= 1)):
-        raise InputError(f"salvage = {salvage}: expected a share from 0 to 1")
-    if not np.all((up > 0) & (up <= 1)):
-        raise InputError(f"availability = {availability}: expected a share above 0 and at most 1")
-    servers, it_power = n * price * uplift, n * power.rated
-    network = servers * share / (1 - share)
-    sold = resale * (1 + capital_cost) ** -of_server
-    return OwnershipCost(
-        capital=annuity(servers * (1 - sold), wacc, server_life),
-        network=annuity(network, wacc, server_life),
-        facility=annuity(it_power * capex, wacc, life),
+    n, price = number("n_chips", n_chips, above=0), number("chip_price", chip_price, least=0)
+    capex, rate, upkeep = (
+        number(name, x, least=0) for name, x in (("facility_capex", capex), ("operations", rate), ("maintenance", upkeep))
+    )
+    of_server, life = number("server_life", server_life, above=0), number("facility_life", life, above=0)
+    capital_cost = number("wacc", wacc, above=-1, why="at -100 % a year nothing is left of money")
+    uplift = number("server_uplift", server_uplift, least=1, why="a server costs at least its chips")
+    part = number("network_share", of_network, least=0, below=1)
+    up = share("availability", availability, above=0)
+    servers, it_power = n * price * uplift, n * number("power.rated", power.rated, least=0)
+    network = servers * part / (1 - part)
+    sold = share("salvage", salvage) * (1 + capital_cost) ** -of_server
+    cost = OwnershipCost(
+        capital=annuity(servers * (1 - sold), capital_cost, of_server),
+        network=annuity(network, capital_cost, of_server),
+        facility=annuity(it_power * capex, capital_cost, life),
         energy=electricity_cost(facility_power(n * power.average, pue) * YEAR, electricity_price),
         maintenance=(servers + network) * upkeep,
         staff=it_power * rate,
         chip_hours=n * YEAR / HOUR * up,
     )
+    shapes = [getattr(cost, part).shape for part in (*PARTS, "chip_hours")]
+    try:
+        np.broadcast_shapes(*shapes)
+    except ValueError:
+        raise InputError(f"arguments do not broadcast: the parts of the cost have shapes {', '.join(map(str, shapes))}") from None
+    return cost
 
 
 def server_uplift(chip: Chip) -> Cost:
@@ -193,18 +184,14 @@ def per_pflop_hour(per_chip_hour: ArrayLike, peak: ArrayLike, mfu: ArrayLike, go
 
     per_chip_hour / (peak mfu goodput / 10^15), with `peak` [FLOP/s] and `goodput` the share of the time that makes progress
     """
-    useful = np.asarray(peak, dtype=float) * np.asarray(mfu, dtype=float) * np.asarray(goodput, dtype=float)
-    if not np.all(useful > 0):
-        raise InputError(f"peak x mfu x goodput = {useful}: expected more than 0")
-    return np.asarray(per_chip_hour, dtype=float) * PETA / useful
+    useful = number("peak", peak, above=0) * share("mfu", mfu, above=0) * share("goodput", goodput, above=0)
+    return number("per_chip_hour", per_chip_hour, least=0) * PETA / useful
 
 
 def per_million_tokens(per_chip_hour: ArrayLike, tokens_per_second: ArrayLike, utilisation: ArrayLike = 1.0) -> NDArray[np.float64]:
     """Cost of a million tokens [USD] at `tokens_per_second` a chip while it works, which is the share `utilisation` of its hours."""
-    speed = np.asarray(tokens_per_second, dtype=float) * np.asarray(utilisation, dtype=float)
-    if not np.all(speed > 0):
-        raise InputError(f"tokens_per_second x utilisation = {speed}: expected more than 0")
-    return np.asarray(per_chip_hour, dtype=float) / (speed * HOUR) * 1e6
+    speed = number("tokens_per_second", tokens_per_second, above=0) * share("utilisation", utilisation, above=0)
+    return number("per_chip_hour", per_chip_hour, least=0) / (speed * HOUR) * 1e6
 
 
 def rent_or_own(
@@ -226,11 +213,8 @@ def rent_or_own(
     (ratio, break_even) : ndarrays
         `ratio` below 1 where owning is cheaper; `break_even` above 1 where renting always is.
     """
-    own, rent, used = (np.asarray(x, dtype=float) for x in (own_per_chip_hour, rent_per_chip_hour, utilisation))
-    if not np.all((own >= 0) & (rent > 0)):
-        raise InputError(f"own_per_chip_hour = {own_per_chip_hour}, rent_per_chip_hour = {rent_per_chip_hour}: expected money above 0")
-    if not np.all((used > 0) & (used <= 1)):
-        raise InputError(f"utilisation = {utilisation}: expected a share above 0 and at most 1")
+    own, rent = number("own_per_chip_hour", own_per_chip_hour, least=0), number("rent_per_chip_hour", rent_per_chip_hour, above=0)
+    used = share("utilisation", utilisation, above=0)
     return own / (used * rent), own / rent * np.ones_like(used)
 
 
@@ -253,7 +237,5 @@ def tokens_per_watt_per_dollar(tokens_per_second: ArrayLike, facility_power: Arr
     ndarray
         [tokens/s/W/(USD/h)], broadcast.
     """
-    watts, dollars = np.asarray(facility_power, dtype=float), np.asarray(usd_per_hour, dtype=float)
-    if not np.all((watts > 0) & (dollars > 0)):
-        raise InputError(f"facility_power = {facility_power}, usd_per_hour = {usd_per_hour}: both must be above 0")
-    return np.asarray(tokens_per_second, dtype=float) / (watts * dollars)
+    watts, dollars = number("facility_power", facility_power, above=0), number("usd_per_hour", usd_per_hour, above=0)
+    return number("tokens_per_second", tokens_per_second, least=0) / (watts * dollars)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.checks import number, share
 from workbench.errors import InputError
 from workbench.units import HOUR
 
@@ -35,11 +36,7 @@ def erlang_c(servers: ArrayLike, load: ArrayLike) -> NDArray[np.float64]:
     """
     from scipy.special import gammaincc, gammaln
 
-    n, a = np.broadcast_arrays(np.asarray(servers, dtype=float), np.asarray(load, dtype=float))
-    if not np.all(n > 0):
-        raise InputError(f"servers = {servers}: expected more than 0")
-    if not np.all((a >= 0) & np.isfinite(a) & np.isfinite(n)):
-        raise InputError(f"load = {load}: expected 0 or more erlang, and finite")
+    n, a = np.broadcast_arrays(number("servers", servers, above=0), number("load", load, least=0))
     some = np.maximum(a, 1e-300)
     # B = a^n e^-a / (Gamma(n + 1) Q(n + 1, a)), with Q the regularised upper incomplete gamma function
     log_b = n * np.log(some) - some - gammaln(n + 1) - np.log(np.maximum(gammaincc(n + 1, some), 1e-300))
@@ -58,11 +55,7 @@ def servers_needed(load: ArrayLike, wait_probability: ArrayLike) -> NDArray[np.i
     wait_probability : array_like
         Above 0 and at most 1.
     """
-    a, p = np.broadcast_arrays(np.asarray(load, dtype=float), np.asarray(wait_probability, dtype=float))
-    if not np.all((p > 0) & (p <= 1)):
-        raise InputError(f"wait_probability = {wait_probability}: expected a probability above 0 and at most 1")
-    if not np.all((a >= 0) & (a < 1e12)):
-        raise InputError(f"load = {load}: expected 0 or more erlang, and below 1e12")
+    a, p = np.broadcast_arrays(number("load", load, least=0, below=1e12), share("wait_probability", wait_probability, above=0))
     low = np.floor(a).astype(np.int64)  # waits always
     high = (np.ceil(a) + 10 * np.sqrt(a + 1) * np.sqrt(np.maximum(-np.log(p), 1.0)) + 10).astype(np.int64)
     while np.any(high - low > 1):
@@ -73,11 +66,9 @@ def servers_needed(load: ArrayLike, wait_probability: ArrayLike) -> NDArray[np.i
 
 
 def square_root_staffing(load: ArrayLike, quality: ArrayLike) -> NDArray[np.float64]:
-    """Servers by the square-root rule: load + quality sqrt(load) (Halfin, Whitt 1981)."""
-    a = np.asarray(load, dtype=float)
-    if not np.all(a >= 0):
-        raise InputError(f"load = {load}: expected 0 or more erlang")
-    return a + np.asarray(quality, dtype=float) * np.sqrt(a)
+    """Servers by the square-root rule: load + quality sqrt(load), with a quality of 0 or more (Halfin, Whitt 1981)."""
+    a = number("load", load, least=0)
+    return a + number("quality", quality, least=0) * np.sqrt(a)
 
 
 @dataclass(frozen=True)
@@ -120,19 +111,19 @@ def newsvendor(mean: ArrayLike, deviation: ArrayLike, correlation: ArrayLike, *,
     """
     from scipy.special import ndtri
 
-    m, s = np.broadcast_arrays(np.asarray(mean, dtype=float), np.asarray(deviation, dtype=float))
+    m, s = np.broadcast_arrays(number("mean", mean, least=0), number("deviation", deviation, least=0))
     if m.ndim == 0:
         raise InputError("mean, deviation: expected tenants on the last axis")
-    ratio = np.asarray(critical_ratio, dtype=float)
-    if not np.all((ratio >= 0.5) & (ratio < 1)):
-        raise InputError(f"critical_ratio = {critical_ratio}: expected a share from .5 to below 1")
-    if not np.all(s >= 0):
-        raise InputError(f"deviation = {deviation}: expected 0 or more")
-    rho = np.asarray(correlation, dtype=float)
+    ratio = number("critical_ratio", critical_ratio, least=0.5, below=1, why="below one half the reserve would be negative")
+    rho = number("correlation", correlation, least=-1, most=1)
     tenants = s.shape[-1]
+    if rho.ndim >= 2 and (rho.shape[-2:] != (tenants, tenants) or not np.allclose(rho, np.swapaxes(rho, -1, -2))):
+        raise InputError(f"correlation has shape {rho.shape}: expected one number, or a symmetric matrix of {tenants} x {tenants}")
+    if rho.ndim >= 2 and not np.allclose(np.diagonal(rho, axis1=-2, axis2=-1), 1):
+        raise InputError(f"correlation = {correlation}: expected ones on the diagonal")
     matrix = rho if rho.ndim >= 2 else rho[..., None, None] + (1 - rho[..., None, None]) * np.eye(tenants)
     lowest = float(np.linalg.eigvalsh(matrix).min())
-    if lowest < -1e-9 or not np.all(np.abs(matrix) <= 1 + 1e-12):
+    if lowest < -1e-9:
         raise InputError(f"correlation = {correlation}: not a correlation of {tenants} demands (smallest eigenvalue {lowest:.3g})")
     z = ndtri(ratio)
     variance = np.einsum("...i,...ij,...j->...", s, matrix, s)
@@ -145,8 +136,9 @@ def staffed(load: ArrayLike, wait_probability: ArrayLike) -> Reserve:
 
     A fungible fleet may be run as a partition, which is better where whole servers and lenient waits make it so.
     """
-    a = np.asarray(load, dtype=float)
-    p = np.asarray(wait_probability, dtype=float)
+    a, p = number("load", load, least=0), np.asarray(wait_probability, dtype=float)
+    if a.ndim == 0 or a.shape[-1] == 0:
+        raise InputError("load: expected pools on the last axis")
     apart = servers_needed(a, p[..., None] if p.ndim else p).sum(axis=-1)
     return Reserve(apart.astype(float), np.minimum(apart, servers_needed(a.sum(axis=-1), p)).astype(float))
 
@@ -209,18 +201,17 @@ def fill(
     InputError
         For a reaction that is no whole number of steps or longer than half the load, negative loads, a capacity that is not positive.
     """
-    demand, c, less = (np.asarray(x, dtype=float) for x in (load, capacity, penalty))
-    if not (demand.ndim and np.all((demand >= 0) & np.isfinite(demand))):
-        raise InputError("load: expected chips, 0 or more, with time as the last axis")
-    if not np.all(c > 0):
-        raise InputError(f"capacity = {capacity}: expected more than 0 chips")
-    width = round(reaction / step) if step > 0 else 0
+    demand, c, less = number("load", load, least=0), number("capacity", capacity, above=0), share("penalty", penalty)
+    for name, seconds in (("step", step), ("reaction", reaction)):
+        number(name, seconds, above=0)
+    number("switch", switch, least=0)
+    if demand.ndim == 0:
+        raise InputError("load: expected chips with time as the last axis")
+    width = round(reaction / step)
     if not (1 <= width <= demand.shape[-1] // 2 and abs(width * step - reaction) < 1e-6 * step):
         raise InputError(
             f"reaction = {reaction} s: expected whole steps of {step} s and at most half of the load's {step * demand.shape[-1]:g} s"
         )
-    if not (switch >= 0 and np.all((less >= 0) & (less <= 1))):
-        raise InputError(f"switch = {switch} s, penalty = {penalty}: expected 0 s or more, and a share from 0 to 1")
     shape = np.broadcast_shapes(demand.shape[:-1], c.shape, less.shape)
     cap, c = np.broadcast_to(c, shape)[..., None], np.broadcast_to(c, shape)
     demand = np.broadcast_to(demand, (*shape, demand.shape[-1]))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.checks import number, pue, share
 from workbench.errors import InputError
 from workbench.units import YEAR
 
@@ -42,6 +43,17 @@ class Programme:
         """Values of a block of rows in its shape, 0 where there is no row."""
         index = self.rows[block]
         return np.where(index >= 0, values[np.maximum(index, 0)] if values.size else 0.0, 0.0)
+
+    def promise(self) -> Array:
+        """How soon a solver should look at each column: work on chips that have a comparative advantage in it first, all else at once."""
+        advantage = np.maximum(self.figures["throughput"], 1e-300)
+        advantage = advantage / advantage.mean(axis=1, keepdims=True)
+        advantage = advantage / advantage.mean(axis=0)
+        advantage = np.log(advantage / advantage.max(axis=1, keepdims=True))
+        index, order = self.columns["x"], np.full(self.cost.size, np.inf)
+        spread = np.random.default_rng(0).gumbel(scale=0.1, size=index.shape)  # over regions and periods
+        order[index[index >= 0]] = (advantage[:, :, None, None] + spread)[index >= 0]
+        return order
 
     def facility_power(self, chips: Array, stock: Array) -> Array:
         """Power at the meter [W] (R, T)."""
@@ -96,16 +108,11 @@ def build(f: Fleet) -> Programme:
         "water_limit": (R, T), "budget": (T,), "survival": (K,), "site_cost": (R,), "design_cost": (K,),
     }  # fmt: skip
     a = {name: _shaped(f, name, shape) for name, shape in shapes.items()}
-    if not np.all(a["pue"] >= 1):
-        raise InputError(f"pue = {f.pue}: a facility draws at least what its servers draw, so at least 1")
-    if not (np.all(a["survival"] > 0) and np.all(a["survival"] <= 1)):
-        raise InputError(f"survival = {f.survival}: expected shares above 0 and at most 1")
-    if not f.rate > -1:
-        raise InputError(f"rate = {f.rate}: expected more than -1 (-100 %)")
-    if not 0 < f.availability <= 1:
-        raise InputError(f"availability = {f.availability}: expected a share above 0 and at most 1")
-    if not f.period > 0:
-        raise InputError(f"period = {f.period}: expected more than 0 seconds")
+    pue("pue", f.pue)
+    number("rate", f.rate, above=-1, why="at -100 % a year nothing is left of money")
+    number("period", f.period, above=0)
+    for name in ("survival", "availability", "vendor_share"):
+        share(name, getattr(f, name), above=0)
     if np.any((a["resale"] > 0) & (a["supply"].max(axis=1) > 0)):
         raise InputError(
             "resale: a kind that can be bought is charged by the year, so that selling it on would make money of nothing; give 0"
@@ -191,6 +198,11 @@ def build(f: Fleet) -> Programme:
     rows.add(kept, bought[..., 1:], -1.0)
     rows.add(kept, retired[..., 1:], 1.0)
 
+    # What comes stands at least in its first period: else chips would be bought and thrown away for the sake of a vendor's share.
+    arrived = rows.block("arrived", np.where(columns["bought"] >= 0, 0.0, np.inf))
+    rows.add(arrived, bought, 1.0)
+    rows.add(arrived, stock, -1.0)
+
     limited = a["power_limit"]
     power = rows.block("power", np.where(sites[:, None], 0.0, limited) if sites.any() else limited)
     rows.add(power[None, None], x, working[None, :, :, None])
@@ -210,8 +222,6 @@ def build(f: Fleet) -> Programme:
     vendors = sorted(set(f.vendor))
     if f.vendor and len(f.vendor) != K:
         raise InputError(f"vendor: {len(f.vendor)} names for {K} kinds of chips")
-    if not 0 < f.vendor_share <= 1:
-        raise InputError(f"vendor_share = {f.vendor_share}: expected a share above 0 and at most 1")
     if f.vendor_share < 1:
         selling = {name for name, sells in zip(f.vendor, buyable, strict=False) if sells}
         if len(selling) * f.vendor_share < 1 - 1e-9:
@@ -259,13 +269,17 @@ def explain_infeasible(p: Programme) -> str:
     if result.status != 0:
         return f"no plan keeps every limit, and the least breach was not found: {result.message}"
     breach, over = result.x[n:] * size, result.x[n:]
-    broken = np.argsort(-over)[: min(5, int((over > 1e-9).sum()))]
+    many = int((over > 1e-9).sum())
+    broken = np.argsort(-over)[: min(5, many)]
     pressed = -result.ineqlin.marginals * size * (over <= 1e-9)  # what would help most, of the limits that were kept
-    for name in ("chips", "kept", "installed"):  # books, not limits
+    for name in ("chips", "kept", "installed", "arrived", "demand"):  # books and what is asked for, not limits
         index = p.rows[name]
         pressed[index[index >= 0]] = 0.0
     holds = [_row_name(p, int(i)) for i in np.argsort(-pressed)[:3] if pressed[i] > 1e-9]
     message = "no plan keeps every limit; the least that must give: " + "; ".join(_row_name(p, int(i), breach[int(i)]) for i in broken)
+    message += f"; and {many - 5} more" if many > 5 else ""
+    nowhere = [p.fleet.work[w] for w in np.flatnonzero((p.columns["x"] < 0).all(axis=(1, 2, 3)) & (p.figures["demand"] > 0).any(axis=1))]
+    message += f"; nothing that can do {', '.join(nowhere)} stands or can be bought where it may run" if nowhere else ""
     return message + (f"; held back by {', '.join(holds)}" if holds else "")
 
 
@@ -295,7 +309,7 @@ _COLUMNS = {
 }  # fmt: skip
 _ROWS = {
     "demand": ("work", ""), "chips": ("group", "kinds", "regions", ""), "installed": ("kinds", "regions"),
-    "kept": ("group", "kinds", "regions", ""), "power": ("regions", ""), "supply": ("kinds", ""), "vendor": ("vendor", ""),
+    "kept": ("group", "kinds", "regions", ""), "arrived": ("group", "kinds", "regions", ""), "power": ("regions", ""), "supply": ("kinds", ""), "vendor": ("vendor", ""),
     "budget": ("",), "carbon": ("",), "water": ("regions", ""),
 }  # fmt: skip
 

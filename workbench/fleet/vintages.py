@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.checks import number, share
 from workbench.errors import InputError
 
 
@@ -79,20 +80,19 @@ def replacement(
     .. [1] Bellman (1955), "Equipment replacement policy", J. SIAM 3(3).
     .. [2] Sethi, Chand (1979), "Planning horizon procedures for machine replacement models", Management Science 25(2).
     """
-    g, e, run, r, s0, d, sw, rep, grow = (
-        np.asarray(x, dtype=float)[..., None]
-        for x in (price_decline, energy_decline, running, rate, resale, resale_decline, switching, repairs, repair_growth)
+    amounts = {
+        "price_decline": price_decline, "energy_decline": energy_decline, "running": running, "resale_decline": resale_decline,
+        "switching": switching, "repairs": repairs,
+    }  # fmt: skip
+    g, e, run, d, sw, rep = (number(name, value, least=0)[..., None] for name, value in amounts.items())
+    r, s0, grow = (
+        number("rate", rate, above=0)[..., None],
+        share("resale", resale)[..., None],
+        number("repair_growth", repair_growth)[..., None],
     )
-    if not np.all(r > 0):
-        raise InputError(f"rate = {rate}: expected more than 0")
-    for name, value in (("price_decline", g), ("energy_decline", e), ("running", run), ("resale", s0), ("switching", sw), ("repairs", rep)):
-        if not np.all(value >= 0):
-            raise InputError(f"{name} = {value[..., 0]}: expected 0 or more")
     if np.any((sw == 0) & (s0 >= 1)):
         raise InputError("switching = 0 with resale = 1: replacing all the time would be free; give a cost of switching")
-    if not (np.all(np.isfinite(grow)) and 0 < step <= longest):
-        raise InputError(f"repair_growth = {repair_growth}, step = {step}, longest = {longest}: expected finite, and 0 < step <= longest")
-    ages = np.arange(step, longest + step / 2, step)
+    ages = _ages(step, longest)[1:]
     power = np.expm1(-r * ages) / -r
     apart = grow - r
     level = np.abs(apart) < 1e-9
@@ -103,7 +103,7 @@ def replacement(
     return Replacement(ages[best], np.take_along_axis(costs, best[..., None], axis=-1)[..., 0], ages, costs)
 
 
-def stock(additions: ArrayLike, *, failure_rate: ArrayLike, life: float, step: float = 1.0) -> NDArray[np.float64]:
+def stock(additions: ArrayLike, *, failure_rate: ArrayLike, life: ArrayLike, step: float = 1.0) -> NDArray[np.float64]:
     """Chips of each vintage that stand at each period.
 
     additions[v] e^(-failure_rate (t - v)) for 0 <= t - v < life, else 0
@@ -114,8 +114,8 @@ def stock(additions: ArrayLike, *, failure_rate: ArrayLike, life: float, step: f
         Chips that arrive at the start of each period.
     failure_rate : array_like
         Share lost a year, 0 or more; broadcast against the leading axes.
-    life : float
-        Age at which a vintage is retired [years], above 0.
+    life : array_like
+        Age at which a vintage is retired [years], above 0; broadcast against the leading axes.
     step : float
         Length of a period [years].
 
@@ -123,14 +123,12 @@ def stock(additions: ArrayLike, *, failure_rate: ArrayLike, life: float, step: f
     -------
     ndarray, shape (..., vintages, periods)
     """
-    added, lost = np.asarray(additions, dtype=float), np.asarray(failure_rate, dtype=float)
-    if not life > 0:
-        raise InputError(f"life = {life}: expected more than 0 years")
-    if not (np.all(added >= 0) and np.all(lost >= 0)):
-        raise InputError("additions and failure_rate: expected 0 or more")
+    added, lost = number("additions", additions, least=0), number("failure_rate", failure_rate, least=0)
+    if added.ndim == 0:
+        raise InputError("additions: expected an array whose last axis is the periods")
     periods = np.arange(added.shape[-1])
-    age = (periods[None, :] - periods[:, None]) * step
-    stands = (age >= 0) & (age < life - 1e-9)
+    age = (periods[None, :] - periods[:, None]) * float(number("step", step, above=0))
+    stands = (age >= 0) & (age < number("life", life, above=0)[..., None, None] - 1e-9)
     return added[..., :, None] * np.where(stands, np.exp(-lost[..., None, None] * np.maximum(age, 0)), 0.0)
 
 
@@ -171,15 +169,30 @@ def rent(
     ----------
     .. [1] Hulten, Wykoff (1981), "The measurement of economic depreciation": rents of vintages in equilibrium.
     """
-    years = np.asarray(age, dtype=float)
-    if not np.all(years >= 0):
-        raise InputError(f"age = {age}: expected 0 or more years")
-    on = np.asarray(running, dtype=float)
-    own = np.asarray(new_running, dtype=float)
-    parity = (np.asarray(new_cost, dtype=float) - own) * np.exp(-np.asarray(price_decline) * years) + own * np.exp(
-        -np.asarray(energy_decline) * years
-    )
-    return np.maximum(on, parity * (1 + np.asarray(scarcity, dtype=float)))
+    years, on = number("age", age, least=0), number("running", running, least=0)
+    return np.maximum(on, _parity(years, new_cost, price_decline, new_running, energy_decline, scarcity))
+
+
+def _parity(
+    years: NDArray[np.float64],
+    new_cost: ArrayLike,
+    price_decline: ArrayLike,
+    new_running: ArrayLike,
+    energy_decline: ArrayLike,
+    scarcity: ArrayLike,
+) -> NDArray[np.float64]:
+    """What the work of a chip costs on the newest one when it is `years` old, and what scarcity adds [USD a year]."""
+    own, whole = number("new_running", new_running, least=0), number("new_cost", new_cost, least=0)
+    number("new_cost - new_running", whole - own, least=0, why="owning and running a chip costs at least running it")
+    g, e = number("price_decline", price_decline), number("energy_decline", energy_decline)
+    short = number("scarcity", scarcity, least=-1, why="a rent is no less than nothing")
+    return ((whole - own) * np.exp(-g * years) + own * np.exp(-e * years)) * (1 + short)
+
+
+def _ages(step: float, longest: float) -> NDArray[np.float64]:
+    """0, step, ... longest [years]."""
+    number("longest", longest, least=float(number("step", step, above=0)), why="at least one step of age")
+    return np.arange(0.0, longest + step / 2, step)
 
 
 def retirement_age(
@@ -212,21 +225,18 @@ def retirement_age(
     ndarray
         [years]; inf where it outlasts `longest`.
     """
-    ages = np.arange(0.0, longest + step / 2, step)
-    new, g, on, own, e, short, other = (
-        np.asarray(x, dtype=float)[..., None] for x in (new_cost, price_decline, running, new_running, energy_decline, scarcity, shadow)
+    ages = _ages(step, longest)
+    new, g, own, e, short = (
+        np.asarray(x, dtype=float)[..., None] for x in (new_cost, price_decline, new_running, energy_decline, scarcity)
     )
-    paid = ((new - own) * np.exp(-g * ages) + own * np.exp(-e * ages)) * (1 + short)
-    loses = paid < on + other
+    on, other = number("running", running, least=0)[..., None], number("shadow", shadow, least=0)[..., None]
+    loses = _parity(ages, new, g, own, e, short) < on + other
     return np.where(loses.any(axis=-1), ages[loses.argmax(axis=-1)], np.inf)
 
 
 def scarcity_of(observed: ArrayLike, parity: ArrayLike) -> NDArray[np.float64]:
     """Share by which an observed rent exceeds the rent of cost parity: above 0 in a shortage, below in a glut."""
-    fair = np.asarray(parity, dtype=float)
-    if not np.all(fair > 0):
-        raise InputError(f"parity = {parity}: expected rents above 0")
-    return np.asarray(observed, dtype=float) / fair - 1
+    return number("observed", observed, least=0) / number("parity", parity, above=0) - 1
 
 
 def worth(price: ArrayLike, age: ArrayLike, growth_log10: ArrayLike) -> NDArray[np.float64]:
@@ -245,7 +255,8 @@ def worth(price: ArrayLike, age: ArrayLike, growth_log10: ArrayLike) -> NDArray[
     ----------
     .. [1] Cottier et al. (2024), "The rising costs of training frontier AI models", section 2.2, arXiv:2405.21015.
     """
-    return np.asarray(price, dtype=float) * 10 ** (-np.asarray(growth_log10, dtype=float) * np.maximum(np.asarray(age, dtype=float), 0.0))
+    years = np.maximum(number("age", age), 0.0)
+    return number("price", price, least=0) * 10 ** (-number("growth_log10", growth_log10) * years)
 
 
 def book_value(price: ArrayLike, age: ArrayLike, book_life: ArrayLike) -> NDArray[np.float64]:
@@ -253,10 +264,8 @@ def book_value(price: ArrayLike, age: ArrayLike, book_life: ArrayLike) -> NDArra
 
     price max(1 - age / book_life, 0) [USD]; against `worth` it shows what a balance sheet hides.
     """
-    life = np.asarray(book_life, dtype=float)
-    if not np.all(life > 0):
-        raise InputError(f"book_life = {book_life}: expected more than 0 years")
-    return np.asarray(price, dtype=float) * np.clip(1 - np.asarray(age, dtype=float) / life, 0.0, 1.0)
+    left = 1 - number("age", age, least=0) / number("book_life", book_life, above=0)
+    return number("price", price, least=0) * np.maximum(left, 0.0)
 
 
 def runs(value_of_work: ArrayLike, energy: ArrayLike, power: ArrayLike, shadow_price: ArrayLike = 0.0) -> NDArray[np.bool_]:
@@ -264,4 +273,5 @@ def runs(value_of_work: ArrayLike, energy: ArrayLike, power: ArrayLike, shadow_p
 
     value > energy + shadow_price power, all of the same hour; `shadow_price` [USD/W] comes from `allocate`.
     """
-    return np.asarray(value_of_work) > np.asarray(energy) + np.asarray(shadow_price) * np.asarray(power)
+    cost = number("energy", energy) + number("shadow_price", shadow_price, least=0) * number("power", power, least=0)
+    return np.asarray(number("value_of_work", value_of_work) > cost)

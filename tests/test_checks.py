@@ -1,0 +1,32 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workbench.checks import number, pue, share
+from workbench.errors import InputError
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: number("life", -3, above=0), r"^life = -3: expected more than 0$"),
+        (lambda: number("life", [5, 4, -1, 3], above=0), r"^life\[2\] = -1: expected more than 0$"),
+        (lambda: number("x", [[1, 2], [3, np.nan]]), r"^x\[1, 1\] = nan: expected a finite number$"),
+        (lambda: number("x", np.inf, least=0), "^x = inf: expected 0 or more$"),
+        (lambda: number("wacc", "7%"), r"^wacc = '7%': expected a number or an array of numbers$"),
+        (lambda: number("rate", -1, above=-1, why="nothing is left"), "^rate = -1: nothing is left; expected more than -1$"),
+        (lambda: number("ratio", 1, least=0.5, below=1), r"^ratio = 1: expected 0\.5 or more and less than 1$"),
+        (lambda: share("salvage", 1.2), r"^salvage = 1\.2: expected 0 or more and at most 1$"),
+        (lambda: share("availability", 0, above=0), "^availability = 0: expected more than 0 and at most 1$"),
+        (lambda: pue("pue", 0.9), r"^pue = 0\.9: a facility draws at least what its servers draw; expected 1 or more$"),
+    ],
+)
+def test_a_refusal_names_the_value_its_place_and_the_range(call, message):
+    with pytest.raises(InputError, match=message):
+        call()
+
+
+@given(st.lists(st.floats(0, 1), min_size=0, max_size=5))
+def test_what_is_in_range_passes_unchanged(values):
+    assert share("x", values).tolist() == values
