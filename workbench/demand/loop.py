@@ -9,7 +9,7 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.demand.clearing import root_step
-from workbench.demand.supply import BINDING, STAGES, delay_step, shipments, survival
+from workbench.demand.supply import BINDING, STAGES, delay_step, survival, tightest
 from workbench.errors import InputError
 from workbench.units import HOUR, YEAR
 
@@ -90,7 +90,8 @@ class Futures:
     @property
     def shape(self) -> tuple[int, int]:
         """(quarters, futures)"""
-        return np.shape(self.demand)[1:]  # type: ignore[return-value]
+        _, quarters, n = np.shape(self.demand)
+        return quarters, n
 
     def loop_gain(self) -> NDArray[np.float64]:
         """Response of orders over the spot elasticity at the start: above 1 a deviation comes back with the other sign, above 2 larger."""
@@ -195,17 +196,17 @@ def _run(x: dict[str, NDArray[np.float64]], out: dict[str, NDArray[np.float64]])
     bound = x["elasticity"] * x["contracted"]
     out["long_run_cost"][:] = x["long_run_cost"]
     log_cost = np.log(out["long_run_cost"] / reference)
-    demand = np.broadcast_to(x["demand"], (len(x["demand"]), quarters, m))
-    most, which = shipments(np.inf, np.broadcast_to(x["limits"], (len(x["limits"]), quarters, m)))
+    demand, limits = (np.broadcast_to(x[k], (len(x[k]), quarters, m)) for k in ("demand", "limits"))
     added = np.broadcast_to(x["power_added"], (quarters, m)) / x["pue"] if x["power_added"].any() else None
-    # vintages, oldest first: units and their draw; share that stands by age
+    # vintages, oldest first; of each age the share that stands, and its draw over that of the newest
     old = len(x["installed"])
-    units, drawn = np.zeros((old + quarters, m)), np.zeros((old + quarters, m))
-    stands = survival(np.arange(old + quarters)[:, None], x["mean_life"])
+    units, ages = np.zeros((old + quarters, m)), np.arange(old + quarters)[:, None]
+    stands = survival(ages, x["mean_life"])
+    draws = stands * np.exp(x["draw_decline"] * ages)
     draw, shrink = x["draw"].copy(), np.exp(-x["draw_decline"])
     units[:old] = x["installed"]
-    drawn[:old] = units[:old] * (draw * np.exp(x["draw_decline"] * np.arange(old - 1, -1, -1)[:, None]))
     oldest, own = np.zeros(m, dtype=np.intp), draw * np.exp(x["draw_decline"] * (old - 1))
+    flat = units.reshape(-1)  # a view
     # orders on their way: those due between two quarters are shared between them
     lead = x["chip_lead"]
     nearest = np.arange(int(lead.min()), int(np.ceil(lead.max())) + 1)
@@ -221,7 +222,9 @@ def _run(x: dict[str, NDArray[np.float64]], out: dict[str, NDArray[np.float64]])
     keeping = running + x["space_cost"] * HOUR
     reach, reach_power = x["extrapolation"] * lead, x["extrapolation"] * x["power_lead"]
     leaner, comes = x["draw_decline"] * x["power_lead"], 1 - x["cancelled"]
-    growth, seen, contract, log_price = x["growth"].copy(), None, np.zeros(m), np.zeros(m)
+    growth, contract, root = x["growth"].copy(), np.zeros(m), np.zeros(m)
+    stiffness = demand[:, 0].sum(axis=0) / (demand[:, 0] * spot).sum(axis=0)
+    surplus_before = log_fair_before = np.zeros(m)
     room = np.ones(m)
     before = np.einsum("vi,vi->i", units[:old], stands[old - 1 :: -1] if old > 1 else stands[:1])
     for t in range(quarters):
@@ -233,28 +236,33 @@ def _run(x: dict[str, NDArray[np.float64]], out: dict[str, NDArray[np.float64]])
             power += added[t]
             secured += added[t]
         kept = np.einsum("vi,vi->i", units[:v], stands[v:0:-1])
-        load = np.einsum("vi,vi->i", drawn[:v], stands[v:0:-1])
+        load = np.einsum("vi,vi->i", units[:v], draws[v:0:-1])
         backlog += due[t]
-        limit = most[t] * room
-        code = which[t] * (limit < backlog)
-        shipped = np.minimum(backlog, limit, out=limit)
+        shipped, code = tightest(backlog, limits[:, t] * room)
         backlog -= shipped
         waiting += shipped
+        load *= draw
         fits = np.maximum(power - load, 0.0)
         fits /= draw
         short = waiting > fits
         code += short * (POWER - code)
         deployed = np.minimum(waiting, fits, out=units[v])
         waiting -= deployed
-        load += np.multiply(deployed, draw, out=drawn[v])
+        load += deployed * draw
         ordered -= deployed
         supply = np.add(kept, deployed, out=out["supply"][t])
         # what clears
         log_supply = np.log(supply)
         wanted = np.log(demand[:, t])
         wanted -= bound * contract
-        log_price = _cleared(log_price, wanted, spot, log_supply, t)
-        np.minimum(log_price, highest, out=log_price)
+        fair = np.exp(wanted - spot * log_cost[t]).sum(axis=0, out=out["demand"][t])
+        log_fair = np.log(fair)
+        surplus = log_supply - log_fair
+        if t:  # what the mean elasticity makes of the change since the quarter before is a good start
+            root += log_cost[t] - log_cost[t - 1] - (surplus - surplus_before) * stiffness
+        surplus_before = surplus
+        root = _cleared(root, wanted, spot, log_supply, t)
+        log_price = np.minimum(root, highest)
         price = np.exp(log_price)
         price *= reference
         idle = out["idle"][t]
@@ -266,7 +274,6 @@ def _run(x: dict[str, NDArray[np.float64]], out: dict[str, NDArray[np.float64]])
             log_price = np.log(price / reference)
             np.copyto(idle, supply - np.exp(wanted - spot * log_price).sum(axis=0), where=at_floor)
         gap = log_price - log_cost[t]
-        fair = np.exp(wanted - spot * log_cost[t]).sum(axis=0, out=out["demand"][t])
         out["price"][t], out["waiting"][t], out["power"][t], out["binding"][t] = price, waiting, power, code
         # which vintage goes: draw falls from one to the next, so that it is the oldest
         goes = own * keeping > price
@@ -275,15 +282,13 @@ def _run(x: dict[str, NDArray[np.float64]], out: dict[str, NDArray[np.float64]])
         goes &= oldest < v
         index = np.flatnonzero(goes)
         if index.size:
-            first = oldest[index]
-            units[first, index] = drawn[first, index] = 0.0
+            flat[oldest[index] * m + index] = 0.0
             oldest += goes
             own *= np.where(goes, shrink, 1.0)
         # what is ordered
-        log_fair = np.log(fair)
-        if seen is not None:
-            growth += (log_fair - seen - growth) / x["memory"]
-        seen = log_fair
+        if t:
+            growth += (log_fair - log_fair_before - growth) / x["memory"]
+        log_fair_before = log_fair
         order = supply * np.exp(reach * growth + x["chip_response"] * gap)
         order -= supply
         order -= ordered
