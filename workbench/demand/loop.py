@@ -18,6 +18,8 @@ POWER = np.int8(BINDING.index("power"))
 #: Futures in a block: what a quarter of so many needs stays in the second-level cache.
 BLOCK = 2048
 
+Array = NDArray[np.float64]
+
 #: Axes of the inputs behind which stand the futures, and the smallest value allowed.
 SHAPES = {
     "demand": ("class", "quarter"), "elasticity": ("class",), "contracted": ("class",), "long_run_cost": ("quarter",),
@@ -93,7 +95,7 @@ class Futures:
         _, quarters, n = np.shape(self.demand)
         return quarters, n
 
-    def loop_gain(self) -> NDArray[np.float64]:
+    def loop_gain(self) -> Array:
         """Response of orders over the spot elasticity at the start: above 1 a deviation comes back with the other sign, above 2 larger."""
         first = np.asarray(self.demand, dtype=float)[:, 0]
         spot = np.asarray(self.elasticity, dtype=float) * (1 - np.asarray(self.contracted, dtype=float))
@@ -114,38 +116,38 @@ ALLOWED = {
 class Outcome:
     """What comes of them, each (quarters, futures)."""
 
-    price: NDArray[np.float64]  #: that clears [USD/h]
-    long_run_cost: NDArray[np.float64]  #: [USD/h]
-    supply: NDArray[np.float64]  #: units that stand and have power
-    demand: NDArray[np.float64]  #: units that would be used at the long-run cost
-    idle: NDArray[np.float64]  #: units that nobody wants at the marginal cost of running them
-    waiting: NDArray[np.float64]  #: units that shipped and have no power
-    power: NDArray[np.float64]  #: energised, at the meter [W]
+    price: Array  #: that clears [USD/h]
+    long_run_cost: Array  #: [USD/h]
+    supply: Array  #: units that stand and have power
+    demand: Array  #: units that would be used at the long-run cost
+    idle: Array  #: units that nobody wants at the marginal cost of running them
+    waiting: Array  #: units that shipped and have no power
+    power: Array  #: energised, at the meter [W]
     binding: NDArray[np.int8]  #: code in `BINDING` of what bound additions
 
     @property
-    def unserved(self) -> NDArray[np.float64]:
+    def unserved(self) -> Array:
         """Units wanted at the long-run cost beyond those that stand."""
         return np.maximum(self.demand - self.supply, 0.0)
 
     @property
-    def gap(self) -> NDArray[np.float64]:
+    def gap(self) -> Array:
         """ln of price over long-run cost: above 0 compute is short."""
         return np.log(self.price / self.long_run_cost)
 
-    def shortage_integral(self) -> NDArray[np.float64]:
+    def shortage_integral(self) -> Array:
         """Unserved over the whole time, by future [unit-years]."""
         return self.unserved.sum(axis=0) / 4
 
-    def glut_integral(self) -> NDArray[np.float64]:
+    def glut_integral(self) -> Array:
         """What capacity beyond the demand at its long-run cost costs over the whole time, by future [USD]."""
         return (np.maximum(self.supply - self.demand, 0.0) * self.long_run_cost).sum(axis=0) * QUARTER / HOUR
 
-    def outside(self, band: float = 0.2) -> NDArray[np.float64]:
+    def outside(self, band: float = 0.2) -> Array:
         """Share of the quarters in which the price is more than `band` off the long-run cost, by future."""
         return np.mean(np.abs(self.price / self.long_run_cost - 1) > band, axis=0)
 
-    def swings(self) -> NDArray[np.float64]:
+    def swings(self) -> Array:
         """How often the price crosses its long-run cost, by future."""
         return np.count_nonzero(np.diff(np.signbit(self.gap), axis=0), axis=0).astype(float)
 
@@ -181,14 +183,14 @@ def simulate(futures: Futures) -> Outcome:
     return Outcome(**record)
 
 
-def _cut(value: ArrayLike, start: int, stop: int, n: int, axes: int) -> NDArray[np.float64]:
+def _cut(value: ArrayLike, start: int, stop: int, n: int, axes: int) -> Array:
     """The block of an input, with `axes` axes before that of the futures."""
     v = np.asarray(value, dtype=float)
     v = v.reshape((1,) * (axes + 1 - v.ndim) + v.shape)
     return v[..., start:stop] if v.shape[-1] == n and n > 1 else np.broadcast_to(v, (*v.shape[:-1], stop - start))
 
 
-def _run(x: dict[str, NDArray[np.float64]], out: dict[str, NDArray[np.float64]]) -> None:
+def _run(x: dict[str, Array], out: dict[str, Array]) -> None:
     """All quarters of one block; names as in `Futures`; logarithms of prices over the reference, power at the level of IT."""
     quarters, m = out["price"].shape
     reference = float(x["reference_price"].flat[0])
@@ -222,7 +224,7 @@ def _run(x: dict[str, NDArray[np.float64]], out: dict[str, NDArray[np.float64]])
     keeping = running + x["space_cost"] * HOUR
     reach, reach_power = x["extrapolation"] * lead, x["extrapolation"] * x["power_lead"]
     leaner, comes = x["draw_decline"] * x["power_lead"], 1 - x["cancelled"]
-    growth, contract, root = x["growth"].copy(), np.zeros(m), np.zeros(m)
+    growth, contract, log_price = x["growth"].copy(), np.zeros(m), np.zeros(m)
     stiffness = demand[:, 0].sum(axis=0) / (demand[:, 0] * spot).sum(axis=0)
     surplus_before = log_fair_before = np.zeros(m)
     room = np.ones(m)
@@ -259,10 +261,9 @@ def _run(x: dict[str, NDArray[np.float64]], out: dict[str, NDArray[np.float64]])
         log_fair = np.log(fair)
         surplus = log_supply - log_fair
         if t:  # what the mean elasticity makes of the change since the quarter before is a good start
-            root += log_cost[t] - log_cost[t - 1] - (surplus - surplus_before) * stiffness
+            log_price += log_cost[t] - log_cost[t - 1] - (surplus - surplus_before) * stiffness
         surplus_before = surplus
-        root = _cleared(root, wanted, spot, log_supply, t)
-        log_price = np.minimum(root, highest)
+        log_price = _cleared(log_price, wanted, spot, log_supply, highest, t)
         price = np.exp(log_price)
         price *= reference
         idle = out["idle"][t]
@@ -309,15 +310,13 @@ def _run(x: dict[str, NDArray[np.float64]], out: dict[str, NDArray[np.float64]])
     out["power"] *= x["pue"]
 
 
-def _cleared(
-    start: NDArray[np.float64], wanted: NDArray[np.float64], spot: NDArray[np.float64], log_supply: NDArray[np.float64], quarter: int
-) -> NDArray[np.float64]:
-    """ln of the price over the reference that clears, from that of the quarter before."""
-    start = root_step(start, wanted, spot, log_supply)
+def _cleared(start: Array, wanted: Array, spot: Array, log_supply: Array, highest: Array, quarter: int) -> Array:
+    """ln of the price over the reference that clears, or its highest, from a guess."""
     for _ in range(64):
         moved = root_step(start, wanted, spot, log_supply)
+        np.minimum(moved, highest, out=moved)  # no step passes the root: beyond the highest, the root is as well
         far = np.abs(moved - start).max()
         start = moved
-        if far < 1e-3:  # what is left is its cube, or less
+        if far < 1e-5:  # what is left is its square, or less
             return start
     raise InputError(f"demand, elasticity: no price found in quarter {quarter} that clears; their range over the classes is too wide")

@@ -110,7 +110,7 @@ def tightest(wanted: NDArray[np.float64], limits: NDArray[np.float64]) -> tuple[
     """`shipments` of arrays that are known to be right."""
     shipped, binding = wanted.copy(), np.zeros(wanted.shape, dtype=np.int8)
     for code, limit in enumerate(limits, start=1):
-        binding += (limit < shipped) * (np.int8(code) - binding)  # products of small integers are faster than masks
+        binding += (limit < shipped).view(np.int8) * (np.int8(code) - binding)  # products of small integers are faster than masks
         np.minimum(shipped, limit, out=shipped)
     return shipped, binding
 
