@@ -175,7 +175,9 @@ def simulate(futures: Futures) -> Outcome:
     Outcome
     """
     quarters, n = futures.shape
+    cost = np.broadcast_to(np.asarray(futures.long_run_cost, dtype=float), (quarters, n))
     record = {f.name: np.empty((quarters, n), dtype=np.int8 if f.name == "binding" else float) for f in fields(Outcome)}
+    record["long_run_cost"] = cost
     for start in range(0, n, BLOCK):
         stop = min(start + BLOCK, n)
         given = {f.name: _cut(getattr(futures, f.name), start, stop, n, len(SHAPES.get(f.name, ()))) for f in fields(Futures)}
@@ -196,10 +198,11 @@ def _run(x: dict[str, Array], out: dict[str, Array]) -> None:
     reference = float(x["reference_price"].flat[0])
     spot = x["elasticity"] * (1 - x["contracted"]) * np.ones(m)
     bound = x["elasticity"] * x["contracted"]
-    out["long_run_cost"][:] = x["long_run_cost"]
-    log_cost = np.log(out["long_run_cost"] / reference)
+    log_cost = np.broadcast_to(np.log(x["long_run_cost"] / reference), (quarters, m))
     demand, limits = (np.broadcast_to(x[k], (len(x[k]), quarters, m)) for k in ("demand", "limits"))
     added = np.broadcast_to(x["power_added"], (quarters, m)) / x["pue"] if x["power_added"].any() else None
+    least, which = tightest(limits[0], limits[1:])
+    which += 1
     # vintages, oldest first; of each age the share that stands, and its draw over that of the newest
     old = len(x["installed"])
     units, ages = np.zeros((old + quarters, m)), np.arange(old + quarters)[:, None]
@@ -240,14 +243,16 @@ def _run(x: dict[str, Array], out: dict[str, Array]) -> None:
         kept = np.einsum("vi,vi->i", units[:v], stands[v:0:-1])
         load = np.einsum("vi,vi->i", units[:v], draws[v:0:-1])
         backlog += due[t]
-        shipped, code = tightest(backlog, limits[:, t] * room)
+        limit = least[t] * room
+        code = which[t] * (limit < backlog).view(np.int8)
+        shipped = np.minimum(backlog, limit, out=limit)
         backlog -= shipped
         waiting += shipped
         load *= draw
         fits = np.maximum(power - load, 0.0)
         fits /= draw
         short = waiting > fits
-        code += short * (POWER - code)
+        code += short.view(np.int8) * (POWER - code)
         deployed = np.minimum(waiting, fits, out=units[v])
         waiting -= deployed
         load += deployed * draw
@@ -264,7 +269,7 @@ def _run(x: dict[str, Array], out: dict[str, Array]) -> None:
             log_price += log_cost[t] - log_cost[t - 1] - (surplus - surplus_before) * stiffness
         surplus_before = surplus
         log_price = _cleared(log_price, wanted, spot, log_supply, highest, t)
-        price = np.exp(log_price)
+        price = np.exp(log_price, out=out["price"][t])
         price *= reference
         idle = out["idle"][t]
         idle[:] = 0.0
@@ -275,7 +280,7 @@ def _run(x: dict[str, Array], out: dict[str, Array]) -> None:
             log_price = np.log(price / reference)
             np.copyto(idle, supply - np.exp(wanted - spot * log_price).sum(axis=0), where=at_floor)
         gap = log_price - log_cost[t]
-        out["price"][t], out["waiting"][t], out["power"][t], out["binding"][t] = price, waiting, power, code
+        out["waiting"][t], out["power"][t], out["binding"][t] = waiting, power, code
         # which vintage goes: draw falls from one to the next, so that it is the oldest
         goes = own * keeping > price
         short &= own > x["swap_ratio"] * draw
