@@ -16,7 +16,7 @@ from workbench.units import HOUR, YEAR
 QUARTER = YEAR / 4
 POWER = np.int8(BINDING.index("power"))
 #: Futures in a block: what a quarter of so many needs stays in the second-level cache.
-BLOCK = 2048
+BLOCK = 2736
 
 Array = NDArray[np.float64]
 
@@ -322,6 +322,6 @@ def _cleared(start: Array, wanted: Array, spot: Array, log_supply: Array, highes
         np.minimum(moved, highest, out=moved)  # no step passes the root: beyond the highest, the root is as well
         far = np.abs(moved - start).max()
         start = moved
-        if far < 1e-5:  # what is left is its square, or less
+        if far < 3e-5:  # what is left is about its square
             return start
     raise InputError(f"demand, elasticity: no price found in quarter {quarter} that clears; their range over the classes is too wide")
