@@ -177,7 +177,7 @@ def simulate(futures: Futures) -> Outcome:
     quarters, n = futures.shape
     cost = np.broadcast_to(np.asarray(futures.long_run_cost, dtype=float), (quarters, n))
     record = {f.name: np.empty((quarters, n), dtype=np.int8 if f.name == "binding" else float) for f in fields(Outcome)}
-    record["long_run_cost"] = cost
+    record |= {"long_run_cost": cost, "idle": np.zeros((quarters, n))}
     for start in range(0, n, BLOCK):
         stop = min(start + BLOCK, n)
         given = {f.name: _cut(getattr(futures, f.name), start, stop, n, len(SHAPES.get(f.name, ()))) for f in fields(Futures)}
@@ -212,13 +212,15 @@ def _run(x: dict[str, Array], out: dict[str, Array]) -> None:
     units[:old] = x["installed"]
     oldest, own = np.zeros(m, dtype=np.intp), draw * np.exp(x["draw_decline"] * (old - 1))
     flat = units.reshape(-1)  # a view
-    # orders on their way: those due between two quarters are shared between them
+    # orders by the quarter in which they were placed; those due between two quarters are shared between them
     lead = x["chip_lead"]
-    nearest = np.arange(int(lead.min()), int(np.ceil(lead.max())) + 1)
-    shares = np.maximum(1 - np.abs(lead - nearest[:, None]), 0.0)
-    due = np.zeros((quarters + max(int(nearest[-1]), len(x["shipping"])) + 1, m))
-    due[: len(x["shipping"])] = x["shipping"]
-    ordered, backlog, waiting = due.sum(axis=0), np.zeros(m), np.zeros(m)
+    whole = np.floor(lead).astype(np.intp)
+    later = lead - whole
+    first = int(whole.max())
+    placed = np.zeros((first + quarters, m))
+    at, all_placed, gone = (first - whole) * m + np.arange(m), placed.reshape(-1), np.zeros(m)  # where those due now are
+    shipping = np.broadcast_to(x["shipping"], (len(x["shipping"]), m))
+    ordered, backlog, waiting = shipping.sum(axis=0), np.zeros(m), np.zeros(m)
     power, rate, asked = x["power"] / x["pue"], STAGES / x["power_lead"], np.zeros(m)
     coming = np.repeat((x["power_coming"] / x["pue"] / STAGES)[None], STAGES, axis=0)
     secured = power + coming.sum(axis=0)
@@ -228,8 +230,7 @@ def _run(x: dict[str, Array], out: dict[str, Array]) -> None:
     reach, reach_power = x["extrapolation"] * lead, x["extrapolation"] * x["power_lead"]
     leaner, comes = x["draw_decline"] * x["power_lead"], 1 - x["cancelled"]
     growth, contract, log_price = x["growth"].copy(), np.zeros(m), np.zeros(m)
-    stiffness = demand[:, 0].sum(axis=0) / (demand[:, 0] * spot).sum(axis=0)
-    surplus_before = log_fair_before = np.zeros(m)
+    log_fair_before = np.zeros(m)
     room = np.ones(m)
     before = np.einsum("vi,vi->i", units[:old], stands[old - 1 :: -1] if old > 1 else stands[:1])
     for t in range(quarters):
@@ -242,7 +243,15 @@ def _run(x: dict[str, Array], out: dict[str, Array]) -> None:
             secured += added[t]
         kept = np.einsum("vi,vi->i", units[:v], stands[v:0:-1])
         load = np.einsum("vi,vi->i", units[:v], draws[v:0:-1])
-        backlog += due[t]
+        now = np.take(all_placed, at, mode="clip")
+        at += m
+        backlog += now
+        gone -= now
+        gone *= later
+        backlog += gone
+        gone = now
+        if t < len(shipping):
+            backlog += shipping[t]
         limit = least[t] * room
         code = which[t] * (limit < backlog).view(np.int8)
         shipped = np.minimum(backlog, limit, out=limit)
@@ -264,21 +273,15 @@ def _run(x: dict[str, Array], out: dict[str, Array]) -> None:
         wanted -= bound * contract
         fair = np.exp(wanted - spot * log_cost[t]).sum(axis=0, out=out["demand"][t])
         log_fair = np.log(fair)
-        surplus = log_supply - log_fair
-        if t:  # what the mean elasticity makes of the change since the quarter before is a good start
-            log_price += log_cost[t] - log_cost[t - 1] - (surplus - surplus_before) * stiffness
-        surplus_before = surplus
         log_price = _cleared(log_price, wanted, spot, log_supply, highest, t)
         price = np.exp(log_price, out=out["price"][t])
         price *= reference
-        idle = out["idle"][t]
-        idle[:] = 0.0
         cheapest = load * running
         at_floor = price * supply < cheapest
         if at_floor.any():
             np.copyto(price, cheapest / supply, where=at_floor)
             log_price = np.log(price / reference)
-            np.copyto(idle, supply - np.exp(wanted - spot * log_price).sum(axis=0), where=at_floor)
+            np.copyto(out["idle"][t], supply - np.exp(wanted - spot * log_price).sum(axis=0), where=at_floor)
         gap = log_price - log_cost[t]
         out["waiting"][t], out["power"][t], out["binding"][t] = waiting, power, code
         # which vintage goes: draw falls from one to the next, so that it is the oldest
@@ -304,7 +307,7 @@ def _run(x: dict[str, Array], out: dict[str, Array]) -> None:
         np.maximum(order, 0.0, out=order)
         before[:] = supply
         ordered += order
-        due[t + nearest[0] : t + nearest[-1] + 1] += shares * order
+        placed[first + t] = order
         asked = (load + waiting * draw) * np.exp(reach_power * growth - leaner + x["power_response"] * gap)
         asked -= secured
         np.maximum(asked, 0.0, out=asked)
@@ -317,6 +320,9 @@ def _run(x: dict[str, Array], out: dict[str, Array]) -> None:
 
 def _cleared(start: Array, wanted: Array, spot: Array, log_supply: Array, highest: Array, quarter: int) -> Array:
     """ln of the price over the reference that clears, or its highest, from a guess."""
+    for _ in range(2):
+        start = root_step(start, wanted, spot, log_supply)
+    np.minimum(start, highest, out=start)
     for _ in range(64):
         moved = root_step(start, wanted, spot, log_supply)
         np.minimum(moved, highest, out=moved)  # no step passes the root: beyond the highest, the root is as well
