@@ -16,7 +16,7 @@ from workbench.units import HOUR, YEAR
 QUARTER = YEAR / 4
 POWER = np.int8(BINDING.index("power"))
 #: Futures in a block: what a quarter of so many needs stays in the second-level cache.
-BLOCK = 2736
+BLOCK = 4096
 
 Array = NDArray[np.float64]
 
