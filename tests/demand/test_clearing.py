@@ -84,7 +84,7 @@ def test_root_steps_reach_the_root_from_afar():
     rng = np.random.default_rng(1)
     d, e = rng.normal(size=(3, 500)), np.array([[1.0], [1.1], [0.3]]) * rng.lognormal(0, 0.2, (3, 500))
     s, x = rng.normal(1, 0.3, 500), np.zeros(500)
-    for _ in range(4):
+    for _ in range(7):
         x = root_step(x, d, e, s)
     exact = demand.clear(np.exp(d), np.exp(s), e, reference_price=1.0).price
     assert np.exp(x) == pytest.approx(exact, rel=1e-12)

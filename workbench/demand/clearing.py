@@ -123,10 +123,10 @@ def clear(
 def root_step(
     x: NDArray[np.float64], log_demand: NDArray[np.float64], elasticity: NDArray[np.float64], log_supply: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """One step of Halley's method on x = ln(p / p_ref) towards  ln sum_k exp(d_k - eps_k x) = s,  without bounds.
+    """One Newton step on x = ln(p / p_ref) towards  ln sum_k exp(d_k - eps_k x) = s,  without bounds.
 
-    The left side falls with the mean elasticity m of the classes, weighted by what they use, and bends with its variance V: from a gap f
-    the step is (f / m) / (1 - f V / (2 m^2)), and the distance to the root is about the cube of the one before.
+    The left side falls with the mean elasticity of the classes, weighted by what they use, and is convex: from the left of the root no step
+    passes it, from the right the first lands on its left. What is left is about the square of the step.
 
     Parameters
     ----------
@@ -137,23 +137,13 @@ def root_step(
     used = elasticity * x
     np.subtract(log_demand, used, out=used)
     np.exp(used, out=used)
-    total = used.sum(axis=0)
+    total = np.add.reduce(used, axis=0)
     used *= elasticity
-    slope = used.sum(axis=0)
-    used *= elasticity
-    bend = used.sum(axis=0)
+    slope = np.add.reduce(used, axis=0)
     gap = np.log(total)
     gap -= log_supply
-    total /= slope  # 1 / m
-    bend *= total
-    bend /= slope
-    bend -= 1.0  # V / m^2
-    bend *= gap
-    bend *= -0.5
-    bend += 1.0
-    np.maximum(bend, 0.5, out=bend)  # far away, at most twice Newton's step
     gap *= total
-    gap /= bend
+    gap /= slope
     gap += x
     return gap
 

@@ -9,14 +9,16 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.demand.clearing import root_step
-from workbench.demand.supply import BINDING, STAGES, delay_step, shipments, survival
+from workbench.demand.supply import BINDING, STAGES, delay_step, survival, tightest
 from workbench.errors import InputError
 from workbench.units import HOUR, YEAR
 
 QUARTER = YEAR / 4
 POWER = np.int8(BINDING.index("power"))
 #: Futures in a block: what a quarter of so many needs stays in the second-level cache.
-BLOCK = 2048
+BLOCK = 4096
+
+Array = NDArray[np.float64]
 
 #: Axes of the inputs behind which stand the futures, and the smallest value allowed.
 SHAPES = {
@@ -90,9 +92,10 @@ class Futures:
     @property
     def shape(self) -> tuple[int, int]:
         """(quarters, futures)"""
-        return np.shape(self.demand)[1:]  # type: ignore[return-value]
+        _, quarters, n = np.shape(self.demand)
+        return quarters, n
 
-    def loop_gain(self) -> NDArray[np.float64]:
+    def loop_gain(self) -> Array:
         """Response of orders over the spot elasticity at the start: above 1 a deviation comes back with the other sign, above 2 larger."""
         first = np.asarray(self.demand, dtype=float)[:, 0]
         spot = np.asarray(self.elasticity, dtype=float) * (1 - np.asarray(self.contracted, dtype=float))
@@ -113,38 +116,38 @@ ALLOWED = {
 class Outcome:
     """What comes of them, each (quarters, futures)."""
 
-    price: NDArray[np.float64]  #: that clears [USD/h]
-    long_run_cost: NDArray[np.float64]  #: [USD/h]
-    supply: NDArray[np.float64]  #: units that stand and have power
-    demand: NDArray[np.float64]  #: units that would be used at the long-run cost
-    idle: NDArray[np.float64]  #: units that nobody wants at the marginal cost of running them
-    waiting: NDArray[np.float64]  #: units that shipped and have no power
-    power: NDArray[np.float64]  #: energised, at the meter [W]
+    price: Array  #: that clears [USD/h]
+    long_run_cost: Array  #: [USD/h]
+    supply: Array  #: units that stand and have power
+    demand: Array  #: units that would be used at the long-run cost
+    idle: Array  #: units that nobody wants at the marginal cost of running them
+    waiting: Array  #: units that shipped and have no power
+    power: Array  #: energised, at the meter [W]
     binding: NDArray[np.int8]  #: code in `BINDING` of what bound additions
 
     @property
-    def unserved(self) -> NDArray[np.float64]:
+    def unserved(self) -> Array:
         """Units wanted at the long-run cost beyond those that stand."""
         return np.maximum(self.demand - self.supply, 0.0)
 
     @property
-    def gap(self) -> NDArray[np.float64]:
+    def gap(self) -> Array:
         """ln of price over long-run cost: above 0 compute is short."""
         return np.log(self.price / self.long_run_cost)
 
-    def shortage_integral(self) -> NDArray[np.float64]:
+    def shortage_integral(self) -> Array:
         """Unserved over the whole time, by future [unit-years]."""
         return self.unserved.sum(axis=0) / 4
 
-    def glut_integral(self) -> NDArray[np.float64]:
+    def glut_integral(self) -> Array:
         """What capacity beyond the demand at its long-run cost costs over the whole time, by future [USD]."""
         return (np.maximum(self.supply - self.demand, 0.0) * self.long_run_cost).sum(axis=0) * QUARTER / HOUR
 
-    def outside(self, band: float = 0.2) -> NDArray[np.float64]:
+    def outside(self, band: float = 0.2) -> Array:
         """Share of the quarters in which the price is more than `band` off the long-run cost, by future."""
         return np.mean(np.abs(self.price / self.long_run_cost - 1) > band, axis=0)
 
-    def swings(self) -> NDArray[np.float64]:
+    def swings(self) -> Array:
         """How often the price crosses its long-run cost, by future."""
         return np.count_nonzero(np.diff(np.signbit(self.gap), axis=0), axis=0).astype(float)
 
@@ -172,7 +175,9 @@ def simulate(futures: Futures) -> Outcome:
     Outcome
     """
     quarters, n = futures.shape
+    cost = np.broadcast_to(np.asarray(futures.long_run_cost, dtype=float), (quarters, n))
     record = {f.name: np.empty((quarters, n), dtype=np.int8 if f.name == "binding" else float) for f in fields(Outcome)}
+    record |= {"long_run_cost": cost, "idle": np.zeros((quarters, n))}
     for start in range(0, n, BLOCK):
         stop = min(start + BLOCK, n)
         given = {f.name: _cut(getattr(futures, f.name), start, stop, n, len(SHAPES.get(f.name, ()))) for f in fields(Futures)}
@@ -180,39 +185,42 @@ def simulate(futures: Futures) -> Outcome:
     return Outcome(**record)
 
 
-def _cut(value: ArrayLike, start: int, stop: int, n: int, axes: int) -> NDArray[np.float64]:
+def _cut(value: ArrayLike, start: int, stop: int, n: int, axes: int) -> Array:
     """The block of an input, with `axes` axes before that of the futures."""
     v = np.asarray(value, dtype=float)
     v = v.reshape((1,) * (axes + 1 - v.ndim) + v.shape)
     return v[..., start:stop] if v.shape[-1] == n and n > 1 else np.broadcast_to(v, (*v.shape[:-1], stop - start))
 
 
-def _run(x: dict[str, NDArray[np.float64]], out: dict[str, NDArray[np.float64]]) -> None:
+def _run(x: dict[str, Array], out: dict[str, Array]) -> None:
     """All quarters of one block; names as in `Futures`; logarithms of prices over the reference, power at the level of IT."""
     quarters, m = out["price"].shape
     reference = float(x["reference_price"].flat[0])
     spot = x["elasticity"] * (1 - x["contracted"]) * np.ones(m)
     bound = x["elasticity"] * x["contracted"]
-    out["long_run_cost"][:] = x["long_run_cost"]
-    log_cost = np.log(out["long_run_cost"] / reference)
-    demand = np.broadcast_to(x["demand"], (len(x["demand"]), quarters, m))
-    most, which = shipments(np.inf, np.broadcast_to(x["limits"], (len(x["limits"]), quarters, m)))
+    log_cost = np.broadcast_to(np.log(x["long_run_cost"] / reference), (quarters, m))
+    demand, limits = (np.broadcast_to(x[k], (len(x[k]), quarters, m)) for k in ("demand", "limits"))
     added = np.broadcast_to(x["power_added"], (quarters, m)) / x["pue"] if x["power_added"].any() else None
-    # vintages, oldest first: units and their draw; share that stands by age
+    least, which = tightest(limits[0], limits[1:])
+    which += 1
+    # vintages, oldest first; of each age the share that stands, and its draw over that of the newest
     old = len(x["installed"])
-    units, drawn = np.zeros((old + quarters, m)), np.zeros((old + quarters, m))
-    stands = survival(np.arange(old + quarters)[:, None], x["mean_life"])
+    units, ages = np.zeros((old + quarters, m)), np.arange(old + quarters)[:, None]
+    stands = survival(ages, x["mean_life"])
+    draws = stands * np.exp(x["draw_decline"] * ages)
     draw, shrink = x["draw"].copy(), np.exp(-x["draw_decline"])
     units[:old] = x["installed"]
-    drawn[:old] = units[:old] * (draw * np.exp(x["draw_decline"] * np.arange(old - 1, -1, -1)[:, None]))
     oldest, own = np.zeros(m, dtype=np.intp), draw * np.exp(x["draw_decline"] * (old - 1))
-    # orders on their way: those due between two quarters are shared between them
+    flat = units.reshape(-1)  # a view
+    # orders by the quarter in which they were placed; those due between two quarters are shared between them
     lead = x["chip_lead"]
-    nearest = np.arange(int(lead.min()), int(np.ceil(lead.max())) + 1)
-    shares = np.maximum(1 - np.abs(lead - nearest[:, None]), 0.0)
-    due = np.zeros((quarters + max(int(nearest[-1]), len(x["shipping"])) + 1, m))
-    due[: len(x["shipping"])] = x["shipping"]
-    ordered, backlog, waiting = due.sum(axis=0), np.zeros(m), np.zeros(m)
+    whole = np.floor(lead).astype(np.intp)
+    later = lead - whole
+    first = int(whole.max())
+    placed = np.zeros((first + quarters, m))
+    at, all_placed, gone = (first - whole) * m + np.arange(m), placed.reshape(-1), np.zeros(m)  # where those due now are
+    shipping = np.broadcast_to(x["shipping"], (len(x["shipping"]), m))
+    ordered, backlog, waiting = shipping.sum(axis=0), np.zeros(m), np.zeros(m)
     power, rate, asked = x["power"] / x["pue"], STAGES / x["power_lead"], np.zeros(m)
     coming = np.repeat((x["power_coming"] / x["pue"] / STAGES)[None], STAGES, axis=0)
     secured = power + coming.sum(axis=0)
@@ -221,7 +229,8 @@ def _run(x: dict[str, NDArray[np.float64]], out: dict[str, NDArray[np.float64]])
     keeping = running + x["space_cost"] * HOUR
     reach, reach_power = x["extrapolation"] * lead, x["extrapolation"] * x["power_lead"]
     leaner, comes = x["draw_decline"] * x["power_lead"], 1 - x["cancelled"]
-    growth, seen, contract, log_price = x["growth"].copy(), None, np.zeros(m), np.zeros(m)
+    growth, contract, log_price = x["growth"].copy(), np.zeros(m), np.zeros(m)
+    log_fair_before = np.zeros(m)
     room = np.ones(m)
     before = np.einsum("vi,vi->i", units[:old], stands[old - 1 :: -1] if old > 1 else stands[:1])
     for t in range(quarters):
@@ -233,41 +242,48 @@ def _run(x: dict[str, NDArray[np.float64]], out: dict[str, NDArray[np.float64]])
             power += added[t]
             secured += added[t]
         kept = np.einsum("vi,vi->i", units[:v], stands[v:0:-1])
-        load = np.einsum("vi,vi->i", drawn[:v], stands[v:0:-1])
-        backlog += due[t]
-        limit = most[t] * room
-        code = which[t] * (limit < backlog)
+        load = np.einsum("vi,vi->i", units[:v], draws[v:0:-1])
+        now = np.take(all_placed, at, mode="clip")
+        at += m
+        backlog += now
+        gone -= now
+        gone *= later
+        backlog += gone
+        gone = now
+        if t < len(shipping):
+            backlog += shipping[t]
+        limit = least[t] * room
+        code = which[t] * (limit < backlog).view(np.int8)
         shipped = np.minimum(backlog, limit, out=limit)
         backlog -= shipped
         waiting += shipped
+        load *= draw
         fits = np.maximum(power - load, 0.0)
         fits /= draw
         short = waiting > fits
-        code += short * (POWER - code)
+        code += short.view(np.int8) * (POWER - code)
         deployed = np.minimum(waiting, fits, out=units[v])
         waiting -= deployed
-        load += np.multiply(deployed, draw, out=drawn[v])
+        load += deployed * draw
         ordered -= deployed
         supply = np.add(kept, deployed, out=out["supply"][t])
         # what clears
         log_supply = np.log(supply)
         wanted = np.log(demand[:, t])
         wanted -= bound * contract
-        log_price = _cleared(log_price, wanted, spot, log_supply, t)
-        np.minimum(log_price, highest, out=log_price)
-        price = np.exp(log_price)
+        fair = np.exp(wanted - spot * log_cost[t]).sum(axis=0, out=out["demand"][t])
+        log_fair = np.log(fair)
+        log_price = _cleared(log_price, wanted, spot, log_supply, highest, t)
+        price = np.exp(log_price, out=out["price"][t])
         price *= reference
-        idle = out["idle"][t]
-        idle[:] = 0.0
         cheapest = load * running
         at_floor = price * supply < cheapest
         if at_floor.any():
             np.copyto(price, cheapest / supply, where=at_floor)
             log_price = np.log(price / reference)
-            np.copyto(idle, supply - np.exp(wanted - spot * log_price).sum(axis=0), where=at_floor)
+            np.copyto(out["idle"][t], supply - np.exp(wanted - spot * log_price).sum(axis=0), where=at_floor)
         gap = log_price - log_cost[t]
-        fair = np.exp(wanted - spot * log_cost[t]).sum(axis=0, out=out["demand"][t])
-        out["price"][t], out["waiting"][t], out["power"][t], out["binding"][t] = price, waiting, power, code
+        out["waiting"][t], out["power"][t], out["binding"][t] = waiting, power, code
         # which vintage goes: draw falls from one to the next, so that it is the oldest
         goes = own * keeping > price
         short &= own > x["swap_ratio"] * draw
@@ -275,15 +291,13 @@ def _run(x: dict[str, NDArray[np.float64]], out: dict[str, NDArray[np.float64]])
         goes &= oldest < v
         index = np.flatnonzero(goes)
         if index.size:
-            first = oldest[index]
-            units[first, index] = drawn[first, index] = 0.0
+            flat[oldest[index] * m + index] = 0.0
             oldest += goes
             own *= np.where(goes, shrink, 1.0)
         # what is ordered
-        log_fair = np.log(fair)
-        if seen is not None:
-            growth += (log_fair - seen - growth) / x["memory"]
-        seen = log_fair
+        if t:
+            growth += (log_fair - log_fair_before - growth) / x["memory"]
+        log_fair_before = log_fair
         order = supply * np.exp(reach * growth + x["chip_response"] * gap)
         order -= supply
         order -= ordered
@@ -293,7 +307,7 @@ def _run(x: dict[str, NDArray[np.float64]], out: dict[str, NDArray[np.float64]])
         np.maximum(order, 0.0, out=order)
         before[:] = supply
         ordered += order
-        due[t + nearest[0] : t + nearest[-1] + 1] += shares * order
+        placed[first + t] = order
         asked = (load + waiting * draw) * np.exp(reach_power * growth - leaner + x["power_response"] * gap)
         asked -= secured
         np.maximum(asked, 0.0, out=asked)
@@ -304,15 +318,16 @@ def _run(x: dict[str, NDArray[np.float64]], out: dict[str, NDArray[np.float64]])
     out["power"] *= x["pue"]
 
 
-def _cleared(
-    start: NDArray[np.float64], wanted: NDArray[np.float64], spot: NDArray[np.float64], log_supply: NDArray[np.float64], quarter: int
-) -> NDArray[np.float64]:
-    """ln of the price over the reference that clears, from that of the quarter before."""
-    start = root_step(start, wanted, spot, log_supply)
+def _cleared(start: Array, wanted: Array, spot: Array, log_supply: Array, highest: Array, quarter: int) -> Array:
+    """ln of the price over the reference that clears, or its highest, from a guess."""
+    for _ in range(2):
+        start = root_step(start, wanted, spot, log_supply)
+    np.minimum(start, highest, out=start)
     for _ in range(64):
         moved = root_step(start, wanted, spot, log_supply)
+        np.minimum(moved, highest, out=moved)  # no step passes the root: beyond the highest, the root is as well
         far = np.abs(moved - start).max()
         start = moved
-        if far < 1e-3:  # what is left is its cube, or less
+        if far < 3e-5:  # what is left is about its square
             return start
     raise InputError(f"demand, elasticity: no price found in quarter {quarter} that clears; their range over the classes is too wide")

@@ -162,7 +162,7 @@ def drivers(quarter: int = 8, n: int = 1024, seed: int = 0, **given: Distributio
 
     believed = scenario.inputs(quarter + 1, **given)
     found = sobol_indices(model, believed, n, seed, groups=scenario.GROUPS, correlation=scenario.correlation(believed))
-    table = {"input": list(found.groups)}
+    table: dict[str, ArrayLike] = {"input": list(found.groups)}
     for i, name in enumerate(("log_ratio", "shortage")):
         table |= {f"{name}_first": found.first[:, i], f"{name}_total": found.total[:, i]}
     return pl.DataFrame(table).sort("log_ratio_total", descending=True)
@@ -235,7 +235,7 @@ def hindcast(
     quarters = round((year(scenario.START) - year(start)) * 4) + 1
     if quarters < 2:
         raise InputError(f"start = {start}: expected a quarter before {scenario.START}")
-    x = scenario.draws(quarters, n, seed, **given)
+    x = scenario.draws(quarters, n, seed, replicates=1, **given)
     price = scenario.known_rent(start, contract=None) if rent is None else rent
     free = scenario.futures(x, start=start, rent=price)
     past = scenario.shipped()[-(quarters - 1) :, None] * x["stock_scale"]

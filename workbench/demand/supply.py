@@ -28,8 +28,7 @@ def survival(age: ArrayLike, mean_life: ArrayLike, shape: float = 4.0) -> NDArra
     a, m = np.asarray(age, dtype=float), np.asarray(mean_life, dtype=float)
     if not (np.all(a >= 0) and np.all(m > 0) and shape > 0):
         raise InputError(f"age = {age}, mean_life = {mean_life}, shape = {shape}: expected 0 or more, more than 0, and more than 0")
-    with np.errstate(divide="ignore"):
-        return np.asarray(np.exp(-np.exp(shape * (np.log(a) - np.log(m / gamma(1 + 1 / shape))))))
+    return np.asarray(np.exp(a**shape * -((gamma(1 + 1 / shape) / m) ** shape)))
 
 
 def packaging_limited(wafers: ArrayLike, packages_per_wafer: ArrayLike, packaging_yield: ArrayLike = 1.0) -> NDArray[np.float64]:
@@ -104,10 +103,14 @@ def shipments(wanted: ArrayLike, limits: ArrayLike) -> tuple[NDArray[np.float64]
     asked, most = np.asarray(wanted, dtype=float), np.asarray(limits, dtype=float)
     if not (asked.min() >= 0 and most.min() >= 0):
         raise InputError("wanted, limits: expected 0 or more units")
-    shape = np.broadcast_shapes(asked.shape, most.shape[1:])
-    shipped, binding = np.broadcast_to(asked, shape).copy(), np.zeros(shape, dtype=np.int8)
-    for code, limit in enumerate(most, start=1):
-        binding += (limit < shipped) * (np.int8(code) - binding)  # products of small integers are faster than masks
+    return tightest(np.broadcast_to(asked, np.broadcast_shapes(asked.shape, most.shape[1:])), most)
+
+
+def tightest(wanted: NDArray[np.float64], limits: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int8]]:
+    """`shipments` of arrays that are known to be right."""
+    shipped, binding = wanted.copy(), np.zeros(wanted.shape, dtype=np.int8)
+    for code, limit in enumerate(limits, start=1):
+        binding += (limit < shipped).view(np.int8) * (np.int8(code) - binding)  # products of small integers are faster than masks
         np.minimum(shipped, limit, out=shipped)
     return shipped, binding
 

@@ -1,0 +1,91 @@
+"""The closed loop of 40 quarters and 16,384 futures beside one future at a time; clearing beside a root finder; one core."""
+
+import time
+import tracemalloc
+
+import numpy as np
+import pytest
+from scipy.optimize import brentq
+
+from workbench import demand
+
+QUARTERS, N = 40, 16_384
+LIMIT_SECONDS, LIMIT_BYTES = 0.15, 500e6
+LOOP = "closed loop of 40 quarters: one future of"
+
+
+@pytest.fixture(scope="module")
+def futures():
+    return demand.futures(demand.draws(QUARTERS, N // 8, replicates=8))
+
+
+# Time of the processor, as other work on the machine would otherwise count.
+@pytest.mark.benchmark(group=LOOP, timer=time.process_time, min_rounds=15)
+def test_all_futures_in_one_call(benchmark, futures):
+    outcome = benchmark(demand.simulate, futures)
+    benchmark.extra_info |= {"cases": N, "whole_call": f"{benchmark.stats.stats.median:.3f} s", "limit": f"{LIMIT_SECONDS} s"}
+    assert outcome.price.shape == (QUARTERS, N)
+    assert benchmark.stats.stats.min <= LIMIT_SECONDS
+
+
+@pytest.mark.benchmark(group=LOOP, timer=time.process_time)
+def test_one_future_at_a_time(benchmark):
+    one = demand.futures(demand.draws(QUARTERS, 1))
+    benchmark(demand.simulate, one)
+
+
+@pytest.mark.benchmark(group="what the loop needs beforehand: one future of", timer=time.process_time)
+def test_sampling_of_inputs(benchmark):
+    benchmark(demand.draws, QUARTERS, N // 8, replicates=8)
+    benchmark.extra_info |= {"cases": N, "whole_call": f"{benchmark.stats.stats.median:.3f} s"}
+
+
+@pytest.mark.benchmark(group="what the loop needs beforehand: one future of", timer=time.process_time)
+def test_futures_from_samples(benchmark):
+    draws = demand.draws(QUARTERS, N // 8, replicates=8)
+    benchmark(demand.futures, draws)
+    benchmark.extra_info |= {"cases": N, "whole_call": f"{benchmark.stats.stats.median:.3f} s"}
+
+
+def test_memory():
+    """Sampling, futures and the loop together."""
+    tracemalloc.start()
+    demand.simulate(demand.futures(demand.draws(QUARTERS, N // 8, replicates=8)))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    print(f"peak {peak / 1e6:.0f} MB of {LIMIT_BYTES / 1e6:.0f} MB")
+    assert peak <= LIMIT_BYTES
+
+
+CLEAR = "clearing price of three classes"
+RNG = np.random.default_rng(0)
+WANTED, STANDS = RNG.lognormal(size=(3, QUARTERS * 1000)), RNG.lognormal(size=QUARTERS * 1000)
+ELASTICITY = RNG.uniform(0.3, 1.5, (3, QUARTERS * 1000))
+
+
+@pytest.mark.benchmark(group=CLEAR)
+def test_clear(benchmark):
+    cleared = benchmark(demand.clear, WANTED, STANDS, ELASTICITY, reference_price=2.35)
+    benchmark.extra_info["cases"] = STANDS.size
+    assert cleared.served.sum(axis=0) == pytest.approx(STANDS, rel=1e-9)
+
+
+@pytest.mark.benchmark(group=CLEAR)
+def test_clear_by_brentq(benchmark):
+    def one_by_one():
+        return [
+            brentq(lambda x, d=d, e=e, s=s: np.log((d * np.exp(-e * x)).sum() / s), -50, 50, xtol=1e-13)
+            for d, e, s in zip(WANTED.T[:200], ELASTICITY.T[:200], STANDS[:200], strict=True)
+        ]
+
+    roots = benchmark(one_by_one)
+    benchmark.extra_info["cases"] = 200
+    ours = demand.clear(WANTED[:, :200], STANDS[:200], ELASTICITY[:, :200], reference_price=2.35).price
+    assert ours == pytest.approx(2.35 * np.exp(roots), rel=1e-11)
+
+
+@pytest.mark.benchmark(group="order plan of 40 quarters: one future of")
+def test_order_plan_and_regret(benchmark):
+    need = 100 * np.exp(np.cumsum(RNG.normal(0.08, 0.15, (QUARTERS, N)), axis=0))
+    benchmark(lambda: demand.order_plan(need, own_cost=1.0, lease_cost=2.2, lead=4).regret())
+    benchmark.extra_info |= {"cases": N, "whole_call": f"{benchmark.stats.stats.median:.3f} s"}
