@@ -308,17 +308,10 @@ def _sampled(declared: Mapping[str, Parameter], ranges: Mapping[str, Range], n: 
         return
     from workbench import uncertainty
 
-    shares = uncertainty.sample(dict.fromkeys(ranges, _Share()), 1 << (n - 1).bit_length(), seed)
+    shares = uncertainty.sample(dict.fromkeys(ranges, uncertainty.Uniform(0.0, 1.0)), 1 << (n - 1).bit_length(), seed)
     columns = {name: r.sampled(shares[name][:n].tolist(), declared[name].type == "int") for name, r in ranges.items()}
     for point in zip(*columns.values(), strict=True):
         yield {name: _typed(declared[name], value) for name, value in zip(columns, point, strict=True)}
-
-
-class _Share:
-    """The uniform distribution on (0, 1)."""
-
-    def quantile(self, p: Any) -> Any:
-        return p
 
 
 def _yaml(path: str | Path) -> Mapping[str, Any]:
