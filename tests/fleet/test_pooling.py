@@ -51,6 +51,11 @@ def test_newsvendor_of_two_tenants():
         fleet.newsvendor([1], [1], 0, critical_ratio=0.3)
 
 
+def test_erlang_c_has_its_known_limits():
+    assert fleet.erlang_c(1, [0.1, 0.5, 0.99]) == pytest.approx([0.1, 0.5, 0.99])  # M/M/1: the utilisation
+    assert fleet.erlang_c(1e6 + 1e3, 1e6) == pytest.approx(0.2234, abs=2e-4)  # Halfin and Whitt (1981) at a quality of 1
+
+
 def test_square_root_rule_is_near_erlang():
     assert fleet.square_root_staffing(800, 2.35) == pytest.approx(869, rel=0.01)
 

@@ -105,7 +105,8 @@ def allocate(fleet: Fleet, *, settled: bool = False) -> Plan:
     """The cheapest plan, with shadow prices.
 
     min  sum over periods of disc [ energy + carbon + operations + value unmet + capital of what was bought - resale of what is retired ]
-    s.t. demand: sum throughput x + unmet >= demand;  chips: sum_w x <= availability stock;  stock follows purchases, retirement, survival, and what is bought stands;
+    s.t. demand: sum throughput x + unmet >= demand;  chips: sum_w x <= availability stock;
+         stock follows purchases, retirement, survival, and what is bought stands;
          power, supply, vendors' shares, budget, carbon, water within their limits
 
     A standing chip draws its idle power, a working one its full power; between the two power is taken as linear in work, which is exact

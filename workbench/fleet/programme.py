@@ -309,7 +309,8 @@ _COLUMNS = {
 }  # fmt: skip
 _ROWS = {
     "demand": ("work", ""), "chips": ("group", "kinds", "regions", ""), "installed": ("kinds", "regions"),
-    "kept": ("group", "kinds", "regions", ""), "arrived": ("group", "kinds", "regions", ""), "power": ("regions", ""), "supply": ("kinds", ""), "vendor": ("vendor", ""),
+    "kept": ("group", "kinds", "regions", ""), "arrived": ("group", "kinds", "regions", ""),
+    "power": ("regions", ""), "supply": ("kinds", ""), "vendor": ("vendor", ""),
     "budget": ("",), "carbon": ("",), "water": ("regions", ""),
 }  # fmt: skip
 
