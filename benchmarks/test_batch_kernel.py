@@ -25,7 +25,7 @@ import os, sys, tempfile
 from pathlib import Path
 import nbformat
 from workbench.batch import warm_kernel, warm_server
-server = warm_server.Server(Path(tempfile.mkdtemp()))
+server = warm_server.Server(Path(tempfile.mkdtemp()), 0)
 cells = [cell.source for cell in nbformat.read(sys.argv[1], 4).cells if cell.cell_type == "code"]
 print("imported", flush=True)
 for asked in sys.stdin:

@@ -227,7 +227,7 @@ REFUSES = """
 import os, sys, tempfile
 from pathlib import Path
 from workbench.batch import warm_server
-server = warm_server.Server(Path(tempfile.mkdtemp()))
+server = warm_server.Server(Path(tempfile.mkdtemp()), 0)
 asked = {"python": sys.executable, "env": dict(os.environ)}
 print(server.refusal(asked))
 print(server.refusal({"python": "/another/python", "env": {}}))
@@ -424,7 +424,7 @@ def test_a_server_of_the_user_runs_until_interrupted(tmp_path, start, monkeypatc
     path = Path(server.stdout.readline().strip())
     monkeypatch.setenv(provisioner.VARIABLE, str(path))
     kernel = start()
-    assert psutil.Process(kernel.pid).ppid() == server.pid
+    assert psutil.Process(kernel.pid).parent().ppid() == server.pid
     server.send_signal(signal.SIGINT)
     assert server.wait(20) == 0
     assert not path.parent.exists()
