@@ -10,6 +10,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 tour: $(VENV)/.installed  ## run every notebook and build out/index.html
 	$(BIN)/workbench tour --out out
 
+test: export OPENBLAS_NUM_THREADS = 1
 test: $(VENV)/.installed-test  ## lint, types, tests, strict notebook validation
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

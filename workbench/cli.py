@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -257,6 +258,7 @@ def validate(
     json: Annotated[Path | None, typer.Option(help="Write every row's prediction as JSON.")] = None,
 ) -> None:
     """Score a model against measurements: predicted against measured, by source."""
+    _one_thread()
     from workbench import validation
 
     report = validation.validate(kind, file, by=by)
@@ -278,6 +280,7 @@ def calibrate(
     out: Annotated[Path, typer.Option(help="Folder of tables; set WORKBENCH_DATA to it to use them.")] = Path("calibrated"),
 ) -> None:
     """Fit the constants of a model to measurements, and write them as tables of the catalogue."""
+    _one_thread()
     from workbench import files, validation
 
     for name, table in validation.calibrate(kind, file).items():
@@ -294,6 +297,11 @@ def main() -> None:
     except WorkbenchError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+
+
+def _one_thread() -> None:
+    """Fits solve many small systems, for which a second thread of the linear algebra costs more than it brings. Before numpy is loaded."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def _headline(notebook: Path) -> str:
