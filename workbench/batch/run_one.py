@@ -173,9 +173,7 @@ async def _kernel(nb: nbformat.NotebookNode, task: Task) -> AsyncIterator[Any]:
     own = nb.metadata.get("kernelspec", {}).get("name", "python3")
     manager = PromptKernelManager(kernel_name=kernel_name(task.kernel, own))
     timeout = task.limits.cell_timeout
-    client = NotebookClient(
-        nb, km=manager, timeout_func=lambda cell: timeout, iopub_timeout=STARTUP, raise_on_iopub_timeout=True, coalesce_streams=True
-    )
+    client = NotebookClient(nb, km=manager, timeout_func=lambda cell: timeout, iopub_timeout=STARTUP, raise_on_iopub_timeout=True)
     client.extra_arguments = ["--log-level=50"]  # errors of cells come back in the notebook
     at_once = False
     try:
