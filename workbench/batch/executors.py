@@ -221,10 +221,20 @@ def _connected(scheduler: str) -> Any:
         from distributed import Client
     except ImportError:
         raise InputError("a Dask scheduler needs the extra `scale`: pip install 'ai-workbench[scale]'") from None
+    answer: Future[Any] = Future()
+
+    def connect() -> None:
+        try:
+            answer.set_result(Client(scheduler, timeout=CONNECT, set_as_default=False))
+        except Exception as error:
+            answer.set_exception(error)
+
+    Thread(target=connect, daemon=True).start()  # the client waits for ever for one that accepts and says nothing
     try:
-        client = Client(scheduler, timeout=CONNECT, set_as_default=False)
-    except (OSError, ValueError, TimeoutError) as error:
-        raise InputError(f"{scheduler}: no Dask scheduler answers ({str(error).splitlines()[0]})") from None
+        client = answer.result(2 * CONNECT)
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else f"nothing heard in {2 * CONNECT:g} s"
+        raise InputError(f"{scheduler}: no Dask scheduler answers ({reason})") from None
     try:
         client.wait_for_workers(1, timeout=CONNECT)
     except TimeoutError:

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from subprocess import DEVNULL
-from threading import Thread
+from threading import Lock, Thread
 from typing import Any
 
 import nbformat
@@ -78,7 +78,9 @@ def run_one(task: Task) -> Run:
     """
     if task.version != __version__:
         raise InputError(f"{platform.node()}: has workbench {__version__}, the sweep is of {task.version}")
-    return asyncio.run_coroutine_threadsafe(_run(task), _loop(os.getpid())).result()
+    with _first:
+        loop = _loop(os.getpid())
+    return asyncio.run_coroutine_threadsafe(_run(task), loop).result()
 
 
 async def _run(task: Task) -> Run:
@@ -157,6 +159,10 @@ async def _executed(nb: nbformat.NotebookNode, task: Task) -> None:
         raise _Stopped("timeout", f"took more than {limits.timeout:g} s") from None
     except DeadKernelError:
         raise _Stopped("died", "the kernel died") from None
+    except (InputError, _Stopped):
+        raise
+    except Exception as error:  # of the messages to and from the kernel: this run's trouble, and perhaps not that of its next attempt
+        raise _Stopped("died", f"{type(error).__name__}: {error}") from None
 
 
 @asynccontextmanager
@@ -168,14 +174,13 @@ async def _kernel(nb: nbformat.NotebookNode, task: Task) -> AsyncIterator[Any]:
 
     from workbench.batch.manager import PromptKernelManager
 
-    while len(_going_down) > LINGERING:
-        await asyncio.wait(_going_down, return_when=asyncio.FIRST_COMPLETED)
+    others = _going_down(os.getpid())
+    while len(others) > LINGERING:
+        await asyncio.wait(others, return_when=asyncio.FIRST_COMPLETED)
     own = nb.metadata.get("kernelspec", {}).get("name", "python3")
     manager = PromptKernelManager(kernel_name=kernel_name(task.kernel, own))
     timeout = task.limits.cell_timeout
-    client = NotebookClient(
-        nb, km=manager, timeout_func=lambda cell: timeout, iopub_timeout=STARTUP, raise_on_iopub_timeout=True, coalesce_streams=True
-    )
+    client = NotebookClient(nb, km=manager, timeout_func=lambda cell: timeout, iopub_timeout=STARTUP, raise_on_iopub_timeout=True)
     client.extra_arguments = ["--log-level=50"]  # errors of cells come back in the notebook
     at_once = False
     try:
@@ -196,8 +201,8 @@ async def _kernel(nb: nbformat.NotebookNode, task: Task) -> AsyncIterator[Any]:
         raise
     finally:
         going = asyncio.ensure_future(_down(manager, client.kc, at_once))
-        _going_down.add(going)
-        going.add_done_callback(_going_down.discard)
+        others.add(going)
+        going.add_done_callback(others.discard)
 
 
 async def _down(manager: Any, kc: Any, at_once: bool) -> None:
@@ -237,7 +242,13 @@ def kernel_name(asked: str | None, own: str) -> str:
     return asked or manager.warm(own)
 
 
-_going_down: set[asyncio.Future[None]] = set()
+@lru_cache(maxsize=1)
+def _going_down(pid: int) -> set[asyncio.Future[None]]:
+    """Kernels of this process on their way down."""
+    return set()
+
+
+_first = Lock()  # of several threads makes the loop
 
 
 @lru_cache(maxsize=1)
