@@ -25,6 +25,7 @@ from workbench.demand.agents import (
 )
 from workbench.demand.audits import audit, audited
 from workbench.demand.backtest import Backtest, inflate, local_trend, rolling, simple_models, together
+from workbench.demand.bottom_up import USES, BottomUp, bottom_up
 from workbench.demand.checks import Finding, SuspectData, beyond_authority, path_total
 from workbench.demand.chip_time import ChipTime, chip_seconds, h100e_of, h100e_of_flop
 from workbench.demand.clearing import Clearing, Jevons, clear, demand_at, jevons, log_law_compute, value_exponent
@@ -73,11 +74,13 @@ __all__ = [
     "CLASSES",
     "LAWS",
     "LIMITS",
+    "USES",
     "Adoption",
     "AdoptionPrior",
     "AgentFit",
     "AgentTask",
     "Backtest",
+    "BottomUp",
     "ChipTime",
     "Clearing",
     "Efficiency",
@@ -110,6 +113,7 @@ __all__ = [
     "average_weights",
     "bass",
     "beyond_authority",
+    "bottom_up",
     "capex",
     "chip_seconds",
     "chip_stock",
