@@ -44,6 +44,11 @@ class Kernel:
     pid: int | None = None
 
 
+def same_interpreter(one: str, other: str) -> bool:
+    """Whether two paths are one interpreter of one environment: python and python3 of a folder are."""
+    return os.path.dirname(one) == os.path.dirname(other) and os.path.realpath(one) == os.path.realpath(other)
+
+
 class Server:
     """Forks kernels for the clients that connect to ``kernels.sock`` in `folder`, until the file `lifeline` ends."""
 
@@ -72,7 +77,7 @@ class Server:
             return f"{running - 1} Python threads run in its server"
         if grown := [name for name in os_threads() if name not in self.threads]:
             return f"threads have worked in its server ({', '.join(sorted(set(grown)))})"
-        if asked["python"] != sys.executable:
+        if not same_interpreter(asked["python"], sys.executable):
             return f"its server runs {sys.executable}, not {asked['python']}"
         theirs = read_at_import(asked["env"])
         if differ := sorted(k for k in {*theirs, *self.environment} if theirs.get(k) != self.environment.get(k)):

@@ -68,7 +68,7 @@ def tenfold(rows: Sequence[str], times: ArrayLike, values: ArrayLike) -> list[Fi
     """Values that stand tenfold off their neighbours, as slips of a unit or of a translation do.
 
     A value between two others is a slip where it lies more than `SLIP` times above both or below both. The first and the last have one
-    neighbour: there it counts only within half a year, and beyond what the fastest growth elsewhere in the series does in that time.
+    neighbour: there it counts only within a season (.3 years), and beyond what the fastest growth elsewhere in the series does in that time.
     """
     t, y = np.asarray(times, dtype=float), np.log(_positive(rows, values))
     if t.size < 3:
@@ -82,7 +82,7 @@ def tenfold(rows: Sequence[str], times: ArrayLike, values: ArrayLike) -> list[Fi
         else:
             step, j = (0, 1) if i == 0 else (t.size - 2, t.size - 2)
             others = np.delete(rate, step)
-            off = abs(y[i] - y[j]) - others.max() * abs(t[i] - t[j]) if abs(t[i] - t[j]) <= 0.5 else 0.0
+            off = abs(y[i] - y[j]) - others.max() * abs(t[i] - t[j]) if abs(t[i] - t[j]) <= 0.3 else 0.0
             like = y[j]
         if off > np.log(SLIP):
             suspect.append((off, i, like))
