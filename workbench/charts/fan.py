@@ -28,6 +28,7 @@ def fan(
     median: str = "median",
     high: str = "high",
     observed: pl.DataFrame | None = None,
+    observed_as: str = "observed",
     value: str = "value",
     y_log: bool = False,
 ) -> alt.LayerChart:
@@ -49,6 +50,8 @@ def fan(
         Columns of the share that a band holds, its ends, and the median, the same in every band of a place.
     observed : polars.DataFrame, optional
         What came, in the columns `x`, `value` and, where given, `series`: drawn as points.
+    observed_as : str
+        What the points are, as the subtitle says it.
     value : str
         Column of `observed`.
     y_log : bool
@@ -111,7 +114,7 @@ def fan(
     width = theme.WIDTH - 74 - max(pixels(part) for n in wrapped for part in n.split("\n"))
     chart = alt.LayerChart(layer=layers, width=width, height=HEIGHT)
     held = _listed([f"{100 * share:g}" for share in reversed(levels)])
-    shown = f"Line: median; shades hold {held} % of the futures{'' if seen is None else '; points: observed'}."
+    shown = f"Line: median; shades hold {held} % of the futures{'' if seen is None else f'; points: {observed_as}'}."
     description = f"{title}. Fan chart of {y_unit} over {x_unit}; at its end, with the band of {100 * levels[0]:g} %: {said}."
     return theme.finish(chart, title=title, subtitle=f"{subtitle.rstrip('.')}. {shown}", description=description)
 
