@@ -218,13 +218,13 @@ def tour(out: Annotated[Path, typer.Option(help="Folder for the executed noteboo
 
 @app.command()
 def warm() -> None:
-    """Keep warm kernels ready for papermill and other commands that run one notebook, until Ctrl-C.
+    """Keep warm kernels ready for commands that run one notebook (papermill -k workbench), until Ctrl-C.
 
     Set WORKBENCH_WARM to the printed path for the commands that are to use them.
     """
-    from workbench.batch import warm_server
+    from workbench.batch import provisioner
 
-    warm_server.serve_user()
+    provisioner.serve()
 
 
 @app.command()

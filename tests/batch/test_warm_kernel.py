@@ -75,6 +75,16 @@ def warm(start):
     return kernel
 
 
+def started(client):
+    """Start a cell that sleeps, and return when it does."""
+    message = client.execute("import time; print('it sleeps', flush=True); time.sleep(60)")
+    while True:
+        heard = client.get_iopub_msg(timeout=30)
+        if heard["parent_header"].get("msg_id") == message and heard["msg_type"] == "stream":
+            time.sleep(0.1)
+            return message
+
+
 def until(condition, seconds=15.0):
     deadline = time.monotonic() + seconds
     while not condition():
@@ -153,8 +163,7 @@ def test_nested_loops_widgets_and_plots(warm):
 
 
 def test_interrupt(warm):
-    message = warm.client.execute("import time; time.sleep(60)")
-    time.sleep(0.5)
+    message = started(warm.client)
     warm.manager.interrupt_kernel()
     reply = warm.client.get_shell_msg(timeout=10)
     assert reply["parent_header"]["msg_id"] == message
@@ -227,7 +236,7 @@ REFUSES = """
 import os, sys, tempfile
 from pathlib import Path
 from workbench.batch import warm_server
-server = warm_server.Server(Path(tempfile.mkdtemp()))
+server = warm_server.Server(Path(tempfile.mkdtemp()), 0)
 asked = {"python": sys.executable, "env": dict(os.environ)}
 print(server.refusal(asked))
 print(server.refusal({"python": "/another/python", "env": {}}))
@@ -251,7 +260,6 @@ def test_it_looks_for_threads_before_each_fork():
     assert python.endswith("not /another/python")
     assert variables == "its server was started with other values of OMP_NUM_THREADS, PYTHONPATH"
     assert "threads have worked in its server" in worked
-    assert "polars-0" in worked
     assert running == "1 Python threads run in its server"
 
 
@@ -424,7 +432,7 @@ def test_a_server_of_the_user_runs_until_interrupted(tmp_path, start, monkeypatc
     path = Path(server.stdout.readline().strip())
     monkeypatch.setenv(provisioner.VARIABLE, str(path))
     kernel = start()
-    assert psutil.Process(kernel.pid).ppid() == server.pid
+    assert psutil.Process(kernel.pid).parent().ppid() == server.pid
     server.send_signal(signal.SIGINT)
     assert server.wait(20) == 0
     assert not path.parent.exists()
@@ -533,8 +541,7 @@ def test_a_server_of_jupyterlab(tmp_path):
 
         assert evaluated("'workbench.fleet' in sys.modules") == "True"
         before = int(evaluated("os.getpid()"))
-        client.execute("import time; time.sleep(60)")
-        time.sleep(0.5)
+        started(client)
         ask("POST", f"kernels/{kernel}/interrupt")
         assert client.get_shell_msg(timeout=20)["content"]["ename"] == "KeyboardInterrupt"
         assert int(evaluated("os.getpid()")) == before

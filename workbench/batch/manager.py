@@ -8,7 +8,7 @@ from typing import Any
 
 from jupyter_client.asynchronous import AsyncKernelClient
 from jupyter_client.kernelspec import NATIVE_KERNEL_NAME, KernelSpecManager
-from jupyter_client.manager import AsyncKernelManager
+from jupyter_client.manager import AsyncKernelManager, KernelManager
 from traitlets import default
 
 #: The kernel's name.
@@ -38,6 +38,10 @@ class PromptClient(AsyncKernelClient):
 
 class PromptKernelManager(AsyncKernelManager):
     """Starts and ends kernels as its parent does, with `PromptClient`."""
+
+    # The usual ones sleep for 10 ms after their work, so that tests can see a state that no longer holds.
+    start_kernel = KernelManager._async_start_kernel.__wrapped__  # type: ignore[attr-defined]
+    shutdown_kernel = KernelManager._async_shutdown_kernel.__wrapped__  # type: ignore[attr-defined]
 
     @default("client_factory")
     def _prompt_client(self) -> type[AsyncKernelClient]:

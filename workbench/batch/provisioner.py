@@ -230,6 +230,18 @@ def stop() -> None:
             shutil.rmtree(Path(_Own.path).parent, ignore_errors=True)
 
 
+def serve() -> None:
+    """Keep a server for other processes and print where it listens, until interrupted or terminated."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    signal.signal(signal.SIGINT, lambda *_: sys.exit())
+    try:
+        print(start(), flush=True)
+        assert _Own.process is not None
+        _Own.process.wait()
+    finally:
+        stop()
+
+
 def _say_once(reason: str, said: set[str] = set()) -> None:  # noqa: B006
     if reason not in said:
         said.add(reason)

@@ -45,9 +45,9 @@ class Kernel:
 
 
 class Server:
-    """Forks kernels for the clients that connect to ``kernels.sock`` in `folder`, while `lifeline` (a readable file) is open."""
+    """Forks kernels for the clients that connect to ``kernels.sock`` in `folder`, until the file `lifeline` ends."""
 
-    def __init__(self, folder: Path, lifeline: int | None = None):
+    def __init__(self, folder: Path, lifeline: int):
         self.lifeline, self.parent = lifeline, os.getppid()
         self.path, self.pictures = folder / "kernels.sock", folder / "pictures.sock"
         self.kernels: dict[int, Kernel] = {}  # by file number of the connection
@@ -80,14 +80,12 @@ class Server:
         return None
 
     def serve(self) -> None:
-        """Serve until the lifeline closes or the parent is gone."""
+        """Serve until the lifeline ends or the parent is gone."""
         try:
-            while self.lifeline is None or os.getppid() == self.parent:
-                watched: list[Any] = [self.listener, self.wake, *self.kernels]
-                if self.lifeline is not None:
-                    watched.append(self.lifeline)
+            while os.getppid() == self.parent:  # a fork of the parent may hold the lifeline open
+                watched: list[Any] = [self.lifeline, self.listener, self.wake, *self.kernels]
                 ready = select.select(watched, [], [], 1.0)[0]
-                if self.lifeline is not None and self.lifeline in ready and not os.read(self.lifeline, 4096):
+                if self.lifeline in ready and not os.read(self.lifeline, 4096):
                     return
                 self._reap()
                 for at in ready:
@@ -238,19 +236,9 @@ def read_at_import(environment: Any) -> dict[str, str]:
 
 
 def main() -> None:
-    """Serve the process that started this one: standard input is the lifeline, and standard output says where."""
+    """Serve until standard input ends, the lifeline of who started this; standard output says where."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _serve(sys.stdin.fileno())
-
-
-def serve_user() -> None:
-    """Serve every process of this user that knows where, until interrupted."""
-    with contextlib.suppress(KeyboardInterrupt):
-        _serve(None)
-
-
-def _serve(lifeline: int | None) -> None:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    server = Server(private_socket.folder(), lifeline)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    server = Server(private_socket.folder(), sys.stdin.fileno())
     print(server.path, flush=True)
     server.serve()
