@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import copy
 import json
 import os
 import platform
+import shutil
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -21,6 +23,7 @@ from typing import Any
 import nbformat
 
 from workbench import __version__
+from workbench.batch import private_socket
 from workbench.batch.results import Run, of_notebook
 from workbench.batch.store import Store
 from workbench.errors import InputError
@@ -178,7 +181,7 @@ async def _kernel(nb: nbformat.NotebookNode, task: Task) -> AsyncIterator[Any]:
     while len(others) > LINGERING:
         await asyncio.wait(others, return_when=asyncio.FIRST_COMPLETED)
     own = nb.metadata.get("kernelspec", {}).get("name", "python3")
-    manager = PromptKernelManager(kernel_name=kernel_name(task.kernel, own))
+    manager = PromptKernelManager(kernel_name=kernel_name(task.kernel, own), **_transport(os.getpid(), f"{task.key}-{task.attempt}"))
     timeout = task.limits.cell_timeout
     client = NotebookClient(nb, km=manager, timeout_func=lambda cell: timeout, iopub_timeout=STARTUP, raise_on_iopub_timeout=True)
     client.extra_arguments = ["--log-level=50"]  # errors of cells come back in the notebook
@@ -240,6 +243,18 @@ def kernel_name(asked: str | None, own: str) -> str:
     from workbench.batch import manager
 
     return asked or manager.warm(own)
+
+
+def _transport(pid: int, name: str) -> dict[str, str]:
+    """Sockets of its own for each kernel, in a folder of this process: a free port may be taken before the kernel listens there."""
+    return {} if os.name == "nt" else {"transport": "ipc", "ip": str(_sockets(pid) / name)}
+
+
+@lru_cache(maxsize=1)
+def _sockets(pid: int) -> Path:
+    folder = private_socket.folder()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 @lru_cache(maxsize=1)
