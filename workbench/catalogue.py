@@ -286,18 +286,24 @@ def external(name: str, download: bool = True) -> Path:
         ) from error
 
 
+#: Row of each key and alias, beside the table that it was made of.
+_INDICES: dict[str, tuple[pl.DataFrame, dict[str, int]]] = {}
+
+
 def _row(table_name: str, name: str, kind: str) -> dict[str, Any]:
     """The row of `table_name` whose key or alias is `name`, whatever its case."""
     frame = load(table_name)
-    keys = frame[key(table_name)].to_list()
-    index = {k.casefold(): i for i, k in enumerate(keys)}
-    if "aliases" in frame.columns:
-        for i, aliases in enumerate(frame["aliases"]):
-            for alias in (aliases or "").split(";"):
-                index.setdefault(alias.strip().casefold(), i)
+    seen, index = _INDICES.get(table_name, (None, {}))
+    if seen is not frame:  # another table since: a user's rows came or went
+        index = {k.casefold(): i for i, k in enumerate(frame[key(table_name)])}
+        if "aliases" in frame.columns:
+            for i, aliases in enumerate(frame["aliases"]):
+                for alias in (aliases or "").split(";"):
+                    index.setdefault(alias.strip().casefold(), i)
+        _INDICES[table_name] = frame, index
     position = index.get(str(name).strip().casefold()) if name else None
     if position is None:
-        raise UnknownName(kind, name, keys)
+        raise UnknownName(kind, name, names(table_name))
     return frame.row(position, named=True)
 
 

@@ -68,7 +68,7 @@ def tenfold(rows: Sequence[str], times: ArrayLike, values: ArrayLike) -> list[Fi
     """Values that stand tenfold off their neighbours, as slips of a unit or of a translation do.
 
     A value between two others is a slip where it lies more than `SLIP` times above both or below both. The first and the last have one
-    neighbour: there it counts only within a season (.3 years), and beyond what the fastest growth elsewhere in the series does in that time.
+    neighbour: there it counts only within a season, .3 years, beyond what the fastest growth elsewhere in the series does in that time.
     """
     t, y = np.asarray(times, dtype=float), np.log(_positive(rows, values))
     if t.size < 3:

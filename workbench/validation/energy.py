@@ -7,6 +7,7 @@ tell; rows of one `group` share their inputs. Ids and published values play no p
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import numpy as np
@@ -43,10 +44,12 @@ def _predict(rows: pl.DataFrame) -> list[tuple[str | None, Prediction]]:
     for group, given in zip(rows["group"], own, strict=True):
         if given is not None and group is not None:
             shared[group] = {k: v for k, v in given.items() if v is not None} | shared.get(group, {})
+    table = catalogue.table("calibration/energy")
+    widths: dict[str | None, float] = dict(zip(table["formula"], table["half_width"], strict=True))
     found: list[tuple[str | None, Prediction]] = []
     for position, (row, given) in enumerate(zip(rows.iter_rows(named=True), own, strict=True)):
         name, value, reason = _value(row, given, shared.get(row["group"], {}) | _fuller(given, row["source"], own, rows["source"]))
-        low, high = (None, None) if value is None else _interval(str(name), value)
+        low, high = _interval(widths.get(name), value)
         found.append((name, Prediction(position, "published", value, low, high, reason)))
     return found
 
@@ -153,13 +156,11 @@ def constants(rows: pl.DataFrame) -> dict[str, tuple[float, float, float]]:
     }
 
 
-def _interval(formula: str, value: float) -> tuple[float | None, float | None]:
-    table = catalogue.table("calibration/energy")
-    width = table.filter(pl.col("formula") == formula)["half_width"]
-    if width.is_empty():
+def _interval(width: float | None, value: float | None) -> tuple[float | None, float | None]:
+    if width is None or value is None:
         return None, None
-    ends = sorted((value * float(np.exp(-width[0])), value * float(np.exp(width[0]))))
-    return ends[0], ends[1]
+    low, high = sorted((value * math.exp(-width), value * math.exp(width)))
+    return low, high
 
 
 def _inputs(text: str | None) -> Inputs | None:
