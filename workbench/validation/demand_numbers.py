@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from workbench import catalogue, uncertainty
+from workbench import uncertainty
 from workbench.demand import history, scores
 from workbench.demand.chip_time import h100e_of_flop
 from workbench.demand.clearing import clear
 from workbench.demand.efficiency import damped_growth
+from workbench.demand.scenario import prior
 from workbench.demand.traces import FITTED, agent_hour
 from workbench.units import HOUR
 
@@ -81,11 +82,6 @@ def _error_of_users(words: str) -> float:
     return float(abs(last["median"] - last["observed"]))
 
 
-def _prior(row: dict[str, Any]) -> uncertainty.Distribution:
-    kinds = {"lognormal": uncertainty.Lognormal, "beta": uncertainty.Beta, "normal": uncertainty.Normal}
-    return kinds[row["distribution"]](row["p5"], row["p95"])
-
-
 @cache
 def _gains() -> tuple[float, float]:
     """Errors of plain Monte Carlo over those of 4,096 Sobol points: of the mean of the logarithm, and of the probability of a shortage.
@@ -93,8 +89,7 @@ def _gains() -> tuple[float, float]:
     Demand is the compute of coding agents a year ahead, over twelve priors; supply is what their middles ask at the start, grown as the
     stock of chips last did.
     """
-    rows = {r["name"]: r for r in catalogue.table("demand_priors").iter_rows(named=True)}
-    inputs = {name: _prior(rows[name]) for name in TWELVE}
+    inputs = {name: cast(uncertainty.Distribution, prior(name)) for name in TWELVE}  # none of the twelve is fixed to a number
     chips = history.chip_stock().values
     supply = _asked(0.0, {name: d.quantile(np.array([0.5])) for name, d in inputs.items()}) * chips[-1] / chips[-5]
 
