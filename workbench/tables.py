@@ -7,11 +7,13 @@ the path, the row (the header is row 1), the column and the reason. `workbench.c
 from __future__ import annotations
 
 import itertools
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -126,8 +128,11 @@ def read(path: str | Path, table: str) -> pl.DataFrame:
     typed = pl.DataFrame([_typed(path, frame, c) for c in columns])
     for c in columns:
         if c.key:
-            folded = typed[c.column].str.to_lowercase()
-            _refuse(path, c, frame, folded.is_duplicated() & ~folded.is_first_distinct(), "is already the key of an earlier row")
+            seen: set[str] = set()
+            for row, value in enumerate(typed[c.column].to_list()):
+                if value.lower() in seen:
+                    raise DataError(path, f"{value!r} is already the key of an earlier row", row=row + 2, column=c.column)
+                seen.add(value.lower())
     for check in _CHECKS.get(table, ()):
         check(path, typed)
     return typed
@@ -174,35 +179,39 @@ def dictionary() -> str:
 
 
 def _typed(path: str | Path, frame: pl.DataFrame, c: Column) -> pl.Series:
-    """Column `c` of a frame of text, cast and checked."""
+    """Column `c` of a frame of text, cast and checked: cell by cell, which costs less for some hundred rows than asking polars."""
     dtype = {"text": pl.String, "int": pl.Int64, "float": pl.Float64, "bool": pl.Boolean}[c.type]
     if c.column not in frame.columns:
         return pl.Series(c.column, [None] * frame.height, dtype=dtype)
-    text = frame[c.column]
-    if c.required:
-        _refuse(path, c, frame, text.is_null(), f"is blank; expected {c.allowed}")
-    if c.choices:
-        _refuse(path, c, frame, ~text.is_in(c.choices).fill_null(True), f"is not {c.allowed}")
+    out: list[Any] = []
+    for row, text in enumerate(frame[c.column].to_list()):
+        value, reason = _cell(text, c)
+        if reason is not None:
+            raise DataError(path, reason if text is None else f"{text!r} {reason}", row=row + 2, column=c.column)
+        out.append(value)
+    return pl.Series(c.column, out, dtype=dtype)
+
+
+def _cell(text: str | None, c: Column) -> tuple[Any, str | None]:
+    """A cell as its column's type, or why it is refused."""
+    if text is None:
+        return None, f"is blank; expected {c.allowed}" if c.required else None
+    if c.choices and text not in c.choices:
+        return None, f"is not {c.allowed}"
     if c.type == "text":
-        return text
+        return text, None
     if c.type == "bool":
-        lower = text.str.to_lowercase()
-        _refuse(path, c, frame, ~lower.is_in([*_TRUE, *_FALSE]).fill_null(True), "is not true or false")
-        return lower.is_in(_TRUE).alias(c.column)
-    number = text.cast(pl.Float64, strict=False)
-    _refuse(path, c, frame, text.is_not_null() & ~number.is_finite().fill_null(False), f"is not {c.allowed}")
-    if c.type == "int":
-        _refuse(path, c, frame, (number != number.round()).fill_null(False), f"is not {c.allowed}")
-    if c.low is not None and c.high is not None:
-        _refuse(path, c, frame, ~number.is_between(c.low, c.high).fill_null(True), f"is outside its range: expected {c.allowed}")
-    return number.cast(dtype)
-
-
-def _refuse(path: str | Path, c: Column, frame: pl.DataFrame, bad: pl.Series, reason: str) -> None:
-    if bad.any():
-        row = int(bad.arg_true()[0])
-        value = frame[c.column][row]
-        raise DataError(path, reason if value is None else f"{value!r} {reason}", row=row + 2, column=c.column)
+        lower = text.lower()
+        return lower in _TRUE, None if lower in (*_TRUE, *_FALSE) else "is not true or false"
+    try:
+        number = float(text) if "_" not in text else math.nan
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number) or (c.type == "int" and number != round(number)):
+        return None, f"is not {c.allowed}"
+    if c.low is not None and c.high is not None and not c.low <= number <= c.high:
+        return None, f"is outside its range: expected {c.allowed}"
+    return (int(number) if c.type == "int" else number), None
 
 
 def _dense_peaks(path: str | Path, chips: pl.DataFrame) -> None:
