@@ -119,6 +119,7 @@ def test_the_same_time_twice():
 
 @given(st.lists(st.floats(-0.3, 0.9), min_size=4, max_size=20), st.integers(1, 100))
 @example([0.0, 0.5, 0.890625, 0.0], 2)
+@example([0.0, 0.75, 0.875, 0.0], 2)
 def test_growth_is_no_slip_and_a_slip_in_it_is(steps, place):
     y = np.exp(np.cumsum(steps))  # a quarter may lose a quarter or more than double
     t, rows = 2020 + np.arange(y.size) / 4, [f"r{i}" for i in range(y.size)]

@@ -88,7 +88,8 @@ def tenfold(rows: Sequence[str], times: ArrayLike, values: ArrayLike) -> list[Fi
             suspect.append((off, i, like))
     if not suspect:
         return []
-    _, i, like = max(suspect)  # the worst first: beside it, its right neighbours look wrong as well
+    # the worst first: beside it, its right neighbours look wrong as well; an end only where nothing between two others is
+    _, i, like = max(suspect, key=lambda s: (0 < s[1] < t.size - 1, s))
     times, side = np.exp(abs(y[i] - like)), "above" if y[i] > like else "below"
     reason = f"{np.exp(y[i]):.4g} is {times:.3g} times {side} its neighbours' {np.exp(like):.4g}: a unit or a translation slipped"
     rest = [k for k in range(t.size) if k != i]
