@@ -2,9 +2,15 @@
 
 import itertools
 import math
+import os
 import re
 import statistics
+import struct
+import subprocess
+import sys
+import zlib
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given
@@ -12,7 +18,7 @@ from hypothesis import strategies as st
 
 from workbench import charts
 from workbench.charts import theme
-from workbench.charts.render import MIME, VERSION, alt_text, compact, render
+from workbench.charts.render import MIME, VERSION, alt_text, compact, paint, render
 from workbench.charts.varied import Varied, sample
 from workbench.errors import InputError
 
@@ -71,13 +77,66 @@ def test_a_chart_leaves_as_specification_picture_and_words():
     assert render(tornado().to_dict())[0] == bundle  # the same bytes on every run
 
 
-def test_compacting_keeps_the_picture():
+def pixels(png):
+    """Height x width x 4 of a PNG as vl-convert or `compact` writes it, by the specification (W3C, third edition)."""
+    chunks, at = {}, 8
+    while at < len(png):
+        length, kind = struct.unpack(">I4s", png[at : at + 8])
+        chunks[kind] = chunks.get(kind, b"") + png[at + 8 : at + 8 + length]
+        at += 12 + length
+    width, height, depth, colour = struct.unpack(">IIBB", chunks[b"IHDR"][:10])
+    channels = {3: 1, 6: 4}[colour]
+    lines = np.frombuffer(zlib.decompress(chunks[b"IDAT"]), np.uint8).reshape(height, -1)
+    assert depth == 8
+    assert set(lines[:, 0]) <= {0, 1}
+    values = lines[:, 1:].reshape(height, width, channels).copy()
+    sub = lines[:, 0] == 1
+    values[sub] = np.cumsum(values[sub], axis=1, dtype=np.uint8)
+    if colour == 6:
+        return values
+    table = np.full((256, 4), 255, np.uint8)
+    known = np.frombuffer(chunks[b"PLTE"], np.uint8).reshape(-1, 3)
+    table[: len(known), :3] = known
+    table[: len(chunks.get(b"tRNS", b"")), 3] = list(chunks.get(b"tRNS", b""))
+    return table[values[..., 0]]
+
+
+GRADIENT = {
+    "data": {"sequence": {"start": 0, "stop": 400, "as": "x"}},
+    "mark": "tick",
+    "encoding": {
+        "x": {"field": "x", "type": "quantitative"},
+        "color": {"field": "x", "type": "quantitative", "scale": {"scheme": "turbo"}},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("spec", "numbered"),
+    [
+        (waterfall().to_dict(), True),
+        ({"data": {"values": [{}]}, "mark": "point", "background": None}, True),  # see-through
+        (GRADIENT, False),  # more than 256 colours
+    ],
+)
+def test_compacting_keeps_the_picture(spec, numbered):
     import vl_convert
 
-    png = vl_convert.vegalite_to_png(waterfall().to_dict(), vl_version="5.21")
+    png = vl_convert.vegalite_to_png(spec, vl_version="5.21")
     small = compact(png)
+    assert (b"PLTE" in small) == numbered
     assert len(small) < len(png)
     assert compact(small) == small
+    np.testing.assert_array_equal(pixels(small), pixels(png))
+
+
+def test_a_picture_does_not_depend_on_installed_fonts(tmp_path):
+    """vl-convert brings the font along; it would take an installed copy, and open its file anew for every letter."""
+    nothing = tmp_path / "fonts.conf"
+    nothing.write_text(f"<fontconfig><dir>{tmp_path}</dir></fontconfig>")
+    code = f"import sys; from workbench.charts.render import paint; sys.stdout.buffer.write(paint({waterfall().to_dict()!r}))"
+    bare = subprocess.check_output([sys.executable, "-c", code], env=os.environ | {"FONTCONFIG_FILE": str(nothing)})
+    assert paint(waterfall().to_dict()) == bare
 
 
 def test_the_palette_is_okabe_and_itos():

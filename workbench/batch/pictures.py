@@ -10,14 +10,13 @@ from typing import Any
 
 import altair as alt
 import polars as pl
-import vl_convert
 from markupsafe import Markup
 
 from workbench import charts
 from workbench.batch import findings
 from workbench.batch.outcome import Outcome
 from workbench.batch.words import label
-from workbench.charts.render import SCHEMA, VERSION, compact
+from workbench.charts.render import SCHEMA, paint
 from workbench.charts.varied import Varied, sample
 
 MARKED, DRAWN = 60, 1_000  #: points of a line that are marked one by one, and that are drawn
@@ -31,7 +30,7 @@ def figure(chart: alt.LayerChart | alt.ConcatChart, store: Columns, picture: boo
     title = spec.pop("title")
     figure = {"title": " ".join(title["text"]), "subtitle": " ".join(title["subtitle"]), "alt": spec["description"]}
     if picture:
-        png = compact(vl_convert.vegalite_to_png(spec, vl_version=VERSION))
+        png = paint(spec, scale=1)
         figure |= {"picture": base64.b64encode(png).decode(), "width": struct.unpack(">I", png[16:20])[0]}
     spec["$schema"] = SCHEMA
     spec["datasets"] = {key: store.keep(rows) for key, rows in spec["datasets"].items()}
