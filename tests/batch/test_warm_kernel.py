@@ -233,10 +233,10 @@ def test_it_has_done_no_work(warm):
 
 
 REFUSES = """
-import os, sys, tempfile
-from pathlib import Path
-from workbench.batch import warm_server
-server = warm_server.Server(Path(tempfile.mkdtemp()), 0)
+import os, sys
+from workbench.batch import private_socket, warm_server
+folder = private_socket.folder()
+server = warm_server.Server(folder, private_socket.listen(folder / "kernels.sock"), 0)
 asked = {"python": sys.executable, "env": dict(os.environ)}
 print(server.refusal(asked))
 print(server.refusal({"python": "/another/python", "env": {}}))
@@ -264,12 +264,12 @@ def test_it_looks_for_threads_before_each_fork():
 
 
 SPOILT = """
-import sys, tempfile, threading, time
-from pathlib import Path
-from workbench.batch import warm_server
-server = warm_server.Server(Path(tempfile.mkdtemp(prefix="workbench-")), 0)
+import threading, time
+from workbench.batch import private_socket, warm_server
+folder = private_socket.folder()
+server = warm_server.Server(folder, private_socket.listen(folder / "kernels.sock"), 0)
 threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
-print(server.path, flush=True)
+print(folder / "kernels.sock", flush=True)
 server.serve()
 """
 
@@ -310,6 +310,26 @@ def test_other_reasons_to_start_cold(start, monkeypatch, tmp_path, caplog, why):
     kernel = start(**options)
     assert isinstance(kernel.manager.provisioner.process, subprocess.Popen)
     assert kernel("print(1)") == "1"
+
+
+def test_a_server_that_fails_is_not_started_again(start, monkeypatch, caplog):
+    provisioner.stop()
+    monkeypatch.setattr(provisioner, "SERVER", "raise SystemExit(3)")
+    with caplog.at_level(logging.WARNING, "workbench"):
+        for _ in range(2):
+            assert start()("print(1)") == "1"
+    assert caplog.records[-1].message == "kernel workbench starts cold: its server ended with code 3"
+    provisioner.stop()
+    assert not folders() & {Path(provisioner._Own.path).parent}
+
+
+def test_a_server_that_is_still_importing_can_be_stopped_at_once():
+    provisioner.stop()
+    path = Path(provisioner.start())
+    start = time.monotonic()
+    provisioner.stop()
+    assert time.monotonic() - start < 1
+    assert not path.parent.exists()
 
 
 def test_it_serves_its_own_user_only(warm):

@@ -8,7 +8,6 @@ import contextlib
 import json
 import logging
 import os
-import select
 import shutil
 import signal
 import socket
@@ -29,8 +28,8 @@ VARIABLE = "WORKBENCH_WARM"
 #: A file of the folder must not stand in for a library while they are imported; ``-P`` would keep the folder from the kernels too.
 SERVER = "import sys; sys.path[:] = filter(None, sys.path); from workbench.batch.warm_server import main; main()"
 LAUNCHER = ["-m", "ipykernel_launcher"]
-#: Longest that a server may take to import the libraries, and to fork [s].
-START, FORK = 120.0, 30.0
+#: Longest that a server may take to import the libraries and to fork [s].
+PATIENCE = 60.0
 
 
 class ColdStart(Exception):
@@ -122,8 +121,6 @@ class ForkedKernel:
 
 
 def _forked(cmd: list[str], kwargs: dict[str, Any]) -> ForkedKernel:
-    if not hasattr(os, "fork"):
-        raise ColdStart("this system cannot fork")
     if cmd[1:3] != LAUNCHER:
         raise ColdStart(f"only `python {' '.join(LAUNCHER)}` can be forked, not {' '.join(cmd[:3])}")
     env, cwd = dict(kwargs["env"]), os.path.abspath(kwargs.get("cwd") or os.getcwd())
@@ -133,7 +130,7 @@ def _forked(cmd: list[str], kwargs: dict[str, Any]) -> ForkedKernel:
         streams = [_descriptor(kwargs.get(name), own, nothing) for name, own in (("stdin", None), ("stdout", 1), ("stderr", 2))]
         asked = json.dumps({"python": cmd[0], "argv": cmd[2:], "cwd": cwd, "env": env}).encode() + b"\n"
         try:
-            connection = private_socket.connect(os.environ.get(VARIABLE) or start(cmd[0], env), FORK)
+            connection = private_socket.connect(os.environ.get(VARIABLE) or start(cmd[0], env), PATIENCE)
         except OSError as error:
             raise ColdStart(f"no warm server answers ({error})") from None
         try:
@@ -179,38 +176,41 @@ class _Own:
     process: subprocess.Popen[bytes] | None = None
     owner = 0  #: a fork of this process must not share its server
     path = ""
-    failed = False
 
 
 def start(python: str = sys.executable, env: Mapping[str, str] | None = None) -> str:
     """Start the server of this process, if it has none, and return the path of its socket.
 
-    The first kernel does so by itself. A program whose workers are processes sets `VARIABLE` to that path in their environment,
-    so that they share its server.
+    Who connects while it imports the libraries waits until it has. The first kernel starts it by itself. A program whose workers are
+    processes sets `VARIABLE` to that path in their environment, so that they share its server.
 
     Raises
     ------
     ColdStart
-        If the server does not come up.
+        If the system cannot fork, or the server failed when it was started before.
     """
     with _Own.lock:
-        if _Own.failed:
-            raise ColdStart("its server did not start")
-        if _Own.owner != os.getpid() or _Own.process is None or _Own.process.poll() is not None:
-            stop()  # what a killed one has left
-            command = [python, "-Xfrozen_modules=off", "-c", SERVER]  # frozen modules cannot be debugged
-            env = {k: v for k, v in (os.environ if env is None else env).items() if k != VARIABLE}
-            # a session of its own: Ctrl-C is not for it
-            _Own.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env, start_new_session=True)
-            _Own.owner = os.getpid()
-            assert _Own.process.stdout is not None
-            ready = select.select([_Own.process.stdout], [], [], START)[0]
-            _Own.path = _Own.process.stdout.readline().decode().strip() if ready else ""
-            atexit.register(stop)
-            if not _Own.path:
-                stop()
-                _Own.failed = True
-                raise ColdStart("its server did not start")
+        own = _Own.process if _Own.owner == os.getpid() else None
+        if own is not None and own.poll() is None:
+            return _Own.path
+        if own is not None and own.returncode > 0:
+            raise ColdStart(f"its server ended with code {own.returncode}")
+        if not hasattr(os, "fork"):
+            raise ColdStart("this system cannot fork")
+        stop()  # what a killed one has left
+        folder = private_socket.folder()
+        env = {k: v for k, v in (os.environ if env is None else env).items() if k != VARIABLE}
+        try:
+            with private_socket.listen(folder / "kernels.sock") as listener:
+                number = listener.fileno()
+                command = [python, "-Xfrozen_modules=off", "-c", SERVER, str(folder), str(number)]  # frozen modules cannot be debugged
+                # a session of its own: Ctrl-C is not for it
+                _Own.process = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[number], env=env, start_new_session=True)
+        except OSError as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise ColdStart(f"its server does not start ({error})") from None
+        _Own.owner, _Own.path = os.getpid(), str(folder / "kernels.sock")
+        atexit.register(stop)
         return _Own.path
 
 
@@ -219,9 +219,8 @@ def stop() -> None:
     process, _Own.process = _Own.process, None
     if process is not None and _Own.owner == os.getpid():
         assert process.stdin is not None
-        assert process.stdout is not None
         process.stdin.close()
-        process.stdout.close()
+        process.terminate()  # it may still import, and look at nothing
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(5)
         if process.poll() is None:
@@ -237,7 +236,7 @@ def serve() -> None:
     try:
         print(start(), flush=True)
         assert _Own.process is not None
-        _Own.process.wait()
+        sys.exit(_Own.process.wait())
     finally:
         stop()
 

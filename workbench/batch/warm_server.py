@@ -50,16 +50,15 @@ def same_interpreter(one: str, other: str) -> bool:
 
 
 class Server:
-    """Forks kernels for the clients that connect to ``kernels.sock`` in `folder`, until the file `lifeline` ends."""
+    """Forks kernels for the clients that connect to `listener`, until the file `lifeline` ends; `folder` is its own."""
 
-    def __init__(self, folder: Path, lifeline: int):
-        self.lifeline, self.parent = lifeline, os.getppid()
-        self.path, self.pictures = folder / "kernels.sock", folder / "pictures.sock"
+    def __init__(self, folder: Path, listener: socket.socket, lifeline: int):
+        self.folder, self.listener, self.lifeline, self.parent = folder, listener, lifeline, os.getppid()
+        self.pictures = folder / "pictures.sock"
         self.kernels: dict[int, Kernel] = {}  # by file number of the connection
         self.environment = read_at_import(os.environ)
         warm_kernel.preload()
         self.threads = os_threads()
-        self.listener = private_socket.listen(self.path)
         self.listener.setblocking(False)
         gc.collect()
         gc.freeze()  # what was imported stays out of the kernels' collections, and so in shared memory
@@ -109,7 +108,7 @@ class Server:
         for pid in self.painters:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        shutil.rmtree(self.path.parent, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _start_painters(self) -> set[int]:
         """Processes that share a socket which nobody else holds open: with the last of them connections are refused."""
@@ -241,9 +240,8 @@ def read_at_import(environment: Any) -> dict[str, str]:
 
 
 def main() -> None:
-    """Serve until standard input ends, the lifeline of who started this; standard output says where."""
+    """Serve until standard input ends, the lifeline of who started this and gave it a folder and a socket that listens."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
-    server = Server(private_socket.folder(), sys.stdin.fileno())
-    print(server.path, flush=True)
-    server.serve()
+    folder, listener = sys.argv[1:]
+    Server(Path(folder), socket.socket(fileno=int(listener)), sys.stdin.fileno()).serve()
