@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
-import nbformat
 import polars as pl
 
 from workbench import parameters
@@ -142,6 +141,8 @@ def gather(notebooks: str | Path | Iterable[str | Path]) -> Results:
 
 def of_bytes(data: bytes, path: str, run: str) -> Run:
     """What the executed notebook `data` says; `path` is for messages and for the column ``notebook``."""
+    import nbformat  # takes 0.8 s, most of it for a grammar of its own dependencies
+
     try:
         nb = nbformat.reads(data.decode("utf8"), as_version=4)
         return of_notebook(nb, path, run)
@@ -185,7 +186,7 @@ def of_notebook(nb: Mapping[str, Any], path: str, run: str) -> Run:
     for output in (o for c in code for o in c["outputs"]):
         if stored := output.get("data", {}).get(RESULTS_MIME):
             row |= {f"results.{name}": _cell(value) for name, value in stored["scalars"].items()}
-            frames |= stored["frames"]
+            frames |= json.loads(json.dumps(stored["frames"]))  # without nbformat's classes, which who receives them would import
     return Run(row, frames)
 
 

@@ -18,15 +18,16 @@ from functools import lru_cache
 from pathlib import Path
 from subprocess import DEVNULL
 from threading import Lock, Thread
-from typing import Any
-
-import nbformat
+from typing import TYPE_CHECKING, Any
 
 from workbench import __version__
 from workbench.batch import private_socket
 from workbench.batch.results import Run, of_notebook
 from workbench.batch.store import Store
 from workbench.errors import InputError
+
+if TYPE_CHECKING:
+    import nbformat  # takes 0.8 s, which the driver need not spend
 
 #: A kernel that says nothing for so long will not start [s].
 STARTUP = 60.0
@@ -115,6 +116,8 @@ async def _run(task: Task) -> Run:
 
 @lru_cache(maxsize=8)
 def _notebook(out: str, sha256: str) -> nbformat.NotebookNode:
+    import nbformat
+
     try:
         return nbformat.reads(Store.at(out).read("notebook.ipynb").decode("utf8"), as_version=4)
     except OSError as error:
@@ -123,6 +126,8 @@ def _notebook(out: str, sha256: str) -> nbformat.NotebookNode:
 
 def _injected(nb: nbformat.NotebookNode, task: Task) -> nbformat.NotebookNode:
     """A copy with the cell that papermill would inject; every value is a literal, so that text never runs."""
+    import nbformat
+
     nb = copy.deepcopy(nb)
     nb.metadata["papermill"] = {"parameters": task.parameters, "input_path": "notebook.ipynb", "output_path": f"runs/{task.key}.ipynb"}
     cells = [cell for cell in nb.cells if "injected-parameters" not in cell.metadata.get("tags", [])]

@@ -57,12 +57,12 @@ class Server:
         self.pictures = folder / "pictures.sock"
         self.kernels: dict[int, Kernel] = {}  # by file number of the connection
         self.environment = read_at_import(os.environ)
+        self.painters = self._start_painters()  # they have a second's work before the first picture
         warm_kernel.preload()
         self.threads = os_threads()
         self.listener.setblocking(False)
         gc.collect()
         gc.freeze()  # what was imported stays out of the kernels' collections, and so in shared memory
-        self.painters = self._start_painters()
         self.wake, wake = socket.socketpair()
         for end in (self.wake, wake):
             end.setblocking(False)
