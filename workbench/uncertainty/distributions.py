@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from workbench.errors import InputError
 
 if TYPE_CHECKING:
-    from scipy.interpolate import CubicSpline
+    from scipy.interpolate import PPoly
 
 Array = NDArray[np.float64]
 Z95 = 1.6448536269514722  #: 95 % point of the standard normal
@@ -289,14 +289,15 @@ def _beta_quantile(a: float, b: float, p: Array) -> Array:
 
 
 @lru_cache(maxsize=256)
-def _beta_logits(a: float, b: float) -> CubicSpline:
+def _beta_logits(a: float, b: float) -> PPoly:
     """Log-odds of the quantile over the normal score of its probability: nearly straight, so that few knots hold it."""
-    from scipy.interpolate import CubicSpline
+    from scipy.interpolate import PPoly, make_interp_spline
     from scipy.special import betaincinv, logit, ndtr
 
-    knots = np.linspace(-FAR, FAR, 1601)
+    knots = np.linspace(-FAR, FAR, 401)
     low, high = knots[knots <= 0], knots[knots > 0]  # the upper half from the mirrored distribution, which keeps the digits of 1 - x
-    return CubicSpline(knots, np.concatenate([logit(betaincinv(a, b, ndtr(low))), -logit(betaincinv(b, a, ndtr(-high)))]))
+    odds = np.concatenate([logit(betaincinv(a, b, ndtr(low))), -logit(betaincinv(b, a, ndtr(-high)))])
+    return PPoly.from_spline(make_interp_spline(knots, odds, k=7))
 
 
 @lru_cache(maxsize=256)
