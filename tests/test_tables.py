@@ -119,7 +119,9 @@ def test_price_outside_its_own_band(chips):
     ("content", "reason"),
     [
         (b"", "empty"),
-        (b"chip,vendor\nA,B,C,D\n", "not a readable UTF-8 CSV"),
+        (b"chip,vendor\nA,B,C,D\n", "row 2: 4 cells where the header has 2"),
+        (b"chip,chip\nA,B\n", "column 'chip': the column occurs more than once"),
+        (b'chip,vendor\nA,"B\n', "not a readable UTF-8 CSV"),
         (b"chip,vendor\n\xff\xfe\x00bad,B\n", "not a readable UTF-8 CSV|missing"),
     ],
 )

@@ -98,6 +98,7 @@ class Server:
                     elif at in self.kernels:
                         self._hear(self.kernels[at])
         finally:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # whoever sends it now knows no better
             self.close()
 
     def close(self) -> None:
