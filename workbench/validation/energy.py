@@ -65,13 +65,13 @@ def _fuller(given: Inputs | None, source: str, own: list[Inputs | None], sources
 def _value(row: dict[str, Any], given: Inputs | None, shared: Inputs) -> tuple[str | None, float | None, str | None]:
     if given is None:
         return None, None, "inputs are not a JSON object"
-    words = f"{row['quantity']} {row['domain']}"
-    if words.startswith("ERRATUM"):
+    words = f"{row['quantity']} {row['domain']}".casefold()
+    if words.startswith("erratum"):
         return None, None, "an erratum of its source, which a right model must not reproduce"
     if row["unit"] not in UNITS:
         return None, None, f"no formula gives {row['unit']}"
     inputs = shared | {k: v for k, v in given.items() if v is not None} | {"words": row["quantity"]}
-    heard = {f: max((len(word) for word in f.says.split("|") if word.casefold() in words.casefold()), default=0) for f in FORMULAS}
+    heard = {f: max((len(word) for word in f.said if word in words), default=0) for f in FORMULAS}
     spoken = sorted((f for f in FORMULAS if heard[f]), key=lambda f: -heard[f])  # the longest words say most
     formula = next((f for f in spoken if set(f.needs) <= set(inputs)), None)
     if formula is None:

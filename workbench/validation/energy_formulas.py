@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,11 @@ class Formula:
     needs: tuple[str, ...]  #: inputs without which it does not apply
     says: str  #: words of the quantity or the domain, any of them separated by |
     value: Callable[[Inputs], Any]  #: in SI and USD
+
+    @cached_property
+    def said(self) -> list[str]:
+        """The words, without regard to case."""
+        return self.says.casefold().split("|")
 
 
 def _training_electricity(x: Inputs) -> Any:
