@@ -165,19 +165,20 @@ def load(table: str) -> pl.DataFrame:
     if folder and not Path(folder).is_dir():
         raise DataError(folder, "WORKBENCH_DATA names a folder that does not exist")
     if override is None or not override.is_file():
-        return _shipped(table)
+        return shipped(table)
     return _merged(table, override, override.stat().st_mtime_ns)
 
 
 @cache
-def _shipped(table: str) -> pl.DataFrame:
+def shipped(table: str) -> pl.DataFrame:
+    """Our rows of `table`; read without a query of polars, which would start its threads."""
     declaration(table)  # an unknown table is a clear error before a path is tried
     return read(DATA / f"{table}.csv", table)
 
 
 @cache
 def _merged(table: str, override: Path, mtime_ns: int) -> pl.DataFrame:
-    ours, theirs = _shipped(table), read(override, table)
+    ours, theirs = shipped(table), read(override, table)
     name = key(table)
     for check in _OVERRIDE_CHECKS.get(table, ()):
         check(override, theirs, ours)
@@ -271,12 +272,11 @@ def _not_the_sparse_peak(path: str | Path, theirs: pl.DataFrame, ours: pl.DataFr
 
 
 def _band(path: str | Path, frame: pl.DataFrame, low: str, value: str, high: str) -> None:
-    for column, order in ((low, pl.col(low) > pl.col(value)), (high, pl.col(high) < pl.col(value))):
-        bad = frame.select(order.fill_null(False)).to_series()
-        if bad.any():
-            row = int(bad.arg_true()[0])
-            reason = f"{frame[column][row]:g} does not bracket {value} = {frame[value][row]:g}"
-            raise DataError(path, reason, row=row + 2, column=column)
+    middles = frame[value].to_list()
+    for column, outwards in ((low, -1), (high, 1)):
+        for row, (end, middle) in enumerate(zip(frame[column].to_list(), middles, strict=True)):
+            if end is not None and middle is not None and outwards * end < outwards * middle:
+                raise DataError(path, f"{end:g} does not bracket {value} = {middle:g}", row=row + 2, column=column)
 
 
 def _price_band(path: str | Path, chips: pl.DataFrame) -> None:

@@ -36,13 +36,20 @@ PR_SET_PDEATHSIG = 1
 
 
 def preload() -> None:
-    """Import everything that a kernel needs, and do no work."""
+    """Import everything that a kernel needs, with the tables that the package and scipy ship, and do no work."""
+    from scipy.stats import qmc
+
+    from workbench import tables
+
     for name in LIBRARIES:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     for module in pkgutil.walk_packages(workbench.__path__, "workbench."):
         if not module.name.startswith(ELSEWHERE):
             importlib.import_module(module.name)
+    for table in tables.table_names():
+        tables.shipped(table)
+    qmc.Sobol(1, scramble=False)  # reads the direction numbers
 
 
 def die_with_parent(parent: int) -> None:
