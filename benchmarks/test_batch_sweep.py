@@ -28,7 +28,7 @@ def test_a_run_of_a_sweep(benchmark, tmp_path):
         alone.append(time.perf_counter() - start)
 
     def sweep():
-        done = batch.sweep("ai_factory", {"pue": f"1.05:1.5:{RUNS}"}, out=next(folders), jobs=2)
+        done = batch.sweep("ai_factory", {"pue": f"1.05:1.5:{RUNS}"}, out=next(folders))
         assert done.statuses == {"done": RUNS}
 
     sweep()  # starts the server

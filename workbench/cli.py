@@ -127,7 +127,7 @@ def sweep(
         int | None, typer.Option(help="Points of a Sobol sequence over the ranges to sample; none given: over every declared range.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the scrambling of the samples.")] = 0,
-    jobs: Annotated[int | None, typer.Option("-j", "--jobs", help="Runs at a time; default: one a core.")] = None,
+    jobs: Annotated[int | None, typer.Option("-j", "--jobs", help="Runs at a time; default: one more than cores.")] = None,
     scheduler: Annotated[
         str | None,
         typer.Option(metavar="ADDRESS", help="Dask scheduler (tcp://host:8786) whose workers run instead; --out must be shared."),

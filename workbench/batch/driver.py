@@ -81,7 +81,7 @@ def sweep(
     out : path or address
         Folder of the sweep: new or empty, or with `resume` that of a sweep of the same notebook.
     jobs : int
-        Runs at a time on this machine; default: one a core.
+        Runs at a time on this machine; default: one more than cores.
     scheduler : str
         Address of a Dask scheduler whose workers run instead; `out` must be a place that they share.
     executor : concurrent.futures.Executor
@@ -118,6 +118,8 @@ def sweep(
     planned = expand.plan(notebook, parameters, grid=grid, zip=zip, samples=samples, seed=seed, max_runs=max_runs)
     store = Store.at(out)
     _check_folder(store, planned, resume)
+    if scheduler is None and executor is None:
+        jobs = executors.runs_at_once(jobs)
     with (
         executors.workers(jobs, scheduler, executor, lambda: _shared_server(kernel, planned)) as pool,
         _alone(store),

@@ -162,6 +162,11 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def runs_at_once(jobs: int | None) -> int:
+    """Runs of notebooks at a time on this machine: by default one more than cores, for a run waits for its kernel and its pictures."""
+    return cores() + 1 if jobs is None else jobs
+
+
 @contextmanager
 def workers(
     jobs: int | None = None,

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from workbench.batch.driver import Sweep
-from workbench.batch.executors import cores
+from workbench.batch.executors import runs_at_once
 from workbench.batch.expand import Plan
 from workbench.batch.results import read_results
 from workbench.errors import InputError
@@ -34,7 +34,7 @@ def plan_lines(plan: Plan, out: str, jobs: int | None) -> list[str]:
     done, seconds, basis = _expected(plan, out)
     if done:
         lines.append(f"{done:,} are done in {out}, {len(plan) - done:,} are left")
-    parallel = jobs or cores()
+    parallel = runs_at_once(jobs)
     left = seconds * (len(plan) - done) / min(parallel, max(len(plan) - done, 1))
     lines.append(f"estimated time: {duration(left)}, {parallel} at a time ({significant(seconds)} s a run: {basis})")
     return lines
