@@ -3,7 +3,7 @@
 throughput  200 runs of ai_factory on two cores, beside papermill on the command line before and after
 overhead    10, 100, 1,000 and 5,000 runs of a notebook that does nothing: what each costs, and what of that is the driver's
 faults      5,000 runs while one kernel in fifty is killed at random, and the driver is killed twice and resumed
-dask        400 runs on one Dask worker and on two, taken in turn
+dask        80 runs of ai_factory and 40 of chip_training on one Dask worker and on two, taken in turn
 """
 
 from __future__ import annotations
@@ -129,8 +129,18 @@ def faults(folder: Path, runs: int = 5_000) -> None:
     print(f"{valid:,} valid notebooks of {files:,} files; {log.stat().st_size} kernels killed; {seconds:.0f} s")
 
 
-def dask(folder: Path, runs: int = 400, rounds: int = 2) -> None:
-    path = trivial(folder)
+def dask(folder: Path, rounds: int = 2) -> None:
+    for notebook, swept in (("ai_factory", {"pue": "1.05:1.5:80"}), ("chip_training", {"usd_per_chip_hour": "2:4:40"})):
+        taken: dict[int, list[float]] = {1: [], 2: []}
+        for i in range(rounds):
+            for count in taken:
+                taken[count].append(_on_workers(count, notebook, swept, folder / f"{notebook}{i}{count}"))
+                print(f"{notebook}, {count} workers: {1e3 * taken[count][-1]:.1f} ms a run", flush=True)
+        print(f"{notebook}, two workers against one: {median(taken[1]) / median(taken[2]):.2f}", flush=True)
+
+
+def _on_workers(count: int, notebook: str, swept: dict[str, str], out: Path, skipped: int = 10) -> float:
+    """Seconds a run on a Dask cluster of `count` processes, after those `skipped` while their servers start."""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
@@ -138,29 +148,16 @@ def dask(folder: Path, runs: int = 400, rounds: int = 2) -> None:
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     scheduler = subprocess.Popen([*cli, "distributed.cli.dask_scheduler", "--port", str(port), "--no-dashboard"], **quiet)
     worker = [*cli, "distributed.cli.dask_worker", address, "--nthreads", "1", "--no-dashboard", "--no-nanny"]
-    taken: dict[int, list[float]] = {1: [], 2: []}
+    workers = [subprocess.Popen(worker, **quiet) for _ in range(count)]
+    times: list[float] = []
     try:
-        for i in range(2 * rounds):
-            count = 1 + i % 2
-            workers = [subprocess.Popen(worker, **quiet) for _ in range(count)]
-            time.sleep(8)
-            times: list[float] = []
-            batch.sweep(
-                path,
-                {"n": f"1:{runs}:{runs}"},
-                out=folder / f"dask{i}",
-                scheduler=address,
-                progress=lambda finished, failed, total, times=times: times.append(time.perf_counter()),
-            )
-            skipped = 20  # while servers start
-            taken[count].append((times[-1] - times[skipped]) / (runs - skipped))
-            print(f"{count} workers: {1e3 * taken[count][-1]:.1f} ms a run", flush=True)
-            for process in workers:
-                process.terminate()
-                process.wait()
+        time.sleep(8)
+        batch.sweep(notebook, swept, out=out, scheduler=address, progress=lambda *_: times.append(time.perf_counter()))
     finally:
-        scheduler.terminate()
-    print(f"two workers against one: {median(taken[1]) / median(taken[2]):.2f}")
+        for process in (*workers, scheduler):
+            process.terminate()
+            process.wait()
+    return (times[-1] - times[skipped]) / (len(times) - 1 - skipped)
 
 
 if __name__ == "__main__":

@@ -21,11 +21,12 @@ ROUNDS = 5
 
 #: An interpreter that has imported the libraries forks; the fork runs the cells, with pictures and all, and says nothing to anybody.
 FORKS = """
-import os, sys, tempfile
+import os, sys
 from pathlib import Path
 import nbformat
-from workbench.batch import warm_kernel, warm_server
-server = warm_server.Server(Path(tempfile.mkdtemp()), 0)
+from workbench.batch import private_socket, warm_kernel, warm_server
+folder = private_socket.folder()
+server = warm_server.Server(folder, private_socket.listen(folder / "kernels.sock"), 0)
 cells = [cell.source for cell in nbformat.read(sys.argv[1], 4).cells if cell.cell_type == "code"]
 print("imported", flush=True)
 for asked in sys.stdin:
