@@ -36,7 +36,7 @@ def executed(**stored):
 def by_papermill(make_notebook, tmp_path_factory):
     """A folder of notebooks executed by plain papermill: one done, one that raised, one whose kernel died."""
     folder = tmp_path_factory.mktemp("papermill")
-    source = make_notebook(folder, f"{FRAME}\nif n == 13: raise RuntimeError('unlucky')\nif n == 14: import os; os._exit(1)", name="source")
+    source = make_notebook(folder, f"if n == 14: import os; os._exit(1)\n{FRAME}\nif n == 13: raise RuntimeError('unlucky')", name="source")
     (out := folder / "out").mkdir()
     for n in (12, 13, 14):
         try:
