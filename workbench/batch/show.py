@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from workbench.batch.driver import Sweep
-from workbench.batch.executors import runs_at_once
+from workbench.batch.executors import cores, runs_at_once
 from workbench.batch.expand import Plan
 from workbench.batch.results import read_results
 from workbench.errors import InputError
@@ -35,7 +35,7 @@ def plan_lines(plan: Plan, out: str, jobs: int | None) -> list[str]:
     if done:
         lines.append(f"{done:,} are done in {out}, {len(plan) - done:,} are left")
     parallel = runs_at_once(jobs)
-    left = seconds * (len(plan) - done) / min(parallel, max(len(plan) - done, 1))
+    left = seconds * (len(plan) - done) / min(parallel, cores(), max(len(plan) - done, 1))
     lines.append(f"estimated time: {duration(left)}, {parallel} at a time ({significant(seconds)} s a run: {basis})")
     return lines
 
@@ -50,7 +50,7 @@ def _expected(plan: Plan, out: str) -> tuple[int, float, str]:
     except InputError:
         done = 0
     if plan.notebook.seconds is not None:
-        return done, plan.notebook.seconds + OVERHEAD, "as long as its cells took when it was last saved; warm kernels are quicker"
+        return done, plan.notebook.seconds + OVERHEAD, "as long as its cells took when it was last saved"
     return done, OVERHEAD, "for the kernel alone; the notebook does not say how long its cells take"
 
 
