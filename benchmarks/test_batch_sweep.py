@@ -17,7 +17,7 @@ from workbench.batch.store import Store
 RUNS = 24
 
 
-@pytest.mark.benchmark(group="a run of ai_factory, in a sweep of two jobs")
+@pytest.mark.benchmark(group="a run of ai_factory, in a sweep")
 def test_a_run_of_a_sweep(benchmark, tmp_path):
     command = [Path(sys.executable).parent / "papermill", "--no-progress-bar", execute.find("ai_factory"), tmp_path / "cold.ipynb"]
     alone, folders = [], (tmp_path / str(i) for i in count())
