@@ -7,6 +7,7 @@ import struct
 import tempfile
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ def _draw_with_own_font() -> None:
 
     if "FONTCONFIG_FILE" in os.environ:
         return
-    with tempfile.TemporaryDirectory() as folder:
+    with suppress(OSError), tempfile.TemporaryDirectory() as folder:
         files = (file for fonts in FONTS for file in sorted(Path(fonts).expanduser().rglob("*.[ot]t[fc]")))
         for i, file in enumerate(file for file in files if not file.name.startswith(BROUGHT_ALONG)):
             (Path(folder) / f"{i}{file.suffix}").symlink_to(file)
