@@ -323,6 +323,16 @@ def test_a_server_that_fails_is_not_started_again(start, monkeypatch, caplog):
     assert not folders() & {Path(provisioner._Own.path).parent}
 
 
+def test_kernels_start_cold_once_the_workbench_was_changed(start, monkeypatch, caplog):
+    """Whoever edits a module or a table, and restarts the kernel, meets what it says now."""
+    provisioner.start()
+    monkeypatch.setattr(provisioner._Own, "began", 0.0)
+    with caplog.at_level(logging.WARNING, "workbench"):
+        kernel = start()
+    assert isinstance(kernel.manager.provisioner.process, subprocess.Popen)
+    assert "has changed since its server started" in caplog.records[-1].message
+
+
 def test_a_server_that_is_still_importing_can_be_stopped_at_once():
     provisioner.stop()
     path = Path(provisioner.start())

@@ -21,12 +21,14 @@ from typing import Any, BinaryIO, cast
 
 from jupyter_client.provisioning import LocalProvisioner
 
+from workbench import tables
 from workbench.batch import private_socket
 
 #: Names the socket of a server that somebody else keeps running (`workbench warm`).
 VARIABLE = "WORKBENCH_WARM"
 #: A file of the folder must not stand in for a library while they are imported; ``-P`` would keep the folder from the kernels too.
 SERVER = "import sys; sys.path[:] = filter(None, sys.path); from workbench.batch.warm_server import main; main()"
+CODE = Path(__file__).resolve().parents[1]
 LAUNCHER = ["-m", "ipykernel_launcher"]
 #: Longest that a server may take to import the libraries and to fork [s].
 PATIENCE = 60.0
@@ -176,6 +178,7 @@ class _Own:
     process: subprocess.Popen[bytes] | None = None
     owner = 0  #: a fork of this process must not share its server
     path = ""
+    began = 0.0  #: by the clock that dates files [s]
 
 
 def start(python: str = sys.executable, env: Mapping[str, str] | None = None) -> str:
@@ -187,18 +190,20 @@ def start(python: str = sys.executable, env: Mapping[str, str] | None = None) ->
     Raises
     ------
     ColdStart
-        If the system cannot fork, or the server failed when it was started before.
+        If the system cannot fork, the server failed when it was started before, or the workbench has changed since.
     """
     with _Own.lock:
         own = _Own.process if _Own.owner == os.getpid() else None
         if own is not None and own.poll() is None:
+            if changed := _changed(_Own.began):
+                raise ColdStart(f"{changed} has changed since its server started")
             return _Own.path
         if own is not None and own.returncode > 0:
             raise ColdStart(f"its server ended with code {own.returncode}")
         if not hasattr(os, "fork"):
             raise ColdStart("this system cannot fork")
         stop()  # what a killed one has left
-        folder = private_socket.folder()
+        folder, began = private_socket.folder(), time.time()
         env = {k: v for k, v in (os.environ if env is None else env).items() if k != VARIABLE}
         try:
             with private_socket.listen(folder / "kernels.sock") as listener:
@@ -209,9 +214,16 @@ def start(python: str = sys.executable, env: Mapping[str, str] | None = None) ->
         except OSError as error:
             shutil.rmtree(folder, ignore_errors=True)
             raise ColdStart(f"its server does not start ({error})") from None
-        _Own.owner, _Own.path = os.getpid(), str(folder / "kernels.sock")
+        _Own.owner, _Own.path, _Own.began = os.getpid(), str(folder / "kernels.sock"), began
         atexit.register(stop)
         return _Own.path
+
+
+def _changed(since: float) -> Path | None:
+    """A file of the package or its tables that was written after `since`, while somebody works on them."""
+    folders = (at for top in (CODE, tables.DATA) for at, _, _ in os.walk(top) if not at.endswith("__pycache__"))
+    files = (entry for at in folders for entry in os.scandir(at) if entry.name.endswith((".py", ".csv")))
+    return next((Path(file.path) for file in files if file.stat().st_mtime > since), None)
 
 
 def stop() -> None:

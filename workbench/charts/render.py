@@ -68,7 +68,7 @@ def _draw_with_own_font() -> None:
         try:
             vl_convert.svg_to_png("<svg xmlns='http://www.w3.org/2000/svg' width='1' height='1'/>")
         finally:
-            del os.environ["FONTCONFIG_FILE"]
+            os.environ.pop("FONTCONFIG_FILE", None)
 
 
 def compact(png: bytes) -> bytes:
