@@ -66,8 +66,18 @@ def test_unknown_notebooks(tmp_path):
     assert "ai_factory" in execute.shipped()
     with pytest.raises(UnknownName, match=r"unknown notebook 'ai_fabric'; nearest: ai_factory"):
         execute.find("ai_fabric")
+    with pytest.raises(InputError, match=r"nowhere.ipynb: no such file, nor a notebook that ships: ai_factory"):
+        execute.find("./nowhere.ipynb")
     with pytest.raises(InputError, match="no such notebook"):
         execute.find(tmp_path / "nowhere.ipynb")
+
+
+def test_a_notebook_that_does_not_say_its_language(small_notebook, tmp_path):
+    path = small_notebook()
+    notebook = nbformat.read(path, 4)
+    notebook.metadata = {}
+    nbformat.write(notebook, path)
+    assert execute.execute(path, tmp_path / "out", progress=False).error is None
 
 
 def test_output_folder_that_cannot_be_one(small_notebook, tmp_path):

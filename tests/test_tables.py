@@ -121,7 +121,9 @@ def test_price_outside_its_own_band(chips):
         (b"", "empty"),
         (b"chip,vendor\nA,B,C,D\n", "row 2: 4 cells where the header has 2"),
         (b"chip,chip\nA,B\n", "column 'chip': the column occurs more than once"),
-        (b'chip,vendor\nA,"B\n', "not a readable UTF-8 CSV"),
+        (b'chip,vendor\nC,D\nA,"B\n', "row 3: not a readable UTF-8 CSV from here on: .* is a quote left open"),
+        (b"chip;vendor\nA;B\n", "cells are separated by ';'; expected commas"),
+        (b"chip,vendor,\nA,B,x\n", "row 2: 'x' stands in a column without a name"),
         (b"chip,vendor\n\xff\xfe\x00bad,B\n", "not a readable UTF-8 CSV|missing"),
     ],
 )
@@ -134,6 +136,12 @@ def test_file_that_is_no_csv(chips, content, reason):
 def test_windows_line_ends_and_byte_order_mark(chips):
     text = write(chips, ROW).read_text()
     chips.write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
+    assert tables.read(chips, "chips")["price_usd"].to_list() == [9000.0]
+
+
+def test_empty_lines_and_columns_at_the_ends_are_none(chips):
+    text = write(chips, ROW).read_text()
+    chips.write_text("\n" + "".join(f"{line},,\n" for line in text.splitlines()) + "\n\n")
     assert tables.read(chips, "chips")["price_usd"].to_list() == [9000.0]
 
 
@@ -160,6 +168,13 @@ def test_users_rows_are_added_and_win_by_key(chips, monkeypatch):
 def test_users_folder_that_does_not_exist(tmp_path, monkeypatch):
     monkeypatch.setenv("WORKBENCH_DATA", str(tmp_path / "nowhere"))
     with pytest.raises(DataError, match="WORKBENCH_DATA names a folder that does not exist"):
+        catalogue.chip("H100")
+
+
+def test_a_file_of_the_user_that_is_no_table(tmp_path, monkeypatch):
+    monkeypatch.setenv("WORKBENCH_DATA", str(tmp_path))
+    (tmp_path / "gridz.csv").write_text("grid\n")
+    with pytest.raises(DataError, match=r"gridz\.csv: unknown table 'gridz'; nearest: grids"):
         catalogue.chip("H100")
 
 

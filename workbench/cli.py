@@ -147,7 +147,8 @@ def sweep(
     from workbench.batch import driver, expand, show
 
     texts = _pairs(parameter or [])
-    asked: dict[str, Any] = {"grid": grid, "zip": [names.split(",") for names in zip_ or []], "samples": samples, "seed": seed}
+    groups = [[name.strip() for name in names.split(",")] for names in zip_ or []]
+    asked: dict[str, Any] = {"grid": grid, "zip": groups, "samples": samples, "seed": seed}
     place = out or f"runs/{Path(notebook).stem}"
     if dry_run:
         print(*show.plan_lines(expand.plan(notebook, texts, max_runs=max_runs, **asked), place, jobs), sep="\n")

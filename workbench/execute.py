@@ -43,6 +43,8 @@ def find(name: str | Path) -> Path:
         return shipped_path
     if path.suffix == ".ipynb" and path.parent != Path("."):
         raise InputError(f"{path}: no such notebook")
+    if path.suffix == ".ipynb":
+        raise InputError(f"{name}: no such file, nor a notebook that ships: {', '.join(shipped())}")
     raise UnknownName("notebook", str(name), shipped())
 
 
@@ -93,7 +95,9 @@ def execute(name: str | Path, out: str | Path, values: Mapping[str, str] | None 
     start, stopped = time.perf_counter(), None
     try:
         kernel = warm(nbformat.read(source, 4).metadata.get("kernelspec", {}).get("name", "python3"))
-        papermill.execute_notebook(str(source), str(unfinished), typed, kernel_name=kernel, progress_bar=progress, **PROMPT)
+        papermill.execute_notebook(
+            str(source), str(unfinished), typed, kernel_name=kernel, language="python", progress_bar=progress, **PROMPT
+        )
         result = finished
     except PapermillExecutionError as raised:
         stopped, result = f"{raised.ename}: {raised.evalue}", failed

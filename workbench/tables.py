@@ -104,21 +104,38 @@ def read_cells(path: str | Path) -> dict[str, list[str | None]]:
     path = Path(path)
     if not path.is_file():
         raise DataError(path, "no such file")
+    lines: list[list[str]] = []
     try:
-        lines = list(csv.reader(io.StringIO(path.read_bytes().decode("utf-8-sig"), newline=""), strict=True))
-    except (csv.Error, UnicodeDecodeError) as error:
+        for line in csv.reader(io.StringIO(path.read_bytes().decode("utf-8-sig"), newline=""), strict=True):
+            lines.append(line)
+    except UnicodeDecodeError as error:
         raise DataError(path, f"not a readable UTF-8 CSV: {error}") from None
-    header = [name.strip() for name in lines[0]] if lines else []
-    if not header:
+    except csv.Error as error:
+        raise DataError(path, f"not a readable UTF-8 CSV from here on: {error}; is a quote left open?", row=len(lines) + 1) from None
+    first = next((row for row, line in enumerate(lines) if line), None)
+    if first is None:
         raise DataError(path, "the file is empty; expected a header and rows")
+    while not lines[-1]:
+        lines.pop()
+    header = [name.strip() for name in lines[first]]
+    if len(header) == 1 and (others := [mark for mark in (";", "\t", "|") if mark in header[0]]):
+        raise DataError(path, f"cells are separated by {others[0]!r}; expected commas, and points in numbers")
     for name in header:
-        if header.count(name) > 1:
+        if name and header.count(name) > 1:
             raise DataError(path, "the column occurs more than once", column=name)
-    for row, line in enumerate(lines):
+    for row, line in enumerate(lines[first:]):
         if len(line) > len(header):
-            raise DataError(path, f"{len(line)} cells where the header has {len(header)}; quote a cell that holds a comma", row=row + 1)
-    columns = itertools.zip_longest(header, *lines[1:], fillvalue="")
-    return {name: [cell.strip() or None for cell in cells] for name, *cells in columns}
+            reason = f"{len(line)} cells where the header has {len(header)}; quote a cell that holds a comma"
+            raise DataError(path, reason, row=first + row + 1)
+    named: dict[str, list[str | None]] = {}
+    for name, *texts in itertools.zip_longest(header, *lines[first + 1 :], fillvalue=""):
+        cells = [text.strip() or None for text in texts]
+        if name:
+            named[name] = cells
+        for row, cell in enumerate(cells):
+            if cell and not name:
+                raise DataError(path, f"{cell!r} stands in a column without a name", row=first + row + 2)
+    return named
 
 
 def read_text(path: str | Path) -> pl.DataFrame:
@@ -162,11 +179,27 @@ def load(table: str) -> pl.DataFrame:
     """Table `table`: our rows, then those of ``$WORKBENCH_DATA/<table>.csv``, which win by key."""
     folder = os.environ.get("WORKBENCH_DATA")
     override = Path(folder) / f"{table}.csv" if folder else None
-    if folder and not Path(folder).is_dir():
-        raise DataError(folder, "WORKBENCH_DATA names a folder that does not exist")
+    if folder:
+        overrides(folder)
     if override is None or not override.is_file():
         return shipped(table)
     return _merged(table, override, override.stat().st_mtime_ns)
+
+
+def overrides(folder: str | Path) -> list[Path]:
+    """The tables in a user's folder. Raises `DataError` for a folder that is none, or a CSV in it that is no table."""
+    if not Path(folder).is_dir():
+        raise DataError(folder, "WORKBENCH_DATA names a folder that does not exist")
+    return _overrides(Path(folder), Path(folder).stat().st_mtime_ns)
+
+
+@cache
+def _overrides(folder: Path, mtime_ns: int) -> list[Path]:
+    files = sorted(folder.glob("*.csv"))
+    for file in files:
+        if file.stem not in table_names():
+            raise DataError(file, f"{UnknownName('table', file.stem, table_names())}; rename it, or move it elsewhere")
+    return sorted(folder.rglob("*.csv"))
 
 
 @cache

@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from tests.batch.conftest import check_sweep
-from workbench import __version__, batch
+from workbench import __version__, batch, tables
 from workbench.batch import driver
 from workbench.errors import InputError
 from workbench.parameters import ParameterError
@@ -95,8 +95,8 @@ def test_a_failed_run_is_kept_and_stops_no_other(count_notebook, marks, tmp_path
 def test_fail_fast_starts_no_other(count_notebook, marks, tmp_path):
     done = batch.sweep(count_notebook("1 / 0"), {"n": "1:20:20"}, out=tmp_path / "out", jobs=1, fail_fast=True)
     assert done.stopped == "failed"
-    assert 1 <= len(marks()) <= 3
-    assert done.statuses == {"failed": len(marks())}
+    assert marks() == [1]
+    assert done.statuses == {"failed": 1}
 
 
 @pytest.mark.parametrize(
@@ -138,6 +138,27 @@ def test_resume_runs_what_is_missing(count_notebook, marks, tmp_path):
     batch.sweep(path, {"n": "1,2,3"}, out=out, jobs=1, resume=True)
     assert len(marks()) == 4
     check_sweep(out, [1, 2, 3])
+
+
+def test_resume_with_other_parameters_does_not_drop_what_is_done(count_notebook, marks, tmp_path):
+    path, out = count_notebook(), tmp_path / "out"
+    batch.sweep(path, {"n": "1,2"}, out=out, jobs=1)
+    with pytest.raises(InputError, match=r"has runs of other parameters \(1\), which this sweep would drop"):
+        batch.sweep(path, {"n": "2,3"}, out=out, jobs=1, resume=True)
+    check_sweep(out, [1, 2])
+    assert marks() == [1, 2]
+
+
+def test_resume_with_other_tables_of_the_user_runs_it_all(count_notebook, marks, tmp_path, monkeypatch):
+    (own := tmp_path / "own").mkdir()
+    monkeypatch.setenv("WORKBENCH_DATA", str(own))
+    grid = next(iter(tables.load("grids").iter_rows(named=True)))
+    for price in (0.05, 0.06):
+        pl.DataFrame([grid | {"price_usd_per_kwh": price}]).write_csv(own / "grids.csv")
+        done = batch.sweep(count_notebook(), {"n": "1,2"}, out=tmp_path / "out", jobs=1, resume=True)
+        assert done.kept == 0
+    assert marks() == [1, 1, 2, 2]
+    assert batch.sweep(count_notebook(), {"n": "1,2"}, out=tmp_path / "out", jobs=1, resume=True).kept == 2
 
 
 def test_resume_of_a_changed_notebook_runs_it_all(count_notebook, marks, tmp_path):

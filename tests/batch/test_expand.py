@@ -95,7 +95,7 @@ def test_yaml_holds_any_text_and_numbers_as_people_write_them(small_notebook, tm
         ("n: [1.5]", "n = 1.5: expected a whole number from 1 to 100"),
         ("n: {from: 1}", "expected a value, a list of values, or for a number {low, high, n, log}"),
         ("n: []", "n: no values"),
-        ("n: 1\nn: 2", "grid.yaml: n stand there twice"),
+        ("n: 1\nn: 2", "grid.yaml: n given more than once"),
         ("- 1", "grid.yaml: expected a mapping"),
         ("n: [1", "grid.yaml: not YAML"),
     ],

@@ -323,14 +323,26 @@ def test_a_server_that_fails_is_not_started_again(start, monkeypatch, caplog):
     assert not folders() & {Path(provisioner._Own.path).parent}
 
 
-def test_kernels_start_cold_once_the_workbench_was_changed(start, monkeypatch, caplog):
-    """Whoever edits a module or a table, and restarts the kernel, meets what it says now."""
-    provisioner.start()
-    monkeypatch.setattr(provisioner._Own, "began", 0.0)
-    with caplog.at_level(logging.WARNING, "workbench"):
-        kernel = start()
-    assert isinstance(kernel.manager.provisioner.process, subprocess.Popen)
-    assert "has changed since its server started" in caplog.records[-1].message
+@pytest.mark.parametrize("steady", [False, True])
+def test_kernels_start_cold_once_the_workbench_was_changed(start, caplog, steady):
+    """Whoever edits a module or a table, and restarts the kernel, meets what it says now; the runs of a sweep are all of one code."""
+    provisioner.stop()
+    provisioner.start(steady=steady)
+    assert isinstance(start().manager.provisioner.process, provisioner.ForkedKernel)
+    fresh = Path(provisioner.__file__).with_name("_a_test_has_left_this.py")
+    link = fresh.with_name(".#an_editor.py")
+    try:
+        link.symlink_to("nowhere")
+        assert isinstance(start().manager.provisioner.process, provisioner.ForkedKernel)
+        fresh.touch()
+        with caplog.at_level(logging.WARNING, "workbench"):
+            kernel = start()
+    finally:
+        fresh.unlink(missing_ok=True)
+        link.unlink(missing_ok=True)
+    assert isinstance(kernel.manager.provisioner.process, provisioner.ForkedKernel if steady else subprocess.Popen)
+    assert steady or f"{fresh} has changed since its server started" in caplog.records[-1].message
+    provisioner.stop()
 
 
 def test_a_server_that_is_still_importing_can_be_stopped_at_once():

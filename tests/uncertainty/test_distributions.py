@@ -56,7 +56,9 @@ def test_pert_mean_is_the_textbook_one():
     assert draws.max() <= 6
 
 
-@pytest.mark.parametrize("shape", [(1, 5), (5, 1), (1.5, 4.5), (0.1, 0.3), (0.02, 0.5), (50, 300), (0.5, 2000)])
+@pytest.mark.parametrize(
+    "shape", [(1, 5), (5, 1), (1.5, 4.5), (0.1, 0.3), (0.02, 0.5), (50, 300), (0.5, 2000), (0.1, 1e6), (0.06, 1e4), (0.3, 100)]
+)
 def test_fast_beta_quantiles_are_the_exact_ones(shape):
     p = np.concatenate([np.geomspace(1e-18, 0.5, 501), 1 - np.geomspace(1e-15, 0.5, 501)])
     np.testing.assert_allclose(_beta_quantile(*shape, p), betaincinv(*shape, p), rtol=1e-9)

@@ -137,7 +137,8 @@ def sweep(
         if progress:
             progress(len(table), table.failed, len(planned))
         try:
-            for task, future in executors.completed(pool, run_one, waiting, lambda: bool(interrupted) or (fail_fast and table.failed > 0)):
+            stopped = lambda: bool(interrupted) or (fail_fast and table.failed > 0)  # noqa: E731
+            for task, future in executors.completed(pool, run_one, waiting, stopped, ahead=1 if fail_fast else 2):
                 run = _outcome(task, future)
                 if run.row["status"] == "died" and task.attempt <= retries:
                     waiting.append(replace(task, attempt=task.attempt + 1))
@@ -163,7 +164,7 @@ def _shared_server(kernel: str | None, planned: Plan) -> dict[str, str]:
     """What tells workers of this machine to have their kernels forked from one server, instead of one each."""
     if provisioner.VARIABLE not in os.environ and kernel_name(kernel, planned.notebook.kernel) == manager.WARM:
         with suppress(provisioner.ColdStart):
-            return {provisioner.VARIABLE: provisioner.start()}
+            return {provisioner.VARIABLE: provisioner.start(steady=True)}
     return {}
 
 
@@ -225,12 +226,23 @@ def _check_folder(store: Store, planned: Plan, resume: bool) -> None:
     try:
         found = json.loads(store.read("sweep.json"))
         name, created = found["notebook"], found["created"]
+        alike = (found["sha256"], found["workbench"], found.get("tables", "")) == (
+            planned.notebook.sha256,
+            __version__,
+            planned.notebook.tables,
+        )
     except (ValueError, KeyError, TypeError):
         raise InputError(f"{store}/sweep.json: cannot be read as that of a sweep") from None
     if name != planned.notebook.name:
         raise InputError(f"{store}: holds a sweep of another notebook, {name}; give another folder")
     if not resume:
         raise InputError(f"{store}: holds a sweep of {name} of {created[:16]}; --resume goes on with it, or give another folder")
+    others = set(results.read_tables(store).runs["run"]) - planned.sets.keys()
+    if alike and others:
+        raise InputError(
+            f"{store}: has runs of other parameters ({len(others):,}), which this sweep would drop from its table; "
+            "give their values too, or another folder"
+        )
 
 
 def _opened(store: Store, planned: Plan) -> Results:
@@ -242,6 +254,7 @@ def _opened(store: Store, planned: Plan) -> Results:
     described = {
         "notebook": notebook.name,
         "sha256": notebook.sha256,
+        "tables": notebook.tables,
         "workbench": __version__,
         "parameters": [asdict(parameter) for parameter in notebook.declared.values()],
         "swept": list(planned.swept),

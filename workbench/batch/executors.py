@@ -254,12 +254,13 @@ def lost(error: BaseException | None) -> bool:
 
 
 def completed(
-    pool: Workers, function: Callable[[A], B], waiting: deque[A], stopped: Callable[[], bool] = lambda: False
+    pool: Workers, function: Callable[[A], B], waiting: deque[A], stopped: Callable[[], bool] = lambda: False, ahead: int = 2
 ) -> Iterator[tuple[A, Future[B]]]:
     """Call `function` with each item; yield item and future as they are done, in any order.
 
-    No more than twice as many calls are out as can run at a time, so that ten thousand items cost no more each than ten. The caller may
-    append to `waiting` meanwhile (a call to make again). Once `stopped()`, no call begins any more; those that run are waited for.
+    No more than `ahead` times as many calls are out as can run at a time, so that ten thousand items cost no more each than ten. The
+    caller may append to `waiting` meanwhile (a call to make again). Once `stopped()`, no call begins any more but, where more are out than
+    can run, such as a worker has just taken; those that run are waited for.
     """
     done: SimpleQueue[Future[B]] = SimpleQueue()
     out: dict[Future[B], A] = {}
@@ -268,7 +269,7 @@ def completed(
             for future in list(out) if pool.knows_running else []:
                 if future.cancel():
                     del out[future]
-        while waiting and not stopped() and len(out) < 2 * pool.slots():
+        while waiting and not stopped() and len(out) < ahead * pool.slots():
             item = waiting.popleft()
             future = pool.executor.submit(function, item)
             out[future] = item

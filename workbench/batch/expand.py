@@ -15,13 +15,14 @@ import hashlib
 import itertools
 import json
 import math
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from workbench import __version__, execute, parameters
+from workbench import __version__, execute, parameters, tables
 from workbench.errors import InputError, nearest
 from workbench.parameters import Parameter, ParameterError
 
@@ -39,6 +40,7 @@ class Notebook:
     declared: dict[str, Parameter]
     kernel: str  #: its own
     seconds: float | None  #: sum of the times that its cells took when it was last executed, if it says so
+    tables: str  #: hash of the user's own tables that it may read
 
 
 @dataclass(frozen=True)
@@ -179,7 +181,7 @@ def read(notebook: str | Path) -> Notebook:
     digest = hashlib.sha256(json.dumps(cells).encode()).hexdigest()
     text = json.dumps(content, indent=1, ensure_ascii=False)
     kernel = content.get("metadata", {}).get("kernelspec", {}).get("name", "python3")
-    return Notebook(path.stem, text, digest, declared, kernel, sum(spans) or None)
+    return Notebook(path.stem, text, digest, declared, kernel, sum(spans) or None, _own_tables())
 
 
 def _moment(text: str) -> float:
@@ -189,10 +191,19 @@ def _moment(text: str) -> float:
 
 
 def _key(notebook: Notebook, chosen: Mapping[str, Any]) -> str:
-    """Name of a run: a hash of what decides its results. A value set to its default is the default."""
+    """Name of a run: a hash of what decides its results, a user's own tables among it. A value set to its default is the default."""
     full = {p.name: p.default for p in notebook.declared.values()} | dict(chosen)
     full = {name: float(v) if notebook.declared[name].type == "float" and v is not None else v for name, v in full.items()}
-    return hashlib.sha256(json.dumps([notebook.sha256, full, __version__], sort_keys=True).encode()).hexdigest()[:20]
+    decides = [notebook.sha256, full, __version__, *([notebook.tables] if notebook.tables else [])]
+    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:20]
+
+
+def _own_tables() -> str:
+    """Hash of the user's tables in ``WORKBENCH_DATA``; nothing where there are none."""
+    if not (folder := os.environ.get("WORKBENCH_DATA")):
+        return ""
+    files = [f"{file.relative_to(folder)}\0".encode() + file.read_bytes() for file in tables.overrides(folder)]
+    return hashlib.sha256(b"".join(files)).hexdigest() if files else ""
 
 
 def _asked(
@@ -286,7 +297,7 @@ def _zip_problems(groups: list[tuple[str, ...]], listed: Mapping[str, Asked]) ->
         elif len({len(listed[name]) for name in group}) > 1:
             sizes = ", ".join(f"{len(listed[name]):,} of {name}" for name in group)
             problems.append(f"zip {','.join(group)}: lists of different lengths: {sizes}")
-    return problems + [f"zip: {name} is in two groups" for name in dict.fromkeys(names) if names.count(name) > 1]
+    return problems + [f"zip: {name} is named more than once" for name in dict.fromkeys(names) if names.count(name) > 1]
 
 
 def _typed(parameter: Parameter, value: Any) -> Any:
@@ -328,5 +339,5 @@ def _yaml(path: str | Path) -> Mapping[str, Any]:
     if not isinstance(content, Mapping):
         raise InputError(f"{path}: expected a mapping of parameters to values")
     if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
-        raise InputError(f"{path}: {', '.join(map(str, twice))} stand there twice")
+        raise InputError(f"{path}: {', '.join(map(str, twice))} given more than once")
     return content

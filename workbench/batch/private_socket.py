@@ -24,7 +24,7 @@ def listen(path: Path) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener.bind(str(path))
     path.chmod(0o600)
-    listener.listen(128)
+    listener.listen(1024)  # all workers of a large machine may come while a server imports
     return listener
 
 

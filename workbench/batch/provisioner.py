@@ -21,14 +21,12 @@ from typing import Any, BinaryIO, cast
 
 from jupyter_client.provisioning import LocalProvisioner
 
-from workbench import tables
 from workbench.batch import private_socket
 
 #: Names the socket of a server that somebody else keeps running (`workbench warm`).
 VARIABLE = "WORKBENCH_WARM"
 #: A file of the folder must not stand in for a library while they are imported; ``-P`` would keep the folder from the kernels too.
 SERVER = "import sys; sys.path[:] = filter(None, sys.path); from workbench.batch.warm_server import main; main()"
-CODE = Path(__file__).resolve().parents[1]
 LAUNCHER = ["-m", "ipykernel_launcher"]
 #: Longest that a server may take to import the libraries and to fork [s].
 PATIENCE = 60.0
@@ -123,6 +121,8 @@ class ForkedKernel:
 
 
 def _forked(cmd: list[str], kwargs: dict[str, Any]) -> ForkedKernel:
+    if not hasattr(os, "fork"):
+        raise ColdStart("this system cannot fork")
     if cmd[1:3] != LAUNCHER:
         raise ColdStart(f"only `python {' '.join(LAUNCHER)}` can be forked, not {' '.join(cmd[:3])}")
     env, cwd = dict(kwargs["env"]), os.path.abspath(kwargs.get("cwd") or os.getcwd())
@@ -144,6 +144,7 @@ def _forked(cmd: list[str], kwargs: dict[str, Any]) -> ForkedKernel:
     if "pid" not in answer:
         connection.close()
         raise ColdStart(answer.get("cold") or f"its fork ended with code {answer['exit']}")
+    _Own.worked = True
     return ForkedKernel(connection, answer["pid"])
 
 
@@ -178,52 +179,47 @@ class _Own:
     process: subprocess.Popen[bytes] | None = None
     owner = 0  #: a fork of this process must not share its server
     path = ""
-    began = 0.0  #: by the clock that dates files [s]
+    worked = False  #: whether a kernel has come of it
 
 
-def start(python: str = sys.executable, env: Mapping[str, str] | None = None) -> str:
+def start(python: str = sys.executable, env: Mapping[str, str] | None = None, *, steady: bool = False) -> str:
     """Start the server of this process, if it has none, and return the path of its socket.
 
     Who connects while it imports the libraries waits until it has. The first kernel starts it by itself. A program whose workers are
-    processes sets `VARIABLE` to that path in their environment, so that they share its server.
+    processes sets `VARIABLE` to that path in their environment, so that they share its server. Once files of the workbench change, a
+    server refuses; one that is `steady` goes on as it began, for runs that shall all be of one code.
 
     Raises
     ------
     ColdStart
-        If the system cannot fork, the server failed when it was started before, or the workbench has changed since.
+        If the system cannot fork, or a server that was started before ended before any kernel came of it.
     """
     with _Own.lock:
         own = _Own.process if _Own.owner == os.getpid() else None
         if own is not None and own.poll() is None:
-            if changed := _changed(_Own.began):
-                raise ColdStart(f"{changed} has changed since its server started")
             return _Own.path
-        if own is not None and own.returncode > 0:
+        if own is not None and (own.returncode > 0 or not _Own.worked):
             raise ColdStart(f"its server ended with code {own.returncode}")
         if not hasattr(os, "fork"):
             raise ColdStart("this system cannot fork")
         stop()  # what a killed one has left
-        folder, began = private_socket.folder(), time.time()
         env = {k: v for k, v in (os.environ if env is None else env).items() if k != VARIABLE}
+        folder = None
         try:
+            folder = private_socket.folder()
             with private_socket.listen(folder / "kernels.sock") as listener:
                 number = listener.fileno()
                 command = [python, "-Xfrozen_modules=off", "-c", SERVER, str(folder), str(number)]  # frozen modules cannot be debugged
+                command += ["steady"] if steady else []
                 # a session of its own: Ctrl-C is not for it
                 _Own.process = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[number], env=env, start_new_session=True)
         except OSError as error:
-            shutil.rmtree(folder, ignore_errors=True)
+            if folder:
+                shutil.rmtree(folder, ignore_errors=True)
             raise ColdStart(f"its server does not start ({error})") from None
-        _Own.owner, _Own.path, _Own.began = os.getpid(), str(folder / "kernels.sock"), began
+        _Own.owner, _Own.path, _Own.worked = os.getpid(), str(folder / "kernels.sock"), False
         atexit.register(stop)
         return _Own.path
-
-
-def _changed(since: float) -> Path | None:
-    """A file of the package or its tables that was written after `since`, while somebody works on them."""
-    folders = (at for top in (CODE, tables.DATA) for at, _, _ in os.walk(top) if not at.endswith("__pycache__"))
-    files = (entry for at in folders for entry in os.scandir(at) if entry.name.endswith((".py", ".csv")))
-    return next((Path(file.path) for file in files if file.stat().st_mtime > since), None)
 
 
 def stop() -> None:
@@ -232,7 +228,10 @@ def stop() -> None:
     if process is not None and _Own.owner == os.getpid():
         assert process.stdin is not None
         process.stdin.close()
-        process.terminate()  # it may still import, and look at nothing
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.3)
+        if process.poll() is None:
+            process.terminate()  # it still imports, and looks at nothing
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(5)
         if process.poll() is None:

@@ -18,6 +18,8 @@ from workbench.units import significant
 
 #: Time that a run takes beside its cells [s]: the kernel, the messages, the file.
 OVERHEAD = 0.2
+#: Until the first run begins [s].
+STARTUP = 4.0
 #: Runs that failed, as many as the summary names.
 NAMED = 10
 
@@ -35,7 +37,7 @@ def plan_lines(plan: Plan, out: str, jobs: int | None) -> list[str]:
     if done:
         lines.append(f"{done:,} are done in {out}, {len(plan) - done:,} are left")
     parallel = runs_at_once(jobs)
-    left = seconds * (len(plan) - done) / min(parallel, cores(), max(len(plan) - done, 1))
+    left = STARTUP + seconds * (len(plan) - done) / min(parallel, cores(), max(len(plan) - done, 1))
     lines.append(f"estimated time: {duration(left)}, {parallel} at a time ({significant(seconds)} s a run: {basis})")
     return lines
 

@@ -25,6 +25,7 @@ from typing import Any, NoReturn
 
 import psutil
 
+from workbench import tables
 from workbench.batch import painter, private_socket, warm_kernel
 
 #: Pictures take a quarter of a run, so that one painter serves four cores.
@@ -32,6 +33,7 @@ CORES_A_PAINTER = 4
 #: Libraries read these once, when they are imported: a kernel that wants others must start cold.
 READ_AT_IMPORT = ("PYTHON", "LD_", "DYLD_", "LC_", "LANG")
 READ_AT_IMPORT_END = "_NUM_THREADS"
+CODE = Path(__file__).resolve().parents[1]
 
 
 @dataclass
@@ -50,9 +52,13 @@ def same_interpreter(one: str, other: str) -> bool:
 
 
 class Server:
-    """Forks kernels for the clients that connect to `listener`, until the file `lifeline` ends; `folder` is its own."""
+    """Forks kernels for the clients that connect to `listener`, until the file `lifeline` ends; `folder` is its own.
 
-    def __init__(self, folder: Path, listener: socket.socket, lifeline: int):
+    Kernels must not be of older code than a cold one would be: unless `steady`, it refuses once a file of the workbench has changed.
+    """
+
+    def __init__(self, folder: Path, listener: socket.socket, lifeline: int, steady: bool = False):
+        self.files = None if steady else files()
         self.folder, self.listener, self.lifeline, self.parent = folder, listener, lifeline, os.getppid()
         self.pictures = folder / "pictures.sock"
         self.kernels: dict[int, Kernel] = {}  # by file number of the connection
@@ -78,6 +84,9 @@ class Server:
             return f"threads have worked in its server ({', '.join(sorted(set(grown)))})"
         if not same_interpreter(asked["python"], sys.executable):
             return f"its server runs {sys.executable}, not {asked['python']}"
+        if self.files is not None and (now := files()) != self.files:
+            changed = min(path for path, _ in now ^ self.files)
+            return f"{changed} has changed since its server started"
         theirs = read_at_import(asked["env"])
         if differ := sorted(k for k in {*theirs, *self.environment} if theirs.get(k) != self.environment.get(k)):
             return f"its server was started with other values of {', '.join(differ)}"
@@ -211,6 +220,17 @@ class Server:
         kernel.streams = []
 
 
+def files() -> set[tuple[str, tuple[int, int]]]:
+    """The package's modules and tables, each with its date and size."""
+    found = set()
+    folders = (at for top in (CODE, tables.DATA) for at, _, _ in os.walk(top) if not at.endswith("__pycache__"))
+    for entry in (entry for at in folders for entry in os.scandir(at) if entry.name.endswith((".py", ".csv"))):
+        with contextlib.suppress(OSError):  # gone meanwhile, or a link to nothing as some editors make
+            status = entry.stat()
+            found.add((entry.path, (status.st_mtime_ns, status.st_size)))
+    return found
+
+
 def say(connection: socket.socket, **words: Any) -> None:
     """One line, to a client that may be gone."""
     with contextlib.suppress(OSError):
@@ -244,5 +264,5 @@ def main() -> None:
     """Serve until standard input ends, the lifeline of who started this and gave it a folder and a socket that listens."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
-    folder, listener = sys.argv[1:]
-    Server(Path(folder), socket.socket(fileno=int(listener)), sys.stdin.fileno()).serve()
+    folder, listener, *steady = sys.argv[1:]
+    Server(Path(folder), socket.socket(fileno=int(listener)), sys.stdin.fileno(), bool(steady)).serve()

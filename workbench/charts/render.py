@@ -22,7 +22,7 @@ SCALE = 2  #: pixels of the picture a CSS pixel, for sharp screens
 
 #: Where Linux keeps fonts, and the file names of the one that vl-convert brings along.
 FONTS = ("/usr/share/fonts", "/usr/local/share/fonts", "~/.fonts", "~/.local/share/fonts")
-BROUGHT_ALONG = "LiberationSans-"
+BROUGHT_ALONG, SUFFIXES = "LiberationSans-", (".ttf", ".ttc", ".otf", ".otc")
 HEADER = 33  #: bytes of a PNG up to the end of its first chunk
 
 
@@ -59,7 +59,7 @@ def _draw_with_own_font() -> None:
     if "FONTCONFIG_FILE" in os.environ:
         return
     with suppress(OSError), tempfile.TemporaryDirectory() as folder:
-        files = (file for fonts in FONTS for file in sorted(Path(fonts).expanduser().rglob("*.[ot]t[fc]")))
+        files = (file for fonts in FONTS for file in sorted(Path(fonts).expanduser().rglob("*")) if file.suffix.lower() in SUFFIXES)
         for i, file in enumerate(file for file in files if not file.name.startswith(BROUGHT_ALONG)):
             (Path(folder) / f"{i}{file.suffix}").symlink_to(file)
         listed = Path(folder) / "fonts.conf"

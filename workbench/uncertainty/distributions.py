@@ -279,7 +279,7 @@ def _beta_quantile(a: float, b: float, p: Array) -> Array:
     """Quantiles of the beta distribution to 1e-9 of themselves, many times as fast as inverting each."""
     from scipy.special import betaincinv, expit, ndtri
 
-    if min(a, b) < 0.06:  # where log-odds leave the range of doubles
+    if min(a, b) < 0.06 or (min(a, b) < 0.3 and max(a, b) > 100):  # log-odds leave the range of doubles, or bend too much
         return np.asarray(betaincinv(a, b, p))
     with np.errstate(invalid="ignore"):
         score = np.asarray(ndtri(p))
