@@ -155,6 +155,10 @@ def test_every_problem_is_named_at_once(small_notebook):
 @pytest.mark.parametrize(
     ("asked", "reason"),
     [
+        (
+            {"parameters": {"n": "1:9:2.5"}},
+            "n = '1:9:2.5': expected values with commas, low:high:n with n a whole number, or low:high:n:log",
+        ),
         ({"parameters": {"n": "5:1:3"}}, "n = 5:1: expected low:high with low below high"),
         ({"parameters": {"n": "1:200:3"}}, "n = 200: expected a whole number from 1 to 100"),
         ({"parameters": {"n": "1:4:9"}}, "n = 1:4:9: there are only 4 whole numbers from 1 to 4"),

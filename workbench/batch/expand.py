@@ -232,6 +232,8 @@ def _from_text(parameter: Parameter, text: str) -> Asked:
     if parameter.type in ("int", "float") and (match := _RANGE.fullmatch(text)):
         ends = [parameter.from_text(match[end].strip()) if match[end].strip() else getattr(parameter, end) for end in ("low", "high")]
         return Range(ends[0], ends[1], n=int(match["n"]) if match["n"] else None, log=bool(match["log"]))
+    if parameter.type in ("int", "float") and ":" in text:
+        raise InputError(f"{parameter.name} = {text!r}: expected values with commas, low:high:n with n a whole number, or low:high:n:log")
     fields, position = [], 0
     while True:
         match = _FIELD.match(text, position)
