@@ -151,7 +151,7 @@ def sweep(
     asked: dict[str, Any] = {"grid": grid, "zip": groups, "samples": samples, "seed": seed}
     place = out or f"runs/{Path(notebook).stem}"
     if dry_run:
-        print(*show.plan_lines(expand.plan(notebook, texts, max_runs=max_runs, **asked), place, jobs), sep="\n")
+        print(*show.plan_lines(expand.plan(notebook, texts, max_runs=max_runs, **asked), place, jobs, scheduler), sep="\n")
         return
     with show.progress_bar(Path(notebook).stem) as progress:
         try:

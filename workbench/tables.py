@@ -7,6 +7,7 @@ the path, the row (the header is row 1), the column and the reason. `workbench.c
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import itertools
 import math
@@ -132,9 +133,9 @@ def read_cells(path: str | Path) -> dict[str, list[str | None]]:
         cells = [text.strip() or None for text in texts]
         if name:
             named[name] = cells
-        for row, cell in enumerate(cells):
-            if cell and not name:
-                raise DataError(path, f"{cell!r} stands in a column without a name", row=first + row + 2)
+        elif any(cells):
+            row, cell = next((row, cell) for row, cell in enumerate(cells) if cell)
+            raise DataError(path, f"{cell!r} stands in a column without a name", row=first + row + 2)
     return named
 
 
@@ -177,29 +178,36 @@ def read(path: str | Path, table: str) -> pl.DataFrame:
 
 def load(table: str) -> pl.DataFrame:
     """Table `table`: our rows, then those of ``$WORKBENCH_DATA/<table>.csv``, which win by key."""
-    folder = os.environ.get("WORKBENCH_DATA")
-    override = Path(folder) / f"{table}.csv" if folder else None
-    if folder:
-        overrides(folder)
+    folder = _users_folder()
+    override = folder / f"{table}.csv" if folder else None
     if override is None or not override.is_file():
         return shipped(table)
     return _merged(table, override, override.stat().st_mtime_ns)
 
 
-def overrides(folder: str | Path) -> list[Path]:
-    """The tables in a user's folder. Raises `DataError` for a folder that is none, or a CSV in it that is no table."""
-    if not Path(folder).is_dir():
+def users_hash() -> str:
+    """Hash of the user's tables, so that results of others are told apart; nothing where there are none."""
+    folder = _users_folder()
+    files = sorted(folder.rglob("*.csv")) if folder else []
+    content = b"".join(f"{file.relative_to(folder)}\0".encode() + file.read_bytes() for file in files)  # type: ignore[arg-type]
+    return hashlib.sha256(content).hexdigest() if files else ""
+
+
+def _users_folder() -> Path | None:
+    """The folder that ``$WORKBENCH_DATA`` names. Raises `DataError` for one that is none, or that holds a CSV which is no table."""
+    if not (named := os.environ.get("WORKBENCH_DATA")):
+        return None
+    if not (folder := Path(named)).is_dir():
         raise DataError(folder, "WORKBENCH_DATA names a folder that does not exist")
-    return _overrides(Path(folder), Path(folder).stat().st_mtime_ns)
+    _check_names(folder, folder.stat().st_mtime_ns)
+    return folder
 
 
 @cache
-def _overrides(folder: Path, mtime_ns: int) -> list[Path]:
-    files = sorted(folder.glob("*.csv"))
-    for file in files:
+def _check_names(folder: Path, mtime_ns: int) -> None:
+    for file in sorted(folder.glob("*.csv")):
         if file.stem not in table_names():
             raise DataError(file, f"{UnknownName('table', file.stem, table_names())}; rename it, or move it elsewhere")
-    return sorted(folder.rglob("*.csv"))
 
 
 @cache

@@ -26,6 +26,8 @@ def test_dry_run_prints_plan_count_and_time_and_writes_nothing(workbench, tmp_pa
     assert "chip = 'GB300', 'H100'" in shown
     assert "estimated time: " in shown
     assert "2 at a time" in shown
+    elsewhere = workbench("sweep", "ai_factory", "-p", "pue=1.1:1.5:9", "--dry-run", "--scheduler", "tcp://host:8786").stdout
+    assert "shared by the workers of tcp://host:8786" in elsewhere
     assert "as long as its cells took when it was last saved" in shown
     assert list(tmp_path.iterdir()) == []
 

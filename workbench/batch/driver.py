@@ -136,8 +136,11 @@ def sweep(
         )
         if progress:
             progress(len(table), table.failed, len(planned))
+
+        def stopped() -> bool:
+            return bool(interrupted) or (fail_fast and table.failed > 0)
+
         try:
-            stopped = lambda: bool(interrupted) or (fail_fast and table.failed > 0)  # noqa: E731
             for task, future in executors.completed(pool, run_one, waiting, stopped, ahead=1 if fail_fast else 2):
                 run = _outcome(task, future)
                 if run.row["status"] == "died" and task.attempt <= retries:
@@ -226,11 +229,8 @@ def _check_folder(store: Store, planned: Plan, resume: bool) -> None:
     try:
         found = json.loads(store.read("sweep.json"))
         name, created = found["notebook"], found["created"]
-        alike = (found["sha256"], found["workbench"], found.get("tables", "")) == (
-            planned.notebook.sha256,
-            __version__,
-            planned.notebook.tables,
-        )
+        ours = planned.notebook.sha256, __version__, planned.notebook.tables
+        alike = (found["sha256"], found["workbench"], found.get("tables")) == ours
     except (ValueError, KeyError, TypeError):
         raise InputError(f"{store}/sweep.json: cannot be read as that of a sweep") from None
     if name != planned.notebook.name:

@@ -15,7 +15,6 @@ import hashlib
 import itertools
 import json
 import math
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -181,7 +180,7 @@ def read(notebook: str | Path) -> Notebook:
     digest = hashlib.sha256(json.dumps(cells).encode()).hexdigest()
     text = json.dumps(content, indent=1, ensure_ascii=False)
     kernel = content.get("metadata", {}).get("kernelspec", {}).get("name", "python3")
-    return Notebook(path.stem, text, digest, declared, kernel, sum(spans) or None, _own_tables())
+    return Notebook(path.stem, text, digest, declared, kernel, sum(spans) or None, tables.users_hash())
 
 
 def _moment(text: str) -> float:
@@ -194,16 +193,8 @@ def _key(notebook: Notebook, chosen: Mapping[str, Any]) -> str:
     """Name of a run: a hash of what decides its results, a user's own tables among it. A value set to its default is the default."""
     full = {p.name: p.default for p in notebook.declared.values()} | dict(chosen)
     full = {name: float(v) if notebook.declared[name].type == "float" and v is not None else v for name, v in full.items()}
-    decides = [notebook.sha256, full, __version__, *([notebook.tables] if notebook.tables else [])]
+    decides = [notebook.sha256, full, __version__, notebook.tables]
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:20]
-
-
-def _own_tables() -> str:
-    """Hash of the user's tables in ``WORKBENCH_DATA``; nothing where there are none."""
-    if not (folder := os.environ.get("WORKBENCH_DATA")):
-        return ""
-    files = [f"{file.relative_to(folder)}\0".encode() + file.read_bytes() for file in tables.overrides(folder)]
-    return hashlib.sha256(b"".join(files)).hexdigest() if files else ""
 
 
 def _asked(

@@ -24,7 +24,7 @@ STARTUP = 4.0
 NAMED = 10
 
 
-def plan_lines(plan: Plan, out: str, jobs: int | None) -> list[str]:
+def plan_lines(plan: Plan, out: str, jobs: int | None, scheduler: str | None) -> list[str]:
     """The plan in words: what is swept, how many runs, how long they may take."""
     lines = [f"{plan.notebook.name}: {len(plan):,} {'run' if len(plan) == 1 else 'runs'}"]
     for name in plan.sets and next(iter(plan.sets.values())):
@@ -34,11 +34,14 @@ def plan_lines(plan: Plan, out: str, jobs: int | None) -> list[str]:
         unit = plan.notebook.declared[name].unit
         lines.append(f"  {name} = {shown}{last}{f' [{unit}]' if unit not in ('', '-', '1', 'name') else ''}")
     done, seconds, basis = _expected(plan, out)
+    left, each = len(plan) - done, f"({significant(seconds)} s a run: {basis})"
     if done:
-        lines.append(f"{done:,} are done in {out}, {len(plan) - done:,} are left")
-    parallel = runs_at_once(jobs)
-    left = STARTUP + seconds * (len(plan) - done) / min(parallel, cores(), max(len(plan) - done, 1))
-    lines.append(f"estimated time: {duration(left)}, {parallel} at a time ({significant(seconds)} s a run: {basis})")
+        lines.append(f"{done:,} are done in {out}, {left:,} are left")
+    if scheduler:
+        lines.append(f"estimated time: {duration(seconds * left)}, shared by the workers of {scheduler} {each}")
+    elif left:
+        parallel = runs_at_once(jobs)
+        lines.append(f"estimated time: {duration(STARTUP + seconds * left / min(parallel, cores(), left))}, {parallel} at a time {each}")
     return lines
 
 

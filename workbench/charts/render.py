@@ -72,7 +72,7 @@ def _draw_with_own_font() -> None:
 
 
 def compact(png: bytes) -> bytes:
-    """The same picture in a fifth of the bytes: vl-convert writes for speed, while notebooks are kept and sent."""
+    """The same picture in a sixth of the bytes: vl-convert writes for speed, while notebooks are kept and sent."""
     others, data, at = b"", b"", HEADER
     while at < len(png):
         length, kind = struct.unpack(">I4s", png[at : at + 8])
