@@ -1,52 +1,199 @@
-"""Numbers that come in: finite, in range, or refused by name, place and value."""
+"""What comes in is what was declared, or refused by name, place, value and what was allowed.
+
+A `Rule` says what one argument may be. `takes` declares the rules of a function, `check_fields` those of a dataclass, `broadcast` that
+arrays fit together, so that no model repeats a check.
+"""
 
 from __future__ import annotations
+
+import functools
+import inspect
+import math
+import numbers
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, ParamSpec, TypeVar, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.errors import InputError
 
+P = ParamSpec("P")
+R = TypeVar("R")
 
-def number(
-    name: str,
-    value: ArrayLike,
-    *,
-    least: float = -np.inf,
-    above: float = -np.inf,
-    most: float = np.inf,
-    below: float = np.inf,
-    why: str = "",
-) -> NDArray[np.float64]:
-    """`value` as an array of finite numbers within bounds.
 
-    Parameters
-    ----------
-    name : str
-        What it is called where it is given.
-    value : array_like
-    least, most : float
-        Smallest and largest that is allowed.
-    above, below : float
-        Neither it nor what lies beyond is allowed.
-    why : str
-        What to say of a value out of range; the range itself is always said.
+@dataclass(frozen=True)
+class Rule:
+    """What an argument may be; called with its name and value it returns the value as an array of finite numbers, or refuses it."""
 
-    Raises
-    ------
-    InputError
-        For what is not a number, not finite or out of range: the first such entry, with its index.
-    """
+    least: float = -math.inf  #: smallest that is allowed
+    above: float = -math.inf  #: neither it nor what lies below is allowed
+    most: float = math.inf  #: largest that is allowed
+    below: float = math.inf  #: neither it nor what lies above is allowed
+    whole: bool = False  #: whole numbers only
+    one: bool = False  #: one number, no array; returned as a float, or an int where it is whole
+    infinite: bool = False  #: an infinity within the bounds is allowed
+    apart: bool = False  #: need not broadcast with the other arguments
+    unit: str = ""
+    why: str = ""  #: what to say of a value out of range; the range itself is always said
+
+    def __call__(self, name: str, value: Any) -> Any:
+        if type(value) is float or (type(value) is int and abs(value) < 2**53):  # the usual case, without arrays
+            if not self._plain(value):
+                raise self.refusal(name, value)
+            return (int(value) if self.whole else float(value)) if self.one else np.float64(value)
+        array = numeric(name, value)
+        good = self._good(array)
+        if not good.all():
+            index = np.unravel_index(int(np.argmin(good)), array.shape)
+            raise self.refusal(f"{name}[{', '.join(map(str, index))}]" if array.ndim else name, array[index])
+        if self.one:
+            if array.ndim:
+                raise InputError(f"{name}: expected one number, not an array of shape {array.shape}")
+            return int(array) if self.whole else float(array)
+        return array
+
+    def refusal(self, name: str, value: Any) -> InputError:
+        """The error for a value out of range."""
+        return InputError(f"{name} = {value:.15g}: {self.why}{'; ' if self.why else ''}expected {self}")
+
+    def __str__(self) -> str:
+        low = f"more than {self.above:g}" if self.above >= self.least and self.above > -math.inf else ""
+        low = low or (f"{self.least:g} or more" if self.least > -math.inf else "")
+        high = f"less than {self.below:g}" if self.below <= self.most and self.below < math.inf else ""
+        high = high or (f"at most {self.most:g}" if self.most < math.inf else "")
+        bounds = " and ".join(part for part in (low, high) if part)
+        kind = "a whole number" if self.whole else "" if bounds else "a number" if self.infinite else "a finite number"
+        return " ".join(part for part in (kind, bounds, self.unit and f"[{self.unit}]") if part)
+
+    def _plain(self, value: float) -> bool:
+        inside = (self.least <= value <= self.most and self.above < value < self.below) or (self.infinite and self._unbounded(value))
+        return inside and (self.infinite or math.isfinite(value)) and (not self.whole or math.isinf(value) or value == math.floor(value))
+
+    def _unbounded(self, value: float) -> bool:
+        """An infinity on a side that has no bound: strict bounds leave it out above."""
+        return (value == math.inf and self.most == self.below == math.inf) or (value == -math.inf and self.least == self.above == -math.inf)
+
+    def _good(self, array: NDArray[np.float64]) -> NDArray[np.bool_]:
+        good = (array >= self.least) & (array <= self.most)
+        if self.above > -math.inf:
+            good &= array > self.above
+        if self.below < math.inf:
+            good &= array < self.below
+        if not self.infinite:
+            good &= np.isfinite(array)
+        if self.whole:
+            good &= (array == np.floor(array)) | np.isinf(array)
+        return np.asarray(good)
+
+
+#: The rules that most arguments keep to.
+FINITE, POSITIVE, NOT_NEGATIVE = Rule(), Rule(above=0.0), Rule(least=0.0)
+SHARE, COUNT = Rule(least=0.0, most=1.0), Rule(least=1.0, whole=True)
+PUE = Rule(least=1.0, why="a facility draws at least what its servers draw")
+
+
+def numeric(name: str, value: Any) -> NDArray[np.float64]:
+    """`value` as floats, NaN and infinities included. Raises `InputError` for what is no number: text, truth values, masked entries."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise InputError(f"{name}: a masked array; fill or drop the {int(np.ma.count_masked(value))} masked entries first")
     try:
-        array = np.asarray(value, dtype=float)
-    except (TypeError, ValueError):
-        raise InputError(f"{name} = {value!r}: expected a number or an array of numbers") from None
-    good = np.isfinite(array) & (array >= least) & (array > above) & (array <= most) & (array < below)
-    if not good.all():
-        index = np.unravel_index(int(np.argmin(good)), array.shape)
-        place = f"[{', '.join(map(str, index))}]" if array.ndim else ""
-        raise InputError(f"{name}{place} = {array[index]:.15g}: {why}{'; ' if why else ''}expected {_range(least, above, most, below)}")
-    return array
+        array = np.asarray(value)
+        if array.dtype.kind == "O" and all(isinstance(v, numbers.Real) and not isinstance(v, bool) for v in array.flat):
+            array = array.astype(float)  # whole numbers beyond 64 bits, fractions
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(f"{name} = {_short(value)}: expected a number or an array of numbers") from None
+    if array.dtype.kind not in "iuf":
+        raise InputError(f"{name} = {_short(value)}: expected a number or an array of numbers")
+    return array.astype(float, copy=False)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:79]}\N{HORIZONTAL ELLIPSIS}"
+
+
+def broadcast(**named: ArrayLike) -> tuple[int, ...]:
+    """Shape to which arrays broadcast. Raises `InputError` naming the first two whose shapes do not fit together."""
+    shapes = {name: np.shape(value) for name, value in named.items()}
+    try:
+        return np.broadcast_shapes(*shapes.values())
+    except ValueError:
+        pass
+    for i, (name, shape) in enumerate(shapes.items()):
+        for other, others in list(shapes.items())[:i]:
+            if any(a != b and 1 not in (a, b) for a, b in zip(shape[::-1], others[::-1], strict=False)):
+                raise InputError(f"{other} of shape {others} and {name} of shape {shape} do not broadcast") from None
+    raise AssertionError(shapes)
+
+
+def takes(**rules: Rule) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Decorator: the function gets each named argument as its rule returns it, and arrays that broadcast.
+
+    An argument left at its default is not looked at. ``None`` passes where it is the default.
+
+    Examples
+    --------
+    >>> @takes(watts=NOT_NEGATIVE, seconds=POSITIVE)
+    ... def energy(watts, seconds):
+    ...     return watts * seconds
+    >>> energy(700, [1.0, 2.0]).tolist()
+    [700.0, 1400.0]
+    >>> energy(-1, 2.0)
+    Traceback (most recent call last):
+    workbench.errors.InputError: watts = -1: expected 0 or more
+    """
+
+    def declare(function: Callable[P, R]) -> Callable[P, R]:
+        parameters = inspect.signature(function).parameters
+        names, optional = list(parameters), {name for name, p in parameters.items() if p.default is None}
+        missing = rules.keys() - parameters.keys()
+        assert not missing, f"{function.__name__} has no argument {missing}"
+        inner = cast("Callable[..., R]", function)
+
+        @functools.wraps(function)
+        def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+            given: dict[str, Any] = dict(zip(names, args, strict=False))
+            if len(args) > len(names) or given.keys() & kwargs.keys():
+                return inner(*args, **kwargs)  # Python says what is wrong
+            given.update(kwargs)
+            _apply(rules, given, optional)
+            return inner(**given)
+
+        return checked
+
+    return declare
+
+
+def check_fields(instance: Any, **rules: Rule) -> None:
+    """Check the fields of a dataclass by rules, and that they broadcast; ``None`` passes where it is the default. Fields stay as given."""
+    declared = fields(instance)
+    _apply(rules, {f.name: getattr(instance, f.name) for f in declared}, {f.name for f in declared if f.default is None})
+
+
+def _apply(rules: Mapping[str, Rule], given: dict[str, Any], optional: set[str]) -> None:
+    """Replace each given argument by what its rule returns, and see that they broadcast."""
+    shaped: dict[str, Any] = {}
+    for name, rule in rules.items():
+        if name in given and not (given[name] is None and name in optional):
+            value = given[name] = rule(name, given[name])
+            if not rule.apart and np.ndim(value):
+                shaped[name] = value
+    if len(shaped) > 1:
+        broadcast(**shaped)
+
+
+def one_of(name: str, value: ArrayLike, choices: tuple[str, ...]) -> None:
+    """Raise `InputError` where an entry of `value` is none of `choices`."""
+    bad = [v for v in np.ravel(np.asarray(value)).tolist() if v not in choices]
+    if bad:
+        raise InputError(f"{name} = {bad[0]!r}: expected one of {', '.join(choices)}")
+
+
+def number(name: str, value: ArrayLike, **bounds: Any) -> NDArray[np.float64]:
+    """`value` as an array of finite numbers within the bounds of a `Rule`; raises `InputError` for the first entry that is not."""
+    return np.asarray(Rule(**bounds)(name, value))
 
 
 def share(name: str, value: ArrayLike, *, above: float = -np.inf) -> NDArray[np.float64]:
@@ -56,10 +203,4 @@ def share(name: str, value: ArrayLike, *, above: float = -np.inf) -> NDArray[np.
 
 def pue(name: str, value: ArrayLike) -> NDArray[np.float64]:
     """`value` as an array of power usage effectiveness, at least 1; else as `number`."""
-    return number(name, value, least=1.0, why="a facility draws at least what its servers draw")
-
-
-def _range(least: float, above: float, most: float, below: float) -> str:
-    low = f"more than {above:g}" if above >= least and above > -np.inf else f"{least:g} or more" if least > -np.inf else ""
-    high = f"less than {below:g}" if below <= most and below < np.inf else f"at most {most:g}" if most < np.inf else ""
-    return " and ".join(part for part in (low, high) if part) or "a finite number"
+    return np.asarray(PUE(name, value))

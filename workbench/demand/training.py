@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.checks import FINITE, NOT_NEGATIVE, POSITIVE, SHARE, Rule, broadcast, takes
 from workbench.demand.chip_time import H100E
 from workbench.errors import InputError
 from workbench.units import DAY, YEAR
@@ -48,18 +49,19 @@ def frontier_run(caps: Mapping[str, ArrayLike]) -> FrontierRun:
     """
     if not caps:
         raise InputError("caps: expected at least one")
-    for name, value in caps.items():
-        if not np.all(np.asarray(value, dtype=float) > 0):
-            raise InputError(f"caps: {name} = {value}: expected more than 0 FLOP")
-    stacked = np.stack(np.broadcast_arrays(*(np.asarray(v, dtype=float) for v in caps.values())))
+    given = {f"caps[{name}]": Rule(above=0, infinite=True)(f"caps[{name}]", value) for name, value in caps.items()}
+    broadcast(**given)
+    stacked = np.stack(np.broadcast_arrays(*given.values()))
     return FrontierRun(stacked.min(axis=0), np.array(list(caps))[stacked.argmin(axis=0)])
 
 
+@takes(h100e=NOT_NEGATIVE, share=SHARE, mfu=SHARE, seconds=NOT_NEGATIVE)
 def chips_cap(h100e: ArrayLike, *, share: ArrayLike, mfu: ArrayLike, seconds: ArrayLike) -> Array:
     """FLOP of a run on a `share` of a stock of H100-equivalents for `seconds`, in fp8 at `mfu`."""
-    return np.prod(np.broadcast_arrays(*(np.asarray(x, dtype=float) for x in (h100e, share, mfu, seconds))), axis=0) * H100E
+    return np.asarray(np.prod(np.broadcast_arrays(h100e, share, mfu, seconds), axis=0) * H100E)
 
 
+@takes(power=NOT_NEGATIVE, chip_power=POSITIVE, peak=POSITIVE, mfu=SHARE, seconds=NOT_NEGATIVE)
 def power_cap(power: ArrayLike, *, chip_power: ArrayLike, peak: ArrayLike, mfu: ArrayLike, seconds: ArrayLike) -> Array:
     """FLOP of a run that `power` can feed: power / chip_power x peak x mfu x seconds.
 
@@ -72,18 +74,17 @@ def power_cap(power: ArrayLike, *, chip_power: ArrayLike, peak: ArrayLike, mfu: 
     peak, mfu, seconds : array_like
         Of the chip [FLOP/s]; share of it; length of the run [s].
     """
-    watts, each = np.asarray(power, dtype=float), np.asarray(chip_power, dtype=float)
-    if not np.all(each > 0):
-        raise InputError(f"chip_power = {chip_power}: expected more than 0 W")
     rate = np.asarray(peak, dtype=float) * np.asarray(mfu, dtype=float) * np.asarray(seconds, dtype=float)
-    return np.asarray(watts / each * rate)
+    return np.asarray(np.asarray(power, dtype=float) / np.asarray(chip_power, dtype=float) * rate)
 
 
+@takes(tokens=NOT_NEGATIVE)
 def data_cap(tokens: ArrayLike) -> Array:
     """FLOP of a compute-optimal run on so many tokens: 6 N D at D = 20 N, so 0.3 D^2."""
     return np.asarray(FLOP_PER_PARAMETER_TOKEN / TOKENS_PER_PARAMETER * np.asarray(tokens, dtype=float) ** 2)
 
 
+@takes(seconds=POSITIVE, layer_latency=POSITIVE, batch_exponent=FINITE, depth_exponent=FINITE)
 def latency_wall(
     *, seconds: ArrayLike = 90 * DAY, layer_latency: ArrayLike = 1e-4, batch_exponent: ArrayLike = 1 / 3, depth_exponent: ArrayLike = 1 / 3
 ) -> Array:
@@ -106,18 +107,19 @@ def latency_wall(
     .. [1] Erdil, Schneider-Joseph (2024), "Data movement limits to frontier model training", arXiv:2411.01137.
     """
     n0, layers, batch = LLAMA
-    t, tau, b, d = (np.asarray(x, dtype=float) for x in (seconds, layer_latency, batch_exponent, depth_exponent))
-    if not (np.all(t > 0) and np.all(tau > 0) and np.all(1 + d - b > 0)):
-        raise InputError("seconds, layer_latency: expected more than 0; batch_exponent below 1 + depth_exponent")
+    t, tau, b, d = map(np.asarray, (seconds, layer_latency, batch_exponent, depth_exponent))
+    if not np.all(1 + d - b > 0):
+        raise InputError(
+            f"batch_exponent = {batch_exponent}, depth_exponent = {depth_exponent}: expected batch_exponent < 1 + depth_exponent"
+        )
     growth = t * batch / (TOKENS_PER_PARAMETER * n0 * layers * tau)
     return np.asarray(FLOP_PER_PARAMETER_TOKEN * TOKENS_PER_PARAMETER * n0**2 * growth ** (2 / (1 + d - b)))
 
 
+@takes(budget=NOT_NEGATIVE, usd_per_h100e_hour=POSITIVE, mfu=SHARE)
 def money_cap(budget: ArrayLike, *, usd_per_h100e_hour: ArrayLike, mfu: ArrayLike) -> Array:
     """FLOP that a budget [USD] buys at a price of an H100-equivalent hour."""
     price = np.asarray(usd_per_h100e_hour, dtype=float)
-    if not np.all(price > 0):
-        raise InputError(f"usd_per_h100e_hour = {usd_per_h100e_hour}: expected more than 0")
     return np.asarray(np.asarray(budget, dtype=float) / price * 3600 * np.asarray(mfu, dtype=float) * H100E)
 
 
@@ -135,6 +137,15 @@ class TrainingDemand:
         return self.final + self.experiments + self.rollouts
 
 
+@takes(
+    run_flop=NOT_NEGATIVE,
+    labs=NOT_NEGATIVE,
+    runs_per_year=NOT_NEGATIVE,
+    final_share=Rule(above=0, most=1),
+    rollout_share=SHARE,
+    mfu=Rule(above=0, most=1),
+    follower=Rule(above=0, below=1),
+)
 def training_demand(
     run_flop: ArrayLike,
     *,
@@ -170,21 +181,17 @@ def training_demand(
     InputError
         For shares outside their range.
     """
-    c, n, cadence, share, rolled, use, next_ = (
-        np.asarray(x, dtype=float) for x in (run_flop, labs, runs_per_year, final_share, rollout_share, mfu, follower)
-    )
-    if not (np.all((share > 0) & (share <= 1)) and np.all((rolled >= 0) & (rolled + share <= 1 + 1e-12))):
-        raise InputError(
-            f"final_share = {final_share}, rollout_share = {rollout_share}: expected a share above 0, and both at most 1 together"
-        )
-    if not (np.all((use > 0) & (use <= 1)) and np.all((next_ > 0) & (next_ < 1)) and np.all(n >= 0) and np.all(cadence >= 0)):
-        raise InputError("mfu: expected a share above 0; follower: above 0 and below 1; labs, runs_per_year: 0 or more")
+    names = (run_flop, labs, runs_per_year, final_share, rollout_share, mfu, follower)
+    c, n, cadence, share, rolled, use, next_ = map(np.asarray, names)
+    if not np.all(rolled + share <= 1 + 1e-12):
+        raise InputError(f"final_share = {final_share}, rollout_share = {rollout_share}: expected both at most 1 together")
     all_labs = (1 - next_**n) / (1 - next_)
     final = c * all_labs * cadence / YEAR / (use * H100E)
     research = final / share
     return TrainingDemand(*np.broadcast_arrays(final, research * (1 - share - rolled), research * rolled))
 
 
+@takes(training_exponent=NOT_NEGATIVE, inference_exponent=NOT_NEGATIVE)
 def equal_marginal(training_exponent: ArrayLike, inference_exponent: ArrayLike) -> Array:
     """Share of compute for training where a dollar brings as much in either: alpha_T / (alpha_T + alpha_I).
 
@@ -194,12 +201,13 @@ def equal_marginal(training_exponent: ArrayLike, inference_exponent: ArrayLike) 
     ----------
     .. [1] Epoch AI (2024), "Optimally allocating compute between inference and training".
     """
-    a, b = np.asarray(training_exponent, dtype=float), np.asarray(inference_exponent, dtype=float)
-    if not (np.all(a >= 0) and np.all(b >= 0) and np.all(a + b > 0)):
-        raise InputError("training_exponent, inference_exponent: expected 0 or more, and not both 0")
+    a, b = np.asarray(training_exponent), np.asarray(inference_exponent)
+    if not np.all(a + b > 0):
+        raise InputError("training_exponent, inference_exponent: expected not both 0")
     return np.asarray(a / (a + b))
 
 
+@takes(threshold=POSITIVE, frontier=POSITIVE, at_frontier=NOT_NEGATIVE, per_decade=POSITIVE)
 def models_above(threshold: ArrayLike, frontier: ArrayLike, *, at_frontier: ArrayLike, per_decade: ArrayLike) -> Array:
     """Models trained a year with at least `threshold` FLOP, when the largest run is `frontier`: a x r^(log10(frontier / threshold)).
 

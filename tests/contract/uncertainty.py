@@ -1,0 +1,7 @@
+"""Cases of the contract: workbench.uncertainty."""
+
+from contract.harness import Case
+
+CASES: list[Case] = []
+#: Functions that take no number, and why they are not in the table.
+WITHOUT: dict[str, str] = {}
