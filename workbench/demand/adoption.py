@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.checks import FINITE, NOT_NEGATIVE, POSITIVE, Rule, check_fields, number, takes
+from workbench.demand.efficiency import FADE, fading
 from workbench.errors import InputError, UnknownName
 from workbench.uncertainty.sobol import Net
 
 Array = NDArray[np.float64]
 
+_SEED, _COUNT, _ONE = Rule(least=0, whole=True, one=True), Rule(least=1, whole=True, one=True), Rule(one=True)
 
+
+@takes(time=Rule(least=0, why="before the start"), innovation=POSITIVE, imitation=NOT_NEGATIVE, cap=POSITIVE)
 def bass(time: ArrayLike, innovation: ArrayLike, imitation: ArrayLike, cap: ArrayLike) -> Array:
     """Users `time` years after the start: dA/dt = (p + q A / K)(K - A).
 
@@ -40,43 +45,34 @@ def bass(time: ArrayLike, innovation: ArrayLike, imitation: ArrayLike, cap: Arra
     .. [1] Bass (1969), Management Science 15(5), equation 9.
     """
     t, p, q, k = (np.asarray(a, dtype=float) for a in (time, innovation, imitation, cap))
-    if not np.all(t >= 0):
-        raise InputError(f"time = {time}: expected 0 years after the start or more")
-    if not (np.all(p > 0) and np.all(q >= 0) and np.all(k > 0)):
-        raise InputError(f"innovation = {innovation}, imitation = {imitation}, cap = {cap}: expected above 0, 0 or more, above 0")
     return np.asarray(k * -np.expm1(-(p + q) * t) / (1 + q / p * np.exp(-(p + q) * t)))
 
 
+@takes(time=FINITE, rate=FINITE, middle=FINITE, cap=POSITIVE)
 def logistic(time: ArrayLike, rate: ArrayLike, middle: ArrayLike, cap: ArrayLike) -> Array:
-    """Users at `time`: K / (1 + e^-r(t - t0)); half the cap at the middle t0."""
+    """Users at `time`: K / (1 + e^-r(t - t0)); half the cap at the middle t0; at a negative rate they leave."""
     from scipy.special import expit
 
-    k = np.asarray(cap, dtype=float)
-    if not np.all(k > 0):
-        raise InputError(f"cap = {cap}: expected more than 0")
-    return np.asarray(k * expit(np.asarray(rate, dtype=float) * (np.asarray(time, dtype=float) - np.asarray(middle, dtype=float))))
+    t, r, t0, k = (np.asarray(a, dtype=float) for a in (time, rate, middle, cap))
+    return np.asarray(k * expit(r * (t - t0)))
 
 
+@takes(horizon=FINITE, level=NOT_NEGATIVE, growth=FINITE, decay=FADE)
 def damped_exponential(horizon: ArrayLike, level: ArrayLike, growth: ArrayLike, decay: ArrayLike) -> Array:
     """Users a `horizon` after `level`: ln A = ln level + g tau (1 - e^-h/tau); exponential as tau grows, and it has no cap of its own.
 
     Parameters
     ----------
     horizon : array_like
-        h [year].
+        h [year]; before the level the growth is taken back.
     level : array_like
         Users at h = 0.
     growth : array_like
         g at h = 0 [1/year].
     decay : array_like
-        tau, the time in which growth falls to 1/e [year].
+        tau, the time in which growth falls to 1/e [year]; inf: the growth never fades.
     """
-    tau = np.asarray(decay, dtype=float)
-    if not np.all(tau > 0):
-        raise InputError(f"decay = {decay}: expected more than 0 years")
-    return np.asarray(
-        np.asarray(level, dtype=float) * np.exp(-np.asarray(growth, dtype=float) * tau * np.expm1(-np.asarray(horizon) / tau))
-    )
+    return np.asarray(np.asarray(level, dtype=float) * np.exp(np.asarray(growth, dtype=float) * fading(horizon, decay)))
 
 
 @dataclass(frozen=True)
@@ -96,6 +92,10 @@ class AdoptionPrior:
     rate: float = 1.0  #: logistic r [1/year]
     decay: float = 1.5  #: tau of the damped exponential [year]
     vague: float = 1.0  #: deviation of the logarithm of rates and times
+
+    def __post_init__(self) -> None:
+        one = Rule(above=0, one=True)
+        check_fields(self, **{f.name: Rule(least=0, one=True) if f.name == "stray" else one for f in fields(self)})
 
 
 @dataclass(frozen=True)
@@ -158,15 +158,17 @@ def observed(
         Of a metric's name to (times, values, ratio, deviation): its counts, its median ratio to the first metric (monthly over weekly
         users about 1 / .9), and the deviation of the ratio's logarithm.
     """
-    parts = [(times, values, 1.0, 0.0), *(linked or {}).values()]
-    t, v = (np.concatenate([np.atleast_1d(np.asarray(p[i], dtype=float)) for p in parts]) for i in (0, 1))
-    which = np.concatenate([np.full(np.size(p[0]), i) for i, p in enumerate(parts)])
-    if t.shape != v.shape or not (np.all(v > 0) and np.all(np.isfinite(v)) and np.all(np.isfinite(t))):
-        raise InputError(f"values: {v.size} for {t.size} times, the least {v.min() if v.size else np.nan:g}; expected as many, above 0")
-    if not all(p[2] > 0 and p[3] >= 0 for p in parts):
-        raise InputError("linked: expected ratios above 0 with deviations of 0 or more")
+    counts, ratios = [], []
+    for name, (when, seen, ratio, deviation) in {"": (times, values, 1.0, 0.0), **(linked or {})}.items():
+        of = f"linked[{name}] " if name else ""
+        t, v = np.atleast_1d(number(f"{of}times", when)), np.atleast_1d(number(f"{of}values", seen, above=0))
+        if t.shape != v.shape or t.ndim > 1:
+            raise InputError(f"{of}values of shape {v.shape} for {of}times of shape {t.shape}: expected one series, as many of both")
+        counts.append((t, v, np.full(t.size, len(counts))))
+        ratios.append((Rule(above=0, one=True)(f"{of}ratio", ratio), Rule(least=0, one=True)(f"{of}deviation", deviation)))
+    t, v, which = (np.concatenate(part) for part in zip(*counts, strict=True))
     order = np.argsort(t, kind="stable")
-    return Observed(t[order], v[order], which[order], tuple((p[2], p[3]) for p in parts))
+    return Observed(t[order], v[order], which[order], tuple(ratios))
 
 
 @dataclass(frozen=True)
@@ -183,14 +185,14 @@ class Fit:
 
     def ahead(self, times: ArrayLike) -> tuple[Array, Array]:
         """Logarithm of users at decimal years: mean (times, n), given each draw, and covariance (times, times) of the walk around it."""
-        t = np.atleast_1d(np.asarray(times, dtype=float)) - self.launch
-        if not np.all(t > 0):
-            raise InputError(f"times = {times}: expected after the launch in {self.launch:.2f}")
+        why = f"not after the launch in {self.launch:.2f}"
+        t = np.atleast_1d(number("times", times, above=self.launch, why=why)) - self.launch
         across = _stray(t, self.times, self.prior)
         gain = np.linalg.solve(_covariance(self.times, self.prior), across.T).T
         walk = _stray(t, t, self.prior) - gain @ across.T
         return _LAWS[self.law].users(t, self.draws).T + gain @ self.strayed.T, walk
 
+    @takes(seed=_SEED)
     def log_users(self, times: ArrayLike, *, seed: int = 0) -> Array:
         """Futures of the logarithm of users at decimal years, shape (times, n)."""
         mean, walk = self.ahead(times)
@@ -198,6 +200,7 @@ class Fit:
         return np.asarray(mean + root @ np.random.default_rng(seed).standard_normal(mean.shape))
 
 
+@takes(launch=_ONE, n=_COUNT, seed=_SEED)
 def fit_law(law: str, seen: Observed, launch: float, prior: AdoptionPrior | None = None, *, n: int = 2048, seed: int = 0) -> Fit:
     """Posterior of a law's parameters: the mode by least squares, its Laplace approximation, and importance weights over that.
 
@@ -227,9 +230,8 @@ def fit_law(law: str, seen: Observed, launch: float, prior: AdoptionPrior | None
         raise UnknownName("law of growth", law, LAWS)
     prior = prior or AdoptionPrior()
     if seen.times.size < 2 or not np.all(seen.times > launch):
-        raise InputError(
-            f"seen: {seen.times.size} counts from {seen.times.min():.2f}; expected two or more after the launch in {launch:.2f}"
-        )
+        first = f" from {seen.times.min():.2f}" if seen.times.size else ""
+        raise InputError(f"seen: {seen.times.size} counts{first}; expected two or more after the launch in {launch:.2f}")
     t, y, links = seen.times - launch, np.log(seen.values), seen.ratios[1:]
     mean, deviation = np.array([*_LAWS[law].middle(prior), *((np.log(r), max(d, 1e-6)) for r, d in links)]).T
     own = mean.size - len(links)
@@ -266,6 +268,7 @@ class Adoption:
     last: float  #: decimal year of the last count
     first: float
 
+    @takes(seed=_SEED)
     def log_users(self, times: ArrayLike, *, seed: int = 0) -> Array:
         """Logarithm of users at decimal years, of the average: shape (times, n), each future one law throughout."""
         n = self.fits[0].draws.shape[0]
@@ -280,6 +283,7 @@ class Adoption:
         return x + self.fits[0].prior.noise * np.random.default_rng(seed + 1).standard_normal(x.shape)
 
 
+@takes(launch=_ONE, least=Rule(least=2, whole=True, one=True), n=_COUNT, seed=_SEED)
 def adopt(
     seen: Observed,
     launch: float,
@@ -311,6 +315,7 @@ def adopt(
     return Adoption(fits, average_weights(told), float(seen.times[-1]), float(seen.times[0]))
 
 
+@takes(log_densities=FINITE, draws=_COUNT, seed=_SEED)
 def average_weights(log_densities: ArrayLike, *, draws: int = 2048, seed: int = 0) -> Array:
     """Weights of models from the log density that each gave to each outcome: pseudo-BMA with the Bayesian bootstrap.
 

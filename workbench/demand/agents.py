@@ -6,15 +6,17 @@ grows with the square of the calls of a node, and writing with the calls.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.errors import InputError
+from workbench.checks import FINITE, NOT_NEGATIVE, POSITIVE, SHARE, Rule, broadcast, check_fields, takes
 from workbench.units import DAY
 
 Array = NDArray[np.float64]
+
+RETRIES = Rule(least=0, below=1)
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,12 @@ class Tokens:
         f = np.asarray(factor, dtype=float)
         return Tokens(self.cached * f, self.fresh * f, self.output * f)
 
+    def checked(self, of: str) -> Tokens:
+        """The same as arrays that broadcast, 0 or more; an `InputError` says whose they are (`of`)."""
+        kinds = {f"{of}: {f.name}": NOT_NEGATIVE(f"{of}: {f.name}", getattr(self, f.name)) for f in fields(self)}
+        broadcast(**kinds)
+        return Tokens(*kinds.values())
+
 
 @dataclass(frozen=True)
 class AgentTask:
@@ -57,15 +65,8 @@ class AgentTask:
     retry_rate: ArrayLike = 0.0  #: share of nodes that are done again
 
     def __post_init__(self) -> None:
-        for name in ("tool_calls", "context_start", "tool_output", "output", "branching", "depth"):
-            if not np.all(np.asarray(getattr(self, name)) >= 0):
-                raise InputError(f"{name} = {getattr(self, name)}: expected 0 or more")
-        for name in ("miss_rate", "shared_prefix"):
-            value = np.asarray(getattr(self, name))
-            if not np.all((value >= 0) & (value <= 1)):
-                raise InputError(f"{name} = {getattr(self, name)}: expected a share from 0 to 1")
-        if not np.all((np.asarray(self.retry_rate) >= 0) & (np.asarray(self.retry_rate) < 1)):
-            raise InputError(f"retry_rate = {self.retry_rate}: expected a share of 0 or more and below 1")
+        counts = dict.fromkeys(("tool_calls", "context_start", "tool_output", "output", "branching", "depth"), NOT_NEGATIVE)
+        check_fields(self, **counts, miss_rate=SHARE, shared_prefix=SHARE, retry_rate=RETRIES)
 
     @property
     def nodes(self) -> Array:
@@ -100,6 +101,7 @@ class AgentTask:
         return self.tokens() * (1 / self.calls)
 
 
+@takes(branching=NOT_NEGATIVE, depth=NOT_NEGATIVE, retry_rate=RETRIES)
 def tree_nodes(branching: ArrayLike, depth: ArrayLike, retry_rate: ArrayLike = 0.0) -> Array:
     """Expected nodes of a tree: (b^(d + 1) - 1) / (b - 1) / (1 - retries); d + 1 at b = 1.
 
@@ -123,11 +125,13 @@ def tree_nodes(branching: ArrayLike, depth: ArrayLike, retry_rate: ArrayLike = 0
     return np.asarray(nodes / (1 - again))
 
 
+@takes(spread=NOT_NEGATIVE)
 def mean_over_median(spread: ArrayLike) -> Array:
     """Mean over median of a lognormal: e^(s^2 / 2). The mean drives a fleet, the median is what a user sees."""
     return np.exp(np.asarray(spread, dtype=float) ** 2 / 2)
 
 
+@takes(fraction=SHARE, tail=Rule(above=1, infinite=True, why="at 1 or below, a few customers are all of the use"))
 def share_of_top(fraction: ArrayLike, tail: ArrayLike) -> Array:
     """Share of use by the top `fraction` of customers, whose use has a Pareto tail of exponent `tail`: q^(1 - 1 / tail).
 
@@ -137,10 +141,6 @@ def share_of_top(fraction: ArrayLike, tail: ArrayLike) -> Array:
         For a fraction outside 0 to 1, or an exponent of 1 or less, whose mean does not exist.
     """
     q, a = np.asarray(fraction, dtype=float), np.asarray(tail, dtype=float)
-    if not np.all((q >= 0) & (q <= 1)):
-        raise InputError(f"fraction = {fraction}: expected a share from 0 to 1")
-    if not np.all(a > 1):
-        raise InputError(f"tail = {tail}: expected more than 1; below, a few customers are all of the use")
     return np.asarray(q ** (1 - 1 / a))
 
 
@@ -155,6 +155,15 @@ class ToolWork:
     processors_per_chip: Array  #: the same in sockets: CPU:GPU
 
 
+@takes(
+    calls_per_second=NOT_NEGATIVE,
+    chips=POSITIVE,
+    cpu_seconds=NOT_NEGATIVE,
+    memory_seconds=NOT_NEGATIVE,
+    utilisation=Rule(above=0, most=1),
+    host_cores_per_chip=NOT_NEGATIVE,
+    cores_per_processor=POSITIVE,
+)
 def tool_work(
     calls_per_second: ArrayLike,
     chips: ArrayLike,
@@ -191,15 +200,12 @@ def tool_work(
         np.asarray(x, dtype=float)
         for x in (calls_per_second, chips, cpu_seconds, memory_seconds, utilisation, host_cores_per_chip, cores_per_processor)
     )
-    if not (np.all(n > 0) and np.all((busy > 0) & (busy <= 1)) and np.all(socket > 0)):
-        raise InputError(f"chips = {chips}, utilisation = {utilisation}: expected more than 0, and a share above 0 and at most 1")
-    if not (np.all(rate >= 0) and np.all(cpu >= 0) and np.all(held >= 0) and np.all(host >= 0)):
-        raise InputError("calls_per_second, cpu_seconds, memory_seconds, host_cores_per_chip: expected 0 or more")
     cores = rate * cpu / busy
     per_chip = cores / n + host
     return ToolWork(*np.broadcast_arrays(cores, rate * held, host * n, per_chip, per_chip / socket))
 
 
+@takes(years=FINITE, start=POSITIVE, doubling=Rule(above=0, infinite=True))
 def horizon(years: ArrayLike, start: ArrayLike, doubling: ArrayLike) -> Array:
     """Length of the tasks that the best model does half of the time: H0 2^(t / D).
 
@@ -210,7 +216,7 @@ def horizon(years: ArrayLike, start: ArrayLike, doubling: ArrayLike) -> Array:
     start : array_like
         [h]
     doubling : array_like
-        [s]; METR has 129 days since 2023, 188 over all data.
+        [s]; METR has 129 days since 2023, 188 over all data; inf: it stays.
 
     References
     ----------
@@ -219,6 +225,7 @@ def horizon(years: ArrayLike, start: ArrayLike, doubling: ArrayLike) -> Array:
     return np.asarray(start, dtype=float) * 2 ** (np.asarray(years, dtype=float) * 365.25 * DAY / np.asarray(doubling, dtype=float))
 
 
+@takes(horizon_hours=POSITIVE, median_hours=POSITIVE, spread=NOT_NEGATIVE, steepness=POSITIVE, willingness=SHARE)
 def delegation_share(
     horizon_hours: ArrayLike, median_hours: ArrayLike, spread: ArrayLike, steepness: ArrayLike, willingness: ArrayLike
 ) -> Array:
@@ -243,9 +250,5 @@ def delegation_share(
     .. [1] MacKay (1992), "The Evidence Framework Applied to Classification Networks", Neural Computation 4(5), section 3.
     """
     h, m, s, beta, w = (np.asarray(x, dtype=float) for x in (horizon_hours, median_hours, spread, steepness, willingness))
-    if not (np.all(h > 0) and np.all(m > 0) and np.all(s >= 0) and np.all(beta > 0)):
-        raise InputError("horizon_hours, median_hours, steepness: expected more than 0; spread: 0 or more")
-    if not np.all((w >= 0) & (w <= 1)):
-        raise InputError(f"willingness = {willingness}: expected a share from 0 to 1")
     z = beta * np.log(h / m) / np.sqrt(1 + np.pi * (beta * s) ** 2 / 8)
     return np.asarray(w / (1 + np.exp(-z)))

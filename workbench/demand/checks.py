@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.checks import FINITE, NOT_NEGATIVE, POSITIVE, Rule, takes
 from workbench.errors import InputError
 
 #: A value this many times off its neighbours is taken for a slip of the unit: between 10 and what growth does in a step.
@@ -21,6 +22,8 @@ SLIP = 4.0
 PARTS = 0.05
 #: A total may differ so much from the path through a few of its points.
 PATH = 0.3
+
+_ONE = Rule(one=True)
 
 
 class SuspectData(InputError):
@@ -125,6 +128,7 @@ def sum_of_parts(row: str, whole: float, parts: ArrayLike, *, tolerance: float =
     return [Finding("sum of parts", row, f"{whole:.4g} where its parts add up to {added:.4g} ({added / whole - 1:+.0%})")]
 
 
+@takes(times=FINITE, rates=POSITIVE, start=_ONE, end=_ONE)
 def path_total(times: ArrayLike, rates: ArrayLike, start: float, end: float) -> float:
     """What accumulates from `start` to `end` along the piecewise exponential path through `rates` at `times`.
 
@@ -138,8 +142,10 @@ def path_total(times: ArrayLike, rates: ArrayLike, start: float, end: float) -> 
         Decimal years.
     """
     t, y = np.asarray(times, dtype=float), np.log(np.asarray(rates, dtype=float))
-    if t.size < 2 or np.any(np.diff(t) <= 0):
-        raise InputError(f"times = {times}: expected two or more that rise")
+    if t.shape != y.shape or t.ndim != 1 or t.size < 2 or np.any(np.diff(t) <= 0):
+        raise InputError(f"times of shape {t.shape}, rates of shape {y.shape}: expected as many of both, two or more, at times that rise")
+    if not end >= start:
+        raise InputError(f"end = {end}: expected the start, {start}, or later")
     slope = np.diff(y) / np.diff(t)
     edges = np.concatenate([[start], t[(t > start) & (t < end)], [end]])
     piece = np.clip(np.searchsorted(t, (edges[1:] + edges[:-1]) / 2) - 1, 0, slope.size - 1)
@@ -157,11 +163,10 @@ def total_against_path(row: str, total: float, times: ArrayLike, rates: ArrayLik
     return [Finding("total against path", row, reason)]
 
 
+@takes(times=Rule(apart=True), horizon=NOT_NEGATIVE)
 def beyond_authority(times: ArrayLike, horizon: ArrayLike) -> NDArray[np.bool_]:
     """Whether a horizon [years] lies beyond what a history carries: more than half of its own length."""
     t, h = np.asarray(times, dtype=float), np.asarray(horizon, dtype=float)
-    if not np.all(h >= 0):
-        raise InputError(f"horizon = {horizon}: expected 0 years or more")
     return np.asarray(h > (t.max() - t.min()) / 2 if t.size else np.ones(h.shape, dtype=bool))
 
 

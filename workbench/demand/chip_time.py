@@ -9,8 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench.catalogue import LLM, Chip
 from workbench.chips import Load, ServingPlan, serving
+from workbench.checks import NOT_NEGATIVE, Rule, broadcast, takes
 from workbench.demand.agents import Tokens
-from workbench.errors import InputError
 from workbench.fabric import Cluster
 from workbench.units import TERA
 
@@ -18,6 +18,8 @@ Array = NDArray[np.float64]
 
 #: Dense fp8 peak of an H100, in which Epoch AI counts compute [FLOP/s].
 H100E = 1979 * TERA
+
+_SHARE = Rule(above=0, most=1)
 
 
 def h100e_of(chip: Chip) -> float:
@@ -45,6 +47,7 @@ class ChipTime:
         """H100e-seconds of a token of each kind; 0 for a kind that the call has none of."""
         return Tokens(*(self._each(getattr(self, kind), getattr(self.tokens, kind)) for kind in ("cached", "fresh", "output")))
 
+    @takes(calls_per_second=NOT_NEGATIVE, availability=_SHARE, load_factor=_SHARE)
     def needed(self, calls_per_second: ArrayLike, *, availability: ArrayLike = 1.0, load_factor: ArrayLike = 1.0) -> Tokens:
         """H100-equivalents that a stream of such calls keeps busy, by kind of token.
 
@@ -60,16 +63,17 @@ class ChipTime:
         InputError
             For shares that are not above 0 and at most 1.
         """
-        up, mean = np.asarray(availability, dtype=float), np.asarray(load_factor, dtype=float)
-        if not (np.all((up > 0) & (up <= 1)) and np.all((mean > 0) & (mean <= 1))):
-            raise InputError(f"availability = {availability}, load_factor = {load_factor}: expected shares above 0 and at most 1")
-        return Tokens(self.cached, self.fresh, self.output) * (np.asarray(calls_per_second, dtype=float) * self.h100e / (up * mean))
+        rate, up, mean = (np.asarray(x, dtype=float) for x in (calls_per_second, availability, load_factor))
+        staffed = rate * self.h100e / (up * mean)
+        broadcast(call=self.total, calls_per_second=staffed)
+        return Tokens(self.cached, self.fresh, self.output) * staffed
 
     def _each(self, seconds: Array, tokens: ArrayLike) -> Array:
         some = np.asarray(tokens, dtype=float)
         return np.where(some > 0, seconds * self.h100e / np.where(some > 0, some, 1.0), 0.0)
 
 
+@takes(concurrency=Rule(least=1, infinite=True))
 def chip_seconds(
     llm: LLM, cluster: Cluster, call: Tokens, plan: ServingPlan | None = None, *, concurrency: ArrayLike = np.inf, framework: str = ""
 ) -> ChipTime:
@@ -96,7 +100,9 @@ def chip_seconds(
         As `serving`: a context beyond the window, a replica larger than the cluster.
     """
     plan = plan or ServingPlan()
-    fresh, cached, output = (np.asarray(x, dtype=float) for x in (call.fresh, call.cached, call.output))
+    call = call.checked("call")
+    fresh, cached, output = call.fresh, call.cached, call.output
+    broadcast(call=call.total, concurrency=concurrency)
     context = np.maximum(fresh + cached, 1.0)
     wrote = np.maximum(output, 1.0)
     load = Load(concurrency, context, wrote, np.minimum(cached / context, 1 - 1e-9))
@@ -111,6 +117,7 @@ def chip_seconds(
     return ChipTime(cached_time, fresh_time, output_time, h100e_of(cluster.chip), full.feasible, call)
 
 
+@takes(tokens_per_second=NOT_NEGATIVE, active=NOT_NEGATIVE, utilisation=_SHARE, availability=_SHARE, load_factor=_SHARE)
 def h100e_of_flop(
     tokens_per_second: ArrayLike, active: ArrayLike, utilisation: ArrayLike, *, availability: ArrayLike = 1.0, load_factor: ArrayLike = 1.0
 ) -> Array:
@@ -130,8 +137,4 @@ def h100e_of_flop(
         As `ChipTime.needed`.
     """
     rate, n, mfu, up, mean = (np.asarray(x, dtype=float) for x in (tokens_per_second, active, utilisation, availability, load_factor))
-    if not (np.all((mfu > 0) & (mfu <= 1)) and np.all((up > 0) & (up <= 1)) and np.all((mean > 0) & (mean <= 1))):
-        raise InputError(
-            f"utilisation = {utilisation}, availability = {availability}, load_factor = {load_factor}: expected shares above 0"
-        )
     return np.asarray(2 * n * rate / (mfu * up * mean * H100E))

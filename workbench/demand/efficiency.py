@@ -7,11 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.errors import InputError
+from workbench.checks import FINITE, POSITIVE, Rule, takes
 
 Array = NDArray[np.float64]
 
+#: A time in which growth fades: without end where it never does.
+FADE = Rule(above=0, infinite=True)
 
+
+@takes(years=FINITE, factor=POSITIVE, fade=FADE)
 def damped_growth(years: ArrayLike, factor: ArrayLike, fade: ArrayLike = np.inf) -> Array:
     """What has grown by a yearly `factor` at first, over its start: exp(ln(factor) tau (1 - e^(-t / tau))).
 
@@ -29,12 +33,14 @@ def damped_growth(years: ArrayLike, factor: ArrayLike, fade: ArrayLike = np.inf)
     InputError
         For a factor or a time that is not positive.
     """
-    t, g, tau = (np.asarray(x, dtype=float) for x in (years, factor, fade))
-    if not (np.all(g > 0) and np.all(tau > 0)):
-        raise InputError(f"factor = {factor}, fade = {fade}: expected more than 0")
+    return np.exp(np.log(np.asarray(factor, dtype=float)) * fading(years, fade))
+
+
+def fading(years: ArrayLike, fade: ArrayLike) -> Array:
+    """Years at the first rate that bring as much as `years` at one that falls to 1/e in `fade`: tau (1 - e^(-t / tau))."""
+    t, tau = np.asarray(years, dtype=float), np.asarray(fade, dtype=float)
     with np.errstate(invalid="ignore"):
-        effective = np.where(np.isinf(tau), t, -tau * np.expm1(-t / tau))
-    return np.exp(np.log(g) * effective)
+        return np.where(np.isinf(tau), t, -tau * np.expm1(-t / tau))
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,7 @@ class Efficiency:
         return self.hardware * self.software * self.algorithms
 
 
+@takes(years=FINITE, hardware=POSITIVE, software=POSITIVE, algorithms=POSITIVE, fade=FADE)
 def efficiency(
     years: ArrayLike,
     *,

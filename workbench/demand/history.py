@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from workbench import catalogue
+from workbench.checks import COUNT, FINITE, POSITIVE, Rule, check_fields, takes
 from workbench.demand import checks
 from workbench.errors import InputError, UnknownName
 
@@ -19,17 +20,19 @@ Array = NDArray[np.float64]
 
 def year(text: str) -> float:
     """A date as a decimal year: 2025Q4 and 2025 end at 2026.0, 2025-10 is the month's middle, 2025-10-13 the day."""
+    if not isinstance(text, str):
+        raise InputError(f"date {text!r}: expected text: YYYY, YYYYQn, YYYY-MM or YYYY-MM-DD")
     if match := re.fullmatch(r"(\d{4})Q([1-4])", text):
         return int(match[1]) + int(match[2]) / 4
-    if match := re.fullmatch(r"(\d{4})-(\d{2})", text):
+    if match := re.fullmatch(r"(\d{4})-(0[1-9]|1[0-2])", text):
         return int(match[1]) + (int(match[2]) - 0.5) / 12
     if re.fullmatch(r"\d{4}", text):
         return float(text) + 1
     try:
         day = Day.fromisoformat(text)
+        start, end = Day(day.year, 1, 1), Day(day.year + 1, 1, 1)
     except ValueError:
         raise InputError(f"date {text!r}: expected YYYY, YYYYQn, YYYY-MM or YYYY-MM-DD") from None
-    start, end = Day(day.year, 1, 1), Day(day.year + 1, 1, 1)
     return day.year + (day - start).days / (end - start).days
 
 
@@ -45,9 +48,14 @@ class Series:
     known: Array  #: decimal years from which each value was known
     rows: tuple[str, ...]  #: keys of the table's rows
 
+    def __post_init__(self) -> None:
+        check_fields(self, times=FINITE, values=POSITIVE, known=FINITE)
+        if not np.shape(self.times) == np.shape(self.values) == np.shape(self.known) == (len(self.rows),):
+            raise InputError(f"{self.name}: {len(self.rows)} rows; expected as many times, values and known")
+
     def until(self, date: str | float) -> Series:
         """What was known at `date`."""
-        seen = self.known <= (year(date) if isinstance(date, str) else date)
+        seen = self.known <= (year(date) if isinstance(date, str) else Rule(one=True)("date", date))
         return self.take(np.flatnonzero(seen))
 
     def take(self, which: NDArray[np.intp] | slice) -> Series:
@@ -141,6 +149,7 @@ def disclosed(table_name: str, entity: str, scope: str, *, table: pl.DataFrame |
     return _series(chosen, f"{entity}: {scope}", unit, "rate" if table_name == "tokens" else "count", "date", value)
 
 
+@takes(most_rank=replace(COUNT, one=True))
 def notable_models(*, vintage: str = "2026-07", most_rank: int | None = None, table: pl.DataFrame | None = None) -> Series:
     """Training compute of notable models [FLOP] by date of release, as a snapshot held it.
 

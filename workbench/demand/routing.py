@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.checks import NOT_NEGATIVE, Rule, broadcast, takes
 from workbench.errors import InputError
 
 Array = NDArray[np.float64]
@@ -22,6 +23,13 @@ class ModelMix:
     quality: Array  #: in the mean
 
 
+@takes(
+    active=Rule(least=0, apart=True),
+    price=Rule(least=0, apart=True),
+    quality=Rule(least=0, most=1, apart=True),
+    sharpness=NOT_NEGATIVE,
+    worth=Rule(above=0, infinite=True),
+)
 def model_mix(active: ArrayLike, price: ArrayLike, quality: ArrayLike, *, sharpness: ArrayLike, worth: ArrayLike) -> ModelMix:
     """Shares of tokens by a logit choice among model sizes: softmax of sharpness x (quality - price / worth).
 
@@ -30,7 +38,7 @@ def model_mix(active: ArrayLike, price: ArrayLike, quality: ArrayLike, *, sharpn
     Parameters
     ----------
     active : array_like, shape (sizes, ...)
-        Active parameters.
+        Active parameters; axes after the first broadcast with those of `sharpness` and `worth`.
     price : array_like, shape (sizes, ...)
         Of a token [any unit].
     quality : array_like, shape (sizes, ...)
@@ -38,7 +46,7 @@ def model_mix(active: ArrayLike, price: ArrayLike, quality: ArrayLike, *, sharpn
     sharpness : array_like
         0: all sizes alike; inf would be the best size alone.
     worth : array_like
-        Price that one more task done well a task is worth.
+        Price that one more task done well a task is worth; inf: the price does not matter.
 
     Raises
     ------
@@ -49,9 +57,12 @@ def model_mix(active: ArrayLike, price: ArrayLike, quality: ArrayLike, *, sharpn
     ----------
     .. [1] McFadden (1974), "Conditional Logit Analysis of Qualitative Choice Behavior".
     """
-    n, p, q, beta, v = (np.asarray(x, dtype=float) for x in (active, price, quality, sharpness, worth))
-    if not (np.all(v > 0) and np.all(p >= 0) and np.all(n >= 0) and np.all(beta >= 0)):
-        raise InputError("worth: expected more than 0; active, price, sharpness: 0 or more")
+    beta, v = np.asarray(sharpness, dtype=float), np.asarray(worth, dtype=float)
+    sizes = [np.atleast_1d(np.asarray(x, dtype=float)) for x in (active, price, quality)]
+    axes = max(*(x.ndim - 1 for x in sizes), beta.ndim, v.ndim)
+    n, p, q = (x.reshape(len(x), *(1,) * (axes + 1 - x.ndim), *x.shape[1:]) for x in sizes)
+    if not broadcast(active=n, price=p, quality=q, sharpness=beta, worth=v)[0]:
+        raise InputError("active, price, quality: expected at least one size")
     utility = beta * (q - p / v)
     weight = np.exp(utility - utility.max(axis=0))
     share = weight / weight.sum(axis=0)

@@ -10,8 +10,10 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
+from workbench.checks import NOT_NEGATIVE, POSITIVE, Rule, broadcast, takes
 from workbench.demand.agents import Tokens
-from workbench.demand.efficiency import damped_growth
+from workbench.demand.efficiency import FADE, damped_growth
+from workbench.demand.history import year
 from workbench.errors import InputError
 from workbench.units import DAY, HOUR, YEAR
 
@@ -33,6 +35,10 @@ class Segment:
     tokens: Tokens  #: of a task, in the mean: medians have to be raised by `mean_over_median`
     interactive: bool = True  #: people wait for it; what can wait fills the valleys
 
+    def __post_init__(self) -> None:
+        tokens = self.tokens.checked(self.name).total
+        broadcast(**{f"{self.name}: tasks": NOT_NEGATIVE(f"{self.name}: tasks", self.tasks), f"{self.name}: tokens": tokens})
+
     def demand(self) -> Tokens:
         """Tokens a second."""
         return self.tokens * np.asarray(self.tasks, dtype=float)
@@ -52,6 +58,7 @@ class TokenDemand:
         t = self.tokens
         return Tokens(t.cached.sum(axis=0), t.fresh.sum(axis=0), t.output.sum(axis=0))
 
+    @takes(level=Rule(above=0, below=1, one=True))
     def frame(self, level: float = 0.8) -> pl.DataFrame:
         """segment, kind, quarter, and tokens a month: mean over futures and ends of the central interval `level`."""
         rows = []
@@ -73,20 +80,18 @@ def token_demand(segments: Sequence[Segment]) -> TokenDemand:
     Raises
     ------
     InputError
-        For no segment, tasks or tokens below 0, or two segments of one name.
+        For no segment, or two segments of one name.
     """
     names = tuple(s.name for s in segments)
     if not names or len(set(names)) < len(names):
         raise InputError(f"segments = {names}: expected at least one, each with a name of its own")
     asked = [s.demand() for s in segments]
-    for name, t in zip(names, asked, strict=True):
-        if not all(np.all(kind >= 0) for kind in (t.cached, t.fresh, t.output)):
-            raise InputError(f"{name}: tasks and tokens are 0 or more")
-    shape = np.broadcast_shapes(*(np.shape(t.total) for t in asked), (1, 1))
+    shape = np.broadcast_shapes(broadcast(**{name: t.total for name, t in zip(names, asked, strict=True)}), (1, 1))
     stacked = (np.stack([np.broadcast_to(getattr(t, kind), shape) for t in asked]) for kind in ("cached", "fresh", "output"))
     return TokenDemand(names, tuple(s.interactive for s in segments), Tokens(*stacked))
 
 
+@takes(years=Rule(apart=True), chat_users=NOT_NEGATIVE, search_users=NOT_NEGATIVE, delegated=NOT_NEGATIVE)
 def segments_of(
     given: Mapping[str, ArrayLike],
     years: ArrayLike,
@@ -117,23 +122,32 @@ def segments_of(
     Raises
     ------
     InputError
-        For a parameter that is not given.
+        For a parameter that is not given, or chats without tokens.
     """
-    x = _Given({name: np.asarray(value, dtype=float) for name, value in given.items()})
-    t = np.asarray(years, dtype=float)[:, None]
-    growth = damped_growth(t, x["code_agents_growth"], x["demand_growth_tau"])
-    chats = np.asarray(x["chat_users_2026"] if chat_users is None else chat_users, dtype=float) * x["chat_messages_per_day"] / DAY
-    answers = np.asarray(x["search_users_2026"] if search_users is None else search_users, dtype=float) * x["search_answers_per_day"] / DAY
-    chat = Tokens(x["chat_cached"], x["chat_input"], x["chat_output"])
-    api = x["api_tokens_per_month_2026"] / MONTH * growth
+
+    def x(name: str, rule: Rule = NOT_NEGATIVE) -> Array:
+        if name not in given:
+            raise InputError(f"given: the parameter {name} is missing; its meaning and prior are in demand_priors.csv")
+        return np.asarray(rule(f"given[{name}]", given[name]))
+
+    t = np.atleast_1d(np.asarray(years, dtype=float))
+    if t.ndim > 1:
+        raise InputError(f"years of shape {t.shape}: expected one axis, of quarters")
+    growth = damped_growth(t[:, None], x("code_agents_growth", POSITIVE), x("demand_growth_tau", FADE))
+    chats = np.asarray(x("chat_users_2026") if chat_users is None else chat_users, dtype=float) * x("chat_messages_per_day") / DAY
+    answers = np.asarray(x("search_users_2026") if search_users is None else search_users, dtype=float) * x("search_answers_per_day") / DAY
+    chat = Tokens(x("chat_cached"), x("chat_input"), x("chat_output"))
+    if not np.all(chat.total > 0):
+        raise InputError("given: chat_cached, chat_input and chat_output are all 0; expected a chat of some tokens")
+    api = x("api_tokens_per_month_2026") / MONTH * growth
     return (
         Segment("chat", chats, chat),
-        Segment("answers above search", answers, Tokens(np.zeros(1), x["search_input"], x["search_output"])),
-        Segment("coding agents", x["code_agents_2026"] * growth / HOUR, coding_hour),
+        Segment("answers above search", answers, Tokens(np.zeros(1), x("search_input"), x("search_output"))),
+        Segment("coding agents", x("code_agents_2026") * growth / HOUR, coding_hour),
         Segment(
             "research agents",
-            x["research_agent_tasks_per_day"] * growth / DAY * np.asarray(delegated, dtype=float),
-            chat * x["research_agent_multiple"],
+            x("research_agent_tasks_per_day") * growth / DAY * np.asarray(delegated, dtype=float),
+            chat * x("research_agent_multiple"),
         ),
         # over an API a token is of one kind as often as in chat: the disclosures do not tell
         Segment("other uses over APIs", api, chat * (1 / chat.total), interactive=False),
@@ -155,6 +169,7 @@ def disclosed_totals(date: str, entities: Sequence[str] = SEPARATE) -> pl.DataFr
     polars.DataFrame
         entity, scope, date, tokens_per_month.
     """
+    year(date)  # a date, or an error
     rows = catalogue.table("tokens").filter(pl.col("date") <= date, pl.col("tokens_per_month").is_not_null())
     rows = rows.filter(pl.any_horizontal(pl.col("entity").str.starts_with(e) for e in entities))
     latest = rows.filter(pl.col("date") == pl.col("date").max().over("entity"))
@@ -164,9 +179,8 @@ def disclosed_totals(date: str, entities: Sequence[str] = SEPARATE) -> pl.DataFr
 
 def agreement(demand: TokenDemand, date: str, quarter: int = 0) -> Array:
     """Modelled over disclosed tokens at a quarter, in every future; disclosures do not cover everyone, and hold cached tokens too."""
-    return demand.total.total[quarter] * MONTH / disclosed_totals(date)["tokens_per_month"].sum()
-
-
-class _Given(dict[str, Array]):
-    def __missing__(self, name: str) -> Array:
-        raise InputError(f"given: the parameter {name} is missing; its meaning and prior are in demand_priors.csv")
+    asked, rows = demand.total.total, disclosed_totals(date)
+    if rows.is_empty():
+        raise InputError(f"date = {date}: no tokens were disclosed by then")
+    which = Rule(least=0, below=asked.shape[0], whole=True, one=True)("quarter", quarter)
+    return asked[which] * MONTH / rows["tokens_per_month"].sum()

@@ -10,6 +10,7 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
+from workbench.checks import NOT_NEGATIVE, POSITIVE, SHARE, Rule, broadcast, number
 from workbench.demand.agents import AgentTask, Tokens
 from workbench.errors import InputError
 
@@ -37,10 +38,14 @@ SPREAD = 0.2  #: of the logarithm of what two traces of the same kind of agent s
 
 def agent_hour(values: dict[str, Any]) -> tuple[Array, Tokens]:
     """Model calls and tokens of an hour of a coding agent, from values of the parameters `FITTED`."""
-    turns = np.asarray(values["agent_turns"], dtype=float)
-    named = {arg: values[name] for name, arg in FITTED.items() if arg and arg != "tool_calls"}
-    calls = np.asarray(values["agent_calls_per_hour"], dtype=float)
-    return calls, AgentTask(tool_calls=turns - 1, **named).per_call() * calls
+    if missing := FITTED.keys() - values.keys():
+        raise InputError(f"values: the parameter {min(missing)} is missing")
+    rules = {"agent_turns": Rule(least=1), "agent_miss_rate": SHARE}
+    x = {name: np.asarray(rules.get(name, NOT_NEGATIVE)(f"values[{name}]", values[name])) for name in FITTED}
+    broadcast(**x)
+    named = {arg: x[name] for name, arg in FITTED.items() if arg}
+    calls = x["agent_calls_per_hour"]
+    return calls, AgentTask(**{**named, "tool_calls": named["tool_calls"] - 1}).per_call() * calls
 
 
 @dataclass(frozen=True)
@@ -105,14 +110,17 @@ def fit_agent(traces: ArrayLike, priors: dict[str, tuple[float, float]]) -> Agen
     Raises
     ------
     InputError
-        For traces that are not positive.
+        For traces that are not positive, or priors whose points do not rise from above 0.
     """
     from scipy.optimize import least_squares
 
-    seen = np.atleast_2d(np.asarray(traces, dtype=float))
-    if seen.shape[1] != 4 or not np.all(seen > 0):
-        raise InputError("traces: expected rows of calls, cached, fresh and output tokens an hour, all above 0")
-    ends = np.log([priors[name] for name in FITTED])
+    seen = np.atleast_2d(number("traces", traces, above=0))
+    if seen.ndim > 2 or seen.shape[1] != 4:
+        raise InputError(f"traces of shape {seen.shape}: expected rows of calls, cached, fresh and output tokens an hour")
+    points = np.array([POSITIVE(f"priors[{name}]", priors.get(name, "missing")) for name in FITTED])
+    if points.shape != (len(FITTED), 2) or not np.all(points[:, 0] < points[:, 1]):
+        raise InputError(f"priors = {priors}: expected a low and a high point of each parameter")
+    ends = np.log(points)
     middle, width = ends.mean(axis=1), (ends[:, 1] - ends[:, 0]) / (2 * 1.6449)
 
     def residuals(x: Array) -> Array:
