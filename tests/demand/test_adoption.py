@@ -116,7 +116,7 @@ def test_average_weights():
 
 
 def test_bad_input():
-    with pytest.raises(InputError, match=r"time = -1: expected 0 years after the start"):
+    with pytest.raises(InputError, match="time = -1: before the start; expected 0 or more"):
         demand.bass(-1, 0.1, 0.1, 1)
     with pytest.raises(InputError, match="innovation = 0"):
         demand.bass(1, 0, 0.1, 1)
@@ -124,9 +124,9 @@ def test_bad_input():
         demand.logistic(1, 1, 1, 0)
     with pytest.raises(InputError, match="decay = 0"):
         demand.damped_exponential(1, 1, 1, 0)
-    with pytest.raises(InputError, match="values: 2 for 3 times"):
+    with pytest.raises(InputError, match=r"values of shape \(2,\) for times of shape \(3,\)"):
         demand.observed([1, 2, 3], [1, 2])
-    with pytest.raises(InputError, match="ratios above 0"):
+    with pytest.raises(InputError, match=r"linked\[monthly\] ratio = -1: expected more than 0"):
         demand.observed([1.0], [1.0], {"monthly": ([2.0], [1.0], -1.0, 0.1)})
     few = demand.observed([2020.5], [1e6])
     with pytest.raises(InputError, match=r"seen: 1 counts from 2020\.50; expected two or more after the launch in 2020\.00"):

@@ -162,7 +162,7 @@ def test_the_outlook_takes_it_with_the_same_futures(uses):
 def test_bad_input_is_named():
     with pytest.raises(UnknownName, match="unknown input of the uses or of the loop 'chat_user'"):
         demand.bottom_up(3, 32, chat_user=1e9)
-    with pytest.raises(InputError, match="chat_adoption: expected a quantile, 0 to 1, found 2 to 2"):
+    with pytest.raises(InputError, match="chat_adoption = 2: expected 0 or more and at most 1"):
         demand.bottom_up(3, 32, chat_adoption=2.0)
     with pytest.raises(InputError, match="power of two"):
         demand.bottom_up(3, 100)

@@ -150,7 +150,7 @@ def test_path_total_is_the_integral(rates, start, span):
 def test_horizons_beyond_the_history():
     assert checks.beyond_authority([2020, 2024], [0, 2, 2.1]).tolist() == [False, False, True]
     assert checks.beyond_authority([], 0.5)
-    with pytest.raises(InputError, match=r"horizon = -1: expected 0 years or more"):
+    with pytest.raises(InputError, match="horizon = -1: expected 0 or more"):
         checks.beyond_authority([2020, 2024], -1)
 
 
@@ -165,5 +165,5 @@ def test_bad_input():
         demand.audit("capexes")
     with pytest.raises(InputError, match=r"b: 0: expected more than 0"):
         checks.tenfold(["a", "b", "c"], [1, 2, 3], [1, 0, 1])
-    with pytest.raises(InputError, match=r"times = \[2, 1\]"):
+    with pytest.raises(InputError, match="times of shape .*: expected as many of both, two or more, at times that rise"):
         checks.path_total([2, 1], [1, 1], 0, 1)

@@ -46,5 +46,5 @@ def test_a_mix_of_two_costs_what_a_router_of_the_same_share_costs():
 
 
 def test_bad_input():
-    with pytest.raises(InputError, match="worth: expected more than 0"):
+    with pytest.raises(InputError, match="worth = 0: expected more than 0"):
         model_mix(SIZES, PRICE, QUALITY, sharpness=1.0, worth=0.0)

@@ -60,7 +60,7 @@ def test_disclosures_are_the_latest_of_each_entity():
 def test_bad_segments():
     with pytest.raises(InputError, match="expected at least one, each with a name of its own"):
         token_demand([])
-    with pytest.raises(InputError, match="chat: tasks and tokens are 0 or more"):
+    with pytest.raises(InputError, match="chat: tasks = -1: expected 0 or more"):
         token_demand([Segment("chat", -1.0, Tokens(np.ones(1), np.ones(1), np.ones(1)))])
     with pytest.raises(InputError, match="the parameter chat_messages_per_day is missing"):
         segments_of({n: v for n, v in middles().items() if n != "chat_messages_per_day"}, [0.0], HOUR[1])
@@ -88,7 +88,7 @@ def test_chip_seconds_vanish_with_their_tokens():
     assert h100e_of(cluster.chip) == pytest.approx(1, rel=0.01)
     with pytest.raises(InputError, match="exceed the context window"):
         chip_seconds(llm, cluster, CALL)
-    with pytest.raises(InputError, match="load_factor = 0: expected shares above 0"):
+    with pytest.raises(InputError, match="load_factor = 0: expected more than 0 and at most 1"):
         found.needed(1.0, load_factor=0)
 
 
@@ -101,5 +101,5 @@ def test_gains_compose_and_fade():
     assert damped_growth(50.0, 3.0, 2.0) == pytest.approx(3.0**2, rel=1e-9)  # fades to the factor to the power of tau
     assert damped_growth(1.0, 3.0, 1e9) == pytest.approx(3.0)
     assert damped_growth(2.0, 3.0) == pytest.approx(9.0)
-    with pytest.raises(InputError, match=r"factor = 0.0, fade = inf: expected more than 0"):
+    with pytest.raises(InputError, match="factor = 0: expected more than 0"):
         damped_growth(1.0, 0.0)

@@ -31,7 +31,7 @@ def test_binding_caps_by_future():
     run = frontier_run({"trend": np.array([1e27, 1e29, 1e29]), "power": 1e28, "money": np.array([1e30, 1e30, 1e26])})
     assert run.binds.tolist() == ["trend", "power", "money"]
     assert run.share() == pytest.approx({"trend": 1 / 3, "power": 1 / 3, "money": 1 / 3})
-    with pytest.raises(InputError, match="caps\[power\] = 0: expected more than 0"):
+    with pytest.raises(InputError, match=r"caps\[power\] = 0: expected more than 0"):
         frontier_run({"power": 0})
 
 

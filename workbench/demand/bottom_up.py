@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from workbench.checks import COUNT, NOT_NEGATIVE, SHARE, Rule, takes
 from workbench.demand import scenario
 from workbench.demand.adoption import Adoption, adopt, observed
 from workbench.demand.agents import Tokens, ToolWork, delegation_share, horizon, tool_work
@@ -36,7 +37,7 @@ from workbench.demand.training import (
     training_demand,
 )
 from workbench.errors import InputError, UnknownName
-from workbench.uncertainty import Distribution, Path, Uniform, bands, sample
+from workbench.uncertainty import Beta, Distribution, Path, Uniform, bands, sample
 from workbench.units import DAY, GIGA, KILO, YEAR
 
 Array = NDArray[np.float64]
@@ -61,6 +62,13 @@ INPUTS = (
     "search_input", "search_output", "research_agent_tasks_per_day", "research_agent_multiple", "media_share_of_output", "horizon_2026",
     "horizon_doubling_days", "delegable_task_hours", "delegable_task_spread", "delegation_steepness", "peak_over_mean", "deferrable_share",
     "availability", "tool_cpu_seconds", "tool_memory_gb_seconds", "cpu_utilisation", "host_cores_per_chip",
+)  # fmt: skip
+#: Of these, those that cannot be nothing; others can: a use without users, research without roll-outs.
+SOME = (
+    "frontier_growth", "consumer_tokens_growth", "code_agents_growth", "final_run_share", "run_chip_share", "run_budget",
+    "active_parameters", "training_mfu", "serving_utilisation", "frontier_compute_2025", "lab_follower", "active_parameters_growth",
+    "run_cost_growth", "run_power_2030", "run_power_growth", "run_days", "run_tokens", "horizon_2026", "horizon_doubling_days",
+    "delegable_task_hours", "delegation_steepness", "availability", "cpu_utilisation",
 )  # fmt: skip
 #: What moves together, beside what does in the loop: growth brings capital, whoever asks.
 TOGETHER = {("code_agents_growth", "capital_growth"): 0.4, ("frontier_growth", "capital_growth"): 0.4}
@@ -115,16 +123,25 @@ class BottomUp:
         return found.with_columns(mean=share.mean(axis=1)).select("use", "mean", "low", "median", "high")
 
 
+_COUNT = replace(COUNT, one=True)
+
+
 def inputs(quarters: int = 40, **given: Distribution | float) -> dict[str, Distribution | Path | float]:
     """Beliefs that `bottom_up` needs: those of the loop first, so that both have the same futures, then its own."""
     own = {name: scenario.prior(name) for name in INPUTS} | {ADOPTION: Uniform(0, 1)}
     for name in given:
         if name not in own and name not in scenario.INPUTS:
             raise UnknownName("input of the uses or of the loop", name, [*own, *scenario.INPUTS])
+    for name in own.keys() & given.keys():
+        if not isinstance(given[name], Distribution):
+            rule = SHARE if isinstance(own[name], Beta | Uniform) else NOT_NEGATIVE
+            bounds = {"least": 1.0} if name == "peak_over_mean" else {"above": 0.0} if name in SOME else {}
+            replace(rule, one=True, **bounds)(name, given[name])
     believed = scenario.inputs(quarters, **{name: d for name, d in given.items() if name not in own})
     return believed | {name: given.get(name, d) for name, d in own.items()}
 
 
+@takes(quarters=_COUNT, n=_COUNT, seed=Rule(least=0, whole=True, one=True), replicates=_COUNT)
 def bottom_up(quarters: int = 40, n: int = 2048, seed: int = 0, *, replicates: int = 1, **given: Distribution | float) -> BottomUp:
     """Compute that known uses ask for, from the priors of the table, or others given by name.
 

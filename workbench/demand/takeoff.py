@@ -13,12 +13,25 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
+from workbench.checks import POSITIVE, Rule, broadcast, number
 from workbench.errors import InputError, UnknownName
 
 Array = NDArray[np.float64]
 
 PRESETS = ("conservative", "best_guess", "aggressive")
 START, STEP, INVESTED = 2022.0, 0.1, 0.2  #: first year; step [yr]; share of the product that becomes capital
+
+#: What parameters may be, by the first of these that their names hold; all others are above 0.
+_RULES = {
+    "initial_capital_growth": POSITIVE,
+    "growth": Rule(),
+    "substitution": Rule(most=1),  # and not 0
+    "share": Rule(above=0, below=1),
+    "frac": Rule(above=0, below=1),
+    "compute_depreciation": Rule(least=0, below=1),
+    "software_ceiling": Rule(above=1),
+    "hardware_delay": Rule(least=0, one=True),
+}
 
 
 @dataclass(frozen=True)
@@ -40,12 +53,12 @@ class Takeoff:
             else pl.DataFrame()
         )
 
-    def at(self, year: float) -> Array:
-        """Largest run of a year [FLOP], between steps by its logarithm. Raises `InputError` for a year outside the path."""
-        if not self.year[0] <= year <= self.year[-1] + 1e-9:
-            raise InputError(f"year = {year}: the path runs from {self.year[0]:g} to {self.year[-1]:g}")
-        i = min(int((year - self.year[0]) / STEP), self.year.size - 2)
-        part = (year - self.year[i]) / STEP
+    def at(self, year: ArrayLike) -> Array:
+        """Largest run of years [FLOP], between steps by its logarithm. Raises `InputError` for a year outside the path."""
+        first, last = self.year[[0, -1]]
+        t = number("year", year, least=first, most=last + 1e-9, why=f"the path runs from {first:g} to {last:g}")
+        i = np.minimum(((t - first) / STEP).astype(int), self.year.size - 2)
+        part = ((t - self.year[i]) / STEP).reshape(*t.shape, *(1,) * (self.largest_run.ndim - 1))
         return np.asarray(np.exp((1 - part) * np.log(self.largest_run[i]) + part * np.log(self.largest_run[i + 1])))
 
 
@@ -59,12 +72,15 @@ def takeoff(preset: str = "best_guess", until: float = 2035.0, **parameters: Arr
     until : float
         Last year.
     **parameters : array_like
-        In the place of those of the preset, by their names in the table ``takeoff_presets``; they broadcast.
+        In the place of those of the preset, by their names in the table ``takeoff_presets``; they broadcast, but for
+        ``hardware_delay``, which is one number.
 
     Raises
     ------
     UnknownName
         For a preset or a parameter that the model does not have.
+    InputError
+        For a parameter out of range, or shares that leave nothing for the rest of the economy.
 
     References
     ----------
@@ -76,10 +92,12 @@ def takeoff(preset: str = "best_guess", until: float = 2035.0, **parameters: Arr
     p = {name: np.asarray(value, dtype=float) for name, value in table.select("parameter", preset).iter_rows()}
     if unknown := set(parameters) - set(p):
         raise UnknownName("parameter", sorted(unknown)[0], p)
-    p |= {name: np.asarray(value, dtype=float) for name, value in parameters.items()}
-    if not until > START:
-        raise InputError(f"until = {until}: expected a year after {START:g}")
-    shape = np.broadcast_shapes(*(x.shape for x in p.values()))
+    for name, value in parameters.items():
+        p[name] = np.asarray(next((rule for key, rule in _RULES.items() if key in name), POSITIVE)(name, value))
+        if "substitution" in name and not p[name].all():
+            raise InputError(f"{name} = {value}: the form has no value at 0; expected a little above or below")
+    until = Rule(above=START, one=True)("until", until)
+    shape = broadcast(**p)
     penalty = p["rnd_parallelization_penalty"]
     names = ("capital_hardware_rnd", "labour_hardware_rnd", "compute_hardware_rnd", "labour_software_rnd", "compute_software_rnd")
     share = {n: p[f"initial_frac_{n.split('_', 1)[1]}"] for n in names}
@@ -96,8 +114,10 @@ def takeoff(preset: str = "best_guess", until: float = 2035.0, **parameters: Arr
     # cumulative research in units of the first year's, after the penalty
     known = {kind: 1 / p[f"ratio_initial_to_cumulative_input_{kind}_rnd"] / penalty for kind in ("hardware", "software")}
     gain = (1 + STEP / known["hardware"]) ** (p["hardware_returns"] / penalty)
-    lag = int(np.round(np.max(p["hardware_delay"]) / STEP))
+    lag = int(np.round(p["hardware_delay"] / STEP))
     designed = [hardware * gain**lag]
+    if not np.all(p["hardware_performance_ceiling"] > designed[0]):
+        raise InputError(f"hardware_performance_ceiling: expected more than the {np.max(designed[0]):.4g} FLOP/USD designed in {START:g}")
     path = [(START, p["initial_biggest_training_run"], software, buyable, spend)]
     for i in range(1, round((until - START) / STEP) + 1):
         room = np.log(p["hardware_performance_ceiling"] / designed[-1]) / np.log(p["hardware_performance_ceiling"] / designed[0])
@@ -123,6 +143,8 @@ def takeoff(preset: str = "best_guess", until: float = 2035.0, **parameters: Arr
             "compute": ("compute_hardware_rnd", "compute_software_rnd", "compute_training"),
         }
         left = {k: (1 - sum(share[n] for n in v)) / (1 - sum(first[n] for n in v)) for k, v in rest.items()}
+        if not all(np.all(part > 0) for part in left.values()):
+            raise InputError(f"research and training take all there is by {path[-1][0] + STEP:.1f}: expected smaller frac_..._ceiling")
         c, k = compute / first_stock, capital / first_capital
         over = {name: share[name] / first[name] for name in names}
         thought = _ces(c * left["compute"], labour * left["labour"], p["initial_compute_share_goods"], p["labour_substitution_goods"])
