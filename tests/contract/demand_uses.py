@@ -1,32 +1,291 @@
 """Cases of the contract: workbench.demand, what is used."""
 
+import numpy as np
+
 from contract.harness import Case
-from workbench import demand
+from workbench import catalogue, demand, fabric
+from workbench.chips import ServingPlan
+from workbench.demand import scenario, traces
+from workbench.demand.bottom_up import INPUTS, SOME
+
+SHARES = (0.2, 0.5, 0.8)
+
+
+def case(name, call, arrays, **more):
+    """A case whose valid arguments are the middle ones of `arrays`, and of more that is in `base`."""
+    return Case(f"demand.{name}", call, {k: v[1] for k, v in arrays.items()} | more.pop("base", {}), arrays, **more)
+
+
+def may_be(odd, *names):
+    """Arguments of which an odd input means something."""
+    return dict.fromkeys(names, (odd,))
+
+
+TREE = {"branching": (0.5, 1, 2), "depth": (1, 2, 3), "retry_rate": (0, 0.1, 0.5)}
+NODE = {
+    "tool_calls": (0, 9, 30), "context_start": (0, 1000, 5000), "tool_output": (10, 100, 1000), "output": (10, 50, 100),
+    "miss_rate": SHARES, "shared_prefix": SHARES,
+}  # fmt: skip
+TOKENS = {"cached": (0, 100, 200), "fresh": (10, 20, 30), "output": (5, 6, 7)}
+BUSY = {"availability": (0.5, 0.9, 1), "load_factor": (0.5, 0.7, 1)}
+TRAINING = {
+    "run_flop": (1e25, 5e26, 1e27), "labs": (1, 3, 5), "runs_per_year": (1, 2, 3), "final_share": (0.1, 0.2, 0.3),
+    "rollout_share": (0, 0.3, 0.5), "mfu": (0.2, 0.3, 0.4), "follower": (0.3, 0.4, 0.5),
+}  # fmt: skip
+CAPS = {"mfu": (0.3, 0.4, 0.5), "seconds": (1e6, 9e6, 1e7)}
+
+LLAMA, H100 = catalogue.llm("Llama-3.1-70B"), fabric.Cluster(catalogue.chip("H100"), n_chips=64, fabric="InfiniBand NDR")
+CALL = demand.chip_seconds(LLAMA, H100, demand.Tokens(1000.0, 500.0, 100.0), ServingPlan(4))
+AGENT = demand.coding_agent().values
+HOUR = demand.agent_hour(AGENT)[1]
+#: Values of the parameters that `segments_of` reads.
+GIVEN = {
+    "code_agents_growth": 4, "demand_growth_tau": 3, "chat_users_2026": 2e9, "chat_messages_per_day": 3, "chat_cached": 2000,
+    "chat_input": 1000, "chat_output": 600, "search_users_2026": 2e9, "search_answers_per_day": 1, "search_input": 5000,
+    "search_output": 200, "code_agents_2026": 2e5, "api_tokens_per_month_2026": 1e15, "research_agent_tasks_per_day": 1e7,
+    "research_agent_multiple": 10,
+}  # fmt: skip
+BELIEVED = traces.priors()
+USED = {name: float(scenario.prior(name).quantile(np.array(0.5))) for name in INPUTS} | {"chat_adoption": 0.5}
+ASKED = demand.token_demand([demand.Segment("chat", np.ones((3, 1)), demand.Tokens(1.0, 2.0, 3.0))])
+SEEN = demand.observed([2021.0, 2022.0, 2023.0], [1e6, 4e6, 1e7])
+ADOPTED = demand.adopt(SEEN, 2020.0, laws=("logistic",), n=16)
+STOCK = demand.chip_stock("Nvidia")
+PATH = demand.takeoff(until=2023)
+PRESET = dict(catalogue.table("takeoff_presets").select("parameter", "best_guess").iter_rows())
+GROWING = [name for name in PRESET if name.endswith("_growth") and name != "initial_capital_growth"]
+
+
+def segments(years, delegated, **given):
+    return demand.segments_of(given, years, HOUR, delegated=delegated)
+
 
 CASES: list[Case] = [
-    Case(
-        "demand.chips_cap",
-        demand.chips_cap,
-        {"h100e": 1e5, "share": 0.3, "mfu": 0.4, "seconds": 9e6},
-        {"h100e": (1e5, 2e5, 0), "share": (0.1, 0.2, 1), "mfu": (0.3, 0.4, 0.5), "seconds": (1e6, 9e6, 1e7)},
-        allow=dict.fromkeys(("h100e", "share", "mfu", "seconds"), ("zero",)),
+    # adoption
+    case(
+        "bass", demand.bass, {"time": (0, 1, 5), "innovation": (0.01, 0.03, 0.1), "imitation": (0, 0.4, 0.8), "cap": (1, 5, 1e9)},
+        allow=may_be("zero", "time", "imitation"),
     ),
-    Case("demand.data_cap", demand.data_cap, {"tokens": 1e13}, {"tokens": (1e12, 1e13, 3e13)}, allow={"tokens": ("zero",)}),
-    Case(
-        "demand.models_above",
-        demand.models_above,
-        {"threshold": 1e25, "frontier": 5e26, "at_frontier": 2.0, "per_decade": 4.0},
-        {"threshold": (1e24, 1e25, 1e27), "frontier": (1e26, 5e26, 1e27), "at_frontier": (1, 2, 3), "per_decade": (2, 3, 4)},
-        allow={"at_frontier": ("zero",)},
+    case(
+        "logistic", demand.logistic, {"time": (-1, 1, 5), "rate": (-1, 0.5, 1), "middle": (0, 2, 3), "cap": (1, 5, 1e9)},
+        allow=dict.fromkeys(("time", "rate", "middle"), ("negative", "zero")),
+    ),
+    case(
+        "damped_exponential", demand.damped_exponential,
+        {"horizon": (0, 1, 3), "level": (1, 5, 1e6), "growth": (-0.5, 0.5, 1), "decay": (0.5, 1, 2)},
+        allow={**dict.fromkeys(("horizon", "growth"), ("negative", "zero")), "level": ("zero",), "decay": ("infinite",)},
     ),
     Case(
-        "demand.frontier_run",
-        lambda chips, money: demand.frontier_run({"chips": chips, "money": money}),
-        {"chips": 3e26, "money": 2e26},
-        {"chips": (1e26, 2e26, 3e26), "money": (2e26, 2e26, 4e26)},
-        allow=dict.fromkeys(("chips", "money"), ("infinite",)),
-        read=lambda run: run.flop,
+        "demand.AdoptionPrior", lambda **given: vars(demand.AdoptionPrior(**given)), vars(demand.AdoptionPrior()),
+        numbers=tuple(vars(demand.AdoptionPrior())), allow=may_be("zero", "stray"),
     ),
-]
+    Case(
+        "demand.observed",
+        lambda times, values, ratio, deviation: demand.observed([2024, times], [values, 2e6], {"other": ([2024], [1e6], ratio, deviation)}),
+        {"times": 2025.5, "values": 1e6, "ratio": 1.1, "deviation": 0.1}, numbers=("times", "values", "ratio", "deviation"),
+        allow={"times": ("negative", "zero"), "deviation": ("zero",)},
+    ),
+    Case(
+        "demand.fit_law", lambda launch, n, seed: demand.fit_law("logistic", SEEN, launch, n=n, seed=seed),
+        {"launch": 2020.0, "n": 16, "seed": 1}, numbers=("launch", "n", "seed"), whole=("n", "seed"),
+        allow={"launch": ("negative", "zero"), "seed": ("zero",)}, read=lambda fit: fit.draws,
+    ),
+    Case(
+        "demand.adopt", lambda launch, least, n, seed: demand.adopt(SEEN, launch, laws=("logistic",), least=least, n=n, seed=seed),
+        {"launch": 2020.0, "least": 3, "n": 16, "seed": 1}, numbers=("launch", "least", "n", "seed"), whole=("least", "n", "seed"),
+        allow={"launch": ("negative", "zero"), "seed": ("zero",)}, read=lambda model: model.fits[0].draws,
+    ),
+    Case(
+        "demand.Adoption.log_counts", lambda times, seed: ADOPTED.log_counts(times, seed=seed), {"times": 2025.0, "seed": 1},
+        numbers=("times", "seed"), whole=("seed",), allow=may_be("zero", "seed"),
+    ),
+    Case(
+        "demand.average_weights",
+        lambda log_densities, draws, seed: demand.average_weights([[0, -1], [log_densities, 1]], draws=draws, seed=seed),
+        {"log_densities": -2.0, "draws": 16, "seed": 1}, numbers=("log_densities", "draws", "seed"), whole=("draws", "seed"),
+        allow={"log_densities": ("negative", "zero"), "seed": ("zero",)},
+    ),
+    # agents
+    case(
+        "AgentTask", demand.AgentTask, NODE | TREE, read=lambda task: (task.tokens(), task.per_call(), task.calls),
+        allow=may_be("zero", *NODE, *TREE),
+    ),
+    case("tree_nodes", demand.tree_nodes, TREE, allow=may_be("zero", *TREE)),
+    case("mean_over_median", demand.mean_over_median, {"spread": (0, 1, 2)}, allow=may_be("zero", "spread")),
+    case(
+        "share_of_top", demand.share_of_top, {"fraction": SHARES, "tail": (1.2, 2, 3)},
+        allow={"fraction": ("zero",), "tail": ("infinite",)},
+    ),
+    case(
+        "tool_work", demand.tool_work,
+        {
+            "calls_per_second": (0, 1000, 2000), "chips": (100, 500, 900), "cpu_seconds": (1, 2, 3), "memory_seconds": (1e9, 2e9, 6e9),
+            "utilisation": SHARES, "host_cores_per_chip": (0, 14, 20), "cores_per_processor": (64, 96, 128),
+        },
+        allow=may_be("zero", "calls_per_second", "cpu_seconds", "memory_seconds", "host_cores_per_chip"),
+    ),
+    case(
+        "horizon", demand.horizon, {"years": (-1, 1, 3), "start": (1, 5, 9), "doubling": (1e7, 2e7, 3e7)},
+        allow={"years": ("negative", "zero"), "doubling": ("infinite",)},
+    ),
+    case(
+        "delegation_share", demand.delegation_share,
+        {"horizon_hours": (1, 5, 9), "median_hours": (1, 2, 3), "spread": (0, 1, 2), "steepness": (0.5, 0.8, 1), "willingness": SHARES},
+        allow=may_be("zero", "spread", "willingness"),
+    ),
+    # tokens
+    case(
+        "Segment", lambda tasks, **kinds: demand.Segment("chat", tasks, demand.Tokens(**kinds)), {"tasks": (0, 2, 3)} | TOKENS,
+        allow=may_be("zero", "tasks", *TOKENS), read=lambda segment: segment.demand(),
+    ),
+    case(
+        "token_demand", lambda tasks, **kinds: demand.token_demand([demand.Segment("chat", tasks, demand.Tokens(**kinds))]),
+        {"tasks": (0, 2, 3)} | TOKENS, allow=may_be("zero", "tasks", *TOKENS), read=lambda asked: (asked.tokens, asked.total), last=True,
+    ),
+    case(
+        "segments_of", segments,
+        {"delegated": (0, 1, 2)} | {name: (value / 2, value, value * 2) for name, value in GIVEN.items()},
+        base={"years": 0.5}, numbers=("years",), last=True, read=lambda found: [s.demand() for s in found],
+        allow={
+            **may_be("zero", "delegated", *GIVEN), "years": ("negative", "zero"),
+            "code_agents_growth": (), "demand_growth_tau": ("infinite",),
+        },
+    ),
+    case(
+        "segments_of[users]", lambda **users: demand.segments_of(GIVEN, 0.5, HOUR, **users),
+        {"chat_users": (0, 2e9, 3e9), "search_users": (0, 1e9, 2e9)}, last=True, read=lambda found: [s.demand() for s in found],
+        allow=may_be("zero", "chat_users", "search_users"),
+    ),
+    Case(
+        "demand.agreement", lambda quarter: demand.agreement(ASKED, "2026-05", quarter), {"quarter": 1}, numbers=("quarter",),
+        whole=("quarter",), allow=may_be("zero", "quarter"),
+    ),
+    Case("demand.TokenDemand.frame", lambda level: ASKED.frame(level), {"level": 0.5}, numbers=("level",)),
+    # chips
+    case(
+        "chip_seconds",
+        lambda concurrency, **kinds: demand.chip_seconds(LLAMA, H100, demand.Tokens(**kinds), ServingPlan(4), concurrency=concurrency),
+        {"concurrency": (1, 8, 64)} | TOKENS, allow={**may_be("zero", *TOKENS), "concurrency": ("infinite",)},
+        read=lambda found: (found.cached, found.fresh, found.output, found.per_token()),
+    ),
+    case(
+        "ChipTime.needed", CALL.needed, {"calls_per_second": (0, 1, 2)} | BUSY,
+        allow=may_be("zero", "calls_per_second"),
+    ),
+    case(
+        "h100e_of_flop", demand.h100e_of_flop, {"tokens_per_second": (0, 1e9, 2e9), "active": (0, 1e9, 2e9), "utilisation": SHARES} | BUSY,
+        allow=may_be("zero", "tokens_per_second", "active"),
+    ),
+    # efficiency and models
+    case(
+        "damped_growth", demand.damped_growth, {"years": (-1, 1, 3), "factor": (0.5, 1, 4), "fade": (1, 2, 5)},
+        allow={"years": ("negative", "zero"), "fade": ("infinite",)},
+    ),
+    case(
+        "efficiency", demand.efficiency,
+        {"years": (-1, 1, 3), "hardware": (0.5, 1, 2), "software": (1, 2, 3), "algorithms": (1, 2, 3), "fade": (1, 2, 5)},
+        allow={"years": ("negative", "zero"), "fade": ("infinite",)},
+        read=lambda found: (found, found.per_chip, found.per_dollar, found.at_fixed_quality),
+    ),
+    case(
+        "model_mix",
+        lambda active, price, quality, **how: demand.model_mix([8e9, active], [0.1, price], [0.6, quality], **how),
+        {"sharpness": (0, 2, 5), "worth": (1, 5, 9)}, base={"active": 7e10, "price": 1.0, "quality": 0.8},
+        numbers=("active", "price", "quality"),
+        allow={**may_be("zero", "active", "price", "quality", "sharpness"), "worth": ("infinite",)}, last=True,
+    ),
+    # training
+    case(
+        "chips_cap", demand.chips_cap, {"h100e": (0, 1e5, 2e5), "share": SHARES} | CAPS,
+        allow=may_be("zero", "h100e", "share", "mfu", "seconds"),
+    ),
+    case(
+        "power_cap", demand.power_cap, {"power": (0, 1e9, 2e9), "chip_power": (500, 1000, 1700), "peak": (1e15, 2e15, 4e15)} | CAPS,
+        allow=may_be("zero", "power", "mfu", "seconds"),
+    ),
+    case("data_cap", demand.data_cap, {"tokens": (1e12, 1e13, 3e13)}, allow=may_be("zero", "tokens")),
+    case(
+        "latency_wall", demand.latency_wall,
+        {
+            "seconds": (1e6, 9e6, 1e7), "layer_latency": (5e-5, 1e-4, 2e-4), "batch_exponent": (0, 0.3, 0.5), "depth_exponent": (0, 0.3, 1),
+        },
+        allow=dict.fromkeys(("batch_exponent", "depth_exponent"), ("negative", "zero")),
+    ),
+    case(
+        "money_cap", demand.money_cap, {"budget": (0, 1e9, 2e9), "usd_per_h100e_hour": (1, 2, 3), "mfu": CAPS["mfu"]},
+        allow=may_be("zero", "budget", "mfu"),
+    ),
+    case(
+        "frontier_run", lambda chips, money: demand.frontier_run({"chips": chips, "money": money}),
+        {"chips": (1e26, 3e26, 5e26), "money": (2e26, 2e26, 4e26)}, allow=may_be("infinite", "chips", "money"), read=lambda run: run.flop,
+    ),
+    case(
+        "training_demand", demand.training_demand, TRAINING, read=lambda found: (found, found.total),
+        allow=may_be("zero", "run_flop", "labs", "runs_per_year", "rollout_share"),
+    ),
+    case(
+        "equal_marginal", demand.equal_marginal, {"training_exponent": (0.1, 0.2, 0.5), "inference_exponent": (0.1, 0.2, 0.5)},
+        allow=may_be("zero", "training_exponent", "inference_exponent"),
+    ),
+    case(
+        "models_above", demand.models_above,
+        {"threshold": (1e24, 1e25, 1e27), "frontier": (1e26, 5e26, 1e27), "at_frontier": (0, 2, 3), "per_decade": (2, 3, 4)},
+        allow=may_be("zero", "at_frontier"),
+    ),
+    case(
+        "takeoff", demand.takeoff,
+        {name: (value * 0.99, value, value * 0.98) for name, value in PRESET.items() if name != "hardware_delay"},
+        base={"until": 2022.5, "hardware_delay": 1.0}, numbers=("until", "hardware_delay"), last=True, read=lambda path: path.largest_run,
+        allow={**dict.fromkeys(GROWING, ("negative", "zero")), **{n: ("negative",) for n in PRESET if "substitution" in n},
+               **may_be("zero", "hardware_delay", "compute_depreciation")},
+    ),
+    case("Takeoff.at", PATH.at, {"year": (2022, 2022.5, 2023)}),
+    # traces, history and checks of them
+    case(
+        "agent_hour", lambda **values: demand.agent_hour(values), {name: (v * 0.9, v, v * 1.1) for name, v in AGENT.items()},
+        allow=may_be("zero", "agent_context_start", "agent_tool_output", "agent_output", "agent_miss_rate", "agent_calls_per_hour"),
+    ),
+    Case(
+        "demand.fit_agent",
+        lambda traces, priors: demand.fit_agent([[traces, 1e7, 4e5, 5e4]], BELIEVED | {"agent_turns": (priors, 90)}),
+        {"traces": 100, "priors": 20}, numbers=("traces", "priors"), read=lambda fit: (fit.values, fit.errors),
+    ),
+    Case(
+        "demand.Series.until", lambda date: STOCK.until(date).values, {"date": 2026.0}, numbers=("date",),
+        allow={"date": ("negative", "zero")},
+    ),
+    Case(
+        "demand.Series", lambda **given: demand.Series("s", "USD", "flow", **{k: [1, v] for k, v in given.items()}, rows=("a", "b")),
+        {"times": 2, "values": 3, "known": 2}, numbers=("times", "values", "known"),
+        read=lambda series: np.array([series.times, series.values, series.known]),
+        allow=dict.fromkeys(("times", "known"), ("negative", "zero")),
+    ),
+    Case(
+        "demand.notable_models", lambda most_rank: demand.notable_models(most_rank=most_rank).values, {"most_rank": 5},
+        numbers=("most_rank",), whole=("most_rank",),
+    ),
+    Case(
+        "demand.path_total", lambda times, rates, start, end: demand.path_total([2020, times, 2022], [1, rates, 3], start, end),
+        {"times": 2021.0, "rates": 2.0, "start": 2020.5, "end": 2023.0}, numbers=("times", "rates", "start", "end"),
+        allow={"start": ("negative", "zero")},
+    ),
+    case(
+        "beyond_authority", lambda times, horizon: demand.beyond_authority([2020.0, times], horizon), {"horizon": (0, 1, 9)},
+        base={"times": 2024.0}, numbers=("times",), allow={"times": ("negative", "zero"), "horizon": ("zero",)},
+    ),
+    # all together
+    Case(
+        "demand.bottom_up", demand.bottom_up, {"quarters": 2, "n": 2, "seed": 1, "replicates": 1, **USED},
+        numbers=("quarters", "n", "seed", "replicates", *USED), whole=("quarters", "n", "seed", "replicates"),
+        allow=may_be("zero", "seed", *USED) | dict.fromkeys(("peak_over_mean", *SOME), ()),
+        read=lambda found: (found.compute, found.tokens, found.run, found.tools),
+    ),
+]  # fmt: skip
 #: Functions that take no number, and why they are not in the table.
-WITHOUT: dict[str, str] = {}
+WITHOUT: dict[str, str] = {
+    **dict.fromkeys(("audit", "audited", "capex", "chip_stock", "disclosed", "disclosed_totals"), "takes names and tables"),
+    **dict.fromkeys(("coding_agent", "leave_one_out"), "takes nothing"),
+    "h100e_of": "takes a chip",
+    "total": "takes series",
+    "year": "takes a text",
+}

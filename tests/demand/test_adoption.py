@@ -50,6 +50,7 @@ def test_damped_exponential_limits():
     assert demand.damped_exponential(0, 5.0, 0.7, 2.0) == 5
     assert demand.damped_exponential(1.5, 5.0, 0.7, 1e9) == pytest.approx(5 * np.exp(0.7 * 1.5))
     assert demand.damped_exponential(1e3, 5.0, 0.7, 2.0) == pytest.approx(5 * np.exp(0.7 * 2.0))
+    assert demand.damped_exponential(1.5, 5.0, 0.7, np.inf) == pytest.approx(5 * np.exp(0.7 * 1.5))
     # as fitted, by its cap: ln A = ln K - b e^-t/tau, b = g tau at t = 0
     fitted = adoption._LAWS["damped"].users(np.array([1.5]), np.log([[5 * np.exp(1.4), 1.4, 2.0]]))
     assert np.exp(fitted[0, 0]) == pytest.approx(demand.damped_exponential(1.5, 5.0, 0.7, 2.0))
@@ -128,6 +129,13 @@ def test_bad_input():
         demand.observed([1, 2, 3], [1, 2])
     with pytest.raises(InputError, match=r"linked\[monthly\] ratio = -1: expected more than 0"):
         demand.observed([1.0], [1.0], {"monthly": ([2.0], [1.0], -1.0, 0.1)})
+    for call in (lambda: demand.logistic(np.nan, 1, 1, 1), lambda: demand.damped_exponential([1, np.nan], 1, 1, 1)):
+        with pytest.raises(InputError, match=r"= nan: expected a finite number"):
+            call()
+    with pytest.raises(InputError, match=r"cap_deviation = 0: expected more than 0"):
+        adoption.AdoptionPrior(cap_deviation=0)
+    with pytest.raises(InputError, match=r"seen: 0 counts; expected two or more"):
+        demand.fit_law("bass", demand.observed([], []), 2020.0)
     few = demand.observed([2020.5], [1e6])
     with pytest.raises(InputError, match=r"seen: 1 counts from 2020\.50; expected two or more after the launch in 2020\.00"):
         demand.fit_law("bass", few, 2020.0)

@@ -77,6 +77,7 @@ def test_processors_follow_from_calls():
 
 def test_delegation():
     assert horizon(1.0, 5.0, 365.25 * DAY) == pytest.approx(10)
+    assert horizon(1.0, 5.0, np.inf) == 5
     given_ = delegation_share(np.array([0.5, 2.0, 8.0, 1e9]), 2.0, 1.5, 0.8, 0.4)
     assert np.all(np.diff(given_) > 0)
     assert given_[1] == pytest.approx(0.2)  # half of the tasks are shorter than the horizon
@@ -88,6 +89,23 @@ def test_delegation():
     assert delegation_share(8.0, 2.0, 1.5, 0.8, 1.0) == pytest.approx(exact, abs=0.01)
     with pytest.raises(InputError, match=r"willingness = 1\.2: expected 0 or more and at most 1"):
         delegation_share(1.0, 1.0, 1.0, 1.0, 1.2)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: mean_over_median(-2), "spread = -2: expected 0 or more"),
+        (lambda: tree_nodes(2, -3), "depth = -3: expected 0 or more"),
+        (lambda: horizon(1, 5, -DAY), "doubling = -86400: expected more than 0"),
+        (lambda: agent_hour({"agent_turns": 3}), "values: the parameter agent_calls_per_hour is missing"),
+        (lambda: agent_hour(coding_agent().values | {"agent_turns": 0.5}), r"values\[agent_turns\] = 0.5: expected 1 or more"),
+        (lambda: fit_agent([[1, 2, 3, 4]], priors() | {"agent_turns": (9, 3)}), "expected a low and a high point"),
+        (lambda: AgentTask([1, 2], 1, 1, [1, 2, 3]), r"tool_calls of shape \(2,\) and output of shape \(3,\) do not broadcast"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(call, message):
+    with pytest.raises(InputError, match=message):
+        call()
 
 
 def test_bad_input_names_what_is_wrong():

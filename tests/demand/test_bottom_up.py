@@ -10,6 +10,7 @@ from workbench.demand.bottom_up import CLASS_OF, INPUTS
 from workbench.demand.tokens import MONTH
 from workbench.errors import InputError, UnknownName
 from workbench.fabric import Cluster
+from workbench.uncertainty import Uniform
 from workbench.units import DAY, KILO
 
 
@@ -164,6 +165,12 @@ def test_bad_input_is_named():
         demand.bottom_up(3, 32, chat_user=1e9)
     with pytest.raises(InputError, match="chat_adoption = 2: expected 0 or more and at most 1"):
         demand.bottom_up(3, 32, chat_adoption=2.0)
+    with pytest.raises(InputError, match="chat_adoption: expected a quantile, 0 to 1, found"):
+        demand.bottom_up(3, 32, chat_adoption=Uniform(1, 2))
+    with pytest.raises(InputError, match=r"media_share_of_output = 2: expected 0 or more and at most 1"):
+        demand.bottom_up(3, 32, media_share_of_output=2)
+    with pytest.raises(InputError, match=r"peak_over_mean = 0\.5: expected 1 or more"):
+        demand.bottom_up(3, 32, peak_over_mean=0.5)
     with pytest.raises(InputError, match="power of two"):
         demand.bottom_up(3, 100)
     assert len(set(INPUTS)) == len(INPUTS)

@@ -147,6 +147,10 @@ def test_path_total_is_the_integral(rates, start, span):
     assert checks.path_total(t, rates, start, start + span) == pytest.approx(exact, rel=1e-6)
 
 
+def test_a_path_far_beyond_its_points_is_finite():
+    assert checks.path_total([2020, 2021], [1, 2], 0, 2020) == pytest.approx(1 / np.log(2))
+
+
 def test_horizons_beyond_the_history():
     assert checks.beyond_authority([2020, 2024], [0, 2, 2.1]).tolist() == [False, False, True]
     assert checks.beyond_authority([], 0.5)
@@ -161,9 +165,16 @@ def test_a_band_that_does_not_hold_its_value(tmp_path):
 
 
 def test_bad_input():
+    for call, message in (
+        (lambda: checks.path_total([2020, 2021], [1, np.nan], 2020, 2021), r"rates\[1\] = nan: expected more than 0"),
+        (lambda: checks.path_total([2020, 2021], [1, 2, 3], 2020, 2021), r"times of shape \(2,\) and rates of shape \(3,\)"),
+        (lambda: checks.path_total([2020, 2021], [1, 2], 2021, 2020), "end = 2020.0: expected the start, 2021.0, or later"),
+    ):
+        with pytest.raises(InputError, match=message):
+            call()
     with pytest.raises(UnknownName, match=r"unknown audited table 'capexes'; nearest: capex"):
         demand.audit("capexes")
     with pytest.raises(InputError, match=r"b: 0: expected more than 0"):
         checks.tenfold(["a", "b", "c"], [1, 2, 3], [1, 0, 1])
-    with pytest.raises(InputError, match="times of shape .*: expected as many of both, two or more, at times that rise"):
+    with pytest.raises(InputError, match=r"times of shape .*: expected as many of both, two or more, at times that rise"):
         checks.path_total([2, 1], [1, 1], 0, 1)

@@ -1,5 +1,7 @@
 """Series of one definition, and what was known when."""
 
+import dataclasses
+
 import numpy as np
 import polars as pl
 import pytest
@@ -13,6 +15,19 @@ def test_dates():
     assert [demand.year(t) for t in ("2025Q4", "2025", "2026-01-01", "2025-07")] == [2026, 2026, 2026, pytest.approx(2025.5417, abs=1e-4)]
     with pytest.raises(InputError, match=r"date '2025Q5': expected YYYY, YYYYQn"):
         demand.year("2025Q5")
+    for text in ("2026-13", "2026-00", "9999-12-31", 2026, None):
+        with pytest.raises(InputError, match=f"date {text!r}: expected"):
+            demand.year(text)
+
+
+def test_a_series_is_of_positive_values_one_a_row():
+    meta = demand.capex("Meta")
+    with pytest.raises(InputError, match=r"values\[1\] = -1: expected more than 0"):
+        dataclasses.replace(meta.take(slice(0, 2)), values=np.array([1.0, -1.0]))
+    with pytest.raises(InputError, match="capex of Meta: 2 rows; expected as many times, values and known"):
+        dataclasses.replace(meta, rows=("a", "b"))
+    with pytest.raises(InputError, match="date = nan: expected a finite number"):
+        meta.until(np.nan)
 
 
 def test_yearly_capex_of_four_hyperscalers():

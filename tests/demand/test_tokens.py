@@ -13,6 +13,9 @@ from workbench.errors import InputError
 
 HOUR = agent_hour(coding_agent().values)
 CALL = HOUR[1] * (1 / HOUR[0])
+H100S = catalogue.llm("Llama-3.1-70B"), fabric.Cluster(catalogue.chip("H100"), n_chips=64, fabric="InfiniBand NDR")
+ONE = Tokens(np.ones(1), np.ones(1), np.ones(1))
+TWO = token_demand([Segment("chat", 1.0, ONE), Segment("search", 2.0, ONE)])
 
 
 def middles():
@@ -66,6 +69,31 @@ def test_bad_segments():
         segments_of({n: v for n, v in middles().items() if n != "chat_messages_per_day"}, [0.0], HOUR[1])
 
 
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: damped_growth(np.nan, 2.0), "years = nan"),
+        (lambda: efficiency(np.nan, hardware=1, software=1, algorithms=1), "years = nan"),
+        (lambda: efficiency(1, hardware=1, software=-1, algorithms=1), "software = -1"),
+        (lambda: h100e_of_flop(np.nan, 1, 1), "tokens_per_second = nan"),
+        (lambda: h100e_of_flop([1, 2], [1, 2, 3], 1), r"tokens_per_second of shape \(2,\) and active of shape \(3,\) do not broadcast"),
+        (lambda: segments_of(middles() | {"chat_input": -1.0}, [0.0], HOUR[1]), r"given\[chat_input\] = -1"),
+        (lambda: segments_of(middles(), [[0.0]], HOUR[1]), r"years of shape \(1, 1\): expected one axis"),
+        (lambda: segments_of(middles() | dict.fromkeys(("chat_input", "chat_cached", "chat_output"), 0), 0, HOUR[1]), "are all 0"),
+        (lambda: chip_seconds(*H100S, Tokens(-1.0, 1.0, 1.0)), "call: cached = -1: expected 0 or more"),
+        (lambda: chip_seconds(*H100S, Tokens(1.0, 1.0, 1.0)).needed([1.0, -1.0]), r"calls_per_second\[1\] = -1"),
+        (lambda: agreement(TWO, "2026-05", 1), "quarter = 1: expected a whole number 0 or more and less than 1"),
+        (lambda: agreement(TWO, "1999-05"), "date = 1999-05: no tokens were disclosed by then"),
+        (lambda: disclosed_totals("2026-13"), "date '2026-13': expected YYYY"),
+        (lambda: TWO.frame(1.5), "level = 1.5: expected more than 0 and less than 1"),
+        (lambda: token_demand([Segment("a", np.ones(2), ONE), Segment("b", np.ones(3), ONE)]), r"a of shape \(2,\) and b of shape \(3,\)"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(call, message):
+    with pytest.raises(InputError, match=message):
+        call()
+
+
 def test_chip_seconds_of_a_coding_agents_call():
     llm = catalogue.llm("Kimi-K2.5")
     cluster = fabric.Cluster(catalogue.chip("GB200"), n_chips=72, fabric="InfiniBand XDR")
@@ -80,7 +108,7 @@ def test_chip_seconds_of_a_coding_agents_call():
 
 
 def test_chip_seconds_vanish_with_their_tokens():
-    llm, cluster = catalogue.llm("Llama-3.1-70B"), fabric.Cluster(catalogue.chip("H100"), n_chips=64, fabric="InfiniBand NDR")
+    llm, cluster = H100S
     found = chip_seconds(llm, cluster, Tokens(np.zeros(2), np.array([500.0, 0.0]), np.array([100.0, 100.0])))
     assert np.all(found.cached == 0)
     assert found.fresh[0] > found.fresh[1]

@@ -44,6 +44,23 @@ def test_caps_by_hand():
     assert money_cap(1e9, usd_per_h100e_hour=2.0, mfu=0.5) == pytest.approx(1e9 / 2 * 3600 * 0.5 * 1979e12)
 
 
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: data_cap(-1e13), "tokens = -10000000000000: expected 0 or more"),
+        (lambda: chips_cap(1e6, share=1.7, mfu=0.4, seconds=1), r"share = 1\.7: expected 0 or more and at most 1"),
+        (lambda: chips_cap(1e6, share=0.7, mfu=3, seconds=1), "mfu = 3: expected 0 or more and at most 1"),
+        (lambda: money_cap(1e9, usd_per_h100e_hour=2, mfu=4), "mfu = 4: expected 0 or more and at most 1"),
+        (lambda: models_above(np.nan, 1e26, at_frontier=2, per_decade=3), "threshold = nan: expected more than 0"),
+        (lambda: models_above(1e25, 1e26, at_frontier=2, per_decade=-5), "per_decade = -5: expected more than 0"),
+        (lambda: power_cap([1, 2], chip_power=[1, 2, 3], peak=1, mfu=1, seconds=1), r"power of shape \(2,\) and chip_power of shape"),
+    ],
+)
+def test_caps_without_meaning_are_refused(call, message):
+    with pytest.raises(InputError, match=message):
+        call()
+
+
 def test_latency_wall():
     assert 1e31 < latency_wall() < 4e31  # Erdil and Schneider-Joseph: 2e31 for three months
     assert latency_wall(seconds=180 * DAY) == pytest.approx(4 * latency_wall())
@@ -95,6 +112,7 @@ def test_takeoff_takes_futures():
     assert many.largest_run.shape == (51, 3)
     assert many.at(2026)[1] == pytest.approx(float(takeoff(until=2027).at(2026)))
     assert np.all(np.diff(many.at(2027)) > 0)
+    assert many.at([2023.05, 2026])[1] == pytest.approx(many.at(2026))
 
 
 def test_takeoff_refuses():
@@ -102,5 +120,17 @@ def test_takeoff_refuses():
         takeoff("bold")
     with pytest.raises(UnknownName, match="unknown parameter 'growth'"):
         takeoff(growth=1.0)
+    for parameters, message in (
+        ({"hardware_delay": [1, 2]}, r"hardware_delay: expected one number, not an array of shape \(2,\)"),
+        ({"labour_substitution_rnd": 0}, "labour_substitution_rnd = 0: the form has no value at 0"),
+        ({"hardware_performance_ceiling": 1e15}, "hardware_performance_ceiling: expected more than the"),
+        (
+            {"frac_compute_training_growth": 9, "frac_compute_training_ceiling": 0.99999, "money_cap_training_before_wakeup": 1e15},
+            "research and training take all there is by 202",
+        ),
+        ({"labour_growth": np.nan}, "labour_growth = nan"),
+    ):
+        with pytest.raises(InputError, match=message):
+            takeoff(**parameters)
     with pytest.raises(InputError, match="year = 2050: the path runs from 2022 to 2035"):
         takeoff().at(2050)

@@ -33,12 +33,7 @@ def bass(time: ArrayLike, innovation: ArrayLike, imitation: ArrayLike, cap: Arra
     imitation : array_like
         q [1/year], 0 or more.
     cap : array_like
-        K.
-
-    Raises
-    ------
-    InputError
-        For times before the start, or rates or a cap out of range.
+        K, above 0.
 
     References
     ----------
@@ -158,7 +153,8 @@ def observed(
         Of a metric's name to (times, values, ratio, deviation): its counts, its median ratio to the first metric (monthly over weekly
         users about 1 / .9), and the deviation of the ratio's logarithm.
     """
-    counts, ratios = [], []
+    counts: list[tuple[Array, Array, NDArray[np.int64]]] = []
+    ratios = []
     for name, (when, seen, ratio, deviation) in {"": (times, values, 1.0, 0.0), **(linked or {})}.items():
         of = f"linked[{name}] " if name else ""
         t, v = np.atleast_1d(number(f"{of}times", when)), np.atleast_1d(number(f"{of}values", seen, above=0))
@@ -277,6 +273,7 @@ class Adoption:
         every = np.array([f.log_users(times, seed=seed) for f in self.fits])
         return np.asarray(np.take_along_axis(every, which[None, None, :], axis=0)[0])
 
+    @takes(seed=_SEED)
     def log_counts(self, times: ArrayLike, *, seed: int = 0) -> Array:
         """What will be disclosed: users with the noise of a disclosure."""
         x = self.log_users(times, seed=seed)

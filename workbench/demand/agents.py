@@ -134,11 +134,7 @@ def mean_over_median(spread: ArrayLike) -> Array:
 @takes(fraction=SHARE, tail=Rule(above=1, infinite=True, why="at 1 or below, a few customers are all of the use"))
 def share_of_top(fraction: ArrayLike, tail: ArrayLike) -> Array:
     """Share of use by the top `fraction` of customers, whose use has a Pareto tail of exponent `tail`: q^(1 - 1 / tail).
-
-    Raises
-    ------
-    InputError
-        For a fraction outside 0 to 1, or an exponent of 1 or less, whose mean does not exist.
+    The exponent is above 1, where the mean exists.
     """
     q, a = np.asarray(fraction, dtype=float), np.asarray(tail, dtype=float)
     return np.asarray(q ** (1 - 1 / a))
@@ -190,11 +186,6 @@ def tool_work(
         Share of cores at work.
     host_cores_per_chip, cores_per_processor : array_like
         Of the chips' servers; of a socket.
-
-    Raises
-    ------
-    InputError
-        For chips or a utilisation that are not positive, or negative work.
     """
     rate, n, cpu, held, busy, host, socket = (
         np.asarray(x, dtype=float)

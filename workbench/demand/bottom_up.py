@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from workbench.checks import COUNT, NOT_NEGATIVE, SHARE, Rule, takes
+from workbench.checks import COUNT, Rule, takes
 from workbench.demand import scenario
 from workbench.demand.adoption import Adoption, adopt, observed
 from workbench.demand.agents import Tokens, ToolWork, delegation_share, horizon, tool_work
@@ -63,13 +63,13 @@ INPUTS = (
     "horizon_doubling_days", "delegable_task_hours", "delegable_task_spread", "delegation_steepness", "peak_over_mean", "deferrable_share",
     "availability", "tool_cpu_seconds", "tool_memory_gb_seconds", "cpu_utilisation", "host_cores_per_chip",
 )  # fmt: skip
-#: Of these, those that cannot be nothing; others can: a use without users, research without roll-outs.
-SOME = (
-    "frontier_growth", "consumer_tokens_growth", "code_agents_growth", "final_run_share", "run_chip_share", "run_budget",
-    "active_parameters", "training_mfu", "serving_utilisation", "frontier_compute_2025", "lab_follower", "active_parameters_growth",
-    "run_cost_growth", "run_power_2030", "run_power_growth", "run_days", "run_tokens", "horizon_2026", "horizon_doubling_days",
-    "delegable_task_hours", "delegation_steepness", "availability", "cpu_utilisation",
-)  # fmt: skip
+#: Of these, those that cannot be nothing: growth, runs, horizons, shares of time; a use can be without users.
+SOME = tuple(
+    name
+    for name in INPUTS
+    if name.endswith(("growth", "_mfu", "utilisation", "availability", "parameters", "hours", "steepness", "follower", "compute_2025"))
+    or name.startswith(("run_", "horizon", "final_run"))
+)
 #: What moves together, beside what does in the loop: growth brings capital, whoever asks.
 TOGETHER = {("code_agents_growth", "capital_growth"): 0.4, ("frontier_growth", "capital_growth"): 0.4}
 
@@ -134,9 +134,8 @@ def inputs(quarters: int = 40, **given: Distribution | float) -> dict[str, Distr
             raise UnknownName("input of the uses or of the loop", name, [*own, *scenario.INPUTS])
     for name in own.keys() & given.keys():
         if not isinstance(given[name], Distribution):
-            rule = SHARE if isinstance(own[name], Beta | Uniform) else NOT_NEGATIVE
-            bounds = {"least": 1.0} if name == "peak_over_mean" else {"above": 0.0} if name in SOME else {}
-            replace(rule, one=True, **bounds)(name, given[name])
+            least, most = float(name == "peak_over_mean"), 1.0 if isinstance(own[name], Beta | Uniform) else np.inf
+            Rule(least=least, above=0.0 if name in SOME else -np.inf, most=most, one=True)(name, given[name])
     believed = scenario.inputs(quarters, **{name: d for name, d in given.items() if name not in own})
     return believed | {name: given.get(name, d) for name, d in own.items()}
 

@@ -151,7 +151,8 @@ def path_total(times: ArrayLike, rates: ArrayLike, start: float, end: float) -> 
     piece = np.clip(np.searchsorted(t, (edges[1:] + edges[:-1]) / 2) - 1, 0, slope.size - 1)
     g, a = slope[piece], y[piece] + slope[piece] * (edges[:-1] - t[piece])
     x = g * np.diff(edges)
-    return float(np.sum(np.exp(a) * np.diff(edges) * np.where(np.abs(x) < 1e-9, 1.0, np.expm1(x) / np.where(x == 0, 1.0, x))))
+    fall = np.maximum(np.abs(x), 1e-300)  # from the larger end of a piece, so that none is infinite
+    return float(np.sum(np.exp(np.maximum(a, a + x)) * np.diff(edges) * -np.expm1(-fall) / fall))
 
 
 def total_against_path(row: str, total: float, times: ArrayLike, rates: ArrayLike, start: float, end: float) -> list[Finding]:

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.catalogue import LLM, Chip
-from workbench.chips import Load, ServingPlan, serving
 from workbench.checks import NOT_NEGATIVE, Rule, broadcast, takes
+from workbench.chips import Load, ServingPlan, serving
 from workbench.demand.agents import Tokens
 from workbench.fabric import Cluster
 from workbench.units import TERA
@@ -56,12 +56,7 @@ class ChipTime:
         calls_per_second : array_like
             [1/s]
         availability, load_factor : array_like
-            Share of time that a chip is in service, and mean over peak of the load that it is staffed for.
-
-        Raises
-        ------
-        InputError
-            For shares that are not above 0 and at most 1.
+            Share of time that a chip is in service, and mean over peak of the load that it is staffed for; above 0.
         """
         rate, up, mean = (np.asarray(x, dtype=float) for x in (calls_per_second, availability, load_factor))
         staffed = rate * self.h100e / (up * mean)

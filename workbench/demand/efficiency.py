@@ -27,11 +27,6 @@ def damped_growth(years: ArrayLike, factor: ArrayLike, fade: ArrayLike = np.inf)
         A year, at the start; below 1 it shrinks.
     fade : array_like
         tau [yr]; inf: the growth never fades.
-
-    Raises
-    ------
-    InputError
-        For a factor or a time that is not positive.
     """
     return np.exp(np.log(np.asarray(factor, dtype=float)) * fading(years, fade))
 

@@ -48,11 +48,6 @@ def model_mix(active: ArrayLike, price: ArrayLike, quality: ArrayLike, *, sharpn
     worth : array_like
         Price that one more task done well a task is worth; inf: the price does not matter.
 
-    Raises
-    ------
-    InputError
-        For a worth that is not positive, a negative price, size or sharpness.
-
     References
     ----------
     .. [1] McFadden (1974), "Conditional Logit Analysis of Qualitative Choice Behavior".

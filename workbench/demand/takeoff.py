@@ -23,15 +23,10 @@ START, STEP, INVESTED = 2022.0, 0.1, 0.2  #: first year; step [yr]; share of the
 
 #: What parameters may be, by the first of these that their names hold; all others are above 0.
 _RULES = {
-    "initial_capital_growth": POSITIVE,
-    "growth": Rule(),
-    "substitution": Rule(most=1),  # and not 0
-    "share": Rule(above=0, below=1),
-    "frac": Rule(above=0, below=1),
-    "compute_depreciation": Rule(least=0, below=1),
-    "software_ceiling": Rule(above=1),
+    "initial_capital_growth": POSITIVE, "growth": Rule(), "substitution": Rule(most=1), "share": Rule(above=0, below=1),
+    "frac": Rule(above=0, below=1), "compute_depreciation": Rule(least=0, below=1), "software_ceiling": Rule(above=1),
     "hardware_delay": Rule(least=0, one=True),
-}
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -58,7 +53,7 @@ class Takeoff:
         first, last = self.year[[0, -1]]
         t = number("year", year, least=first, most=last + 1e-9, why=f"the path runs from {first:g} to {last:g}")
         i = np.minimum(((t - first) / STEP).astype(int), self.year.size - 2)
-        part = ((t - self.year[i]) / STEP).reshape(*t.shape, *(1,) * (self.largest_run.ndim - 1))
+        part = np.reshape((t - self.year[i]) / STEP, t.shape + (1,) * (self.largest_run.ndim - 1))
         return np.asarray(np.exp((1 - part) * np.log(self.largest_run[i]) + part * np.log(self.largest_run[i + 1])))
 
 

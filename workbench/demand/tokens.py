@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -125,15 +126,20 @@ def segments_of(
         For a parameter that is not given, or chats without tokens.
     """
 
-    def x(name: str, rule: Rule = NOT_NEGATIVE) -> Array:
-        if name not in given:
-            raise InputError(f"given: the parameter {name} is missing; its meaning and prior are in demand_priors.csv")
-        return np.asarray(rule(f"given[{name}]", given[name]))
-
     t = np.atleast_1d(np.asarray(years, dtype=float))
     if t.ndim > 1:
         raise InputError(f"years of shape {t.shape}: expected one axis, of quarters")
-    growth = damped_growth(t[:, None], x("code_agents_growth", POSITIVE), x("demand_growth_tau", FADE))
+    beside: dict[str, Any] = {"years": t[:, None], "delegated": delegated, "chat_users": chat_users, "search_users": search_users}
+    beside = {name: value for name, value in beside.items() if value is not None}
+
+    def x(name: str, rule: Rule = NOT_NEGATIVE) -> Array:
+        if name not in given:
+            raise InputError(f"given: the parameter {name} is missing; its meaning and prior are in demand_priors.csv")
+        beside[name] = rule(f"given[{name}]", given[name])
+        broadcast(**beside)
+        return np.asarray(beside[name])
+
+    growth = damped_growth(beside["years"], x("code_agents_growth", POSITIVE), x("demand_growth_tau", FADE))
     chats = np.asarray(x("chat_users_2026") if chat_users is None else chat_users, dtype=float) * x("chat_messages_per_day") / DAY
     answers = np.asarray(x("search_users_2026") if search_users is None else search_users, dtype=float) * x("search_answers_per_day") / DAY
     chat = Tokens(x("chat_cached"), x("chat_input"), x("chat_output"))

@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
-from workbench.checks import NOT_NEGATIVE, POSITIVE, SHARE, Rule, broadcast, number
+from workbench.checks import NOT_NEGATIVE, SHARE, Rule, broadcast, number
 from workbench.demand.agents import AgentTask, Tokens
 from workbench.errors import InputError
 
@@ -43,9 +43,9 @@ def agent_hour(values: dict[str, Any]) -> tuple[Array, Tokens]:
     rules = {"agent_turns": Rule(least=1), "agent_miss_rate": SHARE}
     x = {name: np.asarray(rules.get(name, NOT_NEGATIVE)(f"values[{name}]", values[name])) for name in FITTED}
     broadcast(**x)
-    named = {arg: x[name] for name, arg in FITTED.items() if arg}
+    x["agent_turns"] = x["agent_turns"] - 1
     calls = x["agent_calls_per_hour"]
-    return calls, AgentTask(**{**named, "tool_calls": named["tool_calls"] - 1}).per_call() * calls
+    return calls, AgentTask(**{arg: x[name] for name, arg in FITTED.items() if arg}).per_call() * calls
 
 
 @dataclass(frozen=True)
@@ -117,10 +117,9 @@ def fit_agent(traces: ArrayLike, priors: dict[str, tuple[float, float]]) -> Agen
     seen = np.atleast_2d(number("traces", traces, above=0))
     if seen.ndim > 2 or seen.shape[1] != 4:
         raise InputError(f"traces of shape {seen.shape}: expected rows of calls, cached, fresh and output tokens an hour")
-    points = np.array([POSITIVE(f"priors[{name}]", priors.get(name, "missing")) for name in FITTED])
-    if points.shape != (len(FITTED), 2) or not np.all(points[:, 0] < points[:, 1]):
+    ends = np.log(number("priors", [priors[name] for name in FITTED], above=0))
+    if ends.shape != (len(FITTED), 2) or not np.all(ends[:, 0] < ends[:, 1]):
         raise InputError(f"priors = {priors}: expected a low and a high point of each parameter")
-    ends = np.log(points)
     middle, width = ends.mean(axis=1), (ends[:, 1] - ends[:, 0]) / (2 * 1.6449)
 
     def residuals(x: Array) -> Array:
