@@ -113,7 +113,7 @@ def total_usage_effectiveness(pue: ArrayLike, it_power: ArrayLike, compute_power
     .. [1] Patterson et al. (2013), "TUE, a new energy-efficiency metric applied at ORNL's Jaguar", ISC.
     """
     number("compute_power / it_power", np.divide(compute_power, it_power), most=1 + 1e-9, why="what computes is a part of IT power")
-    return np.multiply(pue, it_power) / compute_power
+    return np.divide(np.multiply(pue, it_power), compute_power)
 
 
 @takes(it_power=NOT_NEGATIVE, pue=PUE)
