@@ -14,10 +14,14 @@ from workbench.fleet.finance import LIFE
 Array = NDArray[np.float64]
 
 #: Ages considered [years]: the longest, and the step between them, no less than an hour.
-LONGEST = Rule(above=0.0, most=LIFE.most, one=True, unit="years")
+LONGEST = Rule(most=LIFE.most, one=True, unit="years")
 STEP = Rule(least=1e-4, one=True, unit="years")
-#: A continuous decline a year, negative where it is a rise; the least and the most that scarcity makes of a rent.
-DECLINE, SCARCITY = FINITE, Rule(least=-1.0, why="a rent is no less than nothing")
+#: What makes a rent; declines are negative where prices or power rise.
+MARKET = dict.fromkeys(("new_cost", "running", "new_running"), NOT_NEGATIVE) | {
+    "price_decline": FINITE,
+    "energy_decline": FINITE,
+    "scarcity": Rule(least=-1.0, why="a rent is no less than nothing"),
+}
 
 
 @dataclass(frozen=True)
@@ -140,15 +144,7 @@ def stock(additions: ArrayLike, *, failure_rate: ArrayLike, life: ArrayLike, ste
     return added[..., :, None] * np.where(stands, np.exp(-lost[..., None, None] * np.maximum(age, 0)), 0.0)
 
 
-@takes(
-    age=NOT_NEGATIVE,
-    new_cost=NOT_NEGATIVE,
-    price_decline=DECLINE,
-    running=NOT_NEGATIVE,
-    new_running=NOT_NEGATIVE,
-    energy_decline=DECLINE,
-    scarcity=SCARCITY,
-)
+@takes(age=NOT_NEGATIVE, **MARKET)
 def rent(
     age: ArrayLike,
     *,
@@ -201,17 +197,7 @@ def _ages(step: float, longest: float) -> Array:
     return np.arange(0.0, longest + step / 2, step)
 
 
-@takes(
-    new_cost=NOT_NEGATIVE,
-    price_decline=DECLINE,
-    running=NOT_NEGATIVE,
-    new_running=NOT_NEGATIVE,
-    energy_decline=DECLINE,
-    scarcity=SCARCITY,
-    shadow=NOT_NEGATIVE,
-    longest=LONGEST,
-    step=STEP,
-)
+@takes(**MARKET, shadow=NOT_NEGATIVE, longest=LONGEST, step=STEP)
 def retirement_age(
     *,
     new_cost: ArrayLike,
