@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench.checks import FINITE, NOT_NEGATIVE, Rule, takes
 from workbench.errors import InputError
-from workbench.fleet.finance import LIFE, RATE, irr, npv, payback
+from workbench.fleet.finance import LIFE, RATE, USED, irr, npv, payback
 from workbench.units import HOUR, YEAR
 
 
@@ -78,7 +78,7 @@ DEMAND = Rule(least=0.0, last="years")  #: chips kept busy in each year of opera
     refresh_years=Rule(least=1.0, whole=True, one=True, unit="years"),
     chip_price_decline=FINITE,
     value_decline=FINITE,
-    availability=Rule(above=0.0, most=1.0),
+    availability=USED,
     facility_life=LIFE,
 )
 def site_case(
@@ -194,10 +194,8 @@ def when_to_build(
         Value now of each delay, shape (..., k) [USD], and the best delay [years].
     """
     asked, waits = np.asarray(demand), np.atleast_1d(delays).astype(int)
-    if waits.ndim > 1 or waits.max(initial=0) >= asked.shape[-1]:
-        raise InputError(
-            f"delays = {delays}: expected one axis, and that each leaves at least one of the {asked.shape[-1]} years of demand"
-        )
+    if waits.ndim > 1 or not waits.size or waits.max() >= asked.shape[-1]:
+        raise InputError(f"delays = {delays}: expected one or more, each less than the {asked.shape[-1]} years of demand")
     decline, capital, interest, fall, hour = map(np.asarray, (chip_price_decline, chip_capital, rate, value_decline, value_per_chip_hour))
     value = []
     for wait in waits:  # a handful of years, each with its own length of array

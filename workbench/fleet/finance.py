@@ -12,6 +12,7 @@ RATE = Rule(above=-1.0, why="at -100 % a year nothing is left of money")
 YEARLY = Rule(above=-1.0, most=10.0, why="at -100 % a year nothing is left of money, and 7 % are .07")
 LIFE = Rule(above=0.0, most=1000.0, unit="years")
 FLOWS = Rule(last="periods")
+USED = Rule(above=0.0, most=1.0)  #: share of the hours, or of a peak, that something divides by
 #: Rates of return are sought where one dollar grows to between e^-7 and e^7 in a period: -99.9 % to 110,000 %.
 SPAN, NODES, STEPS = 7.0, 113, 60
 BLOCK = 4096  #: cash flows at a time, so that they stay in cache

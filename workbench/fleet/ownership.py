@@ -13,12 +13,11 @@ from workbench.catalogue import Chip, Cost
 from workbench.checks import NOT_NEGATIVE, POSITIVE, PUE, SHARE, Rule, broadcast, takes
 from workbench.energy import ServerPower, electricity_cost, facility_power
 from workbench.energy.server import RACK_SCALE
-from workbench.fleet.finance import LIFE, YEARLY, annuity
+from workbench.fleet.finance import LIFE, USED, YEARLY, annuity
 from workbench.units import HOUR, KWH, PETA, YEAR
 
 #: What a fleet costs, in the order of a bill.
 PARTS = ("capital", "network", "facility", "energy", "maintenance", "staff")
-USED = Rule(above=0.0, most=1.0)  #: share of the hours, or of a peak, that something divides by
 #: What the arguments of `ownership_cost` may be. A year's electricity above 100 USD/kWh is a price in USD/kWh taken for one in USD/J.
 RULES = {
     "n_chips": POSITIVE, "chip_price": NOT_NEGATIVE, "power.rated": NOT_NEGATIVE, "power.average": NOT_NEGATIVE, "pue": PUE,

@@ -9,9 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench.checks import NOT_NEGATIVE, POSITIVE, SHARE, Rule, broadcast, check_fields, takes
 from workbench.errors import InputError
+from workbench.fleet.finance import USED
 from workbench.units import HOUR
-
-WAIT = Rule(above=0.0, most=1.0)  #: probabilities that servers can be found for
 
 
 @takes(servers=POSITIVE, load=NOT_NEGATIVE)
@@ -48,7 +47,7 @@ def erlang_c(servers: ArrayLike, load: ArrayLike) -> NDArray[np.float64]:
     return np.where(a == 0, 0.0, np.where(a >= n, 1.0, np.minimum(waits, 1.0)))
 
 
-@takes(load=Rule(least=0.0, below=1e12), wait_probability=WAIT)
+@takes(load=Rule(least=0.0, below=1e12), wait_probability=USED)
 def servers_needed(load: ArrayLike, wait_probability: ArrayLike) -> NDArray[np.int64]:
     """Fewest servers with which a request waits at most with `wait_probability`; bisection over all cases at once.
 
@@ -57,15 +56,15 @@ def servers_needed(load: ArrayLike, wait_probability: ArrayLike) -> NDArray[np.i
     load : array_like
         [erlang]
     wait_probability : array_like
-        Above 0 and at most 1.
+        Above 0 and at most 1, where the fewest are those with which the queue does not grow for ever.
     """
     a, p = np.broadcast_arrays(load, wait_probability)
     low = np.floor(a).astype(np.int64)  # waits always
     high = (np.ceil(a) + 10 * np.sqrt(a + 1) * np.sqrt(np.maximum(-np.log(p), 1.0)) + 10).astype(np.int64)
-    while np.any(high - low > 1):
+    while np.any(wide := high - low > 1):
         middle = (low + high) // 2
         good = erlang_c(np.maximum(middle, 1), a) <= p
-        low, high = np.where(good, low, middle), np.where(good, middle, high)
+        low, high = np.where(wide & ~good, middle, low), np.where(wide & good, middle, high)
     return np.where(a == 0, 0, high)
 
 
@@ -144,7 +143,7 @@ def newsvendor(mean: ArrayLike, deviation: ArrayLike, correlation: ArrayLike, *,
     return Reserve(np.asarray((m.sum(axis=-1) + z * s.sum(axis=-1)) * np.ones_like(pooled)), np.asarray(pooled))
 
 
-@takes(load=Rule(least=0.0, last="pools"), wait_probability=WAIT)
+@takes(load=Rule(least=0.0, last="pools"), wait_probability=USED)
 def staffed(load: ArrayLike, wait_probability: ArrayLike) -> Reserve:
     """Servers for loads of shape (..., pools) apart and together, at the same probability of waiting.
 
@@ -234,7 +233,7 @@ def fill(
     if partitioned:
         kept = np.broadcast_to(np.minimum(demand.max(axis=-1, keepdims=True), cap), (*shape, whole - width))
     else:
-        asked = demand[..., :whole].reshape(*shape, -1, width).max(axis=-1)[..., :-1]
+        asked = demand[..., :whole].reshape(*shape, whole // width, width).max(axis=-1)[..., :-1]
         kept = np.minimum(np.repeat(asked, width, axis=-1), cap)
     demand = demand[..., width:whole]
     change = np.diff(kept, axis=-1, prepend=kept[..., :1])
