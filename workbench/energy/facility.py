@@ -51,11 +51,7 @@ def cooling(name: str) -> Cooling:
     return COOLINGS[name]
 
 
-@takes(
-    wet_bulb=Rule(least=-90, most=60, why="temperatures are in degrees C"),
-    load=Rule(above=0.0, most=1.0),
-    published=PUBLISHED,
-)
+@takes(wet_bulb=Rule(least=-90, most=60, why="temperatures are in degrees C"), load=Rule(above=0.0, most=1.0), published=PUBLISHED)
 def power_usage_effectiveness(
     how: str, wet_bulb: ArrayLike, load: ArrayLike = 1.0, *, published: ArrayLike | None = None
 ) -> NDArray[np.float64]:

@@ -50,12 +50,7 @@ def all_in_ratio(chip: Chip) -> Cost:
     return Cost("all_in_ratio", value, low, high, "1", f"IT power provisioned for one {chip.name} over its TDP", source, chip.note)
 
 
-@takes(
-    utilisation=SHARE,
-    ratio=Rule(least=1.0, why="a server draws at least as much as its chips"),
-    busy_share=SHARE,
-    idle_share=SHARE,
-)
+@takes(utilisation=SHARE, ratio=Rule(least=1.0, why="a server draws at least as much as its chips"), busy_share=SHARE, idle_share=SHARE)
 def server_power(
     chip: Chip,
     utilisation: ArrayLike = 1.0,

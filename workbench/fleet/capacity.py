@@ -67,20 +67,17 @@ class SiteCase:
         )
 
 
-DEMAND = Rule(least=0.0, last="years")  #: chips kept busy in each year of operation
+#: What the arguments of `site_case` may be.
+_MONEY = ("value_per_chip_hour", "n_chips", "chip_capital", "facility_capital", "running_idle", "running_busy")
+_SITE = dict.fromkeys(_MONEY, NOT_NEGATIVE) | {
+    "demand": Rule(least=0.0, last="years"), "rate": RATE, "build_years": Rule(least=0.0, whole=True, one=True, unit="years"),
+    "refresh_years": Rule(least=1.0, whole=True, one=True, unit="years"), "chip_price_decline": FINITE, "value_decline": FINITE,
+    "availability": USED, "facility_life": LIFE,
+}  # fmt: skip
+_WAITING = ("demand", "rate", "chip_capital", "value_per_chip_hour", "chip_price_decline", "value_decline")
 
 
-@takes(
-    demand=DEMAND,
-    **dict.fromkeys(("value_per_chip_hour", "n_chips", "chip_capital", "facility_capital", "running_idle", "running_busy"), NOT_NEGATIVE),
-    rate=RATE,
-    build_years=Rule(least=0.0, whole=True, one=True, unit="years"),
-    refresh_years=Rule(least=1.0, whole=True, one=True, unit="years"),
-    chip_price_decline=FINITE,
-    value_decline=FINITE,
-    availability=USED,
-    facility_life=LIFE,
-)
+@takes(**_SITE)
 def site_case(
     *,
     demand: ArrayLike,
@@ -157,13 +154,7 @@ def site_case(
     return SiteCase(flows, np.broadcast_to(interest, shape), np.broadcast_to(sold.mean(axis=-1), shape))
 
 
-@takes(
-    demand=DEMAND,
-    delays=Rule(least=0.0, whole=True, apart=True, unit="years"),
-    rate=RATE,
-    **dict.fromkeys(("chip_capital", "value_per_chip_hour"), NOT_NEGATIVE),
-    **dict.fromkeys(("chip_price_decline", "value_decline"), FINITE),
-)
+@takes(delays=Rule(least=0.0, whole=True, apart=True, unit="years"), **{name: _SITE[name] for name in _WAITING})
 def when_to_build(
     demand: ArrayLike,
     *,

@@ -24,7 +24,7 @@ _INPUTS = {
     for name in ("chip_price", "server_uplift", "network_share", "facility_capex", "operations", "server_life", "wacc", "pue")
 } | {
     "server_power_ratio": Rule(least=1.0, why="a server draws at least as much as its chips"), "busy_share": SHARE, "mfu": USED,
-    "electricity_usd_per_kwh": Rule(least=0.0, most=100.0), "serving_speed": POSITIVE, "utilisation": USED,
+    "electricity_usd_per_kwh": Rule(least=0.0, most=100.0, unit="USD/kWh"), "serving_speed": POSITIVE, "utilisation": USED,
 }  # fmt: skip
 
 

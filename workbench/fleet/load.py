@@ -24,6 +24,7 @@ COLUMNS = {
 }
 #: A pause of more than so many usual ones, and so many seconds, is a gap in the log, not in the traffic.
 GAP, LONG = 50.0, 60.0
+REQUESTS = Rule(least=0.0, last="requests")
 SKIPPED = 1.5  #: usual steps from which a log by intervals lacks one
 
 
@@ -104,12 +105,7 @@ def read_trace(path: str | Path, *, allow_gaps: bool = False, allow_duplicates: 
     return Trace(seconds, tokens[0] if len(tokens) > 1 else np.zeros_like(seconds), tokens[-1], requests)
 
 
-@takes(
-    seconds=Rule(least=0.0, last="requests"),
-    work=Rule(least=0.0, last="requests"),
-    window=Rule(above=0.0, one=True),
-    length=Rule(above=0.0, one=True),
-)
+@takes(seconds=REQUESTS, work=REQUESTS, window=Rule(above=0.0, one=True), length=Rule(above=0.0, one=True))
 def windowed(seconds: ArrayLike, work: ArrayLike, window: float, *, length: float | None = None) -> NDArray[np.float64]:
     """Mean demand of chips in each window: the chip-seconds that arrive in it over its length.
 
@@ -133,7 +129,7 @@ def windowed(seconds: ArrayLike, work: ArrayLike, window: float, *, length: floa
     if not 1 <= whole // window <= 1e9:
         raise InputError(f"window = {window} s: expected at most the log's {whole:.6g} s, and no more than 10^9 of them in it")
     n = int(whole // window)
-    index = (at / window).astype(int)
+    index = np.minimum(at / window, n).astype(int)
     inside = index < n
     return np.bincount(index[inside], weights=chips[inside], minlength=n) / window
 
@@ -166,8 +162,7 @@ def saving_by_window(
     """
     if not arrivals or len(arrivals) != len(work):
         raise InputError(f"arrivals of {len(arrivals)} tenants, work of {len(work)}: expected the same, and at least one")
-    logs = Rule(least=0.0, last="requests")
-    arrivals, work = ([logs(f"{name}[{i}]", a) for i, a in enumerate(of)] for name, of in (("arrivals", arrivals), ("work", work)))
+    arrivals, work = ([REQUESTS(f"{name}[{i}]", a) for i, a in enumerate(of)] for name, of in (("arrivals", arrivals), ("work", work)))
     length = max(float(a.max()) for a in arrivals)
     saved, ratios = [], []
     for window in np.atleast_1d(number("windows", windows, above=0)):  # a handful of windows, each with its own length of array
