@@ -3,8 +3,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.checks import number, pue, share
+from workbench.checks import POSITIVE, Rule, number, pue, share, takes
 from workbench.errors import InputError
+
+
+@takes(rate=POSITIVE, flows=Rule(last="periods"))
+def present(rate, flows):
+    return (flows / (1 + rate[..., None])).sum(axis=-1)
 
 
 @pytest.mark.parametrize(
@@ -23,6 +28,9 @@ from workbench.errors import InputError
         (lambda: share("salvage", 1.2), r"^salvage = 1\.2: expected 0 or more and at most 1$"),
         (lambda: share("availability", 0, above=0), "^availability = 0: expected more than 0 and at most 1$"),
         (lambda: pue("pue", 0.9), r"^pue = 0\.9: a facility draws at least what its servers draw; expected 1 or more$"),
+        (lambda: number("x", [1.0, (2.0, True)]), r"^x = \[1\.0, \(2\.0, True\)\]: expected a number or an array of numbers$"),
+        (lambda: present(0.1, 3.0), "^flows: expected an array whose last axis is periods, one or more$"),
+        (lambda: present(np.ones(4), np.ones((3, 5))), r"^rate of shape \(4,\) and flows without its periods of shape \(3,\) do not"),
     ],
 )
 def test_a_refusal_names_the_value_its_place_and_the_range(call, message):

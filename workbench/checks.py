@@ -35,11 +35,12 @@ class Rule:
     one: bool = False  #: one number, no array; returned as a float, or an int where it is whole
     infinite: bool = False  #: an infinity within the bounds is allowed
     apart: bool = False  #: need not broadcast with the other arguments
+    last: str = ""  #: what the last axis counts: it must be there, not empty, and does not broadcast with the other arguments
     unit: str = ""
     why: str = ""  #: what to say of a value out of range; the range itself is always said
 
     def __call__(self, name: str, value: Any) -> Any:
-        if type(value) is float or (type(value) is int and abs(value) < 2**53):  # the usual case, without arrays
+        if not self.last and (type(value) is float or (type(value) is int and abs(value) < 2**53)):  # the usual case, without arrays
             if not self._plain(value):
                 raise self.refusal(name, value)
             return (int(value) if self.whole else float(value)) if self.one else np.float64(value)
@@ -52,6 +53,8 @@ class Rule:
             if array.ndim:
                 raise InputError(f"{name}: expected one number, not an array of shape {array.shape}")
             return int(array) if self.whole else float(array)
+        if self.last and 0 in (array.ndim, *array.shape[-1:]):
+            raise InputError(f"{name}: expected an array whose last axis is {self.last}, one or more")
         return array
 
     def refusal(self, name: str, value: Any) -> InputError:
@@ -103,7 +106,7 @@ def numeric(name: str, value: Any) -> NDArray[np.float64]:
             if type(entry) is not float and type(entry) is not int:
                 numeric(name, entry)
     try:
-        array = np.asarray(value)
+        array = np.asarray(None if _holds_truth(value) else value)
         if array.dtype.kind == "O" and all(isinstance(v, numbers.Real) and not isinstance(v, bool) for v in array.flat):
             array = array.astype(float)  # whole numbers beyond 64 bits, fractions
     except (TypeError, ValueError, OverflowError):
@@ -111,6 +114,12 @@ def numeric(name: str, value: Any) -> NDArray[np.float64]:
     if array.dtype.kind not in "iuf":
         raise InputError(f"{name} = {_short(value)}: expected a number or an array of numbers")
     return array.astype(float, copy=False)
+
+
+def _holds_truth(value: Any) -> bool:
+    """Whether a list, at any depth, holds a truth value, which numpy would read as 0 or 1 beside numbers."""
+    kinds = set(map(type, value)) if isinstance(value, list | tuple) else set()
+    return bool(kinds & {bool, np.bool_}) or (bool(kinds & {list, tuple}) and any(map(_holds_truth, value)))
 
 
 def _short(value: Any) -> str:
@@ -170,20 +179,23 @@ def takes(**rules: Rule) -> Callable[[Callable[P, R]], Callable[P, R]]:
     return declare
 
 
-def check_fields(instance: Any, **rules: Rule) -> None:
-    """Check the fields of a dataclass by rules, and that they broadcast; ``None`` passes where it is the default. Fields stay as given."""
+def check_fields(instance: Any, where: str = "", /, **rules: Rule) -> None:
+    """Check the fields of a dataclass by rules, and that they broadcast; ``None`` passes where it is the default. Fields stay as given.
+
+    `where` stands before the names of fields in messages.
+    """
     declared = fields(instance)
-    _apply(rules, {f.name: getattr(instance, f.name) for f in declared}, {f.name for f in declared if f.default is None})
+    _apply(rules, {f.name: getattr(instance, f.name) for f in declared}, {f.name for f in declared if f.default is None}, where)
 
 
-def _apply(rules: Mapping[str, Rule], given: dict[str, Any], optional: set[str]) -> None:
+def _apply(rules: Mapping[str, Rule], given: dict[str, Any], optional: set[str], where: str = "") -> None:
     """Replace each given argument by what its rule returns, and see that they broadcast."""
     shaped: dict[str, Any] = {}
     for name, rule in rules.items():
         if name in given and not (given[name] is None and name in optional):
-            value = given[name] = rule(name, given[name])
+            value = given[name] = rule(where + name, given[name])
             if not rule.apart and np.ndim(value):
-                shaped[name] = value
+                shaped[f"{where}{name}{rule.last and ' without its '}{rule.last}"] = value[..., 0] if rule.last else value
     if len(shaped) > 1:
         broadcast(**shaped)
 

@@ -1,7 +1,200 @@
 """Cases of the contract: workbench.energy."""
 
-from contract.harness import Case
+from contract.harness import Case, series
+from workbench import catalogue, energy
+from workbench.units import GRAM, HOUR, KWH
 
-CASES: list[Case] = []
+H100 = catalogue.chip("H100")
+ZERO, SIGNED = ("zero",), ("zero", "negative")
+FIGURES = {
+    "electricity_price": (0.05 / KWH, 0.08 / KWH, 0.2 / KWH),
+    "carbon_location": (50 * GRAM / KWH, 300 * GRAM / KWH, 700 * GRAM / KWH),
+    "pue": (1.0, 1.2, 1.5),
+    "wue": (0.1 / KWH, 0.3 / KWH, 1 / KWH),
+    "grid_water": (1 / KWH, 2 / KWH, 3 / KWH),
+    "carbon_marginal": (1e-8, 1e-7, 2e-7),
+    "carbon_free_share": (0.1, 0.5, 1.0),
+    "demand_charge": (0.001, 0.005, 0.01),
+}
+HOURLY = {name: values for name, values in FIGURES.items() if name != "demand_charge"}
+FIGURES_ALLOWED = dict.fromkeys(set(FIGURES) - {"pue"}, ZERO) | {"electricity_price": SIGNED}
+
+
+def middle(arrays):
+    """The second value of each."""
+    return {name: values[1] for name, values in arrays.items()}
+
+
+def bill(it_power, step, carbon_price, **figures):
+    site = energy.Site("x", **{"electricity_price": [0.1 / KWH] * 4, "carbon_location": 1e-7, "pue": 1.2, "wue": 1e-8} | figures)
+    return energy.energy_bill(site, series(it_power, 2e6, 0.0, 1e6), step=step, carbon_price=carbon_price)
+
+
+def one_share(price, share, **given):
+    """The share as an axis of its own is the last of the result."""
+    found = energy.curtailment(series(price, 2.0, 9.0, 1.0), share, **given)
+    return [a[..., 0] if a.shape[-1] == 1 else a for a in (found.saved, found.lost, found.threshold)]
+
+
+CASES: list[Case] = [
+    Case("energy.Carbon", lambda kg: energy.Carbon("location", kg), {"kg": 3.0}, {"kg": (1.0, 2.0, 5.0)}, allow={"kg": SIGNED}),
+    Case(
+        "energy.Carbon.__mul__",
+        lambda kg, factor: energy.Carbon("location", kg) * factor,
+        {"kg": 3.0, "factor": 2.0},
+        {"kg": (1.0, 3.0, 5.0), "factor": (1.0, 2.0, 5.0)},
+        allow={"kg": SIGNED, "factor": SIGNED},
+    ),
+    Case(
+        "energy.Carbon.__truediv__",
+        lambda divisor: energy.Carbon("location", 3.0) / divisor,
+        {"divisor": 2.0},
+        {"divisor": (1.0, 2.0, 5.0)},
+        allow={"divisor": ("negative",)},
+    ),
+    Case(
+        "energy.grid_carbon",
+        energy.grid_carbon,
+        {"energy": 5.0, "carbon_intensity": 1e-7},
+        {"energy": (1.0, 2.0, 5.0), "carbon_intensity": (1e-8, 1e-7, 2e-7)},
+        allow={"energy": ZERO, "carbon_intensity": ZERO},
+    ),
+    Case(
+        "energy.embodied_carbon",
+        energy.embodied_carbon,
+        {"kg": 150.0, "seconds": 1e6, "life": 1e8, "share_used": 0.8},
+        {"kg": (100, 150, 200), "seconds": (1e5, 1e6, 1e7), "life": (1e8, 2e8, 3e8), "share_used": (0.5, 0.8, 1.0)},
+        allow={"kg": ZERO, "seconds": ZERO},
+    ),
+    Case(
+        "energy.power_chain",
+        lambda **given: energy.power_chain(H100, cooled_by="air", **given),
+        {"n_chips": 8.0, "drawn": 600.0, "wet_bulb": 25.0, "switches": 0.03},
+        {"n_chips": (1, 8, 64), "drawn": (300, 600, 700), "wet_bulb": (10, 22, 30), "switches": (0, 0.03, 0.1)},
+        allow={"n_chips": ZERO, "drawn": ZERO, "switches": ZERO, "wet_bulb": SIGNED},
+    ),
+    Case(
+        "energy.power_chain",
+        lambda **given: energy.power_chain(H100, 8, cooled_by="air", wet_bulb=25.0, **given),
+        {"drawn": 600.0, "published_pue": 1.2},
+        {"drawn": (300, 600, 700), "published_pue": (1.1, 1.2, 1.3)},
+        allow={"drawn": ZERO},
+    ),
+    Case(
+        "energy.electricity_cost",
+        energy.electricity_cost,
+        {"energy": 5.0, "price": 2.0},
+        {"energy": (1, 2, 5), "price": (1, -2, 5)},
+        allow={"energy": ZERO, "price": SIGNED},
+    ),
+    Case(
+        "energy.facility_power",
+        energy.facility_power,
+        {"it_power": 5.0, "pue": 2.0},
+        {"it_power": (1, 2, 5), "pue": (1, 1.2, 2)},
+        allow={"it_power": ZERO},
+    ),
+    Case("energy.oversubscription", energy.oversubscription, {"peak_share": 0.8}, {"peak_share": (0.5, 0.8, 1)}),
+    Case(
+        "energy.power_usage_effectiveness",
+        lambda **given: energy.power_usage_effectiveness("air", **given),
+        {"wet_bulb": 22.0, "load": 0.8},
+        {"wet_bulb": (10, 22, 30), "load": (0.5, 0.8, 1)},
+        allow={"wet_bulb": SIGNED},
+    ),
+    Case(
+        "energy.power_usage_effectiveness",
+        lambda load, published: energy.power_usage_effectiveness("air", 22.0, load, published=published),
+        {"load": 0.8, "published": 1.2},
+        {"load": (0.5, 0.8, 1), "published": (1, 1.2, 1.4)},
+    ),
+    Case(
+        "energy.power_usage_effectiveness",
+        lambda wet_bulb, published: energy.power_usage_effectiveness("air", series(wet_bulb, 10.0, 30.0), published=published),
+        {"wet_bulb": 22.0, "published": 1.2},
+        {"wet_bulb": (10, 22, 30), "published": (1, 1.2, 1.4)},
+        allow={"wet_bulb": SIGNED},
+    ),
+    Case(
+        "energy.total_usage_effectiveness",
+        energy.total_usage_effectiveness,
+        {"pue": 1.2, "it_power": 12.0, "compute_power": 7.0},
+        {"pue": (1, 1.2, 2), "it_power": (10, 12, 15), "compute_power": (7, 8, 9)},
+    ),
+    Case(
+        "energy.water",
+        energy.water,
+        {"it_energy": 5.0, "facility_energy": 6.0, "wue": 1.0, "grid_water": 2.0},
+        {"it_energy": (1, 2, 5), "facility_energy": (1, 2, 5), "wue": (0, 1, 2), "grid_water": (0, 1, 2)},
+        allow=dict.fromkeys(("it_energy", "facility_energy", "wue", "grid_water"), ZERO),
+    ),
+    Case(
+        "energy.curtailment",
+        lambda price, **given: energy.curtailment(series(price, 2.0, 9.0, 1.0), [0.1, 0.5], **given),
+        {"price": 5.0, "work_value": 1.0, "idle_power": 0.5},
+        {"price": (1, 5, 20), "work_value": (0, 1, 2), "idle_power": (0, 0.5, 1)},
+        allow={"price": SIGNED, "work_value": ZERO, "idle_power": ZERO},
+    ),
+    Case("energy.curtailment", one_share, {"price": 5.0, "share": 0.3}, {"share": (0.1, 0.3, 1.0)}, allow={"share": ZERO}),
+    Case(
+        "energy.curtailment",
+        lambda **given: one_share(made_up=True, **given),
+        {"price": 5.0, "share": 0.3},
+        {"share": (0.1, 0.3, 0.9)},
+        allow={"share": ZERO},
+    ),
+    *(
+        Case(
+            f"energy.{make.__name__}",
+            lambda make=make, name=name, **figures: make(name, **figures),
+            middle(FIGURES),
+            HOURLY,
+            ("demand_charge",),
+            allow=FIGURES_ALLOWED,
+        )
+        for make, name in ((energy.Site, "x"), (energy.site, "eastus"))
+    ),
+    Case(
+        "energy.energy_bill",
+        bill,
+        {"it_power": 1e6, "step": HOUR, "carbon_price": 50.0},
+        {"it_power": (1e6, 2e6, 0), "carbon_price": (0, 50, 100)},
+        ("step",),
+        allow={"it_power": ZERO, "carbon_price": ZERO},
+    ),
+    Case(
+        "energy.energy_bill",
+        lambda **figures: bill(1e6, HOUR, 50.0, **figures),
+        middle(FIGURES),
+        {"demand_charge": FIGURES["demand_charge"]},
+        tuple(HOURLY),
+        allow=FIGURES_ALLOWED,
+    ),
+    Case(
+        "energy.energy_bill",
+        lambda **figures: bill(1e6, HOUR, 50.0, **{name: series(value) for name, value in figures.items()}),
+        middle(HOURLY),
+        HOURLY,
+        allow=FIGURES_ALLOWED,
+    ),
+    Case(
+        "energy.ServerPower",
+        energy.ServerPower,
+        {"rated": 900.0, "average": 700.0},
+        {"rated": (800, 900, 1000), "average": (600, 700, 0)},
+        allow={"rated": ZERO, "average": ZERO},
+    ),
+    Case(
+        "energy.server_power",
+        lambda **given: energy.server_power(H100, **given),
+        {"utilisation": 0.5, "ratio": 2.0, "busy_share": 0.8, "idle_share": 0.3},
+        {"utilisation": (0, 0.5, 1), "ratio": (1, 1.5, 2), "busy_share": (0.7, 0.8, 1), "idle_share": (0, 0.3, 0.4)},
+        allow={"utilisation": ZERO, "idle_share": ZERO},
+    ),
+]
 #: Functions that take no number, and why they are not in the table.
-WITHOUT: dict[str, str] = {}
+WITHOUT: dict[str, str] = {
+    "all_in_ratio": "takes a chip only",
+    "cooling": "takes a name only",
+    "server_power_ratio": "takes a chip only",
+}

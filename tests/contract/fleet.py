@@ -1,7 +1,462 @@
 """Cases of the contract: workbench.fleet."""
 
-from contract.harness import Case
+import numpy as np
 
-CASES: list[Case] = []
+from contract.harness import Case, series
+from workbench import catalogue, chips, energy, fleet
+from workbench.fabric import Cluster
+from workbench.units import KWH
+
+H100, GB300 = catalogue.chip("H100"), catalogue.chip("GB300")
+ZERO, SIGNED, LIMIT = ("zero",), ("zero", "negative"), ("zero", "infinite")
+
+
+def case(name, call, arrays, numbers=None, whole=(), allow=None, **more):
+    """A case whose valid arguments are the middle ones of its arrays, and `numbers`."""
+    base = {argument: values[1] for argument, values in arrays.items()} | (numbers or {})
+    return Case(f"fleet.{name}", call, base, arrays, tuple(numbers or {}), whole, allow or {}, **more)
+
+
+def free(*names, kinds=ZERO):
+    return dict.fromkeys(names, kinds)
+
+
+# finance
+FINANCE = [
+    case(
+        "annuity",
+        fleet.annuity,
+        {"capital": (100, 200, -50), "rate": (-0.2, 0.07, 0), "years": (1, 5, 0.5)},
+        allow={"capital": SIGNED, "rate": SIGNED},
+    ),
+    case(
+        "npv",
+        lambda rate, cash_flows: fleet.npv(rate, series(cash_flows, 60.0, 70.0)),
+        {"rate": (-0.2, 0.07, 0), "cash_flows": (-100, 50, -120)},
+        allow={"rate": SIGNED, "cash_flows": SIGNED},
+    ),
+    case(
+        "irr",
+        lambda cash_flows: fleet.irr(series(cash_flows, -100.0, 60.0, 70.0)),
+        {"cash_flows": (-10, -5, -20)},
+        allow={"cash_flows": SIGNED},
+    ),
+    case(
+        "payback",
+        lambda rate, cash_flows: fleet.payback(series(cash_flows, 60.0, 70.0), rate),
+        {"rate": (-0.2, 0.07, 0), "cash_flows": (-100, -50, -200)},
+        allow={"rate": SIGNED, "cash_flows": SIGNED},
+    ),
+]
+
+# ownership
+OWNERSHIP = {
+    "n_chips": (1, 8, 1000),
+    "chip_price": (0, 2e4, 4e4),
+    "pue": (1, 1.2, 1.5),
+    "electricity_price": (0, 0.08 / KWH, 0.1 / KWH),
+    "wacc": (-0.1, 0.07, 0),
+    "server_life": (3, 5, 6.5),
+    "server_uplift": (1, 1.2, 1.5),
+    "network_share": (0, 0.2, 0.5),
+    "facility_capex": (0, 12, 15),
+    "facility_life": (10, 14, 20),
+    "operations": (0, 1, 2),
+    "maintenance": (0, 0.02, 0.05),
+    "salvage": (0, 0.1, 1),
+    "availability": (0.5, 0.95, 1),
+}
+MAY_BE_ZERO = free("chip_price", "electricity_price", "network_share", "facility_capex", "operations", "maintenance", "salvage")
+WITH_POWER = {"rated": (1000, 1500, 0), "average": (500, 0, 1200)}
+
+
+def owned(rated=1500.0, average=1000.0, **given):
+    return fleet.ownership_cost(power=energy.ServerPower(rated, average), **given)
+
+
+OWNED = [
+    case("ownership_cost", owned, OWNERSHIP, allow=MAY_BE_ZERO | {"wacc": SIGNED}),
+    case(
+        "ownership_cost",
+        lambda rated, average, n_chips: owned(
+            rated, average, **{name: values[1] for name, values in OWNERSHIP.items()} | {"n_chips": n_chips}
+        ),
+        WITH_POWER | {"n_chips": (1, 8, 64)},
+        allow=free("rated", "average"),
+    ),
+    case(
+        "per_pflop_hour",
+        fleet.per_pflop_hour,
+        {"per_chip_hour": (0, 2, 3), "peak": (1e15, 2e15, 3e15), "mfu": (0.2, 0.4, 1), "goodput": (0.5, 0.9, 1)},
+        allow=free("per_chip_hour"),
+    ),
+    case(
+        "per_million_tokens",
+        fleet.per_million_tokens,
+        {"per_chip_hour": (0, 2, 3), "tokens_per_second": (500, 1000, 2000), "utilisation": (0.5, 0.9, 1)},
+        allow=free("per_chip_hour"),
+    ),
+    case(
+        "rent_or_own",
+        fleet.rent_or_own,
+        {"own_per_chip_hour": (0, 2, 3), "rent_per_chip_hour": (1, 2, 3), "utilisation": (0.5, 0.9, 1)},
+        allow=free("own_per_chip_hour"),
+        read=lambda found: dict(zip(("ratio", "break_even"), found, strict=True)),
+    ),
+    case(
+        "tokens_per_watt_per_dollar",
+        fleet.tokens_per_watt_per_dollar,
+        {"tokens_per_second": (0, 1000, 2000), "facility_power": (500, 1000, 2000), "usd_per_hour": (1, 2, 3)},
+        allow=free("tokens_per_second"),
+    ),
+]
+
+# factory
+WORK = fleet.Work(
+    catalogue.llm("Llama-3.1-8B"), 1e12, "bf16", catalogue.llm("Llama-3.1-8B"), chips.ServingPlan(1, "fp8", "fp8"), chips.Load(8, 512, 128)
+)
+CLUSTER = Cluster(H100, 64)
+MAY_GROW = ("pue", "server_uplift", "server_power_ratio")
+INPUTS = {name: cost.value for name, cost in fleet.factory_inputs(H100, "fp8").items()} | {"utilisation": 0.8}
+FACTORY = [
+    case(
+        "ai_factory",
+        lambda **given: fleet.ai_factory(CLUSTER, WORK, **given),
+        {name: (value, value, value * (1.01 if name in MAY_GROW else 0.99)) for name, value in INPUTS.items()},
+        allow=free("chip_price", "electricity_usd_per_kwh", "network_share", "facility_capex", "operations") | {"wacc": SIGNED},
+        read=lambda answer: {name: value for name, value in vars(answer).items() if name not in ("cluster", "serving")},
+    ),
+    case(
+        "factory_inputs",
+        lambda **given: fleet.factory_inputs(H100, **given),
+        {},
+        {"chip_price": 3e4, "wacc": 0.1, "pue": 1.2, "mfu": 0.5, "electricity_usd_per_kwh": 0.05, "server_life": 5.0, "busy_share": 0.8},
+        allow=free("chip_price", "electricity_usd_per_kwh", "busy_share") | {"wacc": SIGNED},
+    ),
+    case(
+        "Work",
+        lambda tokens: fleet.Work(WORK.trained, tokens, "bf16", WORK.served, WORK.plan, WORK.load),
+        {"tokens": (1e11, 1e12, 1e13)},
+        read=lambda work: work.tokens,
+    ),
+]
+
+# vintages
+REPLACED = {
+    "price_decline": (0, 0.3, 1.5),
+    "energy_decline": (0, 0.2, 0.3),
+    "running": (0, 0.1, 0.2),
+    "rate": (0.03, 0.07, 0.1),
+    "resale": (0, 0.5, 0.9),
+    "resale_decline": (0, 0.35, 0.5),
+    "switching": (0.05, 0.1, 0.2),
+    "repairs": (0, 0.01, 0.02),
+    "repair_growth": (-0.1, 0.3, 0),
+}
+RENTED = {
+    "new_cost": (2, 3, 4),
+    "price_decline": (-0.1, 0.3, 0.4),
+    "running": (0.2, 0.25, 0),
+    "new_running": (0.2, 0.25, 0),
+    "energy_decline": (-0.1, 0.2, 0.3),
+    "scarcity": (-1, 0, 0.5),
+}
+MARKET = free("running", "new_running") | free("price_decline", "energy_decline", "scarcity", kinds=SIGNED)
+VINTAGES = [
+    case(
+        "replacement",
+        fleet.replacement,
+        REPLACED,
+        {"longest": 5.0, "step": 0.25},
+        allow=free(*set(REPLACED) - {"rate", "repair_growth"}) | {"repair_growth": SIGNED},
+    ),
+    case(
+        "Replacement.penalty",
+        lambda age: fleet.replacement(price_decline=0.3, energy_decline=0.3, running=0.1, rate=0.07).penalty(age),
+        {},
+        {"age": 4.0},
+    ),
+    case(
+        "stock",
+        lambda additions, **given: fleet.stock(series(additions, 5.0, 0.0), **given),
+        {"additions": (10, 20, 0), "failure_rate": (0, 0.1, 0.2), "life": (1, 2, 5)},
+        {"step": 1.0},
+        allow=free("additions", "failure_rate"),
+    ),
+    case("rent", fleet.rent, {"age": (0, 1, 2)} | RENTED, allow=MARKET | free("age")),
+    case(
+        "retirement_age",
+        fleet.retirement_age,
+        RENTED | {"shadow": (0, 0.1, 0.2)},
+        {"longest": 5.0, "step": 0.25},
+        allow=MARKET | free("shadow"),
+    ),
+    case("scarcity_of", fleet.scarcity_of, {"observed": (0, 2, 3), "parity": (1, 2, 3)}, allow=free("observed")),
+    case(
+        "worth",
+        fleet.worth,
+        {"price": (0, 100, 200), "age": (-1, 2, 3), "growth_log10": (0, 0.14, 0.2)},
+        allow=free("price", "growth_log10") | {"age": SIGNED},
+    ),
+    case("book_value", fleet.book_value, {"price": (0, 100, 200), "age": (0, 2, 7), "book_life": (3, 5, 6)}, allow=free("price", "age")),
+    case(
+        "runs",
+        fleet.runs,
+        {"value_of_work": (-1, 2, 3), "energy": (-1, 0.2, 4), "power": (0, 1000, 2000), "shadow_price": (0, 0.001, 0.002)},
+        allow=free("value_of_work", "energy", kinds=SIGNED) | free("power", "shadow_price"),
+    ),
+]
+
+
+# pooling and load
+def tenants(load):
+    """Two tenants on the first axis, time on the last."""
+    first = series(load, 5.0, 3.0)
+    return first if first is load else np.stack([first, np.full_like(first, "4" if first.dtype.kind == "U" else 4)])
+
+
+POOLING = [
+    case("erlang_c", fleet.erlang_c, {"servers": (1, 8.5, 20), "load": (0, 5, 30)}, allow=free("load")),
+    case("servers_needed", fleet.servers_needed, {"load": (0, 8, 80.5), "wait_probability": (0.01, 0.1, 1)}, allow=free("load")),
+    case("square_root_staffing", fleet.square_root_staffing, {"load": (0, 8, 80), "quality": (0, 1, 2)}, allow=free("load", "quality")),
+    case("Reserve", fleet.Reserve, {"partitioned": (0, 2, 3), "pooled": (0, 1, 2)}, allow=free("partitioned", "pooled")),
+    case(
+        "newsvendor",
+        lambda mean, deviation, **given: fleet.newsvendor(series(mean, 50.0), series(deviation, 20.0), **given),
+        {"mean": (0, 100, 200), "deviation": (0, 10, 20), "correlation": (-0.5, 0, 1), "critical_ratio": (0.5, 0.9, 0.99)},
+        allow=free("mean", "deviation") | {"correlation": SIGNED},
+    ),
+    case(
+        "staffed",
+        lambda load, wait_probability: fleet.staffed(series(load, 8.0), wait_probability),
+        {"load": (0, 8, 20), "wait_probability": (0.01, 0.1, 1)},
+        allow=free("load"),
+    ),
+    case(
+        "fill",
+        lambda load, **given: fleet.fill(series(load, 60.0, 20.0, 20.0, 90.0, 10.0, 10.0, 10.0), **given),
+        {"load": (10, 30, 0), "capacity": (50, 100, 150), "penalty": (0, 0.1, 1)},
+        {"step": 60.0, "reaction": 120.0, "switch": 30.0},
+        allow=free("load", "penalty", "switch"),
+    ),
+    case(
+        "Trace",
+        fleet.Trace,
+        {"seconds": (0, 1, 2), "input_tokens": (0, 10, 20), "output_tokens": (0, 10, 20), "requests": (0, 1, 2)},
+        allow=free("seconds", "input_tokens", "output_tokens", "requests"),
+    ),
+    case(
+        "Trace.chip_seconds",
+        fleet.Trace(0.0, 10.0, [5.0], 1.0).chip_seconds,
+        {"input_rate": (1, 10, 20), "output_rate": (1, 2, 3)},
+        read=lambda seconds: seconds[..., 0] if np.shape(seconds) == (1,) else seconds,
+    ),
+    case(
+        "windowed",
+        lambda seconds, work, **given: fleet.windowed([0.0, 3.0, seconds], [1.0, 2.0, work], **given),
+        {},
+        {"seconds": 4.0, "work": 2.0, "window": 2.0, "length": 8.0},
+        allow=free("seconds", "work"),
+    ),
+    case("saving", lambda load: fleet.saving(tenants(load)), {"load": (0, 4, 8)}, allow=free("load")),
+    case(
+        "saving_by_window",
+        lambda arrivals, work, windows: fleet.saving_by_window([[0.0, 3.0, arrivals], [0.0, 1.0]], [[0.0, 0.0, work], [1.0, 2.0]], windows),
+        {},
+        {"arrivals": 4.0, "work": 2.0, "windows": 2.0},
+        allow=free("arrivals", "work"),
+    ),
+    case(
+        "saving_by_window",
+        lambda windows: fleet.saving_by_window([[0.0, 3.0, 4.0], [0.0, 1.0]], [[0.0, 0.0, 1.0], [1.0, 2.0]], windows)[0],
+        {"windows": (1, 2, 4)},
+        read=lambda saved: saved[0] if saved.shape == (1,) else saved,
+    ),
+    case(
+        "diurnal",
+        lambda hours, **given: fleet.diurnal(series(hours, 12.0, 130.0), **given),
+        {"hours": (-1, 0, 14), "mean": (0, 10, 20), "swing": (0, 0.5, 1), "peak_hour": (-1, 14, 0), "weekend": (0, 0.8, 1)},
+        allow=free("mean", "swing", "weekend") | free("hours", "peak_hour", kinds=SIGNED),
+    ),
+    case(
+        "bursty",
+        fleet.bursty,
+        {},
+        {"load": 5.0, "step": 60.0, "service": 30.0, "seed": 1.0},
+        whole=("seed",),
+        allow=free("load", "seed"),
+    ),
+]
+
+# capacity and chips of one's own
+SITE = {
+    "demand": (0, 900, 2000),
+    "value_per_chip_hour": (0, 2.35, 4),
+    "n_chips": (0, 1000, 500),
+    "chip_capital": (0, 4.5e4, 2e4),
+    "running_idle": (0, 500, 600),
+    "running_busy": (0, 1800, 1000),
+    "facility_capital": (0, 2e7, 3e7),
+    "rate": (-0.1, 0.07, 0),
+    "chip_price_decline": (-0.1, 0.2, 0),
+    "value_decline": (-0.1, 0.2, 0),
+    "availability": (0.5, 0.9, 1),
+    "facility_life": (2, 14, 20),
+}
+SITE_ALLOWED = free("demand", "value_per_chip_hour", "n_chips", "chip_capital", "running_idle", "running_busy", "facility_capital") | free(
+    "rate", "chip_price_decline", "value_decline", kinds=SIGNED
+)
+CHIP = {
+    "nre": (5e8, 6e8, 0),
+    "unit_cost": (0, 1.2e4, 2e4),
+    "merchant_price": (0, 3.7e4, 4e4),
+    "relative_performance": (0, 0.8, 1.2),
+    "volume": (0, 3e5, 1e6),
+    "movable_share": (0, 0.6, 1),
+    "lead_years": (0, 2, 3),
+    "price_decline": (0, 0.3, 1.5),
+    "rate": (0, 0.07, 0.1),
+    "respin_probability": (0, 0.3, 1),
+    "respin_share": (0, 0.3, 0.5),
+    "respin_years": (0, 0.5, 1),
+    "port_cost": (0, 5e7, 1e8),
+    "running_saving": (-500, 300, 0),
+    "life_years": (0, 5, 3),
+    "merchant_fleet": (0, 5e9, 2e10),
+    "price_response": (0, 0.05, 1),
+}
+DECISIONS = [
+    case(
+        "site_case",
+        lambda demand, **given: fleet.site_case(demand=series(demand, 800.0, 700.0), **given),
+        SITE,
+        {"build_years": 1.0, "refresh_years": 2.0},
+        whole=("build_years", "refresh_years"),
+        allow=SITE_ALLOWED | free("build_years"),
+    ),
+    case(
+        "when_to_build",
+        lambda demand, **given: fleet.when_to_build(series(demand, 800.0, 700.0), **given),
+        SITE,
+        {"delays": 1.0},
+        whole=("delays",),
+        allow=SITE_ALLOWED | free("delays"),
+    ),
+    case("in_house_chip", fleet.in_house_chip, CHIP, allow=free(*CHIP) | {"running_saving": SIGNED}),
+]
+
+# fleets
+FLEET = {
+    "throughput": 1.0,
+    "demand": 5.0,
+    "value": 3.0,
+    "installed": 3.0,
+    "power": 1000.0,
+    "idle_power": 100.0,
+    "pue": 1.25,
+    "electricity_price": 1e-8,
+    "capital": 8000.0,
+    "operations": 500.0,
+    "resale": 0.0,
+    "supply": 4.0,
+    "power_limit": 1e5,
+    "carbon_intensity": 1e-7,
+    "carbon_price": 0.1,
+    "carbon_limit": 1e9,
+    "water_intensity": 1e-7,
+    "water_limit": 1e9,
+    "budget": 1e6,
+    "vendor_share": 1.0,
+    "survival": 0.95,
+    "availability": 0.95,
+    "rate": 0.07,
+    "period": 3e7,
+    "site_cost": 0.0,
+    "design_cost": 0.0,
+}
+LIMITS = free("value", "supply", "power_limit", "carbon_limit", "water_limit", "budget", kinds=LIMIT)
+FLEET_ALLOWED = (
+    free("throughput", "demand", "installed", "idle_power", "capital", "operations", "resale", "carbon_intensity", "carbon_price")
+    | free("water_intensity", "site_cost", "design_cost")
+    | {"electricity_price": SIGNED, "rate": SIGNED}
+    | LIMITS
+)
+
+
+def fleet_with(demand, **given):
+    """Two kinds of work, two of chips, two regions, two periods."""
+    names = {"work": ("a", "b"), "kinds": ("k", "l"), "regions": ("r", "s"), "vendor": ("v", "w")}
+    return fleet.Fleet(**names, demand=series(demand, 4.0), **given)
+
+
+def two_groups(groups):
+    plain = ("throughput", "demand", "value", "installed", "power", "idle_power", "pue", "electricity_price")
+    return fleet.fungibility(fleet_with(**{name: FLEET[name] for name in plain}), (0, groups))
+
+
+SITE_OF_WATER = energy.site("eastus", wue=1e-7, grid_water=1e-6)
+
+
+def of_catalogue(demand, installed, allowed=1.0, **given):
+    work = tuple(w.priced_at(H100, 2.35) for w in fleet.CLASSES if w.bound in ("bf16", "memory"))
+    return fleet.fleet_of(work, (H100, GB300), (SITE_OF_WATER,), demand=[[demand, 50.0]], installed=[[installed], [10.0]], **given)
+
+
+FLEETS = [
+    case("Fleet", fleet_with, {}, FLEET, allow=FLEET_ALLOWED, read=lambda f: f.demand),
+    case(
+        "allocate",
+        lambda **given: fleet.allocate(fleet_with(**FLEET | given)),
+        {},
+        {name: FLEET[name] for name in ("demand", "installed", "power", "pue", "electricity_price", "supply", "power_limit", "survival")},
+        allow=FLEET_ALLOWED | {"supply": LIMIT},
+    ),
+    case("fungibility", two_groups, {}, {"groups": 1.0}, whole=("groups",), allow=free("groups")),
+    case(
+        "fleet_of",
+        of_catalogue,
+        {},
+        {
+            "demand": 60.0,
+            "installed": 20.0,
+            "wacc": 0.07,
+            "server_life": 5.0,
+            "price": 3e4,
+            "power": 1500.0,
+            "latency": 0.1,
+            "supply": 5.0,
+            "electricity_price": 2e-8,
+            "pue": 1.25,
+            "carbon_price": 0.1,
+            "water_limit": 1e9,
+            "power_limit": 1e9,
+        },
+        allow=free("demand", "installed", "electricity_price", "carbon_price")
+        | free("price", "power", kinds=("zero", "nan"))
+        | free("supply", "latency", "water_limit", "power_limit", kinds=LIMIT)
+        | {"wacc": SIGNED, "electricity_price": SIGNED},
+        read=lambda f: (f.capital, f.power, f.water_intensity, f.allowed),
+    ),
+    case(
+        "Workload",
+        lambda **given: fleet.Workload("x", "bf16", preemptible=True, **given),
+        {},
+        {"efficiency": 0.5, "latency": 1.0, "value": 2.0},
+        allow=free("value") | {"latency": LIMIT},
+    ),
+    case(
+        "Workload.priced_at",
+        lambda rent_per_hour: fleet.CLASSES[0].priced_at(H100, rent_per_hour),
+        {},
+        {"rent_per_hour": 2.0},
+        allow=free("rent_per_hour"),
+    ),
+]
+
+CASES: list[Case] = [*FINANCE, *OWNED, *FACTORY, *VINTAGES, *POOLING, *DECISIONS, *FLEETS]
 #: Functions that take no number, and why they are not in the table.
-WITHOUT: dict[str, str] = {}
+WITHOUT: dict[str, str] = {
+    "read_trace": "takes a path only",
+    "server_uplift": "takes a chip only",
+    "throughput": "takes classes of work and machines only",
+}

@@ -266,7 +266,7 @@ def one(**changed):
         ({"groups": (1, 2)}, "groups = "),
         ({"supply": np.inf, "design_cost": 1.0, "capital": 1.0, "value": 1.0}, "needs a finite supply"),
         ({"site_cost": 1.0, "value": 1.0}, "needs a finite power_limit"),
-        ({"value": np.nan}, "value: expected numbers, found nan"),
+        ({"value": np.nan}, "value = nan: expected 0 or more"),
     ],
 )
 def test_what_has_no_plan_says_why(changed, message):
@@ -298,6 +298,26 @@ def test_a_fleet_from_the_catalogue():
     rubin = (catalogue.chip("Rubin"),)
     with pytest.raises(InputError, match="Rubin can be bought but has no published price"):
         fleet.fleet_of(work, rubin, sites, demand=demand, installed=0, wacc=0.07, server_life=5, supply=1.0, power=2500.0)
+
+
+def test_prices_by_the_hour_are_the_fleets_not_the_sites():
+    chips, work = (catalogue.chip("H100"),), (fleet.CLASSES[0].priced_at(catalogue.chip("H100"), 2.35),)
+    hourly = np.linspace(0.04, 0.2, 24) / KWH
+    given = {"demand": np.full((1, 24), 50.0), "installed": 100.0, "wacc": 0.07, "server_life": 5}
+    f = fleet.fleet_of(work, chips, (energy.site("eastus"),), electricity_price=hourly, **given)
+    assert np.array_equal(f.electricity_price, hourly)
+    flat, site = (
+        fleet.fleet_of(work, chips, (place,), **own, **given)
+        for place, own in (
+            (energy.site("eastus"), {"electricity_price": 0.1 / KWH}),
+            (energy.site("eastus", electricity_price=0.1 / KWH), {}),
+        )
+    )
+    assert fleet.allocate(flat).cost == fleet.allocate(site).cost
+    with pytest.raises(InputError, match=r"eastus: electricity_price is an array of shape \(24,\).*give electricity_price by region and p"):
+        fleet.fleet_of(work, chips, (energy.site("eastus", electricity_price=hourly),), **given)
+    with pytest.raises(InputError, match=r"electricity_price has shape \(24,\): expected one that broadcasts to \(1, 2\)"):
+        fleet.fleet_of(work, chips, (energy.site("eastus"),), electricity_price=hourly, **given | {"demand": [[50.0, 60.0]]})
 
 
 def test_processors_do_the_work_of_agents_beside_chips():

@@ -80,7 +80,7 @@ def test_waiting_pays_where_chips_fall_fast_and_demand_is_late():
         ({"n_chips": -1.0}, "n_chips"),
         ({"refresh_years": 0}, "refresh_years = 0"),
         ({"availability": 0.0}, "availability = 0"),
-        ({"build_years": 0.5}, "build_years = 0.5: expected whole years"),
+        ({"build_years": 0.5}, "build_years = 0.5: expected a whole number 0 or more .years."),
         ({"demand": []}, "demand: expected an array"),
         ({"rate": -1.5}, "rate = -1.5"),
         ({"value_decline": np.nan}, "value_decline = nan"),

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench import catalogue
-from workbench.energy import server_power
+from workbench.energy import ServerPower, server_power
 from workbench.errors import InputError
 from workbench.fleet import (
     PARTS,
@@ -18,7 +18,7 @@ from workbench.fleet import (
     server_uplift,
     tokens_per_watt_per_dollar,
 )
-from workbench.units import KWH
+from workbench.units import KWH, YEAR
 from workbench.validation import ownership
 
 
@@ -133,7 +133,14 @@ def test_tokens_per_watt_per_dollar():
         (lambda: cost(pue=0.9), "pue = 0.9"),
         (lambda: cost(n_chips=0), "n_chips = 0: expected more than 0"),
         (lambda: cost(electricity_price=np.nan), "price = nan"),
-        (lambda: cost(wacc=np.ones(3) * 0.07, pue=np.ones(4) * 1.2), r"do not broadcast: .*\(3,\).*\(4,\)"),
+        (lambda: cost(electricity_price=-1), "electricity_price = -1"),
+        (lambda: cost(electricity_price=0.08), r"electricity_price = 0\.08: USD a kWh over units\.KWH; expected 0 or more and at most"),
+        (lambda: cost(server_life=5 * YEAR), r"server_life = .*: expected more than 0 and at most 1000 \[years\]"),
+        (
+            lambda: cost(power=ServerPower(np.ones(3), np.ones(3)), pue=np.full(4, 1.2)),
+            r"power.rated of shape \(3,\) and pue of shape \(4,",
+        ),
+        (lambda: cost(wacc=np.ones(3) * 0.07, pue=np.ones(4) * 1.2), r"pue of shape \(4,\) and wacc of shape \(3,\) do not broadcast"),
         (lambda: per_pflop_hour(2, 1e15, 2.0), "mfu = 2"),
         (lambda: per_million_tokens(2.0, 1000.0, 2.0), "utilisation = 2"),
         (lambda: rent_or_own(np.nan, 2.3, 0.5), "own_per_chip_hour = nan"),

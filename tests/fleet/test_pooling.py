@@ -131,7 +131,7 @@ def test_filling_refuses_what_cannot_be():
         (lambda: fleet.newsvendor([1, 1], [1, 1], np.ones((3, 3)), critical_ratio=0.9), r"correlation has shape \(3, 3\)"),
         (lambda: fleet.newsvendor([1, 1], [1, 1], [[1, 0.5], [0.1, 1]], critical_ratio=0.9), "symmetric matrix"),
         (lambda: fleet.newsvendor([1, 1], [1, 1], [[0.5, 0.1], [0.1, 1]], critical_ratio=0.9), "ones on the diagonal"),
-        (lambda: fleet.staffed([], 0.1), "pools on the last axis"),
+        (lambda: fleet.staffed([], 0.1), "load: expected an array whose last axis is pools"),
         (lambda: fleet.saving([[np.nan, 1], [1, 2]]), r"load\[0, 0\] = nan"),
         (lambda: fleet.windowed([-1.0, 2.0], [1, 1], 1.0), r"seconds\[0\] = -1"),
         (lambda: fleet.windowed([1.0, 2.0], [1, 1, 1], 1.0), r"seconds has shape \(2,\), work \(3,\)"),
@@ -271,5 +271,6 @@ def test_staffing_and_reserves_of_any_shape():
     assert fleet.servers_needed(np.array([[8.0], [80.0]]), np.array([0.01, 0.5])).shape == (2, 2)
     assert fleet.newsvendor(100.0, [10.0, 20.0], 0.0, critical_ratio=[0.9, 0.99]).pooled.shape == (2,)
     assert fleet.Reserve(np.array([0.0, 2.0]), np.array([0.0, 1.0])).saved.tolist() == [0, 0.5]
+    assert fleet.servers_needed([0.5, 800.0], 0.9).tolist() == [1, 803]  # as one by one: a large load beside it changes nothing
     with pytest.raises(InputError, match="load = inf"):
         fleet.servers_needed(np.inf, 0.1)

@@ -128,6 +128,7 @@ def test_a_chip_is_switched_off_when_its_rent_no_longer_pays_for_its_power():
         (lambda: retirement_age(new_cost=3.0, price_decline=0.3, running=0.2, new_running=0.2, step=0.0), "step = 0"),
         (lambda: retirement_age(new_cost=np.nan, price_decline=0.3, running=0.2, new_running=0.2), "new_cost.* = nan"),
         (lambda: worth(-5, 1, 0.14), "price = -5"),
+        (lambda: worth(5, 1, -0.2), "growth_log10 = -0.2: expected 0 or more"),  # a chip would be worth more than new
         (lambda: book_value(100, -1, 5), "age = -1"),
         (lambda: scarcity_of(np.nan, 1), "observed = nan"),
         (lambda: runs(np.nan, 1, 1), "value_of_work = nan"),

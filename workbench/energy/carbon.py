@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.checks import number, share
+from workbench.checks import NOT_NEGATIVE, POSITIVE, Rule, broadcast, number, takes
 from workbench.errors import InputError
 
 #: How carbon is counted: average mix of the grid, the plant that answers one more watt, after contracts, or making of the equipment.
@@ -26,13 +26,14 @@ class Carbon:
     def __post_init__(self) -> None:
         if self.account not in get_args(Account):
             raise InputError(f"account = {self.account!r}: expected one of {', '.join(get_args(Account))}")
-        object.__setattr__(self, "kg", number(f"{self.account} carbon", self.kg))
+        object.__setattr__(self, "kg", number(f"kg of {self.account} carbon", self.kg))
 
     def __add__(self, other: Carbon) -> Carbon:
         if not isinstance(other, Carbon):
             return NotImplemented
         if other.account != self.account:
             raise InputError(f"{self.account}-based and {other.account} carbon do not add up: report them side by side")
+        broadcast(kg=self.kg, other=other.kg)
         return Carbon(self.account, self.kg + other.kg)
 
     def __radd__(self, other: int) -> Carbon:
@@ -42,18 +43,24 @@ class Carbon:
         return self + -1.0 * other if isinstance(other, Carbon) else NotImplemented
 
     def __mul__(self, factor: ArrayLike) -> Carbon:
-        return NotImplemented if isinstance(factor, Carbon) else Carbon(self.account, self.kg * np.asarray(factor, dtype=float))
+        if isinstance(factor, Carbon):
+            return NotImplemented
+        broadcast(kg=self.kg, factor=(by := number("factor", factor)))
+        return Carbon(self.account, self.kg * by)
 
     __rmul__ = __mul__
 
     def __truediv__(self, divisor: ArrayLike) -> Carbon:
-        return self * (1 / number("divisor", divisor))
+        if not (by := number("divisor", divisor)).all():
+            raise InputError("divisor = 0: expected another number than 0")
+        return self * (1 / by)
 
     def sum(self) -> Carbon:
         """All entries together."""
         return Carbon(self.account, np.asarray(self.kg.sum()))
 
 
+@takes(energy=NOT_NEGATIVE, carbon_intensity=NOT_NEGATIVE)
 def grid_carbon(energy: ArrayLike, carbon_intensity: ArrayLike, account: Account = "location") -> Carbon:
     """Carbon of `energy` [J] at `carbon_intensity` [kg/J] under one account.
 
@@ -68,9 +75,10 @@ def grid_carbon(energy: ArrayLike, carbon_intensity: ArrayLike, account: Account
     """
     if account == "embodied":
         raise InputError("account = 'embodied': a grid has none; see embodied_carbon")
-    return Carbon(account, number("energy", energy, least=0) * number("carbon_intensity", carbon_intensity, least=0))
+    return Carbon(account, np.multiply(energy, carbon_intensity))
 
 
+@takes(kg=NOT_NEGATIVE, seconds=NOT_NEGATIVE, life=POSITIVE, share_used=Rule(above=0.0, most=1.0))
 def embodied_carbon(kg: ArrayLike, seconds: ArrayLike, *, life: ArrayLike, share_used: ArrayLike = 1.0) -> Carbon:
     """Share of the carbon of making a machine that falls on `seconds` of its use.
 
@@ -91,5 +99,4 @@ def embodied_carbon(kg: ArrayLike, seconds: ArrayLike, *, life: ArrayLike, share
     ----------
     .. [1] Luccioni, Viguier, Ligozat (2022), "Estimating the Carbon Footprint of BLOOM", section 3.2, arXiv:2211.02001.
     """
-    made, time = number("kg", kg, least=0), number("seconds", seconds, least=0)
-    return Carbon("embodied", made * time / (number("life", life, above=0) * share("share_used", share_used, above=0)))
+    return Carbon("embodied", np.multiply(kg, seconds) / np.multiply(life, share_used))

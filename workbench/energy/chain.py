@@ -9,8 +9,8 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.catalogue import Chip
-from workbench.checks import number
-from workbench.energy.facility import cooling, power_usage_effectiveness, total_usage_effectiveness
+from workbench.checks import FINITE, NOT_NEGATIVE, number, takes
+from workbench.energy.facility import PUBLISHED, cooling, power_usage_effectiveness, total_usage_effectiveness
 from workbench.energy.server import server_power_ratio
 from workbench.errors import InputError
 
@@ -65,6 +65,7 @@ class PowerChain:
         return pl.DataFrame({"case": np.arange(arrays[0].size)} | columns)
 
 
+@takes(n_chips=NOT_NEGATIVE, drawn=NOT_NEGATIVE, wet_bulb=FINITE, switches=NOT_NEGATIVE, published_pue=PUBLISHED)
 def power_chain(
     chip: Chip,
     n_chips: ArrayLike,
@@ -104,8 +105,7 @@ def power_chain(
     InputError
         As `power_usage_effectiveness`; for a chip without published TDP, one that draws more than that, negative counts or shares.
     """
-    n, extra = number("n_chips", n_chips, least=0), number("switches", switches, least=0)
-    how = cooling(cooled_by)
+    n, extra, how = np.asarray(n_chips), np.asarray(switches), cooling(cooled_by)
     if chip.tdp is None:
         raise InputError(f"{chip.name} has no published TDP (column tdp_w of chips): its power cannot be derived")
     tdp = chip.tdp

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.checks import number, share
-from workbench.checks import pue as checked_pue
+from workbench.checks import FINITE, NOT_NEGATIVE, POSITIVE, PUE, Rule, broadcast, number, takes
 from workbench.errors import UnknownName
 
 
@@ -41,6 +40,10 @@ ELECTRICAL = 0.04  #: losses of transformers, UPS and distribution over IT power
 STANDING = 0.3  #: share of the overhead that does not fall with load
 
 
+#: PUE that a site publishes for a year: it broadcasts with what is left of the weather without its time.
+PUBLISHED = Rule(least=1.0, apart=True, why=PUE.why)
+
+
 def cooling(name: str) -> Cooling:
     """The way of cooling `name`: air, liquid or two-phase. Raises `UnknownName`."""
     if name not in COOLINGS:
@@ -48,6 +51,7 @@ def cooling(name: str) -> Cooling:
     return COOLINGS[name]
 
 
+@takes(wet_bulb=Rule(least=-90, most=60, why="temperatures are in degrees C"), load=Rule(above=0.0, most=1.0), published=PUBLISHED)
 def power_usage_effectiveness(
     how: str, wet_bulb: ArrayLike, load: ArrayLike = 1.0, *, published: ArrayLike | None = None
 ) -> NDArray[np.float64]:
@@ -81,17 +85,20 @@ def power_usage_effectiveness(
     ----------
     .. [1] ISO/IEC 30134-2:2016. .. [2] ASHRAE TC 9.9 (2021), "Thermal Guidelines for Data Processing Environments", 5th edition.
     """
-    c, used = cooling(how), share("load", load, above=0)
-    air = number("wet_bulb", wet_bulb, least=-90, most=60, why="temperatures are in degrees C")
-    chilled = np.clip((air + APPROACH - c.supply) / RANGE, 0.0, 1.0)
+    c, used = cooling(how), np.asarray(load)
+    chilled = np.clip((np.asarray(wet_bulb) + APPROACH - c.supply) / RANGE, 0.0, 1.0)
     overhead = ELECTRICAL + c.transport + chilled / CHILLER
     if published is not None:
-        stated = checked_pue("published", published)
+        stated = np.asarray(published)
+        if overhead.ndim:
+            broadcast(published=stated, **{"wet_bulb without its time": overhead[..., :1].sum(axis=-1)})
         mean = overhead.mean(axis=-1, keepdims=True) if overhead.ndim else overhead
         overhead = overhead * (stated[..., None] - 1 if overhead.ndim else stated - 1) / mean
+        broadcast(load=used, **{"published over the wet_bulb": overhead})
     return 1 + overhead * (STANDING / used + 1 - STANDING)
 
 
+@takes(pue=PUE, it_power=POSITIVE, compute_power=POSITIVE)
 def total_usage_effectiveness(pue: ArrayLike, it_power: ArrayLike, compute_power: ArrayLike) -> NDArray[np.float64]:
     """Facility power over the power that computes: PUE times IT power over IT power less server fans and power supplies.
 
@@ -101,11 +108,11 @@ def total_usage_effectiveness(pue: ArrayLike, it_power: ArrayLike, compute_power
     ----------
     .. [1] Patterson et al. (2013), "TUE, a new energy-efficiency metric applied at ORNL's Jaguar", ISC.
     """
-    it, compute = number("it_power", it_power, above=0), number("compute_power", compute_power, above=0)
-    number("compute_power / it_power", compute / it, most=1 + 1e-9, why="what computes is a part of IT power")
-    return checked_pue("pue", pue) * it / compute
+    number("compute_power / it_power", np.divide(compute_power, it_power), most=1 + 1e-9, why="what computes is a part of IT power")
+    return np.divide(np.multiply(pue, it_power), compute_power)
 
 
+@takes(it_power=NOT_NEGATIVE, pue=PUE)
 def facility_power(it_power: ArrayLike, pue: ArrayLike) -> NDArray[np.float64]:
     """Power that the facility draws from the grid: IT power times PUE.
 
@@ -130,9 +137,10 @@ def facility_power(it_power: ArrayLike, pue: ArrayLike) -> NDArray[np.float64]:
     ----------
     .. [1] ISO/IEC 30134-2:2016, power usage effectiveness.
     """
-    return number("it_power", it_power, least=0) * checked_pue("pue", pue)
+    return np.multiply(it_power, pue)
 
 
+@takes(energy=NOT_NEGATIVE, price=FINITE)
 def electricity_cost(energy: ArrayLike, price: ArrayLike) -> NDArray[np.float64]:
     """Money for `energy` [J] at `price` [USD/J]: ``price_usd_per_kwh / units.KWH``. A price may be negative, as on spot markets.
 
@@ -141,9 +149,10 @@ def electricity_cost(energy: ArrayLike, price: ArrayLike) -> NDArray[np.float64]
     ndarray
         [USD], broadcast.
     """
-    return number("energy", energy, least=0) * number("price", price)
+    return np.multiply(energy, price)
 
 
+@takes(peak_share=Rule(above=0.0, most=1.0))
 def oversubscription(peak_share: ArrayLike) -> NDArray[np.float64]:
     """Servers that fit under the same power cap on top of those that are rated for it, as a share: 1 / peak_share - 1.
 
@@ -156,9 +165,10 @@ def oversubscription(peak_share: ArrayLike) -> NDArray[np.float64]:
     ----------
     .. [1] Patel et al. (2023), "POLCA: Power Oversubscription in LLM Cloud Providers", arXiv:2308.12908.
     """
-    return 1 / share("peak_share", peak_share, above=0) - 1
+    return np.divide(1, peak_share) - 1
 
 
+@takes(it_energy=NOT_NEGATIVE, facility_energy=NOT_NEGATIVE, wue=NOT_NEGATIVE, grid_water=NOT_NEGATIVE)
 def water(it_energy: ArrayLike, facility_energy: ArrayLike, *, wue: ArrayLike, grid_water: ArrayLike) -> NDArray[np.float64]:
     """Water used on site and by power plants [L].
 
@@ -177,5 +187,4 @@ def water(it_energy: ArrayLike, facility_energy: ArrayLike, *, wue: ArrayLike, g
     ----------
     .. [1] Li et al. (2023), "Making AI Less Thirsty", section 2, arXiv:2304.03271.
     """
-    on_site = number("it_energy", it_energy, least=0) * number("wue", wue, least=0)
-    return on_site + number("facility_energy", facility_energy, least=0) * number("grid_water", grid_water, least=0)
+    return np.multiply(it_energy, wue) + np.multiply(facility_energy, grid_water)

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.checks import number
-from workbench.checks import share as checked_share
+from workbench.checks import NOT_NEGATIVE, SHARE, Rule, number, takes
 from workbench.errors import InputError
 
 
@@ -27,6 +26,7 @@ class Curtailment:
         return self.saved - self.lost
 
 
+@takes(price=Rule(last="hours"), share=Rule(least=0.0, most=1.0, apart=True), work_value=NOT_NEGATIVE, idle_power=SHARE)
 def curtailment(
     price: ArrayLike, share: ArrayLike, *, work_value: ArrayLike = 0.0, idle_power: ArrayLike = 0.0, made_up: bool = False
 ) -> Curtailment:
@@ -56,10 +56,9 @@ def curtailment(
     InputError
         For shares outside 0 to 1 or an empty price.
     """
-    hours, k = number("price", price), np.atleast_1d(checked_share("share", share))
-    if hours.ndim == 0 or hours.shape[-1] == 0:
-        raise InputError("price has no hours: give an array whose last axis is time")
-    idle, worth = checked_share("idle_power", idle_power)[..., None], number("work_value", work_value, least=0)[..., None]
+    hours, k, idle, worth = map(np.asarray, (price, np.atleast_1d(share), np.expand_dims(idle_power, -1), np.expand_dims(work_value, -1)))
+    if k.ndim > 1:
+        raise InputError(f"share has shape {k.shape}: expected one axis")
     n = hours.shape[-1]
     dearest = -np.sort(-hours, axis=-1)
     total = np.concatenate([np.zeros((*dearest.shape[:-1], 1)), np.cumsum(dearest, axis=-1)], axis=-1)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
-from workbench.checks import number, pue, share
+from workbench.checks import FINITE, NOT_NEGATIVE, PUE, SHARE, Rule, broadcast, check_fields, takes
 from workbench.energy.carbon import Carbon, grid_carbon
 from workbench.energy.facility import electricity_cost, facility_power, water
 from workbench.errors import InputError, UnknownName
@@ -27,7 +27,11 @@ class Site:
     grid_water: ArrayLike | None = None  #: of generation [L/J]
     carbon_marginal: ArrayLike | None = None  #: of the plant that answers one more watt [kg/J]
     carbon_free_share: ArrayLike | None = None  #: contracted, which the market-based account may subtract
-    demand_charge: ArrayLike = 0.0  #: of the highest power of a month [USD/W]; average industrial prices hold it already
+    demand_charge: ArrayLike = 0.0  #: of the highest power of a month [USD/W]; average industrial prices hold it already; not hourly
+
+    def __post_init__(self) -> None:
+        rules = dict.fromkeys(_HOURLY, NOT_NEGATIVE) | {"electricity_price": FINITE, "pue": PUE, "carbon_free_share": SHARE}
+        check_fields(self, f"{self.name}: ", **rules, demand_charge=Rule(least=0.0, apart=True))
 
 
 def site(region: str, **given: ArrayLike) -> Site:
@@ -88,6 +92,7 @@ class EnergyBill:
         return self.electricity + self.demand + self.carbon_cost
 
 
+@takes(it_power=Rule(least=0.0, last="time"), step=Rule(above=0.0, one=True), carbon_price=NOT_NEGATIVE)
 def energy_bill(place: Site, it_power: ArrayLike, *, step: float = HOUR, carbon_price: ArrayLike = 0.0) -> EnergyBill:
     """Money, carbon and water of an IT load at a site.
 
@@ -100,7 +105,7 @@ def energy_bill(place: Site, it_power: ArrayLike, *, step: float = HOUR, carbon_
     step : float
         Length of a step of time [s].
     carbon_price : array_like
-        [USD a tonne of CO2 equivalent], on location-based carbon; broadcast against the result.
+        [USD a tonne of CO2 equivalent], on location-based carbon; broadcast against the result. (`fleet.Fleet` takes USD a kilogram.)
 
     Returns
     -------
@@ -112,20 +117,15 @@ def energy_bill(place: Site, it_power: ArrayLike, *, step: float = HOUR, carbon_
     InputError
         For a power without a time axis, negative amounts, a PUE below 1.
     """
-    it = number("it_power", it_power, least=0)
-    if it.ndim == 0 or it.shape[-1] == 0:
-        raise InputError("it_power has no time axis: give an array whose last axis is time")
-    number("step", step, above=0)
-    hourly = {name: number(f"{place.name}: {name}", getattr(place, name)) for name in _HOURLY if getattr(place, name) is not None}
+    it = np.asarray(it_power)
+    hourly = {name: np.asarray(getattr(place, name), dtype=float) for name in _HOURLY if getattr(place, name) is not None}
     for name, value in hourly.items():
         if value.ndim and value.shape[-1] not in (1, it.shape[-1]):
             raise InputError(f"{place.name}: {name} has {value.shape[-1]} steps of time, it_power {it.shape[-1]}")
-    pue(f"{place.name}: pue", place.pue)
-    if place.carbon_free_share is not None:
-        share(f"{place.name}: carbon_free_share", place.carbon_free_share)
-    charge, tonne = number(f"{place.name}: demand_charge", place.demand_charge, least=0), number("carbon_price", carbon_price, least=0)
-    shape = np.broadcast_shapes(it.shape, *(value.shape for value in hourly.values()))
+    shape = broadcast(it_power=it, **{f"{place.name}: {name}": value for name, value in hourly.items()})
     it, hourly = np.broadcast_to(it, shape), {name: np.broadcast_to(value, shape) for name, value in hourly.items()}
+    charge = np.asarray(place.demand_charge, dtype=float)
+    broadcast(**{"it_power without its time": it[..., 0], f"{place.name}: demand_charge": charge, "carbon_price": carbon_price})
     meter = facility_power(it, hourly["pue"])
     joules, it_energy = meter * step, it * step
     location = grid_carbon(joules, hourly["carbon_location"], "location")
@@ -142,7 +142,7 @@ def energy_bill(place: Site, it_power: ArrayLike, *, step: float = HOUR, carbon_
         energy=joules.sum(axis=-1),
         electricity=electricity_cost(joules, hourly["electricity_price"]).sum(axis=-1),
         demand=_monthly_peaks(meter, step) * charge,
-        carbon_cost=location.kg.sum(axis=-1) / TONNE * tonne,
+        carbon_cost=location.kg.sum(axis=-1) / TONNE * carbon_price,
         carbon=carbon,
         water_on_site=on_site,
         water_of_grid=of_grid,

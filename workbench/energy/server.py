@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
 from workbench.catalogue import Chip, Cost
-from workbench.checks import number, share
+from workbench.checks import NOT_NEGATIVE, SHARE, Rule, check_fields, takes
 from workbench.errors import InputError
 
 RACK_SCALE = 64  #: chips in the scale-up domain from which an NVIDIA part is sold as a rack, not as an eight-chip server
@@ -21,6 +21,9 @@ class ServerPower:
 
     rated: NDArray[np.float64]  #: what power and cooling are provisioned for [W]
     average: NDArray[np.float64]  #: averaged over busy and idle hours [W]
+
+    def __post_init__(self) -> None:
+        check_fields(self, rated=NOT_NEGATIVE, average=NOT_NEGATIVE)
 
 
 def server_power_ratio(chip: Chip) -> Cost:
@@ -47,6 +50,7 @@ def all_in_ratio(chip: Chip) -> Cost:
     return Cost("all_in_ratio", value, low, high, "1", f"IT power provisioned for one {chip.name} over its TDP", source, chip.note)
 
 
+@takes(utilisation=SHARE, ratio=Rule(least=1.0, why="a server draws at least as much as its chips"), busy_share=SHARE, idle_share=SHARE)
 def server_power(
     chip: Chip,
     utilisation: ArrayLike = 1.0,
@@ -85,15 +89,12 @@ def server_power(
     if chip.tdp is None:
         raise InputError(f"{chip.name} has no published TDP (column tdp_w of chips): its power cannot be derived")
     kind = "tpu" if chip.vendor == "Google" else "gpu"
-    given = server_power_ratio(chip).value if ratio is None else ratio
-    ratio = number("ratio", given, least=1, why="a server draws at least as much as its chips")
-    busy = share("busy_share", catalogue.cost(f"server_power_share_{kind}").value if busy_share is None else busy_share)
-    idle = share("idle_share", catalogue.cost("idle_power_share").value if idle_share is None else idle_share)
-    used = share("utilisation", utilisation)
+    busy = np.asarray(catalogue.cost(f"server_power_share_{kind}").value if busy_share is None else busy_share)
+    idle = np.asarray(catalogue.cost("idle_power_share").value if idle_share is None else idle_share)
     if not np.all(idle <= busy):
         raise InputError(f"idle_share = {idle} exceeds busy_share = {busy}")
-    rated = chip.tdp * ratio
-    return ServerPower(rated=rated, average=rated * (idle + (busy - idle) * used))
+    rated = np.multiply(chip.tdp, server_power_ratio(chip).value if ratio is None else ratio)
+    return ServerPower(rated=rated, average=rated * (idle + (busy - idle) * utilisation))
 
 
 def _kind(chip: Chip) -> str:

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench.errors import InputError
 from workbench.fleet.columns import solve
-from workbench.fleet.programme import Programme, build, explain_infeasible, explain_unbounded
+from workbench.fleet.programme import Programme, build, explain_infeasible, explain_unbounded, figures
 from workbench.units import YEAR
 
 Array = NDArray[np.float64]
@@ -48,7 +48,7 @@ class Fleet:
     allowed: ArrayLike = True  #: whether work may run in a region: latency, residency (W, R)
     power_limit: ArrayLike = np.inf  #: at the meter [W] (R, T)
     carbon_intensity: ArrayLike = 0.0  #: location-based [kg/J] (R, T)
-    carbon_price: ArrayLike = 0.0  #: [USD/kg] (T,)
+    carbon_price: ArrayLike = 0.0  #: [USD/kg] (T,); `energy.energy_bill` takes USD a tonne
     carbon_limit: ArrayLike = np.inf  #: [kg a period] (T,)
     water_intensity: ArrayLike = 0.0  #: [L/J at the meter] (R,)
     water_limit: ArrayLike = np.inf  #: [L a period] (R, T)
@@ -58,10 +58,13 @@ class Fleet:
     groups: tuple[int, ...] = ()  #: partition of the work (W,): chips serve one group only; empty: one fungible fleet
     survival: ArrayLike = 1.0  #: share of chips that outlast a period (K,)
     availability: float = 1.0  #: share of standing chips that are not in repair
-    rate: float = 0.0  #: discount rate a year
+    rate: float = 0.0  #: discount rate a year, as `annuity` takes it
     period: float = YEAR  #: [s]
     site_cost: ArrayLike = 0.0  #: of opening a region [USD] (R,); with it, power_limit is there only if the site is opened
     design_cost: ArrayLike = 0.0  #: of making a kind exist [USD] (K,): its NRE
+
+    def __post_init__(self) -> None:
+        figures(self)
 
 
 @dataclass(frozen=True)
@@ -127,8 +130,8 @@ def allocate(fleet: Fleet, *, settled: bool = False) -> Plan:
     Raises
     ------
     InputError
-        For shapes that do not fit, figures out of range, limits that no plan can keep (it names the rows that can't hold,
-        and by how much), and objectives without a bound (it names what grows).
+        For limits that no plan can keep (it names the rows that can't hold, and by how much), and objectives without a bound (it names
+        what grows).
 
     References
     ----------

@@ -9,9 +9,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.checks import number, share
+from workbench.checks import FINITE, NOT_NEGATIVE, Rule, takes
 from workbench.errors import InputError
-from workbench.fleet.finance import irr, npv, payback
+from workbench.fleet.finance import LIFE, RATE, USED, irr, npv, payback
 from workbench.units import HOUR, YEAR
 
 
@@ -67,6 +67,17 @@ class SiteCase:
         )
 
 
+#: What the arguments of `site_case` may be.
+_MONEY = ("value_per_chip_hour", "n_chips", "chip_capital", "facility_capital", "running_idle", "running_busy")
+_SITE = dict.fromkeys(_MONEY, NOT_NEGATIVE) | {
+    "demand": Rule(least=0.0, last="years"), "rate": RATE, "build_years": Rule(least=0.0, whole=True, one=True, unit="years"),
+    "refresh_years": Rule(least=1.0, whole=True, one=True, unit="years"), "chip_price_decline": FINITE, "value_decline": FINITE,
+    "availability": USED, "facility_life": LIFE,
+}  # fmt: skip
+_WAITING = ("demand", "rate", "chip_capital", "value_per_chip_hour", "chip_price_decline", "value_decline")
+
+
+@takes(**_SITE)
 def site_case(
     *,
     demand: ArrayLike,
@@ -82,7 +93,7 @@ def site_case(
     chip_price_decline: ArrayLike = 0.0,
     value_decline: ArrayLike = 0.0,
     availability: ArrayLike = 1.0,
-    facility_life: float = 14.0,
+    facility_life: ArrayLike = 14.0,
 ) -> SiteCase:
     """Cash flows of a site of `n_chips`: building, filling it by demand, refreshing its chips, to the end of the demand given.
 
@@ -108,10 +119,10 @@ def site_case(
     build_years, refresh_years : int
         From decision to operation; life of chips; whole years.
     chip_price_decline, value_decline : array_like
-        Decline a year, continuous, of what a refresh costs for the same work and of what an hour earns.
+        Decline a year, continuous, of what a refresh costs for the same work and of what an hour earns; negative where it rises.
     availability : array_like
         Share of chips not in repair.
-    facility_life : float
+    facility_life : array_like
         [years]
 
     Returns
@@ -121,44 +132,29 @@ def site_case(
     Raises
     ------
     InputError
-        For negative demand, money or counts, or lives below a year.
+        For negative demand, money or counts, lives of no length, and years of building or refreshing that are not whole.
     """
-    asked = np.asarray(demand, dtype=float)
-    if asked.ndim == 0 or asked.shape[-1] == 0:
-        raise InputError("demand: expected an array whose last axis is the years of operation")
-    for name, years_whole, least in (("build_years", build_years, 0), ("refresh_years", refresh_years, 1)):
-        if number(name, years_whole, least=least) % 1:
-            raise InputError(f"{name} = {years_whole}: expected whole years")
-    build_years, refresh_years = int(build_years), int(refresh_years)
-    number("facility_life", facility_life, above=0)
-    up = share("availability", availability, above=0)
-    given = {
-        "demand": asked, "value_per_chip_hour": value_per_chip_hour, "n_chips": n_chips, "chip_capital": chip_capital,
-        "facility_capital": facility_capital, "running_idle": running_idle, "running_busy": running_busy,
-    }  # fmt: skip
-    v = {name: number(name, value, least=0) for name, value in given.items()}
-    fall, decline = number("value_decline", value_decline), number("chip_price_decline", chip_price_decline)
+    asked, fund, interest, life = map(np.asarray, (demand, facility_capital, rate, facility_life))
     years = asked.shape[-1]
     t = np.arange(years)
-    late = {name: value[..., None] for name, value in v.items() if name != "demand"}
-    chips = late["n_chips"] * up[..., None]
-    busy = np.minimum(asked, chips)
-    price = late["value_per_chip_hour"] * np.exp(-fall[..., None] * t)
-    income = busy * (YEAR / HOUR) * price - busy * late["running_busy"] - (late["n_chips"] - busy) * late["running_idle"]
+    late = (value_per_chip_hour, n_chips, chip_capital, running_idle, running_busy, value_decline, chip_price_decline, availability)
+    hour, n, capital, idle, work, fall, decline, up = (np.asarray(value)[..., None] for value in late)
+    busy = np.minimum(asked, n * up)
+    income = busy * (YEAR / HOUR) * (hour * np.exp(-fall * t)) - busy * work - (n - busy) * idle
     left = np.minimum(refresh_years, years - t)
     bought = np.where(t % refresh_years == 0, left / refresh_years, 0.0)
-    spent = late["n_chips"] * late["chip_capital"] * bought * np.exp(-decline[..., None] * (t + build_years))
-    interest = number("rate", rate, above=-1, why="at -100 % a year nothing is left of money")
-    shape = np.broadcast_shapes(income.shape[:-1], spent.shape[:-1], v["facility_capital"].shape, interest.shape)
+    spent = n * capital * bought * np.exp(-decline * (t + build_years))
+    shape = np.broadcast_shapes(income.shape[:-1], spent.shape[:-1], fund.shape, interest.shape, life.shape)
     flows = np.zeros((*shape, 1 + build_years + years))
-    flows[..., 0] = -v["facility_capital"]
+    flows[..., 0] = -fund
     flows[..., build_years : build_years + years] -= np.broadcast_to(spent, (*shape, years))
     flows[..., build_years + 1 : build_years + 1 + years] += np.broadcast_to(income, (*shape, years))
-    flows[..., -1] += v["facility_capital"] * max(1 - years / facility_life, 0.0)
-    sold = np.divide(busy, late["n_chips"], out=np.zeros(np.broadcast_shapes(busy.shape, late["n_chips"].shape)), where=late["n_chips"] > 0)
+    flows[..., -1] += fund * np.maximum(1 - years / life, 0.0)
+    sold = np.divide(busy, n, out=np.zeros(np.broadcast_shapes(busy.shape, n.shape)), where=n > 0)
     return SiteCase(flows, np.broadcast_to(interest, shape), np.broadcast_to(sold.mean(axis=-1), shape))
 
 
+@takes(delays=Rule(least=0.0, whole=True, apart=True, unit="years"), **{name: _SITE[name] for name in _WAITING})
 def when_to_build(
     demand: ArrayLike,
     *,
@@ -188,14 +184,10 @@ def when_to_build(
     (value, best) : ndarrays
         Value now of each delay, shape (..., k) [USD], and the best delay [years].
     """
-    asked = np.asarray(demand, dtype=float)
-    wanted = np.atleast_1d(number("delays", delays, least=0, most=asked.shape[-1] - 1, why="each must leave at least a year of demand"))
-    waits = wanted.astype(int)
-    if np.any(waits != wanted):
-        raise InputError(f"delays = {delays}: expected whole years")
-    decline, capital, interest, fall, hour = (
-        np.asarray(x, dtype=float) for x in (chip_price_decline, chip_capital, rate, value_decline, value_per_chip_hour)
-    )
+    asked, waits = np.asarray(demand), np.atleast_1d(delays).astype(int)
+    if waits.ndim > 1 or not waits.size or waits.max() >= asked.shape[-1]:
+        raise InputError(f"delays = {delays}: expected one or more, each less than the {asked.shape[-1]} years of demand")
+    decline, capital, interest, fall, hour = map(np.asarray, (chip_price_decline, chip_capital, rate, value_decline, value_per_chip_hour))
     value = []
     for wait in waits:  # a handful of years, each with its own length of array
         later = site_case(

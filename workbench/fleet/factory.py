@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
 from workbench.catalogue import LLM, Chip, Cost
+from workbench.checks import POSITIVE, SHARE, Rule, check_fields, takes
 from workbench.chips import Load, Serving, ServingPlan, TrainingRun, serving, serving_speed, training_run
 from workbench.energy import ServerPower, all_in_ratio, facility_power, server_power
 from workbench.errors import InputError, UnknownName
 from workbench.fabric import Cluster
-from workbench.fleet.ownership import OwnershipCost, ownership_cost, server_uplift, tokens_per_watt_per_dollar
+from workbench.fleet.finance import USED
+from workbench.fleet.ownership import RULES, OwnershipCost, ownership_cost, server_uplift, tokens_per_watt_per_dollar
 from workbench.units import DAY, HOUR, KWH
+
+#: What the arguments of `ai_factory` may be.
+_INPUTS = {
+    name: RULES[name]
+    for name in ("chip_price", "server_uplift", "network_share", "facility_capex", "operations", "server_life", "wacc", "pue")
+} | {
+    "server_power_ratio": Rule(least=1.0, why="a server draws at least as much as its chips"), "busy_share": SHARE, "mfu": USED,
+    "electricity_usd_per_kwh": Rule(least=0.0, most=100.0, unit="USD/kWh"), "serving_speed": POSITIVE, "utilisation": USED,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -27,6 +38,9 @@ class Work:
     served: LLM
     plan: ServingPlan  #: layout of a replica
     load: Load  #: of a replica
+
+    def __post_init__(self) -> None:
+        check_fields(self, tokens=POSITIVE)
 
 
 @dataclass(frozen=True)
@@ -51,6 +65,7 @@ class Factory:
     tokens_per_watt_per_dollar: NDArray[np.float64]  #: [tokens/s/W/(USD/h)] a chip: facility watts at work, dollars of a useful hour
 
 
+@takes(**_INPUTS)
 def ai_factory(
     cluster: Cluster,
     work: Work,
@@ -91,7 +106,7 @@ def ai_factory(
         chip_price=chip_price,
         power=power,
         pue=pue,
-        electricity_price=np.asarray(electricity_usd_per_kwh, dtype=float) / KWH,
+        electricity_price=np.divide(electricity_usd_per_kwh, KWH),
         wacc=wacc,
         server_life=server_life,
         server_uplift=server_uplift,
@@ -102,7 +117,7 @@ def ai_factory(
     run = training_run(work.trained, cluster, work.tokens, mfu=mfu, precision=work.precision, utilisation=utilisation)
     replica = serving(work.served, cluster, work.plan, work.load, speed=serving_speed)
     speed = replica.tokens_per_second_per_chip
-    useful_hour = cost.per_chip_hour / np.asarray(utilisation, dtype=float)
+    useful_hour = np.divide(cost.per_chip_hour, utilisation)
     n = np.asarray(cluster.n_chips, dtype=float)
     with np.errstate(divide="ignore"):  # a model that does not fit makes no tokens: infinitely dear, and `serving.feasible` says why
         return Factory(
@@ -167,7 +182,7 @@ def factory_inputs(chip: Chip, serving_precision: str = "fp8", served: str = "",
         if name not in inputs:
             raise UnknownName("input", name, inputs)
         if value is not None:
-            inputs[name] = inputs[name].at(value)
+            inputs[name] = inputs[name].at(replace(_INPUTS[name], one=True)(name, value))
     return inputs
 
 

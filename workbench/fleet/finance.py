@@ -5,14 +5,20 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.checks import number
-from workbench.errors import InputError
+from workbench.checks import FINITE, Rule, takes
 
+#: Rates a period, rates a year, and lives; a rate of more than 1,000 % a year or a life of more than a thousand years is a unit mistaken.
+RATE = Rule(above=-1.0, why="at -100 % a year nothing is left of money")
+YEARLY = Rule(above=-1.0, most=10.0, why="at -100 % a year nothing is left of money, and 7 % are .07")
+LIFE = Rule(above=0.0, most=1000.0, unit="years")
+FLOWS = Rule(last="periods")
+USED = Rule(above=0.0, most=1.0)  #: share of the hours, or of a peak, that something divides by
 #: Rates of return are sought where one dollar grows to between e^-7 and e^7 in a period: -99.9 % to 110,000 %.
 SPAN, NODES, STEPS = 7.0, 113, 60
 BLOCK = 4096  #: cash flows at a time, so that they stay in cache
 
 
+@takes(capital=FINITE, rate=YEARLY, years=LIFE)
 def annuity(capital: ArrayLike, rate: ArrayLike, years: ArrayLike) -> NDArray[np.float64]:
     """Equal yearly payment, at the end of each year, that repays `capital` with interest.
 
@@ -23,9 +29,9 @@ def annuity(capital: ArrayLike, rate: ArrayLike, years: ArrayLike) -> NDArray[np
     capital : array_like
         [USD]
     rate : array_like
-        Interest a year, above -1: .0675 for 6.75 %.
+        Interest a year, above -1 and at most 10: .0675 for 6.75 %.
     years : array_like
-        Life, above 0.
+        Life, above 0 and at most 1,000.
 
     Returns
     -------
@@ -35,20 +41,21 @@ def annuity(capital: ArrayLike, rate: ArrayLike, years: ArrayLike) -> NDArray[np
     Raises
     ------
     InputError
-        For a life that is not positive or a rate of -1 or less.
+        For a life or a rate out of that range.
 
     References
     ----------
     .. [1] Brealey, Myers, Allen, "Principles of Corporate Finance", section 2.2 (annuity factor).
     """
-    life, interest = number("years", years, above=0), _rate("rate", rate)
+    life, interest = np.asarray(years), np.asarray(rate)
     # expm1 and log1p keep all digits where the rate is small (the plain formula loses half of them at 1e-8); at rest the series holds
     free = np.abs(interest) < 1e-12
     some = np.where(free, 1.0, interest)
     factor = np.where(free, (1 + interest * (life + 1) / 2) / life, some / -np.expm1(-life * np.log1p(some)))
-    return number("capital", capital) * factor
+    return np.multiply(capital, factor)
 
 
+@takes(rate=RATE, cash_flows=FLOWS)
 def npv(rate: ArrayLike, cash_flows: ArrayLike) -> NDArray[np.float64]:
     """Present value of cash flows, the first of them now.
 
@@ -71,14 +78,14 @@ def npv(rate: ArrayLike, cash_flows: ArrayLike) -> NDArray[np.float64]:
     InputError
         For a rate of -1 or less, or cash flows without a period.
     """
-    flows = _flows(cash_flows)
-    discount = 1 / (1 + _rate("rate", rate))
+    flows, discount = np.asarray(cash_flows), 1 / (1 + np.asarray(rate))
     value = np.zeros(np.broadcast_shapes(discount.shape, flows.shape[:-1]))
     for t in range(flows.shape[-1] - 1, -1, -1):  # Horner: over periods, not over cases
         value = value * discount + flows[..., t]
     return value
 
 
+@takes(cash_flows=FLOWS)
 def irr(cash_flows: ArrayLike) -> NDArray[np.float64]:
     """Internal rate of return: the rate at which the present value falls through zero.
 
@@ -105,7 +112,7 @@ def irr(cash_flows: ArrayLike) -> NDArray[np.float64]:
     ----------
     .. [1] Brealey, Myers, Allen, "Principles of Corporate Finance", section 5.3 (pitfalls of multiple rates of return).
     """
-    flows = _flows(cash_flows)
+    flows = np.asarray(cash_flows)
     flat = flows.reshape(-1, flows.shape[-1])
     rates = np.empty(flat.shape[0])
     for start in range(0, flat.shape[0], BLOCK):
@@ -113,6 +120,7 @@ def irr(cash_flows: ArrayLike) -> NDArray[np.float64]:
     return rates.reshape(flows.shape[:-1])
 
 
+@takes(cash_flows=FLOWS, rate=RATE)
 def payback(cash_flows: ArrayLike, rate: ArrayLike = 0.0) -> NDArray[np.float64]:
     """Periods until the (discounted) flows have repaid what was paid out, the last of them in proportion.
 
@@ -128,8 +136,8 @@ def payback(cash_flows: ArrayLike, rate: ArrayLike = 0.0) -> NDArray[np.float64]
     ndarray, shape (...)
         Periods; 0 where nothing is ever owed, inf where the flows do not repay.
     """
-    flows = _flows(cash_flows)
-    discount = (1 + _rate("rate", rate))[..., None] ** -np.arange(flows.shape[-1], dtype=float)
+    flows = np.asarray(cash_flows)
+    discount = (1 + np.asarray(rate))[..., None] ** -np.arange(flows.shape[-1], dtype=float)
     worth = flows * discount
     balance = np.cumsum(worth, axis=-1)
     owed = balance < 0
@@ -233,14 +241,3 @@ def _several(flows: NDArray[np.float64]) -> NDArray[np.float64]:
         if np.all((moved < 1e-13) | ~found):
             break
     return np.where(found, np.expm1(x), np.nan)
-
-
-def _flows(cash_flows: ArrayLike) -> NDArray[np.float64]:
-    flows = number("cash_flows", cash_flows)
-    if flows.ndim == 0 or flows.shape[-1] == 0:
-        raise InputError("cash_flows has no periods: give an array whose last axis is time")
-    return flows
-
-
-def _rate(name: str, rate: ArrayLike) -> NDArray[np.float64]:
-    return number(name, rate, above=-1, why="at -100 % a year nothing is left of money")

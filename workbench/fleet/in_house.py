@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.checks import number
-from workbench.checks import share as checked_share
+from workbench.checks import FINITE, NOT_NEGATIVE, SHARE, Rule, takes
 
 
 @dataclass(frozen=True)
@@ -27,6 +26,14 @@ class InHouse:
         return self.net_present_value > 0
 
 
+@takes(
+    **dict.fromkeys(("nre", "unit_cost", "merchant_price", "relative_performance", "volume", "lead_years", "price_decline"), NOT_NEGATIVE),
+    **dict.fromkeys(("respin_share", "respin_years", "port_cost", "merchant_fleet"), NOT_NEGATIVE),
+    **dict.fromkeys(("movable_share", "respin_probability", "price_response"), SHARE),
+    rate=Rule(least=0.0, most=10.0),
+    running_saving=FINITE,
+    life_years=Rule(least=0.0, most=1000.0, unit="years"),
+)
 def in_house_chip(
     *,
     nre: ArrayLike,
@@ -71,9 +78,9 @@ def in_house_chip(
     lead_years : array_like
         From decision to volume.
     price_decline : array_like
-        Decline a year of the merchant price of the same work, continuous.
+        Decline a year of the merchant price of the same work, continuous (.32 for 27 % a year, 1 for 63 %), 0 or more.
     rate : array_like
-        Discount rate a year, continuous.
+        Discount rate a year, continuous (``log1p`` of the rate that `annuity` takes), 0 to 10.
     respin_probability, respin_share, respin_years : array_like
         Of one more spin of the mask, its cost over the NRE, and the delay it brings.
     port_cost : array_like
@@ -100,26 +107,19 @@ def in_house_chip(
     ----------
     .. [1] Dixit, Pindyck (1994), "Investment under Uncertainty", chapter 6, for the value of the threat alone.
     """
-    names = {
-        "nre": nre, "unit_cost": unit_cost, "merchant_price": merchant_price, "relative_performance": relative_performance,
-        "volume": volume, "lead_years": lead_years, "price_decline": price_decline, "rate": rate, "respin_share": respin_share,
-        "respin_years": respin_years, "port_cost": port_cost, "life_years": life_years, "merchant_fleet": merchant_fleet,
-    }  # fmt: skip
-    v = {name: number(name, value, least=0) for name, value in names.items()}
-    shares = {"movable_share": movable_share, "respin_probability": respin_probability, "price_response": price_response}
-    s = {name: checked_share(name, value) for name, value in shares.items()}
-    lead = v["lead_years"] + s["respin_probability"] * v["respin_years"]
-    r = v["rate"]
-    life = np.where(r > 0, -np.expm1(-r * v["life_years"]) / np.where(r > 0, r, 1.0), v["life_years"])
-    replaced = v["merchant_price"] * v["relative_performance"] * np.exp(-v["price_decline"] * lead)
-    saving = replaced - v["unit_cost"] + number("running_saving", running_saving) * life
-    once = v["nre"] * (1 + s["respin_probability"] * v["respin_share"]) + v["port_cost"]
+    r, years, decline, late = map(np.asarray, (rate, life_years, price_decline, lead_years))
+    design, port, unit, yearly = map(np.asarray, (nre, port_cost, unit_cost, running_saving))
+    lead = late + np.multiply(respin_probability, respin_years)
+    life = np.where(r > 0, -np.expm1(-r * years) / np.where(r > 0, r, 1.0), years)
+    replaced = np.multiply(merchant_price, relative_performance) * np.exp(-decline * lead)
+    saving = replaced - unit + yearly * life
+    once = design * (1 + np.multiply(respin_probability, respin_share)) + port
     at_launch = once * np.exp(r * lead)  # money spent at the decision, with interest
-    concession = v["merchant_fleet"] * s["price_response"] * life * np.exp(-r * lead)
-    moved = v["volume"] * s["movable_share"]
+    concession = np.multiply(merchant_fleet, price_response) * life * np.exp(-r * lead)
+    moved = np.multiply(volume, movable_share)
     owed = np.maximum(at_launch - concession * np.exp(r * lead), 0.0)
     chips = np.where(owed == 0, 0.0, np.where(saving > 0, owed / np.where(saving > 0, saving, 1.0), np.inf))
-    chips = np.where(s["movable_share"] > 0, chips, np.where(owed == 0, 0.0, np.inf))
+    chips = np.where(np.greater(movable_share, 0), chips, np.where(owed == 0, 0.0, np.inf))
     value = moved * saving * np.exp(-r * lead) - once + concession
     shape = np.broadcast_shapes(saving.shape, value.shape, chips.shape)
     fill = np.ones(shape)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.checks import number, share
+from workbench.checks import FINITE, NOT_NEGATIVE, POSITIVE, SHARE, Rule, broadcast, check_fields, number, takes
 from workbench.errors import DataError, InputError
 from workbench.fleet.pooling import Reserve
 
@@ -24,6 +24,7 @@ COLUMNS = {
 }
 #: A pause of more than so many usual ones, and so many seconds, is a gap in the log, not in the traffic.
 GAP, LONG = 50.0, 60.0
+REQUESTS = Rule(least=0.0, last="requests")
 SKIPPED = 1.5  #: usual steps from which a log by intervals lacks one
 
 
@@ -36,10 +37,14 @@ class Trace:
     output_tokens: NDArray[np.float64]
     requests: NDArray[np.float64]  #: 1, or as many as the interval holds
 
+    def __post_init__(self) -> None:
+        check_fields(self, **dict.fromkeys(("seconds", "input_tokens", "output_tokens", "requests"), NOT_NEGATIVE))
+
+    @takes(input_rate=POSITIVE, output_rate=POSITIVE)
     def chip_seconds(self, input_rate: float, output_rate: float) -> NDArray[np.float64]:
         """Work of each request [s of one chip] at `input_rate` and `output_rate` tokens a second and chip."""
-        read, written = number("input_rate", input_rate, above=0), number("output_rate", output_rate, above=0)
-        return self.input_tokens / read + self.output_tokens / written
+        broadcast(input_tokens=self.input_tokens, input_rate=input_rate, output_rate=output_rate)
+        return np.divide(self.input_tokens, input_rate) + np.divide(self.output_tokens, output_rate)
 
 
 def read_trace(path: str | Path, *, allow_gaps: bool = False, allow_duplicates: bool = False) -> Trace:
@@ -100,6 +105,7 @@ def read_trace(path: str | Path, *, allow_gaps: bool = False, allow_duplicates: 
     return Trace(seconds, tokens[0] if len(tokens) > 1 else np.zeros_like(seconds), tokens[-1], requests)
 
 
+@takes(seconds=REQUESTS, work=REQUESTS, window=Rule(above=0.0, one=True), length=Rule(above=0.0, one=True))
 def windowed(seconds: ArrayLike, work: ArrayLike, window: float, *, length: float | None = None) -> NDArray[np.float64]:
     """Mean demand of chips in each window: the chip-seconds that arrive in it over its length.
 
@@ -116,29 +122,29 @@ def windowed(seconds: ArrayLike, work: ArrayLike, window: float, *, length: floa
     -------
     ndarray, shape (windows,)
     """
-    at, chips = number("seconds", seconds, least=0), number("work", work, least=0)
-    if at.shape != chips.shape or at.ndim != 1 or not at.size:
+    at, chips = np.asarray(seconds), np.asarray(work)
+    if at.shape != chips.shape or at.ndim != 1:
         raise InputError(f"seconds has shape {at.shape}, work {chips.shape}: expected one of each a request")
-    number("window", window, above=0)
     whole = float(at.max()) if length is None else length
+    if not 1 <= whole // window <= 1e9:
+        raise InputError(f"window = {window} s: expected at most the log's {whole:.6g} s, and no more than 10^9 of them in it")
     n = int(whole // window)
-    if n < 1:
-        raise InputError(f"window = {window} s: expected at most the log's {whole:.6g} s")
-    index = (at / window).astype(int)
+    index = np.minimum(at / window, n).astype(int)
     inside = index < n
     return np.bincount(index[inside], weights=chips[inside], minlength=n) / window
 
 
+@takes(load=Rule(least=0.0, last="time"))
 def saving(load: ArrayLike) -> Reserve:
     """Peak capacity of tenants apart and together; `load` of shape (tenants, ..., time)."""
-    demand = number("load", load, least=0)
+    demand = np.asarray(load)
     if demand.ndim < 2:
         raise InputError("load: expected tenants on the first axis and time on the last")
     return Reserve(demand.max(axis=-1).sum(axis=0), demand.sum(axis=0).max(axis=-1))
 
 
 def saving_by_window(
-    arrivals: list[NDArray[np.float64]], work: list[NDArray[np.float64]], windows: ArrayLike
+    arrivals: Sequence[ArrayLike], work: Sequence[ArrayLike], windows: ArrayLike
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Share of peak capacity that pooling saves, by the time in which a scheduler can follow.
 
@@ -156,16 +162,19 @@ def saving_by_window(
     """
     if not arrivals or len(arrivals) != len(work):
         raise InputError(f"arrivals of {len(arrivals)} tenants, work of {len(work)}: expected the same, and at least one")
+    arrivals, work = ([REQUESTS(f"{name}[{i}]", a) for i, a in enumerate(of)] for name, of in (("arrivals", arrivals), ("work", work)))
     length = max(float(a.max()) for a in arrivals)
     saved, ratios = [], []
-    for window in np.atleast_1d(np.asarray(windows, dtype=float)):  # a handful of windows, each with its own length of array
+    for window in np.atleast_1d(number("windows", windows, above=0)):  # a handful of windows, each with its own length of array
         load = np.stack([windowed(a, w, window, length=length) for a, w in zip(arrivals, work, strict=True)])
         saved.append(saving(load).saved)
         both = np.vstack([load, load.sum(axis=0)])
-        ratios.append(both.max(axis=1) / both.mean(axis=1))
+        mean = both.mean(axis=1)
+        ratios.append(np.divide(both.max(axis=1), mean, out=np.ones_like(mean), where=mean > 0))  # a load of nothing is level
     return np.asarray(saved), np.asarray(ratios)
 
 
+@takes(hours=Rule(last="time"), mean=NOT_NEGATIVE, swing=SHARE, peak_hour=FINITE, weekend=NOT_NEGATIVE)
 def diurnal(
     hours: ArrayLike, *, mean: ArrayLike, swing: ArrayLike, peak_hour: ArrayLike = 14.0, weekend: ArrayLike = 0.8
 ) -> NDArray[np.float64]:
@@ -182,16 +191,17 @@ def diurnal(
     -------
     ndarray, shape (..., time)
     """
-    h, p = number("hours", hours), number("peak_hour", peak_hour)[..., None]
-    m, w, a = number("mean", mean, least=0)[..., None], number("weekend", weekend, least=0)[..., None], share("swing", swing)[..., None]
+    h, (m, a, p, w) = np.asarray(hours), (np.asarray(value)[..., None] for value in (mean, swing, peak_hour, weekend))
     day = 1 + a * np.cos(2 * np.pi * (h - p) / 24)
     return m * day * np.where(h % 168 >= 120, w, 1.0)
 
 
-def bursty(load: ArrayLike, *, step: float, service: float, seed: int = 0) -> NDArray[np.float64]:
+@takes(load=NOT_NEGATIVE, step=POSITIVE, service=POSITIVE)
+def bursty(load: ArrayLike, *, step: ArrayLike, service: ArrayLike, seed: int = 0) -> NDArray[np.float64]:
     """A load with the noise of requests on it: Poisson arrivals of jobs of `service` chip-seconds each, in steps of `step` seconds."""
-    expected = number("load", load, least=0) * number("step", step, above=0) / number("service", service, above=0)
-    return np.asarray(np.random.default_rng(seed).poisson(expected) * (service / step), dtype=float)
+    number("seed", seed, least=0, whole=True, one=True)
+    expected = number("load * step / service", np.multiply(load, step) / service, most=1e18, why="requests a step")
+    return np.asarray(np.random.default_rng(int(seed)).poisson(expected) * np.divide(service, step), dtype=float)
 
 
 def _seconds(file: Path, column: pl.Series) -> NDArray[np.float64]:

@@ -10,15 +10,22 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
 from workbench.catalogue import Chip, Cost
-from workbench.checks import number, share
+from workbench.checks import NOT_NEGATIVE, POSITIVE, PUE, SHARE, Rule, broadcast, takes
 from workbench.energy import ServerPower, electricity_cost, facility_power
 from workbench.energy.server import RACK_SCALE
-from workbench.errors import InputError
-from workbench.fleet.finance import annuity
-from workbench.units import HOUR, PETA, YEAR
+from workbench.fleet.finance import LIFE, USED, YEARLY, annuity
+from workbench.units import HOUR, KWH, PETA, YEAR
 
 #: What a fleet costs, in the order of a bill.
 PARTS = ("capital", "network", "facility", "energy", "maintenance", "staff")
+#: What the arguments of `ownership_cost` may be. A year's electricity above 100 USD/kWh is a price in USD/kWh taken for one in USD/J.
+RULES = {
+    "n_chips": POSITIVE, "chip_price": NOT_NEGATIVE, "power.rated": NOT_NEGATIVE, "power.average": NOT_NEGATIVE, "pue": PUE,
+    "electricity_price": Rule(least=0.0, most=100 / KWH, unit="USD/J", why="USD a kWh over units.KWH"), "wacc": YEARLY,
+    "server_life": LIFE, "server_uplift": Rule(least=1.0, why="a server costs at least its chips"),
+    "network_share": Rule(least=0.0, below=1.0), "facility_capex": NOT_NEGATIVE, "facility_life": LIFE, "operations": NOT_NEGATIVE,
+    "maintenance": NOT_NEGATIVE, "salvage": SHARE, "availability": USED,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -100,11 +107,11 @@ def ownership_cost(
     pue : array_like
         Power usage effectiveness, at least 1.
     electricity_price : array_like
-        [USD/J]
+        [USD/J], 0 or more: what a year's energy costs on average, not a spot price; ``price_usd_per_kwh / units.KWH``.
     wacc : array_like
-        Weighted average cost of capital a year.
+        Weighted average cost of capital a year, above -1 and at most 10.
     server_life, facility_life : array_like
-        Economic life, not book life [years].
+        Economic life, not book life [years], at most 1,000.
     server_uplift : array_like
         Price of a server over the price of its chips, at least 1; `server_uplift` gives the published one.
     network_share : array_like, optional
@@ -127,50 +134,43 @@ def ownership_cost(
     Raises
     ------
     InputError
-        For no chips, a negative price or life, an uplift below 1, shares outside [0, 1], a WACC of -100 % or less, a PUE below 1.
+        For no chips, a negative price or life, an uplift below 1, shares outside [0, 1], a WACC of -100 % or less, a PUE below 1, and
+        arrays that do not broadcast.
 
     References
     ----------
     .. [1] Barroso, Hoelzle, Ranganathan (2018), "The Datacenter as a Computer", chapter 6.
     .. [2] Epoch AI (2026), AI datacenter cost breakdown: 8.5 bn USD a year for 1 GW.
     """
-    of_network, capex, life, rate, upkeep = (
-        catalogue.cost(name).value if given is None else given
-        for name, given in (
-            ("network_capex_share", network_share),
-            ("facility_capex_usd_per_w", facility_capex),
-            ("facility_life_years", facility_life),
-            ("operations_usd_per_w_year", operations),
-            ("maintenance_share_per_year", maintenance),
+    given = {
+        "n_chips": n_chips, "chip_price": chip_price, "power.rated": power.rated, "power.average": power.average, "pue": pue,
+        "electricity_price": electricity_price, "wacc": wacc, "server_life": server_life, "server_uplift": server_uplift,
+        "salvage": salvage, "availability": availability,
+    } | {
+        name: catalogue.cost(row).value if value is None else value
+        for name, value, row in (
+            ("network_share", network_share, "network_capex_share"),
+            ("facility_capex", facility_capex, "facility_capex_usd_per_w"),
+            ("facility_life", facility_life, "facility_life_years"),
+            ("operations", operations, "operations_usd_per_w_year"),
+            ("maintenance", maintenance, "maintenance_share_per_year"),
         )
-    )
-    n, price = number("n_chips", n_chips, above=0), number("chip_price", chip_price, least=0)
-    capex, rate, upkeep = (
-        number(name, x, least=0) for name, x in (("facility_capex", capex), ("operations", rate), ("maintenance", upkeep))
-    )
-    of_server, life = number("server_life", server_life, above=0), number("facility_life", life, above=0)
-    capital_cost = number("wacc", wacc, above=-1, why="at -100 % a year nothing is left of money")
-    uplift = number("server_uplift", server_uplift, least=1, why="a server costs at least its chips")
-    part = number("network_share", of_network, least=0, below=1)
-    up = share("availability", availability, above=0)
-    servers, it_power = n * price * uplift, n * number("power.rated", power.rated, least=0)
+    }  # fmt: skip
+    v = {name: RULES[name](name, value) for name, value in given.items()}
+    broadcast(**v)
+    n, interest, part, life = v["n_chips"], v["wacc"], v["network_share"], v["server_life"]
+    servers, it_power = n * v["chip_price"] * v["server_uplift"], n * v["power.rated"]
     network = servers * part / (1 - part)
-    sold = share("salvage", salvage) * (1 + capital_cost) ** -of_server
-    cost = OwnershipCost(
-        capital=annuity(servers * (1 - sold), capital_cost, of_server),
-        network=annuity(network, capital_cost, of_server),
-        facility=annuity(it_power * capex, capital_cost, life),
-        energy=electricity_cost(facility_power(n * power.average, pue) * YEAR, electricity_price),
-        maintenance=(servers + network) * upkeep,
-        staff=it_power * rate,
-        chip_hours=n * YEAR / HOUR * up,
+    sold = v["salvage"] * (1 + interest) ** -life
+    return OwnershipCost(
+        capital=annuity(servers * (1 - sold), interest, life),
+        network=annuity(network, interest, life),
+        facility=annuity(it_power * v["facility_capex"], interest, v["facility_life"]),
+        energy=electricity_cost(facility_power(n * v["power.average"], v["pue"]) * YEAR, v["electricity_price"]),
+        maintenance=(servers + network) * v["maintenance"],
+        staff=it_power * v["operations"],
+        chip_hours=n * YEAR / HOUR * v["availability"],
     )
-    shapes = [getattr(cost, part).shape for part in (*PARTS, "chip_hours")]
-    try:
-        np.broadcast_shapes(*shapes)
-    except ValueError:
-        raise InputError(f"arguments do not broadcast: the parts of the cost have shapes {', '.join(map(str, shapes))}") from None
-    return cost
 
 
 def server_uplift(chip: Chip) -> Cost:
@@ -179,21 +179,22 @@ def server_uplift(chip: Chip) -> Cost:
     return catalogue.cost("server_uplift_rack_scale" if rack else "server_uplift_node")
 
 
+@takes(per_chip_hour=NOT_NEGATIVE, peak=POSITIVE, mfu=USED, goodput=USED)
 def per_pflop_hour(per_chip_hour: ArrayLike, peak: ArrayLike, mfu: ArrayLike, goodput: ArrayLike = 1.0) -> NDArray[np.float64]:
     """Cost of 10^15 FLOP/s of useful arithmetic for an hour [USD].
 
     per_chip_hour / (peak mfu goodput / 10^15), with `peak` [FLOP/s] and `goodput` the share of the time that makes progress
     """
-    useful = number("peak", peak, above=0) * share("mfu", mfu, above=0) * share("goodput", goodput, above=0)
-    return number("per_chip_hour", per_chip_hour, least=0) * PETA / useful
+    return np.divide(np.multiply(per_chip_hour, PETA), np.multiply(peak, mfu) * goodput)
 
 
+@takes(per_chip_hour=NOT_NEGATIVE, tokens_per_second=POSITIVE, utilisation=USED)
 def per_million_tokens(per_chip_hour: ArrayLike, tokens_per_second: ArrayLike, utilisation: ArrayLike = 1.0) -> NDArray[np.float64]:
     """Cost of a million tokens [USD] at `tokens_per_second` a chip while it works, which is the share `utilisation` of its hours."""
-    speed = number("tokens_per_second", tokens_per_second, above=0) * share("utilisation", utilisation, above=0)
-    return number("per_chip_hour", per_chip_hour, least=0) / (speed * HOUR) * 1e6
+    return np.divide(per_chip_hour, np.multiply(tokens_per_second, utilisation) * HOUR) * 1e6
 
 
+@takes(own_per_chip_hour=NOT_NEGATIVE, rent_per_chip_hour=POSITIVE, utilisation=USED)
 def rent_or_own(
     own_per_chip_hour: ArrayLike, rent_per_chip_hour: ArrayLike, utilisation: ArrayLike
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -213,11 +214,11 @@ def rent_or_own(
     (ratio, break_even) : ndarrays
         `ratio` below 1 where owning is cheaper; `break_even` above 1 where renting always is.
     """
-    own, rent = number("own_per_chip_hour", own_per_chip_hour, least=0), number("rent_per_chip_hour", rent_per_chip_hour, above=0)
-    used = share("utilisation", utilisation, above=0)
+    own, rent, used = map(np.asarray, (own_per_chip_hour, rent_per_chip_hour, utilisation))
     return own / (used * rent), own / rent * np.ones_like(used)
 
 
+@takes(tokens_per_second=NOT_NEGATIVE, facility_power=POSITIVE, usd_per_hour=POSITIVE)
 def tokens_per_watt_per_dollar(tokens_per_second: ArrayLike, facility_power: ArrayLike, usd_per_hour: ArrayLike) -> NDArray[np.float64]:
     """Tokens a second over facility watts and dollars an hour: the yield that fleets are said to maximise.
 
@@ -237,5 +238,4 @@ def tokens_per_watt_per_dollar(tokens_per_second: ArrayLike, facility_power: Arr
     ndarray
         [tokens/s/W/(USD/h)], broadcast.
     """
-    watts, dollars = number("facility_power", facility_power, above=0), number("usd_per_hour", usd_per_hour, above=0)
-    return number("tokens_per_second", tokens_per_second, least=0) / (watts * dollars)
+    return np.divide(tokens_per_second, np.multiply(facility_power, usd_per_hour))

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.checks import number, share
+from workbench.checks import NOT_NEGATIVE, POSITIVE, SHARE, Rule, broadcast, check_fields, takes
 from workbench.errors import InputError
+from workbench.fleet.finance import USED
 from workbench.units import HOUR
 
 
+@takes(servers=POSITIVE, load=NOT_NEGATIVE)
 def erlang_c(servers: ArrayLike, load: ArrayLike) -> NDArray[np.float64]:
     """Probability that a request waits: Poisson arrivals, exponential service, `servers` servers, no abandonment.
 
@@ -36,7 +38,7 @@ def erlang_c(servers: ArrayLike, load: ArrayLike) -> NDArray[np.float64]:
     """
     from scipy.special import gammaincc, gammaln
 
-    n, a = np.broadcast_arrays(number("servers", servers, above=0), number("load", load, least=0))
+    n, a = np.broadcast_arrays(servers, load)
     some = np.maximum(a, 1e-300)
     # B = a^n e^-a / (Gamma(n + 1) Q(n + 1, a)), with Q the regularised upper incomplete gamma function
     log_b = n * np.log(some) - some - gammaln(n + 1) - np.log(np.maximum(gammaincc(n + 1, some), 1e-300))
@@ -45,6 +47,7 @@ def erlang_c(servers: ArrayLike, load: ArrayLike) -> NDArray[np.float64]:
     return np.where(a == 0, 0.0, np.where(a >= n, 1.0, np.minimum(waits, 1.0)))
 
 
+@takes(load=Rule(least=0.0, below=1e12), wait_probability=USED)
 def servers_needed(load: ArrayLike, wait_probability: ArrayLike) -> NDArray[np.int64]:
     """Fewest servers with which a request waits at most with `wait_probability`; bisection over all cases at once.
 
@@ -53,22 +56,22 @@ def servers_needed(load: ArrayLike, wait_probability: ArrayLike) -> NDArray[np.i
     load : array_like
         [erlang]
     wait_probability : array_like
-        Above 0 and at most 1.
+        Above 0 and at most 1, where the fewest are those with which the queue does not grow for ever.
     """
-    a, p = np.broadcast_arrays(number("load", load, least=0, below=1e12), share("wait_probability", wait_probability, above=0))
+    a, p = np.broadcast_arrays(load, wait_probability)
     low = np.floor(a).astype(np.int64)  # waits always
     high = (np.ceil(a) + 10 * np.sqrt(a + 1) * np.sqrt(np.maximum(-np.log(p), 1.0)) + 10).astype(np.int64)
-    while np.any(high - low > 1):
+    while np.any(wide := high - low > 1):
         middle = (low + high) // 2
         good = erlang_c(np.maximum(middle, 1), a) <= p
-        low, high = np.where(good, low, middle), np.where(good, middle, high)
+        low, high = np.where(wide & ~good, middle, low), np.where(wide & good, middle, high)
     return np.where(a == 0, 0, high)
 
 
+@takes(load=NOT_NEGATIVE, quality=NOT_NEGATIVE)
 def square_root_staffing(load: ArrayLike, quality: ArrayLike) -> NDArray[np.float64]:
     """Servers by the square-root rule: load + quality sqrt(load), with a quality of 0 or more (Halfin, Whitt 1981)."""
-    a = number("load", load, least=0)
-    return a + number("quality", quality, least=0) * np.sqrt(a)
+    return np.add(load, np.multiply(quality, np.sqrt(load)))
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,9 @@ class Reserve:
     partitioned: NDArray[np.float64]
     pooled: NDArray[np.float64]
 
+    def __post_init__(self) -> None:
+        check_fields(self, partitioned=NOT_NEGATIVE, pooled=NOT_NEGATIVE)
+
     @property
     def saved(self) -> NDArray[np.float64]:
         """Share of the partitioned capacity that pooling saves; 0 where there is none."""
@@ -85,6 +91,12 @@ class Reserve:
         return 1 - np.divide(together, apart, out=np.ones(apart.shape), where=apart > 0)
 
 
+@takes(
+    mean=NOT_NEGATIVE,
+    deviation=NOT_NEGATIVE,
+    correlation=Rule(least=-1.0, most=1.0, apart=True),
+    critical_ratio=Rule(least=0.5, below=1.0, apart=True, why="below one half the reserve would be negative"),
+)
 def newsvendor(mean: ArrayLike, deviation: ArrayLike, correlation: ArrayLike, *, critical_ratio: ArrayLike) -> Reserve:
     """Capacity against normal demands at the ratio where one more chip is worth its cost, apart and together.
 
@@ -111,35 +123,34 @@ def newsvendor(mean: ArrayLike, deviation: ArrayLike, correlation: ArrayLike, *,
     """
     from scipy.special import ndtri
 
-    m, s = np.broadcast_arrays(number("mean", mean, least=0), number("deviation", deviation, least=0))
-    if m.ndim == 0:
-        raise InputError("mean, deviation: expected tenants on the last axis")
-    ratio = number("critical_ratio", critical_ratio, least=0.5, below=1, why="below one half the reserve would be negative")
-    rho = number("correlation", correlation, least=-1, most=1)
-    tenants = s.shape[-1]
+    m, s = np.broadcast_arrays(mean, deviation)
+    if 0 in (m.ndim, *m.shape[-1:]):
+        raise InputError("mean, deviation: expected tenants on the last axis, one or more")
+    rho, tenants = np.asarray(correlation), s.shape[-1]
     if rho.ndim >= 2 and (rho.shape[-2:] != (tenants, tenants) or not np.allclose(rho, np.swapaxes(rho, -1, -2))):
         raise InputError(f"correlation has shape {rho.shape}: expected one number, or a symmetric matrix of {tenants} x {tenants}")
     if rho.ndim >= 2 and not np.allclose(np.diagonal(rho, axis1=-2, axis2=-1), 1):
         raise InputError(f"correlation = {correlation}: expected ones on the diagonal")
+    pairs = rho[..., 0, 0] if rho.ndim >= 2 else rho
+    broadcast(**{"mean without its tenants": m[..., 0], "correlation": pairs, "critical_ratio": critical_ratio})
     matrix = rho if rho.ndim >= 2 else rho[..., None, None] + (1 - rho[..., None, None]) * np.eye(tenants)
-    lowest = float(np.linalg.eigvalsh(matrix).min())
+    lowest = float(np.linalg.eigvalsh(matrix).min(initial=0.0))
     if lowest < -1e-9:
         raise InputError(f"correlation = {correlation}: not a correlation of {tenants} demands (smallest eigenvalue {lowest:.3g})")
-    z = ndtri(ratio)
+    z = ndtri(critical_ratio)
     variance = np.einsum("...i,...ij,...j->...", s, matrix, s)
     pooled = m.sum(axis=-1) + z * np.sqrt(np.maximum(variance, 0.0))
     return Reserve(np.asarray((m.sum(axis=-1) + z * s.sum(axis=-1)) * np.ones_like(pooled)), np.asarray(pooled))
 
 
+@takes(load=Rule(least=0.0, last="pools"), wait_probability=USED)
 def staffed(load: ArrayLike, wait_probability: ArrayLike) -> Reserve:
     """Servers for loads of shape (..., pools) apart and together, at the same probability of waiting.
 
     A fungible fleet may be run as a partition, which is better where whole servers and lenient waits make it so.
     """
-    a, p = number("load", load, least=0), np.asarray(wait_probability, dtype=float)
-    if a.ndim == 0 or a.shape[-1] == 0:
-        raise InputError("load: expected pools on the last axis")
-    apart = servers_needed(a, p[..., None] if p.ndim else p).sum(axis=-1)
+    a, p = np.asarray(load), np.asarray(wait_probability)
+    apart = servers_needed(a, p[..., None]).sum(axis=-1)
     return Reserve(apart.astype(float), np.minimum(apart, servers_needed(a.sum(axis=-1), p)).astype(float))
 
 
@@ -159,6 +170,14 @@ class Filling:
         return self.inference + self.training
 
 
+@takes(
+    load=Rule(least=0.0, last="steps"),
+    capacity=POSITIVE,
+    step=Rule(above=0.0, one=True),
+    reaction=Rule(above=0.0, one=True),
+    switch=Rule(least=0.0, one=True),
+    penalty=SHARE,
+)
 def fill(
     load: ArrayLike,
     capacity: ArrayLike,
@@ -201,12 +220,7 @@ def fill(
     InputError
         For a reaction that is no whole number of steps or longer than half the load, negative loads, a capacity that is not positive.
     """
-    demand, c, less = number("load", load, least=0), number("capacity", capacity, above=0), share("penalty", penalty)
-    for name, seconds in (("step", step), ("reaction", reaction)):
-        number(name, seconds, above=0)
-    number("switch", switch, least=0)
-    if demand.ndim == 0:
-        raise InputError("load: expected chips with time as the last axis")
+    demand, c, less = map(np.asarray, (load, capacity, penalty))
     width = round(reaction / step)
     if not (1 <= width <= demand.shape[-1] // 2 and abs(width * step - reaction) < 1e-6 * step):
         raise InputError(
@@ -219,7 +233,7 @@ def fill(
     if partitioned:
         kept = np.broadcast_to(np.minimum(demand.max(axis=-1, keepdims=True), cap), (*shape, whole - width))
     else:
-        asked = demand[..., :whole].reshape(*shape, -1, width).max(axis=-1)[..., :-1]
+        asked = demand[..., :whole].reshape(*shape, whole // width, width).max(axis=-1)[..., :-1]
         kept = np.minimum(np.repeat(asked, width, axis=-1), cap)
     demand = demand[..., width:whole]
     change = np.diff(kept, axis=-1, prepend=kept[..., :1])

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.checks import number, pue, share
+from workbench.checks import FINITE, NOT_NEGATIVE, POSITIVE, PUE, SHARE, Rule, numeric
 from workbench.errors import InputError
+from workbench.fleet.finance import USED, YEARLY
 from workbench.units import YEAR
 
 if TYPE_CHECKING:
@@ -90,36 +92,63 @@ class _Rows:
         self.value.append(v[keep])
 
 
-def build(f: Fleet) -> Programme:
-    """The programme of a fleet. Raises `InputError` for figures that do not fit the shapes or have the wrong sign."""
-    from scipy import sparse
-
-    W, K, R = len(f.work), len(f.kinds), len(f.regions)
-    demand = np.asarray(f.demand, dtype=float)
-    if demand.ndim == 0:
-        raise InputError("demand: expected an array whose last axis is the periods")
-    T = demand.shape[-1]
-    if min(W, K, R, T) < 1:
-        raise InputError(f"{W} kinds of work, {K} kinds of chips, {R} regions, {T} periods: at least one of each is needed")
-    shapes = {
-        "throughput": (W, K), "demand": (W, T), "value": (W, T), "installed": (K, R), "power": (K,), "idle_power": (K,), "pue": (R,),
-        "electricity_price": (R, T), "capital": (K,), "operations": (K,), "resale": (K,), "supply": (K, T), "allowed": (W, R),
-        "power_limit": (R, T), "carbon_intensity": (R, T), "carbon_price": (T,), "carbon_limit": (T,), "water_intensity": (R,),
-        "water_limit": (R, T), "budget": (T,), "survival": (K,), "site_cost": (R,), "design_cost": (K,),
-    }  # fmt: skip
-    a = {name: _shaped(f, name, shape) for name, shape in shapes.items()}
-    pue("pue", f.pue)
-    number("rate", f.rate, above=-1, why="at -100 % a year nothing is left of money")
-    number("period", f.period, above=0)
-    for name in ("survival", "availability", "vendor_share"):
-        share(name, getattr(f, name), above=0)
+def figures(f: Fleet) -> dict[str, Array]:
+    """The figures of a fleet in their full shapes. Raises `InputError` for those that do not fit, or can't be."""
+    demand = Rule(least=0.0, last="periods")("demand", f.demand)
+    sizes = {"W": len(f.work), "K": len(f.kinds), "R": len(f.regions), "T": demand.shape[-1]}
+    if min(sizes.values()) < 1:
+        raise InputError("{W} kinds of work, {K} kinds of chips, {R} regions, {T} periods: one or more of each is needed".format(**sizes))
+    a = {name: shaped(name, getattr(f, name), tuple(sizes[axis] for axis in axes), rule) for name, (axes, rule) in _FIGURES.items()}
+    for name, rule in (("rate", YEARLY), ("period", POSITIVE), ("availability", USED), ("vendor_share", USED)):
+        replace(rule, one=True)(name, getattr(f, name))
     if np.any((a["resale"] > 0) & (a["supply"].max(axis=1) > 0)):
         raise InputError(
             "resale: a kind that can be bought is charged by the year, so that selling it on would make money of nothing; give 0"
         )
-    group = np.asarray(f.groups or [0] * W)
-    if group.shape != (W,) or not set(group) <= set(range(W)):
-        raise InputError(f"groups = {f.groups}: expected one number below {W} for each of {W} kinds of work")
+    if np.any(a["idle_power"] > a["power"]):
+        raise InputError("idle_power exceeds power: a chip at work draws at least what it draws idle")
+    if f.vendor and len(f.vendor) != sizes["K"]:
+        raise InputError(f"vendor: {len(f.vendor)} names for {sizes['K']} kinds of chips")
+    a["groups"] = Rule(least=0.0, whole=True)("groups", f.groups or (0,) * sizes["W"])
+    if a["groups"].shape != (sizes["W"],) or a["groups"].max() >= sizes["W"]:
+        raise InputError(f"groups = {f.groups}: expected one number below {sizes['W']} for each of {sizes['W']} kinds of work")
+    return a
+
+
+def shaped(name: str, value: Any, shape: tuple[int, ...], rule: Callable[[str, Any], Any] = numeric) -> Array:
+    """A figure as its rule returns it, broadcast to a shape."""
+    given = np.asarray(rule(name, value))
+    try:
+        return np.array(np.broadcast_to(given, shape))
+    except ValueError:
+        raise InputError(f"{name} has shape {given.shape}: expected one that broadcasts to {shape}") from None
+
+
+def whether(name: str, value: Any) -> Array:
+    """Rule of what is so or not: truth values, or 1 and 0."""
+    truth = not isinstance(value, np.ma.MaskedArray) and np.asarray(value).dtype == bool
+    return np.asarray(SHARE(name, np.asarray(value, dtype=float) if truth else value))
+
+
+LIMIT = Rule(least=0.0, infinite=True)
+#: Axes of each figure of a fleet, and what it may be.
+_FIGURES: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
+    "throughput": ("WK", NOT_NEGATIVE), "demand": ("WT", NOT_NEGATIVE), "value": ("WT", LIMIT), "installed": ("KR", NOT_NEGATIVE),
+    "power": ("K", NOT_NEGATIVE), "idle_power": ("K", NOT_NEGATIVE), "pue": ("R", PUE), "electricity_price": ("RT", FINITE),
+    "capital": ("K", NOT_NEGATIVE), "operations": ("K", NOT_NEGATIVE), "resale": ("K", NOT_NEGATIVE), "supply": ("KT", LIMIT),
+    "allowed": ("WR", whether), "power_limit": ("RT", LIMIT), "carbon_intensity": ("RT", NOT_NEGATIVE), "carbon_price": ("T", NOT_NEGATIVE),
+    "carbon_limit": ("T", LIMIT), "water_intensity": ("R", NOT_NEGATIVE), "water_limit": ("RT", LIMIT), "budget": ("T", LIMIT),
+    "survival": ("K", USED), "site_cost": ("R", NOT_NEGATIVE), "design_cost": ("K", NOT_NEGATIVE),
+}  # fmt: skip
+
+
+def build(f: Fleet) -> Programme:
+    """The programme of a fleet."""
+    from scipy import sparse
+
+    a = figures(f)
+    (W, K), R, T = a["throughput"].shape, len(f.regions), a["demand"].shape[-1]
+    group = a["groups"].astype(int)
     G = int(group.max()) + 1
     years = f.period / YEAR
     discount = (1 + f.rate) ** -(np.arange(T) * years)
@@ -153,8 +182,6 @@ def build(f: Fleet) -> Programme:
 
     standing = a["idle_power"][:, None] * a["pue"][None, :]
     working = (a["power"] - a["idle_power"])[:, None] * a["pue"][None, :]
-    if np.any(working < 0):
-        raise InputError("idle_power exceeds power: a chip at work draws at least what it draws idle")
     dearness = (a["electricity_price"] + a["carbon_intensity"] * a["carbon_price"]) * f.period * discount  # USD a watt and period (R, T)
 
     cost = np.zeros(counter)
@@ -220,8 +247,6 @@ def build(f: Fleet) -> Programme:
         rows.add(supply, columns["design"][:, None], -a["supply"])
 
     vendors = sorted(set(f.vendor))
-    if f.vendor and len(f.vendor) != K:
-        raise InputError(f"vendor: {len(f.vendor)} names for {K} kinds of chips")
     if f.vendor_share < 1:
         selling = {name for name, sells in zip(f.vendor, buyable, strict=False) if sells}
         if len(selling) * f.vendor_share < 1 - 1e-9:
@@ -333,18 +358,3 @@ def _row_name(p: Programme, row: int, breach: float | None = None) -> str:
             where = f"{name} ({', '.join(_named(p.fleet, _ROWS[name], found[0]))})"
             return where if breach is None else f"{where} by {breach:.4g} of {abs(p.limit[row]):.4g}"
     raise AssertionError(f"row {row} belongs to no block")
-
-
-def _shaped(f: Fleet, name: str, shape: tuple[int, ...]) -> Array:
-    value = np.asarray(getattr(f, name), dtype=float)
-    try:
-        out = np.array(np.broadcast_to(value, shape))
-    except ValueError:
-        raise InputError(f"{name} has shape {value.shape}: expected one that broadcasts to {shape}") from None
-    if np.any(np.isnan(out)):
-        raise InputError(f"{name}: expected numbers, found nan")
-    if name not in ("value", "supply", "power_limit", "carbon_limit", "water_limit", "budget") and not np.all(np.isfinite(out)):
-        raise InputError(f"{name}: expected finite numbers, found inf; limits, value and supply alone may be infinite")
-    if name not in ("electricity_price",) and np.any(out < 0):
-        raise InputError(f"{name} = {float(out.min()):g}: expected 0 or more")
-    return out

@@ -10,10 +10,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
 from workbench.catalogue import CPU, Chip
+from workbench.checks import NOT_NEGATIVE, PUE, Rule, check_fields, numeric, one_of, takes
 from workbench.energy import ServerPower, Site, all_in_ratio, server_power
 from workbench.errors import InputError, UnknownName
 from workbench.fleet.allocate import Fleet
+from workbench.fleet.finance import LIFE, USED, YEARLY
 from workbench.fleet.ownership import ownership_cost, server_uplift
+from workbench.fleet.programme import LIMIT, shaped, whether
 from workbench.units import HOUR
 
 #: What a class may be bound by, and its unit of work: a second of that.
@@ -25,6 +28,7 @@ BOUNDS = {
     "network": "GB sent",
     "cores": "core-second",
 }
+PRICE = Rule(least=0.0, one=True)
 _SCALE = {"bf16": 1e-15, "fp8": 1e-15, "fp64": 1e-12, "memory": 1e-12, "network": 1e-9, "cores": 1.0}
 
 
@@ -40,12 +44,8 @@ class Workload:
     value: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.bound not in BOUNDS:
-            raise InputError(f"bound = {self.bound!r}: expected one of {', '.join(BOUNDS)}")
-        if not (self.latency >= 0 and self.value >= 0):
-            raise InputError(f"latency = {self.latency}, value = {self.value}: expected 0 or more")
-        if not 0 < self.efficiency <= 1:
-            raise InputError(f"efficiency = {self.efficiency}: expected a share above 0 and at most 1")
+        one_of("bound", self.bound, tuple(BOUNDS))
+        check_fields(self, f"{self.name}: ", efficiency=replace(USED, one=True), latency=replace(LIMIT, one=True), value=PRICE)
 
     def throughput(self, machine: Chip | CPU) -> float:
         """Units of work a second on one chip or processor; 0 where it can't run there (a missing format, no published rate)."""
@@ -66,7 +66,7 @@ class Workload:
         done = self.throughput(machine)
         if done == 0:
             raise InputError(f"{machine.name} can't run {self.name}: it has no published rate for {self.bound}")
-        return replace(self, value=rent_per_hour / (done * HOUR))
+        return replace(self, value=PRICE("rent_per_hour", rent_per_hour) / (done * HOUR))
 
 
 #: Efficiencies are the shares of the bound that measured work reaches: MFU of Llama 3 (arXiv:2407.21783); memory and fp8 as serving
@@ -87,6 +87,12 @@ def throughput(work: tuple[Workload, ...], machines: tuple[Chip | CPU, ...]) -> 
     return np.array([[w.throughput(m) for m in machines] for w in work])
 
 
+@takes(
+    demand=Rule(least=0.0, last="periods", apart=True),
+    wacc=replace(YEARLY, one=True),
+    server_life=replace(LIFE, one=True),
+    latency=replace(LIMIT, apart=True),
+)
 def fleet_of(
     work: tuple[Workload, ...],
     machines: tuple[Chip | CPU, ...],
@@ -122,30 +128,30 @@ def fleet_of(
     latency : array_like, optional
         Time from each site to the users of the work [s] (R,): classes that tolerate less don't run there.
     **more
-        Any other figure of `Fleet`: supply, limits, carbon_price, resale, survival, groups, ...
+        Any other figure of `Fleet`: supply, limits, carbon_price, resale, survival, groups, ...; it takes the place of what the catalogue
+        or the sites say, as ``electricity_price`` by region and period does.
 
     Raises
     ------
     InputError
-        For a machine without power, one that can be bought without a price, a water_limit where a site does not publish its water, and
-        names that `Fleet` does not have.
+        For a machine without power, one that can be bought without a price, a water_limit where a site does not publish its water, a site
+        whose figures change from hour to hour, and names that `Fleet` does not have.
     """
     if unknown := set(more) - {f.name for f in fields(Fleet)}:
         raise UnknownName("figure of Fleet", sorted(unknown)[0], [f.name for f in fields(Fleet)])
-    n = len(machines)
+    n, periods = len(machines), np.shape(demand)[-1]
     if latency is not None:
-        away = np.broadcast_to(np.asarray(latency, dtype=float), len(sites))
+        away = shaped("latency", latency, (len(sites),))
         near = np.array([[tolerated.latency] for tolerated in work]) >= away
-        more["allowed"] = near & np.asarray(more.get("allowed", True), dtype=bool)
-    if np.any(np.isfinite(np.asarray(more.get("water_limit", np.inf), dtype=float))):
+        more["allowed"] = near & (shaped("allowed", more.get("allowed", True), near.shape, whether) > 0)
+    if np.any(np.isfinite(numeric("water_limit", more.get("water_limit", np.inf)))):
         for place in sites:
             if place.wue is None or place.grid_water is None:
                 raise InputError(
                     f"water_limit: {place.name} has no published {'wue' if place.wue is None else 'grid_water'}; give it to `site`"
                 )
-    prices = np.broadcast_to(np.asarray(np.nan if price is None else price, dtype=float), n)
-    watts = np.broadcast_to(np.asarray(np.nan if power is None else power, dtype=float), n)
-    bought = np.broadcast_to(np.asarray(more.get("supply", 0.0), dtype=float), (n, np.asarray(demand).shape[-1])).max(axis=1) > 0
+    prices, watts = _each("price", price, n), _each("power", power, n)
+    bought = shaped("supply", more.get("supply", 0.0), (n, periods), LIMIT).max(axis=1) > 0
     capital, upkeep, at_work, idle = (np.zeros(n) for _ in range(4))
     for k, machine in enumerate(machines):  # a handful of kinds
         at_work[k], idle[k], rated = _power(machine, watts[k])
@@ -164,7 +170,15 @@ def fleet_of(
         )
         capital[k] = float(cost.capital + cost.network + cost.facility)
         upkeep[k] = float(cost.staff + cost.maintenance)
-    return Fleet(
+    for figure, name in {"electricity_price": "electricity_price", "carbon_intensity": "carbon_location"}.items():
+        if figure not in more:
+            more[figure] = _yearly(sites, name, figure)[:, None]
+    if "pue" not in more:
+        more["pue"] = _yearly(sites, "pue", "pue")
+    if "water_intensity" not in more:
+        on_site, of_grid = (_yearly(sites, name, "water_intensity") for name in ("wue", "grid_water"))
+        more["water_intensity"] = on_site / shaped("pue", more["pue"], on_site.shape, PUE) + of_grid
+    derived = dict(
         work=tuple(w.name for w in work),
         kinds=tuple(m.name for m in machines),
         regions=tuple(s.name for s in sites),
@@ -174,24 +188,30 @@ def fleet_of(
         installed=installed,
         power=at_work,
         idle_power=idle,
-        pue=_yearly(sites, "pue"),
-        electricity_price=_yearly(sites, "electricity_price")[:, None],
-        carbon_intensity=_yearly(sites, "carbon_location")[:, None],
-        water_intensity=_yearly(sites, "wue") / _yearly(sites, "pue") + _yearly(sites, "grid_water"),
         capital=capital,
         operations=upkeep,
         vendor=tuple(m.vendor for m in machines),
-        **more,
     )
+    return Fleet(**derived | more)
 
 
-def _yearly(sites: tuple[Site, ...], name: str) -> NDArray[np.float64]:
+def _each(name: str, given: ArrayLike | None, n: int) -> NDArray[np.float64]:
+    """A figure of each of `n` machines, nan where the catalogue's holds."""
+    value = numeric(name, np.nan if given is None else given)
+    NOT_NEGATIVE(name, np.where(np.isnan(value), 0.0, value))
+    return shaped(name, value, (n,))
+
+
+def _yearly(sites: tuple[Site, ...], name: str, figure: str) -> NDArray[np.float64]:
     """One figure a site, 0 where it has none (R,)."""
     values = [getattr(place, name) for place in sites]
     for place, value in zip(sites, values, strict=True):
-        if np.ndim(value or 0.0):
-            raise InputError(f"{place.name}: {name} is an array; a fleet takes one figure a site, or give {name} by period to `Fleet`")
-    return np.array([float(value or 0.0) for value in values])
+        if np.ndim(value):
+            raise InputError(
+                f"{place.name}: {name} is an array of shape {np.shape(value)}, and a fleet takes one figure a site: give a site its mean, "
+                f"or give {figure} by region and period"
+            )
+    return np.array([0.0 if value is None else float(value) for value in values])
 
 
 def _power(machine: Chip | CPU, given: float) -> tuple[float, float, float]:
