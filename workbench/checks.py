@@ -44,8 +44,8 @@ class Rule:
                 raise self.refusal(name, value)
             return (int(value) if self.whole else float(value)) if self.one else np.float64(value)
         array = numeric(name, value)
-        good = self._good(array)
-        if not good.all():
+        inside = array.size and not self.whole and self._plain(array.min()) and self._plain(array.max())  # so is all between
+        if not (inside or (good := self._good(array)).all()):
             index = np.unravel_index(int(np.argmin(good)), array.shape)
             raise self.refusal(f"{name}[{', '.join(map(str, index))}]" if array.ndim else name, array[index])
         if self.one:
