@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import polars as pl
@@ -195,15 +194,13 @@ def futures(given: Mapping[str, Array], *, demand: ArrayLike | None = None, star
     draw = x["it_power_per_h100e"] * KILO * np.exp(-4 * since * decline)
     ages = np.arange(len(past) - 1, -1, -1)[:, None]
     load = (past[:, None] * np.exp(decline * ages)).sum(axis=0) * x["stock_scale"] * draw
-    made = Futures(
-        demand=wanted,
+    made = partial(
+        Futures,
         elasticity=elasticity,
         contracted=x["contracted_share"],
         reference_price=price,
-        long_run_cost=cost,
         installed=past[:, None] * x["stock_scale"],
         shipping=shipping,
-        limits=limits,
         draw=draw,
         draw_decline=decline,
         power=load * x["power_usage_effectiveness"] * x["power_headroom"],
@@ -223,6 +220,6 @@ def futures(given: Mapping[str, Array], *, demand: ArrayLike | None = None, star
         energy_price=x["electricity_usd_per_kwh"] / KWH,
         space_cost=x["space_usd_per_kwh"] / KWH,
     )
-    first = simulate(replace(made, demand=wanted[:, :1], long_run_cost=cost[:1], limits=limits[:, :1])).supply[0]
+    first = simulate(made(demand=wanted[:, :1], long_run_cost=cost[:1], limits=limits[:, :1])).supply[0]  # whatever the scale of demand
     wanted *= first / wanted[:, 0].sum(axis=0)
-    return made
+    return made(demand=wanted, long_run_cost=cost, limits=limits)
