@@ -128,6 +128,14 @@ def broadcast(**named: ArrayLike) -> tuple[int, ...]:
     raise AssertionError(shapes)
 
 
+def to_shape(name: str, value: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """`value` broadcast to `shape`. Raises `InputError` naming both shapes where it does not fit."""
+    try:
+        return np.broadcast_to(np.asarray(value, dtype=float), shape)
+    except ValueError:
+        raise InputError(f"{name} of shape {np.shape(value)}: expected one that broadcasts to {shape}") from None
+
+
 def takes(**rules: Rule) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Decorator: the function gets each named argument as its rule returns it, and arrays that broadcast.
 

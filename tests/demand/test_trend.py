@@ -147,7 +147,7 @@ def test_record_ahead_has_an_atom_and_the_mean_of_a_compound_poisson():
 
 
 def test_bad_input():
-    with pytest.raises(InputError, match=r"persistence = \(1\.0,\)"):
+    with pytest.raises(InputError, match=r"persistence\[0\] = 1: expected 0 or more and less than 1"):
         demand.TrendPrior(persistence=(1.0,))
     with pytest.raises(InputError, match="noise"):
         demand.TrendPrior(noise=0.0)
@@ -161,19 +161,19 @@ def test_bad_input():
         fit.paths(2, 100)
     with pytest.raises(InputError, match="correlation = 2"):
         fit.paths(2, correlation=2)
-    with pytest.raises(InputError, match="expected three or more"):
+    with pytest.raises(InputError, match=r"times of shape \(2,\), log_values of shape \(2,\): expected three or more"):
         demand.log_linear([1, 2], [1, 2], 3)
     with pytest.raises(InputError, match=r"half_life = 0\.01: leaves"):
         demand.log_linear([1, 2, 3], [1, 2, 3], 4, half_life=0.01)
     with pytest.raises(InputError, match="expected three or more"):
         trend.drift([1.0, 2.0], 4)
-    with pytest.raises(InputError, match="above 0"):
+    with pytest.raises(InputError, match=r"values\[1\] = -1: expected more than 0"):
         demand.growth_rate([1, 2, 3], [1, -1, 1])
-    with pytest.raises(InputError, match="values: the least is 0"):
+    with pytest.raises(InputError, match=r"values\[0\] = 0: expected more than 0"):
         demand.records([2020, 2021], [0, 1])
     with pytest.raises(InputError, match=r"until = 2019: no release before it"):
         demand.records([2020, 2021], [1, 1], until=2019)
     with pytest.raises(InputError, match="years = -1"):
         demand.record_ahead(demand.records([2020, 2021], [1, 2]), -1)
-    with pytest.raises(InputError, match="jumps: more than 1"):
+    with pytest.raises(InputError, match="jumps = 1: expected more than 1"):
         demand.RecordPrior(jumps=1)

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.checks import NOT_NEGATIVE, Rule, takes
+from workbench.checks import NOT_NEGATIVE, Rule, takes, to_shape
 from workbench.errors import InputError
 
 Array = NDArray[np.float64]
@@ -55,7 +55,7 @@ class OrderPlan:
     @takes(owned=UNITS)
     def cost_of(self, owned: ArrayLike) -> Array:
         """The same for any plan of units that stand, (quarters,)."""
-        q = _filled("owned", owned, self.own_cost.shape)
+        q = to_shape("owned", owned, self.own_cost.shape)
         return np.asarray((self.own_cost * q).sum() + (self.short_cost * np.maximum(self.need - q[:, None], 0.0)).sum(axis=0))
 
     def foresight(self) -> Array:
@@ -159,9 +159,9 @@ def order_plan(
     quarters = len(n)
     if lead >= quarters:
         raise InputError(f"lead = {lead}: expected whole quarters from 0 to {quarters - 1}")
-    own = _filled("own_cost", own_cost, (quarters,))
+    own = to_shape("own_cost", own_cost, (quarters,))
     short = _short_cost(lease_cost, margin, n.shape)
-    net = np.maximum(n - _filled("held", held, (quarters,))[:, None], 0.0)
+    net = np.maximum(n - to_shape("held", held, (quarters,))[:, None], 0.0)
     owned = np.concatenate([np.zeros(lead), _never_falling(net[lead:], own[lead:], short[lead:])])
     orders = np.zeros(quarters)
     orders[: quarters - lead] = np.diff(owned[lead:], prepend=0.0)
@@ -265,16 +265,9 @@ def real_option(
     return RealOption(commit, reserve, build, cost(commit), premium * reserve + cost(ordered), float((np.minimum(own_cost, u) * n).mean()))
 
 
-def _filled(name: str, value: ArrayLike, shape: tuple[int, ...]) -> Array:
-    try:
-        return np.broadcast_to(np.asarray(value, dtype=float), shape)
-    except ValueError:
-        raise InputError(f"{name} of shape {np.shape(value)}: expected one that broadcasts to {shape}") from None
-
-
 def _short_cost(lease_cost: ArrayLike, margin: ArrayLike, shape: tuple[int, ...]) -> Array:
     """What a unit that is short costs: the lease, or the margin lost where that is less."""
-    cost = np.minimum(_filled("lease_cost", lease_cost, shape), _filled("margin", margin, shape))
+    cost = np.minimum(to_shape("lease_cost", lease_cost, shape), to_shape("margin", margin, shape))
     if not np.isfinite(cost).all():
         raise InputError("lease_cost, margin: expected one of them finite")
     return cost
