@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -101,8 +101,9 @@ def record_ahead(past: Records, years: ArrayLike, prior: RecordPrior | None = No
     prior, h = prior or RecordPrior(), np.asarray(years, dtype=float)
     u = Net(4, n, seed, 1).uniforms(0, 4)
     seen, span = past.jumps.size, past.until - past.since
-    rate = gamma.ppf(u[0], prior.records_per_year * prior.years + seen) / (prior.years + span)
-    mean = invgamma.ppf(u[1], prior.jumps + seen) * ((prior.jumps - 1) * prior.jump + past.jumps.sum())
+    per_year, jump, years_known, jumps_known = map(float, astuple(prior))
+    rate = gamma.ppf(u[0], per_year * years_known + seen) / (years_known + span)
+    mean = invgamma.ppf(u[1], jumps_known + seen) * ((jumps_known - 1) * jump + past.jumps.sum())
     number = poisson.ppf(u[2], rate * h[..., None])
     rise = gamma.ppf(u[3], np.maximum(number, 1.0)) * mean
     return np.asarray(past.levels[-1] + np.where(number > 0, rise, 0.0))

@@ -198,7 +198,7 @@ def _run(x: dict[str, Array], out: dict[str, Array]) -> None:
     """All quarters of one block; names as in `Futures`; logarithms of prices over the reference, power at the level of IT."""
     quarters, m = out["price"].shape
     reference = x["reference_price"]
-    spot = x["elasticity"] * (1 - x["contracted"]) * np.ones(m)
+    spot = x["elasticity"] * (1 - x["contracted"]) * np.ones((len(x["demand"]), m))
     bound = x["elasticity"] * x["contracted"]
     log_cost = np.broadcast_to(np.log(x["long_run_cost"] / reference), (quarters, m))
     demand, limits = (np.broadcast_to(x[k], (len(x[k]), quarters, m)) for k in ("demand", "limits"))

@@ -44,7 +44,8 @@ INPUTS = (
 #: What they may be.
 RULES = (
     dict.fromkeys(INPUTS, POSITIVE)
-    | dict.fromkeys(("contracted_share", "research_share", "agents_share_of_rest", "power_cancelled"), SHARE)
+    | dict.fromkeys(("contracted_share", "power_cancelled"), SHARE)
+    | dict.fromkeys(("research_share", "agents_share_of_rest"), Rule(above=0, below=1))
     | dict.fromkeys(
         (
             "demand_volatility", "research_elasticity", "api_elasticity", "consumer_elasticity", "chip_response", "power_response",
@@ -188,7 +189,8 @@ def futures(
     for name, value in x.items():
         if (value.ndim != 2 or not len(value)) if name == SHOCKS else value.ndim > 1:
             raise InputError(f"given[{name}] of shape {value.shape}: expected ({'quarters, ' if name == SHOCKS else ''}futures)")
-    quarters, n = broadcast(rent=price, **{f"given[{name}]": value for name, value in x.items()})
+    quarters = len(x[SHOCKS])
+    (n,) = broadcast(rent=price, **{f"given[{name}]": value[0] if name == SHOCKS else value for name, value in x.items()})
     x = {name: np.broadcast_to(value, (quarters, n) if name == SHOCKS else (n,)) for name, value in x.items()}
     years = np.arange(quarters)[:, None] / 4
     since, pace = year(start) - year(START), np.log(growth_before(start)) / np.log(growth_before(START))
@@ -222,7 +224,7 @@ def futures(
         limit *= held
         limit *= last * x[f"{name}_headroom"]
     lead = x["chip_lead_quarters"] + x["deployment_lag_quarters"]
-    due = np.arange(int(np.ceil(lead.max())))[:, None]
+    due = np.arange(int(np.ceil(lead.max(initial=0.0))))[:, None]
     shipping = last * x["shipment_growth"] ** (pace * (1 + due) / 4) * np.clip(lead - due, 0.0, 1.0)
     decline = np.log(x["energy_efficiency_growth"]) / 4
     draw = x["it_power_per_h100e"] * KILO * np.exp(-4 * since * decline)
