@@ -236,9 +236,8 @@ CASES += [
         allow=allow("need premium", "zero") | allow("signal", "negative", "zero") | allow("lease_cost margin", "infinite"),
     ),
     Case(
-        "demand.TrendPrior",
-        lambda **x: demand.fit_trend([0.0, 0.2, 0.3], demand.TrendPrior(**x | {k: over(1)(x[k]) for k in ("persistence", "unrest")})).growth,
-        PRIOR, numbers=tuple(PRIOR), allow=allow("growth", "negative", "zero") | allow("persistence", "zero"),
+        "demand.TrendPrior", lambda **x: demand.fit_trend([0.0, 0.2, 0.3], demand.TrendPrior(**x)).growth, PRIOR,
+        numbers=tuple(PRIOR), allow=allow("growth", "negative", "zero") | allow("persistence", "zero"),
     ),
     Case(
         "demand.fit_trend", lambda log_values: demand.fit_trend(rising(log_values)).growth, {"log_values": 2.0}, numbers=("log_values",),
@@ -249,7 +248,7 @@ CASES += [
         {"n": 8.0, "seed": 1.0, "shared": 1.0, "correlation": 0.5}, numbers=("n", "seed", "shared", "correlation"), whole=("n", "seed"),
         allow=allow("seed correlation", "zero") | allow("shared", "negative", "zero"),
     ),
-    Case("demand.Trend.paths", FIT.paths, {"steps": 2.0, "n": 8.0}, numbers=("steps", "n"), whole=("steps", "n"), allow=allow("steps", "zero")),
+    Case("demand.Trend.paths", FIT.paths, {"steps": 2.0}, numbers=("steps",), whole=("steps",), allow=allow("steps", "zero")),
     Case(
         "demand.pooled", lambda growths, errors: demand.pooled(four(growths), four(errors)), {"growths": 0.3, "errors": 0.1},
         numbers=("growths", "errors"), allow=allow("growths", "negative", "zero") | allow("errors", "zero"),
@@ -285,7 +284,8 @@ CASES += [
         ("n", "seed"), ("n", "seed"), allow=allow("years seed", "zero"),
     ),
     Case(
-        "demand.Backtest", lambda **x: replace(TEST, **{name: three(v) for name, v in x.items()} | {"samples": eight(three(x["samples"])).T}).score(),
+        "demand.Backtest",
+        lambda samples, **x: replace(TEST, samples=eight(three(samples)).T, **{name: three(v) for name, v in x.items()}).score(),
         {"origins": 2021.0, "targets": 2022.0, "samples": 1.0, "observed": 1.0}, numbers=("origins", "targets", "samples", "observed"),
         allow=allow("origins targets samples observed", "negative", "zero"),
     ),

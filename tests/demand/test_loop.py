@@ -288,6 +288,11 @@ def test_futures_cannot_be_changed_and_take_whatever_broadcasts():
         assert together.price[:, [i]] == pytest.approx(alone.price, rel=1e-12)
 
 
+def test_a_market_in_which_nothing_is_left_is_refused():
+    with pytest.raises(InputError, match="mean_life: nothing stands in quarter 5"):
+        demand.simulate(made(mean_life=1.0, limits=0.0))
+
+
 def test_demand_that_answers_to_no_price_is_refused():
     with pytest.raises(InputError, match="elasticity: expected some demand that answers to price"):
         made(elasticity=0.0)

@@ -269,6 +269,8 @@ def _run(x: dict[str, Array], out: dict[str, Array]) -> None:
         load += deployed * draw
         ordered -= deployed
         supply = np.add(kept, deployed, out=out["supply"][t])
+        if not supply.all():
+            raise InputError(f"installed, mean_life: nothing stands in quarter {t} of some future, so that no price clears")
         # what clears
         log_supply = np.log(supply)
         wanted = np.log(demand[:, t])
