@@ -127,6 +127,8 @@ def test_jevons_has_a_sign_and_a_probability():
         ({"demand": 1.0}, "demand: expected classes"),
         ({"supply": 0.0}, "supply = 0: expected more than 0"),
         ({"reference_price": 0.0}, "reference_price"),
+        ({"demand": [1e300, 1.0], "elasticity": 100.0, "ceiling": 0.1}, "more than a number holds"),
+        ({"supply": [1.0, 2.0, 3.0], "ceiling": [1.0, 2.0]}, r"supply of shape \(3,\) and ceiling of shape \(2,\) do not broadcast"),
         ({"floor": -1.0}, "floor = -1: expected 0 or more"),
         ({"ceiling": 0.1, "floor": 1.0}, "ceiling = 0.1: expected at least the floor"),
     ],

@@ -115,8 +115,11 @@ def clear(
     s = np.broadcast_to(s, high.shape)
     x = _root(d, e, f, np.log(s), low, high)
     at_floor, at_top = x <= low, x >= high
-    served = np.exp(_log_demand(x, d, e, f))
-    total = served.sum(axis=0)
+    with np.errstate(over="ignore"):
+        served = np.exp(_log_demand(x, d, e, f))
+        total = served.sum(axis=0)
+    if np.isinf(total).any():
+        raise InputError("demand, elasticity: what is wanted at the ceiling is more than a number holds")
     unserved = np.where(at_top, np.maximum(total - s, 0.0), 0.0)
     idle = np.where(at_floor, np.maximum(s - total, 0.0), 0.0)
     lowest = np.broadcast_to(np.asarray(floor, dtype=float).min(axis=0) if np.ndim(floor) else np.asarray(floor, dtype=float), x.shape)

@@ -13,7 +13,7 @@ from workbench.errors import InputError
 
 Array = NDArray[np.float64]
 UNITS = Rule(least=0, apart=True)
-COST = Rule(above=0, infinite=True, apart=True, unit="USD a unit and quarter")
+COST = Rule(above=0, infinite=True, unit="USD a unit and quarter")
 
 
 @takes(shortage_cost=NOT_NEGATIVE, excess_cost=NOT_NEGATIVE)
@@ -267,10 +267,10 @@ def real_option(
 
 def _short_cost(lease_cost: ArrayLike, margin: ArrayLike, shape: tuple[int, ...]) -> Array:
     """What a unit that is short costs: the lease, or the margin lost where that is less."""
-    cost = np.minimum(to_shape("lease_cost", lease_cost, shape), to_shape("margin", margin, shape))
+    cost = np.minimum(np.asarray(lease_cost, dtype=float), np.asarray(margin, dtype=float))
     if not np.isfinite(cost).all():
         raise InputError("lease_cost, margin: expected one of them finite")
-    return cost
+    return to_shape("lease_cost, margin", cost, shape)
 
 
 def _newsvendor(need: Array, short: Array, own: float) -> float:
