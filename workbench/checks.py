@@ -91,6 +91,8 @@ class Rule:
 #: The rules that most arguments keep to.
 FINITE, POSITIVE, NOT_NEGATIVE = Rule(), Rule(above=0.0), Rule(least=0.0)
 SHARE, COUNT = Rule(least=0.0, most=1.0), Rule(least=1.0, whole=True)
+#: One whole number: of samples, quarters, points; the same where there may be none, as a seed.
+LENGTH, WHOLE = Rule(least=1.0, whole=True, one=True), Rule(least=0.0, whole=True, one=True)
 PUE = Rule(least=1.0, why="a facility draws at least what its servers draw")
 
 

@@ -170,6 +170,8 @@ def test_bad_input_is_named():
         o.probability("both")
     with pytest.raises(InputError, match="constraint = 'water'"):
         demand.rent_where(o.outcome, "water")
+    with pytest.raises(InputError, match=r"futures of shape \(2, 64\) and outcome of shape \(3, 64\)"):
+        demand.power_shadow_price(o.futures, demand.outlook(quarters=3, n=64).outcome)
     with pytest.raises(InputError, match="of one shape"):
         demand.value_of(o.futures, demand.outlook(quarters=3, n=64).futures)
 

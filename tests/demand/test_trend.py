@@ -127,6 +127,8 @@ def test_growth_rate_of_exact_growth():
     t = np.linspace(2010, 2020, 21)
     rate = demand.growth_rate(t, 3.0 * 4.7 ** (t - 2010))
     assert (rate["factor"], rate["low"], rate["high"], rate["r_squared"]) == pytest.approx((4.7, 4.7, 4.7, 1))
+    still = demand.growth_rate(t, np.full(21, 3.0))  # nothing to explain: no NaN
+    assert (still["factor"], still["low"], still["high"], still["r_squared"]) == (1, 1, 1, 0)
 
 
 def test_records_are_running_maxima():
@@ -159,6 +161,12 @@ def test_bad_input():
         fit.paths(-1)
     with pytest.raises(InputError, match=r"n = 100: expected a power of two"):
         fit.paths(2, 100)
+    with pytest.raises(InputError, match=r"shared of shape \(3, 8\): expected \(steps, n\) = \(2, 8\)"):
+        fit.paths(2, 8, shared=np.zeros((3, 8)))
+    with pytest.raises(InputError, match="trends: expected one or more"):
+        demand.shock_correlation([])
+    with pytest.raises(InputError, match=r"times of shape \(3,\), values of shape \(3,\): expected .* not all at one time"):
+        demand.growth_rate([1, 1, 1], [1, 2, 3])
     with pytest.raises(InputError, match="correlation = 2"):
         fit.paths(2, correlation=2)
     with pytest.raises(InputError, match=r"times of shape \(2,\), log_values of shape \(2,\): expected three or more"):

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.checks import FINITE, Rule, check_fields, takes
+from workbench.checks import FINITE, LENGTH, Rule, check_fields, takes
 from workbench.demand import trend
 from workbench.demand.checks import beyond_authority
 from workbench.demand.history import Series
@@ -97,7 +97,7 @@ def together(parts: Sequence[Backtest], series: str) -> Backtest:
     )
 
 
-@takes(steps=trend.LENGTH, least=Rule(least=3, whole=True, one=True))
+@takes(steps=LENGTH, least=Rule(least=3, whole=True, one=True))
 def rolling(series: Series, forecast: Forecaster, model: str, *, steps: int = 4, least: int = 5) -> Backtest:
     """Rolling origins: at each point from the `least`-th on, forecast `steps` ahead from the points so far.
 
@@ -135,7 +135,7 @@ def rolling(series: Series, forecast: Forecaster, model: str, *, steps: int = 4,
     )
 
 
-@takes(level=Rule(above=0, below=1, one=True), prior_forecasts=trend.LENGTH)
+@takes(level=Rule(above=0, below=1, one=True), prior_forecasts=LENGTH)
 def inflate(test: Backtest, evidence: Sequence[Backtest] = (), *, level: float = 0.9, prior_forecasts: int = 40) -> Backtest:
     """The same forecasts with bands widened (or narrowed) to what earlier errors asked for: split conformal in time.
 
@@ -193,7 +193,7 @@ def simple_models() -> dict[str, Forecaster]:
     }
 
 
-@takes(window=Rule(least=4, whole=True, one=True), n=trend.LENGTH)
+@takes(window=Rule(least=4, whole=True, one=True), n=LENGTH)
 def local_trend(panel: Sequence[Series], prior: trend.TrendPrior | None = None, *, window: int = 8, n: int = 8192) -> Forecaster:
     """Forecaster by `trend.fit_trend` whose long-run growth is pooled with what the other series of `panel` did until the origin.
 

@@ -7,7 +7,7 @@ from dataclasses import astuple, dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.checks import NOT_NEGATIVE, Rule, check_fields, takes
+from workbench.checks import LENGTH, NOT_NEGATIVE, WHOLE, Rule, check_fields, takes
 from workbench.errors import InputError
 from workbench.uncertainty.sobol import Net
 
@@ -24,8 +24,8 @@ class RecordPrior:
     jumps: float = 2.0  #: that the height counts for
 
     def __post_init__(self) -> None:
-        positive = dict.fromkeys(("records_per_year", "jump", "years"), Rule(above=0, one=True))
-        check_fields(self, jumps=Rule(above=1, one=True), **positive)
+        one = Rule(above=0, one=True)
+        check_fields(self, records_per_year=one, jump=one, years=one, jumps=Rule(above=1, one=True))
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def records(times: ArrayLike, values: ArrayLike, *, until: float | None = None) 
     return Records(t[new], y[new], float(t[0]), end)
 
 
-@takes(years=NOT_NEGATIVE, n=Rule(least=1, whole=True, one=True), seed=Rule(least=0, whole=True, one=True))
+@takes(years=NOT_NEGATIVE, n=LENGTH, seed=WHOLE)
 def record_ahead(past: Records, years: ArrayLike, prior: RecordPrior | None = None, *, n: int = 4096, seed: int = 0) -> Array:
     """Level of the record after `years` more: last level plus the jumps of a Poisson number of records, each exponential in log10.
 

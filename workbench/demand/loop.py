@@ -27,11 +27,12 @@ SHAPES = {
     "installed": ("vintage",), "shipping": ("due",), "limits": ("limit", "quarter"), "power_added": ("quarter",),
 }  # fmt: skip
 #: What they may be, where that is not any finite number of 0 or more.
-SOME, MUCH, UNBOUND = Rule(above=0, most=1e300), Rule(least=0, most=1e300), Rule(least=0, infinite=True)
+SOME, MUCH = Rule(above=0, most=1e300), Rule(least=0, most=1e300)
 RULES = {
     "demand": SOME, "elasticity": Rule(least=0, most=1e6), "contracted": Rule(least=0, most=1), "reference_price": SOME,
-    "long_run_cost": SOME, "ceiling": Rule(above=0, infinite=True), "installed": MUCH, "shipping": MUCH, "limits": UNBOUND, "draw": SOME,
-    "draw_decline": Rule(least=0, most=1), "power": MUCH, "power_lead": Rule(least=STAGES, most=400), "chip_lead": Rule(least=1, most=40),
+    "long_run_cost": SOME, "ceiling": Rule(above=0, infinite=True), "installed": MUCH, "shipping": MUCH,
+    "limits": Rule(least=0, infinite=True), "draw": SOME, "draw_decline": Rule(least=0, most=1), "power": MUCH,
+    "power_lead": Rule(least=STAGES, most=400), "chip_lead": Rule(least=1, most=40),
     "mean_life": SOME, "growth": Rule(least=-2, most=2), "extrapolation": Rule(least=0, most=2), "memory": Rule(least=1, most=400),
     "contract_quarters": Rule(least=1, most=1e300), "cancelled": Rule(least=0, most=1), "pue": Rule(least=1, most=10),
     "swap_ratio": Rule(least=1, infinite=True),

@@ -8,11 +8,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.checks import NOT_NEGATIVE, Rule, takes, to_shape
+from workbench.checks import LENGTH, NOT_NEGATIVE, WHOLE, Rule, takes, to_shape
 from workbench.errors import InputError
 
 Array = NDArray[np.float64]
-UNITS = Rule(least=0, apart=True)
+UNITS, ONE = Rule(least=0, apart=True), Rule(above=0, one=True)
 COST = Rule(above=0, infinite=True, unit="USD a unit and quarter")
 
 
@@ -107,14 +107,7 @@ class OrderPlan:
         return np.asarray(q)
 
 
-@takes(
-    need=UNITS,
-    own_cost=Rule(above=0, apart=True),
-    lease_cost=COST,
-    lead=Rule(least=0, whole=True, one=True, unit="quarters"),
-    margin=COST,
-    held=UNITS,
-)
+@takes(need=UNITS, own_cost=Rule(above=0, apart=True), lease_cost=COST, lead=WHOLE, margin=COST, held=UNITS)
 def order_plan(
     need: ArrayLike, *, own_cost: ArrayLike, lease_cost: ArrayLike, lead: int, margin: ArrayLike = np.inf, held: ArrayLike = 0.0
 ) -> OrderPlan:
@@ -185,15 +178,7 @@ class RealOption:
         return self.commit_cost - self.option_cost
 
 
-@takes(
-    need=UNITS,
-    signal=Rule(apart=True),
-    own_cost=Rule(above=0, one=True),
-    lease_cost=COST,
-    margin=COST,
-    premium=Rule(least=0, one=True),
-    bins=Rule(least=1, whole=True, one=True),
-)
+@takes(need=UNITS, signal=Rule(apart=True), own_cost=ONE, lease_cost=COST, margin=COST, premium=Rule(least=0, one=True), bins=LENGTH)
 def real_option(
     need: ArrayLike,
     signal: ArrayLike,

@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
-from workbench.checks import NOT_NEGATIVE, Rule, takes
+from workbench.checks import LENGTH, WHOLE, Rule, takes
 from workbench.demand import scenario
 from workbench.demand.history import year
 from workbench.demand.loop import QUARTER, Futures, Outcome, simulate
@@ -25,7 +25,6 @@ Array = NDArray[np.float64]
 BAND = 0.2
 REPLICATES = 8  #: randomisations of the Sobol points, for standard errors
 LEVELS = (0.5, 0.8, 0.9)
-SEED = Rule(least=0, whole=True, one=True)
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class Outlook:
     band: float = BAND
 
     def __post_init__(self) -> None:
-        NOT_NEGATIVE("band", self.band)
+        Rule(least=0, one=True)("band", self.band)
 
     @property
     def quarters(self) -> list[str]:
@@ -78,7 +77,7 @@ class Outlook:
         flags = pl.DataFrame({"quarter": self.quarters, "beyond_data": self.beyond_data})
         return found.join(flags, on="quarter", how="left", maintain_order="left")
 
-    @takes(quarters=SEED)
+    @takes(quarters=WHOLE)
     def headline(self, quarters: int = 9) -> pl.DataFrame:
         """A row a quarter: medians and 90 % bands, probabilities of shortage and glut, what most likely binds."""
         o = self.outcome
@@ -111,7 +110,7 @@ class Outlook:
         return np.asarray(self.given["compute_per_input_growth"] ** since)
 
 
-@takes(quarters=Rule(least=2, whole=True, one=True), n=scenario.LENGTH, seed=SEED)
+@takes(quarters=Rule(least=2, whole=True, one=True), n=LENGTH, seed=WHOLE)
 def outlook(
     quarters: int = 40, n: int = 16_384, seed: int = 0, *, demand: ArrayLike | None = None, **given: Distribution | float
 ) -> Outlook:
@@ -140,7 +139,7 @@ def outlook(
     return Outlook(scenario.START, futures, simulate(futures), x)
 
 
-@takes(quarter=Rule(least=1, whole=True, one=True, unit="quarters after the start"), n=scenario.LENGTH, seed=SEED)
+@takes(quarter=Rule(least=1, whole=True, one=True, unit="quarters after the start"), n=LENGTH, seed=WHOLE)
 def drivers(quarter: int = 8, n: int = 1024, seed: int = 0, **given: Distribution | float) -> pl.DataFrame:
     """Sobol indices of ln(demand / supply) and of a shortage at a quarter: which inputs they hang on.
 
@@ -223,7 +222,7 @@ def h100e_per_wafer(year_of: str = "2025") -> float:
     return float(shipped / rows["value"][0])
 
 
-@takes(n=scenario.LENGTH, seed=SEED, rent=Rule(above=0, one=True))
+@takes(n=LENGTH, seed=WHOLE, rent=Rule(above=0, one=True))
 def hindcast(
     start: str = "2024Q1", n: int = 4096, seed: int = 0, *, rent: float | None = None, **given: Distribution | float
 ) -> pl.DataFrame:

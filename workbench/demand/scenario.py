@@ -12,7 +12,7 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
-from workbench.checks import FINITE, NOT_NEGATIVE, POSITIVE, PUE, SHARE, Rule, broadcast, takes, to_shape
+from workbench.checks import FINITE, LENGTH, NOT_NEGATIVE, POSITIVE, PUE, SHARE, WHOLE, Rule, broadcast, takes, to_shape
 from workbench.demand.history import year
 from workbench.demand.loop import Futures, simulate
 from workbench.demand.supply import LIMITS
@@ -28,7 +28,6 @@ SHOCKS = "demand_shocks"
 #: Years after which a shock to demand has faded to 1 / e.
 FADE = 3.0
 
-LENGTH = Rule(least=1, whole=True, one=True)
 
 #: Rows of the table of priors that the loop samples, those that matter most first.
 INPUTS = (
@@ -42,20 +41,14 @@ INPUTS = (
     "power_usage_effectiveness", "electricity_usd_per_kwh", "space_usd_per_kwh", "price_ceiling",
 )  # fmt: skip
 #: What they may be.
-RULES = (
-    dict.fromkeys(INPUTS, POSITIVE)
-    | dict.fromkeys(("contracted_share", "power_cancelled"), SHARE)
-    | dict.fromkeys(("research_share", "agents_share_of_rest"), Rule(above=0, below=1))
-    | dict.fromkeys(
-        (
-            "demand_volatility", "research_elasticity", "api_elasticity", "consumer_elasticity", "chip_response", "power_response",
-            "limit_response", "extrapolation", "deployment_lag_quarters", "power_coming_gw_per_year", "electricity_usd_per_kwh",
-            "space_usd_per_kwh",
-        ),
-        NOT_NEGATIVE,
-    )
-    | {"power_usage_effectiveness": PUE, SHOCKS: FINITE}
-)  # fmt: skip
+RULES = dict.fromkeys(INPUTS, POSITIVE) | dict.fromkeys((
+    "demand_volatility", "research_elasticity", "api_elasticity", "consumer_elasticity", "chip_response", "power_response",
+    "limit_response", "extrapolation", "deployment_lag_quarters", "power_coming_gw_per_year", "electricity_usd_per_kwh",
+    "space_usd_per_kwh",
+), NOT_NEGATIVE) | {
+    "contracted_share": SHARE, "power_cancelled": SHARE, "research_share": Rule(above=0, below=1),
+    "agents_share_of_rest": Rule(above=0, below=1), "power_usage_effectiveness": PUE, SHOCKS: FINITE,
+}  # fmt: skip
 #: What moves together, by the normal scores: the growth of demand brings capital, capital brings chips, memory, packages and power.
 TOGETHER = {
     ("agents_demand_growth", "research_demand_growth"): 0.5, ("agents_demand_growth", "capital_growth"): 0.4,
@@ -105,7 +98,7 @@ def correlation(believed: Mapping[str, Distribution | Path | float]) -> dict[tup
     return {pair: r for pair, r in TOGETHER.items() if not fixed & set(pair)}
 
 
-@takes(quarters=LENGTH, n=LENGTH, seed=Rule(least=0, whole=True, one=True), replicates=LENGTH)
+@takes(quarters=LENGTH, n=LENGTH, seed=WHOLE, replicates=LENGTH)
 def draws(quarters: int = 40, n: int = 16_384, seed: int = 0, *, replicates: int = 1, **given: Distribution | float) -> dict[str, Array]:
     """Joint samples of `inputs`, `replicates` times n, by scrambled Sobol points and a Gaussian copula.
 
@@ -186,12 +179,12 @@ def futures(
     quarter_names(start, 1)  # refuses what is no quarter
     price = known_rent(start) if rent is None else rent
     x = {name: np.asarray(rule(f"given[{name}]", given[name])) for name, rule in RULES.items()}
-    for name, value in x.items():
-        if (value.ndim != 2 or not len(value)) if name == SHOCKS else value.ndim > 1:
-            raise InputError(f"given[{name}] of shape {value.shape}: expected ({'quarters, ' if name == SHOCKS else ''}futures)")
-    quarters = len(x[SHOCKS])
-    (n,) = broadcast(rent=price, **{f"given[{name}]": value[0] if name == SHOCKS else value for name, value in x.items()})
-    x = {name: np.broadcast_to(value, (quarters, n) if name == SHOCKS else (n,)) for name, value in x.items()}
+    path, x["rent"] = x.pop(SHOCKS), np.asarray(price)
+    wrong = [name for name, value in x.items() if value.ndim > 1] + [SHOCKS] * (path.ndim != 2 or not len(path))
+    if wrong:
+        raise InputError(f"{', '.join(wrong)}: expected shape (futures,), and (quarters, futures) of {SHOCKS}")
+    (n,), quarters = broadcast(**x, **{SHOCKS: path[0]}), len(path)
+    x = {name: np.broadcast_to(value, (n,)) for name, value in x.items()} | {SHOCKS: np.broadcast_to(path, (quarters, n))}
     years = np.arange(quarters)[:, None] / 4
     since, pace = year(start) - year(START), np.log(growth_before(start)) / np.log(growth_before(START))
     shares = np.stack(

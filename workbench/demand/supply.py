@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.checks import NOT_NEGATIVE, POSITIVE, PUE, SHARE, Rule, broadcast, takes
+from workbench.checks import LENGTH, NOT_NEGATIVE, POSITIVE, PUE, SHARE, Rule, broadcast, takes
 from workbench.errors import InputError
 from workbench.units import HOUR
 
 #: What may bind shipments, in the order of `limits`; `BINDING` names the codes of the binding constraint.
 LIMITS = ("chips", "HBM", "packaging", "capital")
 BINDING = ("demand", *LIMITS, "power")
+SERIES = Rule(least=0, apart=True)
 STAGES = 3  #: stages of the delay in which power is energised
 
 
@@ -131,12 +132,7 @@ def delay_step(stages: NDArray[np.float64], inflow: NDArray[np.float64], rate: N
     return np.asarray(passed[-1])
 
 
-@takes(
-    requests=Rule(least=0, apart=True),
-    mean_delay=Rule(above=0, apart=True),
-    cancelled=Rule(least=0, most=1, apart=True),
-    stages=Rule(least=1, whole=True, one=True),
-)
+@takes(requests=SERIES, mean_delay=Rule(above=0, apart=True), cancelled=Rule(least=0, most=1, apart=True), stages=LENGTH)
 def energised(requests: ArrayLike, mean_delay: ArrayLike, *, cancelled: ArrayLike = 0.0, stages: int = STAGES) -> NDArray[np.float64]:
     """Power that comes on in each period from requests through an Erlang delay, less what is cancelled.
 
@@ -166,7 +162,7 @@ def energised(requests: ArrayLike, mean_delay: ArrayLike, *, cancelled: ArrayLik
     return on
 
 
-@takes(additions=Rule(least=0, apart=True), mean_life=Rule(above=0, infinite=True), shape=Rule(least=0.01))
+@takes(additions=SERIES, mean_life=Rule(above=0, infinite=True), shape=Rule(least=0.01))
 def installed(additions: ArrayLike, mean_life: ArrayLike, shape: ArrayLike = 4.0) -> NDArray[np.float64]:
     """Units of all vintages that stand in each period:  sum_v additions_v survival(t - v).
 

@@ -11,14 +11,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.checks import FINITE, NOT_NEGATIVE, Rule, check_fields, numeric, takes
+from workbench.checks import FINITE, LENGTH, NOT_NEGATIVE, WHOLE, Rule, check_fields, numeric, takes
 from workbench.errors import InputError
 from workbench.uncertainty.sobol import Net
 
 Array = NDArray[np.float64]
 QUARTER = 0.25  #: [year]
-STEPS, LENGTH = Rule(least=0, whole=True, one=True), Rule(least=1, whole=True, one=True)
-NUMBER = Rule(above=0, one=True)
 
 
 @dataclass(frozen=True)
@@ -38,9 +36,9 @@ class TrendPrior:
     unrest: tuple[float, ...] = (0.05, 0.2, 0.8, 3.2)  #: variance of quarterly growth shocks over that of the noise, equally likely
 
     def __post_init__(self) -> None:
-        positive = dict.fromkeys(("growth_deviation", "noise", "freedom"), NUMBER)
+        one = Rule(above=0, one=True)
         grid = {"persistence": Rule(least=0, below=1, apart=True), "unrest": Rule(above=0, apart=True)}
-        check_fields(self, growth=Rule(one=True), **positive, **grid)
+        check_fields(self, growth=Rule(one=True), growth_deviation=one, noise=one, freedom=one, **grid)
         if not (np.size(self.persistence) and np.size(self.unrest)):
             raise InputError("persistence, unrest: expected one or more of each")
 
@@ -67,7 +65,7 @@ class Trend:
         """Growth of the next quarter, as a yearly rate of the logarithm."""
         return float(self.weight @ (self.state[:, 1] + self.state[:, 2]) / QUARTER)
 
-    @takes(steps=STEPS, n=LENGTH, seed=STEPS, shared=Rule(apart=True), correlation=Rule(least=0, most=1, one=True))
+    @takes(steps=WHOLE, n=LENGTH, seed=WHOLE, shared=Rule(apart=True), correlation=Rule(least=0, most=1, one=True))
     def paths(self, steps: int, n: int = 4096, *, seed: int = 0, shared: Array | None = None, correlation: float = 0.0) -> Array:
         """Futures of the logarithm: Student t mixtures over the grid, jointly over the steps.
 
@@ -263,21 +261,21 @@ def log_linear(times: ArrayLike, log_values: ArrayLike, at: ArrayLike, *, half_l
     return (level + slope * (x - middle))[..., None] + scale[..., None] * _student(count - 2, n)
 
 
-@takes(steps=STEPS, n=LENGTH)
+@takes(steps=WHOLE, n=LENGTH)
 def last_value(log_values: ArrayLike, steps: int, *, n: int = 2048) -> Array:
     """Random walk without drift: the last value, with the root mean square of past steps."""
     d = _steps(log_values)
     return float(np.asarray(log_values)[-1]) + np.sqrt(np.mean(d**2) * steps) * _student(np.inf, n)
 
 
-@takes(steps=STEPS, n=LENGTH)
+@takes(steps=WHOLE, n=LENGTH)
 def drift(log_values: ArrayLike, steps: int, *, n: int = 2048) -> Array:
     """Random walk with the mean of past steps as its drift, and their deviation."""
     d = _steps(log_values)
     return float(np.asarray(log_values)[-1]) + steps * d.mean() + np.sqrt(steps) * d.std(ddof=1) * _student(np.inf, n)
 
 
-@takes(steps=STEPS, persistence=Rule(least=0, most=1, one=True), window=LENGTH, n=LENGTH)
+@takes(steps=WHOLE, persistence=Rule(least=0, most=1, one=True), window=LENGTH, n=LENGTH)
 def damped(log_values: ArrayLike, steps: int, *, persistence: float = 0.85, window: int = 3, n: int = 2048) -> Array:
     """The mean of the last `window` steps, dying out by `persistence` a step, with the deviation of all past steps."""
     d = _steps(log_values)
