@@ -45,8 +45,8 @@ class Rule:
                 raise self.refusal(name, value)
             return (int(value) if self.whole else float(value)) if self.one else np.float64(value)
         array = numeric(name, value)
-        good = self._good(array)
-        if not good.all():
+        inside = array.size and not self.whole and self._plain(array.min()) and self._plain(array.max())  # so is all between
+        if not (inside or (good := self._good(array)).all()):
             index = np.unravel_index(int(np.argmin(good)), array.shape)
             raise self.refusal(f"{name}[{', '.join(map(str, index))}]" if array.ndim else name, array[index])
         if self.one:
@@ -94,6 +94,8 @@ class Rule:
 #: The rules that most arguments keep to.
 FINITE, POSITIVE, NOT_NEGATIVE = Rule(), Rule(above=0.0), Rule(least=0.0)
 SHARE, COUNT = Rule(least=0.0, most=1.0), Rule(least=1.0, whole=True)
+#: One whole number: of samples, quarters, points; the same where there may be none, as a seed.
+LENGTH, WHOLE = Rule(least=1.0, whole=True, one=True), Rule(least=0.0, whole=True, one=True)
 PUE = Rule(least=1.0, why="a facility draws at least what its servers draw")
 
 
@@ -139,6 +141,14 @@ def broadcast(**named: ArrayLike) -> tuple[int, ...]:
             if any(a != b and 1 not in (a, b) for a, b in zip(shape[::-1], others[::-1], strict=False)):
                 raise InputError(f"{other} of shape {others} and {name} of shape {shape} do not broadcast") from None
     raise AssertionError(shapes)
+
+
+def to_shape(name: str, value: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """`value` broadcast to `shape`. Raises `InputError` naming both shapes where it does not fit."""
+    try:
+        return np.broadcast_to(np.asarray(value, dtype=float), shape)
+    except ValueError:
+        raise InputError(f"{name} of shape {np.shape(value)}: expected one that broadcasts to {shape}") from None
 
 
 def takes(**rules: Rule) -> Callable[[Callable[P, R]], Callable[P, R]]:

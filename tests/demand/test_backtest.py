@@ -169,6 +169,12 @@ def test_bad_input():
     gap = series(np.arange(1.0, 15)).take(np.array([0, 1, 2, 3, 5, 6, 7, 8, 9, 10, 11]))
     with pytest.raises(InputError, match="not evenly spaced in time"):
         demand.rolling(gap, lambda past, steps: np.zeros(8), "none")
+    with pytest.raises(InputError, match=r"samples\[0, 0\] = nan"):
+        demand.rolling(series(np.arange(1.0, 10)), lambda past, steps: np.full(8, np.nan), "none")
+    with pytest.raises(InputError, match=r"expected samples of \(forecasts, n\)"):
+        demand.rolling(series(np.arange(1.0, 10)), lambda past, steps: 0.0, "none")
+    with pytest.raises(InputError, match="window = 3: expected a whole number 4 or more"):
+        demand.local_trend([], window=3)
     with pytest.raises(InputError, match="nothing to score"):
         forecasts([]).score()
     with pytest.raises(InputError, match="level = 1"):

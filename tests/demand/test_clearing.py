@@ -119,15 +119,17 @@ def test_jevons_has_a_sign_and_a_probability():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"elasticity": -1.0}, "elasticity = -1.0: expected 0 or more"),
+        ({"elasticity": -1.0}, "elasticity = -1: demand falls as the price rises; expected 0 or more"),
         ({"elasticity": [1.0, np.inf]}, "elasticity"),
         ({"elasticity": [1.0, 1.0, 1.0]}, "elasticity: expected 2 classes on the first axis"),
-        ({"contracted": 1.2}, r"contracted = 1.2: expected a share from 0 to 1"),
+        ({"contracted": 1.2}, "contracted = 1.2: expected 0 or more and at most 1"),
         ({"demand": [-1.0, 1.0]}, "demand"),
         ({"demand": 1.0}, "demand: expected classes"),
-        ({"supply": 0.0}, "supply = 0.0: expected more than 0"),
+        ({"supply": 0.0}, "supply = 0: expected more than 0"),
         ({"reference_price": 0.0}, "reference_price"),
-        ({"floor": -1.0}, "floor = -1.0: expected 0 or more"),
+        ({"demand": [1e300, 1.0], "elasticity": 100.0, "ceiling": 0.1}, "more than a number holds"),
+        ({"supply": [1.0, 2.0, 3.0], "ceiling": [1.0, 2.0]}, r"supply of shape \(3,\) and ceiling of shape \(2,\) do not broadcast"),
+        ({"floor": -1.0}, "floor = -1: expected 0 or more"),
         ({"ceiling": 0.1, "floor": 1.0}, "ceiling = 0.1: expected at least the floor"),
     ],
 )
@@ -139,7 +141,7 @@ def test_bad_input_is_named(change, message):
         demand.demand_at(0.0, [1.0], 1.0, reference_price=1.0)
     with pytest.raises(InputError, match="efficiency"):
         demand.jevons(0.0, 1.0)
-    with pytest.raises(InputError, match="value_per_decade"):
+    with pytest.raises(InputError, match="price = 0: expected more than 0"):
         demand.log_law_compute(1.0, 0.0)
     with pytest.raises(InputError, match="elasticity"):
         demand.value_exponent(0.0)

@@ -252,24 +252,45 @@ def test_blocks_change_nothing(monkeypatch):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"chip_lead": -1.0}, "chip_lead: expected 1 to 40, found -1 to -1"),
-        ({"power_lead": 2.0}, "power_lead: expected 3 to 400"),
-        ({"elasticity": -0.5}, "elasticity: expected 0 to"),
-        ({"contracted": 1.5}, "contracted: expected 0 to 1, found 1.5"),
-        ({"cancelled": 2.0}, "cancelled: expected 0 to 1"),
-        ({"pue": 0.9}, "pue: expected 1 to 10"),
-        ({"demand": np.ones((1, 24, 4)) * -1}, "demand: expected"),
-        ({"demand": np.full((1, 24, 4), np.nan)}, "demand: expected"),
+        ({"chip_lead": -1.0}, "chip_lead = -1: expected 1 or more and at most 40"),
+        ({"power_lead": 2.0}, "power_lead = 2: expected 3 or more and at most 400"),
+        ({"elasticity": -0.5}, "elasticity = -0.5: expected 0 or more"),
+        ({"contracted": 1.5}, "contracted = 1.5: expected 0 or more and at most 1"),
+        ({"cancelled": 2.0}, "cancelled = 2: expected 0 or more and at most 1"),
+        ({"pue": 0.9}, "pue = 0.9: expected 1 or more and at most 10"),
+        ({"demand": np.ones((1, 24, 4)) * -1}, r"demand\[0, 0, 0\] = -1: expected more than 0"),
+        ({"demand": np.full((1, 24, 4), np.nan)}, r"demand\[0, 0, 0\] = nan: expected"),
         ({"demand": np.ones((24, 4))}, "demand: expected shape"),
         ({"installed": np.zeros((1, 4))}, "installed: expected units in every future"),
+        ({"installed": np.array([1e6, 1e6, 0, 1e6])}, "installed: expected units in every future"),
+        ({"chip_response": np.inf}, "chip_response = inf: expected 0 or more"),
+        ({"memory": "4"}, "memory = '4': expected a number"),
         ({"limits": np.ones((3, 24, 4))}, r"limits: expected shape \(limit, quarter, future\)"),
-        ({"draw": np.ones(3)}, "draw: expected shape"),
+        ({"draw": np.ones(3)}, r"demand of shape \(4,\) and draw of shape \(3,\) do not broadcast"),
         ({"long_run_cost": 0.0}, "long_run_cost"),
     ],
 )
 def test_bad_input_is_named(change, message):
     with pytest.raises(InputError, match=message):
         made(**change)
+
+
+def test_futures_cannot_be_changed_and_take_whatever_broadcasts():
+    given = np.full((1, 24, 1), 1e6)
+    f = made(1, demand=given, reference_price=[2.0, 3.0], long_run_cost=[2.0, 3.0])
+    assert f.shape == (24, 2)
+    with pytest.raises(ValueError, match="read-only"):
+        f.demand[0] *= 2
+    given *= 1  # the caller's own array is left as it was
+    together = demand.simulate(f)
+    for i, price in enumerate((2.0, 3.0)):
+        alone = demand.simulate(made(1, reference_price=price, long_run_cost=price))
+        assert together.price[:, [i]] == pytest.approx(alone.price, rel=1e-12)
+
+
+def test_a_market_in_which_nothing_is_left_is_refused():
+    with pytest.raises(InputError, match="mean_life: nothing stands in quarter 5"):
+        demand.simulate(made(mean_life=1.0, limits=0.0))
 
 
 def test_demand_that_answers_to_no_price_is_refused():

@@ -142,14 +142,16 @@ def test_a_premium_shrinks_the_reserve_until_waiting_is_worth_nothing():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"need": [1.0]}, "need: expected units"),
-        ({"need": [[-1.0], [1.0]]}, "need: expected units"),
-        ({"lead": -1}, "lead = -1: expected whole quarters from 0 to 1"),
+        ({"need": [1.0]}, r"need of shape \(1,\): expected \(quarters, futures\)"),
+        ({"need": np.ones((2, 0))}, r"need of shape \(2, 0\): expected \(quarters, futures\), one or more"),
+        ({"need": [[-1.0], [1.0]]}, r"need\[0, 0\] = -1: expected 0 or more"),
+        ({"lead": -1}, "lead = -1: expected a whole number 0 or more"),
         ({"lead": 2}, "lead = 2"),
         ({"lead": 0.5}, "lead = 0.5"),
         ({"own_cost": 0.0}, "own_cost"),
-        ({"lease_cost": np.inf}, "own_cost, lease_cost, margin"),
-        ({"held": -1.0}, "held = -1.0"),
+        ({"own_cost": [1.0] * 3}, r"own_cost of shape \(3,\): expected one that broadcasts to \(2,\)"),
+        ({"lease_cost": np.inf}, "lease_cost, margin: expected one of them finite"),
+        ({"held": -1.0}, "held = -1: expected 0 or more"),
     ],
 )
 def test_bad_orders_are_named(change, message):
@@ -160,9 +162,9 @@ def test_bad_orders_are_named(change, message):
 
 def test_bad_options_are_named():
     for change, message in (
-        ({"need": [-1.0, 1.0]}, "need, signal"),
-        ({"signal": [1.0]}, "need, signal"),
-        ({"premium": -1.0}, "premium = -1.0"),
+        ({"need": [-1.0, 1.0]}, r"need\[0\] = -1"),
+        ({"signal": [1.0]}, r"need of shape \(2,\), signal of shape \(1,\)"),
+        ({"premium": -1.0}, "premium = -1"),
         ({"bins": 3}, "bins = 3"),
         ({"lease_cost": np.inf}, "lease_cost, margin"),
     ):

@@ -144,10 +144,19 @@ def test_bad_input_is_named():
         (lambda: demand.outlook(n=4), InputError, "n = 4"),
         (lambda: demand.outlook(quarters=1), InputError, "quarters = 1"),
         (lambda: demand.outlook(quarters=4, n=64, chip_lead=3.0), UnknownName, "chip_lead"),
-        (lambda: demand.outlook(quarters=4, n=64, contracted_share=1.4), InputError, "contracted: expected 0 to 1"),
+        (
+            lambda: demand.outlook(quarters=4, n=64, contracted_share=1.4),
+            InputError,
+            "contracted_share = 1.4: expected 0 or more and at most 1",
+        ),
         (lambda: demand.outlook(quarters=4, n=64, api_elasticity=-1.0), InputError, "elasticity"),
         (lambda: demand.outlook(quarters=4, n=64, power_lead_quarters=-1.0), InputError, "power"),
         (lambda: demand.drivers(0), InputError, "quarter = 0"),
+        (lambda: demand.outlook(n=96), InputError, "n = 96: expected 8 times a power of two"),
+        (lambda: demand.outlook(quarters=4, n=64, stock_scale=np.nan), InputError, "stock_scale = nan"),
+        (lambda: demand.futures({}), InputError, "given: lacks agents_demand_growth"),
+        (lambda: demand.futures(demand.draws(3, 2), demand=np.ones((2, 3, 2))), InputError, r"demand of shape \(2, 3, 2\)"),
+        (lambda: demand.futures(demand.draws(3, 2), start="2024-05"), InputError, "start = 2024-05: expected a quarter"),
         (lambda: demand.hindcast("2026Q1"), InputError, "start = 2026Q1"),
         (lambda: demand.prior("nothing"), UnknownName, "nothing"),
         (lambda: scenario.known_rent("2022Q1"), InputError, "no rent of H100"),
@@ -161,8 +170,20 @@ def test_bad_input_is_named():
         o.probability("both")
     with pytest.raises(InputError, match="constraint = 'water'"):
         demand.rent_where(o.outcome, "water")
+    with pytest.raises(InputError, match=r"futures of shape \(2, 64\) and outcome of shape \(3, 64\)"):
+        demand.power_shadow_price(o.futures, demand.outlook(quarters=3, n=64).outcome)
     with pytest.raises(InputError, match="of one shape"):
         demand.value_of(o.futures, demand.outlook(quarters=3, n=64).futures)
+
+
+def test_futures_are_built_once_and_start_at_the_known_rent():
+    """Demand was scaled in place after the checks; it is that of a market that clears at the known rent in the first quarter."""
+    draws = demand.draws(4, 16)
+    before = {name: values.copy() for name, values in draws.items()}
+    f = demand.futures(draws)
+    assert not f.demand.flags.writeable
+    assert demand.simulate(f).price[0] == pytest.approx(np.full(16, scenario.known_rent()), rel=1e-9)
+    assert all((draws[name] == values).all() for name, values in before.items())
 
 
 def shortened(futures, quarters):

@@ -127,6 +127,8 @@ def test_growth_rate_of_exact_growth():
     t = np.linspace(2010, 2020, 21)
     rate = demand.growth_rate(t, 3.0 * 4.7 ** (t - 2010))
     assert (rate["factor"], rate["low"], rate["high"], rate["r_squared"]) == pytest.approx((4.7, 4.7, 4.7, 1))
+    still = demand.growth_rate(t, np.full(21, 3.0))  # nothing to explain: no NaN
+    assert (still["factor"], still["low"], still["high"], still["r_squared"]) == (1, 1, 1, 0)
 
 
 def test_records_are_running_maxima():
@@ -147,7 +149,7 @@ def test_record_ahead_has_an_atom_and_the_mean_of_a_compound_poisson():
 
 
 def test_bad_input():
-    with pytest.raises(InputError, match=r"persistence = \(1\.0,\)"):
+    with pytest.raises(InputError, match=r"persistence\[0\] = 1: expected 0 or more and less than 1"):
         demand.TrendPrior(persistence=(1.0,))
     with pytest.raises(InputError, match="noise"):
         demand.TrendPrior(noise=0.0)
@@ -159,21 +161,27 @@ def test_bad_input():
         fit.paths(-1)
     with pytest.raises(InputError, match=r"n = 100: expected a power of two"):
         fit.paths(2, 100)
+    with pytest.raises(InputError, match=r"shared of shape \(3, 8\): expected \(steps, n\) = \(2, 8\)"):
+        fit.paths(2, 8, shared=np.zeros((3, 8)))
+    with pytest.raises(InputError, match="trends: expected one or more"):
+        demand.shock_correlation([])
+    with pytest.raises(InputError, match=r"times of shape \(3,\), values of shape \(3,\): expected .* not all at one time"):
+        demand.growth_rate([1, 1, 1], [1, 2, 3])
     with pytest.raises(InputError, match="correlation = 2"):
         fit.paths(2, correlation=2)
-    with pytest.raises(InputError, match="expected three or more"):
+    with pytest.raises(InputError, match=r"times of shape \(2,\), log_values of shape \(2,\): expected three or more"):
         demand.log_linear([1, 2], [1, 2], 3)
     with pytest.raises(InputError, match=r"half_life = 0\.01: leaves"):
         demand.log_linear([1, 2, 3], [1, 2, 3], 4, half_life=0.01)
     with pytest.raises(InputError, match="expected three or more"):
         trend.drift([1.0, 2.0], 4)
-    with pytest.raises(InputError, match="above 0"):
+    with pytest.raises(InputError, match=r"values\[1\] = -1: expected more than 0"):
         demand.growth_rate([1, 2, 3], [1, -1, 1])
-    with pytest.raises(InputError, match="values: the least is 0"):
+    with pytest.raises(InputError, match=r"values\[0\] = 0: expected more than 0"):
         demand.records([2020, 2021], [0, 1])
     with pytest.raises(InputError, match=r"until = 2019: no release before it"):
         demand.records([2020, 2021], [1, 1], until=2019)
     with pytest.raises(InputError, match="years = -1"):
         demand.record_ahead(demand.records([2020, 2021], [1, 2]), -1)
-    with pytest.raises(InputError, match="jumps: more than 1"):
+    with pytest.raises(InputError, match="jumps = 1: expected more than 1"):
         demand.RecordPrior(jumps=1)

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.checks import FINITE, LENGTH, Rule, check_fields, takes
 from workbench.demand import trend
 from workbench.demand.checks import beyond_authority
 from workbench.demand.history import Series
@@ -31,6 +32,12 @@ class Backtest:
     samples: Array  #: (k, n), in logarithms
     observed: Array  #: (k,), in logarithms
     beyond: NDArray[np.bool_]  #: whether the horizon lies beyond the authority of the history that was used
+
+    def __post_init__(self) -> None:
+        check_fields(self, origins=FINITE, targets=FINITE, samples=Rule(apart=True), observed=FINITE)
+        shapes = {name: np.shape(getattr(self, name)) for name in ("origins", "targets", "samples", "observed", "beyond")}
+        if len({shape[:1] for shape in shapes.values()}) != 1 or len(shapes["samples"]) != 2:
+            raise InputError(f"{self.series}: expected samples of (forecasts, n) and as many of all else, found {shapes}")
 
     def take(self, which: ArrayLike) -> Backtest:
         """The chosen forecasts (a mask or places)."""
@@ -90,6 +97,7 @@ def together(parts: Sequence[Backtest], series: str) -> Backtest:
     )
 
 
+@takes(steps=LENGTH, least=Rule(least=3, whole=True, one=True))
 def rolling(series: Series, forecast: Forecaster, model: str, *, steps: int = 4, least: int = 5) -> Backtest:
     """Rolling origins: at each point from the `least`-th on, forecast `steps` ahead from the points so far.
 
@@ -102,7 +110,7 @@ def rolling(series: Series, forecast: Forecaster, model: str, *, steps: int = 4,
     steps : int
         1 or more.
     least : int
-        Points that the first forecast has.
+        Points that the first forecast has, 3 or more.
 
     Raises
     ------
@@ -112,10 +120,8 @@ def rolling(series: Series, forecast: Forecaster, model: str, *, steps: int = 4,
     gaps = np.diff(series.times)
     if gaps.size and not np.allclose(gaps, gaps[0], atol=1e-6):
         raise InputError(f"{series.name}: not evenly spaced in time (gaps {gaps.min():.3g} to {gaps.max():.3g} years)")
-    if steps < 1 or least < 3 or series.values.size < least + steps:
-        raise InputError(
-            f"{series.name}: {series.values.size} points; expected at least {least} + {steps}, steps of 1 and 3 points or more"
-        )
+    if series.values.size < least + steps:
+        raise InputError(f"{series.name}: {series.values.size} points; expected at least {least} + {steps}")
     origins = np.arange(least - 1, series.values.size - steps)
     past = [series.take(slice(0, int(o) + 1)) for o in origins]
     return Backtest(
@@ -129,6 +135,7 @@ def rolling(series: Series, forecast: Forecaster, model: str, *, steps: int = 4,
     )
 
 
+@takes(level=Rule(above=0, below=1, one=True), prior_forecasts=LENGTH)
 def inflate(test: Backtest, evidence: Sequence[Backtest] = (), *, level: float = 0.9, prior_forecasts: int = 40) -> Backtest:
     """The same forecasts with bands widened (or narrowed) to what earlier errors asked for: split conformal in time.
 
@@ -151,8 +158,6 @@ def inflate(test: Backtest, evidence: Sequence[Backtest] = (), *, level: float =
     """
     from scipy.special import ndtri
 
-    if not 0 < level < 1 or prior_forecasts < 1:
-        raise InputError(f"level = {level}, prior_forecasts = {prior_forecasts}: expected a share within 0 to 1, and 1 or more")
     tests = (test, *evidence)
     errors, known = np.concatenate([_over_band(t, level) for t in tests]), np.concatenate([t.targets for t in tests])
     calm = ndtri((1 + (np.arange(prior_forecasts) + 0.5) / prior_forecasts) / 2) / ndtri((1 + level) / 2)
@@ -188,10 +193,11 @@ def simple_models() -> dict[str, Forecaster]:
     }
 
 
+@takes(window=Rule(least=4, whole=True, one=True), n=LENGTH)
 def local_trend(panel: Sequence[Series], prior: trend.TrendPrior | None = None, *, window: int = 8, n: int = 8192) -> Forecaster:
     """Forecaster by `trend.fit_trend` whose long-run growth is pooled with what the other series of `panel` did until the origin.
 
-    A stock is forecast by its flow. Of the other series the mean growth over the last `window` steps counts.
+    A stock is forecast by its flow. Of the other series the mean growth over the last `window` steps, four or more, counts.
     """
 
     def forecast(past: Series, steps: int) -> Array:

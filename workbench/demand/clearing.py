@@ -7,10 +7,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.checks import NOT_NEGATIVE, POSITIVE, Rule, broadcast, takes
 from workbench.errors import InputError
 
 #: Logarithms of prices over the reference stay inside: a floor of 0 and a ceiling of infinity are these.
 FAR = 700.0
+Array = NDArray[np.float64]
+#: Arguments with classes on the first axis.
+CLASSED = {
+    "demand": Rule(least=0, apart=True),
+    "elasticity": Rule(least=0, apart=True, why="demand falls as the price rises"),
+    "contracted": Rule(least=0, most=1, apart=True),
+    "floor": Rule(least=0, apart=True),
+}
 
 
 @dataclass(frozen=True)
@@ -23,6 +32,7 @@ class Clearing:
     idle: NDArray[np.float64]  #: there and not wanted at the floors
 
 
+@takes(price=POSITIVE, reference_price=POSITIVE, **CLASSED)
 def demand_at(
     price: ArrayLike,
     demand: ArrayLike,
@@ -39,7 +49,7 @@ def demand_at(
     Parameters
     ----------
     price : array_like
-        [USD a unit and hour], above 0; no axis for classes.
+        [USD a unit and hour]; no axis for classes.
     demand, elasticity, reference_price, contracted, floor : array_like
         As `clear`.
 
@@ -47,13 +57,12 @@ def demand_at(
     -------
     ndarray, shape (classes, ...)
     """
-    p = np.asarray(price, dtype=float)
-    d, e, f, reference = _classes(demand, elasticity, reference_price, contracted, floor, p.ndim)
-    if not np.all((p > 0) & np.isfinite(p)):
-        raise InputError(f"price = {price}: expected more than 0, and finite")
-    return np.asarray(np.exp(_log_demand(np.log(p / reference), d, e, f)))
+    d, e, f, _ = _classes(demand, elasticity, contracted, floor, price=price, reference_price=reference_price)
+    x = np.log(np.asarray(price, dtype=float) / np.asarray(reference_price, dtype=float))
+    return np.asarray(np.exp(_log_demand(x, d, e, f)))
 
 
+@takes(supply=POSITIVE, reference_price=POSITIVE, ceiling=Rule(above=0, infinite=True), **CLASSED)
 def clear(
     demand: ArrayLike,
     supply: ArrayLike,
@@ -97,21 +106,20 @@ def clear(
     InputError
         For negative demand or elasticity, supply or reference that is not positive, shares outside 0 to 1, a ceiling below a floor.
     """
-    s, top = np.asarray(supply, dtype=float), np.asarray(ceiling, dtype=float)
-    d, e, f, reference = _classes(demand, elasticity, reference_price, contracted, floor, max(s.ndim, top.ndim))
-    if not np.all((s > 0) & np.isfinite(s)):
-        raise InputError(f"supply = {supply}: expected more than 0, and finite")
-    high = np.full(np.broadcast_shapes(d.shape[1:], e.shape[1:], f.shape[1:], s.shape, reference.shape, top.shape), FAR)
-    with np.errstate(divide="ignore"):
-        high = np.minimum(high, np.log(top / reference))
+    s, top, reference = (np.asarray(x, dtype=float) for x in (supply, ceiling, reference_price))
+    d, e, f, shape = _classes(demand, elasticity, contracted, floor, supply=s, ceiling=top, reference_price=reference)
+    high = np.minimum(np.full(shape, FAR), np.log(top / reference))
     low = np.broadcast_to(f.min(axis=0), high.shape)
     if not np.all(f <= high):
         raise InputError(f"ceiling = {ceiling}: expected at least the floor, {floor}")
     s = np.broadcast_to(s, high.shape)
     x = _root(d, e, f, np.log(s), low, high)
     at_floor, at_top = x <= low, x >= high
-    served = np.exp(_log_demand(x, d, e, f))
-    total = served.sum(axis=0)
+    with np.errstate(over="ignore"):
+        served = np.exp(_log_demand(x, d, e, f))
+        total = served.sum(axis=0)
+    if np.isinf(total).any():
+        raise InputError("demand, elasticity: what is wanted at the ceiling is more than a number holds")
     unserved = np.where(at_top, np.maximum(total - s, 0.0), 0.0)
     idle = np.where(at_floor, np.maximum(s - total, 0.0), 0.0)
     lowest = np.broadcast_to(np.asarray(floor, dtype=float).min(axis=0) if np.ndim(floor) else np.asarray(floor, dtype=float), x.shape)
@@ -148,6 +156,7 @@ def root_step(
     return gap
 
 
+@takes(value_per_decade=NOT_NEGATIVE, price=POSITIVE)
 def log_law_compute(value_per_decade: ArrayLike, price: ArrayLike) -> NDArray[np.float64]:
     """Compute that a buyer wants for whom intelligence is the logarithm of compute: its elasticity is exactly -1, its spend constant.
 
@@ -160,21 +169,16 @@ def log_law_compute(value_per_decade: ArrayLike, price: ArrayLike) -> NDArray[np
     price : array_like
         Of a unit of compute [USD], above 0.
     """
-    k, p = np.asarray(value_per_decade, dtype=float), np.asarray(price, dtype=float)
-    if not (np.all(k >= 0) and np.all(p > 0)):
-        raise InputError(f"value_per_decade = {value_per_decade}, price = {price}: expected 0 or more, and more than 0")
-    return k / (p * np.log(10))
+    return np.asarray(value_per_decade, dtype=float) / (np.asarray(price, dtype=float) * np.log(10))
 
 
+@takes(elasticity=POSITIVE)
 def value_exponent(elasticity: ArrayLike) -> NDArray[np.float64]:
     """Exponent a of a value that grows as compute^a under which demand has this elasticity: a = 1 - 1 / eps.
 
     From the first-order condition a C^(a - 1) ~ p, eps = 1 / (1 - a). Nothing (eps = 1) is the logarithm; the measured 1.11 is a = 0.10.
     """
-    e = np.asarray(elasticity, dtype=float)
-    if not np.all(e > 0):
-        raise InputError(f"elasticity = {elasticity}: expected more than 0")
-    return 1 - 1 / e
+    return 1 - 1 / np.asarray(elasticity, dtype=float)
 
 
 @dataclass(frozen=True)
@@ -194,6 +198,7 @@ class Jevons:
         return float(np.mean(self.factor > 1))
 
 
+@takes(efficiency=POSITIVE, elasticity=NOT_NEGATIVE)
 def jevons(efficiency: ArrayLike, elasticity: ArrayLike) -> Jevons:
     """Compute asked for when a task takes `efficiency` times less of it: tasks grow as A^eps, compute as A^(eps - 1).
 
@@ -205,35 +210,23 @@ def jevons(efficiency: ArrayLike, elasticity: ArrayLike) -> Jevons:
         Of tasks in their price, 0 or more.
     """
     a, e = np.broadcast_arrays(np.asarray(efficiency, dtype=float), np.asarray(elasticity, dtype=float))
-    if not (np.all(a > 0) and np.all(e >= 0)):
-        raise InputError(f"efficiency = {efficiency}, elasticity = {elasticity}: expected more than 0, and 0 or more")
     return Jevons(a ** (e - 1), e)
 
 
 def _classes(
-    demand: ArrayLike, elasticity: ArrayLike, reference_price: ArrayLike, contracted: ArrayLike, floor: ArrayLike, axes: int
-) -> tuple[NDArray[np.float64], ...]:
-    """Checked: ln demand, spot elasticity and ln of floor over reference, each (classes, ...), and the reference price."""
-    d = np.asarray(demand, dtype=float)
-    if d.ndim == 0:
+    demand: ArrayLike, elasticity: ArrayLike, contracted: ArrayLike, floor: ArrayLike, *, reference_price: ArrayLike, **others: ArrayLike
+) -> tuple[Array, Array, Array, tuple[int, ...]]:
+    """ln demand, spot elasticity and ln of floor over reference, each (classes, ...), and the shape that all have but for classes."""
+    given = {"demand": demand, "elasticity": elasticity, "contracted": contracted, "floor": floor}
+    classes = np.shape(demand)[0] if np.ndim(demand) else 0
+    if not classes:
         raise InputError("demand: expected classes on the first axis")
-    if not np.all((d >= 0) & np.isfinite(d)):
-        raise InputError(f"demand = {demand}: expected 0 or more, and finite")
-    reference = np.asarray(reference_price, dtype=float)
-    if not np.all((reference > 0) & np.isfinite(reference)):
-        raise InputError(f"reference_price = {reference_price}: expected more than 0, and finite")
-    axes = max([axes, reference.ndim, *(np.ndim(x) - 1 for x in (demand, elasticity, contracted, floor))])
-    e, bound, low = (
-        _by_class(x, len(d), axes, name) for x, name in ((elasticity, "elasticity"), (contracted, "contracted"), (floor, "floor"))
-    )
-    if not np.all((e >= 0) & np.isfinite(e)):
-        raise InputError(f"elasticity = {elasticity}: expected 0 or more (demand falls as the price rises), and finite")
-    if not np.all((bound >= 0) & (bound <= 1)):
-        raise InputError(f"contracted = {contracted}: expected a share from 0 to 1")
-    if not np.all((low >= 0) & np.isfinite(low)):
-        raise InputError(f"floor = {floor}: expected 0 or more, and finite")
+    others["reference_price"] = reference = np.asarray(reference_price, dtype=float)
+    axes = max([*map(np.ndim, others.values()), *(np.ndim(x) - 1 for x in given.values())])
+    d, e, bound, low = (_by_class(x, classes, axes, name) for name, x in given.items())
+    shape = broadcast(demand=d[0], elasticity=e[0], contracted=bound[0], floor=low[0], **others)
     with np.errstate(divide="ignore"):
-        return _by_class(np.log(d), len(d), axes, "demand"), e * (1 - bound), np.maximum(np.log(low / reference), -FAR), reference
+        return np.log(d), e * (1 - bound), np.maximum(np.log(low / reference), -FAR), shape
 
 
 def _by_class(value: ArrayLike, classes: int, axes: int, name: str) -> NDArray[np.float64]:
@@ -254,7 +247,7 @@ def _root(
 ) -> NDArray[np.float64]:  # fmt: skip
     """x in [low, high] at which ln of summed demand is s; the end where it is not reached."""
 
-    def gap(x: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def gap(x: NDArray[np.float64]) -> tuple[Array, Array]:
         """ln demand - ln supply, and its slope."""
         each = _log_demand(x, d, e, f)
         most = np.maximum(each.max(axis=0), -1e300)  # no class wants anything: exp(-inf) is 0

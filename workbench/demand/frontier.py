@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.checks import LENGTH, NOT_NEGATIVE, WHOLE, Rule, check_fields, takes
 from workbench.errors import InputError
 from workbench.uncertainty.sobol import Net
 
@@ -23,8 +24,8 @@ class RecordPrior:
     jumps: float = 2.0  #: that the height counts for
 
     def __post_init__(self) -> None:
-        if not min(self.records_per_year, self.jump, self.years) > 0 or not self.jumps > 1:
-            raise InputError("records_per_year, jump, years: expected more than 0; jumps: more than 1")
+        one = Rule(above=0, one=True)
+        check_fields(self, records_per_year=one, jump=one, years=one, jumps=Rule(above=1, one=True))
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Records:
         return np.diff(self.levels)
 
 
+@takes(times=Rule(apart=True), values=Rule(above=0, apart=True), until=Rule(one=True))
 def records(times: ArrayLike, values: ArrayLike, *, until: float | None = None) -> Records:
     """Records among releases before `until`.
 
@@ -60,9 +62,9 @@ def records(times: ArrayLike, values: ArrayLike, *, until: float | None = None) 
         For values that are not positive, or no release before `until`.
     """
     t, v = np.asarray(times, dtype=float), np.asarray(values, dtype=float)
-    if not (np.all(v > 0) and np.all(np.isfinite(v))):
-        raise InputError(f"values: the least is {v.min() if v.size else np.nan:g}; expected more than 0, and finite")
-    end = float(t.max()) if until is None and t.size else float(until or 0)
+    if t.ndim != 1 or t.shape != v.shape or not t.size:
+        raise InputError(f"times of shape {t.shape}, values of shape {v.shape}: expected (releases,) of both, one or more")
+    end = float(t.max()) if until is None else until
     order = np.lexsort((v, t))
     t, y = t[order], np.log10(v[order])
     t, y = t[t <= end], y[t <= end]
@@ -73,6 +75,7 @@ def records(times: ArrayLike, values: ArrayLike, *, until: float | None = None) 
     return Records(t[new], y[new], float(t[0]), end)
 
 
+@takes(years=NOT_NEGATIVE, n=LENGTH, seed=WHOLE)
 def record_ahead(past: Records, years: ArrayLike, prior: RecordPrior | None = None, *, n: int = 4096, seed: int = 0) -> Array:
     """Level of the record after `years` more: last level plus the jumps of a Poisson number of records, each exponential in log10.
 
@@ -96,12 +99,11 @@ def record_ahead(past: Records, years: ArrayLike, prior: RecordPrior | None = No
     from scipy.stats import gamma, invgamma, poisson
 
     prior, h = prior or RecordPrior(), np.asarray(years, dtype=float)
-    if not np.all(h >= 0):
-        raise InputError(f"years = {years}: expected 0 or more")
     u = Net(4, n, seed, 1).uniforms(0, 4)
     seen, span = past.jumps.size, past.until - past.since
-    rate = gamma.ppf(u[0], prior.records_per_year * prior.years + seen) / (prior.years + span)
-    mean = invgamma.ppf(u[1], prior.jumps + seen) * ((prior.jumps - 1) * prior.jump + past.jumps.sum())
+    per_year, jump, years_known, jumps_known = map(float, astuple(prior))
+    rate = gamma.ppf(u[0], per_year * years_known + seen) / (years_known + span)
+    mean = invgamma.ppf(u[1], jumps_known + seen) * ((jumps_known - 1) * jump + past.jumps.sum())
     number = poisson.ppf(u[2], rate * h[..., None])
     rise = gamma.ppf(u[3], np.maximum(number, 1.0)) * mean
     return np.asarray(past.levels[-1] + np.where(number > 0, rise, 0.0))

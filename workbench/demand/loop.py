@@ -8,8 +8,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.checks import NOT_NEGATIVE, Rule, broadcast, takes
 from workbench.demand.clearing import root_step
-from workbench.demand.supply import BINDING, STAGES, delay_step, survival, tightest
+from workbench.demand.supply import BINDING, LIMITS, STAGES, delay_step, survival, tightest
 from workbench.errors import InputError
 from workbench.units import HOUR, YEAR
 
@@ -20,10 +21,21 @@ BLOCK = 4096
 
 Array = NDArray[np.float64]
 
-#: Axes of the inputs behind which stand the futures, and the smallest value allowed.
+#: Axes of the inputs behind which stand the futures.
 SHAPES = {
     "demand": ("class", "quarter"), "elasticity": ("class",), "contracted": ("class",), "long_run_cost": ("quarter",),
     "installed": ("vintage",), "shipping": ("due",), "limits": ("limit", "quarter"), "power_added": ("quarter",),
+}  # fmt: skip
+#: What they may be, where that is not any finite number of 0 or more.
+SOME, MUCH = Rule(above=0, most=1e300), Rule(least=0, most=1e300)
+RULES = {
+    "demand": SOME, "elasticity": Rule(least=0, most=1e6), "contracted": Rule(least=0, most=1), "reference_price": SOME,
+    "long_run_cost": SOME, "ceiling": Rule(above=0, infinite=True), "installed": MUCH, "shipping": MUCH,
+    "limits": Rule(least=0, infinite=True), "draw": SOME, "draw_decline": Rule(least=0, most=1), "power": MUCH,
+    "power_lead": Rule(least=STAGES, most=400), "chip_lead": Rule(least=1, most=40),
+    "mean_life": SOME, "growth": Rule(least=-2, most=2), "extrapolation": Rule(least=0, most=2), "memory": Rule(least=1, most=400),
+    "contract_quarters": Rule(least=1, most=1e300), "cancelled": Rule(least=0, most=1), "pue": Rule(least=1, most=10),
+    "swap_ratio": Rule(least=1, infinite=True),
 }  # fmt: skip
 
 
@@ -31,13 +43,13 @@ SHAPES = {
 class Futures:
     """What each future holds; futures on the last axis of every array, quarters before it; whatever broadcasts.
 
-    A unit is what compute is counted in: an H100 equivalent. The price is that of a unit and hour.
+    A unit is what compute is counted in: an H100 equivalent. The price is that of a unit and hour. Fields are read-only.
     """
 
     demand: ArrayLike  #: units each class wants at the reference price, shape (classes, quarters, futures), above 0
     elasticity: ArrayLike  #: of each class, (classes, futures), 0 or more
     contracted: ArrayLike  #: share of each class under contract, (classes, futures), 0 to 1
-    reference_price: float  #: [USD/h]
+    reference_price: ArrayLike  #: [USD/h]
     long_run_cost: ArrayLike  #: owning and running a new unit, (quarters, futures) [USD/h]
     installed: ArrayLike  #: units of each vintage that stood up to now, oldest first, a quarter apart, (vintages, futures)
     shipping: ArrayLike  #: units ordered already and due in each of the first quarters, (due, futures)
@@ -65,26 +77,22 @@ class Futures:
     swap_ratio: ArrayLike = 1.5  #: power of an old unit over a new one from which new ones take its place where power is short, above 1
 
     def __post_init__(self) -> None:
-        if np.ndim(self.demand) != 3:
-            raise InputError(f"demand: expected shape (classes, quarters, futures), found {np.shape(self.demand)}")
-        classes, quarters, n = np.shape(self.demand)
-        sizes = {"class": classes, "quarter": quarters, "limit": len(BINDING) - 2}
-        for f in fields(self):
-            value = np.asarray(getattr(self, f.name), dtype=float)
-            axes = SHAPES.get(f.name, ())
-            known = [sizes.get(axis) for axis in axes] + [n]
-            if value.ndim > len(known) or any(k and m not in (1, k) for k, m in zip(known[::-1], value.shape[::-1], strict=False)):
-                raise InputError(
-                    f"{f.name}: expected shape ({', '.join((*axes, 'future'))}) for {sizes} and {n} futures, found {value.shape}"
-                )
-            low, high = ALLOWED.get(f.name, (0.0, np.inf))
-            least, most = value.min(initial=np.inf), value.max(initial=-np.inf)
-            if not (least >= low and most <= high):
-                raise InputError(f"{f.name}: expected {low:g} to {high:g}, found {least:g} to {most:g}")
-        if not np.asarray(self.installed).sum(axis=0).min() > 0:
+        given = {f.name: RULES.get(f.name, NOT_NEGATIVE)(f.name, getattr(self, f.name)) for f in fields(self)}
+        shape = given["demand"].shape
+        if len(shape) != 3 or 0 in shape[:2]:
+            raise InputError(f"demand: expected shape (classes, quarters, futures), found {shape}")
+        sizes = {"class": shape[0], "quarter": shape[1], "limit": len(LIMITS)}
+        for name, value in given.items():
+            axes = SHAPES.get(name, ())
+            before = zip(axes[::-1], value.shape[-2::-1], strict=False)
+            if value.ndim > len(axes) + 1 or any(size not in (1, sizes.get(axis, size)) for axis, size in before):
+                raise InputError(f"{name}: expected shape ({', '.join((*axes, 'future'))}) for {sizes}, found {value.shape}")
+        (n,) = broadcast(**{name: np.broadcast_to(0.0, value.shape[-1:] or 1) for name, value in given.items()})
+        for name, value in given.items():  # views that cannot be written
+            object.__setattr__(self, name, np.broadcast_to(value, (*shape[:2], n) if name == "demand" else value.shape)[()])
+        if not (_axes(given["installed"], 1).sum(axis=0) > 0).all():
             raise InputError("installed: expected units in every future")
-        spot = np.asarray(self.elasticity, dtype=float) * (1 - np.asarray(self.contracted, dtype=float))
-        if not np.atleast_1d(spot).max(axis=0).min() > 0:
+        if not (_axes(given["elasticity"] * (1 - given["contracted"]), 1).max(axis=0) > 0).all():
             raise InputError(
                 "elasticity: expected some demand that answers to price in every future; with none there is no price that clears"
             )
@@ -100,16 +108,6 @@ class Futures:
         first = np.asarray(self.demand, dtype=float)[:, 0]
         spot = np.asarray(self.elasticity, dtype=float) * (1 - np.asarray(self.contracted, dtype=float))
         return np.asarray(self.chip_response / ((first * spot).sum(axis=0) / first.sum(axis=0)))
-
-
-TINY = np.nextafter(0, 1)
-ALLOWED = {
-    "demand": (TINY, 1e300), "elasticity": (0.0, 1e6), "contracted": (0.0, 1.0), "reference_price": (TINY, 1e300),
-    "long_run_cost": (TINY, 1e300), "ceiling": (TINY, np.inf), "installed": (0.0, 1e300), "shipping": (0.0, 1e300), "draw": (TINY, 1e300),
-    "draw_decline": (0.0, 1.0), "power": (0.0, 1e300), "power_lead": (STAGES, 400.0), "chip_lead": (1.0, 40.0),
-    "mean_life": (TINY, 1e300), "growth": (-2.0, 2.0), "extrapolation": (0.0, 2.0), "memory": (1.0, 400.0),
-    "contract_quarters": (1.0, 1e300), "cancelled": (0.0, 1.0), "pue": (1.0, 10.0), "swap_ratio": (1.0, np.inf),
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -143,6 +141,7 @@ class Outcome:
         """What capacity beyond the demand at its long-run cost costs over the whole time, by future [USD]."""
         return (np.maximum(self.supply - self.demand, 0.0) * self.long_run_cost).sum(axis=0) * QUARTER / HOUR
 
+    @takes(band=Rule(least=0, one=True))
     def outside(self, band: float = 0.2) -> Array:
         """Share of the quarters in which the price is more than `band` off the long-run cost, by future."""
         return np.mean(np.abs(self.price / self.long_run_cost - 1) > band, axis=0)
@@ -187,16 +186,20 @@ def simulate(futures: Futures) -> Outcome:
 
 def _cut(value: ArrayLike, start: int, stop: int, n: int, axes: int) -> Array:
     """The block of an input, with `axes` axes before that of the futures."""
-    v = np.asarray(value, dtype=float)
-    v = v.reshape((1,) * (axes + 1 - v.ndim) + v.shape)
+    v = _axes(np.asarray(value), axes)
     return v[..., start:stop] if v.shape[-1] == n and n > 1 else np.broadcast_to(v, (*v.shape[:-1], stop - start))
+
+
+def _axes(value: Array, axes: int) -> Array:
+    """With `axes` axes before that of the futures."""
+    return value.reshape((1,) * (axes + 1 - value.ndim) + value.shape)
 
 
 def _run(x: dict[str, Array], out: dict[str, Array]) -> None:
     """All quarters of one block; names as in `Futures`; logarithms of prices over the reference, power at the level of IT."""
     quarters, m = out["price"].shape
-    reference = float(x["reference_price"].flat[0])
-    spot = x["elasticity"] * (1 - x["contracted"]) * np.ones(m)
+    reference = x["reference_price"]
+    spot = x["elasticity"] * (1 - x["contracted"]) * np.ones((len(x["demand"]), m))
     bound = x["elasticity"] * x["contracted"]
     log_cost = np.broadcast_to(np.log(x["long_run_cost"] / reference), (quarters, m))
     demand, limits = (np.broadcast_to(x[k], (len(x[k]), quarters, m)) for k in ("demand", "limits"))
@@ -267,6 +270,8 @@ def _run(x: dict[str, Array], out: dict[str, Array]) -> None:
         load += deployed * draw
         ordered -= deployed
         supply = np.add(kept, deployed, out=out["supply"][t])
+        if not supply.all():
+            raise InputError(f"installed, mean_life: nothing stands in quarter {t} of some future, so that no price clears")
         # what clears
         log_supply = np.log(supply)
         wanted = np.log(demand[:, t])

@@ -8,11 +8,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.checks import LENGTH, NOT_NEGATIVE, WHOLE, Rule, takes, to_shape
 from workbench.errors import InputError
 
 Array = NDArray[np.float64]
+UNITS, ONE = Rule(least=0, apart=True), Rule(above=0, one=True)
+COST = Rule(above=0, infinite=True, unit="USD a unit and quarter")
 
 
+@takes(shortage_cost=NOT_NEGATIVE, excess_cost=NOT_NEGATIVE)
 def critical_ratio(shortage_cost: ArrayLike, excess_cost: ArrayLike) -> Array:
     """Probability of enough at which one more unit is worth its cost: c_u / (c_u + c_o), the newsvendor's.
 
@@ -22,8 +26,8 @@ def critical_ratio(shortage_cost: ArrayLike, excess_cost: ArrayLike) -> Array:
         Lost for each unit short, and for each unit that stands idle; 0 or more, not both 0.
     """
     under, over = np.asarray(shortage_cost, dtype=float), np.asarray(excess_cost, dtype=float)
-    if not (np.all(under >= 0) and np.all(over >= 0) and np.all(under + over > 0)):
-        raise InputError(f"shortage_cost = {shortage_cost}, excess_cost = {excess_cost}: expected 0 or more, and not both 0")
+    if not np.all(under + over > 0):
+        raise InputError(f"shortage_cost = {shortage_cost}, excess_cost = {excess_cost}: expected not both 0")
     return under / (under + over)
 
 
@@ -48,9 +52,10 @@ class OrderPlan:
         """Of owning and of what is short, by future [USD]."""
         return self.cost_of(self.owned)
 
+    @takes(owned=UNITS)
     def cost_of(self, owned: ArrayLike) -> Array:
         """The same for any plan of units that stand, (quarters,)."""
-        q = np.asarray(owned, dtype=float)
+        q = to_shape("owned", owned, self.own_cost.shape)
         return np.asarray((self.own_cost * q).sum() + (self.short_cost * np.maximum(self.need - q[:, None], 0.0)).sum(axis=0))
 
     def foresight(self) -> Array:
@@ -102,6 +107,7 @@ class OrderPlan:
         return np.asarray(q)
 
 
+@takes(need=UNITS, own_cost=Rule(above=0, apart=True), lease_cost=COST, lead=WHOLE, margin=COST, held=UNITS)
 def order_plan(
     need: ArrayLike, *, own_cost: ArrayLike, lease_cost: ArrayLike, lead: int, margin: ArrayLike = np.inf, held: ArrayLike = 0.0
 ) -> OrderPlan:
@@ -141,23 +147,18 @@ def order_plan(
     .. [2] Barlow, Bartholomew, Bremner, Brunk (1972), "Statistical Inference under Order Restrictions": pooling adjacent violators.
     """
     n = np.asarray(need, dtype=float)
-    if n.ndim != 2 or not np.all((n >= 0) & np.isfinite(n)):
-        raise InputError("need: expected units, 0 or more, of shape (quarters, futures)")
+    if n.ndim != 2 or not n.size:
+        raise InputError(f"need of shape {n.shape}: expected (quarters, futures), one or more of each")
     quarters = len(n)
-    if not (lead == int(lead) and 0 <= lead < quarters):
+    if lead >= quarters:
         raise InputError(f"lead = {lead}: expected whole quarters from 0 to {quarters - 1}")
-    own = np.broadcast_to(np.asarray(own_cost, dtype=float), (quarters,))
-    short = np.broadcast_to(np.minimum(np.asarray(lease_cost, dtype=float), np.asarray(margin, dtype=float)), n.shape)
-    if not (np.all(own > 0) and np.all((short > 0) & np.isfinite(short))):
-        raise InputError("own_cost, lease_cost, margin: expected more than 0 USD a unit and quarter, and one of the last two finite")
-    stands = np.broadcast_to(np.asarray(held, dtype=float), (quarters,))
-    if not np.all(stands >= 0):
-        raise InputError(f"held = {held}: expected 0 or more units")
-    net = np.maximum(n - stands[:, None], 0.0)
+    own = to_shape("own_cost", own_cost, (quarters,))
+    short = _short_cost(lease_cost, margin, n.shape)
+    net = np.maximum(n - to_shape("held", held, (quarters,))[:, None], 0.0)
     owned = np.concatenate([np.zeros(lead), _never_falling(net[lead:], own[lead:], short[lead:])])
     orders = np.zeros(quarters)
     orders[: quarters - lead] = np.diff(owned[lead:], prepend=0.0)
-    return OrderPlan(orders, owned, net, int(lead), own, short)
+    return OrderPlan(orders, owned, net, lead, own, short)
 
 
 @dataclass(frozen=True)
@@ -177,6 +178,7 @@ class RealOption:
         return self.commit_cost - self.option_cost
 
 
+@takes(need=UNITS, signal=Rule(apart=True), own_cost=ONE, lease_cost=COST, margin=COST, premium=Rule(least=0, one=True), bins=LENGTH)
 def real_option(
     need: ArrayLike,
     signal: ArrayLike,
@@ -215,13 +217,11 @@ def real_option(
     .. [1] Dixit, Pindyck (1994), "Investment under Uncertainty", chapter 2.
     """
     n, z = np.asarray(need, dtype=float), np.asarray(signal, dtype=float)
-    if n.ndim != 1 or n.shape != z.shape or not (np.all((n >= 0) & np.isfinite(n)) and np.isfinite(z).all()):
-        raise InputError(f"need, signal: expected finite vectors of one length, needs 0 or more; found {n.shape}, {z.shape}")
-    if not (1 <= bins <= n.size and premium >= 0 and own_cost > 0):
-        raise InputError(f"bins = {bins}, premium = {premium}, own_cost = {own_cost}: expected 1 to {n.size}, 0 or more, more than 0")
-    u = np.broadcast_to(np.minimum(np.asarray(lease_cost, dtype=float), np.asarray(margin, dtype=float)), n.shape)
-    if not np.all((u > 0) & np.isfinite(u)):
-        raise InputError("lease_cost, margin: expected more than 0 USD a unit and quarter, and one of them finite")
+    if n.ndim != 1 or n.shape != z.shape or not n.size:
+        raise InputError(f"need of shape {n.shape}, signal of shape {z.shape}: expected (futures,) of both, one or more")
+    if bins > n.size:
+        raise InputError(f"bins = {bins}: expected at most one for each of {n.size} futures")
+    u = _short_cost(lease_cost, margin, n.shape)
     groups = np.array_split(np.argsort(z, kind="stable"), bins)
     share = np.array([len(g) for g in groups]) / n.size
     commit = _newsvendor(n, u, own_cost)
@@ -248,6 +248,14 @@ def real_option(
         return float((own_cost * np.asarray(q) + u * np.maximum(n - q, 0.0)).mean())
 
     return RealOption(commit, reserve, build, cost(commit), premium * reserve + cost(ordered), float((np.minimum(own_cost, u) * n).mean()))
+
+
+def _short_cost(lease_cost: ArrayLike, margin: ArrayLike, shape: tuple[int, ...]) -> Array:
+    """What a unit that is short costs: the lease, or the margin lost where that is less."""
+    cost = np.minimum(np.asarray(lease_cost, dtype=float), np.asarray(margin, dtype=float))
+    if not np.isfinite(cost).all():
+        raise InputError("lease_cost, margin: expected one of them finite")
+    return to_shape("lease_cost, margin", cost, shape)
 
 
 def _newsvendor(need: Array, short: Array, own: float) -> float:

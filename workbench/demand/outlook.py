@@ -10,6 +10,7 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
+from workbench.checks import LENGTH, WHOLE, Rule, takes
 from workbench.demand import scenario
 from workbench.demand.history import year
 from workbench.demand.loop import QUARTER, Futures, Outcome, simulate
@@ -35,6 +36,9 @@ class Outlook:
     outcome: Outcome
     given: Mapping[str, Array]  #: sampled inputs
     band: float = BAND
+
+    def __post_init__(self) -> None:
+        Rule(least=0, one=True)("band", self.band)
 
     @property
     def quarters(self) -> list[str]:
@@ -73,6 +77,7 @@ class Outlook:
         flags = pl.DataFrame({"quarter": self.quarters, "beyond_data": self.beyond_data})
         return found.join(flags, on="quarter", how="left", maintain_order="left")
 
+    @takes(quarters=WHOLE)
     def headline(self, quarters: int = 9) -> pl.DataFrame:
         """A row a quarter: medians and 90 % bands, probabilities of shortage and glut, what most likely binds."""
         o = self.outcome
@@ -105,6 +110,7 @@ class Outlook:
         return np.asarray(self.given["compute_per_input_growth"] ** since)
 
 
+@takes(quarters=Rule(least=2, whole=True, one=True), n=LENGTH, seed=WHOLE)
 def outlook(
     quarters: int = 40, n: int = 16_384, seed: int = 0, *, demand: ArrayLike | None = None, **given: Distribution | float
 ) -> Outlook:
@@ -126,15 +132,14 @@ def outlook(
     -------
     Outlook
     """
-    if n < REPLICATES or n % REPLICATES:
+    if n % REPLICATES or n & (n - 1):
         raise InputError(f"n = {n}: expected {REPLICATES} times a power of two")
-    if quarters < 2:
-        raise InputError(f"quarters = {quarters}: expected two or more")
     x = scenario.draws(quarters, n // REPLICATES, seed, replicates=REPLICATES, **given)
     futures = scenario.futures(x, demand=demand)
     return Outlook(scenario.START, futures, simulate(futures), x)
 
 
+@takes(quarter=Rule(least=1, whole=True, one=True, unit="quarters after the start"), n=LENGTH, seed=WHOLE)
 def drivers(quarter: int = 8, n: int = 1024, seed: int = 0, **given: Distribution | float) -> pl.DataFrame:
     """Sobol indices of ln(demand / supply) and of a shortage at a quarter: which inputs they hang on.
 
@@ -153,8 +158,6 @@ def drivers(quarter: int = 8, n: int = 1024, seed: int = 0, **given: Distributio
         input (a group where inputs are correlated), and the first- and total-order index of each: log_ratio_first, log_ratio_total,
         shortage_first, shortage_total; the largest total of the logarithm first.
     """
-    if quarter < 1:
-        raise InputError(f"quarter = {quarter}: expected 1 or more after the start")
 
     def model(**x: Array) -> Array:
         o = simulate(scenario.futures(x))
@@ -177,13 +180,16 @@ def rent_where(outcome: Outcome, constraint: str) -> Array:
 
 def power_shadow_price(futures: Futures, outcome: Outcome) -> Array:
     """Rent of a quarter of what one more watt at the meter would run, (quarters, futures) [USD/W]: 0 where power does not bind."""
+    if futures.shape != outcome.price.shape:
+        raise InputError(f"futures of shape {futures.shape} and outcome of shape {outcome.price.shape}: expected the same futures")
     quarters = np.arange(1, len(outcome.price) + 1)[:, None]
     draw = np.asarray(futures.draw) * np.exp(-np.asarray(futures.draw_decline) * quarters)
     return rent_where(outcome, "power") / (draw * np.asarray(futures.pue))
 
 
-def value_of(base: Futures, more: Futures, rate: float = 0.08) -> Array:
-    """Present value, by future, of what `more` would be used beyond `base`: common random numbers through the whole closed loop [USD].
+@takes(rate=Rule(least=-1))
+def value_of(base: Futures, more: Futures, rate: ArrayLike = 0.08) -> Array:
+    """Present value of what `more` would be used beyond `base`: common random numbers through the whole closed loop [USD].
 
     sum_t e^(-rate t) (p_t + p'_t) / 2 (used'_t - used_t) hours: the area under demand, to second order. Orders answer in both.
 
@@ -191,15 +197,20 @@ def value_of(base: Futures, more: Futures, rate: float = 0.08) -> Array:
     ----------
     base, more : Futures
         Of one shape: the same but for what is valued, as ``replace(base, power_added=...)``.
-    rate : float
-        Discount rate a year, continuous.
+    rate : array_like
+        Discount rate a year, continuous: ln(1 + r) where r is that of a whole year.
+
+    Returns
+    -------
+    ndarray, shape (..., futures)
+        `rate` on the first axes.
     """
     if base.shape != more.shape:
         raise InputError(f"base, more: expected futures of one shape, found {base.shape} and {more.shape}")
     one, other = simulate(base), simulate(more)
-    discount = np.exp(-rate / 4 * np.arange(base.shape[0]))[:, None]
+    discount = np.exp(-np.asarray(rate, dtype=float)[..., None, None] / 4 * np.arange(base.shape[0])[:, None])
     gained = (other.supply - other.idle) - (one.supply - one.idle)
-    return np.asarray((discount * (one.price + other.price) / 2 * gained).sum(axis=0) * QUARTER / HOUR)
+    return np.asarray((discount * (one.price + other.price) / 2 * gained).sum(axis=-2) * QUARTER / HOUR)
 
 
 def h100e_per_wafer(year_of: str = "2025") -> float:
@@ -211,6 +222,7 @@ def h100e_per_wafer(year_of: str = "2025") -> float:
     return float(shipped / rows["value"][0])
 
 
+@takes(n=LENGTH, seed=WHOLE, rent=Rule(above=0, one=True))
 def hindcast(
     start: str = "2024Q1", n: int = 4096, seed: int = 0, *, rent: float | None = None, **given: Distribution | float
 ) -> pl.DataFrame:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
+from workbench.checks import FINITE, LENGTH, NOT_NEGATIVE, POSITIVE, PUE, SHARE, WHOLE, Rule, broadcast, takes, to_shape
 from workbench.demand.history import year
 from workbench.demand.loop import Futures, simulate
 from workbench.demand.supply import LIMITS
@@ -26,6 +28,7 @@ SHOCKS = "demand_shocks"
 #: Years after which a shock to demand has faded to 1 / e.
 FADE = 3.0
 
+
 #: Rows of the table of priors that the loop samples, those that matter most first.
 INPUTS = (
     "agents_demand_growth", "research_demand_growth", "demand_growth_tau", "consumer_demand_growth", "demand_volatility",
@@ -37,6 +40,15 @@ INPUTS = (
     "research_share", "agents_share_of_rest", "research_elasticity", "consumer_elasticity", "efficiency_fade",
     "power_usage_effectiveness", "electricity_usd_per_kwh", "space_usd_per_kwh", "price_ceiling",
 )  # fmt: skip
+#: What they may be.
+RULES = dict.fromkeys(INPUTS, POSITIVE) | dict.fromkeys((
+    "demand_volatility", "research_elasticity", "api_elasticity", "consumer_elasticity", "chip_response", "power_response",
+    "limit_response", "extrapolation", "deployment_lag_quarters", "power_coming_gw_per_year", "electricity_usd_per_kwh",
+    "space_usd_per_kwh",
+), NOT_NEGATIVE) | {
+    "contracted_share": SHARE, "power_cancelled": SHARE, "research_share": Rule(above=0, below=1),
+    "agents_share_of_rest": Rule(above=0, below=1), "power_usage_effectiveness": PUE, SHOCKS: FINITE,
+}  # fmt: skip
 #: What moves together, by the normal scores: the growth of demand brings capital, capital brings chips, memory, packages and power.
 TOGETHER = {
     ("agents_demand_growth", "research_demand_growth"): 0.5, ("agents_demand_growth", "capital_growth"): 0.4,
@@ -71,9 +83,11 @@ def prior(name: str) -> Distribution | float:
 
 def inputs(quarters: int = 40, **given: Distribution | float) -> dict[str, Distribution | Path | float]:
     """Beliefs that `futures` needs, by name: those of the table, or those given instead; and the path of shocks to demand."""
-    for name in given:
+    for name, value in given.items():
         if name not in INPUTS:
             raise UnknownName("input of the loop", name, list(INPUTS))
+        if not isinstance(value, Distribution):
+            given[name] = replace(RULES[name], one=True)(name, value)
     believed: dict[str, Distribution | Path | float] = {name: given.get(name, prior(name)) for name in INPUTS}
     return believed | {SHOCKS: Path.reverting(quarters, rate=1 / FADE, volatility=2.0, step=0.25)}  # a quarter's innovation is near 1
 
@@ -84,6 +98,7 @@ def correlation(believed: Mapping[str, Distribution | Path | float]) -> dict[tup
     return {pair: r for pair, r in TOGETHER.items() if not fixed & set(pair)}
 
 
+@takes(quarters=LENGTH, n=LENGTH, seed=WHOLE, replicates=LENGTH)
 def draws(quarters: int = 40, n: int = 16_384, seed: int = 0, *, replicates: int = 1, **given: Distribution | float) -> dict[str, Array]:
     """Joint samples of `inputs`, `replicates` times n, by scrambled Sobol points and a Gaussian copula.
 
@@ -95,6 +110,8 @@ def draws(quarters: int = 40, n: int = 16_384, seed: int = 0, *, replicates: int
 
 def quarter_names(start: str, quarters: int) -> list[str]:
     """Names of quarters from `start` on, as 2026Q1."""
+    if not re.fullmatch(r"\d{4}Q[1-4]", start):
+        raise InputError(f"start = {start}: expected a quarter, as {START}")
     first = int(start[:4]) * 4 + int(start[5]) - 1
     return [f"{q // 4}Q{q % 4 + 1}" for q in range(first, first + quarters)]
 
@@ -130,7 +147,10 @@ def known_rent(quarter: str = START, chip: str = "H100", contract: str | None = 
     return float(max(at)[1])
 
 
-def futures(given: Mapping[str, Array], *, demand: ArrayLike | None = None, start: str = START, rent: float | None = None) -> Futures:
+@takes(demand=Rule(above=0, apart=True), rent=Rule(above=0, apart=True))
+def futures(
+    given: Mapping[str, ArrayLike], *, demand: ArrayLike | None = None, start: str = START, rent: ArrayLike | None = None
+) -> Futures:
     """Futures of the loop from sampled parameters: history from tables, growth that fades, demand that clears at the known rent at first.
 
     Demand of class k at the reference price, with its share w, growth G, shocks Z and serving software A against its median:
@@ -140,22 +160,31 @@ def futures(given: Mapping[str, Array], *, demand: ArrayLike | None = None, star
 
     Parameters
     ----------
-    given : mapping of name to array, shape (n,)
-        As `draws`; the path of shocks has shape (quarters, n).
+    given : mapping of name to array_like, shape (n,)
+        As `draws`; the path of shocks has shape (quarters, n). They broadcast, with `rent` as well.
     demand : array_like, shape (classes, quarters, n), optional
         Compute that each of `CLASSES` wants at the known rent over what all want in the first quarter, instead of that growth.
     start : str
         First quarter. Costs and power of the start of 2026 are taken there by their own growth, growth by that of the stock in the
         year before.
-    rent : float, optional
+    rent : array_like, optional
         Known in it [USD/h]; the table's by default.
 
     Returns
     -------
     Futures
     """
-    x = given
-    quarters, n = x[SHOCKS].shape
+    if lacking := RULES.keys() - given.keys():
+        raise InputError(f"given: lacks {', '.join(sorted(lacking))}")
+    quarter_names(start, 1)  # refuses what is no quarter
+    price = known_rent(start) if rent is None else rent
+    x = {name: np.asarray(rule(f"given[{name}]", given[name])) for name, rule in RULES.items()}
+    path, x["rent"] = x.pop(SHOCKS), np.asarray(price)
+    wrong = [name for name, value in x.items() if value.ndim > 1] + [SHOCKS] * (path.ndim != 2 or not len(path))
+    if wrong:
+        raise InputError(f"{', '.join(wrong)}: expected shape (futures,), and (quarters, futures) of {SHOCKS}")
+    (n,), quarters = broadcast(**x, **{SHOCKS: path[0]}), len(path)
+    x = {name: np.broadcast_to(value, (n,)) for name, value in x.items()} | {SHOCKS: np.broadcast_to(path, (quarters, n))}
     years = np.arange(quarters)[:, None] / 4
     since, pace = year(start) - year(START), np.log(growth_before(start)) / np.log(growth_before(START))
     shares = np.stack(
@@ -173,7 +202,7 @@ def futures(given: Mapping[str, Array], *, demand: ArrayLike | None = None, star
         np.exp(wanted, out=wanted)
         wanted *= shares[:, None]
     else:
-        wanted = np.array(np.broadcast_to(np.asarray(demand, dtype=float), (len(CLASSES), quarters, n)))
+        wanted = np.array(to_shape("demand", demand, (len(CLASSES), quarters, n)))
     past = shipped(start)
     last = past[-1] * x["stock_scale"]
     inputs_growth = x["compute_per_input_growth"] ** years
@@ -181,7 +210,6 @@ def futures(given: Mapping[str, Array], *, demand: ArrayLike | None = None, star
     limits = np.empty((len(LIMITS), quarters, n))
     cheaper = x["hardware_growth"] ** years
     cost = x["long_run_cost_h100e"] / (cheaper * x["hardware_growth"] ** since)
-    price = known_rent(start) if rent is None else rent
     held = np.exp(-4 * x["limit_response"] * np.log(price / cost[0]) * fading)
     for limit, name, gain in zip(limits, ("chips", "hbm", "packaging", "capital"), (inputs_growth,) * 3 + (cheaper,), strict=True):
         np.exp(np.log(x[f"{name}_growth"]) * pace * fading, out=limit)
@@ -189,21 +217,19 @@ def futures(given: Mapping[str, Array], *, demand: ArrayLike | None = None, star
         limit *= held
         limit *= last * x[f"{name}_headroom"]
     lead = x["chip_lead_quarters"] + x["deployment_lag_quarters"]
-    due = np.arange(int(np.ceil(lead.max())))[:, None]
+    due = np.arange(int(np.ceil(lead.max(initial=0.0))))[:, None]
     shipping = last * x["shipment_growth"] ** (pace * (1 + due) / 4) * np.clip(lead - due, 0.0, 1.0)
     decline = np.log(x["energy_efficiency_growth"]) / 4
     draw = x["it_power_per_h100e"] * KILO * np.exp(-4 * since * decline)
     ages = np.arange(len(past) - 1, -1, -1)[:, None]
     load = (past[:, None] * np.exp(decline * ages)).sum(axis=0) * x["stock_scale"] * draw
-    made = Futures(
-        demand=wanted,
+    made = partial(
+        Futures,
         elasticity=elasticity,
         contracted=x["contracted_share"],
         reference_price=price,
-        long_run_cost=cost,
         installed=past[:, None] * x["stock_scale"],
         shipping=shipping,
-        limits=limits,
         draw=draw,
         draw_decline=decline,
         power=load * x["power_usage_effectiveness"] * x["power_headroom"],
@@ -223,6 +249,6 @@ def futures(given: Mapping[str, Array], *, demand: ArrayLike | None = None, star
         energy_price=x["electricity_usd_per_kwh"] / KWH,
         space_cost=x["space_usd_per_kwh"] / KWH,
     )
-    first = simulate(replace(made, demand=wanted[:, :1], long_run_cost=cost[:1], limits=limits[:, :1])).supply[0]
+    first = simulate(made(demand=wanted[:, :1], long_run_cost=cost[:1], limits=limits[:, :1])).supply[0]  # whatever the scale of demand
     wanted *= first / wanted[:, 0].sum(axis=0)
-    return made
+    return made(demand=wanted, long_run_cost=cost, limits=limits)

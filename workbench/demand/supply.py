@@ -5,32 +5,35 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.checks import LENGTH, NOT_NEGATIVE, POSITIVE, PUE, SHARE, Rule, broadcast, takes
 from workbench.errors import InputError
+from workbench.units import HOUR
 
 #: What may bind shipments, in the order of `limits`; `BINDING` names the codes of the binding constraint.
 LIMITS = ("chips", "HBM", "packaging", "capital")
 BINDING = ("demand", *LIMITS, "power")
+SERIES = Rule(least=0, apart=True)
 STAGES = 3  #: stages of the delay in which power is energised
 
 
-def survival(age: ArrayLike, mean_life: ArrayLike, shape: float = 4.0) -> NDArray[np.float64]:
+@takes(age=NOT_NEGATIVE, mean_life=Rule(above=0, infinite=True), shape=Rule(least=0.01))
+def survival(age: ArrayLike, mean_life: ArrayLike, shape: ArrayLike = 4.0) -> NDArray[np.float64]:
     """Share of a vintage that has not failed: Weibull,  exp(-(Gamma(1 + 1 / shape) age / mean_life)^shape).
 
     Parameters
     ----------
     age, mean_life : array_like
-        In the same unit of time; 0 or more, and above 0.
-    shape : float
-        Above 0; 1 is a constant rate of failure, 4 wear.
+        In the same unit of time; 0 or more, and above 0, infinite where nothing fails.
+    shape : array_like
+        0.01 or more; 1 is a constant rate of failure, 4 wear.
     """
     from scipy.special import gamma
 
-    a, m = np.asarray(age, dtype=float), np.asarray(mean_life, dtype=float)
-    if not (np.all(a >= 0) and np.all(m > 0) and shape > 0):
-        raise InputError(f"age = {age}, mean_life = {mean_life}, shape = {shape}: expected 0 or more, more than 0, and more than 0")
-    return np.asarray(np.exp(a**shape * -((gamma(1 + 1 / shape) / m) ** shape)))
+    a, m, k = (np.asarray(x, dtype=float) for x in (age, mean_life, shape))
+    return np.asarray(np.exp(-((a / m * gamma(1 + 1 / k)) ** k)))
 
 
+@takes(wafers=NOT_NEGATIVE, packages_per_wafer=NOT_NEGATIVE, packaging_yield=SHARE)
 def packaging_limited(wafers: ArrayLike, packages_per_wafer: ArrayLike, packaging_yield: ArrayLike = 1.0) -> NDArray[np.float64]:
     """Accelerators that CoWoS (or any interposer) wafers package: wafers x packages a wafer x yield.
 
@@ -42,13 +45,10 @@ def packaging_limited(wafers: ArrayLike, packages_per_wafer: ArrayLike, packagin
         Share of good packages, 0 to 1.
     """
     w, p, y = (np.asarray(x, dtype=float) for x in (wafers, packages_per_wafer, packaging_yield))
-    if not (np.all(w >= 0) and np.all(p >= 0)):
-        raise InputError(f"wafers = {wafers}, packages_per_wafer = {packages_per_wafer}: expected 0 or more")
-    if not np.all((y >= 0) & (y <= 1)):
-        raise InputError(f"packaging_yield = {packaging_yield}: expected a share from 0 to 1")
     return np.asarray(w * p * y)
 
 
+@takes(hbm=NOT_NEGATIVE, hbm_per_package=Rule(above=0, apart=True), worth=NOT_NEGATIVE)
 def memory_limited(hbm: ArrayLike, hbm_per_package: ArrayLike, worth: ArrayLike = 1.0) -> NDArray[np.float64]:
     """Accelerators that the HBM of several generations (last axis) feeds: sum of worth x bytes / bytes a package.
 
@@ -61,37 +61,35 @@ def memory_limited(hbm: ArrayLike, hbm_per_package: ArrayLike, worth: ArrayLike 
     worth : array_like
         Accelerators counted in that a package's worth of each generation stands for (2 where newer memory comes with twice the compute).
     """
-    g, each, w = np.atleast_1d(np.asarray(hbm, dtype=float)), np.asarray(hbm_per_package, dtype=float), np.asarray(worth, dtype=float)
-    if not (np.all(g >= 0) and np.all(w >= 0) and np.all(each > 0)):
-        raise InputError(
-            f"hbm = {hbm}, worth = {worth}, hbm_per_package = {hbm_per_package}: expected 0 or more, and more than 0 a package"
-        )
-    return np.asarray((g * w).sum(axis=-1) / each)
+    fed = np.atleast_1d(np.asarray(hbm, dtype=float) * np.asarray(worth, dtype=float)).sum(axis=-1)
+    broadcast(hbm=fed, hbm_per_package=hbm_per_package)
+    return np.asarray(fed / np.asarray(hbm_per_package, dtype=float))
 
 
+@takes(shares=SHARE, relative=NOT_NEGATIVE)
 def mixed_capacity(shares: ArrayLike, relative: ArrayLike) -> NDArray[np.float64]:
     """Capacity of a fleet of kinds (last axis) over what it would be of the reference kind alone: sum of share x relative capacity."""
     s, r = np.asarray(shares, dtype=float), np.asarray(relative, dtype=float)
-    if not np.all((s >= 0) & (s <= 1)) or not np.allclose(s.sum(axis=-1), 1):
-        raise InputError(f"shares = {shares}: expected shares from 0 to 1 that add up to 1")
+    if not (s.ndim and np.allclose(s.sum(axis=-1), 1)):
+        raise InputError(f"shares = {shares}: expected shares on the last axis that add up to 1")
     return np.asarray((s * r).sum(axis=-1))
 
 
+@takes(power=NOT_NEGATIVE, draw=POSITIVE, pue=PUE)
 def power_limited(power: ArrayLike, draw: ArrayLike, pue: ArrayLike = 1.0) -> NDArray[np.float64]:
     """Units that power at the meter runs: power / (draw x PUE); `draw` at the level of IT, in the unit of `power`."""
     g, w, p = (np.asarray(x, dtype=float) for x in (power, draw, pue))
-    if not (np.all(g >= 0) and np.all(w > 0) and np.all(p >= 1)):
-        raise InputError(f"power = {power}, draw = {draw}, pue = {pue}: expected 0 or more, more than 0, and at least 1")
     return np.asarray(g / (w * p))
 
 
+@takes(wanted=NOT_NEGATIVE, limits=Rule(least=0, infinite=True, apart=True))
 def shipments(wanted: ArrayLike, limits: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.int8]]:
     """What ships, the least of what is wanted and of the limits, and the code in `BINDING` of what bound it.
 
     Parameters
     ----------
     wanted : array_like
-        Units, 0 or more.
+        Units, 0 or more; no axis for limits.
     limits : array_like, shape (limits, ...)
         In the order of `LIMITS`, 0 or more; infinite where there is none.
 
@@ -101,9 +99,10 @@ def shipments(wanted: ArrayLike, limits: ArrayLike) -> tuple[NDArray[np.float64]
         Where two are equal, the first binds, demand before all.
     """
     asked, most = np.asarray(wanted, dtype=float), np.asarray(limits, dtype=float)
-    if not (asked.min() >= 0 and most.min() >= 0):
-        raise InputError("wanted, limits: expected 0 or more units")
-    return tightest(np.broadcast_to(asked, np.broadcast_shapes(asked.shape, most.shape[1:])), most)
+    if not (most.ndim and 1 <= len(most) <= len(LIMITS)):
+        raise InputError(f"limits of shape {most.shape}: expected up to {len(LIMITS)} on the first axis, {', '.join(LIMITS)}")
+    most = most.reshape(len(most), *(1,) * (asked.ndim - most.ndim + 1), *most.shape[1:])
+    return tightest(np.broadcast_to(asked, broadcast(wanted=asked, limits=most[0])), most)
 
 
 def tightest(wanted: NDArray[np.float64], limits: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int8]]:
@@ -133,6 +132,7 @@ def delay_step(stages: NDArray[np.float64], inflow: NDArray[np.float64], rate: N
     return np.asarray(passed[-1])
 
 
+@takes(requests=SERIES, mean_delay=Rule(above=0, apart=True), cancelled=Rule(least=0, most=1, apart=True), stages=LENGTH)
 def energised(requests: ArrayLike, mean_delay: ArrayLike, *, cancelled: ArrayLike = 0.0, stages: int = STAGES) -> NDArray[np.float64]:
     """Power that comes on in each period from requests through an Erlang delay, less what is cancelled.
 
@@ -141,9 +141,9 @@ def energised(requests: ArrayLike, mean_delay: ArrayLike, *, cancelled: ArrayLik
     requests : array_like, shape (periods, ...)
         Power asked for, 0 or more.
     mean_delay : array_like
-        Mean of the delay [periods], at least as many as stages.
+        Mean of the delay [periods], at least as many as stages; no axis for periods.
     cancelled : array_like
-        Share of requests that never comes, 0 to 1.
+        Share of requests that never comes, 0 to 1; no axis for periods.
     stages : int
         Of the Erlang distribution; its coefficient of variation is stages^-1/2.
 
@@ -151,42 +151,51 @@ def energised(requests: ArrayLike, mean_delay: ArrayLike, *, cancelled: ArrayLik
     -------
     ndarray, shape (periods, ...)
     """
-    asked, delay, lost = (np.asarray(x, dtype=float) for x in (requests, mean_delay, cancelled))
-    if not (np.all(asked >= 0) and asked.ndim):
-        raise InputError("requests: expected 0 or more, with periods on the first axis")
-    if not (stages >= 1 and np.all(delay >= stages)):
+    delay = np.asarray(mean_delay, dtype=float)
+    if not np.all(delay >= stages):
         raise InputError(f"mean_delay = {mean_delay}: expected at least {stages} periods, one a stage")
-    if not np.all((lost >= 0) & (lost <= 1)):
-        raise InputError(f"cancelled = {cancelled}: expected a share from 0 to 1")
-    kept = asked * (1 - lost)
-    shape = np.broadcast_shapes(kept.shape[1:], delay.shape)
-    state, rate = np.zeros((stages, *shape)), np.broadcast_to(stages / delay, shape)
-    return np.stack([delay_step(state, np.broadcast_to(k, shape), rate) for k in kept])
+    asked = _by_period("requests", requests, mean_delay=delay, cancelled=cancelled)
+    on = asked * (1 - np.asarray(cancelled, dtype=float))
+    state, rate = np.zeros((stages, *on.shape[1:])), np.broadcast_to(stages / delay, on.shape[1:])
+    for t in range(len(on)):
+        on[t] = delay_step(state, on[t], rate)
+    return on
 
 
-def installed(additions: ArrayLike, mean_life: ArrayLike, shape: float = 4.0) -> NDArray[np.float64]:
+@takes(additions=SERIES, mean_life=Rule(above=0, infinite=True), shape=Rule(least=0.01))
+def installed(additions: ArrayLike, mean_life: ArrayLike, shape: ArrayLike = 4.0) -> NDArray[np.float64]:
     """Units of all vintages that stand in each period:  sum_v additions_v survival(t - v).
 
     Parameters
     ----------
     additions : array_like, shape (periods, ...)
         0 or more.
-    mean_life : array_like
-        [periods]
+    mean_life, shape : array_like
+        As `survival` [periods]; no axis for periods.
 
     Returns
     -------
     ndarray, shape (periods, ...)
     """
-    added = np.asarray(additions, dtype=float)
-    if not (np.all(added >= 0) and added.ndim):
-        raise InputError("additions: expected 0 or more, with periods on the first axis")
-    life = np.asarray(mean_life, dtype=float)
-    ages = np.arange(len(added)).reshape(-1, *(1,) * max(added.ndim - 1, life.ndim))
-    stands = survival(ages, life, shape)
-    return np.stack([(added[: t + 1] * stands[t::-1]).sum(axis=0) for t in range(len(added))])
+    added = _by_period("additions", additions, mean_life=mean_life, shape=shape)
+    ages = np.arange(len(added), dtype=float).reshape(-1, *(1,) * (added.ndim - 1))
+    stands, units = survival(ages, mean_life, shape), np.empty(added.shape)
+    for t in range(len(units)):
+        units[t] = (added[: t + 1] * stands[t::-1]).sum(axis=0)
+    return units
 
 
+def _by_period(name: str, value: ArrayLike, **others: ArrayLike) -> NDArray[np.float64]:
+    """A series with periods on the first axis, broadcast to others that have no such axis."""
+    series = np.asarray(value, dtype=float)
+    if not series.ndim:
+        raise InputError(f"{name}: expected periods on the first axis")
+    case = np.empty(series.shape[1:])
+    shape = broadcast(**{name: case}, **others)
+    return np.broadcast_to(series.reshape(len(series), *(1,) * (len(shape) - case.ndim), *case.shape), (len(series), *shape))
+
+
+@takes(draw=NOT_NEGATIVE, pue=PUE, energy_price=NOT_NEGATIVE, space_cost=NOT_NEGATIVE)
 def keeping_cost(draw: ArrayLike, pue: ArrayLike, energy_price: ArrayLike, space_cost: ArrayLike = 0.0) -> NDArray[np.float64]:
     """Rent under which a vintage is retired, an hour: its power and the space it takes,  draw x PUE x energy price + draw x space cost.
 
@@ -206,9 +215,5 @@ def keeping_cost(draw: ArrayLike, pue: ArrayLike, energy_price: ArrayLike, space
     ndarray
         [USD/h]; without space cost it is the marginal cost of operation, under which capacity idles.
     """
-    from workbench.units import HOUR
-
     w, p, e, s = (np.asarray(x, dtype=float) for x in (draw, pue, energy_price, space_cost))
-    if not (np.all(w >= 0) and np.all(p >= 1) and np.all(e >= 0) and np.all(s >= 0)):
-        raise InputError(f"draw = {draw}, pue = {pue}, energy_price, space_cost: expected 0 or more, and a PUE of at least 1")
     return np.asarray(w * (p * e + s) * HOUR)

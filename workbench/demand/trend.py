@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.checks import FINITE, LENGTH, NOT_NEGATIVE, WHOLE, Rule, check_fields, numeric, takes
 from workbench.errors import InputError
 from workbench.uncertainty.sobol import Net
 
@@ -35,10 +36,11 @@ class TrendPrior:
     unrest: tuple[float, ...] = (0.05, 0.2, 0.8, 3.2)  #: variance of quarterly growth shocks over that of the noise, equally likely
 
     def __post_init__(self) -> None:
-        if not all(0 <= p < 1 for p in self.persistence):
-            raise InputError(f"persistence = {self.persistence}: expected shares from 0 to below 1")
-        if not (min(self.growth_deviation, self.noise, self.freedom) > 0 and min(self.unrest) > 0):
-            raise InputError("growth_deviation, noise, freedom, unrest: expected more than 0")
+        one = Rule(above=0, one=True)
+        grid = {"persistence": Rule(least=0, below=1, apart=True), "unrest": Rule(above=0, apart=True)}
+        check_fields(self, growth=Rule(one=True), growth_deviation=one, noise=one, freedom=one, **grid)
+        if not (np.size(self.persistence) and np.size(self.unrest)):
+            raise InputError("persistence, unrest: expected one or more of each")
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ class Trend:
         """Growth of the next quarter, as a yearly rate of the logarithm."""
         return float(self.weight @ (self.state[:, 1] + self.state[:, 2]) / QUARTER)
 
+    @takes(steps=WHOLE, n=LENGTH, seed=WHOLE, shared=Rule(apart=True), correlation=Rule(least=0, most=1, one=True))
     def paths(self, steps: int, n: int = 4096, *, seed: int = 0, shared: Array | None = None, correlation: float = 0.0) -> Array:
         """Futures of the logarithm: Student t mixtures over the grid, jointly over the steps.
 
@@ -85,10 +88,8 @@ class Trend:
         """
         from scipy.special import chdtri, ndtri
 
-        if steps < 0:
-            raise InputError(f"steps = {steps}: expected 0 or more quarters")
-        if not 0 <= correlation <= 1:
-            raise InputError(f"correlation = {correlation}: expected a share from 0 to 1")
+        if shared is not None and shared.shape != (steps, n):
+            raise InputError(f"shared of shape {shared.shape}: expected (steps, n) = {(steps, n)}")
         u = Net(steps + 2, n, seed, 1).uniforms(0, steps + 2)
         z = ndtri(u[2:])
         if shared is not None:
@@ -144,9 +145,12 @@ def fit_trend(log_values: ArrayLike, prior: TrendPrior | None = None) -> Trend:
     .. [2] Gardner, McKenzie (1985), Management Science 31(10): damped trends.
     """
     prior = prior or TrendPrior()
-    y = np.asarray(log_values, dtype=float)
+    y = numeric("log_values", log_values)
     if y.ndim != 1 or np.isinf(y).any() or np.isfinite(y).sum() < 2 or np.isnan(y[0]):
-        raise InputError(f"log_values: {y.shape} with {np.isfinite(y).sum()} finite; expected a line of two or more, the first observed")
+        raise InputError(
+            f"log_values of shape {y.shape}, {np.isfinite(y).sum()} finite, {np.isinf(y).sum()} infinite: expected a line of two finite "
+            "values or more, the first observed, NaN where a quarter was not"
+        )
     phi, q = (a.ravel() for a in np.meshgrid(prior.persistence, prior.unrest, indexing="ij"))
     move, shock = _motion(phi, q)
     state = np.zeros((phi.size, 3))
@@ -176,6 +180,7 @@ def fit_trend(log_values: ArrayLike, prior: TrendPrior | None = None) -> Trend:
     return Trend(phi, q, weight, state, covariance, variance, float(freedom), (errors / np.sqrt(variance)) @ weight, y.size)
 
 
+@takes(growths=FINITE, errors=NOT_NEGATIVE)
 def pooled(growths: ArrayLike, errors: ArrayLike, prior: TrendPrior | None = None) -> TrendPrior:
     """The prior with its long-run growth learnt from other series: a normal hierarchy, of which each series is one draw.
 
@@ -189,29 +194,39 @@ def pooled(growths: ArrayLike, errors: ArrayLike, prior: TrendPrior | None = Non
         Standard error of each [1/year].
     """
     prior = prior or TrendPrior()
-    m, s = np.asarray(growths, dtype=float), np.asarray(errors, dtype=float)
+    m, s = np.broadcast_arrays(np.asarray(growths, dtype=float), np.asarray(errors, dtype=float))
     half = prior.growth_deviation**2 / 2
     precision = 1 / half + np.sum(1 / (half + s**2))
     middle = (prior.growth / half + np.sum(m / (half + s**2))) / precision
     return replace(prior, growth=float(middle), growth_deviation=float(np.sqrt(half + 1 / precision)))
 
 
+@takes(prior_pairs=Rule(least=0, one=True))
 def shock_correlation(trends: Sequence[Trend], *, prior_pairs: float = 20.0) -> float:
-    """Mean correlation of the one-step errors of series that end together, shrunk to 0 as if `prior_pairs` pairs had shown none."""
+    """Mean correlation of the one-step errors of series that end together, shrunk to 0 as if `prior_pairs` pairs had shown none.
+
+    It is a share of the variance (`Trend.paths`): 0 where errors go against each other, at most 1.
+    """
+    if not trends:
+        raise InputError("trends: expected one or more")
     least = min(t.length for t in trends)
     z = np.array([t.innovations[t.length - least :] for t in trends])
     seen = np.isfinite(z).all(axis=0)
     z = z[:, seen]
     i, j = np.triu_indices(len(trends), 1)
     pairs = i.size * z.shape[1]
-    return float(np.clip((z[i] * z[j]).sum() / (pairs + prior_pairs), 0.0, 1.0))
+    return float(np.clip((z[i] * z[j]).sum() / (pairs + prior_pairs or 1.0), 0.0, 1.0))
 
 
-def stock_paths(log_flows: Array, stock: float) -> Array:
+@takes(log_flows=FINITE, stock=Rule(least=0, one=True))
+def stock_paths(log_flows: ArrayLike, stock: float) -> Array:
     """Logarithm of a stock to which flows are added: (steps, n) of each from paths of the logarithm of the flow."""
+    if not np.ndim(log_flows):
+        raise InputError("log_flows: expected steps on the first axis")
     return np.log(stock + np.cumsum(np.exp(log_flows), axis=0))
 
 
+@takes(times=Rule(apart=True), log_values=Rule(apart=True), at=FINITE, half_life=Rule(above=0, infinite=True, one=True), n=LENGTH)
 def log_linear(times: ArrayLike, log_values: ArrayLike, at: ArrayLike, *, half_life: float = np.inf, n: int = 2048) -> Array:
     """Forecast by least squares on time, older observations counting less, with the t distribution of a new observation.
 
@@ -232,10 +247,7 @@ def log_linear(times: ArrayLike, log_values: ArrayLike, at: ArrayLike, *, half_l
         Quantiles of the forecast at evenly spaced probabilities.
     """
     t, y, x = (np.asarray(a, dtype=float) for a in (times, log_values, at))
-    if t.size < 3 or np.ptp(t) == 0 or t.shape != y.shape:
-        raise InputError(f"times: {t.size} with {np.ptp(t) if t.size else 0:g} between the ends; expected three or more, not all at once")
-    if not half_life > 0:
-        raise InputError(f"half_life = {half_life}: expected more than 0")
+    _fits("log_values", t, y)
     w = 0.5 ** ((t.max() - t) / half_life)
     count = w.sum() ** 2 / (w**2).sum()  # effective observations
     w = w / w.sum()
@@ -249,18 +261,21 @@ def log_linear(times: ArrayLike, log_values: ArrayLike, at: ArrayLike, *, half_l
     return (level + slope * (x - middle))[..., None] + scale[..., None] * _student(count - 2, n)
 
 
+@takes(steps=WHOLE, n=LENGTH)
 def last_value(log_values: ArrayLike, steps: int, *, n: int = 2048) -> Array:
     """Random walk without drift: the last value, with the root mean square of past steps."""
     d = _steps(log_values)
     return float(np.asarray(log_values)[-1]) + np.sqrt(np.mean(d**2) * steps) * _student(np.inf, n)
 
 
+@takes(steps=WHOLE, n=LENGTH)
 def drift(log_values: ArrayLike, steps: int, *, n: int = 2048) -> Array:
     """Random walk with the mean of past steps as its drift, and their deviation."""
     d = _steps(log_values)
     return float(np.asarray(log_values)[-1]) + steps * d.mean() + np.sqrt(steps) * d.std(ddof=1) * _student(np.inf, n)
 
 
+@takes(steps=WHOLE, persistence=Rule(least=0, most=1, one=True), window=LENGTH, n=LENGTH)
 def damped(log_values: ArrayLike, steps: int, *, persistence: float = 0.85, window: int = 3, n: int = 2048) -> Array:
     """The mean of the last `window` steps, dying out by `persistence` a step, with the deviation of all past steps."""
     d = _steps(log_values)
@@ -268,8 +283,11 @@ def damped(log_values: ArrayLike, steps: int, *, persistence: float = 0.85, wind
     return float(np.asarray(log_values)[-1]) + ahead + np.sqrt(steps) * d.std(ddof=1) * _student(np.inf, n)
 
 
+@takes(times=Rule(apart=True), values=Rule(above=0, apart=True), level=Rule(above=0, below=1, one=True))
 def growth_rate(times: ArrayLike, values: ArrayLike, *, level: float = 0.9) -> dict[str, float]:
     """Growth a year by least squares of the logarithm on decimal years: factor, its confidence interval, R squared and n.
+
+    R squared of values that are all the same is 0: there is nothing to explain.
 
     Raises
     ------
@@ -279,15 +297,15 @@ def growth_rate(times: ArrayLike, values: ArrayLike, *, level: float = 0.9) -> d
     from scipy.stats import linregress, t
 
     x, y = np.asarray(times, dtype=float), np.asarray(values, dtype=float)
-    if x.size < 3 or not np.all(y > 0):
-        raise InputError(f"values: {x.size}, the least {y.min() if y.size else np.nan:g}; expected three or more above 0")
+    _fits("values", x, y)
+    flat = np.ptp(y) == 0
     fit = linregress(x, np.log(y))
-    reach = t.ppf((1 + level) / 2, x.size - 2) * fit.stderr
+    reach = 0.0 if flat else t.ppf((1 + level) / 2, x.size - 2) * fit.stderr
     return {
         "factor": float(np.exp(fit.slope)),
         "low": float(np.exp(fit.slope - reach)),
         "high": float(np.exp(fit.slope + reach)),
-        "r_squared": float(fit.rvalue**2),
+        "r_squared": 0.0 if flat else float(fit.rvalue**2),
         "n": float(x.size),
     }
 
@@ -299,8 +317,16 @@ def _student(freedom: float, n: int) -> Array:
     return np.asarray(ndtri(p) if np.isinf(freedom) else stdtrit(freedom, p))
 
 
+def _fits(name: str, times: Array, values: Array) -> None:
+    """Raise `InputError` where a line has too few points, or they do not go together."""
+    if times.ndim != 1 or times.shape != values.shape or times.size < 3 or np.ptp(times) == 0:
+        raise InputError(
+            f"times of shape {times.shape}, {name} of shape {values.shape}: expected three or more of both, not all at one time"
+        )
+
+
 def _steps(log_values: ArrayLike) -> Array:
-    d = np.diff(np.asarray(log_values, dtype=float))
+    d = np.diff(FINITE("log_values", log_values))
     if d.size < 2:
         raise InputError(f"log_values: {d.size + 1}; expected three or more")
     return d
