@@ -98,6 +98,10 @@ def numeric(name: str, value: Any) -> NDArray[np.float64]:
     """`value` as floats, NaN and infinities included. Raises `InputError` for what is no number: text, truth values, masked entries."""
     if isinstance(value, np.ma.MaskedArray):
         raise InputError(f"{name}: a masked array; fill or drop the {int(np.ma.count_masked(value))} masked entries first")
+    if isinstance(value, list | tuple):  # numpy would take a truth value among numbers for 1, and drop the mask of an entry
+        for entry in value:
+            if type(entry) is not float and type(entry) is not int:
+                numeric(name, entry)
     try:
         array = np.asarray(value)
         if array.dtype.kind == "O" and all(isinstance(v, numbers.Real) and not isinstance(v, bool) for v in array.flat):
