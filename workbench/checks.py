@@ -39,7 +39,10 @@ class Rule:
     why: str = ""  #: what to say of a value out of range; the range itself is always said
 
     def __call__(self, name: str, value: Any) -> Any:
-        if type(value) is float or (type(value) is int and abs(value) < 2**53):  # the usual case, without arrays
+        if isinstance(value, np.integer):
+            value = int(value)
+        exact = 2**128 if self.one and self.whole else 2**53  # a seed keeps its last digit
+        if type(value) is float or (type(value) is int and abs(value) < exact):  # the usual case, without arrays
             if not self._plain(value):
                 raise self.refusal(name, value)
             return (int(value) if self.whole else float(value)) if self.one else np.float64(value)
@@ -76,13 +79,15 @@ class Rule:
         return (value == math.inf and self.most == self.below == math.inf) or (value == -math.inf and self.least == self.above == -math.inf)
 
     def _good(self, array: NDArray[np.float64]) -> NDArray[np.bool_]:
-        good = (array >= self.least) & (array <= self.most)
+        good = ~np.isnan(array) if self.infinite else np.isfinite(array)
+        if self.least > -math.inf:
+            good &= array >= self.least
+        if self.most < math.inf:
+            good &= array <= self.most
         if self.above > -math.inf:
             good &= array > self.above
         if self.below < math.inf:
             good &= array < self.below
-        if not self.infinite:
-            good &= np.isfinite(array)
         if self.whole:
             good &= (array == np.floor(array)) | np.isinf(array)
         return np.asarray(good)
