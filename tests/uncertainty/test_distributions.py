@@ -101,7 +101,7 @@ def test_no_spread_is_the_number_itself(d):
     [
         (lambda: Lognormal(2, 1), r"Lognormal\(p5=2, p95=1\): expected 0 < p5 <= p95"),
         (lambda: Lognormal(0, 1), "expected 0 < p5"),
-        (lambda: Lognormal(1, np.nan), "expected 0 < p5"),
+        (lambda: Lognormal(1, np.nan), "p95 = nan: expected a finite number"),
         (lambda: Normal(2, 1), r"Normal\(p5=2, p95=1\): expected p5 <= p95"),
         (lambda: Normal(0, np.inf), "finite"),
         (lambda: Beta(0.3, 0.1), "expected low < p5 < p95 < high"),

@@ -113,15 +113,15 @@ def test_pit_tells_narrow_from_wide():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: uncertainty.crps([1.0, np.nan], 0.0), r"samples\[1\] = nan: expected finite"),
+        (lambda: uncertainty.crps([1.0, np.nan], 0.0), r"samples\[1\] = nan: expected a finite number"),
         (lambda: uncertainty.crps([1.0], np.inf), "observed = inf"),
         (lambda: uncertainty.crps([1.0], 0.0, fair=True), "two or more"),
         (lambda: uncertainty.crps([], 0.0), "one or more on the last axis"),
         (lambda: uncertainty.crps_quantiles([1.0, 0.0], [0.1, 0.9], 0.0), "quantiles cross"),
         (lambda: uncertainty.crps_quantiles([1.0, 2.0], [0.9, 0.1], 0.0), "levels"),
         (lambda: uncertainty.crps_quantiles([1.0, 2.0], [0.1, 0.5, 0.9], 0.0), "2 on the last axis for 3 levels"),
-        (lambda: uncertainty.crps_normal(0.0, 0.0, 0.0), "deviation = 0.0: expected more than 0"),
-        (lambda: uncertainty.crps_student(0.0, 1.0, 1.0, 0.0), "freedom = 1.0"),
+        (lambda: uncertainty.crps_normal(0.0, 0.0, 0.0), "deviation = 0: expected more than 0"),
+        (lambda: uncertainty.crps_student(0.0, 1.0, 1.0, 0.0), "freedom = 1: the score of heavier tails is infinite; expected more than 1"),
         (lambda: uncertainty.coverage(2.0, 1.0, 0.0), "low = 2.0 lies above high = 1.0"),
         (lambda: uncertainty.coverage([], [], []), "no outcome"),
     ],
