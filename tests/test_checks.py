@@ -3,8 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.checks import number, pue, share
+from workbench.checks import Rule, number, pue, share
 from workbench.errors import InputError
+from workbench.uncertainty import Lognormal
 
 
 @pytest.mark.parametrize(
@@ -28,6 +29,12 @@ from workbench.errors import InputError
 def test_a_refusal_names_the_value_its_place_and_the_range(call, message):
     with pytest.raises(InputError, match=message):
         call()
+
+
+def test_single_numbers_keep_their_digits():
+    assert Rule(least=0, whole=True, one=True)("seed", 2**60 + 1) == 2**60 + 1
+    fine = Lognormal(np.float32(2), np.float32(8))  # not computed in 32 bits
+    assert fine.quantile(0.3) == Lognormal(2, 8).quantile(0.3)
 
 
 @given(st.lists(st.floats(0, 1), min_size=0, max_size=5))

@@ -176,9 +176,17 @@ def takes(**rules: Rule) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
 
 def check_fields(instance: Any, **rules: Rule) -> None:
-    """Check the fields of a dataclass by rules, and that they broadcast; ``None`` passes where it is the default. Fields stay as given."""
+    """Check the fields of a dataclass by rules, and that they broadcast; ``None`` passes where it is the default.
+
+    Fields stay as given, but single numbers of other kinds become Python's, so that none of 32 bits is computed with.
+    """
     declared = fields(instance)
-    _apply(rules, {f.name: getattr(instance, f.name) for f in declared}, {f.name for f in declared if f.default is None})
+    given = {f.name: getattr(instance, f.name) for f in declared}
+    checked = dict(given)
+    _apply(rules, checked, {f.name for f in declared if f.default is None})
+    for name, rule in rules.items():
+        if rule.one and not isinstance(given[name], int if rule.whole else int | float):
+            object.__setattr__(instance, name, checked[name])
 
 
 def _apply(rules: Mapping[str, Rule], given: dict[str, Any], optional: set[str]) -> None:

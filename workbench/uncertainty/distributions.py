@@ -257,9 +257,11 @@ class Mixture:
         at = np.asarray(p, dtype=float)
         ends = np.stack([part.quantile(at) for part, w in zip(self.parts, self.weights, strict=True) if w > 0])
         low, high = ends.min(axis=0), ends.max(axis=0)  # the quantile of a mixture lies between those of its parts
-        found = find_root(lambda x, level: self.cdf(x) - level, (low, high), args=(at,), tolerances={"xrtol": 1e-12})
+        inside = (at > 0) & (at < 1)  # at 0 and 1 the ends may be infinite, and are the quantile
+        bracket = np.where(inside, low, 0.0), np.where(inside, high, 0.0)
+        found = find_root(lambda x, level: self.cdf(x) - level, bracket, args=(at,), tolerances={"xrtol": 1e-12})
         edge = np.where(self.cdf(low) >= at, low, high)  # where parts agree, rounding alone decides on which side the root lies
-        return np.where(found.success, found.bracket[1], edge)
+        return np.where(found.success & inside, found.bracket[1], edge)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from workbench.checks import FINITE, takes
 from workbench.errors import InputError
 from workbench.uncertainty.copula import Pairs
 from workbench.uncertainty.sampling import Input, dimensions, draw, evaluated
-from workbench.uncertainty.sobol import Net
+from workbench.uncertainty.sobol import SEED, SIZE, Net
 from workbench.uncertainty.summaries import REPLICATES
 
 Array = NDArray[np.float64]
@@ -45,7 +45,7 @@ class _Random:
         return np.random.default_rng([self.seed, first]).standard_normal((stop - first, self.size))
 
 
-@takes(replicates=REPLICATES, truth=FINITE)
+@takes(n=SIZE, seed=SEED, replicates=REPLICATES, truth=FINITE)
 def qmc_gain(
     model: Callable[..., ArrayLike],
     inputs: Mapping[str, Input],

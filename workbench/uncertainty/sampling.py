@@ -37,8 +37,7 @@ class Path:
     sigma: float = 1.0  #: standard deviation of an innovation
 
     def __post_init__(self) -> None:
-        check_fields(self, rho=Rule(least=-1, most=1, one=True), sigma=NO_LESS)
-        object.__setattr__(self, "steps", Rule(least=1, whole=True, one=True)("steps", self.steps))
+        check_fields(self, steps=Rule(least=1, whole=True, one=True), rho=Rule(least=-1, most=1, one=True), sigma=NO_LESS)
 
     @classmethod
     @takes(rate=NO_LESS, volatility=NO_LESS, step=ABOVE)

@@ -9,10 +9,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.checks import Rule
+from workbench.checks import Rule, takes
 from workbench.errors import InputError, UnknownName
 from workbench.uncertainty.copula import Pairs, correlation_matrix
 from workbench.uncertainty.sampling import Input, evaluated, numbers_of, sample
+from workbench.uncertainty.sobol import SEED, SIZE
 
 #: An argument of a model: an infinity may be a limit that there is not.
 LIMIT = Rule(infinite=True)
@@ -48,9 +49,10 @@ def one_at_a_time(
     n = 2 * len(ranges)
     moved = {name: np.full(n, replace(LIMIT, one=True)(name, value)) for name, value in base.items()}
     for i, (name, ends) in enumerate(ranges.items()):
-        if np.shape(ends) != (2,):
+        pair = LIMIT(f"range of {name}", ends)
+        if np.shape(pair) != (2,):
             raise InputError(f"range of {name} = {ends!r}: expected (low, high)")
-        moved[name][2 * i : 2 * i + 2] = LIMIT(f"range of {name}", ends)
+        moved[name][2 * i : 2 * i + 2] = pair
     found = LIMIT("the model's result", numbers_of("the model's result", model(**moved)))
     if found.shape not in ((), (1,), (n,)):
         raise InputError(f"the model gives an array of shape {found.shape} for arguments of shape ({n},): expected the same")
@@ -75,6 +77,7 @@ class Indices:
         return table.sort("total_order", descending=True, maintain_order=True)
 
 
+@takes(n=SIZE, seed=SEED)
 def sobol_indices(
     model: Callable[..., ArrayLike],
     inputs: Mapping[str, Input],

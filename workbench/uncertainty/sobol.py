@@ -14,6 +14,7 @@ BITS = 52  #: of a scrambled point, so that its middle is exact in a double
 ONE = np.uint64(0x3FF0000000000000)  #: bits of 1.0: with those of a point below them, the double 1 + point
 KEPT = 2**23  #: bytes of standard normals that are kept at most, times eight
 DIGITS = 30  #: of the direction numbers, and so the largest power of two
+SIZE = Rule(whole=True, one=True)  #: of a net; that it is a power of two is told by itself
 SEED = Rule(least=0, whole=True, one=True)
 
 
@@ -40,7 +41,7 @@ class Net:
     """
 
     def __init__(self, dimensions: int, n: int, seed: int, replicates: int):
-        self.n, self.seed = Rule(whole=True, one=True)("n", n), SEED("seed", seed)
+        self.n, self.seed = SIZE("n", n), SEED("seed", seed)
         self.replicates = Rule(least=1, whole=True, one=True)("replicates", replicates)
         self.size = self.n * self.replicates
         if self.n < 1 or self.n & (self.n - 1) or self.n > 2**DIGITS:

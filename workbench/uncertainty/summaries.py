@@ -96,7 +96,7 @@ def estimate(values: ArrayLike, *, replicates: int) -> Estimate:
     x = _samples(numbers_of("values", values))
     if x.shape[-1] % replicates:
         raise InputError(f"replicates = {replicates}: expected a number that divides the {x.shape[-1]} samples")
-    means = x.reshape(*x.shape[:-1], replicates, -1).mean(axis=-1)
+    means = x.reshape(*x.shape[:-1], replicates, x.shape[-1] // replicates).mean(axis=-1)
     return Estimate(np.asarray(means.mean(axis=-1)), np.asarray(means.std(axis=-1, ddof=1) / np.sqrt(replicates)), replicates)
 
 
