@@ -8,6 +8,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.checks import Rule, takes
 from workbench.errors import InputError
 from workbench.scaling import newton
 from workbench.scaling.fit import DELTA, Fit, checked, projected
@@ -37,6 +38,7 @@ class Certificate:
     holds: bool  #: no node is below the fit, and outside the region every cell's bound is above it
 
 
+@takes(nodes=Rule(least=2, whole=True, one=True), delta=Rule(above=0, one=True))
 def certify(
     params: ArrayLike,
     tokens: ArrayLike,
@@ -71,7 +73,8 @@ def certify(
     """
     if fit.noise != "huber":
         raise InputError(f"a certificate is of the Huber objective; the fit has noise = {fit.noise!r}")
-    for name, (low, high), value in (("alpha", alpha, fit.alpha), ("beta", beta, fit.beta)):
+    for name, box, value in (("alpha", alpha, fit.alpha), ("beta", beta, fit.beta)):
+        low, high = (Rule(one=True)(name, end) for end in box)
         if not 0 < low < high:
             raise InputError(f"{name} = ({low}, {high}): expected 0 < low < high")
         if not low < value < high:
@@ -102,6 +105,7 @@ def certify(
     )
 
 
+@takes(every=Rule(least=1, whole=True, one=True), tolerance=Rule(least=0, one=True), delta=Rule(above=0, one=True))
 def missed_starts(
     params: ArrayLike, tokens: ArrayLike, loss: ArrayLike, fit: Fit, every: int = 13, tolerance: float = 1e-4, delta: float = DELTA
 ) -> float:
