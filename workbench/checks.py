@@ -42,7 +42,7 @@ class Rule:
         if isinstance(value, np.integer):
             value = int(value)
         exact = 2**128 if self.one and self.whole else 2**53  # a seed keeps its last digit
-        if type(value) is float or (type(value) is int and abs(value) < exact):  # the usual case, without arrays
+        if isinstance(value, float) or (type(value) is int and abs(value) < exact):  # the usual case, without arrays
             if not self._plain(value):
                 raise self.refusal(name, value)
             return (int(value) if self.whole else float(value)) if self.one else np.float64(value)
@@ -79,18 +79,13 @@ class Rule:
         return (value == math.inf and self.most == self.below == math.inf) or (value == -math.inf and self.least == self.above == -math.inf)
 
     def _good(self, array: NDArray[np.float64]) -> NDArray[np.bool_]:
-        good = ~np.isnan(array) if self.infinite else np.isfinite(array)
-        if self.least > -math.inf:
-            good &= array >= self.least
-        if self.most < math.inf:
-            good &= array <= self.most
-        if self.above > -math.inf:
-            good &= array > self.above
-        if self.below < math.inf:
-            good &= array < self.below
+        sides = (np.greater_equal, self.least), (np.greater, self.above), (np.less_equal, self.most), (np.less, self.below)
+        good = [compare(array, bound) for compare, bound in sides if math.isfinite(bound)]
+        if max(self.least, self.above) == -math.inf or min(self.most, self.below) == math.inf:  # else the bounds keep them out
+            good.append(~np.isnan(array) if self.infinite else np.isfinite(array))
         if self.whole:
-            good &= (array == np.floor(array)) | np.isinf(array)
-        return np.asarray(good)
+            good.append((array == np.floor(array)) | np.isinf(array))
+        return np.asarray(functools.reduce(np.logical_and, good))
 
 
 #: The rules that most arguments keep to.

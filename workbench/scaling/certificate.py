@@ -71,10 +71,11 @@ def certify(
     InputError
         For a fit of another noise, a box without width, or a fit outside the box.
     """
+    end = Rule(one=True)
     if fit.noise != "huber":
         raise InputError(f"a certificate is of the Huber objective; the fit has noise = {fit.noise!r}")
-    for name, box, value in (("alpha", alpha, fit.alpha), ("beta", beta, fit.beta)):
-        low, high = (Rule(one=True)(name, end) for end in box)
+    alpha, beta = ((end(name, box[0]), end(name, box[1])) for name, box in (("alpha", alpha), ("beta", beta)))
+    for name, (low, high), value in (("alpha", alpha, fit.alpha), ("beta", beta, fit.beta)):
         if not 0 < low < high:
             raise InputError(f"{name} = ({low}, {high}): expected 0 < low < high")
         if not low < value < high:

@@ -44,6 +44,7 @@ class Law:
     @takes(compute=POSITIVE)
     def decades_outside(self, compute: ArrayLike) -> Array:
         """Decades by which compute lies outside the fitted range: 0 inside, or where no range is known."""
+        _fitting(self, (), {"compute": compute})
         c = np.log10(compute)
         low = -np.inf if self.compute_low is None else np.log10(self.compute_low)
         high = np.inf if self.compute_high is None else np.log10(self.compute_high)
@@ -150,17 +151,13 @@ class RepeatedDataLaw(AdditiveLaw):
     def effective(self, params: ArrayLike, tokens: ArrayLike, unique: ArrayLike) -> tuple[Array, Array]:
         """Parameters and tokens that would do the same with nothing repeated, for `unique` tokens."""
         (r_d,) = _fitting(self, ("r_d",), {"params": params, "tokens": tokens, "unique": unique})
-        d = np.asarray(tokens, dtype=float)
-        u = np.minimum(unique, d)
-        return self.effective_params(params, unique), u + u * r_d * -np.expm1(-(d / u - 1) / r_d)
+        return self.effective_params(params, unique), saturating(np.asarray(tokens, dtype=float), np.asarray(unique, dtype=float), r_d)
 
     @takes(params=POSITIVE, unique=POSITIVE)
     def effective_params(self, params: ArrayLike, unique: ArrayLike) -> Array:
         """Parameters without those in excess of what `unique` tokens can use."""
         (r_n,) = _fitting(self, ("r_n",), {"params": params, "unique": unique})
-        n = np.asarray(params, dtype=float)
-        used = np.minimum(n, self.params_for(unique))
-        return used + used * r_n * -np.expm1(-(n / used - 1) / r_n)
+        return saturating(np.asarray(params, dtype=float), self.params_for(unique), r_n)
 
     @takes(tokens=POSITIVE)
     def params_for(self, tokens: ArrayLike) -> Array:
@@ -201,12 +198,18 @@ class PrecisionLaw(AdditiveLaw):
         return self.loss(np.asarray(params, dtype=float) * self.effective_share(bits), tokens)
 
 
+def saturating(given: Array, enough: Array, worth: Array) -> Array:
+    """`given` up to `enough`, and what exceeds it ever less: all of it no more than (1 + `worth`) times `enough`."""
+    used = np.minimum(given, enough)
+    return np.asarray(used + used * worth * -np.expm1(-(given / used - 1) / worth))
+
+
 def _fitting(law: Law, names: tuple[str, ...], given: Mapping[str, ArrayLike]) -> tuple[Array, ...]:
     """Constants of a law as arrays that broadcast with what is `given`."""
-    constants = {name: np.asarray(getattr(law, name), dtype=float) for name in names}
-    if any(array.ndim for array in constants.values()):
-        broadcast(**given, **constants)
-    return tuple(constants.values())
+    numbers = {name: getattr(law, name) for name in law.rules}
+    if any(map(np.ndim, numbers.values())):
+        broadcast(**given, **numbers)
+    return tuple(np.asarray(numbers[name], dtype=float) for name in names)
 
 
 def law(name: str) -> Any:

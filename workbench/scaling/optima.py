@@ -10,9 +10,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.checks import NOT_NEGATIVE, POSITIVE, Rule, takes
+from workbench.checks import NOT_NEGATIVE, POSITIVE, Rule, broadcast, takes
 from workbench.errors import InputError
-from workbench.scaling.laws import AdditiveLaw, Law, PrecisionLaw, RepeatedDataLaw, law, laws
+from workbench.scaling.laws import AdditiveLaw, Law, PrecisionLaw, RepeatedDataLaw, law, laws, saturating
 
 Array = NDArray[np.float64]
 GOLDEN = (np.sqrt(5) - 1) / 2
@@ -139,9 +139,12 @@ def data_constrained_optimum(compute: ArrayLike, unique_tokens: ArrayLike, law: 
     c, u = (np.asarray(x, dtype=float) for x in np.broadcast_arrays(compute, unique_tokens))
     free_n, free_d = law.allocation(c)
 
-    def at(log_n: Array) -> Array:
+    e, a, b, alpha, beta = law.constants()
+    enough, r_d, r_n = law.params_for(u), np.asarray(law.r_d, dtype=float), np.asarray(law.r_n, dtype=float)
+
+    def at(log_n: Array) -> Array:  # law.loss_repeated, of arguments that are known to be good
         n = np.exp(log_n)
-        return law.loss_repeated(n, c / (6 * n), u)
+        return e + a * saturating(n, enough, r_n) ** -alpha + b * saturating(c / (6 * n), u, r_d) ** -beta
 
     n = np.where(free_d <= u, free_n, np.exp(_least(at, np.log(free_n))))
     d = c / (6 * n)
@@ -241,9 +244,14 @@ def joint_optimum(
     paid, reached = _pair("prices", prices, POSITIVE), _pair("mfus", mfus, Rule(above=0, most=1))
     unique = None if unique_tokens is None else np.asarray(unique_tokens, dtype=float)
     shaped = {"loss": target, "tokens_served": served, "bits": width, "serving_bits": serve_width} | paid | reached
-    e, a, b, alpha, beta = law.constants(**shaped, **({} if unique is None else {"unique_tokens": unique}))
+    shaped |= {} if unique is None else {"unique_tokens": unique}
+    broadcast(**shaped)
+    e, a, b, alpha, beta = law.constants(**shaped)
     train_price, serve_price = (p / u * w / 16 for p, u, w in zip(paid.values(), reached.values(), (width, serve_width), strict=True))
     share = np.ones_like(width) if precision is None else precision.effective_share(width)
+
+    enough = None if unique is None else law.params_for(unique)  # type: ignore[attr-defined]
+    r_n = np.asarray(getattr(law, "r_n", 1.0), dtype=float)
 
     # the compute-optimal model of the same loss: both terms of the law in the ratio beta : alpha
     gap = target - e
@@ -256,7 +264,7 @@ def joint_optimum(
     )
 
     def tokens(n: Array) -> Array:
-        n_eff = n * share if unique is None else law.effective_params(n * share, unique)  # type: ignore[attr-defined]
+        n_eff = n * share if enough is None else saturating(n * share, enough, r_n)
         left = room - a * n_eff**-alpha
         with np.errstate(divide="ignore", over="ignore"):
             new = np.where(left > 0, (b / np.where(left > 0, left, 1.0)) ** (1 / beta), np.inf)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
@@ -83,12 +83,11 @@ class Lognormal:
         """By median and standard deviation of the natural logarithm."""
         return cls(median * np.exp(-Z95 * sigma), median * np.exp(Z95 * sigma))
 
-    @property
+    @cached_property
     def log(self) -> Normal:
         """Distribution of the natural logarithm."""
         return Normal(float(np.log(self.p5)), float(np.log(self.p95)))
 
-    @takes(p=SHARE)
     def quantile(self, p: ArrayLike) -> Array:
         return np.exp(self.log.quantile(p))
 
