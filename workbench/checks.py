@@ -40,7 +40,10 @@ class Rule:
     why: str = ""  #: what to say of a value out of range; the range itself is always said
 
     def __call__(self, name: str, value: Any) -> Any:
-        if not self.last and (type(value) is float or (type(value) is int and abs(value) < 2**53)):  # the usual case, without arrays
+        if isinstance(value, np.integer):
+            value = int(value)
+        exact = 2**128 if self.one and self.whole else 2**53  # a seed keeps its last digit
+        if not self.last and (isinstance(value, float) or (type(value) is int and abs(value) < exact)):  # the usual case, without arrays
             if not self._plain(value):
                 raise self.refusal(name, value)
             return (int(value) if self.whole else float(value)) if self.one else np.float64(value)
@@ -79,16 +82,13 @@ class Rule:
         return (value == math.inf and self.most == self.below == math.inf) or (value == -math.inf and self.least == self.above == -math.inf)
 
     def _good(self, array: NDArray[np.float64]) -> NDArray[np.bool_]:
-        good = (array >= self.least) & (array <= self.most)
-        if self.above > -math.inf:
-            good &= array > self.above
-        if self.below < math.inf:
-            good &= array < self.below
-        if not self.infinite:
-            good &= np.isfinite(array)
+        sides = (np.greater_equal, self.least), (np.greater, self.above), (np.less_equal, self.most), (np.less, self.below)
+        good = [compare(array, bound) for compare, bound in sides if math.isfinite(bound)]
+        if max(self.least, self.above) == -math.inf or min(self.most, self.below) == math.inf:  # else the bounds keep them out
+            good.append(~np.isnan(array) if self.infinite else np.isfinite(array))
         if self.whole:
-            good &= (array == np.floor(array)) | np.isinf(array)
-        return np.asarray(good)
+            good.append((array == np.floor(array)) | np.isinf(array))
+        return np.asarray(functools.reduce(np.logical_and, good))
 
 
 #: The rules that most arguments keep to.
@@ -103,12 +103,11 @@ def numeric(name: str, value: Any) -> NDArray[np.float64]:
     """`value` as floats, NaN and infinities included. Raises `InputError` for what is no number: text, truth values, masked entries."""
     if isinstance(value, np.ma.MaskedArray):
         raise InputError(f"{name}: a masked array; fill or drop the {int(np.ma.count_masked(value))} masked entries first")
-    if isinstance(value, list | tuple):  # numpy would take a truth value among numbers for 1, and drop the mask of an entry
-        for entry in value:
-            if type(entry) is not float and type(entry) is not int:
-                numeric(name, entry)
+    if isinstance(value, list | tuple) and not set(map(type, value)) <= {float, int, np.float64, np.int64}:
+        for entry in value:  # numpy would take a truth value among numbers for 1, and drop the mask of an entry
+            numeric(name, entry)
     try:
-        array = np.asarray(None if _holds_truth(value) else value)
+        array = np.asarray(value)
         if array.dtype.kind == "O" and all(isinstance(v, numbers.Real) and not isinstance(v, bool) for v in array.flat):
             array = array.astype(float)  # whole numbers beyond 64 bits, fractions
     except (TypeError, ValueError, OverflowError):
@@ -116,12 +115,6 @@ def numeric(name: str, value: Any) -> NDArray[np.float64]:
     if array.dtype.kind not in "iuf":
         raise InputError(f"{name} = {_short(value)}: expected a number or an array of numbers")
     return array.astype(float, copy=False)
-
-
-def _holds_truth(value: Any) -> bool:
-    """Whether a list, at any depth, holds a truth value, which numpy would read as 0 or 1 beside numbers."""
-    kinds = set(map(type, value)) if isinstance(value, list | tuple) else set()
-    return bool(kinds & {bool, np.bool_}) or (bool(kinds & {list, tuple}) and any(map(_holds_truth, value)))
 
 
 def _short(value: Any) -> str:
@@ -190,12 +183,18 @@ def takes(**rules: Rule) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
 
 def check_fields(instance: Any, where: str = "", /, **rules: Rule) -> None:
-    """Check the fields of a dataclass by rules, and that they broadcast; ``None`` passes where it is the default. Fields stay as given.
+    """Check the fields of a dataclass by rules, and that they broadcast; ``None`` passes where it is the default.
 
-    `where` stands before the names of fields in messages.
+    Fields stay as given, but single numbers of other kinds become Python's, so that none of 32 bits is computed with. `where` stands before
+    the names of fields in messages.
     """
     declared = fields(instance)
-    _apply(rules, {f.name: getattr(instance, f.name) for f in declared}, {f.name for f in declared if f.default is None}, where)
+    given = {f.name: getattr(instance, f.name) for f in declared}
+    checked = dict(given)
+    _apply(rules, checked, {f.name for f in declared if f.default is None}, where)
+    for name, rule in rules.items():
+        if rule.one and not isinstance(given[name], int if rule.whole else int | float):
+            object.__setattr__(instance, name, checked[name])
 
 
 def _apply(rules: Mapping[str, Rule], given: dict[str, Any], optional: set[str], where: str = "") -> None:

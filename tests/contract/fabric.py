@@ -1,7 +1,201 @@
 """Cases of the contract: workbench.fabric."""
 
 from contract.harness import Case
+from workbench import catalogue, fabric
 
-CASES: list[Case] = []
+H100 = fabric.Cluster(catalogue.chip("H100"), 64, "InfiniBand NDR")
+TREE = fabric.fat_tree(4608, 144, 100e9)
+SITES = {
+    "gradient_bytes": 8e11,
+    "step_seconds": 8.0,
+    "sites": 2,
+    "bandwidth": 1e12,
+    "distance": 1e6,
+    "overlap": 0.25,
+    "every": 4,
+    "window": 1e9,
+}
+SITES_MANY = {
+    "gradient_bytes": (1e11, 8e11, 1e13), "step_seconds": (1.0, 8.0, 30.0), "sites": (1, 2, 8), "bandwidth": (1e9, 1e12, 1e13),
+    "distance": (0, 1e6, 5e6), "overlap": (0, 0.25, 1), "every": (1, 4, 500), "window": (1e6, 1e9, 1e12),
+}  # fmt: skip
+SITES_ALLOW = {"distance": ("zero",), "overlap": ("zero",), "bandwidth": ("infinite",), "window": ("infinite",)}
+PRICES = {
+    "switch_usd": 5e4,
+    "optic_usd": 1e3,
+    "cable_usd": 50.0,
+    "nic_usd": 1500.0,
+    "switch_watts": 3e3,
+    "nic_watts": 30.0,
+    "optic_watts": 17.0,
+}
+
+
+def of_sites(name, *arguments, **base):
+    """A function of several sites."""
+    base = base | {a: SITES[a] for a in arguments}
+    many = {a: (0.01, 0.02, 0.1) if a == "loss" else SITES_MANY[a] for a in base}
+    whole = tuple(a for a in ("sites", "every") if a in base)
+    return Case(f"fabric.{name}", getattr(fabric, name), base, many, whole=whole, allow={a: k for a, k in SITES_ALLOW.items() if a in base})
+
+
+CASES = [
+    Case(
+        "fabric.Cluster",
+        lambda n_chips: fabric.Cluster(H100.chip, n_chips),
+        {"n_chips": 64},
+        {"n_chips": (1, 64, 100)},
+        whole=("n_chips",),
+        read=lambda c: {"domains": c.n_domains, "peak": c.peak("bf16")},
+    ),
+    Case(
+        "fabric.tiers_of",
+        lambda n_chips: fabric.tiers_of(H100, n_chips),
+        {"n_chips": 16},
+        {"n_chips": (4, 16, 64)},
+        whole=("n_chips",),
+    ),
+    Case(
+        "fabric.Tier",
+        fabric.Tier,
+        {"size": 8, "bandwidth": 45e10},
+        {"size": (1, 8, 72), "bandwidth": (1e9, 45e9, 45e10)},
+        whole=("size",),
+        read=lambda tier: fabric.collective_time("all_reduce", 1e6, [tier]),
+    ),
+    Case(
+        "fabric.collective_time",
+        lambda message_bytes, size, bandwidth: fabric.collective_time(
+            "all_gather", message_bytes, [fabric.Tier(8, 45e10, "scale-up", "H100"), fabric.Tier(size, bandwidth, "InfiniBand")]
+        ),
+        {"message_bytes": 1e6, "size": 4, "bandwidth": 5e10},
+        {"message_bytes": (8, 1e6, 1e10), "size": (1, 4, 100), "bandwidth": (1e10, 5e10, 1e11)},
+        whole=("size",),
+    ),
+    Case(
+        "fabric.torus_collective",
+        lambda dimensions, **other: fabric.torus_collective("all_reduce", dimensions=(dimensions, 4), **other),
+        {"message_bytes": 1e9, "link_bandwidth": 45e9, "hop": 1e-6, "dimensions": 4},
+        {"message_bytes": (8, 1e6, 1e10), "link_bandwidth": (1e9, 45e9, 1e11), "hop": (0, 1e-6, 1e-3)},
+        numbers=("dimensions",),
+        whole=("dimensions",),
+        allow={"hop": ("zero",)},
+    ),
+    Case(
+        "fabric.fat_tree",
+        fabric.fat_tree,
+        {"endpoints": 4608, "radix": 144, "port_bandwidth": 1e11, "planes": 1, "group": 32, "taper": 1.0},
+        {
+            "endpoints": (1, 4608, 20_000),
+            "radix": (64, 128, 144),
+            "port_bandwidth": (1e10, 5e10, 1e11),
+            "planes": (1, 2, 4),
+            "group": (0, 32, 256),
+            "taper": (0.25, 0.7, 1),
+        },
+        whole=("endpoints", "radix", "planes", "group"),
+        allow={"group": ("zero",)},
+    ),
+    Case("fabric.optics", TREE.optics, {"copper_endpoints": 0.5}, {"copper_endpoints": (0, 0.5, 1)}, allow={"copper_endpoints": ("zero",)}),
+    Case(
+        "fabric.torus",
+        lambda dimensions, link_bandwidth: fabric.torus((dimensions, 4), link_bandwidth),
+        {"link_bandwidth": 45e9, "dimensions": 4},
+        {"link_bandwidth": (1e9, 45e9, 1e11)},
+        numbers=("dimensions",),
+        whole=("dimensions",),
+    ),
+    Case(
+        "fabric.dragonfly",
+        fabric.dragonfly,
+        {"routers_a_group": 8, "hosts_a_router": 4, "global_links": 4, "link_bandwidth": 25e9},
+        {"routers_a_group": (1, 8, 32), "hosts_a_router": (1, 4, 16), "global_links": (1, 4, 16), "link_bandwidth": (1e9, 25e9, 1e11)},
+        whole=("routers_a_group", "hosts_a_router", "global_links"),
+    ),
+    Case(
+        "fabric.optical_switches",
+        fabric.optical_switches,
+        {"cubes": 64, "side": 4, "faces": 6},
+        {"cubes": (1, 64, 100), "side": (1, 3, 4), "faces": (3, 6, 7)},
+        whole=("cubes", "side", "faces"),
+    ),
+    Case(
+        "fabric.bill",
+        lambda **prices: fabric.bill(TREE, **prices),
+        {**PRICES, "copper_endpoints": 0.5},
+        {**{name: (0, price, 2 * price) for name, price in PRICES.items()}, "copper_endpoints": (0, 0.5, 1)},
+        allow=dict.fromkeys((*PRICES, "copper_endpoints"), ("zero",)),
+    ),
+    *(
+        Case(f"fabric.{name}", getattr(fabric.bill(TREE, **PRICES), name), {"bandwidth": 1e12}, {"bandwidth": (1e9, 1e12, 1e15)})
+        for name in ("usd_per_bandwidth", "watts_per_bandwidth")
+    ),
+    Case(
+        "fabric.optimal_interval",
+        fabric.optimal_interval,
+        {"checkpoint": 30, "mtbf": 1e4},
+        {"checkpoint": (1, 30, 600), "mtbf": (10, 1e3, 1e5)},
+    ),
+    Case(
+        "fabric.goodput",
+        fabric.goodput,
+        {
+            "n_chips": 16_384,
+            "checkpoint": 30,
+            "restart": 600,
+            "failure_rate": 0.1,
+            "links_per_chip": 6,
+            "link_failure_rate": 0.05,
+            "planes": 1,
+            "interval": 600,
+        },
+        {
+            "n_chips": (8, 16_384, 1e6),
+            "checkpoint": (1, 30, 600),
+            "restart": (0, 600, 3600),
+            "failure_rate": (0, 0.1, 1),
+            "links_per_chip": (0, 6, 18),
+            "link_failure_rate": (0, 0.05, 0.5),
+            "planes": (1, 2, 8),
+            "interval": (60, 600, 6000),
+        },
+        whole=("planes",),
+        allow=dict.fromkeys(("restart", "failure_rate", "links_per_chip", "link_failure_rate"), ("zero",)),
+    ),
+    Case(
+        "fabric.spares",
+        fabric.spares,
+        {"needed": 64, "spare": 2, "availability": 0.99},
+        {"needed": (1, 64, 512), "spare": (0, 2, 8), "availability": (0.5, 0.99, 1)},
+        whole=("needed", "spare"),
+        allow={"spare": ("zero",)},
+    ),
+    Case(
+        "fabric.collision_slowdown",
+        fabric.collision_slowdown,
+        {"flows": 16, "paths": 8, "quantile": 0.5},
+        {"flows": (1, 16, 1000), "paths": (1, 8, 64), "quantile": (0.05, 0.5, 0.95)},
+        whole=("flows", "paths"),
+    ),
+    Case(
+        "fabric.collision_slowdown.mean",
+        fabric.collision_slowdown,
+        {"flows": 16, "paths": 8},
+        {"flows": (1, 16, 1000), "paths": (1, 8, 64)},
+        whole=("flows", "paths"),
+    ),
+    Case(
+        "fabric.straggler_slowdown",
+        fabric.straggler_slowdown,
+        {"n": 1024, "spread": 0.02, "quantile": 0.5},
+        {"n": (1, 8, 1e6), "spread": (0, 0.02, 0.5), "quantile": (0.05, 0.5, 0.95)},
+        whole=("n",),
+        allow={"spread": ("zero",)},
+    ),
+    Case("fabric.round_trip", fabric.round_trip, {"distance": 1e6}, {"distance": (0, 1e3, 1e6)}, allow={"distance": ("zero",)}),
+    of_sites("across_sites", *SITES),
+    of_sites("bandwidth_for", "gradient_bytes", "step_seconds", "sites", "distance", "overlap", "every", loss=0.02),
+    of_sites("synchronisation_interval", "gradient_bytes", "step_seconds", "sites", "bandwidth", "distance", loss=0.02),
+]  # fmt: skip
 #: Functions that take no number, and why they are not in the table.
 WITHOUT: dict[str, str] = {}

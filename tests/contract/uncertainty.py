@@ -1,7 +1,159 @@
-"""Cases of the contract: workbench.uncertainty."""
+"""Cases of the contract: workbench.uncertainty. A sample or a series stands as one of its values, the others fixed."""
 
 from contract.harness import Case
+from workbench import uncertainty as u
 
-CASES: list[Case] = []
+DISTRIBUTIONS = {
+    "Normal": (u.Normal, {"p5": -1.0, "p95": 3.0}),
+    "Lognormal": (u.Lognormal, {"p5": 2.0, "p95": 8.0}),
+    "Uniform": (u.Uniform, {"low": -2.0, "high": 5.0}),
+    "Loguniform": (u.Loguniform, {"low": 0.5, "high": 100.0}),
+    "Beta": (u.Beta, {"p5": 0.3, "p95": 0.6, "low": 0.125, "high": 1.0}),
+    "Pert": (u.Pert, {"low": 1.0, "mode": 2.0, "high": 6.0}),
+    "Truncated": (lambda low, high: u.Truncated(u.Normal(-1, 3), low, high), {"low": 0.0, "high": 2.0}),
+    "Mixture": (lambda weights: u.Mixture([u.Normal(-2, -1), u.Lognormal(1, 9)], [1.0, weights]), {"weights": 2.0}),
+    "Empirical": (lambda values, weights: u.Empirical([3.0, values], [1.0, weights]), {"values": 1.0, "weights": 2.0}),
+}
+#: Odd points that mean something: of what may be negative, and where a bound that is none is an infinity.
+ANY_SIGN = {
+    "Normal": {"p5": ("negative", "zero"), "p95": ("zero",)},
+    "Uniform": {"low": ("negative", "zero"), "high": ("zero",)},
+    "Beta": {"low": ("negative", "zero")},
+    "Pert": {"low": ("negative", "zero")},
+    "Truncated": {"low": ("negative", "zero", "minus infinite"), "high": ("infinite",)},
+    "Mixture": {"weights": ("zero",)},
+    "Empirical": {"values": ("negative", "zero"), "weights": ("zero",)},
+}
+POINTS = (-1.0, 2.5, 4.0)
+
+
+def case(name, call, base, **more):
+    """A case in which every argument takes one number."""
+    return Case(f"uncertainty.{name}", call, base, numbers=tuple(base), **more)
+
+
+def points(name):
+    make, arguments = DISTRIBUTIONS[name]
+    return make(**arguments)
+
+
+def product(a, b):
+    return a * b
+
+
+INPUTS = {"a": u.Normal(0, 1), "b": u.Uniform(1, 2)}
+CASES = [
+    *(case(n, make, base, allow=ANY_SIGN.get(n, {}), read=lambda d: d.cdf(2.5)) for n, (make, base) in DISTRIBUTIONS.items()),
+    *(
+        Case(f"uncertainty.{n}.quantile", points(n).quantile, {"p": 0.25}, {"p": (0.05, 0.5, 0.99)}, allow={"p": ("zero",)})
+        for n in DISTRIBUTIONS
+    ),
+    *(
+        Case(
+            f"uncertainty.{n}.cdf", points(n).cdf, {"x": 2.5}, {"x": POINTS},
+            allow={"x": ("negative", "zero", "infinite", "minus infinite")},
+        )
+        for n in DISTRIBUTIONS
+    ),
+    case("Normal.about", u.Normal.about, {"mean": 3.0, "deviation": 2.0}, allow={"mean": ("negative", "zero"), "deviation": ("zero",)}),
+    case("Lognormal.about", u.Lognormal.about, {"median": 3.0, "sigma": 0.5}, allow={"sigma": ("zero",)}),
+    case(
+        "Path", u.Path, {"steps": 4, "rho": 0.5, "sigma": 1.0}, whole=("steps",), allow={"rho": ("negative", "zero"), "sigma": ("zero",)},
+        read=lambda path: path.weights,
+    ),
+    case(
+        "Path.reverting", u.Path.reverting, {"steps": 4, "rate": 0.5, "volatility": 1.0, "step": 2.0}, whole=("steps",),
+        allow={"rate": ("zero",), "volatility": ("zero",)},
+    ),
+    case(
+        "sample", lambda n, seed, replicates, a: u.sample(INPUTS | {"a": a}, n, seed, replicates=replicates),
+        {"n": 16, "seed": 3, "replicates": 2, "a": 4.0}, whole=("n", "seed", "replicates"),
+        allow={"seed": ("zero",), "a": ("negative", "zero")},
+    ),
+    case(
+        "sample.correlation", lambda correlation: u.sample(INPUTS, 16, correlation={("a", "b"): correlation}), {"correlation": 0.5},
+        allow={"correlation": ("negative", "zero")},
+    ),
+    case("evaluate", lambda x: u.evaluate(lambda x: 2 * x, {"x": [1.0, 2.0, x]}), {"x": 3.0}, allow={"x": ("negative", "zero")}),
+    case(
+        "one_at_a_time", lambda a, b: u.one_at_a_time(lambda a, b: a + 0 / (1 + abs(b)), {"a": a, "b": 2.0}, {"b": (1.0, b)}),
+        {"a": 3.0, "b": 4.0}, allow=dict.fromkeys("ab", ("negative", "zero", "infinite", "minus infinite")),
+    ),
+    case(
+        "sobol_indices", lambda n, seed: u.sobol_indices(product, INPUTS, n, seed), {"n": 16, "seed": 3}, whole=("n", "seed"),
+        allow={"seed": ("zero",)},
+    ),
+    case(
+        "qmc_gain", lambda n, replicates, seed, truth: u.qmc_gain(product, INPUTS, n, replicates, seed, truth=truth),
+        {"n": 16, "replicates": 4, "seed": 3, "truth": 1.0}, whole=("n", "replicates", "seed"),
+        allow={"seed": ("zero",), "truth": ("negative", "zero")},
+    ),
+    case(
+        "nearest_correlation",
+        lambda matrix, tolerance, most: u.nearest_correlation([[1, matrix], [matrix, 1]], tolerance=tolerance, most=most),
+        {"matrix": 2.0, "tolerance": 1e-8, "most": 1000}, whole=("most",), allow={"matrix": ("negative", "zero")},
+    ),
+    case(
+        "band", lambda values, level: u.band([1.0, 5.0, values], level), {"values": 2.0, "level": 0.5},
+        allow={"values": ("negative", "zero")},
+    ),
+    case(
+        "bands", lambda values, levels: u.bands([1.0, 5.0, values], [0.5, levels]), {"values": 2.0, "levels": 0.75},
+        allow={"values": ("negative", "zero")},
+    ),
+    case(
+        "estimate", lambda values, replicates: u.estimate([1.0, 2.0, 5.0, values], replicates=replicates), {"values": 2.0, "replicates": 2},
+        whole=("replicates",), allow={"values": ("negative", "zero")},
+    ),
+    Case(
+        "uncertainty.exceedance",
+        lambda values, threshold, replicates: u.exceedance([1.0, 2.0, 5.0, values], threshold, replicates=replicates),
+        {"values": 3.0, "threshold": 2.0, "replicates": 2}, {"threshold": POINTS}, numbers=("values", "replicates"), whole=("replicates",),
+        allow=dict.fromkeys(("values", "threshold"), ("negative", "zero")), read=lambda found: (found.value, found.standard_error),
+    ),
+    Case(
+        "uncertainty.smoothed_exceedance",
+        lambda rest, power, threshold: u.smoothed_exceedance([1.0, rest], u.Lognormal(1, 4), power, threshold),
+        {"rest": 2.0, "power": 1.0, "threshold": 2.0}, {"threshold": (1.0, 2.0, 5.0)}, numbers=("rest", "power"),
+        allow={"power": ("negative",)},
+    ),
+    Case(
+        "uncertainty.crps", lambda samples, observed: u.crps([1.0, 3.0, samples], observed), {"samples": 2.0, "observed": 2.0},
+        {"observed": POINTS}, numbers=("samples",), allow=dict.fromkeys(("samples", "observed"), ("negative", "zero")),
+    ),
+    Case(
+        "uncertainty.crps_quantiles", lambda quantiles, levels, observed: u.crps_quantiles([-9.0, quantiles], [0.25, levels], observed),
+        {"quantiles": 2.0, "levels": 0.75, "observed": 2.0}, {"observed": POINTS}, numbers=("quantiles", "levels"),
+        allow=dict.fromkeys(("quantiles", "observed"), ("negative", "zero")),
+    ),
+    Case(
+        "uncertainty.pinball", u.pinball, {"quantile": 1.0, "level": 0.25, "observed": 2.0},
+        {"quantile": POINTS, "level": (0.0, 0.5, 1.0), "observed": POINTS},
+        allow={"quantile": ("negative", "zero"), "level": ("zero",), "observed": ("negative", "zero")},
+    ),
+    Case(
+        "uncertainty.crps_normal", u.crps_normal, {"mean": 1.0, "deviation": 2.0, "observed": 2.0},
+        {"mean": POINTS, "deviation": (0.5, 2.0, 3.0), "observed": POINTS}, allow=dict.fromkeys(("mean", "observed"), ("negative", "zero")),
+    ),
+    Case(
+        "uncertainty.crps_student", u.crps_student, {"location": 1.0, "scale": 2.0, "freedom": 4.0, "observed": 2.0},
+        {"location": POINTS, "scale": (0.5, 2.0, 3.0), "freedom": (1.5, 4.0, 1e6), "observed": POINTS},
+        allow=dict.fromkeys(("location", "observed"), ("negative", "zero")),
+    ),
+    case(
+        "coverage", lambda low, high, observed: u.coverage([-99.0, low], [99.0, high], [0.5, observed]),
+        {"low": -2.0, "high": 3.0, "observed": 1.0},
+        allow={"low": ("negative", "zero"), "high": ("zero",), "observed": ("negative", "zero")},
+    ),
+    case(
+        "Coverage.says", u.coverage([0] * 9, [2] * 9, [1, 1, 1, 1, 1, 1, 1, 3, 3]).says, {"least": 0.25, "most": 1.0},
+        allow=dict.fromkeys(("least", "most"), ("zero",)),
+    ),
+    case(
+        "pit", lambda samples, observed, seed: u.pit([1.0, 3.0, samples], observed, seed=seed),
+        {"samples": 2.0, "observed": 2.0, "seed": 3}, whole=("seed",),
+        allow={"samples": ("negative", "zero"), "observed": ("negative", "zero"), "seed": ("zero",)},
+    ),
+]  # fmt: skip
 #: Functions that take no number, and why they are not in the table.
 WITHOUT: dict[str, str] = {}

@@ -19,9 +19,15 @@ def test_broadcasts_and_counts_part_filled_domains():
     assert cluster.peak("bf16").shape == (2, 3)
 
 
-@pytest.mark.parametrize("n", [0, -8, float("nan"), [8, 0]])
+@pytest.mark.parametrize("n", [0, -8, float("nan"), [8, 0], 1000.5, np.inf])
 def test_bad_count(n):
-    with pytest.raises(InputError, match=r"n_chips = .*expected at least 1"):
+    with pytest.raises(InputError, match=r"n_chips(\[1\])? = .*expected a whole number 1 or more"):
+        Cluster(catalogue.chip("H100"), n)
+
+
+@pytest.mark.parametrize("n", [True, "8", np.ma.masked_array([8, 16], mask=[False, True])])
+def test_a_count_that_is_no_number(n):
+    with pytest.raises(InputError, match=r"n_chips.*(expected a number|a masked array)"):
         Cluster(catalogue.chip("H100"), n)
 
 

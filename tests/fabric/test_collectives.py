@@ -113,6 +113,10 @@ def test_domains_must_be_whole():
         (lambda: Tier(2.5, 1e9), "size = 2.5"),
         (lambda: Tier(8, 0), "bandwidth = 0"),
         (lambda: Tier(8, 1e9, "carrier pigeon"), "kind = 'carrier pigeon'"),
+        (lambda: collective_time("all_reduce", [1, 2, 3], [Tier([2, 4, 8, 16], 1e9)]), r"shape \(3,\) and size of tier 0 of shape \(4,\)"),
+        (lambda: tiers_of(Cluster(catalogue.chip("H100"), 64), np.inf), "n_chips = inf"),
+        (lambda: fabric.torus_collective("all_reduce", 1, (4, 4), 1e9, hop=-1), "hop = -1: expected 0 or more"),
+        (lambda: fabric.torus_collective("all_reduce", 1, (4, True), 1e9), r"dimensions\[1\] = True"),
         (lambda: fabric.goodput(0, checkpoint=1, restart=1), "n_chips = 0"),
     ],
 )

@@ -53,6 +53,7 @@ def test_the_slowest_of_many():
     slowest = np.exp(0.02 * rng.standard_normal((2000, 1024))).max(axis=1)
     assert fabric.straggler_slowdown(1024, 0.02) == pytest.approx(np.median(slowest), rel=1e-3)
     assert fabric.straggler_slowdown(1, 0.02) == pytest.approx(1)
+    assert fabric.straggler_slowdown([1e9, 1e18], 0.0).tolist() == [1, 1]  # however many: no spread, no straggler
 
 
 def test_spares():
@@ -98,6 +99,16 @@ def test_the_bill_follows_the_counts():
     [
         (lambda: fabric.across_sites(1, 1, sites=0, bandwidth=1, distance=1), "sites = 0"),
         (lambda: fabric.across_sites(1, 1, sites=2, bandwidth=1, distance=1, overlap=2), "overlap = 2"),
+        (lambda: fabric.across_sites(1, 1, sites=2, bandwidth=1, distance=1, window=-5), "window = -5: expected more than 0"),
+        (lambda: fabric.bandwidth_for(0.1, -1, 1, sites=2, distance=1), "gradient_bytes = -1"),
+        (lambda: fabric.bandwidth_for(0.1, 1, -1, sites=2, distance=1), "step_seconds = -1"),
+        (lambda: fabric.bandwidth_for(0.1, 1, 1, sites=-2, distance=1), "sites = -2"),
+        (lambda: fabric.bandwidth_for(0.1, 1, 1, sites=2, distance=1, every=np.nan), "every = nan"),
+        (lambda: fabric.goodput(8, checkpoint=1, restart=1, planes=-3), "planes = -3: expected a whole number 1 or more"),
+        (lambda: fabric.goodput(8, checkpoint=1, restart=1, planes=np.nan), "planes = nan"),
+        (lambda: fabric.collision_slowdown(1e30, 8), r"flows = 1e\+30, paths = 8: expected at most 1,000,000 flows a path or paths a flow"),
+        (lambda: fabric.collision_slowdown([8, 8], [8, 1e8]), r"flows = 8, paths = 1e\+08"),
+        (lambda: fabric.straggler_slowdown(8, -0.02), "spread = -0.02: expected 0 or more"),
         (lambda: fabric.round_trip(-1), "distance = -1"),
         (lambda: fabric.straggler_slowdown(8, 0.1, 1.5), "quantile = 1.5"),
         (lambda: fabric.spares(8, -1, 0.9), "spare = -1"),

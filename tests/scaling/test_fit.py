@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workbench import scaling
+from workbench.errors import InputError
 from workbench.scaling import FitError, fit, isoflop_minimum
 
 
@@ -82,6 +83,13 @@ def test_the_noise_model_is_the_largest_choice(chinchilla):
 def test_points_that_determine_nothing_are_refused(runs, truth, change, said):
     with pytest.raises(FitError, match=said):
         fit(*change(*runs(truth)))
+
+
+@pytest.mark.parametrize("odd", [True, "3e9", np.ma.masked])
+def test_points_that_are_no_numbers_are_refused(runs, truth, odd):
+    n, d, loss = runs(truth)
+    with pytest.raises(InputError, match="tokens"):
+        fit(n, [odd, *d[1:]], loss)
 
 
 def test_unknown_noise_is_refused(runs, truth):

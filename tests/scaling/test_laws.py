@@ -119,6 +119,16 @@ def test_hoffmanns_table_a4(layers, hidden, ffn, heads, width, printed):
     assert round(float(scaling.training_flop(llm, 1.0, "Hoffmann F", sequence=2048)) / (6 * params), 2) == printed
 
 
+def test_a_list_of_constants_is_as_many_laws():
+    many = scaling.AllocationLaw("x", coefficient=[0.1, 0.2], exponent=0.5)
+    assert many.allocation(1e24)[0].tolist() == [scaling.AllocationLaw("x", coefficient=c).allocation(1e24)[0] for c in (0.1, 0.2)]
+
+
+def test_earlier_models_gain_less():
+    # the same compute three years earlier: what three years of algorithms bring is missing
+    assert scaling.capability_gain(10, years=-3) == pytest.approx(2 * scaling.capability_gain(10) - scaling.capability_gain(10, years=3))
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
@@ -129,6 +139,29 @@ def test_hoffmanns_table_a4(layers, hidden, ffn, heads, width, printed):
         (lambda: law("Besiroglu Huber").allocation(-1), "compute = -1"),
         (lambda: law("Llama 3").loss(1e9, 1e12), "says how large a model should be, not what loss"),
         (lambda: scaling.joint_optimum(law("Besiroglu Huber"), loss=2.0, unique_tokens=1e10), "take a RepeatedDataLaw"),
+        (
+            lambda: scaling.joint_optimum(law("Besiroglu Huber"), loss=2.0, mfus=(0.4, 1.7)),
+            r"mfus\[1\] = 1.7: expected more than 0 and at most 1",
+        ),
+        (
+            lambda: scaling.joint_optimum(law("Besiroglu Huber"), loss=2.0, prices=(1.0,)),
+            r"prices = \(1.0,\): expected \(training, serving\)",
+        ),
+        (lambda: scaling.AdditiveLaw("x", E=1.7, A=np.nan, B=400.0, alpha=0.3, beta=0.3), "A = nan: expected more than 0"),
+        (lambda: scaling.AdditiveLaw("x", E=1.7, A=400.0, B=400.0, alpha=0.3), "beta = 0: expected more than 0"),
+        (lambda: scaling.AllocationLaw("x", coefficient=0.1, exponent=np.nan), "exponent = nan: expected more than 0"),
+        (lambda: law("Besiroglu Huber").tokens_for(1e9, np.nan), "loss = nan: expected more than 0"),
+        (lambda: law("Besiroglu Huber").loss([1e9, 2e9, 3e9], [1e12] * 4), r"params of shape \(3,\) and tokens of shape \(4,\)"),
+        (
+            lambda: scaling.AllocationLaw("x", coefficient=[1, 2, 3]).allocation([1e20] * 4),
+            r"compute of shape \(4,\) and coefficient of shape \(3,\)",
+        ),
+        (lambda: scaling.task_error(3.0, eps=-1), "eps = -1: expected 0 or more and at most 1"),
+        (lambda: scaling.capability_gain(10, years=np.nan), "years = nan: expected a finite number"),
+        (lambda: scaling.slope_of([1, 2], [1e21, 1e21]), "compute: expected as many values of both, two or more that are not all alike"),
+        (lambda: scaling.slope_of([1, 2, 3], [1e21, 1e22]), "as many values of both"),
+        (lambda: scaling.slope_of([1, 1], [1e21, 1e22]), "capability: .* not all alike"),
+        (lambda: scaling.approach_2_bias(law("Besiroglu Huber"), [1e20, 1e20], 4.0, 15, 1e24), "a power law needs two different ones"),
     ],
 )
 def test_bad_input_is_named(wrong, said):

@@ -215,16 +215,21 @@ def test_sobol_points_beat_monte_carlo():
     ("call", "message"),
     [
         (lambda: uncertainty.band([1, 2], 1.5), "level = 1.5"),
-        (lambda: uncertainty.bands([1, 2], [0.5, 1.0]), "level = 1.0"),
+        (lambda: uncertainty.bands([1, 2], [0.5, 1.0]), r"levels\[1\] = 1: expected more than 0 and less than 1"),
+        (lambda: uncertainty.band([1, np.nan]), r"values\[1\] = nan"),
+        (lambda: uncertainty.band([]), "one or more samples"),
         (lambda: uncertainty.bands([]), "one or more samples"),
-        (lambda: uncertainty.bands([1.0, np.nan]), "1 of 2 are not finite"),
-        (lambda: uncertainty.estimate([1.0, 2.0], replicates=1), "replicates = 1: expected two or more"),
-        (lambda: uncertainty.estimate(np.ones(10), replicates=3), "divide the 10 samples"),
-        (lambda: uncertainty.smoothed_exceedance([0.0], Lognormal(1, 2)), "rest = 0.0: expected more than 0"),
-        (lambda: uncertainty.smoothed_exceedance([1.0], Lognormal(1, 2), threshold=-1), "threshold = -1.0"),
+        (lambda: uncertainty.bands(np.ma.masked_array([1.0, 2.0], mask=[False, True])), "values: a masked array"),
+        (lambda: uncertainty.exceedance([1.0, 2.0], np.nan, replicates=2), "threshold = nan"),
+        (lambda: uncertainty.exceedance(np.ones((4, 2)), [1, 2, 3], replicates=2), r"values of shape \(4,\) and threshold of shape \(3,\)"),
+        (lambda: uncertainty.bands([1.0, np.nan]), r"values\[1\] = nan: expected a finite number"),
+        (lambda: uncertainty.estimate([1.0, 2.0], replicates=1), "replicates = 1: one randomisation says nothing of its error"),
+        (lambda: uncertainty.estimate(np.ones(10), replicates=3), "divides the 10 samples"),
+        (lambda: uncertainty.smoothed_exceedance([0.0], Lognormal(1, 2)), r"rest\[0\] = 0: expected more than 0"),
+        (lambda: uncertainty.smoothed_exceedance([1.0], Lognormal(1, 2), threshold=-1), "threshold = -1: expected more than 0"),
         (lambda: uncertainty.smoothed_exceedance([1.0], Lognormal(1, 2), power=0), "power = 0"),
         (lambda: uncertainty.smoothed_exceedance([1.0], Normal(-1, 2)), "no value below 0"),
-        (lambda: uncertainty.qmc_gain(lambda a: a, {"a": Normal(0, 1)}, replicates=1), "two or more"),
+        (lambda: uncertainty.qmc_gain(lambda a: a, {"a": Normal(0, 1)}, replicates=1), "expected a whole number 2 or more"),
         (lambda: uncertainty.qmc_gain(lambda a: 3.0, {"a": Normal(0, 1)}), "without error"),
         (lambda: uncertainty.qmc_gain(lambda a: a, {"a": Normal(0, 1)}, plain=lambda a: np.stack([a, a])), "expected the same"),
     ],
@@ -245,6 +250,16 @@ def test_one_at_a_time_equals_single_calls(a, b, spread):
     assert swings["b"] == pytest.approx((model(a, b - spread), model(a, b)))
 
 
-def test_one_at_a_time_with_an_unknown_argument():
-    with pytest.raises(InputError, match="ranges names 'c'"):
-        one_at_a_time(lambda a: a, {"a": 1.0}, {"c": (0, 1)})
+@pytest.mark.parametrize(
+    ("base", "ends", "message"),
+    [
+        (1.0, {"c": (0, 1)}, "ranges names 'c'"),
+        (np.nan, {"b": (0, 1)}, "a = nan: expected a number"),
+        (1.0, {"a": (0, np.nan)}, r"range of a\[1\] = nan"),
+        (1.0, {"a": (0, 1, 2)}, r"range of a = \(0, 1, 2\): expected \(low, high\)"),
+        (-1.0, {"b": (0, 1)}, r"the model's result\[0\] = nan"),
+    ],
+)
+def test_one_at_a_time_with_what_is_no_input(base, ends, message):
+    with pytest.raises(InputError, match=message), np.errstate(invalid="ignore"):
+        one_at_a_time(lambda a, b: np.sqrt(a) + b, {"a": base, "b": 1.0}, ends)

@@ -96,12 +96,23 @@ def test_no_spread_is_the_number_itself(d):
     assert d.cdf([2.9, 3.1]).tolist() == [0, 1]
 
 
+@pytest.mark.parametrize("d", ALL, ids=str)
+@pytest.mark.parametrize("p", [2, -1, np.nan, [0.5, 1.01]], ids=str)
+def test_only_probabilities_have_quantiles(d, p):
+    with pytest.raises(InputError, match=r"p(\[1\])? = .*: expected 0 or more and at most 1"):
+        d.quantile(p)
+    with pytest.raises(InputError, match="x = nan: expected a number"):
+        d.cdf(np.nan)
+    assert d.cdf([-np.inf, np.inf]).tolist() == [0, 1]
+    assert d.quantile(0) <= d.quantile(1e-9) <= d.quantile(1)
+
+
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
         (lambda: Lognormal(2, 1), r"Lognormal\(p5=2, p95=1\): expected 0 < p5 <= p95"),
         (lambda: Lognormal(0, 1), "expected 0 < p5"),
-        (lambda: Lognormal(1, np.nan), "expected 0 < p5"),
+        (lambda: Lognormal(1, np.nan), "p95 = nan: expected a finite number"),
         (lambda: Normal(2, 1), r"Normal\(p5=2, p95=1\): expected p5 <= p95"),
         (lambda: Normal(0, np.inf), "finite"),
         (lambda: Beta(0.3, 0.1), "expected low < p5 < p95 < high"),

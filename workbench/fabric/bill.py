@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
-from workbench.errors import InputError
+from workbench.checks import NOT_NEGATIVE, POSITIVE, SHARE, broadcast, takes
 from workbench.fabric.topology import Topology
 
 Array = NDArray[np.float64]
@@ -35,15 +35,27 @@ class Bill:
         """All parts [W]."""
         return np.asarray(sum(self.watts.values()))
 
+    @takes(bandwidth=POSITIVE)
     def usd_per_bandwidth(self, bandwidth: ArrayLike | None = None) -> Array:
         """Money a byte a second: of bisection, or of the bandwidth that was achieved, of all chips together [USD/(B/s)]."""
         return self.total_usd / (self.bisection if bandwidth is None else np.asarray(bandwidth, dtype=float))
 
+    @takes(bandwidth=POSITIVE)
     def watts_per_bandwidth(self, bandwidth: ArrayLike | None = None) -> Array:
         """Power a byte a second, as `usd_per_bandwidth` [W/(B/s)]."""
         return self.total_watts / (self.bisection if bandwidth is None else np.asarray(bandwidth, dtype=float))
 
 
+@takes(
+    switch_usd=NOT_NEGATIVE,
+    optic_usd=NOT_NEGATIVE,
+    cable_usd=NOT_NEGATIVE,
+    nic_usd=NOT_NEGATIVE,
+    switch_watts=NOT_NEGATIVE,
+    nic_watts=NOT_NEGATIVE,
+    optic_watts=NOT_NEGATIVE,
+    copper_endpoints=SHARE,
+)
 def bill(
     topology: Topology,
     *,
@@ -81,13 +93,8 @@ def bill(
     given: dict[str, Any] = {"switch_usd": switch_usd, "optic_usd": optic_usd, "cable_usd": cable_usd, "nic_usd": nic_usd}
     given |= {"switch_watts": switch_watts, "nic_watts": nic_watts, "optic_watts": module}
     price = {name: np.asarray(value, dtype=float) for name, value in given.items()}
-    for name, value in price.items():
-        if not np.all(value >= 0):
-            raise InputError(f"{name} = {value}: expected 0 or more")
-    copper = np.asarray(copper_endpoints, dtype=float)
-    if not np.all((copper >= 0) & (copper <= 1)):
-        raise InputError(f"copper_endpoints = {copper_endpoints}: expected a share from 0 to 1")
-    modules = topology.optics(copper)
+    broadcast(topology=np.empty(topology.shape), copper_endpoints=copper_endpoints, **price)
+    modules = topology.optics(copper_endpoints)
     return Bill(
         usd={
             "switches": topology.switches * price["switch_usd"],

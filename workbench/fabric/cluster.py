@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
 from workbench.catalogue import Chip, Link
-from workbench.errors import InputError
+from workbench.checks import COUNT, check_fields
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Cluster:
     Raises
     ------
     InputError
-        For fewer than one chip; `UnknownName` for a fabric that the catalogue lacks.
+        For chips that are no whole number, or fewer than one; `UnknownName` for a fabric that the catalogue lacks.
 
     Examples
     --------
@@ -42,9 +42,7 @@ class Cluster:
     fabric: str = "InfiniBand XDR"
 
     def __post_init__(self) -> None:
-        n = np.asarray(self.n_chips)
-        if np.any(n < 1) or not np.all(np.isfinite(n)):
-            raise InputError(f"n_chips = {self.n_chips}: expected at least 1")
+        check_fields(self, n_chips=COUNT)
         _ = self.link
 
     @property

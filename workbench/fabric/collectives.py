@@ -8,10 +8,12 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.checks import COUNT, NOT_NEGATIVE, POSITIVE, broadcast, check_fields, one_of, takes
 from workbench.errors import InputError
 from workbench.fabric import calibration, curve
 from workbench.fabric.algorithms import RULES, algorithms, busbw_factor, passed_up
 from workbench.fabric.cluster import Cluster
+from workbench.fabric.topology import chips_along
 
 Array = NDArray[np.float64]
 BLOCK = 8192  #: messages a block: its arrays stay in the second-level cache, which doubles the speed
@@ -43,13 +45,8 @@ class Tier:
     release: str = ""
 
     def __post_init__(self) -> None:
-        size, rate = np.asarray(self.size, dtype=float), np.asarray(self.bandwidth, dtype=float)
-        if not np.all((size >= 1) & (size == np.round(size))):
-            raise InputError(f"size = {self.size}: a tier has a whole number of members, at least 1")
-        if not np.all((rate > 0) & np.isfinite(rate)):
-            raise InputError(f"bandwidth = {self.bandwidth}: expected more than 0 B/s")
-        if self.kind not in calibration.KINDS:
-            raise InputError(f"kind = {self.kind!r}: expected one of {', '.join(calibration.KINDS)}")
+        check_fields(self, size=COUNT, bandwidth=POSITIVE)
+        one_of("kind", self.kind, calibration.KINDS)
 
 
 @dataclass(frozen=True)
@@ -70,6 +67,7 @@ class CollectiveTime:
         return np.array(self.algorithms)[self.choice]
 
 
+@takes(n_chips=COUNT)
 def tiers_of(cluster: Cluster, n_chips: ArrayLike | None = None, kind: str = "InfiniBand") -> tuple[Tier, ...]:
     """The tiers of chips of a cluster: its scale-up domain, and as many domains as they fill.
 
@@ -103,6 +101,7 @@ def tiers_of(cluster: Cluster, n_chips: ArrayLike | None = None, kind: str = "In
     return inner, Tier(np.maximum(n / domain, 1.0), link.bandwidth, kind, chip.name)
 
 
+@takes(message_bytes=POSITIVE)
 def collective_time(op: str, message_bytes: ArrayLike, tiers: Sequence[Tier], algorithm: str = "best") -> CollectiveTime:
     """Time of a collective over any number of tiers, innermost first.
 
@@ -139,10 +138,11 @@ def collective_time(op: str, message_bytes: ArrayLike, tiers: Sequence[Tier], al
     if not tiers:
         raise InputError("tiers is empty: expected at least one")
     s = np.asarray(message_bytes, dtype=float)
-    if not np.all((s > 0) & np.isfinite(s)):
-        raise InputError(f"message_bytes = {message_bytes}: expected more than 0")
     considered = known if algorithm == "best" else (algorithm,)
-    scalar = all(np.ndim(t.size) == 0 and np.ndim(t.bandwidth) == 0 for t in tiers)
+    shaped = {f"{name} of tier {i}": value for i, t in enumerate(tiers) for name, value in (("size", t.size), ("bandwidth", t.bandwidth))}
+    scalar = all(np.ndim(value) == 0 for value in shaped.values())
+    if not scalar:
+        broadcast(message_bytes=s, **shaped)
     if s.ndim != 1 or s.size <= BLOCK or not scalar:
         return _timed(op, s, tiers, considered)
     parts = [_timed(op, s[at : at + BLOCK], tiers, considered) for at in range(0, s.size, BLOCK)]
@@ -150,8 +150,15 @@ def collective_time(op: str, message_bytes: ArrayLike, tiers: Sequence[Tier], al
     return CollectiveTime(algorithms=considered, **joined)
 
 
+@takes(message_bytes=POSITIVE, link_bandwidth=POSITIVE, hop=NOT_NEGATIVE)
 def torus_collective(
-    op: str, message_bytes: ArrayLike, dimensions: tuple[int, ...], link_bandwidth: ArrayLike, *, hop: float = 1e-6, wrapped: bool = True
+    op: str,
+    message_bytes: ArrayLike,
+    dimensions: tuple[int, ...],
+    link_bandwidth: ArrayLike,
+    *,
+    hop: ArrayLike = 1e-6,
+    wrapped: bool = True,
 ) -> CollectiveTime:
     """Time of a collective on a torus whose rings all work at once.
 
@@ -167,7 +174,7 @@ def torus_collective(
         Chips along each of the D dimensions.
     link_bandwidth : array_like
         Of one link, one direction, w [B/s].
-    hop : float
+    hop : array_like
         Latency of a hop [s]; about 1 us on TPU v5e.
     wrapped : bool
         Whether the ends of each dimension are joined.
@@ -183,13 +190,12 @@ def torus_collective(
     """
     algorithms(op)
     s, w = np.asarray(message_bytes, dtype=float), np.asarray(link_bandwidth, dtype=float)
-    if not dimensions or any(d < 1 for d in dimensions) or np.prod(dimensions) < 2:
+    sides = [d for d in chips_along(dimensions) if d > 1]
+    if not sides:
         raise InputError(f"dimensions = {dimensions}: expected two chips or more")
-    if not np.all((s > 0) & (w > 0)):
-        raise InputError(f"message_bytes = {message_bytes}, link_bandwidth = {link_bandwidth}: expected more than 0")
-    n, sides = float(np.prod(dimensions)), [d for d in dimensions if d > 1]
+    n = float(np.prod(sides))
     open_ends = 1.0 if wrapped else 2.0
-    farthest = hop * sum(d // 2 if wrapped else d - 1 for d in sides)
+    farthest = np.asarray(hop, dtype=float) * sum(d // 2 if wrapped else d - 1 for d in sides)
     if op == "alltoall":
         wire = s * max(sides) / (8 * w)
     elif op == "sendrecv":
@@ -220,10 +226,7 @@ def _timed(op: str, s: Array, tiers: Sequence[Tier], considered: tuple[str, ...]
     for position, name in enumerate(considered[1:], start=1):
         rival = _over_tiers(op, s, tiers, name)
         choice, fastest = np.where(rival < fastest, position, choice), np.minimum(rival, fastest)
-    first, beyond = tiers[0], [t for t in tiers[1:] if np.any(np.asarray(t.size) > 1)]
-    one = np.asarray(first.size)
-    seen = (first.chip, f"{one.flat[0]:.0f}" if one.size == 1 else "", first.release)
-    width = calibration.interval(op, s, seen, (beyond[0].kind, beyond[0].provider) if beyond else None)
+    width = _width(op, s, tiers)
     alone = np.broadcast_to(ranks == 1, total.shape)
     algbw = np.where(alone, np.inf, s / np.where(alone, 1.0, total))  # one rank has nothing to move
     factor = busbw_factor(op, np.broadcast_to(ranks, total.shape))
@@ -236,6 +239,21 @@ def _timed(op: str, s: Array, tiers: Sequence[Tier], considered: tuple[str, ...]
         algorithms=considered,
         choice=choice,
     )
+
+
+def _width(op: str, s: Array, tiers: Sequence[Tier]) -> Array:
+    """Half width of the interval by what was measured: of the first tier alone, or of the next one with more than one member."""
+    first, shape = tiers[0], np.broadcast_shapes(*(np.shape(t.size) for t in tiers))
+    beyond = np.zeros(shape, dtype=int)
+    for i in range(len(tiers) - 1, 0, -1):
+        beyond = np.where(np.asarray(tiers[i].size) > 1, i, beyond)
+    inside = np.where(beyond > 0, 0.0, np.asarray(first.size, dtype=float))
+    width = np.zeros(())
+    for n, i in set(zip(inside.ravel().tolist(), beyond.ravel().tolist(), strict=True)):
+        outer = (tiers[i].kind, tiers[i].provider) if i else None
+        found = calibration.interval(op, s, (first.chip, f"{n:.0f}", first.release), outer)
+        width = found if inside.size == 1 else np.where((inside == n) & (beyond == i), found, width)
+    return width
 
 
 def _over_tiers(op: str, s: Array, tiers: Sequence[Tier], name: str) -> Array:

@@ -8,10 +8,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
+from workbench.checks import COUNT, NOT_NEGATIVE, POSITIVE, Rule, takes
 from workbench.errors import InputError
 from workbench.units import YEAR
 
 Array = NDArray[np.float64]
+MOST_A_PATH = 1_000_000  #: flows: a distribution is added up term by term
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class Goodput:
     failures: Array  #: share lost to work done twice and to restarts
 
 
+@takes(checkpoint=POSITIVE, mtbf=POSITIVE)
 def optimal_interval(checkpoint: ArrayLike, mtbf: ArrayLike) -> Array:
     """Work between checkpoints that loses least [s].
 
@@ -37,12 +40,22 @@ def optimal_interval(checkpoint: ArrayLike, mtbf: ArrayLike) -> Array:
     mtbf : array_like
         Between failures of the job, M [s].
     """
-    c, m = _positive("checkpoint", checkpoint), _positive("mtbf", mtbf)
+    c, m = np.asarray(checkpoint, dtype=float), np.asarray(mtbf, dtype=float)
     ratio = c / (2 * m)
     daly = np.sqrt(2 * c * m) * (1 + np.sqrt(ratio) / 3 + ratio / 9) - c
     return np.where(c < 2 * m, daly, m)
 
 
+@takes(
+    n_chips=POSITIVE,
+    checkpoint=POSITIVE,
+    restart=NOT_NEGATIVE,
+    failure_rate=NOT_NEGATIVE,
+    links_per_chip=NOT_NEGATIVE,
+    link_failure_rate=NOT_NEGATIVE,
+    planes=COUNT,
+    interval=POSITIVE,
+)
 def goodput(
     n_chips: ArrayLike,
     *,
@@ -61,6 +74,7 @@ def goodput(
     Parameters
     ----------
     n_chips : array_like
+        A mean over time need not be whole.
     checkpoint, restart : array_like
         Time to write a checkpoint, C, and to come back from a failure, R [s].
     failure_rate : array_like, optional
@@ -81,32 +95,29 @@ def goodput(
     .. [1] Daly (2006), "A higher order estimate of the optimum checkpoint interval", equations 13 and 37.
     .. [2] Grattafiori et al. (2024), The Llama 3 Herd of Models, table 5.
     """
-    n, c, r = _positive("n_chips", n_chips), _positive("checkpoint", checkpoint), np.asarray(restart, dtype=float)
+    n, c, r = (np.asarray(x, dtype=float) for x in (n_chips, checkpoint, restart))
     rate = np.asarray(catalogue.cost("failure_rate_per_chip_year").value if failure_rate is None else failure_rate, dtype=float)
     links = np.asarray(links_per_chip, dtype=float) * np.asarray(link_failure_rate, dtype=float)
-    for name, value in (("restart", r), ("failure_rate", rate), ("links_per_chip x link_failure_rate", links)):
-        if not np.all(value >= 0):
-            raise InputError(f"{name} = {value}: expected 0 or more")
     fatal = rate + np.where(np.asarray(planes) > 1, 0.0, links)
     mtbf = YEAR / (n * np.maximum(fatal, 1e-300))
-    tau = optimal_interval(c, mtbf) if interval is None else _positive("interval", interval)
+    tau = optimal_interval(c, mtbf) if interval is None else np.asarray(interval, dtype=float)
     with np.errstate(over="ignore"):
         share = tau / (mtbf * np.exp(r / mtbf) * np.expm1((tau + c) / mtbf))
     written = share * c / tau
     return Goodput(share=share, mtbf=mtbf, interval=tau, checkpoints=written, failures=1 - share - written)
 
 
+@takes(needed=COUNT, spare=Rule(least=0, whole=True), availability=Rule(above=0, most=1))
 def spares(needed: ArrayLike, spare: ArrayLike, availability: ArrayLike) -> Array:
     """Probability that of needed + spare units, each up with `availability`, as many as needed are up (binomial)."""
     from scipy.stats import binom
 
-    n, k, a = _positive("needed", needed), np.asarray(spare, dtype=float), np.asarray(availability, dtype=float)
-    if not np.all((a > 0) & (a <= 1)) or not np.all(k >= 0):
-        raise InputError(f"spare = {spare}, availability = {availability}: expected 0 or more, and a share above 0 and at most 1")
+    n, k, a = (np.asarray(x, dtype=float) for x in (needed, spare, availability))
     return np.asarray(binom.sf(n - 1, n + k, a))
 
 
-def collision_slowdown(flows: ArrayLike, paths: ArrayLike, quantile: float | None = None) -> Array:
+@takes(flows=COUNT, paths=COUNT, quantile=Rule(above=0, below=1))
+def collision_slowdown(flows: ArrayLike, paths: ArrayLike, quantile: ArrayLike | None = None) -> Array:
     """Load of the fullest path over the mean, when equal flows are hashed on paths (ECMP): by how much the slowest flow is slower.
 
     P(max <= m) = p(m; F/P)^P with the loads taken for independent: Poisson for the mean, binomial, which F bounds, for points of the
@@ -116,34 +127,35 @@ def collision_slowdown(flows: ArrayLike, paths: ArrayLike, quantile: float | Non
     ----------
     flows, paths : array_like of int
         Equal flows F, equal paths P. Several queue pairs a connection multiply F.
-    quantile : float, optional
+    quantile : array_like, optional
         Of the distribution; its mean if not given.
+
+    Raises
+    ------
+    InputError
+        For more than a million flows a path, or paths a flow, whose distribution would not be found exactly.
     """
     from scipy.stats import binom, poisson
 
-    f, p = np.broadcast_arrays(_positive("flows", flows), _positive("paths", paths))
-    most = int(np.max(f / p) + 12 * np.sqrt(np.max(f / p) + 1) + 12)
+    f, p, q = (np.asarray(x, dtype=float) for x in np.broadcast_arrays(flows, paths, 0.5 if quantile is None else quantile))
+    mean = f / p
+    if np.any(far := (mean > MOST_A_PATH) | (mean < 1 / MOST_A_PATH)):
+        raise InputError(f"flows = {f[far][0]:g}, paths = {p[far][0]:g}: expected at most {MOST_A_PATH:,} flows a path or paths a flow")
+    largest = np.max(mean, initial=0.0)
+    most = int(largest + 12 * np.sqrt(largest + 1) + 12)
     m = np.arange(most + 1)
     ways = p[..., None]
     if quantile is None:
         fullest = (1 - poisson.cdf(m, f[..., None] / ways) ** ways).sum(axis=-1)
     else:
-        fullest = (binom.cdf(m, f[..., None], 1 / ways) ** ways < quantile).sum(axis=-1)
+        fullest = (binom.cdf(m, f[..., None], 1 / ways) ** ways < q[..., None]).sum(axis=-1)
     return np.asarray(np.maximum(fullest * p / f, 1.0))
 
 
-def straggler_slowdown(n: ArrayLike, spread: ArrayLike, quantile: float = 0.5) -> Array:
+@takes(n=COUNT, spread=NOT_NEGATIVE, quantile=Rule(above=0, below=1))
+def straggler_slowdown(n: ArrayLike, spread: ArrayLike, quantile: ArrayLike = 0.5) -> Array:
     """Slowest of `n` lognormal step times over the median one: exp(spread z), z the quantile^(1/n) point of the normal."""
-    from scipy.special import ndtri
+    from scipy.special import ndtri_exp
 
-    ranks, sigma = _positive("n", n), np.asarray(spread, dtype=float)
-    if not 0 < quantile < 1:
-        raise InputError(f"quantile = {quantile}: expected between 0 and 1")
-    return np.asarray(np.exp(sigma * ndtri(quantile ** (1 / ranks))))
-
-
-def _positive(name: str, value: ArrayLike) -> Array:
-    array = np.asarray(value, dtype=float)
-    if not np.all((array > 0) & np.isfinite(array)):
-        raise InputError(f"{name} = {value}: expected positive numbers")
-    return array
+    ranks, sigma = np.asarray(n, dtype=float), np.asarray(spread, dtype=float)
+    return np.asarray(np.exp(sigma * ndtri_exp(np.log(quantile) / ranks)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -9,9 +10,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike
 
+from workbench.checks import COUNT, POSITIVE, SHARE, Rule, takes
 from workbench.errors import InputError
 
 Array = Any  #: ndarray of float64, of any shape, also none
+MOST_PORTS = 65_536  #: of a switch; every number of spines up to half of them is tried
+ALONG = Rule(least=1, whole=True, one=True)
 
 
 @dataclass(frozen=True)
@@ -45,17 +49,30 @@ class Topology:
         """Cables between chips and leaves, leaves and spines, spines and cores."""
         return {"chip to leaf": self.endpoint_cables, "leaf to spine": self.leaf_cables, "spine to core": self.spine_cables}
 
+    @takes(copper_endpoints=SHARE)
     def optics(self, copper_endpoints: ArrayLike = 0.0) -> Array:
         """Optical modules: two a cable, less those of the share of endpoint cables that is copper."""
         return 2 * (self.cables - np.asarray(copper_endpoints, dtype=float) * self.endpoint_cables)
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the arguments that it was made from."""
+        return np.broadcast_shapes(*(np.shape(getattr(self, f.name)) for f in fields(self)))
+
     def frame(self) -> pl.DataFrame:
         """One row a case, one column a count."""
         values = {f.name: np.asarray(getattr(self, f.name), dtype=float) for f in fields(self)}
-        shape = np.broadcast_shapes(*(v.shape for v in values.values()))
-        return pl.DataFrame({name: np.broadcast_to(v, shape).ravel() for name, v in values.items()})
+        return pl.DataFrame({name: np.broadcast_to(v, self.shape).ravel() for name, v in values.items()})
 
 
+@takes(
+    endpoints=COUNT,
+    radix=Rule(least=2, most=MOST_PORTS, whole=True),
+    port_bandwidth=POSITIVE,
+    planes=COUNT,
+    group=Rule(least=0, whole=True),
+    taper=Rule(above=0, most=1, why="uplinks over downlinks of a leaf"),
+)
 def fat_tree(
     endpoints: ArrayLike,
     radix: ArrayLike,
@@ -93,29 +110,27 @@ def fat_tree(
     Raises
     ------
     InputError
-        For a cluster larger than three tiers reach with the radix, naming the radix that would do; for counts that are not positive.
+        For a cluster larger than three tiers reach with the radix, naming the radix that would do; for counts that are not positive or not
+        whole, and a taper that leaves a leaf no uplink.
 
     References
     ----------
     .. [1] Leiserson (1985), "Fat-Trees". .. [2] NVIDIA DGX SuperPOD reference architectures, network fabrics tables (H100, B200, B300).
     """
     n, k, rate, p, g, share = (np.asarray(x, dtype=float) for x in (endpoints, radix, port_bandwidth, planes, group, taper))
-    for name, value in (("endpoints", n), ("radix", k), ("port_bandwidth", rate), ("planes", p)):
-        if not np.all(value > 0):
-            raise InputError(f"{name} = {value}: expected more than 0")
-    if not np.all((share > 0) & (share <= 1)):
-        raise InputError(f"taper = {taper}: expected above 0 and at most 1, uplinks over downlinks of a leaf")
     if np.any(k % 2):
-        raise InputError(f"radix = {radix}: a leaf splits its ports in two, so an even number")
-    largest = k**3 / 4
-    if np.any(n > largest):
-        need = int(np.ceil((4 * float(np.max(n))) ** (1 / 3) / 2) * 2)
-        raise InputError(
-            f"radix = {radix} joins {float(np.min(largest)):,.0f} endpoints in three tiers; {float(np.max(n)):,.0f} need {need} ports"
-        )
+        raise InputError(f"radix = {k[k % 2 > 0][0]:g}: a leaf splits its ports in two, so an even number")
+    many, ports = np.broadcast_arrays(n, k)
+    beyond = many > ports**3 / 4
+    if beyond.any():
+        most, few = many[beyond].max(), ports[beyond].min()
+        need = int(np.ceil((4 * most) ** (1 / 3) / 2) * 2)
+        raise InputError(f"radix = {few:g} joins {few**3 / 4:,.0f} endpoints in three tiers; {most:,.0f} need {need} ports")
     down = np.floor(k / (1 + share))
     up = np.round(down * share)
     leaves = np.where(g > 0, np.ceil(n / np.where(g > 0, g, 1.0)) * np.ceil(np.where(g > 0, g, 1.0) / down), np.ceil(n / down))
+    if np.any(cut := (up < 1) & (leaves > 1)):
+        raise InputError(f"taper = {np.broadcast_to(share, cut.shape)[cut][0]:g}: more than one leaf, and none would have an uplink")
     two = n <= k * k / 2
     spine_two = np.where(leaves > 1, _even_spines(leaves, up, k), 0.0)
     spine = np.where(two, spine_two, np.ceil(leaves * up / (k / 2)))
@@ -139,14 +154,15 @@ def fat_tree(
     )
 
 
-def torus(dimensions: tuple[int, ...], link_bandwidth: float, wrapped: bool = True) -> Topology:
+@takes(link_bandwidth=POSITIVE)
+def torus(dimensions: tuple[int, ...], link_bandwidth: ArrayLike, wrapped: bool = True) -> Topology:
     """A torus of chips, joined directly: no switches, one link to each neighbour.
 
     Parameters
     ----------
     dimensions : tuple of int
         Chips along each dimension.
-    link_bandwidth : float
+    link_bandwidth : array_like
         Of a link, one direction [B/s].
     wrapped : bool
         Whether the ends of each dimension are joined.
@@ -155,46 +171,51 @@ def torus(dimensions: tuple[int, ...], link_bandwidth: float, wrapped: bool = Tr
     ----------
     .. [1] Dally, Towles (2004), "Principles and Practices of Interconnection Networks", chapter 5.
     """
-    if not dimensions or any(d < 1 for d in dimensions):
-        raise InputError(f"dimensions = {dimensions}: expected at least one chip along each")
-    n, longest = int(np.prod(dimensions)), max(dimensions)
-    links = sum(n if wrapped and d > 2 else n * (d - 1) // d for d in dimensions)
+    along = chips_along(dimensions)
+    n, longest = math.prod(along), max(along)
+    links = sum(n if wrapped and d > 2 else n * (d - 1) // d for d in along)
     cut = n // longest * (2 if wrapped and longest > 2 else 1)
-    hops = sum(d // 2 if wrapped else d - 1 for d in dimensions)
-    return _direct(n, 0, 0, links, cut * link_bandwidth, 1, hops)
+    hops = sum(d // 2 if wrapped else d - 1 for d in along)
+    return _direct(n, 0, 0, links, cut * np.asarray(link_bandwidth, dtype=float), 1, hops)
 
 
-def optical_switches(cubes: int, side: int = 4, faces: int = 6) -> int:
+@takes(cubes=COUNT, side=COUNT, faces=COUNT)
+def optical_switches(cubes: ArrayLike, side: ArrayLike = 4, faces: ArrayLike = 6) -> Array:
     """Optical circuit switches that join cubes of chips into a torus: the links of opposite faces share one, as in TPU v4.
 
     References
     ----------
     .. [1] Jouppi et al. (2023), "TPU v4", section 2.
     """
-    if cubes < 1 or side < 1:
-        raise InputError(f"cubes = {cubes}, side = {side}: expected at least 1")
-    return faces * side * side // 2
+    n, along, faces_ = (np.asarray(x, dtype=float) for x in (cubes, side, faces))
+    return np.floor(faces_ * along * along / 2) * np.ones_like(n)
 
 
-def dragonfly(routers_a_group: int, hosts_a_router: int, global_links: int, link_bandwidth: float) -> Topology:
+@takes(routers_a_group=COUNT, hosts_a_router=COUNT, global_links=COUNT, link_bandwidth=POSITIVE)
+def dragonfly(routers_a_group: ArrayLike, hosts_a_router: ArrayLike, global_links: ArrayLike, link_bandwidth: ArrayLike) -> Topology:
     """A canonical dragonfly: groups of a routers, all joined; a h + 1 groups, joined by one link each.
 
     References
     ----------
     .. [1] Kim, Dally, Scott, Abts (2008), "Technology-Driven, Highly-Scalable Dragonfly Topology".
     """
-    a, p, h = routers_a_group, hosts_a_router, global_links
-    if min(a, p, h) < 1:
-        raise InputError(f"routers_a_group, hosts_a_router, global_links = {a}, {p}, {h}: expected at least 1 of each")
+    a, p, h, rate = (np.asarray(x, dtype=float) for x in (routers_a_group, hosts_a_router, global_links, link_bandwidth))
     groups = a * h + 1
     routers, hosts = a * groups, a * p * groups
     local, across = groups * a * (a - 1) // 2, groups * (groups - 1) // 2
     cut = (groups // 2) * (groups - groups // 2)
-    return _direct(hosts, routers, hosts, local + across, cut * link_bandwidth, 2, 4)
+    return _direct(hosts, routers, hosts, local + across, cut * rate, 2, 4)
+
+
+def chips_along(dimensions: tuple[int, ...]) -> list[int]:
+    """Chips along each dimension of a torus. Raises `InputError`."""
+    if not np.iterable(dimensions) or not len(dimensions):
+        raise InputError(f"dimensions = {dimensions}: expected the chips along each dimension")
+    return [ALONG(f"dimensions[{i}]", d) for i, d in enumerate(dimensions)]
 
 
 def _direct(
-    endpoints: float, leaf: float, endpoint_cables: float, leaf_cables: float, bisection: float, tiers: float, hops: float
+    endpoints: Array, leaf: Array, endpoint_cables: Array, leaf_cables: Array, bisection: Array, tiers: float, hops: float
 ) -> Topology:
     """A network without spines: routers beside the chips, or chips joined to each other."""
     return Topology(
@@ -216,8 +237,7 @@ def _direct(
 def _even_spines(leaves: Array, up: Array, radix: Array) -> Array:
     """Smallest divisor of the uplinks of a leaf that is at least leaves x uplinks / radix: every leaf reaches every spine alike."""
     least = np.ceil(leaves * up / radix)
-    most = int(np.max(up))
-    candidates = np.arange(1, most + 1, dtype=float)
+    candidates = np.arange(1, int(np.max(up, initial=1.0)) + 1, dtype=float)
     shape = np.broadcast_shapes(least.shape, up.shape)
     fits = (np.broadcast_to(up, shape)[..., None] % candidates == 0) & (candidates >= np.broadcast_to(least, shape)[..., None])
     return np.where(fits.any(axis=-1), candidates[np.argmax(fits, axis=-1)], least)

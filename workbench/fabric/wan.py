@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.errors import InputError
+from workbench.checks import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, Rule, takes
 
 Array = NDArray[np.float64]
+UNLIMITED = Rule(above=0, infinite=True)
 #: One-way propagation in fibre [s/m] (NVIDIA MMS4X00-NS, overview: 4.5 ns a metre of its fibre; long-haul glass is 4.9).
 PROPAGATION = 4.9e-9
 
@@ -23,14 +24,22 @@ class Sites:
     loss: Array  #: share of the step's time that is lost
 
 
+@takes(distance=NOT_NEGATIVE)
 def round_trip(distance: ArrayLike) -> Array:
     """Round trip over `distance` [m] of fibre [s]."""
-    d = np.asarray(distance, dtype=float)
-    if not np.all(d >= 0):
-        raise InputError(f"distance = {distance}: expected 0 m or more")
-    return 2 * d * PROPAGATION
+    return np.asarray(2 * np.asarray(distance, dtype=float) * PROPAGATION)
 
 
+@takes(
+    gradient_bytes=POSITIVE,
+    step_seconds=POSITIVE,
+    sites=COUNT,
+    bandwidth=UNLIMITED,
+    distance=NOT_NEGATIVE,
+    overlap=SHARE,
+    every=COUNT,
+    window=UNLIMITED,
+)
 def across_sites(
     gradient_bytes: ArrayLike,
     step_seconds: ArrayLike,
@@ -55,7 +64,7 @@ def across_sites(
     sites : array_like of int
         Sites M, at least 1.
     bandwidth : array_like
-        Of a site's connection, one direction [B/s].
+        Of a site's connection, one direction [B/s]; infinite where it is no limit.
     distance : array_like
         Between neighbouring sites [m].
     overlap : array_like
@@ -74,13 +83,6 @@ def across_sites(
     .. [1] Douillard et al. (2023), "DiLoCo", arXiv:2311.08105. .. [2] Thakur, Rabenseifner, Gropp (2005), section 4.5 (ring).
     """
     s, step, m, b, share, h = (np.asarray(x, dtype=float) for x in (gradient_bytes, step_seconds, sites, bandwidth, overlap, every))
-    for name, value in (("gradient_bytes", s), ("step_seconds", step), ("bandwidth", b)):
-        if not np.all(value > 0):
-            raise InputError(f"{name} = {value}: expected more than 0")
-    if not np.all((m >= 1) & (h >= 1)):
-        raise InputError(f"sites = {sites}, every = {every}: expected at least 1")
-    if not np.all((share >= 0) & (share <= 1)):
-        raise InputError(f"overlap = {overlap}: expected a share from 0 to 1")
     rtt = round_trip(distance)
     if window is not None:
         with np.errstate(divide="ignore"):
@@ -90,6 +92,15 @@ def across_sites(
     return Sites(exchange=exchange, exposed=exposed, loss=exposed / (step + exposed))
 
 
+@takes(
+    loss=Rule(above=0, below=1),
+    gradient_bytes=POSITIVE,
+    step_seconds=POSITIVE,
+    sites=COUNT,
+    distance=NOT_NEGATIVE,
+    overlap=SHARE,
+    every=COUNT,
+)
 def bandwidth_for(
     loss: ArrayLike,
     gradient_bytes: ArrayLike,
@@ -102,18 +113,15 @@ def bandwidth_for(
 ) -> Array:
     """Bandwidth of a site that keeps the loss at `loss` [B/s]; infinite where distance alone loses more."""
     x, s, step, m, share, h = (np.asarray(v, dtype=float) for v in (loss, gradient_bytes, step_seconds, sites, overlap, every))
-    if not np.all((x > 0) & (x < 1)):
-        raise InputError(f"loss = {loss}: expected a share between 0 and 1")
     allowed = (x / (1 - x) * step + share * step) * h - (m - 1) * round_trip(distance)
     return np.where(allowed > 0, 2 * s * (m - 1) / (m * np.where(allowed > 0, allowed, 1.0)), np.inf)
 
 
+@takes(loss=Rule(above=0, below=1), gradient_bytes=POSITIVE, step_seconds=POSITIVE, sites=COUNT, bandwidth=UNLIMITED, distance=NOT_NEGATIVE)
 def synchronisation_interval(
     loss: ArrayLike, gradient_bytes: ArrayLike, step_seconds: ArrayLike, *, sites: ArrayLike, bandwidth: ArrayLike, distance: ArrayLike
 ) -> Array:
     """Fewest steps between exchanges that keep the loss at `loss`, nothing hidden (DiLoCo's inner steps)."""
     x, step = np.asarray(loss, dtype=float), np.asarray(step_seconds, dtype=float)
-    if not np.all((x > 0) & (x < 1)):
-        raise InputError(f"loss = {loss}: expected a share between 0 and 1")
     one = across_sites(gradient_bytes, step_seconds, sites=sites, bandwidth=bandwidth, distance=distance)
     return np.maximum(np.ceil(one.exchange * (1 - x) / (x * step)), 1.0)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.errors import InputError
+from workbench.checks import Rule, one_of, takes
 from workbench.scaling import newton
 from workbench.scaling.fit import DELTA, checked, fit
 from workbench.scaling.laws import AdditiveLaw
@@ -34,8 +34,10 @@ class Bootstrap:
         """Standard deviation of each parameter over the resamples."""
         return {name: float(np.std(getattr(self, name))) for name in NAMES}
 
+    @takes(level=Rule(above=0, below=1, one=True))
     def interval(self, name: str, level: float = 0.95) -> tuple[float, float]:
         """Percentile interval of a parameter."""
+        one_of("name", name, NAMES)
         low, high = np.quantile(getattr(self, name), [(1 - level) / 2, (1 + level) / 2])
         return float(low), float(high)
 
@@ -54,6 +56,7 @@ class Bootstrap:
         )
 
 
+@takes(n=Rule(least=1, whole=True, one=True), seed=Rule(least=0, most=2**32 - 1, whole=True, one=True))
 def bootstrap(params: ArrayLike, tokens: ArrayLike, loss: ArrayLike, n: int = 4000, seed: int = 42, delta: float = DELTA) -> Bootstrap:
     """Refit the Huber law to `n` resamples of the points, drawn with replacement.
 
@@ -82,8 +85,6 @@ def bootstrap(params: ArrayLike, tokens: ArrayLike, loss: ArrayLike, n: int = 40
     ----------
     .. [1] Efron, Tibshirani (1993), "An Introduction to the Bootstrap". .. [2] Besiroglu et al. (2024), section 3.
     """
-    if n < 1:
-        raise InputError(f"n = {n}: expected at least 1 resample")
     n_params, n_tokens, losses = checked(params, tokens, loss)
     best = fit(n_params, n_tokens, losses, delta=delta)
     points = newton.centred(n_params, n_tokens, losses)

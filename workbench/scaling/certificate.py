@@ -8,6 +8,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.checks import Rule, takes
 from workbench.errors import InputError
 from workbench.scaling import newton
 from workbench.scaling.fit import DELTA, Fit, checked, projected
@@ -37,6 +38,7 @@ class Certificate:
     holds: bool  #: no node is below the fit, and outside the region every cell's bound is above it
 
 
+@takes(nodes=Rule(least=2, whole=True, one=True), delta=Rule(above=0, one=True))
 def certify(
     params: ArrayLike,
     tokens: ArrayLike,
@@ -69,8 +71,10 @@ def certify(
     InputError
         For a fit of another noise, a box without width, or a fit outside the box.
     """
+    end = Rule(one=True)
     if fit.noise != "huber":
         raise InputError(f"a certificate is of the Huber objective; the fit has noise = {fit.noise!r}")
+    alpha, beta = ((end(name, box[0]), end(name, box[1])) for name, box in (("alpha", alpha), ("beta", beta)))
     for name, (low, high), value in (("alpha", alpha, fit.alpha), ("beta", beta, fit.beta)):
         if not 0 < low < high:
             raise InputError(f"{name} = ({low}, {high}): expected 0 < low < high")
@@ -102,6 +106,7 @@ def certify(
     )
 
 
+@takes(every=Rule(least=1, whole=True, one=True), tolerance=Rule(least=0, one=True), delta=Rule(above=0, one=True))
 def missed_starts(
     params: ArrayLike, tokens: ArrayLike, loss: ArrayLike, fit: Fit, every: int = 13, tolerance: float = 1e-4, delta: float = DELTA
 ) -> float:

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.checks import Rule, numeric, takes
 from workbench.errors import InputError
 from workbench.scaling import newton
 from workbench.scaling.laws import AdditiveLaw
@@ -72,6 +73,7 @@ def chinchilla_points(path: str) -> pl.DataFrame:
     return points.filter(pl.col("loss") < pl.col("loss").sort().get(-5))
 
 
+@takes(delta=Rule(above=0, one=True))
 def fit(params: ArrayLike, tokens: ArrayLike, loss: ArrayLike, noise: str = "huber", delta: float = DELTA) -> Fit:
     """Fit the law by its global minimum as found from a variable projection start.
 
@@ -117,7 +119,7 @@ def fit(params: ArrayLike, tokens: ArrayLike, loss: ArrayLike, noise: str = "hub
 
 def checked(params: ArrayLike, tokens: ArrayLike, loss: ArrayLike) -> tuple[Array, Array, Array]:
     """The points as arrays, if they can determine a law. Raises `FitError`."""
-    arrays = [np.asarray(x, dtype=float).ravel() for x in (params, tokens, loss)]
+    arrays = [numeric(name, x).ravel() for name, x in (("params", params), ("tokens", tokens), ("loss", loss))]
     sizes = [a.size for a in arrays]
     if len(set(sizes)) > 1:
         raise FitError(f"params, tokens and loss have {sizes[0]}, {sizes[1]} and {sizes[2]} values: expected as many of each")
@@ -168,6 +170,7 @@ def projected(points: newton.Points) -> Array:
     return np.array([a, b, e, GRID[i], GRID[j]])
 
 
+@takes(params=Rule(above=0, apart=True), loss=Rule(above=0, apart=True))
 def isoflop_minimum(params: ArrayLike, loss: ArrayLike) -> float:
     """Size of least loss on an isoFLOP curve: the vertex of a parabola in log N (approach 2 of Hoffmann et al.).
 
@@ -176,11 +179,9 @@ def isoflop_minimum(params: ArrayLike, loss: ArrayLike) -> float:
     FitError
         For fewer than 3 sizes, or a curve without a minimum inside: add sizes on the side it names.
     """
-    n, losses = (np.asarray(x, dtype=float).ravel() for x in (params, loss))
+    n, losses = np.ravel(params), np.ravel(loss)
     if n.size != losses.size or n.size < 3:
         raise FitError(f"{n.size} sizes and {losses.size} losses: a parabola needs three of each")
-    if not (np.all(n > 0) and np.all(np.isfinite(losses) & (losses > 0))):
-        raise FitError("params and loss must be positive numbers")
     x = np.log(n)
     middle = x.mean()
     if np.unique(x).size < 3:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.checks import POSITIVE, broadcast, takes
 from workbench.errors import InputError
 from workbench.llm import LLM
 
@@ -21,6 +22,7 @@ DEFINITIONS = {
 }
 
 
+@takes(tokens=POSITIVE, sequence=POSITIVE)
 def training_flop(
     model: ArrayLike | LLM, tokens: ArrayLike, definition: str = "6ND", sequence: ArrayLike | None = None
 ) -> NDArray[np.float64]:
@@ -54,23 +56,17 @@ def training_flop(
     if definition not in DEFINITIONS:
         raise InputError(f"definition = {definition!r}: expected one of {', '.join(DEFINITIONS)}")
     d = np.asarray(tokens, dtype=float)
-    if not np.all(d > 0):
-        raise InputError(f"tokens = {tokens}: expected more than 0")
     if not isinstance(model, LLM):
         if definition != "6ND":
             raise InputError(f"{definition!r} counts by architecture: give an LLM, not a number of parameters")
-        n = np.asarray(model, dtype=float)
-        if not np.all(n > 0):
-            raise InputError(f"params = {model}: expected more than 0")
-        return 6 * n * d
+        n = POSITIVE("model", model)
+        broadcast(model=n, tokens=d)
+        return np.asarray(6 * n * d)
     if sequence is None:
         if definition in ("MD", "attention", "Hoffmann F"):
             raise InputError(f"{definition!r} counts attention: give sequence, the tokens of one")
         sequence = 1
-    s = np.asarray(sequence, dtype=float)
-    if not np.all(s > 0):
-        raise InputError(f"sequence = {sequence}: expected more than 0")
-    return np.asarray(_per_token(model, definition, s) * d, dtype=float)
+    return np.asarray(_per_token(model, definition, np.asarray(sequence, dtype=float)) * d, dtype=float)
 
 
 def _per_token(llm: LLM, definition: str, s: Any) -> Any:

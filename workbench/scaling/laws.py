@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
+from workbench.checks import NOT_NEGATIVE, POSITIVE, Rule, broadcast, check_fields, takes
 from workbench.errors import InputError, UnknownName
 
 Array = NDArray[np.float64]
@@ -26,6 +28,10 @@ class Law:
     compute_low: float | None = None  #: range of C it was fitted on [FLOP]; None where no source gives it
     compute_high: float | None = None
     source: str = ""
+    rules: ClassVar[dict[str, Rule]] = {"compute_low": POSITIVE, "compute_high": POSITIVE}  #: of the numbers it is made of
+
+    def __post_init__(self) -> None:
+        check_fields(self, **self.rules)
 
     def allocation(self, compute: ArrayLike) -> tuple[Array, Array]:
         """Compute-optimal parameters and tokens at training compute [FLOP], broadcast."""
@@ -35,9 +41,11 @@ class Law:
         """Loss [nats a token], broadcast. Raises `InputError` where the law is one of size alone."""
         raise InputError(f"{self.name} says how large a model should be, not what loss it reaches")
 
+    @takes(compute=POSITIVE)
     def decades_outside(self, compute: ArrayLike) -> Array:
         """Decades by which compute lies outside the fitted range: 0 inside, or where no range is known."""
-        c = np.log10(positive("compute", compute))
+        _fitting(self, (), {"compute": compute})
+        c = np.log10(compute)
         low = -np.inf if self.compute_low is None else np.log10(self.compute_low)
         high = np.inf if self.compute_high is None else np.log10(self.compute_high)
         return np.maximum(np.maximum(low - c, c - high), 0.0)
@@ -52,28 +60,32 @@ class AdditiveLaw(Law):
     B: ArrayLike = 0.0
     alpha: ArrayLike = 0.0
     beta: ArrayLike = 0.0
+    rules: ClassVar[dict[str, Rule]] = Law.rules | {"E": NOT_NEGATIVE, "A": POSITIVE, "B": POSITIVE, "alpha": POSITIVE, "beta": POSITIVE}
 
-    def constants(self) -> tuple[Array, ...]:
-        """E, A, B, alpha, beta as arrays."""
-        return tuple(np.asarray(getattr(self, name), dtype=float) for name in ("E", "A", "B", "alpha", "beta"))
+    def constants(self, **given: ArrayLike) -> tuple[Array, ...]:
+        """E, A, B, alpha, beta as arrays that broadcast with what is `given`."""
+        return _fitting(self, ("E", "A", "B", "alpha", "beta"), given)
 
+    @takes(params=POSITIVE, tokens=POSITIVE)
     def loss(self, params: ArrayLike, tokens: ArrayLike) -> Array:
-        e, a, b, alpha, beta = self.constants()
-        n, d = positive("params", params), positive("tokens", tokens)
+        e, a, b, alpha, beta = self.constants(params=params, tokens=tokens)
+        n, d = np.asarray(params, dtype=float), np.asarray(tokens, dtype=float)
         return np.asarray(e + a * n**-alpha + b * d**-beta)
 
+    @takes(compute=POSITIVE)
     def allocation(self, compute: ArrayLike) -> tuple[Array, Array]:
         """N = G (C/6)^a, D = (C/6)^(1-a) / G with a = beta/(alpha+beta), G = (alpha A / (beta B))^(1/(alpha+beta))."""
-        _, a, b, alpha, beta = self.constants()
+        _, a, b, alpha, beta = self.constants(compute=compute)
         total = alpha + beta
-        c = np.log(positive("compute", compute) / 6)
+        c = np.log(np.asarray(compute, dtype=float) / 6)
         log_n = (np.log(alpha * a / (beta * b)) + beta * c) / total
         return np.exp(log_n), np.exp(c - log_n)
 
+    @takes(params=POSITIVE, loss=POSITIVE)
     def tokens_for(self, params: ArrayLike, loss: ArrayLike) -> Array:
         """Tokens that bring a model of `params` to `loss`; infinite where it never gets there."""
-        e, a, b, alpha, beta = self.constants()
-        left = np.asarray(loss, dtype=float) - e - a * positive("params", params) ** -alpha
+        e, a, b, alpha, beta = self.constants(params=params, loss=loss)
+        left = np.asarray(loss, dtype=float) - e - a * np.asarray(params, dtype=float) ** -alpha
         with np.errstate(divide="ignore", over="ignore"):
             return np.where(left > 0, (b / np.where(left > 0, left, 1.0)) ** (1 / beta), np.inf)
 
@@ -82,19 +94,28 @@ class AdditiveLaw(Law):
 class KaplanLaw(Law):
     """L = ((N_c / N)^(alpha_N / alpha_D) + D_c / D)^alpha_D (Kaplan et al. 2020, equation 1.5), N without embeddings."""
 
-    n_c: float = 1.0
-    d_c: float = 1.0
-    alpha_n: float = 1.0
-    alpha_d: float = 1.0
+    n_c: ArrayLike = 1.0
+    d_c: ArrayLike = 1.0
+    alpha_n: ArrayLike = 1.0
+    alpha_d: ArrayLike = 1.0
+    rules: ClassVar[dict[str, Rule]] = Law.rules | dict.fromkeys(("n_c", "d_c", "alpha_n", "alpha_d"), POSITIVE)
 
+    def constants(self, **given: ArrayLike) -> tuple[Array, ...]:
+        """n_c, d_c, alpha_n, alpha_d as arrays that broadcast with what is `given`."""
+        return _fitting(self, ("n_c", "d_c", "alpha_n", "alpha_d"), given)
+
+    @takes(params=POSITIVE, tokens=POSITIVE)
     def loss(self, params: ArrayLike, tokens: ArrayLike) -> Array:
-        n, d = positive("params", params), positive("tokens", tokens)
-        return np.asarray(((self.n_c / n) ** (self.alpha_n / self.alpha_d) + self.d_c / d) ** self.alpha_d)
+        n_c, d_c, alpha_n, alpha_d = self.constants(params=params, tokens=tokens)
+        n, d = np.asarray(params, dtype=float), np.asarray(tokens, dtype=float)
+        return np.asarray(((n_c / n) ** (alpha_n / alpha_d) + d_c / d) ** alpha_d)
 
+    @takes(compute=POSITIVE)
     def allocation(self, compute: ArrayLike) -> tuple[Array, Array]:
         """Least loss at C = 6 N D: (N/N_c)^(r+1) = r C / (6 D_c N_c), r = alpha_N / alpha_D."""
-        c, r = positive("compute", compute), self.alpha_n / self.alpha_d
-        n = self.n_c * (r * c / (6 * self.d_c * self.n_c)) ** (1 / (r + 1))
+        n_c, d_c, alpha_n, alpha_d = self.constants(compute=compute)
+        c, r = np.asarray(compute, dtype=float), alpha_n / alpha_d
+        n = n_c * (r * c / (6 * d_c * n_c)) ** (1 / (r + 1))
         return n, c / (6 * n)
 
 
@@ -102,13 +123,16 @@ class KaplanLaw(Law):
 class AllocationLaw(Law):
     """N = coefficient C^exponent, D from C = 6 N D. It knows no loss."""
 
-    coefficient: float = 1.0
-    exponent: float = 0.5
+    coefficient: ArrayLike = 1.0
+    exponent: ArrayLike = 0.5
     of: str = "params"  #: what the power law gives: params, tokens, or flop-per-token
+    rules: ClassVar[dict[str, Rule]] = Law.rules | {"coefficient": POSITIVE, "exponent": POSITIVE}
 
+    @takes(compute=POSITIVE)
     def allocation(self, compute: ArrayLike) -> tuple[Array, Array]:
-        c = positive("compute", compute)
-        given = self.coefficient * c**self.exponent
+        coefficient, exponent = _fitting(self, ("coefficient", "exponent"), {"compute": compute})
+        c = np.asarray(compute, dtype=float)
+        given = coefficient * c**exponent
         if self.of == "tokens":
             return c / (6 * given), given
         n = given / 6 if self.of == "flop-per-token" else given
@@ -119,25 +143,27 @@ class AllocationLaw(Law):
 class RepeatedDataLaw(AdditiveLaw):
     """The additive law where tokens repeat: what is seen again counts ever less (Muennighoff et al. 2023, equations 5 and 6)."""
 
-    r_d: float = 1.0  #: repetitions after which data is worth no more than (1 + r_d) times itself
-    r_n: float = 1.0  #: the same for parameters in excess of what the unique data can use
+    r_d: ArrayLike = 1.0  #: repetitions after which data is worth no more than (1 + r_d) times itself
+    r_n: ArrayLike = 1.0  #: the same for parameters in excess of what the unique data can use
+    rules: ClassVar[dict[str, Rule]] = AdditiveLaw.rules | {"r_d": POSITIVE, "r_n": POSITIVE}
 
+    @takes(params=POSITIVE, tokens=POSITIVE, unique=POSITIVE)
     def effective(self, params: ArrayLike, tokens: ArrayLike, unique: ArrayLike) -> tuple[Array, Array]:
         """Parameters and tokens that would do the same with nothing repeated, for `unique` tokens."""
-        d = positive("tokens", tokens)
-        u = np.minimum(positive("unique_tokens", unique), d)
-        return self.effective_params(params, unique), u + u * self.r_d * -np.expm1(-(d / u - 1) / self.r_d)
+        (r_d,) = _fitting(self, ("r_d",), {"params": params, "tokens": tokens, "unique": unique})
+        return self.effective_params(params, unique), saturating(np.asarray(tokens, dtype=float), np.asarray(unique, dtype=float), r_d)
 
+    @takes(params=POSITIVE, unique=POSITIVE)
     def effective_params(self, params: ArrayLike, unique: ArrayLike) -> Array:
         """Parameters without those in excess of what `unique` tokens can use."""
-        n = positive("params", params)
-        used = np.minimum(n, self.params_for(unique))
-        return used + used * self.r_n * -np.expm1(-(n / used - 1) / self.r_n)
+        (r_n,) = _fitting(self, ("r_n",), {"params": params, "unique": unique})
+        return saturating(np.asarray(params, dtype=float), self.params_for(unique), r_n)
 
+    @takes(tokens=POSITIVE)
     def params_for(self, tokens: ArrayLike) -> Array:
         """Parameters that are compute-optimal for so many tokens, all unique."""
-        _, a, b, alpha, beta = self.constants()
-        return np.asarray((alpha * a / (beta * b) * positive("tokens", tokens) ** beta) ** (1 / alpha))
+        _, a, b, alpha, beta = self.constants(tokens=tokens)
+        return np.asarray((alpha * a / (beta * b) * np.asarray(tokens, dtype=float) ** beta) ** (1 / alpha))
 
     def loss_repeated(self, params: ArrayLike, tokens: ArrayLike, unique: ArrayLike) -> Array:
         """Loss where only `unique` of the tokens are different [nats a token]."""
@@ -153,25 +179,37 @@ class PrecisionLaw(AdditiveLaw):
 
     gammas: tuple[float, ...] = ()
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        POSITIVE("gammas", self.gammas)
+
+    @takes(bits=POSITIVE)
     def effective_share(self, bits: ArrayLike) -> Array:
         """N_eff / N with weights, activations and cache all at `bits`."""
-        p = positive("bits", bits)
+        p = np.asarray(bits, dtype=float)
         share = np.ones_like(p)
         for gamma in self.gammas:
             share = share * -np.expm1(-p / gamma)
         return share
 
+    @takes(params=POSITIVE, tokens=POSITIVE, bits=POSITIVE)
     def loss_at(self, params: ArrayLike, tokens: ArrayLike, bits: ArrayLike) -> Array:
         """Loss of a model trained at `bits` [nats a token]."""
-        return self.loss(positive("params", params) * self.effective_share(bits), tokens)
+        return self.loss(np.asarray(params, dtype=float) * self.effective_share(bits), tokens)
 
 
-def positive(name: str, value: ArrayLike) -> Array:
-    """`value` as an array of positive finite numbers. Raises `InputError`."""
-    array = np.asarray(value, dtype=float)
-    if not np.all((array > 0) & np.isfinite(array)):
-        raise InputError(f"{name} = {value}: expected positive finite numbers")
-    return array
+def saturating(given: Array, enough: Array, worth: Array) -> Array:
+    """`given` up to `enough`, and what exceeds it ever less: all of it no more than (1 + `worth`) times `enough`."""
+    used = np.minimum(given, enough)
+    return np.asarray(used + used * worth * -np.expm1(-(given / used - 1) / worth))
+
+
+def _fitting(law: Law, names: tuple[str, ...], given: Mapping[str, ArrayLike]) -> tuple[Array, ...]:
+    """Constants of a law as arrays that broadcast with what is `given`."""
+    numbers = {name: getattr(law, name) for name in law.rules}
+    if any(map(np.ndim, numbers.values())):
+        broadcast(**given, **numbers)
+    return tuple(np.asarray(numbers[name], dtype=float) for name in names)
 
 
 def law(name: str) -> Any:

@@ -10,8 +10,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.checks import NOT_NEGATIVE, POSITIVE, Rule, broadcast, takes
 from workbench.errors import InputError
-from workbench.scaling.laws import AdditiveLaw, Law, PrecisionLaw, RepeatedDataLaw, law, laws, positive
+from workbench.scaling.laws import AdditiveLaw, Law, PrecisionLaw, RepeatedDataLaw, law, laws, saturating
 
 Array = NDArray[np.float64]
 GOLDEN = (np.sqrt(5) - 1) / 2
@@ -76,6 +77,7 @@ def loss(params: ArrayLike, tokens: ArrayLike, law: Law) -> Array:
     return law.loss(params, tokens)
 
 
+@takes(compute=POSITIVE)
 def optimal_allocation(compute: ArrayLike, law: Law) -> Allocation:
     """Parameters and tokens of least loss for a budget of training compute.
 
@@ -95,7 +97,7 @@ def optimal_allocation(compute: ArrayLike, law: Law) -> Allocation:
     InputError
         For compute that is not positive.
     """
-    c = positive("compute", compute)
+    c = np.asarray(compute, dtype=float)
     n, d = law.allocation(c)
     known = _knows_loss(law)
     decades = law.decades_outside(c)
@@ -110,12 +112,14 @@ def optimal_allocation(compute: ArrayLike, law: Law) -> Allocation:
     )
 
 
+@takes(compute=POSITIVE, params=POSITIVE)
 def isoflop(compute: ArrayLike, params: ArrayLike, law: Law) -> Array:
     """Loss of models of `params` trained on all of `compute` [nats a token]: an isoFLOP curve, broadcast."""
-    n, c = positive("params", params), positive("compute", compute)
+    n, c = np.asarray(params, dtype=float), np.asarray(compute, dtype=float)
     return law.loss(n, c / (6 * n))
 
 
+@takes(compute=POSITIVE, unique_tokens=POSITIVE)
 def data_constrained_optimum(compute: ArrayLike, unique_tokens: ArrayLike, law: RepeatedDataLaw) -> Constrained:
     """Best size and number of epochs where only `unique_tokens` different tokens exist.
 
@@ -132,12 +136,15 @@ def data_constrained_optimum(compute: ArrayLike, unique_tokens: ArrayLike, law: 
     ----------
     .. [1] Muennighoff et al. (2023), section 5.
     """
-    c, u = np.broadcast_arrays(positive("compute", compute), positive("unique_tokens", unique_tokens))
+    c, u = (np.asarray(x, dtype=float) for x in np.broadcast_arrays(compute, unique_tokens))
     free_n, free_d = law.allocation(c)
 
-    def at(log_n: Array) -> Array:
+    e, a, b, alpha, beta = law.constants()
+    enough, r_d, r_n = law.params_for(u), np.asarray(law.r_d, dtype=float), np.asarray(law.r_n, dtype=float)
+
+    def at(log_n: Array) -> Array:  # law.loss_repeated, of arguments that are known to be good
         n = np.exp(log_n)
-        return law.loss_repeated(n, c / (6 * n), u)
+        return e + a * saturating(n, enough, r_n) ** -alpha + b * saturating(c / (6 * n), u, r_d) ** -beta
 
     n = np.where(free_d <= u, free_n, np.exp(_least(at, np.log(free_n))))
     d = c / (6 * n)
@@ -187,6 +194,7 @@ def inference_aware_optimum(
     return joint_optimum(law, loss=loss, tokens_served=tokens_served, prices=prices, mfus=mfus)
 
 
+@takes(loss=POSITIVE, tokens_served=NOT_NEGATIVE, unique_tokens=POSITIVE, bits=POSITIVE, serving_bits=POSITIVE)
 def joint_optimum(
     law: AdditiveLaw,
     *,
@@ -230,17 +238,20 @@ def joint_optimum(
     InputError
         For numbers that are not positive, or unique tokens with a law that does not know repeats.
     """
-    target, width, serve_width = positive("loss", loss), positive("bits", bits), positive("serving_bits", serving_bits)
-    served = np.asarray(tokens_served, dtype=float)
-    if not np.all(served >= 0):
-        raise InputError(f"tokens_served = {tokens_served}: expected 0 or more")
+    target, width, serve_width, served = (np.asarray(x, dtype=float) for x in (loss, bits, serving_bits, tokens_served))
     if unique_tokens is not None and not isinstance(law, RepeatedDataLaw):
         raise InputError(f"{law.name} does not know what repeated tokens are worth: take a RepeatedDataLaw, as Muennighoff")
-    train_price = positive("prices", prices[0]) / positive("mfus", mfus[0]) * width / 16
-    serve_price = positive("prices", prices[1]) / positive("mfus", mfus[1]) * serve_width / 16
+    paid, reached = _pair("prices", prices, POSITIVE), _pair("mfus", mfus, Rule(above=0, most=1))
+    unique = None if unique_tokens is None else np.asarray(unique_tokens, dtype=float)
+    shaped = {"loss": target, "tokens_served": served, "bits": width, "serving_bits": serve_width} | paid | reached
+    shaped |= {} if unique is None else {"unique_tokens": unique}
+    broadcast(**shaped)
+    e, a, b, alpha, beta = law.constants(**shaped)
+    train_price, serve_price = (p / u * w / 16 for p, u, w in zip(paid.values(), reached.values(), (width, serve_width), strict=True))
     share = np.ones_like(width) if precision is None else precision.effective_share(width)
-    e, a, b, alpha, beta = law.constants()
-    unique = None if unique_tokens is None else positive("unique_tokens", unique_tokens)
+
+    enough = None if unique is None else law.params_for(unique)  # type: ignore[attr-defined]
+    r_n = np.asarray(getattr(law, "r_n", 1.0), dtype=float)
 
     # the compute-optimal model of the same loss: both terms of the law in the ratio beta : alpha
     gap = target - e
@@ -253,7 +264,7 @@ def joint_optimum(
     )
 
     def tokens(n: Array) -> Array:
-        n_eff = n * share if unique is None else law.effective_params(n * share, unique)  # type: ignore[attr-defined]
+        n_eff = n * share if enough is None else saturating(n * share, enough, r_n)
         left = room - a * n_eff**-alpha
         with np.errstate(divide="ignore", over="ignore"):
             new = np.where(left > 0, (b / np.where(left > 0, left, 1.0)) ** (1 / beta), np.inf)
@@ -286,6 +297,7 @@ def joint_optimum(
     )
 
 
+@takes(compute=POSITIVE)
 def law_spread(compute: ArrayLike, names: Sequence[str] | None = None) -> pl.DataFrame:
     """The same decision under every law: one row a law and budget, as the laws define N and C.
 
@@ -301,7 +313,7 @@ def law_spread(compute: ArrayLike, names: Sequence[str] | None = None) -> pl.Dat
     polars.DataFrame
         law, counts, compute, params, tokens, tokens_per_param, loss (null for laws of size alone), extrapolated, decades.
     """
-    c = np.atleast_1d(positive("compute", compute)).ravel()
+    c = np.ravel(compute)
     frames = []
     for name in laws() if names is None else names:
         one = law(name)
@@ -311,7 +323,8 @@ def law_spread(compute: ArrayLike, names: Sequence[str] | None = None) -> pl.Dat
     return pl.concat(frames).select(columns).with_columns(loss=pl.when(pl.col("loss").is_finite()).then("loss"))
 
 
-def approach_2_bias(law: AdditiveLaw, budgets: ArrayLike, factor: float, points: int, compute: float) -> float:
+@takes(budgets=Rule(above=0, apart=True), factor=Rule(above=1, one=True), points=Rule(least=3, whole=True, one=True), compute=POSITIVE)
+def approach_2_bias(law: AdditiveLaw, budgets: ArrayLike, factor: float, points: int, compute: ArrayLike) -> Array:
     """Relative error of the tokens that approach 2 extrapolates to `compute`, on a noise-free surface.
 
     Parabolas of loss on log D over `points` log-spaced tokens within a `factor` of the optimum at each budget, and a power law through
@@ -321,14 +334,16 @@ def approach_2_bias(law: AdditiveLaw, budgets: ArrayLike, factor: float, points:
     ----------
     .. [1] Open Athena, scaling-law-analysis (2026), extrapolation error of isoFLOP parabolas.
     """
-    c = positive("budgets", budgets).ravel()
+    c = np.ravel(budgets)
+    if np.unique(c).size < 2:
+        raise InputError(f"budgets = {budgets}: a power law needs two different ones")
     _, best = law.allocation(c)
     d = best[:, None] * np.exp(np.linspace(-np.log(factor), np.log(factor), points))
     losses = law.loss(c[:, None] / (6 * d), d)
     x = np.log10(d)
     vertices = [-q[1] / (2 * q[0]) for q in (np.polyfit(xi, li, 2) for xi, li in zip(x, losses, strict=True))]
     slope, intercept = np.polyfit(np.log10(c), vertices, 1)
-    return float(10 ** (slope * np.log10(compute) + intercept) / law.allocation(compute)[1] - 1)
+    return np.asarray(10 ** (slope * np.log10(compute) + intercept) / law.allocation(compute)[1] - 1)
 
 
 def _seen(law: Any, new: Array, unique: Array) -> Array:
@@ -338,6 +353,12 @@ def _seen(law: Any, new: Array, unique: Array) -> Array:
         worth = np.clip(1 - excess / law.r_d, 0.0, None)
         repeated = unique * (1 - law.r_d * np.log(np.where(worth > 0, worth, 1.0)))
     return np.where(excess <= 0, new, np.where(worth > 0, repeated, np.inf))
+
+
+def _pair(name: str, values: tuple[ArrayLike, ArrayLike], rule: Rule) -> dict[str, Array]:
+    if len(values) != 2:
+        raise InputError(f"{name} = {values}: expected (training, serving)")
+    return {f"{name}[{i}]": np.asarray(rule(f"{name}[{i}]", value)) for i, value in enumerate(values)}
 
 
 def _knows_loss(law: Law) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.checks import FINITE, Rule, takes
 from workbench.errors import InputError, UnknownName
 
 Array = NDArray[np.float64]
@@ -30,6 +31,7 @@ class NotACorrelation(InputError):
         )
 
 
+@takes(tolerance=Rule(above=0, one=True), most=Rule(least=1, whole=True, one=True))
 def nearest_correlation(matrix: ArrayLike, *, tolerance: float = 1e-10, most: int = 10_000) -> Array:
     """Correlation matrix nearest to `matrix` in the Frobenius norm.
 
@@ -97,10 +99,8 @@ def correlation_matrix(names: Sequence[str], correlation: Pairs | ArrayLike) -> 
             if frozenset(pair) in seen:
                 raise InputError(f"correlation of {pair[0]!r} and {pair[1]!r} is given twice")
             seen.add(frozenset(pair))
-            if not -1 <= value <= 1:
-                raise InputError(f"correlation of {pair[0]!r} and {pair[1]!r} = {value}: expected -1 to 1")
             i, j = place[pair[0]], place[pair[1]]
-            matrix[i, j] = matrix[j, i] = value
+            matrix[i, j] = matrix[j, i] = Rule(least=-1, most=1, one=True)(f"correlation of {pair[0]!r} and {pair[1]!r}", value)
     else:
         matrix = _symmetric(correlation)
         if matrix.shape[0] != len(place):
@@ -123,7 +123,7 @@ def factor(matrix: Array) -> Array:
 
 
 def _symmetric(matrix: ArrayLike) -> Array:
-    m = np.array(matrix, dtype=float)
-    if not (m.ndim == 2 and m.shape[0] == m.shape[1] > 0 and np.isfinite(m).all() and np.allclose(m, m.T, rtol=0, atol=1e-12)):
-        raise InputError(f"matrix of shape {m.shape}: expected a square, symmetric matrix of finite numbers")
-    return m
+    m = FINITE("matrix", matrix)
+    if not (m.ndim == 2 and m.shape[0] == m.shape[1] > 0 and np.allclose(m, m.T, rtol=0, atol=1e-12)):
+        raise InputError(f"matrix of shape {m.shape}: expected a square, symmetric matrix")
+    return np.asarray(m)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.checks import SHARE, Rule, check_fields, numeric, takes
 from workbench.errors import InputError
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 Z95 = 1.6448536269514722  #: 95 % point of the standard normal
 FAR = 8.0  #: normal score beyond which a quantile is inverted on its own
+ANY = Rule(infinite=True)  #: an infinity lies beyond every value
+ONE, NO_LESS, ABOVE = Rule(one=True), Rule(least=0, one=True), Rule(above=0, one=True)
 
 
 @runtime_checkable
@@ -37,19 +40,23 @@ class Normal:
     p95: float
 
     def __post_init__(self) -> None:
-        if not -np.inf < self.p5 <= self.p95 < np.inf:
-            raise InputError(f"Normal(p5={self.p5}, p95={self.p95}): expected p5 <= p95, both finite")
+        check_fields(self, p5=ONE, p95=ONE)
+        if not self.p5 <= self.p95:
+            raise InputError(f"Normal(p5={self.p5}, p95={self.p95}): expected p5 <= p95")
 
     @classmethod
+    @takes(mean=ONE, deviation=NO_LESS)
     def about(cls, mean: float, deviation: float) -> Normal:
         """By mean and standard deviation."""
         return cls(mean - Z95 * deviation, mean + Z95 * deviation)
 
+    @takes(p=SHARE)
     def quantile(self, p: ArrayLike) -> Array:
         from scipy.special import ndtri
 
         return np.asarray((self.p5 + self.p95) / 2 + (self.p95 - self.p5) / 2 / Z95 * ndtri(np.asarray(p, dtype=float)))
 
+    @takes(x=ANY)
     def cdf(self, x: ArrayLike) -> Array:
         from scipy.special import ndtr
 
@@ -66,15 +73,17 @@ class Lognormal:
     p95: float
 
     def __post_init__(self) -> None:
-        if not 0 < self.p5 <= self.p95 < np.inf:
-            raise InputError(f"Lognormal(p5={self.p5}, p95={self.p95}): expected 0 < p5 <= p95, both finite")
+        check_fields(self, p5=ONE, p95=ONE)
+        if not 0 < self.p5 <= self.p95:
+            raise InputError(f"Lognormal(p5={self.p5}, p95={self.p95}): expected 0 < p5 <= p95")
 
     @classmethod
+    @takes(median=ABOVE, sigma=NO_LESS)
     def about(cls, median: float, sigma: float) -> Lognormal:
         """By median and standard deviation of the natural logarithm."""
         return cls(median * np.exp(-Z95 * sigma), median * np.exp(Z95 * sigma))
 
-    @property
+    @cached_property
     def log(self) -> Normal:
         """Distribution of the natural logarithm."""
         return Normal(float(np.log(self.p5)), float(np.log(self.p95)))
@@ -82,6 +91,7 @@ class Lognormal:
     def quantile(self, p: ArrayLike) -> Array:
         return np.exp(self.log.quantile(p))
 
+    @takes(x=ANY)
     def cdf(self, x: ArrayLike) -> Array:
         with np.errstate(divide="ignore"):
             return self.log.cdf(np.log(np.maximum(np.asarray(x, dtype=float), 0.0)))
@@ -95,12 +105,15 @@ class Uniform:
     high: float
 
     def __post_init__(self) -> None:
-        if not -np.inf < self.low <= self.high < np.inf:
-            raise InputError(f"Uniform(low={self.low}, high={self.high}): expected low <= high, both finite")
+        check_fields(self, low=ONE, high=ONE)
+        if not self.low <= self.high:
+            raise InputError(f"Uniform(low={self.low}, high={self.high}): expected low <= high")
 
+    @takes(p=SHARE)
     def quantile(self, p: ArrayLike) -> Array:
         return self.low + (self.high - self.low) * np.asarray(p, dtype=float)
 
+    @takes(x=ANY)
     def cdf(self, x: ArrayLike) -> Array:
         return _share(np.asarray(x, dtype=float), self.low, self.high)
 
@@ -113,12 +126,15 @@ class Loguniform:
     high: float
 
     def __post_init__(self) -> None:
-        if not 0 < self.low <= self.high < np.inf:
-            raise InputError(f"Loguniform(low={self.low}, high={self.high}): expected 0 < low <= high, both finite")
+        check_fields(self, low=ONE, high=ONE)
+        if not 0 < self.low <= self.high:
+            raise InputError(f"Loguniform(low={self.low}, high={self.high}): expected 0 < low <= high")
 
+    @takes(p=SHARE)
     def quantile(self, p: ArrayLike) -> Array:
         return self.low * (self.high / self.low) ** np.asarray(p, dtype=float)
 
+    @takes(x=ANY)
     def cdf(self, x: ArrayLike) -> Array:
         return _share(np.log(np.maximum(np.asarray(x, dtype=float), 1e-300)), np.log(self.low), np.log(self.high))
 
@@ -133,10 +149,9 @@ class Beta:
     high: float = 1.0
 
     def __post_init__(self) -> None:
-        if not -np.inf < self.low < self.p5 < self.p95 < self.high < np.inf:
-            raise InputError(
-                f"Beta(p5={self.p5}, p95={self.p95}, low={self.low}, high={self.high}): expected low < p5 < p95 < high, all finite"
-            )
+        check_fields(self, p5=ONE, p95=ONE, low=ONE, high=ONE)
+        if not self.low < self.p5 < self.p95 < self.high:
+            raise InputError(f"Beta(p5={self.p5}, p95={self.p95}, low={self.low}, high={self.high}): expected low < p5 < p95 < high")
         _ = self.shape
 
     @property
@@ -145,9 +160,11 @@ class Beta:
         width = self.high - self.low
         return _beta_shape((self.p5 - self.low) / width, (self.p95 - self.low) / width)
 
+    @takes(p=SHARE)
     def quantile(self, p: ArrayLike) -> Array:
         return self.low + (self.high - self.low) * _beta_quantile(*self.shape, np.asarray(p, dtype=float))
 
+    @takes(x=ANY)
     def cdf(self, x: ArrayLike) -> Array:
         from scipy.special import betainc
 
@@ -163,8 +180,9 @@ class Pert:
     high: float
 
     def __post_init__(self) -> None:
-        if not -np.inf < self.low <= self.mode <= self.high < np.inf:
-            raise InputError(f"Pert(low={self.low}, mode={self.mode}, high={self.high}): expected low <= mode <= high, all finite")
+        check_fields(self, low=ONE, mode=ONE, high=ONE)
+        if not self.low <= self.mode <= self.high:
+            raise InputError(f"Pert(low={self.low}, mode={self.mode}, high={self.high}): expected low <= mode <= high")
 
     @property
     def shape(self) -> tuple[float, float]:
@@ -172,9 +190,11 @@ class Pert:
         a = 1 + 4 * (self.mode - self.low) / (self.high - self.low) if self.high > self.low else 1.0
         return a, 6 - a
 
+    @takes(p=SHARE)
     def quantile(self, p: ArrayLike) -> Array:
         return self.low + (self.high - self.low) * _beta_quantile(*self.shape, np.asarray(p, dtype=float))
 
+    @takes(x=ANY)
     def cdf(self, x: ArrayLike) -> Array:
         from scipy.special import betainc
 
@@ -192,8 +212,8 @@ class Empirical:
     """
 
     def __init__(self, values: ArrayLike, weights: ArrayLike | None = None):
-        x = np.asarray(values, dtype=float)
-        w = np.ones(x.shape) if weights is None else np.asarray(weights, dtype=float)
+        x = numeric("values", values)
+        w = np.ones(x.shape) if weights is None else numeric("weights", weights)
         if not (x.ndim == 1 and x.size and np.isfinite(x).all()):
             raise InputError(f"Empirical(values={values}): expected one or more finite numbers in a row")
         if w.shape != x.shape or not (np.isfinite(w).all() and (w >= 0).all() and w.sum() > 0):
@@ -203,9 +223,11 @@ class Empirical:
         self.upto = np.cumsum(w[w > 0][order]) / w.sum()  #: share at or below each value
         self.upto[-1] = 1.0
 
+    @takes(p=SHARE)
     def quantile(self, p: ArrayLike) -> Array:
         return self.values[np.searchsorted(self.upto, np.asarray(p, dtype=float), side="left")]
 
+    @takes(x=ANY)
     def cdf(self, x: ArrayLike) -> Array:
         return np.concatenate([[0.0], self.upto])[np.searchsorted(self.values, np.asarray(x, dtype=float), side="right")]
 
@@ -218,23 +240,27 @@ class Mixture:
     weights: Sequence[float]
 
     def __post_init__(self) -> None:
-        w = np.asarray(self.weights, dtype=float)
+        w = numeric("weights", self.weights)
         if not (len(self.parts) == w.size > 0 and np.isfinite(w).all() and (w >= 0).all() and w.sum() > 0):
             raise InputError(f"Mixture(weights={self.weights}): expected {len(self.parts)} weights of 0 or more, not all 0")
 
+    @takes(x=ANY)
     def cdf(self, x: ArrayLike) -> Array:
         w = np.asarray(self.weights, dtype=float)
         return np.asarray(sum(share * part.cdf(x) for share, part in zip(w / w.sum(), self.parts, strict=True)))
 
+    @takes(p=SHARE)
     def quantile(self, p: ArrayLike) -> Array:
         from scipy.optimize.elementwise import find_root
 
         at = np.asarray(p, dtype=float)
         ends = np.stack([part.quantile(at) for part, w in zip(self.parts, self.weights, strict=True) if w > 0])
         low, high = ends.min(axis=0), ends.max(axis=0)  # the quantile of a mixture lies between those of its parts
-        found = find_root(lambda x, level: self.cdf(x) - level, (low, high), args=(at,), tolerances={"xrtol": 1e-12})
+        inside = (at > 0) & (at < 1)  # at 0 and 1 the ends may be infinite, and are the quantile
+        bracket = np.where(inside, low, 0.0), np.where(inside, high, 0.0)
+        found = find_root(lambda x, level: self.cdf(x) - level, bracket, args=(at,), tolerances={"xrtol": 1e-12})
         edge = np.where(self.cdf(low) >= at, low, high)  # where parts agree, rounding alone decides on which side the root lies
-        return np.where(found.success, found.bracket[1], edge)
+        return np.where(found.success & inside, found.bracket[1], edge)
 
 
 @dataclass(frozen=True)
@@ -246,6 +272,7 @@ class Truncated:
     high: float = np.inf
 
     def __post_init__(self) -> None:
+        check_fields(self, low=Rule(one=True, infinite=True), high=Rule(one=True, infinite=True))
         if not self.low < self.high:
             raise InputError(f"Truncated(low={self.low}, high={self.high}): expected low < high")
         below, upto = self._ends
@@ -258,11 +285,13 @@ class Truncated:
     def _ends(self) -> tuple[float, float]:
         return tuple(0.0 if x == -np.inf else 1.0 if x == np.inf else float(self.whole.cdf(x)) for x in (self.low, self.high))  # type: ignore[return-value]
 
+    @takes(p=SHARE)
     def quantile(self, p: ArrayLike) -> Array:
         below, upto = self._ends
         inside = self.whole.quantile(below + (upto - below) * np.asarray(p, dtype=float))
         return np.clip(inside, self.low, self.high)  # rounding alone can lead outside
 
+    @takes(x=ANY)
     def cdf(self, x: ArrayLike) -> Array:
         below, upto = self._ends
         return np.clip((self.whole.cdf(x) - below) / (upto - below), 0.0, 1.0)

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.checks import FINITE, takes
 from workbench.errors import InputError
 from workbench.uncertainty.copula import Pairs
-from workbench.uncertainty.sampling import Input, dimensions, draw, evaluate
-from workbench.uncertainty.sobol import Net
+from workbench.uncertainty.sampling import Input, dimensions, draw, evaluated
+from workbench.uncertainty.sobol import SEED, SIZE, Net
+from workbench.uncertainty.summaries import REPLICATES
 
 Array = NDArray[np.float64]
 
@@ -43,6 +45,7 @@ class _Random:
         return np.random.default_rng([self.seed, first]).standard_normal((stop - first, self.size))
 
 
+@takes(n=SIZE, seed=SEED, replicates=REPLICATES, truth=FINITE)
 def qmc_gain(
     model: Callable[..., ArrayLike],
     inputs: Mapping[str, Input],
@@ -78,12 +81,10 @@ def qmc_gain(
     InputError
         For fewer than two replicates, results of `plain` and `model` of unlike shape, a mean that Sobol points find without error.
     """
-    if replicates < 2:
-        raise InputError(f"replicates = {replicates}: expected two or more")
     d = dimensions(inputs)
 
     def means(function: Callable[..., ArrayLike], points: Net | _Random, sets: int) -> Array:
-        result = evaluate(function, draw(inputs, points, correlation))
+        result = evaluated(function, draw(inputs, points, correlation))
         return np.asarray(result.reshape(*result.shape[:-1], sets, -1).mean(axis=-1))
 
     by_sobol = means(model, Net(d, n, seed, replicates), replicates)

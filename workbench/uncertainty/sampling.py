@@ -10,9 +10,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.checks import FINITE, Rule, check_fields, numeric, takes
 from workbench.errors import InputError
 from workbench.uncertainty.copula import Pairs, correlation_matrix, factor
-from workbench.uncertainty.distributions import Distribution
+from workbench.uncertainty.distributions import ABOVE, NO_LESS, ONE, Distribution
 from workbench.uncertainty.sobol import Net
 
 Array = NDArray[np.float64]
@@ -36,21 +37,15 @@ class Path:
     sigma: float = 1.0  #: standard deviation of an innovation
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.steps, int | np.integer) and self.steps >= 1):
-            raise InputError(f"Path(steps={self.steps}): expected a whole number, 1 or more")
-        if not -1 <= self.rho <= 1:
-            raise InputError(f"Path(rho={self.rho}): expected -1 to 1")
-        if not 0 <= self.sigma < np.inf:
-            raise InputError(f"Path(sigma={self.sigma}): expected 0 or more, and finite")
+        check_fields(self, steps=Rule(least=1, whole=True, one=True), rho=Rule(least=-1, most=1, one=True), sigma=NO_LESS)
 
     @classmethod
+    @takes(rate=NO_LESS, volatility=NO_LESS, step=ABOVE)
     def reverting(cls, steps: int, *, rate: float, volatility: float, step: float) -> Path:
         """Ornstein-Uhlenbeck process dx = -rate x dt + volatility dW, seen every `step`: exact, whatever the step.
 
         rho = e^(-rate step), sigma^2 = volatility^2 (1 - rho^2) / (2 rate)
         """
-        if not (rate >= 0 and step > 0):
-            raise InputError(f"rate = {rate}, step = {step}: expected a rate of 0 or more and a step above 0")
         variance = step if rate == 0 else -np.expm1(-2 * rate * step) / (2 * rate)
         return cls(steps, float(np.exp(-rate * step)), float(volatility * np.sqrt(variance)))
 
@@ -129,10 +124,19 @@ def evaluate(model: Callable[..., ArrayLike], draws: Mapping[str, Array]) -> Arr
     Raises
     ------
     InputError
-        For a result that is not finite, with the inputs that led to it.
+        For a result that is not finite, with the inputs that led to it; for draws that are not, or are not equally many.
     """
+    given = {name: FINITE(name, x) for name, x in draws.items()}
+    if len({np.shape(x)[-1:] for x in given.values()} | {()}) != 2:
+        shapes = ", ".join(f"{name} of shape {np.shape(x)}" for name, x in given.items())
+        raise InputError(f"draws: {shapes or 'none'}; expected equally many samples on the last axis of each")
+    return evaluated(model, given)
+
+
+def evaluated(model: Callable[..., ArrayLike], draws: Mapping[str, Array]) -> Array:
+    """`evaluate` of draws that are known to be good."""
     n = next(iter(draws.values())).shape[-1]
-    result = np.asarray(model(**draws), dtype=float)
+    result = numbers_of("the model's result", model(**draws))
     if result.shape[-1:] in ((), (1,)):  # nothing in it depends on the draws
         result = np.broadcast_to(result, (*result.shape[:-1], n))
     if result.shape[-1] != n:
@@ -144,6 +148,13 @@ def evaluate(model: Callable[..., ArrayLike], draws: Mapping[str, Array]) -> Arr
         cases = int(bad.reshape(-1, n).any(axis=0).sum())
         raise InputError(f"the model gives {result[at]} in {cases} of {n} samples, as in number {at[-1]}: {given}")
     return result
+
+
+def numbers_of(name: str, values: ArrayLike) -> Array:
+    """`values` as numbers: of an array of truth values what is true counts 1, so that its mean is a probability."""
+    if isinstance(values, np.ndarray) and values.dtype == bool and not isinstance(values, np.ma.MaskedArray):
+        return values.astype(float)
+    return numeric(name, values)
 
 
 def dimensions(inputs: Mapping[str, Input]) -> int:
@@ -161,10 +172,8 @@ def draw(inputs: Mapping[str, Input], points: Points, correlation: Pairs | Array
         start, stop = first[name], first[name] + widths[name]
         if isinstance(d, Path):
             draws[name] = d.weights @ (mixed[name] if name in mixed else points.normals(start, stop))
-        elif isinstance(d, int | float | np.number):
-            if not np.isfinite(d):
-                raise InputError(f"{name} = {d}: expected a finite number")
-            draws[name] = np.full(points.size, float(d))
+        elif isinstance(d, int | float | np.number) and not isinstance(d, bool):
+            draws[name] = np.full(points.size, ONE(name, d))
         elif not isinstance(d, Distribution):
             raise InputError(f"{name} = {d!r}: expected a distribution, a path or a number")
         else:

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.checks import FINITE, POSITIVE, SHARE, Rule, broadcast, takes
 from workbench.errors import InputError
+from workbench.uncertainty.sobol import SEED
 
 Array = NDArray[np.float64]
 
@@ -44,7 +46,7 @@ def crps(samples: ArrayLike, observed: ArrayLike, *, fair: bool = False) -> Arra
     .. [1] Gneiting, Raftery (2007), JASA 102, equation 21; Jordan, Krueger, Lerch (2019), J. Stat. Software 90(12), equation 7.
     .. [2] Ferro (2014), Q. J. R. Meteorol. Soc. 140, the fair score.
     """
-    x, y = _samples(samples), _finite("observed", observed)
+    x, y = _forecasts(samples, observed)
     m = x.shape[-1]
     if fair and m < 2:
         raise InputError(f"samples: {m} on the last axis; a fair score needs two or more")
@@ -53,6 +55,7 @@ def crps(samples: ArrayLike, observed: ArrayLike, *, fair: bool = False) -> Arra
     return np.asarray(np.abs(x - y[..., None]).mean(axis=-1) - spread)
 
 
+@takes(levels=Rule(above=0, below=1))
 def crps_quantiles(quantiles: ArrayLike, levels: ArrayLike, observed: ArrayLike) -> Array:
     """CRPS of forecasts given as quantiles: twice the pinball loss, each level standing for the probabilities nearest to it.
 
@@ -80,8 +83,8 @@ def crps_quantiles(quantiles: ArrayLike, levels: ArrayLike, observed: ArrayLike)
     ----------
     .. [1] Gneiting, Ranjan (2011), J. Bus. Econ. Stat. 29(3), equation 12.
     """
-    q, p, y = _samples(quantiles), np.asarray(levels, dtype=float), _finite("observed", observed)
-    if not (p.ndim == 1 and p.size and np.all((p > 0) & (p < 1)) and np.all(np.diff(p) > 0)):
+    (q, y), p = _forecasts(quantiles, observed, "quantiles"), np.asarray(levels)
+    if not (p.ndim == 1 and p.size and np.all(np.diff(p) > 0)):
         raise InputError(f"levels = {levels}: expected probabilities that rise within (0, 1)")
     if q.shape[-1] != p.size:
         raise InputError(f"quantiles: {q.shape[-1]} on the last axis for {p.size} levels")
@@ -91,6 +94,7 @@ def crps_quantiles(quantiles: ArrayLike, levels: ArrayLike, observed: ArrayLike)
     return np.asarray(2 * (weight * pinball(q, p, y[..., None])).sum(axis=-1))
 
 
+@takes(quantile=FINITE, level=SHARE, observed=FINITE)
 def pinball(quantile: ArrayLike, level: ArrayLike, observed: ArrayLike) -> Array:
     """Loss of a quantile forecast: level (y - q) above it, (1 - level) (q - y) below it; arrays broadcast."""
     excess = np.asarray(observed, dtype=float) - np.asarray(quantile, dtype=float)
@@ -98,6 +102,7 @@ def pinball(quantile: ArrayLike, level: ArrayLike, observed: ArrayLike) -> Array
     return np.maximum(p * excess, (p - 1) * excess)
 
 
+@takes(mean=FINITE, deviation=POSITIVE, observed=FINITE)
 def crps_normal(mean: ArrayLike, deviation: ArrayLike, observed: ArrayLike) -> Array:
     """CRPS of normal forecasts: s [z (2 Phi(z) - 1) + 2 phi(z) - 1 / sqrt(pi)], z = (y - mean) / s.
 
@@ -107,11 +112,12 @@ def crps_normal(mean: ArrayLike, deviation: ArrayLike, observed: ArrayLike) -> A
     """
     from scipy.special import ndtr
 
-    s = _positive("deviation", deviation)
-    z = (_finite("observed", observed) - _finite("mean", mean)) / s
+    s = np.asarray(deviation, dtype=float)
+    z = (np.asarray(observed, dtype=float) - np.asarray(mean, dtype=float)) / s
     return np.asarray(s * (z * (2 * ndtr(z) - 1) + np.exp(-(z**2) / 2) * np.sqrt(2 / np.pi) - 1 / np.sqrt(np.pi)))
 
 
+@takes(location=FINITE, scale=POSITIVE, freedom=Rule(above=1, why="the score of heavier tails is infinite"), observed=FINITE)
 def crps_student(location: ArrayLike, scale: ArrayLike, freedom: ArrayLike, observed: ArrayLike) -> Array:
     """CRPS of Student t forecasts with `freedom` degrees, more than 1.
 
@@ -123,10 +129,8 @@ def crps_student(location: ArrayLike, scale: ArrayLike, freedom: ArrayLike, obse
     """
     from scipy.special import betaln, stdtr
 
-    s, v = _positive("scale", scale), np.asarray(freedom, dtype=float)
-    if not np.all((v > 1) & np.isfinite(v)):
-        raise InputError(f"freedom = {freedom}: expected more than 1 degree, and finite (the score of heavier tails is infinite)")
-    z = (_finite("observed", observed) - _finite("location", location)) / s
+    s, v = np.asarray(scale, dtype=float), np.asarray(freedom, dtype=float)
+    z = (np.asarray(observed, dtype=float) - np.asarray(location, dtype=float)) / s
     density = np.exp(-(v + 1) / 2 * np.log1p(z**2 / v) - betaln(0.5, v / 2)) / np.sqrt(v)
     ends = 2 * np.sqrt(v) / (v - 1) * np.exp(betaln(0.5, v - 0.5) - 2 * betaln(0.5, v / 2))
     return np.asarray(s * (z * (2 * stdtr(v, z) - 1) + 2 * density * (v + z**2) / (v - 1) - ends))
@@ -141,6 +145,7 @@ class Coverage:
     low: float
     high: float
 
+    @takes(least=Rule(least=0, most=1, one=True), most=Rule(least=0, most=1, one=True))
     def says(self, least: float, most: float) -> bool | None:
         """Whether the true share lies within `least` to `most`: True or False where the interval decides, None where n is too small."""
         if least <= self.low and self.high <= most:
@@ -148,6 +153,7 @@ class Coverage:
         return False if self.high < least or self.low > most else None
 
 
+@takes(low=FINITE, high=FINITE, observed=FINITE)
 def coverage(low: ArrayLike, high: ArrayLike, observed: ArrayLike) -> Coverage:
     """How many of `observed` fell within `low` to `high`, ends included; arrays broadcast and all count alike.
 
@@ -155,7 +161,7 @@ def coverage(low: ArrayLike, high: ArrayLike, observed: ArrayLike) -> Coverage:
     """
     from scipy.special import betaincinv
 
-    a, b, y = np.broadcast_arrays(_finite("low", low), _finite("high", high), _finite("observed", observed))
+    a, b, y = np.broadcast_arrays(low, high, observed)
     if np.any(a > b):
         raise InputError(f"low = {a[a > b][0]} lies above high = {b[a > b][0]}")
     n, hits = y.size, int(((a <= y) & (y <= b)).sum())
@@ -169,6 +175,7 @@ def coverage(low: ArrayLike, high: ArrayLike, observed: ArrayLike) -> Coverage:
     )
 
 
+@takes(seed=SEED)
 def pit(samples: ArrayLike, observed: ArrayLike, *, seed: int = 0) -> Array:
     """Probability integral transform: the rank of what came among the samples, at a random place within its step and within ties.
 
@@ -190,29 +197,15 @@ def pit(samples: ArrayLike, observed: ArrayLike, *, seed: int = 0) -> Array:
     ----------
     .. [1] Czado, Gneiting, Held (2009), Biometrics 65, section 2; Gneiting, Katzfuss (2014), Annu. Rev. Stat. Appl. 1, section 3.
     """
-    x, y = _samples(samples), _finite("observed", observed)[..., None]
-    below, equal = (x < y).sum(axis=-1), (x == y).sum(axis=-1)
+    x, y = _forecasts(samples, observed)
+    below, equal = (x < y[..., None]).sum(axis=-1), (x == y[..., None]).sum(axis=-1)
     return (below + np.random.default_rng(seed).random(below.shape) * (equal + 1)) / (x.shape[-1] + 1)
 
 
-def _samples(values: ArrayLike) -> Array:
-    x = _finite("samples", values)
+def _forecasts(samples: ArrayLike, observed: ArrayLike, name: str = "samples") -> tuple[Array, Array]:
+    """Forecasts with one or more values each on the last axis, and what came of each."""
+    x, y = np.asarray(FINITE(name, samples)), np.asarray(FINITE("observed", observed))
     if not (x.ndim and x.shape[-1]):
-        raise InputError("samples: expected one or more on the last axis")
-    return x
-
-
-def _finite(name: str, values: ArrayLike) -> Array:
-    x = np.asarray(values, dtype=float)
-    bad = ~np.isfinite(x)
-    if bad.any():
-        at = tuple(int(i) for i in np.argwhere(bad)[0])
-        raise InputError(f"{name}{list(at) if at else ''} = {x[at]}: expected finite numbers")
-    return x
-
-
-def _positive(name: str, values: ArrayLike) -> Array:
-    x = _finite(name, values)
-    if not np.all(x > 0):
-        raise InputError(f"{name} = {values}: expected more than 0")
-    return x
+        raise InputError(f"{name}: expected one or more on the last axis")
+    broadcast(**{name: x[..., 0]}, observed=y)
+    return x, y

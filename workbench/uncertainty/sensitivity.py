@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.checks import Rule, takes
 from workbench.errors import InputError, UnknownName
 from workbench.uncertainty.copula import Pairs, correlation_matrix
-from workbench.uncertainty.sampling import Input, evaluate, sample
+from workbench.uncertainty.sampling import Input, evaluated, numbers_of, sample
+from workbench.uncertainty.sobol import SEED, SIZE
+
+#: An argument of a model: an infinity may be a limit that there is not.
+LIMIT = Rule(infinite=True)
 
 
 def one_at_a_time(
@@ -36,15 +41,22 @@ def one_at_a_time(
     Raises
     ------
     InputError
-        For a range of an argument that `base` lacks.
+        For a range of an argument that `base` lacks, what is no number, and a result that is none or has another shape.
     """
     for name in ranges:
         if name not in base:
             raise InputError(f"ranges names {name!r}, which is not an argument in base: {', '.join(base)}")
-    moved = {name: np.full(2 * len(ranges), value, dtype=float) for name, value in base.items()}
+    n = 2 * len(ranges)
+    moved = {name: np.full(n, replace(LIMIT, one=True)(name, value)) for name, value in base.items()}
     for i, (name, ends) in enumerate(ranges.items()):
-        moved[name][2 * i : 2 * i + 2] = ends
-    result = np.broadcast_to(model(**moved), (2 * len(ranges),))
+        pair = LIMIT(f"range of {name}", ends)
+        if np.shape(pair) != (2,):
+            raise InputError(f"range of {name} = {ends!r}: expected (low, high)")
+        moved[name][2 * i : 2 * i + 2] = pair
+    found = LIMIT("the model's result", numbers_of("the model's result", model(**moved)))
+    if found.shape not in ((), (1,), (n,)):
+        raise InputError(f"the model gives an array of shape {found.shape} for arguments of shape ({n},): expected the same")
+    result = np.broadcast_to(found, n)
     return {name: (float(result[2 * i]), float(result[2 * i + 1])) for i, name in enumerate(ranges)}
 
 
@@ -65,6 +77,7 @@ class Indices:
         return table.sort("total_order", descending=True, maintain_order=True)
 
 
+@takes(n=SIZE, seed=SEED)
 def sobol_indices(
     model: Callable[..., ArrayLike],
     inputs: Mapping[str, Input],
@@ -121,8 +134,8 @@ def sobol_indices(
     twice = {f"{copy} {name}": d for copy in "AB" for name, d in inputs.items()}
     draws = sample(twice, n, seed, correlation=None if correlation is None else np.block([[matrix, zero], [zero, matrix]]))
     a, b = ({name: draws[f"{copy} {name}"] for name in inputs} for copy in "AB")
-    f_a, f_b = evaluate(model, a), evaluate(model, b)
-    f_ab = np.stack([evaluate(model, a | {name: b[name] for name in members}) for members in together.values()])
+    f_a, f_b = evaluated(model, a), evaluated(model, b)
+    f_ab = np.stack([evaluated(model, a | {name: b[name] for name in members}) for members in together.values()])
     variance = np.var([f_a, f_b], axis=(0, -1))
     constant = np.ravel(np.ptp(np.concatenate([f_a, f_b], axis=-1), axis=-1) == 0)
     some = ~constant

@@ -7,12 +7,15 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.checks import Rule
 from workbench.errors import InputError
 
 BITS = 52  #: of a scrambled point, so that its middle is exact in a double
 ONE = np.uint64(0x3FF0000000000000)  #: bits of 1.0: with those of a point below them, the double 1 + point
 KEPT = 2**23  #: bytes of standard normals that are kept at most, times eight
 DIGITS = 30  #: of the direction numbers, and so the largest power of two
+SIZE = Rule(whole=True, one=True)  #: of a net; that it is a power of two is told by itself
+SEED = Rule(least=0, whole=True, one=True)
 
 
 class Net:
@@ -38,14 +41,12 @@ class Net:
     """
 
     def __init__(self, dimensions: int, n: int, seed: int, replicates: int):
-        if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1 or n & (n - 1) or n > 2**DIGITS:
-            near = f" (next: {1 << int(np.ceil(np.log2(n)))})" if isinstance(n, int | np.integer) and 1 < n < 2**DIGITS else ""
-            raise InputError(f"n = {n}: expected a power of two{near}")
-        if not (isinstance(seed, int | np.integer) and seed >= 0):
-            raise InputError(f"seed = {seed}: expected a whole number, 0 or more")
-        if not (isinstance(replicates, int | np.integer) and replicates >= 1):
-            raise InputError(f"replicates = {replicates}: expected a whole number, 1 or more")
-        self.n, self.seed, self.replicates, self.size = int(n), int(seed), int(replicates), int(n * replicates)
+        self.n, self.seed = SIZE("n", n), SEED("seed", seed)
+        self.replicates = Rule(least=1, whole=True, one=True)("replicates", replicates)
+        self.size = self.n * self.replicates
+        if self.n < 1 or self.n & (self.n - 1) or self.n > 2**DIGITS:
+            near = f" (next: {1 << self.n.bit_length()})" if 1 < self.n < 2**DIGITS else f", at most {2**DIGITS:,}"
+            raise InputError(f"n = {self.n}: expected a power of two{near}")
         self._directions, self._shift = _scrambled(dimensions, self.n.bit_length() - 1, self.seed, self.replicates)
 
     def uniforms(self, first: int, stop: int) -> NDArray[np.float64]:

@@ -9,17 +9,19 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.checks import FINITE, POSITIVE, Rule, broadcast, takes
 from workbench.errors import InputError
 from workbench.uncertainty.distributions import Distribution
+from workbench.uncertainty.sampling import numbers_of
 
 Array = NDArray[np.float64]
+REPLICATES = Rule(least=2, whole=True, one=True, why="one randomisation says nothing of its error")
 
 
+@takes(level=Rule(above=0, below=1, one=True))
 def band(values: ArrayLike, level: float = 0.8) -> tuple[float, float]:
     """Ends of the central interval that holds the share `level` of `values`."""
-    if not 0 < level < 1:
-        raise InputError(f"level = {level}: expected a share between 0 and 1")
-    low, high = np.quantile(np.asarray(values, dtype=float), [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(_samples(values), [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
@@ -54,6 +56,7 @@ class Bands:
         return pl.concat(parts)
 
 
+@takes(levels=Rule(above=0, below=1))
 def bands(values: ArrayLike, levels: Sequence[float] = (0.5, 0.8, 0.9)) -> Bands:
     """Median and central bands of `values` over their last axis.
 
@@ -63,11 +66,7 @@ def bands(values: ArrayLike, levels: Sequence[float] = (0.5, 0.8, 0.9)) -> Bands
     levels : sequence of float
         Share that each band holds, above 0 and below 1.
     """
-    for level in levels:
-        if not 0 < level < 1:
-            raise InputError(f"level = {level}: expected a share between 0 and 1")
-    x = _samples(values)
-    share = np.asarray(levels, dtype=float)
+    x, share = _samples(values), np.asarray(levels)
     found = _quantiles(x, np.concatenate([[0.5], (1 - share) / 2, (1 + share) / 2]))
     return Bands(tuple(levels), np.asarray(found[0]), found[1 : 1 + share.size], found[1 + share.size :])
 
@@ -81,6 +80,7 @@ class Estimate:
     replicates: int
 
 
+@takes(replicates=REPLICATES)
 def estimate(values: ArrayLike, *, replicates: int) -> Estimate:
     """Mean of `values` over their last axis, which holds `replicates` randomisations one after the other, as `sample` returns them.
 
@@ -89,16 +89,18 @@ def estimate(values: ArrayLike, *, replicates: int) -> Estimate:
     Parameters
     ----------
     values : array_like, shape (..., replicates n)
+        Or an array of truth values, whose mean is a probability.
     replicates : int
         Two or more: one randomisation says nothing of its error.
     """
-    x = _samples(values)
-    if replicates < 2 or x.shape[-1] % replicates:
-        raise InputError(f"replicates = {replicates}: expected two or more that divide the {x.shape[-1]} samples")
-    means = x.reshape(*x.shape[:-1], replicates, -1).mean(axis=-1)
+    x = _samples(numbers_of("values", values))
+    if x.shape[-1] % replicates:
+        raise InputError(f"replicates = {replicates}: expected a number that divides the {x.shape[-1]} samples")
+    means = x.reshape(*x.shape[:-1], replicates, x.shape[-1] // replicates).mean(axis=-1)
     return Estimate(np.asarray(means.mean(axis=-1)), np.asarray(means.std(axis=-1, ddof=1) / np.sqrt(replicates)), replicates)
 
 
+@takes(threshold=FINITE, replicates=REPLICATES)
 def exceedance(values: ArrayLike, threshold: ArrayLike = 0.0, *, replicates: int) -> Estimate:
     """Probability that `values` exceed `threshold`, with its standard error, as `estimate`.
 
@@ -109,9 +111,12 @@ def exceedance(values: ArrayLike, threshold: ArrayLike = 0.0, *, replicates: int
         One for each leading place.
     replicates : int
     """
-    return estimate(_samples(values) > np.asarray(threshold, dtype=float)[..., None], replicates=replicates)
+    x = _samples(values)
+    broadcast(values=x[..., 0], threshold=threshold)
+    return estimate(x > np.asarray(threshold)[..., None], replicates=replicates)
 
 
+@takes(power=Rule(one=True), threshold=POSITIVE)
 def smoothed_exceedance(rest: ArrayLike, factor: Distribution, power: float = 1.0, threshold: ArrayLike = 1.0) -> Array:
     """Probability that rest x^power exceeds `threshold` in each future, with the input x integrated out: conditional Monte Carlo.
 
@@ -143,12 +148,10 @@ def smoothed_exceedance(rest: ArrayLike, factor: Distribution, power: float = 1.
     ----------
     .. [1] Glasserman (2003), "Monte Carlo Methods in Financial Engineering", section 7.2.3; L'Ecuyer, Puchhammer (2022), Oper. Res. 70(3).
     """
-    r, t = _samples(rest), np.asarray(threshold, dtype=float)[..., None]
-    for name, value in (("rest", r), ("threshold", t)):
-        if not np.all((value > 0) & np.isfinite(value)):
-            raise InputError(f"{name} = {value[~((value > 0) & np.isfinite(value))][0]}: expected more than 0, and finite")
-    if not (np.isfinite(power) and power != 0):
-        raise InputError(f"power = {power}: expected a finite number other than 0")
+    r, t = _samples(rest, "rest", POSITIVE), np.asarray(threshold)[..., None]
+    broadcast(rest=r[..., 0], threshold=threshold)
+    if power == 0:
+        raise InputError("power = 0: expected a number other than 0")
     if factor.cdf(-1e-300) > 0:
         raise InputError(f"{factor}: a factor has no value below 0")
     at_most = factor.cdf((t / r) ** (1 / power))
@@ -163,10 +166,8 @@ def _quantiles(x: Array, p: Array) -> Array:
     return np.moveaxis(low + (high - low) * (at - below), -1, 0)
 
 
-def _samples(values: ArrayLike) -> Array:
-    x = np.asarray(values, dtype=float)
+def _samples(values: ArrayLike, name: str = "values", rule: Rule = FINITE) -> Array:
+    x = np.asarray(rule(name, values))
     if not (x.ndim and x.shape[-1]):
-        raise InputError("values: expected one or more samples on the last axis")
-    if not np.isfinite(x).all():
-        raise InputError(f"values: {int((~np.isfinite(x)).sum())} of {x.size} are not finite")
+        raise InputError(f"{name}: expected one or more samples on the last axis")
     return x

@@ -165,7 +165,7 @@ def _bias(given: dict[str, float], _: str, inputs: str) -> list[float]:
     points, factor = re.search(rf"(\d+) log-spaced points in D\*/({NUMBER})", inputs).groups()  # type: ignore[union-attr]
     to = re.search(rf"extrapolate to ({NUMBER})", inputs)[1]  # type: ignore[index]
     budgets = np.geomspace(float(low), float(high), int(count))
-    return [100 * scaling.approach_2_bias(_custom(given), budgets, float(factor), int(points), float(to))]
+    return [100 * float(scaling.approach_2_bias(_custom(given), budgets, float(factor), int(points), float(to)))]
 
 
 def _retrained(given: dict[str, float], quantity: str, inputs: str) -> list[float]:
