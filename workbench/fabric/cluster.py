@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
 from workbench.catalogue import Chip, Link
-from workbench.errors import InputError
+from workbench.checks import COUNT, check_fields
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,7 @@ class Cluster:
     fabric: str = "InfiniBand XDR"
 
     def __post_init__(self) -> None:
-        n = np.asarray(self.n_chips)
-        if np.any(n < 1) or not np.all(np.isfinite(n)):
-            raise InputError(f"n_chips = {self.n_chips}: expected at least 1")
+        check_fields(self, n_chips=COUNT)
         _ = self.link
 
     @property
