@@ -28,7 +28,7 @@ class Cluster:
     Raises
     ------
     InputError
-        For fewer than one chip; `UnknownName` for a fabric that the catalogue lacks.
+        For no whole number of chips from 1; `UnknownName` for a fabric that the catalogue lacks.
 
     Examples
     --------
