@@ -15,7 +15,7 @@ from workbench.catalogue import LLM
 from workbench.checks import COUNT, NOT_NEGATIVE, Rule, check_fields, one_of, takes
 from workbench.chips import calibration
 from workbench.chips.exchange import Exchange
-from workbench.chips.plan import OFFLOAD, RECOMPUTE, SCHEDULES, Layout, TrainingPlan, truth_values, uneven_stages
+from workbench.chips.plan import OFFLOAD, REASONS, RECOMPUTE, SCHEDULES, Layout, TrainingPlan, truth_values, uneven_stages
 from workbench.chips.shape import Shape
 from workbench.chips.step import seconds
 from workbench.chips.training import MEMORY_SHARE, OUT_OF_MEMORY, TrainingStep, checked_sequence, evaluate, origin_of, shape_of
@@ -120,8 +120,7 @@ def search_layouts(
         fits = int(step.feasible.sum())
         feasible += fits
         for code in np.unique(step.why):
-            words = str(step.reason.flat[np.flatnonzero(step.why == code)[0]])
-            reasons[words] = reasons.get(words, 0) + int((step.why == code).sum())
+            reasons[REASONS[code]] = reasons.get(REASONS[code], 0) + int((step.why == code).sum())
         short = step.why == OUT_OF_MEMORY
         least = min(least, float(np.min(step.memory.total, where=short, initial=np.inf)))
         if not fits:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -86,7 +86,7 @@ REASONS = (
     "tp * pp * cp does not divide the number of chips",
     "tp does not divide the attention heads",
     "pp * vp is more than the layers",
-    "pp * vp divides neither the layers nor the layers with embedding and head: uneven stages are to be asked for",
+    "stages are uneven: pp * vp divides neither the layers nor layers, embedding and head",
     "micro_batch does not divide the batch of a data-parallel rank",
     "an expert degree without experts",
     "ep does not divide the experts",
@@ -192,7 +192,13 @@ def why_not(llm: LLM, n: Any, plan: TrainingPlan, layout: Layout, batch: Any, se
         (a.dp * a.cp) % np.where(np.asarray(plan.shard) > 0, plan.shard, 1) != 0,
         (a.pp > 1) & (a.zero >= 2),
     )
-    found = np.zeros(np.broadcast_shapes(*(np.shape(t) for t in tests)), dtype=np.int8)
+    return first_true(tests)
+
+
+def first_true(tests: Sequence[Any]) -> Any:
+    """Position of the first test that holds, from 1; 0 where none does. They broadcast."""
+    found = np.zeros(np.broadcast_shapes(*(np.shape(test) for test in tests)), dtype=np.int8)
     for code in range(len(tests), 0, -1):
-        found = np.where(tests[code - 1], np.int8(code), found)
+        if np.any(tests[code - 1]):
+            found = np.where(tests[code - 1], np.int8(code), found)
     return found

@@ -13,7 +13,7 @@ from workbench.checks import COUNT, NOT_NEGATIVE, POSITIVE, Rule, broadcast, che
 from workbench.chips import serving_calibration as calibration
 from workbench.chips.decode import BYTES, PEAKS, Demand, Served
 from workbench.chips.exchange import Exchange
-from workbench.chips.plan import one_format
+from workbench.chips.plan import first_true, one_format
 from workbench.chips.serving_calibration import Origin
 from workbench.errors import InputError
 from workbench.fabric import Cluster
@@ -225,7 +225,7 @@ def serving(llm: LLM, cluster: Cluster, plan: ServingPlan, load: Load, *, framew
     ----------
     .. [1] Pope et al. (2023), "Efficiently Scaling Transformer Inference", sections 2 and 3.
     """
-    shape = broadcast(n_chips=cluster.n_chips, speed=speed, **numbers_of(plan, load))
+    broadcast(n_chips=cluster.n_chips, speed=speed, **numbers_of(plan, load))
     if llm.experts_per_token > llm.experts:
         raise InputError(f"{llm.name} sends a token to {llm.experts_per_token} experts and has {llm.experts}")
     cluster.chip.peak(PEAKS[plan.precision])
@@ -257,7 +257,7 @@ def serving(llm: LLM, cluster: Cluster, plan: ServingPlan, load: Load, *, framew
         width = calibration.half_width(quantity, origin)
         values |= {f"{band}_low": values[name] * np.exp(-width), f"{band}_high": values[name] * np.exp(width)}
     values |= {"feasible": can, "why": why, "missing_bytes": missing}
-    return Serving(**{name: np.broadcast_to(value, shape) for name, value in values.items()})
+    return Serving(**dict(zip(values, np.broadcast_arrays(*values.values()), strict=True)))
 
 
 def missing_bytes(demand: Demand) -> Any:
@@ -281,10 +281,7 @@ def why_not(llm: LLM, cluster: Cluster, plan: ServingPlan, load: Load, missing: 
         np.asarray(load.input_tokens) + np.asarray(load.output_tokens) > llm.context,
         missing > 0,
     )
-    found = np.zeros(np.broadcast_shapes(*(np.shape(t) for t in tests)), dtype=np.int8)
-    for code in range(len(tests), 0, -1):
-        found = np.where(tests[code - 1], np.int8(code), found)
-    return found
+    return first_true(tests)
 
 
 def numbers_of(*parts: ServingPlan | Load) -> dict[str, Any]:
