@@ -188,6 +188,7 @@ def test_what_does_not_fit_says_so():
         ({"trained": np.nan}, "trained = nan: expected more than 0 and at most 1"),
         ({"shard": 1.5}, "shard = 1.5: expected a whole number 0 or more"),
         ({"flash": "yes"}, "flash = 'yes': expected True or False"),
+        ({"flash": np.ma.masked_array([True, True], mask=[False, True])}, "flash = masked_array"),
         ({"sequence_parallel": [True, 2]}, r"sequence_parallel = \[True, 2\]: expected True or False"),
         ({"recompute": "some"}, "recompute = 'some': expected one of none, selective, full"),
         ({"expert_load": 0.9}, "expert_load = 0.9: the busiest rank has at least the mean, 1"),

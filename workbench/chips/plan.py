@@ -69,9 +69,9 @@ class TrainingPlan:
 def truth_values(instance: Any, *names: str) -> None:
     """Raise `InputError` where a field holds anything but True and False."""
     for name in names:
-        value = np.asarray(getattr(instance, name))
-        if value.size and value.dtype != bool:
-            raise InputError(f"{name} = {getattr(instance, name)!r}: expected True or False")
+        value = getattr(instance, name)
+        if isinstance(value, np.ma.MaskedArray) or (np.size(value) and np.asarray(value).dtype != bool):
+            raise InputError(f"{name} = {value!r}: expected True or False")
 
 
 def one_format(name: str, value: Any, choices: Iterable[str]) -> None:
