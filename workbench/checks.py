@@ -210,7 +210,9 @@ def _apply(rules: Mapping[str, Rule], given: dict[str, Any], optional: set[str],
 
 
 def one_of(name: str, value: ArrayLike, choices: tuple[str, ...]) -> None:
-    """Raise `InputError` where an entry of `value` is none of `choices`."""
+    """Raise `InputError` where an entry of `value` is none of `choices`, or masked."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise InputError(f"{name}: a masked array; expected one of {', '.join(choices)}")
     bad = [v for v in np.ravel(np.asarray(value)).tolist() if v not in choices]
     if bad:
         raise InputError(f"{name} = {bad[0]!r}: expected one of {', '.join(choices)}")

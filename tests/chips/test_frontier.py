@@ -1,6 +1,7 @@
 import numpy as np
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
 from workbench import catalogue, chips
 from workbench.errors import InputError
@@ -39,6 +40,29 @@ def test_money_and_joules_follow_from_the_rate(frontier):
     assert row["tokens_per_watt_per_dollar"] == pytest.approx(row["tokens_per_s_chip"] / (row["watts_chip"] * 1.2 * 2.35))
 
 
+def test_pue_may_be_an_array():
+    llm, given = catalogue.llm("Llama-3.1-8B"), {"usd_per_chip_hour": PRICES, "users": [1, 16], "tp": [1, 2], "attention_dp": 1}
+    both = chips.slo_frontier(llm, CLUSTERS, LOAD, pue=[1.1, 1.4], **given)
+    for pue in (1.1, 1.4):
+        alone = chips.slo_frontier(llm, CLUSTERS, LOAD, pue=pue, **given)
+        assert_frame_equal(both.filter(pl.col("pue") == pue).drop("pue"), alone)
+    best = chips.cheapest_chip(both, chips.Slo(10), "joules_per_token")
+    assert best.group_by("pue").len()["len"].to_list() == [2, 2]
+
+
+def test_layouts_that_no_engine_runs_are_not_on_the_frontier():
+    # 28 heads and 4 of keys and values: vLLM stops at tp 8 [vllm, 11147]; 3 does not divide 28, 7 neither divides 4 nor is a multiple
+    llm, h100 = catalogue.llm("Qwen2.5-7B"), CLUSTERS[:1]
+    found = chips.slo_frontier(
+        llm, h100, LOAD, tp=[1, 2, 3, 4, 7, 8, 16, 28], users=[1, 64], attention_dp=1, usd_per_chip_hour=PRICES, every=True
+    )
+    assert set(found["tp"]) == {1, 2, 4, 28}
+    assert chips.cheapest_chip(found, chips.Slo(1))["tp"][0] in (1, 2, 4, 28)
+    worth = chips.value_of(llm, h100[0], chips.ServingPlan([4, 8]), LOAD)
+    assert all(value[1] == 0 for value in worth.values())
+    assert worth["hbm_bandwidth"][0] > 0.1
+
+
 def test_a_promise_costs(frontier):
     loose, tight = (chips.cheapest_chip(frontier, chips.Slo(s)) for s in (10.0, 100.0))
     assert loose["usd_per_million_tokens"][0] < tight["usd_per_million_tokens"][0]
@@ -62,8 +86,16 @@ def test_bad_input(frontier):
         chips.slo_frontier(catalogue.llm("DeepSeek-R1"), [Cluster(catalogue.chip("H100"), 2)], LOAD)
     with pytest.raises(InputError, match=r"pue = 0\.9"):
         chips.slo_frontier(catalogue.llm("Llama-3.1-70B"), CLUSTERS, LOAD, pue=0.9)
-    with pytest.raises(InputError, match="time to first token above 0"):
+    with pytest.raises(InputError, match="ttft = 0: expected more than 0"):
         chips.Slo(10, ttft=0)
+    with pytest.raises(InputError, match=r"tokens_per_second: expected one number, not an array of shape \(2,\)"):
+        chips.Slo([10, 20])
+    with pytest.raises(InputError, match="precisions = 'fp7': expected one of bf16, fp16"):
+        chips.slo_frontier(catalogue.llm("Llama-3.1-70B"), CLUSTERS, LOAD, precisions=("fp8", "fp7"))
+    with pytest.raises(InputError, match=r"usd_per_chip_hour\[H100\] = -3: expected 0 or more"):
+        chips.slo_frontier(catalogue.llm("Llama-3.1-70B"), CLUSTERS, LOAD, usd_per_chip_hour={"H100": -3})
+    with pytest.raises(InputError, match="input_tokens: expected one number"):
+        chips.slo_frontier(catalogue.llm("Llama-3.1-70B"), CLUSTERS, chips.Load(1, [10, 20], 5))
     assert np.isfinite(frontier["tokens_per_s_chip"].to_numpy()).all()
 
 

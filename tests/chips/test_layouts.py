@@ -57,6 +57,14 @@ def test_experts_are_searched():
 def test_bad_input():
     with pytest.raises(InputError, match="objective = 'beauty': expected one of seconds, dollars, joules"):
         chips.search_layouts(LLM, H100, 64, objective="beauty")
+    with pytest.raises(InputError, match="top = -1: expected a whole number 1 or more"):
+        chips.search_layouts(LLM, H100, 64, top=-1)
+    with pytest.raises(InputError, match="usd_per_chip_hour = -3: expected 0 or more"):
+        chips.search_layouts(LLM, H100, 64, objective="dollars", usd_per_chip_hour=-3)
+    with pytest.raises(InputError, match="n_chips: expected one number"):
+        chips.search_layouts(LLM, Cluster(H100.chip, [8, 16]), 64)
+    with pytest.raises(InputError, match=r"vp\[1\] = 0"):
+        chips.Choices(vp=(1, 0))
     with pytest.raises(
         InputError, match=r"no layout of Llama-3.1-405B fits 8 H100 at batch 8: the smallest takes \d+ GB a chip, of which 76 are to be had"
     ):

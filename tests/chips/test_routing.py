@@ -50,7 +50,7 @@ def test_many_small_variants_share_a_replica():
 
 
 def test_bad_input():
-    with pytest.raises(InputError, match=r"share = 1\.2: expected 0 to 1"):
+    with pytest.raises(InputError, match=r"share = 1\.2: expected 0 or more and at most 1"):
         chips.routed(1, 10, 0.6, 0.9, share=1.2)
     with pytest.raises(InputError, match="small_cost = -1"):
         chips.routed(-1, 10, 0.6, 0.9, share=0.5)

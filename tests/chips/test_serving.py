@@ -158,15 +158,20 @@ def test_what_was_not_measured_has_a_wider_interval():
 @pytest.mark.parametrize(
     ("call", "reason"),
     [
-        (lambda llm: serving(llm, H100, ServingPlan(128), Load(1, 1, 1)), "cannot have more chips than the cluster"),
-        (lambda llm: serving(llm, H100, ServingPlan(8), Load(1, 130_000, 2_000)), "context window of Llama-3.1-70B: 131072"),
         (lambda llm: serving(llm, H100, ServingPlan(8), Load(1, 1, 1), speed=0), "speed = 0: expected more than 0"),
         (lambda llm: serving(llm, H100, ServingPlan(8, "fp4"), Load(1, 1, 1)), "H100 has no fp4 peak"),
         (lambda llm: ServingPlan(8, "fp7"), "precision = 'fp7': expected one of bf16, fp16, fp8"),
-        (lambda llm: ServingPlan(0), "tp = 0: expected whole numbers from 1"),
-        (lambda llm: Load(0, 1, 1), "concurrency = 0: expected at least 1"),
-        (lambda llm: Load(1, 1, 0), "output_tokens = 0: expected at least 1"),
-        (lambda llm: Load(1, 1, 1, cached_share=1.0), "cached_share = 1.0: expected a share"),
+        (lambda llm: ServingPlan(0), "tp = 0: expected a whole number 1 or more"),
+        (lambda llm: ServingPlan([1, 2], pp=[1, 2, 4]), r"tp of shape \(2,\) and pp of shape \(3,\) do not broadcast"),
+        (lambda llm: ServingPlan(8, "nvfp4"), "precision = 'nvfp4': expected one of bf16, fp16, fp8, int8, fp4, int4"),
+        (lambda llm: serving_speed(H100.chip, "mxfp8"), "precision = 'mxfp8': expected one of bf16, fp16, fp8"),
+        (lambda llm: serving(llm, H100, ServingPlan([1, 2]), Load([1, 2, 4], 1, 1)), r"tp of shape \(2,\) and concurrency of shape \(3,\)"),
+        (lambda llm: Load(0, 1, 1), "concurrency = 0: expected 1 or more"),
+        (lambda llm: Load(1, np.inf, 1), "input_tokens = inf: expected 1 or more"),
+        (lambda llm: Load(1, 1, 0), "output_tokens = 0: expected 1 or more"),
+        (lambda llm: Load(1, 1, 1, drafts=np.inf), "drafts = inf: expected 0 or more"),
+        (lambda llm: Load(1, 1, 1, draft_share=np.inf), "draft_share = inf: expected 0 or more"),
+        (lambda llm: Load(1, 1, 1, cached_share=1.0), "cached_share = 1: expected 0 or more and less than 1"),
         (lambda llm: Load(1, 1, 1, rate=0), "rate = 0: expected more than 0"),
     ],
 )
@@ -186,8 +191,33 @@ def test_reasons_are_words(llama):
     late = serving(llama, H100, ServingPlan(8), Load(1, 1024, 256, rate=500.0))
     assert "do not fit" in str(small.reason)
     assert "unstable" in str(late.reason)
+    assert late.ttft_p99 == np.inf
+    assert serving(llama, H100, ServingPlan(8), Load(1, 1024, 256)).ttft_p99 is None  # the closed loop says means alone
     with pytest.raises(InputError, match="sends a token to 9 experts and has 8"):
         serving(dataclasses.replace(catalogue.llm("Mixtral-8x7B"), experts_per_token=9), H100, ServingPlan(8), Load(1, 1, 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "plan", "tokens", "reason"),
+    [
+        # 64 heads: vLLM stops at tp 3, 5 and 6 [vllm, 11147]; 8 of keys and values
+        *(("Llama-3.1-70B", {"tp": tp}, 1024, "tp does not divide the attention heads") for tp in (3, 5, 6, 7)),
+        ("Qwen2.5-7B", {"tp": 8}, 1024, "tp does not divide the attention heads"),
+        ("Qwen2.5-7B", {"tp": 7}, 1024, "the key-value heads are neither a multiple nor a divisor of tp"),
+        ("Llama-3.1-8B", {"tp": 1, "pp": 33}, 1024, "pp is more than the layers"),
+        ("Llama-3.1-70B", {"tp": 64, "pp": 2}, 1024, "replica larger than the cluster"),
+        ("Llama-3.1-70B", {"tp": 8}, 131_000, "beyond the context window"),
+    ],
+)
+def test_what_cannot_be_is_a_result_of_its_own_entry(name, plan, tokens, reason):
+    llm, good = catalogue.llm(name), {"tp": 4, "pp": 1}
+    alone = serving(llm, H100, ServingPlan(precision="fp8", **plan), Load(4, tokens, 256))
+    assert (alone.feasible, alone.tpot, alone.tokens_per_second, str(alone.reason)) == (False, np.inf, 0, reason)
+    both = serving(llm, H100, ServingPlan(precision="fp8", **{k: [good[k], v] for k, v in plan.items()}), Load(4, [1024, tokens], 256))
+    assert both.feasible.tolist() == [True, False]
+    assert both.reason.tolist() == ["", reason]
+    fine = serving(llm, H100, ServingPlan(precision="fp8", **{k: good[k] for k in plan}), Load(4, 1024, 256))
+    assert both.tpot[0] == fine.tpot
 
 
 def test_an_unknown_framework_is_named(llama):

@@ -48,7 +48,7 @@ def test_broadcasting_equals_single_calls(llama):
 
 @pytest.mark.parametrize(("name", "value"), [("mfu", 0), ("mfu", 1.2), ("mfu", float("nan")), ("utilisation", -0.1)])
 def test_bad_share(llama, name, value):
-    with pytest.raises(InputError, match=f"{name} = .*expected a share above 0 and at most 1"):
+    with pytest.raises(InputError, match=f"{name} = .*expected more than 0 and at most 1"):
         training_run(llama, cluster(8), 1e12, **({"mfu": 0.4} | {name: value}))
 
 

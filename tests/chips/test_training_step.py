@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from workbench import catalogue, chips
 from workbench.chips import calibration, step
+from workbench.chips import plan as plan_module
 from workbench.chips.calibration import Origin
 from workbench.chips.exchange import Exchange
 from workbench.chips.plan import REASONS, Layout
@@ -146,18 +147,22 @@ def test_an_unknown_chip_or_stack_has_a_wider_interval():
 @pytest.mark.parametrize(
     ("plan", "words"),
     [
-        ({"tp": 3}, "tp \\* pp \\* cp does not divide the number of chips"),
+        ({"tp": 3}, "tp * pp * cp does not divide the number of chips"),
         ({"tp": 64}, "tp does not divide the attention heads"),
-        ({"pp": 64}, "pp \\* vp is more than the layers"),
+        ({"pp": 64}, "pp * vp is more than the layers"),
         ({"micro_batch": 7}, "micro_batch does not divide the batch"),
         ({"ep": 2}, "an expert degree without experts"),
         ({"vp": 2}, "vp above 1 without a pipeline"),
         ({"pp": 2, "zero": 3}, "a pipeline under ZeRO-2 or 3"),
+        ({"shard": 3}, "shard does not divide the data-parallel and context ranks"),
+        ({"shard": 128}, "shard does not divide the data-parallel and context ranks"),
     ],
 )
-def test_a_single_layout_that_cannot_be_is_named(plan, words):
-    with pytest.raises(InputError, match=words):
-        run(chips.TrainingPlan(**plan))
+def test_a_layout_that_cannot_be_is_a_result_that_names_the_rule(plan, words):
+    alone = run(chips.TrainingPlan(**plan))
+    assert not alone.feasible
+    assert words in str(alone.reason)
+    assert (alone.seconds, alone.tokens_per_second_per_chip) == (np.inf, 0)
     name, value = next(iter(plan.items()))
     other = {k: [v, v] for k, v in plan.items() if k != name}
     many = run(chips.TrainingPlan(**{name: [1, value]}, **other))
@@ -176,11 +181,20 @@ def test_what_does_not_fit_says_so():
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"tp": 0}, "tp = 0: expected whole numbers from 1"),
+        ({"tp": 0}, "tp = 0: expected a whole number 1 or more"),
+        ({"tp": [1, 2, 2.5]}, r"tp\[2\] = 2.5: expected a whole number"),
+        ({"tp": [1, 2, 4], "recompute": ["none", "full"]}, r"tp of shape \(3,\) and recompute of shape \(2,\) do not broadcast"),
+        ({"trained": -1}, "trained = -1: expected more than 0 and at most 1"),
+        ({"trained": np.nan}, "trained = nan: expected more than 0 and at most 1"),
+        ({"shard": 1.5}, "shard = 1.5: expected a whole number 0 or more"),
+        ({"flash": "yes"}, "flash = 'yes': expected True or False"),
+        ({"flash": np.ma.masked_array([True, True], mask=[False, True])}, "flash = masked_array"),
+        ({"sequence_parallel": [True, 2]}, r"sequence_parallel = \[True, 2\]: expected True or False"),
         ({"recompute": "some"}, "recompute = 'some': expected one of none, selective, full"),
         ({"expert_load": 0.9}, "expert_load = 0.9: the busiest rank has at least the mean, 1"),
-        ({"zero": 4}, "zero = 4: expected 0, 1, 2 or 3"),
-        ({"precision": "fp6"}, "precision = 'fp6': expected one of"),
+        ({"zero": 4}, "zero = 4: expected a whole number 0 or more and at most 3"),
+        ({"precision": "fp4"}, "precision = 'fp4': expected one of fp16, bf16, fp8, mxfp8, nvfp4, int8"),
+        ({"precision": ["bf16", "fp8"]}, r"precision = \['bf16', 'fp8'\]: expected one of"),
     ],
 )
 def test_bad_plans(given, words):
@@ -195,8 +209,53 @@ def test_bad_arguments():
         run(sequence=10_000)
     with pytest.raises(UnknownName, match="unknown training stack 'megatron'; nearest: megatron-bridge"):
         run(stack="megatron")
-    with pytest.raises(InputError, match="takes one number of chips"):
-        run(cluster=Cluster(catalogue.chip("H100"), np.array([8, 16])))
+    for batch in (-8, 0, np.nan, 2.5):
+        for model in (chips.training_step, chips.training_memory, chips.elasticities, chips.search_layouts):
+            with pytest.raises(InputError, match=f"batch = {batch:g}: expected a whole number 1 or more"):
+                model(LLM, H100, *([chips.TrainingPlan()] if model is not chips.search_layouts else []), batch)
+    with pytest.raises(InputError, match=r"n_chips of shape \(2,\) and tp of shape \(3,\) do not broadcast"):
+        run(chips.TrainingPlan(tp=[1, 2, 4]), cluster=Cluster(catalogue.chip("H100"), np.array([8, 16])))
+
+
+def test_chips_and_sequences_may_be_arrays():
+    n, sequence, tp = np.array([[16], [64]]), np.array([2048, 4096, 8192]), np.array([1, 2, 4])
+    plan = chips.TrainingPlan(tp=tp, recompute="full", scattered=[True, False, False])
+    many = run(plan, cluster=Cluster(H100.chip, n, H100.fabric), sequence=sequence)
+    kept = chips.training_memory(LLM, Cluster(H100.chip, n, H100.fabric), plan, 256, sequence=sequence)
+    assert many.seconds.shape == (2, 3)
+    for i, j in np.ndindex(2, 3):
+        single = Cluster(H100.chip, int(n[i, 0]), H100.fabric)
+        alone = run(dataclasses.replace(plan, tp=tp[j], scattered=j == 0), cluster=single, sequence=int(sequence[j]))
+        assert many.seconds[i, j] == pytest.approx(float(alone.seconds), rel=1e-12)
+        assert many.mfu[i, j] == pytest.approx(float(alone.mfu), rel=1e-12)
+        assert many.memory.total[i, j] == kept.total[i, j] == pytest.approx(float(alone.memory.total), rel=1e-12)
+
+
+def test_uneven_stages_are_not_taken_in_silence():
+    # Megatron-LM: "number of layers should be divisible" [ms-swift, 5737]; Llama 3 405B: 126 layers in 16 stages of 8, the first and the
+    # last with one less [2407.21783, section 3.3.2]; DeepSeek-V3: 61 layers in 16 stages
+    def feasible(layers, pp, vp=1, uneven=False):
+        plan = chips.TrainingPlan(tp=8, pp=pp, vp=vp, recompute="full", uneven=uneven)
+        found = run(plan, dataclasses.replace(LLM, layers=layers), Cluster(H100.chip, 8 * pp * 2, H100.fabric), 2 * 3 * pp)
+        assert found.feasible or "stages are uneven" in str(found.reason)
+        return bool(found.feasible)
+
+    assert not feasible(80, 3)
+    assert not feasible(80, 4, 7)
+    assert feasible(80, 4, 5)
+    assert feasible(126, 16)
+    assert not feasible(61, 16)
+    assert feasible(61, 16, uneven=True)
+    for uneven in (False, True):  # a search takes them, and says so
+        few = chips.Choices((1,), (1,), ("full",), (True,), ("1f1b",), ("none",), (1,), uneven=uneven)
+        found = chips.search_layouts(dataclasses.replace(LLM, layers=31), Cluster(H100.chip, 8), 64, choices=few).frame
+        assert found.filter("uneven")["pp"].unique().sort().to_list() == ([2, 4, 8] if uneven else [])
+
+
+def test_a_way_to_exchange_keys_that_has_no_time_is_an_error(monkeypatch):
+    monkeypatch.setattr("workbench.chips.plan.CONTEXT", (*plan_module.CONTEXT, "striped"))
+    with pytest.raises(KeyError, match="striped"):
+        run(chips.TrainingPlan(cp=2, context="striped"))
 
 
 def test_elasticities_are_the_derivatives():

@@ -30,7 +30,7 @@ def test_arrays_broadcast():
 
 
 def test_bad_input():
-    with pytest.raises(InputError, match=r"compute = 1\.2: expected a share from 0 to 1"):
+    with pytest.raises(InputError, match=r"compute = 1\.2: expected 0 or more and at most 1"):
         power.power(H100, 1.2, 0)
     with pytest.raises(InputError, match="Trainium1 has no published TDP"):
         power.power(catalogue.chip("Trainium1"), 0.1, 0.1)

@@ -1,7 +1,233 @@
 """Cases of the contract: workbench.chips."""
 
-from contract.harness import Case
+from dataclasses import replace
 
-CASES: list[Case] = []
+from contract.harness import Case
+from workbench import catalogue, chips
+from workbench.fabric import Cluster
+
+H100 = catalogue.chip("H100")
+LLM = catalogue.llm("Llama-3.1-8B")
+MIXTURE = catalogue.llm("Mixtral-8x7B")
+EIGHT = Cluster(H100, 8, "InfiniBand NDR")
+LAYOUT = chips.TrainingPlan(tp=2, recompute="full")
+FEW = chips.Choices(
+    vp=(1,), zero=(1, 3), recompute=("full",), sequence_parallel=(True,), schedule=("1f1b",), offload=("none",), micro_batch=(1,)
+)
+SEARCH = chips.search_layouts(LLM, EIGHT, 16, choices=FEW)
+LOAD = chips.Load(16, 1024, 256)
+FRONTIER = chips.slo_frontier(LLM, [EIGHT, Cluster(catalogue.chip("B200"), 8)], LOAD, usd_per_chip_hour={"H100": 2.0, "B200": 4.0})
+
+JOB = {"n_chips": 8, "batch": 64, "sequence": 4096}
+JOBS = {"n_chips": (8, 16, 12), "batch": (8, 64, 100), "sequence": (1024, 4096, 8192)}
+DEGREES = ("tp", "pp", "vp", "cp", "ep", "micro_batch")
+LAYOUTS = {
+    **dict.fromkeys(DEGREES, (1, 2, 3)),
+    "zero": (0, 1, 3),
+    "shard": (0, 2, 3),
+    "expert_load": (1, 1.2, 2),
+    "trained": (0.01, 0.5, 1),
+}
+REPLICA = {"tp": 4, "pp": 1, "attention_dp": 1}
+REPLICAS = {"tp": (1, 3, 8), "pp": (1, 2, 33), "attention_dp": (1, 2, 3)}
+ASKED = {
+    "concurrency": 16,
+    "input_tokens": 1024,
+    "output_tokens": 256,
+    "cached_share": 0.2,
+    "drafts": 2,
+    "acceptance": 0.7,
+    "draft_share": 0.03,
+}
+LOADS = {
+    "concurrency": (1, 16, 4096),
+    "input_tokens": (16, 1024, 130_000),
+    "output_tokens": (1, 256, 4096),
+    "cached_share": (0, 0.2, 0.9),
+    "drafts": (0, 2, 4),
+    "acceptance": (0, 0.5, 0.9),
+    "draft_share": (0, 0.03, 0.1),
+}
+ZEROS = {**dict.fromkeys(("cached_share", "drafts", "acceptance", "draft_share"), ("zero",)), "concurrency": ("infinite",)}
+MIX = {"small_cost": 1.0, "large_cost": 10.0, "small_quality": 0.6, "large_quality": 0.9, "share": 0.5, "skill": 0.3, "router_cost": 0.1}
+MIXES = {
+    "small_cost": (0, 1, 12),
+    "large_cost": (0, 5, 10),
+    "small_quality": (0, 0.6, 1),
+    "large_quality": (0, 0.5, 1),
+    "share": (0, 0.5, 1),
+    "skill": (0, 0.3, 1),
+    "router_cost": (0, 0.1, 1),
+}
+
+
+def job(model):
+    """A function of a plan and a job, whose plan may be given by its fields."""
+
+    def call(n_chips, batch, sequence, **layout):
+        return model(MIXTURE, Cluster(H100, n_chips, "InfiniBand NDR"), replace(LAYOUT, **layout), batch, sequence=sequence)
+
+    return call
+
+
+def serve(n_chips=8, speed=1.0, rate=None, **given):
+    plan = chips.ServingPlan(precision="fp8", **{name: given.pop(name) for name in REPLICA})
+    return chips.serving(LLM, Cluster(H100, n_chips, "InfiniBand NDR"), plan, chips.Load(rate=rate, **given), speed=speed)
+
+
+def worth(n_chips, tp, concurrency):
+    return chips.value_of(LLM, Cluster(H100, n_chips), chips.ServingPlan(tp), chips.Load(concurrency, 1024, 256))
+
+
+def by_pue(frame):
+    """Columns of numbers, a row each PUE where there are many."""
+    shape = (frame["pue"].n_unique(), -1 if frame.height else 0) if "pue" in frame.columns else (-1,)
+    return {
+        name: frame[name].fill_null(0).to_numpy().reshape(shape)
+        for name in frame.drop("pue", strict=False).columns
+        if frame[name].dtype.is_numeric()
+    }
+
+
+def cases_of_choices():
+    for name, values in {"vp": (1, 2, 3), "micro_batch": (1, 2, 3), "zero": (1, 2, 3)}.items():
+        allow = {name: ("zero",)} if name == "zero" else {}
+        yield Case(
+            "chips.Choices",
+            chips.Choices,
+            {name: values[1]},
+            {name: values},
+            whole=(name,),
+            allow=allow,
+            read=lambda c, n=name: getattr(c, n),
+        )
+    yield Case("chips.Choices", chips.Choices, {"most_cp": 4}, numbers=("most_cp",), whole=("most_cp",))
+
+
+CASES: list[Case] = [
+    Case(
+        "chips.TrainingPlan",
+        chips.TrainingPlan,
+        dict.fromkeys(DEGREES, 1) | {"zero": 1, "shard": 0, "expert_load": 1.0, "trained": 0.5},
+        LAYOUTS,
+        whole=(*DEGREES, "zero", "shard"),
+        allow=dict.fromkeys(("zero", "shard"), ("zero",)),
+    ),
+    Case("chips.training_step", job(chips.training_step), JOB, JOBS, whole=tuple(JOB)),
+    Case(
+        "chips.training_step",
+        job(chips.training_step),
+        JOB | dict.fromkeys(DEGREES, 1) | {"zero": 1, "shard": 0, "expert_load": 1.0, "trained": 0.5},
+        LAYOUTS | JOBS,
+        whole=(*JOB, *DEGREES, "zero", "shard"),
+        allow=dict.fromkeys(("zero", "shard"), ("zero",)),
+    ),
+    Case("chips.training_memory", job(chips.training_memory), JOB, JOBS, whole=tuple(JOB)),
+    Case("chips.elasticities", job(chips.elasticities), JOB, JOBS, whole=tuple(JOB), rtol=1e-9),
+    *cases_of_choices(),
+    Case(
+        "chips.search_layouts",
+        lambda n_chips, batch, sequence, usd_per_chip_hour, top: chips.search_layouts(
+            LLM, Cluster(H100, n_chips), batch, sequence=sequence, usd_per_chip_hour=usd_per_chip_hour, top=top, choices=FEW
+        ),
+        JOB | {"usd_per_chip_hour": 2.0, "top": 10},
+        numbers=(*JOB, "usd_per_chip_hour", "top"),
+        whole=(*JOB, "top"),
+        allow={"usd_per_chip_hour": ("zero",)},
+    ),
+    Case(
+        "chips.plan_of",
+        lambda row: chips.plan_of(SEARCH.frame, row, "bf16"),
+        {"row": 1},
+        numbers=("row",),
+        whole=("row",),
+        allow={"row": ("zero",)},
+    ),
+    Case("chips.ServingPlan", chips.ServingPlan, REPLICA, REPLICAS, whole=tuple(REPLICA), read=lambda plan: (plan, plan.chips)),
+    Case("chips.Load", chips.Load, ASKED | {"rate": 2.0}, LOADS | {"rate": (1, 2, 3)}, allow=ZEROS),
+    Case(
+        "chips.serving",
+        serve,
+        REPLICA | ASKED | {"n_chips": 8, "speed": 1.0},
+        REPLICAS | LOADS | {"n_chips": (2, 8, 64), "speed": (0.5, 1, 2)},
+        whole=(*REPLICA, "n_chips"),
+        allow=ZEROS,
+    ),
+    Case(
+        "chips.serving",
+        serve,
+        REPLICA | ASKED | {"rate": 2.0},
+        {"rate": (0.1, 2, 500), "input_tokens": LOADS["input_tokens"], "tp": (1, 3, 8)},
+        whole=("tp",),
+    ),
+    Case(
+        "chips.value_of",
+        worth,
+        {"n_chips": 8, "tp": 4, "concurrency": 16},
+        {"n_chips": (2, 8, 64), "tp": (1, 3, 8), "concurrency": LOADS["concurrency"]},
+        whole=("n_chips", "tp"),
+        allow=ZEROS,
+    ),
+    Case(
+        "chips.slo_frontier",
+        lambda usd_per_chip_hour, **varied: chips.slo_frontier(LLM, [EIGHT], LOAD, usd_per_chip_hour={"H100": usd_per_chip_hour}, **varied),
+        {"pue": 1.2, "usd_per_chip_hour": 2.0, "users": 16, "tp": 2, "attention_dp": 1, "ratios": 1.0},
+        {"pue": (1, 1.2, 1.5)},
+        numbers=("usd_per_chip_hour", "users", "tp", "attention_dp", "ratios"),
+        whole=("tp", "attention_dp"),
+        allow={"usd_per_chip_hour": ("zero",)},
+        read=by_pue,
+    ),
+    Case(
+        "chips.Slo",
+        chips.Slo,
+        {"tokens_per_second": 10, "ttft": 5},
+        numbers=("tokens_per_second", "ttft"),
+        allow={"tokens_per_second": ("zero",), "ttft": ("infinite",)},
+    ),
+    Case(
+        "chips.cheapest_chip",
+        lambda **slo: chips.cheapest_chip(FRONTIER, chips.Slo(**slo)),
+        {"tokens_per_second": 10, "ttft": 5},
+        numbers=("tokens_per_second", "ttft"),
+        allow={"tokens_per_second": ("zero",), "ttft": ("infinite",)},
+    ),
+    Case(
+        "chips.break_even_price",
+        lambda **slo: chips.break_even_price(FRONTIER, chips.Slo(**slo), "B200", "H100"),
+        {"tokens_per_second": 10, "ttft": 5},
+        numbers=("tokens_per_second", "ttft"),
+        allow={"tokens_per_second": ("zero",), "ttft": ("infinite",)},
+    ),
+    Case(
+        "chips.routed",
+        chips.routed,
+        MIX,
+        MIXES,
+        allow={name: ("zero",) for name in MIX},
+    ),
+    Case(
+        "chips.adapters",
+        lambda tp, concurrency, **asked: chips.adapters(LLM, EIGHT, chips.ServingPlan(tp), chips.Load(concurrency, 1024, 256), **asked),
+        {"variants": 10, "rate": 0.01, "rank": 16, "tp": 1, "concurrency": 64},
+        {"variants": (1, 10, 1000), "rate": (0.01, 1, 100), "rank": (1, 16, 64), "tp": (1, 3, 8), "concurrency": (1, 64, 4096)},
+        whole=("variants", "rank", "tp"),
+        allow={"concurrency": ("infinite",)},
+    ),
+    Case(
+        "chips.training_run",
+        lambda n_chips, tokens, mfu, utilisation: chips.training_run(LLM, Cluster(H100, n_chips), tokens, mfu=mfu, utilisation=utilisation),
+        {"n_chips": 8, "tokens": 1e12, "mfu": 0.4, "utilisation": 0.9},
+        {"n_chips": (8, 16, 1000), "tokens": (1e9, 1e12, 1e13), "mfu": (0.1, 0.4, 1), "utilisation": (0.5, 0.9, 1)},
+        whole=("n_chips",),
+    ),
+    Case(
+        "chips.power",
+        lambda compute, memory: chips.power(H100, compute, memory),
+        {"compute": 0.5, "memory": 0.5},
+        {"compute": (0, 0.5, 1), "memory": (0, 0.3, 1)},
+        allow=dict.fromkeys(("compute", "memory"), ("zero",)),
+    ),
+]
 #: Functions that take no number, and why they are not in the table.
-WITHOUT: dict[str, str] = {}
+WITHOUT: dict[str, str] = {"serving_speed": "takes names only", "stacks": "takes nothing"}

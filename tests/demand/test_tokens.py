@@ -114,8 +114,8 @@ def test_chip_seconds_vanish_with_their_tokens():
     assert found.fresh[0] > found.fresh[1]
     assert found.per_token().cached == pytest.approx([0, 0])
     assert h100e_of(cluster.chip) == pytest.approx(1, rel=0.01)
-    with pytest.raises(InputError, match="exceed the context window"):
-        chip_seconds(llm, cluster, CALL)
+    beyond = chip_seconds(llm, cluster, CALL)  # its context is longer than the window
+    assert (beyond.feasible, beyond.total) == (False, np.inf)
     with pytest.raises(InputError, match="load_factor = 0: expected more than 0 and at most 1"):
         found.needed(1.0, load_factor=0)
 

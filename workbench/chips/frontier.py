@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,10 +11,11 @@ import polars as pl
 from numpy.typing import ArrayLike
 
 from workbench.catalogue import LLM
+from workbench.checks import COUNT, NOT_NEGATIVE, POSITIVE, PUE, Rule, broadcast, check_fields, one_of, takes
 from workbench.chips import serving_calibration as calibration
 from workbench.chips import watts as watts_model
 from workbench.chips.decode import PEAKS, Demand
-from workbench.chips.serving import Load, Point, ServingPlan, closed_loop, demand_of, disaggregated
+from workbench.chips.serving import Load, Point, ServingPlan, closed_loop, demand_of, disaggregated, missing_bytes, numbers_of, why_not
 from workbench.chips.serving_calibration import Origin
 from workbench.errors import InputError
 from workbench.fabric import Cluster
@@ -36,17 +37,23 @@ class Slo:
     ttft: float = np.inf  #: time to first token, at most [s]
 
     def __post_init__(self) -> None:
-        if not self.tokens_per_second >= 0 or not self.ttft > 0:
-            raise InputError(f"slo = {self}: expected 0 tokens/s or more, and a time to first token above 0 s")
+        check_fields(self, tokens_per_second=Rule(least=0, one=True), ttft=Rule(above=0, infinite=True, one=True))
 
 
+@takes(
+    pue=PUE,
+    users=Rule(least=1, apart=True),
+    tp=replace(COUNT, apart=True),
+    attention_dp=replace(COUNT, apart=True),
+    ratios=replace(POSITIVE, apart=True),
+)
 def slo_frontier(
     llm: LLM,
     clusters: Sequence[Cluster],
     load: Load,
     *,
     usd_per_chip_hour: Mapping[str, float] | None = None,
-    pue: float = 1.0,
+    pue: ArrayLike = 1.0,
     precisions: Sequence[str] = ("fp4", "fp8", "bf16"),
     users: ArrayLike = USERS,
     tp: ArrayLike = TP,
@@ -63,12 +70,13 @@ def slo_frontier(
     clusters : sequence of Cluster
         A chip and fabric each; a replica cannot have more chips than `n_chips`.
     load : Load
-        Its lengths and cached share; users are varied.
+        Its lengths, cached share and speculation, one number each; users are varied.
     usd_per_chip_hour : mapping of chip name to USD, optional
-    pue : float
-        Facility over IT power.
+    pue : array_like
+        Facility over IT power; an array gives every point once for each, with a column ``pue``.
     precisions, users, tp, attention_dp, ratios
-        What is varied; precisions that a chip lacks are left out, ratios of prefill to decode replicas apply to prompts apart.
+        What is varied; precisions that a chip lacks and layouts that cannot be (`serving.REASONS`) are left out, ratios of prefill to
+        decode replicas apply to prompts apart.
     framework : str
         As `serving`.
     every : bool
@@ -84,41 +92,47 @@ def slo_frontier(
     Raises
     ------
     InputError
-        For a request beyond the context window, or a model that fits on none of the chips.
+        For numbers out of range, a request beyond the context window, or a model that fits on none of the chips.
     """
-    if float(np.max(np.asarray(load.input_tokens) + np.asarray(load.output_tokens))) > llm.context:
+    one_of("precisions", precisions, tuple(PEAKS))
+    prices = {name: replace(NOT_NEGATIVE, one=True)(f"usd_per_chip_hour[{name}]", usd) for name, usd in (usd_per_chip_hour or {}).items()}
+    for name, value in numbers_of(load).items():
+        if name not in ("concurrency", "rate"):
+            Rule(one=True)(name, value)
+    load = replace(load, concurrency=np.ravel(users)[None, :], rate=None)
+    if float(np.asarray(load.input_tokens)) + float(np.asarray(load.output_tokens)) > llm.context:
         raise InputError(f"input_tokens + output_tokens exceed the context window of {llm.name}: {llm.context}")
-    if pue < 1:
-        raise InputError(f"pue = {pue}: a facility draws at least what its chips draw, 1")
-    b, t, d = (np.asarray(x, dtype=float) for x in (users, tp, attention_dp))
-    grid = np.meshgrid(t, d, indexing="ij")
-    layout_tp, layout_dp = (x.ravel()[:, None] for x in grid)
+    layout_tp, layout_dp = (x.ravel()[:, None] for x in np.meshgrid(np.ravel(tp), np.ravel(attention_dp), indexing="ij"))
     frames = []
     for cluster in clusters:
-        kept = (layout_tp * layout_dp).ravel() <= np.max(np.asarray(cluster.n_chips))
-        for precision in (p for p in precisions if PEAKS[p] in cluster.chip.peaks):
+        can = (
+            why_not(llm, replace(cluster, n_chips=np.max(cluster.n_chips)), ServingPlan(layout_tp, attention_dp=layout_dp), load, 0.0) == 0
+        )
+        tp_of, dp_of = layout_tp[can.ravel()], layout_dp[can.ravel()]
+        for precision in (p for p in np.ravel(precisions).tolist() if PEAKS[p] in cluster.chip.peaks):
             cache = "fp8" if precision != "bf16" else "bf16"
-            plan = ServingPlan(layout_tp[kept], precision, cache, attention_dp=layout_dp[kept])
-            demand = demand_of(llm, cluster, plan, Load(b[None, :], load.input_tokens, load.output_tokens, load.cached_share))
+            demand = demand_of(llm, cluster, ServingPlan(tp_of, precision, cache, attention_dp=dp_of), load)
             c = calibration.constants(
                 Origin(cluster.chip.name, precision, framework, model=calibration.measured_as(llm), mixture=bool(llm.experts))
             )
-            frames.append(_frame(demand, closed_loop(demand, c), cluster, precision, "together", 0.0, pue, usd_per_chip_hour))
-            for ratio in np.asarray(ratios, dtype=float):
+            frames.append(_frame(demand, closed_loop(demand, c), cluster, precision, "together", 0.0, prices))
+            for ratio in np.ravel(ratios):
                 point = disaggregated(demand, demand, c, ratio, 1 / (1 + ratio))
-                frames.append(_frame(demand, point, cluster, precision, "apart", float(ratio), pue, usd_per_chip_hour))
+                frames.append(_frame(demand, point, cluster, precision, "apart", float(ratio), prices))
     found = pl.concat(frames) if frames else pl.DataFrame()
     if found.is_empty():
         raise InputError(f"{llm.name} fits on none of {', '.join(x.chip.name for x in clusters)} in {', '.join(precisions)}")
-    if every:
-        return found
-    found = found.sort("chip", "tokens_per_s_user", "tokens_per_s_chip", descending=[False, True, True])
-    best = pl.col("tokens_per_s_chip").cum_max().over("chip")
-    return found.filter((pl.col("tokens_per_s_chip") >= best) & pl.struct("chip", "tokens_per_s_chip").is_first_distinct())
+    if not every:
+        found = found.sort("chip", "tokens_per_s_user", "tokens_per_s_chip", descending=[False, True, True])
+        best = pl.col("tokens_per_s_chip").cum_max().over("chip")
+        found = found.filter((pl.col("tokens_per_s_chip") >= best) & pl.struct("chip", "tokens_per_s_chip").is_first_distinct())
+    found = pl.DataFrame({"pue": np.ravel(pue)}).join(found, how="cross")
+    found = found.with_columns(pl.col("joules_per_token") * pl.col("pue"), pl.col("tokens_per_watt_per_dollar") / pl.col("pue"))
+    return found if np.ndim(pue) else found.drop("pue")
 
 
 def cheapest_chip(frontier: pl.DataFrame, slo: Slo, by: str = "usd_per_million_tokens") -> pl.DataFrame:
-    """The best point of each chip that keeps a promise, best chip first.
+    """The best point of each chip (and PUE, where there are many) that keeps a promise, best first.
 
     Parameters
     ----------
@@ -140,7 +154,8 @@ def cheapest_chip(frontier: pl.DataFrame, slo: Slo, by: str = "usd_per_million_t
         soon = frontier["ttft_s"].min()
         raise InputError(f"no point keeps {slo}: the fastest gives a user {top:.3g} tokens/s, the first token comes after {soon:.3g} s")
     most = by in ("tokens_per_s_chip", "tokens_per_watt_per_dollar")
-    return kept.sort(by, descending=most, nulls_last=True).unique("chip", keep="first", maintain_order=True)
+    each = ["chip", "pue"] if "pue" in kept.columns else ["chip"]
+    return kept.sort(by, descending=most, nulls_last=True).unique(each, keep="first", maintain_order=True)
 
 
 def break_even_price(frontier: pl.DataFrame, slo: Slo, chip: str, against: str) -> float:
@@ -155,7 +170,11 @@ def break_even_price(frontier: pl.DataFrame, slo: Slo, chip: str, against: str) 
 
 
 def value_of(llm: LLM, cluster: Cluster, plan: ServingPlan, load: Load, *, framework: str = "") -> dict[str, Any]:
-    """By how many percent throughput grows with one percent more of a resource: peak, hbm_bandwidth, hbm (its size), for each point."""
+    """By how many percent throughput grows with one percent more of a resource: peak, hbm_bandwidth, hbm (its size), for each point.
+
+    0 where `serving` says that the point is not feasible: nothing is served.
+    """
+    broadcast(n_chips=cluster.n_chips, **numbers_of(plan, load))
     c = calibration.constants(
         Origin(cluster.chip.name, plan.precision, framework, model=calibration.measured_as(llm), mixture=bool(llm.experts))
     )
@@ -165,13 +184,14 @@ def value_of(llm: LLM, cluster: Cluster, plan: ServingPlan, load: Load, *, frame
 
     step, base = 1e-4, rate((1.0, 1.0, 1.0))
     more = {"peak": (1 + step, 1.0, 1.0), "hbm_bandwidth": (1.0, 1 + step, 1.0), "hbm": (1.0, 1.0, 1 + step)}
-    return {name: (rate(rates) / base - 1) / step for name, rates in more.items()}
+    can = why_not(llm, cluster, plan, load, missing_bytes(demand_of(llm, cluster, plan, load))) == 0
+    return {name: np.where(can, (rate(rates) / base - 1) / step, 0.0) for name, rates in more.items()}
 
 
 def _frame(
-    demand: Demand, point: Point, cluster: Cluster, precision: str, prefill: str, ratio: float, pue: float, prices: Any
+    demand: Demand, point: Point, cluster: Cluster, precision: str, prefill: str, ratio: float, prices: Mapping[str, float]
 ) -> pl.DataFrame:
-    """Points that fit as rows."""
+    """Points that fit as rows; joules and watts of the chips alone."""
     chip = cluster.chip
     shape = point.tpot.shape
     fits = np.broadcast_to((demand.fits >= 1) & (point.batch >= 0.999 * demand.users), shape)
@@ -179,7 +199,7 @@ def _frame(
     watts = np.full(shape, np.nan)
     if chip.tdp is not None:
         watts = watts_model.power(chip, np.clip(compute, 0, 1), np.clip(memory, 0, 1))
-    price = None if prices is None else prices.get(chip.name)
+    price = prices.get(chip.name, np.nan)
     rate = point.tokens_per_second_per_chip
     columns = {
         "tp": demand.tp,
@@ -190,9 +210,9 @@ def _frame(
         "tokens_per_s_chip": rate,
         "ttft_s": point.ttft,
         "watts_chip": watts,
-        "joules_per_token": watts * pue / rate,
-        "usd_per_million_tokens": np.nan if price is None else price / (rate * HOUR) * 1e6,
-        "tokens_per_watt_per_dollar": np.nan if price is None else rate / (watts * pue * price),
+        "joules_per_token": watts / rate,
+        "usd_per_million_tokens": price / (rate * HOUR) * 1e6,
+        "tokens_per_watt_per_dollar": rate / (watts * price) if price else np.inf,
     }
     picked = {name: np.broadcast_to(value, shape)[fits] for name, value in columns.items()}
     names = {"chip": chip.name, "precision": precision, "prefill": prefill, "ratio": ratio}

@@ -9,14 +9,16 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import ArrayLike
 
 from workbench.catalogue import LLM
+from workbench.checks import COUNT, NOT_NEGATIVE, Rule, check_fields, one_of, takes
 from workbench.chips import calibration
 from workbench.chips.exchange import Exchange
-from workbench.chips.plan import OFFLOAD, RECOMPUTE, SCHEDULES, Layout, TrainingPlan
+from workbench.chips.plan import OFFLOAD, REASONS, RECOMPUTE, SCHEDULES, Layout, TrainingPlan, truth_values, uneven_stages
 from workbench.chips.shape import Shape
 from workbench.chips.step import seconds
-from workbench.chips.training import MEMORY_SHARE, OUT_OF_MEMORY, TrainingStep, checked_sequence, evaluate, origin_of
+from workbench.chips.training import MEMORY_SHARE, OUT_OF_MEMORY, TrainingStep, checked_sequence, evaluate, origin_of, shape_of
 from workbench.chips.work import Work
 from workbench.errors import InputError
 from workbench.fabric import Cluster
@@ -25,6 +27,10 @@ from workbench.units import GIGA
 OBJECTIVES = ("seconds", "dollars", "joules")
 #: What `elasticities` varies.
 RESOURCES = ("peak", "hbm_bandwidth", "scale_up", "scale_out", "latency")
+#: What is varied beside the degrees, in the order of the axes; and what a row of a search holds of its plan.
+VARIED = ("micro_batch", "vp", "zero", "recompute", "sequence_parallel", "schedule", "offload")
+COLUMNS = ("tp", "pp", "vp", "cp", "ep", "micro_batch", "zero", "recompute", "sequence_parallel", "schedule", "offload", "uneven")
+ONE = Rule(least=1, whole=True, one=True)
 #: Power of a chip without work, as a share of its TDP [Cloud Carbon Footprint: 46 of 407 W of an A100].
 IDLE_SHARE = 0.113
 
@@ -41,6 +47,14 @@ class Choices:
     offload: tuple[str, ...] = OFFLOAD
     micro_batch: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
     most_cp: int = 16
+    uneven: bool = True  #: stages of unequal depth too; a plan that has them says so
+
+    def __post_init__(self) -> None:
+        whole = Rule(least=1, whole=True, apart=True)
+        check_fields(self, vp=whole, micro_batch=whole, zero=Rule(least=0, most=3, whole=True, apart=True), most_cp=ONE)
+        for name, allowed in (("recompute", RECOMPUTE), ("schedule", SCHEDULES), ("offload", OFFLOAD)):
+            one_of(name, getattr(self, name), allowed)
+        truth_values(self, "sequence_parallel", "uneven")
 
 
 @dataclass(frozen=True)
@@ -53,6 +67,7 @@ class Search:
     plan: TrainingPlan  #: the best
 
 
+@takes(batch=ONE, usd_per_chip_hour=replace(NOT_NEGATIVE, one=True), top=ONE)
 def search_layouts(
     llm: LLM,
     cluster: Cluster,
@@ -72,23 +87,26 @@ def search_layouts(
     Parameters
     ----------
     llm, cluster, batch, sequence, stack, release
-        As `training_step`.
+        As `training_step`, one number each.
     objective : str
         seconds of a step; dollars, at `usd_per_chip_hour`; or joules of the chips, idle at 11 % of their TDP and at it while they
         compute.
     choices : Choices, optional
         What to vary.
+    top : int
+        Rows of the result.
 
     Raises
     ------
     InputError
-        For an unknown objective, or if no layout fits, with what the smallest takes or the most frequent reason.
+        For an unknown objective, numbers out of range, or if no layout fits, with what the smallest takes or the most frequent reason.
     """
     if objective not in OBJECTIVES:
         raise InputError(f"objective = {objective!r}: expected one of {', '.join(OBJECTIVES)}")
     if objective == "joules" and cluster.chip.tdp is None:
         raise InputError(f"{cluster.chip.name} has no published TDP: joules are not known")
-    length, options = checked_sequence(llm, sequence), choices or Choices()
+    ONE("n_chips", cluster.n_chips)
+    length, options = checked_sequence(llm, sequence, one=True), choices or Choices()
     base = TrainingPlan(precision=precision)
     origin = origin_of(llm, cluster, base, stack, release)
     exchange, constants = Exchange.of(cluster), calibration.constants(origin)
@@ -102,8 +120,7 @@ def search_layouts(
         fits = int(step.feasible.sum())
         feasible += fits
         for code in np.unique(step.why):
-            words = str(step.reason.flat[np.flatnonzero(step.why == code)[0]])
-            reasons[words] = reasons.get(words, 0) + int((step.why == code).sum())
+            reasons[REASONS[code]] = reasons.get(REASONS[code], 0) + int((step.why == code).sum())
         short = step.why == OUT_OF_MEMORY
         least = min(least, float(np.min(step.memory.total, where=short, initial=np.inf)))
         if not fits:
@@ -131,17 +148,18 @@ def search_layouts(
 
 def plan_of(frame: pl.DataFrame, row: int, precision: str) -> TrainingPlan:
     """The plan of a row of a search."""
-    names = ("tp", "pp", "vp", "cp", "ep", "micro_batch", "zero", "recompute", "sequence_parallel", "schedule", "offload")
-    return TrainingPlan(**{name: frame[name][row] for name in names}, precision=precision)
+    at = Rule(least=0, most=frame.height - 1, whole=True, one=True)("row", row)
+    return TrainingPlan(**{name: frame[name][at] for name in COLUMNS}, precision=precision)
 
 
+@takes(batch=COUNT)
 def elasticities(
-    llm: LLM, cluster: Cluster, plan: TrainingPlan, batch: Any, *, sequence: int | None = None, stack: str = "", release: str = ""
+    llm: LLM, cluster: Cluster, plan: TrainingPlan, batch: Any, *, sequence: ArrayLike | None = None, stack: str = "", release: str = ""
 ) -> dict[str, Any]:
     """By how many percent a step gets faster with one percent more of a resource, for all layouts at once.
 
     Derivatives of the closed form by complex step [1]_: exact to rounding. Latency counts as less of it. The size of memory is no rate:
-    search again with a larger one.
+    search again with a larger one. Whether a layout can be, and fits, is for `training_step` to say.
 
     Returns
     -------
@@ -154,7 +172,8 @@ def elasticities(
     """
     length, origin = checked_sequence(llm, sequence), origin_of(llm, cluster, plan, stack, release)
     shape, c = Shape.of(llm), calibration.constants(origin)
-    n = float(np.asarray(cluster.n_chips))
+    shape_of(cluster, plan, batch, length)
+    n = cluster.n_chips
     layout = Layout.of(plan, n, batch)
     fabric = Exchange.of(cluster)
     tiny = 1e-20
@@ -175,14 +194,15 @@ def _plans(llm: LLM, cluster: Cluster, batch: int, options: Choices, precision: 
     degrees = np.array(list(_degrees(llm, n, batch, options)))
     if degrees.size == 0:
         return
-    varied = ("micro_batch", "vp", "zero", "recompute", "sequence_parallel", "schedule", "offload")
-    axes: list[Any] = [getattr(options, name) for name in varied]
-    shaped = [np.reshape(np.array(values), (1,) * (i + 1) + (-1,) + (1,) * (len(axes) - i - 1)) for i, values in enumerate(axes)]
-    inner = int(np.prod([len(values) for values in axes]))
-    rows = max(1, 65_536 // inner)
+    axes: list[Any] = [np.ravel(getattr(options, name)) for name in VARIED]
+    shaped = [np.reshape(values, (1,) * (i + 1) + (-1,) + (1,) * (len(axes) - i - 1)) for i, values in enumerate(axes)]
+    inner = int(np.prod([values.size for values in axes]))
+    rows = max(1, 65_536 // max(inner, 1))
     for start in range(0, len(degrees), rows):
         tp, pp, cp, ep = (degrees[start : start + rows, i].reshape(-1, *(1,) * len(axes)) for i in range(4))
-        yield TrainingPlan(tp=tp, pp=pp, cp=cp, ep=ep, precision=precision, **dict(zip(varied, shaped, strict=True)))
+        varied = dict(zip(VARIED, shaped, strict=True))
+        uneven = uneven_stages(llm.layers, pp * varied["vp"]) & options.uneven
+        yield TrainingPlan(tp=tp, pp=pp, cp=cp, ep=ep, uneven=uneven, precision=precision, **varied)
 
 
 def _degrees(llm: LLM, n: int, batch: int, options: Choices) -> Iterator[tuple[int, int, int, int]]:
@@ -218,8 +238,7 @@ def _rows(plan: TrainingPlan, step: TrainingStep, cost: Any, order: Any, objecti
     def at(value: Any) -> Any:
         return np.broadcast_to(value, shape).flat[order]
 
-    names = ("tp", "pp", "vp", "cp", "ep", "micro_batch", "zero", "recompute", "sequence_parallel", "schedule", "offload")
-    columns = {name: at(np.asarray(getattr(plan, name))) for name in names}
+    columns = {name: at(np.asarray(getattr(plan, name))) for name in COLUMNS}
     columns |= {name: at(getattr(step, name)) for name in ("seconds", "low", "high", "tokens_per_second_per_chip", "mfu", "hfu")}
     columns["memory_gb"] = at(step.memory.total) / 1e9
     return pl.DataFrame(columns if objective == "seconds" else columns | {objective: at(cost)})

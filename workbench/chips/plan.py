@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from workbench.catalogue import LLM
+from workbench.checks import COUNT, Rule, broadcast, check_fields, one_of
 from workbench.errors import InputError
-from workbench.fabric import Cluster
 
 RECOMPUTE = ("none", "selective", "full")
 SCHEDULES = ("1f1b", "zero-bubble", "dualpipe")
@@ -46,21 +47,37 @@ class TrainingPlan:
     expert_load: ArrayLike = 1.0  #: tokens of the busiest rank of experts over the mean; benchmarks force 1
     trained: ArrayLike = 1.0  #: share of the weights that is trained; near 0 for LoRA
     precision: str = "bf16"  #: of `PRECISIONS`
+    uneven: ArrayLike = False  #: stages of unequal depth are wanted: engines refuse them unless told so
 
     def __post_init__(self) -> None:
-        for name in ("tp", "pp", "vp", "cp", "ep", "micro_batch"):
-            degree = np.asarray(getattr(self, name), dtype=float)
-            if not np.all((degree >= 1) & (degree == np.round(degree))):
-                raise InputError(f"{name} = {getattr(self, name)}: expected whole numbers from 1")
-        if not np.isin(np.asarray(self.zero), (0, 1, 2, 3)).all():
-            raise InputError(f"zero = {self.zero}: expected 0, 1, 2 or 3")
+        degrees = dict.fromkeys(("tp", "pp", "vp", "cp", "ep", "micro_batch"), COUNT)
+        check_fields(
+            self,
+            **degrees,
+            zero=Rule(least=0, most=3, whole=True),
+            shard=Rule(least=0, whole=True),
+            expert_load=Rule(least=1, why="the busiest rank has at least the mean, 1"),
+            trained=Rule(above=0, most=1),
+        )
         for name, allowed in (("recompute", RECOMPUTE), ("schedule", SCHEDULES), ("offload", OFFLOAD), ("context", CONTEXT)):
-            if not np.isin(np.asarray(getattr(self, name)), allowed).all():
-                raise InputError(f"{name} = {getattr(self, name)!r}: expected one of {', '.join(allowed)}")
-        if not np.all(np.asarray(self.expert_load) >= 1):
-            raise InputError(f"expert_load = {self.expert_load}: the busiest rank has at least the mean, 1")
-        if self.precision not in PRECISIONS:
-            raise InputError(f"precision = {self.precision!r}: expected one of {', '.join(PRECISIONS)}")
+            one_of(name, getattr(self, name), allowed)
+        truth_values(self, "uneven", "sequence_parallel", "flash", "scattered")
+        one_format("precision", self.precision, PRECISIONS)
+        broadcast(**{f.name: getattr(self, f.name) for f in fields(self)})
+
+
+def truth_values(instance: Any, *names: str) -> None:
+    """Raise `InputError` where a field holds anything but True and False."""
+    for name in names:
+        value = getattr(instance, name)
+        if isinstance(value, np.ma.MaskedArray) or (np.size(value) and np.asarray(value).dtype != bool):
+            raise InputError(f"{name} = {value!r}: expected True or False")
+
+
+def one_format(name: str, value: Any, choices: Iterable[str]) -> None:
+    """Raise `InputError` unless `value` is the name of one number format among `choices`."""
+    if not isinstance(value, str) or value not in choices:
+        raise InputError(f"{name} = {value!r}: expected one of {', '.join(choices)}")
 
 
 #: Why a layout cannot be, in the order of the tests. 0 is a layout that can.
@@ -69,6 +86,7 @@ REASONS = (
     "tp * pp * cp does not divide the number of chips",
     "tp does not divide the attention heads",
     "pp * vp is more than the layers",
+    "stages are uneven: pp * vp divides neither the layers nor layers, embedding and head",
     "micro_batch does not divide the batch of a data-parallel rank",
     "an expert degree without experts",
     "ep does not divide the experts",
@@ -76,6 +94,7 @@ REASONS = (
     "vp above 1 without a pipeline",
     "interleaved chunks need whole groups of pp micro-batches",
     "cp does not divide the sequence in 2 cp pieces",
+    "shard does not divide the data-parallel and context ranks",
     "a pipeline under ZeRO-2 or 3 would gather its weights for every micro-batch",
     "does not fit in memory",
 )
@@ -102,7 +121,7 @@ class Layout:
     dualpipe: Any
     offload_optimizer: Any
     offload_activations: Any
-    ring: Any
+    context: Any  #: position in `CONTEXT`
     flash: Any
     scattered: Any
     expert_load: Any
@@ -133,7 +152,7 @@ class Layout:
             dualpipe=schedule == "dualpipe",
             offload_optimizer=1.0 * ((offload == "optimizer") | (offload == "all")),
             offload_activations=1.0 * ((offload == "activations") | (offload == "all")),
-            ring=np.asarray(plan.context) == "ring",
+            context=sum(code * (np.asarray(plan.context) == name) for code, name in enumerate(CONTEXT)),
             flash=np.asarray(plan.flash),
             scattered=np.asarray(plan.scattered),
             expert_load=np.asarray(plan.expert_load, dtype=float),
@@ -141,25 +160,45 @@ class Layout:
         )
 
 
-def why_not(llm: LLM, cluster: Cluster, plan: TrainingPlan, layout: Layout, batch: ArrayLike, sequence: float) -> Any:
-    """Position in `REASONS` of the first rule that each layout breaks, 0 where none; memory is not tested here."""
-    n, size = np.asarray(cluster.n_chips, dtype=float), np.asarray(batch, dtype=float)
+def uneven_stages(layers: int, chunks: Any) -> Any:
+    """Whether so many chunks (pp * vp) divide neither the layers nor the layers with embedding and head, each counted as one.
+
+    In the second case the first and the last chunk have a layer less, as in Llama 3 [1]_. Megatron-LM stops at what is left unless it is
+    given the depth of stages, so it is infeasible unless a plan says `uneven`. The heaviest stage has ceil(layers / chunks) * vp layers.
+
+    References
+    ----------
+    .. [1] Llama Team (2024), "The Llama 3 Herd of Models", section 3.3.2, arXiv:2407.21783.
+    """
+    return (layers % chunks != 0) & ((layers + 2) % chunks != 0)
+
+
+def why_not(llm: LLM, n: Any, plan: TrainingPlan, layout: Layout, batch: Any, sequence: Any) -> Any:
+    """Position in `REASONS` of the first rule that each layout breaks on `n` chips, 0 where none; memory is not tested here."""
     a = layout
-    ranks = a.tp * a.pp * a.cp
+    ranks, chunks = a.tp * a.pp * a.cp, a.pp * a.vp
     tests = (
         n % ranks != 0,
         llm.heads % a.tp != 0,
-        a.pp * a.vp > llm.layers,
-        size % (a.dp * a.micro_batch) != 0,
+        chunks > llm.layers,
+        uneven_stages(llm.layers, chunks) & ~np.asarray(plan.uneven, dtype=bool),
+        batch % (a.dp * a.micro_batch) != 0,
         (a.ep > 1) & (llm.experts == 0),
         (llm.experts % a.ep != 0) if llm.experts else np.False_,
         (a.dp * a.cp) % a.ep != 0,
         (a.vp > 1) & (a.pp == 1),
         (a.vp > 1) & (a.micro_batches % a.pp != 0),
         (a.cp > 1) & (sequence % (2 * a.cp) != 0),
+        (a.dp * a.cp) % np.where(np.asarray(plan.shard) > 0, plan.shard, 1) != 0,
         (a.pp > 1) & (a.zero >= 2),
     )
-    found = np.zeros(np.broadcast_shapes(*(np.shape(t) for t in tests)), dtype=np.int8)
+    return first_true(tests)
+
+
+def first_true(tests: Sequence[Any]) -> Any:
+    """Position of the first test that holds, from 1; 0 where none does. They broadcast."""
+    found = np.zeros(np.broadcast_shapes(*(np.shape(test) for test in tests)), dtype=np.int8)
     for code in range(len(tests), 0, -1):
-        found = np.where(tests[code - 1], np.int8(code), found)
+        if np.any(tests[code - 1]):
+            found = np.where(tests[code - 1], np.int8(code), found)
     return found

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.catalogue import LLM
-from workbench.chips.serving import Load, ServingPlan, serving
-from workbench.errors import InputError
+from workbench.checks import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, broadcast, takes
+from workbench.chips.serving import Load, ServingPlan, numbers_of, serving
 from workbench.fabric import Cluster
 
 Array = NDArray[np.float64]
@@ -26,6 +26,10 @@ class Routed:
     saved: Array  #: of the cost of asking the large model alone
 
 
+@takes(
+    **dict.fromkeys(("small_cost", "large_cost", "router_cost"), NOT_NEGATIVE),
+    **dict.fromkeys(("small_quality", "large_quality", "share", "skill"), SHARE),
+)
 def routed(
     small_cost: ArrayLike,
     large_cost: ArrayLike,
@@ -68,13 +72,6 @@ def routed(
     ----------
     .. [1] Chen, Zaharia, Zou (2023), "FrugalGPT", arXiv:2305.05176. .. [2] Ong et al. (2024), "RouteLLM", arXiv:2406.18665.
     """
-    given = {"share": share, "skill": skill, "small_quality": small_quality, "large_quality": large_quality}
-    for name, value in given.items():
-        if not np.all((np.asarray(value) >= 0) & (np.asarray(value) <= 1)):
-            raise InputError(f"{name} = {value}: expected 0 to 1")
-    for name, value in {"small_cost": small_cost, "large_cost": large_cost, "router_cost": router_cost}.items():
-        if not np.all(np.asarray(value) >= 0):
-            raise InputError(f"{name} = {value}: expected 0 or more")
     s, k, low, high, cheap, dear, choice = (
         np.asarray(x, dtype=float) for x in (share, skill, small_quality, large_quality, small_cost, large_cost, router_cost)
     )
@@ -98,6 +95,7 @@ class Adapters:
     fits: NDArray[np.bool_]  #: adapters and base model fit on a replica
 
 
+@takes(variants=COUNT, rate=POSITIVE, rank=COUNT)
 def adapters(
     llm: LLM,
     cluster: Cluster,
@@ -132,8 +130,7 @@ def adapters(
     .. [1] Sheng et al. (2023), "S-LoRA: Serving Thousands of Concurrent LoRA Adapters", arXiv:2311.03285.
     """
     n, asked, r = (np.asarray(x, dtype=float) for x in (variants, rate, rank))
-    if not (np.all(n >= 1) and np.all(asked > 0) and np.all(r >= 1)):
-        raise InputError(f"variants = {variants}, rate = {rate}, rank = {rank}: expected at least 1, more than 0, and at least 1")
+    broadcast(n_chips=cluster.n_chips, **numbers_of(plan, load) | {"variants": n, "rate": asked, "rank": r})
     point = serving(llm, cluster, plan, load, framework=framework)
     output = np.asarray(load.output_tokens, dtype=float)
     requests = point.tokens_per_second / output  # a second and replica

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench import scaling
 from workbench.catalogue import LLM
-from workbench.errors import InputError
+from workbench.checks import POSITIVE, Rule, broadcast, takes
 from workbench.fabric import Cluster
 
 
@@ -23,6 +23,7 @@ class TrainingRun:
     chip_hours: NDArray[np.float64]
 
 
+@takes(tokens=POSITIVE, mfu=Rule(above=0, most=1), utilisation=Rule(above=0, most=1))
 def training_run(
     llm: LLM, cluster: Cluster, tokens: ArrayLike, *, mfu: ArrayLike, precision: str = "bf16", utilisation: ArrayLike = 1.0
 ) -> TrainingRun:
@@ -61,9 +62,7 @@ def training_run(
     ----------
     .. [1] Kaplan et al. (2020), "Scaling Laws for Neural Language Models", section 2.1 (C = 6 N D).
     """
-    for name, share in (("mfu", mfu), ("utilisation", utilisation)):
-        if not np.all((np.asarray(share) > 0) & (np.asarray(share) <= 1)):
-            raise InputError(f"{name} = {share}: expected a share above 0 and at most 1")
+    broadcast(n_chips=cluster.n_chips, tokens=tokens, mfu=mfu, utilisation=utilisation)
     flop = scaling.training_flop(llm.active_params, tokens)
     rate = cluster.peak(precision) * np.asarray(mfu, dtype=float) * np.asarray(utilisation, dtype=float)
     seconds = flop / rate

@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.catalogue import LLM, Chip, Cost
+from workbench.checks import COUNT, NOT_NEGATIVE, POSITIVE, Rule, broadcast, check_fields, takes
 from workbench.chips import serving_calibration as calibration
 from workbench.chips.decode import BYTES, PEAKS, Demand, Served
 from workbench.chips.exchange import Exchange
+from workbench.chips.plan import first_true, one_format
 from workbench.chips.serving_calibration import Origin
 from workbench.errors import InputError
 from workbench.fabric import Cluster
 
 Array = NDArray[np.float64]
+#: Why an operating point cannot be, in the order of the tests. 0 is one that can.
+REASONS = (
+    "",
+    "replica larger than the cluster",
+    "tp does not divide the attention heads",
+    "the key-value heads are neither a multiple nor a divisor of tp",
+    "pp is more than the layers",
+    "beyond the context window",
+    "weights and one request do not fit: see missing_bytes",
+    "more requests arrive than are served: the queue is unstable",
+)
 
 
 @dataclass(frozen=True)
@@ -30,13 +43,9 @@ class ServingPlan:
     attention_dp: ArrayLike = 1  #: groups that share the experts and split the sequences
 
     def __post_init__(self) -> None:
-        for name in ("precision", "kv_precision"):
-            if getattr(self, name) not in BYTES:
-                raise InputError(f"{name} = {getattr(self, name)!r}: expected one of {', '.join(BYTES)}")
-        for name in ("tp", "pp", "attention_dp"):
-            value = np.asarray(getattr(self, name), dtype=float)
-            if not np.all((value >= 1) & (value == np.round(value))):
-                raise InputError(f"{name} = {getattr(self, name)}: expected whole numbers from 1")
+        one_format("precision", self.precision, BYTES)
+        one_format("kv_precision", self.kv_precision, BYTES)
+        check_fields(self, tp=COUNT, pp=COUNT, attention_dp=COUNT)
 
     @property
     def chips(self) -> Array:
@@ -61,17 +70,18 @@ class Load:
     draft_share: ArrayLike = 0.03  #: time of drafting a token over that of a step
 
     def __post_init__(self) -> None:
-        for name in ("concurrency", "input_tokens", "output_tokens"):
-            if not np.all(np.asarray(getattr(self, name), dtype=float) >= 1):
-                raise InputError(f"{name} = {getattr(self, name)}: expected at least 1")
-        if not np.all((np.asarray(self.cached_share) >= 0) & (np.asarray(self.cached_share) < 1)):
-            raise InputError(f"cached_share = {self.cached_share}: expected a share of 0 or more and below 1")
-        if not np.all((np.asarray(self.acceptance) >= 0) & (np.asarray(self.acceptance) < 1)):
-            raise InputError(f"acceptance = {self.acceptance}: expected a share of 0 or more and below 1")
-        if not np.all((np.asarray(self.drafts) >= 0) & (np.asarray(self.draft_share) >= 0)):
-            raise InputError(f"drafts = {self.drafts}, draft_share = {self.draft_share}: expected 0 or more")
-        if self.rate is not None and not np.all(np.asarray(self.rate) > 0):
-            raise InputError(f"rate = {self.rate}: expected more than 0 requests a second")
+        tokens, below_one = Rule(least=1), Rule(least=0, below=1)
+        check_fields(
+            self,
+            concurrency=Rule(least=1, infinite=True),
+            input_tokens=tokens,
+            output_tokens=tokens,
+            cached_share=below_one,
+            rate=POSITIVE,
+            drafts=NOT_NEGATIVE,
+            acceptance=below_one,
+            draft_share=NOT_NEGATIVE,
+        )
 
 
 @dataclass(frozen=True)
@@ -158,9 +168,10 @@ def disaggregated(prefill: Demand, decode: Demand, c: dict[str, Any], replicas: 
 
 @dataclass(frozen=True)
 class Serving(Point):
-    """Operating point of a replica; arrays broadcast over plan and load. Where `feasible` is False, rates are 0 and times inf."""
+    """Operating point of a replica; arrays broadcast over plan, load and chips. Where `feasible` is False, rates are 0 and times inf."""
 
-    feasible: NDArray[np.bool_]  #: weights and one request fit, and arrivals can be served
+    feasible: NDArray[np.bool_]  #: the layout can be, weights and one request fit, and arrivals can be served
+    why: NDArray[np.int8]  #: position in `serving.REASONS` of the rule that is broken, 0 where none
     missing_bytes: Array  #: memory that lacks for the weights and one request, whole replica [B]
     tpot_low: Array  #: ends of the 80 % intervals [s]
     tpot_high: Array
@@ -168,14 +179,13 @@ class Serving(Point):
     ttft_high: Array
     rate_low: Array  #: output tokens a second and chip
     rate_high: Array
-    ttft_p99: Array  #: 99th percentiles in the open loop [s]; nan in a closed one, whose users all wait alike
-    tpot_p99: Array
+    ttft_p99: Array | None = None  #: 99th percentiles in the open loop [s]; None in a closed one, of which the model says means alone
+    tpot_p99: Array | None = None
 
     @property
     def reason(self) -> NDArray[np.str_]:
         """Why a point is not feasible, in words; empty where it is."""
-        unstable = np.where(self.feasible, "", "more requests arrive than are served: the queue is unstable")
-        return np.where(self.missing_bytes > 0, "weights and one request do not fit: see missing_bytes", unstable)
+        return np.array(REASONS)[self.why]
 
     @property
     def tokens_per_second_per_user(self) -> Array:
@@ -183,6 +193,7 @@ class Serving(Point):
         return np.where(self.feasible, 1 / self.tpot, 0.0)
 
 
+@takes(speed=POSITIVE)
 def serving(llm: LLM, cluster: Cluster, plan: ServingPlan, load: Load, *, framework: str = "", speed: ArrayLike = 1.0) -> Serving:
     """Latency and throughput of a replica of `llm`.
 
@@ -193,7 +204,7 @@ def serving(llm: LLM, cluster: Cluster, plan: ServingPlan, load: Load, *, framew
     ----------
     llm : LLM
     cluster : Cluster
-        Its chip and fabric; the number of chips does not matter as long as a replica fits in.
+        Its chip and fabric; the number of chips does not matter as long as a replica fits in. May be an array.
     plan : ServingPlan
     load : Load
     framework : str
@@ -208,45 +219,74 @@ def serving(llm: LLM, cluster: Cluster, plan: ServingPlan, load: Load, *, framew
     Raises
     ------
     InputError
-        For a replica larger than the cluster, a request longer than the context window, a precision that the chip lacks.
+        For arrays that do not broadcast, a precision that the chip lacks, a model with fewer experts than a token visits.
 
     References
     ----------
     .. [1] Pope et al. (2023), "Efficiently Scaling Transformer Inference", sections 2 and 3.
     """
-    s_in, s_out = np.asarray(load.input_tokens, dtype=float), np.asarray(load.output_tokens, dtype=float)
-    if np.any(plan.chips > np.asarray(cluster.n_chips)):
-        raise InputError(f"a replica of {plan.chips} chips cannot have more chips than the cluster ({cluster.n_chips})")
-    if np.any(s_in + s_out > llm.context):
-        raise InputError(f"input_tokens + output_tokens exceed the context window of {llm.name}: {llm.context}")
-    if not np.all(np.asarray(speed) > 0):
-        raise InputError(f"speed = {speed}: expected more than 0")
+    broadcast(n_chips=cluster.n_chips, speed=speed, **numbers_of(plan, load))
     if llm.experts_per_token > llm.experts:
         raise InputError(f"{llm.name} sends a token to {llm.experts_per_token} experts and has {llm.experts}")
     cluster.chip.peak(PEAKS[plan.precision])
     origin = Origin(cluster.chip.name, plan.precision, framework, model=calibration.measured_as(llm), mixture=bool(llm.experts))
     c = calibration.constants(origin)
-    open_ended = load.rate is not None
     demand = demand_of(llm, cluster, plan, load)
-    request = demand.cache_bytes * demand.copies * demand.served.attended(s_in + s_out)
-    missing = np.maximum(request - demand.free, 0.0)
-    if open_ended:
-        point = open_loop(demand, c, np.asarray(load.rate, dtype=float))
-        tails = percentiles(demand, point, np.asarray(load.rate, dtype=float))
-        fits = (missing <= 0) & (point.tokens_per_second >= 0.999 * np.asarray(load.rate) * s_out)
-    else:
+    missing = missing_bytes(demand)
+    why = why_not(llm, cluster, plan, load, missing)
+    tails: dict[str, Array] = {}
+    if load.rate is None:
         point = closed_loop(demand, c)
-        tails = (np.nan, np.nan)
-        fits = missing <= 0
-    v = np.asarray(speed, dtype=float)
-    times, rates = np.where(fits, 1 / v, np.inf), np.where(fits, v, 0.0)
-    w = {q: calibration.half_width(q, origin) for q in ("tpot_ms", "ttft_ms", "output_tok_s_per_gpu")}
-    tpot, ttft, rate = point.tpot * times, point.ttft * times, point.tokens_per_second_per_chip * rates
-    bands = [x * np.exp(sign * w[q]) for x, q in ((tpot, "tpot_ms"), (ttft, "ttft_ms"), (rate, "output_tok_s_per_gpu")) for sign in (-1, 1)]
-    tail = [x * times for x in tails]
-    batch, total = np.where(fits, point.batch, 0.0), point.tokens_per_second * rates
-    values = np.broadcast_arrays(batch, point.step * times, point.prompt * times, tpot, ttft, total, rate, fits, missing, *bands, *tail)
-    return Serving(*values)
+    else:
+        asked = np.asarray(load.rate, dtype=float)
+        point = open_loop(demand, c, asked)
+        tails = dict(zip(("ttft_p99", "tpot_p99"), percentiles(demand, point, asked), strict=True))
+        behind = point.tokens_per_second < 0.999 * asked * demand.output_tokens
+        why = np.where((why == 0) & behind, np.int8(len(REASONS) - 1), why)
+    can, v = why == 0, np.asarray(speed, dtype=float)
+    times, rates = np.where(can, 1 / v, np.inf), np.where(can, v, 0.0)
+    values = {
+        "batch": np.where(can, point.batch, 0.0),
+        "tokens_per_second": point.tokens_per_second * rates,
+        "tokens_per_second_per_chip": point.tokens_per_second_per_chip * rates,
+        **{name: getattr(point, name) * times for name in ("step", "prompt", "tpot", "ttft")},
+        **{name: tail * times for name, tail in tails.items()},
+    }
+    bands = (("tpot", "tpot", "tpot_ms"), ("ttft", "ttft", "ttft_ms"), ("rate", "tokens_per_second_per_chip", "output_tok_s_per_gpu"))
+    for band, name, quantity in bands:
+        width = calibration.half_width(quantity, origin)
+        values |= {f"{band}_low": values[name] * np.exp(-width), f"{band}_high": values[name] * np.exp(width)}
+    values |= {"feasible": can, "why": why, "missing_bytes": missing}
+    return Serving(**dict(zip(values, np.broadcast_arrays(*values.values()), strict=True)))
+
+
+def missing_bytes(demand: Demand) -> Any:
+    """Memory that lacks for the weights and one request, whole replica [B]; 0 where they fit."""
+    request = demand.cache_bytes * demand.copies * demand.served.attended(demand.input_tokens + demand.output_tokens)
+    return np.maximum(request - demand.free, 0.0)
+
+
+def why_not(llm: LLM, cluster: Cluster, plan: ServingPlan, load: Load, missing: Any) -> Any:
+    """Position in `REASONS` of the first rule that each point breaks, 0 where none; the queue is not tested here.
+
+    Engines split attention heads evenly over tensor-parallel ranks, and key-value heads evenly, or each over whole groups of ranks; with
+    latent attention every rank holds the one cache. A pipeline's stages may be uneven.
+    """
+    tp = np.asarray(plan.tp, dtype=float)
+    tests = (
+        plan.chips > np.asarray(cluster.n_chips),
+        llm.heads % tp != 0,
+        (llm.kv_lora_rank is None) & (llm.kv_heads % tp != 0) & (tp % llm.kv_heads != 0),
+        np.asarray(plan.pp) > llm.layers,
+        np.asarray(load.input_tokens) + np.asarray(load.output_tokens) > llm.context,
+        missing > 0,
+    )
+    return first_true(tests)
+
+
+def numbers_of(*parts: ServingPlan | Load) -> dict[str, Any]:
+    """What of plan and load may be an array, by name."""
+    return {f.name: value for x in parts for f in fields(x) if not isinstance(value := getattr(x, f.name), str | None)}
 
 
 def demand_of(llm: LLM, cluster: Cluster, plan: ServingPlan, load: Load, chip_rates: Any = (1.0, 1.0, 1.0)) -> Demand:
@@ -273,6 +313,7 @@ def demand_of(llm: LLM, cluster: Cluster, plan: ServingPlan, load: Load, chip_ra
 
 def serving_speed(chip: Chip, precision: str, model: str = "") -> Cost:
     """Output tokens over what `serving` predicts: 1, with the 80 % interval of what was measured of such a system."""
+    one_format("precision", precision, BYTES)
     width = calibration.half_width("output_tok_s_per_gpu", Origin(chip.name, precision, model=model))
     rows = sum(n for (level, _), n in calibration.shipped().rows.items() if level == "all")
     source = f"{rows:,} published operating points; workbench calibrate serving"

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.catalogue import LLM
+from workbench.catalogue import LLM, Chip
+from workbench.checks import COUNT, Rule, broadcast, takes
 from workbench.chips import calibration
 from workbench.chips import memory as memory_model
 from workbench.chips.calibration import Origin
@@ -19,7 +21,6 @@ from workbench.chips.plan import PRECISIONS, REASONS, Layout, TrainingPlan, why_
 from workbench.chips.shape import Shape
 from workbench.chips.step import PARTS, seconds, seconds_and_parts
 from workbench.chips.work import Work
-from workbench.errors import InputError
 from workbench.fabric import Cluster
 
 Array = NDArray[np.float64]
@@ -31,7 +32,7 @@ BLOCK = 16_384  #: layouts a block: its arrays stay in the second-level cache
 
 @dataclass(frozen=True)
 class TrainingStep:
-    """A training step; arrays broadcast over the plan. Where `feasible` is False, times are inf and rates 0."""
+    """A training step; arrays broadcast over plan, batch, sequence and chips. Where `feasible` is False, times are inf and rates 0."""
 
     feasible: NDArray[np.bool_]
     why: NDArray[np.int8]  #: position in `plan.REASONS` of the rule that is broken, 0 where none
@@ -62,29 +63,30 @@ class TrainingStep:
         return pl.concat(rows).sort("layout", maintain_order=True)
 
 
+@takes(batch=COUNT)
 def training_step(
     llm: LLM,
     cluster: Cluster,
     plan: TrainingPlan,
     batch: ArrayLike,
     *,
-    sequence: int | None = None,
+    sequence: ArrayLike | None = None,
     stack: str = "",
     release: str = "",
     detail: bool = True,
 ) -> TrainingStep:
-    """A step of training `llm` on the whole cluster.
+    """A step of training `llm` on the whole cluster; chips, fields of the plan, batch and sequence may be arrays and broadcast.
+
+    A layout that cannot be, or does not fit, is a result: `feasible` is False, and `reason` names the rule that it breaks.
 
     Parameters
     ----------
     llm : LLM
     cluster : Cluster
-        Its `n_chips` is one number.
     plan : TrainingPlan
-        Fields may be arrays and broadcast.
     batch : array_like
         Sequences of a step, on all chips.
-    sequence : int, optional
+    sequence : array_like, optional
         Tokens of a sequence; at most 8192 of the model's context if not given.
     stack, release : str
         Software whose constants are taken (see `stacks`); the mean of all measured ones if not given, with a wider interval.
@@ -98,7 +100,7 @@ def training_step(
     Raises
     ------
     InputError
-        For a single layout that cannot be, naming the rule it breaks; a precision the chip lacks; a sequence beyond the context.
+        For a batch or sequence that is no whole number from 1, a sequence beyond the context, a precision that the chip lacks.
 
     References
     ----------
@@ -106,20 +108,23 @@ def training_step(
     .. [2] Korthikanti et al. (2022), "Reducing Activation Recomputation in Large Transformer Models".
     """
     length = checked_sequence(llm, sequence)
-    n = _one(cluster.n_chips)
-    origin = origin_of(llm, cluster, plan, stack, release)
-    found = evaluate(llm, cluster, plan, batch, length, origin, detail=detail)
-    if found.seconds.ndim == 0 and not found.feasible and found.why != OUT_OF_MEMORY:
-        raise InputError(f"{_named(plan)} on {n:g} chips at batch {batch}: {REASONS[int(found.why)]}")
-    return found
+    return evaluate(llm, cluster, plan, batch, length, origin_of(llm, cluster, plan, stack, release), detail=detail)
 
 
+@takes(batch=COUNT)
 def training_memory(
-    llm: LLM, cluster: Cluster, plan: TrainingPlan, batch: ArrayLike, *, sequence: int | None = None, stack: str = ""
+    llm: LLM, cluster: Cluster, plan: TrainingPlan, batch: ArrayLike, *, sequence: ArrayLike | None = None, stack: str = ""
 ) -> TrainingMemory:
-    """Memory of a chip of the heaviest stage [B], part by part; arguments as `training_step`."""
-    layout = Layout.of(plan, _one(cluster.n_chips), batch)
-    return memory_model.memory(Shape.of(llm), layout, checked_sequence(llm, sequence), memory_model.constants(stack))
+    """Memory of a chip of the heaviest stage [B], part by part; arguments as `training_step`, which says whether the layout can be."""
+    length = checked_sequence(llm, sequence)
+    shape_of(cluster, plan, batch, length)
+    layout = Layout.of(plan, cluster.n_chips, batch)
+    return memory_model.memory(Shape.of(llm), layout, length, memory_model.constants(stack))
+
+
+def shape_of(cluster: Cluster, plan: TrainingPlan, batch: ArrayLike, sequence: ArrayLike) -> tuple[int, ...]:
+    """Shape of what follows from all of them. Raises `InputError` where they do not broadcast."""
+    return broadcast(n_chips=cluster.n_chips, batch=batch, sequence=sequence, **{f.name: getattr(plan, f.name) for f in fields(plan)})
 
 
 def origin_of(llm: LLM, cluster: Cluster, plan: TrainingPlan, stack: str, release: str) -> Origin:
@@ -136,59 +141,59 @@ def evaluate(
     cluster: Cluster,
     plan: TrainingPlan,
     batch: ArrayLike,
-    sequence: float,
+    sequence: ArrayLike,
     origin: Origin,
     exchange: Exchange | None = None,
     constants: dict[str, Any] | None = None,
     detail: bool = True,
 ) -> TrainingStep:
-    """`training_step` without its checks, in blocks along the first axis of the plan; without `detail` parts are empty."""
-    names = [f.name for f in fields(plan) if f.name != "precision"]
-    values = {name: np.asarray(getattr(plan, name)) for name in names}
-    size = np.asarray(batch, dtype=float)
-    shape = np.broadcast_shapes(size.shape, *(v.shape for v in values.values()))
-    exchange = exchange or Exchange.of(cluster)
-    c = constants or calibration.constants(origin)
-    kept = memory_model.constants(origin.stack)
-    width = calibration.half_width(origin)
+    """`training_step` without its checks, in blocks along the first axis; without `detail` parts are empty."""
+    shape = shape_of(cluster, plan, batch, sequence)
+    values = {f.name: np.asarray(getattr(plan, f.name)) for f in fields(plan) if f.name != "precision"}
+    job = [np.asarray(x, dtype=float) for x in (cluster.n_chips, batch, sequence)]
+    block = partial(
+        _block,
+        llm,
+        cluster.chip,
+        origin,
+        exchange or Exchange.of(cluster),
+        constants or calibration.constants(origin),
+        memory_model.constants(origin.stack),
+        calibration.half_width(origin),
+        detail,
+    )
     rows = max(1, BLOCK // max(1, int(np.prod(shape[1:])))) if shape else 1
     if not shape or shape[0] <= rows:
-        return _block(llm, cluster, plan, size, sequence, origin, exchange, c, kept, width, detail)
+        return block(plan, *job)
     blocks = []
     for start in range(0, shape[0], rows):
         part: dict[str, Any] = {name: _cut(v, len(shape), start, rows) for name, v in values.items()}
-        blocks.append(
-            _block(
-                llm, cluster, replace(plan, **part), _cut(size, len(shape), start, rows), sequence, origin, exchange, c, kept, width, detail
-            )
-        )
+        blocks.append(block(replace(plan, **part), *(_cut(v, len(shape), start, rows) for v in job)))
     return _joined(blocks, shape, rows)
 
 
-def checked_sequence(llm: LLM, sequence: int | None) -> float:
-    """Tokens of a sequence; raises `InputError` beyond the model's context."""
-    length = min(llm.context, 8192) if sequence is None else sequence
-    if not 1 <= length <= llm.context:
-        raise InputError(f"sequence = {sequence}: {llm.name} has a context of {llm.context}")
-    return float(length)
+def checked_sequence(llm: LLM, sequence: ArrayLike | None, one: bool = False) -> Any:
+    """Tokens of a sequence; raises `InputError` beyond the model's context, and for an array where `one` is wanted."""
+    rule = Rule(least=1, most=llm.context, whole=True, one=one, why=f"{llm.name} has a context of {llm.context}")
+    return rule("sequence", min(llm.context, 8192) if sequence is None else sequence)
 
 
 def _block(
     llm: LLM,
-    cluster: Cluster,
-    plan: TrainingPlan,
-    batch: Any,
-    sequence: float,
+    chip: Chip,
     origin: Origin,
     exchange: Exchange,
     c: Any,
     kept: Any,
     width: float,
     detail: bool,
+    plan: TrainingPlan,
+    n: Array,
+    batch: Array,
+    sequence: Array,
 ) -> TrainingStep:
-    shape, chip, n = Shape.of(llm), cluster.chip, _one(cluster.n_chips)
-    layout = Layout.of(plan, n, batch)
-    why = why_not(llm, cluster, plan, layout, batch, sequence)
+    shape, layout = Shape.of(llm), Layout.of(plan, n, batch)
+    why = why_not(llm, n, plan, layout, batch, sequence)
     used = memory_model.memory(shape, layout, sequence, kept)
     why = np.where((why == 0) & (used.total > MEMORY_SHARE * chip.hbm_bytes), np.int8(OUT_OF_MEMORY), why)
     work = Work.of(shape, layout, chip, origin.precision, exchange, n, sequence)
@@ -197,7 +202,7 @@ def _block(
     why = np.broadcast_to(why, whole)
     feasible = why == 0
     time = np.where(feasible, took, np.inf)
-    tokens = np.asarray(batch, dtype=float) * sequence
+    tokens = batch * sequence
     forward = llm.forward_flop_per_token(sequence / 2)
     again = layout.full * forward
     rate = tokens / (time * n)
@@ -229,15 +234,3 @@ def _joined(blocks: list[TrainingStep], shape: tuple[int, ...], rows: int) -> Tr
     arrays = {f.name: join(lambda b, f=f: getattr(b, f.name)) for f in fields(TrainingStep) if f.name not in ("memory", "parts")}
     used = TrainingMemory(**{f.name: join(lambda b, f=f: getattr(b.memory, f.name)) for f in fields(TrainingMemory)})
     return TrainingStep(**arrays, memory=used, parts={name: join(lambda b, name=name: b.parts[name]) for name in blocks[0].parts})
-
-
-def _one(n_chips: ArrayLike) -> float:
-    if np.ndim(n_chips) != 0:
-        raise InputError(f"n_chips = {n_chips}: training_step takes one number of chips; call it for each")
-    return float(np.asarray(n_chips))
-
-
-def _named(plan: TrainingPlan) -> str:
-    plain = TrainingPlan()
-    changed = {f.name: getattr(plan, f.name) for f in fields(plan) if not np.array_equal(getattr(plan, f.name), getattr(plain, f.name))}
-    return ", ".join(f"{name} = {value}" for name, value in changed.items()) or "the default plan"

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.catalogue import Chip
+from workbench.checks import SHARE, takes
 from workbench.chips.pooling import Fit, Pool
 from workbench.errors import InputError
 
@@ -53,6 +54,7 @@ def share_of_tdp(c: dict[str, Any], compute: Any, memory: Any) -> Any:
     return drawn / (1 + drawn**8) ** (1 / 8)
 
 
+@takes(compute=SHARE, memory=SHARE)
 def power(chip: Chip, compute: ArrayLike, memory: ArrayLike) -> NDArray[np.float64]:
     """Power of one chip [W]; arguments broadcast.
 
@@ -72,9 +74,6 @@ def power(chip: Chip, compute: ArrayLike, memory: ArrayLike) -> NDArray[np.float
     """
     if chip.tdp is None:
         raise InputError(f"{chip.name} has no published TDP: its power is not known")
-    for name, share in (("compute", compute), ("memory", memory)):
-        if not np.all((np.asarray(share) >= 0) & (np.asarray(share) <= 1)):
-            raise InputError(f"{name} = {share}: expected a share from 0 to 1")
     c = POOL.named(shipped().logs([Origin(chip=chip.name)])[0])
     return np.asarray(chip.tdp * share_of_tdp(c, np.asarray(compute, dtype=float), np.asarray(memory, dtype=float)))
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from workbench import catalogue
 from workbench.catalogue import Chip
-from workbench.chips import operators
+from workbench.chips import operators, plan
 from workbench.chips.exchange import Exchange
 from workbench.chips.plan import PRECISIONS, Layout
 from workbench.chips.shape import Shape
@@ -138,7 +138,8 @@ class Work:
         dispatch = exchange.seconds("alltoall", a.expert_load * tokens * visited * s.hidden * (1.5 if low else 2.0) / a.tp, a.ep)
         keys = 2.0 * tokens * a.cp * (s.key_value + s.latent + s.rope) / a.tp
         ulysses = 2 * exchange.seconds("alltoall", 2.0 * tokens * (s.query + s.key_value + s.expanded) / a.tp, a.cp, a.tp)
-        context = np.where(a.ring, exchange.seconds("all_gather", keys, a.cp, a.tp), ulysses)
+        by_context = {"ring": exchange.seconds("all_gather", keys, a.cp, a.tp), "all-to-all": ulysses}
+        context = np.choose(a.context, [by_context[name] for name in plan.CONTEXT])  # a variant without a time here is an error
         dense_ranks = a.tp * a.cp * a.dp
         boundary = exchange.seconds(
             "sendrecv", slab / a.sequence_split, np.minimum(a.pp, 2), np.where(a.pp > 1, np.maximum(dense_ranks, 1.0), 1.0)
@@ -211,7 +212,7 @@ class Work:
             ep_forward=2 * dispatch * s.moe_share,
             ep_crosses=domains > 1,
             cp_forward=context,
-            cp_ring=a.ring,
+            cp_ring=a.context == plan.CONTEXT.index("ring"),
             p2p=np.where(a.pp > 1, boundary, 0.0),
             dp=np.where(fully, hybrid, (sums + after) * a.trained),
             fsdp=np.where(fully, fsdp, 0.0),

@@ -29,7 +29,7 @@ def h100e_of(chip: Chip) -> float:
 
 @dataclass(frozen=True)
 class ChipTime:
-    """Chip-seconds of a model call by kind of token; arrays broadcast. Where `feasible` is False they are inf."""
+    """Chip-seconds of a model call by kind of token; arrays broadcast. Where `feasible` is False (as of `serving`) they are inf."""
 
     cached: Array  #: reading the keys and values of cached tokens while writing [s]
     fresh: Array  #: computing prompts [s]
@@ -92,7 +92,7 @@ def chip_seconds(
     Raises
     ------
     InputError
-        As `serving`: a context beyond the window, a replica larger than the cluster.
+        As `serving`.
     """
     plan = plan or ServingPlan()
     call = call.checked("call")
