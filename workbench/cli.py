@@ -263,15 +263,15 @@ def validate(
     from workbench import validation
 
     report = validation.validate(kind, file, by=by)
+    left_out = validation.validate(kind, file, by=by, leave_out=leave_out) if leave_out else None
     print(report)
-    if leave_out:
-        print(f"\nthe same, each {leave_out} by models calibrated on the others alone:\n")
-        print(validation.validate(kind, file, by=by, leave_out=leave_out))
+    if left_out:
+        print(f"\nthe same, each {leave_out} by models calibrated on the others alone:\n", left_out, sep="\n")
+        print("\nerrors in percent as shipped, and of rows that nothing was fitted to:\n")
+        print(*validation.aligned(validation.beside(report, left_out)), sep="\n")
     if json:
         report.write_json(json)
         print(f"per-row results: {json}")
-    if not leave_out and (table := validation.cross(kind, file, by)) is not None:
-        print("\nerrors in percent as shipped, and of rows that nothing was fitted to:\n", *validation.aligned(table), sep="\n")
 
 
 @app.command()

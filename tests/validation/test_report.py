@@ -4,8 +4,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from workbench import catalogue, validation
+from workbench import catalogue, cli, validation
 from workbench.errors import DataError, UnknownName
+from workbench.validation import serving
 from workbench.validation.report import conformal_half_width
 
 HEADER = "id,domain,quantity,inputs,published,unit,tol_rel,source,group"
@@ -83,3 +84,61 @@ def test_the_shipped_sample_is_small_and_cited():
     assert 50 <= sample.height <= 200
     assert sample["source"].null_count() == 0
     assert sample["id"].n_unique() == sample.height
+
+
+def report_of(errors, groups):
+    """A report of rows with these errors in percent."""
+    rows = {"by": groups, "predicted": [100.0 + e for e in errors], "measured": [100.0] * len(errors), "low": [0.0] * len(errors)}
+    return validation.Report("made", pl.DataFrame(rows).with_columns(high=pl.lit(1e9), tolerance=pl.lit(None, dtype=pl.Float64)), "maker")
+
+
+def test_a_long_tail_is_told_by_the_rows_that_carry_it():
+    # 2 rows of 100 carry 100 of 198 %
+    far = report_of([1.0] * 98 + [50.0, 50.0], ["a"] * 98 + ["b"] * 2)
+    assert far.tail() == "the mean error is above the median: 2 of 100 rows (2 %) carry half of all error, 2 of them of maker b"
+    assert report_of([1.0, 2.0, 3.0], ["a"] * 3).tail() is None
+    assert report_of([0.0] * 3, ["a"] * 3).tail() is None
+
+
+@pytest.fixture
+def refusal(monkeypatch, capsys):
+    """What the command says of a call that it refuses, in one line."""
+
+    def call(*words):
+        monkeypatch.setattr("sys.argv", ["workbench", *map(str, words)])
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+        printed = capsys.readouterr()
+        assert left.value.code == 2
+        assert printed.out == ""
+        assert printed.err.startswith("error: ")
+        assert printed.err.count("\n") == 1
+        return printed.err
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["serving", "--by", "colour"], "column 'colour': no such column to group by; the file has id, source_group"),
+        (["training", "--leave-out", "colour"], "column 'colour': no such column to leave out by; allowed: configuration, source_key"),
+        (["training", "--leave-out", "step_s"], "column 'step_s': no such column to leave out by"),
+        (["gemm", "--leave-out", "chip"], "--leave-out chip: products are left out by shape alone"),
+        (["energy", "--leave-out", "source"], "no prediction of the kind energy rests on constants fitted to measurements"),
+    ],
+)
+def test_what_cannot_be_grouped_or_left_out_is_one_line(refusal, words, said):
+    assert said in refusal("validate", *words)
+
+
+@pytest.mark.parametrize("kind", validation.KINDS)
+def test_a_file_without_rows_is_one_line(refusal, tmp_path, kind):
+    header = catalogue.path(f"measured/{kind.replace('-', '_')}.csv").read_text(encoding="utf8").splitlines()[0]
+    path = written(tmp_path, header)
+    assert refusal("validate", kind, path) == f"error: {path}: no row of measurements below the header\n"
+
+
+def test_nothing_is_fitted_again_unless_asked_for(monkeypatch):
+    monkeypatch.setattr(serving, "predict_without", lambda *_: pytest.fail("fitted again"))
+    assert validation.validate("serving").rows.height > 0

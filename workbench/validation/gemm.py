@@ -9,6 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from workbench.chips import operators
+from workbench.errors import InputError
 from workbench.units import TERA
 from workbench.validation.report import Prediction, conformal_half_width
 
@@ -44,6 +45,8 @@ def predict(rows: pl.DataFrame) -> list[Prediction]:
 
 def predict_without(rows: pl.DataFrame, column: str) -> list[Prediction]:
     """As `predict`, each row by constants fitted to products of other shapes of its chip and precision."""
+    if column not in CROSS:
+        raise InputError(f"--leave-out {column}: products are left out by {', '.join(CROSS)} alone")
     found = {p.position: p for p in predict(rows.drop(*MEASURED))}
     for _, part in _systems(rows):
         shapes, peak, rate = _columns(part)

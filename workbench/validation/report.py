@@ -44,6 +44,11 @@ class Prediction:
     part: int = 0  #: which of the numbers, where the column holds several
 
 
+_RATIO = pl.col("predicted") / pl.col("measured")
+_ERROR = 100 * (_RATIO - 1).abs()
+_KNOWN = pl.col("predicted").is_not_null() & (pl.col("measured") != 0)
+
+
 class Kind(Protocol):
     """A module that predicts one kind of measurements. With a function ``read`` it takes other files than CSVs too."""
 
@@ -70,9 +75,7 @@ class Report:
 
     def table(self) -> pl.DataFrame:
         """One row a group: how many rows, how many predicted, errors in percent, bias, interval coverage, cases within tolerance."""
-        ratio = pl.col("predicted") / pl.col("measured")
-        error = 100 * (ratio - 1).abs()
-        known = pl.col("predicted").is_not_null() & (pl.col("measured") != 0)
+        ratio, error, known = _RATIO, _ERROR, _KNOWN
         inside = pl.col("measured").is_between(pl.col("low"), pl.col("high"))
         columns = [
             pl.len().alias("rows"),
@@ -90,6 +93,17 @@ class Report:
         total = self.rows.select(pl.lit("all").alias("by"), *columns) if self.rows.height else groups
         return pl.concat([groups, total]).rename({"by": self.by if self.by not in ("rows", "predicted") else "group"})
 
+    def tail(self) -> str | None:
+        """Why the mean error is above 1.5 times the median, if it is: how few rows carry half of all error, and of which group most are."""
+        far = self.rows.filter(_KNOWN).select("by", error=_ERROR).drop_nulls("error").sort("error", descending=True)
+        mean, median = far["error"].mean(), far["error"].median()
+        if mean is None or mean < 0.005 or mean <= 1.5 * median:
+            return None
+        half = 1 + int((far["error"].cum_sum() < far["error"].sum() / 2).sum())
+        group, count = Counter(far["by"].head(half)).most_common(1)[0]
+        share = f"{half} of {far.height} rows ({100 * half / far.height:.2g} %)"
+        return f"the mean error is above the median: {share} carry half of all error, {count} of them of {self.by} {group}"
+
     def reasons(self) -> dict[str, int]:
         """Why rows were not predicted, most frequent first."""
         return dict(Counter(r for r in self.rows["skipped"] if r is not None).most_common())
@@ -101,6 +115,8 @@ class Report:
 
     def __str__(self) -> str:
         lines = [f"{self.kind}: predicted against published, by {self.by}", "", *aligned(self.table())]
+        if tail := self.tail():
+            lines += ["", tail]
         if reasons := self.reasons():
             lines += ["", "not predicted:"] + [f"{count:6d}  {reason}" for reason, count in reasons.items()]
         return "\n".join(lines)
@@ -140,15 +156,16 @@ def validate(kind: str, path: str | Path | None = None, by: str = "source", leav
     """
     module = _module(kind)
     file = Path(path) if path is not None else catalogue.path(f"measured/{kind.replace('-', '_')}.csv")
-    frame = module.read(file) if hasattr(module, "read") else read(file, module)
+    frame = _rows(module, file)
     if by not in frame.columns:
         raise DataError(file, f"no such column to group by; the file has {', '.join(frame.columns)}", column=by)
+    others = (*getattr(module, "CROSS", ()), *(c for c in frame.columns if c not in module.MEASURED))
     if leave_out is None:
         predictions = module.predict(frame.drop(list(module.MEASURED), strict=False))
     elif not hasattr(module, "predict_without"):
-        raise InputError(f"nothing of the kind {kind} is calibrated on measurements like these: there is nothing to leave out")
-    elif leave_out not in (*frame.columns, *getattr(module, "CROSS", ())):
-        raise DataError(file, f"no such column to leave out by; the file has {', '.join(frame.columns)}", column=leave_out)
+        raise InputError(f"no prediction of the kind {kind} rests on constants fitted to measurements: there is nothing to leave out")
+    elif leave_out not in others:
+        raise DataError(file, f"no such column to leave out by; allowed: {', '.join(dict.fromkeys(others))}", column=leave_out)
     else:
         predictions = module.predict_without(frame, leave_out)
     rows = []
@@ -175,24 +192,15 @@ def validate(kind: str, path: str | Path | None = None, by: str = "source", leav
     return Report(kind, pl.DataFrame(rows, schema_overrides={**schema, **numbers}), by)
 
 
-def cross(kind: str, path: str | Path | None = None, by: str = "source") -> pl.DataFrame | None:
-    """Errors of rows that nothing was fitted to, beside those of the shipped constants: one row a group; None where nothing is fitted.
+def beside(shipped: Report, left_out: Report) -> pl.DataFrame:
+    """Errors in percent as shipped beside those of rows that nothing was fitted to, by group; coverage is that of the latter's intervals.
 
-    Columns: rows; median and mean absolute error in percent as shipped, and with each of the kind's `CROSS` left out; coverage of the
-    80 % interval with configurations left out. Below the groups: the mean over those with 8 rows or more.
+    Below the groups: the mean over those with 8 rows or more.
     """
-    columns = getattr(_module(kind), "CROSS", ())
-    if not columns:
-        return None
-    table: pl.DataFrame | None = None
-    for name, left_out in (("shipped", None), *((column, column) for column in columns)):
-        found = validate(kind, path, by, left_out).table().select(by, "rows", "median_error_%", "mean_error_%", "coverage_%")
-        kept = [pl.col(by), pl.col("rows")] if table is None else [pl.col(by)]
-        shown = [pl.col("median_error_%").alias(f"{name}_median"), pl.col("mean_error_%").alias(f"{name}_mean")]
-        shown += [pl.col("coverage_%").alias("coverage")] if left_out == columns[0] else []
-        part = found.select(*kept, *shown)
-        table = part if table is None else table.join(part, on=by, how="left", maintain_order="left")
-    assert table is not None
+    tables = [report.table().rename({"median_error_%": "median", "mean_error_%": "mean"}) for report in (shipped, left_out)]
+    by = tables[0].columns[0]
+    own, other = tables[0].select(by, "rows", "median", "mean"), tables[1].select(by, "median", "mean", coverage="coverage_%")
+    table = own.join(other, on=by, how="left", suffix="_left_out", maintain_order="left")
     large = table.filter((pl.col("rows") >= 8) & (pl.col(by) != "all"))
     mean = large.select(pl.lit("mean of groups of 8 rows and more").alias(by), pl.col("rows").sum(), pl.exclude(by, "rows").mean().round(2))
     return pl.concat([table, mean.cast(table.schema)])
@@ -212,7 +220,7 @@ def calibrate(kind: str, path: str | Path) -> dict[str, pl.DataFrame]:
     if not hasattr(module, "calibrate"):
         raise InputError(f"nothing of the kind {kind} is calibrated on measurements")
     file = Path(path)
-    frame = module.read(file) if hasattr(module, "read") else read(file, module)
+    frame = _rows(module, file)
     found: dict[str, pl.DataFrame] = module.calibrate(frame)
     today = datetime.date.today().isoformat()
     return {
@@ -227,6 +235,14 @@ def _module(kind: str) -> Any:
     if kind not in KINDS:
         raise UnknownName("kind of measurements", kind, KINDS)
     return importlib.import_module(KINDS[kind])
+
+
+def _rows(module: Any, file: Path) -> pl.DataFrame:
+    """The rows of a file of measurements. Raises `DataError`, also where there are none."""
+    frame: pl.DataFrame = module.read(file) if hasattr(module, "read") else read(file, module)
+    if frame.is_empty():
+        raise DataError(file, "no row of measurements below the header")
+    return frame
 
 
 def read(path: str | Path, kind: Any) -> pl.DataFrame:
