@@ -278,16 +278,15 @@ def validate(
 def calibrate(
     kind: Annotated[str, typer.Argument(help="What was measured: collectives, energy, gemm, serving, training or training-memory.")],
     file: Annotated[Path, typer.Argument(help="CSV of measurements.")],
-    out: Annotated[Path, typer.Option(help="Folder of tables; set WORKBENCH_DATA to it to use them.")] = Path("calibrated"),
+    out: Annotated[str, typer.Option(help="Folder of tables; set WORKBENCH_DATA to it to use them.")] = "calibrated",
 ) -> None:
     """Fit the constants of a model to measurements, and write them as tables of the catalogue."""
     _one_thread()
-    from workbench import files, validation
+    from workbench import validation
 
-    for name, table in validation.calibrate(kind, file).items():
-        path = out / "calibration" / f"{name}.csv"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        files.write(path, table.write_csv())
+    if "://" in out:
+        raise InputError(f"--out {out}: a folder is expected, because WORKBENCH_DATA names one")
+    for path, table in validation.write_tables(validation.calibrate(kind, file), out).items():
         print(f"{table.height} rows: {path}")
 
 

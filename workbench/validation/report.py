@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import importlib
 import json
+import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -95,7 +96,7 @@ class Report:
 
     def tail(self) -> str | None:
         """Why the mean error is above 1.5 times the median, if it is: how few rows carry half of all error, and of which group most are."""
-        far = self.rows.filter(_KNOWN).select("by", error=_ERROR).drop_nulls("error").sort("error", descending=True)
+        far = self.rows.filter(_KNOWN).select("by", error=_ERROR).drop_nulls("error").sort("error", descending=True, maintain_order=True)
         error = far["error"].to_numpy()
         if not error.size or error.mean() < 0.005 or error.mean() <= 1.5 * np.median(error):
             return None
@@ -222,13 +223,36 @@ def calibrate(kind: str, path: str | Path) -> dict[str, pl.DataFrame]:
     file = Path(path)
     frame = _rows(module, file)
     found: dict[str, pl.DataFrame] = module.calibrate(frame)
+    if any(table.is_empty() for table in found.values()):
+        raise DataError(file, "no row of it can be calibrated on; workbench validate says why rows are not predicted")
     today = datetime.date.today().isoformat()
     return {
-        name: table.with_columns(
-            source=pl.lit(f"{frame.height} rows of {file.name}; workbench calibrate {kind}"), as_of=pl.lit(today), note=pl.lit("")
-        )
+        name: table.with_columns(source=pl.lit(f"{frame.height} rows of {file.name}; workbench calibrate {kind}"), as_of=pl.lit(today))
         for name, table in found.items()
     }
+
+
+def write_tables(tables_: dict[str, pl.DataFrame], folder: str | Path) -> dict[Path, pl.DataFrame]:
+    """Write what `calibrate` found as a folder for ``WORKBENCH_DATA``, once all of it reads back; each table is whole or not there.
+
+    Raises
+    ------
+    DataError
+        For a table that the catalogue would refuse; nothing is written.
+    InputError
+        For a file that cannot be written.
+    """
+    paths = {Path(folder) / "calibration" / f"{name}.csv": (name, table) for name, table in tables_.items()}
+    with tempfile.TemporaryDirectory() as scratch:
+        for path, (name, table) in paths.items():
+            table.write_csv(Path(scratch) / path.name)
+            try:
+                tables.read(Path(scratch) / path.name, f"calibration/{name}")
+            except DataError as error:
+                raise DataError(path, f"not written: {error.reason}", row=error.row, column=error.column) from None
+    for path, (_, table) in paths.items():
+        files.write(path, table.write_csv())
+    return {path: table for path, (_, table) in paths.items()}
 
 
 def _module(kind: str) -> Any:

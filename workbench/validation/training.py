@@ -21,6 +21,8 @@ FOLDS = 10
 CROSS = ("configuration", "source_key", "chip")
 #: Stacks with fewer rows share one interval.
 FEW = 8
+#: A file of fewer rows refines the constants that ship; a larger one replaces them.
+OWN = 500
 #: With fewer rows nothing is calibrated.
 LEAST = 20
 
@@ -73,11 +75,16 @@ def steps(rows: pl.DataFrame, found: training_rows.Rows) -> np.ndarray[Any, Any]
 
 
 def calibrate(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    """The tables ``training`` (constants) and ``training_errors`` (intervals) of a file of measured steps."""
+    """The tables ``training`` (constants) and ``training_errors`` (intervals) of a file of measured steps.
+
+    Fewer than `OWN` rows, or those of one stack, refine the constants that ship, on top of them: the table ``training`` alone.
+    """
     found, _ = training_rows.read(rows)
     times = steps(rows, found)
     at = np.flatnonzero(np.isfinite(times))
     work, origins = training_rows.works(found).take(at), [found.origins[i] for i in at]
+    if at.size < OWN or len({o.stack for o in origins}) == 1:
+        return {"training": calibration.fit(work, origins, times[at], calibration.shipped()).frame()}
     fit = calibration.fit(work, origins, times[at])
     return {"training": fit.frame(), "training_errors": _errors(rows, found, times, fit)}
 
