@@ -114,7 +114,8 @@ def test_products_are_predicted():
     assert gemm.calibrate(read(catalogue.path("measured/gemm.csv"), gemm))["gemm"].height >= 4
 
 
-def test_memory_fit_is_what_ships(rows):
-    assert {"training_memory", "training_memory_errors"} == set(
-        training_memory.calibrate(training_memory.read(catalogue.path("measured/training_memory.csv")))
-    )
+def test_memory_of_many_rows_is_fitted_with_its_intervals(monkeypatch):
+    monkeypatch.setattr(training_memory, "OWN", 100)
+    found = training_memory.calibrate(training_memory.read(catalogue.path("measured/training_memory.csv")))
+    assert {"training_memory", "training_memory_errors"} == set(found)
+    assert {"stack not measured", "nanotron"} <= set(found["training_memory_errors"]["case"])

@@ -173,7 +173,7 @@ OUTER: tuple[Name, ...] = (
 def fit_nodes(
     data: pl.DataFrame, known: dict[Key, tuple[Array, int]] | None = None, touched: set[Key] | None = None
 ) -> dict[Key, tuple[Array, int]]:
-    """Constants and number of measurements of every node, general to special. Of nodes that are `known`, those `touched` are fitted anew."""
+    """Constants and number of measurements of every node, general to special; of nodes `known`, those `touched` are fitted anew."""
     nodes = {key: value for key, value in (known or {}).items() if key not in (touched or ()) and key[:2] != ("scale-up", "*")}
     single, several = _split(data)
     _descend(nodes, single, INNER, _inner_case, touched=touched)
@@ -352,6 +352,8 @@ def _read(_: int) -> dict[Key, Array]:
     values = frame.select(names).to_numpy().reshape(-1, 4, 3)
     if not np.isfinite(values).all():
         raise InputError(f"{TABLE}: a constant is missing")
-    return {
-        tuple(node.split("|", 4 if node.startswith("scale-up") else 2)): theta for node, theta in zip(frame["node"], values, strict=True)
-    }
+    nodes = [tuple(node.split("|", 4 if node.startswith("scale-up") else 2)) for node in frame["node"]]
+    for node in nodes:
+        if node[0] not in KINDS or (len(node) > 3 and not node[3].isdecimal()):
+            raise InputError(f"{TABLE}: node {'|'.join(node)!r}: expected one of {', '.join(KINDS)} first, and whole ranks fourth")
+    return dict(zip(nodes, values, strict=True))

@@ -116,7 +116,7 @@ def calibrate(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
                 else None,
             }
         )
-    return {"energy": pl.DataFrame(table).sort("formula")}
+    return {"energy": pl.DataFrame(sorted(table, key=lambda row: row["formula"]))}
 
 
 def constants(rows: pl.DataFrame) -> dict[str, tuple[float, float, float]]:

@@ -11,6 +11,7 @@ from workbench.chips import calibration
 from workbench.chips.calibration import Fit
 from workbench.chips.step import seconds
 from workbench.chips.work import Work
+from workbench.errors import InputError
 from workbench.validation import training_rows
 from workbench.validation.report import Prediction, conformal_half_width
 
@@ -40,6 +41,8 @@ def predict_without(rows: pl.DataFrame, column: str) -> list[Prediction]:
     Rows that run the same configuration on several releases are in one fold.
     """
     found, reasons = training_rows.read(rows)
+    if not found.llms:
+        return _predictions(found, reasons, None, calibration.shipped())
     measured = steps(rows, found)
     work = training_rows.works(found)
     groups = training_rows.groups(rows, found, column, FOLDS)
@@ -82,6 +85,8 @@ def calibrate(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
     found, _ = training_rows.read(rows)
     times = steps(rows, found)
     at = np.flatnonzero(np.isfinite(times))
+    if not at.size:
+        raise InputError("no row states a step and can be predicted: nothing to calibrate on")
     work, origins = training_rows.works(found).take(at), [found.origins[i] for i in at]
     if at.size < OWN or len({o.stack for o in origins}) == 1:
         return {"training": calibration.fit(work, origins, times[at], calibration.shipped()).frame()}

@@ -90,7 +90,7 @@ def calibrate(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
     if not at.size:
         raise InputError("no row states its memory and can be predicted: nothing to calibrate on")
     refined = at.size < OWN or len({found.origins[i].stack for i in at}) == 1
-    fitted = _fit(found, at, values[at], _shipped() if refined else {})
+    fitted = _fit(found, at, values[at], model.shipped() if refined else {})
     table = [
         (f"{stack}|{name}", round(float(x), 5), int(n))
         for stack, (offsets, n) in fitted.items()
@@ -132,15 +132,6 @@ def _left_out(rows: pl.DataFrame, found: training_rows.Rows, values: Any, at: An
 
 
 Offsets = dict[str, tuple[Array, int]]
-
-
-def _shipped() -> Offsets:
-    """The offsets that ship."""
-    found: Offsets = {}
-    for node, offset, rows in catalogue.table(model.TABLE).select("node", "offset", "rows").iter_rows():
-        stack, _, constant = node.rpartition("|")
-        found.setdefault(stack, (np.zeros(len(model.NAMES)), rows))[0][model.NAMES.index(constant)] = offset
-    return found
 
 
 def _fit(found: training_rows.Rows, at: Any, values: Array, base: Offsets) -> Offsets:
