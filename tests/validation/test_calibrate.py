@@ -125,8 +125,7 @@ def test_tables_that_could_not_be_read_back_are_not_written(tmp_path):
         ("training_memory", "node,offset,rows,source,as_of\nmine|gradients,0,1,x,2026", lambda: memory.constants()),
         (
             "collectives",
-            f"node,{','.join(f'{c}_{p}' for c in ('start', 'step', 'share', 'chunk') for p in ('ll', 'll128', 'simple'))},rows,source,as_of\n"
-            f"scale-up|all_reduce|H100|eight,{'0,' * 12}1,x,2026",
+            f"{','.join(tables.shipped('calibration/collectives').columns)}\nscale-up|all_reduce|H100|eight,{'0,' * 12}1,x,2026",
             lambda: collective_time("all_reduce", 1e6, [Tier(8, 450e9, "scale-up", "H100")]),
         ),
     ],
