@@ -17,7 +17,7 @@ PROGRAMS = {
     "broadcast_perf": "broadcast", "reduce_perf": "reduce", "sendrecv_perf": "sendrecv",
 }  # fmt: skip
 #: size, count, type, [redop, root,] then time, algbw, busbw, wrong out of place and in place.
-NUMBERS = r"(\d{1,15}\.?\d*)\s+(\d{1,15}\.?\d*)\s+(\d{1,15}\.?\d*)\s+(\S+)"
+NUMBERS = r"(\d{1,15}(?:\.\d*)?)\s+(\d{1,15}(?:\.\d*)?)\s+(\d{1,15}(?:\.\d*)?)\s+(\S+)"
 ROW = re.compile(rf"^\s*(\d{{1,15}})\s+(\d{{1,15}})\s+([a-z]\w*)\s+(?:\S+\s+-?\d+\s+)?{NUMBERS}(?:\s+{NUMBERS})?\s*$")
 COLUMNS = (
     "table_id",
