@@ -1,11 +1,13 @@
+import importlib
 import json
+import random
 
 import numpy as np
 import polars as pl
 import pytest
 
-from workbench import catalogue, cli, validation
-from workbench.errors import DataError, UnknownName
+from workbench import catalogue, cli, tables, validation
+from workbench.errors import DataError, UnknownName, WorkbenchError
 from workbench.validation import serving
 from workbench.validation.report import conformal_half_width
 
@@ -142,3 +144,49 @@ def test_a_file_without_rows_is_one_line(refusal, tmp_path, kind):
 def test_nothing_is_fitted_again_unless_asked_for(monkeypatch):
     monkeypatch.setattr(serving, "predict_without", lambda *_: pytest.fail("fitted again"))
     assert validation.validate("serving").rows.height > 0
+
+
+#: What stands in place of a number, a word and an input of a row.
+ODD_NUMBERS = ("0", "-1", "1e308", "1e-320", "0.5", "200000000", "2" * 22, "1e12", None)
+ODD_WORDS = (None, "x", "null", "0", "-1", "[]", "{}", "\u00e9", "NaN", "1e400", "9" * 400, '{"a": 1}')
+ODD_INPUTS = (0, -1, 1e308, None, "x", [], {}, True, [1, 2], 10**30, float("nan"), float("inf"), "2023")
+
+
+def damaged(kind, rows, rng):
+    """The rows, each with one cell changed, or one of its inputs."""
+    numbers = importlib.import_module(validation.KINDS[kind]).NUMBERS
+    for row in rows:
+        column = rng.choice(list(row))
+        if column == "inputs" or ("inputs" in row and rng.random() < 0.5):
+            try:
+                given = json.loads(row["inputs"])
+                given[rng.choice(list(given))] = rng.choice(ODD_INPUTS)
+                row["inputs"] = json.dumps(given)
+            except (ValueError, TypeError, IndexError):
+                row["inputs"] = rng.choice(ODD_WORDS)
+        else:
+            row[column] = rng.choice(ODD_NUMBERS if column in numbers else ODD_WORDS)
+    return rows
+
+
+@pytest.mark.parametrize("kind", validation.KINDS)
+def test_damaged_rows_are_predicted_or_skipped_with_a_reason(tmp_path, kind):
+    sample = tables.read_text(catalogue.path(f"measured/{kind.replace('-', '_')}.csv"))
+    path, rng = tmp_path / "rows.csv", random.Random(0)
+    rows = pl.DataFrame(damaged(kind, sample.to_dicts(), rng), schema=sample.schema)
+    rows.write_csv(path)
+    report = validation.validate(kind, path)
+    report.write_json(tmp_path / "rows.json")
+    assert report.rows["position"].n_unique() == rows.height
+    assert report.rows["predicted"].is_null().equals(report.rows["skipped"].is_not_null())
+    assert report.rows["predicted"].count() > 0
+    rows.sample(24, seed=0).write_csv(path)
+    assert str(tmp_path) in calibrated(kind, path)
+
+
+def calibrated(kind, path):
+    """Where the tables are that were fitted to a file, or why there are none."""
+    try:
+        return str(list(validation.write_tables(validation.calibrate(kind, path), path.parent / "mine")))
+    except WorkbenchError as error:
+        return f"{error} {path if 'is calibrated on measurements' in str(error) else ''}"

@@ -98,7 +98,7 @@ def half_width(quantity: str, origin: Origin, fitted: Fit | None = None) -> floa
     """Half width of the 80 % interval of the logarithm of a quantity, by how much of the origin was measured."""
     known = (fitted or shipped()).offsets
     table = catalogue.table(ERRORS)
-    widths = dict(zip(table["case"].to_list(), table["half_width"].to_list(), strict=True))
+    widths: dict[str, float] = dict(zip(table["case"].to_list(), table["half_width"].to_list(), strict=True))
     width = widths.get(f"{quantity}|{origin.campaign}", widths[f"{quantity}|configuration not measured"])
     for missing, level, key in (("framework", "framework", origin.framework), ("model", "model", origin.model)):
         if (level, key) not in known:

@@ -126,6 +126,7 @@ def prepared(rows: pl.DataFrame) -> pl.DataFrame:
         inner=(pl.col("n_gpus") / outer).cast(pl.Float64),
         release=pl.col("library").str.extract(r"(\d+\.\d+)").fill_null(""),
         kind=pl.col("fabric").map_elements(transport, return_dtype=pl.String, skip_nulls=False),
+        chip=pl.col("chip").fill_null(""),
         provider=pl.col("fabric").fill_null(""),
         inside=pl.col("scale_up_GBps_per_dir").fill_null(450.0) * 1e9,
         outside=pl.col("nic_Gbps_per_gpu").fill_null(400.0) / 8 * 1e9,

@@ -50,6 +50,10 @@ _ERROR = 100 * (_RATIO - 1).abs()
 _KNOWN = pl.col("predicted").is_not_null() & (pl.col("measured") != 0)
 
 
+#: What a formula raises on inputs that it was not written for: any file may come, and its other rows are predicted all the same.
+ODD = (LookupError, StopIteration, AttributeError, TypeError, ArithmeticError, ValueError, pl.exceptions.PolarsError)
+
+
 class Kind(Protocol):
     """A module that predicts one kind of measurements. With a function ``read`` it takes other files than CSVs too."""
 
@@ -162,7 +166,8 @@ def validate(kind: str, path: str | Path | None = None, by: str = "source", leav
         raise DataError(file, f"no such column to group by; the file has {', '.join(frame.columns)}", column=by)
     others = (*getattr(module, "CROSS", ()), *(c for c in frame.columns if c not in module.MEASURED))
     if leave_out is None:
-        predictions = module.predict(frame.drop(list(module.MEASURED), strict=False))
+        with np.errstate(all="ignore"):  # an answer that is not finite is told in its row
+            predictions = module.predict(frame.drop(list(module.MEASURED), strict=False))
     elif not hasattr(module, "predict_without"):
         raise InputError(f"no prediction of the kind {kind} rests on constants fitted to measurements: there is nothing to leave out")
     elif leave_out not in others:
@@ -172,7 +177,7 @@ def validate(kind: str, path: str | Path | None = None, by: str = "source", leav
     rows = []
     for p in predictions:
         row = frame.row(p.position, named=True)
-        measured, tolerance = module.measured(row, p)
+        p, measured, tolerance = _compared(module, row, p)
         rows.append(
             {
                 "position": p.position,
@@ -191,6 +196,19 @@ def validate(kind: str, path: str | Path | None = None, by: str = "source", leav
     numbers = dict.fromkeys(("predicted", "low", "high", "measured", "tolerance"), pl.Float64)
     schema = {"position": pl.Int64, "id": pl.String, "quantity": pl.String, "skipped": pl.String, "source": pl.String, "by": pl.String}
     return Report(kind, pl.DataFrame(rows, schema_overrides={**schema, **numbers}), by)
+
+
+def _compared(module: Any, row: dict[str, Any], p: Prediction) -> tuple[Prediction, float | None, float | None]:
+    """A prediction with what was measured and the error allowed; a skipped one where either is not a finite number."""
+    if p.value is not None and not np.isfinite([p.value, p.low or 0.0, p.high or 0.0]).all():
+        p = Prediction(p.position, p.quantity, skipped="no finite number follows from what it states", part=p.part)
+    try:
+        measured, tolerance = module.measured(row, p)
+        if measured is None or np.isfinite(measured):
+            return p, measured, tolerance
+    except (ValueError, LookupError, ArithmeticError):
+        pass
+    return Prediction(p.position, p.quantity, skipped="what was measured is no finite number", part=p.part), None, None
 
 
 def beside(shipped: Report, left_out: Report) -> pl.DataFrame:
@@ -222,7 +240,11 @@ def calibrate(kind: str, path: str | Path) -> dict[str, pl.DataFrame]:
         raise InputError(f"nothing of the kind {kind} is calibrated on measurements")
     file = Path(path)
     frame = _rows(module, file)
-    found: dict[str, pl.DataFrame] = module.calibrate(frame)
+    try:
+        with np.errstate(all="ignore"):
+            found: dict[str, pl.DataFrame] = module.calibrate(frame)
+    except InputError as error:
+        raise DataError(file, str(error)) from None
     if any(table.is_empty() for table in found.values()):
         raise DataError(file, "no row of it can be calibrated on; workbench validate says why rows are not predicted")
     today = datetime.date.today().isoformat()
@@ -283,6 +305,15 @@ def read(path: str | Path, kind: Any) -> pl.DataFrame:
             raise DataError(path, f"{frame[column][row]!r} is not a number", row=row + 2, column=column)
         frame = frame.with_columns(number)
     return frame
+
+
+def check_numbers(row: dict[str, Any], names: Sequence[str], whole: Sequence[str]) -> None:
+    """Raises `InputError` for a number of a row that none can be: those of `names` from 0 to 1e15, of them `whole` ones up to 1e7."""
+    for name in names:
+        value = row.get(name)
+        most, kind = (1e7, "a whole number") if name in whole else (1e15, "a number")
+        if value and (not 0 < value <= most or (name in whole and value % 1)):
+            raise InputError(f"{name} is {value:.6g}; expected {kind} from 0 to {most:g}")
 
 
 def conformal_half_width(log_ratios: Sequence[float], level: float = 0.8) -> float:
