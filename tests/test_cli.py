@@ -119,12 +119,13 @@ def test_calibrate_writes_tables_that_validate_then_uses(workbench, tmp_path):
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "mine" / "calibration" / "gemm.csv").exists()
     own = workbench("validate", "gemm", "--by", "chip", WORKBENCH_DATA=str(tmp_path / "mine"))
-    assert "shape_mean" in own.stdout
+    assert "mean_error_%" in own.stdout
     assert own.returncode == 0
     assert "nothing of the kind topology is calibrated" in workbench("calibrate", "topology", sample).stderr
 
 
-def test_validate_training_prints_what_was_left_out(workbench):
-    shown = workbench("validate", "training", "--by", "source_key")
-    assert "configuration_mean" in shown.stdout
-    assert "mean of groups of 8 rows and more" in shown.stdout
+def test_validate_leaves_out_only_when_asked_to(workbench):
+    plain, asked = workbench("validate", "gemm"), workbench("validate", "gemm", "--leave-out", "shape")
+    assert "left_out" not in plain.stdout
+    assert asked.stdout.startswith(plain.stdout)
+    assert all(words in asked.stdout for words in ("mean_left_out", "mean of groups of 8 rows and more"))

@@ -84,6 +84,13 @@ def test_a_folder_with_a_config_is_enough(tmp_path):
         ({"num_hidden_layers": None}, "num_hidden_layers is missing"),
         ({"num_hidden_layers": 0}, "num_hidden_layers is 0"),
         ({"num_key_value_heads": 5}, "num_key_value_heads is 5; expected a divisor of 32 heads"),
+        (
+            {"num_hidden_layers": 200_000_000},
+            "num_hidden_layers is 200000000; expected less than or equal to 10000",
+        ),  # not a list of so many
+        ({"num_hidden_layers": 10**22}, "num_hidden_layers is 1000"),
+        ({"hidden_size": 10**400}, "hidden_size is 1000"),
+        ({"model_type": "qwen3_moe"}, "moe_intermediate_size is missing; expected the inner width of one of 8 experts"),
         ({"num_experts_per_tok": 9}, "num_experts_per_tok is 9; expected 1 to 8 experts"),
     ],
 )
@@ -95,7 +102,15 @@ def test_a_bad_config_is_refused_with_path_field_and_value(tmp_path, change, sai
     assert str(path) in str(raised.value)
 
 
-@pytest.mark.parametrize(("text", "said"), [("{", "not a readable JSON file"), ("[]", "expected a JSON object"), (None, "no such file")])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "not a readable JSON file"),
+        ("[" * 100_000, "not a readable JSON file"),
+        ("[]", "expected a JSON object"),
+        (None, "no such file"),
+    ],
+)
 def test_what_is_no_config_is_refused(tmp_path, text, said):
     path = tmp_path / "config.json"
     if text is not None:
@@ -115,3 +130,11 @@ def test_a_longer_context_never_costs_less(context, more, name):
 def test_negative_lengths_are_refused():
     with pytest.raises(InputError, match="context"):
         catalogue.llm("Llama-3.1-8B").kv_bytes(-1)
+
+
+@pytest.mark.parametrize("config", ["mixtral-8x7b", "deepseek-v3", "gpt-oss-20b"])
+def test_damaged_configs_are_read_or_refused(read_mutants, config):
+    for llm in read_mutants(read_hugging_face, (CONFIGS / f"{config}.json").read_bytes(), "config.json", n=200):
+        assert 0 < llm.active_params <= llm.params
+        assert np.isfinite(llm.forward_flop_per_token(1e4))
+        assert llm.kv_bytes(1e4) > 0

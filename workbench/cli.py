@@ -263,31 +263,30 @@ def validate(
     from workbench import validation
 
     report = validation.validate(kind, file, by=by)
+    left_out = validation.validate(kind, file, by=by, leave_out=leave_out) if leave_out else None
     print(report)
-    if leave_out:
-        print(f"\nthe same, each {leave_out} by models calibrated on the others alone:\n")
-        print(validation.validate(kind, file, by=by, leave_out=leave_out))
+    if left_out:
+        print(f"\nthe same, each {leave_out} by models calibrated on the others alone:\n", left_out, sep="\n")
+        print("\nerrors in percent as shipped, and of rows that nothing was fitted to:\n")
+        print(*validation.aligned(validation.beside(report, left_out)), sep="\n")
     if json:
         report.write_json(json)
         print(f"per-row results: {json}")
-    if not leave_out and (table := validation.cross(kind, file, by)) is not None:
-        print("\nerrors in percent as shipped, and of rows that nothing was fitted to:\n", *validation.aligned(table), sep="\n")
 
 
 @app.command()
 def calibrate(
     kind: Annotated[str, typer.Argument(help="What was measured: collectives, energy, gemm, serving, training or training-memory.")],
     file: Annotated[Path, typer.Argument(help="CSV of measurements.")],
-    out: Annotated[Path, typer.Option(help="Folder of tables; set WORKBENCH_DATA to it to use them.")] = Path("calibrated"),
+    out: Annotated[str, typer.Option(help="Folder of tables; set WORKBENCH_DATA to it to use them.")] = "calibrated",
 ) -> None:
     """Fit the constants of a model to measurements, and write them as tables of the catalogue."""
     _one_thread()
-    from workbench import files, validation
+    from workbench import validation
 
-    for name, table in validation.calibrate(kind, file).items():
-        path = out / "calibration" / f"{name}.csv"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        files.write(path, table.write_csv())
+    if "://" in out:
+        raise InputError(f"--out {out}: a folder is expected, because WORKBENCH_DATA names one")
+    for path, table in validation.write_tables(validation.calibrate(kind, file), out).items():
         print(f"{table.height} rows: {path}")
 
 

@@ -197,6 +197,8 @@ def read_hugging_face(path: str | Path) -> LLM:
     kv_heads, mla = c.kv_heads or c.heads, c.kv_lora_rank is not None
     mixture = [c.experts > 0 and i >= c.first_dense and (i + 1) % c.moe_every == 0 and i not in c.mlp_only for i in range(c.layers)]
     moe_ffn = (c.ffn if kind in _EXPERT_IS_FFN else c.moe_ffn) if any(mixture) else 0
+    if moe_ffn is None:
+        raise InputError(f"{file}: moe_intermediate_size is missing; expected the inner width of one of {c.experts} experts")
     shared = (1 if kind == "llama4_text" or c.shared_ffn else c.shared_experts) if any(mixture) else 0
     if c.layer_types is not None:
         sliding = sum(t != "full_attention" for t in c.layer_types)
@@ -234,7 +236,7 @@ def _parse(file: Path) -> tuple[str, Any]:
         found = json.loads(file.read_text(encoding="utf8"))
     except FileNotFoundError:
         raise InputError("no such file; expected a Hugging Face config.json or the folder that holds one") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"not a readable JSON file: {error}") from None
     if not isinstance(found, dict):
         raise InputError(f"expected a JSON object, found {type(found).__name__}")
@@ -252,7 +254,7 @@ def _parse(file: Path) -> tuple[str, Any]:
             raise InputError(reason.removeprefix("Value error, ")) from None
         missing = first["type"] == "missing"
         raise InputError(
-            f"{field} is missing; expected a whole number" if missing else f"{field} is {first['input']!r}; {reason}"
+            f"{field} is missing; expected a whole number" if missing else f"{field} is {repr(first['input'])[:60]}; {reason}"
         ) from None
 
 
@@ -263,11 +265,11 @@ def _schema() -> Any:
 
     from pydantic import AliasChoices, BaseModel, Field, ValidationInfo, model_validator
 
-    def size(*names: str, low: int = 1, default: Any = None) -> Any:
-        return Field(default, validation_alias=AliasChoices(*names), ge=low)
+    def size(*names: str, low: int = 1, high: int = 10**9, default: Any = None) -> Any:
+        return Field(default, validation_alias=AliasChoices(*names), ge=low, le=high)
 
     class Config(BaseModel, strict=True):
-        layers: int = size("num_hidden_layers", "n_layer", default=...)
+        layers: int = size("num_hidden_layers", "n_layer", high=10_000, default=...)
         hidden: int = size("hidden_size", "n_embd", default=...)
         heads: int = size("num_attention_heads", "n_head", default=...)
         vocab: int = size("vocab_size", default=...)

@@ -124,7 +124,7 @@ FACTORY = [
         lambda **given: fleet.ai_factory(CLUSTER, WORK, **given),
         {name: (value, value, value * (1.01 if name in MAY_GROW else 0.99)) for name, value in INPUTS.items()},
         allow=free("chip_price", "electricity_usd_per_kwh", "network_share", "facility_capex", "operations") | {"wacc": SIGNED},
-        read=lambda answer: {name: value for name, value in vars(answer).items() if name not in ("cluster", "serving")},
+        read=lambda answer: {name: value for name, value in vars(answer).items() if name != "cluster"},
     ),
     case(
         "factory_inputs",

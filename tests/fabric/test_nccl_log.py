@@ -1,6 +1,6 @@
 import pytest
 
-from workbench import validation
+from workbench import cli, validation
 from workbench.errors import DataError
 from workbench.fabric.nccl_log import is_log, read_log
 
@@ -83,3 +83,27 @@ def test_validate_takes_the_log(log):
     report = validation.validate("collectives", log(HEAD + ROWS), by="collective")
     assert report.rows["predicted"].count() == 2
     assert report.rows["measured"].to_list() == [36.49, 1056.2]
+
+
+@pytest.mark.parametrize("number", ["1056.2.1", "1" * 400])
+def test_what_is_no_number_is_left_out_with_its_line(log, number):
+    found = read_log(log(HEAD + ROWS.replace("1056.2", number).replace("444.78", number)))
+    assert found.rows.height == 1
+    assert found.left_out == ("line 8: not a whole row of results",)
+
+
+def test_damaged_logs_are_read_or_refused(read_mutants):
+    for found in read_mutants(read_log, (HEAD + ROWS + GATHER).encode(), "run.log"):
+        numbers = found.rows.select("bytes", "n_gpus", "time_us", "algbw_GBps", "busbw_GBps").cast(float).to_numpy()
+        assert ((numbers >= 0) & (numbers < 1e18)).all()
+
+
+def test_a_log_in_utf_16_is_one_line(log, monkeypatch, capsys):
+    path = log("")
+    path.write_text(HEAD + ROWS, encoding="utf16")
+    monkeypatch.setattr("sys.argv", ["workbench", "validate", "collectives", str(path)])
+    with pytest.raises(SystemExit):
+        cli.main()
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {path}: not a readable UTF-8 CSV")
+    assert said.count("\n") == 1

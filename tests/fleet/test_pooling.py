@@ -274,3 +274,24 @@ def test_staffing_and_reserves_of_any_shape():
     assert fleet.servers_needed([0.5, 800.0], 0.9).tolist() == [1, 803]  # as one by one: a large load beside it changes nothing
     with pytest.raises(InputError, match="load = inf"):
         fleet.servers_needed(np.inf, 0.1)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46.68,374,44\n2023-11-16 18:15:50.99,396,109\n2023-11-16 18:15:52,8,5\n",
+        "time,requests,tokens\n0,3,500\n60,5,700\n120,1,40\n180,2,50\n",
+    ],
+)
+def test_damaged_traces_are_read_or_refused(read_mutants, text):
+    for trace in read_mutants(fleet.read_trace, text.encode(), "trace.csv"):
+        assert np.isfinite([trace.seconds, trace.input_tokens, trace.output_tokens, trace.requests]).all()
+        assert (trace.seconds >= 0).all()
+
+
+@pytest.mark.parametrize("times", ["x,1,1\ny,1,1", "nan,1,1\n5,1,1", "2500-01-01 00:00:00,1,1\n1600-01-01 00:00:00,1,1"])
+def test_times_that_are_none_are_refused(tmp_path, times):
+    path = tmp_path / "trace.csv"
+    path.write_text(f"time,input_tokens,output_tokens\n{times}\n")
+    with pytest.raises(DataError, match=r"row 2, column 'time': .* is neither seconds nor an ISO date of 1970 to 2199|is not a number"):
+        fleet.read_trace(path)

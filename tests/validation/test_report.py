@@ -1,11 +1,14 @@
+import importlib
 import json
+import random
 
 import numpy as np
 import polars as pl
 import pytest
 
-from workbench import catalogue, validation
-from workbench.errors import DataError, UnknownName
+from workbench import catalogue, cli, tables, validation
+from workbench.errors import DataError, UnknownName, WorkbenchError
+from workbench.validation import serving
 from workbench.validation.report import conformal_half_width
 
 HEADER = "id,domain,quantity,inputs,published,unit,tol_rel,source,group"
@@ -83,3 +86,107 @@ def test_the_shipped_sample_is_small_and_cited():
     assert 50 <= sample.height <= 200
     assert sample["source"].null_count() == 0
     assert sample["id"].n_unique() == sample.height
+
+
+def report_of(errors, groups):
+    """A report of rows with these errors in percent."""
+    rows = {"by": groups, "predicted": [100.0 + e for e in errors], "measured": [100.0] * len(errors), "low": [0.0] * len(errors)}
+    return validation.Report("made", pl.DataFrame(rows).with_columns(high=pl.lit(1e9), tolerance=pl.lit(None, dtype=pl.Float64)), "maker")
+
+
+def test_a_long_tail_is_told_by_the_rows_that_carry_it():
+    # 2 rows of 100 carry 100 of 198 %
+    far = report_of([1.0] * 98 + [50.0, 50.0], ["a"] * 98 + ["b"] * 2)
+    assert far.tail() == "the mean error is above the median: 2 of 100 rows (2 %) carry half of all error, 2 of them of maker b"
+    assert report_of([1.0, 2.0, 3.0], ["a"] * 3).tail() is None
+    assert report_of([0.0] * 3, ["a"] * 3).tail() is None
+
+
+@pytest.fixture
+def refusal(monkeypatch, capsys):
+    """What the command says of a call that it refuses, in one line."""
+
+    def call(*words):
+        monkeypatch.setattr("sys.argv", ["workbench", *map(str, words)])
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+        printed = capsys.readouterr()
+        assert left.value.code == 2
+        assert printed.out == ""
+        assert printed.err.startswith("error: ")
+        assert printed.err.count("\n") == 1
+        return printed.err
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["serving", "--by", "colour"], "column 'colour': no such column to group by; the file has id, source_group"),
+        (["training", "--leave-out", "colour"], "column 'colour': no such column to leave out by; allowed: configuration, source_key"),
+        (["training", "--leave-out", "step_s"], "column 'step_s': no such column to leave out by"),
+        (["gemm", "--leave-out", "chip"], "--leave-out chip: products are left out by shape alone"),
+        (["energy", "--leave-out", "source"], "no prediction of the kind energy rests on constants fitted to measurements"),
+    ],
+)
+def test_what_cannot_be_grouped_or_left_out_is_one_line(refusal, words, said):
+    assert said in refusal("validate", *words)
+
+
+@pytest.mark.parametrize("kind", validation.KINDS)
+def test_a_file_without_rows_is_one_line(refusal, tmp_path, kind):
+    header = catalogue.path(f"measured/{kind.replace('-', '_')}.csv").read_text(encoding="utf8").splitlines()[0]
+    path = written(tmp_path, header)
+    assert refusal("validate", kind, path) == f"error: {path}: no row of measurements below the header\n"
+
+
+def test_nothing_is_fitted_again_unless_asked_for(monkeypatch):
+    monkeypatch.setattr(serving, "predict_without", lambda *_: pytest.fail("fitted again"))
+    assert validation.validate("serving").rows.height > 0
+
+
+#: What stands in place of a number, a word and an input of a row.
+ODD_NUMBERS = ("0", "-1", "1e308", "1e-320", "0.5", "200000000", "2" * 22, "1e12", None)
+ODD_WORDS = (None, "x", "null", "0", "-1", "[]", "{}", "\u00e9", "NaN", "1e400", "9" * 400, '{"a": 1}')
+ODD_INPUTS = (0, -1, 1e308, None, "x", [], {}, True, [1, 2], 10**30, float("nan"), float("inf"), "2023")
+
+
+def damaged(kind, rows, rng):
+    """The rows, each with one cell changed, or one of its inputs."""
+    numbers = importlib.import_module(validation.KINDS[kind]).NUMBERS
+    for row in rows:
+        column = rng.choice(list(row))
+        if column == "inputs" or ("inputs" in row and rng.random() < 0.5):
+            try:
+                given = json.loads(row["inputs"])
+                given[rng.choice(list(given))] = rng.choice(ODD_INPUTS)
+                row["inputs"] = json.dumps(given)
+            except (ValueError, TypeError, IndexError):
+                row["inputs"] = rng.choice(ODD_WORDS)
+        else:
+            row[column] = rng.choice(ODD_NUMBERS if column in numbers else ODD_WORDS)
+    return rows
+
+
+@pytest.mark.parametrize("kind", validation.KINDS)
+def test_damaged_rows_are_predicted_or_skipped_with_a_reason(tmp_path, kind):
+    sample = tables.read_text(catalogue.path(f"measured/{kind.replace('-', '_')}.csv"))
+    path, rng = tmp_path / "rows.csv", random.Random(0)
+    rows = pl.DataFrame(damaged(kind, sample.to_dicts(), rng), schema=sample.schema)
+    rows.write_csv(path)
+    report = validation.validate(kind, path)
+    report.write_json(tmp_path / "rows.json")
+    assert report.rows["position"].n_unique() == rows.height
+    assert report.rows["predicted"].is_null().equals(report.rows["skipped"].is_not_null())
+    assert report.rows["predicted"].count() > 0
+    rows.sample(24, seed=0).write_csv(path)
+    assert str(tmp_path) in calibrated(kind, path)
+
+
+def calibrated(kind, path):
+    """Where the tables are that were fitted to a file, or why there are none."""
+    try:
+        return str(list(validation.write_tables(validation.calibrate(kind, path), path.parent / "mine")))
+    except WorkbenchError as error:
+        return f"{error} {path if 'is calibrated on measurements' in str(error) else ''}"

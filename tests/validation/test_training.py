@@ -31,10 +31,12 @@ def test_predictions_never_see_what_was_measured(rows):
     assert [p.value for p in training.predict(nonsense)] == [p.value for p in training.predict(rows)]
 
 
-def test_left_out_rows_are_worse_than_fitted_ones_and_still_useful(rows):
-    table = validation.cross("training", by="source_key")
-    mean = table.filter(pl.col("source_key").str.starts_with("mean of groups")).row(0, named=True)
-    assert mean["shipped_mean"] < mean["configuration_mean"] < mean["source_key_mean"] < 40
+def test_left_out_rows_are_worse_than_fitted_ones_and_still_useful():
+    shipped = validation.validate("training", by="source_key")
+    left_out = [validation.validate("training", by="source_key", leave_out=column) for column in ("configuration", "source_key")]
+    means = [validation.beside(shipped, report).row(-1, named=True) for report in left_out]
+    assert all(mean["source_key"] == "mean of groups of 8 rows and more" for mean in means)
+    assert means[0]["mean"] == means[1]["mean"] < means[0]["mean_left_out"] < means[1]["mean_left_out"] < 40
 
 
 def test_a_configuration_is_never_on_both_sides(rows):
@@ -112,7 +114,8 @@ def test_products_are_predicted():
     assert gemm.calibrate(read(catalogue.path("measured/gemm.csv"), gemm))["gemm"].height >= 4
 
 
-def test_memory_fit_is_what_ships(rows):
-    assert {"training_memory", "training_memory_errors"} == set(
-        training_memory.calibrate(training_memory.read(catalogue.path("measured/training_memory.csv")))
-    )
+def test_memory_of_many_rows_is_fitted_with_its_intervals(monkeypatch):
+    monkeypatch.setattr(training_memory, "OWN", 100)
+    found = training_memory.calibrate(training_memory.read(catalogue.path("measured/training_memory.csv")))
+    assert {"training_memory", "training_memory_errors"} == set(found)
+    assert {"stack not measured", "nanotron"} <= set(found["training_memory_errors"]["case"])

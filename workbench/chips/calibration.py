@@ -72,7 +72,7 @@ LEVELS = {
 POOL = Pool(NAMES, PRIOR, LEVELS)
 
 
-def fit(work: Work, origins: list[Origin], measured: Array) -> Fit:
+def fit(work: Work, origins: list[Origin], measured: Array, base: Fit | None = None) -> Fit:
     """Fit the constants to measured steps.
 
     Parameters
@@ -82,6 +82,8 @@ def fit(work: Work, origins: list[Origin], measured: Array) -> Fit:
     origins : list of Origin
     measured : ndarray
         Time of a step [s].
+    base : Fit, optional
+        Constants of other rows, which these rows refine.
 
     Raises
     ------
@@ -92,7 +94,7 @@ def fit(work: Work, origins: list[Origin], measured: Array) -> Fit:
     if times.size == 0 or not np.all(times > 0):
         raise InputError("measured steps: expected at least one, all above 0 s")
     weight = balanced([o.stack for o in origins], MOST_ROWS)
-    return POOL.fit(lambda logs: np.log(seconds(work, POOL.named(logs))), origins, np.log(times), noise=NOISE, weight=weight)
+    return POOL.fit(lambda logs: np.log(seconds(work, POOL.named(logs))), origins, np.log(times), noise=NOISE, weight=weight, base=base)
 
 
 def shipped() -> Fit:

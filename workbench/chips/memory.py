@@ -13,6 +13,7 @@ from workbench.chips.plan import Layout
 from workbench.chips.pooling import Constant
 from workbench.chips.shape import Shape
 from workbench.chips.work import stage_params
+from workbench.errors import InputError
 from workbench.units import GIGA
 
 TABLE = "calibration/training_memory"
@@ -52,11 +53,21 @@ class TrainingMemory:
         return self.weights + self.gradients + self.optimizer + self.activations + self.logits + self.other
 
 
+def shipped() -> dict[str, tuple[NDArray[np.float64], int]]:
+    """Offsets of the logarithms of the constants of each stack, with its rows; ``all`` holds for every stack."""
+    found: dict[str, tuple[NDArray[np.float64], int]] = {}
+    for node, offset, rows in catalogue.table(TABLE).select("node", "offset", "rows").iter_rows():
+        stack, _, name = node.rpartition("|")
+        if name not in NAMES:
+            raise InputError(f"{TABLE}: node {node!r}: expected stack|constant with one of {', '.join(NAMES)}")
+        found.setdefault(stack, (np.zeros(len(NAMES)), rows))[0][NAMES.index(name)] = offset
+    return found
+
+
 def constants(stack: str = "") -> dict[str, float]:
     """Constants of the memory model for a stack, or, where it was not measured, of all."""
-    offsets = dict(catalogue.table(TABLE).select("node", "offset").iter_rows())
-    logs = [p + offsets.get(f"all|{n}", 0.0) + offsets.get(f"{stack}|{n}", 0.0) for n, p in zip(NAMES, PRIOR, strict=True)]
-    return dict(zip(NAMES, np.exp(logs).tolist(), strict=True))
+    offsets, none = shipped(), (np.zeros(len(NAMES)), 0)
+    return dict(zip(NAMES, np.exp(PRIOR + offsets.get("all", none)[0] + offsets.get(stack, none)[0]).tolist(), strict=True))
 
 
 def memory(shape: Shape, layout: Layout, sequence: Any, c: dict[str, Any]) -> TrainingMemory:

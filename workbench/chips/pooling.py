@@ -153,6 +153,9 @@ class Pool:
         for name, offset, error, n in frame.select("node", "offset", "error", "rows").iter_rows():
             level, _, rest = name.partition("|")
             key, _, constant = rest.rpartition("|")
+            if level not in self.levels or constant not in self.names:
+                known = f"level one of {', '.join(self.levels)}, constant one of {', '.join(self.names)}"
+                raise InputError(f"node {name!r} of the calibration: expected level|key|constant, {known}")
             node, at = (level, key), self.names.index(constant)
             offsets.setdefault(node, np.zeros(len(self.names)))[at] = offset
             errors.setdefault(node, np.zeros(len(self.names)))[at] = error

@@ -97,7 +97,8 @@ def constants(origin: Origin) -> dict[str, Any]:
 def half_width(quantity: str, origin: Origin, fitted: Fit | None = None) -> float:
     """Half width of the 80 % interval of the logarithm of a quantity, by how much of the origin was measured."""
     known = (fitted or shipped()).offsets
-    widths = {row["case"]: row["half_width"] for row in catalogue.table(ERRORS).iter_rows(named=True)}
+    table = catalogue.table(ERRORS)
+    widths: dict[str, float] = dict(zip(table["case"].to_list(), table["half_width"].to_list(), strict=True))
     width = widths.get(f"{quantity}|{origin.campaign}", widths[f"{quantity}|configuration not measured"])
     for missing, level, key in (("framework", "framework", origin.framework), ("model", "model", origin.model)):
         if (level, key) not in known:

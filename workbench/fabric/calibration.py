@@ -30,6 +30,8 @@ KINDS = ("scale-up", *STARTS)
 PULLS = (0.3, 0.5, 1.0, 1.5, 2.0)
 PULL_OUT = 40.0  #: of a transport to its prior: few tables, of few providers; the best of 2, 6, 15 and 40 with tables left out
 NOISE = 0.05  #: relative spread of repeats between tables
+#: Fewer measurements are fitted below the general constants that ship; more replace them all.
+OWN = 500
 #: Largest share of the wire that a protocol may take: in-network reduction beats the ring it is counted as by a little in a domain, and by
 #: up to two between two domains, where each byte crosses once.
 CAPS = {("scale-up", "all_reduce"): 1.15, ("scale-up", ""): 0.97, ("out", "all_reduce"): 2.1, ("out", ""): 1.0}
@@ -124,6 +126,7 @@ def prepared(rows: pl.DataFrame) -> pl.DataFrame:
         inner=(pl.col("n_gpus") / outer).cast(pl.Float64),
         release=pl.col("library").str.extract(r"(\d+\.\d+)").fill_null(""),
         kind=pl.col("fabric").map_elements(transport, return_dtype=pl.String, skip_nulls=False),
+        chip=pl.col("chip").fill_null(""),
         provider=pl.col("fabric").fill_null(""),
         inside=pl.col("scale_up_GBps_per_dir").fill_null(450.0) * 1e9,
         outside=pl.col("nic_Gbps_per_gpu").fill_null(400.0) / 8 * 1e9,
@@ -141,9 +144,15 @@ def calibrate(rows: pl.DataFrame) -> pl.DataFrame:
     Returns
     -------
     polars.DataFrame
-        The table ``calibration/collectives``: node, the twelve constants, rows.
+        The table ``calibration/collectives``: node, the twelve constants, rows. Of fewer than `OWN` measurements only what they were made
+        with (chips, providers), below the general constants that ship.
     """
-    return _as_table(fit_nodes(prepared(rows)))
+    data = prepared(rows)
+    if data.height >= OWN:
+        return _as_table(fit_nodes(data))
+    known = {key: (theta, 0) for key, theta in _nodes().items()}
+    touched = {key for key in _keys(data) if len(key) > 2 or key not in known}
+    return _as_table({key: node for key, node in fit_nodes(data, known, touched).items() if node[1]})
 
 
 Name = Callable[[dict[str, Any]], Key]
@@ -163,18 +172,10 @@ OUTER: tuple[Name, ...] = (
 
 
 def fit_nodes(
-    data: pl.DataFrame, known: dict[Key, tuple[Array, int]] | None = None, out: pl.DataFrame | None = None
+    data: pl.DataFrame, known: dict[Key, tuple[Array, int]] | None = None, touched: set[Key] | None = None
 ) -> dict[Key, tuple[Array, int]]:
-    """Constants and number of measurements of every node, general to special.
-
-    With `known` nodes of more data, of which the rows `out` were taken away, only the nodes are fitted again that those rows touched.
-    """
-    nodes: dict[Key, tuple[Array, int]] = {}
-    touched: set[Key] | None = None
-    if known is not None and out is not None:
-        single, several = _split(out)
-        touched = {name(r) for part, names in ((single, INNER), (several, OUTER)) for r in part.iter_rows(named=True) for name in names}
-        nodes = {key: value for key, value in known.items() if key not in touched and key[:2] != ("scale-up", "*")}
+    """Constants and number of measurements of every node, general to special; of nodes `known`, those `touched` are fitted anew."""
+    nodes = {key: value for key, value in (known or {}).items() if key not in (touched or ()) and key[:2] != ("scale-up", "*")}
     single, several = _split(data)
     _descend(nodes, single, INNER, _inner_case, touched=touched)
     _offsets(nodes)
@@ -190,13 +191,18 @@ def predicted_without(data: pl.DataFrame, column: str, predict: Callable[[pl.Dat
     found = []
     for _, part in data.group_by(column, maintain_order=True):
         rest = data.join(part.select("position"), on="position", how="anti")
-        nodes = {key: theta for key, (theta, _) in fit_nodes(rest, full, part).items()}
+        nodes = {key: theta for key, (theta, _) in fit_nodes(rest, full, _keys(part)).items()}
         _boxed.append(nodes)
         try:
             found.append((part, predict(part)))
         finally:
             _boxed.pop()
     return found
+
+
+def _keys(data: pl.DataFrame) -> set[Key]:
+    """Nodes of measurements at every level."""
+    return {name(r) for part, names in zip(_split(data), (INNER, OUTER), strict=True) for r in part.iter_rows(named=True) for name in names}
 
 
 def _split(data: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -347,4 +353,8 @@ def _read(_: int) -> dict[Key, Array]:
     values = frame.select(names).to_numpy().reshape(-1, 4, 3)
     if not np.isfinite(values).all():
         raise InputError(f"{TABLE}: a constant is missing")
-    return {tuple(node.split("|")): theta for node, theta in zip(frame["node"], values, strict=True)}
+    nodes = [tuple(node.split("|", 4 if node.startswith("scale-up") else 2)) for node in frame["node"]]
+    for node in nodes:
+        if node[0] not in KINDS or (len(node) > 3 and not node[3].isdecimal()):
+            raise InputError(f"{TABLE}: node {'|'.join(node)!r}: expected one of {', '.join(KINDS)} first, and whole ranks fourth")
+    return dict(zip(nodes, values, strict=True))

@@ -17,8 +17,8 @@ PROGRAMS = {
     "broadcast_perf": "broadcast", "reduce_perf": "reduce", "sendrecv_perf": "sendrecv",
 }  # fmt: skip
 #: size, count, type, [redop, root,] then time, algbw, busbw, wrong out of place and in place.
-NUMBERS = r"([\d.]+)\s+([\d.]+)\s+([\d.]+)\s+(\S+)"
-ROW = re.compile(rf"^\s*(\d+)\s+(\d+)\s+([a-z]\w*)\s+(?:\S+\s+-?\d+\s+)?{NUMBERS}(?:\s+{NUMBERS})?\s*$")
+NUMBERS = r"(\d{1,15}(?:\.\d*)?)\s+(\d{1,15}(?:\.\d*)?)\s+(\d{1,15}(?:\.\d*)?)\s+(\S+)"
+ROW = re.compile(rf"^\s*(\d{{1,15}})\s+(\d{{1,15}})\s+([a-z]\w*)\s+(?:\S+\s+-?\d+\s+)?{NUMBERS}(?:\s+{NUMBERS})?\s*$")
 COLUMNS = (
     "table_id",
     "collective",
@@ -79,7 +79,7 @@ def read_log(path: str | Path) -> Log:
                 op, ranks = name, 0
         if match := re.search(r"(?:NCCL|RCCL) version[: ]+([\d.]+)", line):
             library = f"nccl-tests, NCCL {match[1]}"
-        if match := re.search(r"#\s+Rank\s+(\d+)\b.*?device\s+\S+\s+(?:\[[^\]]*\]\s+)?(.*)$", line, re.IGNORECASE):
+        if match := re.search(r"#\s+Rank\s+(\d{1,7})\b.*?device\s+\S+\s+(?:\[[^\]]*\]\s+)?(.*)$", line, re.IGNORECASE):
             ranks = 1 if int(match[1]) == 0 else max(ranks, int(match[1]) + 1)
             chip = chip or _chip(match[2])
             continue

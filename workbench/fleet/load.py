@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -211,16 +212,23 @@ def _seconds(file: Path, column: pl.Series) -> NDArray[np.float64]:
         text = column.str.strip_chars().str.replace("T", " ").str.strip_chars_end("Z")
         clock = text.str.replace(r"[+-]\d\d:?\d\d$", "").str.replace(r"^(\d{4}-\d\d-\d\d)$", "$1 00:00:00")
         clock = clock.str.replace(r"^(\S+ \d\d:\d\d)$", "$1:00")
+        clock = clock.set(
+            ~clock.str.contains(r"^(19[7-9]|2[01]\d)\d-").fill_null(False), None
+        )  # further years leave the range of nanoseconds
         parsed = clock.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", strict=False, time_unit="ns")
         sign = text.str.extract(r"([+-])\d\d:?\d\d$").replace({"-": "-1", "+": "1"}).cast(pl.Int64, strict=False).fill_null(0)
         digits = text.str.extract(r"[+-](\d\d:?\d\d)$").str.replace(":", "").cast(pl.Int64, strict=False).fill_null(0)
         parsed = parsed - (sign * (digits // 100 * 60 + digits % 100) * 60_000_000_000).cast(pl.Duration("ns"))
         numbers = text.cast(pl.Float64, strict=False)
-        dated = parsed.null_count() <= numbers.null_count()  # whole nanoseconds since the first: a double holds only 240 ns of an epoch
+        numbers = numbers.set(~numbers.is_between(0, sys.float_info.max).fill_null(False), None)
+        dated = parsed.null_count() < min(numbers.null_count() + 1, parsed.len())
+        # whole nanoseconds since the first: a double holds only 240 ns of an epoch
         read = (parsed - parsed.drop_nulls().first()).dt.total_nanoseconds().cast(pl.Float64) / 1e9 if dated else numbers
         bad = np.flatnonzero(read.is_null().to_numpy())
         if bad.size:
-            raise DataError(file, f"{column[int(bad[0])]!r} is neither seconds nor an ISO date", row=int(bad[0]) + 2, column=column.name)
+            raise DataError(
+                file, f"{column[int(bad[0])]!r} is neither seconds nor an ISO date of 1970 to 2199", row=int(bad[0]) + 2, column=column.name
+            )
         at = read.to_numpy()
     return np.asarray(at - at[0], dtype=float)
 

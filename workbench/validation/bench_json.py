@@ -22,20 +22,26 @@ FIELDS = {
     "ttft_p99_ms": ("p99_ttft_ms",),
     "tpot_p99_ms": ("p99_tpot_ms",),
 }
+#: Fields that may be infinite or words ("inf", "trace"): nothing limits the benchmark.
+UNLIMITED = ("concurrency", "request_rate")
+#: No count or time of a benchmark is larger.
+MOST = 1e12
 NEEDED = ("completed", "total_output_tokens", "output_throughput")
 
 
 def read(path: str | Path) -> pl.DataFrame:
     """Rows as `serving` takes them, one a result: a JSON object, a list of them, or one a line.
 
-    Raises `DataError` for a file that is none of these, or a result without what is needed, naming the fields; what a version saves
-    beyond the known fields is not used.
+    Raises `DataError` for a file that is none of these, or a result that lacks what is needed or holds what no benchmark measures, naming
+    the fields; what a version saves beyond the known fields is not used.
     """
     file = Path(path)
     try:
-        text = file.read_text(encoding="utf8")
+        text = file.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise DataError(file, f"cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError as error:
+        raise DataError(file, f"not a readable UTF-8 file: {error}") from None
     results = _objects(file, text)
     rows = [_row(file, i, result) for i, result in enumerate(results)]
     numbers = dict.fromkeys(serving_rows.NUMBERS, pl.Float64)
@@ -45,36 +51,53 @@ def read(path: str | Path) -> pl.DataFrame:
 
 def _objects(file: Path, text: str) -> list[dict[str, Any]]:
     try:
-        found = json.loads(text)
-    except json.JSONDecodeError:
         try:
+            found = json.loads(text)
+        except json.JSONDecodeError:
             found = [json.loads(line) for line in text.splitlines() if line.strip()]
-        except json.JSONDecodeError as error:
-            raise DataError(file, f"not JSON: {error.msg} in line {error.lineno}") from None
+    except json.JSONDecodeError as error:
+        raise DataError(file, f"not JSON: {error.msg} in line {error.lineno}") from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(file, f"not JSON: {error}") from None
     results = found if isinstance(found, list) else [found]
     if not results or not all(isinstance(r, dict) for r in results):
         raise DataError(file, "no result of a benchmark: expected a JSON object, a list of them, or one a line")
     return results
 
 
-def _row(file: Path, i: int, result: dict[str, Any]) -> dict[str, Any]:
-    if missing := [name for name in NEEDED if not isinstance(result.get(name), int | float)]:
+def _row(file: Path, i: int, saved: dict[str, Any]) -> dict[str, Any]:
+    result = {k: v.encode("utf8", "replace").decode() if isinstance(v, str) else v for k, v in saved.items()}
+    if missing := [name for name in NEEDED if result.get(name) is None]:
         known = ", ".join(sorted(result)[:12])
         raise DataError(file, f"result {i}: {', '.join(missing)} is not there; another version? it has {known}")
     if untold := [name for name in TOLD if result.get(name) in (None, "")]:
         hint = " ".join(f"{name}=..." for name in untold)
         raise InputError(f"{file}: result {i} does not tell {', '.join(untold)}: run the benchmark with --metadata {hint}")
+
+    def number(name: str, least: float = 0.0, whole: bool = False, default: float = 0.0) -> float:
+        """A number of the result; what ``--metadata`` told is text."""
+        given = result.get(name)
+        try:
+            value = default if given in (None, "") else float(given)
+        except (TypeError, ValueError, OverflowError):
+            value = float("nan")
+        if isinstance(given, bool) or not least <= value <= MOST or (whole and value % 1):
+            kind = "a whole number" if whole else "a number"
+            raise DataError(file, f"result {i}: {name} is {str(given)[:40]!r}; expected {kind} from {least:g} to {MOST:g}")
+        return value
+
     row: dict[str, Any] = dict.fromkeys((*serving_rows.TEXT, *serving_rows.NUMBERS, "ttft_p99_ms", "tpot_p99_ms"))
     for column, names in FIELDS.items():
-        value = next((result[n] for n in names if isinstance(result.get(n), int | float)), None)
-        row[column] = None if value is None or value != value or value in (float("inf"),) else float(value)
-    tp, pp = float(result["tp"]), float(result.get("pp") or 1)
-    done = float(result["completed"])
+        name = next((n for n in names if result.get(n) is not None), None)
+        unlimited = column in UNLIMITED and name and (isinstance(result[name], str) or result[name] == float("inf"))
+        row[column] = None if name is None or unlimited else number(name)
+    tp, pp = number("tp", 1, whole=True), number("pp", 1, whole=True, default=1)
+    done = number("completed", 1, whole=True)
     backend = str(result.get("backend") or result.get("endpoint_type") or "vllm")
     framework = (
         "SGLang" if "sgl" in backend.lower() else "TensorRT-LLM" if "tensorrt" in backend.lower() or "trt" in backend.lower() else "vLLM"
     )
-    chips = tp * pp * float(result.get("attention_dp") or 1)
+    chips = tp * pp * number("attention_dp", 1, whole=True, default=1)
     return row | {
         "source_group": "own run",
         "group": f"{result.get('model_id')}|{result['chip']}|{framework}|{result['precision']}|TP{tp:g}",
@@ -90,8 +113,8 @@ def _row(file: Path, i: int, result: dict[str, Any]) -> dict[str, Any]:
         "n_chips": chips,
         "tp": tp,
         "pp": pp,
-        "input_len": float(result.get("total_input_tokens") or 0) / done or None,
-        "output_len": float(result["total_output_tokens"]) / done,
-        "output_tok_s_per_gpu": float(result["output_throughput"]) / chips,
+        "input_len": number("total_input_tokens") / done or None,
+        "output_len": number("total_output_tokens") / done,
+        "output_tok_s_per_gpu": number("output_throughput") / chips,
         "usable": 1.0,
     }

@@ -67,7 +67,7 @@ def predict(rows: pl.DataFrame) -> list[Prediction]:
 def predict_without(rows: pl.DataFrame, column: str) -> list[Prediction]:
     """As `predict`, each row from constants fitted to the rows of other values of `column` alone."""
     data = calibration.prepared(rows.with_row_index("position"))
-    usable = pl.Series([_reason(r) is None and r["time_us"] is not None for r in data.iter_rows(named=True)])
+    usable = pl.Series([_reason(r) is None and (r["time_us"] or 0) > 0 for r in data.iter_rows(named=True)])
     found = {p.position: p for p in predict(rows.filter(~usable).drop(*MEASURED, strict=False))}
     positions = data["position"].filter(~usable).to_list()
     left = {positions[i]: replace(p, position=positions[i]) for i, p in found.items()}
@@ -80,7 +80,7 @@ def predict_without(rows: pl.DataFrame, column: str) -> list[Prediction]:
 
 def calibrate(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
     """The table ``collectives`` of constants, from the rows of good quality."""
-    good = pl.Series([_reason(r) is None and r["time_us"] is not None for r in calibration.prepared(rows).iter_rows(named=True)])
+    good = pl.Series([_reason(r) is None and (r["time_us"] or 0) > 0 for r in calibration.prepared(rows).iter_rows(named=True)])
     return {"collectives": calibration.calibrate(rows.filter(good))}
 
 
@@ -96,6 +96,12 @@ def _reason(row: dict[str, Any]) -> str | None:
         return f"quality of the row: {doubt}"
     if not row["bytes"] or not row["n_gpus"]:
         return "bytes or n_gpus is not stated"
+    try:
+        report.check_numbers(row, NUMBERS, ("n_gpus", "scaleup_domain_gpus"))
+    except InputError as error:
+        return str(error)
+    if zero := next((name for name in NUMBERS[2:5] if row[name] == 0), None):
+        return f"{zero} is 0; leave it blank where it is not known"
     if row["n_gpus"] < 2:
         return "one rank"
     return None

@@ -18,7 +18,7 @@ from workbench.validation import report
 from workbench.validation.demand_facts import Band, Inputs, Lacking
 from workbench.validation.demand_formulas import FORMULAS, UNITS, Formula
 from workbench.validation.demand_numbers import Unscored
-from workbench.validation.report import Prediction
+from workbench.validation.report import ODD, Prediction
 
 TEXT = ("id", "group", "kind", "what", "inputs", "expected", "unit", "source")
 NUMBERS = ("low", "high")
@@ -47,21 +47,19 @@ def predict(rows: pl.DataFrame) -> list[Prediction]:
         if formula is None:
             found.append(Prediction(position, "expected", skipped=f"no formula for: {row['group']}, {row['what']}"))
             continue
+        scale, width = UNITS.get(row["unit"] or "", 1.0), float(np.exp(WIDTHS[formula.route]))
         try:
             value = formula.value(given)
+            for part, one in enumerate(value if isinstance(value, list) else [value]):
+                band = one if isinstance(one, Band) else Band(float(one), *sorted((float(one) / width, float(one) * width)))
+                ends = band.value / scale, band.low / scale, band.high / scale
+                found.append(Prediction(position, "expected", *ends, part=part))
         except (Lacking, Unscored, InputError) as error:
             found.append(Prediction(position, "expected", skipped=str(error)))
-            continue
-        except (LookupError, StopIteration, AttributeError, TypeError, ArithmeticError) as error:  # any file may come: say so, go on
+        except ODD as error:
             found.append(
                 Prediction(position, "expected", skipped=f"{formula.name}: inputs and words do not tell what it needs ({error!r})")
             )
-            continue
-        scale, width = UNITS.get(row["unit"] or "", 1.0), float(np.exp(WIDTHS[formula.route]))
-        for part, one in enumerate(value if isinstance(value, list) else [value]):
-            band = one if isinstance(one, Band) else Band(float(one), *sorted((float(one) / width, float(one) * width)))
-            ends = band.value / scale, band.low / scale, band.high / scale
-            found.append(Prediction(position, "expected", *ends, part=part))
     return found
 
 

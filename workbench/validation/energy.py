@@ -14,9 +14,9 @@ import numpy as np
 import polars as pl
 
 from workbench import catalogue
-from workbench.errors import InputError, UnknownName
+from workbench.errors import InputError, WorkbenchError
 from workbench.validation.energy_formulas import FORMULAS, UNITS, Inputs, Lacking
-from workbench.validation.report import Prediction, conformal_half_width
+from workbench.validation.report import ODD, Prediction, conformal_half_width
 
 TEXT = ("id", "domain", "quantity", "inputs", "unit", "source", "group")
 NUMBERS = ("published", "tol_rel")
@@ -80,8 +80,10 @@ def _value(row: dict[str, Any], given: Inputs | None, shared: Inputs) -> tuple[s
         return None, None, f"no formula for: {row['domain']}" if given else "a figure that stands alone: no inputs are stated"
     try:
         return formula.name, float(formula.value(inputs)) / UNITS[row["unit"]], None
-    except (Lacking, UnknownName) as error:
+    except (Lacking, WorkbenchError) as error:
         return None, None, str(error)
+    except ODD as error:
+        return None, None, f"{formula.name}: inputs and words do not tell what it needs ({error!r:.60})"
 
 
 def calibrate(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
@@ -100,7 +102,7 @@ def calibrate(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
     """
     ratios: dict[str, list[float]] = {}
     for (name, p), published in zip(_predict(rows.drop("published", "tol_rel")), rows["published"], strict=True):
-        if name is not None and p.value and published:
+        if name is not None and p.value and published and 0 < published / p.value < math.inf:
             ratios.setdefault(name, []).append(float(np.log(published / p.value)))
     table = []
     for name, logs in ratios.items():
@@ -116,7 +118,7 @@ def calibrate(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
                 else None,
             }
         )
-    return {"energy": pl.DataFrame(table).sort("formula")}
+    return {"energy": pl.DataFrame(sorted(table, key=lambda row: row["formula"]))}
 
 
 def constants(rows: pl.DataFrame) -> dict[str, tuple[float, float, float]]:

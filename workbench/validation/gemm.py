@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from workbench.chips import operators
+from workbench.errors import InputError
 from workbench.units import TERA
 from workbench.validation.report import Prediction, conformal_half_width
 
@@ -37,13 +39,15 @@ def predict(rows: pl.DataFrame) -> list[Prediction]:
             found.append(Prediction(position, "tflops", skipped=reason))
             continue
         efficiency, tail, depth, width = known
-        rate = float(_rate(np.array([shape]), np.array([row["peak"]]), np.log([efficiency, tail, depth]))[0])
+        rate = float(_rate(np.array([shape]), np.array([row["peak"] or np.nan]), np.log([efficiency, tail, depth]))[0])
         found.append(Prediction(position, "tflops", rate, rate * np.exp(-width), rate * np.exp(width)))
     return found
 
 
 def predict_without(rows: pl.DataFrame, column: str) -> list[Prediction]:
     """As `predict`, each row by constants fitted to products of other shapes of its chip and precision."""
+    if column not in CROSS:
+        raise InputError(f"--leave-out {column}: products are left out by {', '.join(CROSS)} alone")
     found = {p.position: p for p in predict(rows.drop(*MEASURED))}
     for _, part in _systems(rows):
         shapes, peak, rate = _columns(part)
@@ -81,7 +85,7 @@ def calibrate(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
 def _systems(rows: pl.DataFrame) -> list[tuple[tuple[str, str], pl.DataFrame]]:
     """Products of each chip and precision, eight or more, with their positions."""
     known = rows.with_row_index("position").filter(pl.Series([_shape(row) is not None for row in rows.iter_rows(named=True)]))
-    groups = known.group_by("chip", "precision", maintain_order=True)
+    groups = known.filter(pl.col("tflops") > 0, pl.col("peak") > 0).group_by("chip", "precision", maintain_order=True)
     return [((str(chip), str(precision)), part) for (chip, precision), part in groups if part.height >= 8]
 
 
@@ -92,7 +96,8 @@ def _columns(part: pl.DataFrame) -> tuple[Array, Array, Array]:
 
 def _shape(row: dict[str, Any]) -> tuple[float, float, float] | None:
     m = row["m"] or ""
-    return (float(m), row["n"], row["k"]) if m.isdigit() and row["n"] and row["k"] else None
+    known = re.fullmatch("[0-9]{1,9}", m) and all(0 < (row[name] or 0) <= 1e9 for name in ("n", "k"))
+    return (float(m), row["n"], row["k"]) if known else None
 
 
 def _rate(shapes: Array, peak: Array, logs: Array) -> Array:

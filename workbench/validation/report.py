@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import importlib
 import json
+import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,6 +45,15 @@ class Prediction:
     part: int = 0  #: which of the numbers, where the column holds several
 
 
+_RATIO = pl.col("predicted") / pl.col("measured")
+_ERROR = 100 * (_RATIO - 1).abs()
+_KNOWN = pl.col("predicted").is_not_null() & (pl.col("measured") != 0)
+
+
+#: What a formula raises on inputs that it was not written for: any file may come, and its other rows are predicted all the same.
+ODD = (LookupError, StopIteration, AttributeError, TypeError, ArithmeticError, ValueError, pl.exceptions.PolarsError)
+
+
 class Kind(Protocol):
     """A module that predicts one kind of measurements. With a function ``read`` it takes other files than CSVs too."""
 
@@ -70,9 +80,7 @@ class Report:
 
     def table(self) -> pl.DataFrame:
         """One row a group: how many rows, how many predicted, errors in percent, bias, interval coverage, cases within tolerance."""
-        ratio = pl.col("predicted") / pl.col("measured")
-        error = 100 * (ratio - 1).abs()
-        known = pl.col("predicted").is_not_null() & (pl.col("measured") != 0)
+        ratio, error, known = _RATIO, _ERROR, _KNOWN
         inside = pl.col("measured").is_between(pl.col("low"), pl.col("high"))
         columns = [
             pl.len().alias("rows"),
@@ -90,6 +98,17 @@ class Report:
         total = self.rows.select(pl.lit("all").alias("by"), *columns) if self.rows.height else groups
         return pl.concat([groups, total]).rename({"by": self.by if self.by not in ("rows", "predicted") else "group"})
 
+    def tail(self) -> str | None:
+        """Why the mean error is above 1.5 times the median, if it is: how few rows carry half of all error, and of which group most are."""
+        far = self.rows.filter(_KNOWN).select("by", error=_ERROR).drop_nulls("error").sort("error", descending=True, maintain_order=True)
+        error = far["error"].to_numpy()
+        if not error.size or error.mean() < 0.005 or error.mean() <= 1.5 * np.median(error):
+            return None
+        half = 1 + int((error.cumsum() < error.sum() / 2).sum())
+        group, count = Counter(far["by"].head(half)).most_common(1)[0]
+        share = f"{half} of {far.height} rows ({100 * half / far.height:.2g} %)"
+        return f"the mean error is above the median: {share} carry half of all error, {count} of them of {self.by} {group}"
+
     def reasons(self) -> dict[str, int]:
         """Why rows were not predicted, most frequent first."""
         return dict(Counter(r for r in self.rows["skipped"] if r is not None).most_common())
@@ -101,6 +120,8 @@ class Report:
 
     def __str__(self) -> str:
         lines = [f"{self.kind}: predicted against published, by {self.by}", "", *aligned(self.table())]
+        if tail := self.tail():
+            lines += ["", tail]
         if reasons := self.reasons():
             lines += ["", "not predicted:"] + [f"{count:6d}  {reason}" for reason, count in reasons.items()]
         return "\n".join(lines)
@@ -140,21 +161,23 @@ def validate(kind: str, path: str | Path | None = None, by: str = "source", leav
     """
     module = _module(kind)
     file = Path(path) if path is not None else catalogue.path(f"measured/{kind.replace('-', '_')}.csv")
-    frame = module.read(file) if hasattr(module, "read") else read(file, module)
+    frame = _rows(module, file)
     if by not in frame.columns:
         raise DataError(file, f"no such column to group by; the file has {', '.join(frame.columns)}", column=by)
+    others = (*getattr(module, "CROSS", ()), *(c for c in frame.columns if c not in module.MEASURED))
     if leave_out is None:
-        predictions = module.predict(frame.drop(list(module.MEASURED), strict=False))
+        with np.errstate(all="ignore"):  # an answer that is not finite is told in its row
+            predictions = module.predict(frame.drop(list(module.MEASURED), strict=False))
     elif not hasattr(module, "predict_without"):
-        raise InputError(f"nothing of the kind {kind} is calibrated on measurements like these: there is nothing to leave out")
-    elif leave_out not in (*frame.columns, *getattr(module, "CROSS", ())):
-        raise DataError(file, f"no such column to leave out by; the file has {', '.join(frame.columns)}", column=leave_out)
+        raise InputError(f"no prediction of the kind {kind} rests on constants fitted to measurements: there is nothing to leave out")
+    elif leave_out not in others:
+        raise DataError(file, f"no such column to leave out by; allowed: {', '.join(dict.fromkeys(others))}", column=leave_out)
     else:
         predictions = module.predict_without(frame, leave_out)
     rows = []
     for p in predictions:
         row = frame.row(p.position, named=True)
-        measured, tolerance = module.measured(row, p)
+        p, measured, tolerance = _compared(module, row, p)
         rows.append(
             {
                 "position": p.position,
@@ -175,24 +198,28 @@ def validate(kind: str, path: str | Path | None = None, by: str = "source", leav
     return Report(kind, pl.DataFrame(rows, schema_overrides={**schema, **numbers}), by)
 
 
-def cross(kind: str, path: str | Path | None = None, by: str = "source") -> pl.DataFrame | None:
-    """Errors of rows that nothing was fitted to, beside those of the shipped constants: one row a group; None where nothing is fitted.
+def _compared(module: Any, row: dict[str, Any], p: Prediction) -> tuple[Prediction, float | None, float | None]:
+    """A prediction with what was measured and the error allowed; a skipped one where either is not a finite number."""
+    if p.value is not None and not np.isfinite([p.value, p.low or 0.0, p.high or 0.0]).all():
+        p = Prediction(p.position, p.quantity, skipped="no finite number follows from what it states", part=p.part)
+    try:
+        measured, tolerance = module.measured(row, p)
+        if measured is None or np.isfinite(measured):
+            return p, measured, tolerance
+    except (ValueError, LookupError, ArithmeticError):
+        pass
+    return Prediction(p.position, p.quantity, skipped="what was measured is no finite number", part=p.part), None, None
 
-    Columns: rows; median and mean absolute error in percent as shipped, and with each of the kind's `CROSS` left out; coverage of the
-    80 % interval with configurations left out. Below the groups: the mean over those with 8 rows or more.
+
+def beside(shipped: Report, left_out: Report) -> pl.DataFrame:
+    """Errors in percent as shipped beside those of rows that nothing was fitted to, by group; coverage is that of the latter's intervals.
+
+    Below the groups: the mean over those with 8 rows or more.
     """
-    columns = getattr(_module(kind), "CROSS", ())
-    if not columns:
-        return None
-    table: pl.DataFrame | None = None
-    for name, left_out in (("shipped", None), *((column, column) for column in columns)):
-        found = validate(kind, path, by, left_out).table().select(by, "rows", "median_error_%", "mean_error_%", "coverage_%")
-        kept = [pl.col(by), pl.col("rows")] if table is None else [pl.col(by)]
-        shown = [pl.col("median_error_%").alias(f"{name}_median"), pl.col("mean_error_%").alias(f"{name}_mean")]
-        shown += [pl.col("coverage_%").alias("coverage")] if left_out == columns[0] else []
-        part = found.select(*kept, *shown)
-        table = part if table is None else table.join(part, on=by, how="left", maintain_order="left")
-    assert table is not None
+    tables = [report.table().rename({"median_error_%": "median", "mean_error_%": "mean"}) for report in (shipped, left_out)]
+    by = tables[0].columns[0]
+    own, other = tables[0].select(by, "rows", "median", "mean"), tables[1].select(by, "median", "mean", coverage="coverage_%")
+    table = own.join(other, on=by, how="left", suffix="_left_out", maintain_order="left")
     large = table.filter((pl.col("rows") >= 8) & (pl.col(by) != "all"))
     mean = large.select(pl.lit("mean of groups of 8 rows and more").alias(by), pl.col("rows").sum(), pl.exclude(by, "rows").mean().round(2))
     return pl.concat([table, mean.cast(table.schema)])
@@ -212,21 +239,56 @@ def calibrate(kind: str, path: str | Path) -> dict[str, pl.DataFrame]:
     if not hasattr(module, "calibrate"):
         raise InputError(f"nothing of the kind {kind} is calibrated on measurements")
     file = Path(path)
-    frame = module.read(file) if hasattr(module, "read") else read(file, module)
-    found: dict[str, pl.DataFrame] = module.calibrate(frame)
+    frame = _rows(module, file)
+    try:
+        with np.errstate(all="ignore"):
+            found: dict[str, pl.DataFrame] = module.calibrate(frame)
+    except InputError as error:
+        raise DataError(file, str(error)) from None
+    if any(table.is_empty() for table in found.values()):
+        raise DataError(file, "no row of it can be calibrated on; workbench validate says why rows are not predicted")
     today = datetime.date.today().isoformat()
     return {
-        name: table.with_columns(
-            source=pl.lit(f"{frame.height} rows of {file.name}; workbench calibrate {kind}"), as_of=pl.lit(today), note=pl.lit("")
-        )
+        name: table.with_columns(source=pl.lit(f"{frame.height} rows of {file.name}; workbench calibrate {kind}"), as_of=pl.lit(today))
         for name, table in found.items()
     }
+
+
+def write_tables(tables_: dict[str, pl.DataFrame], folder: str | Path) -> dict[Path, pl.DataFrame]:
+    """Write what `calibrate` found as a folder for ``WORKBENCH_DATA``, once all of it reads back; each table is whole or not there.
+
+    Raises
+    ------
+    DataError
+        For a table that the catalogue would refuse; nothing is written.
+    InputError
+        For a file that cannot be written.
+    """
+    paths = {Path(folder) / "calibration" / f"{name}.csv": (name, table) for name, table in tables_.items()}
+    with tempfile.TemporaryDirectory() as scratch:
+        for path, (name, table) in paths.items():
+            table.write_csv(Path(scratch) / path.name)
+            try:
+                tables.read(Path(scratch) / path.name, f"calibration/{name}")
+            except DataError as error:
+                raise DataError(path, f"not written: {error.reason}", row=error.row, column=error.column) from None
+    for path, (_, table) in paths.items():
+        files.write(path, table.write_csv())
+    return {path: table for path, (_, table) in paths.items()}
 
 
 def _module(kind: str) -> Any:
     if kind not in KINDS:
         raise UnknownName("kind of measurements", kind, KINDS)
     return importlib.import_module(KINDS[kind])
+
+
+def _rows(module: Any, file: Path) -> pl.DataFrame:
+    """The rows of a file of measurements. Raises `DataError`, also where there are none."""
+    frame: pl.DataFrame = module.read(file) if hasattr(module, "read") else read(file, module)
+    if frame.is_empty():
+        raise DataError(file, "no row of measurements below the header")
+    return frame
 
 
 def read(path: str | Path, kind: Any) -> pl.DataFrame:
@@ -243,6 +305,15 @@ def read(path: str | Path, kind: Any) -> pl.DataFrame:
             raise DataError(path, f"{frame[column][row]!r} is not a number", row=row + 2, column=column)
         frame = frame.with_columns(number)
     return frame
+
+
+def check_numbers(row: dict[str, Any], names: Sequence[str], whole: Sequence[str]) -> None:
+    """Raises `InputError` for a number of a row that none can be: those of `names` from 0 to 1e15, of them `whole` ones up to 1e7."""
+    for name in names:
+        value = row.get(name)
+        most, kind = (1e7, "a whole number") if name in whole else (1e15, "a number")
+        if value and (not 0 < value <= most or (name in whole and value % 1)):
+            raise InputError(f"{name} is {value:.6g}; expected {kind} from 0 to {most:g}")
 
 
 def conformal_half_width(log_ratios: Sequence[float], level: float = 0.8) -> float:

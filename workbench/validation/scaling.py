@@ -20,7 +20,7 @@ from workbench import catalogue, scaling
 from workbench.errors import DataError, WorkbenchError
 from workbench.llm import LLM
 from workbench.scaling import AdditiveLaw, kaplan
-from workbench.validation.report import Prediction
+from workbench.validation.report import ODD, Prediction
 
 TEXT = ("id", "law", "kind", "inputs", "quantity", "expected", "tolerance", "source")
 NUMBERS = ()
@@ -52,6 +52,8 @@ def predict(rows: pl.DataFrame) -> list[Prediction]:
             found += [Prediction(position, "expected", float(v), part=part) for part, v in enumerate(values)]
         except (_Unknown, WorkbenchError) as reason:
             found.append(Prediction(position, "expected", skipped=str(reason)))
+        except ODD as error:
+            found.append(Prediction(position, "expected", skipped=f"its inputs and words do not tell what is needed ({error!r:.60})"))
     return found
 
 

@@ -18,6 +18,7 @@ from workbench.chips.exchange import Exchange
 from workbench.chips.serving_calibration import Origin
 from workbench.errors import InputError, UnknownName
 from workbench.llm import LLM
+from workbench.validation.report import check_numbers
 
 TEXT = (
     "source_group",
@@ -38,6 +39,7 @@ NUMBERS = (
     *("output_len", "mean_len_factor", "concurrency", "avg_batch", "request_rate", "usable"),
     *("tpot_ms", "ttft_ms", "output_tok_s_per_gpu", "power_w_per_gpu", "energy_j_per_out_token"),
 )
+WHOLE = NUMBERS[NUMBERS.index("layers") : NUMBERS.index("input_len")]  #: of them dimensions and degrees
 CHIPS = {"A100-40": "A100 40GB", "A100-80": "A100", "RTXPRO6000": "RTX PRO 6000", "GH200": "GH200 96GB"}
 #: Input tokens where a campaign states none.
 INPUT = {"MLPerf-v5.1": 1000.0, "ML.ENERGY-v3": 500.0, "ML.ENERGY-v2": 500.0}
@@ -144,6 +146,7 @@ def _layout(row: dict[str, Any]) -> dict[str, Any]:
     """Layout and load as the row states them."""
     if row["mode"] not in MODES:
         raise InputError(f"mode {row['mode']!r} is none of {', '.join(MODES)}")
+    check_numbers(row, NUMBERS, WHOLE)
     if row["usable"] == 0:
         raise InputError("the file marks the row as not usable")
     for name in ("n_chips", "output_len"):
@@ -185,7 +188,7 @@ def _apart(row: dict[str, Any], users: float) -> dict[str, Any]:
     sides = {}
     for key, letter, chips in (("prefill", "P", row["prefill_chips"]), ("decode", "D", row["decode_chips"])):
         stated = re.search(letter + r":(\d+)x\(TP(\d+)DP(\d+)", row["parallel"] or "")
-        if not stated or not chips:
+        if not stated or not chips or not all(1 <= float(degree) <= chips for degree in (stated[1], stated[2])):
             raise InputError("the layout of prefill and decode is not stated")
         count, tp = float(stated[1]), min(float(stated[2]), chips / float(stated[1]))
         sides[key] = {"tp": tp, "pp": 1.0, "dp": max(chips / count / tp, 1.0), "users": users / count, "count": count, "chips": chips}

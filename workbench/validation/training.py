@@ -11,6 +11,7 @@ from workbench.chips import calibration
 from workbench.chips.calibration import Fit
 from workbench.chips.step import seconds
 from workbench.chips.work import Work
+from workbench.errors import InputError
 from workbench.validation import training_rows
 from workbench.validation.report import Prediction, conformal_half_width
 
@@ -21,6 +22,8 @@ FOLDS = 10
 CROSS = ("configuration", "source_key", "chip")
 #: Stacks with fewer rows share one interval.
 FEW = 8
+#: A file of fewer rows refines the constants that ship; a larger one replaces them.
+OWN = 500
 #: With fewer rows nothing is calibrated.
 LEAST = 20
 
@@ -38,6 +41,8 @@ def predict_without(rows: pl.DataFrame, column: str) -> list[Prediction]:
     Rows that run the same configuration on several releases are in one fold.
     """
     found, reasons = training_rows.read(rows)
+    if not found.llms:
+        return _predictions(found, reasons, None, calibration.shipped())
     measured = steps(rows, found)
     work = training_rows.works(found)
     groups = training_rows.groups(rows, found, column, FOLDS)
@@ -73,11 +78,18 @@ def steps(rows: pl.DataFrame, found: training_rows.Rows) -> np.ndarray[Any, Any]
 
 
 def calibrate(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    """The tables ``training`` (constants) and ``training_errors`` (intervals) of a file of measured steps."""
+    """The tables ``training`` (constants) and ``training_errors`` (intervals) of a file of measured steps.
+
+    Fewer than `OWN` rows, or those of one stack, refine the constants that ship, on top of them: the table ``training`` alone.
+    """
     found, _ = training_rows.read(rows)
     times = steps(rows, found)
     at = np.flatnonzero(np.isfinite(times))
+    if not at.size:
+        raise InputError("no row states a step and can be predicted: nothing to calibrate on")
     work, origins = training_rows.works(found).take(at), [found.origins[i] for i in at]
+    if at.size < OWN or len({o.stack for o in origins}) == 1:
+        return {"training": calibration.fit(work, origins, times[at], calibration.shipped()).frame()}
     fit = calibration.fit(work, origins, times[at])
     return {"training": fit.frame(), "training_errors": _errors(rows, found, times, fit)}
 

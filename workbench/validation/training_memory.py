@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 
 from workbench import catalogue
 from workbench.chips import memory as model
+from workbench.errors import InputError
 from workbench.units import GIGA
 from workbench.validation import training_rows
 from workbench.validation.report import Prediction, conformal_half_width
+from workbench.validation.training import OWN
 
 TEXT, NUMBERS = training_rows.TEXT, (*training_rows.NUMBERS, "mem_gb")
 MEASURED = ("mem_gb", "step_s", "tok_s_chip", "tflops_chip", "mfu_pct", "hfu_pct", "status")
@@ -67,7 +69,7 @@ def predict_without(rows: pl.DataFrame, column: str) -> list[Prediction]:
             reason = f"{rest.size} other rows to calibrate on, fewer than {LEAST}"
             table += [Prediction(int(found.position[i]), "mem_gb", skipped=reason) for i in inside]
             continue
-        total = _total(found, inside, _logs(_fit(found, rest, values[rest]), found, inside))
+        total = _total(found, inside, _logs(_fit(found, rest, values[rest], {}), found, inside))
         table += [_one(int(found.position[i]), float(v), half_width(found.origins[i].stack)) for i, v in zip(inside, total, strict=True)]
     return sorted(table, key=lambda p: p.position)
 
@@ -78,16 +80,25 @@ def measured(row: dict[str, Any], prediction: Prediction) -> tuple[float | None,
 
 
 def calibrate(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    """The tables ``training_memory`` (constants) and ``training_memory_errors`` (intervals) of a file of measured runs."""
+    """The tables ``training_memory`` (constants) and ``training_memory_errors`` (intervals) of a file of measured runs.
+
+    Fewer than `OWN` rows, or those of one stack, refine the constants that ship, on top of them: the table ``training_memory`` alone.
+    """
     found, _ = training_rows.read(rows)
     values = rows["mem_gb"].to_numpy()[found.position]
-    at = np.flatnonzero(np.isfinite(values))
-    fitted = _fit(found, at, values[at])
+    at = np.flatnonzero(values > 0)
+    if not at.size:
+        raise InputError("no row states its memory and can be predicted: nothing to calibrate on")
+    refined = at.size < OWN or len({found.origins[i].stack for i in at}) == 1
+    fitted = _fit(found, at, values[at], model.shipped() if refined else {})
     table = [
         (f"{stack}|{name}", round(float(x), 5), int(n))
         for stack, (offsets, n) in fitted.items()
         for name, x in zip(model.NAMES, offsets, strict=True)
     ]
+    constants = pl.DataFrame(table, schema=["node", "offset", "rows"], orient="row")
+    if refined:
+        return {"training_memory": constants}
     stack = np.array([o.stack for o in found.origins])
     errors = []
     for case, column in (("", "configuration"), ("stack not measured", "source_key")):
@@ -105,7 +116,7 @@ def calibrate(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
                 )
             )
     return {
-        "training_memory": pl.DataFrame(table, schema=["node", "offset", "rows"], orient="row"),
+        "training_memory": constants,
         "training_memory_errors": pl.DataFrame(
             errors, schema=["case", "half_width", "rows", "mean_error_percent", "median_error_percent"], orient="row"
         ),
@@ -116,34 +127,37 @@ def _left_out(rows: pl.DataFrame, found: training_rows.Rows, values: Any, at: An
     groups, log = training_rows.groups(rows, found, column, FOLDS)[at], np.empty(at.size)
     for group in dict.fromkeys(groups.tolist()):
         inside, rest = at[groups == group], at[groups != group]
-        log[groups == group] = np.log(_total(found, inside, _logs(_fit(found, rest, values[rest]), found, inside)) / values[inside])
+        log[groups == group] = np.log(_total(found, inside, _logs(_fit(found, rest, values[rest], {}), found, inside)) / values[inside])
     return log
 
 
 Offsets = dict[str, tuple[Array, int]]
 
 
-def _fit(found: training_rows.Rows, at: Any, values: Array) -> Offsets:
-    """Offsets of the logarithms of constants, of all stacks and of each, shrunk to zero; robust on log residuals."""
+def _fit(found: training_rows.Rows, at: Any, values: Array, base: Offsets) -> Offsets:
+    """Offsets of the logarithms of constants, of all stacks and of each, on top of those of `base` and shrunk to them; robust."""
     from scipy.optimize import least_squares
 
     stacks = [found.origins[i].stack for i in at]
     names = list(dict.fromkeys(stacks))
     member = np.array([names.index(s) + 1 for s in stacks])
     weight = np.sqrt([min(1.0, MOST_ROWS / stacks.count(s)) for s in names])[member - 1]
+    start = _logs(base, found, at)
 
     def residual(flat: Array) -> Array:
         x = flat.reshape(-1, len(model.NAMES))
-        r = (np.log(_total(found, at, model.PRIOR + x[0] + x[member])) - np.log(values)) / NOISE
+        r = (np.log(_total(found, at, start + x[0] + x[member])) - np.log(values)) / NOISE
         return np.concatenate([weight * np.sign(r) * np.sqrt(2 * (np.sqrt(1 + r * r) - 1)), (x / model.SPREAD).ravel()])
 
     best = least_squares(residual, np.zeros((len(names) + 1) * len(model.NAMES)), max_nfev=40).x.reshape(-1, len(model.NAMES))
-    return {"all": (best[0], len(stacks))} | {name: (best[i + 1], stacks.count(name)) for i, name in enumerate(names)}
+    fitted = {"all": (best[0], len(stacks))} | {name: (best[i + 1], stacks.count(name)) for i, name in enumerate(names)}
+    none = (np.zeros(len(model.NAMES)), 0)
+    return base | {node: tuple(a + b for a, b in zip(own, base.get(node, none), strict=True)) for node, own in fitted.items()}
 
 
 def _logs(fitted: Offsets, found: training_rows.Rows, at: Any) -> Array:
-    none = np.zeros(len(model.NAMES))
-    return np.array([model.PRIOR + fitted["all"][0] + fitted.get(found.origins[i].stack, (none, 0))[0] for i in at])
+    none = (np.zeros(len(model.NAMES)), 0)
+    return np.array([model.PRIOR + fitted.get("all", none)[0] + fitted.get(found.origins[i].stack, none)[0] for i in at])
 
 
 def _total(found: training_rows.Rows, at: Any, logs: Array) -> Array:

@@ -20,6 +20,7 @@ from workbench.chips.shape import Shape
 from workbench.chips.work import Work
 from workbench.errors import InputError, UnknownName
 from workbench.llm import LLM
+from workbench.validation.report import check_numbers
 
 TEXT = ("source_key", "model", "arch", "precision", "chip", "dp_shard", "recompute", "seq_par", "stack", "notes", "source")
 NUMBERS = (
@@ -59,6 +60,7 @@ def read(rows: pl.DataFrame) -> tuple[Rows, dict[int, str]]:
     reasons: dict[int, str] = {}
     for position, row in enumerate(rows.iter_rows(named=True)):
         try:
+            check_numbers(row, NUMBERS, [name for name in NUMBERS if name != "head_dim"])  # the width of pruned heads may be a fraction
             good.append(row | {"position": position, "_llm": _llm(row), "_chip": _chip(row["chip"])} | _plan(row))
             good[-1]["_chip"].peak(peak_of(_precision(row["precision"])))
         except (UnknownName, InputError) as error:
