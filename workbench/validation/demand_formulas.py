@@ -146,7 +146,7 @@ FORMULAS = (
     Formula("doubling or halving", "arithmetic", ("halving_days",), r"", _periodic),
     Formula("doubling or halving", "arithmetic", ("doubling_days",), r"", _periodic),
     # what the largest run may reach
-    Formula("compound growth", "arithmetic", ("c0", "g", "years"), r"", lambda x: x["c0"] * x["g"] ** x["years"]),
+    Formula("compound growth", "arithmetic", ("c0", "g", "years"), r"", lambda x: x["c0"] * float(x["g"]) ** x["years"]),
     Formula("run that power feeds", "model", ("gw",), r"FLOP", models.fed_by),
     Formula("run that data allows", "model", ("tokens",), r"\bdata\b", models.of_data),
     Formula("latency wall", "model", (), r"latency wall", models.wall),

@@ -51,7 +51,7 @@ _KNOWN = pl.col("predicted").is_not_null() & (pl.col("measured") != 0)
 
 
 #: What a formula raises on inputs that it was not written for: any file may come, and its other rows are predicted all the same.
-ODD = (LookupError, StopIteration, AttributeError, TypeError, ArithmeticError, ValueError, pl.exceptions.PolarsError)
+ODD = (LookupError, StopIteration, AttributeError, TypeError, ArithmeticError, ValueError, MemoryError, pl.exceptions.PolarsError)
 
 
 class Kind(Protocol):
@@ -308,12 +308,12 @@ def read(path: str | Path, kind: Any) -> pl.DataFrame:
 
 
 def check_numbers(row: dict[str, Any], names: Sequence[str], whole: Sequence[str]) -> None:
-    """Raises `InputError` for a number of a row that none can be: those of `names` from 0 to 1e15, of them `whole` ones up to 1e7."""
+    """Raises `InputError` for a number of a row that none can be; blanks and 0 are for the models to judge."""
     for name in names:
+        least, most, kind = (1.0, 1e7, "a whole number") if name in whole else (1e-15, 1e15, "a number")
         value = row.get(name)
-        most, kind = (1e7, "a whole number") if name in whole else (1e15, "a number")
-        if value and (not 0 < value <= most or (name in whole and value % 1)):
-            raise InputError(f"{name} is {value:.6g}; expected {kind} from 0 to {most:g}")
+        if value and (not least <= value <= most or (name in whole and value % 1)):
+            raise InputError(f"{name} is {value:.6g}; expected {kind} from {least:g} to {most:g}")
 
 
 def conformal_half_width(log_ratios: Sequence[float], level: float = 0.8) -> float:
