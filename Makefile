@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: tour test lab bench clean
+.PHONY: tour test lab bench lower-bounds clean
 .DELETE_ON_ERROR:
 
 tour: $(VENV)/.installed  ## run every notebook and build out/index.html
@@ -23,6 +23,10 @@ lab: $(VENV)/.installed  ## JupyterLab in notebooks/
 
 bench: $(VENV)/.installed-test  ## speed, as ratios measured in the same run
 	$(BIN)/python -m pytest -q benchmarks --benchmark-columns=min,median,rounds
+
+lower-bounds: export OPENBLAS_NUM_THREADS = 1
+lower-bounds:  ## the tests on the oldest releases that pyproject.toml allows, in an environment of their own
+	$(PYTHON) tools/lower_bounds.py
 
 clean:
 	rm -rf $(VENV) out .pytest_cache .mypy_cache .ruff_cache

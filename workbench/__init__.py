@@ -10,33 +10,34 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_SUBMODULES = (
+__all__ = [
+    "__version__",
     "batch",
     "catalogue",
     "charts",
+    "check_parameters",
     "chips",
+    "demand",
     "energy",
     "errors",
     "fabric",
     "fleet",
+    "record",
     "scaling",
     "uncertainty",
     "units",
     "validation",
-)
+]
 _NOTEBOOK = ("check_parameters", "record")
-
-__all__ = ["__version__", "batch", "catalogue", "charts", "check_parameters", "chips", "energy", "errors", "fabric", "fleet", "record"]
-__all__ += ["scaling", "uncertainty", "units", "validation"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _SUBMODULES:
-        return importlib.import_module(f"workbench.{name}")
     if name in _NOTEBOOK:
         return getattr(importlib.import_module("workbench.notebook"), name)
+    if name in __all__:
+        return importlib.import_module(f"workbench.{name}")
     raise AttributeError(f"module 'workbench' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return list(__all__)

@@ -26,3 +26,7 @@ def __getattr__(name: str) -> Any:
     if name in _PLACES:
         return getattr(importlib.import_module(f"workbench.batch.{_PLACES[name]}"), name)
     raise AttributeError(f"module 'workbench.batch' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__
