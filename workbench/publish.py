@@ -15,7 +15,7 @@ import jinja2
 import nbformat
 
 from workbench import __version__, files, parameters
-from workbench.errors import InputError
+from workbench.errors import InputError, said
 from workbench.notebook import RESULTS_MIME
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def read(path: str | Path) -> nbformat.NotebookNode:
     except nbformat.reader.NotJSONError:
         raise InputError(f"{path}: not JSON; expected a notebook") from None
     except Exception as error:  # nbformat raises whatever its conversion stumbles over
-        raise InputError(f"{path}: not a notebook ({type(error).__name__}: {str(error).splitlines()[0]})") from None
+        raise InputError(f"{path}: not a notebook ({said(error)})") from None
     if _code(nb) and not any(cell.execution_count or cell.outputs for cell in _code(nb)):
         raise InputError(f"{path}: not executed: none of its {len(_code(nb))} code cells has run")
     return nb
@@ -182,6 +182,7 @@ def _made(nb: nbformat.NotebookNode) -> str:
     said.append(
         f"with workbench {own['workbench']}" if own.get("workbench") else f"by papermill {ran['version']}" if ran.get("version") else ""
     )
+    said.append(f"(code and data {own['code_and_data']})" if own.get("code_and_data") else "")
     return " ".join(filter(None, ["Run", *said])) if any(said) else ""
 
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from workbench import __version__, execute, parameters, tables
+from workbench import execute, parameters, tables
 from workbench.errors import InputError, nearest
 from workbench.parameters import Parameter, ParameterError
 
@@ -39,7 +39,7 @@ class Notebook:
     declared: dict[str, Parameter]
     kernel: str  #: its own
     seconds: float | None  #: sum of the times that its cells took when it was last executed, if it says so
-    tables: str  #: hash of the user's own tables that it may read
+    code_and_data: str  #: hash of what it calls and reads: see `tables.code_and_data`
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,7 @@ def read(notebook: str | Path) -> Notebook:
     digest = hashlib.sha256(json.dumps(cells).encode()).hexdigest()
     text = json.dumps(content, indent=1, ensure_ascii=False)
     kernel = content.get("metadata", {}).get("kernelspec", {}).get("name", "python3")
-    return Notebook(path.stem, text, digest, declared, kernel, sum(spans) or None, tables.users_hash())
+    return Notebook(path.stem, text, digest, declared, kernel, sum(spans) or None, tables.code_and_data())
 
 
 def _moment(text: str) -> float:
@@ -190,11 +190,10 @@ def _moment(text: str) -> float:
 
 
 def _key(notebook: Notebook, chosen: Mapping[str, Any]) -> str:
-    """Name of a run: a hash of what decides its results, a user's own tables among it. A value set to its default is the default."""
+    """Name of a run: a hash of its cells and parameters. A value set to its default is the default."""
     full = {p.name: p.default for p in notebook.declared.values()} | dict(chosen)
     full = {name: float(v) if notebook.declared[name].type == "float" and v is not None else v for name, v in full.items()}
-    decides = [notebook.sha256, full, __version__, notebook.tables]
-    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:20]
+    return hashlib.sha256(json.dumps([notebook.sha256, full], sort_keys=True).encode()).hexdigest()[:20]
 
 
 def _asked(

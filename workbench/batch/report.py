@@ -305,6 +305,7 @@ def _provenance(sweep: Outcome) -> list[tuple[str, str]]:
         ("When", f"{_moment(ended.min())} to {_moment(ended.max())}" if len(ended) else ""),
         ("Made", _moment(about["created"]) if about.get("created") else ""),
         ("workbench", ", ".join(runs["workbench"].drop_nulls().unique().sort()) or ""),
+        ("Code and data", ", ".join(runs["code_and_data"].drop_nulls().unique().sort())),
         ("Python", ", ".join(runs["python"].drop_nulls().unique().sort())),
         ("This page", f"{_moment(datetime.now(UTC))}, workbench {__version__}"),
     ]

@@ -20,8 +20,8 @@ from subprocess import DEVNULL
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any
 
-from workbench import __version__
-from workbench.batch import private_socket
+from workbench import __version__, tables
+from workbench.batch import manager, private_socket
 from workbench.batch.results import Run, of_notebook
 from workbench.batch.store import Store
 from workbench.errors import InputError
@@ -57,8 +57,8 @@ class Task:
     limits: Limits
     kernel: str | None = None  #: None: the warm kernel where there is one, or the notebook's
     cwd: str | None = None
+    code_and_data: str = ""  #: of the sweep; whoever has other ones must not take part
     attempt: int = 1
-    version: str = __version__
 
 
 class _Stopped(Exception):
@@ -77,11 +77,9 @@ def run_one(task: Task) -> Run:
     Raises
     ------
     InputError
-        For what no run of the sweep could survive: another version here than where the sweep was planned, a place that this machine
-        does not see or cannot write to, a kernel that is not installed.
+        For what no run of the sweep could survive: other code or tables here than where the sweep was planned, a place that this
+        machine does not see or cannot write to, a kernel that is not installed.
     """
-    if task.version != __version__:
-        raise InputError(f"{platform.node()}: has workbench {__version__}, the sweep is of {task.version}")
     with _first:
         loop = _loop(os.getpid())
     return asyncio.run_coroutine_threadsafe(_run(task), loop).result()
@@ -90,6 +88,13 @@ def run_one(task: Task) -> Run:
 async def _run(task: Task) -> Run:
     store = Store.at(task.out)
     nb = _injected(_notebook(task.out, task.sha256), task)
+    # a warm kernel is of the code that its server began with, a cold one of the files as they are now
+    warm = kernel_name(task.kernel, _own_kernel(nb)) == manager.WARM
+    ours = _code_and_data(os.getpid(), task.code_and_data) if warm else tables.code_and_data()
+    if ours != task.code_and_data:
+        raise InputError(
+            f"{platform.node()}: code or tables of the workbench are not those that the sweep began with ({ours}, not {task.code_and_data})"
+        )
     start, begun = time.perf_counter(), datetime.now(UTC)
     stopped = None
     try:
@@ -98,7 +103,7 @@ async def _run(task: Task) -> Run:
         stopped = reason
     seconds = time.perf_counter() - start
     said: dict[str, Any] = {"run": task.key, "seconds": round(seconds, 4), "attempts": task.attempt, "workbench": __version__}
-    said |= {"finished": datetime.now(UTC).isoformat(), "python": platform.python_version()}
+    said |= {"code_and_data": task.code_and_data, "finished": datetime.now(UTC).isoformat(), "python": platform.python_version()}
     if stopped:
         said |= {"status": stopped.status, "error": str(stopped)}
     nb.metadata["workbench"] = said
@@ -112,6 +117,11 @@ async def _run(task: Task) -> Run:
     except OSError as error:
         raise InputError(f"{store}/{path}: cannot be written ({error.strerror or error})") from None
     return run
+
+
+@lru_cache(maxsize=8)
+def _code_and_data(pid: int, asked: str) -> str:
+    return tables.code_and_data()
 
 
 @lru_cache(maxsize=8)
@@ -180,22 +190,21 @@ async def _kernel(nb: nbformat.NotebookNode, task: Task) -> AsyncIterator[Any]:
     from nbclient import NotebookClient
     from nbclient.exceptions import CellTimeoutError
 
-    from workbench.batch.manager import PromptKernelManager
-
     others = _going_down(os.getpid())
     while len(others) > LINGERING:
         await asyncio.wait(others, return_when=asyncio.FIRST_COMPLETED)
-    own = nb.metadata.get("kernelspec", {}).get("name", "python3")
-    manager = PromptKernelManager(kernel_name=kernel_name(task.kernel, own), **_transport(os.getpid(), f"{task.key}-{task.attempt}"))
+    km = manager.PromptKernelManager(
+        kernel_name=kernel_name(task.kernel, _own_kernel(nb)), **_transport(os.getpid(), f"{task.key}-{task.attempt}")
+    )
     timeout = task.limits.cell_timeout
-    client = NotebookClient(nb, km=manager, timeout_func=lambda cell: timeout, iopub_timeout=STARTUP, raise_on_iopub_timeout=True)
+    client = NotebookClient(nb, km=km, timeout_func=lambda cell: timeout, iopub_timeout=STARTUP, raise_on_iopub_timeout=True)
     client.extra_arguments = ["--log-level=50"]  # errors of cells come back in the notebook
     at_once = False
     try:
         try:
             cwd = task.cwd if task.cwd and Path(task.cwd).is_dir() else None
             await client.async_start_new_kernel(cwd=cwd, stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL)
-            client.kc = manager.client()
+            client.kc = km.client()
             client.kc.start_channels(hb=False)
             client.kc.allow_stdin = False
             await client.kc.wait_for_ready(timeout=STARTUP)
@@ -208,28 +217,28 @@ async def _kernel(nb: nbformat.NotebookNode, task: Task) -> AsyncIterator[Any]:
         at_once = True
         raise
     finally:
-        going = asyncio.ensure_future(_down(manager, client.kc, at_once))
+        going = asyncio.ensure_future(_down(km, client.kc, at_once))
         others.add(going)
         going.add_done_callback(others.discard)
 
 
-async def _down(manager: Any, kc: Any, at_once: bool) -> None:
+async def _down(km: Any, kc: Any, at_once: bool) -> None:
     with suppress(Exception):
         if kc is not None:
             kc.stop_channels()
-        if manager.has_kernel:
-            await manager.shutdown_kernel(now=at_once)
+        if km.has_kernel:
+            await km.shutdown_kernel(now=at_once)
         else:
-            await manager.cleanup_resources()
+            await km.cleanup_resources()
 
 
-async def _watched(manager: Any, memory: int | None) -> None:
+async def _watched(km: Any, memory: int | None) -> None:
     """Raise `_Stopped` as soon as the kernel is dead (nbclient looks once a second), or has taken more memory than it may."""
     import psutil
 
-    pid = getattr(manager.provisioner, "pid", None)
+    pid = getattr(km.provisioner, "pid", None)
     while True:
-        if not await manager.is_alive():
+        if not await km.is_alive():
             raise _Stopped("died", "the kernel died")
         with suppress(psutil.Error):
             if memory is not None and pid is not None:
@@ -242,11 +251,14 @@ async def _watched(manager: Any, memory: int | None) -> None:
         await asyncio.sleep(WATCH)
 
 
+def _own_kernel(nb: nbformat.NotebookNode) -> str:
+    name: str = nb.metadata.get("kernelspec", {}).get("name", "python3")
+    return name
+
+
 @lru_cache(maxsize=8)
 def kernel_name(asked: str | None, own: str) -> str:
     """The kernel to use: the one asked for, or the notebook's, or in the place of that the warm one."""
-    from workbench.batch import manager
-
     return asked or manager.warm(own)
 
 

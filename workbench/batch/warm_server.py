@@ -33,7 +33,6 @@ CORES_A_PAINTER = 4
 #: Libraries read these once, when they are imported: a kernel that wants others must start cold.
 READ_AT_IMPORT = ("PYTHON", "LD_", "DYLD_", "LC_", "LANG")
 READ_AT_IMPORT_END = "_NUM_THREADS"
-CODE = Path(__file__).resolve().parents[1]
 
 
 @dataclass
@@ -223,8 +222,7 @@ class Server:
 def files() -> set[tuple[str, tuple[int, int]]]:
     """The package's modules and tables, each with its date and size."""
     found = set()
-    folders = (at for top in (CODE, tables.DATA) for at, _, _ in os.walk(top) if not at.endswith("__pycache__"))
-    for entry in (entry for at in folders for entry in os.scandir(at) if entry.name.endswith((".py", ".csv"))):
+    for _, entry in tables.files():
         with contextlib.suppress(OSError):  # gone meanwhile, or a link to nothing as some editors make
             status = entry.stat()
             found.add((entry.path, (status.st_mtime_ns, status.st_size)))
