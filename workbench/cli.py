@@ -86,7 +86,7 @@ def run(
     parameter: Annotated[
         list[str] | None, typer.Option("-p", "--parameter", metavar="NAME VALUE", help="Set a parameter; may be repeated.")
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder for the executed notebook and its HTML.")] = Path("out"),
+    out: Annotated[str, typer.Option(help="Folder for the executed notebook and its HTML, or s3://, gs://, az:// address.")] = "out",
     list_parameters: Annotated[bool, typer.Option("--parameters", help="Print what the notebook declares and stop.")] = False,
 ) -> None:
     """Run a notebook with other parameters, and publish it as HTML beside it."""
@@ -199,35 +199,39 @@ def report(
     path: Annotated[Path, typer.Argument(help="An executed notebook, a sweep, or a folder of notebooks that papermill executed.")],
     result: Annotated[str | None, typer.Option(help="Recorded result that the page opens with; default: the first that varies.")] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE.html", help="The page; default: report.html in the folder, or beside the notebook.")
+        str | None, typer.Option(metavar="FILE.html", help="The page; default: report.html in the folder, or beside the notebook.")
     ] = None,
 ) -> None:
     """Write one page that works anywhere on a run or a sweep: what it found, pictures, every run, and what went wrong."""
     from workbench.batch.report import report
 
-    print(report(path, out, result).resolve())
+    page = report(path, out, result)
+    print(page.resolve() if isinstance(page, Path) else page)
 
 
 @app.command()
-def tour(out: Annotated[Path, typer.Option(help="Folder for the executed notebooks and index.html.")] = Path("out")) -> None:
+def tour(
+    out: Annotated[str, typer.Option(help="Folder for the executed notebooks and index.html, or s3://, gs://, az:// address.")] = "out",
+) -> None:
     """Run every notebook with its own parameters and publish them with an index."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from workbench import execute, publish
+    from workbench.files import Store
 
     names, runs = execute.shipped(), []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task("notebooks", total=len(names))
         for done in execute.execute_all(names, out):
             runs.append(done)
             bar.update(task, advance=1, description=done.name)
-    index = out / "index.html"
+    index = Store.at(out).place("index.html")
     publish.index(runs, index)
     for done in runs:
         print(f"{done.name} ({done.seconds:.1f} s)", done.error or _headline(done.notebook), "", sep="\n")
-    print(index.resolve())
+    print(index)
     if failed := [done.name for done in runs if done.error]:
         raise InputError(f"{len(failed)} of {len(runs)} notebooks stopped: {', '.join(failed)}")
 
@@ -278,15 +282,14 @@ def validate(
 def calibrate(
     kind: Annotated[str, typer.Argument(help="What was measured: collectives, energy, gemm, serving, training or training-memory.")],
     file: Annotated[Path, typer.Argument(help="CSV of measurements.")],
-    out: Annotated[Path, typer.Option(help="Folder of tables; set WORKBENCH_DATA to it to use them.")] = Path("calibrated"),
+    out: Annotated[str, typer.Option(help="Folder of tables; set WORKBENCH_DATA to it to use them.")] = "calibrated",
 ) -> None:
     """Fit the constants of a model to measurements, and write them as tables of the catalogue."""
     _one_thread()
     from workbench import files, validation
 
     for name, table in validation.calibrate(kind, file).items():
-        path = out / "calibration" / f"{name}.csv"
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path = f"{out}/calibration/{name}.csv"
         files.write(path, table.write_csv())
         print(f"{table.height} rows: {path}")
 
@@ -305,7 +308,7 @@ def _one_thread() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
-def _headline(notebook: Path) -> str:
+def _headline(notebook: str | Path) -> str:
     from workbench.publish import headline
 
     return headline(notebook)

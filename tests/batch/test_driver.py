@@ -227,7 +227,7 @@ def test_the_hash_of_code_and_data_is_of_contents_and_quick(tmp_path, monkeypatc
 def test_a_damaged_table_of_results_is_made_again_from_the_notebooks(count_notebook, marks, tmp_path):
     batch.sweep(count_notebook(), {"n": "1,2"}, out=tmp_path / "out", jobs=1)
     (tmp_path / "out" / "results.parquet").write_bytes(b"PAR1 no")
-    with pytest.raises(InputError, match="results.parquet: cannot be read as a table of a sweep"):
+    with pytest.raises(InputError, match=r"results\.parquet: cannot be read as a table of a sweep"):
         batch.read_results(tmp_path / "out")
     assert batch.sweep(count_notebook(), {"n": "1,2"}, out=tmp_path / "out", jobs=1, resume=True).kept == 2
     assert marks() == [1, 2]

@@ -28,8 +28,8 @@ from workbench.batch import executors, expand, manager, provisioner, results
 from workbench.batch.expand import Plan
 from workbench.batch.results import Results, Run
 from workbench.batch.run_one import Limits, Task, kernel_name, run_one
-from workbench.batch.store import Store
 from workbench.errors import InputError
+from workbench.files import Store
 
 #: The tables are written at most this often [s], and seldom enough that writing takes at most this share of the time.
 WRITE_EVERY, WRITE_SHARE = 2.0, 0.04

@@ -18,6 +18,7 @@ from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 from typing import Any, TypeVar
 
+from workbench.batch import private_socket
 from workbench.batch.worker import kill_children
 from workbench.errors import InputError
 
@@ -152,6 +153,7 @@ class Processes(Executor):
                 pipe.close()  # type: ignore[union-attr]
         process.kill()
         status = process.wait()
+        private_socket.remove_folders(process.pid)
         with self._lock:
             self._alive.discard(process)
         return f"signal {-status}" if status < 0 else f"exit status {status}"

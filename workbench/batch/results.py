@@ -16,8 +16,8 @@ from urllib.parse import quote, unquote
 import polars as pl
 
 from workbench import parameters
-from workbench.batch.store import Store
 from workbench.errors import InputError, said
+from workbench.files import Store
 from workbench.notebook import RESULTS_MIME
 from workbench.parameters import Parameter
 
@@ -181,7 +181,7 @@ def of_notebook(nb: Mapping[str, Any], path: str, run: str) -> Run:
     if raised:
         row |= {"status": "failed", "error": f"{raised[-1]['ename']}: {raised[-1]['evalue']}"}
         row["traceback"] = _ANSI.sub("", "\n".join(raised[-1]["traceback"]))
-    elif papermill.get("exception") or not all(_was_run(cell) for cell in code):
+    elif papermill.get("exception") or not all(was_run(cell) for cell in code):
         row |= {"status": "died", "error": "the notebook was not run to its end"}
     row |= {name: value for name, value in nb["metadata"].get("workbench", {}).items() if name in COLUMNS and name != "run"}
     if isinstance(row["finished"], str):
@@ -212,11 +212,11 @@ def _declared(source: str) -> dict[str, Parameter]:
     """Parameters of the cell tagged so; none of a notebook that declares them in another form."""
     try:
         return parameters.declared(source)
-    except (InputError, SyntaxError):
+    except InputError:
         return {}
 
 
-def _was_run(cell: Mapping[str, Any]) -> bool:
+def was_run(cell: Mapping[str, Any]) -> bool:
     """Whether a cell was run to its end, which papermill does not say of one whose kernel died."""
     if not "".join(cell["source"]).strip() or "skip-execution" in _tags(cell):
         return True

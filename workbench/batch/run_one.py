@@ -1,4 +1,4 @@
-"""One run of a notebook in a worker: parameters injected as papermill does it, executed by nbclient, kept whole or not at all."""
+"""One run of a notebook: parameters injected as papermill does it, executed by nbclient, kept whole or not at all."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import AsyncIterator
+import uuid
+from collections.abc import AsyncIterator, Callable, Coroutine
+from concurrent.futures import Future
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,10 +23,10 @@ from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any
 
 from workbench import __version__, tables
-from workbench.batch import manager, private_socket
-from workbench.batch.results import Run, of_notebook
-from workbench.batch.store import Store
+from workbench.batch import manager, private_socket, provisioner
+from workbench.batch.results import Run, of_notebook, was_run
 from workbench.errors import InputError
+from workbench.files import Store
 
 if TYPE_CHECKING:
     import nbformat  # takes 0.8 s, which the driver need not spend
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 STARTUP = 60.0
 #: Kernels that may still be going down while the next ones run.
 LINGERING = 2
+#: Kernels that have not gone down by then are left to their own end [s].
+SETTLE = 2.0
 #: How often a kernel is looked at [s].
 WATCH = 0.05
 
@@ -61,6 +65,10 @@ class Task:
     attempt: int = 1
 
 
+#: Called with nothing, for every cell that has run.
+OnCell = Callable[[], None]
+
+
 class _Stopped(Exception):
     """The run was stopped, for a reason that is a status."""
 
@@ -80,14 +88,38 @@ def run_one(task: Task) -> Run:
         For what no run of the sweep could survive: other code or tables here than where the sweep was planned, a place that this
         machine does not see or cannot write to, a kernel that is not installed.
     """
+    return _awaited(_run(task))
+
+
+def run_here(nb: nbformat.NotebookNode, task: Task, path: str, on_cell: OnCell) -> Run:
+    """Run the notebook `nb` in place, and write nothing; its record calls it `path`. Raises `InputError` for what cannot be run."""
+    return _awaited(_ran(nb, task, path, on_cell))
+
+
+def stop() -> None:
+    """End at once what other threads of this process run: they meet a `CancelledError`."""
+    for future in list(_running):
+        future.cancel()
+
+
+_running: set[Future[Run]] = set()
+
+
+def _awaited(work: Coroutine[Any, Any, Run]) -> Run:
     with _first:
         loop = _loop(os.getpid())
-    return asyncio.run_coroutine_threadsafe(_run(task), loop).result()
+    future = asyncio.run_coroutine_threadsafe(work, loop)
+    _running.add(future)
+    try:
+        return future.result()
+    finally:
+        future.cancel()  # after Ctrl-C
+        _running.discard(future)
 
 
 async def _run(task: Task) -> Run:
     store = Store.at(task.out)
-    nb = _injected(_notebook(task.out, task.sha256), task)
+    nb = copy.deepcopy(_notebook(task.out, task.sha256))
     # a warm kernel is of the code that its server began with, a cold one of the files as they are now
     warm = kernel_name(task.kernel, _own_kernel(nb)) == manager.WARM
     ours = _code_and_data(os.getpid(), task.code_and_data) if warm else tables.code_and_data()
@@ -95,28 +127,42 @@ async def _run(task: Task) -> Run:
         raise InputError(
             f"{platform.node()}: code or tables of the workbench are not those that the sweep began with ({ours}, not {task.code_and_data})"
         )
+    path = f"runs/{task.key}.ipynb"
+    run = await _ran(nb, task, path)
+    try:
+        store.write(path, json.dumps(nb, indent=1, ensure_ascii=False).encode("utf8", "replace"))
+    except OSError as error:
+        raise InputError(f"{store}/{path}: cannot be written ({error.strerror or error})") from None
+    return run
+
+
+async def _ran(nb: nbformat.NotebookNode, task: Task, path: str, on_cell: OnCell = lambda: None) -> Run:
+    """Run the notebook in place, and have it say what came of it."""
+    _inject(nb, task, path)
     start, begun = time.perf_counter(), datetime.now(UTC)
     stopped = None
     try:
-        await _executed(nb, task)
+        await _executed(nb, task, on_cell)
     except _Stopped as reason:
         stopped = reason
     seconds = time.perf_counter() - start
     said: dict[str, Any] = {"run": task.key, "seconds": round(seconds, 4), "attempts": task.attempt, "workbench": __version__}
     said |= {"code_and_data": task.code_and_data, "finished": datetime.now(UTC).isoformat(), "python": platform.python_version()}
     if stopped:
-        said |= {"status": stopped.status, "error": str(stopped)}
+        said |= {"status": stopped.status, "error": f"{stopped}{_where(nb)}"}
     nb.metadata["workbench"] = said
     nb.metadata["papermill"] |= {"start_time": begun.isoformat(), "end_time": said["finished"], "duration": said["seconds"]}
-    path = f"runs/{task.key}.ipynb"
     run = of_notebook(nb, path, task.key)
     nb.metadata["workbench"] = said | {"status": run.row["status"]}
     nb.metadata["papermill"]["exception"] = run.row["status"] != "done"
-    try:
-        store.write(path, json.dumps(nb, indent=1, ensure_ascii=False).encode())
-    except OSError as error:
-        raise InputError(f"{store}/{path}: cannot be written ({error.strerror or error})") from None
     return run
+
+
+def _where(nb: nbformat.NotebookNode) -> str:
+    """The cell that a run was stopped in."""
+    code = [cell for cell in nb.cells if cell.cell_type == "code"]
+    number, cell = next(((n, c) for n, c in enumerate(code, 1) if not was_run(c)), (0, None))
+    return f" in code cell {number}: {cell.source.strip().splitlines()[0][:80]}" if cell else ""
 
 
 @lru_cache(maxsize=8)
@@ -134,29 +180,33 @@ def _notebook(out: str, sha256: str) -> nbformat.NotebookNode:
         raise InputError(f"{platform.node()}: cannot read {out}/notebook.ipynb ({error.strerror or error}); can every worker?") from None
 
 
-def _injected(nb: nbformat.NotebookNode, task: Task) -> nbformat.NotebookNode:
-    """A copy with the cell that papermill would inject; every value is a literal, so that text never runs."""
+def _inject(nb: nbformat.NotebookNode, task: Task, path: str) -> None:
+    """Without earlier outputs, and with the cell that papermill would inject; every value is a literal, so that text never runs."""
     import nbformat
 
-    nb = copy.deepcopy(nb)
-    nb.metadata["papermill"] = {"parameters": task.parameters, "input_path": "notebook.ipynb", "output_path": f"runs/{task.key}.ipynb"}
+    for cell in (cell for cell in nb.cells if cell.cell_type == "code"):
+        cell.outputs, cell.execution_count = [], None
+        cell.metadata.pop("execution", None)
+    nb.metadata["papermill"] = {"parameters": task.parameters, "input_path": "notebook.ipynb", "output_path": path}
     cells = [cell for cell in nb.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
     if task.parameters:
         lines = [f"{name} = {value!r}\n" for name, value in task.parameters.items()]
         cell = nbformat.v4.new_code_cell("".join(["# Parameters\n", *lines]), metadata={"tags": ["injected-parameters"]})
+        if nb.nbformat_minor < 5:  # cells had no names then
+            del cell["id"]
         after = next(i for i, c in enumerate(cells) if "parameters" in c.metadata.get("tags", []) and c.cell_type == "code")
         cells.insert(after + 1, cell)
     nb.cells = cells
-    return nb
 
 
-async def _executed(nb: nbformat.NotebookNode, task: Task) -> None:
+async def _executed(nb: nbformat.NotebookNode, task: Task, on_cell: OnCell) -> None:
     """Execute the notebook in place. Raises `_Stopped` for all that is not a notebook run to its end or to the first cell that raised."""
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
     limits = task.limits
     try:
         async with asyncio.timeout(limits.timeout), _kernel(nb, task) as client:
+            client.on_cell_executed = lambda **_: on_cell()
             work = asyncio.ensure_future(client.async_execute())
             watch = asyncio.ensure_future(_watched(client.km, limits.memory))
             try:
@@ -193,9 +243,8 @@ async def _kernel(nb: nbformat.NotebookNode, task: Task) -> AsyncIterator[Any]:
     others = _going_down(os.getpid())
     while len(others) > LINGERING:
         await asyncio.wait(others, return_when=asyncio.FIRST_COMPLETED)
-    km = manager.PromptKernelManager(
-        kernel_name=kernel_name(task.kernel, _own_kernel(nb)), **_transport(os.getpid(), f"{task.key}-{task.attempt}")
-    )
+    name = kernel_name(task.kernel, _own_kernel(nb))
+    km = manager.PromptKernelManager(kernel_name=name, **_transport(name))
     timeout = task.limits.cell_timeout
     client = NotebookClient(nb, km=km, timeout_func=lambda cell: timeout, iopub_timeout=STARTUP, raise_on_iopub_timeout=True)
     client.extra_arguments = ["--log-level=50"]  # errors of cells come back in the notebook
@@ -262,13 +311,23 @@ def kernel_name(asked: str | None, own: str) -> str:
     return asked or manager.warm(own)
 
 
-def _transport(pid: int, name: str) -> dict[str, str]:
-    """Sockets of its own for each kernel, in a folder of this process: a free port may be taken before the kernel listens there."""
-    return {} if os.name == "nt" else {"transport": "ipc", "ip": str(_sockets(pid) / name)}
+def _transport(kernel: str) -> dict[str, str]:
+    """Sockets of its own for each kernel, in a folder: a free port may be taken before the kernel listens there."""
+    return {} if os.name == "nt" else {"transport": "ipc", "ip": str(_sockets(kernel) / uuid.uuid4().hex[:20])}
+
+
+def _sockets(kernel: str) -> Path:
+    """The folder of the warm server, who removes it whatever else is killed, or one of this process."""
+    with suppress(provisioner.ColdStart):
+        if kernel == manager.WARM:
+            folder = Path(os.environ.get(provisioner.VARIABLE) or provisioner.start()).parent
+            if folder.is_dir():
+                return folder
+    return _own_folder(os.getpid())
 
 
 @lru_cache(maxsize=1)
-def _sockets(pid: int) -> Path:
+def _own_folder(pid: int) -> Path:
     folder = private_socket.folder()
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
@@ -288,4 +347,12 @@ def _loop(pid: int) -> asyncio.AbstractEventLoop:
     """The event loop of this process, in a thread of its own: kernels go down in it while no run waits."""
     loop = asyncio.new_event_loop()
     Thread(target=loop.run_forever, daemon=True, name="workbench-runs").start()
+    atexit.register(_settle, pid, loop)
     return loop
+
+
+def _settle(pid: int, loop: asyncio.AbstractEventLoop) -> None:
+    """At the end of this process, wait for its kernels."""
+    if os.getpid() == pid and (others := _going_down(pid)):
+        with suppress(Exception):
+            asyncio.run_coroutine_threadsafe(asyncio.wait(list(others), timeout=SETTLE), loop).result(SETTLE)

@@ -75,7 +75,8 @@ def progress_bar(name: str) -> Iterator[Callable[[int, int, int], None]]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    bar = Progress(*columns, console=Console(stderr=True), speed_estimate_period=60)
+    console = Console(stderr=True)
+    bar = Progress(*columns, console=console, speed_estimate_period=60, disable=not console.is_terminal)
     task = bar.add_task(name, total=None, failed="")
 
     def show(finished: int, failed: int, total: int) -> None:
