@@ -144,6 +144,7 @@ def sweep(
     kernel: Annotated[str | None, typer.Option(help="Name of the kernel; default: the warm one, or the notebook's.")] = None,
 ) -> None:
     """Run a notebook with every set of many parameters, and gather what it records in one table."""
+    from workbench import interrupts
     from workbench.batch import driver, expand, show
 
     texts = _pairs(parameter or [])
@@ -173,10 +174,11 @@ def sweep(
                 progress=progress,
             )
         except KeyboardInterrupt:
-            raise typer.Exit(130) from None
-    print(*show.summary_lines(done), sep="\n")
+            interrupts.end("interrupted; --resume goes on with what is finished")
     if done.stopped == "interrupted":
-        raise typer.Exit(130)
+        finished = f"{done.results.runs.height:,} of {len(done.plan):,} runs are finished and kept"
+        interrupts.end(f"interrupted; {finished} in {place}: --resume goes on")
+    print(*show.summary_lines(done), sep="\n")
     if done.statuses.keys() - {"done"}:
         raise typer.Exit(1)
 

@@ -112,9 +112,8 @@ def execute_all(names: Iterable[str | Path], out: str | Path) -> Iterator[Run]:
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
         yield from pool.map(lambda name: execute(name, out, progress=False), names)
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
+    except BaseException as error:
         run_one.stop()
+        pool.shutdown(wait=isinstance(error, Exception), cancel_futures=True)
         raise
-    finally:
-        pool.shutdown()
+    pool.shutdown()

@@ -273,35 +273,18 @@ def test_killed_kernels_and_a_driver_killed_twice_lose_nothing(make_notebook, tm
     check_sweep(tmp_path / "out", range(1, 61))
 
 
-def test_ctrl_c_finishes_what_runs_and_a_second_stops_at_once(count_notebook, marks, tmp_path):
-    path = count_notebook("import time; time.sleep(1.5)")
-    command = [sys.executable, "-m", "workbench", "sweep", path, "-p", "n=1:20:20", "--out", "out", "-j", "2", "--resume"]
+def test_ctrl_c_lets_what_nearly_is_done_finish(count_notebook, marks, tmp_path, monkeypatch):
+    """Runs that take longer are ended, and remain to be resumed: see `tests/test_interrupts.py`."""
+    monkeypatch.setattr(driver, "GRACE", 30)
 
-    def started(number):
-        process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        while len(marks()) < number:
-            assert process.poll() is None
-            time.sleep(0.02)
-        process.send_signal(signal.SIGINT)
-        return process
+    def interrupt(finished, failed, total):
+        if finished == 1:
+            signal.raise_signal(signal.SIGINT)
 
-    first = started(1)
-    said, heard = first.communicate(timeout=60)
-    assert first.returncode == 130
-    assert "Ctrl-C again stops at once" in heard
-    assert "stopped (interrupted)" in said
-    finished = len(marks())
-    assert finished <= 3
+    done = batch.sweep(count_notebook("import time; time.sleep(0.3)"), {"n": "1:9:9"}, out=tmp_path / "out", jobs=2, progress=interrupt)
+    assert done.stopped == "interrupted"
+    assert done.results.runs.height == len(marks()) <= 4
     check_sweep(tmp_path / "out", marks())
-
-    second = started(finished + 1)
-    family = psutil.Process(second.pid).children(recursive=True)
-    time.sleep(0.2)
-    second.send_signal(signal.SIGINT)
-    second.communicate(timeout=60)
-    assert second.returncode == 130
-    assert psutil.wait_procs(family, timeout=5)[1] == []
-    assert batch.read_results(tmp_path / "out").runs.height == finished
 
 
 def test_results_are_readable_while_the_sweep_runs(small_notebook, tmp_path, monkeypatch):

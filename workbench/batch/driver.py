@@ -31,6 +31,8 @@ from workbench.batch.run_one import Limits, Task, kernel_name, run_one
 from workbench.errors import InputError
 from workbench.files import Store
 
+#: So long may runs that have begun go on after Ctrl-C [s].
+GRACE = 0.7
 #: The tables are written at most this often [s], and seldom enough that writing takes at most this share of the time.
 WRITE_EVERY, WRITE_SHARE = 2.0, 0.04
 
@@ -145,8 +147,11 @@ def sweep(
         def stopped() -> bool:
             return bool(interrupted) or (fail_fast and table.failed > 0)
 
+        def left() -> bool:
+            return bool(interrupted) and time.monotonic() > interrupted[0] + GRACE
+
         try:
-            for task, future in executors.completed(pool, run_one, waiting, stopped, ahead=1 if fail_fast else 2):
+            for task, future in executors.completed(pool, run_one, waiting, stopped, left, ahead=1 if fail_fast else 2):
                 run = _outcome(task, future)
                 if run.row["status"] == "died" and task.attempt <= retries:
                     waiting.append(replace(task, attempt=task.attempt + 1))
@@ -154,6 +159,8 @@ def sweep(
                 table.add(run)
                 if progress:
                     progress(len(table), table.failed, len(planned))
+            if interrupted:
+                pool.stop()
             table.write(list(planned.sets))
         except (InputError, BrokenExecutor, OSError) as error:
             pool.stop()
@@ -339,15 +346,14 @@ def _alone(store: Store) -> Iterator[None]:
 
 
 @contextmanager
-def _interruptible() -> Iterator[list[int]]:
-    """Signals heard: the first Ctrl-C (or SIGTERM) is noted, so that what runs can finish; the second is a `KeyboardInterrupt`."""
-    heard: list[int] = []
+def _interruptible() -> Iterator[list[float]]:
+    """When Ctrl-C (or SIGTERM) was heard: the first is noted, so that what nearly is done can finish; the second stops at once."""
+    heard: list[float] = []
 
     def hear(number: int, frame: Any) -> None:
         if heard:
             raise KeyboardInterrupt
-        heard.append(number)
-        os.write(2, b"\nfinishing the runs that have begun; Ctrl-C again stops at once\n")
+        heard.append(time.monotonic())
 
     if threading.current_thread() is not threading.main_thread():
         yield heard

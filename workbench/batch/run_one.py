@@ -353,6 +353,12 @@ def _loop(pid: int) -> asyncio.AbstractEventLoop:
 
 def _settle(pid: int, loop: asyncio.AbstractEventLoop) -> None:
     """At the end of this process, wait for its kernels."""
-    if os.getpid() == pid and (others := _going_down(pid)):
+    if os.getpid() == pid:
+        stop()
         with suppress(Exception):
-            asyncio.run_coroutine_threadsafe(asyncio.wait(list(others), timeout=SETTLE), loop).result(SETTLE)
+            asyncio.run_coroutine_threadsafe(_quiet(), loop).result(SETTLE)
+
+
+async def _quiet() -> None:
+    while others := asyncio.all_tasks() - {asyncio.current_task()}:
+        await asyncio.wait(others)
