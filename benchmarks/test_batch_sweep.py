@@ -12,7 +12,7 @@ import pytest
 
 from workbench import batch, execute
 from workbench.batch import driver, provisioner, results
-from workbench.batch.store import Store
+from workbench.files import Store
 
 RUNS = 24
 

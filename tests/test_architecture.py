@@ -10,7 +10,7 @@ from workbench.tables import DATA
 
 PACKAGE = DATA.parent / "workbench"
 FLOORS = [
-    {"errors", "units", "files", "checks"},
+    {"errors", "units", "files", "checks", "interrupts"},
     {"tables", "llm"},
     {"catalogue"},
     {"scaling", "fabric"},

@@ -1,5 +1,22 @@
-"""``python -m workbench`` is the `workbench` command."""
+"""The `workbench` command, also as ``python -m workbench``."""
 
-from workbench.cli import main
+from workbench import interrupts
 
-main()
+
+def main() -> None:
+    """Entry point. What takes long to import comes after Ctrl-C is heard."""
+    interrupts.armed()
+    try:
+        from workbench import cli
+
+        cli.main()
+    except KeyboardInterrupt:
+        interrupts.end()
+    except SystemExit as leaving:
+        if leaving.code == interrupts.STATUS:
+            interrupts.end()
+        raise
+
+
+if __name__ == "__main__":
+    main()

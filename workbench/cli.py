@@ -86,7 +86,7 @@ def run(
     parameter: Annotated[
         list[str] | None, typer.Option("-p", "--parameter", metavar="NAME VALUE", help="Set a parameter; may be repeated.")
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder for the executed notebook and its HTML.")] = Path("out"),
+    out: Annotated[str, typer.Option(help="Folder for the executed notebook and its HTML, or s3://, gs://, az:// address.")] = "out",
     list_parameters: Annotated[bool, typer.Option("--parameters", help="Print what the notebook declares and stop.")] = False,
 ) -> None:
     """Run a notebook with other parameters, and publish it as HTML beside it."""
@@ -144,6 +144,7 @@ def sweep(
     kernel: Annotated[str | None, typer.Option(help="Name of the kernel; default: the warm one, or the notebook's.")] = None,
 ) -> None:
     """Run a notebook with every set of many parameters, and gather what it records in one table."""
+    from workbench import interrupts
     from workbench.batch import driver, expand, show
 
     texts = _pairs(parameter or [])
@@ -173,10 +174,11 @@ def sweep(
                 progress=progress,
             )
         except KeyboardInterrupt:
-            raise typer.Exit(130) from None
-    print(*show.summary_lines(done), sep="\n")
+            interrupts.end("interrupted; --resume goes on with what is finished")
     if done.stopped == "interrupted":
-        raise typer.Exit(130)
+        finished = f"{done.results.runs.height:,} of {len(done.plan):,} runs are finished and kept"
+        interrupts.end(f"interrupted; {finished} in {place}: --resume goes on")
+    print(*show.summary_lines(done), sep="\n")
     if done.statuses.keys() - {"done"}:
         raise typer.Exit(1)
 
@@ -199,35 +201,39 @@ def report(
     path: Annotated[Path, typer.Argument(help="An executed notebook, a sweep, or a folder of notebooks that papermill executed.")],
     result: Annotated[str | None, typer.Option(help="Recorded result that the page opens with; default: the first that varies.")] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE.html", help="The page; default: report.html in the folder, or beside the notebook.")
+        str | None, typer.Option(metavar="FILE.html", help="The page; default: report.html in the folder, or beside the notebook.")
     ] = None,
 ) -> None:
     """Write one page that works anywhere on a run or a sweep: what it found, pictures, every run, and what went wrong."""
     from workbench.batch.report import report
 
-    print(report(path, out, result).resolve())
+    page = report(path, out, result)
+    print(page.resolve() if isinstance(page, Path) else page)
 
 
 @app.command()
-def tour(out: Annotated[Path, typer.Option(help="Folder for the executed notebooks and index.html.")] = Path("out")) -> None:
+def tour(
+    out: Annotated[str, typer.Option(help="Folder for the executed notebooks and index.html, or s3://, gs://, az:// address.")] = "out",
+) -> None:
     """Run every notebook with its own parameters and publish them with an index."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from workbench import execute, publish
+    from workbench.files import Store
 
     names, runs = execute.shipped(), []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task("notebooks", total=len(names))
         for done in execute.execute_all(names, out):
             runs.append(done)
             bar.update(task, advance=1, description=done.name)
-    index = out / "index.html"
+    index = Store.at(out).place("index.html")
     publish.index(runs, index)
     for done in runs:
         print(f"{done.name} ({done.seconds:.1f} s)", done.error or _headline(done.notebook), "", sep="\n")
-    print(index.resolve())
+    print(index)
     if failed := [done.name for done in runs if done.error]:
         raise InputError(f"{len(failed)} of {len(runs)} notebooks stopped: {', '.join(failed)}")
 
@@ -304,7 +310,7 @@ def _one_thread() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
-def _headline(notebook: Path) -> str:
+def _headline(notebook: str | Path) -> str:
     from workbench.publish import headline
 
     return headline(notebook)

@@ -38,6 +38,11 @@ class DataError(WorkbenchError):
         super().__init__(f"{', '.join(where)}: {reason}")
 
 
+def said(error: BaseException) -> str:
+    """An error in one line, for a message of ours: its kind and the first line of what it says."""
+    return f"{type(error).__name__}: {str(error).strip()}".splitlines()[0].rstrip(": ")
+
+
 def nearest(name: str, known: Iterable[str], n: int = 5) -> list[str]:
     """The `n` names most like `name`, whatever their case; names that contain it come first."""
     by_fold = {k.casefold(): k for k in known}

@@ -1,29 +1,143 @@
-"""Files that are whole or not there."""
+"""Files that are whole or not there: in a folder, or behind an address that fsspec knows (``s3://``, ``gs://``, ``az://``)."""
 
 from __future__ import annotations
 
 import os
+import uuid
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-from workbench.errors import InputError
+from workbench.errors import InputError, said
+
+
+@dataclass(frozen=True)
+class Store:
+    """A folder by path or address. Errors of the file system pass through as `OSError`."""
+
+    url: str
+
+    @classmethod
+    def at(cls, out: str | Path | Store) -> Store:
+        """The store at a path (made absolute, so that workers find it from wherever they run) or an address."""
+        if isinstance(out, Store):
+            return out
+        text = str(out).removeprefix("file://")
+        kind, address, place = text.partition("://")
+        if not address:
+            return cls(str(Path(text).expanduser().absolute()))
+        if not place.strip("/"):
+            raise InputError(f"{out}: an address goes on behind {kind}://, with a bucket or a folder")
+        return cls(text.rstrip("/"))
+
+    def place(self, name: str) -> str | Path:
+        """Path or address of a file."""
+        return self.folder / name if self.folder else f"{self.url}/{name}"
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder, or None for an address."""
+        return None if "://" in self.url else Path(self.url)
+
+    @cached_property
+    def _fs(self) -> tuple[Any, str]:
+        try:
+            import fsspec
+
+            return fsspec.core.url_to_fs(self.url)
+        except Exception as error:  # an unknown kind of address, a package that is missing, credentials that are wrong
+            raise InputError(
+                f"{self.url}: cannot be reached ({error}); a folder always can, addresses need `ai-workbench[scale]`"
+            ) from None
+
+    def _there(self, do: str, name: str, *given: Any, **how: Any) -> Any:
+        fs, root = self._fs
+        try:
+            return getattr(fs, do)(f"{root}/{name}".rstrip("/"), *given, **how)
+        except OSError:
+            raise
+        except Exception as error:  # each kind of address raises its own
+            raise OSError(said(error)) from None
+
+    def make(self) -> None:
+        """Make the folder, or see whether the address can be reached."""
+        if self.folder:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        else:
+            self.names()
+
+    def read(self, name: str) -> bytes:
+        data: bytes = (self.folder / name).read_bytes() if self.folder else self._there("cat_file", name)
+        return data
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a file that is whole or not there; missing folders are made."""
+        if not self.folder:
+            self._there("pipe_file", name, data)
+            return
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+        try:
+            unfinished.write_bytes(data)
+            os.replace(unfinished, path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+    def remove(self, name: str) -> None:
+        """Remove a file, if it is there."""
+        with suppress(FileNotFoundError):
+            (self.folder / name).unlink() if self.folder else self._there("rm_file", name)
+
+    def names(self, folder: str = "") -> list[str]:
+        """Names of the files in a folder, sorted; none where there is no such folder. What was left half-written does not count."""
+        if self.folder:
+            path = self.folder / folder
+            found = [entry.name for entry in os.scandir(path)] if path.is_dir() else []
+        else:
+            try:
+                found = [entry.rstrip("/").rsplit("/", 1)[-1] for entry in self._there("ls", folder, detail=False)]
+            except FileNotFoundError:
+                found = []
+        return sorted(name for name in found if not name.startswith("."))
+
+    def sweep_up(self, folder: str) -> None:
+        """Remove what writers that were killed left half-written."""
+        if self.folder and (self.folder / folder).is_dir():
+            for entry in os.scandir(self.folder / folder):
+                if entry.name.startswith("."):
+                    Path(entry.path).unlink(missing_ok=True)
+
+    def __str__(self) -> str:
+        return self.url
+
+
+def read(path: str | Path) -> bytes:
+    """The file at a path or an address. Raises `OSError` as the file system does."""
+    store, name = _split(path)
+    return store.read(name)
 
 
 def write(path: str | Path, text: str) -> None:
-    """Write a text file under a temporary name in the same folder, then rename it; missing folders are made.
+    """Write a text file at a path or an address, whole or not at all; missing folders are made.
 
     Raises
     ------
     InputError
         For a file that cannot be written, with path and reason; what stood there before stays.
     """
-    path = Path(path)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    store, name = _split(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            unfinished.write_text(text, encoding="utf8")
-            os.replace(unfinished, path)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        store.write(name, text.encode("utf8", "replace"))  # half of a surrogate pair is no character
     except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
+
+
+def _split(path: str | Path) -> tuple[Store, str]:
+    kind, address, place = str(path).partition("://")
+    if not address:
+        return Store.at(Path(path).parent), Path(path).name
+    folder, _, name = place.rpartition("/")
+    return Store.at(f"{kind}://{folder}"), name

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import linecache
-import tokenize
 from collections.abc import Mapping
 from typing import Any
 
@@ -89,10 +88,10 @@ def _declared_by(source: str) -> dict[str, Parameter] | None:
     """Parameters that a cell declares, or None if it is no parameters cell."""
     try:
         statements = ast.parse(source).body
-        if statements and all(isinstance(s, ast.AnnAssign) for s in statements) and "# [" in source:
-            return parameters.declared(source)
-    except (SyntaxError, tokenize.TokenError):
-        pass
+    except (SyntaxError, ValueError):  # a cell with magics
+        return None
+    if statements and all(isinstance(s, ast.AnnAssign) for s in statements) and "# [" in source:
+        return parameters.declared(source)
     return None
 
 

@@ -15,7 +15,7 @@ import jinja2
 import nbformat
 
 from workbench import __version__, files, parameters
-from workbench.errors import InputError
+from workbench.errors import InputError, said
 from workbench.notebook import RESULTS_MIME
 
 if TYPE_CHECKING:
@@ -63,9 +63,10 @@ def publish(notebook: str | Path, html: str | Path) -> None:
     for cell in _code(nb):
         cell.outputs = [output for output in cell.outputs if RESULTS_MIME not in output.get("data", {})]
     outputs = [output for cell in _code(nb) for output in cell.outputs]
+    died = nb.metadata.get("workbench", {}).get("error")
     page = {
         "title": title(nb, notebook),
-        "errors": [f"{output.ename}: {output.evalue}" for output in outputs if output.output_type == "error"],
+        "errors": [f"{output.ename}: {output.evalue}" for output in outputs if output.output_type == "error"] or [died] * bool(died),
         "style": asset("style.css") + HtmlFormatter(style="xcode").get_style_defs(".highlight"),
         "parameters": _parameters(notebook, nb),
         "made": _made(nb),
@@ -93,7 +94,7 @@ def index(runs: Iterable[Run], html: str | Path) -> None:
     InputError
         As `publish`.
     """
-    cards = [_card(run, Path(html).parent) for run in runs]
+    cards = [_card(run, os.path.dirname(html)) for run in runs]
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES))
     environment.filters["aligned"] = aligned
     template = environment.get_template("index.html.j2")
@@ -105,7 +106,7 @@ def headline(notebook: str | Path) -> str:
     return _headline(read(notebook))
 
 
-def _card(run: Run, folder: Path) -> dict[str, Any]:
+def _card(run: Run, folder: str) -> dict[str, Any]:
     nb = read(run.notebook)
     values = _parameters(run.notebook, nb)
     pictures = (output["data"] for cell in _code(nb) for output in cell.outputs if "image/png" in output.get("data", {}))
@@ -116,7 +117,7 @@ def _card(run: Run, folder: Path) -> dict[str, Any]:
         "headline": _headline(nb),
         "thumbnail": picture.get("image/png", ""),
         "alt": picture.get("text/plain", ""),
-        "link": quote(Path(os.path.relpath(run.html, folder)).as_posix()),
+        "link": quote(Path(os.path.relpath(run.html, folder or ".")).as_posix()),
         "seconds": run.seconds,
         "error": run.error,
         "parameters": values,
@@ -124,10 +125,10 @@ def _card(run: Run, folder: Path) -> dict[str, Any]:
     }
 
 
-def read(path: str | Path) -> nbformat.NotebookNode:
-    """The executed notebook at `path`. Raises `InputError` for one that is missing, unreadable or not executed."""
+def read(path: str | Path, executed: bool = True) -> nbformat.NotebookNode:
+    """The notebook at a path or an address. Raises `InputError` for one that is missing, unreadable, or not executed where it should be."""
     try:
-        text = Path(path).read_text(encoding="utf8")
+        text = files.read(path).decode("utf8")
     except FileNotFoundError:
         raise InputError(f"{path}: no such notebook") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -138,8 +139,8 @@ def read(path: str | Path) -> nbformat.NotebookNode:
     except nbformat.reader.NotJSONError:
         raise InputError(f"{path}: not JSON; expected a notebook") from None
     except Exception as error:  # nbformat raises whatever its conversion stumbles over
-        raise InputError(f"{path}: not a notebook ({type(error).__name__}: {str(error).splitlines()[0]})") from None
-    if _code(nb) and not any(cell.execution_count or cell.outputs for cell in _code(nb)):
+        raise InputError(f"{path}: not a notebook ({said(error)})") from None
+    if executed and _code(nb) and "workbench" not in nb.metadata and not any(cell.execution_count or cell.outputs for cell in _code(nb)):
         raise InputError(f"{path}: not executed: none of its {len(_code(nb))} code cells has run")
     return nb
 
@@ -164,7 +165,7 @@ def _headline(nb: nbformat.NotebookNode) -> str:
 def _parameters(path: str | Path, nb: nbformat.NotebookNode) -> list[Value]:
     """The declared parameters with the values that the notebook ran with; none where it declares none."""
     try:
-        declared = parameters.of_notebook(path)
+        declared = parameters.of_cells(nb.cells, path)
     except InputError:
         return []
     given = nb.metadata.get("papermill", {}).get("parameters", {})
@@ -182,6 +183,7 @@ def _made(nb: nbformat.NotebookNode) -> str:
     said.append(
         f"with workbench {own['workbench']}" if own.get("workbench") else f"by papermill {ran['version']}" if ran.get("version") else ""
     )
+    said.append(f"(code and data {own['code_and_data']})" if own.get("code_and_data") else "")
     return " ".join(filter(None, ["Run", *said])) if any(said) else ""
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ import pytest
 
 from tests.batch.conftest import check_sweep
 from workbench import __version__, batch, tables
-from workbench.batch import driver
+from workbench.batch import driver, show
 from workbench.errors import InputError
 from workbench.parameters import ParameterError
 
@@ -161,6 +162,77 @@ def test_resume_with_other_tables_of_the_user_runs_it_all(count_notebook, marks,
     assert batch.sweep(count_notebook(), {"n": "1,2"}, out=tmp_path / "out", jobs=1, resume=True).kept == 2
 
 
+@pytest.fixture
+def shipped_prices(tmp_path, monkeypatch):
+    """A function that has the workbench ship other tables; kernels are not told, only what the sweep hashes."""
+    monkeypatch.setattr(tables, "DATA", tmp_path / "data")
+
+    def ship(price):
+        (tmp_path / "data").mkdir(exist_ok=True)
+        (tmp_path / "data" / "prices.csv").write_text(f"chip,usd\nX,{price}\n")
+
+    ship(1)
+    return ship
+
+
+def test_resume_with_other_shipped_tables_or_code_never_mixes(count_notebook, marks, tmp_path, monkeypatch, shipped_prices):
+    path, out = count_notebook(), tmp_path / "out"
+
+    def swept(numbers):  # threads: worker processes would not know of the other tables
+        with ThreadPoolExecutor(1) as executor:
+            return batch.sweep(path, {"n": numbers}, out=out, jobs=1, resume=True, executor=executor)
+
+    swept("1,2")
+    before = set(batch.read_results(out).runs["code_and_data"])
+    shipped_prices(3)
+    assert any("2 runs of other code or data" in line for line in show.plan_lines(batch.plan(path, {"n": "1,2,3"}), out, 1, None))
+    done = swept("1,2,3")
+    assert (done.kept, done.again) == (0, 2)
+    assert "(2 of other code or data were run again)" in show.summary_lines(done)[0]
+    runs = check_sweep(out, [1, 2, 3])
+    assert runs["code_and_data"].n_unique() == 1
+    assert not before & set(runs["code_and_data"])
+    assert marks() == [1, 1, 2, 2, 3]
+    with pytest.raises(InputError, match=r"has runs of other parameters \(2\)"):  # nor is a row lost
+        swept("3")
+    (code := tmp_path / "code").mkdir()
+    monkeypatch.setattr(tables, "_HERE", code)  # of a package that has other modules
+    (out / "results.parquet").unlink()
+    assert (swept("1,2,3").again, len(marks())) == (3, 8)
+    assert swept("1,2,3").kept == 3
+
+
+def test_workers_of_other_code_or_tables_are_refused(count_notebook, marks, tmp_path, shipped_prices):
+    with pytest.raises(InputError, match="code or tables of the workbench are not those that the sweep began with"):
+        batch.sweep(count_notebook(), {"n": "1"}, out=tmp_path / "out", jobs=1)
+    assert marks() == []
+
+
+def test_the_hash_of_code_and_data_is_of_contents_and_quick(tmp_path, monkeypatch):
+    start = time.perf_counter()
+    ours = tables.code_and_data()
+    assert time.perf_counter() - start < 0.5  # some 10 ms on a machine that is not busy
+    copies = {"_HERE": tmp_path / "clone" / "workbench", "DATA": tmp_path / "clone" / "data"}
+    for name, to in copies.items():
+        shutil.copytree(getattr(tables, name), to, ignore=shutil.ignore_patterns("__pycache__"))
+        monkeypatch.setattr(tables, name, to)
+    assert tables.code_and_data() == ours
+    (copies["_HERE"] / "units.py").touch()
+    assert tables.code_and_data() == ours
+    with (copies["_HERE"] / "units.py").open("a") as module:
+        module.write("\n")
+    assert tables.code_and_data() != ours
+
+
+def test_a_damaged_table_of_results_is_made_again_from_the_notebooks(count_notebook, marks, tmp_path):
+    batch.sweep(count_notebook(), {"n": "1,2"}, out=tmp_path / "out", jobs=1)
+    (tmp_path / "out" / "results.parquet").write_bytes(b"PAR1 no")
+    with pytest.raises(InputError, match=r"results\.parquet: cannot be read as a table of a sweep"):
+        batch.read_results(tmp_path / "out")
+    assert batch.sweep(count_notebook(), {"n": "1,2"}, out=tmp_path / "out", jobs=1, resume=True).kept == 2
+    assert marks() == [1, 2]
+
+
 def test_resume_of_a_changed_notebook_runs_it_all(count_notebook, marks, tmp_path):
     batch.sweep(count_notebook(), {"n": "1,2"}, out=tmp_path / "out", jobs=1)
     done = batch.sweep(count_notebook("x = 1"), {"n": "1,2"}, out=tmp_path / "out", jobs=1, resume=True)
@@ -201,35 +273,18 @@ def test_killed_kernels_and_a_driver_killed_twice_lose_nothing(make_notebook, tm
     check_sweep(tmp_path / "out", range(1, 61))
 
 
-def test_ctrl_c_finishes_what_runs_and_a_second_stops_at_once(count_notebook, marks, tmp_path):
-    path = count_notebook("import time; time.sleep(1.5)")
-    command = [sys.executable, "-m", "workbench", "sweep", path, "-p", "n=1:20:20", "--out", "out", "-j", "2", "--resume"]
+def test_ctrl_c_lets_what_nearly_is_done_finish(count_notebook, marks, tmp_path, monkeypatch):
+    """Runs that take longer are ended, and remain to be resumed: see `tests/test_interrupts.py`."""
+    monkeypatch.setattr(driver, "GRACE", 30)
 
-    def started(number):
-        process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        while len(marks()) < number:
-            assert process.poll() is None
-            time.sleep(0.02)
-        process.send_signal(signal.SIGINT)
-        return process
+    def interrupt(finished, failed, total):
+        if finished == 1:
+            signal.raise_signal(signal.SIGINT)
 
-    first = started(1)
-    said, heard = first.communicate(timeout=60)
-    assert first.returncode == 130
-    assert "Ctrl-C again stops at once" in heard
-    assert "stopped (interrupted)" in said
-    finished = len(marks())
-    assert finished <= 3
+    done = batch.sweep(count_notebook("import time; time.sleep(0.3)"), {"n": "1:9:9"}, out=tmp_path / "out", jobs=2, progress=interrupt)
+    assert done.stopped == "interrupted"
+    assert done.results.runs.height == len(marks()) <= 4
     check_sweep(tmp_path / "out", marks())
-
-    second = started(finished + 1)
-    family = psutil.Process(second.pid).children(recursive=True)
-    time.sleep(0.2)
-    second.send_signal(signal.SIGINT)
-    second.communicate(timeout=60)
-    assert second.returncode == 130
-    assert psutil.wait_procs(family, timeout=5)[1] == []
-    assert batch.read_results(tmp_path / "out").runs.height == finished
 
 
 def test_results_are_readable_while_the_sweep_runs(small_notebook, tmp_path, monkeypatch):

@@ -18,9 +18,9 @@ from workbench import batch, charts
 from workbench.batch import findings, outcome, pictures
 from workbench.batch.report import report
 from workbench.batch.results import COLUMNS, Results
-from workbench.batch.store import Store
 from workbench.batch.words import between, label, say
 from workbench.errors import InputError, UnknownName
+from workbench.files import Store
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 PARAMETERS = '''\

@@ -15,8 +15,8 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 from workbench import batch
 from workbench.batch import results
 from workbench.batch.results import COLUMNS, NOTHING, Run
-from workbench.batch.store import Store
 from workbench.errors import InputError
+from workbench.files import Store
 from workbench.notebook import RESULTS_MIME
 
 FRAME = "import polars as pl\nworkbench.record(table=pl.DataFrame({'run': [1, 2], 'usd': [n / 2, None]}))"

@@ -361,6 +361,32 @@ def test_it_serves_its_own_user_only(warm):
     assert path.stat().st_uid == path.parent.stat().st_uid == os.geteuid()
 
 
+ODD_LINES = [
+    b"",
+    b"{",
+    b"7",
+    b"[]",
+    b"null",
+    b'"x"',
+    b"{}",
+    b'{"signal": "x"}',
+    b'{"signal": 1e99}',
+    b'{"signal": 99, "env": 3}',
+    b"\xff\xfe",
+]
+ODD_LINES += [b"[" * 100_000, b'{"python": 3}', b'{"python": "x", "argv": null, "cwd": "/", "env": {}}']
+ODD_LINES += [b'{"python": "x", "argv": ["x"], "cwd": "/", "env": {"a": 1}}', b'{"python": "x", "argv": ["x"], "cwd": "/", "env": {}}']
+
+
+def test_lines_that_ask_for_nothing_end_their_own_connection_only(warm):
+    for line in ODD_LINES:
+        with private_socket.connect(provisioner.start(), 10) as connection:
+            connection.sendall(line + b"\n")
+            assert b"cold" in connection.recv(1000), line
+            assert connection.recv(1000) == b""
+    assert warm("print('still there')") == "still there"
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
 @pytest.mark.parametrize("folder_mode", [0o700, 0o711])
 def test_another_user_is_refused(warm, folder_mode):

@@ -21,14 +21,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from workbench import __version__
 from workbench.batch import executors, expand, manager, provisioner, results
 from workbench.batch.expand import Plan
 from workbench.batch.results import Results, Run
 from workbench.batch.run_one import Limits, Task, kernel_name, run_one
-from workbench.batch.store import Store
 from workbench.errors import InputError
+from workbench.files import Store
 
+#: So long may runs that have begun go on after Ctrl-C [s].
+GRACE = 0.7
 #: The tables are written at most this often [s], and seldom enough that writing takes at most this share of the time.
 WRITE_EVERY, WRITE_SHARE = 2.0, 0.04
 
@@ -41,6 +45,7 @@ class Sweep:
     out: str
     results: Results
     kept: int  #: runs that were done before
+    again: int  #: runs that were done before with other code or data, and so were not kept
     seconds: float
     stopped: str | None  #: why not all was run: "interrupted", "failed", or None
 
@@ -87,7 +92,8 @@ def sweep(
     executor : concurrent.futures.Executor
         Runs instead; `jobs` then says how many it runs at a time.
     resume : bool
-        Run only what is missing or was not done. A run counts as done for the same cells, parameters and version of the workbench.
+        Run only what is missing or was not done. A run counts as done for the same cells and parameters, and the same code and data: what
+        `tables.code_and_data` hashes.
     fail_fast : bool
         After the first run that is not done, start no other.
     retries : int
@@ -125,12 +131,13 @@ def sweep(
         _alone(store),
         _interruptible() as interrupted,
     ):
-        table = _Table(store, _opened(store, planned))
+        earlier, again = _opened(store, planned)
+        table = _Table(store, earlier)
         kept = table.results.runs.height
         have = set(table.results.runs["run"])
         cwd = os.getcwd()
         waiting = deque(
-            Task(store.url, planned.notebook.sha256, key, chosen, limits, kernel, cwd)
+            Task(store.url, planned.notebook.sha256, key, chosen, limits, kernel, cwd, planned.notebook.code_and_data)
             for key, chosen in planned.sets.items()
             if key not in have
         )
@@ -140,8 +147,11 @@ def sweep(
         def stopped() -> bool:
             return bool(interrupted) or (fail_fast and table.failed > 0)
 
+        def left() -> bool:
+            return bool(interrupted) and time.monotonic() > interrupted[0] + GRACE
+
         try:
-            for task, future in executors.completed(pool, run_one, waiting, stopped, ahead=1 if fail_fast else 2):
+            for task, future in executors.completed(pool, run_one, waiting, stopped, left, ahead=1 if fail_fast else 2):
                 run = _outcome(task, future)
                 if run.row["status"] == "died" and task.attempt <= retries:
                     waiting.append(replace(task, attempt=task.attempt + 1))
@@ -149,6 +159,8 @@ def sweep(
                 table.add(run)
                 if progress:
                     progress(len(table), table.failed, len(planned))
+            if interrupted:
+                pool.stop()
             table.write(list(planned.sets))
         except (InputError, BrokenExecutor, OSError) as error:
             pool.stop()
@@ -160,7 +172,7 @@ def sweep(
             raise
     missing = len(table) < len(planned)
     reason = None if not missing else "interrupted" if interrupted else "failed"
-    return Sweep(planned, store.url, table.results, kept, time.perf_counter() - start, reason)
+    return Sweep(planned, store.url, table.results, kept, again, time.perf_counter() - start, reason)
 
 
 def _shared_server(kernel: str | None, planned: Plan) -> dict[str, str]:
@@ -211,7 +223,7 @@ def _outcome(task: Task, future: Future[Run]) -> Run:
             raise
         given = {f"params.{name}": value for name, value in task.parameters.items()}
         row = dict.fromkeys(results.COLUMNS) | {"run": task.key, "status": "died", "attempts": task.attempt, "error": str(error)}
-        return Run(row | {"finished": datetime.now(UTC), "workbench": __version__} | given)
+        return Run(row | {"finished": datetime.now(UTC), "workbench": __version__, "code_and_data": task.code_and_data} | given)
 
 
 def _check_folder(store: Store, planned: Plan, resume: bool) -> None:
@@ -229,15 +241,14 @@ def _check_folder(store: Store, planned: Plan, resume: bool) -> None:
     try:
         found = json.loads(store.read("sweep.json"))
         name, created = found["notebook"], found["created"]
-        ours = planned.notebook.sha256, __version__, planned.notebook.tables
-        alike = (found["sha256"], found["workbench"], found.get("tables")) == ours
+        alike = found["sha256"] == planned.notebook.sha256 and "code_and_data" in found  # older ones named runs in another way
     except (ValueError, KeyError, TypeError):
         raise InputError(f"{store}/sweep.json: cannot be read as that of a sweep") from None
     if name != planned.notebook.name:
         raise InputError(f"{store}: holds a sweep of another notebook, {name}; give another folder")
     if not resume:
         raise InputError(f"{store}: holds a sweep of {name} of {created[:16]}; --resume goes on with it, or give another folder")
-    others = set(results.read_tables(store).runs["run"]) - planned.sets.keys()
+    others = set(_tables(store).runs["run"]) - planned.sets.keys()
     if alike and others:
         raise InputError(
             f"{store}: has runs of other parameters ({len(others):,}), which this sweep would drop from its table; "
@@ -245,8 +256,19 @@ def _check_folder(store: Store, planned: Plan, resume: bool) -> None:
         )
 
 
-def _opened(store: Store, planned: Plan) -> Results:
-    """Make the folder that of this plan, and return what it holds already: what the tables say, then what was finished after them."""
+def _tables(store: Store) -> Results:
+    """The tables of the folder; none where they cannot be read: the notebooks say the same."""
+    try:
+        return results.read_tables(store)
+    except InputError:
+        return results.NOTHING
+
+
+def _opened(store: Store, planned: Plan) -> tuple[Results, int]:
+    """Make the folder that of this plan, and return what it holds already: what the tables say, then what was finished after them.
+
+    Runs of other code or data do not count; the second is their number.
+    """
     created = datetime.now(UTC).isoformat(timespec="seconds")
     with suppress(FileNotFoundError, ValueError):
         created = json.loads(store.read("sweep.json"))["created"]
@@ -254,8 +276,8 @@ def _opened(store: Store, planned: Plan) -> Results:
     described = {
         "notebook": notebook.name,
         "sha256": notebook.sha256,
-        "tables": notebook.tables,
         "workbench": __version__,
+        "code_and_data": notebook.code_and_data,
         "parameters": [asdict(parameter) for parameter in notebook.declared.values()],
         "swept": list(planned.swept),
         "count": len(planned),
@@ -269,15 +291,18 @@ def _opened(store: Store, planned: Plan) -> Results:
     except OSError as error:
         raise InputError(f"{store}: cannot be written ({error.strerror or error})") from None
     there = {name.removesuffix(".ipynb") for name in store.names("runs") if name.endswith(".ipynb")} & planned.sets.keys()
-    tables = results.read_tables(store)
-    done = tables.runs.filter(tables.runs["status"] == "done")["run"].to_list()
+    tables = _tables(store)
+    done = tables.runs.filter((pl.col("status") == "done") & (pl.col("code_and_data") == notebook.code_and_data))["run"].to_list()
     kept = Results(results.schema(notebook.declared), {}) + tables.only(there.intersection(done))
-    later = []
+    later: list[Run] = []
+    again = 0
     for key in sorted(there - set(kept.runs["run"])):
         with suppress(InputError):  # a notebook that cannot be read is run again
             run = results.of_bytes(store.read(f"runs/{key}.ipynb"), f"runs/{key}.ipynb", key)
-            later += [run] if run.row["status"] == "done" else []
-    return kept.joined(later)
+            ours = run.row["code_and_data"] == notebook.code_and_data
+            later += [run] if ours and run.row["status"] == "done" else []
+            again += not ours
+    return kept.joined(later), again
 
 
 def _limits(cell_timeout: float | None, timeout: float | None, memory: int | str | None) -> Limits:
@@ -321,15 +346,14 @@ def _alone(store: Store) -> Iterator[None]:
 
 
 @contextmanager
-def _interruptible() -> Iterator[list[int]]:
-    """Signals heard: the first Ctrl-C (or SIGTERM) is noted, so that what runs can finish; the second is a `KeyboardInterrupt`."""
-    heard: list[int] = []
+def _interruptible() -> Iterator[list[float]]:
+    """When Ctrl-C (or SIGTERM) was heard: the first is noted, so that what nearly is done can finish; the second stops at once."""
+    heard: list[float] = []
 
     def hear(number: int, frame: Any) -> None:
         if heard:
             raise KeyboardInterrupt
-        heard.append(number)
-        os.write(2, b"\nfinishing the runs that have begun; Ctrl-C again stops at once\n")
+        heard.append(time.monotonic())
 
     if threading.current_thread() is not threading.main_thread():
         yield heard

@@ -18,6 +18,7 @@ from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 from typing import Any, TypeVar
 
+from workbench.batch import private_socket
 from workbench.batch.worker import kill_children
 from workbench.errors import InputError
 
@@ -152,6 +153,7 @@ class Processes(Executor):
                 pipe.close()  # type: ignore[union-attr]
         process.kill()
         status = process.wait()
+        private_socket.remove_folders(process.pid)
         with self._lock:
             self._alive.discard(process)
         return f"signal {-status}" if status < 0 else f"exit status {status}"
@@ -254,13 +256,18 @@ def lost(error: BaseException | None) -> bool:
 
 
 def completed(
-    pool: Workers, function: Callable[[A], B], waiting: deque[A], stopped: Callable[[], bool] = lambda: False, ahead: int = 2
+    pool: Workers,
+    function: Callable[[A], B],
+    waiting: deque[A],
+    stopped: Callable[[], bool] = lambda: False,
+    left: Callable[[], bool] = lambda: False,
+    ahead: int = 2,
 ) -> Iterator[tuple[A, Future[B]]]:
     """Call `function` with each item; yield item and future as they are done, in any order.
 
     No more than `ahead` times as many calls are out as can run at a time, so that ten thousand items cost no more each than ten. The
     caller may append to `waiting` meanwhile (a call to make again). Once `stopped()`, no call begins any more but, where more are out than
-    can run, such as a worker has just taken; those that run are waited for.
+    can run, such as a worker has just taken; those that run are waited for, but once `left()`.
     """
     done: SimpleQueue[Future[B]] = SimpleQueue()
     out: dict[Future[B], A] = {}
@@ -274,7 +281,7 @@ def completed(
             future = pool.executor.submit(function, item)
             out[future] = item
             future.add_done_callback(done.put)
-        if stopped() and not out:
+        if left() or (stopped() and not out):
             return
         with suppress(Empty):
             future = done.get(timeout=0.2)

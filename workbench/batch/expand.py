@@ -17,15 +17,16 @@ import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from workbench import __version__, execute, parameters, tables
+from workbench import execute, parameters, tables
 from workbench.errors import InputError, nearest
 from workbench.parameters import Parameter, ParameterError
 
-_RANGE = re.compile(r"(?P<low>[^:,]*):(?P<high>[^:,]*?)(?::(?P<n>\d+))?(?P<log>:log)?")
+_RANGE = re.compile(r"(?P<low>[^:,]*):(?P<high>[^:,]*?)(?::(?P<n>\d{1,999}))?(?P<log>:log)?")
 _FIELD = re.compile(r'"((?:[^"]|"")*)"(?=,|\Z)|([^,]*)')
 
 
@@ -39,7 +40,7 @@ class Notebook:
     declared: dict[str, Parameter]
     kernel: str  #: its own
     seconds: float | None  #: sum of the times that its cells took when it was last executed, if it says so
-    tables: str  #: hash of the user's own tables that it may read
+    code_and_data: str  #: hash of what it calls and reads: see `tables.code_and_data`
 
 
 @dataclass(frozen=True)
@@ -63,12 +64,10 @@ class Range:
     n: int | None = None
     log: bool = False
 
-    def __len__(self) -> int:
-        return self.n or 1
-
     def values(self, whole: bool) -> list[float]:
-        steps = [i / max(len(self) - 1, 1) for i in range(len(self))]
-        return [self.low, *(self._number(self._between(s), whole) for s in steps[1:-1]), self.high][: len(self)]
+        n = self.n or 1
+        steps = [i / max(n - 1, 1) for i in range(n)]
+        return [self.low, *(self._number(self._between(s), whole) for s in steps[1:-1]), self.high][:n]
 
     def sampled(self, shares: Iterable[float], whole: bool) -> list[float]:
         """Numbers at those shares of the range; each whole number of a linear range has the same share."""
@@ -87,6 +86,11 @@ class Range:
 
 
 Asked = list[Any] | Range
+
+
+def _size(asked: Asked) -> int:
+    """How many values; `len` knows no number of more than 64 bits."""
+    return (asked.n or 1) if isinstance(asked, Range) else len(asked)
 
 
 def plan(
@@ -147,9 +151,9 @@ def plan(
         raise ParameterError(problems)
 
     axes = [*groups, *((name,) for name in listed if not any(name in group for group in groups))]
-    count = math.prod(len(listed[axis[0]]) for axis in axes) * (samples or 1)
+    count = math.prod(_size(listed[axis[0]]) for axis in axes) * (samples or 1)
     if count > max_runs:
-        sizes = [f"{len(listed[a[0]]):,} of {' with '.join(a)}" for a in axes if len(listed[a[0]]) > 1]
+        sizes = [f"{_size(listed[a[0]]):,} of {' with '.join(a)}" for a in axes if _size(listed[a[0]]) > 1]
         sizes += [f"{samples:,} samples"] if samples else []
         raise InputError(f"{count:,} runs ({' x '.join(sizes)}) are more than the {max_runs:,} that --max-runs allows")
     columns = [[*_together(source.declared, {name: listed[name] for name in axis})] for axis in axes]
@@ -166,21 +170,26 @@ def plan(
 def read(notebook: str | Path) -> Notebook:
     """The notebook at that path, or the shipped one of that name. Raises `InputError` as `plan`."""
     path = execute.find(notebook)
-    declared = parameters.of_notebook(path)
-    content = json.loads(path.read_text(encoding="utf8"))
+    content = parameters.read(path)
+    if content.get("nbformat") != 4 or not isinstance(content.get("nbformat_minor"), int):
+        raise InputError(
+            f"{path}: a notebook of format {content.get('nbformat')}; expected 4: `jupyter nbconvert --to notebook` converts it"
+        )
+    declared = parameters.of_cells(content["cells"], path)
     cells = [[c["cell_type"], "".join(c["source"]), c.get("metadata", {}).get("tags", [])] for c in content["cells"]]
     spans = []
     for cell in content["cells"]:
-        times = cell.get("metadata", {}).pop("execution", {})
-        if {"iopub.execute_input", "shell.execute_reply"} <= times.keys():
+        times = cell.setdefault("metadata", {}).pop("execution", {})
+        with suppress(KeyError, TypeError, ValueError):  # it need not say
             start, end = (_moment(times[key]) for key in ("iopub.execute_input", "shell.execute_reply"))
             spans.append(end - start)
         if cell["cell_type"] == "code":
             cell |= {"outputs": [], "execution_count": None}
     digest = hashlib.sha256(json.dumps(cells).encode()).hexdigest()
     text = json.dumps(content, indent=1, ensure_ascii=False)
-    kernel = content.get("metadata", {}).get("kernelspec", {}).get("name", "python3")
-    return Notebook(path.stem, text, digest, declared, kernel, sum(spans) or None, tables.users_hash())
+    kernelspec = content.setdefault("metadata", {}).get("kernelspec")
+    kernel = str(kernelspec.get("name", "python3")) if isinstance(kernelspec, dict) else "python3"
+    return Notebook(path.stem, text, digest, declared, kernel, sum(spans) or None, tables.code_and_data())
 
 
 def _moment(text: str) -> float:
@@ -190,11 +199,10 @@ def _moment(text: str) -> float:
 
 
 def _key(notebook: Notebook, chosen: Mapping[str, Any]) -> str:
-    """Name of a run: a hash of what decides its results, a user's own tables among it. A value set to its default is the default."""
+    """Name of a run: a hash of its cells and parameters. A value set to its default is the default."""
     full = {p.name: p.default for p in notebook.declared.values()} | dict(chosen)
     full = {name: float(v) if notebook.declared[name].type == "float" and v is not None else v for name, v in full.items()}
-    decides = [notebook.sha256, full, __version__, notebook.tables]
-    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:20]
+    return hashlib.sha256(json.dumps([notebook.sha256, full], sort_keys=True).encode()).hexdigest()[:20]
 
 
 def _asked(
@@ -287,8 +295,8 @@ def _zip_problems(groups: list[tuple[str, ...]], listed: Mapping[str, Asked]) ->
             problems.append(f"zip {','.join(group)}: expected two names or more")
         elif missing := [name for name in group if name not in listed]:
             problems.append(f"zip {','.join(group)}: no list of values for {', '.join(missing)}")
-        elif len({len(listed[name]) for name in group}) > 1:
-            sizes = ", ".join(f"{len(listed[name]):,} of {name}" for name in group)
+        elif len({_size(listed[name]) for name in group}) > 1:
+            sizes = ", ".join(f"{_size(listed[name]):,} of {name}" for name in group)
             problems.append(f"zip {','.join(group)}: lists of different lengths: {sizes}")
     return problems + [f"zip: {name} is named more than once" for name in dict.fromkeys(names) if names.count(name) > 1]
 
@@ -327,8 +335,8 @@ def _yaml(path: str | Path) -> Mapping[str, Any]:
         names = [key.value for key, _ in getattr(yaml.compose(text, yaml.SafeLoader), "value", [])] if isinstance(content, Mapping) else []
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not YAML: {error}") from None
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:  # a month 13, a number without end
+        raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, Mapping):
         raise InputError(f"{path}: expected a mapping of parameters to values")
     if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:

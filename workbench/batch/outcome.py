@@ -13,7 +13,7 @@ import polars as pl
 
 from workbench import parameters, publish
 from workbench.batch.results import gather, read_results
-from workbench.errors import InputError
+from workbench.errors import InputError, said
 from workbench.parameters import Parameter
 
 
@@ -80,10 +80,7 @@ def _sweep(folder: Path) -> Outcome:
         count, name, swept = int(about["count"]), str(about["notebook"]), tuple(about["swept"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{folder / 'sweep.json'}: cannot be read ({type(error).__name__}: {error})") from None
-    try:
-        runs = read_results(folder).runs
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise InputError(f"{folder / 'results.parquet'}: cannot be read ({str(error).splitlines()[0]})") from None
+    runs = read_results(folder).runs
     if runs.is_empty():
         raise InputError(f"{folder}: no run has finished yet, of {count:,}")
     return _outcome(folder, folder / "notebook.ipynb", Path(name).stem, runs, count, swept, about)
@@ -100,7 +97,7 @@ def _outcome(
     try:
         nb = nbformat.read(notebook, as_version=4)
     except Exception as error:  # nbformat raises whatever its conversion stumbles over
-        raise InputError(f"{notebook}: cannot be read ({type(error).__name__}: {str(error).splitlines()[0]})") from None
+        raise InputError(f"{notebook}: cannot be read ({said(error)})") from None
     order = {name: i for i, name in enumerate(_recorded(nb))}
     return Outcome(
         folder,

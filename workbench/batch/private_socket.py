@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import struct
 import sys
@@ -15,8 +16,18 @@ LONGEST = 90
 
 def folder() -> Path:
     """A new folder that only this user may enter, on a path short enough for sockets."""
+    return Path(tempfile.mkdtemp(prefix=f"workbench-{os.getpid()}-", dir=_place()))
+
+
+def remove_folders(pid: int) -> None:
+    """Remove the folders of a process that is gone."""
+    for left in Path(_place()).glob(f"workbench-{pid}-*"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _place() -> str:
     usual = tempfile.gettempdir()
-    return Path(tempfile.mkdtemp(prefix="workbench-", dir=usual if len(usual) < LONGEST - 30 else "/tmp"))
+    return usual if len(usual) < LONGEST - 45 else "/tmp"
 
 
 def listen(path: Path) -> socket.socket:

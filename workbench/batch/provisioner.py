@@ -175,7 +175,7 @@ def _descriptor(given: Any, own: int | None, nothing: BinaryIO) -> int:
 class _Own:
     """The server of this process, started when the first kernel is."""
 
-    lock = threading.Lock()
+    lock = threading.RLock()
     process: subprocess.Popen[bytes] | None = None
     owner = 0  #: a fork of this process must not share its server
     path = ""
@@ -194,7 +194,7 @@ def start(python: str = sys.executable, env: Mapping[str, str] | None = None, *,
     ColdStart
         If the system cannot fork, or a server that was started before ended before any kernel came of it.
     """
-    with _Own.lock:
+    with _Own.lock:  # a signal may have the thread that holds it call `stop`
         own = _Own.process if _Own.owner == os.getpid() else None
         if own is not None and own.poll() is None:
             return _Own.path
@@ -211,33 +211,32 @@ def start(python: str = sys.executable, env: Mapping[str, str] | None = None, *,
                 number = listener.fileno()
                 command = [python, "-Xfrozen_modules=off", "-c", SERVER, str(folder), str(number)]  # frozen modules cannot be debugged
                 command += ["steady"] if steady else []
+                _Own.owner, _Own.path, _Own.worked = os.getpid(), str(folder / "kernels.sock"), False
                 # a session of its own: Ctrl-C is not for it
                 _Own.process = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[number], env=env, start_new_session=True)
         except OSError as error:
             if folder:
                 shutil.rmtree(folder, ignore_errors=True)
             raise ColdStart(f"its server does not start ({error})") from None
-        _Own.owner, _Own.path, _Own.worked = os.getpid(), str(folder / "kernels.sock"), False
         atexit.register(stop)
         return _Own.path
 
 
 def stop() -> None:
     """End the server of this process, and with it its kernels; the next kernel starts another."""
-    process, _Own.process = _Own.process, None
-    if process is not None and _Own.owner == os.getpid():
+    with _Own.lock:
+        process, _Own.process = _Own.process, None
+        if process is None or _Own.owner != os.getpid():
+            return
         assert process.stdin is not None
         process.stdin.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(0.3)
-        if process.poll() is None:
-            process.terminate()  # it still imports, and looks at nothing
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(5)
-        if process.poll() is None:
-            process.kill()
-        if _Own.path:
-            shutil.rmtree(Path(_Own.path).parent, ignore_errors=True)
+        for more in (process.terminate, process.kill):  # while it still imports it looks at nothing
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(0.5)
+                break
+            more()
+        process.wait()
+        shutil.rmtree(Path(_Own.path).parent, ignore_errors=True)
 
 
 def serve() -> None:

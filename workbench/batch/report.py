@@ -26,7 +26,7 @@ PLACE = r"(?m)^-+> .*$"
 KINDS, NAMED = 30, 12  #: kinds of failure, and runs of each, that are named
 
 
-def report(path: str | Path, html: str | Path | None = None, result: str | None = None) -> Path:
+def report(path: str | Path, html: str | Path | None = None, result: str | None = None) -> str | Path:
     """Write one page on an executed notebook, or on a sweep.
 
     Parameters
@@ -34,13 +34,13 @@ def report(path: str | Path, html: str | Path | None = None, result: str | None 
     path : path
         An executed notebook, the folder of a sweep (finished or not), or a folder of notebooks that papermill executed.
     html : path, optional
-        The page; without it ``report.html`` in the folder, or beside the notebook under its name.
+        The page, that of a notebook also at an address; without it ``report.html`` in the folder, or beside the notebook under its name.
     result : str, optional
         Recorded result that the page opens with; without it the first number of the notebook's record that is not the same in all runs.
 
     Returns
     -------
-    Path
+    path
         Of the page. Links to runs are relative to it. Of a sweep, the failed runs and the extremes (24 runs at most) are published beside
         their notebooks.
 
@@ -51,13 +51,17 @@ def report(path: str | Path, html: str | Path | None = None, result: str | None 
     UnknownName
         For a result that no run recorded as a number.
     """
-    path = Path(path)
+    if "://" in str(path):
+        raise InputError(f"{path}: reports are made of folders; copy it to one")
+    path, address = Path(path), "://" in str(html)
     if path.suffix == ".ipynb" or path.is_file():
         if result is not None:
             raise InputError(f"--result {result}: {path} is one run; its page shows every result")
-        page = Path(html) if html is not None else path.with_suffix(".html")
-        publish.publish(path, page)
-        return page
+        place = str(html) if html is not None and address else Path(html or path.with_suffix(".html"))
+        publish.publish(path, place)
+        return place
+    if address:
+        raise InputError(f"{html}: the page of a sweep links to its runs; write it to a folder, and copy it with {path}")
     sweep = outcome.read(path)
     page = Path(html) if html is not None else path / "report.html"
     names = list(sweep.numbers)
@@ -305,6 +309,7 @@ def _provenance(sweep: Outcome) -> list[tuple[str, str]]:
         ("When", f"{_moment(ended.min())} to {_moment(ended.max())}" if len(ended) else ""),
         ("Made", _moment(about["created"]) if about.get("created") else ""),
         ("workbench", ", ".join(runs["workbench"].drop_nulls().unique().sort()) or ""),
+        ("Code and data", ", ".join(runs["code_and_data"].drop_nulls().unique().sort())),
         ("Python", ", ".join(runs["python"].drop_nulls().unique().sort())),
         ("This page", f"{_moment(datetime.now(UTC))}, workbench {__version__}"),
     ]

@@ -16,8 +16,8 @@ from urllib.parse import quote, unquote
 import polars as pl
 
 from workbench import parameters
-from workbench.batch.store import Store
-from workbench.errors import InputError
+from workbench.errors import InputError, said
+from workbench.files import Store
 from workbench.notebook import RESULTS_MIME
 from workbench.parameters import Parameter
 
@@ -32,6 +32,7 @@ COLUMNS: dict[str, Any] = {
     "traceback": pl.String,
     "notebook": pl.String,
     "workbench": pl.String,
+    "code_and_data": pl.String,  # hash of the package's modules and of all tables, the user's among them
     "python": pl.String,
 }
 TYPES: dict[str, Any] = {"int": pl.Int64, "float": pl.Float64, "str": pl.String, "bool": pl.Boolean}
@@ -105,14 +106,25 @@ def read_results(folder: str | Path) -> Results:
 
 
 def read_tables(store: Store) -> Results:
-    """The tables of a sweep as last written; none before the first were. Frames of runs that have no row yet are left out."""
+    """The tables of a sweep as last written; none before the first were. Frames of runs that have no row yet are left out.
+
+    Raises `InputError` for a file that is none of a sweep's.
+    """
+    frames = {}
     try:
-        runs = pl.read_parquet(io.BytesIO(store.read("results.parquet")))
+        name = "results.parquet"
+        written = pl.read_parquet(io.BytesIO(store.read(name)))
+        written.select("run", "status")
+        runs = _ordered(_stacked([NOTHING.runs, written])).cast(pl.Schema(COLUMNS))  # those of older versions lack a column
+        for name in [f"frames/{file}" for file in store.names("frames") if file.endswith(".parquet")]:
+            frame = pl.read_parquet(io.BytesIO(store.read(name)))
+            of = unquote(name.removeprefix("frames/").removesuffix(".parquet"))
+            frames[of] = frame.filter(pl.col("run").is_in(runs["run"].implode()))
     except FileNotFoundError:
         return NOTHING
-    files = [name for name in store.names("frames") if name.endswith(".parquet")]
-    frames = {unquote(name.removesuffix(".parquet")): pl.read_parquet(io.BytesIO(store.read(f"frames/{name}"))) for name in files}
-    return Results(runs, {name: frame.filter(pl.col("run").is_in(runs["run"].implode())) for name, frame in frames.items()})
+    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        raise InputError(f"{store}/{name}: cannot be read as a table of a sweep ({said(error)})") from None
+    return Results(runs, frames)
 
 
 def gather(notebooks: str | Path | Iterable[str | Path]) -> Results:
@@ -149,7 +161,7 @@ def of_bytes(data: bytes, path: str, run: str) -> Run:
     except InputError:
         raise
     except Exception as error:  # nbformat raises whatever its conversion stumbles over
-        raise InputError(f"{path}: not a notebook ({type(error).__name__}: {str(error).splitlines()[0]})") from None
+        raise InputError(f"{path}: not a notebook ({said(error)})") from None
 
 
 def of_notebook(nb: Mapping[str, Any], path: str, run: str) -> Run:
@@ -169,7 +181,7 @@ def of_notebook(nb: Mapping[str, Any], path: str, run: str) -> Run:
     if raised:
         row |= {"status": "failed", "error": f"{raised[-1]['ename']}: {raised[-1]['evalue']}"}
         row["traceback"] = _ANSI.sub("", "\n".join(raised[-1]["traceback"]))
-    elif papermill.get("exception") or not all(_was_run(cell) for cell in code):
+    elif papermill.get("exception") or not all(was_run(cell) for cell in code):
         row |= {"status": "died", "error": "the notebook was not run to its end"}
     row |= {name: value for name, value in nb["metadata"].get("workbench", {}).items() if name in COLUMNS and name != "run"}
     if isinstance(row["finished"], str):
@@ -200,11 +212,11 @@ def _declared(source: str) -> dict[str, Parameter]:
     """Parameters of the cell tagged so; none of a notebook that declares them in another form."""
     try:
         return parameters.declared(source)
-    except (InputError, SyntaxError):
+    except InputError:
         return {}
 
 
-def _was_run(cell: Mapping[str, Any]) -> bool:
+def was_run(cell: Mapping[str, Any]) -> bool:
     """Whether a cell was run to its end, which papermill does not say of one whose kernel died."""
     if not "".join(cell["source"]).strip() or "skip-execution" in _tags(cell):
         return True

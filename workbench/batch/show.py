@@ -33,10 +33,12 @@ def plan_lines(plan: Plan, out: str, jobs: int | None, scheduler: str | None) ->
         last = f", {values[-1]!r} ({len(values):,} values)" if len(values) > 6 else ""
         unit = plan.notebook.declared[name].unit
         lines.append(f"  {name} = {shown}{last}{f' [{unit}]' if unit not in ('', '-', '1', 'name') else ''}")
-    done, seconds, basis = _expected(plan, out)
+    done, other, seconds, basis = _expected(plan, out)
     left, each = len(plan) - done, f"({significant(seconds)} s a run: {basis})"
     if done:
         lines.append(f"{done:,} are done in {out}, {left:,} are left")
+    if other:
+        lines.append(f"{other:,} runs of other code or data in {out} are run again")
     if scheduler:
         lines.append(f"estimated time: {duration(seconds * left)}, shared by the workers of {scheduler} {each}")
     elif left:
@@ -45,18 +47,19 @@ def plan_lines(plan: Plan, out: str, jobs: int | None, scheduler: str | None) ->
     return lines
 
 
-def _expected(plan: Plan, out: str) -> tuple[int, float, str]:
-    """Runs done already, seconds expected of each other, and why."""
+def _expected(plan: Plan, out: str) -> tuple[int, int, float, str]:
+    """Runs done already, those done with other code or data, seconds expected of each other, and why."""
     try:
         runs = read_results(out).runs.filter(pl.col("status") == "done")
-        done = runs.filter(pl.col("run").is_in(list(plan.sets))).height
+        ours = runs.filter(pl.col("run").is_in(list(plan.sets)))["code_and_data"] == plan.notebook.code_and_data
+        done, other = int(ours.sum()), int((~ours).sum())
         if runs.height:
-            return done, sum(runs["seconds"].to_list()) / runs.height, f"mean of {runs.height:,} runs in {out}"
+            return done, other, sum(runs["seconds"].to_list()) / runs.height, f"mean of {runs.height:,} runs in {out}"
     except InputError:
-        done = 0
+        done = other = 0
     if plan.notebook.seconds is not None:
-        return done, plan.notebook.seconds + OVERHEAD, "as long as its cells took when it was last saved"
-    return done, OVERHEAD, "for the kernel alone; the notebook does not say how long its cells take"
+        return done, other, plan.notebook.seconds + OVERHEAD, "as long as its cells took when it was last saved"
+    return done, other, OVERHEAD, "for the kernel alone; the notebook does not say how long its cells take"
 
 
 @contextmanager
@@ -72,7 +75,8 @@ def progress_bar(name: str) -> Iterator[Callable[[int, int, int], None]]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    bar = Progress(*columns, console=Console(stderr=True), speed_estimate_period=60)
+    console = Console(stderr=True)
+    bar = Progress(*columns, console=console, speed_estimate_period=60, disable=not console.is_terminal)
     task = bar.add_task(name, total=None, failed="")
 
     def show(finished: int, failed: int, total: int) -> None:
@@ -98,6 +102,8 @@ def summary_lines(done: Sweep) -> list[str]:
     fresh = runs.height - done.kept
     rate = f", {significant(fresh / done.seconds)} runs/s" if fresh and done.seconds else ""
     earlier = f" ({done.kept:,} of them before)" if done.kept else ""
+    if done.again:
+        earlier += f" ({done.again:,} of other code or data were run again)"
     lines = [f"{runs.height:,} of {len(done.plan):,} runs finished{earlier}: {counts or 'none'}; {duration(done.seconds)}{rate}"]
     failed = runs.filter(pl.col("status") != "done")
     for row in failed.head(NAMED).iter_rows(named=True):

@@ -30,10 +30,11 @@ from workbench.batch import painter, private_socket, warm_kernel
 
 #: Pictures take a quarter of a run, so that one painter serves four cores.
 CORES_A_PAINTER = 4
+#: Bytes of a line that asks for a kernel, most of them its environment.
+LONGEST = 1 << 24
 #: Libraries read these once, when they are imported: a kernel that wants others must start cold.
 READ_AT_IMPORT = ("PYTHON", "LD_", "DYLD_", "LC_", "LANG")
 READ_AT_IMPORT_END = "_NUM_THREADS"
-CODE = Path(__file__).resolve().parents[1]
 
 
 @dataclass
@@ -159,11 +160,17 @@ class Server:
             self._drop(kernel)
         while b"\n" in kernel.received:
             line, _, kernel.received = kernel.received.partition(b"\n")
-            asked = json.loads(line)
+            asked = _asked(bytes(line))
+            if asked is None or ("signal" not in asked and (kernel.pid is not None or len(kernel.streams) != 3)):
+                say(kernel.connection, cold="its server does not understand what is asked")
+                self._drop(kernel)
+                return
             if "signal" in asked:
                 self._signal(kernel, asked["signal"])
             else:
                 self._fork(kernel, asked)
+        if len(kernel.received) > LONGEST:
+            self._drop(kernel)
 
     def _fork(self, kernel: Kernel, asked: dict[str, Any]) -> None:
         if reason := self.refusal(asked):
@@ -220,11 +227,22 @@ class Server:
         kernel.streams = []
 
 
+def _asked(line: bytes) -> dict[str, Any] | None:
+    """What a line asks: a signal, or a kernel; None where it is no such thing."""
+    try:
+        asked = json.loads(line)
+        if asked.keys() == {"signal"}:
+            return asked if asked["signal"] in tuple(signal.Signals) else None
+        texts = [asked["python"], asked["cwd"], *asked["argv"], *asked["env"], *asked["env"].values()]
+        return asked if all(isinstance(text, str) and "\0" not in text for text in texts) else None
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return None
+
+
 def files() -> set[tuple[str, tuple[int, int]]]:
     """The package's modules and tables, each with its date and size."""
     found = set()
-    folders = (at for top in (CODE, tables.DATA) for at, _, _ in os.walk(top) if not at.endswith("__pycache__"))
-    for entry in (entry for at in folders for entry in os.scandir(at) if entry.name.endswith((".py", ".csv"))):
+    for _, entry in tables.files():
         with contextlib.suppress(OSError):  # gone meanwhile, or a link to nothing as some editors make
             status = entry.stat()
             found.add((entry.path, (status.st_mtime_ns, status.st_size)))

@@ -5,6 +5,7 @@ It ends when its input ends: at once, with all that it started, if a call is sti
 
 from __future__ import annotations
 
+import atexit
 import os
 import pickle
 import sys
@@ -48,6 +49,7 @@ def _take(calls: Any, waiting: Any, busy: list[bool]) -> None:
     except EOFError:
         if busy[0]:
             kill_children(os.getpid())
+            atexit._run_exitfuncs()  # they remove the folders of this process
             os._exit(1)
         waiting.put(None)
 

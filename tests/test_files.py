@@ -2,8 +2,8 @@
 
 import pytest
 
-from workbench.batch.store import Store
 from workbench.errors import InputError
+from workbench.files import Store
 
 
 @pytest.fixture(params=["path", "file", "memory"])

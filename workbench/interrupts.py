@@ -1,0 +1,64 @@
+"""Ctrl-C ends a command within seconds, whatever it is at, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import sys
+import threading
+import time
+from contextlib import suppress
+from typing import NoReturn
+
+#: Seconds for what must be put back in order, and then for what processes must do at their end.
+ORDER, END = 2.0, 0.7
+#: Exit status of a command that was interrupted, as shells have it.
+STATUS = 130
+
+
+def armed() -> None:
+    """From now on Ctrl-C ends this process, also where the `KeyboardInterrupt` is swallowed or comes late.
+
+    It comes late in a wait of the main thread: polars has the system begin these anew after a signal, and Python looks for signals only
+    between two steps. So a thread hears of it too, and sends signals that no wait survives.
+    """
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        return  # whoever started this ignores it
+    hears, told = os.pipe()
+    os.set_blocking(told, False)
+    signal.set_wakeup_fd(told, warn_on_full_buffer=False)
+    if hasattr(signal, "pthread_kill"):
+        signal.signal(signal.SIGALRM, lambda *_: None)
+    threading.Thread(target=_watch, args=(hears,), daemon=True, name="workbench-interrupts").start()
+
+
+def _watch(hears: int) -> None:
+    while signal.SIGINT not in os.read(hears, 1):
+        pass
+    for _ in range(20):  # one that comes while the first signal is being heard would be lost
+        time.sleep(ORDER / 20)
+        if hasattr(signal, "pthread_kill"):
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGALRM)
+    end()
+
+
+def end(said: str = "interrupted") -> NoReturn:
+    """End this process and what it started. Threads that still work are not waited for."""
+    last = threading.Timer(END, os._exit, (STATUS,))
+    last.daemon = True
+    last.start()
+    with suppress(BaseException):
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if _said:
+            time.sleep(END)  # the other thread is at it
+        _said.append(said)
+        sys.stdout.flush()
+        print(said, file=sys.stderr, flush=True)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # what threads say of the end of all that they use is of no use
+        atexit._run_exitfuncs()
+    os._exit(STATUS)
+
+
+_said: list[str] = []
