@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from workbench import catalogue, chips
-from workbench.chips import frontier as frontier_model
-from workbench.chips import serving_calibration as calibration
-from workbench.chips.serving import closed_loop, demand_of
+from workbench.chips.serving import constants as calibration
+from workbench.chips.serving import frontier as frontier_model
+from workbench.chips.serving.evaluate import closed_loop, demand_of
 from workbench.fabric import Cluster
 
 GROUP = "one operating point"

@@ -13,6 +13,7 @@ FLOORS = [
     {"errors", "units", "files", "checks", "interrupts"},
     {"tables", "llm"},
     {"catalogue"},
+    {"calibration"},
     {"scaling", "fabric"},
     {"chips"},
     {"energy"},

@@ -10,7 +10,7 @@ import functools
 import inspect
 import math
 import numbers
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -231,3 +231,12 @@ def share(name: str, value: ArrayLike, *, above: float = -np.inf) -> NDArray[np.
 def pue(name: str, value: ArrayLike) -> NDArray[np.float64]:
     """`value` as an array of power usage effectiveness, at least 1; else as `number`."""
     return np.asarray(PUE(name, value))
+
+
+def row_numbers(row: dict[str, Any], names: Sequence[str], whole: Sequence[str]) -> None:
+    """Raises `InputError` for a number of a row that none can be; blanks and 0 are for the models to judge."""
+    for name in names:
+        least, most, kind = (1.0, 1e7, "a whole number") if name in whole else (1e-15, 1e15, "a number")
+        value = row.get(name)
+        if value and (not least <= value <= most or (name in whole and value % 1)):
+            raise InputError(f"{name} is {value:.6g}; expected {kind} from {least:g} to {most:g}")

@@ -4,9 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workbench import catalogue, chips
-from workbench.chips import memory
-from workbench.chips.plan import Layout
-from workbench.chips.shape import Shape
+from workbench.chips.training import memory
+from workbench.chips.training.plan import Layout
+from workbench.chips.training.shape import Shape
 from workbench.fabric import Cluster
 
 LLM = catalogue.llm("Llama-3-8B")

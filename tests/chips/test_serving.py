@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from workbench import catalogue
 from workbench.chips import Load, ServingPlan, serving, serving_speed
-from workbench.chips import serving_calibration as calibration
-from workbench.chips.serving import closed_loop, demand_of, offline, open_loop
+from workbench.chips.serving import constants as calibration
+from workbench.chips.serving.evaluate import closed_loop, demand_of, offline, open_loop
 from workbench.errors import InputError, UnknownName
 from workbench.fabric import Cluster
 

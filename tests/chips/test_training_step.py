@@ -7,13 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workbench import catalogue, chips
-from workbench.chips import calibration, step
-from workbench.chips import plan as plan_module
-from workbench.chips.calibration import Origin
 from workbench.chips.exchange import Exchange
-from workbench.chips.plan import REASONS, Layout
-from workbench.chips.shape import Shape
-from workbench.chips.work import Work
+from workbench.chips.training import constants as calibration
+from workbench.chips.training import plan as plan_module
+from workbench.chips.training import time as step
+from workbench.chips.training.constants import Origin
+from workbench.chips.training.plan import REASONS, Layout
+from workbench.chips.training.shape import Shape
+from workbench.chips.training.work import Work
 from workbench.errors import InputError, UnknownName
 from workbench.fabric import Cluster
 
@@ -69,7 +70,7 @@ def test_a_layout_in_an_array_is_the_layout_alone():
 def test_blocks_do_not_show(monkeypatch):
     plan = chips.TrainingPlan(tp=np.tile([1, 2, 4, 8], 25), micro_batch=np.repeat([1, 2, 4, 1, 2], 20), recompute="full")
     whole = run(plan)
-    monkeypatch.setattr("workbench.chips.training.BLOCK", 7)
+    monkeypatch.setattr("workbench.chips.training.evaluate.BLOCK", 7)
     cut = run(plan)
     assert cut.seconds == pytest.approx(whole.seconds)
     assert cut.memory.total == pytest.approx(whole.memory.total)
@@ -253,7 +254,7 @@ def test_uneven_stages_are_not_taken_in_silence():
 
 
 def test_a_way_to_exchange_keys_that_has_no_time_is_an_error(monkeypatch):
-    monkeypatch.setattr("workbench.chips.plan.CONTEXT", (*plan_module.CONTEXT, "striped"))
+    monkeypatch.setattr("workbench.chips.training.plan.CONTEXT", (*plan_module.CONTEXT, "striped"))
     with pytest.raises(KeyError, match="striped"):
         run(chips.TrainingPlan(cp=2, context="striped"))
 

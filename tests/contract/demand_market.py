@@ -6,7 +6,7 @@ import numpy as np
 
 from contract.harness import Case
 from workbench import demand
-from workbench.demand import trend
+from workbench.demand.forecast import trend
 
 
 def over(count):

@@ -5,8 +5,9 @@ import numpy as np
 from contract.harness import Case
 from workbench import catalogue, demand, fabric
 from workbench.chips import ServingPlan
-from workbench.demand import scenario, traces
 from workbench.demand.bottom_up import INPUTS, SOME
+from workbench.demand.market import scenario
+from workbench.demand.uses import traces
 
 SHARES = (0.2, 0.5, 0.8)
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
 from workbench import demand
-from workbench.demand import adoption
+from workbench.demand.uses import adoption
 from workbench.errors import InputError, UnknownName
 
 LAUNCH = demand.year("2022-11-30")  # of ChatGPT

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench import catalogue
-from workbench.demand.agents import AgentTask, Tokens, delegation_share, horizon, mean_over_median, share_of_top, tool_work, tree_nodes
-from workbench.demand.traces import FITTED, agent_hour, coding_agent, fit_agent, leave_one_out, priors, traces
+from workbench.demand.uses.agents import AgentTask, Tokens, delegation_share, horizon, mean_over_median, share_of_top, tool_work, tree_nodes
+from workbench.demand.uses.traces import FITTED, agent_hour, coding_agent, fit_agent, leave_one_out, priors, traces
 from workbench.errors import InputError
 from workbench.units import DAY, GIGA
 

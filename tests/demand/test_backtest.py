@@ -6,7 +6,7 @@ import pytest
 from scipy.special import ndtri
 
 from workbench import catalogue, demand
-from workbench.demand import backtest, scores
+from workbench.demand.forecast import backtest, scores
 from workbench.errors import InputError
 
 RNG = np.random.default_rng(5)

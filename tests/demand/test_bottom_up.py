@@ -5,9 +5,9 @@ import pytest
 
 from workbench import catalogue, demand
 from workbench.chips import ServingPlan
-from workbench.demand import scenario
 from workbench.demand.bottom_up import CLASS_OF, INPUTS
-from workbench.demand.tokens import MONTH
+from workbench.demand.market import scenario
+from workbench.demand.uses.tokens import MONTH
 from workbench.errors import InputError, UnknownName
 from workbench.fabric import Cluster
 from workbench.uncertainty import Uniform

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 
 from workbench import catalogue, demand
-from workbench.demand import checks
+from workbench.demand.forecast import checks
 from workbench.errors import DataError, InputError, UnknownName
 from workbench.tables import read
 

@@ -8,7 +8,7 @@ from scipy.optimize import brentq, minimize_scalar
 from scipy.special import logsumexp
 
 from workbench import demand
-from workbench.demand.clearing import root_step
+from workbench.demand.market.clearing import root_step
 from workbench.errors import InputError
 
 classes = st.lists(st.tuples(st.floats(0.01, 100), st.floats(0.1, 3), st.floats(0, 0.8)), min_size=1, max_size=6)

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from workbench import catalogue, demand
-from workbench.demand import history
+from workbench.demand.forecast import history
 from workbench.errors import InputError, UnknownName
 
 

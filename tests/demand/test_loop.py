@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workbench import demand
-from workbench.demand import loop, supply
+from workbench.demand.market import loop, supply
 from workbench.errors import InputError
 from workbench.units import HOUR
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from workbench import catalogue, demand
-from workbench.demand import scenario
+from workbench.demand.market import scenario
 from workbench.errors import InputError, UnknownName
 from workbench.uncertainty import Lognormal
 from workbench.units import HOUR, YEAR

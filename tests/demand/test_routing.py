@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench.chips import routed
-from workbench.demand.routing import model_mix
+from workbench.demand.uses.routing import model_mix
 from workbench.errors import InputError
 
 SIZES = np.array([8e9, 70e9, 400e9])

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import gamma
 
 from workbench import demand, fleet
-from workbench.demand import supply
+from workbench.demand.market import supply
 from workbench.errors import InputError
 from workbench.units import KWH
 

@@ -4,11 +4,11 @@ import pytest
 
 from workbench import catalogue, fabric
 from workbench.chips import ServingPlan
-from workbench.demand.agents import Tokens
-from workbench.demand.chip_time import chip_seconds, h100e_of, h100e_of_flop
-from workbench.demand.efficiency import damped_growth, efficiency
-from workbench.demand.tokens import MONTH, Segment, agreement, disclosed_totals, segments_of, token_demand
-from workbench.demand.traces import agent_hour, coding_agent
+from workbench.demand.uses.agents import Tokens
+from workbench.demand.uses.chip_time import chip_seconds, h100e_of, h100e_of_flop
+from workbench.demand.uses.efficiency import damped_growth, efficiency
+from workbench.demand.uses.tokens import MONTH, Segment, agreement, disclosed_totals, segments_of, token_demand
+from workbench.demand.uses.traces import agent_hour, coding_agent
 from workbench.errors import InputError
 
 HOUR = agent_hour(coding_agent().values)

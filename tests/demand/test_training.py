@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.demand.takeoff import PRESETS, takeoff
-from workbench.demand.training import (
+from workbench.demand.uses.takeoff import PRESETS, takeoff
+from workbench.demand.uses.training import (
     chips_cap,
     data_cap,
     equal_marginal,

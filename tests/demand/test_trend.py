@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from workbench import demand
-from workbench.demand import frontier, trend
+from workbench.demand.forecast import frontier, trend
 from workbench.errors import InputError
 
 RNG = np.random.default_rng(8)

@@ -5,7 +5,8 @@ import polars as pl
 import pytest
 
 from workbench import catalogue, cli, tables, validation
-from workbench.chips import calibration, memory
+from workbench.chips.training import constants as calibration
+from workbench.chips.training import memory
 from workbench.errors import DataError, InputError
 from workbench.fabric import Tier, collective_time
 

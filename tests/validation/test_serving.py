@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from workbench import catalogue, validation
-from workbench.chips import serving_calibration as calibration
+from workbench.chips.serving import constants as calibration
 from workbench.errors import WorkbenchError
 from workbench.validation import bench_json, serving
 from workbench.validation.report import read

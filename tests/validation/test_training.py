@@ -3,9 +3,10 @@ import polars as pl
 import pytest
 
 from workbench import catalogue, validation
-from workbench.chips import calibration
-from workbench.chips.step import CONSTANTS, NAMES, seconds
-from workbench.validation import gemm, training, training_memory, training_rows
+from workbench.chips.training import constants as calibration
+from workbench.chips.training import measured as training_rows
+from workbench.chips.training.time import CONSTANTS, NAMES, seconds
+from workbench.validation import gemm, training, training_memory
 from workbench.validation.report import read
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.calibration.pool import Fit, Pool
 from workbench.catalogue import Chip
 from workbench.checks import SHARE, takes
-from workbench.chips.pooling import Fit, Pool
 from workbench.errors import InputError
 
 TABLE = "calibration/power"

@@ -1,44 +1,19 @@
 """Demand for compute against its supply: what is asked for, what stands, what clears, what to order, how well it was foretold."""
 
-from workbench.demand.adoption import (
-    LAWS,
-    Adoption,
-    AdoptionPrior,
-    adopt,
-    average_weights,
-    bass,
-    damped_exponential,
-    fit_law,
-    logistic,
-    observed,
-)
-from workbench.demand.agents import (
-    AgentTask,
-    Tokens,
-    ToolWork,
-    delegation_share,
-    horizon,
-    mean_over_median,
-    share_of_top,
-    tool_work,
-    tree_nodes,
-)
-from workbench.demand.audits import audit, audited
-from workbench.demand.backtest import Backtest, inflate, local_trend, rolling, simple_models, together
 from workbench.demand.bottom_up import USES, BottomUp, bottom_up
-from workbench.demand.checks import Finding, SuspectData, beyond_authority, path_total
-from workbench.demand.chip_time import ChipTime, chip_seconds, h100e_of, h100e_of_flop
-from workbench.demand.clearing import Clearing, Jevons, clear, demand_at, jevons, log_law_compute, value_exponent
-from workbench.demand.efficiency import Efficiency, damped_growth, efficiency
-from workbench.demand.frontier import RecordPrior, Records, record_ahead, records
-from workbench.demand.history import Series, capex, chip_stock, disclosed, notable_models, total, year
-from workbench.demand.loop import Futures, Outcome, simulate
-from workbench.demand.orders import OrderPlan, RealOption, critical_ratio, order_plan, real_option
-from workbench.demand.outlook import Outlook, drivers, h100e_per_wafer, hindcast, outlook, power_shadow_price, rent_where, value_of
-from workbench.demand.routing import ModelMix, model_mix
-from workbench.demand.scenario import CLASSES, draws, futures, prior
-from workbench.demand.scores import scoreboard
-from workbench.demand.supply import (
+from workbench.demand.forecast.audits import audit, audited
+from workbench.demand.forecast.backtest import Backtest, inflate, local_trend, rolling, simple_models, together
+from workbench.demand.forecast.checks import Finding, SuspectData, beyond_authority, path_total
+from workbench.demand.forecast.frontier import RecordPrior, Records, record_ahead, records
+from workbench.demand.forecast.history import Series, capex, chip_stock, disclosed, notable_models, total, year
+from workbench.demand.forecast.scores import scoreboard
+from workbench.demand.forecast.trend import Trend, TrendPrior, fit_trend, growth_rate, log_linear, pooled, shock_correlation, stock_paths
+from workbench.demand.market.clearing import Clearing, Jevons, clear, demand_at, jevons, log_law_compute, value_exponent
+from workbench.demand.market.loop import Futures, Outcome, simulate
+from workbench.demand.market.orders import OrderPlan, RealOption, critical_ratio, order_plan, real_option
+from workbench.demand.market.outlook import Outlook, drivers, h100e_per_wafer, hindcast, outlook, power_shadow_price, rent_where, value_of
+from workbench.demand.market.scenario import CLASSES, draws, futures, prior
+from workbench.demand.market.supply import (
     BINDING,
     LIMITS,
     energised,
@@ -51,10 +26,36 @@ from workbench.demand.supply import (
     shipments,
     survival,
 )
-from workbench.demand.takeoff import Takeoff, takeoff
-from workbench.demand.tokens import Segment, TokenDemand, agreement, disclosed_totals, segments_of, token_demand
-from workbench.demand.traces import AgentFit, agent_hour, coding_agent, fit_agent, leave_one_out
-from workbench.demand.training import (
+from workbench.demand.uses.adoption import (
+    LAWS,
+    Adoption,
+    AdoptionPrior,
+    adopt,
+    average_weights,
+    bass,
+    damped_exponential,
+    fit_law,
+    logistic,
+    observed,
+)
+from workbench.demand.uses.agents import (
+    AgentTask,
+    Tokens,
+    ToolWork,
+    delegation_share,
+    horizon,
+    mean_over_median,
+    share_of_top,
+    tool_work,
+    tree_nodes,
+)
+from workbench.demand.uses.chip_time import ChipTime, chip_seconds, h100e_of, h100e_of_flop
+from workbench.demand.uses.efficiency import Efficiency, damped_growth, efficiency
+from workbench.demand.uses.routing import ModelMix, model_mix
+from workbench.demand.uses.takeoff import Takeoff, takeoff
+from workbench.demand.uses.tokens import Segment, TokenDemand, agreement, disclosed_totals, segments_of, token_demand
+from workbench.demand.uses.traces import AgentFit, agent_hour, coding_agent, fit_agent, leave_one_out
+from workbench.demand.uses.training import (
     FrontierRun,
     TrainingDemand,
     chips_cap,
@@ -67,7 +68,6 @@ from workbench.demand.training import (
     power_cap,
     training_demand,
 )
-from workbench.demand.trend import Trend, TrendPrior, fit_trend, growth_rate, log_linear, pooled, shock_correlation, stock_paths
 
 __all__ = [
     "BINDING",

@@ -1,7 +1,7 @@
 """Demand from its uses: users, tasks, tokens and training runs as compute asked for, and how much of the fleet known uses explain.
 
 Known uses explain a part of what is installed, for cloud customers, recommenders, idle head-room and undisclosed work disclose neither
-tokens nor runs. They tell how demand grows: `BottomUp.relative` gives it to `workbench.demand.outlook` in place of priors of growth.
+tokens nor runs. They tell how demand grows: `BottomUp.relative` gives it to `workbench.demand.market.outlook` in place of priors of growth.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ import polars as pl
 from numpy.typing import NDArray
 
 from workbench.checks import COUNT, Rule, takes
-from workbench.demand import scenario
-from workbench.demand.adoption import Adoption, adopt, observed
-from workbench.demand.agents import Tokens, ToolWork, delegation_share, horizon, tool_work
-from workbench.demand.chip_time import H100E, h100e_of_flop
-from workbench.demand.efficiency import damped_growth
-from workbench.demand.history import disclosed, year
-from workbench.demand.loop import Outcome, simulate
-from workbench.demand.scores import LAUNCH
-from workbench.demand.tokens import TokenDemand, segments_of, token_demand
-from workbench.demand.traces import agent_hour, coding_agent
-from workbench.demand.training import (
+from workbench.demand.forecast.history import disclosed, year
+from workbench.demand.forecast.scores import LAUNCH
+from workbench.demand.market import scenario
+from workbench.demand.market.loop import Outcome, simulate
+from workbench.demand.uses.adoption import Adoption, adopt, observed
+from workbench.demand.uses.agents import Tokens, ToolWork, delegation_share, horizon, tool_work
+from workbench.demand.uses.chip_time import H100E, h100e_of_flop
+from workbench.demand.uses.efficiency import damped_growth
+from workbench.demand.uses.tokens import TokenDemand, segments_of, token_demand
+from workbench.demand.uses.traces import agent_hour, coding_agent
+from workbench.demand.uses.training import (
     FrontierRun,
     TrainingDemand,
     chips_cap,
@@ -100,7 +100,7 @@ class BottomUp:
         return np.stack([self.compute[[CLASS_OF[use] == name for use in USES]].sum(axis=0) for name in scenario.CLASSES])
 
     def relative(self) -> Array:
-        """Demand for `workbench.demand.outlook`: each class over all in the first quarter, (classes, quarters, futures).
+        """Demand for `workbench.demand.market.outlook`: each class over all in the first quarter, (classes, quarters, futures).
 
         Known uses give the growth, the loop's shares what each class uses at first: what no known use explains grows as its class does.
         Shocks are those of the loop. An outlook of the same seed, quarters and futures has the same futures; it takes n of eight

@@ -8,8 +8,8 @@ from typing import Any
 
 import polars as pl
 
+from workbench.chips.serving import measured as serving_rows
 from workbench.errors import DataError, InputError
-from workbench.validation import serving_rows
 
 #: What must be told beside what the benchmark saves: ``vllm bench serve --metadata chip=H100 tp=8 precision=fp8``.
 TOLD = ("chip", "tp", "precision")

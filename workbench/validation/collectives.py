@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from workbench import catalogue
+from workbench.checks import row_numbers
 from workbench.errors import InputError
 from workbench.fabric import Tier, calibration, collective_time, nccl_log
 from workbench.fabric.algorithms import RULES
@@ -97,7 +98,7 @@ def _reason(row: dict[str, Any]) -> str | None:
     if not row["bytes"] or not row["n_gpus"]:
         return "bytes or n_gpus is not stated"
     try:
-        report.check_numbers(row, NUMBERS, ("n_gpus", "scaleup_domain_gpus"))
+        row_numbers(row, NUMBERS, ("n_gpus", "scaleup_domain_gpus"))
     except InputError as error:
         return str(error)
     if zero := next((name for name in NUMBERS[2:5] if row[name] == 0), None):

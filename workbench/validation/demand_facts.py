@@ -12,7 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from workbench import catalogue
-from workbench.demand import checks, history
+from workbench.demand.forecast import checks, history
 
 Inputs = dict[str, Any]
 Array = NDArray[np.float64]
@@ -215,8 +215,8 @@ def spend_per_hour(x: Inputs) -> float:
 
 def fresh_share(x: Inputs) -> float:
     """Share of tokens that are computed, from the case or from the trace that it names."""
-    from workbench.demand.agents import Tokens
-    from workbench.demand.traces import traces
+    from workbench.demand.uses.agents import Tokens
+    from workbench.demand.uses.traces import traces
 
     if {"cached", "out"} <= set(x):
         fresh = next(float(x[k]) for k in ("nonread", "fresh", "input") if k in x)

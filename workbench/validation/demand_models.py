@@ -9,9 +9,9 @@ import numpy as np
 import polars as pl
 
 from workbench import catalogue
-from workbench.demand import history
-from workbench.demand.takeoff import PRESETS, takeoff
-from workbench.demand.training import data_cap, latency_wall, models_above, power_cap
+from workbench.demand.forecast import history
+from workbench.demand.uses.takeoff import PRESETS, takeoff
+from workbench.demand.uses.training import data_cap, latency_wall, models_above, power_cap
 from workbench.units import DAY, GIGA
 from workbench.validation.demand_facts import Band, Inputs, Lacking, growth, middle, years
 

@@ -15,12 +15,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from workbench import uncertainty
-from workbench.demand import history, scores
-from workbench.demand.chip_time import h100e_of_flop
-from workbench.demand.clearing import clear
-from workbench.demand.efficiency import damped_growth
-from workbench.demand.scenario import prior
-from workbench.demand.traces import FITTED, agent_hour
+from workbench.demand.forecast import history, scores
+from workbench.demand.market.clearing import clear
+from workbench.demand.market.scenario import prior
+from workbench.demand.uses.chip_time import h100e_of_flop
+from workbench.demand.uses.efficiency import damped_growth
+from workbench.demand.uses.traces import FITTED, agent_hour
 from workbench.units import HOUR
 
 Inputs = dict[str, Any]

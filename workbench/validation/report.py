@@ -307,15 +307,6 @@ def read(path: str | Path, kind: Any) -> pl.DataFrame:
     return frame
 
 
-def check_numbers(row: dict[str, Any], names: Sequence[str], whole: Sequence[str]) -> None:
-    """Raises `InputError` for a number of a row that none can be; blanks and 0 are for the models to judge."""
-    for name in names:
-        least, most, kind = (1.0, 1e7, "a whole number") if name in whole else (1e-15, 1e15, "a number")
-        value = row.get(name)
-        if value and (not least <= value <= most or (name in whole and value % 1)):
-            raise InputError(f"{name} is {value:.6g}; expected {kind} from {least:g} to {most:g}")
-
-
 def conformal_half_width(log_ratios: Sequence[float], level: float = 0.8) -> float:
     """Half width that covers a further case with probability `level`: the ceil((n + 1) level)-th smallest absolute log ratio.
 

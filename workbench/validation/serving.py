@@ -13,14 +13,15 @@ import polars as pl
 from numpy.typing import NDArray
 
 from workbench import catalogue
-from workbench.chips import serving_calibration as calibration
+from workbench.calibration.pool import Fit, balanced
 from workbench.chips import watts as power_model
-from workbench.chips.pooling import Fit, balanced
-from workbench.chips.serving import Point, closed_loop, disaggregated, offline, open_loop
+from workbench.chips.serving import constants as calibration
+from workbench.chips.serving import measured as serving_rows
+from workbench.chips.serving.evaluate import Point, closed_loop, disaggregated, offline, open_loop
+from workbench.chips.serving.measured import Rows, stated, take
 from workbench.errors import InputError
-from workbench.validation import bench_json, report, serving_rows
+from workbench.validation import bench_json, report
 from workbench.validation.report import Prediction, conformal_half_width
-from workbench.validation.serving_rows import Rows, stated, take
 
 TEXT, NUMBERS = serving_rows.TEXT, serving_rows.NUMBERS
 MEASURED = (

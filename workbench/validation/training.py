@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from workbench.chips import calibration
-from workbench.chips.calibration import Fit
-from workbench.chips.step import seconds
-from workbench.chips.work import Work
+from workbench.chips.training import constants as calibration
+from workbench.chips.training import measured as training_rows
+from workbench.chips.training.constants import Fit
+from workbench.chips.training.time import seconds
+from workbench.chips.training.work import Work
 from workbench.errors import InputError
-from workbench.validation import training_rows
 from workbench.validation.report import Prediction, conformal_half_width
 
 TEXT, NUMBERS = training_rows.TEXT, (*training_rows.NUMBERS, "step_s", "tok_s_chip")

@@ -9,10 +9,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from workbench import catalogue
-from workbench.chips import memory as model
+from workbench.chips.training import measured as training_rows
+from workbench.chips.training import memory as model
 from workbench.errors import InputError
 from workbench.units import GIGA
-from workbench.validation import training_rows
 from workbench.validation.report import Prediction, conformal_half_width
 from workbench.validation.training import OWN
 

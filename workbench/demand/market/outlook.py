@@ -11,10 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
 from workbench.checks import LENGTH, WHOLE, Rule, takes
-from workbench.demand import scenario
-from workbench.demand.history import year
-from workbench.demand.loop import QUARTER, Futures, Outcome, simulate
-from workbench.demand.supply import BINDING, STAGES
+from workbench.demand.forecast.history import year
+from workbench.demand.market import scenario
+from workbench.demand.market.loop import QUARTER, Futures, Outcome, simulate
+from workbench.demand.market.supply import BINDING, STAGES
 from workbench.errors import InputError
 from workbench.uncertainty import Distribution, bands, exceedance, sobol_indices
 from workbench.units import GIGA, HOUR

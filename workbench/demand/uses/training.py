@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.checks import FINITE, NOT_NEGATIVE, POSITIVE, SHARE, Rule, broadcast, takes
-from workbench.demand.chip_time import H100E
+from workbench.demand.uses.chip_time import H100E
 from workbench.errors import InputError
 from workbench.units import DAY, YEAR
 

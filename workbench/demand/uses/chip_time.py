@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from workbench.catalogue import LLM, Chip
 from workbench.checks import NOT_NEGATIVE, Rule, broadcast, takes
 from workbench.chips import Load, ServingPlan, serving
-from workbench.demand.agents import Tokens
+from workbench.demand.uses.agents import Tokens
 from workbench.fabric import Cluster
 from workbench.units import TERA
 
@@ -72,7 +72,7 @@ class ChipTime:
 def chip_seconds(
     llm: LLM, cluster: Cluster, call: Tokens, plan: ServingPlan | None = None, *, concurrency: ArrayLike = np.inf, framework: str = ""
 ) -> ChipTime:
-    """Chip-seconds of a model call, by what `workbench.chips.serving` says of a replica.
+    """Chip-seconds of a model call, by what `workbench.chips.serving.evaluate` says of a replica.
 
     Prompts take the replica for the time of their fresh tokens. A decode step takes what it would without a context, which is the output's,
     and on top the time of reading the context, which is the cached and fresh tokens' in proportion to their numbers.

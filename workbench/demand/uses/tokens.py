@@ -12,9 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
 from workbench.checks import NOT_NEGATIVE, POSITIVE, Rule, broadcast, takes
-from workbench.demand.agents import Tokens
-from workbench.demand.efficiency import FADE, damped_growth
-from workbench.demand.history import year
+from workbench.demand.forecast.history import year
+from workbench.demand.uses.agents import Tokens
+from workbench.demand.uses.efficiency import FADE, damped_growth
 from workbench.errors import InputError
 from workbench.units import DAY, HOUR, YEAR
 

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench.catalogue import LLM
 from workbench.checks import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, broadcast, takes
-from workbench.chips.serving import Load, ServingPlan, numbers_of, serving
+from workbench.chips.serving.evaluate import Load, ServingPlan, numbers_of, serving
 from workbench.fabric import Cluster
 
 Array = NDArray[np.float64]

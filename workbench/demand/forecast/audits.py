@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import polars as pl
 
 from workbench import catalogue
-from workbench.demand import checks
-from workbench.demand.checks import Finding
-from workbench.demand.history import year
+from workbench.demand.forecast import checks
+from workbench.demand.forecast.checks import Finding
+from workbench.demand.forecast.history import year
 from workbench.errors import UnknownName
 
 #: Times a month of each unit that tokens are printed in (months of 365.25 / 12 days).

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from workbench import catalogue
 from workbench.catalogue import Chip
-from workbench.chips.decode import BYTES, PEAKS, Demand, Served
+from workbench.checks import row_numbers
 from workbench.chips.exchange import Exchange
-from workbench.chips.serving_calibration import Origin
+from workbench.chips.serving.constants import Origin
+from workbench.chips.serving.work import BYTES, PEAKS, Demand, Served
 from workbench.errors import InputError, UnknownName
 from workbench.llm import LLM
-from workbench.validation.report import check_numbers
 
 TEXT = (
     "source_group",
@@ -146,7 +146,7 @@ def _layout(row: dict[str, Any]) -> dict[str, Any]:
     """Layout and load as the row states them."""
     if row["mode"] not in MODES:
         raise InputError(f"mode {row['mode']!r} is none of {', '.join(MODES)}")
-    check_numbers(row, NUMBERS, WHOLE)
+    row_numbers(row, NUMBERS, WHOLE)
     if row["usable"] == 0:
         raise InputError("the file marks the row as not usable")
     for name in ("n_chips", "output_len"):

@@ -9,8 +9,8 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.checks import NOT_NEGATIVE, Rule, broadcast, takes
-from workbench.demand.clearing import root_step
-from workbench.demand.supply import BINDING, LIMITS, STAGES, delay_step, survival, tightest
+from workbench.demand.market.clearing import root_step
+from workbench.demand.market.supply import BINDING, LIMITS, STAGES, delay_step, survival, tightest
 from workbench.errors import InputError
 from workbench.units import HOUR, YEAR
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.checks import FINITE, NOT_NEGATIVE, POSITIVE, Rule, check_fields, number, takes
-from workbench.demand.efficiency import FADE, fading
+from workbench.demand.uses.efficiency import FADE, fading
 from workbench.errors import InputError, UnknownName
 from workbench.uncertainty.sobol import Net
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from workbench import catalogue
+from workbench.calibration.pool import Fit, Pool
 from workbench.catalogue import LLM
-from workbench.chips.decode import CONSTANTS, NAMES
-from workbench.chips.pooling import Fit, Pool
+from workbench.chips.serving.work import CONSTANTS, NAMES
 from workbench.errors import UnknownName
 
 TABLE, ERRORS = "calibration/serving", "calibration/serving_errors"

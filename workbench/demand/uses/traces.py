@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
 from workbench.checks import NOT_NEGATIVE, SHARE, Rule, broadcast, number
-from workbench.demand.agents import AgentTask, Tokens
+from workbench.demand.uses.agents import AgentTask, Tokens
 from workbench.errors import InputError
 
 Array = NDArray[np.float64]

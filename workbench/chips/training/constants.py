@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench import catalogue
-from workbench.chips.pooling import Fit, Pool, balanced
-from workbench.chips.step import CONSTANTS, NAMES, seconds
-from workbench.chips.work import Work
+from workbench.calibration.pool import Fit, Pool, balanced
+from workbench.chips.training.time import CONSTANTS, NAMES, seconds
+from workbench.chips.training.work import Work
 from workbench.errors import InputError, UnknownName
 
 Array = NDArray[np.float64]

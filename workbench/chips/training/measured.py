@@ -13,14 +13,14 @@ import polars as pl
 
 from workbench import catalogue
 from workbench.catalogue import Chip
-from workbench.chips.calibration import Origin
+from workbench.checks import row_numbers
 from workbench.chips.exchange import Exchange
-from workbench.chips.plan import Layout, TrainingPlan
-from workbench.chips.shape import Shape
-from workbench.chips.work import Work
+from workbench.chips.training.constants import Origin
+from workbench.chips.training.plan import Layout, TrainingPlan
+from workbench.chips.training.shape import Shape
+from workbench.chips.training.work import Work
 from workbench.errors import InputError, UnknownName
 from workbench.llm import LLM
-from workbench.validation.report import check_numbers
 
 TEXT = ("source_key", "model", "arch", "precision", "chip", "dp_shard", "recompute", "seq_par", "stack", "notes", "source")
 NUMBERS = (
@@ -60,7 +60,7 @@ def read(rows: pl.DataFrame) -> tuple[Rows, dict[int, str]]:
     reasons: dict[int, str] = {}
     for position, row in enumerate(rows.iter_rows(named=True)):
         try:
-            check_numbers(row, NUMBERS, [name for name in NUMBERS if name != "head_dim"])  # the width of pruned heads may be a fraction
+            row_numbers(row, NUMBERS, [name for name in NUMBERS if name != "head_dim"])  # the width of pruned heads may be a fraction
             good.append(row | {"position": position, "_llm": _llm(row), "_chip": _chip(row["chip"])} | _plan(row))
             good[-1]["_chip"].peak(peak_of(_precision(row["precision"])))
         except (UnknownName, InputError) as error:
@@ -203,7 +203,7 @@ def _precision(text: str | None) -> str:
 
 
 def peak_of(precision: str) -> str:
-    from workbench.chips.plan import PRECISIONS
+    from workbench.chips.training.plan import PRECISIONS
 
     return PRECISIONS[precision]
 

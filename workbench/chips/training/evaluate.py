@@ -12,15 +12,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench.catalogue import LLM, Chip
 from workbench.checks import COUNT, Rule, broadcast, takes
-from workbench.chips import calibration
-from workbench.chips import memory as memory_model
-from workbench.chips.calibration import Origin
 from workbench.chips.exchange import Exchange
-from workbench.chips.memory import TrainingMemory
-from workbench.chips.plan import PRECISIONS, REASONS, Layout, TrainingPlan, why_not
-from workbench.chips.shape import Shape
-from workbench.chips.step import PARTS, seconds, seconds_and_parts
-from workbench.chips.work import Work
+from workbench.chips.training import constants as calibration
+from workbench.chips.training import memory as memory_model
+from workbench.chips.training.constants import Origin
+from workbench.chips.training.memory import TrainingMemory
+from workbench.chips.training.plan import PRECISIONS, REASONS, Layout, TrainingPlan, why_not
+from workbench.chips.training.shape import Shape
+from workbench.chips.training.time import PARTS, seconds, seconds_and_parts
+from workbench.chips.training.work import Work
 from workbench.fabric import Cluster
 
 Array = NDArray[np.float64]

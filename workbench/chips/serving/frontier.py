@@ -12,11 +12,21 @@ from numpy.typing import ArrayLike
 
 from workbench.catalogue import LLM
 from workbench.checks import COUNT, NOT_NEGATIVE, POSITIVE, PUE, Rule, broadcast, check_fields, one_of, takes
-from workbench.chips import serving_calibration as calibration
 from workbench.chips import watts as watts_model
-from workbench.chips.decode import PEAKS, Demand
-from workbench.chips.serving import Load, Point, ServingPlan, closed_loop, demand_of, disaggregated, missing_bytes, numbers_of, why_not
-from workbench.chips.serving_calibration import Origin
+from workbench.chips.serving import constants as calibration
+from workbench.chips.serving.constants import Origin
+from workbench.chips.serving.evaluate import (
+    Load,
+    Point,
+    ServingPlan,
+    closed_loop,
+    demand_of,
+    disaggregated,
+    missing_bytes,
+    numbers_of,
+    why_not,
+)
+from workbench.chips.serving.work import PEAKS, Demand
 from workbench.errors import InputError
 from workbench.fabric import Cluster
 from workbench.units import HOUR

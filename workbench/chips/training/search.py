@@ -13,13 +13,13 @@ from numpy.typing import ArrayLike
 
 from workbench.catalogue import LLM
 from workbench.checks import COUNT, NOT_NEGATIVE, Rule, check_fields, one_of, takes
-from workbench.chips import calibration
 from workbench.chips.exchange import Exchange
-from workbench.chips.plan import OFFLOAD, REASONS, RECOMPUTE, SCHEDULES, Layout, TrainingPlan, truth_values, uneven_stages
-from workbench.chips.shape import Shape
-from workbench.chips.step import seconds
-from workbench.chips.training import MEMORY_SHARE, OUT_OF_MEMORY, TrainingStep, checked_sequence, evaluate, origin_of, shape_of
-from workbench.chips.work import Work
+from workbench.chips.training import constants as calibration
+from workbench.chips.training.evaluate import MEMORY_SHARE, OUT_OF_MEMORY, TrainingStep, checked_sequence, evaluate, origin_of, shape_of
+from workbench.chips.training.plan import OFFLOAD, REASONS, RECOMPUTE, SCHEDULES, Layout, TrainingPlan, truth_values, uneven_stages
+from workbench.chips.training.shape import Shape
+from workbench.chips.training.time import seconds
+from workbench.chips.training.work import Work
 from workbench.errors import InputError
 from workbench.fabric import Cluster
 from workbench.units import GIGA

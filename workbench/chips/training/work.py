@@ -12,10 +12,11 @@ import numpy as np
 
 from workbench import catalogue
 from workbench.catalogue import Chip
-from workbench.chips import operators, plan
+from workbench.chips import operators
 from workbench.chips.exchange import Exchange
-from workbench.chips.plan import PRECISIONS, Layout
-from workbench.chips.shape import Shape
+from workbench.chips.training import plan
+from workbench.chips.training.plan import PRECISIONS, Layout
+from workbench.chips.training.shape import Shape
 
 #: Numbers moved a token and unit of width by norms, residuals and dropout (read and written), unfused ones more.
 NORM_PASSES, UNFUSED = 10.0, 1.6

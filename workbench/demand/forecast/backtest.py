@@ -10,9 +10,9 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.checks import FINITE, LENGTH, Rule, check_fields, takes
-from workbench.demand import trend
-from workbench.demand.checks import beyond_authority
-from workbench.demand.history import Series
+from workbench.demand.forecast import trend
+from workbench.demand.forecast.checks import beyond_authority
+from workbench.demand.forecast.history import Series
 from workbench.errors import InputError
 from workbench.uncertainty import coverage, crps, pit
 

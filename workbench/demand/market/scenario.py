@@ -13,9 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
 from workbench.checks import FINITE, LENGTH, NOT_NEGATIVE, POSITIVE, PUE, SHARE, WHOLE, Rule, broadcast, takes, to_shape
-from workbench.demand.history import year
-from workbench.demand.loop import Futures, simulate
-from workbench.demand.supply import LIMITS
+from workbench.demand.forecast.history import year
+from workbench.demand.market.loop import Futures, simulate
+from workbench.demand.market.supply import LIMITS
 from workbench.errors import InputError, UnknownName
 from workbench.uncertainty import Beta, Distribution, Lognormal, Normal, Path, Pert, sample
 from workbench.units import GIGA, KILO, KWH

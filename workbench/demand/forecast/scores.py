@@ -12,10 +12,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from workbench.demand import adoption, frontier, history, trend
-from workbench.demand.backtest import Backtest, Forecaster, inflate, local_trend, rolling, simple_models, together
-from workbench.demand.checks import beyond_authority
-from workbench.demand.history import Series
+from workbench.demand.forecast import frontier, history, trend
+from workbench.demand.forecast.backtest import Backtest, Forecaster, inflate, local_trend, rolling, simple_models, together
+from workbench.demand.forecast.checks import beyond_authority
+from workbench.demand.forecast.history import Series
+from workbench.demand.uses import adoption
 
 Array = NDArray[np.float64]
 MODEL = "local trend"

@@ -10,11 +10,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench.catalogue import LLM, Chip, Cost
 from workbench.checks import COUNT, NOT_NEGATIVE, POSITIVE, Rule, broadcast, check_fields, takes
-from workbench.chips import serving_calibration as calibration
-from workbench.chips.decode import BYTES, PEAKS, Demand, Served
 from workbench.chips.exchange import Exchange
-from workbench.chips.plan import first_true, one_format
-from workbench.chips.serving_calibration import Origin
+from workbench.chips.serving import constants as calibration
+from workbench.chips.serving.constants import Origin
+from workbench.chips.serving.work import BYTES, PEAKS, Demand, Served
+from workbench.chips.training.plan import first_true, one_format
 from workbench.errors import InputError
 from workbench.fabric import Cluster
 

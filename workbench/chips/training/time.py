@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from workbench.calibration.pool import Constant
 from workbench.chips.operators import FLASH_BACKWARD, exposed, floored, grouped_product, matrix_product, streaming
-from workbench.chips.pooling import Constant
-from workbench.chips.work import LOSS_BYTES, Work
+from workbench.chips.training.work import LOSS_BYTES, Work
 
 CONSTANTS = (
     Constant("matmul", 0.75, 0.2, "share of the peak that large products sustain", "chip"),

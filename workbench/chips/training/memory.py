@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench import catalogue
-from workbench.chips.plan import Layout
-from workbench.chips.pooling import Constant
-from workbench.chips.shape import Shape
-from workbench.chips.work import stage_params
+from workbench.calibration.pool import Constant
+from workbench.chips.training.plan import Layout
+from workbench.chips.training.shape import Shape
+from workbench.chips.training.work import stage_params
 from workbench.errors import InputError
 from workbench.units import GIGA
 

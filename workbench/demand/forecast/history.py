@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from workbench import catalogue
 from workbench.checks import COUNT, FINITE, POSITIVE, Rule, check_fields, takes
-from workbench.demand import checks
+from workbench.demand.forecast import checks
 from workbench.errors import InputError, UnknownName
 
 Array = NDArray[np.float64]

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from workbench.calibration.pool import Constant
 from workbench.catalogue import LLM, Chip
 from workbench.chips.exchange import SCALE_OUT, Exchange
-from workbench.chips.pooling import Constant
 
 #: Share of device memory that an engine may fill, and what runtime and graphs take of it [B].
 MEMORY_SHARE, RESERVED = 0.94, 2e9

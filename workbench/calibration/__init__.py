@@ -1,0 +1,1 @@
+"""One engine for constants that are fitted to measurements."""

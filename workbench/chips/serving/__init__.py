@@ -1,0 +1,1 @@
+"""Serving: what a token takes, and the frontier over layouts."""

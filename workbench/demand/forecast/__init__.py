@@ -1,0 +1,1 @@
+"""What was disclosed, and how well it was foretold."""

@@ -1,0 +1,1 @@
+"""Supply, demand and price over time."""

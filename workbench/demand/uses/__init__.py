@@ -1,0 +1,1 @@
+"""What compute is used for: users, agents, training."""
