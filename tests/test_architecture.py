@@ -10,7 +10,7 @@ from workbench.tables import DATA
 
 PACKAGE = DATA.parent / "workbench"
 FLOORS = [
-    {"errors", "units", "files", "checks", "interrupts"},
+    {"arrays", "checks", "errors", "files", "units", "interrupts"},
     {"tables", "llm"},
     {"catalogue"},
     {"calibration"},
@@ -51,7 +51,7 @@ def test_imports_point_down(path):
     assert own in APART or floor(own) is not None, f"{own} has no floor: add it to FLOORS"
     for name in set(imports(path)) - {own, "__version__"}:
         if own in APART:
-            assert name in {"errors", "units", "files", "checks"}, f"{own} must not import {name}"
+            assert name in {"errors", "units", "files", "arrays", "checks"}, f"{own} must not import {name}"
         elif name in APART:
             assert floor(own) >= floor("demand" if name == "uncertainty" else "validation"), f"the model {own} must not import {name}"
         else:

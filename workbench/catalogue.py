@@ -161,8 +161,16 @@ def key_of(table_name: str, name: str) -> str:
     return str(_row(table_name, name, table_name.removesuffix("s"))[key(table_name)])
 
 
-def chip(name: str) -> Chip:
-    """The accelerator `name` (or one of its aliases). Raises `UnknownName` listing the nearest names."""
+def chip(name: str | Chip) -> Chip:
+    """The accelerator `name` (or one of its aliases); a `Chip` is itself. Raises `UnknownName` listing the nearest names.
+
+    Examples
+    --------
+    >>> chip("GB300").scaleup_domain
+    72
+    """
+    if isinstance(name, Chip):
+        return name
     r = _row("chips", name, "chip")
     return Chip(
         name=r["chip"],
@@ -207,8 +215,16 @@ def link(name: str) -> Link:
     )
 
 
-def llm(name: str | Path) -> LLM:
-    """The language model `name` (or an alias), or the one described by a Hugging Face ``config.json`` at that path."""
+def llm(name: str | Path | LLM) -> LLM:
+    """The language model `name` (or an alias), or the one described by a Hugging Face ``config.json`` at that path; an `LLM` is itself.
+
+    Examples
+    --------
+    >>> llm("Llama-3.1-405B").layers
+    126
+    """
+    if isinstance(name, LLM):
+        return name
     if isinstance(name, Path) or name.endswith(".json") or (os.sep in name and Path(name).exists()):
         return read_hugging_face(name)
     r = _row("llms", name, "LLM")

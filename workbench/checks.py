@@ -17,6 +17,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.arrays import broadcast
 from workbench.errors import InputError
 
 P = ParamSpec("P")
@@ -120,20 +121,6 @@ def numeric(name: str, value: Any) -> NDArray[np.float64]:
 def _short(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:79]}\N{HORIZONTAL ELLIPSIS}"
-
-
-def broadcast(**named: ArrayLike) -> tuple[int, ...]:
-    """Shape to which arrays broadcast. Raises `InputError` naming the first two whose shapes do not fit together."""
-    shapes = {name: np.shape(value) for name, value in named.items()}
-    try:
-        return np.broadcast_shapes(*shapes.values())
-    except ValueError:
-        pass
-    for i, (name, shape) in enumerate(shapes.items()):
-        for other, others in list(shapes.items())[:i]:
-            if any(a != b and 1 not in (a, b) for a, b in zip(shape[::-1], others[::-1], strict=False)):
-                raise InputError(f"{other} of shape {others} and {name} of shape {shape} do not broadcast") from None
-    raise AssertionError(shapes)
 
 
 def to_shape(name: str, value: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float64]:

@@ -8,7 +8,8 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.checks import NOT_NEGATIVE, POSITIVE, Rule, broadcast, number, takes
+from workbench.arrays import broadcast
+from workbench.checks import NOT_NEGATIVE, POSITIVE, Rule, number, takes
 from workbench.errors import InputError
 
 #: How carbon is counted: average mix of the grid, the plant that answers one more watt, after contracts, or making of the equipment.

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.checks import FINITE, NOT_NEGATIVE, POSITIVE, PUE, Rule, broadcast, number, takes
+from workbench.arrays import broadcast
+from workbench.checks import FINITE, NOT_NEGATIVE, POSITIVE, PUE, Rule, number, takes
 from workbench.errors import UnknownName
 
 

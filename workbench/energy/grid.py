@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
-from workbench.checks import FINITE, NOT_NEGATIVE, PUE, SHARE, Rule, broadcast, check_fields, takes
+from workbench.arrays import broadcast
+from workbench.checks import FINITE, NOT_NEGATIVE, PUE, SHARE, Rule, check_fields, takes
 from workbench.energy.carbon import Carbon, grid_carbon
 from workbench.energy.facility import electricity_cost, facility_power, water
 from workbench.errors import InputError, UnknownName

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
-from workbench.checks import NOT_NEGATIVE, POSITIVE, SHARE, broadcast, takes
+from workbench.arrays import broadcast
+from workbench.checks import NOT_NEGATIVE, POSITIVE, SHARE, takes
 from workbench.fabric.topology import Topology
 
 Array = NDArray[np.float64]

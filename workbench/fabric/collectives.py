@@ -8,7 +8,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.checks import COUNT, NOT_NEGATIVE, POSITIVE, broadcast, check_fields, one_of, takes
+from workbench.arrays import broadcast
+from workbench.checks import COUNT, NOT_NEGATIVE, POSITIVE, check_fields, one_of, takes
 from workbench.errors import InputError
 from workbench.fabric import calibration, curve
 from workbench.fabric.algorithms import RULES, algorithms, busbw_factor, passed_up

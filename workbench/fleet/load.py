@@ -11,7 +11,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.checks import FINITE, NOT_NEGATIVE, POSITIVE, SHARE, Rule, broadcast, check_fields, number, takes
+from workbench.arrays import broadcast
+from workbench.checks import FINITE, NOT_NEGATIVE, POSITIVE, SHARE, Rule, check_fields, number, takes
 from workbench.errors import DataError, InputError
 from workbench.fleet.pooling import Reserve
 

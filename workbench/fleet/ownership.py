@@ -9,8 +9,9 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
+from workbench.arrays import broadcast
 from workbench.catalogue import Chip, Cost
-from workbench.checks import NOT_NEGATIVE, POSITIVE, PUE, SHARE, Rule, broadcast, takes
+from workbench.checks import NOT_NEGATIVE, POSITIVE, PUE, SHARE, Rule, takes
 from workbench.energy import ServerPower, electricity_cost, facility_power
 from workbench.energy.server import RACK_SCALE
 from workbench.fleet.finance import LIFE, USED, YEARLY, annuity

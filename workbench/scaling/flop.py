@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.checks import POSITIVE, broadcast, takes
+from workbench.arrays import broadcast
+from workbench.checks import POSITIVE, takes
 from workbench.errors import InputError
 from workbench.llm import LLM
 

@@ -11,7 +11,8 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
-from workbench.checks import NOT_NEGATIVE, POSITIVE, Rule, broadcast, check_fields, takes
+from workbench.arrays import broadcast
+from workbench.checks import NOT_NEGATIVE, POSITIVE, Rule, check_fields, takes
 from workbench.errors import InputError, UnknownName
 
 Array = NDArray[np.float64]

@@ -10,7 +10,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.checks import NOT_NEGATIVE, POSITIVE, Rule, broadcast, takes
+from workbench.arrays import broadcast
+from workbench.checks import NOT_NEGATIVE, POSITIVE, Rule, takes
 from workbench.errors import InputError
 from workbench.scaling.laws import AdditiveLaw, Law, PrecisionLaw, RepeatedDataLaw, law, laws, saturating
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.checks import FINITE, POSITIVE, SHARE, Rule, broadcast, takes
+from workbench.arrays import broadcast
+from workbench.checks import FINITE, POSITIVE, SHARE, Rule, takes
 from workbench.errors import InputError
 from workbench.uncertainty.sobol import SEED
 

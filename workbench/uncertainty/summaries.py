@@ -9,7 +9,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.checks import FINITE, POSITIVE, Rule, broadcast, takes
+from workbench.arrays import broadcast
+from workbench.checks import FINITE, POSITIVE, Rule, takes
 from workbench.errors import InputError
 from workbench.uncertainty.distributions import Distribution
 from workbench.uncertainty.sampling import numbers_of

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.arrays import broadcast
 from workbench.catalogue import LLM, Chip, Cost
-from workbench.checks import COUNT, NOT_NEGATIVE, POSITIVE, Rule, broadcast, check_fields, takes
+from workbench.checks import COUNT, NOT_NEGATIVE, POSITIVE, Rule, check_fields, takes
 from workbench.chips.exchange import Exchange
 from workbench.chips.serving import constants as calibration
 from workbench.chips.serving.constants import Origin

@@ -10,8 +10,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike
 
+from workbench.arrays import broadcast
 from workbench.catalogue import LLM
-from workbench.checks import COUNT, NOT_NEGATIVE, POSITIVE, PUE, Rule, broadcast, check_fields, one_of, takes
+from workbench.checks import COUNT, NOT_NEGATIVE, POSITIVE, PUE, Rule, check_fields, one_of, takes
 from workbench.chips import watts as watts_model
 from workbench.chips.serving import constants as calibration
 from workbench.chips.serving.constants import Origin

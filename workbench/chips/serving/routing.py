@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.arrays import broadcast
 from workbench.catalogue import LLM
-from workbench.checks import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, broadcast, takes
+from workbench.checks import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, takes
 from workbench.chips.serving.evaluate import Load, ServingPlan, numbers_of, serving
 from workbench.fabric import Cluster
 

@@ -10,8 +10,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.arrays import broadcast
 from workbench.catalogue import LLM, Chip
-from workbench.checks import COUNT, Rule, broadcast, takes
+from workbench.checks import COUNT, Rule, takes
 from workbench.chips.exchange import Exchange
 from workbench.chips.training import constants as calibration
 from workbench.chips.training import memory as memory_model

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from workbench.arrays import broadcast
 from workbench.catalogue import LLM
-from workbench.checks import COUNT, Rule, broadcast, check_fields, one_of
+from workbench.checks import COUNT, Rule, check_fields, one_of
 from workbench.errors import InputError
 
 RECOMPUTE = ("none", "selective", "full")

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench import scaling
+from workbench.arrays import broadcast
 from workbench.catalogue import LLM
-from workbench.checks import POSITIVE, Rule, broadcast, takes
+from workbench.checks import POSITIVE, Rule, takes
 from workbench.fabric import Cluster
 
 

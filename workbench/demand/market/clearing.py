@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.checks import NOT_NEGATIVE, POSITIVE, Rule, broadcast, takes
+from workbench.arrays import broadcast
+from workbench.checks import NOT_NEGATIVE, POSITIVE, Rule, takes
 from workbench.errors import InputError
 
 #: Logarithms of prices over the reference stay inside: a floor of 0 and a ceiling of infinity are these.

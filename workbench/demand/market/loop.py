@@ -8,7 +8,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.checks import NOT_NEGATIVE, Rule, broadcast, takes
+from workbench.arrays import broadcast
+from workbench.checks import NOT_NEGATIVE, Rule, takes
 from workbench.demand.market.clearing import root_step
 from workbench.demand.market.supply import BINDING, LIMITS, STAGES, delay_step, survival, tightest
 from workbench.errors import InputError

@@ -12,7 +12,8 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
-from workbench.checks import FINITE, LENGTH, NOT_NEGATIVE, POSITIVE, PUE, SHARE, WHOLE, Rule, broadcast, takes, to_shape
+from workbench.arrays import broadcast
+from workbench.checks import FINITE, LENGTH, NOT_NEGATIVE, POSITIVE, PUE, SHARE, WHOLE, Rule, takes, to_shape
 from workbench.demand.forecast.history import year
 from workbench.demand.market.loop import Futures, simulate
 from workbench.demand.market.supply import LIMITS

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.checks import LENGTH, NOT_NEGATIVE, POSITIVE, PUE, SHARE, Rule, broadcast, takes
+from workbench.arrays import broadcast
+from workbench.checks import LENGTH, NOT_NEGATIVE, POSITIVE, PUE, SHARE, Rule, takes
 from workbench.errors import InputError
 from workbench.units import HOUR
 

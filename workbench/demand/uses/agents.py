@@ -11,7 +11,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.checks import FINITE, NOT_NEGATIVE, POSITIVE, SHARE, Rule, broadcast, check_fields, takes
+from workbench.arrays import broadcast
+from workbench.checks import FINITE, NOT_NEGATIVE, POSITIVE, SHARE, Rule, check_fields, takes
 from workbench.units import DAY
 
 Array = NDArray[np.float64]

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.arrays import broadcast
 from workbench.catalogue import LLM, Chip
-from workbench.checks import NOT_NEGATIVE, Rule, broadcast, takes
+from workbench.checks import NOT_NEGATIVE, Rule, takes
 from workbench.chips import Load, ServingPlan, serving
 from workbench.demand.uses.agents import Tokens
 from workbench.fabric import Cluster

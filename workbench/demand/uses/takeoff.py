@@ -13,7 +13,8 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
-from workbench.checks import POSITIVE, Rule, broadcast, number
+from workbench.arrays import broadcast
+from workbench.checks import POSITIVE, Rule, number
 from workbench.errors import InputError, UnknownName
 
 Array = NDArray[np.float64]

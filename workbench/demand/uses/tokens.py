@@ -11,7 +11,8 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
-from workbench.checks import NOT_NEGATIVE, POSITIVE, Rule, broadcast, takes
+from workbench.arrays import broadcast
+from workbench.checks import NOT_NEGATIVE, POSITIVE, Rule, takes
 from workbench.demand.forecast.history import year
 from workbench.demand.uses.agents import Tokens
 from workbench.demand.uses.efficiency import FADE, damped_growth

@@ -10,7 +10,8 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
-from workbench.checks import NOT_NEGATIVE, SHARE, Rule, broadcast, number
+from workbench.arrays import broadcast
+from workbench.checks import NOT_NEGATIVE, SHARE, Rule, number
 from workbench.demand.uses.agents import AgentTask, Tokens
 from workbench.errors import InputError
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.checks import FINITE, NOT_NEGATIVE, POSITIVE, SHARE, Rule, broadcast, takes
+from workbench.arrays import broadcast
+from workbench.checks import FINITE, NOT_NEGATIVE, POSITIVE, SHARE, Rule, takes
 from workbench.demand.uses.chip_time import H100E
 from workbench.errors import InputError
 from workbench.units import DAY, YEAR

@@ -1,0 +1,68 @@
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+from workbench.arrays import Arrays, broadcast, in_blocks, join, stack, take
+from workbench.errors import InputError
+
+
+@dataclass(frozen=True, repr=False)
+class Part(Arrays):
+    share: Any
+
+
+@dataclass(frozen=True, repr=False)
+class Trip(Arrays):
+    km: Any
+    hours: Any
+    part: Part
+    legs: dict[str, Any]
+
+    @property
+    def speed(self):
+        return self.km / self.hours
+
+
+def trip(km, hours):
+    return Trip(km, hours, Part(hours / 24), {"first": km / 2, "pairs": [(km, 1.0)]})
+
+
+def test_repr_is_short():
+    text = repr(trip(np.arange(5.0), 2.0))
+    assert text == "Trip(km=0 to 4 (5,), hours=2, part=Part(share=0.0833333), legs={first: 0 to 2 (5,), pairs: [(0 to 4 (5,), 1)]})"
+
+
+def test_frame_has_a_row_an_entry():
+    frame = trip(np.arange(3.0), np.array([[1.0], [2.0]])).frame()
+    assert frame.columns == ["km", "hours"]
+    assert frame.rows()[3:5] == [(0.0, 2.0), (1.0, 2.0)]
+
+
+def test_rows_are_picked_everywhere_and_stacking_undoes_it():
+    trips = trip(np.arange(4.0), np.arange(1.0, 5.0))
+    two = take(trips, np.array([3, 1]))
+    assert (two.speed.tolist(), two.part.share.tolist()) == ([0.75, 0.5], [4 / 24, 2 / 24])
+    single = [trip(float(k), float(k + 1)) for k in range(4)]
+    again = stack([single[3], single[1], single[3]])
+    assert again.legs["first"].tolist() == [1.5, 0.5, 1.5]
+    assert again.legs["pairs"][0][0].tolist() == [3, 1, 3]
+
+
+def test_joined_records_repeat_what_does_not_vary():
+    joined = join([trip(np.arange(2.0), 1.0), trip(5.0, np.full(3, 2.0))], [2, 3])
+    assert joined.km.tolist() == [0, 1, 5, 5, 5]
+    assert joined.hours.tolist() == [1, 1, 2, 2, 2]
+
+
+def test_blocks_give_what_the_whole_gives():
+    km, hours = np.arange(10.0)[:, None], np.arange(1.0, 4.0)
+    whole = trip(km, hours)
+    blocks = in_blocks(lambda km, hours: trip(*np.broadcast_arrays(km, hours)), 3, (10, 3), km=km, hours=hours)
+    np.testing.assert_array_equal(blocks.speed, whole.speed)
+
+
+def test_what_does_not_broadcast_is_named():
+    with pytest.raises(InputError, match=r"^a of shape \(2,\) and c of shape \(3,\) do not broadcast$"):
+        broadcast(a=np.ones(2), b=1.0, c=np.ones(3))

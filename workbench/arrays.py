@@ -1,0 +1,131 @@
+"""Records of arrays: frozen dataclasses whose fields are numbers or arrays that broadcast.
+
+`Arrays` gives a record its short repr and its frame; `take` picks rows of one, `stack` and `join` make one of several, `in_blocks` works
+on long arrays in pieces that stay in cache; `broadcast` says what does not fit together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, is_dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from workbench.errors import InputError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+T = TypeVar("T")
+
+
+def broadcast(**named: ArrayLike) -> tuple[int, ...]:
+    """Shape to which arrays broadcast. Raises `InputError` naming the first two whose shapes do not fit together."""
+    shapes = {name: np.shape(value) for name, value in named.items()}
+    try:
+        return np.broadcast_shapes(*shapes.values())
+    except ValueError:
+        pass
+    for i, (name, shape) in enumerate(shapes.items()):
+        for other, others in list(shapes.items())[:i]:
+            if any(a != b and 1 not in (a, b) for a, b in zip(shape[::-1], others[::-1], strict=False)):
+                raise InputError(f"{other} of shape {others} and {name} of shape {shape} do not broadcast") from None
+    raise AssertionError(shapes)
+
+
+class Arrays:
+    """A record of arrays. Declare it with ``@dataclass(frozen=True, repr=False)``.
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> @dataclass(frozen=True, repr=False)
+    ... class Trip(Arrays):
+    ...     km: Any
+    ...     hours: Any
+    >>> Trip(np.arange(4.0), 2.0)
+    Trip(km=0 to 3 (4,), hours=2)
+    >>> Trip(np.arange(4.0), 2.0).frame().shape
+    (4, 2)
+    """
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{n}={_short(v)}' for n, v in _items(self))})"
+
+    def frame(self) -> pl.DataFrame:
+        """One row an entry, in C order: every field that holds numbers, truth values or text, broadcast."""
+        import polars as pl
+
+        columns = {n: np.asarray(v) for n, v in _items(self) if not is_dataclass(v) and np.asarray(v).dtype.kind in "biufUS"}
+        shape = np.broadcast_shapes(*(v.shape for v in columns.values()))
+        return pl.DataFrame({n: np.broadcast_to(v, shape).ravel() for n, v in columns.items()})
+
+
+def take(record: T, at: Any) -> T:
+    """The entries `at` along the first axis of every array of a record, of records, mappings and lists inside it too; numbers stay."""
+    return _map(lambda value: value[at] if np.ndim(value) else value, record)
+
+
+def stack(records: Sequence[T]) -> T:
+    """Records of numbers as one record of arrays, an entry each. A record that stands there many times is looked at once."""
+    distinct = list({id(r): r for r in records}.values())
+    place = {id(r): i for i, r in enumerate(distinct)}
+    return take(_map(lambda *values: np.array(values, dtype=float), *distinct), np.array([place[id(r)] for r in records]))
+
+
+def join(records: Sequence[T], sizes: Sequence[int]) -> T:
+    """Records of arrays one after the other along the first axis; what does not vary in one of them is repeated `sizes` times."""
+
+    def joined(*values: Any) -> Any:
+        rest = np.broadcast_shapes(*(np.shape(v)[1:] for v in values))
+        return np.concatenate([np.broadcast_to(v, (size, *rest)) for v, size in zip(values, sizes, strict=True)])
+
+    return _map(joined, *records)
+
+
+def in_blocks(function: Callable[..., T], rows: int, shape: tuple[int, ...], **arrays: Any) -> T:
+    """``function(**arrays)``, which broadcast to `shape`, called for `rows` entries of the first axis at a time, and joined."""
+    if not shape or shape[0] <= rows:
+        return function(**arrays)
+    starts = range(0, shape[0], rows)
+
+    def cut(value: Any, start: int) -> Any:
+        return value[start : start + rows] if np.ndim(value) == len(shape) and np.shape(value)[0] > 1 else value
+
+    parts = [function(**{name: cut(value, start) for name, value in arrays.items()}) for start in starts]
+    return join(parts, [min(rows, shape[0] - start) for start in starts])
+
+
+def _map(function: Callable[..., Any], first: Any, *others: Any) -> Any:
+    """`function` of the same place of every record."""
+    if isinstance(first, str) or first is None:
+        return first
+    if is_dataclass(first) and not isinstance(first, type):
+        return replace(first, **{f.name: _map(function, *(getattr(r, f.name) for r in (first, *others))) for f in fields(first)})
+    if isinstance(first, Mapping):
+        return {key: _map(function, *(r[key] for r in (first, *others))) for key in first}
+    if isinstance(first, list | tuple):
+        return type(first)(_map(function, *entries) for entries in zip(first, *others, strict=True))
+    return function(first, *others)
+
+
+def _items(record: Any) -> list[tuple[str, Any]]:
+    return [(f.name, getattr(record, f.name)) for f in fields(record) if f.repr]
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{k}: {_short(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_short, value)).join("[]" if isinstance(value, list) else "()")
+    if not isinstance(value, np.ndarray | np.generic | float):
+        return repr(value)
+    array = np.asarray(value)
+    text = (lambda v: f"{v:.6g}") if array.dtype.kind == "f" else str
+    if array.size <= 3:
+        return ", ".join(map(text, array.ravel().tolist())).join("[]" if array.ndim else ("", ""))
+    if array.dtype.kind in "biuf":
+        return f"{text(array.min())} to {text(array.max())} {array.shape}"
+    return f"{array.ravel()[0]!s}, ... {array.shape}"
