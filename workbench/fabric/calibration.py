@@ -137,19 +137,17 @@ def interval(op: str, message_bytes: Array, inner: tuple[str, str, str], outer: 
     return found
 
 
-def _logs(fit: Fit, origin: Origin) -> Array:
-    """Logarithms of the constants (4, 3). A transport without measurements starts as its prior says."""
-    logs = fit.logs([origin])[0]
-    if origin.kind in STARTS and ("transport", origin.kind) not in fit.offsets:
-        logs = logs + start(origin.kind)
-    return logs.reshape(curve.PRIOR.shape)
-
-
 def start(kind: str) -> Array:
-    """Offsets of the constants of a transport before anything is measured on it."""
-    offsets = np.zeros(curve.PRIOR.shape)
-    offsets[0] = np.log(STARTS[kind]) - curve.PRIOR[0]
-    return offsets.ravel()
+    """What the prior of a transport adds to the logarithms of the constants; nothing in a domain."""
+    more = np.zeros(curve.PRIOR.shape)
+    if kind in STARTS:
+        more[0] = np.log(STARTS[kind]) - curve.PRIOR[0]
+    return more
+
+
+def _logs(fit: Fit, origin: Origin) -> Array:
+    """Logarithms of the constants (4, 3)."""
+    return fit.logs([origin])[0].reshape(curve.PRIOR.shape) + start(origin.kind)
 
 
 def _read(frame: pl.DataFrame) -> Fit:

@@ -14,7 +14,7 @@ from workbench.calibration.crossval import Study
 from workbench.calibration.pool import Fit, Node, Predict
 from workbench.fabric import curve
 from workbench.fabric.algorithms import RULES, passed_up
-from workbench.fabric.calibration import INNER, OUTER, POOL, STARTS, Origin, in_domain, shipped, start
+from workbench.fabric.calibration import INNER, OUTER, POOL, Origin, in_domain, shipped, start
 
 Array = NDArray[np.float64]
 NOISE = 0.05  #: relative spread of repeats between tables
@@ -71,9 +71,7 @@ def fit(data: pl.DataFrame, base: Fit | None = None, nodes: Collection[Node] | N
     single, several = _split(data)
     fresh = Fit(POOL, {}, {}, {}, 0.0) if base is None else base.without([node for node in base.offsets if nodes and node in nodes])
     fitted = _with_elsewhere(_study(single, inner=True).descend(INNER, fresh, nodes))
-    starts = {("transport", kind): start(kind) for kind in STARTS if ("transport", kind) not in fitted.offsets}
-    found = _study(several, inner=False, fit=fitted).descend(OUTER, replace(fitted, offsets=fitted.offsets | starts), nodes)
-    return found.without([node for node in starts if node not in found.rows])
+    return _study(several, inner=False, fit=fitted).descend(OUTER, fitted, nodes)
 
 
 def touched(data: pl.DataFrame) -> set[Node]:
@@ -130,17 +128,20 @@ def _study(data: pl.DataFrame, inner: bool, fit: Fit | None = None) -> Study:
         asked[:, i] = *_ask(op, message, ranks), rate, 0.0 if fit is None else _below(fit, op, row["chip"], n, size, row["inside"])
         most[i, share] = np.log(CAPS.get((tier, op), CAPS[tier, ""]))
 
+    origins = [_origin(row, inner) for row in rows]
+    first = np.array([start(o.kind) for o in origins])
+
     def part(at: Any) -> Predict:
-        steps, volume, bandwidth, below = asked[:, at]
+        (steps, volume, bandwidth, below), more = asked[:, at], first[at]
 
         def predict(logs: Array) -> Array:
-            own = curve.seconds(logs.reshape(-1, *curve.PRIOR.shape), steps, volume, bandwidth)
+            own = curve.seconds(logs.reshape(more.shape) + more, steps, volume, bandwidth)
             return np.asarray(np.log((own**6 + below**6) ** (1 / 6)))
 
         return predict
 
     times = data["time_us"].cast(pl.Float64).to_numpy() * 1e-6
-    return Study(POOL, [_origin(row, inner) for row in rows], times, part, NOISE, most=most, tolerance=1e-7)
+    return Study(POOL, origins, times, part, NOISE, most=most, tolerance=1e-7)
 
 
 def _ask(op: str, message: Array, ranks: Array) -> tuple[Any, Any]:
