@@ -81,7 +81,10 @@ def predict_without(rows: pl.DataFrame, column: str) -> list[Prediction]:
         out = np.setdiff1d(np.arange(at.size), rest)
         return collective_rows.fit(data[rest], full, collective_rows.touched(data[out]))
 
-    parts = [(others, None), *((at[inside], fitted) for inside, fitted in crossval.left_out(data[column].fill_null(""), fit, least=0))]
+    parts = [
+        (others, None),
+        *((at[inside], fitted) for inside, fitted in crossval.left_out(data[column].cast(pl.String).fill_null(""), fit, least=0)),
+    ]
     found = (
         replace(p, position=int(place[p.position]))
         for place, fitted in parts

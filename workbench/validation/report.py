@@ -54,12 +54,12 @@ def within(position: int, quantity: str, value: float, half_width: float) -> Pre
 
 
 def fitted(
-    quantity: str, position: ArrayLike, study: Study, parts: Iterable[tuple[Any, Fit | None]], reasons: dict[int, str]
+    quantity: str, position: ArrayLike, study: Study | None, parts: Iterable[tuple[Any, Fit | None]], reasons: dict[int, str]
 ) -> list[Prediction]:
     """Rows of a study by the constants of their part; without any, and those that could not be read, with the reason."""
     table, place = [Prediction(at, quantity, skipped=reason) for at, reason in reasons.items()], np.asarray(position)
     for at, fit in parts:
-        if fit is None:
+        if fit is None or study is None:
             table += [Prediction(int(place[i]), quantity, skipped="too few other rows to calibrate on") for i in at]
         else:
             found = zip(at, study.predict(fit, at), strict=True)

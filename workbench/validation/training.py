@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from workbench.calibration import crossval
-from workbench.chips.training import constants, fit
+from workbench.calibration.crossval import Study
+from workbench.chips.training import fit
 from workbench.chips.training import measured as training_rows
+from workbench.chips.training.measured import Rows
 from workbench.validation.report import Prediction, fitted
 
 TEXT, NUMBERS = training_rows.TEXT, (*training_rows.NUMBERS, "step_s", "tok_s_chip")
@@ -23,7 +26,7 @@ calibrate = fit.calibrate_steps
 
 def predict(rows: pl.DataFrame) -> list[Prediction]:
     """Seconds of every row with their 80 % interval, or why there are none."""
-    return _predict(rows, None)
+    return scored("step_s", _steps, rows)
 
 
 def predict_without(rows: pl.DataFrame, column: str) -> list[Prediction]:
@@ -31,7 +34,7 @@ def predict_without(rows: pl.DataFrame, column: str) -> list[Prediction]:
 
     Rows that run the same configuration on several releases are in one fold.
     """
-    return _predict(rows, column)
+    return scored("step_s", _steps, rows, column)
 
 
 def measured(row: dict[str, Any], prediction: Prediction) -> tuple[float | None, float | None]:
@@ -39,13 +42,18 @@ def measured(row: dict[str, Any], prediction: Prediction) -> tuple[float | None,
     return fit.step_of(row), None
 
 
-def _predict(rows: pl.DataFrame, without: str | None) -> list[Prediction]:
+def scored(quantity: str, model: Callable[[pl.DataFrame, Rows], Study], rows: pl.DataFrame, without: str | None = None) -> list[Prediction]:
+    """What a model says of training runs, by the constants that ship or by those of other values of a column."""
     found, reasons = training_rows.read(rows)
     if not found.llms:
-        return [Prediction(at, "step_s", skipped=reason) for at, reason in reasons.items()]
+        return fitted(quantity, [], None, [], reasons)
+    study = model(rows, found)
     if without is None:
-        study = fit.steps(found, np.full(found.position.size, np.nan))
-        return fitted("step_s", found.position, study, [(np.arange(found.position.size), constants.POOL.shipped())], reasons)
-    study = fit.steps(found, fit.measured_steps(rows, found))
-    groups = training_rows.groups(rows, found, without, fit.FOLDS)
-    return fitted("step_s", found.position, study, crossval.left_out(groups, study.fit, study.measured, LEAST), reasons)
+        parts: Any = [(np.arange(found.position.size), study.pool.shipped())]
+    else:
+        parts = crossval.left_out(training_rows.groups(rows, found, without, fit.FOLDS), study.fit, study.measured, LEAST)
+    return fitted(quantity, found.position, study, parts, reasons)
+
+
+def _steps(rows: pl.DataFrame, found: Rows) -> Study:
+    return fit.steps(found, fit.measured_steps(rows, found))

@@ -40,8 +40,9 @@ def steps(found: Rows, times: Array) -> Study:
     return Study(constants.POOL, found.origins, times, part, NOISE, constants.half_width, _weigh)
 
 
-def memories(found: Rows, gigabytes: Array) -> Study:
+def memories(rows: pl.DataFrame, found: Rows) -> Study:
     """Measured memory of a chip of the heaviest stage [GB] and its model."""
+    gigabytes = np.array([rows.row(int(at), named=True).get("mem_gb") for at in found.position], dtype=float)
 
     def part(at: Any) -> Predict:
         shape, layout = found.of(at)
@@ -62,8 +63,9 @@ def measured_steps(rows: pl.DataFrame, found: Rows) -> Array:
 
 def step_of(row: dict[str, Any]) -> float | None:
     """The measured step [s], from tokens a second where only those are stated."""
-    stated = (row["tok_s_chip"], row["gbs"], row["seq"], row["n_chips"])
-    return row["step_s"] or (row["gbs"] * row["seq"] / (row["tok_s_chip"] * row["n_chips"]) if all(stated) else None)
+    rate = row.get("tok_s_chip")
+    stated = (rate, row["gbs"], row["seq"], row["n_chips"])
+    return row.get("step_s") or (row["gbs"] * row["seq"] / (rate * row["n_chips"]) if all(stated) else None)
 
 
 def calibrate_steps(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
@@ -96,7 +98,7 @@ def calibrate_memory(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
     Fewer than `OWN` rows, or those of one stack, refine the constants that ship, on top of them: the table ``training_memory`` alone.
     """
     found, _ = measured.read(rows)
-    study = memories(found, rows["mem_gb"].to_numpy()[found.position])
+    study = memories(rows, found)
     stack = np.array([o.stack for o in found.origins])
 
     def cases() -> Iterable[tuple[str, Array]]:
