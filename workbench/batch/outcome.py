@@ -83,6 +83,8 @@ def _sweep(folder: Path) -> Outcome:
     runs = read_results(folder).runs
     if runs.is_empty():
         raise InputError(f"{folder}: no run has finished yet, of {count:,}")
+    if any(runs.select("run", "status").null_count().row(0)):
+        raise InputError(f"{folder / 'results.parquet'}: has a run without name or status")
     return _outcome(folder, folder / "notebook.ipynb", Path(name).stem, runs, count, swept, about)
 
 
