@@ -5,8 +5,8 @@ from workbench import interrupts
 
 def main() -> None:
     """Entry point. What takes long to import comes after Ctrl-C is heard."""
-    interrupts.armed()
     try:
+        interrupts.armed()
         from workbench import cli
 
         cli.main()

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import NoReturn
 
 #: Seconds for what must be put back in order, and then for what processes must do at their end.
-ORDER, END = 2.0, 0.7
+ORDER, END = 2.0, 0.9
 #: Exit status of a command that was interrupted, as shells have it.
 STATUS = 130
 

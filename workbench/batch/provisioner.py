@@ -232,7 +232,7 @@ def stop() -> None:
         process.stdin.close()
         for more in (process.terminate, process.kill):  # while it still imports it looks at nothing
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(0.5)
+                process.wait(0.2)
                 break
             more()
         process.wait()
