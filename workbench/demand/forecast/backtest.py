@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.arrays import Arrays
 from workbench.checks import FINITE, LENGTH, Rule, check_fields, takes
 from workbench.demand.forecast import trend
 from workbench.demand.forecast.checks import beyond_authority
@@ -21,8 +22,8 @@ Array = NDArray[np.float64]
 Forecaster = Callable[[Series, int], Array]
 
 
-@dataclass(frozen=True)
-class Backtest:
+@dataclass(frozen=True, repr=False)
+class Backtest(Arrays):
     """Forecasts of one series by one model, and what came; leading axis k of the forecasts."""
 
     series: str
@@ -205,7 +206,7 @@ def local_trend(panel: Sequence[Series], prior: trend.TrendPrior | None = None, 
         rates = [r for s in panel if s.name != past.name and (r := _mean_growth(s, end, window)) is not None]
         mine = trend.pooled([r[0] for r in rates], [r[1] for r in rates], prior)
         ahead = trend.fit_trend(np.log(_flow(past)), mine).paths(steps, n)
-        return trend.stock_paths(ahead, past.values[-1])[-1] if past.kind == "stock" else ahead[-1]
+        return np.log(past.values[-1] + np.exp(ahead).sum(axis=0)) if past.kind == "stock" else ahead[-1]
 
     return forecast
 

@@ -17,6 +17,7 @@ from workbench.demand.forecast.backtest import Backtest, Forecaster, inflate, lo
 from workbench.demand.forecast.checks import beyond_authority
 from workbench.demand.forecast.history import Series
 from workbench.demand.uses import adoption
+from workbench.errors import UnknownName
 
 Array = NDArray[np.float64]
 MODEL = "local trend"
@@ -46,8 +47,8 @@ BARS = {
 
 def quarterly(prior: trend.TrendPrior | None = None, *, steps: int = 4) -> dict[str, list[Backtest]]:
     """Backtests of capital expenditure and chips by task: the local trend with and without conformal bands, then the simple models."""
-    companies = [history.capex(c) for c in history.names("capex")]
-    vendors = [history.chip_stock(v) for v in history.names("chip_stock")]
+    companies = [history.capex(c) for c in history.reporting()]
+    vendors = [history.chip_stock(v) for v in history.vendors()]
     wholes = {"capex of four, 4 quarters ahead": history.capex(), "AI chip stock, 4 quarters ahead": history.chip_stock()}
     parts = [*companies, *(v for v in vendors if v.values.size >= FIRST["stock"] + steps)]
     mine = local_trend([*companies, *vendors], prior)
@@ -147,29 +148,53 @@ def users(product: str = "ChatGPT", metric: str = "weekly active", *, ahead: flo
         model = adoption.adopt(adoption.observed(seen.times[:i], seen.values[:i]), launch)
         tests["average of laws"].append(model.log_counts(seen.times[j])[0])
         for fit in model.fits:
-            tests[fit.law].append(adoption.Adoption((fit,), np.ones(1), model.last, model.first).log_counts(seen.times[j])[0])
+            tests[fit.law].append(adoption.Adoption((fit,), np.ones(1)).log_counts(seen.times[j])[0])
     before, after = (np.array(p) for p in zip(*pairs, strict=True))
     origins, targets, came = seen.times[before - 1], seen.times[after], np.log(seen.values[after])
     beyond = np.array([bool(beyond_authority(seen.times[:i], seen.times[j] - seen.times[i - 1])) for i, j in pairs])
     return [Backtest(f"{product}: {metric}", name, origins, targets, np.array(x), came, beyond) for name, x in tests.items()]
 
 
-def scoreboard() -> pl.DataFrame:
+#: What the board holds beside the quarterly tasks, the unit of its scores, and how it is tested.
+TESTS: dict[str, tuple[str, Callable[[], list[Backtest]]]] = {
+    "frontier record, 1 year ahead": ("log10", records),
+    "notable models, 1 year ahead": ("log10", notable),
+    "notable models of any rank, 1 year ahead": ("log10", lambda: notable(most_rank=None)),
+    "notable models, vintage of June 2025": ("log10", real_time),
+    "notable models of any rank, vintage of June 2025": ("log10", lambda: real_time(most_rank=None)),
+    "ChatGPT weekly users, a quarter or more ahead": ("ln", users),
+}
+
+
+def scoreboard(*names: str) -> pl.DataFrame:
     """Every test by every model: CRPS beside its bar, coverage with the interval that n allows, bias and n.
+
+    Parameters
+    ----------
+    *names : str
+        Tests of `TESTS`; by default these and all quarterly tasks, of capital expenditure and chips.
 
     Returns
     -------
     polars.DataFrame
         Columns test, series, model, n, crps, unit, bar_crps, bar_coverage_90, bar_n, coverage_50, coverage_90 (with its 90 % interval low
         and high), coverage_is_85_to_95 (yes, no, too few to tell), bias (outcome less median), beyond_authority (forecasts too far ahead).
+
+    Raises
+    ------
+    UnknownName
+        For a test that the board does not have.
+
+    Examples
+    --------
+    >>> scoreboard("notable models, 1 year ahead").select("model", "n").rows()[1]
+    ('trend, half-life 4 years', 68)
     """
-    tests: dict[str, tuple[str, list[Backtest]]] = {task: ("ln", tests) for task, tests in quarterly().items()}
-    tests["frontier record, 1 year ahead"] = ("log10", records())
-    tests["notable models, 1 year ahead"] = ("log10", notable())
-    tests["notable models of any rank, 1 year ahead"] = ("log10", notable(most_rank=None))
-    tests["notable models, vintage of June 2025"] = ("log10", real_time())
-    tests["notable models of any rank, vintage of June 2025"] = ("log10", real_time(most_rank=None))
-    tests["ChatGPT weekly users, a quarter or more ahead"] = ("ln", users())
+    tests: dict[str, tuple[str, list[Backtest]]] = {} if names else {task: ("ln", tests) for task, tests in quarterly().items()}
+    for name in names or TESTS:
+        if name not in TESTS:
+            raise UnknownName("test of the scoreboard", name, TESTS)
+        tests[name] = TESTS[name][0], TESTS[name][1]()
     rows = []
     for task, (unit, models) in tests.items():
         bar = BARS.get(task)
