@@ -37,9 +37,9 @@ def path(value):
 two, three, four, eight = over(2), over(3), over(4), over(8)
 T = np.arange(6.0)
 FIT = trend.fit_trend([0.0, 0.2, 0.3, 0.6, 0.7, 1.0])
-PAST = frontier.records([2018, 2020, 2021, 2023], [1e23, 3e23, 1e24, 5e25])
-SERIES = Series("s", "USD", "flow", 2020 + T / 4, np.exp(T / 5), 2020 + T / 4, tuple("abcdef"))
-TEST = backtest.rolling(SERIES, lambda past, steps: trend.last_value(np.log(past.values), steps, n=16), "last value", steps=1, least=3)
+PAST = frontier.records([2018, 2020, 2021, 2023], [1e23, 3e23, 1e24, 5e25], 2023.0)
+SERIES = Series("s", "USD", "flow", 2020 + T / 4, np.exp(T / 5), tuple("abcdef"))
+TEST = backtest.rolling(SERIES, lambda past, steps: trend.last_value(np.log(past.values), steps), "last value", 1, least=3)
 DRAWS = scenario.draws(3, 1)
 FIXED = {name: value.item() for name, value in DRAWS.items() if value.size == 1 and name != "chip_response"}  # one driver is enough
 MARKET = {
@@ -68,7 +68,6 @@ def market(**given):
     return Futures(**given | lasting | {"demand": two(over(5)(given["demand"]))})
 
 
-OUTLOOK = demand.outlook(2, 64)
 PRIOR = {"growth": 0.2, "growth_deviation": 0.3, "noise": 0.1, "freedom": 4.0, "persistence": 0.5, "shock_variance": 0.2}
 
 
@@ -177,10 +176,6 @@ CASES += [
         numbers=("n", "seed", "usd_per_h100e_hour"), whole=("n", "seed"), allow=allow("seed", "zero"),
     ),
     Case(
-        "demand.Outlook", lambda band: replace(OUTLOOK, band=band).probability("shortage"), {"band": 0.2}, numbers=("band",),
-        allow=allow("band", "zero"),
-    ),
-    Case(
         "demand.order_plan", lambda need, **x: demand.order_plan(three(two(need)), **x).cost_of(1.0),
         {"need": 5.0, "own_usd_per_quarter": 1.0, "lease_usd_per_quarter": 2.2, "lead": 1.0, "margin_usd_per_quarter": 3.0, "held": 1.0},
         numbers=("need", "own_usd_per_quarter", "lease_usd_per_quarter", "lead", "margin_usd_per_quarter", "held"), whole=("lead",),
@@ -222,13 +217,9 @@ CASES += [
     ),
     Case(
         "demand.log_linear", lambda times, log_values, **x: trend.log_linear(rising(times), rising(log_values), **x),
-        {"times": 6.0, "log_values": 2.0, "at": 8.0, "half_life": 20.0, "n": 4.0}, {"at": (-1, 7, 8)},
-        ("times", "log_values", "half_life", "n"), ("n",),
+        {"times": 6.0, "log_values": 2.0, "at": 8.0, "half_life": 20.0}, {"at": (-1, 7, 8)},
+        ("times", "log_values", "half_life"),
         allow=allow("at log_values", "negative", "zero") | allow("times", "negative") | allow("half_life", "infinite"),
-    ),
-    Case(
-        "demand.RecordPrior", lambda **x: frontier.record_ahead(PAST, 1.0, frontier.RecordPrior(**x), n=4),
-        {"records_per_year": 1.0, "jump": 0.3, "years": 1.0, "jumps": 2.0}, numbers=("records_per_year", "jump", "years", "jumps"),
     ),
     Case(
         "demand.records", lambda times, values, until: frontier.records(rising(times), rising(values), until=until),
@@ -247,14 +238,6 @@ CASES += [
     Case(
         "demand.rolling", lambda **x: backtest.rolling(SERIES, lambda past, steps: np.ones(4), "m", **x), {"steps": 1.0, "least": 3.0},
         numbers=("steps", "least"), whole=("steps", "least"),
-    ),
-    Case(
-        "demand.inflate", lambda **x: backtest.inflate(TEST, **x), {"level": 0.9, "prior_forecasts": 40.0},
-        numbers=("level", "prior_forecasts"), whole=("prior_forecasts",),
-    ),
-    Case(
-        "demand.local_trend", lambda **x: backtest.local_trend([SERIES], **x)(SERIES, 1), {"window": 8.0, "n": 8.0},
-        numbers=("window", "n"), whole=("window", "n"),
     ),
 ]  # fmt: skip
 #: Functions that take no number, and why they are not in the table.

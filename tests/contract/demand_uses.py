@@ -45,7 +45,6 @@ USED = {name: float(scenario.prior(name).quantile(np.array(0.5))) for name in IN
 ASKED = tokens.token_demand([tokens.Segment("chat", np.ones((3, 1)), demand.Tokens(1.0, 2.0, 3.0))])
 SEEN = adoption.observed([2021.0, 2022.0, 2023.0], [1e6, 4e6, 1e7])
 ADOPTED = adoption.adopt(SEEN, 2020.0, laws=("logistic",), n=16)
-STOCK = history.chip_stock("Nvidia")
 PATH = demand.takeoff(until=2023)
 PRESET = dict(catalogue.table("takeoff_presets").select("parameter", "best_guess").iter_rows())
 GROWING = [name for name in PRESET if name.endswith("_growth") and name != "initial_capital_growth"]
@@ -88,7 +87,7 @@ CASES: list[Case] = [
         "tool_work", agents.tool_work,
         {
             "calls_per_second": (0, 1000, 2000), "chips": (100, 500, 900), "cpu_seconds": (1, 2, 3), "memory_seconds": (1e9, 2e9, 6e9),
-            "utilisation": SHARES, "host_cores_per_chip": (0, 14, 20), "cores_per_processor": (64, 96, 128),
+            "utilisation": SHARES, "host_cores_per_chip": (0, 14, 20),
         },
         allow=may_be("zero", "calls_per_second", "cpu_seconds", "memory_seconds", "host_cores_per_chip"),
     ),
@@ -103,17 +102,9 @@ CASES: list[Case] = [
     ),
     # tokens
     case(
-        "Segment", lambda tasks, **kinds: tokens.Segment("chat", tasks, demand.Tokens(**kinds)), {"tasks": (0, 2, 3)} | TOKENS,
-        allow=may_be("zero", "tasks", *TOKENS), read=lambda segment: segment.demand(),
-    ),
-    case(
-        "token_demand", lambda tasks, **kinds: tokens.token_demand([tokens.Segment("chat", tasks, demand.Tokens(**kinds))]),
-        {"tasks": (0, 2, 3)} | TOKENS, allow=may_be("zero", "tasks", *TOKENS), read=lambda asked: (asked.tokens, asked.total), last=True,
-    ),
-    case(
         "segments_of", segments,
         {"delegated": (0, 1, 2)} | {name: (value / 2, value, value * 2) for name, value in GIVEN.items()},
-        base={"years": 0.5}, numbers=("years",), last=True, read=lambda found: [s.demand() for s in found],
+        base={"years": 0.5}, numbers=("years",), last=True, read=lambda found: [s.tokens * s.tasks for s in found],
         allow={
             **may_be("zero", "delegated", *GIVEN), "years": ("negative", "zero"),
             "code_agents_growth": (), "demand_growth_tau": ("infinite",),
@@ -193,14 +184,10 @@ CASES: list[Case] = [
         allow=may_be("zero", "agent_context_start", "agent_tool_output", "agent_output", "agent_miss_rate", "agent_calls_per_hour"),
     ),
     Case(
-        "demand.Series.until", lambda date: STOCK.until(date).values, {"date": 2026.0}, numbers=("date",),
-        allow={"date": ("negative", "zero")},
-    ),
-    Case(
         "demand.Series", lambda **given: history.Series("s", "USD", "flow", **{k: [1, v] for k, v in given.items()}, rows=("a", "b")),
-        {"times": 2, "values": 3, "known": 2}, numbers=("times", "values", "known"),
-        read=lambda series: np.array([series.times, series.values, series.known]),
-        allow=dict.fromkeys(("times", "known"), ("negative", "zero")),
+        {"times": 2, "values": 3}, numbers=("times", "values"),
+        read=lambda series: np.array([series.times, series.values]),
+        allow={"times": ("negative", "zero")},
     ),
     Case(
         "demand.notable_models", lambda most_rank: history.notable_models(most_rank=most_rank).values, {"most_rank": 5},

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
 from workbench import demand
-from workbench.demand.forecast.history import disclosed
+from workbench.demand.forecast.history import users
 from workbench.demand.uses import adoption
 from workbench.errors import InputError, UnknownName
 
@@ -16,7 +16,7 @@ LAUNCH = demand.year("2022-11-30")  # of ChatGPT
 
 @pytest.fixture(scope="module")
 def chatgpt():
-    return disclosed("users", "ChatGPT", "weekly active")
+    return users("ChatGPT", "weekly active")
 
 
 def test_bass_solves_its_equation():
@@ -60,19 +60,19 @@ def test_laws_are_their_own_forms():
 
 
 @pytest.mark.parametrize(
-    ("law", "users"),
+    ("law", "grown"),
     [
         ("bass", lambda t: adoption.bass(t, 0.03, 0.9, 2e9)),
         ("logistic", lambda t: logistic(t, 1.5, 3.0, 2e9)),
         ("damped", lambda t: damped(t, 2e6, 4.6, 1.5)),
     ],
 )
-def test_a_fit_finds_the_law_that_the_counts_came_from(law, users):
+def test_a_fit_finds_the_law_that_the_counts_came_from(law, grown):
     t = np.linspace(0.3, 6, 30)
     exact = adoption.AdoptionPrior(noise=0.01, discrepancy=0.001)
-    fit = adoption.fit_law(law, adoption.observed(2020 + t, users(t)), 2020.0, exact)
+    fit = adoption.fit_law(law, adoption.observed(2020 + t, grown(t)), 2020.0, exact)
     ahead = np.exp(fit.log_users([2027.0, 2028.0]))
-    assert np.median(ahead, axis=1) == pytest.approx(users(np.array([7.0, 8.0])), rel=0.02)
+    assert np.median(ahead, axis=1) == pytest.approx(grown(np.array([7.0, 8.0])), rel=0.02)
     assert fit.efficiency > 0.2  # the importance weights do not rest on a few draws
     assert ahead.shape == (2, 2048)
 

@@ -26,7 +26,7 @@ def entry(board, test, model):
 def series(values, name="s", kind="flow"):
     v = np.asarray(values, dtype=float)
     t = 2020 + np.arange(v.size) / 4
-    return Series(name, "USD", kind, t, v, t, tuple(f"{name}{i}" for i in range(v.size)))
+    return Series(name, "USD", kind, t, v, tuple(f"{name}{i}" for i in range(v.size)))
 
 
 def forecasts(errors, name="s", model="m", start=2020.0):
@@ -105,7 +105,7 @@ def test_no_forecast_sees_what_came_later():
     later[9:] *= 3  # from the tenth point on
 
     def run(v, o):
-        return backtest.rolling(series(v), backtest.local_trend([series(v), o], n=256), "local trend")
+        return backtest.rolling(series(v), backtest.local_trend([series(v), o], n=256), "local trend", 4)
 
     changed_other = series(np.r_[other.values[:9], other.values[9:] * 5], "other")
     a, b = run(values, other), run(later, changed_other)
@@ -150,7 +150,7 @@ def test_scores_of_a_known_forecast():
 
 
 def test_horizons_beyond_authority_are_flagged():
-    long = backtest.rolling(series(np.arange(1.0, 31)), lambda past, steps: np.zeros(8), "none", steps=8, least=9)
+    long = backtest.rolling(series(np.arange(1.0, 31)), lambda past, steps: np.zeros(8), "none", 8, least=9)
     assert long.beyond[:8].all()  # two years ahead from less than four
     assert not long.beyond[-1]
 
@@ -167,20 +167,16 @@ def test_a_new_disclosure_updates_the_scoreboard(tmp_path, monkeypatch):
 
 def test_bad_input():
     with pytest.raises(InputError, match=r"s: 6 points; expected at least 5 \+ 4"):
-        backtest.rolling(series(np.arange(1.0, 7)), lambda past, steps: np.zeros(8), "none")
+        backtest.rolling(series(np.arange(1.0, 7)), lambda past, steps: np.zeros(8), "none", 4)
     gap = series(np.arange(1.0, 15)).take(np.array([0, 1, 2, 3, 5, 6, 7, 8, 9, 10, 11]))
     with pytest.raises(InputError, match="not evenly spaced in time"):
-        backtest.rolling(gap, lambda past, steps: np.zeros(8), "none")
+        backtest.rolling(gap, lambda past, steps: np.zeros(8), "none", 4)
     with pytest.raises(InputError, match=r"samples\[0, 0\] = nan"):
-        backtest.rolling(series(np.arange(1.0, 10)), lambda past, steps: np.full(8, np.nan), "none")
+        backtest.rolling(series(np.arange(1.0, 10)), lambda past, steps: np.full(8, np.nan), "none", 4)
     with pytest.raises(InputError, match=r"expected samples of \(forecasts, n\)"):
-        backtest.rolling(series(np.arange(1.0, 10)), lambda past, steps: 0.0, "none")
-    with pytest.raises(InputError, match="window = 3: expected a whole number 4 or more"):
-        backtest.local_trend([], window=3)
+        backtest.rolling(series(np.arange(1.0, 10)), lambda past, steps: 0.0, "none", 4)
     with pytest.raises(InputError, match="nothing to score"):
         forecasts([]).score()
-    with pytest.raises(InputError, match="level = 1"):
-        backtest.inflate(forecasts([1.0]), level=1)
     with pytest.raises(InputError, match="expected one model"):
         backtest.together([forecasts([1.0]), forecasts([1.0], model="other")], "both")
     with pytest.raises(UnknownName, match="unknown test of the scoreboard 'notable'"):

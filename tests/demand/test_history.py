@@ -1,4 +1,4 @@
-"""Series of one definition, and what was known when."""
+"""Series of one definition."""
 
 import dataclasses
 
@@ -31,10 +31,8 @@ def test_a_series_is_of_positive_values_one_a_row():
     meta = history.capex("Meta")
     with pytest.raises(InputError, match=r"values\[1\] = -1: expected more than 0"):
         dataclasses.replace(meta.take(slice(0, 2)), values=np.array([1.0, -1.0]))
-    with pytest.raises(InputError, match="capex of Meta: 2 rows; expected as many times, values and known"):
+    with pytest.raises(InputError, match="capex of Meta: 2 rows; expected as many times and values"):
         dataclasses.replace(meta, rows=("a", "b"))
-    with pytest.raises(InputError, match="date = nan: expected a finite number"):
-        meta.until(np.nan)
 
 
 def test_yearly_capex_of_four_hyperscalers():
@@ -56,11 +54,7 @@ def test_chip_stock_of_all_vendors():
     assert stock.times.size == 12
 
 
-def test_what_was_known():
-    capex = history.capex("Meta")
-    assert capex.until("2024-05-01").times[-1] == 2024.0  # the first quarter's report is due 40 days after its end
-    assert capex.until("2024-05-15").times[-1] == 2024.25
-    assert history.chip_stock().until("2025-06").values.size == 0  # the only snapshot is of April 2026
+def test_snapshots_of_notable_models():
     old, new = (history.notable_models(vintage=v) for v in ("2025-06", "2026-07"))
     figure = {s: dict(zip(m.rows, m.values.tolist(), strict=True)) for s, m in (("old", old), ("new", new))}
     assert "Grok 4" not in figure["old"]
@@ -87,15 +81,13 @@ def test_total_needs_one_unit_and_common_times():
 
 
 def test_frame_and_unknown_names():
-    frame = history.disclosed("users", "ChatGPT", "weekly active").frame()
-    assert frame.columns == ["name", "unit", "kind", "times", "values", "known", "rows"]
+    frame = history.users("ChatGPT", "weekly active").frame()
+    assert frame.columns == ["name", "unit", "kind", "times", "values", "rows"]
     assert frame["unit"].unique().to_list() == ["users"]
     with pytest.raises(UnknownName, match=r"unknown company 'Amazn'; nearest: Amazon"):
         history.capex("Amazn")
     with pytest.raises(UnknownName, match="unknown vintage '2024'"):
         history.notable_models(vintage="2024")
-    with pytest.raises(UnknownName, match="unknown table of disclosures 'rents'"):
-        history.disclosed("rents", "H100", "1 year")
 
 
 def test_chained_duplicates_are_refused(monkeypatch):

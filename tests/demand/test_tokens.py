@@ -47,14 +47,10 @@ def test_kinds_sum_over_segments_quarters_and_futures():
 
 def test_nothing_delegated_asks_for_no_research_agents():
     found = segments(middles(), np.array([0.0]), delegated=0.0)
-    assert float(np.max(found[3].demand().total)) == 0
+    assert float(np.max((found[3].tokens * found[3].tasks).total)) == 0
 
 
 def test_bad_segments():
-    with pytest.raises(InputError, match="expected at least one, each with a name of its own"):
-        token_demand([])
-    with pytest.raises(InputError, match="chat: tasks = -1: expected 0 or more"):
-        token_demand([Segment("chat", -1.0, Tokens(np.ones(1), np.ones(1), np.ones(1)))])
     with pytest.raises(InputError, match="the parameter chat_messages_per_day is missing"):
         segments({n: v for n, v in middles().items() if n != "chat_messages_per_day"}, [0.0])
 
@@ -71,7 +67,6 @@ def test_bad_segments():
         (lambda: chip_seconds(*H100S, Tokens(-1.0, 1.0, 1.0)), "call: cached = -1: expected 0 or more"),
         (lambda: chip_seconds(*H100S, Tokens(1.0, 1.0, 1.0)).needed([1.0, -1.0]), r"calls_per_second\[1\] = -1"),
         (lambda: TWO.frame(1.5), "level = 1.5: expected more than 0 and less than 1"),
-        (lambda: token_demand([Segment("a", np.ones(2), ONE), Segment("b", np.ones(3), ONE)]), r"a of shape \(2,\) and b of shape \(3,\)"),
     ],
 )
 def test_what_makes_no_sense_is_refused(call, message):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from workbench.arrays import Arrays
 from workbench.checks import LENGTH, WHOLE, Rule, takes
-from workbench.demand.forecast.history import disclosed, year
+from workbench.demand.forecast.history import users, year
 from workbench.demand.forecast.scores import LAUNCH
 from workbench.demand.market import scenario
 from workbench.demand.market.loop import Market, simulate
@@ -200,7 +200,7 @@ def bottom_up(quarters: int = 40, n: int = 2048, seed: int = 0, *, replicates: i
 @cache
 def _chat() -> Adoption:
     """ChatGPT's weekly users, and its monthly ones, which are about 1 / .9 of them."""
-    weekly, monthly = (disclosed("users", "ChatGPT", f"{kind} active") for kind in ("weekly", "monthly"))
+    weekly, monthly = (users("ChatGPT", f"{kind} active") for kind in ("weekly", "monthly"))
     seen = observed(weekly.times, weekly.values, {"monthly": (monthly.times, monthly.values, 1 / 0.9, 0.05)})
     return adopt(seen, year(LAUNCH["ChatGPT"]))
 

@@ -1,4 +1,4 @@
-"""History: what was seen, when it was known, as series that hold one definition each."""
+"""History: what was seen, as series that hold one definition each."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from workbench import catalogue
 from workbench.arrays import Arrays
-from workbench.checks import FINITE, LENGTH, POSITIVE, Rule, check_fields, takes
+from workbench.checks import FINITE, LENGTH, POSITIVE, check_fields, takes
 from workbench.demand.forecast import checks
 from workbench.errors import InputError, UnknownName
 
@@ -59,27 +59,19 @@ class Series(Arrays):
 
     name: str
     unit: str
-    kind: str  #: flow (a quarter's amount), stock (all until then), rate or count
+    kind: str  #: flow (a quarter's amount), stock (all until then) or count
     times: Array  #: decimal years
-    values: Array
-    known: Array  #: decimal years from which each value was known
+    values: Array  #: in `unit`
     rows: tuple[str, ...]  #: keys of the table's rows
 
     def __post_init__(self) -> None:
-        check_fields(self, times=FINITE, values=POSITIVE, known=FINITE)
-        if not np.shape(self.times) == np.shape(self.values) == np.shape(self.known) == (len(self.rows),):
-            raise InputError(f"{self.name}: {len(self.rows)} rows; expected as many times, values and known")
-
-    def until(self, date: str | float) -> Series:
-        """What was known at `date`."""
-        seen = self.known <= (year(date) if isinstance(date, str) else Rule(one=True)("date", date))
-        return self.take(np.flatnonzero(seen))
+        check_fields(self, times=FINITE, values=POSITIVE)
+        if not np.shape(self.times) == np.shape(self.values) == (len(self.rows),):
+            raise InputError(f"{self.name}: {len(self.rows)} rows; expected as many times and values")
 
     def take(self, which: NDArray[np.intp] | slice) -> Series:
         """The chosen points."""
-        return replace(
-            self, times=self.times[which], values=self.values[which], known=self.known[which], rows=tuple(np.array(self.rows)[which])
-        )
+        return replace(self, times=self.times[which], values=self.values[which], rows=tuple(np.array(self.rows)[which]))
 
 
 def capex(company: str | None = None) -> Series:
@@ -124,27 +116,22 @@ def chip_stock(vendor: str | None = None) -> Series:
         return _series(_only(frame, "vendor", vendor).sort("quarter"), f"chips of {vendor}", "H100e", "stock", "quarter", "h100e")
     for name in vendors():
         chip_stock(name)  # each vendor's rows are checked
-    every = frame.group_by("quarter").agg(
-        pl.col("h100e").sum(), pl.col("as_of").max(), pl.len(), ("all vendors " + pl.col("quarter").first()).alias("id")
-    )
+    every = frame.group_by("quarter").agg(pl.col("h100e").sum(), pl.len(), ("all vendors " + pl.col("quarter").first()).alias("id"))
     return _series(every.filter(pl.col("len") > 1).sort("quarter"), "chips of all vendors", "H100e", "stock", "quarter", "h100e")
 
 
-def disclosed(table_name: str, entity: str, scope: str) -> Series:
-    """Tokens a month of an entity's scope (``tokens``), or a metric of a product (``users``), as disclosed.
+def users(product: str, metric: str) -> Series:
+    """Users of a product by a metric, as disclosed.
 
     Raises
     ------
-    InputError
-        For rows that do not share one definition, or a tenfold slip, naming them.
+    SuspectData
+        For two counts of one time, or a tenfold slip, naming the rows.
+    UnknownName
+        For a product or a metric of which nothing is disclosed.
     """
-    columns = {"tokens": ("entity", "scope", "tokens_per_month"), "users": ("product", "metric", "value")}
-    if table_name not in columns:
-        raise UnknownName("table of disclosures", table_name, columns)
-    who, what, value = columns[table_name]
-    chosen = _only(_only(catalogue.table(table_name), who, entity), what, scope).sort("date")
-    unit = "tokens/month" if table_name == "tokens" else chosen["unit"][0]
-    return _series(chosen, f"{entity}: {scope}", unit, "rate" if table_name == "tokens" else "count", "date", value)
+    chosen = _only(_only(catalogue.table("users"), "product", product), "metric", metric).sort("date")
+    return _series(chosen, f"{product}: {metric}", chosen["unit"][0], "count", "date", "value")
 
 
 @takes(most_rank=LENGTH)
@@ -161,7 +148,7 @@ def notable_models(*, vintage: str = "2026-07", most_rank: int | None = None) ->
     columns = {"2025-06": "training_flop_2025_06", "2026-07": "training_flop"}
     if vintage not in columns:
         raise UnknownName("vintage", vintage, columns)
-    frame = catalogue.table("notable_models").with_columns(pl.col("model").alias("id"), pl.lit(vintage).alias("as_of"))
+    frame = catalogue.table("notable_models").with_columns(pl.col("model").alias("id"))
     frame = frame.filter(pl.col(columns[vintage]).is_not_null())
     if most_rank is not None:
         frame = frame.filter(pl.col("running_rank") <= most_rank)
@@ -180,7 +167,6 @@ def total(parts: list[Series], name: str) -> Series:
         picked[0],
         name=name,
         values=np.sum([p.values for p in picked], axis=0),
-        known=np.max([p.known for p in picked], axis=0),
         rows=tuple(" + ".join(ids) for ids in zip(*(p.rows for p in picked), strict=True)),
     )
 
@@ -201,4 +187,4 @@ def _series(
         checks.refuse(name, checks.one_value(ids, times) or checks.tenfold(ids, times, values))
     if kind == "stock":
         checks.refuse(name, checks.never_falls(ids, times, values))
-    return Series(name, unit, kind, times, values * scale, np.array([year(t) for t in frame["as_of"]]), tuple(ids))
+    return Series(name, unit, kind, times, values * scale, tuple(ids))

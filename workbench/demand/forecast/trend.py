@@ -10,12 +10,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.arrays import Arrays
 from workbench.checks import FINITE, LENGTH, NOT_NEGATIVE, WHOLE, Rule, check_fields, numeric, takes
 from workbench.errors import InputError
 from workbench.uncertainty.sobol import Net
 
 Array = NDArray[np.float64]
 QUARTER = 0.25  #: [year]
+SAMPLES = 2048  #: of the simple models
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,8 @@ class TrendPrior:
             raise InputError("persistence, shock_variance: expected one or more of each")
 
 
-@dataclass(frozen=True)
-class Trend:
+@dataclass(frozen=True, repr=False)
+class Trend(Arrays):
     """A fitted local trend: over a grid, the state after the last observation; leading axis g of the grid.
 
     ln y_t = level_t + noise, level_t+1 = level_t + mean + excess_t, excess_t+1 = persistence excess_t + shock
@@ -59,21 +61,7 @@ class Trend:
 
     @takes(steps=WHOLE, n=LENGTH, seed=WHOLE)
     def paths(self, steps: int, n: int = 4096, *, seed: int = 0) -> Array:
-        """Futures of the logarithm: Student t mixtures over the grid, jointly over the steps.
-
-        Parameters
-        ----------
-        steps : int
-            Quarters ahead; 0 gives an empty future.
-        n : int
-            Futures, a power of two.
-        seed : int
-            Of the scrambling.
-
-        Returns
-        -------
-        ndarray, shape (steps, n)
-        """
+        """Futures of the logarithm, (steps, n): Student t mixtures over the grid, jointly over the quarters ahead; n is a power of two."""
         from scipy.special import chdtri, ndtri
 
         u = Net(steps + 2, n, seed, 1).uniforms(0, steps + 2)
@@ -109,18 +97,8 @@ class Trend:
 def fit_trend(log_values: ArrayLike, prior: TrendPrior | None = None) -> Trend:
     """Local trend of quarterly values, by a Kalman filter over the grid of persistence and variance of shocks at once.
 
-    Scale and level are integrated out (normal-inverse-gamma), the grid is weighted by its likelihood.
-
-    Parameters
-    ----------
-    log_values : array_like, shape (quarters,)
-        Natural logarithms, evenly spaced in time; NaN where a quarter was not observed.
-    prior : TrendPrior, optional
-
-    Raises
-    ------
-    InputError
-        For fewer than two observations, a first one that is missing, or infinite values.
+    Scale and level are integrated out (normal-inverse-gamma), the grid is weighted by its likelihood. Two values or more, evenly spaced,
+    the first observed; NaN where a quarter was not.
 
     References
     ----------
@@ -165,14 +143,8 @@ def fit_trend(log_values: ArrayLike, prior: TrendPrior | None = None) -> Trend:
 def pooled(growths: ArrayLike, errors: ArrayLike, prior: TrendPrior | None = None) -> TrendPrior:
     """The prior with its long-run growth learnt from other series: a normal hierarchy, of which each series is one draw.
 
-    Of the prior's variance half is of the common middle, which the others tell, and half of a series around it, which they do not.
-
-    Parameters
-    ----------
-    growths : array_like, shape (series,)
-        Mean growth of each other series [1/year].
-    errors : array_like, shape (series,)
-        Standard error of each [1/year].
+    Given are the mean growth of each other series and its standard error [1/year]. Of the prior's variance half is of the common middle,
+    which the others tell, and half of a series around it, which they do not.
     """
     prior = prior or TrendPrior()
     m, s = np.broadcast_arrays(np.asarray(growths, dtype=float), np.asarray(errors, dtype=float))
@@ -182,25 +154,11 @@ def pooled(growths: ArrayLike, errors: ArrayLike, prior: TrendPrior | None = Non
     return replace(prior, growth=float(middle), growth_deviation=float(np.sqrt(half + 1 / precision)))
 
 
-@takes(times=Rule(apart=True), log_values=Rule(apart=True), at=FINITE, half_life=Rule(above=0, infinite=True, one=True), n=LENGTH)
-def log_linear(times: ArrayLike, log_values: ArrayLike, at: ArrayLike, *, half_life: float = np.inf, n: int = 2048) -> Array:
-    """Forecast by least squares on time, older observations counting less, with the t distribution of a new observation.
+@takes(times=Rule(apart=True), log_values=Rule(apart=True), at=FINITE, half_life=Rule(above=0, infinite=True, one=True))
+def log_linear(times: ArrayLike, log_values: ArrayLike, at: ArrayLike, *, half_life: float = np.inf) -> Array:
+    """Forecast at times `at` by least squares on time, with the t distribution of a new observation; shape (..., `SAMPLES`).
 
-    Parameters
-    ----------
-    times, log_values : array_like, shape (k,)
-        Three or more, in any unit of time and base of the logarithm.
-    at : array_like, shape (...)
-        Times of the forecast.
-    half_life : float
-        Age at which an observation counts half; infinite for ordinary least squares.
-    n : int
-        Samples.
-
-    Returns
-    -------
-    ndarray, shape (..., n)
-        Quantiles of the forecast at evenly spaced probabilities.
+    An observation of the age `half_life` counts half; three or more are needed. Samples are quantiles at evenly spaced probabilities.
     """
     t, y, x = (np.asarray(a, dtype=float) for a in (times, log_values, at))
     _fits("log_values", t, y)
@@ -214,35 +172,32 @@ def log_linear(times: ArrayLike, log_values: ArrayLike, at: ArrayLike, *, half_l
         raise InputError(f"half_life = {half_life}: leaves {count:.1f} observations; expected more than 2")
     variance = w @ (y - level - slope * (t - middle)) ** 2 * count / (count - 2)
     scale = np.sqrt(variance * (1 + (1 + (x - middle) ** 2 / square) / count))
-    return (level + slope * (x - middle))[..., None] + scale[..., None] * _student(count - 2, n)
+    return (level + slope * (x - middle))[..., None] + scale[..., None] * _student(count - 2)
 
 
-@takes(steps=WHOLE, n=LENGTH)
-def last_value(log_values: ArrayLike, steps: int, *, n: int = 2048) -> Array:
+def last_value(log_values: ArrayLike, steps: int) -> Array:
     """Random walk without drift: the last value, with the root mean square of past steps."""
     d = _steps(log_values)
-    return float(np.asarray(log_values)[-1]) + np.sqrt(np.mean(d**2) * steps) * _student(np.inf, n)
+    return float(np.asarray(log_values)[-1]) + np.sqrt(np.mean(d**2) * steps) * _student(np.inf)
 
 
-@takes(steps=WHOLE, n=LENGTH)
-def drift(log_values: ArrayLike, steps: int, *, n: int = 2048) -> Array:
+def drift(log_values: ArrayLike, steps: int) -> Array:
     """Random walk with the mean of past steps as its drift, and their deviation."""
     d = _steps(log_values)
-    return float(np.asarray(log_values)[-1]) + steps * d.mean() + np.sqrt(steps) * d.std(ddof=1) * _student(np.inf, n)
+    return float(np.asarray(log_values)[-1]) + steps * d.mean() + np.sqrt(steps) * d.std(ddof=1) * _student(np.inf)
 
 
-@takes(steps=WHOLE, persistence=Rule(least=0, most=1, one=True), window=LENGTH, n=LENGTH)
-def damped(log_values: ArrayLike, steps: int, *, persistence: float = 0.85, window: int = 3, n: int = 2048) -> Array:
-    """The mean of the last `window` steps, dying out by `persistence` a step, with the deviation of all past steps."""
+def damped(log_values: ArrayLike, steps: int) -> Array:
+    """The mean of the last three steps, dying out to .85 of it a step, with the deviation of all past steps."""
     d = _steps(log_values)
-    ahead = d[-window:].mean() * np.sum(persistence ** np.arange(1, steps + 1))
-    return float(np.asarray(log_values)[-1]) + ahead + np.sqrt(steps) * d.std(ddof=1) * _student(np.inf, n)
+    ahead = d[-3:].mean() * np.sum(0.85 ** np.arange(1, steps + 1))
+    return float(np.asarray(log_values)[-1]) + ahead + np.sqrt(steps) * d.std(ddof=1) * _student(np.inf)
 
 
-def _student(freedom: float, n: int) -> Array:
+def _student(freedom: float) -> Array:
     from scipy.special import ndtri, stdtrit
 
-    p = (np.arange(n) + 0.5) / n
+    p = (np.arange(SAMPLES) + 0.5) / SAMPLES
     return np.asarray(ndtri(p) if np.isinf(freedom) else stdtrit(freedom, p))
 
 

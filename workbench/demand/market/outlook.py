@@ -22,6 +22,7 @@ from workbench.units import GIGA, HOUR
 
 Array = NDArray[np.float64]
 
+#: A price this far above or below the long-run cost, over it, is a shortage or a glut.
 BAND = 0.2
 REPLICATES = 8  #: randomisations of the Sobol points, for standard errors
 LEVELS = (0.5, 0.8, 0.9)
@@ -35,10 +36,6 @@ class Outlook(Arrays):
     futures: Futures
     market: Market
     given: Mapping[str, Array]  #: sampled inputs
-    band: float = BAND  #: a price this far above or below the long-run cost, over it, is a shortage or a glut
-
-    def __post_init__(self) -> None:
-        Rule(least=0, one=True)("band", self.band)
 
     @property
     def quarters(self) -> list[str]:
@@ -53,11 +50,11 @@ class Outlook(Arrays):
         return np.array([year(q) > last for q in self.quarters])
 
     def probability(self, what: str) -> tuple[Array, Array]:
-        """Probability by quarter, and its standard error, of a ``"shortage"`` or ``"glut"``: price `band` above or below long-run cost."""
+        """Probability by quarter, and its standard error, of a ``"shortage"`` or ``"glut"``: price `BAND` above or below long-run cost."""
         if what not in ("shortage", "glut"):
             raise InputError(f"what = {what!r}: expected 'shortage' or 'glut'")
         relative = self.market.price / self.market.long_run_cost
-        signed, threshold = (relative, 1 + self.band) if what == "shortage" else (-relative, self.band - 1)
+        signed, threshold = (relative, 1 + BAND) if what == "shortage" else (-relative, BAND - 1)
         found = exceedance(signed, np.full(len(relative), threshold), replicates=REPLICATES)
         return found.value, found.standard_error
 
@@ -199,11 +196,10 @@ def power_shadow_price(futures: Futures, market: Market) -> Array:
     return rent_where(market, "power") / (draw * np.asarray(futures.pue))
 
 
-def h100e_per_wafer(year_of: str = "2025") -> float:
-    """H100-equivalents shipped in a year over CoWoS wafers asked for in it, from the tables."""
-    rows = catalogue.table("supply_drivers").filter((pl.col("quantity") == "CoWoS wafer demand") & (pl.col("period") == year_of))
-    shipped = scenario.shipped(f"{int(year_of) + 1}Q1")[-4:].sum()
-    return float(shipped / rows["value"][0])
+def h100e_per_wafer() -> float:
+    """H100-equivalents shipped in 2025 over CoWoS wafers asked for in it, from the tables."""
+    wafers = catalogue.table("supply_drivers").filter(quantity="CoWoS wafer demand", period="2025")["value"][0]
+    return float(scenario.shipped("2026Q1")[-4:].sum() / wafers)
 
 
 @takes(n=LENGTH, seed=WHOLE, usd_per_h100e_hour=Rule(above=0, one=True))

@@ -42,14 +42,8 @@ def survival(age: ArrayLike, mean_life: ArrayLike, shape: ArrayLike = 4.0) -> ND
 def memory_limited(hbm: ArrayLike, hbm_per_package: ArrayLike, worth: ArrayLike = 1.0) -> NDArray[np.float64]:
     """Accelerators that the HBM of several generations (last axis) feeds: sum of worth x bytes / bytes a package.
 
-    Parameters
-    ----------
-    hbm : array_like, shape (..., generations)
-        Memory of each generation in whatever unit `hbm_per_package` has.
-    hbm_per_package : array_like
-        Of the accelerator counted in, above 0; no axis for generations.
-    worth : array_like
-        Accelerators counted in that a package's worth of each generation stands for (2 where newer memory comes with twice the compute).
+    Bytes a package are those of the accelerator counted in; a package's worth of a generation stands for `worth` of them (2 where newer
+    memory comes with twice the compute).
     """
     fed = np.atleast_1d(np.asarray(hbm, dtype=float) * np.asarray(worth, dtype=float)).sum(axis=-1)
     broadcast(hbm=fed, hbm_per_package=hbm_per_package)
@@ -75,15 +69,9 @@ def tightest(wanted: NDArray[np.float64], limits: NDArray[np.float64]) -> tuple[
 
 
 def delay_step(stages: NDArray[np.float64], inflow: NDArray[np.float64], rate: NDArray[np.float64]) -> NDArray[np.float64]:
-    """One period of a chain of stages, changed in place: each passes the share `rate` on; returns what leaves the last.
+    """One period of a chain of stages on the first axis, changed in place: each passes the share `rate` on; returns what leaves the last.
 
-    Parameters
-    ----------
-    stages : ndarray, shape (stages, ...)
-    inflow : ndarray
-        Enters the first stage after it has passed on.
-    rate : ndarray
-        Stages over the mean delay in periods, at most 1.
+    `inflow` enters the first stage after it has passed on; the rate is that of stages over the mean delay in periods, at most 1.
     """
     passed = stages * rate
     stages -= passed

@@ -98,15 +98,10 @@ class Observed:
 def observed(
     times: ArrayLike, values: ArrayLike, linked: Mapping[str, tuple[ArrayLike, ArrayLike, float, float]] | None = None
 ) -> Observed:
-    """Counts of one metric, and of others that are linked to it by a ratio that is known but for its deviation.
+    """Counts of one metric at decimal years, and of others that are linked to it by a ratio that is known but for its deviation.
 
-    Parameters
-    ----------
-    times, values : array_like, shape (n,)
-        Decimal years, and counts above 0.
-    linked : mapping, optional
-        Of a metric's name to (times, values, ratio, deviation): its counts, its median ratio to the first metric (monthly over weekly
-        users about 1 / .9), and the deviation of the ratio's logarithm.
+    `linked` holds by name of a metric (times, values, ratio, deviation): its counts, its median ratio to the first metric (monthly over
+    weekly users about 1 / .9), and the deviation of the ratio's logarithm.
     """
     counts: list[tuple[Array, Array, NDArray[np.int64]]] = []
     ratios = []
@@ -155,24 +150,7 @@ class Fit:
 def fit_law(law: str, seen: Observed, launch: float, prior: AdoptionPrior | None = None, *, n: int = 2048, seed: int = 0) -> Fit:
     """Posterior of a law's parameters: the mode by least squares, its Laplace approximation, and importance weights over that.
 
-    Parameters
-    ----------
-    law : str
-        One of ``LAWS``.
-    seen : Observed
-        Two counts or more.
-    launch : float
-        Decimal year of the start.
-    prior : AdoptionPrior, optional
-    n : int
-        Draws, a power of two.
-
-    Raises
-    ------
-    InputError
-        For fewer than two counts, or counts before the launch.
-    UnknownName
-        For another law.
+    From two counts or more after the launch, a decimal year; n draws, a power of two.
     """
     from scipy.optimize import least_squares
     from scipy.special import stdtrit
@@ -244,19 +222,9 @@ def adopt(
     n: int = 2048,
     seed: int = 0,
 ) -> Adoption:
-    """Average of the laws, each weighted by how well it foretold each next count from those before.
+    """Average of the laws, each weighted by how well it foretold each next count from those before, from the `least`-th on.
 
-    Parameters
-    ----------
-    seen : Observed
-    launch : float
-        Decimal year of the start.
-    prior : AdoptionPrior, optional
-    laws : sequence of str
-    least : int
-        Counts from which the first one is foretold; with no more than that, all laws weigh alike.
-    n : int
-        Draws, a power of two.
+    With no more counts than that all laws weigh alike. The launch is a decimal year, n a power of two.
     """
     prior = prior or AdoptionPrior()
     cuts = range(least, seen.times.size)

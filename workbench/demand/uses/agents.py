@@ -28,6 +28,7 @@ TRACE = {
     "fresh": "{}_pooled_non_read_input_tokens_per_agent_hour",
     "output": "{}_pooled_output_tokens_per_agent_hour",
 }
+CORES_PER_SOCKET = 96.0
 #: What was fitted to traces of coding agents, and what each parameter may be.
 FITTED = {
     "agent_context_start": NOT_NEGATIVE, "agent_turns": Rule(least=1), "agent_tool_output": NOT_NEGATIVE, "agent_output": NOT_NEGATIVE,
@@ -82,14 +83,7 @@ def task_tokens(turns: ArrayLike, context_start: ArrayLike, tool_output: ArrayLi
 
     cached = (1 - miss) [(L - 1) x0 + delta (L - 1)(L - 2) / 2]; cached + fresh = L x0 + delta L (L - 1) / 2; output = L o
 
-    Parameters
-    ----------
-    turns : array_like
-        L, model calls of the task, 1 or more.
-    context_start, tool_output, output : array_like
-        Context at the start, what a tool call adds to it, what a model call writes [tokens].
-    miss_rate : array_like
-        Share of calls whose cached context has expired.
+    x0 is the context at the start, tool output what a tool call adds to it, output what a model call writes [tokens].
     """
     n, x0, added, o, miss = (np.asarray(x, dtype=float) for x in (turns, context_start, tool_output, output, miss_rate))
     delta = added + o
@@ -175,7 +169,6 @@ class ToolWork(Arrays):
     memory_seconds=NOT_NEGATIVE,
     utilisation=Rule(above=0, most=1),
     host_cores_per_chip=NOT_NEGATIVE,
-    cores_per_processor=POSITIVE,
 )
 def tool_work(
     calls_per_second: ArrayLike,
@@ -185,46 +178,27 @@ def tool_work(
     memory_seconds: ArrayLike,
     utilisation: ArrayLike,
     host_cores_per_chip: ArrayLike,
-    cores_per_processor: ArrayLike = 96.0,
 ) -> ToolWork:
     """Processors and memory that agents' tools need, and the ratio of processors to chips that follows.
 
     cores = calls/s x core-seconds / utilisation; memory = calls/s x byte-seconds
 
-    Parameters
-    ----------
-    calls_per_second : array_like
-        Tool calls [1/s].
-    chips : array_like
-        Chips that serve the models behind them.
-    cpu_seconds, memory_seconds : array_like
-        Of a call [core-s], [B s].
-    utilisation : array_like
-        Share of cores at work.
-    host_cores_per_chip, cores_per_processor : array_like
-        Of the chips' servers; of a socket.
+    Calls are those of tools, `chips` serve the models behind them; a call takes `cpu_seconds` [core-s] and `memory_seconds` [B s];
+    `utilisation` is the share of cores at work.
     """
-    rate, n, cpu, held, busy, host, socket = (
-        np.asarray(x, dtype=float)
-        for x in (calls_per_second, chips, cpu_seconds, memory_seconds, utilisation, host_cores_per_chip, cores_per_processor)
+    rate, n, cpu, held, busy, host = (
+        np.asarray(x, dtype=float) for x in (calls_per_second, chips, cpu_seconds, memory_seconds, utilisation, host_cores_per_chip)
     )
     cores = rate * cpu / busy
     per_chip = cores / n + host
-    return ToolWork(*np.broadcast_arrays(cores, rate * held, host * n, per_chip, per_chip / socket))
+    return ToolWork(*np.broadcast_arrays(cores, rate * held, host * n, per_chip, per_chip / CORES_PER_SOCKET))
 
 
 @takes(years=FINITE, start=POSITIVE, doubling=Rule(above=0, infinite=True))
 def horizon(years: ArrayLike, start: ArrayLike, doubling: ArrayLike) -> Array:
-    """Length of the tasks that the best model does half of the time: H0 2^(t / D).
+    """Length of the tasks that the best model does half of the time, in the unit of `start`: H0 2^(t / D).
 
-    Parameters
-    ----------
-    years : array_like
-        Since the date of `start`.
-    start : array_like
-        [h]
-    doubling : array_like
-        [s]; METR has 129 days since 2023, 188 over all data; inf: it stays.
+    The doubling time [s] is 129 days since 2023 and 188 over all data by METR [1]_; inf: it stays.
 
     References
     ----------
@@ -238,16 +212,8 @@ def delegation_share(horizon_hours: ArrayLike, median_hours: ArrayLike, spread: 
     """Share of tasks that agents can be given: the mean success over the lengths of tasks.
 
     Success on a task of length l is 1 / (1 + (l / H)^beta); lengths are lognormal. Their mean is a logistic-normal integral, taken as
-    1 / (1 + e^(-k z)), z = beta ln(H / median), k = (1 + pi beta^2 s^2 / 8)^(-1/2), within .01 [1]_.
-
-    Parameters
-    ----------
-    horizon_hours, median_hours : array_like
-        50 % horizon and median length of tasks [h].
-    spread : array_like
-        Standard deviation of the logarithm of lengths.
-    steepness : array_like
-        beta.
+    1 / (1 + e^(-k z)), z = beta ln(H / median), k = (1 + pi beta^2 s^2 / 8)^(-1/2), within .01 [1]_; H is the 50 % horizon, s the
+    deviation of the logarithm of lengths, beta the steepness.
 
     References
     ----------

@@ -29,17 +29,9 @@ class Segment:
     """A kind of use: how many tasks a second at each time, and the tokens of one; arrays broadcast to (quarters, futures)."""
 
     name: str
-    tasks: ArrayLike  #: a second
+    tasks: Array  #: [1/s]
     tokens: Tokens  #: of a task, in the mean
     interactive: bool = True  #: people wait for it; what can wait fills the valleys
-
-    def __post_init__(self) -> None:
-        tokens = self.tokens.checked(self.name).total
-        broadcast(**{f"{self.name}: tasks": NOT_NEGATIVE(f"{self.name}: tasks", self.tasks), f"{self.name}: tokens": tokens})
-
-    def demand(self) -> Tokens:
-        """Tokens a second."""
-        return self.tokens * np.asarray(self.tasks, dtype=float)
 
 
 @dataclass(frozen=True, repr=False)
@@ -65,20 +57,11 @@ class TokenDemand(Arrays):
 
 
 def token_demand(segments: Sequence[Segment]) -> TokenDemand:
-    """Tokens a second of every segment, on common axes (segments, quarters, futures).
-
-    Raises
-    ------
-    InputError
-        For no segment, or two segments of one name.
-    """
-    names = tuple(s.name for s in segments)
-    if not names or len(set(names)) < len(names):
-        raise InputError(f"segments = {names}: expected at least one, each with a name of its own")
-    asked = [s.demand() for s in segments]
-    shape = np.broadcast_shapes(broadcast(**{name: t.total for name, t in zip(names, asked, strict=True)}), (1, 1))
+    """Tokens a second of every segment, on common axes (segments, quarters, futures)."""
+    asked = [s.tokens * s.tasks for s in segments]
+    shape = np.broadcast_shapes(*(np.shape(t.total) for t in asked), (1, 1))
     stacked = (np.stack([np.broadcast_to(getattr(t, kind), shape) for t in asked]) for kind in ("cached", "fresh", "output"))
-    return TokenDemand(names, tuple(s.interactive for s in segments), Tokens(*stacked))
+    return TokenDemand(tuple(s.name for s in segments), tuple(s.interactive for s in segments), Tokens(*stacked))
 
 
 @takes(years=Rule(apart=True), chat_users=NOT_NEGATIVE, delegated=NOT_NEGATIVE)
@@ -97,20 +80,13 @@ def segments_of(
     Parameters
     ----------
     given : mapping of str to array_like, shape (futures,)
-        Values of the rows of the table of priors, as sampled, fitted or chosen, in its units.
+        Values of the rows of the table of priors, in its units.
     years : array_like, shape (quarters,)
         Since the start of 2026.
     coding_hour : Tokens
-        Of an hour of a coding agent (`workbench.demand.agent_hour`).
-    chat_users : array_like
-        Weekly users, (quarters, futures).
-    delegated : array_like
-        Share of tasks given to agents over that at the start (`delegation_share`), which research agents follow; (quarters, futures).
-
-    Raises
-    ------
-    InputError
-        For a parameter that is not given, or chats without tokens.
+        Of an hour of a coding agent.
+    chat_users, delegated : array_like, shape (quarters, futures)
+        Weekly users; share of tasks given to agents over that at the start, which research agents follow.
     """
     t = np.atleast_1d(np.asarray(years, dtype=float))
     if t.ndim > 1:

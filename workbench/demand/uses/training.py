@@ -31,18 +31,7 @@ class FrontierRun(Arrays):
 
 
 def frontier_run(caps: Mapping[str, ArrayLike]) -> FrontierRun:
-    """The largest run that every cap allows: trend, chips, power, data, latency, money.
-
-    Parameters
-    ----------
-    caps : mapping of str to array_like
-        [FLOP], by name; they broadcast.
-
-    Raises
-    ------
-    InputError
-        For no cap, or one that is not above 0.
-    """
+    """The largest run that every cap [FLOP] allows: trend, chips, power, data, latency, money."""
     if not caps:
         raise InputError("caps: expected at least one")
     given = {f"caps[{name}]": Rule(above=0, infinite=True)(f"caps[{name}]", value) for name, value in caps.items()}
@@ -176,28 +165,8 @@ def training_demand(
 ) -> TrainingDemand:
     """Compute of research and training: final runs over their share of research.
 
-    Research = final / final_share; a share of it are roll-outs, the rest experiments and final runs. Laboratories behind the first train
-    runs of `follower` times the one before.
-
-    Parameters
-    ----------
-    run_flop : array_like
-        Largest run of the year [FLOP].
-    labs, runs_per_year : array_like
-        Laboratories at the frontier, and frontier runs of each a year.
-    final_share : array_like
-        Final runs over all research compute, above 0 and at most 1.
-    rollout_share : array_like
-        Roll-outs over all research compute, at most 1 - final_share.
-    mfu : array_like
-        Of the fp8 peak.
-    follower : array_like
-        Run of the next laboratory over that of the one before, above 0 and below 1.
-
-    Raises
-    ------
-    InputError
-        For shares outside their range.
+    Research = final / final_share; `rollout_share` of it are roll-outs, the rest experiments and final runs. Each of the laboratories
+    trains `runs_per_year` runs, the first of `run_flop`, the next of `follower` times the one before, at `mfu` of the fp8 peak.
     """
     names = (run_flop, labs, runs_per_year, final_share, rollout_share, mfu, follower)
     c, n, cadence, share, rolled, use, next_ = map(np.asarray, names)
