@@ -138,9 +138,10 @@ def plain(f, i):
         contract += (np.log(price / ref) - contract) / x["contract_quarters"]
 
 
-@pytest.mark.parametrize("seed", [3, 11])
-def test_the_loop_is_what_is_written_down(seed):
-    f = replace(many(seed, n=8), swap_ratio=1.2)
+@pytest.mark.parametrize(("seed", "asked"), [(3, 1.0), (11, 1.0), (5, 0.05)])
+def test_the_loop_is_what_is_written_down(seed, asked):
+    f = many(seed, n=8)
+    f = replace(f, demand=np.asarray(f.demand) * asked, swap_ratio=1.2)
     o = demand.simulate(f)
     for i in range(8):
         price, stands, binds, idle = np.array(list(plain(f, i))).T
@@ -148,7 +149,8 @@ def test_the_loop_is_what_is_written_down(seed):
         assert o.supply[:, i] == pytest.approx(stands, rel=1e-8)
         assert o.idle[:, i] == pytest.approx(idle, rel=1e-6, abs=1e-3)
         assert o.binding[:, i].tolist() == binds.tolist()
-    assert set(o.binding.ravel()) >= {0, loop.POWER}
+    assert set(o.binding.ravel()) >= ({0, loop.POWER} if asked == 1 else {0})
+    assert (o.idle > 0).any() == (asked < 1)
 
 
 def unserved(o):
