@@ -11,6 +11,7 @@ def calls() -> dict[str, Callable[[], Any]]:
     import numpy as np
 
     from workbench import catalogue, chips, demand, energy, fabric, fleet, scaling, uncertainty
+    from workbench.demand.uses.training import frontier_run, money_cap
     from workbench.units import DAY, HOUR, KWH
 
     rng, chip, llm = np.random.default_rng(0), catalogue.chip, catalogue.llm
@@ -156,14 +157,20 @@ def calls() -> dict[str, Callable[[], Any]]:
         "hindcast": lambda: demand.hindcast(n=512),
         "uses from below": lambda: (used := demand.bottom_up(8, n=256), used.explained(), used.relative().mean(axis=-1))[1:],
         "take-off": lambda: demand.takeoff(until=2030.0).frame().gather_every(40),
-        "orders": lambda: (ordered := demand.order_plan(need, own_cost=1.0, lease_cost=2.2, lead=4), ordered.orders, ordered.regret())[1:],
-        "worth of waiting": lambda: demand.real_option(need[-1], need[0], own_cost=1.0, lease_cost=2.5, premium=0.1, bins=16),
+        "orders": lambda: (
+            ordered := demand.order_plan(need, own_usd_per_quarter=1.0, lease_usd_per_quarter=2.2, lead=4),
+            ordered.orders,
+            ordered.regret(),
+        )[1:],
+        "worth of waiting": lambda: demand.real_option(
+            need[-1], need[0], own_usd_per_quarter=1.0, lease_usd_per_quarter=2.5, premium_usd_per_quarter=0.1, bins=16
+        ),
         "clearing": lambda: demand.clear([[5.0, 9.0], [2.0, 3.0]], [6.0, 14.0], [[0.5], [1.2]], reference_price=2.35, contracted=0.5),
         "chip time of an agent": lambda: demand.chip_seconds(
             llm("Kimi-K2.5"), clusters[1], tokens * (1 / calls_an_hour), chips.ServingPlan(8, "fp8")
         ),
         "frontier run": lambda: (
-            demand.frontier_run({"money": demand.money_cap(1e10, usd_per_h100e_hour=2.0, mfu=0.4), "data": demand.data_cap(1e14)}),
+            frontier_run({"money": money_cap(1e10, usd_per_h100e_hour=2.0, mfu=0.4), "data": demand.data_cap(1e14)}),
             demand.power_cap(1e9, chip_power=1400.0, peak=2.5e15, mfu=0.4, seconds=90 * DAY),
             demand.latency_wall(),
             demand.models_above([1e25, 1e26], 1e27, at_frontier=2.0, per_decade=3.0),

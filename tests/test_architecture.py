@@ -1,6 +1,7 @@
 """The house keeps its floors: a lower one never imports a higher one, and no module outgrows one sitting."""
 
 import ast
+import re
 import subprocess
 import sys
 
@@ -56,6 +57,19 @@ def test_imports_point_down(path):
             assert floor(own) >= floor("demand" if name == "uncertainty" else "validation"), f"the model {own} must not import {name}"
         else:
             assert floor(name) <= floor(own), f"{own} must not import {name}, which stands above it"
+
+
+#: Floors inside packages of more than one room.
+ROOMS = {"demand": [{"uses"}, {"forecast"}, {"market"}, {"bottom_up"}]}
+
+
+@pytest.mark.parametrize("package", ROOMS)
+def test_rooms_of_a_package_import_downwards(package):
+    floors = {room: i for i, rooms in enumerate(ROOMS[package]) for room in rooms}
+    for path in (PACKAGE / package).rglob("*.py"):
+        own = path.relative_to(PACKAGE / package).parts[0].removesuffix(".py")
+        for name in re.findall(rf"from workbench\.{package}[. ](?:import )?(\w+)", path.read_text(encoding="utf8")):
+            assert own == "__init__" or floors[name] <= floors[own], f"{path.name} in {own} must not import {name}"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: p.relative_to(PACKAGE).as_posix())

@@ -15,12 +15,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from workbench import uncertainty
+from workbench.demand import agent_hour, clear, h100e_of_flop
 from workbench.demand.forecast import history, scores
-from workbench.demand.market.clearing import clear
 from workbench.demand.market.scenario import prior
-from workbench.demand.uses.chip_time import h100e_of_flop
-from workbench.demand.uses.efficiency import damped_growth
-from workbench.demand.uses.traces import FITTED, agent_hour
+from workbench.demand.uses.agents import FITTED
+from workbench.demand.uses.growth import damped_growth
 from workbench.units import HOUR
 
 Inputs = dict[str, Any]
