@@ -180,6 +180,7 @@ class _Own:
     owner = 0  #: a fork of this process must not share its server
     path = ""
     worked = False  #: whether a kernel has come of it
+    ending = False  #: whether this process is, and must start no other
 
 
 def start(python: str = sys.executable, env: Mapping[str, str] | None = None, *, steady: bool = False) -> str:
@@ -195,6 +196,8 @@ def start(python: str = sys.executable, env: Mapping[str, str] | None = None, *,
         If the system cannot fork, or a server that was started before ended before any kernel came of it.
     """
     with _Own.lock:  # a signal may have the thread that holds it call `stop`
+        if _Own.ending:
+            raise asyncio.CancelledError
         own = _Own.process if _Own.owner == os.getpid() else None
         if own is not None and own.poll() is None:
             return _Own.path
@@ -218,7 +221,7 @@ def start(python: str = sys.executable, env: Mapping[str, str] | None = None, *,
             if folder:
                 shutil.rmtree(folder, ignore_errors=True)
             raise ColdStart(f"its server does not start ({error})") from None
-        atexit.register(stop)
+        atexit.register(_end)
         return _Own.path
 
 
@@ -237,6 +240,11 @@ def stop() -> None:
             more()
         process.wait()
         shutil.rmtree(Path(_Own.path).parent, ignore_errors=True)
+
+
+def _end() -> None:
+    _Own.ending = True
+    stop()
 
 
 def serve() -> None:
