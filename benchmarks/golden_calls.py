@@ -11,6 +11,7 @@ def calls() -> dict[str, Callable[[], Any]]:
     import numpy as np
 
     from workbench import catalogue, chips, demand, energy, fabric, fleet, scaling, uncertainty
+    from workbench.scaling.capability import efficiency_per_year
     from workbench.units import DAY, HOUR, KWH
 
     rng, chip, llm = np.random.default_rng(0), catalogue.chip, catalogue.llm
@@ -116,11 +117,7 @@ def calls() -> dict[str, Callable[[], Any]]:
         "best size": lambda: scaling.optimal_allocation(np.geomspace(1e20, 1e27, 4), law),
         "best size of scarce data": lambda: scaling.data_constrained_optimum(1e25, 1e12, scaling.law("Muennighoff")),
         "best size of a served model": lambda: scaling.inference_aware_optimum(np.geomspace(1e11, 1e15, 3), law, loss=2.1, mfus=(0.4, 0.2)),
-        "capability": lambda: (
-            scaling.capability_gain([0.1, 10.0], years=1.0),
-            scaling.task_error([2.0, 2.5]),
-            scaling.efficiency_per_year(),
-        ),
+        "capability": lambda: {0: scaling.capability_gain([0.1, 10.0], years=1.0), 2: efficiency_per_year()},
         "fit of a law": lambda: scaling.fit(*points, law.loss(*points) * np.exp(rng.normal(0, 0.01, 60))),
         "power of a hall": lambda: energy.power_chain(
             chip("H100"), 1024, drawn=chips.power(chip("H100"), 0.6, 0.5), cooled_by="air", wet_bulb=np.array([10.0, 25.0])
