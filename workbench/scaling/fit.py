@@ -118,6 +118,7 @@ def fit(params: ArrayLike, tokens: ArrayLike, loss: ArrayLike, noise: str = "hub
 
     Examples
     --------
+    >>> from workbench.scaling import law
     >>> truth, n, d = law("hoffmann_2022"), np.repeat([1e8, 1e9, 1e10], 3), np.tile([1e10, 1e11, 1e12], 3)
     >>> found = fit(n, d, truth.loss(n, d))
     >>> round(found.alpha, 3), round(found.beta, 3)
@@ -209,6 +210,7 @@ def missed_starts(
 
     Examples
     --------
+    >>> from workbench.scaling import law
     >>> truth, n, d = law("hoffmann_2022"), np.repeat([1e8, 1e9, 1e10], 3), np.tile([1e10, 1e11, 1e12], 3)
     >>> loss = truth.loss(n, d) * (1 + 0.01 * np.cos(n / d * 99))
     >>> missed_starts(n, d, loss, fit(n, d, loss), every=1000) > 0.5
