@@ -102,13 +102,11 @@ def calls() -> dict[str, Callable[[], Any]]:
         ),
         "watts of a chip": lambda: chips.power(chip("B200"), np.array([0.0, 0.5, 1.0]), 0.7),
         "collectives": lambda: [fabric.collective_time(op, sizes, tiers) for op in ("all_reduce", "all_gather", "alltoall")],
-        "collective on a torus": lambda: fabric.torus_collective("all_reduce", sizes, (4, 4, 4), 45e9),
         "topologies": lambda: [t.frame() for t in (tree, fabric.dragonfly(16, 8, 8, 25e9), fabric.torus((16, 16, 16), 45e9))],
         "bill of a fabric": lambda: fabric.bill(
             tree, switch_usd=40e3, optic_usd=700.0, cable_usd=150.0, nic_usd=1500.0, switch_watts=1500.0
         ),
         "goodput": lambda: fabric.goodput(np.array([1e3, 16384, 1e5]), checkpoint=30.0, restart=600.0),
-        "losses": lambda: (fabric.spares(100, np.arange(4), 0.98), fabric.collision_slowdown(16, 8), fabric.straggler_slowdown(1024, 0.02)),
         "sites apart": lambda: (
             fabric.across_sites(8e11, 10.0, **apart, bandwidth=1e11, overlap=0.5),
             fabric.bandwidth_for(0.05, 8e11, 10.0, **apart),
