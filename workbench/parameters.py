@@ -251,11 +251,11 @@ def _limits(text: str) -> dict[str, Any] | None:
         low, high = (float(match[end]) if match[end] else None for end in ("low", "high"))
         return None if low is None and high is None else {"low": low, "high": high}
     if text.startswith("in ") and text[3:].strip().isidentifier():
-        from workbench import catalogue
+        from workbench import tables
 
         table = text[3:].strip()
-        if table not in catalogue.table_names():
-            raise UnknownName("table", table, catalogue.table_names())
+        if table not in tables.table_names():
+            raise UnknownName("table", table, tables.table_names())
         return {"table": table}
     if "|" in text:
         return {"choices": tuple(choice.strip() for choice in text.split("|"))}
