@@ -52,7 +52,7 @@ class Arrays:
     """
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{n}={_short(v)}' for n, v in _items(self))})"
+        return f"{type(self).__name__}({', '.join(f'{n}={short(v)}' for n, v in _items(self))})"
 
     def frame(self) -> pl.DataFrame:
         """One row an entry, in C order: every field that holds numbers, truth values or text, broadcast."""
@@ -115,11 +115,12 @@ def _items(record: Any) -> list[tuple[str, Any]]:
     return [(f.name, getattr(record, f.name)) for f in fields(record) if f.repr]
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """`value` as a record shows it: of more than three entries their range and shape."""
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{k}: {_short(v)}" for k, v in value.items()) + "}"
+        return "{" + ", ".join(f"{k}: {short(v)}" for k, v in value.items()) + "}"
     if isinstance(value, list | tuple):
-        return ", ".join(map(_short, value)).join("[]" if isinstance(value, list) else "()")
+        return ", ".join(map(short, value)).join("[]" if isinstance(value, list) else "()")
     if not isinstance(value, np.ndarray | np.generic | float):
         return repr(value)
     array = np.asarray(value)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import polars as pl
@@ -17,8 +18,8 @@ import polars as pl
 from workbench import tables
 from workbench.errors import DataError, InputError, UnknownName
 from workbench.llm import LLM, read_hugging_face
-from workbench.tables import key, load, table_names
-from workbench.units import GBIT, GIGA, GRAM, KWH, MICRO, TERA
+from workbench.tables import key, load
+from workbench.units import GBIT, GIGA, GRAM, KWH, MICRO, TERA, card, human, significant, usd
 
 PRECISIONS = ("fp64", "fp64_matrix", "fp32", "tf32", "bf16", "fp8", "fp4", "int8")
 
@@ -46,6 +47,22 @@ class Chip:
     best_matmul: dict[str, float]  #: best measured FLOP/s by precision
     source: str
     note: str | None
+    as_of: str | None = None  #: date of the sources
+
+    def __repr__(self) -> str:
+        domain = [f"{self.scaleup_domain} chips" if self.scaleup_domain else "", _rate(self.scaleup_bandwidth)]
+        watts = [f"{human(w, 'W')} {what}" for w, what in ((self.tdp, "TDP"), (self.all_in_power, "all in")) if w]
+        band = f" ({usd(self.price_low)} to {usd(self.price_high)})" if self.price_low and self.price_high else ""
+        return card(
+            f"{self.name} ({self.vendor}, {self.release}, {self.status})",
+            memory=f"{human(self.hbm_bytes, 'B')}, {_rate(self.hbm_bandwidth)}",
+            peaks=", ".join(f"{p} {significant(v / TERA)}" for p, v in self.peaks.items()) + " TFLOP/s, dense",
+            scale_up=", ".join(filter(None, domain)),
+            scale_out=_rate(self.scaleout_bandwidth),
+            power=", ".join(watts),
+            price=f"{usd(self.price)}{band}" if self.price else None,
+            source=f"{shorten(self.source, 100, placeholder=' ...')} (as of {self.as_of})",
+        )
 
     def peak(self, precision: str) -> float:
         """Dense peak [FLOP/s]. Raises `InputError` for a precision the chip lacks, naming those it has."""
@@ -147,12 +164,24 @@ class Cost:
 
 
 def table(name: str) -> pl.DataFrame:
-    """A whole table in the units of its column names, checked; `WORKBENCH_DATA` rows included."""
+    """A whole table in the units of its column names, checked; `WORKBENCH_DATA` rows included.
+
+    Examples
+    --------
+    >>> table("costs").columns[:3]
+    ['cost', 'value', 'low']
+    """
     return load(name)
 
 
 def names(table_name: str) -> list[str]:
-    """Keys of a table, in file order."""
+    """Keys of a table, in file order.
+
+    Examples
+    --------
+    >>> names("chips")[:3]
+    ['V100', 'V100 PCIe', 'A100']
+    """
     return load(table_name)[key(table_name)].to_list()
 
 
@@ -166,8 +195,17 @@ def chip(name: str | Chip) -> Chip:
 
     Examples
     --------
-    >>> chip("GB300").scaleup_domain
-    72
+    >>> chip("H100 SXM")
+    H100 (NVIDIA, 2022-09, shipping)
+      memory     80 GB, 3.35 TB/s
+      peaks      fp64 33.5, fp64_matrix 66.9, fp32 67, tf32 494, bf16 989, fp8 1,980, int8 1,980 TFLOP/s, dense
+      scale up   8 chips, 450 GB/s
+      scale out  50 GB/s
+      power      700 W TDP, 1.73 kW all in
+      price      $23.5 k ($20 k to $27 k)
+      source     ml-engineering (S. Bekman), Accelerators chapter, TFLOPS, MAMF, memory and power tables; ... (as of 2026-11-21)
+    >>> chip("H100").peak("bf16")
+    989000000000000.0
     """
     if isinstance(name, Chip):
         return name
@@ -190,7 +228,13 @@ def chip(name: str | Chip) -> Chip:
 
 
 def cpu(name: str) -> CPU:
-    """The server processor `name`."""
+    """The server processor `name`.
+
+    Examples
+    --------
+    >>> cpu("NVIDIA Grace").cores
+    72
+    """
     r = _row("cpus", name, "CPU")
     return CPU(
         name=r["cpu"],
@@ -202,7 +246,13 @@ def cpu(name: str) -> CPU:
 
 
 def link(name: str) -> Link:
-    """The link, switch, NIC or optic `name`."""
+    """The link, switch, NIC or optic `name`.
+
+    Examples
+    --------
+    >>> link("InfiniBand XDR").bandwidth
+    100000000000.0
+    """
     r = _row("links", name, "link")
     return Link(
         name=r["link"],
@@ -220,6 +270,13 @@ def llm(name: str | Path | LLM) -> LLM:
 
     Examples
     --------
+    >>> llm("DeepSeek-V3")
+    DeepSeek-V3 (DeepSeek)
+      parameters  671 billion, 37.6 billion active
+      layers      61 of width 7,168, 128 heads, mla attention
+      experts     8 of 256 and 1 shared in 58 layers
+      context     163,840 tokens, 70.3 kB of bf16 cache per token
+      source      Hugging Face config.json of deepseek-ai/DeepSeek-V3 in ai-dynamo/aiconfigurator, model_configs; ...
     >>> llm("Llama-3.1-405B").layers
     126
     """
@@ -232,7 +289,13 @@ def llm(name: str | Path | LLM) -> LLM:
 
 
 def grid(code: str) -> Grid:
-    """The grid of a country (ISO alpha-3, ``"FRA"``) or US state (``"US-TX"``)."""
+    """The grid of a country (ISO alpha-3, ``"FRA"``) or US state (``"US-TX"``).
+
+    Examples
+    --------
+    >>> grid("FRA").name
+    'France'
+    """
     r = _row("grids", code, "grid")
     return Grid(
         code=r["grid"],
@@ -244,7 +307,13 @@ def grid(code: str) -> Grid:
 
 
 def region(name: str) -> Region:
-    """The cloud region `name` (``"swedencentral"``)."""
+    """The cloud region `name` (``"swedencentral"``).
+
+    Examples
+    --------
+    >>> region("swedencentral").pue
+    1.16
+    """
     r = _row("regions", name, "region")
     return Region(
         name=r["region"],
@@ -256,13 +325,25 @@ def region(name: str) -> Region:
 
 
 def cost(name: str) -> Cost:
-    """The published constant `name`, whose unit is its suffix."""
+    """The published constant `name`, whose unit is its suffix.
+
+    Examples
+    --------
+    >>> cost("facility_capex_usd_per_w").ends
+    (7.7, 12.5)
+    """
     r = _row("costs", name, "cost")
     return Cost(name=r["cost"], **_same(Cost, r))
 
 
 def path(name: str) -> Path:
-    """Path of a shipped data file (``"measured/energy.csv"``). Raises `DataError` if there is none."""
+    """Path of a shipped data file (``"measured/energy.csv"``). Raises `DataError` if there is none.
+
+    Examples
+    --------
+    >>> path("measured/energy.csv").name
+    'energy.csv'
+    """
     file = tables.DATA / name
     if not file.is_file():
         raise DataError(file, "no such data file in the workbench")
@@ -274,6 +355,12 @@ def external(name: str, download: bool = True) -> Path:
 
     It is taken from the folder ``$WORKBENCH_EXTERNAL`` if set, else from the cache of an earlier download, else downloaded from
     its pinned address unless `download` is False. Raises `DataError` when it is neither there nor reachable, or its checksum differs.
+
+    Examples
+    --------
+    >>> external("chinchilla")
+    Traceback (most recent call last):
+    workbench.errors.UnknownName: unknown external data set 'chinchilla'; nearest: chinchilla-points (1 in all)
     """
     import pooch
 
@@ -328,30 +415,17 @@ def _same(cls: type, row: dict[str, Any]) -> dict[str, Any]:
     return {f.name: row[f.name] for f in fields(cls) if f.name in row}
 
 
+def _rate(value: float | None) -> str:
+    return human(value, "B/s") if value else ""
+
+
 def _times(value: float | None, factor: float) -> float | None:
     return None if value is None else value * factor
 
 
-__all__ = [
-    "CPU",
-    "LLM",
-    "PRECISIONS",
-    "Chip",
-    "Cost",
-    "Grid",
-    "Link",
-    "Region",
-    "chip",
-    "cost",
-    "cpu",
-    "external",
-    "grid",
-    "key_of",
-    "link",
-    "llm",
-    "names",
-    "path",
-    "region",
-    "table",
-    "table_names",
-]
+#: What a user asks for, and what Tab shows; the other rows' classes and `key_of` are for models.
+__all__ = ["LLM", "Chip", "chip", "cost", "cpu", "external", "grid", "link", "llm", "names", "path", "region", "table"]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -11,12 +11,14 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from workbench.errors import InputError
+from workbench.units import card, count, human
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,19 @@ class LLM:
     active_published: float | None = None
     source: str | None = None
     note: str | None = None
+
+    def __repr__(self) -> str:
+        if any(map(np.ndim, vars(self).values())):  # many at once
+            return f"LLM({self.name})"
+        shared = f" and {self.shared_experts} shared" if self.shared_experts else ""
+        return card(
+            f"{self.name}{f' ({self.publisher})' if self.publisher else ''}",
+            parameters=count(self.params) + (f", {count(self.active_params)} active" if self.experts else ""),
+            layers=f"{self.layers} of width {self.hidden:,}, {self.heads} heads, {self.attention} attention",
+            experts=f"{self.experts_per_token} of {self.experts}{shared} in {self.moe_layers} layers" if self.experts else None,
+            context=f"{self.context:,} tokens, {human(self.kv_bytes_per_token(), 'B')} of bf16 cache per token",
+            source=shorten(self.source or "", 100, placeholder=" ..."),
+        )
 
     @property
     def params(self) -> int:

@@ -18,7 +18,8 @@ from workbench.demand.forecast.history import year
 from workbench.demand.market.loop import Futures, simulate
 from workbench.demand.market.supply import LIMITS
 from workbench.errors import InputError, UnknownName
-from workbench.uncertainty import Beta, Distribution, Lognormal, Normal, Path, Pert, sample
+from workbench.uncertainty import Beta, Lognormal, Normal, Path, Pert, sample
+from workbench.uncertainty.distributions import Distribution
 from workbench.units import GIGA, KILO
 
 Array = NDArray[np.float64]
