@@ -18,7 +18,7 @@ from workbench import tables
 from workbench.errors import DataError, InputError, UnknownName
 from workbench.llm import LLM, read_hugging_face
 from workbench.tables import key, load, table_names
-from workbench.units import GBIT, GIGA, GRAM, KWH, MICRO, TERA
+from workbench.units import GBIT, GIGA, MICRO, TERA
 
 PRECISIONS = ("fp64", "fp64_matrix", "fp32", "tf32", "bf16", "fp8", "fp4", "int8")
 
@@ -95,10 +95,10 @@ class Grid:
 
     code: str
     name: str
-    carbon_intensity: float  #: location-based average [kg/J]
+    carbon_g_per_kwh: float  #: location-based average [g/kWh]
     carbon_year: int
-    water_intensity: float | None  #: L/J of generation
-    electricity_price: float | None  #: industrial average [USD/J]
+    water_l_per_kwh: float | None  #: of generation [L/kWh]
+    electricity_usd_per_kwh: float | None  #: industrial average [USD/kWh]
     price_year: int | None
     source: str
     note: str | None
@@ -114,10 +114,10 @@ class Region:
     country: str | None
     grid: str | None
     pue: float | None
-    wue: float | None  #: L/J of IT energy
+    wue_l_per_kwh: float | None  #: water usage effectiveness, of IT energy [L/kWh]
     carbon_free_share: float | None
-    carbon_location: float | None  #: kg/J
-    carbon_marginal: float | None  #: kg/J
+    carbon_location_g_per_kwh: float | None  #: average of the grid [g/kWh]
+    carbon_marginal_g_per_kwh: float | None  #: of the plant that answers one more watt [g/kWh]
     source: str
     note: str | None
 
@@ -234,25 +234,13 @@ def llm(name: str | Path | LLM) -> LLM:
 def grid(code: str) -> Grid:
     """The grid of a country (ISO alpha-3, ``"FRA"``) or US state (``"US-TX"``)."""
     r = _row("grids", code, "grid")
-    return Grid(
-        code=r["grid"],
-        carbon_intensity=r["carbon_g_per_kwh"] * GRAM / KWH,
-        water_intensity=_times(r["water_l_per_kwh"], 1 / KWH),
-        electricity_price=_times(r["price_usd_per_kwh"], 1 / KWH),
-        **_same(Grid, r),
-    )
+    return Grid(code=r["grid"], electricity_usd_per_kwh=r["price_usd_per_kwh"], **_same(Grid, r))
 
 
 def region(name: str) -> Region:
     """The cloud region `name` (``"swedencentral"``)."""
     r = _row("regions", name, "region")
-    return Region(
-        name=r["region"],
-        wue=_times(r["wue_l_per_kwh"], 1 / KWH),
-        carbon_location=_times(r["carbon_location_g_per_kwh"], GRAM / KWH),
-        carbon_marginal=_times(r["carbon_marginal_g_per_kwh"], GRAM / KWH),
-        **_same(Region, r),
-    )
+    return Region(name=r["region"], **_same(Region, r))
 
 
 def cost(name: str) -> Cost:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import gamma
 
-from workbench import demand, fleet
+from workbench import demand
 from workbench.demand.market import supply
 from workbench.errors import InputError
 from workbench.units import KWH
@@ -53,10 +53,11 @@ def test_survival_is_weibull():
     assert demand.survival(2.0, 5.0) == pytest.approx(0.983, abs=1e-3)
 
 
-def test_installed_agrees_with_the_fleet_where_failures_are_constant():
+def test_installed_decays_where_failures_are_constant():
     added = np.array([3.0, 0.0, 5.0, 2.0, 1.0])
     ours = demand.installed(added, 4.0, shape=1.0)
-    theirs = fleet.stock(added, failure_rate=0.25, life=99).sum(axis=0)
+    age = np.arange(5)[None] - np.arange(5)[:, None]
+    theirs = (added[:, None] * np.where(age >= 0, np.exp(-0.25 * age), 0.0)).sum(axis=0)
     assert ours == pytest.approx(theirs, rel=1e-12)
     assert demand.installed(np.ones((3, 2)), np.array([1e9, 1.0])).shape == (3, 2)
 
