@@ -20,6 +20,7 @@ from workbench.llm import LLM, read_hugging_face
 from workbench.tables import key, load, table_names
 from workbench.units import GBIT, GIGA, MICRO, TERA
 
+RACK_SCALE = 64  #: chips in the scale-up domain from which a chip is sold as a rack, where nothing else is said
 PRECISIONS = ("fp64", "fp64_matrix", "fp32", "tf32", "bf16", "fp8", "fp4", "int8")
 
 
@@ -37,6 +38,7 @@ class Chip:
     tdp: float | None  #: W
     all_in_power: float | None  #: provisioned utility power with host, network and facility [W]
     cooling: str | None
+    server: str  #: kind of server that it is sold in, as rows ``server_power_ratio_*`` of the costs tell them apart
     scaleup_bandwidth: float | None  #: B/s
     scaleup_domain: int | None
     scaleout_bandwidth: float | None  #: B/s
@@ -185,7 +187,7 @@ def chip(name: str | Chip) -> Chip:
         price_low=r["price_low_usd"],
         price_high=r["price_high_usd"],
         best_matmul={p: v * TERA for p in ("bf16", "fp8") if (v := r[f"matmul_{p}_tflops"]) is not None},
-        **_same(Chip, r),
+        **_same(Chip, r) | {"server": r["server"] or ("rack_scale" if (r["scaleup_domain"] or 1) >= RACK_SCALE else "gpu")},
     )
 
 

@@ -2,7 +2,6 @@
 
 from contract.harness import Case, series
 from workbench import catalogue, energy
-from workbench.energy import facility
 from workbench.energy.carbon import Carbon
 from workbench.units import HOUR
 
@@ -46,13 +45,6 @@ CASES: list[Case] = [
         {"kg": 3.0, "factor": 2.0},
         {"kg": (1.0, 3.0, 5.0), "factor": (1.0, 2.0, 5.0)},
         allow={"kg": SIGNED, "factor": SIGNED},
-    ),
-    Case(
-        "energy.Carbon.__truediv__",
-        lambda divisor: Carbon("location", 3.0) / divisor,
-        {"divisor": 2.0},
-        {"divisor": (1.0, 2.0, 5.0)},
-        allow={"divisor": ("negative",)},
     ),
     Case(
         "energy.grid_carbon",
@@ -115,12 +107,6 @@ CASES: list[Case] = [
         {"wet_bulb": 22.0, "published": 1.2},
         {"wet_bulb": (10, 22, 30), "published": (1, 1.2, 1.4)},
         allow={"wet_bulb": SIGNED},
-    ),
-    Case(
-        "energy.total_usage_effectiveness",
-        facility.total_usage_effectiveness,
-        {"pue": 1.2, "it_power": 12.0, "compute_power": 7.0},
-        {"pue": (1, 1.2, 2), "it_power": (10, 12, 15), "compute_power": (7, 8, 9)},
     ),
     Case(
         "energy.curtailment",

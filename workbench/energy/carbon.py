@@ -43,9 +43,6 @@ class Carbon(Arrays):
     def __radd__(self, other: int) -> Carbon:
         return self if isinstance(other, int) and other == 0 else NotImplemented  # so that sum() works
 
-    def __sub__(self, other: Carbon) -> Carbon:
-        return self + -1.0 * other if isinstance(other, Carbon) else NotImplemented
-
     def __mul__(self, factor: ArrayLike) -> Carbon:
         if isinstance(factor, Carbon):
             return NotImplemented
@@ -53,15 +50,6 @@ class Carbon(Arrays):
         return Carbon(self.account, self.kg * by)
 
     __rmul__ = __mul__
-
-    def __truediv__(self, divisor: ArrayLike) -> Carbon:
-        if not (by := number("divisor", divisor)).all():
-            raise InputError("divisor = 0: expected another number than 0")
-        return self * (1 / by)
-
-    def sum(self) -> Carbon:
-        """All entries together."""
-        return Carbon(self.account, np.asarray(self.kg.sum()))
 
 
 @takes(energy=NOT_NEGATIVE, carbon_g_per_kwh=INTENSITY)

@@ -12,7 +12,7 @@ from workbench import catalogue
 from workbench.arrays import Arrays
 from workbench.catalogue import Chip
 from workbench.checks import FINITE, NOT_NEGATIVE, number, takes
-from workbench.energy.facility import PUBLISHED, cooling, power_usage_effectiveness, total_usage_effectiveness
+from workbench.energy.facility import PUBLISHED, cooling, power_usage_effectiveness
 from workbench.energy.server import server_power_ratio, tdp_of
 
 SUPPLY = 0.95  #: efficiency of power supplies (80 PLUS Titanium at half load: 96 %), with the busbar
@@ -55,8 +55,8 @@ class PowerChain(Arrays):
 
     @property
     def tue(self) -> NDArray[np.float64]:
-        """Total usage effectiveness: what fans and supplies take inside the server counts as overhead too."""
-        return total_usage_effectiveness(self.pue, self.it, self.it - self.fans - self.supplies)
+        """Total usage effectiveness: what fans and supplies take inside the server is overhead too (Patterson et al. 2013, ISC)."""
+        return self.total / (self.it - self.fans - self.supplies)
 
     def frame(self) -> pl.DataFrame:
         """One row a case: case, each part and the total [W], pue, tue."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.arrays import broadcast
-from workbench.checks import ELECTRICITY, NOT_NEGATIVE, POSITIVE, PUE, Rule, number, takes
+from workbench.checks import ELECTRICITY, NOT_NEGATIVE, PUE, Rule, takes
 from workbench.errors import UnknownName
 from workbench.units import KWH
 
@@ -103,20 +103,6 @@ def power_usage_effectiveness(
         overhead = overhead * (stated[..., None] - 1 if overhead.ndim else stated - 1) / mean
         broadcast(load=used, **{"published over the wet_bulb": overhead})
     return 1 + overhead * (STANDING / used + 1 - STANDING)
-
-
-@takes(pue=PUE, it_power=POSITIVE, compute_power=POSITIVE)
-def total_usage_effectiveness(pue: ArrayLike, it_power: ArrayLike, compute_power: ArrayLike) -> NDArray[np.float64]:
-    """Facility power over the power that computes: PUE times IT power over IT power less server fans and power supplies.
-
-    Liquid cooling moves fans from IT to facility, so that PUE alone may rise while less is drawn in all.
-
-    References
-    ----------
-    .. [1] Patterson et al. (2013), "TUE, a new energy-efficiency metric applied at ORNL's Jaguar", ISC.
-    """
-    number("compute_power / it_power", np.divide(compute_power, it_power), most=1 + 1e-9, why="what computes is a part of IT power")
-    return np.divide(np.multiply(pue, it_power), compute_power)
 
 
 @takes(it_power=NOT_NEGATIVE, pue=PUE)

@@ -13,8 +13,6 @@ from workbench.catalogue import Chip, Cost
 from workbench.checks import NOT_NEGATIVE, SHARE, Rule, check_fields, takes
 from workbench.errors import InputError
 
-RACK_SCALE = 64  #: chips in the scale-up domain from which an NVIDIA part is sold as a rack, not as an eight-chip server
-
 
 @dataclass(frozen=True, repr=False)
 class ServerPower(Arrays):
@@ -28,11 +26,13 @@ class ServerPower(Arrays):
 
 
 def server_power_ratio(chip: Chip) -> Cost:
-    """Published ratio of a server's rated power to the TDP of its chips, for the kind of server that `chip` is sold in.
+    """Published ratio of a server's rated power to the TDP of its chips, for the kind of server that `chip` is sold in."""
+    return catalogue.cost(f"server_power_ratio_{chip.server}")
 
-    A rack for NVIDIA parts with a scale-up domain of 64 chips or more, the TPU generation, H100 and H200, A100, V100, or the GPU default.
-    """
-    return catalogue.cost(f"server_power_ratio_{_kind(chip)}")
+
+def busy_share_of(chip: Chip) -> Cost:
+    """Published average power of a busy server over its rated power."""
+    return catalogue.cost(f"server_power_share_{'tpu' if chip.server.startswith('tpu') else 'gpu'}")
 
 
 def tdp_of(chip: Chip) -> float:
@@ -57,7 +57,7 @@ def all_in_ratio(chip: str | Chip) -> Cost:
     if chip.all_in_power is None or chip.tdp is None:
         return server
     value = max(chip.all_in_power / catalogue.cost("pue_microsoft").value / chip.tdp, 1.0)
-    if _kind(chip) == "rack_scale":  # the rack itself is published, and all there is in it is no less
+    if chip.server == "rack_scale":  # the rack itself is published, and all there is in it is no less
         value = max(value, server.value)
     source = next((part for part in chip.source.split(" | ") if "all-in" in part), chip.source)
     low, high = min(server.ends[0], value), max(server.ends[1], value)
@@ -106,20 +106,9 @@ def server_power(
     ServerPower(rated=1274.7, average=[550.033, 956.025])
     """
     chip = catalogue.chip(chip)
-    kind = "tpu" if chip.vendor == "Google" else "gpu"
-    busy = np.asarray(catalogue.cost(f"server_power_share_{kind}").value if busy_share is None else busy_share)
+    busy = np.asarray(busy_share_of(chip).value if busy_share is None else busy_share)
     idle = np.asarray(catalogue.cost("idle_power_share").value if idle_share is None else idle_share)
     if not np.all(idle <= busy):
         raise InputError(f"idle_share = {idle} exceeds busy_share = {busy}")
     rated = np.multiply(tdp_of(chip), server_power_ratio(chip).value if ratio is None else ratio)
     return ServerPower(rated=rated, average=rated * (idle + (busy - idle) * utilisation))
-
-
-def _kind(chip: Chip) -> str:
-    name = chip.name
-    if chip.vendor == "Google":
-        return name.casefold().replace(" ", "_") if name in ("TPU v1", "TPU v2", "TPU v3") else "tpu"
-    if chip.vendor == "NVIDIA" and (chip.scaleup_domain or 1) >= RACK_SCALE:
-        return "rack_scale"
-    generation = name.split()[0]
-    return {"H100": "h100", "H200": "h100", "A100": "a100", "V100": "v100"}.get(generation, "gpu")

@@ -51,24 +51,13 @@ class SiteCase(Arrays):
 
         Returns are of the scenarios that have one; the payback is null where half of them never pay back.
         """
-        value, rate = self.net_present_value.ravel(), self.internal_rate.ravel()
-        low, middle, high = np.quantile(value, [0.1, 0.5, 0.9])
-        known = rate[np.isfinite(rate)]
-        points = np.quantile(known, [0.1, 0.5, 0.9]) if known.size else [None] * 3
-        return pl.DataFrame(
-            {
-                "npv_usd": [float(value.mean())],
-                "npv_p10_usd": [float(low)],
-                "npv_p50_usd": [float(middle)],
-                "npv_p90_usd": [float(high)],
-                "irr_p10": [points[0]],
-                "irr_p50": [points[1]],
-                "irr_p90": [points[2]],
-                "loss_probability": [self.loss_probability()],
-                "utilisation": [float(np.mean(self.utilisation))],
-                "payback_years": [float(back) if np.isfinite(back := np.median(self.payback_years)) else None],
-            }
-        )
+        value, rate, back = self.net_present_value, self.internal_rate, np.median(self.payback_years)
+        known, at = rate[np.isfinite(rate)], (10, 50, 90)
+        returns = np.percentile(known, at) if known.size else (None,) * 3
+        row = {"npv_usd": value.mean()} | {f"npv_p{p}_usd": point for p, point in zip(at, np.percentile(value, at), strict=True)}
+        row |= {f"irr_p{p}": point for p, point in zip(at, returns, strict=True)} | {"loss_probability": self.loss_probability()}
+        row |= {"utilisation": np.mean(self.utilisation), "payback_years": float(back) if np.isfinite(back) else None}
+        return pl.DataFrame([row])
 
 
 #: What the arguments of `site_case` may be.

@@ -13,6 +13,7 @@ from workbench.catalogue import LLM, Chip, Cost
 from workbench.checks import POSITIVE, SHARE, Rule, check_fields, takes
 from workbench.chips import Load, Serving, ServingPlan, TrainingRun, serving, serving_speed, training_run
 from workbench.energy import ServerPower, all_in_ratio, facility_power, server_power
+from workbench.energy.server import busy_share_of
 from workbench.errors import UnknownName
 from workbench.fabric import Cluster
 from workbench.fleet.finance import USED
@@ -176,16 +177,15 @@ def factory_inputs(chip: str | Chip, serving_precision: str = "fp8", served: str
     (0.042, 0.12)
     """
     chip = catalogue.chip(chip)
-    kind = "tpu" if chip.vendor == "Google" else "gpu"
     inputs = {
         "chip_price": price_of(chip if chip.price else replace(chip, price=given.get("chip_price"))),
         "server_uplift": server_uplift(chip),
         "server_power_ratio": all_in_ratio(chip),
         "serving_speed": serving_speed(chip, serving_precision, served),
+        "busy_share": busy_share_of(chip),
     } | {
         name: catalogue.cost(row)
         for name, row in (
-            ("busy_share", f"server_power_share_{kind}"),
             *((n, PUBLISHED.get(n, n)) for n in ("network_share", "facility_capex_usd_per_w", "operations_usd_per_w_year")),
             *((n, PUBLISHED.get(n, n)) for n in ("server_life_years", "wacc", "electricity_usd_per_kwh")),
             ("pue", "pue_liquid" if chip.cooling == "liquid" else PUBLISHED["pue"]),

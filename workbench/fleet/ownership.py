@@ -14,7 +14,6 @@ from workbench.arrays import Arrays, broadcast
 from workbench.catalogue import Chip, Cost
 from workbench.checks import ELECTRICITY, LIFE_YEARS, NOT_NEGATIVE, POSITIVE, PUE, SHARE, Rule, takes
 from workbench.energy import ServerPower, all_in_ratio, electricity_cost, facility_power, server_power
-from workbench.energy.server import RACK_SCALE
 from workbench.errors import InputError
 from workbench.fleet.finance import USED, YEARLY, annuity
 from workbench.units import HOUR, YEAR
@@ -213,9 +212,7 @@ def server_uplift(chip: str | Chip) -> Cost:
     >>> server_uplift("GB300").value, server_uplift("H100").value
     (1.148, 1.091)
     """
-    chip = catalogue.chip(chip)
-    rack = chip.vendor == "NVIDIA" and (chip.scaleup_domain or 1) >= RACK_SCALE
-    return catalogue.cost("server_uplift_rack_scale" if rack else "server_uplift_node")
+    return catalogue.cost("server_uplift_rack_scale" if catalogue.chip(chip).server == "rack_scale" else "server_uplift_node")
 
 
 @takes(own_per_chip_hour=NOT_NEGATIVE, rent_per_chip_hour=POSITIVE, utilisation=USED)

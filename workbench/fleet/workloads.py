@@ -208,24 +208,19 @@ def fleet_of(
                     raise InputError(f"water_limit: {place.name} has no published {name}; give it to `site`")
     prices, watts = _each("price", price, n), _each("power", power, n)
     bought = to_shape("supply", LIMIT("supply", more.get("supply", 0.0)), (n, periods)).max(axis=1) > 0
-    capital, upkeep, at_work, idle = (np.zeros(n) for _ in range(4))
-    for k, machine in enumerate(kinds):  # a handful of kinds
-        at_work[k], idle[k], rated = _power(machine, watts[k])
-        own = prices[k] if np.isfinite(prices[k]) else getattr(machine, "price", None)
-        if own is None and bought[k]:
-            raise InputError(f"{machine.name} can be bought but has no published price: give price")
-        cost = ownership_cost(
-            n_chips=1,
-            chip_price=own or 0.0,
-            power=ServerPower(np.asarray(rated), np.asarray(at_work[k])),
-            pue=1.0,
-            electricity_usd_per_kwh=0.0,
-            wacc=wacc,
-            server_life_years=server_life_years,
-            server_uplift=server_uplift(machine).value if isinstance(machine, Chip) else 1.0,
-        )
-        capital[k] = float(cost.capital + cost.network + cost.facility)
-        upkeep[k] = float(cost.staff + cost.maintenance)
+    at_work, idle, rated = np.array([_power(machine, own) for machine, own in zip(kinds, watts, strict=True)]).T
+    published = np.array([getattr(machine, "price", None) or np.nan for machine in kinds])
+    prices = np.where(np.isfinite(prices), prices, published)
+    if np.any(lacks := bought & np.isnan(prices)):
+        raise InputError(f"{kinds[int(lacks.argmax())].name} can be bought but has no published price: give price")
+    cost = ownership_cost(
+        chip_price=np.nan_to_num(prices),
+        power=ServerPower(rated, at_work),
+        electricity_usd_per_kwh=0.0,
+        wacc=wacc,
+        server_life_years=server_life_years,
+        server_uplift=np.array([server_uplift(machine).value if isinstance(machine, Chip) else 1.0 for machine in kinds]),
+    )
     for figure in ("electricity_usd_per_kwh", "carbon_g_per_kwh"):
         if figure not in more:
             more[figure] = _yearly(places, figure, figure)[:, None]
@@ -244,8 +239,8 @@ def fleet_of(
         installed=installed,
         power=at_work,
         idle_power=idle,
-        capital=capital,
-        operations=upkeep,
+        capital=cost.capital + cost.network + cost.facility,
+        operations=cost.staff + cost.maintenance,
         vendor=tuple(m.vendor for m in kinds),
     )
     return Fleet(**derived | more)

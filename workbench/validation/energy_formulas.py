@@ -281,8 +281,10 @@ def _ratio(share: float) -> float:
 
 
 def _epoch_chip(x: Inputs) -> Chip:
-    """What decides the power of the server that Epoch AI counted: generation, vendor, and the TDP it used."""
+    """What decides the power of the server that Epoch AI counted: its kind, and the TDP it used."""
     name = x["hardware"].removeprefix("NVIDIA ").removeprefix("Tesla ").removeprefix("Google ").removeprefix("AMD ")
-    generation = next((g for g in ("H100", "H200", "A100", "V100") if g in name), name)
-    vendor = "Google" if "TPU" in name else "other"
-    return replace(catalogue.chip("H100"), name=generation, vendor=vendor, tdp=float(x["tdp_w"]), scaleup_domain=None)
+    kinds = (
+        {"H100": "h100", "H200": "h100", "A100": "a100", "V100": "v100"} | {f"TPU v{n}": f"tpu_v{n}" for n in (1, 2, 3)} | {"TPU": "tpu"}
+    )
+    server = next((kind for sign, kind in kinds.items() if sign in name), "gpu")
+    return replace(catalogue.chip("H100"), name=name, server=server, tdp=float(x["tdp_w"]))
