@@ -23,7 +23,7 @@ def calls() -> dict[str, Callable[[], Any]]:
     from workbench import catalogue, chips, demand, energy, fabric, fleet, scaling, uncertainty
     from workbench.demand.uses.training import frontier_run, money_cap
     from workbench.scaling.capability import efficiency_per_year
-    from workbench.units import DAY, HOUR, KWH
+    from workbench.units import DAY, HOUR
 
     rng, chip, llm = np.random.default_rng(0), catalogue.chip, catalogue.llm
     h100, gb300 = fabric.Cluster(chip("H100"), 64, "InfiniBand NDR"), fabric.Cluster(chip("GB300"), 4608)
@@ -41,7 +41,7 @@ def calls() -> dict[str, Callable[[], Any]]:
     apart = {"sites": 3, "distance": 1e6}
     law, sizes = scaling.law("Besiroglu Huber"), np.geomspace(1e2, 1e9, 8)
     points = np.exp(rng.uniform(np.log([[1e8], [1e9]]), np.log([[1e10], [1e11]]), (2, 60)))
-    place = energy.Site("x", 0.08 / KWH, 0.4 / KWH, 1.2, wue=0.3 / KWH, grid_water=3 / KWH, demand_charge=15e-3)
+    place = energy.Site("x", 0.08, 400, 1.2, wue_l_per_kwh=0.3, grid_water_l_per_kwh=3, demand_usd_per_kw=15)
     hours = np.arange(0, 168, 0.25)
     week = fleet.bursty(fleet.diurnal(hours, mean=45.0, swing=0.5), step=900.0, service=20.0, seed=7)
     owned = {"n_chips": 4608, "chip_price": 40e3, "power": energy.server_power(chip("GB300"), 0.8), "pue": np.array([1.1, 1.3])}
@@ -57,7 +57,7 @@ def calls() -> dict[str, Callable[[], Any]]:
         "movable_share": 0.5,
         "lead_years": 2.0,
     }
-    own_chip |= {"price_decline": 0.32, "rate": 0.095, "respin_probability": 0.4}
+    own_chip |= {"price_decline": 0.32, "rate": np.expm1(0.095), "respin_probability": 0.4}
     problem = fleet.Fleet(
         work=("a", "b", "c"),
         kinds=("k", "l", "m", "n"),
@@ -69,13 +69,13 @@ def calls() -> dict[str, Callable[[], Any]]:
         power=rng.uniform(1000, 2000, 4),
         idle_power=300.0,
         pue=np.array([1.1, 1.3]),
-        electricity_price=np.array([[0.05], [0.1]]) / KWH,
+        electricity_usd_per_kwh=np.array([[0.05], [0.1]]),
         capital=rng.uniform(8000, 14000, 4),
         operations=500.0,
         supply=rng.uniform(1, 8, (4, 1)),
         power_limit=np.array([[1e4], [2e4]]),
-        carbon_intensity=0.4 / KWH,
-        carbon_price=0.05,
+        carbon_g_per_kwh=400,
+        carbon_usd_per_t=50,
         rate=0.07,
         survival=0.95,
     )
@@ -131,10 +131,10 @@ def calls() -> dict[str, Callable[[], Any]]:
         "power of a hall": lambda: energy.power_chain(
             chip("H100"), 1024, drawn=chips.power(chip("H100"), 0.6, 0.5), cooled_by="air", wet_bulb=np.array([10.0, 25.0])
         ),
-        "bill of a site": lambda: energy.energy_bill(place, np.linspace(1e6, 2e6, 24), carbon_price=0.05),
-        "curtailment": lambda: energy.curtailment(np.sin(np.arange(96)) + 1.5, 0.1, work_value=0.3),
+        "bill of a site": lambda: energy.energy_bill(place, np.linspace(1e6, 2e6, 24), carbon_usd_per_t=0.05),
+        "curtailment": lambda: energy.curtailment(np.sin(np.arange(96)) + 1.5, 0.1, work_usd_per_kwh=0.3),
         "cost of owning": lambda: fleet.ownership_cost(
-            **owned, electricity_price=0.08 / KWH, wacc=0.1, server_life=5.0, server_uplift=1.15
+            **owned, electricity_usd_per_kwh=0.08, wacc=0.1, server_life_years=5.0, server_uplift=1.15
         ),
         "AI factory": lambda: (
             f := fleet.ai_factory(gb300, work, **inputs),
@@ -147,11 +147,11 @@ def calls() -> dict[str, Callable[[], Any]]:
         "pools": lambda: (
             fleet.newsvendor([1000, 2000.0], [200, 300.0], 0.3, critical_ratio=0.8),
             fleet.servers_needed([10.0, 1000.0], 0.2),
-            fleet.staffed([10.0, 50.0], 0.2),
+            {"partitioned": float(sum(fleet.servers_needed([10.0, 50.0], 0.2))), "pooled": float(fleet.servers_needed(60.0, 0.2))},
         ),
-        "fill of a fleet": lambda: fleet.fill(week, 100.0, step=900.0, reaction=1800.0, switch=300.0, penalty=0.03),
+        "fill of a fleet": lambda: fleet.backfill(week, 100.0, step=900.0, reaction=1800.0, switch=300.0, penalty=0.03),
         "replacement": lambda: (
-            r := fleet.replacement(price_decline=0.33, energy_decline=0.3, running=[0.08, 0.4], rate=0.095, resale=0.5),
+            r := fleet.replacement(price_decline=0.33, energy_decline=0.3, running=[0.08, 0.4], rate=np.expm1(0.095), resale=0.5),
             r.age,
             r.cost,
         )[1:],

@@ -51,7 +51,7 @@ MODULES = sorted(p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py
 NAMES = {".".join(p.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): p for p in MODULES}
 
 #: Imports that close a circle, to go as their packages are turned over: a type only, and a call that imports late.
-CIRCLES = {("workbench.fleet.programme", "workbench.fleet.allocate"), ("workbench.publish", "workbench.execute")}
+CIRCLES = {("workbench.publish", "workbench.execute")}
 #: What notebooks import that stands on no face, to go with issues on those models: constants, operators and a score.
 BESIDE_FACES = {
     ("chip_serving", "workbench.chips.serving.constants"),

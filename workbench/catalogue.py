@@ -19,8 +19,9 @@ from workbench import tables
 from workbench.errors import DataError, InputError, UnknownName
 from workbench.llm import LLM, read_hugging_face
 from workbench.tables import key, load
-from workbench.units import GBIT, GIGA, GRAM, KWH, MICRO, TERA, card, human, significant, usd
+from workbench.units import GBIT, GIGA, MICRO, TERA, card, human, significant, usd
 
+RACK_SCALE = 64  #: chips in the scale-up domain from which a chip is sold as a rack, where nothing else is said
 PRECISIONS = ("fp64", "fp64_matrix", "fp32", "tf32", "bf16", "fp8", "fp4", "int8")
 
 
@@ -38,6 +39,7 @@ class Chip:
     tdp: float | None  #: W
     all_in_power: float | None  #: provisioned utility power with host, network and facility [W]
     cooling: str | None
+    server: str  #: kind of server that it is sold in, as rows ``server_power_ratio_*`` of the costs tell them apart
     scaleup_bandwidth: float | None  #: B/s
     scaleup_domain: int | None
     scaleout_bandwidth: float | None  #: B/s
@@ -112,10 +114,10 @@ class Grid:
 
     code: str
     name: str
-    carbon_intensity: float  #: location-based average [kg/J]
+    carbon_g_per_kwh: float  #: location-based average [g/kWh]
     carbon_year: int
-    water_intensity: float | None  #: L/J of generation
-    electricity_price: float | None  #: industrial average [USD/J]
+    water_l_per_kwh: float | None  #: of generation [L/kWh]
+    electricity_usd_per_kwh: float | None  #: industrial average [USD/kWh]
     price_year: int | None
     source: str
     note: str | None
@@ -131,10 +133,10 @@ class Region:
     country: str | None
     grid: str | None
     pue: float | None
-    wue: float | None  #: L/J of IT energy
+    wue_l_per_kwh: float | None  #: water usage effectiveness, of IT energy [L/kWh]
     carbon_free_share: float | None
-    carbon_location: float | None  #: kg/J
-    carbon_marginal: float | None  #: kg/J
+    carbon_location_g_per_kwh: float | None  #: average of the grid [g/kWh]
+    carbon_marginal_g_per_kwh: float | None  #: of the plant that answers one more watt [g/kWh]
     source: str
     note: str | None
 
@@ -223,7 +225,7 @@ def chip(name: str | Chip) -> Chip:
         price_low=r["price_low_usd"],
         price_high=r["price_high_usd"],
         best_matmul={p: v * TERA for p in ("bf16", "fp8") if (v := r[f"matmul_{p}_tflops"]) is not None},
-        **_same(Chip, r),
+        **_same(Chip, r) | {"server": r["server"] or ("rack_scale" if (r["scaleup_domain"] or 1) >= RACK_SCALE else "gpu")},
     )
 
 
@@ -297,13 +299,7 @@ def grid(code: str) -> Grid:
     'France'
     """
     r = _row("grids", code, "grid")
-    return Grid(
-        code=r["grid"],
-        carbon_intensity=r["carbon_g_per_kwh"] * GRAM / KWH,
-        water_intensity=_times(r["water_l_per_kwh"], 1 / KWH),
-        electricity_price=_times(r["price_usd_per_kwh"], 1 / KWH),
-        **_same(Grid, r),
-    )
+    return Grid(code=r["grid"], electricity_usd_per_kwh=r["price_usd_per_kwh"], **_same(Grid, r))
 
 
 def region(name: str) -> Region:
@@ -315,13 +311,7 @@ def region(name: str) -> Region:
     1.16
     """
     r = _row("regions", name, "region")
-    return Region(
-        name=r["region"],
-        wue=_times(r["wue_l_per_kwh"], 1 / KWH),
-        carbon_location=_times(r["carbon_location_g_per_kwh"], GRAM / KWH),
-        carbon_marginal=_times(r["carbon_marginal_g_per_kwh"], GRAM / KWH),
-        **_same(Region, r),
-    )
+    return Region(name=r["region"], **_same(Region, r))
 
 
 def cost(name: str) -> Cost:

@@ -12,7 +12,6 @@ from workbench.uncertainty import Lognormal, Normal, Path, Pert, Uniform, one_at
 from workbench.uncertainty.gain import qmc_gain
 from workbench.uncertainty.sampling import evaluated
 from workbench.uncertainty.summaries import estimate
-from workbench.units import KWH
 
 TURN = {c: Uniform(-np.pi, np.pi) for c in "abc"}
 
@@ -86,7 +85,7 @@ def test_indices_of_a_model_that_breaks():
 def owning(chip_price, electricity_usd_per_kwh, pue, wacc, server_life):
     return fleet.ownership_cost(
         n_chips=4608, chip_price=chip_price, power=energy.server_power(catalogue.chip("GB300"), 0.7), pue=pue,
-        electricity_price=electricity_usd_per_kwh / KWH, wacc=wacc, server_life=server_life, server_uplift=1.15,
+        electricity_usd_per_kwh=electricity_usd_per_kwh, wacc=wacc, server_life_years=server_life, server_uplift=1.15,
     ).per_chip_hour  # fmt: skip
 
 
@@ -118,7 +117,8 @@ def test_pooling_in_every_future():
     """Servers for two loads, apart and together: pooling never asks for more, in no future."""
 
     def saved(load, peak, wait):
-        return fleet.staffed(np.stack([load, peak * load], axis=-1), wait).saved
+        apart = fleet.servers_needed(load, wait) + fleet.servers_needed(peak * load, wait)
+        return 1 - np.minimum(apart, fleet.servers_needed((1 + peak) * load, wait)) / np.maximum(apart, 1)
 
     inputs = {"load": Lognormal(50, 800), "peak": Uniform(0.2, 3.0), "wait": Uniform(0.05, 0.5)}
     share = evaluated(saved, sample(inputs, 2048, replicates=2))
