@@ -21,6 +21,7 @@ from typing import Any, BinaryIO, cast
 
 from jupyter_client.provisioning import LocalProvisioner
 
+from workbench import interrupts
 from workbench.batch import private_socket
 
 #: Names the socket of a server that somebody else keeps running (`workbench warm`).
@@ -180,7 +181,6 @@ class _Own:
     owner = 0  #: a fork of this process must not share its server
     path = ""
     worked = False  #: whether a kernel has come of it
-    ending = False  #: whether this process is, and must start no other
 
 
 def start(python: str = sys.executable, env: Mapping[str, str] | None = None, *, steady: bool = False) -> str:
@@ -196,7 +196,7 @@ def start(python: str = sys.executable, env: Mapping[str, str] | None = None, *,
         If the system cannot fork, or a server that was started before ended before any kernel came of it.
     """
     with _Own.lock:  # a signal may have the thread that holds it call `stop`
-        if _Own.ending:
+        if interrupts.said:  # this process ends
             raise asyncio.CancelledError
         own = _Own.process if _Own.owner == os.getpid() else None
         if own is not None and own.poll() is None:
@@ -221,7 +221,7 @@ def start(python: str = sys.executable, env: Mapping[str, str] | None = None, *,
             if folder:
                 shutil.rmtree(folder, ignore_errors=True)
             raise ColdStart(f"its server does not start ({error})") from None
-        atexit.register(_end)
+        atexit.register(stop)
         return _Own.path
 
 
@@ -240,11 +240,6 @@ def stop() -> None:
             more()
         process.wait()
         shutil.rmtree(Path(_Own.path).parent, ignore_errors=True)
-
-
-def _end() -> None:
-    _Own.ending = True
-    stop()
 
 
 def serve() -> None:
