@@ -8,19 +8,22 @@ override rows with CSVs of the same names in the folder ``$WORKBENCH_DATA``.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from functools import cache, partial
 from pathlib import Path
 from textwrap import shorten
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import polars as pl
 
 from workbench import tables
 from workbench.errors import DataError, InputError, UnknownName
 from workbench.llm import LLM, read_hugging_face
-from workbench.tables import key, load
+from workbench.tables import load
 from workbench.units import GBIT, GIGA, MICRO, TERA, card, human, significant, usd
 
+T = TypeVar("T")
 RACK_SCALE = 64  #: chips in the scale-up domain from which a chip is sold as a rack, where nothing else is said
 PRECISIONS = ("fp64", "fp64_matrix", "fp32", "tf32", "bf16", "fp8", "fp4", "int8")
 
@@ -177,19 +180,19 @@ def table(name: str) -> pl.DataFrame:
 
 
 def names(table_name: str) -> list[str]:
-    """Keys of a table, in file order.
+    """Keys of a table, in file order; those of several columns with ``|`` between them.
 
     Examples
     --------
     >>> names("chips")[:3]
     ['V100', 'V100 PCIe', 'A100']
     """
-    return load(table_name)[key(table_name)].to_list()
+    return tables.names(load(table_name), table_name)
 
 
 def key_of(table_name: str, name: str) -> str:
     """Key of the row of `table_name` whose key or alias is `name`, whatever its case. Raises `UnknownName`."""
-    return str(_row(table_name, name, table_name.removesuffix("s"))[key(table_name)])
+    return names(table_name)[_position(table_name, name, table_name.removesuffix("s"))]
 
 
 def chip(name: str | Chip) -> Chip:
@@ -379,25 +382,45 @@ def external(name: str, download: bool = True) -> Path:
         ) from error
 
 
-#: Row of each key and alias, beside the table that it was made of.
-_INDICES: dict[str, tuple[pl.DataFrame, dict[str, int]]] = {}
+#: What was made of a table, beside the table that it was made of.
+_MADE: dict[tuple[str, Callable[..., Any]], tuple[pl.DataFrame, Any]] = {}
+
+
+def made_of(table_name: str, make: Callable[[pl.DataFrame], T]) -> T:
+    """``make(table)``, made once and kept until the table is another one: a user's rows came or went."""
+    frame = load(table_name)
+    seen, made = _MADE.get((table_name, make), (None, None))
+    if seen is not frame:
+        made = make(frame)
+        _MADE[table_name, make] = frame, made
+    return cast(T, made)
 
 
 def _row(table_name: str, name: str, kind: str) -> dict[str, Any]:
     """The row of `table_name` whose key or alias is `name`, whatever its case."""
-    frame = load(table_name)
-    seen, index = _INDICES.get(table_name, (None, {}))
-    if seen is not frame:  # another table since: a user's rows came or went
-        index = {k.casefold(): i for i, k in enumerate(frame[key(table_name)])}
-        if "aliases" in frame.columns:
-            for i, aliases in enumerate(frame["aliases"]):
-                for alias in (aliases or "").split(";"):
-                    index.setdefault(alias.strip().casefold(), i)
-        _INDICES[table_name] = frame, index
-    position = index.get(str(name).strip().casefold()) if name else None
+    return load(table_name).row(_position(table_name, name, kind), named=True)
+
+
+def _position(table_name: str, name: str, kind: str) -> int:
+    position = made_of(table_name, _indexed(table_name)).get(str(name).strip().casefold()) if name else None
     if position is None:
         raise UnknownName(kind, name, names(table_name))
-    return frame.row(position, named=True)
+    return position
+
+
+@cache
+def _indexed(table_name: str) -> Callable[[pl.DataFrame], dict[str, int]]:
+    return partial(_index, table_name=table_name)
+
+
+def _index(frame: pl.DataFrame, table_name: str) -> dict[str, int]:
+    """Row of each key and alias."""
+    index = {name.casefold(): i for i, name in enumerate(tables.names(frame, table_name))}
+    if "aliases" in frame.columns:
+        for i, aliases in enumerate(frame["aliases"]):
+            for alias in (aliases or "").split(";"):
+                index.setdefault(alias.strip().casefold(), i)
+    return index
 
 
 def _same(cls: type, row: dict[str, Any]) -> dict[str, Any]:

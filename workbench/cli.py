@@ -57,7 +57,7 @@ def show(
         return
     frame = catalogue.table(table)
     if name is not None:
-        frame = frame.filter(frame[tables.key(table)] == catalogue.key_of(table, name))
+        frame = frame.slice(catalogue.names(table).index(catalogue.key_of(table, name)), 1)
     if csv:
         print(frame.write_csv(), end="")
     elif name is not None:

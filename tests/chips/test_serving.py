@@ -14,7 +14,7 @@ from workbench.fabric import Cluster
 
 H100 = Cluster(catalogue.chip("H100"), 64, "InfiniBand NDR")
 #: Constants of a machine without overheads, which streams and computes as its data sheet says.
-IDEAL = {name: 1.0 for name in calibration.NAMES} | {
+IDEAL = {name: 1.0 for name in calibration.POOL.names} | {
     name: 0.0 for name in ("start", "volume", "layer", "mixture", "step", "sequence", "mix", "first", "turns", "herd")
 }
 

@@ -7,9 +7,9 @@ import polars as pl
 import pytest
 
 from workbench import catalogue, cli, tables, validation
+from workbench.calibration.crossval import conformal_half_width
 from workbench.errors import DataError, UnknownName, WorkbenchError
 from workbench.validation import serving
-from workbench.validation.report import conformal_half_width
 
 HEADER = "id,domain,quantity,inputs,published,unit,tol_rel,source,group"
 ROW = 'a,training_carbon,carbon,"{""MWh"":1287.0,""kg_per_kwh"":0.429}",552.1,tCO2e,0.02,Patterson 2021,g'

@@ -14,9 +14,10 @@ import numpy as np
 import polars as pl
 
 from workbench import catalogue
+from workbench.calibration.crossval import conformal_half_width
 from workbench.errors import InputError, WorkbenchError
 from workbench.validation.energy_formulas import FORMULAS, UNITS, Inputs, Lacking
-from workbench.validation.report import ODD, Prediction, conformal_half_width
+from workbench.validation.report import ODD, Prediction
 
 TEXT = ("id", "domain", "quantity", "inputs", "unit", "source", "group")
 NUMBERS = ("published", "tol_rel")

@@ -48,7 +48,6 @@ CONSTANTS = (
     Constant("scale", 1.0, 0.25, "decode of a release or a model as a whole", "scale"),
     Constant("first_scale", 1.0, 0.4, "time to first token of a release or a model as a whole", "scale"),
 )
-NAMES = tuple(c.name for c in CONSTANTS)
 
 
 @dataclass(frozen=True)

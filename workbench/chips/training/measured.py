@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from workbench import catalogue
+from workbench.calibration import crossval
 from workbench.catalogue import Chip
 from workbench.checks import row_numbers
 from workbench.chips.exchange import Exchange
@@ -86,7 +86,7 @@ def groups(rows: pl.DataFrame, found: Rows, column: str, folds: int) -> np.ndarr
     """What is left out together: one value of a column, or the configurations of one of `folds` folds."""
     picked = [rows.row(int(at), named=True) for at in found.position]
     if column == "configuration":
-        return np.array([zlib.crc32(configuration(row).encode()) % folds for row in picked])
+        return crossval.folds(map(configuration, picked), folds)
     return np.array([str(row[column]) for row in picked])
 
 

@@ -8,16 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench import catalogue
-from workbench.calibration.pool import Constant
+from workbench.calibration import evidence
+from workbench.calibration.pool import Constant, Level, Pool
+from workbench.chips.training.constants import Origin
 from workbench.chips.training.plan import Layout
 from workbench.chips.training.shape import Shape
 from workbench.chips.training.work import stage_params
-from workbench.errors import InputError
 from workbench.units import GIGA
-
-TABLE = "calibration/training_memory"
-
 
 CONSTANTS = (
     Constant("gradient", 4.0, 0.3, "bytes of a parameter's gradient, buffers included"),
@@ -31,9 +28,7 @@ CONSTANTS = (
     Constant("extra", 1.05, 0.05, "fragmentation: reserved over allocated"),
     Constant("context", 2.0, 0.5, "runtime, communication buffers and workspaces [GB]"),
 )
-NAMES = tuple(c.name for c in CONSTANTS)
-PRIOR = np.log([c.prior for c in CONSTANTS])
-SPREAD = np.array([c.spread for c in CONSTANTS])
+POOL = Pool("calibration/training_memory", CONSTANTS, {"all": Level(), "stack": Level(("stack",))})
 
 
 @dataclass(frozen=True)
@@ -53,21 +48,14 @@ class TrainingMemory:
         return self.weights + self.gradients + self.optimizer + self.activations + self.logits + self.other
 
 
-def shipped() -> dict[str, tuple[NDArray[np.float64], int]]:
-    """Offsets of the logarithms of the constants of each stack, with its rows; ``all`` holds for every stack."""
-    found: dict[str, tuple[NDArray[np.float64], int]] = {}
-    for node, offset, rows in catalogue.table(TABLE).select("node", "offset", "rows").iter_rows():
-        stack, _, name = node.rpartition("|")
-        if name not in NAMES:
-            raise InputError(f"{TABLE}: node {node!r}: expected stack|constant with one of {', '.join(NAMES)}")
-        found.setdefault(stack, (np.zeros(len(NAMES)), rows))[0][NAMES.index(name)] = offset
-    return found
-
-
-def constants(stack: str = "") -> dict[str, float]:
+def constants(stack: str = "") -> dict[str, Any]:
     """Constants of the memory model for a stack, or, where it was not measured, of all."""
-    offsets, none = shipped(), (np.zeros(len(NAMES)), 0)
-    return dict(zip(NAMES, np.exp(PRIOR + offsets.get("all", none)[0] + offsets.get(stack, none)[0]).tolist(), strict=True))
+    return POOL.of(Origin(stack=stack))
+
+
+def half_width(stack: str) -> float:
+    """Half width of the 80 % interval of the logarithm of memory: of a measured stack, or of those left out."""
+    return evidence.half_width("calibration/training_memory_errors", [stack, "stack not measured"])
 
 
 def memory(shape: Shape, layout: Layout, sequence: Any, c: dict[str, Any]) -> TrainingMemory:
