@@ -60,12 +60,12 @@ BESIDE_FACES = {
     ("compute_demand", "workbench.validation.ownership"),
     ("fleet_economics", "workbench.validation.ownership"),
 }
-#: State of a module: indices of the catalogue's tables; the runs of a process, which Ctrl-C ends; the last two go with one engine.
+#: State of a module: what is made of the catalogue's tables; the runs of a process, and whether Ctrl-C was heard and said.
 STATE = {
-    "workbench.catalogue._INDICES",
+    "workbench.catalogue._MADE",
     "workbench.batch.run_one._running",
-    "workbench.calibration.pool._shipped",
-    "workbench.fabric.calibration._boxed",
+    "workbench.interrupts.heard",
+    "workbench.interrupts.said",
 }
 CHANGES = {"add", "append", "clear", "discard", "extend", "insert", "pop", "popitem", "remove", "setdefault", "update"}
 
