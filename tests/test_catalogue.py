@@ -45,7 +45,7 @@ def test_names_and_aliases_whatever_their_case(name):
     assert catalogue.chip(name).name in ("H100", "A100", "TPU v7")
 
 
-@pytest.mark.parametrize("table", ["chips", "llms"])
+@pytest.mark.parametrize("table", ["chips", "laws", "llms"])
 def test_an_alias_means_one_row(table):
     frame = catalogue.table(table)
     names = [n.strip().casefold() for n in tables.names(frame, table)]
