@@ -10,7 +10,7 @@ from workbench.tables import DATA
 
 PACKAGE = DATA.parent / "workbench"
 FLOORS = [
-    {"arrays", "checks", "errors", "files", "units", "interrupts"},
+    {"arrays", "checks", "errors", "files", "formats", "units", "interrupts"},
     {"tables", "llm"},
     {"catalogue"},
     {"calibration"},

@@ -14,13 +14,11 @@ from typing import Any
 
 import polars as pl
 
-from workbench import tables
+from workbench import formats, tables
 from workbench.errors import DataError, InputError, UnknownName
 from workbench.llm import LLM, read_hugging_face
 from workbench.tables import key, load, table_names
 from workbench.units import GBIT, GIGA, GRAM, KWH, MICRO, TERA
-
-PRECISIONS = ("fp64", "fp64_matrix", "fp32", "tf32", "bf16", "fp8", "fp4", "int8")
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class Chip:
     vendor: str
     release: str
     status: str
-    peaks: dict[str, float]  #: FLOP/s by precision
+    peaks: dict[str, float]  #: FLOP/s, by `formats.PEAKS`
     hbm_bytes: float
     hbm_bandwidth: float  #: B/s
     tdp: float | None  #: W
@@ -43,15 +41,26 @@ class Chip:
     price: float | None  #: USD
     price_low: float | None
     price_high: float | None
-    best_matmul: dict[str, float]  #: best measured FLOP/s by precision
+    best_matmul: dict[str, float]  #: best measured FLOP/s, the same way
     source: str
     note: str | None
 
     def peak(self, precision: str) -> float:
-        """Dense peak [FLOP/s]. Raises `InputError` for a precision the chip lacks, naming those it has."""
-        if precision not in self.peaks:
-            raise InputError(f"{self.name} has no {precision} peak; it has {', '.join(self.peaks)}")
-        return self.peaks[precision]
+        """Dense peak that a number format runs at [FLOP/s]. Raises `InputError` where the chip lacks it, naming those it has.
+
+        Examples
+        --------
+        >>> chip("B200").peak("nvfp4") == chip("B200").peaks["fp4"]
+        True
+        """
+        peak = formats.peak_of(precision)
+        if peak not in self.peaks:
+            raise InputError(f"{self.name} has no {peak} peak; it has {', '.join(self.peaks)}")
+        return self.peaks[peak]
+
+    def runs(self, precision: str) -> bool:
+        """Whether the chip has the peak that a number format runs at."""
+        return formats.peak_of(precision) in self.peaks
 
     def __hash__(self) -> int:
         return hash(self.name)
@@ -174,7 +183,7 @@ def chip(name: str | Chip) -> Chip:
     r = _row("chips", name, "chip")
     return Chip(
         name=r["chip"],
-        peaks={p: v * TERA for p in PRECISIONS if (v := r["int8_tops" if p == "int8" else f"{p}_tflops"]) is not None},
+        peaks={p: v * TERA for p in formats.PEAKS if (v := r.get(f"{p}_tflops", r.get(f"{p}_tops"))) is not None},
         hbm_bytes=r["hbm_gb"] * GIGA,
         hbm_bandwidth=r["hbm_gb_per_s"] * GIGA,
         tdp=r["tdp_w"],
@@ -184,7 +193,7 @@ def chip(name: str | Chip) -> Chip:
         price=r["price_usd"],
         price_low=r["price_low_usd"],
         price_high=r["price_high_usd"],
-        best_matmul={p: v * TERA for p in ("bf16", "fp8") if (v := r[f"matmul_{p}_tflops"]) is not None},
+        best_matmul={p: v * TERA for p in formats.PEAKS if (v := r.get(f"matmul_{p}_tflops")) is not None},
         **_same(Chip, r),
     )
 
@@ -228,7 +237,7 @@ def llm(name: str | Path | LLM) -> LLM:
     if isinstance(name, Path) or name.endswith(".json") or (os.sep in name and Path(name).exists()):
         return read_hugging_face(name)
     r = _row("llms", name, "LLM")
-    return LLM(name=r["llm"], **_same(LLM, r))
+    return LLM(name=r["llm"], **{name: value for name, value in _same(LLM, r).items() if value is not None})  # blank: does not apply
 
 
 def grid(code: str) -> Grid:
@@ -335,7 +344,6 @@ def _times(value: float | None, factor: float) -> float | None:
 __all__ = [
     "CPU",
     "LLM",
-    "PRECISIONS",
     "Chip",
     "Cost",
     "Grid",

@@ -10,7 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 from workbench import catalogue
 from workbench.catalogue import LLM, Chip, Cost
 from workbench.checks import POSITIVE, SHARE, Rule, check_fields, takes
-from workbench.chips import Load, Serving, ServingPlan, TrainingRun, serving, serving_speed, training_run
+from workbench.chips import Load, ServingPlan, serving, serving_speed, training_run
+from workbench.chips.serving.evaluate import Serving
+from workbench.chips.training.run import TrainingRun
 from workbench.energy import ServerPower, all_in_ratio, facility_power, server_power
 from workbench.errors import InputError, UnknownName
 from workbench.fabric import Cluster

@@ -13,12 +13,13 @@ import polars as pl
 from numpy.typing import NDArray
 
 from workbench import catalogue
+from workbench.arrays import take
 from workbench.calibration.pool import Fit, balanced
 from workbench.chips import watts as power_model
 from workbench.chips.serving import constants as calibration
 from workbench.chips.serving import measured as serving_rows
-from workbench.chips.serving.evaluate import Point, closed_loop, disaggregated, offline, open_loop
-from workbench.chips.serving.measured import Rows, stated, take
+from workbench.chips.serving.loops import Point, closed_loop, disaggregated, offline, open_loop
+from workbench.chips.serving.measured import Rows, stated
 from workbench.errors import InputError
 from workbench.validation import bench_json, report
 from workbench.validation.report import Prediction, conformal_half_width
@@ -190,7 +191,7 @@ def _watts(rows: Rows, point: Point, fit: Fit | None) -> Array:
     if fit is None:
         return np.full(rows.mode.size, np.nan)
     d = rows.demand
-    compute, memory = d.used(point.batch, d.input_tokens + d.output_tokens / 2, point.tpot)
+    compute, memory = d.used(point.batch, d.half_way, point.tpot)
     tdp = np.array([catalogue.chip(o.chip).tdp or np.nan for o in rows.origins])
     return np.asarray(tdp * power_model.share_of_tdp(power_model.POOL.named(fit.logs(_drawn(rows))), compute, memory))
 
@@ -208,7 +209,7 @@ def _fit_power(rows: pl.DataFrame, found: Rows, at: Any, fit: Fit) -> Fit | None
     part = take(found, at)
     point = operate(part, fit.logs(part.origins))
     d = part.demand
-    compute, memory = d.used(point.batch, d.input_tokens + d.output_tokens / 2, point.tpot)
+    compute, memory = d.used(point.batch, d.half_way, point.tpot)
     tdp = np.array([catalogue.chip(o.chip).tdp or np.nan for o in part.origins])
     target = np.log(rows["power_w_per_gpu"].to_numpy()[part.position] / tdp)
 

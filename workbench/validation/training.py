@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from workbench.arrays import take
 from workbench.chips.training import constants as calibration
 from workbench.chips.training import measured as training_rows
 from workbench.chips.training.constants import Fit
@@ -54,8 +55,8 @@ def predict_without(rows: pl.DataFrame, column: str) -> list[Prediction]:
             reason = f"{fitted.size} other rows to calibrate on, fewer than {LEAST}"
             table += [Prediction(int(found.position[i]), "step_s", skipped=reason) for i in inside]
             continue
-        fit = calibration.fit(work.take(fitted), [found.origins[i] for i in fitted], measured[fitted])
-        time = seconds(work.take(inside), calibration.POOL.named(fit.logs([found.origins[i] for i in inside])))
+        fit = calibration.fit(take(work, fitted), [found.origins[i] for i in fitted], measured[fitted])
+        time = seconds(take(work, inside), calibration.POOL.named(fit.logs([found.origins[i] for i in inside])))
         for i, value in zip(inside, time, strict=True):
             table.append(_one(int(found.position[i]), float(value), calibration.half_width(found.origins[i], fit)))
     table += [Prediction(at, "step_s", skipped=reason) for at, reason in reasons.items()]
@@ -72,7 +73,7 @@ def steps(rows: pl.DataFrame, found: training_rows.Rows) -> np.ndarray[Any, Any]
     picked = [rows.row(int(at), named=True) for at in found.position]
     times = np.array([row["step_s"] or _from_tokens(row) or np.nan for row in picked])
     flop = np.array([3 * llm.forward_flop_per_token(s / 2) for llm, s in zip(found.llms, found.sequence, strict=True)]) * found.plan.trained
-    peak = np.array([chip.peak(training_rows.peak_of(o.precision)) for chip, o in zip(found.chips, found.origins, strict=True)])
+    peak = np.array([chip.peak(o.precision) for chip, o in zip(found.chips, found.origins, strict=True)])
     fastest = flop * found.batch * found.sequence / (found.n_chips * peak)
     return np.where(times > fastest, times, np.nan)
 
@@ -87,7 +88,7 @@ def calibrate(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
     at = np.flatnonzero(np.isfinite(times))
     if not at.size:
         raise InputError("no row states a step and can be predicted: nothing to calibrate on")
-    work, origins = training_rows.works(found).take(at), [found.origins[i] for i in at]
+    work, origins = take(training_rows.works(found), at), [found.origins[i] for i in at]
     if at.size < OWN or len({o.stack for o in origins}) == 1:
         return {"training": calibration.fit(work, origins, times[at], calibration.shipped()).frame()}
     fit = calibration.fit(work, origins, times[at])
@@ -103,8 +104,8 @@ def _errors(rows: pl.DataFrame, found: training_rows.Rows, times: Any, fit: Fit)
         groups, error = training_rows.groups(rows, found, column, FOLDS), np.full(times.size, np.nan)
         for group in dict.fromkeys(groups[at].tolist()):
             inside, rest = at[groups[at] == group], at[groups[at] != group]
-            without = calibration.fit(work.take(rest), [found.origins[i] for i in rest], times[rest])
-            time = seconds(work.take(inside), calibration.POOL.named(without.logs([found.origins[i] for i in inside])))
+            without = calibration.fit(take(work, rest), [found.origins[i] for i in rest], times[rest])
+            time = seconds(take(work, inside), calibration.POOL.named(without.logs([found.origins[i] for i in inside])))
             error[inside] = np.log(time / times[inside])
         logs[column] = error
     table = []

@@ -9,9 +9,9 @@ import numpy as np
 
 from workbench import catalogue
 from workbench.calibration.pool import Fit, Pool
-from workbench.catalogue import LLM
 from workbench.chips.serving.work import CONSTANTS, NAMES
 from workbench.errors import UnknownName
+from workbench.llm import LLM
 
 TABLE, ERRORS = "calibration/serving", "calibration/serving_errors"
 FRAMEWORKS = ("TensorRT-LLM", "vLLM", "SGLang")

@@ -110,7 +110,7 @@ def _terms(w: Work, c: Constants) -> tuple[Any, Any]:
     ep = c["ep"] * np.where(w.ep_crosses, c["ep_across"], 1.0) * w.ep_forward
     hidden = w.ep_crosses & (w.vp > 1)  # interleaved chunks let experts' collectives hide behind another chunk
     ep_both = np.where(hidden, exposed(ep, c["overlap"] * ahead) + exposed(ep, c["overlap"] * behind), 2 * ep)
-    cp_both = np.where(w.cp_ring, exposed(w.cp_forward, fused) + exposed(2 * w.cp_forward, back * fused), 3 * w.cp_forward)
+    cp_both = np.where(w.cp_hidden, exposed(w.cp_forward, fused) + exposed(2 * w.cp_forward, back * fused), 3 * w.cp_forward)
     again = w.full * (ahead + tp_forward) + w.selective * np.where(w.flash, moved, fused + scores)
     layer = ahead + behind + tp_forward + tp_backward + ep_both + cp_both + again
 
