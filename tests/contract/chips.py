@@ -123,6 +123,12 @@ CASES: list[Case] = [
         allow=dict.fromkeys(("zero", "shard"), ("zero",)),
     ),
     Case("chips.training_memory", job(chips.training_memory), JOB, JOBS, whole=tuple(JOB)),
+    Case(
+        "chips.product_seconds",
+        lambda m, n, k: chips.product_seconds(LLM, EIGHT, m, n, k),
+        {"m": 16, "n": 4096, "k": 4096},
+        {"m": (1, 64, 4096), "n": (64, 4096, 100), "k": (1, 256, 4096)},
+    ),
     Case("chips.elasticities", job(chips.elasticities), JOB, JOBS, whole=tuple(JOB), rtol=1e-9),
     *cases_of_choices(),
     Case(

@@ -3,7 +3,7 @@
 from workbench.chips.serving.evaluate import Load, ServingPlan, serving, serving_speed
 from workbench.chips.serving.frontier import SLO, break_even_price, cheapest_chip, slo_frontier, value_of
 from workbench.chips.serving.routing import adapters, routed
-from workbench.chips.training.evaluate import training_memory, training_step
+from workbench.chips.training.evaluate import product_seconds, training_memory, training_step
 from workbench.chips.training.plan import TrainingPlan
 from workbench.chips.training.run import training_run
 from workbench.chips.training.search import Choices, elasticities, plan_of, search_layouts
@@ -21,6 +21,7 @@ __all__ = [
     "elasticities",
     "plan_of",
     "power",
+    "product_seconds",
     "routed",
     "search_layouts",
     "serving",
