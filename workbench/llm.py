@@ -8,7 +8,7 @@ norms inside attention, learned positions, multi-token-prediction layers and ima
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import cache, cached_property
 from pathlib import Path
@@ -19,6 +19,13 @@ from numpy.typing import ArrayLike
 
 from workbench.arrays import Arrays
 from workbench.errors import InputError
+
+
+def _derived(meaning: str, formula: Callable[[Any], Any]) -> Any:
+    """A quantity that follows from the dimensions, computed once."""
+    found = cached_property(formula)
+    found.__doc__ = meaning
+    return found
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -61,55 +68,29 @@ class Transformer(Arrays):
         """Many models as one, a row each."""
         return Transformer(**{f.name: np.array([float(getattr(m, f.name)) for m in models]) for f in fields(Transformer)})
 
-    @cached_property
-    def value_dim(self) -> Any:
-        """Width of a head's values."""
-        return self.v_head_dim + (self.v_head_dim == 0) * self.head_dim
-
-    @cached_property
-    def query(self) -> Any:
-        """Width of all queries."""
-        return self.heads * self.head_dim
-
-    @cached_property
-    def value(self) -> Any:
-        """Width of the result of attention, before its last product."""
-        return self.heads * self.value_dim
-
-    @cached_property
-    def key_value(self) -> Any:
-        """Width of keys and values together; 0 with latent attention."""
-        return (self.kv_lora_rank == 0) * 2 * self.kv_heads * self.head_dim
-
-    @cached_property
-    def latent(self) -> Any:
-        """Width of the compressed keys and values of latent attention with their rotary part, else 0."""
-        return (self.kv_lora_rank > 0) * (self.kv_lora_rank + self.qk_rope_head_dim)
-
-    @cached_property
-    def expanded(self) -> Any:
-        """Width that latent attention expands keys and values to, else 0."""
-        return (self.kv_lora_rank > 0) * (self.heads * self.qk_nope_head_dim + self.value)
-
-    @cached_property
-    def cached(self) -> Any:
-        """Numbers that a token adds to the key-value cache, all layers, while it is inside every window."""
-        return self.layers * (self.key_value + self.latent)
-
-    @cached_property
-    def shared_width(self) -> Any:
-        """Inner width of all shared experts of a mixture layer."""
-        return self.shared_experts * self.shared_ffn
-
-    @cached_property
-    def moe_share(self) -> Any:
-        """Mixtures of experts over all layers."""
-        return self.moe_layers / self.layers
-
-    @cached_property
-    def inner_width(self) -> Any:
-        """Inner width of the feed-forward layers that a token goes through, in the mean of the layers."""
-        return (1 - self.moe_share) * self.ffn + self.moe_share * (self.experts_per_token * self.moe_ffn + self.shared_width)
+    value_dim = _derived("Width of a head's values.", lambda m: m.v_head_dim + (m.v_head_dim == 0) * m.head_dim)
+    query = _derived("Width of all queries.", lambda m: m.heads * m.head_dim)
+    value = _derived("Width of the result of attention, before its last product.", lambda m: m.heads * m.value_dim)
+    key_value = _derived(
+        "Width of keys and values together; 0 with latent attention.", lambda m: (m.kv_lora_rank == 0) * 2 * m.kv_heads * m.head_dim
+    )
+    latent = _derived(
+        "Width of latent attention's compressed keys and values with their rotary part, else 0.",
+        lambda m: (m.kv_lora_rank > 0) * (m.kv_lora_rank + m.qk_rope_head_dim),
+    )
+    expanded = _derived(
+        "Width that latent attention expands keys and values to, else 0.",
+        lambda m: (m.kv_lora_rank > 0) * (m.heads * m.qk_nope_head_dim + m.value),
+    )
+    cached = _derived(
+        "Numbers that a token adds to the key-value cache, all layers, inside every window.", lambda m: m.layers * (m.key_value + m.latent)
+    )
+    shared_width = _derived("Inner width of all shared experts of a mixture layer.", lambda m: m.shared_experts * m.shared_ffn)
+    moe_share = _derived("Mixtures of experts over all layers.", lambda m: m.moe_layers / m.layers)
+    inner_width = _derived(
+        "Inner width of the feed-forward layers that a token goes through, in the mean of the layers.",
+        lambda m: (1 - m.moe_share) * m.ffn + m.moe_share * (m.experts_per_token * m.moe_ffn + m.shared_width),
+    )
 
     @cached_property
     def attention_params(self) -> Any:
@@ -125,40 +106,29 @@ class Transformer(Arrays):
         always_on = self.hidden * self.experts + self._feed_forward(self.shared_width)
         return self.layers * self.attention_params + dense + self.moe_layers * always_on
 
-    @cached_property
-    def expert_params(self) -> Any:
-        """Parameters of all routed experts of all layers."""
-        return self.moe_layers * self.experts * self._feed_forward(self.moe_ffn)
-
-    @cached_property
-    def embedding_params(self) -> Any:
-        """Parameters of the input embedding, of which a token reads one row; it is also the head where they are tied."""
-        return self.vocab * self.hidden
-
-    @cached_property
-    def non_embedding_params(self) -> Any:
-        """Parameters outside the input embedding and the head."""
-        return self.shared_params + self.expert_params + self._vectors
-
-    @cached_property
-    def params(self) -> Any:
-        """All parameters."""
-        return self.non_embedding_params + self.embedding_params * (2 - self.tied_embeddings)
-
-    @cached_property
-    def active_params(self) -> Any:
-        """Parameters without the experts that a token does not visit; of a dense model all. Embedding and head are included."""
-        return self.params - self.moe_layers * (self.experts - self.experts_per_token) * self._feed_forward(self.moe_ffn)
-
-    @cached_property
-    def read_params(self) -> Any:
-        """Parameters that every token reads: all but routed experts and an embedding that is not the head too."""
-        return self.params - self.expert_params - self._lookup
-
-    @cached_property
-    def used_params(self) -> Any:
-        """Parameters that a token is multiplied with or adds: active ones but an embedding that is not the head too."""
-        return self.active_params - self._lookup
+    expert_params = _derived(
+        "Parameters of all routed experts of all layers.", lambda m: m.moe_layers * m.experts * m._feed_forward(m.moe_ffn)
+    )
+    embedding_params = _derived(
+        "Parameters of the input embedding, of which a token reads one row; also the head where they are tied.",
+        lambda m: m.vocab * m.hidden,
+    )
+    non_embedding_params = _derived(
+        "Parameters outside the input embedding and the head.", lambda m: m.shared_params + m.expert_params + m._vectors
+    )
+    params = _derived("All parameters.", lambda m: m.non_embedding_params + m.embedding_params * (2 - m.tied_embeddings))
+    active_params = _derived(
+        "Parameters without the experts that a token does not visit; of a dense model all. Embedding and head are included.",
+        lambda m: m.params - m.moe_layers * (m.experts - m.experts_per_token) * m._feed_forward(m.moe_ffn),
+    )
+    read_params = _derived(
+        "Parameters that every token reads: all but routed experts and an embedding that is not the head too.",
+        lambda m: m.params - m.expert_params - m._lookup,
+    )
+    used_params = _derived(
+        "Parameters that a token is multiplied with or adds: active ones but an embedding that is not the head too.",
+        lambda m: m.active_params - m._lookup,
+    )
 
     def attended(self, context: Any) -> Any:
         """Tokens that a token attends to in a context, in the mean of the layers: a sliding layer stops at its window."""
@@ -166,11 +136,9 @@ class Transformer(Arrays):
             return context
         return context + self.sliding_layers / self.layers * (np.minimum(context, self.sliding_window) - context)
 
-    @property
-    def _lookup(self) -> Any:
-        return (1 - self.tied_embeddings) * self.embedding_params
+    _lookup = _derived("Parameters of an embedding that is not the head too.", lambda m: (1 - m.tied_embeddings) * m.embedding_params)
 
-    @property
+    @cached_property
     def _vectors(self) -> Any:
         """Norm weights and attention biases, which take part in no matrix product."""
         bias = self.attention_bias * self.head_dim * (self.heads + 2 * self.kv_heads)

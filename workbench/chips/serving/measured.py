@@ -23,17 +23,8 @@ from workbench.errors import InputError, UnknownName
 from workbench.llm import LLM, Transformer
 
 TEXT = (
-    "source_group",
-    "group",
-    "model_key",
-    "weight_precision",
-    "kv_precision",
-    "chip",
-    "parallel",
-    "framework",
-    "framework_version",
-    "mode",
-    "source",
+    *("source_group", "group", "model_key", "weight_precision", "kv_precision", "chip", "parallel", "framework", "framework_version"),
+    *("mode", "source"),
 )
 NUMBERS = (
     *("params_total_b", "params_active_b", "layers", "hidden", "ffn", "heads", "kv_heads", "head_dim", "mla_kv_lora", "mla_rope_dim"),

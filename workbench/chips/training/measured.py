@@ -90,7 +90,7 @@ def groups(rows: pl.DataFrame, found: Rows, column: str, folds: int) -> np.ndarr
 
 def configuration(row: dict[str, Any]) -> str:
     """What two rows share that differ only in the release they ran: they are never on two sides of a fold."""
-    names = (
+    stated = (
         "source_key",
         "model",
         "layers",
@@ -106,9 +106,8 @@ def configuration(row: dict[str, Any]) -> str:
         "gbs",
         "seq",
         "recompute",
-        "dp_shard",
     )
-    return "|".join(str(row.get(name)) for name in names)
+    return "|".join(str(row.get(name)) for name in (*stated, "dp_shard"))
 
 
 def _rows(good: Iterable[dict[str, Any]]) -> Rows:

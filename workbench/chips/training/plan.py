@@ -123,21 +123,18 @@ class Layout:
     @classmethod
     def of(cls, plan: TrainingPlan, n_chips: ArrayLike, global_batch: ArrayLike) -> Layout:
         """Resolve a plan on so many chips at a batch of so many sequences. Nothing is checked here: see `why_not`."""
-        tp, pp, vp, cp, ep, mb = (np.asarray(getattr(plan, n), dtype=float) for n in ("tp", "pp", "vp", "cp", "ep", "micro_batch"))
-        dp = np.maximum(np.asarray(n_chips, dtype=float) / (tp * pp * cp), 1.0)
-        asked = np.asarray(plan.shard, dtype=float)
-        recompute, schedule, offload = (np.asarray(x) for x in (plan.recompute, plan.schedule, plan.offload))
+        same = {n: np.asarray(getattr(plan, n)) for n in ("zero", "flash", "scattered")}
+        same |= {
+            n: np.asarray(getattr(plan, n), dtype=float) for n in ("tp", "pp", "vp", "cp", "ep", "micro_batch", "expert_load", "trained")
+        }
+        tp, cp, shard = same["tp"], same["cp"], np.asarray(plan.shard, dtype=float)
+        recompute, schedule, offload, context = (np.asarray(x) for x in (plan.recompute, plan.schedule, plan.offload, plan.context))
+        dp = np.maximum(np.asarray(n_chips, dtype=float) / (tp * same["pp"] * cp), 1.0)
         return cls(
-            tp=tp,
-            pp=pp,
-            vp=vp,
-            cp=cp,
-            ep=ep,
+            **same,
             dp=dp,
-            micro_batch=mb,
-            micro_batches=np.maximum(np.asarray(global_batch, dtype=float) / (dp * mb), 1.0),
-            zero=np.asarray(plan.zero),
-            shard=np.where(asked > 0, np.minimum(asked, dp * cp), dp * cp),
+            micro_batches=np.maximum(np.asarray(global_batch, dtype=float) / (dp * same["micro_batch"]), 1.0),
+            shard=np.where(shard > 0, np.minimum(shard, dp * cp), dp * cp),
             full=1.0 * (recompute == "full"),
             selective=1.0 * (recompute == "selective"),
             sequence_split=np.where(np.asarray(plan.sequence_parallel), tp, 1.0),
@@ -145,11 +142,7 @@ class Layout:
             dualpipe=schedule == "dualpipe",
             offload_optimizer=1.0 * ((offload == "optimizer") | (offload == "all")),
             offload_activations=1.0 * ((offload == "activations") | (offload == "all")),
-            context=sum(code * (np.asarray(plan.context) == name) for code, name in enumerate(VARIANTS)),
-            flash=np.asarray(plan.flash),
-            scattered=np.asarray(plan.scattered),
-            expert_load=np.asarray(plan.expert_load, dtype=float),
-            trained=np.asarray(plan.trained, dtype=float),
+            context=sum(code * (context == name) for code, name in enumerate(VARIANTS)),
         )
 
     @property

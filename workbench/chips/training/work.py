@@ -39,42 +39,31 @@ NODE_LIMIT = 4.0
 class Work(Arrays):
     """A step in numbers; arrays broadcast."""
 
+    model: Transformer
+    layout: Layout
     chips: Any
-    layers: Any  #: of the whole model
     stage_layers: Any  #: of the heaviest stage
     spare: Any  #: layers by which the last stage is lighter
-    pp: Any
-    vp: Any
-    micro_batches: Any
     tokens: Any  #: of a micro-batch on a chip
-    hidden: Any
     products: list[tuple[Any, Any, Any]]  #: (share of the layers, n, k)
     groups: Any  #: experts of a chip
     group_rows: Any  #: tokens of each
     group_products: list[tuple[Any, Any]]  #: (n, k)
-    moe_share: Any
     misaligned: Any  #: share of the dense arithmetic whose widths are no multiples of 64
     odd_heads: Any  #: 1.5, .5 or 0: head width that is no multiple of 8, of 64, or is
     attention_flop: Any
     context: Any  #: tokens that a token attends to in the mean
-    cp: Any
     score_bytes: Any
     stream_bytes: Any
     cast_bytes: Any
     kernels: Any
-    flash: Any
-    full: Any
-    selective: Any
-    trained: Any
     head_columns: Any
     peak: Any  #: of the precision [FLOP/s]
     peak16: Any  #: of 16-bit numbers, for attention and head
     bandwidth: Any  #: of device memory [B/s]
-    tp: Any
     tp_forward: Any  #: [s]
     tp_backward: Any
     tp_crosses: Any
-    tp_scattered: Any
     ep_forward: Any
     ep_crosses: Any
     cp_forward: Any
@@ -86,8 +75,6 @@ class Work(Arrays):
     optimizer_bytes: Any
     offload: Any  #: to the host and back, a step [s]
     bubble: Any  #: of a pipeline's bubble, in (p - 1) / v micro-batches: weights of (forward, data, weight) passes are folded in `step`
-    zero_bubble: Any
-    dualpipe: Any
 
     @classmethod
     def of(cls, model: Transformer, layout: Layout, machine: Machine, n_chips: Any, sequence: Any) -> Work:
@@ -95,19 +82,17 @@ class Work(Arrays):
         n_chips, sequence = np.asarray(n_chips, dtype=float), np.asarray(sequence, dtype=float)
         job = _Job(model, layout, machine, n_chips, sequence)
         return cls(
+            model=model,
+            layout=layout,
             chips=n_chips,
-            layers=model.layers,
             stage_layers=job.stage_layers,
             spare=np.minimum(np.maximum(job.stage_layers * layout.pp - model.layers, 0.0), 1.0),
             tokens=job.tokens,
-            hidden=model.hidden,
-            moe_share=model.moe_share,
             head_columns=model.vocab / layout.tp,
             peak=machine.peak,
             peak16=machine.peak16,
             bandwidth=machine.bandwidth,
             bubble=(layout.pp - 1) / layout.vp,
-            **{name: getattr(layout, name) for name in _OF_LAYOUT},
             **_products(job),
             **_attention(job),
             **_streamed(job),
@@ -116,8 +101,6 @@ class Work(Arrays):
         )
 
 
-#: What a work has of its layout as it is.
-_OF_LAYOUT = ("pp", "vp", "cp", "tp", "micro_batches", "flash", "full", "selective", "trained", "zero_bubble", "dualpipe")
 Terms = dict[str, Any]  #: fields of `Work`
 
 
@@ -209,7 +192,6 @@ def _in_layers(job: _Job) -> Terms:
         "tp_forward": np.where(split, 2 * (gather + reduce), 2 * both),
         "tp_backward": np.where(split, 2 * (gather + reduce) + gather, 2 * both),
         "tp_crosses": exchange.crosses(a.tp, stride) & (a.tp > 1),
-        "tp_scattered": a.scattered,
         "ep_forward": 2 * exchange.seconds("alltoall", sent, a.ep) * s.moe_share,
         "ep_crosses": domains > 1,
         "cp_forward": np.choose(a.context, [v.seconds(s, exchange, a.tp, a.cp, job.tokens) for v in variants]),
