@@ -71,9 +71,9 @@ def named(name: Any, use: str, argument: str = "precision") -> Format:
     --------
     >>> named("nvfp4", "training").peak
     'fp4'
-    >>> named("fp7", "cache")
+    >>> named("fp7", "training")
     Traceback (most recent call last):
-    workbench.errors.InputError: precision = 'fp7': expected one of fp32, bf16, fp16, fp8, mxfp8, fp4, mxfp4, nvfp4, int8, int4
+    workbench.errors.InputError: precision = 'fp7': expected one of bf16, fp16, fp8, mxfp8, nvfp4, int8
     """
     choices = names(use)
     if not isinstance(name, str) or name not in choices:
