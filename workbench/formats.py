@@ -45,7 +45,6 @@ FORMATS = {
         Format("nvfp4", 4.5, "fp4", training="nvfp4", weights="fp4", cache=True),
         Format("int8", 8, "int8", training="int8", weights="int8", cache=True),
         Format("int4", 4, "bf16", weights="int4", cache=True),
-        Format("mxint8", 8.25, "int8", weights="int8", cache=True),
     )
 }
 #: Peaks that a data sheet may print.
