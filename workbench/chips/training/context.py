@@ -31,8 +31,4 @@ def _all_to_all(model: Transformer, exchange: Exchange, tp: Any, cp: Any, tokens
     return 2 * exchange.seconds("alltoall", heads, cp, tp)
 
 
-VARIANTS = {
-    "ring": Variant(_ring, hidden=True),
-    "all-to-all": Variant(_all_to_all, hidden=False),
-    "all-gather": Variant(_ring, hidden=False),
-}
+VARIANTS = {"ring": Variant(_ring, hidden=True), "all-to-all": Variant(_all_to_all, hidden=False)}
