@@ -172,6 +172,12 @@ class LLM(Transformer):
         bytes_per_element : array_like
             Size of a cached number: 2 for bf16, 1 for fp8 [B].
 
+        Examples
+        --------
+        >>> from workbench import catalogue
+        >>> catalogue.llm("DeepSeek-V3").kv_bytes_per_token(2)
+        70272
+
         References
         ----------
         .. [1] DeepSeek-AI (2024), DeepSeek-V2, table 1, arXiv:2405.04434.
@@ -179,7 +185,14 @@ class LLM(Transformer):
         return self.cached * _amount(bytes_per_element, "bytes_per_element")
 
     def kv_bytes(self, context: ArrayLike, bytes_per_element: ArrayLike = 2) -> Any:
-        """Key-value cache of a sequence of `context` tokens [B]; a sliding layer keeps at most its window. Arguments broadcast."""
+        """Key-value cache of a sequence of `context` tokens [B]; a sliding layer keeps at most its window. Arguments broadcast.
+
+        Examples
+        --------
+        >>> from workbench import catalogue
+        >>> catalogue.llm("Llama-3.1-8B").kv_bytes([1000, 2000]).tolist()
+        [131072000.0, 262144000.0]
+        """
         return self.cached * self.attended(_amount(context, "context")) * _amount(bytes_per_element, "bytes_per_element")
 
     def forward_flop_per_token(self, context: ArrayLike = 0) -> Any:
@@ -194,6 +207,13 @@ class LLM(Transformer):
         ----------
         context : array_like
             Tokens that the token attends to.
+
+        Examples
+        --------
+        >>> from workbench import catalogue
+        >>> gpt3 = catalogue.llm("GPT-3-175B")
+        >>> round(gpt3.forward_flop_per_token(2048 / 2) / gpt3.params, 2)  # 2 a parameter, and attention
+        2.03
 
         References
         ----------

@@ -38,7 +38,13 @@ PRECISIONS = formats.LADDER[:0:-1]
 
 @dataclass(frozen=True)
 class SLO:
-    """What is promised to a user."""
+    """What is promised to a user.
+
+    Examples
+    --------
+    >>> SLO(tokens_per_second=50, ttft=2.0).ttft
+    2.0
+    """
 
     tokens_per_second: float = 0.0  #: of each user, at least [1/s]
     ttft: float = np.inf  #: time to first token, at most [s]

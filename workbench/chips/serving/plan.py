@@ -30,7 +30,13 @@ REASONS = (
 
 @dataclass(frozen=True)
 class ServingPlan:
-    """How a replica is laid out: `tp` x `pp` x `attention_dp` chips hold the weights once; experts are spread over all of them."""
+    """How a replica is laid out: `tp` x `pp` x `attention_dp` chips hold the weights once; experts are spread over all of them.
+
+    Examples
+    --------
+    >>> ServingPlan(tp=[1, 8], precision="nvfp4", attention_dp=4).chips.tolist()
+    [4.0, 32.0]
+    """
 
     tp: ArrayLike = 8  #: tensor parallel degree
     precision: str = "fp8"  #: of the weights
@@ -54,6 +60,12 @@ class Load:
     """What a replica is asked for: a closed loop with `concurrency` requests in flight, or `rate` arrivals a second.
 
     Infinite concurrency serves as many as fit: the offline maximum.
+
+    Examples
+    --------
+    >>> Load(concurrency=[1, 64], input_tokens=1024, output_tokens=256, prefix_hit_rate=1.5)
+    Traceback (most recent call last):
+    workbench.errors.InputError: prefix_hit_rate = 1.5: expected 0 or more and less than 1
     """
 
     concurrency: ArrayLike

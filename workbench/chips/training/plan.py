@@ -26,6 +26,14 @@ class TrainingPlan:
 
     Ranks are ordered as Megatron does, tensor parallel innermost, then context, data and pipeline; with `scattered` tensor parallelism
     is outermost. Data parallelism is what is left of the chips.
+
+    Examples
+    --------
+    >>> TrainingPlan(tp=[1, 2, 4], pp=2, recompute="full").pp
+    2
+    >>> TrainingPlan(tp=0)
+    Traceback (most recent call last):
+    workbench.errors.InputError: tp = 0: expected a whole number 1 or more
     """
 
     tp: ArrayLike = 1  #: tensor parallel degree

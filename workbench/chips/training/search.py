@@ -35,7 +35,13 @@ IDLE_SHARE = 0.113
 
 @dataclass(frozen=True)
 class Choices:
-    """What a search varies; each a tuple. Degrees are all divisors that the job allows."""
+    """What a search varies; each a tuple. Degrees are all divisors that the job allows.
+
+    Examples
+    --------
+    >>> Choices(recompute=("full",), most_cp=1).vp[:3]
+    (1, 2, 3)
+    """
 
     vp: tuple[int, ...] = (1, 2, 3, 4, 5, 6, 8, 10, 12)
     zero: tuple[int, ...] = (0, 1, 2, 3)
