@@ -15,8 +15,8 @@ from workbench.tables import DATA
 
 PACKAGE = DATA.parent / "workbench"
 FLOORS = [
-    {"arrays", "checks", "errors", "files", "units", "interrupts"},
-    {"tables", "llm"},
+    {"arrays", "checks", "errors", "files", "formats", "units", "interrupts"},
+    {"tables", "llm", "rows"},
     {"catalogue"},
     {"calibration"},
     {"scaling", "fabric"},
@@ -52,11 +52,8 @@ NAMES = {".".join(p.relative_to(PACKAGE.parent).with_suffix("").parts).removesuf
 
 #: Imports that close a circle, to go as their packages are turned over: a type only, and a call that imports late.
 CIRCLES = {("workbench.publish", "workbench.execute")}
-#: What notebooks import that stands on no face, to go with issues on those models: constants, operators and a score.
+#: What notebooks import that stands on no face, to go with the issue on published cases.
 BESIDE_FACES = {
-    ("chip_serving", "workbench.chips.serving.constants"),
-    ("chip_training", "workbench.chips.operators"),
-    ("chip_training", "workbench.chips.training.constants"),
     ("compute_demand", "workbench.validation.ownership"),
     ("fleet_economics", "workbench.validation.ownership"),
 }

@@ -156,7 +156,10 @@ def _flop_ratio(given: dict[str, float], quantity: str, inputs: str) -> list[flo
     """FLOP of appendix F over 6 N D, where N counts five attention matrices a layer and the embedding once."""
     layers, hidden, ffn, heads, width = (int(given[k]) for k in ("layers", "d_model", "ffw", "heads", "kq"))
     sequence, vocab = (int(re.search(rf"{word} (\d+)", inputs)[1]) for word in ("seq", "vocab"))  # type: ignore[index]
-    llm = LLM("row", "mha", layers, hidden, heads, heads, width, vocab, sequence, ffn=ffn, ffn_matrices=2)
+    llm = LLM(
+        name="row", attention="mha", layers=layers, hidden=hidden, heads=heads, kv_heads=heads, head_dim=width, vocab=vocab,
+        context=sequence, ffn=ffn, ffn_matrices=2,
+    )  # fmt: skip
     params = layers * (5 * hidden * width * heads + 2 * hidden * ffn) + vocab * hidden
     return [float(scaling.training_flop(llm, 1.0, "Hoffmann F", sequence=sequence)) / (6 * params)]
 
