@@ -11,11 +11,11 @@ tour: $(VENV)/.installed  ## run every notebook and build out/index.html
 	$(BIN)/workbench tour --out out
 
 test: export OPENBLAS_NUM_THREADS = 1
-test: $(VENV)/.installed-test  ## lint, types, tests, strict notebook validation
+test: $(VENV)/.installed-test  ## lint, types, tests, examples in docstrings, strict notebook validation
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q tests
+	$(BIN)/python -m pytest -q --doctest-modules tests workbench
 	$(BIN)/python -m pytest -q --nbval notebooks
 
 lab: $(VENV)/.installed  ## JupyterLab in notebooks/

@@ -6,12 +6,24 @@ from collections.abc import Callable
 from typing import Any
 
 
+class Loguniform:
+    """Any ratio alike from 1 to 9: a distribution of one's own."""
+
+    def quantile(self, p: Any) -> Any:
+        return 1 * 9**p
+
+    def cdf(self, x: Any) -> Any:
+        raise NotImplementedError
+
+
 def calls() -> dict[str, Callable[[], Any]]:
     """Calls of models by a name that outlives their modules and functions: edit the calls as those are renamed, never the names."""
     import numpy as np
 
     from workbench import catalogue, chips, demand, energy, fabric, fleet, scaling, uncertainty
-    from workbench.units import DAY, HOUR, KWH
+    from workbench.demand.uses.training import frontier_run, money_cap
+    from workbench.scaling.capability import efficiency_per_year
+    from workbench.units import DAY, HOUR
 
     rng, chip, llm = np.random.default_rng(0), catalogue.chip, catalogue.llm
     h100, gb300 = fabric.Cluster(chip("H100"), 64, "InfiniBand NDR"), fabric.Cluster(chip("GB300"), 4608)
@@ -20,7 +32,7 @@ def calls() -> dict[str, Callable[[], Any]]:
         chips.Load(np.array([1, 16, 256]), 1024, 512),
     )
     clusters = [fabric.Cluster(chip(name), 64, "InfiniBand NDR") for name in ("H100", "B200", "MI355X")]
-    slo = chips.Slo(tokens_per_second=30, ttft=5.0)
+    slo = chips.SLO(tokens_per_second=30, ttft=5.0)
     frontier = chips.slo_frontier(
         llm("DeepSeek-R1"), clusters, chips.Load(1, 1024, 1024), usd_per_chip_hour={"H100": 2.0, "B200": 3.5, "MI355X": 2.5}
     )
@@ -29,7 +41,7 @@ def calls() -> dict[str, Callable[[], Any]]:
     apart = {"sites": 3, "distance": 1e6}
     law, sizes = scaling.law("Besiroglu Huber"), np.geomspace(1e2, 1e9, 8)
     points = np.exp(rng.uniform(np.log([[1e8], [1e9]]), np.log([[1e10], [1e11]]), (2, 60)))
-    place = energy.Site("x", 0.08 / KWH, 0.4 / KWH, 1.2, wue=0.3 / KWH, grid_water=3 / KWH, demand_charge=15e-3)
+    place = energy.Site("x", 0.08, 400, 1.2, wue_l_per_kwh=0.3, grid_water_l_per_kwh=3, demand_usd_per_kw=15)
     hours = np.arange(0, 168, 0.25)
     week = fleet.bursty(fleet.diurnal(hours, mean=45.0, swing=0.5), step=900.0, service=20.0, seed=7)
     owned = {"n_chips": 4608, "chip_price": 40e3, "power": energy.server_power(chip("GB300"), 0.8), "pue": np.array([1.1, 1.3])}
@@ -45,7 +57,7 @@ def calls() -> dict[str, Callable[[], Any]]:
         "movable_share": 0.5,
         "lead_years": 2.0,
     }
-    own_chip |= {"price_decline": 0.32, "rate": 0.095, "respin_probability": 0.4}
+    own_chip |= {"price_decline": 0.32, "rate": np.expm1(0.095), "respin_probability": 0.4}
     problem = fleet.Fleet(
         work=("a", "b", "c"),
         kinds=("k", "l", "m", "n"),
@@ -57,13 +69,13 @@ def calls() -> dict[str, Callable[[], Any]]:
         power=rng.uniform(1000, 2000, 4),
         idle_power=300.0,
         pue=np.array([1.1, 1.3]),
-        electricity_price=np.array([[0.05], [0.1]]) / KWH,
+        electricity_usd_per_kwh=np.array([[0.05], [0.1]]),
         capital=rng.uniform(8000, 14000, 4),
         operations=500.0,
         supply=rng.uniform(1, 8, (4, 1)),
         power_limit=np.array([[1e4], [2e4]]),
-        carbon_intensity=0.4 / KWH,
-        carbon_price=0.05,
+        carbon_g_per_kwh=400,
+        carbon_usd_per_t=50,
         rate=0.07,
         survival=0.95,
     )
@@ -76,7 +88,7 @@ def calls() -> dict[str, Callable[[], Any]]:
         "pert": uncertainty.Pert(1, 2, 6),
         "uniform": uncertainty.Uniform(0, 1),
         "beta": uncertainty.Beta(0.1, 0.6),
-        "loguniform": uncertainty.Loguniform(1, 9),
+        "loguniform": Loguniform(),
         "path": uncertainty.Path(4, 0.9, 0.05),
     }
     drawn = uncertainty.sample(spread, 256, seed=3, correlation={("lognormal", "normal"): 0.6})
@@ -101,13 +113,11 @@ def calls() -> dict[str, Callable[[], Any]]:
         ),
         "watts of a chip": lambda: chips.power(chip("B200"), np.array([0.0, 0.5, 1.0]), 0.7),
         "collectives": lambda: [fabric.collective_time(op, sizes, tiers) for op in ("all_reduce", "all_gather", "alltoall")],
-        "collective on a torus": lambda: fabric.torus_collective("all_reduce", sizes, (4, 4, 4), 45e9),
         "topologies": lambda: [t.frame() for t in (tree, fabric.dragonfly(16, 8, 8, 25e9), fabric.torus((16, 16, 16), 45e9))],
         "bill of a fabric": lambda: fabric.bill(
             tree, switch_usd=40e3, optic_usd=700.0, cable_usd=150.0, nic_usd=1500.0, switch_watts=1500.0
         ),
         "goodput": lambda: fabric.goodput(np.array([1e3, 16384, 1e5]), checkpoint=30.0, restart=600.0),
-        "losses": lambda: (fabric.spares(100, np.arange(4), 0.98), fabric.collision_slowdown(16, 8), fabric.straggler_slowdown(1024, 0.02)),
         "sites apart": lambda: (
             fabric.across_sites(8e11, 10.0, **apart, bandwidth=1e11, overlap=0.5),
             fabric.bandwidth_for(0.05, 8e11, 10.0, **apart),
@@ -116,19 +126,15 @@ def calls() -> dict[str, Callable[[], Any]]:
         "best size": lambda: scaling.optimal_allocation(np.geomspace(1e20, 1e27, 4), law),
         "best size of scarce data": lambda: scaling.data_constrained_optimum(1e25, 1e12, scaling.law("Muennighoff")),
         "best size of a served model": lambda: scaling.inference_aware_optimum(np.geomspace(1e11, 1e15, 3), law, loss=2.1, mfus=(0.4, 0.2)),
-        "capability": lambda: (
-            scaling.capability_gain([0.1, 10.0], years=1.0),
-            scaling.task_error([2.0, 2.5]),
-            scaling.efficiency_per_year(),
-        ),
+        "capability": lambda: {0: scaling.capability_gain([0.1, 10.0], years=1.0), 2: efficiency_per_year()},
         "fit of a law": lambda: scaling.fit(*points, law.loss(*points) * np.exp(rng.normal(0, 0.01, 60))),
         "power of a hall": lambda: energy.power_chain(
             chip("H100"), 1024, drawn=chips.power(chip("H100"), 0.6, 0.5), cooled_by="air", wet_bulb=np.array([10.0, 25.0])
         ),
-        "bill of a site": lambda: energy.energy_bill(place, np.linspace(1e6, 2e6, 24), carbon_price=0.05),
-        "curtailment": lambda: energy.curtailment(np.sin(np.arange(96)) + 1.5, 0.1, work_value=0.3),
+        "bill of a site": lambda: energy.energy_bill(place, np.linspace(1e6, 2e6, 24), carbon_usd_per_t=0.05),
+        "curtailment": lambda: energy.curtailment(np.sin(np.arange(96)) + 1.5, 0.1, work_usd_per_kwh=0.3),
         "cost of owning": lambda: fleet.ownership_cost(
-            **owned, electricity_price=0.08 / KWH, wacc=0.1, server_life=5.0, server_uplift=1.15
+            **owned, electricity_usd_per_kwh=0.08, wacc=0.1, server_life_years=5.0, server_uplift=1.15
         ),
         "AI factory": lambda: (
             f := fleet.ai_factory(gb300, work, **inputs),
@@ -141,11 +147,11 @@ def calls() -> dict[str, Callable[[], Any]]:
         "pools": lambda: (
             fleet.newsvendor([1000, 2000.0], [200, 300.0], 0.3, critical_ratio=0.8),
             fleet.servers_needed([10.0, 1000.0], 0.2),
-            fleet.staffed([10.0, 50.0], 0.2),
+            {"partitioned": float(sum(fleet.servers_needed([10.0, 50.0], 0.2))), "pooled": float(fleet.servers_needed(60.0, 0.2))},
         ),
-        "fill of a fleet": lambda: fleet.fill(week, 100.0, step=900.0, reaction=1800.0, switch=300.0, penalty=0.03),
+        "fill of a fleet": lambda: fleet.backfill(week, 100.0, step=900.0, reaction=1800.0, switch=300.0, penalty=0.03),
         "replacement": lambda: (
-            r := fleet.replacement(price_decline=0.33, energy_decline=0.3, running=[0.08, 0.4], rate=0.095, resale=0.5),
+            r := fleet.replacement(price_decline=0.33, energy_decline=0.3, running=[0.08, 0.4], rate=np.expm1(0.095), resale=0.5),
             r.age,
             r.cost,
         )[1:],
@@ -156,14 +162,20 @@ def calls() -> dict[str, Callable[[], Any]]:
         "hindcast": lambda: demand.hindcast(n=512),
         "uses from below": lambda: (used := demand.bottom_up(8, n=256), used.explained(), used.relative().mean(axis=-1))[1:],
         "take-off": lambda: demand.takeoff(until=2030.0).frame().gather_every(40),
-        "orders": lambda: (ordered := demand.order_plan(need, own_cost=1.0, lease_cost=2.2, lead=4), ordered.orders, ordered.regret())[1:],
-        "worth of waiting": lambda: demand.real_option(need[-1], need[0], own_cost=1.0, lease_cost=2.5, premium=0.1, bins=16),
+        "orders": lambda: (
+            ordered := demand.order_plan(need, own_usd_per_quarter=1.0, lease_usd_per_quarter=2.2, lead=4),
+            ordered.orders,
+            ordered.regret(),
+        )[1:],
+        "worth of waiting": lambda: demand.real_option(
+            need[-1], need[0], own_usd_per_quarter=1.0, lease_usd_per_quarter=2.5, premium_usd_per_quarter=0.1, bins=16
+        ),
         "clearing": lambda: demand.clear([[5.0, 9.0], [2.0, 3.0]], [6.0, 14.0], [[0.5], [1.2]], reference_price=2.35, contracted=0.5),
         "chip time of an agent": lambda: demand.chip_seconds(
             llm("Kimi-K2.5"), clusters[1], tokens * (1 / calls_an_hour), chips.ServingPlan(8, "fp8")
         ),
         "frontier run": lambda: (
-            demand.frontier_run({"money": demand.money_cap(1e10, usd_per_h100e_hour=2.0, mfu=0.4), "data": demand.data_cap(1e14)}),
+            frontier_run({"money": money_cap(1e10, usd_per_h100e_hour=2.0, mfu=0.4), "data": demand.data_cap(1e14)}),
             demand.power_cap(1e9, chip_power=1400.0, peak=2.5e15, mfu=0.4, seconds=90 * DAY),
             demand.latency_wall(),
             demand.models_above([1e25, 1e26], 1e27, at_frontier=2.0, per_decade=3.0),

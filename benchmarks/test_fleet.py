@@ -7,7 +7,7 @@ import pytest
 
 from workbench import catalogue, energy, fleet
 from workbench.fleet import programme
-from workbench.units import KWH, YEAR
+from workbench.units import YEAR
 
 N = 10_000
 RNG = np.random.default_rng(0)
@@ -18,9 +18,9 @@ SCENARIOS = {
     "chip_price": RNG.lognormal(np.log(43_000), 0.15, N),
     "power": energy.server_power(CHIP, RNG.uniform(0.4, 0.9, N)),
     "pue": RNG.uniform(1.05, 1.4, N),
-    "electricity_price": RNG.lognormal(np.log(0.08), 0.3, N) / KWH,
+    "electricity_usd_per_kwh": RNG.lognormal(np.log(0.08), 0.3, N),
     "wacc": RNG.uniform(0.04, 0.16, N),
-    "server_life": RNG.uniform(3, 6, N),
+    "server_life_years": RNG.uniform(3, 6, N),
     "server_uplift": 1.148,
 }
 
@@ -35,7 +35,7 @@ def allocation(W, K, R, T):
         demand=rng.lognormal(0, 0.3, (W, 1)) * chips * R * K / W * 0.6 * 1.02 ** np.arange(T),
         value=rng.uniform(2, 5, (W, 1)) / 3600, installed=rng.uniform(0, chips, (K, R)) * old,
         power=rng.uniform(1000, 2000, K), idle_power=300.0, pue=rng.uniform(1.08, 1.4, R),
-        electricity_price=rng.uniform(0.04, 0.15, (R, 1)) / KWH, capital=rng.uniform(8000, 14000, K), operations=500.0,
+        electricity_usd_per_kwh=rng.uniform(0.04, 0.15, (R, 1)), capital=rng.uniform(8000, 14000, K), operations=500.0,
         supply=np.where(old, 0, chips * R * 0.2) * np.ones(T), power_limit=rng.uniform(0.8, 1.5, (R, 1)) * K * chips * 900,
         rate=0.07, survival=0.97, period=YEAR,
     )  # fmt: skip

@@ -1,8 +1,13 @@
 """The house keeps its floors: a lower one never imports a higher one, and no module outgrows one sitting."""
 
 import ast
+import importlib
+import json
+import re
 import subprocess
 import sys
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 
 import pytest
 
@@ -10,8 +15,8 @@ from workbench.tables import DATA
 
 PACKAGE = DATA.parent / "workbench"
 FLOORS = [
-    {"arrays", "checks", "errors", "files", "units", "interrupts"},
-    {"tables", "llm"},
+    {"arrays", "checks", "errors", "files", "formats", "units", "interrupts"},
+    {"tables", "llm", "rows"},
     {"catalogue"},
     {"calibration"},
     {"scaling", "fabric"},
@@ -28,7 +33,7 @@ APART = {"uncertainty", "charts"}
 
 
 def imports(path):
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf8"))):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             names = [a.name for a in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -43,6 +48,28 @@ def floor(name):
 
 
 MODULES = sorted(p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py")
+NAMES = {".".join(p.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): p for p in MODULES}
+
+#: Imports that close a circle, to go as their packages are turned over: a type only, and a call that imports late.
+CIRCLES = {("workbench.publish", "workbench.execute")}
+#: What notebooks import that stands on no face, to go with the issue on published cases.
+BESIDE_FACES = {
+    ("compute_demand", "workbench.validation.ownership"),
+    ("fleet_economics", "workbench.validation.ownership"),
+}
+#: State of a module: what is made of the catalogue's tables; the runs of a process, and whether Ctrl-C was heard and said.
+STATE = {
+    "workbench.catalogue._MADE",
+    "workbench.batch.run_one._running",
+    "workbench.interrupts.heard",
+    "workbench.interrupts.said",
+}
+CHANGES = {"add", "append", "clear", "discard", "extend", "insert", "pop", "popitem", "remove", "setdefault", "update"}
+
+
+@cache
+def parsed(path):
+    return ast.parse(path.read_text(encoding="utf8"))
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: p.relative_to(PACKAGE).as_posix())
@@ -58,9 +85,114 @@ def test_imports_point_down(path):
             assert floor(name) <= floor(own), f"{own} must not import {name}, which stands above it"
 
 
+#: Floors inside packages of more than one room.
+ROOMS = {"demand": [{"uses"}, {"forecast"}, {"market"}, {"bottom_up"}]}
+
+
+@pytest.mark.parametrize("package", ROOMS)
+def test_rooms_of_a_package_import_downwards(package):
+    floors = {room: i for i, rooms in enumerate(ROOMS[package]) for room in rooms}
+    for path in (PACKAGE / package).rglob("*.py"):
+        own = path.relative_to(PACKAGE / package).parts[0].removesuffix(".py")
+        for name in re.findall(rf"from workbench\.{package}[. ](?:import )?(\w+)", path.read_text(encoding="utf8")):
+            assert own == "__init__" or floors[name] <= floors[own], f"{path.name} in {own} must not import {name}"
+
+
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: p.relative_to(PACKAGE).as_posix())
 def test_a_module_is_read_in_one_sitting(path):
     assert len(path.read_text(encoding="utf8").splitlines()) <= 450
+
+
+def modules_of(path):
+    """Modules that a module imports, wherever in it, for types only too."""
+    for node in ast.walk(parsed(path)):
+        if isinstance(node, ast.Import):
+            yield from (a.name for a in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (inner if (inner := f"{node.module}.{a.name}") in NAMES else node.module for a in node.names)
+
+
+def test_imports_close_no_circle():
+    graph = {name: {other for other in modules_of(path) if other != name} for name, path in NAMES.items()}
+    for one, other in CIRCLES:
+        assert other in graph[one], f"{one} no longer imports {other}: take it from CIRCLES"
+        graph[one].discard(other)
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" is imported by ".join(error.args[1]))
+
+
+def changed(tree):
+    """Names that functions of a module change in place, or declare global."""
+    for function in ast.walk(tree):
+        if isinstance(function, ast.Global):
+            yield from function.names
+        if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        for node in ast.walk(function):
+            targets = [t for t in getattr(node, "targets", [getattr(node, "target", None)]) if isinstance(t, ast.Subscript)]
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in CHANGES:
+                targets.append(node.func)
+            yield from (t.value.id for t in targets if isinstance(t.value, ast.Name))
+
+
+def test_modules_hold_no_state():
+    found = set()
+    for module, path in NAMES.items():
+        own = {
+            target.id
+            for node in parsed(path).body
+            if isinstance(node, ast.Assign | ast.AnnAssign)
+            for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+            if isinstance(target, ast.Name)
+        }
+        found |= {f"{module}.{name}" for name in own.intersection(changed(parsed(path)))}
+    assert found == STATE
+
+
+def test_no_block_of_ten_lines_stands_twice():
+    seen, twice = {}, []
+    for path in MODULES:
+        lines = [
+            (number, line.strip())
+            for number, line in enumerate(path.read_text(encoding="utf8").splitlines(), start=1)
+            if line.strip() and not line.lstrip().startswith("#")
+        ]
+        for i in range(len(lines) - 9):
+            block, here = tuple(line for _, line in lines[i : i + 10]), f"{path.relative_to(PACKAGE)}:{lines[i][0]}"
+            if block in seen:
+                twice.append(f"{seen[block]} and {here}: {block[0]}")
+            seen[block] = here
+    assert twice == []
+
+
+def beside_faces(path):
+    """Imports and attributes of a notebook's code that stand on no face."""
+    code = "\n".join(
+        "".join(cell["source"]) for cell in json.loads(path.read_text(encoding="utf8"))["cells"] if cell["cell_type"] == "code"
+    )
+    faces = {}
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            yield from (a.name for a in node.names if a.name.startswith("workbench."))
+        elif isinstance(node, ast.ImportFrom) and str(node.module).partition(".")[0] == "workbench":
+            shown = getattr(importlib.import_module(str(node.module)), "__all__", None)
+            for a in node.names:
+                if node.module.count(".") > 1 or (shown is not None and a.name not in shown):
+                    yield f"{node.module}.{a.name}"
+                elif node.module == "workbench" and f"workbench.{a.name}" in NAMES:
+                    faces[a.asname or a.name] = importlib.import_module(f"workbench.{a.name}")
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in faces:
+            face = faces[node.value.id]
+            if node.attr not in getattr(face, "__all__", [node.attr]):
+                yield f"{face.__name__}.{node.attr}"
+
+
+def test_notebooks_import_faces_only():
+    found = {(path.stem, name) for path in (PACKAGE.parent / "notebooks").glob("*.ipynb") for name in beside_faces(path)}
+    assert found == BESIDE_FACES
 
 
 def loaded_by(code):

@@ -45,7 +45,7 @@ def test_names_and_aliases_whatever_their_case(name):
     assert catalogue.chip(name).name in ("H100", "A100", "TPU v7")
 
 
-@pytest.mark.parametrize("table", ["chips", "llms"])
+@pytest.mark.parametrize("table", ["chips", "laws", "llms"])
 def test_an_alias_means_one_row(table):
     frame = catalogue.table(table)
     names = [n.strip().casefold() for n in tables.names(frame, table)]
@@ -69,7 +69,7 @@ def test_every_row_of_every_table_is_a_typed_row():
     for read, table in ((catalogue.cpu, "cpus"), (catalogue.link, "links"), (catalogue.llm, "llms"), (catalogue.region, "regions")):
         assert all(read(name).source for name in catalogue.names(table))
     assert all(catalogue.cost(name).unit for name in catalogue.names("costs"))
-    assert all(grid.carbon_intensity >= 0 for grid in map(catalogue.grid, catalogue.names("grids")))
+    assert all(grid.carbon_g_per_kwh >= 0 for grid in map(catalogue.grid, catalogue.names("grids")))
 
 
 def test_a_precision_the_chip_lacks_names_those_it_has():

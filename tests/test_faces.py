@@ -8,7 +8,13 @@ import pytest
 
 import workbench
 
-PACKAGES = [found.name for found in pkgutil.iter_modules(workbench.__path__) if found.ispkg]
+#: What shows an example for each of its functions; the other packages follow.
+SHOWN = ("catalogue", "charts", "demand", "fabric", "scaling", "uncertainty", "units")
+#: Names on the faces of all packages; 140 when all of them show only what is used.
+MOST = 299
+#: Rooms without a face: what is in them is used by the house alone.
+INNER = {"calibration", "kernel", "notebook"}
+PACKAGES = [found.name for found in pkgutil.iter_modules(workbench.__path__) if found.ispkg and found.name not in INNER]
 FACES = ["workbench", *(f"workbench.{name}" for name in PACKAGES)]
 
 
@@ -36,3 +42,22 @@ def test_every_name_is_there_once_and_explained(face):
         if inspect.isfunction(value) or inspect.isclass(value):
             # a dataclass without a docstring gets its signature
             assert value.__doc__ and not value.__doc__.startswith(f"{name}("), f"{face}.{name} has no docstring"  # noqa: PT018
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_every_function_has_an_example(name):
+    """That the examples run is seen by ``pytest --doctest-modules``."""
+    module = importlib.import_module(f"workbench.{name}")
+    shown = getattr(module, "__all__", None) or [n for n, value in vars(module).items() if inspect.isfunction(value) and n[0] != "_"]
+    functions = {n: getattr(module, n) for n in shown if inspect.isfunction(getattr(module, n))}
+    assert functions
+    assert [n for n, function in functions.items() if ">>> " not in (function.__doc__ or "")] == []
+
+
+def test_the_faces_show_what_is_used():
+    assert sum(len(getattr(importlib.import_module(f"workbench.{name}"), "__all__", ())) for name in PACKAGES) <= MOST
+
+
+def test_tab_shows_what_a_user_wants_of_the_catalogue():
+    assert set(dir(workbench.catalogue)) >= {"chip", "llm", "link", "cost", "names", "table"}
+    assert len(dir(workbench.catalogue)) <= 14

@@ -1,6 +1,7 @@
 """Ctrl-C at any moment: the command ends within three seconds, says so in one line, and leaves no process and no folder."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -31,6 +32,8 @@ def interrupted(tmp_path):
                     assert process.poll() is None, process.communicate()
                     time.sleep(0.02)
             else:
+                while psutil.Process(process.pid).num_threads() < 2:  # before that it is the interpreter's start, and none of ours
+                    time.sleep(0.005)
                 time.sleep(when)
             family = psutil.Process(process.pid).children(recursive=True)
             start = time.monotonic()
@@ -57,16 +60,18 @@ def slow_notebook(small_notebook, tmp_path):
 @pytest.mark.parametrize(
     ("args", "when"),
     [
-        (["run", "ai_factory"], 0.3),
-        (["run", "ai_factory"], 2.0),
+        (["run", "ai_factory"], 0.0),
+        (["tour"], 0.3),
         (["tour"], 1.0),
-        (["tour"], 3.5),
-        (["sweep", "ai_factory", "-p", "n_chips=1:20:20"], 0.5),
-        (["report", execute.find("ai_factory")], 1.5),
+        (["tour"], 3.0),
+        (["sweep", "ai_factory", "-p", "n_chips=8:800:20"], 1.0),
+        (["report", execute.find("ai_factory"), "--out", "page.html"], 1.0),
     ],
 )
 def test_at_any_moment(interrupted, args, when):
-    assert interrupted(*args, *(["--out", "page.html"] if args[0] == "report" else []), when=when) == ("", "interrupted\n")
+    said, how = interrupted(*args, when=when)
+    assert said == ""
+    assert re.fullmatch(r"interrupted(; .* --resume goes on)?\n", how)
 
 
 def test_in_a_cell_of_a_run(interrupted, slow_notebook, tmp_path):
@@ -75,15 +80,33 @@ def test_in_a_cell_of_a_run(interrupted, slow_notebook, tmp_path):
     assert list((tmp_path / "out").iterdir()) == []
 
 
-@pytest.mark.parametrize("kernel", ["workbench", "python3"])
-def test_in_cells_of_a_sweep_what_is_finished_is_kept(interrupted, slow_notebook, tmp_path, kernel):
+def test_in_cells_of_a_sweep_what_is_finished_is_kept(interrupted, slow_notebook, tmp_path):
     notebook, begun = slow_notebook
-    args = ("sweep", notebook, "-p", "n=1:9:9", "--out", "out", "-j", "1", "--kernel", kernel)
+    args = ("sweep", notebook, "-p", "n=1:9:9", "--out", "out", "-j", "1")
     how = "interrupted; 1 of 9 runs are finished and kept in out: --resume goes on\n"
     assert interrupted(*args, when=begun) == ("", how)
     runs = batch.read_results(tmp_path / "out").runs
     assert runs["params.n"].to_list() == [1]
     assert [path.stem for path in (tmp_path / "out" / "runs").iterdir()] == runs["run"].to_list()
+
+
+@pytest.mark.parametrize("kernel", ["workbench", "python3"])
+def test_killed_it_leaves_no_process_and_no_folder(slow_notebook, tmp_path, kernel):
+    notebook, begun = slow_notebook
+    command = [sys.executable, "-m", "workbench", "sweep", notebook, "-p", "n=2,3", "--kernel", kernel, "--out", "out"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL) as process:
+        while not begun.exists():
+            assert process.poll() is None
+            time.sleep(0.02)
+        family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+        made = [path for p in family for path in Path(tempfile.gettempdir()).glob(f"workbench-{p.pid}-*")]
+        process.kill()
+        if kernel == "workbench":  # then its server cleans up, whoever else is killed
+            for worker in (p for p in family[1:] if "workbench.batch.worker" in p.cmdline()):
+                worker.kill()
+    assert made
+    assert psutil.wait_procs(family[1:], timeout=10)[1] == []
+    assert not [path for path in made if path.exists()]
 
 
 def test_where_it_is_swallowed(tmp_path):

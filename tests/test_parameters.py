@@ -38,6 +38,7 @@ def test_declarations_are_read(cell):
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
+        ("x: float = 1.0  # [1] share, 1..12_", r"'1..12_' is no range: expected low..high"),
         ("mfu = 0.4  # [1] share, 0..1", "expected 'name: type = default"),
         ("mfu: float = 0.4", r"comment is not '# \[unit\] meaning, range'"),
         ("mfu: list = [1]  # [1] share", "type list is not one of int, float, str, bool"),

@@ -4,7 +4,9 @@ import re
 import shutil
 import subprocess
 
+import nbformat
 import pytest
+from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from workbench import execute, publish
 from workbench.errors import InputError
@@ -72,6 +74,21 @@ def test_what_is_no_executed_notebook_is_refused(tmp_path, content, said):
     with pytest.raises(InputError, match=said):
         publish.publish(path, tmp_path / "x.html")
     assert not (tmp_path / "x.html").exists()
+
+
+def test_long_outputs_are_cut_and_say_so(tmp_path):
+    pieces = [new_output("stream", name="stdout", text="y" * 150_000) for _ in range(4)]
+    data = {"text/html": "<b>" * 2_000_000, "text/plain": "z" * 900_000}
+    error = new_output("error", ename="ValueError", evalue="v" * 300_000, traceback=["w" * 300_000])
+    cells = [new_code_cell("print()", execution_count=1, outputs=[*pieces, new_output("display_data", data), error])]
+    nbformat.write(new_notebook(cells=cells), tmp_path / "x.ipynb")
+    publish.publish(tmp_path / "x.ipynb", tmp_path / "x.html")
+    html = (tmp_path / "x.html").read_text(encoding="utf8")
+    assert len(html) < 800_000
+    assert html.count("y" * 1000) == 200
+    for left in ("400,000", "6,000,000", "100,000"):
+        assert f"[{left} more characters are left out here; the notebook has them]" in html
+    assert len((tmp_path / "x.ipynb").read_bytes()) > 6_000_000
 
 
 def test_a_notebook_that_has_not_run_is_refused(small_notebook, tmp_path):

@@ -22,6 +22,7 @@ __all__ = [
     "errors",
     "fabric",
     "fleet",
+    "formats",
     "record",
     "scaling",
     "uncertainty",

@@ -5,15 +5,13 @@ from workbench import interrupts
 
 def main() -> None:
     """Entry point. What takes long to import comes after Ctrl-C is heard."""
-    interrupts.armed()
     try:
+        interrupts.armed()
         from workbench import cli
 
         cli.main()
-    except KeyboardInterrupt:
-        interrupts.end()
-    except SystemExit as leaving:
-        if leaving.code == interrupts.STATUS:
+    except BaseException as error:
+        if interrupts.heard or isinstance(error, KeyboardInterrupt):  # what imports may make another error of it
             interrupts.end()
         raise
 

@@ -52,7 +52,7 @@ class Arrays:
     """
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{n}={_short(v)}' for n, v in _items(self))})"
+        return f"{type(self).__name__}({', '.join(f'{n}={short(v)}' for n, v in _items(self))})"
 
     def frame(self) -> pl.DataFrame:
         """One row an entry, in C order: every field that holds numbers, truth values or text, broadcast."""
@@ -66,6 +66,11 @@ class Arrays:
 def take(record: T, at: Any) -> T:
     """The entries `at` along the first axis of every array of a record, of records, mappings and lists inside it too; numbers stay."""
     return _map(lambda value: value[at] if np.ndim(value) else value, record)
+
+
+def spread(record: T, shape: tuple[int, ...]) -> T:
+    """Every number and array of a record broadcast to `shape`."""
+    return _map(lambda value: value if np.shape(value) == shape else np.broadcast_to(value, shape), record)
 
 
 def stack(records: Sequence[T]) -> T:
@@ -98,6 +103,15 @@ def in_blocks(function: Callable[..., T], rows: int, shape: tuple[int, ...], **a
     return join(parts, [min(rows, shape[0] - start) for start in starts])
 
 
+def first_true(tests: Sequence[Any]) -> Any:
+    """Position of the first test that holds, from 1; 0 where none does. They broadcast."""
+    found = np.zeros(np.broadcast_shapes(*(np.shape(test) for test in tests)), dtype=np.int8)
+    for code in range(len(tests), 0, -1):
+        if np.any(tests[code - 1]):
+            found = np.where(tests[code - 1], np.int8(code), found)
+    return found
+
+
 def _map(function: Callable[..., Any], first: Any, *others: Any) -> Any:
     """`function` of the same place of every record."""
     if isinstance(first, str) or first is None:
@@ -115,11 +129,12 @@ def _items(record: Any) -> list[tuple[str, Any]]:
     return [(f.name, getattr(record, f.name)) for f in fields(record) if f.repr]
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """`value` as a record shows it: of more than three entries their range and shape."""
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{k}: {_short(v)}" for k, v in value.items()) + "}"
+        return "{" + ", ".join(f"{k}: {short(v)}" for k, v in value.items()) + "}"
     if isinstance(value, list | tuple):
-        return ", ".join(map(_short, value)).join("[]" if isinstance(value, list) else "()")
+        return ", ".join(map(short, value)).join("[]" if isinstance(value, list) else "()")
     if not isinstance(value, np.ndarray | np.generic | float):
         return repr(value)
     array = np.asarray(value)

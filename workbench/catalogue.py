@@ -9,153 +9,43 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import polars as pl
 
-from workbench import tables
-from workbench.errors import DataError, InputError, UnknownName
+from workbench import formats, tables
+from workbench.errors import DataError, UnknownName
 from workbench.llm import LLM, read_hugging_face
-from workbench.tables import load, table_names
-from workbench.units import GBIT, GIGA, GRAM, KWH, MICRO, TERA
+from workbench.rows import CPU, Chip, Cost, Grid, Link, Region
+from workbench.tables import load
+from workbench.units import GBIT, GIGA, MICRO, TERA
 
 T = TypeVar("T")
-PRECISIONS = ("fp64", "fp64_matrix", "fp32", "tf32", "bf16", "fp8", "fp4", "int8")
-
-
-@dataclass(frozen=True)
-class Chip:
-    """An accelerator. Rates are per chip and direction; peaks are dense; what no source gives is None."""
-
-    name: str
-    vendor: str
-    release: str
-    status: str
-    peaks: dict[str, float]  #: FLOP/s by precision
-    hbm_bytes: float
-    hbm_bandwidth: float  #: B/s
-    tdp: float | None  #: W
-    all_in_power: float | None  #: provisioned utility power with host, network and facility [W]
-    cooling: str | None
-    scaleup_bandwidth: float | None  #: B/s
-    scaleup_domain: int | None
-    scaleout_bandwidth: float | None  #: B/s
-    price: float | None  #: USD
-    price_low: float | None
-    price_high: float | None
-    best_matmul: dict[str, float]  #: best measured FLOP/s by precision
-    source: str
-    note: str | None
-
-    def peak(self, precision: str) -> float:
-        """Dense peak [FLOP/s]. Raises `InputError` for a precision the chip lacks, naming those it has."""
-        if precision not in self.peaks:
-            raise InputError(f"{self.name} has no {precision} peak; it has {', '.join(self.peaks)}")
-        return self.peaks[precision]
-
-    def __hash__(self) -> int:
-        return hash(self.name)
-
-
-@dataclass(frozen=True)
-class CPU:
-    """A server processor (one socket)."""
-
-    name: str
-    vendor: str
-    release: str
-    cores: int
-    clock: float | None  #: Hz
-    memory_bandwidth: float | None  #: B/s
-    tdp: float | None  #: W
-    source: str
-    note: str | None
-
-
-@dataclass(frozen=True)
-class Link:
-    """A link, port, switch or optic of a fabric. Bandwidth is per direction."""
-
-    name: str
-    kind: str
-    basis: str
-    bandwidth: float | None  #: B/s
-    latency: float | None  #: s
-    radix: int | None
-    port_rate: float | None  #: B/s of a switch port, one direction
-    power: float | None  #: W
-    price: float | None  #: USD
-    source: str
-    note: str | None
-
-
-@dataclass(frozen=True)
-class Grid:
-    """The electricity grid of a country or US state."""
-
-    code: str
-    name: str
-    carbon_intensity: float  #: location-based average [kg/J]
-    carbon_year: int
-    water_intensity: float | None  #: L/J of generation
-    electricity_price: float | None  #: industrial average [USD/J]
-    price_year: int | None
-    source: str
-    note: str | None
-
-
-@dataclass(frozen=True)
-class Region:
-    """A cloud region with what its provider publishes of it."""
-
-    name: str
-    provider: str
-    place: str | None
-    country: str | None
-    grid: str | None
-    pue: float | None
-    wue: float | None  #: L/J of IT energy
-    carbon_free_share: float | None
-    carbon_location: float | None  #: kg/J
-    carbon_marginal: float | None  #: kg/J
-    source: str
-    note: str | None
-
-
-@dataclass(frozen=True)
-class Cost:
-    """A published constant with its band, in the unit its name ends with."""
-
-    name: str
-    value: float
-    low: float | None
-    high: float | None
-    unit: str
-    meaning: str
-    source: str
-    note: str | None
-
-    @property
-    def ends(self) -> tuple[float, float]:
-        """Ends of the published band; the value itself where none is published."""
-        return self.value if self.low is None else self.low, self.value if self.high is None else self.high
-
-    def at(self, value: float) -> Cost:
-        """The same constant with a value of one's own, its published band stretched to hold it."""
-        low, high = self.ends
-        return replace(self, value=value, low=min(low, value), high=max(high, value))
+RACK_SCALE = 64  #: chips in the scale-up domain from which a chip is sold as a rack, where nothing else is said
 
 
 def table(name: str) -> pl.DataFrame:
-    """A whole table in the units of its column names, checked; `WORKBENCH_DATA` rows included."""
+    """A whole table in the units of its column names, checked; `WORKBENCH_DATA` rows included.
+
+    Examples
+    --------
+    >>> table("costs").columns[:3]
+    ['cost', 'value', 'low']
+    """
     return load(name)
 
 
 def names(table_name: str) -> list[str]:
-    """Keys of a table, in file order; those of several columns with ``|`` between them."""
+    """Keys of a table, in file order; those of several columns with ``|`` between them.
+
+    Examples
+    --------
+    >>> names("chips")[:3]
+    ['V100', 'V100 PCIe', 'A100']
+    """
     return tables.names(load(table_name), table_name)
 
 
@@ -169,15 +59,24 @@ def chip(name: str | Chip) -> Chip:
 
     Examples
     --------
-    >>> chip("GB300").scaleup_domain
-    72
+    >>> chip("H100 SXM")
+    H100 (NVIDIA, 2022-09, shipping)
+      memory     80 GB, 3.35 TB/s
+      peaks      fp64 33.5, fp64_matrix 66.9, fp32 67, tf32 494, bf16 989, fp8 1,980, int8 1,980 TFLOP/s, dense
+      scale up   8 chips, 450 GB/s
+      scale out  50 GB/s
+      power      700 W TDP, 1.73 kW all in
+      price      $23.5 k ($20 k to $27 k)
+      source     ml-engineering (S. Bekman), Accelerators chapter, TFLOPS, MAMF, memory and power tables; ... (as of 2026-11-21)
+    >>> chip("H100").peak("bf16")
+    989000000000000.0
     """
     if isinstance(name, Chip):
         return name
     r = _row("chips", name, "chip")
     return Chip(
         name=r["chip"],
-        peaks={p: v * TERA for p in PRECISIONS if (v := r["int8_tops" if p == "int8" else f"{p}_tflops"]) is not None},
+        peaks={p: v * TERA for p in formats.PEAKS if (v := r.get(f"{p}_tflops", r.get(f"{p}_tops"))) is not None},
         hbm_bytes=r["hbm_gb"] * GIGA,
         hbm_bandwidth=r["hbm_gb_per_s"] * GIGA,
         tdp=r["tdp_w"],
@@ -187,13 +86,19 @@ def chip(name: str | Chip) -> Chip:
         price=r["price_usd"],
         price_low=r["price_low_usd"],
         price_high=r["price_high_usd"],
-        best_matmul={p: v * TERA for p in ("bf16", "fp8") if (v := r[f"matmul_{p}_tflops"]) is not None},
-        **_same(Chip, r),
+        best_matmul={p: v * TERA for p in formats.PEAKS if (v := r.get(f"matmul_{p}_tflops")) is not None},
+        **_same(Chip, r) | {"server": r["server"] or ("rack_scale" if (r["scaleup_domain"] or 1) >= RACK_SCALE else "gpu")},
     )
 
 
 def cpu(name: str) -> CPU:
-    """The server processor `name`."""
+    """The server processor `name`.
+
+    Examples
+    --------
+    >>> cpu("NVIDIA Grace").cores
+    72
+    """
     r = _row("cpus", name, "CPU")
     return CPU(
         name=r["cpu"],
@@ -205,7 +110,13 @@ def cpu(name: str) -> CPU:
 
 
 def link(name: str) -> Link:
-    """The link, switch, NIC or optic `name`."""
+    """The link, switch, NIC or optic `name`.
+
+    Examples
+    --------
+    >>> link("InfiniBand XDR").bandwidth
+    100000000000.0
+    """
     r = _row("links", name, "link")
     return Link(
         name=r["link"],
@@ -223,6 +134,13 @@ def llm(name: str | Path | LLM) -> LLM:
 
     Examples
     --------
+    >>> llm("DeepSeek-V3")
+    DeepSeek-V3 (DeepSeek)
+      parameters  671 billion, 37.6 billion active
+      layers      61 of width 7,168, 128 heads, mla attention
+      experts     8 of 256 and 1 shared in 58 layers
+      context     163,840 tokens, 70.3 kB of bf16 cache per token
+      source      Hugging Face config.json of deepseek-ai/DeepSeek-V3 in ai-dynamo/aiconfigurator, model_configs; ...
     >>> llm("Llama-3.1-405B").layers
     126
     """
@@ -231,41 +149,53 @@ def llm(name: str | Path | LLM) -> LLM:
     if isinstance(name, Path) or name.endswith(".json") or (os.sep in name and Path(name).exists()):
         return read_hugging_face(name)
     r = _row("llms", name, "LLM")
-    return LLM(name=r["llm"], **_same(LLM, r))
+    return LLM(name=r["llm"], **{name: value for name, value in _same(LLM, r).items() if value is not None})  # blank: does not apply
 
 
 def grid(code: str) -> Grid:
-    """The grid of a country (ISO alpha-3, ``"FRA"``) or US state (``"US-TX"``)."""
+    """The grid of a country (ISO alpha-3, ``"FRA"``) or US state (``"US-TX"``).
+
+    Examples
+    --------
+    >>> grid("FRA").name
+    'France'
+    """
     r = _row("grids", code, "grid")
-    return Grid(
-        code=r["grid"],
-        carbon_intensity=r["carbon_g_per_kwh"] * GRAM / KWH,
-        water_intensity=_times(r["water_l_per_kwh"], 1 / KWH),
-        electricity_price=_times(r["price_usd_per_kwh"], 1 / KWH),
-        **_same(Grid, r),
-    )
+    return Grid(code=r["grid"], electricity_usd_per_kwh=r["price_usd_per_kwh"], **_same(Grid, r))
 
 
 def region(name: str) -> Region:
-    """The cloud region `name` (``"swedencentral"``)."""
+    """The cloud region `name` (``"swedencentral"``).
+
+    Examples
+    --------
+    >>> region("swedencentral").pue
+    1.16
+    """
     r = _row("regions", name, "region")
-    return Region(
-        name=r["region"],
-        wue=_times(r["wue_l_per_kwh"], 1 / KWH),
-        carbon_location=_times(r["carbon_location_g_per_kwh"], GRAM / KWH),
-        carbon_marginal=_times(r["carbon_marginal_g_per_kwh"], GRAM / KWH),
-        **_same(Region, r),
-    )
+    return Region(name=r["region"], **_same(Region, r))
 
 
 def cost(name: str) -> Cost:
-    """The published constant `name`, whose unit is its suffix."""
+    """The published constant `name`, whose unit is its suffix.
+
+    Examples
+    --------
+    >>> cost("facility_capex_usd_per_w").ends
+    (7.7, 12.5)
+    """
     r = _row("costs", name, "cost")
     return Cost(name=r["cost"], **_same(Cost, r))
 
 
 def path(name: str) -> Path:
-    """Path of a shipped data file (``"measured/energy.csv"``). Raises `DataError` if there is none."""
+    """Path of a shipped data file (``"measured/energy.csv"``). Raises `DataError` if there is none.
+
+    Examples
+    --------
+    >>> path("measured/energy.csv").name
+    'energy.csv'
+    """
     file = tables.DATA / name
     if not file.is_file():
         raise DataError(file, "no such data file in the workbench")
@@ -277,6 +207,12 @@ def external(name: str, download: bool = True) -> Path:
 
     It is taken from the folder ``$WORKBENCH_EXTERNAL`` if set, else from the cache of an earlier download, else downloaded from
     its pinned address unless `download` is False. Raises `DataError` when it is neither there nor reachable, or its checksum differs.
+
+    Examples
+    --------
+    >>> external("chinchilla")
+    Traceback (most recent call last):
+    workbench.errors.UnknownName: unknown external data set 'chinchilla'; nearest: chinchilla-points (1 in all)
     """
     import pooch
 
@@ -355,27 +291,9 @@ def _times(value: float | None, factor: float) -> float | None:
     return None if value is None else value * factor
 
 
-__all__ = [
-    "CPU",
-    "LLM",
-    "PRECISIONS",
-    "Chip",
-    "Cost",
-    "Grid",
-    "Link",
-    "Region",
-    "chip",
-    "cost",
-    "cpu",
-    "external",
-    "grid",
-    "key_of",
-    "link",
-    "llm",
-    "made_of",
-    "names",
-    "path",
-    "region",
-    "table",
-    "table_names",
-]
+#: What a user asks for, and what Tab shows; the other rows' classes and `key_of` are for models.
+__all__ = ["LLM", "Chip", "chip", "cost", "cpu", "external", "grid", "link", "llm", "names", "path", "region", "table"]
+
+
+def __dir__() -> list[str]:
+    return __all__

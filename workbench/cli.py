@@ -198,7 +198,7 @@ def _pairs(words: list[str]) -> dict[str, str]:
 
 @app.command()
 def report(
-    path: Annotated[Path, typer.Argument(help="An executed notebook, a sweep, or a folder of notebooks that papermill executed.")],
+    path: Annotated[str, typer.Argument(help="An executed notebook, a sweep, or a folder of notebooks that papermill executed.")],
     result: Annotated[str | None, typer.Option(help="Recorded result that the page opens with; default: the first that varies.")] = None,
     out: Annotated[
         str | None, typer.Option(metavar="FILE.html", help="The page; default: report.html in the folder, or beside the notebook.")
@@ -219,8 +219,7 @@ def tour(
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from workbench import execute, publish
-    from workbench.files import Store
+    from workbench import execute, files, publish
 
     names, runs = execute.shipped(), []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -229,11 +228,11 @@ def tour(
         for done in execute.execute_all(names, out):
             runs.append(done)
             bar.update(task, advance=1, description=done.name)
-    index = Store.at(out).place("index.html")
+    index = files.place(out, "index.html")
     publish.index(runs, index)
     for done in runs:
         print(f"{done.name} ({done.seconds:.1f} s)", done.error or _headline(done.notebook), "", sep="\n")
-    print(index)
+    print(index.resolve() if isinstance(index, Path) else index)
     if failed := [done.name for done in runs if done.error]:
         raise InputError(f"{len(failed)} of {len(runs)} notebooks stopped: {', '.join(failed)}")
 

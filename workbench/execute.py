@@ -95,8 +95,8 @@ def execute(name: str | Path, out: str | Path, values: Mapping[str, str] | None 
         cells = bar.add_task(source.stem, total=sum(cell.cell_type == "code" for cell in nb.cells) + bool(typed))
         row = run_here(nb, task, finished, lambda: bar.advance(cells)).row
     stopped = None if row["status"] == "done" else row["error"]
-    result = store.place(failed if stopped else finished)
-    html = store.place(f"{Path(failed if stopped else finished).stem}.html")
+    name = failed if stopped else finished
+    result, html = files.place(out, name), files.place(out, f"{name.removesuffix('.ipynb')}.html")
     files.write(result, nbformat.writes(nb))
     publish.publish(result, html)
     if stopped is None:

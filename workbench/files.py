@@ -32,10 +32,6 @@ class Store:
             raise InputError(f"{out}: an address goes on behind {kind}://, with a bucket or a folder")
         return cls(text.rstrip("/"))
 
-    def place(self, name: str) -> str | Path:
-        """Path or address of a file."""
-        return self.folder / name if self.folder else f"{self.url}/{name}"
-
     @property
     def folder(self) -> Path | None:
         """The folder, or None for an address."""
@@ -112,6 +108,11 @@ class Store:
 
     def __str__(self) -> str:
         return self.url
+
+
+def place(folder: str | Path, name: str) -> str | Path:
+    """Path or address of a file."""
+    return f"{str(folder).rstrip('/')}/{name}" if "://" in str(folder) else Path(folder) / name
 
 
 def read(path: str | Path) -> bytes:

@@ -250,12 +250,14 @@ def _limits(text: str) -> dict[str, Any] | None:
     if match := _RANGE.match(text):
         low, high = (float(match[end]) if match[end] else None for end in ("low", "high"))
         return None if low is None and high is None else {"low": low, "high": high}
+    if re.fullmatch(r"[\d_.eE+-]*\.\.[\d_.eE+-]*", text):
+        raise InputError(f"{text!r} is no range: expected low..high")
     if text.startswith("in ") and text[3:].strip().isidentifier():
-        from workbench import catalogue
+        from workbench import tables
 
         table = text[3:].strip()
-        if table not in catalogue.table_names():
-            raise UnknownName("table", table, catalogue.table_names())
+        if table not in tables.table_names():
+            raise UnknownName("table", table, tables.table_names())
         return {"table": table}
     if "|" in text:
         return {"choices": tuple(choice.strip() for choice in text.split("|"))}

@@ -26,6 +26,8 @@ TEMPLATES = Path(__file__).parent / "templates"
 VEGALITE, VEGALITE_VERSION = "application/vnd.vegalite.v5+json", "5.21"
 #: Kinds of output from best to plainest. Scripts and widgets are left out: they want a kernel or the network.
 SHOWN = [VEGALITE, "text/html", "text/markdown", "image/svg+xml", "image/png", "image/jpeg", "text/latex", "text/plain"]
+#: Characters of an output that a page shows: text, and HTML, which may be a picture that comes with its scripts.
+LONGEST, LONGEST_HTML = 200_000, 4_000_000
 #: Tag of the cells by which papermill says that a run stopped; a page says it in its own way.
 PAPERMILL_ERROR = "papermill-error-cell-tag"
 
@@ -61,12 +63,13 @@ def publish(notebook: str | Path, html: str | Path) -> None:
     nb = read(notebook)
     nb.cells = [cell for cell in nb.cells if PAPERMILL_ERROR not in cell.metadata.get("tags", [])]
     for cell in _code(nb):
-        cell.outputs = [output for output in cell.outputs if RESULTS_MIME not in output.get("data", {})]
+        cell.outputs = _cut([output for output in cell.outputs if RESULTS_MIME not in output.get("data", {})])
     outputs = [output for cell in _code(nb) for output in cell.outputs]
-    died = nb.metadata.get("workbench", {}).get("error")
+    raised = [f"{output.ename}: {output.evalue}"[:1000] for output in outputs if output.output_type == "error"]
+    died = _metadata(nb, "workbench").get("error")
     page = {
         "title": title(nb, notebook),
-        "errors": [f"{output.ename}: {output.evalue}" for output in outputs if output.output_type == "error"] or [died] * bool(died),
+        "errors": raised or [str(died)] * bool(died),
         "style": asset("style.css") + HtmlFormatter(style="xcode").get_style_defs(".highlight"),
         "parameters": _parameters(notebook, nb),
         "made": _made(nb),
@@ -83,7 +86,11 @@ def publish(notebook: str | Path, html: str | Path) -> None:
     )
     exporter.config.NbConvertBase.display_data_priority = SHOWN
     resources = {"page": page, "metadata": {"path": str(Path(notebook).parent)}}
-    files.write(html, exporter.from_notebook_node(nb, resources)[0])
+    try:
+        text = exporter.from_notebook_node(nb, resources)[0]
+    except Exception as error:  # nbconvert raises whatever an odd output makes it stumble over
+        raise InputError(f"{notebook}: cannot be shown ({said(error)})") from None
+    files.write(html, text)
 
 
 def index(runs: Iterable[Run], html: str | Path) -> None:
@@ -149,6 +156,38 @@ def _code(nb: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
     return [cell for cell in nb.cells if cell.cell_type == "code"]
 
 
+def _cut(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+    """The outputs of a cell without what is too long for a page, and with a word of it."""
+    kept, room = [], dict.fromkeys((output.get("name") for output in outputs), LONGEST)  # what is printed comes in pieces
+    for output in outputs:
+        data = output.get("data", {})
+        if output.output_type == "stream":
+            there, room[output.name] = max(0, room[output.name]), room[output.name] - len(output.text)
+            output.text = output.text[:there]
+        elif output.output_type == "error":
+            output.traceback = [_short("\n".join(output.traceback))]
+        for kind in data.keys() & {"text/plain", "text/markdown", "text/latex"}:
+            data[kind] = _short(data[kind])
+        if len(data.get("text/html", "")) > LONGEST_HTML:
+            data["text/html"] = f"<p>{_left_out(len(data['text/html']))}</p>"
+        kept += [] if output.get("text") == "" else [output]
+    return kept + [nbformat.v4.new_output("stream", name=name, text=_left_out(-left)) for name, left in room.items() if left < 0]
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}\n{_left_out(len(text) - LONGEST)}"
+
+
+def _left_out(n: int) -> str:
+    return f"[{n:,} more characters are left out here; the notebook has them]"
+
+
+def _metadata(nb: nbformat.NotebookNode, name: str) -> dict[str, Any]:
+    """What a program has left in the notebook about itself; nothing where it is of another form."""
+    found = nb.metadata.get(name)
+    return found if isinstance(found, dict) else {}
+
+
 def title(nb: nbformat.NotebookNode, path: str | Path) -> str:
     """Text of the first heading, or the name of the file."""
     for cell in nb.cells:
@@ -168,7 +207,8 @@ def _parameters(path: str | Path, nb: nbformat.NotebookNode) -> list[Value]:
         declared = parameters.of_cells(nb.cells, path)
     except InputError:
         return []
-    given = nb.metadata.get("papermill", {}).get("parameters", {})
+    given = _metadata(nb, "papermill").get("parameters")
+    given = given if isinstance(given, dict) else {}
     return [
         Value(name, _shown(given.get(name, p.default)), "" if p.unit in ("-", "1", "name") else p.unit, p.meaning, _shown(p.default))
         for name, p in declared.items()
@@ -177,14 +217,14 @@ def _parameters(path: str | Path, nb: nbformat.NotebookNode) -> list[Value]:
 
 def _made(nb: nbformat.NotebookNode) -> str:
     """When and how the notebook ran, as far as it says so."""
-    ran, own = nb.metadata.get("papermill", {}), nb.metadata.get("workbench", {})
-    moment, seconds = ran.get("end_time") or own.get("finished"), own.get("seconds") or ran.get("duration")
-    said = [f"on {moment[:16].replace('T', ' ')} UTC" if moment else "", f"in {seconds:.3g} s" if seconds else ""]
-    said.append(
+    ran, own = _metadata(nb, "papermill"), _metadata(nb, "workbench")
+    moment, seconds = str(ran.get("end_time") or own.get("finished") or ""), own.get("seconds") or ran.get("duration")
+    words = [f"on {moment[:16].replace('T', ' ')} UTC" if moment else "", f"in {seconds:.3g} s" if isinstance(seconds, int | float) else ""]
+    words.append(
         f"with workbench {own['workbench']}" if own.get("workbench") else f"by papermill {ran['version']}" if ran.get("version") else ""
     )
-    said.append(f"(code and data {own['code_and_data']})" if own.get("code_and_data") else "")
-    return " ".join(filter(None, ["Run", *said])) if any(said) else ""
+    words.append(f"(code and data {own['code_and_data']})" if own.get("code_and_data") else "")
+    return " ".join(filter(None, ["Run", *words])) if any(words) else ""
 
 
 def _shown(value: object) -> str:

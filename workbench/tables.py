@@ -21,6 +21,7 @@ from typing import Any
 import polars as pl
 
 from workbench.errors import DataError, UnknownName, nearest
+from workbench.formats import LADDER
 
 _HERE = Path(__file__).resolve().parent
 #: Inside an installed wheel data/ lies in the package; in a clone beside it.
@@ -306,7 +307,7 @@ def _dense_peaks(path: str | Path, chips: pl.DataFrame) -> None:
                 row=i + 2,
                 column="bf16_tflops",
             )
-        ladder = [(f, row[f"{f}_tflops"]) for f in ("tf32", "bf16", "fp8", "fp4") if row[f"{f}_tflops"]]
+        ladder = [(f, row[f"{f}_tflops"]) for f in LADDER if row[f"{f}_tflops"]]
         for (wide, slow), (narrow, fast) in itertools.pairwise(ladder):
             if fast < slow * 0.99:
                 raise DataError(
@@ -322,7 +323,7 @@ def _not_the_sparse_peak(path: str | Path, theirs: pl.DataFrame, ours: pl.DataFr
     known = {row["chip"].lower(): row for row in ours.iter_rows(named=True)}
     for i, row in enumerate(theirs.iter_rows(named=True)):
         shipped = known.get(row["chip"].lower(), {})
-        for column in ("bf16_tflops", "fp8_tflops", "fp4_tflops"):
+        for column in (f"{peak}_tflops" for peak in LADDER[1:]):
             value, dense = row[column], shipped.get(column)
             if value and dense and abs(value / dense - 2) < 0.02:
                 raise DataError(

@@ -77,8 +77,29 @@ def usd(value: float, digits: int = 3) -> str:
     return f"{'-' if value < 0 else ''}${significant(rounded / scale, digits)}{suffix}"
 
 
+def card(title: str, **lines: str | None) -> str:
+    """A title and named lines under it, as a row of the catalogue prints; what is empty is left out.
+
+    Examples
+    --------
+    >>> print(card("H100 (NVIDIA)", memory="80 GB", price=None, power="700 W"))
+    H100 (NVIDIA)
+      memory  80 GB
+      power   700 W
+    """
+    kept = {name.replace("_", " "): text for name, text in lines.items() if text}
+    width = max(map(len, kept), default=0)
+    return "\n".join([title, *(f"  {name:<{width}}  {text}" for name, text in kept.items())])
+
+
 def significant(value: float, digits: int = 3) -> str:
-    """`value` rounded to `digits` significant digits, never in scientific notation."""
+    """`value` rounded to `digits` significant digits, never in scientific notation.
+
+    Examples
+    --------
+    >>> significant(1234.5), significant(0.000123456)
+    ('1,230', '0.000123')
+    """
     rounded = float(f"{value:.{digits}g}")
     decimals = max(0, digits - 1 - (int(np.floor(np.log10(abs(rounded)))) if rounded else 0))
     text = f"{rounded:,.{decimals}f}"

@@ -188,6 +188,16 @@ def test_a_grid_that_is_too_large_is_refused_and_not_expanded(small_notebook, mo
         batch.plan("ai_factory", {"tokens": "1e9:1e16:1000000000"})
 
 
+@pytest.mark.parametrize("n", ["99999999999999999999", "9" * 500])
+def test_ranges_of_more_values_than_a_machine_counts(n):
+    with pytest.raises(InputError, match=r"runs .* are more than the 10,000"):
+        batch.plan("ai_factory", {"tokens": f"1e9:1e16:{n}"})
+    with pytest.raises(InputError, match="there are only 9 whole numbers"):
+        batch.plan("ai_factory", {"n_chips": f"8:16:{n}"})
+    with pytest.raises(InputError, match=r"runs .* are more than the 10,000"):
+        batch.plan("ai_factory", grid={"tokens": {"low": 1e9, "high": 1e16, "n": int(n)}})
+
+
 def test_keys_follow_from_content_and_values(small_notebook):
     path = small_notebook()
     keys = list(batch.plan(path, {"n": "3,4"}).sets)

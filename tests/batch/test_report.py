@@ -83,6 +83,7 @@ def made_up(tmp_path):
             attempts=pl.lit(1, pl.Int64),
             finished=moment,
             workbench=pl.lit("0.1.0"),
+            code_and_data=pl.lit("36dce80b2ff5"),
             python=pl.lit("3.11.7"),
         )
         frame = frame.with_columns(

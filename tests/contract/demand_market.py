@@ -6,7 +6,10 @@ import numpy as np
 
 from contract.harness import Case
 from workbench import demand
-from workbench.demand.forecast import trend
+from workbench.demand.forecast import backtest, frontier, trend
+from workbench.demand.forecast.history import Series
+from workbench.demand.market import scenario, supply
+from workbench.demand.market.loop import Futures
 
 
 def over(count):
@@ -33,22 +36,22 @@ def path(value):
 
 two, three, four, eight = over(2), over(3), over(4), over(8)
 T = np.arange(6.0)
-FIT = demand.fit_trend([0.0, 0.2, 0.3, 0.6, 0.7, 1.0])
-PAST = demand.records([2018, 2020, 2021, 2023], [1e23, 3e23, 1e24, 5e25])
-SERIES = demand.Series("s", "USD", "flow", 2020 + T / 4, np.exp(T / 5), 2020 + T / 4, tuple("abcdef"))
-TEST = demand.rolling(SERIES, lambda past, steps: trend.last_value(np.log(past.values), steps, n=16), "last value", steps=1, least=3)
-DRAWS = demand.draws(3, 1)
+FIT = trend.fit_trend([0.0, 0.2, 0.3, 0.6, 0.7, 1.0])
+PAST = frontier.records([2018, 2020, 2021, 2023], [1e23, 3e23, 1e24, 5e25], 2023.0)
+SERIES = Series("s", "USD", "flow", 2020 + T / 4, np.exp(T / 5), tuple("abcdef"))
+TEST = backtest.rolling(SERIES, lambda past, steps: trend.last_value(np.log(past.values), steps), "last value", 1, least=3)
+DRAWS = scenario.draws(3, 1)
 FIXED = {name: value.item() for name, value in DRAWS.items() if value.size == 1 and name != "chip_response"}  # one driver is enough
 MARKET = {
     "demand": 1e6, "elasticity": 0.9, "contracted": 0.25, "reference_price": 2.0, "long_run_cost": 1.5, "installed": 1e6,
     "shipping": 1e5, "limits": 2e5, "draw": 800.0, "draw_decline": 0.05, "power": 1e9, "power_coming": 2e8, "power_lead": 12.0,
     "chip_lead": 4.0, "mean_life": 20.0, "growth": 0.1, "chip_response": 0.5, "power_response": 0.4, "limit_response": 0.1,
     "extrapolation": 0.75, "ceiling": 16.0, "memory": 4.0, "contract_quarters": 8.0, "cancelled": 0.25, "power_added": 1e6, "pue": 1.15,
-    "energy_price": 2e-8, "space_cost": 4e-8, "swap_ratio": 1.5,
+    "electricity_usd_per_kwh": 0.072, "space_usd_per_kwh": 0.144, "swap_ratio": 1.5,
 }  # fmt: skip
 MAY_BE_0 = (
     "contracted", "shipping", "limits", "draw_decline", "power", "power_coming", "growth", "chip_response",
-    "power_response", "limit_response", "extrapolation", "cancelled", "power_added", "energy_price", "space_cost",
+    "power_response", "limit_response", "extrapolation", "cancelled", "power_added", "electricity_usd_per_kwh", "space_usd_per_kwh",
 )  # fmt: skip
 
 
@@ -62,11 +65,10 @@ def market(**given):
     for name in lasting:  # one future where it is one number
         if np.ndim(given[name]) == 0:
             lasting[name] = lasting[name][..., None]
-    return demand.Futures(**given | lasting | {"demand": two(over(5)(given["demand"]))})
+    return Futures(**given | lasting | {"demand": two(over(5)(given["demand"]))})
 
 
-OUTLOOK = demand.outlook(2, 64)
-PRIOR = {"growth": 0.2, "growth_deviation": 0.3, "noise": 0.1, "freedom": 4.0, "persistence": 0.5, "unrest": 0.2}
+PRIOR = {"growth": 0.2, "growth_deviation": 0.3, "noise": 0.1, "freedom": 4.0, "persistence": 0.5, "shock_variance": 0.2}
 
 
 def one(value):
@@ -109,54 +111,22 @@ CASES: list[Case] = [
     Case("demand.value_exponent", demand.value_exponent, {"elasticity": 1.1}, {"elasticity": (0.5, 1, 1.1)}),
     Case(
         "demand.jevons", demand.jevons, {"efficiency": 3.0, "elasticity": 1.1}, {"efficiency": (0.5, 1, 3), "elasticity": (0, 1, 1.1)},
-        allow=allow("elasticity", "zero"), read=lambda found: {"factor": found.factor, "sign": found.sign},
+        allow=allow("elasticity", "zero"), read=lambda found: {"factor": found.factor},
     ),
     Case(
         "demand.survival", demand.survival, {"age": 3.0, "mean_life": 5.0, "shape": 4.0},
         {"age": (0, 3, 9), "mean_life": (1, 5, 6), "shape": (0.5, 1, 4)}, allow=allow("age", "zero") | allow("mean_life", "infinite"),
     ),
     Case(
-        "demand.packaging_limited", demand.packaging_limited, {"wafers": 1e4, "packages_per_wafer": 16.0, "packaging_yield": 0.9},
-        {"wafers": (0, 1e4, 2e4), "packages_per_wafer": (8, 16, 29), "packaging_yield": (0, 0.9, 1)},
-        allow=allow("wafers packages_per_wafer packaging_yield", "zero"),
-    ),
-    Case(
         "demand.memory_limited",
-        lambda hbm, hbm_per_package, worth: demand.memory_limited(behind(hbm), hbm_per_package, behind(worth)),
+        lambda hbm, hbm_per_package, worth: supply.memory_limited(behind(hbm), hbm_per_package, behind(worth)),
         {"hbm": 1e9, "hbm_per_package": 288.0, "worth": 2.0},
         {"hbm": (0, 1e9, 2e9), "hbm_per_package": (192, 288, 384), "worth": (0, 1, 2)},
         allow=allow("hbm worth", "zero"),
     ),
     Case(
-        "demand.mixed_capacity", lambda shares, relative: demand.mixed_capacity(behind(shares), behind(relative)),
+        "demand.mixed_capacity", lambda shares, relative: supply.mixed_capacity(behind(shares), behind(relative)),
         {"shares": 0.5, "relative": 0.75}, {"relative": (0, 0.75, 1)}, ("shares",), allow=allow("relative", "zero"),
-    ),
-    Case(
-        "demand.power_limited", demand.power_limited, {"power": 1e9, "draw": 900.0, "pue": 1.2},
-        {"power": (0, 1e9, 2e9), "draw": (700, 900, 1000), "pue": (1, 1.2, 1.5)}, allow=allow("power", "zero"),
-    ),
-    Case(
-        "demand.shipments", lambda wanted, limits: demand.shipments(wanted, four(limits)), {"wanted": 5.0, "limits": 4.0},
-        {"wanted": (0, 5, 6), "limits": (0, 4, 9)}, allow=allow("wanted limits", "zero") | {"limits": ("zero", "infinite")},
-    ),
-    Case(
-        "demand.energised",
-        lambda requests, **x: demand.energised(four(requests), **x),
-        {"requests": 5.0, "mean_delay": 4.0, "cancelled": 0.25, "stages": 2.0},
-        {"requests": (0, 5, 6), "mean_delay": (2, 4, 9), "cancelled": (0, 0.25, 1)},
-        ("stages",), ("stages",), allow=allow("requests cancelled", "zero"), last=True,
-    ),
-    Case(
-        "demand.installed",
-        lambda additions, **x: demand.installed(four(additions), **x),
-        {"additions": 5.0, "mean_life": 4.0, "shape": 3.0},
-        {"additions": (0, 5, 6), "mean_life": (2, 4, 9), "shape": (1, 3, 4)},
-        allow=allow("additions", "zero") | allow("mean_life", "infinite"), last=True,
-    ),
-    Case(
-        "demand.keeping_cost", demand.keeping_cost, {"draw": 900.0, "pue": 1.2, "energy_price": 2e-8, "space_cost": 4e-8},
-        {"draw": (0, 700, 900), "pue": (1, 1.2, 1.5), "energy_price": (0, 1e-8, 2e-8), "space_cost": (0, 1e-8, 4e-8)},
-        allow=allow("draw energy_price space_cost", "zero"),
     ),
     Case(
         "demand.simulate",
@@ -165,28 +135,22 @@ CASES: list[Case] = [
         {name: (value * 0.95, value, value * 1.05) for name, value in MARKET.items()},
         allow=allow(MAY_BE_0, "zero") | {"growth": ("negative", "zero"), "limits": ("zero", "infinite")}
         | allow("ceiling swap_ratio", "infinite"),
-        grid=False, read=lambda outcome: {name: one(value) for name, value in vars(outcome).items()}, last=True,
-    ),
-    Case(
-        "demand.power_shadow_price",
-        lambda **x: demand.power_shadow_price(market(power=1.0, **x), demand.simulate(market(power=1.0, **x))),
-        {"draw": 800.0, "pue": 1.15}, {"draw": (700, 800, 900), "pue": (1, 1.15, 1.3)}, grid=False, read=one, last=True,
+        grid=False, read=lambda found: {name: one(value) for name, value in vars(found).items()}, last=True,
     ),
 ]  # fmt: skip
 CASES += [
     Case(
-        "demand.value_of", lambda rate: demand.value_of(market(), market(power_added=5e6), rate)[..., 0],
-        {"rate": 0.08}, {"rate": (0, 0.08, 0.1)}, allow=allow("rate", "negative", "zero"),
-    ),
-    Case(
         "demand.futures",
-        lambda rent, demand_shocks, **x: demand.futures(DRAWS | x | {"demand_shocks": path(demand_shocks)}, rent=rent),
+        lambda usd_per_h100e_hour, demand_shocks, **x: demand.futures(
+            DRAWS | x | {"demand_shocks": path(demand_shocks)}, usd_per_h100e_hour=usd_per_h100e_hour
+        ),
         {
-            "rent": 2.35, "demand_shocks": 0.5, "agents_demand_growth": 3.0, "api_elasticity": 1.1, "research_share": 0.3,
+            "usd_per_h100e_hour": 2.35, "demand_shocks": 0.5, "agents_demand_growth": 3.0, "api_elasticity": 1.1, "research_share": 0.3,
             "chips_headroom": 1.5, "power_coming_gw_per_year": 20.0, "power_usage_effectiveness": 1.15, "chip_lead_quarters": 4.0,
         },
         {
-            "rent": (2, 2.35, 3), "demand_shocks": (0, 0.5, 1), "agents_demand_growth": (2, 3, 4), "api_elasticity": (0, 1, 1.1),
+            "usd_per_h100e_hour": (2, 2.35, 3), "demand_shocks": (0, 0.5, 1), "agents_demand_growth": (2, 3, 4),
+            "api_elasticity": (0, 1, 1.1),
             "research_share": (0.1, 0.3, 0.5), "chips_headroom": (1, 1.5, 2), "power_coming_gw_per_year": (0, 10, 20),
             "power_usage_effectiveness": (1.1, 1.15, 1.2), "chip_lead_quarters": (3, 3.5, 4),
         },
@@ -194,13 +158,13 @@ CASES += [
         grid=False, read=lambda f: one(demand.simulate(f).price), last=True,
     ),
     Case(
-        "demand.draws", lambda **x: demand.draws(**x)["long_run_cost_h100e"],
+        "demand.draws", lambda **x: scenario.draws(**x)["long_run_cost_h100e"],
         {"quarters": 3.0, "n": 8.0, "seed": 1.0, "replicates": 1.0, "long_run_cost_h100e": 1.4},
         numbers=("quarters", "n", "seed", "replicates", "long_run_cost_h100e"), whole=("quarters", "n", "seed", "replicates"),
         allow=allow("seed", "zero"),
     ),
     Case(
-        "demand.outlook", lambda **x: demand.outlook(**x).outcome.price, {"quarters": 3.0, "n": 8.0, "seed": 1.0, "stock_scale": 1.0},
+        "demand.outlook", lambda **x: demand.outlook(**x).market.price, {"quarters": 3.0, "n": 8.0, "seed": 1.0, "stock_scale": 1.0},
         numbers=("quarters", "n", "seed", "stock_scale"), whole=("quarters", "n", "seed"), allow=allow("seed", "zero"),
     ),
     Case(
@@ -208,79 +172,61 @@ CASES += [
         numbers=("quarter", "n", "seed"), whole=("quarter", "n", "seed"), allow=allow("seed", "zero"),
     ),
     Case(
-        "demand.hindcast", lambda **x: demand.hindcast("2025Q4", **x), {"n": 8.0, "seed": 1.0, "rent": 2.5},
-        numbers=("n", "seed", "rent"), whole=("n", "seed"), allow=allow("seed", "zero"),
-    ),
-    Case(
-        "demand.Outlook", lambda band: replace(OUTLOOK, band=band).probability("shortage"), {"band": 0.2}, numbers=("band",),
-        allow=allow("band", "zero"),
-    ),
-    Case(
-        "demand.critical_ratio", demand.critical_ratio, {"shortage_cost": 3.0, "excess_cost": 1.0},
-        {"shortage_cost": (0, 1, 3), "excess_cost": (1, 2, 3)}, allow=allow("shortage_cost excess_cost", "zero"),
+        "demand.hindcast", lambda **x: demand.hindcast("2025Q4", **x), {"n": 8.0, "seed": 1.0, "usd_per_h100e_hour": 2.5},
+        numbers=("n", "seed", "usd_per_h100e_hour"), whole=("n", "seed"), allow=allow("seed", "zero"),
     ),
     Case(
         "demand.order_plan", lambda need, **x: demand.order_plan(three(two(need)), **x).cost_of(1.0),
-        {"need": 5.0, "own_cost": 1.0, "lease_cost": 2.2, "lead": 1.0, "margin": 3.0, "held": 1.0},
-        numbers=("need", "own_cost", "lease_cost", "lead", "margin", "held"), whole=("lead",),
-        allow=allow("need lead held", "zero") | allow("lease_cost margin", "infinite"),
+        {"need": 5.0, "own_usd_per_quarter": 1.0, "lease_usd_per_quarter": 2.2, "lead": 1.0, "margin_usd_per_quarter": 3.0, "held": 1.0},
+        numbers=("need", "own_usd_per_quarter", "lease_usd_per_quarter", "lead", "margin_usd_per_quarter", "held"), whole=("lead",),
+        allow=allow("need lead held", "zero") | allow("lease_usd_per_quarter margin_usd_per_quarter", "infinite"),
     ),
     Case(
-        "demand.OrderPlan.cost_of", demand.order_plan(np.ones((3, 2)), own_cost=1.0, lease_cost=2.0, lead=0).cost_of,
+        "demand.OrderPlan.cost_of", demand.order_plan(np.ones((3, 2)), own_usd_per_quarter=1.0, lease_usd_per_quarter=2.0, lead=0).cost_of,
         {"owned": 1.0}, numbers=("owned",), allow=allow("owned", "zero"),
     ),
     Case(
         "demand.real_option", lambda need, signal, **x: demand.real_option(four(need), rising(signal)[2:], **x),
-        {"need": 5.0, "signal": 2.0, "own_cost": 1.0, "lease_cost": 2.2, "margin": 3.0, "premium": 0.25, "bins": 2.0},
-        numbers=("need", "signal", "own_cost", "lease_cost", "margin", "premium", "bins"), whole=("bins",),
-        allow=allow("need premium", "zero") | allow("signal", "negative", "zero") | allow("lease_cost margin", "infinite"),
+        {
+            "need": 5.0, "signal": 2.0, "own_usd_per_quarter": 1.0, "lease_usd_per_quarter": 2.2, "margin_usd_per_quarter": 3.0,
+            "premium_usd_per_quarter": 0.25, "bins": 2.0,
+        },
+        numbers=(
+            "need", "signal", "own_usd_per_quarter", "lease_usd_per_quarter", "margin_usd_per_quarter", "premium_usd_per_quarter", "bins",
+        ),
+        whole=("bins",),
+        allow=allow("need premium_usd_per_quarter", "zero") | allow("signal", "negative", "zero")
+        | allow("lease_usd_per_quarter margin_usd_per_quarter", "infinite"),
     ),
     Case(
-        "demand.TrendPrior", lambda **x: demand.fit_trend([0.0, 0.2, 0.3], demand.TrendPrior(**x)).growth, PRIOR,
+        "demand.TrendPrior", lambda **x: trend.fit_trend([0.0, 0.2, 0.3], trend.TrendPrior(**x)).state, PRIOR,
         numbers=tuple(PRIOR), allow=allow("growth", "negative", "zero") | allow("persistence", "zero"),
     ),
     Case(
-        "demand.fit_trend", lambda log_values: demand.fit_trend(rising(log_values)).growth, {"log_values": 2.0}, numbers=("log_values",),
+        "demand.fit_trend", lambda log_values: trend.fit_trend(rising(log_values)).state, {"log_values": 2.0}, numbers=("log_values",),
         allow=allow("log_values", "negative", "zero"),
     ),
     Case(
-        "demand.Trend.paths", lambda shared, **x: FIT.paths(2, shared=eight(two(shared)).swapaxes(0, 1), **x),
-        {"n": 8.0, "seed": 1.0, "shared": 1.0, "correlation": 0.5}, numbers=("n", "seed", "shared", "correlation"), whole=("n", "seed"),
-        allow=allow("seed correlation", "zero") | allow("shared", "negative", "zero"),
+        "demand.Trend.paths", FIT.paths, {"steps": 2.0, "n": 8.0, "seed": 1.0},
+        numbers=("steps", "n", "seed"), whole=("steps", "n", "seed"),
+        allow=allow("steps seed", "zero"),
     ),
-    Case("demand.Trend.paths", FIT.paths, {"steps": 2.0}, numbers=("steps",), whole=("steps",), allow=allow("steps", "zero")),
     Case(
-        "demand.pooled", lambda growths, errors: demand.pooled(four(growths), four(errors)), {"growths": 0.3, "errors": 0.1},
+        "demand.pooled", lambda growths, errors: trend.pooled(four(growths), four(errors)), {"growths": 0.3, "errors": 0.1},
         numbers=("growths", "errors"), allow=allow("growths", "negative", "zero") | allow("errors", "zero"),
     ),
     Case(
-        "demand.shock_correlation", lambda prior_pairs: demand.shock_correlation([FIT, FIT], prior_pairs=prior_pairs),
-        {"prior_pairs": 20.0}, numbers=("prior_pairs",), allow=allow("prior_pairs", "zero"),
-    ),
-    Case(
-        "demand.stock_paths", lambda log_flows, stock: demand.stock_paths(four(log_flows), stock), {"log_flows": 1.0, "stock": 10.0},
-        {"log_flows": (-1, 1, 2)}, ("stock",), allow=allow("log_flows", "negative", "zero") | allow("stock", "zero"), last=True,
-    ),
-    Case(
-        "demand.log_linear", lambda times, log_values, **x: demand.log_linear(rising(times), rising(log_values), **x),
-        {"times": 6.0, "log_values": 2.0, "at": 8.0, "half_life": 20.0, "n": 4.0}, {"at": (-1, 7, 8)},
-        ("times", "log_values", "half_life", "n"), ("n",),
+        "demand.log_linear", lambda times, log_values, **x: trend.log_linear(rising(times), rising(log_values), **x),
+        {"times": 6.0, "log_values": 2.0, "at": 8.0, "half_life": 20.0}, {"at": (-1, 7, 8)},
+        ("times", "log_values", "half_life"),
         allow=allow("at log_values", "negative", "zero") | allow("times", "negative") | allow("half_life", "infinite"),
     ),
     Case(
-        "demand.growth_rate", lambda times, values, level: demand.growth_rate(rising(times), rising(values), level=level),
-        {"times": 6.0, "values": 2.0, "level": 0.9}, numbers=("times", "values", "level"), allow=allow("times", "negative"),
-    ),
-    Case(
-        "demand.RecordPrior", lambda **x: demand.record_ahead(PAST, 1.0, demand.RecordPrior(**x), n=4),
-        {"records_per_year": 1.0, "jump": 0.3, "years": 1.0, "jumps": 2.0}, numbers=("records_per_year", "jump", "years", "jumps"),
-    ),
-    Case(
-        "demand.records", lambda times, values, until: demand.records(rising(times), rising(values), until=until),
+        "demand.records", lambda times, values, until: frontier.records(rising(times), rising(values), until=until),
         {"times": 6.0, "values": 2.0, "until": 6.0}, numbers=("times", "values", "until"), allow=allow("times", "negative", "zero"),
     ),
     Case(
-        "demand.record_ahead", lambda **x: demand.record_ahead(PAST, **x), {"years": 1.0, "n": 4.0, "seed": 1.0}, {"years": (0, 1, 2)},
+        "demand.record_ahead", lambda **x: frontier.record_ahead(PAST, **x), {"years": 1.0, "n": 4.0, "seed": 1.0}, {"years": (0, 1, 2)},
         ("n", "seed"), ("n", "seed"), allow=allow("years seed", "zero"),
     ),
     Case(
@@ -290,24 +236,9 @@ CASES += [
         allow=allow("origins targets samples observed", "negative", "zero"),
     ),
     Case(
-        "demand.rolling", lambda **x: demand.rolling(SERIES, lambda past, steps: np.ones(4), "m", **x), {"steps": 1.0, "least": 3.0},
+        "demand.rolling", lambda **x: backtest.rolling(SERIES, lambda past, steps: np.ones(4), "m", **x), {"steps": 1.0, "least": 3.0},
         numbers=("steps", "least"), whole=("steps", "least"),
-    ),
-    Case(
-        "demand.inflate", lambda **x: demand.inflate(TEST, **x), {"level": 0.9, "prior_forecasts": 40.0},
-        numbers=("level", "prior_forecasts"), whole=("prior_forecasts",),
-    ),
-    Case(
-        "demand.local_trend", lambda **x: demand.local_trend([SERIES], **x)(SERIES, 1), {"window": 8.0, "n": 8.0},
-        numbers=("window", "n"), whole=("window", "n"),
     ),
 ]  # fmt: skip
 #: Functions that take no number, and why they are not in the table.
-WITHOUT: dict[str, str] = {
-    "h100e_per_wafer": "takes the name of a year",
-    "prior": "takes a name",
-    "rent_where": "takes an outcome and a name",
-    "scoreboard": "takes nothing",
-    "simple_models": "takes nothing",
-    "together": "takes backtests and a name",
-}
+WITHOUT: dict[str, str] = {"scoreboard": "takes names of tests"}

@@ -1,11 +1,11 @@
 """Cases of the contract: workbench.fleet."""
 
-import numpy as np
-
 from contract.harness import Case, series
 from workbench import catalogue, chips, energy, fleet
 from workbench.fabric import Cluster
-from workbench.units import KWH
+from workbench.fleet.finance import payback
+from workbench.fleet.pooling import Reserve, erlang_c
+from workbench.fleet.workloads import Workload
 
 H100, GB300 = catalogue.chip("H100"), catalogue.chip("GB300")
 ZERO, SIGNED, LIMIT = ("zero",), ("zero", "negative"), ("zero", "infinite")
@@ -43,7 +43,7 @@ FINANCE = [
     ),
     case(
         "payback",
-        lambda rate, cash_flows: fleet.payback(series(cash_flows, 60.0, 70.0), rate),
+        lambda rate, cash_flows: payback(series(cash_flows, 60.0, 70.0), rate),
         {"rate": (-0.2, 0.07, 0), "cash_flows": (-100, -50, -200)},
         allow={"rate": SIGNED, "cash_flows": SIGNED},
     ),
@@ -54,19 +54,28 @@ OWNERSHIP = {
     "n_chips": (1, 8, 1000),
     "chip_price": (0, 2e4, 4e4),
     "pue": (1, 1.2, 1.5),
-    "electricity_price": (0, 0.08 / KWH, 0.1 / KWH),
+    "electricity_usd_per_kwh": (0, 0.08, 0.1),
     "wacc": (-0.1, 0.07, 0),
-    "server_life": (3, 5, 6.5),
+    "server_life_years": (3, 5, 6.5),
     "server_uplift": (1, 1.2, 1.5),
     "network_share": (0, 0.2, 0.5),
-    "facility_capex": (0, 12, 15),
-    "facility_life": (10, 14, 20),
-    "operations": (0, 1, 2),
+    "facility_capex_usd_per_w": (0, 12, 15),
+    "facility_life_years": (10, 14, 20),
+    "operations_usd_per_w_year": (0, 1, 2),
     "maintenance": (0, 0.02, 0.05),
     "salvage": (0, 0.1, 1),
     "availability": (0.5, 0.95, 1),
 }
-MAY_BE_ZERO = free("chip_price", "electricity_price", "network_share", "facility_capex", "operations", "maintenance", "salvage")
+FREE = ("electricity_usd_per_kwh", "network_share", "facility_capex_usd_per_w", "operations_usd_per_w_year")
+MAY_BE_ZERO = free(
+    "chip_price",
+    "electricity_usd_per_kwh",
+    "network_share",
+    "facility_capex_usd_per_w",
+    "operations_usd_per_w_year",
+    "maintenance",
+    "salvage",
+)
 WITH_POWER = {"rated": (1000, 1500, 0), "average": (500, 0, 1200)}
 
 
@@ -85,29 +94,11 @@ OWNED = [
         allow=free("rated", "average"),
     ),
     case(
-        "per_pflop_hour",
-        fleet.per_pflop_hour,
-        {"per_chip_hour": (0, 2, 3), "peak": (1e15, 2e15, 3e15), "mfu": (0.2, 0.4, 1), "goodput": (0.5, 0.9, 1)},
-        allow=free("per_chip_hour"),
-    ),
-    case(
-        "per_million_tokens",
-        fleet.per_million_tokens,
-        {"per_chip_hour": (0, 2, 3), "tokens_per_second": (500, 1000, 2000), "utilisation": (0.5, 0.9, 1)},
-        allow=free("per_chip_hour"),
-    ),
-    case(
         "rent_or_own",
         fleet.rent_or_own,
         {"own_per_chip_hour": (0, 2, 3), "rent_per_chip_hour": (1, 2, 3), "utilisation": (0.5, 0.9, 1)},
         allow=free("own_per_chip_hour"),
         read=lambda found: dict(zip(("ratio", "break_even"), found, strict=True)),
-    ),
-    case(
-        "tokens_per_watt_per_dollar",
-        fleet.tokens_per_watt_per_dollar,
-        {"tokens_per_second": (0, 1000, 2000), "facility_power": (500, 1000, 2000), "usd_per_hour": (1, 2, 3)},
-        allow=free("tokens_per_second"),
     ),
 ]
 
@@ -123,14 +114,23 @@ FACTORY = [
         "ai_factory",
         lambda **given: fleet.ai_factory(CLUSTER, WORK, **given),
         {name: (value, value, value * (1.01 if name in MAY_GROW else 0.99)) for name, value in INPUTS.items()},
-        allow=free("chip_price", "electricity_usd_per_kwh", "network_share", "facility_capex", "operations") | {"wacc": SIGNED},
+        allow=free("chip_price", "electricity_usd_per_kwh", "network_share", "facility_capex_usd_per_w", "operations_usd_per_w_year")
+        | {"wacc": SIGNED},
         read=lambda answer: {name: value for name, value in vars(answer).items() if name != "cluster"},
     ),
     case(
         "factory_inputs",
         lambda **given: fleet.factory_inputs(H100, **given),
         {},
-        {"chip_price": 3e4, "wacc": 0.1, "pue": 1.2, "mfu": 0.5, "electricity_usd_per_kwh": 0.05, "server_life": 5.0, "busy_share": 0.8},
+        {
+            "chip_price": 3e4,
+            "wacc": 0.1,
+            "pue": 1.2,
+            "mfu": 0.5,
+            "electricity_usd_per_kwh": 0.05,
+            "server_life_years": 5.0,
+            "busy_share": 0.8,
+        },
         allow=free("chip_price", "electricity_usd_per_kwh", "busy_share") | {"wacc": SIGNED},
     ),
     case(
@@ -153,22 +153,19 @@ REPLACED = {
     "repairs": (0, 0.01, 0.02),
     "repair_growth": (-0.1, 0.3, 0),
 }
-RENTED = {
-    "new_cost": (2, 3, 4),
-    "price_decline": (-0.1, 0.3, 0.4),
-    "running": (0.2, 0.25, 0),
-    "new_running": (0.2, 0.25, 0),
-    "energy_decline": (-0.1, 0.2, 0.3),
-    "scarcity": (-1, 0, 0.5),
-}
-MARKET = free("running", "new_running") | free("price_decline", "energy_decline", "scarcity", kinds=SIGNED)
 VINTAGES = [
     case(
         "replacement",
         fleet.replacement,
         REPLACED,
-        {"longest": 5.0, "step": 0.25},
+        {"longest_years": 5.0, "step_years": 0.25},
         allow=free(*set(REPLACED) - {"rate", "repair_growth"}) | {"repair_growth": SIGNED},
+    ),
+    case(
+        "chip_refresh",
+        lambda **given: fleet.chip_refresh(H100, **given),
+        {"wacc": (0.03, 0.07, 0.1), "watt_usd_per_year": (0, 2, 10), "energy_decline": (0, 0.2, 0.3), "resale": (0, 0.5, 0.9)},
+        allow=free("watt_usd_per_year", "energy_decline", "resale"),
     ),
     case(
         "Replacement.penalty",
@@ -177,49 +174,19 @@ VINTAGES = [
         {"age": 4.0},
     ),
     case(
-        "stock",
-        lambda additions, **given: fleet.stock(series(additions, 5.0, 0.0), **given),
-        {"additions": (10, 20, 0), "failure_rate": (0, 0.1, 0.2), "life": (1, 2, 5)},
-        {"step": 1.0},
-        allow=free("additions", "failure_rate"),
-    ),
-    case("rent", fleet.rent, {"age": (0, 1, 2)} | RENTED, allow=MARKET | free("age")),
-    case(
-        "retirement_age",
-        fleet.retirement_age,
-        RENTED | {"shadow": (0, 0.1, 0.2)},
-        {"longest": 5.0, "step": 0.25},
-        allow=MARKET | free("shadow"),
-    ),
-    case("scarcity_of", fleet.scarcity_of, {"observed": (0, 2, 3), "parity": (1, 2, 3)}, allow=free("observed")),
-    case(
-        "worth",
-        fleet.worth,
-        {"price": (0, 100, 200), "age": (-1, 2, 3), "growth_log10": (0, 0.14, 0.2)},
-        allow=free("price", "growth_log10") | {"age": SIGNED},
-    ),
-    case("book_value", fleet.book_value, {"price": (0, 100, 200), "age": (0, 2, 7), "book_life": (3, 5, 6)}, allow=free("price", "age")),
-    case(
-        "runs",
-        fleet.runs,
-        {"value_of_work": (-1, 2, 3), "energy": (-1, 0.2, 4), "power": (0, 1000, 2000), "shadow_price": (0, 0.001, 0.002)},
-        allow=free("value_of_work", "energy", kinds=SIGNED) | free("power", "shadow_price"),
+        "residual_value",
+        fleet.residual_value,
+        {"price": (0, 100, 200), "age_years": (-1, 2, 3), "growth_log10": (0, 0.14, 0.2)},
+        allow=free("price", "growth_log10") | {"age_years": SIGNED},
     ),
 ]
 
 
 # pooling and load
-def tenants(load):
-    """Two tenants on the first axis, time on the last."""
-    first = series(load, 5.0, 3.0)
-    return first if first is load else np.stack([first, np.full_like(first, "4" if first.dtype.kind == "U" else 4)])
-
-
 POOLING = [
-    case("erlang_c", fleet.erlang_c, {"servers": (1, 8.5, 20), "load": (0, 5, 30)}, allow=free("load")),
+    case("erlang_c", erlang_c, {"servers": (1, 8.5, 20), "load": (0, 5, 30)}, allow=free("load")),
     case("servers_needed", fleet.servers_needed, {"load": (0, 8, 80.5), "wait_probability": (0.01, 0.1, 1)}, allow=free("load")),
-    case("square_root_staffing", fleet.square_root_staffing, {"load": (0, 8, 80), "quality": (0, 1, 2)}, allow=free("load", "quality")),
-    case("Reserve", fleet.Reserve, {"partitioned": (0, 2, 3), "pooled": (0, 1, 2)}, allow=free("partitioned", "pooled")),
+    case("Reserve", Reserve, {"partitioned": (0, 2, 3), "pooled": (0, 1, 2)}, allow=free("partitioned", "pooled")),
     case(
         "newsvendor",
         lambda mean, deviation, **given: fleet.newsvendor(series(mean, 50.0), series(deviation, 20.0), **given),
@@ -227,50 +194,11 @@ POOLING = [
         allow=free("mean", "deviation") | {"correlation": SIGNED},
     ),
     case(
-        "staffed",
-        lambda load, wait_probability: fleet.staffed(series(load, 8.0), wait_probability),
-        {"load": (0, 8, 20), "wait_probability": (0.01, 0.1, 1)},
-        allow=free("load"),
-    ),
-    case(
-        "fill",
-        lambda load, **given: fleet.fill(series(load, 60.0, 20.0, 20.0, 90.0, 10.0, 10.0, 10.0), **given),
+        "backfill",
+        lambda load, **given: fleet.backfill(series(load, 60.0, 20.0, 20.0, 90.0, 10.0, 10.0, 10.0), **given),
         {"load": (10, 30, 0), "capacity": (50, 100, 150), "penalty": (0, 0.1, 1)},
         {"step": 60.0, "reaction": 120.0, "switch": 30.0},
         allow=free("load", "penalty", "switch"),
-    ),
-    case(
-        "Trace",
-        fleet.Trace,
-        {"seconds": (0, 1, 2), "input_tokens": (0, 10, 20), "output_tokens": (0, 10, 20), "requests": (0, 1, 2)},
-        allow=free("seconds", "input_tokens", "output_tokens", "requests"),
-    ),
-    case(
-        "Trace.chip_seconds",
-        fleet.Trace(0.0, 10.0, [5.0], 1.0).chip_seconds,
-        {"input_rate": (1, 10, 20), "output_rate": (1, 2, 3)},
-        read=lambda seconds: seconds[..., 0] if np.shape(seconds) == (1,) else seconds,
-    ),
-    case(
-        "windowed",
-        lambda seconds, work, **given: fleet.windowed([0.0, 3.0, seconds], [1.0, 2.0, work], **given),
-        {},
-        {"seconds": 4.0, "work": 2.0, "window": 2.0, "length": 8.0},
-        allow=free("seconds", "work"),
-    ),
-    case("saving", lambda load: fleet.saving(tenants(load)), {"load": (0, 4, 8)}, allow=free("load")),
-    case(
-        "saving_by_window",
-        lambda arrivals, work, windows: fleet.saving_by_window([[0.0, 3.0, arrivals], [0.0, 1.0]], [[0.0, 0.0, work], [1.0, 2.0]], windows),
-        {},
-        {"arrivals": 4.0, "work": 2.0, "windows": 2.0},
-        allow=free("arrivals", "work"),
-    ),
-    case(
-        "saving_by_window",
-        lambda windows: fleet.saving_by_window([[0.0, 3.0, 4.0], [0.0, 1.0]], [[0.0, 0.0, 1.0], [1.0, 2.0]], windows)[0],
-        {"windows": (1, 2, 4)},
-        read=lambda saved: saved[0] if saved.shape == (1,) else saved,
     ),
     case(
         "diurnal",
@@ -301,7 +229,7 @@ SITE = {
     "chip_price_decline": (-0.1, 0.2, 0),
     "value_decline": (-0.1, 0.2, 0),
     "availability": (0.5, 0.9, 1),
-    "facility_life": (2, 14, 20),
+    "facility_life_years": (2, 14, 20),
 }
 SITE_ALLOWED = free("demand", "value_per_chip_hour", "n_chips", "chip_capital", "running_idle", "running_busy", "facility_capital") | free(
     "rate", "chip_price_decline", "value_decline", kinds=SIGNED
@@ -335,12 +263,12 @@ DECISIONS = [
         allow=SITE_ALLOWED | free("build_years"),
     ),
     case(
-        "when_to_build",
-        lambda demand, **given: fleet.when_to_build(series(demand, 800.0, 700.0), **given),
-        SITE,
-        {"delays": 1.0},
-        whole=("delays",),
-        allow=SITE_ALLOWED | free("delays"),
+        "chip_site",
+        lambda demand, **given: fleet.chip_site(H100, "eastus", demand=series(demand, 800.0, 700.0), **given),
+        {name: SITE[name] for name in ("demand", "value_per_chip_hour", "n_chips", "value_decline")} | {"wacc": (-0.1, 0.07, 0)},
+        {"build_years": 1.0},
+        whole=("build_years",),
+        allow=free("demand", "value_per_chip_hour", "n_chips", "build_years") | free("wacc", "value_decline", kinds=SIGNED),
     ),
     case("in_house_chip", fleet.in_house_chip, CHIP, allow=free(*CHIP) | {"running_saving": SIGNED}),
 ]
@@ -354,16 +282,16 @@ FLEET = {
     "power": 1000.0,
     "idle_power": 100.0,
     "pue": 1.25,
-    "electricity_price": 1e-8,
+    "electricity_usd_per_kwh": 0.04,
     "capital": 8000.0,
     "operations": 500.0,
     "resale": 0.0,
     "supply": 4.0,
     "power_limit": 1e5,
-    "carbon_intensity": 1e-7,
-    "carbon_price": 0.1,
+    "carbon_g_per_kwh": 360.0,
+    "carbon_usd_per_t": 100.0,
     "carbon_limit": 1e9,
-    "water_intensity": 1e-7,
+    "water_l_per_kwh": 0.36,
     "water_limit": 1e9,
     "budget": 1e6,
     "vendor_share": 1.0,
@@ -376,9 +304,9 @@ FLEET = {
 }
 LIMITS = free("value", "supply", "power_limit", "carbon_limit", "water_limit", "budget", kinds=LIMIT)
 FLEET_ALLOWED = (
-    free("throughput", "demand", "installed", "idle_power", "capital", "operations", "resale", "carbon_intensity", "carbon_price")
-    | free("water_intensity", "site_cost", "design_cost")
-    | {"electricity_price": SIGNED, "rate": SIGNED}
+    free("throughput", "demand", "installed", "idle_power", "capital", "operations", "resale", "carbon_g_per_kwh", "carbon_usd_per_t")
+    | free("water_l_per_kwh", "site_cost", "design_cost")
+    | {"electricity_usd_per_kwh": SIGNED, "rate": SIGNED}
     | LIMITS
 )
 
@@ -390,11 +318,11 @@ def fleet_with(demand, **given):
 
 
 def two_groups(groups):
-    plain = ("throughput", "demand", "value", "installed", "power", "idle_power", "pue", "electricity_price")
+    plain = ("throughput", "demand", "value", "installed", "power", "idle_power", "pue", "electricity_usd_per_kwh")
     return fleet.fungibility(fleet_with(**{name: FLEET[name] for name in plain}), (0, groups))
 
 
-SITE_OF_WATER = energy.site("eastus", wue=1e-7, grid_water=1e-6)
+SITE_OF_WATER = energy.site("eastus", wue_l_per_kwh=0.36, grid_water_l_per_kwh=3.6)
 
 
 def of_catalogue(demand, installed, allowed=1.0, **given):
@@ -408,7 +336,10 @@ FLEETS = [
         "allocate",
         lambda **given: fleet.allocate(fleet_with(**FLEET | given)),
         {},
-        {name: FLEET[name] for name in ("demand", "installed", "power", "pue", "electricity_price", "supply", "power_limit", "survival")},
+        {
+            name: FLEET[name]
+            for name in ("demand", "installed", "power", "pue", "electricity_usd_per_kwh", "supply", "power_limit", "survival")
+        },
         allow=FLEET_ALLOWED | {"supply": LIMIT},
     ),
     case("fungibility", two_groups, {}, {"groups": 1.0}, whole=("groups",), allow=free("groups")),
@@ -420,26 +351,33 @@ FLEETS = [
             "demand": 60.0,
             "installed": 20.0,
             "wacc": 0.07,
-            "server_life": 5.0,
+            "server_life_years": 5.0,
             "price": 3e4,
             "power": 1500.0,
             "latency": 0.1,
             "supply": 5.0,
-            "electricity_price": 2e-8,
+            "electricity_usd_per_kwh": 0.07,
             "pue": 1.25,
-            "carbon_price": 0.1,
+            "carbon_usd_per_t": 100.0,
             "water_limit": 1e9,
             "power_limit": 1e9,
         },
-        allow=free("demand", "installed", "electricity_price", "carbon_price")
+        allow=free("demand", "installed", "electricity_usd_per_kwh", "carbon_usd_per_t")
         | free("price", "power", kinds=("zero", "nan"))
         | free("supply", "latency", "water_limit", "power_limit", kinds=LIMIT)
-        | {"wacc": SIGNED, "electricity_price": SIGNED},
-        read=lambda f: (f.capital, f.power, f.water_intensity, f.allowed),
+        | {"wacc": SIGNED, "electricity_usd_per_kwh": SIGNED},
+        read=lambda f: (f.capital, f.power, f.water_l_per_kwh, f.allowed),
+    ),
+    case(
+        "work_today",
+        lambda **given: fleet.work_today(chip=H100, processor="Microsoft Cobalt 200", **given),
+        {},
+        {"chips_at_work": 1000.0, "rent_per_hour": 2.0, "processors_at_work": 100.0, "processor_rent": 1.0},
+        allow=free("chips_at_work", "rent_per_hour", "processors_at_work", "processor_rent"),
     ),
     case(
         "Workload",
-        lambda **given: fleet.Workload("x", "bf16", preemptible=True, **given),
+        lambda **given: Workload("x", "bf16", preemptible=True, **given),
         {},
         {"efficiency": 0.5, "latency": 1.0, "value": 2.0},
         allow=free("value") | {"latency": LIMIT},
@@ -456,7 +394,5 @@ FLEETS = [
 CASES: list[Case] = [*FINANCE, *OWNED, *FACTORY, *VINTAGES, *POOLING, *DECISIONS, *FLEETS]
 #: Functions that take no number, and why they are not in the table.
 WITHOUT: dict[str, str] = {
-    "read_trace": "takes a path only",
     "server_uplift": "takes a chip only",
-    "throughput": "takes classes of work and machines only",
 }

@@ -7,6 +7,10 @@ import numpy as np
 from contract.harness import Case
 from workbench import catalogue, scaling
 from workbench.scaling import kaplan
+from workbench.scaling.capability import efficiency_per_year, slope_of
+from workbench.scaling.fit import missed_starts
+from workbench.scaling.laws import AllocationLaw, KaplanLaw, Law, PrecisionLaw, RepeatedDataLaw
+from workbench.scaling.optima import approach_2_bias
 
 ADDITIVE = {"E": 1.75, "A": 400.0, "B": 1500.0, "alpha": 0.34, "beta": 0.33}
 ADDITIVE_MANY = {"E": (0, 1.75, 2), "A": (300, 400, 500), "B": (400, 1500, 2000), "alpha": (0.25, 0.34, 0.5), "beta": (0.25, 0.33, 0.5)}
@@ -47,21 +51,6 @@ def additive(method, given, given_many, without=(), **more):
     return of_law(scaling.AdditiveLaw, ADDITIVE, many, method, given, given_many, allow={"E": ("zero",)}, **more)
 
 
-def joint(name, call, base, many, **more):
-    """The optimum of training and serving, with the price and the share of the peak of one of the two."""
-    ends = {"prices": 2.0, "mfus": 0.5}, {"prices": (1, 2, 4), "mfus": (0.25, 0.5, 1)}
-    return Case(
-        f"scaling.{name}",
-        lambda prices, mfus, **other: call(prices=(1.0, prices), mfus=(mfus, 0.25), **other),
-        {"loss": 2.25, "tokens_served": 1e13, **base, **ends[0]},
-        {"loss": (1.5, 2.25, 3.0), "tokens_served": (0, 1e12, 1e14), **many, **ends[1]},
-        allow={"tokens_served": ("zero",)},
-        read=lambda found: replace(found, saved=1 - found.saved),
-        rtol=FLAT,
-        **more,
-    )
-
-
 def of_runs(name, call, **more):
     """A function of runs, of which one varies."""
 
@@ -75,7 +64,7 @@ def of_runs(name, call, **more):
 CASES = [
     Case(
         "scaling.Law",
-        lambda compute, **ends: scaling.Law("x", **ends).decades_outside(compute),
+        lambda compute, **ends: Law("x", **ends).decades_outside(compute),
         {"compute_low": 1e20, "compute_high": 1e23, "compute": 1e24},
         {"compute_low": (1e19, 1e20, 1e22), "compute_high": (1e22, 1e23, 1e25), "compute": (1e18, 1e21, 1e27)},
     ),
@@ -83,7 +72,7 @@ CASES = [
     additive("allocation", COMPUTE, COMPUTE_MANY, without="E", read=named),
     additive("tokens_for", {"params": 7e9, "loss": 2.25}, {"params": RUN_MANY["params"], "loss": (1.5, 2.25, 3)}),
     of_law(
-        scaling.RepeatedDataLaw, {"r_d": 15.0, "r_n": 5.0, **ADDITIVE}, {"r_d": (5, 15, 20), "r_n": (2, 5, 9), **ADDITIVE_MANY},
+        RepeatedDataLaw, {"r_d": 15.0, "r_n": 5.0, **ADDITIVE}, {"r_d": (5, 15, 20), "r_n": (2, 5, 9), **ADDITIVE_MANY},
         "loss_repeated", {**RUN, **UNIQUE}, {**RUN_MANY, **UNIQUE_MANY}, allow={"E": ("zero",)},
     ),
     Case("scaling.RepeatedDataLaw.effective", REPEATED.effective, {**RUN, **UNIQUE}, {**RUN_MANY, **UNIQUE_MANY}, read=named),
@@ -93,20 +82,20 @@ CASES = [
     ),
     Case("scaling.RepeatedDataLaw.params_for", REPEATED.params_for, {"tokens": 1e12}, {"tokens": RUN_MANY["tokens"]}),
     Case(
-        "scaling.PrecisionLaw", lambda gammas, bits: scaling.PrecisionLaw("x", **ADDITIVE, gammas=(2.0, gammas)).effective_share(bits),
+        "scaling.PrecisionLaw", lambda gammas, bits: PrecisionLaw("x", **ADDITIVE, gammas=(2.0, gammas)).effective_share(bits),
         {"gammas": 3.0, "bits": 8.0}, {"bits": (3, 8, 16)}, numbers=("gammas",),
     ),
     Case("scaling.PrecisionLaw.loss_at", PRECISION.loss_at, {**RUN, "bits": 8.0}, {**RUN_MANY, "bits": (3, 8, 16)}),
     of_law(
-        scaling.KaplanLaw, {"n_c": 6.4e13, "d_c": 1.8e13, "alpha_n": 0.076, "alpha_d": 0.103}, {**KAPLAN_MANY, "alpha_d": (0.05, 0.1, 0.2)},
+        KaplanLaw, {"n_c": 6.4e13, "d_c": 1.8e13, "alpha_n": 0.076, "alpha_d": 0.103}, {**KAPLAN_MANY, "alpha_d": (0.05, 0.1, 0.2)},
         "loss", RUN, RUN_MANY,
     ),
     of_law(
-        scaling.KaplanLaw, {"n_c": 6.4e13, "d_c": 1.8e13, "alpha_n": 0.076, "alpha_d": 0.103}, {**KAPLAN_MANY, "alpha_d": (0.05, 0.1, 0.2)},
+        KaplanLaw, {"n_c": 6.4e13, "d_c": 1.8e13, "alpha_n": 0.076, "alpha_d": 0.103}, {**KAPLAN_MANY, "alpha_d": (0.05, 0.1, 0.2)},
         "allocation", COMPUTE, COMPUTE_MANY, read=named,
     ),
     of_law(
-        scaling.AllocationLaw, {"coefficient": 0.1, "exponent": 0.5}, {"coefficient": (0.05, 0.1, 0.3), "exponent": (0.45, 0.5, 0.6)},
+        AllocationLaw, {"coefficient": 0.1, "exponent": 0.5}, {"coefficient": (0.05, 0.1, 0.3), "exponent": (0.45, 0.5, 0.6)},
         "allocation", COMPUTE, COMPUTE_MANY, read=named,
     ),
     *(
@@ -121,7 +110,6 @@ CASES = [
         lambda params, delta: kaplan.tokens_against_overfitting(params, KAPLAN, delta),
         {"params": 7e9, "delta": 0.02}, {"params": RUN_MANY["params"], "delta": (0.01, 0.02, 0.1)},
     ),
-    Case("scaling.loss", lambda params, tokens: scaling.loss(params, tokens, ONE), RUN, RUN_MANY),
     Case("scaling.optimal_allocation", lambda compute: scaling.optimal_allocation(compute, ONE), COMPUTE, COMPUTE_MANY),
     Case(
         "scaling.isoflop", lambda compute, params: scaling.isoflop(compute, params, ONE), {**COMPUTE, "params": 7e9},
@@ -136,16 +124,16 @@ CASES = [
         lambda compute, unique_tokens: scaling.data_constrained_optimum(compute, unique_tokens, REPEATED),
         {**COMPUTE, "unique_tokens": 1e11}, {**COMPUTE_MANY, "unique_tokens": UNIQUE_MANY["unique"]},
     ),
-    joint("inference_aware_optimum", lambda **given: scaling.inference_aware_optimum(law=ONE, **given), {}, {}),
-    joint(
-        "joint_optimum",
-        lambda **given: scaling.joint_optimum(REPEATED, precision=PRECISION, **given),
-        {"unique_tokens": 1e12, "bits": 8.0, "serving_bits": 8.0},
-        {"unique_tokens": (1e11, 1e12, 1e14), "bits": (4, 8, 16), "serving_bits": (4, 8, 16)},
+    Case(
+        "scaling.inference_aware_optimum",
+        lambda prices, mfus, **other: scaling.inference_aware_optimum(law=ONE, prices=(1.0, prices), mfus=(mfus, 0.25), **other),
+        {"loss": 2.25, "tokens_served": 1e13, "prices": 2.0, "mfus": 0.5},
+        {"loss": (1.5, 2.25, 3.0), "tokens_served": (0, 1e12, 1e14), "prices": (1, 2, 4), "mfus": (0.25, 0.5, 1)},
+        allow={"tokens_served": ("zero",)}, read=lambda found: replace(found, saved=1 - found.saved), rtol=FLAT,
     ),
     Case(
         "scaling.approach_2_bias",
-        lambda budgets, factor, points, compute: scaling.approach_2_bias(ONE, [1e19, 1e20, budgets], factor, points, compute),
+        lambda budgets, factor, points, compute: approach_2_bias(ONE, [1e19, 1e20, budgets], factor, points, compute),
         {"budgets": 1e21, "factor": 4.0, "points": 15, **COMPUTE}, COMPUTE_MANY, numbers=("budgets", "factor", "points"), whole=("points",),
     ),
     Case(
@@ -163,17 +151,12 @@ CASES = [
         allow={"years": ("negative", "zero"), "k": ("zero",), "progress": ("zero",)},
     ),
     Case(
-        "scaling.efficiency_per_year", scaling.efficiency_per_year, {"k": 0.2, "progress": 0.5},
+        "scaling.efficiency_per_year", efficiency_per_year, {"k": 0.2, "progress": 0.5},
         {"k": (0.1, 0.2, 0.3), "progress": (0, 0.5, 1)},
         allow={"progress": ("zero",)},
     ),
     Case(
-        "scaling.task_error", scaling.task_error, {"loss": 3.0, "eps": 0.85, "k": 2.2, "gamma": 0.7},
-        {"loss": (1.5, 3, 5), "eps": (0.5, 0.85, 1), "k": (1, 2.2, 3), "gamma": (0.5, 0.7, 1)},
-        allow=dict.fromkeys(("eps", "k", "gamma"), ("zero",)),
-    ),
-    Case(
-        "scaling.slope_of", lambda capability, compute: scaling.slope_of([0.1, capability, 0.9], [1e20, 1e21, compute]),
+        "scaling.slope_of", lambda capability, compute: slope_of([0.1, capability, 0.9], [1e20, 1e21, compute]),
         {"capability": 0.5, "compute": 1e22}, numbers=("capability", "compute"), allow={"capability": ("negative", "zero")},
     ),
     of_runs("fit", scaling.fit, base={"delta": 1e-3}),
@@ -183,17 +166,8 @@ CASES = [
         numbers=("level",),
     ),
     of_runs(
-        "certify", lambda *runs, alpha, beta, **other: scaling.certify(*runs, fit=FIT, alpha=(0.05, alpha), beta=(beta, 1.0), **other),
-        base={"alpha": 1.0, "beta": 0.05, "nodes": 4, "delta": 1e-3}, whole=("nodes",),
-    ),
-    of_runs(
-        "missed_starts", lambda *runs, **other: scaling.missed_starts(*runs, FIT, **other),
+        "missed_starts", lambda *runs, **other: missed_starts(*runs, FIT, **other),
         base={"every": 4000, "tolerance": 1e-4, "delta": 1e-3}, whole=("every",), allow={"tolerance": ("zero",)},
-    ),
-    Case(
-        "scaling.isoflop_minimum",
-        lambda params, loss: scaling.isoflop_minimum([1e8, 1e9, params], [3.0, 2.0, loss]), {"params": 1e10, "loss": 3.0},
-        numbers=("params", "loss"),
     ),
 ]  # fmt: skip
 #: Functions that take no number, and why they are not in the table.

@@ -7,7 +7,9 @@ from scipy.special import ndtri
 
 from workbench import catalogue, demand
 from workbench.demand.forecast import backtest, scores
-from workbench.errors import InputError
+from workbench.demand.forecast.history import Series
+from workbench.demand.forecast.trend import TrendPrior
+from workbench.errors import InputError, UnknownName
 
 RNG = np.random.default_rng(5)
 
@@ -24,7 +26,7 @@ def entry(board, test, model):
 def series(values, name="s", kind="flow"):
     v = np.asarray(values, dtype=float)
     t = 2020 + np.arange(v.size) / 4
-    return demand.Series(name, "USD", kind, t, v, t, tuple(f"{name}{i}" for i in range(v.size)))
+    return Series(name, "USD", kind, t, v, tuple(f"{name}{i}" for i in range(v.size)))
 
 
 def forecasts(errors, name="s", model="m", start=2020.0):
@@ -32,7 +34,7 @@ def forecasts(errors, name="s", model="m", start=2020.0):
     n = len(errors)
     samples = np.tile(ndtri((np.arange(999) + 0.5) / 999), (n, 1))
     origins = start + np.arange(n) / 4
-    return demand.Backtest(name, model, origins, origins + 1, samples, np.array(errors, dtype=float), np.zeros(n, dtype=bool))
+    return backtest.Backtest(name, model, origins, origins + 1, samples, np.array(errors, dtype=float), np.zeros(n, dtype=bool))
 
 
 def test_the_protocol_is_that_of_the_bars(board):
@@ -86,10 +88,10 @@ def test_more_forecasts_than_the_headlines(board):
 def test_scores_hold_for_other_priors():
     # the bars are beaten by any reasonable prior, not by one that was chosen for them
     for prior in (
-        demand.TrendPrior(persistence=(0.6,)),
-        demand.TrendPrior(persistence=(0.9,)),
-        demand.TrendPrior(noise=0.07),
-        demand.TrendPrior(growth_deviation=0.2),
+        TrendPrior(persistence=(0.6,)),
+        TrendPrior(persistence=(0.9,)),
+        TrendPrior(noise=0.07),
+        TrendPrior(growth_deviation=0.2),
     ):
         tests = scores.quarterly(prior)
         assert tests["capex of four, 4 quarters ahead"][0].score()["crps"] < 0.205
@@ -103,7 +105,7 @@ def test_no_forecast_sees_what_came_later():
     later[9:] *= 3  # from the tenth point on
 
     def run(v, o):
-        return demand.rolling(series(v), demand.local_trend([series(v), o], n=256), "local trend")
+        return backtest.rolling(series(v), backtest.local_trend([series(v), o], n=256), "local trend", 4)
 
     changed_other = series(np.r_[other.values[:9], other.values[9:] * 5], "other")
     a, b = run(values, other), run(later, changed_other)
@@ -115,23 +117,23 @@ def test_no_forecast_sees_what_came_later():
 def test_bands_are_widened_by_known_outcomes_only():
     errors = [3.0] * 12
     test = forecasts(errors)
-    wide = demand.inflate(test)
+    wide = backtest.inflate(test)
     width = np.ptp(wide.samples, axis=1) / np.ptp(test.samples, axis=1)
     assert width[:4] == pytest.approx(width[0])  # no outcome is known before the first target
     assert np.all(np.diff(width[4:]) >= 0)
     assert width[-1] > 1.2
     swapped = errors[:8] + [50.0] * 4  # these outcomes came after the last origin
-    assert np.array_equal(demand.inflate(forecasts(swapped)).samples, wide.samples)
+    assert np.array_equal(backtest.inflate(forecasts(swapped)).samples, wide.samples)
     assert np.median(wide.samples, axis=1) == pytest.approx(np.median(test.samples, axis=1), abs=1e-9)
 
 
 def test_other_series_are_evidence():
     calm, wild = forecasts([0.1] * 12, "calm"), forecasts([8.0] * 12, "wild", start=2010.0)
-    alone, told = demand.inflate(calm), demand.inflate(calm, [wild])
+    alone, told = backtest.inflate(calm), backtest.inflate(calm, [wild])
     assert np.ptp(told.samples[0]) > 3 * np.ptp(alone.samples[0])
     # a calibrated forecaster is left about as it is
     right = forecasts(RNG.normal(size=200))
-    assert np.ptp(demand.inflate(right).samples[-1]) == pytest.approx(np.ptp(right.samples[-1]), rel=0.25)
+    assert np.ptp(backtest.inflate(right).samples[-1]) == pytest.approx(np.ptp(right.samples[-1]), rel=0.25)
 
 
 def test_scores_of_a_known_forecast():
@@ -148,7 +150,7 @@ def test_scores_of_a_known_forecast():
 
 
 def test_horizons_beyond_authority_are_flagged():
-    long = demand.rolling(series(np.arange(1.0, 31)), lambda past, steps: np.zeros(8), "none", steps=8, least=9)
+    long = backtest.rolling(series(np.arange(1.0, 31)), lambda past, steps: np.zeros(8), "none", 8, least=9)
     assert long.beyond[:8].all()  # two years ahead from less than four
     assert not long.beyond[-1]
 
@@ -165,20 +167,18 @@ def test_a_new_disclosure_updates_the_scoreboard(tmp_path, monkeypatch):
 
 def test_bad_input():
     with pytest.raises(InputError, match=r"s: 6 points; expected at least 5 \+ 4"):
-        demand.rolling(series(np.arange(1.0, 7)), lambda past, steps: np.zeros(8), "none")
+        backtest.rolling(series(np.arange(1.0, 7)), lambda past, steps: np.zeros(8), "none", 4)
     gap = series(np.arange(1.0, 15)).take(np.array([0, 1, 2, 3, 5, 6, 7, 8, 9, 10, 11]))
     with pytest.raises(InputError, match="not evenly spaced in time"):
-        demand.rolling(gap, lambda past, steps: np.zeros(8), "none")
+        backtest.rolling(gap, lambda past, steps: np.zeros(8), "none", 4)
     with pytest.raises(InputError, match=r"samples\[0, 0\] = nan"):
-        demand.rolling(series(np.arange(1.0, 10)), lambda past, steps: np.full(8, np.nan), "none")
+        backtest.rolling(series(np.arange(1.0, 10)), lambda past, steps: np.full(8, np.nan), "none", 4)
     with pytest.raises(InputError, match=r"expected samples of \(forecasts, n\)"):
-        demand.rolling(series(np.arange(1.0, 10)), lambda past, steps: 0.0, "none")
-    with pytest.raises(InputError, match="window = 3: expected a whole number 4 or more"):
-        demand.local_trend([], window=3)
+        backtest.rolling(series(np.arange(1.0, 10)), lambda past, steps: 0.0, "none", 4)
     with pytest.raises(InputError, match="nothing to score"):
         forecasts([]).score()
-    with pytest.raises(InputError, match="level = 1"):
-        demand.inflate(forecasts([1.0]), level=1)
     with pytest.raises(InputError, match="expected one model"):
-        demand.together([forecasts([1.0]), forecasts([1.0], model="other")], "both")
+        backtest.together([forecasts([1.0]), forecasts([1.0], model="other")], "both")
+    with pytest.raises(UnknownName, match="unknown test of the scoreboard 'notable'"):
+        demand.scoreboard("notable")
     assert set(backtest.simple_models()) == {"last value", "drift", "drift of two years", "log-linear", "damped"}

@@ -109,10 +109,9 @@ def test_measured_elasticity_is_nearly_the_log_law():
     assert demand.log_law_compute(1.0, 0.5) / demand.log_law_compute(1.0, 1.0) == pytest.approx(2**1.11, rel=0.08)
 
 
-def test_jevons_has_a_sign_and_a_probability():
+def test_jevons_has_a_probability():
     after = demand.jevons(10.0, [1.11, 0.6, 1.0])  # notes: ten times adds 29 %, removes 60 %
     assert after.factor == pytest.approx([1.288, 0.398, 1.0], abs=1e-3)
-    assert after.sign.tolist() == [1, -1, 0]
     assert after.probability() == pytest.approx(1 / 3)
 
 

@@ -11,26 +11,20 @@ from workbench import demand, fleet
 from workbench.errors import InputError
 
 
-def test_critical_ratio_is_the_textbooks():
-    # Cachon, Terwiesch: O'Neill's hammer suit, price 180, cost 110, salvage 90: 70 / (70 + 20) = .7778
-    assert demand.critical_ratio(70, 20) == pytest.approx(0.7778, abs=1e-4)
-    assert demand.critical_ratio([1.0, 0.0], 1.0).tolist() == [0.5, 0.0]
-
-
 def test_a_quarter_on_its_own_is_the_quantile_of_net_need():
     n = 1 << 16
     mean, deviation = 3192.0, 1181.0  # the same suit's demand: 4,095 at the ratio of .7778 by the printed table of normals
     need = np.maximum(mean + deviation * ndtri((np.arange(n) + 0.5) / n), 0)[None]
-    plan = demand.order_plan(need, own_cost=20.0, lease_cost=90.0, lead=0)
+    plan = demand.order_plan(need, own_usd_per_quarter=20.0, lease_usd_per_quarter=90.0, lead=0)
     assert plan.owned[0] == pytest.approx(4095, rel=2e-3)
     assert plan.owned[0] == pytest.approx(mean + deviation * ndtri(70 / 90), rel=1e-4)
     pooled = fleet.newsvendor([mean], [deviation], 0.0, critical_ratio=70 / 90)  # the fleet's, of normals
     assert plan.owned[0] == pytest.approx(pooled.partitioned, rel=1e-4)
     assert plan.frame()["p_enough"][0] == pytest.approx(70 / 90, abs=1e-4)
-    held = demand.order_plan(need, own_cost=20.0, lease_cost=90.0, lead=0, held=1000.0)
+    held = demand.order_plan(need, own_usd_per_quarter=20.0, lease_usd_per_quarter=90.0, lead=0, held=1000.0)
     assert held.owned[0] == pytest.approx(plan.owned[0] - 1000)
-    assert demand.order_plan(need, own_cost=20.0, lease_cost=15.0, lead=0).owned[0] == 0  # leasing is cheaper
-    served = demand.order_plan(need, own_cost=20.0, lease_cost=90.0, lead=0, margin=30.0)
+    assert demand.order_plan(need, own_usd_per_quarter=20.0, lease_usd_per_quarter=15.0, lead=0).owned[0] == 0  # leasing is cheaper
+    served = demand.order_plan(need, own_usd_per_quarter=20.0, lease_usd_per_quarter=90.0, lead=0, margin_usd_per_quarter=30.0)
     assert served.owned[0] == pytest.approx(mean + deviation * ndtri(1 / 3), rel=1e-4)  # not worth a lease: 30 lost
 
 
@@ -38,8 +32,8 @@ def test_a_lease_that_is_dear_when_need_is_high_asks_for_more():
     r = np.random.default_rng(0)
     need = r.lognormal(0, 0.5, (1, 20_000))
     lease = 3 * need**1.0
-    apart = demand.order_plan(need, own_cost=1.0, lease_cost=r.permutation(lease[0])[None], lead=0)
-    together = demand.order_plan(need, own_cost=1.0, lease_cost=lease, lead=0)
+    apart = demand.order_plan(need, own_usd_per_quarter=1.0, lease_usd_per_quarter=r.permutation(lease[0])[None], lead=0)
+    together = demand.order_plan(need, own_usd_per_quarter=1.0, lease_usd_per_quarter=lease, lead=0)
     assert together.owned[0] > apart.owned[0] * 1.1
     best = min(np.linspace(0.5, 5, 2000), key=lambda q: together.cost_of([q]).mean())
     assert together.owned[0] == pytest.approx(best, abs=5e-3)
@@ -53,7 +47,7 @@ def test_a_plan_that_cannot_fall_is_optimal(seed):
     quarters, n, lead = 5, 7, 1
     need = r.lognormal(0, 0.8, (quarters, n)) * r.uniform(0.3, 2, (quarters, 1))
     own, lease = r.uniform(0.5, 1.5, quarters), r.uniform(0.6, 4, (quarters, n))
-    plan = demand.order_plan(need, own_cost=own, lease_cost=lease, lead=lead)
+    plan = demand.order_plan(need, own_usd_per_quarter=own, lease_usd_per_quarter=lease, lead=lead)
     later = quarters - lead
     cost = np.concatenate([own[lead:], (lease[lead:] / n).ravel()])  # units by quarter, then what is short by quarter and future
     short = np.hstack([-np.repeat(np.eye(later), n, axis=0), -np.eye(later * n)])
@@ -71,10 +65,10 @@ def test_a_plan_that_cannot_fall_is_optimal(seed):
 def test_foresight_is_the_best_plan_of_each_future(seed):
     r = np.random.default_rng(seed)
     need, own, lease = r.lognormal(0, 0.8, (6, 5)), r.uniform(0.5, 1.5, 6), r.uniform(0.6, 4, (6, 5))
-    plan = demand.order_plan(need, own_cost=own, lease_cost=lease, lead=2)
+    plan = demand.order_plan(need, own_usd_per_quarter=own, lease_usd_per_quarter=lease, lead=2)
     best = plan.foresight()
     for i in range(5):  # alone, the plan of a future is that of one who knows it
-        alone = demand.order_plan(need[:, i : i + 1], own_cost=own, lease_cost=lease[:, i : i + 1], lead=2)
+        alone = demand.order_plan(need[:, i : i + 1], own_usd_per_quarter=own, lease_usd_per_quarter=lease[:, i : i + 1], lead=2)
         assert best[i] == pytest.approx(alone.cost[0], rel=1e-9)
     assert (plan.cost >= best * (1 - 1e-12)).all()
 
@@ -82,7 +76,7 @@ def test_foresight_is_the_best_plan_of_each_future(seed):
 def test_regret_is_least_for_this_plan():
     r = np.random.default_rng(1)
     need = 100 * np.exp(np.cumsum(r.normal(0.08, 0.15, (16, 4096)), axis=0))
-    plan = demand.order_plan(need, own_cost=1.0, lease_cost=2.2, lead=4)
+    plan = demand.order_plan(need, own_usd_per_quarter=1.0, lease_usd_per_quarter=2.2, lead=4)
     table = plan.regret()
     assert table["plan"][0] == "this plan"
     assert set(table["plan"]) == {"this plan", "order nothing", "mean need", "95 % of needs"}
@@ -90,7 +84,7 @@ def test_regret_is_least_for_this_plan():
     frame = plan.frame()
     assert frame.height == 16
     assert frame["order"][12:].to_list() == [0.0] * 4  # too late to stand within the horizon
-    later = demand.order_plan(need, own_cost=1.0, lease_cost=2.2, lead=12)
+    later = demand.order_plan(need, own_usd_per_quarter=1.0, lease_usd_per_quarter=2.2, lead=12)
     assert later.cost.mean() > plan.cost.mean()  # a longer lead time costs
     assert later.foresight().mean() > plan.foresight().mean()
 
@@ -98,7 +92,7 @@ def test_regret_is_least_for_this_plan():
 def test_waiting_is_worth_between_nothing_and_perfect_information():
     r = np.random.default_rng(2)
     need = r.lognormal(0, 0.6, 1 << 14)
-    costs = {"own_cost": 1.0, "lease_cost": 2.5}
+    costs = {"own_usd_per_quarter": 1.0, "lease_usd_per_quarter": 2.5}
     blind = demand.real_option(need, r.normal(size=need.size), **costs)
     partly = demand.real_option(need, np.log(need) + r.normal(0, 0.3, need.size), **costs)
     fully = demand.real_option(need, need, bins=1 << 12, **costs)
@@ -115,7 +109,10 @@ def test_a_premium_shrinks_the_reserve_until_waiting_is_worth_nothing():
     r = np.random.default_rng(3)
     need = r.lognormal(0, 0.6, 1 << 13)
     signal = np.log(need) + r.normal(0, 0.2, need.size)
-    options = [demand.real_option(need, signal, own_cost=1.0, lease_cost=2.5, premium=p) for p in (0.0, 0.1, 0.5, 1.6)]
+    options = [
+        demand.real_option(need, signal, own_usd_per_quarter=1.0, lease_usd_per_quarter=2.5, premium_usd_per_quarter=p)
+        for p in (0.0, 0.1, 0.5, 1.6)
+    ]
     reserves = [o.reserve for o in options]
     assert reserves == sorted(reserves, reverse=True)
     assert reserves[-1] == 0  # one and a half is all that a unit can save
@@ -148,14 +145,14 @@ def test_a_premium_shrinks_the_reserve_until_waiting_is_worth_nothing():
         ({"lead": -1}, "lead = -1: expected a whole number 0 or more"),
         ({"lead": 2}, "lead = 2"),
         ({"lead": 0.5}, "lead = 0.5"),
-        ({"own_cost": 0.0}, "own_cost"),
-        ({"own_cost": [1.0] * 3}, r"own_cost of shape \(3,\): expected one that broadcasts to \(2,\)"),
-        ({"lease_cost": np.inf}, "lease_cost, margin: expected one of them finite"),
+        ({"own_usd_per_quarter": 0.0}, "own_usd_per_quarter"),
+        ({"own_usd_per_quarter": [1.0] * 3}, r"own_usd_per_quarter of shape \(3,\): expected one that broadcasts to \(2,\)"),
+        ({"lease_usd_per_quarter": np.inf}, "lease_usd_per_quarter, margin_usd_per_quarter: expected one of them finite"),
         ({"held": -1.0}, "held = -1: expected 0 or more"),
     ],
 )
 def test_bad_orders_are_named(change, message):
-    arguments = {"need": [[1.0], [2.0]], "own_cost": 1.0, "lease_cost": 2.0, "lead": 0} | change
+    arguments = {"need": [[1.0], [2.0]], "own_usd_per_quarter": 1.0, "lease_usd_per_quarter": 2.0, "lead": 0} | change
     with pytest.raises(InputError, match=message):
         demand.order_plan(arguments.pop("need"), **arguments)
 
@@ -164,12 +161,10 @@ def test_bad_options_are_named():
     for change, message in (
         ({"need": [-1.0, 1.0]}, r"need\[0\] = -1"),
         ({"signal": [1.0]}, r"need of shape \(2,\), signal of shape \(1,\)"),
-        ({"premium": -1.0}, "premium = -1"),
+        ({"premium_usd_per_quarter": -1.0}, "premium_usd_per_quarter = -1"),
         ({"bins": 3}, "bins = 3"),
-        ({"lease_cost": np.inf}, "lease_cost, margin"),
+        ({"lease_usd_per_quarter": np.inf}, "lease_usd_per_quarter, margin_usd_per_quarter"),
     ):
-        arguments = {"need": [1.0, 2.0], "signal": [1.0, 2.0], "own_cost": 1.0, "lease_cost": 2.0, "bins": 2} | change
+        arguments = {"need": [1.0, 2.0], "signal": [1.0, 2.0], "own_usd_per_quarter": 1.0, "lease_usd_per_quarter": 2.0, "bins": 2} | change
         with pytest.raises(InputError, match=message):
             demand.real_option(arguments.pop("need"), arguments.pop("signal"), **arguments)
-    with pytest.raises(InputError, match="shortage_cost"):
-        demand.critical_ratio(0.0, 0.0)

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from workbench import catalogue, demand
+from workbench.demand.market import outlook as module
 from workbench.demand.market import scenario
+from workbench.demand.market.supply import BINDING, LIMITS
 from workbench.errors import InputError, UnknownName
 from workbench.uncertainty import Lognormal
 from workbench.units import HOUR, YEAR
@@ -19,23 +21,23 @@ def outlook():
 
 def test_it_starts_at_what_is_known(outlook):
     assert outlook.quarters[0] == "2026Q1"
-    assert outlook.outcome.price[0] == pytest.approx(np.full(2048, 2.35), rel=1e-9)  # H100, one year, March 2026: SemiAnalysis
+    assert outlook.market.price[0] == pytest.approx(np.full(2048, 2.35), rel=1e-9)  # H100, one year, March 2026: SemiAnalysis
     assert scenario.shipped().sum() == pytest.approx(19.74e6, rel=1e-3)  # Epoch AI, end of 2025, four vendors
     stock = catalogue.table("chip_stock").filter(quarter="2025Q4", chip="all", vendor="Nvidia")
     low, high = np.quantile(outlook.given["stock_scale"], [0.05, 0.95])
     assert (low, high) == pytest.approx((stock["h100e_low"][0] / stock["h100e"][0], stock["h100e_high"][0] / stock["h100e"][0]), rel=0.01)
     assert scenario.growth_before("2026Q1") == pytest.approx(3.02, abs=0.01)  # the case C05
     assert scenario.growth_before("2025Q1") == pytest.approx(4.08, abs=0.01)  # C06
-    assert np.median(outlook.outcome.supply[0]) == pytest.approx(24e6, rel=0.05)
-    assert demand.h100e_per_wafer() == pytest.approx(13.2e6 / 670_000, rel=0.01)
+    assert np.median(outlook.market.supply[0]) == pytest.approx(24e6, rel=0.05)
+    assert module.h100e_per_wafer() == pytest.approx(13.2e6 / 670_000, rel=0.01)
 
 
 def test_power_and_memory_agree_with_what_is_published(outlook):
     """Not fitted: AI 2027 and Epoch's memory table for compute, McKinsey for power."""
-    power = np.quantile(outlook.outcome.power / 1e9, [0.05, 0.95], axis=1)
+    power = np.quantile(outlook.market.power / 1e9, [0.05, 0.95], axis=1)
     assert power[0, 0] < 31 < power[1, 0]  # McKinsey: 156 GW in 2030 less 125 GW added
     assert power[0, 7] < 60 < power[1, 7]  # AI 2027: 60 GW at the end of 2027
-    supply = np.quantile(outlook.outcome.supply, [0.05, 0.95], axis=1)
+    supply = np.quantile(outlook.market.supply, [0.05, 0.95], axis=1)
     assert supply[0, 7] < 100e6 < supply[1, 7]  # AI 2027: 100 M H100e at the end of 2027
 
 
@@ -45,7 +47,7 @@ def test_probabilities_and_tables(outlook):
         assert p.shape == error.shape == (12,)
         assert ((p >= 0) & (p <= 1)).all()
         assert (error < 0.02).all()
-    relative = outlook.outcome.price / outlook.outcome.long_run_cost
+    relative = outlook.market.price / outlook.market.long_run_cost
     assert outlook.probability("shortage")[0] == pytest.approx((relative > 1.2).mean(axis=1))
     assert outlook.probability("glut")[0] == pytest.approx((relative < 0.8).mean(axis=1))
     frame = outlook.frame()
@@ -56,20 +58,20 @@ def test_probabilities_and_tables(outlook):
     assert (frame["median"] <= frame["high"]).all()
     head = outlook.headline(9)
     assert head.height == 9
-    assert set(head["binding"]) <= set(demand.BINDING)
-    assert outlook.binds().select(demand.BINDING).sum_horizontal().to_list() == pytest.approx([1.0] * 12)
+    assert set(head["binding"]) <= set(BINDING)
+    assert outlook.binds().select(BINDING).sum_horizontal().to_list() == pytest.approx([1.0] * 12)
 
 
 def test_scenarios_share_their_random_numbers_and_move_the_right_way(outlook):
     same = demand.outlook(quarters=12, n=2048, seed=1)
-    assert np.array_equal(same.outcome.price, outlook.outcome.price)
+    assert np.array_equal(same.market.price, outlook.market.price)
     more = demand.outlook(quarters=12, n=2048, seed=1, agents_demand_growth=6.0)
-    assert np.median(more.outcome.price[8]) > np.median(outlook.outcome.price[8])
+    assert np.median(more.market.price[8]) > np.median(outlook.market.price[8])
     capital = demand.outlook(quarters=12, n=2048, seed=1, capital_headroom=Lognormal(0.3, 0.5), capital_growth=1.0)
     assert capital.binds()["capital"][2:].min() > 0.5
-    assert np.median(capital.outcome.supply[8]) < np.median(outlook.outcome.supply[8])
+    assert np.median(capital.market.supply[8]) < np.median(outlook.market.supply[8])
     flat = demand.outlook(quarters=12, n=2048, seed=1, demand=np.array([0.4, 0.3, 0.3])[:, None, None])
-    assert np.median(flat.outcome.price[8]) < 1.0  # demand that stands still meets chips that are ordered already
+    assert np.median(flat.market.price[8]) < 1.0  # demand that stands still meets chips that are ordered already
     assert flat.probability("glut")[0][4:].max() > 0.5
 
 
@@ -78,7 +80,7 @@ def test_efficiency_beyond_what_is_expected_adds_or_removes_by_the_elasticity():
     for e in (0.6, 1.6):
         wanted = []
         for gain in (1.5, 6.0):
-            x = demand.draws(8, 64, seed=2, api_elasticity=e, serving_software_growth=gain, consumer_elasticity=e)
+            x = scenario.draws(8, 64, seed=2, api_elasticity=e, serving_software_growth=gain, consumer_elasticity=e)
             wanted.append(np.asarray(demand.futures(x).demand)[1, -1] / np.asarray(demand.futures(x).demand)[1, 0])
         sign[e] = np.sign(wanted[1] - wanted[0])
     assert (sign[0.6] == -1).all()
@@ -99,8 +101,8 @@ def test_shadow_price_of_power_is_the_derivative_of_the_loop(outlook):
     for quarter in (3, 7):
         base = shortened(outlook.futures, quarter + 1)
         more = replace(base, power_added=np.eye(quarter + 1)[quarter][:, None] * watts)
-        measured = demand.value_of(base, more, rate=0.0) / watts
-        exact = demand.power_shadow_price(base, demand.simulate(base))[-1]
+        measured = worth(base, more) / watts
+        exact = module.power_shadow_price(base, demand.simulate(base))[-1]
         assert (exact > 0).any()
         assert measured == pytest.approx(exact, rel=1e-3, abs=exact.max() * 1e-4)
 
@@ -110,21 +112,20 @@ def test_shadow_price_of_wafers_is_the_derivative_of_the_loop(outlook):
     for quarter in (0, 4):
         base = replace(shortened(outlook.futures, quarter + 1), limit_response=0.0)  # which would scale what is added as well
         limits = np.array(base.limits)
-        limits[demand.LIMITS.index("packaging"), -1] += units
-        measured = demand.value_of(base, replace(base, limits=limits), rate=0.0) / units
-        exact = demand.rent_where(demand.simulate(base), "packaging")[-1]
+        limits[LIMITS.index("packaging"), -1] += units
+        measured = worth(base, replace(base, limits=limits)) / units
+        exact = module.rent_where(demand.simulate(base), "packaging")[-1]
         assert (exact > 0).any()
         assert measured == pytest.approx(exact, rel=1e-3, abs=1e-3 * exact.max())
 
 
 def test_more_power_is_worth_something_through_the_whole_loop(outlook):
     more = replace(outlook.futures, power_added=np.eye(12)[2][:, None] * 1e9)
-    value = demand.value_of(outlook.futures, more)
-    assert value.mean() > 0
+    assert worth(outlook.futures, more).mean() > 0
     table = outlook.shadow_prices()
     assert (table["usd_per_gw"] > 0).all()
     # never more than a gigawatt of new units would rent for at the mean price of those futures
-    assert table["usd_per_gw"][8] < np.mean(outlook.outcome.price[8]) * 3e6 * YEAR / 4 / HOUR
+    assert table["usd_per_gw"][8] < np.mean(outlook.market.price[8]) * 3e6 * YEAR / 4 / HOUR
 
 
 def test_hindcast_holds_what_happened():
@@ -155,35 +156,35 @@ def test_bad_input_is_named():
         (lambda: demand.outlook(n=96), InputError, "n = 96: expected 8 times a power of two"),
         (lambda: demand.outlook(quarters=4, n=64, stock_scale=np.nan), InputError, "stock_scale = nan"),
         (lambda: demand.futures({}), InputError, "given: lacks agents_demand_growth"),
-        (lambda: demand.futures(demand.draws(3, 2), demand=np.ones((2, 3, 2))), InputError, r"demand of shape \(2, 3, 2\)"),
-        (lambda: demand.futures(demand.draws(3, 2), start="2024-05"), InputError, "start = 2024-05: expected a quarter"),
+        (lambda: demand.futures(scenario.draws(3, 2), demand=np.ones((2, 3, 2))), InputError, r"demand of shape \(2, 3, 2\)"),
+        (lambda: demand.futures(scenario.draws(3, 2), start="2024-05"), InputError, "start = 2024-05: expected a quarter"),
         (lambda: demand.hindcast("2026Q1"), InputError, "start = 2026Q1"),
-        (lambda: demand.prior("nothing"), UnknownName, "nothing"),
+        (lambda: scenario.prior("nothing"), UnknownName, "nothing"),
         (lambda: scenario.known_rent("2022Q1"), InputError, "no rent of H100"),
         (lambda: scenario.shipped("2020Q1"), InputError, "no counts"),
-        (lambda: demand.h100e_per_wafer("2020"), InputError, "no wafers"),
     ):
         with pytest.raises(kind, match=message):
             call()
     o = demand.outlook(quarters=2, n=64)
     with pytest.raises(InputError, match="expected 'shortage' or 'glut'"):
         o.probability("both")
-    with pytest.raises(InputError, match="constraint = 'water'"):
-        demand.rent_where(o.outcome, "water")
-    with pytest.raises(InputError, match=r"futures of shape \(2, 64\) and outcome of shape \(3, 64\)"):
-        demand.power_shadow_price(o.futures, demand.outlook(quarters=3, n=64).outcome)
-    with pytest.raises(InputError, match="of one shape"):
-        demand.value_of(o.futures, demand.outlook(quarters=3, n=64).futures)
 
 
 def test_futures_are_built_once_and_start_at_the_known_rent():
     """Demand was scaled in place after the checks; it is that of a market that clears at the known rent in the first quarter."""
-    draws = demand.draws(4, 16)
+    draws = scenario.draws(4, 16)
     before = {name: values.copy() for name, values in draws.items()}
     f = demand.futures(draws)
     assert not f.demand.flags.writeable
     assert demand.simulate(f).price[0] == pytest.approx(np.full(16, scenario.known_rent()), rel=1e-9)
     assert all((draws[name] == values).all() for name, values in before.items())
+
+
+def worth(base, more):
+    """What `more` would be used beyond `base` through the whole loop, with common random numbers [USD]: the area under demand."""
+    one, other = demand.simulate(base), demand.simulate(more)
+    gained = (other.supply - other.idle) - (one.supply - one.idle)
+    return ((one.price + other.price) / 2 * gained).sum(axis=0) * YEAR / 4 / HOUR
 
 
 def shortened(futures, quarters):

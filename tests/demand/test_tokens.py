@@ -1,14 +1,12 @@
 import numpy as np
-import polars as pl
 import pytest
 
 from workbench import catalogue, fabric
 from workbench.chips import ServingPlan
-from workbench.demand.uses.agents import Tokens
+from workbench.demand.uses.agents import Tokens, agent_hour, coding_agent
 from workbench.demand.uses.chip_time import chip_seconds, h100e_of, h100e_of_flop
-from workbench.demand.uses.efficiency import damped_growth, efficiency
-from workbench.demand.uses.tokens import MONTH, Segment, agreement, disclosed_totals, segments_of, token_demand
-from workbench.demand.uses.traces import agent_hour, coding_agent
+from workbench.demand.uses.growth import damped_growth
+from workbench.demand.uses.tokens import MONTH, Segment, segments_of, token_demand
 from workbench.errors import InputError
 
 HOUR = agent_hour(coding_agent().values)
@@ -16,6 +14,10 @@ CALL = HOUR[1] * (1 / HOUR[0])
 H100S = catalogue.llm("Llama-3.1-70B"), fabric.Cluster(catalogue.chip("H100"), n_chips=64, fabric="InfiniBand NDR")
 ONE = Tokens(np.ones(1), np.ones(1), np.ones(1))
 TWO = token_demand([Segment("chat", 1.0, ONE), Segment("search", 2.0, ONE)])
+
+
+def segments(given, years, **more):
+    return segments_of(given, years, HOUR[1], chat_users=given["chat_users_2026"], **more)
 
 
 def middles():
@@ -32,7 +34,7 @@ def test_googles_tokens_as_chips():
 def test_kinds_sum_over_segments_quarters_and_futures():
     years = np.array([0.0, 0.25, 0.5])
     futures = {name: np.repeat(value, 7) for name, value in middles().items()}
-    demand = token_demand(segments_of(futures, years, HOUR[1]))
+    demand = token_demand(segments(futures, years))
     assert demand.tokens.cached.shape == (5, 3, 7)
     whole = demand.total
     assert whole.total == pytest.approx(whole.cached + whole.fresh + whole.output)
@@ -43,50 +45,28 @@ def test_kinds_sum_over_segments_quarters_and_futures():
     assert demand.tokens.total[0, 2, 0] == demand.tokens.total[0, 0, 0]  # users who don't grow ask for no more
 
 
-def test_bottom_up_tokens_are_of_the_size_that_companies_disclose():
-    demand = token_demand(segments_of(middles(), np.array([0.3]), HOUR[1]))
-    assert 0.5 < float(agreement(demand, "2026-05")[0]) < 2
-
-
 def test_nothing_delegated_asks_for_no_research_agents():
-    segments = segments_of(middles(), np.array([0.0]), HOUR[1], delegated=0.0)
-    assert float(np.max(segments[3].demand().total)) == 0
-
-
-def test_disclosures_are_the_latest_of_each_entity():
-    rows = disclosed_totals("2025-11")
-    google = rows.filter(pl.col("entity") == "Google")
-    assert google["tokens_per_month"].to_list() == [1.3e15]
-    assert rows["entity"].is_unique().all()
+    found = segments(middles(), np.array([0.0]), delegated=0.0)
+    assert float(np.max((found[3].tokens * found[3].tasks).total)) == 0
 
 
 def test_bad_segments():
-    with pytest.raises(InputError, match="expected at least one, each with a name of its own"):
-        token_demand([])
-    with pytest.raises(InputError, match="chat: tasks = -1: expected 0 or more"):
-        token_demand([Segment("chat", -1.0, Tokens(np.ones(1), np.ones(1), np.ones(1)))])
     with pytest.raises(InputError, match="the parameter chat_messages_per_day is missing"):
-        segments_of({n: v for n, v in middles().items() if n != "chat_messages_per_day"}, [0.0], HOUR[1])
+        segments({n: v for n, v in middles().items() if n != "chat_messages_per_day"}, [0.0])
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda: damped_growth(np.nan, 2.0), "years = nan"),
-        (lambda: efficiency(np.nan, hardware=1, software=1, algorithms=1), "years = nan"),
-        (lambda: efficiency(1, hardware=1, software=-1, algorithms=1), "software = -1"),
         (lambda: h100e_of_flop(np.nan, 1, 1), "tokens_per_second = nan"),
         (lambda: h100e_of_flop([1, 2], [1, 2, 3], 1), r"tokens_per_second of shape \(2,\) and active of shape \(3,\) do not broadcast"),
-        (lambda: segments_of(middles() | {"chat_input": -1.0}, [0.0], HOUR[1]), r"given\[chat_input\] = -1"),
-        (lambda: segments_of(middles(), [[0.0]], HOUR[1]), r"years of shape \(1, 1\): expected one axis"),
-        (lambda: segments_of(middles() | dict.fromkeys(("chat_input", "chat_cached", "chat_output"), 0), 0, HOUR[1]), "are all 0"),
+        (lambda: segments(middles() | {"chat_input": -1.0}, [0.0]), r"given\[chat_input\] = -1"),
+        (lambda: segments(middles(), [[0.0]]), r"years of shape \(1, 1\): expected one axis"),
+        (lambda: segments(middles() | dict.fromkeys(("chat_input", "chat_cached", "chat_output"), 0), 0), "are all 0"),
         (lambda: chip_seconds(*H100S, Tokens(-1.0, 1.0, 1.0)), "call: cached = -1: expected 0 or more"),
         (lambda: chip_seconds(*H100S, Tokens(1.0, 1.0, 1.0)).needed([1.0, -1.0]), r"calls_per_second\[1\] = -1"),
-        (lambda: agreement(TWO, "2026-05", 1), "quarter = 1: expected a whole number 0 or more and less than 1"),
-        (lambda: agreement(TWO, "1999-05"), "date = 1999-05: no tokens were disclosed by then"),
-        (lambda: disclosed_totals("2026-13"), "date '2026-13': expected YYYY"),
         (lambda: TWO.frame(1.5), "level = 1.5: expected more than 0 and less than 1"),
-        (lambda: token_demand([Segment("a", np.ones(2), ONE), Segment("b", np.ones(3), ONE)]), r"a of shape \(2,\) and b of shape \(3,\)"),
     ],
 )
 def test_what_makes_no_sense_is_refused(call, message):
@@ -103,8 +83,8 @@ def test_chip_seconds_of_a_coding_agents_call():
     chips = found.needed(HOUR[0] / 3600)
     assert 0.5 < chips.total < 4
     # a cached token costs a small part of a fresh one, an output token many times it
-    per = found.per_token()
-    assert per.cached < 0.3 * per.fresh < per.fresh < 0.3 * per.output
+    cached, fresh, output = (getattr(found, kind) / getattr(CALL, kind) for kind in ("cached", "fresh", "output"))
+    assert cached < 0.3 * fresh < fresh < 0.3 * output
 
 
 def test_chip_seconds_vanish_with_their_tokens():
@@ -112,20 +92,14 @@ def test_chip_seconds_vanish_with_their_tokens():
     found = chip_seconds(llm, cluster, Tokens(np.zeros(2), np.array([500.0, 0.0]), np.array([100.0, 100.0])))
     assert np.all(found.cached == 0)
     assert found.fresh[0] > found.fresh[1]
-    assert found.per_token().cached == pytest.approx([0, 0])
     assert h100e_of(cluster.chip) == pytest.approx(1, rel=0.01)
     beyond = chip_seconds(llm, cluster, CALL)  # its context is longer than the window
     assert (beyond.feasible, beyond.total) == (False, np.inf)
-    with pytest.raises(InputError, match="load_factor = 0: expected more than 0 and at most 1"):
-        found.needed(1.0, load_factor=0)
+    with pytest.raises(InputError, match="availability = 0: expected more than 0 and at most 1"):
+        h100e_of_flop(1.0, 1.0, 0.5, availability=0)
 
 
-def test_gains_compose_and_fade():
-    start = efficiency(0.0, hardware=1.4, software=3.0, algorithms=2.8)
-    assert (start.per_chip, start.per_dollar, start.at_fixed_quality) == (1, 1, 1)
-    year = efficiency(1.0, hardware=1.4, software=3.0, algorithms=2.8)
-    assert year.at_fixed_quality == pytest.approx(1.4 * 3 * 2.8)
-    assert year.per_dollar == pytest.approx(year.hardware * year.per_chip)
+def test_growth_fades():
     assert damped_growth(50.0, 3.0, 2.0) == pytest.approx(3.0**2, rel=1e-9)  # fades to the factor to the power of tau
     assert damped_growth(1.0, 3.0, 1e9) == pytest.approx(3.0)
     assert damped_growth(2.0, 3.0) == pytest.approx(9.0)

@@ -8,7 +8,9 @@ from workbench.fabric import Cluster
 
 def test_announced_cluster_is_64_racks():
     # Microsoft Azure blog, October 2025: "more than 4,600" GB300 in NVL72 racks; 64 racks of 72 are 4,608
-    cluster = Cluster(catalogue.chip("GB300"), 4608, "InfiniBand XDR")
+    cluster = Cluster("GB300", 4608, "InfiniBand XDR")
+    assert repr(cluster) == "Cluster(GB300, 4608 chips, InfiniBand XDR)"
+    assert cluster == Cluster(catalogue.chip("GB300"), 4608, "infiniband xdr")
     assert cluster.n_domains == 64
     assert cluster.link.bandwidth == 100e9  # 800 Gbit/s a port and direction
 
@@ -33,4 +35,6 @@ def test_a_count_that_is_no_number(n):
 
 def test_unknown_fabric_lists_the_nearest():
     with pytest.raises(UnknownName, match=r"unknown link 'InfiniBand XDX'; nearest: .*InfiniBand XDR"):
-        Cluster(catalogue.chip("H100"), 8, "InfiniBand XDX")
+        Cluster("H100", 8, "InfiniBand XDX")
+    with pytest.raises(UnknownName, match="unknown chip 'H10'; nearest: H100"):
+        Cluster("H10", 8)

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from workbench import catalogue, energy, fleet
 from workbench.errors import InputError
 from workbench.fleet import columns, programme
-from workbench.units import KWH, YEAR
+from workbench.fleet.workloads import Workload, throughput
+from workbench.units import GRAM, KWH, YEAR
 
 
 def problem(seed=0, W=3, K=4, R=3, T=3, **changed):
@@ -26,12 +27,12 @@ def problem(seed=0, W=3, K=4, R=3, T=3, **changed):
         "power": rng.uniform(1000, 2000, K),
         "idle_power": 300.0,
         "pue": rng.uniform(1.08, 1.4, R),
-        "electricity_price": rng.uniform(0.04, 0.15, (R, 1)) / KWH,
+        "electricity_usd_per_kwh": rng.uniform(0.04, 0.15, (R, 1)),
         "capital": rng.uniform(8000, 14000, K),
         "operations": 500.0,
         "supply": rng.uniform(1, 8, (K, 1)),
         "power_limit": rng.uniform(1, 3, (R, 1)) * 1e4,
-        "carbon_intensity": rng.uniform(0.05, 0.6, (R, 1)) / KWH,
+        "carbon_g_per_kwh": rng.uniform(50, 600, (R, 1)),
         "rate": 0.07,
         "survival": 0.95,
         "availability": 0.97,
@@ -49,7 +50,7 @@ ROWS = {
 }
 TIGHT = {
     "power_limit": {}, "demand": {}, "supply": {"power_limit": 1e5, "supply": 0.3}, "carbon_limit": {"carbon_limit": 4e4},
-    "water_limit": {"water_intensity": 2 / KWH, "water_limit": 3e5}, "budget": {"power_limit": 1e5, "budget": 3e4},
+    "water_limit": {"water_l_per_kwh": 2.0, "water_limit": 3e5}, "budget": {"power_limit": 1e5, "budget": 3e4},
 }  # fmt: skip
 
 
@@ -108,7 +109,7 @@ def test_columns_that_come_as_needed_give_the_plan_and_the_prices_of_all(seed, m
 
 
 def test_a_plan_keeps_its_limits_and_its_books():
-    f = problem(1, carbon_limit=5e4, water_intensity=2 / KWH, water_limit=1e9, budget=1e5, vendor=("a", "a", "b", "c"), vendor_share=0.6)
+    f = problem(1, carbon_limit=5e4, water_l_per_kwh=2.0, water_limit=1e9, budget=1e5, vendor=("a", "a", "b", "c"), vendor_share=0.6)
     plan = fleet.allocate(f)
     assert (plan.facility_power <= np.broadcast_to(f.power_limit, (3, 3)) + 1e-6).all()
     assert (plan.chips.sum(axis=0) <= f.availability * plan.stock + 1e-9).all()
@@ -118,7 +119,7 @@ def test_a_plan_keeps_its_limits_and_its_books():
     assert ((f.capital[:, None] * plan.bought.sum(axis=1)).sum(axis=0) <= 1e5 + 1e-6).all()
     bought = plan.bought.sum(axis=1)
     assert (bought[:2].sum(axis=0) <= 0.6 * bought.sum(axis=0) + 1e-9).all()
-    carbon = (np.broadcast_to(f.carbon_intensity, (3, 3)) * plan.facility_power).sum(axis=0) * YEAR
+    carbon = (np.broadcast_to(f.carbon_g_per_kwh, (3, 3)) * GRAM / KWH * plan.facility_power).sum(axis=0) * YEAR
     assert (carbon <= 5e4 + 1e-6).all()
     assert plan.frame().columns[:6] == ["kind", "region", "period", "stock", "bought", "retired"]
 
@@ -151,9 +152,9 @@ def test_order_of_regions_does_not_matter():
         regions=f.regions[::-1],
         installed=f.installed[:, ::-1],
         pue=f.pue[::-1],
-        electricity_price=f.electricity_price[::-1],
+        electricity_usd_per_kwh=f.electricity_usd_per_kwh[::-1],
         power_limit=f.power_limit[::-1],
-        carbon_intensity=f.carbon_intensity[::-1],
+        carbon_g_per_kwh=f.carbon_g_per_kwh[::-1],
     )
     assert fleet.allocate(turned).cost == pytest.approx(fleet.allocate(f).cost, rel=1e-9)
 
@@ -167,8 +168,8 @@ def test_latency_keeps_work_out_of_a_region():
 
 def test_carbon_price_moves_work_to_clean_grids():
     f = problem(6)
-    dirty = np.argmax(f.carbon_intensity[:, 0])
-    free, priced = fleet.allocate(f), fleet.allocate(dataclasses.replace(f, carbon_price=0.5))
+    dirty = np.argmax(f.carbon_g_per_kwh[:, 0])
+    free, priced = fleet.allocate(f), fleet.allocate(dataclasses.replace(f, carbon_usd_per_t=500.0))
     assert priced.facility_power[dirty].sum() <= free.facility_power[dirty].sum() + 1e-6
 
 
@@ -240,7 +241,7 @@ def one(**changed):
         "power": 1000.0,
         "idle_power": 100.0,
         "pue": 1.2,
-        "electricity_price": 0.08 / KWH,
+        "electricity_usd_per_kwh": 0.08,
     }
     return fleet.Fleet(**given | changed)
 
@@ -250,12 +251,12 @@ def one(**changed):
     [
         ({}, r"no plan keeps every limit.*demand \(chat, period 1\) by 3 of 9"),
         ({"power_limit": 4000.0}, r"demand \(chat, period 1\) by 5.667 of 9.*held back by power \(eastus, period 0\)"),
-        ({"value": 1.0, "electricity_price": -0.08 / KWH, "supply": np.inf}, "the plan has no bound: .*earns money without a limit"),
-        ({"throughput": np.ones((2, 3))}, r"throughput has shape \(2, 3\): expected one that broadcasts to \(1, 1\)"),
+        ({"value": 1.0, "electricity_usd_per_kwh": -0.08, "supply": np.inf}, "the plan has no bound: .*earns money without a limit"),
+        ({"throughput": np.ones((2, 3))}, r"throughput of shape \(2, 3\): expected one that broadcasts to \(1, 1\)"),
         ({"allowed": False}, r"by 9 of 9; .*nothing that can do chat stands or can be bought where it may run"),
         ({"supply": 1.0, "capital": 100.0, "budget": 50.0}, r"demand \(chat, period 1\) by 2 of 9; held back by budget \(period \d\)"),
         ({"supply": 0.5, "capital": 1.0}, r"demand \(chat, period 1\) by 2 of 9; held back by supply \(H100, period \d\)"),
-        ({"carbon_intensity": 1.0, "carbon_limit": YEAR}, r"by 8.999 of 9; .*held back by carbon \(period 0\)"),
+        ({"carbon_g_per_kwh": 5000.0, "carbon_limit": 5000 * GRAM / KWH * YEAR}, r"by 8.999 of 9; .*held back by carbon \(period 0\)"),
         ({"pue": 0.9}, "pue = 0.9"),
         ({"rate": "7%"}, "rate = '7%': expected a number"),
         ({"rate": -1.2}, "rate = -1.2: at -100 % a year"),
@@ -278,65 +279,65 @@ def test_a_fleet_from_the_catalogue():
     chips = tuple(catalogue.chip(name) for name in ("A100", "H100", "GB300"))
     sites = (energy.site("eastus"), energy.site("centralus"))
     work = tuple(w.priced_at(chips[1], 2.35) for w in fleet.CLASSES if w.bound in ("bf16", "memory", "fp64"))
-    demand = fleet.throughput(work, chips)[:, 1:2] * 1000 * np.ones((1, 2))
+    demand = throughput(work, chips)[:, 1:2] * 1000 * np.ones((1, 2))
     f = fleet.fleet_of(
-        work, chips, sites, demand=demand, installed=np.array([[500, 0], [800, 400], [0, 0]]), wacc=0.0675, server_life=5,
+        work, chips, sites, demand=demand, installed=np.array([[500, 0], [800, 400], [0, 0]]), wacc=0.0675, server_life_years=5,
         supply=np.array([[0], [0], [2000]]),
     )  # fmt: skip
     plan = fleet.allocate(f)
     assert plan.served.min() >= 0
     assert plan.bought[2].sum() > 0
     away = fleet.fleet_of(
-        work, chips, sites, demand=demand, installed=np.ones((3, 2)), wacc=0.07, server_life=5, latency=np.array([0.01, 0.5])
+        work, chips, sites, demand=demand, installed=np.ones((3, 2)), wacc=0.07, server_life_years=5, latency=np.array([0.01, 0.5])
     )
     assert np.asarray(away.allowed)[:, 0].all()
     assert not np.asarray(away.allowed)[[w.latency < 0.5 for w in work], 1].any()
     with pytest.raises(InputError, match="watter_limit"):
-        fleet.fleet_of(work, chips, sites, demand=demand, installed=0, wacc=0.07, server_life=5, watter_limit=1.0)
+        fleet.fleet_of(work, chips, sites, demand=demand, installed=0, wacc=0.07, server_life_years=5, watter_limit=1.0)
     with pytest.raises(InputError, match="water_limit: eastus has no published"):
-        fleet.fleet_of(work, chips, sites, demand=demand, installed=0, wacc=0.07, server_life=5, water_limit=1.0)
+        fleet.fleet_of(work, chips, sites, demand=demand, installed=0, wacc=0.07, server_life_years=5, water_limit=1.0)
     rubin = (catalogue.chip("Rubin"),)
     with pytest.raises(InputError, match="Rubin can be bought but has no published price"):
-        fleet.fleet_of(work, rubin, sites, demand=demand, installed=0, wacc=0.07, server_life=5, supply=1.0, power=2500.0)
+        fleet.fleet_of(work, rubin, sites, demand=demand, installed=0, wacc=0.07, server_life_years=5, supply=1.0, power=2500.0)
 
 
 def test_prices_by_the_hour_are_the_fleets_not_the_sites():
     chips, work = (catalogue.chip("H100"),), (fleet.CLASSES[0].priced_at(catalogue.chip("H100"), 2.35),)
-    hourly = np.linspace(0.04, 0.2, 24) / KWH
-    given = {"demand": np.full((1, 24), 50.0), "installed": 100.0, "wacc": 0.07, "server_life": 5}
-    f = fleet.fleet_of(work, chips, (energy.site("eastus"),), electricity_price=hourly, **given)
-    assert np.array_equal(f.electricity_price, hourly)
+    hourly = np.linspace(0.04, 0.2, 24)
+    given = {"demand": np.full((1, 24), 50.0), "installed": 100.0, "wacc": 0.07, "server_life_years": 5}
+    f = fleet.fleet_of(work, chips, (energy.site("eastus"),), electricity_usd_per_kwh=hourly, **given)
+    assert np.array_equal(f.electricity_usd_per_kwh, hourly)
     flat, site = (
         fleet.fleet_of(work, chips, (place,), **own, **given)
         for place, own in (
-            (energy.site("eastus"), {"electricity_price": 0.1 / KWH}),
-            (energy.site("eastus", electricity_price=0.1 / KWH), {}),
+            (energy.site("eastus"), {"electricity_usd_per_kwh": 0.1}),
+            (energy.site("eastus", electricity_usd_per_kwh=0.1), {}),
         )
     )
     assert fleet.allocate(flat).cost == fleet.allocate(site).cost
-    with pytest.raises(InputError, match=r"eastus: electricity_price is an array of shape \(24,\).*give electricity_price by region and p"):
-        fleet.fleet_of(work, chips, (energy.site("eastus", electricity_price=hourly),), **given)
-    with pytest.raises(InputError, match=r"electricity_price has shape \(24,\): expected one that broadcasts to \(1, 2\)"):
-        fleet.fleet_of(work, chips, (energy.site("eastus"),), electricity_price=hourly, **given | {"demand": [[50.0, 60.0]]})
+    with pytest.raises(InputError, match=r"eastus: electricity_usd_per_kwh is an array of shape \(24,\).*give .* by region"):
+        fleet.fleet_of(work, chips, (energy.site("eastus", electricity_usd_per_kwh=hourly),), **given)
+    with pytest.raises(InputError, match=r"electricity_usd_per_kwh of shape \(24,\): expected one that .* \(1, 2\)"):
+        fleet.fleet_of(work, chips, (energy.site("eastus"),), electricity_usd_per_kwh=hourly, **given | {"demand": [[50.0, 60.0]]})
 
 
 def test_processors_do_the_work_of_agents_beside_chips():
     cobalt, h100 = catalogue.cpu("Microsoft Cobalt 200"), catalogue.chip("H100")
     tools = next(w for w in fleet.CLASSES if w.bound == "cores").priced_at(cobalt, 1.0)
     train = next(w for w in fleet.CLASSES if w.bound == "bf16").priced_at(h100, 2.35)
-    rates = fleet.throughput((tools, train), (cobalt, h100))
+    rates = throughput((tools, train), (cobalt, h100))
     assert rates[0, 1] == rates[1, 0] == 0
     demand = rates.max(axis=1)[:, None] * 50.0
     installed, supply = np.array([[10], [60]]), np.array([[100], [0]])
     f = fleet.fleet_of(
-        (tools, train), (cobalt, h100), (energy.site("eastus"),), demand=demand, installed=installed, wacc=0.07, server_life=5,
+        (tools, train), (cobalt, h100), (energy.site("eastus"),), demand=demand, installed=installed, wacc=0.07, server_life_years=5,
         supply=supply, price=np.array([8000.0, np.nan]), power=np.array([500.0, np.nan]),
     )  # fmt: skip
     plan = fleet.allocate(f)
     assert plan.bought[0].sum() == pytest.approx(40)
     assert plan.served.min() == pytest.approx(1)
     with pytest.raises(InputError, match="no published power of its server: give power"):
-        fleet.fleet_of((tools,), (cobalt,), (energy.site("eastus"),), demand=np.ones((1, 1)), installed=0, wacc=0.07, server_life=5)
+        fleet.fleet_of((tools,), (cobalt,), (energy.site("eastus"),), demand=np.ones((1, 1)), installed=0, wacc=0.07, server_life_years=5)
 
 
 def test_classes_of_work_know_where_they_run():
@@ -349,10 +350,10 @@ def test_classes_of_work_know_where_they_run():
     with pytest.raises(InputError, match="can't run"):
         by_name["agents' tools"].priced_at(gb300, 1.0)
     with pytest.raises(InputError, match="bound = 'luck'"):
-        fleet.Workload("x", "luck", 0.5, True, 1.0)
+        Workload("x", "luck", 0.5, True, 1.0)
 
 
-def test_a_settled_plan_does_not_hang_on_the_last_bit():
+def test_a_reproducible_plan_does_not_hang_on_the_last_bit():
     # two kinds of work that every kind of chip does equally well, in sites that are alike: who works where has no price
     f = problem(
         3,
@@ -361,12 +362,12 @@ def test_a_settled_plan_does_not_hang_on_the_last_bit():
         throughput=np.ones((3, 4)),
         value=3 / 3600,
         pue=1.2,
-        electricity_price=0.1 / KWH,
+        electricity_usd_per_kwh=0.1,
         power_limit=2e4,
         installed=4.0,
-        carbon_intensity=0.0,
+        carbon_g_per_kwh=0.0,
     )
-    plan, settled = fleet.allocate(f), fleet.allocate(f, settled=True)
+    plan, settled = fleet.allocate(f), fleet.allocate(f, reproducible=True)
     assert settled.cost == pytest.approx(plan.cost, rel=1e-12)
     assert settled.megawatt == pytest.approx(plan.megawatt)
     rng = np.random.default_rng(0)
@@ -374,6 +375,6 @@ def test_a_settled_plan_does_not_hang_on_the_last_bit():
         nudged = {
             name: np.asarray(getattr(f, name)) * (1 + rng.uniform(-4e-16, 4e-16)) for name in ("demand", "throughput", "power", "value")
         }
-        again = fleet.allocate(dataclasses.replace(f, **nudged), settled=True)
+        again = fleet.allocate(dataclasses.replace(f, **nudged), reproducible=True)
         assert again.chips == pytest.approx(settled.chips, abs=1e-6)
         assert again.stock == pytest.approx(settled.stock, abs=1e-6)

@@ -24,7 +24,7 @@ def case(**changed):
 
 
 def test_cash_flows_by_hand():
-    c = case(demand=np.full(2, 500.0), refresh_years=2, facility_life=4.0)
+    c = case(demand=np.full(2, 500.0), refresh_years=2, facility_life_years=4.0)
     income = 500 * 8766 * 2.35 - 500 * 1800 - 500 * 500
     assert c.cash_flows == pytest.approx([-20e6, -45e6, income, income + 10e6])
     assert c.utilisation == pytest.approx(0.5)
@@ -57,22 +57,6 @@ def test_scenarios_are_one_call():
     assert row["npv_p10_usd"] < row["npv_p50_usd"] < row["npv_p90_usd"]
 
 
-def test_waiting_pays_where_chips_fall_fast_and_demand_is_late():
-    late = np.r_[np.zeros(3), np.full(9, 900.0)]
-    rest = {"value_per_chip_hour": 2.35, "n_chips": 1000.0, "facility_capital": 20e6, "running_idle": 500.0, "running_busy": 1800.0}
-    best = fleet.when_to_build(late, delays=[0, 1, 2, 3], rate=0.0675, chip_capital=45_000.0, chip_price_decline=0.2, **rest)[1]
-    assert best == 3
-    now, soon = fleet.when_to_build(np.full(12, 900.0), delays=[0, 3], rate=0.0675, chip_capital=20_000.0, **rest)
-    assert soon == 0
-    assert now[0] > now[1]
-    # what an hour earns falls while one waits
-    waited = fleet.when_to_build(np.full(12, 900.0), delays=2, rate=0.0675, chip_capital=20_000.0, value_decline=0.3, **rest)[0]
-    then = case(demand=np.full(10, 900.0), chip_capital=20_000.0, value_per_chip_hour=2.35 * np.exp(-0.6), value_decline=0.3)
-    assert waited == pytest.approx(then.net_present_value / 1.0675**2)
-    with pytest.raises(InputError, match="delays"):
-        fleet.when_to_build(late, delays=[20], rate=0.07, chip_capital=1.0, **rest)
-
-
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
@@ -101,7 +85,7 @@ def chip(**changed):
         "movable_share": 0.6,
         "lead_years": 2.0,
         "price_decline": 0.32,
-        "rate": 0.0653,
+        "rate": 0.0675,
     }
     return fleet.in_house_chip(**given | changed)
 
@@ -110,8 +94,8 @@ def test_break_even_by_hand():
     c = chip()
     saving = 37_500 * 0.8 * np.exp(-0.64) - 12_000
     assert c.saving_per_chip == pytest.approx(saving)
-    assert c.break_even_chips == pytest.approx(581e6 * np.exp(0.1306) / saving)
-    assert c.net_present_value == pytest.approx(180_000 * saving * np.exp(-0.1306) - 581e6)
+    assert c.break_even_chips == pytest.approx(581e6 * 1.0675**2 / saving)
+    assert c.net_present_value == pytest.approx(180_000 * saving * 1.0675**-2 - 581e6)
     assert c.pays == (c.net_present_value > 0)
 
 

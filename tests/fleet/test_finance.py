@@ -6,7 +6,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from workbench.errors import InputError
-from workbench.fleet import annuity, irr, npv, payback
+from workbench.fleet import annuity, irr, npv
+from workbench.fleet.finance import payback
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import pytest
 
 from workbench import catalogue, energy, fleet
-from workbench.units import GRAM, KWH
+from workbench.units import KWH
 
 
 def test_levelised_cost_of_energy_of_nrel():
@@ -26,8 +26,8 @@ def test_grids_of_ecologits():
     for code in ("FRA", "DEU", "SWE"):
         mix = mixes.find_electricity_mix(code)
         ours = catalogue.grid(code)
-        assert ours.water_intensity * KWH == pytest.approx(mix.wue, rel=1e-3)
-        kg = energy.grid_carbon(KWH, ours.carbon_intensity).kg
+        assert ours.water_l_per_kwh == pytest.approx(mix.wue, rel=1e-3)
+        kg = energy.grid_carbon(KWH, ours.carbon_g_per_kwh).kg
         assert kg == pytest.approx(mix.gwp, rel=0.5)  # other years and mixes: within half
 
 
@@ -41,5 +41,5 @@ def test_grids_of_codecarbon():
     theirs = Emissions(DataSource()).get_private_infra_emissions(
         Energy.from_energy(kWh=1.0), GeoMetadata(country_iso_code="FRA", country_name="France")
     )
-    assert energy.grid_carbon(KWH, catalogue.grid("FRA").carbon_intensity).kg == pytest.approx(theirs, rel=0.5)
-    assert catalogue.grid("FRA").carbon_intensity == pytest.approx(50 * GRAM / KWH, rel=0.5)
+    assert energy.grid_carbon(KWH, catalogue.grid("FRA").carbon_g_per_kwh).kg == pytest.approx(theirs, rel=0.5)
+    assert catalogue.grid("FRA").carbon_g_per_kwh == pytest.approx(50, rel=0.5)

@@ -6,19 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench import catalogue
-from workbench.energy import ServerPower, server_power
+from workbench.energy import ServerPower, all_in_ratio, server_power
 from workbench.errors import InputError
-from workbench.fleet import (
-    PARTS,
-    annuity,
-    ownership_cost,
-    per_million_tokens,
-    per_pflop_hour,
-    rent_or_own,
-    server_uplift,
-    tokens_per_watt_per_dollar,
-)
-from workbench.units import KWH, YEAR
+from workbench.fleet import annuity, ownership_cost, rent_or_own, server_uplift
+from workbench.fleet.ownership import PARTS
+from workbench.units import YEAR
 from workbench.validation import ownership
 
 
@@ -29,9 +21,9 @@ def cost(chip="GB300", **changed):
         "chip_price": c.price,
         "power": server_power(c, 1.0),
         "pue": 1.1,
-        "electricity_price": 0.0771 / KWH,
+        "electricity_usd_per_kwh": 0.0771,
         "wacc": 0.0675,
-        "server_life": 5,
+        "server_life_years": 5,
         "server_uplift": server_uplift(c).value,
     }
     return ownership_cost(**given | changed)
@@ -67,6 +59,17 @@ def test_the_constants_that_ship_are_those_of_the_fit():
         assert catalogue.cost(name).value == pytest.approx(value, rel=0.005)
 
 
+def test_a_chip_brings_what_is_published_of_it():
+    given = cost(
+        power=server_power(catalogue.chip("GB300"), ratio=all_in_ratio("GB300").value),
+        pue=1.17,
+        electricity_usd_per_kwh=0.08,
+        wacc=0.0675,
+        n_chips=1,
+    )
+    assert ownership_cost("gb300", electricity_usd_per_kwh=0.08).per_year == pytest.approx(given.per_year)
+
+
 def test_salvage_availability_and_maintenance():
     plain = cost(maintenance=0.0)
     assert cost(maintenance=0.0, salvage=0.3).capital == pytest.approx(plain.capital * (1 - 0.3 * 1.0675**-5))
@@ -76,9 +79,7 @@ def test_salvage_availability_and_maintenance():
     )
 
 
-def test_unit_costs():
-    assert per_pflop_hour(2.0, 989e12, 0.4, 0.9) == pytest.approx(2 / (0.989 * 0.36))
-    assert per_million_tokens(2.0, 1000.0, 0.5) == pytest.approx(2 / 1.8)
+def test_an_owned_hour_against_a_rented_one():
     ratio, break_even = rent_or_own(1.35, 2.35, np.array([0.4, 0.8]))
     assert ratio == pytest.approx([1.35 / 0.94, 1.35 / 1.88])
     assert break_even == pytest.approx(1.35 / 2.35)
@@ -102,21 +103,17 @@ def test_frame_adds_up_and_names_the_parts():
 @given(st.floats(0, 0.3), st.floats(1, 12), st.floats(1.0, 2.0), st.floats(0.01, 0.4), st.integers(1, 10**6))
 def test_more_of_anything_costs_more_and_scale_is_linear(wacc, life, pue, price, n):
     def at(**changed):
-        base = {"wacc": wacc, "server_life": life, "pue": pue, "electricity_price": price / KWH, "n_chips": n}
+        base = {"wacc": wacc, "server_life_years": life, "pue": pue, "electricity_usd_per_kwh": price, "n_chips": n}
         return float(cost(**base | changed).per_year)
 
-    assert at(wacc=wacc + 0.01) > at() > at(server_life=life * 1.1)
+    assert at(wacc=wacc + 0.01) > at() > at(server_life_years=life * 1.1)
     assert at(pue=pue + 0.1) > at()
     assert at(n_chips=2 * n) == pytest.approx(2 * at())
 
 
 def test_arrays_are_the_same_as_one_at_a_time():
-    prices = np.array([0.03, 0.08, 0.2]) / KWH
-    assert cost(electricity_price=prices).per_year == pytest.approx([float(cost(electricity_price=p).per_year) for p in prices])
-
-
-def test_tokens_per_watt_per_dollar():
-    assert tokens_per_watt_per_dollar(5000, 2000, 2.5) == pytest.approx(1.0)
+    prices = np.array([0.03, 0.08, 0.2])
+    assert cost(electricity_usd_per_kwh=prices).per_year == pytest.approx([float(cost(electricity_usd_per_kwh=p).per_year) for p in prices])
 
 
 @pytest.mark.parametrize(
@@ -127,27 +124,26 @@ def test_tokens_per_watt_per_dollar():
         (lambda: annuity(1, -1.5, 5), "rate = -1.5: at -100 % a year nothing is left of money"),
         (lambda: annuity(1, 0.07, -3), "years = -3: expected more than 0"),
         (lambda: annuity(np.nan, 0.07, 3), "capital = nan"),
-        (lambda: cost(server_life=[5, 4, -1]), r"server_life\[2\] = -1: expected more than 0"),
-        (lambda: cost(server_life=np.inf), "server_life = inf"),
+        (lambda: cost(server_life_years=[5, 4, -1]), r"server_life_years\[2\] = -1: expected more than 0"),
+        (lambda: cost(server_life_years=np.inf), "server_life_years = inf"),
         (lambda: cost(wacc=-1.2), "wacc = -1.2"),
         (lambda: cost(pue=0.9), "pue = 0.9"),
         (lambda: cost(n_chips=0), "n_chips = 0: expected more than 0"),
-        (lambda: cost(electricity_price=np.nan), "price = nan"),
-        (lambda: cost(electricity_price=-1), "electricity_price = -1"),
-        (lambda: cost(electricity_price=0.08), r"electricity_price = 0\.08: USD a kWh over units\.KWH; expected 0 or more and at most"),
-        (lambda: cost(server_life=5 * YEAR), r"server_life = .*: expected more than 0 and at most 1000 \[years\]"),
+        (lambda: cost(electricity_usd_per_kwh=np.nan), "electricity_usd_per_kwh = nan"),
+        (lambda: cost(electricity_usd_per_kwh=-1), "electricity_usd_per_kwh = -1"),
+        (lambda: cost(electricity_usd_per_kwh=80.0), r"electricity_usd_per_kwh = 80: expected 0 or more and at most 10 \[USD/kWh\]"),
+        (lambda: ownership_cost(electricity_usd_per_kwh=0.08), "chip_price = None: give it, or the chip"),
+        (lambda: ownership_cost("TPU v5p"), "TPU v5p has no published price: give chip_price"),
+        (lambda: cost(server_life_years=5 * YEAR), r"server_life_years = .*: expected more than 0 and at most 100 \[years\]"),
         (
             lambda: cost(power=ServerPower(np.ones(3), np.ones(3)), pue=np.full(4, 1.2)),
             r"power.rated of shape \(3,\) and pue of shape \(4,",
         ),
         (lambda: cost(wacc=np.ones(3) * 0.07, pue=np.ones(4) * 1.2), r"pue of shape \(4,\) and wacc of shape \(3,\) do not broadcast"),
-        (lambda: per_pflop_hour(2, 1e15, 2.0), "mfu = 2"),
-        (lambda: per_million_tokens(2.0, 1000.0, 2.0), "utilisation = 2"),
         (lambda: rent_or_own(np.nan, 2.3, 0.5), "own_per_chip_hour = nan"),
         (lambda: cost(chip_price=-1), "chip_price = -1"),
         (lambda: cost(network_share=1), "network_share = 1"),
         (lambda: cost(server_uplift=0.5), "server_uplift = 0.5"),
-        (lambda: tokens_per_watt_per_dollar(1, 0, 1), "facility_power = 0: expected more than 0"),
     ],
 )
 def test_bad_input_is_named(wrong, said):

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from workbench import scaling
 from workbench.errors import InputError
-from workbench.scaling import FitError, fit, isoflop_minimum
+from workbench.scaling.fit import FitError, fit, missed_starts
 
 
 @pytest.mark.parametrize("noise", ["huber", "lad", "squared"])
@@ -97,13 +97,6 @@ def test_unknown_noise_is_refused(runs, truth):
         fit(*runs(truth), noise="l2")
 
 
-def test_isoflop_minimum_is_the_vertex():
-    sizes = np.geomspace(1e8, 1e10, 9)
-    assert isoflop_minimum(sizes, 2 + 0.1 * (np.log(sizes) - np.log(2e9)) ** 2) == pytest.approx(2e9)
-
-
-@pytest.mark.parametrize(("slope", "side"), [(0.1, "smaller"), (-0.1, "larger")])
-def test_an_isoflop_curve_without_a_minimum_says_on_which_side_to_add(slope, side):
-    sizes = np.geomspace(1e8, 1e10, 9)
-    with pytest.raises(FitError, match=f"no minimum between 1e.08 and 1e.10 parameters: add {side} models"):
-        isoflop_minimum(sizes, 3 + slope * np.log(sizes / 1e9))
+def test_most_conventional_starts_miss(chinchilla):
+    # .085 of the paper's 4,500 starts arrive with scipy's default tolerances
+    assert 1 - missed_starts(*chinchilla, fit(*chinchilla)) == pytest.approx(0.085, abs=0.03)

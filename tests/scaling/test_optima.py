@@ -5,6 +5,8 @@ from hypothesis import strategies as st
 
 from workbench import scaling
 from workbench.scaling import law
+from workbench.scaling.capability import efficiency_per_year, slope_of
+from workbench.scaling.optima import approach_2_bias
 
 SARDANA = law("Hoffmann as used by Sardana")
 
@@ -98,24 +100,12 @@ def test_idle_serving_chips_shrink_it_further():
 
 
 @settings(deadline=None, max_examples=40)
-@given(st.floats(1.9, 2.6), st.floats(1e10, 1e14), st.floats(1e10, 1e14), st.sampled_from([4, 8, 16]), st.floats(0.8, 1.25))
-def test_the_joint_optimum_beats_its_neighbours(loss, served, unique, bits, factor):
-    m, p = law("Muennighoff"), law("Kumar precision")
-    best = scaling.joint_optimum(m, loss=loss, tokens_served=served, unique_tokens=unique, bits=bits, serving_bits=bits, precision=p)
-    if not best.feasible:
-        return
-    assert best.epochs >= 1
-    share = p.effective_share(bits)
-    reached = m.loss(m.effective_params(best.params * share, unique), m.effective(1e6, best.tokens, unique)[1])
-    assert reached == pytest.approx(loss, rel=1e-6)
+@given(st.floats(1.9, 2.6), st.floats(1e10, 1e14), st.floats(0.8, 1.25))
+def test_the_served_model_beats_its_neighbours(loss, served, factor):
+    best = scaling.inference_aware_optimum(served, SARDANA, loss=loss)
+    assert SARDANA.loss(best.params, best.tokens) == pytest.approx(loss, rel=1e-9)
     other = best.params * factor
-    low, high = 0.0, 30.0  # tokens that bring the other size to the same loss, by bisection
-    for _ in range(100):
-        middle = (low + high) / 2
-        there = m.loss(m.effective_params(other * share, unique), m.effective(1e6, 10**middle, unique)[1]) > loss
-        low, high = (middle, high) if there else (low, middle)
-    if high < 29:
-        assert other * (6 * 10**high + 2 * served) * bits / 16 >= best.cost * (1 - 1e-6)
+    assert other * (6 * SARDANA.tokens_for(other, loss) + 2 * served) >= best.cost * (1 - 1e-9)
 
 
 def test_a_loss_below_the_floor_is_not_feasible():
@@ -132,7 +122,7 @@ def test_a_loss_below_the_floor_is_not_feasible():
 def test_approach_2_is_biased_where_exponents_differ(alpha, beta, factor, percent):
     # Open Athena, extrapolation error of isoFLOP parabolas without noise
     surface = scaling.AdditiveLaw(name="s", E=1.69, A=406.4, B=410.7, alpha=alpha, beta=beta)
-    bias = scaling.approach_2_bias(surface, np.geomspace(1e17, 1e21, 5), factor, 15, 1e24)
+    bias = approach_2_bias(surface, np.geomspace(1e17, 1e21, 5), factor, 15, 1e24)
     assert 100 * bias == pytest.approx(percent, abs=1e-5)
 
 
@@ -145,8 +135,7 @@ def test_the_spread_has_every_law_and_says_what_is_extrapolated():
 
 
 def test_capability():
-    assert scaling.efficiency_per_year() == pytest.approx(5.84, rel=0.002)  # Epoch AI: 5.84 times less compute a year
-    slope, fit = scaling.slope_of([1.076, 0.974, 0.740, 0.621], [5.5e23, 2.73e23, 7.8e22, 4e22])  # LLaMA
+    assert efficiency_per_year() == pytest.approx(5.84, rel=0.002)  # Epoch AI: 5.84 times less compute a year
+    slope, fit = slope_of([1.076, 0.974, 0.740, 0.621], [5.5e23, 2.73e23, 7.8e22, 4e22])  # LLaMA
     assert (slope, fit) == (pytest.approx(0.1760, abs=2e-4), pytest.approx(0.998, abs=1e-3))
     assert scaling.capability_gain(np.e, 0) == pytest.approx(0.1683)
-    assert scaling.task_error(2.0) < scaling.task_error(3.0)

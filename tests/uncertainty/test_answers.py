@@ -8,8 +8,10 @@ from scipy import stats
 
 from workbench import catalogue, energy, fleet, uncertainty
 from workbench.errors import InputError, UnknownName
-from workbench.uncertainty import Lognormal, Normal, Path, Pert, Truncated, Uniform, one_at_a_time, sample, sobol_indices
-from workbench.units import KWH
+from workbench.uncertainty import Lognormal, Normal, Path, Pert, Uniform, one_at_a_time, sample, sobol_indices
+from workbench.uncertainty.gain import qmc_gain
+from workbench.uncertainty.sampling import evaluated
+from workbench.uncertainty.summaries import estimate
 
 TURN = {c: Uniform(-np.pi, np.pi) for c in "abc"}
 
@@ -83,7 +85,7 @@ def test_indices_of_a_model_that_breaks():
 def owning(chip_price, electricity_usd_per_kwh, pue, wacc, server_life):
     return fleet.ownership_cost(
         n_chips=4608, chip_price=chip_price, power=energy.server_power(catalogue.chip("GB300"), 0.7), pue=pue,
-        electricity_price=electricity_usd_per_kwh / KWH, wacc=wacc, server_life=server_life, server_uplift=1.15,
+        electricity_usd_per_kwh=electricity_usd_per_kwh, wacc=wacc, server_life_years=server_life, server_uplift=1.15,
     ).per_chip_hour  # fmt: skip
 
 
@@ -91,18 +93,18 @@ OWNING = {
     "chip_price": Lognormal(30_000, 55_000),
     "electricity_usd_per_kwh": Lognormal(0.04, 0.12),
     "pue": Pert(1.05, 1.2, 1.5),
-    "wacc": Truncated(Normal(0.05, 0.14), low=0.02),
+    "wacc": Pert(0.02, 0.09, 0.16),
     "server_life": Pert(3, 5, 7),
 }
 
 
 def test_a_model_of_the_fleet_in_every_future():
     draws = sample(OWNING, 1024, correlation={("electricity_usd_per_kwh", "wacc"): 0.3}, replicates=4)
-    cost = uncertainty.evaluate(owning, draws)
+    cost = evaluated(owning, draws)
     one = {name: x[17] for name, x in draws.items()}
     assert cost[17] == pytest.approx(float(owning(**one)), rel=1e-12)
-    mean = uncertainty.estimate(cost, replicates=4)
-    again = uncertainty.estimate(uncertainty.evaluate(owning, sample(OWNING, 2**14, 9, correlation={
+    mean = estimate(cost, replicates=4)
+    again = estimate(evaluated(owning, sample(OWNING, 2**14, 9, correlation={
         ("electricity_usd_per_kwh", "wacc"): 0.3}, replicates=4)), replicates=4)  # fmt: skip
     assert abs(mean.value - again.value) < 6 * mean.standard_error
     assert mean.standard_error < 1e-3 * mean.value
@@ -115,10 +117,11 @@ def test_pooling_in_every_future():
     """Servers for two loads, apart and together: pooling never asks for more, in no future."""
 
     def saved(load, peak, wait):
-        return fleet.staffed(np.stack([load, peak * load], axis=-1), wait).saved
+        apart = fleet.servers_needed(load, wait) + fleet.servers_needed(peak * load, wait)
+        return 1 - np.minimum(apart, fleet.servers_needed((1 + peak) * load, wait)) / np.maximum(apart, 1)
 
     inputs = {"load": Lognormal(50, 800), "peak": Uniform(0.2, 3.0), "wait": Uniform(0.05, 0.5)}
-    share = uncertainty.evaluate(saved, sample(inputs, 2048, replicates=2))
+    share = evaluated(saved, sample(inputs, 2048, replicates=2))
     assert (share >= 0).all()
     assert uncertainty.exceedance(share, 0.02, replicates=2).value > 0.3
     assert sobol_indices(saved, inputs, n=512).frame()["input"][0] == "load"  # small fleets gain most
@@ -167,25 +170,6 @@ def test_thresholds_of_each_place():
     np.testing.assert_allclose(found.standard_error, [0.25, 0.25])
 
 
-@pytest.mark.parametrize("power", [1.0, -1.0, 0.5, -2.0])
-def test_smoothing_keeps_the_probability(power):
-    """P(a b^power > t) of lognormals is Phi of a sum of normals."""
-    a, b = Lognormal(0.5, 3), Lognormal(0.2, 4)
-    draws = sample({"a": a}, 2**14)
-    smooth = uncertainty.smoothed_exceedance(draws["a"], b, power, threshold=1.7)
-    mean = np.log(a.quantile(0.5)) + power * np.log(b.quantile(0.5)) - np.log(1.7)
-    spread = np.hypot(np.log(3 / 0.5), power * np.log(4 / 0.2)) / 2 / stats.norm.ppf(0.95)
-    assert smooth.mean() == pytest.approx(stats.norm.cdf(mean / spread), abs=2e-6)
-    assert ((smooth > 0) & (smooth < 1)).all()
-
-
-def test_smoothing_with_any_factor_and_several_thresholds():
-    rest = sample({"a": Lognormal(0.5, 3)}, 256)["a"]
-    smooth = uncertainty.smoothed_exceedance(np.stack([rest, rest]), Pert(1, 2, 3), -1.0, threshold=[0.1, 2.0])
-    assert smooth.shape == (2, 256)
-    assert (smooth[0] >= smooth[1]).all()
-
-
 def demand_over_supply(**x):
     return x["users"] * x["tasks"] * x["tokens"] * x["params"] / (x["software"] * x["chips"] * x["power"] * x["utilisation"])
 
@@ -198,15 +182,15 @@ FACTORS = {
 
 def test_sobol_points_beat_monte_carlo():
     truth = sum((1 if i < 4 else -1) * np.log(d.p5 * d.p95) / 2 for i, d in enumerate(FACTORS.values()))
-    mean = uncertainty.qmc_gain(lambda **x: np.log(demand_over_supply(**x)), FACTORS, n=1024, truth=truth)
+    mean = qmc_gain(lambda **x: np.log(demand_over_supply(**x)), FACTORS, n=1024, truth=truth)
     assert mean.ratio > 30
-    found = uncertainty.qmc_gain(lambda **x: np.log(demand_over_supply(**x)), FACTORS, n=1024)
+    found = qmc_gain(lambda **x: np.log(demand_over_supply(**x)), FACTORS, n=1024)
     assert found.truth == pytest.approx(truth, abs=1e-4)  # its own truth is the exact one
-    smooth = uncertainty.qmc_gain(
-        lambda **x: uncertainty.smoothed_exceedance(demand_over_supply(**x | {"tokens": 1.0}), FACTORS["tokens"]), FACTORS, n=1024,
+    smooth = qmc_gain(
+        lambda **x: 1 - FACTORS["tokens"].cdf(1 / demand_over_supply(**x | {"tokens": 1.0})), FACTORS, n=1024,
         plain=lambda **x: demand_over_supply(**x) > 1,
     )  # fmt: skip
-    rough = uncertainty.qmc_gain(lambda **x: demand_over_supply(**x) > 1, FACTORS, n=1024)
+    rough = qmc_gain(lambda **x: demand_over_supply(**x) > 1, FACTORS, n=1024)
     assert smooth.ratio > 2 * rough.ratio > 2
     assert smooth.truth == pytest.approx(float(rough.truth), abs=1e-3)
 
@@ -223,15 +207,11 @@ def test_sobol_points_beat_monte_carlo():
         (lambda: uncertainty.exceedance([1.0, 2.0], np.nan, replicates=2), "threshold = nan"),
         (lambda: uncertainty.exceedance(np.ones((4, 2)), [1, 2, 3], replicates=2), r"values of shape \(4,\) and threshold of shape \(3,\)"),
         (lambda: uncertainty.bands([1.0, np.nan]), r"values\[1\] = nan: expected a finite number"),
-        (lambda: uncertainty.estimate([1.0, 2.0], replicates=1), "replicates = 1: one randomisation says nothing of its error"),
-        (lambda: uncertainty.estimate(np.ones(10), replicates=3), "divides the 10 samples"),
-        (lambda: uncertainty.smoothed_exceedance([0.0], Lognormal(1, 2)), r"rest\[0\] = 0: expected more than 0"),
-        (lambda: uncertainty.smoothed_exceedance([1.0], Lognormal(1, 2), threshold=-1), "threshold = -1: expected more than 0"),
-        (lambda: uncertainty.smoothed_exceedance([1.0], Lognormal(1, 2), power=0), "power = 0"),
-        (lambda: uncertainty.smoothed_exceedance([1.0], Normal(-1, 2)), "no value below 0"),
-        (lambda: uncertainty.qmc_gain(lambda a: a, {"a": Normal(0, 1)}, replicates=1), "expected a whole number 2 or more"),
-        (lambda: uncertainty.qmc_gain(lambda a: 3.0, {"a": Normal(0, 1)}), "without error"),
-        (lambda: uncertainty.qmc_gain(lambda a: a, {"a": Normal(0, 1)}, plain=lambda a: np.stack([a, a])), "expected the same"),
+        (lambda: estimate([1.0, 2.0], replicates=1), "replicates = 1: one randomisation says nothing of its error"),
+        (lambda: estimate(np.ones(10), replicates=3), "divides the 10 samples"),
+        (lambda: qmc_gain(lambda a: a, {"a": Normal(0, 1)}, replicates=1), "expected a whole number 2 or more"),
+        (lambda: qmc_gain(lambda a: 3.0, {"a": Normal(0, 1)}), "without error"),
+        (lambda: qmc_gain(lambda a: a, {"a": Normal(0, 1)}, plain=lambda a: np.stack([a, a])), "expected the same"),
     ],
 )
 def test_bad_input(call, message):

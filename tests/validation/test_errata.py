@@ -8,7 +8,7 @@ import pytest
 
 from workbench import catalogue, energy, fleet, tables
 from workbench.errors import DataError
-from workbench.units import GRAM, HOUR, KWH, TONNE, YEAR
+from workbench.units import HOUR, KWH, TONNE, YEAR
 
 
 def test_ten_errata_are_known():
@@ -18,7 +18,7 @@ def test_ten_errata_are_known():
 
 
 def test_llama_33_card():
-    tonnes = energy.grid_carbon(7.0e6 * HOUR * 700, 413.7 * GRAM / KWH).kg / TONNE
+    tonnes = energy.grid_carbon(7.0e6 * HOUR * 700, 413.7).kg / TONNE
     assert tonnes == pytest.approx(2030, rel=0.01)
     assert pytest.approx(2.6e-3, rel=0.02) == 12.9 * TONNE / (7.0e6 * 0.7)  # the kg/kWh that the card implies
 
@@ -60,8 +60,8 @@ def test_the_peak_of_an_h100_is_dense():
 
 def test_nas_used_seven_cents():
     kwh = 275 * 4 * 8760 / 1e3
-    assert energy.electricity_cost(kwh * KWH, 0.07 / KWH) == pytest.approx(674.52)
-    assert energy.electricity_cost(kwh * KWH, 0.0699 / KWH) != pytest.approx(674.52, abs=0.5)
+    assert energy.electricity_cost(kwh * KWH, 0.07) == pytest.approx(674.52)
+    assert energy.electricity_cost(kwh * KWH, 0.0699) != pytest.approx(674.52, abs=0.5)
 
 
 def test_a_rack_needs_no_more_cooling_than_it_draws():
@@ -75,7 +75,7 @@ def test_electricity_is_not_sixty_percent():
     chip = catalogue.chip("GB200")
     cost = fleet.ownership_cost(
         n_chips=1, chip_price=chip.price, power=energy.server_power(chip, ratio=energy.all_in_ratio(chip).value), pue=1.17,
-        electricity_price=0.0826 / KWH, wacc=0.0675, server_life=5, server_uplift=fleet.server_uplift(chip).value,
+        electricity_usd_per_kwh=0.0826, wacc=0.0675, server_life_years=5, server_uplift=fleet.server_uplift(chip).value,
     )  # fmt: skip
     assert 0.04 < cost.energy / cost.per_year < 0.10
     assert catalogue.cost("campus_1gw_energy_usd_per_year").value / catalogue.cost("campus_1gw_tco_usd_per_year").value == pytest.approx(

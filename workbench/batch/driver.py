@@ -285,7 +285,7 @@ def _opened(store: Store, planned: Plan) -> tuple[Results, int]:
     }
     try:
         store.write("sweep.json", json.dumps(described, indent=1, ensure_ascii=False).encode())
-        store.write("notebook.ipynb", notebook.text.encode())
+        store.write("notebook.ipynb", notebook.text.encode("utf8", "replace"))
         store.sweep_up("runs")
         store.sweep_up("frames")
     except OSError as error:

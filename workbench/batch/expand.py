@@ -186,8 +186,8 @@ def read(notebook: str | Path) -> Notebook:
         if cell["cell_type"] == "code":
             cell |= {"outputs": [], "execution_count": None}
     digest = hashlib.sha256(json.dumps(cells).encode()).hexdigest()
-    text = json.dumps(content, indent=1, ensure_ascii=False)
     kernelspec = content.setdefault("metadata", {}).get("kernelspec")
+    text = json.dumps(content, indent=1, ensure_ascii=False)
     kernel = str(kernelspec.get("name", "python3")) if isinstance(kernelspec, dict) else "python3"
     return Notebook(path.stem, text, digest, declared, kernel, sum(spans) or None, tables.code_and_data())
 

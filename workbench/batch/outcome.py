@@ -13,7 +13,7 @@ import polars as pl
 
 from workbench import parameters, publish
 from workbench.batch.results import gather, read_results
-from workbench.errors import InputError, said
+from workbench.errors import InputError
 from workbench.parameters import Parameter
 
 
@@ -83,6 +83,8 @@ def _sweep(folder: Path) -> Outcome:
     runs = read_results(folder).runs
     if runs.is_empty():
         raise InputError(f"{folder}: no run has finished yet, of {count:,}")
+    if any(runs.select("run", "status").null_count().row(0)):
+        raise InputError(f"{folder / 'results.parquet'}: has a run without name or status")
     return _outcome(folder, folder / "notebook.ipynb", Path(name).stem, runs, count, swept, about)
 
 
@@ -94,10 +96,7 @@ def _outcome(
     recorded = [c.removeprefix("results.") for c in runs.columns if c.startswith("results.")]
     if swept is None:
         swept = tuple(n for n in given if runs[f"params.{n}"].n_unique() > 1)
-    try:
-        nb = nbformat.read(notebook, as_version=4)
-    except Exception as error:  # nbformat raises whatever its conversion stumbles over
-        raise InputError(f"{notebook}: cannot be read ({said(error)})") from None
+    nb = publish.read(notebook, executed=False)
     order = {name: i for i, name in enumerate(_recorded(nb))}
     return Outcome(
         folder,

@@ -21,6 +21,7 @@ from typing import Any, BinaryIO, cast
 
 from jupyter_client.provisioning import LocalProvisioner
 
+from workbench import interrupts
 from workbench.batch import private_socket
 
 #: Names the socket of a server that somebody else keeps running (`workbench warm`).
@@ -195,6 +196,8 @@ def start(python: str = sys.executable, env: Mapping[str, str] | None = None, *,
         If the system cannot fork, or a server that was started before ended before any kernel came of it.
     """
     with _Own.lock:  # a signal may have the thread that holds it call `stop`
+        if interrupts.said:  # this process ends
+            raise asyncio.CancelledError
         own = _Own.process if _Own.owner == os.getpid() else None
         if own is not None and own.poll() is None:
             return _Own.path
@@ -232,7 +235,7 @@ def stop() -> None:
         process.stdin.close()
         for more in (process.terminate, process.kill):  # while it still imports it looks at nothing
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(0.5)
+                process.wait(0.2)
                 break
             more()
         process.wait()

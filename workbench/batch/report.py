@@ -322,9 +322,9 @@ def _span(seconds: float) -> str:
 
 def _moment(moment: Any) -> str:
     """A time to the minute, as UTC."""
-    if isinstance(moment, str):
+    if not isinstance(moment, datetime):
         try:
-            moment = datetime.fromisoformat(moment)
+            moment = datetime.fromisoformat(str(moment))
         except ValueError:
             return str(moment)
     moment = moment.astimezone(UTC) if moment.tzinfo else moment

@@ -114,7 +114,8 @@ def read_tables(store: Store) -> Results:
     try:
         name = "results.parquet"
         written = pl.read_parquet(io.BytesIO(store.read(name)))
-        written.select("run", "status")
+        if "run" not in written.columns or any(dtype.is_nested() for dtype in written.dtypes):
+            raise pl.exceptions.SchemaError("every run has a name, and one value a column")
         runs = _ordered(_stacked([NOTHING.runs, written])).cast(pl.Schema(COLUMNS))  # those of older versions lack a column
         for name in [f"frames/{file}" for file in store.names("frames") if file.endswith(".parquet")]:
             frame = pl.read_parquet(io.BytesIO(store.read(name)))

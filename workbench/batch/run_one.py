@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from workbench import __version__, tables
 from workbench.batch import manager, private_socket, provisioner
 from workbench.batch.results import Run, of_notebook, was_run
-from workbench.errors import InputError
+from workbench.errors import InputError, said
 from workbench.files import Store
 
 if TYPE_CHECKING:
@@ -146,14 +146,14 @@ async def _ran(nb: nbformat.NotebookNode, task: Task, path: str, on_cell: OnCell
     except _Stopped as reason:
         stopped = reason
     seconds = time.perf_counter() - start
-    said: dict[str, Any] = {"run": task.key, "seconds": round(seconds, 4), "attempts": task.attempt, "workbench": __version__}
-    said |= {"code_and_data": task.code_and_data, "finished": datetime.now(UTC).isoformat(), "python": platform.python_version()}
+    about: dict[str, Any] = {"run": task.key, "seconds": round(seconds, 4), "attempts": task.attempt, "workbench": __version__}
+    about |= {"code_and_data": task.code_and_data, "finished": datetime.now(UTC).isoformat(), "python": platform.python_version()}
     if stopped:
-        said |= {"status": stopped.status, "error": f"{stopped}{_where(nb)}"}
-    nb.metadata["workbench"] = said
-    nb.metadata["papermill"] |= {"start_time": begun.isoformat(), "end_time": said["finished"], "duration": said["seconds"]}
+        about |= {"status": stopped.status, "error": f"{stopped}{_where(nb)}"}
+    nb.metadata["workbench"] = about
+    nb.metadata["papermill"] |= {"start_time": begun.isoformat(), "end_time": about["finished"], "duration": about["seconds"]}
     run = of_notebook(nb, path, task.key)
-    nb.metadata["workbench"] = said | {"status": run.row["status"]}
+    nb.metadata["workbench"] = about | {"status": run.row["status"]}
     nb.metadata["papermill"]["exception"] = run.row["status"] != "done"
     return run
 
@@ -178,6 +178,8 @@ def _notebook(out: str, sha256: str) -> nbformat.NotebookNode:
         return nbformat.reads(Store.at(out).read("notebook.ipynb").decode("utf8"), as_version=4)
     except OSError as error:
         raise InputError(f"{platform.node()}: cannot read {out}/notebook.ipynb ({error.strerror or error}); can every worker?") from None
+    except Exception as error:  # nbformat raises whatever its conversion stumbles over
+        raise InputError(f"{out}/notebook.ipynb: not a notebook ({said(error)})") from None
 
 
 def _inject(nb: nbformat.NotebookNode, task: Task, path: str) -> None:

@@ -61,6 +61,12 @@ def fan(
     ------
     InputError
         For a column that is missing, numbers that cannot stand on the axes, ends that cross, a band given twice, or too many series.
+
+    Examples
+    --------
+    >>> frame = pl.DataFrame({"year": [2027, 2028], "level": [0.8, 0.8], "low": [8, 10], "median": [12, 20], "high": [18, 40]})
+    >>> fan(frame, x="year", x_unit="year", y_unit="GW", title="Power doubles", subtitle="A guess").description
+    'Power doubles. Fan chart of GW over year; at its end, with the band of 80 %: 20 (10 to 40) at 2028.'
     """
     one = pl.lit("").alias("series")
     if series is None:

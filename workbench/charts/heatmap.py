@@ -53,6 +53,13 @@ def heatmap(
     ------
     InputError
         For a column that is missing, numbers that are not finite, too many texts, or no row with a value.
+
+    Examples
+    --------
+    >>> frame = pl.DataFrame({"tp": [1, 1, 8, 8], "pp": [1, 2, 1, 2], "mfu": [0.30, 0.35, 0.45, 0.41]})
+    >>> words = {"x_unit": "tensor parallel", "y_unit": "pipeline parallel", "unit": "MFU", "title": "Tensor first", "subtitle": "A guess"}
+    >>> heatmap(frame, x="tp", y="pp", value="mfu", **words).description
+    'Tensor first. Heat map of MFU over tensor parallel and pipeline parallel: lowest 0.3 at 1 and 1, highest 0.45 at 8 and 1.'
     """
     if value not in frame.columns:
         raise InputError(f"the frame has no column {value!r}; it has {', '.join(frame.columns) or 'none'}")

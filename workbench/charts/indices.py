@@ -40,6 +40,12 @@ def indices(
     ------
     InputError
         For a column that is missing, values that cannot be drawn, or an input given twice.
+
+    Examples
+    --------
+    >>> frame = pl.DataFrame({"input": ["price"], "first_order": [0.6], "total_order": [0.7]})
+    >>> indices(frame, title="Price decides", subtitle="A guess", of="cost").description
+    'Price decides. Stacked bars in share of the variance of cost: price: 0.7, most of it alone (first order) (0.6).'
     """
     data = columns(frame, texts={"label": label}, numbers={"first": first, "total": total}).sort(
         "total", descending=True, maintain_order=True

@@ -50,6 +50,13 @@ def lines(
     ------
     InputError
         For a column that is missing, numbers that are not finite, not positive on a logarithmic axis, or too many lines.
+
+    Examples
+    --------
+    >>> frame = pl.DataFrame({"bytes": [1e3, 1e6, 1e9], "busbw": [0.1, 40, 450], "chip": ["H100"] * 3})
+    >>> words = {"x_unit": "message (bytes)", "y_unit": "bus bandwidth (GB/s)", "title": "Large messages", "subtitle": "A guess"}
+    >>> lines(frame, x="bytes", y="busbw", series="chip", **words).description
+    'Large messages. Lines of bus bandwidth (GB/s) over message (bytes): H100 450 at 1e+09.'
     """
     numbers = [x, y, *(c for c in (low, high) if c is not None)]
     data = checked(frame, numbers, series, {x: x_log, y: y_log})

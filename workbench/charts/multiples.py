@@ -45,6 +45,13 @@ def multiples(
     ------
     InputError
         For a column that is missing, numbers that are not finite, no panel or too many, or no row with a value.
+
+    Examples
+    --------
+    >>> frame = pl.DataFrame({"run": ["a", "b", "c"], "price": [2.0, 3.0, 4.0], "cost": [1.1, 1.6, 2.1]})
+    >>> words = {"unit": "USD per M tokens", "title": "Cost follows price", "subtitle": "A guess"}
+    >>> multiples(frame, axes={"price": "USD per chip-hour"}, value="cost", row="run", **words).description
+    'Cost follows price. Small multiples of USD per M tokens against USD per chip-hour: 3 runs from 1.1 to 2.1.'
     """
     if not 1 <= len(axes) <= PANELS:
         raise InputError(f"{len(axes)} panels: expected 1 to {PANELS}")

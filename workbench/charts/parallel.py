@@ -39,6 +39,13 @@ def parallel(frame: pl.DataFrame, *, axes: Mapping[str, str], value: str, unit: 
     ------
     InputError
         For a column that is missing, numbers that are not finite, no axis or too many, or no row with a value.
+
+    Examples
+    --------
+    >>> frame = pl.DataFrame({"run": ["a", "b", "c"], "price": [2.0, 3.0, 4.0], "cost": [1.1, 1.6, 2.1]})
+    >>> words = {"unit": "USD per M tokens", "title": "Cost follows price", "subtitle": "A guess"}
+    >>> parallel(frame, axes={"price": "USD per chip-hour"}, value="cost", row="run", **words).description
+    'Cost follows price. Parallel coordinates of 3 runs; USD per chip-hour: 2 to 4; USD per M tokens: 1.1 to 2.1; lowest 1.1, highest 2.1.'
     """
     if not 1 <= len(axes) < AXES:
         raise InputError(f"{len(axes)} axes: expected 1 to {AXES - 1} beside the value")

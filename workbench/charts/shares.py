@@ -31,6 +31,13 @@ def shares(frame: pl.DataFrame, *, x: str, part: str, value: str, x_unit: str, y
     ------
     InputError
         For a column that is missing, a share outside 0 to 1 or a sum above 1, a part missing or twice at a place, or too many parts.
+
+    Examples
+    --------
+    >>> frame = pl.DataFrame({"year": [2027, 2028], "limit": ["power", "power"], "share": [0.3, 0.5]})
+    >>> words = {"x_unit": "year", "y_unit": "share of futures", "title": "Power binds", "subtitle": "A guess"}
+    >>> shares(frame, x="year", part="limit", value="share", **words).description
+    'Power binds. Areas of share of futures over year, from first to last: power 30 % to 50 %.'
     """
     data = checked(frame, [x, value], part, {})
     parts = data[part].unique(maintain_order=True).to_list()

@@ -29,6 +29,13 @@ def stacked(frame: pl.DataFrame, *, label: str, part: str, value: str, title: st
     ------
     InputError
         For a column that is missing, sizes that are negative or not finite, a part twice in a bar, or too many parts.
+
+    Examples
+    --------
+    >>> frame = pl.DataFrame({"chip": ["H100", "H100"], "part": ["capital", "power"], "cost": [1.5, 0.3]})
+    >>> words = {"unit": "USD per chip-hour", "title": "Capital is most", "subtitle": "A guess"}
+    >>> stacked(frame, label="chip", part="part", value="cost", **words).description
+    'Capital is most. Stacked bars in USD per chip-hour: H100: 1.8, most of it capital (1.5).'
     """
     for column in (label, part, value):
         if column not in frame.columns:

@@ -63,6 +63,10 @@ def enable() -> None:
     """Show Altair charts in this session in the workbench's theme, in JupyterLab without network and as pictures elsewhere.
 
     The functions of this package do it when first used; call it before other Altair charts, or to come back from another renderer.
+
+    Examples
+    --------
+    >>> enable()
     """
     alt.renderers.register("workbench", render)
     alt.renderers.enable("workbench")

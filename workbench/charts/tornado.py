@@ -52,6 +52,13 @@ def tornado(
     ------
     InputError
         For a column that is missing, or values that cannot be drawn.
+
+    Examples
+    --------
+    >>> frame = pl.DataFrame({"input": ["price"], "low": [1.5], "high": [2.6], "from": ["$20 k"], "to": ["$40 k"]})
+    >>> words = {"unit": "USD per chip-hour", "title": "Price decides", "subtitle": "A guess"}
+    >>> tornado(frame, label="input", low="low", high="high", base=2.0, low_label="from", high_label="to", **words).description
+    'Price decides. Tornado chart in USD per chip-hour, base 2: price from $20 k to $40 k: 1.5 to 2.6.'
     """
     if not math.isfinite(base):
         raise InputError(f"base = {base}: expected a finite number [{unit}]")

@@ -1,198 +1,48 @@
 """Demand for compute against its supply: what is asked for, what stands, what clears, what to order, how well it was foretold."""
 
-from workbench.demand.bottom_up import USES, BottomUp, bottom_up
-from workbench.demand.forecast.audits import audit, audited
-from workbench.demand.forecast.backtest import Backtest, inflate, local_trend, rolling, simple_models, together
-from workbench.demand.forecast.checks import Finding, SuspectData, beyond_authority, path_total
-from workbench.demand.forecast.frontier import RecordPrior, Records, record_ahead, records
-from workbench.demand.forecast.history import Series, capex, chip_stock, disclosed, notable_models, total, year
+from workbench.demand.bottom_up import USES, bottom_up
+from workbench.demand.forecast.history import year
 from workbench.demand.forecast.scores import scoreboard
-from workbench.demand.forecast.trend import Trend, TrendPrior, fit_trend, growth_rate, log_linear, pooled, shock_correlation, stock_paths
-from workbench.demand.market.clearing import Clearing, Jevons, clear, demand_at, jevons, log_law_compute, value_exponent
-from workbench.demand.market.loop import Futures, Outcome, simulate
-from workbench.demand.market.orders import OrderPlan, RealOption, critical_ratio, order_plan, real_option
-from workbench.demand.market.outlook import Outlook, drivers, h100e_per_wafer, hindcast, outlook, power_shadow_price, rent_where, value_of
-from workbench.demand.market.scenario import CLASSES, draws, futures, prior
-from workbench.demand.market.supply import (
-    BINDING,
-    LIMITS,
-    energised,
-    installed,
-    keeping_cost,
-    memory_limited,
-    mixed_capacity,
-    packaging_limited,
-    power_limited,
-    shipments,
-    survival,
-)
-from workbench.demand.uses.adoption import (
-    LAWS,
-    Adoption,
-    AdoptionPrior,
-    adopt,
-    average_weights,
-    bass,
-    damped_exponential,
-    fit_law,
-    logistic,
-    observed,
-)
-from workbench.demand.uses.agents import (
-    AgentTask,
-    Tokens,
-    ToolWork,
-    delegation_share,
-    horizon,
-    mean_over_median,
-    share_of_top,
-    tool_work,
-    tree_nodes,
-)
-from workbench.demand.uses.chip_time import ChipTime, chip_seconds, h100e_of, h100e_of_flop
-from workbench.demand.uses.efficiency import Efficiency, damped_growth, efficiency
-from workbench.demand.uses.routing import ModelMix, model_mix
-from workbench.demand.uses.takeoff import Takeoff, takeoff
-from workbench.demand.uses.tokens import Segment, TokenDemand, agreement, disclosed_totals, segments_of, token_demand
-from workbench.demand.uses.traces import AgentFit, agent_hour, coding_agent, fit_agent, leave_one_out
-from workbench.demand.uses.training import (
-    FrontierRun,
-    TrainingDemand,
-    chips_cap,
-    data_cap,
-    equal_marginal,
-    frontier_run,
-    latency_wall,
-    models_above,
-    money_cap,
-    power_cap,
-    training_demand,
-)
+from workbench.demand.market.clearing import clear, demand_at, jevons, log_law_compute, value_exponent
+from workbench.demand.market.loop import simulate
+from workbench.demand.market.orders import order_plan, real_option
+from workbench.demand.market.outlook import drivers, hindcast, outlook
+from workbench.demand.market.scenario import BUYERS, futures
+from workbench.demand.market.supply import survival
+from workbench.demand.uses.agents import Tokens, agent_hour, coding_agent
+from workbench.demand.uses.chip_time import chip_seconds, h100e_of, h100e_of_flop
+from workbench.demand.uses.takeoff import takeoff
+from workbench.demand.uses.training import data_cap, equal_marginal, latency_wall, models_above, power_cap
 
 __all__ = [
-    "BINDING",
-    "CLASSES",
-    "LAWS",
-    "LIMITS",
+    "BUYERS",
     "USES",
-    "Adoption",
-    "AdoptionPrior",
-    "AgentFit",
-    "AgentTask",
-    "Backtest",
-    "BottomUp",
-    "ChipTime",
-    "Clearing",
-    "Efficiency",
-    "Finding",
-    "FrontierRun",
-    "Futures",
-    "Jevons",
-    "ModelMix",
-    "OrderPlan",
-    "Outcome",
-    "Outlook",
-    "RealOption",
-    "RecordPrior",
-    "Records",
-    "Segment",
-    "Series",
-    "SuspectData",
-    "Takeoff",
-    "TokenDemand",
     "Tokens",
-    "ToolWork",
-    "TrainingDemand",
-    "Trend",
-    "TrendPrior",
-    "adopt",
     "agent_hour",
-    "agreement",
-    "audit",
-    "audited",
-    "average_weights",
-    "bass",
-    "beyond_authority",
     "bottom_up",
-    "capex",
     "chip_seconds",
-    "chip_stock",
-    "chips_cap",
     "clear",
     "coding_agent",
-    "critical_ratio",
-    "damped_exponential",
-    "damped_growth",
     "data_cap",
-    "delegation_share",
     "demand_at",
-    "disclosed",
-    "disclosed_totals",
-    "draws",
     "drivers",
-    "efficiency",
-    "energised",
     "equal_marginal",
-    "fit_agent",
-    "fit_law",
-    "fit_trend",
-    "frontier_run",
     "futures",
-    "growth_rate",
     "h100e_of",
     "h100e_of_flop",
-    "h100e_per_wafer",
     "hindcast",
-    "horizon",
-    "inflate",
-    "installed",
     "jevons",
-    "keeping_cost",
     "latency_wall",
-    "leave_one_out",
-    "local_trend",
     "log_law_compute",
-    "log_linear",
-    "logistic",
-    "mean_over_median",
-    "memory_limited",
-    "mixed_capacity",
-    "model_mix",
     "models_above",
-    "money_cap",
-    "notable_models",
-    "observed",
     "order_plan",
     "outlook",
-    "packaging_limited",
-    "path_total",
-    "pooled",
     "power_cap",
-    "power_limited",
-    "power_shadow_price",
-    "prior",
     "real_option",
-    "record_ahead",
-    "records",
-    "rent_where",
-    "rolling",
     "scoreboard",
-    "segments_of",
-    "share_of_top",
-    "shipments",
-    "shock_correlation",
-    "simple_models",
     "simulate",
-    "stock_paths",
     "survival",
     "takeoff",
-    "together",
-    "token_demand",
-    "tool_work",
-    "total",
-    "training_demand",
-    "tree_nodes",
     "value_exponent",
-    "value_of",
     "year",
 ]

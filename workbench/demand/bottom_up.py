@@ -14,17 +14,17 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from workbench.checks import COUNT, Rule, takes
-from workbench.demand.forecast.history import disclosed, year
+from workbench.arrays import Arrays
+from workbench.checks import LENGTH, WHOLE, Rule, takes
+from workbench.demand.forecast.history import users, year
 from workbench.demand.forecast.scores import LAUNCH
 from workbench.demand.market import scenario
-from workbench.demand.market.loop import Outcome, simulate
+from workbench.demand.market.loop import Market, simulate
 from workbench.demand.uses.adoption import Adoption, adopt, observed
-from workbench.demand.uses.agents import Tokens, ToolWork, delegation_share, horizon, tool_work
+from workbench.demand.uses.agents import Tokens, ToolWork, agent_hour, coding_agent, delegation_share, horizon, tool_work
 from workbench.demand.uses.chip_time import H100E, h100e_of_flop
-from workbench.demand.uses.efficiency import damped_growth
+from workbench.demand.uses.growth import damped_growth
 from workbench.demand.uses.tokens import TokenDemand, segments_of, token_demand
-from workbench.demand.uses.traces import agent_hour, coding_agent
 from workbench.demand.uses.training import (
     FrontierRun,
     TrainingDemand,
@@ -37,12 +37,13 @@ from workbench.demand.uses.training import (
     training_demand,
 )
 from workbench.errors import InputError, UnknownName
-from workbench.uncertainty import Beta, Distribution, Path, Uniform, bands, sample
+from workbench.uncertainty import Beta, Path, Uniform, bands, sample
+from workbench.uncertainty.distributions import Distribution
 from workbench.units import DAY, GIGA, KILO, YEAR
 
 Array = NDArray[np.float64]
 
-#: Uses of compute, and the class of `scenario.CLASSES` that each belongs to.
+#: Uses of compute, and the class of `scenario.BUYERS` that each belongs to.
 CLASS_OF = {
     "chat": "consumer", "answers above search": "consumer", "coding agents": "agents", "research agents": "agents",
     "other uses over APIs": "agents", "media": "consumer", "final training runs": "research", "experiments": "research",
@@ -74,8 +75,8 @@ SOME = tuple(
 TOGETHER = {("code_agents_growth", "capital_growth"): 0.4, ("frontier_growth", "capital_growth"): 0.4}
 
 
-@dataclass(frozen=True)
-class BottomUp:
+@dataclass(frozen=True, repr=False)
+class BottomUp(Arrays):
     """Compute that known uses ask for at the known rent, quarter by quarter; futures on the last axis."""
 
     compute: Array  #: (uses, quarters, futures), with head-room for peaks [H100e]
@@ -83,7 +84,7 @@ class BottomUp:
     run: FrontierRun  #: largest training run, (quarters, futures)
     tools: ToolWork  #: processors of agents' tools and of their chips' servers, (quarters, futures)
     installed: Array  #: at the end of the quarter before the first, (futures,) [H100e]
-    given: Mapping[str, Array]  #: sampled inputs
+    given: Mapping[str, Array]  #: sampled inputs, in the units of the table of priors
 
     @property
     def quarters(self) -> list[str]:
@@ -96,8 +97,8 @@ class BottomUp:
         return self.tools.cores
 
     def by_class(self) -> Array:
-        """Compute by `scenario.CLASSES`, (classes, quarters, futures) [H100e]."""
-        return np.stack([self.compute[[CLASS_OF[use] == name for use in USES]].sum(axis=0) for name in scenario.CLASSES])
+        """Compute by `scenario.BUYERS`, (classes, quarters, futures) [H100e]."""
+        return np.stack([self.compute[[CLASS_OF[use] == name for use in USES]].sum(axis=0) for name in scenario.BUYERS])
 
     def relative(self) -> Array:
         """Demand for `workbench.demand.market.outlook`: each class over all in the first quarter, (classes, quarters, futures).
@@ -107,10 +108,8 @@ class BottomUp:
         replicates of n / 8.
         """
         asked, x = self.by_class(), self.given
-        rest = 1 - x["research_share"]
-        shares = np.stack([x["research_share"], rest * x["agents_share_of_rest"], rest * (1 - x["agents_share_of_rest"])])
         shocks = np.exp(x["demand_volatility"] * (x[scenario.SHOCKS] - x[scenario.SHOCKS][0]))
-        return np.asarray(shares[:, None] * shocks * asked / asked[:, :1])
+        return np.asarray(scenario.shares(x)[:, None] * shocks * asked / asked[:, :1])
 
     def frame(self, levels: Sequence[float] = (0.5, 0.8, 0.9)) -> pl.DataFrame:
         """use, quarter, level, low, median, high [H100e]."""
@@ -121,9 +120,6 @@ class BottomUp:
         share = np.concatenate([self.compute[:, 0], self.compute[:, 0].sum(axis=0, keepdims=True)]) / self.installed
         found = bands(share, (level,)).frame(use=[*USES, "all known uses"])
         return found.with_columns(mean=share.mean(axis=1)).select("use", "mean", "low", "median", "high")
-
-
-_COUNT = replace(COUNT, one=True)
 
 
 def inputs(quarters: int = 40, **given: Distribution | float) -> dict[str, Distribution | Path | float]:
@@ -140,7 +136,7 @@ def inputs(quarters: int = 40, **given: Distribution | float) -> dict[str, Distr
     return believed | {name: given.get(name, d) for name, d in own.items()}
 
 
-@takes(quarters=_COUNT, n=_COUNT, seed=Rule(least=0, whole=True, one=True), replicates=_COUNT)
+@takes(quarters=LENGTH, n=LENGTH, seed=WHOLE, replicates=LENGTH)
 def bottom_up(quarters: int = 40, n: int = 2048, seed: int = 0, *, replicates: int = 1, **given: Distribution | float) -> BottomUp:
     """Compute that known uses ask for, from the priors of the table, or others given by name.
 
@@ -166,6 +162,17 @@ def bottom_up(quarters: int = 40, n: int = 2048, seed: int = 0, *, replicates: i
     Returns
     -------
     BottomUp
+
+    Raises
+    ------
+    InputError, UnknownName
+        For inputs that are out of range or unknown.
+
+    Examples
+    --------
+    >>> uses = bottom_up(quarters=2, n=64)
+    >>> uses.compute.shape, uses.explained()["use"][-1]
+    ((9, 2, 64), 'all known uses')
     """
     believed = inputs(quarters, **given)
     fixed = {name for name, d in believed.items() if isinstance(d, int | float)}
@@ -194,7 +201,7 @@ def bottom_up(quarters: int = 40, n: int = 2048, seed: int = 0, *, replicates: i
 @cache
 def _chat() -> Adoption:
     """ChatGPT's weekly users, and its monthly ones, which are about 1 / .9 of them."""
-    weekly, monthly = (disclosed("users", "ChatGPT", f"{kind} active") for kind in ("weekly", "monthly"))
+    weekly, monthly = (users("ChatGPT", f"{kind} active") for kind in ("weekly", "monthly"))
     seen = observed(weekly.times, weekly.values, {"monthly": (monthly.times, monthly.values, 1 / 0.9, 0.05)})
     return adopt(seen, year(LAUNCH["ChatGPT"]))
 
@@ -220,14 +227,11 @@ def _tokens(x: Mapping[str, Array], years: Array) -> tuple[TokenDemand, Array]:
         x["delegable_task_hours"],
         x["delegable_task_spread"],
         x["delegation_steepness"],
-        1.0,
-    )  # of what is willingly given, so that it cancels
+    )
     calls_per_hour, hour = agent_hour(coding_agent().values)
     segments = segments_of(x, years[:, 0], hour, chat_users=x["chat_users_2026"] * grown[:, which], delegated=reach[1:] / reach[0])
     longer = damped_growth(years, x["consumer_tokens_growth"], x["demand_growth_tau"])
-    expected = scenario.prior("serving_software_growth")
-    median = expected if isinstance(expected, float) else expected.quantile(np.array([0.5]))
-    beyond = damped_growth(years, x["serving_software_growth"] / median, x["efficiency_fade"])
+    beyond = damped_growth(years, x["serving_software_growth"] / scenario.median("serving_software_growth"), x["efficiency_fade"])
     more = {"consumer": longer * beyond ** x["consumer_elasticity"], "agents": beyond ** x["api_elasticity"]}
     segments = tuple(replace(s, tasks=np.asarray(s.tasks) * more[CLASS_OF[s.name]]) for s in segments)
     coding, research = (np.asarray(segments[i].tasks) for i in (2, 3))
@@ -243,14 +247,14 @@ def _compute(x: Mapping[str, Array], years: Array, tokens: Tokens) -> Array:
     return h100e_of_flop(computed, x["active_parameters"] * leaner, x["serving_utilisation"], availability=x["availability"])
 
 
-def _training(x: Mapping[str, Array], years: Array, supply: Outcome) -> tuple[FrontierRun, TrainingDemand]:
+def _training(x: Mapping[str, Array], years: Array, market: Market) -> tuple[FrontierRun, TrainingDemand]:
     """The largest run of each quarter, and what it and the research around it keep busy; a run's date is its end."""
     seconds, mfu, fade = x["run_days"] * DAY, x["training_mfu"], x["demand_growth_tau"]
     leaner = x["energy_efficiency_growth"] ** -years
     run = frontier_run(
         {
             "trend": x["frontier_compute_2025"] * damped_growth(years + 0.5 + seconds / (2 * YEAR), x["frontier_growth"], fade),
-            "chips": chips_cap(supply.supply, share=x["run_chip_share"], mfu=mfu, seconds=seconds),
+            "chips": chips_cap(market.supply, share=x["run_chip_share"], mfu=mfu, seconds=seconds),
             "power": power_cap(
                 x["run_power_2030"] * GIGA * x["run_power_growth"] ** (years - 4.5),
                 chip_power=x["it_power_per_h100e"] * KILO * x["power_usage_effectiveness"] * leaner,

@@ -1,45 +1,25 @@
 """Energy: from the chip to the meter, and what that costs in money, carbon and water."""
 
-from workbench.energy.carbon import Carbon, embodied_carbon, grid_carbon
-from workbench.energy.chain import PowerChain, power_chain
-from workbench.energy.facility import (
-    COOLINGS,
-    Cooling,
-    cooling,
-    electricity_cost,
-    facility_power,
-    oversubscription,
-    power_usage_effectiveness,
-    total_usage_effectiveness,
-    water,
-)
-from workbench.energy.flexible import Curtailment, curtailment
-from workbench.energy.grid import EnergyBill, Site, energy_bill, site
-from workbench.energy.server import ServerPower, all_in_ratio, server_power, server_power_ratio
+from workbench.energy.carbon import embodied_carbon, grid_carbon
+from workbench.energy.chain import power_chain
+from workbench.energy.facility import COOLINGS, electricity_cost, facility_power, power_usage_effectiveness
+from workbench.energy.flexible import curtailment
+from workbench.energy.grid import Site, energy_bill, site
+from workbench.energy.server import ServerPower, all_in_ratio, server_power
 
 __all__ = [
     "COOLINGS",
-    "Carbon",
-    "Cooling",
-    "Curtailment",
-    "EnergyBill",
-    "PowerChain",
     "ServerPower",
     "Site",
     "all_in_ratio",
-    "cooling",
     "curtailment",
     "electricity_cost",
     "embodied_carbon",
     "energy_bill",
     "facility_power",
     "grid_carbon",
-    "oversubscription",
     "power_chain",
     "power_usage_effectiveness",
     "server_power",
-    "server_power_ratio",
     "site",
-    "total_usage_effectiveness",
-    "water",
 ]

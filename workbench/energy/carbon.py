@@ -8,16 +8,19 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.arrays import broadcast
-from workbench.checks import NOT_NEGATIVE, POSITIVE, Rule, number, takes
+from workbench.arrays import Arrays, broadcast
+from workbench.checks import LIFE_YEARS, NOT_NEGATIVE, Rule, number, takes
 from workbench.errors import InputError
+from workbench.units import GRAM, KWH, YEAR
 
 #: How carbon is counted: average mix of the grid, the plant that answers one more watt, after contracts, or making of the equipment.
 Account = Literal["location", "marginal", "market", "embodied"]
+#: Of a kilowatt-hour; the dirtiest grids emit about 1,000 g.
+INTENSITY = Rule(least=0.0, most=5000.0, unit="g/kWh")
 
 
-@dataclass(frozen=True)
-class Carbon:
+@dataclass(frozen=True, repr=False)
+class Carbon(Arrays):
     """Kilograms of CO2 equivalent under one account; adding two accounts is refused, because their sum means nothing."""
 
     account: Account
@@ -40,9 +43,6 @@ class Carbon:
     def __radd__(self, other: int) -> Carbon:
         return self if isinstance(other, int) and other == 0 else NotImplemented  # so that sum() works
 
-    def __sub__(self, other: Carbon) -> Carbon:
-        return self + -1.0 * other if isinstance(other, Carbon) else NotImplemented
-
     def __mul__(self, factor: ArrayLike) -> Carbon:
         if isinstance(factor, Carbon):
             return NotImplemented
@@ -51,39 +51,35 @@ class Carbon:
 
     __rmul__ = __mul__
 
-    def __truediv__(self, divisor: ArrayLike) -> Carbon:
-        if not (by := number("divisor", divisor)).all():
-            raise InputError("divisor = 0: expected another number than 0")
-        return self * (1 / by)
 
-    def sum(self) -> Carbon:
-        """All entries together."""
-        return Carbon(self.account, np.asarray(self.kg.sum()))
-
-
-@takes(energy=NOT_NEGATIVE, carbon_intensity=NOT_NEGATIVE)
-def grid_carbon(energy: ArrayLike, carbon_intensity: ArrayLike, account: Account = "location") -> Carbon:
-    """Carbon of `energy` [J] at `carbon_intensity` [kg/J] under one account.
+@takes(energy=NOT_NEGATIVE, carbon_g_per_kwh=INTENSITY)
+def grid_carbon(energy: ArrayLike, carbon_g_per_kwh: ArrayLike, account: Account = "location") -> Carbon:
+    """Carbon of `energy` [J] from a grid of `carbon_g_per_kwh`, under one account.
 
     Raises
     ------
     InputError
-        For a negative amount, and for ``embodied``, which no grid has.
+        For a negative amount, more than 5,000 g/kWh, and for ``embodied``, which no grid has.
 
     References
     ----------
     .. [1] GHG Protocol (2015), Scope 2 Guidance: location-based and market-based method.
+
+    Examples
+    --------
+    >>> grid_carbon(1e6 * KWH, 400)
+    Carbon(account='location', kg=400000)
     """
     if account == "embodied":
         raise InputError("account = 'embodied': a grid has none; see embodied_carbon")
-    return Carbon(account, np.multiply(energy, carbon_intensity))
+    return Carbon(account, np.multiply(energy, np.multiply(carbon_g_per_kwh, GRAM / KWH)))
 
 
-@takes(kg=NOT_NEGATIVE, seconds=NOT_NEGATIVE, life=POSITIVE, share_used=Rule(above=0.0, most=1.0))
-def embodied_carbon(kg: ArrayLike, seconds: ArrayLike, *, life: ArrayLike, share_used: ArrayLike = 1.0) -> Carbon:
+@takes(kg=NOT_NEGATIVE, seconds=NOT_NEGATIVE, life_years=LIFE_YEARS, share_used=Rule(above=0.0, most=1.0))
+def embodied_carbon(kg: ArrayLike, seconds: ArrayLike, *, life_years: ArrayLike, share_used: ArrayLike = 1.0) -> Carbon:
     """Share of the carbon of making a machine that falls on `seconds` of its use.
 
-    kg * seconds / (life * share_used): what stands idle is borne by what works.
+    kg seconds / (life share_used): what stands idle is borne by what works.
 
     Parameters
     ----------
@@ -91,13 +87,18 @@ def embodied_carbon(kg: ArrayLike, seconds: ArrayLike, *, life: ArrayLike, share
         Carbon of making the machine.
     seconds : array_like
         Time in use.
-    life : array_like
-        Whole life [s], above 0.
+    life_years : array_like
+        Whole life, above 0 and at most 100.
     share_used : array_like
         Share of its life in which it works, above 0 and at most 1.
 
     References
     ----------
     .. [1] Luccioni, Viguier, Ligozat (2022), "Estimating the Carbon Footprint of BLOOM", section 3.2, arXiv:2211.02001.
+
+    Examples
+    --------
+    >>> embodied_carbon(1500, 90 * 86400, life_years=5, share_used=0.8)
+    Carbon(account='embodied', kg=92.4025)
     """
-    return Carbon("embodied", np.multiply(kg, seconds) / np.multiply(life, share_used))
+    return Carbon("embodied", np.multiply(kg, seconds) / np.multiply(np.multiply(life_years, YEAR), share_used))

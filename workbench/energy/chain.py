@@ -8,11 +8,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
+from workbench import catalogue
+from workbench.arrays import Arrays
 from workbench.catalogue import Chip
 from workbench.checks import FINITE, NOT_NEGATIVE, number, takes
-from workbench.energy.facility import PUBLISHED, cooling, power_usage_effectiveness, total_usage_effectiveness
-from workbench.energy.server import server_power_ratio
-from workbench.errors import InputError
+from workbench.energy.facility import PUBLISHED, cooling, power_usage_effectiveness
+from workbench.energy.server import server_power_ratio, tdp_of
 
 SUPPLY = 0.95  #: efficiency of power supplies (80 PLUS Titanium at half load: 96 %), with the busbar
 #: Draw of processors, memory and NICs over their rating while chips work: 8.4 kW is the most that a server rated for 10.2 kW was seen to
@@ -21,8 +22,8 @@ HOST = 0.5
 SWITCHES = 0.03  #: scale-out switches over the power of nodes, where `fabric.bill` is not asked
 
 
-@dataclass(frozen=True)
-class PowerChain:
+@dataclass(frozen=True, repr=False)
+class PowerChain(Arrays):
     """Power of a fleet by where it goes [W]; arrays broadcast over the arguments of `power_chain`."""
 
     chips: NDArray[np.float64]  #: accelerators
@@ -54,8 +55,8 @@ class PowerChain:
 
     @property
     def tue(self) -> NDArray[np.float64]:
-        """Total usage effectiveness: what fans and supplies take inside the server counts as overhead too."""
-        return total_usage_effectiveness(self.pue, self.it, self.it - self.fans - self.supplies)
+        """Total usage effectiveness: what fans and supplies take inside the server is overhead too (Patterson et al. 2013, ISC)."""
+        return self.total / (self.it - self.fans - self.supplies)
 
     def frame(self) -> pl.DataFrame:
         """One row a case: case, each part and the total [W], pue, tue."""
@@ -67,7 +68,7 @@ class PowerChain:
 
 @takes(n_chips=NOT_NEGATIVE, drawn=NOT_NEGATIVE, wet_bulb=FINITE, switches=NOT_NEGATIVE, published_pue=PUBLISHED)
 def power_chain(
-    chip: Chip,
+    chip: str | Chip,
     n_chips: ArrayLike,
     *,
     drawn: ArrayLike,
@@ -83,7 +84,7 @@ def power_chain(
 
     Parameters
     ----------
-    chip : Chip
+    chip : str or Chip
     n_chips : array_like
     drawn : array_like
         Power of one chip [W]: by `chips.power` from its use, or `watts_chip` of `chips.slo_frontier`; at most its TDP.
@@ -104,11 +105,16 @@ def power_chain(
     ------
     InputError
         As `power_usage_effectiveness`; for a chip without published TDP, one that draws more than that, negative counts or shares.
+
+    Examples
+    --------
+    >>> hall = power_chain("H100", 1024, drawn=600.0, cooled_by="air", wet_bulb=[10.0, 28.0])
+    >>> hall.total.round(-3), hall.pue.round(3)
+    (array([1052000., 1231000.]), array([1.101, 1.288]))
     """
     n, extra, how = np.asarray(n_chips), np.asarray(switches), cooling(cooled_by)
-    if chip.tdp is None:
-        raise InputError(f"{chip.name} has no published TDP (column tdp_w of chips): its power cannot be derived")
-    tdp = chip.tdp
+    chip = catalogue.chip(chip)
+    tdp = tdp_of(chip)
     watts = number("drawn", drawn, least=0, most=tdp * (1 + 1e-9), why=f"a chip draws at most its TDP, {tdp:g} W of {chip.name}")
     # a rating holds the fans of the cooling that the chip is sold with, so that the host is what is left of it
     sold = cooling(chip.cooling or "air").fan_share

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.arrays import broadcast
-from workbench.checks import FINITE, NOT_NEGATIVE, POSITIVE, PUE, Rule, number, takes
+from workbench.checks import ELECTRICITY, NOT_NEGATIVE, PUE, Rule, takes
 from workbench.errors import UnknownName
+from workbench.units import KWH
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def cooling(name: str) -> Cooling:
     return COOLINGS[name]
 
 
-@takes(wet_bulb=Rule(least=-90, most=60, why="temperatures are in degrees C"), load=Rule(above=0.0, most=1.0), published=PUBLISHED)
+@takes(wet_bulb=Rule(least=-90, most=60, unit="degrees C"), load=Rule(above=0.0, most=1.0), published=PUBLISHED)
 def power_usage_effectiveness(
     how: str, wet_bulb: ArrayLike, load: ArrayLike = 1.0, *, published: ArrayLike | None = None
 ) -> NDArray[np.float64]:
@@ -85,6 +86,11 @@ def power_usage_effectiveness(
     References
     ----------
     .. [1] ISO/IEC 30134-2:2016. .. [2] ASHRAE TC 9.9 (2021), "Thermal Guidelines for Data Processing Environments", 5th edition.
+
+    Examples
+    --------
+    >>> power_usage_effectiveness("air", [10.0, 22.0, 28.0]).round(3)
+    array([1.09 , 1.157, 1.257])
     """
     c, used = cooling(how), np.asarray(load)
     chilled = np.clip((np.asarray(wet_bulb) + APPROACH - c.supply) / RANGE, 0.0, 1.0)
@@ -97,20 +103,6 @@ def power_usage_effectiveness(
         overhead = overhead * (stated[..., None] - 1 if overhead.ndim else stated - 1) / mean
         broadcast(load=used, **{"published over the wet_bulb": overhead})
     return 1 + overhead * (STANDING / used + 1 - STANDING)
-
-
-@takes(pue=PUE, it_power=POSITIVE, compute_power=POSITIVE)
-def total_usage_effectiveness(pue: ArrayLike, it_power: ArrayLike, compute_power: ArrayLike) -> NDArray[np.float64]:
-    """Facility power over the power that computes: PUE times IT power over IT power less server fans and power supplies.
-
-    Liquid cooling moves fans from IT to facility, so that PUE alone may rise while less is drawn in all.
-
-    References
-    ----------
-    .. [1] Patterson et al. (2013), "TUE, a new energy-efficiency metric applied at ORNL's Jaguar", ISC.
-    """
-    number("compute_power / it_power", np.divide(compute_power, it_power), most=1 + 1e-9, why="what computes is a part of IT power")
-    return np.divide(np.multiply(pue, it_power), compute_power)
 
 
 @takes(it_power=NOT_NEGATIVE, pue=PUE)
@@ -137,55 +129,27 @@ def facility_power(it_power: ArrayLike, pue: ArrayLike) -> NDArray[np.float64]:
     References
     ----------
     .. [1] ISO/IEC 30134-2:2016, power usage effectiveness.
+
+    Examples
+    --------
+    >>> facility_power([1e6, 2e6], 1.2)
+    array([1200000., 2400000.])
     """
     return np.multiply(it_power, pue)
 
 
-@takes(energy=NOT_NEGATIVE, price=FINITE)
-def electricity_cost(energy: ArrayLike, price: ArrayLike) -> NDArray[np.float64]:
-    """Money for `energy` [J] at `price` [USD/J]: ``price_usd_per_kwh / units.KWH``. A price may be negative, as on spot markets.
+@takes(energy=NOT_NEGATIVE, electricity_usd_per_kwh=ELECTRICITY)
+def electricity_cost(energy: ArrayLike, electricity_usd_per_kwh: ArrayLike) -> NDArray[np.float64]:
+    """Money for `energy` [J] at a price, which may be negative, as on spot markets, and is at most 10 USD/kWh.
 
     Returns
     -------
     ndarray
         [USD], broadcast.
+
+    Examples
+    --------
+    >>> float(electricity_cost(1e3 * KWH, 0.08))
+    80.0
     """
-    return np.multiply(energy, price)
-
-
-@takes(peak_share=Rule(above=0.0, most=1.0))
-def oversubscription(peak_share: ArrayLike) -> NDArray[np.float64]:
-    """Servers that fit under the same power cap on top of those that are rated for it, as a share: 1 / peak_share - 1.
-
-    Parameters
-    ----------
-    peak_share : array_like
-        Highest power ever drawn over rated power, above 0 and at most 1.
-
-    References
-    ----------
-    .. [1] Patel et al. (2023), "POLCA: Power Oversubscription in LLM Cloud Providers", arXiv:2308.12908.
-    """
-    return np.divide(1, peak_share) - 1
-
-
-@takes(it_energy=NOT_NEGATIVE, facility_energy=NOT_NEGATIVE, wue=NOT_NEGATIVE, grid_water=NOT_NEGATIVE)
-def water(it_energy: ArrayLike, facility_energy: ArrayLike, *, wue: ArrayLike, grid_water: ArrayLike) -> NDArray[np.float64]:
-    """Water used on site and by power plants [L].
-
-    water = it_energy * wue + facility_energy * grid_water
-
-    Parameters
-    ----------
-    it_energy, facility_energy : array_like
-        [J]
-    wue : array_like
-        Water usage effectiveness, on site, a joule of IT energy [L/J].
-    grid_water : array_like
-        Water that generation consumes [L/J].
-
-    References
-    ----------
-    .. [1] Li et al. (2023), "Making AI Less Thirsty", section 2, arXiv:2304.03271.
-    """
-    return np.multiply(it_energy, wue) + np.multiply(facility_energy, grid_water)
+    return np.multiply(energy, np.divide(electricity_usd_per_kwh, KWH))

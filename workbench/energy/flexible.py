@@ -2,48 +2,59 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.checks import NOT_NEGATIVE, SHARE, Rule, number, takes
+from workbench.arrays import Arrays
+from workbench.checks import ELECTRICITY, NOT_NEGATIVE, SHARE, number, takes
 from workbench.errors import InputError
 
 
-@dataclass(frozen=True)
-class Curtailment:
-    """Standing still for a share of the hours, a watt at the meter and averaged over all hours; the share is the last axis."""
+@dataclass(frozen=True, repr=False)
+class Curtailment(Arrays):
+    """Standing still for a share of the hours, over the energy that the load would take in all hours; the share is the last axis."""
 
     share: NDArray[np.float64]  #: of the hours in which the load stands still
-    saved: NDArray[np.float64]  #: energy money saved [USD/W/s]
-    lost: NDArray[np.float64]  #: value of the work not done [USD/W/s]
-    threshold: NDArray[np.float64]  #: price above which the load stands still [USD/J]
+    saved: NDArray[np.float64]  #: energy money saved [USD/kWh]
+    lost: NDArray[np.float64]  #: value of the work not done [USD/kWh]
+    threshold: NDArray[np.float64]  #: price above which the load stands still [USD/kWh]
 
     @property
     def value(self) -> NDArray[np.float64]:
-        """Saved less lost [USD/W/s]; negative where standing still does not pay."""
+        """Saved less lost [USD/kWh]; negative where standing still does not pay."""
         return self.saved - self.lost
 
 
-@takes(price=Rule(last="hours"), share=Rule(least=0.0, most=1.0, apart=True), work_value=NOT_NEGATIVE, idle_power=SHARE)
+@takes(
+    electricity_usd_per_kwh=replace(ELECTRICITY, last="hours"),
+    share=replace(SHARE, apart=True),
+    work_usd_per_kwh=NOT_NEGATIVE,
+    idle_power=SHARE,
+)
 def curtailment(
-    price: ArrayLike, share: ArrayLike, *, work_value: ArrayLike = 0.0, idle_power: ArrayLike = 0.0, made_up: bool = False
+    electricity_usd_per_kwh: ArrayLike,
+    share: ArrayLike,
+    *,
+    work_usd_per_kwh: ArrayLike = 0.0,
+    idle_power: ArrayLike = 0.0,
+    deferred: bool = False,
 ) -> Curtailment:
     """Value of curtailing a load in the dearest `share` of the hours.
 
     Parameters
     ----------
-    price : array_like, shape (..., hours)
-        What a joule costs in each hour, carbon price included [USD/J].
+    electricity_usd_per_kwh : array_like, shape (..., hours)
+        What a kilowatt-hour costs in each hour, carbon price included.
     share : array_like, shape (k,)
         Shares of the hours, 0 to 1.
-    work_value : array_like
-        What the work of one joule at the meter is worth while it runs [USD/J]: rent of the machines over the power they draw, where the
+    work_usd_per_kwh : array_like
+        What the work of one kilowatt-hour at the meter is worth while it runs: rent of the machines over the power they draw, where the
         work is lost, or what its delay costs, where it is only put off.
     idle_power : array_like
-        Power while standing still over power at work, 0 to 1; work that is made up takes its full power all the same.
-    made_up : bool
+        Power while standing still over power at work, 0 to 1; work that is deferred takes its full power all the same.
+    deferred : bool
         Whether the work is done later, so that its energy is bought after all, at the mean price of the hours in which the load runs.
 
     Returns
@@ -55,8 +66,14 @@ def curtailment(
     ------
     InputError
         For shares outside 0 to 1 or an empty price.
+
+    Examples
+    --------
+    >>> curtailment([0.03, 0.04, 0.05, 0.40], [0.25, 0.5], work_usd_per_kwh=0.2).value.round(4)
+    array([0.05  , 0.0125])
     """
-    hours, k, idle, worth = map(np.asarray, (price, np.atleast_1d(share), np.expand_dims(idle_power, -1), np.expand_dims(work_value, -1)))
+    hours, k = np.asarray(electricity_usd_per_kwh), np.atleast_1d(share)
+    idle, value = np.expand_dims(idle_power, -1), np.expand_dims(work_usd_per_kwh, -1)
     if k.ndim > 1:
         raise InputError(f"share has shape {k.shape}: expected one axis")
     n = hours.shape[-1]
@@ -66,7 +83,7 @@ def curtailment(
     whole = np.minimum(position.astype(int), n - 1)
     paid = (total[..., whole] + (position - whole) * dearest[..., whole]) / n  # part of the marginal hour
     saved = paid * (1 - idle)
-    if made_up:
-        number("share", share, below=1, why="work that is made up needs hours in which the load runs")
+    if deferred:
+        number("share", share, below=1, why="work that is deferred needs hours in which the load runs")
         saved = saved - k * (total[..., -1:] / n - paid) / (1 - k)
-    return Curtailment(share=k, saved=saved, lost=k * worth, threshold=dearest[..., whole])
+    return Curtailment(share=k, saved=saved, lost=k * value, threshold=dearest[..., whole])

@@ -2,46 +2,54 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
-from workbench.arrays import broadcast
-from workbench.checks import FINITE, NOT_NEGATIVE, PUE, SHARE, Rule, check_fields, takes
-from workbench.energy.carbon import Carbon, grid_carbon
-from workbench.energy.facility import electricity_cost, facility_power, water
+from workbench.arrays import Arrays, broadcast
+from workbench.checks import ELECTRICITY, PUE, SHARE, Rule, check_fields, takes
+from workbench.energy.carbon import INTENSITY, Carbon, grid_carbon
+from workbench.energy.facility import electricity_cost, facility_power
 from workbench.errors import InputError, UnknownName
-from workbench.units import HOUR, TONNE, YEAR
+from workbench.units import HOUR, KILO, KWH, TONNE, YEAR
+
+#: Price of carbon; the social cost of it is put at 50 to 2,000 USD a tonne.
+CARBON_PRICE = Rule(least=0.0, most=1e4, unit="USD/t")
+WATER = Rule(least=0.0, most=100.0, unit="L/kWh")
+#: Figures of a site that may change from hour to hour.
+_HOURLY = {
+    "electricity_usd_per_kwh": ELECTRICITY, "carbon_g_per_kwh": INTENSITY, "pue": PUE, "wue_l_per_kwh": WATER,
+    "grid_water_l_per_kwh": WATER, "marginal_carbon_g_per_kwh": INTENSITY, "carbon_free_share": SHARE,
+}  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Site:
+@dataclass(frozen=True, repr=False)
+class Site(Arrays):
     """Where a fleet stands: what its grid and its building are. Any figure may be an array; time is the last axis of hourly ones."""
 
     name: str
-    electricity_price: ArrayLike  #: [USD/J]
-    carbon_location: ArrayLike  #: average of the grid [kg/J]
-    pue: ArrayLike
-    wue: ArrayLike | None = None  #: on site, a joule of IT energy [L/J]
-    grid_water: ArrayLike | None = None  #: of generation [L/J]
-    carbon_marginal: ArrayLike | None = None  #: of the plant that answers one more watt [kg/J]
+    electricity_usd_per_kwh: ArrayLike
+    carbon_g_per_kwh: ArrayLike  #: location-based: average of the grid
+    pue: ArrayLike  #: facility energy over IT energy
+    wue_l_per_kwh: ArrayLike | None = None  #: water on site, of IT energy
+    grid_water_l_per_kwh: ArrayLike | None = None  #: of generation
+    marginal_carbon_g_per_kwh: ArrayLike | None = None  #: of the plant that answers one more watt
     carbon_free_share: ArrayLike | None = None  #: contracted, which the market-based account may subtract
-    demand_charge: ArrayLike = 0.0  #: of the highest power of a month [USD/W]; average industrial prices hold it already; not hourly
+    demand_usd_per_kw: ArrayLike = 0.0  #: of the highest power of a month; average industrial prices hold it already; not hourly
 
     def __post_init__(self) -> None:
-        rules = dict.fromkeys(_HOURLY, NOT_NEGATIVE) | {"electricity_price": FINITE, "pue": PUE, "carbon_free_share": SHARE}
-        check_fields(self, f"{self.name}: ", **rules, demand_charge=Rule(least=0.0, apart=True))
+        check_fields(self, f"{self.name}: ", **_HOURLY, demand_usd_per_kw=Rule(least=0.0, apart=True))
 
 
-def site(region: str, **given: ArrayLike) -> Site:
-    """The cloud region `region` as a `Site`: price, carbon, PUE and water as published for it or its grid.
+def site(region: str | Site, **given: ArrayLike) -> Site:
+    """The cloud region `region` as a `Site`: price, carbon, PUE and water as published for it or its grid; a `Site` is itself.
 
     Parameters
     ----------
-    region : str
-        As ``catalogue.region`` knows it.
+    region : str or Site
+        A name that ``catalogue.region`` knows.
     **given : array_like
         Figures of one's own, by the names of `Site`: they take the place of published ones.
 
@@ -50,21 +58,32 @@ def site(region: str, **given: ArrayLike) -> Site:
     InputError
         Where the price, the carbon or the PUE of the region is not published and not given; it names regions that lack nothing, of the
         same country first, then those whose grid emits most alike. For a name that `Site` does not have.
+
+    Examples
+    --------
+    >>> place = site("swedencentral", electricity_usd_per_kwh=0.06)
+    >>> place.pue, place.carbon_g_per_kwh
+    (1.16, 24.71)
+
+
+    (1.16, 24.71)
     """
+    if isinstance(region, Site):
+        return replace(region, **given)  # type: ignore[arg-type]
     if unknown := set(given) - {f.name for f in fields(Site)}:
         raise UnknownName("figure of a site", sorted(unknown)[0], [f.name for f in fields(Site)])
     row = catalogue.region(region)
     grid = catalogue.grid(row.grid) if row.grid else None
     known: dict[str, ArrayLike | None] = {
-        "electricity_price": grid.electricity_price if grid else None,
-        "carbon_location": row.carbon_location if row.carbon_location is not None else (grid.carbon_intensity if grid else None),
+        "electricity_usd_per_kwh": grid.electricity_usd_per_kwh if grid else None,
+        "carbon_g_per_kwh": _carbon(row),
         "pue": row.pue,
-        "wue": row.wue,
-        "grid_water": grid.water_intensity if grid else None,
-        "carbon_marginal": row.carbon_marginal,
+        "wue_l_per_kwh": row.wue_l_per_kwh,
+        "grid_water_l_per_kwh": grid.water_l_per_kwh if grid else None,
+        "marginal_carbon_g_per_kwh": row.carbon_marginal_g_per_kwh,
         "carbon_free_share": row.carbon_free_share,
     } | given
-    missing = [name for name in ("electricity_price", "carbon_location", "pue") if known[name] is None]
+    missing = [name for name in ("electricity_usd_per_kwh", "carbon_g_per_kwh", "pue") if known[name] is None]
     if missing:
         wanted, like = (", ".join(x) for x in ([f"{name}=" for name in missing], _nearest(row)))
         raise InputError(
@@ -74,8 +93,8 @@ def site(region: str, **given: ArrayLike) -> Site:
     return Site(name=row.name, **known)  # type: ignore[arg-type]
 
 
-@dataclass(frozen=True)
-class EnergyBill:
+@dataclass(frozen=True, repr=False)
+class EnergyBill(Arrays):
     """What a time of operation takes from the grid; sums over the last axis (time) of the power given."""
 
     it_energy: NDArray[np.float64]  #: [J]
@@ -93,20 +112,20 @@ class EnergyBill:
         return self.electricity + self.demand + self.carbon_cost
 
 
-@takes(it_power=Rule(least=0.0, last="time"), step=Rule(above=0.0, one=True), carbon_price=NOT_NEGATIVE)
-def energy_bill(place: Site, it_power: ArrayLike, *, step: float = HOUR, carbon_price: ArrayLike = 0.0) -> EnergyBill:
+@takes(it_power=Rule(least=0.0, last="time"), step=Rule(above=0.0, one=True), carbon_usd_per_t=CARBON_PRICE)
+def energy_bill(place: str | Site, it_power: ArrayLike, *, step: float = HOUR, carbon_usd_per_t: ArrayLike = 0.0) -> EnergyBill:
     """Money, carbon and water of an IT load at a site.
 
     Parameters
     ----------
-    place : Site
+    place : str or Site
         Hourly figures (price, carbon, PUE) broadcast against the time axis.
     it_power : array_like, shape (..., time)
         [W]
     step : float
         Length of a step of time [s].
-    carbon_price : array_like
-        [USD a tonne of CO2 equivalent], on location-based carbon; broadcast against the result. (`fleet.Fleet` takes USD a kilogram.)
+    carbon_usd_per_t : array_like
+        Price of a tonne of CO2 equivalent, on location-based carbon; broadcast against the result.
 
     Returns
     -------
@@ -117,7 +136,18 @@ def energy_bill(place: Site, it_power: ArrayLike, *, step: float = HOUR, carbon_
     ------
     InputError
         For a power without a time axis, negative amounts, a PUE below 1.
+
+    References
+    ----------
+    .. [1] Li et al. (2023), "Making AI Less Thirsty", section 2, arXiv:2304.03271: water on site of IT energy, of the grid of all energy.
+
+    Examples
+    --------
+    >>> bill = energy_bill("eastus", [1e6] * 24, carbon_usd_per_t=50)
+    >>> bill.electricity.round(), bill.carbon_cost.round(), bill.carbon["location"]
+    (np.float64(2441.0), np.float64(542.0), Carbon(account='location', kg=10841.4))
     """
+    place = site(place)
     it = np.asarray(it_power)
     hourly = {name: np.asarray(getattr(place, name), dtype=float) for name in _HOURLY if getattr(place, name) is not None}
     for name, value in hourly.items():
@@ -125,33 +155,31 @@ def energy_bill(place: Site, it_power: ArrayLike, *, step: float = HOUR, carbon_
             raise InputError(f"{place.name}: {name} has {value.shape[-1]} steps of time, it_power {it.shape[-1]}")
     shape = broadcast(it_power=it, **{f"{place.name}: {name}": value for name, value in hourly.items()})
     it, hourly = np.broadcast_to(it, shape), {name: np.broadcast_to(value, shape) for name, value in hourly.items()}
-    charge = np.asarray(place.demand_charge, dtype=float)
-    broadcast(**{"it_power without its time": it[..., 0], f"{place.name}: demand_charge": charge, "carbon_price": carbon_price})
+    charge = np.asarray(place.demand_usd_per_kw, dtype=float) / KILO
+    broadcast(**{"it_power without its time": it[..., 0], f"{place.name}: demand_usd_per_kw": charge, "carbon_usd_per_t": carbon_usd_per_t})
     meter = facility_power(it, hourly["pue"])
     joules, it_energy = meter * step, it * step
-    location = grid_carbon(joules, hourly["carbon_location"], "location")
+    location = grid_carbon(joules, hourly["carbon_g_per_kwh"], "location")
     carbon = {"location": Carbon("location", location.kg.sum(axis=-1))}
-    if "carbon_marginal" in hourly:
-        carbon["marginal"] = Carbon("marginal", grid_carbon(joules, hourly["carbon_marginal"], "marginal").kg.sum(axis=-1))
+    if "marginal_carbon_g_per_kwh" in hourly:
+        carbon["marginal"] = Carbon("marginal", grid_carbon(joules, hourly["marginal_carbon_g_per_kwh"], "marginal").kg.sum(axis=-1))
     if "carbon_free_share" in hourly:
         bought = hourly["carbon_free_share"]
         carbon["market"] = Carbon("market", (location.kg * (1 - bought)).sum(axis=-1))
-    on_site = water(it_energy, 0.0, wue=hourly["wue"], grid_water=0.0).sum(axis=-1) if "wue" in hourly else None
-    of_grid = water(0.0, joules, wue=0.0, grid_water=hourly["grid_water"]).sum(axis=-1) if "grid_water" in hourly else None
+    on_site, of_grid = (
+        (energy * hourly[name] / KWH).sum(axis=-1) if name in hourly else None
+        for energy, name in ((it_energy, "wue_l_per_kwh"), (joules, "grid_water_l_per_kwh"))
+    )
     return EnergyBill(
         it_energy=it_energy.sum(axis=-1),
         energy=joules.sum(axis=-1),
-        electricity=electricity_cost(joules, hourly["electricity_price"]).sum(axis=-1),
+        electricity=electricity_cost(joules, hourly["electricity_usd_per_kwh"]).sum(axis=-1),
         demand=_monthly_peaks(meter, step) * charge,
-        carbon_cost=location.kg.sum(axis=-1) / TONNE * carbon_price,
+        carbon_cost=location.kg.sum(axis=-1) / TONNE * carbon_usd_per_t,
         carbon=carbon,
         water_on_site=on_site,
         water_of_grid=of_grid,
     )
-
-
-#: Figures of a site that may change from hour to hour.
-_HOURLY = ("electricity_price", "carbon_location", "pue", "wue", "grid_water", "carbon_marginal", "carbon_free_share")
 
 
 def _monthly_peaks(power: NDArray[np.float64], step: float) -> NDArray[np.float64]:
@@ -163,15 +191,21 @@ def _monthly_peaks(power: NDArray[np.float64], step: float) -> NDArray[np.float6
     return (np.maximum.reduceat(power, starts, axis=-1) * lengths).sum(axis=-1)
 
 
+def _carbon(row: catalogue.Region) -> float | None:
+    """What the grid emits on average, as published for the region or else for its grid [g/kWh]."""
+    if row.carbon_location_g_per_kwh is None and row.grid:
+        return catalogue.grid(row.grid).carbon_g_per_kwh
+    return row.carbon_location_g_per_kwh
+
+
 def _nearest(row: catalogue.Region) -> list[str]:
     """Regions that lack nothing: of the same country first, then those whose grid emits most alike."""
-    own = row.carbon_location if row.carbon_location is not None or not row.grid else catalogue.grid(row.grid).carbon_intensity
+    own = _carbon(row)
     ranked = []
     for name in catalogue.names("regions"):
         other = catalogue.region(name)
         grid = catalogue.grid(other.grid) if other.grid else None
-        price = grid.electricity_price if grid else None
-        carbon = other.carbon_location if other.carbon_location is not None else (grid.carbon_intensity if grid else None)
+        price, carbon = grid.electricity_usd_per_kwh if grid else None, _carbon(other)
         if price is not None and carbon is not None and other.pue is not None:
             ranked.append((other.country != row.country, abs(carbon - own) if own is not None else 0.0, name))
     return [name for _, _, name in sorted(ranked)[:3]]

@@ -8,15 +8,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
+from workbench.arrays import Arrays
 from workbench.catalogue import Chip, Cost
 from workbench.checks import NOT_NEGATIVE, SHARE, Rule, check_fields, takes
 from workbench.errors import InputError
 
-RACK_SCALE = 64  #: chips in the scale-up domain from which an NVIDIA part is sold as a rack, not as an eight-chip server
 
-
-@dataclass(frozen=True)
-class ServerPower:
+@dataclass(frozen=True, repr=False)
+class ServerPower(Arrays):
     """IT power a chip with its share of the server; arrays broadcast over the arguments of `server_power`."""
 
     rated: NDArray[np.float64]  #: what power and cooling are provisioned for [W]
@@ -27,23 +26,38 @@ class ServerPower:
 
 
 def server_power_ratio(chip: Chip) -> Cost:
-    """Published ratio of a server's rated power to the TDP of its chips, for the kind of server that `chip` is sold in.
-
-    A rack for NVIDIA parts with a scale-up domain of 64 chips or more, the TPU generation, H100 and H200, A100, V100, or the GPU default.
-    """
-    return catalogue.cost(f"server_power_ratio_{_kind(chip)}")
+    """Published ratio of a server's rated power to the TDP of its chips, for the kind of server that `chip` is sold in."""
+    return catalogue.cost(f"server_power_ratio_{chip.server}")
 
 
-def all_in_ratio(chip: Chip) -> Cost:
+def busy_share_of(chip: Chip) -> Cost:
+    """Published average power of a busy server over its rated power."""
+    return catalogue.cost(f"server_power_share_{'tpu' if chip.server.startswith('tpu') else 'gpu'}")
+
+
+def tdp_of(chip: Chip) -> float:
+    """TDP of a chip [W]. Raises `InputError` for one that has none published."""
+    if chip.tdp is None:
+        raise InputError(f"{chip.name} has no published TDP (column tdp_w of chips): its power cannot be derived")
+    return chip.tdp
+
+
+def all_in_ratio(chip: str | Chip) -> Cost:
     """Power provisioned for a chip over its TDP, before PUE: its server with its share of storage, processors and network.
 
     From the all-in utility power that is published for `chip`, taken back to IT power by the PUE of a hyperscaler; else that of its server.
+
+    Examples
+    --------
+    >>> round(all_in_ratio("H100").value, 3)
+    2.112
     """
+    chip = catalogue.chip(chip)
     server = server_power_ratio(chip)
     if chip.all_in_power is None or chip.tdp is None:
         return server
     value = max(chip.all_in_power / catalogue.cost("pue_microsoft").value / chip.tdp, 1.0)
-    if _kind(chip) == "rack_scale":  # the rack itself is published, and all there is in it is no less
+    if chip.server == "rack_scale":  # the rack itself is published, and all there is in it is no less
         value = max(value, server.value)
     source = next((part for part in chip.source.split(" | ") if "all-in" in part), chip.source)
     low, high = min(server.ends[0], value), max(server.ends[1], value)
@@ -52,7 +66,7 @@ def all_in_ratio(chip: Chip) -> Cost:
 
 @takes(utilisation=SHARE, ratio=Rule(least=1.0, why="a server draws at least as much as its chips"), busy_share=SHARE, idle_share=SHARE)
 def server_power(
-    chip: Chip,
+    chip: str | Chip,
     utilisation: ArrayLike = 1.0,
     *,
     ratio: ArrayLike | None = None,
@@ -65,7 +79,7 @@ def server_power(
 
     Parameters
     ----------
-    chip : Chip
+    chip : str or Chip
     utilisation : array_like
         Share of the hours in which the chip works, 0 to 1.
     ratio : array_like, optional
@@ -85,23 +99,16 @@ def server_power(
     References
     ----------
     .. [1] Epoch AI, training-cost-trends: server power ratios and average shares. .. [2] arXiv:2506.14551: .76 measured on 8x H100.
+
+    Examples
+    --------
+    >>> server_power("H100", [0.5, 1.0])
+    ServerPower(rated=1274.7, average=[550.033, 956.025])
     """
-    if chip.tdp is None:
-        raise InputError(f"{chip.name} has no published TDP (column tdp_w of chips): its power cannot be derived")
-    kind = "tpu" if chip.vendor == "Google" else "gpu"
-    busy = np.asarray(catalogue.cost(f"server_power_share_{kind}").value if busy_share is None else busy_share)
+    chip = catalogue.chip(chip)
+    busy = np.asarray(busy_share_of(chip).value if busy_share is None else busy_share)
     idle = np.asarray(catalogue.cost("idle_power_share").value if idle_share is None else idle_share)
     if not np.all(idle <= busy):
         raise InputError(f"idle_share = {idle} exceeds busy_share = {busy}")
-    rated = np.multiply(chip.tdp, server_power_ratio(chip).value if ratio is None else ratio)
+    rated = np.multiply(tdp_of(chip), server_power_ratio(chip).value if ratio is None else ratio)
     return ServerPower(rated=rated, average=rated * (idle + (busy - idle) * utilisation))
-
-
-def _kind(chip: Chip) -> str:
-    name = chip.name
-    if chip.vendor == "Google":
-        return name.casefold().replace(" ", "_") if name in ("TPU v1", "TPU v2", "TPU v3") else "tpu"
-    if chip.vendor == "NVIDIA" and (chip.scaleup_domain or 1) >= RACK_SCALE:
-        return "rack_scale"
-    generation = name.split()[0]
-    return {"H100": "h100", "H200": "h100", "A100": "a100", "V100": "v100"}.get(generation, "gpu")

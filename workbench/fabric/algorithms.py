@@ -5,6 +5,7 @@ Bytes follow the convention of nccl-tests: of an all-gather or reduce-scatter th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -14,8 +15,6 @@ from workbench.errors import InputError
 
 Array = NDArray[np.float64]
 Rule = Callable[[Array, Array], tuple[Array, Array]]
-
-OPERATIONS = ("all_reduce", "all_gather", "reduce_scatter", "alltoall", "broadcast", "reduce", "sendrecv")
 
 
 def _log2(n: Array) -> Array:
@@ -62,11 +61,19 @@ RULES: dict[str, dict[str, Rule]] = {
 }
 
 
+def operation(op: str) -> str:
+    """The operation that `op` means, however it is spelt: ``all-reduce``, ``allreduce``, ``All Reduce``. Raises `InputError`."""
+    if op in RULES:
+        return op
+    found = {name.replace("_", ""): name for name in RULES}.get(re.sub(r"[^a-z]", "", str(op).lower()).removesuffix("perf"))
+    if found is None:
+        raise InputError(f"op = {op!r}: expected one of {', '.join(RULES)}")
+    return found
+
+
 def algorithms(op: str) -> tuple[str, ...]:
     """Algorithms of an operation, the one that its measured curve stands for first. Raises `InputError`."""
-    if op not in RULES:
-        raise InputError(f"op = {op!r}: expected one of {', '.join(RULES)}")
-    return tuple(RULES[op])
+    return tuple(RULES[operation(op)])
 
 
 def busbw_factor(op: str, n: Array) -> Array:

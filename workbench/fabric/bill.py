@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
-from workbench.arrays import broadcast
+from workbench.arrays import Arrays, broadcast
 from workbench.checks import NOT_NEGATIVE, POSITIVE, SHARE, takes
 from workbench.fabric.topology import Topology
 
@@ -17,13 +17,13 @@ Array = NDArray[np.float64]
 PARTS = ("switches", "optics", "cables", "nics")
 
 
-@dataclass(frozen=True)
-class Bill:
+@dataclass(frozen=True, repr=False)
+class Bill(Arrays):
     """Money and power of a fabric; arrays broadcast over topology and prices."""
 
     usd: dict[str, Array]  #: by part [USD]
     watts: dict[str, Array]  #: by part [W]
-    endpoints: Array
+    endpoints: Array  #: ports of chips
     bisection: Array  #: [B/s]
 
     @property
@@ -38,13 +38,8 @@ class Bill:
 
     @takes(bandwidth=POSITIVE)
     def usd_per_bandwidth(self, bandwidth: ArrayLike | None = None) -> Array:
-        """Money a byte a second: of bisection, or of the bandwidth that was achieved, of all chips together [USD/(B/s)]."""
+        """Money per bandwidth: of bisection, or of the bandwidth that was achieved, of all chips together [USD/(B/s)]."""
         return self.total_usd / (self.bisection if bandwidth is None else np.asarray(bandwidth, dtype=float))
-
-    @takes(bandwidth=POSITIVE)
-    def watts_per_bandwidth(self, bandwidth: ArrayLike | None = None) -> Array:
-        """Power a byte a second, as `usd_per_bandwidth` [W/(B/s)]."""
-        return self.total_watts / (self.bisection if bandwidth is None else np.asarray(bandwidth, dtype=float))
 
 
 @takes(
@@ -89,6 +84,14 @@ def bill(
     ------
     InputError
         For a negative price or power, or a share outside [0, 1].
+
+    Examples
+    --------
+    >>> from workbench.fabric import fat_tree
+    >>> tree = fat_tree(4608, 144, port_bandwidth=100e9)
+    >>> cost = bill(tree, switch_usd=5e4, optic_usd=1000, cable_usd=50, nic_usd=1500, switch_watts=3000)
+    >>> {part: float(usd) / 1e6 for part, usd in cost.usd.items()}
+    {'switches': 5.0, 'optics': 18.432, 'cables': 0.4608, 'nics': 6.912}
     """
     module = catalogue.link("Optic 800G twin-port DR8").power if optic_watts is None else optic_watts
     given: dict[str, Any] = {"switch_usd": switch_usd, "optic_usd": optic_usd, "cable_usd": cable_usd, "nic_usd": nic_usd}

@@ -8,18 +8,19 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
+from workbench.arrays import short
 from workbench.catalogue import Chip, Link
 from workbench.checks import COUNT, check_fields
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Cluster:
     """Chips of one kind on one fabric.
 
     Parameters
     ----------
-    chip : Chip
-        A row of the catalogue.
+    chip : str or Chip
+        A chip of the catalogue, by name or as it is.
     n_chips : array_like of int
         Accelerators, any shape.
     fabric : str
@@ -28,11 +29,13 @@ class Cluster:
     Raises
     ------
     InputError
-        For chips that are no whole number, or fewer than one; `UnknownName` for a fabric that the catalogue lacks.
+        For chips that are no whole number, or fewer than one; `UnknownName` for a chip or fabric that the catalogue lacks.
 
     Examples
     --------
-    >>> cluster = Cluster(catalogue.chip("GB300"), 4608, "InfiniBand XDR")
+    >>> cluster = Cluster("GB300", 4608)
+    >>> cluster
+    Cluster(GB300, 4608 chips, InfiniBand XDR)
     >>> int(cluster.n_domains)
     64
     """
@@ -41,9 +44,14 @@ class Cluster:
     n_chips: ArrayLike
     fabric: str = "InfiniBand XDR"
 
-    def __post_init__(self) -> None:
+    def __init__(self, chip: str | Chip, n_chips: ArrayLike, fabric: str = "InfiniBand XDR"):
+        object.__setattr__(self, "chip", catalogue.chip(chip))
+        object.__setattr__(self, "n_chips", n_chips)
+        object.__setattr__(self, "fabric", catalogue.link(fabric).name)
         check_fields(self, n_chips=COUNT)
-        _ = self.link
+
+    def __repr__(self) -> str:
+        return f"Cluster({self.chip.name}, {short(self.n_chips)} chips, {self.fabric})"
 
     @property
     def link(self) -> Link:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.arrays import broadcast
+from workbench.arrays import Arrays, broadcast
 from workbench.calibration.pool import Fit
-from workbench.checks import COUNT, NOT_NEGATIVE, POSITIVE, check_fields, one_of, takes
+from workbench.checks import COUNT, POSITIVE, check_fields, one_of, takes
 from workbench.errors import InputError
 from workbench.fabric import calibration, curve
-from workbench.fabric.algorithms import RULES, algorithms, busbw_factor, passed_up
+from workbench.fabric.algorithms import RULES, algorithms, busbw_factor, operation, passed_up
 from workbench.fabric.cluster import Cluster
-from workbench.fabric.topology import chips_along
 
 Array = NDArray[np.float64]
 BLOCK = 8192  #: messages a block: its arrays stay in the second-level cache, which doubles the speed
@@ -51,17 +50,17 @@ class Tier:
         one_of("kind", self.kind, calibration.KINDS)
 
 
-@dataclass(frozen=True)
-class CollectiveTime:
+@dataclass(frozen=True, repr=False)
+class CollectiveTime(Arrays):
     """Time of a collective; arrays broadcast over message, sizes and bandwidths."""
 
-    seconds: Array
-    low: Array  #: ends of the 80 % interval [s]
-    high: Array
+    seconds: Array  #: [s]
+    low: Array  #: low end of the 80 % interval [s]
+    high: Array  #: high end [s]
     algbw: Array  #: bytes over seconds [B/s]
     busbw: Array  #: algbw times the factor of nccl-tests [B/s]
-    algorithms: tuple[str, ...]  #: that were considered
-    choice: NDArray[np.intp]  #: position of the fastest among them
+    algorithms: tuple[str, ...] = field(repr=False)  #: that were considered
+    choice: NDArray[np.intp] = field(repr=False)  #: position of the fastest among them
 
     @property
     def algorithm(self) -> NDArray[np.str_]:
@@ -85,6 +84,11 @@ def tiers_of(cluster: Cluster, n_chips: ArrayLike | None = None, kind: str = "In
     ------
     InputError
         For chips that do not fill whole domains, naming the nearest that do, or a chip without published scale-up bandwidth.
+
+    Examples
+    --------
+    >>> [int(tier.size) for tier in tiers_of(Cluster("H100", 64, "InfiniBand NDR"))]
+    [8, 8]
     """
     chip, n = cluster.chip, np.asarray(cluster.n_chips if n_chips is None else n_chips, dtype=float)
     domain = float(chip.scaleup_domain or 1)
@@ -105,7 +109,7 @@ def tiers_of(cluster: Cluster, n_chips: ArrayLike | None = None, kind: str = "In
 
 @takes(message_bytes=POSITIVE)
 def collective_time(
-    op: str, message_bytes: ArrayLike, tiers: Sequence[Tier], algorithm: str = "best", *, fit: Fit | None = None
+    op: str, message_bytes: ArrayLike, tiers: Sequence[Tier] | Cluster, algorithm: str = "best", *, fit: Fit | None = None
 ) -> CollectiveTime:
     """Time of a collective over any number of tiers, innermost first.
 
@@ -116,10 +120,11 @@ def collective_time(
     Parameters
     ----------
     op : str
-        all_reduce, all_gather, reduce_scatter, alltoall, broadcast, reduce or sendrecv.
+        all_reduce, all_gather, reduce_scatter, alltoall, broadcast, reduce or sendrecv; all-reduce and allreduce are understood.
     message_bytes : array_like
         In the convention of nccl-tests: of an all-gather or reduce-scatter the whole [B].
-    tiers : sequence of Tier
+    tiers : sequence of Tier, or Cluster
+        Of a cluster all chips, as `tiers_of`.
     algorithm : str
         ``best``, or one of `algorithms` of the operation, taken on every tier.
     fit : Fit, optional
@@ -137,10 +142,19 @@ def collective_time(
     References
     ----------
     .. [1] Thakur, Rabenseifner, Gropp (2005). .. [2] NVIDIA nccl-tests, doc/PERFORMANCE.md.
+
+    Examples
+    --------
+    >>> t = collective_time("all-reduce", [1e6, 1e9], Cluster("H100", 64, "InfiniBand NDR"))
+    >>> (t.seconds * 1e6).round().tolist(), (t.busbw / 1e9).round().tolist()
+    ([120.0, 6471.0], [16.0, 304.0])
     """
+    op = operation(op)
     known = algorithms(op)
     if algorithm != "best" and algorithm not in known:
         raise InputError(f"algorithm = {algorithm!r}: {op} has best, {', '.join(known)}")
+    if isinstance(tiers, Cluster):
+        tiers = tiers_of(tiers)
     if not tiers:
         raise InputError("tiers is empty: expected at least one")
     s = np.asarray(message_bytes, dtype=float)
@@ -154,72 +168,6 @@ def collective_time(
     parts = [_timed(op, s[at : at + BLOCK], tiers, considered, fit) for at in range(0, s.size, BLOCK)]
     joined = {f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(CollectiveTime) if f.name != "algorithms"}
     return CollectiveTime(algorithms=considered, **joined)
-
-
-@takes(message_bytes=POSITIVE, link_bandwidth=POSITIVE, hop=NOT_NEGATIVE)
-def torus_collective(
-    op: str,
-    message_bytes: ArrayLike,
-    dimensions: tuple[int, ...],
-    link_bandwidth: ArrayLike,
-    *,
-    hop: ArrayLike = 1e-6,
-    wrapped: bool = True,
-) -> CollectiveTime:
-    """Time of a collective on a torus whose rings all work at once.
-
-    all-gather, reduce-scatter S (n - 1) / (n 2 D w), all-reduce twice that, all-to-all S k / (8 w) with k the longest side; broadcast and
-    reduce as all-gather; and a hop for every chip to the farthest. Open ends halve the bandwidth of each ring.
-
-    Parameters
-    ----------
-    op : str
-    message_bytes : array_like
-        As `collective_time` [B].
-    dimensions : tuple of int
-        Chips along each of the D dimensions.
-    link_bandwidth : array_like
-        Of one link, one direction, w [B/s].
-    hop : array_like
-        Latency of a hop [s]; about 1 us on TPU v5e.
-    wrapped : bool
-        Whether the ends of each dimension are joined.
-
-    Returns
-    -------
-    CollectiveTime
-        With the interval of what was never measured.
-
-    References
-    ----------
-    .. [1] Austin et al. (2025), "How to Scale Your Model", chapters on TPUs and sharding.
-    """
-    algorithms(op)
-    s, w = np.asarray(message_bytes, dtype=float), np.asarray(link_bandwidth, dtype=float)
-    sides = [d for d in chips_along(dimensions) if d > 1]
-    if not sides:
-        raise InputError(f"dimensions = {dimensions}: expected two chips or more")
-    n = float(np.prod(sides))
-    open_ends = 1.0 if wrapped else 2.0
-    farthest = np.asarray(hop, dtype=float) * sum(d // 2 if wrapped else d - 1 for d in sides)
-    if op == "alltoall":
-        wire = s * max(sides) / (8 * w)
-    elif op == "sendrecv":
-        wire = s / w
-    else:
-        wire = s * (n - 1) / (n * 2 * len(sides) * w) * (2 if op == "all_reduce" else 1)
-    rounds = 2 if op == "all_reduce" else 1
-    seconds = np.asarray(wire * open_ends + rounds * farthest)
-    width = calibration.interval(op, np.broadcast_to(s, seconds.shape), ("torus", "", ""), None)
-    return CollectiveTime(
-        seconds=seconds,
-        low=seconds * np.exp(-width),
-        high=seconds * np.exp(width),
-        algbw=s / seconds,
-        busbw=s / seconds * busbw_factor(op, np.broadcast_to(n, seconds.shape)),
-        algorithms=("torus",),
-        choice=np.zeros(seconds.shape, dtype=np.intp),
-    )
 
 
 def _timed(op: str, s: Array, tiers: Sequence[Tier], considered: tuple[str, ...], fit: Fit | None) -> CollectiveTime:

@@ -1,4 +1,4 @@
-"""What a fabric and its chips lose: to failures and checkpoints, to colliding flows, to the slowest of many."""
+"""What a job loses to failures and checkpoints."""
 
 from __future__ import annotations
 
@@ -8,19 +8,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
-from workbench.checks import COUNT, NOT_NEGATIVE, POSITIVE, Rule, takes
-from workbench.errors import InputError
+from workbench.arrays import Arrays
+from workbench.checks import COUNT, NOT_NEGATIVE, POSITIVE, takes
 from workbench.units import YEAR
 
 Array = NDArray[np.float64]
-MOST_A_PATH = 1_000_000  #: flows: a distribution is added up term by term
 
 
-@dataclass(frozen=True)
-class Goodput:
+@dataclass(frozen=True, repr=False)
+class Goodput(Arrays):
     """Share of the time in which a job makes progress that lasts; arrays broadcast."""
 
-    share: Array
+    share: Array  #: of the time, 0 to 1
     mtbf: Array  #: between failures of the whole job [s]
     interval: Array  #: of work between checkpoints [s]
     checkpoints: Array  #: share lost to writing them
@@ -78,9 +77,9 @@ def goodput(
     checkpoint, restart : array_like
         Time to write a checkpoint, C, and to come back from a failure, R [s].
     failure_rate : array_like, optional
-        Failures a chip and year; that of Llama 3 if not given, links included.
+        Failures per chip and year; that of Llama 3 if not given, links included.
     links_per_chip, link_failure_rate : array_like
-        Links a chip, as the topology counts them, and failures a link and year.
+        Links per chip, as the topology counts them, and failures per link and year.
     planes : array_like
         Where a chip has ports in several planes, the death of a link costs bandwidth and stops nothing.
     interval : array_like, optional
@@ -94,6 +93,12 @@ def goodput(
     ----------
     .. [1] Daly (2006), "A higher order estimate of the optimum checkpoint interval", equations 13 and 37.
     .. [2] Grattafiori et al. (2024), The Llama 3 Herd of Models, table 5.
+
+    Examples
+    --------
+    >>> job = goodput([1000, 16_384, 100_000], checkpoint=30, restart=600)
+    >>> job.share.round(2).tolist(), (job.mtbf / 3600).round(1).tolist()
+    ([0.98, 0.88, 0.6], [50.7, 3.1, 0.5])
     """
     n, c, r = (np.asarray(x, dtype=float) for x in (n_chips, checkpoint, restart))
     rate = np.asarray(catalogue.cost("failure_rate_per_chip_year").value if failure_rate is None else failure_rate, dtype=float)
@@ -105,57 +110,3 @@ def goodput(
         share = tau / (mtbf * np.exp(r / mtbf) * np.expm1((tau + c) / mtbf))
     written = share * c / tau
     return Goodput(share=share, mtbf=mtbf, interval=tau, checkpoints=written, failures=1 - share - written)
-
-
-@takes(needed=COUNT, spare=Rule(least=0, whole=True), availability=Rule(above=0, most=1))
-def spares(needed: ArrayLike, spare: ArrayLike, availability: ArrayLike) -> Array:
-    """Probability that of needed + spare units, each up with `availability`, as many as needed are up (binomial)."""
-    from scipy.stats import binom
-
-    n, k, a = (np.asarray(x, dtype=float) for x in (needed, spare, availability))
-    return np.asarray(binom.sf(n - 1, n + k, a))
-
-
-@takes(flows=COUNT, paths=COUNT, quantile=Rule(above=0, below=1))
-def collision_slowdown(flows: ArrayLike, paths: ArrayLike, quantile: ArrayLike | None = None) -> Array:
-    """Load of the fullest path over the mean, when equal flows are hashed on paths (ECMP): by how much the slowest flow is slower.
-
-    P(max <= m) = p(m; F/P)^P with the loads taken for independent: Poisson for the mean, binomial, which F bounds, for points of the
-    distribution. Each is the one that comes within 3 % of a simulation.
-
-    Parameters
-    ----------
-    flows, paths : array_like of int
-        Equal flows F, equal paths P. Several queue pairs a connection multiply F.
-    quantile : array_like, optional
-        Of the distribution; its mean if not given.
-
-    Raises
-    ------
-    InputError
-        For more than a million flows a path, or paths a flow, whose distribution would not be found exactly.
-    """
-    from scipy.stats import binom, poisson
-
-    f, p, q = (np.asarray(x, dtype=float) for x in np.broadcast_arrays(flows, paths, 0.5 if quantile is None else quantile))
-    mean = f / p
-    if np.any(far := (mean > MOST_A_PATH) | (mean < 1 / MOST_A_PATH)):
-        raise InputError(f"flows = {f[far][0]:g}, paths = {p[far][0]:g}: expected at most {MOST_A_PATH:,} flows a path or paths a flow")
-    largest = np.max(mean, initial=0.0)
-    most = int(largest + 12 * np.sqrt(largest + 1) + 12)
-    m = np.arange(most + 1)
-    ways = p[..., None]
-    if quantile is None:
-        fullest = (1 - poisson.cdf(m, f[..., None] / ways) ** ways).sum(axis=-1)
-    else:
-        fullest = (binom.cdf(m, f[..., None], 1 / ways) ** ways < q[..., None]).sum(axis=-1)
-    return np.asarray(np.maximum(fullest * p / f, 1.0))
-
-
-@takes(n=COUNT, spread=NOT_NEGATIVE, quantile=Rule(above=0, below=1))
-def straggler_slowdown(n: ArrayLike, spread: ArrayLike, quantile: ArrayLike = 0.5) -> Array:
-    """Slowest of `n` lognormal step times over the median one: exp(spread z), z the quantile^(1/n) point of the normal."""
-    from scipy.special import ndtri_exp
-
-    ranks, sigma = np.asarray(n, dtype=float), np.asarray(spread, dtype=float)
-    return np.asarray(np.exp(sigma * ndtri_exp(np.log(quantile) / ranks)))

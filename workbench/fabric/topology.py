@@ -7,9 +7,9 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import ArrayLike
 
+from workbench.arrays import Arrays
 from workbench.checks import COUNT, POSITIVE, SHARE, Rule, takes
 from workbench.errors import InputError
 
@@ -18,15 +18,15 @@ MOST_PORTS = 65_536  #: of a switch; every number of spines up to half of them i
 ALONG = Rule(least=1, whole=True, one=True)
 
 
-@dataclass(frozen=True)
-class Topology:
+@dataclass(frozen=True, repr=False)
+class Topology(Arrays):
     """Counts of a fabric; arrays broadcast over the arguments it was made from. Cables count links, whatever their kind."""
 
     endpoints: Array  #: ports of chips that the fabric joins
-    tiers: Array
+    tiers: Array  #: of switches
     leaf: Array  #: switches
-    spine: Array
-    core: Array
+    spine: Array  #: switches
+    core: Array  #: switches
     endpoint_cables: Array  #: chip to leaf
     leaf_cables: Array  #: leaf to spine
     spine_cables: Array  #: spine to core
@@ -45,10 +45,6 @@ class Topology:
         """All cables."""
         return self.endpoint_cables + self.leaf_cables + self.spine_cables
 
-    def cables_by_kind(self) -> dict[str, Array]:
-        """Cables between chips and leaves, leaves and spines, spines and cores."""
-        return {"chip to leaf": self.endpoint_cables, "leaf to spine": self.leaf_cables, "spine to core": self.spine_cables}
-
     @takes(copper_endpoints=SHARE)
     def optics(self, copper_endpoints: ArrayLike = 0.0) -> Array:
         """Optical modules: two a cable, less those of the share of endpoint cables that is copper."""
@@ -58,11 +54,6 @@ class Topology:
     def shape(self) -> tuple[int, ...]:
         """Of the arguments that it was made from."""
         return np.broadcast_shapes(*(np.shape(getattr(self, f.name)) for f in fields(self)))
-
-    def frame(self) -> pl.DataFrame:
-        """One row a case, one column a count."""
-        values = {f.name: np.asarray(getattr(self, f.name), dtype=float) for f in fields(self)}
-        return pl.DataFrame({name: np.broadcast_to(v, self.shape).ravel() for name, v in values.items()})
 
 
 @takes(
@@ -116,6 +107,12 @@ def fat_tree(
     References
     ----------
     .. [1] Leiserson (1985), "Fat-Trees". .. [2] NVIDIA DGX SuperPOD reference architectures, network fabrics tables (H100, B200, B300).
+
+    Examples
+    --------
+    >>> fabric = fat_tree([4608, 100_000], radix=144, port_bandwidth=100e9)
+    >>> fabric.tiers.tolist(), fabric.switches.tolist()
+    ([2.0, 3.0], [100.0, 3473.0])
     """
     n, k, rate, p, g, share = (np.asarray(x, dtype=float) for x in (endpoints, radix, port_bandwidth, planes, group, taper))
     if np.any(k % 2):
@@ -170,6 +167,12 @@ def torus(dimensions: tuple[int, ...], link_bandwidth: ArrayLike, wrapped: bool 
     References
     ----------
     .. [1] Dally, Towles (2004), "Principles and Practices of Interconnection Networks", chapter 5.
+
+    Examples
+    --------
+    >>> pod = torus((16, 16, 16), link_bandwidth=50e9)  # TPU v4
+    >>> int(pod.endpoints), float(pod.bisection) / 1e12
+    (4096, 25.6)
     """
     along = chips_along(dimensions)
     n, longest = math.prod(along), max(along)
@@ -186,20 +189,31 @@ def optical_switches(cubes: ArrayLike, side: ArrayLike = 4, faces: ArrayLike = 6
     References
     ----------
     .. [1] Jouppi et al. (2023), "TPU v4", section 2.
+
+    Examples
+    --------
+    >>> int(optical_switches(64))
+    48
     """
     n, along, faces_ = (np.asarray(x, dtype=float) for x in (cubes, side, faces))
     return np.floor(faces_ * along * along / 2) * np.ones_like(n)
 
 
-@takes(routers_a_group=COUNT, hosts_a_router=COUNT, global_links=COUNT, link_bandwidth=POSITIVE)
-def dragonfly(routers_a_group: ArrayLike, hosts_a_router: ArrayLike, global_links: ArrayLike, link_bandwidth: ArrayLike) -> Topology:
+@takes(routers_per_group=COUNT, hosts_per_router=COUNT, global_links=COUNT, link_bandwidth=POSITIVE)
+def dragonfly(routers_per_group: ArrayLike, hosts_per_router: ArrayLike, global_links: ArrayLike, link_bandwidth: ArrayLike) -> Topology:
     """A canonical dragonfly: groups of a routers, all joined; a h + 1 groups, joined by one link each.
 
     References
     ----------
     .. [1] Kim, Dally, Scott, Abts (2008), "Technology-Driven, Highly-Scalable Dragonfly Topology".
+
+    Examples
+    --------
+    >>> net = dragonfly(routers_per_group=16, hosts_per_router=8, global_links=8, link_bandwidth=25e9)
+    >>> int(net.endpoints), int(net.switches)
+    (16512, 2064)
     """
-    a, p, h, rate = (np.asarray(x, dtype=float) for x in (routers_a_group, hosts_a_router, global_links, link_bandwidth))
+    a, p, h, rate = (np.asarray(x, dtype=float) for x in (routers_per_group, hosts_per_router, global_links, link_bandwidth))
     groups = a * h + 1
     routers, hosts = a * groups, a * p * groups
     local, across = groups * a * (a - 1) // 2, groups * (groups - 1) // 2

@@ -1,4 +1,4 @@
-"""Training across sites: what distance and bandwidth cost, and how often sites must meet."""
+"""Training across sites: what distance and bandwidth cost."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.arrays import Arrays
 from workbench.checks import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, Rule, takes
 
 Array = NDArray[np.float64]
@@ -15,12 +16,12 @@ UNLIMITED = Rule(above=0, infinite=True)
 PROPAGATION = 4.9e-9
 
 
-@dataclass(frozen=True)
-class Sites:
+@dataclass(frozen=True, repr=False)
+class Sites(Arrays):
     """Synchronous training over several sites; arrays broadcast."""
 
     exchange: Array  #: time of one exchange of gradients between sites [s]
-    exposed: Array  #: part of it that computing does not hide, a step [s]
+    exposed: Array  #: part of it that computing does not hide, per step [s]
     loss: Array  #: share of the step's time that is lost
 
 
@@ -81,6 +82,12 @@ def across_sites(
     References
     ----------
     .. [1] Douillard et al. (2023), "DiLoCo", arXiv:2311.08105. .. [2] Thakur, Rabenseifner, Gropp (2005), section 4.5 (ring).
+
+    Examples
+    --------
+    >>> apart = across_sites(800e9, 10.0, sites=2, bandwidth=[1e11, 1e12], distance=1e6)
+    >>> apart.exchange.round(2).tolist(), apart.loss.round(3).tolist()
+    ([8.01, 0.81], [0.445, 0.075])
     """
     s, step, m, b, share, h = (np.asarray(x, dtype=float) for x in (gradient_bytes, step_seconds, sites, bandwidth, overlap, every))
     rtt = round_trip(distance)
@@ -111,17 +118,20 @@ def bandwidth_for(
     overlap: ArrayLike = 0.0,
     every: ArrayLike = 1,
 ) -> Array:
-    """Bandwidth of a site that keeps the loss at `loss` [B/s]; infinite where distance alone loses more."""
+    """Bandwidth of a site that keeps the loss at `loss` [B/s]; infinite where distance alone loses more.
+
+    Parameters
+    ----------
+    loss : array_like
+        Share of the step's time, above 0 and below 1.
+    gradient_bytes, step_seconds, sites, distance, overlap, every : array_like
+        As `across_sites`.
+
+    Examples
+    --------
+    >>> float((bandwidth_for(0.01, 800e9, 10.0, sites=2, distance=1e6) / 1e12).round(2))
+    8.77
+    """
     x, s, step, m, share, h = (np.asarray(v, dtype=float) for v in (loss, gradient_bytes, step_seconds, sites, overlap, every))
     allowed = (x / (1 - x) * step + share * step) * h - (m - 1) * round_trip(distance)
     return np.where(allowed > 0, 2 * s * (m - 1) / (m * np.where(allowed > 0, allowed, 1.0)), np.inf)
-
-
-@takes(loss=Rule(above=0, below=1), gradient_bytes=POSITIVE, step_seconds=POSITIVE, sites=COUNT, bandwidth=UNLIMITED, distance=NOT_NEGATIVE)
-def synchronisation_interval(
-    loss: ArrayLike, gradient_bytes: ArrayLike, step_seconds: ArrayLike, *, sites: ArrayLike, bandwidth: ArrayLike, distance: ArrayLike
-) -> Array:
-    """Fewest steps between exchanges that keep the loss at `loss`, nothing hidden (DiLoCo's inner steps)."""
-    x, step = np.asarray(loss, dtype=float), np.asarray(step_seconds, dtype=float)
-    one = across_sites(gradient_bytes, step_seconds, sites=sites, bandwidth=bandwidth, distance=distance)
-    return np.maximum(np.ceil(one.exchange * (1 - x) / (x * step)), 1.0)

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.checks import FINITE, NOT_NEGATIVE, Rule, takes
-from workbench.errors import InputError
-from workbench.fleet.finance import LIFE, RATE, USED, irr, npv, payback
-from workbench.units import HOUR, YEAR
+from workbench import catalogue
+from workbench.arrays import Arrays
+from workbench.catalogue import Chip
+from workbench.checks import FINITE, LIFE_YEARS, NOT_NEGATIVE, Rule, takes
+from workbench.energy import Site, all_in_ratio, server_power, site
+from workbench.fleet.finance import RATE, USED, irr, npv, payback
+from workbench.fleet.ownership import ownership_cost, server_capital
+from workbench.fleet.vintages import price_decline
+from workbench.units import HOUR, KWH, YEAR
 
 
-@dataclass(frozen=True)
-class SiteCase:
+@dataclass(frozen=True, repr=False)
+class SiteCase(Arrays):
     """Return and risk of one site: scenarios on the leading axes, years on the last of `cash_flows`."""
 
     cash_flows: NDArray[np.float64]  #: [USD], the year of decision first
@@ -47,24 +51,13 @@ class SiteCase:
 
         Returns are of the scenarios that have one; the payback is null where half of them never pay back.
         """
-        value, rate = self.net_present_value.ravel(), self.internal_rate.ravel()
-        low, middle, high = np.quantile(value, [0.1, 0.5, 0.9])
-        known = rate[np.isfinite(rate)]
-        points = np.quantile(known, [0.1, 0.5, 0.9]) if known.size else [None] * 3
-        return pl.DataFrame(
-            {
-                "npv_usd": [float(value.mean())],
-                "npv_p10_usd": [float(low)],
-                "npv_p50_usd": [float(middle)],
-                "npv_p90_usd": [float(high)],
-                "irr_p10": [points[0]],
-                "irr_p50": [points[1]],
-                "irr_p90": [points[2]],
-                "loss_probability": [self.loss_probability()],
-                "utilisation": [float(np.mean(self.utilisation))],
-                "payback_years": [float(back) if np.isfinite(back := np.median(self.payback_years)) else None],
-            }
-        )
+        value, rate, back = self.net_present_value, self.internal_rate, np.median(self.payback_years)
+        known, at = rate[np.isfinite(rate)], (10, 50, 90)
+        returns = np.percentile(known, at) if known.size else (None,) * 3
+        row = {"npv_usd": value.mean()} | {f"npv_p{p}_usd": point for p, point in zip(at, np.percentile(value, at), strict=True)}
+        row |= {f"irr_p{p}": point for p, point in zip(at, returns, strict=True)} | {"loss_probability": self.loss_probability()}
+        row |= {"utilisation": np.mean(self.utilisation), "payback_years": float(back) if np.isfinite(back) else None}
+        return pl.DataFrame([row])
 
 
 #: What the arguments of `site_case` may be.
@@ -72,9 +65,8 @@ _MONEY = ("value_per_chip_hour", "n_chips", "chip_capital", "facility_capital", 
 _SITE = dict.fromkeys(_MONEY, NOT_NEGATIVE) | {
     "demand": Rule(least=0.0, last="years"), "rate": RATE, "build_years": Rule(least=0.0, whole=True, one=True, unit="years"),
     "refresh_years": Rule(least=1.0, whole=True, one=True, unit="years"), "chip_price_decline": FINITE, "value_decline": FINITE,
-    "availability": USED, "facility_life": LIFE,
+    "availability": USED, "facility_life_years": LIFE_YEARS,
 }  # fmt: skip
-_WAITING = ("demand", "rate", "chip_capital", "value_per_chip_hour", "chip_price_decline", "value_decline")
 
 
 @takes(**_SITE)
@@ -93,7 +85,7 @@ def site_case(
     chip_price_decline: ArrayLike = 0.0,
     value_decline: ArrayLike = 0.0,
     availability: ArrayLike = 1.0,
-    facility_life: ArrayLike = 14.0,
+    facility_life_years: ArrayLike = 14.0,
 ) -> SiteCase:
     """Cash flows of a site of `n_chips`: building, filling it by demand, refreshing its chips, to the end of the demand given.
 
@@ -122,8 +114,8 @@ def site_case(
         Decline a year, continuous, of what a refresh costs for the same work and of what an hour earns; negative where it rises.
     availability : array_like
         Share of chips not in repair.
-    facility_life : array_like
-        [years]
+    facility_life_years : array_like
+        Above 0 and at most 100.
 
     Returns
     -------
@@ -133,8 +125,15 @@ def site_case(
     ------
     InputError
         For negative demand, money or counts, lives of no length, and years of building or refreshing that are not whole.
+
+    Examples
+    --------
+    >>> case = site_case(demand=[900.0] * 10, value_per_chip_hour=2.35, n_chips=1000, chip_capital=45e3, facility_capital=20e6,
+    ...                  running_idle=500, running_busy=1800, rate=0.0675)
+    >>> case.net_present_value.round(-5), case.internal_rate.round(3), case.payback_years.round(1)
+    (np.float64(22500000.0), np.float64(0.134), np.float64(7.5))
     """
-    asked, fund, interest, life = map(np.asarray, (demand, facility_capital, rate, facility_life))
+    asked, fund, interest, life = map(np.asarray, (demand, facility_capital, rate, facility_life_years))
     years = asked.shape[-1]
     t = np.arange(years)
     late = (value_per_chip_hour, n_chips, chip_capital, running_idle, running_busy, value_decline, chip_price_decline, availability)
@@ -154,51 +153,54 @@ def site_case(
     return SiteCase(flows, np.broadcast_to(interest, shape), np.broadcast_to(sold.mean(axis=-1), shape))
 
 
-@takes(delays=Rule(least=0.0, whole=True, apart=True, unit="years"), **{name: _SITE[name] for name in _WAITING})
-def when_to_build(
-    demand: ArrayLike,
+@takes(**{name: _SITE[name] for name in ("demand", "value_per_chip_hour", "n_chips", "build_years", "value_decline")}, wacc=RATE)
+def chip_site(
+    chip: str | Chip,
+    place: str | Site,
     *,
-    delays: ArrayLike,
-    rate: ArrayLike,
-    chip_capital: ArrayLike,
+    demand: ArrayLike,
     value_per_chip_hour: ArrayLike,
-    chip_price_decline: ArrayLike = 0.0,
+    n_chips: ArrayLike,
+    wacc: ArrayLike,
+    build_years: int = 2,
     value_decline: ArrayLike = 0.0,
-    **case: Any,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Value of deciding now against later: net present value at each delay, from the same demand path.
+) -> SiteCase:
+    """`site_case` of `n_chips` of one kind at a place: capital, power and upkeep as published, chips that get cheaper as Epoch AI counts.
 
     Parameters
     ----------
-    demand : array_like, shape (..., years)
-        From the year in which a decision now would open the site.
-    delays : array_like, shape (k,)
-        Whole years to wait; each must leave at least a year of demand.
-    rate, chip_capital, value_per_chip_hour, chip_price_decline, value_decline : array_like
-        As `site_case`, of a decision now; waiting makes chips cheaper and what an hour earns less.
-    **case
-        The other arguments of `site_case`.
+    chip : str or Chip
+    place : str or Site
+        Its PUE and its price of electricity, or the means of hourly ones.
+    demand, value_per_chip_hour, n_chips, build_years, value_decline
+        As `site_case`.
+    wacc : array_like
+        Discount rate a year.
 
     Returns
     -------
-    (value, best) : ndarrays
-        Value now of each delay, shape (..., k) [USD], and the best delay [years].
+    SiteCase
+
+    Examples
+    --------
+    >>> case = chip_site("GB300", "eastus", demand=[9e3] * 10, value_per_chip_hour=5.9, n_chips=10_000, wacc=0.07, value_decline=0.2)
+    >>> case.internal_rate.round(3)
+    np.float64(0.397)
     """
-    asked, waits = np.asarray(demand), np.atleast_1d(delays).astype(int)
-    if waits.ndim > 1 or not waits.size or waits.max() >= asked.shape[-1]:
-        raise InputError(f"delays = {delays}: expected one or more, each less than the {asked.shape[-1]} years of demand")
-    decline, capital, interest, fall, hour = map(np.asarray, (chip_price_decline, chip_capital, rate, value_decline, value_per_chip_hour))
-    value = []
-    for wait in waits:  # a handful of years, each with its own length of array
-        later = site_case(
-            demand=asked[..., wait:],
-            rate=rate,
-            chip_capital=capital * np.exp(-decline * wait),
-            chip_price_decline=decline,
-            value_per_chip_hour=hour * np.exp(-fall * wait),
-            value_decline=fall,
-            **case,
-        )
-        value.append(later.net_present_value / (1 + interest) ** wait)
-    worth = np.stack(np.broadcast_arrays(*value), axis=-1)
-    return worth, waits[worth.argmax(axis=-1)].astype(float)
+    chip, place = catalogue.chip(chip), site(place)
+    busy, idle = server_power(chip, np.array([1.0, 0.0]), ratio=all_in_ratio(chip).value).average
+    cost = ownership_cost(chip)
+    watt = np.mean(np.multiply(place.pue, place.electricity_usd_per_kwh)) / KWH * YEAR  # of IT power, a year [USD]
+    return site_case(
+        demand=demand,
+        value_per_chip_hour=value_per_chip_hour,
+        value_decline=value_decline,
+        n_chips=n_chips,
+        chip_capital=server_capital(chip),
+        facility_capital=np.multiply(n_chips, server_power(chip).rated) * catalogue.cost("facility_capex_usd_per_w").value,
+        running_idle=idle * watt + cost.staff + cost.maintenance,
+        running_busy=busy * watt + cost.staff + cost.maintenance,
+        rate=wacc,
+        chip_price_decline=price_decline(),
+        build_years=build_years,
+    )

@@ -28,7 +28,7 @@ class Solution:
     cost: float
 
 
-def solve(cost: Array, matrix: Any, limit: Array, lower: Array, upper: Array, promise: Array) -> Solution:
+def solve(cost: Array, matrix: Any, limit: Array, lower: Array, upper: Array, priority: Array) -> Solution:
     """Solve a linear programme; where columns outnumber rows, by delayed column generation.
 
     A plan at a vertex uses no more columns than there are rows. The programme is solved with the most promising ones, all others are
@@ -39,7 +39,7 @@ def solve(cost: Array, matrix: Any, limit: Array, lower: Array, upper: Array, pr
     cost, lower, upper : ndarray, shape (n,)
     matrix : sparse array, shape (m, n)
     limit : ndarray, shape (m,)
-    promise : ndarray, shape (n,)
+    priority : ndarray, shape (n,)
         Order in which columns are tried; infinite for those that are there from the start.
 
     References
@@ -51,10 +51,10 @@ def solve(cost: Array, matrix: Any, limit: Array, lower: Array, upper: Array, pr
     if n < max(FEW, MANY * rows):
         return _direct(cost, matrix, limit, lower, upper, slice(None), "highs-ds" if n < LARGE else "highs-ipm")
     matrix = matrix.tocsc()
-    fixed = np.isinf(promise)
+    fixed = np.isinf(priority)
     active, last = fixed.copy(), np.inf
     first = min(int(fixed.sum()) + FIRST * rows, n)
-    active[np.argpartition(-promise, first - 1)[:first]] = True
+    active[np.argpartition(-priority, first - 1)[:first]] = True
     while True:
         found = _direct(cost, matrix, limit, lower, upper, np.flatnonzero(active), "highs-ds")
         if found.status != 0:  # too few columns for a plan, or no plan at all: all of them tell

@@ -8,28 +8,33 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
+from workbench.arrays import Arrays
 from workbench.catalogue import LLM, Chip, Cost
 from workbench.checks import POSITIVE, SHARE, Rule, check_fields, takes
-from workbench.chips import Load, Serving, ServingPlan, TrainingRun, serving, serving_speed, training_run
+from workbench.chips import Load, ServingPlan, serving, serving_speed, training_run
+from workbench.chips.serving.evaluate import Serving
+from workbench.chips.training.run import TrainingRun
 from workbench.energy import ServerPower, all_in_ratio, facility_power, server_power
-from workbench.errors import InputError, UnknownName
+from workbench.energy.server import busy_share_of
+from workbench.errors import UnknownName
 from workbench.fabric import Cluster
 from workbench.fleet.finance import USED
-from workbench.fleet.ownership import RULES, OwnershipCost, ownership_cost, server_uplift, tokens_per_watt_per_dollar
-from workbench.units import DAY, HOUR, KWH
+from workbench.fleet.ownership import PUBLISHED, RULES, OwnershipCost, ownership_cost, price_of, server_uplift
+from workbench.units import DAY, HOUR
 
 #: What the arguments of `ai_factory` may be.
 _INPUTS = {
     name: RULES[name]
-    for name in ("chip_price", "server_uplift", "network_share", "facility_capex", "operations", "server_life", "wacc", "pue")
+    for name in ("chip_price", "server_uplift", "network_share", "facility_capex_usd_per_w", "operations_usd_per_w_year",
+                 "server_life_years", "wacc", "electricity_usd_per_kwh", "pue")
 } | {
     "server_power_ratio": Rule(least=1.0, why="a server draws at least as much as its chips"), "busy_share": SHARE, "mfu": USED,
-    "electricity_usd_per_kwh": Rule(least=0.0, most=100.0, unit="USD/kWh"), "serving_speed": POSITIVE, "utilisation": USED,
+    "serving_speed": POSITIVE, "utilisation": USED,
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Work:
+@dataclass(frozen=True, repr=False)
+class Work(Arrays):
     """What a cluster is for: one model to train, and one to serve at a stated load."""
 
     trained: LLM
@@ -43,8 +48,8 @@ class Work:
         check_fields(self, tokens=POSITIVE)
 
 
-@dataclass(frozen=True)
-class Factory:
+@dataclass(frozen=True, repr=False)
+class Factory(Arrays):
     """An AI factory at work; arrays broadcast over the arguments of `ai_factory`."""
 
     cluster: Cluster
@@ -75,9 +80,9 @@ def ai_factory(
     server_power_ratio: ArrayLike,
     busy_share: ArrayLike,
     network_share: ArrayLike,
-    facility_capex: ArrayLike,
-    operations: ArrayLike,
-    server_life: ArrayLike,
+    facility_capex_usd_per_w: ArrayLike,
+    operations_usd_per_w_year: ArrayLike,
+    server_life_years: ArrayLike,
     wacc: ArrayLike,
     electricity_usd_per_kwh: ArrayLike,
     pue: ArrayLike,
@@ -98,6 +103,16 @@ def ai_factory(
     ------
     InputError
         As the functions it joins.
+
+    Examples
+    --------
+    >>> from workbench.chips import Load, ServingPlan
+    >>> inputs = {name: cost.value for name, cost in factory_inputs("GB300", "fp4").items()} | {"utilisation": 0.8}
+    >>> llm = catalogue.llm("Llama-3.1-405B")
+    >>> work = Work(llm, 15.6e12, "bf16", llm, ServingPlan(8, "fp4", "fp8"), Load(256, 1024, 1024))
+    >>> answer = ai_factory(Cluster(catalogue.chip("GB300"), 4608), work, **inputs)
+    >>> answer.usd_per_chip_hour.round(2), answer.training_days.round(1)
+    (np.float64(2.33), np.float64(116.4))
     """
     power = server_power(cluster.chip, utilisation, ratio=server_power_ratio, busy_share=busy_share)
     at_work = facility_power(server_power(cluster.chip, 1.0, ratio=server_power_ratio, busy_share=busy_share).average, pue)
@@ -106,13 +121,13 @@ def ai_factory(
         chip_price=chip_price,
         power=power,
         pue=pue,
-        electricity_price=np.divide(electricity_usd_per_kwh, KWH),
+        electricity_usd_per_kwh=electricity_usd_per_kwh,
         wacc=wacc,
-        server_life=server_life,
+        server_life_years=server_life_years,
         server_uplift=server_uplift,
         network_share=network_share,
-        facility_capex=facility_capex,
-        operations=operations,
+        facility_capex_usd_per_w=facility_capex_usd_per_w,
+        operations_usd_per_w_year=operations_usd_per_w_year,
     )
     run = training_run(work.trained, cluster, work.tokens, mfu=mfu, precision=work.precision, utilisation=utilisation)
     replica = serving(work.served, cluster, work.plan, work.load, speed=serving_speed)
@@ -136,16 +151,16 @@ def ai_factory(
             tokens_per_second=n * speed,
             usd_per_million_tokens=useful_hour / (speed * HOUR) * 1e6,
             joules_per_token=at_work / speed,
-            tokens_per_watt_per_dollar=tokens_per_watt_per_dollar(speed, at_work, useful_hour),
+            tokens_per_watt_per_dollar=speed / (at_work * useful_hour),
         )
 
 
-def factory_inputs(chip: Chip, serving_precision: str = "fp8", served: str = "", **given: float | None) -> dict[str, Cost]:
+def factory_inputs(chip: str | Chip, serving_precision: str = "fp8", served: str = "", **given: float | None) -> dict[str, Cost]:
     """Value and band of the inputs of `ai_factory`, each with its source; utilisation, which has none, is not among them.
 
     Parameters
     ----------
-    chip : Chip
+    chip : str or Chip
     serving_precision : str
         Number format of served weights.
     served : str
@@ -157,24 +172,25 @@ def factory_inputs(chip: Chip, serving_precision: str = "fp8", served: str = "",
     ------
     InputError
         For a chip without a published price if no `chip_price` is given, and for a name that is no input.
+
+    Examples
+    --------
+    >>> factory_inputs("GB300", wacc=0.12)["wacc"].ends
+    (0.042, 0.12)
     """
-    kind = "tpu" if chip.vendor == "Google" else "gpu"
+    chip = catalogue.chip(chip)
     inputs = {
-        "chip_price": _price(chip, given.get("chip_price")),
+        "chip_price": price_of(chip if chip.price else replace(chip, price=given.get("chip_price"))),
         "server_uplift": server_uplift(chip),
         "server_power_ratio": all_in_ratio(chip),
         "serving_speed": serving_speed(chip, serving_precision, served),
+        "busy_share": busy_share_of(chip),
     } | {
         name: catalogue.cost(row)
         for name, row in (
-            ("busy_share", f"server_power_share_{kind}"),
-            ("network_share", "network_capex_share"),
-            ("facility_capex", "facility_capex_usd_per_w"),
-            ("operations", "operations_usd_per_w_year"),
-            ("server_life", "server_life_years"),
-            ("wacc", "wacc_hyperscaler"),
-            ("electricity_usd_per_kwh", "electricity_us_industrial_2025_usd_per_kwh"),
-            ("pue", "pue_liquid" if chip.cooling == "liquid" else "pue_microsoft"),
+            *((n, PUBLISHED.get(n, n)) for n in ("network_share", "facility_capex_usd_per_w", "operations_usd_per_w_year")),
+            *((n, PUBLISHED.get(n, n)) for n in ("server_life_years", "wacc", "electricity_usd_per_kwh")),
+            ("pue", "pue_liquid" if chip.cooling == "liquid" else PUBLISHED["pue"]),
             ("mfu", "training_mfu_llama3"),
         )
     }
@@ -184,12 +200,3 @@ def factory_inputs(chip: Chip, serving_precision: str = "fp8", served: str = "",
         if value is not None:
             inputs[name] = inputs[name].at(replace(_INPUTS[name], one=True)(name, value))
     return inputs
-
-
-def _price(chip: Chip, given: float | None) -> Cost:
-    price = chip.price or given
-    if price is None:
-        priced = [n for n in catalogue.names("chips") if catalogue.chip(n).price is not None]
-        raise InputError(f"{chip.name} has no published price: give chip_price. Chips with one: {', '.join(priced)}")
-    source = next((part for part in chip.source.split(" | ") if "price" in part), chip.source)
-    return Cost("chip_price", price, chip.price_low, chip.price_high, "USD", f"price of one {chip.name}", source, chip.note)

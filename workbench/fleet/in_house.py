@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.arrays import Arrays
 from workbench.checks import FINITE, NOT_NEGATIVE, SHARE, Rule, takes
 
 
-@dataclass(frozen=True)
-class InHouse:
+@dataclass(frozen=True, repr=False)
+class InHouse(Arrays):
     """Whether a chip of one's own pays; arrays broadcast over the arguments of `in_house_chip`."""
 
     saving_per_chip: NDArray[np.float64]  #: present value at launch of one chip against the merchant work it replaces [USD]
@@ -32,7 +33,7 @@ class InHouse:
     **dict.fromkeys(("movable_share", "respin_probability", "price_response"), SHARE),
     rate=Rule(least=0.0, most=10.0),
     running_saving=FINITE,
-    life_years=Rule(least=0.0, most=1000.0, unit="years"),
+    life_years=Rule(least=0.0, most=100.0, unit="years"),
 )
 def in_house_chip(
     *,
@@ -80,7 +81,7 @@ def in_house_chip(
     price_decline : array_like
         Decline a year of the merchant price of the same work, continuous (.32 for 27 % a year, 1 for 63 %), 0 or more.
     rate : array_like
-        Discount rate a year, continuous (``log1p`` of the rate that `annuity` takes), 0 to 10.
+        Discount rate a year, as `annuity` takes it, 0 to 10.
     respin_probability, respin_share, respin_years : array_like
         Of one more spin of the mask, its cost over the NRE, and the delay it brings.
     port_cost : array_like
@@ -106,8 +107,15 @@ def in_house_chip(
     References
     ----------
     .. [1] Dixit, Pindyck (1994), "Investment under Uncertainty", chapter 6, for the value of the threat alone.
+
+    Examples
+    --------
+    >>> own = in_house_chip(nre=6e8, unit_cost=12e3, merchant_price=37.5e3, relative_performance=0.8, volume=[1e5, 3e5], movable_share=0.6,
+    ...                     lead_years=2, price_decline=0.2, rate=0.07)
+    >>> own.break_even_chips.round(), own.pays
+    (array([84707., 84707.]), array([False,  True]))
     """
-    r, years, decline, late = map(np.asarray, (rate, life_years, price_decline, lead_years))
+    r, years, decline, late = map(np.asarray, (np.log1p(rate), life_years, price_decline, lead_years))
     design, port, unit, yearly = map(np.asarray, (nre, port_cost, unit_cost, running_saving))
     lead = late + np.multiply(respin_probability, respin_years)
     life = np.where(r > 0, -np.expm1(-r * years) / np.where(r > 0, r, 1.0), years)

@@ -2,43 +2,49 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
-from workbench.arrays import broadcast
+from workbench.arrays import Arrays, broadcast
 from workbench.catalogue import Chip, Cost
-from workbench.checks import NOT_NEGATIVE, POSITIVE, PUE, SHARE, Rule, takes
-from workbench.energy import ServerPower, electricity_cost, facility_power
-from workbench.energy.server import RACK_SCALE
-from workbench.fleet.finance import LIFE, USED, YEARLY, annuity
-from workbench.units import HOUR, KWH, PETA, YEAR
+from workbench.checks import ELECTRICITY, LIFE_YEARS, NOT_NEGATIVE, POSITIVE, PUE, SHARE, Rule, takes
+from workbench.energy import ServerPower, all_in_ratio, electricity_cost, facility_power, server_power
+from workbench.errors import InputError
+from workbench.fleet.finance import USED, YEARLY, annuity
+from workbench.units import HOUR, YEAR
 
 #: What a fleet costs, in the order of a bill.
 PARTS = ("capital", "network", "facility", "energy", "maintenance", "staff")
-#: What the arguments of `ownership_cost` may be. A year's electricity above 100 USD/kWh is a price in USD/kWh taken for one in USD/J.
+#: What the arguments of `ownership_cost` may be.
 RULES = {
     "n_chips": POSITIVE, "chip_price": NOT_NEGATIVE, "power.rated": NOT_NEGATIVE, "power.average": NOT_NEGATIVE, "pue": PUE,
-    "electricity_price": Rule(least=0.0, most=100 / KWH, unit="USD/J", why="USD a kWh over units.KWH"), "wacc": YEARLY,
-    "server_life": LIFE, "server_uplift": Rule(least=1.0, why="a server costs at least its chips"),
-    "network_share": Rule(least=0.0, below=1.0), "facility_capex": NOT_NEGATIVE, "facility_life": LIFE, "operations": NOT_NEGATIVE,
+    "electricity_usd_per_kwh": replace(ELECTRICITY, least=0.0), "wacc": YEARLY, "server_life_years": LIFE_YEARS,
+    "server_uplift": Rule(least=1.0, why="a server costs at least its chips"), "network_share": Rule(least=0.0, below=1.0),
+    "facility_capex_usd_per_w": NOT_NEGATIVE, "facility_life_years": LIFE_YEARS, "operations_usd_per_w_year": NOT_NEGATIVE,
     "maintenance": NOT_NEGATIVE, "salvage": SHARE, "availability": USED,
+}  # fmt: skip
+#: Rows of the catalogue that hold where an argument is not given; others are called as the argument.
+PUBLISHED = {
+    "pue": "pue_microsoft", "electricity_usd_per_kwh": "electricity_us_industrial_2025_usd_per_kwh", "wacc": "wacc_hyperscaler",
+    "network_share": "network_capex_share", "maintenance": "maintenance_share_per_year",
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class OwnershipCost:
+@dataclass(frozen=True, repr=False)
+class OwnershipCost(Arrays):
     """Cost of ownership [USD a year], whole fleet; arrays broadcast over the arguments of `ownership_cost`."""
 
-    capital: NDArray[np.float64]  #: servers with their chips, as an annuity
-    network: NDArray[np.float64]  #: scale-out network, as an annuity
-    facility: NDArray[np.float64]  #: building, power and cooling, as an annuity
-    energy: NDArray[np.float64]  #: electricity
-    maintenance: NDArray[np.float64]  #: spares and repair of servers and network
-    staff: NDArray[np.float64]  #: staff and what else it takes to operate
+    capital: NDArray[np.float64]  #: servers with their chips, as an annuity [USD a year]
+    network: NDArray[np.float64]  #: scale-out network, as an annuity [USD a year]
+    facility: NDArray[np.float64]  #: building, power and cooling, as an annuity [USD a year]
+    energy: NDArray[np.float64]  #: electricity [USD a year]
+    maintenance: NDArray[np.float64]  #: spares and repair of servers and network [USD a year]
+    staff: NDArray[np.float64]  #: staff and what else it takes to operate [USD a year]
     chip_hours: NDArray[np.float64]  #: chip-hours available a year, whether used or not [h]
 
     @property
@@ -53,39 +59,35 @@ class OwnershipCost:
 
     def frame(self) -> pl.DataFrame:
         """One row a part and case: case, part, usd_per_year, usd_per_chip_hour, share."""
-        n = np.broadcast(*(getattr(self, part) for part in PARTS), self.chip_hours).shape
-        total, hours = (np.broadcast_to(x, n).ravel() for x in (self.per_year, self.chip_hours))
-        parts = []
-        for part in PARTS:
-            cost = np.broadcast_to(getattr(self, part), n).ravel()
-            parts.append(
-                pl.DataFrame(
-                    {
-                        "case": np.arange(cost.size),
-                        "part": [part] * cost.size,
-                        "usd_per_year": cost,
-                        "usd_per_chip_hour": cost / hours,
-                        "share": cost / total,
-                    }
-                )
-            )
-        return pl.concat(parts).sort("case", maintain_order=True)
+        *costs, hours, total = np.broadcast_arrays(*(getattr(self, part) for part in PARTS), self.chip_hours, self.per_year)
+        cost = np.stack([np.ravel(c) for c in costs], axis=-1)
+        case, part = np.indices(cost.shape)
+        return pl.DataFrame(
+            {
+                "case": case.ravel(),
+                "part": np.array(PARTS)[part.ravel()],
+                "usd_per_year": cost.ravel(),
+                "usd_per_chip_hour": (cost / hours.reshape(-1, 1)).ravel(),
+                "share": (cost / total.reshape(-1, 1)).ravel(),
+            }
+        )
 
 
 def ownership_cost(
+    chip: str | Chip | None = None,
     *,
-    n_chips: ArrayLike,
-    chip_price: ArrayLike,
-    power: ServerPower,
-    pue: ArrayLike,
-    electricity_price: ArrayLike,
-    wacc: ArrayLike,
-    server_life: ArrayLike,
-    server_uplift: ArrayLike,
+    n_chips: ArrayLike = 1.0,
+    chip_price: ArrayLike | None = None,
+    power: ServerPower | None = None,
+    pue: ArrayLike | None = None,
+    electricity_usd_per_kwh: ArrayLike | None = None,
+    wacc: ArrayLike | None = None,
+    server_life_years: ArrayLike | None = None,
+    server_uplift: ArrayLike | None = None,
     network_share: ArrayLike | None = None,
-    facility_capex: ArrayLike | None = None,
-    facility_life: ArrayLike | None = None,
-    operations: ArrayLike | None = None,
+    facility_capex_usd_per_w: ArrayLike | None = None,
+    facility_life_years: ArrayLike | None = None,
+    operations_usd_per_w_year: ArrayLike | None = None,
     maintenance: ArrayLike | None = None,
     salvage: ArrayLike = 0.0,
     availability: ArrayLike = 1.0,
@@ -96,31 +98,33 @@ def ownership_cost(
     servers share / (1 - share); facility = annuity(n rated power capex, wacc, facility_life); energy = n average power PUE hours price;
     maintenance = rate (servers + network); staff = n rated power rate
 
-    Taxes are left out. Where an optional argument is not given, the catalogue's constant holds.
+    Taxes are left out. Where an argument is not given, the catalogue's constant holds: that of `chip`, of a hyperscaler, of US industry.
 
     Parameters
     ----------
+    chip : str or Chip, optional
+        Its price, its power at work with its share of server and network, and the price of its server hold where none are given.
     n_chips : array_like
-    chip_price : array_like
+    chip_price : array_like, optional
         [USD]
-    power : ServerPower
+    power : ServerPower, optional
         A chip with its share of the server.
-    pue : array_like
+    pue : array_like, optional
         Power usage effectiveness, at least 1.
-    electricity_price : array_like
-        [USD/J], 0 or more: what a year's energy costs on average, not a spot price; ``price_usd_per_kwh / units.KWH``.
-    wacc : array_like
+    electricity_usd_per_kwh : array_like, optional
+        What a year's energy costs on average, not a spot price; 0 to 10.
+    wacc : array_like, optional
         Weighted average cost of capital a year, above -1 and at most 10.
-    server_life, facility_life : array_like
-        Economic life, not book life [years], at most 1,000.
-    server_uplift : array_like
+    server_life_years, facility_life_years : array_like, optional
+        Economic life, not book life, at most 100.
+    server_uplift : array_like, optional
         Price of a server over the price of its chips, at least 1; `server_uplift` gives the published one.
     network_share : array_like, optional
         Share of the scale-out network in the capital of servers and network, below 1.
-    facility_capex : array_like, optional
-        Building, power and cooling [USD/W of rated IT power].
-    operations : array_like, optional
-        Staff and other operating cost but energy [USD/W of rated IT power and year].
+    facility_capex_usd_per_w : array_like, optional
+        Building, power and cooling, of rated IT power.
+    operations_usd_per_w_year : array_like, optional
+        Staff and other operating cost but energy, of rated IT power.
     maintenance : array_like, optional
         Spares and repair a year over the price of servers and network.
     salvage : array_like
@@ -135,64 +139,80 @@ def ownership_cost(
     Raises
     ------
     InputError
-        For no chips, a negative price or life, an uplift below 1, shares outside [0, 1], a WACC of -100 % or less, a PUE below 1, and
-        arrays that do not broadcast.
+        For no chips, a negative price or life, an uplift below 1, shares outside [0, 1], a WACC of -100 % or less, a PUE below 1, a price
+        of electricity above 10 USD/kWh, a chip without a published price, and arrays that do not broadcast.
 
     References
     ----------
     .. [1] Barroso, Hoelzle, Ranganathan (2018), "The Datacenter as a Computer", chapter 6.
     .. [2] Epoch AI (2026), AI datacenter cost breakdown: 8.5 bn USD a year for 1 GW.
+
+    Examples
+    --------
+    >>> ownership_cost("GB300", electricity_usd_per_kwh=[0.05, 0.08]).per_chip_hour.round(3)
+    array([2.303, 2.351])
     """
     given = {
-        "n_chips": n_chips, "chip_price": chip_price, "power.rated": power.rated, "power.average": power.average, "pue": pue,
-        "electricity_price": electricity_price, "wacc": wacc, "server_life": server_life, "server_uplift": server_uplift,
-        "salvage": salvage, "availability": availability,
-    } | {
-        name: catalogue.cost(row).value if value is None else value
-        for name, value, row in (
-            ("network_share", network_share, "network_capex_share"),
-            ("facility_capex", facility_capex, "facility_capex_usd_per_w"),
-            ("facility_life", facility_life, "facility_life_years"),
-            ("operations", operations, "operations_usd_per_w_year"),
-            ("maintenance", maintenance, "maintenance_share_per_year"),
-        )
+        "pue": pue, "electricity_usd_per_kwh": electricity_usd_per_kwh, "wacc": wacc, "server_life_years": server_life_years,
+        "network_share": network_share, "facility_capex_usd_per_w": facility_capex_usd_per_w, "facility_life_years": facility_life_years,
+        "operations_usd_per_w_year": operations_usd_per_w_year, "maintenance": maintenance,
     }  # fmt: skip
-    v = {name: RULES[name](name, value) for name, value in given.items()}
+    given = {name: catalogue.cost(PUBLISHED.get(name, name)).value if value is None else value for name, value in given.items()}
+    given |= {"n_chips": n_chips, "salvage": salvage, "availability": availability} | _of_chip(chip, chip_price, power, server_uplift)
+    v = {name: rule(name, given[name]) for name, rule in RULES.items()}
     broadcast(**v)
-    n, interest, part, life = v["n_chips"], v["wacc"], v["network_share"], v["server_life"]
+    n, interest, part, life = v["n_chips"], v["wacc"], v["network_share"], v["server_life_years"]
     servers, it_power = n * v["chip_price"] * v["server_uplift"], n * v["power.rated"]
     network = servers * part / (1 - part)
     sold = v["salvage"] * (1 + interest) ** -life
     return OwnershipCost(
         capital=annuity(servers * (1 - sold), interest, life),
         network=annuity(network, interest, life),
-        facility=annuity(it_power * v["facility_capex"], interest, v["facility_life"]),
-        energy=electricity_cost(facility_power(n * v["power.average"], v["pue"]) * YEAR, v["electricity_price"]),
+        facility=annuity(it_power * v["facility_capex_usd_per_w"], interest, v["facility_life_years"]),
+        energy=electricity_cost(facility_power(n * v["power.average"], v["pue"]) * YEAR, v["electricity_usd_per_kwh"]),
         maintenance=(servers + network) * v["maintenance"],
-        staff=it_power * v["operations"],
+        staff=it_power * v["operations_usd_per_w_year"],
         chip_hours=n * YEAR / HOUR * v["availability"],
     )
 
 
-def server_uplift(chip: Chip) -> Cost:
-    """Published price of a server over the price of its chips: a rack for rack-scale parts, an eight-chip server otherwise."""
-    rack = chip.vendor == "NVIDIA" and (chip.scaleup_domain or 1) >= RACK_SCALE
-    return catalogue.cost("server_uplift_rack_scale" if rack else "server_uplift_node")
+def _of_chip(chip: str | Chip | None, price: ArrayLike | None, power: ServerPower | None, uplift: ArrayLike | None) -> dict[str, Any]:
+    """What hangs on the chip, from the catalogue where it is not given."""
+    if chip is not None:
+        chip = catalogue.chip(chip)
+        price = price_of(chip).value if price is None else price
+        power = server_power(chip, ratio=all_in_ratio(chip).value) if power is None else power
+        uplift = server_uplift(chip).value if uplift is None else uplift
+    for name, value in (("chip_price", price), ("power", power), ("server_uplift", uplift)):
+        if value is None:
+            raise InputError(f"{name} = None: give it, or the chip")
+    assert power is not None
+    return {"chip_price": price, "power.rated": power.rated, "power.average": power.average, "server_uplift": uplift}
 
 
-@takes(per_chip_hour=NOT_NEGATIVE, peak=POSITIVE, mfu=USED, goodput=USED)
-def per_pflop_hour(per_chip_hour: ArrayLike, peak: ArrayLike, mfu: ArrayLike, goodput: ArrayLike = 1.0) -> NDArray[np.float64]:
-    """Cost of 10^15 FLOP/s of useful arithmetic for an hour [USD].
+def price_of(chip: Chip) -> Cost:
+    """Published price of a chip with its band. Raises `InputError` for one that has none, and names those that have."""
+    if chip.price is None:
+        priced = [n for n in catalogue.names("chips") if catalogue.chip(n).price is not None]
+        raise InputError(f"{chip.name} has no published price: give chip_price. Chips with one: {', '.join(priced)}")
+    source = next((part for part in chip.source.split(" | ") if "price" in part), chip.source)
+    return Cost("chip_price", chip.price, chip.price_low, chip.price_high, "USD", f"price of one {chip.name}", source, chip.note)
 
-    per_chip_hour / (peak mfu goodput / 10^15), with `peak` [FLOP/s] and `goodput` the share of the time that makes progress
+
+def server_capital(chip: Chip) -> float:
+    """Price of a chip with its share of server and network [USD]."""
+    return price_of(chip).value * server_uplift(chip).value / (1 - catalogue.cost("network_capex_share").value)
+
+
+def server_uplift(chip: str | Chip) -> Cost:
+    """Published price of a server over the price of its chips: a rack for rack-scale parts, an eight-chip server otherwise.
+
+    Examples
+    --------
+    >>> server_uplift("GB300").value, server_uplift("H100").value
+    (1.148, 1.091)
     """
-    return np.divide(np.multiply(per_chip_hour, PETA), np.multiply(peak, mfu) * goodput)
-
-
-@takes(per_chip_hour=NOT_NEGATIVE, tokens_per_second=POSITIVE, utilisation=USED)
-def per_million_tokens(per_chip_hour: ArrayLike, tokens_per_second: ArrayLike, utilisation: ArrayLike = 1.0) -> NDArray[np.float64]:
-    """Cost of a million tokens [USD] at `tokens_per_second` a chip while it works, which is the share `utilisation` of its hours."""
-    return np.divide(per_chip_hour, np.multiply(tokens_per_second, utilisation) * HOUR) * 1e6
+    return catalogue.cost("server_uplift_rack_scale" if catalogue.chip(chip).server == "rack_scale" else "server_uplift_node")
 
 
 @takes(own_per_chip_hour=NOT_NEGATIVE, rent_per_chip_hour=POSITIVE, utilisation=USED)
@@ -214,29 +234,12 @@ def rent_or_own(
     -------
     (ratio, break_even) : ndarrays
         `ratio` below 1 where owning is cheaper; `break_even` above 1 where renting always is.
+
+    Examples
+    --------
+    >>> ratio, break_even = rent_or_own(1.35, 2.35, [0.4, 0.8])
+    >>> ratio.round(2), break_even.round(2)
+    (array([1.44, 0.72]), array([0.57, 0.57]))
     """
     own, rent, used = map(np.asarray, (own_per_chip_hour, rent_per_chip_hour, utilisation))
     return own / (used * rent), own / rent * np.ones_like(used)
-
-
-@takes(tokens_per_second=NOT_NEGATIVE, facility_power=POSITIVE, usd_per_hour=POSITIVE)
-def tokens_per_watt_per_dollar(tokens_per_second: ArrayLike, facility_power: ArrayLike, usd_per_hour: ArrayLike) -> NDArray[np.float64]:
-    """Tokens a second over facility watts and dollars an hour: the yield that fleets are said to maximise.
-
-    The product counts power twice, because energy is part of the dollars: read it with tokens a joule and tokens a dollar.
-
-    Parameters
-    ----------
-    tokens_per_second : array_like
-        Output tokens [1/s].
-    facility_power : array_like
-        Of the same chips [W].
-    usd_per_hour : array_like
-        Cost of the same chips [USD/h].
-
-    Returns
-    -------
-    ndarray
-        [tokens/s/W/(USD/h)], broadcast.
-    """
-    return np.divide(tokens_per_second, np.multiply(facility_power, usd_per_hour))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.arrays import broadcast
+from workbench.arrays import Arrays, broadcast
 from workbench.checks import NOT_NEGATIVE, POSITIVE, SHARE, Rule, check_fields, takes
 from workbench.errors import InputError
 from workbench.fleet.finance import USED
@@ -50,7 +50,10 @@ def erlang_c(servers: ArrayLike, load: ArrayLike) -> NDArray[np.float64]:
 
 @takes(load=Rule(least=0.0, below=1e12), wait_probability=USED)
 def servers_needed(load: ArrayLike, wait_probability: ArrayLike) -> NDArray[np.int64]:
-    """Fewest servers with which a request waits at most with `wait_probability`; bisection over all cases at once.
+    """Fewest servers with which a request waits at most with `wait_probability`.
+
+    By bisection of whole numbers over all cases at once, which takes a third of the time of `scipy.optimize.elementwise.find_root` on real
+    ones.
 
     Parameters
     ----------
@@ -58,6 +61,11 @@ def servers_needed(load: ArrayLike, wait_probability: ArrayLike) -> NDArray[np.i
         [erlang]
     wait_probability : array_like
         Above 0 and at most 1, where the fewest are those with which the queue does not grow for ever.
+
+    Examples
+    --------
+    >>> servers_needed([8, 80, 800], 0.01)
+    array([ 16, 103, 869])
     """
     a, p = np.broadcast_arrays(load, wait_probability)
     low = np.floor(a).astype(np.int64)  # waits always
@@ -69,18 +77,12 @@ def servers_needed(load: ArrayLike, wait_probability: ArrayLike) -> NDArray[np.i
     return np.where(a == 0, 0, high)
 
 
-@takes(load=NOT_NEGATIVE, quality=NOT_NEGATIVE)
-def square_root_staffing(load: ArrayLike, quality: ArrayLike) -> NDArray[np.float64]:
-    """Servers by the square-root rule: load + quality sqrt(load), with a quality of 0 or more (Halfin, Whitt 1981)."""
-    return np.add(load, np.multiply(quality, np.sqrt(load)))
-
-
-@dataclass(frozen=True)
-class Reserve:
+@dataclass(frozen=True, repr=False)
+class Reserve(Arrays):
     """Capacity of partitioned fleets and of one fungible fleet for the same uncertain demands; arrays broadcast."""
 
-    partitioned: NDArray[np.float64]
-    pooled: NDArray[np.float64]
+    partitioned: NDArray[np.float64]  #: in the unit of the demands
+    pooled: NDArray[np.float64]  #: in the unit of the demands
 
     def __post_init__(self) -> None:
         check_fields(self, partitioned=NOT_NEGATIVE, pooled=NOT_NEGATIVE)
@@ -121,6 +123,11 @@ def newsvendor(mean: ArrayLike, deviation: ArrayLike, correlation: ArrayLike, *,
     ------
     InputError
         For a correlation outside [-1, 1] or a matrix that is not positive semi-definite (its smallest eigenvalue is named).
+
+    Examples
+    --------
+    >>> newsvendor([100, 100], [30, 30], 0.5, critical_ratio=0.99)
+    Reserve(partitioned=339.581, pooled=320.881)
     """
     from scipy.special import ndtri
 
@@ -144,20 +151,9 @@ def newsvendor(mean: ArrayLike, deviation: ArrayLike, correlation: ArrayLike, *,
     return Reserve(np.asarray((m.sum(axis=-1) + z * s.sum(axis=-1)) * np.ones_like(pooled)), np.asarray(pooled))
 
 
-@takes(load=Rule(least=0.0, last="pools"), wait_probability=USED)
-def staffed(load: ArrayLike, wait_probability: ArrayLike) -> Reserve:
-    """Servers for loads of shape (..., pools) apart and together, at the same probability of waiting.
-
-    A fungible fleet may be run as a partition, which is better where whole servers and lenient waits make it so.
-    """
-    a, p = np.asarray(load), np.asarray(wait_probability)
-    apart = servers_needed(a, p[..., None]).sum(axis=-1)
-    return Reserve(apart.astype(float), np.minimum(apart, servers_needed(a.sum(axis=-1), p)).astype(float))
-
-
-@dataclass(frozen=True)
-class Filling:
-    """A fleet that fills what inference leaves with preemptible work; arrays over the leading axes of the load."""
+@dataclass(frozen=True, repr=False)
+class Backfill(Arrays):
+    """A fleet that gives what inference leaves to preemptible work; arrays over the leading axes of the load."""
 
     served: NDArray[np.float64]  #: share of inference demand met when it came
     inference: NDArray[np.float64]  #: share of the capacity that inference uses
@@ -179,7 +175,7 @@ class Filling:
     switch=Rule(least=0.0, one=True),
     penalty=SHARE,
 )
-def fill(
+def backfill(
     load: ArrayLike,
     capacity: ArrayLike,
     *,
@@ -188,7 +184,7 @@ def fill(
     switch: float,
     penalty: ArrayLike = 0.0,
     partitioned: bool = False,
-) -> Filling:
+) -> Backfill:
     """Utilisation of a fleet where training takes what inference leaves.
 
     Every `reaction` seconds the scheduler sets aside for inference the most chips that it asked for in the last such span; a chip that
@@ -214,12 +210,18 @@ def fill(
 
     Returns
     -------
-    Filling
+    Backfill
 
     Raises
     ------
     InputError
         For a reaction that is no whole number of steps or longer than half the load, negative loads, a capacity that is not positive.
+
+    Examples
+    --------
+    >>> load = [10, 10, 30, 30, 10, 10, 10, 10]
+    >>> backfill(load, 100.0, step=60.0, reaction=120.0, switch=30.0)
+    Backfill(served=0.6, inference=0.1, training=0.816667, lost=0.0333333, preemptions=2)
     """
     demand, c, less = map(np.asarray, (load, capacity, penalty))
     width = round(reaction / step)
@@ -243,7 +245,7 @@ def fill(
     gone = np.minimum(_within(leaving, switch / step), cap - kept)  # on their way to training
     met = np.minimum(demand, kept - waiting)
     total = demand.sum(axis=-1)
-    return Filling(
+    return Backfill(
         served=np.divide(met.sum(axis=-1), total, out=np.ones(shape), where=total > 0),
         inference=met.mean(axis=-1) / c,
         training=(cap - kept - gone).mean(axis=-1) / c * (1 - less),

@@ -10,45 +10,42 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
 from workbench.catalogue import CPU, Chip
-from workbench.checks import NOT_NEGATIVE, PUE, Rule, check_fields, numeric, one_of, takes
-from workbench.energy import ServerPower, Site, all_in_ratio, server_power
+from workbench.checks import LIFE_YEARS, NOT_NEGATIVE, PUE, SHARE, Rule, check_fields, numeric, one_of, takes, to_shape
+from workbench.energy import ServerPower, Site, all_in_ratio, server_power, site
 from workbench.errors import InputError, UnknownName
-from workbench.fleet.allocate import Fleet
-from workbench.fleet.finance import LIFE, USED, YEARLY
+from workbench.fleet.finance import USED, YEARLY
 from workbench.fleet.ownership import ownership_cost, server_uplift
-from workbench.fleet.programme import LIMIT, shaped, whether
+from workbench.fleet.problem import LIMIT, Fleet, whether
 from workbench.units import HOUR
 
-#: What a class may be bound by, and its unit of work: a second of that.
-BOUNDS = {
-    "bf16": "PFLOP",
-    "fp8": "PFLOP",
-    "fp64": "TFLOP",
-    "memory": "TB read",
-    "network": "GB sent",
-    "cores": "core-second",
-}
+#: What a class may be bound by, and units of work in one of that: PFLOP, TFLOP, TB read, GB sent, core-seconds.
+BOUNDS = {"bf16": 1e-15, "fp8": 1e-15, "fp64": 1e-12, "memory": 1e-12, "network": 1e-9, "cores": 1.0}
 PRICE = Rule(least=0.0, one=True)
-_SCALE = {"bf16": 1e-15, "fp8": 1e-15, "fp64": 1e-12, "memory": 1e-12, "network": 1e-9, "cores": 1.0}
 
 
 @dataclass(frozen=True)
 class Workload:
-    """A class of work; `value` is USD a unit of what it is bound by."""
+    """A class of work that shares a fleet."""
 
     name: str
     bound: str  #: bf16, fp8, fp64, memory, network or cores
     efficiency: float  #: share of that bound it reaches, 0 to 1
     preemptible: bool  #: may stand aside for others
     latency: float  #: that it tolerates to its users [s]; inf where none waits
-    value: float = 0.0
+    value: float = 0.0  #: of a unit of what it is bound by [USD]
+    premium: float = 1.0  #: what is paid for it over the rent of the machine that does it
+    share: float = 0.0  #: of the machines that are at work today
 
     def __post_init__(self) -> None:
         one_of("bound", self.bound, tuple(BOUNDS))
-        check_fields(self, f"{self.name}: ", efficiency=replace(USED, one=True), latency=replace(LIMIT, one=True), value=PRICE)
+        check_fields(
+            self, f"{self.name}: ", efficiency=replace(USED, one=True), latency=replace(LIMIT, one=True), value=PRICE, premium=PRICE
+        )
+        replace(SHARE, one=True)("share", self.share)
 
-    def throughput(self, machine: Chip | CPU) -> float:
+    def throughput(self, machine: str | Chip | CPU) -> float:
         """Units of work a second on one chip or processor; 0 where it can't run there (a missing format, no published rate)."""
+        machine = machine_of(machine)
         if isinstance(machine, CPU):
             rate = float(machine.cores) if self.bound == "cores" else 0.0
         elif self.bound == "memory":
@@ -59,10 +56,17 @@ class Workload:
             rate = machine.peaks.get("fp8", machine.peaks.get("bf16", 0.0))
         else:
             rate = machine.peaks.get(self.bound, 0.0)
-        return self.efficiency * rate * _SCALE[self.bound]
+        return self.efficiency * rate * BOUNDS[self.bound]
 
-    def priced_at(self, machine: Chip | CPU, rent_per_hour: float) -> Workload:
-        """The same class at the value that the market puts on it: rent of the machine that does it over what that machine does."""
+    def priced_at(self, machine: str | Chip | CPU, rent_per_hour: float) -> Workload:
+        """The same class at the value that the market puts on it: rent of the machine that does it over what that machine does.
+
+        Examples
+        --------
+        >>> round(CLASSES[0].priced_at("H100", 2.35).value, 6)
+        0.00161
+        """
+        machine = machine_of(machine)
         done = self.throughput(machine)
         if done == 0:
             raise InputError(f"{machine.name} can't run {self.name}: it has no published rate for {self.bound}")
@@ -70,16 +74,27 @@ class Workload:
 
 
 #: Efficiencies are the shares of the bound that measured work reaches: MFU of Llama 3 (arXiv:2407.21783); memory and fp8 as serving
-#: reaches them in `validate serving`; fp64 at the level of HPL, networks at that of all-to-all in `validate collectives`.
+#: reaches them in `validate serving`; fp64 at the level of HPL, networks at that of all-to-all in `validate collectives`. Premiums and
+#: shares are assumptions: interactive work is paid half as much again, because somebody waits; tools have the processors to themselves.
 CLASSES = (
-    Workload("frontier training", "bf16", 0.41, True, np.inf),
-    Workload("fine-tuning", "bf16", 0.35, True, np.inf),
-    Workload("interactive inference", "memory", 0.60, False, 0.2),
-    Workload("batch inference", "fp8", 0.40, True, np.inf),
-    Workload("agents' tools", "cores", 0.50, False, 1.0),
-    Workload("HPC, FP64-bound", "fp64", 0.65, True, np.inf),
-    Workload("HPC, network-bound", "network", 0.70, True, np.inf),
+    Workload("frontier training", "bf16", 0.41, True, np.inf, premium=1.2, share=0.40),
+    Workload("fine-tuning", "bf16", 0.35, True, np.inf, share=0.08),
+    Workload("interactive inference", "memory", 0.60, False, 0.2, premium=1.5, share=0.30),
+    Workload("batch inference", "fp8", 0.40, True, np.inf, share=0.14),
+    Workload("HPC, FP64-bound", "fp64", 0.65, True, np.inf, share=0.05),
+    Workload("HPC, network-bound", "network", 0.70, True, np.inf, share=0.03),
+    Workload("agents' tools", "cores", 0.50, False, 1.0, share=1.0),
 )
+
+
+def machine_of(name: str | Chip | CPU) -> Chip | CPU:
+    """The chip or the processor of a name, or itself."""
+    if isinstance(name, Chip | CPU):
+        return name
+    try:
+        return catalogue.chip(name)
+    except UnknownName:
+        return catalogue.cpu(name)
 
 
 def throughput(work: tuple[Workload, ...], machines: tuple[Chip | CPU, ...]) -> NDArray[np.float64]:
@@ -87,21 +102,56 @@ def throughput(work: tuple[Workload, ...], machines: tuple[Chip | CPU, ...]) -> 
     return np.array([[w.throughput(m) for m in machines] for w in work])
 
 
+def work_today(
+    chip: str | Chip, chips_at_work: float, rent_per_hour: float, processor: str | CPU, processors_at_work: float, processor_rent: float
+) -> tuple[tuple[Workload, ...], NDArray[np.float64]]:
+    """All `CLASSES` at what the market pays for them today, and how much of each is asked for.
+
+    Parameters
+    ----------
+    chip : str or Chip
+        In which today's work is counted, and whose rent prices it.
+    chips_at_work, processors_at_work : float
+        Machines that are at work today, which the classes share.
+    rent_per_hour, processor_rent : float
+        Of one machine [USD/h].
+    processor : str or CPU
+        Which runs agents' tools.
+
+    Returns
+    -------
+    (work, demand) : tuple of Workload, ndarray
+        Demand in units of work a second, shape (W,).
+
+    Examples
+    --------
+    >>> work, demand = work_today("H100", 130_000, 2.35, "Microsoft Cobalt 200", 2700, 2.0)
+    >>> work[0].name, round(work[0].value, 6), demand[0].round()
+    ('frontier training', 0.001932, np.float64(21085.0))
+    """
+    count, rent = replace(NOT_NEGATIVE, one=True), PRICE("rent_per_hour", rent_per_hour)
+    chips, servers = count("chips_at_work", chips_at_work), count("processors_at_work", processors_at_work)
+    usd = PRICE("processor_rent", processor_rent)
+    on = [(processor, servers, usd) if w.bound == "cores" else (chip, chips, rent) for w in CLASSES]
+    work = tuple(w.priced_at(machine, price * w.premium) for w, (machine, _, price) in zip(CLASSES, on, strict=True))
+    return work, np.array([n * w.share * w.throughput(machine) for w, (machine, n, _) in zip(CLASSES, on, strict=True)])
+
+
 @takes(
     demand=Rule(least=0.0, last="periods", apart=True),
     wacc=replace(YEARLY, one=True),
-    server_life=replace(LIFE, one=True),
+    server_life_years=replace(LIFE_YEARS, one=True),
     latency=replace(LIMIT, apart=True),
 )
 def fleet_of(
     work: tuple[Workload, ...],
-    machines: tuple[Chip | CPU, ...],
-    sites: tuple[Site, ...],
+    machines: tuple[str | Chip | CPU, ...],
+    sites: tuple[str | Site, ...],
     *,
     demand: ArrayLike,
     installed: ArrayLike,
     wacc: float,
-    server_life: float,
+    server_life_years: float,
     price: ArrayLike | None = None,
     power: ArrayLike | None = None,
     latency: ArrayLike | None = None,
@@ -113,13 +163,13 @@ def fleet_of(
     ----------
     work : tuple of Workload
         With their values.
-    machines : tuple of Chip or CPU
+    machines : tuple of str, Chip or CPU
         Kinds, one a vintage; processors for agents' tools.
-    sites : tuple of Site
+    sites : tuple of str or Site
     demand : array_like, shape (W, T)
         Units of work a second.
     installed : array_like, shape (K, R)
-    wacc, server_life : float
+    wacc, server_life_years : float
         As `ownership_cost`.
     price : array_like, optional
         [USD] (K,), nan where the catalogue's holds. Kinds that are not bought need none.
@@ -128,69 +178,70 @@ def fleet_of(
     latency : array_like, optional
         Time from each site to the users of the work [s] (R,): classes that tolerate less don't run there.
     **more
-        Any other figure of `Fleet`: supply, limits, carbon_price, resale, survival, groups, ...; it takes the place of what the catalogue
-        or the sites say, as ``electricity_price`` by region and period does.
+        Any other figure of `Fleet`: supply, limits, carbon_usd_per_t, resale, survival, groups, ...; it takes the place of what the
+        catalogue or the sites say, as ``electricity_usd_per_kwh`` by region and period does.
 
     Raises
     ------
     InputError
         For a machine without power, one that can be bought without a price, a water_limit where a site does not publish its water, a site
         whose figures change from hour to hour, and names that `Fleet` does not have.
+
+    Examples
+    --------
+    >>> work = (CLASSES[0].priced_at("H100", 2.35),)
+    >>> fleet_of(work, ("H100", "GB300"), ("eastus",), demand=[[200.0]], installed=[[500], [0]], wacc=0.07, server_life_years=5).capital
+    array([ 9528.83597643, 17159.55900217])
     """
+    kinds, places = tuple(map(machine_of, machines)), tuple(map(site, sites))
     if unknown := set(more) - {f.name for f in fields(Fleet)}:
         raise UnknownName("figure of Fleet", sorted(unknown)[0], [f.name for f in fields(Fleet)])
-    n, periods = len(machines), np.shape(demand)[-1]
+    n, periods = len(kinds), np.shape(demand)[-1]
     if latency is not None:
-        away = shaped("latency", latency, (len(sites),))
+        away = to_shape("latency", latency, (len(places),))
         near = np.array([[tolerated.latency] for tolerated in work]) >= away
-        more["allowed"] = near & (shaped("allowed", more.get("allowed", True), near.shape, whether) > 0)
+        more["allowed"] = near & (to_shape("allowed", whether("allowed", more.get("allowed", True)), near.shape) > 0)
     if np.any(np.isfinite(numeric("water_limit", more.get("water_limit", np.inf)))):
-        for place in sites:
-            if place.wue is None or place.grid_water is None:
-                raise InputError(
-                    f"water_limit: {place.name} has no published {'wue' if place.wue is None else 'grid_water'}; give it to `site`"
-                )
+        for place in places:
+            for name in ("wue_l_per_kwh", "grid_water_l_per_kwh"):
+                if getattr(place, name) is None:
+                    raise InputError(f"water_limit: {place.name} has no published {name}; give it to `site`")
     prices, watts = _each("price", price, n), _each("power", power, n)
-    bought = shaped("supply", more.get("supply", 0.0), (n, periods), LIMIT).max(axis=1) > 0
-    capital, upkeep, at_work, idle = (np.zeros(n) for _ in range(4))
-    for k, machine in enumerate(machines):  # a handful of kinds
-        at_work[k], idle[k], rated = _power(machine, watts[k])
-        own = prices[k] if np.isfinite(prices[k]) else getattr(machine, "price", None)
-        if own is None and bought[k]:
-            raise InputError(f"{machine.name} can be bought but has no published price: give price")
-        cost = ownership_cost(
-            n_chips=1,
-            chip_price=own or 0.0,
-            power=ServerPower(np.asarray(rated), np.asarray(at_work[k])),
-            pue=1.0,
-            electricity_price=0.0,
-            wacc=wacc,
-            server_life=server_life,
-            server_uplift=server_uplift(machine).value if isinstance(machine, Chip) else 1.0,
-        )
-        capital[k] = float(cost.capital + cost.network + cost.facility)
-        upkeep[k] = float(cost.staff + cost.maintenance)
-    for figure, name in {"electricity_price": "electricity_price", "carbon_intensity": "carbon_location"}.items():
+    bought = to_shape("supply", LIMIT("supply", more.get("supply", 0.0)), (n, periods)).max(axis=1) > 0
+    at_work, idle, rated = np.array([_power(machine, own) for machine, own in zip(kinds, watts, strict=True)]).T
+    published = np.array([getattr(machine, "price", None) or np.nan for machine in kinds])
+    prices = np.where(np.isfinite(prices), prices, published)
+    if np.any(lacks := bought & np.isnan(prices)):
+        raise InputError(f"{kinds[int(lacks.argmax())].name} can be bought but has no published price: give price")
+    cost = ownership_cost(
+        chip_price=np.nan_to_num(prices),
+        power=ServerPower(rated, at_work),
+        electricity_usd_per_kwh=0.0,
+        wacc=wacc,
+        server_life_years=server_life_years,
+        server_uplift=np.array([server_uplift(machine).value if isinstance(machine, Chip) else 1.0 for machine in kinds]),
+    )
+    for figure in ("electricity_usd_per_kwh", "carbon_g_per_kwh"):
         if figure not in more:
-            more[figure] = _yearly(sites, name, figure)[:, None]
+            more[figure] = _yearly(places, figure, figure)[:, None]
     if "pue" not in more:
-        more["pue"] = _yearly(sites, "pue", "pue")
-    if "water_intensity" not in more:
-        on_site, of_grid = (_yearly(sites, name, "water_intensity") for name in ("wue", "grid_water"))
-        more["water_intensity"] = on_site / shaped("pue", more["pue"], on_site.shape, PUE) + of_grid
+        more["pue"] = _yearly(places, "pue", "pue")
+    if "water_l_per_kwh" not in more:
+        on_site, of_grid = (_yearly(places, name, "water_l_per_kwh") for name in ("wue_l_per_kwh", "grid_water_l_per_kwh"))
+        more["water_l_per_kwh"] = on_site / to_shape("pue", PUE("pue", more["pue"]), on_site.shape) + of_grid
     derived = dict(
         work=tuple(w.name for w in work),
-        kinds=tuple(m.name for m in machines),
-        regions=tuple(s.name for s in sites),
-        throughput=throughput(work, machines),
+        kinds=tuple(m.name for m in kinds),
+        regions=tuple(s.name for s in places),
+        throughput=throughput(work, kinds),
         demand=demand,
         value=np.array([[w.value] for w in work]),
         installed=installed,
         power=at_work,
         idle_power=idle,
-        capital=capital,
-        operations=upkeep,
-        vendor=tuple(m.vendor for m in machines),
+        capital=cost.capital + cost.network + cost.facility,
+        operations=cost.staff + cost.maintenance,
+        vendor=tuple(m.vendor for m in kinds),
     )
     return Fleet(**derived | more)
 
@@ -199,7 +250,7 @@ def _each(name: str, given: ArrayLike | None, n: int) -> NDArray[np.float64]:
     """A figure of each of `n` machines, nan where the catalogue's holds."""
     value = numeric(name, np.nan if given is None else given)
     NOT_NEGATIVE(name, np.where(np.isnan(value), 0.0, value))
-    return shaped(name, value, (n,))
+    return to_shape(name, value, (n,))
 
 
 def _yearly(sites: tuple[Site, ...], name: str, figure: str) -> NDArray[np.float64]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.arrays import Arrays
 from workbench.checks import Rule, one_of, takes
 from workbench.scaling import newton
 from workbench.scaling.fit import DELTA, checked, fit
@@ -16,19 +17,19 @@ Array = NDArray[np.float64]
 NAMES = ("E", "A", "B", "alpha", "beta")
 
 
-@dataclass(frozen=True)
-class Bootstrap:
+@dataclass(frozen=True, repr=False)
+class Bootstrap(Arrays):
     """Refitted parameters, one entry a resample."""
 
-    E: Array
-    A: Array
-    B: Array
-    alpha: Array
-    beta: Array
-    objective: Array
+    E: Array  #: irreducible loss [nats per token]
+    A: Array  #: of parameters [nats per token]
+    B: Array  #: of tokens [nats per token]
+    alpha: Array  #: exponent of parameters
+    beta: Array  #: exponent of tokens
+    objective: Array  #: sum of Huber losses
     converged: float  #: share of resamples whose refit converged
-    compute_low: float
-    compute_high: float
+    compute_low: float  #: range of 6ND of the points [FLOP]
+    compute_high: float  #: [FLOP]
 
     def standard_errors(self) -> dict[str, float]:
         """Standard deviation of each parameter over the resamples."""
@@ -84,6 +85,16 @@ def bootstrap(params: ArrayLike, tokens: ArrayLike, loss: ArrayLike, n: int = 40
     References
     ----------
     .. [1] Efron, Tibshirani (1993), "An Introduction to the Bootstrap". .. [2] Besiroglu et al. (2024), section 3.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> n, d = 10 ** rng.uniform((8, 10), (10, 12), (60, 2)).T
+    >>> loss = (1.7 + 400 / n**0.34 + 1500 / d**0.33) * np.exp(0.002 * rng.standard_normal(60))
+    >>> refits = bootstrap(n, d, loss, n=100)
+    >>> low, high = refits.interval("alpha")
+    >>> low < 0.34 < high
+    True
     """
     n_params, n_tokens, losses = checked(params, tokens, loss)
     best = fit(n_params, n_tokens, losses, delta=delta)

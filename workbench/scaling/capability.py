@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.catalogue import cost
-from workbench.checks import FINITE, NOT_NEGATIVE, POSITIVE, SHARE, Rule, takes
+from workbench.checks import FINITE, NOT_NEGATIVE, POSITIVE, Rule, takes
 from workbench.errors import InputError
 
 Array = NDArray[np.float64]
@@ -37,6 +37,11 @@ def capability_gain(
     References
     ----------
     .. [1] Epoch AI, benchmark-stitching: C = k ln(FLOP) + b(t).
+
+    Examples
+    --------
+    >>> capability_gain([1, 10, 100]).round(2).tolist()
+    [0.0, 0.39, 0.78]
     """
     slope = cost("capability_per_efold").value if k is None else k
     rate = cost("capability_per_year").value if progress is None else progress
@@ -45,28 +50,28 @@ def capability_gain(
 
 @takes(k=POSITIVE, progress=NOT_NEGATIVE)
 def efficiency_per_year(k: ArrayLike | None = None, progress: ArrayLike | None = None) -> Array:
-    """Factor a year by which algorithms save compute at equal capability: exp(progress / k)."""
+    """Factor per year by which algorithms save compute at equal capability: exp(progress / k).
+
+    Examples
+    --------
+    >>> float(efficiency_per_year().round(1))
+    5.8
+    """
     slope = cost("capability_per_efold").value if k is None else k
     rate = cost("capability_per_year").value if progress is None else progress
     return np.asarray(np.exp(np.divide(rate, slope)))
 
 
-@takes(loss=POSITIVE, eps=SHARE, k=NOT_NEGATIVE, gamma=NOT_NEGATIVE)
-def task_error(loss: ArrayLike, eps: ArrayLike = 0.85699192, k: ArrayLike = 2.20649019, gamma: ArrayLike = 0.71459057) -> Array:
-    """Mean error of 17 tasks at a loss on C4: eps - k exp(-gamma loss).
-
-    The defaults are the minimum of the authors' objective on their six RedPajama runs.
-
-    References
-    ----------
-    .. [1] Gadre et al. (2024), "Language models scale reliably with over-training", equation 5.
-    """
-    return np.asarray(np.subtract(eps, np.multiply(k, np.exp(np.multiply(np.negative(gamma), loss)))))
-
-
 @takes(capability=Rule(apart=True), compute=Rule(above=0, apart=True))
 def slope_of(capability: ArrayLike, compute: ArrayLike) -> tuple[float, float]:
-    """Index points an e-fold of compute by least squares, and R^2; of two values or more, not all alike, of each."""
+    """Index points per e-fold of compute by least squares, and R^2; of two values or more, not all alike, of each.
+
+    Examples
+    --------
+    >>> slope, fit = slope_of([1.076, 0.974, 0.740, 0.621], [5.5e23, 2.73e23, 7.8e22, 4e22])  # LLaMA
+    >>> round(slope, 3), round(fit, 3)
+    (0.176, 0.998)
+    """
     x, y = np.log(compute).ravel(), np.ravel(capability)
     for name, values in (("compute", x), ("capability", y)):
         if values.size != x.size or values.size < 2 or np.ptp(values) == 0:

@@ -17,7 +17,7 @@ DEFINITIONS = {
     "6ND": "6 N D, N all parameters that a token uses, embeddings included (Hoffmann et al. 2022)",
     "6ND non-embedding": "6 N D, N without embedding and head (Kaplan et al. 2020)",
     "6ND with head": "6 N D, N with the head, without the embedding lookup (Porian et al. 2024)",
-    "MD": "M D, M = 72 layers d^2 + 12 layers d sequence non-embedding FLOP a token (DeepSeek-AI 2024)",
+    "MD": "M D, M = 72 layers d^2 + 12 layers d sequence non-embedding FLOP per token (DeepSeek-AI 2024)",
     "attention": "6 N D with the head, plus attention over the sequence",
     "Hoffmann F": "term by term (Hoffmann et al. 2022, appendix F), embedding and logits left out, as its table A4 was computed",
 }
@@ -38,7 +38,7 @@ def training_flop(
     definition : str
         One of `DEFINITIONS`.
     sequence : array_like, optional
-        Tokens a sequence, for the definitions that count attention.
+        Tokens per sequence, for the definitions that count attention.
 
     Returns
     -------
@@ -53,6 +53,11 @@ def training_flop(
     References
     ----------
     .. [1] Kaplan et al. (2020), section 2.1. .. [2] Hoffmann et al. (2022), appendix F. .. [3] DeepSeek-AI (2024), section 3.2.
+
+    Examples
+    --------
+    >>> float(training_flop(405e9, 15.6e12))  # Llama 3.1 405B
+    3.7908e+25
     """
     if definition not in DEFINITIONS:
         raise InputError(f"definition = {definition!r}: expected one of {', '.join(DEFINITIONS)}")
@@ -71,7 +76,7 @@ def training_flop(
 
 
 def _per_token(llm: LLM, definition: str, s: Any) -> Any:
-    """Training FLOP a token."""
+    """Training FLOP per token."""
     lookup = 0 if llm.tied_embeddings else llm.embedding_params
     if definition == "6ND":
         return 6 * llm.active_params

@@ -14,19 +14,19 @@ PF_DAY = 8.64e19  #: FLOP
 
 @takes(params=POSITIVE)
 def loss_of_params(params: ArrayLike) -> Array:
-    """Loss of a model trained to convergence on enough data: (8.8e13 / N)^.076 (equation 1.1) [nats a token]."""
+    """Loss of a model trained to convergence on enough data: (8.8e13 / N)^.076 (equation 1.1) [nats per token]."""
     return np.asarray((8.8e13 / np.asarray(params, dtype=float)) ** 0.076)
 
 
 @takes(tokens=POSITIVE)
 def loss_of_tokens(tokens: ArrayLike) -> Array:
-    """Loss of a large model stopped early on limited data: (5.4e13 / D)^.095 (equation 1.2) [nats a token]."""
+    """Loss of a large model stopped early on limited data: (5.4e13 / D)^.095 (equation 1.2) [nats per token]."""
     return np.asarray((5.4e13 / np.asarray(tokens, dtype=float)) ** 0.095)
 
 
 @takes(compute=POSITIVE)
 def loss_of_compute(compute: ArrayLike) -> Array:
-    """Loss at least compute: (3.1e8 PF-days / C)^.050 (equation 1.3) [nats a token]; compute in FLOP."""
+    """Loss at least compute: (3.1e8 PF-days / C)^.050 (equation 1.3) [nats per token]; compute in FLOP."""
     return np.asarray((3.1e8 * PF_DAY / np.asarray(compute, dtype=float)) ** 0.050)
 
 

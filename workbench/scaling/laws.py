@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from workbench import catalogue
 from workbench.arrays import broadcast
 from workbench.checks import NOT_NEGATIVE, POSITIVE, Rule, check_fields, takes
-from workbench.errors import InputError, UnknownName
+from workbench.errors import InputError
 
 Array = NDArray[np.float64]
 TABLE = "laws"
@@ -39,7 +39,7 @@ class Law:
         raise NotImplementedError
 
     def loss(self, params: ArrayLike, tokens: ArrayLike) -> Array:
-        """Loss [nats a token], broadcast. Raises `InputError` where the law is one of size alone."""
+        """Loss [nats per token], broadcast. Raises `InputError` where the law is one of size alone."""
         raise InputError(f"{self.name} says how large a model should be, not what loss it reaches")
 
     @takes(compute=POSITIVE)
@@ -167,7 +167,7 @@ class RepeatedDataLaw(AdditiveLaw):
         return np.asarray((alpha * a / (beta * b) * np.asarray(tokens, dtype=float) ** beta) ** (1 / alpha))
 
     def loss_repeated(self, params: ArrayLike, tokens: ArrayLike, unique: ArrayLike) -> Array:
-        """Loss where only `unique` of the tokens are different [nats a token]."""
+        """Loss where only `unique` of the tokens are different [nats per token]."""
         return self.loss(*self.effective(params, tokens, unique))
 
 
@@ -195,7 +195,7 @@ class PrecisionLaw(AdditiveLaw):
 
     @takes(params=POSITIVE, tokens=POSITIVE, bits=POSITIVE)
     def loss_at(self, params: ArrayLike, tokens: ArrayLike, bits: ArrayLike) -> Array:
-        """Loss of a model trained at `bits` [nats a token]."""
+        """Loss of a model trained at `bits` [nats per token]."""
         return self.loss(np.asarray(params, dtype=float) * self.effective_share(bits), tokens)
 
 
@@ -213,8 +213,8 @@ def _fitting(law: Law, names: tuple[str, ...], given: Mapping[str, ArrayLike]) -
     return tuple(np.asarray(numbers[name], dtype=float) for name in names)
 
 
-def law(name: str) -> Any:
-    """The law `name` of the table ``laws``.
+def law(name: str | Law) -> Any:
+    """The law `name` (or an alias) of the table ``laws``; a `Law` is itself.
 
     Raises
     ------
@@ -222,12 +222,18 @@ def law(name: str) -> Any:
         With the nearest names.
     InputError
         For a law whose coefficients nobody here has read, with the reason.
+
+    Examples
+    --------
+    >>> chinchilla = law("hoffmann_2022")
+    >>> chinchilla.name, round(chinchilla.alpha, 3), round(chinchilla.beta, 3)
+    ('Hoffmann unrounded', 0.339, 0.285)
+    >>> float(chinchilla.loss(params=70e9, tokens=1.4e12).round(3))
+    1.921
     """
-    frame = catalogue.table(TABLE)
-    found = frame.filter(pl.col("law").str.to_lowercase() == str(name).strip().lower())
-    if found.is_empty():
-        raise UnknownName("law", name, frame["law"].to_list())
-    row = found.row(0, named=True)
+    if isinstance(name, Law):
+        return name
+    row = catalogue.table(TABLE).row(by_predicate=pl.col("law") == catalogue.key_of(TABLE, name), named=True)
     if not row["available"]:
         raise InputError(f"{row['law']} is not available: {row['reason']}")
     said = {k: row[k] for k in ("counts", "compute", "compute_low", "compute_high", "source")} | {"name": row["law"]}
@@ -244,7 +250,13 @@ def law(name: str) -> Any:
 
 
 def laws(available: bool = True) -> list[str]:
-    """Names of the laws, or of those that are not available."""
+    """Names of the laws, or of those that are not available.
+
+    Examples
+    --------
+    >>> laws()[:2]
+    ['Hoffmann approach 1', 'Hoffmann approach 2']
+    """
     frame = catalogue.table(TABLE)
     return frame.filter(pl.col("available") == available)["law"].to_list()
 
@@ -253,6 +265,11 @@ def chinchilla_refits() -> AdditiveLaw:
     """The law "Besiroglu Huber" refitted to 500 resamples of its points, shipped: whatever is asked of it is answered as often.
 
     They are the first of the 4,000 of `bootstrap` on the points, which are not ours to ship.
+
+    Examples
+    --------
+    >>> chinchilla_refits().alpha.shape
+    (500,)
     """
     frame = catalogue.table("calibration/chinchilla_refits")
     fitted = law("Besiroglu Huber")

@@ -37,9 +37,7 @@ def centred(params: Array, tokens: Array, loss: Array) -> Points:
     return Points(x - x.mean(), y - y.mean(), np.log(loss), float(x.mean()), float(y.mean()))
 
 
-def minimise(
-    points: Points, weights: Array, start: Array, delta: float, held: tuple[int, ...] = ()
-) -> tuple[Array, Array, NDArray[np.bool_]]:
+def minimise(points: Points, weights: Array, start: Array, delta: float) -> tuple[Array, Array, NDArray[np.bool_]]:
     """Minimise the weighted sum of Huber losses by a damped semismooth Newton method, block by block.
 
     Parameters
@@ -51,8 +49,6 @@ def minimise(
         a, b, e, alpha, beta in centred logarithms.
     delta : float
         Where the Huber loss turns from quadratic to linear.
-    held : tuple of int
-        Parameters that stay at their start: (3, 4) solves for E, A and B at given exponents.
 
     Returns
     -------
@@ -66,24 +62,24 @@ def minimise(
     with np.errstate(all="ignore"):  # a step too far overflows: its value is no better, and it is taken back
         for first in range(0, k, BLOCK):
             part = slice(first, first + BLOCK)
-            theta[part], objective[part], converged[part] = _block(points, weights[part], starts[part].copy(), delta, held)
+            theta[part], objective[part], converged[part] = _block(points, weights[part], starts[part].copy(), delta)
     return theta, objective, converged
 
 
-def _block(points: Points, weights: Array, theta: Array, delta: float, held: tuple[int, ...]) -> tuple[Array, Array, NDArray[np.bool_]]:
+def _block(points: Points, weights: Array, theta: Array, delta: float) -> tuple[Array, Array, NDArray[np.bool_]]:
     """`minimise` for one block. Problems that have converged leave the arrays."""
     powers = _powers(points)
     done_theta, done_objective = theta.copy(), np.full(len(theta), np.inf)
     done = np.zeros(len(theta), dtype=bool)
     left = np.arange(len(theta))
     damping = np.full(len(theta), 1e-3)
-    value, gradient, hessian = _expansion(points, powers, weights, theta, delta, held)
+    value, gradient, hessian = _expansion(points, powers, weights, theta, delta)
     safe = _reweighted(points, powers, theta[:1], delta) * weights.mean()
     for _ in range(STEPS):
         step = _solve(hessian + damping[:, None, None] * safe, gradient)
         promise = 0.5 * np.einsum("ki,ki->k", gradient, step)
         trial = theta - step
-        new_value, new_gradient, new_hessian = _expansion(points, powers, weights, trial, delta, held)
+        new_value, new_gradient, new_hessian = _expansion(points, powers, weights, trial, delta)
         better = new_value <= value
         flat = np.abs(promise) <= TOLERANCE * np.maximum(value, 1e-300)
         theta = np.where(better[:, None], trial, theta)
@@ -130,9 +126,7 @@ def _shares(points: Points, theta: Array) -> tuple[Array, Array, Array]:
     return u, v, r
 
 
-def _expansion(
-    points: Points, powers: tuple[Array, ...], weights: Array, theta: Array, delta: float, held: tuple[int, ...]
-) -> tuple[Array, Array, Array]:
+def _expansion(points: Points, powers: tuple[Array, ...], weights: Array, theta: Array, delta: float) -> tuple[Array, Array, Array]:
     """Objective, gradient and generalised Hessian at each theta."""
     u, v, r = _shares(points, theta)
     slope = np.clip(r, -delta, delta)
@@ -144,9 +138,6 @@ def _expansion(
     gradient = _gradient(powers, slope, u, v)
     hessian = _quadratic(powers, shifted, u, v)
     _add_linear(powers, hessian, slope, u, v)
-    for i in held:
-        gradient[:, i] = hessian[:, i, :] = hessian[:, :, i] = 0
-        hessian[:, i, i] = 1
     return value, gradient, hessian
 
 

@@ -1,8 +1,7 @@
-"""Distributions written as one thinks of them: by their 5 % and 95 % points, their ends, or what was seen."""
+"""Distributions written as one thinks of them: by their 5 % and 95 % points, or their ends."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.checks import SHARE, Rule, check_fields, numeric, takes
+from workbench.checks import SHARE, Rule, check_fields, takes
 from workbench.errors import InputError
 
 if TYPE_CHECKING:
@@ -34,7 +33,13 @@ class Distribution(Protocol):
 
 @dataclass(frozen=True)
 class Normal:
-    """Given by its 5 % and 95 % points."""
+    """Given by its 5 % and 95 % points.
+
+    Examples
+    --------
+    >>> Normal(-1, 3).quantile([0.05, 0.5, 0.95]).round(6).tolist()
+    [-1.0, 1.0, 3.0]
+    """
 
     p5: float
     p95: float
@@ -67,7 +72,13 @@ class Normal:
 
 @dataclass(frozen=True)
 class Lognormal:
-    """Positive, given by its 5 % and 95 % points."""
+    """Positive, given by its 5 % and 95 % points.
+
+    Examples
+    --------
+    >>> Lognormal(2, 8).quantile([0.05, 0.5, 0.95]).round(6).tolist()
+    [2.0, 4.0, 8.0]
+    """
 
     p5: float
     p95: float
@@ -99,7 +110,13 @@ class Lognormal:
 
 @dataclass(frozen=True)
 class Uniform:
-    """Any value from `low` to `high` alike."""
+    """Any value from `low` to `high` alike.
+
+    Examples
+    --------
+    >>> Uniform(2, 6).quantile([0, 0.5, 1]).tolist()
+    [2.0, 4.0, 6.0]
+    """
 
     low: float
     high: float
@@ -119,29 +136,14 @@ class Uniform:
 
 
 @dataclass(frozen=True)
-class Loguniform:
-    """Any ratio alike from `low` to `high`, both above 0."""
-
-    low: float
-    high: float
-
-    def __post_init__(self) -> None:
-        check_fields(self, low=ONE, high=ONE)
-        if not 0 < self.low <= self.high:
-            raise InputError(f"Loguniform(low={self.low}, high={self.high}): expected 0 < low <= high")
-
-    @takes(p=SHARE)
-    def quantile(self, p: ArrayLike) -> Array:
-        return self.low * (self.high / self.low) ** np.asarray(p, dtype=float)
-
-    @takes(x=ANY)
-    def cdf(self, x: ArrayLike) -> Array:
-        return _share(np.log(np.maximum(np.asarray(x, dtype=float), 1e-300)), np.log(self.low), np.log(self.high))
-
-
-@dataclass(frozen=True)
 class Beta:
-    """Between `low` and `high`, given by its 5 % and 95 % points there: for shares."""
+    """Between `low` and `high`, given by its 5 % and 95 % points there: for shares.
+
+    Examples
+    --------
+    >>> Beta(0.1, 0.6).quantile([0.05, 0.5, 0.95]).round(3).tolist()
+    [0.1, 0.311, 0.6]
+    """
 
     p5: float
     p95: float
@@ -173,7 +175,13 @@ class Beta:
 
 @dataclass(frozen=True)
 class Pert:
-    """Bounded beta given by its lowest, most likely and highest value (PERT, weight 4 on the mode)."""
+    """Bounded beta given by its lowest, most likely and highest value (PERT, weight 4 on the mode).
+
+    Examples
+    --------
+    >>> Pert(1, 2, 6).quantile([0, 0.5, 1]).round(3).tolist()
+    [1.0, 2.383, 6.0]
+    """
 
     low: float
     mode: float
@@ -199,102 +207,6 @@ class Pert:
         from scipy.special import betainc
 
         return np.asarray(betainc(*self.shape, _share(np.asarray(x, dtype=float), self.low, self.high)))
-
-
-class Empirical:
-    """The values that were seen, and nothing between them.
-
-    Parameters
-    ----------
-    values : array_like, shape (m,)
-    weights : array_like, shape (m,), optional
-        0 or more; all alike where not given.
-    """
-
-    def __init__(self, values: ArrayLike, weights: ArrayLike | None = None):
-        x = numeric("values", values)
-        w = np.ones(x.shape) if weights is None else numeric("weights", weights)
-        if not (x.ndim == 1 and x.size and np.isfinite(x).all()):
-            raise InputError(f"Empirical(values={values}): expected one or more finite numbers in a row")
-        if w.shape != x.shape or not (np.isfinite(w).all() and (w >= 0).all() and w.sum() > 0):
-            raise InputError(f"Empirical(weights={weights}): expected {x.size} weights of 0 or more, not all 0")
-        order = np.argsort(x[w > 0], kind="stable")
-        self.values = x[w > 0][order]
-        self.upto = np.cumsum(w[w > 0][order]) / w.sum()  #: share at or below each value
-        self.upto[-1] = 1.0
-
-    @takes(p=SHARE)
-    def quantile(self, p: ArrayLike) -> Array:
-        return self.values[np.searchsorted(self.upto, np.asarray(p, dtype=float), side="left")]
-
-    @takes(x=ANY)
-    def cdf(self, x: ArrayLike) -> Array:
-        return np.concatenate([[0.0], self.upto])[np.searchsorted(self.values, np.asarray(x, dtype=float), side="right")]
-
-
-@dataclass(frozen=True)
-class Mixture:
-    """One of several distributions, each with its weight; quantiles are those of the mixture."""
-
-    parts: Sequence[Distribution]
-    weights: Sequence[float]
-
-    def __post_init__(self) -> None:
-        w = numeric("weights", self.weights)
-        if not (len(self.parts) == w.size > 0 and np.isfinite(w).all() and (w >= 0).all() and w.sum() > 0):
-            raise InputError(f"Mixture(weights={self.weights}): expected {len(self.parts)} weights of 0 or more, not all 0")
-
-    @takes(x=ANY)
-    def cdf(self, x: ArrayLike) -> Array:
-        w = np.asarray(self.weights, dtype=float)
-        return np.asarray(sum(share * part.cdf(x) for share, part in zip(w / w.sum(), self.parts, strict=True)))
-
-    @takes(p=SHARE)
-    def quantile(self, p: ArrayLike) -> Array:
-        from scipy.optimize.elementwise import find_root
-
-        at = np.asarray(p, dtype=float)
-        ends = np.stack([part.quantile(at) for part, w in zip(self.parts, self.weights, strict=True) if w > 0])
-        low, high = ends.min(axis=0), ends.max(axis=0)  # the quantile of a mixture lies between those of its parts
-        inside = (at > 0) & (at < 1)  # at 0 and 1 the ends may be infinite, and are the quantile
-        bracket = np.where(inside, low, 0.0), np.where(inside, high, 0.0)
-        found = find_root(lambda x, level: self.cdf(x) - level, bracket, args=(at,), tolerances={"xrtol": 1e-12})
-        edge = np.where(self.cdf(low) >= at, low, high)  # where parts agree, rounding alone decides on which side the root lies
-        return np.where(found.success & inside, found.bracket[1], edge)
-
-
-@dataclass(frozen=True)
-class Truncated:
-    """`whole`, given that it lies between `low` and `high`: the tails are left out, not piled up at the ends."""
-
-    whole: Distribution
-    low: float = -np.inf
-    high: float = np.inf
-
-    def __post_init__(self) -> None:
-        check_fields(self, low=Rule(one=True, infinite=True), high=Rule(one=True, infinite=True))
-        if not self.low < self.high:
-            raise InputError(f"Truncated(low={self.low}, high={self.high}): expected low < high")
-        below, upto = self._ends
-        if not upto - below > 1e-9:
-            raise InputError(
-                f"Truncated({self.whole}, low={self.low}, high={self.high}): the probability between them is {upto - below:.2g}"
-            )
-
-    @property
-    def _ends(self) -> tuple[float, float]:
-        return tuple(0.0 if x == -np.inf else 1.0 if x == np.inf else float(self.whole.cdf(x)) for x in (self.low, self.high))  # type: ignore[return-value]
-
-    @takes(p=SHARE)
-    def quantile(self, p: ArrayLike) -> Array:
-        below, upto = self._ends
-        inside = self.whole.quantile(below + (upto - below) * np.asarray(p, dtype=float))
-        return np.clip(inside, self.low, self.high)  # rounding alone can lead outside
-
-    @takes(x=ANY)
-    def cdf(self, x: ArrayLike) -> Array:
-        below, upto = self._ends
-        return np.clip((self.whole.cdf(x) - below) / (upto - below), 0.0, 1.0)
 
 
 def _share(x: Array, low: float, high: float) -> Array:

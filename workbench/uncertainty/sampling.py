@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.checks import FINITE, Rule, check_fields, numeric, takes
+from workbench.checks import Rule, check_fields, numeric, takes
 from workbench.errors import InputError
 from workbench.uncertainty.copula import Pairs, correlation_matrix, factor
 from workbench.uncertainty.distributions import ABOVE, NO_LESS, ONE, Distribution
@@ -30,6 +30,12 @@ class Path:
     References
     ----------
     .. [1] Moskowitz, Caflisch (1996), "Smoothness and dimension reduction in quasi-Monte Carlo methods"; Glasserman (2003), section 5.5.
+
+    Examples
+    --------
+    >>> x = sample({"demand": Path(8, rho=0.9, sigma=0.1)}, n=256)["demand"]
+    >>> x.shape, float(x[0].std().round(2))
+    ((8, 256), 0.1)
     """
 
     steps: int
@@ -104,37 +110,19 @@ def sample(
         For n that is no power of two, an unknown name, correlations outside [-1, 1], of a number with a path, or of paths of unequal steps.
     NotACorrelation
         For correlations that contradict each other: names the smallest eigenvalue and the nearest matrix.
+
+    Examples
+    --------
+    >>> from workbench.uncertainty import Lognormal, Pert
+    >>> x = sample({"price": Lognormal(2, 8), "life": Pert(3, 5, 7)}, n=1024, correlation={("price", "life"): 0.5})
+    >>> x["price"].shape, float(np.median(x["price"]).round(1))
+    ((1024,), 4.0)
     """
     return draw(inputs, Net(dimensions(inputs), n, seed, replicates), correlation)
 
 
-def evaluate(model: Callable[..., ArrayLike], draws: Mapping[str, Array]) -> Array:
-    """Result of `model` on `draws`, checked: finite, samples on the last axis.
-
-    Parameters
-    ----------
-    model : callable
-        Takes the names of `draws` as keyword arrays.
-    draws : mapping of name to array, shape (..., n)
-
-    Returns
-    -------
-    ndarray, shape (..., n)
-
-    Raises
-    ------
-    InputError
-        For a result that is not finite, with the inputs that led to it; for draws that are not, or are not equally many.
-    """
-    given = {name: FINITE(name, x) for name, x in draws.items()}
-    if len({np.shape(x)[-1:] for x in given.values()} | {()}) != 2:
-        shapes = ", ".join(f"{name} of shape {np.shape(x)}" for name, x in given.items())
-        raise InputError(f"draws: {shapes or 'none'}; expected equally many samples on the last axis of each")
-    return evaluated(model, given)
-
-
 def evaluated(model: Callable[..., ArrayLike], draws: Mapping[str, Array]) -> Array:
-    """`evaluate` of draws that are known to be good."""
+    """Result of `model` on `draws`, checked: finite, samples on the last axis. Raises `InputError` with the inputs that led to it."""
     n = next(iter(draws.values())).shape[-1]
     result = numbers_of("the model's result", model(**draws))
     if result.shape[-1:] in ((), (1,)):  # nothing in it depends on the draws

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.arrays import Arrays
 from workbench.checks import Rule, takes
 from workbench.errors import InputError, UnknownName
 from workbench.uncertainty.copula import Pairs, correlation_matrix
@@ -42,6 +43,11 @@ def one_at_a_time(
     ------
     InputError
         For a range of an argument that `base` lacks, what is no number, and a result that is none or has another shape.
+
+    Examples
+    --------
+    >>> one_at_a_time(lambda price, life: price / life, {"price": 40.0, "life": 5.0}, {"price": (30, 50), "life": (4, 8)})
+    {'price': (6.0, 10.0), 'life': (10.0, 5.0)}
     """
     for name in ranges:
         if name not in base:
@@ -60,14 +66,14 @@ def one_at_a_time(
     return {name: (float(result[2 * i]), float(result[2 * i + 1])) for i, name in enumerate(ranges)}
 
 
-@dataclass(frozen=True)
-class Indices:
+@dataclass(frozen=True, repr=False)
+class Indices(Arrays):
     """Sobol indices: share of the variance of each output that a group of inputs explains alone, and with all its interactions."""
 
-    groups: tuple[str, ...]
+    groups: tuple[str, ...]  #: names
     first: NDArray[np.float64]  #: shape (groups, ...): what would vanish, on average, if the group were known
     total: NDArray[np.float64]  #: shape (groups, ...): what would be left, on average, if all but the group were known
-    variance: NDArray[np.float64]  #: shape (...), of the output
+    variance: NDArray[np.float64]  #: shape (...), of the output, in its unit squared
 
     def frame(self) -> pl.DataFrame:
         """One row a group, the largest total index first: input, first_order, total_order; of one output."""
@@ -120,6 +126,13 @@ def sobol_indices(
     References
     ----------
     .. [1] Sobol' (2001), Math. Comput. Simul. 55; Saltelli et al. (2010), Comput. Phys. Commun. 181, table 2 (b) and (f).
+
+    Examples
+    --------
+    >>> from workbench.uncertainty import Normal
+    >>> found = sobol_indices(lambda a, b: a + b, {"a": Normal(-1, 1), "b": Normal(-3, 3)}, n=1024)
+    >>> found.total.round(2).tolist()
+    [0.1, 0.9]
     """
     from scipy.stats import sobol_indices as indices
 

@@ -1,4 +1,4 @@
-"""What a sample says: bands, means and probabilities with their standard errors, probabilities smoothed by conditioning."""
+"""What a sample says: bands, means and probabilities with their standard errors."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.arrays import broadcast
-from workbench.checks import FINITE, POSITIVE, Rule, takes
+from workbench.arrays import Arrays, broadcast
+from workbench.checks import FINITE, Rule, takes
 from workbench.errors import InputError
-from workbench.uncertainty.distributions import Distribution
 from workbench.uncertainty.sampling import numbers_of
 
 Array = NDArray[np.float64]
@@ -21,19 +20,25 @@ REPLICATES = Rule(least=2, whole=True, one=True, why="one randomisation says not
 
 @takes(level=Rule(above=0, below=1, one=True))
 def band(values: ArrayLike, level: float = 0.8) -> tuple[float, float]:
-    """Ends of the central interval that holds the share `level` of `values`."""
+    """Ends of the central interval that holds the share `level` of `values`.
+
+    Examples
+    --------
+    >>> band(range(101), 0.5)
+    (25.0, 75.0)
+    """
     low, high = np.quantile(_samples(values), [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
-@dataclass(frozen=True)
-class Bands:
+@dataclass(frozen=True, repr=False)
+class Bands(Arrays):
     """Median and central bands over the samples, in the unit of the values."""
 
-    levels: tuple[float, ...]
+    levels: tuple[float, ...]  #: share that each band holds
     median: Array  #: shape (...)
     low: Array  #: shape (levels, ...)
-    high: Array
+    high: Array  #: shape (levels, ...)
 
     def frame(self, **axes: Sequence[object]) -> pl.DataFrame:
         """One row a place and level: the axes' columns, level, low, median, high.
@@ -66,15 +71,20 @@ def bands(values: ArrayLike, levels: Sequence[float] = (0.5, 0.8, 0.9)) -> Bands
     values : array_like, shape (..., n)
     levels : sequence of float
         Share that each band holds, above 0 and below 1.
+
+    Examples
+    --------
+    >>> bands(range(101), levels=(0.5, 0.8))
+    Bands(levels=(0.5, 0.8), median=50, low=[25, 10], high=[75, 90])
     """
     x, share = _samples(values), np.asarray(levels)
     found = _quantiles(x, np.concatenate([[0.5], (1 - share) / 2, (1 + share) / 2]))
     return Bands(tuple(levels), np.asarray(found[0]), found[1 : 1 + share.size], found[1 + share.size :])
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """A mean over randomised replicates, with the standard error that their spread shows."""
+@dataclass(frozen=True, repr=False)
+class Estimate(Arrays):
+    """A mean over randomised replicates, with the standard error that their spread shows, in the unit of the values."""
 
     value: Array
     standard_error: Array
@@ -111,52 +121,15 @@ def exceedance(values: ArrayLike, threshold: ArrayLike = 0.0, *, replicates: int
     threshold : array_like, shape (...)
         One for each leading place.
     replicates : int
+
+    Examples
+    --------
+    >>> exceedance([1, 4, 2, 5, 3, 6], threshold=3.5, replicates=3)
+    Estimate(value=0.5, standard_error=0, replicates=3)
     """
     x = _samples(values)
     broadcast(values=x[..., 0], threshold=threshold)
     return estimate(x > np.asarray(threshold)[..., None], replicates=replicates)
-
-
-@takes(power=Rule(one=True), threshold=POSITIVE)
-def smoothed_exceedance(rest: ArrayLike, factor: Distribution, power: float = 1.0, threshold: ArrayLike = 1.0) -> Array:
-    """Probability that rest x^power exceeds `threshold` in each future, with the input x integrated out: conditional Monte Carlo.
-
-    P(x > (threshold / rest)^(1 / power)) by the distribution of x; of a lognormal Phi((ln rest - ln threshold + power mu) / (power sigma)).
-    The step of an indicator becomes a smooth function, whose mean Sobol points find with several times less error.
-
-    Parameters
-    ----------
-    rest : array_like, shape (..., n)
-        What x^power multiplies, above 0: the model with x = 1. Nothing in it may depend on x.
-    factor : Distribution
-        Of x, independent of all else, no value below 0.
-    power : float
-        1 for demand, -1 for supply, which divides; not 0.
-    threshold : array_like, shape (...)
-        Above 0.
-
-    Returns
-    -------
-    ndarray, shape (..., n)
-        Between 0 and 1; take the mean, or `estimate`.
-
-    Raises
-    ------
-    InputError
-        For a rest, threshold or power outside these, or a distribution of x below 0.
-
-    References
-    ----------
-    .. [1] Glasserman (2003), "Monte Carlo Methods in Financial Engineering", section 7.2.3; L'Ecuyer, Puchhammer (2022), Oper. Res. 70(3).
-    """
-    r, t = _samples(rest, "rest", POSITIVE), np.asarray(threshold)[..., None]
-    broadcast(rest=r[..., 0], threshold=threshold)
-    if power == 0:
-        raise InputError("power = 0: expected a number other than 0")
-    if factor.cdf(-1e-300) > 0:
-        raise InputError(f"{factor}: a factor has no value below 0")
-    at_most = factor.cdf((t / r) ** (1 / power))
-    return at_most if power < 0 else 1 - at_most
 
 
 def _quantiles(x: Array, p: Array) -> Array:
@@ -167,8 +140,8 @@ def _quantiles(x: Array, p: Array) -> Array:
     return np.moveaxis(low + (high - low) * (at - below), -1, 0)
 
 
-def _samples(values: ArrayLike, name: str = "values", rule: Rule = FINITE) -> Array:
-    x = np.asarray(rule(name, values))
+def _samples(values: ArrayLike) -> Array:
+    x = np.asarray(FINITE("values", values))
     if not (x.ndim and x.shape[-1]):
-        raise InputError(f"{name}: expected one or more samples on the last axis")
+        raise InputError("values: expected one or more samples on the last axis")
     return x

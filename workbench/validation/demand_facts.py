@@ -12,7 +12,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from workbench import catalogue
+from workbench.demand import Tokens, year
 from workbench.demand.forecast import checks, history
+from workbench.demand.uses.agents import traces
 
 Inputs = dict[str, Any]
 Array = NDArray[np.float64]
@@ -75,7 +77,7 @@ def stock(words: str, upto: float | None = None) -> tuple[Array, Array]:
 
 def stock_growth(x: Inputs) -> Band:
     """Growth of the stock between two quarters, least squares on the logarithm."""
-    ends = [history.year(q) for q in re.findall(r"20\d\dQ\d", x["words"])] or [-np.inf, np.inf]
+    ends = [year(q) for q in re.findall(r"20\d\dQ\d", x["words"])] or [-np.inf, np.inf]
     time, chips = stock(x["words"])
     kept = (time >= min(ends) - 1e-9) & (time <= max(ends) + 1e-9)
     return growth(time[kept], chips[kept])
@@ -92,7 +94,7 @@ def stock_at(words: str, end: float) -> float:
 
 def _ends(words: str) -> list[float]:
     quarters = re.findall(r"20\d\dQ\d", words)
-    return [history.year(q) for q in quarters] if quarters else [y + 1.0 for y in years(words)]
+    return [year(q) for q in quarters] if quarters else [y + 1.0 for y in years(words)]
 
 
 def stock_ratio(x: Inputs) -> float:
@@ -215,9 +217,6 @@ def spend_per_hour(x: Inputs) -> float:
 
 def fresh_share(x: Inputs) -> float:
     """Share of tokens that are computed, from the case or from the trace that it names."""
-    from workbench.demand.uses.agents import Tokens
-    from workbench.demand.uses.traces import traces
-
     if {"cached", "out"} <= set(x):
         fresh = next(float(x[k]) for k in ("nonread", "fresh", "input") if k in x)
         return float(Tokens(*(np.asarray(v, dtype=float) for v in (x["cached"], fresh, x["out"]))).fresh_share)

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from workbench.demand import h100e_of_flop
 from workbench.demand.market.supply import memory_limited, mixed_capacity
-from workbench.demand.uses.chip_time import h100e_of_flop
 from workbench.demand.uses.tokens import MONTH
 from workbench.units import DAY, HOUR, KILO, MEGA, WH, YEAR
 from workbench.validation import demand_facts as facts

@@ -9,9 +9,8 @@ import numpy as np
 import polars as pl
 
 from workbench import catalogue
-from workbench.demand.forecast import history
-from workbench.demand.uses.takeoff import PRESETS, takeoff
-from workbench.demand.uses.training import data_cap, latency_wall, models_above, power_cap
+from workbench.demand import data_cap, latency_wall, models_above, power_cap, takeoff, year
+from workbench.demand.uses.takeoff import PRESETS
 from workbench.units import DAY, GIGA
 from workbench.validation.demand_facts import Band, Inputs, Lacking, growth, middle, years
 
@@ -29,7 +28,7 @@ def _models(june_2025: bool) -> pl.DataFrame:
             ~pl.col("note").fill_null("").str.contains("absent from the snapshot")
         )
     rows = rows.filter(pl.col("flop").is_not_null()).sort("date")
-    return rows.with_columns(time=pl.Series([history.year(d) for d in rows["date"]]))
+    return rows.with_columns(time=pl.Series([year(d) for d in rows["date"]]))
 
 
 def running_top(x: Inputs) -> Band:
@@ -189,10 +188,10 @@ def fed_by(x: Inputs) -> Band:
 
     300 days at the MFU of Llama 3, in fp8.
     """
-    year = max(years(x["words"]), default=2030)
+    built = max(years(x["words"]), default=2030)
     h100 = catalogue.chip("H100")
     rows = {r["scope"]: r["value"] for r in catalogue.table("power_projections").iter_rows(named=True) if r["quantity"] == "chip power"}
-    drawn = rows["IT power per H100"] * catalogue.cost("pue_microsoft").value / BROAD_EFFICIENCY ** (year - int(h100.release[:4]))
+    drawn = rows["IT power per H100"] * catalogue.cost("pue_microsoft").value / BROAD_EFFICIENCY ** (built - int(h100.release[:4]))
     mfu = catalogue.cost("training_mfu_llama3").value
     runs = power_cap(np.asarray(x["gw"], dtype=float) * GIGA, chip_power=drawn, peak=h100.peak("fp8"), mfu=mfu, seconds=300 * DAY)
     return Band(middle(runs), float(runs.min()), float(runs.max()))
@@ -213,5 +212,5 @@ def largest_power(x: Inputs) -> Band:
     """Power of the largest training run of a year: the largest of the table, grown as published."""
     row = catalogue.table("notable_models").filter(pl.col("power_w") == pl.col("power_w").max()).row(0, named=True)
     rate = published_growth({"words": ""}, "power draw of frontier training")
-    ahead = max(years(x["words"]), default=2030) + 0.5 - history.year(row["date"])
+    ahead = max(years(x["words"]), default=2030) + 0.5 - year(row["date"])
     return Band(*(row["power_w"] * g**ahead for g in (rate.value, rate.low, rate.high)))

@@ -14,13 +14,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from workbench import uncertainty
+from workbench.demand import agent_hour, clear, h100e_of_flop
 from workbench.demand.forecast import history, scores
-from workbench.demand.market.clearing import clear
 from workbench.demand.market.scenario import prior
-from workbench.demand.uses.chip_time import h100e_of_flop
-from workbench.demand.uses.efficiency import damped_growth
-from workbench.demand.uses.traces import FITTED, agent_hour
+from workbench.demand.uses.agents import FITTED
+from workbench.demand.uses.growth import damped_growth
+from workbench.uncertainty.distributions import Distribution
+from workbench.uncertainty.gain import qmc_gain
 from workbench.units import HOUR
 
 Inputs = dict[str, Any]
@@ -89,7 +89,7 @@ def _gains() -> tuple[float, float]:
     Demand is the compute of coding agents a year ahead, over twelve priors; supply is what their middles ask at the start, grown as the
     stock of chips last did.
     """
-    inputs = {name: cast(uncertainty.Distribution, prior(name)) for name in TWELVE}  # none of the twelve is fixed to a number
+    inputs = {name: cast(Distribution, prior(name)) for name in TWELVE}  # none of the twelve is fixed to a number
     chips = history.chip_stock().values
     supply = _asked(0.0, {name: d.quantile(np.array([0.5])) for name, d in inputs.items()}) * chips[-1] / chips[-5]
 
@@ -99,7 +99,7 @@ def _gains() -> tuple[float, float]:
     def short(**x: Array) -> Array:
         return (log_ratio(**x) > 0).astype(float)
 
-    return tuple(float(uncertainty.qmc_gain(f, inputs, 4096, 64).ratio) for f in (log_ratio, short))  # type: ignore[return-value]
+    return tuple(float(qmc_gain(f, inputs, 4096, 64).ratio) for f in (log_ratio, short))  # type: ignore[return-value]
 
 
 def _asked(years: float, x: dict[str, Array]) -> Array:

@@ -17,8 +17,8 @@ import polars as pl
 from workbench import catalogue
 from workbench.catalogue import Chip
 from workbench.chips import power as chip_power
-from workbench.energy import electricity_cost, facility_power, grid_carbon, oversubscription, power_chain, server_power
-from workbench.fleet import annuity, irr, newsvendor, servers_needed, worth
+from workbench.energy import electricity_cost, facility_power, grid_carbon, power_chain, server_power
+from workbench.fleet import annuity, irr, newsvendor, residual_value, servers_needed
 from workbench.scaling import training_flop
 from workbench.units import DAY, GRAM, HOUR, KWH, TERA, TONNE, YEAR
 from workbench.validation.ownership import chip_hours
@@ -54,7 +54,7 @@ class Formula:
 def _training_electricity(x: Inputs) -> Any:
     chip = _epoch_chip(x)
     power = server_power(chip, idle_share=0.0)
-    price = catalogue.cost(f"electricity_us_industrial_{x['year']}_usd_per_kwh").value / KWH
+    price = catalogue.cost(f"electricity_us_industrial_{x['year']}_usd_per_kwh").value
     return electricity_cost(facility_power(power.average, x["pue"]) * x["chip_hours"] * HOUR, price)
 
 
@@ -100,7 +100,7 @@ def _value_at_start(x: Inputs) -> Any:
     age = (start - bought).days / 365.25
     # a TPU may have been used before it was sold, a GPU not
     age = age if chip["vendor"] == "Google" else max(age, 0.0)
-    return chip["price_usd"] * uplift * 10 ** (-growth * age) if age < 0 else worth(chip["price_usd"] * uplift, age, growth)
+    return chip["price_usd"] * uplift * 10 ** (-growth * age) if age < 0 else residual_value(chip["price_usd"] * uplift, age, growth)
 
 
 def _cost_of_run(x: Inputs) -> Any:
@@ -212,7 +212,7 @@ def _peak_share() -> Any:
 
 def _power_bill(x: Inputs) -> Any:
     energy = facility_power(x["gpus"] * x["kw"] * 1e3 * x["util"], x["pue"]) * x["years"] * YEAR
-    return electricity_cost(energy, x["usd_kwh"] / KWH)
+    return electricity_cost(energy, x["usd_kwh"])
 
 
 def _campus(x: Inputs) -> Any:
@@ -237,9 +237,9 @@ FORMULAS = (
     Formula("energy of devices", ("devices", "sys_w", "days", "pue"), "energy", lambda x: facility_power(x["devices"] * x["sys_w"], x["pue"]) * x["days"] * DAY),
     Formula("energy of chip-hours", ("gpu_hours", "watt"), "energy", lambda x: x["gpu_hours"] * HOUR * x["watt"]),
     Formula("energy of a server's life", ("w", "years"), "energy", lambda x: x["w"] * x["years"] * 8760 * HOUR),
-    Formula("carbon of chip-hours", ("gpu_hours", "watt", "grid_g_per_kwh"), "CO2|carbon", lambda x: grid_carbon(x["gpu_hours"] * HOUR * x["watt"], x["grid_g_per_kwh"] * GRAM / KWH).kg),
-    Formula("carbon of energy", ("MWh", "kg_per_kwh"), "carbon", lambda x: grid_carbon(x["MWh"] * 1e3 * KWH, x["kg_per_kwh"] / KWH).kg),
-    Formula("carbon of energy", ("kwh", "grid_g"), "carbon", lambda x: grid_carbon(x["kwh"] * KWH, x["grid_g"] * GRAM / KWH).kg),
+    Formula("carbon of chip-hours", ("gpu_hours", "watt", "grid_g_per_kwh"), "CO2|carbon", lambda x: grid_carbon(x["gpu_hours"] * HOUR * x["watt"], x["grid_g_per_kwh"]).kg),
+    Formula("carbon of energy", ("MWh", "kg_per_kwh"), "carbon", lambda x: grid_carbon(x["MWh"] * 1e3 * KWH, x["kg_per_kwh"] / GRAM).kg),
+    Formula("carbon of energy", ("kwh", "grid_g"), "carbon", lambda x: grid_carbon(x["kwh"] * KWH, x["grid_g"]).kg),
     Formula("training compute", ("N_b", "D_b"), "compute", lambda x: training_flop(x["N_b"] * 1e9, x["D_b"] * 1e9)),
     Formula("price of hours", ("gpu_hours", "usd"), "USD", lambda x: x["gpu_hours"] * x["usd"]),
     Formula("price of hours", ("nodes", "gpus", "usd"), "daily cost", lambda x: x["nodes"] * x["gpus"] * 24 * x["usd"]),
@@ -249,11 +249,11 @@ FORMULAS = (
     Formula("annuity", ("capex", "opex", "it_life", "fac_life", "it_capex_fit", "rate_fit"), "annual TCO", _campus),
     Formula("servers of a campus", ("it_life", "it_capex_fit", "rate_fit"), "servers per year", _servers_of_campus),
     Formula("share", ("servers", "tco"), "share", lambda x: x["servers"] / x["tco"]),
-    Formula("power bill", ("mw", "load", "pue", "usd"), "power bill", lambda x: electricity_cost(facility_power(x["mw"] * 1e6 * x["load"], x["pue"]) * YEAR / 12, x["usd"] / KWH)),
+    Formula("power bill", ("mw", "load", "pue", "usd"), "power bill", lambda x: electricity_cost(facility_power(x["mw"] * 1e6 * x["load"], x["pue"]) * YEAR / 12, x["usd"])),
     Formula("power bill", ("gpus", "kw", "util", "pue", "usd_kwh", "years"), "power cost", _power_bill),
     Formula("acquisition and power", ("price", "gpus", "kw", "util", "pue", "usd_kwh", "years"), "acquisition", lambda x: x["price"] * x["gpus"] + _power_bill(x)),
     Formula("cost of compute", ("tflops", "util", "price", "gpus", "kw", "pue", "usd_kwh", "years"), "PFLOP-year", lambda x: (x["price"] * x["gpus"] + _power_bill(x)) / (x["gpus"] * x["tflops"] / 1e3 * x["util"] * x["years"])),
-    Formula("server electricity", ("kwh", "usd"), "electricity", lambda x: electricity_cost(x["kwh"] * KWH, x["usd"] / KWH)),
+    Formula("server electricity", ("kwh", "usd"), "electricity", lambda x: electricity_cost(x["kwh"] * KWH, x["usd"])),
     Formula("capital per megawatt", ("mw", "total"), "per MW", lambda x: x["total"] * 1e3 / x["mw"]),
     Formula("construction", ("mw",), "construction", _construction),
     Formula("facility power of a chip", ("mw", "gpus"), "facility kW", lambda x: x["mw"] * 1e6 / x["gpus"]),
@@ -261,7 +261,7 @@ FORMULAS = (
     Formula("cost of a chip-hour, neocloud", ("gpu",), "neocloud", lambda x: _chip_hour(x, neocloud=True)),
     Formula("break-even performance", ("h100", "gb200"), "break-even", lambda x: x["gb200"] / x["h100"]),
     Formula("average server power", ("nameplate_kw",), "measured/nameplate", lambda x: catalogue.cost("server_power_share_gpu").value),
-    Formula("oversubscription", ("peak_util",), "oversubscription", lambda x: oversubscription(x["peak_util"])),
+    Formula("oversubscription", ("peak_util",), "oversubscription", lambda x: 1 / x["peak_util"] - 1),
     Formula("peak server power", ("nameplate_kw",), "maximum node power", lambda x: x["nameplate_kw"] * 1e3 * _peak_share()),
     Formula("failures", ("events", "days", "gpus"), "MTBF", lambda x: x["days"] * DAY / x["events"]),
     Formula("failures", ("events", "days", "gpus"), "per GPU-year", lambda x: x["events"] / (x["gpus"] * x["days"] * DAY / YEAR)),
@@ -281,8 +281,10 @@ def _ratio(share: float) -> float:
 
 
 def _epoch_chip(x: Inputs) -> Chip:
-    """What decides the power of the server that Epoch AI counted: generation, vendor, and the TDP it used."""
+    """What decides the power of the server that Epoch AI counted: its kind, and the TDP it used."""
     name = x["hardware"].removeprefix("NVIDIA ").removeprefix("Tesla ").removeprefix("Google ").removeprefix("AMD ")
-    generation = next((g for g in ("H100", "H200", "A100", "V100") if g in name), name)
-    vendor = "Google" if "TPU" in name else "other"
-    return replace(catalogue.chip("H100"), name=generation, vendor=vendor, tdp=float(x["tdp_w"]), scaleup_domain=None)
+    kinds = (
+        {"H100": "h100", "H200": "h100", "A100": "a100", "V100": "v100"} | {f"TPU v{n}": f"tpu_v{n}" for n in (1, 2, 3)} | {"TPU": "tpu"}
+    )
+    server = next((kind for sign, kind in kinds.items() if sign in name), "gpu")
+    return replace(catalogue.chip("H100"), name=name, server=server, tdp=float(x["tdp_w"]))

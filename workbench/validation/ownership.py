@@ -12,7 +12,6 @@ from workbench import catalogue
 from workbench.catalogue import Chip
 from workbench.energy import ServerPower, all_in_ratio, server_power
 from workbench.fleet import ownership_cost, server_uplift
-from workbench.units import KWH
 
 #: Names, priors and their spreads (standard deviation of the logarithm): server over chips of an eight-chip server, spares and repair a
 #: year over the price of servers and network, discount rate of a neocloud, which pays list prices and dearer capital.
@@ -33,9 +32,9 @@ def chip_hours(chips: Sequence[Chip], neocloud: Sequence[bool], constants: Mappi
         chip_price=np.array([chip.price for chip in chips], dtype=float),
         power=ServerPower(np.array([d.rated for d in drawn]), np.array([d.average for d in drawn])),
         pue=catalogue.cost("pue_microsoft").value,
-        electricity_price=catalogue.cost("electricity_us_industrial_2025_usd_per_kwh").value / KWH,
+        electricity_usd_per_kwh=catalogue.cost("electricity_us_industrial_2025_usd_per_kwh").value,
         wacc=np.where(neocloud, known["wacc_neocloud"], catalogue.cost("wacc_hyperscaler").value),
-        server_life=catalogue.cost("server_life_years").value,
+        server_life_years=catalogue.cost("server_life_years").value,
         server_uplift=np.array([known.get(u.name, u.value) for u in uplifts]),
         maintenance=known["maintenance_share_per_year"],
     )

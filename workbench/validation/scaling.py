@@ -17,9 +17,13 @@ import numpy as np
 import polars as pl
 
 from workbench import catalogue, scaling
-from workbench.errors import DataError, WorkbenchError
+from workbench.errors import DataError, UnknownName, WorkbenchError
 from workbench.llm import LLM
 from workbench.scaling import AdditiveLaw, kaplan
+from workbench.scaling.bootstrap import Bootstrap
+from workbench.scaling.capability import efficiency_per_year, slope_of
+from workbench.scaling.fit import missed_starts
+from workbench.scaling.optima import approach_2_bias
 from workbench.validation.report import ODD, Prediction
 
 TEXT = ("id", "law", "kind", "inputs", "quantity", "expected", "tolerance", "source")
@@ -27,14 +31,6 @@ NUMBERS = ()
 #: Columns that hold the answer, or words that repeat it.
 MEASURED = ("expected", "tolerance", "reproduced_here", "note")
 
-#: Laws as the file names them.
-NAMES = {
-    "hoffmann_approach1": "Hoffmann approach 1", "hoffmann_approach2": "Hoffmann approach 2", "hoffmann_approach3": "Hoffmann unrounded",
-    "hoffmann_parametric_rounded": "Hoffmann rounded", "hoffmann_parametric_texsource": "Hoffmann unrounded", "besiroglu_2024": "Besiroglu LAD",
-    "besiroglu_2024_as_published": "Besiroglu as published", "chinchilla_points_RSS": "Chinchilla points squared", "muennighoff_2023": "Muennighoff",
-    "sardana_2023": "Hoffmann as used by Sardana", "llama3_2024": "Llama 3", "deepseek_2024": "DeepSeek", "porian_2024 RefinedWeb": "Porian tuned",
-    "kaplan_L(N,D)": "Kaplan", "kumar_precision_2024": "Kumar precision",
-}  # fmt: skip
 NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 SIZES = {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
 
@@ -103,7 +99,7 @@ def _values(row: dict[str, Any]) -> list[float]:
     if {"alpha", "beta"} <= set(given) and quantity.replace(" ", "") in ("a", "b", "a;b"):
         both = {"a": given["beta"], "b": given["alpha"]}
         return [both[part.strip()] / (given["alpha"] + given["beta"]) for part in quantity.split(";")]
-    if law in NAMES and "C" in given and (found := _optimum(scaling.law(NAMES[law]), given["C"], quantity)):
+    if "C" in given and (found := _optimum(law, given["C"], quantity)):
         return found
     if law.startswith("gadre"):
         raise _Unknown("the authors' runs are not shipped")
@@ -123,8 +119,11 @@ def _given(inputs: str) -> dict[str, float]:
 
 
 def _optimum(law: Any, compute: float, quantity: str) -> list[float]:
-    """The quantities of a compute-optimal model that are asked for, in their order."""
-    best = scaling.optimal_allocation(compute, law)
+    """The quantities of a compute-optimal model that are asked for, in their order; none of a law that the table does not have."""
+    try:
+        best = scaling.optimal_allocation(compute, law)
+    except UnknownName:
+        return []
     named = {
         "N_opt": best.params, "N": best.params, "N*": best.params, "D": best.tokens, "D*": best.tokens, "tokens": best.tokens, "tokens D": best.tokens,
         "D/N": best.tokens_per_param, "M_opt": 6 * best.params, "D_opt": best.tokens, "L": best.loss, "L*": best.loss,
@@ -135,12 +134,12 @@ def _optimum(law: Any, compute: float, quantity: str) -> list[float]:
 
 def _table(given: dict[str, float], name: str) -> list[float]:
     """Compute and tokens for which a size is optimal."""
+    from scipy.optimize.elementwise import find_root
+
     law = scaling.law(name)
-    low, high = 10.0, 40.0
-    for _ in range(200):
-        middle = (low + high) / 2
-        low, high = (middle, high) if law.allocation(10**middle)[0] < given["N"] else (low, middle)
-    return [10**low, 10**low / (6 * given["N"])]
+    found = find_root(lambda log_c: np.log(law.allocation(np.exp(log_c))[0] / given["N"]), (20.0, 90.0))
+    compute = float(np.exp(found.x))
+    return [compute, compute / (6 * given["N"])]
 
 
 def _custom(given: dict[str, float]) -> AdditiveLaw:
@@ -157,7 +156,10 @@ def _flop_ratio(given: dict[str, float], quantity: str, inputs: str) -> list[flo
     """FLOP of appendix F over 6 N D, where N counts five attention matrices a layer and the embedding once."""
     layers, hidden, ffn, heads, width = (int(given[k]) for k in ("layers", "d_model", "ffw", "heads", "kq"))
     sequence, vocab = (int(re.search(rf"{word} (\d+)", inputs)[1]) for word in ("seq", "vocab"))  # type: ignore[index]
-    llm = LLM("row", "mha", layers, hidden, heads, heads, width, vocab, sequence, ffn=ffn, ffn_matrices=2)
+    llm = LLM(
+        name="row", attention="mha", layers=layers, hidden=hidden, heads=heads, kv_heads=heads, head_dim=width, vocab=vocab,
+        context=sequence, ffn=ffn, ffn_matrices=2,
+    )  # fmt: skip
     params = layers * (5 * hidden * width * heads + 2 * hidden * ffn) + vocab * hidden
     return [float(scaling.training_flop(llm, 1.0, "Hoffmann F", sequence=sequence)) / (6 * params)]
 
@@ -167,7 +169,7 @@ def _bias(given: dict[str, float], _: str, inputs: str) -> list[float]:
     points, factor = re.search(rf"(\d+) log-spaced points in D\*/({NUMBER})", inputs).groups()  # type: ignore[union-attr]
     to = re.search(rf"extrapolate to ({NUMBER})", inputs)[1]  # type: ignore[index]
     budgets = np.geomspace(float(low), float(high), int(count))
-    return [100 * float(scaling.approach_2_bias(_custom(given), budgets, float(factor), int(points), float(to)))]
+    return [100 * float(approach_2_bias(_custom(given), budgets, float(factor), int(points), float(to)))]
 
 
 def _retrained(given: dict[str, float], quantity: str, inputs: str) -> list[float]:
@@ -195,7 +197,7 @@ def _repeats(given: dict[str, float], quantity: str, inputs: str) -> list[float]
 
 def _llama_slope(_: dict[str, float], __: str, inputs: str) -> list[float]:
     c, f = (np.array(re.findall(NUMBER, part), dtype=float) for part in re.search(r"C=(.*) at F=(.*)", inputs).groups())  # type: ignore[union-attr]
-    return list(scaling.slope_of(c, f))
+    return list(slope_of(c, f))
 
 
 @cache
@@ -209,7 +211,7 @@ def _points() -> tuple[Any, Any, Any]:
 
 
 @cache
-def _refits() -> scaling.Bootstrap:
+def _refits() -> Bootstrap:
     return scaling.bootstrap(*_points())
 
 
@@ -281,7 +283,7 @@ def _distance(*_: Any) -> list[float]:
 
 def _share_of_starts(*_: Any) -> list[float]:
     points = _points()
-    return [1 - scaling.missed_starts(*points, scaling.fit(*points))]
+    return [1 - missed_starts(*points, scaling.fit(*points))]
 
 
 Formula = Callable[[dict[str, float], str, str], list[float]]
@@ -322,7 +324,7 @@ _FORMULAS: tuple[tuple[str, str, Formula], ...] = (
     (r"kaplan_L\(N,D\)", r"\| L \|", lambda x, *_: [float(scaling.law("Kaplan").loss(x["N"], x["D"]))]),
     (r"kaplan_Bcrit", r"B_crit", lambda x, *_: [float(kaplan.critical_batch(x["L"]))]),
     (r"porian_2024.*", r"exponent a ; N ; D/N", lambda x, q, _: _porian(q)),
-    (r"ECI_rosetta_stone", r"efficiency x/yr", lambda x, *_: [float(scaling.efficiency_per_year(x["k"], x["db/dt"]))]),
+    (r"ECI_rosetta_stone", r"efficiency x/yr", lambda x, *_: [float(efficiency_per_year(x["k"], x["db/dt"]))]),
     (r"ECI_rosetta_stone", r"k per ln FLOP", _llama_slope),
     (r"kumar_precision_2024", r"N_eff/N", lambda x, q, i: _effective(x, i)),
 )  # fmt: skip

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from workbench.arrays import take
 from workbench.calibration import crossval
 from workbench.chips.serving import constants, fit
 from workbench.chips.serving import measured as serving_rows
 from workbench.chips.serving.fit import QUANTITIES, Fits
-from workbench.chips.serving.measured import Rows, stated, take
+from workbench.chips.serving.measured import Rows, stated
 from workbench.validation import bench_json, report
 from workbench.validation.report import Prediction, within
 

@@ -11,7 +11,7 @@ import polars as pl
 
 from workbench import catalogue, fabric
 from workbench.errors import WorkbenchError
-from workbench.fabric import Topology
+from workbench.fabric.topology import Topology
 from workbench.units import GIGA, HOUR, TERA
 from workbench.validation.report import Prediction
 

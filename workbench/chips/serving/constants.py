@@ -8,9 +8,9 @@ from typing import Any
 from workbench import catalogue
 from workbench.calibration import evidence
 from workbench.calibration.pool import Fit, Level, Pool
-from workbench.catalogue import LLM
 from workbench.chips.serving.work import CONSTANTS
 from workbench.errors import UnknownName
+from workbench.llm import LLM
 
 ERRORS = "calibration/serving_errors"
 FRAMEWORKS = ("TensorRT-LLM", "vLLM", "SGLang")

@@ -10,12 +10,13 @@ import polars as pl
 from numpy.typing import NDArray
 
 from workbench import catalogue
+from workbench.arrays import take
 from workbench.calibration import crossval
 from workbench.calibration.pool import Fit, balanced
 from workbench.chips import watts as power
 from workbench.chips.serving import constants
-from workbench.chips.serving.evaluate import Point, closed_loop, disaggregated, offline, open_loop
-from workbench.chips.serving.measured import Rows, stated, take
+from workbench.chips.serving.loops import Point, closed_loop, disaggregated, offline, open_loop
+from workbench.chips.serving.measured import Rows, stated
 from workbench.errors import InputError
 
 Array = NDArray[np.float64]
@@ -187,7 +188,7 @@ def _fit_watts(found: Rows, watts: Array, times: Fit) -> Fit | None:
 def _use(rows: Rows, point: Point) -> tuple[Array, Array]:
     """Shares of arithmetic and memory bandwidth in use."""
     d = rows.demand
-    return d.used(point.batch, d.input_tokens + d.output_tokens / 2, point.tpot)
+    return d.used(point.batch, d.half_way, point.tpot)
 
 
 def _tdp(rows: Rows) -> Array:

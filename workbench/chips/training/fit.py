@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from workbench.arrays import take
 from workbench.calibration import crossval
 from workbench.calibration.crossval import Study
 from workbench.calibration.pool import Predict, balanced
@@ -34,7 +35,7 @@ def steps(found: Rows, times: Array) -> Study:
     work = measured.works(found)
 
     def part(at: Any) -> Predict:
-        own = work.take(at)
+        own = take(work, at)
         return lambda logs: np.log(seconds(own, constants.POOL.named(logs)))
 
     return Study(constants.POOL, found.origins, times, part, NOISE, constants.half_width, _weigh)
@@ -56,7 +57,7 @@ def measured_steps(rows: pl.DataFrame, found: Rows) -> Array:
     """Measured steps of the rows that can be predicted [s]; nan where none is stated, or where it would need more than the peak."""
     times = np.array([step_of(rows.row(int(at), named=True)) or np.nan for at in found.position])
     flop = np.array([3 * llm.forward_flop_per_token(s / 2) for llm, s in zip(found.llms, found.sequence, strict=True)]) * found.plan.trained
-    peak = np.array([chip.peak(measured.peak_of(o.precision)) for chip, o in zip(found.chips, found.origins, strict=True)])
+    peak = np.array([chip.peak(o.precision) for chip, o in zip(found.chips, found.origins, strict=True)])
     fastest = flop * found.batch * found.sequence / (found.n_chips * peak)
     return np.where(times > fastest, times, np.nan)
 

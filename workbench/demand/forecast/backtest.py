@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.arrays import Arrays
 from workbench.checks import FINITE, LENGTH, Rule, check_fields, takes
 from workbench.demand.forecast import trend
 from workbench.demand.forecast.checks import beyond_authority
@@ -17,12 +18,14 @@ from workbench.errors import InputError
 from workbench.uncertainty import coverage, crps, pit
 
 Array = NDArray[np.float64]
+LEVEL, CALIBRATED = 0.9, 40  #: of the band that is widened, and how many errors of a calibrated forecaster count beside those seen
+WINDOW = 8  #: steps over which the growth of other series counts
 #: What was known, and how many of its steps ahead -> equally likely samples of the logarithm.
 Forecaster = Callable[[Series, int], Array]
 
 
-@dataclass(frozen=True)
-class Backtest:
+@dataclass(frozen=True, repr=False)
+class Backtest(Arrays):
     """Forecasts of one series by one model, and what came; leading axis k of the forecasts."""
 
     series: str
@@ -98,7 +101,7 @@ def together(parts: Sequence[Backtest], series: str) -> Backtest:
 
 
 @takes(steps=LENGTH, least=Rule(least=3, whole=True, one=True))
-def rolling(series: Series, forecast: Forecaster, model: str, *, steps: int = 4, least: int = 5) -> Backtest:
+def rolling(series: Series, forecast: Forecaster, model: str, steps: int, *, least: int = 5) -> Backtest:
     """Rolling origins: at each point from the `least`-th on, forecast `steps` ahead from the points so far.
 
     Parameters
@@ -135,22 +138,12 @@ def rolling(series: Series, forecast: Forecaster, model: str, *, steps: int = 4,
     )
 
 
-@takes(level=Rule(above=0, below=1, one=True), prior_forecasts=LENGTH)
-def inflate(test: Backtest, evidence: Sequence[Backtest] = (), *, level: float = 0.9, prior_forecasts: int = 40) -> Backtest:
-    """The same forecasts with bands widened (or narrowed) to what earlier errors asked for: split conformal in time.
+def inflate(test: Backtest, evidence: Sequence[Backtest] = ()) -> Backtest:
+    """The same forecasts with bands widened (or narrowed) to what earlier errors asked for: split conformal in time [1]_.
 
-    Each forecast is stretched about its median by the ceil(level (m + 1))-th smallest of m errors, each over its own half band. Errors
-    count only if the outcome was known at the forecast's origin, be it of the same series or of others; `prior_forecasts` errors of a
-    calibrated forecaster count with them, so that a few outcomes do not rule.
-
-    Parameters
-    ----------
-    test : Backtest
-    evidence : sequence of Backtest
-        Of other series, in any unit: errors are taken over bands.
-    level : float
-        Of the band, 0 to 1.
-    prior_forecasts : int
+    Each forecast is stretched about its median by the ceil(`LEVEL` (m + 1))-th smallest of m errors, each over its own half band. Errors
+    count only if the outcome was known at the forecast's origin, be it of the same series or of others (`evidence`, in any unit);
+    `CALIBRATED` errors of a calibrated forecaster count with them, so that a few outcomes do not rule.
 
     References
     ----------
@@ -159,18 +152,18 @@ def inflate(test: Backtest, evidence: Sequence[Backtest] = (), *, level: float =
     from scipy.special import ndtri
 
     tests = (test, *evidence)
-    errors, known = np.concatenate([_over_band(t, level) for t in tests]), np.concatenate([t.targets for t in tests])
-    calm = ndtri((1 + (np.arange(prior_forecasts) + 0.5) / prior_forecasts) / 2) / ndtri((1 + level) / 2)
+    errors, known = np.concatenate([_over_band(t) for t in tests]), np.concatenate([t.targets for t in tests])
+    calm = ndtri((1 + (np.arange(CALIBRATED) + 0.5) / CALIBRATED) / 2) / ndtri((1 + LEVEL) / 2)
     stretch = np.empty(test.origins.size)
     for origin in np.unique(test.origins):
         pool = np.sort(np.concatenate([errors[known <= origin + 1e-9], calm]))
-        stretch[test.origins == origin] = pool[min(pool.size, int(np.ceil(level * (pool.size + 1)))) - 1]
+        stretch[test.origins == origin] = pool[min(pool.size, int(np.ceil(LEVEL * (pool.size + 1)))) - 1]
     middle = np.median(test.samples, axis=1, keepdims=True)
     return replace(test, model=f"{test.model}, conformal", samples=middle + stretch[:, None] * (test.samples - middle))
 
 
-def _over_band(test: Backtest, level: float) -> Array:
-    low, middle, high = np.quantile(test.samples, [(1 - level) / 2, 0.5, (1 + level) / 2], axis=1)
+def _over_band(test: Backtest) -> Array:
+    low, middle, high = np.quantile(test.samples, [(1 - LEVEL) / 2, 0.5, (1 + LEVEL) / 2], axis=1)
     above = test.observed > middle
     half = np.where(above, high - middle, middle - low)
     error = np.abs(test.observed - middle)
@@ -193,19 +186,18 @@ def simple_models() -> dict[str, Forecaster]:
     }
 
 
-@takes(window=Rule(least=4, whole=True, one=True), n=LENGTH)
-def local_trend(panel: Sequence[Series], prior: trend.TrendPrior | None = None, *, window: int = 8, n: int = 8192) -> Forecaster:
+def local_trend(panel: Sequence[Series], prior: trend.TrendPrior | None = None, *, n: int = 8192) -> Forecaster:
     """Forecaster by `trend.fit_trend` whose long-run growth is pooled with what the other series of `panel` did until the origin.
 
-    A stock is forecast by its flow. Of the other series the mean growth over the last `window` steps, four or more, counts.
+    A stock is forecast by its flow. Of the other series the mean growth over the last `WINDOW` steps, four or more, counts.
     """
 
     def forecast(past: Series, steps: int) -> Array:
         end = past.times[-1]
-        rates = [r for s in panel if s.name != past.name and (r := _mean_growth(s, end, window)) is not None]
+        rates = [r for s in panel if s.name != past.name and (r := _mean_growth(s, end)) is not None]
         mine = trend.pooled([r[0] for r in rates], [r[1] for r in rates], prior)
         ahead = trend.fit_trend(np.log(_flow(past)), mine).paths(steps, n)
-        return trend.stock_paths(ahead, past.values[-1])[-1] if past.kind == "stock" else ahead[-1]
+        return np.log(past.values[-1] + np.exp(ahead).sum(axis=0)) if past.kind == "stock" else ahead[-1]
 
     return forecast
 
@@ -214,9 +206,9 @@ def _flow(series: Series) -> Array:
     return np.diff(series.values) if series.kind == "stock" else series.values
 
 
-def _mean_growth(series: Series, end: float, window: int) -> tuple[float, float] | None:
+def _mean_growth(series: Series, end: float) -> tuple[float, float] | None:
     """Mean yearly growth of the flow until `end`, and its standard error; None with fewer than four steps."""
-    steps = np.diff(np.log(_flow(series.take(np.flatnonzero(series.times <= end + 1e-9)))))[-window:]
+    steps = np.diff(np.log(_flow(series.take(np.flatnonzero(series.times <= end + 1e-9)))))[-WINDOW:]
     if steps.size < 4:
         return None
     return float(steps.mean() / trend.QUARTER), float(steps.std(ddof=1) / np.sqrt(steps.size) / trend.QUARTER)

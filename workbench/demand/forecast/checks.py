@@ -1,7 +1,6 @@
-"""Checks for the errors that figures of this field are full of: tenfold units, mixed definitions, totals against their own path.
+"""Checks for the errors that figures of this field are full of: tenfold units, two definitions in one series, counts that fall.
 
-Each check takes what it compares and returns findings, empty where all is well; `refuse` turns findings into an error that names the
-rows, and `findings` runs all checks over the tables.
+Each check takes what it compares and returns findings, empty where all is well; `refuse` turns findings into an error that names the rows.
 """
 
 from __future__ import annotations
@@ -18,10 +17,6 @@ from workbench.errors import InputError
 
 #: A value this many times off its neighbours is taken for a slip of the unit: between 10 and what growth does in a step.
 SLIP = 4.0
-#: A total may differ so much from the sum of its parts, which are rounded and revised.
-PARTS = 0.05
-#: A total may differ so much from the path through a few of its points.
-PATH = 0.3
 
 _ONE = Rule(one=True)
 
@@ -60,20 +55,13 @@ def one_value(rows: Sequence[str], times: ArrayLike) -> list[Finding]:
     return found
 
 
-def one_definition(rows: Sequence[str], bases: Sequence[str]) -> list[Finding]:
-    """Rows of a series whose definition is not that of most: chained, they invent rises and falls."""
-    usual = max(sorted(set(bases)), key=list(bases).count)
-    reason = f"is {{}} where the series is {usual}: mixed definitions, do not chain them"
-    return [Finding("one definition", r, reason.format(b)) for r, b in zip(rows, bases, strict=True) if b != usual]
-
-
 def tenfold(rows: Sequence[str], times: ArrayLike, values: ArrayLike) -> list[Finding]:
     """Values that stand tenfold off their neighbours, as slips of a unit or of a translation do.
 
     A value between two others is a slip where it lies more than `SLIP` times above both or below both. The first and the last have one
     neighbour: there it counts only within a season, .3 years, beyond what the fastest growth elsewhere in the series does in that time.
     """
-    t, y = np.asarray(times, dtype=float), np.log(_positive(rows, values))
+    t, y = np.asarray(times, dtype=float), np.log(positive(rows, values))
     if t.size < 3:
         return []
     rate = np.abs(np.diff(y)) / np.maximum(np.diff(t), 1e-3)
@@ -99,33 +87,15 @@ def tenfold(rows: Sequence[str], times: ArrayLike, values: ArrayLike) -> list[Fi
     return [Finding("tenfold", rows[i], reason), *tenfold([rows[k] for k in rest], t[rest], np.exp(y[rest]))]
 
 
-def ratio(rows: Sequence[str], numerator: ArrayLike, denominator: ArrayLike, *, what: str, low: float, high: float) -> list[Finding]:
-    """Rows where two figures that go together (revenue and power, cash and total) do not: their ratio leaves `low` to `high`."""
-    r = _positive(rows, numerator) / _positive(rows, denominator)
-    return [
-        Finding("ratio", row, f"{what} = {x:.4g}, outside {low:g} to {high:g}: a unit or a definition slipped")
-        for row, x in zip(rows, r.tolist(), strict=True)
-        if not low <= x <= high
-    ]
-
-
 def never_falls(rows: Sequence[str], times: ArrayLike, values: ArrayLike) -> list[Finding]:
     """A cumulative count that falls."""
-    y = _positive(rows, values)
+    y = positive(rows, values)
     order = np.argsort(np.asarray(times, dtype=float), kind="stable")
     return [
         Finding("never falls", rows[j], f"{y[j]:.4g} is below the {y[i]:.4g} of {rows[i]!r}, yet both count all so far")
         for i, j in itertools.pairwise(order.tolist())
         if y[j] < y[i]
     ]
-
-
-def sum_of_parts(row: str, whole: float, parts: ArrayLike, *, tolerance: float = PARTS) -> list[Finding]:
-    """A total that its own parts do not add up to."""
-    added = float(np.sum(np.asarray(parts, dtype=float)))
-    if abs(added / whole - 1) <= tolerance:
-        return []
-    return [Finding("sum of parts", row, f"{whole:.4g} where its parts add up to {added:.4g} ({added / whole - 1:+.0%})")]
 
 
 @takes(times=FINITE, rates=POSITIVE, start=_ONE, end=_ONE)
@@ -155,15 +125,6 @@ def path_total(times: ArrayLike, rates: ArrayLike, start: float, end: float) -> 
     return float(np.sum(np.exp(np.maximum(a, a + x)) * np.diff(edges) * -np.expm1(-fall) / fall))
 
 
-def total_against_path(row: str, total: float, times: ArrayLike, rates: ArrayLike, start: float, end: float) -> list[Finding]:
-    """A published total that the path through the published points of the same thing does not reach."""
-    path = path_total(times, rates, start, end)
-    if abs(np.log(total / path)) <= np.log1p(PATH):
-        return []
-    reason = f"the total {total:.4g} is {total / path:.2g} times the {path:.4g} of the path through its own points: another scope"
-    return [Finding("total against path", row, reason)]
-
-
 @takes(times=Rule(apart=True), horizon=NOT_NEGATIVE)
 def beyond_authority(times: ArrayLike, horizon: ArrayLike) -> NDArray[np.bool_]:
     """Whether a horizon [years] lies beyond what a history carries: more than half of its own length."""
@@ -171,7 +132,8 @@ def beyond_authority(times: ArrayLike, horizon: ArrayLike) -> NDArray[np.bool_]:
     return np.asarray(h > (t.max() - t.min()) / 2 if t.size else np.ones(h.shape, dtype=bool))
 
 
-def _positive(rows: Sequence[str], values: ArrayLike) -> NDArray[np.float64]:
+def positive(rows: Sequence[str], values: ArrayLike) -> NDArray[np.float64]:
+    """Values as an array. Raises `InputError` naming the row of one that is not above 0 and finite."""
     y = np.asarray(values, dtype=float)
     for row, v in zip(rows, y.tolist(), strict=True):
         if not (v > 0 and np.isfinite(v)):

@@ -1,41 +1,31 @@
-"""The frontier of training compute: records as a compound Poisson process of releases, and the population around the trend."""
+"""The frontier of training compute: records as a compound Poisson process of releases."""
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.checks import LENGTH, NOT_NEGATIVE, WHOLE, Rule, check_fields, takes
+from workbench.arrays import Arrays
+from workbench.checks import LENGTH, NOT_NEGATIVE, WHOLE, Rule, takes
 from workbench.errors import InputError
 from workbench.uncertainty.sobol import Net
 
 Array = NDArray[np.float64]
 
-
-@dataclass(frozen=True)
-class RecordPrior:
-    """What is believed of records before they are seen: about one a year, each about double the last."""
-
-    records_per_year: float = 1.0
-    jump: float = np.log10(2.0)  #: mean height of a record over the last [log10]
-    years: float = 1.0  #: that the rate counts for
-    jumps: float = 2.0  #: that the height counts for
-
-    def __post_init__(self) -> None:
-        one = Rule(above=0, one=True)
-        check_fields(self, records_per_year=one, jump=one, years=one, jumps=Rule(above=1, one=True))
+#: What is believed of records before they are seen: one a year, each double the last [log10]; for how many years and records it counts.
+PER_YEAR, JUMP, YEARS, JUMPS = 1.0, np.log10(2.0), 1.0, 2.0
 
 
-@dataclass(frozen=True)
-class Records:
+@dataclass(frozen=True, repr=False)
+class Records(Arrays):
     """Releases that had more compute than all before."""
 
     times: Array  #: decimal years
     levels: Array  #: log10 of the value
-    since: float  #: first release watched
-    until: float  #: time to which the watch lasted
+    since: float  #: first release watched, decimal year
+    until: float  #: time to which the watch lasted, decimal year
 
     @property
     def jumps(self) -> Array:
@@ -44,17 +34,13 @@ class Records:
 
 
 @takes(times=Rule(apart=True), values=Rule(above=0, apart=True), until=Rule(one=True))
-def records(times: ArrayLike, values: ArrayLike, *, until: float | None = None) -> Records:
-    """Records among releases before `until`.
+def records(times: ArrayLike, values: ArrayLike, until: float) -> Records:
+    """Records among releases before `until`, a decimal year.
 
     Parameters
     ----------
-    times : array_like, shape (releases,)
-        Decimal years, in any order.
-    values : array_like, shape (releases,)
-        Above 0.
-    until : float, optional
-        Decimal year; None: the last release.
+    times, values : array_like, shape (releases,)
+        Decimal years, in any order; above 0.
 
     Raises
     ------
@@ -62,48 +48,30 @@ def records(times: ArrayLike, values: ArrayLike, *, until: float | None = None) 
         For values that are not positive, or no release before `until`.
     """
     t, v = np.asarray(times, dtype=float), np.asarray(values, dtype=float)
-    if t.ndim != 1 or t.shape != v.shape or not t.size:
-        raise InputError(f"times of shape {t.shape}, values of shape {v.shape}: expected (releases,) of both, one or more")
-    end = float(t.max()) if until is None else until
     order = np.lexsort((v, t))
     t, y = t[order], np.log10(v[order])
-    t, y = t[t <= end], y[t <= end]
+    t, y = t[t <= until], y[t <= until]
     if not t.size:
-        raise InputError(f"until = {end:g}: no release before it")
+        raise InputError(f"until = {until:g}: no release before it")
     best = np.maximum.accumulate(y)
     new = np.r_[True, best[1:] > best[:-1]]
-    return Records(t[new], y[new], float(t[0]), end)
+    return Records(t[new], y[new], float(t[0]), until)
 
 
 @takes(years=NOT_NEGATIVE, n=LENGTH, seed=WHOLE)
-def record_ahead(past: Records, years: ArrayLike, prior: RecordPrior | None = None, *, n: int = 4096, seed: int = 0) -> Array:
-    """Level of the record after `years` more: last level plus the jumps of a Poisson number of records, each exponential in log10.
+def record_ahead(past: Records, years: ArrayLike, *, n: int = 4096, seed: int = 0) -> Array:
+    """Level of the record after `years` more [log10], shape (..., n): the last level plus the jumps of a Poisson number of records.
 
-    Rate and mean jump are uncertain (gamma and inverse gamma posteriors); the number is 0 with its own probability, so that the forecast
-    has an atom at the standing record.
-
-    Parameters
-    ----------
-    past : Records
-    years : array_like, shape (...)
-        0 or more.
-    prior : RecordPrior, optional
-    n : int
-        Samples, a power of two.
-
-    Returns
-    -------
-    ndarray, shape (..., n)
-        log10 of the record.
+    Jumps are exponential in log10; rate and mean jump are uncertain (gamma and inverse gamma posteriors). The number is 0 with its own
+    probability, so that the forecast has an atom at the standing record.
     """
     from scipy.stats import gamma, invgamma, poisson
 
-    prior, h = prior or RecordPrior(), np.asarray(years, dtype=float)
+    h = np.asarray(years, dtype=float)
     u = Net(4, n, seed, 1).uniforms(0, 4)
     seen, span = past.jumps.size, past.until - past.since
-    per_year, jump, years_known, jumps_known = map(float, astuple(prior))
-    rate = gamma.ppf(u[0], per_year * years_known + seen) / (years_known + span)
-    mean = invgamma.ppf(u[1], jumps_known + seen) * ((jumps_known - 1) * jump + past.jumps.sum())
+    rate = gamma.ppf(u[0], PER_YEAR * YEARS + seen) / (YEARS + span)
+    mean = invgamma.ppf(u[1], JUMPS + seen) * ((JUMPS - 1) * JUMP + past.jumps.sum())
     number = poisson.ppf(u[2], rate * h[..., None])
     rise = gamma.ppf(u[3], np.maximum(number, 1.0)) * mean
     return np.asarray(past.levels[-1] + np.where(number > 0, rise, 0.0))

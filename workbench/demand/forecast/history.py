@@ -1,4 +1,4 @@
-"""History: what was seen, when it was known, as series that hold one definition each."""
+"""History: what was seen, as series that hold one definition each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from workbench import catalogue
-from workbench.checks import COUNT, FINITE, POSITIVE, Rule, check_fields, takes
+from workbench.arrays import Arrays
+from workbench.checks import FINITE, LENGTH, POSITIVE, check_fields, takes
 from workbench.demand.forecast import checks
 from workbench.errors import InputError, UnknownName
 
@@ -19,7 +20,23 @@ Array = NDArray[np.float64]
 
 
 def year(text: str) -> float:
-    """A date as a decimal year: 2025Q4 and 2025 end at 2026.0, 2025-10 is the month's middle, 2025-10-13 the day."""
+    """A date as a decimal year: quarters and years by their end, months by their middle, days by themselves.
+
+    Parameters
+    ----------
+    text : str
+        2025, 2025Q4, 2025-10 or 2025-10-13.
+
+    Raises
+    ------
+    InputError
+        For any other text.
+
+    Examples
+    --------
+    >>> year("2025Q4"), year("2025"), round(year("2025-07"), 2)
+    (2026.0, 2026.0, 2025.54)
+    """
     if not isinstance(text, str):
         raise InputError(f"date {text!r}: expected text: YYYY, YYYYQn, YYYY-MM or YYYY-MM-DD")
     if match := re.fullmatch(r"(\d{4})Q([1-4])", text):
@@ -36,121 +53,89 @@ def year(text: str) -> float:
     return day.year + (day - start).days / (end - start).days
 
 
-@dataclass(frozen=True)
-class Series:
+@dataclass(frozen=True, repr=False)
+class Series(Arrays):
     """Positive values in order of time, all of one definition."""
 
     name: str
     unit: str
-    kind: str  #: flow (a quarter's amount), stock (all until then), rate or count
+    kind: str  #: flow (a quarter's amount), stock (all until then) or count
     times: Array  #: decimal years
-    values: Array
-    known: Array  #: decimal years from which each value was known
+    values: Array  #: in `unit`
     rows: tuple[str, ...]  #: keys of the table's rows
 
     def __post_init__(self) -> None:
-        check_fields(self, times=FINITE, values=POSITIVE, known=FINITE)
-        if not np.shape(self.times) == np.shape(self.values) == np.shape(self.known) == (len(self.rows),):
-            raise InputError(f"{self.name}: {len(self.rows)} rows; expected as many times, values and known")
-
-    def until(self, date: str | float) -> Series:
-        """What was known at `date`."""
-        seen = self.known <= (year(date) if isinstance(date, str) else Rule(one=True)("date", date))
-        return self.take(np.flatnonzero(seen))
+        check_fields(self, times=FINITE, values=POSITIVE)
+        if not np.shape(self.times) == np.shape(self.values) == (len(self.rows),):
+            raise InputError(f"{self.name}: {len(self.rows)} rows; expected as many times and values")
 
     def take(self, which: NDArray[np.intp] | slice) -> Series:
         """The chosen points."""
-        return replace(
-            self, times=self.times[which], values=self.values[which], known=self.known[which], rows=tuple(np.array(self.rows)[which])
-        )
-
-    def frame(self) -> pl.DataFrame:
-        """One row a point."""
-        return pl.DataFrame({"row": self.rows, "time_year": self.times, "value": self.values, "known_year": self.known}).with_columns(
-            pl.lit(self.name).alias("series"), pl.lit(self.unit).alias("unit")
-        )
+        return replace(self, times=self.times[which], values=self.values[which], rows=tuple(np.array(self.rows)[which]))
 
 
-def capex(company: str | None = None, *, basis: str | None = "cash", table: pl.DataFrame | None = None) -> Series:
-    """Quarterly capital expenditure of a company [USD], or the sum over the companies that report in every quarter.
-
-    Parameters
-    ----------
-    company : str, optional
-        None: the sum.
-    basis : str, optional
-        Definition (column ``basis`` of the table); None: the one that all rows have, an error where they have several.
-    table : polars.DataFrame, optional
-        Instead of the catalogue's table, one like it.
+def capex(company: str | None = None) -> Series:
+    """Quarterly cash capital expenditure of a company [USD], or the sum over the companies that report in every quarter.
 
     Raises
     ------
     SuspectData
-        For a slip of the unit, or definitions that are mixed, in the rows that are used; they are named.
+        For a slip of the unit in the rows that are used; they are named.
     UnknownName
-        For a company or a basis without quarters.
+        For a company without quarters.
     """
-    frame = catalogue.table("capex") if table is None else table
-    frame = frame.filter((pl.col("span") == "quarter") & (pl.col("kind") == "actual"))
-    frame = frame if basis is None else _only(frame, "basis", basis)
     if company is None:
-        parts = [capex(c, basis=basis, table=table) for c in names("capex", basis=basis, table=table)]
+        parts = [capex(name) for name in reporting()]
         return total(parts, f"capex of {len(parts)} companies")
-    chosen = _only(frame, "company", company).sort("end_date")
-    checks.refuse(f"capex of {company}", checks.one_definition(chosen["id"].to_list(), chosen["basis"].to_list()))
+    chosen = _only(_quarters(), "company", company).sort("end_date")
     return _series(chosen, f"capex of {company}", "USD", "flow", "period", "capex_usd_b", scale=1e9)
 
 
-def names(table_name: str, *, basis: str | None = "cash", table: pl.DataFrame | None = None) -> list[str]:
-    """Companies with as many quarters of capital expenditure as any (``capex``), or all vendors (``chip_stock``)."""
-    frame = catalogue.table(table_name) if table is None else table
-    if table_name == "chip_stock":
-        return frame["vendor"].unique().sort().to_list()
-    if table_name != "capex":
-        raise UnknownName("table with a total", table_name, ["capex", "chip_stock"])
-    quarters = frame.filter((pl.col("span") == "quarter") & (pl.col("kind") == "actual"))
-    quarters = quarters if basis is None else _only(quarters, "basis", basis)
-    count = quarters.group_by("company").len()
+def reporting() -> list[str]:
+    """Companies with as many quarters of capital expenditure as any."""
+    count = _quarters().group_by("company").len()
     return count.filter(pl.col("len") == pl.col("len").max())["company"].sort().to_list()
 
 
-def chip_stock(vendor: str | None = None, *, table: pl.DataFrame | None = None) -> Series:
+def _quarters() -> pl.DataFrame:
+    return catalogue.table("capex").filter((pl.col("span") == "quarter") & (pl.col("kind") == "actual") & (pl.col("basis") == "cash"))
+
+
+def vendors() -> list[str]:
+    """All vendors of chips that are counted."""
+    return catalogue.table("chip_stock")["vendor"].unique().sort().to_list()
+
+
+def chip_stock(vendor: str | None = None) -> Series:
     """AI chips ever sold at the end of each quarter [H100e], of a vendor or of all.
 
     The sum of all starts in the first quarter with two vendors; a vendor enters when its count does.
     """
-    frame = catalogue.table("chip_stock") if table is None else table
-    frame = frame.filter((pl.col("kind") == "cumulative") & (pl.col("chip") == "all"))
+    frame = catalogue.table("chip_stock").filter((pl.col("kind") == "cumulative") & (pl.col("chip") == "all"))
     if vendor is not None:
         return _series(_only(frame, "vendor", vendor).sort("quarter"), f"chips of {vendor}", "H100e", "stock", "quarter", "h100e")
-    for name in names("chip_stock", table=table):
-        chip_stock(name, table=table)  # each vendor's rows are checked
-    every = frame.group_by("quarter").agg(
-        pl.col("h100e").sum(), pl.col("as_of").max(), pl.len(), ("all vendors " + pl.col("quarter").first()).alias("id")
-    )
+    for name in vendors():
+        chip_stock(name)  # each vendor's rows are checked
+    every = frame.group_by("quarter").agg(pl.col("h100e").sum(), pl.len(), ("all vendors " + pl.col("quarter").first()).alias("id"))
     return _series(every.filter(pl.col("len") > 1).sort("quarter"), "chips of all vendors", "H100e", "stock", "quarter", "h100e")
 
 
-def disclosed(table_name: str, entity: str, scope: str, *, table: pl.DataFrame | None = None) -> Series:
-    """Tokens a month of an entity's scope (``tokens``), or a metric of a product (``users``), as disclosed.
+def users(product: str, metric: str) -> Series:
+    """Users of a product by a metric, as disclosed.
 
     Raises
     ------
-    InputError
-        For rows that do not share one definition, or a tenfold slip, naming them.
+    SuspectData
+        For two counts of one time, or a tenfold slip, naming the rows.
+    UnknownName
+        For a product or a metric of which nothing is disclosed.
     """
-    columns = {"tokens": ("entity", "scope", "tokens_per_month"), "users": ("product", "metric", "value")}
-    if table_name not in columns:
-        raise UnknownName("table of disclosures", table_name, columns)
-    who, what, value = columns[table_name]
-    frame = catalogue.table(table_name) if table is None else table
-    chosen = _only(_only(frame, who, entity), what, scope).sort("date")
-    unit = "tokens/month" if table_name == "tokens" else chosen["unit"][0]
-    return _series(chosen, f"{entity}: {scope}", unit, "rate" if table_name == "tokens" else "count", "date", value)
+    chosen = _only(_only(catalogue.table("users"), "product", product), "metric", metric).sort("date")
+    return _series(chosen, f"{product}: {metric}", chosen["unit"][0], "count", "date", "value")
 
 
-@takes(most_rank=replace(COUNT, one=True))
-def notable_models(*, vintage: str = "2026-07", most_rank: int | None = None, table: pl.DataFrame | None = None) -> Series:
+@takes(most_rank=LENGTH)
+def notable_models(*, vintage: str = "2026-07", most_rank: int | None = None) -> Series:
     """Training compute of notable models [FLOP] by date of release, as a snapshot held it.
 
     Parameters
@@ -163,8 +148,8 @@ def notable_models(*, vintage: str = "2026-07", most_rank: int | None = None, ta
     columns = {"2025-06": "training_flop_2025_06", "2026-07": "training_flop"}
     if vintage not in columns:
         raise UnknownName("vintage", vintage, columns)
-    frame = catalogue.table("notable_models") if table is None else table
-    frame = frame.with_columns(pl.col("model").alias("id"), pl.lit(vintage).alias("as_of")).filter(pl.col(columns[vintage]).is_not_null())
+    frame = catalogue.table("notable_models").with_columns(pl.col("model").alias("id"))
+    frame = frame.filter(pl.col(columns[vintage]).is_not_null())
     if most_rank is not None:
         frame = frame.filter(pl.col("running_rank") <= most_rank)
     return _series(frame.sort("date", columns[vintage]), "notable models", "FLOP", "count", "date", columns[vintage], events=True)
@@ -182,7 +167,6 @@ def total(parts: list[Series], name: str) -> Series:
         picked[0],
         name=name,
         values=np.sum([p.values for p in picked], axis=0),
-        known=np.max([p.known for p in picked], axis=0),
         rows=tuple(" + ".join(ids) for ids in zip(*(p.rows for p in picked), strict=True)),
     )
 
@@ -203,4 +187,4 @@ def _series(
         checks.refuse(name, checks.one_value(ids, times) or checks.tenfold(ids, times, values))
     if kind == "stock":
         checks.refuse(name, checks.never_falls(ids, times, values))
-    return Series(name, unit, kind, times, values * scale, np.array([year(t) for t in frame["as_of"]]), tuple(ids))
+    return Series(name, unit, kind, times, values * scale, tuple(ids))

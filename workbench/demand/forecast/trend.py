@@ -5,18 +5,19 @@ Forecasts are equally likely samples of the natural logarithm on the last axis, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.arrays import Arrays
 from workbench.checks import FINITE, LENGTH, NOT_NEGATIVE, WHOLE, Rule, check_fields, numeric, takes
 from workbench.errors import InputError
 from workbench.uncertainty.sobol import Net
 
 Array = NDArray[np.float64]
 QUARTER = 0.25  #: [year]
+SAMPLES = 2048  #: of the simple models
 
 
 @dataclass(frozen=True)
@@ -33,68 +34,38 @@ class TrendPrior:
     noise: float = 0.10  #: deviation of an observation from its level, in logarithms
     freedom: float = 4.0  #: observations that `noise` counts for
     persistence: tuple[float, ...] = (0.5, 0.6, 0.7, 0.8, 0.9)  #: of a growth shock from quarter to quarter, equally likely
-    unrest: tuple[float, ...] = (0.05, 0.2, 0.8, 3.2)  #: variance of quarterly growth shocks over that of the noise, equally likely
+    shock_variance: tuple[float, ...] = (0.05, 0.2, 0.8, 3.2)  #: of quarterly growth, over that of the noise, equally likely
 
     def __post_init__(self) -> None:
         one = Rule(above=0, one=True)
-        grid = {"persistence": Rule(least=0, below=1, apart=True), "unrest": Rule(above=0, apart=True)}
+        grid = {"persistence": Rule(least=0, below=1, apart=True), "shock_variance": Rule(above=0, apart=True)}
         check_fields(self, growth=Rule(one=True), growth_deviation=one, noise=one, freedom=one, **grid)
-        if not (np.size(self.persistence) and np.size(self.unrest)):
-            raise InputError("persistence, unrest: expected one or more of each")
+        if not (np.size(self.persistence) and np.size(self.shock_variance)):
+            raise InputError("persistence, shock_variance: expected one or more of each")
 
 
-@dataclass(frozen=True)
-class Trend:
-    """A fitted local trend: over a grid of persistence and unrest, the state after the last observation; leading axis g of the grid.
+@dataclass(frozen=True, repr=False)
+class Trend(Arrays):
+    """A fitted local trend: over a grid, the state after the last observation; leading axis g of the grid.
 
     ln y_t = level_t + noise, level_t+1 = level_t + mean + excess_t, excess_t+1 = persistence excess_t + shock
     """
 
     persistence: Array
-    unrest: Array
+    shock_variance: Array
     weight: Array  #: posterior probability
     state: Array  #: (g, 3): level, excess growth, mean growth, a quarter
     covariance: Array  #: (g, 3, 3), in units of the noise variance
     variance: Array  #: (g,): noise variance
     freedom: float
-    innovations: Array  #: one-step errors over their deviation, averaged over the grid; NaN where nothing was observed
-    length: int
 
-    @property
-    def growth(self) -> float:
-        """Growth of the next quarter, as a yearly rate of the logarithm."""
-        return float(self.weight @ (self.state[:, 1] + self.state[:, 2]) / QUARTER)
-
-    @takes(steps=WHOLE, n=LENGTH, seed=WHOLE, shared=Rule(apart=True), correlation=Rule(least=0, most=1, one=True))
-    def paths(self, steps: int, n: int = 4096, *, seed: int = 0, shared: Array | None = None, correlation: float = 0.0) -> Array:
-        """Futures of the logarithm: Student t mixtures over the grid, jointly over the steps.
-
-        Parameters
-        ----------
-        steps : int
-            Quarters ahead; 0 gives an empty future.
-        n : int
-            Futures, a power of two.
-        seed : int
-            Of the scrambling.
-        shared : ndarray, shape (steps, n), optional
-            Standard normal shocks that several series share.
-        correlation : float
-            Share of the variance that `shared` carries, 0 to 1.
-
-        Returns
-        -------
-        ndarray, shape (steps, n)
-        """
+    @takes(steps=WHOLE, n=LENGTH, seed=WHOLE)
+    def paths(self, steps: int, n: int = 4096, *, seed: int = 0) -> Array:
+        """Futures of the logarithm, (steps, n): Student t mixtures over the grid, jointly over the quarters ahead; n is a power of two."""
         from scipy.special import chdtri, ndtri
 
-        if shared is not None and shared.shape != (steps, n):
-            raise InputError(f"shared of shape {shared.shape}: expected (steps, n) = {(steps, n)}")
         u = Net(steps + 2, n, seed, 1).uniforms(0, steps + 2)
-        z = ndtri(u[2:])
-        if shared is not None:
-            z = np.sqrt(correlation) * shared + np.sqrt(1 - correlation) * z
-        z = z / np.sqrt(chdtri(self.freedom, u[1]) / self.freedom)
+        z = ndtri(u[2:]) / np.sqrt(chdtri(self.freedom, u[1]) / self.freedom)
         which = np.searchsorted(np.cumsum(self.weight)[:-1], u[0])
         middle, root = self._ahead(steps)
         out = np.empty((steps, n))
@@ -105,7 +76,7 @@ class Trend:
 
     def _ahead(self, steps: int) -> tuple[Array, Array]:
         """Mean path (g, steps) and Cholesky factor (g, steps, steps) of the observations ahead, in units of the noise deviation."""
-        move, shock = _motion(self.persistence, self.unrest)
+        move, shock = _motion(self.persistence, self.shock_variance)
         power, seen = np.broadcast_to(np.eye(3), move.shape), [np.empty((move.shape[0], 0, 3))]
         covariance = self.covariance
         spread = np.broadcast_to(np.eye(steps), (move.shape[0], steps, steps)).copy()
@@ -124,20 +95,10 @@ class Trend:
 
 
 def fit_trend(log_values: ArrayLike, prior: TrendPrior | None = None) -> Trend:
-    """Local trend of quarterly values, by a Kalman filter over the grid of persistence and unrest at once.
+    """Local trend of quarterly values, by a Kalman filter over the grid of persistence and variance of shocks at once.
 
-    Scale and level are integrated out (normal-inverse-gamma), the grid is weighted by its likelihood.
-
-    Parameters
-    ----------
-    log_values : array_like, shape (quarters,)
-        Natural logarithms, evenly spaced in time; NaN where a quarter was not observed.
-    prior : TrendPrior, optional
-
-    Raises
-    ------
-    InputError
-        For fewer than two observations, a first one that is missing, or infinite values.
+    Scale and level are integrated out (normal-inverse-gamma), the grid is weighted by its likelihood. Two values or more, evenly spaced,
+    the first observed; NaN where a quarter was not.
 
     References
     ----------
@@ -151,7 +112,7 @@ def fit_trend(log_values: ArrayLike, prior: TrendPrior | None = None) -> Trend:
             f"log_values of shape {y.shape}, {np.isfinite(y).sum()} finite, {np.isinf(y).sum()} infinite: expected a line of two finite "
             "values or more, the first observed, NaN where a quarter was not"
         )
-    phi, q = (a.ravel() for a in np.meshgrid(prior.persistence, prior.unrest, indexing="ij"))
+    phi, q = (a.ravel() for a in np.meshgrid(prior.persistence, prior.shock_variance, indexing="ij"))
     move, shock = _motion(phi, q)
     state = np.zeros((phi.size, 3))
     state[:, 0], state[:, 2] = y[0], prior.growth * QUARTER
@@ -159,7 +120,7 @@ def fit_trend(log_values: ArrayLike, prior: TrendPrior | None = None) -> Trend:
     covariance[:, 0, 0] = 1.0
     covariance[:, 1, 1] = q / (1 - phi**2)
     covariance[:, 2, 2] = (prior.growth_deviation * QUARTER / prior.noise) ** 2
-    squares, log_spread, errors = np.zeros(phi.size), np.zeros(phi.size), np.full((y.size, phi.size), np.nan)
+    squares, log_spread = np.zeros(phi.size), np.zeros(phi.size)
     for t in range(1, y.size):
         state = np.einsum("gij,gj->gi", move, state)
         covariance = move @ covariance @ move.transpose(0, 2, 1) + shock
@@ -170,28 +131,20 @@ def fit_trend(log_values: ArrayLike, prior: TrendPrior | None = None) -> Trend:
         state = state + gain * error[:, None]
         covariance = covariance - gain[:, :, None] * covariance[:, None, 0, :]
         squares, log_spread = squares + error**2 / spread, log_spread + np.log(spread)
-        errors[t] = error / np.sqrt(spread)
     freedom = prior.freedom + np.isfinite(y).sum() - 1
     scale = prior.freedom * prior.noise**2 + squares
     log_likelihood = -(log_spread + freedom * np.log(scale)) / 2
     weight = np.exp(log_likelihood - log_likelihood.max())
     weight /= weight.sum()
-    variance = scale / freedom
-    return Trend(phi, q, weight, state, covariance, variance, float(freedom), (errors / np.sqrt(variance)) @ weight, y.size)
+    return Trend(phi, q, weight, state, covariance, scale / freedom, float(freedom))
 
 
 @takes(growths=FINITE, errors=NOT_NEGATIVE)
 def pooled(growths: ArrayLike, errors: ArrayLike, prior: TrendPrior | None = None) -> TrendPrior:
     """The prior with its long-run growth learnt from other series: a normal hierarchy, of which each series is one draw.
 
-    Of the prior's variance half is of the common middle, which the others tell, and half of a series around it, which they do not.
-
-    Parameters
-    ----------
-    growths : array_like, shape (series,)
-        Mean growth of each other series [1/year].
-    errors : array_like, shape (series,)
-        Standard error of each [1/year].
+    Given are the mean growth of each other series and its standard error [1/year]. Of the prior's variance half is of the common middle,
+    which the others tell, and half of a series around it, which they do not.
     """
     prior = prior or TrendPrior()
     m, s = np.broadcast_arrays(np.asarray(growths, dtype=float), np.asarray(errors, dtype=float))
@@ -201,50 +154,11 @@ def pooled(growths: ArrayLike, errors: ArrayLike, prior: TrendPrior | None = Non
     return replace(prior, growth=float(middle), growth_deviation=float(np.sqrt(half + 1 / precision)))
 
 
-@takes(prior_pairs=Rule(least=0, one=True))
-def shock_correlation(trends: Sequence[Trend], *, prior_pairs: float = 20.0) -> float:
-    """Mean correlation of the one-step errors of series that end together, shrunk to 0 as if `prior_pairs` pairs had shown none.
+@takes(times=Rule(apart=True), log_values=Rule(apart=True), at=FINITE, half_life=Rule(above=0, infinite=True, one=True))
+def log_linear(times: ArrayLike, log_values: ArrayLike, at: ArrayLike, *, half_life: float = np.inf) -> Array:
+    """Forecast at times `at` by least squares on time, with the t distribution of a new observation; shape (..., `SAMPLES`).
 
-    It is a share of the variance (`Trend.paths`): 0 where errors go against each other, at most 1.
-    """
-    if not trends:
-        raise InputError("trends: expected one or more")
-    least = min(t.length for t in trends)
-    z = np.array([t.innovations[t.length - least :] for t in trends])
-    seen = np.isfinite(z).all(axis=0)
-    z = z[:, seen]
-    i, j = np.triu_indices(len(trends), 1)
-    pairs = i.size * z.shape[1]
-    return float(np.clip((z[i] * z[j]).sum() / (pairs + prior_pairs or 1.0), 0.0, 1.0))
-
-
-@takes(log_flows=FINITE, stock=Rule(least=0, one=True))
-def stock_paths(log_flows: ArrayLike, stock: float) -> Array:
-    """Logarithm of a stock to which flows are added: (steps, n) of each from paths of the logarithm of the flow."""
-    if not np.ndim(log_flows):
-        raise InputError("log_flows: expected steps on the first axis")
-    return np.log(stock + np.cumsum(np.exp(log_flows), axis=0))
-
-
-@takes(times=Rule(apart=True), log_values=Rule(apart=True), at=FINITE, half_life=Rule(above=0, infinite=True, one=True), n=LENGTH)
-def log_linear(times: ArrayLike, log_values: ArrayLike, at: ArrayLike, *, half_life: float = np.inf, n: int = 2048) -> Array:
-    """Forecast by least squares on time, older observations counting less, with the t distribution of a new observation.
-
-    Parameters
-    ----------
-    times, log_values : array_like, shape (k,)
-        Three or more, in any unit of time and base of the logarithm.
-    at : array_like, shape (...)
-        Times of the forecast.
-    half_life : float
-        Age at which an observation counts half; infinite for ordinary least squares.
-    n : int
-        Samples.
-
-    Returns
-    -------
-    ndarray, shape (..., n)
-        Quantiles of the forecast at evenly spaced probabilities.
+    An observation of the age `half_life` counts half; three or more are needed. Samples are quantiles at evenly spaced probabilities.
     """
     t, y, x = (np.asarray(a, dtype=float) for a in (times, log_values, at))
     _fits("log_values", t, y)
@@ -258,62 +172,32 @@ def log_linear(times: ArrayLike, log_values: ArrayLike, at: ArrayLike, *, half_l
         raise InputError(f"half_life = {half_life}: leaves {count:.1f} observations; expected more than 2")
     variance = w @ (y - level - slope * (t - middle)) ** 2 * count / (count - 2)
     scale = np.sqrt(variance * (1 + (1 + (x - middle) ** 2 / square) / count))
-    return (level + slope * (x - middle))[..., None] + scale[..., None] * _student(count - 2, n)
+    return (level + slope * (x - middle))[..., None] + scale[..., None] * _student(count - 2)
 
 
-@takes(steps=WHOLE, n=LENGTH)
-def last_value(log_values: ArrayLike, steps: int, *, n: int = 2048) -> Array:
+def last_value(log_values: ArrayLike, steps: int) -> Array:
     """Random walk without drift: the last value, with the root mean square of past steps."""
     d = _steps(log_values)
-    return float(np.asarray(log_values)[-1]) + np.sqrt(np.mean(d**2) * steps) * _student(np.inf, n)
+    return float(np.asarray(log_values)[-1]) + np.sqrt(np.mean(d**2) * steps) * _student(np.inf)
 
 
-@takes(steps=WHOLE, n=LENGTH)
-def drift(log_values: ArrayLike, steps: int, *, n: int = 2048) -> Array:
+def drift(log_values: ArrayLike, steps: int) -> Array:
     """Random walk with the mean of past steps as its drift, and their deviation."""
     d = _steps(log_values)
-    return float(np.asarray(log_values)[-1]) + steps * d.mean() + np.sqrt(steps) * d.std(ddof=1) * _student(np.inf, n)
+    return float(np.asarray(log_values)[-1]) + steps * d.mean() + np.sqrt(steps) * d.std(ddof=1) * _student(np.inf)
 
 
-@takes(steps=WHOLE, persistence=Rule(least=0, most=1, one=True), window=LENGTH, n=LENGTH)
-def damped(log_values: ArrayLike, steps: int, *, persistence: float = 0.85, window: int = 3, n: int = 2048) -> Array:
-    """The mean of the last `window` steps, dying out by `persistence` a step, with the deviation of all past steps."""
+def damped(log_values: ArrayLike, steps: int) -> Array:
+    """The mean of the last three steps, dying out to .85 of it a step, with the deviation of all past steps."""
     d = _steps(log_values)
-    ahead = d[-window:].mean() * np.sum(persistence ** np.arange(1, steps + 1))
-    return float(np.asarray(log_values)[-1]) + ahead + np.sqrt(steps) * d.std(ddof=1) * _student(np.inf, n)
+    ahead = d[-3:].mean() * np.sum(0.85 ** np.arange(1, steps + 1))
+    return float(np.asarray(log_values)[-1]) + ahead + np.sqrt(steps) * d.std(ddof=1) * _student(np.inf)
 
 
-@takes(times=Rule(apart=True), values=Rule(above=0, apart=True), level=Rule(above=0, below=1, one=True))
-def growth_rate(times: ArrayLike, values: ArrayLike, *, level: float = 0.9) -> dict[str, float]:
-    """Growth a year by least squares of the logarithm on decimal years: factor, its confidence interval, R squared and n.
-
-    R squared of values that are all the same is 0: there is nothing to explain.
-
-    Raises
-    ------
-    InputError
-        For fewer than three values, or values that are not positive.
-    """
-    from scipy.stats import linregress, t
-
-    x, y = np.asarray(times, dtype=float), np.asarray(values, dtype=float)
-    _fits("values", x, y)
-    flat = np.ptp(y) == 0
-    fit = linregress(x, np.log(y))
-    reach = 0.0 if flat else t.ppf((1 + level) / 2, x.size - 2) * fit.stderr
-    return {
-        "factor": float(np.exp(fit.slope)),
-        "low": float(np.exp(fit.slope - reach)),
-        "high": float(np.exp(fit.slope + reach)),
-        "r_squared": 0.0 if flat else float(fit.rvalue**2),
-        "n": float(x.size),
-    }
-
-
-def _student(freedom: float, n: int) -> Array:
+def _student(freedom: float) -> Array:
     from scipy.special import ndtri, stdtrit
 
-    p = (np.arange(n) + 0.5) / n
+    p = (np.arange(SAMPLES) + 0.5) / SAMPLES
     return np.asarray(ndtri(p) if np.isinf(freedom) else stdtrit(freedom, p))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.arrays import broadcast
+from workbench.arrays import Arrays, broadcast
 from workbench.checks import NOT_NEGATIVE, POSITIVE, Rule, takes
 from workbench.errors import InputError
 
@@ -23,14 +23,14 @@ CLASSED = {
 }
 
 
-@dataclass(frozen=True)
-class Clearing:
+@dataclass(frozen=True, repr=False)
+class Clearing(Arrays):
     """Price and quantities where demand meets supply; classes on the first axis of `served`, the rest broadcast."""
 
     price: NDArray[np.float64]  #: [USD a unit and hour, as the reference]; inf where demand that no price moves exceeds supply
-    served: NDArray[np.float64]  #: compute each class uses, shape (classes, ...)
-    unserved: NDArray[np.float64]  #: wanted at the ceiling and not there
-    idle: NDArray[np.float64]  #: there and not wanted at the floors
+    served: NDArray[np.float64]  #: compute each class uses, shape (classes, ...), in the unit of supply
+    unserved: NDArray[np.float64]  #: wanted at the ceiling and not there, in the same
+    idle: NDArray[np.float64]  #: there and not wanted at the floors, in the same
 
 
 @takes(price=POSITIVE, reference_price=POSITIVE, **CLASSED)
@@ -57,6 +57,11 @@ def demand_at(
     Returns
     -------
     ndarray, shape (classes, ...)
+
+    Examples
+    --------
+    >>> demand_at(4.0, [8.0, 8.0], [1.0, 0.5], reference_price=2.0).round(2)
+    array([4.  , 5.66])
     """
     d, e, f, _ = _classes(demand, elasticity, contracted, floor, price=price, reference_price=reference_price)
     x = np.log(np.asarray(price, dtype=float) / np.asarray(reference_price, dtype=float))
@@ -106,6 +111,14 @@ def clear(
     ------
     InputError
         For negative demand or elasticity, supply or reference that is not positive, shares outside 0 to 1, a ceiling below a floor.
+
+    Examples
+    --------
+    Three units are wanted at 2 USD, two stand: the class that answers more to the price gives up more.
+
+    >>> cleared = clear([1.0, 2.0], 2.0, [0.5, 1.0], reference_price=2.0)
+    >>> round(float(cleared.price), 2), cleared.served.round(2).tolist()
+    (3.28, [0.78, 1.22])
     """
     s, top, reference = (np.asarray(x, dtype=float) for x in (supply, ceiling, reference_price))
     d, e, f, shape = _classes(demand, elasticity, contracted, floor, supply=s, ceiling=top, reference_price=reference)
@@ -169,6 +182,11 @@ def log_law_compute(value_per_decade: ArrayLike, price: ArrayLike) -> NDArray[np
         Worth of ten times the compute [USD].
     price : array_like
         Of a unit of compute [USD], above 0.
+
+    Examples
+    --------
+    >>> print(f"{log_law_compute(100e9, [2.35, 23.5])[0]:.3g}")
+    1.85e+10
     """
     return np.asarray(value_per_decade, dtype=float) / (np.asarray(price, dtype=float) * np.log(10))
 
@@ -178,21 +196,26 @@ def value_exponent(elasticity: ArrayLike) -> NDArray[np.float64]:
     """Exponent a of a value that grows as compute^a under which demand has this elasticity: a = 1 - 1 / eps.
 
     From the first-order condition a C^(a - 1) ~ p, eps = 1 / (1 - a). Nothing (eps = 1) is the logarithm; the measured 1.11 is a = 0.10.
+
+    Parameters
+    ----------
+    elasticity : array_like
+        By how many per cent demand falls when the price rises by one, above 0.
+
+    Examples
+    --------
+    >>> value_exponent([1.0, 1.11]).round(2)
+    array([0. , 0.1])
     """
     return 1 - 1 / np.asarray(elasticity, dtype=float)
 
 
-@dataclass(frozen=True)
-class Jevons:
+@dataclass(frozen=True, repr=False)
+class Jevons(Arrays):
     """What efficiency does to the compute asked for; arrays over the elasticities given."""
 
     factor: NDArray[np.float64]  #: compute after over before, at the same price of compute
     elasticity: NDArray[np.float64]
-
-    @property
-    def sign(self) -> NDArray[np.float64]:
-        """1 where efficiency adds to the compute asked for, -1 where it removes, 0 where it leaves."""
-        return np.sign(self.factor - 1)
 
     def probability(self) -> float:
         """Share of the futures in which efficiency adds to the compute asked for."""
@@ -209,6 +232,11 @@ def jevons(efficiency: ArrayLike, elasticity: ArrayLike) -> Jevons:
         Work a unit of compute does, after over before, above 0.
     elasticity : array_like
         Of tasks in their price, 0 or more.
+
+    Examples
+    --------
+    >>> jevons(10.0, [0.6, 1.11]).factor.round(2)
+    array([0.4 , 1.29])
     """
     a, e = np.broadcast_arrays(np.asarray(efficiency, dtype=float), np.asarray(elasticity, dtype=float))
     return Jevons(a ** (e - 1), e)
@@ -246,7 +274,10 @@ def _root(
     d: NDArray[np.float64], e: NDArray[np.float64], f: NDArray[np.float64], s: NDArray[np.float64],
     low: NDArray[np.float64], high: NDArray[np.float64],
 ) -> NDArray[np.float64]:  # fmt: skip
-    """x in [low, high] at which ln of summed demand is s; the end where it is not reached."""
+    """x in [low, high] at which ln of summed demand is s; the end where it is not reached.
+
+    The slope is at hand: scipy's `elementwise.find_root`, which does without, takes 3.7 times as long for 40,000 prices of three classes.
+    """
 
     def gap(x: NDArray[np.float64]) -> tuple[Array, Array]:
         """ln demand - ln supply, and its slope."""

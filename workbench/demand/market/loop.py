@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.arrays import broadcast
-from workbench.checks import NOT_NEGATIVE, Rule, takes
+from workbench.arrays import Arrays, broadcast
+from workbench.checks import NOT_NEGATIVE, Rule
 from workbench.demand.market.clearing import root_step
 from workbench.demand.market.supply import BINDING, LIMITS, STAGES, delay_step, survival, tightest
 from workbench.errors import InputError
-from workbench.units import HOUR, YEAR
+from workbench.units import KILO, YEAR
 
 QUARTER = YEAR / 4
 POWER = np.int8(BINDING.index("power"))
@@ -40,8 +41,8 @@ RULES = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Futures:
+@dataclass(frozen=True, repr=False)
+class Futures(Arrays):
     """What each future holds; futures on the last axis of every array, quarters before it; whatever broadcasts.
 
     A unit is what compute is counted in: an H100 equivalent. The price is that of a unit and hour. Fields are read-only.
@@ -73,8 +74,8 @@ class Futures:
     cancelled: ArrayLike = 0.0  #: share of power asked for that never comes, 0 to 1
     power_added: ArrayLike = 0.0  #: brought by other means, (quarters, futures) [W]
     pue: ArrayLike = 1.15  #: power usage effectiveness, at least 1
-    energy_price: ArrayLike = 0.08 / 3.6e6  #: [USD/J]
-    space_cost: ArrayLike = 0.15 / 3.6e6  #: of a watt of IT power and second [USD/J]
+    electricity_usd_per_kwh: ArrayLike = 0.08
+    space_usd_per_kwh: ArrayLike = 0.15  #: of building, power and cooling that others could use, for IT power
     swap_ratio: ArrayLike = 1.5  #: power of an old unit over a new one from which new ones take its place where power is short, above 1
 
     def __post_init__(self) -> None:
@@ -104,60 +105,22 @@ class Futures:
         _, quarters, n = np.shape(self.demand)
         return quarters, n
 
-    def loop_gain(self) -> Array:
-        """Response of orders over the spot elasticity at the start: above 1 a deviation comes back with the other sign, above 2 larger."""
-        first = np.asarray(self.demand, dtype=float)[:, 0]
-        spot = np.asarray(self.elasticity, dtype=float) * (1 - np.asarray(self.contracted, dtype=float))
-        return np.asarray(self.chip_response / ((first * spot).sum(axis=0) / first.sum(axis=0)))
 
-
-@dataclass(frozen=True)
-class Outcome:
+@dataclass(frozen=True, repr=False)
+class Market(Arrays):
     """What comes of them, each (quarters, futures)."""
 
     price: Array  #: that clears [USD/h]
     long_run_cost: Array  #: [USD/h]
-    supply: Array  #: units that stand and have power
-    demand: Array  #: units that would be used at the long-run cost
-    idle: Array  #: units that nobody wants at the marginal cost of running them
-    waiting: Array  #: units that shipped and have no power
+    supply: Array  #: that stands and has power [H100e]
+    demand: Array  #: that would be used at the long-run cost [H100e]
+    idle: Array  #: that nobody wants at the marginal cost of running it [H100e]
+    waiting: Array  #: that shipped and has no power [H100e]
     power: Array  #: energised, at the meter [W]
     binding: NDArray[np.int8]  #: code in `BINDING` of what bound additions
 
-    @property
-    def unserved(self) -> Array:
-        """Units wanted at the long-run cost beyond those that stand."""
-        return np.maximum(self.demand - self.supply, 0.0)
 
-    @property
-    def gap(self) -> Array:
-        """ln of price over long-run cost: above 0 compute is short."""
-        return np.log(self.price / self.long_run_cost)
-
-    def shortage_integral(self) -> Array:
-        """Unserved over the whole time, by future [unit-years]."""
-        return self.unserved.sum(axis=0) / 4
-
-    def glut_integral(self) -> Array:
-        """What capacity beyond the demand at its long-run cost costs over the whole time, by future [USD]."""
-        return (np.maximum(self.supply - self.demand, 0.0) * self.long_run_cost).sum(axis=0) * QUARTER / HOUR
-
-    @takes(band=Rule(least=0, one=True))
-    def outside(self, band: float = 0.2) -> Array:
-        """Share of the quarters in which the price is more than `band` off the long-run cost, by future."""
-        return np.mean(np.abs(self.price / self.long_run_cost - 1) > band, axis=0)
-
-    def swings(self) -> Array:
-        """How often the price crosses its long-run cost, by future."""
-        return np.count_nonzero(np.diff(np.signbit(self.gap), axis=0), axis=0).astype(float)
-
-    def binds(self) -> pl.DataFrame:
-        """Probability that each constraint binds, by quarter: quarter and the names of `BINDING`."""
-        shares = {name: np.mean(self.binding == code, axis=1) for code, name in enumerate(BINDING)}
-        return pl.DataFrame({"quarter": np.arange(len(self.price))} | shares)
-
-
-def simulate(futures: Futures) -> Outcome:
+def simulate(futures: Futures) -> Market:
     """Run all futures quarter by quarter, in blocks.
 
     In each quarter: what is due and waits in the backlog ships up to the limits; it is deployed as far as power reaches; the price clears
@@ -172,17 +135,35 @@ def simulate(futures: Futures) -> Outcome:
 
     Returns
     -------
-    Outcome
+    Market
+
+    Raises
+    ------
+    InputError
+        Where nothing is left standing, or no price clears.
+
+    Examples
+    --------
+    Four times as much is wanted as stands; what is ordered for it stands four quarters later:
+
+    >>> rest = dict.fromkeys(("contracted", "draw_decline", "power_coming", "growth", "limit_response"), 0.0)
+    >>> rest |= dict.fromkeys(("elasticity", "chip_response", "power_response", "extrapolation"), 1.0)
+    >>> rest |= {"reference_price": 2.0, "long_run_cost": 2.0, "draw": 700.0, "power": 1e15, "power_lead": 12.0, "chip_lead": 4.0}
+    >>> market = simulate(
+    ...     Futures(np.full((1, 6, 1), 4e6), installed=[[1e6]], shipping=[[0.0]], limits=np.inf, mean_life=1e9, **rest)
+    ... )
+    >>> market.price[:, 0].round(2)
+    array([8., 8., 8., 8., 2., 2.])
     """
     quarters, n = futures.shape
     cost = np.broadcast_to(np.asarray(futures.long_run_cost, dtype=float), (quarters, n))
-    record = {f.name: np.empty((quarters, n), dtype=np.int8 if f.name == "binding" else float) for f in fields(Outcome)}
+    record = {f.name: np.empty((quarters, n), dtype=np.int8 if f.name == "binding" else float) for f in fields(Market)}
     record |= {"long_run_cost": cost, "idle": np.zeros((quarters, n))}
     for start in range(0, n, BLOCK):
         stop = min(start + BLOCK, n)
         given = {f.name: _cut(getattr(futures, f.name), start, stop, n, len(SHAPES.get(f.name, ()))) for f in fields(Futures)}
-        _run(given, {name: a[:, start:stop] for name, a in record.items()})
-    return Outcome(**record)
+        _Block(SimpleNamespace(**given), {name: a[:, start:stop] for name, a in record.items()}).run()
+    return Market(**record)
 
 
 def _cut(value: ArrayLike, start: int, stop: int, n: int, axes: int) -> Array:
@@ -196,132 +177,131 @@ def _axes(value: Array, axes: int) -> Array:
     return value.reshape((1,) * (axes + 1 - value.ndim) + value.shape)
 
 
-def _run(x: dict[str, Array], out: dict[str, Array]) -> None:
-    """All quarters of one block; names as in `Futures`; logarithms of prices over the reference, power at the level of IT."""
-    quarters, m = out["price"].shape
-    reference = x["reference_price"]
-    spot = x["elasticity"] * (1 - x["contracted"]) * np.ones((len(x["demand"]), m))
-    bound = x["elasticity"] * x["contracted"]
-    log_cost = np.broadcast_to(np.log(x["long_run_cost"] / reference), (quarters, m))
-    demand, limits = (np.broadcast_to(x[k], (len(x[k]), quarters, m)) for k in ("demand", "limits"))
-    added = np.broadcast_to(x["power_added"], (quarters, m)) / x["pue"] if x["power_added"].any() else None
-    least, which = tightest(limits[0], limits[1:])
-    which += 1
-    # vintages, oldest first; of each age the share that stands, and its draw over that of the newest
-    old = len(x["installed"])
-    units, ages = np.zeros((old + quarters, m)), np.arange(old + quarters)[:, None]
-    stands = survival(ages, x["mean_life"])
-    draws = stands * np.exp(x["draw_decline"] * ages)
-    draw, shrink = x["draw"].copy(), np.exp(-x["draw_decline"])
-    units[:old] = x["installed"]
-    oldest, own = np.zeros(m, dtype=np.intp), draw * np.exp(x["draw_decline"] * (old - 1))
-    flat = units.reshape(-1)  # a view
-    # orders by the quarter in which they were placed; those due between two quarters are shared between them
-    lead = x["chip_lead"]
-    whole = np.floor(lead).astype(np.intp)
-    later = lead - whole
-    first = int(whole.max())
-    placed = np.zeros((first + quarters, m))
-    at, all_placed, gone = (first - whole) * m + np.arange(m), placed.reshape(-1), np.zeros(m)  # where those due now are
-    shipping = np.broadcast_to(x["shipping"], (len(x["shipping"]), m))
-    ordered, backlog, waiting = shipping.sum(axis=0), np.zeros(m), np.zeros(m)
-    power, rate, asked = x["power"] / x["pue"], STAGES / x["power_lead"], np.zeros(m)
-    coming = np.repeat((x["power_coming"] / x["pue"] / STAGES)[None], STAGES, axis=0)
-    secured = power + coming.sum(axis=0)
-    highest = np.log(x["ceiling"] / reference)
-    running = x["pue"] * x["energy_price"] * HOUR
-    keeping = running + x["space_cost"] * HOUR
-    reach, reach_power = x["extrapolation"] * lead, x["extrapolation"] * x["power_lead"]
-    leaner, comes = x["draw_decline"] * x["power_lead"], 1 - x["cancelled"]
-    growth, contract, log_price = x["growth"].copy(), np.zeros(m), np.zeros(m)
-    log_fair_before = np.zeros(m)
-    room = np.ones(m)
-    before = np.einsum("vi,vi->i", units[:old], stands[old - 1 :: -1] if old > 1 else stands[:1])
-    for t in range(quarters):
-        v = old + t
-        draw *= shrink
-        # what ships, and has power
-        power += delay_step(coming, asked, rate)
-        if added is not None:
-            power += added[t]
-            secured += added[t]
-        kept = np.einsum("vi,vi->i", units[:v], stands[v:0:-1])
-        load = np.einsum("vi,vi->i", units[:v], draws[v:0:-1])
-        now = np.take(all_placed, at, mode="clip")
-        at += m
-        backlog += now
-        gone -= now
-        gone *= later
-        backlog += gone
-        gone = now
-        if t < len(shipping):
-            backlog += shipping[t]
-        limit = least[t] * room
-        code = which[t] * (limit < backlog).view(np.int8)
-        shipped = np.minimum(backlog, limit, out=limit)
-        backlog -= shipped
-        waiting += shipped
-        load *= draw
-        fits = np.maximum(power - load, 0.0)
-        fits /= draw
-        short = waiting > fits
-        code += short.view(np.int8) * (POWER - code)
-        deployed = np.minimum(waiting, fits, out=units[v])
-        waiting -= deployed
-        load += deployed * draw
-        ordered -= deployed
-        supply = np.add(kept, deployed, out=out["supply"][t])
-        if not supply.all():
+class _Block:
+    """All quarters of one block of futures; logarithms of prices over the reference, power at the level of IT."""
+
+    def __init__(self, futures: Any, out: dict[str, Array]) -> None:
+        self.f, self.out = f, out = futures, out
+        self.quarters, m = out["price"].shape
+        self.spot = f.elasticity * (1 - f.contracted) * np.ones((len(f.demand), m))
+        self.bound = f.elasticity * f.contracted
+        self.log_cost = np.broadcast_to(np.log(f.long_run_cost / f.reference_price), (self.quarters, m))
+        self.demand, limits = (np.broadcast_to(a, (len(a), self.quarters, m)) for a in (f.demand, f.limits))
+        self.least, self.which = tightest(limits[0], limits[1:])
+        self.which += 1
+        # vintages, oldest first; of each age the share that stands, and its draw over that of the newest
+        self.old = len(f.installed)
+        self.units, ages = np.zeros((self.old + self.quarters, m)), np.arange(self.old + self.quarters)[:, None]
+        self.stands = survival(ages, f.mean_life)
+        self.draws = self.stands * np.exp(f.draw_decline * ages)
+        self.draw, self.shrink = f.draw.copy(), np.exp(-f.draw_decline)
+        self.units[: self.old] = f.installed
+        self.oldest, self.oldest_draw = np.zeros(m, dtype=np.intp), self.draw * np.exp(f.draw_decline * (self.old - 1))
+        self.before = np.einsum("vi,vi->i", self.units[: self.old], self.stands[self.old - 1 :: -1] if self.old > 1 else self.stands[:1])
+        # orders by the quarter in which they were placed; those due between two quarters are shared between them
+        whole = np.floor(f.chip_lead).astype(np.intp)
+        self.part, self.first = f.chip_lead - whole, int(whole.max())
+        self.placed, self.due_before = np.zeros((self.first + self.quarters, m)), np.zeros(m)
+        self.due_at = (self.first - whole) * m + np.arange(m)  # where those due now are, in a row
+        self.shipping = np.broadcast_to(f.shipping, (len(f.shipping), m))
+        self.ordered, self.backlog, self.waiting = self.shipping.sum(axis=0), np.zeros(m), np.zeros(m)
+        self.added = np.broadcast_to(f.power_added, (self.quarters, m)) / f.pue if f.power_added.any() else None
+        self.power, self.rate, self.asked = f.power / f.pue, STAGES / f.power_lead, np.zeros(m)
+        self.coming = np.repeat((f.power_coming / f.pue / STAGES)[None], STAGES, axis=0)
+        self.secured = self.power + self.coming.sum(axis=0)
+        self.running = f.pue * f.electricity_usd_per_kwh / KILO  # [USD/h a watt of IT]
+        self.keeping = self.running + f.space_usd_per_kwh / KILO
+        self.highest = np.log(f.ceiling / f.reference_price)
+        self.reach, self.reach_power = f.extrapolation * f.chip_lead, f.extrapolation * f.power_lead
+        self.leaner, self.comes = f.draw_decline * f.power_lead, 1 - f.cancelled
+        self.growth, self.contract, self.log_price, self.log_fair, self.room = f.growth.copy(), *np.zeros((3, m)), np.ones(m)
+
+    def run(self) -> None:
+        """Fill `out`."""
+        for t in range(self.quarters):
+            self.ship(t)
+            self.clear(t)
+            self.retire(t)
+            self.order(t)
+        self.out["power"] *= self.f.pue
+
+    def ship(self, t: int) -> None:
+        """What is due and waits in the backlog ships up to the limits, and is deployed as far as power reaches."""
+        v, units, out = self.old + t, self.units, self.out
+        self.draw *= self.shrink
+        self.power += delay_step(self.coming, self.asked, self.rate)
+        if self.added is not None:
+            self.power += self.added[t]
+            self.secured += self.added[t]
+        self.kept = np.einsum("vi,vi->i", units[:v], self.stands[v:0:-1])
+        self.load = np.einsum("vi,vi->i", units[:v], self.draws[v:0:-1]) * self.draw
+        due = np.take(self.placed.reshape(-1), self.due_at, mode="clip")
+        self.due_at += len(due)
+        self.backlog += due + (self.due_before - due) * self.part
+        self.due_before = due
+        if t < len(self.shipping):
+            self.backlog += self.shipping[t]
+        limit = self.least[t] * self.room
+        code = self.which[t] * (limit < self.backlog).view(np.int8)  # products of small integers are faster than masks
+        shipped = np.minimum(self.backlog, limit)
+        self.backlog -= shipped
+        self.waiting += shipped
+        fits = np.maximum(self.power - self.load, 0.0) / self.draw
+        self.short = self.waiting > fits
+        code += self.short.view(np.int8) * (POWER - code)
+        deployed = np.minimum(self.waiting, fits, out=units[v])
+        self.waiting -= deployed
+        self.load += deployed * self.draw
+        self.ordered -= deployed
+        self.supply = np.add(self.kept, deployed, out=out["supply"][t])
+        if not self.supply.all():
             raise InputError(f"installed, mean_life: nothing stands in quarter {t} of some future, so that no price clears")
-        # what clears
-        log_supply = np.log(supply)
-        wanted = np.log(demand[:, t])
-        wanted -= bound * contract
-        fair = np.exp(wanted - spot * log_cost[t]).sum(axis=0, out=out["demand"][t])
-        log_fair = np.log(fair)
-        log_price = _cleared(log_price, wanted, spot, log_supply, highest, t)
-        price = np.exp(log_price, out=out["price"][t])
-        price *= reference
-        cheapest = load * running
-        at_floor = price * supply < cheapest
+        out["waiting"][t], out["power"][t], out["binding"][t] = self.waiting, self.power, code
+
+    def clear(self, t: int) -> None:
+        """The price at which what stands is used, or the marginal cost of running it with the rest idle."""
+        out, log_supply = self.out, np.log(self.supply)
+        wanted = np.log(self.demand[:, t]) - self.bound * self.contract
+        np.exp(wanted - self.spot * self.log_cost[t]).sum(axis=0, out=out["demand"][t])
+        self.log_price = _cleared(self.log_price, wanted, self.spot, log_supply, self.highest, t)
+        self.price = np.exp(self.log_price, out=out["price"][t])
+        self.price *= self.f.reference_price
+        cheapest = self.load * self.running
+        at_floor = self.price * self.supply < cheapest
         if at_floor.any():
-            np.copyto(price, cheapest / supply, where=at_floor)
-            log_price = np.log(price / reference)
-            np.copyto(out["idle"][t], supply - np.exp(wanted - spot * log_price).sum(axis=0), where=at_floor)
-        gap = log_price - log_cost[t]
-        out["waiting"][t], out["power"][t], out["binding"][t] = waiting, power, code
-        # which vintage goes: draw falls from one to the next, so that it is the oldest
-        goes = own * keeping > price
-        short &= own > x["swap_ratio"] * draw
-        goes |= short
-        goes &= oldest < v
-        index = np.flatnonzero(goes)
-        if index.size:
-            flat[oldest[index] * m + index] = 0.0
-            oldest += goes
-            own *= np.where(goes, shrink, 1.0)
-        # what is ordered
+            np.copyto(self.price, cheapest / self.supply, where=at_floor)
+            self.log_price = np.log(self.price / self.f.reference_price)
+            np.copyto(out["idle"][t], self.supply - np.exp(wanted - self.spot * self.log_price).sum(axis=0), where=at_floor)
+
+    def retire(self, t: int) -> None:
+        """The oldest vintage, which draws most, goes where its rent no longer pays it, or where units that need less wait for its power."""
+        goes = self.oldest_draw * self.keeping > self.price
+        goes |= self.short & (self.oldest_draw > self.f.swap_ratio * self.draw)
+        goes &= self.oldest < self.old + t
+        if (which := np.flatnonzero(goes)).size:
+            self.units[self.oldest[which], which] = 0.0
+            self.oldest += goes
+            self.oldest_draw *= np.where(goes, self.shrink, 1.0)
+
+    def order(self, t: int) -> None:
+        """Capacity for the end of the lead time, and power for that of its own, from the price and the growth seen; contracts follow."""
+        f, log_fair, gap = self.f, np.log(self.out["demand"][t]), self.log_price - self.log_cost[t]
         if t:
-            growth += (log_fair - log_fair_before - growth) / x["memory"]
-        log_fair_before = log_fair
-        order = supply * np.exp(reach * growth + x["chip_response"] * gap)
-        order -= supply
-        order -= ordered
-        before -= kept  # what failed or went since the quarter before
-        before *= lead
-        order += before
+            self.growth += (log_fair - self.log_fair - self.growth) / f.memory
+        self.log_fair = log_fair
+        lost = (self.before - self.kept) * f.chip_lead  # as much will fail and go by then as since the quarter before
+        order = self.supply * np.exp(self.reach * self.growth + f.chip_response * gap)
+        order -= self.supply
+        order -= self.ordered
+        order += lost
         np.maximum(order, 0.0, out=order)
-        before[:] = supply
-        ordered += order
-        placed[first + t] = order
-        asked = (load + waiting * draw) * np.exp(reach_power * growth - leaner + x["power_response"] * gap)
-        asked -= secured
-        np.maximum(asked, 0.0, out=asked)
-        asked *= comes
-        secured += asked
-        room *= np.exp(x["limit_response"] * (contract - log_cost[t]))
-        contract += (log_price - contract) / x["contract_quarters"]
-    out["power"] *= x["pue"]
+        self.before, self.placed[self.first + t] = self.supply, order
+        self.ordered += order
+        load = (self.load + self.waiting * self.draw) * np.exp(self.reach_power * self.growth - self.leaner + f.power_response * gap)
+        self.asked = np.maximum(load - self.secured, 0.0) * self.comes
+        self.secured += self.asked
+        self.room *= np.exp(f.limit_response * (self.contract - self.log_cost[t]))
+        self.contract += (self.log_price - self.contract) / f.contract_quarters
 
 
 def _cleared(start: Array, wanted: Array, spot: Array, log_supply: Array, highest: Array, quarter: int) -> Array:

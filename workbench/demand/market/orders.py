@@ -8,7 +8,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.checks import LENGTH, NOT_NEGATIVE, WHOLE, Rule, takes, to_shape
+from workbench.arrays import Arrays
+from workbench.checks import LENGTH, WHOLE, Rule, takes, to_shape
 from workbench.errors import InputError
 
 Array = NDArray[np.float64]
@@ -16,31 +17,16 @@ UNITS, ONE = Rule(least=0, apart=True), Rule(above=0, one=True)
 COST = Rule(above=0, infinite=True, unit="USD a unit and quarter")
 
 
-@takes(shortage_cost=NOT_NEGATIVE, excess_cost=NOT_NEGATIVE)
-def critical_ratio(shortage_cost: ArrayLike, excess_cost: ArrayLike) -> Array:
-    """Probability of enough at which one more unit is worth its cost: c_u / (c_u + c_o), the newsvendor's.
-
-    Parameters
-    ----------
-    shortage_cost, excess_cost : array_like
-        Lost for each unit short, and for each unit that stands idle; 0 or more, not both 0.
-    """
-    under, over = np.asarray(shortage_cost, dtype=float), np.asarray(excess_cost, dtype=float)
-    if not np.all(under + over > 0):
-        raise InputError(f"shortage_cost = {shortage_cost}, excess_cost = {excess_cost}: expected not both 0")
-    return under / (under + over)
-
-
-@dataclass(frozen=True)
-class OrderPlan:
+@dataclass(frozen=True, repr=False)
+class OrderPlan(Arrays):
     """Orders made now for all quarters, and what they cost in each future; quarters on the first axis, futures on the last."""
 
     orders: Array  #: units to order in each quarter, (quarters,); they stand a lead time later
     owned: Array  #: units of the plan that stand in each quarter, beyond those held, (quarters,)
     need: Array  #: net of what is held, (quarters, futures)
-    lead: int
-    own_cost: Array  #: of a unit and quarter, used or not, (quarters,) [USD]
-    short_cost: Array  #: of a unit and quarter that is short: leased, or its margin lost, (quarters, futures) [USD]
+    lead: int  #: [quarters]
+    own_usd_per_quarter: Array  #: of a unit, used or not, (quarters,)
+    short_usd_per_quarter: Array  #: of a unit that is short: leased, or its margin lost, (quarters, futures)
 
     @property
     def short(self) -> Array:
@@ -55,8 +41,9 @@ class OrderPlan:
     @takes(owned=UNITS)
     def cost_of(self, owned: ArrayLike) -> Array:
         """The same for any plan of units that stand, (quarters,)."""
-        q = to_shape("owned", owned, self.own_cost.shape)
-        return np.asarray((self.own_cost * q).sum() + (self.short_cost * np.maximum(self.need - q[:, None], 0.0)).sum(axis=0))
+        q = to_shape("owned", owned, self.own_usd_per_quarter.shape)
+        short = np.maximum(self.need - q[:, None], 0.0)
+        return np.asarray((self.own_usd_per_quarter * q).sum() + (self.short_usd_per_quarter * short).sum(axis=0))
 
     def foresight(self) -> Array:
         """Cost for one who knows the future, bound by the same lead time and unable to give back what was ordered, by future [USD].
@@ -66,11 +53,11 @@ class OrderPlan:
         levels = np.sort(self.need, axis=0)
         saved, below = np.zeros(self.need.shape[1]), np.zeros(self.need.shape[1])
         for level in levels:
-            gain = np.where(self.need >= level, self.short_cost, 0.0) - self.own_cost[:, None]
+            gain = np.where(self.need >= level, self.short_usd_per_quarter, 0.0) - self.own_usd_per_quarter[:, None]
             from_then_on = np.cumsum(gain[::-1], axis=0)[::-1][self.lead :]
             saved += np.maximum(from_then_on.max(axis=0, initial=0.0), 0.0) * (level - below)
             below = level
-        return np.asarray((self.short_cost * self.need).sum(axis=0) - saved)
+        return np.asarray((self.short_usd_per_quarter * self.need).sum(axis=0) - saved)
 
     def naive(self) -> dict[str, Array]:
         """Cost of plans made without weighing what shortage and excess cost, by future [USD]."""
@@ -107,9 +94,22 @@ class OrderPlan:
         return np.asarray(q)
 
 
-@takes(need=UNITS, own_cost=Rule(above=0, apart=True), lease_cost=COST, lead=WHOLE, margin=COST, held=UNITS)
+@takes(
+    need=UNITS,
+    own_usd_per_quarter=Rule(above=0, apart=True),
+    lease_usd_per_quarter=COST,
+    lead=WHOLE,
+    margin_usd_per_quarter=COST,
+    held=UNITS,
+)
 def order_plan(
-    need: ArrayLike, *, own_cost: ArrayLike, lease_cost: ArrayLike, lead: int, margin: ArrayLike = np.inf, held: ArrayLike = 0.0
+    need: ArrayLike,
+    *,
+    own_usd_per_quarter: ArrayLike,
+    lease_usd_per_quarter: ArrayLike,
+    lead: int,
+    margin_usd_per_quarter: ArrayLike = np.inf,
+    held: ArrayLike = 0.0,
 ) -> OrderPlan:
     """Cheapest orders that are fixed now: what one owns at each quarter, where a lease or a loss makes up for what is short.
 
@@ -121,14 +121,14 @@ def order_plan(
     ----------
     need : array_like, shape (quarters, futures)
         Units wanted, 0 or more.
-    own_cost : array_like, shape (quarters,)
-        Of owning a unit for a quarter, used or not [USD].
-    lease_cost : array_like, shape (quarters, futures)
-        Of leasing one for a quarter at short notice, as the price of the loop [USD].
+    own_usd_per_quarter : array_like, shape (quarters,)
+        Of owning a unit, used or not.
+    lease_usd_per_quarter : array_like, shape (quarters, futures)
+        Of leasing one at short notice, as the price of the loop.
     lead : int
         Quarters from order to service: 3 to 4 for chips, 8 to 16 where power has to come first; 0 or more.
-    margin : array_like
-        Lost where a unit is neither owned nor leased [USD a unit and quarter]; infinite: everything is served.
+    margin_usd_per_quarter : array_like
+        Lost where a unit is neither owned nor leased; infinite: everything is served.
     held : array_like, shape (quarters,)
         Units that stand already, sunk.
 
@@ -141,6 +141,12 @@ def order_plan(
     InputError
         For negative needs, costs that are not positive, a lead time below 0 or not below the quarters.
 
+    Examples
+    --------
+    >>> plan = order_plan([[5.0, 9.0], [7.0, 12.0]], own_usd_per_quarter=1.0, lease_usd_per_quarter=2.2, lead=1)
+    >>> plan.orders, plan.regret()["plan"][0]
+    (array([12.,  0.]), 'this plan')
+
     References
     ----------
     .. [1] Arrow, Harris, Marschak (1951), "Optimal inventory policy", Econometrica 19(3).
@@ -152,8 +158,8 @@ def order_plan(
     quarters = len(n)
     if lead >= quarters:
         raise InputError(f"lead = {lead}: expected whole quarters from 0 to {quarters - 1}")
-    own = to_shape("own_cost", own_cost, (quarters,))
-    short = _short_cost(lease_cost, margin, n.shape)
+    own = to_shape("own_usd_per_quarter", own_usd_per_quarter, (quarters,))
+    short = _short_cost(lease_usd_per_quarter, margin_usd_per_quarter, n.shape)
     net = np.maximum(n - to_shape("held", held, (quarters,))[:, None], 0.0)
     owned = np.concatenate([np.zeros(lead), _never_falling(net[lead:], own[lead:], short[lead:])])
     orders = np.zeros(quarters)
@@ -161,16 +167,16 @@ def order_plan(
     return OrderPlan(orders, owned, net, lead, own, short)
 
 
-@dataclass(frozen=True)
-class RealOption:
+@dataclass(frozen=True, repr=False)
+class RealOption(Arrays):
     """To order now, or to reserve now and order when more is known; costs are means over the futures [USD a quarter]."""
 
     commit: float  #: units ordered now
     reserve: float  #: units whose place (power, a slot) is reserved now
     build: Array  #: units ordered once the signal is known, by bin of the signal from low to high; never above the reserve
-    commit_cost: float
-    option_cost: float  #: with the premium
-    foresight_cost: float
+    commit_cost: float  #: of ordering now [USD a quarter]
+    option_cost: float  #: of reserving and waiting, with the premium [USD a quarter]
+    foresight_cost: float  #: of one who knows the need [USD a quarter]
 
     @property
     def value_of_waiting(self) -> float:
@@ -178,15 +184,23 @@ class RealOption:
         return self.commit_cost - self.option_cost
 
 
-@takes(need=UNITS, signal=Rule(apart=True), own_cost=ONE, lease_cost=COST, margin=COST, premium=Rule(least=0, one=True), bins=LENGTH)
+@takes(
+    need=UNITS,
+    signal=Rule(apart=True),
+    own_usd_per_quarter=ONE,
+    lease_usd_per_quarter=COST,
+    margin_usd_per_quarter=COST,
+    premium_usd_per_quarter=Rule(least=0, one=True),
+    bins=LENGTH,
+)
 def real_option(
     need: ArrayLike,
     signal: ArrayLike,
     *,
-    own_cost: float,
-    lease_cost: ArrayLike,
-    margin: ArrayLike = np.inf,
-    premium: float = 0.0,
+    own_usd_per_quarter: float,
+    lease_usd_per_quarter: ArrayLike,
+    margin_usd_per_quarter: ArrayLike = np.inf,
+    premium_usd_per_quarter: float = 0.0,
     bins: int = 64,
 ) -> RealOption:
     """Worth of seeing a signal before ordering, with capacity reserved at a premium until then.
@@ -201,16 +215,25 @@ def real_option(
         Units wanted when the capacity stands.
     signal : array_like, shape (futures,)
         What will be known when the order can still be made: demand or price some quarters ahead.
-    own_cost, lease_cost, margin : float, array_like, array_like
+    own_usd_per_quarter, lease_usd_per_quarter, margin_usd_per_quarter : float, array_like, array_like
         As `order_plan`, in the quarter of the need.
-    premium : float
-        For holding a place for a unit [USD a unit and quarter of service], 0 or more.
+    premium_usd_per_quarter : float
+        For holding a place for a unit, by quarter of its service, 0 or more.
     bins : int
         Equal parts of the futures by signal; futures should be many more.
 
     Returns
     -------
     RealOption
+
+    Examples
+    --------
+    One who sees the need before ordering saves what the wrong orders cost:
+
+    >>> need = np.array([4.0, 8.0, 12.0, 16.0])
+    >>> option = real_option(need, need, own_usd_per_quarter=1.0, lease_usd_per_quarter=3.0, bins=4)
+    >>> option.commit, option.value_of_waiting
+    (12.0, 5.0)
 
     References
     ----------
@@ -221,16 +244,16 @@ def real_option(
         raise InputError(f"need of shape {n.shape}, signal of shape {z.shape}: expected (futures,) of both, one or more")
     if bins > n.size:
         raise InputError(f"bins = {bins}: expected at most one for each of {n.size} futures")
-    u = _short_cost(lease_cost, margin, n.shape)
+    u = _short_cost(lease_usd_per_quarter, margin_usd_per_quarter, n.shape)
     groups = np.array_split(np.argsort(z, kind="stable"), bins)
     share = np.array([len(g) for g in groups]) / n.size
-    commit = _newsvendor(n, u, own_cost)
-    wanted = np.array([_newsvendor(n[g], u[g], own_cost) for g in groups])
+    commit = _newsvendor(n, u, own_usd_per_quarter)
+    wanted = np.array([_newsvendor(n[g], u[g], own_usd_per_quarter) for g in groups])
 
     def worth(reserve: float) -> float:
         """Of one more unit reserved, beyond the premium."""
-        more = np.array([(u[g] * (n[g] > reserve)).mean() for g in groups]) - own_cost
-        return float((share * np.maximum(more, 0.0)).sum() - premium)
+        more = np.array([(u[g] * (n[g] > reserve)).mean() for g in groups]) - own_usd_per_quarter
+        return float((share * np.maximum(more, 0.0)).sum() - premium_usd_per_quarter)
 
     # it falls in steps at the needs: the best reserve is the first need at which it no longer pays
     steps = np.concatenate([[0.0], np.sort(n)])
@@ -245,17 +268,18 @@ def real_option(
         ordered[g] = q
 
     def cost(q: ArrayLike) -> float:
-        return float((own_cost * np.asarray(q) + u * np.maximum(n - q, 0.0)).mean())
+        return float((own_usd_per_quarter * np.asarray(q) + u * np.maximum(n - q, 0.0)).mean())
 
-    return RealOption(commit, reserve, build, cost(commit), premium * reserve + cost(ordered), float((np.minimum(own_cost, u) * n).mean()))
+    foreseen = float((np.minimum(own_usd_per_quarter, u) * n).mean())
+    return RealOption(commit, reserve, build, cost(commit), premium_usd_per_quarter * reserve + cost(ordered), foreseen)
 
 
-def _short_cost(lease_cost: ArrayLike, margin: ArrayLike, shape: tuple[int, ...]) -> Array:
+def _short_cost(lease_usd_per_quarter: ArrayLike, margin_usd_per_quarter: ArrayLike, shape: tuple[int, ...]) -> Array:
     """What a unit that is short costs: the lease, or the margin lost where that is less."""
-    cost = np.minimum(np.asarray(lease_cost, dtype=float), np.asarray(margin, dtype=float))
+    cost = np.minimum(np.asarray(lease_usd_per_quarter, dtype=float), np.asarray(margin_usd_per_quarter, dtype=float))
     if not np.isfinite(cost).all():
-        raise InputError("lease_cost, margin: expected one of them finite")
-    return to_shape("lease_cost, margin", cost, shape)
+        raise InputError("lease_usd_per_quarter, margin_usd_per_quarter: expected one of them finite")
+    return to_shape("lease_usd_per_quarter, margin_usd_per_quarter", cost, shape)
 
 
 def _newsvendor(need: Array, short: Array, own: float) -> float:

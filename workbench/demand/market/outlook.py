@@ -10,35 +10,33 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
+from workbench.arrays import Arrays
 from workbench.checks import LENGTH, WHOLE, Rule, takes
 from workbench.demand.forecast.history import year
 from workbench.demand.market import scenario
-from workbench.demand.market.loop import QUARTER, Futures, Outcome, simulate
+from workbench.demand.market.loop import QUARTER, Futures, Market, simulate
 from workbench.demand.market.supply import BINDING, STAGES
 from workbench.errors import InputError
-from workbench.uncertainty import Distribution, bands, exceedance, sobol_indices
+from workbench.uncertainty import bands, exceedance, sobol_indices
+from workbench.uncertainty.distributions import Distribution
 from workbench.units import GIGA, HOUR
 
 Array = NDArray[np.float64]
 
-#: A price this far above or below the long-run cost is a shortage or a glut.
+#: A price this far above or below the long-run cost, over it, is a shortage or a glut.
 BAND = 0.2
 REPLICATES = 8  #: randomisations of the Sobol points, for standard errors
 LEVELS = (0.5, 0.8, 0.9)
 
 
-@dataclass(frozen=True)
-class Outlook:
+@dataclass(frozen=True, repr=False)
+class Outlook(Arrays):
     """What may come, quarter by quarter; futures on the last axis."""
 
-    start: str
+    start: str  #: first quarter
     futures: Futures
-    outcome: Outcome
+    market: Market
     given: Mapping[str, Array]  #: sampled inputs
-    band: float = BAND
-
-    def __post_init__(self) -> None:
-        Rule(least=0, one=True)("band", self.band)
 
     @property
     def quarters(self) -> list[str]:
@@ -53,17 +51,17 @@ class Outlook:
         return np.array([year(q) > last for q in self.quarters])
 
     def probability(self, what: str) -> tuple[Array, Array]:
-        """Probability by quarter, and its standard error, of a ``"shortage"`` or ``"glut"``: price `band` above or below long-run cost."""
+        """Probability by quarter, and its standard error, of a ``"shortage"`` or ``"glut"``: price `BAND` above or below long-run cost."""
         if what not in ("shortage", "glut"):
             raise InputError(f"what = {what!r}: expected 'shortage' or 'glut'")
-        relative = self.outcome.price / self.outcome.long_run_cost
-        signed, threshold = (relative, 1 + self.band) if what == "shortage" else (-relative, self.band - 1)
+        relative = self.market.price / self.market.long_run_cost
+        signed, threshold = (relative, 1 + BAND) if what == "shortage" else (-relative, BAND - 1)
         found = exceedance(signed, np.full(len(relative), threshold), replicates=REPLICATES)
         return found.value, found.standard_error
 
     def frame(self) -> pl.DataFrame:
         """quantity, quarter, level, low, median, high, beyond_data; demand is that at long-run cost."""
-        o = self.outcome
+        o = self.market
         quantities = {
             "demand_h100e": o.demand,
             "supply_h100e": o.supply,
@@ -80,7 +78,7 @@ class Outlook:
     @takes(quarters=WHOLE)
     def headline(self, quarters: int = 9) -> pl.DataFrame:
         """A row a quarter: medians and 90 % bands, probabilities of shortage and glut, what most likely binds."""
-        o = self.outcome
+        o = self.market
         columns: dict[str, ArrayLike] = {"quarter": self.quarters}
         for name, values in (("demand_m_h100e", o.demand / 1e6), ("supply_m_h100e", o.supply / 1e6), ("price_usd_per_h", o.price)):
             found = bands(values, (0.9,))
@@ -97,17 +95,15 @@ class Outlook:
 
     def binds(self) -> pl.DataFrame:
         """Probability that each constraint binds, by quarter."""
-        return self.outcome.binds().with_columns(pl.Series("quarter", self.quarters))
+        shares = {name: np.mean(self.market.binding == code, axis=1) for code, name in enumerate(BINDING)}
+        return pl.DataFrame({"quarter": self.quarters} | shares)
 
     def shadow_prices(self) -> pl.DataFrame:
         """Mean rent of a quarter of what a gigawatt or a thousand wafers more would bring, by quarter [USD]; 0 where they do not bind."""
-        gw = power_shadow_price(self.futures, self.outcome).mean(axis=1) * GIGA
-        wafers = rent_where(self.outcome, "packaging") * h100e_per_wafer() * self._per_input() * 1e3
-        return pl.DataFrame({"quarter": self.quarters, "usd_per_gw": gw, "usd_per_thousand_wafers": wafers.mean(axis=1)})
-
-    def _per_input(self) -> Array:
+        gw = power_shadow_price(self.futures, self.market).mean(axis=1) * GIGA
         since = np.array([year(q) for q in self.quarters])[:, None] - year("2025Q2")  # wafers are those of 2025
-        return np.asarray(self.given["compute_per_input_growth"] ** since)
+        wafers = rent_where(self.market, "packaging") * h100e_per_wafer() * self.given["compute_per_input_growth"] ** since * 1e3
+        return pl.DataFrame({"quarter": self.quarters, "usd_per_gw": gw, "usd_per_thousand_wafers": wafers.mean(axis=1)})
 
 
 @takes(quarters=Rule(least=2, whole=True, one=True), n=LENGTH, seed=WHOLE)
@@ -131,6 +127,19 @@ def outlook(
     Returns
     -------
     Outlook
+
+    Raises
+    ------
+    InputError, UnknownName
+        For a number of futures that is not eight times a power of two, or inputs that are out of range or unknown.
+
+    Examples
+    --------
+    >>> ahead = outlook(quarters=5, n=256, agents_demand_growth=6.0)
+    >>> ahead.quarters[-1], round(float(np.median(ahead.market.price[0])), 2)
+    ('2027Q1', 2.35)
+    >>> ahead.headline(2).select("quarter", "binding").rows()
+    [('2026Q1', 'packaging'), ('2026Q2', 'packaging')]
     """
     if n % REPLICATES or n & (n - 1):
         raise InputError(f"n = {n}: expected {REPLICATES} times a power of two")
@@ -157,6 +166,11 @@ def drivers(quarter: int = 8, n: int = 1024, seed: int = 0, **given: Distributio
     polars.DataFrame
         input (a group where inputs are correlated), and the first- and total-order index of each: log_ratio_first, log_ratio_total,
         shortage_first, shortage_total; the largest total of the logarithm first.
+
+    Examples
+    --------
+    >>> drivers(quarter=1, n=8).height
+    40
     """
 
     def model(**x: Array) -> Array:
@@ -171,60 +185,27 @@ def drivers(quarter: int = 8, n: int = 1024, seed: int = 0, **given: Distributio
     return pl.DataFrame(table).sort("log_ratio_total", descending=True)
 
 
-def rent_where(outcome: Outcome, constraint: str) -> Array:
+def rent_where(market: Market, constraint: str) -> Array:
     """Rent of a quarter of one more unit where `constraint` binds, else 0 [USD]: exact derivative of the value of its compute."""
-    if constraint not in BINDING:
-        raise InputError(f"constraint = {constraint!r}: expected one of {', '.join(BINDING)}")
-    return np.where(outcome.binding == BINDING.index(constraint), outcome.price * (QUARTER / HOUR), 0.0)
+    return np.where(market.binding == BINDING.index(constraint), market.price * (QUARTER / HOUR), 0.0)
 
 
-def power_shadow_price(futures: Futures, outcome: Outcome) -> Array:
+def power_shadow_price(futures: Futures, market: Market) -> Array:
     """Rent of a quarter of what one more watt at the meter would run, (quarters, futures) [USD/W]: 0 where power does not bind."""
-    if futures.shape != outcome.price.shape:
-        raise InputError(f"futures of shape {futures.shape} and outcome of shape {outcome.price.shape}: expected the same futures")
-    quarters = np.arange(1, len(outcome.price) + 1)[:, None]
+    quarters = np.arange(1, len(market.price) + 1)[:, None]
     draw = np.asarray(futures.draw) * np.exp(-np.asarray(futures.draw_decline) * quarters)
-    return rent_where(outcome, "power") / (draw * np.asarray(futures.pue))
+    return rent_where(market, "power") / (draw * np.asarray(futures.pue))
 
 
-@takes(rate=Rule(least=-1))
-def value_of(base: Futures, more: Futures, rate: ArrayLike = 0.08) -> Array:
-    """Present value of what `more` would be used beyond `base`: common random numbers through the whole closed loop [USD].
-
-    sum_t e^(-rate t) (p_t + p'_t) / 2 (used'_t - used_t) hours: the area under demand, to second order. Orders answer in both.
-
-    Parameters
-    ----------
-    base, more : Futures
-        Of one shape: the same but for what is valued, as ``replace(base, power_added=...)``.
-    rate : array_like
-        Discount rate a year, continuous: ln(1 + r) where r is that of a whole year.
-
-    Returns
-    -------
-    ndarray, shape (..., futures)
-        `rate` on the first axes.
-    """
-    if base.shape != more.shape:
-        raise InputError(f"base, more: expected futures of one shape, found {base.shape} and {more.shape}")
-    one, other = simulate(base), simulate(more)
-    discount = np.exp(-np.asarray(rate, dtype=float)[..., None, None] / 4 * np.arange(base.shape[0])[:, None])
-    gained = (other.supply - other.idle) - (one.supply - one.idle)
-    return np.asarray((discount * (one.price + other.price) / 2 * gained).sum(axis=-2) * QUARTER / HOUR)
+def h100e_per_wafer() -> float:
+    """H100-equivalents shipped in 2025 over CoWoS wafers asked for in it, from the tables."""
+    wafers = catalogue.table("supply_drivers").filter(quantity="CoWoS wafer demand", period="2025")["value"][0]
+    return float(scenario.shipped("2026Q1")[-4:].sum() / wafers)
 
 
-def h100e_per_wafer(year_of: str = "2025") -> float:
-    """H100-equivalents shipped in a year over CoWoS wafers asked for in it, from the tables."""
-    rows = catalogue.table("supply_drivers").filter((pl.col("quantity") == "CoWoS wafer demand") & (pl.col("period") == year_of))
-    if not rows.height:
-        raise InputError(f"year_of = {year_of}: no wafers in supply_drivers.csv")
-    shipped = scenario.shipped(f"{int(year_of) + 1}Q1")[-4:].sum()
-    return float(shipped / rows["value"][0])
-
-
-@takes(n=LENGTH, seed=WHOLE, rent=Rule(above=0, one=True))
+@takes(n=LENGTH, seed=WHOLE, usd_per_h100e_hour=Rule(above=0, one=True))
 def hindcast(
-    start: str = "2024Q1", n: int = 4096, seed: int = 0, *, rent: float | None = None, **given: Distribution | float
+    start: str = "2024Q1", n: int = 4096, seed: int = 0, *, usd_per_h100e_hour: float | None = None, **given: Distribution | float
 ) -> pl.DataFrame:
     """The loop from a past quarter, beside what came: rents with the shipments that happened, and the stock with the loop's own orders.
 
@@ -234,8 +215,8 @@ def hindcast(
     ----------
     start : str
         First quarter, at the start of which the stock is known.
-    rent : float, optional
-        Known then [USD/h]; the table's, of any contract, by default.
+    usd_per_h100e_hour : float, optional
+        Rent that was known then; the table's, of any contract, by default.
     **given : Distribution or number
         As `outlook`.
 
@@ -243,13 +224,18 @@ def hindcast(
     -------
     polars.DataFrame
         what, quarter, contract, observed, low, median, high (5, 50, 95 %), log_error (of the median), inside.
+
+    Examples
+    --------
+    >>> hindcast("2025Q4", n=64).select("quarter", "contract", "observed").row(0)
+    ('2026Q1', '1 year', 2.35)
     """
     quarters = round((year(scenario.START) - year(start)) * 4) + 1
     if quarters < 2:
         raise InputError(f"start = {start}: expected a quarter before {scenario.START}")
     x = scenario.draws(quarters, n, seed, replicates=1, **given)
-    price = scenario.known_rent(start, contract=None) if rent is None else rent
-    free = scenario.futures(x, start=start, rent=price)
+    price = scenario.known_rent(start, contract=None) if usd_per_h100e_hour is None else usd_per_h100e_hour
+    free = scenario.futures(x, start=start, usd_per_h100e_hour=price)
     past = scenario.shipped()[-(quarters - 1) :, None] * x["stock_scale"]
     happened = np.concatenate([past, past[-1:] * x["shipment_growth"] ** 0.25])
     held = replace(free, shipping=happened, limits=np.inf, power=1e30, chip_lead=40.0, power_lead=float(STAGES))

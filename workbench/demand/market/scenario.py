@@ -18,12 +18,14 @@ from workbench.demand.forecast.history import year
 from workbench.demand.market.loop import Futures, simulate
 from workbench.demand.market.supply import LIMITS
 from workbench.errors import InputError, UnknownName
-from workbench.uncertainty import Beta, Distribution, Lognormal, Normal, Path, Pert, sample
-from workbench.units import GIGA, KILO, KWH
+from workbench.uncertainty import Beta, Lognormal, Normal, Path, Pert, sample
+from workbench.uncertainty.distributions import Distribution
+from workbench.units import GIGA, KILO
 
 Array = NDArray[np.float64]
 
-CLASSES = ("research", "agents", "consumer")
+#: Classes of those who ask for compute.
+BUYERS = ("research", "agents", "consumer")
 START = "2026Q1"  #: first quarter: the first whose rent is known and whose shipments are not
 SHOCKS = "demand_shocks"
 #: Years after which a shock to demand has faded to 1 / e.
@@ -80,6 +82,12 @@ def prior(name: str) -> Distribution | float:
     if row["distribution"] == "pert":
         return Pert(low, mode, high)
     return {"lognormal": Lognormal, "beta": Beta, "normal": Normal}[row["distribution"]](low, high)
+
+
+def median(name: str) -> float:
+    """Median of the belief about a parameter."""
+    believed = prior(name)
+    return believed if isinstance(believed, float) else float(believed.quantile(np.array([0.5]))[0])
 
 
 def inputs(quarters: int = 40, **given: Distribution | float) -> dict[str, Distribution | Path | float]:
@@ -148,13 +156,17 @@ def known_rent(quarter: str = START, chip: str = "H100", contract: str | None = 
     return float(max(at)[1])
 
 
-@takes(demand=Rule(above=0, apart=True), rent=Rule(above=0, apart=True))
+@takes(demand=Rule(above=0, apart=True), usd_per_h100e_hour=Rule(above=0, apart=True))
 def futures(
-    given: Mapping[str, ArrayLike], *, demand: ArrayLike | None = None, start: str = START, rent: ArrayLike | None = None
+    given: Mapping[str, ArrayLike],
+    *,
+    demand: ArrayLike | None = None,
+    start: str = START,
+    usd_per_h100e_hour: ArrayLike | None = None,
 ) -> Futures:
     """Futures of the loop from sampled parameters: history from tables, growth that fades, demand that clears at the known rent at first.
 
-    Demand of class k at the reference price, with its share w, growth G, shocks Z and serving software A against its median:
+    Demand of a class of buyers at the reference price, with its share w, growth G, shocks Z and serving software A against its median:
     D_k = w S_0 G_k(t) e^(volatility Z) (A / A_median)^(eps - 1): what growth figures already hold of efficiency is in them, and what comes
     beyond it is taken back or added by the elasticity (Jevons); research, which buys the logarithm of compute, keeps its own. Published
     growth of what limits let ship holds at the gap of today between price and cost; as that growth fades, the response takes its place.
@@ -162,75 +174,56 @@ def futures(
     Parameters
     ----------
     given : mapping of name to array_like, shape (n,)
-        As `draws`; the path of shocks has shape (quarters, n). They broadcast, with `rent` as well.
+        As `draws`; the path of shocks has shape (quarters, n). They broadcast, with the rent as well.
     demand : array_like, shape (classes, quarters, n), optional
-        Compute that each of `CLASSES` wants at the known rent over what all want in the first quarter, instead of that growth.
+        Compute that each of `BUYERS` wants at the known rent over what all want in the first quarter, instead of that growth.
     start : str
         First quarter. Costs and power of the start of 2026 are taken there by their own growth, growth by that of the stock in the
         year before.
-    rent : array_like, optional
-        Known in it [USD/h]; the table's by default.
+    usd_per_h100e_hour : array_like, optional
+        Rent that is known in it; the table's by default.
 
     Returns
     -------
     Futures
+
+    Raises
+    ------
+    InputError
+        For parameters that lack or do not fit together, or a start that is no quarter or has no known rent.
+
+    Examples
+    --------
+    >>> two = futures(draws(quarters=3, n=2))
+    >>> two.shape, two.demand.sum(axis=0)[0] / simulate(two).supply[0]
+    ((3, 2), array([1., 1.]))
     """
     if lacking := RULES.keys() - given.keys():
         raise InputError(f"given: lacks {', '.join(sorted(lacking))}")
     quarter_names(start, 1)  # refuses what is no quarter
-    price = known_rent(start) if rent is None else rent
-    x = {name: np.asarray(rule(f"given[{name}]", given[name])) for name, rule in RULES.items()}
-    path, x["rent"] = x.pop(SHOCKS), np.asarray(price)
-    wrong = [name for name, value in x.items() if value.ndim > 1] + [SHOCKS] * (path.ndim != 2 or not len(path))
-    if wrong:
-        raise InputError(f"{', '.join(wrong)}: expected shape (futures,), and (quarters, futures) of {SHOCKS}")
-    (n,), quarters = broadcast(**x, **{SHOCKS: path[0]}), len(path)
-    x = {name: np.broadcast_to(value, (n,)) for name, value in x.items()} | {SHOCKS: np.broadcast_to(path, (quarters, n))}
-    years = np.arange(quarters)[:, None] / 4
-    since, pace = year(start) - year(START), np.log(growth_before(start)) / np.log(growth_before(START))
-    shares = np.stack(
-        [x["research_share"], *(1 - x["research_share"]) * np.stack([x["agents_share_of_rest"], 1 - x["agents_share_of_rest"]])]
-    )
-    elasticity = np.stack([x["research_elasticity"], x["api_elasticity"], x["consumer_elasticity"]])
-    if demand is None:
-        effective = -x["demand_growth_tau"] * np.expm1(-years / x["demand_growth_tau"])
-        growth = np.log(np.stack([x[f"{name}_demand_growth"] for name in CLASSES])) * pace
-        software = prior("serving_software_growth")
-        middle = software if isinstance(software, float) else float(software.quantile(np.array([0.5]))[0])
-        ahead = -x["efficiency_fade"] * np.expm1(-years / x["efficiency_fade"]) * np.log(x["serving_software_growth"] / middle)
-        wanted = x["demand_volatility"] * (x[SHOCKS] - x[SHOCKS][0]) + growth[:, None] * effective
-        wanted[1:] += (elasticity[1:, None] - 1) * ahead
-        np.exp(wanted, out=wanted)
-        wanted *= shares[:, None]
-    else:
-        wanted = np.array(to_shape("demand", demand, (len(CLASSES), quarters, n)))
+    price = known_rent(start) if usd_per_h100e_hour is None else usd_per_h100e_hour
+    x, quarters, n = _fitting(given, np.asarray(price))
+    years, since = np.arange(quarters)[:, None] / 4, year(start) - year(START)
+    pace = np.log(growth_before(start)) / np.log(growth_before(START))
+    wanted = _wanted(x, years, pace) if demand is None else np.array(to_shape("demand", demand, (len(BUYERS), quarters, n)))
     past = shipped(start)
     last = past[-1] * x["stock_scale"]
-    inputs_growth = x["compute_per_input_growth"] ** years
-    fading = -x["supply_growth_tau"] * np.expm1(-years / x["supply_growth_tau"])
-    limits = np.empty((len(LIMITS), quarters, n))
     cheaper = x["hardware_growth"] ** years
     cost = x["long_run_cost_h100e"] / (cheaper * x["hardware_growth"] ** since)
-    held = np.exp(-4 * x["limit_response"] * np.log(price / cost[0]) * fading)
-    for limit, name, gain in zip(limits, ("chips", "hbm", "packaging", "capital"), (inputs_growth,) * 3 + (cheaper,), strict=True):
-        np.exp(np.log(x[f"{name}_growth"]) * pace * fading, out=limit)
-        limit *= gain
-        limit *= held
-        limit *= last * x[f"{name}_headroom"]
     lead = x["chip_lead_quarters"] + x["deployment_lag_quarters"]
     due = np.arange(int(np.ceil(lead.max(initial=0.0))))[:, None]
-    shipping = last * x["shipment_growth"] ** (pace * (1 + due) / 4) * np.clip(lead - due, 0.0, 1.0)
     decline = np.log(x["energy_efficiency_growth"]) / 4
     draw = x["it_power_per_h100e"] * KILO * np.exp(-4 * since * decline)
     ages = np.arange(len(past) - 1, -1, -1)[:, None]
     load = (past[:, None] * np.exp(decline * ages)).sum(axis=0) * x["stock_scale"] * draw
+    limits = _limits(x, years, pace, last, cheaper, np.log(price / cost[0]))
     made = partial(
         Futures,
-        elasticity=elasticity,
+        elasticity=_elasticity(x),
         contracted=x["contracted_share"],
         reference_price=price,
         installed=past[:, None] * x["stock_scale"],
-        shipping=shipping,
+        shipping=last * x["shipment_growth"] ** (pace * (1 + due) / 4) * np.clip(lead - due, 0.0, 1.0),
         draw=draw,
         draw_decline=decline,
         power=load * x["power_usage_effectiveness"] * x["power_headroom"],
@@ -247,9 +240,61 @@ def futures(
         contract_quarters=x["contract_quarters"],
         cancelled=x["power_cancelled"],
         pue=x["power_usage_effectiveness"],
-        energy_price=x["electricity_usd_per_kwh"] / KWH,
-        space_cost=x["space_usd_per_kwh"] / KWH,
+        electricity_usd_per_kwh=x["electricity_usd_per_kwh"],
+        space_usd_per_kwh=x["space_usd_per_kwh"],
     )
     first = simulate(made(demand=wanted[:, :1], long_run_cost=cost[:1], limits=limits[:, :1])).supply[0]  # whatever the scale of demand
     wanted *= first / wanted[:, 0].sum(axis=0)
     return made(demand=wanted, long_run_cost=cost, limits=limits)
+
+
+def _fitting(given: Mapping[str, ArrayLike], price: Array) -> tuple[dict[str, Array], int, int]:
+    """The parameters, checked and of one length; quarters and futures."""
+    x = {name: np.asarray(rule(f"given[{name}]", given[name])) for name, rule in RULES.items()}
+    path, beside = x.pop(SHOCKS), x | {"usd_per_h100e_hour": price}
+    wrong = [name for name, value in beside.items() if value.ndim > 1] + [SHOCKS] * (path.ndim != 2 or not len(path))
+    if wrong:
+        raise InputError(f"{', '.join(wrong)}: expected shape (futures,), and (quarters, futures) of {SHOCKS}")
+    (n,), quarters = broadcast(**beside, **{SHOCKS: path[0]}), len(path)
+    x = {name: np.broadcast_to(value, (n,)) for name, value in x.items()}
+    return x | {SHOCKS: np.broadcast_to(path, (quarters, n))}, quarters, n
+
+
+def _elasticity(x: Mapping[str, Array]) -> Array:
+    return np.stack([x["research_elasticity"], x["api_elasticity"], x["consumer_elasticity"]])
+
+
+def shares(x: Mapping[str, Array]) -> Array:
+    """Share of each of `BUYERS` in the first quarter, (classes, futures)."""
+    rest = 1 - x["research_share"]
+    return np.stack([x["research_share"], rest * x["agents_share_of_rest"], rest * (1 - x["agents_share_of_rest"])])
+
+
+def _wanted(x: Mapping[str, Array], years: Array, pace: float) -> Array:
+    """What each class wants over what all want at first, but for a factor: (classes, quarters, futures)."""
+    effective = -x["demand_growth_tau"] * np.expm1(-years / x["demand_growth_tau"])
+    growth = np.log(np.stack([x[f"{name}_demand_growth"] for name in BUYERS])) * pace
+    ahead = (
+        -x["efficiency_fade"]
+        * np.expm1(-years / x["efficiency_fade"])
+        * np.log(x["serving_software_growth"] / median("serving_software_growth"))
+    )
+    wanted = x["demand_volatility"] * (x[SHOCKS] - x[SHOCKS][0]) + growth[:, None] * effective
+    wanted[1:] += (_elasticity(x)[1:, None] - 1) * ahead
+    np.exp(wanted, out=wanted)
+    wanted *= shares(x)[:, None]
+    return np.asarray(wanted)
+
+
+def _limits(x: Mapping[str, Array], years: Array, pace: float, last: Array, cheaper: Array, gap: Array) -> Array:
+    """What each of `LIMITS` lets ship, (limits, quarters, futures), from what shipped `last`; `gap` is that of price and cost at first."""
+    limits = np.empty((len(LIMITS), len(years), last.size))
+    fading = -x["supply_growth_tau"] * np.expm1(-years / x["supply_growth_tau"])
+    held = np.exp(-4 * x["limit_response"] * gap * fading)
+    gains = (x["compute_per_input_growth"] ** years,) * 3 + (cheaper,)
+    for limit, name, gain in zip(limits, ("chips", "hbm", "packaging", "capital"), gains, strict=True):
+        np.exp(np.log(x[f"{name}_growth"]) * pace * fading, out=limit)
+        limit *= gain
+        limit *= held
+        limit *= last * x[f"{name}_headroom"]
+    return limits

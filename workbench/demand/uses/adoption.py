@@ -8,66 +8,26 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.checks import FINITE, NOT_NEGATIVE, POSITIVE, Rule, check_fields, number, takes
-from workbench.demand.uses.efficiency import FADE, fading
+from workbench.checks import LENGTH, WHOLE, Rule, check_fields, number, takes
 from workbench.errors import InputError, UnknownName
 from workbench.uncertainty.sobol import Net
 
 Array = NDArray[np.float64]
 
-_SEED, _COUNT, _ONE = Rule(least=0, whole=True, one=True), Rule(least=1, whole=True, one=True), Rule(one=True)
+_ONE = Rule(one=True)
 
 
-@takes(time=Rule(least=0, why="before the start"), innovation=POSITIVE, imitation=NOT_NEGATIVE, cap=POSITIVE)
-def bass(time: ArrayLike, innovation: ArrayLike, imitation: ArrayLike, cap: ArrayLike) -> Array:
+def bass(time: Array, innovation: Array, imitation: Array, cap: Array) -> Array:
     """Users `time` years after the start: dA/dt = (p + q A / K)(K - A).
 
     A = K (1 - e^-(p+q)t) / (1 + (q/p) e^-(p+q)t); with q = 0 it is K (1 - e^-pt)
-
-    Parameters
-    ----------
-    time : array_like
-        [year], 0 or more.
-    innovation : array_like
-        p [1/year], above 0.
-    imitation : array_like
-        q [1/year], 0 or more.
-    cap : array_like
-        K, above 0.
 
     References
     ----------
     .. [1] Bass (1969), Management Science 15(5), equation 9.
     """
-    t, p, q, k = (np.asarray(a, dtype=float) for a in (time, innovation, imitation, cap))
+    t, p, q, k = time, innovation, imitation, cap
     return np.asarray(k * -np.expm1(-(p + q) * t) / (1 + q / p * np.exp(-(p + q) * t)))
-
-
-@takes(time=FINITE, rate=FINITE, middle=FINITE, cap=POSITIVE)
-def logistic(time: ArrayLike, rate: ArrayLike, middle: ArrayLike, cap: ArrayLike) -> Array:
-    """Users at `time`: K / (1 + e^-r(t - t0)); half the cap at the middle t0; at a negative rate they leave."""
-    from scipy.special import expit
-
-    t, r, t0, k = (np.asarray(a, dtype=float) for a in (time, rate, middle, cap))
-    return np.asarray(k * expit(r * (t - t0)))
-
-
-@takes(horizon=FINITE, level=NOT_NEGATIVE, growth=FINITE, decay=FADE)
-def damped_exponential(horizon: ArrayLike, level: ArrayLike, growth: ArrayLike, decay: ArrayLike) -> Array:
-    """Users a `horizon` after `level`: ln A = ln level + g tau (1 - e^-h/tau); exponential as tau grows, and it has no cap of its own.
-
-    Parameters
-    ----------
-    horizon : array_like
-        h [year]; before the level the growth is taken back.
-    level : array_like
-        Users at h = 0.
-    growth : array_like
-        g at h = 0 [1/year].
-    decay : array_like
-        tau, the time in which growth falls to 1/e [year]; inf: the growth never fades.
-    """
-    return np.asarray(np.asarray(level, dtype=float) * np.exp(np.asarray(growth, dtype=float) * fading(horizon, decay)))
 
 
 @dataclass(frozen=True)
@@ -80,8 +40,8 @@ class AdoptionPrior:
     cap: float = 2.5e9
     cap_deviation: float = 0.4
     noise: float = 0.075  #: of a disclosed count, which is rounded and dated to a month
-    stray: float = 0.25  #: of users from any law, for no law is the truth
-    memory: float = 1.0  #: time in which such a stray falls to 1/e [year]
+    discrepancy: float = 0.25  #: of users from any law, for no law is the truth
+    discrepancy_years: float = 1.0  #: time in which such a discrepancy falls to 1/e [year]
     innovation: float = 0.03  #: Bass p [1/year]; mean of 213 products in Sultan, Farley, Lehmann (1990), J. Marketing Research 27
     imitation: float = 0.8  #: Bass q [1/year]; twice theirs of .38, for what spreads without a shop
     rate: float = 1.0  #: logistic r [1/year]
@@ -90,7 +50,7 @@ class AdoptionPrior:
 
     def __post_init__(self) -> None:
         one = Rule(above=0, one=True)
-        check_fields(self, **{f.name: Rule(least=0, one=True) if f.name == "stray" else one for f in fields(self)})
+        check_fields(self, **{f.name: Rule(least=0, one=True) if f.name == "discrepancy" else one for f in fields(self)})
 
 
 @dataclass(frozen=True)
@@ -134,24 +94,14 @@ class Observed:
     metric: NDArray[np.int64]  #: place in `ratios`
     ratios: tuple[tuple[float, float], ...]  #: of each metric over the first: median, deviation of the logarithm; (1, 0) first
 
-    def until(self, time: float) -> Observed:
-        """What was disclosed by `time`."""
-        seen = self.times <= time
-        return Observed(self.times[seen], self.values[seen], self.metric[seen], self.ratios)
-
 
 def observed(
     times: ArrayLike, values: ArrayLike, linked: Mapping[str, tuple[ArrayLike, ArrayLike, float, float]] | None = None
 ) -> Observed:
-    """Counts of one metric, and of others that are linked to it by a ratio that is known but for its deviation.
+    """Counts of one metric at decimal years, and of others that are linked to it by a ratio that is known but for its deviation.
 
-    Parameters
-    ----------
-    times, values : array_like, shape (n,)
-        Decimal years, and counts above 0.
-    linked : mapping, optional
-        Of a metric's name to (times, values, ratio, deviation): its counts, its median ratio to the first metric (monthly over weekly
-        users about 1 / .9), and the deviation of the ratio's logarithm.
+    `linked` holds by name of a metric (times, values, ratio, deviation): its counts, its median ratio to the first metric (monthly over
+    weekly users about 1 / .9), and the deviation of the ratio's logarithm.
     """
     counts: list[tuple[Array, Array, NDArray[np.int64]]] = []
     ratios = []
@@ -169,13 +119,13 @@ def observed(
 
 @dataclass(frozen=True)
 class Fit:
-    """A law of growth fitted to counts: equally likely parameters of it, and how the counts strayed from it."""
+    """A law of growth fitted to counts: equally likely parameters of it, and how far the counts were from it."""
 
     law: str
     launch: float
-    draws: Array  #: (n, parameters)
+    parameters: Array  #: (n, parameters)
     times: Array  #: of the counts, years since the launch
-    strayed: Array  #: (n, counts): logarithm of counts less the law
+    residuals: Array  #: (n, counts): logarithm of counts less the law
     prior: AdoptionPrior
     efficiency: float  #: share of independent draws that the importance weights leave
 
@@ -183,12 +133,12 @@ class Fit:
         """Logarithm of users at decimal years: mean (times, n), given each draw, and covariance (times, times) of the walk around it."""
         why = f"not after the launch in {self.launch:.2f}"
         t = np.atleast_1d(number("times", times, above=self.launch, why=why)) - self.launch
-        across = _stray(t, self.times, self.prior)
+        across = _discrepancy(t, self.times, self.prior)
         gain = np.linalg.solve(_covariance(self.times, self.prior), across.T).T
-        walk = _stray(t, t, self.prior) - gain @ across.T
-        return _LAWS[self.law].users(t, self.draws).T + gain @ self.strayed.T, walk
+        walk = _discrepancy(t, t, self.prior) - gain @ across.T
+        return _LAWS[self.law].users(t, self.parameters).T + gain @ self.residuals.T, walk
 
-    @takes(seed=_SEED)
+    @takes(seed=WHOLE)
     def log_users(self, times: ArrayLike, *, seed: int = 0) -> Array:
         """Futures of the logarithm of users at decimal years, shape (times, n)."""
         mean, walk = self.ahead(times)
@@ -196,28 +146,11 @@ class Fit:
         return np.asarray(mean + root @ np.random.default_rng(seed).standard_normal(mean.shape))
 
 
-@takes(launch=_ONE, n=_COUNT, seed=_SEED)
+@takes(launch=_ONE, n=LENGTH, seed=WHOLE)
 def fit_law(law: str, seen: Observed, launch: float, prior: AdoptionPrior | None = None, *, n: int = 2048, seed: int = 0) -> Fit:
     """Posterior of a law's parameters: the mode by least squares, its Laplace approximation, and importance weights over that.
 
-    Parameters
-    ----------
-    law : str
-        One of ``LAWS``.
-    seen : Observed
-        Two counts or more.
-    launch : float
-        Decimal year of the start.
-    prior : AdoptionPrior, optional
-    n : int
-        Draws, a power of two.
-
-    Raises
-    ------
-    InputError
-        For fewer than two counts, or counts before the launch.
-    UnknownName
-        For another law.
+    From two counts or more after the launch, a decimal year; n draws, a power of two.
     """
     from scipy.optimize import least_squares
     from scipy.special import stdtrit
@@ -234,12 +167,12 @@ def fit_law(law: str, seen: Observed, launch: float, prior: AdoptionPrior | None
 
     whiten = np.linalg.inv(np.linalg.cholesky(_covariance(t, prior)))
 
-    def strayed(x: Array) -> Array:
+    def off(x: Array) -> Array:
         offset = np.concatenate([np.zeros((*x.shape[:-1], 1)), x[..., own:]], axis=-1)[..., seen.metric]
         return np.asarray(y - offset - _LAWS[law].users(t, x[..., :own]))
 
     def residuals(x: Array) -> Array:  # standard normal under the posterior's terms; x of shape (..., parameters)
-        return np.concatenate([strayed(x) @ whiten.T, (x - mean) / deviation], axis=-1)
+        return np.concatenate([off(x) @ whiten.T, (x - mean) / deviation], axis=-1)
 
     mode = least_squares(residuals, mean, x_scale=deviation)
     root = np.linalg.inv(np.linalg.cholesky(mode.jac.T @ mode.jac)).T  # of the covariance
@@ -250,9 +183,9 @@ def fit_law(law: str, seen: Observed, launch: float, prior: AdoptionPrior | None
     weight = np.exp(log_weight - log_weight.max())
     weight /= weight.sum()
     place = np.searchsorted(np.cumsum(weight)[:-1], (np.arange(n) + 0.5) / n)
-    draws = x[place][np.argsort(u[-1])]  # mixed, so that neighbours are not alike
+    mixed = x[place][np.argsort(u[-1])]  # so that neighbours are not alike
     efficiency = float(1 / (weight**2).sum() / n)
-    return Fit(law, launch, draws[:, :own], t, strayed(draws), prior, efficiency)
+    return Fit(law, launch, mixed[:, :own], t, off(mixed), prior, efficiency)
 
 
 @dataclass(frozen=True)
@@ -261,26 +194,24 @@ class Adoption:
 
     fits: tuple[Fit, ...]
     weights: Array
-    last: float  #: decimal year of the last count
-    first: float
 
-    @takes(seed=_SEED)
+    @takes(seed=WHOLE)
     def log_users(self, times: ArrayLike, *, seed: int = 0) -> Array:
         """Logarithm of users at decimal years, of the average: shape (times, n), each future one law throughout."""
-        n = self.fits[0].draws.shape[0]
+        n = self.fits[0].parameters.shape[0]
         share = np.cumsum(self.weights)[:-1]
         which = np.searchsorted(share, np.random.default_rng(seed).permutation((np.arange(n) + 0.5) / n))
         every = np.array([f.log_users(times, seed=seed) for f in self.fits])
         return np.asarray(np.take_along_axis(every, which[None, None, :], axis=0)[0])
 
-    @takes(seed=_SEED)
+    @takes(seed=WHOLE)
     def log_counts(self, times: ArrayLike, *, seed: int = 0) -> Array:
         """What will be disclosed: users with the noise of a disclosure."""
         x = self.log_users(times, seed=seed)
         return x + self.fits[0].prior.noise * np.random.default_rng(seed + 1).standard_normal(x.shape)
 
 
-@takes(launch=_ONE, least=Rule(least=2, whole=True, one=True), n=_COUNT, seed=_SEED)
+@takes(launch=_ONE, least=Rule(least=2, whole=True, one=True), n=LENGTH, seed=WHOLE)
 def adopt(
     seen: Observed,
     launch: float,
@@ -291,37 +222,21 @@ def adopt(
     n: int = 2048,
     seed: int = 0,
 ) -> Adoption:
-    """Average of the laws, each weighted by how well it foretold each next count from those before.
+    """Average of the laws, each weighted by how well it foretold each next count from those before, from the `least`-th on.
 
-    Parameters
-    ----------
-    seen : Observed
-    launch : float
-        Decimal year of the start.
-    prior : AdoptionPrior, optional
-    laws : sequence of str
-    least : int
-        Counts from which the first one is foretold; with no more than that, all laws weigh alike.
-    n : int
-        Draws, a power of two.
+    With no more counts than that all laws weigh alike. The launch is a decimal year, n a power of two.
     """
     prior = prior or AdoptionPrior()
     cuts = range(least, seen.times.size)
     told = np.array([[_foretold(law, seen, cut, launch, prior, seed) for law in laws] for cut in cuts]).reshape(-1, len(laws))
     fits = tuple(fit_law(law, seen, launch, prior, n=n, seed=seed) for law in laws)
-    return Adoption(fits, average_weights(told), float(seen.times[-1]), float(seen.times[0]))
+    return Adoption(fits, _weights(told))
 
 
-@takes(log_densities=FINITE, draws=_COUNT, seed=_SEED)
-def average_weights(log_densities: ArrayLike, *, draws: int = 2048, seed: int = 0) -> Array:
-    """Weights of models from the log density that each gave to each outcome: pseudo-BMA with the Bayesian bootstrap.
+def _weights(told: Array, draws: int = 2048) -> Array:
+    """Weights of models from the log density that each gave to each outcome, (outcomes, models): pseudo-BMA with the Bayesian bootstrap.
 
-    w = mean over Dirichlet(1, ..., 1) weights a of softmax_k(m sum_i a_i l_ik): no outcome alone decides
-
-    Parameters
-    ----------
-    log_densities : array_like, shape (outcomes, models)
-        With no outcome all models weigh alike.
+    w = mean over Dirichlet(1, ..., 1) weights a of softmax_k(m sum_i a_i l_ik): no outcome alone decides, with none all weigh alike [1]_
 
     References
     ----------
@@ -329,13 +244,11 @@ def average_weights(log_densities: ArrayLike, *, draws: int = 2048, seed: int = 
     """
     from scipy.special import softmax
 
-    told = np.asarray(log_densities, dtype=float)
-    if told.ndim != 2 or not told.shape[1]:
-        raise InputError(f"log_densities: shape {told.shape}; expected outcomes by models")
-    if not told.shape[0]:
-        return np.full(told.shape[1], 1 / told.shape[1])
-    share = np.random.default_rng(seed).dirichlet(np.ones(told.shape[0]), draws)
-    return np.asarray(softmax(told.shape[0] * share @ told, axis=1).mean(axis=0))
+    outcomes, models = told.shape
+    if not outcomes:
+        return np.full(models, 1 / models)
+    share = np.random.default_rng(0).dirichlet(np.ones(outcomes), draws)
+    return np.asarray(softmax(outcomes * share @ told, axis=1).mean(axis=0))
 
 
 def _foretold(law: str, seen: Observed, cut: int, launch: float, prior: AdoptionPrior, seed: int) -> float:
@@ -351,11 +264,11 @@ def _foretold(law: str, seen: Observed, cut: int, launch: float, prior: Adoption
     return float(logsumexp(-0.5 * z**2) - np.log(z.size) - np.log(noise))
 
 
-def _stray(a: Array, b: Array, prior: AdoptionPrior) -> Array:
+def _discrepancy(a: Array, b: Array, prior: AdoptionPrior) -> Array:
     """Covariance of how far users are from a law at two sets of times: it decays with the time between (Ornstein, Uhlenbeck)."""
-    return np.asarray(prior.stray**2 * np.exp(-np.abs(a[:, None] - b) / prior.memory))
+    return np.asarray(prior.discrepancy**2 * np.exp(-np.abs(a[:, None] - b) / prior.discrepancy_years))
 
 
 def _covariance(times: Array, prior: AdoptionPrior) -> Array:
-    """Of counts around a law: the noise of each, and the stray that near ones share."""
-    return np.asarray(prior.noise**2 * np.eye(times.size) + _stray(times, times, prior))
+    """Of counts around a law: the noise of each, and the discrepancy that near ones share."""
+    return np.asarray(prior.noise**2 * np.eye(times.size) + _discrepancy(times, times, prior))

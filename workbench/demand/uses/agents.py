@@ -1,32 +1,57 @@
-"""Agents: trees of tasks, the three kinds of tokens that they use, the processors that their tools keep busy, and what is given to them.
+"""Agents: the three kinds of tokens of their tasks, the processors that their tools keep busy, and what is given to them.
 
 Tokens are not compute: of a coding agent's tokens 95 to 96 % are read from a cache. Every call reads its whole context, so that reading
-grows with the square of the calls of a node, and writing with the calls.
+grows with the square of the calls of a task, and writing with the calls.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 import numpy as np
+import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.arrays import broadcast
-from workbench.checks import FINITE, NOT_NEGATIVE, POSITIVE, SHARE, Rule, check_fields, takes
+from workbench import catalogue
+from workbench.arrays import Arrays, broadcast
+from workbench.checks import FINITE, NOT_NEGATIVE, POSITIVE, SHARE, Rule, takes
+from workbench.errors import InputError
 from workbench.units import DAY
 
 Array = NDArray[np.float64]
 
-RETRIES = Rule(least=0, below=1)
+#: Names under which the table of multipliers holds a trace, in the order of the columns of `traces`.
+TRACE = {
+    "calls": "{}_model_calls_per_agent_hour",
+    "cached": "{}_pooled_cached_input_tokens_per_agent_hour",
+    "fresh": "{}_pooled_non_read_input_tokens_per_agent_hour",
+    "output": "{}_pooled_output_tokens_per_agent_hour",
+}
+CORES_PER_SOCKET = 96.0
+#: What was fitted to traces of coding agents, and what each parameter may be.
+FITTED = {
+    "agent_context_start": NOT_NEGATIVE, "agent_turns": Rule(least=1), "agent_tool_output": NOT_NEGATIVE, "agent_output": NOT_NEGATIVE,
+    "agent_miss_rate": SHARE, "agent_calls_per_hour": NOT_NEGATIVE,
+}  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Tokens:
-    """Three kinds of tokens; arrays broadcast. `total` is their sum."""
+@dataclass(frozen=True, repr=False)
+class Tokens(Arrays):
+    """Three kinds of tokens; arrays broadcast. `total` is their sum.
 
-    cached: Array  #: input read from a cache
-    fresh: Array  #: input that is computed
-    output: Array
+    Examples
+    --------
+    >>> call = Tokens(cached=95_000.0, fresh=4_000.0, output=1_000.0)
+    >>> call.total, float(call.fresh_share)
+    (100000.0, 0.05)
+    >>> call * 2
+    Tokens(cached=190000, fresh=8000, output=2000)
+    """
+
+    cached: Array  #: input read from a cache [tokens]
+    fresh: Array  #: input that is computed [tokens]
+    output: Array  #: [tokens]
 
     @property
     def total(self) -> Array:
@@ -51,98 +76,83 @@ class Tokens:
         return Tokens(*kinds.values())
 
 
-@dataclass(frozen=True)
-class AgentTask:
-    """A task as a Galton-Watson tree of nodes, each a loop of model calls and tools; arrays broadcast."""
+def task_tokens(turns: ArrayLike, context_start: ArrayLike, tool_output: ArrayLike, output: ArrayLike, miss_rate: ArrayLike) -> Tokens:
+    """Tokens of a task, a loop of L model calls, all but the last with a tool call behind it.
 
-    tool_calls: ArrayLike  #: of a node, one a model call; the last call answers
-    context_start: ArrayLike  #: context that a node begins with [tokens]
-    tool_output: ArrayLike  #: what a tool call adds to the context [tokens]
-    output: ArrayLike  #: what a model call writes [tokens]
-    miss_rate: ArrayLike = 0.0  #: share of calls whose cached context has expired
-    shared_prefix: ArrayLike = 0.0  #: share of the first context that other tasks have left in the cache
-    branching: ArrayLike = 0.0  #: sub-agents that a node starts, in the mean
-    depth: ArrayLike = 0.0  #: levels of sub-agents
-    retry_rate: ArrayLike = 0.0  #: share of nodes that are done again
+    Call j = 0 .. L - 1 reads x0 + delta j, delta = tool output + output. What call j - 1 read is cached, unless it expired.
 
-    def __post_init__(self) -> None:
-        counts = dict.fromkeys(("tool_calls", "context_start", "tool_output", "output", "branching", "depth"), NOT_NEGATIVE)
-        check_fields(self, **counts, miss_rate=SHARE, shared_prefix=SHARE, retry_rate=RETRIES)
+    cached = (1 - miss) [(L - 1) x0 + delta (L - 1)(L - 2) / 2]; cached + fresh = L x0 + delta L (L - 1) / 2; output = L o
 
-    @property
-    def nodes(self) -> Array:
-        """Nodes of a task, in the mean."""
-        return tree_nodes(self.branching, self.depth, self.retry_rate)
-
-    @property
-    def calls(self) -> Array:
-        """Model calls of a task, in the mean."""
-        return self.nodes * (np.asarray(self.tool_calls, dtype=float) + 1)
-
-    def tokens(self) -> Tokens:
-        """Tokens of a task, in the mean over trees.
-
-        Call j = 0 .. L - 1 of a node reads x0 + delta j, delta = tool output + output. What call j - 1 read is cached, unless it expired.
-
-        cached = (1 - miss) [(L - 1) x0 + delta (L - 1)(L - 2) / 2] + shared x0; cached + fresh = L x0 + delta L (L - 1) / 2; output = L o
-        """
-        x0, added, o, miss, shared = (
-            np.asarray(x, dtype=float) for x in (self.context_start, self.tool_output, self.output, self.miss_rate, self.shared_prefix)
-        )
-        n = np.asarray(self.tool_calls, dtype=float) + 1
-        delta = added + o
-        read = n * x0 + delta * n * (n - 1) / 2
-        # (n - 1)(n - 2) is negative between one call and two: a node of a fraction of a tool call carries over its first context alone
-        cached = (1 - miss) * ((n - 1) * x0 + delta * np.maximum((n - 1) * (n - 2), 0.0) / 2) + shared * x0
-        cached = np.minimum(cached, read)
-        return Tokens(*np.broadcast_arrays(cached, read - cached, n * o)) * self.nodes
-
-    def per_call(self) -> Tokens:
-        """Tokens of a model call, in the mean over the calls of a task."""
-        return self.tokens() * (1 / self.calls)
+    x0 is the context at the start, tool output what a tool call adds to it, output what a model call writes [tokens].
+    """
+    n, x0, added, o, miss = (np.asarray(x, dtype=float) for x in (turns, context_start, tool_output, output, miss_rate))
+    delta = added + o
+    read = n * x0 + delta * n * (n - 1) / 2
+    # (n - 1)(n - 2) is negative between one call and two: a task of a fraction of a tool call carries over its first context alone
+    cached = np.minimum((1 - miss) * ((n - 1) * x0 + delta * np.maximum((n - 1) * (n - 2), 0.0) / 2), read)
+    return Tokens(*np.broadcast_arrays(cached, read - cached, n * o))
 
 
-@takes(branching=NOT_NEGATIVE, depth=NOT_NEGATIVE, retry_rate=RETRIES)
-def tree_nodes(branching: ArrayLike, depth: ArrayLike, retry_rate: ArrayLike = 0.0) -> Array:
-    """Expected nodes of a tree: (b^(d + 1) - 1) / (b - 1) / (1 - retries); d + 1 at b = 1.
+def agent_hour(values: Mapping[str, ArrayLike]) -> tuple[Array, Tokens]:
+    """Model calls and tokens of an hour of a coding agent, from values of the parameters `FITTED`.
 
     Parameters
     ----------
-    branching : array_like
-        Children of a node, in the mean.
-    depth : array_like
-        Levels below the root.
-    retry_rate : array_like
-        Share of nodes done again, independently of one another.
+    values : mapping of str to array_like
+        As `coding_agent().values`, or others: tokens, turns of a task, share of calls that find no cache, model calls an hour.
 
-    References
-    ----------
-    .. [1] Harris (1963), "The Theory of Branching Processes", chapter I.
+    Raises
+    ------
+    InputError
+        For a parameter that is missing or out of range, or arrays that do not broadcast.
+
+    Examples
+    --------
+    >>> calls, tokens = agent_hour(coding_agent().values)
+    >>> round(float(calls)), round(float(tokens.total) / 1e6), round(float(tokens.fresh_share), 3)
+    (142, 31, 0.043)
     """
-    b, d, again = (np.asarray(x, dtype=float) for x in (branching, depth, retry_rate))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        log = np.log(b)
-        nodes = np.where(b == 1, d + 1, np.expm1((d + 1) * log) / np.expm1(log))
-    return np.asarray(nodes / (1 - again))
+    if missing := FITTED.keys() - values.keys():
+        raise InputError(f"values: the parameter {min(missing)} is missing")
+    x = {name: np.asarray(rule(f"values[{name}]", values[name])) for name, rule in FITTED.items()}
+    broadcast(**x)
+    *task, calls = (x[name] for name in ("agent_turns", *(n for n in FITTED if n != "agent_turns")))
+    return calls, task_tokens(*task) * (1 / x["agent_turns"]) * calls
 
 
-@takes(spread=NOT_NEGATIVE)
-def mean_over_median(spread: ArrayLike) -> Array:
-    """Mean over median of a lognormal: e^(s^2 / 2). The mean drives a fleet, the median is what a user sees."""
-    return np.exp(np.asarray(spread, dtype=float) ** 2 / 2)
+@dataclass(frozen=True, repr=False)
+class AgentFit(Arrays):
+    """Parameters of a coding agent fitted to traces, with the spread of their logarithm."""
+
+    values: dict[str, float]  #: tokens, turns of a task, share of calls, calls an hour
+    errors: dict[str, float]  #: standard error of the logarithm of each
+
+    def frame(self) -> pl.DataFrame:
+        """parameter, value, error."""
+        return pl.DataFrame({"parameter": list(self.values), "value": list(self.values.values()), "error": list(self.errors.values())})
 
 
-@takes(fraction=SHARE, tail=Rule(above=1, infinite=True, why="at 1 or below, a few customers are all of the use"))
-def share_of_top(fraction: ArrayLike, tail: ArrayLike) -> Array:
-    """Share of use by the top `fraction` of customers, whose use has a Pareto tail of exponent `tail`: q^(1 - 1 / tail).
-    The exponent is above 1, where the mean exists.
+def traces() -> dict[str, Array]:
+    """Model calls, cached, fresh and output tokens of an agent-hour, by trace (TraceLab, WEKA)."""
+    known = dict(catalogue.table("multipliers").select("id", "value").iter_rows())
+    names = [i.split("_")[0] for i in known if i.endswith("_model_calls_per_agent_hour")]
+    return {name: np.array([known[form.format(name)] for form in TRACE.values()]) for name in names}
+
+
+def coding_agent() -> AgentFit:
+    """The coding agent as fitted to all traces by least squares of logarithms with priors (table ``calibration/agents``).
+
+    Examples
+    --------
+    >>> round(coding_agent().values["agent_turns"])
+    104
     """
-    q, a = np.asarray(fraction, dtype=float), np.asarray(tail, dtype=float)
-    return np.asarray(q ** (1 - 1 / a))
+    table = catalogue.table("calibration/agents")
+    return AgentFit(*(dict(zip(table["parameter"], table[column], strict=True)) for column in ("value", "error")))
 
 
-@dataclass(frozen=True)
-class ToolWork:
+@dataclass(frozen=True, repr=False)
+class ToolWork(Arrays):
     """What tools and hosts take beside the chips; arrays broadcast."""
 
     cores: Array  #: processor cores for tools
@@ -159,7 +169,6 @@ class ToolWork:
     memory_seconds=NOT_NEGATIVE,
     utilisation=Rule(above=0, most=1),
     host_cores_per_chip=NOT_NEGATIVE,
-    cores_per_processor=POSITIVE,
 )
 def tool_work(
     calls_per_second: ArrayLike,
@@ -169,46 +178,27 @@ def tool_work(
     memory_seconds: ArrayLike,
     utilisation: ArrayLike,
     host_cores_per_chip: ArrayLike,
-    cores_per_processor: ArrayLike = 96.0,
 ) -> ToolWork:
     """Processors and memory that agents' tools need, and the ratio of processors to chips that follows.
 
     cores = calls/s x core-seconds / utilisation; memory = calls/s x byte-seconds
 
-    Parameters
-    ----------
-    calls_per_second : array_like
-        Tool calls [1/s].
-    chips : array_like
-        Chips that serve the models behind them.
-    cpu_seconds, memory_seconds : array_like
-        Of a call [core-s], [B s].
-    utilisation : array_like
-        Share of cores at work.
-    host_cores_per_chip, cores_per_processor : array_like
-        Of the chips' servers; of a socket.
+    Calls are those of tools, `chips` serve the models behind them; a call takes `cpu_seconds` [core-s] and `memory_seconds` [B s];
+    `utilisation` is the share of cores at work.
     """
-    rate, n, cpu, held, busy, host, socket = (
-        np.asarray(x, dtype=float)
-        for x in (calls_per_second, chips, cpu_seconds, memory_seconds, utilisation, host_cores_per_chip, cores_per_processor)
+    rate, n, cpu, held, busy, host = (
+        np.asarray(x, dtype=float) for x in (calls_per_second, chips, cpu_seconds, memory_seconds, utilisation, host_cores_per_chip)
     )
     cores = rate * cpu / busy
     per_chip = cores / n + host
-    return ToolWork(*np.broadcast_arrays(cores, rate * held, host * n, per_chip, per_chip / socket))
+    return ToolWork(*np.broadcast_arrays(cores, rate * held, host * n, per_chip, per_chip / CORES_PER_SOCKET))
 
 
 @takes(years=FINITE, start=POSITIVE, doubling=Rule(above=0, infinite=True))
 def horizon(years: ArrayLike, start: ArrayLike, doubling: ArrayLike) -> Array:
-    """Length of the tasks that the best model does half of the time: H0 2^(t / D).
+    """Length of the tasks that the best model does half of the time, in the unit of `start`: H0 2^(t / D).
 
-    Parameters
-    ----------
-    years : array_like
-        Since the date of `start`.
-    start : array_like
-        [h]
-    doubling : array_like
-        [s]; METR has 129 days since 2023, 188 over all data; inf: it stays.
+    The doubling time [s] is 129 days since 2023 and 188 over all data by METR [1]_; inf: it stays.
 
     References
     ----------
@@ -217,30 +207,18 @@ def horizon(years: ArrayLike, start: ArrayLike, doubling: ArrayLike) -> Array:
     return np.asarray(start, dtype=float) * 2 ** (np.asarray(years, dtype=float) * 365.25 * DAY / np.asarray(doubling, dtype=float))
 
 
-@takes(horizon_hours=POSITIVE, median_hours=POSITIVE, spread=NOT_NEGATIVE, steepness=POSITIVE, willingness=SHARE)
-def delegation_share(
-    horizon_hours: ArrayLike, median_hours: ArrayLike, spread: ArrayLike, steepness: ArrayLike, willingness: ArrayLike
-) -> Array:
-    """Share of tasks that is given to agents: willingness x the mean success over the lengths of tasks.
+@takes(horizon_hours=POSITIVE, median_hours=POSITIVE, spread=NOT_NEGATIVE, steepness=POSITIVE)
+def delegation_share(horizon_hours: ArrayLike, median_hours: ArrayLike, spread: ArrayLike, steepness: ArrayLike) -> Array:
+    """Share of tasks that agents can be given: the mean success over the lengths of tasks.
 
     Success on a task of length l is 1 / (1 + (l / H)^beta); lengths are lognormal. Their mean is a logistic-normal integral, taken as
-    1 / (1 + e^(-k z)), z = beta ln(H / median), k = (1 + pi beta^2 s^2 / 8)^(-1/2), within .01 [1]_.
-
-    Parameters
-    ----------
-    horizon_hours, median_hours : array_like
-        50 % horizon and median length of tasks [h].
-    spread : array_like
-        Standard deviation of the logarithm of lengths.
-    steepness : array_like
-        beta.
-    willingness : array_like
-        Share of what agents could do that they are given, 0 to 1.
+    1 / (1 + e^(-k z)), z = beta ln(H / median), k = (1 + pi beta^2 s^2 / 8)^(-1/2), within .01 [1]_; H is the 50 % horizon, s the
+    deviation of the logarithm of lengths, beta the steepness.
 
     References
     ----------
     .. [1] MacKay (1992), "The Evidence Framework Applied to Classification Networks", Neural Computation 4(5), section 3.
     """
-    h, m, s, beta, w = (np.asarray(x, dtype=float) for x in (horizon_hours, median_hours, spread, steepness, willingness))
+    h, m, s, beta = (np.asarray(x, dtype=float) for x in (horizon_hours, median_hours, spread, steepness))
     z = beta * np.log(h / m) / np.sqrt(1 + np.pi * (beta * s) ** 2 / 8)
-    return np.asarray(w / (1 + np.exp(-z)))
+    return np.asarray(1 / (1 + np.exp(-z)))

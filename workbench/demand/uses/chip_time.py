@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.arrays import broadcast
+from workbench.arrays import Arrays, broadcast
 from workbench.catalogue import LLM, Chip
 from workbench.checks import NOT_NEGATIVE, Rule, takes
 from workbench.chips import Load, ServingPlan, serving
@@ -24,12 +24,19 @@ _SHARE = Rule(above=0, most=1)
 
 
 def h100e_of(chip: Chip) -> float:
-    """Chips of the kind H100 that one `chip` counts as: dense fp8 peak (16-bit where it has none) over 1,979 TFLOP/s."""
+    """Chips of the kind H100 that one `chip` counts as: dense fp8 peak (16-bit where it has none) over 1,979 TFLOP/s.
+
+    Examples
+    --------
+    >>> from workbench import catalogue
+    >>> round(h100e_of(catalogue.chip("GB200")), 2)
+    2.53
+    """
     return chip.peaks.get("fp8", chip.peaks.get("bf16", 0.0)) / H100E
 
 
-@dataclass(frozen=True)
-class ChipTime:
+@dataclass(frozen=True, repr=False)
+class ChipTime(Arrays):
     """Chip-seconds of a model call by kind of token; arrays broadcast. Where `feasible` is False (as of `serving`) they are inf."""
 
     cached: Array  #: reading the keys and values of cached tokens while writing [s]
@@ -37,36 +44,18 @@ class ChipTime:
     output: Array  #: writing [s]
     h100e: float  #: H100-equivalents of the chip
     feasible: NDArray[np.bool_]
-    tokens: Tokens  #: of a call
+    tokens: Tokens  #: of a call [tokens]
 
     @property
     def total(self) -> Array:
         """All three [s]."""
         return self.cached + self.fresh + self.output
 
-    def per_token(self) -> Tokens:
-        """H100e-seconds of a token of each kind; 0 for a kind that the call has none of."""
-        return Tokens(*(self._each(getattr(self, kind), getattr(self.tokens, kind)) for kind in ("cached", "fresh", "output")))
-
-    @takes(calls_per_second=NOT_NEGATIVE, availability=_SHARE, load_factor=_SHARE)
-    def needed(self, calls_per_second: ArrayLike, *, availability: ArrayLike = 1.0, load_factor: ArrayLike = 1.0) -> Tokens:
-        """H100-equivalents that a stream of such calls keeps busy, by kind of token.
-
-        Parameters
-        ----------
-        calls_per_second : array_like
-            [1/s]
-        availability, load_factor : array_like
-            Share of time that a chip is in service, and mean over peak of the load that it is staffed for; above 0.
-        """
-        rate, up, mean = (np.asarray(x, dtype=float) for x in (calls_per_second, availability, load_factor))
-        staffed = rate * self.h100e / (up * mean)
-        broadcast(call=self.total, calls_per_second=staffed)
-        return Tokens(self.cached, self.fresh, self.output) * staffed
-
-    def _each(self, seconds: Array, tokens: ArrayLike) -> Array:
-        some = np.asarray(tokens, dtype=float)
-        return np.where(some > 0, seconds * self.h100e / np.where(some > 0, some, 1.0), 0.0)
+    @takes(calls_per_second=NOT_NEGATIVE)
+    def needed(self, calls_per_second: ArrayLike) -> Tokens:
+        """H100-equivalents that a stream of such calls [1/s] keeps busy, by kind of token."""
+        broadcast(call=self.total, calls_per_second=calls_per_second)
+        return Tokens(self.cached, self.fresh, self.output) * (np.asarray(calls_per_second, dtype=float) * self.h100e)
 
 
 @takes(concurrency=Rule(least=1, infinite=True))
@@ -94,6 +83,14 @@ def chip_seconds(
     ------
     InputError
         As `serving`.
+
+    Examples
+    --------
+    >>> from workbench import catalogue
+    >>> cluster = Cluster(catalogue.chip("H100"), 64, "InfiniBand NDR")
+    >>> taken = chip_seconds(catalogue.llm("Llama-3.1-70B"), cluster, Tokens(1000.0, 500.0, 100.0), ServingPlan(4))
+    >>> bool(taken.fresh > taken.cached), taken.needed(10.0).total.shape
+    (True, ())
     """
     plan = plan or ServingPlan()
     call = call.checked("call")
@@ -104,7 +101,7 @@ def chip_seconds(
     load = Load(concurrency, context, wrote, np.minimum(cached / context, 1 - 1e-9))
     full = serving(llm, cluster, plan, load, framework=framework)
     batch = np.maximum(full.batch, 1.0)
-    bare = serving(llm, cluster, plan, replace(load, concurrency=batch, input_tokens=1.0, cached_share=0.0), framework=framework)
+    bare = serving(llm, cluster, plan, replace(load, concurrency=batch, input_tokens=1.0, prefix_hit_rate=0.0), framework=framework)
     seconds = plan.chips * wrote / batch
     reading = np.maximum(full.step - bare.step, 0.0) * seconds
     prompt = plan.chips * full.prompt * (fresh > 0)
@@ -113,10 +110,8 @@ def chip_seconds(
     return ChipTime(cached_time, fresh_time, output_time, h100e_of(cluster.chip), full.feasible, call)
 
 
-@takes(tokens_per_second=NOT_NEGATIVE, active=NOT_NEGATIVE, utilisation=_SHARE, availability=_SHARE, load_factor=_SHARE)
-def h100e_of_flop(
-    tokens_per_second: ArrayLike, active: ArrayLike, utilisation: ArrayLike, *, availability: ArrayLike = 1.0, load_factor: ArrayLike = 1.0
-) -> Array:
+@takes(tokens_per_second=NOT_NEGATIVE, active=NOT_NEGATIVE, utilisation=_SHARE, availability=_SHARE)
+def h100e_of_flop(tokens_per_second: ArrayLike, active: ArrayLike, utilisation: ArrayLike, *, availability: ArrayLike = 1.0) -> Array:
     """H100-equivalents of tokens that are all computed: tokens x 2 x active parameters / (utilisation x peak).
 
     An upper bound for agents, whose tokens are mostly cached; the usual estimate from disclosed totals.
@@ -126,11 +121,19 @@ def h100e_of_flop(
     tokens_per_second : array_like
         [1/s]
     active : array_like
-        Active parameters of the model, or of the mix (`workbench.demand.model_mix`).
+        Active parameters of the model.
     utilisation : array_like
-        Share of the dense fp8 peak while at work.
-    availability, load_factor : array_like
-        As `ChipTime.needed`.
+        Share of the dense fp8 peak while at work, above 0.
+    availability : array_like
+        Share of time that a chip is in service, above 0.
+
+    Examples
+    --------
+    Google's 3.2e15 tokens a month, all computed by 1e11 active parameters at 20 %:
+
+    >>> from workbench.units import YEAR
+    >>> round(float(h100e_of_flop(3.2e15 / (YEAR / 12), 1e11, 0.2)) / 1e6, 2)
+    0.61
     """
-    rate, n, mfu, up, mean = (np.asarray(x, dtype=float) for x in (tokens_per_second, active, utilisation, availability, load_factor))
-    return np.asarray(2 * n * rate / (mfu * up * mean * H100E))
+    rate, n, mfu, up = (np.asarray(x, dtype=float) for x in (tokens_per_second, active, utilisation, availability))
+    return np.asarray(2 * n * rate / (mfu * up * H100E))

@@ -6,18 +6,19 @@ that research improves; labour does all tasks but one, which compute has always 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
-import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
-from workbench.arrays import broadcast
+from workbench.arrays import Arrays, broadcast
 from workbench.checks import POSITIVE, Rule, number
 from workbench.errors import InputError, UnknownName
 
 Array = NDArray[np.float64]
+Parameters = Mapping[str, Array]
 
 PRESETS = ("conservative", "best_guess", "aggressive")
 START, STEP, INVESTED = 2022.0, 0.1, 0.2  #: first year; step [yr]; share of the product that becomes capital
@@ -30,24 +31,24 @@ _RULES = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Takeoff:
-    """Path of the model, years on the first axis."""
+#: What has a share of the compute, the capital and the labour, and is not goods.
+_RESEARCH = ("capital_hardware_rnd", "labour_hardware_rnd", "compute_hardware_rnd", "labour_software_rnd", "compute_software_rnd")
+_APART = {
+    "capital": ("capital_hardware_rnd",), "labour": ("labour_hardware_rnd", "labour_software_rnd"),
+    "compute": ("compute_hardware_rnd", "compute_software_rnd", "compute_training"),
+}  # fmt: skip
 
-    year: Array
+
+@dataclass(frozen=True, repr=False)
+class Takeoff(Arrays):
+    """Path of the model, years on the first axis; futures, where there are any, on the last."""
+
+    year: Array  #: decimal year
     largest_run: Array  #: in FLOP of 2022's software
     software: Array  #: over 2022
     hardware_per_usd: Array  #: that can be bought [FLOP/USD]
     spend: Array  #: on the largest run [USD]
     automates: NDArray[np.bool_]  #: the largest run could automate a first task: from here on the path is too low
-
-    def frame(self) -> pl.DataFrame:
-        """One row a step."""
-        return (
-            pl.DataFrame({name: getattr(self, name).ravel() for name in self.__dataclass_fields__})
-            if self.largest_run.ndim == 1
-            else pl.DataFrame()
-        )
 
     def at(self, year: ArrayLike) -> Array:
         """Largest run of years [FLOP], between steps by its logarithm. Raises `InputError` for a year outside the path."""
@@ -71,6 +72,10 @@ def takeoff(preset: str = "best_guess", until: float = 2035.0, **parameters: Arr
         In the place of those of the preset, by their names in the table ``takeoff_presets``; they broadcast, but for
         ``hardware_delay``, which is one number.
 
+    Returns
+    -------
+    Takeoff
+
     Raises
     ------
     UnknownName
@@ -78,97 +83,146 @@ def takeoff(preset: str = "best_guess", until: float = 2035.0, **parameters: Arr
     InputError
         For a parameter out of range, or shares that leave nothing for the rest of the economy.
 
+    Examples
+    --------
+    >>> print(f"{takeoff(until=2027.0).at(2026):.2e}")
+    3.44e+26
+
     References
     ----------
     .. [1] Davidson (2023), "What a compute-centric framework says about takeoff speeds", Open Philanthropy; code at epoch-research/ftm.
     """
-    if preset not in PRESETS:
-        raise UnknownName("preset", preset, PRESETS)
-    table = catalogue.table("takeoff_presets")
-    p = {name: np.asarray(value, dtype=float) for name, value in table.select("parameter", preset).iter_rows()}
-    if unknown := set(parameters) - set(p):
-        raise UnknownName("parameter", sorted(unknown)[0], p)
-    for name, value in parameters.items():
-        p[name] = np.asarray(next((rule for key, rule in _RULES.items() if key in name), POSITIVE)(name, value))
-        if "substitution" in name and not p[name].all():
-            raise InputError(f"{name} = {value}: the form has no value at 0; expected a little above or below")
-    until = Rule(above=START, one=True)("until", until)
-    shape = broadcast(**p)
-    penalty = p["rnd_parallelization_penalty"]
-    names = ("capital_hardware_rnd", "labour_hardware_rnd", "compute_hardware_rnd", "labour_software_rnd", "compute_software_rnd")
-    share = {n: p[f"initial_frac_{n.split('_', 1)[1]}"] for n in names}
-    stock = p["initial_hardware_production"] * p["ratio_hardware_to_initial_hardware_production"]
-    first_stock, hardware, buyable = stock, p["initial_buyable_hardware_performance"], p["initial_buyable_hardware_performance"]
-    share |= {
-        "compute_training": p["initial_biggest_training_run"] / stock,
-        "gwp_compute": p["initial_hardware_production"] / hardware / p["initial_gwp"],
-    }
-    first = dict(share)
-    software = tfp = labour = inputs_hardware = inputs_software = np.ones(())
-    capital = first_capital = p["initial_gwp"] * INVESTED / np.expm1(p["initial_capital_growth"])
-    gwp, spend = p["initial_gwp"], p["initial_biggest_training_run"] / buyable
-    # cumulative research in units of the first year's, after the penalty
-    known = {kind: 1 / p[f"ratio_initial_to_cumulative_input_{kind}_rnd"] / penalty for kind in ("hardware", "software")}
-    gain = (1 + STEP / known["hardware"]) ** (p["hardware_returns"] / penalty)
-    lag = int(np.round(p["hardware_delay"] / STEP))
-    designed = [hardware * gain**lag]
-    if not np.all(p["hardware_performance_ceiling"] > designed[0]):
-        raise InputError(f"hardware_performance_ceiling: expected more than the {np.max(designed[0]):.4g} FLOP/USD designed in {START:g}")
-    path = [(START, p["initial_biggest_training_run"], software, buyable, spend)]
+    p = _parameters(preset, parameters)
+    until, shape = Rule(above=START, one=True)("until", until), broadcast(**p)
+    economy = _Economy(p)
+    path = [(START, p["initial_biggest_training_run"], *economy.bought)]
     for i in range(1, round((until - START) / STEP) + 1):
-        room = np.log(p["hardware_performance_ceiling"] / designed[-1]) / np.log(p["hardware_performance_ceiling"] / designed[0])
-        grown, known["hardware"] = _learn(known["hardware"], inputs_hardware**penalty, p["hardware_returns"] / penalty * room)
-        designed.append(np.minimum(designed[-1] * grown, p["hardware_performance_ceiling"]))
-        room = 1 - np.log(software) / np.log(p["software_ceiling"])
-        grown, known["software"] = _learn(known["software"], inputs_software**penalty, p["software_returns"] / penalty * room)
-        software = np.minimum(software * grown, p["software_ceiling"])
-        waits = spend > p["money_cap_training_before_wakeup"]
-        for name in share:
-            more = np.minimum(share[name] * np.exp(STEP * p[f"frac_{name}_growth"]), p[f"frac_{name}_ceiling"])
-            share[name] = np.where(waits, share[name], more) if name == "compute_training" else more
-        buyable = designed[i - lag] if i >= lag else designed[0] * (designed[1] / designed[0]) ** (i - lag)
-        stock = stock * (1 - p["compute_depreciation"]) ** STEP + gwp * share["gwp_compute"] * STEP * buyable
-        compute = stock * software
-        capital = capital + gwp * INVESTED * STEP
-        labour, tfp = labour * np.exp(p["labour_growth"] * STEP), tfp * np.exp(p["tfp_growth"] * STEP)
-        run = compute * share["compute_training"]
-        spend = run / (software * buyable)
-        rest = {
-            "capital": ("capital_hardware_rnd",),
-            "labour": ("labour_hardware_rnd", "labour_software_rnd"),
-            "compute": ("compute_hardware_rnd", "compute_software_rnd", "compute_training"),
-        }
-        left = {k: (1 - sum(share[n] for n in v)) / (1 - sum(first[n] for n in v)) for k, v in rest.items()}
-        if not all(np.all(part > 0) for part in left.values()):
-            raise InputError(f"research and training take all there is by {path[-1][0] + STEP:.1f}: expected smaller frac_..._ceiling")
-        c, k = compute / first_stock, capital / first_capital
-        over = {name: share[name] / first[name] for name in names}
-        thought = _ces(c * left["compute"], labour * left["labour"], p["initial_compute_share_goods"], p["labour_substitution_goods"])
-        made = _ces(thought, k * left["capital"], p["initial_cognitive_share_goods"], p["capital_substitution_goods"])
-        gwp = p["initial_gwp"] * tfp * made
-        inner, outer = p["labour_substitution_rnd"], p["capital_substitution_rnd"] * penalty
-        thought = _ces(c * over["compute_hardware_rnd"], labour * over["labour_hardware_rnd"], p["initial_compute_share_rnd"], inner)
-        inputs_hardware = tfp * _ces(thought, k * over["capital_hardware_rnd"], p["initial_cognitive_share_hardware_rnd"], outer)
-        thought = _ces(c * over["compute_software_rnd"], labour * over["labour_software_rnd"], p["initial_compute_share_rnd"], inner)
-        tried = (stock / first_stock) ** p["compute_software_rnd_experiments_efficiency"]
-        experiments = p["initial_experiment_share_software_rnd"]
-        inputs_software = tfp * _ces(tried, thought, experiments, p["research_experiments_substitution_software"])
-        path.append((START + i * STEP, run, software, buyable, spend))
-    year, runs, soft, per_usd, spent = (
-        np.stack([np.broadcast_to(x, () if j == 0 else shape) for x in column]) for j, column in enumerate(zip(*path, strict=True))
-    )
+        economy.learn()
+        run = economy.invest(i)
+        path.append((START + i * STEP, run, *economy.bought))
+        economy.produce(before=path[-2][0])
+    year, *columns = zip(*path, strict=True)
+    runs, software, buyable, spend = (np.stack([np.broadcast_to(x, shape) for x in column]) for column in columns)
     easiest = (
         p["full_automation_requirements_training"]
         / p["flop_gap_training"] ** 1.5
         / np.maximum(p["goods_vs_rnd_requirements_training"], 1.0)
     )
-    return Takeoff(year, runs, soft, per_usd, spent, runs * p["runtime_training_max_tradeoff"] > easiest)
+    return Takeoff(np.array(year), runs, software, buyable, spend, runs * p["runtime_training_max_tradeoff"] > easiest)
 
 
-def _learn(known: Array, inputs: Array, exponent: Array) -> tuple[Array, Array]:
-    """Growth of performance in a step, and cumulative research after it."""
-    after = known + inputs * STEP
-    return (after / known) ** exponent, after
+def _parameters(preset: str, given: Mapping[str, ArrayLike]) -> dict[str, Array]:
+    """Those of a preset, with what is given in their place, checked."""
+    if preset not in PRESETS:
+        raise UnknownName("preset", preset, PRESETS)
+    table = catalogue.table("takeoff_presets")
+    p = {name: np.asarray(value, dtype=float) for name, value in table.select("parameter", preset).iter_rows()}
+    if unknown := set(given) - set(p):
+        raise UnknownName("parameter", sorted(unknown)[0], p)
+    for name, value in given.items():
+        p[name] = np.asarray(next((rule for key, rule in _RULES.items() if key in name), POSITIVE)(name, value))
+        if "substitution" in name and not p[name].all():
+            raise InputError(f"{name} = {value}: the form has no value at 0; expected a little above or below")
+    return p
+
+
+@dataclass
+class _Economy:
+    """The state of one step; stocks and products in the units of the table, `over` the first year's where it says so."""
+
+    p: Parameters
+    software: Array = field(default_factory=lambda: np.ones(()))  #: over the first year's, as productivity, labour and inputs of research
+    productivity: Array = field(default_factory=lambda: np.ones(()))
+    labour: Array = field(default_factory=lambda: np.ones(()))
+    inputs: dict[str, Array] = field(default_factory=lambda: {"hardware": np.ones(()), "software": np.ones(())})
+
+    def __post_init__(self) -> None:
+        p = self.p
+        self.buyable = p["initial_buyable_hardware_performance"]
+        self.stock = self.first_stock = p["initial_hardware_production"] * p["ratio_hardware_to_initial_hardware_production"]
+        self.share = {n: p[f"initial_frac_{n.split('_', 1)[1]}"] for n in _RESEARCH}
+        self.share |= {
+            "compute_training": p["initial_biggest_training_run"] / self.stock,
+            "gwp_compute": p["initial_hardware_production"] / self.buyable / p["initial_gwp"],
+        }
+        self.first = dict(self.share)
+        self.capital = self.first_capital = p["initial_gwp"] * INVESTED / np.expm1(p["initial_capital_growth"])
+        self.gwp, self.spend = p["initial_gwp"], p["initial_biggest_training_run"] / self.buyable
+        # cumulative research in units of the first year's, after the penalty
+        penalty = p["rnd_parallelization_penalty"]
+        self.known = {kind: 1 / p[f"ratio_initial_to_cumulative_input_{kind}_rnd"] / penalty for kind in self.inputs}
+        self.lag = int(np.round(p["hardware_delay"] / STEP))
+        gain = (1 + STEP / self.known["hardware"]) ** (p["hardware_returns"] / penalty)
+        self.designed = [self.buyable * gain**self.lag]
+        if not np.all(p["hardware_performance_ceiling"] > self.designed[0]):
+            best = np.max(self.designed[0])
+            raise InputError(f"hardware_performance_ceiling: expected more than the {best:.4g} FLOP/USD designed in {START:g}")
+
+    @property
+    def bought(self) -> tuple[Array, Array, Array]:
+        """Software, hardware that can be bought, spend on the largest run."""
+        return self.software, self.buyable, self.spend
+
+    def learn(self) -> None:
+        """Hardware that can be designed, and software, from the research of the step before."""
+        p, ceiling = self.p, self.p["hardware_performance_ceiling"]
+        room = np.log(ceiling / self.designed[-1]) / np.log(ceiling / self.designed[0])
+        self.designed.append(np.minimum(self.designed[-1] * self._gain("hardware", room), ceiling))
+        room = 1 - np.log(self.software) / np.log(p["software_ceiling"])
+        self.software = np.minimum(self.software * self._gain("software", room), p["software_ceiling"])
+
+    def _gain(self, kind: str, room: Array) -> Array:
+        """Growth of performance in a step, as far as there is room up to its ceiling."""
+        penalty = self.p["rnd_parallelization_penalty"]
+        before, self.known[kind] = self.known[kind], self.known[kind] + self.inputs[kind] ** penalty * STEP
+        return np.asarray((self.known[kind] / before) ** (self.p[f"{kind}_returns"] / penalty * room))
+
+    def invest(self, i: int) -> Array:
+        """Shares grow towards their ceilings, hardware is bought, capital and labour grow; the largest run of step `i` [FLOP]."""
+        p, share = self.p, self.share
+        waits = self.spend > p["money_cap_training_before_wakeup"]
+        for name in share:
+            more = np.minimum(share[name] * np.exp(STEP * p[f"frac_{name}_growth"]), p[f"frac_{name}_ceiling"])
+            share[name] = np.where(waits, share[name], more) if name == "compute_training" else more
+        ready = i - self.lag
+        self.buyable = self.designed[ready] if ready >= 0 else self.designed[0] * (self.designed[1] / self.designed[0]) ** ready
+        self.stock = self.stock * (1 - p["compute_depreciation"]) ** STEP + self.gwp * share["gwp_compute"] * STEP * self.buyable
+        self.capital = self.capital + self.gwp * INVESTED * STEP
+        self.labour = self.labour * np.exp(p["labour_growth"] * STEP)
+        self.productivity = self.productivity * np.exp(p["tfp_growth"] * STEP)
+        run = self.stock * self.software * share["compute_training"]
+        self.spend = run / (self.software * self.buyable)
+        return np.asarray(run)
+
+    def produce(self, before: float) -> None:
+        """World product of goods, and what research puts in, from what training leaves."""
+        p, first = self.p, self.first
+        left = {k: (1 - sum(self.share[n] for n in v)) / (1 - sum(first[n] for n in v)) for k, v in _APART.items()}
+        if not all(np.all(part > 0) for part in left.values()):
+            raise InputError(f"research and training take all there is by {before + STEP:.1f}: expected smaller frac_..._ceiling")
+        compute, capital = self.stock * self.software / self.first_stock, self.capital / self.first_capital
+        over = {name: self.share[name] / first[name] for name in _RESEARCH}
+
+        def thought(compute_share: Array | float, labour_share: Array | float, of: str) -> Array:
+            return _ces(
+                compute * compute_share, self.labour * labour_share, p[f"initial_compute_share_{of}"], p[f"labour_substitution_{of}"]
+            )
+
+        made = _ces(
+            thought(left["compute"], left["labour"], "goods"), capital * left["capital"],
+            p["initial_cognitive_share_goods"], p["capital_substitution_goods"],
+        )  # fmt: skip
+        self.gwp = p["initial_gwp"] * self.productivity * made
+        designing = _ces(
+            thought(over["compute_hardware_rnd"], over["labour_hardware_rnd"], "rnd"), capital * over["capital_hardware_rnd"],
+            p["initial_cognitive_share_hardware_rnd"], p["capital_substitution_rnd"] * p["rnd_parallelization_penalty"],
+        )  # fmt: skip
+        tried = (self.stock / self.first_stock) ** p["compute_software_rnd_experiments_efficiency"]
+        programming = _ces(
+            tried, thought(over["compute_software_rnd"], over["labour_software_rnd"], "rnd"),
+            p["initial_experiment_share_software_rnd"], p["research_experiments_substitution_software"],
+        )  # fmt: skip
+        self.inputs = {"hardware": self.productivity * designing, "software": self.productivity * programming}
 
 
 def _ces(a: ArrayLike, b: ArrayLike, share: Array, rho: Array) -> Array:

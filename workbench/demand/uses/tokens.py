@@ -1,4 +1,4 @@
-"""Tokens asked for: users x tasks x tokens by segment and kind, quarter and future, beside the totals that companies disclose."""
+"""Tokens asked for: users x tasks x tokens by segment and kind, quarter and future."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from workbench import catalogue
-from workbench.arrays import broadcast
+from workbench.arrays import Arrays, broadcast
 from workbench.checks import NOT_NEGATIVE, POSITIVE, Rule, takes
-from workbench.demand.forecast.history import year
 from workbench.demand.uses.agents import Tokens
-from workbench.demand.uses.efficiency import FADE, damped_growth
+from workbench.demand.uses.growth import FADE, damped_growth
 from workbench.errors import InputError
+from workbench.uncertainty import bands
 from workbench.units import DAY, HOUR, YEAR
 
 Array = NDArray[np.float64]
@@ -24,83 +23,54 @@ Array = NDArray[np.float64]
 #: Seconds of a month as companies count tokens by month.
 MONTH = YEAR / 12
 
-#: Entities whose disclosed tokens hold one another's once only: the others are parts of these, or resellers of their models.
-SEPARATE = ("Google", "OpenAI", "Microsoft", "China")
-
 
 @dataclass(frozen=True)
 class Segment:
     """A kind of use: how many tasks a second at each time, and the tokens of one; arrays broadcast to (quarters, futures)."""
 
     name: str
-    tasks: ArrayLike  #: a second
-    tokens: Tokens  #: of a task, in the mean: medians have to be raised by `mean_over_median`
+    tasks: Array  #: [1/s]
+    tokens: Tokens  #: of a task, in the mean
     interactive: bool = True  #: people wait for it; what can wait fills the valleys
 
-    def __post_init__(self) -> None:
-        tokens = self.tokens.checked(self.name).total
-        broadcast(**{f"{self.name}: tasks": NOT_NEGATIVE(f"{self.name}: tasks", self.tasks), f"{self.name}: tokens": tokens})
 
-    def demand(self) -> Tokens:
-        """Tokens a second."""
-        return self.tokens * np.asarray(self.tasks, dtype=float)
-
-
-@dataclass(frozen=True)
-class TokenDemand:
-    """Tokens a second, segments on the first axis: (segments, quarters, futures)."""
+@dataclass(frozen=True, repr=False)
+class TokenDemand(Arrays):
+    """Tokens asked for, segments on the first axis: (segments, quarters, futures)."""
 
     segments: tuple[str, ...]
-    interactive: tuple[bool, ...]
-    tokens: Tokens
+    interactive: tuple[bool, ...]  #: people wait for it
+    tokens: Tokens  #: [tokens/s]
 
     @property
     def total(self) -> Tokens:
-        """Over all segments [1/s]."""
+        """Over all segments [tokens/s]."""
         t = self.tokens
         return Tokens(t.cached.sum(axis=0), t.fresh.sum(axis=0), t.output.sum(axis=0))
 
     @takes(level=Rule(above=0, below=1, one=True))
     def frame(self, level: float = 0.8) -> pl.DataFrame:
-        """segment, kind, quarter, and tokens a month: mean over futures and ends of the central interval `level`."""
-        rows = []
-        for kind in ("cached", "fresh", "output"):
-            monthly = getattr(self.tokens, kind) * MONTH
-            futures = monthly.reshape(*monthly.shape[:2], -1)
-            low, high = np.quantile(futures, [(1 - level) / 2, (1 + level) / 2], axis=-1)
-            for i, name in enumerate(self.segments):
-                rows += [
-                    {"segment": name, "kind": kind, "quarter": q, "tokens_per_month": mean, "low": lo, "high": hi}
-                    for q, (mean, lo, hi) in enumerate(zip(futures[i].mean(axis=-1), low[i], high[i], strict=True))
-                ]
-        return pl.DataFrame(rows)
+        """kind, segment, quarter, level, low, median, high [tokens a month]."""
+        kinds = {name: getattr(self.tokens, name) * MONTH for name in ("cached", "fresh", "output")}
+        quarters = range(self.tokens.cached.shape[1])
+        return bands(np.stack(list(kinds.values())), (level,)).frame(kind=list(kinds), segment=list(self.segments), quarter=quarters)
 
 
 def token_demand(segments: Sequence[Segment]) -> TokenDemand:
-    """Tokens a second of every segment, on common axes (segments, quarters, futures).
-
-    Raises
-    ------
-    InputError
-        For no segment, or two segments of one name.
-    """
-    names = tuple(s.name for s in segments)
-    if not names or len(set(names)) < len(names):
-        raise InputError(f"segments = {names}: expected at least one, each with a name of its own")
-    asked = [s.demand() for s in segments]
-    shape = np.broadcast_shapes(broadcast(**{name: t.total for name, t in zip(names, asked, strict=True)}), (1, 1))
+    """Tokens a second of every segment, on common axes (segments, quarters, futures)."""
+    asked = [s.tokens * s.tasks for s in segments]
+    shape = np.broadcast_shapes(*(np.shape(t.total) for t in asked), (1, 1))
     stacked = (np.stack([np.broadcast_to(getattr(t, kind), shape) for t in asked]) for kind in ("cached", "fresh", "output"))
-    return TokenDemand(names, tuple(s.interactive for s in segments), Tokens(*stacked))
+    return TokenDemand(tuple(s.name for s in segments), tuple(s.interactive for s in segments), Tokens(*stacked))
 
 
-@takes(years=Rule(apart=True), chat_users=NOT_NEGATIVE, search_users=NOT_NEGATIVE, delegated=NOT_NEGATIVE)
+@takes(years=Rule(apart=True), chat_users=NOT_NEGATIVE, delegated=NOT_NEGATIVE)
 def segments_of(
     given: Mapping[str, ArrayLike],
     years: ArrayLike,
     coding_hour: Tokens,
     *,
-    chat_users: ArrayLike | None = None,
-    search_users: ArrayLike | None = None,
+    chat_users: ArrayLike,
     delegated: ArrayLike = 1.0,
 ) -> tuple[Segment, ...]:
     """The five segments of the workbench: chat, answers above search, coding agents, research agents, other uses over APIs.
@@ -110,28 +80,18 @@ def segments_of(
     Parameters
     ----------
     given : mapping of str to array_like, shape (futures,)
-        Values of the rows of the table of priors, as sampled, fitted or chosen, in its units.
+        Values of the rows of the table of priors, in its units.
     years : array_like, shape (quarters,)
         Since the start of 2026.
     coding_hour : Tokens
-        Of an hour of a coding agent (`workbench.demand.agent_hour`).
-    chat_users, search_users : array_like, optional
-        Weekly and monthly users, (quarters, futures), where adoption is modelled apart; the prior's number, growing as demand of APIs fades
-        to, is not: without them users stay as they are at the start.
-    delegated : array_like
-        Share of tasks given to agents over that at the start (`delegation_share`), which research agents follow; (quarters, futures).
-
-    Raises
-    ------
-    InputError
-        For a parameter that is not given, or chats without tokens.
+        Of an hour of a coding agent.
+    chat_users, delegated : array_like, shape (quarters, futures)
+        Weekly users; share of tasks given to agents over that at the start, which research agents follow.
     """
-
     t = np.atleast_1d(np.asarray(years, dtype=float))
     if t.ndim > 1:
         raise InputError(f"years of shape {t.shape}: expected one axis, of quarters")
-    beside: dict[str, Any] = {"years": t[:, None], "delegated": delegated, "chat_users": chat_users, "search_users": search_users}
-    beside = {name: value for name, value in beside.items() if value is not None}
+    beside: dict[str, Any] = {"years": t[:, None], "delegated": delegated, "chat_users": chat_users}
 
     def x(name: str, rule: Rule = NOT_NEGATIVE) -> Array:
         if name not in given:
@@ -141,8 +101,8 @@ def segments_of(
         return np.asarray(beside[name])
 
     growth = damped_growth(beside["years"], x("code_agents_growth", POSITIVE), x("demand_growth_tau", FADE))
-    chats = np.asarray(x("chat_users_2026") if chat_users is None else chat_users, dtype=float) * x("chat_messages_per_day") / DAY
-    answers = np.asarray(x("search_users_2026") if search_users is None else search_users, dtype=float) * x("search_answers_per_day") / DAY
+    chats = np.asarray(chat_users, dtype=float) * x("chat_messages_per_day") / DAY
+    answers = x("search_users_2026") * x("search_answers_per_day") / DAY
     chat = Tokens(x("chat_cached"), x("chat_input"), x("chat_output"))
     if not np.all(chat.total > 0):
         raise InputError("given: chat_cached, chat_input and chat_output are all 0; expected a chat of some tokens")
@@ -159,35 +119,3 @@ def segments_of(
         # over an API a token is of one kind as often as in chat: the disclosures do not tell
         Segment("other uses over APIs", api, chat * (1 / chat.total), interactive=False),
     )
-
-
-def disclosed_totals(date: str, entities: Sequence[str] = SEPARATE) -> pl.DataFrame:
-    """Tokens a month that companies have disclosed by a month: the latest figure of each entity, of its widest scope.
-
-    Parameters
-    ----------
-    date : str
-        Month, as 2026-05.
-    entities : sequence of str
-        Whose; those by default that do not hold one another's.
-
-    Returns
-    -------
-    polars.DataFrame
-        entity, scope, date, tokens_per_month.
-    """
-    year(date)  # a date, or an error
-    rows = catalogue.table("tokens").filter(pl.col("date") <= date, pl.col("tokens_per_month").is_not_null())
-    rows = rows.filter(pl.any_horizontal(pl.col("entity").str.starts_with(e) for e in entities))
-    latest = rows.filter(pl.col("date") == pl.col("date").max().over("entity"))
-    widest = latest.sort("tokens_per_month", descending=True).unique("entity", keep="first", maintain_order=True)
-    return widest.select("entity", "scope", "date", "tokens_per_month")
-
-
-def agreement(demand: TokenDemand, date: str, quarter: int = 0) -> Array:
-    """Modelled over disclosed tokens at a quarter, in every future; disclosures do not cover everyone, and hold cached tokens too."""
-    asked, rows = demand.total.total, disclosed_totals(date)
-    if rows.is_empty():
-        raise InputError(f"date = {date}: no tokens were disclosed by then")
-    which = Rule(least=0, below=asked.shape[0], whole=True, one=True)("quarter", quarter)
-    return asked[which] * MONTH / rows["tokens_per_month"].sum()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.arrays import broadcast
+from workbench.arrays import Arrays, broadcast
 from workbench.checks import FINITE, NOT_NEGATIVE, POSITIVE, SHARE, Rule, takes
 from workbench.demand.uses.chip_time import H100E
 from workbench.errors import InputError
@@ -22,32 +22,16 @@ TOKENS_PER_PARAMETER, FLOP_PER_PARAMETER_TOKEN = 20.0, 6.0
 LLAMA = (4.05e11, 126.0, 16e6)
 
 
-@dataclass(frozen=True)
-class FrontierRun:
+@dataclass(frozen=True, repr=False)
+class FrontierRun(Arrays):
     """Largest training run, and what holds it there; arrays broadcast."""
 
     flop: Array  #: [FLOP]
     binds: NDArray[np.str_]  #: name of the cap that is smallest
 
-    def share(self) -> dict[str, float]:
-        """Share of futures and quarters in which each cap binds."""
-        names, counts = np.unique(self.binds, return_counts=True)
-        return {str(n): float(c / self.binds.size) for n, c in zip(names, counts, strict=True)}
-
 
 def frontier_run(caps: Mapping[str, ArrayLike]) -> FrontierRun:
-    """The largest run that every cap allows: trend, chips, power, data, latency, money.
-
-    Parameters
-    ----------
-    caps : mapping of str to array_like
-        [FLOP], by name; they broadcast.
-
-    Raises
-    ------
-    InputError
-        For no cap, or one that is not above 0.
-    """
+    """The largest run that every cap [FLOP] allows: trend, chips, power, data, latency, money."""
     if not caps:
         raise InputError("caps: expected at least one")
     given = {f"caps[{name}]": Rule(above=0, infinite=True)(f"caps[{name}]", value) for name, value in caps.items()}
@@ -74,6 +58,13 @@ def power_cap(power: ArrayLike, *, chip_power: ArrayLike, peak: ArrayLike, mfu: 
         Of a chip with its server, network and cooling, at the meter [W].
     peak, mfu, seconds : array_like
         Of the chip [FLOP/s]; share of it; length of the run [s].
+
+    Examples
+    --------
+    A gigawatt for 300 days, on chips that take 425 W each with all that belongs to them:
+
+    >>> print(f"{power_cap(1e9, chip_power=425.0, peak=989e12, mfu=0.4, seconds=300 * DAY):.1e}")
+    2.4e+28
     """
     rate = np.asarray(peak, dtype=float) * np.asarray(mfu, dtype=float) * np.asarray(seconds, dtype=float)
     return np.asarray(np.asarray(power, dtype=float) / np.asarray(chip_power, dtype=float) * rate)
@@ -81,7 +72,22 @@ def power_cap(power: ArrayLike, *, chip_power: ArrayLike, peak: ArrayLike, mfu: 
 
 @takes(tokens=NOT_NEGATIVE)
 def data_cap(tokens: ArrayLike) -> Array:
-    """FLOP of a compute-optimal run on so many tokens: 6 N D at D = 20 N, so 0.3 D^2."""
+    """FLOP of a compute-optimal run on so many tokens: 6 N D at D = 20 N, so 0.3 D^2.
+
+    Parameters
+    ----------
+    tokens : array_like
+        0 or more.
+
+    Examples
+    --------
+    >>> print(f"{data_cap(1.5e13):.2g}")
+    6.7e+25
+
+    References
+    ----------
+    .. [1] Hoffmann et al. (2022), "Training Compute-Optimal Large Language Models", arXiv:2203.15556.
+    """
     return np.asarray(FLOP_PER_PARAMETER_TOKEN / TOKENS_PER_PARAMETER * np.asarray(tokens, dtype=float) ** 2)
 
 
@@ -102,6 +108,11 @@ def latency_wall(
         Of a layer in a step, forward and backward [s]: four all-reduces of small messages of 10 to 40 microseconds each.
     batch_exponent, depth_exponent : array_like
         Of the batch and of the layers in N.
+
+    Examples
+    --------
+    >>> print(f"{latency_wall():.1e}")
+    2.9e+31
 
     References
     ----------
@@ -124,18 +135,13 @@ def money_cap(budget: ArrayLike, *, usd_per_h100e_hour: ArrayLike, mfu: ArrayLik
     return np.asarray(np.asarray(budget, dtype=float) / price * 3600 * np.asarray(mfu, dtype=float) * H100E)
 
 
-@dataclass(frozen=True)
-class TrainingDemand:
+@dataclass(frozen=True, repr=False)
+class TrainingDemand(Arrays):
     """Compute of all laboratories for training and research [H100e, busy all the time]; arrays broadcast."""
 
-    final: Array  #: final training runs
-    experiments: Array  #: research that computes as training does
-    rollouts: Array  #: research that decodes: roll-outs of reinforcement learning
-
-    @property
-    def total(self) -> Array:
-        """All three."""
-        return self.final + self.experiments + self.rollouts
+    final: Array  #: final training runs [H100e]
+    experiments: Array  #: research that computes as training does [H100e]
+    rollouts: Array  #: research that decodes: roll-outs of reinforcement learning [H100e]
 
 
 @takes(
@@ -159,28 +165,8 @@ def training_demand(
 ) -> TrainingDemand:
     """Compute of research and training: final runs over their share of research.
 
-    Research = final / final_share; a share of it are roll-outs, the rest experiments and final runs. Laboratories behind the first train
-    runs of `follower` times the one before.
-
-    Parameters
-    ----------
-    run_flop : array_like
-        Largest run of the year [FLOP].
-    labs, runs_per_year : array_like
-        Laboratories at the frontier, and frontier runs of each a year.
-    final_share : array_like
-        Final runs over all research compute, above 0 and at most 1.
-    rollout_share : array_like
-        Roll-outs over all research compute, at most 1 - final_share.
-    mfu : array_like
-        Of the fp8 peak.
-    follower : array_like
-        Run of the next laboratory over that of the one before, above 0 and below 1.
-
-    Raises
-    ------
-    InputError
-        For shares outside their range.
+    Research = final / final_share; `rollout_share` of it are roll-outs, the rest experiments and final runs. Each of the laboratories
+    trains `runs_per_year` runs, the first of `run_flop`, the next of `follower` times the one before, at `mfu` of the fp8 peak.
     """
     names = (run_flop, labs, runs_per_year, final_share, rollout_share, mfu, follower)
     c, n, cadence, share, rolled, use, next_ = map(np.asarray, names)
@@ -197,6 +183,16 @@ def equal_marginal(training_exponent: ArrayLike, inference_exponent: ArrayLike) 
     """Share of compute for training where a dollar brings as much in either: alpha_T / (alpha_T + alpha_I).
 
     Capability rises by alpha log compute of each; at one order of magnitude of one for one of the other spend is equal [1]_.
+
+    Parameters
+    ----------
+    training_exponent, inference_exponent : array_like
+        Points of capability a decade of compute, 0 or more, not both 0.
+
+    Examples
+    --------
+    >>> float(equal_marginal(1.0, 3.0))
+    0.25
 
     References
     ----------
@@ -218,6 +214,11 @@ def models_above(threshold: ArrayLike, frontier: ArrayLike, *, at_frontier: Arra
         [FLOP]; above the frontier there are none.
     at_frontier, per_decade : array_like
         Models a year at the size of the record, and how many times as many there are a decade below.
+
+    Examples
+    --------
+    >>> models_above([1e25, 1e26, 1e28], 1e27, at_frontier=2.0, per_decade=3.0)
+    array([18.,  6.,  0.])
     """
     x = np.log10(np.asarray(frontier, dtype=float) / np.asarray(threshold, dtype=float))
     return np.where(x >= 0, np.asarray(at_frontier, dtype=float) * np.asarray(per_decade, dtype=float) ** np.maximum(x, 0.0), 0.0)

@@ -1,16 +1,18 @@
-"""Audit: the checks run over the tables of demand's history, row by row."""
+"""Audit of the tables of demand's history: what contradicts what, row by row.
+
+A finding is no proof: the reader decides, and says so in the row's note.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import polars as pl
 
-from workbench import catalogue
 from workbench.demand.forecast import checks
-from workbench.demand.forecast.checks import Finding
+from workbench.demand.forecast.checks import Finding, path_total, positive
 from workbench.demand.forecast.history import year
-from workbench.errors import UnknownName
 
 #: Times a month of each unit that tokens are printed in (months of 365.25 / 12 days).
 _A_MONTH = {
@@ -23,39 +25,37 @@ _A_MONTH = {
 }
 
 
-def audit(table: str | None = None, rows: pl.DataFrame | None = None) -> pl.DataFrame:
-    """What contradicts what in the tables of demand's history.
+#: A total may differ so much from the sum of its parts, which are rounded and revised.
+PARTS = 0.05
+#: A total may differ so much from the path through a few of its points.
+PATH = 0.3
 
-    Parameters
-    ----------
-    table : str, optional
-        One of ``audited``; None: all of them.
-    rows : polars.DataFrame, optional
-        Instead of the catalogue's `table`, one like it.
 
-    Returns
-    -------
-    polars.DataFrame
-        Columns table, row, check, reason; one row a finding. A finding is no proof: the reader decides, and says so in the row's note.
-
-    Raises
-    ------
-    UnknownName
-        For a table that has no audit.
-    """
-    if table is not None and table not in _AUDITS:
-        raise UnknownName("audited table", table, _AUDITS)
-    found = [
-        {"table": name, "row": f.row, "check": f.check, "reason": f.reason}
-        for name in ([table] if table else audited())
-        for f in _AUDITS[name](catalogue.table(name) if rows is None else rows)
+def ratio(rows, numerator, denominator, *, what, low, high):
+    """Rows where two figures that go together (revenue and power, cash and total) do not: their ratio leaves `low` to `high`."""
+    r = positive(rows, numerator) / positive(rows, denominator)
+    return [
+        Finding("ratio", row, f"{what} = {x:.4g}, outside {low:g} to {high:g}: a unit or a definition slipped")
+        for row, x in zip(rows, r.tolist(), strict=True)
+        if not low <= x <= high
     ]
-    return pl.DataFrame(found, schema={"table": pl.String, "row": pl.String, "check": pl.String, "reason": pl.String})
 
 
-def audited() -> list[str]:
-    """Names of the tables that have an audit."""
-    return list(_AUDITS)
+def sum_of_parts(row, whole, parts):
+    """A total that its own parts do not add up to."""
+    added = float(np.sum(np.asarray(parts, dtype=float)))
+    if abs(added / whole - 1) <= PARTS:
+        return []
+    return [Finding("sum of parts", row, f"{whole:.4g} where its parts add up to {added:.4g} ({added / whole - 1:+.0%})")]
+
+
+def total_against_path(row, total, times, rates, start, end):
+    """A published total that the path through the published points of the same thing does not reach."""
+    path = path_total(times, rates, start, end)
+    if abs(np.log(total / path)) <= np.log1p(PATH):
+        return []
+    reason = f"the total {total:.4g} is {total / path:.2g} times the {path:.4g} of the path through its own points: another scope"
+    return [Finding("total against path", row, reason)]
 
 
 def _groups(frame: pl.DataFrame, by: list[str], time: str, value: str) -> Iterator[Finding]:
@@ -73,7 +73,7 @@ def _capex(frame: pl.DataFrame) -> Iterator[Finding]:
     cash, leases = (quarters.filter(pl.col("basis") == b) for b in ("cash", "with leases"))
     both = cash.join(leases, on=["company", "period"], suffix="_leases")
     what = "capex with finance leases over cash capex"
-    yield from checks.ratio(both["id"].to_list(), both["capex_usd_b_leases"], both["capex_usd_b"], what=what, low=1.005, high=2.5)
+    yield from ratio(both["id"].to_list(), both["capex_usd_b_leases"], both["capex_usd_b"], what=what, low=1.005, high=2.5)
     years = frame.filter((pl.col("span") == "calendar year") & (pl.col("kind") == "actual"))
     for whole in years.iter_rows(named=True):
         parts = quarters.filter(
@@ -82,7 +82,7 @@ def _capex(frame: pl.DataFrame) -> Iterator[Finding]:
             & pl.col("period").str.starts_with(whole["period"])
         )
         if parts.height == 4:
-            yield from checks.sum_of_parts(whole["id"], whole["capex_usd_b"], parts["capex_usd_b"])
+            yield from sum_of_parts(whole["id"], whole["capex_usd_b"], parts["capex_usd_b"])
 
 
 def _chip_stock(frame: pl.DataFrame) -> Iterator[Finding]:
@@ -96,18 +96,18 @@ def _chip_stock(frame: pl.DataFrame) -> Iterator[Finding]:
         each = group["h100e"] / group["chips"]
         usual = float(each.median() or 1.0)  # type: ignore[arg-type]
         what = f"H100e a chip over the usual {usual:.3g}"
-        yield from checks.ratio(group["id"].to_list(), each, each * 0 + usual, what=what, low=0.8, high=1.25)
+        yield from ratio(group["id"].to_list(), each, each * 0 + usual, what=what, low=0.8, high=1.25)
     for (vendor,), group in stocks.filter(pl.col("chip") == "all").sort("quarter").group_by(["vendor"], maintain_order=True):
         sold = flows.filter((pl.col("vendor") == vendor) & (pl.col("quarter") <= group["quarter"][-1]))
         first = flows.filter(pl.col("vendor") == vendor)["quarter"].min()
         if sold.height and first == group["quarter"][0]:
-            yield from checks.sum_of_parts(group["id"][-1], group["chips"][-1], sold["chips"])
+            yield from sum_of_parts(group["id"][-1], group["chips"][-1], sold["chips"])
 
 
 def _tokens(frame: pl.DataFrame) -> Iterator[Finding]:
     monthly = frame["value"] * frame["unit"].replace_strict(_A_MONTH, return_dtype=pl.Float64)
     what = "tokens_per_month over value in its unit"
-    yield from checks.ratio(frame["id"].to_list(), frame["tokens_per_month"], monthly, what=what, low=0.98, high=1.02)
+    yield from ratio(frame["id"].to_list(), frame["tokens_per_month"], monthly, what=what, low=0.98, high=1.02)
     whole = frame["scope"].str.contains("total")
     yield from _groups(frame.filter(~whole), ["entity", "scope"], "date", "tokens_per_month")
     for row in frame.filter(whole & (pl.col("unit") == "tokens/year")).iter_rows(named=True):
@@ -115,7 +115,7 @@ def _tokens(frame: pl.DataFrame) -> Iterator[Finding]:
         if points.height >= 2:
             end = float(row["date"][:4]) + 1
             times = [year(t) for t in points["date"]]
-            yield from checks.total_against_path(row["id"], row["value"], times, points["tokens_per_month"] * 12, end - 1, end)
+            yield from total_against_path(row["id"], row["value"], times, points["tokens_per_month"] * 12, end - 1, end)
 
 
 def _users(frame: pl.DataFrame) -> Iterator[Finding]:
@@ -123,13 +123,13 @@ def _users(frame: pl.DataFrame) -> Iterator[Finding]:
     power = frame.filter(pl.col("unit") == "GW")
     both = frame.filter(pl.col("unit") == "USD/year").join(power, on=["product", "date"], suffix="_power")
     what = "yearly revenue over compute [USD/year a W]"
-    yield from checks.ratio(both["id"].to_list(), both["value"], both["value_power"] * 1e9, what=what, low=3.0, high=35.0)
+    yield from ratio(both["id"].to_list(), both["value"], both["value_power"] * 1e9, what=what, low=3.0, high=35.0)
 
 
 def _notable_models(frame: pl.DataFrame) -> Iterator[Finding]:
     both = frame.filter(pl.col("training_flop").is_not_null() & pl.col("training_flop_2025_06").is_not_null())
     what = "training compute over that of the snapshot of June 2025"
-    yield from checks.ratio(both["model"].to_list(), both["training_flop"], both["training_flop_2025_06"], what=what, low=0.25, high=4.0)
+    yield from ratio(both["model"].to_list(), both["training_flop"], both["training_flop_2025_06"], what=what, low=0.25, high=4.0)
 
 
 def _power(frame: pl.DataFrame) -> Iterator[Finding]:
@@ -139,7 +139,7 @@ def _power(frame: pl.DataFrame) -> Iterator[Finding]:
     for whole in world.iter_rows(named=True):
         parts = regions.filter((pl.col("publisher") == whole["publisher"]) & (pl.col("year") == whole["year"]))
         if parts.height > 2:
-            yield from checks.sum_of_parts(whole["id"], whole["value"], parts["value"])
+            yield from sum_of_parts(whole["id"], whole["value"], parts["value"])
 
 
 def _owners(frame: pl.DataFrame) -> Iterator[Finding]:
@@ -153,14 +153,14 @@ def _drivers(frame: pl.DataFrame) -> Iterator[Finding]:
     whole, part = (revenue.filter(pl.col("quantity").str.contains(q)) for q in ("data-centre", "compute"))
     both = part.join(whole, on="period", suffix="_whole")
     what = "compute revenue over data-centre revenue"
-    yield from checks.ratio(both["id"].to_list(), both["value"], both["value_whole"], what=what, low=0.5, high=1.0)
+    yield from ratio(both["id"].to_list(), both["value"], both["value_whole"], what=what, low=0.5, high=1.0)
 
 
 def _rents(frame: pl.DataFrame) -> Iterator[Finding]:
     yield from _groups(frame, ["chip", "contract"], "date", "usd_per_gpu_h")
 
 
-_AUDITS = {
+AUDITS = {
     "notable_models": _notable_models,
     "chip_stock": _chip_stock,
     "compute_owners": _owners,

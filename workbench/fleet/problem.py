@@ -1,0 +1,194 @@
+"""What an allocation is asked, and what it answers: figures with named axes, a fleet, and its plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike, NDArray
+
+from workbench.arrays import Arrays
+from workbench.checks import ELECTRICITY, NOT_NEGATIVE, POSITIVE, PUE, SHARE, Rule, to_shape
+from workbench.energy.carbon import INTENSITY
+from workbench.energy.grid import CARBON_PRICE, WATER
+from workbench.errors import InputError
+from workbench.fleet.finance import USED, YEARLY
+from workbench.units import GRAM, KWH, MEGA, TONNE, YEAR
+
+Array = NDArray[Any]
+
+#: Axes of a figure, a block of columns or of rows, in the order in which they always stand.
+AXES = {"V": "vendor", "G": "group", "W": "work", "K": "kind", "R": "region", "T": "period"}
+
+
+@dataclass(frozen=True, eq=False)
+class Named:
+    """An array whose axes have names, the letters of `AXES`: two of them meet by name, not by place."""
+
+    axes: str
+    values: Array
+
+    def on(self, axes: str) -> Array:
+        """The values laid out on `axes`, of length 1 where they do not vary."""
+        return self.values[tuple(slice(None) if a in self.axes else None for a in axes)]
+
+    def __mul__(self, other: Any) -> Named:
+        return meet(np.multiply, self, other)
+
+    def __add__(self, other: Named) -> Named:
+        return meet(np.add, self, other)
+
+    def __sub__(self, other: Any) -> Named:
+        return meet(np.subtract, self, other)
+
+
+def lay(*given: Any) -> tuple[str, list[Any]]:
+    """The axes of all that is given, and each laid out on them; numbers have none and stay."""
+    axes = "".join(a for a in AXES if any(a in g.axes for g in given if isinstance(g, Named)))
+    return axes, [g.on(axes) if isinstance(g, Named) else g for g in given]
+
+
+def meet(operation: Callable[..., Any], *given: Any) -> Named:
+    """An operation of numpy on arrays with names and numbers."""
+    axes, laid = lay(*given)
+    return Named(axes, operation(*laid))
+
+
+@dataclass(frozen=True, repr=False)
+class Fleet(Arrays):
+    """What there is to decide on: `W` kinds of work, `K` kinds of chips (a vintage is a kind), `R` regions, `T` periods.
+
+    Figures broadcast to the shape in brackets. Limits are infinite unless given. A kind with no supply can't be bought.
+
+    Examples
+    --------
+    >>> Fleet(("chat",), ("H100",), ("eastus",), throughput=1.0, demand=[[5.0]], value=1.0, installed=6.0, power=1e3, idle_power=100.0,
+    ...       pue=1.2, electricity_usd_per_kwh=0.08).kinds
+    ('H100',)
+    """
+
+    work: tuple[str, ...]
+    kinds: tuple[str, ...]
+    regions: tuple[str, ...]
+    throughput: ArrayLike  #: work a chip does a second (W, K); 0 where it can't
+    demand: ArrayLike  #: work asked for a second (W, T)
+    value: ArrayLike  #: of a second's unit of work left undone [USD/unit] (W, T); inf: it must be done
+    installed: ArrayLike  #: chips there at the start (K, R)
+    power: ArrayLike  #: IT power of a chip at work [W] (K,)
+    idle_power: ArrayLike  #: IT power of a chip that stands idle [W] (K,)
+    pue: ArrayLike  #: facility power over IT power (R,)
+    electricity_usd_per_kwh: ArrayLike  #: (R, T)
+    capital: ArrayLike = 0.0  #: of a new chip with its server, network and facility, a year it is owned [USD] (K,)
+    operations: ArrayLike = 0.0  #: staff and repair of a standing chip a year [USD] (K,)
+    resale: ArrayLike = 0.0  #: of a retired chip of a kind that is no longer bought [USD] (K,)
+    supply: ArrayLike = 0.0  #: chips that can be bought a period (K, T)
+    allowed: ArrayLike = True  #: whether work may run in a region: latency, residency (W, R)
+    power_limit: ArrayLike = np.inf  #: at the meter [W] (R, T)
+    carbon_g_per_kwh: ArrayLike = 0.0  #: location-based (R, T)
+    carbon_usd_per_t: ArrayLike = 0.0  #: (T,)
+    carbon_limit: ArrayLike = np.inf  #: [kg a period] (T,)
+    water_l_per_kwh: ArrayLike = 0.0  #: on site and of the grid, of energy at the meter (R,)
+    water_limit: ArrayLike = np.inf  #: [L a period] (R, T)
+    budget: ArrayLike = np.inf  #: capital of chips bought [USD a year a period's purchases add] (T,)
+    vendor: tuple[str, ...] = ()  #: who makes each kind (K,)
+    vendor_share: float = 1.0  #: largest share of one vendor in the capital of what is bought a period
+    groups: tuple[int, ...] = ()  #: partition of the work (W,): chips serve one group only; empty: one fungible fleet
+    survival: ArrayLike = 1.0  #: share of chips that outlast a period (K,)
+    availability: float = 1.0  #: share of standing chips that are not in repair
+    rate: float = 0.0  #: discount rate a year, as `annuity` takes it
+    period: float = YEAR  #: [s]
+    site_cost: ArrayLike = 0.0  #: of opening a region [USD] (R,); with it, power_limit is there only if the site is opened
+    design_cost: ArrayLike = 0.0  #: of making a kind exist [USD] (K,): its NRE
+
+    def __post_init__(self) -> None:
+        figures(self)
+
+    def names(self, axis: str) -> list[str]:
+        """Names along an axis, a letter of `AXES`; groups have none."""
+        periods = [f"period {t}" for t in range(np.shape(self.demand)[-1])]
+        return list({"V": sorted(set(self.vendor)), "W": self.work, "K": self.kinds, "R": self.regions, "T": periods}[axis])
+
+
+def whether(name: str, value: Any) -> Array:
+    """Rule of what is so or not: truth values, or 1 and 0."""
+    truth = not isinstance(value, np.ma.MaskedArray) and np.asarray(value).dtype == bool
+    return np.asarray(SHARE(name, np.asarray(value, dtype=float) if truth else value))
+
+
+LIMIT = Rule(least=0.0, infinite=True)
+#: Axes of each figure of a fleet, and what it may be.
+FIGURES: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
+    "throughput": ("WK", NOT_NEGATIVE), "demand": ("WT", NOT_NEGATIVE), "value": ("WT", LIMIT), "installed": ("KR", NOT_NEGATIVE),
+    "power": ("K", NOT_NEGATIVE), "idle_power": ("K", NOT_NEGATIVE), "pue": ("R", PUE), "electricity_usd_per_kwh": ("RT", ELECTRICITY),
+    "capital": ("K", NOT_NEGATIVE), "operations": ("K", NOT_NEGATIVE), "resale": ("K", NOT_NEGATIVE), "supply": ("KT", LIMIT),
+    "allowed": ("WR", whether), "power_limit": ("RT", LIMIT), "carbon_g_per_kwh": ("RT", INTENSITY), "carbon_limit": ("T", LIMIT),
+    "carbon_usd_per_t": ("T", CARBON_PRICE), "water_l_per_kwh": ("R", WATER), "water_limit": ("RT", LIMIT), "budget": ("T", LIMIT),
+    "survival": ("K", USED), "site_cost": ("R", NOT_NEGATIVE), "design_cost": ("K", NOT_NEGATIVE),
+}  # fmt: skip
+#: What figures in the units that people use are in SI.
+SI = {"electricity_usd_per_kwh": 1 / KWH, "carbon_g_per_kwh": GRAM / KWH, "carbon_usd_per_t": 1 / TONNE, "water_l_per_kwh": 1 / KWH}
+
+
+def figures(f: Fleet) -> dict[str, Named]:
+    """The figures of a fleet in their full shapes and in SI. Raises `InputError` for those that do not fit, or can't be."""
+    demand = Rule(least=0.0, last="periods")("demand", f.demand)
+    sizes = {"W": len(f.work), "K": len(f.kinds), "R": len(f.regions), "T": demand.shape[-1]}
+    if min(sizes.values()) < 1:
+        raise InputError("{W} kinds of work, {K} kinds of chips, {R} regions, {T} periods: one or more of each is needed".format(**sizes))
+    a: dict[str, Named] = {}
+    for name, (axes, rule) in FIGURES.items():
+        full = to_shape(name, rule(name, getattr(f, name)), tuple(sizes[axis] for axis in axes))
+        a[name] = Named(axes, full * SI[name] if name in SI else full)
+    for name, rule in (("rate", YEARLY), ("period", POSITIVE), ("availability", USED), ("vendor_share", USED)):
+        replace(rule, one=True)(name, getattr(f, name))
+    if np.any((a["resale"].values > 0) & (a["supply"].values.max(axis=1) > 0)):
+        raise InputError(
+            "resale: a kind that can be bought is charged by the year, so that selling it on would make money of nothing; give 0"
+        )
+    if np.any(a["idle_power"].values > a["power"].values):
+        raise InputError("idle_power exceeds power: a chip at work draws at least what it draws idle")
+    if f.vendor and len(f.vendor) != sizes["K"]:
+        raise InputError(f"vendor: {len(f.vendor)} names for {sizes['K']} kinds of chips")
+    groups = Rule(least=0.0, whole=True)("groups", f.groups or (0,) * sizes["W"])
+    if groups.shape != (sizes["W"],) or groups.max() >= sizes["W"]:
+        raise InputError(f"groups = {f.groups}: expected one number below {sizes['W']} for each of {sizes['W']} kinds of work")
+    return a
+
+
+@dataclass(frozen=True, repr=False)
+class Plan(Arrays):
+    """What to do, what it costs, and what would change it."""
+
+    fleet: Fleet = field(repr=False)
+    cost: float  #: discounted, unmet work priced at its value [USD]
+    chips: Array  #: chips at work (W, K, R, T)
+    stock: Array  #: chips standing (K, R, T), all groups
+    bought: Array  #: chips (K, R, T)
+    retired: Array  #: chips (K, R, T)
+    unmet: Array  #: work left undone a second (W, T)
+    facility_power: Array  #: [W] (R, T)
+    opened: Array  #: share of each site opened (R,): 0 or 1
+    designed: Array  #: whether a kind's NRE is paid (K,)
+    shadow: dict[str, Array] = field(repr=False)  #: by row: what one more unit of its limit saves, discounted to now [USD]
+
+    @property
+    def megawatt(self) -> Array:
+        """What one more megawatt is worth in each region and period [USD/MW a period] (R, T)."""
+        return self.shadow["power"] * MEGA
+
+    @property
+    def served(self) -> Array:
+        """Share of each demand met (W, T)."""
+        asked = np.broadcast_to(np.asarray(self.fleet.demand, dtype=float), self.unmet.shape)
+        return np.where(asked > 0, 1 - self.unmet / np.where(asked > 0, asked, 1.0), 1.0)
+
+    def frame(self) -> pl.DataFrame:
+        """One row a kind, region and period with chips: kind, region, period, stock, bought, retired, and chips by work."""
+        k, r, t = (a.ravel() for a in np.indices(self.stock.shape))
+        columns: dict[str, Any] = {AXES[axis]: np.array(self.fleet.names(axis))[at] for axis, at in (("K", k), ("R", r))}
+        columns |= {AXES["T"]: t, "stock": self.stock.ravel(), "bought": self.bought.ravel(), "retired": self.retired.ravel()}
+        columns |= {name: self.chips[w].ravel() for w, name in enumerate(self.fleet.names("W"))}
+        return pl.DataFrame(columns).filter((pl.col("stock") > 1e-6) | (pl.col("bought") > 1e-6) | (pl.col("retired") > 1e-6))
