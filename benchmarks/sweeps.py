@@ -23,7 +23,8 @@ import nbformat
 import psutil
 from nbformat.v4 import new_code_cell, new_notebook
 
-from workbench import batch, execute
+from workbench import batch
+from workbench.notebook import run as execute
 
 BIN = Path(sys.executable).parent
 JOBS = 2

@@ -13,8 +13,8 @@ import psutil
 import pytest
 from nbclient import NotebookClient
 
-from workbench import execute
-from workbench.batch import manager, provisioner
+from workbench.kernel import manager, provisioner
+from workbench.notebook import run as execute
 
 NOTEBOOK = execute.find("ai_factory")
 ROUNDS = 5
@@ -24,7 +24,9 @@ FORKS = """
 import os, sys
 from pathlib import Path
 import nbformat
-from workbench.batch import private_socket, warm_kernel, warm_server
+from workbench.kernel import private_socket
+from workbench.kernel import warm_kernel
+from workbench.kernel import warm_server
 folder = private_socket.folder()
 server = warm_server.Server(folder, private_socket.listen(folder / "kernels.sock"), 0)
 cells = [cell.source for cell in nbformat.read(sys.argv[1], 4).cells if cell.cell_type == "code"]

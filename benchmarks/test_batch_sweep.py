@@ -10,9 +10,11 @@ from statistics import median
 
 import pytest
 
-from workbench import batch, execute
-from workbench.batch import driver, provisioner, results
+from workbench import batch
+from workbench.batch import driver, results
 from workbench.files import Store
+from workbench.kernel import provisioner
+from workbench.notebook import run as execute
 
 RUNS = 24
 

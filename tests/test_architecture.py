@@ -20,7 +20,9 @@ FLOORS = [
     {"fleet"},
     {"demand"},
     {"validation"},
-    {"parameters", "notebook", "publish", "execute", "batch"},
+    {"notebook"},
+    {"kernel"},
+    {"batch"},
     {"cli", "__main__"},
 ]
 #: These know no model; of the models only demand, which is scored as it is computed, knows uncertainty.

@@ -4,13 +4,15 @@ import nbformat
 import papermill
 import pytest
 
-from workbench import __version__, batch, execute, publish, tables
+from workbench import __version__, batch, tables
 from workbench.batch import run_one
-from workbench.batch.report import report
+from workbench.batch.tell.report import report
 from workbench.errors import InputError, UnknownName
 from workbench.files import Store
-from workbench.notebook import RESULTS_MIME
-from workbench.parameters import ParameterError
+from workbench.notebook import publish
+from workbench.notebook import run as execute
+from workbench.notebook.parameters import ParameterError
+from workbench.notebook.runtime import RESULTS_MIME
 
 
 def stored_results(path):

@@ -12,7 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from workbench import batch, execute
+from workbench import batch
+from workbench.notebook import run as execute
 
 if os.name == "nt":
     pytest.skip("signals of another system", allow_module_level=True)

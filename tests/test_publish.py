@@ -8,8 +8,9 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
-from workbench import execute, publish
 from workbench.errors import InputError
+from workbench.notebook import publish
+from workbench.notebook import run as execute
 
 CHART = """\
 import polars as pl

@@ -33,7 +33,7 @@ _NOTEBOOK = ("check_parameters", "record")
 
 def __getattr__(name: str) -> Any:
     if name in _NOTEBOOK:
-        return getattr(importlib.import_module("workbench.notebook"), name)
+        return getattr(importlib.import_module("workbench.notebook.runtime"), name)
     if name in __all__:
         return importlib.import_module(f"workbench.{name}")
     raise AttributeError(f"module 'workbench' has no attribute {name!r}")

@@ -90,7 +90,8 @@ def run(
     list_parameters: Annotated[bool, typer.Option("--parameters", help="Print what the notebook declares and stop.")] = False,
 ) -> None:
     """Run a notebook with other parameters, and publish it as HTML beside it."""
-    from workbench import execute, parameters
+    from workbench.notebook import parameters
+    from workbench.notebook import run as execute
 
     if list_parameters:
         declared = parameters.of_notebook(execute.find(notebook)).values()
@@ -145,7 +146,9 @@ def sweep(
 ) -> None:
     """Run a notebook with every set of many parameters, and gather what it records in one table."""
     from workbench import interrupts
-    from workbench.batch import driver, expand, show
+    from workbench.batch import driver
+    from workbench.batch import plan as expand
+    from workbench.batch.tell import show
 
     texts = _pairs(parameter or [])
     groups = [[name.strip() for name in names.split(",")] for names in zip_ or []]
@@ -205,7 +208,7 @@ def report(
     ] = None,
 ) -> None:
     """Write one page that works anywhere on a run or a sweep: what it found, pictures, every run, and what went wrong."""
-    from workbench.batch.report import report
+    from workbench.batch.tell.report import report
 
     page = report(path, out, result)
     print(page.resolve() if isinstance(page, Path) else page)
@@ -219,7 +222,9 @@ def tour(
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from workbench import execute, files, publish
+    from workbench import files
+    from workbench.notebook import publish
+    from workbench.notebook import run as execute
 
     names, runs = execute.shipped(), []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -243,7 +248,7 @@ def warm() -> None:
 
     Set WORKBENCH_WARM to the printed path for the commands that are to use them.
     """
-    from workbench.batch import provisioner
+    from workbench.kernel import provisioner
 
     provisioner.serve()
 
@@ -310,7 +315,7 @@ def _one_thread() -> None:
 
 
 def _headline(notebook: str | Path) -> str:
-    from workbench.publish import headline
+    from workbench.notebook.publish import headline
 
     return headline(notebook)
 

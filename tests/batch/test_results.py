@@ -17,7 +17,7 @@ from workbench.batch import results
 from workbench.batch.results import COLUMNS, NOTHING, Run
 from workbench.errors import InputError
 from workbench.files import Store
-from workbench.notebook import RESULTS_MIME
+from workbench.notebook.runtime import RESULTS_MIME
 
 FRAME = "import polars as pl\nworkbench.record(table=pl.DataFrame({'run': [1, 2], 'usd': [n / 2, None]}))"
 

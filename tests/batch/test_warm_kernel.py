@@ -19,7 +19,7 @@ import psutil
 import pytest
 from jupyter_client.manager import start_new_async_kernel, start_new_kernel
 
-from workbench.batch import manager, private_socket, provisioner, warm_server
+from workbench.kernel import manager, private_socket, provisioner, warm_server
 
 if not hasattr(os, "fork"):
     pytest.skip("this system cannot fork", allow_module_level=True)
@@ -234,7 +234,8 @@ def test_it_has_done_no_work(warm):
 
 REFUSES = """
 import os, sys
-from workbench.batch import private_socket, warm_server
+from workbench.kernel import private_socket
+from workbench.kernel import warm_server
 folder = private_socket.folder()
 server = warm_server.Server(folder, private_socket.listen(folder / "kernels.sock"), 0)
 asked = {"python": sys.executable, "env": dict(os.environ)}
@@ -265,7 +266,8 @@ def test_it_looks_for_threads_before_each_fork():
 
 SPOILT = """
 import threading, time
-from workbench.batch import private_socket, warm_server
+from workbench.kernel import private_socket
+from workbench.kernel import warm_server
 folder = private_socket.folder()
 server = warm_server.Server(folder, private_socket.listen(folder / "kernels.sock"), 0)
 threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
@@ -508,8 +510,8 @@ def test_a_server_of_the_user_runs_until_interrupted(tmp_path, start, monkeypatc
 
 
 def test_pictures_are_the_same_without_a_painter(tmp_path):
-    from workbench.batch import painter
     from workbench.charts import render
+    from workbench.kernel import painter
 
     spec = {
         "mark": "bar",

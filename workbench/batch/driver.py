@@ -24,12 +24,14 @@ from typing import Any
 import polars as pl
 
 from workbench import __version__
-from workbench.batch import executors, expand, manager, provisioner, results
-from workbench.batch.expand import Plan
+from workbench.batch import executors, results
+from workbench.batch import plan as expand
+from workbench.batch.plan import Plan
 from workbench.batch.results import Results, Run
 from workbench.batch.run_one import Limits, Task, kernel_name, run_one
 from workbench.errors import InputError
 from workbench.files import Store
+from workbench.kernel import manager, provisioner
 
 #: So long may runs that have begun go on after Ctrl-C [s].
 GRACE = 0.7

@@ -18,9 +18,9 @@ from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 from typing import Any, TypeVar
 
-from workbench.batch import private_socket
 from workbench.batch.worker import kill_children
 from workbench.errors import InputError
+from workbench.kernel import private_socket
 
 #: A scheduler that has not answered by then does not [s].
 CONNECT = 5.0

@@ -15,11 +15,11 @@ from urllib.parse import quote, unquote
 
 import polars as pl
 
-from workbench import parameters
 from workbench.errors import InputError, said
 from workbench.files import Store
-from workbench.notebook import RESULTS_MIME
-from workbench.parameters import Parameter
+from workbench.notebook import parameters
+from workbench.notebook.parameters import Parameter
+from workbench.notebook.runtime import RESULTS_MIME
 
 #: Columns of every table of runs; then come ``params.NAME`` and ``results.NAME``.
 COLUMNS: dict[str, Any] = {

@@ -23,10 +23,10 @@ from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any
 
 from workbench import __version__, tables
-from workbench.batch import manager, private_socket, provisioner
 from workbench.batch.results import Run, of_notebook, was_run
 from workbench.errors import InputError, said
 from workbench.files import Store
+from workbench.kernel import manager, private_socket, provisioner
 
 if TYPE_CHECKING:
     import nbformat  # takes 0.8 s, which the driver need not spend

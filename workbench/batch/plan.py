@@ -22,9 +22,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from workbench import execute, parameters, tables
+from workbench import tables
 from workbench.errors import InputError, nearest
-from workbench.parameters import Parameter, ParameterError
+from workbench.notebook import parameters
+from workbench.notebook import run as execute
+from workbench.notebook.parameters import Parameter, ParameterError
 
 _RANGE = re.compile(r"(?P<low>[^:,]*):(?P<high>[^:,]*?)(?::(?P<n>\d{1,999}))?(?P<log>:log)?")
 _FIELD = re.compile(r'"((?:[^"]|"")*)"(?=,|\Z)|([^,]*)')

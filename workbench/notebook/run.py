@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from workbench import files, parameters, tables
+from workbench import files, tables
 from workbench.errors import InputError, UnknownName
 from workbench.files import Store
+from workbench.notebook import parameters
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,8 @@ def execute(name: str | Path, out: str | Path, values: Mapping[str, str] | None 
     from rich.console import Console
     from rich.progress import Progress
 
-    from workbench import publish
     from workbench.batch.run_one import Limits, Task, run_here
+    from workbench.notebook import publish
 
     nb = publish.read(source, executed=False)
     task = Task(store.url, "", source.stem, typed, Limits(), code_and_data=tables.code_and_data())

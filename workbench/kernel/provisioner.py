@@ -21,12 +21,12 @@ from typing import Any, BinaryIO, cast
 
 from jupyter_client.provisioning import LocalProvisioner
 
-from workbench.batch import private_socket
+from workbench.kernel import private_socket
 
 #: Names the socket of a server that somebody else keeps running (`workbench warm`).
 VARIABLE = "WORKBENCH_WARM"
 #: A file of the folder must not stand in for a library while they are imported; ``-P`` would keep the folder from the kernels too.
-SERVER = "import sys; sys.path[:] = filter(None, sys.path); from workbench.batch.warm_server import main; main()"
+SERVER = "import sys; sys.path[:] = filter(None, sys.path); from workbench.kernel.warm_server import main; main()"
 LAUNCHER = ["-m", "ipykernel_launcher"]
 #: Longest that a server may take to import the libraries and to fork [s].
 PATIENCE = 60.0

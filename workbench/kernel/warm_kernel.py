@@ -30,7 +30,7 @@ LIBRARIES = [
     "IPython.extensions.storemagic",
 ]
 #: Not for notebooks.
-ELSEWHERE = ("workbench.__main__", "workbench.batch", "workbench.cli", "workbench.execute")
+ELSEWHERE = ("workbench.__main__", "workbench.batch", "workbench.cli", "workbench.notebook.run")
 
 PR_SET_PDEATHSIG = 1
 
@@ -100,8 +100,8 @@ def own_state(pictures: Path) -> None:
     """Forget what would be the same in every kernel; Python's own random numbers do so by themselves."""
     import numpy as np
 
-    from workbench.batch import painter
     from workbench.charts import render
+    from workbench.kernel import painter
 
     np.random.seed()  # noqa: NPY002
     render.painter = painter.asked(pictures)

@@ -11,10 +11,10 @@ from typing import Any
 import nbformat
 import polars as pl
 
-from workbench import parameters, publish
 from workbench.batch.results import gather, read_results
 from workbench.errors import InputError
-from workbench.parameters import Parameter
+from workbench.notebook import parameters, publish
+from workbench.notebook.parameters import Parameter
 
 
 @dataclass(frozen=True)

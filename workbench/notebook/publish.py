@@ -14,12 +14,13 @@ from urllib.parse import quote
 import jinja2
 import nbformat
 
-from workbench import __version__, files, parameters
+from workbench import __version__, files
 from workbench.errors import InputError, said
-from workbench.notebook import RESULTS_MIME
+from workbench.notebook import parameters
+from workbench.notebook.runtime import RESULTS_MIME
 
 if TYPE_CHECKING:
-    from workbench.execute import Run
+    from workbench.notebook.run import Run
 
 TEMPLATES = Path(__file__).parent / "templates"
 #: What charts are stored as, and the version of Vega-Lite that draws them.

@@ -1,0 +1,1 @@
+"""One notebook: its parameters, a run, its page."""
