@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from workbench import batch
-from workbench.notebook import run as execute
+from workbench.notebook import run
 
 if os.name == "nt":
     pytest.skip("signals of another system", allow_module_level=True)
@@ -67,7 +67,7 @@ def slow_notebook(small_notebook, tmp_path):
         (["tour"], 1.0),
         (["tour"], 3.0),
         (["sweep", "ai_factory", "-p", "n_chips=8:800:20"], 1.0),
-        (["report", execute.find("ai_factory"), "--out", "page.html"], 1.0),
+        (["report", run.find("ai_factory"), "--out", "page.html"], 1.0),
     ],
 )
 def test_at_any_moment(interrupted, args, when):

@@ -11,7 +11,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from tests.conftest import PARAMETERS
-from workbench.batch import plan as expand
+from workbench.batch import expand
 from workbench.batch.results import COLUMNS
 from workbench.batch.tell import pictures
 from workbench.batch.tell.report import report

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench import batch
-from workbench.batch import plan as expand
+from workbench.batch import expand
 from workbench.errors import InputError
 from workbench.notebook.parameters import Parameter, ParameterError
 

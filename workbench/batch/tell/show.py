@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextCol
 
 from workbench.batch.driver import Sweep
 from workbench.batch.executors import cores, runs_at_once
-from workbench.batch.plan import Plan
+from workbench.batch.expand import Plan
 from workbench.batch.results import read_results
 from workbench.errors import InputError
 from workbench.units import significant
