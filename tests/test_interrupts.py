@@ -12,7 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from workbench import batch, execute
+from workbench import batch
+from workbench.notebook import run
 
 if os.name == "nt":
     pytest.skip("signals of another system", allow_module_level=True)
@@ -65,7 +66,7 @@ def slow_notebook(small_notebook, tmp_path):
         (["tour"], 1.0),
         (["tour"], 3.0),
         (["sweep", "ai_factory", "-p", "n_chips=8:800:20"], 1.0),
-        (["report", execute.find("ai_factory"), "--out", "page.html"], 1.0),
+        (["report", run.find("ai_factory"), "--out", "page.html"], 1.0),
     ],
 )
 def test_at_any_moment(interrupted, args, when):

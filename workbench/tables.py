@@ -106,7 +106,8 @@ def _declarations() -> dict[str, tuple[Column, ...]]:
 def read_cells(path: str | Path) -> dict[str, list[str | None]]:
     """Columns of a CSV as text, blanks as None. Raises `DataError` for a file that is missing, empty or not a CSV.
 
-    Tables have some hundred rows: `csv` reads them in a third of the time that polars needs to plan it.
+    Cell by cell, so that a message can name the row and the column: polars says neither of a line with a cell too many, and renames a
+    column that occurs twice. It would also be slower: the 36 tables of at most 500 rows take 13 ms with all checks, by polars 36 ms.
     """
     path = Path(path)
     if not path.is_file():
@@ -232,7 +233,7 @@ def _check_names(folder: Path, mtime_ns: int) -> None:
 
 @cache
 def shipped(table: str) -> pl.DataFrame:
-    """Our rows of `table`; read without a query of polars, which would start its threads."""
+    """Our rows of `table`."""
     declaration(table)  # an unknown table is a clear error before a path is tried
     return read(DATA / f"{table}.csv", table)
 
