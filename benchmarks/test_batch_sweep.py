@@ -58,9 +58,9 @@ def test_the_table_of_a_sweep(benchmark, a_run, tmp_path, before):
     numbered = (replace(a_run, name=f"{i:020x}") for i in count())
     table = driver._Table(Store.at(tmp_path), results.NOTHING.joined(next(numbered) for _ in range(before)))
 
-    def add():
-        for run in (next(numbered) for _ in range(1000)):
+    def add(runs):
+        for run in runs:
             table.add(run)
 
-    benchmark.pedantic(add, rounds=5)
+    benchmark.pedantic(add, setup=lambda: (([next(numbered) for _ in range(1000)],), {}), rounds=5)
     benchmark.extra_info["cases"] = 1000

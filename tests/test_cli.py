@@ -61,7 +61,9 @@ def test_show_csv_reads_back(workbench, tmp_path):
         (["run", "ai_factory", "-p", "n_chip", "8"], "error: n_chip: the notebook declares no such parameter; nearest: n_chips"),
         (["run", "ai_factory", "-p", "n_chips", "-8"], "error: n_chips = -8: expected a whole number"),
         (["run", "ai_factory", "-p", "chip", "GB30"], "error: chip = 'GB30': unknown chip 'GB30'; nearest: GB300"),
-        (["run", "ai_factory", "-p", "mfu", "0.3", "-p", "mfu", "0.4"], "error: -p mfu is given twice"),
+        (["run", "ai_factory", "-p", "n_chips=-8"], "error: n_chips = -8: expected a whole number"),
+        (["run", "ai_factory", "-p", "mfu=0.3", "-p", "mfu", "0.4"], "error: -p mfu is given twice"),
+        (["run", "ai_factory", "-p", "mfu"], "error: -p mfu: a name and a value are expected"),
         (["validate", "enrgy"], "energy"),
         (["validate", "energy", "nowhere.csv"], "nowhere.csv: no such file"),
     ],
@@ -84,9 +86,9 @@ def test_users_broken_table_is_refused_with_path_row_and_column(workbench, tmp_p
 
 
 def test_run_with_a_parameter_prints_the_headline_and_leaves_a_page(workbench, small_notebook, tmp_path):
-    result = workbench("run", small_notebook(), "-p", "n", "9", "--out", "results")
+    result = workbench("run", small_notebook(), "-p", "n=9", "-p", "label", "a=b", "--out", "results")  # papermill's two words too
     assert result.returncode == 0, result.stderr
-    assert "The answer is 9 'plain'" in result.stdout
+    assert "The answer is 9 'a=b'" in result.stdout
     assert (tmp_path / "results" / "small.html").is_file()
 
 

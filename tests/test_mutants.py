@@ -18,6 +18,7 @@ from workbench.batch.tell.report import report
 from workbench.errors import WorkbenchError
 from workbench.notebook import parameters, publish
 from workbench.notebook.runtime import RESULTS_MIME
+from workbench.notebook.stored import run_of_bytes
 
 ODD = [None, True, -1, 0, 1.5, 10**30, 1e308, "", "x", "\ud800", "\0", "2026-13-45", [], ["x"], [[]], {}, {"x": 1}]
 ODD_TEXT = ["", *":,#[]{}\"'\\\n\t\0\ufeff_|-", "'''", "..", "in ", "1_", "9" * 400, "None"]
@@ -137,7 +138,7 @@ def test_outputs(tmp_path):
 
     def read(rng):
         path.write_bytes(as_json(rng, tree))
-        publish.headline(path)
+        run_of_bytes(path.read_bytes(), str(path), "x")
         publish.publish(path, tmp_path / "x.html")
 
     assert refusals(random.Random(4), 20, read) > 5

@@ -104,7 +104,7 @@ def run(
     done = execute(notebook, out, _pairs(parameter or []), progress=sys.stderr.isatty())
     if done.error:
         raise InputError(f"{done.name} stopped: {done.error}\nas far as it got: {done.page}")
-    print(_headline(done.notebook), f"{done.notebook}\n{done.page}", sep="\n")
+    print(done.headline, f"{done.notebook}\n{done.page}", sep="\n")
 
 
 @app.command()
@@ -236,7 +236,7 @@ def tour(
     index = files.place(out, "index.html")
     publish.index(runs, index)
     for done in runs:
-        print(f"{done.name} ({done.seconds:.1f} s)", done.error or _headline(done.notebook), "", sep="\n")
+        print(f"{done.name} ({done.seconds:.1f} s)", done.error or done.headline, "", sep="\n")
     print(index.resolve() if isinstance(index, Path) else index)
     if failed := [done.name for done in runs if done.error]:
         raise InputError(f"{len(failed)} of {len(runs)} notebooks stopped: {', '.join(failed)}")
@@ -312,12 +312,6 @@ def main() -> None:
 def _one_thread() -> None:
     """Fits solve many small systems, for which a second thread of the linear algebra costs more than it brings. Before numpy is loaded."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-
-
-def _headline(notebook: str | Path) -> str:
-    from workbench.notebook.publish import headline
-
-    return headline(notebook)
 
 
 def _examples(names: list[str]) -> str:

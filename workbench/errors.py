@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 
 class WorkbenchError(ValueError):
@@ -21,8 +21,7 @@ class UnknownName(InputError):
         self.kind, self.name = kind, name
         names = sorted(known)
         self.nearest = nearest(str(name), names)
-        hint = f"nearest: {', '.join(self.nearest)}" if self.nearest else f"known: {', '.join(names[:12])}"
-        super().__init__(f"unknown {kind} {name!r}; {hint} ({len(names)} in all)")
+        super().__init__(f"unknown {kind} {name!r}; {hint(name, names, n=5)} ({len(names)} in all)")
 
 
 class DataError(WorkbenchError):
@@ -41,6 +40,12 @@ class DataError(WorkbenchError):
 def said(error: BaseException) -> str:
     """An error in one line, for a message of ours: its kind and the first line of what it says."""
     return f"{type(error).__name__}: {str(error).strip()}".splitlines()[0].rstrip(": ")
+
+
+def hint(name: object, known: Collection[str], otherwise: str = "known", n: int = 3) -> str:
+    """The end of a message on a name that is not known: the nearest of those that are, or else a dozen of them."""
+    close = nearest(str(name), known, n)
+    return f"nearest: {', '.join(close)}" if close else f"{otherwise}: {', '.join([*known][:12])}"
 
 
 def nearest(name: str, known: Iterable[str], n: int = 5) -> list[str]:

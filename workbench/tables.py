@@ -20,7 +20,7 @@ from typing import Any
 
 import polars as pl
 
-from workbench.errors import DataError, UnknownName, nearest
+from workbench.errors import DataError, UnknownName, hint
 from workbench.formats import LADDER
 
 _HERE = Path(__file__).resolve().parent
@@ -163,9 +163,7 @@ def read(path: str | Path, table: str) -> pl.DataFrame:
     allowed = [c.column for c in columns]
     for name in cells:
         if name not in allowed:
-            close = nearest(name, allowed, 3)
-            hint = f"nearest: {', '.join(close)}" if close else f"allowed: {', '.join(allowed)}"
-            raise DataError(path, f"table {table!r} has no such column; {hint}", column=name)
+            raise DataError(path, f"table {table!r} has no such column; {hint(name, allowed, 'allowed')}", column=name)
     for c in columns:
         if c.required and c.column not in cells:
             raise DataError(path, f"the column is missing; it holds {c.meaning}", column=c.column)
@@ -343,10 +341,6 @@ def _band(path: str | Path, frame: pl.DataFrame, low: str, value: str, high: str
                 raise DataError(path, f"{end:g} does not bracket {value} = {middle:g}", row=row + 2, column=column)
 
 
-def _price_band(path: str | Path, chips: pl.DataFrame) -> None:
-    _band(path, chips, "price_low_usd", "price_usd", "price_high_usd")
-
-
 def _prior_points(path: str | Path, priors: pl.DataFrame) -> None:
     """A prior has the points that its distribution needs, in order."""
     for i, row in enumerate(priors.iter_rows(named=True)):
@@ -359,14 +353,9 @@ def _prior_points(path: str | Path, priors: pl.DataFrame) -> None:
             raise DataError(path, f"{row['name']}: {', '.join(f'{x:g}' for x in points)} are not in order", row=i + 2, column="p5")
 
 
-def _cost_band(path: str | Path, costs: pl.DataFrame) -> None:
-    _band(path, costs, "low", "value", "high")
-
-
 #: Consistency across the columns of a row, beyond what a declaration says.
 _CHECKS: dict[str, tuple[Callable[[str | Path, pl.DataFrame], None], ...]] = {
-    "chips": (_dense_peaks, _price_band),
-    "costs": (_cost_band,),
+    "chips": (_dense_peaks, partial(_band, low="price_low_usd", value="price_usd", high="price_high_usd")),
     "demand_priors": (_prior_points,),
     "chip_stock": (
         partial(_band, low="chips_low", value="chips", high="chips_high"),
@@ -376,7 +365,9 @@ _CHECKS: dict[str, tuple[Callable[[str | Path, pl.DataFrame], None], ...]] = {
     "capex": (partial(_band, low="low_usd_b", value="capex_usd_b", high="high_usd_b"),),
     "rents": (partial(_band, low="low_usd_per_gpu_h", value="usd_per_gpu_h", high="high_usd_per_gpu_h"),),
     "growth_rates": (partial(_band, low="low", value="factor_per_year", high="high"),),
-    **{t: (partial(_band, low="low", value="value", high="high"),) for t in ("supply_drivers", "multipliers", "power_projections")},
+    **{
+        t: (partial(_band, low="low", value="value", high="high"),) for t in ("costs", "supply_drivers", "multipliers", "power_projections")
+    },
 }
 #: Consistency of a user's rows with ours.
 _OVERRIDE_CHECKS: dict[str, tuple[Callable[[str | Path, pl.DataFrame, pl.DataFrame], None], ...]] = {

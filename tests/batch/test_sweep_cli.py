@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from workbench import batch
-from workbench.batch.tell import show
+from workbench.batch.tell.words import duration
 
 
 @pytest.fixture
@@ -85,4 +85,4 @@ def test_refusals_are_one_clear_message(workbench, make_notebook, tmp_path_facto
 
 
 def test_durations_as_people_say_them():
-    assert [show.duration(s) for s in (0.5, 48.2, 192, 18_360)] == ["0.5 s", "48.2 s", "3.2 min", "5.1 h"]
+    assert [duration(s) for s in (0.5, 48.2, 192, 18_360)] == ["0.5 s", "48.2 s", "3.2 min", "5.1 h"]

@@ -46,7 +46,7 @@ def test_a_page_shows_answer_parameters_chart_and_hides_code(runs):
     assert "image/png;base64" in html
     assert re.search(r"<details[^>]*><summary>Code", html)
     assert "application/vnd.workbench.results" not in html
-    assert publish.headline(runs[1].notebook) == "The answer is 7 'plain'"
+    assert runs[1].headline == "The answer is 7 'plain'"
 
 
 def test_a_failed_run_says_so_on_its_page_and_in_the_index(runs):

@@ -54,6 +54,9 @@ class Sweep:
     seconds: float
     stopped: str | None  #: why not all was run: "interrupted", "failed", or None
 
+    def __repr__(self) -> str:
+        return f"Sweep({self.plan} in {self.out}: {', '.join(f'{n:,} {status}' for status, n in self.statuses.items()) or 'none finished'})"
+
     @property
     def statuses(self) -> dict[str, int]:
         """Runs by status, those of earlier calls included."""
@@ -121,6 +124,14 @@ def sweep(
     InputError
         Before work starts: as `plan`, and for a folder of another sweep or that cannot be written, a scheduler that does not answer, a
         limit that is none. Later: for what no run survives, such as a full disk; what is finished stays.
+
+    Examples
+    --------
+    >>> sweep("ai_factory", {"n_chips": "1000,2000", "pue": "1.1:1.3:3"}, out="runs/ai_factory")  # doctest: +SKIP
+    Sweep(Plan(ai_factory: 6 runs over n_chips, pue) in runs/ai_factory: 6 done)
+    >>> sweep("ai_factory", {"pue": "1.1:1.4"}, out="runs/ai_factory")
+    Traceback (most recent call last):
+    workbench.notebook.parameters.ParameterError: pue = 1.1:1.4: a range to sample; give --samples N, or low:high:n for a grid
     """
     start = time.perf_counter()
     limits = _limits(cell_timeout, timeout, memory)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 from typing import Any, TypeVar
@@ -191,10 +191,11 @@ def workers(
         yield Workers(executor, lambda: jobs or cores(), lambda: executor.shutdown(wait=False, cancel_futures=True))
     elif scheduler is not None:
         client = _connected(scheduler)
-        threads = _Remembered(lambda: max(1, sum(client.nthreads().values())))
+        # workers of a cluster come and go, but not at every call: they are counted every 5 s
+        threads = lru_cache(maxsize=1)(lambda tick: max(1, sum(client.nthreads().values())))
         try:
             pool = client.get_executor(pure=False)
-            yield Workers(pool, threads, lambda: pool.shutdown(wait=False), knows_running=False)
+            yield Workers(pool, lambda: threads(time.monotonic() // 5), lambda: pool.shutdown(wait=False), knows_running=False)
         finally:
             client.close()
     else:
@@ -206,19 +207,6 @@ def workers(
             raise
         finally:
             processes.shutdown(cancel_futures=True)
-
-
-class _Remembered:
-    """A number that is asked for at most every few seconds: workers of a cluster come and go, but not at every call."""
-
-    def __init__(self, ask: Callable[[], int], seconds: float = 5.0):
-        self._ask, self._seconds = ask, seconds
-        self._value, self._until = 1, 0.0
-
-    def __call__(self) -> int:
-        if time.monotonic() >= self._until:
-            self._value, self._until = self._ask(), time.monotonic() + self._seconds
-        return self._value
 
 
 def _connected(scheduler: str) -> Any:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench import tables
-from workbench.errors import InputError, nearest
+from workbench.errors import InputError
 from workbench.notebook import parameters, run
 from workbench.notebook.parameters import Parameter, ParameterError
 
@@ -54,6 +54,9 @@ class Plan:
 
     def __len__(self) -> int:
         return len(self.sets)
+
+    def __repr__(self) -> str:
+        return f"Plan({self.notebook.name}: {len(self):,} runs over {', '.join(self.swept) or 'nothing'})"
 
 
 @dataclass(frozen=True)
@@ -130,6 +133,11 @@ def plan(
         With every parameter that is not declared, of the wrong type or out of range, or written in a way that cannot be read.
     InputError
         For a notebook that is missing, is none, or has no parameters cell, and for a grid that is too large or cannot be read.
+
+    Examples
+    --------
+    >>> plan("ai_factory", {"n_chips": "1000,2000", "pue": "1.1:1.3:3"})
+    Plan(ai_factory: 6 runs over n_chips, pue)
     """
     source = read(notebook)
     asked, problems = _asked(source.declared, parameters or {}, grid)
@@ -213,9 +221,7 @@ def _asked(
     problems = [f"{name}: given twice, as a parameter and in the grid" for name in given if name in texts]
     for name, value, read_as in [*((*t, _from_text) for t in texts.items()), *((*g, _from_yaml) for g in given.items())]:
         if name not in declared:
-            close = nearest(str(name), declared, 3)
-            hint = f"nearest: {', '.join(close)}" if close else f"declared: {', '.join(declared)}"
-            problems.append(f"{name}: the notebook declares no such parameter; {hint}")
+            problems.append(parameters.undeclared(name, declared))
             continue
         try:
             one = read_as(declared[name], value)

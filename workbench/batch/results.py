@@ -41,6 +41,9 @@ class Results:
     runs: pl.DataFrame
     frames: dict[str, pl.DataFrame]
 
+    def __repr__(self) -> str:
+        return f"Results({self.runs.height:,} runs; frames: {', '.join(self.frames) or 'none'})"
+
     def write(self, store: Store) -> None:
         """Write frames, then runs: a row that can be read has its frames. Raises `OSError` as the file system does."""
         for name, frame in self.frames.items():
@@ -83,6 +86,13 @@ def read_results(folder: str | Path) -> Results:
     ------
     InputError
         For a folder that holds no sweep.
+
+    Examples
+    --------
+    >>> read_results("runs/ai_factory").runs.sort("results.usd_per_chip_hour").head(3)  # doctest: +SKIP
+    >>> read_results("nowhere")
+    Traceback (most recent call last):
+    workbench.errors.InputError: nowhere: holds no sweep (no sweep.json)
     """
     store = Store.at(folder)
     try:
@@ -127,6 +137,13 @@ def gather(notebooks: str | Path | Iterable[str | Path]) -> Results:
     ------
     InputError
         For a path that does not exist, or a notebook that cannot be read or was not executed.
+
+    Examples
+    --------
+    >>> from workbench import tables
+    >>> found = gather(tables.NOTEBOOKS / "ai_factory.ipynb")  # as it ships, executed
+    >>> found.runs.select("run", "status", "params.chip").rows()
+    [('ai_factory', 'done', 'GB300')]
     """
     given = [notebooks] if isinstance(notebooks, str | Path) else list(notebooks)
     paths: list[Path] = []

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from workbench.errors import InputError, UnknownName, nearest
+from workbench.errors import InputError, UnknownName, hint
 
 TYPES = {"int": int, "float": float, "str": str, "bool": bool}
 
@@ -57,6 +57,11 @@ class Parameter:
     table: str | None = None  #: table of the catalogue whose keys are allowed
 
     @property
+    def shown_unit(self) -> str:
+        """The unit as a reader sees it: none of a plain number, of words and of names."""
+        return "" if self.unit in ("-", "1", "name", "names") else self.unit
+
+    @property
     def allowed(self) -> str:
         """What values are allowed, in words."""
         kind = {"int": "a whole number", "float": "a number", "str": "text", "bool": "True or False"}[self.type]
@@ -70,8 +75,7 @@ class Parameter:
             kind += f" of at least {self.low:,.12g}"
         elif self.high is not None:
             kind += f" of at most {self.high:,.12g}"
-        if self.unit not in ("", "-", "1", "name"):
-            kind += f" [{self.unit}]"
+        kind += f" [{self.shown_unit}]" if self.shown_unit else ""
         return f"{kind} or None" if self.optional else kind
 
     def problem(self, value: Any) -> str | None:
@@ -92,16 +96,12 @@ class Parameter:
         if not fits:
             return f"{self.name} = {value!r}: expected {self.allowed} ({self.meaning})"
         if self.table:
-            return self._problem_in_table(str(value))
-        return None
+            from workbench import catalogue
 
-    def _problem_in_table(self, value: str) -> str | None:
-        from workbench import catalogue
-
-        try:
-            catalogue.key_of(self.table or "", value)
-        except UnknownName as error:
-            return f"{self.name} = {value!r}: {error}"
+            try:
+                catalogue.key_of(self.table, str(value))
+            except UnknownName as error:
+                return f"{self.name} = {value!r}: {error}"
         return None
 
     def from_text(self, text: str) -> Any:
@@ -122,7 +122,14 @@ class Parameter:
 
 
 def declared(source: str) -> dict[str, Parameter]:
-    """Parameters declared by the source text of a parameters cell. Raises `ParameterError` for a line that is no declaration."""
+    """Parameters declared by the source text of a parameters cell. Raises `ParameterError` for a line that is no declaration.
+
+    Examples
+    --------
+    >>> found = declared("n_chips: int = 4608  # [chips] accelerators in the cluster, 1..1000000")
+    >>> found["n_chips"].allowed, found["n_chips"].meaning
+    ('a whole number from 1 to 1,000,000 [chips]', 'accelerators in the cluster')
+    """
     parameters, problems = {}, []
     try:
         tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
@@ -198,13 +205,16 @@ def check(parameters: Mapping[str, Parameter], values: Mapping[str, Any]) -> Non
     problems = []
     for name, value in values.items():
         if name not in parameters:
-            close = nearest(name, parameters, 3)
-            hint = f"nearest: {', '.join(close)}" if close else f"declared: {', '.join(parameters)}"
-            problems.append(f"{name}: the notebook declares no such parameter; {hint}")
+            problems.append(undeclared(name, parameters))
         elif (problem := parameters[name].problem(value)) is not None:
             problems.append(problem)
     if problems:
         raise ParameterError(problems)
+
+
+def undeclared(name: object, parameters: Mapping[str, Parameter]) -> str:
+    """What is wrong with a name that is not among the declared ones."""
+    return f"{name}: the notebook declares no such parameter; {hint(name, parameters, 'declared')}"
 
 
 def from_text(parameters: Mapping[str, Parameter], texts: Mapping[str, str]) -> dict[str, Any]:

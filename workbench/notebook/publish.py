@@ -16,9 +16,8 @@ import nbformat
 
 from workbench import __version__, files
 from workbench.errors import InputError, said
-from workbench.notebook import parameters
 from workbench.notebook.runtime import RESULTS_MIME
-from workbench.notebook.stored import Run, code_cells, read
+from workbench.notebook.stored import Run, code_cells, declared_by, read
 
 TEMPLATES = Path(__file__).parent / "templates"
 #: What charts are stored as, and the version of Vega-Lite that draws them.
@@ -70,7 +69,7 @@ def publish(notebook: str | Path, html: str | Path) -> None:
         "title": title(nb, notebook),
         "errors": raised or [str(died)] * bool(died),
         "style": asset("style.css") + HtmlFormatter(style="xcode").get_style_defs(".highlight"),
-        "parameters": _parameters(notebook, nb),
+        "parameters": _parameters(nb),
         "made": _made(nb),
         "vegalite": VEGALITE,
         "version": __version__,
@@ -107,20 +106,15 @@ def index(runs: Iterable[Run], html: str | Path) -> None:
     files.write(html, template.render(cards=cards, style=asset("style.css"), version=__version__))
 
 
-def headline(notebook: str | Path) -> str:
-    """What the cell tagged ``headline`` of an executed notebook printed; empty if there is none. Raises `InputError` as `publish`."""
-    return _headline(read(notebook))
-
-
 def _card(run: Run, folder: str) -> dict[str, Any]:
     nb = read(run.notebook)
-    values = _parameters(run.notebook, nb)
+    values = _parameters(nb)
     pictures = (output["data"] for cell in code_cells(nb) for output in cell.outputs if "image/png" in output.get("data", {}))
     picture: dict[str, str] = next(pictures, {})
     return {
         "name": run.name,
         "question": title(nb, run.notebook),
-        "headline": _headline(nb),
+        "headline": run.headline,
         "thumbnail": picture.get("image/png", ""),
         "alt": picture.get("text/plain", ""),
         "link": quote(Path(os.path.relpath(run.page, folder or ".")).as_posix()),
@@ -171,22 +165,12 @@ def title(nb: nbformat.NotebookNode, path: str | Path) -> str:
     return Path(path).stem
 
 
-def _headline(nb: nbformat.NotebookNode) -> str:
-    cells = [cell for cell in code_cells(nb) if "headline" in cell.metadata.get("tags", [])]
-    return "".join(output.text for cell in cells for output in cell.outputs if output.get("name") == "stdout").strip()
-
-
-def _parameters(path: str | Path, nb: nbformat.NotebookNode) -> list[Value]:
+def _parameters(nb: nbformat.NotebookNode) -> list[Value]:
     """The declared parameters with the values that the notebook ran with; none where it declares none."""
-    try:
-        declared = parameters.of_cells(nb.cells, path)
-    except InputError:
-        return []
     given = _metadata(nb, "papermill").get("parameters")
     given = given if isinstance(given, dict) else {}
     return [
-        Value(name, _shown(given.get(name, p.default)), "" if p.unit in ("-", "1", "name") else p.unit, p.meaning, _shown(p.default))
-        for name, p in declared.items()
+        Value(name, _shown(given.get(name, p.default)), p.shown_unit, p.meaning, _shown(p.default)) for name, p in declared_by(nb).items()
     ]
 
 

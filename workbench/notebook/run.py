@@ -98,9 +98,11 @@ def execute(name: str | Path, out: str | Path, values: Mapping[str, str] | None 
 
     Examples
     --------
-    >>> execute("ai_factory", "out", {"n_chips": "0"})
+    >>> execute("ai_factory", "out", {"n_chips": "2000"})  # doctest: +SKIP
+    Run(ai_factory(n_chips=2000, ...) done; 31 results, 4 frames)
+    >>> execute("ai_factory", "out", {"chips": "2000"})
     Traceback (most recent call last):
-    workbench.notebook.parameters.ParameterError: n_chips = 0: expected a whole number from 1 to 1,000,000 [chips] (accelerators in ...
+    workbench.notebook.parameters.ParameterError: chips: the notebook declares no such parameter; nearest: chip, n_chips, replica_chips
     """
     source, store = find(name), Store.at(out)
     typed = parameters.from_text(parameters.of_notebook(source), values or {})

@@ -22,6 +22,13 @@ def check_parameters(namespace: Mapping[str, Any]) -> None:
 
     It finds the parameters cell, and what papermill injected after it, among the cells that the kernel has run, and raises
     `ParameterError` naming each parameter that is not declared, of the wrong type or out of range.
+
+    Examples
+    --------
+    >>> cell = "n_chips: int = 8  # [chips] how many, 1..100"
+    >>> check_parameters({"In": ["", cell, "check_parameters(globals())"], "n_chips": 800})
+    Traceback (most recent call last):
+    workbench.notebook.parameters.ParameterError: n_chips = 800: expected a whole number from 1 to 100 [chips] (how many)
     """
     declared: dict[str, Parameter] = {}
     injected: list[str] = []
@@ -56,6 +63,11 @@ def record(**results: Any) -> dict[str, Any]:
     ------
     InputError
         For a value that is neither a scalar nor a frame, naming it.
+
+    Examples
+    --------
+    >>> record(usd_per_chip_hour=2.33, training_days=119)
+    {'usd_per_chip_hour': 2.33, 'training_days': 119}
     """
     scalars: dict[str, Any] = {}
     frames: dict[str, Any] = {}

@@ -39,6 +39,7 @@ class Run:
     code_and_data: str | None = None  #: hash of the package's modules and of all tables, the user's among them
     python: str | None = None
     parameters: dict[str, Any] = field(default_factory=dict)  #: declared ones and others that were given
+    headline: str = ""  #: what the cell tagged so printed
     results: dict[str, Any] = field(default_factory=dict)  #: recorded scalars
     frames: dict[str, dict[str, Any]] = field(default_factory=dict)  #: recorded frames as columns and rows
 
@@ -55,7 +56,7 @@ class Run:
 
 
 #: What a runner writes of itself into ``metadata.workbench``.
-_SAID = {f.name for f in fields(Run)} - {"name", "notebook", "parameters", "results", "frames"}
+_SAID = {f.name for f in fields(Run)} - {"name", "notebook", "parameters", "headline", "results", "frames"}
 
 
 def read(path: str | Path, executed: bool = True) -> nbformat.NotebookNode:
@@ -139,7 +140,7 @@ def run_of(nb: Mapping[str, Any], path: str, name: str) -> Run:
         about["finished"] = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
     given = papermill.get("parameters", {})
-    declared = _declared(next(("".join(c["source"]) for c in code if "parameters" in tags(c)), ""))
+    declared = declared_by(nb)
     values = {name: p.default for name, p in declared.items()} | dict(given)
     values |= {name: float(v) for name, v in values.items() if name in declared and declared[name].type == "float" and v is not None}
     results: dict[str, Any] = {}
@@ -148,7 +149,8 @@ def run_of(nb: Mapping[str, Any], path: str, name: str) -> Run:
         if stored := output.get("data", {}).get(RESULTS_MIME):
             results |= stored["scalars"]
             frames |= json.loads(json.dumps(stored["frames"]))  # without nbformat's classes, which who receives them would import
-    return Run(name, path, **about, parameters=values, results=results, frames=frames)
+    headline = "".join(o["text"] for c in code if "headline" in tags(c) for o in c["outputs"] if o.get("name") == "stdout").strip()
+    return Run(name, path, **about, parameters=values, headline=headline, results=results, frames=frames)
 
 
 def _check_executed(nb: Mapping[str, Any], path: str | Path) -> None:
@@ -157,9 +159,13 @@ def _check_executed(nb: Mapping[str, Any], path: str | Path) -> None:
         raise InputError(f"{path}: not executed: none of its {len(code)} code cells has run")
 
 
+def declared_by(nb: Mapping[str, Any]) -> dict[str, Parameter]:
+    """Parameters of the cell tagged so; none of a notebook that declares them in another form."""
+    return _declared(next(("".join(cell["source"]) for cell in code_cells(nb) if "parameters" in tags(cell)), ""))
+
+
 @lru_cache(maxsize=64)
 def _declared(source: str) -> dict[str, Parameter]:
-    """Parameters of the cell tagged so; none of a notebook that declares them in another form."""
     try:
         return parameters.declared(source)
     except InputError:

@@ -91,7 +91,6 @@ def _sweep(folder: Path) -> Outcome:
 def _outcome(
     folder: Path, notebook: Path, name: str, runs: pl.DataFrame, count: int, swept: tuple[str, ...] | None, about: dict[str, Any]
 ) -> Outcome:
-    declared = parameters_of(notebook)
     given = [c.removeprefix("params.") for c in runs.columns if c.startswith("params.")]
     recorded = [c.removeprefix("results.") for c in runs.columns if c.startswith("results.")]
     if swept is None:
@@ -102,7 +101,7 @@ def _outcome(
         folder,
         name,
         publish.title(nb, name),
-        declared,
+        stored.declared_by(nb),
         tuple(n for n in swept if n in given),
         tuple(sorted(recorded, key=lambda n: order.get(n, len(order)))),
         _cleaned(runs),

@@ -16,7 +16,7 @@ from markupsafe import Markup
 from workbench import __version__, files
 from workbench.batch.tell import findings, outcome, pictures
 from workbench.batch.tell.outcome import Outcome
-from workbench.batch.tell.words import Label, label, say
+from workbench.batch.tell.words import Label, duration, label, say
 from workbench.errors import InputError, UnknownName
 from workbench.notebook import publish
 
@@ -51,6 +51,14 @@ def report(path: str | Path, html: str | Path | None = None, result: str | None 
         For a path that is neither, a sweep without a finished run, a file that cannot be read, or a page that cannot be written.
     UnknownName
         For a result that no run recorded as a number.
+
+    Examples
+    --------
+    >>> report("runs/ai_factory", result="usd_per_chip_hour")  # doctest: +SKIP
+    PosixPath('runs/ai_factory/report.html')
+    >>> report("s3://bucket/runs")
+    Traceback (most recent call last):
+    workbench.errors.InputError: s3://bucket/runs: reports are made of folders; copy it to one
     """
     if "://" in str(path):
         raise InputError(f"{path}: reports are made of folders; copy it to one")
@@ -113,19 +121,17 @@ def _page(sweep: Outcome, names: list[str], links: dict[str, str], page: Path) -
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(publish.TEMPLATES), autoescape=True)
     environment.filters["aligned"] = publish.aligned
     return environment.get_template("report.html.j2").render(
-        title=sweep.question,
-        name=sweep.name,
-        count=f"{sweep.count:,}",
-        lede=_lede(sweep),
+        sweep=sweep,
         counts={status: counts[status] for status in sorted(counts, key=lambda s: s != "done")},
-        unfinished=_unfinished(sweep),
+        last=_moment(last) if (last := sweep.runs["finished"].max()) else "",
         views=views,
         left_out=max(0, len(names) - VIEWS),
-        nothing=_nothing(sweep),
+        often=sweep.failed["error"].fill_null("no error said").value_counts(sort=True, name="n").rows()[:1],
         failures=failures[:KINDS],
         failures_left=len(failures) - len(failures[:KINDS]),
         example=_example(sweep, names),
-        linked=_linked(links),
+        pages=sum(link.endswith(".html") for link in links.values()),
+        linked=len(links),
         table=os.path.relpath(sweep.folder / "results.parquet", page.parent) if sweep.about else "the notebooks",
         swept=[_swept(sweep, name) for name in sweep.swept],
         fixed=_fixed(sweep),
@@ -138,44 +144,12 @@ def _page(sweep: Outcome, names: list[str], links: dict[str, str], page: Path) -
     )
 
 
-def _lede(sweep: Outcome) -> Markup:
-    over = Markup(", ").join(Markup("<code>{}</code>").format(name) for name in sweep.swept[:8])
-    more = f" and {len(sweep.swept) - 8} more" if len(sweep.swept) > 8 else ""
-    what = Markup("A sweep over {}{}").format(over, more) if sweep.swept else Markup("All with the same parameters")
-    return Markup("<code>{}</code>, {:,} {}. {}.").format(sweep.name, sweep.count, "run" if sweep.count == 1 else "runs", what)
-
-
-def _unfinished(sweep: Outcome) -> str:
-    if sweep.runs.height >= sweep.count:
-        return ""
-    last = sweep.runs["finished"].max()
-    said = f" The last one ended {_moment(last)}." if last else ""
-    ended = f"{sweep.runs.height:,} of {sweep.count:,} runs have ended"
-    return f"Not finished: {ended}.{said} What follows is of those; make the report again for the rest."
-
-
-def _nothing(sweep: Outcome) -> list[str]:
-    """What stands in place of findings."""
-    if sweep.done.is_empty():
-        top = sweep.failed["error"].fill_null("no error said").value_counts(sort=True, name="n").row(0)
-        return [f"None of the {sweep.runs.height:,} runs ended well. Most often, {top[1]:,} times: {top[0]}"]
-    return ["No run recorded a number: workbench.record(name=value) in the notebook's last cell makes one a result."]
-
-
 def _example(sweep: Outcome, names: list[str]) -> str:
     """A comparison that can be typed into the filter."""
     if not names:
         return "status=failed"
     middle: Any = sweep.runs[f"results.{names[0]}"].median()
     return f"{_column(sweep, names[0])}<{float(middle):.3g}"
-
-
-def _linked(links: dict[str, str]) -> str:
-    pages, notebooks = (sum(link.endswith(end) for link in links.values()) for end in (".html", ".ipynb"))
-    if not notebooks:
-        return "Each run links to its page."
-    own = f"{pages:,} runs link to their page, the others" if pages else "Runs link"
-    return f"{own} to their notebook; workbench report RUN.ipynb makes a page of one."
 
 
 def _view(sweep: Outcome, name: str, links: dict[str, str], store: pictures.Columns, first: bool) -> dict[str, Any]:
@@ -306,7 +280,7 @@ def _provenance(sweep: Outcome) -> list[tuple[str, str]]:
             f"{sweep.count:,} planned, {runs.height:,} ended, {sweep.done.height:,} of them well"
             + (f"; {again:,} took more than one attempt" if again else ""),
         ),
-        ("Time", f"{_span(seconds)} in all, {seconds / runs.height:.3g} s a run"),
+        ("Time", f"{duration(seconds)} in all, {seconds / runs.height:.3g} s a run"),
         ("When", f"{_moment(ended.min())} to {_moment(ended.max())}" if len(ended) else ""),
         ("Made", _moment(about["created"]) if about.get("created") else ""),
         ("workbench", ", ".join(runs["workbench"].drop_nulls().unique().sort()) or ""),
@@ -315,10 +289,6 @@ def _provenance(sweep: Outcome) -> list[tuple[str, str]]:
         ("This page", f"{_moment(datetime.now(UTC))}, workbench {__version__}"),
     ]
     return [(name, text) for name, text in said if text]
-
-
-def _span(seconds: float) -> str:
-    return f"{seconds:.3g} s" if seconds < 120 else f"{seconds / 60:.3g} min" if seconds < 7200 else f"{seconds / 3600:.3g} h"
 
 
 def _moment(moment: Any) -> str:

@@ -13,6 +13,7 @@ from workbench.batch.driver import Sweep
 from workbench.batch.executors import cores, runs_at_once
 from workbench.batch.expand import Plan
 from workbench.batch.results import read_results
+from workbench.batch.tell.words import duration
 from workbench.errors import InputError
 from workbench.units import significant
 
@@ -31,8 +32,8 @@ def plan_lines(plan: Plan, out: str, jobs: int | None, scheduler: str | None) ->
         values = list(dict.fromkeys(chosen[name] for chosen in plan.sets.values()))
         shown = ", ".join(map(repr, values if len(values) <= 6 else [*values[:2], ...])).replace("Ellipsis", "...")
         last = f", {values[-1]!r} ({len(values):,} values)" if len(values) > 6 else ""
-        unit = plan.notebook.declared[name].unit
-        lines.append(f"  {name} = {shown}{last}{f' [{unit}]' if unit not in ('', '-', '1', 'name') else ''}")
+        unit = plan.notebook.declared[name].shown_unit
+        lines.append(f"  {name} = {shown}{last}{f' [{unit}]' if unit else ''}")
     done, other, seconds, basis = _expected(plan, out)
     left, each = len(plan) - done, f"({significant(seconds)} s a run: {basis})"
     if done:
@@ -119,16 +120,3 @@ def summary_lines(done: Sweep) -> list[str]:
     if done.stopped:
         lines.append(f"stopped ({done.stopped}); {len(done.plan) - runs.height:,} runs are left: --resume goes on")
     return lines
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them: ``'48 s'``, ``'3.2 min'``, ``'5.1 h'``.
-
-    Examples
-    --------
-    >>> duration(48.2), duration(192), duration(18_360)
-    ('48.2 s', '3.2 min', '5.1 h')
-    """
-    if seconds < 100:
-        return f"{significant(seconds)} s"
-    return f"{significant(seconds / 60, 2)} min" if seconds < 6000 else f"{significant(seconds / 3600, 2)} h"

@@ -61,7 +61,7 @@ def label(name: str, declared: Parameter | None = None) -> Label:
     else:
         head, unit = words, ""
     if declared is not None:
-        unit = "" if declared.unit in ("", "-", "1", "name", "names") else declared.unit
+        unit = declared.shown_unit
     text = " ".join([*head, *which])
     return Label(text if head else " ".join([unit, *which]), unit)
 
@@ -83,3 +83,16 @@ def between(low: float, high: float, unit: str) -> tuple[str, str]:
     if unit.startswith("USD"):
         shared = first[len(usd(low)) :]
     return first.removesuffix(shared), second
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: ``'48 s'``, ``'3.2 min'``, ``'5.1 h'``.
+
+    Examples
+    --------
+    >>> duration(48.2), duration(192), duration(18_360)
+    ('48.2 s', '3.2 min', '5.1 h')
+    """
+    if seconds < 100:
+        return f"{significant(seconds)} s"
+    return f"{significant(seconds / 60, 2)} min" if seconds < 6000 else f"{significant(seconds / 3600, 2)} h"
