@@ -52,13 +52,11 @@ NAMES = {".".join(p.relative_to(PACKAGE.parent).with_suffix("").parts).removesuf
 
 #: Imports that close a circle, to go as their packages are turned over: a type only, and a call that imports late.
 CIRCLES = {("workbench.publish", "workbench.execute")}
-#: What notebooks import that stands on no face, to go with issues on those models: constants, operators and a score.
+#: What notebooks import that stands on no face, to go with issues on those models: constants and operators.
 BESIDE_FACES = {
     ("chip_serving", "workbench.chips.serving.constants"),
     ("chip_training", "workbench.chips.operators"),
     ("chip_training", "workbench.chips.training.constants"),
-    ("compute_demand", "workbench.validation.ownership"),
-    ("fleet_economics", "workbench.validation.ownership"),
 }
 #: State of a module: indices of the catalogue's tables; the runs of a process, which Ctrl-C ends; the last two go with one engine.
 STATE = {
