@@ -32,7 +32,7 @@ def calls() -> dict[str, Callable[[], Any]]:
         chips.Load(np.array([1, 16, 256]), 1024, 512),
     )
     clusters = [fabric.Cluster(chip(name), 64, "InfiniBand NDR") for name in ("H100", "B200", "MI355X")]
-    slo = chips.Slo(tokens_per_second=30, ttft=5.0)
+    slo = chips.SLO(tokens_per_second=30, ttft=5.0)
     frontier = chips.slo_frontier(
         llm("DeepSeek-R1"), clusters, chips.Load(1, 1024, 1024), usd_per_chip_hour={"H100": 2.0, "B200": 3.5, "MI355X": 2.5}
     )

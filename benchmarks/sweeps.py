@@ -23,7 +23,8 @@ import nbformat
 import psutil
 from nbformat.v4 import new_code_cell, new_notebook
 
-from workbench import batch, execute
+from workbench import batch
+from workbench.notebook import run
 
 BIN = Path(sys.executable).parent
 JOBS = 2
@@ -47,7 +48,7 @@ def throughput(folder: Path, runs: int = 200, pairs: int = 3) -> None:
 
     def papermill() -> float:
         start = time.perf_counter()
-        command = [BIN / "papermill", "--no-progress-bar", execute.find("ai_factory"), folder / "one.ipynb"]
+        command = [BIN / "papermill", "--no-progress-bar", run.find("ai_factory"), folder / "one.ipynb"]
         subprocess.run(command, check=True, capture_output=True)
         return time.perf_counter() - start
 

@@ -13,19 +13,27 @@ import psutil
 import pytest
 from nbclient import NotebookClient
 
-from workbench import execute
-from workbench.batch import manager, provisioner
+from workbench.kernel import provisioner
+from workbench.notebook.kernels import PromptKernelManager
+from workbench.notebook.run import find
 
-NOTEBOOK = execute.find("ai_factory")
+NOTEBOOK = find("ai_factory")
 ROUNDS = 5
+#: Nothing is saved before the end, and the kernel says little.
+PROMPT = {
+    "kernel_manager_class": PromptKernelManager,
+    "request_save_on_cell_execute": False,
+    "extra_arguments": ["--log-level=50"],
+}
 
 #: An interpreter that has imported the libraries forks; the fork runs the cells, with pictures and all, and says nothing to anybody.
 FORKS = """
 import os, sys
 from pathlib import Path
 import nbformat
-from workbench.batch import private_socket, warm_kernel, warm_server
-folder = private_socket.folder()
+from workbench import files
+from workbench.kernel import private_socket, warm_kernel, warm_server
+folder = files.private_folder()
 server = warm_server.Server(folder, private_socket.listen(folder / "kernels.sock"), 0)
 cells = [cell.source for cell in nbformat.read(sys.argv[1], 4).cells if cell.cell_type == "code"]
 print("imported", flush=True)
@@ -52,7 +60,7 @@ def test_a_run_in_a_warm_kernel(benchmark, tmp_path):
     assert forks.stdout.readline() == "imported\n"
 
     def warm():
-        papermill.execute_notebook(NOTEBOOK, tmp_path / "warm.ipynb", kernel_name="workbench", progress_bar=False, **manager.PROMPT)
+        papermill.execute_notebook(NOTEBOOK, tmp_path / "warm.ipynb", kernel_name="workbench", progress_bar=False, **PROMPT)
 
     def forked(how):
         print(how, file=forks.stdin, flush=True)
@@ -86,7 +94,7 @@ def test_a_run_in_a_warm_kernel(benchmark, tmp_path):
 def test_private_memory(benchmark):
     async def run():
         notebook = nbformat.read(NOTEBOOK, 4)
-        client = NotebookClient(notebook, kernel_name="workbench", kernel_manager_class=manager.PromptKernelManager)
+        client = NotebookClient(notebook, kernel_name="workbench", kernel_manager_class=PromptKernelManager)
         async with client.async_setup_kernel():
             for index, cell in enumerate(notebook.cells):
                 await client.async_execute_cell(cell, index)

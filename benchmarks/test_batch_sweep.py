@@ -10,16 +10,19 @@ from statistics import median
 
 import pytest
 
-from workbench import batch, execute
-from workbench.batch import driver, provisioner, results
+from workbench import batch
+from workbench.batch import driver, results
 from workbench.files import Store
+from workbench.kernel import provisioner
+from workbench.notebook.run import find
+from workbench.notebook.stored import run_of_bytes
 
 RUNS = 24
 
 
 @pytest.mark.benchmark(group="a run of ai_factory, in a sweep")
 def test_a_run_of_a_sweep(benchmark, tmp_path):
-    command = [Path(sys.executable).parent / "papermill", "--no-progress-bar", execute.find("ai_factory"), tmp_path / "cold.ipynb"]
+    command = [Path(sys.executable).parent / "papermill", "--no-progress-bar", find("ai_factory"), tmp_path / "cold.ipynb"]
     alone, folders = [], (tmp_path / str(i) for i in count())
 
     def papermill():
@@ -45,14 +48,14 @@ def a_run(tmp_path_factory):
     out = tmp_path_factory.mktemp("one") / "out"
     batch.sweep("ai_factory", {"pue": "1.2"}, out=out, jobs=1)
     path = next((out / "runs").iterdir())
-    return results.of_bytes(path.read_bytes(), f"runs/{path.name}", path.stem)
+    return run_of_bytes(path.read_bytes(), f"runs/{path.name}", path.stem)
 
 
 @pytest.mark.benchmark(group="what the driver writes down, a run")
 @pytest.mark.parametrize("before", [0, 5_000])
 def test_the_table_of_a_sweep(benchmark, a_run, tmp_path, before):
     """A thousand runs that end at 100 a second, where so many are done; rows and frames as in a sweep."""
-    numbered = (replace(a_run, row=a_run.row | {"run": f"{i:020x}"}) for i in count())
+    numbered = (replace(a_run, name=f"{i:020x}") for i in count())
     table = driver._Table(Store.at(tmp_path), results.NOTHING.joined(next(numbered) for _ in range(before)))
 
     def add():

@@ -6,7 +6,8 @@ import pytest
 from workbench import catalogue, chips
 from workbench.chips.serving import constants as calibration
 from workbench.chips.serving import frontier as frontier_model
-from workbench.chips.serving.evaluate import closed_loop, demand_of
+from workbench.chips.serving.evaluate import demand_of
+from workbench.chips.serving.loops import closed_loop
 from workbench.fabric import Cluster
 
 GROUP = "one operating point"
@@ -23,7 +24,7 @@ def test_frontier_of_a_million_points(benchmark):
     benchmark.extra_info["cases"] = points
     benchmark.extra_info["points"] = f"{points:,}"
     frontier = benchmark.pedantic(
-        chips.slo_frontier, (llm, clusters, chips.Load(1, 1024, 1024)), {"users": users}, rounds=3, warmup_rounds=1
+        chips.slo_frontier, (llm, clusters, chips.Load(1, 1024, 1024)), {"concurrency": users}, rounds=3, warmup_rounds=1
     )
     benchmark.extra_info["s"] = f"{benchmark.stats.stats.min:.2f}"
     assert points >= 1_000_000

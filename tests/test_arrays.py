@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from workbench.arrays import Arrays, broadcast, in_blocks, join, stack, take
+from workbench.arrays import Arrays, broadcast, first_true, in_blocks, join, spread, stack, take
 from workbench.errors import InputError
 
 
@@ -66,3 +66,13 @@ def test_blocks_give_what_the_whole_gives():
 def test_what_does_not_broadcast_is_named():
     with pytest.raises(InputError, match=r"^a of shape \(2,\) and c of shape \(3,\) do not broadcast$"):
         broadcast(a=np.ones(2), b=1.0, c=np.ones(3))
+
+
+def test_the_first_test_that_holds_is_named():
+    assert first_true([np.array([False, True, False]), np.array([[True], [False]])]).tolist() == [[2, 1, 2], [0, 1, 0]]
+    assert first_true([False, True]) == 2
+
+
+def test_a_record_is_spread_over_a_shape():
+    wide = spread({"a": 1.0, "b": np.arange(3.0)}, (2, 3))
+    assert {name: value.tolist() for name, value in wide.items()} == {"a": [[1.0] * 3] * 2, "b": [[0.0, 1.0, 2.0]] * 2}

@@ -45,10 +45,10 @@ def test_names_and_aliases_whatever_their_case(name):
     assert catalogue.chip(name).name in ("H100", "A100", "TPU v7")
 
 
-@pytest.mark.parametrize("table", ["chips", "llms"])
+@pytest.mark.parametrize("table", ["chips", "laws", "llms"])
 def test_an_alias_means_one_row(table):
     frame = catalogue.table(table)
-    names = [n.strip().casefold() for n in frame[tables.key(table)]]
+    names = [n.strip().casefold() for n in tables.names(frame, table)]
     for row_aliases in frame["aliases"]:
         names += [a.strip().casefold() for a in (row_aliases or "").split(";") if a.strip()]
     assert len(names) == len(set(names)), sorted(n for n in names if names.count(n) > 1)

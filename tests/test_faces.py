@@ -13,7 +13,7 @@ SHOWN = ("catalogue", "charts", "demand", "fabric", "scaling", "uncertainty", "u
 #: Names on the faces of all packages; 140 when all of them show only what is used.
 MOST = 299
 #: Rooms without a face: what is in them is used by the house alone.
-INNER = {"calibration", "kernel", "notebook"}
+INNER = {"calibration"}
 PACKAGES = [found.name for found in pkgutil.iter_modules(workbench.__path__) if found.ispkg and found.name not in INNER]
 FACES = ["workbench", *(f"workbench.{name}" for name in PACKAGES)]
 

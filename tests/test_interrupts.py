@@ -12,7 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from workbench import batch, execute
+from workbench import batch
+from workbench.notebook import run
 
 if os.name == "nt":
     pytest.skip("signals of another system", allow_module_level=True)
@@ -61,12 +62,11 @@ def slow_notebook(small_notebook, tmp_path):
     ("args", "when"),
     [
         (["run", "ai_factory"], 0.0),
-        (["run", "ai_factory"], 1.5),
         (["tour"], 0.3),
         (["tour"], 1.0),
         (["tour"], 3.0),
         (["sweep", "ai_factory", "-p", "n_chips=8:800:20"], 1.0),
-        (["report", execute.find("ai_factory"), "--out", "page.html"], 1.0),
+        (["report", run.find("ai_factory"), "--out", "page.html"], 1.0),
     ],
 )
 def test_at_any_moment(interrupted, args, when):
@@ -81,10 +81,9 @@ def test_in_a_cell_of_a_run(interrupted, slow_notebook, tmp_path):
     assert list((tmp_path / "out").iterdir()) == []
 
 
-@pytest.mark.parametrize("kernel", ["workbench", "python3"])
-def test_in_cells_of_a_sweep_what_is_finished_is_kept(interrupted, slow_notebook, tmp_path, kernel):
+def test_in_cells_of_a_sweep_what_is_finished_is_kept(interrupted, slow_notebook, tmp_path):
     notebook, begun = slow_notebook
-    args = ("sweep", notebook, "-p", "n=1:9:9", "--out", "out", "-j", "1", "--kernel", kernel)
+    args = ("sweep", notebook, "-p", "n=1:9:9", "--out", "out", "-j", "1")
     how = "interrupted; 1 of 9 runs are finished and kept in out: --resume goes on\n"
     assert interrupted(*args, when=begun) == ("", how)
     runs = batch.read_results(tmp_path / "out").runs

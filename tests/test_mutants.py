@@ -11,12 +11,13 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from tests.conftest import PARAMETERS
-from workbench import parameters, publish
-from workbench.batch import expand, pictures
-from workbench.batch.report import report
+from workbench.batch import expand
 from workbench.batch.results import COLUMNS
+from workbench.batch.tell import pictures
+from workbench.batch.tell.report import report
 from workbench.errors import WorkbenchError
-from workbench.notebook import RESULTS_MIME
+from workbench.notebook import parameters, publish
+from workbench.notebook.runtime import RESULTS_MIME
 
 ODD = [None, True, -1, 0, 1.5, 10**30, 1e308, "", "x", "\ud800", "\0", "2026-13-45", [], ["x"], [[]], {}, {"x": 1}]
 ODD_TEXT = ["", *":,#[]{}\"'\\\n\t\0\ufeff_|-", "'''", "..", "in ", "1_", "9" * 400, "None"]

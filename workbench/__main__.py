@@ -10,10 +10,8 @@ def main() -> None:
         from workbench import cli
 
         cli.main()
-    except KeyboardInterrupt:
-        interrupts.end()
-    except SystemExit as leaving:
-        if leaving.code == interrupts.STATUS:
+    except BaseException as error:
+        if interrupts.heard or isinstance(error, KeyboardInterrupt):  # what imports may make another error of it
             interrupts.end()
         raise
 

@@ -68,6 +68,11 @@ def take(record: T, at: Any) -> T:
     return _map(lambda value: value[at] if np.ndim(value) else value, record)
 
 
+def spread(record: T, shape: tuple[int, ...]) -> T:
+    """Every number and array of a record broadcast to `shape`."""
+    return _map(lambda value: value if np.shape(value) == shape else np.broadcast_to(value, shape), record)
+
+
 def stack(records: Sequence[T]) -> T:
     """Records of numbers as one record of arrays, an entry each. A record that stands there many times is looked at once."""
     distinct = list({id(r): r for r in records}.values())
@@ -96,6 +101,15 @@ def in_blocks(function: Callable[..., T], rows: int, shape: tuple[int, ...], **a
 
     parts = [function(**{name: cut(value, start) for name, value in arrays.items()}) for start in starts]
     return join(parts, [min(rows, shape[0] - start) for start in starts])
+
+
+def first_true(tests: Sequence[Any]) -> Any:
+    """Position of the first test that holds, from 1; 0 where none does. They broadcast."""
+    found = np.zeros(np.broadcast_shapes(*(np.shape(test) for test in tests)), dtype=np.int8)
+    for code in range(len(tests), 0, -1):
+        if np.any(tests[code - 1]):
+            found = np.where(tests[code - 1], np.int8(code), found)
+    return found
 
 
 def _map(function: Callable[..., Any], first: Any, *others: Any) -> Any:

@@ -8,161 +8,23 @@ override rows with CSVs of the same names in the folder ``$WORKBENCH_DATA``.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable
+from dataclasses import fields
+from functools import cache, partial
 from pathlib import Path
-from textwrap import shorten
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import polars as pl
 
-from workbench import tables
-from workbench.errors import DataError, InputError, UnknownName
+from workbench import formats, tables
+from workbench.errors import DataError, UnknownName
 from workbench.llm import LLM, read_hugging_face
-from workbench.tables import key, load
-from workbench.units import GBIT, GIGA, MICRO, TERA, card, human, significant, usd
+from workbench.rows import CPU, Chip, Cost, Grid, Link, Region
+from workbench.tables import load
+from workbench.units import GBIT, GIGA, MICRO, TERA
 
+T = TypeVar("T")
 RACK_SCALE = 64  #: chips in the scale-up domain from which a chip is sold as a rack, where nothing else is said
-PRECISIONS = ("fp64", "fp64_matrix", "fp32", "tf32", "bf16", "fp8", "fp4", "int8")
-
-
-@dataclass(frozen=True)
-class Chip:
-    """An accelerator. Rates are per chip and direction; peaks are dense; what no source gives is None."""
-
-    name: str
-    vendor: str
-    release: str
-    status: str
-    peaks: dict[str, float]  #: FLOP/s by precision
-    hbm_bytes: float
-    hbm_bandwidth: float  #: B/s
-    tdp: float | None  #: W
-    all_in_power: float | None  #: provisioned utility power with host, network and facility [W]
-    cooling: str | None
-    server: str  #: kind of server that it is sold in, as rows ``server_power_ratio_*`` of the costs tell them apart
-    scaleup_bandwidth: float | None  #: B/s
-    scaleup_domain: int | None
-    scaleout_bandwidth: float | None  #: B/s
-    price: float | None  #: USD
-    price_low: float | None
-    price_high: float | None
-    best_matmul: dict[str, float]  #: best measured FLOP/s by precision
-    source: str
-    note: str | None
-    as_of: str | None = None  #: date of the sources
-
-    def __repr__(self) -> str:
-        domain = [f"{self.scaleup_domain} chips" if self.scaleup_domain else "", _rate(self.scaleup_bandwidth)]
-        watts = [f"{human(w, 'W')} {what}" for w, what in ((self.tdp, "TDP"), (self.all_in_power, "all in")) if w]
-        band = f" ({usd(self.price_low)} to {usd(self.price_high)})" if self.price_low and self.price_high else ""
-        return card(
-            f"{self.name} ({self.vendor}, {self.release}, {self.status})",
-            memory=f"{human(self.hbm_bytes, 'B')}, {_rate(self.hbm_bandwidth)}",
-            peaks=", ".join(f"{p} {significant(v / TERA)}" for p, v in self.peaks.items()) + " TFLOP/s, dense",
-            scale_up=", ".join(filter(None, domain)),
-            scale_out=_rate(self.scaleout_bandwidth),
-            power=", ".join(watts),
-            price=f"{usd(self.price)}{band}" if self.price else None,
-            source=f"{shorten(self.source, 100, placeholder=' ...')} (as of {self.as_of})",
-        )
-
-    def peak(self, precision: str) -> float:
-        """Dense peak [FLOP/s]. Raises `InputError` for a precision the chip lacks, naming those it has."""
-        if precision not in self.peaks:
-            raise InputError(f"{self.name} has no {precision} peak; it has {', '.join(self.peaks)}")
-        return self.peaks[precision]
-
-    def __hash__(self) -> int:
-        return hash(self.name)
-
-
-@dataclass(frozen=True)
-class CPU:
-    """A server processor (one socket)."""
-
-    name: str
-    vendor: str
-    release: str
-    cores: int
-    clock: float | None  #: Hz
-    memory_bandwidth: float | None  #: B/s
-    tdp: float | None  #: W
-    source: str
-    note: str | None
-
-
-@dataclass(frozen=True)
-class Link:
-    """A link, port, switch or optic of a fabric. Bandwidth is per direction."""
-
-    name: str
-    kind: str
-    basis: str
-    bandwidth: float | None  #: B/s
-    latency: float | None  #: s
-    radix: int | None
-    port_rate: float | None  #: B/s of a switch port, one direction
-    power: float | None  #: W
-    price: float | None  #: USD
-    source: str
-    note: str | None
-
-
-@dataclass(frozen=True)
-class Grid:
-    """The electricity grid of a country or US state."""
-
-    code: str
-    name: str
-    carbon_g_per_kwh: float  #: location-based average [g/kWh]
-    carbon_year: int
-    water_l_per_kwh: float | None  #: of generation [L/kWh]
-    electricity_usd_per_kwh: float | None  #: industrial average [USD/kWh]
-    price_year: int | None
-    source: str
-    note: str | None
-
-
-@dataclass(frozen=True)
-class Region:
-    """A cloud region with what its provider publishes of it."""
-
-    name: str
-    provider: str
-    place: str | None
-    country: str | None
-    grid: str | None
-    pue: float | None
-    wue_l_per_kwh: float | None  #: water usage effectiveness, of IT energy [L/kWh]
-    carbon_free_share: float | None
-    carbon_location_g_per_kwh: float | None  #: average of the grid [g/kWh]
-    carbon_marginal_g_per_kwh: float | None  #: of the plant that answers one more watt [g/kWh]
-    source: str
-    note: str | None
-
-
-@dataclass(frozen=True)
-class Cost:
-    """A published constant with its band, in the unit its name ends with."""
-
-    name: str
-    value: float
-    low: float | None
-    high: float | None
-    unit: str
-    meaning: str
-    source: str
-    note: str | None
-
-    @property
-    def ends(self) -> tuple[float, float]:
-        """Ends of the published band; the value itself where none is published."""
-        return self.value if self.low is None else self.low, self.value if self.high is None else self.high
-
-    def at(self, value: float) -> Cost:
-        """The same constant with a value of one's own, its published band stretched to hold it."""
-        low, high = self.ends
-        return replace(self, value=value, low=min(low, value), high=max(high, value))
 
 
 def table(name: str) -> pl.DataFrame:
@@ -177,19 +39,19 @@ def table(name: str) -> pl.DataFrame:
 
 
 def names(table_name: str) -> list[str]:
-    """Keys of a table, in file order.
+    """Keys of a table, in file order; those of several columns with ``|`` between them.
 
     Examples
     --------
     >>> names("chips")[:3]
     ['V100', 'V100 PCIe', 'A100']
     """
-    return load(table_name)[key(table_name)].to_list()
+    return tables.names(load(table_name), table_name)
 
 
 def key_of(table_name: str, name: str) -> str:
     """Key of the row of `table_name` whose key or alias is `name`, whatever its case. Raises `UnknownName`."""
-    return str(_row(table_name, name, table_name.removesuffix("s"))[key(table_name)])
+    return names(table_name)[_position(table_name, name, table_name.removesuffix("s"))]
 
 
 def chip(name: str | Chip) -> Chip:
@@ -214,7 +76,7 @@ def chip(name: str | Chip) -> Chip:
     r = _row("chips", name, "chip")
     return Chip(
         name=r["chip"],
-        peaks={p: v * TERA for p in PRECISIONS if (v := r["int8_tops" if p == "int8" else f"{p}_tflops"]) is not None},
+        peaks={p: v * TERA for p in formats.PEAKS if (v := r.get(f"{p}_tflops", r.get(f"{p}_tops"))) is not None},
         hbm_bytes=r["hbm_gb"] * GIGA,
         hbm_bandwidth=r["hbm_gb_per_s"] * GIGA,
         tdp=r["tdp_w"],
@@ -224,7 +86,7 @@ def chip(name: str | Chip) -> Chip:
         price=r["price_usd"],
         price_low=r["price_low_usd"],
         price_high=r["price_high_usd"],
-        best_matmul={p: v * TERA for p in ("bf16", "fp8") if (v := r[f"matmul_{p}_tflops"]) is not None},
+        best_matmul={p: v * TERA for p in formats.PEAKS if (v := r.get(f"matmul_{p}_tflops")) is not None},
         **_same(Chip, r) | {"server": r["server"] or ("rack_scale" if (r["scaleup_domain"] or 1) >= RACK_SCALE else "gpu")},
     )
 
@@ -287,7 +149,7 @@ def llm(name: str | Path | LLM) -> LLM:
     if isinstance(name, Path) or name.endswith(".json") or (os.sep in name and Path(name).exists()):
         return read_hugging_face(name)
     r = _row("llms", name, "LLM")
-    return LLM(name=r["llm"], **_same(LLM, r))
+    return LLM(name=r["llm"], **{name: value for name, value in _same(LLM, r).items() if value is not None})  # blank: does not apply
 
 
 def grid(code: str) -> Grid:
@@ -379,34 +241,50 @@ def external(name: str, download: bool = True) -> Path:
         ) from error
 
 
-#: Row of each key and alias, beside the table that it was made of.
-_INDICES: dict[str, tuple[pl.DataFrame, dict[str, int]]] = {}
+#: What was made of a table, beside the table that it was made of.
+_MADE: dict[tuple[str, Callable[..., Any]], tuple[pl.DataFrame, Any]] = {}
+
+
+def made_of(table_name: str, make: Callable[[pl.DataFrame], T]) -> T:
+    """``make(table)``, made once and kept until the table is another one: a user's rows came or went."""
+    frame = load(table_name)
+    seen, made = _MADE.get((table_name, make), (None, None))
+    if seen is not frame:
+        made = make(frame)
+        _MADE[table_name, make] = frame, made
+    return cast(T, made)
 
 
 def _row(table_name: str, name: str, kind: str) -> dict[str, Any]:
     """The row of `table_name` whose key or alias is `name`, whatever its case."""
-    frame = load(table_name)
-    seen, index = _INDICES.get(table_name, (None, {}))
-    if seen is not frame:  # another table since: a user's rows came or went
-        index = {k.casefold(): i for i, k in enumerate(frame[key(table_name)])}
-        if "aliases" in frame.columns:
-            for i, aliases in enumerate(frame["aliases"]):
-                for alias in (aliases or "").split(";"):
-                    index.setdefault(alias.strip().casefold(), i)
-        _INDICES[table_name] = frame, index
-    position = index.get(str(name).strip().casefold()) if name else None
+    return load(table_name).row(_position(table_name, name, kind), named=True)
+
+
+def _position(table_name: str, name: str, kind: str) -> int:
+    position = made_of(table_name, _indexed(table_name)).get(str(name).strip().casefold()) if name else None
     if position is None:
         raise UnknownName(kind, name, names(table_name))
-    return frame.row(position, named=True)
+    return position
+
+
+@cache
+def _indexed(table_name: str) -> Callable[[pl.DataFrame], dict[str, int]]:
+    return partial(_index, table_name=table_name)
+
+
+def _index(frame: pl.DataFrame, table_name: str) -> dict[str, int]:
+    """Row of each key and alias."""
+    index = {name.casefold(): i for i, name in enumerate(tables.names(frame, table_name))}
+    if "aliases" in frame.columns:
+        for i, aliases in enumerate(frame["aliases"]):
+            for alias in (aliases or "").split(";"):
+                index.setdefault(alias.strip().casefold(), i)
+    return index
 
 
 def _same(cls: type, row: dict[str, Any]) -> dict[str, Any]:
     """Cells of `row` whose column is a field of `cls` under the same name: they need no conversion."""
     return {f.name: row[f.name] for f in fields(cls) if f.name in row}
-
-
-def _rate(value: float | None) -> str:
-    return human(value, "B/s") if value else ""
 
 
 def _times(value: float | None, factor: float) -> float | None:

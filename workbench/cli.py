@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 from pathlib import Path
@@ -57,7 +58,7 @@ def show(
         return
     frame = catalogue.table(table)
     if name is not None:
-        frame = frame.filter(frame[tables.key(table)] == catalogue.key_of(table, name))
+        frame = frame.slice(catalogue.names(table).index(catalogue.key_of(table, name)), 1)
     if csv:
         print(frame.write_csv(), end="")
     elif name is not None:
@@ -68,40 +69,42 @@ def show(
         _print_table(frame, table)
 
 
-class _Pairs(TyperCommand):
-    """A command whose option ``-p`` takes two words, as papermill's does; typer knows only options of one."""
+class _Run(TyperCommand):
+    """``-p NAME VALUE``, as papermill has it, means ``-p NAME=VALUE``; typer knows only options of one word."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         words, joined = iter(args), []
         for word in words:
             joined.append(word)
-            if word in ("-p", "--parameter"):
-                joined.append("=".join(w for w in (next(words, None), next(words, None)) if w is not None))
+            if word in ("-p", "--parameter") and (name := next(words, None)) is not None:
+                joined.append(name if "=" in name else "=".join([name, *itertools.islice(words, 1)]))
         return super().parse_args(ctx, joined)
 
 
-@app.command(cls=_Pairs)
+@app.command(cls=_Run)
 def run(
     notebook: Annotated[str, typer.Argument(help="Name of a shipped notebook (ai_factory) or path of an .ipynb.")],
     parameter: Annotated[
-        list[str] | None, typer.Option("-p", "--parameter", metavar="NAME VALUE", help="Set a parameter; may be repeated.")
+        list[str] | None,
+        typer.Option("-p", "--parameter", metavar="NAME=VALUE", help="Set a parameter; may be repeated. -p NAME VALUE does the same."),
     ] = None,
     out: Annotated[str, typer.Option(help="Folder for the executed notebook and its HTML, or s3://, gs://, az:// address.")] = "out",
     list_parameters: Annotated[bool, typer.Option("--parameters", help="Print what the notebook declares and stop.")] = False,
 ) -> None:
     """Run a notebook with other parameters, and publish it as HTML beside it."""
-    from workbench import execute, parameters
+    from workbench.notebook.parameters import of_notebook
+    from workbench.notebook.run import execute, find
 
     if list_parameters:
-        declared = parameters.of_notebook(execute.find(notebook)).values()
+        declared = of_notebook(find(notebook)).values()
         _print_frame(
             {p.name: [repr(p.default), p.meaning, p.allowed] for p in declared}, ["parameter", "default", "meaning", "allowed"], fold=True
         )
         return
-    done = execute.execute(notebook, out, _pairs(parameter or []), progress=sys.stderr.isatty())
+    done = execute(notebook, out, _pairs(parameter or []), progress=sys.stderr.isatty())
     if done.error:
-        raise InputError(f"{done.name} stopped: {done.error}\nas far as it got: {done.html}")
-    print(_headline(done.notebook), f"{done.notebook}\n{done.html}", sep="\n")
+        raise InputError(f"{done.name} stopped: {done.error}\nas far as it got: {done.page}")
+    print(_headline(done.notebook), f"{done.notebook}\n{done.page}", sep="\n")
 
 
 @app.command()
@@ -144,19 +147,19 @@ def sweep(
     kernel: Annotated[str | None, typer.Option(help="Name of the kernel; default: the warm one, or the notebook's.")] = None,
 ) -> None:
     """Run a notebook with every set of many parameters, and gather what it records in one table."""
-    from workbench import interrupts
-    from workbench.batch import driver, expand, show
+    from workbench import batch, interrupts
+    from workbench.batch.tell import show
 
     texts = _pairs(parameter or [])
     groups = [[name.strip() for name in names.split(",")] for names in zip_ or []]
     asked: dict[str, Any] = {"grid": grid, "zip": groups, "samples": samples, "seed": seed}
     place = out or f"runs/{Path(notebook).stem}"
     if dry_run:
-        print(*show.plan_lines(expand.plan(notebook, texts, max_runs=max_runs, **asked), place, jobs, scheduler), sep="\n")
+        print(*show.plan_lines(batch.plan(notebook, texts, max_runs=max_runs, **asked), place, jobs, scheduler), sep="\n")
         return
     with show.progress_bar(Path(notebook).stem) as progress:
         try:
-            done = driver.sweep(
+            done = batch.sweep(
                 notebook,
                 texts,
                 **asked,
@@ -205,9 +208,9 @@ def report(
     ] = None,
 ) -> None:
     """Write one page that works anywhere on a run or a sweep: what it found, pictures, every run, and what went wrong."""
-    from workbench.batch.report import report
+    from workbench import batch
 
-    page = report(path, out, result)
+    page = batch.report(path, out, result)
     print(page.resolve() if isinstance(page, Path) else page)
 
 
@@ -219,13 +222,15 @@ def tour(
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from workbench import execute, files, publish
+    from workbench import files
+    from workbench.notebook import publish
+    from workbench.notebook.run import execute_all, shipped
 
-    names, runs = execute.shipped(), []
+    names, runs = shipped(), []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task("notebooks", total=len(names))
-        for done in execute.execute_all(names, out):
+        for done in execute_all(names, out):
             runs.append(done)
             bar.update(task, advance=1, description=done.name)
     index = files.place(out, "index.html")
@@ -243,7 +248,7 @@ def warm() -> None:
 
     Set WORKBENCH_WARM to the printed path for the commands that are to use them.
     """
-    from workbench.batch import provisioner
+    from workbench.kernel import provisioner
 
     provisioner.serve()
 
@@ -311,7 +316,7 @@ def _one_thread() -> None:
 
 
 def _headline(notebook: str | Path) -> str:
-    from workbench.publish import headline
+    from workbench.notebook.publish import headline
 
     return headline(notebook)
 

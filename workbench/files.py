@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 import uuid
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import InputError, said
+
+#: A socket's path must fit into 104 bytes on some systems.
+LONGEST = 90
 
 
 @dataclass(frozen=True)
@@ -142,3 +147,19 @@ def _split(path: str | Path) -> tuple[Store, str]:
         return Store.at(Path(path).parent), Path(path).name
     folder, _, name = place.rpartition("/")
     return Store.at(f"{kind}://{folder}"), name
+
+
+def private_folder() -> Path:
+    """A new folder that only this user may enter, on a path short enough for sockets."""
+    return Path(tempfile.mkdtemp(prefix=f"workbench-{os.getpid()}-", dir=_temporary()))
+
+
+def remove_private_folders(pid: int) -> None:
+    """Remove those of a process that is gone."""
+    for left in Path(_temporary()).glob(f"workbench-{pid}-*"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _temporary() -> str:
+    usual = tempfile.gettempdir()
+    return usual if len(usual) < LONGEST - 45 else "/tmp"

@@ -9,13 +9,16 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from typing import NoReturn
+from typing import Any, NoReturn
 
 #: Seconds for what must be put back in order, and then for what processes must do at their end.
 ORDER, END = 2.0, 0.9
 #: Exit status of a command that was interrupted, as shells have it.
 STATUS = 130
-_ending = threading.Lock()
+#: Not empty once Ctrl-C was.
+heard: list[bool] = []
+#: The last word, once it was said: this process ends, and must begin nothing.
+said: list[str] = []
 
 
 def armed() -> None:
@@ -26,12 +29,18 @@ def armed() -> None:
     """
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         return  # whoever started this ignores it
+    signal.signal(signal.SIGINT, _hear)
     hears, told = os.pipe()
     os.set_blocking(told, False)
     signal.set_wakeup_fd(told, warn_on_full_buffer=False)
     if hasattr(signal, "pthread_kill"):
         signal.signal(signal.SIGALRM, lambda *_: None)
     threading.Thread(target=_watch, args=(hears,), daemon=True, name="workbench-interrupts").start()
+
+
+def _hear(*_: Any) -> NoReturn:
+    heard.append(True)
+    raise KeyboardInterrupt
 
 
 def _watch(hears: int) -> None:
@@ -44,18 +53,19 @@ def _watch(hears: int) -> None:
     end()
 
 
-def end(said: str = "interrupted") -> NoReturn:
+def end(last: str = "interrupted") -> NoReturn:
     """End this process and what it started. Threads that still work are not waited for."""
-    last = threading.Timer(END, os._exit, (STATUS,))
-    last.daemon = True
-    last.start()
+    timer = threading.Timer(END, os._exit, (STATUS,))
+    timer.daemon = True
+    timer.start()
     with suppress(BaseException):
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, signal.SIG_IGN)
-        if not _ending.acquire(blocking=False):
+        if said:
             time.sleep(END)  # the other thread is at it
+        said.append(last)
         sys.stdout.flush()
-        print(said, file=sys.stderr, flush=True)
+        print(last, file=sys.stderr, flush=True)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # what threads say of the end of all that they use is of no use
         atexit._run_exitfuncs()
     os._exit(STATUS)

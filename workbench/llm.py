@@ -8,8 +8,9 @@ norms inside attention, learned positions, multi-token-prediction layers and ima
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from functools import cache, cached_property
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -17,40 +18,145 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from workbench.arrays import Arrays
 from workbench.errors import InputError
 from workbench.units import card, count, human
 
 
-@dataclass(frozen=True)
-class LLM:
-    """A decoder-only transformer. Each field is the column of table ``llms`` of that name; what does not apply is None or 0."""
+def _derived(meaning: str, formula: Callable[[Any], Any]) -> Any:
+    """A quantity that follows from the dimensions, computed once."""
+    found = cached_property(formula)
+    found.__doc__ = meaning
+    return found
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Transformer(Arrays):
+    """Dimensions of a decoder-only transformer: numbers of one, or arrays with a row a model. What does not apply is 0.
+
+    Examples
+    --------
+    >>> plain = Transformer(layers=2, hidden=64, heads=4, kv_heads=2, head_dim=16, vocab=100, ffn=256)
+    >>> plain.params
+    136000
+    """
+
+    layers: Any
+    hidden: Any  #: width of the residual stream
+    heads: Any  #: of queries
+    kv_heads: Any
+    head_dim: Any  #: query-key width of a head; for MLA without plus with rotary
+    vocab: Any
+    ffn: Any = 0  #: inner width of a dense feed-forward layer; 0 if every layer is a mixture
+    ffn_matrices: Any = 3  #: 3 gated, 2 plain
+    q_lora_rank: Any = 0
+    kv_lora_rank: Any = 0  #: above 0 for latent attention (MLA)
+    qk_nope_head_dim: Any = 0
+    qk_rope_head_dim: Any = 0
+    v_head_dim: Any = 0  #: width of a head's values; 0 if it is that of its keys
+    experts: Any = 0  #: routed experts a mixture layer; 0 for a dense model
+    experts_per_token: Any = 0
+    shared_experts: Any = 0
+    moe_ffn: Any = 0  #: inner width of one routed expert
+    shared_ffn: Any = 0  #: inner width of one shared expert
+    moe_layers: Any = 0
+    sliding_window: Any = 0  #: tokens
+    sliding_layers: Any = 0
+    tied_embeddings: Any = False
+    attention_bias: Any = False
+
+    @staticmethod
+    def stack(models: Sequence[Transformer]) -> Transformer:
+        """Many models as one, a row each."""
+        return Transformer(**{f.name: np.array([float(getattr(m, f.name)) for m in models]) for f in fields(Transformer)})
+
+    value_dim = _derived("Width of a head's values.", lambda m: m.v_head_dim + (m.v_head_dim == 0) * m.head_dim)
+    query = _derived("Width of all queries.", lambda m: m.heads * m.head_dim)
+    value = _derived("Width of the result of attention, before its last product.", lambda m: m.heads * m.value_dim)
+    key_value = _derived(
+        "Width of keys and values together; 0 with latent attention.", lambda m: (m.kv_lora_rank == 0) * 2 * m.kv_heads * m.head_dim
+    )
+    latent = _derived(
+        "Width of latent attention's compressed keys and values with their rotary part, else 0.",
+        lambda m: (m.kv_lora_rank > 0) * (m.kv_lora_rank + m.qk_rope_head_dim),
+    )
+    expanded = _derived(
+        "Width that latent attention expands keys and values to, else 0.",
+        lambda m: (m.kv_lora_rank > 0) * (m.heads * m.qk_nope_head_dim + m.value),
+    )
+    cached = _derived(
+        "Numbers that a token adds to the key-value cache, all layers, inside every window.", lambda m: m.layers * (m.key_value + m.latent)
+    )
+    shared_width = _derived("Inner width of all shared experts of a mixture layer.", lambda m: m.shared_experts * m.shared_ffn)
+    moe_share = _derived("Mixtures of experts over all layers.", lambda m: m.moe_layers / m.layers)
+    inner_width = _derived(
+        "Inner width of the feed-forward layers that a token goes through, in the mean of the layers.",
+        lambda m: (1 - m.moe_share) * m.ffn + m.moe_share * (m.experts_per_token * m.moe_ffn + m.shared_width),
+    )
+
+    @cached_property
+    def attention_params(self) -> Any:
+        """Weights of the attention of a layer."""
+        to_query = (self.q_lora_rank == 0) * self.hidden * self.query + self.q_lora_rank * (self.hidden + self.query)
+        to_keys = self.hidden * (self.key_value + self.latent) + self.kv_lora_rank * self.expanded
+        return to_query + to_keys + self.value * self.hidden
+
+    @cached_property
+    def shared_params(self) -> Any:
+        """Weights of all layers outside routed experts, norms and biases."""
+        dense = (self.layers - self.moe_layers) * self._feed_forward(self.ffn)
+        always_on = self.hidden * self.experts + self._feed_forward(self.shared_width)
+        return self.layers * self.attention_params + dense + self.moe_layers * always_on
+
+    expert_params = _derived(
+        "Parameters of all routed experts of all layers.", lambda m: m.moe_layers * m.experts * m._feed_forward(m.moe_ffn)
+    )
+    embedding_params = _derived(
+        "Parameters of the input embedding, of which a token reads one row; also the head where they are tied.",
+        lambda m: m.vocab * m.hidden,
+    )
+    non_embedding_params = _derived(
+        "Parameters outside the input embedding and the head.", lambda m: m.shared_params + m.expert_params + m._vectors
+    )
+    params = _derived("All parameters.", lambda m: m.non_embedding_params + m.embedding_params * (2 - m.tied_embeddings))
+    active_params = _derived(
+        "Parameters without the experts that a token does not visit; of a dense model all. Embedding and head are included.",
+        lambda m: m.params - m.moe_layers * (m.experts - m.experts_per_token) * m._feed_forward(m.moe_ffn),
+    )
+    read_params = _derived(
+        "Parameters that every token reads: all but routed experts and an embedding that is not the head too.",
+        lambda m: m.params - m.expert_params - m._lookup,
+    )
+    used_params = _derived(
+        "Parameters that a token is multiplied with or adds: active ones but an embedding that is not the head too.",
+        lambda m: m.active_params - m._lookup,
+    )
+
+    def attended(self, context: Any) -> Any:
+        """Tokens that a token attends to in a context, in the mean of the layers: a sliding layer stops at its window."""
+        if not np.any(self.sliding_layers):
+            return context
+        return context + self.sliding_layers / self.layers * (np.minimum(context, self.sliding_window) - context)
+
+    _lookup = _derived("Parameters of an embedding that is not the head too.", lambda m: (1 - m.tied_embeddings) * m.embedding_params)
+
+    @cached_property
+    def _vectors(self) -> Any:
+        """Norm weights and attention biases, which take part in no matrix product."""
+        bias = self.attention_bias * self.head_dim * (self.heads + 2 * self.kv_heads)
+        return self.layers * (2 * self.hidden + bias) + self.hidden
+
+    def _feed_forward(self, width: Any) -> Any:
+        return self.ffn_matrices * self.hidden * width
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class LLM(Transformer):
+    """A model of the catalogue: a transformer with a name. Each field is the column of table ``llms`` of that name."""
 
     name: str
     attention: str  #: mha, gqa, mqa or mla
-    layers: int
-    hidden: int
-    heads: int
-    kv_heads: int
-    head_dim: int  #: query-key width of a head; for MLA without plus with rotary
-    vocab: int
     context: int  #: tokens
-    ffn: int = 0  #: inner width of a dense feed-forward layer; 0 if every layer is a mixture
-    ffn_matrices: int = 3  #: 3 gated, 2 plain
-    q_lora_rank: int | None = None
-    kv_lora_rank: int | None = None
-    qk_nope_head_dim: int | None = None
-    qk_rope_head_dim: int | None = None
-    v_head_dim: int | None = None
-    experts: int = 0  #: routed experts a mixture layer; 0 for a dense model
-    experts_per_token: int = 0
-    shared_experts: int = 0
-    moe_ffn: int = 0  #: inner width of one routed expert
-    shared_ffn: int = 0  #: inner width of one shared expert
-    moe_layers: int = 0
-    sliding_window: int | None = None  #: tokens
-    sliding_layers: int | None = None
-    tied_embeddings: bool = False
-    attention_bias: bool = False
     publisher: str | None = None
     release: str | None = None
     params_published: float | None = None
@@ -71,33 +177,6 @@ class LLM:
             source=shorten(self.source or "", 100, placeholder=" ..."),
         )
 
-    @property
-    def params(self) -> int:
-        """All parameters."""
-        return self.non_embedding_params + self.embedding_params * (1 if self.tied_embeddings else 2)
-
-    @property
-    def non_embedding_params(self) -> int:
-        """Parameters outside the input embedding and the head."""
-        dense = (self.layers - self.moe_layers) * self._feed_forward(self.ffn)
-        always_on = self.hidden * self.experts + self.shared_experts * self._feed_forward(self.shared_ffn)
-        return self.layers * self._attention + dense + self.moe_layers * always_on + self.expert_params + self._vectors
-
-    @property
-    def embedding_params(self) -> int:
-        """Parameters of the input embedding, of which a token reads one row; it is also the head where they are tied."""
-        return self.vocab * self.hidden
-
-    @property
-    def expert_params(self) -> int:
-        """Parameters of all routed experts of all layers."""
-        return self.moe_layers * self.experts * self._feed_forward(self.moe_ffn)
-
-    @property
-    def active_params(self) -> int:
-        """Parameters without the experts that a token does not visit; of a dense model all. Embedding and head are included."""
-        return self.params - self.moe_layers * (self.experts - self.experts_per_token) * self._feed_forward(self.moe_ffn)
-
     def kv_bytes_per_token(self, bytes_per_element: ArrayLike = 2) -> Any:
         """Key-value cache that a token adds while it is inside every window [B].
 
@@ -108,15 +187,28 @@ class LLM:
         bytes_per_element : array_like
             Size of a cached number: 2 for bf16, 1 for fp8 [B].
 
+        Examples
+        --------
+        >>> from workbench import catalogue
+        >>> catalogue.llm("DeepSeek-V3").kv_bytes_per_token(2)
+        70272
+
         References
         ----------
         .. [1] DeepSeek-AI (2024), DeepSeek-V2, table 1, arXiv:2405.04434.
         """
-        return self._cached * self.layers * _amount(bytes_per_element, "bytes_per_element")
+        return self.cached * _amount(bytes_per_element, "bytes_per_element")
 
     def kv_bytes(self, context: ArrayLike, bytes_per_element: ArrayLike = 2) -> Any:
-        """Key-value cache of a sequence of `context` tokens [B]; a sliding layer keeps at most its window. Arguments broadcast."""
-        return self._cached * self._attended(context) * _amount(bytes_per_element, "bytes_per_element")
+        """Key-value cache of a sequence of `context` tokens [B]; a sliding layer keeps at most its window. Arguments broadcast.
+
+        Examples
+        --------
+        >>> from workbench import catalogue
+        >>> catalogue.llm("Llama-3.1-8B").kv_bytes([1000, 2000]).tolist()
+        [131072000.0, 262144000.0]
+        """
+        return self.cached * self.attended(_amount(context, "context")) * _amount(bytes_per_element, "bytes_per_element")
 
     def forward_flop_per_token(self, context: ArrayLike = 0) -> Any:
         """Arithmetic of a token in the forward pass, a multiply-add counted as 2 [FLOP].
@@ -131,42 +223,19 @@ class LLM:
         context : array_like
             Tokens that the token attends to.
 
+        Examples
+        --------
+        >>> from workbench import catalogue
+        >>> gpt3 = catalogue.llm("GPT-3-175B")
+        >>> round(gpt3.forward_flop_per_token(2048 / 2) / gpt3.params, 2)  # 2 a parameter, and attention
+        2.03
+
         References
         ----------
         .. [1] Chowdhery et al. (2022), PaLM, appendix B, arXiv:2204.02311.
         """
-        matrices = self.active_params - self._vectors - (0 if self.tied_embeddings else self.embedding_params)
-        return 2 * matrices + 2 * self.heads * (self.head_dim + (self.v_head_dim or self.head_dim)) * self._attended(context)
-
-    def _attended(self, context: ArrayLike) -> Any:
-        """Tokens attended to in a context, summed over the layers."""
-        tokens = _amount(context, "context")
-        sliding = self.sliding_layers or 0
-        return (self.layers - sliding) * tokens + (sliding * np.minimum(tokens, self.sliding_window or 0) if sliding else 0)
-
-    @property
-    def _cached(self) -> int:
-        """Numbers cached per token and layer."""
-        return 2 * self.kv_heads * self.head_dim if self.kv_lora_rank is None else self.kv_lora_rank + (self.qk_rope_head_dim or 0)
-
-    @property
-    def _attention(self) -> int:
-        """Weights of the attention matrices of a layer."""
-        if self.kv_lora_rank is None:
-            return 2 * self.hidden * self.head_dim * (self.heads + self.kv_heads)
-        query, nope, rope = self.heads * self.head_dim, self.qk_nope_head_dim or 0, self.qk_rope_head_dim or 0
-        value = self.heads * (self.v_head_dim or self.head_dim)
-        from_query = self.hidden * query if self.q_lora_rank is None else self.q_lora_rank * (self.hidden + query)
-        return from_query + self.hidden * (self.kv_lora_rank + rope) + self.kv_lora_rank * (self.heads * nope + value) + value * self.hidden
-
-    @property
-    def _vectors(self) -> int:
-        """Norm weights and attention biases, which take part in no matrix product."""
-        bias = self.attention_bias * self.head_dim * (self.heads + 2 * self.kv_heads)
-        return self.layers * (2 * self.hidden + bias) + self.hidden
-
-    def _feed_forward(self, width: int) -> int:
-        return self.ffn_matrices * self.hidden * width
+        scores = (self.query + self.value) * self.layers * self.attended(_amount(context, "context"))
+        return 2 * (self.used_params - self._vectors) + 2 * scores
 
 
 def _amount(value: ArrayLike, name: str) -> Any:
@@ -227,7 +296,7 @@ def read_hugging_face(path: str | Path) -> LLM:
     return LLM(
         name=file.resolve().parent.name if file.name == "config.json" else file.stem,
         attention="mla" if mla else "mha" if kv_heads == c.heads else "mqa" if kv_heads == 1 else "gqa",
-        **{field: getattr(c, field) for field in (f"{same} {latent}" if mla else same).split()},
+        **{field: value for field in (f"{same} {latent}" if mla else same).split() if (value := getattr(c, field)) is not None},
         kv_heads=kv_heads,
         head_dim=c.qk_nope_head_dim + c.qk_rope_head_dim if mla else c.head_dim or c.hidden // c.heads,
         ffn=0 if all(mixture) else c.dense_ffn or c.ffn,
@@ -237,8 +306,8 @@ def read_hugging_face(path: str | Path) -> LLM:
         moe_ffn=moe_ffn,
         shared_ffn=(c.shared_ffn or moe_ffn) if shared else 0,
         moe_layers=sum(mixture),
-        sliding_window=c.window if slides else None,
-        sliding_layers=sliding if slides else None,
+        sliding_window=c.window if slides else 0,
+        sliding_layers=sliding if slides else 0,
         source=str(file),
     )
 

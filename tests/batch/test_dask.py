@@ -1,6 +1,5 @@
 """Sweeps on a Dask cluster: a scheduler and workers in processes of their own, as on several hosts."""
 
-import operator
 import signal
 import socket
 import subprocess
@@ -70,10 +69,6 @@ def test_a_sweep_on_a_cluster(small_notebook, two_workers, tmp_path):
     again = batch.sweep(small_notebook(), {"n": "1:9:9"}, out=tmp_path / "out", scheduler=two_workers, resume=True)
     assert again.kept == 8
     check_sweep(tmp_path / "out", range(1, 10))
-
-
-def test_chunks_on_a_cluster(two_workers):
-    assert batch.map_chunks(operator.neg, range(30), scheduler=two_workers) == [-i for i in range(30)]
 
 
 def test_workers_that_do_not_share_the_place_say_so(small_notebook, two_workers, tmp_path):

@@ -20,9 +20,10 @@ import pytest
 
 from tests.batch.conftest import check_sweep
 from workbench import __version__, batch, tables
-from workbench.batch import driver, show
+from workbench.batch import driver
+from workbench.batch.tell import show
 from workbench.errors import InputError
-from workbench.parameters import ParameterError
+from workbench.notebook.parameters import ParameterError
 
 FILL = "x = bytearray(400_000_000); x[::4096] = b'x' * len(x[::4096])"
 ODD = [

@@ -8,12 +8,11 @@ import sys
 import textwrap
 import time
 from collections import deque
-from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from concurrent.futures import BrokenExecutor, ThreadPoolExecutor, wait
 
 import psutil
 import pytest
 
-from workbench import batch
 from workbench.batch import executors
 from workbench.batch.executors import Processes, WorkerLost
 from workbench.errors import InputError, UnknownName
@@ -106,46 +105,6 @@ def test_workers_end_with_a_driver_that_is_killed(tmp_path):
         assert psutil.wait_procs(busy, timeout=5)[1] == []
 
 
-def test_chunks_keep_their_order_on_any_executor():
-    chunks = list(range(20))
-    expected = [chunk**2 for chunk in chunks]
-    assert batch.map_chunks(operator.methodcaller("__pow__", 2), chunks, jobs=2) == expected
-    for kind in (ThreadPoolExecutor, ProcessPoolExecutor):
-        with kind(2) as executor:
-            assert batch.map_chunks(operator.methodcaller("__pow__", 2), chunks, executor=executor) == expected
-    assert batch.map_chunks(abs, []) == []
-
-
-def test_functions_that_are_not_importable_reach_the_workers():
-    pytest.importorskip("cloudpickle")
-    offset = 5
-    assert batch.map_chunks(lambda chunk: chunk + offset, [1, 2], jobs=1) == [6, 7]
-
-
-def test_a_chunk_whose_worker_is_killed_is_computed_by_another(tmp_path):
-    pytest.importorskip("cloudpickle")
-
-    def once_deadly(chunk):
-        flag = tmp_path / str(chunk)
-        if not flag.exists():
-            flag.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-        return chunk
-
-    assert batch.map_chunks(once_deadly, range(3), jobs=2) == [0, 1, 2]
-
-    def deadly(chunk):
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    with pytest.raises(WorkerLost, match="signal 9"):
-        batch.map_chunks(deadly, [1], jobs=1)
-
-
-def test_what_a_chunk_raises_is_raised():
-    with pytest.raises(ZeroDivisionError):
-        batch.map_chunks((1).__truediv__, [1, 0, 2], jobs=2)
-
-
 def test_few_calls_are_out_at_a_time():
     out = set()
 
@@ -163,7 +122,7 @@ def test_few_calls_are_out_at_a_time():
 
 
 def test_refusals():
-    with pytest.raises(InputError, match="jobs = 0: expected at least 1"):
-        batch.map_chunks(abs, [1], jobs=0)
-    with pytest.raises(InputError, match="either a scheduler or an executor"):
-        batch.map_chunks(abs, [1], scheduler="tcp://x:1", executor=ThreadPoolExecutor(1))
+    with pytest.raises(InputError, match="jobs = 0: expected at least 1"), executors.workers(jobs=0):
+        pass
+    with pytest.raises(InputError, match="either a scheduler or an executor"), executors.workers(1, "tcp://x:1", ThreadPoolExecutor(1)):
+        pass

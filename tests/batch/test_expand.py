@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from workbench import batch
 from workbench.batch import expand
 from workbench.errors import InputError
-from workbench.parameters import Parameter, ParameterError
+from workbench.notebook.parameters import Parameter, ParameterError
 
 WORDS = Parameter("words", "str", False, "", "-", "any words")
 

@@ -14,10 +14,11 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from workbench import batch
 from workbench.batch import results
-from workbench.batch.results import COLUMNS, NOTHING, Run
+from workbench.batch.results import COLUMNS, NOTHING
 from workbench.errors import InputError
 from workbench.files import Store
-from workbench.notebook import RESULTS_MIME
+from workbench.notebook.runtime import RESULTS_MIME
+from workbench.notebook.stored import Run, run_of
 
 FRAME = "import polars as pl\nworkbench.record(table=pl.DataFrame({'run': [1, 2], 'usd': [n / 2, None]}))"
 
@@ -78,7 +79,7 @@ def test_one_notebook_or_several(by_papermill):
 
 def test_columns_take_the_type_that_holds_all():
     notebooks = [executed(x=1, y=1, z=None), executed(x=2.5, y="a", z=True), executed(w=10**30, y=None)]
-    runs = NOTHING.joined(results.of_notebook(nb, "x.ipynb", str(i)) for i, nb in enumerate(notebooks)).runs
+    runs = NOTHING.joined(run_of(nb, "x.ipynb", str(i)) for i, nb in enumerate(notebooks)).runs
     assert runs.columns == [*COLUMNS, "params.n", "results.x", "results.y", "results.z", "results.w"]
     assert runs["results.x"].to_list() == [1.0, 2.5, None]
     assert runs["results.y"].to_list() == ["1", "a", None]
@@ -91,8 +92,7 @@ SCALARS = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(a
 
 @given(st.lists(st.dictionaries(st.sampled_from("abc"), SCALARS), max_size=6), st.integers(0, 6))
 def test_tables_joined_in_parts_are_the_table_of_all(tmp_path_factory, stored, cut):
-    runs = [Run(dict.fromkeys(COLUMNS) | {"run": str(i)} | {f"results.{k}": v for k, v in s.items()}) for i, s in enumerate(stored)]
-    runs = [Run({name: results._cell(value) for name, value in run.row.items()}) for run in runs]
+    runs = [Run(str(i), results=s) for i, s in enumerate(stored)]
     parts = NOTHING.joined(runs[:cut]).joined(runs[cut:])
     assert parts.runs["run"].to_list() == [str(i) for i in range(len(runs))]
     store = Store.at(tmp_path_factory.getbasetemp() / "joined")
@@ -125,11 +125,11 @@ def test_an_error_that_a_cell_may_raise_is_no_failure():
     nb = executed(x=1)
     nb.cells.append(new_code_cell("1/0", metadata={"tags": ["raises-exception"]}, execution_count=3))
     nb.cells[-1].outputs = [new_output("error", ename="ZeroDivisionError", evalue="division by zero", traceback=[])]
-    assert results.of_notebook(nb, "x", "x").row["status"] == "done"
+    assert run_of(nb, "x", "x").status == "done"
 
 
 def test_names_of_frames_are_no_paths(tmp_path):
-    run = Run(dict.fromkeys(COLUMNS) | {"run": "a"}, {"../up": {"columns": ["x"], "rows": [[1]]}})
+    run = Run("a", frames={"../up": {"columns": ["x"], "rows": [[1]]}})
     NOTHING.joined([run]).write(Store.at(tmp_path / "sweep"))
     assert results.read_tables(Store.at(tmp_path / "sweep")).frames["../up"].rows() == [("a", 1)]
     assert [p.name for p in tmp_path.iterdir()] == ["sweep"]

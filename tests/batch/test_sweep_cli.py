@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from workbench import batch
-from workbench.batch import show
+from workbench.batch.tell import show
 
 
 @pytest.fixture

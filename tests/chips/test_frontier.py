@@ -41,12 +41,12 @@ def test_money_and_joules_follow_from_the_rate(frontier):
 
 
 def test_pue_may_be_an_array():
-    llm, given = catalogue.llm("Llama-3.1-8B"), {"usd_per_chip_hour": PRICES, "users": [1, 16], "tp": [1, 2], "attention_dp": 1}
+    llm, given = catalogue.llm("Llama-3.1-8B"), {"usd_per_chip_hour": PRICES, "concurrency": [1, 16], "tp": [1, 2], "attention_dp": 1}
     both = chips.slo_frontier(llm, CLUSTERS, LOAD, pue=[1.1, 1.4], **given)
     for pue in (1.1, 1.4):
         alone = chips.slo_frontier(llm, CLUSTERS, LOAD, pue=pue, **given)
         assert_frame_equal(both.filter(pl.col("pue") == pue).drop("pue"), alone)
-    best = chips.cheapest_chip(both, chips.Slo(10), "joules_per_token")
+    best = chips.cheapest_chip(both, chips.SLO(10), "joules_per_token")
     assert best.group_by("pue").len()["len"].to_list() == [2, 2]
 
 
@@ -54,23 +54,23 @@ def test_layouts_that_no_engine_runs_are_not_on_the_frontier():
     # 28 heads and 4 of keys and values: vLLM stops at tp 8 [vllm, 11147]; 3 does not divide 28, 7 neither divides 4 nor is a multiple
     llm, h100 = catalogue.llm("Qwen2.5-7B"), CLUSTERS[:1]
     found = chips.slo_frontier(
-        llm, h100, LOAD, tp=[1, 2, 3, 4, 7, 8, 16, 28], users=[1, 64], attention_dp=1, usd_per_chip_hour=PRICES, every=True
+        llm, h100, LOAD, tp=[1, 2, 3, 4, 7, 8, 16, 28], concurrency=[1, 64], attention_dp=1, usd_per_chip_hour=PRICES, every=True
     )
     assert set(found["tp"]) == {1, 2, 4, 28}
-    assert chips.cheapest_chip(found, chips.Slo(1))["tp"][0] in (1, 2, 4, 28)
+    assert chips.cheapest_chip(found, chips.SLO(1))["tp"][0] in (1, 2, 4, 28)
     worth = chips.value_of(llm, h100[0], chips.ServingPlan([4, 8]), LOAD)
     assert all(value[1] == 0 for value in worth.values())
     assert worth["hbm_bandwidth"][0] > 0.1
 
 
 def test_a_promise_costs(frontier):
-    loose, tight = (chips.cheapest_chip(frontier, chips.Slo(s)) for s in (10.0, 100.0))
+    loose, tight = (chips.cheapest_chip(frontier, chips.SLO(s)) for s in (10.0, 100.0))
     assert loose["usd_per_million_tokens"][0] < tight["usd_per_million_tokens"][0]
     assert loose["chip"].n_unique() == loose.height
 
 
 def test_at_the_break_even_price_tokens_cost_the_same(frontier):
-    slo = chips.Slo(50.0)
+    slo = chips.SLO(50.0)
     price = chips.break_even_price(frontier, slo, "GB200", "H100")
     again = chips.slo_frontier(catalogue.llm("Llama-3.1-70B"), CLUSTERS, LOAD, usd_per_chip_hour=PRICES | {"GB200": price}, pue=1.2)
     cost = dict(chips.cheapest_chip(again, slo).select("chip", "usd_per_million_tokens").iter_rows())
@@ -79,18 +79,18 @@ def test_at_the_break_even_price_tokens_cost_the_same(frontier):
 
 def test_bad_input(frontier):
     with pytest.raises(InputError, match="no point keeps"):
-        chips.cheapest_chip(frontier, chips.Slo(1e6))
+        chips.cheapest_chip(frontier, chips.SLO(1e6))
     with pytest.raises(InputError, match="money needs usd_per_chip_hour"):
-        chips.cheapest_chip(frontier.with_columns(usd_per_million_tokens=pl.lit(None, dtype=pl.Float64)), chips.Slo(10))
+        chips.cheapest_chip(frontier.with_columns(usd_per_million_tokens=pl.lit(None, dtype=pl.Float64)), chips.SLO(10))
     with pytest.raises(InputError, match="fits on none of H100"):
         chips.slo_frontier(catalogue.llm("DeepSeek-R1"), [Cluster(catalogue.chip("H100"), 2)], LOAD)
     with pytest.raises(InputError, match=r"pue = 0\.9"):
         chips.slo_frontier(catalogue.llm("Llama-3.1-70B"), CLUSTERS, LOAD, pue=0.9)
     with pytest.raises(InputError, match="ttft = 0: expected more than 0"):
-        chips.Slo(10, ttft=0)
+        chips.SLO(10, ttft=0)
     with pytest.raises(InputError, match=r"tokens_per_second: expected one number, not an array of shape \(2,\)"):
-        chips.Slo([10, 20])
-    with pytest.raises(InputError, match="precisions = 'fp7': expected one of bf16, fp16"):
+        chips.SLO([10, 20])
+    with pytest.raises(InputError, match="precisions = 'fp7': expected one of fp32, bf16, fp16"):
         chips.slo_frontier(catalogue.llm("Llama-3.1-70B"), CLUSTERS, LOAD, precisions=("fp8", "fp7"))
     with pytest.raises(InputError, match=r"usd_per_chip_hour\[H100\] = -3: expected 0 or more"):
         chips.slo_frontier(catalogue.llm("Llama-3.1-70B"), CLUSTERS, LOAD, usd_per_chip_hour={"H100": -3})

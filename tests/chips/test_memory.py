@@ -6,17 +6,16 @@ from hypothesis import strategies as st
 from workbench import catalogue, chips
 from workbench.chips.training import memory
 from workbench.chips.training.plan import Layout
-from workbench.chips.training.shape import Shape
 from workbench.fabric import Cluster
 
 LLM = catalogue.llm("Llama-3-8B")
 H100 = Cluster(catalogue.chip("H100"), 64, "InfiniBand NDR")
 #: The constants that the papers state, before anything was fitted.
-BARE = dict(zip(memory.NAMES, (4.0, 12.0, 18.0, 0.0, 2.0, 5.0, 8.0, 0.0, 1.0, 0.0), strict=True))
+BARE = dict(zip(memory.POOL.names, (4.0, 12.0, 18.0, 0.0, 2.0, 5.0, 8.0, 0.0, 1.0, 0.0), strict=True))
 
 
 def of(plan, n=64, batch=256, sequence=8192, constants=None, llm=LLM):
-    return memory.memory(Shape.of(llm), Layout.of(plan, n, batch), sequence, constants or BARE)
+    return memory.memory(llm, Layout.of(plan, n, batch), sequence, constants or BARE)
 
 
 def test_states_are_those_of_the_zero_paper():
@@ -29,10 +28,10 @@ def test_states_are_those_of_the_zero_paper():
 def test_activations_of_a_layer_are_those_of_korthikanti():
     # Korthikanti et al. (2022), table 2: a GPT layer keeps s b h (34 + 5 a s / h) bytes, split by t with sequence parallelism
     gpt = catalogue.llm("GPT-3-175B")
-    shape, tokens = Shape.of(gpt), 2048
+    tokens = 2048
     plan = chips.TrainingPlan(flash=False, tp=[1, 8])
     found = of(plan, n=8, batch=8, sequence=tokens, llm=gpt).activations / gpt.layers
-    paper = tokens * shape.hidden * (34 + 5 * shape.heads * tokens / shape.hidden) / np.array([1, 8])
+    paper = tokens * gpt.hidden * (34 + 5 * gpt.heads * tokens / gpt.hidden) / np.array([1, 8])
     assert found == pytest.approx(paper, rel=0.25)  # ours counts the parts of a layer one by one, and no dropout masks
 
 

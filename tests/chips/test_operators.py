@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench import catalogue
-from workbench.chips import operators
+from workbench.chips import gemm, operators
 from workbench.chips.exchange import Exchange
 from workbench.fabric import Cluster, Tier, collective_time
 
@@ -40,12 +40,13 @@ def test_floor_and_cover_are_soft():
 
 
 def test_a_measured_chip_has_its_burst_and_others_none():
-    efficiency, tail, depth, width = operators.burst("B200", "bf16")
-    assert 0.4 < efficiency < 0.8
-    assert tail > 0
-    assert depth > 0
-    assert 0 < width < 1
-    assert operators.burst("Maia 200", "fp8") is None
+    known = gemm.Origin("B200", "bf16")
+    c = gemm.POOL.of(known)
+    assert 0.4 < c["efficiency"] < 0.8
+    assert c["tail"] > 0
+    assert c["depth"] > 0
+    assert known.measured
+    assert not gemm.Origin("Maia 200", "fp8").measured
 
 
 @pytest.mark.parametrize("op", ["all_gather", "reduce_scatter", "all_reduce", "alltoall", "sendrecv"])

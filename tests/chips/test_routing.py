@@ -43,8 +43,8 @@ def test_many_small_variants_share_a_replica():
     found = chips.adapters(
         llm, cluster, chips.ServingPlan(1), chips.Load(64, 1024, 256), variants=np.array([1, 10, 100]), rate=0.01, rank=16, framework="vLLM"
     )
-    assert found.apart.tolist() == [1, 10, 100]
-    assert found.together[2] < 10
+    assert found.separate.tolist() == [1, 10, 100]
+    assert found.shared[2] < 10
     assert (np.diff(found.slowdown) > 0).all()
     assert found.fits.all()
 

@@ -8,13 +8,14 @@ from hypothesis import strategies as st
 from workbench import catalogue
 from workbench.chips import Load, ServingPlan, serving, serving_speed
 from workbench.chips.serving import constants as calibration
-from workbench.chips.serving.evaluate import closed_loop, demand_of, offline, open_loop
+from workbench.chips.serving.evaluate import demand_of
+from workbench.chips.serving.loops import closed_loop, offline, open_loop
 from workbench.errors import InputError, UnknownName
 from workbench.fabric import Cluster
 
 H100 = Cluster(catalogue.chip("H100"), 64, "InfiniBand NDR")
 #: Constants of a machine without overheads, which streams and computes as its data sheet says.
-IDEAL = {name: 1.0 for name in calibration.NAMES} | {
+IDEAL = {name: 1.0 for name in calibration.POOL.names} | {
     name: 0.0 for name in ("start", "volume", "layer", "mixture", "step", "sequence", "mix", "first", "turns", "herd")
 }
 
@@ -113,7 +114,8 @@ def test_the_open_loop_carries_what_arrives_until_it_cannot(llama):
 def test_speculation_helps_few_users_and_not_many(llama):
     # Leviathan et al. (2023): (1 - a^(g + 1)) / (1 - a) tokens a step; memory-bound steps verify for free, compute-bound ones do not
     def gain(users, acceptance=0.7):
-        plain, drafted = (serving(llama, H100, ServingPlan(8), Load(users, 16, 512, drafts=g, acceptance=acceptance)) for g in (0, 3))
+        loads = (Load(users, 16, 512, draft_tokens=g, acceptance_rate=acceptance) for g in (0, 3))
+        plain, drafted = (serving(llama, H100, ServingPlan(8), load) for load in loads)
         return float(plain.tpot / drafted.tpot)
 
     expected = (1 - 0.7**4) / (1 - 0.7)
@@ -123,7 +125,7 @@ def test_speculation_helps_few_users_and_not_many(llama):
 
 
 def test_a_cached_prefix_saves_its_prefill(llama):
-    cold, warm = (serving(llama, H100, ServingPlan(8), Load(64, 8000, 200, cached_share=h)) for h in (0.0, 0.9))
+    cold, warm = (serving(llama, H100, ServingPlan(8), Load(64, 8000, 200, prefix_hit_rate=h)) for h in (0.0, 0.9))
     assert warm.ttft < 0.5 * cold.ttft
     assert warm.prompt < 0.2 * cold.prompt
 
@@ -160,18 +162,18 @@ def test_what_was_not_measured_has_a_wider_interval():
     [
         (lambda llm: serving(llm, H100, ServingPlan(8), Load(1, 1, 1), speed=0), "speed = 0: expected more than 0"),
         (lambda llm: serving(llm, H100, ServingPlan(8, "fp4"), Load(1, 1, 1)), "H100 has no fp4 peak"),
-        (lambda llm: ServingPlan(8, "fp7"), "precision = 'fp7': expected one of bf16, fp16, fp8"),
+        (lambda llm: ServingPlan(8, "fp7"), "precision = 'fp7': expected one of fp32, bf16, fp16, fp8"),
         (lambda llm: ServingPlan(0), "tp = 0: expected a whole number 1 or more"),
         (lambda llm: ServingPlan([1, 2], pp=[1, 2, 4]), r"tp of shape \(2,\) and pp of shape \(3,\) do not broadcast"),
-        (lambda llm: ServingPlan(8, "nvfp4"), "precision = 'nvfp4': expected one of bf16, fp16, fp8, int8, fp4, int4"),
-        (lambda llm: serving_speed(H100.chip, "mxfp8"), "precision = 'mxfp8': expected one of bf16, fp16, fp8"),
+        (lambda llm: ServingPlan(8, "fp8", "mxfp6"), "kv_precision = 'mxfp6': expected one of fp32, bf16, fp16, fp8, mxfp8, fp4, mxfp4"),
+        (lambda llm: serving_speed(H100.chip, "tf32"), "precision = 'tf32': expected one of fp32, bf16, fp16, fp8"),
         (lambda llm: serving(llm, H100, ServingPlan([1, 2]), Load([1, 2, 4], 1, 1)), r"tp of shape \(2,\) and concurrency of shape \(3,\)"),
         (lambda llm: Load(0, 1, 1), "concurrency = 0: expected 1 or more"),
         (lambda llm: Load(1, np.inf, 1), "input_tokens = inf: expected 1 or more"),
         (lambda llm: Load(1, 1, 0), "output_tokens = 0: expected 1 or more"),
-        (lambda llm: Load(1, 1, 1, drafts=np.inf), "drafts = inf: expected 0 or more"),
+        (lambda llm: Load(1, 1, 1, draft_tokens=np.inf), "draft_tokens = inf: expected 0 or more"),
         (lambda llm: Load(1, 1, 1, draft_share=np.inf), "draft_share = inf: expected 0 or more"),
-        (lambda llm: Load(1, 1, 1, cached_share=1.0), "cached_share = 1: expected 0 or more and less than 1"),
+        (lambda llm: Load(1, 1, 1, prefix_hit_rate=1.0), "prefix_hit_rate = 1: expected 0 or more and less than 1"),
         (lambda llm: Load(1, 1, 1, rate=0), "rate = 0: expected more than 0"),
     ],
 )

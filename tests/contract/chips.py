@@ -18,8 +18,8 @@ SEARCH = chips.search_layouts(LLM, EIGHT, 16, choices=FEW)
 LOAD = chips.Load(16, 1024, 256)
 FRONTIER = chips.slo_frontier(LLM, [EIGHT, Cluster(catalogue.chip("B200"), 8)], LOAD, usd_per_chip_hour={"H100": 2.0, "B200": 4.0})
 
-JOB = {"n_chips": 8, "batch": 64, "sequence": 4096}
-JOBS = {"n_chips": (8, 16, 12), "batch": (8, 64, 100), "sequence": (1024, 4096, 8192)}
+JOB = {"n_chips": 8, "global_batch": 64, "sequence": 4096}
+JOBS = {"n_chips": (8, 16, 12), "global_batch": (8, 64, 100), "sequence": (1024, 4096, 8192)}
 DEGREES = ("tp", "pp", "vp", "cp", "ep", "micro_batch")
 LAYOUTS = {
     **dict.fromkeys(DEGREES, (1, 2, 3)),
@@ -34,21 +34,21 @@ ASKED = {
     "concurrency": 16,
     "input_tokens": 1024,
     "output_tokens": 256,
-    "cached_share": 0.2,
-    "drafts": 2,
-    "acceptance": 0.7,
+    "prefix_hit_rate": 0.2,
+    "draft_tokens": 2,
+    "acceptance_rate": 0.7,
     "draft_share": 0.03,
 }
 LOADS = {
     "concurrency": (1, 16, 4096),
     "input_tokens": (16, 1024, 130_000),
     "output_tokens": (1, 256, 4096),
-    "cached_share": (0, 0.2, 0.9),
-    "drafts": (0, 2, 4),
-    "acceptance": (0, 0.5, 0.9),
+    "prefix_hit_rate": (0, 0.2, 0.9),
+    "draft_tokens": (0, 2, 4),
+    "acceptance_rate": (0, 0.5, 0.9),
     "draft_share": (0, 0.03, 0.1),
 }
-ZEROS = {**dict.fromkeys(("cached_share", "drafts", "acceptance", "draft_share"), ("zero",)), "concurrency": ("infinite",)}
+ZEROS = {**dict.fromkeys(("prefix_hit_rate", "draft_tokens", "acceptance_rate", "draft_share"), ("zero",)), "concurrency": ("infinite",)}
 MIX = {"small_cost": 1.0, "large_cost": 10.0, "small_quality": 0.6, "large_quality": 0.9, "share": 0.5, "skill": 0.3, "router_cost": 0.1}
 MIXES = {
     "small_cost": (0, 1, 12),
@@ -64,8 +64,8 @@ MIXES = {
 def job(model):
     """A function of a plan and a job, whose plan may be given by its fields."""
 
-    def call(n_chips, batch, sequence, **layout):
-        return model(MIXTURE, Cluster(H100, n_chips, "InfiniBand NDR"), replace(LAYOUT, **layout), batch, sequence=sequence)
+    def call(n_chips, global_batch, sequence, **layout):
+        return model(MIXTURE, Cluster(H100, n_chips, "InfiniBand NDR"), replace(LAYOUT, **layout), global_batch, sequence=sequence)
 
     return call
 
@@ -123,12 +123,18 @@ CASES: list[Case] = [
         allow=dict.fromkeys(("zero", "shard"), ("zero",)),
     ),
     Case("chips.training_memory", job(chips.training_memory), JOB, JOBS, whole=tuple(JOB)),
+    Case(
+        "chips.product_seconds",
+        lambda m, n, k: chips.product_seconds(LLM, EIGHT, m, n, k),
+        {"m": 16, "n": 4096, "k": 4096},
+        {"m": (1, 64, 4096), "n": (64, 4096, 100), "k": (1, 256, 4096)},
+    ),
     Case("chips.elasticities", job(chips.elasticities), JOB, JOBS, whole=tuple(JOB), rtol=1e-9),
     *cases_of_choices(),
     Case(
         "chips.search_layouts",
-        lambda n_chips, batch, sequence, usd_per_chip_hour, top: chips.search_layouts(
-            LLM, Cluster(H100, n_chips), batch, sequence=sequence, usd_per_chip_hour=usd_per_chip_hour, top=top, choices=FEW
+        lambda n_chips, global_batch, sequence, usd_per_chip_hour, top: chips.search_layouts(
+            LLM, Cluster(H100, n_chips), global_batch, sequence=sequence, usd_per_chip_hour=usd_per_chip_hour, top=top, choices=FEW
         ),
         JOB | {"usd_per_chip_hour": 2.0, "top": 10},
         numbers=(*JOB, "usd_per_chip_hour", "top"),
@@ -171,30 +177,30 @@ CASES: list[Case] = [
     Case(
         "chips.slo_frontier",
         lambda usd_per_chip_hour, **varied: chips.slo_frontier(LLM, [EIGHT], LOAD, usd_per_chip_hour={"H100": usd_per_chip_hour}, **varied),
-        {"pue": 1.2, "usd_per_chip_hour": 2.0, "users": 16, "tp": 2, "attention_dp": 1, "ratios": 1.0},
+        {"pue": 1.2, "usd_per_chip_hour": 2.0, "concurrency": 16, "tp": 2, "attention_dp": 1, "ratios": 1.0},
         {"pue": (1, 1.2, 1.5)},
-        numbers=("usd_per_chip_hour", "users", "tp", "attention_dp", "ratios"),
+        numbers=("usd_per_chip_hour", "concurrency", "tp", "attention_dp", "ratios"),
         whole=("tp", "attention_dp"),
         allow={"usd_per_chip_hour": ("zero",)},
         read=by_pue,
     ),
     Case(
-        "chips.Slo",
-        chips.Slo,
+        "chips.SLO",
+        chips.SLO,
         {"tokens_per_second": 10, "ttft": 5},
         numbers=("tokens_per_second", "ttft"),
         allow={"tokens_per_second": ("zero",), "ttft": ("infinite",)},
     ),
     Case(
         "chips.cheapest_chip",
-        lambda **slo: chips.cheapest_chip(FRONTIER, chips.Slo(**slo)),
+        lambda **slo: chips.cheapest_chip(FRONTIER, chips.SLO(**slo)),
         {"tokens_per_second": 10, "ttft": 5},
         numbers=("tokens_per_second", "ttft"),
         allow={"tokens_per_second": ("zero",), "ttft": ("infinite",)},
     ),
     Case(
         "chips.break_even_price",
-        lambda **slo: chips.break_even_price(FRONTIER, chips.Slo(**slo), "B200", "H100"),
+        lambda **slo: chips.break_even_price(FRONTIER, chips.SLO(**slo), "B200", "H100"),
         {"tokens_per_second": 10, "ttft": 5},
         numbers=("tokens_per_second", "ttft"),
         allow={"tokens_per_second": ("zero",), "ttft": ("infinite",)},
@@ -230,4 +236,4 @@ CASES: list[Case] = [
     ),
 ]
 #: Functions that take no number, and why they are not in the table.
-WITHOUT: dict[str, str] = {"serving_speed": "takes names only", "stacks": "takes nothing"}
+WITHOUT: dict[str, str] = {"serving_speed": "takes names only"}

@@ -124,7 +124,10 @@ def test_definitions_of_compute():
 )
 def test_hoffmanns_table_a4(layers, hidden, ffn, heads, width, printed):
     # FLOP over 6 N D matches only without embedding and logits, and with five attention matrices a layer in N
-    llm = LLM("x", "mha", layers, hidden, heads, heads, width, 32_000, 2048, ffn=ffn, ffn_matrices=2)
+    llm = LLM(
+        name="x", attention="mha", layers=layers, hidden=hidden, heads=heads, kv_heads=heads, head_dim=width, vocab=32_000,
+        context=2048, ffn=ffn, ffn_matrices=2,
+    )  # fmt: skip
     params = layers * (5 * hidden * width * heads + 2 * hidden * ffn) + 32_000 * hidden
     assert round(float(scaling.training_flop(llm, 1.0, "Hoffmann F", sequence=2048)) / (6 * params), 2) == printed
 

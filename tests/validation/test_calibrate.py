@@ -6,14 +6,14 @@ import pytest
 
 from workbench import catalogue, cli, tables, validation
 from workbench.chips.training import constants as calibration
-from workbench.chips.training import memory
+from workbench.chips.training import fit, memory
 from workbench.errors import DataError, InputError
 from workbench.fabric import Tier, collective_time
 
 #: A few rows of the shipped sample, and the tables that they give.
 FEW = {
     "collectives": (pl.col("chip") == "H100", {"collectives"}),
-    "gemm": (pl.int_range(pl.len()) > 170, {"gemm"}),
+    "gemm": (pl.int_range(pl.len()) > 170, {"gemm", "gemm_errors"}),
     "serving": (pl.int_range(pl.len()) < 5, {"serving"}),
     "training": (pl.col("source_key") == "megatron-bridge", {"training"}),
     "training-memory": (pl.int_range(pl.len()) < 8, {"training_memory"}),
@@ -50,10 +50,11 @@ def test_what_is_written_is_read_and_used(calibrate, monkeypatch, kind):
     monkeypatch.setenv("WORKBENCH_DATA", str(out))
     for name, table in found.items():
         table_name = f"calibration/{name}"
-        key, read, ours = tables.key(table_name), catalogue.table(table_name), tables.shipped(table_name)
-        own = pl.col(key).is_in(table[key].implode())
-        assert read.filter(own).select(table.columns).equals(table)  # to the last bit
-        assert read.filter(~own).equals(ours.filter(~own))
+        read, ours = catalogue.table(table_name), tables.shipped(table_name)
+        names = tables.names(table, table_name)
+        own = [pl.Series([name in names for name in tables.names(frame, table_name)]) for frame in (read, ours)]
+        assert read.filter(own[0]).select(table.columns).equals(table)  # to the last bit
+        assert read.filter(~own[0]).equals(ours.filter(~own[1]))
     after = validation.validate(kind, file).rows
     errors = [(rows["predicted"] / rows["measured"]).log().abs().drop_nans().mean() for rows in (before, after)]
     assert after["predicted"].count() == before["predicted"].count()
@@ -81,13 +82,10 @@ def test_a_log_of_ones_own_leaves_other_chips_as_they_were(calibrate, monkeypatc
 
 
 def test_many_rows_replace_what_ships_with_its_intervals(calibrate, monkeypatch):
-    from workbench.validation import training, training_memory
-
-    monkeypatch.setattr(training, "OWN", 20)
-    monkeypatch.setattr(training_memory, "OWN", 20)
+    monkeypatch.setattr(fit, "OWN", 20)
     _, out = calibrate("training", sample("training").filter(pl.col("source_key").is_in(["megatron-bridge", "llm-foundry", "internevo"])))
     assert {path.stem for path in (out / "calibration").iterdir()} == {"training", "training_errors"}
-    assert tables.read(out / "calibration" / "training.csv", "calibration/training").height < catalogue.table(calibration.TABLE).height
+    assert tables.read(out / "calibration" / "training.csv", "calibration/training").height < catalogue.table("calibration/training").height
     cases = tables.read(out / "calibration" / "training_errors.csv", "calibration/training_errors")["case"].to_list()
     assert {"megatron-bridge", "stack not measured"} <= set(cases)
 
@@ -112,7 +110,9 @@ def test_tables_that_could_not_be_read_back_are_not_written(tmp_path):
     rows = sample("gemm").head(12)
     twice = pl.concat([rows.with_columns(chip=pl.lit(name)) for name in ("Mine", "mine")])
     twice.write_csv(tmp_path / "rows.csv")
-    with pytest.raises(DataError, match=r"gemm\.csv, row 3, column 'system': not written: 'mine\|.*' is already the key of an earlier row"):
+    with pytest.raises(
+        DataError, match=r"gemm\.csv, row 5, column 'level, key, constant': not written: 'system\|mine\|.*' is already the key of"
+    ):
         validation.write_tables(validation.calibrate("gemm", tmp_path / "rows.csv"), tmp_path / "mine")
     assert not (tmp_path / "mine").exists()
 
@@ -120,18 +120,18 @@ def test_tables_that_could_not_be_read_back_are_not_written(tmp_path):
 @pytest.mark.parametrize(
     ("table", "line", "call"),
     [
-        ("training", "node,offset,error,rows,source,as_of\nstack|mine|matmuls,0,0,1,x,2026", lambda: calibration.shipped()),
-        ("training_memory", "node,offset,rows,source,as_of\nmine|gradients,0,1,x,2026", lambda: memory.constants()),
+        ("training", "stack,mine,matmuls", lambda: calibration.constants(calibration.Origin())),
+        ("training_memory", "stack,mine,gradients", lambda: memory.constants()),
         (
             "collectives",
-            f"{','.join(tables.shipped('calibration/collectives').columns)}\nscale-up|all_reduce|H100|eight,{'0,' * 12}1,x,2026",
+            "ranks,scale-up|all_reduce|H100|eight,step_ll",
             lambda: collective_time("all_reduce", 1e6, [Tier(8, 450e9, "scale-up", "H100")]),
         ),
     ],
 )
 def test_a_node_that_no_model_has_is_named(tmp_path, monkeypatch, table, line, call):
     (tmp_path / "calibration").mkdir()
-    (tmp_path / "calibration" / f"{table}.csv").write_text(line + "\n")
+    (tmp_path / "calibration" / f"{table}.csv").write_text(f"level,key,constant,offset,rows,source,as_of\n{line},0,1,x,2026\n")
     monkeypatch.setenv("WORKBENCH_DATA", str(tmp_path))
     with pytest.raises(InputError, match=r"node '.*(matmuls|gradients|eight)'.*expected"):
         call()

@@ -28,3 +28,11 @@ def test_doubtful_rows_are_left_out_with_their_reason():
     frame = read(catalogue.path("measured/collectives.csv"), collectives)
     doubtful = frame.with_columns(quality=pl.lit("suspect: no P2P?"))
     assert {p.skipped for p in collectives.predict(doubtful)} == {"quality of the row: suspect"}
+
+
+def test_tables_are_predicted_by_others_where_every_row_is_usable():
+    path = catalogue.path("measured/collectives.csv")
+    rows = read(path, collectives).filter(pl.col("fabric").str.contains("A3") & (pl.col("collective") != "alltoall"))
+    found = collectives.predict_without(rows, "table_id")
+    assert [p.position for p in found] == list(range(rows.height))
+    assert all(p.value > 0 for p in found)

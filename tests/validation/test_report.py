@@ -7,9 +7,10 @@ import polars as pl
 import pytest
 
 from workbench import cli, tables, validation
+from workbench.calibration.crossval import conformal_half_width
 from workbench.errors import DataError, UnknownName, WorkbenchError
 from workbench.validation import serving
-from workbench.validation.report import conformal_half_width, shipped
+from workbench.validation.report import shipped
 
 HEADER = "id,call,arguments,read,expected,rtol,atol,source,note"
 GEMM = "chip,precision,m,k,n,peak,source,tflops"

@@ -7,6 +7,7 @@ import pytest
 
 from workbench import catalogue, validation
 from workbench.chips.serving import constants as calibration
+from workbench.chips.serving import fit
 from workbench.errors import WorkbenchError
 from workbench.validation import bench_json, serving
 from workbench.validation.report import read
@@ -62,16 +63,15 @@ def test_bad_rows_carry_a_reason(rows):
 
 
 def test_constants_have_priors_and_levels():
-    assert set(calibration.POOL.levels) == set(calibration.Origin().nodes())
+    assert calibration.POOL.nodes(calibration.Origin("H100", "fp8", "vLLM", campaign="own"))["cell"] == "vLLM|own||H100|fp8"
     assert all(c.prior > 0 and c.spread > 0 and c.meaning for c in calibration.CONSTANTS)
 
 
 def test_a_fit_on_a_few_rows_is_near_its_own_measurements(rows):
     loops = rows.filter(pl.col("mode") == "closed_loop")
     found, _ = serving.stated(loops)
-    fit = serving._fit(loops, found, range(found.position.size))
-    point = serving.operate(found, fit.logs(found.origins))
-    error = (point.tpot * 1e3 / loops["tpot_ms"].to_numpy() - 1).__abs__()
+    fits = fit.fit(found, fit.values_of(loops, found))
+    error = (fit.predict(found, fits)[:, 0] / loops["tpot_ms"].to_numpy() - 1).__abs__()
     assert float(pl.Series(error).median()) < 0.15
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from workbench import catalogue, validation
 from workbench.chips.training import constants as calibration
+from workbench.chips.training import fit
 from workbench.chips.training import measured as training_rows
 from workbench.chips.training.time import CONSTANTS, NAMES, seconds
 from workbench.validation import gemm, training, training_memory
@@ -42,7 +43,7 @@ def test_left_out_rows_are_worse_than_fitted_ones_and_still_useful():
 
 def test_a_configuration_is_never_on_both_sides(rows):
     found, _ = training_rows.read(rows)
-    groups = training_rows.groups(rows, found, "configuration", training.FOLDS)
+    groups = training_rows.groups(rows, found, "configuration", fit.FOLDS)
     keys = [training_rows.configuration(rows.row(int(at), named=True)) for at in found.position]
     assert all(len({g for g, k in zip(groups, keys, strict=True) if k == key}) == 1 for key in set(keys))
 
@@ -53,14 +54,14 @@ def test_fit_recovers_constants_that_it_was_given(rows):
     rng = np.random.default_rng(0)
     shift = np.zeros(len(NAMES))
     shift[[NAMES.index("matmul"), NAMES.index("attention"), NAMES.index("tp")]] = (-0.15, 0.2, 0.3)
-    made = seconds(work, calibration.POOL.named(np.tile(calibration.PRIOR + shift, (len(found.llms), 1))))
+    made = seconds(work, calibration.POOL.named(np.tile(calibration.POOL.prior + shift, (len(found.llms), 1))))
     made = made * np.exp(0.01 * rng.standard_normal(made.size))
-    fit = calibration.fit(work, found.origins, made)
-    again = seconds(work, calibration.POOL.named(fit.logs(found.origins)))
+    fitted = fit.steps(found, made).fit(np.arange(made.size))
+    again = seconds(work, calibration.POOL.named(fitted.logs(found.origins)))
     assert np.median(np.abs(again / made - 1)) < 0.01
-    base = fit.offsets["all", "all"]
+    base = fitted.offsets["all", "all"]
     assert base[NAMES.index("matmul")] == pytest.approx(-0.15, abs=0.08)
-    assert 0 < fit.free < len(fit.offsets) * len(NAMES)
+    assert 0 < fitted.free < len(fitted.offsets) * len(NAMES)
 
 
 def test_calibration_round_trips_through_its_table(rows, tmp_path, monkeypatch):
@@ -116,7 +117,7 @@ def test_products_are_predicted():
 
 
 def test_memory_of_many_rows_is_fitted_with_its_intervals(monkeypatch):
-    monkeypatch.setattr(training_memory, "OWN", 100)
-    found = training_memory.calibrate(training_memory.read(catalogue.path("measured/training_memory.csv")))
+    monkeypatch.setattr(fit, "OWN", 100)
+    found = training_memory.calibrate(read(catalogue.path("measured/training_memory.csv"), training_memory))
     assert {"training_memory", "training_memory_errors"} == set(found)
     assert {"stack not measured", "nanotron"} <= set(found["training_memory_errors"]["case"])

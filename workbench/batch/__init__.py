@@ -1,31 +1,16 @@
-"""Sweeps of notebooks: parameter sets, warm kernels, workers of one machine or a cluster, and tables of what was recorded.
+"""Sweeps of notebooks: parameter sets, workers of this machine or a cluster, tables of what was recorded, and the page that tells it."""
 
-Names load when first used: whoever starts a kernel needs none of them.
-"""
-
-from __future__ import annotations
-
-import importlib
 from typing import Any
 
-_PLACES = {
-    "Plan": "expand",
-    "Results": "results",
-    "Sweep": "driver",
-    "gather": "results",
-    "map_chunks": "executors",
-    "plan": "expand",
-    "read_results": "results",
-    "sweep": "driver",
-}
+from workbench import _loaded
 
-__all__ = sorted(_PLACES)
+_PLACES = {"gather": "results", "plan": "expand", "read_results": "results", "report": "tell.report", "sweep": "driver"}
+
+__all__ = ["gather", "plan", "read_results", "report", "sweep"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _PLACES:
-        return getattr(importlib.import_module(f"workbench.batch.{_PLACES[name]}"), name)
-    raise AttributeError(f"module 'workbench.batch' has no attribute {name!r}")
+    return _loaded(__name__, name, _PLACES)
 
 
 def __dir__() -> list[str]:

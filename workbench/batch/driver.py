@@ -18,18 +18,23 @@ from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from workbench import __version__
-from workbench.batch import executors, expand, manager, provisioner, results
+from workbench.batch import executors, expand, results
 from workbench.batch.expand import Plan
-from workbench.batch.results import Results, Run
-from workbench.batch.run_one import Limits, Task, kernel_name, run_one
+from workbench.batch.results import Results
+from workbench.batch.run_one import run_one
 from workbench.errors import InputError
 from workbench.files import Store
+from workbench.kernel import provisioner
+from workbench.notebook.kernels import WARM, kernel_name
+from workbench.notebook.run import Limits, Task
+from workbench.notebook.stored import Run, run_of_bytes
 
 #: So long may runs that have begun go on after Ctrl-C [s].
 GRACE = 0.7
@@ -70,7 +75,7 @@ def sweep(
     executor: Executor | None = None,
     resume: bool = False,
     fail_fast: bool = False,
-    retries: int = executors.RETRIES,
+    retries: int = 2,
     cell_timeout: float | None = None,
     timeout: float | None = None,
     memory: int | str | None = None,
@@ -137,7 +142,7 @@ def sweep(
         have = set(table.results.runs["run"])
         cwd = os.getcwd()
         waiting = deque(
-            Task(store.url, planned.notebook.sha256, key, chosen, limits, kernel, cwd, planned.notebook.code_and_data)
+            Task(key, f"runs/{key}.ipynb", chosen, limits, kernel, cwd, planned.notebook.code_and_data)
             for key, chosen in planned.sets.items()
             if key not in have
         )
@@ -151,12 +156,13 @@ def sweep(
             return bool(interrupted) and time.monotonic() > interrupted[0] + GRACE
 
         try:
-            for task, future in executors.completed(pool, run_one, waiting, stopped, left, ahead=1 if fail_fast else 2):
-                run = _outcome(task, future)
-                if run.row["status"] == "died" and task.attempt <= retries:
+            run = partial(run_one, store.url, planned.notebook.sha256)
+            for task, future in executors.completed(pool, run, waiting, stopped, left, ahead=1 if fail_fast else 2):
+                done = _outcome(task, future)
+                if done.status == "died" and task.attempt <= retries:
                     waiting.append(replace(task, attempt=task.attempt + 1))
                     continue
-                table.add(run)
+                table.add(done)
                 if progress:
                     progress(len(table), table.failed, len(planned))
             if interrupted:
@@ -177,7 +183,7 @@ def sweep(
 
 def _shared_server(kernel: str | None, planned: Plan) -> dict[str, str]:
     """What tells workers of this machine to have their kernels forked from one server, instead of one each."""
-    if provisioner.VARIABLE not in os.environ and kernel_name(kernel, planned.notebook.kernel) == manager.WARM:
+    if provisioner.VARIABLE not in os.environ and kernel_name(kernel, planned.notebook.kernel) == WARM:
         with suppress(provisioner.ColdStart):
             return {provisioner.VARIABLE: provisioner.start(steady=True)}
     return {}
@@ -197,7 +203,7 @@ class _Table:
 
     def add(self, run: Run) -> None:
         self._fresh.append(run)
-        self.failed += run.row["status"] != "done"
+        self.failed += run.status != "done"
         if time.monotonic() >= self._write_at:
             self.write()
 
@@ -221,9 +227,16 @@ def _outcome(task: Task, future: Future[Run]) -> Run:
     except Exception as error:
         if not executors.lost(error):
             raise
-        given = {f"params.{name}": value for name, value in task.parameters.items()}
-        row = dict.fromkeys(results.COLUMNS) | {"run": task.key, "status": "died", "attempts": task.attempt, "error": str(error)}
-        return Run(row | {"finished": datetime.now(UTC), "workbench": __version__, "code_and_data": task.code_and_data} | given)
+        return Run(
+            task.name,
+            status="died",
+            attempts=task.attempt,
+            finished=datetime.now(UTC),
+            error=str(error),
+            workbench=__version__,
+            code_and_data=task.code_and_data,
+            parameters=task.parameters,
+        )
 
 
 def _check_folder(store: Store, planned: Plan, resume: bool) -> None:
@@ -298,9 +311,9 @@ def _opened(store: Store, planned: Plan) -> tuple[Results, int]:
     again = 0
     for key in sorted(there - set(kept.runs["run"])):
         with suppress(InputError):  # a notebook that cannot be read is run again
-            run = results.of_bytes(store.read(f"runs/{key}.ipynb"), f"runs/{key}.ipynb", key)
-            ours = run.row["code_and_data"] == notebook.code_and_data
-            later += [run] if ours and run.row["status"] == "done" else []
+            run = run_of_bytes(store.read(f"runs/{key}.ipynb"), f"runs/{key}.ipynb", key)
+            ours = run.code_and_data == notebook.code_and_data
+            later += [run] if ours and run.status == "done" else []
             again += not ours
     return kept.joined(later), again
 

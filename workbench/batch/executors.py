@@ -9,8 +9,8 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -18,14 +18,12 @@ from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 from typing import Any, TypeVar
 
-from workbench.batch import private_socket
+from workbench import files
 from workbench.batch.worker import kill_children
 from workbench.errors import InputError
 
 #: A scheduler that has not answered by then does not [s].
 CONNECT = 5.0
-#: A worker that lost its calls is given up after so many attempts.
-RETRIES = 2
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -67,7 +65,7 @@ class Processes(Executor):
         if kwargs:
             raise TypeError("keyword arguments are not passed on")
         future: Future[B] = Future()
-        self._calls.put((future, pickle.dumps(_dumps((function, args)))))
+        self._calls.put((future, pickle.dumps(pickle.dumps((function, args)))))
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -153,7 +151,7 @@ class Processes(Executor):
                 pipe.close()  # type: ignore[union-attr]
         process.kill()
         status = process.wait()
-        private_socket.remove_folders(process.pid)
+        files.remove_private_folders(process.pid)
         with self._lock:
             self._alive.discard(process)
         return f"signal {-status}" if status < 0 else f"exit status {status}"
@@ -287,69 +285,3 @@ def completed(
             future = done.get(timeout=0.2)
             if future in out:
                 yield out.pop(future), future
-
-
-def map_chunks(
-    function: Callable[[A], B],
-    chunks: Iterable[A],
-    *,
-    jobs: int | None = None,
-    scheduler: str | None = None,
-    executor: Executor | None = None,
-) -> list[B]:
-    """``[function(chunk) for chunk in chunks]`` on the executors of a sweep: chunks of a Monte-Carlo run, say.
-
-    Parameters
-    ----------
-    function : callable
-        Importable where the workers are, or any function where cloudpickle is installed.
-    chunks : iterable
-        Arguments, one a call.
-    jobs, scheduler, executor
-        As of `sweep`: processes of this machine (default: one a core), a Dask cluster, or an executor.
-
-    Returns
-    -------
-    list
-        In the order of the chunks. A chunk whose worker is lost is computed by another.
-
-    Raises
-    ------
-    Exception
-        What `function` raised first. `InputError` as `workers`.
-    """
-    waiting = deque((i, chunk, 1) for i, chunk in enumerate(chunks))
-    results: dict[int, B] = {}
-    with workers(jobs, scheduler, executor) as pool:
-        for (i, chunk, attempt), future in completed(pool, _Numbered(function), waiting):
-            if lost(error := _error(future)) and attempt <= RETRIES:
-                waiting.append((i, chunk, attempt + 1))
-            elif error:
-                raise error
-            else:
-                results[i] = future.result()
-    return [results[i] for i in range(len(results))]
-
-
-@dataclass(frozen=True)
-class _Numbered:
-    function: Callable[[Any], Any]
-
-    def __call__(self, item: tuple[int, Any, int]) -> Any:
-        return self.function(item[1])
-
-
-def _error(future: Future[Any]) -> BaseException | None:
-    try:
-        return future.exception()
-    except CancelledError:
-        return BrokenExecutor("the scheduler dropped the call")
-
-
-def _dumps(call: Any) -> bytes:
-    try:
-        import cloudpickle
-    except ImportError:
-        return pickle.dumps(call)
-    data: bytes = cloudpickle.dumps(call)
-    return data

@@ -22,9 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from workbench import execute, parameters, tables
+from workbench import tables
 from workbench.errors import InputError, nearest
-from workbench.parameters import Parameter, ParameterError
+from workbench.notebook import parameters, run
+from workbench.notebook.parameters import Parameter, ParameterError
 
 _RANGE = re.compile(r"(?P<low>[^:,]*):(?P<high>[^:,]*?)(?::(?P<n>\d{1,999}))?(?P<log>:log)?")
 _FIELD = re.compile(r'"((?:[^"]|"")*)"(?=,|\Z)|([^,]*)')
@@ -169,7 +170,7 @@ def plan(
 
 def read(notebook: str | Path) -> Notebook:
     """The notebook at that path, or the shipped one of that name. Raises `InputError` as `plan`."""
-    path = execute.find(notebook)
+    path = run.find(notebook)
     content = parameters.read(path)
     if content.get("nbformat") != 4 or not isinstance(content.get("nbformat_minor"), int):
         raise InputError(
@@ -186,10 +187,8 @@ def read(notebook: str | Path) -> Notebook:
         if cell["cell_type"] == "code":
             cell |= {"outputs": [], "execution_count": None}
     digest = hashlib.sha256(json.dumps(cells).encode()).hexdigest()
-    kernelspec = content.setdefault("metadata", {}).get("kernelspec")
     text = json.dumps(content, indent=1, ensure_ascii=False)
-    kernel = str(kernelspec.get("name", "python3")) if isinstance(kernelspec, dict) else "python3"
-    return Notebook(path.stem, text, digest, declared, kernel, sum(spans) or None, tables.code_and_data())
+    return Notebook(path.stem, text, digest, declared, run.own_kernel(content), sum(spans) or None, tables.code_and_data())
 
 
 def _moment(text: str) -> float:

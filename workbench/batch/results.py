@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import io
 import json
-import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from functools import lru_cache
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
 import polars as pl
 
-from workbench import parameters
 from workbench.errors import InputError, said
 from workbench.files import Store
-from workbench.notebook import RESULTS_MIME
-from workbench.parameters import Parameter
+from workbench.notebook.parameters import Parameter
+from workbench.notebook.stored import Run, run_of_bytes
 
-#: Columns of every table of runs; then come ``params.NAME`` and ``results.NAME``.
+#: Columns of every table of runs, fields of `Run` all but the first; then come ``params.NAME`` and ``results.NAME``.
 COLUMNS: dict[str, Any] = {
     "run": pl.String,
     "status": pl.String,  # done | failed | timeout | memory | died
@@ -36,15 +32,6 @@ COLUMNS: dict[str, Any] = {
     "python": pl.String,
 }
 TYPES: dict[str, Any] = {"int": pl.Int64, "float": pl.Float64, "str": pl.String, "bool": pl.Boolean}
-_ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
-
-
-@dataclass(frozen=True)
-class Run:
-    """What one executed notebook says: a row of the table of runs, and its recorded frames."""
-
-    row: dict[str, Any]
-    frames: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -66,8 +53,8 @@ class Results:
         frames: dict[str, list[pl.DataFrame]] = {}
         for run in runs:
             for name, stored in run.frames.items():
-                frames.setdefault(name, []).append(_frame(run.row["run"], stored))
-        return self + Results(_rows([run.row for run in runs]), {name: _stacked(parts) for name, parts in frames.items()})
+                frames.setdefault(name, []).append(_frame(run.name, stored))
+        return self + Results(_rows([_row(run) for run in runs]), {name: _stacked(parts) for name, parts in frames.items()})
 
     def __add__(self, other: Results) -> Results:
         names = dict.fromkeys([*self.frames, *other.frames])
@@ -149,58 +136,7 @@ def gather(notebooks: str | Path | Iterable[str | Path]) -> Results:
         paths += sorted(p for p in path.glob("*.ipynb") if not p.name.startswith(".")) if path.is_dir() else [path]
     stems = [path.stem for path in paths]
     names = stems if len(set(stems)) == len(stems) else [path.with_suffix("").as_posix() for path in paths]
-    return NOTHING.joined(of_bytes(path.read_bytes(), path.as_posix(), name) for path, name in zip(paths, names, strict=True))
-
-
-def of_bytes(data: bytes, path: str, run: str) -> Run:
-    """What the executed notebook `data` says; `path` is for messages and for the column ``notebook``."""
-    import nbformat  # takes 0.8 s, most of it for a grammar of its own dependencies
-
-    try:
-        nb = nbformat.reads(data.decode("utf8"), as_version=4)
-        return of_notebook(nb, path, run)
-    except InputError:
-        raise
-    except Exception as error:  # nbformat raises whatever its conversion stumbles over
-        raise InputError(f"{path}: not a notebook ({said(error)})") from None
-
-
-def of_notebook(nb: Mapping[str, Any], path: str, run: str) -> Run:
-    """What an executed notebook says.
-
-    A sweep wrote status, seconds and versions into ``metadata.workbench``; for others they follow from what papermill wrote, and from the
-    outputs: a cell that raised, without leave to, is a failed run.
-    """
-    code = [cell for cell in nb["cells"] if cell["cell_type"] == "code"]
-    if code and not any(cell["execution_count"] or cell["outputs"] for cell in code) and "workbench" not in nb["metadata"]:
-        raise InputError(f"{path}: not executed: none of its {len(code)} code cells has run")
-    papermill = nb["metadata"].get("papermill", {})
-    row: dict[str, Any] = dict.fromkeys(COLUMNS) | {"run": run, "status": "done", "attempts": 1, "notebook": path}
-    row |= {"python": nb["metadata"].get("language_info", {}).get("version"), "seconds": papermill.get("duration")}
-    row["finished"] = papermill.get("end_time")
-    raised = [o for c in code if "raises-exception" not in _tags(c) for o in c["outputs"] if o["output_type"] == "error"]
-    if raised:
-        row |= {"status": "failed", "error": f"{raised[-1]['ename']}: {raised[-1]['evalue']}"}
-        row["traceback"] = _ANSI.sub("", "\n".join(raised[-1]["traceback"]))
-    elif papermill.get("exception") or not all(was_run(cell) for cell in code):
-        row |= {"status": "died", "error": "the notebook was not run to its end"}
-    row |= {name: value for name, value in nb["metadata"].get("workbench", {}).items() if name in COLUMNS and name != "run"}
-    if isinstance(row["finished"], str):
-        moment = datetime.fromisoformat(row["finished"])
-        row["finished"] = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-    given = papermill.get("parameters", {})
-    declared = _declared(next(("".join(c["source"]) for c in code if "parameters" in _tags(c)), ""))
-    for name in dict.fromkeys([*declared, *given]):
-        row[f"params.{name}"] = _cell(given.get(name, declared[name].default if name in declared else None))
-        if name in declared and declared[name].type == "float" and row[f"params.{name}"] is not None:
-            row[f"params.{name}"] = float(row[f"params.{name}"])
-    frames: dict[str, dict[str, Any]] = {}
-    for output in (o for c in code for o in c["outputs"]):
-        if stored := output.get("data", {}).get(RESULTS_MIME):
-            row |= {f"results.{name}": _cell(value) for name, value in stored["scalars"].items()}
-            frames |= json.loads(json.dumps(stored["frames"]))  # without nbformat's classes, which who receives them would import
-    return Run(row, frames)
+    return NOTHING.joined(run_of_bytes(path.read_bytes(), path.as_posix(), name) for path, name in zip(paths, names, strict=True))
 
 
 def schema(declared: Mapping[str, Parameter]) -> pl.DataFrame:
@@ -208,26 +144,12 @@ def schema(declared: Mapping[str, Parameter]) -> pl.DataFrame:
     return pl.DataFrame(schema=COLUMNS | {f"params.{p.name}": TYPES[p.type] for p in declared.values()})
 
 
-@lru_cache(maxsize=64)
-def _declared(source: str) -> dict[str, Parameter]:
-    """Parameters of the cell tagged so; none of a notebook that declares them in another form."""
-    try:
-        return parameters.declared(source)
-    except InputError:
-        return {}
-
-
-def was_run(cell: Mapping[str, Any]) -> bool:
-    """Whether a cell was run to its end, which papermill does not say of one whose kernel died."""
-    if not "".join(cell["source"]).strip() or "skip-execution" in _tags(cell):
-        return True
-    times = cell["metadata"].get("execution", {})
-    return cell["execution_count"] is not None and (not times or "shell.execute_reply" in times)
-
-
-def _tags(cell: Mapping[str, Any]) -> list[str]:
-    tags: list[str] = cell["metadata"].get("tags", [])
-    return tags
+def _row(run: Run) -> dict[str, Any]:
+    """The run's row in the table of runs."""
+    row = {"run": run.name} | {name: getattr(run, name) for name in COLUMNS if name != "run"}
+    row["notebook"] = str(run.notebook) or None
+    row |= {f"params.{name}": _cell(value) for name, value in run.parameters.items()}
+    return row | {f"results.{name}": _cell(value) for name, value in run.results.items()}
 
 
 def _cell(value: Any) -> Any:

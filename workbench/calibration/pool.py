@@ -2,34 +2,27 @@
 
 The logarithm of a constant is its prior plus the offsets of the row's nodes, one a level: all rows, a chip and precision, a stack, a
 release, a model. Offsets have a normal prior with the spread of their level, residuals of logarithms are weighed robustly. What is not
-measured works from its parents.
+measured works from its parents. A model declares its constants, what their levels are told apart by, and the table they ship in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
 from workbench.errors import InputError
 
 Array = NDArray[np.float64]
 Node = tuple[str, str]  #: level and key
-
-
-class Origin(Protocol):
-    """What a row was measured on."""
-
-    def nodes(self) -> dict[str, str]:
-        """Key of the row's node at each level."""
-        ...
-
-    def __hash__(self) -> int: ...
+Predict = Callable[[Array], Array]  #: logarithms of constants, a row each -> logarithms of what was measured
+STIFF = 1e3  #: weight of what goes beyond a bound: it gives way by a millionth
 
 
 @dataclass(frozen=True)
@@ -44,35 +37,70 @@ class Constant:
 
 
 @dataclass(frozen=True)
-class Pool:
-    """Names and priors of constants, and how much they differ at each level."""
+class Level:
+    """A way in which rows differ."""
 
-    names: tuple[str, ...]
-    prior: Array  #: logarithms
-    levels: dict[str, Array]  #: standard deviation of the offsets of each constant; 0 where it has none
+    of: tuple[str, ...] = ()  #: attributes of an origin that tell its nodes apart; none: every row is of one node
+    spread: float = 1.0  #: standard deviation of the offsets, over those of the constants
+    which: str = ""  #: constants that differ: those of this level alone; empty: all but those of a scale
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """The constants of a model, how much they differ at each level, and the table of the catalogue that they ship in."""
+
+    table: str
+    constants: tuple[Constant, ...]
+    levels: dict[str, Level]
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Names of the constants."""
+        return tuple(c.name for c in self.constants)
+
+    @cached_property
+    def prior(self) -> Array:
+        """Logarithms of the priors."""
+        return np.log([c.prior for c in self.constants])
+
+    @cached_property
+    def spreads(self) -> dict[str, Array]:
+        """Standard deviation of the offsets of each constant by level; 0 where it has none."""
+        return {
+            name: np.array([at.spread * c.spread * (c.level == at.which if at.which else c.level != "scale") for c in self.constants])
+            for name, at in self.levels.items()
+        }
+
+    def nodes(self, origin: Any) -> dict[str, str]:
+        """Key of an origin's node at each level."""
+        return {name: "|".join(str(getattr(origin, part)) for part in at.of) if at.of else "all" for name, at in self.levels.items()}
 
     def named(self, logs: Array) -> dict[str, Any]:
         """Constants by name from their logarithms (last axis)."""
         values = np.exp(logs)
         return {name: values[..., i] for i, name in enumerate(self.names)}
 
-    def shipped(self, table: str) -> Fit:
-        """The constants that ship in a table of the catalogue; read once."""
-        frame = catalogue.table(table)
-        if table not in _shipped or _shipped[table][0] is not frame:
-            _shipped[table] = frame, self.read(frame)
-        return _shipped[table][1]
+    def shipped(self) -> Fit:
+        """The constants that ship, with the user's own."""
+        return catalogue.made_of(self.table, self.read)
+
+    def of(self, origin: Any) -> dict[str, Any]:
+        """The shipped constants of one origin, by name."""
+        return self.named(self.shipped().logs([origin])[0])
 
     def fit(
         self,
-        predict: Callable[[Array], Array],
+        predict: Predict,
         origins: Sequence[Any],
         target: Array,
         *,
-        noise: Any,
-        weight: Array,
+        noise: ArrayLike,
+        weight: ArrayLike = 1.0,
         base: Fit | None = None,
+        levels: Collection[str] | None = None,
+        most: Array | None = None,
         iterations: int = 40,
+        tolerance: float = 1e-4,
     ) -> Fit:
         """Fit the offsets by damped Gauss-Newton on sum w rho(residual / noise) + sum (offset / spread)^2, rho(r) = 2 (sqrt(1 + r^2) - 1).
 
@@ -81,15 +109,22 @@ class Pool:
         predict : callable
             Logarithms of constants, a row each -> logarithms of what was measured.
         origins : sequence
-            Of each row, with a method ``nodes``.
+            Of each row.
         target : ndarray
             Logarithms of what was measured.
         noise : array_like
             Standard deviation of repeated measurements, in logarithms.
-        weight : ndarray
+        weight : array_like
             Of each row.
         base : Fit, optional
             Of other rows: offsets are drawn to its constants in place of the priors, and come on top of them.
+        levels : collection of str, optional
+            Those that are fitted; all if not given.
+        most : ndarray, optional
+            Largest logarithms of the constants of each row; infinite where there is no bound.
+        iterations : int
+        tolerance : float
+            Share of the loss by which a step must lower it for another one.
 
         Raises
         ------
@@ -98,23 +133,33 @@ class Pool:
         """
         if target.size == 0 or not np.all(np.isfinite(target)):
             raise InputError("measurements: expected at least one, all above 0")
-        nodes, member, columns, spread = self._design(origins)
+        nodes, member, columns, spread = self._design(origins, levels)
         x, offsets = np.zeros(spread.size), np.zeros((len(nodes), len(self.names)))
-
-        start = self.prior if base is None else base.logs(origins)
+        known = base or Fit(self, {}, {}, {}, 0.0)
+        start = known.logs(origins)
+        scale, weight = (np.broadcast_to(np.asarray(x, dtype=float), target.shape) for x in (noise, weight))
 
         def logs_of(values: Array) -> Array:
             offsets.ravel()[columns] = values
             return np.asarray(start + offsets[member].sum(axis=1))
 
         def loss(values: Array) -> float:
-            r = (predict(logs_of(values)) - target) / noise
-            return float((weight * 2 * (np.sqrt(1 + r * r) - 1)).sum() + ((values / spread) ** 2).sum())
+            logs = logs_of(values)
+            r = (predict(logs) - target) / scale
+            over = 0.0 if most is None else ((STIFF * np.maximum(logs - most, 0.0)) ** 2).sum()
+            return float((weight * 2 * (np.sqrt(1 + r * r) - 1)).sum() + ((values / spread) ** 2).sum() + over)
 
         current, damping, curvature = loss(x), 1e-2, np.eye(x.size)
         for _ in range(iterations):
-            jacobian, r = self._jacobian(predict, logs_of(x), target, noise)
-            curvature, gradient = _normal(jacobian, weight / np.sqrt(1 + r * r), r, member, columns, len(nodes))
+            logs, of, w = logs_of(x), member, weight
+            jacobian, r = self._jacobian(predict, logs, target, scale)
+            w = w / np.sqrt(1 + r * r)
+            if most is not None:
+                row, constant = np.nonzero(logs > most)
+                jacobian = np.concatenate([jacobian, STIFF * np.eye(logs.shape[1])[constant]])
+                r = np.concatenate([r, STIFF * (logs - most)[row, constant]])
+                w, of = np.concatenate([w, np.ones(row.size)]), np.concatenate([member, member[row]])
+            curvature, gradient = _normal(jacobian, w, r, of, columns, len(nodes))
             curvature[np.diag_indices(x.size)] += spread**-2
             gradient += x / spread**2
             while damping < 1e6:
@@ -127,7 +172,7 @@ class Pool:
                 damping *= 5
             else:
                 break
-            done = current - better < 1e-4 * current
+            done = current - better < tolerance * current
             x, current, damping = trial, better, max(damping / 5, 1e-6)
             if done:
                 break
@@ -136,7 +181,6 @@ class Pool:
         error = np.zeros_like(offsets)
         error.ravel()[columns] = np.sqrt(variance)
         count = np.bincount(member.ravel(), minlength=len(nodes))
-        known = Fit(self, {}, {}, {}, 0.0) if base is None else base
         return Fit(
             self,
             known.offsets | {node: offsets[i] + known.offsets.get(node, 0.0) for i, node in enumerate(nodes)},
@@ -150,42 +194,42 @@ class Pool:
         offsets: dict[Node, Array] = {}
         errors: dict[Node, Array] = {}
         rows: dict[Node, int] = {}
-        for name, offset, error, n in frame.select("node", "offset", "error", "rows").iter_rows():
-            level, _, rest = name.partition("|")
-            key, _, constant = rest.rpartition("|")
+        cells = (frame[name].to_list() for name in ("level", "key", "constant", "offset", "error", "rows"))
+        for level, key, constant, offset, error, n in zip(*cells, strict=True):
             if level not in self.levels or constant not in self.names:
                 known = f"level one of {', '.join(self.levels)}, constant one of {', '.join(self.names)}"
-                raise InputError(f"node {name!r} of the calibration: expected level|key|constant, {known}")
-            node, at = (level, key), self.names.index(constant)
+                raise InputError(f"{self.table}: node '{level}|{key or ''}|{constant}': expected level|key|constant, {known}")
+            node, at = (level, key or ""), self.names.index(constant)
             offsets.setdefault(node, np.zeros(len(self.names)))[at] = offset
-            errors.setdefault(node, np.zeros(len(self.names)))[at] = error
+            errors.setdefault(node, np.zeros(len(self.names)))[at] = np.nan if error is None else error
             rows[node] = n
         return Fit(self, offsets, errors, rows, float("nan"))
 
-    def _design(self, origins: Sequence[Any]) -> tuple[list[Node], NDArray[np.intp], NDArray[np.intp], Array]:
+    def _design(
+        self, origins: Sequence[Any], levels: Collection[str] | None
+    ) -> tuple[list[Node], NDArray[np.intp], NDArray[np.intp], Array]:
         """Nodes; those of each row; positions of what is fitted in the flat table of offsets; and its spreads."""
         index: dict[Node, int] = {}
-        known: dict[Hashable, list[int]] = {}
+        known: dict[Any, list[int]] = {}
         for o in origins:
             if o not in known:
-                known[o] = [index.setdefault(node, len(index)) for node in o.nodes().items()]
+                known[o] = [index.setdefault(node, len(index)) for node in self.nodes(o).items() if levels is None or node[0] in levels]
         member = np.array([known[o] for o in origins])
-        spreads = np.array([self.levels[level] for level, _ in index]).ravel()
+        spreads = np.array([self.spreads[level] for level, _ in index]).ravel()
         columns = np.flatnonzero(spreads > 0)
         return list(index), member, columns, spreads[columns]
 
-    def _jacobian(self, predict: Callable[[Array], Array], logs: Array, target: Array, noise: Any) -> tuple[Array, Array]:
+    def _jacobian(self, predict: Predict, logs: Array, target: Array, scale: Array) -> tuple[Array, Array]:
         """Derivatives of the residuals by the constants of each row, and the residuals, in units of the noise."""
         base, slopes = predict(logs), np.empty(logs.shape)
         for i in range(logs.shape[1]):
             moved = logs.copy()
             moved[:, i] += 1e-4
             slopes[:, i] = (predict(moved) - base) / 1e-4
-        scale = np.broadcast_to(np.asarray(noise, dtype=float), base.shape)
         return slopes / scale[:, None], (base - target) / scale
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Fit:
     """Offsets of the logarithms of constants."""
 
@@ -201,18 +245,28 @@ class Fit:
         found = []
         for origin in origins:
             if origin not in known:
-                known[origin] = self.pool.prior + np.sum([self.offsets[k] for k in origin.nodes().items() if k in self.offsets], axis=0)
+                nodes = self.pool.nodes(origin).items()
+                known[origin] = self.pool.prior + np.sum([self.offsets[k] for k in nodes if k in self.offsets], axis=0)
             found.append(known[origin])
         return np.array(found)
 
-    def frame(self) -> pl.DataFrame:
-        """The table that ships: node (level|key|constant), offset, error, rows."""
+    def without(self, nodes: Collection[Node]) -> Fit:
+        """All but these nodes."""
+        kept = [node for node in self.offsets if node not in nodes]
+        offsets, errors = ({node: of[node] for node in kept if node in of} for of in (self.offsets, self.errors))
+        return Fit(self.pool, offsets, errors, {node: self.rows[node] for node in kept if node in self.rows}, self.free)
+
+    def frame(self, nodes: Collection[Node] | None = None) -> pl.DataFrame:
+        """The table that ships: level, key, constant, offset, error, rows; of some nodes, or all."""
         table = []
         for (level, key), offset in self.offsets.items():
-            for i in np.flatnonzero(self.pool.levels[level] > 0):
-                error = float(self.errors[level, key][i])
-                table.append((f"{level}|{key}|{self.pool.names[i]}", round(float(offset[i]), 5), round(error, 4), self.rows[level, key]))
-        return pl.DataFrame(table, schema=["node", "offset", "error", "rows"], orient="row")
+            if nodes is None or (level, key) in nodes:
+                for i in np.flatnonzero(self.pool.spreads[level] > 0):
+                    error = float(self.errors[level, key][i])
+                    of = round(float(offset[i]), 5), None if np.isnan(error) else round(error, 4), self.rows[level, key]
+                    table.append((level, key or None, self.pool.names[i], *of))
+        schema = {"level": pl.String, "key": pl.String, "constant": pl.String, "offset": pl.Float64, "error": pl.Float64, "rows": pl.Int64}
+        return pl.DataFrame(table, schema=schema, orient="row")
 
 
 def balanced(groups: Sequence[str], most: float) -> Array:
@@ -236,6 +290,3 @@ def _normal(jacobian: Array, weight: Array, r: Array, member: Any, columns: Any,
     values = np.broadcast_to(jacobian[:, None, :], at.shape)[kept]
     full = sparse.csr_matrix((values, (rows, at[kept])), shape=(n, columns.size))
     return np.asarray((full.T @ full.multiply(weight[:, None])).todense()), np.asarray(full.T @ (weight * r)).ravel()
-
-
-_shipped: dict[str, tuple[pl.DataFrame, Fit]] = {}

@@ -43,7 +43,7 @@ def paint(spec: dict[str, Any], scale: int = SCALE) -> bytes:
     return compact(vl_convert.vegalite_to_png(spec, vl_version=VERSION, scale=scale))
 
 
-#: What paints the pictures; a warm kernel has them painted by a process whose V8 runs already.
+#: What paints the pictures: whoever has a process whose V8 runs already may have it do that.
 painter: Callable[[dict[str, Any]], bytes] = paint
 
 

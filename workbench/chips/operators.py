@@ -14,8 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from workbench import catalogue
-
 #: Half a wave: output elements of half the 128 x 128 tiles that 132 processors compute at once.
 HALF_WAVE = 132 * 128 * 128 / 2
 #: Share of the arithmetic of flash attention's forward that its backward takes: scores are computed again [Dao, 2023].
@@ -76,13 +74,3 @@ def exposed(communication: Number, cover: Number) -> Number:
     """Communication that its cover does not hide, softly: at least a little always shows [s]."""
     gap, soft = communication - cover, 0.1 * communication
     return 0.5 * (gap + np.sqrt(gap * gap + soft * soft))
-
-
-def burst(chip: str, precision: str) -> tuple[float, float, float, float] | None:
-    """What products alone on a cool chip reach: share of the peak, tail, depth, and half width of the 80 % interval; None if not measured.
-
-    Training sustains less than that: clocks fall under load. What it sustains is calibrated (`calibration.constants`, ``matmul``).
-    """
-    frame = catalogue.table("calibration/gemm")
-    found = frame.filter(frame["system"] == f"{chip}|{precision}").select("efficiency", "tail", "depth", "half_width").rows()
-    return found[0] if found else None

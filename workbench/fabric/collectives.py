@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.arrays import Arrays, broadcast
+from workbench.calibration.pool import Fit
 from workbench.checks import COUNT, POSITIVE, check_fields, one_of, takes
 from workbench.errors import InputError
 from workbench.fabric import calibration, curve
@@ -107,7 +108,9 @@ def tiers_of(cluster: Cluster, n_chips: ArrayLike | None = None, kind: str = "In
 
 
 @takes(message_bytes=POSITIVE)
-def collective_time(op: str, message_bytes: ArrayLike, tiers: Sequence[Tier] | Cluster, algorithm: str = "best") -> CollectiveTime:
+def collective_time(
+    op: str, message_bytes: ArrayLike, tiers: Sequence[Tier] | Cluster, algorithm: str = "best", *, fit: Fit | None = None
+) -> CollectiveTime:
     """Time of a collective over any number of tiers, innermost first.
 
     Each tier takes `curve.seconds` of the steps and bytes that the algorithm puts on it; what a tier of n ranks combines, the next one
@@ -124,6 +127,8 @@ def collective_time(op: str, message_bytes: ArrayLike, tiers: Sequence[Tier] | C
         Of a cluster all chips, as `tiers_of`.
     algorithm : str
         ``best``, or one of `algorithms` of the operation, taken on every tier.
+    fit : Fit, optional
+        Constants in place of those that ship.
 
     Returns
     -------
@@ -159,23 +164,23 @@ def collective_time(op: str, message_bytes: ArrayLike, tiers: Sequence[Tier] | C
     if not scalar:
         broadcast(message_bytes=s, **shaped)
     if s.ndim != 1 or s.size <= BLOCK or not scalar:
-        return _timed(op, s, tiers, considered)
-    parts = [_timed(op, s[at : at + BLOCK], tiers, considered) for at in range(0, s.size, BLOCK)]
+        return _timed(op, s, tiers, considered, fit)
+    parts = [_timed(op, s[at : at + BLOCK], tiers, considered, fit) for at in range(0, s.size, BLOCK)]
     joined = {f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(CollectiveTime) if f.name != "algorithms"}
     return CollectiveTime(algorithms=considered, **joined)
 
 
-def _timed(op: str, s: Array, tiers: Sequence[Tier], considered: tuple[str, ...]) -> CollectiveTime:
+def _timed(op: str, s: Array, tiers: Sequence[Tier], considered: tuple[str, ...], fit: Fit | None) -> CollectiveTime:
     """`collective_time` of checked arguments, in one piece."""
     ranks = np.ones(())
     for tier in tiers:
         ranks = ranks * np.asarray(tier.size, dtype=float)
-    total = _over_tiers(op, s, tiers, considered[0])
+    total = _over_tiers(op, s, tiers, considered[0], fit)
     choice, fastest = np.zeros(total.shape, dtype=np.intp), total
     for position, name in enumerate(considered[1:], start=1):
-        rival = _over_tiers(op, s, tiers, name)
+        rival = _over_tiers(op, s, tiers, name, fit)
         choice, fastest = np.where(rival < fastest, position, choice), np.minimum(rival, fastest)
-    width = _width(op, s, tiers)
+    width = _width(op, s, tiers, fit)
     alone = np.broadcast_to(ranks == 1, total.shape)
     algbw = np.where(alone, np.inf, s / np.where(alone, 1.0, total))  # one rank has nothing to move
     factor = busbw_factor(op, np.broadcast_to(ranks, total.shape))
@@ -190,7 +195,7 @@ def _timed(op: str, s: Array, tiers: Sequence[Tier], considered: tuple[str, ...]
     )
 
 
-def _width(op: str, s: Array, tiers: Sequence[Tier]) -> Array:
+def _width(op: str, s: Array, tiers: Sequence[Tier], fit: Fit | None) -> Array:
     """Half width of the interval by what was measured: of the first tier alone, or of the next one with more than one member."""
     first, shape = tiers[0], np.broadcast_shapes(*(np.shape(t.size) for t in tiers))
     beyond = np.zeros(shape, dtype=int)
@@ -200,18 +205,18 @@ def _width(op: str, s: Array, tiers: Sequence[Tier]) -> Array:
     width = np.zeros(())
     for n, i in set(zip(inside.ravel().tolist(), beyond.ravel().tolist(), strict=True)):
         outer = (tiers[i].kind, tiers[i].provider) if i else None
-        found = calibration.interval(op, s, (first.chip, f"{n:.0f}", first.release), outer)
+        found = calibration.interval(op, s, (first.chip, f"{n:.0f}", first.release), outer, fit)
         width = found if inside.size == 1 else np.where((inside == n) & (beyond == i), found, width)
     return width
 
 
-def _over_tiers(op: str, s: Array, tiers: Sequence[Tier], name: str) -> Array:
+def _over_tiers(op: str, s: Array, tiers: Sequence[Tier], name: str, fit: Fit | None) -> Array:
     """Time with one algorithm on every tier."""
     total, ranks = np.zeros(()), np.ones(())
     for tier in tiers:
         n = np.asarray(tier.size, dtype=float)
         message = passed_up(op, s, ranks)
-        parts = calibration.constants(op, tier.kind, tier.chip, n, tier.provider, tier.release)
+        parts = calibration.constants(op, tier.kind, tier.chip, n, tier.provider, tier.release, fit)
         times = [curve.seconds(theta, *RULES[op][name](message, at), tier.bandwidth) for theta, at, _ in parts]
         t = times[0] if len(times) == 1 else times[0] ** parts[0][2] * times[1] ** parts[1][2]
         t = np.where(n > 1, t, 0.0)

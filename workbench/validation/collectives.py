@@ -7,12 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from workbench import catalogue
+from workbench.calibration import crossval
+from workbench.calibration.pool import Fit
 from workbench.checks import row_numbers
 from workbench.errors import InputError
-from workbench.fabric import Tier, calibration, collective_time, nccl_log
+from workbench.fabric import Tier, collective_time, nccl_log
+from workbench.fabric import measured as collective_rows
 from workbench.fabric.algorithms import RULES
 from workbench.validation import report
 from workbench.validation.report import Prediction
@@ -42,12 +46,12 @@ def read(path: str | Path) -> pl.DataFrame:
     )
 
 
-def predict(rows: pl.DataFrame) -> list[Prediction]:
+def predict(rows: pl.DataFrame, fit: Fit | None = None) -> list[Prediction]:
     """Time of every row [us] with its 80 % interval, or why there is none."""
-    data = calibration.prepared(rows.with_row_index("position"))
+    data = collective_rows.prepared(rows.with_row_index("position"))
     reasons = {r["position"]: _reason(r) for r in data.iter_rows(named=True)}
     found: dict[int, Prediction] = {p: Prediction(p, "time_us", skipped=reason) for p, reason in reasons.items() if reason}
-    usable = data.filter(pl.Series([reasons[p] is None for p in data["position"]]))
+    usable = data.filter(pl.Series([reasons[p] is None for p in data["position"]], dtype=pl.Boolean))
     same = ["collective", "chip", "inner", "outer", "kind", "provider", "release", "inside", "outside"]
     for key, part in usable.group_by(same, maintain_order=True):
         op, chip, inner, outer, kind, provider, release, inside, outside = key
@@ -56,7 +60,7 @@ def predict(rows: pl.DataFrame) -> list[Prediction]:
                 Tier(inner, inside, "scale-up", str(chip), release=str(release)),
                 Tier(outer, outside, str(kind), str(chip), str(provider)),
             ]
-            t = collective_time(str(op), part["bytes"].to_numpy(), tiers)
+            t = collective_time(str(op), part["bytes"].to_numpy(), tiers, fit=fit)
         except InputError as error:
             found |= {p: Prediction(p, "time_us", skipped=str(error)) for p in part["position"]}
             continue
@@ -67,27 +71,37 @@ def predict(rows: pl.DataFrame) -> list[Prediction]:
 
 def predict_without(rows: pl.DataFrame, column: str) -> list[Prediction]:
     """As `predict`, each row from constants fitted to the rows of other values of `column` alone."""
-    data = calibration.prepared(rows.with_row_index("position"))
-    usable = pl.Series([_reason(r) is None and (r["time_us"] or 0) > 0 for r in data.iter_rows(named=True)])
-    found = {p.position: p for p in predict(rows.filter(~usable).drop(*MEASURED, strict=False))}
-    positions = data["position"].filter(~usable).to_list()
-    left = {positions[i]: replace(p, position=positions[i]) for i, p in found.items()}
-    for part, predictions in calibration.predicted_without(
-        data.filter(usable), column, lambda part: predict(part.drop("position", *MEASURED, strict=False))
-    ):
-        left |= {at: replace(p, position=at) for at, p in zip(part["position"], predictions, strict=True)}
-    return [left[at] for at in sorted(left)]
+    usable = _usable(rows)
+    at, others = np.flatnonzero(usable), np.flatnonzero(~usable)
+    data = collective_rows.prepared(rows[at])
+    full = collective_rows.fit(data)
+
+    def fit(rest: Any) -> Fit:
+        """Nodes of the rows that are left out are fitted anew; what they have no part in stays."""
+        out = np.setdiff1d(np.arange(at.size), rest)
+        return collective_rows.fit(data[rest], full, collective_rows.touched(data[out]))
+
+    parts = [
+        (others, None),
+        *((at[inside], fitted) for inside, fitted in crossval.left_out(data[column].cast(pl.String).fill_null(""), fit, least=0)),
+    ]
+    found = (
+        replace(p, position=int(place[p.position]))
+        for place, fitted in parts
+        for p in predict(rows[place].drop(*MEASURED, strict=False), fitted)
+    )
+    return sorted(found, key=lambda p: p.position)
 
 
 def calibrate(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
     """The table ``collectives`` of constants, from the rows of good quality."""
-    good = pl.Series([_reason(r) is None and (r["time_us"] or 0) > 0 for r in calibration.prepared(rows).iter_rows(named=True)])
-    return {"collectives": calibration.calibrate(rows.filter(good))}
+    return {"collectives": collective_rows.calibrate(rows.filter(pl.Series(_usable(rows))))}
 
 
-def measured(row: dict[str, Any], prediction: Prediction) -> tuple[float | None, float | None]:
-    """The measured time [us]; no tolerance is stated."""
-    return row["time_us"], None
+def _usable(rows: pl.DataFrame) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Rows of good quality that state their time."""
+    data = collective_rows.prepared(rows)
+    return np.array([_reason(row) is None and (row["time_us"] or 0) > 0 for row in data.iter_rows(named=True)], dtype=bool)
 
 
 def _reason(row: dict[str, Any]) -> str | None:

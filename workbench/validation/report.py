@@ -7,15 +7,18 @@ import importlib
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import polars as pl
+from numpy.typing import ArrayLike
 
 from workbench import catalogue, files, tables
+from workbench.calibration.crossval import Study
+from workbench.calibration.pool import Fit
 from workbench.errors import DataError, InputError, UnknownName
 
 #: Kinds of measurements and the modules that predict them.
@@ -46,6 +49,25 @@ class Prediction:
     part: int = 0  #: which of the numbers, where the column holds several
 
 
+def within(position: int, quantity: str, value: float, half_width: float) -> Prediction:
+    """A prediction with its interval, whose half width is one of the logarithm."""
+    return Prediction(position, quantity, value, value * float(np.exp(-half_width)), value * float(np.exp(half_width)))
+
+
+def fitted(
+    quantity: str, position: ArrayLike, study: Study | None, parts: Iterable[tuple[Any, Fit | None]], reasons: dict[int, str]
+) -> list[Prediction]:
+    """Rows of a study by the constants of their part; without any, and those that could not be read, with the reason."""
+    table, place = [Prediction(at, quantity, skipped=reason) for at, reason in reasons.items()], np.asarray(position)
+    for at, fit in parts:
+        if fit is None or study is None:
+            table += [Prediction(int(place[i]), quantity, skipped="too few other rows to calibrate on") for i in at]
+        else:
+            found = zip(at, study.predict(fit, at), strict=True)
+            table += [within(int(place[i]), quantity, float(value), study.half_width(study.origins[i], fit)) for i, value in found]
+    return sorted(table, key=lambda p: p.position)
+
+
 _RATIO = pl.col("predicted") / pl.col("measured")
 _ERROR = 100 * (_RATIO - 1).abs()
 _KNOWN = pl.col("predicted").is_not_null() & (pl.col("measured") != 0)
@@ -56,7 +78,11 @@ ODD = (LookupError, StopIteration, AttributeError, TypeError, ArithmeticError, V
 
 
 class Kind(Protocol):
-    """A module that predicts one kind of measurements. With a function ``read`` it reads its own files, with ``shipped`` it names them."""
+    """A module that predicts one kind of measurements. With a function ``read`` it reads its own files, with ``shipped`` it names them.
+
+    With a function ``measured`` it tells, of a row and its prediction, what was measured, and the absolute error that the case allows, or
+    None; without, its column tells it, and no case allows one. Columns in ``OPTIONAL`` may be missing.
+    """
 
     TEXT: Sequence[str]  #: columns it needs, as text
     NUMBERS: Sequence[str]  #: columns it needs, as numbers, blanks allowed
@@ -64,11 +90,6 @@ class Kind(Protocol):
 
     @staticmethod
     def predict(rows: pl.DataFrame) -> list[Prediction]: ...
-
-    @staticmethod
-    def measured(row: dict[str, Any], prediction: Prediction) -> tuple[float | None, float | None]:
-        """What was measured, and the absolute error that the case allows (None: it states none)."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -204,7 +225,7 @@ def _compared(module: Any, row: dict[str, Any], p: Prediction) -> tuple[Predicti
     if p.value is not None and not np.isfinite([p.value, p.low or 0.0, p.high or 0.0]).all():
         p = Prediction(p.position, p.quantity, skipped="no finite number follows from what it states", part=p.part)
     try:
-        measured, tolerance = module.measured(row, p)
+        measured, tolerance = module.measured(row, p) if hasattr(module, "measured") else (row[p.quantity], None)
         if measured is None or np.isfinite(measured):
             return p, measured, tolerance
     except (ValueError, LookupError, ArithmeticError):
@@ -301,6 +322,7 @@ def _rows(module: Any, file: Path) -> pl.DataFrame:
 def read(path: str | Path, kind: Any) -> pl.DataFrame:
     """A file of measurements: every column as text, those of `kind.NUMBERS` as numbers. Raises `DataError`."""
     frame = tables.read_text(path)
+    frame = frame.with_columns(pl.lit(None, pl.String).alias(name) for name in getattr(kind, "OPTIONAL", ()) if name not in frame.columns)
     for column in (*kind.TEXT, *kind.NUMBERS):
         if column not in frame.columns:
             raise DataError(path, f"the column is missing; a file of this kind has {', '.join((*kind.TEXT, *kind.NUMBERS))}", column=column)
@@ -312,18 +334,6 @@ def read(path: str | Path, kind: Any) -> pl.DataFrame:
             raise DataError(path, f"{frame[column][row]!r} is not a number", row=row + 2, column=column)
         frame = frame.with_columns(number)
     return frame
-
-
-def conformal_half_width(log_ratios: Sequence[float], level: float = 0.8) -> float:
-    """Half width that covers a further case with probability `level`: the ceil((n + 1) level)-th smallest absolute log ratio.
-
-    References
-    ----------
-    .. [1] Vovk, Gammerman, Shafer (2005), "Algorithmic Learning in a Random World", section 2.2.
-    """
-    ordered = np.sort(np.abs(np.asarray(log_ratios, dtype=float)))
-    rank = int(np.ceil((ordered.size + 1) * level))
-    return float(ordered[min(rank, ordered.size) - 1])
 
 
 def _text(value: object) -> str:

@@ -5,15 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from workbench import catalogue
-from workbench.calibration.pool import Fit, Pool
-from workbench.catalogue import LLM
-from workbench.chips.serving.work import CONSTANTS, NAMES
+from workbench.calibration import evidence
+from workbench.calibration.pool import Fit, Level, Pool
+from workbench.chips.serving.work import CONSTANTS
 from workbench.errors import UnknownName
+from workbench.llm import LLM
 
-TABLE, ERRORS = "calibration/serving", "calibration/serving_errors"
+ERRORS = "calibration/serving_errors"
 FRAMEWORKS = ("TensorRT-LLM", "vLLM", "SGLang")
 
 
@@ -29,49 +28,35 @@ class Origin:
     model: str = ""
     mixture: bool = False
 
-    def nodes(self) -> dict[str, str]:
-        """Key of the point's node at each level."""
-        run, kind = f"{self.framework}|{self.campaign}", "moe" if self.mixture else "dense"
-        return {
-            "all": "all",
-            "chip": f"{self.chip}|{self.precision}",
-            "framework": self.framework,
-            "campaign": run,
-            "kind": f"{run}|{kind}",
-            "system": f"{run}|{self.chip}",
-            "version": f"{run}|{kind}|{self.version}",
-            "model": self.model,
-            "deployment": f"{run}|{self.model}",
-            "machine": f"{run}|{self.model}|{self.chip}",
-            "cell": f"{run}|{self.model}|{self.chip}|{self.precision}",
-        }
+    @property
+    def run(self) -> str:
+        """An engine in one campaign."""
+        return f"{self.framework}|{self.campaign}"
+
+    @property
+    def kind(self) -> str:
+        """Of the model."""
+        return "moe" if self.mixture else "dense"
 
 
-_SPREAD = np.array([c.spread for c in CONSTANTS])
-_CHIP = np.array([c.level == "chip" for c in CONSTANTS], dtype=float)
-_SCALE = np.array([c.level == "scale" for c in CONSTANTS], dtype=float)
 POOL = Pool(
-    NAMES,
-    np.log([c.prior for c in CONSTANTS]),
+    "calibration/serving",
+    CONSTANTS,
     {
-        "all": _SPREAD * (1 - _SCALE),
-        "chip": 0.5 * _SPREAD * _CHIP,
-        "framework": 0.5 * _SPREAD * (1 - _SCALE),
-        "campaign": 0.5 * _SPREAD * (1 - _SCALE),
-        "kind": 0.5 * _SPREAD * (1 - _SCALE),
-        "system": _SPREAD * _SCALE,
-        "version": 0.7 * _SPREAD * _SCALE,
-        "model": 0.7 * _SPREAD * _SCALE,
-        "deployment": 0.7 * _SPREAD * _SCALE,
-        "machine": 0.5 * _SPREAD * _SCALE,
-        "cell": 0.5 * _SPREAD * _SCALE,
+        "all": Level(),
+        "chip": Level(("chip", "precision"), 0.5, "chip"),
+        "framework": Level(("framework",), 0.5),
+        "campaign": Level(("run",), 0.5),
+        "kind": Level(("run", "kind"), 0.5),
+        "system": Level(("run", "chip"), 1.0, "scale"),
+        "version": Level(("run", "kind", "version"), 0.7, "scale"),
+        "model": Level(("model",), 0.7, "scale"),
+        "deployment": Level(("run", "model"), 0.7, "scale"),
+        "machine": Level(("run", "model", "chip"), 0.5, "scale"),
+        "cell": Level(("run", "model", "chip", "precision"), 0.5, "scale"),
     },
 )
-
-
-def shipped() -> Fit:
-    """The constants that ship, fitted by ``workbench calibrate serving``."""
-    return POOL.shipped(TABLE)
+shipped = POOL.shipped
 
 
 def measured_as(llm: LLM) -> str:
@@ -91,18 +76,12 @@ def constants(origin: Origin) -> dict[str, Any]:
     """Constants for a chip, precision, framework and model; raises `UnknownName` for a framework that was not measured."""
     if origin.framework and origin.framework not in FRAMEWORKS:
         raise UnknownName("serving framework", origin.framework, FRAMEWORKS)
-    return POOL.named(shipped().logs([origin])[0])
+    return POOL.of(origin)
 
 
 def half_width(quantity: str, origin: Origin, fitted: Fit | None = None) -> float:
     """Half width of the 80 % interval of the logarithm of a quantity, by how much of the origin was measured."""
-    known = (fitted or shipped()).offsets
-    table = catalogue.table(ERRORS)
-    widths: dict[str, float] = dict(zip(table["case"].to_list(), table["half_width"].to_list(), strict=True))
-    width = widths.get(f"{quantity}|{origin.campaign}", widths[f"{quantity}|configuration not measured"])
-    for missing, level, key in (("framework", "framework", origin.framework), ("model", "model", origin.model)):
-        if (level, key) not in known:
-            width = max(width, widths[f"{quantity}|{missing} not measured"])
-    if not any(level == "chip" and key.split("|")[0] == origin.chip for level, key in known):
-        width = max(width, widths[f"{quantity}|chip not measured"])
-    return float(width)
+    fit = fitted or shipped()
+    named = (("framework", origin.framework), ("model", origin.model), ("chip", origin.chip))
+    missing = [f"{quantity}|{level} not measured" for level, name in named if not evidence.measured(fit, level, name)]
+    return evidence.half_width(ERRORS, [f"{quantity}|{origin.campaign}", f"{quantity}|configuration not measured"], missing)

@@ -4,45 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike
 
+from workbench import catalogue, formats
 from workbench.arrays import broadcast
-from workbench.catalogue import LLM
 from workbench.checks import COUNT, NOT_NEGATIVE, POSITIVE, PUE, Rule, check_fields, one_of, takes
 from workbench.chips import watts as watts_model
+from workbench.chips.machine import Machine
 from workbench.chips.serving import constants as calibration
-from workbench.chips.serving.constants import Origin
-from workbench.chips.serving.evaluate import (
-    Load,
-    Point,
-    ServingPlan,
-    closed_loop,
-    demand_of,
-    disaggregated,
-    missing_bytes,
-    numbers_of,
-    why_not,
-)
-from workbench.chips.serving.work import PEAKS, Demand
+from workbench.chips.serving.evaluate import demand_of, origin_of
+from workbench.chips.serving.loops import Point, closed_loop, disaggregated
+from workbench.chips.serving.plan import Load, ServingPlan, numbers_of, why_not
+from workbench.chips.serving.work import Demand
 from workbench.errors import InputError
 from workbench.fabric import Cluster
+from workbench.llm import LLM
 from workbench.units import HOUR
 
 #: Layouts that are tried: chips of a group, and groups that share the experts.
 TP, ATTENTION_DP = (1, 2, 4, 8, 16), (1, 2, 4, 8, 16, 32)
-#: Users in flight of a replica, from one to many thousands.
-USERS = tuple(np.unique(np.round(np.geomspace(1, 16_384, 85))).tolist())
-#: Prefill replicas over decode replicas, where prompts are apart.
+#: Requests in flight of a replica, from one to many thousands.
+CONCURRENCY = tuple(np.unique(np.round(np.geomspace(1, 16_384, 85))).tolist())
+#: Prefill replicas over decode replicas, where they are disaggregated.
 RATIOS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
+#: Formats of the weights, the narrowest first.
+PRECISIONS = formats.LADDER[:0:-1]
 
 
 @dataclass(frozen=True)
-class Slo:
-    """What is promised to a user."""
+class SLO:
+    """What is promised to a user.
+
+    Examples
+    --------
+    >>> SLO(tokens_per_second=50, ttft=2.0).ttft
+    2.0
+    """
 
     tokens_per_second: float = 0.0  #: of each user, at least [1/s]
     ttft: float = np.inf  #: time to first token, at most [s]
@@ -53,20 +55,20 @@ class Slo:
 
 @takes(
     pue=PUE,
-    users=Rule(least=1, apart=True),
+    concurrency=Rule(least=1, apart=True),
     tp=replace(COUNT, apart=True),
     attention_dp=replace(COUNT, apart=True),
     ratios=replace(POSITIVE, apart=True),
 )
 def slo_frontier(
-    llm: LLM,
+    llm: LLM | str | Path,
     clusters: Sequence[Cluster],
     load: Load,
     *,
     usd_per_chip_hour: Mapping[str, float] | None = None,
     pue: ArrayLike = 1.0,
-    precisions: Sequence[str] = ("fp4", "fp8", "bf16"),
-    users: ArrayLike = USERS,
+    precisions: Sequence[str] = PRECISIONS,
+    concurrency: ArrayLike = CONCURRENCY,
     tp: ArrayLike = TP,
     attention_dp: ArrayLike = ATTENTION_DP,
     ratios: ArrayLike = RATIOS,
@@ -77,17 +79,18 @@ def slo_frontier(
 
     Parameters
     ----------
-    llm : LLM
+    llm : LLM or str
+        A model or its name.
     clusters : sequence of Cluster
         A chip and fabric each; a replica cannot have more chips than `n_chips`.
     load : Load
-        Its lengths, cached share and speculation, one number each; users are varied.
+        Its lengths, prefix hit rate and speculation, one number each; concurrency is varied.
     usd_per_chip_hour : mapping of chip name to USD, optional
     pue : array_like
         Facility over IT power; an array gives every point once for each, with a column ``pue``.
-    precisions, users, tp, attention_dp, ratios
-        What is varied; precisions that a chip lacks and layouts that cannot be (`serving.REASONS`) are left out, ratios of prefill to
-        decode replicas apply to prompts apart.
+    precisions, concurrency, tp, attention_dp, ratios
+        What is varied; precisions that a chip lacks and layouts that cannot be (`plan.REASONS`) are left out, ratios of prefill to
+        decode replicas apply where they are disaggregated.
     framework : str
         As `serving`.
     every : bool
@@ -96,40 +99,46 @@ def slo_frontier(
     Returns
     -------
     polars.DataFrame
-        chip, precision, prefill (together or apart), ratio, tp, attention_dp, chips, users, tokens_per_s_user, tokens_per_s_chip,
-        ttft_s, watts_chip, joules_per_token (at the meter), usd_per_million_tokens (output tokens; null without a price),
-        tokens_per_watt_per_dollar; by chip, the fastest for each user first.
+        chip, precision, prefill (aggregated or disaggregated), ratio, tp, attention_dp, chips, concurrency, tokens_per_s_user,
+        tokens_per_s_chip, ttft_s, watts_chip, joules_per_token (at the meter), usd_per_million_tokens (output tokens; null without a
+        price), tokens_per_watt_per_dollar; by chip, the fastest for each user first.
 
     Raises
     ------
     InputError
         For numbers out of range, a request beyond the context window, or a model that fits on none of the chips.
+
+    Examples
+    --------
+    >>> h100 = Cluster(catalogue.chip("H100"), 8, "InfiniBand NDR")
+    >>> found = slo_frontier("Llama-3.1-8B", [h100], Load(1, 1024, 256), tp=[1, 2], attention_dp=1, usd_per_chip_hour={"H100": 2.0})
+    >>> found["tokens_per_s_chip"].is_sorted() and found["tokens_per_s_user"].is_sorted(descending=True)
+    True
     """
-    one_of("precisions", precisions, tuple(PEAKS))
+    llm = catalogue.llm(llm)
+    one_of("precisions", precisions, formats.names("weights"))
     prices = {name: replace(NOT_NEGATIVE, one=True)(f"usd_per_chip_hour[{name}]", usd) for name, usd in (usd_per_chip_hour or {}).items()}
     for name, value in numbers_of(load).items():
         if name not in ("concurrency", "rate"):
             Rule(one=True)(name, value)
-    load = replace(load, concurrency=np.ravel(users)[None, :], rate=None)
+    load = replace(load, concurrency=np.ravel(concurrency)[None, :], rate=None)
     if float(np.asarray(load.input_tokens)) + float(np.asarray(load.output_tokens)) > llm.context:
         raise InputError(f"input_tokens + output_tokens exceed the context window of {llm.name}: {llm.context}")
     layout_tp, layout_dp = (x.ravel()[:, None] for x in np.meshgrid(np.ravel(tp), np.ravel(attention_dp), indexing="ij"))
     frames = []
     for cluster in clusters:
-        can = (
-            why_not(llm, replace(cluster, n_chips=np.max(cluster.n_chips)), ServingPlan(layout_tp, attention_dp=layout_dp), load, 0.0) == 0
-        )
-        tp_of, dp_of = layout_tp[can.ravel()], layout_dp[can.ravel()]
-        for precision in (p for p in np.ravel(precisions).tolist() if PEAKS[p] in cluster.chip.peaks):
+        largest, plan = replace(cluster, n_chips=np.max(cluster.n_chips)), ServingPlan(layout_tp, attention_dp=layout_dp)
+        can = why_not(llm, largest, plan, load, 0.0)[:, 0] == 0
+        for precision in (p for p in np.ravel(precisions).tolist() if cluster.chip.runs(p)):
             cache = "fp8" if precision != "bf16" else "bf16"
-            demand = demand_of(llm, cluster, ServingPlan(tp_of, precision, cache, attention_dp=dp_of), load)
-            c = calibration.constants(
-                Origin(cluster.chip.name, precision, framework, model=calibration.measured_as(llm), mixture=bool(llm.experts))
-            )
-            frames.append(_frame(demand, closed_loop(demand, c), cluster, precision, "together", 0.0, prices))
-            for ratio in np.ravel(ratios):
+            own = ServingPlan(layout_tp[can], precision, cache, attention_dp=layout_dp[can])
+            demand = demand_of(llm, cluster, own, load)
+            c = calibration.constants(origin_of(llm, cluster.chip, precision, framework))
+            where = {"chip": cluster.chip.name, "precision": precision, "prefill": "aggregated", "ratio": 0.0}
+            frames.append(_frame(demand, closed_loop(demand, c), cluster, where, prices))
+            for ratio in np.ravel(ratios).tolist():
                 point = disaggregated(demand, demand, c, ratio, 1 / (1 + ratio))
-                frames.append(_frame(demand, point, cluster, precision, "apart", float(ratio), prices))
+                frames.append(_frame(demand, point, cluster, where | {"prefill": "disaggregated", "ratio": ratio}, prices))
     found = pl.concat(frames) if frames else pl.DataFrame()
     if found.is_empty():
         raise InputError(f"{llm.name} fits on none of {', '.join(x.chip.name for x in clusters)} in {', '.join(precisions)}")
@@ -142,7 +151,7 @@ def slo_frontier(
     return found if np.ndim(pue) else found.drop("pue")
 
 
-def cheapest_chip(frontier: pl.DataFrame, slo: Slo, by: str = "usd_per_million_tokens") -> pl.DataFrame:
+def cheapest_chip(frontier: pl.DataFrame, slo: SLO, by: str = "usd_per_million_tokens") -> pl.DataFrame:
     """The best point of each chip (and PUE, where there are many) that keeps a promise, best first.
 
     Parameters
@@ -156,6 +165,13 @@ def cheapest_chip(frontier: pl.DataFrame, slo: Slo, by: str = "usd_per_million_t
     ------
     InputError
         If no point keeps the promise, with the nearest.
+
+    Examples
+    --------
+    >>> h100, load = Cluster(catalogue.chip("H100"), 8, "InfiniBand NDR"), Load(1, 1024, 256)
+    >>> found = slo_frontier("Llama-3.1-8B", [h100], load, tp=[1, 2], attention_dp=1, usd_per_chip_hour={"H100": 2.0})
+    >>> cheapest_chip(found, SLO(tokens_per_second=50))["chip"].to_list()
+    ['H100']
     """
     if by not in frontier.columns or frontier[by].null_count() == frontier.height:
         raise InputError(f"by = {by!r}: expected a column with values; money needs usd_per_chip_hour")
@@ -169,8 +185,18 @@ def cheapest_chip(frontier: pl.DataFrame, slo: Slo, by: str = "usd_per_million_t
     return kept.sort(by, descending=most, nulls_last=True).unique(each, keep="first", maintain_order=True)
 
 
-def break_even_price(frontier: pl.DataFrame, slo: Slo, chip: str, against: str) -> float:
-    """Price of a chip-hour of `chip` at which its tokens cost what those of `against` do [USD]."""
+def break_even_price(frontier: pl.DataFrame, slo: SLO, chip: str, against: str) -> float:
+    """Price of a chip-hour of `chip` at which its tokens cost what those of `against` do [USD].
+
+    Raises `InputError` for a chip that has no point that keeps the promise.
+
+    Examples
+    --------
+    >>> two = pl.DataFrame({"chip": ["A", "B"], "tokens_per_s_chip": [900.0, 300.0], "usd_per_million_tokens": [None, 2.0]})
+    >>> two = two.with_columns(tokens_per_s_user=60.0, ttft_s=1.0)
+    >>> break_even_price(two, SLO(tokens_per_second=50), "A", "B")  # B is paid 2.16 USD an hour, A is three times as fast
+    6.48
+    """
     best = cheapest_chip(frontier, slo, "tokens_per_s_chip")
     speed = dict(best.select("chip", "tokens_per_s_chip").iter_rows())
     for name in (chip, against):
@@ -180,43 +206,47 @@ def break_even_price(frontier: pl.DataFrame, slo: Slo, chip: str, against: str) 
     return float(paid * speed[chip] * HOUR / 1e6)
 
 
-def value_of(llm: LLM, cluster: Cluster, plan: ServingPlan, load: Load, *, framework: str = "") -> dict[str, Any]:
+def value_of(llm: LLM | str | Path, cluster: Cluster, plan: ServingPlan, load: Load, *, framework: str = "") -> dict[str, Any]:
     """By how many percent throughput grows with one percent more of a resource: peak, hbm_bandwidth, hbm (its size), for each point.
 
-    0 where `serving` says that the point is not feasible: nothing is served.
+    0 where `serving` says that the point is not feasible: nothing is served. Arguments as there.
+
+    Examples
+    --------
+    >>> h100 = Cluster(catalogue.chip("H100"), 8, "InfiniBand NDR")
+    >>> worth = value_of("Llama-3.1-70B", h100, ServingPlan(4), Load([1, 256], 1024, 1024))
+    >>> (worth["hbm_bandwidth"] > worth["peak"]).tolist()
+    [True, False]
     """
+    llm = catalogue.llm(llm)
     broadcast(n_chips=cluster.n_chips, **numbers_of(plan, load))
-    c = calibration.constants(
-        Origin(cluster.chip.name, plan.precision, framework, model=calibration.measured_as(llm), mixture=bool(llm.experts))
-    )
+    c = calibration.constants(origin_of(llm, cluster.chip, plan.precision, framework))
+    machine, step = Machine.of(cluster, formats.FORMATS[plan.precision]), 1e-4
+    demand = Demand.of(llm, machine, plan, load)
+    can = why_not(llm, cluster, plan, load, demand.missing_bytes) == 0
+    base = closed_loop(demand, c).tokens_per_second
 
-    def rate(rates: tuple[float, float, float]) -> Any:
-        return closed_loop(demand_of(llm, cluster, plan, load, rates), c).tokens_per_second
+    def gain(resource: str) -> Any:
+        more = closed_loop(Demand.of(llm, machine.scaled(resource, 1 + step), plan, load), c).tokens_per_second
+        return np.where(can, (more / base - 1) / step, 0.0)
 
-    step, base = 1e-4, rate((1.0, 1.0, 1.0))
-    more = {"peak": (1 + step, 1.0, 1.0), "hbm_bandwidth": (1.0, 1 + step, 1.0), "hbm": (1.0, 1.0, 1 + step)}
-    can = why_not(llm, cluster, plan, load, missing_bytes(demand_of(llm, cluster, plan, load))) == 0
-    return {name: np.where(can, (rate(rates) / base - 1) / step, 0.0) for name, rates in more.items()}
+    return {resource: gain(resource) for resource in ("peak", "hbm_bandwidth", "hbm")}
 
 
-def _frame(
-    demand: Demand, point: Point, cluster: Cluster, precision: str, prefill: str, ratio: float, prices: Mapping[str, float]
-) -> pl.DataFrame:
+def _frame(demand: Demand, point: Point, cluster: Cluster, where: dict[str, Any], prices: Mapping[str, float]) -> pl.DataFrame:
     """Points that fit as rows; joules and watts of the chips alone."""
-    chip = cluster.chip
-    shape = point.tpot.shape
-    fits = np.broadcast_to((demand.fits >= 1) & (point.batch >= 0.999 * demand.users), shape)
-    compute, memory = demand.used(point.batch, demand.input_tokens + demand.output_tokens / 2, point.tpot)
+    chip, shape = cluster.chip, point.tpot.shape
+    fits = np.broadcast_to((demand.fits >= 1) & (point.batch >= 0.999 * demand.concurrency), shape)
     watts = np.full(shape, np.nan)
     if chip.tdp is not None:
+        compute, memory = demand.used(point.batch, demand.half_way, point.tpot)
         watts = watts_model.power(chip, np.clip(compute, 0, 1), np.clip(memory, 0, 1))
-    price = prices.get(chip.name, np.nan)
-    rate = point.tokens_per_second_per_chip
+    price, rate = prices.get(chip.name, np.nan), point.tokens_per_second_per_chip
     columns = {
         "tp": demand.tp,
         "attention_dp": demand.attention_dp,
-        "chips": demand.chips * (1 + ratio),
-        "users": demand.users,
+        "chips": demand.chips * (1 + where["ratio"]),
+        "concurrency": demand.concurrency,
         "tokens_per_s_user": 1 / point.tpot,
         "tokens_per_s_chip": rate,
         "ttft_s": point.ttft,
@@ -226,5 +256,4 @@ def _frame(
         "tokens_per_watt_per_dollar": rate / (watts * price) if price else np.inf,
     }
     picked = {name: np.broadcast_to(value, shape)[fits] for name, value in columns.items()}
-    names = {"chip": chip.name, "precision": precision, "prefill": prefill, "ratio": ratio}
-    return pl.DataFrame(picked).select(*(pl.lit(v).alias(k) for k, v in names.items()), pl.all().fill_nan(None))
+    return pl.DataFrame(picked).select(*(pl.lit(v).alias(k) for k, v in where.items()), pl.all().fill_nan(None))

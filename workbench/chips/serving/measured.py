@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -11,27 +11,20 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from workbench import catalogue
+from workbench import catalogue, formats
+from workbench.arrays import join, take
 from workbench.catalogue import Chip
 from workbench.checks import row_numbers
-from workbench.chips.exchange import Exchange
+from workbench.chips.machine import Machine
 from workbench.chips.serving.constants import Origin
-from workbench.chips.serving.work import BYTES, PEAKS, Demand, Served
+from workbench.chips.serving.plan import Load, ServingPlan
+from workbench.chips.serving.work import Demand
 from workbench.errors import InputError, UnknownName
-from workbench.llm import LLM
+from workbench.llm import LLM, Transformer
 
 TEXT = (
-    "source_group",
-    "group",
-    "model_key",
-    "weight_precision",
-    "kv_precision",
-    "chip",
-    "parallel",
-    "framework",
-    "framework_version",
-    "mode",
-    "source",
+    *("source_group", "group", "model_key", "weight_precision", "kv_precision", "chip", "parallel", "framework", "framework_version"),
+    *("mode", "source"),
 )
 NUMBERS = (
     *("params_total_b", "params_active_b", "layers", "hidden", "ffn", "heads", "kv_heads", "head_dim", "mla_kv_lora", "mla_rope_dim"),
@@ -53,7 +46,7 @@ class Rows:
 
     position: NDArray[np.intp]
     mode: NDArray[np.str_]
-    origins: list[Origin]
+    origins: Any  #: an array of `Origin`
     demand: Demand
     prompt: Demand  #: of the replica that works on prompts: another one where prefill is apart
     rate: Array  #: requests a second of a replica, in the open loop
@@ -94,7 +87,7 @@ def stated(rows: pl.DataFrame) -> tuple[Rows | None, dict[int, str]]:
         Rows(
             position=column("position", int),
             mode=column("mode", str),
-            origins=[_origin(g) for g in good],
+            origins=np.array([_origin(g) for g in good]),
             demand=demand,
             prompt=_demands(good, "prefill"),
             rate=column("rate"),
@@ -105,41 +98,31 @@ def stated(rows: pl.DataFrame) -> tuple[Rows | None, dict[int, str]]:
     )
 
 
-def take(rows: Rows, at: Any) -> Rows:
-    return Rows(
-        position=rows.position[at],
-        mode=rows.mode[at],
-        origins=[rows.origins[i] for i in at],
-        demand=_rows_of(rows.demand, at),
-        prompt=_rows_of(rows.prompt, at),
-        rate=rows.rate[at],
-        share=rows.share[at],
-        starved=rows.starved[at],
-    )
+class _Replica(ServingPlan):
+    """As a row has it: a submission that does not state its groups may come to a part of one."""
+
+    def __post_init__(self) -> None:
+        pass
 
 
-def _rows_of(demand: Demand, at: Any) -> Demand:
-    picked = {f.name: getattr(demand, f.name)[at] for f in fields(Demand) if f.name != "served"}
-    return Demand(served=Served(**{k: v[at] for k, v in vars(demand.served).items()}), **picked)
+class _Asked(Load):
+    """As a row has it: of one of many replicas it may be less than a request in flight."""
+
+    def __post_init__(self) -> None:
+        pass
 
 
 def _demands(good: list[dict[str, Any]], side: str) -> Demand:
     """Demands of all rows: those of a chip and formats at once."""
-    total = len(good)
-    out = {f.name: np.zeros(total) for f in fields(Demand) if f.name != "served"}
-    keys = [(g["chip"], g["precision"], g["cache"]) for g in good]
+    keys, parts, places = [(g["chip"], g["precision"], g["cache"]) for g in good], [], []
     for chip, precision, cache in dict.fromkeys(keys):
-        at = np.array([i for i, key in enumerate(keys) if key == (chip, precision, cache)])
+        at = [i for i, key in enumerate(keys) if key == (chip, precision, cache)]
         tp, pp, dp, users = (np.array([good[i][side][n] for i in at], dtype=float) for n in ("tp", "pp", "dp", "users"))
-        lengths = [np.array([good[i][n] for i in at], dtype=float) for n in ("input", "output")]
-        served = Served.stack([good[i]["llm"] for i in at])
-        layout: dict[str, Any] = {"tp": tp, "pp": pp, "attention_dp": dp, "precision": precision, "cache_precision": cache}
-        load: dict[str, Any] = {"users": users, "input_tokens": lengths[0], "output_tokens": lengths[1]}
-        demand = Demand.of(served, chip, Exchange(chip), **layout, **load)
-        for name, array in out.items():
-            array[at] = np.broadcast_to(np.asarray(getattr(demand, name), dtype=float), at.shape)
-    flags = {name: out[name] > 0 for name in ("tp_crosses", "ep_crosses")}
-    return Demand(served=Served.stack([g["llm"] for g in good]), **out | flags)
+        asked, written = (np.array([good[i][n] for i in at], dtype=float) for n in ("input", "output"))
+        model, machine = Transformer.stack([good[i]["llm"] for i in at]), Machine.of(chip, formats.FORMATS[precision])
+        parts.append(Demand.of(model, machine, _Replica(tp, precision, cache, pp, dp), _Asked(users, asked, written)))
+        places.append(at)
+    return take(join(parts, [len(at) for at in places]), np.argsort(np.concatenate(places)))
 
 
 def _layout(row: dict[str, Any]) -> dict[str, Any]:
@@ -155,7 +138,7 @@ def _layout(row: dict[str, Any]) -> dict[str, Any]:
     chip = catalogue.chip(CHIPS.get(row["chip"], row["chip"] or ""))
     llm = _llm(row)
     precision = _precision(row, chip)
-    chip.peak(PEAKS[precision])
+    chip.peak(precision)
     cache = "fp8" if precision in ("fp8", "fp4") or (row["kv_precision"] or "") == "fp8" else "bf16"
     n, factor = row["n_chips"], row["mean_len_factor"] or 1.0
     users = row["avg_batch"] or row["concurrency"] or np.inf
@@ -177,7 +160,7 @@ def _layout(row: dict[str, Any]) -> dict[str, Any]:
         tp = min(row["tp"], n)
         replica = n
     else:  # a submission that does not say: the fewest chips whose memory holds the weights well
-        tp = replica = min(n, 2 ** np.ceil(np.log2(max(llm.params * BYTES[precision] / (0.6 * chip.hbm_bytes), 1.0))))
+        tp = replica = min(n, 2 ** np.ceil(np.log2(max(llm.params * formats.FORMATS[precision].bytes / (0.6 * chip.hbm_bytes), 1.0))))
     pp = min(row["pp"] or 1.0, replica / tp)
     side = {"tp": tp, "pp": pp, "dp": max(replica / (tp * pp), 1.0), "users": users}
     return common | {"decode": side, "prefill": side, "rate": (row["request_rate"] or 1.0) * replica / n}
@@ -222,11 +205,15 @@ def _precision(row: dict[str, Any], chip: Chip) -> str:
     """Format of the weights; a submission that states none runs the smallest that its chip has."""
     text = (row["weight_precision"] or "").lower()
     if not text:
-        return next(p for p in ("fp4", "fp8", "bf16") if p in chip.peaks)
-    found = next((p for p in ("fp4", "int4", "fp8", "fp16", "bf16") if p in text), "bf16")
-    if PEAKS[found] not in chip.peaks:
-        return "fp8" if found == "fp4" and "fp8" in chip.peaks else "int4" if found == "fp4" else "bf16"
+        return next(p for p in reversed(formats.LADDER) if chip.runs(p))
+    found = next((p for p in _STATED if p in text), "bf16")
+    if not chip.runs(found):
+        return "fp8" if found == "fp4" and chip.runs("fp8") else "int4" if found == "fp4" else "bf16"
     return "bf16" if found == "fp16" else found
+
+
+#: Formats that serving was measured in, the narrowest first: what is stated of a mixture of formats is its weights'.
+_STATED = sorted(dict.fromkeys(f.weights for f in formats.FORMATS.values()), key=lambda p: formats.FORMATS[p].bits)
 
 
 def _llm(row: dict[str, Any]) -> LLM:
@@ -242,9 +229,10 @@ def _llm(row: dict[str, Any]) -> LLM:
             raise
     experts, layers, hidden, heads = (int(row[n] or 0) for n in ("n_experts", "layers", "hidden", "heads"))
     linear = "Qwen3.5" in (row["model_key"] or "")  # three of four layers keep a state that does not grow: a short window
-    llm = LLM(
+    mla = bool(row["mla_kv_lora"])
+    return LLM(
         name=row["model_key"] or "",
-        attention="mla" if row["mla_kv_lora"] else "gqa",
+        attention="mla" if mla else "gqa",
         layers=layers,
         hidden=hidden,
         heads=heads,
@@ -253,16 +241,15 @@ def _llm(row: dict[str, Any]) -> LLM:
         vocab=int(row["vocab"]),
         context=1 << 20,
         ffn=0 if experts else int(row["ffn"] or 4 * hidden),
-        q_lora_rank=None,
-        kv_lora_rank=int(row["mla_kv_lora"]) if row["mla_kv_lora"] else None,
-        qk_nope_head_dim=128 if row["mla_kv_lora"] else None,
-        qk_rope_head_dim=int(row["mla_rope_dim"] or 64) if row["mla_kv_lora"] else None,
-        v_head_dim=128 if row["mla_kv_lora"] else None,
+        kv_lora_rank=int(row["mla_kv_lora"] or 0),
+        qk_nope_head_dim=128 * mla,
+        qk_rope_head_dim=int(row["mla_rope_dim"] or 64) * mla,
+        v_head_dim=128 * mla,
         experts=experts,
         experts_per_token=int(row["top_k"] or 0),
         moe_ffn=int(row["moe_ffn"] or 0) if experts else 0,
         moe_layers=layers if experts else 0,
-        sliding_window=128 if linear else None,
-        sliding_layers=layers * 3 // 4 if linear else None,
+        sliding_window=128 if linear else 0,
+        sliding_layers=layers * 3 // 4 if linear else 0,
+        params_published=(row["params_total_b"] or 0) * 1e9 or None,
     )
-    return replace(llm, params_published=(row["params_total_b"] or 0) * 1e9 or None)

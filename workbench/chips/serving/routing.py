@@ -1,24 +1,27 @@
-"""Small and large models that share the work, and fine-tuned adapters served together or apart."""
+"""Small and large models that share the work, and fine-tuned variants on shared or separate replicas."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.arrays import broadcast
-from workbench.catalogue import LLM
+from workbench import catalogue
+from workbench.arrays import Arrays, broadcast
 from workbench.checks import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, takes
-from workbench.chips.serving.evaluate import Load, ServingPlan, numbers_of, serving
+from workbench.chips.serving.evaluate import serving
+from workbench.chips.serving.plan import Load, ServingPlan, numbers_of
 from workbench.fabric import Cluster
+from workbench.llm import LLM
 
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Routed:
+@dataclass(frozen=True, repr=False)
+class Routed(Arrays):
     """Cost and quality of a mix of a small and a large model; arrays broadcast."""
 
     small_share: Array  #: of requests that the small model answers in the end
@@ -69,6 +72,11 @@ def routed(
     InputError
         For a share, skill or quality outside 0 to 1, or a negative cost.
 
+    Examples
+    --------
+    >>> routed(1.0, 10.0, 0.6, 0.9, share=[0.0, 0.5], skill=1.0)
+    Routed(small_share=[0, 0.5], cost=[10, 5.5], quality=[0.9, 0.9], saved=[0, 0.45])
+
     References
     ----------
     .. [1] Chen, Zaharia, Zou (2023), "FrugalGPT", arXiv:2305.05176. .. [2] Ong et al. (2024), "RouteLLM", arXiv:2406.18665.
@@ -86,19 +94,19 @@ def routed(
     return Routed(*(np.asarray(x) for x in np.broadcast_arrays(s, cost, quality, saved)))
 
 
-@dataclass(frozen=True)
-class Adapters:
+@dataclass(frozen=True, repr=False)
+class Adapters(Arrays):
     """Chips for fine-tuned variants of a model, served from one set of weights or from one each; arrays broadcast."""
 
-    together: Array  #: chips, all variants on shared replicas
-    apart: Array  #: chips, a replica or more for each variant
+    shared: Array  #: chips, all variants on the same replicas
+    separate: Array  #: chips, a replica or more for each variant
     slowdown: Array  #: of a token by its adapter
     fits: NDArray[np.bool_]  #: adapters and base model fit on a replica
 
 
 @takes(variants=COUNT, rate=POSITIVE, rank=COUNT)
 def adapters(
-    llm: LLM,
+    llm: LLM | str | Path,
     cluster: Cluster,
     plan: ServingPlan,
     load: Load,
@@ -111,14 +119,14 @@ def adapters(
     """Multi-LoRA against a replica for each variant.
 
     A low-rank adapter of rank r adds r (in + out) parameters to each of a layer's matrices; a step reads those of the variants in its batch
-    and multiplies each sequence with its own [1]_. Apart, every variant needs at least one replica, however little it is asked.
+    and multiplies each sequence with its own [1]_. Separate, every variant needs at least one replica, however little it is asked.
 
     Parameters
     ----------
-    llm, cluster, plan : LLM, Cluster, ServingPlan
-        The base model and a replica of it.
+    llm, cluster, plan : LLM or str, Cluster, ServingPlan
+        The base model or its name, and a replica of it.
     load : Load
-        Users in flight of a replica at the latency that is wanted, and lengths.
+        Requests in flight of a replica at the latency that is wanted, and lengths.
     variants : array_like
         Fine-tuned variants.
     rate : array_like
@@ -126,18 +134,26 @@ def adapters(
     rank : array_like
         Of the adapters.
 
+    Examples
+    --------
+    >>> h100, load = Cluster(catalogue.chip("H100"), 8, "InfiniBand NDR"), Load(64, 1024, 256)
+    >>> found = adapters("Llama-3.1-8B", h100, ServingPlan(1), load, variants=[1, 100], rate=0.01)
+    >>> found.shared.tolist(), found.separate.tolist()
+    ([1.0, 1.0], [1.0, 100.0])
+
     References
     ----------
     .. [1] Sheng et al. (2023), "S-LoRA: Serving Thousands of Concurrent LoRA Adapters", arXiv:2311.03285.
     """
+    llm = catalogue.llm(llm)
     n, asked, r = (np.asarray(x, dtype=float) for x in (variants, rate, rank))
     broadcast(n_chips=cluster.n_chips, **numbers_of(plan, load) | {"variants": n, "rate": asked, "rank": r})
     point = serving(llm, cluster, plan, load, framework=framework)
     output = np.asarray(load.output_tokens, dtype=float)
     requests = point.tokens_per_second / output  # a second and replica
-    h, query, kv = llm.hidden, llm.heads * llm.head_dim, 2 * llm.kv_heads * llm.head_dim
-    inner = llm.ffn or llm.moe_ffn
-    parameters = r * llm.layers * ((h + query) * 2 + (h + kv) + llm.ffn_matrices * (h + inner))
+    kv = 2 * llm.kv_heads * llm.head_dim
+    of_attention = (llm.hidden + llm.query) * 2 + (llm.hidden + kv)
+    parameters = r * llm.layers * (of_attention + llm.ffn_matrices * (llm.hidden + (llm.ffn or llm.moe_ffn)))
     size = 2.0 * parameters
     different = n * (1 - (1 - 1 / n) ** point.batch)  # variants that a batch holds
     read = different * size / plan.chips / cluster.chip.hbm_bandwidth

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,16 +10,17 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from workbench import catalogue
+from workbench import catalogue, formats
+from workbench.arrays import join, take
+from workbench.calibration import crossval
 from workbench.catalogue import Chip
 from workbench.checks import row_numbers
-from workbench.chips.exchange import Exchange
+from workbench.chips.machine import Machine
 from workbench.chips.training.constants import Origin
 from workbench.chips.training.plan import Layout, TrainingPlan
-from workbench.chips.training.shape import Shape
 from workbench.chips.training.work import Work
 from workbench.errors import InputError, UnknownName
-from workbench.llm import LLM
+from workbench.llm import LLM, Transformer
 
 TEXT = ("source_key", "model", "arch", "precision", "chip", "dp_shard", "recompute", "seq_par", "stack", "notes", "source")
 NUMBERS = (
@@ -43,15 +43,14 @@ class Rows:
     origins: list[Origin]
     plan: TrainingPlan
     layout: Layout
-    shape: Shape
+    model: Transformer
     n_chips: np.ndarray[Any, Any]
     batch: np.ndarray[Any, Any]
     sequence: np.ndarray[Any, Any]
 
-    def of(self, at: Any) -> tuple[Shape, Layout]:
-        """Shape and layout of some rows."""
-        shape = Shape(**{k: v[at] for k, v in vars(self.shape).items()})
-        return shape, Layout(**{k: np.broadcast_to(v, self.n_chips.shape)[at] for k, v in vars(self.layout).items()})
+    def of(self, at: Any) -> tuple[Transformer, Layout]:
+        """Model and layout of some rows."""
+        return take(self.model, at), take(self.layout, at)
 
 
 def read(rows: pl.DataFrame) -> tuple[Rows, dict[int, str]]:
@@ -62,7 +61,7 @@ def read(rows: pl.DataFrame) -> tuple[Rows, dict[int, str]]:
         try:
             row_numbers(row, NUMBERS, [name for name in NUMBERS if name != "head_dim"])  # the width of pruned heads may be a fraction
             good.append(row | {"position": position, "_llm": _llm(row), "_chip": _chip(row["chip"])} | _plan(row))
-            good[-1]["_chip"].peak(peak_of(_precision(row["precision"])))
+            good[-1]["_chip"].peak(_precision(row["precision"]))
         except (UnknownName, InputError) as error:
             reasons[position] = str(error)
             if good and good[-1]["position"] == position:
@@ -76,23 +75,22 @@ def works(rows: Rows) -> Work:
     systems = [(chip, origin.precision) for chip, origin in zip(rows.chips, rows.origins, strict=True)]
     for chip, precision in dict.fromkeys(systems):
         at = np.array([i for i, system in enumerate(systems) if system == (chip, precision)])
-        shape, layout = rows.of(at)
-        parts.append(Work.of(shape, layout, chip, precision, Exchange(chip), rows.n_chips[at], rows.sequence[at]))
+        parts.append(Work.of(*rows.of(at), Machine.of(chip, formats.FORMATS[precision]), rows.n_chips[at], rows.sequence[at]))
         places.append(at)
-    return Work.join(parts, places, rows.n_chips.size)
+    return take(join(parts, [at.size for at in places]), np.argsort(np.concatenate(places)))
 
 
 def groups(rows: pl.DataFrame, found: Rows, column: str, folds: int) -> np.ndarray[Any, Any]:
     """What is left out together: one value of a column, or the configurations of one of `folds` folds."""
     picked = [rows.row(int(at), named=True) for at in found.position]
     if column == "configuration":
-        return np.array([zlib.crc32(configuration(row).encode()) % folds for row in picked])
+        return crossval.folds(map(configuration, picked), folds)
     return np.array([str(row[column]) for row in picked])
 
 
 def configuration(row: dict[str, Any]) -> str:
     """What two rows share that differ only in the release they ran: they are never on two sides of a fold."""
-    names = (
+    stated = (
         "source_key",
         "model",
         "layers",
@@ -108,9 +106,8 @@ def configuration(row: dict[str, Any]) -> str:
         "gbs",
         "seq",
         "recompute",
-        "dp_shard",
     )
-    return "|".join(str(row.get(name)) for name in names)
+    return "|".join(str(row.get(name)) for name in (*stated, "dp_shard"))
 
 
 def _rows(good: Iterable[dict[str, Any]]) -> Rows:
@@ -133,7 +130,7 @@ def _rows(good: Iterable[dict[str, Any]]) -> Rows:
         origins=[_origin(row) for row in good],
         plan=plan,
         layout=Layout.of(plan, n, batch),
-        shape=Shape.stack(llms),
+        model=Transformer.stack(llms),
         n_chips=n,
         batch=batch,
         sequence=sequence,
@@ -195,17 +192,8 @@ def _chip(text: str | None) -> Chip:
 
 
 def _precision(text: str | None) -> str:
-    plain = (text or "").lower()
-    for word, precision in (("nvfp4", "nvfp4"), ("mxfp8", "mxfp8"), ("fp8-mx", "mxfp8"), ("int8", "int8"), ("fp8", "fp8")):
-        if plain.startswith(word):
-            return precision
-    return "bf16"
-
-
-def peak_of(precision: str) -> str:
-    from workbench.chips.training.plan import PRECISIONS
-
-    return PRECISIONS[precision]
+    plain = (text or "").lower().replace("fp8-mx", "mxfp8")
+    return next((f.name for f in formats.FORMATS.values() if f.training and f.bits < 16 and plain.startswith(f.name)), "bf16")
 
 
 def _llm(row: dict[str, Any]) -> LLM:
@@ -242,7 +230,7 @@ def _llm(row: dict[str, Any]) -> LLM:
         experts_per_token=integers["topk"],
         moe_ffn=integers["ffn"] if mixture else 0,
         moe_layers=integers["layers"] if mixture else 0,
-        sliding_window=128 if sliding else None,
-        sliding_layers=integers["layers"] // 2 if sliding else None,
+        sliding_window=128 if sliding else 0,
+        sliding_layers=integers["layers"] // 2 if sliding else 0,
         tied_embeddings="tied" in (row["arch"] or "") or "GPT" in (row["arch"] or ""),
     )

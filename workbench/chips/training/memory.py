@@ -8,16 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench import catalogue
-from workbench.calibration.pool import Constant
+from workbench.arrays import Arrays
+from workbench.calibration import evidence
+from workbench.calibration.pool import Constant, Level, Pool
+from workbench.chips.training.constants import Origin
 from workbench.chips.training.plan import Layout
-from workbench.chips.training.shape import Shape
 from workbench.chips.training.work import stage_params
-from workbench.errors import InputError
+from workbench.llm import Transformer
 from workbench.units import GIGA
-
-TABLE = "calibration/training_memory"
-
 
 CONSTANTS = (
     Constant("gradient", 4.0, 0.3, "bytes of a parameter's gradient, buffers included"),
@@ -31,13 +29,11 @@ CONSTANTS = (
     Constant("extra", 1.05, 0.05, "fragmentation: reserved over allocated"),
     Constant("context", 2.0, 0.5, "runtime, communication buffers and workspaces [GB]"),
 )
-NAMES = tuple(c.name for c in CONSTANTS)
-PRIOR = np.log([c.prior for c in CONSTANTS])
-SPREAD = np.array([c.spread for c in CONSTANTS])
+POOL = Pool("calibration/training_memory", CONSTANTS, {"all": Level(), "stack": Level(("stack",))})
 
 
-@dataclass(frozen=True)
-class TrainingMemory:
+@dataclass(frozen=True, repr=False)
+class TrainingMemory(Arrays):
     """Memory of a chip of the heaviest stage [B]; arrays broadcast over the layouts."""
 
     weights: NDArray[np.float64]
@@ -53,24 +49,17 @@ class TrainingMemory:
         return self.weights + self.gradients + self.optimizer + self.activations + self.logits + self.other
 
 
-def shipped() -> dict[str, tuple[NDArray[np.float64], int]]:
-    """Offsets of the logarithms of the constants of each stack, with its rows; ``all`` holds for every stack."""
-    found: dict[str, tuple[NDArray[np.float64], int]] = {}
-    for node, offset, rows in catalogue.table(TABLE).select("node", "offset", "rows").iter_rows():
-        stack, _, name = node.rpartition("|")
-        if name not in NAMES:
-            raise InputError(f"{TABLE}: node {node!r}: expected stack|constant with one of {', '.join(NAMES)}")
-        found.setdefault(stack, (np.zeros(len(NAMES)), rows))[0][NAMES.index(name)] = offset
-    return found
-
-
-def constants(stack: str = "") -> dict[str, float]:
+def constants(stack: str = "") -> dict[str, Any]:
     """Constants of the memory model for a stack, or, where it was not measured, of all."""
-    offsets, none = shipped(), (np.zeros(len(NAMES)), 0)
-    return dict(zip(NAMES, np.exp(PRIOR + offsets.get("all", none)[0] + offsets.get(stack, none)[0]).tolist(), strict=True))
+    return POOL.of(Origin(stack=stack))
 
 
-def memory(shape: Shape, layout: Layout, sequence: Any, c: dict[str, Any]) -> TrainingMemory:
+def half_width(stack: str) -> float:
+    """Half width of the 80 % interval of the logarithm of memory: of a measured stack, or of those left out."""
+    return evidence.half_width("calibration/training_memory_errors", [stack, "stack not measured"])
+
+
+def memory(model: Transformer, layout: Layout, sequence: Any, c: dict[str, Any]) -> TrainingMemory:
     """Memory of the first and the last stage, whichever is more.
 
     weights 2 N, gradients and optimiser by ZeRO stage; activations of as many micro-batches as are in flight: p on the first stage of
@@ -80,19 +69,17 @@ def memory(shape: Shape, layout: Layout, sequence: Any, c: dict[str, Any]) -> Tr
     ----------
     .. [1] Korthikanti et al. (2022), "Reducing Activation Recomputation in Large Transformer Models", sections 4 and 5.
     """
-    s, a = shape, layout
-    stage_layers = np.ceil(s.layers / (a.pp * a.vp)) * a.vp
+    s, a = model, layout
+    stage_layers = a.stage_layers(s.layers)
     tokens = a.micro_batch * sequence / a.cp
-    shared, experts = stage_params(s, a, stage_layers)
-    ranks = a.dp * a.cp
-    of_experts = np.maximum(np.minimum(a.shard, ranks) / a.ep, 1.0)
+    shared, experts = stage_params(s, a)
+    of_experts = np.maximum(np.minimum(a.shard, a.ranks) / a.ep, 1.0)
 
     def divided(stage: int) -> Any:
         return shared / np.where(a.zero >= stage, a.shard, 1.0) + experts / np.where(a.zero >= stage, of_experts, 1.0)
 
     gathered = np.where(a.zero == 3, 2 * (shared + experts) / stage_layers * (2.0 + 2.0), 0.0)
-    inner = s.matrices * ((1 - s.moe_share) * s.ffn + s.moe_share * (s.topk * s.expert_ffn + s.shared_ffn)) + 2 * s.query + s.key_value
-    inner = inner + s.moe_share * 2 * s.topk * s.hidden
+    inner = s.ffn_matrices * s.inner_width + 2 * s.query + s.key_value + s.moe_share * 2 * s.experts_per_token * s.hidden
     whole_too = 1.0 - a.scattered  # older code, which scatters its ranks, gathers no inputs
     kept = tokens * ((c["norms"] / a.sequence_split + c["unsplit"] * whole_too) * s.hidden + c["inner"] * inner / a.tp)
     scores = np.where(a.flash, 0.0, c["scores"] * tokens * sequence * s.heads / a.tp)

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from workbench.arrays import broadcast
-from workbench.catalogue import LLM
+from workbench import formats
+from workbench.arrays import broadcast, first_true
 from workbench.checks import COUNT, Rule, check_fields, one_of
+from workbench.chips.training.context import VARIANTS
 from workbench.errors import InputError
+from workbench.llm import LLM
 
 RECOMPUTE = ("none", "selective", "full")
 SCHEDULES = ("1f1b", "zero-bubble", "dualpipe")
 OFFLOAD = ("none", "optimizer", "activations", "all")
-CONTEXT = ("ring", "all-to-all")
-#: Number formats of training and the peak each runs at.
-PRECISIONS = {"fp16": "bf16", "bf16": "bf16", "fp8": "fp8", "mxfp8": "fp8", "nvfp4": "fp4", "int8": "int8"}
 
 
 @dataclass(frozen=True)
@@ -28,6 +26,14 @@ class TrainingPlan:
 
     Ranks are ordered as Megatron does, tensor parallel innermost, then context, data and pipeline; with `scattered` tensor parallelism
     is outermost. Data parallelism is what is left of the chips.
+
+    Examples
+    --------
+    >>> TrainingPlan(tp=[1, 2, 4], pp=2, recompute="full").pp
+    2
+    >>> TrainingPlan(tp=0)
+    Traceback (most recent call last):
+    workbench.errors.InputError: tp = 0: expected a whole number 1 or more
     """
 
     tp: ArrayLike = 1  #: tensor parallel degree
@@ -42,12 +48,12 @@ class TrainingPlan:
     sequence_parallel: ArrayLike = True
     schedule: ArrayLike = "1f1b"  #: of `SCHEDULES`
     offload: ArrayLike = "none"  #: of `OFFLOAD`, to the memory of the host
-    context: ArrayLike = "ring"  #: how context parallel ranks exchange keys and values, of `CONTEXT`
+    context: ArrayLike = "ring"  #: how context parallel ranks exchange keys and values, of `context.VARIANTS`
     flash: ArrayLike = True  #: fused attention; without it, scores go through memory
     scattered: ArrayLike = False  #: tensor-parallel ranks lie as far apart as they can
     expert_load: ArrayLike = 1.0  #: tokens of the busiest rank of experts over the mean; benchmarks force 1
     trained: ArrayLike = 1.0  #: share of the weights that is trained; near 0 for LoRA
-    precision: str = "bf16"  #: of `PRECISIONS`
+    precision: str = "bf16"  #: number format of products, of those of `formats` for training
     uneven: ArrayLike = False  #: stages of unequal depth are wanted: engines refuse them unless told so
 
     def __post_init__(self) -> None:
@@ -60,10 +66,10 @@ class TrainingPlan:
             expert_load=Rule(least=1, why="the busiest rank has at least the mean, 1"),
             trained=Rule(above=0, most=1),
         )
-        for name, allowed in (("recompute", RECOMPUTE), ("schedule", SCHEDULES), ("offload", OFFLOAD), ("context", CONTEXT)):
+        for name, allowed in (("recompute", RECOMPUTE), ("schedule", SCHEDULES), ("offload", OFFLOAD), ("context", tuple(VARIANTS))):
             one_of(name, getattr(self, name), allowed)
         truth_values(self, "uneven", "sequence_parallel", "flash", "scattered")
-        one_format("precision", self.precision, PRECISIONS)
+        formats.named(self.precision, "training")
         broadcast(**{f.name: getattr(self, f.name) for f in fields(self)})
 
 
@@ -73,12 +79,6 @@ def truth_values(instance: Any, *names: str) -> None:
         value = getattr(instance, name)
         if isinstance(value, np.ma.MaskedArray) or (np.size(value) and np.asarray(value).dtype != bool):
             raise InputError(f"{name} = {value!r}: expected True or False")
-
-
-def one_format(name: str, value: Any, choices: Iterable[str]) -> None:
-    """Raise `InputError` unless `value` is the name of one number format among `choices`."""
-    if not isinstance(value, str) or value not in choices:
-        raise InputError(f"{name} = {value!r}: expected one of {', '.join(choices)}")
 
 
 #: Why a layout cannot be, in the order of the tests. 0 is a layout that can.
@@ -122,30 +122,27 @@ class Layout:
     dualpipe: Any
     offload_optimizer: Any
     offload_activations: Any
-    context: Any  #: position in `CONTEXT`
+    context: Any  #: position in `context.VARIANTS`
     flash: Any
     scattered: Any
     expert_load: Any
     trained: Any
 
     @classmethod
-    def of(cls, plan: TrainingPlan, n_chips: ArrayLike, batch: ArrayLike) -> Layout:
-        """Resolve a plan on so many chips at a global batch [sequences]. Nothing is checked here: see `why_not`."""
-        tp, pp, vp, cp, ep, mb = (np.asarray(getattr(plan, n), dtype=float) for n in ("tp", "pp", "vp", "cp", "ep", "micro_batch"))
-        dp = np.maximum(np.asarray(n_chips, dtype=float) / (tp * pp * cp), 1.0)
-        asked = np.asarray(plan.shard, dtype=float)
-        recompute, schedule, offload = (np.asarray(x) for x in (plan.recompute, plan.schedule, plan.offload))
+    def of(cls, plan: TrainingPlan, n_chips: ArrayLike, global_batch: ArrayLike) -> Layout:
+        """Resolve a plan on so many chips at a batch of so many sequences. Nothing is checked here: see `why_not`."""
+        same = {n: np.asarray(getattr(plan, n)) for n in ("zero", "flash", "scattered")}
+        same |= {
+            n: np.asarray(getattr(plan, n), dtype=float) for n in ("tp", "pp", "vp", "cp", "ep", "micro_batch", "expert_load", "trained")
+        }
+        tp, cp, shard = same["tp"], same["cp"], np.asarray(plan.shard, dtype=float)
+        recompute, schedule, offload, context = (np.asarray(x) for x in (plan.recompute, plan.schedule, plan.offload, plan.context))
+        dp = np.maximum(np.asarray(n_chips, dtype=float) / (tp * same["pp"] * cp), 1.0)
         return cls(
-            tp=tp,
-            pp=pp,
-            vp=vp,
-            cp=cp,
-            ep=ep,
+            **same,
             dp=dp,
-            micro_batch=mb,
-            micro_batches=np.maximum(np.asarray(batch, dtype=float) / (dp * mb), 1.0),
-            zero=np.asarray(plan.zero),
-            shard=np.where(asked > 0, np.minimum(asked, dp * cp), dp * cp),
+            micro_batches=np.maximum(np.asarray(global_batch, dtype=float) / (dp * same["micro_batch"]), 1.0),
+            shard=np.where(shard > 0, np.minimum(shard, dp * cp), dp * cp),
             full=1.0 * (recompute == "full"),
             selective=1.0 * (recompute == "selective"),
             sequence_split=np.where(np.asarray(plan.sequence_parallel), tp, 1.0),
@@ -153,12 +150,17 @@ class Layout:
             dualpipe=schedule == "dualpipe",
             offload_optimizer=1.0 * ((offload == "optimizer") | (offload == "all")),
             offload_activations=1.0 * ((offload == "activations") | (offload == "all")),
-            context=sum(code * (np.asarray(plan.context) == name) for code, name in enumerate(CONTEXT)),
-            flash=np.asarray(plan.flash),
-            scattered=np.asarray(plan.scattered),
-            expert_load=np.asarray(plan.expert_load, dtype=float),
-            trained=np.asarray(plan.trained, dtype=float),
+            context=sum(code * (context == name) for code, name in enumerate(VARIANTS)),
         )
+
+    @property
+    def ranks(self) -> Any:
+        """Ranks that hold the same shared weights and sum their gradients: data and context parallel ones."""
+        return self.dp * self.cp
+
+    def stage_layers(self, layers: Any) -> Any:
+        """Layers of the heaviest stage."""
+        return np.ceil(layers / (self.pp * self.vp)) * self.vp
 
 
 def uneven_stages(layers: int, chunks: Any) -> Any:
@@ -174,32 +176,23 @@ def uneven_stages(layers: int, chunks: Any) -> Any:
     return (layers % chunks != 0) & ((layers + 2) % chunks != 0)
 
 
-def why_not(llm: LLM, n: Any, plan: TrainingPlan, layout: Layout, batch: Any, sequence: Any) -> Any:
+def why_not(llm: LLM, n: Any, plan: TrainingPlan, layout: Layout, global_batch: Any, sequence: Any) -> Any:
     """Position in `REASONS` of the first rule that each layout breaks on `n` chips, 0 where none; memory is not tested here."""
     a = layout
-    ranks, chunks = a.tp * a.pp * a.cp, a.pp * a.vp
+    chunks = a.pp * a.vp
     tests = (
-        n % ranks != 0,
+        n % (a.tp * a.pp * a.cp) != 0,
         llm.heads % a.tp != 0,
         chunks > llm.layers,
         uneven_stages(llm.layers, chunks) & ~np.asarray(plan.uneven, dtype=bool),
-        batch % (a.dp * a.micro_batch) != 0,
+        global_batch % (a.dp * a.micro_batch) != 0,
         (a.ep > 1) & (llm.experts == 0),
         (llm.experts % a.ep != 0) if llm.experts else np.False_,
-        (a.dp * a.cp) % a.ep != 0,
+        a.ranks % a.ep != 0,
         (a.vp > 1) & (a.pp == 1),
         (a.vp > 1) & (a.micro_batches % a.pp != 0),
         (a.cp > 1) & (sequence % (2 * a.cp) != 0),
-        (a.dp * a.cp) % np.where(np.asarray(plan.shard) > 0, plan.shard, 1) != 0,
+        a.ranks % np.where(np.asarray(plan.shard) > 0, plan.shard, 1) != 0,
         (a.pp > 1) & (a.zero >= 2),
     )
     return first_true(tests)
-
-
-def first_true(tests: Sequence[Any]) -> Any:
-    """Position of the first test that holds, from 1; 0 where none does. They broadcast."""
-    found = np.zeros(np.broadcast_shapes(*(np.shape(test) for test in tests)), dtype=np.int8)
-    for code in range(len(tests), 0, -1):
-        if np.any(tests[code - 1]):
-            found = np.where(tests[code - 1], np.int8(code), found)
-    return found

@@ -5,23 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike
 
-from workbench.catalogue import LLM
 from workbench.checks import COUNT, NOT_NEGATIVE, Rule, check_fields, one_of, takes
-from workbench.chips.exchange import Exchange
-from workbench.chips.training import constants as calibration
-from workbench.chips.training.evaluate import MEMORY_SHARE, OUT_OF_MEMORY, TrainingStep, checked_sequence, evaluate, origin_of, shape_of
+from workbench.chips.training.evaluate import MEMORY_SHARE, OUT_OF_MEMORY, Job, TrainingStep, checked_sequence, shape_of
 from workbench.chips.training.plan import OFFLOAD, REASONS, RECOMPUTE, SCHEDULES, Layout, TrainingPlan, truth_values, uneven_stages
-from workbench.chips.training.shape import Shape
 from workbench.chips.training.time import seconds
 from workbench.chips.training.work import Work
 from workbench.errors import InputError
 from workbench.fabric import Cluster
+from workbench.llm import LLM
 from workbench.units import GIGA
 
 OBJECTIVES = ("seconds", "dollars", "joules")
@@ -37,7 +35,13 @@ IDLE_SHARE = 0.113
 
 @dataclass(frozen=True)
 class Choices:
-    """What a search varies; each a tuple. Degrees are all divisors that the job allows."""
+    """What a search varies; each a tuple. Degrees are all divisors that the job allows.
+
+    Examples
+    --------
+    >>> Choices(recompute=("full",), most_cp=1).vp[:3]
+    (1, 2, 3)
+    """
 
     vp: tuple[int, ...] = (1, 2, 3, 4, 5, 6, 8, 10, 12)
     zero: tuple[int, ...] = (0, 1, 2, 3)
@@ -67,17 +71,17 @@ class Search:
     plan: TrainingPlan  #: the best
 
 
-@takes(batch=ONE, usd_per_chip_hour=replace(NOT_NEGATIVE, one=True), top=ONE)
+@takes(global_batch=ONE, usd_per_chip_hour=replace(NOT_NEGATIVE, one=True), top=ONE)
 def search_layouts(
-    llm: LLM,
+    llm: LLM | str | Path,
     cluster: Cluster,
-    batch: int,
+    global_batch: int,
     *,
     objective: str = "seconds",
     sequence: int | None = None,
     precision: str = "bf16",
-    stack: str = "",
-    release: str = "",
+    framework: str = "",
+    version: str = "",
     choices: Choices | None = None,
     usd_per_chip_hour: float = 0.0,
     top: int = 100,
@@ -86,7 +90,7 @@ def search_layouts(
 
     Parameters
     ----------
-    llm, cluster, batch, sequence, stack, release
+    llm, cluster, global_batch, sequence, framework, version
         As `training_step`, one number each.
     objective : str
         seconds of a step; dollars, at `usd_per_chip_hour`; or joules of the chips, idle at 11 % of their TDP and at it while they
@@ -100,22 +104,31 @@ def search_layouts(
     ------
     InputError
         For an unknown objective, numbers out of range, or if no layout fits, with what the smallest takes or the most frequent reason.
+
+    Examples
+    --------
+    >>> from workbench import catalogue
+    >>> few = Choices(vp=(1,), zero=(1,), recompute=("none", "full"), schedule=("1f1b",), offload=("none",), micro_batch=(1, 2))
+    >>> found = search_layouts("Llama-3-8B", Cluster(catalogue.chip("H100"), 8), 64, choices=few)
+    >>> found.frame["seconds"][0] == found.frame["seconds"].min()
+    True
+    >>> found.evaluated > found.feasible > 0
+    True
     """
     if objective not in OBJECTIVES:
         raise InputError(f"objective = {objective!r}: expected one of {', '.join(OBJECTIVES)}")
     if objective == "joules" and cluster.chip.tdp is None:
         raise InputError(f"{cluster.chip.name} has no published TDP: joules are not known")
     ONE("n_chips", cluster.n_chips)
-    length, options = checked_sequence(llm, sequence, one=True), choices or Choices()
-    base = TrainingPlan(precision=precision)
-    origin = origin_of(llm, cluster, base, stack, release)
-    exchange, constants = Exchange.of(cluster), calibration.constants(origin)
+    job, options = Job.of(llm, cluster, precision, framework, version), choices or Choices()
+    llm = job.llm
+    length = checked_sequence(llm, sequence, one=True)
     best: list[pl.DataFrame] = []
     evaluated = feasible = 0
     reasons: dict[str, int] = {}
     bar = least = np.inf
-    for plan in _plans(llm, cluster, batch, options, precision):
-        step = evaluate(llm, cluster, plan, batch, length, origin, exchange, constants, detail=objective == "joules")
+    for plan in _plans(llm, cluster, global_batch, options, precision):
+        step = job.step(plan, cluster.n_chips, global_batch, length, detail=objective == "joules")
         evaluated += step.seconds.size
         fits = int(step.feasible.sum())
         feasible += fits
@@ -135,11 +148,11 @@ def search_layouts(
                 best = [pl.concat(best).sort(objective).head(top)]
                 bar = float(best[0][objective][-1])
     if not best:
-        job = f"no layout of {llm.name} fits {np.asarray(cluster.n_chips)} {cluster.chip.name} at batch {batch}"
+        failed = f"no layout of {llm.name} fits {np.asarray(cluster.n_chips)} {cluster.chip.name} at batch {global_batch}"
         if np.isfinite(least):
             room = MEMORY_SHARE * cluster.chip.hbm_bytes / GIGA
-            raise InputError(f"{job}: the smallest takes {least / GIGA:.0f} GB a chip, of which {room:.0f} are to be had")
-        raise InputError(f"{job}: {max(reasons, key=lambda r: reasons[r], default='no degrees divide chips, heads and batch')}")
+            raise InputError(f"{failed}: the smallest takes {least / GIGA:.0f} GB a chip, of which {room:.0f} are to be had")
+        raise InputError(f"{failed}: {max(reasons, key=lambda r: reasons[r], default='no degrees divide chips, heads and batch')}")
     frame = pl.concat(best).sort(objective, maintain_order=True)
     same = ["tp", "pp", "vp", "cp", "ep", "micro_batch", "seconds", "memory_gb"]  # sequence parallelism of one rank changes nothing
     frame = frame.unique(same, keep="first", maintain_order=True).head(top)
@@ -147,51 +160,66 @@ def search_layouts(
 
 
 def plan_of(frame: pl.DataFrame, row: int, precision: str) -> TrainingPlan:
-    """The plan of a row of a search."""
+    """The plan of a row of a search.
+
+    Examples
+    --------
+    >>> row = {"tp": 2, "pp": 1, "vp": 1, "cp": 1, "ep": 1, "micro_batch": 1, "zero": 1, "recompute": "full"}
+    >>> more = {"sequence_parallel": True, "schedule": "1f1b", "offload": "none", "uneven": False}
+    >>> plan_of(pl.DataFrame([row | more]), 0, "bf16").tp
+    2
+    """
     at = Rule(least=0, most=frame.height - 1, whole=True, one=True)("row", row)
     return TrainingPlan(**{name: frame[name][at] for name in COLUMNS}, precision=precision)
 
 
-@takes(batch=COUNT)
+@takes(global_batch=COUNT)
 def elasticities(
-    llm: LLM, cluster: Cluster, plan: TrainingPlan, batch: Any, *, sequence: ArrayLike | None = None, stack: str = "", release: str = ""
+    llm: LLM | str | Path,
+    cluster: Cluster,
+    plan: TrainingPlan,
+    global_batch: ArrayLike,
+    *,
+    sequence: ArrayLike | None = None,
+    framework: str = "",
+    version: str = "",
 ) -> dict[str, Any]:
     """By how many percent a step gets faster with one percent more of a resource, for all layouts at once.
 
     Derivatives of the closed form by complex step [1]_: exact to rounding. Latency counts as less of it. The size of memory is no rate:
-    search again with a larger one. Whether a layout can be, and fits, is for `training_step` to say.
+    search again with a larger one. Whether a layout can be, and fits, is for `training_step` to say. Arguments as there.
 
     Returns
     -------
     dict of str to ndarray
         By `RESOURCES`; 0.4 means that one percent more takes .4 percent off the step.
 
+    Examples
+    --------
+    >>> from workbench import catalogue
+    >>> h100 = Cluster(catalogue.chip("H100"), 64, "InfiniBand NDR")
+    >>> worth = elasticities("Llama-3-8B", h100, TrainingPlan(tp=2, recompute="full"), 256)
+    >>> max(worth, key=worth.get)
+    'peak'
+
     References
     ----------
     .. [1] Squire, Trapp (1998), "Using Complex Variables to Estimate Derivatives of Real Functions", SIAM Review 40(1).
     """
-    length, origin = checked_sequence(llm, sequence), origin_of(llm, cluster, plan, stack, release)
-    shape, c = Shape.of(llm), calibration.constants(origin)
-    shape_of(cluster, plan, batch, length)
-    n = cluster.n_chips
-    layout = Layout.of(plan, n, batch)
-    fabric = Exchange.of(cluster)
-    tiny = 1e-20
-    found = {}
+    job, n = Job.of(llm, cluster, plan.precision, framework, version), cluster.n_chips
+    length = checked_sequence(job.llm, sequence)
+    shape_of(n, plan, global_batch, length)
+    layout, tiny, found = Layout.of(plan, n, global_batch), 1e-20, {}
     for resource in RESOURCES:
-        up = 1 + 1j * tiny
-        rates = (up if resource == "peak" else 1.0, up if resource == "hbm_bandwidth" else 1.0)
-        factor: dict[str, Any] = {resource: 1 / up if resource == "latency" else up}
-        exchange = replace(fabric, **factor) if resource in ("scale_up", "scale_out", "latency") else fabric
-        time = seconds(Work.of(shape, layout, cluster.chip, origin.precision, exchange, n, length, rates), c)
+        time = seconds(Work.of(job.llm, layout, job.machine.scaled(resource, 1 + 1j * tiny), n, length), job.constants)
         found[resource] = -np.imag(time) / tiny / np.real(time)
     return found
 
 
-def _plans(llm: LLM, cluster: Cluster, batch: int, options: Choices, precision: str) -> Iterator[TrainingPlan]:
+def _plans(llm: LLM, cluster: Cluster, global_batch: int, options: Choices, precision: str) -> Iterator[TrainingPlan]:
     """Plans whose arrays broadcast to every combination: degrees along the first axis, everything else along the others."""
     n = int(np.asarray(cluster.n_chips))
-    degrees = np.array(list(_degrees(llm, n, batch, options)))
+    degrees = np.array(list(_degrees(llm, n, global_batch, options)))
     if degrees.size == 0:
         return
     axes: list[Any] = [np.ravel(getattr(options, name)) for name in VARIED]
@@ -205,7 +233,7 @@ def _plans(llm: LLM, cluster: Cluster, batch: int, options: Choices, precision: 
         yield TrainingPlan(tp=tp, pp=pp, cp=cp, ep=ep, uneven=uneven, precision=precision, **varied)
 
 
-def _degrees(llm: LLM, n: int, batch: int, options: Choices) -> Iterator[tuple[int, int, int, int]]:
+def _degrees(llm: LLM, n: int, global_batch: int, options: Choices) -> Iterator[tuple[int, int, int, int]]:
     """Degrees (tp, pp, cp, ep) that the chips, the model and the batch allow."""
     divisors = [d for d in range(1, n + 1) if n % d == 0]
     experts = [e for e in divisors if llm.experts and llm.experts % e == 0] or [1]
@@ -215,7 +243,7 @@ def _degrees(llm: LLM, n: int, batch: int, options: Choices) -> Iterator[tuple[i
         if n % (tp * pp * cp):
             continue
         dp = n // (tp * pp * cp)
-        if batch % dp == 0:
+        if global_batch % dp == 0:
             yield from ((tp, pp, cp, ep) for ep in experts if (dp * cp) % ep == 0)
 
 

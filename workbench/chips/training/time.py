@@ -39,25 +39,6 @@ CONSTANTS = (
     Constant("scale", 1.0, 0.3, "a release or a model's recipe as a whole; 1 for a stack", "scale"),
 )
 NAMES = tuple(c.name for c in CONSTANTS)
-#: Parts of a step, in the order of a picture.
-PARTS = (
-    "matmul",
-    "attention",
-    "streaming",
-    "launch",
-    "recompute",
-    "tp",
-    "ep",
-    "cp",
-    "head",
-    "bubble",
-    "pp",
-    "dp",
-    "optimizer",
-    "offload",
-    "other",
-)
-
 Constants = dict[str, Any]  #: value of each constant, numbers or arrays
 
 
@@ -67,7 +48,7 @@ def seconds(w: Work, c: Constants) -> Any:
 
 
 def seconds_and_parts(w: Work, c: Constants) -> tuple[Any, dict[str, Any]]:
-    """Time of a step, and seconds of each of `PARTS`, which add up to it."""
+    """Time of a step, and seconds of each of its parts, which add up to it."""
     total, detail = _terms(w, c)
     return total, detail()
 
@@ -83,56 +64,57 @@ def _products(w: Work, c: Constants) -> tuple[Any, Any, Any]:
         forward = forward + share * matrix_product(w.tokens, n, k, rate, **tile)
         data = data + share * matrix_product(w.tokens, k, n, rate, **tile)
         weight = weight + share * matrix_product(n, k, w.tokens, rate, **tile)
-    if np.any(np.asarray(w.moe_share) > 0):
+    if np.any(np.asarray(w.model.moe_share) > 0):
         fast = rate * c["grouped"]
         for n, k in w.group_products:
-            forward = forward + w.moe_share * grouped_product(w.groups, w.group_rows, n, k, fast, **tile)
-            data = data + w.moe_share * grouped_product(w.groups, w.group_rows, k, n, fast, **tile)
-            weight = weight + w.moe_share * grouped_product(w.groups, n, k, np.maximum(w.group_rows, 1.0), fast, **tile)
-    return forward, data, weight * w.trained
+            forward = forward + w.model.moe_share * grouped_product(w.groups, w.group_rows, n, k, fast, **tile)
+            data = data + w.model.moe_share * grouped_product(w.groups, w.group_rows, k, n, fast, **tile)
+            weight = weight + w.model.moe_share * grouped_product(w.groups, n, k, np.maximum(w.group_rows, 1.0), fast, **tile)
+    return forward, data, weight * w.layout.trained
 
 
 def _terms(w: Work, c: Constants) -> tuple[Any, Any]:
+    s, a = w.model, w.layout
     forward, data, weight = _products(w, c)
     bandwidth = w.bandwidth * c["memory"]
     fused = w.attention_flop / (w.peak16 * c["attention"]) * (1 + c["ramp"] / w.context) * (1 + 10 * c["misaligned"] * w.odd_heads)
-    fused = fused * np.where(w.cp > 1, c["cp"], 1.0)
+    fused = fused * np.where(a.cp > 1, c["cp"], 1.0)
     scores = streaming(w.score_bytes, w.bandwidth, c["memory"])
     moved = (w.stream_bytes + w.cast_bytes) / bandwidth
-    back = np.where(w.flash, FLASH_BACKWARD, 2.0)
-    across = np.where(w.tp_crosses, w.tp / 8 * np.where(w.tp_scattered, c["host_scattered"], 1.0), 1.0)
-    launch = w.kernels * c["launch"] + np.where(w.tp > 1, 4 * c["host"] * across, 0.0)
+    back = np.where(a.flash, FLASH_BACKWARD, 2.0)
+    across = np.where(w.tp_crosses, a.tp / 8 * np.where(a.scattered, c["host_scattered"], 1.0), 1.0)
+    launch = w.kernels * c["launch"] + np.where(a.tp > 1, 4 * c["host"] * across, 0.0)
     ahead = floored(forward + fused + scores + moved, launch)
     behind = floored(data + weight + back * fused + 2 * scores + 2 * moved, 2 * launch)
 
     tp = c["tp"] * np.where(w.tp_crosses, c["tp_across"], 1.0)
     tp_forward, tp_backward = tp * w.tp_forward, tp * w.tp_backward
     ep = c["ep"] * np.where(w.ep_crosses, c["ep_across"], 1.0) * w.ep_forward
-    hidden = w.ep_crosses & (w.vp > 1)  # interleaved chunks let experts' collectives hide behind another chunk
+    hidden = w.ep_crosses & (a.vp > 1)  # interleaved chunks let experts' collectives hide behind another chunk
     ep_both = np.where(hidden, exposed(ep, c["overlap"] * ahead) + exposed(ep, c["overlap"] * behind), 2 * ep)
-    cp_both = np.where(w.cp_ring, exposed(w.cp_forward, fused) + exposed(2 * w.cp_forward, back * fused), 3 * w.cp_forward)
-    again = w.full * (ahead + tp_forward) + w.selective * np.where(w.flash, moved, fused + scores)
+    cp_both = np.where(w.cp_hidden, exposed(w.cp_forward, fused) + exposed(2 * w.cp_forward, back * fused), 3 * w.cp_forward)
+    again = a.full * (ahead + tp_forward) + a.selective * np.where(a.flash, moved, fused + scores)
     layer = ahead + behind + tp_forward + tp_backward + ep_both + cp_both + again
 
-    head = c["head"] * (3 * matrix_product(w.tokens, w.head_columns, w.hidden, w.peak16 * c["matmul"], tail=c["tail"], depth=c["depth"]))
+    head = c["head"] * (3 * matrix_product(w.tokens, w.head_columns, s.hidden, w.peak16 * c["matmul"], tail=c["tail"], depth=c["depth"]))
     head = head + c["head"] * w.tokens * w.head_columns * LOSS_BYTES / bandwidth
     body = w.stage_layers * layer
     stage = np.maximum(body, (w.stage_layers - w.spare) * layer + head)
-    per_micro_batch = (w.layers * layer + head) / w.pp
+    per_micro_batch = (s.layers * layer + head) / a.pp
     idle = per_micro_batch * w.bubble
-    if np.any(w.zero_bubble) or np.any(w.dualpipe):  # what a pass waits for: F + B - 2 W of it, or half the stages
+    if np.any(a.zero_bubble) or np.any(a.dualpipe):  # what a pass waits for: F + B - 2 W of it, or half the stages
         whole = ahead + behind
         later = weight / np.maximum(data + weight, 1e-30) * behind
         kept = np.maximum((whole - 2 * later) / whole, 0.0)
-        idle = np.where(w.zero_bubble, idle * kept, idle)
-        idle = np.where(w.dualpipe, per_micro_batch * np.maximum(w.pp / 2 - 1, 0.0) * np.maximum((whole - later) / whole, 0.0) / w.vp, idle)
+        idle = np.where(a.zero_bubble, idle * kept, idle)
+        idle = np.where(a.dualpipe, per_micro_batch * np.maximum(a.pp / 2 - 1, 0.0) * np.maximum((whole - later) / whole, 0.0) / a.vp, idle)
     bubble = c["bubble"] * idle
-    rounds = w.micro_batches + w.bubble
-    pp = c["p2p"] * w.p2p * w.vp * 2 * rounds + c["sync"] * np.minimum(w.chips / 512, 1.0) ** 3 * (w.micro_batches + w.pp - 1)
-    fsdp = np.where(np.asarray(w.fsdp) != 0, w.micro_batches * exposed(c["dp"] * w.fsdp, c["overlap"] * body), 0.0)
+    rounds = a.micro_batches + w.bubble
+    pp = c["p2p"] * w.p2p * a.vp * 2 * rounds + c["sync"] * np.minimum(w.chips / 512, 1.0) ** 3 * (a.micro_batches + a.pp - 1)
+    fsdp = np.where(np.asarray(w.fsdp) != 0, a.micro_batches * exposed(c["dp"] * w.fsdp, c["overlap"] * body), 0.0)
     dp = exposed(c["dp"] * w.dp, c["overlap"] * body * 2 / 3) + fsdp + c["gather"] * w.gather_hops
     optimizer = w.optimizer_bytes / bandwidth
-    count = w.micro_batches
+    count = a.micro_batches
     bare = count * stage + bubble + pp + dp + optimizer + w.offload + c["fixed"]
     factor = c["scale"] * (1 + c["straggler"] * np.log2(np.maximum(w.chips, 8.0) / 8))
     total = bare * factor

@@ -101,7 +101,7 @@ def chip_seconds(
     load = Load(concurrency, context, wrote, np.minimum(cached / context, 1 - 1e-9))
     full = serving(llm, cluster, plan, load, framework=framework)
     batch = np.maximum(full.batch, 1.0)
-    bare = serving(llm, cluster, plan, replace(load, concurrency=batch, input_tokens=1.0, cached_share=0.0), framework=framework)
+    bare = serving(llm, cluster, plan, replace(load, concurrency=batch, input_tokens=1.0, prefix_hit_rate=0.0), framework=framework)
     seconds = plan.chips * wrote / batch
     reading = np.maximum(full.step - bare.step, 0.0) * seconds
     prompt = plan.chips * full.prompt * (fresh > 0)

@@ -19,7 +19,8 @@ import psutil
 import pytest
 from jupyter_client.manager import start_new_async_kernel, start_new_kernel
 
-from workbench.batch import manager, private_socket, provisioner, warm_server
+from workbench.kernel import private_socket, provisioner, warm_server
+from workbench.notebook.kernels import PromptKernelManager
 
 if not hasattr(os, "fork"):
     pytest.skip("this system cannot fork", allow_module_level=True)
@@ -234,8 +235,10 @@ def test_it_has_done_no_work(warm):
 
 REFUSES = """
 import os, sys
-from workbench.batch import private_socket, warm_server
-folder = private_socket.folder()
+from workbench import files
+from workbench.kernel import private_socket
+from workbench.kernel import warm_server
+folder = files.private_folder()
 server = warm_server.Server(folder, private_socket.listen(folder / "kernels.sock"), 0)
 asked = {"python": sys.executable, "env": dict(os.environ)}
 print(server.refusal(asked))
@@ -265,8 +268,10 @@ def test_it_looks_for_threads_before_each_fork():
 
 SPOILT = """
 import threading, time
-from workbench.batch import private_socket, warm_server
-folder = private_socket.folder()
+from workbench import files
+from workbench.kernel import private_socket
+from workbench.kernel import warm_server
+folder = files.private_folder()
 server = warm_server.Server(folder, private_socket.listen(folder / "kernels.sock"), 0)
 threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
 print(folder / "kernels.sock", flush=True)
@@ -508,8 +513,8 @@ def test_a_server_of_the_user_runs_until_interrupted(tmp_path, start, monkeypatc
 
 
 def test_pictures_are_the_same_without_a_painter(tmp_path):
-    from workbench.batch import painter
     from workbench.charts import render
+    from workbench.kernel import painter
 
     spec = {
         "mark": "bar",
@@ -558,14 +563,13 @@ def test_nbval(small_notebook):
 
 
 def test_a_prompt_manager_runs_notebooks_for_papermill(small_notebook, tmp_path):
-    done = papermill.execute_notebook(small_notebook(), tmp_path / "o.ipynb", {"n": 3}, kernel_name="workbench", **manager.PROMPT)
+    promptly = {"kernel_name": "workbench", "kernel_manager_class": PromptKernelManager}
+    done = papermill.execute_notebook(small_notebook(), tmp_path / "o.ipynb", {"n": 3}, **promptly)
     assert done.metadata.papermill.parameters == {"n": 3}
     assert done.metadata.kernelspec.name == "python3"
     assert "The answer is 3" in json.dumps(nbformat.read(tmp_path / "o.ipynb", 4))
     with pytest.raises(papermill.PapermillExecutionError, match="unlucky"):
-        papermill.execute_notebook(
-            small_notebook("raise RuntimeError('unlucky')"), tmp_path / "o.ipynb", kernel_name="workbench", **manager.PROMPT
-        )
+        papermill.execute_notebook(small_notebook("raise RuntimeError('unlucky')"), tmp_path / "o.ipynb", **promptly)
     assert "unlucky" in json.dumps(nbformat.read(tmp_path / "o.ipynb", 4))
 
 

@@ -13,9 +13,9 @@ import polars as pl
 from markupsafe import Markup
 
 from workbench import charts
-from workbench.batch import findings
-from workbench.batch.outcome import Outcome
-from workbench.batch.words import label
+from workbench.batch.tell import findings
+from workbench.batch.tell.outcome import Outcome
+from workbench.batch.tell.words import label
 from workbench.charts.render import SCHEMA, paint
 from workbench.charts.varied import Varied, sample
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from workbench.parameters import Parameter
+from workbench.notebook.parameters import Parameter
 from workbench.units import human, significant, usd
 
 #: Words of a name that are units, as they are written.

@@ -15,10 +15,10 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from workbench import batch, charts
-from workbench.batch import findings, outcome, pictures
-from workbench.batch.report import report
 from workbench.batch.results import COLUMNS, Results
-from workbench.batch.words import between, label, say
+from workbench.batch.tell import findings, outcome, pictures
+from workbench.batch.tell.report import report
+from workbench.batch.tell.words import between, label, say
 from workbench.errors import InputError, UnknownName
 from workbench.files import Store
 

@@ -26,7 +26,7 @@ from typing import Any, NoReturn
 import psutil
 
 from workbench import tables
-from workbench.batch import painter, private_socket, warm_kernel
+from workbench.kernel import painter, private_socket, warm_kernel
 
 #: Pictures take a quarter of a run, so that one painter serves four cores.
 CORES_A_PAINTER = 4

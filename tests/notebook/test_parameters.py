@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench import parameters
 from workbench.errors import InputError
-from workbench.notebook import RESULTS_MIME, check_parameters, record
-from workbench.parameters import ParameterError, declared
+from workbench.notebook import parameters
+from workbench.notebook.parameters import ParameterError, declared
+from workbench.notebook.runtime import RESULTS_MIME, check_parameters, record
 
 CELL = '''\
 chip: str = "GB300"  # [name] accelerator, in chips

@@ -9,8 +9,8 @@ import polars as pl
 from markupsafe import Markup
 from scipy.stats import f
 
-from workbench.batch.outcome import Outcome
-from workbench.batch.words import between, label, say
+from workbench.batch.tell.outcome import Outcome
+from workbench.batch.tell.words import between, label, say
 from workbench.charts.varied import LEVELS, Varied, named
 
 ENOUGH = 3  #: runs a group that the share of a parameter is estimated from

@@ -13,11 +13,12 @@ import polars as pl
 from altair.utils.schemapi import debug_mode
 from markupsafe import Markup
 
-from workbench import __version__, files, publish
-from workbench.batch import findings, outcome, pictures
-from workbench.batch.outcome import Outcome
-from workbench.batch.words import Label, label, say
+from workbench import __version__, files
+from workbench.batch.tell import findings, outcome, pictures
+from workbench.batch.tell.outcome import Outcome
+from workbench.batch.tell.words import Label, label, say
 from workbench.errors import InputError, UnknownName
+from workbench.notebook import publish
 
 VIEWS = 30  #: results with pictures of their own
 PAGES = 24  #: runs that are published as pages beside their notebooks: that takes 0.15 s and 1 MB each

@@ -8,18 +8,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 import jinja2
 import nbformat
 
-from workbench import __version__, files, parameters
+from workbench import __version__, files
 from workbench.errors import InputError, said
-from workbench.notebook import RESULTS_MIME
-
-if TYPE_CHECKING:
-    from workbench.execute import Run
+from workbench.notebook import parameters
+from workbench.notebook.runtime import RESULTS_MIME
+from workbench.notebook.stored import Run, code_cells, read
 
 TEMPLATES = Path(__file__).parent / "templates"
 #: What charts are stored as, and the version of Vega-Lite that draws them.
@@ -62,9 +61,9 @@ def publish(notebook: str | Path, html: str | Path) -> None:
 
     nb = read(notebook)
     nb.cells = [cell for cell in nb.cells if PAPERMILL_ERROR not in cell.metadata.get("tags", [])]
-    for cell in _code(nb):
+    for cell in code_cells(nb):
         cell.outputs = _cut([output for output in cell.outputs if RESULTS_MIME not in output.get("data", {})])
-    outputs = [output for cell in _code(nb) for output in cell.outputs]
+    outputs = [output for cell in code_cells(nb) for output in cell.outputs]
     raised = [f"{output.ename}: {output.evalue}"[:1000] for output in outputs if output.output_type == "error"]
     died = _metadata(nb, "workbench").get("error")
     page = {
@@ -116,7 +115,7 @@ def headline(notebook: str | Path) -> str:
 def _card(run: Run, folder: str) -> dict[str, Any]:
     nb = read(run.notebook)
     values = _parameters(run.notebook, nb)
-    pictures = (output["data"] for cell in _code(nb) for output in cell.outputs if "image/png" in output.get("data", {}))
+    pictures = (output["data"] for cell in code_cells(nb) for output in cell.outputs if "image/png" in output.get("data", {}))
     picture: dict[str, str] = next(pictures, {})
     return {
         "name": run.name,
@@ -124,36 +123,12 @@ def _card(run: Run, folder: str) -> dict[str, Any]:
         "headline": _headline(nb),
         "thumbnail": picture.get("image/png", ""),
         "alt": picture.get("text/plain", ""),
-        "link": quote(Path(os.path.relpath(run.html, folder or ".")).as_posix()),
+        "link": quote(Path(os.path.relpath(run.page, folder or ".")).as_posix()),
         "seconds": run.seconds,
         "error": run.error,
         "parameters": values,
         "changed": ", ".join(f"{v.name} = {v.value}" for v in values if v.changed),
     }
-
-
-def read(path: str | Path, executed: bool = True) -> nbformat.NotebookNode:
-    """The notebook at a path or an address. Raises `InputError` for one that is missing, unreadable, or not executed where it should be."""
-    try:
-        text = files.read(path).decode("utf8")
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such notebook") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({error})") from None
-    try:
-        nb = nbformat.reads(text, as_version=4)
-        nbformat.validate(nb)
-    except nbformat.reader.NotJSONError:
-        raise InputError(f"{path}: not JSON; expected a notebook") from None
-    except Exception as error:  # nbformat raises whatever its conversion stumbles over
-        raise InputError(f"{path}: not a notebook ({said(error)})") from None
-    if executed and _code(nb) and "workbench" not in nb.metadata and not any(cell.execution_count or cell.outputs for cell in _code(nb)):
-        raise InputError(f"{path}: not executed: none of its {len(_code(nb))} code cells has run")
-    return nb
-
-
-def _code(nb: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
-    return [cell for cell in nb.cells if cell.cell_type == "code"]
 
 
 def _cut(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
@@ -197,7 +172,7 @@ def title(nb: nbformat.NotebookNode, path: str | Path) -> str:
 
 
 def _headline(nb: nbformat.NotebookNode) -> str:
-    cells = [cell for cell in _code(nb) if "headline" in cell.metadata.get("tags", [])]
+    cells = [cell for cell in code_cells(nb) if "headline" in cell.metadata.get("tags", [])]
     return "".join(output.text for cell in cells for output in cell.outputs if output.get("name") == "stdout").strip()
 
 

@@ -30,13 +30,19 @@ LIBRARIES = [
     "IPython.extensions.storemagic",
 ]
 #: Not for notebooks.
-ELSEWHERE = ("workbench.__main__", "workbench.batch", "workbench.cli", "workbench.execute")
+ELSEWHERE = (
+    *("workbench.__main__", "workbench.batch", "workbench.cli", "workbench.interrupts", "workbench.kernel"),
+    *("workbench.notebook.kernels", "workbench.notebook.publish", "workbench.notebook.run", "workbench.notebook.stored"),
+)
 
 PR_SET_PDEATHSIG = 1
 
 
 def preload() -> None:
-    """Import everything that a kernel needs, with the tables that the package and scipy ship, and do no work."""
+    """Import everything that a kernel needs, with the tables that the package and scipy ship, and do no work.
+
+    `tables` reads cell by cell, which starts no thread; with those of polars' own reader in it, a process could not be forked.
+    """
     from scipy.stats import qmc
 
     from workbench import tables
@@ -100,8 +106,8 @@ def own_state(pictures: Path) -> None:
     """Forget what would be the same in every kernel; Python's own random numbers do so by themselves."""
     import numpy as np
 
-    from workbench.batch import painter
     from workbench.charts import render
+    from workbench.kernel import painter
 
     np.random.seed()  # noqa: NPY002
     render.painter = painter.asked(pictures)

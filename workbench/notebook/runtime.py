@@ -7,9 +7,9 @@ import linecache
 from collections.abc import Mapping
 from typing import Any
 
-from workbench import parameters
 from workbench.errors import InputError
-from workbench.parameters import Parameter, ParameterError
+from workbench.notebook import parameters
+from workbench.notebook.parameters import Parameter, ParameterError
 
 #: MIME type of the results stored in an executed notebook.
 RESULTS_MIME = "application/vnd.workbench.results.v1+json"

@@ -11,10 +11,10 @@ from typing import Any
 import nbformat
 import polars as pl
 
-from workbench import parameters, publish
 from workbench.batch.results import gather, read_results
 from workbench.errors import InputError
-from workbench.parameters import Parameter
+from workbench.notebook import parameters, publish, stored
+from workbench.notebook.parameters import Parameter
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def _outcome(
     recorded = [c.removeprefix("results.") for c in runs.columns if c.startswith("results.")]
     if swept is None:
         swept = tuple(n for n in given if runs[f"params.{n}"].n_unique() > 1)
-    nb = publish.read(notebook, executed=False)
+    nb = stored.read(notebook, executed=False)
     order = {name: i for i, name in enumerate(_recorded(nb))}
     return Outcome(
         folder,

@@ -8,8 +8,8 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
-from workbench import execute, publish
 from workbench.errors import InputError
+from workbench.notebook import execute, publish
 
 CHART = """\
 import polars as pl
@@ -24,8 +24,8 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 def runs(make_notebook, tmp_path_factory):
     """A finished and a failed run, with their pages and index."""
     folder = tmp_path_factory.mktemp("site")
-    good = execute.execute(make_notebook(folder, CHART, "good"), folder / "out", {"n": "7"}, progress=False)
-    bad = execute.execute(make_notebook(folder, "raise RuntimeError('no luck <b>')", "bad"), folder / "out", progress=False)
+    good = execute(make_notebook(folder, CHART, "good"), folder / "out", {"n": "7"}, progress=False)
+    bad = execute(make_notebook(folder, "raise RuntimeError('no luck <b>')", "bad"), folder / "out", progress=False)
     publish.index([good, bad], folder / "out" / "index.html")
     return folder / "out", good, bad
 
@@ -39,7 +39,7 @@ def test_a_page_asks_nothing_of_the_network(runs):
 
 
 def test_a_page_shows_answer_parameters_chart_and_hides_code(runs):
-    html = runs[1].html.read_text(encoding="utf8")
+    html = runs[1].page.read_text(encoding="utf8")
     assert "The answer is 7" in html
     assert "Chips cost most" in html
     assert html.count("vega-embed") > 0
@@ -50,7 +50,7 @@ def test_a_page_shows_answer_parameters_chart_and_hides_code(runs):
 
 
 def test_a_failed_run_says_so_on_its_page_and_in_the_index(runs):
-    assert "RuntimeError: no luck &lt;b&gt;" in runs[2].html.read_text(encoding="utf8")
+    assert "RuntimeError: no luck &lt;b&gt;" in runs[2].page.read_text(encoding="utf8")
     index = (runs[0] / "index.html").read_text(encoding="utf8")
     assert 'href="good.html"' in index
     assert "The answer is 7" in index
@@ -62,7 +62,7 @@ def test_a_failed_run_says_so_on_its_page_and_in_the_index(runs):
     ("content", "said"),
     [
         (None, "no such notebook"),
-        ("{", "not JSON"),
+        ("{", "not a notebook .*JSON"),
         ("[]", "not a notebook"),
         ('{"cells": 3, "nbformat": 4, "nbformat_minor": 5, "metadata": {}}', "not a notebook"),
     ],
@@ -117,6 +117,6 @@ def test_a_browser_without_network_draws_the_chart(runs):
         ]
         return subprocess.run([*command, "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=60, check=True).stdout
 
-    drawn = dom(runs[1].html)
+    drawn = dom(runs[1].page)
     assert re.search(r"<svg[^>]*class=\"marks\"|<canvas[^>]*class=\"marks\"", drawn)
     assert "The answer is 7" in dom(runs[0] / "index.html")

@@ -1,33 +1,12 @@
-"""Sockets between processes of one user: in a folder that nobody else may enter, and asked who is at the other end."""
+"""Sockets between processes of one user, in a private folder: each asks the system who is at the other end."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import struct
 import sys
-import tempfile
 from pathlib import Path
-
-#: A socket's path must fit into 104 bytes on some systems.
-LONGEST = 90
-
-
-def folder() -> Path:
-    """A new folder that only this user may enter, on a path short enough for sockets."""
-    return Path(tempfile.mkdtemp(prefix=f"workbench-{os.getpid()}-", dir=_place()))
-
-
-def remove_folders(pid: int) -> None:
-    """Remove the folders of a process that is gone."""
-    for left in Path(_place()).glob(f"workbench-{pid}-*"):
-        shutil.rmtree(left, ignore_errors=True)
-
-
-def _place() -> str:
-    usual = tempfile.gettempdir()
-    return usual if len(usual) < LONGEST - 45 else "/tmp"
 
 
 def listen(path: Path) -> socket.socket:

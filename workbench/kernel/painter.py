@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from workbench.batch import private_socket
 from workbench.charts import render
+from workbench.kernel import private_socket
 
 #: How every whole PNG ends.
 END = b"IEND\xaeB`\x82"

@@ -15,18 +15,22 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from jupyter_client.provisioning import LocalProvisioner
 
-from workbench.batch import private_socket
+from workbench import files, interrupts
+from workbench.kernel import private_socket
+from workbench.notebook.kernels import PromptKernelManager
 
 #: Names the socket of a server that somebody else keeps running (`workbench warm`).
 VARIABLE = "WORKBENCH_WARM"
 #: A file of the folder must not stand in for a library while they are imported; ``-P`` would keep the folder from the kernels too.
-SERVER = "import sys; sys.path[:] = filter(None, sys.path); from workbench.batch.warm_server import main; main()"
+SERVER = "import sys; sys.path[:] = filter(None, sys.path); from workbench.kernel.warm_server import main; main()"
 LAUNCHER = ["-m", "ipykernel_launcher"]
 #: Longest that a server may take to import the libraries and to fork [s].
 PATIENCE = 60.0
@@ -38,6 +42,16 @@ class ColdStart(Exception):
 
 class WarmProvisioner(LocalProvisioner):
     """Starts a kernel by forking a warm server; where that cannot be, as any other kernel is started."""
+
+    async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
+        """Where the sockets' place is ours to choose, put them beside the server's, who removes them whatever else is killed."""
+        km = self.parent
+        if isinstance(km, PromptKernelManager) and km.transport == "ipc":
+            with contextlib.suppress(ColdStart):
+                folder = Path(os.environ.get(VARIABLE) or start()).parent
+                if folder.is_dir():
+                    km.ip = str(folder / uuid.uuid4().hex[:20])
+        return await super().pre_launch(**kwargs)
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> Any:
         """Fork a kernel for the command, or run the command."""
@@ -180,7 +194,6 @@ class _Own:
     owner = 0  #: a fork of this process must not share its server
     path = ""
     worked = False  #: whether a kernel has come of it
-    ending = False  #: whether this process is, and must start no other
 
 
 def start(python: str = sys.executable, env: Mapping[str, str] | None = None, *, steady: bool = False) -> str:
@@ -196,7 +209,7 @@ def start(python: str = sys.executable, env: Mapping[str, str] | None = None, *,
         If the system cannot fork, or a server that was started before ended before any kernel came of it.
     """
     with _Own.lock:  # a signal may have the thread that holds it call `stop`
-        if _Own.ending:
+        if interrupts.said:  # this process ends
             raise asyncio.CancelledError
         own = _Own.process if _Own.owner == os.getpid() else None
         if own is not None and own.poll() is None:
@@ -209,7 +222,7 @@ def start(python: str = sys.executable, env: Mapping[str, str] | None = None, *,
         env = {k: v for k, v in (os.environ if env is None else env).items() if k != VARIABLE}
         folder = None
         try:
-            folder = private_socket.folder()
+            folder = files.private_folder()
             with private_socket.listen(folder / "kernels.sock") as listener:
                 number = listener.fileno()
                 command = [python, "-Xfrozen_modules=off", "-c", SERVER, str(folder), str(number)]  # frozen modules cannot be debugged
@@ -221,7 +234,7 @@ def start(python: str = sys.executable, env: Mapping[str, str] | None = None, *,
             if folder:
                 shutil.rmtree(folder, ignore_errors=True)
             raise ColdStart(f"its server does not start ({error})") from None
-        atexit.register(_end)
+        atexit.register(stop)
         return _Own.path
 
 
@@ -242,11 +255,6 @@ def stop() -> None:
         shutil.rmtree(Path(_Own.path).parent, ignore_errors=True)
 
 
-def _end() -> None:
-    _Own.ending = True
-    stop()
-
-
 def serve() -> None:
     """Keep a server for other processes and print where it listens, until interrupted or terminated."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
@@ -259,7 +267,6 @@ def serve() -> None:
         stop()
 
 
-def _say_once(reason: str, said: set[str] = set()) -> None:  # noqa: B006
-    if reason not in said:
-        said.add(reason)
-        logging.getLogger("workbench").warning("kernel workbench starts cold: %s", reason)
+@cache
+def _say_once(reason: str) -> None:
+    logging.getLogger("workbench").warning("kernel workbench starts cold: %s", reason)

@@ -1,0 +1,152 @@
+"""The engine of fitted constants, on a model of two constants whose truth is known: seconds = start + bytes / rate."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+import pytest
+
+from workbench import catalogue
+from workbench.calibration import crossval, evidence
+from workbench.calibration.crossval import Study
+from workbench.calibration.pool import Constant, Fit, Level, Pool
+from workbench.errors import InputError
+
+
+@dataclass(frozen=True)
+class Origin:
+    maker: str = ""
+    chip: str = ""
+
+
+POOL = Pool(
+    "calibration/gemm",
+    (Constant("start", 1e-3, 1.0, "[s]"), Constant("rate", 1e9, 1.0, "[B/s]")),
+    {"all": Level(), "maker": Level(("maker",), 0.5), "chip": Level(("maker", "chip"), 0.5)},
+)
+SIZE = np.geomspace(1e3, 1e9, 12)
+#: Each chip's rate over that of all; starts are the same.
+CHIPS = {Origin("A", "A1"): 1.0, Origin("A", "A2"): 1.6, Origin("B", "B1"): 0.6}
+
+
+@pytest.fixture(scope="module")
+def study():
+    origins = [o for o in CHIPS for _ in SIZE]
+    size = np.tile(SIZE, len(CHIPS))
+    rng = np.random.default_rng(0)
+    times = 2e-3 + size / (3e9 * np.array([CHIPS[o] for o in origins]))
+
+    def part(at):
+        def predict(logs):
+            c = POOL.named(logs)
+            return np.log(c["start"] + size[at] / c["rate"])
+
+        return predict
+
+    return Study(POOL, origins, times * np.exp(0.01 * rng.standard_normal(times.size)), part, noise=0.01, tolerance=1e-9)
+
+
+EVERY = np.arange(SIZE.size * len(CHIPS))
+
+
+@pytest.mark.parametrize("how", [lambda s: s.fit(EVERY), lambda s: s.descend(tuple(POOL.levels), Fit(POOL, {}, {}, {}, 0.0))])
+def test_constants_that_measurements_were_made_with_are_found(study, how):
+    fit = how(study)
+    for origin, rate in CHIPS.items():
+        c = POOL.named(fit.logs([origin])[0])
+        assert c["rate"] == pytest.approx(3e9 * rate, rel=0.02)
+        assert c["start"] == pytest.approx(2e-3, rel=0.02)
+    assert fit.rows["all", "all"] == EVERY.size
+    assert fit.rows["chip", "A|A2"] == SIZE.size
+
+
+def test_what_was_not_measured_works_from_its_parents(study):
+    fit = study.fit(EVERY)
+    general, maker = (fit.logs([o])[0] for o in (Origin("C", "C1"), Origin("A", "A3")))
+    assert np.allclose(general, POOL.prior + fit.offsets["all", "all"])
+    assert np.allclose(maker, general + fit.offsets["maker", "A"])
+
+
+def test_a_bound_holds(study):
+    most = np.tile([np.inf, np.log(2.5e9)], (EVERY.size, 1))
+    bound = Study(POOL, study.origins, study.values, study.part, study.noise, most=most, tolerance=1e-9).fit(EVERY)
+    rates = np.exp(bound.logs(CHIPS)[:, 1])
+    assert rates.max() <= 2.5e9 * (1 + 1e-3)
+    assert rates[2] == pytest.approx(1.8e9, rel=0.05)  # one that lies below is found all the same
+
+
+def test_a_few_rows_refine_what_is_known(study):
+    known = study.fit(EVERY[: 2 * SIZE.size])
+    refined = study.fit(EVERY[2 * SIZE.size :], base=known)
+    assert POOL.named(refined.logs([Origin("B", "B1")])[0])["rate"] == pytest.approx(1.8e9, rel=0.03)
+    assert np.array_equal(refined.offsets["chip", "A|A2"], known.offsets["chip", "A|A2"])
+
+
+def test_a_fit_is_read_back_from_its_table(study):
+    fit = study.fit(EVERY)
+    again = POOL.read(fit.frame())
+    assert again.rows == fit.rows
+    assert all(np.allclose(again.offsets[node], offset, atol=5e-6) for node, offset in fit.offsets.items())
+    assert fit.frame({("maker", "A")})["key"].to_list() == ["A", "A"]
+
+
+def test_rows_are_predicted_by_others_alone(study):
+    groups = [o.chip for o in study.origins]
+    logs = study.errors(groups).reshape(3, -1)
+    assert np.abs(logs).max() > 0.2  # a chip that was left out is a stranger
+    assert np.abs(study.errors(EVERY % 4)).max() < 0.05
+    parts = crossval.left_out(["x", "x", "y"], np.ndarray.tolist, known=[True, False, True])
+    assert [(at.tolist(), rest) for at, rest in parts] == [([0, 1], [2]), ([2], [0])]
+    assert [rest for _, rest in crossval.left_out(["x", "y"], len, least=2)] == [None, None]
+
+
+def test_rows_without_a_measurement_have_no_error(study):
+    values = study.values.copy()
+    values[5] = np.nan
+    logs = Study(POOL, study.origins, values, study.part, study.noise).errors(EVERY % 4)
+    assert np.flatnonzero(np.isnan(logs)).tolist() == [5]
+
+
+def test_error_table_tells_each_case():
+    logs = np.log(1 + np.array([0.1, -0.1, 0.2, -0.3]))
+    table = crossval.error_table([("own", logs), ("few", logs[:1]), ("none", np.full(2, np.nan))], least=2)
+    assert table.rows() == [("own", round(-float(np.log(0.7)), 4), 4, 17.5, 15.0)]
+
+
+def test_the_interval_is_that_of_the_nearest_case_and_of_what_is_missing():
+    table = "calibration/training_errors"
+    widths = dict(catalogue.table(table).select("case", "half_width").iter_rows())
+    assert evidence.half_width(table, ["dgxc", "stack not measured"]) == widths["dgxc"]
+    assert evidence.half_width(table, ["my own", "stack not measured"]) == widths["stack not measured"]
+    assert evidence.half_width(table, ["dgxc"], ["chip not measured"]) == widths["chip not measured"]
+    with pytest.raises(InputError, match="training_errors: no case 'my own'; it has llm-foundry"):
+        evidence.half_width(table, ["my own"])
+
+
+def test_rows_near_by_are_counted(study):
+    fit = study.fit(EVERY)
+    assert evidence.measured(fit, "chip", "A") == 2 * SIZE.size
+    assert evidence.measured(fit, "chip", "A", "A1") == SIZE.size
+    assert evidence.measured(fit, "maker", "C") == 0
+
+
+def test_what_is_made_of_a_table_is_made_once():
+    made = []
+
+    def make(frame):
+        made.append(frame.height)
+        return made
+
+    assert catalogue.made_of("chips", make) is catalogue.made_of("chips", make)
+    assert made == [catalogue.table("chips").height]
+
+
+def test_measurements_must_be_positive(study):
+    with pytest.raises(InputError, match="expected at least one, all above 0"):
+        study.fit(np.zeros(0, dtype=int))
+
+
+def test_an_unknown_level_is_named():
+    frame = pl.DataFrame({"level": ["stack"], "key": ["A"], "constant": ["rate"], "offset": [0.0], "error": [0.0], "rows": [1]})
+    with pytest.raises(InputError, match=r"node 'stack\|A\|rate': expected level\|key\|constant, level one of all, maker, chip"):
+        POOL.read(frame)

@@ -1,0 +1,1 @@
+"""What a sweep found, told: findings, pictures, the page."""

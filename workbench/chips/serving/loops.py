@@ -1,0 +1,95 @@
+"""Operating points of a replica: requests in flight, arrivals, as much as fits, prompts on replicas of their own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.arrays import Arrays
+from workbench.chips.serving.work import Demand
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, repr=False)
+class Point(Arrays):
+    """An operating point; arrays broadcast."""
+
+    batch: Array  #: sequences decoding at once in a replica
+    step: Array  #: a decode step [s]
+    prompt: Array  #: a prompt, of the whole replica [s]
+    tpot: Array  #: time per output token [s]
+    ttft: Array  #: time to first token [s]
+    tokens_per_second: Array  #: output tokens of the replica
+    tokens_per_second_per_chip: Array
+
+
+def closed_loop(demand: Demand, c: dict[str, Any]) -> Point:
+    """So many requests in flight. Others' prompts interrupt tokens; Little's law gives the throughput."""
+    batch = demand.admitted(c)
+    step = demand.decode(c, batch, demand.half_way)
+    prompt = demand.prefill(c)
+    tpot = step + c["mix"] * np.maximum(batch - 1, 0.0) / demand.output_tokens * prompt
+    ttft = demand.first_token(c, batch, step, prompt, tpot)
+    rate = demand.or_as_many_as(batch) * demand.output_tokens / (ttft + np.maximum(demand.output_tokens - 1, 0.0) * tpot)
+    return Point(*np.broadcast_arrays(batch, step, prompt, tpot, ttft, rate, rate / demand.chips))
+
+
+def offline(demand: Demand, c: dict[str, Any], limit: float = 2048.0) -> Point:
+    """As many sequences as fit, at most `limit`: throughput alone counts, prompts and tokens take turns."""
+    batch = np.minimum(demand.admitted(c), limit)
+    step = demand.decode(c, batch, demand.half_way)
+    prompt = demand.prefill(c)
+    tpot = step + batch / demand.output_tokens * prompt
+    rate = batch / tpot
+    return Point(*np.broadcast_arrays(batch, step, prompt, tpot, batch * prompt, rate, rate / demand.chips))
+
+
+def open_loop(demand: Demand, c: dict[str, Any], rate: Any, iterations: int = 40) -> Point:
+    """Poisson arrivals at `rate` a second and replica: the batch solves Little's law; prompts wait as in a queue M/D/1."""
+    most = np.maximum(demand.fits * c["admission"], 1.0)
+    prompt = demand.prefill(c)
+    busy = np.minimum(rate * prompt, 0.98)
+    batch = np.minimum(np.full(np.broadcast_shapes(np.shape(most), np.shape(rate)), 16.0), most)
+    for _ in range(iterations):
+        step = demand.decode(c, batch, demand.half_way)
+        tpot = step + c["mix"] * np.maximum(batch - 1, 0.0) / demand.output_tokens * prompt
+        batch = 0.5 * batch + 0.5 * np.clip(rate * demand.output_tokens * tpot, 1e-3, most)
+    wait = busy * prompt / (2 * (1 - busy))
+    ttft = (c["first"] + c["turns"] * step + prompt + wait) * c["first_scale"]
+    served = np.minimum(rate * demand.output_tokens, batch / tpot)
+    return Point(*np.broadcast_arrays(batch, step, prompt, tpot, ttft, served, served / demand.chips))
+
+
+def percentiles(demand: Demand, point: Point, rate: Any, q: float = 0.99) -> tuple[Any, Any]:
+    """Quantiles of time to first token and time per token in the open loop [s].
+
+    The wait of a queue M/D/1 has an exponential tail: W ln(rho / (1 - q)) / rho beyond the mean [1]_. The time per token
+    varies with the number of prompts that interrupt it.
+
+    References
+    ----------
+    .. [1] Kleinrock (1975), "Queueing Systems", volume 1, chapter 5.
+    """
+    busy = np.minimum(rate * point.prompt, 0.98)
+    wait = busy * point.prompt / (2 * (1 - busy))
+    tail = wait * np.maximum(np.log(busy / (1 - q)), 0.0) / np.maximum(busy, 1e-9)
+    return point.ttft - wait + np.maximum(tail, wait), point.tpot + point.prompt / demand.output_tokens * np.sqrt(
+        demand.output_tokens * busy
+    )
+
+
+def disaggregated(prefill: Demand, decode: Demand, c: dict[str, Any], replicas: Any, share: Any) -> Point:
+    """Prompts on replicas of their own, so many for each that decodes; `share` of all chips decode. Tokens are never interrupted;
+    the cache of a prompt moves over the links of as many chips as both replicas have.
+    """
+    batch = decode.admitted(c)
+    step = decode.decode(c, batch, decode.half_way)
+    prompt = prefill.prefill(c)
+    move = decode.input_tokens * decode.cache_bytes / (np.minimum(prefill.chips, decode.chips) * decode.link)
+    ttft = move + prefill.first_token(c, np.maximum(batch / replicas, 1.0), step, prompt, np.maximum(step, prompt / decode.output_tokens))
+    rate = np.minimum(batch * decode.output_tokens / (ttft + decode.output_tokens * step), replicas / prompt * decode.output_tokens)
+    return Point(*np.broadcast_arrays(batch, step, prompt, step, ttft, rate, rate / decode.chips * share))

@@ -1,0 +1,117 @@
+"""What a replica is, what it is asked for, and why it cannot be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from workbench import formats
+from workbench.arrays import first_true
+from workbench.checks import COUNT, NOT_NEGATIVE, POSITIVE, Rule, check_fields
+from workbench.fabric import Cluster
+from workbench.llm import LLM
+
+Array = NDArray[np.float64]
+#: Why an operating point cannot be, in the order of the tests. 0 is one that can.
+REASONS = (
+    "",
+    "replica larger than the cluster",
+    "tp does not divide the attention heads",
+    "the key-value heads are neither a multiple nor a divisor of tp",
+    "pp is more than the layers",
+    "beyond the context window",
+    "weights and one request do not fit: see missing_bytes",
+    "more requests arrive than are served: the queue is unstable",
+)
+
+
+@dataclass(frozen=True)
+class ServingPlan:
+    """How a replica is laid out: `tp` x `pp` x `attention_dp` chips hold the weights once; experts are spread over all of them.
+
+    Examples
+    --------
+    >>> ServingPlan(tp=[1, 8], precision="nvfp4", attention_dp=4).chips.tolist()
+    [4.0, 32.0]
+    """
+
+    tp: ArrayLike = 8  #: tensor parallel degree
+    precision: str = "fp8"  #: of the weights
+    kv_precision: str = "fp8"  #: of the key-value cache
+    pp: ArrayLike = 1  #: pipeline stages
+    attention_dp: ArrayLike = 1  #: groups that share the experts and split the sequences
+
+    def __post_init__(self) -> None:
+        formats.named(self.precision, "weights")
+        formats.named(self.kv_precision, "cache", "kv_precision")
+        check_fields(self, tp=COUNT, pp=COUNT, attention_dp=COUNT)
+
+    @property
+    def chips(self) -> Array:
+        """Chips of a replica."""
+        return np.asarray(self.tp, dtype=float) * np.asarray(self.pp, dtype=float) * np.asarray(self.attention_dp, dtype=float)
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a replica is asked for: a closed loop with `concurrency` requests in flight, or `rate` arrivals a second.
+
+    Infinite concurrency serves as many as fit: the offline maximum.
+
+    Examples
+    --------
+    >>> Load(concurrency=[1, 64], input_tokens=1024, output_tokens=256, prefix_hit_rate=1.5)
+    Traceback (most recent call last):
+    workbench.errors.InputError: prefix_hit_rate = 1.5: expected 0 or more and less than 1
+    """
+
+    concurrency: ArrayLike
+    input_tokens: ArrayLike
+    output_tokens: ArrayLike
+    prefix_hit_rate: ArrayLike = 0.0  #: of the input, found in a prefix cache
+    rate: ArrayLike | None = None  #: requests a second; in place of the concurrency
+    draft_tokens: ArrayLike = 0  #: tokens drafted a step and verified in the next; 0 without speculative decoding
+    #: Probability that a drafted token stands: a step yields (1 - a^(draft_tokens + 1)) / (1 - a) tokens [Leviathan, 2023]. The field's
+    #: acceptance length is that number: it counts the token that follows the drafted ones, and is 1 without speculation.
+    acceptance_rate: ArrayLike = 0.7
+    draft_share: ArrayLike = 0.03  #: time of drafting a token over that of a step
+
+    def __post_init__(self) -> None:
+        tokens, below_one = Rule(least=1), Rule(least=0, below=1)
+        check_fields(
+            self,
+            concurrency=Rule(least=1, infinite=True),
+            input_tokens=tokens,
+            output_tokens=tokens,
+            prefix_hit_rate=below_one,
+            rate=POSITIVE,
+            draft_tokens=NOT_NEGATIVE,
+            acceptance_rate=below_one,
+            draft_share=NOT_NEGATIVE,
+        )
+
+
+def why_not(llm: LLM, cluster: Cluster, plan: ServingPlan, load: Load, missing: Any) -> Any:
+    """Position in `REASONS` of the first rule that each point breaks, 0 where none; the queue is not tested here.
+
+    Engines split attention heads evenly over tensor-parallel ranks, and key-value heads evenly, or each over whole groups of ranks; with
+    latent attention every rank holds the one cache. A pipeline's stages may be uneven.
+    """
+    tp = np.asarray(plan.tp, dtype=float)
+    tests = (
+        plan.chips > np.asarray(cluster.n_chips),
+        llm.heads % tp != 0,
+        (llm.kv_lora_rank == 0) & (llm.kv_heads % tp != 0) & (tp % llm.kv_heads != 0),
+        np.asarray(plan.pp) > llm.layers,
+        np.asarray(load.input_tokens) + np.asarray(load.output_tokens) > llm.context,
+        missing > 0,
+    )
+    return first_true(tests)
+
+
+def numbers_of(*parts: ServingPlan | Load) -> dict[str, Any]:
+    """What of plan and load may be an array, by name."""
+    return {f.name: value for x in parts for f in fields(x) if not isinstance(value := getattr(x, f.name), str | None)}

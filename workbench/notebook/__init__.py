@@ -1,0 +1,17 @@
+"""One notebook: its parameters, what it records, a run, its page."""
+
+from typing import Any
+
+from workbench import _loaded
+
+_PLACES = {"check_parameters": "runtime", "execute": "run", "record": "runtime"}
+
+__all__ = ["check_parameters", "execute", "record"]
+
+
+def __getattr__(name: str) -> Any:
+    return _loaded(__name__, name, _PLACES)
+
+
+def __dir__() -> list[str]:
+    return __all__
