@@ -25,13 +25,11 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parents[1]
 FOLDERS = (HERE.parent / "shared" / "measured", HERE / "data" / "measured")  #: all measurements, where they lie beside the checkout
+#: Kinds that are scored on the cases that ship.
+CASES = ("energy", "demand", "scaling", "topology")
 #: Files that each kind reads, of those that the folder holds.
-FILES = {
-    "energy": ("energy", "energy_cases"),
-    "demand": ("demand", "demand_cases"),
-    "scaling": ("scaling", "scaling_cases"),
+FILES = {kind: (kind,) for kind in CASES} | {
     "collectives": ("collectives", "collectives_new"),
-    "topology": ("topology", "topology_cases"),
     "gemm": ("gemm",),
     "serving": ("serving",),
     "training": ("training", "training_new"),
@@ -116,7 +114,8 @@ def write(file: Path, code: Path, measured: Path, only: list[str]) -> int:
         raise SystemExit(f"{code}: holds no workbench; {workbench.__file__} would be used")
     figures: dict[str, Figures] = {}
     for kind in filter(only.__contains__, FILES):
-        for path in (measured / f"{stem}.csv" for stem in FILES[kind]):
+        folder = code / "data" / "cases" if kind in CASES else measured
+        for path in (folder / f"{stem}.csv" for stem in FILES[kind]):
             if path.is_file():
                 figures[f"{kind} {path.name}"] = tried(lambda kind=kind, path=path: predictions(kind, path))
     if "calls" in only:

@@ -52,11 +52,6 @@ def floor(name):
 MODULES = sorted(p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py")
 NAMES = {".".join(p.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): p for p in MODULES}
 
-#: What notebooks import that stands on no face, to go with the issue on published cases.
-BESIDE_FACES = {
-    ("compute_demand", "workbench.validation.ownership"),
-    ("fleet_economics", "workbench.validation.ownership"),
-}
 #: State of a module: what is made of the catalogue's tables; whether Ctrl-C was heard, and said.
 STATE = {
     "workbench.catalogue._MADE",
@@ -188,7 +183,7 @@ def beside_faces(path):
 
 def test_notebooks_import_faces_only():
     found = {(path.stem, name) for path in (PACKAGE.parent / "notebooks").glob("*.ipynb") for name in beside_faces(path)}
-    assert found == BESIDE_FACES
+    assert found == set()
 
 
 def loaded_by(code):

@@ -189,12 +189,12 @@ def cost(name: str) -> Cost:
 
 
 def path(name: str) -> Path:
-    """Path of a shipped data file (``"measured/energy.csv"``). Raises `DataError` if there is none.
+    """Path of a shipped data file (``"measured/gemm.csv"``). Raises `DataError` if there is none.
 
     Examples
     --------
-    >>> path("measured/energy.csv").name
-    'energy.csv'
+    >>> path("measured/gemm.csv").name
+    'gemm.csv'
     """
     file = tables.DATA / name
     if not file.is_file():

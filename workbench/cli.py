@@ -258,10 +258,11 @@ def validate(
     kind: Annotated[
         str,
         typer.Argument(
-            help="What was measured: collectives, demand, energy, gemm, scaling, serving, topology, training or training-memory."
+            help="What was measured: collectives, gemm, serving, training or training-memory; or published cases: those of demand, "
+            "energy, scaling or topology, or all cases."
         ),
     ],
-    file: Annotated[Path | None, typer.Argument(help="CSV of measurements; none: the sample that ships with the workbench.")] = None,
+    file: Annotated[Path | None, typer.Argument(help="CSV of measurements or cases; none: what ships with the workbench.")] = None,
     by: Annotated[str, typer.Option(help="Column to group the table by.")] = "source",
     leave_out: Annotated[
         str | None, typer.Option(help="Column: calibrate on the rows of its other values alone, and print that beside.")
@@ -286,7 +287,7 @@ def validate(
 
 @app.command()
 def calibrate(
-    kind: Annotated[str, typer.Argument(help="What was measured: collectives, energy, gemm, serving, training or training-memory.")],
+    kind: Annotated[str, typer.Argument(help="What was measured: collectives, gemm, serving, training or training-memory.")],
     file: Annotated[Path, typer.Argument(help="CSV of measurements.")],
     out: Annotated[str, typer.Option(help="Folder of tables; set WORKBENCH_DATA to it to use them.")] = "calibrated",
 ) -> None:

@@ -394,5 +394,7 @@ FLEETS = [
 CASES: list[Case] = [*FINANCE, *OWNED, *FACTORY, *VINTAGES, *POOLING, *DECISIONS, *FLEETS]
 #: Functions that take no number, and why they are not in the table.
 WITHOUT: dict[str, str] = {
+    "ownership_errors": "takes nothing",
+    "training_cost": "takes the name of a run",
     "server_uplift": "takes a chip only",
 }

@@ -8,10 +8,9 @@ from hypothesis import strategies as st
 from workbench import catalogue
 from workbench.energy import ServerPower, all_in_ratio, server_power
 from workbench.errors import InputError
-from workbench.fleet import annuity, ownership_cost, rent_or_own, server_uplift
+from workbench.fleet import annuity, measured, ownership_cost, ownership_errors, rent_or_own, server_uplift
 from workbench.fleet.ownership import PARTS
 from workbench.units import YEAR
-from workbench.validation import ownership
 
 
 def cost(chip="GB300", **changed):
@@ -45,7 +44,7 @@ def test_epochs_gigawatt_costs_what_it_says():
 
 def test_within_a_tenth_of_semianalysis_with_one_set_of_constants():
     # InferenceX app constants, hyperscaler and neocloud owners of nine chips; constants fitted to them, errors also with each chip left out
-    table = ownership.table()
+    table = ownership_errors()
     assert table.height == 18
     error, left_out = table["error_percent"].abs(), table["left_out_error_percent"].abs()
     assert error.median() <= 6
@@ -55,7 +54,7 @@ def test_within_a_tenth_of_semianalysis_with_one_set_of_constants():
 
 
 def test_the_constants_that_ship_are_those_of_the_fit():
-    for name, value in ownership.fit(ownership.published()).items():
+    for name, value in measured.fit(measured.published()).items():
         assert catalogue.cost(name).value == pytest.approx(value, rel=0.005)
 
 

@@ -15,6 +15,23 @@ def test_published_standard_errors(chinchilla):
     assert refits.interval("E") == pytest.approx((1.769, 1.871), rel=0.001)
 
 
+def test_published_statistics_of_the_refits(chinchilla):
+    # Besiroglu et al., notebook cells 54 and 59: errors of ln A, ln B, ln E; the exponent of size with its error and 80 % width
+    refits, best = scaling.bootstrap(*chinchilla), scaling.fit(*chinchilla, noise="lad")
+    assert [np.std(np.log(x)) for x in (refits.A, refits.B, refits.E)] == pytest.approx([0.258, 0.421, 0.014], rel=0.01)
+    exponent = refits.beta / (refits.alpha + refits.beta)
+    low, high = np.quantile(exponent, [0.1, 0.9])
+    found = best.beta / (best.alpha + best.beta), np.std(exponent), high - low
+    assert found == pytest.approx((0.513, 0.020, 0.051), rel=0.02)
+
+    def logs(law):
+        return np.array([np.log(law.E), np.log(law.A), np.log(law.B), law.alpha, law.beta])
+
+    # cell 34: squared distance of the unrounded parameters by the covariance of the refits, in logarithms of E, A and B
+    gap = logs(scaling.law("Hoffmann unrounded")) - logs(best)
+    assert gap @ np.linalg.solve(np.cov(logs(refits)), gap) == pytest.approx(238.4, rel=0.01)
+
+
 def test_every_refit_is_a_minimum(runs, truth):
     params, tokens, loss = runs(truth, noise=0.01)
     refits = scaling.bootstrap(params, tokens, loss, n=50)

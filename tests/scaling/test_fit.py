@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import optimize, stats
 
 from workbench import scaling
 from workbench.errors import InputError
@@ -100,3 +101,33 @@ def test_unknown_noise_is_refused(runs, truth):
 def test_most_conventional_starts_miss(chinchilla):
     # .085 of the paper's 4,500 starts arrive with scipy's default tolerances
     assert 1 - missed_starts(*chinchilla, fit(*chinchilla)) == pytest.approx(0.085, abs=0.03)
+
+
+def test_published_objectives_and_likelihoods_of_the_laws(chinchilla):
+    # Besiroglu et al.: Huber objectives of the rounded and the unrounded parameters; notebook cells 48 and 49: likelihoods at the best
+    # scale of the unrounded parameters and of the fit, and their ratio statistic
+    n, d, observed = chinchilla
+    delta = 1e-3
+
+    def residuals(law):
+        return np.abs(np.log(law.loss(n, d) / observed))
+
+    def huber(r, delta):
+        return np.where(r <= delta, r * r / 2, delta * (r - delta / 2)).sum()
+
+    objectives = [huber(residuals(scaling.law(name)), delta) for name in ("Hoffmann rounded", "Hoffmann unrounded")]
+    assert objectives == pytest.approx([4.12101e-3, 1.231163e-3], rel=1e-4)
+    log_norm = np.log(np.sqrt(2 * np.pi) * (1 - 2 * stats.norm.sf(delta)) + 2 * np.exp(-(delta**2) / 2) / delta)
+
+    def highest(law):
+        r = residuals(law)
+        minus = optimize.minimize_scalar(
+            lambda log_scale: huber(r * np.exp(-log_scale), delta) + r.size * (log_scale + log_norm),
+            bounds=(-25, 5),
+            method="bounded",
+            options={"xatol": 1e-10},
+        )
+        return -minus.fun
+
+    old, fitted = highest(scaling.law("Hoffmann unrounded")), highest(fit(*chinchilla, noise="lad").law())
+    assert (2 * (fitted - old), old, fitted) == pytest.approx((84.0, 837.78, 879.77), rel=0.01)

@@ -28,7 +28,7 @@ def test_llama_3_interruptions():
 
 
 def test_epochs_two_files():
-    notes = pl.read_csv(catalogue.path("measured/energy.csv"))["note"].drop_nulls()
+    notes = pl.read_csv(catalogue.path("cases/energy.csv"))["note"].drop_nulls()
     ratios = [float(found.group(1)) for note in notes if (found := re.search(r"model_costs_updated.*ratio ([\d.]+)", note))]
     assert len(ratios) >= 10
     assert np.median(ratios) == pytest.approx(1.5, abs=0.2)

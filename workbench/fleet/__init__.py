@@ -6,7 +6,9 @@ from workbench.fleet.factory import Work, ai_factory, factory_inputs
 from workbench.fleet.finance import annuity, irr, npv
 from workbench.fleet.in_house import in_house_chip
 from workbench.fleet.load import bursty, diurnal
+from workbench.fleet.measured import ownership_errors
 from workbench.fleet.ownership import ownership_cost, rent_or_own, server_uplift
+from workbench.fleet.past_runs import training_cost
 from workbench.fleet.pooling import backfill, newsvendor, servers_needed
 from workbench.fleet.problem import Fleet
 from workbench.fleet.vintages import chip_refresh, replacement, residual_value
@@ -32,11 +34,13 @@ __all__ = [
     "newsvendor",
     "npv",
     "ownership_cost",
+    "ownership_errors",
     "rent_or_own",
     "replacement",
     "residual_value",
     "server_uplift",
     "servers_needed",
     "site_case",
+    "training_cost",
     "work_today",
 ]

@@ -23,11 +23,12 @@ from workbench.errors import DataError, InputError, UnknownName
 
 #: Kinds of measurements and the modules that predict them.
 KINDS = {
-    "energy": "workbench.validation.energy",
-    "demand": "workbench.validation.demand",
-    "scaling": "workbench.validation.scaling",
+    "cases": "workbench.validation.cases",
+    "energy": "workbench.validation.cases",
+    "demand": "workbench.validation.cases",
+    "scaling": "workbench.validation.cases",
     "collectives": "workbench.validation.collectives",
-    "topology": "workbench.validation.topology",
+    "topology": "workbench.validation.cases",
     "gemm": "workbench.validation.gemm",
     "serving": "workbench.validation.serving",
     "training": "workbench.validation.training",
@@ -77,7 +78,7 @@ ODD = (LookupError, StopIteration, AttributeError, TypeError, ArithmeticError, V
 
 
 class Kind(Protocol):
-    """A module that predicts one kind of measurements. With a function ``read`` it takes other files than CSVs too.
+    """A module that predicts one kind of measurements. With a function ``read`` it reads its own files, with ``shipped`` it names them.
 
     With a function ``measured`` it tells, of a row and its prediction, what was measured, and the absolute error that the case allows, or
     None; without, its column tells it, and no case allows one. Columns in ``OPTIONAL`` may be missing.
@@ -181,7 +182,7 @@ def validate(kind: str, path: str | Path | None = None, by: str = "source", leav
         For a file that is missing, empty, lacks a column or has text in a number, with path, row and column.
     """
     module = _module(kind)
-    file = Path(path) if path is not None else catalogue.path(f"measured/{kind.replace('-', '_')}.csv")
+    file = Path(path) if path is not None else shipped(kind)
     frame = _rows(module, file)
     if by not in frame.columns:
         raise DataError(file, f"no such column to group by; the file has {', '.join(frame.columns)}", column=by)
@@ -302,6 +303,12 @@ def _module(kind: str) -> Any:
     if kind not in KINDS:
         raise UnknownName("kind of measurements", kind, KINDS)
     return importlib.import_module(KINDS[kind])
+
+
+def shipped(kind: str) -> Path:
+    """The sample of a kind that ships with the workbench."""
+    module = _module(kind)
+    return module.shipped(kind) if hasattr(module, "shipped") else catalogue.path(f"measured/{kind.replace('-', '_')}.csv")
 
 
 def _rows(module: Any, file: Path) -> pl.DataFrame:
