@@ -23,16 +23,7 @@ NONE = "#F3E4DC"  #: of a cell whose runs gave no value
 
 
 def heatmap(
-    frame: pl.DataFrame,
-    *,
-    x: str,
-    y: str,
-    value: str,
-    x_unit: str,
-    y_unit: str,
-    unit: str,
-    title: str,
-    subtitle: str,
+    frame: pl.DataFrame, *, x: str, y: str, value: str, x_unit: str, y_unit: str, unit: str, title: str, subtitle: str
 ) -> alt.LayerChart:
     """Heat map: one cell a pair of levels, dark where the value is high, with its number where there is room.
 

@@ -74,11 +74,7 @@ def tornado(
         x=alt.X("base:Q", scale=scale, axis=value_axis(unit)),
         x2="answer:Q",
         color=alt.Color("end:N", title=None).scale(domain=[LOW, HIGH], range=[theme.BLUE, theme.ORANGE]),
-        tooltip=[
-            alt.Tooltip("label:N", title="parameter"),
-            alt.Tooltip("text:N", title="set to"),
-            alt.Tooltip("figure:N", title=unit),
-        ],
+        tooltip=[alt.Tooltip("label:N", title="parameter"), alt.Tooltip("text:N", title="set to"), alt.Tooltip("figure:N", title=unit)],
     )
     anchor = alt.X("anchor:Q", axis=None)
     on_right = chart.transform_filter("datum.right").mark_text(align="left", dx=GAP).encode(x=anchor, text="text:N")

@@ -265,9 +265,7 @@ def _training(x: Mapping[str, Array], years: Array, market: Market) -> tuple[Fro
             "data": data_cap(x["run_tokens"]),
             "latency": latency_wall(seconds=seconds),
             "money": money_cap(
-                x["run_budget"] * damped_growth(years - 0.5, x["run_cost_growth"], fade),
-                usd_per_h100e_hour=scenario.known_rent(),
-                mfu=mfu,
+                x["run_budget"] * damped_growth(years - 0.5, x["run_cost_growth"], fade), usd_per_h100e_hour=scenario.known_rent(), mfu=mfu
             ),
         }
     )

@@ -158,11 +158,7 @@ def known_rent(quarter: str = START, chip: str = "H100", contract: str | None = 
 
 @takes(demand=Rule(above=0, apart=True), usd_per_h100e_hour=Rule(above=0, apart=True))
 def futures(
-    given: Mapping[str, ArrayLike],
-    *,
-    demand: ArrayLike | None = None,
-    start: str = START,
-    usd_per_h100e_hour: ArrayLike | None = None,
+    given: Mapping[str, ArrayLike], *, demand: ArrayLike | None = None, start: str = START, usd_per_h100e_hour: ArrayLike | None = None
 ) -> Futures:
     """Futures of the loop from sampled parameters: history from tables, growth that fades, demand that clears at the known rent at first.
 

@@ -66,12 +66,7 @@ def token_demand(segments: Sequence[Segment]) -> TokenDemand:
 
 @takes(years=Rule(apart=True), chat_users=NOT_NEGATIVE, delegated=NOT_NEGATIVE)
 def segments_of(
-    given: Mapping[str, ArrayLike],
-    years: ArrayLike,
-    coding_hour: Tokens,
-    *,
-    chat_users: ArrayLike,
-    delegated: ArrayLike = 1.0,
+    given: Mapping[str, ArrayLike], years: ArrayLike, coding_hour: Tokens, *, chat_users: ArrayLike, delegated: ArrayLike = 1.0
 ) -> tuple[Segment, ...]:
     """The five segments of the workbench: chat, answers above search, coding agents, research agents, other uses over APIs.
 
