@@ -17,18 +17,9 @@ LOW, HIGH = "input at its low end", "input at its high end"
 
 
 def tornado(
-    frame: pl.DataFrame,
-    *,
-    label: str,
-    low: str,
-    high: str,
-    base: float,
-    low_label: str,
-    high_label: str,
-    title: str,
-    subtitle: str,
+    frame: pl.DataFrame, *, label: str, low: str, high: str, base: float, low_label: str, high_label: str, title: str, subtitle: str,
     unit: str,
-) -> alt.LayerChart:
+) -> alt.LayerChart:  # fmt: skip
     """Tornado: the answer when one parameter at a time goes to either end of its range, sorted by the swing.
 
     Parameters
@@ -105,19 +96,9 @@ def _halves(answer: dict[str, Any], base: float) -> list[dict[str, Any]]:
     longer_on_right = longer[1] > base or (longer[1] == base and longer[0] == HIGH)
     halves = []
     for (end, value, text), right in ((longer, longer_on_right), (shorter, not longer_on_right)):
-        halves.append(
-            {
-                "row": name(answer["label"]),
-                "label": answer["label"],
-                "end": end,
-                "base": base,
-                "answer": value,
-                "figure": figure(value),
-                "text": text,
-                "anchor": max(value, base) if right else min(value, base),
-                "right": right,
-            }
-        )
+        of_both = {"row": name(answer["label"]), "label": answer["label"], "base": base}
+        anchor = max(value, base) if right else min(value, base)
+        halves.append(of_both | {"end": end, "answer": value, "figure": figure(value), "text": text, "anchor": anchor, "right": right})
     return halves
 
 
