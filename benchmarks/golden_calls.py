@@ -12,9 +12,6 @@ class Loguniform:
     def quantile(self, p: Any) -> Any:
         return 1 * 9**p
 
-    def cdf(self, x: Any) -> Any:
-        raise NotImplementedError
-
 
 def calls() -> dict[str, Callable[[], Any]]:
     """Calls of models by a name that outlives their modules and functions: edit the calls as those are renamed, never the names."""

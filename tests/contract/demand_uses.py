@@ -42,7 +42,6 @@ GIVEN = {
     "research_agent_multiple": 10,
 }  # fmt: skip
 USED = {name: float(scenario.prior(name).quantile(np.array(0.5))) for name in INPUTS} | {"chat_adoption": 0.5}
-ASKED = tokens.token_demand([tokens.Segment("chat", np.ones((3, 1)), demand.Tokens(1.0, 2.0, 3.0))])
 SEEN = adoption.observed([2021.0, 2022.0, 2023.0], [1e6, 4e6, 1e7])
 ADOPTED = adoption.adopt(SEEN, 2020.0, laws=("logistic",), n=16)
 PATH = demand.takeoff(until=2023)
@@ -110,7 +109,6 @@ CASES: list[Case] = [
             "code_agents_growth": (), "demand_growth_tau": ("infinite",),
         },
     ),
-    Case("demand.TokenDemand.frame", lambda level: ASKED.frame(level), {"level": 0.5}, numbers=("level",)),
     # chips
     case(
         "chip_seconds",

@@ -41,10 +41,6 @@ def test_uses_add_up_to_classes(uses):
     assert uses.compute.min() > 0
     assert uses.by_class().sum(axis=0) == pytest.approx(uses.compute.sum(axis=0))
     assert set(CLASS_OF.values()) == set(scenario.BUYERS)
-    frame = uses.frame((0.5, 0.9))
-    assert frame.height == 9 * 9 * 2
-    row = frame.filter(use="experiments", quarter="2027Q1", level=0.9).row(0, named=True)
-    assert (row["low"], row["high"]) == pytest.approx(band(uses.compute[demand.USES.index("experiments"), 4]), rel=1e-6)
 
 
 def test_the_largest_run_is_the_least_cap_and_begins_at_the_record(uses):
@@ -78,7 +74,7 @@ def test_energy_of_chat_beside_what_is_published(uses):
 
 def test_googles_tokens_beside_what_is_published(uses):
     # 3.2e15 tokens a month are .61 M H100e if all are computed by 1e11 active parameters at 20 %
-    per_token = uses.compute[:5, 0].sum(axis=0) / uses.tokens.total.total[0]
+    per_token = uses.compute[:5, 0].sum(axis=0) / uses.tokens.total[:, 0].sum(axis=0)
     low, high = band(per_token * 3.2e15 / MONTH)
     assert low < 0.61e6 < high
 
@@ -96,7 +92,7 @@ def test_research_beside_serving_and_beside_the_laboratories(uses):
 
 def test_tokens_are_of_the_size_that_is_disclosed(uses):
     # disclosures leave out Anthropic, Meta and others: more is modelled than disclosed, within a factor of three
-    found = uses.tokens.total.total[1] * MONTH / disclosed_tokens("2026-05")
+    found = uses.tokens.total[:, 1].sum(axis=0) * MONTH / disclosed_tokens("2026-05")
     assert 1 < np.median(found) < 2
     low, high = band(found, 0.8)
     assert 1 / 3 < low < high < 3.5

@@ -6,14 +6,12 @@ from workbench.chips import ServingPlan
 from workbench.demand.uses.agents import Tokens, agent_hour, coding_agent
 from workbench.demand.uses.chip_time import chip_seconds, h100e_of, h100e_of_flop
 from workbench.demand.uses.growth import damped_growth
-from workbench.demand.uses.tokens import MONTH, Segment, segments_of, token_demand
+from workbench.demand.uses.tokens import MONTH, segments_of, token_demand
 from workbench.errors import InputError
 
 HOUR = agent_hour(coding_agent().values)
 CALL = HOUR[1] * (1 / HOUR[0])
 H100S = catalogue.llm("Llama-3.1-70B"), fabric.Cluster(catalogue.chip("H100"), n_chips=64, fabric="InfiniBand NDR")
-ONE = Tokens(np.ones(1), np.ones(1), np.ones(1))
-TWO = token_demand([Segment("chat", 1.0, ONE), Segment("search", 2.0, ONE)])
 
 
 def segments(given, years, **more):
@@ -34,15 +32,14 @@ def test_googles_tokens_as_chips():
 def test_kinds_sum_over_segments_quarters_and_futures():
     years = np.array([0.0, 0.25, 0.5])
     futures = {name: np.repeat(value, 7) for name, value in middles().items()}
-    demand = token_demand(segments(futures, years))
-    assert demand.tokens.cached.shape == (5, 3, 7)
-    whole = demand.total
-    assert whole.total == pytest.approx(whole.cached + whole.fresh + whole.output)
-    assert whole.total == pytest.approx(demand.tokens.total.sum(axis=0))
-    assert demand.frame().height == 5 * 3 * 3
-    coding = demand.segments.index("coding agents")
-    assert np.all(np.diff(demand.tokens.total[coding, :, 0]) > 0)
-    assert demand.tokens.total[0, 2, 0] == demand.tokens.total[0, 0, 0]  # users who don't grow ask for no more
+    kinds = segments(futures, years)
+    tokens = token_demand(kinds)
+    assert tokens.cached.shape == (5, 3, 7)
+    assert tokens.total == pytest.approx(tokens.cached + tokens.fresh + tokens.output)
+    coding = [kind.name for kind in kinds].index("coding agents")
+    assert tokens.total[coding] == pytest.approx(np.broadcast_to((kinds[coding].tokens * kinds[coding].tasks).total, (3, 7)))
+    assert np.all(np.diff(tokens.total[coding, :, 0]) > 0)
+    assert tokens.total[0, 2, 0] == tokens.total[0, 0, 0]  # users who don't grow ask for no more
 
 
 def test_nothing_delegated_asks_for_no_research_agents():
@@ -66,7 +63,6 @@ def test_bad_segments():
         (lambda: segments(middles() | dict.fromkeys(("chat_input", "chat_cached", "chat_output"), 0), 0), "are all 0"),
         (lambda: chip_seconds(*H100S, Tokens(-1.0, 1.0, 1.0)), "call: cached = -1: expected 0 or more"),
         (lambda: chip_seconds(*H100S, Tokens(1.0, 1.0, 1.0)).needed([1.0, -1.0]), r"calls_per_second\[1\] = -1"),
-        (lambda: TWO.frame(1.5), "level = 1.5: expected more than 0 and less than 1"),
     ],
 )
 def test_what_makes_no_sense_is_refused(call, message):

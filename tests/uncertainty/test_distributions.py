@@ -17,9 +17,21 @@ ALL = [
 ]  # fmt: skip
 
 
+def of_scipy(d):
+    """The same distribution there."""
+    match d:
+        case Normal():
+            return stats.norm((d.p5 + d.p95) / 2, (d.p95 - d.p5) / 2 / stats.norm.ppf(0.95))
+        case Lognormal():
+            return stats.lognorm(np.log(d.p95 / d.p5) / 2 / stats.norm.ppf(0.95), scale=np.sqrt(d.p5 * d.p95))
+        case Uniform():
+            return stats.uniform(d.low, d.high - d.low)
+    return stats.beta(*d.shape, loc=d.low, scale=d.high - d.low)
+
+
 @pytest.mark.parametrize("d", ALL, ids=str)
-def test_cdf_undoes_the_quantile(d):
-    np.testing.assert_allclose(d.cdf(d.quantile(P)), P, rtol=1e-9)
+def test_quantiles_are_those_of_scipy(d):
+    np.testing.assert_allclose(of_scipy(d).cdf(d.quantile(P)), P, rtol=1e-9)
     assert (np.diff(d.quantile(P)) > 0).all()
 
 
@@ -31,11 +43,6 @@ def test_the_points_are_the_ones_given(d):
 def test_lognormal_by_its_points():
     draws = Lognormal(2.0, 8.0).quantile(np.array([0.05, 0.5, 0.95]))
     np.testing.assert_allclose(draws, [2, 4, 8], rtol=1e-12)  # the median is the geometric mean of the two
-
-
-def test_by_moments():
-    assert Normal.about(3.0, 2.0).quantile(stats.norm.cdf(1.0)) == pytest.approx(5.0)
-    assert Lognormal.about(2.5e9, 0.4).quantile(stats.norm.cdf(-1.0)) == pytest.approx(2.5e9 * np.exp(-0.4))
 
 
 @given(st.floats(0.002, 0.99), st.floats(0.01, 0.99))
@@ -66,7 +73,6 @@ def test_fast_beta_quantiles_are_the_exact_ones(shape):
 @pytest.mark.parametrize("d", [Normal(3, 3), Lognormal(3, 3), Uniform(3, 3), Pert(3, 3, 3)], ids=str)
 def test_no_spread_is_the_number_itself(d):
     np.testing.assert_allclose(d.quantile(P), 3, rtol=1e-14)
-    assert d.cdf([2.9, 3.1]).tolist() == [0, 1]
 
 
 @pytest.mark.parametrize("d", ALL, ids=str)
@@ -74,9 +80,6 @@ def test_no_spread_is_the_number_itself(d):
 def test_only_probabilities_have_quantiles(d, p):
     with pytest.raises(InputError, match=r"p(\[1\])? = .*: expected 0 or more and at most 1"):
         d.quantile(p)
-    with pytest.raises(InputError, match="x = nan: expected a number"):
-        d.cdf(np.nan)
-    assert d.cdf([-np.inf, np.inf]).tolist() == [0, 1]
     assert d.quantile(0) <= d.quantile(1e-9) <= d.quantile(1)
 
 

@@ -54,7 +54,6 @@ def test_scores_broadcast():
     both = uncertainty.crps(samples, observed)
     assert both.shape == (4, 3)
     assert both[2, 1] == pytest.approx(float(uncertainty.crps(samples[2, 1], 0.0)))
-    assert uncertainty.pit(samples, observed).shape == (4, 3)
 
 
 def test_coverage_says_how_sure_it_is():
@@ -67,21 +66,6 @@ def test_coverage_says_how_sure_it_is():
     assert uncertainty.coverage(0, 1, [0.5] * 7).says(0.85, 1.0) is None  # 7 of 7 prove little
     assert uncertainty.coverage(0, 1, [0.5] * 900 + [2.0] * 100).says(0.85, 0.95) is True
     assert (uncertainty.coverage(0, 1, [3.0] * 4).low, uncertainty.coverage(0, 1, [0.5] * 4).high) == (0, 1)
-
-
-@pytest.mark.parametrize("members", [1, 9, 200])
-def test_pit_of_a_right_forecast_is_uniform(members):
-    rng = np.random.default_rng(1)
-    assert stats.kstest(uncertainty.pit(rng.normal(size=(4000, members)), rng.normal(size=4000)), "uniform").pvalue > 0.01
-    counts, came = rng.poisson(2.0, size=(4000, members)), rng.poisson(2.0, size=4000)  # full of ties
-    assert stats.kstest(uncertainty.pit(counts, came), "uniform").pvalue > 0.01
-
-
-def test_pit_tells_narrow_from_wide():
-    rng = np.random.default_rng(2)
-    came = rng.normal(size=4000)
-    narrow, wide = (uncertainty.pit(s * rng.normal(size=(4000, 100)), came) for s in (0.5, 2.0))
-    assert narrow.var() > 1 / 12 > wide.var()
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,10 @@
 
 from workbench.charts.fan import fan
 from workbench.charts.heatmap import heatmap
-from workbench.charts.indices import indices
 from workbench.charts.lines import lines
-from workbench.charts.multiples import multiples
-from workbench.charts.parallel import parallel
+from workbench.charts.runs import multiples, parallel
 from workbench.charts.shares import shares
-from workbench.charts.stacked import stacked
+from workbench.charts.stacked import indices, stacked
 from workbench.charts.theme import enable
 from workbench.charts.tornado import tornado
 from workbench.charts.waterfall import waterfall

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import altair as alt
 import polars as pl
 
-from workbench.charts.frames import DIGITS
+from workbench.charts.frames import DIGITS, present
 from workbench.errors import InputError
 
 HEIGHT, LABEL = 320, 15  #: px of a plot, and of a label's line
@@ -56,11 +56,7 @@ class Axis:
 
 def checked(frame: pl.DataFrame, numbers: Sequence[str], series: str, logs: Mapping[str, bool]) -> pl.DataFrame:
     """The columns `numbers`, finite and above 0 where `logs` says so, and `series`; dates as years with their fraction."""
-    for name in (*numbers, series):
-        if name not in frame.columns:
-            raise InputError(f"the frame has no column {name!r}; it has {', '.join(frame.columns) or 'none'}")
-    if frame.is_empty():
-        raise InputError("the frame has no rows: there is nothing to draw")
+    present(frame, *numbers, series)
     frame = frame.with_columns(years(name) for name in dict.fromkeys(numbers) if frame[name].dtype in (pl.Date, pl.Datetime))
     for name in numbers:
         for row, value in enumerate(frame[name].cast(pl.Float64)):

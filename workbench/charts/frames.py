@@ -11,6 +11,21 @@ from workbench.units import significant
 DIGITS = 6
 
 
+def present(frame: pl.DataFrame, *names: str) -> None:
+    """Raise `InputError` for a column that the frame lacks, or a frame without rows."""
+    for name in names:
+        if name not in frame.columns:
+            raise InputError(f"the frame has no column {name!r}; it has {', '.join(frame.columns) or 'none'}")
+    if frame.is_empty():
+        raise InputError("the frame has no rows: there is nothing to draw")
+
+
+def once(frame: pl.DataFrame, *names: str) -> None:
+    """Raise `InputError` for a row that has the same of all of `names` as another."""
+    if (twice := frame.select(names).is_duplicated()).any():
+        raise InputError(f"{frame.filter(twice).select(names).row(0)} is given twice")
+
+
 def columns(frame: pl.DataFrame, *, texts: dict[str, str], numbers: dict[str, str]) -> pl.DataFrame:
     """The named columns of `frame` under the names that a picture gives them.
 
@@ -26,11 +41,7 @@ def columns(frame: pl.DataFrame, *, texts: dict[str, str], numbers: dict[str, st
     InputError
         For a column that is missing, numbers that are not finite, a name that is missing or repeated, or no rows.
     """
-    for name in (*texts.values(), *numbers.values()):
-        if name not in frame.columns:
-            raise InputError(f"the frame has no column {name!r}; it has {', '.join(frame.columns) or 'none'}")
-    if frame.is_empty():
-        raise InputError("the frame has no rows: there is nothing to draw")
+    present(frame, *texts.values(), *numbers.values())
     for name in numbers.values():
         column = frame[name]
         if not column.dtype.is_numeric():

@@ -12,7 +12,7 @@ import polars as pl
 from workbench.charts import theme
 from workbench.charts.frames import DIGITS, figure
 from workbench.charts.rows import pixels
-from workbench.charts.varied import Varied, named, short
+from workbench.charts.varied import Varied, named, short, with_value
 from workbench.errors import InputError
 
 CELLS = 60  #: levels of an axis that a picture tells apart
@@ -23,16 +23,7 @@ NONE = "#F3E4DC"  #: of a cell whose runs gave no value
 
 
 def heatmap(
-    frame: pl.DataFrame,
-    *,
-    x: str,
-    y: str,
-    value: str,
-    x_unit: str,
-    y_unit: str,
-    unit: str,
-    title: str,
-    subtitle: str,
+    frame: pl.DataFrame, *, x: str, y: str, value: str, x_unit: str, y_unit: str, unit: str, title: str, subtitle: str
 ) -> alt.LayerChart:
     """Heat map: one cell a pair of levels, dark where the value is high, with its number where there is room.
 
@@ -61,11 +52,7 @@ def heatmap(
     >>> heatmap(frame, x="tp", y="pp", value="mfu", **words).description
     'Tensor first. Heat map of MFU over tensor parallel and pipeline parallel: lowest 0.3 at 1 and 1, highest 0.45 at 8 and 1.'
     """
-    if value not in frame.columns:
-        raise InputError(f"the frame has no column {value!r}; it has {', '.join(frame.columns) or 'none'}")
-    if frame[value].drop_nulls().is_empty():
-        raise InputError(f"no row has a value in column {value!r}: there is nothing to draw")
-    result = Varied.of(frame.filter(pl.col(value).is_not_null()), value, unit)
+    result = Varied.of(with_value(frame, x, y, value), value, unit)
     columns = [Varied.of(frame, name, label) for name, label in ((x, x_unit), (y, y_unit))]
     (across, names_x), (up, names_y) = (_levels(column) for column in columns)
     if any(c.count > CELLS for c in columns):

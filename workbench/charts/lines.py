@@ -8,25 +8,12 @@ import polars as pl
 from workbench.charts import theme
 from workbench.charts.axes import HEIGHT, Axis, checked
 from workbench.charts.rows import pixels
-from workbench.errors import InputError
 
 
 def lines(
-    frame: pl.DataFrame,
-    *,
-    x: str,
-    y: str,
-    series: str,
-    x_unit: str,
-    y_unit: str,
-    title: str,
-    subtitle: str,
-    low: str | None = None,
-    high: str | None = None,
-    x_log: bool = True,
-    y_log: bool = False,
-    points: pl.DataFrame | None = None,
-) -> alt.LayerChart:
+    frame: pl.DataFrame, *, x: str, y: str, series: str, x_unit: str, y_unit: str, title: str, subtitle: str, low: str | None = None,
+    high: str | None = None, x_log: bool = True, y_log: bool = False, points: pl.DataFrame | None = None,
+) -> alt.LayerChart:  # fmt: skip
     """One line a series, named at its right end, with a band where `low` and `high` are given.
 
     Parameters
@@ -61,15 +48,13 @@ def lines(
     numbers = [x, y, *(c for c in (low, high) if c is not None)]
     data = checked(frame, numbers, series, {x: x_log, y: y_log})
     names = data[series].unique(maintain_order=True).to_list()
-    if len(names) > len(theme.PALETTE):
-        raise InputError(f"{len(names)} lines: a picture tells {len(theme.PALETTE)} apart")
+    color = theme.color(series, names, "lines", legend=None)
     marks = None if points is None else checked(points, [x, y], series, {x: x_log, y: y_log})
     tops = [data[c] for c in numbers[1:]] + ([] if marks is None else [marks[y]])
     across = Axis([data[x]] if marks is None else [data[x], marks[x]], x_log, 0.0)
     up = Axis(tops, y_log, 0.04)
     xs = alt.X(f"{x}:Q", title=x_unit, scale=across.scale, axis=across.axis)
     ys = alt.Y(f"{y}:Q", title=y_unit, scale=up.scale, axis=up.axis)
-    color = alt.Color(f"{series}:N", legend=None).scale(domain=names, range=theme.PALETTE[: len(names)])
     base = alt.Chart(data).encode(x=xs, color=color)
     layers: list[alt.Chart] = []
     if low is not None and high is not None:

@@ -7,7 +7,7 @@ import polars as pl
 
 from workbench.charts import theme
 from workbench.charts.axes import HEIGHT, Axis, checked
-from workbench.charts.frames import DIGITS
+from workbench.charts.frames import DIGITS, once
 from workbench.charts.rows import pixels
 from workbench.errors import InputError
 
@@ -41,12 +41,11 @@ def shares(frame: pl.DataFrame, *, x: str, part: str, value: str, x_unit: str, y
     """
     data = checked(frame, [x, value], part, {})
     parts = data[part].unique(maintain_order=True).to_list()
-    if len(parts) > len(theme.PALETTE):
-        raise InputError(f"{len(parts)} parts: a picture tells {len(theme.PALETTE)} apart")
+    columns = max(1, int(theme.WIDTH // (max(pixels(name) for name in parts) + 34)))  # with the square and the gap beside it
+    color = theme.color(part, parts, "parts", title=None, sort=parts, legend=alt.Legend(columns=columns, labelLimit=0))
     for at in data.filter(~pl.col(value).is_between(0, 1)).iter_rows(named=True):
         raise InputError(f"{at[part]} at {x} = {at[x]}: {at[value]} is no share from 0 to 1")
-    if (twice := data.select(part, x).is_duplicated()).any():
-        raise InputError(f"{data.filter(twice).select(part, x).row(0)} is given twice")
+    once(data, part, x)
     places = data[x].n_unique()
     for given in data.group_by(part, maintain_order=True).len().filter(pl.col("len") < places).iter_rows(named=True):
         raise InputError(f"{given[part]}: a share at {given['len']} of {places} places; expected one at each")
@@ -58,9 +57,6 @@ def shares(frame: pl.DataFrame, *, x: str, part: str, value: str, x_unit: str, y
     data = data.with_columns(end=end.round_sig_figs(DIGITS), start=(end - pl.col(value)).clip(0).round_sig_figs(DIGITS))
 
     across = Axis([data[x]], False, 0.0)
-    columns = max(1, int(theme.WIDTH // (max(pixels(name) for name in parts) + 34)))  # with the square and the gap beside it
-    legend = alt.Legend(columns=columns, labelLimit=0)
-    color = alt.Color(f"{part}:N", title=None, sort=parts, legend=legend).scale(domain=parts, range=theme.PALETTE[: len(parts)])
     areas = alt.Chart(data).mark_area(stroke="white", strokeWidth=0.8)
     areas = areas.encode(
         x=alt.X(f"{x}:Q", title=x_unit, scale=across.scale, axis=across.axis),

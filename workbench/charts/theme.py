@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import altair as alt
 
 from workbench.charts.render import render
+from workbench.errors import InputError
 
 #: Okabe and Ito's palette, told apart by readers with any kind of colour blindness (Color Universal Design, 2008).
 BLUE, ORANGE, GREEN, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
@@ -71,6 +72,13 @@ def enable() -> None:
     alt.renderers.register("workbench", render)
     alt.renderers.enable("workbench")
     alt.theme.enable("workbench")
+
+
+def color(field: str, names: list[str], of: str, **more: Any) -> alt.Color:
+    """A colour for each of `names`. Raises `InputError` for more (of lines, parts) than a picture tells apart."""
+    if len(names) > len(PALETTE):
+        raise InputError(f"{len(names)} {of}: a picture tells {len(PALETTE)} apart")
+    return alt.Color(f"{field}:N", **more).scale(domain=names, range=PALETTE[: len(names)])
 
 
 @cache

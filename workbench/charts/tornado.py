@@ -17,18 +17,9 @@ LOW, HIGH = "input at its low end", "input at its high end"
 
 
 def tornado(
-    frame: pl.DataFrame,
-    *,
-    label: str,
-    low: str,
-    high: str,
-    base: float,
-    low_label: str,
-    high_label: str,
-    title: str,
-    subtitle: str,
+    frame: pl.DataFrame, *, label: str, low: str, high: str, base: float, low_label: str, high_label: str, title: str, subtitle: str,
     unit: str,
-) -> alt.LayerChart:
+) -> alt.LayerChart:  # fmt: skip
     """Tornado: the answer when one parameter at a time goes to either end of its range, sorted by the swing.
 
     Parameters
@@ -74,11 +65,7 @@ def tornado(
         x=alt.X("base:Q", scale=scale, axis=value_axis(unit)),
         x2="answer:Q",
         color=alt.Color("end:N", title=None).scale(domain=[LOW, HIGH], range=[theme.BLUE, theme.ORANGE]),
-        tooltip=[
-            alt.Tooltip("label:N", title="parameter"),
-            alt.Tooltip("text:N", title="set to"),
-            alt.Tooltip("figure:N", title=unit),
-        ],
+        tooltip=[alt.Tooltip("label:N", title="parameter"), alt.Tooltip("text:N", title="set to"), alt.Tooltip("figure:N", title=unit)],
     )
     anchor = alt.X("anchor:Q", axis=None)
     on_right = chart.transform_filter("datum.right").mark_text(align="left", dx=GAP).encode(x=anchor, text="text:N")
@@ -109,19 +96,9 @@ def _halves(answer: dict[str, Any], base: float) -> list[dict[str, Any]]:
     longer_on_right = longer[1] > base or (longer[1] == base and longer[0] == HIGH)
     halves = []
     for (end, value, text), right in ((longer, longer_on_right), (shorter, not longer_on_right)):
-        halves.append(
-            {
-                "row": name(answer["label"]),
-                "label": answer["label"],
-                "end": end,
-                "base": base,
-                "answer": value,
-                "figure": figure(value),
-                "text": text,
-                "anchor": max(value, base) if right else min(value, base),
-                "right": right,
-            }
-        )
+        of_both = {"row": name(answer["label"]), "label": answer["label"], "base": base}
+        anchor = max(value, base) if right else min(value, base)
+        halves.append(of_both | {"end": end, "answer": value, "figure": figure(value), "text": text, "anchor": anchor, "right": right})
     return halves
 
 

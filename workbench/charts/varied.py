@@ -11,8 +11,7 @@ import altair as alt
 import numpy as np
 import polars as pl
 
-from workbench.charts import theme
-from workbench.charts.frames import DIGITS
+from workbench.charts.frames import DIGITS, present
 from workbench.errors import InputError
 from workbench.units import human, significant
 
@@ -41,8 +40,7 @@ class Varied:
     @classmethod
     def of(cls, frame: pl.DataFrame, column: str, label: str) -> Varied:
         """The column of that name. Raises `InputError` where the frame has none, or one whose numbers are not finite."""
-        if column not in frame.columns:
-            raise InputError(f"the frame has no column {column!r}; it has {', '.join(frame.columns) or 'none'}")
+        present(frame, column)
         values = frame[column]
         if values.dtype.is_numeric() and not values.null_count():
             values = values.cast(pl.Float64)
@@ -169,17 +167,10 @@ def sample(values: pl.Series, most: int) -> list[int]:
     return [*first, *dict.fromkeys([*ends, *order[most - 2 :]])][:most]
 
 
-def with_value(frame: pl.DataFrame, row: str, value: str) -> pl.DataFrame:
-    """The rows of runs that have a value. Raises `InputError` for a column that is missing, or no such row."""
-    for name in (row, value):
-        if name not in frame.columns:
-            raise InputError(f"the frame has no column {name!r}; it has {', '.join(frame.columns) or 'none'}")
+def with_value(frame: pl.DataFrame, *names: str) -> pl.DataFrame:
+    """The rows that have a value in the last of the columns. Raises `InputError` for a column that is missing, or no such row."""
+    present(frame, *names)
+    value = names[-1]
     if (good := frame.filter(pl.col(value).is_not_null())).is_empty():
         raise InputError(f"no row has a value in column {value!r}: there is nothing to draw")
     return good
-
-
-#: Of a run, in an expression of Vega: whether it is among those that the parameter ``shown`` names, all if it names none.
-SHOWN = "!length(shown) || indexof(shown, datum.row) >= 0"
-#: Colours from low to high that no kind of colour blindness confuses, and that stand on white.
-LOW_TO_HIGH = [theme.BLUE, "#A9A9A9", theme.VERMILLION]

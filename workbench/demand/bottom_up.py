@@ -6,7 +6,7 @@ tokens nor runs. They tell how demand grows: `BottomUp.relative` gives it to `wo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -24,7 +24,7 @@ from workbench.demand.uses.adoption import Adoption, adopt, observed
 from workbench.demand.uses.agents import Tokens, ToolWork, agent_hour, coding_agent, delegation_share, horizon, tool_work
 from workbench.demand.uses.chip_time import H100E, h100e_of_flop
 from workbench.demand.uses.growth import damped_growth
-from workbench.demand.uses.tokens import TokenDemand, segments_of, token_demand
+from workbench.demand.uses.tokens import Segment, segments_of, token_demand
 from workbench.demand.uses.training import (
     FrontierRun,
     TrainingDemand,
@@ -80,7 +80,7 @@ class BottomUp(Arrays):
     """Compute that known uses ask for at the known rent, quarter by quarter; futures on the last axis."""
 
     compute: Array  #: (uses, quarters, futures), with head-room for peaks [H100e]
-    tokens: TokenDemand  #: of the five uses that disclose or imply tokens, (segments, quarters, futures)
+    tokens: Tokens  #: of the five uses that disclose or imply tokens, (segments, quarters, futures) [tokens/s]
     run: FrontierRun  #: largest training run, (quarters, futures)
     tools: ToolWork  #: processors of agents' tools and of their chips' servers, (quarters, futures)
     installed: Array  #: at the end of the quarter before the first, (futures,) [H100e]
@@ -110,10 +110,6 @@ class BottomUp(Arrays):
         asked, x = self.by_class(), self.given
         shocks = np.exp(x["demand_volatility"] * (x[scenario.SHOCKS] - x[scenario.SHOCKS][0]))
         return np.asarray(scenario.shares(x)[:, None] * shocks * asked / asked[:, :1])
-
-    def frame(self, levels: Sequence[float] = (0.5, 0.8, 0.9)) -> pl.DataFrame:
-        """use, quarter, level, low, median, high [H100e]."""
-        return bands(self.compute, tuple(levels)).frame(use=list(USES), quarter=self.quarters)
 
     def explained(self, level: float = 0.9) -> pl.DataFrame:
         """Share of installed compute that each use, and all of them, ask for in the first quarter: use, mean, low, median, high."""
@@ -159,10 +155,6 @@ def bottom_up(quarters: int = 40, n: int = 2048, seed: int = 0, *, replicates: i
     **given : Distribution or number
         Instead of rows of the table, by their names (`INPUTS`, `scenario.INPUTS`); `chat_adoption` is a quantile.
 
-    Returns
-    -------
-    BottomUp
-
     Raises
     ------
     InputError, UnknownName
@@ -179,12 +171,13 @@ def bottom_up(quarters: int = 40, n: int = 2048, seed: int = 0, *, replicates: i
     together = scenario.correlation(believed) | {pair: r for pair, r in TOGETHER.items() if not fixed & set(pair)}
     x = sample(believed, n, seed, correlation=together, replicates=replicates)
     years = year(scenario.START) - SINCE + (np.arange(quarters)[:, None] - 0.5) / 4  # of the middles of quarters
-    tokens, calls = _tokens(x, years)
-    text = _compute(x, years, tokens.tokens)
+    segments, calls = _segments(x, years)
+    tokens = token_demand(segments)
+    text = _compute(x, years, tokens)
     media = text.sum(axis=0, keepdims=True) * x["media_share_of_output"]
     run, training = _training(x, years, simulate(scenario.futures(x)))
     busy = np.concatenate([text, media, np.stack([training.final, training.experiments, training.rollouts]) / x["availability"]])
-    interactive = np.array([*tokens.interactive, True, False, False, False])
+    interactive = np.array([*(s.interactive for s in segments), True, False, False, False])
     mean, waits = busy[interactive].sum(axis=0), x["deferrable_share"] * (busy[4] + busy[7] + busy[8])
     busy[interactive] *= 1 + np.maximum(x["peak_over_mean"] - 1 - waits / mean, 0.0)
     tools = tool_work(
@@ -216,8 +209,8 @@ def _chat_growth(years: Array) -> Array:
     return np.asarray(np.exp(log_users[2:] - log_users[0])[:, np.argsort(log_users[1])])
 
 
-def _tokens(x: Mapping[str, Array], years: Array) -> tuple[TokenDemand, Array]:
-    """Tokens by segment, and tool calls of agents a second."""
+def _segments(x: Mapping[str, Array], years: Array) -> tuple[tuple[Segment, ...], Array]:
+    """Tasks and tokens by segment, and tool calls of agents a second."""
     grown, quantile = _chat_growth(years[:, 0]), x[ADOPTION]
     if not np.all((quantile >= 0) & (quantile <= 1)):
         raise InputError(f"{ADOPTION}: expected a quantile, 0 to 1, found {quantile.min():g} to {quantile.max():g}")
@@ -235,7 +228,7 @@ def _tokens(x: Mapping[str, Array], years: Array) -> tuple[TokenDemand, Array]:
     more = {"consumer": longer * beyond ** x["consumer_elasticity"], "agents": beyond ** x["api_elasticity"]}
     segments = tuple(replace(s, tasks=np.asarray(s.tasks) * more[CLASS_OF[s.name]]) for s in segments)
     coding, research = (np.asarray(segments[i].tasks) for i in (2, 3))
-    return token_demand(segments), coding * calls_per_hour + research * x["research_agent_multiple"]  # a call a chat's worth of tokens
+    return segments, coding * calls_per_hour + research * x["research_agent_multiple"]  # a call a chat's worth of tokens
 
 
 def _compute(x: Mapping[str, Array], years: Array, tokens: Tokens) -> Array:
@@ -265,9 +258,7 @@ def _training(x: Mapping[str, Array], years: Array, market: Market) -> tuple[Fro
             "data": data_cap(x["run_tokens"]),
             "latency": latency_wall(seconds=seconds),
             "money": money_cap(
-                x["run_budget"] * damped_growth(years - 0.5, x["run_cost_growth"], fade),
-                usd_per_h100e_hour=scenario.known_rent(),
-                mfu=mfu,
+                x["run_budget"] * damped_growth(years - 0.5, x["run_cost_growth"], fade), usd_per_h100e_hour=scenario.known_rent(), mfu=mfu
             ),
         }
     )

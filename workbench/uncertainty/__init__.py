@@ -5,7 +5,7 @@ A sample is a dict of arrays; a model that takes arrays turns it into as many fu
 
 from workbench.uncertainty.distributions import Beta, Lognormal, Normal, Pert, Uniform
 from workbench.uncertainty.sampling import Path, sample
-from workbench.uncertainty.scores import coverage, crps, pit
+from workbench.uncertainty.scores import coverage, crps
 from workbench.uncertainty.sensitivity import one_at_a_time, sobol_indices
 from workbench.uncertainty.summaries import band, bands, exceedance
 
@@ -22,7 +22,6 @@ __all__ = [
     "crps",
     "exceedance",
     "one_at_a_time",
-    "pit",
     "sample",
     "sobol_indices",
 ]

@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.checks import FINITE, Rule, takes
+from workbench.checks import FINITE, Rule
 from workbench.errors import InputError, UnknownName
 
 Array = NDArray[np.float64]
 Pairs = Mapping[tuple[str, str], float]
 SLACK = 1e-8  #: by which an eigenvalue may fall below 0 through rounding
+MET, MOST = 1e-10, 10_000  #: relative difference of two projections that have met; iterations until then
 
 
 class NotACorrelation(InputError):
@@ -31,8 +32,7 @@ class NotACorrelation(InputError):
         )
 
 
-@takes(tolerance=Rule(above=0, one=True), most=Rule(least=1, whole=True, one=True))
-def nearest_correlation(matrix: ArrayLike, *, tolerance: float = 1e-10, most: int = 10_000) -> Array:
+def nearest_correlation(matrix: ArrayLike) -> Array:
     """Correlation matrix nearest to `matrix` in the Frobenius norm.
 
     Alternating projections on the positive semi-definite matrices and on those with a unit diagonal, with Dykstra's correction.
@@ -41,10 +41,6 @@ def nearest_correlation(matrix: ArrayLike, *, tolerance: float = 1e-10, most: in
     ----------
     matrix : array_like, shape (k, k)
         Symmetric.
-    tolerance : float
-        Relative difference of the two projections at which they have met.
-    most : int
-        Iterations.
 
     Returns
     -------
@@ -62,16 +58,16 @@ def nearest_correlation(matrix: ArrayLike, *, tolerance: float = 1e-10, most: in
     """
     unit = _symmetric(matrix)  # corr_nearest of statsmodels takes 300 times as long for six inputs, and stops short of the end
     correction = np.zeros_like(unit)
-    for _ in range(most):
+    for _ in range(MOST):
         shifted = unit - correction
         value, vector = np.linalg.eigh(shifted)
         definite = (vector * np.maximum(value, 0.0)) @ vector.T
         correction = definite - shifted
         unit = definite.copy()
         np.fill_diagonal(unit, 1.0)
-        if np.linalg.norm(unit - definite) <= tolerance * np.linalg.norm(unit):
+        if np.linalg.norm(unit - definite) <= MET * np.linalg.norm(unit):
             return unit
-    raise InputError(f"nearest_correlation: the projections did not meet within {most} iterations")
+    raise InputError(f"nearest_correlation: the projections did not meet within {MOST} iterations")
 
 
 def correlation_matrix(names: Sequence[str], correlation: Pairs | ArrayLike) -> Array:

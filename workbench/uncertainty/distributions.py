@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
@@ -18,17 +18,14 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 Z95 = 1.6448536269514722  #: 95 % point of the standard normal
 FAR = 8.0  #: normal score beyond which a quantile is inverted on its own
-ANY = Rule(infinite=True)  #: an infinity lies beyond every value
 ONE, NO_LESS, ABOVE = Rule(one=True), Rule(least=0, one=True), Rule(above=0, one=True)
 
 
 @runtime_checkable
 class Distribution(Protocol):
-    """Anything with a quantile function of arrays in (0, 1) and its inverse."""
+    """Anything with a quantile function of arrays in (0, 1)."""
 
     def quantile(self, p: ArrayLike) -> Array: ...
-
-    def cdf(self, x: ArrayLike) -> Array: ...
 
 
 @dataclass(frozen=True)
@@ -49,25 +46,11 @@ class Normal:
         if not self.p5 <= self.p95:
             raise InputError(f"Normal(p5={self.p5}, p95={self.p95}): expected p5 <= p95")
 
-    @classmethod
-    @takes(mean=ONE, deviation=NO_LESS)
-    def about(cls, mean: float, deviation: float) -> Normal:
-        """By mean and standard deviation."""
-        return cls(mean - Z95 * deviation, mean + Z95 * deviation)
-
     @takes(p=SHARE)
     def quantile(self, p: ArrayLike) -> Array:
         from scipy.special import ndtri
 
         return np.asarray((self.p5 + self.p95) / 2 + (self.p95 - self.p5) / 2 / Z95 * ndtri(np.asarray(p, dtype=float)))
-
-    @takes(x=ANY)
-    def cdf(self, x: ArrayLike) -> Array:
-        from scipy.special import ndtr
-
-        if self.p5 == self.p95:
-            return np.where(np.asarray(x, dtype=float) >= self.p5, 1.0, 0.0)
-        return np.asarray(ndtr((np.asarray(x, dtype=float) - (self.p5 + self.p95) / 2) * 2 * Z95 / (self.p95 - self.p5)))
 
 
 @dataclass(frozen=True)
@@ -88,24 +71,8 @@ class Lognormal:
         if not 0 < self.p5 <= self.p95:
             raise InputError(f"Lognormal(p5={self.p5}, p95={self.p95}): expected 0 < p5 <= p95")
 
-    @classmethod
-    @takes(median=ABOVE, sigma=NO_LESS)
-    def about(cls, median: float, sigma: float) -> Lognormal:
-        """By median and standard deviation of the natural logarithm."""
-        return cls(median * np.exp(-Z95 * sigma), median * np.exp(Z95 * sigma))
-
-    @cached_property
-    def log(self) -> Normal:
-        """Distribution of the natural logarithm."""
-        return Normal(float(np.log(self.p5)), float(np.log(self.p95)))
-
     def quantile(self, p: ArrayLike) -> Array:
-        return np.exp(self.log.quantile(p))
-
-    @takes(x=ANY)
-    def cdf(self, x: ArrayLike) -> Array:
-        with np.errstate(divide="ignore"):
-            return self.log.cdf(np.log(np.maximum(np.asarray(x, dtype=float), 0.0)))
+        return np.exp(Normal(float(np.log(self.p5)), float(np.log(self.p95))).quantile(p))
 
 
 @dataclass(frozen=True)
@@ -129,10 +96,6 @@ class Uniform:
     @takes(p=SHARE)
     def quantile(self, p: ArrayLike) -> Array:
         return self.low + (self.high - self.low) * np.asarray(p, dtype=float)
-
-    @takes(x=ANY)
-    def cdf(self, x: ArrayLike) -> Array:
-        return _share(np.asarray(x, dtype=float), self.low, self.high)
 
 
 @dataclass(frozen=True)
@@ -166,12 +129,6 @@ class Beta:
     def quantile(self, p: ArrayLike) -> Array:
         return self.low + (self.high - self.low) * _beta_quantile(*self.shape, np.asarray(p, dtype=float))
 
-    @takes(x=ANY)
-    def cdf(self, x: ArrayLike) -> Array:
-        from scipy.special import betainc
-
-        return np.asarray(betainc(*self.shape, _share(np.asarray(x, dtype=float), self.low, self.high)))
-
 
 @dataclass(frozen=True)
 class Pert:
@@ -201,19 +158,6 @@ class Pert:
     @takes(p=SHARE)
     def quantile(self, p: ArrayLike) -> Array:
         return self.low + (self.high - self.low) * _beta_quantile(*self.shape, np.asarray(p, dtype=float))
-
-    @takes(x=ANY)
-    def cdf(self, x: ArrayLike) -> Array:
-        from scipy.special import betainc
-
-        return np.asarray(betainc(*self.shape, _share(np.asarray(x, dtype=float), self.low, self.high)))
-
-
-def _share(x: Array, low: float, high: float) -> Array:
-    """Where `x` stands between `low` (0) and `high` (1)."""
-    if low == high:
-        return np.where(x >= low, 1.0, 0.0)
-    return np.clip((x - low) / (high - low), 0.0, 1.0)
 
 
 def _beta_quantile(a: float, b: float, p: Array) -> Array:

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.arrays import Arrays
-from workbench.checks import FINITE, takes
+from workbench.checks import FINITE, WHOLE, takes
 from workbench.errors import InputError
 from workbench.uncertainty.copula import Pairs
 from workbench.uncertainty.sampling import Input, dimensions, draw, evaluated
-from workbench.uncertainty.sobol import SEED, SIZE, Net
+from workbench.uncertainty.sobol import SIZE, Net
 from workbench.uncertainty.summaries import REPLICATES
 
 Array = NDArray[np.float64]
@@ -46,7 +46,7 @@ class _Random:
         return np.random.default_rng([self.seed, first]).standard_normal((stop - first, self.size))
 
 
-@takes(n=SIZE, seed=SEED, replicates=REPLICATES, truth=FINITE)
+@takes(n=SIZE, seed=WHOLE, replicates=REPLICATES, truth=FINITE)
 def qmc_gain(
     model: Callable[..., ArrayLike],
     inputs: Mapping[str, Input],

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.checks import Rule, check_fields, numeric, takes
+from workbench.checks import LENGTH, Rule, check_fields, numeric, takes
 from workbench.errors import InputError
 from workbench.uncertainty.copula import Pairs, correlation_matrix, factor
 from workbench.uncertainty.distributions import ABOVE, NO_LESS, ONE, Distribution
@@ -43,7 +43,7 @@ class Path:
     sigma: float = 1.0  #: standard deviation of an innovation
 
     def __post_init__(self) -> None:
-        check_fields(self, steps=Rule(least=1, whole=True, one=True), rho=Rule(least=-1, most=1, one=True), sigma=NO_LESS)
+        check_fields(self, steps=LENGTH, rho=Rule(least=-1, most=1, one=True), sigma=NO_LESS)
 
     @classmethod
     @takes(rate=NO_LESS, volatility=NO_LESS, step=ABOVE)

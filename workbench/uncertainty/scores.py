@@ -1,4 +1,4 @@
-"""Scores of forecasts: CRPS of samples, coverage with its own uncertainty, PIT.
+"""Scores of forecasts: CRPS of samples, coverage with its own uncertainty.
 
 Samples stand on the last axis; all else broadcasts. A score has the unit of what is forecast, and lower is better.
 """
@@ -13,7 +13,6 @@ from numpy.typing import ArrayLike, NDArray
 from workbench.arrays import Arrays, broadcast
 from workbench.checks import FINITE, Rule, takes
 from workbench.errors import InputError
-from workbench.uncertainty.sobol import SEED
 
 Array = NDArray[np.float64]
 
@@ -35,11 +34,6 @@ def crps(samples: ArrayLike, observed: ArrayLike) -> Array:
     ndarray, shape (...)
         In the unit of `observed`; of log10 values, in decades.
 
-    Raises
-    ------
-    InputError
-        For values that are not finite.
-
     References
     ----------
     .. [1] Gneiting, Raftery (2007), JASA 102, equation 21; Jordan, Krueger, Lerch (2019), J. Stat. Software 90(12), equation 7.
@@ -49,7 +43,10 @@ def crps(samples: ArrayLike, observed: ArrayLike) -> Array:
     >>> crps([[1, 2, 3], [4, 5, 6]], observed=[2, 2]).round(3).tolist()
     [0.222, 2.556]
     """
-    x, y = _forecasts(samples, observed)
+    x, y = np.asarray(FINITE("samples", samples)), np.asarray(FINITE("observed", observed))
+    if not (x.ndim and x.shape[-1]):
+        raise InputError("samples: expected one or more on the last axis")
+    broadcast(samples=x[..., 0], observed=y)
     m = x.shape[-1]  # scoringrules finds the same in 58 ms for 1,000 forecasts of 1,000 samples, this in 17
     rank = 2 * np.arange(1, m + 1) - m - 1.0
     spread = (np.sort(x, axis=-1) * rank).sum(axis=-1) / m**2
@@ -98,44 +95,3 @@ def coverage(low: ArrayLike, high: ArrayLike, observed: ArrayLike) -> Coverage:
         low=float(betaincinv(hits, n - hits + 1, 0.05)) if hits else 0.0,
         high=float(betaincinv(hits + 1, n - hits, 0.95)) if hits < n else 1.0,
     )
-
-
-@takes(seed=SEED)
-def pit(samples: ArrayLike, observed: ArrayLike, *, seed: int = 0) -> Array:
-    """Probability integral transform: the rank of what came among the samples, at a random place within its step and within ties.
-
-    u = (number below + V (number equal + 1)) / (m + 1), V uniform; for a right forecast u is uniform on (0, 1), for counts too
-
-    Parameters
-    ----------
-    samples : array_like, shape (..., m)
-    observed : array_like, shape (...)
-    seed : int
-        Of the random places.
-
-    Returns
-    -------
-    ndarray, shape (...)
-        Heaped at both ends: forecasts too narrow; in the middle: too wide; at one end: biased.
-
-    References
-    ----------
-    .. [1] Czado, Gneiting, Held (2009), Biometrics 65, section 2; Gneiting, Katzfuss (2014), Annu. Rev. Stat. Appl. 1, section 3.
-
-    Examples
-    --------
-    >>> pit([1, 2, 3], observed=[0, 2.5, 9]).round(2).tolist()
-    [0.16, 0.57, 0.76]
-    """
-    x, y = _forecasts(samples, observed)
-    below, equal = (x < y[..., None]).sum(axis=-1), (x == y[..., None]).sum(axis=-1)
-    return (below + np.random.default_rng(seed).random(below.shape) * (equal + 1)) / (x.shape[-1] + 1)
-
-
-def _forecasts(samples: ArrayLike, observed: ArrayLike, name: str = "samples") -> tuple[Array, Array]:
-    """Forecasts with one or more values each on the last axis, and what came of each."""
-    x, y = np.asarray(FINITE(name, samples)), np.asarray(FINITE("observed", observed))
-    if not (x.ndim and x.shape[-1]):
-        raise InputError(f"{name}: expected one or more on the last axis")
-    broadcast(**{name: x[..., 0]}, observed=y)
-    return x, y

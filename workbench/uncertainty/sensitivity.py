@@ -10,11 +10,11 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.arrays import Arrays
-from workbench.checks import Rule, takes
+from workbench.checks import WHOLE, Rule, takes
 from workbench.errors import InputError, UnknownName
 from workbench.uncertainty.copula import Pairs, correlation_matrix
 from workbench.uncertainty.sampling import Input, evaluated, numbers_of, sample
-from workbench.uncertainty.sobol import SEED, SIZE
+from workbench.uncertainty.sobol import SIZE
 
 #: An argument of a model: an infinity may be a limit that there is not.
 LIMIT = Rule(infinite=True)
@@ -83,7 +83,7 @@ class Indices(Arrays):
         return table.sort("total_order", descending=True, maintain_order=True)
 
 
-@takes(n=SIZE, seed=SEED)
+@takes(n=SIZE, seed=WHOLE)
 def sobol_indices(
     model: Callable[..., ArrayLike],
     inputs: Mapping[str, Input],

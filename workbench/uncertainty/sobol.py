@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.checks import Rule
+from workbench.checks import LENGTH, WHOLE, Rule
 from workbench.errors import InputError
 
 BITS = 52  #: of a scrambled point, so that its middle is exact in a double
@@ -15,7 +15,6 @@ ONE = np.uint64(0x3FF0000000000000)  #: bits of 1.0: with those of a point below
 KEPT = 2**23  #: bytes of standard normals that are kept at most, times eight
 DIGITS = 30  #: of the direction numbers, and so the largest power of two
 SIZE = Rule(whole=True, one=True)  #: of a net; that it is a power of two is told by itself
-SEED = Rule(least=0, whole=True, one=True)
 
 
 class Net:
@@ -41,8 +40,8 @@ class Net:
     """
 
     def __init__(self, dimensions: int, n: int, seed: int, replicates: int):
-        self.n, self.seed = SIZE("n", n), SEED("seed", seed)
-        self.replicates = Rule(least=1, whole=True, one=True)("replicates", replicates)
+        self.n, self.seed = SIZE("n", n), WHOLE("seed", seed)
+        self.replicates = LENGTH("replicates", replicates)
         self.size = self.n * self.replicates
         if self.n < 1 or self.n & (self.n - 1) or self.n > 2**DIGITS:
             near = f" (next: {1 << self.n.bit_length()})" if 1 < self.n < 2**DIGITS else f", at most {2**DIGITS:,}"

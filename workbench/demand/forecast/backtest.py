@@ -7,15 +7,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from workbench.arrays import Arrays
+from workbench.arrays import Arrays, join
 from workbench.checks import FINITE, LENGTH, Rule, check_fields, takes
 from workbench.demand.forecast import trend
 from workbench.demand.forecast.checks import beyond_authority
 from workbench.demand.forecast.history import Series
 from workbench.errors import InputError
-from workbench.uncertainty import coverage, crps, pit
+from workbench.uncertainty import coverage, crps
 
 Array = NDArray[np.float64]
 LEVEL, CALIBRATED = 0.9, 40  #: of the band that is widened, and how many errors of a calibrated forecaster count beside those seen
@@ -42,12 +42,6 @@ class Backtest(Arrays):
         if len({shape[:1] for shape in shapes.values()}) != 1 or len(shapes["samples"]) != 2:
             raise InputError(f"{self.series}: expected samples of (forecasts, n) and as many of all else, found {shapes}")
 
-    def take(self, which: ArrayLike) -> Backtest:
-        """The chosen forecasts (a mask or places)."""
-        w = np.asarray(which)
-        names = ("origins", "targets", "samples", "observed", "beyond")
-        return replace(self, **{name: getattr(self, name)[w] for name in names})
-
     def score(self) -> dict[str, float | int | str | None]:
         """CRPS, coverage of the 50 and 90 % bands with the interval that so few outcomes allow, bias and n."""
         if not self.observed.size:
@@ -70,34 +64,17 @@ class Backtest(Arrays):
         }
 
     def frame(self) -> pl.DataFrame:
-        """One row a forecast: median, bands, outcome, CRPS and PIT."""
+        """One row a forecast: median, 90 % band and outcome."""
         low, middle, high = np.quantile(self.samples, [0.05, 0.5, 0.95], axis=1)
-        return pl.DataFrame(
-            {
-                "series": [self.series] * self.observed.size,
-                "model": [self.model] * self.observed.size,
-                "origin_year": self.origins,
-                "target_year": self.targets,
-                "low": low,
-                "median": middle,
-                "high": high,
-                "observed": self.observed,
-                "crps": crps(self.samples, self.observed),
-                "pit": pit(self.samples, self.observed),
-                "beyond_authority": self.beyond,
-            }
-        )
+        years = {"origin_year": self.origins, "target_year": self.targets}
+        return pl.DataFrame(years | {"low": low, "median": middle, "high": high, "observed": self.observed})
 
 
 def together(parts: Sequence[Backtest], series: str) -> Backtest:
     """Several backtests of one model as one. Raises `InputError` where models or numbers of samples differ."""
     if len({(p.model, p.samples.shape[1]) for p in parts}) != 1:
         raise InputError(f"{series}: expected one model and one number of samples, got {sorted({p.model for p in parts})}")
-    return Backtest(
-        series,
-        parts[0].model,
-        *(np.concatenate([getattr(p, name) for p in parts]) for name in ("origins", "targets", "samples", "observed", "beyond")),
-    )
+    return replace(join(parts, [p.observed.size for p in parts]), series=series)
 
 
 @takes(steps=LENGTH, least=Rule(least=3, whole=True, one=True))
@@ -127,15 +104,10 @@ def rolling(series: Series, forecast: Forecaster, model: str, steps: int, *, lea
         raise InputError(f"{series.name}: {series.values.size} points; expected at least {least} + {steps}")
     origins = np.arange(least - 1, series.values.size - steps)
     past = [series.take(slice(0, int(o) + 1)) for o in origins]
-    return Backtest(
-        series=series.name,
-        model=model,
-        origins=series.times[origins],
-        targets=series.times[origins + steps],
-        samples=np.array([forecast(p, steps) for p in past]),
-        observed=np.log(series.values[origins + steps]),
-        beyond=np.array([bool(beyond_authority(p.times, steps * gaps[0])) for p in past]),
-    )
+    samples = np.array([forecast(p, steps) for p in past])
+    beyond = np.array([bool(beyond_authority(p.times, steps * gaps[0])) for p in past])
+    came = np.log(series.values[origins + steps])
+    return Backtest(series.name, model, series.times[origins], series.times[origins + steps], samples, came, beyond)
 
 
 def inflate(test: Backtest, evidence: Sequence[Backtest] = ()) -> Backtest:

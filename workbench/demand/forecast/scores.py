@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from workbench.arrays import take
 from workbench.demand.forecast import frontier, history, trend
 from workbench.demand.forecast.backtest import Backtest, Forecaster, inflate, local_trend, rolling, simple_models, together
 from workbench.demand.forecast.checks import beyond_authority
@@ -199,7 +200,7 @@ def scoreboard(*names: str) -> pl.DataFrame:
 
 def _scored(series: Series, test: Backtest) -> Backtest:
     start = series.times[FIRST[series.kind] - 1]
-    return test.take(test.origins >= start - 1e-9)
+    return take(test, test.origins >= start - 1e-9)
 
 
 def _roll(series: Series, forecast: Forecaster, name: str) -> Backtest:

@@ -103,10 +103,6 @@ def clear(
     ceiling : array_like
         Highest price that anyone pays [USD a unit and hour]; at least every floor; no axis for classes.
 
-    Returns
-    -------
-    Clearing
-
     Raises
     ------
     InputError

@@ -129,14 +129,6 @@ def simulate(futures: Futures) -> Market:
     delay. The oldest vintage goes (one a quarter) when its rent no longer pays power and space, or when units that need less wait for its
     power.
 
-    Parameters
-    ----------
-    futures : Futures
-
-    Returns
-    -------
-    Market
-
     Raises
     ------
     InputError

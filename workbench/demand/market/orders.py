@@ -66,7 +66,8 @@ class OrderPlan(Arrays):
             "mean need": self.need.mean(axis=1),
             "95 % of needs": _quantile(self.need, 0.95),
         }
-        return {name: self.cost_of(self._possible(q)) for name, q in plans.items()}
+        ordered = np.arange(len(self.need)) >= self.lead  # before, nothing stands; what was ordered is not given back
+        return {name: self.cost_of(np.maximum.accumulate(np.where(ordered, q, 0.0))) for name, q in plans.items()}
 
     def regret(self) -> pl.DataFrame:
         """plan, mean_cost_usd, mean_regret_usd, p95_regret_usd against foresight: this plan and the naive ones, the cheapest first."""
@@ -87,11 +88,6 @@ class OrderPlan(Arrays):
                 "need_p95": high, "short_mean": self.short.mean(axis=1), "p_enough": np.mean(self.short == 0, axis=1),
             }
         )  # fmt: skip
-
-    def _possible(self, owned: Array) -> Array:
-        """A plan that the lead time and irrevocable orders allow."""
-        q = np.maximum.accumulate(np.where(np.arange(len(owned)) < self.lead, 0.0, owned))
-        return np.asarray(q)
 
 
 @takes(
@@ -131,10 +127,6 @@ def order_plan(
         Lost where a unit is neither owned nor leased; infinite: everything is served.
     held : array_like, shape (quarters,)
         Units that stand already, sunk.
-
-    Returns
-    -------
-    OrderPlan
 
     Raises
     ------
@@ -221,10 +213,6 @@ def real_option(
         For holding a place for a unit, by quarter of its service, 0 or more.
     bins : int
         Equal parts of the futures by signal; futures should be many more.
-
-    Returns
-    -------
-    RealOption
 
     Examples
     --------

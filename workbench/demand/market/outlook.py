@@ -124,10 +124,6 @@ def outlook(
     **given : Distribution or number
         Instead of rows of the table, by their names (`scenario.INPUTS`).
 
-    Returns
-    -------
-    Outlook
-
     Raises
     ------
     InputError, UnknownName

@@ -17,6 +17,7 @@ from workbench.checks import FINITE, LENGTH, NOT_NEGATIVE, POSITIVE, PUE, SHARE,
 from workbench.demand.forecast.history import year
 from workbench.demand.market.loop import Futures, simulate
 from workbench.demand.market.supply import LIMITS
+from workbench.demand.uses.growth import fading
 from workbench.errors import InputError, UnknownName
 from workbench.uncertainty import Beta, Lognormal, Normal, Path, Pert, sample
 from workbench.uncertainty.distributions import Distribution
@@ -158,11 +159,7 @@ def known_rent(quarter: str = START, chip: str = "H100", contract: str | None = 
 
 @takes(demand=Rule(above=0, apart=True), usd_per_h100e_hour=Rule(above=0, apart=True))
 def futures(
-    given: Mapping[str, ArrayLike],
-    *,
-    demand: ArrayLike | None = None,
-    start: str = START,
-    usd_per_h100e_hour: ArrayLike | None = None,
+    given: Mapping[str, ArrayLike], *, demand: ArrayLike | None = None, start: str = START, usd_per_h100e_hour: ArrayLike | None = None
 ) -> Futures:
     """Futures of the loop from sampled parameters: history from tables, growth that fades, demand that clears at the known rent at first.
 
@@ -182,10 +179,6 @@ def futures(
         year before.
     usd_per_h100e_hour : array_like, optional
         Rent that is known in it; the table's by default.
-
-    Returns
-    -------
-    Futures
 
     Raises
     ------
@@ -272,14 +265,9 @@ def shares(x: Mapping[str, Array]) -> Array:
 
 def _wanted(x: Mapping[str, Array], years: Array, pace: float) -> Array:
     """What each class wants over what all want at first, but for a factor: (classes, quarters, futures)."""
-    effective = -x["demand_growth_tau"] * np.expm1(-years / x["demand_growth_tau"])
     growth = np.log(np.stack([x[f"{name}_demand_growth"] for name in BUYERS])) * pace
-    ahead = (
-        -x["efficiency_fade"]
-        * np.expm1(-years / x["efficiency_fade"])
-        * np.log(x["serving_software_growth"] / median("serving_software_growth"))
-    )
-    wanted = x["demand_volatility"] * (x[SHOCKS] - x[SHOCKS][0]) + growth[:, None] * effective
+    ahead = fading(years, x["efficiency_fade"]) * np.log(x["serving_software_growth"] / median("serving_software_growth"))
+    wanted = x["demand_volatility"] * (x[SHOCKS] - x[SHOCKS][0]) + growth[:, None] * fading(years, x["demand_growth_tau"])
     wanted[1:] += (_elasticity(x)[1:, None] - 1) * ahead
     np.exp(wanted, out=wanted)
     wanted *= shares(x)[:, None]
@@ -289,11 +277,11 @@ def _wanted(x: Mapping[str, Array], years: Array, pace: float) -> Array:
 def _limits(x: Mapping[str, Array], years: Array, pace: float, last: Array, cheaper: Array, gap: Array) -> Array:
     """What each of `LIMITS` lets ship, (limits, quarters, futures), from what shipped `last`; `gap` is that of price and cost at first."""
     limits = np.empty((len(LIMITS), len(years), last.size))
-    fading = -x["supply_growth_tau"] * np.expm1(-years / x["supply_growth_tau"])
-    held = np.exp(-4 * x["limit_response"] * gap * fading)
+    grown = fading(years, x["supply_growth_tau"])
+    held = np.exp(-4 * x["limit_response"] * gap * grown)
     gains = (x["compute_per_input_growth"] ** years,) * 3 + (cheaper,)
     for limit, name, gain in zip(limits, ("chips", "hbm", "packaging", "capital"), gains, strict=True):
-        np.exp(np.log(x[f"{name}_growth"]) * pace * fading, out=limit)
+        np.exp(np.log(x[f"{name}_growth"]) * pace * grown, out=limit)
         limit *= gain
         limit *= held
         limit *= last * x[f"{name}_headroom"]

@@ -12,7 +12,6 @@ from workbench.errors import InputError
 #: What may bind shipments, in the order of `limits`; `BINDING` names the codes of the binding constraint.
 LIMITS = ("chips", "HBM", "packaging", "capital")
 BINDING = ("demand", *LIMITS, "power")
-SERIES = Rule(least=0, apart=True)
 STAGES = 3  #: stages of the delay in which power is energised
 
 

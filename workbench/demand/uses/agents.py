@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 import numpy as np
-import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
@@ -126,10 +125,6 @@ class AgentFit(Arrays):
 
     values: dict[str, float]  #: tokens, turns of a task, share of calls, calls an hour
     errors: dict[str, float]  #: standard error of the logarithm of each
-
-    def frame(self) -> pl.DataFrame:
-        """parameter, value, error."""
-        return pl.DataFrame({"parameter": list(self.values), "value": list(self.values.values()), "error": list(self.errors.values())})
 
 
 def traces() -> dict[str, Array]:

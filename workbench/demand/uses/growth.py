@@ -13,6 +13,12 @@ Array = NDArray[np.float64]
 FADE = Rule(above=0, infinite=True)
 
 
+def fading(years: Array, fade: Array) -> Array:
+    """Years for which growth at its first pace would bring as much as growth that fades brings in `years`: tau (1 - e^(-t / tau))."""
+    with np.errstate(invalid="ignore"):
+        return np.where(np.isinf(fade), years, -fade * np.expm1(-years / fade))
+
+
 @takes(years=FINITE, factor=POSITIVE, fade=FADE)
 def damped_growth(years: ArrayLike, factor: ArrayLike, fade: ArrayLike = np.inf) -> Array:
     """What has grown by a yearly `factor` at first, over its start: exp(ln(factor) tau (1 - e^(-t / tau))).
@@ -26,7 +32,4 @@ def damped_growth(years: ArrayLike, factor: ArrayLike, fade: ArrayLike = np.inf)
     fade : array_like
         tau [yr]; inf: the growth never fades.
     """
-    t, tau = np.asarray(years, dtype=float), np.asarray(fade, dtype=float)
-    with np.errstate(invalid="ignore"):
-        effective = np.where(np.isinf(tau), t, -tau * np.expm1(-t / tau))
-    return np.exp(np.log(np.asarray(factor, dtype=float)) * effective)
+    return np.exp(np.log(np.asarray(factor)) * fading(np.asarray(years), np.asarray(fade)))

@@ -72,10 +72,6 @@ def takeoff(preset: str = "best_guess", until: float = 2035.0, **parameters: Arr
         In the place of those of the preset, by their names in the table ``takeoff_presets``; they broadcast, but for
         ``hardware_delay``, which is one number.
 
-    Returns
-    -------
-    Takeoff
-
     Raises
     ------
     UnknownName

@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.arrays import Arrays, broadcast
+from workbench.arrays import broadcast
 from workbench.checks import NOT_NEGATIVE, POSITIVE, Rule, takes
 from workbench.demand.uses.agents import Tokens
 from workbench.demand.uses.growth import FADE, damped_growth
 from workbench.errors import InputError
-from workbench.uncertainty import bands
 from workbench.units import DAY, HOUR, YEAR
 
 Array = NDArray[np.float64]
@@ -34,44 +32,16 @@ class Segment:
     interactive: bool = True  #: people wait for it; what can wait fills the valleys
 
 
-@dataclass(frozen=True, repr=False)
-class TokenDemand(Arrays):
-    """Tokens asked for, segments on the first axis: (segments, quarters, futures)."""
-
-    segments: tuple[str, ...]
-    interactive: tuple[bool, ...]  #: people wait for it
-    tokens: Tokens  #: [tokens/s]
-
-    @property
-    def total(self) -> Tokens:
-        """Over all segments [tokens/s]."""
-        t = self.tokens
-        return Tokens(t.cached.sum(axis=0), t.fresh.sum(axis=0), t.output.sum(axis=0))
-
-    @takes(level=Rule(above=0, below=1, one=True))
-    def frame(self, level: float = 0.8) -> pl.DataFrame:
-        """kind, segment, quarter, level, low, median, high [tokens a month]."""
-        kinds = {name: getattr(self.tokens, name) * MONTH for name in ("cached", "fresh", "output")}
-        quarters = range(self.tokens.cached.shape[1])
-        return bands(np.stack(list(kinds.values())), (level,)).frame(kind=list(kinds), segment=list(self.segments), quarter=quarters)
-
-
-def token_demand(segments: Sequence[Segment]) -> TokenDemand:
-    """Tokens a second of every segment, on common axes (segments, quarters, futures)."""
+def token_demand(segments: Sequence[Segment]) -> Tokens:
+    """Tokens asked for of every segment, on common axes (segments, quarters, futures) [tokens/s]."""
     asked = [s.tokens * s.tasks for s in segments]
     shape = np.broadcast_shapes(*(np.shape(t.total) for t in asked), (1, 1))
-    stacked = (np.stack([np.broadcast_to(getattr(t, kind), shape) for t in asked]) for kind in ("cached", "fresh", "output"))
-    return TokenDemand(tuple(s.name for s in segments), tuple(s.interactive for s in segments), Tokens(*stacked))
+    return Tokens(*(np.stack([np.broadcast_to(getattr(t, kind), shape) for t in asked]) for kind in ("cached", "fresh", "output")))
 
 
 @takes(years=Rule(apart=True), chat_users=NOT_NEGATIVE, delegated=NOT_NEGATIVE)
 def segments_of(
-    given: Mapping[str, ArrayLike],
-    years: ArrayLike,
-    coding_hour: Tokens,
-    *,
-    chat_users: ArrayLike,
-    delegated: ArrayLike = 1.0,
+    given: Mapping[str, ArrayLike], years: ArrayLike, coding_hour: Tokens, *, chat_users: ArrayLike, delegated: ArrayLike = 1.0
 ) -> tuple[Segment, ...]:
     """The five segments of the workbench: chat, answers above search, coding agents, research agents, other uses over APIs.
 
