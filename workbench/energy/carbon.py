@@ -59,7 +59,7 @@ def grid_carbon(energy: ArrayLike, carbon_g_per_kwh: ArrayLike, account: Account
     Raises
     ------
     InputError
-        For a negative amount, more than 5,000 g/kWh, and for ``embodied``, which no grid has.
+        For ``embodied``, which no grid has.
 
     References
     ----------

@@ -97,14 +97,10 @@ def power_chain(
     published_pue : array_like, optional
         As `power_usage_effectiveness` takes it.
 
-    Returns
-    -------
-    PowerChain
-
     Raises
     ------
     InputError
-        As `power_usage_effectiveness`; for a chip without published TDP, one that draws more than that, negative counts or shares.
+        For a chip without published TDP, and one that draws more than that.
 
     Examples
     --------

@@ -62,11 +62,6 @@ def curtailment(
     Curtailment
         Arrays of shape (..., k).
 
-    Raises
-    ------
-    InputError
-        For shares outside 0 to 1 or an empty price.
-
     Examples
     --------
     >>> curtailment([0.03, 0.04, 0.05, 0.40], [0.25, 0.5], work_usd_per_kwh=0.2).value.round(4)

@@ -64,9 +64,6 @@ def site(region: str | Site, **given: ArrayLike) -> Site:
     >>> place = site("swedencentral", electricity_usd_per_kwh=0.06)
     >>> place.pue, place.carbon_g_per_kwh
     (1.16, 24.71)
-
-
-    (1.16, 24.71)
     """
     if isinstance(region, Site):
         return replace(region, **given)  # type: ignore[arg-type]
@@ -131,11 +128,6 @@ def energy_bill(place: str | Site, it_power: ArrayLike, *, step: float = HOUR, c
     -------
     EnergyBill
         Arrays of the shape of `it_power` and the site without the last axis.
-
-    Raises
-    ------
-    InputError
-        For a power without a time axis, negative amounts, a PUE below 1.
 
     References
     ----------

@@ -80,11 +80,6 @@ def bill(
     copper_endpoints : array_like
         Share of the cables between chips and leaves that are copper.
 
-    Raises
-    ------
-    InputError
-        For a negative price or power, or a share outside [0, 1].
-
     Examples
     --------
     >>> from workbench.fabric import fat_tree

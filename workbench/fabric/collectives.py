@@ -130,15 +130,6 @@ def collective_time(
     fit : Fit, optional
         Constants in place of those that ship.
 
-    Returns
-    -------
-    CollectiveTime
-
-    Raises
-    ------
-    InputError
-        For an unknown operation or algorithm, messages that are not positive, or no tier.
-
     References
     ----------
     .. [1] Thakur, Rabenseifner, Gropp (2005). .. [2] NVIDIA nccl-tests, doc/PERFORMANCE.md.

@@ -85,10 +85,6 @@ def goodput(
     interval : array_like, optional
         Work between checkpoints [s]; `optimal_interval` if not given.
 
-    Returns
-    -------
-    Goodput
-
     References
     ----------
     .. [1] Daly (2006), "A higher order estimate of the optimum checkpoint interval", equations 13 and 37.

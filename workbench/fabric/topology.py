@@ -94,15 +94,10 @@ def fat_tree(
     taper : array_like
         Uplinks over downlinks of a leaf, above 0 and at most 1.
 
-    Returns
-    -------
-    Topology
-
     Raises
     ------
     InputError
-        For a cluster larger than three tiers reach with the radix, naming the radix that would do; for counts that are not positive or not
-        whole, and a taper that leaves a leaf no uplink.
+        For a cluster larger than three tiers reach with the radix, naming the radix that would do, and a taper that leaves a leaf no uplink.
 
     References
     ----------

@@ -75,10 +75,6 @@ def across_sites(
     window : array_like, optional
         Bytes in flight a connection allows: the bandwidth is then at most window over round trip [B].
 
-    Returns
-    -------
-    Sites
-
     References
     ----------
     .. [1] Douillard et al. (2023), "DiLoCo", arXiv:2311.08105. .. [2] Thakur, Rabenseifner, Gropp (2005), section 4.5 (ring).

@@ -117,15 +117,6 @@ def site_case(
     facility_life_years : array_like
         Above 0 and at most 100.
 
-    Returns
-    -------
-    SiteCase
-
-    Raises
-    ------
-    InputError
-        For negative demand, money or counts, lives of no length, and years of building or refreshing that are not whole.
-
     Examples
     --------
     >>> case = site_case(demand=[900.0] * 10, value_per_chip_hour=2.35, n_chips=1000, chip_capital=45e3, facility_capital=20e6,
@@ -176,10 +167,6 @@ def chip_site(
         As `site_case`.
     wacc : array_like
         Discount rate a year.
-
-    Returns
-    -------
-    SiteCase
 
     Examples
     --------

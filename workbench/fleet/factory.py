@@ -95,15 +95,6 @@ def ai_factory(
     It joins `chips.training_run`, `chips.serving`, `energy.server_power` and `ownership_cost`, where each argument is explained;
     `factory_inputs` gives the published value and band of all of them but the utilisation. Arguments broadcast.
 
-    Returns
-    -------
-    Factory
-
-    Raises
-    ------
-    InputError
-        As the functions it joins.
-
     Examples
     --------
     >>> from workbench.chips import Load, ServingPlan

@@ -37,11 +37,6 @@ def annuity(capital: ArrayLike, rate: ArrayLike, years: ArrayLike) -> NDArray[np
     ndarray
         [USD a year], broadcast.
 
-    Raises
-    ------
-    InputError
-        For a life or a rate out of that range.
-
     References
     ----------
     .. [1] Brealey, Myers, Allen, "Principles of Corporate Finance", section 2.2 (annuity factor).
@@ -77,11 +72,6 @@ def npv(rate: ArrayLike, cash_flows: ArrayLike) -> NDArray[np.float64]:
     ndarray
         [USD]
 
-    Raises
-    ------
-    InputError
-        For a rate of -1 or less, or cash flows without a period.
-
     Examples
     --------
     >>> round(float(npv(0.08, [-100.0, 60.0, 60.0])), 3)
@@ -111,11 +101,6 @@ def irr(cash_flows: ArrayLike) -> NDArray[np.float64]:
     -------
     ndarray, shape (...)
         Rate a period; nan where none between -99.9 and 110,000 % exists, as for flows of one sign.
-
-    Raises
-    ------
-    InputError
-        For cash flows that are not finite or without a period.
 
     References
     ----------

@@ -21,10 +21,6 @@ def diurnal(
     mean, swing, peak_hour, weekend : array_like
         Mean load of a weekday, amplitude over the mean (0 to 1), hour of the peak, level of weekends; broadcast on leading axes.
 
-    Returns
-    -------
-    ndarray, shape (..., time)
-
     Examples
     --------
     >>> diurnal([2.0, 14.0, 134.0], mean=45.0, swing=0.5)

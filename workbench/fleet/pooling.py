@@ -115,10 +115,6 @@ def newsvendor(mean: ArrayLike, deviation: ArrayLike, correlation: ArrayLike, *,
     critical_ratio : array_like
         .5 to below 1: below one half the reserve would be negative.
 
-    Returns
-    -------
-    Reserve
-
     Raises
     ------
     InputError
@@ -207,15 +203,6 @@ def backfill(
         Share of training throughput lost because a chip must suit both kinds of work, 0 to 1.
     partitioned : bool
         Whether inference keeps chips for its peak all the time.
-
-    Returns
-    -------
-    Backfill
-
-    Raises
-    ------
-    InputError
-        For a reaction that is no whole number of steps or longer than half the load, negative loads, a capacity that is not positive.
 
     Examples
     --------

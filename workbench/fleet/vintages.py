@@ -87,14 +87,10 @@ def replacement(
     longest_years, step_years : float
         Ages considered, at most 100 and no closer than an hour.
 
-    Returns
-    -------
-    Replacement
-
     Raises
     ------
     InputError
-        For a rate that is not positive, negative declines, prices or costs, or free switching with resale at the full price.
+        For free switching with resale at the full price.
 
     References
     ----------
@@ -145,10 +141,6 @@ def chip_refresh(
         What a watt at the meter is worth to others: the shadow price of power, from `allocate`.
     energy_decline, resale : array_like
         As `replacement` takes them.
-
-    Returns
-    -------
-    Replacement
 
     Examples
     --------

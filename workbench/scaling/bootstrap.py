@@ -73,15 +73,6 @@ def bootstrap(params: ArrayLike, tokens: ArrayLike, loss: ArrayLike, n: int = 40
     delta : float
         Huber's threshold.
 
-    Returns
-    -------
-    Bootstrap
-
-    Raises
-    ------
-    FitError
-        As `fit`.
-
     References
     ----------
     .. [1] Efron, Tibshirani (1993), "An Introduction to the Bootstrap". .. [2] Besiroglu et al. (2024), section 3.

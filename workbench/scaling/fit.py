@@ -102,10 +102,6 @@ def fit(params: ArrayLike, tokens: ArrayLike, loss: ArrayLike, noise: str = "hub
     delta : float
         Huber's threshold.
 
-    Returns
-    -------
-    Fit
-
     Raises
     ------
     FitError

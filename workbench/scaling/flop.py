@@ -48,7 +48,7 @@ def training_flop(
     Raises
     ------
     InputError
-        For an unknown definition, values that are not positive, an architecture or a sequence that is missing.
+        For an architecture or a sequence that is missing.
 
     References
     ----------
