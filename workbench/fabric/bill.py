@@ -43,13 +43,7 @@ class Bill(Arrays):
 
 
 @takes(
-    switch_usd=NOT_NEGATIVE,
-    optic_usd=NOT_NEGATIVE,
-    cable_usd=NOT_NEGATIVE,
-    nic_usd=NOT_NEGATIVE,
-    switch_watts=NOT_NEGATIVE,
-    nic_watts=NOT_NEGATIVE,
-    optic_watts=NOT_NEGATIVE,
+    **dict.fromkeys(("switch_usd", "optic_usd", "cable_usd", "nic_usd", "switch_watts", "nic_watts", "optic_watts"), NOT_NEGATIVE),
     copper_endpoints=SHARE,
 )
 def bill(
@@ -88,25 +82,12 @@ def bill(
     >>> {part: float(usd) / 1e6 for part, usd in cost.usd.items()}
     {'switches': 5.0, 'optics': 18.432, 'cables': 0.4608, 'nics': 6.912}
     """
+    usd = {"switch_usd": switch_usd, "optic_usd": optic_usd, "cable_usd": cable_usd, "nic_usd": nic_usd}
     module = catalogue.link("Optic 800G twin-port DR8").power if optic_watts is None else optic_watts
-    given: dict[str, Any] = {"switch_usd": switch_usd, "optic_usd": optic_usd, "cable_usd": cable_usd, "nic_usd": nic_usd}
-    given |= {"switch_watts": switch_watts, "nic_watts": nic_watts, "optic_watts": module}
-    price = {name: np.asarray(value, dtype=float) for name, value in given.items()}
-    broadcast(topology=np.empty(topology.shape), copper_endpoints=copper_endpoints, **price)
-    modules = topology.optics(copper_endpoints)
-    return Bill(
-        usd={
-            "switches": topology.switches * price["switch_usd"],
-            "optics": modules * price["optic_usd"],
-            "cables": topology.cables * price["cable_usd"],
-            "nics": topology.endpoints * price["nic_usd"],
-        },
-        watts={
-            "switches": topology.switches * price["switch_watts"],
-            "optics": modules * price["optic_watts"],
-            "cables": np.zeros_like(topology.cables),
-            "nics": topology.endpoints * price["nic_watts"],
-        },
-        endpoints=topology.endpoints,
-        bisection=topology.bisection,
+    watts: dict[str, Any] = {"switch_watts": switch_watts, "optic_watts": module, "cable_watts": 0.0, "nic_watts": nic_watts}
+    broadcast(topology=np.empty(topology.shape), copper_endpoints=copper_endpoints, **usd, **watts)
+    counts = (topology.switches, topology.optics(copper_endpoints), topology.cables, topology.endpoints)
+    money, power = (
+        {part: np.multiply(n, price) for part, n, price in zip(PARTS, counts, prices.values(), strict=True)} for prices in (usd, watts)
     )
+    return Bill(money, power, topology.endpoints, topology.bisection)

@@ -46,14 +46,9 @@ def optimal_interval(checkpoint: ArrayLike, mtbf: ArrayLike) -> Array:
 
 
 @takes(
-    n_chips=POSITIVE,
-    checkpoint=POSITIVE,
-    restart=NOT_NEGATIVE,
-    failure_rate=NOT_NEGATIVE,
-    links_per_chip=NOT_NEGATIVE,
-    link_failure_rate=NOT_NEGATIVE,
+    **dict.fromkeys(("n_chips", "checkpoint", "interval"), POSITIVE),
+    **dict.fromkeys(("restart", "failure_rate", "links_per_chip", "link_failure_rate"), NOT_NEGATIVE),
     planes=COUNT,
-    interval=POSITIVE,
 )
 def goodput(
     n_chips: ArrayLike,
