@@ -5,9 +5,8 @@ from workbench.fleet.capacity import chip_site, site_case
 from workbench.fleet.factory import Work, ai_factory, factory_inputs
 from workbench.fleet.finance import annuity, irr, npv
 from workbench.fleet.in_house import in_house_chip
-from workbench.fleet.load import bursty, diurnal
 from workbench.fleet.ownership import ownership_cost, rent_or_own, server_uplift
-from workbench.fleet.pooling import backfill, newsvendor, servers_needed
+from workbench.fleet.pooling import backfill, bursty, diurnal, newsvendor, servers_needed
 from workbench.fleet.problem import Fleet
 from workbench.fleet.vintages import chip_refresh, replacement, residual_value
 from workbench.fleet.workloads import CLASSES, fleet_of, work_today

@@ -1,4 +1,4 @@
-"""Pooling: what one fungible fleet needs where several partitioned ones would each keep a reserve of their own."""
+"""Pooling: what one fungible fleet needs where several partitioned ones would each keep a reserve of their own; load over time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.arrays import Arrays, broadcast
-from workbench.checks import NOT_NEGATIVE, POSITIVE, SHARE, Rule, check_fields, takes
+from workbench.checks import FINITE, NOT_NEGATIVE, POSITIVE, SHARE, Rule, check_fields, number, takes
 from workbench.errors import InputError
 from workbench.fleet.finance import USED
 from workbench.units import HOUR
@@ -145,6 +145,43 @@ def newsvendor(mean: ArrayLike, deviation: ArrayLike, correlation: ArrayLike, *,
     variance = np.einsum("...i,...ij,...j->...", s, matrix, s)
     pooled = m.sum(axis=-1) + z * np.sqrt(np.maximum(variance, 0.0))
     return Reserve(np.asarray((m.sum(axis=-1) + z * s.sum(axis=-1)) * np.ones_like(pooled)), np.asarray(pooled))
+
+
+@takes(hours=Rule(last="time"), mean=NOT_NEGATIVE, swing=SHARE, peak_hour=FINITE, weekend=NOT_NEGATIVE)
+def diurnal(
+    hours: ArrayLike, *, mean: ArrayLike, swing: ArrayLike, peak_hour: ArrayLike = 14.0, weekend: ArrayLike = 0.8
+) -> NDArray[np.float64]:
+    """Load of a service that follows its users' day: mean (1 + swing cos(2 pi (h - peak) / 24)), times `weekend` on two days of seven.
+
+    Parameters
+    ----------
+    hours : array_like, shape (time,)
+        Hours since Monday midnight.
+    mean, swing, peak_hour, weekend : array_like
+        Mean load of a weekday, amplitude over the mean (0 to 1), hour of the peak, level of weekends; broadcast on leading axes.
+
+    Examples
+    --------
+    >>> diurnal([2.0, 14.0, 134.0], mean=45.0, swing=0.5)
+    array([22.5, 67.5, 54. ])
+    """
+    h, (m, a, p, w) = np.asarray(hours), (np.asarray(value)[..., None] for value in (mean, swing, peak_hour, weekend))
+    day = 1 + a * np.cos(2 * np.pi * (h - p) / 24)
+    return m * day * np.where(h % 168 >= 120, w, 1.0)
+
+
+@takes(load=NOT_NEGATIVE, step=POSITIVE, service=POSITIVE)
+def bursty(load: ArrayLike, *, step: ArrayLike, service: ArrayLike, seed: int = 0) -> NDArray[np.float64]:
+    """A load with the noise of requests on it: Poisson arrivals of jobs of `service` chip-seconds each, in steps of `step` seconds.
+
+    Examples
+    --------
+    >>> bursty([45.0, 45.0], step=60.0, service=20.0, seed=7).round(1)
+    array([46.3, 48.3])
+    """
+    number("seed", seed, least=0, whole=True, one=True)
+    expected = number("load * step / service", np.multiply(load, step) / service, most=1e18, why="requests a step")
+    return np.asarray(np.random.default_rng(int(seed)).poisson(expected) * np.divide(service, step), dtype=float)
 
 
 @dataclass(frozen=True, repr=False)
