@@ -43,7 +43,7 @@ class Bill(Arrays):
 
 
 @takes(
-    **dict.fromkeys(("switch_usd", "optic_usd", "cable_usd", "nic_usd", "switch_watts", "nic_watts", "optic_watts"), NOT_NEGATIVE),
+    **dict.fromkeys(("switch_usd", "optic_usd", "cable_usd", "nic_usd", "switch_watts", "nic_watts"), NOT_NEGATIVE),
     copper_endpoints=SHARE,
 )
 def bill(
@@ -55,12 +55,12 @@ def bill(
     nic_usd: ArrayLike,
     switch_watts: ArrayLike,
     nic_watts: ArrayLike = 0.0,
-    optic_watts: ArrayLike | None = None,
     copper_endpoints: ArrayLike = 0.0,
 ) -> Bill:
     """Price the parts that a topology counts: switches, two optics a cable that is not copper, cables, and a NIC a chip.
 
-    Prices of switches and NICs are not published in what this project has read, so they are asked for; optics draw what the catalogue says.
+    Prices of switches and NICs are not published in what this project has read, so they are asked for; optics are
+    the usual ones of 800G (17 W for two ports of 400G).
 
     Parameters
     ----------
@@ -69,8 +69,6 @@ def bill(
         Price of one [USD].
     switch_watts, nic_watts : array_like
         Power of one without its optics [W].
-    optic_watts : array_like, optional
-        Power of a module; the usual one of 800G (17 W for two ports of 400G) if not given.
     copper_endpoints : array_like
         Share of the cables between chips and leaves that are copper.
 
@@ -83,7 +81,7 @@ def bill(
     {'switches': 5.0, 'optics': 18.432, 'cables': 0.4608, 'nics': 6.912}
     """
     usd = {"switch_usd": switch_usd, "optic_usd": optic_usd, "cable_usd": cable_usd, "nic_usd": nic_usd}
-    module = catalogue.link("Optic 800G twin-port DR8").power if optic_watts is None else optic_watts
+    module = catalogue.link("Optic 800G twin-port DR8").power
     watts: dict[str, Any] = {"switch_watts": switch_watts, "optic_watts": module, "cable_watts": 0.0, "nic_watts": nic_watts}
     broadcast(topology=np.empty(topology.shape), copper_endpoints=copper_endpoints, **usd, **watts)
     counts = (topology.switches, topology.optics(copper_endpoints), topology.cables, topology.endpoints)

@@ -119,16 +119,14 @@ def irr(cash_flows: ArrayLike) -> NDArray[np.float64]:
     return rates.reshape(flows.shape[:-1])
 
 
-@takes(cash_flows=FLOWS, rate=RATE)
-def payback(cash_flows: ArrayLike, rate: ArrayLike = 0.0) -> NDArray[np.float64]:
-    """Periods until the (discounted) flows have repaid what was paid out, the last of them in proportion.
+@takes(cash_flows=FLOWS)
+def payback(cash_flows: ArrayLike) -> NDArray[np.float64]:
+    """Periods until the flows have repaid what was paid out, the last of them in proportion.
 
     Parameters
     ----------
     cash_flows : array_like, shape (..., periods)
         [USD], the first now.
-    rate : array_like
-        Discount rate a period; broadcast against the leading axes.
 
     Returns
     -------
@@ -141,14 +139,12 @@ def payback(cash_flows: ArrayLike, rate: ArrayLike = 0.0) -> NDArray[np.float64]
     2.5
     """
     flows = np.asarray(cash_flows)
-    discount = (1 + np.asarray(rate))[..., None] ** -np.arange(flows.shape[-1], dtype=float)
-    present = flows * discount
-    balance = np.cumsum(present, axis=-1)
+    balance = np.cumsum(flows, axis=-1)
     owed = balance < 0
     last = np.where(owed.any(axis=-1), owed.shape[-1] - 1 - np.argmax(owed[..., ::-1], axis=-1), -1)  # last period in debt
     end = np.minimum(last + 1, owed.shape[-1] - 1)
     debt = np.take_along_axis(balance, np.maximum(last, 0)[..., None], axis=-1)[..., 0]
-    income = np.take_along_axis(present, end[..., None], axis=-1)[..., 0]
+    income = np.take_along_axis(flows, end[..., None], axis=-1)[..., 0]
     part = np.divide(-debt, income, out=np.zeros_like(debt), where=income > 0)
     return np.where(last < 0, 0.0, np.where(last == owed.shape[-1] - 1, np.inf, last + part))
 

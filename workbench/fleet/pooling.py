@@ -103,22 +103,22 @@ class Reserve(Arrays):
 def newsvendor(mean: ArrayLike, deviation: ArrayLike, correlation: ArrayLike, *, critical_ratio: ArrayLike) -> Reserve:
     """Capacity against normal demands at the ratio where one more chip is worth its cost, apart and together.
 
-    partitioned = sum of mean_i + z s_i; pooled = sum of mean_i + z sqrt(s' R s); z the normal quantile of the critical ratio, which is
-    (value - cost) / value of a unit of capacity
+    partitioned = sum of mean_i + z s_i; pooled = sum of mean_i + z sqrt((1 - rho) sum s_i^2 + rho (sum s_i)^2); z the normal quantile of
+    the critical ratio, which is (value - cost) / value of a unit of capacity
 
     Parameters
     ----------
     mean, deviation : array_like, shape (..., tenants)
         Of each tenant's demand.
     correlation : array_like
-        One coefficient between all pairs, or a matrix of shape (..., tenants, tenants).
+        One coefficient between all pairs.
     critical_ratio : array_like
         .5 to below 1: below one half the reserve would be negative.
 
     Raises
     ------
     InputError
-        For a correlation outside [-1, 1] or a matrix that is not positive semi-definite (its smallest eigenvalue is named).
+        For a coefficient so negative that not all pairs can have it (the smallest eigenvalue is named).
 
     Examples
     --------
@@ -130,21 +130,14 @@ def newsvendor(mean: ArrayLike, deviation: ArrayLike, correlation: ArrayLike, *,
     m, s = np.broadcast_arrays(mean, deviation)
     if 0 in (m.ndim, *m.shape[-1:]):
         raise InputError("mean, deviation: expected tenants on the last axis, one or more")
+    broadcast(**{"mean without its tenants": m[..., 0], "correlation": correlation, "critical_ratio": critical_ratio})
     rho, tenants = np.asarray(correlation), s.shape[-1]
-    if rho.ndim >= 2 and (rho.shape[-2:] != (tenants, tenants) or not np.allclose(rho, np.swapaxes(rho, -1, -2))):
-        raise InputError(f"correlation has shape {rho.shape}: expected one number, or a symmetric matrix of {tenants} x {tenants}")
-    if rho.ndim >= 2 and not np.allclose(np.diagonal(rho, axis1=-2, axis2=-1), 1):
-        raise InputError(f"correlation = {correlation}: expected ones on the diagonal")
-    pairs = rho[..., 0, 0] if rho.ndim >= 2 else rho
-    broadcast(**{"mean without its tenants": m[..., 0], "correlation": pairs, "critical_ratio": critical_ratio})
-    matrix = rho if rho.ndim >= 2 else rho[..., None, None] + (1 - rho[..., None, None]) * np.eye(tenants)
-    lowest = float(np.linalg.eigvalsh(matrix).min(initial=0.0))
+    lowest = float(np.min(1 + (tenants - 1) * rho, initial=0.0))
     if lowest < -1e-9:
         raise InputError(f"correlation = {correlation}: not a correlation of {tenants} demands (smallest eigenvalue {lowest:.3g})")
-    z = ndtri(critical_ratio)
-    variance = np.einsum("...i,...ij,...j->...", s, matrix, s)
-    pooled = m.sum(axis=-1) + z * np.sqrt(np.maximum(variance, 0.0))
-    return Reserve(np.asarray((m.sum(axis=-1) + z * s.sum(axis=-1)) * np.ones_like(pooled)), np.asarray(pooled))
+    z, demand, spread = ndtri(critical_ratio), m.sum(axis=-1), s.sum(axis=-1)
+    pooled = demand + z * np.sqrt(np.maximum((1 - rho) * (s * s).sum(axis=-1) + rho * spread**2, 0.0))
+    return Reserve(np.asarray((demand + z * spread) * np.ones_like(pooled)), np.asarray(pooled))
 
 
 @takes(hours=Rule(last="time"), mean=NOT_NEGATIVE, swing=SHARE, peak_hour=FINITE, weekend=NOT_NEGATIVE)
