@@ -19,6 +19,9 @@ def calls() -> dict[str, Callable[[], Any]]:
 
     from workbench import catalogue, chips, demand, energy, fabric, fleet, scaling, uncertainty
     from workbench.demand.uses.training import frontier_run, money_cap
+    from workbench.fleet.finance import npv
+    from workbench.fleet.problem import Fleet
+    from workbench.fleet.vintages import replacement
     from workbench.scaling.capability import efficiency_per_year
     from workbench.units import DAY, HOUR
 
@@ -55,7 +58,7 @@ def calls() -> dict[str, Callable[[], Any]]:
         "lead_years": 2.0,
     }
     own_chip |= {"price_decline": 0.32, "rate": np.expm1(0.095), "respin_probability": 0.4}
-    problem = fleet.Fleet(
+    problem = Fleet(
         work=("a", "b", "c"),
         kinds=("k", "l", "m", "n"),
         regions=("x", "y"),
@@ -148,11 +151,11 @@ def calls() -> dict[str, Callable[[], Any]]:
         ),
         "fill of a fleet": lambda: fleet.backfill(week, 100.0, step=900.0, reaction=1800.0, switch=300.0, penalty=0.03),
         "replacement": lambda: (
-            r := fleet.replacement(price_decline=0.33, energy_decline=0.3, running=[0.08, 0.4], rate=np.expm1(0.095), resale=0.5),
+            r := replacement(price_decline=0.33, energy_decline=0.3, running=[0.08, 0.4], rate=np.expm1(0.095), resale=0.5),
             r.age,
             r.cost,
         )[1:],
-        "money": lambda: (fleet.irr([-100.0, 30, 40, 50, 20]), fleet.npv(0.08, [-100.0, 30, 40, 50, 20]), fleet.annuity(1e6, 0.08, [3, 5])),
+        "money": lambda: (fleet.irr([-100.0, 30, 40, 50, 20]), npv(0.08, [-100.0, 30, 40, 50, 20]), fleet.annuity(1e6, 0.08, [3, 5])),
         "chip of one's own": lambda: fleet.in_house_chip(**own_chip, volume=[1e4, 1e5, 1e6]),
         "outlook": lambda: (outlook.headline(12), outlook.binds(), outlook.shadow_prices()),
         "drivers of demand": lambda: demand.drivers(4, n=128).sort("input"),

@@ -7,6 +7,8 @@ import pytest
 
 from workbench import catalogue, energy, fleet
 from workbench.fleet import programme
+from workbench.fleet.finance import npv
+from workbench.fleet.problem import Fleet
 from workbench.units import YEAR
 
 N = 10_000
@@ -29,7 +31,7 @@ def allocation(W, K, R, T):
     """A static or yearly problem with the power of sites short."""
     rng, chips = np.random.default_rng(0), 10_000.0
     old = np.arange(K)[:, None] < K / 2
-    return fleet.Fleet(
+    return Fleet(
         work=tuple(f"w{i}" for i in range(W)), kinds=tuple(f"k{i}" for i in range(K)), regions=tuple(f"r{i}" for i in range(R)),
         throughput=rng.lognormal(0, 0.5, (W, K)) * (1 + np.arange(K)[None] / K),
         demand=rng.lognormal(0, 0.3, (W, 1)) * chips * R * K / W * 0.6 * 1.02 ** np.arange(T),
@@ -45,7 +47,7 @@ def allocation(W, K, R, T):
 def test_irr(benchmark):
     rates = benchmark(fleet.irr, FLOWS)
     benchmark.extra_info["us_each"] = f"{benchmark.stats.stats.median / N * 1e6:.2f}"
-    assert np.abs(fleet.npv(rates, FLOWS)).max() < 1e-9
+    assert np.abs(npv(rates, FLOWS)).max() < 1e-9
 
 
 @pytest.mark.benchmark(group="internal rate of return of 10,000 cash flows of 11 years")

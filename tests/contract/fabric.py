@@ -29,7 +29,6 @@ PRICES = {
     "nic_usd": 1500.0,
     "switch_watts": 3e3,
     "nic_watts": 30.0,
-    "optic_watts": 17.0,
 }
 
 
@@ -139,9 +138,6 @@ CASES = [
             "checkpoint": 30,
             "restart": 600,
             "failure_rate": 0.1,
-            "links_per_chip": 6,
-            "link_failure_rate": 0.05,
-            "planes": 1,
             "interval": 600,
         },
         {
@@ -149,13 +145,9 @@ CASES = [
             "checkpoint": (1, 30, 600),
             "restart": (0, 600, 3600),
             "failure_rate": (0, 0.1, 1),
-            "links_per_chip": (0, 6, 18),
-            "link_failure_rate": (0, 0.05, 0.5),
-            "planes": (1, 2, 8),
             "interval": (60, 600, 6000),
         },
-        whole=("planes",),
-        allow=dict.fromkeys(("restart", "failure_rate", "links_per_chip", "link_failure_rate"), ("zero",)),
+        allow=dict.fromkeys(("restart", "failure_rate"), ("zero",)),
     ),
     Case("fabric.round_trip", round_trip, {"distance": 1e6}, {"distance": (0, 1e3, 1e6)}, allow={"distance": ("zero",)}),
     of_sites("across_sites", *SITES),

@@ -3,9 +3,12 @@
 from contract.harness import Case, series
 from workbench import catalogue, chips, energy, fleet
 from workbench.fabric import Cluster
-from workbench.fleet.finance import payback
+from workbench.fleet.capacity import site_case
+from workbench.fleet.finance import npv, payback
 from workbench.fleet.pooling import Reserve, erlang_c
-from workbench.fleet.workloads import Workload
+from workbench.fleet.problem import Fleet
+from workbench.fleet.vintages import replacement
+from workbench.fleet.workloads import CLASSES, Workload
 
 H100, GB300 = catalogue.chip("H100"), catalogue.chip("GB300")
 ZERO, SIGNED, LIMIT = ("zero",), ("zero", "negative"), ("zero", "infinite")
@@ -31,7 +34,7 @@ FINANCE = [
     ),
     case(
         "npv",
-        lambda rate, cash_flows: fleet.npv(rate, series(cash_flows, 60.0, 70.0)),
+        lambda rate, cash_flows: npv(rate, series(cash_flows, 60.0, 70.0)),
         {"rate": (-0.2, 0.07, 0), "cash_flows": (-100, 50, -120)},
         allow={"rate": SIGNED, "cash_flows": SIGNED},
     ),
@@ -43,9 +46,9 @@ FINANCE = [
     ),
     case(
         "payback",
-        lambda rate, cash_flows: payback(series(cash_flows, 60.0, 70.0), rate),
-        {"rate": (-0.2, 0.07, 0), "cash_flows": (-100, -50, -200)},
-        allow={"rate": SIGNED, "cash_flows": SIGNED},
+        lambda cash_flows: payback(series(cash_flows, 60.0, 70.0)),
+        {"cash_flows": (-100, -50, -200)},
+        allow={"cash_flows": SIGNED},
     ),
 ]
 
@@ -150,28 +153,19 @@ REPLACED = {
     "resale": (0, 0.5, 0.9),
     "resale_decline": (0, 0.35, 0.5),
     "switching": (0.05, 0.1, 0.2),
-    "repairs": (0, 0.01, 0.02),
-    "repair_growth": (-0.1, 0.3, 0),
 }
 VINTAGES = [
     case(
         "replacement",
-        fleet.replacement,
+        replacement,
         REPLACED,
-        {"longest_years": 5.0, "step_years": 0.25},
-        allow=free(*set(REPLACED) - {"rate", "repair_growth"}) | {"repair_growth": SIGNED},
+        allow=free(*set(REPLACED) - {"rate"}),
     ),
     case(
         "chip_refresh",
         lambda **given: fleet.chip_refresh(H100, **given),
         {"wacc": (0.03, 0.07, 0.1), "watt_usd_per_year": (0, 2, 10), "energy_decline": (0, 0.2, 0.3), "resale": (0, 0.5, 0.9)},
         allow=free("watt_usd_per_year", "energy_decline", "resale"),
-    ),
-    case(
-        "Replacement.penalty",
-        lambda age: fleet.replacement(price_decline=0.3, energy_decline=0.3, running=0.1, rate=0.07).penalty(age),
-        {},
-        {"age": 4.0},
     ),
     case(
         "residual_value",
@@ -228,7 +222,6 @@ SITE = {
     "rate": (-0.1, 0.07, 0),
     "chip_price_decline": (-0.1, 0.2, 0),
     "value_decline": (-0.1, 0.2, 0),
-    "availability": (0.5, 0.9, 1),
     "facility_life_years": (2, 14, 20),
 }
 SITE_ALLOWED = free("demand", "value_per_chip_hour", "n_chips", "chip_capital", "running_idle", "running_busy", "facility_capital") | free(
@@ -256,7 +249,7 @@ CHIP = {
 DECISIONS = [
     case(
         "site_case",
-        lambda demand, **given: fleet.site_case(demand=series(demand, 800.0, 700.0), **given),
+        lambda demand, **given: site_case(demand=series(demand, 800.0, 700.0), **given),
         SITE,
         {"build_years": 1.0, "refresh_years": 2.0},
         whole=("build_years", "refresh_years"),
@@ -314,7 +307,7 @@ FLEET_ALLOWED = (
 def fleet_with(demand, **given):
     """Two kinds of work, two of chips, two regions, two periods."""
     names = {"work": ("a", "b"), "kinds": ("k", "l"), "regions": ("r", "s"), "vendor": ("v", "w")}
-    return fleet.Fleet(**names, demand=series(demand, 4.0), **given)
+    return Fleet(**names, demand=series(demand, 4.0), **given)
 
 
 def two_groups(groups):
@@ -326,7 +319,7 @@ SITE_OF_WATER = energy.site("eastus", wue_l_per_kwh=0.36, grid_water_l_per_kwh=3
 
 
 def of_catalogue(demand, installed, allowed=1.0, **given):
-    work = tuple(w.priced_at(H100, 2.35) for w in fleet.CLASSES if w.bound in ("bf16", "memory"))
+    work = tuple(w.priced_at(H100, 2.35) for w in CLASSES if w.bound in ("bf16", "memory"))
     return fleet.fleet_of(work, (H100, GB300), (SITE_OF_WATER,), demand=[[demand, 50.0]], installed=[[installed], [10.0]], **given)
 
 
@@ -384,7 +377,7 @@ FLEETS = [
     ),
     case(
         "Workload.priced_at",
-        lambda rent_per_hour: fleet.CLASSES[0].priced_at(H100, rent_per_hour),
+        lambda rent_per_hour: CLASSES[0].priced_at(H100, rent_per_hour),
         {},
         {"rent_per_hour": 2.0},
         allow=free("rent_per_hour"),

@@ -29,7 +29,7 @@ def test_the_parts_add_up_to_the_meter():
     assert c.chips + c.hosts + c.fans + c.supplies + c.network + c.facility == pytest.approx(c.total)
     assert c.pue == pytest.approx(c.total / c.it)
     assert c.frame().height == 10
-    assert c.frame()["tue"].min() > 1
+    assert c.tue.min() > 1
 
 
 def test_liquid_moves_fans_and_shows_in_tue_more_than_in_pue():

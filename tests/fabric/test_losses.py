@@ -33,11 +33,6 @@ def test_goodput_is_a_share_and_falls_with_scale(n, checkpoint, restart):
     assert g.share + g.checkpoints + g.failures == pytest.approx([1, 1])
 
 
-def test_planes_keep_dead_links_from_stopping_the_job():
-    one, two = (fabric.goodput(1e5, checkpoint=30, restart=600, links_per_chip=6, link_failure_rate=0.05, planes=p) for p in (1, 2))
-    assert two.share > one.share
-
-
 def test_sites():
     base = {"gradient_bytes": 800e9, "step_seconds": 10.0, "sites": 2, "bandwidth": 1e12}
     near, far = (fabric.across_sites(**base, distance=d) for d in (0, 1e6))
@@ -78,8 +73,6 @@ def test_the_bill_follows_the_counts():
         (lambda: fabric.bandwidth_for(0.1, 1, -1, sites=2, distance=1), "step_seconds = -1"),
         (lambda: fabric.bandwidth_for(0.1, 1, 1, sites=-2, distance=1), "sites = -2"),
         (lambda: fabric.bandwidth_for(0.1, 1, 1, sites=2, distance=1, every=np.nan), "every = nan"),
-        (lambda: fabric.goodput(8, checkpoint=1, restart=1, planes=-3), "planes = -3: expected a whole number 1 or more"),
-        (lambda: fabric.goodput(8, checkpoint=1, restart=1, planes=np.nan), "planes = nan"),
         (lambda: round_trip(-1), "distance = -1"),
         (
             lambda: fabric.bill(fabric.fat_tree(8, 64, 1), switch_usd=-1, optic_usd=1, cable_usd=1, nic_usd=1, switch_watts=1),

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from workbench import catalogue, energy, fleet
 from workbench.errors import InputError
 from workbench.fleet import columns, programme
-from workbench.fleet.workloads import Workload, throughput
+from workbench.fleet.problem import Fleet
+from workbench.fleet.workloads import CLASSES, Workload
 from workbench.units import GRAM, KWH, YEAR
 
 
@@ -37,7 +38,7 @@ def problem(seed=0, W=3, K=4, R=3, T=3, **changed):
         "survival": 0.95,
         "availability": 0.97,
     }
-    return fleet.Fleet(**given | changed)
+    return Fleet(**given | changed)
 
 
 ROWS = {
@@ -243,7 +244,7 @@ def one(**changed):
         "pue": 1.2,
         "electricity_usd_per_kwh": 0.08,
     }
-    return fleet.Fleet(**given | changed)
+    return Fleet(**given | changed)
 
 
 @pytest.mark.parametrize(
@@ -278,8 +279,8 @@ def test_what_has_no_plan_says_why(changed, message):
 def test_a_fleet_from_the_catalogue():
     chips = tuple(catalogue.chip(name) for name in ("A100", "H100", "GB300"))
     sites = (energy.site("eastus"), energy.site("centralus"))
-    work = tuple(w.priced_at(chips[1], 2.35) for w in fleet.CLASSES if w.bound in ("bf16", "memory", "fp64"))
-    demand = throughput(work, chips)[:, 1:2] * 1000 * np.ones((1, 2))
+    work = tuple(w.priced_at(chips[1], 2.35) for w in CLASSES if w.bound in ("bf16", "memory", "fp64"))
+    demand = np.array([[w.throughput(chips[1]) * 1000] * 2 for w in work])
     f = fleet.fleet_of(
         work, chips, sites, demand=demand, installed=np.array([[500, 0], [800, 400], [0, 0]]), wacc=0.0675, server_life_years=5,
         supply=np.array([[0], [0], [2000]]),
@@ -302,7 +303,7 @@ def test_a_fleet_from_the_catalogue():
 
 
 def test_prices_by_the_hour_are_the_fleets_not_the_sites():
-    chips, work = (catalogue.chip("H100"),), (fleet.CLASSES[0].priced_at(catalogue.chip("H100"), 2.35),)
+    chips, work = (catalogue.chip("H100"),), (CLASSES[0].priced_at(catalogue.chip("H100"), 2.35),)
     hourly = np.linspace(0.04, 0.2, 24)
     given = {"demand": np.full((1, 24), 50.0), "installed": 100.0, "wacc": 0.07, "server_life_years": 5}
     f = fleet.fleet_of(work, chips, (energy.site("eastus"),), electricity_usd_per_kwh=hourly, **given)
@@ -323,9 +324,9 @@ def test_prices_by_the_hour_are_the_fleets_not_the_sites():
 
 def test_processors_do_the_work_of_agents_beside_chips():
     cobalt, h100 = catalogue.cpu("Microsoft Cobalt 200"), catalogue.chip("H100")
-    tools = next(w for w in fleet.CLASSES if w.bound == "cores").priced_at(cobalt, 1.0)
-    train = next(w for w in fleet.CLASSES if w.bound == "bf16").priced_at(h100, 2.35)
-    rates = throughput((tools, train), (cobalt, h100))
+    tools = next(w for w in CLASSES if w.bound == "cores").priced_at(cobalt, 1.0)
+    train = next(w for w in CLASSES if w.bound == "bf16").priced_at(h100, 2.35)
+    rates = np.array([[w.throughput(machine) for machine in (cobalt, h100)] for w in (tools, train)])
     assert rates[0, 1] == rates[1, 0] == 0
     demand = rates.max(axis=1)[:, None] * 50.0
     installed, supply = np.array([[10], [60]]), np.array([[100], [0]])
@@ -342,7 +343,7 @@ def test_processors_do_the_work_of_agents_beside_chips():
 
 def test_classes_of_work_know_where_they_run():
     gb300, a100, cobalt = catalogue.chip("GB300"), catalogue.chip("A100"), catalogue.cpu("Microsoft Cobalt 200")
-    by_name = {w.name: w for w in fleet.CLASSES}
+    by_name = {w.name: w for w in CLASSES}
     hpc = by_name["HPC, FP64-bound"]
     assert hpc.throughput(a100) > 5 * hpc.throughput(gb300)  # Blackwell Ultra gave its FP64 away
     assert by_name["agents' tools"].throughput(cobalt) == pytest.approx(66)

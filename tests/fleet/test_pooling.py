@@ -123,9 +123,7 @@ def test_filling_refuses_what_cannot_be():
     ("call", "message"),
     [
         (lambda: fleet.newsvendor([np.nan, 1], [1, 1], 0, critical_ratio=0.9), r"mean\[0\] = nan"),
-        (lambda: fleet.newsvendor([1, 1], [1, 1], np.ones((3, 3)), critical_ratio=0.9), r"correlation has shape \(3, 3\)"),
-        (lambda: fleet.newsvendor([1, 1], [1, 1], [[1, 0.5], [0.1, 1]], critical_ratio=0.9), "symmetric matrix"),
-        (lambda: fleet.newsvendor([1, 1], [1, 1], [[0.5, 0.1], [0.1, 1]], critical_ratio=0.9), "ones on the diagonal"),
+        (lambda: fleet.newsvendor([1, 1, 1], [1, 1, 1], -0.6, critical_ratio=0.9), r"3 demands \(smallest eigenvalue -0.2\)"),
         (lambda: fleet.bursty([1.0], step=60, service=0), "service = 0"),
         (lambda: fleet.diurnal(np.arange(24), mean=-1, swing=0.5), "mean = -1"),
         (lambda: filled(np.ones(10), reaction=np.nan), "reaction = nan"),

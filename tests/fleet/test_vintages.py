@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from workbench.errors import InputError
-from workbench.fleet import chip_refresh, replacement, residual_value
+from workbench.fleet import chip_refresh
+from workbench.fleet.vintages import AGES, replacement, residual_value
 
 
 def replace_at(**changed):
@@ -23,18 +24,17 @@ def test_resale_shortens_the_life_and_the_optimum_is_flat():
     kept, sold = replace_at(running=0.082, resale=np.array([0.0, 0.5])).age
     assert sold < kept
     best = replace_at(running=0.082, resale=0.5)
-    assert best.penalty(4) < 0.06
-    assert best.penalty(6) < 0.06
+    assert (best.costs[(AGES >= 4) & (AGES <= 6)] < 1.06 * best.cost).all()
 
 
 def test_without_progress_nothing_is_replaced():
-    assert replace_at(price_decline=0.0, energy_decline=0.0, longest_years=20.0).age == pytest.approx(20.0, abs=0.1)
+    assert replace_at(price_decline=0.0, energy_decline=0.0).age == AGES[-1] == 15
 
 
 def test_what_is_best_is_best_on_its_grid():
     r = replace_at(running=np.linspace(0, 1, 7))
     assert r.cost == pytest.approx(r.costs.min(axis=-1))
-    assert (r.penalty(3.0) >= -1e-12).all()
+    assert r.age == pytest.approx(AGES[r.costs.argmin(axis=-1)])
 
 
 def test_free_switching_with_full_resale_is_refused():
@@ -58,7 +58,6 @@ def test_worth_of_a_t5_training_chip():
         (lambda: replace_at(resale_decline=np.nan), "resale_decline = nan"),
         (lambda: replace_at(resale=2.0), "resale = 2"),
         (lambda: replace_at(running=np.inf), "running = inf"),
-        (lambda: replace_at(longest_years=-1.0), "longest_years = -1: at least one step of age"),
         (lambda: residual_value(-5, 1, 0.14), "price = -5"),
         (lambda: residual_value(5, 1, -0.2), "growth_log10 = -0.2: expected 0 or more"),  # a chip would be worth more than new
     ],
@@ -66,13 +65,6 @@ def test_worth_of_a_t5_training_chip():
 def test_bad_input_is_named(call, message):
     with pytest.raises(InputError, match=message):
         call()
-
-
-def test_repairs_that_grow_as_fast_as_money_are_no_special_case():
-    near, at = (replace_at(repairs=0.05, repair_growth=np.log1p(0.0675) + x).costs for x in (1e-7, 0.0))
-    assert near == pytest.approx(at, rel=1e-5)
-    with pytest.raises(InputError, match="age = 50"):
-        replace_at().penalty(50.0)
 
 
 def test_a_chip_is_replaced_sooner_where_others_want_its_power():

@@ -3,8 +3,7 @@
 from workbench.energy.carbon import embodied_carbon, grid_carbon
 from workbench.energy.chain import power_chain
 from workbench.energy.facility import COOLINGS, electricity_cost, facility_power, power_usage_effectiveness
-from workbench.energy.flexible import curtailment
-from workbench.energy.grid import Site, energy_bill, site
+from workbench.energy.grid import Site, curtailment, energy_bill, site
 from workbench.energy.server import ServerPower, all_in_ratio, server_power
 
 __all__ = [

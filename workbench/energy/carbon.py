@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.arrays import Arrays, broadcast
-from workbench.checks import LIFE_YEARS, NOT_NEGATIVE, Rule, number, takes
+from workbench.checks import LIFE_YEARS, NOT_NEGATIVE, Rule, number, one_of, takes
 from workbench.errors import InputError
 from workbench.units import GRAM, KWH, YEAR
 
@@ -28,8 +28,7 @@ class Carbon(Arrays):
     __array_ufunc__ = None  # an array times carbon is carbon, not an array of carbons
 
     def __post_init__(self) -> None:
-        if self.account not in get_args(Account):
-            raise InputError(f"account = {self.account!r}: expected one of {', '.join(get_args(Account))}")
+        one_of("account", self.account, get_args(Account))
         object.__setattr__(self, "kg", number(f"kg of {self.account} carbon", self.kg))
 
     def __add__(self, other: Carbon) -> Carbon:
@@ -59,7 +58,7 @@ def grid_carbon(energy: ArrayLike, carbon_g_per_kwh: ArrayLike, account: Account
     Raises
     ------
     InputError
-        For a negative amount, more than 5,000 g/kWh, and for ``embodied``, which no grid has.
+        For ``embodied``, which no grid has.
 
     References
     ----------

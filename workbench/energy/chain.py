@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
-import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
@@ -58,13 +57,6 @@ class PowerChain(Arrays):
         """Total usage effectiveness: what fans and supplies take inside the server is overhead too (Patterson et al. 2013, ISC)."""
         return self.total / (self.it - self.fans - self.supplies)
 
-    def frame(self) -> pl.DataFrame:
-        """One row a case: case, each part and the total [W], pue, tue."""
-        parts = {f.name: getattr(self, f.name) for f in fields(self)} | {"total": self.total, "pue": self.pue, "tue": self.tue}
-        arrays = np.broadcast_arrays(*parts.values())
-        columns = {name: array.ravel() for name, array in zip(parts, arrays, strict=True)}
-        return pl.DataFrame({"case": np.arange(arrays[0].size)} | columns)
-
 
 @takes(n_chips=NOT_NEGATIVE, drawn=NOT_NEGATIVE, wet_bulb=FINITE, switches=NOT_NEGATIVE, published_pue=PUBLISHED)
 def power_chain(
@@ -79,8 +71,8 @@ def power_chain(
 ) -> PowerChain:
     """Power of `n_chips` from the chip to the meter, at what each chip draws.
 
-    hosts at HOST of what chips, fans and supplies leave of the server's rating; fans by cooling, with the cube of
-    their flow; supplies lose 1 / SUPPLY - 1
+    hosts at HOST of what chips, fans and supplies leave of the server's rating; fans by cooling, with the cube of their flow; supplies
+    lose 1 / SUPPLY - 1
 
     Parameters
     ----------
@@ -97,14 +89,10 @@ def power_chain(
     published_pue : array_like, optional
         As `power_usage_effectiveness` takes it.
 
-    Returns
-    -------
-    PowerChain
-
     Raises
     ------
     InputError
-        As `power_usage_effectiveness`; for a chip without published TDP, one that draws more than that, negative counts or shares.
+        For a chip without published TDP, and one that draws more than that.
 
     Examples
     --------

@@ -78,11 +78,6 @@ def power_usage_effectiveness(
     ndarray
         At least 1, broadcast.
 
-    Raises
-    ------
-    InputError
-        For a load outside (0, 1] or a published PUE below 1.
-
     References
     ----------
     .. [1] ISO/IEC 30134-2:2016. .. [2] ASHRAE TC 9.9 (2021), "Thermal Guidelines for Data Processing Environments", 5th edition.
@@ -120,11 +115,6 @@ def facility_power(it_power: ArrayLike, pue: ArrayLike) -> NDArray[np.float64]:
     -------
     ndarray
         [W], broadcast.
-
-    Raises
-    ------
-    InputError
-        For a negative power or a PUE below 1.
 
     References
     ----------

@@ -1,15 +1,16 @@
-"""A site and its grid: money, carbon and water of the power it draws, hour by hour."""
+"""A site and its grid: money, carbon and water of the power it draws, hour by hour; what standing still in the dearest ones is worth."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
 from workbench.arrays import Arrays, broadcast
-from workbench.checks import ELECTRICITY, PUE, SHARE, Rule, check_fields, takes
+from workbench.checks import ELECTRICITY, NOT_NEGATIVE, PUE, SHARE, Rule, check_fields, number, takes
 from workbench.energy.carbon import INTENSITY, Carbon, grid_carbon
 from workbench.energy.facility import electricity_cost, facility_power
 from workbench.errors import InputError, UnknownName
@@ -18,6 +19,7 @@ from workbench.units import HOUR, KILO, KWH, TONNE, YEAR
 #: Price of carbon; the social cost of it is put at 50 to 2,000 USD a tonne.
 CARBON_PRICE = Rule(least=0.0, most=1e4, unit="USD/t")
 WATER = Rule(least=0.0, most=100.0, unit="L/kWh")
+NEEDED = ("electricity_usd_per_kwh", "carbon_g_per_kwh", "pue")  #: figures that no site can do without
 #: Figures of a site that may change from hour to hour.
 _HOURLY = {
     "electricity_usd_per_kwh": ELECTRICITY, "carbon_g_per_kwh": INTENSITY, "pue": PUE, "wue_l_per_kwh": WATER,
@@ -64,33 +66,20 @@ def site(region: str | Site, **given: ArrayLike) -> Site:
     >>> place = site("swedencentral", electricity_usd_per_kwh=0.06)
     >>> place.pue, place.carbon_g_per_kwh
     (1.16, 24.71)
-
-
-    (1.16, 24.71)
     """
     if isinstance(region, Site):
         return replace(region, **given)  # type: ignore[arg-type]
     if unknown := set(given) - {f.name for f in fields(Site)}:
         raise UnknownName("figure of a site", sorted(unknown)[0], [f.name for f in fields(Site)])
     row = catalogue.region(region)
-    grid = catalogue.grid(row.grid) if row.grid else None
-    known: dict[str, ArrayLike | None] = {
-        "electricity_usd_per_kwh": grid.electricity_usd_per_kwh if grid else None,
-        "carbon_g_per_kwh": _carbon(row),
-        "pue": row.pue,
-        "wue_l_per_kwh": row.wue_l_per_kwh,
-        "grid_water_l_per_kwh": grid.water_l_per_kwh if grid else None,
-        "marginal_carbon_g_per_kwh": row.carbon_marginal_g_per_kwh,
-        "carbon_free_share": row.carbon_free_share,
-    } | given
-    missing = [name for name in ("electricity_usd_per_kwh", "carbon_g_per_kwh", "pue") if known[name] is None]
-    if missing:
+    known: dict[str, Any] = _published(row) | given
+    if missing := [name for name in NEEDED if known[name] is None]:
         wanted, like = (", ".join(x) for x in ([f"{name}=" for name in missing], _nearest(row)))
         raise InputError(
             f"region {row.name!r} ({row.country or 'no country'}) has no published {', '.join(missing)}: give {wanted} or take a region "
             f"that has all it takes, nearest first by country and then by carbon: {like}"
         )
-    return Site(name=row.name, **known)  # type: ignore[arg-type]
+    return Site(name=row.name, **known)
 
 
 @dataclass(frozen=True, repr=False)
@@ -131,11 +120,6 @@ def energy_bill(place: str | Site, it_power: ArrayLike, *, step: float = HOUR, c
     -------
     EnergyBill
         Arrays of the shape of `it_power` and the site without the last axis.
-
-    Raises
-    ------
-    InputError
-        For a power without a time axis, negative amounts, a PUE below 1.
 
     References
     ----------
@@ -182,6 +166,78 @@ def energy_bill(place: str | Site, it_power: ArrayLike, *, step: float = HOUR, c
     )
 
 
+@dataclass(frozen=True, repr=False)
+class Curtailment(Arrays):
+    """Standing still for a share of the hours, over the energy that the load would take in all hours; the share is the last axis."""
+
+    share: NDArray[np.float64]  #: of the hours in which the load stands still
+    saved: NDArray[np.float64]  #: energy money saved [USD/kWh]
+    lost: NDArray[np.float64]  #: value of the work not done [USD/kWh]
+    threshold: NDArray[np.float64]  #: price above which the load stands still [USD/kWh]
+
+    @property
+    def value(self) -> NDArray[np.float64]:
+        """Saved less lost [USD/kWh]; negative where standing still does not pay."""
+        return self.saved - self.lost
+
+
+@takes(
+    electricity_usd_per_kwh=replace(ELECTRICITY, last="hours"),
+    share=replace(SHARE, apart=True),
+    work_usd_per_kwh=NOT_NEGATIVE,
+    idle_power=SHARE,
+)
+def curtailment(
+    electricity_usd_per_kwh: ArrayLike,
+    share: ArrayLike,
+    *,
+    work_usd_per_kwh: ArrayLike = 0.0,
+    idle_power: ArrayLike = 0.0,
+    deferred: bool = False,
+) -> Curtailment:
+    """Value of curtailing a load in the dearest `share` of the hours.
+
+    Parameters
+    ----------
+    electricity_usd_per_kwh : array_like, shape (..., hours)
+        What a kilowatt-hour costs in each hour, carbon price included.
+    share : array_like, shape (k,)
+        Shares of the hours, 0 to 1.
+    work_usd_per_kwh : array_like
+        What the work of one kilowatt-hour at the meter is worth while it runs: rent of the machines over the power they draw, where the
+        work is lost, or what its delay costs, where it is only put off.
+    idle_power : array_like
+        Power while standing still over power at work, 0 to 1; work that is deferred takes its full power all the same.
+    deferred : bool
+        Whether the work is done later, so that its energy is bought after all, at the mean price of the hours in which the load runs.
+
+    Returns
+    -------
+    Curtailment
+        Arrays of shape (..., k).
+
+    Examples
+    --------
+    >>> curtailment([0.03, 0.04, 0.05, 0.40], [0.25, 0.5], work_usd_per_kwh=0.2).value.round(4)
+    array([0.05  , 0.0125])
+    """
+    hours, k = np.asarray(electricity_usd_per_kwh), np.atleast_1d(share)
+    idle, value = np.expand_dims(idle_power, -1), np.expand_dims(work_usd_per_kwh, -1)
+    if k.ndim > 1:
+        raise InputError(f"share has shape {k.shape}: expected one axis")
+    n = hours.shape[-1]
+    dearest = -np.sort(-hours, axis=-1)
+    total = np.concatenate([np.zeros((*dearest.shape[:-1], 1)), np.cumsum(dearest, axis=-1)], axis=-1)
+    position = k * n
+    whole = np.minimum(position.astype(int), n - 1)
+    paid = (total[..., whole] + (position - whole) * dearest[..., whole]) / n  # part of the marginal hour
+    saved = paid * (1 - idle)
+    if deferred:
+        number("share", share, below=1, why="work that is deferred needs hours in which the load runs")
+        saved = saved - k * (total[..., -1:] / n - paid) / (1 - k)
+    return Curtailment(share=k, saved=saved, lost=k * value, threshold=dearest[..., whole])
+
+
 def _monthly_peaks(power: NDArray[np.float64], step: float) -> NDArray[np.float64]:
     """Sum of the highest power of each month [W]; a part of a month counts for its part."""
     month = YEAR / 12
@@ -191,21 +247,26 @@ def _monthly_peaks(power: NDArray[np.float64], step: float) -> NDArray[np.float6
     return (np.maximum.reduceat(power, starts, axis=-1) * lengths).sum(axis=-1)
 
 
-def _carbon(row: catalogue.Region) -> float | None:
-    """What the grid emits on average, as published for the region or else for its grid [g/kWh]."""
-    if row.carbon_location_g_per_kwh is None and row.grid:
-        return catalogue.grid(row.grid).carbon_g_per_kwh
-    return row.carbon_location_g_per_kwh
+def _published(row: catalogue.Region) -> dict[str, float | None]:
+    """Figures of a `Site` as published for the region or else for its grid."""
+    grid = catalogue.grid(row.grid) if row.grid else None
+    carbon = row.carbon_location_g_per_kwh
+    return {
+        "electricity_usd_per_kwh": grid.electricity_usd_per_kwh if grid else None,
+        "carbon_g_per_kwh": grid.carbon_g_per_kwh if grid and carbon is None else carbon,
+        "pue": row.pue,
+        "wue_l_per_kwh": row.wue_l_per_kwh,
+        "grid_water_l_per_kwh": grid.water_l_per_kwh if grid else None,
+        "marginal_carbon_g_per_kwh": row.carbon_marginal_g_per_kwh,
+        "carbon_free_share": row.carbon_free_share,
+    }
 
 
 def _nearest(row: catalogue.Region) -> list[str]:
     """Regions that lack nothing: of the same country first, then those whose grid emits most alike."""
-    own = _carbon(row)
-    ranked = []
-    for name in catalogue.names("regions"):
-        other = catalogue.region(name)
-        grid = catalogue.grid(other.grid) if other.grid else None
-        price, carbon = grid.electricity_usd_per_kwh if grid else None, _carbon(other)
-        if price is not None and carbon is not None and other.pue is not None:
-            ranked.append((other.country != row.country, abs(carbon - own) if own is not None else 0.0, name))
+    own, ranked = _published(row)["carbon_g_per_kwh"], []
+    for other in map(catalogue.region, catalogue.names("regions")):
+        price, carbon, pue = (_published(other)[name] for name in NEEDED)
+        if price is not None and carbon is not None and pue is not None:
+            ranked.append((other.country != row.country, abs(carbon - own) if own is not None else 0.0, other.name))
     return [name for _, _, name in sorted(ranked)[:3]]

@@ -87,14 +87,10 @@ def server_power(
     busy_share, idle_share : array_like, optional
         Average power over rated power of a server that works and of an idle one; the catalogue's constants if not given.
 
-    Returns
-    -------
-    ServerPower
-
     Raises
     ------
     InputError
-        For a chip without published TDP, a ratio below 1, or shares outside [0, 1] or out of order.
+        For a chip without published TDP, and an idle share above the busy one.
 
     References
     ----------

@@ -26,6 +26,10 @@ def _extra(n: Array) -> Array:
     return np.where(np.exp2(np.round(np.log2(n))) == n, 0.0, 2.0)
 
 
+_ROOTED: dict[str, Rule] = {
+    "ring": lambda s, n: (n - 1, s * np.where(n > 1, 1.0, 0.0)),
+    "tree": lambda s, n: (_log2(n), s * np.where(n > 1, 1.0, 0.0)),
+}
 #: Steps and bytes a rank for S bytes and n ranks.
 #: Ring: Thakur, Rabenseifner, Gropp (2005), sections 4.1, 4.2, 4.5. Halving and doubling: ibid. Bruck: Bruck et al. (1997).
 #: Double binary tree: Sanders, Speck, Traeff (2009). In-network: one trip up, one down (NVLS, SHARP).
@@ -49,14 +53,8 @@ RULES: dict[str, dict[str, Rule]] = {
         "pairwise": lambda s, n: (n - 1, s * (n - 1) / n),
         "Bruck": lambda s, n: (_log2(n), s / 2 * _log2(n)),
     },
-    "broadcast": {
-        "ring": lambda s, n: (n - 1, s * np.where(n > 1, 1.0, 0.0)),
-        "tree": lambda s, n: (_log2(n), s * np.where(n > 1, 1.0, 0.0)),
-    },
-    "reduce": {
-        "ring": lambda s, n: (n - 1, s * np.where(n > 1, 1.0, 0.0)),
-        "tree": lambda s, n: (_log2(n), s * np.where(n > 1, 1.0, 0.0)),
-    },
+    "broadcast": _ROOTED,
+    "reduce": _ROOTED,
     "sendrecv": {"direct": lambda s, n: (np.where(n > 1, 1.0, 0.0), s * np.where(n > 1, 1.0, 0.0))},
 }
 

@@ -43,13 +43,7 @@ class Bill(Arrays):
 
 
 @takes(
-    switch_usd=NOT_NEGATIVE,
-    optic_usd=NOT_NEGATIVE,
-    cable_usd=NOT_NEGATIVE,
-    nic_usd=NOT_NEGATIVE,
-    switch_watts=NOT_NEGATIVE,
-    nic_watts=NOT_NEGATIVE,
-    optic_watts=NOT_NEGATIVE,
+    **dict.fromkeys(("switch_usd", "optic_usd", "cable_usd", "nic_usd", "switch_watts", "nic_watts"), NOT_NEGATIVE),
     copper_endpoints=SHARE,
 )
 def bill(
@@ -61,12 +55,12 @@ def bill(
     nic_usd: ArrayLike,
     switch_watts: ArrayLike,
     nic_watts: ArrayLike = 0.0,
-    optic_watts: ArrayLike | None = None,
     copper_endpoints: ArrayLike = 0.0,
 ) -> Bill:
     """Price the parts that a topology counts: switches, two optics a cable that is not copper, cables, and a NIC a chip.
 
-    Prices of switches and NICs are not published in what this project has read, so they are asked for; optics draw what the catalogue says.
+    Prices of switches and NICs are not published in what this project has read, so they are asked for; optics are
+    the usual ones of 800G (17 W for two ports of 400G).
 
     Parameters
     ----------
@@ -75,15 +69,8 @@ def bill(
         Price of one [USD].
     switch_watts, nic_watts : array_like
         Power of one without its optics [W].
-    optic_watts : array_like, optional
-        Power of a module; the usual one of 800G (17 W for two ports of 400G) if not given.
     copper_endpoints : array_like
         Share of the cables between chips and leaves that are copper.
-
-    Raises
-    ------
-    InputError
-        For a negative price or power, or a share outside [0, 1].
 
     Examples
     --------
@@ -93,25 +80,12 @@ def bill(
     >>> {part: float(usd) / 1e6 for part, usd in cost.usd.items()}
     {'switches': 5.0, 'optics': 18.432, 'cables': 0.4608, 'nics': 6.912}
     """
-    module = catalogue.link("Optic 800G twin-port DR8").power if optic_watts is None else optic_watts
-    given: dict[str, Any] = {"switch_usd": switch_usd, "optic_usd": optic_usd, "cable_usd": cable_usd, "nic_usd": nic_usd}
-    given |= {"switch_watts": switch_watts, "nic_watts": nic_watts, "optic_watts": module}
-    price = {name: np.asarray(value, dtype=float) for name, value in given.items()}
-    broadcast(topology=np.empty(topology.shape), copper_endpoints=copper_endpoints, **price)
-    modules = topology.optics(copper_endpoints)
-    return Bill(
-        usd={
-            "switches": topology.switches * price["switch_usd"],
-            "optics": modules * price["optic_usd"],
-            "cables": topology.cables * price["cable_usd"],
-            "nics": topology.endpoints * price["nic_usd"],
-        },
-        watts={
-            "switches": topology.switches * price["switch_watts"],
-            "optics": modules * price["optic_watts"],
-            "cables": np.zeros_like(topology.cables),
-            "nics": topology.endpoints * price["nic_watts"],
-        },
-        endpoints=topology.endpoints,
-        bisection=topology.bisection,
+    usd = {"switch_usd": switch_usd, "optic_usd": optic_usd, "cable_usd": cable_usd, "nic_usd": nic_usd}
+    module = catalogue.link("Optic 800G twin-port DR8").power
+    watts: dict[str, Any] = {"switch_watts": switch_watts, "optic_watts": module, "cable_watts": 0.0, "nic_watts": nic_watts}
+    broadcast(topology=np.empty(topology.shape), copper_endpoints=copper_endpoints, **usd, **watts)
+    counts = (topology.switches, topology.optics(copper_endpoints), topology.cables, topology.endpoints)
+    money, power = (
+        {part: np.multiply(n, price) for part, n, price in zip(PARTS, counts, prices.values(), strict=True)} for prices in (usd, watts)
     )
+    return Bill(money, power, topology.endpoints, topology.bisection)

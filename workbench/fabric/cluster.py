@@ -26,11 +26,6 @@ class Cluster:
     fabric : str
         Scale-out link of the catalogue.
 
-    Raises
-    ------
-    InputError
-        For chips that are no whole number, or fewer than one; `UnknownName` for a chip or fabric that the catalogue lacks.
-
     Examples
     --------
     >>> cluster = Cluster("GB300", 4608)

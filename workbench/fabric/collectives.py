@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.arrays import Arrays, broadcast
+from workbench.arrays import Arrays, broadcast, in_blocks
 from workbench.calibration.pool import Fit
 from workbench.checks import COUNT, POSITIVE, check_fields, one_of, takes
 from workbench.errors import InputError
@@ -130,15 +130,6 @@ def collective_time(
     fit : Fit, optional
         Constants in place of those that ship.
 
-    Returns
-    -------
-    CollectiveTime
-
-    Raises
-    ------
-    InputError
-        For an unknown operation or algorithm, messages that are not positive, or no tier.
-
     References
     ----------
     .. [1] Thakur, Rabenseifner, Gropp (2005). .. [2] NVIDIA nccl-tests, doc/PERFORMANCE.md.
@@ -163,11 +154,7 @@ def collective_time(
     scalar = all(np.ndim(value) == 0 for value in shaped.values())
     if not scalar:
         broadcast(message_bytes=s, **shaped)
-    if s.ndim != 1 or s.size <= BLOCK or not scalar:
-        return _timed(op, s, tiers, considered, fit)
-    parts = [_timed(op, s[at : at + BLOCK], tiers, considered, fit) for at in range(0, s.size, BLOCK)]
-    joined = {f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(CollectiveTime) if f.name != "algorithms"}
-    return CollectiveTime(algorithms=considered, **joined)
+    return in_blocks(lambda s: _timed(op, s, tiers, considered, fit), BLOCK, s.shape if scalar else (), s=s)
 
 
 def _timed(op: str, s: Array, tiers: Sequence[Tier], considered: tuple[str, ...], fit: Fit | None) -> CollectiveTime:

@@ -16,11 +16,8 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 PROTOCOLS = ("LL", "LL128", "Simple")
 CONSTANTS = ("start", "step", "share", "chunk")  #: s, s, share of bandwidth, s / sqrt(B)
-SHARPNESS = 8.0
 #: NCCL's planning values: start and step latencies, share of the wire [src/graph/tuning.cc]; chunk from the median of measured curves.
-PRIOR: Array = np.log(
-    [[6.6e-6, 14e-6, 8.4e-6], [0.6e-6, 1.9e-6, 3.4e-6], [0.05, 0.35, 0.8], [1e-9, 1e-9, 1e-9]],
-)
+PRIOR: Array = np.log([[6.6e-6, 14e-6, 8.4e-6], [0.6e-6, 1.9e-6, 3.4e-6], [0.05, 0.35, 0.8], [1e-9, 1e-9, 1e-9]])
 
 
 def seconds(theta: Array, steps: Any, volume: Any, bandwidth: Any) -> Array:

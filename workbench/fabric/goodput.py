@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
 from workbench.arrays import Arrays
-from workbench.checks import COUNT, NOT_NEGATIVE, POSITIVE, takes
+from workbench.checks import NOT_NEGATIVE, POSITIVE, takes
 from workbench.units import YEAR
 
 Array = NDArray[np.float64]
@@ -46,14 +46,8 @@ def optimal_interval(checkpoint: ArrayLike, mtbf: ArrayLike) -> Array:
 
 
 @takes(
-    n_chips=POSITIVE,
-    checkpoint=POSITIVE,
-    restart=NOT_NEGATIVE,
-    failure_rate=NOT_NEGATIVE,
-    links_per_chip=NOT_NEGATIVE,
-    link_failure_rate=NOT_NEGATIVE,
-    planes=COUNT,
-    interval=POSITIVE,
+    **dict.fromkeys(("n_chips", "checkpoint", "interval"), POSITIVE),
+    **dict.fromkeys(("restart", "failure_rate"), NOT_NEGATIVE),
 )
 def goodput(
     n_chips: ArrayLike,
@@ -61,14 +55,11 @@ def goodput(
     checkpoint: ArrayLike,
     restart: ArrayLike,
     failure_rate: ArrayLike | None = None,
-    links_per_chip: ArrayLike = 0.0,
-    link_failure_rate: ArrayLike = 0.0,
-    planes: ArrayLike = 1,
     interval: ArrayLike | None = None,
 ) -> Goodput:
     """Goodput of a job on `n_chips` chips that all stop when one fails.
 
-    share = tau / (M e^(R/M) (e^((tau + C)/M) - 1)), M = 1 / (n (lambda + l lambda_link [planes = 1]))
+    share = tau / (M e^(R/M) (e^((tau + C)/M) - 1)), M = 1 / (n lambda)
 
     Parameters
     ----------
@@ -78,16 +69,8 @@ def goodput(
         Time to write a checkpoint, C, and to come back from a failure, R [s].
     failure_rate : array_like, optional
         Failures per chip and year; that of Llama 3 if not given, links included.
-    links_per_chip, link_failure_rate : array_like
-        Links per chip, as the topology counts them, and failures per link and year.
-    planes : array_like
-        Where a chip has ports in several planes, the death of a link costs bandwidth and stops nothing.
     interval : array_like, optional
         Work between checkpoints [s]; `optimal_interval` if not given.
-
-    Returns
-    -------
-    Goodput
 
     References
     ----------
@@ -102,9 +85,7 @@ def goodput(
     """
     n, c, r = (np.asarray(x, dtype=float) for x in (n_chips, checkpoint, restart))
     rate = np.asarray(catalogue.cost("failure_rate_per_chip_year").value if failure_rate is None else failure_rate, dtype=float)
-    links = np.asarray(links_per_chip, dtype=float) * np.asarray(link_failure_rate, dtype=float)
-    fatal = rate + np.where(np.asarray(planes) > 1, 0.0, links)
-    mtbf = YEAR / (n * np.maximum(fatal, 1e-300))
+    mtbf = YEAR / (n * np.maximum(rate, 1e-300))
     tau = optimal_interval(c, mtbf) if interval is None else np.asarray(interval, dtype=float)
     with np.errstate(over="ignore"):
         share = tau / (mtbf * np.exp(r / mtbf) * np.expm1((tau + c) / mtbf))

@@ -9,30 +9,17 @@ from pathlib import Path
 import polars as pl
 
 from workbench.errors import DataError
-from workbench.fabric.algorithms import busbw_factor
+from workbench.fabric.algorithms import RULES, busbw_factor
 
 #: Programs of the tests and the operations that they time.
-PROGRAMS = {
-    "all_reduce_perf": "all_reduce", "all_gather_perf": "all_gather", "reduce_scatter_perf": "reduce_scatter", "alltoall_perf": "alltoall",
-    "broadcast_perf": "broadcast", "reduce_perf": "reduce", "sendrecv_perf": "sendrecv",
-}  # fmt: skip
+PROGRAMS = {f"{op}_perf": op for op in RULES}
 #: size, count, type, [redop, root,] then time, algbw, busbw, wrong out of place and in place.
 NUMBERS = r"(\d{1,15}(?:\.\d*)?)\s+(\d{1,15}(?:\.\d*)?)\s+(\d{1,15}(?:\.\d*)?)\s+(\S+)"
 ROW = re.compile(rf"^\s*(\d{{1,15}})\s+(\d{{1,15}})\s+([a-z]\w*)\s+(?:\S+\s+-?\d+\s+)?{NUMBERS}(?:\s+{NUMBERS})?\s*$")
 COLUMNS = (
-    "table_id",
-    "collective",
-    "bytes",
-    "n_gpus",
-    "chip",
-    "library",
-    "time_us",
-    "algbw_GBps",
-    "busbw_GBps",
-    "in_place_time_us",
-    "quality",
+    "table_id", "collective", "bytes", "n_gpus", "chip", "library", "time_us", "algbw_GBps", "busbw_GBps", "in_place_time_us", "quality",
     "source",
-)
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -94,15 +94,10 @@ def fat_tree(
     taper : array_like
         Uplinks over downlinks of a leaf, above 0 and at most 1.
 
-    Returns
-    -------
-    Topology
-
     Raises
     ------
     InputError
-        For a cluster larger than three tiers reach with the radix, naming the radix that would do; for counts that are not positive or not
-        whole, and a taper that leaves a leaf no uplink.
+        For a cluster larger than three tiers reach with the radix, naming one that does, and a taper that leaves a leaf no uplink.
 
     References
     ----------
@@ -232,20 +227,9 @@ def _direct(
     endpoints: Array, leaf: Array, endpoint_cables: Array, leaf_cables: Array, bisection: Array, tiers: float, hops: float
 ) -> Topology:
     """A network without spines: routers beside the chips, or chips joined to each other."""
-    return Topology(
-        endpoints=np.float64(endpoints),
-        tiers=np.float64(tiers),
-        leaf=np.float64(leaf),
-        spine=np.float64(0),
-        core=np.float64(0),
-        endpoint_cables=np.float64(endpoint_cables),
-        leaf_cables=np.float64(leaf_cables),
-        spine_cables=np.float64(0),
-        bisection=np.float64(bisection),
-        taper=np.float64(1),
-        hops=np.float64(hops),
-        paths=np.float64(1),
-    )
+    counts = {"endpoints": endpoints, "tiers": tiers, "leaf": leaf, "endpoint_cables": endpoint_cables, "leaf_cables": leaf_cables}
+    counts |= {"bisection": bisection, "taper": 1, "hops": hops, "paths": 1}
+    return Topology(**{f.name: np.float64(counts.get(f.name, 0)) for f in fields(Topology)})
 
 
 def _even_spines(leaves: Array, up: Array, radix: Array) -> Array:

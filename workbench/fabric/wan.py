@@ -12,6 +12,10 @@ from workbench.checks import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, Rule, takes
 
 Array = NDArray[np.float64]
 UNLIMITED = Rule(above=0, infinite=True)
+#: What the arguments of a job over several sites may be.
+RULES = {
+    "gradient_bytes": POSITIVE, "step_seconds": POSITIVE, "sites": COUNT, "distance": NOT_NEGATIVE, "overlap": SHARE, "every": COUNT,
+}  # fmt: skip
 #: One-way propagation in fibre [s/m] (NVIDIA MMS4X00-NS, overview: 4.5 ns a metre of its fibre; long-haul glass is 4.9).
 PROPAGATION = 4.9e-9
 
@@ -31,16 +35,7 @@ def round_trip(distance: ArrayLike) -> Array:
     return np.asarray(2 * np.asarray(distance, dtype=float) * PROPAGATION)
 
 
-@takes(
-    gradient_bytes=POSITIVE,
-    step_seconds=POSITIVE,
-    sites=COUNT,
-    bandwidth=UNLIMITED,
-    distance=NOT_NEGATIVE,
-    overlap=SHARE,
-    every=COUNT,
-    window=UNLIMITED,
-)
+@takes(**RULES, bandwidth=UNLIMITED, window=UNLIMITED)
 def across_sites(
     gradient_bytes: ArrayLike,
     step_seconds: ArrayLike,
@@ -75,10 +70,6 @@ def across_sites(
     window : array_like, optional
         Bytes in flight a connection allows: the bandwidth is then at most window over round trip [B].
 
-    Returns
-    -------
-    Sites
-
     References
     ----------
     .. [1] Douillard et al. (2023), "DiLoCo", arXiv:2311.08105. .. [2] Thakur, Rabenseifner, Gropp (2005), section 4.5 (ring).
@@ -99,15 +90,7 @@ def across_sites(
     return Sites(exchange=exchange, exposed=exposed, loss=exposed / (step + exposed))
 
 
-@takes(
-    loss=Rule(above=0, below=1),
-    gradient_bytes=POSITIVE,
-    step_seconds=POSITIVE,
-    sites=COUNT,
-    distance=NOT_NEGATIVE,
-    overlap=SHARE,
-    every=COUNT,
-)
+@takes(**RULES, loss=Rule(above=0, below=1))
 def bandwidth_for(
     loss: ArrayLike,
     gradient_bytes: ArrayLike,

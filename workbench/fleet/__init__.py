@@ -1,22 +1,18 @@
 """Fleet economics: what chips cost to own, what to buy, retire and place where, and what a watt and a dollar bring."""
 
 from workbench.fleet.allocate import allocate, fungibility
-from workbench.fleet.capacity import chip_site, site_case
+from workbench.fleet.capacity import chip_site
 from workbench.fleet.factory import Work, ai_factory, factory_inputs
-from workbench.fleet.finance import annuity, irr, npv
+from workbench.fleet.finance import annuity, irr
 from workbench.fleet.in_house import in_house_chip
-from workbench.fleet.load import bursty, diurnal
 from workbench.fleet.measured import ownership_errors
 from workbench.fleet.ownership import ownership_cost, rent_or_own, server_uplift
 from workbench.fleet.past_runs import training_cost
-from workbench.fleet.pooling import backfill, newsvendor, servers_needed
-from workbench.fleet.problem import Fleet
-from workbench.fleet.vintages import chip_refresh, replacement, residual_value
-from workbench.fleet.workloads import CLASSES, fleet_of, work_today
+from workbench.fleet.pooling import backfill, bursty, diurnal, newsvendor, servers_needed
+from workbench.fleet.vintages import chip_refresh, residual_value
+from workbench.fleet.workloads import fleet_of, work_today
 
 __all__ = [
-    "CLASSES",
-    "Fleet",
     "Work",
     "ai_factory",
     "allocate",
@@ -32,15 +28,12 @@ __all__ = [
     "in_house_chip",
     "irr",
     "newsvendor",
-    "npv",
     "ownership_cost",
     "ownership_errors",
     "rent_or_own",
-    "replacement",
     "residual_value",
     "server_uplift",
     "servers_needed",
-    "site_case",
     "training_cost",
     "work_today",
 ]

@@ -13,7 +13,7 @@ from workbench.arrays import Arrays
 from workbench.catalogue import Chip
 from workbench.checks import FINITE, LIFE_YEARS, NOT_NEGATIVE, Rule, takes
 from workbench.energy import Site, all_in_ratio, server_power, site
-from workbench.fleet.finance import RATE, USED, irr, npv, payback
+from workbench.fleet.finance import RATE, irr, npv, payback
 from workbench.fleet.ownership import ownership_cost, server_capital
 from workbench.fleet.vintages import price_decline
 from workbench.units import HOUR, KWH, YEAR
@@ -65,7 +65,7 @@ _MONEY = ("value_per_chip_hour", "n_chips", "chip_capital", "facility_capital", 
 _SITE = dict.fromkeys(_MONEY, NOT_NEGATIVE) | {
     "demand": Rule(least=0.0, last="years"), "rate": RATE, "build_years": Rule(least=0.0, whole=True, one=True, unit="years"),
     "refresh_years": Rule(least=1.0, whole=True, one=True, unit="years"), "chip_price_decline": FINITE, "value_decline": FINITE,
-    "availability": USED, "facility_life_years": LIFE_YEARS,
+    "facility_life_years": LIFE_YEARS,
 }  # fmt: skip
 
 
@@ -84,12 +84,11 @@ def site_case(
     refresh_years: int = 5,
     chip_price_decline: ArrayLike = 0.0,
     value_decline: ArrayLike = 0.0,
-    availability: ArrayLike = 1.0,
     facility_life_years: ArrayLike = 14.0,
 ) -> SiteCase:
     """Cash flows of a site of `n_chips`: building, filling it by demand, refreshing its chips, to the end of the demand given.
 
-    Income = min(demand, available chips) hours value e^(-value_decline t); chips are bought at the start and every `refresh_years`, for
+    Income = min(demand, chips) hours value e^(-value_decline t); chips are bought at the start and every `refresh_years`, for
     what is left of the horizon when that is shorter; the facility is worth its unexpired life at the end.
 
     Parameters
@@ -112,19 +111,8 @@ def site_case(
         From decision to operation; life of chips; whole years.
     chip_price_decline, value_decline : array_like
         Decline a year, continuous, of what a refresh costs for the same work and of what an hour earns; negative where it rises.
-    availability : array_like
-        Share of chips not in repair.
     facility_life_years : array_like
         Above 0 and at most 100.
-
-    Returns
-    -------
-    SiteCase
-
-    Raises
-    ------
-    InputError
-        For negative demand, money or counts, lives of no length, and years of building or refreshing that are not whole.
 
     Examples
     --------
@@ -136,9 +124,9 @@ def site_case(
     asked, fund, interest, life = map(np.asarray, (demand, facility_capital, rate, facility_life_years))
     years = asked.shape[-1]
     t = np.arange(years)
-    late = (value_per_chip_hour, n_chips, chip_capital, running_idle, running_busy, value_decline, chip_price_decline, availability)
-    hour, n, capital, idle, work, fall, decline, up = (np.asarray(value)[..., None] for value in late)
-    busy = np.minimum(asked, n * up)
+    late = (value_per_chip_hour, n_chips, chip_capital, running_idle, running_busy, value_decline, chip_price_decline)
+    hour, n, capital, idle, work, fall, decline = (np.asarray(value)[..., None] for value in late)
+    busy = np.minimum(asked, n)
     income = busy * (YEAR / HOUR) * (hour * np.exp(-fall * t)) - busy * work - (n - busy) * idle
     left = np.minimum(refresh_years, years - t)
     bought = np.where(t % refresh_years == 0, left / refresh_years, 0.0)
@@ -176,10 +164,6 @@ def chip_site(
         As `site_case`.
     wacc : array_like
         Discount rate a year.
-
-    Returns
-    -------
-    SiteCase
 
     Examples
     --------

@@ -95,15 +95,6 @@ def ai_factory(
     It joins `chips.training_run`, `chips.serving`, `energy.server_power` and `ownership_cost`, where each argument is explained;
     `factory_inputs` gives the published value and band of all of them but the utilisation. Arguments broadcast.
 
-    Returns
-    -------
-    Factory
-
-    Raises
-    ------
-    InputError
-        As the functions it joins.
-
     Examples
     --------
     >>> from workbench.chips import Load, ServingPlan
@@ -117,18 +108,10 @@ def ai_factory(
     power = server_power(cluster.chip, utilisation, ratio=server_power_ratio, busy_share=busy_share)
     at_work = facility_power(server_power(cluster.chip, 1.0, ratio=server_power_ratio, busy_share=busy_share).average, pue)
     cost = ownership_cost(
-        n_chips=cluster.n_chips,
-        chip_price=chip_price,
-        power=power,
-        pue=pue,
-        electricity_usd_per_kwh=electricity_usd_per_kwh,
-        wacc=wacc,
-        server_life_years=server_life_years,
-        server_uplift=server_uplift,
-        network_share=network_share,
-        facility_capex_usd_per_w=facility_capex_usd_per_w,
-        operations_usd_per_w_year=operations_usd_per_w_year,
-    )
+        n_chips=cluster.n_chips, chip_price=chip_price, power=power, pue=pue, electricity_usd_per_kwh=electricity_usd_per_kwh, wacc=wacc,
+        server_life_years=server_life_years, server_uplift=server_uplift, network_share=network_share,
+        facility_capex_usd_per_w=facility_capex_usd_per_w, operations_usd_per_w_year=operations_usd_per_w_year,
+    )  # fmt: skip
     run = training_run(work.trained, cluster, work.tokens, mfu=mfu, precision=work.precision, utilisation=utilisation)
     replica = serving(work.served, cluster, work.plan, work.load, speed=serving_speed)
     speed = replica.tokens_per_second_per_chip
@@ -185,15 +168,9 @@ def factory_inputs(chip: str | Chip, serving_precision: str = "fp8", served: str
         "server_power_ratio": all_in_ratio(chip),
         "serving_speed": serving_speed(chip, serving_precision, served),
         "busy_share": busy_share_of(chip),
-    } | {
-        name: catalogue.cost(row)
-        for name, row in (
-            *((n, PUBLISHED.get(n, n)) for n in ("network_share", "facility_capex_usd_per_w", "operations_usd_per_w_year")),
-            *((n, PUBLISHED.get(n, n)) for n in ("server_life_years", "wacc", "electricity_usd_per_kwh")),
-            ("pue", "pue_liquid" if chip.cooling == "liquid" else PUBLISHED["pue"]),
-            ("mfu", "training_mfu_llama3"),
-        )
     }
+    rows = PUBLISHED | {"mfu": "training_mfu_llama3"} | ({"pue": "pue_liquid"} if chip.cooling == "liquid" else {})
+    inputs |= {name: catalogue.cost(rows.get(name, name)) for name in _INPUTS if name not in inputs and name != "utilisation"}
     for name, value in given.items():
         if name not in inputs:
             raise UnknownName("input", name, inputs)

@@ -37,11 +37,6 @@ def annuity(capital: ArrayLike, rate: ArrayLike, years: ArrayLike) -> NDArray[np
     ndarray
         [USD a year], broadcast.
 
-    Raises
-    ------
-    InputError
-        For a life or a rate out of that range.
-
     References
     ----------
     .. [1] Brealey, Myers, Allen, "Principles of Corporate Finance", section 2.2 (annuity factor).
@@ -77,11 +72,6 @@ def npv(rate: ArrayLike, cash_flows: ArrayLike) -> NDArray[np.float64]:
     ndarray
         [USD]
 
-    Raises
-    ------
-    InputError
-        For a rate of -1 or less, or cash flows without a period.
-
     Examples
     --------
     >>> round(float(npv(0.08, [-100.0, 60.0, 60.0])), 3)
@@ -112,11 +102,6 @@ def irr(cash_flows: ArrayLike) -> NDArray[np.float64]:
     ndarray, shape (...)
         Rate a period; nan where none between -99.9 and 110,000 % exists, as for flows of one sign.
 
-    Raises
-    ------
-    InputError
-        For cash flows that are not finite or without a period.
-
     References
     ----------
     .. [1] Brealey, Myers, Allen, "Principles of Corporate Finance", section 5.3 (pitfalls of multiple rates of return).
@@ -134,16 +119,14 @@ def irr(cash_flows: ArrayLike) -> NDArray[np.float64]:
     return rates.reshape(flows.shape[:-1])
 
 
-@takes(cash_flows=FLOWS, rate=RATE)
-def payback(cash_flows: ArrayLike, rate: ArrayLike = 0.0) -> NDArray[np.float64]:
-    """Periods until the (discounted) flows have repaid what was paid out, the last of them in proportion.
+@takes(cash_flows=FLOWS)
+def payback(cash_flows: ArrayLike) -> NDArray[np.float64]:
+    """Periods until the flows have repaid what was paid out, the last of them in proportion.
 
     Parameters
     ----------
     cash_flows : array_like, shape (..., periods)
         [USD], the first now.
-    rate : array_like
-        Discount rate a period; broadcast against the leading axes.
 
     Returns
     -------
@@ -156,14 +139,12 @@ def payback(cash_flows: ArrayLike, rate: ArrayLike = 0.0) -> NDArray[np.float64]
     2.5
     """
     flows = np.asarray(cash_flows)
-    discount = (1 + np.asarray(rate))[..., None] ** -np.arange(flows.shape[-1], dtype=float)
-    present = flows * discount
-    balance = np.cumsum(present, axis=-1)
+    balance = np.cumsum(flows, axis=-1)
     owed = balance < 0
     last = np.where(owed.any(axis=-1), owed.shape[-1] - 1 - np.argmax(owed[..., ::-1], axis=-1), -1)  # last period in debt
     end = np.minimum(last + 1, owed.shape[-1] - 1)
     debt = np.take_along_axis(balance, np.maximum(last, 0)[..., None], axis=-1)[..., 0]
-    income = np.take_along_axis(present, end[..., None], axis=-1)[..., 0]
+    income = np.take_along_axis(flows, end[..., None], axis=-1)[..., 0]
     part = np.divide(-debt, income, out=np.zeros_like(debt), where=income > 0)
     return np.where(last < 0, 0.0, np.where(last == owed.shape[-1] - 1, np.inf, last + part))
 

@@ -95,15 +95,6 @@ def in_house_chip(
     price_response : array_like
         Share by which the vendor lowers the price of that, for as long as the chip lives.
 
-    Returns
-    -------
-    InHouse
-
-    Raises
-    ------
-    InputError
-        For negative money, volumes, times, and shares outside 0 to 1.
-
     References
     ----------
     .. [1] Dixit, Pindyck (1994), "Investment under Uncertainty", chapter 6, for the value of the threat alone.

@@ -132,15 +132,10 @@ def ownership_cost(
     availability : array_like
         Share of the hours in which a chip is not in repair, above 0 and at most 1.
 
-    Returns
-    -------
-    OwnershipCost
-
     Raises
     ------
     InputError
-        For no chips, a negative price or life, an uplift below 1, shares outside [0, 1], a WACC of -100 % or less, a PUE below 1, a price
-        of electricity above 10 USD/kWh, a chip without a published price, and arrays that do not broadcast.
+        For a chip without a published price, where none is given.
 
     References
     ----------

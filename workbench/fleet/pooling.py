@@ -1,4 +1,4 @@
-"""Pooling: what one fungible fleet needs where several partitioned ones would each keep a reserve of their own."""
+"""Pooling: what one fungible fleet needs where several partitioned ones would each keep a reserve of their own; load over time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.arrays import Arrays, broadcast
-from workbench.checks import NOT_NEGATIVE, POSITIVE, SHARE, Rule, check_fields, takes
+from workbench.checks import FINITE, NOT_NEGATIVE, POSITIVE, SHARE, Rule, check_fields, number, takes
 from workbench.errors import InputError
 from workbench.fleet.finance import USED
 from workbench.units import HOUR
@@ -103,26 +103,22 @@ class Reserve(Arrays):
 def newsvendor(mean: ArrayLike, deviation: ArrayLike, correlation: ArrayLike, *, critical_ratio: ArrayLike) -> Reserve:
     """Capacity against normal demands at the ratio where one more chip is worth its cost, apart and together.
 
-    partitioned = sum of mean_i + z s_i; pooled = sum of mean_i + z sqrt(s' R s); z the normal quantile of the critical ratio, which is
-    (value - cost) / value of a unit of capacity
+    partitioned = sum of mean_i + z s_i; pooled = sum of mean_i + z sqrt((1 - rho) sum s_i^2 + rho (sum s_i)^2); z the normal quantile of
+    the critical ratio, which is (value - cost) / value of a unit of capacity
 
     Parameters
     ----------
     mean, deviation : array_like, shape (..., tenants)
         Of each tenant's demand.
     correlation : array_like
-        One coefficient between all pairs, or a matrix of shape (..., tenants, tenants).
+        One coefficient between all pairs.
     critical_ratio : array_like
         .5 to below 1: below one half the reserve would be negative.
-
-    Returns
-    -------
-    Reserve
 
     Raises
     ------
     InputError
-        For a correlation outside [-1, 1] or a matrix that is not positive semi-definite (its smallest eigenvalue is named).
+        For a coefficient so negative that not all pairs can have it (the smallest eigenvalue is named).
 
     Examples
     --------
@@ -134,21 +130,51 @@ def newsvendor(mean: ArrayLike, deviation: ArrayLike, correlation: ArrayLike, *,
     m, s = np.broadcast_arrays(mean, deviation)
     if 0 in (m.ndim, *m.shape[-1:]):
         raise InputError("mean, deviation: expected tenants on the last axis, one or more")
+    broadcast(**{"mean without its tenants": m[..., 0], "correlation": correlation, "critical_ratio": critical_ratio})
     rho, tenants = np.asarray(correlation), s.shape[-1]
-    if rho.ndim >= 2 and (rho.shape[-2:] != (tenants, tenants) or not np.allclose(rho, np.swapaxes(rho, -1, -2))):
-        raise InputError(f"correlation has shape {rho.shape}: expected one number, or a symmetric matrix of {tenants} x {tenants}")
-    if rho.ndim >= 2 and not np.allclose(np.diagonal(rho, axis1=-2, axis2=-1), 1):
-        raise InputError(f"correlation = {correlation}: expected ones on the diagonal")
-    pairs = rho[..., 0, 0] if rho.ndim >= 2 else rho
-    broadcast(**{"mean without its tenants": m[..., 0], "correlation": pairs, "critical_ratio": critical_ratio})
-    matrix = rho if rho.ndim >= 2 else rho[..., None, None] + (1 - rho[..., None, None]) * np.eye(tenants)
-    lowest = float(np.linalg.eigvalsh(matrix).min(initial=0.0))
+    lowest = float(np.min(1 + (tenants - 1) * rho, initial=0.0))
     if lowest < -1e-9:
         raise InputError(f"correlation = {correlation}: not a correlation of {tenants} demands (smallest eigenvalue {lowest:.3g})")
-    z = ndtri(critical_ratio)
-    variance = np.einsum("...i,...ij,...j->...", s, matrix, s)
-    pooled = m.sum(axis=-1) + z * np.sqrt(np.maximum(variance, 0.0))
-    return Reserve(np.asarray((m.sum(axis=-1) + z * s.sum(axis=-1)) * np.ones_like(pooled)), np.asarray(pooled))
+    z, demand, spread = ndtri(critical_ratio), m.sum(axis=-1), s.sum(axis=-1)
+    pooled = demand + z * np.sqrt(np.maximum((1 - rho) * (s * s).sum(axis=-1) + rho * spread**2, 0.0))
+    return Reserve(np.asarray((demand + z * spread) * np.ones_like(pooled)), np.asarray(pooled))
+
+
+@takes(hours=Rule(last="time"), mean=NOT_NEGATIVE, swing=SHARE, peak_hour=FINITE, weekend=NOT_NEGATIVE)
+def diurnal(
+    hours: ArrayLike, *, mean: ArrayLike, swing: ArrayLike, peak_hour: ArrayLike = 14.0, weekend: ArrayLike = 0.8
+) -> NDArray[np.float64]:
+    """Load of a service that follows its users' day: mean (1 + swing cos(2 pi (h - peak) / 24)), times `weekend` on two days of seven.
+
+    Parameters
+    ----------
+    hours : array_like, shape (time,)
+        Hours since Monday midnight.
+    mean, swing, peak_hour, weekend : array_like
+        Mean load of a weekday, amplitude over the mean (0 to 1), hour of the peak, level of weekends; broadcast on leading axes.
+
+    Examples
+    --------
+    >>> diurnal([2.0, 14.0, 134.0], mean=45.0, swing=0.5)
+    array([22.5, 67.5, 54. ])
+    """
+    h, (m, a, p, w) = np.asarray(hours), (np.asarray(value)[..., None] for value in (mean, swing, peak_hour, weekend))
+    day = 1 + a * np.cos(2 * np.pi * (h - p) / 24)
+    return m * day * np.where(h % 168 >= 120, w, 1.0)
+
+
+@takes(load=NOT_NEGATIVE, step=POSITIVE, service=POSITIVE)
+def bursty(load: ArrayLike, *, step: ArrayLike, service: ArrayLike, seed: int = 0) -> NDArray[np.float64]:
+    """A load with the noise of requests on it: Poisson arrivals of jobs of `service` chip-seconds each, in steps of `step` seconds.
+
+    Examples
+    --------
+    >>> bursty([45.0, 45.0], step=60.0, service=20.0, seed=7).round(1)
+    array([46.3, 48.3])
+    """
+    number("seed", seed, least=0, whole=True, one=True)
+    expected = number("load * step / service", np.multiply(load, step) / service, most=1e18, why="requests a step")
+    return np.asarray(np.random.default_rng(int(seed)).poisson(expected) * np.divide(service, step), dtype=float)
 
 
 @dataclass(frozen=True, repr=False)
@@ -207,15 +233,6 @@ def backfill(
         Share of training throughput lost because a chip must suit both kinds of work, 0 to 1.
     partitioned : bool
         Whether inference keeps chips for its peak all the time.
-
-    Returns
-    -------
-    Backfill
-
-    Raises
-    ------
-    InputError
-        For a reaction that is no whole number of steps or longer than half the load, negative loads, a capacity that is not positive.
 
     Examples
     --------

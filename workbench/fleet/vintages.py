@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from workbench import catalogue
 from workbench.arrays import Arrays
 from workbench.catalogue import Chip
-from workbench.checks import FINITE, LIFE_YEARS, NOT_NEGATIVE, SHARE, Rule, number, takes
+from workbench.checks import FINITE, NOT_NEGATIVE, SHARE, Rule, takes
 from workbench.energy import all_in_ratio, server_power
 from workbench.errors import InputError
 from workbench.fleet.finance import annuity
@@ -19,9 +19,7 @@ from workbench.units import KWH, YEAR
 
 Array = NDArray[np.float64]
 
-#: Ages considered [years]: the longest, and the step between them, no less than an hour.
-LONGEST = Rule(most=LIFE_YEARS.most, one=True, unit="years")
-STEP = Rule(least=1e-4, one=True, unit="years")
+AGES = np.arange(1.0, 181.0) / 12  #: considered [years]
 
 
 @dataclass(frozen=True, repr=False)
@@ -30,23 +28,13 @@ class Replacement(Arrays):
 
     age: Array  #: cheapest age [years]; the longest considered where no replacement pays
     cost: Array  #: present value of holding the capacity for ever at that age, over the price of the first chip
-    ages: Array  #: ages considered [years], shape (k,)
-    costs: Array  #: present value at each of them, shape (..., k)
-
-    def penalty(self, age: float) -> Array:
-        """Present value of replacing at `age` [years] over that at the best age, less 1. Raises `InputError` beyond the ages considered."""
-        if not self.ages[0] - 1e-9 <= Rule(one=True)("age", age) <= self.ages[-1] + 1e-9:
-            raise InputError(f"age = {age}: ages from {self.ages[0]:.3g} to {self.ages[-1]:.3g} years were considered")
-        return self.costs[..., np.abs(self.ages - age).argmin()] / self.cost - 1
+    costs: Array  #: present value at each of the `AGES`, shape (..., k)
 
 
 @takes(
-    **dict.fromkeys(("price_decline", "energy_decline", "running", "resale_decline", "switching", "repairs"), NOT_NEGATIVE),
+    **dict.fromkeys(("price_decline", "energy_decline", "running", "resale_decline", "switching"), NOT_NEGATIVE),
     rate=Rule(above=0.0, most=10.0),
     resale=SHARE,
-    repair_growth=FINITE,
-    longest_years=LONGEST,
-    step_years=STEP,
 )
 def replacement(
     *,
@@ -57,15 +45,11 @@ def replacement(
     resale: ArrayLike = 0.0,
     resale_decline: ArrayLike = 0.35,
     switching: ArrayLike = 0.1,
-    repairs: ArrayLike = 0.0,
-    repair_growth: ArrayLike = 0.3,
-    longest_years: float = 15.0,
-    step_years: float = 1 / 12,
 ) -> Replacement:
     """Age at which a chip should make room for a newer one, where price and energy of its work keep falling.
 
     A chain of equal cycles of length T holds constant capacity for ever; over the price of today's chip its present value is
-    [1 + switching - resale e^-(decline + r) T + repairs(T)] / (1 - e^-(r + g) T) + running (1 - e^-rT) / r / (1 - e^-(r + e) T), with
+    [1 + switching - resale e^-(decline + r) T] / (1 - e^-(r + g) T) + running (1 - e^-rT) / r / (1 - e^-(r + e) T), with
     r = log(1 + rate) and g, e the yearly decline of price and of power of the same work. All ages are evaluated at once.
 
     Parameters
@@ -82,19 +66,11 @@ def replacement(
         Decline a year of that value.
     switching : array_like
         Cost of replacing over the price: without it, frictionless resale would make the best age nothing.
-    repairs, repair_growth : array_like
-        Repairs in the first year over the price, and their growth a year, negative where they fall.
-    longest_years, step_years : float
-        Ages considered, at most 100 and no closer than an hour.
-
-    Returns
-    -------
-    Replacement
 
     Raises
     ------
     InputError
-        For a rate that is not positive, negative declines, prices or costs, or free switching with resale at the full price.
+        For free switching with resale at the full price.
 
     References
     ----------
@@ -106,20 +82,15 @@ def replacement(
     >>> replacement(price_decline=0.32, energy_decline=0.3, running=[0.08, 0.5], rate=0.07).age.round(1)
     array([6.6, 3.2])
     """
-    given = (price_decline, energy_decline, running, resale_decline, switching, repairs, np.log1p(rate), resale, repair_growth)
-    g, e, run, d, sw, rep, r, s0, grow = (np.asarray(value)[..., None] for value in given)
+    given = (price_decline, energy_decline, running, resale_decline, switching, np.log1p(rate), resale)
+    g, e, run, d, sw, r, s0 = (np.asarray(value)[..., None] for value in given)
     if np.any((sw == 0) & (s0 >= 1)):
         raise InputError("switching = 0 with resale = 1: replacing all the time would be free; give a cost of switching")
-    number("longest_years", longest_years, least=step_years, why="at least one step of age")
-    ages = np.arange(0.0, longest_years + step_years / 2, step_years)[1:]
-    power = np.expm1(-r * ages) / -r
-    apart = grow - r
-    level = np.abs(apart) < 1e-9
-    repaired = rep * np.where(level, ages, np.expm1(apart * ages) / np.where(level, 1.0, apart))
-    cycle = 1 + sw - s0 * np.exp(-(d + r) * ages) + repaired
-    costs = cycle / -np.expm1(-(r + g) * ages) + run * power / -np.expm1(-(r + e) * ages)
+    power = np.expm1(-r * AGES) / -r
+    cycle = 1 + sw - s0 * np.exp(-(d + r) * AGES)
+    costs = cycle / -np.expm1(-(r + g) * AGES) + run * power / -np.expm1(-(r + e) * AGES)
     best = costs.argmin(axis=-1)
-    return Replacement(ages[best], np.take_along_axis(costs, best[..., None], axis=-1)[..., 0], ages, costs)
+    return Replacement(AGES[best], np.take_along_axis(costs, best[..., None], axis=-1)[..., 0], costs)
 
 
 @takes(wacc=Rule(above=0.0, most=10.0), watt_usd_per_year=NOT_NEGATIVE, energy_decline=NOT_NEGATIVE, resale=SHARE)
@@ -145,10 +116,6 @@ def chip_refresh(
         What a watt at the meter is worth to others: the shadow price of power, from `allocate`.
     energy_decline, resale : array_like
         As `replacement` takes them.
-
-    Returns
-    -------
-    Replacement
 
     Examples
     --------

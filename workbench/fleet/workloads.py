@@ -97,11 +97,6 @@ def machine_of(name: str | Chip | CPU) -> Chip | CPU:
         return catalogue.cpu(name)
 
 
-def throughput(work: tuple[Workload, ...], machines: tuple[Chip | CPU, ...]) -> NDArray[np.float64]:
-    """Units of work a second of each class on each machine, shape (W, K)."""
-    return np.array([[w.throughput(m) for m in machines] for w in work])
-
-
 def work_today(
     chip: str | Chip, chips_at_work: float, rent_per_hour: float, processor: str | CPU, processors_at_work: float, processor_rent: float
 ) -> tuple[tuple[Workload, ...], NDArray[np.float64]]:
@@ -233,7 +228,7 @@ def fleet_of(
         work=tuple(w.name for w in work),
         kinds=tuple(m.name for m in kinds),
         regions=tuple(s.name for s in places),
-        throughput=throughput(work, kinds),
+        throughput=np.array([[w.throughput(m) for m in kinds] for w in work]),
         demand=demand,
         value=np.array([[w.value] for w in work]),
         installed=installed,

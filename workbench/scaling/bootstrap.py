@@ -10,11 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 from workbench.arrays import Arrays
 from workbench.checks import Rule, one_of, takes
 from workbench.scaling import newton
-from workbench.scaling.fit import DELTA, checked, fit
-from workbench.scaling.laws import AdditiveLaw
+from workbench.scaling.fit import DELTA, checked, fit, law_of
+from workbench.scaling.laws import FIVE, AdditiveLaw
 
 Array = NDArray[np.float64]
-NAMES = ("E", "A", "B", "alpha", "beta")
 
 
 @dataclass(frozen=True, repr=False)
@@ -33,28 +32,18 @@ class Bootstrap(Arrays):
 
     def standard_errors(self) -> dict[str, float]:
         """Standard deviation of each parameter over the resamples."""
-        return {name: float(np.std(getattr(self, name))) for name in NAMES}
+        return {name: float(np.std(getattr(self, name))) for name in FIVE}
 
     @takes(level=Rule(above=0, below=1, one=True))
     def interval(self, name: str, level: float = 0.95) -> tuple[float, float]:
         """Percentile interval of a parameter."""
-        one_of("name", name, NAMES)
+        one_of("name", name, FIVE)
         low, high = np.quantile(getattr(self, name), [(1 - level) / 2, (1 + level) / 2])
         return float(low), float(high)
 
     def law(self) -> AdditiveLaw:
         """The laws of all resamples as one law with arrays for parameters: whatever is asked of it is answered as often."""
-        return AdditiveLaw(
-            name="bootstrap",
-            E=self.E,
-            A=self.A,
-            B=self.B,
-            alpha=self.alpha,
-            beta=self.beta,
-            compute_low=self.compute_low,
-            compute_high=self.compute_high,
-            source=f"{self.E.size} bootstrap refits",
-        )
+        return law_of(self, "bootstrap", f"{self.E.size} bootstrap refits")
 
 
 @takes(n=Rule(least=1, whole=True, one=True), seed=Rule(least=0, most=2**32 - 1, whole=True, one=True))
@@ -72,15 +61,6 @@ def bootstrap(params: ArrayLike, tokens: ArrayLike, loss: ArrayLike, n: int = 40
         The default draws the resamples of Besiroglu et al., so that their standard errors come out.
     delta : float
         Huber's threshold.
-
-    Returns
-    -------
-    Bootstrap
-
-    Raises
-    ------
-    FitError
-        As `fit`.
 
     References
     ----------
@@ -105,15 +85,7 @@ def bootstrap(params: ArrayLike, tokens: ArrayLike, loss: ArrayLike, n: int = 40
     drawn = np.random.RandomState(seed).randint(0, losses.size, (n, losses.size))  # the generator of the published study
     weights = np.bincount((drawn + losses.size * np.arange(n)[:, None]).ravel(), minlength=n * losses.size).reshape(n, -1).astype(float)
     theta, objective, converged = newton.minimise(points, weights, start, delta)
-    a, b, e, alpha, beta = theta.T
+    found = points.constants(theta)
     return Bootstrap(
-        E=np.exp(e),
-        A=np.exp(a + alpha * points.x_mean),
-        B=np.exp(b + beta * points.y_mean),
-        alpha=alpha,
-        beta=beta,
-        objective=objective,
-        converged=float(converged.mean()),
-        compute_low=best.compute_low,
-        compute_high=best.compute_high,
+        **found, objective=objective, converged=float(converged.mean()), compute_low=best.compute_low, compute_high=best.compute_high
     )

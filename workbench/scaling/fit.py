@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -13,7 +14,7 @@ from workbench.arrays import Arrays
 from workbench.checks import Rule, numeric, takes
 from workbench.errors import InputError
 from workbench.scaling import newton
-from workbench.scaling.laws import AdditiveLaw
+from workbench.scaling.laws import FIVE, AdditiveLaw
 
 Array = NDArray[np.float64]
 DELTA = 1e-3  #: Huber's threshold in the logarithm of loss (Hoffmann et al. 2022, appendix D.2)
@@ -46,17 +47,12 @@ class Fit(Arrays):
 
     def law(self, name: str = "fit") -> AdditiveLaw:
         """The fit as a law, with the range of compute it was fitted on."""
-        return AdditiveLaw(
-            name=name,
-            E=self.E,
-            A=self.A,
-            B=self.B,
-            alpha=self.alpha,
-            beta=self.beta,
-            compute_low=self.compute_low,
-            compute_high=self.compute_high,
-            source=f"fit of {self.n} points, {self.noise} noise",
-        )
+        return law_of(self, name, f"fit of {self.n} points, {self.noise} noise")
+
+
+def law_of(fitted: Any, name: str, source: str) -> AdditiveLaw:
+    """The law of fitted constants, with the range of compute they were fitted on."""
+    return AdditiveLaw(name=name, source=source, **{n: getattr(fitted, n) for n in (*FIVE, "compute_low", "compute_high")})
 
 
 def chinchilla_points(path: str) -> pl.DataFrame:
@@ -102,10 +98,6 @@ def fit(params: ArrayLike, tokens: ArrayLike, loss: ArrayLike, noise: str = "hub
     delta : float
         Huber's threshold.
 
-    Returns
-    -------
-    Fit
-
     Raises
     ------
     FitError
@@ -136,7 +128,15 @@ def fit(params: ArrayLike, tokens: ArrayLike, loss: ArrayLike, noise: str = "hub
         theta, objective = _least_absolute(points, weights, start)
     else:
         theta, objective = _least_squares(points, start)
-    return _fit(theta[0], float(objective[0]), points, noise, 6 * n_params * n_tokens)
+    found, compute = {name: float(value) for name, value in points.constants(theta[0]).items()}, 6 * n_params * n_tokens
+    return Fit(
+        **found,
+        objective=float(objective[0]),
+        noise=noise,
+        n=losses.size,
+        compute_low=float(compute.min()),
+        compute_high=float(compute.max()),
+    )
 
 
 def checked(params: ArrayLike, tokens: ArrayLike, loss: ArrayLike) -> tuple[Array, Array, Array]:
@@ -263,19 +263,3 @@ def _least_squares(points: newton.Points, start: Array) -> tuple[Array, Array]:
 
     found = least_squares(residual, start, jac=jacobian, method="lm", xtol=1e-15, ftol=1e-15, gtol=1e-15)
     return found.x[None], np.array([2 * found.cost])
-
-
-def _fit(theta: Array, objective: float, points: newton.Points, noise: str, compute: Array) -> Fit:
-    a, b, e, alpha, beta = (float(t) for t in theta)
-    return Fit(
-        E=float(np.exp(e)),
-        A=float(np.exp(a + alpha * points.x_mean)),
-        B=float(np.exp(b + beta * points.y_mean)),
-        alpha=alpha,
-        beta=beta,
-        objective=objective,
-        noise=noise,
-        n=points.x.size,
-        compute_low=float(compute.min()),
-        compute_high=float(compute.max()),
-    )

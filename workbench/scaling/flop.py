@@ -48,7 +48,7 @@ def training_flop(
     Raises
     ------
     InputError
-        For an unknown definition, values that are not positive, an architecture or a sequence that is missing.
+        For an architecture or a sequence that is missing.
 
     References
     ----------
@@ -61,18 +61,17 @@ def training_flop(
     """
     if definition not in DEFINITIONS:
         raise InputError(f"definition = {definition!r}: expected one of {', '.join(DEFINITIONS)}")
-    d = np.asarray(tokens, dtype=float)
     if not isinstance(model, LLM):
         if definition != "6ND":
             raise InputError(f"{definition!r} counts by architecture: give an LLM, not a number of parameters")
         n = POSITIVE("model", model)
-        broadcast(model=n, tokens=d)
-        return np.asarray(6 * n * d)
+        broadcast(model=n, tokens=tokens)
+        return np.asarray(6 * n * tokens)
     if sequence is None:
         if definition in ("MD", "attention", "Hoffmann F"):
             raise InputError(f"{definition!r} counts attention: give sequence, the tokens of one")
         sequence = 1
-    return np.asarray(_per_token(model, definition, np.asarray(sequence, dtype=float)) * d, dtype=float)
+    return np.multiply(_per_token(model, definition, np.asarray(sequence, dtype=float)), tokens)
 
 
 def _per_token(llm: LLM, definition: str, s: Any) -> Any:

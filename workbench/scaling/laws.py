@@ -17,6 +17,7 @@ from workbench.errors import InputError
 
 Array = NDArray[np.float64]
 TABLE = "laws"
+FIVE = ("E", "A", "B", "alpha", "beta")  #: constants of the additive law
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class AdditiveLaw(Law):
 
     def constants(self, **given: ArrayLike) -> tuple[Array, ...]:
         """E, A, B, alpha, beta as arrays that broadcast with what is `given`."""
-        return _fitting(self, ("E", "A", "B", "alpha", "beta"), given)
+        return _fitting(self, FIVE, given)
 
     @takes(params=POSITIVE, tokens=POSITIVE)
     def loss(self, params: ArrayLike, tokens: ArrayLike) -> Array:
@@ -237,7 +238,7 @@ def law(name: str | Law) -> Any:
     if not row["available"]:
         raise InputError(f"{row['law']} is not available: {row['reason']}")
     said = {k: row[k] for k in ("counts", "compute", "compute_low", "compute_high", "source")} | {"name": row["law"]}
-    five = {k: row[k] for k in ("E", "A", "B", "alpha", "beta")}
+    five = {k: row[k] for k in FIVE}
     if row["form"] == "additive":
         return AdditiveLaw(**said, **five)
     if row["form"] == "repeated":
@@ -272,5 +273,4 @@ def chinchilla_refits() -> AdditiveLaw:
     (500,)
     """
     frame = catalogue.table("calibration/chinchilla_refits")
-    fitted = law("Besiroglu Huber")
-    return replace(fitted, name="Besiroglu Huber, refits", **{name: frame[name].to_numpy() for name in ("E", "A", "B", "alpha", "beta")})
+    return replace(law("Besiroglu Huber"), name="Besiroglu Huber, refits", **{name: frame[name].to_numpy() for name in FIVE})

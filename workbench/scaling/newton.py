@@ -30,6 +30,11 @@ class Points:
     x_mean: float
     y_mean: float
 
+    def constants(self, theta: Array) -> dict[str, Array]:
+        """E, A, B, alpha, beta of the law at theta, whose last axis is a, b, e, alpha, beta."""
+        a, b, e, alpha, beta = np.moveaxis(theta, -1, 0)
+        return {"E": np.exp(e), "A": np.exp(a + alpha * self.x_mean), "B": np.exp(b + beta * self.y_mean), "alpha": alpha, "beta": beta}
+
 
 def centred(params: Array, tokens: Array, loss: Array) -> Points:
     """Points of a fit, from positive arrays."""

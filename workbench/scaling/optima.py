@@ -72,15 +72,6 @@ def optimal_allocation(compute: ArrayLike, law: Law | str) -> Allocation:
     law : Law or str
         Its constants may be arrays too: shapes broadcast, as (4000, 1) laws with 100 budgets.
 
-    Returns
-    -------
-    Allocation
-
-    Raises
-    ------
-    InputError
-        For compute that is not positive.
-
     Examples
     --------
     >>> best = optimal_allocation([1e24, 1e26], "Besiroglu Huber")
@@ -190,11 +181,6 @@ def inference_aware_optimum(
     -------
     Served
         Not `feasible`, with infinite cost, where no size reaches the loss.
-
-    Raises
-    ------
-    InputError
-        For numbers that are not positive, shares above 1, prices or mfus that are no pair.
 
     References
     ----------
