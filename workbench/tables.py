@@ -112,46 +112,59 @@ def read_cells(path: str | Path) -> dict[str, list[str | None]]:
     path = Path(path)
     if not path.is_file():
         raise DataError(path, "no such file")
-    lines: list[list[str]] = []
-    waiting: list[str] = []
+    header: list[str] = []
+    flat: list[str] = []  # row by row: a list for each would wake the garbage collector, which takes as long as all tables
+    row = first = end = 0
     try:
-        with path.open(encoding="utf-8-sig", newline="") as text:
-            quoted = csv.reader(iter(lambda: waiting.pop() if waiting else next(text, None), None), strict=True)
-            for line in text:  # a line without quotes needs no reader
-                if '"' in line:
-                    waiting.append(line)
-                    lines.append(next(quoted))
-                else:
-                    plain = line.rstrip("\r\n")
-                    lines.append(plain.split(",") if plain else [])
+        for row, line in enumerate(_lines(path), 1):
+            if not header:
+                header, first = _header(path, line), row
+                continue
+            if len(line) > len(header):
+                raise DataError(path, f"{len(line)} cells where the header has {len(header)}; quote a cell that holds a comma", row=row)
+            flat += line
+            if len(line) < len(header):
+                flat += [""] * (len(header) - len(line))
+            end = len(flat) if line else end
     except UnicodeDecodeError as error:
         raise DataError(path, f"not a readable UTF-8 CSV: {error}") from None
     except csv.Error as error:
-        raise DataError(path, f"not a readable UTF-8 CSV from here on: {error}; is a quote left open?", row=len(lines) + 1) from None
-    first = next((row for row, line in enumerate(lines) if line), None)
-    if first is None:
+        raise DataError(path, f"not a readable UTF-8 CSV from here on: {error}; is a quote left open?", row=row + 1) from None
+    if not header:
         raise DataError(path, "the file is empty; expected a header and rows")
-    while not lines[-1]:
-        lines.pop()
-    header = [name.strip() for name in lines[first]]
+    named: dict[str, list[str | None]] = {}
+    for i, name in enumerate(header):
+        cells = [text.strip() or None for text in flat[i : end : len(header)]]
+        if name:
+            named[name] = cells
+        elif any(cells):
+            row, cell = next((row, cell) for row, cell in enumerate(cells, first + 1) if cell)
+            raise DataError(path, f"{cell!r} stands in a column without a name", row=row)
+    return named
+
+
+def _lines(path: Path) -> Iterator[list[str]]:
+    """Cells of every line; lines without quotes, which are most, need no reader."""
+    waiting: list[str] = []
+    with path.open(encoding="utf-8-sig", newline="") as text:
+        quoted = csv.reader(iter(lambda: waiting.pop() if waiting else next(text, None), None), strict=True)
+        for line in text:
+            if '"' in line:
+                waiting.append(line)
+                yield next(quoted)
+            else:
+                plain = line.rstrip("\r\n")
+                yield plain.split(",") if plain else []
+
+
+def _header(path: Path, line: list[str]) -> list[str]:
+    header = [name.strip() for name in line]
     if len(header) == 1 and (others := [mark for mark in (";", "\t", "|") if mark in header[0]]):
         raise DataError(path, f"cells are separated by {others[0]!r}; expected commas, and points in numbers")
     for name in header:
         if name and header.count(name) > 1:
             raise DataError(path, "the column occurs more than once", column=name)
-    for row, line in enumerate(lines[first:]):
-        if len(line) > len(header):
-            reason = f"{len(line)} cells where the header has {len(header)}; quote a cell that holds a comma"
-            raise DataError(path, reason, row=first + row + 1)
-    named: dict[str, list[str | None]] = {}
-    for name, *texts in itertools.zip_longest(header, *lines[first + 1 :], fillvalue=""):
-        cells = [text.strip() or None for text in texts]
-        if name:
-            named[name] = cells
-        elif any(cells):
-            row, cell = next((row, cell) for row, cell in enumerate(cells) if cell)
-            raise DataError(path, f"{cell!r} stands in a column without a name", row=first + row + 2)
-    return named
+    return header
 
 
 def read_text(path: str | Path) -> pl.DataFrame:
