@@ -11,9 +11,9 @@ import hashlib
 import itertools
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -86,20 +86,9 @@ def _declarations() -> dict[str, tuple[Column, ...]]:
     cells: dict[str, Any] = read_cells(DATA / "schema.csv")
     for values in zip(*cells.values(), strict=True):
         row = dict(zip(cells, values, strict=True))
-        tables.setdefault(row["table"], []).append(
-            Column(
-                table=row["table"],
-                column=row["column"],
-                type=row["type"],
-                unit=row["unit"],
-                low=float(row["low"]) if row["low"] else None,
-                high=float(row["high"]) if row["high"] else None,
-                required=row["required"] == "yes",
-                key=row["key"] == "yes",
-                choices=tuple(row["choices"].split(";")) if row["choices"] else (),
-                meaning=row["meaning"],
-            )
-        )
+        row |= {name: float(row[name]) if row[name] else None for name in ("low", "high")}
+        row |= {name: row[name] == "yes" for name in ("required", "key")}
+        tables.setdefault(row["table"], []).append(Column(**row | {"choices": tuple(row["choices"].split(";")) if row["choices"] else ()}))
     return {name: tuple(columns) for name, columns in tables.items()}
 
 
@@ -197,8 +186,10 @@ def read(path: str | Path, table: str) -> pl.DataFrame:
     if len(set(lower)) < len(own):
         row = next(row for row, name in enumerate(lower) if name in lower[:row])
         raise DataError(path, f"{own[row]!r} is already the key of an earlier row", row=row + 2, column=", ".join(keys(table)))
-    for check in _CHECKS.get(table, ()):
-        check(path, typed)
+    for band in _BANDS.get(table, ()):
+        _band(path, typed, *band)
+    if table in _CHECKS:
+        _CHECKS[table](path, typed)
     return typed
 
 
@@ -262,24 +253,11 @@ def shipped(table: str) -> pl.DataFrame:
 @cache
 def _merged(table: str, override: Path, mtime_ns: int) -> pl.DataFrame:
     ours, theirs = shipped(table), read(override, table)
-    for check in _OVERRIDE_CHECKS.get(table, ()):
-        check(override, theirs, ours)
+    if table == "chips":
+        _not_the_sparse_peak(override, theirs, ours)
     own = {name.lower() for name in names(theirs, table)}
     kept = ours.filter(pl.Series([name.lower() not in own for name in names(ours, table)], dtype=pl.Boolean))
     return pl.concat([kept, theirs])
-
-
-def dictionary() -> str:
-    """The data dictionary of ``data/README.md``: every table with its columns, units, ranges and meanings."""
-    lines = []
-    for table in table_names():
-        lines += [f"### `{table}.csv`", "", "| column | unit | allowed | meaning |", "|---|---|---|---|"]
-        for c in declaration(table):
-            name = f"**{c.column}** (key)" if c.key else c.column if c.required else f"{c.column} (optional)"
-            allowed = c.allowed.removesuffix(f" {c.unit}") if c.unit else c.allowed
-            lines.append(f"| {name} | {c.unit or ''} | {allowed} | {c.meaning} |")
-        lines.append("")
-    return "\n".join(lines)
 
 
 def _typed(path: str | Path, cells: list[str | None], c: Column) -> pl.Series:
@@ -334,21 +312,13 @@ def _dense_peaks(path: str | Path, chips: pl.DataFrame) -> None:
     for i, row in enumerate(chips.iter_rows(named=True)):
         dense, sparse = row["bf16_tflops"], row["sparse_bf16_tflops"]
         if dense and sparse and not 0.45 <= dense / sparse <= 0.55:
-            raise DataError(
-                path,
-                f"{dense:g} is not the dense peak: {row['chip']} reaches {sparse:g} with sparsity, so dense is about {sparse / 2:g}",
-                row=i + 2,
-                column="bf16_tflops",
-            )
+            reason = f"{dense:g} is not the dense peak: {row['chip']} reaches {sparse:g} with sparsity, so dense is about {sparse / 2:g}"
+            raise DataError(path, reason, row=i + 2, column="bf16_tflops")
         ladder = [(f, row[f"{f}_tflops"]) for f in LADDER if row[f"{f}_tflops"]]
         for (wide, slow), (narrow, fast) in itertools.pairwise(ladder):
             if fast < slow * 0.99:
-                raise DataError(
-                    path,
-                    f"{fast:g} is below the {wide} peak {slow:g}: one of them is sparse or from another part",
-                    row=i + 2,
-                    column=f"{narrow}_tflops",
-                )
+                reason = f"{fast:g} is below the {wide} peak {slow:g}: one of them is sparse or from another part"
+                raise DataError(path, reason, row=i + 2, column=f"{narrow}_tflops")
 
 
 def _not_the_sparse_peak(path: str | Path, theirs: pl.DataFrame, ours: pl.DataFrame) -> None:
@@ -359,12 +329,8 @@ def _not_the_sparse_peak(path: str | Path, theirs: pl.DataFrame, ours: pl.DataFr
         for column in (f"{peak}_tflops" for peak in LADDER[1:]):
             value, dense = row[column], shipped.get(column)
             if value and dense and abs(value / dense - 2) < 0.02:
-                raise DataError(
-                    path,
-                    f"{value:g} is twice the dense peak {dense:g} of {row['chip']}: this is the sparse figure; give the dense one",
-                    row=i + 2,
-                    column=column,
-                )
+                reason = f"{value:g} is twice the dense peak {dense:g} of {row['chip']}: this is the sparse figure; give the dense one"
+                raise DataError(path, reason, row=i + 2, column=column)
 
 
 def _band(path: str | Path, frame: pl.DataFrame, low: str, value: str, high: str) -> None:
@@ -373,10 +339,6 @@ def _band(path: str | Path, frame: pl.DataFrame, low: str, value: str, high: str
         for row, (end, middle) in enumerate(zip(frame[column].to_list(), middles, strict=True)):
             if end is not None and middle is not None and outwards * end < outwards * middle:
                 raise DataError(path, f"{end:g} does not bracket {value} = {middle:g}", row=row + 2, column=column)
-
-
-def _price_band(path: str | Path, chips: pl.DataFrame) -> None:
-    _band(path, chips, "price_low_usd", "price_usd", "price_high_usd")
 
 
 def _prior_points(path: str | Path, priors: pl.DataFrame) -> None:
@@ -391,26 +353,15 @@ def _prior_points(path: str | Path, priors: pl.DataFrame) -> None:
             raise DataError(path, f"{row['name']}: {', '.join(f'{x:g}' for x in points)} are not in order", row=i + 2, column="p5")
 
 
-def _cost_band(path: str | Path, costs: pl.DataFrame) -> None:
-    _band(path, costs, "low", "value", "high")
-
-
+#: Columns with the ends and the middle of a band, by table; ends may be blank.
+_BANDS: dict[str, tuple[tuple[str, str, str], ...]] = {
+    "chips": (("price_low_usd", "price_usd", "price_high_usd"),),
+    "chip_stock": (("chips_low", "chips", "chips_high"), ("h100e_low", "h100e", "h100e_high")),
+    "compute_owners": (("h100e_low", "h100e", "h100e_high"),),
+    "capex": (("low_usd_b", "capex_usd_b", "high_usd_b"),),
+    "rents": (("low_usd_per_gpu_h", "usd_per_gpu_h", "high_usd_per_gpu_h"),),
+    "growth_rates": (("low", "factor_per_year", "high"),),
+    **dict.fromkeys(("costs", "supply_drivers", "multipliers", "power_projections"), (("low", "value", "high"),)),
+}
 #: Consistency across the columns of a row, beyond what a declaration says.
-_CHECKS: dict[str, tuple[Callable[[str | Path, pl.DataFrame], None], ...]] = {
-    "chips": (_dense_peaks, _price_band),
-    "costs": (_cost_band,),
-    "demand_priors": (_prior_points,),
-    "chip_stock": (
-        partial(_band, low="chips_low", value="chips", high="chips_high"),
-        partial(_band, low="h100e_low", value="h100e", high="h100e_high"),
-    ),
-    "compute_owners": (partial(_band, low="h100e_low", value="h100e", high="h100e_high"),),
-    "capex": (partial(_band, low="low_usd_b", value="capex_usd_b", high="high_usd_b"),),
-    "rents": (partial(_band, low="low_usd_per_gpu_h", value="usd_per_gpu_h", high="high_usd_per_gpu_h"),),
-    "growth_rates": (partial(_band, low="low", value="factor_per_year", high="high"),),
-    **{t: (partial(_band, low="low", value="value", high="high"),) for t in ("supply_drivers", "multipliers", "power_projections")},
-}
-#: Consistency of a user's rows with ours.
-_OVERRIDE_CHECKS: dict[str, tuple[Callable[[str | Path, pl.DataFrame, pl.DataFrame], None], ...]] = {
-    "chips": (_not_the_sparse_peak,),
-}
+_CHECKS = {"chips": _dense_peaks, "demand_priors": _prior_points}

@@ -104,6 +104,8 @@ class Pool:
     ) -> Fit:
         """Fit the offsets by damped Gauss-Newton on sum w rho(residual / noise) + sum (offset / spread)^2, rho(r) = 2 (sqrt(1 + r^2) - 1).
 
+        Raises `InputError` without rows, or for measurements that are not finite.
+
         Parameters
         ----------
         predict : callable
@@ -122,14 +124,8 @@ class Pool:
             Those that are fitted; all if not given.
         most : ndarray, optional
             Largest logarithms of the constants of each row; infinite where there is no bound.
-        iterations : int
         tolerance : float
             Share of the loss by which a step must lower it for another one.
-
-        Raises
-        ------
-        InputError
-            Without rows, or for measurements that are not finite.
         """
         if target.size == 0 or not np.all(np.isfinite(target)):
             raise InputError("measurements: expected at least one, all above 0")
