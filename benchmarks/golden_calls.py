@@ -96,8 +96,8 @@ def calls() -> dict[str, Callable[[], Any]]:
     return {
         "training step": lambda: chips.training_step(llm("Llama-3.1-405B"), gb300, chips.TrainingPlan(tp=8, pp=9), 2304),
         "training steps of four layouts": lambda: chips.training_step(llm("Llama-3.1-70B"), h100, plan, 64, sequence=4096),
-        "training memory": lambda: chips.training_memory(
-            llm("DeepSeek-V3"), gb300, chips.TrainingPlan(tp=2, pp=8, ep=8, zero=1, precision="fp8"), 4608
+        "training memory": lambda: (
+            chips.training_step(llm("DeepSeek-V3"), gb300, chips.TrainingPlan(tp=2, pp=8, ep=8, zero=1, precision="fp8"), 4608).memory
         ),
         "best layouts": lambda: (s := chips.search_layouts(llm("Llama-3.1-70B"), h100, 256, top=5), s.frame, s.evaluated, s.feasible)[1:],
         "what a layout hangs on": lambda: chips.elasticities(llm("Llama-3.1-70B"), h100, chips.TrainingPlan(tp=8, pp=2), 64),

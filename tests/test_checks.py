@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.checks import POSITIVE, Rule, number, pue, share, takes
+from workbench.checks import POSITIVE, PUE, SHARE, Rule, number, takes
 from workbench.errors import InputError
 from workbench.uncertainty import Lognormal
 
@@ -26,9 +26,9 @@ def present(rate, flows):
         (lambda: number("x", [np.zeros(2), np.ma.masked_array([1.0, 2.0], mask=[False, True])]), "^x: a masked array; fill or drop the 1"),
         (lambda: number("rate", -1, above=-1, why="nothing is left"), "^rate = -1: nothing is left; expected more than -1$"),
         (lambda: number("ratio", 1, least=0.5, below=1), r"^ratio = 1: expected 0\.5 or more and less than 1$"),
-        (lambda: share("salvage", 1.2), r"^salvage = 1\.2: expected 0 or more and at most 1$"),
-        (lambda: share("availability", 0, above=0), "^availability = 0: expected more than 0 and at most 1$"),
-        (lambda: pue("pue", 0.9), r"^pue = 0\.9: a facility draws at least what its servers draw; expected 1 or more$"),
+        (lambda: SHARE("salvage", 1.2), r"^salvage = 1\.2: expected 0 or more and at most 1$"),
+        (lambda: Rule(above=0, most=1)("availability", 0), "^availability = 0: expected more than 0 and at most 1$"),
+        (lambda: PUE("pue", 0.9), r"^pue = 0\.9: a facility draws at least what its servers draw; expected 1 or more$"),
         (lambda: number("x", [1.0, (2.0, True)]), r"^x = True: expected a number or an array of numbers$"),
         (lambda: present(0.1, 3.0), "^flows: expected an array whose last axis is periods, one or more$"),
         (lambda: present(np.ones(4), np.ones((3, 5))), r"^rate of shape \(4,\) and flows without its periods of shape \(3,\) do not"),
@@ -47,4 +47,4 @@ def test_single_numbers_keep_their_digits():
 
 @given(st.lists(st.floats(0, 1), min_size=0, max_size=5))
 def test_what_is_in_range_passes_unchanged(values):
-    assert share("x", values).tolist() == values
+    assert SHARE("x", values).tolist() == values

@@ -178,7 +178,19 @@ def test_a_file_of_the_user_that_is_no_table(tmp_path, monkeypatch):
         catalogue.chip("H100")
 
 
-def test_data_dictionary_names_every_table_and_file():
+def dictionary():
+    """Every table with its columns, units, ranges and meanings."""
+    for table in tables.table_names():
+        yield from (f"### `{table}.csv`", "", "| column | unit | allowed | meaning |", "|---|---|---|---|")
+        for c in tables.declaration(table):
+            name = f"**{c.column}** (key)" if c.key else c.column if c.required else f"{c.column} (optional)"
+            allowed = c.allowed.removesuffix(f" {c.unit}") if c.unit else c.allowed
+            yield f"| {name} | {c.unit or ''} | {allowed} | {c.meaning} |"
+        yield ""
+
+
+def test_data_dictionary_says_what_the_schema_says():
     text = (tables.DATA / "README.md").read_text(encoding="utf8")
+    assert text[text.index("### ") :] == "\n".join(dictionary())
     for file in sorted(tables.DATA.rglob("*.csv")):
         assert file.relative_to(tables.DATA).as_posix() in text

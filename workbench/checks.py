@@ -213,16 +213,6 @@ def number(name: str, value: ArrayLike, **bounds: Any) -> NDArray[np.float64]:
     return np.asarray(Rule(**bounds)(name, value))
 
 
-def share(name: str, value: ArrayLike, *, above: float = -np.inf) -> NDArray[np.float64]:
-    """`value` as an array of shares from 0 to 1, or `above` a bound; else as `number`."""
-    return number(name, value, least=0.0, above=above, most=1.0)
-
-
-def pue(name: str, value: ArrayLike) -> NDArray[np.float64]:
-    """`value` as an array of power usage effectiveness, at least 1; else as `number`."""
-    return np.asarray(PUE(name, value))
-
-
 def row_numbers(row: dict[str, Any], names: Sequence[str], whole: Sequence[str]) -> None:
     """Raises `InputError` for a number of a row that none can be; blanks and 0 are for the models to judge."""
     for name in names:

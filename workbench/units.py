@@ -10,16 +10,13 @@ import numpy as np
 KILO, MEGA, GIGA, TERA, PETA, EXA, ZETTA = 1e3, 1e6, 1e9, 1e12, 1e15, 1e18, 1e21
 MILLI, MICRO = 1e-3, 1e-6
 
-MINUTE = 60.0
 HOUR = 3600.0
 DAY = 24 * HOUR
 YEAR = 8766 * HOUR  #: Julian year, 365.25 days
 
 WH = 3600.0  #: J
 KWH = 1e3 * WH
-MWH = 1e6 * WH
 GWH = 1e9 * WH
-TWH = 1e12 * WH
 
 GRAM = 1e-3  #: kg
 TONNE = 1e3  #: kg

@@ -55,7 +55,7 @@ def test_more_parallel_is_never_more_memory(tp, pp, zero, recompute):
 
 
 def test_parts_add_up_and_recomputing_saves():
-    found = chips.training_memory(LLM, H100, chips.TrainingPlan(tp=2, recompute=["none", "full"]), 256)
+    found = chips.training_step(LLM, H100, chips.TrainingPlan(tp=2, recompute=["none", "full"]), 256).memory
     parts = found.weights + found.gradients + found.optimizer + found.activations + found.logits + found.other
     assert found.total == pytest.approx(parts)
     assert found.activations[1] < 0.4 * found.activations[0]

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from workbench import catalogue
 from workbench.chips import gemm, operators
-from workbench.chips.exchange import Exchange
+from workbench.chips.machine import Exchange
 from workbench.fabric import Cluster, Tier, collective_time
 
 

@@ -14,7 +14,6 @@ LAYOUT = chips.TrainingPlan(tp=2, recompute="full")
 FEW = chips.Choices(
     vp=(1,), zero=(1, 3), recompute=("full",), sequence_parallel=(True,), schedule=("1f1b",), offload=("none",), micro_batch=(1,)
 )
-SEARCH = chips.search_layouts(LLM, EIGHT, 16, choices=FEW)
 LOAD = chips.Load(16, 1024, 256)
 FRONTIER = chips.slo_frontier(LLM, [EIGHT, Cluster(catalogue.chip("B200"), 8)], LOAD, usd_per_chip_hour={"H100": 2.0, "B200": 4.0})
 
@@ -122,7 +121,6 @@ CASES: list[Case] = [
         whole=(*JOB, *DEGREES, "zero", "shard"),
         allow=dict.fromkeys(("zero", "shard"), ("zero",)),
     ),
-    Case("chips.training_memory", job(chips.training_memory), JOB, JOBS, whole=tuple(JOB)),
     Case(
         "chips.product_seconds",
         lambda m, n, k: chips.product_seconds(LLM, EIGHT, m, n, k),
@@ -140,14 +138,6 @@ CASES: list[Case] = [
         numbers=(*JOB, "usd_per_chip_hour", "top"),
         whole=(*JOB, "top"),
         allow={"usd_per_chip_hour": ("zero",)},
-    ),
-    Case(
-        "chips.plan_of",
-        lambda row: chips.plan_of(SEARCH.frame, row, "bf16"),
-        {"row": 1},
-        numbers=("row",),
-        whole=("row",),
-        allow={"row": ("zero",)},
     ),
     Case("chips.ServingPlan", chips.ServingPlan, REPLICA, REPLICAS, whole=tuple(REPLICA), read=lambda plan: (plan, plan.chips)),
     Case("chips.Load", chips.Load, ASKED | {"rate": 2.0}, LOADS | {"rate": (1, 2, 3)}, allow=ZEROS),

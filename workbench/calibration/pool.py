@@ -104,6 +104,8 @@ class Pool:
     ) -> Fit:
         """Fit the offsets by damped Gauss-Newton on sum w rho(residual / noise) + sum (offset / spread)^2, rho(r) = 2 (sqrt(1 + r^2) - 1).
 
+        Raises `InputError` without rows, or for measurements that are not finite.
+
         Parameters
         ----------
         predict : callable
@@ -122,14 +124,8 @@ class Pool:
             Those that are fitted; all if not given.
         most : ndarray, optional
             Largest logarithms of the constants of each row; infinite where there is no bound.
-        iterations : int
         tolerance : float
             Share of the loss by which a step must lower it for another one.
-
-        Raises
-        ------
-        InputError
-            Without rows, or for measurements that are not finite.
         """
         if target.size == 0 or not np.all(np.isfinite(target)):
             raise InputError("measurements: expected at least one, all above 0")
@@ -191,19 +187,18 @@ class Pool:
 
     def read(self, frame: pl.DataFrame) -> Fit:
         """A fit from the table that `Fit.frame` writes."""
-        offsets: dict[Node, Array] = {}
-        errors: dict[Node, Array] = {}
-        rows: dict[Node, int] = {}
-        cells = (frame[name].to_list() for name in ("level", "key", "constant", "offset", "error", "rows"))
-        for level, key, constant, offset, error, n in zip(*cells, strict=True):
-            if level not in self.levels or constant not in self.names:
+        nodes: list[Node] = [(level, key or "") for level, key in zip(frame["level"].to_list(), frame["key"].to_list(), strict=True)]
+        constants, place = frame["constant"].to_list(), {name: i for i, name in enumerate(self.names)}
+        for (level, key), constant in zip(nodes, constants, strict=True):
+            if level not in self.levels or constant not in place:
                 known = f"level one of {', '.join(self.levels)}, constant one of {', '.join(self.names)}"
-                raise InputError(f"{self.table}: node '{level}|{key or ''}|{constant}': expected level|key|constant, {known}")
-            node, at = (level, key or ""), self.names.index(constant)
-            offsets.setdefault(node, np.zeros(len(self.names)))[at] = offset
-            errors.setdefault(node, np.zeros(len(self.names)))[at] = np.nan if error is None else error
-            rows[node] = n
-        return Fit(self, offsets, errors, rows, float("nan"))
+                raise InputError(f"{self.table}: node '{level}|{key}|{constant}': expected level|key|constant, {known}")
+        rows: dict[Node, int] = dict(zip(nodes, frame["rows"].to_list(), strict=True))
+        index = {node: i for i, node in enumerate(rows)}
+        at = [index[node] for node in nodes], [place[constant] for constant in constants]
+        offsets, errors = np.zeros((2, len(rows), len(place)))
+        offsets[at], errors[at] = frame["offset"].to_numpy(), frame["error"].to_numpy()
+        return Fit(self, dict(zip(rows, offsets, strict=True)), dict(zip(rows, errors, strict=True)), rows, float("nan"))
 
     def _design(
         self, origins: Sequence[Any], levels: Collection[str] | None

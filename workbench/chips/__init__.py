@@ -3,10 +3,9 @@
 from workbench.chips.serving.evaluate import Load, ServingPlan, serving, serving_speed
 from workbench.chips.serving.frontier import SLO, break_even_price, cheapest_chip, slo_frontier, value_of
 from workbench.chips.serving.routing import adapters, routed
-from workbench.chips.training.evaluate import product_seconds, training_memory, training_step
+from workbench.chips.training.evaluate import product_seconds, training_run, training_step
 from workbench.chips.training.plan import TrainingPlan
-from workbench.chips.training.run import training_run
-from workbench.chips.training.search import Choices, elasticities, plan_of, search_layouts
+from workbench.chips.training.search import Choices, elasticities, search_layouts
 from workbench.chips.watts import power
 
 __all__ = [
@@ -19,7 +18,6 @@ __all__ = [
     "break_even_price",
     "cheapest_chip",
     "elasticities",
-    "plan_of",
     "power",
     "product_seconds",
     "routed",
@@ -27,7 +25,6 @@ __all__ = [
     "serving",
     "serving_speed",
     "slo_frontier",
-    "training_memory",
     "training_run",
     "training_step",
     "value_of",

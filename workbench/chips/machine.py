@@ -1,14 +1,73 @@
-"""What a chip and its fabric give to numbers of one format."""
+"""What a chip and its fabric give to numbers of one format: rates, memory, and collectives of any number of ranks and bytes at once.
+
+Times of collectives, from `workbench.fabric`, are tabulated once for each number of ranks inside and outside a scale-up domain at every
+power of two of bytes, and interpolated linearly between: a + b bytes. That keeps millions of layouts cheap, and the derivatives exact: b
+scales with bandwidth, a with latency.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from workbench.catalogue import Chip
-from workbench.chips.exchange import Exchange
-from workbench.fabric import Cluster
+from workbench.fabric import Cluster, Tier, collective_time
 from workbench.formats import Format
+
+#: Powers of two of bytes at which times are tabulated.
+FIRST, LAST = 8, 38
+#: Bandwidths taken where a chip's are not published [B/s], and ranks in a domain.
+SCALE_UP, SCALE_OUT, DOMAIN = 200e9, 25e9, 8
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """The fabric that ranks exchange over. The three factors multiply what is published; complex ones carry derivatives."""
+
+    chip: Chip
+    scale_up: Any = 1.0
+    scale_out: Any = 1.0
+    latency: Any = 1.0
+    transport: str = "InfiniBand"
+    bandwidth: float | None = None  #: of a chip's link to other domains [B/s]; the chip's own if None
+
+    @classmethod
+    def of(cls, cluster: Cluster) -> Exchange:
+        """The fabric of a cluster: its scale-out link, or what a chip can drive of it."""
+        own, link = cluster.chip.scaleout_bandwidth, cluster.link.bandwidth
+        known = [rate for rate in (own, link) if rate]
+        return cls(cluster.chip, bandwidth=min(known) if known else None)
+
+    @property
+    def domain(self) -> float:
+        """Chips that the scale-up fabric joins; a torus joins a whole pod."""
+        return float(self.chip.scaleup_domain or DOMAIN)
+
+    def crosses(self, ranks: Any, stride: Any = 1.0) -> Any:
+        """Whether ranks so far apart reach beyond one scale-up domain."""
+        return ranks * stride > self.domain
+
+    def seconds(self, op: str, message_bytes: Any, ranks: Any, stride: Any = 1.0) -> Any:
+        """Time of a collective among `ranks` that lie `stride` chips apart [s]; 0 for one rank. Arguments broadcast.
+
+        `message_bytes` in the convention of nccl-tests: of an all-gather or reduce-scatter the whole.
+        """
+        ranks = np.asarray(ranks, dtype=float)
+        outer = np.maximum(np.ceil(ranks / np.clip(np.floor(self.domain / stride), 1, ranks)), 1.0)
+        inner = np.maximum(np.round(ranks / outer), 1.0)
+        in_at, ins = _positions(inner)
+        out_at, outs = _positions(outer)
+        start, slope = _table(self.chip, self.transport, self.bandwidth or self.chip.scaleout_bandwidth or SCALE_OUT, op, ins, outs)
+        crossing = outer > 1
+        moved = message_bytes / np.where(crossing, self.scale_out, self.scale_up)
+        octave = np.clip(np.frexp(np.maximum(message_bytes, 1.0))[1] - 1 - FIRST, 0, LAST - FIRST - 1)
+        at = (in_at * len(outs) + out_at) * (LAST - FIRST) + octave
+        time = np.take(start, at) * self.latency + np.take(slope, at) * moved
+        return np.where((ranks > 1) & (np.asarray(message_bytes) > 0), time, 0.0)
 
 
 @dataclass(frozen=True)
@@ -36,3 +95,24 @@ class Machine:
             return replace(self, exchange=replace(self.exchange, **{resource: 1 / factor if resource == "latency" else factor}))
         of = {"peak": ("peak", "peak16"), "hbm_bandwidth": ("bandwidth",), "hbm": ("memory",)}[resource]
         return replace(self, **{name: getattr(self, name) * factor for name in of})
+
+
+def _positions(values: NDArray[np.float64]) -> tuple[NDArray[np.intp], tuple[int, ...]]:
+    """Position of each value among the distinct ones, and those: whole numbers, so counting is faster than sorting."""
+    whole = values.astype(np.int64)
+    present = np.flatnonzero(np.bincount(whole.ravel()))
+    lookup = np.zeros(int(present[-1]) + 1 if present.size else 0, dtype=np.intp)
+    lookup[present] = np.arange(present.size)
+    return lookup[whole], tuple(int(v) for v in present)
+
+
+@lru_cache(maxsize=512)
+def _table(chip: Chip, transport: str, bandwidth: float, op: str, ins: tuple[int, ...], outs: tuple[int, ...]) -> tuple[Any, Any]:
+    """Intercept [s] and slope [s/B] of each octave, for all pairs of ranks inside and outside, flat."""
+    bytes_at = 2.0 ** np.arange(FIRST, LAST + 1)
+    inner, outer, size = (x.ravel() for x in np.meshgrid(np.array(ins, float), np.array(outs, float), bytes_at, indexing="ij"))
+    tiers = [Tier(inner, chip.scaleup_bandwidth or SCALE_UP, "scale-up", chip.name), Tier(outer, bandwidth, transport, chip.name)]
+    time = collective_time(op, size, tiers).seconds.reshape(-1, bytes_at.size)
+    time = np.maximum.accumulate(time, axis=1)  # a larger message never takes less
+    slope = np.diff(time, axis=1) / np.diff(bytes_at)
+    return (time[:, :-1] - slope * bytes_at[:-1]).ravel(), slope.ravel()

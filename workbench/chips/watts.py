@@ -47,32 +47,24 @@ POOL = Pool(
 
 def share_of_tdp(c: dict[str, Any], compute: Any, memory: Any) -> Any:
     """Power over the TDP: idle + memory u^a + compute v^b, softly at most 1."""
-    drawn = (
-        c["idle"]
-        + c["memory"] * np.maximum(memory, 1e-6) ** c["memory_power"]
-        + c["compute"] * np.maximum(compute, 1e-6) ** c["compute_power"]
-    )
-    drawn = drawn * c["scale"]
+    of_memory = c["memory"] * np.maximum(memory, 1e-6) ** c["memory_power"]
+    of_compute = c["compute"] * np.maximum(compute, 1e-6) ** c["compute_power"]
+    drawn = (c["idle"] + of_memory + of_compute) * c["scale"]
     return drawn / (1 + drawn**8) ** (1 / 8)
 
 
 @takes(compute=SHARE, memory=SHARE)
 def power(chip: Chip | str, compute: ArrayLike, memory: ArrayLike) -> NDArray[np.float64]:
-    """Power of one chip [W]; arguments broadcast.
+    """Power of one chip [W]; arguments broadcast. Raises `InputError` for a chip without a published TDP.
 
     Parameters
     ----------
     chip : Chip or str
-        With a published TDP; or its name.
+        A chip or its name.
     compute : array_like
         Arithmetic over the dense peak of the format it runs in, 0 to 1.
     memory : array_like
         Bytes moved over the memory bandwidth, 0 to 1.
-
-    Raises
-    ------
-    InputError
-        For a chip without a TDP, or shares outside 0 to 1.
 
     Examples
     --------
@@ -82,5 +74,4 @@ def power(chip: Chip | str, compute: ArrayLike, memory: ArrayLike) -> NDArray[np
     chip = catalogue.chip(chip)
     if chip.tdp is None:
         raise InputError(f"{chip.name} has no published TDP: its power is not known")
-    c = POOL.of(Origin(chip=chip.name))
-    return np.asarray(chip.tdp * share_of_tdp(c, np.asarray(compute, dtype=float), np.asarray(memory, dtype=float)))
+    return np.asarray(chip.tdp * share_of_tdp(POOL.of(Origin(chip=chip.name)), compute, memory))

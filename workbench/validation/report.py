@@ -7,10 +7,10 @@ import importlib
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -21,7 +21,10 @@ from workbench.calibration.crossval import Study
 from workbench.calibration.pool import Fit
 from workbench.errors import DataError, InputError, UnknownName
 
-#: Kinds of measurements and the modules that predict them.
+#: Kinds of measurements and the modules that predict them. Each has columns it needs, TEXT and NUMBERS (blanks allowed), of which those in
+#: OPTIONAL may be missing; MEASURED, columns that its `predict` never sees; and, where it can, `read` (its own files), `shipped` (names
+#: them), `measured`
+#: (of a row and its prediction, what was measured and the absolute error that the case allows), `predict_without` and `calibrate`.
 KINDS = {
     "cases": "workbench.validation.cases",
     "energy": "workbench.validation.cases",
@@ -75,21 +78,6 @@ _KNOWN = pl.col("predicted").is_not_null() & (pl.col("measured") != 0)
 
 #: What a formula raises on inputs that it was not written for: any file may come, and its other rows are predicted all the same.
 ODD = (LookupError, StopIteration, AttributeError, TypeError, ArithmeticError, ValueError, MemoryError, pl.exceptions.PolarsError)
-
-
-class Kind(Protocol):
-    """A module that predicts one kind of measurements. With a function ``read`` it reads its own files, with ``shipped`` it names them.
-
-    With a function ``measured`` it tells, of a row and its prediction, what was measured, and the absolute error that the case allows, or
-    None; without, its column tells it, and no case allows one. Columns in ``OPTIONAL`` may be missing.
-    """
-
-    TEXT: Sequence[str]  #: columns it needs, as text
-    NUMBERS: Sequence[str]  #: columns it needs, as numbers, blanks allowed
-    MEASURED: Sequence[str]  #: columns with measurements, which `predict` never sees
-
-    @staticmethod
-    def predict(rows: pl.DataFrame) -> list[Prediction]: ...
 
 
 @dataclass(frozen=True)
@@ -159,6 +147,9 @@ def aligned(frame: pl.DataFrame) -> list[str]:
 def validate(kind: str, path: str | Path | None = None, by: str = "source", leave_out: str | None = None) -> Report:
     """Predict every row of a file of measurements that the models can predict, and compare.
 
+    Raises `UnknownName` for a kind that does not exist; `DataError` for a file that is missing, empty, lacks a column or has text in a
+    number, with path, row and column.
+
     Parameters
     ----------
     kind : str
@@ -169,17 +160,6 @@ def validate(kind: str, path: str | Path | None = None, by: str = "source", leav
         Column that groups the report's table.
     leave_out : str, optional
         Column: predict each row by models calibrated on the rows of its other values alone, where the kind can.
-
-    Returns
-    -------
-    Report
-
-    Raises
-    ------
-    UnknownName
-        For a kind that does not exist.
-    DataError
-        For a file that is missing, empty, lacks a column or has text in a number, with path, row and column.
     """
     module = _module(kind)
     file = Path(path) if path is not None else shipped(kind)
@@ -250,12 +230,7 @@ def beside(shipped: Report, left_out: Report) -> pl.DataFrame:
 def calibrate(kind: str, path: str | Path) -> dict[str, pl.DataFrame]:
     """Tables of coefficients fitted to a file of measurements, by name, as they belong in ``calibration/`` of a data folder.
 
-    Raises
-    ------
-    UnknownName, DataError
-        As `validate`.
-    InputError
-        For a kind whose models are not fitted.
+    Raises as `validate`, and `InputError` for a kind whose models are not fitted.
     """
     module = _module(kind)
     if not hasattr(module, "calibrate"):
@@ -279,12 +254,7 @@ def calibrate(kind: str, path: str | Path) -> dict[str, pl.DataFrame]:
 def write_tables(tables_: dict[str, pl.DataFrame], folder: str | Path) -> dict[Path, pl.DataFrame]:
     """Write what `calibrate` found as a folder for ``WORKBENCH_DATA``, once all of it reads back; each table is whole or not there.
 
-    Raises
-    ------
-    DataError
-        For a table that the catalogue would refuse; nothing is written.
-    InputError
-        For a file that cannot be written.
+    Raises `DataError` for a table that the catalogue would refuse, and writes nothing then; `InputError` for a file that cannot be written.
     """
     paths = {Path(folder) / "calibration" / f"{name}.csv": (name, table) for name, table in tables_.items()}
     with tempfile.TemporaryDirectory() as scratch:

@@ -58,6 +58,7 @@ def serving(
 
     A decode step takes the longer of weights (experts that the batch touches) and arithmetic, 30 % of the shorter, the key-value cache,
     collectives over `workbench.fabric`, and overheads of layer, step and sequence [1]_. In a closed loop, others' prompts interrupt tokens.
+    Raises `InputError` for a precision that the chip lacks, or a model with fewer experts than a token visits.
 
     Parameters
     ----------
@@ -71,15 +72,6 @@ def serving(
         TensorRT-LLM, vLLM or SGLang; the mean of all if not given, with a wider interval.
     speed : array_like
         Of rates over what is predicted: 1, or a draw from its interval.
-
-    Returns
-    -------
-    Serving
-
-    Raises
-    ------
-    InputError
-        For arrays that do not broadcast, a precision that the chip lacks, a model with fewer experts than a token visits.
 
     Examples
     --------

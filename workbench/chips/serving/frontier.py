@@ -77,6 +77,8 @@ def slo_frontier(
 ) -> pl.DataFrame:
     """Operating points that no other of the chip beats in both tokens/s a chip and tokens/s a user.
 
+    Raises `InputError` for a request beyond the context window, or a model that fits on none of the chips.
+
     Parameters
     ----------
     llm : LLM or str
@@ -102,11 +104,6 @@ def slo_frontier(
         chip, precision, prefill (aggregated or disaggregated), ratio, tp, attention_dp, chips, concurrency, tokens_per_s_user,
         tokens_per_s_chip, ttft_s, watts_chip, joules_per_token (at the meter), usd_per_million_tokens (output tokens; null without a
         price), tokens_per_watt_per_dollar; by chip, the fastest for each user first.
-
-    Raises
-    ------
-    InputError
-        For numbers out of range, a request beyond the context window, or a model that fits on none of the chips.
 
     Examples
     --------
@@ -154,17 +151,14 @@ def slo_frontier(
 def cheapest_chip(frontier: pl.DataFrame, slo: SLO, by: str = "usd_per_million_tokens") -> pl.DataFrame:
     """The best point of each chip (and PUE, where there are many) that keeps a promise, best first.
 
+    Raises `InputError` if no point keeps it, with the nearest.
+
     Parameters
     ----------
     frontier : polars.DataFrame
         As `slo_frontier` returns it; with a promise on the time to first token, of every point.
     by : str
         usd_per_million_tokens, joules_per_token (least), tokens_per_s_chip or tokens_per_watt_per_dollar (most).
-
-    Raises
-    ------
-    InputError
-        If no point keeps the promise, with the nearest.
 
     Examples
     --------

@@ -67,11 +67,6 @@ def routed(
     router_cost : array_like
         Of a decision.
 
-    Raises
-    ------
-    InputError
-        For a share, skill or quality outside 0 to 1, or a negative cost.
-
     Examples
     --------
     >>> routed(1.0, 10.0, 0.6, 0.9, share=[0.0, 0.5], skill=1.0)

@@ -12,8 +12,7 @@ import numpy as np
 
 from workbench.arrays import Arrays
 from workbench.calibration.pool import Constant
-from workbench.chips.exchange import SCALE_OUT, Exchange
-from workbench.chips.machine import Machine
+from workbench.chips.machine import SCALE_OUT, Exchange, Machine
 from workbench.chips.serving.plan import Load, ServingPlan
 from workbench.formats import FORMATS
 from workbench.llm import Transformer

@@ -1,4 +1,4 @@
-"""Time, memory and efficiency of a training step, for one layout or for arrays of them."""
+"""Time, memory and efficiency of a training step, for one layout or for arrays of them; and, to first order, of a whole run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench import catalogue, formats
+from workbench import catalogue, formats, scaling
 from workbench.arrays import Arrays, broadcast, in_blocks, spread
 from workbench.checks import COUNT, POSITIVE, Rule, takes
 from workbench.chips.machine import Machine
@@ -66,7 +66,8 @@ def training_step(
 ) -> TrainingStep:
     """A step of training `llm` on the whole cluster; chips, fields of the plan, batch and sequence may be arrays and broadcast.
 
-    A layout that cannot be, or does not fit, is a result: `feasible` is False, and `reason` names the rule that it breaks.
+    A layout that cannot be, or does not fit, is a result: `feasible` is False, and `reason` names the rule that it breaks. Raises
+    `InputError` for a sequence beyond the context or a precision that the chip lacks, `UnknownName` for a framework that was not measured.
 
     Parameters
     ----------
@@ -82,17 +83,6 @@ def training_step(
         Software whose constants are taken; the mean of all measured ones if not given, with a wider interval.
     detail : bool
         False leaves `parts` empty, which doubles the speed of millions of layouts.
-
-    Returns
-    -------
-    TrainingStep
-
-    Raises
-    ------
-    InputError
-        For a batch or sequence that is no whole number from 1, a sequence beyond the context, a precision that the chip lacks.
-    UnknownName
-        For a framework that was not measured, with the nearest that was.
 
     Examples
     --------
@@ -110,31 +100,6 @@ def training_step(
     """
     job = Job.of(llm, cluster, plan.precision, framework, version)
     return job.step(plan, cluster.n_chips, global_batch, checked_sequence(job.llm, sequence), detail=detail)
-
-
-@takes(global_batch=COUNT)
-def training_memory(
-    llm: LLM | str | Path,
-    cluster: Cluster,
-    plan: TrainingPlan,
-    global_batch: ArrayLike,
-    *,
-    sequence: ArrayLike | None = None,
-    framework: str = "",
-) -> TrainingMemory:
-    """Memory of a chip of the heaviest stage [B], part by part; arguments as `training_step`, which says whether the layout can be.
-
-    Examples
-    --------
-    >>> h100 = Cluster(catalogue.chip("H100"), 64, "InfiniBand NDR")
-    >>> found = training_memory("Llama-3-8B", h100, TrainingPlan(tp=2, zero=[0, 1]), 256)
-    >>> (found.optimizer / 1e9).round(1).tolist()  # ZeRO-1 shards it over 32 ranks
-    [45.3, 1.4]
-    """
-    llm = catalogue.llm(llm)
-    length = checked_sequence(llm, sequence)
-    shape_of(cluster.n_chips, plan, global_batch, length)
-    return memory_model.memory(llm, Layout.of(plan, cluster.n_chips, global_batch), length, memory_model.constants(framework))
 
 
 @takes(m=POSITIVE, n=POSITIVE, k=POSITIVE)
@@ -165,6 +130,61 @@ def product_seconds(
     c, (m, n, k) = job.constants, (np.asarray(x, dtype=float) for x in (m, n, k))
     product = matrix_product(m, n, k, job.machine.peak * c["matmul"], tail=c["tail"], depth=c["depth"])
     return np.asarray(np.maximum(product, 2 * (m * k + k * n + m * n) / (job.machine.bandwidth * c["memory"])))
+
+
+@dataclass(frozen=True, repr=False)
+class TrainingRun(Arrays):
+    """A training run; arrays broadcast over the arguments of `training_run`."""
+
+    flop: Array  #: training compute, 6ND [FLOP]
+    useful_flop_per_s: Array  #: model FLOP a second, averaged over the run
+    seconds: Array
+    chip_hours: Array
+
+
+@takes(tokens=POSITIVE, mfu=Rule(above=0, most=1), utilisation=Rule(above=0, most=1))
+def training_run(
+    llm: LLM | str | Path, cluster: Cluster, tokens: ArrayLike, *, mfu: ArrayLike, precision: str = "bf16", utilisation: ArrayLike = 1.0
+) -> TrainingRun:
+    """Duration of one training run on the whole cluster.
+
+    seconds = 6 N D / (n_chips * peak * mfu * utilisation)
+
+    N counts the parameters that a token uses (all of a dense model; of a mixture, the shared ones and the experts it visits),
+    embeddings included. MFU is model FLOP/s over the dense peak in `precision` while the job runs.
+
+    Parameters
+    ----------
+    llm : LLM or str
+        Model to train, or its name.
+    cluster : Cluster
+        `n_chips` may be an array.
+    tokens : array_like
+        Training tokens D.
+    mfu : array_like
+        Model FLOP utilisation, above 0 and at most 1.
+    precision : str
+        Number format whose peak the MFU refers to. Raises `InputError` where the chip lacks it.
+    utilisation : array_like
+        Share of the hours in which the job makes progress (availability and goodput), above 0 and at most 1.
+
+    Examples
+    --------
+    >>> h100 = Cluster(catalogue.chip("H100"), 16_384, "InfiniBand NDR")
+    >>> run = training_run("Llama-3.1-405B", h100, 15.6e12, mfu=0.4, utilisation=0.9)
+    >>> round(float(run.chip_hours) / 1e6, 1)  # the card of the model: 30.84 million
+    29.6
+
+    References
+    ----------
+    .. [1] Kaplan et al. (2020), "Scaling Laws for Neural Language Models", section 2.1 (C = 6 N D).
+    """
+    broadcast(n_chips=cluster.n_chips, tokens=tokens, mfu=mfu, utilisation=utilisation)
+    flop = scaling.training_flop(catalogue.llm(llm).active_params, tokens)
+    rate = cluster.peak(precision) * np.asarray(mfu, dtype=float) * np.asarray(utilisation, dtype=float)
+    seconds = flop / rate
+    chip_hours = seconds * np.asarray(cluster.n_chips, dtype=float) / 3600
+    return TrainingRun(flop=flop, useful_flop_per_s=rate, seconds=seconds, chip_hours=chip_hours)
 
 
 def checked_sequence(llm: LLM, sequence: ArrayLike | None, one: bool = False) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,6 +25,11 @@ TEXT = ("source_key", "model", "arch", "precision", "chip", "dp_shard", "recompu
 NUMBERS = (
     *("layers", "hidden", "heads", "kv_heads", "head_dim", "ffn", "ffn_mats", "vocab", "seq", "experts", "topk", "n_chips"),
     *("tp", "pp", "vp", "cp", "ep", "dp", "mbs", "gbs"),
+)
+#: What two runs of one configuration share.
+SAME = (
+    *("source_key", "model", "layers", "chip", "precision", "n_chips", "tp", "pp", "vp", "cp", "ep", "mbs", "gbs", "seq", "recompute"),
+    "dp_shard",
 )
 #: Stacks whose attention writes its scores to memory.
 UNFUSED = re.compile(r"2021|2022|DeepSpeed \(2023\)")
@@ -90,29 +94,10 @@ def groups(rows: pl.DataFrame, found: Rows, column: str, folds: int) -> np.ndarr
 
 def configuration(row: dict[str, Any]) -> str:
     """What two rows share that differ only in the release they ran: they are never on two sides of a fold."""
-    stated = (
-        "source_key",
-        "model",
-        "layers",
-        "chip",
-        "precision",
-        "n_chips",
-        "tp",
-        "pp",
-        "vp",
-        "cp",
-        "ep",
-        "mbs",
-        "gbs",
-        "seq",
-        "recompute",
-    )
-    return "|".join(str(row.get(name)) for name in (*stated, "dp_shard"))
+    return "|".join(str(row.get(name)) for name in SAME)
 
 
-def _rows(good: Iterable[dict[str, Any]]) -> Rows:
-    good = list(good)
-
+def _rows(good: list[dict[str, Any]]) -> Rows:
     def column(name: str, kind: Any = float) -> Any:
         return np.array([row[name] for row in good], dtype=kind)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -11,13 +12,37 @@ from numpy.typing import ArrayLike
 from workbench import formats
 from workbench.arrays import broadcast, first_true
 from workbench.checks import COUNT, Rule, check_fields, one_of
-from workbench.chips.training.context import VARIANTS
+from workbench.chips.machine import Exchange
 from workbench.errors import InputError
-from workbench.llm import LLM
+from workbench.llm import LLM, Transformer
 
 RECOMPUTE = ("none", "selective", "full")
 SCHEDULES = ("1f1b", "zero-bubble", "dualpipe")
 OFFLOAD = ("none", "optimizer", "activations", "all")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A way in which ranks that split a sequence exchange keys and values; a new one is a row of `VARIANTS`."""
+
+    #: Of a layer's forward pass [s]: model, fabric, tensor and context parallel degree, tokens of a rank.
+    seconds: Callable[[Transformer, Exchange, Any, Any, Any], Any]
+    hidden: bool  #: behind the attention to the pieces that are there already
+
+
+def _ring(model: Transformer, exchange: Exchange, tp: Any, cp: Any, tokens: Any) -> Any:
+    """Keys and values of all pieces come round."""
+    keys = 2.0 * tokens * cp * (model.key_value + model.latent) / tp
+    return exchange.seconds("all_gather", keys, cp, tp)
+
+
+def _all_to_all(model: Transformer, exchange: Exchange, tp: Any, cp: Any, tokens: Any) -> Any:
+    """Each rank gets some heads of the whole sequence, and gives their results back."""
+    heads = 2.0 * tokens * (model.query + model.key_value + model.expanded) / tp
+    return 2 * exchange.seconds("alltoall", heads, cp, tp)
+
+
+VARIANTS = {"ring": Variant(_ring, hidden=True), "all-to-all": Variant(_all_to_all, hidden=False)}
 
 
 @dataclass(frozen=True)
@@ -48,7 +73,7 @@ class TrainingPlan:
     sequence_parallel: ArrayLike = True
     schedule: ArrayLike = "1f1b"  #: of `SCHEDULES`
     offload: ArrayLike = "none"  #: of `OFFLOAD`, to the memory of the host
-    context: ArrayLike = "ring"  #: how context parallel ranks exchange keys and values, of `context.VARIANTS`
+    context: ArrayLike = "ring"  #: how context parallel ranks exchange keys and values, of `VARIANTS`
     flash: ArrayLike = True  #: fused attention; without it, scores go through memory
     scattered: ArrayLike = False  #: tensor-parallel ranks lie as far apart as they can
     expert_load: ArrayLike = 1.0  #: tokens of the busiest rank of experts over the mean; benchmarks force 1
@@ -71,6 +96,11 @@ class TrainingPlan:
         truth_values(self, "uneven", "sequence_parallel", "flash", "scattered")
         formats.named(self.precision, "training")
         broadcast(**{f.name: getattr(self, f.name) for f in fields(self)})
+
+    @classmethod
+    def of_row(cls, row: dict[str, Any], precision: str) -> TrainingPlan:
+        """The plan of a row of `search_layouts`."""
+        return cls(**{f.name: row[f.name] for f in fields(cls) if f.name in row}, precision=precision)
 
 
 def truth_values(instance: Any, *names: str) -> None:
@@ -122,7 +152,7 @@ class Layout:
     dualpipe: Any
     offload_optimizer: Any
     offload_activations: Any
-    context: Any  #: position in `context.VARIANTS`
+    context: Any  #: position in `VARIANTS`
     flash: Any
     scattered: Any
     expert_load: Any

@@ -88,6 +88,8 @@ def search_layouts(
 ) -> Search:
     """Every layout of a job, and the `top` ones that fit, best first.
 
+    Raises `InputError` if no layout fits, with what the smallest takes or the most frequent reason.
+
     Parameters
     ----------
     llm, cluster, global_batch, sequence, framework, version
@@ -99,11 +101,6 @@ def search_layouts(
         What to vary.
     top : int
         Rows of the result.
-
-    Raises
-    ------
-    InputError
-        For an unknown objective, numbers out of range, or if no layout fits, with what the smallest takes or the most frequent reason.
 
     Examples
     --------
@@ -156,21 +153,7 @@ def search_layouts(
     frame = pl.concat(best).sort(objective, maintain_order=True)
     same = ["tp", "pp", "vp", "cp", "ep", "micro_batch", "seconds", "memory_gb"]  # sequence parallelism of one rank changes nothing
     frame = frame.unique(same, keep="first", maintain_order=True).head(top)
-    return Search(frame, evaluated, feasible, plan_of(frame, 0, precision))
-
-
-def plan_of(frame: pl.DataFrame, row: int, precision: str) -> TrainingPlan:
-    """The plan of a row of a search.
-
-    Examples
-    --------
-    >>> row = {"tp": 2, "pp": 1, "vp": 1, "cp": 1, "ep": 1, "micro_batch": 1, "zero": 1, "recompute": "full"}
-    >>> more = {"sequence_parallel": True, "schedule": "1f1b", "offload": "none", "uneven": False}
-    >>> plan_of(pl.DataFrame([row | more]), 0, "bf16").tp
-    2
-    """
-    at = Rule(least=0, most=frame.height - 1, whole=True, one=True)("row", row)
-    return TrainingPlan(**{name: frame[name][at] for name in COLUMNS}, precision=precision)
+    return Search(frame, evaluated, feasible, TrainingPlan.of_row(frame.row(0, named=True), precision))
 
 
 @takes(global_batch=COUNT)
@@ -184,15 +167,10 @@ def elasticities(
     framework: str = "",
     version: str = "",
 ) -> dict[str, Any]:
-    """By how many percent a step gets faster with one percent more of a resource, for all layouts at once.
+    """By how many percent a step gets faster with one percent more of each of `RESOURCES`, for all layouts at once.
 
     Derivatives of the closed form by complex step [1]_: exact to rounding. Latency counts as less of it. The size of memory is no rate:
     search again with a larger one. Whether a layout can be, and fits, is for `training_step` to say. Arguments as there.
-
-    Returns
-    -------
-    dict of str to ndarray
-        By `RESOURCES`; 0.4 means that one percent more takes .4 percent off the step.
 
     Examples
     --------

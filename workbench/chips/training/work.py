@@ -15,8 +15,7 @@ from workbench import catalogue
 from workbench.arrays import Arrays
 from workbench.chips import operators
 from workbench.chips.machine import Machine
-from workbench.chips.training.context import VARIANTS
-from workbench.chips.training.plan import Layout
+from workbench.chips.training.plan import VARIANTS, Layout
 from workbench.llm import Transformer
 
 #: Numbers moved a token and unit of width by norms, residuals and dropout (read and written), unfused ones more.
