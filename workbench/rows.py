@@ -56,7 +56,8 @@ class Chip:
 
         Examples
         --------
-        >>> chip("B200").peak("nvfp4") == chip("B200").peaks["fp4"]
+        >>> from workbench import catalogue
+        >>> catalogue.chip("B200").peak("nvfp4") == catalogue.chip("B200").peaks["fp4"]
         True
         """
         peak = formats.peak_of(precision)
