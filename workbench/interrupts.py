@@ -16,6 +16,8 @@ ORDER, END = 2.0, 0.9
 #: Exit status of a command that was interrupted, as shells have it.
 STATUS = 130
 
+_ending = threading.Lock()
+
 
 def armed() -> None:
     """From now on Ctrl-C ends this process, also where the `KeyboardInterrupt` is swallowed or comes late.
@@ -51,14 +53,10 @@ def end(said: str = "interrupted") -> NoReturn:
     with suppress(BaseException):
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, signal.SIG_IGN)
-        if _said:
+        if not _ending.acquire(blocking=False):
             time.sleep(END)  # the other thread is at it
-        _said.append(said)
         sys.stdout.flush()
         print(said, file=sys.stderr, flush=True)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # what threads say of the end of all that they use is of no use
         atexit._run_exitfuncs()
     os._exit(STATUS)
-
-
-_said: list[str] = []
