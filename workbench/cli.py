@@ -152,30 +152,16 @@ def sweep(
 
     texts = _pairs(parameter or [])
     groups = [[name.strip() for name in names.split(",")] for names in zip_ or []]
-    asked: dict[str, Any] = {"grid": grid, "zip": groups, "samples": samples, "seed": seed}
+    asked: dict[str, Any] = {"grid": grid, "zip": groups, "samples": samples, "seed": seed, "max_runs": max_runs}
+    how: dict[str, Any] = {"jobs": jobs, "scheduler": scheduler, "resume": resume, "fail_fast": fail_fast, "retries": retries}
+    how |= {"cell_timeout": cell_timeout, "timeout": timeout, "memory": memory, "kernel": kernel}
     place = out or f"runs/{Path(notebook).stem}"
     if dry_run:
-        print(*show.plan_lines(batch.plan(notebook, texts, max_runs=max_runs, **asked), place, jobs, scheduler), sep="\n")
+        print(*show.plan_lines(batch.plan(notebook, texts, **asked), place, jobs, scheduler), sep="\n")
         return
     with show.progress_bar(Path(notebook).stem) as progress:
         try:
-            done = batch.sweep(
-                notebook,
-                texts,
-                **asked,
-                out=place,
-                max_runs=max_runs,
-                jobs=jobs,
-                scheduler=scheduler,
-                resume=resume,
-                fail_fast=fail_fast,
-                retries=retries,
-                cell_timeout=cell_timeout,
-                timeout=timeout,
-                memory=memory,
-                kernel=kernel,
-                progress=progress,
-            )
+            done = batch.sweep(notebook, texts, **asked, **how, out=place, progress=progress)
         except KeyboardInterrupt:
             interrupts.end("interrupted; --resume goes on with what is finished")
     if done.stopped == "interrupted":

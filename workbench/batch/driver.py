@@ -238,16 +238,9 @@ def _outcome(task: Task, future: Future[Run]) -> Run:
     except Exception as error:
         if not executors.lost(error):
             raise
-        return Run(
-            task.name,
-            status="died",
-            attempts=task.attempt,
-            finished=datetime.now(UTC),
-            error=str(error),
-            workbench=__version__,
-            code_and_data=task.code_and_data,
-            parameters=task.parameters,
-        )
+        about: dict[str, Any] = {"status": "died", "error": str(error), "attempts": task.attempt, "finished": datetime.now(UTC)}
+        about |= {"workbench": __version__, "code_and_data": task.code_and_data}
+        return Run(task.name, **about, parameters=task.parameters)
 
 
 def _check_folder(store: Store, planned: Plan, resume: bool) -> None:

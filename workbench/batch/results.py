@@ -66,9 +66,9 @@ class Results:
 
     def only(self, keys: Iterable[str]) -> Results:
         """The runs of those keys."""
-        wanted = pl.Series("run", sorted(set(keys)), dtype=pl.String)
-        frames = {name: frame.filter(pl.col("run").is_in(wanted.implode())) for name, frame in self.frames.items()}
-        return Results(self.runs.filter(pl.col("run").is_in(wanted.implode())), {n: f for n, f in frames.items() if f.height})
+        wanted = pl.col("run").is_in(pl.Series(sorted(set(keys)), dtype=pl.String).implode())
+        frames = {name: frame.filter(wanted) for name, frame in self.frames.items()}
+        return Results(self.runs.filter(wanted), {n: f for n, f in frames.items() if f.height})
 
     def ordered(self, keys: list[str]) -> Results:
         """The runs in the order of `keys`, which hold every run."""

@@ -47,11 +47,6 @@ class Kernel:
     pid: int | None = None
 
 
-def same_interpreter(one: str, other: str) -> bool:
-    """Whether two paths are one interpreter of one environment: python and python3 of a folder are."""
-    return os.path.dirname(one) == os.path.dirname(other) and os.path.realpath(one) == os.path.realpath(other)
-
-
 class Server:
     """Forks kernels for the clients that connect to `listener`, until the file `lifeline` ends; `folder` is its own.
 
@@ -83,8 +78,9 @@ class Server:
             return f"{running - 1} Python threads run in its server"
         if grown := [name for name in os_threads() if name not in self.threads]:
             return f"threads have worked in its server ({', '.join(sorted(set(grown)))})"
-        if not same_interpreter(asked["python"], sys.executable):
-            return f"its server runs {sys.executable}, not {asked['python']}"
+        mine, python = sys.executable, asked["python"]  # python and python3 of a folder are one
+        if (os.path.dirname(python), os.path.realpath(python)) != (os.path.dirname(mine), os.path.realpath(mine)):
+            return f"its server runs {mine}, not {python}"
         if self.files is not None and (now := files()) != self.files:
             changed = min(path for path, _ in now ^ self.files)
             return f"{changed} has changed since its server started"
