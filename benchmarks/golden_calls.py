@@ -19,6 +19,7 @@ def calls() -> dict[str, Callable[[], Any]]:
 
     from workbench import catalogue, chips, demand, energy, fabric, fleet, scaling, uncertainty
     from workbench.demand.uses.training import frontier_run, money_cap
+    from workbench.energy.grid import Site
     from workbench.fleet.finance import npv
     from workbench.fleet.problem import Fleet
     from workbench.fleet.vintages import replacement
@@ -41,7 +42,7 @@ def calls() -> dict[str, Callable[[], Any]]:
     apart = {"sites": 3, "distance": 1e6}
     law, sizes = scaling.law("Besiroglu Huber"), np.geomspace(1e2, 1e9, 8)
     points = np.exp(rng.uniform(np.log([[1e8], [1e9]]), np.log([[1e10], [1e11]]), (2, 60)))
-    place = energy.Site("x", 0.08, 400, 1.2, wue_l_per_kwh=0.3, grid_water_l_per_kwh=3, demand_usd_per_kw=15)
+    place = Site("x", 0.08, 400, 1.2, wue_l_per_kwh=0.3, grid_water_l_per_kwh=3, demand_usd_per_kw=15)
     hours = np.arange(0, 168, 0.25)
     week = fleet.bursty(fleet.diurnal(hours, mean=45.0, swing=0.5), step=900.0, service=20.0, seed=7)
     owned = {"n_chips": 4608, "chip_price": 40e3, "power": energy.server_power(chip("GB300"), 0.8), "pue": np.array([1.1, 1.3])}

@@ -3,6 +3,7 @@
 from contract.harness import Case, series
 from workbench import catalogue, energy
 from workbench.energy.carbon import Carbon
+from workbench.energy.grid import Site
 from workbench.units import HOUR
 
 H100 = catalogue.chip("H100")
@@ -27,7 +28,7 @@ def middle(arrays):
 
 
 def bill(it_power, step, carbon_usd_per_t, **figures):
-    site = energy.Site("x", **{"electricity_usd_per_kwh": [0.1] * 4, "carbon_g_per_kwh": 400, "pue": 1.2, "wue_l_per_kwh": 0.1} | figures)
+    site = Site("x", **{"electricity_usd_per_kwh": [0.1] * 4, "carbon_g_per_kwh": 400, "pue": 1.2, "wue_l_per_kwh": 0.1} | figures)
     return energy.energy_bill(site, series(it_power, 2e6, 0.0, 1e6), step=step, carbon_usd_per_t=carbon_usd_per_t)
 
 
@@ -132,7 +133,7 @@ CASES: list[Case] = [
             ("demand_usd_per_kw",),
             allow=FIGURES_ALLOWED,
         )
-        for make, name in ((energy.Site, "x"), (energy.site, "eastus"))
+        for make, name in ((Site, "x"), (energy.site, "eastus"))
     ),
     Case(
         "energy.energy_bill",

@@ -112,10 +112,6 @@ CASES = [
     ),
     Case("scaling.optimal_allocation", lambda compute: scaling.optimal_allocation(compute, ONE), COMPUTE, COMPUTE_MANY),
     Case(
-        "scaling.isoflop", lambda compute, params: scaling.isoflop(compute, params, ONE), {**COMPUTE, "params": 7e9},
-        {**COMPUTE_MANY, "params": RUN_MANY["params"]},
-    ),
-    Case(
         "scaling.law_spread", lambda compute: scaling.law_spread(compute, ["Besiroglu Huber", "Llama 3"]), COMPUTE, COMPUTE_MANY,
         read=lambda frame: {f"{k[0]}{c}": part[c].to_numpy().squeeze() for k, part in frame.group_by("law") for c in ("params", "tokens")},
     ),

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from workbench import catalogue, chips, energy
 from workbench.energy import facility
 from workbench.energy.carbon import Carbon
+from workbench.energy.grid import Site
 from workbench.errors import InputError, UnknownName
 from workbench.units import DAY, HOUR, TONNE, YEAR
 
@@ -56,17 +57,15 @@ def test_a_published_pue_is_met_over_the_year():
 
 
 def test_scaling_power_and_price_against_each_other_leaves_the_bill():
-    place = energy.Site("x", electricity_usd_per_kwh=0.08, carbon_g_per_kwh=400, pue=1.2)
-    cheap = energy.Site("x", electricity_usd_per_kwh=0.04, carbon_g_per_kwh=200, pue=1.2)
+    place = Site("x", electricity_usd_per_kwh=0.08, carbon_g_per_kwh=400, pue=1.2)
+    cheap = Site("x", electricity_usd_per_kwh=0.04, carbon_g_per_kwh=200, pue=1.2)
     one = energy.energy_bill(place, np.full(24, 1e6), carbon_usd_per_t=80)
     two = energy.energy_bill(cheap, np.full(24, 2e6), carbon_usd_per_t=80)
     assert two.money == pytest.approx(one.money)
 
 
 def test_a_day_of_a_megawatt():
-    place = energy.Site(
-        "x", 0.10, 500, 1.2, wue_l_per_kwh=0.3, grid_water_l_per_kwh=3, marginal_carbon_g_per_kwh=800, carbon_free_share=0.6
-    )
+    place = Site("x", 0.10, 500, 1.2, wue_l_per_kwh=0.3, grid_water_l_per_kwh=3, marginal_carbon_g_per_kwh=800, carbon_free_share=0.6)
     bill = energy.energy_bill(place, np.full(24, 1e6), carbon_usd_per_t=50.0)
     assert bill.electricity == pytest.approx(24e3 * 1.2 * 0.10)
     assert bill.carbon["location"].kg / TONNE == pytest.approx(24 * 1.2 * 0.5)
@@ -78,7 +77,7 @@ def test_a_day_of_a_megawatt():
 
 
 def test_a_demand_charge_is_on_the_highest_power():
-    place = energy.Site("x", 0.0, 0.0, 1.0, demand_usd_per_kw=15)
+    place = Site("x", 0.0, 0.0, 1.0, demand_usd_per_kw=15)
     load = np.full(8766, 0.5e6)
     load[100] = 1e6
     assert energy.energy_bill(place, load).demand == pytest.approx(15e-3 * (11 * 0.5e6 + 1e6), rel=1e-3)  # month by month
@@ -155,12 +154,12 @@ def test_a_site_says_what_is_not_published_and_who_has_it():
         (lambda: chain(drawn=900.0), "drawn = 900: a chip draws at most its TDP, 700 W of H100; expected 0 or more and at most 700"),
         (lambda: energy.power_usage_effectiveness("air", 10, 0), "load = 0"),
         (lambda: energy.power_usage_effectiveness("air", np.ones(3), published=0.9), "published = 0.9"),
-        (lambda: energy.energy_bill(energy.Site("x", 0, 0, 1), 1e6), "it_power: expected an array whose last axis is time"),
-        (lambda: energy.energy_bill(energy.Site("x", 0, 0, 0.9), [1e6]), "pue = 0.9"),
-        (lambda: energy.energy_bill(energy.Site("x", 0, 0, 1, carbon_free_share=2), [1e6]), "carbon_free_share = 2"),
-        (lambda: energy.energy_bill(energy.Site("x", np.nan, 0, 1), [1e6]), "x: electricity_usd_per_kwh = nan"),
-        (lambda: energy.energy_bill(energy.Site("x", 0, 0, 1), []), "it_power: expected an array whose last axis is time"),
-        (lambda: energy.energy_bill(energy.Site("x", 0, 0, 1), [1e6, -1]), r"it_power\[1\] = -1"),
+        (lambda: energy.energy_bill(Site("x", 0, 0, 1), 1e6), "it_power: expected an array whose last axis is time"),
+        (lambda: energy.energy_bill(Site("x", 0, 0, 0.9), [1e6]), "pue = 0.9"),
+        (lambda: energy.energy_bill(Site("x", 0, 0, 1, carbon_free_share=2), [1e6]), "carbon_free_share = 2"),
+        (lambda: energy.energy_bill(Site("x", np.nan, 0, 1), [1e6]), "x: electricity_usd_per_kwh = nan"),
+        (lambda: energy.energy_bill(Site("x", 0, 0, 1), []), "it_power: expected an array whose last axis is time"),
+        (lambda: energy.energy_bill(Site("x", 0, 0, 1), [1e6, -1]), r"it_power\[1\] = -1"),
         (lambda: energy.curtailment([1.0, np.nan], 0.5), r"electricity_usd_per_kwh\[1\] = nan"),
         (lambda: energy.curtailment([1.0, 2.0], 0.5, work_usd_per_kwh=-1), "work_usd_per_kwh = -1"),
         (lambda: energy.power_usage_effectiveness("air", np.nan), "wet_bulb = nan"),
@@ -176,7 +175,7 @@ def test_bad_input_is_named(call, message):
 
 def test_a_bill_of_several_sites_loads_and_hours_is_one_call():
     price = np.linspace(0.02, 0.2, 24)
-    place = energy.Site("x", price, 400, np.array([[1.1], [1.3]]), wue_l_per_kwh=0.3, grid_water_l_per_kwh=1, marginal_carbon_g_per_kwh=360)
+    place = Site("x", price, 400, np.array([[1.1], [1.3]]), wue_l_per_kwh=0.3, grid_water_l_per_kwh=1, marginal_carbon_g_per_kwh=360)
     bill = energy.energy_bill(place, np.array([[1e6], [2e6]]) * np.ones(24))
     assert bill.electricity.shape == bill.energy.shape == bill.demand.shape == bill.water_on_site.shape == (2,)
     assert bill.electricity == pytest.approx([24e3 * 1.1 * price.mean(), 48e3 * 1.3 * price.mean()])

@@ -3,13 +3,12 @@
 from workbench.energy.carbon import embodied_carbon, grid_carbon
 from workbench.energy.chain import power_chain
 from workbench.energy.facility import COOLINGS, electricity_cost, facility_power, power_usage_effectiveness
-from workbench.energy.grid import Site, curtailment, energy_bill, site
+from workbench.energy.grid import curtailment, energy_bill, site
 from workbench.energy.server import ServerPower, all_in_ratio, server_power
 
 __all__ = [
     "COOLINGS",
     "ServerPower",
-    "Site",
     "all_in_ratio",
     "curtailment",
     "electricity_cost",

@@ -5,7 +5,7 @@ from workbench.scaling.capability import capability_gain
 from workbench.scaling.fit import chinchilla_points, fit
 from workbench.scaling.flop import training_flop
 from workbench.scaling.laws import AdditiveLaw, chinchilla_refits, law, laws
-from workbench.scaling.optima import data_constrained_optimum, inference_aware_optimum, isoflop, law_spread, optimal_allocation
+from workbench.scaling.optima import data_constrained_optimum, inference_aware_optimum, law_spread, optimal_allocation
 
 __all__ = [
     "AdditiveLaw",
@@ -16,7 +16,6 @@ __all__ = [
     "data_constrained_optimum",
     "fit",
     "inference_aware_optimum",
-    "isoflop",
     "law",
     "law_spread",
     "laws",

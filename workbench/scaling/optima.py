@@ -93,19 +93,6 @@ def optimal_allocation(compute: ArrayLike, law: Law | str) -> Allocation:
     )
 
 
-@takes(compute=POSITIVE, params=POSITIVE)
-def isoflop(compute: ArrayLike, params: ArrayLike, law: Law | str) -> Array:
-    """Loss of models of `params` trained on all of `compute` [FLOP]: an isoFLOP curve [nats per token], broadcast.
-
-    Examples
-    --------
-    >>> isoflop(1e22, [1e9, 1e10, 1e11], "Besiroglu Huber").round(2).tolist()
-    [2.24, 2.14, 2.27]
-    """
-    one, n, c = law_of(law), np.asarray(params, dtype=float), np.asarray(compute, dtype=float)
-    return one.loss(n, c / (6 * n))
-
-
 @takes(compute=POSITIVE, unique_tokens=POSITIVE)
 def data_constrained_optimum(compute: ArrayLike, unique_tokens: ArrayLike, law: RepeatedDataLaw | str) -> Constrained:
     """Best size and number of epochs where only `unique_tokens` different tokens exist.
