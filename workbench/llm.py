@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from workbench.arrays import Arrays
+from workbench.checks import NOT_NEGATIVE
 from workbench.errors import InputError
 from workbench.units import card, count, human
 
@@ -190,14 +191,14 @@ class LLM(Transformer):
         Examples
         --------
         >>> from workbench import catalogue
-        >>> catalogue.llm("DeepSeek-V3").kv_bytes_per_token(2)
+        >>> int(catalogue.llm("DeepSeek-V3").kv_bytes_per_token(2))
         70272
 
         References
         ----------
         .. [1] DeepSeek-AI (2024), DeepSeek-V2, table 1, arXiv:2405.04434.
         """
-        return self.cached * _amount(bytes_per_element, "bytes_per_element")
+        return self.cached * NOT_NEGATIVE("bytes_per_element", bytes_per_element)
 
     def kv_bytes(self, context: ArrayLike, bytes_per_element: ArrayLike = 2) -> Any:
         """Key-value cache of a sequence of `context` tokens [B]; a sliding layer keeps at most its window. Arguments broadcast.
@@ -208,7 +209,7 @@ class LLM(Transformer):
         >>> catalogue.llm("Llama-3.1-8B").kv_bytes([1000, 2000]).tolist()
         [131072000.0, 262144000.0]
         """
-        return self.cached * self.attended(_amount(context, "context")) * _amount(bytes_per_element, "bytes_per_element")
+        return self.cached * self.attended(NOT_NEGATIVE("context", context)) * NOT_NEGATIVE("bytes_per_element", bytes_per_element)
 
     def forward_flop_per_token(self, context: ArrayLike = 0) -> Any:
         """Arithmetic of a token in the forward pass, a multiply-add counted as 2 [FLOP].
@@ -227,26 +228,15 @@ class LLM(Transformer):
         --------
         >>> from workbench import catalogue
         >>> gpt3 = catalogue.llm("GPT-3-175B")
-        >>> round(gpt3.forward_flop_per_token(2048 / 2) / gpt3.params, 2)  # 2 a parameter, and attention
+        >>> round(float(gpt3.forward_flop_per_token(2048 / 2)) / gpt3.params, 2)  # 2 a parameter, and attention
         2.03
 
         References
         ----------
         .. [1] Chowdhery et al. (2022), PaLM, appendix B, arXiv:2204.02311.
         """
-        scores = (self.query + self.value) * self.layers * self.attended(_amount(context, "context"))
+        scores = (self.query + self.value) * self.layers * self.attended(NOT_NEGATIVE("context", context))
         return 2 * (self.used_params - self._vectors) + 2 * scores
-
-
-def _amount(value: ArrayLike, name: str) -> Any:
-    """`value` as a number or float array; raises `InputError` naming the argument unless it is finite and not negative."""
-    try:
-        array = np.asarray(value, dtype=float)
-    except (TypeError, ValueError):
-        raise InputError(f"{name} is {value!r}; a number or an array of numbers is expected") from None
-    if not np.all(np.isfinite(array) & (array >= 0)):
-        raise InputError(f"{name} is {value!r}; finite numbers from 0 are expected")
-    return value if isinstance(value, int | float) else array
 
 
 #: Supported values of `model_type`, with what they leave to the defaults of their class in Hugging Face transformers.

@@ -45,16 +45,7 @@ class Origin:
 
 
 def products(origins: list[Origin], shapes: ArrayLike, peak: ArrayLike, rates: ArrayLike) -> Study:
-    """Measured rates of products and their model.
-
-    Parameters
-    ----------
-    origins : list of Origin
-    shapes : array_like, shape (rows, 3)
-        m, n and k.
-    peak, rates : array_like, shape (rows,)
-        In one unit.
-    """
+    """Measured rates of products and their model: of each row m, n and k, and peak and rate in one unit."""
     sizes, fastest = np.asarray(shapes, dtype=float), np.asarray(peak, dtype=float)
 
     def part(at: Any) -> Predict:

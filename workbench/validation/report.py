@@ -78,25 +78,32 @@ _KNOWN = pl.col("predicted").is_not_null() & (pl.col("measured") != 0)
 ODD = (LookupError, StopIteration, AttributeError, TypeError, ArithmeticError, ValueError, MemoryError, pl.exceptions.PolarsError)
 
 
+#: Columns of the rows of a report.
+COLUMNS = (
+    {"position": pl.Int64, "id": pl.String, "quantity": pl.String}
+    | dict.fromkeys(("predicted", "low", "high", "measured"), pl.Float64)
+    | {"source": pl.String, "skipped": pl.String, "tolerance": pl.Float64, "by": pl.String}
+)
+
+
 @dataclass(frozen=True)
 class Report:
     """Predictions beside measurements. `str` gives the table that ``workbench validate`` prints."""
 
     kind: str
-    rows: pl.DataFrame  #: position, id, quantity, predicted, low, high, measured, source, skipped, tolerance, by
+    rows: pl.DataFrame  #: with `COLUMNS`
     by: str
 
     def table(self) -> pl.DataFrame:
         """One row a group: how many rows, how many predicted, errors in percent, bias, interval coverage, cases within tolerance."""
-        ratio, error, known = _RATIO, _ERROR, _KNOWN
         inside = pl.col("measured").is_between(pl.col("low"), pl.col("high"))
         columns = [
             pl.len().alias("rows"),
             pl.col("predicted").count().alias("predicted"),
-            error.filter(known).median().round(2).alias("median_error_%"),
-            error.filter(known).mean().round(2).alias("mean_error_%"),
-            error.filter(known).quantile(0.9).round(2).alias("p90_error_%"),
-            (100 * (ratio - 1)).filter(known).median().round(2).alias("bias_%"),
+            _ERROR.filter(_KNOWN).median().round(2).alias("median_error_%"),
+            _ERROR.filter(_KNOWN).mean().round(2).alias("mean_error_%"),
+            _ERROR.filter(_KNOWN).quantile(0.9).round(2).alias("p90_error_%"),
+            (100 * (_RATIO - 1)).filter(_KNOWN).median().round(2).alias("bias_%"),
             (100 * inside.filter(pl.col("predicted").is_not_null() & pl.col("low").is_not_null()).mean()).round(0).alias("coverage_%"),
         ]
         if self.rows["tolerance"].count():
@@ -123,8 +130,7 @@ class Report:
 
     def write_json(self, path: str | Path) -> None:
         """Write every row as a list of JSON objects; the file is whole or not there."""
-        columns = ["position", "id", "quantity", "predicted", "low", "high", "measured", "source", "skipped"]
-        files.write(path, json.dumps(self.rows.select(columns).to_dicts(), indent=1, allow_nan=False) + "\n")
+        files.write(path, json.dumps(self.rows.drop("tolerance", "by").to_dicts(), indent=1, allow_nan=False) + "\n")
 
     def __str__(self) -> str:
         lines = [f"{self.kind}: predicted against published, by {self.by}", "", *aligned(self.table())]
@@ -178,24 +184,9 @@ def validate(kind: str, path: str | Path | None = None, by: str = "source", leav
     for p in predictions:
         row = frame.row(p.position, named=True)
         p, measured, tolerance = _compared(module, row, p)
-        rows.append(
-            {
-                "position": p.position,
-                "id": row.get("id"),
-                "quantity": p.quantity,
-                "predicted": p.value,
-                "low": p.low,
-                "high": p.high,
-                "measured": measured,
-                "source": row["source"],
-                "skipped": p.skipped,
-                "tolerance": tolerance,
-                "by": _text(row[by]),
-            }
-        )
-    numbers = dict.fromkeys(("predicted", "low", "high", "measured", "tolerance"), pl.Float64)
-    schema = {"position": pl.Int64, "id": pl.String, "quantity": pl.String, "skipped": pl.String, "source": pl.String, "by": pl.String}
-    return Report(kind, pl.DataFrame(rows, schema_overrides={**schema, **numbers}), by)
+        values = (p.value, p.low, p.high, measured)
+        rows.append((p.position, row.get("id"), p.quantity, *values, row["source"], p.skipped, tolerance, _text(row[by])))
+    return Report(kind, pl.DataFrame(rows, schema=COLUMNS, orient="row"), by)
 
 
 def _compared(module: Any, row: dict[str, Any], p: Prediction) -> tuple[Prediction, float | None, float | None]:
