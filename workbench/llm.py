@@ -181,12 +181,8 @@ class LLM(Transformer):
     def kv_bytes_per_token(self, bytes_per_element: ArrayLike = 2) -> Any:
         """Key-value cache that a token adds while it is inside every window [B].
 
-        2 layers kv_heads head_dim bytes_per_element; MLA: layers (kv_lora_rank + qk_rope_head_dim) bytes_per_element [1]_.
-
-        Parameters
-        ----------
-        bytes_per_element : array_like
-            Size of a cached number: 2 for bf16, 1 for fp8 [B].
+        2 layers kv_heads head_dim bytes_per_element; MLA: layers (kv_lora_rank + qk_rope_head_dim) bytes_per_element [1]_. A number in
+        bf16 has 2 bytes, in fp8 1.
 
         Examples
         --------
@@ -212,17 +208,12 @@ class LLM(Transformer):
         return self.cached * self.attended(NOT_NEGATIVE("context", context)) * NOT_NEGATIVE("bytes_per_element", bytes_per_element)
 
     def forward_flop_per_token(self, context: ArrayLike = 0) -> Any:
-        """Arithmetic of a token in the forward pass, a multiply-add counted as 2 [FLOP].
+        """Arithmetic of a token that attends to `context` tokens in the forward pass, a multiply-add counted as 2 [FLOP].
 
         2 (active matrices without the embedding lookup, with the head) + 2 heads (head_dim + v_head_dim) context a layer: the
         products of the query with `context` keys and of the scores with as many values, 4 heads head_dim context where both widths
         agree [1]_. Causal prefill of s tokens averages a context of s / 2. MLA is counted with keys and values expanded, as in
         training and prefill; a sliding layer attends to at most its window.
-
-        Parameters
-        ----------
-        context : array_like
-            Tokens that the token attends to.
 
         Examples
         --------

@@ -124,6 +124,19 @@ class Report:
         share = f"{half} of {far.height} rows ({100 * half / far.height:.2g} %)"
         return f"the mean error is above the median: {share} carry half of all error, {count} of them of {self.by} {group}"
 
+    def beside(self, left_out: Report) -> pl.DataFrame:
+        """Errors in percent as shipped beside those of rows that nothing was fitted to, by group, with the coverage of their intervals.
+
+        Below the groups: the mean over those with 8 rows or more.
+        """
+        tables = [report.table().rename({"median_error_%": "median", "mean_error_%": "mean"}) for report in (self, left_out)]
+        by = tables[0].columns[0]
+        own, other = tables[0].select(by, "rows", "median", "mean"), tables[1].select(by, "median", "mean", coverage="coverage_%")
+        table = own.join(other, on=by, how="left", suffix="_left_out", maintain_order="left")
+        large, name = table.filter((pl.col("rows") >= 8) & (pl.col(by) != "all")), pl.lit("mean of groups of 8 rows and more")
+        mean = large.select(name.alias(by), pl.col("rows").sum(), pl.exclude(by, "rows").mean().round(2))
+        return pl.concat([table, mean.cast(table.schema)])
+
     def reasons(self) -> dict[str, int]:
         """Why rows were not predicted, most frequent first."""
         return dict(Counter(r for r in self.rows["skipped"] if r is not None).most_common())
@@ -200,20 +213,6 @@ def _compared(module: Any, row: dict[str, Any], p: Prediction) -> tuple[Predicti
     except (ValueError, LookupError, ArithmeticError):
         pass
     return Prediction(p.position, p.quantity, skipped="what was measured is no finite number", part=p.part), None, None
-
-
-def beside(shipped: Report, left_out: Report) -> pl.DataFrame:
-    """Errors in percent as shipped beside those of rows that nothing was fitted to, by group; coverage is that of the latter's intervals.
-
-    Below the groups: the mean over those with 8 rows or more.
-    """
-    tables = [report.table().rename({"median_error_%": "median", "mean_error_%": "mean"}) for report in (shipped, left_out)]
-    by = tables[0].columns[0]
-    own, other = tables[0].select(by, "rows", "median", "mean"), tables[1].select(by, "median", "mean", coverage="coverage_%")
-    table = own.join(other, on=by, how="left", suffix="_left_out", maintain_order="left")
-    large = table.filter((pl.col("rows") >= 8) & (pl.col(by) != "all"))
-    mean = large.select(pl.lit("mean of groups of 8 rows and more").alias(by), pl.col("rows").sum(), pl.exclude(by, "rows").mean().round(2))
-    return pl.concat([table, mean.cast(table.schema)])
 
 
 def calibrate(kind: str, path: str | Path) -> dict[str, pl.DataFrame]:

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from workbench.checks import COUNT, NOT_NEGATIVE, Rule, check_fields, one_of, takes
 from workbench.chips.training.evaluate import MEMORY_SHARE, OUT_OF_MEMORY, Job, TrainingStep, checked_sequence, shape_of
-from workbench.chips.training.plan import OFFLOAD, REASONS, RECOMPUTE, SCHEDULES, Layout, TrainingPlan, truth_values, uneven_stages
+from workbench.chips.training.plan import OFFLOAD, REASONS, RECOMPUTE, SCHEDULES, WORDS, Layout, TrainingPlan, truth_values, uneven_stages
 from workbench.chips.training.time import seconds
 from workbench.chips.training.work import Work
 from workbench.errors import InputError
@@ -56,7 +56,7 @@ class Choices:
     def __post_init__(self) -> None:
         whole = Rule(least=1, whole=True, apart=True)
         check_fields(self, vp=whole, micro_batch=whole, zero=Rule(least=0, most=3, whole=True, apart=True), most_cp=ONE)
-        for name, allowed in (("recompute", RECOMPUTE), ("schedule", SCHEDULES), ("offload", OFFLOAD)):
+        for name, allowed in WORDS.items():
             one_of(name, getattr(self, name), allowed)
         truth_values(self, "sequence_parallel", "uneven")
 
@@ -231,10 +231,8 @@ def _cost(objective: str, step: TrainingStep, cluster: Cluster, usd_per_chip_hou
         return step.seconds
     if objective == "dollars":
         return step.seconds * n * usd_per_chip_hour / 3600
-    busy = sum(step.parts[name] for name in ("matmul", "attention", "streaming", "head", "recompute", "optimizer")) / np.where(
-        step.feasible, step.seconds, 1.0
-    )
-    tdp = cluster.chip.tdp or np.nan
+    busy = sum(step.parts[name] for name in ("matmul", "attention", "streaming", "head", "recompute", "optimizer"))
+    busy, tdp = busy / np.where(step.feasible, step.seconds, 1.0), cluster.chip.tdp or np.nan
     return step.seconds * n * tdp * (IDLE_SHARE + (1 - IDLE_SHARE) * np.minimum(busy, 1.0))
 
 
