@@ -317,10 +317,8 @@ def _parse(file: Path) -> tuple[str, Any]:
         field, reason = ".".join(str(part) for part in first["loc"]), first["msg"].replace("Input should be", "expected")
         if first["type"] == "value_error":  # of the whole config: it names its fields
             raise InputError(reason.removeprefix("Value error, ")) from None
-        missing = first["type"] == "missing"
-        raise InputError(
-            f"{field} is missing; expected a whole number" if missing else f"{field} is {repr(first['input'])[:60]}; {reason}"
-        ) from None
+        wrong = "missing; expected a whole number" if first["type"] == "missing" else f"{repr(first['input'])[:60]}; {reason}"
+        raise InputError(f"{field} is {wrong}") from None
 
 
 @cache

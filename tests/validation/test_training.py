@@ -53,11 +53,7 @@ def test_fit_recovers_constants_that_it_was_given(rows):
     work = training_rows.works(found)
     rng = np.random.default_rng(0)
     shift = np.zeros(len(POOL.names))
-    shift[[POOL.names.index("matmul"), POOL.names.index("attention"), POOL.names.index("tp")]] = (
-        -0.15,
-        0.2,
-        0.3,
-    )
+    shift[[POOL.names.index(name) for name in ("matmul", "attention", "tp")]] = (-0.15, 0.2, 0.3)
     made = seconds(work, POOL.named(np.tile(POOL.prior + shift, (len(found.llms), 1))))
     made = made * np.exp(0.01 * rng.standard_normal(made.size))
     fitted = fit.steps(found, made).fit(np.arange(made.size))

@@ -6,7 +6,6 @@ Training sustains less than that: clocks fall under load. What it sustains is th
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from workbench.calibration import crossval, evidence
 from workbench.calibration.crossval import Study
 from workbench.calibration.pool import Constant, Level, Pool, Predict
 from workbench.chips.operators import matrix_product
+from workbench.chips.training.constants import Origin
 
 Array = NDArray[np.float64]
 ERRORS = "calibration/gemm_errors"
@@ -33,24 +33,6 @@ POOL = Pool(
     ),
     {"system": Level(("chip", "precision"))},
 )
-
-
-@dataclass(frozen=True)
-class Origin:
-    """What products were measured on."""
-
-    chip: str
-    precision: str
-
-    @property
-    def measured(self) -> bool:
-        """Whether the shipped constants hold any of it."""
-        return evidence.measured(POOL.shipped(), "system", self.chip, self.precision) > 0
-
-
-def origin(row: dict[str, Any]) -> Origin:
-    """What a row was measured on."""
-    return Origin(str(row["chip"]), str(row["precision"]))
 
 
 def shape(row: dict[str, Any]) -> tuple[float, float, float] | None:
@@ -84,7 +66,8 @@ def products(rows: pl.DataFrame) -> Study:
         own, known = f"{of.chip}|{of.precision}", catalogue.names(ERRORS)
         return evidence.half_width(ERRORS, [own, *known], [] if own in known else known)  # the widest, of what was not measured
 
-    return Study(POOL, [origin(row) for row in rows.iter_rows(named=True)], rates, part, NOISE, half_width)
+    origins = [Origin(*system) for system in rows.select("chip", "precision").iter_rows()]
+    return Study(POOL, origins, rates, part, NOISE, half_width)
 
 
 def systems(rows: pl.DataFrame) -> list[pl.DataFrame]:

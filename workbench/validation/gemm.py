@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from workbench.calibration import crossval
+from workbench.calibration import crossval, evidence
 from workbench.chips import gemm
 from workbench.errors import InputError
 from workbench.validation.report import Prediction, fitted
@@ -23,7 +23,7 @@ def predict(rows: pl.DataFrame) -> list[Prediction]:
     for position, row in enumerate(rows.iter_rows(named=True)):
         if gemm.shape(row) is None:
             reasons[position] = "no matrix product: m, n and k are not stated"
-        elif not gemm.origin(row).measured:
+        elif not evidence.measured(gemm.POOL.shipped(), "system", str(row["chip"]), str(row["precision"])):
             reasons[position] = f"no product of {row['chip']} in {row['precision']} was fitted"
         else:
             at.append(position)
