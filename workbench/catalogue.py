@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import fields
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -228,17 +228,13 @@ def external(name: str, download: bool = True) -> Path:
         return file
     cache = Path(pooch.os_cache("workbench"))
     if not download and not (cache / r["file"]).is_file():
-        raise DataError(
-            cache / r["file"], f"{name} is not here; catalogue.external({name!r}) fetches it, or name its folder in WORKBENCH_EXTERNAL"
-        )
+        missing = f"{name} is not here; catalogue.external({name!r}) fetches it, or name its folder in WORKBENCH_EXTERNAL"
+        raise DataError(cache / r["file"], missing)
     try:
         return Path(pooch.retrieve(r["url"], known_hash=r["sha256"], fname=r["file"], path=cache))
     except Exception as error:
-        raise DataError(
-            r["url"],
-            f"{name} could not be downloaded ({type(error).__name__}); "
-            f"offline, put {r['file']} into a folder and name it in WORKBENCH_EXTERNAL",
-        ) from error
+        offline = f"offline, put {r['file']} into a folder and name it in WORKBENCH_EXTERNAL"
+        raise DataError(r["url"], f"{name} could not be downloaded ({type(error).__name__}); {offline}") from error
 
 
 #: What was made of a table, beside the table that it was made of.
@@ -261,24 +257,23 @@ def _row(table_name: str, name: str, kind: str) -> dict[str, Any]:
 
 
 def _position(table_name: str, name: str, kind: str) -> int:
-    position = made_of(table_name, _indexed(table_name)).get(str(name).strip().casefold()) if name else None
+    position = made_of(table_name, _index(table_name)).get(str(name).strip().casefold()) if name else None
     if position is None:
         raise UnknownName(kind, name, names(table_name))
     return position
 
 
 @cache
-def _indexed(table_name: str) -> Callable[[pl.DataFrame], dict[str, int]]:
-    return partial(_index, table_name=table_name)
+def _index(table_name: str) -> Callable[[pl.DataFrame], dict[str, int]]:
+    """What makes of a table the row of each key and alias."""
 
-
-def _index(frame: pl.DataFrame, table_name: str) -> dict[str, int]:
-    """Row of each key and alias."""
-    index = {name.casefold(): i for i, name in enumerate(tables.names(frame, table_name))}
-    if "aliases" in frame.columns:
-        for i, aliases in enumerate(frame["aliases"]):
+    def index(frame: pl.DataFrame) -> dict[str, int]:
+        found = {name.casefold(): i for i, name in enumerate(tables.names(frame, table_name))}
+        for i, aliases in enumerate(frame["aliases"] if "aliases" in frame.columns else ()):
             for alias in (aliases or "").split(";"):
-                index.setdefault(alias.strip().casefold(), i)
+                found.setdefault(alias.strip().casefold(), i)
+        return found
+
     return index
 
 

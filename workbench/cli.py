@@ -265,7 +265,7 @@ def validate(
     if left_out:
         print(f"\nthe same, each {leave_out} by models calibrated on the others alone:\n", left_out, sep="\n")
         print("\nerrors in percent as shipped, and of rows that nothing was fitted to:\n")
-        print(*validation.aligned(validation.beside(report, left_out)), sep="\n")
+        print(*validation.aligned(report.beside(left_out)), sep="\n")
     if json:
         report.write_json(json)
         print(f"per-row results: {json}")

@@ -49,9 +49,8 @@ class Store:
 
             return fsspec.core.url_to_fs(self.url)
         except Exception as error:  # an unknown kind of address, a package that is missing, credentials that are wrong
-            raise InputError(
-                f"{self.url}: cannot be reached ({error}); a folder always can, addresses need `ai-workbench[scale]`"
-            ) from None
+            hint = "a folder always can, addresses need `ai-workbench[scale]`"
+            raise InputError(f"{self.url}: cannot be reached ({error}); {hint}") from None
 
     def _there(self, do: str, name: str, *given: Any, **how: Any) -> Any:
         fs, root = self._fs

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from workbench.arrays import Arrays
+from workbench.checks import NOT_NEGATIVE
 from workbench.errors import InputError
 from workbench.units import card, count, human
 
@@ -180,24 +181,20 @@ class LLM(Transformer):
     def kv_bytes_per_token(self, bytes_per_element: ArrayLike = 2) -> Any:
         """Key-value cache that a token adds while it is inside every window [B].
 
-        2 layers kv_heads head_dim bytes_per_element; MLA: layers (kv_lora_rank + qk_rope_head_dim) bytes_per_element [1]_.
-
-        Parameters
-        ----------
-        bytes_per_element : array_like
-            Size of a cached number: 2 for bf16, 1 for fp8 [B].
+        2 layers kv_heads head_dim bytes_per_element; MLA: layers (kv_lora_rank + qk_rope_head_dim) bytes_per_element [1]_. A number in
+        bf16 has 2 bytes, in fp8 1.
 
         Examples
         --------
         >>> from workbench import catalogue
-        >>> catalogue.llm("DeepSeek-V3").kv_bytes_per_token(2)
+        >>> int(catalogue.llm("DeepSeek-V3").kv_bytes_per_token(2))
         70272
 
         References
         ----------
         .. [1] DeepSeek-AI (2024), DeepSeek-V2, table 1, arXiv:2405.04434.
         """
-        return self.cached * _amount(bytes_per_element, "bytes_per_element")
+        return self.cached * NOT_NEGATIVE("bytes_per_element", bytes_per_element)
 
     def kv_bytes(self, context: ArrayLike, bytes_per_element: ArrayLike = 2) -> Any:
         """Key-value cache of a sequence of `context` tokens [B]; a sliding layer keeps at most its window. Arguments broadcast.
@@ -208,45 +205,29 @@ class LLM(Transformer):
         >>> catalogue.llm("Llama-3.1-8B").kv_bytes([1000, 2000]).tolist()
         [131072000.0, 262144000.0]
         """
-        return self.cached * self.attended(_amount(context, "context")) * _amount(bytes_per_element, "bytes_per_element")
+        return self.cached * self.attended(NOT_NEGATIVE("context", context)) * NOT_NEGATIVE("bytes_per_element", bytes_per_element)
 
     def forward_flop_per_token(self, context: ArrayLike = 0) -> Any:
-        """Arithmetic of a token in the forward pass, a multiply-add counted as 2 [FLOP].
+        """Arithmetic of a token that attends to `context` tokens in the forward pass, a multiply-add counted as 2 [FLOP].
 
         2 (active matrices without the embedding lookup, with the head) + 2 heads (head_dim + v_head_dim) context a layer: the
         products of the query with `context` keys and of the scores with as many values, 4 heads head_dim context where both widths
         agree [1]_. Causal prefill of s tokens averages a context of s / 2. MLA is counted with keys and values expanded, as in
         training and prefill; a sliding layer attends to at most its window.
 
-        Parameters
-        ----------
-        context : array_like
-            Tokens that the token attends to.
-
         Examples
         --------
         >>> from workbench import catalogue
         >>> gpt3 = catalogue.llm("GPT-3-175B")
-        >>> round(gpt3.forward_flop_per_token(2048 / 2) / gpt3.params, 2)  # 2 a parameter, and attention
+        >>> round(float(gpt3.forward_flop_per_token(2048 / 2)) / gpt3.params, 2)  # 2 a parameter, and attention
         2.03
 
         References
         ----------
         .. [1] Chowdhery et al. (2022), PaLM, appendix B, arXiv:2204.02311.
         """
-        scores = (self.query + self.value) * self.layers * self.attended(_amount(context, "context"))
+        scores = (self.query + self.value) * self.layers * self.attended(NOT_NEGATIVE("context", context))
         return 2 * (self.used_params - self._vectors) + 2 * scores
-
-
-def _amount(value: ArrayLike, name: str) -> Any:
-    """`value` as a number or float array; raises `InputError` naming the argument unless it is finite and not negative."""
-    try:
-        array = np.asarray(value, dtype=float)
-    except (TypeError, ValueError):
-        raise InputError(f"{name} is {value!r}; a number or an array of numbers is expected") from None
-    if not np.all(np.isfinite(array) & (array >= 0)):
-        raise InputError(f"{name} is {value!r}; finite numbers from 0 are expected")
-    return value if isinstance(value, int | float) else array
 
 
 #: Supported values of `model_type`, with what they leave to the defaults of their class in Hugging Face transformers.
@@ -336,10 +317,8 @@ def _parse(file: Path) -> tuple[str, Any]:
         field, reason = ".".join(str(part) for part in first["loc"]), first["msg"].replace("Input should be", "expected")
         if first["type"] == "value_error":  # of the whole config: it names its fields
             raise InputError(reason.removeprefix("Value error, ")) from None
-        missing = first["type"] == "missing"
-        raise InputError(
-            f"{field} is missing; expected a whole number" if missing else f"{field} is {repr(first['input'])[:60]}; {reason}"
-        ) from None
+        wrong = "missing; expected a whole number" if first["type"] == "missing" else f"{repr(first['input'])[:60]}; {reason}"
+        raise InputError(f"{field} is {wrong}") from None
 
 
 @cache

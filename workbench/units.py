@@ -37,12 +37,10 @@ def human(value: float, unit: str = "", digits: int = 3) -> str:
     >>> human(0.05, "USD")
     '0.05 USD'
     """
-    value = float(value)
     if not np.isfinite(value):
-        return f"{value} {unit}".rstrip()
-    rounded = float(f"{value:.{digits}g}")  # 999.96 -> 1000 before the prefix is chosen
-    scale, prefix = next(((s, p) for s, p in PREFIXES if abs(rounded) >= s), (1.0, ""))
-    return f"{significant(rounded / scale, digits)} {prefix}{unit}".rstrip()
+        return f"{float(value)} {unit}".rstrip()
+    number, prefix = _scaled(value, PREFIXES, digits)
+    return f"{number} {prefix}{unit}".rstrip()
 
 
 def count(value: float, digits: int = 3) -> str:
@@ -53,10 +51,8 @@ def count(value: float, digits: int = 3) -> str:
     >>> count(405.9e9), count(15.6e12), count(950)
     ('406 billion', '15.6 trillion', '950')
     """
-    rounded = float(f"{float(value):.{digits}g}")
-    scales = ((1e15, " quadrillion"), (1e12, " trillion"), (1e9, " billion"), (1e6, " million"), (1.0, ""))
-    scale, word = next(((s, w) for s, w in scales if abs(rounded) >= s), (1.0, ""))
-    return f"{significant(rounded / scale, digits)}{word}"
+    scales = ((1e15, " quadrillion"), (1e12, " trillion"), (1e9, " billion"), (1e6, " million"))
+    return "".join(_scaled(value, scales, digits))
 
 
 def usd(value: float, digits: int = 3) -> str:
@@ -67,11 +63,15 @@ def usd(value: float, digits: int = 3) -> str:
     >>> usd(2.4512), usd(1.2e9), usd(-350e3)
     ('$2.45', '$1.2 bn', '-$350 k')
     """
-    value = float(value)
-    rounded = float(f"{abs(value):.{digits}g}")
-    scales = ((1e12, " tn"), (1e9, " bn"), (1e6, " M"), (1e3, " k"), (1.0, ""))
-    scale, suffix = next(((s, p) for s, p in scales if rounded >= s), (1.0, ""))
-    return f"{'-' if value < 0 else ''}${significant(rounded / scale, digits)}{suffix}"
+    number, suffix = _scaled(abs(value), ((1e12, " tn"), (1e9, " bn"), (1e6, " M"), (1e3, " k")), digits)
+    return f"{'-' if value < 0 else ''}${number}{suffix}"
+
+
+def _scaled(value: float, scales: tuple[tuple[float, str], ...], digits: int) -> tuple[str, str]:
+    """A value in the largest of the scales that it reaches, and its word; 999.96 rounds to 1000 before the scale is chosen."""
+    rounded = float(f"{float(value):.{digits}g}")
+    scale, word = next(((s, w) for s, w in scales if abs(rounded) >= s), (1.0, ""))
+    return significant(rounded / scale, digits), word
 
 
 def card(title: str, **lines: str | None) -> str:

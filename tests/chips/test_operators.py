@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench import catalogue
+from workbench.calibration import evidence
 from workbench.chips import gemm, operators
 from workbench.chips.machine import Exchange
 from workbench.fabric import Cluster, Tier, collective_time
@@ -40,13 +41,12 @@ def test_floor_and_cover_are_soft():
 
 
 def test_a_measured_chip_has_its_burst_and_others_none():
-    known = gemm.Origin("B200", "bf16")
-    c = gemm.POOL.of(known)
+    c = gemm.POOL.of(gemm.Origin("B200", "bf16"))
     assert 0.4 < c["efficiency"] < 0.8
     assert c["tail"] > 0
     assert c["depth"] > 0
-    assert known.measured
-    assert not gemm.Origin("Maia 200", "fp8").measured
+    assert evidence.measured(gemm.POOL.shipped(), "system", "B200", "bf16") > 0
+    assert evidence.measured(gemm.POOL.shipped(), "system", "Maia 200", "fp8") == 0
 
 
 @pytest.mark.parametrize("op", ["all_gather", "reduce_scatter", "all_reduce", "alltoall", "sendrecv"])

@@ -10,7 +10,7 @@ from workbench import cli, tables, validation
 from workbench.calibration.crossval import conformal_half_width
 from workbench.errors import DataError, UnknownName, WorkbenchError
 from workbench.validation import serving
-from workbench.validation.report import shipped
+from workbench.validation.report import KINDS, Report, shipped
 
 HEADER = "id,call,arguments,read,expected,rtol,atol,source,note"
 GEMM = "chip,precision,m,k,n,peak,source,tflops"
@@ -90,7 +90,7 @@ def test_conformal_half_width_is_the_ranked_residual():
 def report_of(errors, groups):
     """A report of rows with these errors in percent."""
     rows = {"by": groups, "predicted": [100.0 + e for e in errors], "measured": [100.0] * len(errors), "low": [0.0] * len(errors)}
-    return validation.Report("made", pl.DataFrame(rows).with_columns(high=pl.lit(1e9), tolerance=pl.lit(None, dtype=pl.Float64)), "maker")
+    return Report("made", pl.DataFrame(rows).with_columns(high=pl.lit(1e9), tolerance=pl.lit(None, dtype=pl.Float64)), "maker")
 
 
 def test_a_long_tail_is_told_by_the_rows_that_carry_it():
@@ -133,7 +133,7 @@ def test_what_cannot_be_grouped_or_left_out_is_one_line(refusal, words, said):
     assert said in refusal("validate", *words)
 
 
-@pytest.mark.parametrize("kind", validation.KINDS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_file_without_rows_is_one_line(refusal, tmp_path, kind):
     path = written(tmp_path, first(shipped(kind)).read_text(encoding="utf8").splitlines()[0])
     assert refusal("validate", kind, path) == f"error: {path}: no row of measurements below the header\n"
@@ -152,7 +152,7 @@ ODD_INPUTS = (0, -1, 1e308, None, "x", [], {}, True, [1, 2], 10**30, float("nan"
 
 def damaged(kind, rows, rng):
     """The rows, each with one cell changed, or one of its inputs."""
-    numbers = importlib.import_module(validation.KINDS[kind]).NUMBERS
+    numbers = importlib.import_module(KINDS[kind]).NUMBERS
     for row in rows:
         column = rng.choice(list(row))
         if column == "arguments" or ("arguments" in row and rng.random() < 0.5):
@@ -167,7 +167,7 @@ def damaged(kind, rows, rng):
     return rows
 
 
-@pytest.mark.parametrize("kind", validation.KINDS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_damaged_rows_are_predicted_or_skipped_with_a_reason(tmp_path, kind):
     sample = tables.read_text(first(shipped(kind)))
     path, rng = tmp_path / "rows.csv", random.Random(0)

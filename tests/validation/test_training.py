@@ -3,10 +3,10 @@ import polars as pl
 import pytest
 
 from workbench import catalogue, validation
-from workbench.chips.training import constants as calibration
 from workbench.chips.training import fit
 from workbench.chips.training import measured as training_rows
-from workbench.chips.training.time import CONSTANTS, NAMES, seconds
+from workbench.chips.training.constants import POOL
+from workbench.chips.training.time import CONSTANTS, seconds
 from workbench.validation import gemm, training, training_memory
 from workbench.validation.report import read
 
@@ -36,7 +36,7 @@ def test_predictions_never_see_what_was_measured(rows):
 def test_left_out_rows_are_worse_than_fitted_ones_and_still_useful():
     shipped = validation.validate("training", by="source_key")
     left_out = [validation.validate("training", by="source_key", leave_out=column) for column in ("configuration", "source_key")]
-    means = [validation.beside(shipped, report).row(-1, named=True) for report in left_out]
+    means = [shipped.beside(report).row(-1, named=True) for report in left_out]
     assert all(mean["source_key"] == "mean of groups of 8 rows and more" for mean in means)
     assert means[0]["mean"] == means[1]["mean"] < means[0]["mean_left_out"] < means[1]["mean_left_out"] < 40
 
@@ -52,16 +52,16 @@ def test_fit_recovers_constants_that_it_was_given(rows):
     found, _ = training_rows.read(rows)
     work = training_rows.works(found)
     rng = np.random.default_rng(0)
-    shift = np.zeros(len(NAMES))
-    shift[[NAMES.index("matmul"), NAMES.index("attention"), NAMES.index("tp")]] = (-0.15, 0.2, 0.3)
-    made = seconds(work, calibration.POOL.named(np.tile(calibration.POOL.prior + shift, (len(found.llms), 1))))
+    shift = np.zeros(len(POOL.names))
+    shift[[POOL.names.index(name) for name in ("matmul", "attention", "tp")]] = (-0.15, 0.2, 0.3)
+    made = seconds(work, POOL.named(np.tile(POOL.prior + shift, (len(found.llms), 1))))
     made = made * np.exp(0.01 * rng.standard_normal(made.size))
     fitted = fit.steps(found, made).fit(np.arange(made.size))
-    again = seconds(work, calibration.POOL.named(fitted.logs(found.origins)))
+    again = seconds(work, POOL.named(fitted.logs(found.origins)))
     assert np.median(np.abs(again / made - 1)) < 0.01
     base = fitted.offsets["all", "all"]
-    assert base[NAMES.index("matmul")] == pytest.approx(-0.15, abs=0.08)
-    assert 0 < fitted.free < len(fitted.offsets) * len(NAMES)
+    assert base[POOL.names.index("matmul")] == pytest.approx(-0.15, abs=0.08)
+    assert 0 < fitted.free < len(fitted.offsets) * len(POOL.names)
 
 
 def test_calibration_round_trips_through_its_table(rows, tmp_path, monkeypatch):

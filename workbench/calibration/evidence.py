@@ -22,14 +22,8 @@ def measured(fit: Fit, level: str, *names: str) -> int:
 def half_width(table: str, near: Sequence[str], missing: Sequence[str] = ()) -> float:
     """Half width of the 80 % interval of the logarithm of what is predicted, as rows that were left out showed it.
 
-    Parameters
-    ----------
-    table : str
-        Of errors by case, in the catalogue.
-    near : sequence of str
-        Cases from the nearest on: the first that the table has counts.
-    missing : sequence of str
-        Cases of what was not measured, each of which may widen the interval.
+    `table` holds errors by case. Of the cases `near`, the first that it has counts; each of the `missing`, what was not measured, may widen
+    the interval.
     """
     widths = catalogue.made_of(table, _widths)
     known = [case for case in near if case in widths][:1]

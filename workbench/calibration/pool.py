@@ -108,16 +108,10 @@ class Pool:
 
         Parameters
         ----------
-        predict : callable
-            Logarithms of constants, a row each -> logarithms of what was measured.
-        origins : sequence
-            Of each row.
-        target : ndarray
-            Logarithms of what was measured.
-        noise : array_like
-            Standard deviation of repeated measurements, in logarithms.
-        weight : array_like
-            Of each row.
+        predict, origins, target
+            What the constants of rows predict, what each row was measured on, and the logarithms that were measured.
+        noise, weight : array_like
+            Standard deviation of repeated measurements, in logarithms; weight of each row.
         base : Fit, optional
             Of other rows: offsets are drawn to its constants in place of the priors, and come on top of them.
         levels : collection of str, optional

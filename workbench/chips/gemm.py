@@ -5,21 +5,25 @@ Training sustains less than that: clocks fall under load. What it sustains is th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+import polars as pl
+from numpy.typing import NDArray
 
 from workbench import catalogue
-from workbench.calibration import evidence
+from workbench.calibration import crossval, evidence
 from workbench.calibration.crossval import Study
 from workbench.calibration.pool import Constant, Level, Pool, Predict
 from workbench.chips.operators import matrix_product
+from workbench.chips.training.constants import Origin
 
 Array = NDArray[np.float64]
 ERRORS = "calibration/gemm_errors"
 NOISE = 0.1
+#: Products of a chip and precision that are fitted, or more.
+LEAST = 8
 POOL = Pool(
     "calibration/gemm",
     (
@@ -31,31 +35,23 @@ POOL = Pool(
 )
 
 
-@dataclass(frozen=True)
-class Origin:
-    """What products were measured on."""
-
-    chip: str
-    precision: str
-
-    @property
-    def measured(self) -> bool:
-        """Whether the shipped constants hold any of it."""
-        return evidence.measured(POOL.shipped(), "system", self.chip, self.precision) > 0
+def shape(row: dict[str, Any]) -> tuple[float, float, float] | None:
+    """m, n and k of a row; None where it states no product."""
+    m = row["m"] or ""
+    known = re.fullmatch("[0-9]{1,9}", m) and all(0 < (row[name] or 0) <= 1e9 for name in ("n", "k"))
+    return (float(m), row["n"], row["k"]) if known else None
 
 
-def products(origins: list[Origin], shapes: ArrayLike, peak: ArrayLike, rates: ArrayLike) -> Study:
-    """Measured rates of products and their model.
+def shapes(rows: pl.DataFrame) -> list[str]:
+    """What is left out together: products of one shape."""
+    return [str(shape(row)) for row in rows.iter_rows(named=True)]
 
-    Parameters
-    ----------
-    origins : list of Origin
-    shapes : array_like, shape (rows, 3)
-        m, n and k.
-    peak, rates : array_like, shape (rows,)
-        In one unit.
-    """
-    sizes, fastest = np.asarray(shapes, dtype=float), np.asarray(peak, dtype=float)
+
+def products(rows: pl.DataFrame) -> Study:
+    """Measured rates of products, and their model."""
+    sizes = np.array([shape(row) for row in rows.iter_rows(named=True)], dtype=float).reshape(-1, 3)
+    peak, rates = (rows[name].cast(pl.Float64).to_numpy() for name in ("peak", "tflops"))
+    fastest = np.where(peak > 0, peak, np.nan)
 
     def part(at: Any) -> Predict:
         (m, n, k), top = sizes[at].T, fastest[at]
@@ -66,8 +62,26 @@ def products(origins: list[Origin], shapes: ArrayLike, peak: ArrayLike, rates: A
 
         return predict
 
-    def half_width(origin: Origin, _: object) -> float:
-        own, known = f"{origin.chip}|{origin.precision}", catalogue.names(ERRORS)
+    def half_width(of: Origin, _: object) -> float:
+        own, known = f"{of.chip}|{of.precision}", catalogue.names(ERRORS)
         return evidence.half_width(ERRORS, [own, *known], [] if own in known else known)  # the widest, of what was not measured
 
-    return Study(POOL, origins, np.asarray(rates, dtype=float), part, NOISE, half_width)
+    origins = [Origin(*system) for system in rows.select("chip", "precision").iter_rows()]
+    return Study(POOL, origins, rates, part, NOISE, half_width)
+
+
+def systems(rows: pl.DataFrame) -> list[pl.DataFrame]:
+    """Products of each chip and precision with `LEAST` or more, with their positions."""
+    known = rows.with_row_index("position").filter(pl.Series([shape(row) is not None for row in rows.iter_rows(named=True)]))
+    groups = known.filter(pl.col("tflops") > 0, pl.col("peak") > 0).group_by("chip", "precision", maintain_order=True)
+    return [part for _, part in groups if part.height >= LEAST]
+
+
+def calibrate(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """The tables ``gemm`` (constants) and ``gemm_errors`` (intervals) of a file of measured products."""
+    fits, cases = [], []
+    for part in systems(rows):
+        study = products(part)
+        fits.append(study.fit(np.arange(part.height)).frame())
+        cases.append((f"{part['chip'][0]}|{part['precision'][0]}", study.errors(shapes(part))))
+    return {"gemm": pl.concat(fits) if fits else pl.DataFrame(), "gemm_errors": crossval.error_table(cases)}

@@ -23,19 +23,7 @@ Number = Any  #: a number or array, real, or complex for derivatives
 
 
 def matrix_product(m: Number, n: Number, k: Number, rate: Number, *, tail: Number = 0.0, depth: Number = 0.0) -> Number:
-    """Time of one product [s]; arguments broadcast.
-
-    Parameters
-    ----------
-    m, n, k : array_like
-        Rows and columns of the result, and the inner dimension.
-    rate : array_like
-        Sustained rate of a large product [FLOP/s].
-    tail : array_like
-        Idle output of the last wave [half waves of 132 processors].
-    depth : array_like
-        Cost of starting a tile [elements of k].
-    """
+    """Time of one product of m x k and k x n numbers [s]; `rate` is that of a large one [FLOP/s]; arguments broadcast."""
     return 2 * (m * n + tail * HALF_WAVE) * (k + depth) / rate
 
 
@@ -51,17 +39,7 @@ def attention_flop(tokens: Number, context: Number, heads: Number, key_dim: Numb
 
 
 def streaming(moved: Number, bandwidth: Number, share: Number) -> Number:
-    """Time of operators that memory bounds [s]: norms, activations, residuals, casts.
-
-    Parameters
-    ----------
-    moved : array_like
-        Read and written [B].
-    bandwidth : array_like
-        Of device memory [B/s].
-    share : array_like
-        Of it that streaming sustains.
-    """
+    """Time of operators that memory bounds [s], norms, activations, residuals, casts: bytes over what they sustain of a bandwidth [B/s]."""
     return moved / (bandwidth * share)
 
 

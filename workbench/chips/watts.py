@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from workbench import catalogue
 from workbench.calibration.pool import Constant, Level, Pool
 from workbench.catalogue import Chip
 from workbench.checks import SHARE, takes
+from workbench.chips.serving.constants import Origin
 from workbench.errors import InputError
 
 CONSTANTS = (
@@ -24,24 +24,10 @@ CONSTANTS = (
 )
 
 
-@dataclass(frozen=True)
-class Origin:
-    """What watts were measured on; unknown names are empty."""
-
-    chip: str = ""
-    campaign: str = ""
-    model: str = ""
-
-
 POOL = Pool(
     "calibration/power",
     CONSTANTS,
-    {
-        "all": Level(),
-        "chip": Level(("chip",), 0.5),
-        "campaign": Level(("campaign", "chip"), 0.5),
-        "model": Level(("model",), 1.0, "scale"),
-    },
+    {"all": Level(), "chip": Level(("chip",), 0.5), "campaign": Level(("campaign", "chip"), 0.5), "model": Level(("model",), 1.0, "scale")},
 )
 
 

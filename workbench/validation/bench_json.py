@@ -94,9 +94,7 @@ def _row(file: Path, i: int, saved: dict[str, Any]) -> dict[str, Any]:
     tp, pp = number("tp", 1, whole=True), number("pp", 1, whole=True, default=1)
     done = number("completed", 1, whole=True)
     backend = str(result.get("backend") or result.get("endpoint_type") or "vllm")
-    framework = (
-        "SGLang" if "sgl" in backend.lower() else "TensorRT-LLM" if "tensorrt" in backend.lower() or "trt" in backend.lower() else "vLLM"
-    )
+    framework = serving_rows.framework_of(backend.lower().replace("trt", "tensorrt")) or "vLLM"
     chips = tp * pp * number("attention_dp", 1, whole=True, default=1)
     return row | {
         "source_group": "own run",

@@ -56,11 +56,9 @@ def predict(rows: pl.DataFrame, fit: Fit | None = None) -> list[Prediction]:
     for key, part in usable.group_by(same, maintain_order=True):
         op, chip, inner, outer, kind, provider, release, inside, outside = key
         try:
-            tiers = [
-                Tier(inner, inside, "scale-up", str(chip), release=str(release)),
-                Tier(outer, outside, str(kind), str(chip), str(provider)),
-            ]
-            t = collective_time(str(op), part["bytes"].to_numpy(), tiers, fit=fit)
+            within = Tier(inner, inside, "scale-up", str(chip), release=str(release))
+            between = Tier(outer, outside, str(kind), str(chip), str(provider))
+            t = collective_time(str(op), part["bytes"].to_numpy(), [within, between], fit=fit)
         except InputError as error:
             found |= {p: Prediction(p, "time_us", skipped=str(error)) for p in part["position"]}
             continue
@@ -81,15 +79,10 @@ def predict_without(rows: pl.DataFrame, column: str) -> list[Prediction]:
         out = np.setdiff1d(np.arange(at.size), rest)
         return collective_rows.fit(data[rest], full, collective_rows.touched(data[out]))
 
-    parts = [
-        (others, None),
-        *((at[inside], fitted) for inside, fitted in crossval.left_out(data[column].cast(pl.String).fill_null(""), fit, least=0)),
-    ]
-    found = (
-        replace(p, position=int(place[p.position]))
-        for place, fitted in parts
-        for p in predict(rows[place].drop(*MEASURED, strict=False), fitted)
-    )
+    parts = crossval.left_out(data[column].cast(pl.String).fill_null(""), fit, least=0)
+    found = []
+    for place, fitted in ((others, None), *((at[inside], fitted) for inside, fitted in parts)):
+        found += [replace(p, position=int(place[p.position])) for p in predict(rows[place].drop(*MEASURED, strict=False), fitted)]
     return sorted(found, key=lambda p: p.position)
 
 

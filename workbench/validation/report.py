@@ -80,25 +80,32 @@ _KNOWN = pl.col("predicted").is_not_null() & (pl.col("measured") != 0)
 ODD = (LookupError, StopIteration, AttributeError, TypeError, ArithmeticError, ValueError, MemoryError, pl.exceptions.PolarsError)
 
 
+#: Columns of the rows of a report.
+COLUMNS = (
+    {"position": pl.Int64, "id": pl.String, "quantity": pl.String}
+    | dict.fromkeys(("predicted", "low", "high", "measured"), pl.Float64)
+    | {"source": pl.String, "skipped": pl.String, "tolerance": pl.Float64, "by": pl.String}
+)
+
+
 @dataclass(frozen=True)
 class Report:
     """Predictions beside measurements. `str` gives the table that ``workbench validate`` prints."""
 
     kind: str
-    rows: pl.DataFrame  #: position, id, quantity, predicted, low, high, measured, source, skipped, tolerance, by
+    rows: pl.DataFrame  #: with `COLUMNS`
     by: str
 
     def table(self) -> pl.DataFrame:
         """One row a group: how many rows, how many predicted, errors in percent, bias, interval coverage, cases within tolerance."""
-        ratio, error, known = _RATIO, _ERROR, _KNOWN
         inside = pl.col("measured").is_between(pl.col("low"), pl.col("high"))
         columns = [
             pl.len().alias("rows"),
             pl.col("predicted").count().alias("predicted"),
-            error.filter(known).median().round(2).alias("median_error_%"),
-            error.filter(known).mean().round(2).alias("mean_error_%"),
-            error.filter(known).quantile(0.9).round(2).alias("p90_error_%"),
-            (100 * (ratio - 1)).filter(known).median().round(2).alias("bias_%"),
+            _ERROR.filter(_KNOWN).median().round(2).alias("median_error_%"),
+            _ERROR.filter(_KNOWN).mean().round(2).alias("mean_error_%"),
+            _ERROR.filter(_KNOWN).quantile(0.9).round(2).alias("p90_error_%"),
+            (100 * (_RATIO - 1)).filter(_KNOWN).median().round(2).alias("bias_%"),
             (100 * inside.filter(pl.col("predicted").is_not_null() & pl.col("low").is_not_null()).mean()).round(0).alias("coverage_%"),
         ]
         if self.rows["tolerance"].count():
@@ -119,14 +126,26 @@ class Report:
         share = f"{half} of {far.height} rows ({100 * half / far.height:.2g} %)"
         return f"the mean error is above the median: {share} carry half of all error, {count} of them of {self.by} {group}"
 
+    def beside(self, left_out: Report) -> pl.DataFrame:
+        """Errors in percent as shipped beside those of rows that nothing was fitted to, by group, with the coverage of their intervals.
+
+        Below the groups: the mean over those with 8 rows or more.
+        """
+        tables = [report.table().rename({"median_error_%": "median", "mean_error_%": "mean"}) for report in (self, left_out)]
+        by = tables[0].columns[0]
+        own, other = tables[0].select(by, "rows", "median", "mean"), tables[1].select(by, "median", "mean", coverage="coverage_%")
+        table = own.join(other, on=by, how="left", suffix="_left_out", maintain_order="left")
+        large, name = table.filter((pl.col("rows") >= 8) & (pl.col(by) != "all")), pl.lit("mean of groups of 8 rows and more")
+        mean = large.select(name.alias(by), pl.col("rows").sum(), pl.exclude(by, "rows").mean().round(2))
+        return pl.concat([table, mean.cast(table.schema)])
+
     def reasons(self) -> dict[str, int]:
         """Why rows were not predicted, most frequent first."""
         return dict(Counter(r for r in self.rows["skipped"] if r is not None).most_common())
 
     def write_json(self, path: str | Path) -> None:
         """Write every row as a list of JSON objects; the file is whole or not there."""
-        columns = ["position", "id", "quantity", "predicted", "low", "high", "measured", "source", "skipped"]
-        files.write(path, json.dumps(self.rows.select(columns).to_dicts(), indent=1, allow_nan=False) + "\n")
+        files.write(path, json.dumps(self.rows.drop("tolerance", "by").to_dicts(), indent=1, allow_nan=False) + "\n")
 
     def __str__(self) -> str:
         lines = [f"{self.kind}: predicted against published, by {self.by}", "", *aligned(self.table())]
@@ -180,24 +199,9 @@ def validate(kind: str, path: str | Path | None = None, by: str = "source", leav
     for p in predictions:
         row = frame.row(p.position, named=True)
         p, measured, tolerance = _compared(module, row, p)
-        rows.append(
-            {
-                "position": p.position,
-                "id": row.get("id"),
-                "quantity": p.quantity,
-                "predicted": p.value,
-                "low": p.low,
-                "high": p.high,
-                "measured": measured,
-                "source": row["source"],
-                "skipped": p.skipped,
-                "tolerance": tolerance,
-                "by": _text(row[by]),
-            }
-        )
-    numbers = dict.fromkeys(("predicted", "low", "high", "measured", "tolerance"), pl.Float64)
-    schema = {"position": pl.Int64, "id": pl.String, "quantity": pl.String, "skipped": pl.String, "source": pl.String, "by": pl.String}
-    return Report(kind, pl.DataFrame(rows, schema_overrides={**schema, **numbers}), by)
+        values = (p.value, p.low, p.high, measured)
+        rows.append((p.position, row.get("id"), p.quantity, *values, row["source"], p.skipped, tolerance, _text(row[by])))
+    return Report(kind, pl.DataFrame(rows, schema=COLUMNS, orient="row"), by)
 
 
 def _compared(module: Any, row: dict[str, Any], p: Prediction) -> tuple[Prediction, float | None, float | None]:
@@ -211,20 +215,6 @@ def _compared(module: Any, row: dict[str, Any], p: Prediction) -> tuple[Predicti
     except (ValueError, LookupError, ArithmeticError):
         pass
     return Prediction(p.position, p.quantity, skipped="what was measured is no finite number", part=p.part), None, None
-
-
-def beside(shipped: Report, left_out: Report) -> pl.DataFrame:
-    """Errors in percent as shipped beside those of rows that nothing was fitted to, by group; coverage is that of the latter's intervals.
-
-    Below the groups: the mean over those with 8 rows or more.
-    """
-    tables = [report.table().rename({"median_error_%": "median", "mean_error_%": "mean"}) for report in (shipped, left_out)]
-    by = tables[0].columns[0]
-    own, other = tables[0].select(by, "rows", "median", "mean"), tables[1].select(by, "median", "mean", coverage="coverage_%")
-    table = own.join(other, on=by, how="left", suffix="_left_out", maintain_order="left")
-    large = table.filter((pl.col("rows") >= 8) & (pl.col(by) != "all"))
-    mean = large.select(pl.lit("mean of groups of 8 rows and more").alias(by), pl.col("rows").sum(), pl.exclude(by, "rows").mean().round(2))
-    return pl.concat([table, mean.cast(table.schema)])
 
 
 def calibrate(kind: str, path: str | Path) -> dict[str, pl.DataFrame]:

@@ -14,7 +14,7 @@ from workbench.arrays import take
 from workbench.calibration import crossval
 from workbench.chips.serving import constants, fit
 from workbench.chips.serving import measured as serving_rows
-from workbench.chips.serving.fit import QUANTITIES, Fits
+from workbench.chips.serving.fit import LATENCY, QUANTITIES, Fits
 from workbench.chips.serving.measured import Rows, stated
 from workbench.validation import bench_json, report
 from workbench.validation.report import Prediction, within
@@ -55,14 +55,14 @@ def predict_without(rows: pl.DataFrame, column: str) -> list[Prediction]:
 def _predictions(
     rows: pl.DataFrame, found: Rows | None, parts: Iterable[tuple[Any, Fits | None]], reasons: dict[int, str]
 ) -> list[Prediction]:
-    table = [Prediction(at, name, skipped=reason) for at, reason in reasons.items() for name in fit.expected(rows["mode"][at])]
+    table = [Prediction(at, name, skipped=reason) for at, reason in reasons.items() for name in fit.EXPECTED.get(rows["mode"][at], LATENCY)]
     for at, fits in parts:
         assert found is not None
         part = take(found, at)
         values = np.full((at.size, len(QUANTITIES)), np.nan) if fits is None else fit.predict(part, fits)
         why = "the power of the chip was not measured" if fits else "too few other rows to calibrate on"
         for i, origin in enumerate(part.origins):
-            for name in fit.expected(str(part.mode[i])):
+            for name in fit.EXPECTED.get(str(part.mode[i]), LATENCY):
                 value, position = float(values[i, QUANTITIES.index(name)]), int(part.position[i])
                 if fits and np.isfinite(value):
                     table.append(within(position, name, value, constants.half_width(name, origin, fits.times)))

@@ -44,11 +44,6 @@ class Serving(Point):
         """Why a point is not feasible, in words; empty where it is."""
         return np.array(REASONS)[self.why]
 
-    @property
-    def tokens_per_second_per_user(self) -> Array:
-        """Interactivity: 1 / TPOT [1/s]."""
-        return np.where(self.feasible, 1 / self.tpot, 0.0)
-
 
 @takes(speed=POSITIVE)
 def serving(

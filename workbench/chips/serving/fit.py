@@ -34,6 +34,15 @@ FEW = 8
 BATCH_LIMIT = 2048.0
 
 
+#: What is predicted of a row, by mode, `LATENCY` of others: times where there are users or arrivals, throughput always.
+EXPECTED = {
+    "offline_max": ("output_tok_s_per_gpu",),
+    "static_batch": ("output_tok_s_per_gpu", "ttft_ms"),
+    "closed_loop_natural": QUANTITIES,
+    "closed_loop": (*LATENCY, "energy_j_per_out_token"),
+}
+
+
 @dataclass(frozen=True)
 class Fits:
     """Constants of times and of power; of the latter none where too few watts were measured."""
@@ -47,21 +56,10 @@ def shipped() -> Fits:
     return Fits(constants.POOL.shipped(), power.POOL.shipped())
 
 
-def expected(mode: str) -> tuple[str, ...]:
-    """What is predicted of a row: times where there are users or arrivals, throughput always."""
-    named = {
-        "offline_max": ("output_tok_s_per_gpu",),
-        "static_batch": ("output_tok_s_per_gpu", "ttft_ms"),
-        "closed_loop_natural": QUANTITIES,
-        "closed_loop": (*LATENCY, "energy_j_per_out_token"),
-    }
-    return named.get(mode, LATENCY)
-
-
 def values_of(rows: pl.DataFrame, found: Rows) -> Array:
     """Measured `QUANTITIES` of every row (rows, quantities); nan where none is stated, or none expected."""
     values = np.stack([rows[name].cast(pl.Float64).to_numpy()[found.position] for name in QUANTITIES], axis=1)
-    asked = np.array([[name in expected(mode) for name in QUANTITIES] for mode in found.mode.tolist()])
+    asked = np.array([[name in EXPECTED.get(mode, LATENCY) for name in QUANTITIES] for mode in found.mode.tolist()])
     return np.where(asked & (values > 0), values, np.nan)
 
 
@@ -71,7 +69,7 @@ def predict(found: Rows, fits: Fits) -> Array:
     rate = point.tokens_per_second_per_chip
     watts = np.full(rate.shape, np.nan)
     if fits.watts:
-        share = power.share_of_tdp(power.POOL.named(fits.watts.logs(_drawn(found))), *_use(found, point))
+        share = power.share_of_tdp(power.POOL.named(fits.watts.logs(found.origins)), *_use(found, point))
         watts = _tdp(found) * share
     return np.stack([1e3 * point.tpot, 1e3 * point.ttft, rate, watts, watts / rate], axis=1)
 
@@ -182,7 +180,7 @@ def _fit_watts(found: Rows, watts: Array, times: Fit) -> Fit | None:
     def predict_logs(logs: Array) -> Array:
         return np.asarray(np.log(power.share_of_tdp(power.POOL.named(logs), compute, memory)))
 
-    return power.POOL.fit(predict_logs, _drawn(part), np.log(watts[at] / _tdp(part)), noise=0.05)
+    return power.POOL.fit(predict_logs, part.origins, np.log(watts[at] / _tdp(part)), noise=0.05)
 
 
 def _use(rows: Rows, point: Point) -> tuple[Array, Array]:
@@ -193,7 +191,3 @@ def _use(rows: Rows, point: Point) -> tuple[Array, Array]:
 
 def _tdp(rows: Rows) -> Array:
     return np.array([catalogue.chip(o.chip).tdp or np.nan for o in rows.origins])
-
-
-def _drawn(rows: Rows) -> list[power.Origin]:
-    return [power.Origin(o.chip, o.campaign, o.model) for o in rows.origins]

@@ -77,9 +77,8 @@ def percentiles(demand: Demand, point: Point, rate: Any, q: float = 0.99) -> tup
     busy = np.minimum(rate * point.prompt, 0.98)
     wait = busy * point.prompt / (2 * (1 - busy))
     tail = wait * np.maximum(np.log(busy / (1 - q)), 0.0) / np.maximum(busy, 1e-9)
-    return point.ttft - wait + np.maximum(tail, wait), point.tpot + point.prompt / demand.output_tokens * np.sqrt(
-        demand.output_tokens * busy
-    )
+    interrupted = point.prompt / demand.output_tokens * np.sqrt(demand.output_tokens * busy)
+    return point.ttft - wait + np.maximum(tail, wait), point.tpot + interrupted
 
 
 def disaggregated(prefill: Demand, decode: Demand, c: dict[str, Any], replicas: Any, share: Any) -> Point:

@@ -36,6 +36,10 @@ WHOLE = NUMBERS[NUMBERS.index("layers") : NUMBERS.index("input_len")]  #: of the
 CHIPS = {"A100-40": "A100 40GB", "A100-80": "A100", "RTXPRO6000": "RTX PRO 6000", "GH200": "GH200 96GB"}
 #: Input tokens where a campaign states none.
 INPUT = {"MLPerf-v5.1": 1000.0, "ML.ENERGY-v3": 500.0, "ML.ENERGY-v2": 500.0}
+#: Ways in which rows were run, of modes other than a closed loop.
+RUN = {"offline_max": "offline", "static_batch": "offline", "open_loop_slo": "open", "disagg": "apart", "closed_loop_natural": "running"}
+#: Words that tell a framework, in small letters.
+MARKS = {"tensorrt": "TensorRT-LLM", "nim": "TensorRT-LLM", "sgl": "SGLang", "vllm": "vLLM"}
 MODES = ("closed_loop", "closed_loop_natural", "disagg", "offline_max", "static_batch", "open_loop_slo")
 Array = NDArray[np.float64]
 
@@ -56,14 +60,7 @@ class Rows:
     @cached_property
     def kinds(self) -> list[tuple[str, Any, Rows]]:
         """Rows by the way they were run: kind, their places, and themselves."""
-        names = {
-            "offline_max": "offline",
-            "static_batch": "offline",
-            "open_loop_slo": "open",
-            "disagg": "apart",
-            "closed_loop_natural": "running",
-        }
-        of = np.array([names.get(mode, "closed") for mode in self.mode.tolist()])
+        of = np.array([RUN.get(mode, "closed") for mode in self.mode.tolist()])
         return [(kind, at, take(self, at)) for kind in dict.fromkeys(of.tolist()) for at in [np.flatnonzero(of == kind)]]
 
 
@@ -181,24 +178,20 @@ def _apart(row: dict[str, Any], users: float) -> dict[str, Any]:
 
 def _origin(good: dict[str, Any]) -> Origin:
     row = good["row"]
-    text = row["framework"] or ""
-    framework = next(
-        (
-            name
-            for mark, name in (("TensorRT", "TensorRT-LLM"), ("NIM", "TensorRT-LLM"), ("SGL", "SGLang"), ("vllm", "vLLM"))
-            if mark.lower() in text.lower()
-        ),
-        "",
-    )
     return Origin(
         chip=good["chip"].name,
         precision=good["precision"],
-        framework=framework,
+        framework=framework_of(row["framework"] or ""),
         version=row["framework_version"] or "",
         campaign=row["source_group"] or "",
         model=good["llm"].name,
         mixture=bool(good["llm"].experts),
     )
+
+
+def framework_of(text: str) -> str:
+    """The framework that a text names; none if it names none."""
+    return next((name for mark, name in MARKS.items() if mark in text.lower()), "")
 
 
 def _precision(row: dict[str, Any], chip: Chip) -> str:

@@ -19,7 +19,7 @@ from workbench.chips.training import memory as memory_model
 from workbench.chips.training.constants import Origin
 from workbench.chips.training.memory import TrainingMemory
 from workbench.chips.training.plan import REASONS, Layout, TrainingPlan, why_not
-from workbench.chips.training.time import seconds, seconds_and_parts
+from workbench.chips.training.time import terms
 from workbench.chips.training.work import Work
 from workbench.fabric import Cluster
 from workbench.llm import LLM
@@ -242,7 +242,7 @@ class Job:
         used = memory_model.memory(llm, layout, sequence, self.memory)
         why = np.where((why == 0) & (used.total > MEMORY_SHARE * self.machine.memory), np.int8(OUT_OF_MEMORY), why)
         work = Work.of(llm, layout, self.machine, n_chips, sequence)
-        took, parts = seconds_and_parts(work, self.constants) if detail else (seconds(work, self.constants), {})
+        took, parts = terms(work, self.constants)
         time = np.where(why == 0, took, np.inf)
         rate = global_batch * sequence / (time * n_chips)
         forward = llm.forward_flop_per_token(sequence / 2)
@@ -256,6 +256,6 @@ class Job:
             mfu=rate * 3 * forward / self.machine.peak,
             hfu=rate * (3 + layout.full) * forward / self.machine.peak,
             memory=used,
-            parts=parts,
+            parts=parts() if detail else {},
         )
         return spread(step, np.broadcast_shapes(why.shape, np.shape(took), np.shape(global_batch)))

@@ -64,12 +64,11 @@ def read(rows: pl.DataFrame) -> tuple[Rows, dict[int, str]]:
     for position, row in enumerate(rows.iter_rows(named=True)):
         try:
             row_numbers(row, NUMBERS, [name for name in NUMBERS if name != "head_dim"])  # the width of pruned heads may be a fraction
-            good.append(row | {"position": position, "_llm": _llm(row), "_chip": _chip(row["chip"])} | _plan(row))
-            good[-1]["_chip"].peak(_precision(row["precision"]))
+            found = row | {"position": position, "_llm": _llm(row), "_chip": _chip(row["chip"])} | _plan(row)
+            found["_chip"].peak(_precision(row["precision"]))
+            good.append(found)
         except (UnknownName, InputError) as error:
             reasons[position] = str(error)
-            if good and good[-1]["position"] == position:
-                good.pop()
     return _rows(good), reasons
 
 

@@ -19,6 +19,7 @@ from workbench.llm import LLM, Transformer
 RECOMPUTE = ("none", "selective", "full")
 SCHEDULES = ("1f1b", "zero-bubble", "dualpipe")
 OFFLOAD = ("none", "optimizer", "activations", "all")
+WORDS = {"recompute": RECOMPUTE, "schedule": SCHEDULES, "offload": OFFLOAD}
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ class TrainingPlan:
             expert_load=Rule(least=1, why="the busiest rank has at least the mean, 1"),
             trained=Rule(above=0, most=1),
         )
-        for name, allowed in (("recompute", RECOMPUTE), ("schedule", SCHEDULES), ("offload", OFFLOAD), ("context", tuple(VARIANTS))):
+        for name, allowed in (WORDS | {"context": tuple(VARIANTS)}).items():
             one_of(name, getattr(self, name), allowed)
         truth_values(self, "uneven", "sequence_parallel", "flash", "scattered")
         formats.named(self.precision, "training")

@@ -12,9 +12,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike
 
-from workbench.checks import COUNT, NOT_NEGATIVE, Rule, check_fields, one_of, takes
+from workbench.checks import COUNT, LENGTH, NOT_NEGATIVE, Rule, check_fields, one_of, takes
 from workbench.chips.training.evaluate import MEMORY_SHARE, OUT_OF_MEMORY, Job, TrainingStep, checked_sequence, shape_of
-from workbench.chips.training.plan import OFFLOAD, REASONS, RECOMPUTE, SCHEDULES, Layout, TrainingPlan, truth_values, uneven_stages
+from workbench.chips.training.plan import OFFLOAD, REASONS, RECOMPUTE, SCHEDULES, WORDS, Layout, TrainingPlan, truth_values, uneven_stages
 from workbench.chips.training.time import seconds
 from workbench.chips.training.work import Work
 from workbench.errors import InputError
@@ -28,7 +28,6 @@ RESOURCES = ("peak", "hbm_bandwidth", "scale_up", "scale_out", "latency")
 #: What is varied beside the degrees, in the order of the axes; and what a row of a search holds of its plan.
 VARIED = ("micro_batch", "vp", "zero", "recompute", "sequence_parallel", "schedule", "offload")
 COLUMNS = ("tp", "pp", "vp", "cp", "ep", "micro_batch", "zero", "recompute", "sequence_parallel", "schedule", "offload", "uneven")
-ONE = Rule(least=1, whole=True, one=True)
 #: Power of a chip without work, as a share of its TDP [Cloud Carbon Footprint: 46 of 407 W of an A100].
 IDLE_SHARE = 0.113
 
@@ -55,8 +54,8 @@ class Choices:
 
     def __post_init__(self) -> None:
         whole = Rule(least=1, whole=True, apart=True)
-        check_fields(self, vp=whole, micro_batch=whole, zero=Rule(least=0, most=3, whole=True, apart=True), most_cp=ONE)
-        for name, allowed in (("recompute", RECOMPUTE), ("schedule", SCHEDULES), ("offload", OFFLOAD)):
+        check_fields(self, vp=whole, micro_batch=whole, zero=Rule(least=0, most=3, whole=True, apart=True), most_cp=LENGTH)
+        for name, allowed in WORDS.items():
             one_of(name, getattr(self, name), allowed)
         truth_values(self, "sequence_parallel", "uneven")
 
@@ -71,7 +70,7 @@ class Search:
     plan: TrainingPlan  #: the best
 
 
-@takes(global_batch=ONE, usd_per_chip_hour=replace(NOT_NEGATIVE, one=True), top=ONE)
+@takes(global_batch=LENGTH, usd_per_chip_hour=replace(NOT_NEGATIVE, one=True), top=LENGTH)
 def search_layouts(
     llm: LLM | str | Path,
     cluster: Cluster,
@@ -116,7 +115,7 @@ def search_layouts(
         raise InputError(f"objective = {objective!r}: expected one of {', '.join(OBJECTIVES)}")
     if objective == "joules" and cluster.chip.tdp is None:
         raise InputError(f"{cluster.chip.name} has no published TDP: joules are not known")
-    ONE("n_chips", cluster.n_chips)
+    LENGTH("n_chips", cluster.n_chips)
     job, options = Job.of(llm, cluster, precision, framework, version), choices or Choices()
     llm = job.llm
     length = checked_sequence(llm, sequence, one=True)
@@ -231,10 +230,8 @@ def _cost(objective: str, step: TrainingStep, cluster: Cluster, usd_per_chip_hou
         return step.seconds
     if objective == "dollars":
         return step.seconds * n * usd_per_chip_hour / 3600
-    busy = sum(step.parts[name] for name in ("matmul", "attention", "streaming", "head", "recompute", "optimizer")) / np.where(
-        step.feasible, step.seconds, 1.0
-    )
-    tdp = cluster.chip.tdp or np.nan
+    busy = sum(step.parts[name] for name in ("matmul", "attention", "streaming", "head", "recompute", "optimizer"))
+    busy, tdp = busy / np.where(step.feasible, step.seconds, 1.0), cluster.chip.tdp or np.nan
     return step.seconds * n * tdp * (IDLE_SHARE + (1 - IDLE_SHARE) * np.minimum(busy, 1.0))
 
 

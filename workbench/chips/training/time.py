@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -38,19 +39,12 @@ CONSTANTS = (
     Constant("sync", 1e-4, 4.0, "latency of a micro-batch on 512 chips and more, cubic below [s]"),
     Constant("scale", 1.0, 0.3, "a release or a model's recipe as a whole; 1 for a stack", "scale"),
 )
-NAMES = tuple(c.name for c in CONSTANTS)
 Constants = dict[str, Any]  #: value of each constant, numbers or arrays
 
 
 def seconds(w: Work, c: Constants) -> Any:
     """Time of a step [s]; arguments broadcast."""
-    return _terms(w, c)[0]
-
-
-def seconds_and_parts(w: Work, c: Constants) -> tuple[Any, dict[str, Any]]:
-    """Time of a step, and seconds of each of its parts, which add up to it."""
-    total, detail = _terms(w, c)
-    return total, detail()
+    return terms(w, c)[0]
 
 
 def _products(w: Work, c: Constants) -> tuple[Any, Any, Any]:
@@ -73,7 +67,8 @@ def _products(w: Work, c: Constants) -> tuple[Any, Any, Any]:
     return forward, data, weight * w.layout.trained
 
 
-def _terms(w: Work, c: Constants) -> tuple[Any, Any]:
+def terms(w: Work, c: Constants) -> tuple[Any, Callable[[], dict[str, Any]]]:
+    """Time of a step, and what computes the seconds of each of its parts, which add up to it."""
     s, a = w.model, w.layout
     forward, data, weight = _products(w, c)
     bandwidth = w.bandwidth * c["memory"]
