@@ -6,7 +6,6 @@ import numpy as np
 
 from contract.harness import Case
 from workbench import catalogue, scaling
-from workbench.scaling import kaplan
 from workbench.scaling.capability import efficiency_per_year, slope_of
 from workbench.scaling.fit import missed_starts
 from workbench.scaling.laws import AllocationLaw, KaplanLaw, Law, PrecisionLaw, RepeatedDataLaw
@@ -97,18 +96,6 @@ CASES = [
     of_law(
         AllocationLaw, {"coefficient": 0.1, "exponent": 0.5}, {"coefficient": (0.05, 0.1, 0.3), "exponent": (0.45, 0.5, 0.6)},
         "allocation", COMPUTE, COMPUTE_MANY, read=named,
-    ),
-    *(
-        Case(f"scaling.kaplan.{name}", getattr(kaplan, name), {argument: 4e9}, {argument: (1e6, 4e9, 1e13)}, read=named)
-        for name, argument in {
-            "loss_of_params": "params", "loss_of_tokens": "tokens", "loss_of_compute": "compute", "critical_batch": "loss",
-            "learning_rate_and_batch": "compute",
-        }.items()
-    ),
-    Case(
-        "scaling.kaplan.tokens_against_overfitting",
-        lambda params, delta: kaplan.tokens_against_overfitting(params, KAPLAN, delta),
-        {"params": 7e9, "delta": 0.02}, {"params": RUN_MANY["params"], "delta": (0.01, 0.02, 0.1)},
     ),
     Case("scaling.optimal_allocation", lambda compute: scaling.optimal_allocation(compute, ONE), COMPUTE, COMPUTE_MANY),
     Case(

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from workbench import catalogue, scaling
 from workbench.errors import InputError, UnknownName
 from workbench.llm import LLM
-from workbench.scaling import kaplan, law
+from workbench.scaling import law
 from workbench.scaling.capability import slope_of
 from workbench.scaling.flop import DEFINITIONS
 from workbench.scaling.laws import AllocationLaw
@@ -92,15 +92,6 @@ def test_precision_shares():
     p = law("Kumar precision")
     assert np.all(p.effective_share([4, 8, 16]) < shares)
     assert p.loss_at(1e9, 1e11, 4) > p.loss_at(1e9, 1e11, 16)
-
-
-def test_kaplan_in_one_variable():
-    assert kaplan.loss_of_params([1e8, 1e10]) == pytest.approx([2.830, 1.994], abs=5e-4)
-    assert kaplan.critical_batch(3.0) == pytest.approx(1.07e6, rel=0.01)
-    assert kaplan.learning_rate_and_batch(1e20) == (pytest.approx(9.860e-4, rel=1e-3), pytest.approx(1.017e6, rel=1e-3))  # DeepSeek LLM
-    joint = law("Kaplan")
-    need = kaplan.tokens_against_overfitting(np.array([1e9, 1e10]), joint)
-    assert np.log10(need[1] / need[0]) == pytest.approx(0.738, abs=1e-3)  # .76 / 1.03, not the .80 of mixed constants
 
 
 def test_compute_outside_the_fitted_range_says_so():
