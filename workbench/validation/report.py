@@ -157,7 +157,13 @@ class Report:
 
 
 def aligned(frame: pl.DataFrame) -> list[str]:
-    """A frame as lines of text, the first column to the left, the others to the right."""
+    """A frame as lines of text, the first column to the left, the others to the right.
+
+    Examples
+    --------
+    >>> aligned(pl.DataFrame({"source": ["a"], "error_%": [2.5]}))
+    ['source  error_%', 'a           2.5']
+    """
     cells = [[_text(v) for v in row] for row in (tuple(frame.columns), *frame.rows())]
     widths = [max(len(row[i]) for row in cells) for i in range(frame.width)]
     return ["  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))) for row in cells]
@@ -179,6 +185,11 @@ def validate(kind: str, path: str | Path | None = None, by: str = "source", leav
         Column that groups the report's table.
     leave_out : str, optional
         Column: predict each row by models calibrated on the rows of its other values alone, where the kind can.
+
+    Examples
+    --------
+    >>> validate("topology").table().filter(pl.col("source") == "all")["within_tolerance"].item()
+    27
     """
     module = _module(kind)
     file = Path(path) if path is not None else shipped(kind)
@@ -221,6 +232,12 @@ def calibrate(kind: str, path: str | Path) -> dict[str, pl.DataFrame]:
     """Tables of coefficients fitted to a file of measurements, by name, as they belong in ``calibration/`` of a data folder.
 
     Raises as `validate`, and `InputError` for a kind whose models are not fitted.
+
+    Examples
+    --------
+    >>> fitted = calibrate("gemm", catalogue.path("measured/gemm.csv"))
+    >>> sorted(fitted)
+    ['gemm', 'gemm_errors']
     """
     module = _module(kind)
     if not hasattr(module, "calibrate"):
@@ -245,6 +262,13 @@ def write_tables(tables_: dict[str, pl.DataFrame], folder: str | Path) -> dict[P
     """Write what `calibrate` found as a folder for ``WORKBENCH_DATA``, once all of it reads back; each table is whole or not there.
 
     Raises `DataError` for a table that the catalogue would refuse, and writes nothing then; `InputError` for a file that cannot be written.
+
+    Examples
+    --------
+    >>> fitted = calibrate("gemm", catalogue.path("measured/gemm.csv"))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     [path.name for path in write_tables(fitted, folder)]
+    ['gemm.csv', 'gemm_errors.csv']
     """
     paths = {Path(folder) / "calibration" / f"{name}.csv": (name, table) for name, table in tables_.items()}
     with tempfile.TemporaryDirectory() as scratch:
