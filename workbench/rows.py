@@ -56,6 +56,7 @@ class Chip:
 
         Examples
         --------
+        >>> from workbench.catalogue import chip
         >>> chip("B200").peak("nvfp4") == chip("B200").peaks["fp4"]
         True
         """
