@@ -22,6 +22,13 @@ def test_the_best_is_first_and_is_what_it_says(found):
     assert float(alone.memory.total) / 1e9 == pytest.approx(found.frame["memory_gb"][0])
 
 
+def test_every_row_is_a_plan(found):
+    rows = [3, found.frame.height - 1]
+    plans = [chips.TrainingPlan.of_row(found.frame.row(i, named=True), "bf16") for i in rows]
+    times = [float(chips.training_step(LLM, H100, plan, 64, framework="dgxc").seconds) for plan in plans]
+    assert times == pytest.approx(found.frame["seconds"].gather(rows).to_list())
+
+
 def test_no_layout_beats_the_best(found):
     rng = np.random.default_rng(3)
     plan = chips.TrainingPlan(
