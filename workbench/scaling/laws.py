@@ -122,20 +122,6 @@ class KaplanLaw(Law):
 
 
 @dataclass(frozen=True)
-class ComputeLaw(Law):
-    """L = (C_c / C)^alpha_C at the best use of C = 6 N D (Kaplan et al. 2020, equation 1.3)."""
-
-    c_c: ArrayLike = 1.0
-    alpha_c: ArrayLike = 1.0
-    rules: ClassVar[dict[str, Rule]] = Law.rules | dict.fromkeys(("c_c", "alpha_c"), POSITIVE)
-
-    @takes(params=POSITIVE, tokens=POSITIVE)
-    def loss(self, params: ArrayLike, tokens: ArrayLike) -> Array:
-        c_c, alpha_c = _fitting(self, ("c_c", "alpha_c"), {"params": params, "tokens": tokens})
-        return np.asarray((c_c / (6 * np.asarray(params, dtype=float) * np.asarray(tokens, dtype=float))) ** alpha_c)
-
-
-@dataclass(frozen=True)
 class AllocationLaw(Law):
     """N = coefficient C^exponent, D from C = 6 N D. It knows no loss."""
 
@@ -261,8 +247,6 @@ def law(name: str | Law) -> Any:
         return PrecisionLaw(**said, **five, gammas=tuple(row[k] for k in ("gamma_w", "gamma_a", "gamma_kv")))
     if row["form"] == "kaplan":
         return KaplanLaw(**said, n_c=row["A"], d_c=row["B"], alpha_n=row["alpha"], alpha_d=row["beta"])
-    if row["form"] == "compute":
-        return ComputeLaw(**said, c_c=row["A"], alpha_c=row["alpha"])
     return AllocationLaw(**said, coefficient=row["coefficient"], exponent=row["exponent"], of=row["of"])
 
 
