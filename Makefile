@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
+# Tests that start, interrupt and count processes run one at a time, the others two.
+PROCESSES := tests/batch tests/kernel tests/notebook tests/test_cli.py tests/test_interrupts.py tests/test_mutants.py
+
 .PHONY: tour test lab bench lower-bounds clean
 .DELETE_ON_ERROR:
 
@@ -15,8 +18,9 @@ test: $(VENV)/.installed-test  ## lint, types, tests, examples in docstrings, st
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q --doctest-modules tests workbench
-	$(BIN)/python -m pytest -q --nbval notebooks
+	$(BIN)/python -m pytest -q -n 2 --doctest-modules tests workbench $(PROCESSES:%=--ignore=%)
+	$(BIN)/python -m pytest -q $(PROCESSES)
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --nbval notebooks
 
 lab: $(VENV)/.installed  ## JupyterLab in notebooks/
 	$(BIN)/jupyter lab --notebook-dir notebooks
