@@ -4,8 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-# Tests that start, interrupt and count processes run one at a time, the others two.
-PROCESSES := tests/batch tests/kernel tests/notebook tests/test_cli.py tests/test_interrupts.py tests/test_mutants.py
+# Tests that interrupt, kill and count processes run one at a time, the others two.
+PROCESSES := tests/kernel tests/test_interrupts.py $(addprefix tests/batch/test_,dask.py driver.py executors.py sweep_cli.py)
 
 .PHONY: tour test lab bench lower-bounds clean
 .DELETE_ON_ERROR:
