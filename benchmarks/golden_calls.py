@@ -23,7 +23,6 @@ def calls() -> dict[str, Callable[[], Any]]:
     from workbench.fleet.finance import npv
     from workbench.fleet.problem import Fleet
     from workbench.fleet.vintages import replacement
-    from workbench.scaling.capability import efficiency_per_year
     from workbench.units import DAY, HOUR
 
     rng, chip, llm = np.random.default_rng(0), catalogue.chip, catalogue.llm
@@ -114,7 +113,7 @@ def calls() -> dict[str, Callable[[], Any]]:
         ),
         "watts of a chip": lambda: chips.power(chip("B200"), np.array([0.0, 0.5, 1.0]), 0.7),
         "collectives": lambda: [fabric.collective_time(op, sizes, tiers) for op in ("all_reduce", "all_gather", "alltoall")],
-        "topologies": lambda: [t.frame() for t in (tree, fabric.dragonfly(16, 8, 8, 25e9), fabric.torus((16, 16, 16), 45e9))],
+        "topologies": lambda: [t.frame() for t in (tree, fabric.dragonfly(16, 8, 8, 25e9))],
         "bill of a fabric": lambda: fabric.bill(
             tree, switch_usd=40e3, optic_usd=700.0, cable_usd=150.0, nic_usd=1500.0, switch_watts=1500.0
         ),
@@ -127,7 +126,7 @@ def calls() -> dict[str, Callable[[], Any]]:
         "best size": lambda: scaling.optimal_allocation(np.geomspace(1e20, 1e27, 4), law),
         "best size of scarce data": lambda: scaling.data_constrained_optimum(1e25, 1e12, scaling.law("Muennighoff")),
         "best size of a served model": lambda: scaling.inference_aware_optimum(np.geomspace(1e11, 1e15, 3), law, loss=2.1, mfus=(0.4, 0.2)),
-        "capability": lambda: {0: scaling.capability_gain([0.1, 10.0], years=1.0), 2: efficiency_per_year()},
+        "capability": lambda: {0: scaling.capability_gain([0.1, 10.0], years=1.0)},
         "fit of a law": lambda: scaling.fit(*points, law.loss(*points) * np.exp(rng.normal(0, 0.01, 60))),
         "power of a hall": lambda: energy.power_chain(
             chip("H100"), 1024, drawn=chips.power(chip("H100"), 0.6, 0.5), cooled_by="air", wet_bulb=np.array([10.0, 25.0])
@@ -179,7 +178,6 @@ def calls() -> dict[str, Callable[[], Any]]:
             frontier_run({"money": money_cap(1e10, usd_per_h100e_hour=2.0, mfu=0.4), "data": demand.data_cap(1e14)}),
             demand.power_cap(1e9, chip_power=1400.0, peak=2.5e15, mfu=0.4, seconds=90 * DAY),
             demand.latency_wall(),
-            demand.models_above([1e25, 1e26], 1e27, at_frontier=2.0, per_decade=3.0),
         ),
         "samples": lambda: {name: values[..., :4] for name, values in drawn.items()},
         "indices": lambda: uncertainty.sobol_indices(

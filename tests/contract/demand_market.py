@@ -8,7 +8,7 @@ from contract.harness import Case
 from workbench import demand
 from workbench.demand.forecast import backtest, frontier, trend
 from workbench.demand.forecast.history import Series
-from workbench.demand.market import scenario, supply
+from workbench.demand.market import scenario
 from workbench.demand.market.loop import Futures
 
 
@@ -116,17 +116,6 @@ CASES: list[Case] = [
     Case(
         "demand.survival", demand.survival, {"age": 3.0, "mean_life": 5.0, "shape": 4.0},
         {"age": (0, 3, 9), "mean_life": (1, 5, 6), "shape": (0.5, 1, 4)}, allow=allow("age", "zero") | allow("mean_life", "infinite"),
-    ),
-    Case(
-        "demand.memory_limited",
-        lambda hbm, hbm_per_package, worth: supply.memory_limited(behind(hbm), hbm_per_package, behind(worth)),
-        {"hbm": 1e9, "hbm_per_package": 288.0, "worth": 2.0},
-        {"hbm": (0, 1e9, 2e9), "hbm_per_package": (192, 288, 384), "worth": (0, 1, 2)},
-        allow=allow("hbm worth", "zero"),
-    ),
-    Case(
-        "demand.mixed_capacity", lambda shares, relative: supply.mixed_capacity(behind(shares), behind(relative)),
-        {"shares": 0.5, "relative": 0.75}, {"relative": (0, 0.75, 1)}, ("shares",), allow=allow("relative", "zero"),
     ),
     Case(
         "demand.simulate",

@@ -164,11 +164,6 @@ CASES: list[Case] = [
         allow=may_be("zero", "training_exponent", "inference_exponent"),
     ),
     case(
-        "models_above", demand.models_above,
-        {"threshold": (1e24, 1e25, 1e27), "frontier": (1e26, 5e26, 1e27), "at_frontier": (0, 2, 3), "per_decade": (2, 3, 4)},
-        allow=may_be("zero", "at_frontier"),
-    ),
-    case(
         "takeoff", demand.takeoff,
         {name: (value * 0.99, value, value * 0.98) for name, value in PRESET.items() if name != "hardware_delay"},
         base={"until": 2022.5, "hardware_delay": 1.0}, numbers=("until", "hardware_delay"), last=True, read=lambda path: path.largest_run,
@@ -190,11 +185,6 @@ CASES: list[Case] = [
     Case(
         "demand.notable_models", lambda most_rank: history.notable_models(most_rank=most_rank).values, {"most_rank": 5},
         numbers=("most_rank",), whole=("most_rank",),
-    ),
-    Case(
-        "demand.path_total", lambda times, rates, start, end: checks.path_total([2020, times, 2022], [1, rates, 3], start, end),
-        {"times": 2021.0, "rates": 2.0, "start": 2020.5, "end": 2023.0}, numbers=("times", "rates", "start", "end"),
-        allow={"start": ("negative", "zero")},
     ),
     case(
         "beyond_authority", lambda times, horizon: checks.beyond_authority([2020.0, times], horizon), {"horizon": (0, 1, 9)},

@@ -3,7 +3,6 @@
 from contract.harness import Case
 from workbench import uncertainty as u
 from workbench.uncertainty.copula import nearest_correlation
-from workbench.uncertainty.gain import qmc_gain
 from workbench.uncertainty.summaries import estimate
 
 DISTRIBUTIONS = {
@@ -68,11 +67,6 @@ CASES = [
     case(
         "sobol_indices", lambda n, seed: u.sobol_indices(product, INPUTS, n, seed), {"n": 16, "seed": 3}, whole=("n", "seed"),
         allow={"seed": ("zero",)},
-    ),
-    case(
-        "qmc_gain", lambda n, replicates, seed, truth: qmc_gain(product, INPUTS, n, replicates, seed, truth=truth),
-        {"n": 16, "replicates": 4, "seed": 3, "truth": 1.0}, whole=("n", "replicates", "seed"),
-        allow={"seed": ("zero",), "truth": ("negative", "zero")},
     ),
     case(
         "nearest_correlation", lambda matrix: nearest_correlation([[1, matrix], [matrix, 1]]), {"matrix": 2.0},

@@ -12,7 +12,7 @@ from workbench.demand.market.supply import survival
 from workbench.demand.uses.agents import Tokens, agent_hour, coding_agent
 from workbench.demand.uses.chip_time import chip_seconds, h100e_of, h100e_of_flop
 from workbench.demand.uses.takeoff import takeoff
-from workbench.demand.uses.training import data_cap, equal_marginal, latency_wall, models_above, power_cap
+from workbench.demand.uses.training import data_cap, equal_marginal, latency_wall, power_cap
 
 __all__ = [
     "BUYERS",
@@ -34,7 +34,6 @@ __all__ = [
     "jevons",
     "latency_wall",
     "log_law_compute",
-    "models_above",
     "order_plan",
     "outlook",
     "power_cap",

@@ -83,14 +83,6 @@ class AdditiveLaw(Law):
         log_n = (np.log(alpha * a / (beta * b)) + beta * c) / total
         return np.exp(log_n), np.exp(c - log_n)
 
-    @takes(params=POSITIVE, loss=POSITIVE)
-    def tokens_for(self, params: ArrayLike, loss: ArrayLike) -> Array:
-        """Tokens that bring a model of `params` to `loss`; infinite where it never gets there."""
-        e, a, b, alpha, beta = self.constants(params=params, loss=loss)
-        left = np.asarray(loss, dtype=float) - e - a * np.asarray(params, dtype=float) ** -alpha
-        with np.errstate(divide="ignore", over="ignore"):
-            return np.where(left > 0, (b / np.where(left > 0, left, 1.0)) ** (1 / beta), np.inf)
-
 
 @dataclass(frozen=True)
 class KaplanLaw(Law):
@@ -193,11 +185,6 @@ class PrecisionLaw(AdditiveLaw):
         for gamma in self.gammas:
             share = share * -np.expm1(-p / gamma)
         return share
-
-    @takes(params=POSITIVE, tokens=POSITIVE, bits=POSITIVE)
-    def loss_at(self, params: ArrayLike, tokens: ArrayLike, bits: ArrayLike) -> Array:
-        """Loss of a model trained at `bits` [nats per token]."""
-        return self.loss(np.asarray(params, dtype=float) * self.effective_share(bits), tokens)
 
 
 def saturating(given: Array, enough: Array, worth: Array) -> Array:
