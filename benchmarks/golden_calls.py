@@ -23,6 +23,8 @@ def calls() -> dict[str, Callable[[], Any]]:
     from workbench.fleet.finance import npv
     from workbench.fleet.problem import Fleet
     from workbench.fleet.vintages import replacement
+    from workbench.uncertainty.scores import crps
+    from workbench.uncertainty.summaries import bands, exceedance
     from workbench.units import DAY, HOUR
 
     rng, chip, llm = np.random.default_rng(0), catalogue.chip, catalogue.llm
@@ -184,8 +186,8 @@ def calls() -> dict[str, Callable[[], Any]]:
             lambda lognormal, normal, pert: lognormal * pert + normal, {k: spread[k] for k in ("lognormal", "normal", "pert")}, 256
         ),
         "bands and scores": lambda: (
-            uncertainty.bands(drawn["lognormal"]),
-            uncertainty.crps(drawn["normal"][None], [0.3]),
-            uncertainty.exceedance(drawn["pert"], 2.0, replicates=2),
+            bands(drawn["lognormal"]),
+            crps(drawn["normal"][None], [0.3]),
+            exceedance(drawn["pert"], 2.0, replicates=2),
         ),
     }

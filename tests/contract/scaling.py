@@ -132,7 +132,5 @@ CASES = [
 #: Functions that take no number, and why they are not in the table.
 WITHOUT = {
     "chinchilla_points": "reads a file",
-    "chinchilla_refits": "takes nothing",
     "law": "takes a name",
-    "laws": "takes a choice",
 }

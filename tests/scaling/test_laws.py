@@ -9,18 +9,18 @@ from workbench.errors import InputError, UnknownName
 from workbench.llm import LLM
 from workbench.scaling import law
 from workbench.scaling.flop import DEFINITIONS
-from workbench.scaling.laws import AllocationLaw
+from workbench.scaling.laws import AllocationLaw, laws
 
 
 def test_every_available_law_allocates_what_it_is_given():
-    for name in scaling.laws():
+    for name in laws():
         n, d = law(name).allocation(np.array([1e20, 1e24]))
         assert np.all(6 * n * d == pytest.approx([1e20, 1e24])), name
         assert np.all((n > 0) & (d > 0))
 
 
 def test_what_nobody_read_is_listed_with_its_reason():
-    assert "Krajewski MoE" in scaling.laws(available=False)
+    assert "Krajewski MoE" in laws(available=False)
     with pytest.raises(InputError, match="Krajewski MoE is not available: only its form"):
         law("Krajewski MoE")
     reasons = catalogue.table("laws").filter(~pl.col("available"))["reason"]
@@ -138,6 +138,7 @@ def test_earlier_models_gain_less():
         (lambda: scaling.training_flop(catalogue.llm("Llama-3.1-8B"), 1e12, "MD"), "give sequence"),
         (lambda: scaling.training_flop(1e9, 0), "tokens = 0"),
         (lambda: law("Besiroglu Huber").allocation(-1), "compute = -1"),
+        (lambda: law("Llama 3", refits=True), "refits of Llama 3: none ship; expected Besiroglu Huber"),
         (lambda: law("Llama 3").loss(1e9, 1e12), "says how large a model should be, not what loss"),
         (
             lambda: scaling.inference_aware_optimum(1e12, "Besiroglu Huber", loss=2.0, mfus=(0.4, 1.7)),

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from workbench import scaling
 from workbench.scaling import law
+from workbench.scaling.laws import laws
 
 SARDANA = law("Hoffmann as used by Sardana")
 
@@ -122,7 +123,7 @@ def test_a_loss_below_the_floor_is_not_feasible():
 
 def test_the_spread_has_every_law_and_says_what_is_extrapolated():
     spread = scaling.law_spread(1e26)
-    assert spread["law"].to_list() == scaling.laws()
+    assert spread["law"].to_list() == laws()
     assert spread["extrapolated"].any()
     assert spread["loss"].null_count() == 5  # laws of size alone
     assert spread["params"].max() / spread["params"].min() > 3

@@ -37,8 +37,9 @@ from workbench.demand.uses.training import (
     training_demand,
 )
 from workbench.errors import InputError, UnknownName
-from workbench.uncertainty import Beta, Path, Uniform, bands, sample
+from workbench.uncertainty import Beta, Path, Uniform, sample
 from workbench.uncertainty.distributions import Distribution
+from workbench.uncertainty.summaries import bands
 from workbench.units import DAY, GIGA, KILO, YEAR
 
 Array = NDArray[np.float64]

@@ -201,15 +201,18 @@ def _fitting(law: Law, names: tuple[str, ...], given: Mapping[str, ArrayLike]) -
     return tuple(np.asarray(numbers[name], dtype=float) for name in names)
 
 
-def law(name: str | Law) -> Any:
+def law(name: str | Law, *, refits: bool = False) -> Any:
     """The law `name` (or an alias) of the table ``laws``; a `Law` is itself.
+
+    Of "Besiroglu Huber" ship `refits` to 500 resamples of its points, the first of the 4,000 of `bootstrap` on the points, which are not
+    ours to ship: one law with arrays for constants, so that whatever is asked of it is answered as often.
 
     Raises
     ------
     UnknownName
         With the nearest names.
     InputError
-        For a law whose coefficients nobody here has read, with the reason.
+        For a law whose coefficients nobody here has read, with the reason, and for refits of another law.
 
     Examples
     --------
@@ -218,7 +221,14 @@ def law(name: str | Law) -> Any:
     ('Hoffmann unrounded', 0.339, 0.285)
     >>> float(chinchilla.loss(params=70e9, tokens=1.4e12).round(3))
     1.921
+    >>> law("Besiroglu Huber", refits=True).alpha.shape
+    (500,)
     """
+    if refits:
+        if (one := law(name)).name != "Besiroglu Huber":
+            raise InputError(f"refits of {one.name}: none ship; expected Besiroglu Huber, or `bootstrap` on points of your own")
+        frame = catalogue.table("calibration/chinchilla_refits")
+        return replace(one, name=f"{one.name}, refits", **{name: frame[name].to_numpy() for name in FIVE})
     if isinstance(name, Law):
         return name
     row = catalogue.table(TABLE).row(by_predicate=pl.col("law") == catalogue.key_of(TABLE, name), named=True)
@@ -247,17 +257,3 @@ def laws(available: bool = True) -> list[str]:
     """
     frame = catalogue.table(TABLE)
     return frame.filter(pl.col("available") == available)["law"].to_list()
-
-
-def chinchilla_refits() -> AdditiveLaw:
-    """The law "Besiroglu Huber" refitted to 500 resamples of its points, shipped: whatever is asked of it is answered as often.
-
-    They are the first of the 4,000 of `bootstrap` on the points, which are not ours to ship.
-
-    Examples
-    --------
-    >>> chinchilla_refits().alpha.shape
-    (500,)
-    """
-    frame = catalogue.table("calibration/chinchilla_refits")
-    return replace(law("Besiroglu Huber"), name="Besiroglu Huber, refits", **{name: frame[name].to_numpy() for name in FIVE})

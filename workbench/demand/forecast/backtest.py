@@ -15,7 +15,7 @@ from workbench.demand.forecast import trend
 from workbench.demand.forecast.checks import beyond_authority
 from workbench.demand.forecast.history import Series
 from workbench.errors import InputError
-from workbench.uncertainty import coverage, crps
+from workbench.uncertainty.scores import coverage, crps
 
 Array = NDArray[np.float64]
 LEVEL, CALIBRATED = 0.9, 40  #: of the band that is widened, and how many errors of a calibrated forecaster count beside those seen
