@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench import catalogue
-from workbench.energy import ServerPower, all_in_ratio, server_power
+from workbench.energy import ServerPower, server_power
+from workbench.energy.server import all_in_ratio
 from workbench.errors import InputError
 from workbench.fleet import annuity, measured, ownership_cost, ownership_errors, rent_or_own, server_uplift
 from workbench.fleet.ownership import PARTS

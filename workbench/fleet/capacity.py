@@ -12,8 +12,9 @@ from workbench import catalogue
 from workbench.arrays import Arrays
 from workbench.catalogue import Chip
 from workbench.checks import FINITE, LIFE_YEARS, NOT_NEGATIVE, Rule, takes
-from workbench.energy import all_in_ratio, server_power, site
+from workbench.energy import server_power, site
 from workbench.energy.grid import Site
+from workbench.energy.server import all_in_ratio
 from workbench.fleet.finance import RATE, irr, npv, payback
 from workbench.fleet.ownership import ownership_cost, server_capital
 from workbench.fleet.vintages import price_decline

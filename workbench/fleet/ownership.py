@@ -13,10 +13,11 @@ from workbench import catalogue
 from workbench.arrays import Arrays, broadcast
 from workbench.catalogue import Chip, Cost
 from workbench.checks import ELECTRICITY, LIFE_YEARS, NOT_NEGATIVE, POSITIVE, PUE, SHARE, Rule, takes
-from workbench.energy import ServerPower, all_in_ratio, electricity_cost, facility_power, server_power
+from workbench.energy import ServerPower, server_power
+from workbench.energy.server import all_in_ratio
 from workbench.errors import InputError
 from workbench.fleet.finance import USED, YEARLY, annuity
-from workbench.units import HOUR, YEAR
+from workbench.units import HOUR, KWH, YEAR
 
 #: What a fleet costs, in the order of a bill.
 PARTS = ("capital", "network", "facility", "energy", "maintenance", "staff")
@@ -164,7 +165,7 @@ def ownership_cost(
         capital=annuity(servers * (1 - sold), interest, life),
         network=annuity(network, interest, life),
         facility=annuity(it_power * v["facility_capex_usd_per_w"], interest, v["facility_life_years"]),
-        energy=electricity_cost(facility_power(n * v["power.average"], v["pue"]) * YEAR, v["electricity_usd_per_kwh"]),
+        energy=n * v["power.average"] * v["pue"] * YEAR * (v["electricity_usd_per_kwh"] / KWH),
         maintenance=(servers + network) * v["maintenance"],
         staff=it_power * v["operations_usd_per_w_year"],
         chip_hours=n * YEAR / HOUR * v["availability"],

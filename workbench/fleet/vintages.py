@@ -11,7 +11,8 @@ from workbench import catalogue
 from workbench.arrays import Arrays
 from workbench.catalogue import Chip
 from workbench.checks import FINITE, NOT_NEGATIVE, SHARE, Rule, takes
-from workbench.energy import all_in_ratio, server_power
+from workbench.energy import server_power
+from workbench.energy.server import all_in_ratio
 from workbench.errors import InputError
 from workbench.fleet.finance import annuity
 from workbench.fleet.ownership import server_capital
