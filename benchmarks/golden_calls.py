@@ -45,7 +45,7 @@ def calls() -> dict[str, Callable[[], Any]]:
     points = np.exp(rng.uniform(np.log([[1e8], [1e9]]), np.log([[1e10], [1e11]]), (2, 60)))
     place = Site("x", 0.08, 400, 1.2, wue_l_per_kwh=0.3, grid_water_l_per_kwh=3, demand_usd_per_kw=15)
     hours = np.arange(0, 168, 0.25)
-    week = fleet.bursty(fleet.diurnal(hours, mean=45.0, swing=0.5), step=900.0, service=20.0, seed=7)
+    week = fleet.diurnal(hours, mean=45.0, swing=0.5, service=20.0, seed=7)
     owned = {"n_chips": 4608, "chip_price": 40e3, "power": energy.server_power(chip("GB300"), 0.8), "pue": np.array([1.1, 1.3])}
     work = fleet.Work(
         llm("Llama-3.1-405B"), 15.6e12, "bf16", llm("DeepSeek-R1"), chips.ServingPlan(8, "fp4", "fp8"), chips.Load(256, 1024, 1024)

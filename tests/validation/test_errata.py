@@ -10,6 +10,7 @@ from workbench import catalogue, energy, fleet, tables
 from workbench.energy.grid import Site
 from workbench.energy.server import all_in_ratio
 from workbench.errors import DataError
+from workbench.fleet.ownership import server_uplift
 from workbench.units import HOUR, TONNE
 
 
@@ -77,7 +78,7 @@ def test_electricity_is_not_sixty_percent():
     chip = catalogue.chip("GB200")
     cost = fleet.ownership_cost(
         n_chips=1, chip_price=chip.price, power=energy.server_power(chip, ratio=all_in_ratio(chip).value), pue=1.17,
-        electricity_usd_per_kwh=0.0826, wacc=0.0675, server_life_years=5, server_uplift=fleet.server_uplift(chip).value,
+        electricity_usd_per_kwh=0.0826, wacc=0.0675, server_life_years=5, server_uplift=server_uplift(chip).value,
     )  # fmt: skip
     assert 0.04 < cost.energy / cost.per_year < 0.10
     assert catalogue.cost("campus_1gw_energy_usd_per_year").value / catalogue.cost("campus_1gw_tco_usd_per_year").value == pytest.approx(
