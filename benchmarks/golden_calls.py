@@ -94,7 +94,7 @@ def calls() -> dict[str, Callable[[], Any]]:
         "path": uncertainty.Path(4, 0.9, 0.05),
     }
     drawn = uncertainty.sample(spread, 256, seed=3, correlation={("lognormal", "normal"): 0.6})
-    calls_an_hour, tokens = demand.agent_hour(demand.coding_agent().values)
+    calls_an_hour, tokens = demand.agent_hour()
     return {
         "training step": lambda: chips.training_step(llm("Llama-3.1-405B"), gb300, chips.TrainingPlan(tp=8, pp=9), 2304),
         "training steps of four layouts": lambda: chips.training_step(llm("Llama-3.1-70B"), h100, plan, 64, sequence=4096),
@@ -172,7 +172,6 @@ def calls() -> dict[str, Callable[[], Any]]:
         "worth of waiting": lambda: demand.real_option(
             need[-1], need[0], own_usd_per_quarter=1.0, lease_usd_per_quarter=2.5, premium_usd_per_quarter=0.1, bins=16
         ),
-        "clearing": lambda: demand.clear([[5.0, 9.0], [2.0, 3.0]], [6.0, 14.0], [[0.5], [1.2]], reference_price=2.35, contracted=0.5),
         "chip time of an agent": lambda: demand.chip_seconds(
             llm("Kimi-K2.5"), clusters[1], tokens * (1 / calls_an_hour), chips.ServingPlan(8, "fp8")
         ),

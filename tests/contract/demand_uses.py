@@ -8,7 +8,7 @@ from workbench.chips import ServingPlan
 from workbench.demand.bottom_up import INPUTS, SOME
 from workbench.demand.forecast import checks, history
 from workbench.demand.market import scenario
-from workbench.demand.uses import adoption, agents, growth, tokens, training
+from workbench.demand.uses import adoption, agents, chip_time, growth, tokens, training
 
 SHARES = (0.2, 0.5, 0.8)
 
@@ -31,8 +31,8 @@ TRAINING = {
 CAPS = {"mfu": (0.3, 0.4, 0.5), "seconds": (1e6, 9e6, 1e7)}
 
 LLAMA, H100 = catalogue.llm("Llama-3.1-70B"), fabric.Cluster(catalogue.chip("H100"), n_chips=64, fabric="InfiniBand NDR")
-CALL = demand.chip_seconds(LLAMA, H100, demand.Tokens(1000.0, 500.0, 100.0), ServingPlan(4))
-AGENT = demand.coding_agent().values
+CALL = demand.chip_seconds(LLAMA, H100, agents.Tokens(1000.0, 500.0, 100.0), ServingPlan(4))
+AGENT = dict(catalogue.table("calibration/agents").select("parameter", "value").iter_rows())
 HOUR = demand.agent_hour(AGENT)[1]
 #: Values of the parameters that `segments_of` reads.
 GIVEN = {
@@ -112,7 +112,7 @@ CASES: list[Case] = [
     # chips
     case(
         "chip_seconds",
-        lambda concurrency, **kinds: demand.chip_seconds(LLAMA, H100, demand.Tokens(**kinds), ServingPlan(4), concurrency=concurrency),
+        lambda concurrency, **kinds: demand.chip_seconds(LLAMA, H100, agents.Tokens(**kinds), ServingPlan(4), concurrency=concurrency),
         {"concurrency": (1, 8, 64)} | TOKENS, allow={**may_be("zero", *TOKENS), "concurrency": ("infinite",)},
         read=lambda found: (found.cached, found.fresh, found.output),
     ),
@@ -121,7 +121,7 @@ CASES: list[Case] = [
         allow=may_be("zero", "calls_per_second"),
     ),
     case(
-        "h100e_of_flop", demand.h100e_of_flop,
+        "h100e_of_flop", chip_time.h100e_of_flop,
         {"tokens_per_second": (0, 1e9, 2e9), "active": (0, 1e9, 2e9), "utilisation": SHARES, "availability": (0.5, 0.9, 1)},
         allow=may_be("zero", "tokens_per_second", "active"),
     ),
@@ -199,4 +199,4 @@ CASES: list[Case] = [
     ),
 ]  # fmt: skip
 #: Functions that take no number, and why they are not in the table.
-WITHOUT: dict[str, str] = {"coding_agent": "takes nothing", "h100e_of": "takes a chip", "year": "takes a text"}
+WITHOUT: dict[str, str] = {"year": "takes a text"}

@@ -8,31 +8,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.arrays import Arrays, broadcast
-from workbench.catalogue import LLM, Chip
+from workbench.catalogue import LLM
 from workbench.checks import NOT_NEGATIVE, Rule, takes
 from workbench.chips import Load, ServingPlan, serving
 from workbench.demand.uses.agents import Tokens
 from workbench.fabric import Cluster
-from workbench.units import TERA
+from workbench.rows import H100E
 
 Array = NDArray[np.float64]
 
-#: Dense fp8 peak of an H100, in which Epoch AI counts compute [FLOP/s].
-H100E = 1979 * TERA
-
 _SHARE = Rule(above=0, most=1)
-
-
-def h100e_of(chip: Chip) -> float:
-    """Chips of the kind H100 that one `chip` counts as: dense fp8 peak (16-bit where it has none) over 1,979 TFLOP/s.
-
-    Examples
-    --------
-    >>> from workbench import catalogue
-    >>> round(h100e_of(catalogue.chip("GB200")), 2)
-    2.53
-    """
-    return chip.peaks.get("fp8", chip.peaks.get("bf16", 0.0)) / H100E
 
 
 @dataclass(frozen=True, repr=False)
@@ -107,7 +92,7 @@ def chip_seconds(
     prompt = plan.chips * full.prompt * (fresh > 0)
     kinds = (reading * cached / context, prompt + reading * fresh / context, bare.step * seconds * (output > 0))
     cached_time, fresh_time, output_time = np.broadcast_arrays(*(np.where(full.feasible, kind, np.inf) for kind in kinds))
-    return ChipTime(cached_time, fresh_time, output_time, h100e_of(cluster.chip), full.feasible, call)
+    return ChipTime(cached_time, fresh_time, output_time, cluster.chip.h100e, full.feasible, call)
 
 
 @takes(tokens_per_second=NOT_NEGATIVE, active=NOT_NEGATIVE, utilisation=_SHARE, availability=_SHARE)

@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench.arrays import Arrays, broadcast
 from workbench.checks import FINITE, NOT_NEGATIVE, POSITIVE, SHARE, Rule, takes
-from workbench.demand.uses.chip_time import H100E
 from workbench.errors import InputError
+from workbench.rows import H100E
 from workbench.units import DAY, YEAR
 
 Array = NDArray[np.float64]
