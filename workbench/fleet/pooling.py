@@ -19,19 +19,8 @@ def erlang_c(servers: ArrayLike, load: ArrayLike) -> NDArray[np.float64]:
     """Probability that a request waits: Poisson arrivals, exponential service, `servers` servers, no abandonment.
 
     From Erlang B for real numbers of servers, 1 / B = load * integral of e^(-load t) (1 + t)^servers dt, in logarithms, so that thousands
-    of servers neither overflow nor loop:  C = B / (1 - (1 - B) load / servers).
-
-    Parameters
-    ----------
-    servers : array_like
-        Above 0, whole or not.
-    load : array_like
-        Arrival rate times service time [erlang], 0 or more.
-
-    Returns
-    -------
-    ndarray
-        1 where load is at or above servers.
+    of servers neither overflow nor loop:  C = B / (1 - (1 - B) load / servers). It is 1 where the load (arrival rate times service time) is
+    at or above the servers.
 
     References
     ----------

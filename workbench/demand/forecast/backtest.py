@@ -79,18 +79,9 @@ def together(parts: Sequence[Backtest], series: str) -> Backtest:
 
 @takes(steps=LENGTH, least=Rule(least=3, whole=True, one=True))
 def rolling(series: Series, forecast: Forecaster, model: str, steps: int, *, least: int = 5) -> Backtest:
-    """Rolling origins: at each point from the `least`-th on, forecast `steps` ahead from the points so far.
+    """Rolling origins: at each point from the `least`-th (3 or more) on, forecast `steps` ahead from the points so far.
 
-    Parameters
-    ----------
-    series : Series
-        Evenly spaced.
-    forecast : callable
-        Gets the series cut at the origin, and nothing after it.
-    steps : int
-        1 or more.
-    least : int
-        Points that the first forecast has, 3 or more.
+    The series is evenly spaced; `forecast` gets it cut at the origin, and nothing after it.
 
     Raises
     ------

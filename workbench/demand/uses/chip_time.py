@@ -99,26 +99,8 @@ def chip_seconds(
 def h100e_of_flop(tokens_per_second: ArrayLike, active: ArrayLike, utilisation: ArrayLike, *, availability: ArrayLike = 1.0) -> Array:
     """H100-equivalents of tokens that are all computed: tokens x 2 x active parameters / (utilisation x peak).
 
-    An upper bound for agents, whose tokens are mostly cached; the usual estimate from disclosed totals.
-
-    Parameters
-    ----------
-    tokens_per_second : array_like
-        [1/s]
-    active : array_like
-        Active parameters of the model.
-    utilisation : array_like
-        Share of the dense fp8 peak while at work, above 0.
-    availability : array_like
-        Share of time that a chip is in service, above 0.
-
-    Examples
-    --------
-    Google's 3.2e15 tokens a month, all computed by 1e11 active parameters at 20 %:
-
-    >>> from workbench.units import YEAR
-    >>> round(float(h100e_of_flop(3.2e15 / (YEAR / 12), 1e11, 0.2)) / 1e6, 2)
-    0.61
+    An upper bound for agents, whose tokens are mostly cached; the usual estimate from disclosed totals. Utilisation is the share of the
+    dense fp8 peak while at work, availability that of the time in which a chip is in service; tokens are those of a second.
     """
     rate, n, mfu, up = (np.asarray(x, dtype=float) for x in (tokens_per_second, active, utilisation, availability))
     return np.asarray(2 * n * rate / (mfu * up * H100E))
