@@ -254,6 +254,7 @@ def validate(
         str | None, typer.Option(help="Column: calibrate on the rows of its other values alone, and print that beside.")
     ] = None,
     json: Annotated[Path | None, typer.Option(help="Write every row's prediction as JSON.")] = None,
+    calls: Annotated[bool, typer.Option("--calls", help="Print the Python call of every row in place of the table.")] = False,
 ) -> None:
     """Score a model against measurements: predicted against measured, by source."""
     _one_thread()
@@ -261,7 +262,7 @@ def validate(
 
     report = validation.validate(kind, file, by=by)
     left_out = validation.validate(kind, file, by=by, leave_out=leave_out) if leave_out else None
-    print(report)
+    print(report.calls() if calls else report)
     if left_out:
         print(f"\nthe same, each {leave_out} by models calibrated on the others alone:\n", left_out, sep="\n")
         print("\nerrors in percent as shipped, and of rows that nothing was fitted to:\n")

@@ -1,5 +1,6 @@
 """Chip efficiency: what a chip really delivers, in training and in serving."""
 
+from workbench.chips.forms import FORMS
 from workbench.chips.serving.evaluate import Load, ServingPlan, serving, serving_speed
 from workbench.chips.serving.frontier import SLO, break_even_price, cheapest_chip, slo_frontier, value_of
 from workbench.chips.serving.routing import adapters, routed
@@ -9,6 +10,7 @@ from workbench.chips.training.search import Choices, elasticities, search_layout
 from workbench.chips.watts import power
 
 __all__ = [
+    "FORMS",
     "SLO",
     "Choices",
     "Load",

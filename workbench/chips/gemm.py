@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from workbench import catalogue
 from workbench.calibration import crossval, evidence
 from workbench.calibration.crossval import Study
+from workbench.calibration.forms import Form
 from workbench.calibration.pool import Constant, Level, Pool, Predict
 from workbench.chips.operators import matrix_product
 from workbench.chips.training.constants import Origin
@@ -85,3 +86,7 @@ def calibrate(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
         fits.append(study.fit(np.arange(part.height)).frame())
         cases.append((f"{part['chip'][0]}|{part['precision'][0]}", study.errors(shapes(part))))
     return {"gemm": pl.concat(fits) if fits else pl.DataFrame(), "gemm_errors": crossval.error_table(cases)}
+
+
+#: Kinds of measured rows, and the forms of their files.
+FORMS: dict[str, tuple[Form, ...]] = {}

@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from workbench.calibration.crossval import Study
+from workbench.calibration.forms import Form
 from workbench.calibration.pool import Fit, Node, Predict
 from workbench.fabric import curve
 from workbench.fabric.algorithms import RULES, passed_up
@@ -168,3 +169,7 @@ def _with_elsewhere(fit: Fit) -> Fit:
         rows["elsewhere", chip] = sum(fit.rows[node] for node in own)
     errors = fit.errors | {node: np.full(len(POOL.names), np.nan) for node in offsets if node not in fit.errors}
     return replace(fit, offsets=offsets, rows=rows, errors=errors)
+
+
+#: Kinds of measured rows, and the forms of their files.
+FORMS: dict[str, tuple[Form, ...]] = {}

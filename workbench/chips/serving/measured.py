@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from workbench import catalogue, formats
 from workbench.arrays import join, take
+from workbench.calibration.forms import Form
 from workbench.catalogue import Chip
 from workbench.checks import row_numbers
 from workbench.chips.machine import Machine
@@ -246,3 +247,7 @@ def _llm(row: dict[str, Any]) -> LLM:
         sliding_layers=layers * 3 // 4 if linear else 0,
         params_published=(row["params_total_b"] or 0) * 1e9 or None,
     )
+
+
+#: Kinds of measured rows, and the forms of their files.
+FORMS: dict[str, tuple[Form, ...]] = {}

@@ -12,6 +12,7 @@ import polars as pl
 from workbench import catalogue, formats
 from workbench.arrays import join, take
 from workbench.calibration import crossval
+from workbench.calibration.forms import Form
 from workbench.catalogue import Chip
 from workbench.checks import row_numbers
 from workbench.chips.machine import Machine
@@ -218,3 +219,7 @@ def _llm(row: dict[str, Any]) -> LLM:
         sliding_layers=integers["layers"] // 2 if sliding else 0,
         tied_embeddings="tied" in (row["arch"] or "") or "GPT" in (row["arch"] or ""),
     )
+
+
+#: Kinds of measured rows, and the forms of their files.
+FORMS: dict[str, tuple[Form, ...]] = {}

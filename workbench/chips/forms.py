@@ -1,0 +1,7 @@
+"""Files of measured rows that what a chip does is scored on, by kind."""
+
+from workbench.chips import gemm
+from workbench.chips.serving import measured as serving
+from workbench.chips.training import measured as training
+
+FORMS = {**serving.FORMS, **training.FORMS, **gemm.FORMS}

@@ -1,0 +1,221 @@
+"""Measured rows against the models: each row is a call of a public function, made as a user would make it, and its answer is scored."""
+
+from __future__ import annotations
+
+import datetime
+import tempfile
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from workbench import catalogue, chips, fabric, files, tables
+from workbench.calibration.forms import Asked, Form
+from workbench.errors import DataError, InputError, UnknownName, WorkbenchError, said
+from workbench.validation import calls, cases
+from workbench.validation.report import COLUMNS, Report, text
+
+#: Kinds of measurements, and the forms that files of a kind may have.
+KINDS: dict[str, tuple[Form, ...]] = {**cases.FORMS, **fabric.FORMS, **chips.FORMS}
+#: What a model raises on inputs that it was not written for: any file may come, and its other rows are predicted all the same.
+ODD = (LookupError, StopIteration, AttributeError, TypeError, ArithmeticError, ValueError, MemoryError, pl.exceptions.PolarsError)
+
+
+def validate(kind: str, path: str | Path | None = None, by: str = "source", leave_out: str | None = None) -> Report:
+    """Ask for every row of a file of measurements what the models say of it, and compare.
+
+    Raises `UnknownName` for a kind that does not exist; `DataError` for a file that is missing, empty, lacks a column or has text in a
+    number, with path, row and column.
+
+    Parameters
+    ----------
+    kind : str
+        One of `KINDS`.
+    path : path, optional
+        CSV of measurements; the sample that ships with the workbench if not given.
+    by : str
+        Column that groups the report's table.
+    leave_out : str, optional
+        Column: predict each row by models fitted to the rows of its other values alone, where the kind can. Widths of intervals are those
+        that ship, which were set on rows that were left out.
+
+    Examples
+    --------
+    >>> validate("topology").table().filter(pl.col("source") == "all")["within_tolerance"].item()
+    27
+    """
+    file = Path(path) if path is not None else shipped(kind)
+    form, frame = read(kind, file)
+    if by not in frame.columns:
+        raise DataError(file, f"no such column to group by; the file has {', '.join(frame.columns)}", column=by)
+    asked = form.ask(frame.drop(list(form.measured), strict=False))
+    rows = []
+    for at, fitted in _parts(form, frame, file, leave_out):
+        one_of, made = set(at), dict[str, Any]()
+        with tables.instead(fitted) if fitted else nullcontext(), np.errstate(all="ignore"):
+            for one in asked:
+                if one.position in one_of:
+                    if fitted is None:
+                        one = Asked(one.position, one.quantity, skipped="too few other rows to calibrate on")
+                    row = frame.row(one.position, named=True)
+                    rows.append((one.position, row.get("id"), one.quantity, *_answer(form, row, one, made), text(row[by])))
+                    made = made if len(made) < 1000 else {}
+    return Report(kind, pl.DataFrame(rows, schema=COLUMNS, orient="row").sort("position", maintain_order=True), by)
+
+
+def _parts(
+    form: Form, frame: pl.DataFrame, file: Path, leave_out: str | None
+) -> Iterator[tuple[list[int], dict[str, pl.DataFrame] | None]]:
+    """Positions of rows, and the tables that they are predicted by: none but those that ship, or those fitted to other rows."""
+    everywhere = list(range(frame.height))
+    if leave_out is None:
+        yield everywhere, {}
+        return
+    others = (*form.leave_out, *(c for c in frame.columns if c not in form.measured))
+    if form.refit is None:
+        raise InputError("nothing that these rows ask for rests on constants fitted to such rows: there is nothing to leave out")
+    if leave_out not in others:
+        raise DataError(file, f"no such column to leave out by; allowed: {', '.join(dict.fromkeys(others))}", column=leave_out)
+    groups = form.groups(frame, leave_out)
+    for group in dict.fromkeys(groups.tolist()):
+        out = groups == group
+        yield np.flatnonzero(out).tolist(), form.refit(frame.filter(pl.Series(~out)))
+
+
+def _answer(form: Form, row: dict[str, Any], asked: Asked, made: dict[str, Any]) -> tuple[Any, ...]:
+    """Predicted, low, high, measured, source, why skipped, the call in Python, and the error allowed."""
+    value, why, call, measured, tolerance = None, asked.skipped, None, None, None
+    nothing: list[float | None] = [None, None]
+    ends = nothing
+    if asked.call is not None:
+        call = calls.in_python(asked.call | {"read": asked.read})
+        try:
+            value = _finite(asked.call, asked.read, made)
+            ends = [_finite(asked.call, path, made) for path in (asked.low, asked.high) if path] or nothing
+        except WorkbenchError as error:
+            why = str(error)
+        except ODD as error:
+            why = f"{asked.call['call']}: {said(error)}"
+    try:
+        measured, tolerance = form.value(row, asked.quantity), form.tolerance(row)
+        if measured is not None and not np.isfinite(measured):
+            raise ValueError
+    except (ValueError, LookupError, ArithmeticError):
+        value, ends, measured, why = None, nothing, None, "what was measured is no finite number"
+    return value, *ends, measured, row["source"], why, call, tolerance
+
+
+def _finite(call: dict[str, Any], path: str, made: dict[str, Any]) -> float:
+    value = calls.number(calls.read(calls.value(call, made), path))
+    if not np.isfinite(value):
+        raise InputError("no finite number follows from what it states")
+    return value
+
+
+def calibrate(kind: str, path: str | Path) -> dict[str, pl.DataFrame]:
+    """Tables of coefficients fitted to a file of measurements, by name, as they belong in ``calibration/`` of a data folder.
+
+    Raises as `validate`, and `InputError` for a kind whose models are not fitted.
+
+    Examples
+    --------
+    >>> fitted = calibrate("gemm", catalogue.path("measured/gemm.csv"))
+    >>> sorted(fitted)
+    ['gemm', 'gemm_errors']
+    """
+    file = Path(path)
+    form, frame = read(kind, file)
+    if form.calibrate is None:
+        raise InputError(f"nothing of the kind {kind} is calibrated on such a file")
+    try:
+        with np.errstate(all="ignore"):
+            found = form.calibrate(frame)
+    except InputError as error:
+        raise DataError(file, str(error)) from None
+    if any(table.is_empty() for table in found.values()):
+        raise DataError(file, "no row of it can be calibrated on; workbench validate says why rows are not predicted")
+    today = datetime.date.today().isoformat()
+    return {
+        name: table.with_columns(source=pl.lit(f"{frame.height} rows of {file.name}; workbench calibrate {kind}"), as_of=pl.lit(today))
+        for name, table in found.items()
+    }
+
+
+def write_tables(tables_: dict[str, pl.DataFrame], folder: str | Path) -> dict[Path, pl.DataFrame]:
+    """Write what `calibrate` found as a folder for ``WORKBENCH_DATA``, once all of it reads back; each table is whole or not there.
+
+    Raises `DataError` for a table that the catalogue would refuse, and writes nothing then; `InputError` for a file that cannot be written.
+
+    Examples
+    --------
+    >>> fitted = calibrate("gemm", catalogue.path("measured/gemm.csv"))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     [path.name for path in write_tables(fitted, folder)]
+    ['gemm.csv', 'gemm_errors.csv']
+    """
+    paths = {Path(folder) / "calibration" / f"{name}.csv": (name, table) for name, table in tables_.items()}
+    with tempfile.TemporaryDirectory() as scratch:
+        for path, (name, table) in paths.items():
+            table.write_csv(Path(scratch) / path.name)
+            try:
+                tables.read(Path(scratch) / path.name, f"calibration/{name}")
+            except DataError as error:
+                raise DataError(path, f"not written: {error.reason}", row=error.row, column=error.column) from None
+    for path, (_, table) in paths.items():
+        files.write(path, table.write_csv())
+    return {path: table for path, (_, table) in paths.items()}
+
+
+def _forms(kind: str) -> tuple[Form, ...]:
+    if kind not in KINDS:
+        raise UnknownName("kind of measurements", kind, KINDS)
+    return KINDS[kind]
+
+
+def shipped(kind: str) -> Path:
+    """The sample of a kind that ships with the workbench."""
+    _forms(kind)
+    return cases.shipped(kind) if kind in cases.FORMS else catalogue.path(f"measured/{kind.replace('-', '_')}.csv")
+
+
+def read(kind: str, path: Path) -> tuple[Form, pl.DataFrame]:
+    """The form of a file of measurements and its rows: every column as text, those of `Form.numbers` as numbers.
+
+    Raises `DataError`, naming all missing columns of the form that the file is nearest to; also where there is no row.
+    """
+    forms = _forms(kind)
+    for form in forms:
+        if form.read and (frame := form.read(path)) is not None:
+            break
+    else:
+        frame = tables.read_text(path)
+        lacks = [[c for c in (*form.text, *form.numbers) if c not in frame.columns and c not in form.optional] for form in forms]
+        missing, form = min(zip(lacks, forms, strict=True), key=lambda pair: len(pair[0]))
+        if missing:
+            needed = ", ".join((*form.text, *form.numbers))
+            raise DataError(path, f"missing: {', '.join(missing)}; a file of this kind has {needed}", column=missing[0])
+        frame = _typed(path, _with_source(frame), form)
+    if frame.is_empty():
+        raise DataError(path, "no row of measurements below the header")
+    return form, frame
+
+
+def _with_source(frame: pl.DataFrame) -> pl.DataFrame:
+    """A file may say where its rows come from in another column."""
+    named = next((c for c in ("source", "source_title", "source_key", "source_address") if c in frame.columns), None)
+    return frame.with_columns(source=pl.col(named) if named else pl.lit(None, pl.String))
+
+
+def _typed(path: Path, frame: pl.DataFrame, form: Form) -> pl.DataFrame:
+    frame = frame.with_columns(pl.lit(None, pl.String).alias(name) for name in form.optional if name not in frame.columns)
+    for column in form.numbers:
+        number = frame[column].cast(pl.Float64, strict=False)
+        bad = frame[column].is_not_null() & ~number.is_finite().fill_null(False)
+        if bad.any():
+            row = int(bad.arg_true()[0])
+            raise DataError(path, f"{frame[column][row]!r} is not a number", row=row + 2, column=column)
+        frame = frame.with_columns(number)
+    return frame
