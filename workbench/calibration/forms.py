@@ -42,7 +42,5 @@ class Form:
     read: Callable[[Path], pl.DataFrame | None] | None = None  #: of files that are no CSV; None for a file that it does not know
     calibrate: Callable[[pl.DataFrame], dict[str, pl.DataFrame]] | None = None  #: all that ships of fits to such a file
     refit: Callable[[pl.DataFrame], dict[str, pl.DataFrame] | None] | None = None  #: tables fitted to some of the rows alone
-    groups: Callable[[pl.DataFrame, str], NDArray[Any]] = lambda rows, column: np.array(
-        rows[column].cast(pl.String).fill_null("").to_list()
-    )
+    groups: Callable[[pl.DataFrame, str], NDArray[Any]] = lambda rows, column: rows[column].cast(pl.String).fill_null("").to_numpy()
     leave_out: tuple[str, ...] = ()  #: what may be left out beside columns
