@@ -75,11 +75,14 @@ def _parts(
         yield everywhere, {}
         return
     others = (*form.leave_out, *(c for c in frame.columns if c not in form.measured))
-    if form.refit is None:
+    if form.refit is None and form.folds is None:
         raise InputError("nothing that these rows ask for rests on constants fitted to such rows: there is nothing to leave out")
     if leave_out not in others:
         raise DataError(file, f"no such column to leave out by; allowed: {', '.join(dict.fromkeys(others))}", column=leave_out)
     groups = form.groups(frame, leave_out)
+    if form.folds is not None:
+        yield from ((at.tolist(), fitted) for at, fitted in form.folds(frame, groups))
+        return
     for group in dict.fromkeys(groups.tolist()):
         out = groups == group
         yield np.flatnonzero(out).tolist(), form.refit(frame.filter(pl.Series(~out)))
