@@ -244,8 +244,8 @@ def validate(
     kind: Annotated[
         str,
         typer.Argument(
-            help="What was measured: collectives, gemm, serving, training or training-memory; or published cases: those of demand, "
-            "energy, scaling or topology, or all cases."
+            help="What was measured: collectives, gemm, goodput, runs, serving, training or training-memory; or published cases: those of "
+            "demand, energy, scaling or topology, or all cases."
         ),
     ],
     file: Annotated[Path | None, typer.Argument(help="CSV of measurements or cases; none: what ships with the workbench.")] = None,
