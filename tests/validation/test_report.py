@@ -1,6 +1,6 @@
-import importlib
 import json
 import random
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -9,8 +9,8 @@ import pytest
 from workbench import cli, tables, validation
 from workbench.calibration.crossval import conformal_half_width
 from workbench.errors import DataError, UnknownName, WorkbenchError
-from workbench.validation import serving
-from workbench.validation.report import KINDS, Report, shipped
+from workbench.validation.report import Report
+from workbench.validation.score import KINDS, shipped
 
 HEADER = "id,call,arguments,read,expected,rtol,atol,source,note"
 GEMM = "chip,precision,m,k,n,peak,source,tflops"
@@ -42,7 +42,8 @@ def test_json_is_the_contract(tmp_path):
     report.write_json(out)
     rows = json.loads(out.read_text())
     assert [r["position"] for r in rows] == list(range(len(rows)))
-    assert set(rows[0]) == {"position", "id", "quantity", "predicted", "low", "high", "measured", "source", "skipped"}
+    assert set(rows[0]) == {"position", "id", "quantity", "predicted", "low", "high", "measured", "source", "skipped", "call"}
+    assert all(r["call"] or r["skipped"] for r in rows)
     assert all((r["predicted"] is None) == (r["skipped"] is not None) for r in rows)
     assert {r["quantity"] for r in rows} == {"expected"}
     assert [p.name for p in out.parent.iterdir()] == ["rows.json"]
@@ -126,7 +127,7 @@ def refusal(monkeypatch, capsys):
         (["training", "--leave-out", "colour"], "column 'colour': no such column to leave out by; allowed: configuration, source_key"),
         (["training", "--leave-out", "step_s"], "column 'step_s': no such column to leave out by"),
         (["gemm", "--leave-out", "chip"], "--leave-out chip: products are left out by shape alone"),
-        (["energy", "--leave-out", "source"], "no prediction of the kind energy rests on constants fitted to measurements"),
+        (["energy", "--leave-out", "source"], "--leave-out source: what such rows ask for rests on no constants that are fitted to them"),
     ],
 )
 def test_what_cannot_be_grouped_or_left_out_is_one_line(refusal, words, said):
@@ -140,8 +141,11 @@ def test_a_file_without_rows_is_one_line(refusal, tmp_path, kind):
 
 
 def test_nothing_is_fitted_again_unless_asked_for(monkeypatch):
-    monkeypatch.setattr(serving, "predict_without", lambda *_: pytest.fail("fitted again"))
-    assert validation.validate("serving").rows.height > 0
+    forms = tuple(replace(form, refit=lambda _: pytest.fail("fitted again")) for form in KINDS["gemm"])
+    monkeypatch.setitem(KINDS, "gemm", forms)
+    assert validation.validate("gemm").rows.height > 0
+    with pytest.raises(pytest.fail.Exception, match="fitted again"):
+        validation.validate("gemm", leave_out="chip")
 
 
 #: What stands in place of a number, a word and an input of a row.
@@ -152,7 +156,7 @@ ODD_INPUTS = (0, -1, 1e308, None, "x", [], {}, True, [1, 2], 10**30, float("nan"
 
 def damaged(kind, rows, rng):
     """The rows, each with one cell changed, or one of its inputs."""
-    numbers = importlib.import_module(KINDS[kind]).NUMBERS
+    numbers = {name for form in KINDS[kind] for name in form.numbers}
     for row in rows:
         column = rng.choice(list(row))
         if column == "arguments" or ("arguments" in row and rng.random() < 0.5):
@@ -187,4 +191,4 @@ def calibrated(kind, path):
     try:
         return str(list(validation.write_tables(validation.calibrate(kind, path), path.parent / "mine")))
     except WorkbenchError as error:
-        return f"{error} {path if 'is calibrated on measurements' in str(error) else ''}"
+        return str(error)

@@ -62,8 +62,8 @@ def validate(kind: str, path: str | Path | None = None, by: str = "source", leav
             if measured is not None and not np.isfinite(measured):
                 raise ValueError
         except (ValueError, TypeError, LookupError, ArithmeticError):
-            measured, tolerance, found = None, None, Answer(why="what was measured is no finite number", call=found.call)
-        said = (found.value, found.low, found.high, measured, row["source"], found.why, found.call, tolerance)
+            measured, tolerance, found = None, None, Answer(skipped="what was measured is no finite number", call=found.call)
+        said = (found.value, found.low, found.high, measured, row["source"], found.skipped, found.call, tolerance)
         rows.append((one.position, row.get("id"), one.quantity, *said, text(row[by])))
     return Report(kind, pl.DataFrame(rows, schema=COLUMNS, orient="row").sort("position", maintain_order=True), by)
 
@@ -75,7 +75,7 @@ class Answer:
     value: float | None = None
     low: float | None = None  #: ends of the 80 % interval, where it has one
     high: float | None = None
-    why: str | None = None
+    skipped: str | None = None  #: why it says nothing
     call: str | None = None  #: in Python
 
 
@@ -104,7 +104,7 @@ def _parts(
         return
     others = (*form.leave_out, *(c for c in frame.columns if c not in form.measured))
     if form.refit is None:
-        raise InputError("nothing that these rows ask for rests on constants fitted to such rows: there is nothing to leave out")
+        raise InputError(f"--leave-out {leave_out}: what such rows ask for rests on no constants that are fitted to them")
     if leave_out not in others:
         raise DataError(file, f"no such column to leave out by; allowed: {', '.join(dict.fromkeys(others))}", column=leave_out)
     groups = form.groups(frame, leave_out)
@@ -115,7 +115,7 @@ def _parts(
 
 def _answer(asked: Asked, made: dict[str, Any]) -> Answer:
     if asked.call is None:
-        return Answer(why=asked.skipped)
+        return Answer(skipped=asked.skipped)
     call = None
     try:
         call = calls.in_python(asked.call | {"read": asked.read})
@@ -123,9 +123,9 @@ def _answer(asked: Asked, made: dict[str, Any]) -> Answer:
         low, high = (_finite(result, path) if path else None for path in (asked.low, asked.high))
         return Answer(_finite(result, asked.read), low, high, call=call)
     except WorkbenchError as error:
-        return Answer(why=str(error), call=call)
+        return Answer(skipped=str(error), call=call)
     except ODD as error:
-        return Answer(why=f"{asked.call['call']}: {said(error)}", call=call)
+        return Answer(skipped=f"{asked.call['call']}: {said(error)}", call=call)
 
 
 def _finite(result: Any, path: str) -> float:
@@ -139,7 +139,7 @@ def _finite(result: Any, path: str) -> float:
 def calibrate(kind: str, path: str | Path) -> dict[str, pl.DataFrame]:
     """Tables of coefficients fitted to a file of measurements, by name, as they belong in ``calibration/`` of a data folder.
 
-    Raises as `validate`, and `InputError` for a kind whose models are not fitted.
+    Raises as `validate`, and `DataError` for a file that nothing is fitted to.
 
     Examples
     --------
@@ -150,7 +150,8 @@ def calibrate(kind: str, path: str | Path) -> dict[str, pl.DataFrame]:
     file = Path(path)
     form, frame = read(kind, file)
     if form.calibrate is None:
-        raise InputError(f"nothing of the kind {kind} is calibrated on such a file")
+        fitted = ", ".join(name for name, forms in KINDS.items() if any(one.calibrate for one in forms))
+        raise DataError(file, f"nothing is calibrated on such a file of {kind}; kinds that something is calibrated on: {fitted}")
     try:
         with np.errstate(all="ignore"):
             found = form.calibrate(frame)
