@@ -54,10 +54,10 @@ def test_calls_are_printed_as_python_that_runs(kind):
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        ({"call": "fleet.annuity", "arguments": {"capital": 1e6, "rate": 0, "years": 4}}, "fleet.annuity(capital=1000000.0, rate=0, years=4)"),
+        ({"call": "fleet.annuity", "arguments": {"capital": 1e6, "years": 4}}, "fleet.annuity(capital=1000000.0, years=4)"),
         ({"call": "fleet.annuity", "arguments": [1, 0, 4], "read": "[0] * 1e-6"}, "fleet.annuity(1, 0, 4)[0] * 1e-6"),
-        ({"call": "catalogue.table", "arguments": {"name": "chips"}, "read": '["tdp_w"][0]'}, "catalogue.table(name='chips')[\"tdp_w\"][0]"),
-        ({"call": ".peak", "arguments": {"self": PUE, "precision": "bf16"}}, "catalogue.cost(name='pue_microsoft').value.peak(precision='bf16')"),
+        ({"call": "energy.f", "arguments": {"name": "chips"}, "read": '["tdp_w"][0]'}, "energy.f(name='chips')[\"tdp_w\"][0]"),
+        ({"call": ".peak", "arguments": {"self": PUE, "precision": 8}}, "catalogue.cost(name='pue_microsoft').value.peak(precision=8)"),
         ([PUE, {"a": True, "b": None}], "[catalogue.cost(name='pue_microsoft').value, {'a': True, 'b': None}]"),
         ([math.inf, -math.inf], "[float('inf'), float('-inf')]"),
     ],
@@ -111,7 +111,7 @@ def test_left_out_rows_are_asked_of_what_the_others_give(costs):
     assert validation.validate("costs", costs).rows["predicted"].to_list() == [shipped] * 4
     left_out = validation.validate("costs", costs, leave_out="name").rows
     assert left_out["predicted"].to_list() == pytest.approx([1.35, 1.35, 3.7 / 3, 1.2])
-    assert left_out["call"].to_list() == ['catalogue.cost(name=\'pue_microsoft\').value'] * 4
+    assert left_out["call"].to_list() == ["catalogue.cost(name='pue_microsoft').value"] * 4
     assert catalogue.cost("pue_microsoft").value == shipped
 
 
