@@ -102,6 +102,14 @@ def test_a_long_tail_is_told_by_the_rows_that_carry_it():
     assert report_of([0.0] * 3, ["a"] * 3).tail() is None
 
 
+def test_intervals_are_told_by_what_they_hold_and_how_wide_they_are():
+    # 3 of 4 hold what was measured, standard error sqrt(.75 * .25 / 4); half widths 2, 1, 3 and 1, of a row that says none nothing
+    rows = report_of([0.0] * 5, ["a"] * 5).rows
+    low, high = [50.0, 50.0, 25.0, 101.0, None], [450.0, 200.0, 400.0, 404.0, None]
+    table = Report("made", rows.with_columns(low=pl.Series(low), high=pl.Series(high)), "maker").table().row(-1, named=True)
+    assert (table["coverage_%"], table["+-"], table["half_width_%"]) == (75, 21.7, 150)
+
+
 @pytest.fixture
 def refusal(monkeypatch, capsys):
     """What the command says of a call that it refuses, in one line."""
