@@ -190,6 +190,8 @@ def test_damaged_rows_are_predicted_or_skipped_with_a_reason(tmp_path, kind):
     assert report.rows["position"].n_unique() == rows.height
     assert report.rows["predicted"].is_null().equals(report.rows["skipped"].is_not_null())
     assert report.rows["predicted"].count() > 0
+    if kind in ("serving", "training"):
+        validation.decide([path]).write_json(tmp_path / "decisions.json")
     rows.sample(min(24, rows.height), seed=0).write_csv(path)
     assert str(tmp_path) in calibrated(kind, path)
 

@@ -7,6 +7,7 @@ measured.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -144,7 +145,7 @@ def _said(form: Form, row: dict[str, Any], columns: Names) -> dict[str, Any]:
         column = next((one for one in names if one in row), names[0])
         try:
             value = form.value(row, column) if column in form.measured else row.get(column)
-            said[name] = value if name in TEXT or value is None else float(value)
+            said[name] = value if name in TEXT or value is None or math.isfinite(value := float(value)) else None
         except (ValueError, TypeError, LookupError, ArithmeticError):
             said[name] = None
     in_vain = bool(FAILED.search(row.get("status") or ""))
@@ -179,10 +180,10 @@ def _layouts(runs: pl.DataFrame) -> pl.DataFrame:
     """Of layouts that are compared, how the predicted order and the predicted fastest stand the measurement."""
     step, seconds = pl.col("step_s"), pl.col("seconds")
     known = step.filter(seconds.is_not_null()).sort_by(seconds.drop_nulls())
-    rank = pl.corr(seconds, step, method="spearman").fill_nan(None)
+    rank, regret = pl.corr(seconds, step, method="spearman").fill_nan(None), known.first() / step.min() - 1
     return (
         runs.filter(step > 0)
         .group_by(JOB, maintain_order=True)
-        .agg(layouts=pl.len(), spearman=pl.when(seconds.count() >= LEAST).then(rank), regret=known.first() / step.min() - 1)
+        .agg(layouts=pl.len(), spearman=pl.when(seconds.count() >= LEAST).then(rank), regret=pl.when(regret.is_finite()).then(regret))
         .filter(pl.col("layouts") > 1)
     )
