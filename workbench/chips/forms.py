@@ -2,6 +2,6 @@
 
 from workbench.chips import gemm
 from workbench.chips.serving import measured as serving
-from workbench.chips.training import measured as training
+from workbench.chips.training import fit as training
 
 FORMS = {**serving.FORMS, **training.FORMS, **gemm.FORMS}

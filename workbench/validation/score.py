@@ -159,9 +159,9 @@ def calibrate(kind: str, path: str | Path) -> dict[str, pl.DataFrame]:
         raise DataError(file, str(error)) from None
     if any(table.is_empty() for table in found.values()):
         raise DataError(file, "no row of it can be calibrated on; workbench validate says why rows are not predicted")
-    today = datetime.date.today().isoformat()
-    return {
-        name: table.with_columns(source=pl.lit(f"{frame.height} rows of {file.name}; workbench calibrate {kind}"), as_of=pl.lit(today))
+    today, said = datetime.date.today().isoformat(), f"{frame.height} rows of {file.name}; workbench calibrate {kind}"
+    return {  # a table of what was measured has sources of its own
+        name: table if "source" in table.columns else table.with_columns(source=pl.lit(said), as_of=pl.lit(today))
         for name, table in found.items()
     }
 
