@@ -12,8 +12,8 @@ from workbench.fabric import Tier, collective_time
 
 #: A few rows of the shipped sample, and the tables that they give.
 FEW = {
-    "collectives": (pl.col("chip") == "H100", {"collectives"}),
-    "gemm": (pl.int_range(pl.len()) > 170, {"gemm", "gemm_errors"}),
+    "collectives": (pl.col("chip") == "H100", {"collectives", "collectives_evidence"}),
+    "gemm": (pl.int_range(pl.len()) > 170, {"gemm", "gemm_errors", "gemm_evidence"}),
     "serving": (pl.int_range(pl.len()) < 5, {"serving"}),
     "training": (pl.col("source_key") == "megatron-bridge", {"training"}),
     "training-memory": (pl.int_range(pl.len()) < 8, {"training_memory"}),
@@ -108,10 +108,10 @@ def test_a_file_that_gives_nothing_is_refused(tmp_path, kind, rows, said):
 
 def test_tables_that_could_not_be_read_back_are_not_written(tmp_path):
     rows = sample("gemm").head(12)
-    twice = pl.concat([rows.with_columns(chip=pl.lit(name)) for name in ("Mine", "mine")])
+    twice = pl.concat([rows.with_columns(precision=pl.lit(name)) for name in ("FP16", "fp16")])
     twice.write_csv(tmp_path / "rows.csv")
     with pytest.raises(
-        DataError, match=r"gemm\.csv, row 5, column 'level, key, constant': not written: 'system\|mine\|.*' is already the key of"
+        DataError, match=r"gemm\.csv, row 5, column 'level, key, constant': not written: 'system\|A100\|fp16\|.*' is already the key of"
     ):
         validation.write_tables(validation.calibrate("gemm", tmp_path / "rows.csv"), tmp_path / "mine")
     assert not (tmp_path / "mine").exists()

@@ -177,17 +177,16 @@ def calibrate(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
     """Constants, index of evidence and intervals: of shapes left out, and of what was not measured, whole systems."""
     fits = [(part, _fit(part)) for part in _systems(rows)]
     made = _tables(fits)
-    cases, others, index = [], [np.zeros(0)], Index(made["gemm_evidence"])
-    for i, (part, _) in enumerate(fits):
-        cases.append((f"{part['chip'][0]}|{part['precision'][0]}", _study(part).errors(_shapes(part))))
-        if rest := [*fits[:i], *fits[i + 1 :]]:
-            said = dict(zip(WEIGHTS, index.frame.select(*WEIGHTS).row(i), strict=True))
-            near = Index(_tables(rest)["gemm_evidence"]).nearest(said, WEIGHTS, {"chip": _namesakes})
-            at = np.arange(part.height)
-            logs = rest[int(near.order[0])][1].logs([_origin(near)] * part.height)
-            others.append(_study(part).part(at)(logs) - np.log(part["tflops"].to_numpy()))
-    apart = np.repeat(np.arange(len(others)), [one.size for one in others])
-    return made | {"gemm_errors": crossval.error_table([*cases, (OTHERS, crossval.evenly(np.concatenate(others), apart, 20))])}
+    cases, others = [], [np.zeros(0)]
+    for part, said in zip((part for part, _ in fits), made["gemm_evidence"].iter_rows(named=True), strict=True):
+        study, at = _study(part), np.arange(part.height)
+        cases.append((f"{said['chip']}|{said['precision']}", study.errors(_shapes(part))))
+        rest = [(one, fit) for one, fit in fits if one is not part]
+        if rest:
+            near = Index(_tables(rest)["gemm_evidence"]).nearest({name: said[name] for name in WEIGHTS}, WEIGHTS, {"chip": _namesakes})
+            logs = study.part(at)(rest[int(near.order[0])][1].logs([_origin(near)] * at.size)) - np.log(study.values)
+            others.append(np.sort(logs)[:: max(1, at.size // 20)])  # systems count alike
+    return made | {"gemm_errors": crossval.error_table([*cases, (OTHERS, np.concatenate(others))])}
 
 
 def folds(rows: pl.DataFrame, groups: NDArray[Any]) -> Iterator[tuple[NDArray[np.intp], dict[str, pl.DataFrame]]]:

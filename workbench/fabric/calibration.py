@@ -1,8 +1,8 @@
 """Measured constants of `curve`: pooled from general to special, in a scale-up domain and between domains, and looked up the same way.
 
 In a domain: all measurements, operation, chip, ranks, version of the library; between domains: transport, operation. On a chip whose
-measurements are of other operations, what sets it apart in those comes on top. Where the version is not said, constants are those of tables that
-do not say it either; where none of it was measured, those of all versions together.
+measurements are of other operations, what sets it apart in those comes on top. Where the version is not said, constants are those of tables
+that do not say it either; where none of it was measured, those of all versions together.
 """
 
 from __future__ import annotations
@@ -151,7 +151,8 @@ def _ratio(said: str, cells: NDArray[Any]) -> Array:
 
 def case(kind: str, distance: float, size: str) -> str:
     """Name of the interval of messages of a size so far from what was measured."""
-    return f"{'one domain' if kind == 'scale-up' else 'several domains'}, {next(d for d, most in DISTANCES.items() if distance <= most)}, {size}"
+    place = "one domain" if kind == "scale-up" else "several domains"
+    return f"{place}, {next(name for name, most in DISTANCES.items() if distance <= most)}, {size}"
 
 
 def half_width(kind: str, distance: float, message_bytes: Array) -> Array:

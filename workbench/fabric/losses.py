@@ -40,16 +40,14 @@ def _reason(row: dict[str, Any]) -> str | None:
     return None if row["period_days"] else "nothing is asked of the models: no mean over a period"
 
 
-FAILURES = Form(
-    ("cause", "goodput_definition", "read_in_source", "source"), NUMBERS, ask, ("count", "mttf_h", "failure_rate", "lost_work_h", "goodput_pct")
+def ask_checkpoints(rows: pl.DataFrame) -> list[Asked]:
+    """Nothing of the models, so far."""
+    why = "nothing is asked of the models: none gives the time of a checkpoint from its size and storage"
+    return [Asked(position, "save_total_s", skipped=why) for position in range(rows.height)]
+
+
+TIMES = ("save_block_s", "save_total_s", "load_s", "restart_s")
+FORMS = (
+    Form(("cause", "goodput_definition", "read_in_source", "source"), NUMBERS, ask, ("mttf_h", "goodput_pct")),
+    Form(("system", "method", "storage", "source"), ("size_gb", *TIMES), ask_checkpoints, TIMES),
 )
-CHECKPOINTS = Form(
-    ("system", "method", "storage", "source"),
-    ("size_gb", "save_block_s", "save_total_s", "load_s", "restart_s"),
-    lambda rows: [
-        Asked(position, "save_total_s", skipped="nothing is asked of the models: none gives the time of a checkpoint of its size and storage")
-        for position in range(rows.height)
-    ],
-    ("save_block_s", "save_total_s", "load_s", "restart_s"),
-)
-FORMS = (FAILURES, CHECKPOINTS)

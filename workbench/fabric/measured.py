@@ -19,7 +19,8 @@ from workbench.checks import row_numbers
 from workbench.errors import InputError
 from workbench.fabric import curve, nccl_log
 from workbench.fabric.algorithms import RULES, operation, passed_up
-from workbench.fabric.calibration import INDEX, INNER, OUTER, POOL, SIZES, Origin, case, in_domain, minor, shipped, size_class, start, transport
+from workbench.fabric.calibration import INDEX, INNER, OUTER, POOL, SIZES, Origin, case, in_domain, minor, shipped, size_class, start
+from workbench.fabric.calibration import transport as transport_of
 from workbench.fabric.collectives import Tier, collective_time
 
 Array = NDArray[np.float64]
@@ -58,7 +59,7 @@ def prepared(rows: pl.DataFrame) -> pl.DataFrame:
         outer=domains.cast(pl.Float64),
         inner=(pl.col("n_gpus") / domains).cast(pl.Float64),
         version=pl.col("library").fill_null("").map_elements(minor, return_dtype=pl.String),
-        kind=pl.col("fabric").map_elements(transport, return_dtype=pl.String, skip_nulls=False),
+        kind=pl.col("fabric").map_elements(transport_of, return_dtype=pl.String, skip_nulls=False),
         inside=pl.coalesce("scale_up_GBps_per_dir", "scaleup_gb_per_s") * 1e9,
         outside=pl.coalesce(pl.col("nic_Gbps_per_gpu") / 8, "scaleout_gb_per_s", pl.lit(NIC)) * 1e9,
     )
@@ -126,14 +127,14 @@ def touched(data: pl.DataFrame) -> set[Node]:
 def calibrate(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
     """Constants, their index of evidence and, of many rows, the intervals that rows left out show.
 
-    Of fewer than `OWN` measurements only what they were made with (chips, transports), below the general constants that ship.
+    Of fewer than `OWN` measurements only what they were made with (chips; operations on a transport), below the constants that ship.
     """
     data = _usable(rows)
     if data.height >= OWN:
         fitted = fit(data)
         return {"collectives": fitted.frame(), "collectives_evidence": _index(data), "collective_errors": _errors(data, fitted)}
     known = shipped()
-    nodes = {node for node in touched(data) if node[1].count("|") > 1 or node not in known.offsets}
+    nodes = {node for node in touched(data) if node[1].count("|") > 1 or node[0] == OUTER[-1] or node not in known.offsets}
     elsewhere = {("elsewhere", key.split("|")[2]) for level, key in nodes if level == "chip"}
     return {"collectives": fit(data, known, nodes).frame(nodes | elsewhere), "collectives_evidence": _index(data)}
 
@@ -165,7 +166,7 @@ def _index(data: pl.DataFrame) -> pl.DataFrame:
         chip="chip",
         ranks=pl.col("inner").round().cast(pl.Int64).cast(pl.String),
         domains=pl.col("outer").cast(pl.Int64).cast(pl.String),
-        version="version",
+        version=pl.col("version").replace({"": None}),
         measured_by=pl.col("source").fill_null(""),
     )
     found = named.group_by(GROUP, maintain_order=True).agg(rows=pl.len().cast(pl.Int64), measured_by=pl.col("measured_by").first())
@@ -174,7 +175,7 @@ def _index(data: pl.DataFrame) -> pl.DataFrame:
 
 def _errors(data: pl.DataFrame, full: Fit) -> pl.DataFrame:
     """Half widths by place, distance and size, of tables left out and of chips and transports left out, the tables counting alike."""
-    found = []
+    found: list[tuple[str, float, str]] = []
     for label in ("table_id", "made_on"):
         groups = data.select(made_on=pl.when(pl.col("outer") > 1).then("kind").otherwise("chip"), table_id="table_id")[label].to_numpy()
         for group in dict.fromkeys(groups.tolist()):
@@ -257,4 +258,5 @@ def _with_elsewhere(fit: Fit) -> Fit:
     return replace(fit, offsets=offsets, rows=rows, errors=errors)
 
 
-FORM = Form(TEXT, NUMBERS, ask, ("time_us", "algbw_GBps", "busbw_GBps", "in_place_time_us"), calibrate=calibrate, folds=folds, read=nccl_log.measurements)
+MEASURED = ("time_us", "algbw_GBps", "busbw_GBps", "in_place_time_us")
+FORM = Form(TEXT, NUMBERS, ask, MEASURED, calibrate=calibrate, folds=folds, read=nccl_log.measurements)

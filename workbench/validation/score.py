@@ -103,17 +103,18 @@ def _parts(
         yield everywhere, {}
         return
     others = (*form.leave_out, *(c for c in frame.columns if c not in form.measured))
-    if form.refit is None and form.folds is None:
+    refit, folds = form.refit, form.folds
+    if refit is None and folds is None:
         raise InputError(f"--leave-out {leave_out}: what such rows ask for rests on no constants that are fitted to them")
     if leave_out not in others:
         raise DataError(file, f"no such column to leave out by; allowed: {', '.join(dict.fromkeys(others))}", column=leave_out)
     groups = form.groups(frame, leave_out)
-    if form.folds is not None:
-        yield from ((at.tolist(), fitted) for at, fitted in form.folds(frame, groups))
+    if folds is not None:
+        yield from ((at.tolist(), fitted) for at, fitted in folds(frame, groups))
         return
     for group in dict.fromkeys(groups.tolist()):
         out = groups == group
-        yield np.flatnonzero(out).tolist(), form.refit(frame.filter(pl.Series(~out)))
+        yield np.flatnonzero(out).tolist(), refit(frame.filter(pl.Series(~out))) if refit else None
 
 
 def _answer(asked: Asked, made: dict[str, Any]) -> Answer:
@@ -148,7 +149,7 @@ def calibrate(kind: str, path: str | Path) -> dict[str, pl.DataFrame]:
     --------
     >>> fitted = calibrate("gemm", catalogue.path("measured/gemm.csv"))
     >>> sorted(fitted)
-    ['gemm', 'gemm_errors']
+    ['gemm', 'gemm_errors', 'gemm_evidence']
     """
     file = Path(path)
     form, frame = read(kind, file)
@@ -179,7 +180,7 @@ def write_tables(tables_: dict[str, pl.DataFrame], folder: str | Path) -> dict[P
     >>> fitted = calibrate("gemm", catalogue.path("measured/gemm.csv"))
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     [path.name for path in write_tables(fitted, folder)]
-    ['gemm.csv', 'gemm_errors.csv']
+    ['gemm.csv', 'gemm_errors.csv', 'gemm_evidence.csv']
     """
     paths = {Path(folder) / "calibration" / f"{name}.csv": (name, table) for name, table in tables_.items()}
     with tempfile.TemporaryDirectory() as scratch:
