@@ -137,9 +137,9 @@ def calibrate(kind: str, path: str | Path) -> dict[str, pl.DataFrame]:
         raise DataError(file, str(error)) from None
     if any(table.is_empty() for table in found.values()):
         raise DataError(file, "no row of it can be calibrated on; workbench validate says why rows are not predicted")
-    today = datetime.date.today().isoformat()
+    today, fitted = datetime.date.today().isoformat(), f"{frame.height} rows of {file.name}; workbench calibrate {kind}"
     return {
-        name: table.with_columns(source=pl.lit(f"{frame.height} rows of {file.name}; workbench calibrate {kind}"), as_of=pl.lit(today))
+        name: table.with_columns(source=pl.col("source") if "source" in table.columns else pl.lit(fitted), as_of=pl.lit(today))
         for name, table in found.items()
     }
 
