@@ -59,7 +59,7 @@ def test_calls_are_printed_as_python_that_runs(kind):
         ({"call": "energy.f", "arguments": {"name": "chips"}, "read": '["tdp_w"][0]'}, "energy.f(name='chips')[\"tdp_w\"][0]"),
         ({"call": ".peak", "arguments": {"self": PUE, "precision": 8}}, "catalogue.cost(name='pue_microsoft').value.peak(precision=8)"),
         ([PUE, {"a": True, "b": None}], "[catalogue.cost(name='pue_microsoft').value, {'a': True, 'b': None}]"),
-        ([math.inf, -math.inf], "[float('inf'), float('-inf')]"),
+        ([math.inf, -math.inf], "[np.inf, -np.inf]"),
     ],
 )  # fmt: skip
 def test_plain_data_is_written_as_python(value, text):

@@ -163,11 +163,12 @@ def calibrate(kind: str, path: str | Path) -> dict[str, pl.DataFrame]:
         raise DataError(file, str(error)) from None
     if any(table.is_empty() for table in found.values()):
         raise DataError(file, "no row of it can be calibrated on; workbench validate says why rows are not predicted")
-    today, said = datetime.date.today().isoformat(), f"{frame.height} rows of {file.name}; workbench calibrate {kind}"
-    return {  # a table of what was measured has sources of its own
-        name: table if "source" in table.columns else table.with_columns(source=pl.lit(said), as_of=pl.lit(today))
-        for name, table in found.items()
-    }
+    stamp = {"source": f"{frame.height} rows of {file.name}; workbench calibrate {kind}", "as_of": datetime.date.today().isoformat()}
+    stamped = {}
+    for name, table in found.items():  # a table of what was measured has sources of its own
+        declared = [column.column for column in tables.declaration(f"calibration/{name}")]
+        stamped[name] = table.with_columns(pl.lit(stamp[one]).alias(one) for one in stamp if one in declared and one not in table.columns)
+    return stamped
 
 
 def write_tables(tables_: dict[str, pl.DataFrame], folder: str | Path) -> dict[Path, pl.DataFrame]:
