@@ -100,10 +100,13 @@ def test_layouts_of_other_jobs_are_not_compared():
 
 def test_what_is_printed_tells_regret_and_what_fits():
     fits = pl.DataFrame({"ran": [True, True, True, False, False], "fits": [True, False, True, False, True]})
-    printed = str(decided(layouts=decisions._layouts(runs([1.0, 1.3], [2.0, 1.0])), fits=fits))
+    made = pl.concat([runs([1.0, 1.3], [2.0, 1.0], source_key="a"), runs([1.0, 1.1], [1.0, 1.2], source_key="b")])
+    found = decided(layouts=decisions._layouts(made), fits=fits)
+    assert found.regrets().rows() == [("a", 1, 30.0, 30.0, None), ("b", 1, 0.0, 0.0, None), ("all", 2, 15.0, 30.0, None)]
+    printed = str(found)
     assert "training, runs that failed, said not to fit      1   2    50" in printed
     assert "training, runs that ran, said not to fit         1   3  33.3" in printed
-    assert "regret of the predicted fastest layout: 30.0% in the mean, 30.0% at worst" in printed
+    assert "training, the fastest layout                     1   2    50" in printed
 
 
 @pytest.fixture(scope="module")

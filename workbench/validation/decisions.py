@@ -77,6 +77,17 @@ class Decisions:
         rows = [(what, part.height, of.height, round(100 * part.height / of.height, 1)) for what, part, of in counts if of.height]
         return pl.DataFrame(rows, schema=["decision", "count", "of", "%"], orient="row")
 
+    def regrets(self) -> pl.DataFrame:
+        """Regret and rank correlation of layouts, by source."""
+        columns = [
+            pl.len().alias("choices"),
+            (100 * pl.col("regret").mean()).round(1).alias("mean_regret_%"),
+            (100 * pl.col("regret").max()).round(1).alias("worst_%"),
+            pl.col("spearman").mean().round(2).alias("rank_correlation"),
+        ]
+        groups = self.layouts.group_by("source_key", maintain_order=True).agg(columns).sort("choices", descending=True)
+        return pl.concat([groups, self.layouts.select(pl.lit("all").alias("source_key"), *columns)])
+
     def write_json(self, path: str | Path) -> None:
         """Write all questions, choices of layouts and runs as a list of JSON objects; the file is whole or not there."""
         rows = [row for frame in (self.serving, self.layouts, self.fits) for row in frame.to_dicts()]
@@ -84,13 +95,8 @@ class Decisions:
 
     def __str__(self) -> str:
         lines = ["decisions: what the models choose among measured options", "", *aligned(self.table())]
-        known = self.layouts.drop_nulls("regret").sort("regret")
-        if known.height:
-            mean, worst = known["regret"].to_numpy().mean(), known.row(-1, named=True)
-            what = ", ".join(str(worst[name]) for name in ("source_key", "model", "chip", "n_chips"))
-            lines += ["", f"regret of the predicted fastest layout: {mean:.1%} in the mean, {worst['regret']:.1%} at worst ({what})"]
-        if (ranks := self.layouts["spearman"].drop_nulls()).len():
-            lines += [f"rank correlation among {LEAST} layouts or more: {ranks.to_numpy().mean():.2f} in the mean of {ranks.len()}"]
+        if self.layouts.height:
+            lines += ["", "layouts: what the predicted fastest takes over the fastest", "", *aligned(self.regrets())]
         return "\n".join(lines)
 
 
