@@ -85,7 +85,8 @@ def chip_seconds(
     wrote = np.maximum(output, 1.0)
     load = Load(concurrency, context, wrote, np.minimum(cached / context, 1 - 1e-9))
     full = serving(llm, cluster, plan, load, framework=framework)
-    batch = np.maximum(full.batch, 1.0)
+    batch = np.maximum(full.batch, 1.0)  # once more as so many in flight: both are of one measured system then
+    full = replace(serving(llm, cluster, plan, replace(load, concurrency=batch), framework=framework), feasible=full.feasible)
     bare = serving(llm, cluster, plan, replace(load, concurrency=batch, input_tokens=1.0, prefix_hit_rate=0.0), framework=framework)
     seconds = plan.chips * wrote / batch
     reading = np.maximum(full.step - bare.step, 0.0) * seconds
