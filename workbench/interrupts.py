@@ -45,7 +45,7 @@ def _hear(*_: Any) -> NoReturn:
 
 
 def _unraisable(what: sys.UnraisableHookArgs) -> None:
-    """In a callback, as imports have them, Python drops the interrupt and says so: the thread that heard it ends the process all the same."""
+    """Of an interrupt in a callback, as imports have them, Python says that it is dropped: the thread that heard it ends the process."""
     if not issubclass(what.exc_type, KeyboardInterrupt):
         sys.__unraisablehook__(what)
 

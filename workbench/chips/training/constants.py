@@ -104,7 +104,7 @@ def resolve(said: Origin) -> tuple[Origin, Evidence]:
 def _resolved(index: Index, said: Origin) -> tuple[Origin, Evidence]:
     cells = {name: index.frame[name].fill_null("").to_numpy() for name in ("framework", "version", "kind", "model", "size")}
     own = cells["framework"] == said.framework
-    if not (said.model in cells["model"][own if own.any() else ...]):
+    if said.model not in cells["model"][own if own.any() else ...]:
         apart = np.where((own | ~own.any()) & (cells["kind"] == said.kind), _times(cells["size"], said.size), np.inf)
         if apart.size and apart.min() < ALIKE:
             said = replace(said, model=str(cells["model"][apart.argmin()]))
