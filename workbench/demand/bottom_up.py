@@ -105,9 +105,8 @@ class BottomUp(Arrays):
     def relative(self) -> Array:
         """Demand for `workbench.demand.market.outlook`: each class over all in the first quarter, (classes, quarters, futures).
 
-        Known uses give the growth, the loop's shares what each class uses at first: what no known use explains grows as its class does.
-        Shocks are those of the loop. An outlook of the same seed, quarters and futures has the same futures; it takes n of eight
-        replicates of n / 8.
+        Known uses give the growth, the loop's shares what each class uses at first; shocks are the loop's. An outlook of the same seed,
+        quarters and futures has the same futures; it takes n of eight replicates of n / 8.
         """
         asked, x = np.stack(list(self.by_class().values())), self.given
         shocks = np.exp(x["demand_volatility"] * (x[scenario.SHOCKS] - x[scenario.SHOCKS][0]))
@@ -202,10 +201,7 @@ def _chat() -> Adoption:
 
 
 def _chat_growth(years: Array) -> Array:
-    """Users of chat at times since `SINCE` over those at it, (times, 2048), futures in the order of their users of 2028.
-
-    All assistants are taken to grow as ChatGPT does.
-    """
+    """Users of ChatGPT, as which all chat grows, over those at `SINCE`, (times, 2048), in the order of their users of 2028."""
     times = SINCE + np.concatenate([[0.0, 2.0], years])  # 2028 among them, so that the order is of all horizons
     log_users = _chat().log_users(times)
     return np.asarray(np.exp(log_users[2:] - log_users[0])[:, np.argsort(log_users[1])])

@@ -33,12 +33,7 @@ def solve(cost: Array, matrix: Any, limit: Array, lower: Array, upper: Array, pr
 
     A plan at a vertex uses no more columns than there are rows. The programme is solved with the most promising ones (those of largest
     `priority`, the infinite among them), all others are priced at the marginals of that, those that would lower the cost come in,
-    and so on until none would, which proves the optimum of all.
-
-    References
-    ----------
-    .. [1] Bixby, Gregory, Lustig, Marsten, Shanno (1992), "Very large-scale linear programming: a case study in combining interior point
-       and simplex methods", Operations Research 40(5): sifting.
+    and so on until none would, which proves the optimum of all (sifting: Bixby et al., 1992, Operations Research 40(5)).
     """
     rows, n = matrix.shape
     if n < max(FEW, MANY * rows):

@@ -201,11 +201,5 @@ def server_capital(chip: Chip) -> float:
 
 
 def server_uplift(chip: str | Chip) -> Cost:
-    """Published price of a server over the price of its chips: a rack for rack-scale parts, an eight-chip server otherwise.
-
-    Examples
-    --------
-    >>> server_uplift("GB300").value, server_uplift("H100").value
-    (1.148, 1.091)
-    """
+    """Published price of a server over the price of its chips: a rack for rack-scale parts, an eight-chip server otherwise."""
     return catalogue.cost("server_uplift_rack_scale" if catalogue.chip(chip).server == "rack_scale" else "server_uplift_node")

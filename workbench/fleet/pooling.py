@@ -19,12 +19,8 @@ def erlang_c(servers: ArrayLike, load: ArrayLike) -> NDArray[np.float64]:
     """Probability that a request waits: Poisson arrivals, exponential service, `servers` servers, no abandonment.
 
     From Erlang B for real numbers of servers, 1 / B = load * integral of e^(-load t) (1 + t)^servers dt, in logarithms, so that thousands
-    of servers neither overflow nor loop:  C = B / (1 - (1 - B) load / servers). It is 1 where the load (arrival rate times service time) is
-    at or above the servers.
-
-    References
-    ----------
-    .. [1] Jagerman (1974), "Some properties of the Erlang loss function", Bell System Technical Journal 53(3), continuous extension.
+    of servers neither overflow nor loop (Jagerman, 1974, Bell System Technical Journal 53(3)):  C = B / (1 - (1 - B) load / servers). It
+    is 1 where the load (arrival rate times service time) is at or above the servers.
     """
     from scipy.special import gammaincc, gammaln
 

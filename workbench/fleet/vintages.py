@@ -51,37 +51,11 @@ def replacement(
 
     A chain of equal cycles of length T holds constant capacity for ever; over the price of today's chip its present value is
     [1 + switching - resale e^-(decline + r) T] / (1 - e^-(r + g) T) + running (1 - e^-rT) / r / (1 - e^-(r + e) T), with
-    r = log(1 + rate) and g, e the yearly decline of price and of power of the same work. All ages are evaluated at once.
+    r = log(1 + rate) and g, e the yearly decline, continuous, of price and of power of the same work (Bellman, 1955, J. SIAM 3(3); Sethi,
+    Chand, 1979, Management Science 25(2)). All ages are evaluated at once.
 
-    Parameters
-    ----------
-    price_decline, energy_decline : array_like
-        Decline a year, continuous (.32 for 27 % a year), of price and power of the same work; 0 or more.
-    running : array_like
-        Cost of power a year over the price of the chip: electricity, and what a watt of capacity is worth where power is scarce.
-    rate : array_like
-        Discount rate a year, as `annuity` takes it, above 0 and at most 10.
-    resale : array_like
-        Value of a chip on the day after purchase over its price.
-    resale_decline : array_like
-        Decline a year of that value.
-    switching : array_like
-        Cost of replacing over the price: without it, frictionless resale would make the best age nothing.
-
-    Raises
-    ------
-    InputError
-        For free switching with resale at the full price.
-
-    References
-    ----------
-    .. [1] Bellman (1955), "Equipment replacement policy", J. SIAM 3(3).
-    .. [2] Sethi, Chand (1979), "Planning horizon procedures for machine replacement models", Management Science 25(2).
-
-    Examples
-    --------
-    >>> replacement(price_decline=0.32, energy_decline=0.3, running=[0.08, 0.5], rate=0.07).age.round(1)
-    array([6.6, 3.2])
+    Over the price of a chip are `running`, the cost of power a year with what a watt of capacity is worth where it is scarce, `resale` on
+    the day after purchase, and `switching`, without which frictionless resale would make the best age nothing.
     """
     given = (price_decline, energy_decline, running, resale_decline, switching, np.log1p(rate), resale)
     g, e, run, d, sw, r, s0 = (np.asarray(value)[..., None] for value in given)
@@ -115,8 +89,10 @@ def chip_refresh(
         Discount rate a year, above 0; that of a hyperscaler if not given.
     watt_usd_per_year : array_like
         What a watt at the meter is worth to others: the shadow price of power, from `allocate`.
-    energy_decline, resale : array_like
-        As `replacement` takes them.
+    energy_decline : array_like
+        Decline a year, continuous, of the power that the same work takes.
+    resale : array_like
+        Value of a chip on the day after purchase over its price.
 
     Examples
     --------
@@ -146,10 +122,7 @@ def price_decline() -> float:
 def residual_value(price: ArrayLike, age_years: ArrayLike, growth_log10: ArrayLike) -> Array:
     """Price at which a chip of an age is as good a buy as a new one: price 10^(-growth age), never more than new [USD].
 
-    Before its release (a negative age) it is worth its price; `growth_log10` is that of performance a dollar, orders of magnitude a year.
-
-    References
-    ----------
-    .. [1] Cottier et al. (2024), "The rising costs of training frontier AI models", section 2.2, arXiv:2405.21015.
+    Before its release (a negative age) it is worth its price; `growth_log10` is that of performance a dollar, orders of magnitude a year
+    (Cottier et al., 2024, section 2.2, arXiv:2405.21015).
     """
     return np.multiply(price, 10 ** (-np.asarray(growth_log10) * np.maximum(age_years, 0.0)))

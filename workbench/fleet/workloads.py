@@ -61,13 +61,7 @@ class Workload:
         return self.efficiency * rate * BOUNDS[self.bound]
 
     def priced_at(self, machine: str | Chip | CPU, rent_per_hour: float) -> Workload:
-        """The same class at the value that the market puts on it: rent of the machine that does it over what that machine does.
-
-        Examples
-        --------
-        >>> round(CLASSES[0].priced_at("H100", 2.35).value, 6)
-        0.00161
-        """
+        """The same class at the value that the market puts on it: rent of the machine that does it over what that machine does."""
         machine = machine_of(machine)
         done = self.throughput(machine)
         if done == 0:

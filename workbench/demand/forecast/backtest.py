@@ -79,15 +79,7 @@ def together(parts: Sequence[Backtest], series: str) -> Backtest:
 
 @takes(steps=LENGTH, least=Rule(least=3, whole=True, one=True))
 def rolling(series: Series, forecast: Forecaster, model: str, steps: int, *, least: int = 5) -> Backtest:
-    """Rolling origins: at each point from the `least`-th (3 or more) on, forecast `steps` ahead from the points so far.
-
-    The series is evenly spaced; `forecast` gets it cut at the origin, and nothing after it.
-
-    Raises
-    ------
-    InputError
-        For a series too short for one forecast, or unevenly spaced.
-    """
+    """Rolling origins: at each point of an evenly spaced series from the `least`-th on, forecast `steps` ahead from the points so far."""
     gaps = np.diff(series.times)
     if gaps.size and not np.allclose(gaps, gaps[0], atol=1e-6):
         raise InputError(f"{series.name}: not evenly spaced in time (gaps {gaps.min():.3g} to {gaps.max():.3g} years)")
@@ -102,15 +94,12 @@ def rolling(series: Series, forecast: Forecaster, model: str, steps: int, *, lea
 
 
 def inflate(test: Backtest, evidence: Sequence[Backtest] = ()) -> Backtest:
-    """The same forecasts with bands widened (or narrowed) to what earlier errors asked for: split conformal in time [1]_.
+    """The same forecasts with bands widened (or narrowed) to what earlier errors asked for: split conformal (Lei et al., 2018, JASA 113,
+    section 2.2) in time (Gibbs, Candes, 2021).
 
     Each forecast is stretched about its median by the ceil(`LEVEL` (m + 1))-th smallest of m errors, each over its own half band. Errors
     count only if the outcome was known at the forecast's origin, be it of the same series or of others (`evidence`, in any unit);
     `CALIBRATED` errors of a calibrated forecaster count with them, so that a few outcomes do not rule.
-
-    References
-    ----------
-    .. [1] Lei, G'Sell, Rinaldo, Tibshirani, Wasserman (2018), JASA 113, section 2.2 (split conformal); Gibbs, Candes (2021) (in time).
     """
     from scipy.special import ndtri
 

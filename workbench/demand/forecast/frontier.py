@@ -35,18 +35,7 @@ class Records(Arrays):
 
 @takes(times=Rule(apart=True), values=Rule(above=0, apart=True), until=Rule(one=True))
 def records(times: ArrayLike, values: ArrayLike, until: float) -> Records:
-    """Records among releases before `until`, a decimal year.
-
-    Parameters
-    ----------
-    times, values : array_like, shape (releases,)
-        Decimal years, in any order; above 0.
-
-    Raises
-    ------
-    InputError
-        For values that are not positive, or no release before `until`.
-    """
+    """Records among the values of releases, one or more of them before `until`; times are decimal years, in any order."""
     t, v = np.asarray(times, dtype=float), np.asarray(values, dtype=float)
     order = np.lexsort((v, t))
     t, y = t[order], np.log10(v[order])

@@ -75,15 +75,7 @@ class Series(Arrays):
 
 
 def capex(company: str | None = None) -> Series:
-    """Quarterly cash capital expenditure of a company [USD], or the sum over the companies that report in every quarter.
-
-    Raises
-    ------
-    SuspectData
-        For a slip of the unit in the rows that are used; they are named.
-    UnknownName
-        For a company without quarters.
-    """
+    """Quarterly cash capital expenditure of a company [USD], or the sum over the companies that report in every quarter."""
     if company is None:
         parts = [capex(name) for name in reporting()]
         return total(parts, f"capex of {len(parts)} companies")
@@ -121,29 +113,16 @@ def chip_stock(vendor: str | None = None) -> Series:
 
 
 def users(product: str, metric: str) -> Series:
-    """Users of a product by a metric, as disclosed.
-
-    Raises
-    ------
-    SuspectData
-        For two counts of one time, or a tenfold slip, naming the rows.
-    UnknownName
-        For a product or a metric of which nothing is disclosed.
-    """
+    """Users of a product by a metric, as disclosed."""
     chosen = _only(_only(catalogue.table("users"), "product", product), "metric", metric).sort("date")
     return _series(chosen, f"{product}: {metric}", chosen["unit"][0], "count", "date", "value")
 
 
 @takes(most_rank=LENGTH)
 def notable_models(*, vintage: str = "2026-07", most_rank: int | None = None) -> Series:
-    """Training compute of notable models [FLOP] by date of release, as a snapshot held it.
+    """Training compute of notable models [FLOP] by date of release, as the snapshot of `vintage` held it.
 
-    Parameters
-    ----------
-    vintage : str
-        2025-06 or 2026-07: the snapshot whose figures (and models) are used.
-    most_rank : int, optional
-        Only models that ranked so or better by compute at release: one definition of the frontier over all years.
+    `most_rank` leaves those that ranked so or better by compute at release: one definition of the frontier over all years.
     """
     columns = {"2025-06": "training_flop_2025_06", "2026-07": "training_flop"}
     if vintage not in columns:

@@ -97,13 +97,9 @@ class Trend(Arrays):
 def fit_trend(log_values: ArrayLike, prior: TrendPrior | None = None) -> Trend:
     """Local trend of quarterly values, by a Kalman filter over the grid of persistence and variance of shocks at once.
 
-    Scale and level are integrated out (normal-inverse-gamma), the grid is weighted by its likelihood. Two values or more, evenly spaced,
-    the first observed; NaN where a quarter was not.
-
-    References
-    ----------
-    .. [1] West, Harrison (1997), Bayesian Forecasting and Dynamic Models, sections 4.5 (unknown variance) and 7.3 (trends).
-    .. [2] Gardner, McKenzie (1985), Management Science 31(10): damped trends.
+    Scale and level are integrated out (normal-inverse-gamma; West, Harrison, 1997, Bayesian Forecasting and Dynamic Models, sections 4.5
+    and 7.3), the grid is weighted by its likelihood; growth reverts as in Gardner, McKenzie (1985), Management Science 31(10). Values are
+    two or more, evenly spaced, the first observed; NaN where a quarter was not.
     """
     # UnobservedComponents of statsmodels 0.15 filters the same to 2e-10 where both say the same (growth that never reverts, variances
     # given), but knows no growth that reverts and no priors: on so few quarters its likelihood does not always converge. A fit with its

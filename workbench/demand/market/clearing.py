@@ -77,14 +77,9 @@ def root_step(
 ) -> NDArray[np.float64]:
     """One Newton step on x = ln(p / p_ref) towards  ln sum_k exp(d_k - eps_k x) = s,  without bounds.
 
-    The left side falls with the mean elasticity of the classes, weighted by what they use, and is convex: from the left of the root no step
-    passes it, from the right the first lands on its left. What is left is about the square of the step.
-
-    Parameters
-    ----------
-    x, log_supply : ndarray
-    log_demand, elasticity : ndarray, shape (classes, ...)
-        Some class must have demand and answer to price.
+    The left side falls with the mean elasticity of the classes (the first axis), weighted by what they use, and is convex: from the left of
+    the root no step passes it, from the right the first lands on its left. What is left is about the square of the step. Some class must
+    have demand and answer to price.
     """
     used = elasticity * x
     np.subtract(log_demand, used, out=used)

@@ -129,11 +129,6 @@ def simulate(futures: Futures) -> Market:
     delay. The oldest vintage goes (one a quarter) when its rent no longer pays power and space, or when units that need less wait for its
     power.
 
-    Raises
-    ------
-    InputError
-        Where nothing is left standing, or no price clears.
-
     Examples
     --------
     Four times as much is wanted as stands; what is ordered for it stands four quarters later:

@@ -110,10 +110,7 @@ def correlation(believed: Mapping[str, Distribution | Path | float]) -> dict[tup
 
 @takes(quarters=LENGTH, n=LENGTH, seed=WHOLE, replicates=LENGTH)
 def draws(quarters: int = 40, n: int = 16_384, seed: int = 0, *, replicates: int = 1, **given: Distribution | float) -> dict[str, Array]:
-    """Joint samples of `inputs`, `replicates` times n, by scrambled Sobol points and a Gaussian copula.
-
-    Scenarios of one seed share their random numbers.
-    """
+    """Joint samples of `inputs`, `replicates` times n; scenarios of one seed share their random numbers."""
     believed = inputs(quarters, **given)
     return sample(believed, n, seed, correlation=correlation(believed), replicates=replicates)
 
@@ -168,28 +165,10 @@ def futures(
     beyond it is taken back or added by the elasticity (Jevons); research, which buys the logarithm of compute, keeps its own. Published
     growth of what limits let ship holds at the gap of today between price and cost; as that growth fades, the response takes its place.
 
-    Parameters
-    ----------
-    given : mapping of name to array_like, shape (n,)
-        As `draws`; the path of shocks has shape (quarters, n). They broadcast, with the rent as well.
-    demand : array_like, shape (classes, quarters, n), optional
-        Compute that each of `BUYERS` wants at the known rent over what all want in the first quarter, instead of that growth.
-    start : str
-        First quarter. Costs and power of the start of 2026 are taken there by their own growth, growth by that of the stock in the
-        year before.
-    usd_per_h100e_hour : array_like, optional
-        Rent that is known in it; the table's by default.
-
-    Raises
-    ------
-    InputError
-        For parameters that lack or do not fit together, or a start that is no quarter or has no known rent.
-
-    Examples
-    --------
-    >>> two = futures(draws(quarters=3, n=2))
-    >>> two.shape, two.demand.sum(axis=0)[0] / simulate(two).supply[0]
-    ((3, 2), array([1., 1.]))
+    `given` is as `draws` gives it, (n,), the path of shocks (quarters, n); it broadcasts, with the rent known in the quarter `start` (the
+    table's by default) as well. `demand`, (classes, quarters, n), is what each of `BUYERS` wants at that rent over what all want in the first
+    quarter, instead of that growth. Costs and power of the start of 2026 are taken to another `start` by their own growth, growth by that of
+    the stock in the year before.
     """
     if lacking := RULES.keys() - given.keys():
         raise InputError(f"given: lacks {', '.join(sorted(lacking))}")

@@ -18,13 +18,8 @@ _ONE = Rule(one=True)
 
 
 def bass(time: Array, innovation: Array, imitation: Array, cap: Array) -> Array:
-    """Users `time` years after the start: dA/dt = (p + q A / K)(K - A).
-
-    A = K (1 - e^-(p+q)t) / (1 + (q/p) e^-(p+q)t); with q = 0 it is K (1 - e^-pt)
-
-    References
-    ----------
-    .. [1] Bass (1969), Management Science 15(5), equation 9.
+    """Users `time` years after the start by Bass (1969), Management Science 15(5), equation 9: dA/dt = (p + q A / K)(K - A), so that
+    A = K (1 - e^-(p+q)t) / (1 + (q/p) e^-(p+q)t).
     """
     t, p, q, k = time, innovation, imitation, cap
     return np.asarray(k * -np.expm1(-(p + q) * t) / (1 + q / p * np.exp(-(p + q) * t)))
@@ -236,11 +231,8 @@ def adopt(
 def _weights(told: Array, draws: int = 2048) -> Array:
     """Weights of models from the log density that each gave to each outcome, (outcomes, models): pseudo-BMA with the Bayesian bootstrap.
 
-    w = mean over Dirichlet(1, ..., 1) weights a of softmax_k(m sum_i a_i l_ik): no outcome alone decides, with none all weigh alike [1]_
-
-    References
-    ----------
-    .. [1] Yao, Vehtari, Simpson, Gelman (2018), Bayesian Analysis 13(3), section 3.4.
+    w = mean over Dirichlet(1, ..., 1) weights a of softmax_k(m sum_i a_i l_ik), so that no outcome alone decides (Yao, Vehtari, Simpson,
+    Gelman, 2018, Bayesian Analysis 13(3), section 3.4); with none all weigh alike.
     """
     from scipy.special import softmax
 

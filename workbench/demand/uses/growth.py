@@ -21,15 +21,5 @@ def fading(years: Array, fade: Array) -> Array:
 
 @takes(years=FINITE, factor=POSITIVE, fade=FADE)
 def damped_growth(years: ArrayLike, factor: ArrayLike, fade: ArrayLike = np.inf) -> Array:
-    """What has grown by a yearly `factor` at first, over its start: exp(ln(factor) tau (1 - e^(-t / tau))).
-
-    Parameters
-    ----------
-    years : array_like
-        Since the start; before it the growth is taken back.
-    factor : array_like
-        A year, at the start; below 1 it shrinks.
-    fade : array_like
-        tau [yr]; inf: the growth never fades.
-    """
+    """What has grown by a yearly `factor` at first, over its start: exp(ln(factor) tau (1 - e^(-t / tau))), tau = `fade` [yr]."""
     return np.exp(np.log(np.asarray(factor)) * fading(np.asarray(years), np.asarray(fade)))

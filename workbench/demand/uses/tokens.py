@@ -45,18 +45,9 @@ def segments_of(
 ) -> tuple[Segment, ...]:
     """The five segments of the workbench: chat, answers above search, coding agents, research agents, other uses over APIs.
 
-    Pictures, sound and video are no tokens: they are `media_share_of_output` of the compute of all text, on top.
-
-    Parameters
-    ----------
-    given : mapping of str to array_like, shape (futures,)
-        Values of the rows of the table of priors, in its units.
-    years : array_like, shape (quarters,)
-        Since the start of 2026.
-    coding_hour : Tokens
-        Of an hour of a coding agent.
-    chat_users, delegated : array_like, shape (quarters, futures)
-        Weekly users; share of tasks given to agents over that at the start, which research agents follow.
+    Pictures, sound and video are no tokens: they are `media_share_of_output` of the compute of all text, on top. `given` holds rows of the
+    table of priors, (futures,), `years` count from the start of 2026, (quarters,); `coding_hour` is that of a coding agent. Both (quarters,
+    futures) are the weekly users and the share of tasks `delegated` to agents over that at the start, which research agents follow.
     """
     t = np.atleast_1d(np.asarray(years, dtype=float))
     if t.ndim > 1:
