@@ -6,7 +6,7 @@ from contract.harness import Case
 from workbench import catalogue, demand, fabric
 from workbench.chips import ServingPlan
 from workbench.demand.bottom_up import INPUTS, SOME
-from workbench.demand.forecast import checks, history
+from workbench.demand.forecast import history
 from workbench.demand.market import scenario
 from workbench.demand.uses import adoption, agents, chip_time, growth, tokens, training
 
@@ -187,7 +187,7 @@ CASES: list[Case] = [
         numbers=("most_rank",), whole=("most_rank",),
     ),
     case(
-        "beyond_authority", lambda times, horizon: checks.beyond_authority([2020.0, times], horizon), {"horizon": (0, 1, 9)},
+        "beyond_authority", lambda times, horizon: history.beyond_authority([2020.0, times], horizon), {"horizon": (0, 1, 9)},
         base={"times": 2024.0}, numbers=("times",), allow={"times": ("negative", "zero"), "horizon": ("zero",)},
     ),
     # all together

@@ -12,9 +12,8 @@ from functools import cache
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from workbench.arrays import Arrays
+from workbench.arrays import Array, Arrays
 from workbench.checks import LENGTH, WHOLE, Rule, takes
 from workbench.demand.forecast.history import users, year
 from workbench.demand.forecast.scores import LAUNCH
@@ -42,8 +41,6 @@ from workbench.uncertainty import Beta, Path, Uniform, sample
 from workbench.uncertainty.distributions import Distribution
 from workbench.uncertainty.summaries import bands
 from workbench.units import DAY, GIGA, KILO, YEAR
-
-Array = NDArray[np.float64]
 
 #: Uses of compute, and the class of `scenario.BUYERS` that each belongs to.
 CLASS_OF = {

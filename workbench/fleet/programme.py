@@ -1,7 +1,7 @@
 """The rows and columns of `allocate`, as arrays with named axes: one function for the columns, one for the cost, one a family of rows.
 
 linopy says the same in as many words on xarray, but a plan of 10,350 variables then takes 0.6 s instead of 0.04 s, and one of a million is
-not solved in 120 s by HiGHS as it gets it, instead of in 5 s by `columns`, which needs the arrays (linopy with highspy 1.16, one core).
+not solved in 120 s by HiGHS as it gets it, instead of in 5 s by `solve`, which needs the arrays (linopy with highspy 1.16, one core).
 """
 
 from __future__ import annotations

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from workbench import catalogue
-from workbench.arrays import Arrays
+from workbench.arrays import Array, Arrays
 from workbench.catalogue import Chip
 from workbench.checks import FINITE, NOT_NEGATIVE, SHARE, Rule, takes
 from workbench.energy import server_power
@@ -17,8 +17,6 @@ from workbench.errors import InputError
 from workbench.fleet.finance import annuity
 from workbench.fleet.ownership import server_capital
 from workbench.units import KWH, YEAR
-
-Array = NDArray[np.float64]
 
 AGES = np.arange(1.0, 181.0) / 12  #: considered [years]
 

@@ -9,15 +9,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from workbench.arrays import Arrays, join
+from workbench.arrays import Array, Arrays, join
 from workbench.checks import FINITE, LENGTH, Rule, check_fields, takes
 from workbench.demand.forecast import trend
-from workbench.demand.forecast.checks import beyond_authority
-from workbench.demand.forecast.history import Series
+from workbench.demand.forecast.history import Series, beyond_authority
 from workbench.errors import InputError
 from workbench.uncertainty.scores import coverage, crps
 
-Array = NDArray[np.float64]
 LEVEL, CALIBRATED = 0.9, 40  #: of the band that is widened, and how many errors of a calibrated forecaster count beside those seen
 WINDOW = 8  #: steps over which the growth of other series counts
 #: What was known, and how many of its steps ahead -> equally likely samples of the logarithm.

@@ -10,17 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from workbench.arrays import take
-from workbench.demand.forecast import frontier, history, trend
+from workbench.arrays import Array, take
+from workbench.demand.forecast import history, trend
 from workbench.demand.forecast.backtest import Backtest, Forecaster, inflate, local_trend, rolling, simple_models, together
-from workbench.demand.forecast.checks import beyond_authority
-from workbench.demand.forecast.history import Series
+from workbench.demand.forecast.history import Series, beyond_authority
 from workbench.demand.uses import adoption
 from workbench.errors import UnknownName
 
-Array = NDArray[np.float64]
 MODEL = "local trend"
 STEPS = 4  #: quarters ahead of the quarterly tasks
 HALF_LIFE = 4.0  #: age at which a model counts half in the trend of notable models [year]
@@ -75,14 +72,14 @@ def records() -> list[Backtest]:
     """Backtests of the largest training run at the end of each year from 2017 on, forecast at the end of the year before [log10]."""
     seen = history.notable_models()
     start, last = int(seen.times.min()) + 1, int(seen.times.max())
-    ends = {y: frontier.records(seen.times, seen.values, float(y)) for y in range(start, last + 1)}
+    ends = {y: trend.records(seen.times, seen.values, float(y)) for y in range(start, last + 1)}
     years = range(2016, last)
 
     def line(y: int) -> Array:  # the record at the end of each year so far
         return np.array([ends[k].levels[-1] for k in range(start, y + 1)])
 
     models: dict[str, Callable[[int], Array]] = {
-        "compound Poisson": lambda y: frontier.record_ahead(ends[y], 1.0),
+        "compound Poisson": lambda y: trend.record_ahead(ends[y], 1.0),
         "last value": lambda y: trend.last_value(line(y), 1),
         "drift": lambda y: trend.drift(line(y), 1),
         "log-linear": lambda y: trend.log_linear(np.arange(line(y).size), line(y), line(y).size),

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.arrays import Arrays, broadcast
+from workbench.arrays import Array, Arrays, broadcast
 from workbench.checks import NOT_NEGATIVE, Rule
-from workbench.demand.market.clearing import root_step
-from workbench.demand.market.supply import BINDING, LIMITS, STAGES, delay_step, survival, tightest
+from workbench.demand.market.clearing import BINDING, LIMITS, STAGES, delay_step, root_step, survival, tightest
 from workbench.errors import InputError
 from workbench.units import KILO, YEAR
 
@@ -21,7 +20,6 @@ POWER = np.int8(BINDING.index("power"))
 #: Futures in a block: what a quarter of so many needs stays in the second-level cache.
 BLOCK = 4096
 
-Array = NDArray[np.float64]
 
 #: Axes of the inputs behind which stand the futures.
 SHAPES = {

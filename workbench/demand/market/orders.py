@@ -6,13 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from workbench.arrays import Arrays
+from workbench.arrays import Array, Arrays
 from workbench.checks import LENGTH, WHOLE, Rule, takes, to_shape
 from workbench.errors import InputError
 
-Array = NDArray[np.float64]
 UNITS, ONE = Rule(least=0, apart=True), Rule(above=0, one=True)
 COST = Rule(above=0, infinite=True, unit="USD a unit and quarter")
 

@@ -10,19 +10,17 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
-from workbench.arrays import Arrays
+from workbench.arrays import Array, Arrays
 from workbench.checks import LENGTH, WHOLE, Rule, takes
 from workbench.demand.forecast.history import year
 from workbench.demand.market import scenario
+from workbench.demand.market.clearing import BINDING, STAGES
 from workbench.demand.market.loop import QUARTER, Futures, Market, simulate
-from workbench.demand.market.supply import BINDING, STAGES
 from workbench.errors import InputError
 from workbench.uncertainty import sobol_indices
 from workbench.uncertainty.distributions import Distribution
 from workbench.uncertainty.summaries import bands, exceedance
 from workbench.units import GIGA, HOUR
-
-Array = NDArray[np.float64]
 
 #: A price this far above or below the long-run cost, over it, is a shortage or a glut.
 BAND = 0.2

@@ -9,21 +9,19 @@ from functools import cache, partial
 
 import numpy as np
 import polars as pl
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from workbench import catalogue
-from workbench.arrays import broadcast
+from workbench.arrays import Array, broadcast
 from workbench.checks import FINITE, LENGTH, NOT_NEGATIVE, POSITIVE, PUE, SHARE, WHOLE, Rule, takes, to_shape
 from workbench.demand.forecast.history import year
+from workbench.demand.market.clearing import LIMITS
 from workbench.demand.market.loop import Futures, simulate
-from workbench.demand.market.supply import LIMITS
 from workbench.demand.uses.growth import fading
 from workbench.errors import InputError, UnknownName
 from workbench.uncertainty import Beta, Lognormal, Normal, Path, Pert, sample
 from workbench.uncertainty.distributions import Distribution
 from workbench.units import GIGA, KILO
-
-Array = NDArray[np.float64]
 
 #: Classes of those who ask for compute.
 BUYERS = ("research", "agents", "consumer")
@@ -166,9 +164,9 @@ def futures(
     growth of what limits let ship holds at the gap of today between price and cost; as that growth fades, the response takes its place.
 
     `given` is as `draws` gives it, (n,), the path of shocks (quarters, n); it broadcasts, with the rent known in the quarter `start` (the
-    table's by default) as well. `demand`, (classes, quarters, n), is what each of `BUYERS` wants at that rent over what all want in the first
-    quarter, instead of that growth. Costs and power of the start of 2026 are taken to another `start` by their own growth, growth by that of
-    the stock in the year before.
+    table's by default) as well. `demand`, (classes, quarters, n), is what each of `BUYERS` wants at that rent over what all want in the
+    first quarter, instead of that growth. Costs and power of the start of 2026 are taken to another `start` by their own growth, growth by
+    that of the stock in the year before.
     """
     if lacking := RULES.keys() - given.keys():
         raise InputError(f"given: lacks {', '.join(sorted(lacking))}")

@@ -8,11 +8,10 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.arrays import Array
 from workbench.checks import LENGTH, WHOLE, Rule, check_fields, number, takes
 from workbench.errors import InputError, UnknownName
 from workbench.uncertainty.sobol import Net
-
-Array = NDArray[np.float64]
 
 _ONE = Rule(one=True)
 

@@ -10,15 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from workbench import catalogue
-from workbench.arrays import Arrays, broadcast
+from workbench.arrays import Array, Arrays, broadcast
 from workbench.checks import FINITE, NOT_NEGATIVE, POSITIVE, SHARE, Rule, takes
 from workbench.errors import InputError
 from workbench.units import DAY
-
-Array = NDArray[np.float64]
 
 CORES_PER_SOCKET = 96.0
 #: What was fitted to traces of coding agents, and what each parameter may be.

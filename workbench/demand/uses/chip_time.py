@@ -7,15 +7,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.arrays import Arrays, broadcast
+from workbench.arrays import Array, Arrays, broadcast
 from workbench.catalogue import LLM
 from workbench.checks import NOT_NEGATIVE, Rule, takes
 from workbench.chips import Load, ServingPlan, serving
 from workbench.demand.uses.agents import Tokens
 from workbench.fabric import Cluster
 from workbench.rows import H100E
-
-Array = NDArray[np.float64]
 
 _SHARE = Rule(above=0, most=1)
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from workbench.arrays import Array
 from workbench.checks import FINITE, POSITIVE, Rule, takes
-
-Array = NDArray[np.float64]
 
 #: A time in which growth fades: without end where it never does.
 FADE = Rule(above=0, infinite=True)

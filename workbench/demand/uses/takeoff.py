@@ -13,11 +13,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
-from workbench.arrays import Arrays, broadcast
+from workbench.arrays import Array, Arrays, broadcast
 from workbench.checks import POSITIVE, Rule, number
 from workbench.errors import InputError, UnknownName
 
-Array = NDArray[np.float64]
 Parameters = Mapping[str, Array]
 
 PRESETS = ("conservative", "best_guess", "aggressive")

@@ -7,16 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from workbench.arrays import broadcast
+from workbench.arrays import Array, broadcast
 from workbench.checks import NOT_NEGATIVE, POSITIVE, Rule, takes
 from workbench.demand.uses.agents import Tokens
 from workbench.demand.uses.growth import FADE, damped_growth
 from workbench.errors import InputError
 from workbench.units import DAY, HOUR, YEAR
-
-Array = NDArray[np.float64]
 
 #: Seconds of a month as companies count tokens by month.
 MONTH = YEAR / 12

@@ -8,13 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.arrays import Arrays, broadcast
+from workbench.arrays import Array, Arrays, broadcast
 from workbench.checks import FINITE, NOT_NEGATIVE, POSITIVE, SHARE, Rule, takes
 from workbench.errors import InputError
 from workbench.rows import H100E
 from workbench.units import DAY, YEAR
-
-Array = NDArray[np.float64]
 
 #: Tokens a parameter and FLOP a parameter and token of a compute-optimal dense run (Hoffmann et al., 2022).
 TOKENS_PER_PARAMETER, FLOP_PER_PARAMETER_TOKEN = 20.0, 6.0
