@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from workbench.arrays import Array, Arrays, join
@@ -60,12 +59,6 @@ class Backtest(Arrays):
             "bias": float(np.mean(self.observed - middle)),
             "beyond_authority": int(self.beyond.sum()),
         }
-
-    def frame(self) -> pl.DataFrame:
-        """One row a forecast: median, 90 % band and outcome."""
-        low, middle, high = np.quantile(self.samples, [0.05, 0.5, 0.95], axis=1)
-        years = {"origin_year": self.origins, "target_year": self.targets}
-        return pl.DataFrame(years | {"low": low, "median": middle, "high": high, "observed": self.observed})
 
 
 def together(parts: Sequence[Backtest], series: str) -> Backtest:

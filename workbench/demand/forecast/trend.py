@@ -78,20 +78,15 @@ class Trend(Arrays):
     def _ahead(self, steps: int) -> tuple[Array, Array]:
         """Mean path (g, steps) and Cholesky factor (g, steps, steps) of the observations ahead, in units of the noise deviation."""
         move, shock = _motion(self.persistence, self.shock_variance)
-        power, seen = np.broadcast_to(np.eye(3), move.shape), [np.empty((move.shape[0], 0, 3))]
-        covariance = self.covariance
-        spread = np.broadcast_to(np.eye(steps), (move.shape[0], steps, steps)).copy()
+        power, state, covariance = np.broadcast_to(np.eye(3), move.shape), self.state, self.covariance
+        level, middle = np.empty((len(move), steps, 3)), np.empty((len(move), steps))  # level: from the state so many steps before
+        spread = np.broadcast_to(np.eye(steps), (len(move), steps, steps)).copy()
         for i in range(steps):
-            power = move @ power
-            seen.append(power[:, None, 0, :])
-            covariance = move @ covariance @ move.transpose(0, 2, 1) + shock
-            later = covariance[:, :, 0]
-            for j in range(i, steps):
-                spread[:, i, j] += later[:, 0]
-                if j > i:
-                    spread[:, j, i] += later[:, 0]
-                later = np.einsum("gij,gj->gi", move, later)
-        middle = np.einsum("gij,gj->gi", np.concatenate(seen, axis=1), self.state)
+            level[:, i], power = power[:, 0], move @ power
+        for i in range(steps):
+            state, covariance = np.einsum("gij,gj->gi", move, state), move @ covariance @ move.transpose(0, 2, 1) + shock
+            middle[:, i] = state[:, 0]
+            spread[:, i:, i] += np.einsum("gsj,gj->gs", level[:, : steps - i], covariance[:, :, 0])  # the lower half is all that is read
         return middle, np.asarray(np.linalg.cholesky(spread), dtype=float)
 
 
