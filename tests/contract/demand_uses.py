@@ -8,7 +8,7 @@ from workbench.chips import ServingPlan
 from workbench.demand.bottom_up import INPUTS, SOME
 from workbench.demand.forecast import history
 from workbench.demand.market import scenario
-from workbench.demand.uses import adoption, agents, chip_time, growth, tokens, training
+from workbench.demand.uses import adoption, agents, chip_time, tokens, training
 
 SHARES = (0.2, 0.5, 0.8)
 
@@ -127,7 +127,7 @@ CASES: list[Case] = [
     ),
     # efficiency and models
     case(
-        "damped_growth", growth.damped_growth, {"years": (-1, 1, 3), "factor": (0.5, 1, 4), "fade": (1, 2, 5)},
+        "damped_growth", tokens.damped_growth, {"years": (-1, 1, 3), "factor": (0.5, 1, 4), "fade": (1, 2, 5)},
         allow={"years": ("negative", "zero"), "fade": ("infinite",)},
     ),
     # training

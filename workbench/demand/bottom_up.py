@@ -19,22 +19,11 @@ from workbench.demand.forecast.history import users, year
 from workbench.demand.forecast.scores import LAUNCH
 from workbench.demand.market import scenario
 from workbench.demand.market.loop import Market, simulate
+from workbench.demand.uses import training
 from workbench.demand.uses.adoption import Adoption, adopt, observed
 from workbench.demand.uses.agents import Tokens, ToolWork, agent_hour, delegation_share, horizon, tool_work
 from workbench.demand.uses.chip_time import h100e_of_flop
-from workbench.demand.uses.growth import damped_growth
-from workbench.demand.uses.tokens import Segment, segments_of, token_demand
-from workbench.demand.uses.training import (
-    FrontierRun,
-    TrainingDemand,
-    chips_cap,
-    data_cap,
-    frontier_run,
-    latency_wall,
-    money_cap,
-    power_cap,
-    training_demand,
-)
+from workbench.demand.uses.tokens import Segment, damped_growth, segments_of, token_demand
 from workbench.errors import InputError, UnknownName
 from workbench.rows import H100E
 from workbench.uncertainty import Beta, Path, Uniform, sample
@@ -80,7 +69,7 @@ class BottomUp(Arrays):
 
     compute: Array  #: (uses, quarters, futures), with head-room for peaks [H100e]
     tokens: Tokens  #: of the five uses that disclose or imply tokens, (segments, quarters, futures) [tokens/s]
-    run: FrontierRun  #: largest training run, (quarters, futures)
+    run: training.FrontierRun  #: largest training run, (quarters, futures)
     tools: ToolWork  #: processors of agents' tools and of their chips' servers, (quarters, futures)
     installed: Array  #: at the end of the quarter before the first, (futures,) [H100e]
     given: Mapping[str, Array]  #: sampled inputs, in the units of the table of priors
@@ -173,8 +162,8 @@ def bottom_up(quarters: int = 40, n: int = 2048, seed: int = 0, *, replicates: i
     tokens = token_demand(segments)
     text = _compute(x, years, tokens)
     media = text.sum(axis=0, keepdims=True) * x["media_share_of_output"]
-    run, training = _training(x, years, simulate(scenario.futures(x)))
-    busy = np.concatenate([text, media, np.stack([training.final, training.experiments, training.rollouts]) / x["availability"]])
+    run, research = _training(x, years, simulate(scenario.futures(x)))
+    busy = np.concatenate([text, media, np.stack([research.final, research.experiments, research.rollouts]) / x["availability"]])
     interactive = np.array([*(s.interactive for s in segments), True, False, False, False])
     mean, waits = busy[interactive].sum(axis=0), x["deferrable_share"] * (busy[4] + busy[7] + busy[8])
     busy[interactive] *= 1 + np.maximum(x["peak_over_mean"] - 1 - waits / mean, 0.0)
@@ -235,29 +224,29 @@ def _compute(x: Mapping[str, Array], years: Array, tokens: Tokens) -> Array:
     return h100e_of_flop(computed, x["active_parameters"] * leaner, x["serving_utilisation"], availability=x["availability"])
 
 
-def _training(x: Mapping[str, Array], years: Array, market: Market) -> tuple[FrontierRun, TrainingDemand]:
+def _training(x: Mapping[str, Array], years: Array, market: Market) -> tuple[training.FrontierRun, training.TrainingDemand]:
     """The largest run of each quarter, and what it and the research around it keep busy; a run's date is its end."""
     seconds, mfu, fade = x["run_days"] * DAY, x["training_mfu"], x["demand_growth_tau"]
     leaner = x["energy_efficiency_growth"] ** -years
-    run = frontier_run(
+    run = training.frontier_run(
         {
             "trend": x["frontier_compute_2025"] * damped_growth(years + 0.5 + seconds / (2 * YEAR), x["frontier_growth"], fade),
-            "chips": chips_cap(market.supply, share=x["run_chip_share"], mfu=mfu, seconds=seconds),
-            "power": power_cap(
+            "chips": training.chips_cap(market.supply, share=x["run_chip_share"], mfu=mfu, seconds=seconds),
+            "power": training.power_cap(
                 x["run_power_2030"] * GIGA * x["run_power_growth"] ** (years - 4.5),
                 chip_power=x["it_power_per_h100e"] * KILO * x["power_usage_effectiveness"] * leaner,
                 peak=H100E,
                 mfu=mfu,
                 seconds=seconds,
             ),
-            "data": data_cap(x["run_tokens"]),
-            "latency": latency_wall(seconds=seconds),
-            "money": money_cap(
+            "data": training.data_cap(x["run_tokens"]),
+            "latency": training.latency_wall(seconds=seconds),
+            "money": training.money_cap(
                 x["run_budget"] * damped_growth(years - 0.5, x["run_cost_growth"], fade), usd_per_h100e_hour=scenario.known_rent(), mfu=mfu
             ),
         }
     )
-    training = training_demand(
+    research = training.training_demand(
         run.flop,
         labs=x["frontier_labs"],
         runs_per_year=x["frontier_runs_per_year"],
@@ -266,4 +255,4 @@ def _training(x: Mapping[str, Array], years: Array, market: Market) -> tuple[Fro
         mfu=mfu,
         follower=x["lab_follower"],
     )
-    return run, training
+    return run, research

@@ -6,7 +6,7 @@ HiGHS. Question and answer are in `problem`, the rows in `programme`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -66,7 +66,7 @@ def allocate(fleet: Fleet, *, reproducible: bool = False) -> Plan:
     """
     programme = build(fleet)
     if programme.integer.any():
-        programme = _fix_integers(programme)
+        _fix_integers(programme)
     values, marginals, cost = _solve(programme, reproducible)
     return _plan(fleet, programme, values, marginals, cost)
 
@@ -98,7 +98,7 @@ def _solve(p: Programme, reproducible: bool) -> tuple[Array, Array, float]:
         raise InputError(explain_unbounded(p))
     if found.status != 0:
         raise InputError(f"the allocation was not solved: {found.message}")
-    values = found.values
+    values = found.plan
     if reproducible:
         # the plans of the same cost: what has a price stays at its limit, what would cost more stays out
         tight, out = found.marginals < -PRICED, np.abs(found.reduced) > PRICED
@@ -112,7 +112,7 @@ def _solve(p: Programme, reproducible: bool) -> tuple[Array, Array, float]:
             method="highs",
         )
         values = values if again.x is None else again.x  # none: the face is too thin for the solver's tolerance, and the first plan stands
-    return values, -found.marginals * rows / money, found.cost / money
+    return values, -found.marginals * rows / money, found.fun / money
 
 
 def _scales(p: Programme) -> tuple[Array, float]:
@@ -121,8 +121,8 @@ def _scales(p: Programme) -> tuple[Array, float]:
     return rows, 1 / max(float(np.abs(p.cost).max(initial=0.0)), 1e-30)
 
 
-def _fix_integers(p: Programme) -> Programme:
-    """The programme with its integers fixed at their optimum: `milp` gives no shadow prices, the linear programme around it does."""
+def _fix_integers(p: Programme) -> None:
+    """Fix the integers at their optimum: `milp` gives no shadow prices, the linear programme around it does."""
     from scipy import sparse
     from scipy.optimize import Bounds, LinearConstraint, milp
 
@@ -138,10 +138,8 @@ def _fix_integers(p: Programme) -> Programme:
         raise InputError(explain_infeasible(p))
     if result.x is None:
         raise InputError(explain_unbounded(p))
-    fixed = np.round(result.x)
-    return replace(
-        p, lower=np.where(p.integer > 0, fixed, p.lower), upper=np.where(p.integer > 0, fixed, p.upper), integer=np.zeros_like(p.integer)
-    )
+    whole = p.integer > 0
+    p.lower[whole] = p.upper[whole] = np.round(result.x[whole])
 
 
 def _plan(fleet: Fleet, p: Programme, values: Array, marginals: Array, cost: float) -> Plan:
@@ -168,20 +166,8 @@ def _plan(fleet: Fleet, p: Programme, values: Array, marginals: Array, cost: flo
     )
 
 
-@dataclass(frozen=True)
-class Solution:
-    """Of min cost x subject to matrix x <= limit, lower <= x <= upper; `status` as `scipy.optimize.linprog` tells it, 0 where solved."""
-
-    status: int
-    message: str
-    values: Array  #: of the columns
-    marginals: Array  #: of the rows, 0 or less: change of the cost with the limit
-    reduced: Array  #: cost of a unit of each column at the prices of the rows
-    cost: float
-
-
-def solve(cost: Array, matrix: Any, limit: Array, lower: Array, upper: Array, priority: Array) -> Solution:
-    """Solve a linear programme; where columns outnumber rows, by delayed column generation.
+def solve(cost: Array, matrix: Any, limit: Array, lower: Array, upper: Array, priority: Array) -> Any:
+    """Minimise cost x subject to matrix x <= limit, lower <= x <= upper; where columns outnumber rows, by delayed column generation.
 
     A plan at a vertex uses no more columns than there are rows. The programme is solved with the most promising ones (those of largest
     `priority`, the infinite among them), all others are priced at the marginals of that, those that would lower the cost come in,
@@ -202,21 +188,23 @@ def solve(cost: Array, matrix: Any, limit: Array, lower: Array, upper: Array, pr
         cheaper = (found.reduced < -TOLERANCE) & ~active
         if not cheaper.any():
             return found
-        if found.cost < last and active.sum() > KEPT * rows:  # never at a standstill, so that no set of columns comes back
+        if found.fun < last and active.sum() > KEPT * rows:  # never at a standstill, so that no set of columns comes back
             active &= fixed | (found.reduced < TOLERANCE)
         add = min(int(cheaper.sum()), MORE * rows)
         active[np.argpartition(np.where(cheaper, found.reduced, np.inf), add - 1)[:add]] = True
-        last = found.cost
+        last = found.fun
 
 
-def _direct(cost: Array, matrix: Any, limit: Array, lower: Array, upper: Array, taken: Any, method: str) -> Solution:
-    """Solve with the columns `taken`; the others stay at 0."""
+def _direct(cost: Array, matrix: Any, limit: Array, lower: Array, upper: Array, taken: Any, method: str) -> Any:
+    """What `scipy.optimize.linprog` finds with the columns `taken`, the others at 0.
+
+    Where it is solved, also the `plan`, values of all columns, the `marginals` of the rows, 0 or less, and the `reduced` cost of a unit of
+    each column at those.
+    """
     from scipy.optimize import linprog
 
-    result = linprog(cost[taken], A_ub=matrix[:, taken], b_ub=limit, bounds=np.stack([lower[taken], upper[taken]], axis=1), method=method)
-    if result.status != 0:
-        return Solution(result.status, result.message, *(np.empty(0),) * 3, np.nan)
-    values = np.zeros(cost.size)
-    values[taken] = result.x
-    marginals = result.ineqlin.marginals
-    return Solution(0, result.message, values, marginals, cost - matrix.T @ marginals, float(result.fun))
+    found = linprog(cost[taken], A_ub=matrix[:, taken], b_ub=limit, bounds=np.stack([lower[taken], upper[taken]], axis=1), method=method)
+    if found.status == 0:
+        found.plan, found.marginals = np.zeros(cost.size), found.ineqlin.marginals
+        found.plan[taken], found.reduced = found.x, cost - matrix.T @ found.marginals
+    return found

@@ -115,16 +115,11 @@ def _over_band(test: Backtest) -> Array:
 
 def simple_models() -> dict[str, Forecaster]:
     """The models to beat: last value, drift, log-linear and damped."""
-
-    def log_linear(past: Series, steps: int) -> Array:
-        t = np.arange(past.values.size)
-        return trend.log_linear(t, np.log(past.values), t[-1] + steps)
-
     return {
         "last value": lambda past, steps: trend.last_value(np.log(past.values), steps),
         "drift": lambda past, steps: trend.drift(np.log(past.values), steps),
         "drift of two years": lambda past, steps: trend.drift(np.log(past.values[-9:]), steps),
-        "log-linear": log_linear,
+        "log-linear": lambda past, steps: trend.log_linear(np.arange(len(past.rows)), np.log(past.values), len(past.rows) - 1 + steps),
         "damped": lambda past, steps: trend.damped(np.log(past.values), steps),
     }
 

@@ -84,12 +84,8 @@ class Outlook(Arrays):
             columns |= {name: found.median, f"{name}_p5": found.low[0], f"{name}_p95": found.high[0]}
         for what in ("shortage", "glut"):
             columns[f"p_{what}"], columns[f"p_{what}_error"] = self.probability(what)
-        shares = np.stack([np.mean(o.binding == code, axis=1) for code in range(len(BINDING))])
-        columns |= {
-            "binding": [BINDING[i] for i in shares.argmax(axis=0)],
-            "p_binding": shares.max(axis=0),
-            "beyond_data": self.beyond_data,
-        }
+        shares = self.binds().drop("quarter").to_numpy()
+        columns |= {"binding": np.array(BINDING)[shares.argmax(axis=1)], "p_binding": shares.max(axis=1), "beyond_data": self.beyond_data}
         return pl.DataFrame(columns).head(quarters)
 
     def binds(self) -> pl.DataFrame:

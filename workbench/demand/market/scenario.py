@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cache, partial
 
 import numpy as np
@@ -17,7 +17,7 @@ from workbench.checks import FINITE, LENGTH, NOT_NEGATIVE, POSITIVE, PUE, SHARE,
 from workbench.demand.forecast.history import year
 from workbench.demand.market.clearing import LIMITS
 from workbench.demand.market.loop import Futures, simulate
-from workbench.demand.uses.growth import fading
+from workbench.demand.uses.tokens import fading
 from workbench.errors import InputError, UnknownName
 from workbench.uncertainty import Beta, Lognormal, Normal, Path, Pert, sample
 from workbench.uncertainty.distributions import Distribution
@@ -202,16 +202,11 @@ def futures(
         chip_lead=lead,
         mean_life=x["life_years"] * 4,
         growth=np.log(wanted[:, 1:2].sum(axis=0)[0] / wanted[:, 0].sum(axis=0)) if quarters > 1 else 0.0,
-        chip_response=x["chip_response"],
-        power_response=x["power_response"],
-        limit_response=x["limit_response"],
-        extrapolation=x["extrapolation"],
         ceiling=x["price_ceiling"],
         contract_quarters=x["contract_quarters"],
         cancelled=x["power_cancelled"],
         pue=x["power_usage_effectiveness"],
-        electricity_usd_per_kwh=x["electricity_usd_per_kwh"],
-        space_usd_per_kwh=x["space_usd_per_kwh"],
+        **{f.name: x[f.name] for f in fields(Futures) if f.name in x},  # responses and prices are called the same
     )
     first = simulate(made(demand=wanted[:, :1], long_run_cost=cost[:1], limits=limits[:, :1])).supply[0]  # whatever the scale of demand
     wanted *= first / wanted[:, 0].sum(axis=0)

@@ -110,12 +110,9 @@ class ToolWork(Arrays):
 
 
 @takes(
-    calls_per_second=NOT_NEGATIVE,
+    **dict.fromkeys(("calls_per_second", "cpu_seconds", "memory_seconds", "host_cores_per_chip"), NOT_NEGATIVE),
     chips=POSITIVE,
-    cpu_seconds=NOT_NEGATIVE,
-    memory_seconds=NOT_NEGATIVE,
     utilisation=Rule(above=0, most=1),
-    host_cores_per_chip=NOT_NEGATIVE,
 )
 def tool_work(
     calls_per_second: ArrayLike,

@@ -1,4 +1,4 @@
-"""Tokens asked for: users x tasks x tokens by segment and kind, quarter and future."""
+"""Tokens asked for: users x tasks x tokens by segment and kind, quarter and future, with growth that fades."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from workbench.arrays import Array, broadcast
-from workbench.checks import NOT_NEGATIVE, POSITIVE, Rule, takes
+from workbench.checks import FINITE, NOT_NEGATIVE, POSITIVE, Rule, takes
 from workbench.demand.uses.agents import Tokens
-from workbench.demand.uses.growth import FADE, damped_growth
 from workbench.errors import InputError
 from workbench.units import DAY, HOUR, YEAR
 
+#: A time in which growth fades: without end where it never does.
+FADE = Rule(above=0, infinite=True)
 #: Seconds of a month as companies count tokens by month.
 MONTH = YEAR / 12
 
@@ -78,3 +79,15 @@ def segments_of(
         # over an API a token is of one kind as often as in chat: the disclosures do not tell
         Segment("other uses over APIs", api, chat * (1 / chat.total), interactive=False),
     )
+
+
+def fading(years: Array, fade: Array) -> Array:
+    """Years for which growth at its first pace would bring as much as growth that fades brings in `years`: tau (1 - e^(-t / tau))."""
+    with np.errstate(invalid="ignore"):
+        return np.where(np.isinf(fade), years, -fade * np.expm1(-years / fade))
+
+
+@takes(years=FINITE, factor=POSITIVE, fade=FADE)
+def damped_growth(years: ArrayLike, factor: ArrayLike, fade: ArrayLike = np.inf) -> Array:
+    """What has grown by a yearly `factor` at first, over its start: exp(ln(factor) tau (1 - e^(-t / tau))), tau = `fade` [yr]."""
+    return np.exp(np.log(np.asarray(factor)) * fading(np.asarray(years), np.asarray(fade)))

@@ -143,12 +143,9 @@ class TrainingDemand(Arrays):
 
 
 @takes(
-    run_flop=NOT_NEGATIVE,
-    labs=NOT_NEGATIVE,
-    runs_per_year=NOT_NEGATIVE,
-    final_share=Rule(above=0, most=1),
+    **dict.fromkeys(("run_flop", "labs", "runs_per_year"), NOT_NEGATIVE),
+    **dict.fromkeys(("final_share", "mfu"), Rule(above=0, most=1)),
     rollout_share=SHARE,
-    mfu=Rule(above=0, most=1),
     follower=Rule(above=0, below=1),
 )
 def training_demand(
