@@ -203,10 +203,9 @@ def futures(
         mean_life=x["life_years"] * 4,
         growth=np.log(wanted[:, 1:2].sum(axis=0)[0] / wanted[:, 0].sum(axis=0)) if quarters > 1 else 0.0,
         ceiling=x["price_ceiling"],
-        contract_quarters=x["contract_quarters"],
         cancelled=x["power_cancelled"],
         pue=x["power_usage_effectiveness"],
-        **{f.name: x[f.name] for f in fields(Futures) if f.name in x},  # responses and prices are called the same
+        **{f.name: x[f.name] for f in fields(Futures) if f.name in x},  # some are called the same
     )
     first = simulate(made(demand=wanted[:, :1], long_run_cost=cost[:1], limits=limits[:, :1])).supply[0]  # whatever the scale of demand
     wanted *= first / wanted[:, 0].sum(axis=0)
