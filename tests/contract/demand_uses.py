@@ -8,7 +8,7 @@ from workbench.chips import ServingPlan
 from workbench.demand.bottom_up import INPUTS, SOME
 from workbench.demand.forecast import history
 from workbench.demand.market import scenario
-from workbench.demand.uses import adoption, agents, chip_time, tokens, training
+from workbench.demand.uses import adoption, agents, tokens, training
 
 SHARES = (0.2, 0.5, 0.8)
 
@@ -121,7 +121,7 @@ CASES: list[Case] = [
         allow=may_be("zero", "calls_per_second"),
     ),
     case(
-        "h100e_of_flop", chip_time.h100e_of_flop,
+        "h100e_of_flop", tokens.h100e_of_flop,
         {"tokens_per_second": (0, 1e9, 2e9), "active": (0, 1e9, 2e9), "utilisation": SHARES, "availability": (0.5, 0.9, 1)},
         allow=may_be("zero", "tokens_per_second", "active"),
     ),

@@ -22,8 +22,7 @@ from workbench.demand.market.loop import Market, simulate
 from workbench.demand.uses import training
 from workbench.demand.uses.adoption import Adoption, adopt, observed
 from workbench.demand.uses.agents import Tokens, ToolWork, agent_hour, delegation_share, horizon, tool_work
-from workbench.demand.uses.chip_time import h100e_of_flop
-from workbench.demand.uses.tokens import Segment, damped_growth, segments_of, token_demand
+from workbench.demand.uses.tokens import Segment, damped_growth, h100e_of_flop, segments_of, token_demand
 from workbench.errors import InputError, UnknownName
 from workbench.rows import H100E
 from workbench.uncertainty import Beta, Path, Uniform, sample
@@ -154,9 +153,7 @@ def bottom_up(quarters: int = 40, n: int = 2048, seed: int = 0, *, replicates: i
     ((9, 2, 64), 'all known uses')
     """
     believed = inputs(quarters, **given)
-    fixed = {name for name, d in believed.items() if isinstance(d, int | float)}
-    together = scenario.correlation(believed) | {pair: r for pair, r in TOGETHER.items() if not fixed & set(pair)}
-    x = sample(believed, n, seed, correlation=together, replicates=replicates)
+    x = sample(believed, n, seed, correlation=scenario.correlation(believed, scenario.TOGETHER | TOGETHER), replicates=replicates)
     years = year(scenario.START) - SINCE + (np.arange(quarters)[:, None] - 0.5) / 4  # of the middles of quarters
     segments, calls = _segments(x, years)
     tokens = token_demand(segments)

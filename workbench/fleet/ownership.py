@@ -61,17 +61,10 @@ class OwnershipCost(Arrays):
 
     def frame(self) -> pl.DataFrame:
         """One row a part and case: case, part, usd_per_year, usd_per_chip_hour, share."""
-        *costs, hours, total = np.broadcast_arrays(*(getattr(self, part) for part in PARTS), self.chip_hours, self.per_year)
-        cost = np.stack([np.ravel(c) for c in costs], axis=-1)
-        case, part = np.indices(cost.shape)
-        return pl.DataFrame(
-            {
-                "case": case.ravel(),
-                "part": np.array(PARTS)[part.ravel()],
-                "usd_per_year": cost.ravel(),
-                "usd_per_chip_hour": (cost / hours.reshape(-1, 1)).ravel(),
-                "share": (cost / total.reshape(-1, 1)).ravel(),
-            }
+        cases, usd = super().frame().with_row_index("case").cast({"case": pl.Int64}), pl.col("usd_per_year")
+        long = cases.unpivot(PARTS, index=["case", "chip_hours"], variable_name="part", value_name="usd_per_year")
+        return long.sort("case", maintain_order=True).select(
+            "case", "part", "usd_per_year", usd_per_chip_hour=usd / pl.col("chip_hours"), share=usd / usd.sum().over("case")
         )
 
 

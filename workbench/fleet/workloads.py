@@ -49,16 +49,11 @@ class Workload:
         """Units of work a second on one chip or processor; 0 where it can't run there (a missing format, no published rate)."""
         machine = machine_of(machine)
         if isinstance(machine, CPU):
-            rate = float(machine.cores) if self.bound == "cores" else 0.0
-        elif self.bound == "memory":
-            rate = machine.hbm_bandwidth
-        elif self.bound == "network":
-            rate = machine.scaleout_bandwidth or 0.0
-        elif self.bound == "fp8":  # a chip without the format runs it in the next wider one
-            rate = machine.peaks.get("fp8", machine.peaks.get("bf16", 0.0))
-        else:
-            rate = machine.peaks.get(self.bound, 0.0)
-        return self.efficiency * rate * BOUNDS[self.bound]
+            rates = {"cores": float(machine.cores)}
+        else:  # a chip without fp8 runs it in the next wider format
+            rates = {"memory": machine.hbm_bandwidth, "network": machine.scaleout_bandwidth or 0.0, "fp8": machine.peaks.get("bf16", 0.0)}
+            rates |= machine.peaks
+        return self.efficiency * rates.get(self.bound, 0.0) * BOUNDS[self.bound]
 
     def priced_at(self, machine: str | Chip | CPU, rent_per_hour: float) -> Workload:
         """The same class at the value that the market puts on it: rent of the machine that does it over what that machine does."""

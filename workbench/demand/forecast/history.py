@@ -221,12 +221,11 @@ def tenfold(rows: Sequence[str], times: ArrayLike, values: ArrayLike) -> list[Fi
     for i in range(t.size):
         if 0 < i < t.size - 1:
             off = max(y[i] - max(y[i - 1], y[i + 1]), min(y[i - 1], y[i + 1]) - y[i])
-            like = y[i - 1] + (y[i + 1] - y[i - 1]) * (t[i] - t[i - 1]) / (t[i + 1] - t[i - 1])
+            like = float(np.interp(t[i], t[[i - 1, i + 1]], y[[i - 1, i + 1]]))
         else:
-            step, j = (0, 1) if i == 0 else (t.size - 2, t.size - 2)
-            others = np.delete(rate, step)
-            off = abs(y[i] - y[j]) - others.max() * abs(t[i] - t[j]) if abs(t[i] - t[j]) <= 0.3 else 0.0
-            like = y[j]
+            j = 1 if i == 0 else i - 1
+            apart, like = abs(t[i] - t[j]), y[j]
+            off = abs(y[i] - y[j]) - np.delete(rate, min(i, j)).max() * apart if apart <= 0.3 else 0.0
         if off > np.log(SLIP):
             suspect.append((off, i, like))
     if not suspect:

@@ -126,19 +126,6 @@ def simulate(futures: Futures) -> Market:
     K e^(extrapolation growth L) (p / p*)^response, less what stands and is on its way, never negative; power likewise for its own
     delay. The oldest vintage goes (one a quarter) when its rent no longer pays power and space, or when units that need less wait for its
     power.
-
-    Examples
-    --------
-    Four times as much is wanted as stands; what is ordered for it stands four quarters later:
-
-    >>> rest = dict.fromkeys(("contracted", "draw_decline", "power_coming", "growth", "limit_response"), 0.0)
-    >>> rest |= dict.fromkeys(("elasticity", "chip_response", "power_response", "extrapolation"), 1.0)
-    >>> rest |= {"reference_price": 2.0, "long_run_cost": 2.0, "draw": 700.0, "power": 1e15, "power_lead": 12.0, "chip_lead": 4.0}
-    >>> market = simulate(
-    ...     Futures(np.full((1, 6, 1), 4e6), installed=[[1e6]], shipping=[[0.0]], limits=np.inf, mean_life=1e9, **rest)
-    ... )
-    >>> market.price[:, 0].round(2)
-    array([8., 8., 8., 8., 2., 2.])
     """
     quarters, n = futures.shape
     cost = np.broadcast_to(np.asarray(futures.long_run_cost, dtype=float), (quarters, n))

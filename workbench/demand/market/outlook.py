@@ -234,26 +234,19 @@ def hindcast(
     known = simulate(replace(held, demand=np.asarray(held.demand) * simulate(held).supply[0] / first))
     own = simulate(free)
     names = scenario.quarter_names(start, quarters)
-    rows = []
-
-    def add(what: str, quarter: str, contract: str, observed: float, found: Array) -> None:
-        low, median, high = np.quantile(found, [0.05, 0.5, 0.95])
-        rows.append(
-            {
-                "what": what, "quarter": quarter, "contract": contract, "observed": observed, "low": low, "median": median, "high": high,
-                "log_error": float(np.log(median / observed)), "inside": bool(low <= observed <= high),
-            }
-        )  # fmt: skip
-
+    seen: list[tuple[str, str, str, float, Array]] = []  # what, quarter, contract, observed, futures
     ends = np.array([year(q) for q in names])
-    for date, contract, seen in (
-        catalogue.table("rents").filter(pl.col("chip") == "H100").select("date", "contract", "usd_per_gpu_h").iter_rows()
-    ):
+    rents = catalogue.table("rents").filter(pl.col("chip") == "H100", pl.col("contract") != "assumption")
+    for date, contract, rent in rents.select("date", "contract", "usd_per_gpu_h").iter_rows():
         at = int(np.searchsorted(ends, year(date)))
-        if seen is not None and 0 < at < quarters and contract != "assumption":
-            add("H100 rent, shipments as they were", names[at], contract, seen, known.price[at])
+        if rent is not None and 0 < at < quarters:
+            seen.append(("H100 rent, shipments as they were", names[at], contract, rent, known.price[at]))
     stock = np.cumsum(scenario.shipped())
     for back in (5, 1):  # the ends of 2024 and 2025
         if quarters > back:
-            add("H100e standing, the loop's own orders", names[-1 - back], "", float(stock[-back]), own.supply[-1 - back])
-    return pl.DataFrame(rows)
+            seen.append(("H100e standing, the loop's own orders", names[-1 - back], "", float(stock[-back]), own.supply[-1 - back]))
+    *texts, observed, found = zip(*seen, strict=True)
+    low, median, high = np.quantile(np.stack(found), [0.05, 0.5, 0.95], axis=1)
+    columns = dict(zip(("what", "quarter", "contract"), texts, strict=True)) | {"observed": observed, "low": low, "median": median}
+    columns |= {"high": high, "log_error": np.log(median / observed), "inside": (low <= observed) & (observed <= high)}
+    return pl.DataFrame(columns)

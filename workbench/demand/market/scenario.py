@@ -100,10 +100,11 @@ def inputs(quarters: int = 40, **given: Distribution | float) -> dict[str, Distr
     return believed | {SHOCKS: Path.reverting(quarters, rate=1 / FADE, volatility=2.0, step=0.25)}  # a quarter's innovation is near 1
 
 
-def correlation(believed: Mapping[str, Distribution | Path | float]) -> dict[tuple[str, str], float]:
-    """`TOGETHER`, without what is fixed to a number."""
-    fixed = {name for name, d in believed.items() if isinstance(d, int | float)}
-    return {pair: r for pair, r in TOGETHER.items() if not fixed & set(pair)}
+def correlation(
+    believed: Mapping[str, Distribution | Path | float], together: Mapping[tuple[str, str], float] = TOGETHER
+) -> dict[tuple[str, str], float]:
+    """What moves together, without what is fixed to a number."""
+    return {pair: r for pair, r in together.items() if not any(isinstance(believed[name], int | float) for name in pair)}
 
 
 @takes(quarters=LENGTH, n=LENGTH, seed=WHOLE, replicates=LENGTH)

@@ -21,7 +21,7 @@ from workbench.units import DAY
 CORES_PER_SOCKET = 96.0
 #: What was fitted to traces of coding agents, and what each parameter may be.
 FITTED = {
-    "agent_context_start": NOT_NEGATIVE, "agent_turns": Rule(least=1), "agent_tool_output": NOT_NEGATIVE, "agent_output": NOT_NEGATIVE,
+    "agent_turns": Rule(least=1), "agent_context_start": NOT_NEGATIVE, "agent_tool_output": NOT_NEGATIVE, "agent_output": NOT_NEGATIVE,
     "agent_miss_rate": SHARE, "agent_calls_per_hour": NOT_NEGATIVE,
 }  # fmt: skip
 
@@ -94,7 +94,7 @@ def agent_hour(values: Mapping[str, ArrayLike] | None = None) -> tuple[Array, To
         raise InputError(f"values: the parameter {min(missing)} is missing")
     x = {name: np.asarray(rule(f"values[{name}]", values[name])) for name, rule in FITTED.items()}
     broadcast(**x)
-    *task, calls = (x[name] for name in ("agent_turns", *(n for n in FITTED if n != "agent_turns")))
+    *task, calls = x.values()
     return calls, task_tokens(*task) * (1 / x["agent_turns"]) * calls
 
 
