@@ -104,10 +104,7 @@ def irr(cash_flows: ArrayLike) -> NDArray[np.float64]:
 
 @takes(cash_flows=FLOWS)
 def payback(cash_flows: ArrayLike) -> NDArray[np.float64]:
-    """Periods until flows of shape (..., periods), the first now, have repaid what was paid out, the last of them in proportion.
-
-    0 where nothing is ever owed, inf where the flows do not repay.
-    """
+    """Periods until flows (..., periods), the first now, repay what was paid out: 0 where nothing is owed, inf where they never do."""
     flows = np.asarray(cash_flows)
     balance = np.cumsum(flows, axis=-1)
     owed = balance < 0
@@ -136,10 +133,7 @@ def _irr(flows: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _value(flows: NDArray[np.float64], x: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Present value at growth e^x a period where x is positive, value at the end where it is negative, and the slope in x.
-
-    Both have the same roots and signs, and discount by at most 1 a period, so that neither end overflows.
-    """
+    """Present value at growth e^x a period, value at the end where x is negative (same roots and signs, no overflow); the slope in x."""
     d = np.exp(-np.abs(x))
     later = x < 0
     value, slope = np.zeros_like(d), np.zeros_like(d)

@@ -80,8 +80,7 @@ def training_cost(run: str | None = None, *, servers: float | None = None, **tol
     if unknown := told.keys() - {*NUMBERS, *TEXTS}:
         raise UnknownName("fact of a training run", sorted(unknown)[0], [*NUMBERS, *TEXTS])
     facts = dict.fromkeys((*NUMBERS, *TEXTS)) | (_known(run) if run is not None else {}) | told
-    for name in (*NUMBERS, "servers"):
-        value = servers if name == "servers" else facts[name]
+    for name, value in {**{name: facts[name] for name in NUMBERS}, "servers": servers}.items():
         if value is not None:
             Rule(least=0.0, most=1.0 if name == "mfu" else np.inf, one=True)(name, value)
     day = _day("date", facts["date"])
@@ -113,8 +112,7 @@ def _electricity(chip: dict[str, Any], hours: float, year: int, facts: dict[str,
 def _price_at_start(chip: dict[str, Any], facts: dict[str, Any], published: date) -> float:
     """Price of a chip's server when training began [USD]: its first price, less what newer chips have made of it since."""
     length = int(facts["hours"]) if facts["hours"] else cost("training_days_median").value * 24
-    begun = published - TO_PUBLICATION - timedelta(days=np.ceil(length / 24))
-    start = _day("start", facts["start"]) if facts["start"] else begun
+    start = _day("start", facts["start"]) if facts["start"] else published - TO_PUBLICATION - timedelta(days=np.ceil(length / 24))
     released, priced = date.fromisoformat(chip["release"]), date.fromisoformat(chip["price_date"])
     own = chip["vendor"] == "Google"  # a TPU may have been used before it was sold, a GPU not
     bought = released if own else max(released + TO_FIRST_BUYER, priced)
@@ -126,8 +124,7 @@ def _price_at_start(chip: dict[str, Any], facts: dict[str, Any], published: date
 
 def _hours_of_compute(hardware: str, facts: dict[str, Any]) -> float:
     """Chip-hours that compute takes at its MFU, or at the usual one; 0 where the compute or the peak of the chip is not known."""
-    known = catalogue.table("chip_prices").filter(pl.col("hardware") == hardware)
-    peak = None if known.is_empty() else known["peak_tflops"][0]
+    peak = dict(catalogue.table("chip_prices").select("hardware", "peak_tflops").iter_rows()).get(hardware)
     if not (facts["training_flop"] and peak):
         return 0.0
     return float(facts["training_flop"] / (peak * TERA * (facts["mfu"] or cost("training_mfu_epoch").value)) / HOUR)
@@ -135,9 +132,8 @@ def _hours_of_compute(hardware: str, facts: dict[str, Any]) -> float:
 
 def _known(run: str) -> dict[str, Any]:
     runs = catalogue.table("training_runs")
-    found = runs.filter(pl.col("model") == run)
-    if found.is_empty():
-        found = runs.filter(pl.col("model").str.starts_with(f"{run} (")).sort("date")
+    releases = runs.filter(pl.col("model").str.starts_with(f"{run} (")).sort("date")
+    found = pl.concat([runs.filter(pl.col("model") == run), releases])
     if found.is_empty():
         raise UnknownName("training run", run, runs["model"])
     return found.select(*NUMBERS, *TEXTS).row(0, named=True)

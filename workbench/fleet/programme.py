@@ -168,11 +168,7 @@ def _chips(b: Programme) -> None:
 
 
 def _stock(b: Programme) -> None:
-    """Stock as two inequalities: never more than what was there and came, and retirement is what went.
-
-    At the start the groups share what is installed. What comes stands at least in its first period: else chips would be bought and thrown
-    away for the sake of a vendor's share.
-    """
+    """Stock is never more than what was there and came, less what is retired; at the start the groups share what is installed."""
     stock, bought, retired = (b.columns[name] for name in ("stock", "bought", "retired"))
     there = Named("KR", stock.values[0, :, :, 0] >= 0)
     first = b.add_rows("installed", meet(lambda n, stands: np.where(stands, n, np.inf), b.figures["installed"], there))
@@ -181,6 +177,7 @@ def _stock(b: Programme) -> None:
     for block, sign in ((stock, 1.0), (bought, -1.0), (retired, 1.0)):
         b.add(first, Named("GKR", block.values[..., 0]), sign)
         b.add(kept, Named("GKRT", block.values[..., 1:]), sign)
+    # what comes stands at least in its first period: else chips would be bought and thrown away for the sake of a vendor's share
     arrived = b.add_rows("arrived", b.where("bought"))
     b.add(arrived, bought, 1.0)
     b.add(arrived, stock, -1.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -188,10 +189,9 @@ def fleet_of(
         near = np.array([[tolerated.latency] for tolerated in work]) >= away
         more["allowed"] = near & (to_shape("allowed", whether("allowed", more.get("allowed", True)), near.shape) > 0)
     if np.any(np.isfinite(numeric("water_limit", more.get("water_limit", np.inf)))):
-        for place in places:
-            for name in ("wue_l_per_kwh", "grid_water_l_per_kwh"):
-                if getattr(place, name) is None:
-                    raise InputError(f"water_limit: {place.name} has no published {name}; give it to `site`")
+        for place, name in itertools.product(places, ("wue_l_per_kwh", "grid_water_l_per_kwh")):
+            if getattr(place, name) is None:
+                raise InputError(f"water_limit: {place.name} has no published {name}; give it to `site`")
     prices, watts = _each("price", price, n), _each("power", power, n)
     bought = to_shape("supply", LIMIT("supply", more.get("supply", 0.0)), (n, periods)).max(axis=1) > 0
     at_work, idle, rated = np.array([_power(machine, own) for machine, own in zip(kinds, watts, strict=True)]).T

@@ -43,12 +43,9 @@ def year(text: str) -> float:
     """
     if not isinstance(text, str):
         raise InputError(f"date {text!r}: expected text: YYYY, YYYYQn, YYYY-MM or YYYY-MM-DD")
-    if match := re.fullmatch(r"(\d{4})Q([1-4])", text):
-        return int(match[1]) + int(match[2]) / 4
-    if match := re.fullmatch(r"(\d{4})-(0[1-9]|1[0-2])", text):
-        return int(match[1]) + (int(match[2]) - 0.5) / 12
-    if re.fullmatch(r"\d{4}", text):
-        return float(text) + 1
+    if match := re.fullmatch(r"(\d{4})(?:Q([1-4])|-(0[1-9]|1[0-2]))?", text):
+        whole, quarter, month = match.groups()
+        return int(whole) + (int(quarter) / 4 if quarter else (int(month) - 0.5) / 12 if month else 1)
     try:
         day = Day.fromisoformat(text)
         start, end = Day(day.year, 1, 1), Day(day.year + 1, 1, 1)
@@ -146,12 +143,8 @@ def total(parts: list[Series], name: str) -> Series:
     if not common:
         raise InputError(f"{name}: no time that all of {', '.join(p.name for p in parts)} have")
     picked = [p.take(np.flatnonzero(np.isin(p.times, common))) for p in parts]
-    return replace(
-        picked[0],
-        name=name,
-        values=np.sum([p.values for p in picked], axis=0),
-        rows=tuple(" + ".join(ids) for ids in zip(*(p.rows for p in picked), strict=True)),
-    )
+    rows = tuple(map(" + ".join, zip(*(p.rows for p in picked), strict=True)))
+    return replace(picked[0], name=name, values=np.sum([p.values for p in picked], axis=0), rows=rows)
 
 
 def _only(frame: pl.DataFrame, column: str, value: str) -> pl.DataFrame:
@@ -166,10 +159,9 @@ def _series(
 ) -> Series:
     ids = frame["id"].to_list()
     times, values = np.array([year(t) for t in frame[time]]), frame[value].to_numpy().astype(float)
-    if not events:  # events may share a day and differ by any factor
-        refuse(name, one_value(ids, times) or tenfold(ids, times, values))
-    if kind == "stock":
-        refuse(name, never_falls(ids, times, values))
+    found = [] if events else one_value(ids, times) or tenfold(ids, times, values)  # events may share a day and differ by any factor
+    if found := found or (never_falls(ids, times, values) if kind == "stock" else []):
+        raise SuspectData(name, found)
     return Series(name, unit, kind, times, values * scale, tuple(ids))
 
 
@@ -188,12 +180,6 @@ class Finding:
     check: str
     row: str
     reason: str
-
-
-def refuse(name: str, found: Sequence[Finding]) -> None:
-    """Raise `SuspectData` naming every row found."""
-    if found:
-        raise SuspectData(name, found)
 
 
 def one_value(rows: Sequence[str], times: ArrayLike) -> list[Finding]:

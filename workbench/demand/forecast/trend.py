@@ -156,7 +156,8 @@ def log_linear(times: ArrayLike, log_values: ArrayLike, at: ArrayLike, *, half_l
     An observation of the age `half_life` counts half; three or more are needed. Samples are quantiles at evenly spaced probabilities.
     """
     t, y, x = (np.asarray(a, dtype=float) for a in (times, log_values, at))
-    _fits("log_values", t, y)
+    if t.ndim != 1 or t.shape != y.shape or t.size < 3 or np.ptp(t) == 0:
+        raise InputError(f"times of shape {t.shape}, log_values of shape {y.shape}: expected three or more of both, not all at one time")
     w = 0.5 ** ((t.max() - t) / half_life)
     count = w.sum() ** 2 / (w**2).sum()  # effective observations
     w = w / w.sum()
@@ -242,14 +243,6 @@ def _student(freedom: float) -> Array:
 
     p = (np.arange(SAMPLES) + 0.5) / SAMPLES
     return np.asarray(ndtri(p) if np.isinf(freedom) else stdtrit(freedom, p))
-
-
-def _fits(name: str, times: Array, values: Array) -> None:
-    """Raise `InputError` where a line has too few points, or they do not go together."""
-    if times.ndim != 1 or times.shape != values.shape or times.size < 3 or np.ptp(times) == 0:
-        raise InputError(
-            f"times of shape {times.shape}, {name} of shape {values.shape}: expected three or more of both, not all at one time"
-        )
 
 
 def _steps(log_values: ArrayLike) -> Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,8 +21,8 @@ def bass(time: Array, innovation: Array, imitation: Array, cap: Array) -> Array:
     """Users `time` years after the start by Bass (1969), Management Science 15(5), equation 9: dA/dt = (p + q A / K)(K - A), so that
     A = K (1 - e^-(p+q)t) / (1 + (q/p) e^-(p+q)t).
     """
-    t, p, q, k = time, innovation, imitation, cap
-    return np.asarray(k * -np.expm1(-(p + q) * t) / (1 + q / p * np.exp(-(p + q) * t)))
+    both = innovation + imitation
+    return np.asarray(cap * -np.expm1(-both * time) / (1 + imitation / innovation * np.exp(-both * time)))
 
 
 @dataclass(frozen=True)
@@ -47,15 +48,13 @@ class AdoptionPrior:
         check_fields(self, **{f.name: Rule(least=0, one=True) if f.name == "discrepancy" else one for f in fields(self)})
 
 
-@dataclass(frozen=True)
-class _Law:
+class _Law(NamedTuple):
     middle: Callable[[AdoptionPrior], Sequence[tuple[float, float]]]  #: mean and deviation of each parameter
     users: Callable[[Array, Array], Array]  #: logarithm of users from times since launch (m,) and parameters (..., k): (..., m)
 
 
 def _log_bass(t: Array, x: Array) -> Array:
-    p, q, k = (np.exp(x[..., i, None]) for i in range(3))
-    return np.asarray(np.log(bass(t, p, q, k)))
+    return np.asarray(np.log(bass(t, *(np.exp(x[..., i, None]) for i in range(3)))))
 
 
 def _log_logistic(t: Array, x: Array) -> Array:

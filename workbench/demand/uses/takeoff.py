@@ -51,11 +51,11 @@ class Takeoff(Arrays):
 
     def at(self, year: ArrayLike) -> Array:
         """Largest run of years [FLOP], between steps by its logarithm. Raises `InputError` for a year outside the path."""
+        from scipy.interpolate import make_interp_spline
+
         first, last = self.year[[0, -1]]
         t = number("year", year, least=first, most=last + 1e-9, why=f"the path runs from {first:g} to {last:g}")
-        i = np.minimum(((t - first) / STEP).astype(int), self.year.size - 2)
-        part = np.reshape((t - self.year[i]) / STEP, t.shape + (1,) * (self.largest_run.ndim - 1))
-        return np.asarray(np.exp((1 - part) * np.log(self.largest_run[i]) + part * np.log(self.largest_run[i + 1])))
+        return np.exp(make_interp_spline(self.year, np.log(self.largest_run), k=1)(t))
 
 
 def takeoff(preset: str = "best_guess", until: float = 2035.0, **parameters: ArrayLike) -> Takeoff:
