@@ -9,7 +9,7 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
-from workbench.arrays import Arrays
+from workbench.arrays import Array, Arrays
 from workbench.catalogue import Chip
 from workbench.checks import FINITE, LIFE_YEARS, NOT_NEGATIVE, SHARE, Rule, takes
 from workbench.energy import server_power, site
@@ -25,22 +25,22 @@ from workbench.units import HOUR, KWH, YEAR
 class SiteCase(Arrays):
     """Return and risk of one site: scenarios on the leading axes, years on the last of `cash_flows`."""
 
-    cash_flows: NDArray[np.float64]  #: [USD], the year of decision first
-    rate: NDArray[np.float64]  #: discount rate a year
-    utilisation: NDArray[np.float64]  #: share of chip-hours sold, mean over the years
+    cash_flows: Array  #: [USD], the year of decision first
+    rate: Array  #: discount rate a year
+    utilisation: Array  #: share of chip-hours sold, mean over the years
 
     @property
-    def net_present_value(self) -> NDArray[np.float64]:
+    def net_present_value(self) -> Array:
         """[USD]"""
         return npv(self.rate, self.cash_flows)
 
     @property
-    def internal_rate(self) -> NDArray[np.float64]:
+    def internal_rate(self) -> Array:
         """A year; nan where the flows never turn."""
         return irr(self.cash_flows)
 
     @property
-    def payback_years(self) -> NDArray[np.float64]:
+    def payback_years(self) -> Array:
         """inf where it never pays back."""
         return payback(self.cash_flows)
 
@@ -90,13 +90,9 @@ def site_case(
 ) -> SiteCase:
     """Cash flows of a site of `n_chips`: building, filling it by demand, refreshing its chips, to the end of the demand given.
 
-    Income = min(demand, chips) hours value e^(-value_decline t); chips are bought at the start and every `refresh_years`, for
-    what is left of the horizon when that is shorter; the facility is worth its unexpired life at the end.
-
-    Demand, shape (..., years), is in chips that the use cases would keep busy in each year of operation; an hour of a busy chip earns
-    `value_per_chip_hour` in the first; a chip costs `chip_capital` with server and network today and `running_idle` or `running_busy` a
-    year [USD]; from decision to operation take `build_years`; declines a year are continuous, of what a refresh costs for the same work
-    and of what an hour earns, negative where it rises.
+    Income = min(demand, chips) hours value e^(-value_decline t), demand (..., years) in chips that would be busy in each year of operation;
+    chips, with server and network, are bought at the start and every `refresh_years`, for what is left of the horizon when that is shorter;
+    the facility is worth its unexpired life at the end. Running costs are a chip's a year [USD], declines a year continuous.
     """
     asked, fund, interest, life = map(np.asarray, (demand, facility_capital, rate, facility_life_years))
     years = asked.shape[-1]
@@ -171,11 +167,11 @@ def chip_site(
 class InHouse(Arrays):
     """Whether a chip of one's own pays; arrays broadcast over the arguments of `in_house_chip`."""
 
-    saving_per_chip: NDArray[np.float64]  #: present value at launch of one chip against the merchant work it replaces [USD]
-    break_even_chips: NDArray[np.float64]  #: chips at which it pays; inf where each one loses
-    break_even_spend: NDArray[np.float64]  #: merchant spend on the same work at that volume [USD]
-    net_present_value: NDArray[np.float64]  #: of the programme at the planned volume, at the time of the decision [USD]
-    concession: NDArray[np.float64]  #: of that, what the vendor's answer in price on the rest of the fleet brings [USD]
+    saving_per_chip: Array  #: present value at launch of one chip against the merchant work it replaces [USD]
+    break_even_chips: Array  #: chips at which it pays; inf where each one loses
+    break_even_spend: Array  #: merchant spend on the same work at that volume [USD]
+    net_present_value: Array  #: of the programme at the planned volume, at the time of the decision [USD]
+    concession: Array  #: of that, what the vendor's answer in price on the rest of the fleet brings [USD]
 
     @property
     def pays(self) -> NDArray[np.bool_]:
@@ -273,10 +269,8 @@ def in_house_chip(
     concession = np.multiply(merchant_fleet, price_response) * life * np.exp(-r * lead)
     moved = np.multiply(volume, movable_share)
     owed = np.maximum(at_launch - concession * np.exp(r * lead), 0.0)
-    chips = np.where(owed == 0, 0.0, np.where(saving > 0, owed / np.where(saving > 0, saving, 1.0), np.inf))
-    chips = np.where(np.greater(movable_share, 0), chips, np.where(owed == 0, 0.0, np.inf))
+    pays = (saving > 0) & np.greater(movable_share, 0)
+    chips = np.where(owed == 0, 0.0, np.where(pays, owed / np.where(pays, saving, 1.0), np.inf))
     value = moved * saving * np.exp(-r * lead) - once + concession
-    shape = np.broadcast_shapes(saving.shape, value.shape, chips.shape)
-    fill = np.ones(shape)
     spend = np.where(np.isinf(chips), np.inf, np.where(np.isinf(chips), 0.0, chips) * replaced)  # inf, though replaced were 0
-    return InHouse(saving * fill, chips * fill, spend * fill, value * fill, concession * fill)
+    return InHouse(*np.broadcast_arrays(saving, chips, spend, value, concession))

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
-from workbench.arrays import Arrays, broadcast
+from workbench.arrays import Array, ArrayLike, Arrays, broadcast
 from workbench.catalogue import Chip, Cost
 from workbench.checks import ELECTRICITY, LIFE_YEARS, NOT_NEGATIVE, POSITIVE, PUE, SHARE, Rule
 from workbench.energy import ServerPower, server_power
@@ -41,21 +40,21 @@ PUBLISHED = {
 class OwnershipCost(Arrays):
     """Cost of ownership [USD a year], whole fleet; arrays broadcast over the arguments of `ownership_cost`."""
 
-    capital: NDArray[np.float64]  #: servers with their chips, as an annuity [USD a year]
-    network: NDArray[np.float64]  #: scale-out network, as an annuity [USD a year]
-    facility: NDArray[np.float64]  #: building, power and cooling, as an annuity [USD a year]
-    energy: NDArray[np.float64]  #: electricity [USD a year]
-    maintenance: NDArray[np.float64]  #: spares and repair of servers and network [USD a year]
-    staff: NDArray[np.float64]  #: staff and what else it takes to operate [USD a year]
-    chip_hours: NDArray[np.float64]  #: chip-hours available a year, whether used or not [h]
+    capital: Array  #: servers with their chips, as an annuity [USD a year]
+    network: Array  #: scale-out network, as an annuity [USD a year]
+    facility: Array  #: building, power and cooling, as an annuity [USD a year]
+    energy: Array  #: electricity [USD a year]
+    maintenance: Array  #: spares and repair of servers and network [USD a year]
+    staff: Array  #: staff and what else it takes to operate [USD a year]
+    chip_hours: Array  #: chip-hours available a year, whether used or not [h]
 
     @property
-    def per_year(self) -> NDArray[np.float64]:
+    def per_year(self) -> Array:
         """All parts together [USD a year]."""
         return self.capital + self.network + self.facility + self.energy + self.maintenance + self.staff
 
     @property
-    def per_chip_hour(self) -> NDArray[np.float64]:
+    def per_chip_hour(self) -> Array:
         """All parts together [USD a chip-hour available]."""
         return self.per_year / self.chip_hours
 
@@ -225,7 +224,7 @@ def fit(rows: pl.DataFrame) -> dict[str, float]:
     spread = np.array([width for _, width in PRIORS.values()])
     seen = np.log(rows["usd_per_chip_hour"].to_numpy())
 
-    def residuals(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    def residuals(x: Array) -> Array:
         return np.concatenate([(np.log(_modelled(rows, dict(zip(PRIORS, np.exp(x), strict=True)))) - seen) / SPREAD, (x - middle) / spread])
 
     # a robust loss: one chip whose price nobody knows well should not move the rest
@@ -258,7 +257,7 @@ def ownership_errors() -> pl.DataFrame:
     )
 
 
-def _modelled(rows: pl.DataFrame, constants: Mapping[str, float]) -> NDArray[np.float64]:
+def _modelled(rows: pl.DataFrame, constants: Mapping[str, float]) -> Array:
     """Cost of owning the chips for an hour [USD]: one set of constants for all; owners differ in the discount rate alone."""
     known = {name: constants.get(name, catalogue.cost(name).value) for name in PRIORS}
     chips = [catalogue.chip(name) for name in rows["chip"]]

@@ -259,8 +259,7 @@ def explain_infeasible(p: Programme) -> str:
         pressed[index[index >= 0]] = 0.0
     holds = [_row_name(p, int(i)) for i in np.argsort(-pressed)[:3] if pressed[i] > 1e-9]
     given = "; ".join(f"{_row_name(p, int(i))} by {breach[i]:.4g} of {abs(p.limit[i]):.4g}" for i in broken)
-    message = f"no plan keeps every limit; the least that must give: {given}"
-    message += f"; and {many - 5} more" if many > 5 else ""
+    message = f"no plan keeps every limit; the least that must give: {given}" + (f"; and {many - 5} more" if many > 5 else "")
     idle = (p.columns["x"].values < 0).all(axis=(1, 2, 3)) & (p.figures["demand"].values > 0).any(axis=1)
     nowhere = ", ".join(np.array(p.fleet.work)[idle])
     message += f"; nothing that can do {nowhere} stands or can be bought where it may run" if nowhere else ""

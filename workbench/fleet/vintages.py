@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from workbench import catalogue
-from workbench.arrays import Array, Arrays
+from workbench.arrays import Array, ArrayLike, Arrays
 from workbench.catalogue import Chip
 from workbench.checks import FINITE, NOT_NEGATIVE, SHARE, Rule, takes
 from workbench.energy import server_power

@@ -7,9 +7,9 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
+from workbench.arrays import Array, ArrayLike
 from workbench.catalogue import CPU, Chip
 from workbench.checks import LIFE_YEARS, NOT_NEGATIVE, PUE, SHARE, Rule, check_fields, numeric, one_of, takes, to_shape
 from workbench.energy import ServerPower, server_power, site
@@ -91,7 +91,7 @@ def machine_of(name: str | Chip | CPU) -> Chip | CPU:
 
 def work_today(
     chip: str | Chip, chips_at_work: float, rent_per_hour: float, processor: str | CPU, processors_at_work: float, processor_rent: float
-) -> tuple[tuple[Workload, ...], NDArray[np.float64]]:
+) -> tuple[tuple[Workload, ...], Array]:
     """All `CLASSES` at what the market pays for them today, and how much of each is asked for.
 
     Parameters
@@ -232,14 +232,14 @@ def fleet_of(
     return Fleet(**derived | more)
 
 
-def _each(name: str, given: ArrayLike | None, n: int) -> NDArray[np.float64]:
+def _each(name: str, given: ArrayLike | None, n: int) -> Array:
     """A figure of each of `n` machines, nan where the catalogue's holds."""
     value = numeric(name, np.nan if given is None else given)
     NOT_NEGATIVE(name, np.where(np.isnan(value), 0.0, value))
     return to_shape(name, value, (n,))
 
 
-def _yearly(sites: tuple[Site, ...], name: str, figure: str) -> NDArray[np.float64]:
+def _yearly(sites: tuple[Site, ...], name: str, figure: str) -> Array:
     """One figure a site, 0 where it has none (R,)."""
     values = [getattr(place, name) for place in sites]
     for place, value in zip(sites, values, strict=True):

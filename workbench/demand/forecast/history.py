@@ -242,7 +242,7 @@ def beyond_authority(times: ArrayLike, horizon: ArrayLike) -> NDArray[np.bool_]:
     return np.asarray(h > (t.max() - t.min()) / 2 if t.size else np.ones(h.shape, dtype=bool))
 
 
-def positive(rows: Sequence[str], values: ArrayLike) -> NDArray[np.float64]:
+def positive(rows: Sequence[str], values: ArrayLike) -> Array:
     """Values as an array. Raises `InputError` naming the row of one that is not above 0 and finite."""
     y = np.asarray(values, dtype=float)
     for row, v in zip(rows, y.tolist(), strict=True):

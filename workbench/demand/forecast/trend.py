@@ -8,9 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from workbench.arrays import Array, Arrays
+from workbench.arrays import Array, ArrayLike, Arrays
 from workbench.checks import FINITE, LENGTH, NOT_NEGATIVE, WHOLE, Rule, check_fields, numeric, takes
 from workbench.errors import InputError
 from workbench.uncertainty.sobol import Net

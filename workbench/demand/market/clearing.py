@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.arrays import Arrays, broadcast
+from workbench.arrays import Array, Arrays, broadcast
 from workbench.checks import NOT_NEGATIVE, POSITIVE, Rule, check_fields, takes
 
 #: What may bind shipments, in the order of `limits`; `BINDING` names the codes of the binding constraint.
@@ -33,13 +33,13 @@ class ElasticDemand(Arrays):
         check_fields(self, elasticity=NOT_NEGATIVE)
 
     @takes(price=POSITIVE, compute=NOT_NEGATIVE, reference_price=POSITIVE)
-    def at(self, price: ArrayLike, compute: ArrayLike, *, reference_price: ArrayLike) -> NDArray[np.float64]:
+    def at(self, price: ArrayLike, compute: ArrayLike, *, reference_price: ArrayLike) -> Array:
         """Compute asked for at a `price`, where `compute` is asked for at the reference: compute (price / reference)^-elasticity."""
         broadcast(elasticity=self.elasticity, price=price, compute=compute, reference_price=reference_price)
         return np.asarray(compute * np.divide(price, reference_price) ** -np.asarray(self.elasticity, dtype=float))
 
     @takes(efficiency=POSITIVE)
-    def jevons(self, efficiency: ArrayLike) -> NDArray[np.float64]:
+    def jevons(self, efficiency: ArrayLike) -> Array:
         """Compute asked for, after over before, when a task takes `efficiency` times less of it and compute costs what it did.
 
         Tasks grow as efficiency^elasticity, compute as one power less.
@@ -48,7 +48,7 @@ class ElasticDemand(Arrays):
         return np.asarray(efficiency ** (np.asarray(self.elasticity, dtype=float) - 1))
 
     @property
-    def value_exponent(self) -> NDArray[np.float64]:
+    def value_exponent(self) -> Array:
         """Exponent a of a value that grows as compute^a under which demand has this elasticity, above 0: a = 1 - 1 / elasticity.
 
         From the first-order condition a C^(a - 1) ~ p. Nothing (an elasticity of 1) is the logarithm; the measured 1.11 is a = 0.10.
@@ -57,7 +57,7 @@ class ElasticDemand(Arrays):
 
 
 @takes(value_per_decade=NOT_NEGATIVE, price=POSITIVE)
-def log_law_compute(value_per_decade: ArrayLike, price: ArrayLike) -> NDArray[np.float64]:
+def log_law_compute(value_per_decade: ArrayLike, price: ArrayLike) -> Array:
     """Compute that a buyer wants for whom intelligence is the logarithm of compute: its elasticity is exactly -1, its spend constant.
 
     Value v0 + k log10 C against cost p C is largest where k / (C ln 10) = p, so C = k / (p ln 10).
@@ -77,9 +77,7 @@ def log_law_compute(value_per_decade: ArrayLike, price: ArrayLike) -> NDArray[np
     return np.asarray(value_per_decade, dtype=float) / (np.asarray(price, dtype=float) * np.log(10))
 
 
-def root_step(
-    x: NDArray[np.float64], log_demand: NDArray[np.float64], elasticity: NDArray[np.float64], log_supply: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def root_step(x: Array, log_demand: Array, elasticity: Array, log_supply: Array) -> Array:
     """One Newton step on x = ln(p / p_ref) towards  ln sum_k exp(d_k - eps_k x) = s,  without bounds.
 
     The left side falls with the mean elasticity of the classes (the first axis), weighted by what they use, and is convex: from the left of
@@ -101,7 +99,7 @@ def root_step(
 
 
 @takes(age=NOT_NEGATIVE, mean_life=Rule(above=0, infinite=True), shape=Rule(least=0.01))
-def survival(age: ArrayLike, mean_life: ArrayLike, shape: ArrayLike = 4.0) -> NDArray[np.float64]:
+def survival(age: ArrayLike, mean_life: ArrayLike, shape: ArrayLike = 4.0) -> Array:
     """Share of a vintage that has not failed: Weibull,  exp(-(Gamma(1 + 1 / shape) age / mean_life)^shape).
 
     Parameters
@@ -122,7 +120,7 @@ def survival(age: ArrayLike, mean_life: ArrayLike, shape: ArrayLike = 4.0) -> ND
     return np.asarray(np.exp(-((a / m * gamma(1 + 1 / k)) ** k)))
 
 
-def tightest(wanted: NDArray[np.float64], limits: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int8]]:
+def tightest(wanted: Array, limits: Array) -> tuple[Array, NDArray[np.int8]]:
     """The least of what is `wanted` and of the `limits`, and the code in `BINDING` of the first that is so small; demand before all."""
     shipped, binding = wanted.copy(), np.zeros(wanted.shape, dtype=np.int8)
     for code, limit in enumerate(limits, start=1):
@@ -131,7 +129,7 @@ def tightest(wanted: NDArray[np.float64], limits: NDArray[np.float64]) -> tuple[
     return shipped, binding
 
 
-def delay_step(stages: NDArray[np.float64], inflow: NDArray[np.float64], rate: NDArray[np.float64]) -> NDArray[np.float64]:
+def delay_step(stages: Array, inflow: Array, rate: Array) -> Array:
     """One period of a chain of stages on the first axis, changed in place: each passes the share `rate` on; returns what leaves the last.
 
     `inflow` enters the first stage after it has passed on; the rate is that of stages over the mean delay in periods, at most 1.

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from numpy.typing import ArrayLike
 
-from workbench.arrays import Array, Arrays
+from workbench.arrays import Array, ArrayLike, Arrays
 from workbench.checks import LENGTH, WHOLE, Rule, takes, to_shape
 from workbench.errors import InputError
 

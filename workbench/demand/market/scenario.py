@@ -9,10 +9,9 @@ from functools import cache, partial
 
 import numpy as np
 import polars as pl
-from numpy.typing import ArrayLike
 
 from workbench import catalogue
-from workbench.arrays import Array, broadcast
+from workbench.arrays import Array, ArrayLike, broadcast
 from workbench.checks import FINITE, LENGTH, NOT_NEGATIVE, POSITIVE, PUE, SHARE, WHOLE, Rule, takes, to_shape
 from workbench.demand.forecast.history import year
 from workbench.demand.market.clearing import LIMITS

@@ -10,10 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from workbench import catalogue
-from workbench.arrays import Array, Arrays, broadcast
+from workbench.arrays import Array, ArrayLike, Arrays, broadcast
 from workbench.checks import FINITE, NOT_NEGATIVE, POSITIVE, SHARE, Rule, takes
 from workbench.errors import InputError
 from workbench.units import DAY
@@ -54,11 +53,8 @@ class Tokens(Arrays):
 def task_tokens(turns: ArrayLike, context_start: ArrayLike, tool_output: ArrayLike, output: ArrayLike, miss_rate: ArrayLike) -> Tokens:
     """Tokens of a task, a loop of L model calls, all but the last with a tool call behind it.
 
-    Call j = 0 .. L - 1 reads x0 + delta j, delta = tool output + output. What call j - 1 read is cached, unless it expired.
-
-    cached = (1 - miss) [(L - 1) x0 + delta (L - 1)(L - 2) / 2]; cached + fresh = L x0 + delta L (L - 1) / 2; output = L o
-
-    x0 is the context at the start, tool output what a tool call adds to it, output what a model call writes [tokens].
+    Call j = 0 .. L - 1 reads x0 + delta j: the context at the start and, of each call before, tool output + output. What call j - 1 read is
+    cached, unless it expired:  cached = (1 - miss) [(L - 1) x0 + delta (L - 1)(L - 2) / 2]; cached + fresh = L x0 + delta L (L - 1) / 2.
     """
     n, x0, added, o, miss = (np.asarray(x, dtype=float) for x in (turns, context_start, tool_output, output, miss_rate))
     delta = added + o
