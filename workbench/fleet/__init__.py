@@ -5,9 +5,8 @@ from workbench.fleet.decisions import chip_site, in_house_chip
 from workbench.fleet.factory import Work, ai_factory, factory_inputs
 from workbench.fleet.finance import annuity, irr
 from workbench.fleet.ownership import ownership_cost, ownership_errors
-from workbench.fleet.past_runs import training_cost
 from workbench.fleet.pooling import backfill, diurnal, newsvendor, servers_needed
-from workbench.fleet.vintages import chip_refresh
+from workbench.fleet.vintages import chip_refresh, training_cost
 from workbench.fleet.workloads import fleet_of, work_today
 
 __all__ = [
