@@ -107,13 +107,12 @@ class BottomUp(Arrays):
 def inputs(quarters: int = 40, **given: Distribution | float) -> dict[str, Distribution | Path | float]:
     """Beliefs that `bottom_up` needs: those of the loop first, so that both have the same futures, then its own."""
     own = {name: scenario.prior(name) for name in INPUTS} | {ADOPTION: Uniform(0, 1)}
-    for name in given:
+    for name, value in given.items():
         if name not in own and name not in scenario.INPUTS:
             raise UnknownName("input of the uses or of the loop", name, [*own, *scenario.INPUTS])
-    for name in own.keys() & given.keys():
-        if not isinstance(given[name], Distribution):
+        if name in own and not isinstance(value, Distribution):
             least, most = float(name == "peak_over_mean"), 1.0 if isinstance(own[name], Beta | Uniform) else np.inf
-            Rule(least=least, above=0.0 if name in SOME else -np.inf, most=most, one=True)(name, given[name])
+            Rule(least=least, above=0.0 if name in SOME else -np.inf, most=most, one=True)(name, value)
     believed = scenario.inputs(quarters, **{name: d for name, d in given.items() if name not in own})
     return believed | {name: given.get(name, d) for name, d in own.items()}
 
@@ -225,24 +224,23 @@ def _training(x: Mapping[str, Array], years: Array, market: Market) -> tuple[tra
     """The largest run of each quarter, and what it and the research around it keep busy; a run's date is its end."""
     seconds, mfu, fade = x["run_days"] * DAY, x["training_mfu"], x["demand_growth_tau"]
     leaner = x["energy_efficiency_growth"] ** -years
-    run = training.frontier_run(
-        {
-            "trend": x["frontier_compute_2025"] * damped_growth(years + 0.5 + seconds / (2 * YEAR), x["frontier_growth"], fade),
-            "chips": training.chips_cap(market.supply, share=x["run_chip_share"], mfu=mfu, seconds=seconds),
-            "power": training.power_cap(
-                x["run_power_2030"] * GIGA * x["run_power_growth"] ** (years - 4.5),
-                chip_power=x["it_power_per_h100e"] * KILO * x["power_usage_effectiveness"] * leaner,
-                peak=H100E,
-                mfu=mfu,
-                seconds=seconds,
-            ),
-            "data": training.data_cap(x["run_tokens"]),
-            "latency": training.latency_wall(seconds=seconds),
-            "money": training.money_cap(
-                x["run_budget"] * damped_growth(years - 0.5, x["run_cost_growth"], fade), usd_per_h100e_hour=scenario.known_rent(), mfu=mfu
-            ),
-        }
-    )
+    caps = {
+        "trend": x["frontier_compute_2025"] * damped_growth(years + 0.5 + seconds / (2 * YEAR), x["frontier_growth"], fade),
+        "chips": training.chips_cap(market.supply, share=x["run_chip_share"], mfu=mfu, seconds=seconds),
+        "power": training.power_cap(
+            x["run_power_2030"] * GIGA * x["run_power_growth"] ** (years - 4.5),
+            chip_power=x["it_power_per_h100e"] * KILO * x["power_usage_effectiveness"] * leaner,
+            peak=H100E,
+            mfu=mfu,
+            seconds=seconds,
+        ),
+        "data": training.data_cap(x["run_tokens"]),
+        "latency": training.latency_wall(seconds=seconds),
+        "money": training.money_cap(
+            x["run_budget"] * damped_growth(years - 0.5, x["run_cost_growth"], fade), usd_per_h100e_hour=scenario.known_rent(), mfu=mfu
+        ),
+    }
+    run = training.frontier_run(caps)
     research = training.training_demand(
         run.flop,
         labs=x["frontier_labs"],

@@ -196,11 +196,7 @@ def solve(cost: Array, matrix: Any, limit: Array, lower: Array, upper: Array, pr
 
 
 def _direct(cost: Array, matrix: Any, limit: Array, lower: Array, upper: Array, taken: Any, method: str) -> Any:
-    """What `scipy.optimize.linprog` finds with the columns `taken`, the others at 0.
-
-    Where it is solved, also the `plan`, values of all columns, the `marginals` of the rows, 0 or less, and the `reduced` cost of a unit of
-    each column at those.
-    """
+    """What `linprog` finds with the columns `taken`; where solved also `plan`, all columns, `marginals` of rows, and `reduced` costs."""
     from scipy.optimize import linprog
 
     found = linprog(cost[taken], A_ub=matrix[:, taken], b_ub=limit, bounds=np.stack([lower[taken], upper[taken]], axis=1), method=method)

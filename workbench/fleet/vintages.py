@@ -162,10 +162,6 @@ def training_cost(run: str | None = None, *, servers: float | None = None, **tol
         Columns of ``training_runs`` that hold in the place of the run's own, or without it: date, organisation, hardware (of the table
         ``chip_prices``), training_flop, n_chips, hours, chip_hours, mfu, start.
 
-    Returns
-    -------
-    TrainingCost
-
     Raises
     ------
     UnknownName

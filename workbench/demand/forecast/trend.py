@@ -137,8 +137,7 @@ def fit_trend(log_values: ArrayLike, prior: TrendPrior | None = None) -> Trend:
 def pooled(growths: ArrayLike, errors: ArrayLike, prior: TrendPrior | None = None) -> TrendPrior:
     """The prior with its long-run growth learnt from other series: a normal hierarchy, of which each series is one draw.
 
-    Given are the mean growth of each other series and its standard error [1/year]. Of the prior's variance half is of the common middle,
-    which the others tell, and half of a series around it, which they do not.
+    Given are their mean growths and standard errors [1/year]; half of the prior's variance is of the common middle, which they tell.
     """
     prior = prior or TrendPrior()
     m, s = np.broadcast_arrays(np.asarray(growths, dtype=float), np.asarray(errors, dtype=float))

@@ -80,9 +80,8 @@ def log_law_compute(value_per_decade: ArrayLike, price: ArrayLike) -> Array:
 def root_step(x: Array, log_demand: Array, elasticity: Array, log_supply: Array) -> Array:
     """One Newton step on x = ln(p / p_ref) towards  ln sum_k exp(d_k - eps_k x) = s,  without bounds.
 
-    The left side falls with the mean elasticity of the classes (the first axis), weighted by what they use, and is convex: from the left of
-    the root no step passes it, from the right the first lands on its left. What is left is about the square of the step. Some class must
-    have demand and answer to price.
+    The left side, over classes on the first axis, falls and is convex: from the left of the root no step passes it, from the right the
+    first lands on its left. What is left is about the square of the step. Some class must have demand and answer to price.
     """
     used = elasticity * x
     np.subtract(log_demand, used, out=used)

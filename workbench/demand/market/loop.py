@@ -20,7 +20,6 @@ POWER = np.int8(BINDING.index("power"))
 #: Futures in a block: what a quarter of so many needs stays in the second-level cache.
 BLOCK = 4096
 
-
 #: Axes of the inputs behind which stand the futures.
 SHAPES = {
     "demand": ("class", "quarter"), "elasticity": ("class",), "contracted": ("class",), "long_run_cost": ("quarter",),

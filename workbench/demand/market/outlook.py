@@ -90,8 +90,8 @@ class Outlook(Arrays):
 
     def binds(self) -> pl.DataFrame:
         """Probability that each constraint binds, by quarter."""
-        shares = {name: np.mean(self.market.binding == code, axis=1) for code, name in enumerate(BINDING)}
-        return pl.DataFrame({"quarter": self.quarters} | shares)
+        binding = self.market.binding
+        return pl.DataFrame({"quarter": self.quarters} | {name: np.mean(binding == i, axis=1) for i, name in enumerate(BINDING)})
 
     def shadow_prices(self) -> pl.DataFrame:
         """Mean rent of a quarter of what a gigawatt or a thousand wafers more would bring, by quarter [USD]; 0 where they do not bind."""

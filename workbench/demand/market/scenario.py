@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from functools import cache, partial
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -28,7 +29,6 @@ START = "2026Q1"  #: first quarter: the first whose rent is known and whose ship
 SHOCKS = "demand_shocks"
 #: Years after which a shock to demand has faded to 1 / e.
 FADE = 3.0
-
 
 #: Rows of the table of priors that the loop samples, those that matter most first.
 INPUTS = (
@@ -85,7 +85,7 @@ def prior(name: str) -> Distribution | float:
 def median(name: str) -> float:
     """Median of the belief about a parameter."""
     believed = prior(name)
-    return believed if isinstance(believed, float) else float(believed.quantile(np.array([0.5]))[0])
+    return believed if isinstance(believed, float) else float(believed.quantile(np.array(0.5)))
 
 
 def inputs(quarters: int = 40, **given: Distribution | float) -> dict[str, Distribution | Path | float]:
@@ -99,9 +99,7 @@ def inputs(quarters: int = 40, **given: Distribution | float) -> dict[str, Distr
     return believed | {SHOCKS: Path.reverting(quarters, rate=1 / FADE, volatility=2.0, step=0.25)}  # a quarter's innovation is near 1
 
 
-def correlation(
-    believed: Mapping[str, Distribution | Path | float], together: Mapping[tuple[str, str], float] = TOGETHER
-) -> dict[tuple[str, str], float]:
+def correlation(believed: Mapping[str, Any], together: Mapping[tuple[str, str], float] = TOGETHER) -> dict[tuple[str, str], float]:
     """What moves together, without what is fixed to a number."""
     return {pair: r for pair, r in together.items() if not any(isinstance(believed[name], int | float) for name in pair)}
 

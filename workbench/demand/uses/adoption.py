@@ -27,12 +27,9 @@ def bass(time: Array, innovation: Array, imitation: Array, cap: Array) -> Array:
 
 @dataclass(frozen=True)
 class AdoptionPrior:
-    """What is believed of a product's users before they are seen. Medians, and deviations of the logarithm.
+    """What is believed of a product's users before they are seen: medians, and deviations of the logarithm."""
 
-    cap: consumer chat is bounded by the population online; knowledge workers and developers need caps of their own.
-    """
-
-    cap: float = 2.5e9
+    cap: float = 2.5e9  #: consumer chat is bounded by the population online; knowledge workers and developers need caps of their own
     cap_deviation: float = 0.4
     noise: float = 0.075  #: of a disclosed count, which is rounded and dated to a month
     discrepancy: float = 0.25  #: of users from any law, for no law is the truth
@@ -227,10 +224,8 @@ def adopt(
 
 
 def _weights(told: Array, draws: int = 2048) -> Array:
-    """Weights of models from the log density that each gave to each outcome, (outcomes, models): pseudo-BMA with the Bayesian bootstrap.
-
-    w = mean over Dirichlet(1, ..., 1) weights a of softmax_k(m sum_i a_i l_ik), so that no outcome alone decides (Yao, Vehtari, Simpson,
-    Gelman, 2018, Bayesian Analysis 13(3), section 3.4); with none all weigh alike.
+    """Weights of models from the log density l that each gave to each outcome, (outcomes, models): pseudo-BMA with the Bayesian bootstrap,
+    the mean over Dirichlet weights a of softmax_k(m sum_i a_i l_ik) (Yao et al., 2018, Bayesian Analysis 13(3), section 3.4).
     """
     from scipy.special import softmax
 

@@ -29,7 +29,6 @@ _RULES = {
     "hardware_delay": Rule(least=0, one=True),
 }  # fmt: skip
 
-
 #: What has a share of the compute, the capital and the labour, and is not goods.
 _RESEARCH = ("capital_hardware_rnd", "labour_hardware_rnd", "compute_hardware_rnd", "labour_software_rnd", "compute_software_rnd")
 _APART = {
