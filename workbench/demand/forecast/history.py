@@ -45,7 +45,7 @@ def year(text: str) -> float:
         raise InputError(f"date {text!r}: expected text: YYYY, YYYYQn, YYYY-MM or YYYY-MM-DD")
     if match := re.fullmatch(r"(\d{4})(?:Q([1-4])|-(0[1-9]|1[0-2]))?", text):
         whole, quarter, month = match.groups()
-        return int(whole) + (int(quarter) / 4 if quarter else (int(month) - 0.5) / 12 if month else 1)
+        return int(whole) + (int(quarter) / 4 if quarter else (int(month) - 0.5) / 12 if month else 1.0)
     try:
         day = Day.fromisoformat(text)
         start, end = Day(day.year, 1, 1), Day(day.year + 1, 1, 1)
