@@ -14,7 +14,7 @@ from workbench.fabric import Tier, collective_time
 FEW = {
     "collectives": (pl.col("chip") == "H100", {"collectives"}),
     "gemm": (pl.int_range(pl.len()) > 170, {"gemm", "gemm_errors"}),
-    "serving": (pl.int_range(pl.len()) < 5, {"serving"}),
+    "serving": (pl.int_range(pl.len()) < 5, {"serving", "serving_evidence"}),
     "training": (pl.col("source_key") == "megatron-bridge", {"training"}),
     "training-memory": (pl.int_range(pl.len()) < 8, {"training_memory"}),
 }
