@@ -15,7 +15,20 @@ import polars as pl
 from workbench.calibration.forms import Asked, Form
 from workbench.chips.serving import bench_json, fit
 from workbench.chips.serving.rows import (
-    LATENCY, NUMBERS, QUANTITIES, READ, TEXT, Call, asked, cache_of, call, chip_of, llm_of, points, precision_of, side, software,
+    NUMBERS,
+    QUANTITIES,
+    READ,
+    TEXT,
+    Call,
+    asked,
+    cache_of,
+    call,
+    chip_of,
+    llm_of,
+    points,
+    precision_of,
+    side,
+    software,
 )  # fmt: skip
 from workbench.errors import InputError
 
@@ -76,7 +89,10 @@ def _layout(text: str | None, n: float) -> Call:
 def _call(row: Call, precision: str | None, plan: Call, load: Call, prefill: Call | None = None) -> Call:
     """The call of a row of one of the files below; weights of unstated format are in that which their publisher chose."""
     model, chip = (row["model"] or "").partition("/")[0], chip_of(row["chip"])
-    stated = precision_of(precision or model if re.search("FP|INT|w8", precision or model, re.I) else "fp8" if re.match("Deep|MiniMax", model) else "bf16", chip)
+    stated = precision_of(
+        precision or model if re.search("FP|INT|w8", precision or model, re.I) else "fp8" if re.match("Deep|MiniMax", model) else "bf16",
+        chip,
+    )
     both = {"precision": stated, "kv_precision": cache_of("fp8" if "KV FP8" in (precision or "") else "", stated)}
     lengths = {f"{way}_tokens": _number(row, f"{way}_len") for way in ("input", "output")}
     made = call(llm_of(model), chip, plan | both, lengths | load, *software(row["framework"]), prefill and prefill | both)
@@ -178,7 +194,7 @@ def _open_loop(row: Call) -> tuple[Call, Any]:
     rate, kept = _number(row, "offered_rate_req_s"), row["achieved_rate_req_s"]
     if "P1D" in (row["parallelism"] or "") or "prefill" in (row["parallelism"] or "") or "cap" in (row["arrival"] or ""):
         raise InputError("arrivals at prompts on replicas of their own, or capped: no call says it")
-    if kept and kept < 0.9 * rate or row["arrival"] == "burst":
+    if (kept and kept < 0.9 * rate) or row["arrival"] == "burst":
         raise InputError("more arrives than is served: no steady state")
     if "prefix" in f"{row['workload']} {row['config']}":
         raise InputError("hits in the prefix cache are not stated")
@@ -188,52 +204,68 @@ def _open_loop(row: Call) -> tuple[Call, Any]:
 
 
 def _form(said: Any, text: str, numbers: str, measured: str, **more: Any) -> Form:
-    """A form of file whose rows are read one by one."""
-    columns = measured.split()
-    return Form(
-        (*text.split(), "source_title"),
-        (*numbers.split(), *columns),
-        lambda frame: asked(frame, said, lambda row: columns[:1]),
-        tuple(columns),
-        **more,
-    )
+    """A form of file whose rows are read one by one, by columns of text, of numbers, and of what was measured."""
+    columns = tuple(measured.split())
+    numbered = (*numbers.split(), *columns)
+    return Form((*text.split(), "source_title"), numbered, lambda frame: asked(frame, said, lambda row: columns[:1]), columns, **more)
 
 
-_OURS = {"calibrate": fit.calibrate, "refit": fit.refit, "groups": fit.groups}
 POINTS = Form(
-    TEXT, NUMBERS, points,
-    (*QUANTITIES, "output_tok_s_total", "total_tok_s_per_gpu", "input_tok_s_per_gpu", "tok_s_per_user", "ttft_p99_ms", "tpot_p99_ms",
-     "power_w_total", "energy_j_per_request"),
-    optional=("date",), read=bench_json.read, **_OURS,
-)  # fmt: skip
-FILES = (
-    POINTS,
-    Form(
-        ("group", "model", "chip", "precision", "framework", "image", "spec_method", "date", "source", "quality"),
-        (*("disagg", "prefill_tp", "prefill_dp_attention", "prefill_workers", "decode_tp", "decode_dp_attention", "decode_workers"),
-         *("n_prefill_chips", "n_decode_chips", "isl", "osl", "concurrency", "n_chips", *R1)),
-        _ask_r1, (*R1, "p99_ttft_ms", "p99_tpot_ms", "median_e2e_s", "input_tok_s_per_chip", "total_tok_s_per_chip"),
-        calibrate=lambda rows: fit.calibrate(_r1(rows)), refit=lambda rows: fit.refit(_r1(rows)),
-        groups=fit.groups,
+    TEXT,
+    NUMBERS,
+    points,
+    (
+        *QUANTITIES,
+        *"output_tok_s_total total_tok_s_per_gpu input_tok_s_per_gpu tok_s_per_user ttft_p99_ms tpot_p99_ms".split(),
+        *("power_w_total", "energy_j_per_request"),
     ),
-    _form(
-        _wide_ep, "model chip framework phase prefill_parallel decode_parallel weight_precision speculation input_len output_len "
-        "batch_per_chip concurrency_total", "n_prefill_chips n_decode_chips n_chips_total",
-        "prefill_tok_s_per_chip decode_tok_s_per_chip output_tok_s_per_total_chip tpot_ms ttft_s", value=_wide_ep_value,
+    optional=("date",),
+    read=bench_json.read,
+    calibrate=fit.calibrate,
+    refit=fit.refit,
+    groups=fit.groups,
+)
+DEEPSEEK = Form(
+    tuple("group model chip precision framework image spec_method date source quality".split()),
+    (
+        *"disagg prefill_tp prefill_dp_attention prefill_workers decode_tp decode_dp_attention decode_workers n_prefill_chips".split(),
+        *"n_decode_chips isl osl concurrency n_chips".split(),
+        *R1,
     ),
-    _form(
-        _spec, "model chip framework parallelism concurrency concurrency_unit value_unit draft_len", "n_chips input_len output_len "
-        "acceptance_len_tokens_per_step", "spec_value baseline_value", value=_converted,
-    ),
-    _form(
-        _quant, "model chip framework quantization measurement speed_unit", "n_chips input_len output_len concurrency",
-        "speed_value tpot_ms", value=_converted,
-    ),
-    _form(
-        _open_loop, "model chip framework parallelism workload config arrival offered_rate_req_s", "n_chips input_len output_len "
-        "achieved_rate_req_s", "ttft_mean_ms ttft_p99_ms tpot_mean_ms tpot_p99_ms",
-    ),
-)  # fmt: skip
+    _ask_r1,
+    (*R1, "p99_ttft_ms", "p99_tpot_ms", "median_e2e_s", "input_tok_s_per_chip", "total_tok_s_per_chip"),
+    calibrate=lambda frame: fit.calibrate(_r1(frame)),
+    refit=lambda frame: fit.refit(_r1(frame)),
+    groups=fit.groups,
+)
+WIDE_EP = _form(
+    _wide_ep,
+    "model chip framework phase prefill_parallel decode_parallel weight_precision speculation input_len output_len "
+    "batch_per_chip concurrency_total",
+    "n_prefill_chips n_decode_chips n_chips_total",
+    "prefill_tok_s_per_chip decode_tok_s_per_chip output_tok_s_per_total_chip tpot_ms ttft_s",
+    value=_wide_ep_value,
+)
+SPECULATION = _form(
+    _spec,
+    "model chip framework parallelism concurrency concurrency_unit value_unit draft_len",
+    "n_chips input_len output_len acceptance_len_tokens_per_step",
+    "spec_value baseline_value",
+    value=_converted,
+)
+QUANT = _form(
+    _quant,
+    "model chip framework quantization measurement speed_unit",
+    "n_chips input_len output_len concurrency",
+    "speed_value tpot_ms",
+    value=_converted,
+)
+OPEN_LOOP = _form(
+    _open_loop,
+    "model chip framework parallelism workload config arrival offered_rate_req_s",
+    "n_chips input_len output_len achieved_rate_req_s",
+    "ttft_mean_ms ttft_p99_ms tpot_mean_ms tpot_p99_ms",
+)
 
 #: Kinds of measured rows, and the forms of their files.
-FORMS: dict[str, tuple[Form, ...]] = {"serving": FILES}
+FORMS: dict[str, tuple[Form, ...]] = {"serving": (POINTS, DEEPSEEK, WIDE_EP, SPECULATION, QUANT, OPEN_LOOP)}
