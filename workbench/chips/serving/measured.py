@@ -215,9 +215,8 @@ POINTS = Form(
     NUMBERS,
     points,
     (
-        *QUANTITIES,
-        *"output_tok_s_total total_tok_s_per_gpu input_tok_s_per_gpu tok_s_per_user ttft_p99_ms tpot_p99_ms".split(),
-        *("power_w_total", "energy_j_per_request"),
+        *(*QUANTITIES, "output_tok_s_total", "total_tok_s_per_gpu", "input_tok_s_per_gpu", "tok_s_per_user"),
+        *("ttft_p99_ms", "tpot_p99_ms", "power_w_total", "energy_j_per_request"),
     ),
     optional=("date",),
     read=bench_json.read,
@@ -226,11 +225,10 @@ POINTS = Form(
     groups=fit.groups,
 )
 DEEPSEEK = Form(
-    tuple("group model chip precision framework image spec_method date source quality".split()),
+    ("group", "model", "chip", "precision", "framework", "image", "spec_method", "date", "source", "quality"),
     (
-        *"disagg prefill_tp prefill_dp_attention prefill_workers decode_tp decode_dp_attention decode_workers n_prefill_chips".split(),
-        *"n_decode_chips isl osl concurrency n_chips".split(),
-        *R1,
+        *("disagg", "prefill_tp", "prefill_dp_attention", "prefill_workers", "decode_tp", "decode_dp_attention", "decode_workers"),
+        *("n_prefill_chips", "n_decode_chips", "isl", "osl", "concurrency", "n_chips", *R1),
     ),
     _ask_r1,
     (*R1, "p99_ttft_ms", "p99_tpot_ms", "median_e2e_s", "input_tok_s_per_chip", "total_tok_s_per_chip"),
