@@ -133,6 +133,12 @@ CASES: list[Case] = [
         {"m": 16, "n": 4096, "k": 4096},
         {"m": (1, 64, 4096), "n": (64, 4096, 100), "k": (1, 256, 4096)},
     ),
+    Case(
+        "chips.matrix_product",
+        lambda m, n, k: chips.matrix_product(H100, m, n, k),
+        {"m": 16, "n": 4096, "k": 4096},
+        {"m": (1, 64, 4096), "n": (64, 4096, 100), "k": (1, 256, 4096)},
+    ),
     Case("chips.elasticities", job(chips.elasticities), JOB, JOBS, whole=tuple(JOB), rtol=1e-9),
     *cases_of_choices(),
     Case(
