@@ -127,10 +127,12 @@ def groups(frame: pl.DataFrame, column: str) -> NDArray[Any]:
     return np.array([rows.software(text)[0] for text in named] if column == "framework" else named)
 
 
-def refit(frame: pl.DataFrame) -> dict[str, pl.DataFrame] | None:
-    """Constants and index of these rows alone, as tables of the catalogue; None where they are too few."""
+def folds(frame: pl.DataFrame, of: NDArray[Any]) -> Iterator[tuple[NDArray[np.intp], dict[str, pl.DataFrame] | None]]:
+    """Each group of rows, and the tables that the others give; None where they are too few."""
     found = found_in(frame)
-    return None if found is None else _tables(frame, found, np.arange(found.position.size))
+    for group in dict.fromkeys(of.tolist()):
+        rest = np.flatnonzero(of[found.position] != group) if found else np.arange(0)
+        yield np.flatnonzero(of == group), _tables(frame, found, rest) if found else None
 
 
 def calibrate(frame: pl.DataFrame) -> dict[str, pl.DataFrame]:

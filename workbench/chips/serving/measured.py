@@ -221,7 +221,7 @@ POINTS = Form(
     optional=("date",),
     read=bench_json.read,
     calibrate=fit.calibrate,
-    refit=fit.refit,
+    folds=fit.folds,
     groups=fit.groups,
 )
 DEEPSEEK = Form(
@@ -233,7 +233,7 @@ DEEPSEEK = Form(
     _ask_r1,
     (*R1, "p99_ttft_ms", "p99_tpot_ms", "median_e2e_s", "input_tok_s_per_chip", "total_tok_s_per_chip"),
     calibrate=lambda frame: fit.calibrate(_r1(frame)),
-    refit=lambda frame: fit.refit(_r1(frame)),
+    folds=lambda frame, of: fit.folds(_r1(frame), of),
     groups=fit.groups,
 )
 WIDE_EP = _form(
