@@ -109,9 +109,10 @@ def _answer(form: Form, row: dict[str, Any], asked: Asked, made: dict[str, Any])
 
 
 def _finite(call: dict[str, Any], path: str, made: dict[str, Any]) -> float:
-    value = calls.number(calls.read(calls.value(call, made), path))
+    found = calls.value(call, made)
+    value = calls.number(calls.read(found, path))
     if not np.isfinite(value):
-        raise InputError("no finite number follows from what it states")
+        raise InputError(str(getattr(found, "reason", "")) or "no finite number follows from what it states")
     return value
 
 
@@ -137,9 +138,9 @@ def calibrate(kind: str, path: str | Path) -> dict[str, pl.DataFrame]:
         raise DataError(file, str(error)) from None
     if any(table.is_empty() for table in found.values()):
         raise DataError(file, "no row of it can be calibrated on; workbench validate says why rows are not predicted")
-    today, said = datetime.date.today().isoformat(), f"{frame.height} rows of {file.name}; workbench calibrate {kind}"
-    return {  # a table of what was measured has sources of its own
-        name: table if "source" in table.columns else table.with_columns(source=pl.lit(said), as_of=pl.lit(today))
+    today, fitted = datetime.date.today().isoformat(), f"{frame.height} rows of {file.name}; workbench calibrate {kind}"
+    return {
+        name: table.with_columns(source=pl.col("source") if "source" in table.columns else pl.lit(fitted), as_of=pl.lit(today))
         for name, table in found.items()
     }
 
