@@ -116,9 +116,9 @@ def test_error_table_tells_each_case():
 def test_the_interval_is_that_of_the_nearest_case_and_of_what_is_missing():
     table = "calibration/training_errors"
     widths = dict(catalogue.table(table).select("case", "half_width").iter_rows())
-    assert evidence.half_width(table, ["dgxc", "stack not measured"]) == widths["dgxc"]
-    assert evidence.half_width(table, ["my own", "stack not measured"]) == widths["stack not measured"]
-    assert evidence.half_width(table, ["dgxc"], ["chip not measured"]) == widths["chip not measured"]
+    assert evidence.half_width(table, ["NeMo|version", "few rows|version"]) == widths["NeMo|version"]
+    assert evidence.half_width(table, ["my own", "few rows|version"]) == widths["few rows|version"]
+    assert evidence.half_width(table, ["NeMo|version"], ["chip not measured"]) == widths["chip not measured"]
     with pytest.raises(InputError, match="training_errors: no case 'my own'; it has llm-foundry"):
         evidence.half_width(table, ["my own"])
 

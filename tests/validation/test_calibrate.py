@@ -5,8 +5,8 @@ import polars as pl
 import pytest
 
 from workbench import catalogue, cli, tables, validation
-from workbench.chips.training import constants as calibration
 from workbench.chips.training import fit, memory
+from workbench.chips.training.constants import POOL
 from workbench.errors import DataError, InputError
 from workbench.fabric import Tier, collective_time
 
@@ -15,7 +15,7 @@ FEW = {
     "collectives": (pl.col("chip") == "H100", {"collectives"}),
     "gemm": (pl.int_range(pl.len()) > 170, {"gemm", "gemm_errors"}),
     "serving": (pl.int_range(pl.len()) < 5, {"serving"}),
-    "training": (pl.col("source_key") == "megatron-bridge", {"training"}),
+    "training": (pl.col("source_key") == "megatron-bridge", {"training", "training_evidence"}),
     "training-memory": (pl.int_range(pl.len()) < 8, {"training_memory"}),
 }
 
@@ -84,10 +84,10 @@ def test_a_log_of_ones_own_leaves_other_chips_as_they_were(calibrate, monkeypatc
 def test_many_rows_replace_what_ships_with_its_intervals(calibrate, monkeypatch):
     monkeypatch.setattr(fit, "OWN", 20)
     _, out = calibrate("training", sample("training").filter(pl.col("source_key").is_in(["megatron-bridge", "llm-foundry", "internevo"])))
-    assert {path.stem for path in (out / "calibration").iterdir()} == {"training", "training_errors"}
+    assert {path.stem for path in (out / "calibration").iterdir()} == {"training", "training_evidence", "training_errors"}
     assert tables.read(out / "calibration" / "training.csv", "calibration/training").height < catalogue.table("calibration/training").height
     cases = tables.read(out / "calibration" / "training_errors.csv", "calibration/training_errors")["case"].to_list()
-    assert {"megatron-bridge", "stack not measured"} <= set(cases)
+    assert {"Megatron-Bridge|version", "framework not measured"} <= set(cases)
 
 
 @pytest.mark.parametrize(
@@ -120,8 +120,8 @@ def test_tables_that_could_not_be_read_back_are_not_written(tmp_path):
 @pytest.mark.parametrize(
     ("table", "line", "call"),
     [
-        ("training", "stack,mine,matmuls", lambda: calibration.constants(calibration.Origin())),
-        ("training_memory", "stack,mine,gradients", lambda: memory.constants()),
+        ("training", "framework,mine,matmuls", POOL.shipped),
+        ("training_memory", "framework,mine,gradients", memory.POOL.shipped),
         (
             "collectives",
             "ranks,scale-up|all_reduce|H100|eight,step_ll",

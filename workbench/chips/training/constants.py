@@ -14,7 +14,6 @@ from workbench.calibration import evidence
 from workbench.calibration.evidence import Evidence, Index
 from workbench.calibration.pool import Level, Pool
 from workbench.chips.training.time import CONSTANTS
-from workbench.errors import UnknownName
 from workbench.llm import LLM
 from workbench.units import GIGA
 
@@ -90,6 +89,11 @@ POOL = Pool(
 )
 
 
+def frameworks() -> list[str]:
+    """Frameworks that may be named: those of `FRAMEWORKS`, and others that were measured."""
+    return sorted({*FRAMEWORKS, *catalogue.table(INDEX)["framework"].drop_nulls()})
+
+
 @dataclass(frozen=True)
 class Resolved:
     """What constants are looked up by, and what was measured of it."""
@@ -111,14 +115,12 @@ class Resolved:
 
 
 def resolve(said: Origin) -> Resolved:
-    """What constants are looked up by, and the measured runs near by. Raises `UnknownName` for a framework that is none.
+    """What constants are looked up by, and the measured runs near by.
 
     Nearest are the runs whose weighted difference from what was said is least (`WEIGHTS`), of equally near ones those of the newest
     version. A framework or version that was not said is theirs. A version that was not measured counts as one of its major number, and a
     model as the nearest in size that the framework was measured on, of its kind and `ALIKE`; without one, they work from the mean.
     """
-    if said.framework and said.framework not in FRAMEWORKS:
-        raise UnknownName("training framework", said.framework, FRAMEWORKS)
     return _resolved(catalogue.made_of(INDEX, Index), said)
 
 

@@ -127,8 +127,9 @@ def evidence(found: Rows, at: Any, rows: pl.DataFrame) -> pl.DataFrame:
         n = [run.n_chips for run in runs]
         layouts = {" ".join(f"{name}{run.plan.get(name, 1)}" for name in ("tp", "pp", "cp", "ep")) for run in runs}
         layout = f"{sorted(layouts)[0] if len(layouts) == 1 else f'{len(layouts)} layouts'}, {min(n)} to {max(n)} chips"
-        table.append((*key, layout, len(runs), rows["source"][runs[0].position], runs[0].origin.date))
-    return pl.DataFrame(table, schema=[*GROUP, "layout", "rows", "source", "date"], orient="row")
+        told = [text or None for text in (*key, layout, rows["source"][runs[0].position], runs[0].origin.date)]
+        table.append((*told, len(runs)))
+    return pl.DataFrame(table, schema=[*GROUP, "layout", "source", "date", "rows"], orient="row")
 
 
 def calibrated(rows: pl.DataFrame, model: Model, cases: Callable[..., Iterable[tuple[str, Array]]]) -> dict[str, pl.DataFrame]:

@@ -16,7 +16,7 @@ import polars as pl
 from workbench import catalogue, formats
 from workbench.calibration.forms import Asked
 from workbench.checks import row_numbers
-from workbench.chips.training.constants import FRAMEWORKS, Origin
+from workbench.chips.training.constants import FRAMEWORKS, Origin, frameworks
 from workbench.chips.training.plan import TrainingPlan, uneven_stages
 from workbench.errors import InputError, UnknownName
 from workbench.llm import LLM
@@ -97,7 +97,7 @@ class Run:
 
     def call(self) -> dict[str, Any]:
         """The call of `training_step` as plain data."""
-        said = {"framework": self.framework, "version": self.version}
+        said = {"framework": self.framework, "version": self.version} if self.framework in frameworks() else {}
         arguments = {
             "llm": _said(self.llm),
             "cluster": {"call": "fabric.Cluster", "arguments": {"chip": self.chip, "n_chips": self.n_chips}},
@@ -131,19 +131,18 @@ def ask(quantity: str, read_: str, low: str, high: str) -> Callable[[pl.DataFram
 
 
 def software(stack: str | None) -> tuple[str, str]:
-    """Framework and version that a row's text names; empty where it names none.
+    """Framework and version that a row's text names; what is none of `FRAMEWORKS` is what stands before the version.
 
     Examples
     --------
-    >>> software("Megatron-Bridge 26.04.01 NeMo Container"), software("Megatron-LM core 0.9")
-    (('Megatron-Bridge', '26.04.01'), ('Megatron-LM', '0.9'))
+    >>> software("Megatron-Bridge 26.04.01 NeMo Container"), software("Megatron-LM core 0.9"), software("ours v2.1, compiled")
+    (('Megatron-Bridge', '26.04.01'), ('Megatron-LM', '0.9'), ('ours', '2.1'))
     """
     text = stack or ""
-    for name in (*FRAMEWORKS, *NAMED):
-        if (at := text.casefold().find(name.casefold())) >= 0:
-            version = VERSION.search(text, at)
-            return NAMED.get(name, name), version[0] if version else ""
-    return "", ""
+    known = next((name for name in (*FRAMEWORKS, *NAMED) if name.casefold() in text.casefold()), None)
+    version = VERSION.search(text, text.casefold().find(known.casefold()) if known else 0)
+    name = known or re.split(r" v?[\d.]+|[,;(]", text)[0].strip()
+    return NAMED.get(name, name), version[0] if version else ""
 
 
 def step_of(row: dict[str, Any]) -> float | None:
