@@ -33,7 +33,7 @@ FOLDS, MOST_ROWS, LEAST = 8, 1000, 40
 #: A file of fewer rows refines the constants that ship; a larger one replaces them.
 OWN = 500
 #: Cases of fewer rows have no interval of their own.
-FEW = 8
+FEW = 20
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ def _errors(frame: pl.DataFrame, found: Rows) -> Iterator[tuple[str, float]]:
             if others:
                 with tables.instead(others):
                     for quantity, near, error in left_out_errors(take(found, at)):
-                        for case in cases(quantity, near.origin.measured_by, near.said, near.evidence.distance):
+                        for case in cases(quantity, near):
                             yield case, error
 
 
