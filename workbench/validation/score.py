@@ -135,8 +135,7 @@ def _answer(asked: Asked, made: dict[str, Any]) -> Answer:
 def _finite(result: Any, path: str) -> float:
     value = calls.number(calls.read(result, path))
     if not np.isfinite(value):
-        reason = str(getattr(result, "reason", ""))
-        raise InputError(f"not feasible: {reason}" if reason else "no finite number follows from what it states")
+        raise InputError(str(getattr(result, "reason", "")) or "no finite number follows from what it states")
     return value
 
 

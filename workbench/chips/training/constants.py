@@ -27,8 +27,10 @@ FRAMEWORKS = (
 )
 #: What counts how much where the nearest measured runs are looked for: software first, then the chip, then the model.
 WEIGHTS = {"framework": 16.0, "version": 8.0, "chip": 4.0, "kind": 2.0, "size": 1.0, "precision": 0.5, "model": 0.2}
-#: What widens an interval where the nearest runs differ in it.
+#: What widens an interval where no run of the framework agrees in it.
 NOT_MEASURED = ("framework", "version", "chip", "size")
+#: How much may be said of the software.
+TOLD = ("version", "framework", "nothing")
 #: Models of one kind whose parameters differ by no larger factor are alike.
 ALIKE = 1.65
 
@@ -88,7 +90,23 @@ POOL = Pool(
 )
 
 
-def resolve(said: Origin) -> tuple[Origin, Evidence]:
+@dataclass(frozen=True)
+class Resolved:
+    """What constants are looked up by, and what was measured of it."""
+
+    origin: Origin
+    evidence: Evidence
+    missing: tuple[str, ...]  #: of `NOT_MEASURED`
+    told: str  #: of the software: version, framework or nothing
+
+    @property
+    def half_width(self) -> float:
+        """Half width of the 80 % interval of the logarithm of time, of left-out runs of the framework; wider by what was not measured."""
+        near = [f"{self.origin.framework}|{self.told}", f"few rows|{self.told}"]
+        return evidence.half_width(ERRORS, near, [f"{name} not measured" for name in self.missing])
+
+
+def resolve(said: Origin) -> Resolved:
     """What constants are looked up by, and the measured runs near by. Raises `UnknownName` for a framework that is none.
 
     Nearest are the runs whose weighted difference from what was said is least (`WEIGHTS`), of equally near ones those of the newest
@@ -101,11 +119,13 @@ def resolve(said: Origin) -> tuple[Origin, Evidence]:
 
 
 @lru_cache(maxsize=8192)
-def _resolved(index: Index, said: Origin) -> tuple[Origin, Evidence]:
-    cells = {name: index.frame[name].fill_null("").to_numpy() for name in ("framework", "version", "kind", "model", "size")}
-    own = cells["framework"] == said.framework
-    if not (said.model in cells["model"][own if own.any() else ...]):
-        apart = np.where((own | ~own.any()) & (cells["kind"] == said.kind), _times(cells["size"], said.size), np.inf)
+def _resolved(index: Index, said: Origin) -> Resolved:
+    told = ("version" if said.version else "framework") if said.framework else "nothing"
+    cells = {name: index.frame[name].fill_null("").to_numpy() for name in (*NOT_MEASURED, "kind", "model")}
+    anywhere = not said.framework or said.framework not in cells["framework"]
+    own = (cells["framework"] == said.framework) | anywhere
+    if said.model not in cells["model"][own]:
+        apart = np.where(own & (cells["kind"] == said.kind), _times(cells["size"], said.size), np.inf)
         if apart.size and apart.min() < ALIKE:
             said = replace(said, model=str(cells["model"][apart.argmin()]))
     found = index.nearest({name: str(getattr(said, name)) for name in WEIGHTS}, WEIGHTS, {"size": _apart, "version": _release_apart})
@@ -114,25 +134,17 @@ def _resolved(index: Index, said: Origin) -> tuple[Origin, Evidence]:
         framework, version = said.framework, said.version
     elif said.version and (said.version in cells["version"][cells["framework"] == framework] or _major(version) != _major(said.version)):
         version = said.version
-    return replace(said, framework=framework, version=version), found
-
-
-def half_width(said: Origin, origin: Origin, found: Evidence) -> float:
-    """Half width of the 80 % interval of the logarithm of time: of the framework by what was said of it, wider by what was not measured."""
-    what = told(said)
-    missing = [f"{name} not measured" for name in NOT_MEASURED if name in found.differs]
-    return evidence.half_width(ERRORS, [f"{origin.framework}|{what}", f"few rows|{what}"], missing)
+    own = cells["framework"] == framework
+    has = {"framework": own, "version": own & (cells["version"] == version), "chip": own & (cells["chip"] == said.chip)}
+    has["size"] = own & (cells["kind"] == said.kind) & (_times(cells["size"], said.size) < ALIKE)
+    missing = tuple(name for name in NOT_MEASURED if not has[name].any())
+    return Resolved(replace(said, framework=framework, version=version), found, missing, told)
 
 
 def only(said: Origin, what: str) -> Origin:
     """With no more said of the software than its version, its framework, or nothing."""
     blank = {"version": (), "framework": ("version",), "nothing": ("framework", "version")}[what]
     return replace(said, **dict.fromkeys(blank, ""))
-
-
-def told(said: Origin) -> str:
-    """What was said of the software."""
-    return ("version" if said.version else "framework") if said.framework else "nothing"
 
 
 def _times(cells: Any, size: str) -> Any:

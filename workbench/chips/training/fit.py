@@ -153,7 +153,7 @@ def calibrate_memory(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
     if own:
         return fitted
     names = np.array([origin.framework for origin in found.origins])
-    logs = study.errors(_folds(found.runs))
+    logs = study.errors(_folds(run.configuration for run in found.runs))
     cases = [(name, logs[names == name]) for name in dict.fromkeys(names[at].tolist()) if np.sum(names[at] == name) >= FEW]
     cases.append(("framework not measured", crossval.evenly(study.errors(names), names)))
     return fitted | {"training_memory_errors": crossval.error_table(cases)}
@@ -169,41 +169,42 @@ def _own(study: Study) -> tuple[Any, bool]:
 
 def _cases(study: Study, found: Rows, rows: pl.DataFrame) -> Iterable[tuple[str, Array]]:
     """Errors of runs that were left out: by framework and what was said of it, and where something was not measured."""
-    known: dict[str, list[float]] = {}
-    for _, what, origin, differs, error in _left_out(study, found, rows, _folds(found.runs), ("version", "framework", "nothing")):
-        if not set(differs) & set(constants.NOT_MEASURED):
-            known.setdefault(f"{origin.framework}|{what}", []).append(error)
+    cases: dict[str, list[float]] = {}
+    for _, near, error in _left_out(study, found, rows, _folds(run.configuration for run in found.runs), constants.TOLD):
+        if not near.missing:
+            cases.setdefault(f"{near.origin.framework}|{near.told}", []).append(error)
     few: dict[str, list[float]] = {}
-    for case, errors in known.items():
+    for case, errors in cases.items():
         if len(errors) >= FEW:
             yield case, np.array(errors)
         else:
             few.setdefault(f"few rows|{case.split('|')[1]}", []).extend(errors)
     yield from ((case, np.array(errors)) for case, errors in few.items())
     for name in constants.NOT_MEASURED:
-        groups = np.array([str(getattr(origin, name)) for origin in found.origins])
-        apart = [(source, e) for source, _, _, differs, e in _left_out(study, found, rows, groups, ("version",)) if name in differs]
+        out = _left_out(study, found, rows, _folds(str(getattr(origin, name)) for origin in found.origins), ("version",))
+        apart = [(source, error) for source, near, error in out if name in near.missing]
         yield f"{name} not measured", crossval.evenly(np.array([e for _, e in apart]), [source for source, _ in apart])
 
 
 def _left_out(
-    study: Study, found: Rows, rows: pl.DataFrame, groups: Any, whats: Iterable[str]
-) -> Iterator[tuple[str, str, Origin, tuple[str, ...], float]]:
-    """Of every run by constants of other groups: its source, what was said, what it was resolved to, what differs, and the log error."""
+    study: Study, found: Rows, rows: pl.DataFrame, groups: Any, told: Iterable[str]
+) -> Iterator[tuple[str, constants.Resolved, float]]:
+    """Of every run by constants of other groups: its source, what it was resolved to where so much was told, and the error's logarithm."""
     at = np.flatnonzero(study.measured)
-    for inside, fit in crossval.left_out(np.asarray(groups)[at], lambda rest: (study.fit(at[rest]), evidence(found, at[rest], rows)), least=LEAST):
-        if fit is None:
+    parts = crossval.left_out(groups[at], lambda rest: (study.fit(at[rest]), evidence(found, at[rest], rows)), least=LEAST)
+    for inside, fitted in parts:
+        if fitted is None:
             continue
         out = at[inside]
-        with tables.instead({constants.INDEX: fit[1]}):
-            for what in whats:
+        with tables.instead({constants.INDEX: fitted[1]}):
+            for what in told:
                 near = [constants.resolve(constants.only(study.origins[i], what)) for i in out]
-                logs = study.part(out)(fit[0].logs([origin for origin, _ in near])) - np.log(study.values[out])
-                yield from ((found.sources[i], what, o, e.differs, log) for i, (o, e), log in zip(out, near, logs, strict=True))
+                logs = study.part(out)(fitted[0].logs([one.origin for one in near])) - np.log(study.values[out])
+                yield from ((found.sources[i], one, log) for i, one, log in zip(out, near, logs, strict=True))
 
 
-def _folds(runs: list[Run]) -> Any:
-    return crossval.folds([run.configuration for run in runs], FOLDS)
+def _folds(names: Iterable[str]) -> Any:
+    return crossval.folds(names, FOLDS)
 
 
 def _groups(rows: pl.DataFrame, column: str) -> Any:
@@ -211,7 +212,7 @@ def _groups(rows: pl.DataFrame, column: str) -> Any:
     if column != "configuration":
         return rows[column].cast(pl.String).fill_null("").to_numpy()
     named = {run.position: run.configuration for run in measured.read(rows)[0]}
-    return crossval.folds([named.get(position, "") for position in range(rows.height)], FOLDS)
+    return _folds(named.get(position, "") for position in range(rows.height))
 
 
 def _refit_steps(rows: pl.DataFrame) -> dict[str, pl.DataFrame] | None:
@@ -231,7 +232,7 @@ def _memories(rows: pl.DataFrame, found: Rows) -> Study:
     return memories(found, [measured.memory_of(rows.row(run.position, named=True)) for run in found.runs])
 
 
-STEP = {"ask": measured.ask("step_s", "seconds", "low", "high"), "value": lambda row, _: measured.step_from_rate(row)}
+STEP = {"ask": measured.ask("step_s", "unlimited.seconds", "unlimited.low", "unlimited.high"), "value": lambda row, _: measured.step_from_rate(row)}
 MEMORY = {
     "ask": measured.ask("mem_gb", "memory.total * 1e-9", "memory.low * 1e-9", "memory.high * 1e-9"),
     "value": lambda row, _: measured.memory_of(row),

@@ -21,7 +21,7 @@ from workbench.chips.training.constants import FRAMEWORKS, Origin
 from workbench.chips.training.plan import TrainingPlan, uneven_stages
 from workbench.errors import InputError, UnknownName
 from workbench.llm import LLM
-from workbench.units import GIGA
+from workbench.units import GIGA, TERA
 
 TEXT = ("source_key", "model", "arch", "precision", "chip", "dp_shard", "recompute", "seq_par", "stack", "notes", "training_kind", "mem_kind")
 DIMENSIONS = ("layers", "hidden", "heads", "kv_heads", "head_dim", "ffn", "ffn_mats", "vocab", "experts", "topk")
@@ -151,11 +151,18 @@ def step_of(row: dict[str, Any]) -> float | None:
 
 
 def step_from_rate(row: dict[str, Any]) -> float | None:
-    """The measured step [s], from TFLOP/s of three forward passes with causal attention where nothing else is stated."""
-    rate = row.get("tflops_chip")
-    if (step := step_of(row)) or not (rate and row["gbs"] and row["seq"] and row["n_chips"]):
+    """The measured step [s], from TFLOP/s of three forward passes with causal attention where nothing else is stated.
+
+    Conventions differ by source: no constant is fitted to such a step.
+    """
+    rate, step = row.get("tflops_chip"), step_of(row)
+    if step or not (rate and row["gbs"] and row["seq"] and row["n_chips"]):
         return step
-    return 3 * _llm(row).forward_flop_per_token(row["seq"] / 2) * row["gbs"] * row["seq"] / (rate * 1e12 * row["n_chips"])
+    try:
+        flop = 3 * _llm(row).forward_flop_per_token(row["seq"] / 2) * row["gbs"] * row["seq"]
+    except UnknownName:
+        return None
+    return float(flop / (rate * TERA * row["n_chips"]))
 
 
 def memory_of(row: dict[str, Any]) -> float | None:
@@ -194,11 +201,12 @@ def _plan(row: dict[str, Any]) -> dict[str, Any]:
         degree["cp"] = n / row["gbs"]  # fewer sequences than chips can only be split along the sequence
     dp = max(n / (degree["tp"] * degree["pp"] * degree["cp"]), 1.0)
     shard = re.search(r"over (\d+)", sharding)
+    zero = 3 if "zero3" in sharding or "fsdp" in sharding else 2 if "zero2" in sharding else 1 if "zero1" in sharding else 0
     recompute = row["recompute"] or ""
     split = str(row["seq_par"] or "true").lower()
     return {name: int(value) for name, value in degree.items()} | {
         "micro_batch": int(max(1.0, min(row["mbs"] or (1.0 if row["tp"] else row["gbs"] / n), row["gbs"] / dp))),
-        "zero": 3 if "zero3" in sharding or "fsdp" in sharding else 2 if "zero2" in sharding else 1 if "zero1" in sharding else 0,
+        "zero": min(zero, 1) if degree["pp"] > 1 else zero,  # FSDP beneath a pipeline keeps its weights between micro-batches
         "shard": int(shard[1]) if shard else 0,
         "recompute": next((kind for kind in ("full", "selective") if recompute.startswith(kind)), "none"),
         "sequence_parallel": "assumed" in split or split == "true",
