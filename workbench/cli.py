@@ -244,8 +244,8 @@ def validate(
     kind: Annotated[
         str,
         typer.Argument(
-            help="What was measured: collectives, gemm, serving, training or training-memory; or published cases: those of demand, "
-            "energy, scaling or topology, or all cases; or decisions: what the models choose among measured ways to serve and layouts."
+            help="What was measured: collectives, gemm, goodput, runs, serving, training or training-memory; or published cases: those of "
+            "demand, energy, scaling or topology, or all cases; or decisions: what the models choose among measured ways to serve and layouts."
         ),
     ],
     file: Annotated[

@@ -63,7 +63,7 @@ def dispatched(tmp_path, *rows):
 
 
 def test_dispatch_to_experts_is_asked_and_its_bandwidth_read_as_a_time(tmp_path):
-    # UCCL-EP, README: 16 ranks on H200, 4096 tokens of 7168 in fp8 to 8 experts: 50 GB/s of RDMA and 1196 us; in one node 320 GB/s and 500 us
+    # UCCL-EP, README: H200, 4096 tokens of 7168 in fp8 to 8 experts: 16 ranks 50 GB/s of RDMA and 1196 us; in one node 320 GB/s and 500 us
     rows = dispatched(
         tmp_path,
         "H200,16,4096,7168,8,fp8,50,,normal,dispatch,UCCL-EP,EFA,bottleneck RDMA,ok,x",

@@ -68,7 +68,7 @@ def matrix_product(chip: str | Chip, m: ArrayLike, n: ArrayLike, k: ArrayLike, *
     --------
     >>> product = matrix_product("B200", [256, 8192], 8192, 8192)
     >>> (product.flop_per_s / 1e12).round(-1).tolist()
-    [770.0, 1480.0]
+    [900.0, 1110.0]
     >>> product.evidence.rows
     514
     """

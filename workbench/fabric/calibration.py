@@ -37,7 +37,7 @@ SIZES = ("below 1 MiB", "1 to 256 MiB", "from 256 MiB")
 INSIDE = {"kind": 4.0, "operation": 2.0, "chip": 2.0, "ranks": 1.0, "version": 0.25}
 BETWEEN = {"kind": 4.0, "operation": 2.0, "domains": 1.0, "chip": 0.25}
 #: Cases of the intervals by the distance of the nearest measurements: up to so far.
-DISTANCES = {"measured": 0.25, "near": 1.5, "far": np.inf}
+DISTANCES = {"measured": 0.25, "not measured": np.inf}
 #: Levels from general to special, within a domain and between domains.
 INNER, OUTER = ("domain", "operation", "chip", "ranks", "version"), ("transport", "transport_operation")
 UNITS = {"start": "s", "step": "s", "share": "of the link's bandwidth", "chunk": "s a square root of a byte"}

@@ -30,8 +30,6 @@ OWN = 500
 #: Largest share of the wire that a protocol may take: in-network reduction beats the ring it is counted as by a little in a domain, and by
 #: up to two between two domains, where each byte crosses once.
 CAPS = {("scale-up", "all_reduce"): 1.15, ("scale-up", ""): 0.97, ("out", "all_reduce"): 2.1, ("out", ""): 1.0}
-
-
 TEXT = ("table_id", "collective", "chip", "fabric", "library", "quality", "source")
 NUMBERS = ("bytes", "n_gpus", "scaleup_domain_gpus", "scale_up_GBps_per_dir", "nic_Gbps_per_gpu", "time_us")
 NIC = 50.0  #: GB/s of a chip's NIC where neither the row nor the catalogue states it

@@ -180,7 +180,7 @@ def write_tables(tables_: dict[str, pl.DataFrame], folder: str | Path) -> dict[P
     >>> fitted = calibrate("gemm", catalogue.path("measured/gemm.csv"))
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     [path.name for path in write_tables(fitted, folder)]
-    ['gemm.csv', 'gemm_errors.csv', 'gemm_evidence.csv']
+    ['gemm.csv', 'gemm_evidence.csv', 'gemm_errors.csv']
     """
     paths = {Path(folder) / "calibration" / f"{name}.csv": (name, table) for name, table in tables_.items()}
     with tempfile.TemporaryDirectory() as scratch:
