@@ -245,7 +245,7 @@ def validate(
         str,
         typer.Argument(
             help="What was measured: collectives, gemm, goodput, runs, serving, training or training-memory; or published cases: those of "
-            "demand, energy, scaling or topology, or all cases; or decisions: what the models choose among measured ways to serve and layouts."
+            "demand, energy, scaling or topology, or all cases; or decisions: what the models choose of measured ways."
         ),
     ],
     file: Annotated[

@@ -93,14 +93,6 @@ CASES = [
     ),
     Case("fabric.optics", TREE.optics, {"copper_endpoints": 0.5}, {"copper_endpoints": (0, 0.5, 1)}, allow={"copper_endpoints": ("zero",)}),
     Case(
-        "fabric.torus",
-        lambda dimensions, link_bandwidth: fabric.torus((dimensions, 4), link_bandwidth),
-        {"link_bandwidth": 45e9, "dimensions": 4},
-        {"link_bandwidth": (1e9, 45e9, 1e11)},
-        numbers=("dimensions",),
-        whole=("dimensions",),
-    ),
-    Case(
         "fabric.dragonfly",
         fabric.dragonfly,
         {"routers_per_group": 8, "hosts_per_router": 4, "global_links": 4, "link_bandwidth": 25e9},

@@ -76,7 +76,7 @@ def test_predictions_never_see_what_was_published(shipped):
         ("fleet.annuity", "[1e6, 0, 4]", "* 1e-6", 0.25),
         ("catalogue.chip", '{"name": "H100"}', "tdp", 700),
         (".peak", '{"self": {"call": "catalogue.chip", "arguments": {"name": "H100"}}, "precision": "bf16"}', "/ 1e12", 989),
-        ("fabric.torus", '{"dimensions": [16, 16, 16], "link_bandwidth": 50e9}', "endpoints", 4096),
+        ("fabric.optical_switches", '{"cubes": 64}', "", 48),
         ("catalogue.table", '{"name": "chips"}', '["tdp_w"][0] * 0', 0),
         ("fleet.annuity", f'{{"capital": {PUE}, "rate": 0, "years": 1}}', "", 1.17),
         ("energy.server_power", '{"chip": "H100"}', "rated", 1274.7),
@@ -93,7 +93,7 @@ def test_calls_are_read_as_written(call, arguments, read, value):
     [
         ("scaling.optimal_allocatoin", "{}", "", "unknown public function '.*'; nearest: scaling.optimal_allocation"),
         ("scaling._public", "{}", "", "unknown public function"),
-        ("scaling.optima.approach_2_bias", "{}", "", "unknown public function"),
+        ("scaling.optima.law_spread", "{}", "", "unknown public function"),
         ("os.system", '["true"]', "", "unknown public function 'os.system'"),
         ("catalogue.tables.read", '["x"]', "", "unknown public function"),
         ("", "{}", "", "unknown public function ''"),

@@ -14,7 +14,9 @@ from workbench.validation.score import KINDS, shipped
 
 HEADER = "id,call,arguments,read,expected,rtol,atol,source,note"
 GEMM = "chip,precision,m,k,n,peak,source,tflops"
-ROW = 'a,energy.grid_carbon,"{""energy"": 4.6332e12, ""carbon_g_per_kwh"": 429}",kg / 1e3,552.1,0.02,,Patterson 2021,'
+PLACE = '{""call"": ""energy.site"", ""arguments"": {""region"": ""eastus"", ""carbon_g_per_kwh"": 429, ""pue"": 1}}'
+BILL = f'{{""place"": {PLACE}, ""it_power"": [4.6332e12], ""step"": 1}}'
+ROW = f'a,energy.energy_bill,"{BILL}","carbon[""location""].kg / 1e3",552.1,0.02,,Patterson 2021,'
 
 
 def first(path):

@@ -27,7 +27,12 @@ CONSTANTS = (
 POOL = Pool(
     "calibration/power",
     CONSTANTS,
-    {"all": Level(), "chip": Level(("chip",), 0.5), "campaign": Level(("measured_by", "chip"), 0.5), "model": Level(("model",), 1.0, "scale")},
+    {
+        "all": Level(),
+        "chip": Level(("chip",), 0.5),
+        "campaign": Level(("measured_by", "chip"), 0.5),
+        "model": Level(("model",), 1.0, "scale"),
+    },
 )
 
 

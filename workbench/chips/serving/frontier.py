@@ -134,7 +134,12 @@ def slo_frontier(
             for ratio in (0.0, *np.ravel(ratios).tolist()):
                 near, c, _ = grounds(llm, cluster, own, load, framework, version, ratio > 0)
                 prompt = replace(demand, replicas=ratio, concurrency=demand.concurrency / ratio) if ratio else None
-                where = {"chip": cluster.chip.name, "precision": precision, "prefill": "disaggregated" if ratio else "aggregated", "ratio": ratio}
+                where = {
+                    "chip": cluster.chip.name,
+                    "precision": precision,
+                    "prefill": "disaggregated" if ratio else "aggregated",
+                    "ratio": ratio,
+                }
                 frames.append(_frame(demand, operate(demand, prompt, c), cluster, near, where, prices))
     found = pl.concat(frames) if frames else pl.DataFrame()
     if found.is_empty():
@@ -229,9 +234,7 @@ def value_of(
     return {resource: gain(resource) for resource in ("peak", "hbm_bandwidth", "hbm")}
 
 
-def _frame(
-    demand: Demand, point: Point, cluster: Cluster, near: Basis, where: dict[str, Any], prices: Mapping[str, float]
-) -> pl.DataFrame:
+def _frame(demand: Demand, point: Point, cluster: Cluster, near: Basis, where: dict[str, Any], prices: Mapping[str, float]) -> pl.DataFrame:
     """Points that fit as rows; joules and watts of the chips alone."""
     chip, shape = cluster.chip, point.tpot.shape
     fits = np.broadcast_to((demand.fits >= 1) & (point.batch >= 0.999 * demand.concurrency), shape)

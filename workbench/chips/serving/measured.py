@@ -15,7 +15,20 @@ import polars as pl
 from workbench.calibration.forms import Asked, Form
 from workbench.chips.serving import bench_json, fit
 from workbench.chips.serving.rows import (
-    LATENCY, NUMBERS, QUANTITIES, READ, TEXT, Call, asked, cache_of, call, chip_of, llm_of, points, precision_of, side, software,
+    NUMBERS,
+    QUANTITIES,
+    READ,
+    TEXT,
+    Call,
+    asked,
+    cache_of,
+    call,
+    chip_of,
+    llm_of,
+    points,
+    precision_of,
+    side,
+    software,
 )  # fmt: skip
 from workbench.errors import InputError
 
@@ -76,7 +89,10 @@ def _layout(text: str | None, n: float) -> Call:
 def _call(row: Call, precision: str | None, plan: Call, load: Call, prefill: Call | None = None) -> Call:
     """The call of a row of one of the files below; weights of unstated format are in that which their publisher chose."""
     model, chip = (row["model"] or "").partition("/")[0], chip_of(row["chip"])
-    stated = precision_of(precision or model if re.search("FP|INT|w8", precision or model, re.I) else "fp8" if re.match("Deep|MiniMax", model) else "bf16", chip)
+    stated = precision_of(
+        precision or model if re.search("FP|INT|w8", precision or model, re.I) else "fp8" if re.match("Deep|MiniMax", model) else "bf16",
+        chip,
+    )
     both = {"precision": stated, "kv_precision": cache_of("fp8" if "KV FP8" in (precision or "") else "", stated)}
     lengths = {f"{way}_tokens": _number(row, f"{way}_len") for way in ("input", "output")}
     made = call(llm_of(model), chip, plan | both, lengths | load, *software(row["framework"]), prefill and prefill | both)
@@ -178,7 +194,7 @@ def _open_loop(row: Call) -> tuple[Call, Any]:
     rate, kept = _number(row, "offered_rate_req_s"), row["achieved_rate_req_s"]
     if "P1D" in (row["parallelism"] or "") or "prefill" in (row["parallelism"] or "") or "cap" in (row["arrival"] or ""):
         raise InputError("arrivals at prompts on replicas of their own, or capped: no call says it")
-    if kept and kept < 0.9 * rate or row["arrival"] == "burst":
+    if (kept and kept < 0.9 * rate) or row["arrival"] == "burst":
         raise InputError("more arrives than is served: no steady state")
     if "prefix" in f"{row['workload']} {row['config']}":
         raise InputError("hits in the prefix cache are not stated")

@@ -126,7 +126,9 @@ def evidence(found: Rows, at: Any, rows: pl.DataFrame) -> pl.DataFrame:
     told = [{"layout": run.layout, "chips": run.n_chips, "source": rows["source"][run.position], "date": run.origin.date} for run in runs]
     frame = pl.DataFrame([a | b for a, b in zip(named, told, strict=True)])
     layouts = pl.col("layout").unique(maintain_order=True)
-    several = pl.when(layouts.len() > 3).then(pl.concat_str(layouts.len().cast(pl.String), pl.lit(" layouts"))).otherwise(layouts.str.join("; "))
+    several = (
+        pl.when(layouts.len() > 3).then(pl.concat_str(layouts.len().cast(pl.String), pl.lit(" layouts"))).otherwise(layouts.str.join("; "))
+    )
     chips = pl.concat_str(pl.lit(" on "), pl.col("chips").min(), pl.lit(" to "), pl.col("chips").max(), pl.lit(" chips"))
     groups = frame.group_by(GROUP, maintain_order=True)
     return groups.agg(layout=pl.concat_str(several, chips), rows=pl.len(), source=pl.col("source").first(), date=pl.col("date").first())

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from workbench import catalogue, formats
@@ -23,7 +22,20 @@ from workbench.errors import InputError, UnknownName
 from workbench.llm import LLM
 from workbench.units import GIGA, TERA
 
-TEXT = ("source_key", "model", "arch", "precision", "chip", "dp_shard", "recompute", "seq_par", "stack", "notes", "training_kind", "mem_kind")
+TEXT = (
+    "source_key",
+    "model",
+    "arch",
+    "precision",
+    "chip",
+    "dp_shard",
+    "recompute",
+    "seq_par",
+    "stack",
+    "notes",
+    "training_kind",
+    "mem_kind",
+)
 DIMENSIONS = ("layers", "hidden", "heads", "kv_heads", "head_dim", "ffn", "ffn_mats", "vocab", "experts", "topk")
 LAYOUT = ("seq", "n_chips", "tp", "pp", "vp", "cp", "ep", "dp", "mbs", "gbs")
 #: What was measured. Files of one kind have some of these columns, and not all others.
