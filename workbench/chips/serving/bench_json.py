@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +112,7 @@ def _row(file: Path, i: int, saved: dict[str, Any]) -> dict[str, Any]:
         "framework_version": str(result.get("version") or ""),
         "mode": "closed_loop" if row["concurrency"] else "open_loop_slo" if row["request_rate"] else "offline_max",
         "source": file.name,
+        "date": re.sub(r"^(\d{4})(\d\d)(\d\d).*", r"\1-\2-\3", str(result.get("date") or datetime.date.today())),
         "n_chips": chips,
         "tp": tp,
         "pp": pp,
