@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-# Tests that interrupt, kill and count processes run one at a time, the others two.
+# Tests that interrupt, kill and count processes run file by file, two files at a time, the others test by test.
 PROCESSES := tests/kernel tests/test_interrupts.py $(addprefix tests/batch/test_,dask.py driver.py executors.py sweep_cli.py)
 
 .PHONY: tour test lab bench lower-bounds clean
@@ -19,7 +19,7 @@ test: $(VENV)/.installed-test  ## lint, types, tests, examples in docstrings, st
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q -n 2 --doctest-modules tests workbench $(PROCESSES:%=--ignore=%)
-	$(BIN)/python -m pytest -q $(PROCESSES)
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile $(PROCESSES)
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --nbval notebooks
 
 lab: $(VENV)/.installed  ## JupyterLab in notebooks/

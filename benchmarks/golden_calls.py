@@ -23,7 +23,8 @@ def calls() -> dict[str, Callable[[], Any]]:
     from workbench.fleet.finance import npv
     from workbench.fleet.problem import Fleet
     from workbench.fleet.vintages import replacement
-    from workbench.scaling.capability import efficiency_per_year
+    from workbench.uncertainty.scores import crps
+    from workbench.uncertainty.summaries import bands, exceedance
     from workbench.units import DAY, HOUR
 
     rng, chip, llm = np.random.default_rng(0), catalogue.chip, catalogue.llm
@@ -44,7 +45,7 @@ def calls() -> dict[str, Callable[[], Any]]:
     points = np.exp(rng.uniform(np.log([[1e8], [1e9]]), np.log([[1e10], [1e11]]), (2, 60)))
     place = Site("x", 0.08, 400, 1.2, wue_l_per_kwh=0.3, grid_water_l_per_kwh=3, demand_usd_per_kw=15)
     hours = np.arange(0, 168, 0.25)
-    week = fleet.bursty(fleet.diurnal(hours, mean=45.0, swing=0.5), step=900.0, service=20.0, seed=7)
+    week = fleet.diurnal(hours, mean=45.0, swing=0.5, service=20.0, seed=7)
     owned = {"n_chips": 4608, "chip_price": 40e3, "power": energy.server_power(chip("GB300"), 0.8), "pue": np.array([1.1, 1.3])}
     work = fleet.Work(
         llm("Llama-3.1-405B"), 15.6e12, "bf16", llm("DeepSeek-R1"), chips.ServingPlan(8, "fp4", "fp8"), chips.Load(256, 1024, 1024)
@@ -93,7 +94,7 @@ def calls() -> dict[str, Callable[[], Any]]:
         "path": uncertainty.Path(4, 0.9, 0.05),
     }
     drawn = uncertainty.sample(spread, 256, seed=3, correlation={("lognormal", "normal"): 0.6})
-    calls_an_hour, tokens = demand.agent_hour(demand.coding_agent().values)
+    calls_an_hour, tokens = demand.agent_hour()
     return {
         "training step": lambda: chips.training_step(llm("Llama-3.1-405B"), gb300, chips.TrainingPlan(tp=8, pp=9), 2304),
         "training steps of four layouts": lambda: chips.training_step(llm("Llama-3.1-70B"), h100, plan, 64, sequence=4096),
@@ -114,7 +115,7 @@ def calls() -> dict[str, Callable[[], Any]]:
         ),
         "watts of a chip": lambda: chips.power(chip("B200"), np.array([0.0, 0.5, 1.0]), 0.7),
         "collectives": lambda: [fabric.collective_time(op, sizes, tiers) for op in ("all_reduce", "all_gather", "alltoall")],
-        "topologies": lambda: [t.frame() for t in (tree, fabric.dragonfly(16, 8, 8, 25e9), fabric.torus((16, 16, 16), 45e9))],
+        "topologies": lambda: [t.frame() for t in (tree, fabric.dragonfly(16, 8, 8, 25e9))],
         "bill of a fabric": lambda: fabric.bill(
             tree, switch_usd=40e3, optic_usd=700.0, cable_usd=150.0, nic_usd=1500.0, switch_watts=1500.0
         ),
@@ -127,7 +128,7 @@ def calls() -> dict[str, Callable[[], Any]]:
         "best size": lambda: scaling.optimal_allocation(np.geomspace(1e20, 1e27, 4), law),
         "best size of scarce data": lambda: scaling.data_constrained_optimum(1e25, 1e12, scaling.law("Muennighoff")),
         "best size of a served model": lambda: scaling.inference_aware_optimum(np.geomspace(1e11, 1e15, 3), law, loss=2.1, mfus=(0.4, 0.2)),
-        "capability": lambda: {0: scaling.capability_gain([0.1, 10.0], years=1.0), 2: efficiency_per_year()},
+        "capability": lambda: {0: scaling.capability_gain([0.1, 10.0], years=1.0)},
         "fit of a law": lambda: scaling.fit(*points, law.loss(*points) * np.exp(rng.normal(0, 0.01, 60))),
         "power of a hall": lambda: energy.power_chain(
             chip("H100"), 1024, drawn=chips.power(chip("H100"), 0.6, 0.5), cooled_by="air", wet_bulb=np.array([10.0, 25.0])
@@ -171,7 +172,6 @@ def calls() -> dict[str, Callable[[], Any]]:
         "worth of waiting": lambda: demand.real_option(
             need[-1], need[0], own_usd_per_quarter=1.0, lease_usd_per_quarter=2.5, premium_usd_per_quarter=0.1, bins=16
         ),
-        "clearing": lambda: demand.clear([[5.0, 9.0], [2.0, 3.0]], [6.0, 14.0], [[0.5], [1.2]], reference_price=2.35, contracted=0.5),
         "chip time of an agent": lambda: demand.chip_seconds(
             llm("Kimi-K2.5"), clusters[1], tokens * (1 / calls_an_hour), chips.ServingPlan(8, "fp8")
         ),
@@ -179,15 +179,14 @@ def calls() -> dict[str, Callable[[], Any]]:
             frontier_run({"money": money_cap(1e10, usd_per_h100e_hour=2.0, mfu=0.4), "data": demand.data_cap(1e14)}),
             demand.power_cap(1e9, chip_power=1400.0, peak=2.5e15, mfu=0.4, seconds=90 * DAY),
             demand.latency_wall(),
-            demand.models_above([1e25, 1e26], 1e27, at_frontier=2.0, per_decade=3.0),
         ),
         "samples": lambda: {name: values[..., :4] for name, values in drawn.items()},
         "indices": lambda: uncertainty.sobol_indices(
             lambda lognormal, normal, pert: lognormal * pert + normal, {k: spread[k] for k in ("lognormal", "normal", "pert")}, 256
         ),
         "bands and scores": lambda: (
-            uncertainty.bands(drawn["lognormal"]),
-            uncertainty.crps(drawn["normal"][None], [0.3]),
-            uncertainty.exceedance(drawn["pert"], 2.0, replicates=2),
+            bands(drawn["lognormal"]),
+            crps(drawn["normal"][None], [0.3]),
+            exceedance(drawn["pert"], 2.0, replicates=2),
         ),
     }

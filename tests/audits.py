@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from workbench.demand.forecast import checks
-from workbench.demand.forecast.checks import Finding, path_total, positive
+from workbench.demand.forecast.checks import Finding, positive
 from workbench.demand.forecast.history import year
 
 #: Times a month of each unit that tokens are printed in (months of 365.25 / 12 days).
@@ -47,6 +47,18 @@ def sum_of_parts(row, whole, parts):
     if abs(added / whole - 1) <= PARTS:
         return []
     return [Finding("sum of parts", row, f"{whole:.4g} where its parts add up to {added:.4g} ({added / whole - 1:+.0%})")]
+
+
+def path_total(times, rates, start, end):
+    """What accumulates from `start` to `end` along the piecewise exponential path through `rates` at `times`."""
+    t, y = np.asarray(times, dtype=float), np.log(np.asarray(rates, dtype=float))
+    slope = np.diff(y) / np.diff(t)
+    edges = np.concatenate([[start], t[(t > start) & (t < end)], [end]])
+    piece = np.clip(np.searchsorted(t, (edges[1:] + edges[:-1]) / 2) - 1, 0, slope.size - 1)
+    g, a = slope[piece], y[piece] + slope[piece] * (edges[:-1] - t[piece])
+    x = g * np.diff(edges)
+    fall = np.maximum(np.abs(x), 1e-300)  # from the larger end of a piece, so that none is infinite
+    return float(np.sum(np.exp(np.maximum(a, a + x)) * np.diff(edges) * -np.expm1(-fall) / fall))
 
 
 def total_against_path(row, total, times, rates, start, end):

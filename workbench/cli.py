@@ -244,11 +244,14 @@ def validate(
     kind: Annotated[
         str,
         typer.Argument(
-            help="What was measured: collectives, gemm, serving, training or training-memory; or published cases: those of demand, "
-            "energy, scaling or topology, or all cases."
+            help="What was measured: collectives, gemm, goodput, runs, serving, training or training-memory; or published cases: those of "
+            "demand, energy, scaling or topology, or all cases; or decisions: what the models choose of measured ways."
         ),
     ],
-    file: Annotated[Path | None, typer.Argument(help="CSV of measurements or cases; none: what ships with the workbench.")] = None,
+    file: Annotated[
+        list[Path] | None,
+        typer.Argument(help="CSV of measurements or cases, of decisions one or more; none: what ships with the workbench."),
+    ] = None,
     by: Annotated[str, typer.Option(help="Column to group the table by.")] = "source",
     leave_out: Annotated[
         str | None, typer.Option(help="Column: calibrate on the rows of its other values alone, and print that beside.")
@@ -259,14 +262,20 @@ def validate(
     """Score a model against measurements: predicted against measured, by source."""
     _one_thread()
     from workbench import validation
+    from workbench.validation.report import aligned
 
-    report = validation.validate(kind, file, by=by)
-    left_out = validation.validate(kind, file, by=by, leave_out=leave_out) if leave_out else None
+    one = file[0] if file else None
+    if kind == "decisions" and (calls or leave_out):
+        raise InputError("validate decisions: --calls and --leave-out are for the other kinds")
+    if kind != "decisions" and file and len(file) > 1:
+        raise InputError(f"validate {kind}: one file is expected; several at once are read for decisions alone")
+    report: Any = validation.decide(file or ()) if kind == "decisions" else validation.validate(kind, one, by=by)
+    left_out = validation.validate(kind, one, by=by, leave_out=leave_out) if leave_out else None
     print(report.calls() if calls else report)
     if left_out:
         print(f"\nthe same, each {leave_out} by models calibrated on the others alone:\n", left_out, sep="\n")
         print("\nerrors in percent as shipped, and of rows that nothing was fitted to:\n")
-        print(*validation.aligned(report.beside(left_out)), sep="\n")
+        print(*aligned(report.beside(left_out)), sep="\n")
     if json:
         report.write_json(json)
         print(f"per-row results: {json}")

@@ -30,6 +30,7 @@ def armed() -> None:
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         return  # whoever started this ignores it
     signal.signal(signal.SIGINT, _hear)
+    sys.unraisablehook = _unraisable
     hears, told = os.pipe()
     os.set_blocking(told, False)
     signal.set_wakeup_fd(told, warn_on_full_buffer=False)
@@ -41,6 +42,12 @@ def armed() -> None:
 def _hear(*_: Any) -> NoReturn:
     heard.append(True)
     raise KeyboardInterrupt
+
+
+def _unraisable(what: sys.UnraisableHookArgs) -> None:
+    """Of an interrupt in a callback, as imports have them, Python says that it is dropped: the thread that heard it ends the process."""
+    if not issubclass(what.exc_type, KeyboardInterrupt):
+        sys.__unraisablehook__(what)
 
 
 def _watch(hears: int) -> None:

@@ -9,6 +9,8 @@ from workbench import formats
 from workbench.errors import InputError
 from workbench.units import TERA, card, human, significant, usd
 
+H100E = 1979 * TERA  #: dense fp8 peak of an H100, in which Epoch AI counts compute [FLOP/s]
+
 
 @dataclass(frozen=True)
 class Chip:
@@ -64,6 +66,18 @@ class Chip:
         if peak not in self.peaks:
             raise InputError(f"{self.name} has no {peak} peak; it has {', '.join(self.peaks)}")
         return self.peaks[peak]
+
+    @property
+    def h100e(self) -> float:
+        """H100-equivalents, as Epoch AI counts compute: dense fp8 peak (16-bit where there is none) over `H100E`.
+
+        Examples
+        --------
+        >>> from workbench import catalogue
+        >>> round(catalogue.chip("GB200").h100e, 2)
+        2.53
+        """
+        return self.peaks.get("fp8", self.peaks.get("bf16", 0.0)) / H100E
 
     def runs(self, precision: str) -> bool:
         """Whether the chip has the peak that a number format runs at."""

@@ -17,7 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench import charts
-from workbench.charts import theme
+from workbench.charts import runs, theme
+from workbench.charts.heatmap import heatmap
 from workbench.charts.render import MIME, VERSION, alt_text, compact, render
 from workbench.charts.varied import Varied, sample
 from workbench.errors import InputError
@@ -252,12 +253,12 @@ AXES = {"price": "price [USD]", "chips": "chips", "link": "link"}
 
 def swept(kind, frame=RUNS, **changed):
     given = {"axes": AXES, "value": "usd", "unit": "USD/h", "row": "run", "title": "Price decides", "subtitle": "A test."} | changed
-    return getattr(charts, kind)(frame, **given)
+    return getattr(runs, kind)(frame, **given)
 
 
 def heat(frame=RUNS, **changed):
     given = {"x": "chips", "y": "link", "value": "usd", "x_unit": "chips", "y_unit": "link", "unit": "USD/h"} | changed
-    return charts.heatmap(frame, **{"title": "Few chips, few dollars", "subtitle": "A test."} | given)
+    return heatmap(frame, **{"title": "Few chips, few dollars", "subtitle": "A test."} | given)
 
 
 def rows(spec, column):

@@ -6,14 +6,15 @@ import numpy as np
 import polars as pl
 import pytest
 
-from workbench import charts, uncertainty
+from workbench import charts
 from workbench.charts import theme
 from workbench.charts.render import render
 from workbench.errors import InputError
+from workbench.uncertainty.summaries import bands
 
 QUARTERS = [2026.5, 2026.75, 2027.0]
 FUTURES = np.array([[1.0, 2, 3], [1, 3, 9], [1, 4, 27]])  # three quarters, three futures
-FAN = uncertainty.bands(FUTURES, levels=(0.5, 0.9)).frame(quarter=QUARTERS)
+FAN = bands(FUTURES, levels=(0.5, 0.9)).frame(quarter=QUARTERS)
 SEEN = pl.DataFrame({"quarter": [2026.0, 2026.25], "value": [0.5, 1.0]})
 
 

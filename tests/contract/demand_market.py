@@ -8,8 +8,8 @@ from contract.harness import Case
 from workbench import demand
 from workbench.demand.forecast import backtest, frontier, trend
 from workbench.demand.forecast.history import Series
-from workbench.demand.market import scenario, supply
-from workbench.demand.market.loop import Futures
+from workbench.demand.market import scenario
+from workbench.demand.market.loop import Futures, simulate
 
 
 def over(count):
@@ -83,54 +83,30 @@ def allow(names, *kinds):
 
 CASES: list[Case] = [
     Case(
-        "demand.clear",
-        lambda **x: demand.clear(**{k: two(v) if k in ("demand", "elasticity", "contracted", "floor") else v for k, v in x.items()}),
-        {"demand": 3.0, "supply": 4.0, "elasticity": 0.9, "reference_price": 2.0, "contracted": 0.25, "floor": 0.5, "ceiling": 9.0},
-        {
-            "demand": (1, 3, 8), "supply": (1, 4, 9), "elasticity": (0, 0.9, 2), "reference_price": (1, 2, 3), "contracted": (0, 0.25, 1),
-            "floor": (0, 0.5, 1), "ceiling": (2, 9, 20),
-        },
-        allow=allow("demand elasticity contracted floor", "zero") | allow("ceiling", "infinite"),
-        last=True,
-    ),
-    Case(
-        "demand.demand_at",
-        lambda **x: demand.demand_at(**{k: v if "price" in k else two(v) for k, v in x.items()}),
-        {"price": 3.0, "demand": 3.0, "elasticity": 0.9, "reference_price": 2.0, "contracted": 0.25, "floor": 0.5},
-        {
-            "price": (0.1, 3, 4), "demand": (0, 3, 8), "elasticity": (0, 0.9, 2), "reference_price": (1, 2, 3), "contracted": (0, 0.25, 1),
-            "floor": (0, 0.5, 4),
-        },
-        allow=allow("demand elasticity contracted floor", "zero"),
-        last=True,
-    ),
-    Case(
         "demand.log_law_compute", demand.log_law_compute, {"value_per_decade": 5.0, "price": 2.0},
         {"value_per_decade": (0, 5, 6), "price": (1, 2, 3)}, allow=allow("value_per_decade", "zero"),
     ),
-    Case("demand.value_exponent", demand.value_exponent, {"elasticity": 1.1}, {"elasticity": (0.5, 1, 1.1)}),
     Case(
-        "demand.jevons", demand.jevons, {"efficiency": 3.0, "elasticity": 1.1}, {"efficiency": (0.5, 1, 3), "elasticity": (0, 1, 1.1)},
-        allow=allow("elasticity", "zero"), read=lambda found: {"factor": found.factor},
+        "demand.ElasticDemand.at", lambda elasticity, **x: demand.ElasticDemand(elasticity).at(**x),
+        {"elasticity": 1.1, "price": 3.0, "compute": 5.0, "reference_price": 2.0},
+        {"elasticity": (0, 1, 1.1), "price": (0.1, 3, 4), "compute": (0, 3, 8), "reference_price": (1, 2, 3)},
+        allow=allow("elasticity compute", "zero"),
+    ),
+    Case(
+        "demand.ElasticDemand.value_exponent", lambda elasticity: demand.ElasticDemand(elasticity).value_exponent, {"elasticity": 1.1},
+        {"elasticity": (0.5, 1, 1.1)},
+    ),
+    Case(
+        "demand.ElasticDemand.jevons", lambda efficiency, elasticity: demand.ElasticDemand(elasticity).jevons(efficiency),
+        {"efficiency": 3.0, "elasticity": 1.1}, {"efficiency": (0.5, 1, 3), "elasticity": (0, 1, 1.1)}, allow=allow("elasticity", "zero"),
     ),
     Case(
         "demand.survival", demand.survival, {"age": 3.0, "mean_life": 5.0, "shape": 4.0},
         {"age": (0, 3, 9), "mean_life": (1, 5, 6), "shape": (0.5, 1, 4)}, allow=allow("age", "zero") | allow("mean_life", "infinite"),
     ),
     Case(
-        "demand.memory_limited",
-        lambda hbm, hbm_per_package, worth: supply.memory_limited(behind(hbm), hbm_per_package, behind(worth)),
-        {"hbm": 1e9, "hbm_per_package": 288.0, "worth": 2.0},
-        {"hbm": (0, 1e9, 2e9), "hbm_per_package": (192, 288, 384), "worth": (0, 1, 2)},
-        allow=allow("hbm worth", "zero"),
-    ),
-    Case(
-        "demand.mixed_capacity", lambda shares, relative: supply.mixed_capacity(behind(shares), behind(relative)),
-        {"shares": 0.5, "relative": 0.75}, {"relative": (0, 0.75, 1)}, ("shares",), allow=allow("relative", "zero"),
-    ),
-    Case(
         "demand.simulate",
-        lambda **x: demand.simulate(market(**x)),
+        lambda **x: simulate(market(**x)),
         MARKET,
         {name: (value * 0.95, value, value * 1.05) for name, value in MARKET.items()},
         allow=allow(MAY_BE_0, "zero") | {"growth": ("negative", "zero"), "limits": ("zero", "infinite")}
@@ -141,7 +117,7 @@ CASES: list[Case] = [
 CASES += [
     Case(
         "demand.futures",
-        lambda usd_per_h100e_hour, demand_shocks, **x: demand.futures(
+        lambda usd_per_h100e_hour, demand_shocks, **x: scenario.futures(
             DRAWS | x | {"demand_shocks": path(demand_shocks)}, usd_per_h100e_hour=usd_per_h100e_hour
         ),
         {
@@ -155,7 +131,7 @@ CASES += [
             "power_usage_effectiveness": (1.1, 1.15, 1.2), "chip_lead_quarters": (3, 3.5, 4),
         },
         allow=allow("api_elasticity power_coming_gw_per_year", "zero") | allow("demand_shocks", "negative", "zero"),
-        grid=False, read=lambda f: one(demand.simulate(f).price), last=True,
+        grid=False, read=lambda f: one(simulate(f).price), last=True,
     ),
     Case(
         "demand.draws", lambda **x: scenario.draws(**x)["long_run_cost_h100e"],

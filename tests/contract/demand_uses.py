@@ -8,7 +8,7 @@ from workbench.chips import ServingPlan
 from workbench.demand.bottom_up import INPUTS, SOME
 from workbench.demand.forecast import checks, history
 from workbench.demand.market import scenario
-from workbench.demand.uses import adoption, agents, growth, tokens, training
+from workbench.demand.uses import adoption, agents, chip_time, growth, tokens, training
 
 SHARES = (0.2, 0.5, 0.8)
 
@@ -31,8 +31,8 @@ TRAINING = {
 CAPS = {"mfu": (0.3, 0.4, 0.5), "seconds": (1e6, 9e6, 1e7)}
 
 LLAMA, H100 = catalogue.llm("Llama-3.1-70B"), fabric.Cluster(catalogue.chip("H100"), n_chips=64, fabric="InfiniBand NDR")
-CALL = demand.chip_seconds(LLAMA, H100, demand.Tokens(1000.0, 500.0, 100.0), ServingPlan(4))
-AGENT = demand.coding_agent().values
+CALL = demand.chip_seconds(LLAMA, H100, agents.Tokens(1000.0, 500.0, 100.0), ServingPlan(4))
+AGENT = dict(catalogue.table("calibration/agents").select("parameter", "value").iter_rows())
 HOUR = demand.agent_hour(AGENT)[1]
 #: Values of the parameters that `segments_of` reads.
 GIVEN = {
@@ -112,7 +112,7 @@ CASES: list[Case] = [
     # chips
     case(
         "chip_seconds",
-        lambda concurrency, **kinds: demand.chip_seconds(LLAMA, H100, demand.Tokens(**kinds), ServingPlan(4), concurrency=concurrency),
+        lambda concurrency, **kinds: demand.chip_seconds(LLAMA, H100, agents.Tokens(**kinds), ServingPlan(4), concurrency=concurrency),
         {"concurrency": (1, 8, 64)} | TOKENS, allow={**may_be("zero", *TOKENS), "concurrency": ("infinite",)},
         read=lambda found: (found.cached, found.fresh, found.output),
     ),
@@ -121,7 +121,7 @@ CASES: list[Case] = [
         allow=may_be("zero", "calls_per_second"),
     ),
     case(
-        "h100e_of_flop", demand.h100e_of_flop,
+        "h100e_of_flop", chip_time.h100e_of_flop,
         {"tokens_per_second": (0, 1e9, 2e9), "active": (0, 1e9, 2e9), "utilisation": SHARES, "availability": (0.5, 0.9, 1)},
         allow=may_be("zero", "tokens_per_second", "active"),
     ),
@@ -164,11 +164,6 @@ CASES: list[Case] = [
         allow=may_be("zero", "training_exponent", "inference_exponent"),
     ),
     case(
-        "models_above", demand.models_above,
-        {"threshold": (1e24, 1e25, 1e27), "frontier": (1e26, 5e26, 1e27), "at_frontier": (0, 2, 3), "per_decade": (2, 3, 4)},
-        allow=may_be("zero", "at_frontier"),
-    ),
-    case(
         "takeoff", demand.takeoff,
         {name: (value * 0.99, value, value * 0.98) for name, value in PRESET.items() if name != "hardware_delay"},
         base={"until": 2022.5, "hardware_delay": 1.0}, numbers=("until", "hardware_delay"), last=True, read=lambda path: path.largest_run,
@@ -191,11 +186,6 @@ CASES: list[Case] = [
         "demand.notable_models", lambda most_rank: history.notable_models(most_rank=most_rank).values, {"most_rank": 5},
         numbers=("most_rank",), whole=("most_rank",),
     ),
-    Case(
-        "demand.path_total", lambda times, rates, start, end: checks.path_total([2020, times, 2022], [1, rates, 3], start, end),
-        {"times": 2021.0, "rates": 2.0, "start": 2020.5, "end": 2023.0}, numbers=("times", "rates", "start", "end"),
-        allow={"start": ("negative", "zero")},
-    ),
     case(
         "beyond_authority", lambda times, horizon: checks.beyond_authority([2020.0, times], horizon), {"horizon": (0, 1, 9)},
         base={"times": 2024.0}, numbers=("times",), allow={"times": ("negative", "zero"), "horizon": ("zero",)},
@@ -209,4 +199,4 @@ CASES: list[Case] = [
     ),
 ]  # fmt: skip
 #: Functions that take no number, and why they are not in the table.
-WITHOUT: dict[str, str] = {"coding_agent": "takes nothing", "h100e_of": "takes a chip", "year": "takes a text"}
+WITHOUT: dict[str, str] = {"year": "takes a text"}

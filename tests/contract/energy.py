@@ -48,13 +48,6 @@ CASES: list[Case] = [
         allow={"kg": SIGNED, "factor": SIGNED},
     ),
     Case(
-        "energy.grid_carbon",
-        energy.grid_carbon,
-        {"energy": 5.0, "carbon_g_per_kwh": 400.0},
-        {"energy": (1.0, 2.0, 5.0), "carbon_g_per_kwh": (40, 400, 700)},
-        allow={"energy": ZERO, "carbon_g_per_kwh": ZERO},
-    ),
-    Case(
         "energy.embodied_carbon",
         energy.embodied_carbon,
         {"kg": 150.0, "seconds": 1e6, "life_years": 3.0, "share_used": 0.8},
@@ -76,35 +69,21 @@ CASES: list[Case] = [
         allow={"drawn": ZERO},
     ),
     Case(
-        "energy.electricity_cost",
-        energy.electricity_cost,
-        {"energy": 5.0, "electricity_usd_per_kwh": 2.0},
-        {"energy": (1, 2, 5), "electricity_usd_per_kwh": (1, -2, 5)},
-        allow={"energy": ZERO, "electricity_usd_per_kwh": SIGNED},
-    ),
-    Case(
-        "energy.facility_power",
-        energy.facility_power,
-        {"it_power": 5.0, "pue": 2.0},
-        {"it_power": (1, 2, 5), "pue": (1, 1.2, 2)},
-        allow={"it_power": ZERO},
-    ),
-    Case(
-        "energy.power_usage_effectiveness",
-        lambda **given: energy.power_usage_effectiveness("air", **given),
+        "energy.Cooling.pue",
+        lambda **given: energy.COOLINGS["air"].pue(**given),
         {"wet_bulb": 22.0, "load": 0.8},
         {"wet_bulb": (10, 22, 30), "load": (0.5, 0.8, 1)},
         allow={"wet_bulb": SIGNED},
     ),
     Case(
-        "energy.power_usage_effectiveness",
-        lambda load, published: energy.power_usage_effectiveness("air", 22.0, load, published=published),
+        "energy.Cooling.pue",
+        lambda load, published: energy.COOLINGS["air"].pue(22.0, load, published=published),
         {"load": 0.8, "published": 1.2},
         {"load": (0.5, 0.8, 1), "published": (1, 1.2, 1.4)},
     ),
     Case(
-        "energy.power_usage_effectiveness",
-        lambda wet_bulb, published: energy.power_usage_effectiveness("air", series(wet_bulb, 10.0, 30.0), published=published),
+        "energy.Cooling.pue",
+        lambda wet_bulb, published: energy.COOLINGS["air"].pue(series(wet_bulb, 10.0, 30.0), published=published),
         {"wet_bulb": 22.0, "published": 1.2},
         {"wet_bulb": (10, 22, 30), "published": (1, 1.2, 1.4)},
         allow={"wet_bulb": SIGNED},
@@ -174,6 +153,4 @@ CASES: list[Case] = [
     ),
 ]
 #: Functions that take no number, and why they are not in the table.
-WITHOUT: dict[str, str] = {
-    "all_in_ratio": "takes a chip only",
-}
+WITHOUT: dict[str, str] = {}

@@ -7,7 +7,7 @@ from workbench.fleet.capacity import site_case
 from workbench.fleet.finance import npv, payback
 from workbench.fleet.pooling import Reserve, erlang_c
 from workbench.fleet.problem import Fleet
-from workbench.fleet.vintages import replacement
+from workbench.fleet.vintages import replacement, residual_value
 from workbench.fleet.workloads import CLASSES, Workload
 
 H100, GB300 = catalogue.chip("H100"), catalogue.chip("GB300")
@@ -96,13 +96,6 @@ OWNED = [
         WITH_POWER | {"n_chips": (1, 8, 64)},
         allow=free("rated", "average"),
     ),
-    case(
-        "rent_or_own",
-        fleet.rent_or_own,
-        {"own_per_chip_hour": (0, 2, 3), "rent_per_chip_hour": (1, 2, 3), "utilisation": (0.5, 0.9, 1)},
-        allow=free("own_per_chip_hour"),
-        read=lambda found: dict(zip(("ratio", "break_even"), found, strict=True)),
-    ),
 ]
 
 # factory
@@ -169,7 +162,7 @@ VINTAGES = [
     ),
     case(
         "residual_value",
-        fleet.residual_value,
+        residual_value,
         {"price": (0, 100, 200), "age_years": (-1, 2, 3), "growth_log10": (0, 0.14, 0.2)},
         allow=free("price", "growth_log10") | {"age_years": SIGNED},
     ),
@@ -201,12 +194,12 @@ POOLING = [
         allow=free("mean", "swing", "weekend") | free("hours", "peak_hour", kinds=SIGNED),
     ),
     case(
-        "bursty",
-        fleet.bursty,
+        "diurnal",
+        lambda **given: fleet.diurnal([0.0, 1.0, 2.0], mean=10.0, swing=0.5, **given),
         {},
-        {"load": 5.0, "step": 60.0, "service": 30.0, "seed": 1.0},
+        {"service": 30.0, "seed": 1.0},
         whole=("seed",),
-        allow=free("load", "seed"),
+        allow=free("seed"),
     ),
 ]
 
@@ -389,5 +382,4 @@ CASES: list[Case] = [*FINANCE, *OWNED, *FACTORY, *VINTAGES, *POOLING, *DECISIONS
 WITHOUT: dict[str, str] = {
     "ownership_errors": "takes nothing",
     "training_cost": "takes the name of a run",
-    "server_uplift": "takes a chip only",
 }

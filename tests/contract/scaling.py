@@ -6,10 +6,7 @@ import numpy as np
 
 from contract.harness import Case
 from workbench import catalogue, scaling
-from workbench.scaling.capability import efficiency_per_year, slope_of
-from workbench.scaling.fit import missed_starts
 from workbench.scaling.laws import AllocationLaw, KaplanLaw, Law, PrecisionLaw, RepeatedDataLaw
-from workbench.scaling.optima import approach_2_bias
 
 ADDITIVE = {"E": 1.75, "A": 400.0, "B": 1500.0, "alpha": 0.34, "beta": 0.33}
 ADDITIVE_MANY = {"E": (0, 1.75, 2), "A": (300, 400, 500), "B": (400, 1500, 2000), "alpha": (0.25, 0.34, 0.5), "beta": (0.25, 0.33, 0.5)}
@@ -18,14 +15,13 @@ RUN = {"params": 7e9, "tokens": 1e12}
 RUN_MANY = {"params": (1e9, 7e9, 4e11), "tokens": (1e11, 1e12, 2e13)}
 COMPUTE, COMPUTE_MANY = {"compute": 1e24}, {"compute": (1e21, 1e24, 1e27)}
 UNIQUE, UNIQUE_MANY = {"unique": 1e11}, {"unique": (1e10, 1e11, 5e12)}
-ONE, REPEATED, PRECISION = scaling.law("Besiroglu Huber"), scaling.law("Muennighoff"), scaling.law("Kumar precision")
+ONE, REPEATED = scaling.law("Besiroglu Huber"), scaling.law("Muennighoff")
 #: A least cost is flat, so that its place is known to the root of what its value is.
 FLAT = 1e-7
 LLM = catalogue.llm("Llama-3.1-8B")
 #: Training runs of a law with a little of everything, for the fits.
 N, D = (x.ravel() for x in np.meshgrid(np.geomspace(1e8, 1e10, 4), np.geomspace(1e9, 1e11, 4)))
 LOSS = scaling.AdditiveLaw("truth", **ADDITIVE).loss(N, D) * np.exp(0.003 * np.random.default_rng(0).standard_normal(N.size))
-FIT = scaling.fit(N, D, LOSS)
 RUNS = {"params": 7e9, "tokens": 1e10, "loss": 2.5}
 
 
@@ -69,7 +65,6 @@ CASES = [
     ),
     additive("loss", RUN, RUN_MANY),
     additive("allocation", COMPUTE, COMPUTE_MANY, without="E", read=named),
-    additive("tokens_for", {"params": 7e9, "loss": 2.25}, {"params": RUN_MANY["params"], "loss": (1.5, 2.25, 3)}),
     of_law(
         RepeatedDataLaw, {"r_d": 15.0, "r_n": 5.0, **ADDITIVE}, {"r_d": (5, 15, 20), "r_n": (2, 5, 9), **ADDITIVE_MANY},
         "loss_repeated", {**RUN, **UNIQUE}, {**RUN_MANY, **UNIQUE_MANY}, allow={"E": ("zero",)},
@@ -84,7 +79,6 @@ CASES = [
         "scaling.PrecisionLaw", lambda gammas, bits: PrecisionLaw("x", **ADDITIVE, gammas=(2.0, gammas)).effective_share(bits),
         {"gammas": 3.0, "bits": 8.0}, {"bits": (3, 8, 16)}, numbers=("gammas",),
     ),
-    Case("scaling.PrecisionLaw.loss_at", PRECISION.loss_at, {**RUN, "bits": 8.0}, {**RUN_MANY, "bits": (3, 8, 16)}),
     of_law(
         KaplanLaw, {"n_c": 6.4e13, "d_c": 1.8e13, "alpha_n": 0.076, "alpha_d": 0.103}, {**KAPLAN_MANY, "alpha_d": (0.05, 0.1, 0.2)},
         "loss", RUN, RUN_MANY,
@@ -115,11 +109,6 @@ CASES = [
         allow={"tokens_served": ("zero",)}, read=lambda found: replace(found, saved=1 - found.saved), rtol=FLAT,
     ),
     Case(
-        "scaling.approach_2_bias",
-        lambda budgets, factor, points, compute: approach_2_bias(ONE, [1e19, 1e20, budgets], factor, points, compute),
-        {"budgets": 1e21, "factor": 4.0, "points": 15, **COMPUTE}, COMPUTE_MANY, numbers=("budgets", "factor", "points"), whole=("points",),
-    ),
-    Case(
         "scaling.training_flop", lambda model, tokens: scaling.training_flop(model, tokens), {"model": 7e9, "tokens": 1e12},
         {"model": RUN_MANY["params"], "tokens": RUN_MANY["tokens"]},
     ),
@@ -133,30 +122,15 @@ CASES = [
         {"compute_ratio": (0.5, 10, 1e4), "years": (-3, 0, 2), "k": (0.1, 0.2, 0.3), "progress": (0, 0.5, 1)},
         allow={"years": ("negative", "zero"), "k": ("zero",), "progress": ("zero",)},
     ),
-    Case(
-        "scaling.efficiency_per_year", efficiency_per_year, {"k": 0.2, "progress": 0.5},
-        {"k": (0.1, 0.2, 0.3), "progress": (0, 0.5, 1)},
-        allow={"progress": ("zero",)},
-    ),
-    Case(
-        "scaling.slope_of", lambda capability, compute: slope_of([0.1, capability, 0.9], [1e20, 1e21, compute]),
-        {"capability": 0.5, "compute": 1e22}, numbers=("capability", "compute"), allow={"capability": ("negative", "zero")},
-    ),
     of_runs("fit", scaling.fit, base={"delta": 1e-3}),
     of_runs("bootstrap", scaling.bootstrap, base={"n": 4, "seed": 3, "delta": 1e-3}, whole=("n", "seed"), allow={"seed": ("zero",)}),
     Case(
         "scaling.Bootstrap.interval", lambda level: scaling.bootstrap(N, D, LOSS, n=20).interval("alpha", level), {"level": 0.5},
         numbers=("level",),
     ),
-    of_runs(
-        "missed_starts", lambda *runs, **other: missed_starts(*runs, FIT, **other),
-        base={"every": 4000, "tolerance": 1e-4, "delta": 1e-3}, whole=("every",), allow={"tolerance": ("zero",)},
-    ),
 ]  # fmt: skip
 #: Functions that take no number, and why they are not in the table.
 WITHOUT = {
     "chinchilla_points": "reads a file",
-    "chinchilla_refits": "takes nothing",
     "law": "takes a name",
-    "laws": "takes a choice",
 }

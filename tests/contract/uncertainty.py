@@ -3,8 +3,8 @@
 from contract.harness import Case
 from workbench import uncertainty as u
 from workbench.uncertainty.copula import nearest_correlation
-from workbench.uncertainty.gain import qmc_gain
-from workbench.uncertainty.summaries import estimate
+from workbench.uncertainty.scores import coverage, crps
+from workbench.uncertainty.summaries import bands, estimate, exceedance
 
 DISTRIBUTIONS = {
     "Normal": (u.Normal, {"p5": -1.0, "p95": 3.0}),
@@ -70,11 +70,6 @@ CASES = [
         allow={"seed": ("zero",)},
     ),
     case(
-        "qmc_gain", lambda n, replicates, seed, truth: qmc_gain(product, INPUTS, n, replicates, seed, truth=truth),
-        {"n": 16, "replicates": 4, "seed": 3, "truth": 1.0}, whole=("n", "replicates", "seed"),
-        allow={"seed": ("zero",), "truth": ("negative", "zero")},
-    ),
-    case(
         "nearest_correlation", lambda matrix: nearest_correlation([[1, matrix], [matrix, 1]]), {"matrix": 2.0},
         allow={"matrix": ("negative", "zero")},
     ),
@@ -83,7 +78,7 @@ CASES = [
         allow={"values": ("negative", "zero")},
     ),
     case(
-        "bands", lambda values, levels: u.bands([1.0, 5.0, values], [0.5, levels]), {"values": 2.0, "levels": 0.75},
+        "bands", lambda values, levels: bands([1.0, 5.0, values], [0.5, levels]), {"values": 2.0, "levels": 0.75},
         allow={"values": ("negative", "zero")},
     ),
     case(
@@ -92,21 +87,21 @@ CASES = [
     ),
     Case(
         "uncertainty.exceedance",
-        lambda values, threshold, replicates: u.exceedance([1.0, 2.0, 5.0, values], threshold, replicates=replicates),
+        lambda values, threshold, replicates: exceedance([1.0, 2.0, 5.0, values], threshold, replicates=replicates),
         {"values": 3.0, "threshold": 2.0, "replicates": 2}, {"threshold": POINTS}, numbers=("values", "replicates"), whole=("replicates",),
         allow=dict.fromkeys(("values", "threshold"), ("negative", "zero")), read=lambda found: (found.value, found.standard_error),
     ),
     Case(
-        "uncertainty.crps", lambda samples, observed: u.crps([1.0, 3.0, samples], observed), {"samples": 2.0, "observed": 2.0},
+        "uncertainty.crps", lambda samples, observed: crps([1.0, 3.0, samples], observed), {"samples": 2.0, "observed": 2.0},
         {"observed": POINTS}, numbers=("samples",), allow=dict.fromkeys(("samples", "observed"), ("negative", "zero")),
     ),
     case(
-        "coverage", lambda low, high, observed: u.coverage([-99.0, low], [99.0, high], [0.5, observed]),
+        "coverage", lambda low, high, observed: coverage([-99.0, low], [99.0, high], [0.5, observed]),
         {"low": -2.0, "high": 3.0, "observed": 1.0},
         allow={"low": ("negative", "zero"), "high": ("zero",), "observed": ("negative", "zero")},
     ),
     case(
-        "Coverage.says", u.coverage([0] * 9, [2] * 9, [1, 1, 1, 1, 1, 1, 1, 3, 3]).says, {"least": 0.25, "most": 1.0},
+        "Coverage.says", coverage([0] * 9, [2] * 9, [1, 1, 1, 1, 1, 1, 1, 3, 3]).says, {"least": 0.25, "most": 1.0},
         allow=dict.fromkeys(("least", "most"), ("zero",)),
     ),
 ]  # fmt: skip

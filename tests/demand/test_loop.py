@@ -6,13 +6,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import brentq
 
-from workbench import demand
 from workbench.demand.market import loop, supply
-from workbench.demand.market.loop import Futures
+from workbench.demand.market.loop import Futures, simulate
 from workbench.errors import InputError
 
 UNBOUND = np.inf
+
+
+def cleared(wanted, stands, spot, reference, ceiling):
+    """Price at which classes of demand use what stands, at most the ceiling."""
+    root = brentq(lambda x: np.log((wanted * np.exp(-spot * x)).sum() / stands), -60, 60, xtol=1e-14, rtol=1e-14)
+    return min(reference * np.exp(root), ceiling)
 
 
 def made(n=4, quarters=24, **changed):
@@ -118,7 +124,7 @@ def plain(f, i):
         # the price that clears, or the cost of running what stands
         wanted = demand_[:, t] * np.exp(-x["elasticity"] * x["contracted"] * contract)
         spot = x["elasticity"] * (1 - x["contracted"])
-        price = float(demand.clear(wanted, stands, spot, reference_price=ref, ceiling=x["ceiling"]).price)
+        price = cleared(wanted, stands, spot, ref, x["ceiling"])
         price, free = max(price, load * running / stands), price * stands >= load * running
         idle = 0.0 if free else stands - (wanted * (price / ref) ** -spot).sum()
         yield price, stands, loop.POWER if short else binds, idle
@@ -142,7 +148,7 @@ def plain(f, i):
 def test_the_loop_is_what_is_written_down(seed, asked):
     f = many(seed, n=8)
     f = replace(f, demand=np.asarray(f.demand) * asked, swap_ratio=1.2)
-    o = demand.simulate(f)
+    o = simulate(f)
     for i in range(8):
         price, stands, binds, idle = np.array(list(plain(f, i))).T
         assert o.price[:, i] == pytest.approx(price, rel=1e-8)
@@ -164,7 +170,7 @@ def off(o):
 
 
 def test_a_market_at_rest_stays_there():
-    o = demand.simulate(made())
+    o = simulate(made())
     assert o.price == pytest.approx(np.full((24, 4), 2.0), rel=1e-12)
     assert o.supply == pytest.approx(np.full((24, 4), 1e6), rel=1e-9)
     assert not o.binding.any()
@@ -176,7 +182,7 @@ def test_a_market_at_rest_stays_there():
 @given(st.integers(0, 10_000))
 def test_nothing_is_negative_and_books_balance(seed):
     f = many(seed)
-    o = demand.simulate(f)
+    o = simulate(f)
     for field in fields(o):
         value = getattr(o, field.name)
         assert np.isfinite(value).all(), field.name
@@ -193,7 +199,7 @@ def test_nothing_is_negative_and_books_balance(seed):
 def test_prices_are_those_that_clear(quarter):
     """One quarter of the loop is `clear`: at the start, and later with contracts that have followed."""
     f = many(3)
-    o = demand.simulate(f)
+    o = simulate(f)
     if quarter == 0:
         wanted = f.demand[:, 0]
     else:
@@ -201,11 +207,10 @@ def test_prices_are_those_that_clear(quarter):
         for t in range(quarter):
             followed += (np.log(o.price[t] / 2.0) - followed) / f.contract_quarters
         wanted = f.demand[:, quarter] * np.exp(-f.elasticity * f.contracted * followed)
-    cleared = demand.clear(
-        wanted, o.supply[quarter], f.elasticity, reference_price=2.0, contracted=f.contracted, ceiling=f.ceiling, floor=1e-9
-    )
-    busy = o.idle[quarter] == 0
-    assert o.price[quarter][busy] == pytest.approx(cleared.price[busy], rel=1e-9)
+    spot, ceiling = np.broadcast_to(f.elasticity * (1 - f.contracted), wanted.shape), np.broadcast_to(f.ceiling, 64)
+    busy = np.flatnonzero(o.idle[quarter] == 0)
+    prices = [cleared(wanted[:, i], o.supply[quarter][i], spot[:, i], 2.0, ceiling[i]) for i in busy]
+    assert o.price[quarter][busy] == pytest.approx(np.array(prices), rel=1e-9)
 
 
 @settings(max_examples=10, deadline=None)
@@ -215,13 +220,13 @@ def test_more_supply_never_raises_the_price(seed, more):
     f = replace(many(seed), chip_response=0.0, power_response=0.0, limit_response=0.0, chip_lead=40.0, draw_decline=0.05)
     f = replace(f, contracted=0.0, power=1e15, space_usd_per_kwh=0.0, electricity_usd_per_kwh=0.0)
     more_of_it = replace(f, installed=np.asarray(f.installed) * more, shipping=np.asarray(f.shipping) * more, limits=np.inf)
-    before, after = demand.simulate(replace(f, limits=np.inf)), demand.simulate(more_of_it)
+    before, after = simulate(replace(f, limits=np.inf)), simulate(more_of_it)
     assert (after.price <= before.price * (1 + 1e-9)).all()
     assert (after.supply >= before.supply * (1 - 1e-9)).all()
 
 
 def test_without_constraint_the_price_falls_to_the_floor():
-    o = demand.simulate(made(installed=np.full((1, 4), 1e9), elasticity=0.5, space_usd_per_kwh=0.0))
+    o = simulate(made(installed=np.full((1, 4), 1e9), elasticity=0.5, space_usd_per_kwh=0.0))
     floor = 1.15 * 0.08  # power of a unit for an hour
     assert o.price == pytest.approx(np.full((24, 4), floor), rel=1e-12)
     used = 1e6 * (floor / 2) ** -0.5
@@ -230,13 +235,13 @@ def test_without_constraint_the_price_falls_to_the_floor():
 
 def test_at_rest_a_shortage_is_built_away():
     """Where the response is the elasticity, what is ordered clears at the long-run cost one lead time later."""
-    o = demand.simulate(made(demand=np.full((1, 24, 4), 1.5e6)))
+    o = simulate(made(demand=np.full((1, 24, 4), 1.5e6)))
     assert o.price[:4] == pytest.approx(np.full((4, 4), 3.0), rel=1e-9)
     assert o.price[4:] == pytest.approx(np.full((20, 4), 2.0), rel=1e-9)
     assert unserved(o)[0] == pytest.approx(np.full(4, 5e5), rel=1e-9)
     assert unserved(o).sum(axis=0) == pytest.approx(np.full(4, 4 * 5e5), rel=1e-9)  # four quarters of half a million
     assert off(o) == pytest.approx(np.full(4, 4 / 24))
-    slower = demand.simulate(made(demand=np.full((1, 24, 4), 1.5e6), chip_lead=4.5))
+    slower = simulate(made(demand=np.full((1, 24, 4), 1.5e6), chip_lead=4.5))
     assert slower.supply[4] == pytest.approx(np.full(4, 1.25e6), rel=1e-9)  # half of it a quarter later
 
 
@@ -251,7 +256,7 @@ def test_cobweb_cycles_where_the_response_exceeds_the_elasticity(response, cycle
         1, quarters, demand=1e6 * np.exp(growth * t)[None], growth=growth, chip_response=response,
         installed=np.array([[off * stands[0]]]), shipping=np.concatenate([[0.0], off * np.diff(stands)])[:, None],
     )  # fmt: skip
-    o = demand.simulate(f)
+    o = simulate(f)
     deviation = np.log(o.supply[:, 0] / 1e6) - growth * t[:, 0]
     # memory of growth is exogenous here, so that the map is exact to first order
     measured = deviation[lead : 2 * lead] / deviation[:lead]
@@ -263,14 +268,14 @@ def test_cobweb_cycles_where_the_response_exceeds_the_elasticity(response, cycle
 
 def test_power_holds_back_what_has_shipped():
     f = made(demand=np.full((1, 24, 4), 3e6), power=1.15e9, power_lead=8.0)
-    o = demand.simulate(f)
+    o = simulate(f)
     assert o.supply[:2] == pytest.approx(np.full((2, 4), 1e6), rel=1e-9)
     assert (o.binding[4:9] == loop.POWER).all()
     assert (o.waiting[5] > 5e5).all()
     assert (o.supply[-1] > 2e6).all()  # it comes in the end
-    cancelled = demand.simulate(replace(f, cancelled=0.5))
+    cancelled = simulate(replace(f, cancelled=0.5))
     assert (cancelled.power[12] < o.power[12]).all()
-    added = demand.simulate(replace(f, power_added=np.eye(24)[4][:, None] * 1.15e9))
+    added = simulate(replace(f, power_added=np.eye(24)[4][:, None] * 1.15e9))
     assert added.supply[4] - o.supply[4] == pytest.approx(np.full(4, 1e6), rel=1e-6)
 
 
@@ -278,7 +283,7 @@ def test_each_limit_binds_under_its_name():
     for code, name in enumerate(supply.LIMITS, start=1):
         limits = np.full((4, 1, 1), np.inf)
         limits[code - 1] = 1e4
-        o = demand.simulate(made(demand=np.full((1, 24, 4), 3e6), limits=limits))
+        o = simulate(made(demand=np.full((1, 24, 4), 3e6), limits=limits))
         assert (o.binding[4:] == code).all()
         assert np.diff(o.supply[4:], axis=0) == pytest.approx(np.full((19, 4), 1e4), rel=1e-6)
         assert supply.BINDING[code] == name
@@ -289,7 +294,7 @@ def test_survival_is_that_of_supply():
         2, 12, chip_response=0.0, extrapolation=0.0, chip_lead=40.0, mean_life=np.array([8.0, 20.0]), electricity_usd_per_kwh=0.0,
         space_usd_per_kwh=0.0, installed=np.array([[1e5], [2e5], [3e5]]),
     )  # fmt: skip
-    o = demand.simulate(f)
+    o = simulate(f)
     ages = np.arange(3, 0, -1)[:, None] + np.arange(12)
     for i, life in enumerate((8.0, 20.0)):
         expected = (np.array([1e5, 2e5, 3e5])[:, None] * supply.survival(ages, life)).sum(axis=0)
@@ -302,7 +307,7 @@ def test_a_vintage_goes_when_its_rent_pays_neither_power_nor_space():
         1, 8, chip_lead=40.0, chip_response=0.0, extrapolation=0.0, draw_decline=np.log(2), installed=np.full((5, 1), 2e5),
         space_usd_per_kwh=0.15, swap_ratio=np.inf, demand=np.full((1, 8, 1), 1e6),
     )  # fmt: skip
-    o = demand.simulate(f)
+    o = simulate(f)
     cost = (1.15 * 0.08 + 0.15) * 2.0 ** np.arange(4, -1, -1)  # of the five vintages, at 1 kW for the newest [USD/h]
     assert cost[0] > 2.0 > cost[1]
     assert o.supply[0] == pytest.approx(1e6)
@@ -313,7 +318,7 @@ def test_a_vintage_goes_when_its_rent_pays_neither_power_nor_space():
 def test_short_power_makes_new_units_take_the_place_of_old_ones():
     f = made(1, 16, demand=np.full((1, 16, 1), 4e6), draw_decline=0.1, installed=np.full((8, 1), 1.25e5), power=1.6e9, power_response=0.0)
     f = replace(f, power_lead=400.0, cancelled=1.0, swap_ratio=1.5)
-    swapped, kept = demand.simulate(f), demand.simulate(replace(f, swap_ratio=np.inf))
+    swapped, kept = simulate(f), simulate(replace(f, swap_ratio=np.inf))
     assert (swapped.binding[6:] == loop.POWER).all()
     assert (swapped.supply[-1] > kept.supply[-1] * 1.05).all()  # the same power does more
     assert swapped.power == pytest.approx(kept.power)
@@ -321,9 +326,9 @@ def test_short_power_makes_new_units_take_the_place_of_old_ones():
 
 def test_blocks_change_nothing(monkeypatch):
     f = many(5, n=40)
-    whole = demand.simulate(f)
+    whole = simulate(f)
     monkeypatch.setattr(loop, "BLOCK", 16)
-    parts = demand.simulate(f)
+    parts = simulate(f)
     for field in fields(whole):
         assert getattr(parts, field.name) == pytest.approx(getattr(whole, field.name), rel=1e-9), field.name
 
@@ -361,15 +366,15 @@ def test_futures_cannot_be_changed_and_take_whatever_broadcasts():
     with pytest.raises(ValueError, match="read-only"):
         f.demand[0] *= 2
     given *= 1  # the caller's own array is left as it was
-    together = demand.simulate(f)
+    together = simulate(f)
     for i, price in enumerate((2.0, 3.0)):
-        alone = demand.simulate(made(1, reference_price=price, long_run_cost=price))
+        alone = simulate(made(1, reference_price=price, long_run_cost=price))
         assert together.price[:, [i]] == pytest.approx(alone.price, rel=1e-12)
 
 
 def test_a_market_in_which_nothing_is_left_is_refused():
     with pytest.raises(InputError, match="mean_life: nothing stands in quarter 5"):
-        demand.simulate(made(mean_life=1.0, limits=0.0))
+        simulate(made(mean_life=1.0, limits=0.0))
 
 
 def test_demand_that_answers_to_no_price_is_refused():

@@ -8,6 +8,7 @@ import pytest
 from workbench import catalogue, demand
 from workbench.demand.market import outlook as module
 from workbench.demand.market import scenario
+from workbench.demand.market.loop import simulate
 from workbench.demand.market.supply import BINDING, LIMITS
 from workbench.errors import InputError, UnknownName
 from workbench.uncertainty import Lognormal
@@ -81,7 +82,7 @@ def test_efficiency_beyond_what_is_expected_adds_or_removes_by_the_elasticity():
         wanted = []
         for gain in (1.5, 6.0):
             x = scenario.draws(8, 64, seed=2, api_elasticity=e, serving_software_growth=gain, consumer_elasticity=e)
-            wanted.append(np.asarray(demand.futures(x).demand)[1, -1] / np.asarray(demand.futures(x).demand)[1, 0])
+            wanted.append(np.asarray(scenario.futures(x).demand)[1, -1] / np.asarray(scenario.futures(x).demand)[1, 0])
         sign[e] = np.sign(wanted[1] - wanted[0])
     assert (sign[0.6] == -1).all()
     assert (sign[1.6] == 1).all()
@@ -102,7 +103,7 @@ def test_shadow_price_of_power_is_the_derivative_of_the_loop(outlook):
         base = shortened(outlook.futures, quarter + 1)
         more = replace(base, power_added=np.eye(quarter + 1)[quarter][:, None] * watts)
         measured = worth(base, more) / watts
-        exact = module.power_shadow_price(base, demand.simulate(base))[-1]
+        exact = module.power_shadow_price(base, simulate(base))[-1]
         assert (exact > 0).any()
         assert measured == pytest.approx(exact, rel=1e-3, abs=exact.max() * 1e-4)
 
@@ -114,7 +115,7 @@ def test_shadow_price_of_wafers_is_the_derivative_of_the_loop(outlook):
         limits = np.array(base.limits)
         limits[LIMITS.index("packaging"), -1] += units
         measured = worth(base, replace(base, limits=limits)) / units
-        exact = module.rent_where(demand.simulate(base), "packaging")[-1]
+        exact = module.rent_where(simulate(base), "packaging")[-1]
         assert (exact > 0).any()
         assert measured == pytest.approx(exact, rel=1e-3, abs=1e-3 * exact.max())
 
@@ -155,9 +156,9 @@ def test_bad_input_is_named():
         (lambda: demand.drivers(0), InputError, "quarter = 0"),
         (lambda: demand.outlook(n=96), InputError, "n = 96: expected 8 times a power of two"),
         (lambda: demand.outlook(quarters=4, n=64, stock_scale=np.nan), InputError, "stock_scale = nan"),
-        (lambda: demand.futures({}), InputError, "given: lacks agents_demand_growth"),
-        (lambda: demand.futures(scenario.draws(3, 2), demand=np.ones((2, 3, 2))), InputError, r"demand of shape \(2, 3, 2\)"),
-        (lambda: demand.futures(scenario.draws(3, 2), start="2024-05"), InputError, "start = 2024-05: expected a quarter"),
+        (lambda: scenario.futures({}), InputError, "given: lacks agents_demand_growth"),
+        (lambda: scenario.futures(scenario.draws(3, 2), demand=np.ones((2, 3, 2))), InputError, r"demand of shape \(2, 3, 2\)"),
+        (lambda: scenario.futures(scenario.draws(3, 2), start="2024-05"), InputError, "start = 2024-05: expected a quarter"),
         (lambda: demand.hindcast("2026Q1"), InputError, "start = 2026Q1"),
         (lambda: scenario.prior("nothing"), UnknownName, "nothing"),
         (lambda: scenario.known_rent("2022Q1"), InputError, "no rent of H100"),
@@ -174,15 +175,15 @@ def test_futures_are_built_once_and_start_at_the_known_rent():
     """Demand was scaled in place after the checks; it is that of a market that clears at the known rent in the first quarter."""
     draws = scenario.draws(4, 16)
     before = {name: values.copy() for name, values in draws.items()}
-    f = demand.futures(draws)
+    f = scenario.futures(draws)
     assert not f.demand.flags.writeable
-    assert demand.simulate(f).price[0] == pytest.approx(np.full(16, scenario.known_rent()), rel=1e-9)
+    assert simulate(f).price[0] == pytest.approx(np.full(16, scenario.known_rent()), rel=1e-9)
     assert all((draws[name] == values).all() for name, values in before.items())
 
 
 def worth(base, more):
     """What `more` would be used beyond `base` through the whole loop, with common random numbers [USD]: the area under demand."""
-    one, other = demand.simulate(base), demand.simulate(more)
+    one, other = simulate(base), simulate(more)
     gained = (other.supply - other.idle) - (one.supply - one.idle)
     return ((one.price + other.price) / 2 * gained).sum(axis=0) * YEAR / 4 / HOUR
 

@@ -11,14 +11,6 @@ from workbench.demand.market import supply
 from workbench.errors import InputError
 
 
-def test_memory_feeds_what_compute_to_agents_prints():
-    # Epoch AI, compute-to-agents, table B2b: GB300 equivalents through 2026 and 2027
-    made = supply.memory_limited([[4.108455882e9, 1.40625e9], [5.270955882e9, 6.05625e9]], 288, worth=[1, 2])
-    assert made == pytest.approx([24_030_000, 60_360_000], rel=1e-3)
-    # the same source, B5: 60 % Nvidia, the others worth three quarters
-    assert supply.mixed_capacity([0.6, 0.4], [1, 0.75]) == pytest.approx(0.9)
-
-
 def test_the_least_ships_and_is_named():
     limits = np.array([[40.0, 10.0, 40, 40], [40, 40, 9, 40], [40] * 4, [40, 40, 40, 8]])
     shipped, binding = supply.tightest(np.array([5.0, 50.0, 50.0, 50.0]), limits)
@@ -67,10 +59,6 @@ def test_power_comes_on_as_an_erlang_delay():
     [
         (lambda: demand.survival(-1.0, 5.0), "age = -1: expected 0 or more"),
         (lambda: demand.survival(1.0, 0.0), "mean_life = 0: expected more than 0"),
-        (lambda: supply.memory_limited(1, 0), "hbm_per_package = 0"),
-        (lambda: supply.mixed_capacity([0.5, 0.4], [1, 1]), "add up to 1"),
-        (lambda: supply.mixed_capacity([0.6, 0.4], [1, -3]), r"relative\[1\] = -3: expected 0 or more"),
-        (lambda: supply.mixed_capacity([0.6, 0.4], [1, np.nan]), r"relative\[1\] = nan"),
     ],
 )
 def test_bad_input_is_named(call, message):

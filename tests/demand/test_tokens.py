@@ -3,13 +3,13 @@ import pytest
 
 from workbench import catalogue, fabric
 from workbench.chips import ServingPlan
-from workbench.demand.uses.agents import Tokens, agent_hour, coding_agent
-from workbench.demand.uses.chip_time import chip_seconds, h100e_of, h100e_of_flop
+from workbench.demand.uses.agents import Tokens, agent_hour
+from workbench.demand.uses.chip_time import chip_seconds, h100e_of_flop
 from workbench.demand.uses.growth import damped_growth
 from workbench.demand.uses.tokens import MONTH, segments_of, token_demand
 from workbench.errors import InputError
 
-HOUR = agent_hour(coding_agent().values)
+HOUR = agent_hour()
 CALL = HOUR[1] * (1 / HOUR[0])
 H100S = catalogue.llm("Llama-3.1-70B"), fabric.Cluster(catalogue.chip("H100"), n_chips=64, fabric="InfiniBand NDR")
 
@@ -88,7 +88,7 @@ def test_chip_seconds_vanish_with_their_tokens():
     found = chip_seconds(llm, cluster, Tokens(np.zeros(2), np.array([500.0, 0.0]), np.array([100.0, 100.0])))
     assert np.all(found.cached == 0)
     assert found.fresh[0] > found.fresh[1]
-    assert h100e_of(cluster.chip) == pytest.approx(1, rel=0.01)
+    assert cluster.chip.h100e == pytest.approx(1, rel=0.01)
     beyond = chip_seconds(llm, cluster, CALL)  # its context is longer than the window
     assert (beyond.feasible, beyond.total) == (False, np.inf)
     with pytest.raises(InputError, match="availability = 0: expected more than 0 and at most 1"):

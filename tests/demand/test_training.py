@@ -10,7 +10,6 @@ from workbench.demand.uses.training import (
     equal_marginal,
     frontier_run,
     latency_wall,
-    models_above,
     money_cap,
     power_cap,
     training_demand,
@@ -50,8 +49,6 @@ def test_caps_by_hand():
         (lambda: chips_cap(1e6, share=1.7, mfu=0.4, seconds=1), r"share = 1\.7: expected 0 or more and at most 1"),
         (lambda: chips_cap(1e6, share=0.7, mfu=3, seconds=1), "mfu = 3: expected 0 or more and at most 1"),
         (lambda: money_cap(1e9, usd_per_h100e_hour=2, mfu=4), "mfu = 4: expected 0 or more and at most 1"),
-        (lambda: models_above(np.nan, 1e26, at_frontier=2, per_decade=3), "threshold = nan: expected more than 0"),
-        (lambda: models_above(1e25, 1e26, at_frontier=2, per_decade=-5), "per_decade = -5: expected more than 0"),
         (lambda: power_cap([1, 2], chip_power=[1, 2, 3], peak=1, mfu=1, seconds=1), r"power of shape \(2,\) and chip_power of shape"),
     ],
 )
@@ -88,11 +85,6 @@ def test_equal_marginal_rule():
     assert equal_marginal(0.0, 1.0) == 0
     with pytest.raises(InputError, match="not both 0"):
         equal_marginal(0.0, 0.0)
-
-
-def test_models_above():
-    assert models_above(1e27, 1e26, at_frontier=2.0, per_decade=3.0) == 0
-    assert models_above([1e26, 1e25], 1e26, at_frontier=2.0, per_decade=3.0) == pytest.approx([2, 6])
 
 
 def test_takeoff_model_before_it_automates():

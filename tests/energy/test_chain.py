@@ -43,15 +43,15 @@ def test_liquid_moves_fans_and_shows_in_tue_more_than_in_pue():
 
 @given(wet_bulb=st.floats(-20, 35), load=st.floats(0.05, 1), how=st.sampled_from(["air", "liquid", "two-phase"]))
 def test_pue_rises_with_heat_and_falls_with_load(wet_bulb, load, how):
-    pue = energy.power_usage_effectiveness(how, wet_bulb, load)
+    pue = energy.COOLINGS[how].pue(wet_bulb, load)
     assert pue > 1
-    assert energy.power_usage_effectiveness(how, wet_bulb + 3, load) >= pue
-    assert energy.power_usage_effectiveness(how, wet_bulb, min(1.0, load * 1.5)) <= pue
+    assert energy.COOLINGS[how].pue(wet_bulb + 3, load) >= pue
+    assert energy.COOLINGS[how].pue(wet_bulb, min(1.0, load * 1.5)) <= pue
 
 
 def test_a_published_pue_is_met_over_the_year():
     wet_bulb = 12 + 12 * np.cos(2 * np.pi * np.arange(8766) / 8766)
-    pue = energy.power_usage_effectiveness("air", wet_bulb, published=np.array([1.12, 1.43]))
+    pue = energy.COOLINGS["air"].pue(wet_bulb, published=np.array([1.12, 1.43]))
     assert pue.mean(axis=-1) == pytest.approx([1.12, 1.43])
     assert pue.shape == (2, 8766)
 
@@ -102,8 +102,6 @@ def test_accounts_of_carbon_never_mix():
         location + 1.0
     with pytest.raises(InputError, match="expected one of location, marginal, market, embodied"):
         Carbon("offset", 1.0)
-    with pytest.raises(InputError, match="a grid has none"):
-        energy.grid_carbon(1.0, 1.0, "embodied")
 
 
 def test_embodied_carbon_of_bloom():
@@ -152,8 +150,8 @@ def test_a_site_says_what_is_not_published_and_who_has_it():
         (lambda: facility.cooling("ice"), "unknown cooling 'ice'"),
         (lambda: chain(n_chips=-1), "n_chips = -1"),
         (lambda: chain(drawn=900.0), "drawn = 900: a chip draws at most its TDP, 700 W of H100; expected 0 or more and at most 700"),
-        (lambda: energy.power_usage_effectiveness("air", 10, 0), "load = 0"),
-        (lambda: energy.power_usage_effectiveness("air", np.ones(3), published=0.9), "published = 0.9"),
+        (lambda: energy.COOLINGS["air"].pue(10, 0), "load = 0"),
+        (lambda: energy.COOLINGS["air"].pue(np.ones(3), published=0.9), "published = 0.9"),
         (lambda: energy.energy_bill(Site("x", 0, 0, 1), 1e6), "it_power: expected an array whose last axis is time"),
         (lambda: energy.energy_bill(Site("x", 0, 0, 0.9), [1e6]), "pue = 0.9"),
         (lambda: energy.energy_bill(Site("x", 0, 0, 1, carbon_free_share=2), [1e6]), "carbon_free_share = 2"),
@@ -162,9 +160,7 @@ def test_a_site_says_what_is_not_published_and_who_has_it():
         (lambda: energy.energy_bill(Site("x", 0, 0, 1), [1e6, -1]), r"it_power\[1\] = -1"),
         (lambda: energy.curtailment([1.0, np.nan], 0.5), r"electricity_usd_per_kwh\[1\] = nan"),
         (lambda: energy.curtailment([1.0, 2.0], 0.5, work_usd_per_kwh=-1), "work_usd_per_kwh = -1"),
-        (lambda: energy.power_usage_effectiveness("air", np.nan), "wet_bulb = nan"),
-        (lambda: energy.electricity_cost(1, np.nan), "electricity_usd_per_kwh = nan"),
-        (lambda: energy.grid_carbon(-1, 1), "energy = -1"),
+        (lambda: energy.COOLINGS["air"].pue(np.nan), "wet_bulb = nan"),
         (lambda: energy.embodied_carbon(1, 1, life_years=0), "life_years = 0"),
     ],
 )

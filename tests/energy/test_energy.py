@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench import catalogue
-from workbench.energy import electricity_cost, facility_power, grid_carbon, server_power
+from workbench.energy import energy_bill, server_power
+from workbench.energy.grid import Site
 from workbench.energy.server import server_power_ratio
 from workbench.errors import InputError
 from workbench.units import HOUR, KWH, TONNE
@@ -39,14 +40,15 @@ def test_the_kind_of_server_follows_from_the_chip(chip, kind):
 
 def test_gpt3_emitted_what_patterson_counted():
     # Patterson et al. 2021, table 4: 10,000 V100 systems of 330 W, 14.8 days, PUE 1.1, 0.429 kg/kWh -> 1,287 MWh, 552.1 t
-    energy = facility_power(10_000 * 330, 1.1) * 14.8 * 24 * HOUR
-    assert energy / KWH / 1000 == pytest.approx(1287, rel=0.005)
-    assert grid_carbon(1287e3 * KWH, 429).kg / TONNE == pytest.approx(552.1, rel=1e-3)
+    bill = energy_bill(Site("x", 0.08, 429, 1.1), [10_000 * 330.0], step=14.8 * 24 * HOUR)
+    assert bill.energy / KWH / 1000 == pytest.approx(1287, rel=0.005)
+    printed = energy_bill(Site("x", 0.08, 429, 1), [1287e6], step=HOUR)
+    assert printed.carbon["location"].kg / TONNE == pytest.approx(552.1, rel=1e-3)
 
 
 def test_electricity_of_a_megawatt_year():
-    assert electricity_cost(1e6 * 8766 * HOUR, 0.0826) == pytest.approx(724_072, rel=1e-5)
-    assert electricity_cost(KWH, -0.01) == pytest.approx(-0.01)  # spot prices may be negative
+    assert energy_bill(Site("x", 0.0826, 0, 1), [1e6], step=8766 * HOUR).electricity == pytest.approx(724_072, rel=1e-5)
+    assert energy_bill(Site("x", -0.01, 0, 1), [1e3]).electricity == pytest.approx(-0.01)  # spot prices may be negative
 
 
 @given(st.floats(0, 1), st.floats(0, 1))
@@ -59,12 +61,10 @@ def test_power_rises_with_use_and_stays_below_rated(a, b):
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        (lambda: facility_power(1e6, 0.9), "pue = 0.9"),
-        (lambda: facility_power(-1, 1.1), "it_power = -1"),
         (lambda: server_power(catalogue.chip("H100"), 1.2), "utilisation = 1.2"),
         (lambda: server_power(catalogue.chip("H100"), ratio=0.5), "ratio = 0.5"),
         (lambda: server_power(catalogue.chip("H100"), busy_share=0.2, idle_share=0.4), "exceeds busy_share"),
-        (lambda: grid_carbon(1, float("nan")), "carbon_g_per_kwh = nan"),
+        (lambda: Site("x", 0, float("nan"), 1), "carbon_g_per_kwh = nan"),
     ],
 )
 def test_bad_input_is_named(wrong, said):

@@ -54,11 +54,8 @@ def test_the_announced_gb300_cluster():
 
 
 def test_tpu_v4():
-    # Jouppi et al. (2023): 4,096 chips in a 16x16x16 torus of 64 cubes, 48 optical circuit switches
-    t = fabric.torus((16, 16, 16), 45e9)
-    assert (t.endpoints, t.hops, fabric.optical_switches(64)) == (4096, 24, 48)
-    assert t.bisection == pytest.approx(23.04e12)
-    assert t.leaf_cables == 3 * 4096
+    # Jouppi et al. (2023): 4,096 chips in 64 cubes, 48 optical circuit switches
+    assert fabric.optical_switches(64) == 48
 
 
 def test_dragonfly_of_kim_and_others():
@@ -106,10 +103,6 @@ def test_tapering_saves_spines_and_bisection():
         (lambda: fabric.fat_tree(100, 64, 50e9, taper=[0.5, 1e-3]), "taper = 0.001: more than one leaf, and none would have an uplink"),
         (lambda: fabric.fat_tree([1, 2, 3], [64, 64, 64, 128], 50e9), r"endpoints of shape \(3,\) and radix of shape \(4,\)"),
         (lambda: fabric.fat_tree(100, 64, 50e9).optics(1.5), "copper_endpoints = 1.5"),
-        (lambda: fabric.torus((0, 4), 1.0), r"dimensions\[0\] = 0: expected a whole number 1 or more"),
-        (lambda: fabric.torus((2.5, 4), 1.0), r"dimensions\[0\] = 2.5"),
-        (lambda: fabric.torus((), 1.0), r"dimensions = \(\)"),
-        (lambda: fabric.torus(4, 1.0), "dimensions = 4: expected the chips along each dimension"),
         (lambda: fabric.dragonfly(0, 1, 1, 1.0), "routers_per_group = 0: expected a whole number 1 or more"),
         (lambda: fabric.dragonfly(8, 4, 4, -1e11), r"link_bandwidth = -100000000000: expected more than 0"),
     ],

@@ -6,10 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench import catalogue
-from workbench.energy import ServerPower, all_in_ratio, server_power
+from workbench.energy import ServerPower, server_power
+from workbench.energy.server import all_in_ratio
 from workbench.errors import InputError
-from workbench.fleet import annuity, measured, ownership_cost, ownership_errors, rent_or_own, server_uplift
-from workbench.fleet.ownership import PARTS
+from workbench.fleet import annuity, measured, ownership_cost, ownership_errors
+from workbench.fleet.ownership import PARTS, server_uplift
 from workbench.units import YEAR
 
 
@@ -78,12 +79,6 @@ def test_salvage_availability_and_maintenance():
     )
 
 
-def test_an_owned_hour_against_a_rented_one():
-    ratio, break_even = rent_or_own(1.35, 2.35, np.array([0.4, 0.8]))
-    assert ratio == pytest.approx([1.35 / 0.94, 1.35 / 1.88])
-    assert break_even == pytest.approx(1.35 / 2.35)
-
-
 def test_zero_interest_is_money_over_life():
     c = cost(wacc=0, server_uplift=1, network_share=0.2)
     assert c.capital == pytest.approx(4608 * catalogue.chip("GB300").price / 5)
@@ -139,7 +134,6 @@ def test_arrays_are_the_same_as_one_at_a_time():
             r"power.rated of shape \(3,\) and pue of shape \(4,",
         ),
         (lambda: cost(wacc=np.ones(3) * 0.07, pue=np.ones(4) * 1.2), r"pue of shape \(4,\) and wacc of shape \(3,\) do not broadcast"),
-        (lambda: rent_or_own(np.nan, 2.3, 0.5), "own_per_chip_hour = nan"),
         (lambda: cost(chip_price=-1), "chip_price = -1"),
         (lambda: cost(network_share=1), "network_share = 1"),
         (lambda: cost(server_uplift=0.5), "server_uplift = 0.5"),

@@ -62,7 +62,7 @@ def filled(load, **changed):
 
 
 def test_filling_beats_a_partition_and_slow_schedulers_lose():
-    load = fleet.bursty(fleet.diurnal(np.arange(0, 168, 1 / 60), mean=40, swing=0.6), step=60.0, service=30.0, seed=1)
+    load = fleet.diurnal(np.arange(0, 168, 1 / 60), mean=40, swing=0.6, service=30.0, seed=1)
     partition = filled(load, partitioned=True)
     fast, slow = filled(load, reaction=300.0), filled(load, reaction=6 * 3600.0)
     assert fast.utilisation > slow.utilisation > partition.utilisation
@@ -124,7 +124,8 @@ def test_filling_refuses_what_cannot_be():
     [
         (lambda: fleet.newsvendor([np.nan, 1], [1, 1], 0, critical_ratio=0.9), r"mean\[0\] = nan"),
         (lambda: fleet.newsvendor([1, 1, 1], [1, 1, 1], -0.6, critical_ratio=0.9), r"3 demands \(smallest eigenvalue -0.2\)"),
-        (lambda: fleet.bursty([1.0], step=60, service=0), "service = 0"),
+        (lambda: fleet.diurnal([0, 1], mean=1, swing=0.5, service=0), "service = 0"),
+        (lambda: fleet.diurnal([0, 1, 3], mean=1, swing=0.5, service=9), "hours: requests arrive in even steps"),
         (lambda: fleet.diurnal(np.arange(24), mean=-1, swing=0.5), "mean = -1"),
         (lambda: filled(np.ones(10), reaction=np.nan), "reaction = nan"),
         (lambda: filled(np.ones(10), switch=-3.0), "switch = -3"),

@@ -5,8 +5,7 @@ from hypothesis import strategies as st
 
 from workbench import scaling
 from workbench.scaling import law
-from workbench.scaling.capability import efficiency_per_year, slope_of
-from workbench.scaling.optima import approach_2_bias
+from workbench.scaling.laws import laws
 
 SARDANA = law("Hoffmann as used by Sardana")
 
@@ -67,6 +66,12 @@ def test_no_other_size_is_better_with_repeats(compute, unique, factor):
     assert best.loss >= best.loss_unconstrained * (1 - 1e-12)
 
 
+def tokens_for(one, params, loss):
+    """Tokens that bring a model to a loss; infinite where it never gets there."""
+    left = loss - one.E - one.A * params**-one.alpha
+    return (one.B / left) ** (1 / one.beta) if left > 0 else np.inf
+
+
 def test_sardanas_example_needs_336_and_283():
     # a 13B Chinchilla-quality model serving 2e12 tokens: a 7B model saves 1.7e22 FLOP, 17 %; with .34 and .28 it would be 9 %
     def saved(name):
@@ -74,7 +79,7 @@ def test_sardanas_example_needs_336_and_283():
         budgets = np.geomspace(1e20, 1e26, 4001)
         compute = np.exp(np.interp(np.log(13e9), np.log(one.allocation(budgets)[0]), np.log(budgets)))
         _, tokens = one.allocation(compute)
-        again = one.tokens_for(7e9, one.loss(13e9, tokens))
+        again = tokens_for(one, 7e9, one.loss(13e9, tokens))
         before, after = 6 * 13e9 * tokens + 2 * 13e9 * 2e12, 6 * 7e9 * again + 2 * 7e9 * 2e12
         return before - after, 1 - after / before
 
@@ -106,7 +111,7 @@ def test_the_served_model_beats_its_neighbours(loss, served, factor):
     best = scaling.inference_aware_optimum(served, SARDANA, loss=loss)
     assert SARDANA.loss(best.params, best.tokens) == pytest.approx(loss, rel=1e-9)
     other = best.params * factor
-    assert other * (6 * SARDANA.tokens_for(other, loss) + 2 * served) >= best.cost * (1 - 1e-9)
+    assert other * (6 * tokens_for(SARDANA, other, loss) + 2 * served) >= best.cost * (1 - 1e-9)
 
 
 def test_a_loss_below_the_floor_is_not_feasible():
@@ -116,27 +121,13 @@ def test_a_loss_below_the_floor_is_not_feasible():
     assert best.frame().height == 2
 
 
-@pytest.mark.parametrize(
-    ("alpha", "beta", "factor", "percent"),
-    [(0.34, 0.28, 2, -0.326937803732719), (0.34, 0.28, 8, -2.902904738135434), (0.465, 0.155, 4, -6.497778742083532), (0.31, 0.31, 8, 0)],
-)
-def test_approach_2_is_biased_where_exponents_differ(alpha, beta, factor, percent):
-    # Open Athena, extrapolation error of isoFLOP parabolas without noise
-    surface = scaling.AdditiveLaw(name="s", E=1.69, A=406.4, B=410.7, alpha=alpha, beta=beta)
-    bias = approach_2_bias(surface, np.geomspace(1e17, 1e21, 5), factor, 15, 1e24)
-    assert 100 * bias == pytest.approx(percent, abs=1e-5)
-
-
 def test_the_spread_has_every_law_and_says_what_is_extrapolated():
     spread = scaling.law_spread(1e26)
-    assert spread["law"].to_list() == scaling.laws()
+    assert spread["law"].to_list() == laws()
     assert spread["extrapolated"].any()
     assert spread["loss"].null_count() == 5  # laws of size alone
     assert spread["params"].max() / spread["params"].min() > 3
 
 
 def test_capability():
-    assert efficiency_per_year() == pytest.approx(5.84, rel=0.002)  # Epoch AI: 5.84 times less compute a year
-    slope, fit = slope_of([1.076, 0.974, 0.740, 0.621], [5.5e23, 2.73e23, 7.8e22, 4e22])  # LLaMA
-    assert (slope, fit) == (pytest.approx(0.1760, abs=2e-4), pytest.approx(0.998, abs=1e-3))
     assert scaling.capability_gain(np.e, 0) == pytest.approx(0.1683)

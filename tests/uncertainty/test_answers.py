@@ -9,9 +9,8 @@ from scipy import stats
 from workbench import catalogue, energy, fleet, uncertainty
 from workbench.errors import InputError, UnknownName
 from workbench.uncertainty import Lognormal, Normal, Path, Pert, Uniform, one_at_a_time, sample, sobol_indices
-from workbench.uncertainty.gain import qmc_gain
 from workbench.uncertainty.sampling import evaluated
-from workbench.uncertainty.summaries import estimate
+from workbench.uncertainty.summaries import bands, estimate, exceedance
 
 STANDARD = Normal(*stats.norm.ppf([0.05, 0.95]))
 TURN = {c: Uniform(-np.pi, np.pi) for c in "abc"}
@@ -124,13 +123,13 @@ def test_pooling_in_every_future():
     inputs = {"load": Lognormal(50, 800), "peak": Uniform(0.2, 3.0), "wait": Uniform(0.05, 0.5)}
     share = evaluated(saved, sample(inputs, 2048, replicates=2))
     assert (share >= 0).all()
-    assert uncertainty.exceedance(share, 0.02, replicates=2).value > 0.3
+    assert exceedance(share, 0.02, replicates=2).value > 0.3
     assert sobol_indices(saved, inputs, n=512).frame()["input"][0] == "load"  # small fleets gain most
 
 
 def test_bands_of_any_shape():
     x = np.random.default_rng(0).normal(size=(3, 5, 4001))
-    found = uncertainty.bands(x, levels=(0.5, 0.9))
+    found = bands(x, levels=(0.5, 0.9))
     assert (found.median.shape, found.low.shape) == ((3, 5), (2, 3, 5))
     assert (found.low[1, 2, 3], found.high[1, 2, 3]) == pytest.approx(uncertainty.band(x[2, 3], 0.9))
     frame = found.frame(region=["x", "y", "z"], quarter=range(5))
@@ -144,7 +143,7 @@ def test_bands_of_any_shape():
 
 @given(st.lists(st.floats(-10, 10), min_size=1, max_size=20))
 def test_bands_are_nested(values):
-    found = uncertainty.bands(values, levels=(0.5, 0.8, 0.95))
+    found = bands(values, levels=(0.5, 0.8, 0.95))
     assert (np.diff(found.low) <= 1e-12).all()
     assert (np.diff(found.high) >= -1e-12).all()
     assert found.low[0] <= found.median <= found.high[0]
@@ -159,14 +158,14 @@ def test_standard_errors_hold():
     errors = []
     for seed in range(200):
         x = sample({"a": STANDARD, "b": STANDARD}, 32, seed, replicates=8)
-        found = uncertainty.exceedance(x["a"] + x["b"], 1.0, replicates=8)
+        found = exceedance(x["a"] + x["b"], 1.0, replicates=8)
         errors.append((found.value - stats.norm.sf(1 / np.sqrt(2))) / max(found.standard_error, 1e-9))
     assert np.mean(np.abs(errors) < stats.t.ppf(0.95, 7)) == pytest.approx(0.9, abs=0.06)
 
 
 def test_thresholds_of_each_place():
     values = np.array([[1.0, 2, 3, 4], [1, 2, 3, 4]])
-    found = uncertainty.exceedance(values, [1.5, 3.5], replicates=2)
+    found = exceedance(values, [1.5, 3.5], replicates=2)
     np.testing.assert_allclose(found.value, [0.75, 0.25])
     np.testing.assert_allclose(found.standard_error, [0.25, 0.25])
 
@@ -184,36 +183,45 @@ TOKENS = stats.lognorm(np.log(2.5) / stats.norm.ppf(0.95))  # the first of them,
 
 def test_sobol_points_beat_monte_carlo():
     truth = sum((1 if i < 4 else -1) * np.log(d.p5 * d.p95) / 2 for i, d in enumerate(FACTORS.values()))
-    mean = qmc_gain(lambda **x: np.log(demand_over_supply(**x)), FACTORS, n=1024, truth=truth)
-    assert mean.ratio > 30
-    found = qmc_gain(lambda **x: np.log(demand_over_supply(**x)), FACTORS, n=1024)
-    assert found.truth == pytest.approx(truth, abs=1e-4)  # its own truth is the exact one
-    smooth = qmc_gain(
-        lambda **x: 1 - TOKENS.cdf(1 / demand_over_supply(**x | {"tokens": 1.0})), FACTORS, n=1024,
-        plain=lambda **x: demand_over_supply(**x) > 1,
-    )  # fmt: skip
-    rough = qmc_gain(lambda **x: demand_over_supply(**x) > 1, FACTORS, n=1024)
-    assert smooth.ratio > 2 * rough.ratio > 2
-    assert smooth.truth == pytest.approx(float(rough.truth), abs=1e-3)
+    sobol = sample(FACTORS, 1024, replicates=64)
+    u = np.random.default_rng(0).random((len(FACTORS), 64 * 1024))
+    chance = {name: d.quantile(p) for (name, d), p in zip(FACTORS.items(), u, strict=True)}
+
+    def error(model, draws):
+        """Of the mean of 1,024 samples, and the mean of all."""
+        means = np.reshape(model(**draws), (64, 1024)).mean(axis=1)
+        return means.std(), means.mean()
+
+    def logarithm(**x):
+        return np.log(demand_over_supply(**x))
+
+    def shortage(**x):
+        return demand_over_supply(**x) > 1
+
+    def smooth(**x):
+        return 1 - TOKENS.cdf(1 / demand_over_supply(**x | {"tokens": 1.0}))
+
+    assert error(logarithm, chance)[0] > 30 * error(logarithm, sobol)[0]
+    assert error(logarithm, sobol)[1] == pytest.approx(truth, abs=1e-3)
+    plain = error(shortage, chance)[0]
+    assert plain / error(smooth, sobol)[0] > 2 * plain / error(shortage, sobol)[0] > 2
+    assert error(smooth, sobol)[1] == pytest.approx(error(shortage, sobol)[1], abs=1e-3)
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda: uncertainty.band([1, 2], 1.5), "level = 1.5"),
-        (lambda: uncertainty.bands([1, 2], [0.5, 1.0]), r"levels\[1\] = 1: expected more than 0 and less than 1"),
+        (lambda: bands([1, 2], [0.5, 1.0]), r"levels\[1\] = 1: expected more than 0 and less than 1"),
         (lambda: uncertainty.band([1, np.nan]), r"values\[1\] = nan"),
         (lambda: uncertainty.band([]), "one or more samples"),
-        (lambda: uncertainty.bands([]), "one or more samples"),
-        (lambda: uncertainty.bands(np.ma.masked_array([1.0, 2.0], mask=[False, True])), "values: a masked array"),
-        (lambda: uncertainty.exceedance([1.0, 2.0], np.nan, replicates=2), "threshold = nan"),
-        (lambda: uncertainty.exceedance(np.ones((4, 2)), [1, 2, 3], replicates=2), r"values of shape \(4,\) and threshold of shape \(3,\)"),
-        (lambda: uncertainty.bands([1.0, np.nan]), r"values\[1\] = nan: expected a finite number"),
+        (lambda: bands([]), "one or more samples"),
+        (lambda: bands(np.ma.masked_array([1.0, 2.0], mask=[False, True])), "values: a masked array"),
+        (lambda: exceedance([1.0, 2.0], np.nan, replicates=2), "threshold = nan"),
+        (lambda: exceedance(np.ones((4, 2)), [1, 2, 3], replicates=2), r"values of shape \(4,\) and threshold of shape \(3,\)"),
+        (lambda: bands([1.0, np.nan]), r"values\[1\] = nan: expected a finite number"),
         (lambda: estimate([1.0, 2.0], replicates=1), "replicates = 1: one randomisation says nothing of its error"),
         (lambda: estimate(np.ones(10), replicates=3), "divides the 10 samples"),
-        (lambda: qmc_gain(lambda a: a, {"a": Normal(0, 1)}, replicates=1), "expected a whole number 2 or more"),
-        (lambda: qmc_gain(lambda a: 3.0, {"a": Normal(0, 1)}), "without error"),
-        (lambda: qmc_gain(lambda a: a, {"a": Normal(0, 1)}, plain=lambda a: np.stack([a, a])), "expected the same"),
     ],
 )
 def test_bad_input(call, message):

@@ -7,8 +7,11 @@ import polars as pl
 import pytest
 
 from workbench import catalogue, energy, fleet, tables
+from workbench.energy.grid import Site
+from workbench.energy.server import all_in_ratio
 from workbench.errors import DataError
-from workbench.units import HOUR, KWH, TONNE, YEAR
+from workbench.fleet.ownership import server_uplift
+from workbench.units import HOUR, TONNE
 
 
 def test_ten_errata_are_known():
@@ -18,7 +21,7 @@ def test_ten_errata_are_known():
 
 
 def test_llama_33_card():
-    tonnes = energy.grid_carbon(7.0e6 * HOUR * 700, 413.7).kg / TONNE
+    tonnes = energy.energy_bill(Site("x", 0, 413.7, 1), [700.0], step=7.0e6 * HOUR).carbon["location"].kg / TONNE
     assert tonnes == pytest.approx(2030, rel=0.01)
     assert pytest.approx(2.6e-3, rel=0.02) == 12.9 * TONNE / (7.0e6 * 0.7)  # the kg/kWh that the card implies
 
@@ -59,9 +62,9 @@ def test_the_peak_of_an_h100_is_dense():
 
 
 def test_nas_used_seven_cents():
-    kwh = 275 * 4 * 8760 / 1e3
-    assert energy.electricity_cost(kwh * KWH, 0.07) == pytest.approx(674.52)
-    assert energy.electricity_cost(kwh * KWH, 0.0699) != pytest.approx(674.52, abs=0.5)
+    year = {"it_power": [275.0 * 4], "step": 8760 * HOUR}
+    assert energy.energy_bill(Site("x", 0.07, 0, 1), **year).electricity == pytest.approx(674.52)
+    assert energy.energy_bill(Site("x", 0.0699, 0, 1), **year).electricity != pytest.approx(674.52, abs=0.5)
 
 
 def test_a_rack_needs_no_more_cooling_than_it_draws():
@@ -74,8 +77,8 @@ def test_a_rack_needs_no_more_cooling_than_it_draws():
 def test_electricity_is_not_sixty_percent():
     chip = catalogue.chip("GB200")
     cost = fleet.ownership_cost(
-        n_chips=1, chip_price=chip.price, power=energy.server_power(chip, ratio=energy.all_in_ratio(chip).value), pue=1.17,
-        electricity_usd_per_kwh=0.0826, wacc=0.0675, server_life_years=5, server_uplift=fleet.server_uplift(chip).value,
+        n_chips=1, chip_price=chip.price, power=energy.server_power(chip, ratio=all_in_ratio(chip).value), pue=1.17,
+        electricity_usd_per_kwh=0.0826, wacc=0.0675, server_life_years=5, server_uplift=server_uplift(chip).value,
     )  # fmt: skip
     assert 0.04 < cost.energy / cost.per_year < 0.10
     assert catalogue.cost("campus_1gw_energy_usd_per_year").value / catalogue.cost("campus_1gw_tco_usd_per_year").value == pytest.approx(
@@ -86,5 +89,4 @@ def test_electricity_is_not_sixty_percent():
 def test_cards_count_chips_alone():
     chip = catalogue.chip("H100")
     drawn = energy.server_power(chip).average
-    at_meter = energy.facility_power(drawn, 1.1) * YEAR
-    assert at_meter / (chip.tdp * YEAR) == pytest.approx(1.5, abs=0.01)
+    assert drawn * 1.1 / chip.tdp == pytest.approx(1.5, abs=0.01)

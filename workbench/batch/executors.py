@@ -50,6 +50,11 @@ class Processes(Executor):
     replaced, that workers end when the process that started them is killed, and that a script needs no ``if __name__ == "__main__"``.
     """
 
+    # loky 3.7 beside this, three workers on two busy cores: the first calls take 1.9 s (here .4 s), a call 110 to 310 us (30 to 70); a
+    # worker that is killed takes all calls that are out and the executor with it (here its own call, and the rest goes on); workers and
+    # what they started outlive a driver that is killed for as long as their calls last (here they are gone within seconds); Ctrl-C in a
+    # terminal stops its workers too (here the driver alone hears it, and nearly finished runs are kept). It bounds neither the memory
+    # nor the time of a call, and cannot fork a kernel from a process that has imported the libraries.
     def __init__(self, jobs: int, environment: Callable[[], Mapping[str, str]] = dict):
         self._environment = cache(environment)
         self._calls: SimpleQueue[tuple[Future[Any], bytes] | None] = SimpleQueue()

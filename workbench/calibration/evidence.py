@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
@@ -17,6 +17,8 @@ from workbench import catalogue
 from workbench.calibration.pool import Fit
 from workbench.errors import InputError
 
+#: Answers that an index keeps.
+MOST = 4096
 Grade = Callable[[str, NDArray[Any]], NDArray[np.float64]]
 
 
@@ -44,15 +46,15 @@ def _widths(errors: pl.DataFrame) -> dict[str, float]:
     return dict(zip(errors["case"].to_list(), errors["half_width"].to_list(), strict=True))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Evidence:
     """The measured rows that an answer stands on."""
 
     rows: int  #: that agree in everything that was asked
     distance: float  #: of the nearest: the weights of what differs, added up
     differs: tuple[str, ...]  #: in what the nearest differ
-    index: Index
-    order: NDArray[np.intp]  #: groups of rows of the index, the nearest first
+    index: Index = field(repr=False)
+    order: NDArray[np.intp] = field(repr=False)  #: groups of rows of the index, the nearest first
 
     @property
     def near(self) -> pl.DataFrame:
@@ -79,12 +81,14 @@ class Index:
         """
         key = (*said.items(), *weights.items())
         if key not in self._found:
+            if len(self._found) >= MOST:
+                self._found.clear()
             parts = {
                 name: weight * (grades[name](said[name], self._cells[name]) if name in grades else self._cells[name] != said[name])
                 for name, weight in weights.items()
                 if said.get(name)
             }
-            away = np.sum([*parts.values(), np.zeros(self.frame.height)], axis=0)
+            away = np.round(np.sum([*parts.values(), np.zeros(self.frame.height)], axis=0), 9)
             order = self._newest[np.argsort(away[self._newest], kind="stable")]
             first = order[:1]
             differs = tuple(name for name, part in parts.items() if first.size and part[first[0]] > 0)

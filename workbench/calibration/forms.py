@@ -6,11 +6,12 @@ A row becomes the arguments of a public function and nothing else. The call is p
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
@@ -42,5 +43,7 @@ class Form:
     read: Callable[[Path], pl.DataFrame | None] | None = None  #: of files that are no CSV; None for a file that it does not know
     calibrate: Callable[[pl.DataFrame], dict[str, pl.DataFrame]] | None = None  #: all that ships of fits to such a file
     refit: Callable[[pl.DataFrame], dict[str, pl.DataFrame] | None] | None = None  #: tables fitted to some of the rows alone
+    #: In place of `refit`, where all folds at once are cheaper: positions of each group, and the tables that the other rows give.
+    folds: Callable[[pl.DataFrame, NDArray[Any]], Iterator[tuple[NDArray[np.intp], dict[str, pl.DataFrame] | None]]] | None = None
     groups: Callable[[pl.DataFrame, str], NDArray[Any]] = lambda rows, column: rows[column].cast(pl.String).fill_null("").to_numpy()
     leave_out: tuple[str, ...] = ()  #: what may be left out beside columns

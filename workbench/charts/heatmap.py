@@ -27,30 +27,14 @@ def heatmap(
 ) -> alt.LayerChart:
     """Heat map: one cell a pair of levels, dark where the value is high, with its number where there is room.
 
-    Parameters
-    ----------
-    frame : polars.DataFrame
-        One row a run; runs of the same cell are averaged. A cell whose runs have no value is marked.
-    x, y : str
-        Columns of the two parameters, numbers or texts. More than 60 different numbers are put into 60 bins, which the subtitle says.
-    value : str
-        Column of the result, a number.
-    x_unit, y_unit, unit : str
-        What the axes and the colours show, with unit.
-    title, subtitle : str
-        The finding; its source.
+    `frame` has a row a run; runs of the same cell are averaged, and a cell whose runs have no value is marked. `x` and `y` are columns of
+    parameters, numbers or texts (more than 60 different numbers are put into 60 bins, which the subtitle says), `value` a number; the units
+    are what axes and colours show.
 
     Raises
     ------
     InputError
         For a column that is missing, numbers that are not finite, too many texts, or no row with a value.
-
-    Examples
-    --------
-    >>> frame = pl.DataFrame({"tp": [1, 1, 8, 8], "pp": [1, 2, 1, 2], "mfu": [0.30, 0.35, 0.45, 0.41]})
-    >>> words = {"x_unit": "tensor parallel", "y_unit": "pipeline parallel", "unit": "MFU", "title": "Tensor first", "subtitle": "A guess"}
-    >>> heatmap(frame, x="tp", y="pp", value="mfu", **words).description
-    'Tensor first. Heat map of MFU over tensor parallel and pipeline parallel: lowest 0.3 at 1 and 1, highest 0.45 at 8 and 1.'
     """
     result = Varied.of(with_value(frame, x, y, value), value, unit)
     columns = [Varied.of(frame, name, label) for name, label in ((x, x_unit), (y, y_unit))]

@@ -29,34 +29,14 @@ def multiples(
 ) -> alt.ConcatChart:
     """Small multiples: a point a run, with the median and the middle four fifths of neighbours; runs without a value at the foot.
 
-    A rectangle drawn in one panel brings its runs forward in all.
-
-    Parameters
-    ----------
-    frame : polars.DataFrame
-        One row a run. Of more than 500 rows a sample of points is drawn, which the subtitle says; medians are those of all rows.
-    axes : mapping of str to str
-        Column of a parameter (numbers or texts): what its axis shows, with unit; at most nine.
-    value : str
-        Column of the result, a number, missing where a run gave none.
-    unit : str
-        What the vertical axis shows, with unit.
-    row : str
-        Column that names the rows.
-    title, subtitle : str
-        The finding; its source.
+    A rectangle drawn in one panel brings its runs forward in all. `frame` has a row a run, named by column `row`; `axes` says by column of
+    a parameter (numbers or texts, at most nine) what its axis shows, `unit` what the numbers of column `value` are, missing where a run
+    gave none. Of more than 500 rows a sample of points is drawn, which the subtitle says; medians are those of all rows.
 
     Raises
     ------
     InputError
         For a column that is missing, numbers that are not finite, no panel or too many, or no row with a value.
-
-    Examples
-    --------
-    >>> frame = pl.DataFrame({"run": ["a", "b", "c"], "price": [2.0, 3.0, 4.0], "cost": [1.1, 1.6, 2.1]})
-    >>> words = {"unit": "USD per M tokens", "title": "Cost follows price", "subtitle": "A guess"}
-    >>> multiples(frame, axes={"price": "USD per chip-hour"}, value="cost", row="run", **words).description
-    'Cost follows price. Small multiples of USD per M tokens against USD per chip-hour: 3 runs from 1.1 to 2.1.'
     """
     if not 1 <= len(axes) <= PANELS:
         raise InputError(f"{len(axes)} panels: expected 1 to {PANELS}")
@@ -150,24 +130,8 @@ def _middle(column: Varied, values: pl.Series, field: str, y: dict[str, Any]) ->
 def parallel(frame: pl.DataFrame, *, axes: Mapping[str, str], value: str, unit: str, row: str, title: str, subtitle: str) -> alt.LayerChart:
     """Parallel coordinates: one line a row over the axes, the value last; pointing at a line brings it forward.
 
-    Parameters
-    ----------
-    frame : polars.DataFrame
-        One row a run; rows without a value are left out. Of more than 300 rows a sample is drawn, which the subtitle says.
-    axes, value, unit, row, title, subtitle
-        As `multiples`; at most eight axes, and the value on one of its own.
-
-    Raises
-    ------
-    InputError
-        For a column that is missing, numbers that are not finite, no axis or too many, or no row with a value.
-
-    Examples
-    --------
-    >>> frame = pl.DataFrame({"run": ["a", "b", "c"], "price": [2.0, 3.0, 4.0], "cost": [1.1, 1.6, 2.1]})
-    >>> words = {"unit": "USD per M tokens", "title": "Cost follows price", "subtitle": "A guess"}
-    >>> parallel(frame, axes={"price": "USD per chip-hour"}, value="cost", row="run", **words).description
-    'Cost follows price. Parallel coordinates of 3 runs; USD per chip-hour: 2 to 4; USD per M tokens: 1.1 to 2.1; lowest 1.1, highest 2.1.'
+    Arguments and refusals as of `multiples`; at most eight axes, and the value on one of its own. Rows without a value are left out; of
+    more than 300 rows a sample is drawn, which the subtitle says.
     """
     if not 1 <= len(axes) < AXES:
         raise InputError(f"{len(axes)} axes: expected 1 to {AXES - 1} beside the value")

@@ -21,8 +21,8 @@ from workbench.demand.forecast.scores import LAUNCH
 from workbench.demand.market import scenario
 from workbench.demand.market.loop import Market, simulate
 from workbench.demand.uses.adoption import Adoption, adopt, observed
-from workbench.demand.uses.agents import Tokens, ToolWork, agent_hour, coding_agent, delegation_share, horizon, tool_work
-from workbench.demand.uses.chip_time import H100E, h100e_of_flop
+from workbench.demand.uses.agents import Tokens, ToolWork, agent_hour, delegation_share, horizon, tool_work
+from workbench.demand.uses.chip_time import h100e_of_flop
 from workbench.demand.uses.growth import damped_growth
 from workbench.demand.uses.tokens import Segment, segments_of, token_demand
 from workbench.demand.uses.training import (
@@ -37,8 +37,10 @@ from workbench.demand.uses.training import (
     training_demand,
 )
 from workbench.errors import InputError, UnknownName
-from workbench.uncertainty import Beta, Path, Uniform, bands, sample
+from workbench.rows import H100E
+from workbench.uncertainty import Beta, Path, Uniform, sample
 from workbench.uncertainty.distributions import Distribution
+from workbench.uncertainty.summaries import bands
 from workbench.units import DAY, GIGA, KILO, YEAR
 
 Array = NDArray[np.float64]
@@ -96,9 +98,9 @@ class BottomUp(Arrays):
         """Processor cores that agents' tools keep, (quarters, futures)."""
         return self.tools.cores
 
-    def by_class(self) -> Array:
-        """Compute by `scenario.BUYERS`, (classes, quarters, futures) [H100e]."""
-        return np.stack([self.compute[[CLASS_OF[use] == name for use in USES]].sum(axis=0) for name in scenario.BUYERS])
+    def by_class(self) -> dict[str, Array]:
+        """Compute by class of demand, in the order of the market's, (quarters, futures) [H100e]."""
+        return {name: self.compute[[CLASS_OF[use] == name for use in USES]].sum(axis=0) for name in scenario.BUYERS}
 
     def relative(self) -> Array:
         """Demand for `workbench.demand.market.outlook`: each class over all in the first quarter, (classes, quarters, futures).
@@ -107,7 +109,7 @@ class BottomUp(Arrays):
         Shocks are those of the loop. An outlook of the same seed, quarters and futures has the same futures; it takes n of eight
         replicates of n / 8.
         """
-        asked, x = self.by_class(), self.given
+        asked, x = np.stack(list(self.by_class().values())), self.given
         shocks = np.exp(x["demand_volatility"] * (x[scenario.SHOCKS] - x[scenario.SHOCKS][0]))
         return np.asarray(scenario.shares(x)[:, None] * shocks * asked / asked[:, :1])
 
@@ -221,7 +223,7 @@ def _segments(x: Mapping[str, Array], years: Array) -> tuple[tuple[Segment, ...]
         x["delegable_task_spread"],
         x["delegation_steepness"],
     )
-    calls_per_hour, hour = agent_hour(coding_agent().values)
+    calls_per_hour, hour = agent_hour()
     segments = segments_of(x, years[:, 0], hour, chat_users=x["chat_users_2026"] * grown[:, which], delegated=reach[1:] / reach[0])
     longer = damped_growth(years, x["consumer_tokens_growth"], x["demand_growth_tau"])
     beyond = damped_growth(years, x["serving_software_growth"] / scenario.median("serving_software_growth"), x["efficiency_fade"])

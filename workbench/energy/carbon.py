@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from workbench.arrays import Arrays, broadcast
 from workbench.checks import LIFE_YEARS, NOT_NEGATIVE, Rule, number, one_of, takes
 from workbench.errors import InputError
-from workbench.units import GRAM, KWH, YEAR
+from workbench.units import YEAR
 
 #: How carbon is counted: average mix of the grid, the plant that answers one more watt, after contracts, or making of the equipment.
 Account = Literal["location", "marginal", "market", "embodied"]
@@ -49,29 +49,6 @@ class Carbon(Arrays):
         return Carbon(self.account, self.kg * by)
 
     __rmul__ = __mul__
-
-
-@takes(energy=NOT_NEGATIVE, carbon_g_per_kwh=INTENSITY)
-def grid_carbon(energy: ArrayLike, carbon_g_per_kwh: ArrayLike, account: Account = "location") -> Carbon:
-    """Carbon of `energy` [J] from a grid of `carbon_g_per_kwh`, under one account.
-
-    Raises
-    ------
-    InputError
-        For ``embodied``, which no grid has.
-
-    References
-    ----------
-    .. [1] GHG Protocol (2015), Scope 2 Guidance: location-based and market-based method.
-
-    Examples
-    --------
-    >>> grid_carbon(1e6 * KWH, 400)
-    Carbon(account='location', kg=400000)
-    """
-    if account == "embodied":
-        raise InputError("account = 'embodied': a grid has none; see embodied_carbon")
-    return Carbon(account, np.multiply(energy, np.multiply(carbon_g_per_kwh, GRAM / KWH)))
 
 
 @takes(kg=NOT_NEGATIVE, seconds=NOT_NEGATIVE, life_years=LIFE_YEARS, share_used=Rule(above=0.0, most=1.0))

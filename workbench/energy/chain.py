@@ -11,7 +11,7 @@ from workbench import catalogue
 from workbench.arrays import Arrays
 from workbench.catalogue import Chip
 from workbench.checks import FINITE, NOT_NEGATIVE, number, takes
-from workbench.energy.facility import PUBLISHED, cooling, power_usage_effectiveness
+from workbench.energy.facility import PUBLISHED, cooling
 from workbench.energy.server import server_power_ratio, tdp_of
 
 SUPPLY = 0.95  #: efficiency of power supplies (80 PLUS Titanium at half load: 96 %), with the busbar
@@ -87,7 +87,7 @@ def power_chain(
     switches : array_like
         Scale-out switches over the power of nodes.
     published_pue : array_like, optional
-        As `power_usage_effectiveness` takes it.
+        As `Cooling.pue` takes it.
 
     Raises
     ------
@@ -115,5 +115,5 @@ def power_chain(
     network = (inside + supplies) * extra
     it = inside + supplies + network
     rated = (tdp + rated_host) * (1 + how.fan_share) / SUPPLY * (1 + extra)
-    pue = power_usage_effectiveness(cooled_by, wet_bulb, np.minimum(it / rated, 1.0), published=published_pue)
+    pue = how.pue(wet_bulb, np.minimum(it / rated, 1.0), published=published_pue)
     return PowerChain(n * watts, n * hosts, n * fans, n * supplies, n * network, n * it * (pue - 1))

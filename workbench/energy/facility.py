@@ -8,9 +8,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.arrays import broadcast
-from workbench.checks import ELECTRICITY, NOT_NEGATIVE, PUE, Rule, takes
+from workbench.checks import PUE, Rule, takes
 from workbench.errors import UnknownName
-from workbench.units import KWH
+
+# Engineering assumptions, each within what handbooks give; `published` replaces their level by what a site reports.
+APPROACH = 7.0  #: supply over wet-bulb temperature that towers and exchangers reach without a chiller [K]
+RANGE = 10.0  #: over which chillers take over the whole load [K]
+CHILLER = 6.0  #: coefficient of performance of a water-cooled chiller
+ELECTRICAL = 0.04  #: losses of transformers, UPS and distribution over IT power at full load
+STANDING = 0.3  #: share of the overhead that does not fall with load
+
+#: PUE that a site publishes for a year: it broadcasts with what is left of the weather without its time.
+PUBLISHED = Rule(least=1.0, apart=True, why=PUE.why)
 
 
 @dataclass(frozen=True)
@@ -23,6 +32,48 @@ class Cooling:
     transport: float  #: fans and pumps of the facility over IT power
     source: str
 
+    @takes(wet_bulb=Rule(least=-90, most=60, unit="degrees C"), load=Rule(above=0.0, most=1.0), published=PUBLISHED)
+    def pue(self, wet_bulb: ArrayLike, load: ArrayLike = 1.0, *, published: ArrayLike | None = None) -> NDArray[np.float64]:
+        """PUE of a facility by its cooling, the weather and its load.
+
+        at full load 1 + electrical + transport + chillers(wet_bulb); chillers run where the air is too warm for `supply` less `APPROACH`;
+        at part load the overhead falls to STANDING / load + 1 - STANDING of itself
+
+        Parameters
+        ----------
+        wet_bulb : array_like
+            Wet-bulb temperature [degrees C]: an hour, a month or a year's mean; the last axis is time where `published` is given.
+        load : array_like
+            IT power over the rated IT power, above 0 and at most 1.
+        published : array_like, optional
+            PUE that the site publishes for a year near full load: the overhead is scaled so that its mean over time is just that.
+
+        Returns
+        -------
+        ndarray
+            At least 1, broadcast.
+
+        References
+        ----------
+        .. [1] ISO/IEC 30134-2:2016. .. [2] ASHRAE TC 9.9 (2021), "Thermal Guidelines for Data Processing Environments", 5th edition.
+
+        Examples
+        --------
+        >>> COOLINGS["air"].pue([10.0, 22.0, 28.0]).round(3)
+        array([1.09 , 1.157, 1.257])
+        """
+        used = np.asarray(load)
+        chilled = np.clip((np.asarray(wet_bulb) + APPROACH - self.supply) / RANGE, 0.0, 1.0)
+        overhead = ELECTRICAL + self.transport + chilled / CHILLER
+        if published is not None:
+            stated = np.asarray(published)
+            if overhead.ndim:
+                broadcast(published=stated, **{"wet_bulb without its time": overhead[..., :1].sum(axis=-1)})
+            mean = overhead.mean(axis=-1, keepdims=True) if overhead.ndim else overhead
+            overhead = overhead * (stated[..., None] - 1 if overhead.ndim else stated - 1) / mean
+            broadcast(load=used, **{"published over the wet_bulb": overhead})
+        return 1 + overhead * (STANDING / used + 1 - STANDING)
+
 
 #: Supply temperatures are those for which equipment is specified; fan_share of air is 3.5 to 4.5 kW of a rack of 30 kW (mp-is.eu, Liquid
 #: cooling an H100 cluster), of which a third is left where cold plates take the chips' heat and none under two-phase immersion.
@@ -34,16 +85,6 @@ COOLINGS = {
         Cooling("two-phase", 0.0, 45.0, 0.02, "ASHRAE TC 9.9, class W45"),
     )
 }
-# Engineering assumptions, each within what handbooks give; `published` replaces their level by what a site reports.
-APPROACH = 7.0  #: supply over wet-bulb temperature that towers and exchangers reach without a chiller [K]
-RANGE = 10.0  #: over which chillers take over the whole load [K]
-CHILLER = 6.0  #: coefficient of performance of a water-cooled chiller
-ELECTRICAL = 0.04  #: losses of transformers, UPS and distribution over IT power at full load
-STANDING = 0.3  #: share of the overhead that does not fall with load
-
-
-#: PUE that a site publishes for a year: it broadcasts with what is left of the weather without its time.
-PUBLISHED = Rule(least=1.0, apart=True, why=PUE.why)
 
 
 def cooling(name: str) -> Cooling:
@@ -51,95 +92,3 @@ def cooling(name: str) -> Cooling:
     if name not in COOLINGS:
         raise UnknownName("cooling", name, COOLINGS)
     return COOLINGS[name]
-
-
-@takes(wet_bulb=Rule(least=-90, most=60, unit="degrees C"), load=Rule(above=0.0, most=1.0), published=PUBLISHED)
-def power_usage_effectiveness(
-    how: str, wet_bulb: ArrayLike, load: ArrayLike = 1.0, *, published: ArrayLike | None = None
-) -> NDArray[np.float64]:
-    """PUE of a facility by its cooling, the weather and its load.
-
-    at full load 1 + electrical + transport + chillers(wet_bulb); chillers run where the air is too warm for `supply` less `APPROACH`;
-    at part load the overhead falls to STANDING / load + 1 - STANDING of itself
-
-    Parameters
-    ----------
-    how : str
-        air, liquid or two-phase.
-    wet_bulb : array_like
-        Wet-bulb temperature [degrees C]: an hour, a month or a year's mean; the last axis is time where `published` is given.
-    load : array_like
-        IT power over the rated IT power, above 0 and at most 1.
-    published : array_like, optional
-        PUE that the site publishes for a year near full load: the overhead is scaled so that its mean over time is just that.
-
-    Returns
-    -------
-    ndarray
-        At least 1, broadcast.
-
-    References
-    ----------
-    .. [1] ISO/IEC 30134-2:2016. .. [2] ASHRAE TC 9.9 (2021), "Thermal Guidelines for Data Processing Environments", 5th edition.
-
-    Examples
-    --------
-    >>> power_usage_effectiveness("air", [10.0, 22.0, 28.0]).round(3)
-    array([1.09 , 1.157, 1.257])
-    """
-    c, used = cooling(how), np.asarray(load)
-    chilled = np.clip((np.asarray(wet_bulb) + APPROACH - c.supply) / RANGE, 0.0, 1.0)
-    overhead = ELECTRICAL + c.transport + chilled / CHILLER
-    if published is not None:
-        stated = np.asarray(published)
-        if overhead.ndim:
-            broadcast(published=stated, **{"wet_bulb without its time": overhead[..., :1].sum(axis=-1)})
-        mean = overhead.mean(axis=-1, keepdims=True) if overhead.ndim else overhead
-        overhead = overhead * (stated[..., None] - 1 if overhead.ndim else stated - 1) / mean
-        broadcast(load=used, **{"published over the wet_bulb": overhead})
-    return 1 + overhead * (STANDING / used + 1 - STANDING)
-
-
-@takes(it_power=NOT_NEGATIVE, pue=PUE)
-def facility_power(it_power: ArrayLike, pue: ArrayLike) -> NDArray[np.float64]:
-    """Power that the facility draws from the grid: IT power times PUE.
-
-    Parameters
-    ----------
-    it_power : array_like
-        Servers, storage and network [W].
-    pue : array_like
-        Power usage effectiveness, at least 1.
-
-    Returns
-    -------
-    ndarray
-        [W], broadcast.
-
-    References
-    ----------
-    .. [1] ISO/IEC 30134-2:2016, power usage effectiveness.
-
-    Examples
-    --------
-    >>> facility_power([1e6, 2e6], 1.2)
-    array([1200000., 2400000.])
-    """
-    return np.multiply(it_power, pue)
-
-
-@takes(energy=NOT_NEGATIVE, electricity_usd_per_kwh=ELECTRICITY)
-def electricity_cost(energy: ArrayLike, electricity_usd_per_kwh: ArrayLike) -> NDArray[np.float64]:
-    """Money for `energy` [J] at a price, which may be negative, as on spot markets, and is at most 10 USD/kWh.
-
-    Returns
-    -------
-    ndarray
-        [USD], broadcast.
-
-    Examples
-    --------
-    >>> float(electricity_cost(1e3 * KWH, 0.08))
-    80.0
-    """
-    return np.multiply(energy, np.divide(electricity_usd_per_kwh, KWH))

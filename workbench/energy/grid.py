@@ -11,10 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 from workbench import catalogue
 from workbench.arrays import Arrays, broadcast
 from workbench.checks import ELECTRICITY, NOT_NEGATIVE, PUE, SHARE, Rule, check_fields, number, takes
-from workbench.energy.carbon import INTENSITY, Carbon, grid_carbon
-from workbench.energy.facility import electricity_cost, facility_power
+from workbench.energy.carbon import INTENSITY, Carbon
 from workbench.errors import InputError, UnknownName
-from workbench.units import HOUR, KILO, KWH, TONNE, YEAR
+from workbench.units import GRAM, HOUR, KILO, KWH, TONNE, YEAR
 
 #: Price of carbon; the social cost of it is put at 50 to 2,000 USD a tonne.
 CARBON_PRICE = Rule(least=0.0, most=1e4, unit="USD/t")
@@ -141,15 +140,14 @@ def energy_bill(place: str | Site, it_power: ArrayLike, *, step: float = HOUR, c
     it, hourly = np.broadcast_to(it, shape), {name: np.broadcast_to(value, shape) for name, value in hourly.items()}
     charge = np.asarray(place.demand_usd_per_kw, dtype=float) / KILO
     broadcast(**{"it_power without its time": it[..., 0], f"{place.name}: demand_usd_per_kw": charge, "carbon_usd_per_t": carbon_usd_per_t})
-    meter = facility_power(it, hourly["pue"])
+    meter = it * hourly["pue"]
     joules, it_energy = meter * step, it * step
-    location = grid_carbon(joules, hourly["carbon_g_per_kwh"], "location")
-    carbon = {"location": Carbon("location", location.kg.sum(axis=-1))}
+    emitted = joules * (hourly["carbon_g_per_kwh"] * (GRAM / KWH))  # kg
+    carbon = {"location": Carbon("location", emitted.sum(axis=-1))}
     if "marginal_carbon_g_per_kwh" in hourly:
-        carbon["marginal"] = Carbon("marginal", grid_carbon(joules, hourly["marginal_carbon_g_per_kwh"], "marginal").kg.sum(axis=-1))
+        carbon["marginal"] = Carbon("marginal", (joules * (hourly["marginal_carbon_g_per_kwh"] * (GRAM / KWH))).sum(axis=-1))
     if "carbon_free_share" in hourly:
-        bought = hourly["carbon_free_share"]
-        carbon["market"] = Carbon("market", (location.kg * (1 - bought)).sum(axis=-1))
+        carbon["market"] = Carbon("market", (emitted * (1 - hourly["carbon_free_share"])).sum(axis=-1))
     on_site, of_grid = (
         (energy * hourly[name] / KWH).sum(axis=-1) if name in hourly else None
         for energy, name in ((it_energy, "wue_l_per_kwh"), (joules, "grid_water_l_per_kwh"))
@@ -157,9 +155,9 @@ def energy_bill(place: str | Site, it_power: ArrayLike, *, step: float = HOUR, c
     return EnergyBill(
         it_energy=it_energy.sum(axis=-1),
         energy=joules.sum(axis=-1),
-        electricity=electricity_cost(joules, hourly["electricity_usd_per_kwh"]).sum(axis=-1),
+        electricity=(joules * (hourly["electricity_usd_per_kwh"] / KWH)).sum(axis=-1),
         demand=_monthly_peaks(meter, step) * charge,
-        carbon_cost=location.kg.sum(axis=-1) / TONNE * carbon_usd_per_t,
+        carbon_cost=emitted.sum(axis=-1) / TONNE * carbon_usd_per_t,
         carbon=carbon,
         water_on_site=on_site,
         water_of_grid=of_grid,

@@ -3,9 +3,9 @@
 from workbench.fabric.bill import bill
 from workbench.fabric.cluster import Cluster
 from workbench.fabric.collectives import Tier, collective_time, tiers_of
+from workbench.fabric.forms import FORMS
 from workbench.fabric.goodput import goodput
-from workbench.fabric.measured import FORMS
-from workbench.fabric.topology import dragonfly, fat_tree, optical_switches, torus
+from workbench.fabric.topology import dragonfly, fat_tree, optical_switches
 from workbench.fabric.wan import across_sites, bandwidth_for
 
 __all__ = [
@@ -21,5 +21,4 @@ __all__ = [
     "goodput",
     "optical_switches",
     "tiers_of",
-    "torus",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -15,7 +14,6 @@ from workbench.errors import InputError
 
 Array = Any  #: ndarray of float64, of any shape, also none
 MOST_PORTS = 65_536  #: of a switch; every number of spines up to half of them is tried
-ALONG = Rule(least=1, whole=True, one=True)
 
 
 @dataclass(frozen=True, repr=False)
@@ -32,7 +30,7 @@ class Topology(Arrays):
     spine_cables: Array  #: spine to core
     bisection: Array  #: bandwidth between two halves, one direction [B/s]
     taper: Array  #: uplinks over downlinks of a leaf: 1 is non-blocking
-    hops: Array  #: switches on the longest path, or chips of a torus
+    hops: Array  #: switches on the longest path
     paths: Array  #: equal shortest paths between endpoints of different leaves, a plane
 
     @property
@@ -146,37 +144,6 @@ def fat_tree(
     )
 
 
-@takes(link_bandwidth=POSITIVE)
-def torus(dimensions: tuple[int, ...], link_bandwidth: ArrayLike, wrapped: bool = True) -> Topology:
-    """A torus of chips, joined directly: no switches, one link to each neighbour.
-
-    Parameters
-    ----------
-    dimensions : tuple of int
-        Chips along each dimension.
-    link_bandwidth : array_like
-        Of a link, one direction [B/s].
-    wrapped : bool
-        Whether the ends of each dimension are joined.
-
-    References
-    ----------
-    .. [1] Dally, Towles (2004), "Principles and Practices of Interconnection Networks", chapter 5.
-
-    Examples
-    --------
-    >>> pod = torus((16, 16, 16), link_bandwidth=50e9)  # TPU v4
-    >>> int(pod.endpoints), float(pod.bisection) / 1e12
-    (4096, 25.6)
-    """
-    along = chips_along(dimensions)
-    n, longest = math.prod(along), max(along)
-    links = sum(n if wrapped and d > 2 else n * (d - 1) // d for d in along)
-    cut = n // longest * (2 if wrapped and longest > 2 else 1)
-    hops = sum(d // 2 if wrapped else d - 1 for d in along)
-    return _direct(n, 0, 0, links, cut * np.asarray(link_bandwidth, dtype=float), 1, hops)
-
-
 @takes(cubes=COUNT, side=COUNT, faces=COUNT)
 def optical_switches(cubes: ArrayLike, side: ArrayLike = 4, faces: ArrayLike = 6) -> Array:
     """Optical circuit switches that join cubes of chips into a torus: the links of opposite faces share one, as in TPU v4.
@@ -213,14 +180,9 @@ def dragonfly(routers_per_group: ArrayLike, hosts_per_router: ArrayLike, global_
     routers, hosts = a * groups, a * p * groups
     local, across = groups * a * (a - 1) // 2, groups * (groups - 1) // 2
     cut = (groups // 2) * (groups - groups // 2)
-    return _direct(hosts, routers, hosts, local + across, cut * rate, 2, 4)
-
-
-def chips_along(dimensions: tuple[int, ...]) -> list[int]:
-    """Chips along each dimension of a torus. Raises `InputError`."""
-    if not np.iterable(dimensions) or not len(dimensions):
-        raise InputError(f"dimensions = {dimensions}: expected the chips along each dimension")
-    return [ALONG(f"dimensions[{i}]", d) for i, d in enumerate(dimensions)]
+    counts = {"endpoints": hosts, "tiers": 2, "leaf": routers, "endpoint_cables": hosts, "leaf_cables": local + across}
+    counts |= {"bisection": cut * rate, "taper": 1, "hops": 4, "paths": 1}
+    return Topology(**{f.name: np.float64(counts.get(f.name, 0)) for f in fields(Topology)})
 
 
 def _direct(

@@ -6,10 +6,10 @@ from workbench.fleet.factory import Work, ai_factory, factory_inputs
 from workbench.fleet.finance import annuity, irr
 from workbench.fleet.in_house import in_house_chip
 from workbench.fleet.measured import ownership_errors
-from workbench.fleet.ownership import ownership_cost, rent_or_own, server_uplift
+from workbench.fleet.ownership import ownership_cost
 from workbench.fleet.past_runs import training_cost
-from workbench.fleet.pooling import backfill, bursty, diurnal, newsvendor, servers_needed
-from workbench.fleet.vintages import chip_refresh, residual_value
+from workbench.fleet.pooling import backfill, diurnal, newsvendor, servers_needed
+from workbench.fleet.vintages import chip_refresh
 from workbench.fleet.workloads import fleet_of, work_today
 
 __all__ = [
@@ -18,7 +18,6 @@ __all__ = [
     "allocate",
     "annuity",
     "backfill",
-    "bursty",
     "chip_refresh",
     "chip_site",
     "diurnal",
@@ -30,9 +29,6 @@ __all__ = [
     "newsvendor",
     "ownership_cost",
     "ownership_errors",
-    "rent_or_own",
-    "residual_value",
-    "server_uplift",
     "servers_needed",
     "training_cost",
     "work_today",

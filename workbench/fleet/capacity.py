@@ -12,8 +12,9 @@ from workbench import catalogue
 from workbench.arrays import Arrays
 from workbench.catalogue import Chip
 from workbench.checks import FINITE, LIFE_YEARS, NOT_NEGATIVE, Rule, takes
-from workbench.energy import all_in_ratio, server_power, site
+from workbench.energy import server_power, site
 from workbench.energy.grid import Site
+from workbench.energy.server import all_in_ratio
 from workbench.fleet.finance import RATE, irr, npv, payback
 from workbench.fleet.ownership import ownership_cost, server_capital
 from workbench.fleet.vintages import price_decline
@@ -92,35 +93,10 @@ def site_case(
     Income = min(demand, chips) hours value e^(-value_decline t); chips are bought at the start and every `refresh_years`, for
     what is left of the horizon when that is shorter; the facility is worth its unexpired life at the end.
 
-    Parameters
-    ----------
-    demand : array_like, shape (..., years)
-        Chips that the site's use cases would keep busy in each year of operation.
-    value_per_chip_hour : array_like
-        What an hour of a busy chip earns in the first year [USD].
-    n_chips : array_like
-        Chips installed.
-    chip_capital : array_like
-        Of one chip with server and network today [USD].
-    facility_capital : array_like
-        Of the site [USD].
-    running_idle, running_busy : array_like
-        Energy, staff and repair a year of an idle and of a busy chip [USD].
-    rate : array_like
-        Discount rate a year.
-    build_years, refresh_years : int
-        From decision to operation; life of chips; whole years.
-    chip_price_decline, value_decline : array_like
-        Decline a year, continuous, of what a refresh costs for the same work and of what an hour earns; negative where it rises.
-    facility_life_years : array_like
-        Above 0 and at most 100.
-
-    Examples
-    --------
-    >>> case = site_case(demand=[900.0] * 10, value_per_chip_hour=2.35, n_chips=1000, chip_capital=45e3, facility_capital=20e6,
-    ...                  running_idle=500, running_busy=1800, rate=0.0675)
-    >>> case.net_present_value.round(-5), case.internal_rate.round(3), case.payback_years.round(1)
-    (np.float64(22500000.0), np.float64(0.134), np.float64(7.5))
+    Demand, shape (..., years), is in chips that the use cases would keep busy in each year of operation; an hour of a busy chip earns
+    `value_per_chip_hour` in the first; a chip costs `chip_capital` with server and network today and `running_idle` or `running_busy` a
+    year [USD]; from decision to operation take `build_years`; declines a year are continuous, of what a refresh costs for the same work
+    and of what an hour earns, negative where it rises.
     """
     asked, fund, interest, life = map(np.asarray, (demand, facility_capital, rate, facility_life_years))
     years = asked.shape[-1]

@@ -31,16 +31,9 @@ class Solution:
 def solve(cost: Array, matrix: Any, limit: Array, lower: Array, upper: Array, priority: Array) -> Solution:
     """Solve a linear programme; where columns outnumber rows, by delayed column generation.
 
-    A plan at a vertex uses no more columns than there are rows. The programme is solved with the most promising ones, all others are
-    priced at the marginals of that, those that would lower the cost come in, and so on until none would, which proves the optimum of all.
-
-    Parameters
-    ----------
-    cost, lower, upper : ndarray, shape (n,)
-    matrix : sparse array, shape (m, n)
-    limit : ndarray, shape (m,)
-    priority : ndarray, shape (n,)
-        Order in which columns are tried; infinite for those that are there from the start.
+    A plan at a vertex uses no more columns than there are rows. The programme is solved with the most promising ones (those of largest
+    `priority`, the infinite among them), all others are priced at the marginals of that, those that would lower the cost come in,
+    and so on until none would, which proves the optimum of all.
 
     References
     ----------

@@ -14,8 +14,8 @@ from workbench.checks import POSITIVE, SHARE, Rule, check_fields, takes
 from workbench.chips import Load, ServingPlan, serving, serving_speed, training_run
 from workbench.chips.serving.evaluate import Serving
 from workbench.chips.training.evaluate import TrainingRun
-from workbench.energy import ServerPower, all_in_ratio, facility_power, server_power
-from workbench.energy.server import busy_share_of
+from workbench.energy import ServerPower, server_power
+from workbench.energy.server import all_in_ratio, busy_share_of
 from workbench.errors import UnknownName
 from workbench.fabric import Cluster
 from workbench.fleet.finance import USED
@@ -106,12 +106,12 @@ def ai_factory(
     (np.float64(2.33), np.float64(116.4))
     """
     power = server_power(cluster.chip, utilisation, ratio=server_power_ratio, busy_share=busy_share)
-    at_work = facility_power(server_power(cluster.chip, 1.0, ratio=server_power_ratio, busy_share=busy_share).average, pue)
     cost = ownership_cost(
         n_chips=cluster.n_chips, chip_price=chip_price, power=power, pue=pue, electricity_usd_per_kwh=electricity_usd_per_kwh, wacc=wacc,
         server_life_years=server_life_years, server_uplift=server_uplift, network_share=network_share,
         facility_capex_usd_per_w=facility_capex_usd_per_w, operations_usd_per_w_year=operations_usd_per_w_year,
     )  # fmt: skip
+    at_work = server_power(cluster.chip, 1.0, ratio=server_power_ratio, busy_share=busy_share).average * np.asarray(pue)
     run = training_run(work.trained, cluster, work.tokens, mfu=mfu, precision=work.precision, utilisation=utilisation)
     replica = serving(work.served, cluster, work.plan, work.load, speed=serving_speed)
     speed = replica.tokens_per_second_per_chip
@@ -123,7 +123,7 @@ def ai_factory(
             peak=cluster.peak(work.precision),
             power=power,
             it_power=n * power.rated,
-            facility_power=facility_power(n * power.rated, pue),
+            facility_power=n * power.rated * np.asarray(pue),
             cost=cost,
             training=run,
             serving=replica,

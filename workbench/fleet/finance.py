@@ -56,26 +56,9 @@ def annuity(capital: ArrayLike, rate: ArrayLike, years: ArrayLike) -> NDArray[np
 
 @takes(rate=RATE, cash_flows=FLOWS)
 def npv(rate: ArrayLike, cash_flows: ArrayLike) -> NDArray[np.float64]:
-    """Present value of cash flows, the first of them now.
+    """Present value of cash flows of shape (..., periods), the first of them now: sum over t of cash_flows[..., t] / (1 + rate)^t [USD].
 
-    sum over t of cash_flows[..., t] / (1 + rate)^t
-
-    Parameters
-    ----------
-    rate : array_like
-        Discount rate a period, above -1; broadcast against the leading axes of `cash_flows`.
-    cash_flows : array_like, shape (..., periods)
-        [USD], negative where paid out.
-
-    Returns
-    -------
-    ndarray
-        [USD]
-
-    Examples
-    --------
-    >>> round(float(npv(0.08, [-100.0, 60.0, 60.0])), 3)
-    6.996
+    The rate a period, above -1, broadcasts against the leading axes of the flows.
     """
     flows, discount = np.asarray(cash_flows), 1 / (1 + np.asarray(rate))
     value = np.zeros(np.broadcast_shapes(discount.shape, flows.shape[:-1]))
@@ -121,22 +104,9 @@ def irr(cash_flows: ArrayLike) -> NDArray[np.float64]:
 
 @takes(cash_flows=FLOWS)
 def payback(cash_flows: ArrayLike) -> NDArray[np.float64]:
-    """Periods until the flows have repaid what was paid out, the last of them in proportion.
+    """Periods until flows of shape (..., periods), the first now, have repaid what was paid out, the last of them in proportion.
 
-    Parameters
-    ----------
-    cash_flows : array_like, shape (..., periods)
-        [USD], the first now.
-
-    Returns
-    -------
-    ndarray, shape (...)
-        Periods; 0 where nothing is ever owed, inf where the flows do not repay.
-
-    Examples
-    --------
-    >>> float(payback([-100.0, 40.0, 40.0, 40.0]))
-    2.5
+    0 where nothing is ever owed, inf where the flows do not repay.
     """
     flows = np.asarray(cash_flows)
     balance = np.cumsum(flows, axis=-1)

@@ -9,7 +9,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from workbench import catalogue
-from workbench.energy import ServerPower, all_in_ratio, server_power
+from workbench.energy import ServerPower, server_power
+from workbench.energy.server import all_in_ratio
 from workbench.fleet.ownership import ownership_cost, server_uplift
 
 #: Names, priors and their spreads (standard deviation of the logarithm): server over chips of an eight-chip server, spares and repair a

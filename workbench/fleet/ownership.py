@@ -12,11 +12,12 @@ from numpy.typing import ArrayLike, NDArray
 from workbench import catalogue
 from workbench.arrays import Arrays, broadcast
 from workbench.catalogue import Chip, Cost
-from workbench.checks import ELECTRICITY, LIFE_YEARS, NOT_NEGATIVE, POSITIVE, PUE, SHARE, Rule, takes
-from workbench.energy import ServerPower, all_in_ratio, electricity_cost, facility_power, server_power
+from workbench.checks import ELECTRICITY, LIFE_YEARS, NOT_NEGATIVE, POSITIVE, PUE, SHARE, Rule
+from workbench.energy import ServerPower, server_power
+from workbench.energy.server import all_in_ratio
 from workbench.errors import InputError
 from workbench.fleet.finance import USED, YEARLY, annuity
-from workbench.units import HOUR, YEAR
+from workbench.units import HOUR, KWH, YEAR
 
 #: What a fleet costs, in the order of a bill.
 PARTS = ("capital", "network", "facility", "energy", "maintenance", "staff")
@@ -164,7 +165,7 @@ def ownership_cost(
         capital=annuity(servers * (1 - sold), interest, life),
         network=annuity(network, interest, life),
         facility=annuity(it_power * v["facility_capex_usd_per_w"], interest, v["facility_life_years"]),
-        energy=electricity_cost(facility_power(n * v["power.average"], v["pue"]) * YEAR, v["electricity_usd_per_kwh"]),
+        energy=n * v["power.average"] * v["pue"] * YEAR * (v["electricity_usd_per_kwh"] / KWH),
         maintenance=(servers + network) * v["maintenance"],
         staff=it_power * v["operations_usd_per_w_year"],
         chip_hours=n * YEAR / HOUR * v["availability"],
@@ -208,33 +209,3 @@ def server_uplift(chip: str | Chip) -> Cost:
     (1.148, 1.091)
     """
     return catalogue.cost("server_uplift_rack_scale" if catalogue.chip(chip).server == "rack_scale" else "server_uplift_node")
-
-
-@takes(own_per_chip_hour=NOT_NEGATIVE, rent_per_chip_hour=POSITIVE, utilisation=USED)
-def rent_or_own(
-    own_per_chip_hour: ArrayLike, rent_per_chip_hour: ArrayLike, utilisation: ArrayLike
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Cost of a useful chip-hour of one's own over renting it by the hour, and the utilisation from which owning is cheaper.
-
-    An owned hour is paid whether used or not, a rented one only when used: own / utilisation against rent, break-even own / rent.
-
-    Parameters
-    ----------
-    own_per_chip_hour, rent_per_chip_hour : array_like
-        [USD]; a committed rent is an owned hour in this sense.
-    utilisation : array_like
-        Share of owned hours that are used, above 0 and at most 1.
-
-    Returns
-    -------
-    (ratio, break_even) : ndarrays
-        `ratio` below 1 where owning is cheaper; `break_even` above 1 where renting always is.
-
-    Examples
-    --------
-    >>> ratio, break_even = rent_or_own(1.35, 2.35, [0.4, 0.8])
-    >>> ratio.round(2), break_even.round(2)
-    (array([1.44, 0.72]), array([0.57, 0.57]))
-    """
-    own, rent, used = map(np.asarray, (own_per_chip_hour, rent_per_chip_hour, utilisation))
-    return own / (used * rent), own / rent * np.ones_like(used)

@@ -13,10 +13,9 @@ from workbench import catalogue
 from workbench.arrays import Arrays
 from workbench.catalogue import cost
 from workbench.checks import Rule
-from workbench.energy import electricity_cost, facility_power
 from workbench.errors import InputError, UnknownName
 from workbench.fleet.vintages import price_decline, residual_value
-from workbench.units import HOUR, TERA, YEAR
+from workbench.units import HOUR, KWH, TERA, YEAR
 
 #: What a run may be told by: columns of the table ``training_runs``.
 NUMBERS = ("training_flop", "n_chips", "hours", "chip_hours", "mfu")
@@ -107,8 +106,8 @@ def _electricity(chip: dict[str, Any], hours: float, year: int, facts: dict[str,
     busy = cost(f"server_power_share_{'tpu' if server.startswith('tpu') else 'gpu'}").value
     maker = (facts["organisation"] or "").casefold()
     pue = cost("pue_epoch_hyperscaler" if any(name in maker for name in HYPERSCALERS) else "pue_epoch_other").value
-    power = facility_power(chip["tdp_w"] * cost(f"server_power_ratio_{server}").value * busy, pue)
-    return float(electricity_cost(power * hours * HOUR, cost(f"electricity_us_industrial_{year}_usd_per_kwh").value))
+    power = chip["tdp_w"] * cost(f"server_power_ratio_{server}").value * busy * pue
+    return float(power * hours * HOUR / KWH * cost(f"electricity_us_industrial_{year}_usd_per_kwh").value)
 
 
 def _price_at_start(chip: dict[str, Any], facts: dict[str, Any], published: date) -> float:

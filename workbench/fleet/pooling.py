@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.arrays import Arrays, broadcast
-from workbench.checks import FINITE, NOT_NEGATIVE, POSITIVE, SHARE, Rule, check_fields, number, takes
+from workbench.checks import FINITE, NOT_NEGATIVE, POSITIVE, SHARE, WHOLE, Rule, check_fields, number, takes
 from workbench.errors import InputError
 from workbench.fleet.finance import USED
 from workbench.units import HOUR
@@ -19,19 +19,8 @@ def erlang_c(servers: ArrayLike, load: ArrayLike) -> NDArray[np.float64]:
     """Probability that a request waits: Poisson arrivals, exponential service, `servers` servers, no abandonment.
 
     From Erlang B for real numbers of servers, 1 / B = load * integral of e^(-load t) (1 + t)^servers dt, in logarithms, so that thousands
-    of servers neither overflow nor loop:  C = B / (1 - (1 - B) load / servers).
-
-    Parameters
-    ----------
-    servers : array_like
-        Above 0, whole or not.
-    load : array_like
-        Arrival rate times service time [erlang], 0 or more.
-
-    Returns
-    -------
-    ndarray
-        1 where load is at or above servers.
+    of servers neither overflow nor loop:  C = B / (1 - (1 - B) load / servers). It is 1 where the load (arrival rate times service time) is
+    at or above the servers.
 
     References
     ----------
@@ -140,9 +129,24 @@ def newsvendor(mean: ArrayLike, deviation: ArrayLike, correlation: ArrayLike, *,
     return Reserve(np.asarray((demand + z * spread) * np.ones_like(pooled)), np.asarray(pooled))
 
 
-@takes(hours=Rule(last="time"), mean=NOT_NEGATIVE, swing=SHARE, peak_hour=FINITE, weekend=NOT_NEGATIVE)
+@takes(
+    hours=Rule(last="time"),
+    mean=NOT_NEGATIVE,
+    swing=SHARE,
+    peak_hour=FINITE,
+    weekend=NOT_NEGATIVE,
+    service=Rule(above=0.0, one=True),
+    seed=WHOLE,
+)
 def diurnal(
-    hours: ArrayLike, *, mean: ArrayLike, swing: ArrayLike, peak_hour: ArrayLike = 14.0, weekend: ArrayLike = 0.8
+    hours: ArrayLike,
+    *,
+    mean: ArrayLike,
+    swing: ArrayLike,
+    peak_hour: ArrayLike = 14.0,
+    weekend: ArrayLike = 0.8,
+    service: float | None = None,
+    seed: int = 0,
 ) -> NDArray[np.float64]:
     """Load of a service that follows its users' day: mean (1 + swing cos(2 pi (h - peak) / 24)), times `weekend` on two days of seven.
 
@@ -152,29 +156,27 @@ def diurnal(
         Hours since Monday midnight.
     mean, swing, peak_hour, weekend : array_like
         Mean load of a weekday, amplitude over the mean (0 to 1), hour of the peak, level of weekends; broadcast on leading axes.
+    service : float, optional
+        Chip-seconds of a request: the load then has the noise of Poisson arrivals, in the even steps of `hours`.
+    seed : int
 
     Examples
     --------
     >>> diurnal([2.0, 14.0, 134.0], mean=45.0, swing=0.5)
     array([22.5, 67.5, 54. ])
+    >>> diurnal([2.0, 3.0, 4.0], mean=45.0, swing=0.5, service=20.0, seed=7).round(1)
+    array([22.6, 23.6, 25.3])
     """
     h, (m, a, p, w) = np.asarray(hours), (np.asarray(value)[..., None] for value in (mean, swing, peak_hour, weekend))
-    day = 1 + a * np.cos(2 * np.pi * (h - p) / 24)
-    return m * day * np.where(h % 168 >= 120, w, 1.0)
-
-
-@takes(load=NOT_NEGATIVE, step=POSITIVE, service=POSITIVE)
-def bursty(load: ArrayLike, *, step: ArrayLike, service: ArrayLike, seed: int = 0) -> NDArray[np.float64]:
-    """A load with the noise of requests on it: Poisson arrivals of jobs of `service` chip-seconds each, in steps of `step` seconds.
-
-    Examples
-    --------
-    >>> bursty([45.0, 45.0], step=60.0, service=20.0, seed=7).round(1)
-    array([46.3, 48.3])
-    """
-    number("seed", seed, least=0, whole=True, one=True)
-    expected = number("load * step / service", np.multiply(load, step) / service, most=1e18, why="requests a step")
-    return np.asarray(np.random.default_rng(int(seed)).poisson(expected) * np.divide(service, step), dtype=float)
+    load = m * (1 + a * np.cos(2 * np.pi * (h - p) / 24)) * np.where(h % 168 >= 120, w, 1.0)
+    if service is None:
+        return load
+    steps = np.diff(h)
+    if not (steps.size and steps[0] > 0 and np.allclose(steps, steps[0])):
+        raise InputError("hours: requests arrive in even steps of time; expected two or more hours, the same time apart")
+    step = float(steps[0]) * HOUR
+    expected = number("load * step / service", load * step / service, most=1e18, why="requests a step")
+    return np.asarray(np.random.default_rng(seed).poisson(expected) * (service / step), dtype=float)
 
 
 @dataclass(frozen=True, repr=False)

@@ -11,7 +11,8 @@ from workbench import catalogue
 from workbench.arrays import Arrays
 from workbench.catalogue import Chip
 from workbench.checks import FINITE, NOT_NEGATIVE, SHARE, Rule, takes
-from workbench.energy import all_in_ratio, server_power
+from workbench.energy import server_power
+from workbench.energy.server import all_in_ratio
 from workbench.errors import InputError
 from workbench.fleet.finance import annuity
 from workbench.fleet.ownership import server_capital
@@ -143,24 +144,12 @@ def price_decline() -> float:
 
 @takes(price=NOT_NEGATIVE, age_years=FINITE, growth_log10=NOT_NEGATIVE)
 def residual_value(price: ArrayLike, age_years: ArrayLike, growth_log10: ArrayLike) -> Array:
-    """Price at which a chip of an age is as good a buy as a new one: price 10^(-growth age), never more than new.
+    """Price at which a chip of an age is as good a buy as a new one: price 10^(-growth age), never more than new [USD].
 
-    Parameters
-    ----------
-    price : array_like
-        When it was new [USD].
-    age_years : array_like
-        Before its release (negative) it is worth its price.
-    growth_log10 : array_like
-        Growth of performance a dollar, orders of magnitude a year, 0 or more.
+    Before its release (a negative age) it is worth its price; `growth_log10` is that of performance a dollar, orders of magnitude a year.
 
     References
     ----------
     .. [1] Cottier et al. (2024), "The rising costs of training frontier AI models", section 2.2, arXiv:2405.21015.
-
-    Examples
-    --------
-    >>> residual_value(30e3, [0, 3, 5], 0.14).round()
-    array([30000., 11406.,  5986.])
     """
     return np.multiply(price, 10 ** (-np.asarray(growth_log10) * np.maximum(age_years, 0.0)))

@@ -11,8 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 from workbench import catalogue
 from workbench.catalogue import CPU, Chip
 from workbench.checks import LIFE_YEARS, NOT_NEGATIVE, PUE, SHARE, Rule, check_fields, numeric, one_of, takes, to_shape
-from workbench.energy import ServerPower, all_in_ratio, server_power, site
+from workbench.energy import ServerPower, server_power, site
 from workbench.energy.grid import Site
+from workbench.energy.server import all_in_ratio
 from workbench.errors import InputError, UnknownName
 from workbench.fleet.finance import USED, YEARLY
 from workbench.fleet.ownership import ownership_cost, server_uplift

@@ -4,9 +4,9 @@ from typing import Any
 
 from workbench import _loaded
 
-_PLACES = {"check_parameters": "runtime", "execute": "run", "record": "runtime"}
+_PLACES = {"execute": "run"}
 
-__all__ = ["check_parameters", "execute", "record"]
+__all__ = ["execute"]
 
 
 def __getattr__(name: str) -> Any:

@@ -4,7 +4,7 @@ from workbench.scaling.bootstrap import bootstrap
 from workbench.scaling.capability import capability_gain
 from workbench.scaling.fit import chinchilla_points, fit
 from workbench.scaling.flop import training_flop
-from workbench.scaling.laws import AdditiveLaw, chinchilla_refits, law, laws
+from workbench.scaling.laws import AdditiveLaw, law
 from workbench.scaling.optima import data_constrained_optimum, inference_aware_optimum, law_spread, optimal_allocation
 
 __all__ = [
@@ -12,13 +12,11 @@ __all__ = [
     "bootstrap",
     "capability_gain",
     "chinchilla_points",
-    "chinchilla_refits",
     "data_constrained_optimum",
     "fit",
     "inference_aware_optimum",
     "law",
     "law_spread",
-    "laws",
     "optimal_allocation",
     "training_flop",
 ]

@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.catalogue import cost
-from workbench.checks import FINITE, NOT_NEGATIVE, POSITIVE, Rule, takes
-from workbench.errors import InputError
+from workbench.checks import FINITE, NOT_NEGATIVE, POSITIVE, takes
 
 Array = NDArray[np.float64]
 
@@ -46,35 +45,3 @@ def capability_gain(
     slope = cost("capability_per_efold").value if k is None else k
     rate = cost("capability_per_year").value if progress is None else progress
     return np.asarray(np.multiply(slope, np.log(compute_ratio)) + np.multiply(rate, years))
-
-
-@takes(k=POSITIVE, progress=NOT_NEGATIVE)
-def efficiency_per_year(k: ArrayLike | None = None, progress: ArrayLike | None = None) -> Array:
-    """Factor per year by which algorithms save compute at equal capability: exp(progress / k).
-
-    Examples
-    --------
-    >>> float(efficiency_per_year().round(1))
-    5.8
-    """
-    slope = cost("capability_per_efold").value if k is None else k
-    rate = cost("capability_per_year").value if progress is None else progress
-    return np.asarray(np.exp(np.divide(rate, slope)))
-
-
-@takes(capability=Rule(apart=True), compute=Rule(above=0, apart=True))
-def slope_of(capability: ArrayLike, compute: ArrayLike) -> tuple[float, float]:
-    """Index points per e-fold of compute by least squares, and R^2; of two values or more, not all alike, of each.
-
-    Examples
-    --------
-    >>> slope, fit = slope_of([1.076, 0.974, 0.740, 0.621], [5.5e23, 2.73e23, 7.8e22, 4e22])  # LLaMA
-    >>> round(slope, 3), round(fit, 3)
-    (0.176, 0.998)
-    """
-    x, y = np.log(compute).ravel(), np.ravel(capability)
-    for name, values in (("compute", x), ("capability", y)):
-        if values.size != x.size or values.size < 2 or np.ptp(values) == 0:
-            raise InputError(f"{name}: expected as many values of both, two or more that are not all alike")
-    slope, _ = np.polyfit(x, y, 1)
-    return float(slope), float(np.corrcoef(x, y)[0, 1] ** 2)

@@ -1,9 +1,8 @@
-"""Fits of L(N, D) = E + A / N^alpha + B / D^beta to training runs, and how often conventional starts miss the optimum."""
+"""Fits of L(N, D) = E + A / N^alpha + B / D^beta to training runs."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -22,8 +21,6 @@ NOISES = ("huber", "lad", "squared")
 FEWEST = 8
 #: Exponents of the start: a grid on which E, A and B are linear.
 GRID = np.linspace(0.05, 1.2, 24)
-#: Start grid of Hoffmann et al. (2022), appendix D.2: e, a, b, alpha, beta; 4,500 starts.
-STARTS = (np.arange(-1, 1.01, 0.5), np.arange(0, 25.1, 5), np.arange(0, 25.1, 5), np.arange(0, 2.01, 0.5), np.arange(0, 2.01, 0.5))
 
 
 class FitError(InputError):
@@ -190,51 +187,6 @@ def projected(points: newton.Points) -> Array:
         return np.array([third, third, third, 0.3, 0.3])
     e, a, b = np.log(linear[i, j])
     return np.array([a, b, e, GRID[i], GRID[j]])
-
-
-@takes(every=Rule(least=1, whole=True, one=True), tolerance=Rule(least=0, one=True), delta=Rule(above=0, one=True))
-def missed_starts(
-    params: ArrayLike, tokens: ArrayLike, loss: ArrayLike, fit: Fit, every: int = 13, tolerance: float = 1e-4, delta: float = DELTA
-) -> float:
-    """Share of the paper's 4,500 starts from which L-BFGS-B with its default tolerances misses the optimum.
-
-    Parameters
-    ----------
-    params, tokens, loss : array_like
-    fit : Fit
-        The optimum.
-    every : int
-        Only each so many-th start is run: 13, which shares no factor with the grid, leaves 347, whose share is known within .02.
-    tolerance : float
-        Relative distance in the objective that counts as a hit.
-
-    Examples
-    --------
-    >>> from workbench.scaling import law
-    >>> truth, n, d = law("hoffmann_2022"), np.repeat([1e8, 1e9, 1e10], 3), np.tile([1e10, 1e11, 1e12], 3)
-    >>> loss = truth.loss(n, d) * (1 + 0.01 * np.cos(n / d * 99))
-    >>> missed_starts(n, d, loss, fit(n, d, loss), every=1000) > 0.5
-    True
-    """
-    from scipy.optimize import minimize
-
-    n, d, losses = checked(params, tokens, loss)
-    x, y, log_loss = np.log(n), np.log(d), np.log(losses)
-
-    def objective(t: Array) -> tuple[float, Array]:
-        logs = np.stack([t[1] - t[3] * x, t[2] - t[4] * y, np.full_like(x, t[0])])
-        top = logs.max(axis=0)
-        terms = np.exp(logs - top)
-        total = terms.sum(axis=0)
-        u, v, w = terms / total
-        r = top + np.log(total) - log_loss
-        slope = np.clip(r, -delta, delta)
-        gradient = [slope @ w, slope @ u, slope @ v, -(slope * u) @ x, -(slope * v) @ y]
-        return float(slope @ (r - 0.5 * slope)), np.array(gradient)
-
-    starts = list(product(*STARTS))[::every]
-    found = [minimize(objective, np.array(s), jac=True, method="L-BFGS-B").fun for s in starts]
-    return float(np.mean(np.array(found) > fit.objective * (1 + tolerance)))
 
 
 def _least_absolute(points: newton.Points, weights: Array, start: Array) -> tuple[Array, Array]:

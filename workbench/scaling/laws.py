@@ -83,14 +83,6 @@ class AdditiveLaw(Law):
         log_n = (np.log(alpha * a / (beta * b)) + beta * c) / total
         return np.exp(log_n), np.exp(c - log_n)
 
-    @takes(params=POSITIVE, loss=POSITIVE)
-    def tokens_for(self, params: ArrayLike, loss: ArrayLike) -> Array:
-        """Tokens that bring a model of `params` to `loss`; infinite where it never gets there."""
-        e, a, b, alpha, beta = self.constants(params=params, loss=loss)
-        left = np.asarray(loss, dtype=float) - e - a * np.asarray(params, dtype=float) ** -alpha
-        with np.errstate(divide="ignore", over="ignore"):
-            return np.where(left > 0, (b / np.where(left > 0, left, 1.0)) ** (1 / beta), np.inf)
-
 
 @dataclass(frozen=True)
 class KaplanLaw(Law):
@@ -194,11 +186,6 @@ class PrecisionLaw(AdditiveLaw):
             share = share * -np.expm1(-p / gamma)
         return share
 
-    @takes(params=POSITIVE, tokens=POSITIVE, bits=POSITIVE)
-    def loss_at(self, params: ArrayLike, tokens: ArrayLike, bits: ArrayLike) -> Array:
-        """Loss of a model trained at `bits` [nats per token]."""
-        return self.loss(np.asarray(params, dtype=float) * self.effective_share(bits), tokens)
-
 
 def saturating(given: Array, enough: Array, worth: Array) -> Array:
     """`given` up to `enough`, and what exceeds it ever less: all of it no more than (1 + `worth`) times `enough`."""
@@ -214,15 +201,18 @@ def _fitting(law: Law, names: tuple[str, ...], given: Mapping[str, ArrayLike]) -
     return tuple(np.asarray(numbers[name], dtype=float) for name in names)
 
 
-def law(name: str | Law) -> Any:
+def law(name: str | Law, *, refits: bool = False) -> Any:
     """The law `name` (or an alias) of the table ``laws``; a `Law` is itself.
+
+    Of "Besiroglu Huber" ship `refits` to 500 resamples of its points, the first of the 4,000 of `bootstrap` on the points, which are not
+    ours to ship: one law with arrays for constants, so that whatever is asked of it is answered as often.
 
     Raises
     ------
     UnknownName
         With the nearest names.
     InputError
-        For a law whose coefficients nobody here has read, with the reason.
+        For a law whose coefficients nobody here has read, with the reason, and for refits of another law.
 
     Examples
     --------
@@ -231,7 +221,14 @@ def law(name: str | Law) -> Any:
     ('Hoffmann unrounded', 0.339, 0.285)
     >>> float(chinchilla.loss(params=70e9, tokens=1.4e12).round(3))
     1.921
+    >>> law("Besiroglu Huber", refits=True).alpha.shape
+    (500,)
     """
+    if refits:
+        if (one := law(name)).name != "Besiroglu Huber":
+            raise InputError(f"refits of {one.name}: none ship; expected Besiroglu Huber, or `bootstrap` on points of your own")
+        frame = catalogue.table("calibration/chinchilla_refits")
+        return replace(one, name=f"{one.name}, refits", **{name: frame[name].to_numpy() for name in FIVE})
     if isinstance(name, Law):
         return name
     row = catalogue.table(TABLE).row(by_predicate=pl.col("law") == catalogue.key_of(TABLE, name), named=True)
@@ -260,17 +257,3 @@ def laws(available: bool = True) -> list[str]:
     """
     frame = catalogue.table(TABLE)
     return frame.filter(pl.col("available") == available)["law"].to_list()
-
-
-def chinchilla_refits() -> AdditiveLaw:
-    """The law "Besiroglu Huber" refitted to 500 resamples of its points, shipped: whatever is asked of it is answered as often.
-
-    They are the first of the 4,000 of `bootstrap` on the points, which are not ours to ship.
-
-    Examples
-    --------
-    >>> chinchilla_refits().alpha.shape
-    (500,)
-    """
-    frame = catalogue.table("calibration/chinchilla_refits")
-    return replace(law("Besiroglu Huber"), name="Besiroglu Huber, refits", **{name: frame[name].to_numpy() for name in FIVE})

@@ -45,21 +45,8 @@ def centred(params: Array, tokens: Array, loss: Array) -> Points:
 def minimise(points: Points, weights: Array, start: Array, delta: float) -> tuple[Array, Array, NDArray[np.bool_]]:
     """Minimise the weighted sum of Huber losses by a damped semismooth Newton method, block by block.
 
-    Parameters
-    ----------
-    points : Points
-    weights : ndarray, shape (k, n)
-        Weight of each point in each of k problems.
-    start : ndarray, shape (5,) or (k, 5)
-        a, b, e, alpha, beta in centred logarithms.
-    delta : float
-        Where the Huber loss turns from quadratic to linear.
-
-    Returns
-    -------
-    theta : ndarray, shape (k, 5)
-    objective : ndarray, shape (k,)
-    converged : ndarray of bool, shape (k,)
+    `weights` of each point in each of k problems has shape (k, n), `start` (a, b, e, alpha, beta in centred logarithms) (5,) or (k, 5);
+    at `delta` the loss turns from quadratic to linear. Returns theta (k, 5), the objective (k,) and whether each has converged.
     """
     k = weights.shape[0]
     theta, objective, converged = np.empty((k, 5)), np.empty(k), np.empty(k, dtype=bool)

@@ -252,35 +252,6 @@ def law_spread(compute: ArrayLike, names: Sequence[str] | None = None) -> pl.Dat
     return pl.concat(frames).select(columns).with_columns(loss=pl.when(pl.col("loss").is_finite()).then("loss"))
 
 
-@takes(budgets=Rule(above=0, apart=True), factor=Rule(above=1, one=True), points=Rule(least=3, whole=True, one=True), compute=POSITIVE)
-def approach_2_bias(law: AdditiveLaw, budgets: ArrayLike, factor: float, points: int, compute: ArrayLike) -> Array:
-    """Relative error of the tokens that approach 2 extrapolates to `compute`, on a noise-free surface.
-
-    Parabolas of loss on log D over `points` log-spaced tokens within a `factor` of the optimum at each budget, and a power law through
-    their vertices. The exponent comes out exactly; the intercept is biased unless alpha = beta.
-
-    References
-    ----------
-    .. [1] Open Athena, scaling-law-analysis (2026), extrapolation error of isoFLOP parabolas.
-
-    Examples
-    --------
-    >>> law = AdditiveLaw("surface", E=1.69, A=406.4, B=410.7, alpha=0.34, beta=0.28)
-    >>> float(approach_2_bias(law, [1e17, 1e19, 1e21], 8.0, 15, 1e24).round(3))
-    -0.029
-    """
-    c = np.ravel(budgets)
-    if np.unique(c).size < 2:
-        raise InputError(f"budgets = {budgets}: a power law needs two different ones")
-    _, best = law.allocation(c)
-    d = best[:, None] * np.exp(np.linspace(-np.log(factor), np.log(factor), points))
-    losses = law.loss(c[:, None] / (6 * d), d)
-    x = np.log10(d)
-    vertices = [-q[1] / (2 * q[0]) for q in (np.polyfit(xi, li, 2) for xi, li in zip(x, losses, strict=True))]
-    slope, intercept = np.polyfit(np.log10(c), vertices, 1)
-    return np.asarray(10 ** (slope * np.log10(compute) + intercept) / law.allocation(compute)[1] - 1)
-
-
 def _pair(name: str, values: tuple[ArrayLike, ArrayLike], rule: Rule) -> dict[str, Array]:
     if len(values) != 2:
         raise InputError(f"{name} = {values}: expected (training, serving)")

@@ -5,9 +5,8 @@ A sample is a dict of arrays; a model that takes arrays turns it into as many fu
 
 from workbench.uncertainty.distributions import Beta, Lognormal, Normal, Pert, Uniform
 from workbench.uncertainty.sampling import Path, sample
-from workbench.uncertainty.scores import coverage, crps
 from workbench.uncertainty.sensitivity import one_at_a_time, sobol_indices
-from workbench.uncertainty.summaries import band, bands, exceedance
+from workbench.uncertainty.summaries import band
 
 __all__ = [
     "Beta",
@@ -17,10 +16,6 @@ __all__ = [
     "Pert",
     "Uniform",
     "band",
-    "bands",
-    "coverage",
-    "crps",
-    "exceedance",
     "one_at_a_time",
     "sample",
     "sobol_indices",

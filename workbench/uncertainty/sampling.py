@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -66,17 +65,6 @@ class Path:
 Input = Distribution | Path | float
 
 
-class Points(Protocol):
-    """Where inputs are drawn: uniforms and standard normals of the dimensions `first` to `stop`, shape (stop - first, size)."""
-
-    @property
-    def size(self) -> int: ...
-
-    def uniforms(self, first: int, stop: int) -> Array: ...
-
-    def normals(self, first: int, stop: int) -> Array: ...
-
-
 def sample(
     inputs: Mapping[str, Input], n: int = 4096, seed: int = 0, *, correlation: Pairs | ArrayLike | None = None, replicates: int = 1
 ) -> dict[str, Array]:
@@ -118,7 +106,22 @@ def sample(
     >>> x["price"].shape, float(np.median(x["price"]).round(1))
     ((1024,), 4.0)
     """
-    return draw(inputs, Net(dimensions(inputs), n, seed, replicates), correlation)
+    widths = {name: d.steps if isinstance(d, Path) else 1 for name, d in inputs.items()}
+    points = Net(max(1, sum(widths.values())), n, seed, replicates)
+    first = dict(zip(widths, np.cumsum([0, *widths.values()]).tolist(), strict=False))
+    mixed = {} if correlation is None else _correlated(inputs, widths, first, points, correlation)
+    draws = {}
+    for name, d in inputs.items():
+        start, stop = first[name], first[name] + widths[name]
+        if isinstance(d, Path):
+            draws[name] = d.weights @ (mixed[name] if name in mixed else points.normals(start, stop))
+        elif isinstance(d, int | float | np.number) and not isinstance(d, bool):
+            draws[name] = np.full(points.size, ONE(name, d))
+        elif not isinstance(d, Distribution):
+            raise InputError(f"{name} = {d!r}: expected a distribution, a path or a number")
+        else:
+            draws[name] = d.quantile(_probability(mixed[name][0]) if name in mixed else points.uniforms(start, stop)[0])
+    return draws
 
 
 def evaluated(model: Callable[..., ArrayLike], draws: Mapping[str, Array]) -> Array:
@@ -145,32 +148,8 @@ def numbers_of(name: str, values: ArrayLike) -> Array:
     return numeric(name, values)
 
 
-def dimensions(inputs: Mapping[str, Input]) -> int:
-    """Dimensions that `inputs` take: one each, of a path one a step."""
-    return max(1, sum(d.steps if isinstance(d, Path) else 1 for d in inputs.values()))
-
-
-def draw(inputs: Mapping[str, Input], points: Points, correlation: Pairs | ArrayLike | None) -> dict[str, Array]:
-    """`inputs` at `points`, as `sample`."""
-    widths = {name: d.steps if isinstance(d, Path) else 1 for name, d in inputs.items()}
-    first = dict(zip(widths, np.cumsum([0, *widths.values()]).tolist(), strict=False))
-    mixed = {} if correlation is None else _correlated(inputs, widths, first, points, correlation)
-    draws = {}
-    for name, d in inputs.items():
-        start, stop = first[name], first[name] + widths[name]
-        if isinstance(d, Path):
-            draws[name] = d.weights @ (mixed[name] if name in mixed else points.normals(start, stop))
-        elif isinstance(d, int | float | np.number) and not isinstance(d, bool):
-            draws[name] = np.full(points.size, ONE(name, d))
-        elif not isinstance(d, Distribution):
-            raise InputError(f"{name} = {d!r}: expected a distribution, a path or a number")
-        else:
-            draws[name] = d.quantile(_probability(mixed[name][0]) if name in mixed else points.uniforms(start, stop)[0])
-    return draws
-
-
 def _correlated(
-    inputs: Mapping[str, Input], widths: Mapping[str, int], first: Mapping[str, int], points: Points, correlation: Pairs | ArrayLike
+    inputs: Mapping[str, Input], widths: Mapping[str, int], first: Mapping[str, int], points: Net, correlation: Pairs | ArrayLike
 ) -> dict[str, Array]:
     """Standard normals of the inputs that depend on others, shape (steps, samples) each."""
     names = list(inputs)

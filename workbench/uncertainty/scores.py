@@ -18,21 +18,9 @@ Array = NDArray[np.float64]
 
 
 def crps(samples: ArrayLike, observed: ArrayLike) -> Array:
-    """Continuous ranked probability score of forecasts given as samples.
+    """Continuous ranked probability score of samples (..., m), equally likely, where `observed` came: in its unit, lower is better.
 
     CRPS = mean |x_i - y| - 1/2 mean |x_i - x_j|; the second mean from sorted samples, sum of (2 i - m - 1) x_(i) / m^2 for half of it
-
-    Parameters
-    ----------
-    samples : array_like, shape (..., m)
-        Samples of the forecast, equally likely.
-    observed : array_like, shape (...)
-        What came.
-
-    Returns
-    -------
-    ndarray, shape (...)
-        In the unit of `observed`; of log10 values, in decades.
 
     References
     ----------

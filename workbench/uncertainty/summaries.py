@@ -64,13 +64,7 @@ class Bands(Arrays):
 
 @takes(levels=Rule(above=0, below=1))
 def bands(values: ArrayLike, levels: Sequence[float] = (0.5, 0.8, 0.9)) -> Bands:
-    """Median and central bands of `values` over their last axis.
-
-    Parameters
-    ----------
-    values : array_like, shape (..., n)
-    levels : sequence of float
-        Share that each band holds, above 0 and below 1.
+    """Median and central bands of `values` over their last axis; `levels` are the shares that the bands hold.
 
     Examples
     --------
@@ -95,14 +89,7 @@ class Estimate(Arrays):
 def estimate(values: ArrayLike, *, replicates: int) -> Estimate:
     """Mean of `values` over their last axis, which holds `replicates` randomisations one after the other, as `sample` returns them.
 
-    standard error = deviation of the replicates' means / sqrt(replicates)
-
-    Parameters
-    ----------
-    values : array_like, shape (..., replicates n)
-        Or an array of truth values, whose mean is a probability.
-    replicates : int
-        Two or more: one randomisation says nothing of its error.
+    standard error = deviation of the replicates' means / sqrt(replicates); the mean of truth values is a probability.
     """
     x = _samples(numbers_of("values", values))
     if x.shape[-1] % replicates:
@@ -113,14 +100,7 @@ def estimate(values: ArrayLike, *, replicates: int) -> Estimate:
 
 @takes(threshold=FINITE, replicates=REPLICATES)
 def exceedance(values: ArrayLike, threshold: ArrayLike = 0.0, *, replicates: int) -> Estimate:
-    """Probability that `values` exceed `threshold`, with its standard error, as `estimate`.
-
-    Parameters
-    ----------
-    values : array_like, shape (..., replicates n)
-    threshold : array_like, shape (...)
-        One for each leading place.
-    replicates : int
+    """Probability that `values` of shape (..., replicates n) exceed `threshold`, one for each leading place, with its standard error.
 
     Examples
     --------

@@ -107,7 +107,7 @@ def in_python(value: Any) -> str:
     if isinstance(value, list):
         return f"[{', '.join(map(in_python, value))}]"
     if not isinstance(value, dict):
-        return repr(value)
+        return repr(value).replace("inf", "np.inf") if isinstance(value, float) else repr(value)
     if not _is_call(value):
         return f"{{{', '.join(f'{name!r}: {in_python(one)}' for name, one in value.items())}}}"
     call, arguments = value["call"], value.get("arguments", {})

@@ -48,7 +48,7 @@ def ask(rows: pl.DataFrame) -> list[Asked]:
             found.append(Asked(position, "expected", call, row["read"] or ""))
         except InputError as error:
             found.append(Asked(position, "expected", skipped=str(error)))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             found.append(Asked(position, "expected", skipped=f"arguments are no JSON: {error}"))
     return found
 

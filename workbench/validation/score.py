@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import tempfile
 from collections.abc import Iterator
-from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from workbench.validation.report import COLUMNS, Report, text
 
 #: Kinds of measurements, and the forms that files of a kind may have.
 KINDS: dict[str, tuple[Form, ...]] = {**cases.FORMS, **fabric.FORMS, **chips.FORMS}
+#: Results that are kept for rows that ask for the same.
+KEPT = 1000
 #: What a model raises on inputs that it was not written for: any file may come, and its other rows are predicted all the same.
 ODD = (LookupError, StopIteration, AttributeError, TypeError, ArithmeticError, ValueError, MemoryError, pl.exceptions.PolarsError)
 
@@ -53,17 +55,43 @@ def validate(kind: str, path: str | Path | None = None, by: str = "source", leav
         raise DataError(file, f"no such column to group by; the file has {', '.join(frame.columns)}", column=by)
     asked = form.ask(frame.drop(list(form.measured), strict=False))
     rows = []
+    for one, found in answers(form, frame, file, asked, leave_out):
+        row = frame.row(one.position, named=True)
+        try:
+            measured, tolerance = form.value(row, one.quantity), form.tolerance(row)
+            if measured is not None and not np.isfinite(measured):
+                raise ValueError
+        except (ValueError, TypeError, LookupError, ArithmeticError):
+            measured, tolerance, found = None, None, Answer(skipped="what was measured is no finite number", call=found.call)
+        said = (found.value, found.low, found.high, measured, row["source"], found.skipped, found.call, tolerance)
+        rows.append((one.position, row.get("id"), one.quantity, *said, text(row[by])))
+    return Report(kind, pl.DataFrame(rows, schema=COLUMNS, orient="row").sort("position", maintain_order=True), by)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model says of a row, or why it says nothing."""
+
+    value: float | None = None
+    low: float | None = None  #: ends of the 80 % interval, where it has one
+    high: float | None = None
+    skipped: str | None = None  #: why it says nothing
+    call: str | None = None  #: in Python
+
+
+def answers(
+    form: Form, frame: pl.DataFrame, file: Path, asked: list[Asked], leave_out: str | None = None
+) -> Iterator[tuple[Asked, Answer]]:
+    """What the models say of all that is asked, with what ships or, for each value of a column, with what the other rows give."""
     for at, fitted in _parts(form, frame, file, leave_out):
         one_of, made = set(at), dict[str, Any]()
-        with tables.instead(fitted) if fitted else nullcontext(), np.errstate(all="ignore"):
-            for one in asked:
-                if one.position in one_of:
-                    if fitted is None:
-                        one = Asked(one.position, one.quantity, skipped="too few other rows to calibrate on")
-                    row = frame.row(one.position, named=True)
-                    rows.append((one.position, row.get("id"), one.quantity, *_answer(form, row, one, made), text(row[by])))
-                    made = made if len(made) < 1000 else {}
-    return Report(kind, pl.DataFrame(rows, schema=COLUMNS, orient="row").sort("position", maintain_order=True), by)
+        for one in (one for one in asked if one.position in one_of):
+            if fitted is None:
+                one = Asked(one.position, one.quantity, skipped="too few other rows to calibrate on")
+            with tables.instead(fitted or {}), np.errstate(all="ignore"):
+                answer = _answer(one, made)
+            yield one, answer
+            made = made if len(made) < KEPT else {}
 
 
 def _parts(
@@ -75,62 +103,60 @@ def _parts(
         yield everywhere, {}
         return
     others = (*form.leave_out, *(c for c in frame.columns if c not in form.measured))
-    if form.refit is None:
-        raise InputError("nothing that these rows ask for rests on constants fitted to such rows: there is nothing to leave out")
+    refit, folds = form.refit, form.folds
+    if refit is None and folds is None:
+        raise InputError(f"--leave-out {leave_out}: what such rows ask for rests on no constants that are fitted to them")
     if leave_out not in others:
         raise DataError(file, f"no such column to leave out by; allowed: {', '.join(dict.fromkeys(others))}", column=leave_out)
     groups = form.groups(frame, leave_out)
+    if folds is not None:
+        yield from ((at.tolist(), fitted) for at, fitted in folds(frame, groups))
+        return
     for group in dict.fromkeys(groups.tolist()):
         out = groups == group
-        yield np.flatnonzero(out).tolist(), form.refit(frame.filter(pl.Series(~out)))
+        yield np.flatnonzero(out).tolist(), refit(frame.filter(pl.Series(~out))) if refit else None
 
 
-def _answer(form: Form, row: dict[str, Any], asked: Asked, made: dict[str, Any]) -> tuple[Any, ...]:
-    """Predicted, low, high, measured, source, why skipped, the call in Python, and the error allowed."""
-    value, why, call, measured, tolerance = None, asked.skipped, None, None, None
-    nothing: list[float | None] = [None, None]
-    ends = nothing
-    if asked.call is not None:
-        call = calls.in_python(asked.call | {"read": asked.read})
-        try:
-            value = _finite(asked.call, asked.read, made)
-            ends = [_finite(asked.call, path, made) for path in (asked.low, asked.high) if path] or nothing
-        except WorkbenchError as error:
-            why = str(error)
-        except ODD as error:
-            why = f"{asked.call['call']}: {said(error)}"
+def _answer(asked: Asked, made: dict[str, Any]) -> Answer:
+    if asked.call is None:
+        return Answer(skipped=asked.skipped)
+    call = None
     try:
-        measured, tolerance = form.value(row, asked.quantity), form.tolerance(row)
-        if measured is not None and not np.isfinite(measured):
-            raise ValueError
-    except (ValueError, LookupError, ArithmeticError):
-        value, ends, measured, why = None, nothing, None, "what was measured is no finite number"
-    return value, *ends, measured, row["source"], why, call, tolerance
+        call = calls.in_python(asked.call | {"read": asked.read})
+        result = calls.value(asked.call, made)
+        low, high = (_finite(result, path) if path else None for path in (asked.low, asked.high))
+        return Answer(_finite(result, asked.read), low, high, call=call)
+    except WorkbenchError as error:
+        return Answer(skipped=str(error), call=call)
+    except ODD as error:
+        return Answer(skipped=f"{asked.call['call']}: {said(error)}", call=call)
 
 
-def _finite(call: dict[str, Any], path: str, made: dict[str, Any]) -> float:
-    found = calls.value(call, made)
-    value = calls.number(calls.read(found, path))
+def _finite(result: Any, path: str) -> float:
+    value = calls.number(calls.read(result, path))
     if not np.isfinite(value):
-        raise InputError(str(getattr(found, "reason", "")) or "no finite number follows from what it states")
+        raise InputError(str(getattr(result, "reason", "")) or "no finite number follows from what it states")
     return value
 
 
 def calibrate(kind: str, path: str | Path) -> dict[str, pl.DataFrame]:
     """Tables of coefficients fitted to a file of measurements, by name, as they belong in ``calibration/`` of a data folder.
 
-    Raises as `validate`, and `InputError` for a kind whose models are not fitted.
+    Raises as `validate`, and `DataError` for a file that nothing is fitted to.
 
     Examples
     --------
     >>> fitted = calibrate("gemm", catalogue.path("measured/gemm.csv"))
     >>> sorted(fitted)
-    ['gemm', 'gemm_errors']
+    ['gemm', 'gemm_errors', 'gemm_evidence']
     """
-    file = Path(path)
+    file, fitted = Path(path), [name for name, forms in KINDS.items() if any(form.calibrate for form in forms)]
+    nothing = DataError(file, f"nothing of the kind {kind} is calibrated on such a file; kinds that are: {', '.join(fitted)}")
+    if _forms(kind) and kind not in fitted:
+        raise nothing
     form, frame = read(kind, file)
     if form.calibrate is None:
-        raise InputError(f"nothing of the kind {kind} is calibrated on such a file")
+        raise nothing
     try:
         with np.errstate(all="ignore"):
             found = form.calibrate(frame)
@@ -138,11 +164,12 @@ def calibrate(kind: str, path: str | Path) -> dict[str, pl.DataFrame]:
         raise DataError(file, str(error)) from None
     if any(table.is_empty() for table in found.values()):
         raise DataError(file, "no row of it can be calibrated on; workbench validate says why rows are not predicted")
-    today, fitted = datetime.date.today().isoformat(), f"{frame.height} rows of {file.name}; workbench calibrate {kind}"
-    return {
-        name: table.with_columns(source=pl.col("source") if "source" in table.columns else pl.lit(fitted), as_of=pl.lit(today))
-        for name, table in found.items()
-    }
+    stamp = {"source": f"{frame.height} rows of {file.name}; workbench calibrate {kind}", "as_of": datetime.date.today().isoformat()}
+    stamped = {}
+    for name, table in found.items():  # a table of what was measured has sources of its own
+        declared = [column.column for column in tables.declaration(f"calibration/{name}")]
+        stamped[name] = table.with_columns(pl.lit(stamp[one]).alias(one) for one in stamp if one in declared and one not in table.columns)
+    return stamped
 
 
 def write_tables(tables_: dict[str, pl.DataFrame], folder: str | Path) -> dict[Path, pl.DataFrame]:
@@ -155,7 +182,7 @@ def write_tables(tables_: dict[str, pl.DataFrame], folder: str | Path) -> dict[P
     >>> fitted = calibrate("gemm", catalogue.path("measured/gemm.csv"))
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     [path.name for path in write_tables(fitted, folder)]
-    ['gemm.csv', 'gemm_errors.csv']
+    ['gemm.csv', 'gemm_evidence.csv', 'gemm_errors.csv']
     """
     paths = {Path(folder) / "calibration" / f"{name}.csv": (name, table) for name, table in tables_.items()}
     with tempfile.TemporaryDirectory() as scratch:

@@ -16,7 +16,9 @@ from workbench import charts
 from workbench.batch.tell import findings
 from workbench.batch.tell.outcome import Outcome
 from workbench.batch.tell.words import label
+from workbench.charts.heatmap import heatmap
 from workbench.charts.render import SCHEMA, paint
+from workbench.charts.runs import multiples, parallel
 from workbench.charts.varied import Varied, sample
 
 MARKED, DRAWN = 60, 1_000  #: points of a line that are marked one by one, and that are drawn
@@ -72,7 +74,7 @@ def of(sweep: Outcome, name: str) -> list[alt.LayerChart | alt.ConcatChart]:
     if len(sweep.swept) == 1 and columns[first].numeric:
         return [_line(sweep, name, first, axes[first])]
     if len(sweep.swept) == 1:
-        return [charts.multiples(sweep.runs, axes=axes, title=f"{name} by {first.removeprefix('params.')}", subtitle=source, **common)]
+        return [multiples(sweep.runs, axes=axes, title=f"{name} by {first.removeprefix('params.')}", subtitle=source, **common)]
     moved = (
         f"{top.removeprefix('params.')} moves {name} most"
         if by and findings.tells(max(by.values(), key=lambda e: e.share))
@@ -83,9 +85,7 @@ def of(sweep: Outcome, name: str) -> list[alt.LayerChart | alt.ConcatChart]:
         if columns[x].count * columns[y].count <= 2 * sweep.count:
             moved = f"{name} over {x.removeprefix('params.')} and {y.removeprefix('params.')}" if not by else moved
             return [
-                charts.heatmap(
-                    sweep.runs, x=x, y=y, value=result, x_unit=axes[x], y_unit=axes[y], unit=str(unit), title=moved, subtitle=source
-                )
+                heatmap(sweep.runs, x=x, y=y, value=result, x_unit=axes[x], y_unit=axes[y], unit=str(unit), title=moved, subtitle=source)
             ]
     some = f" The {{n}} of {len(sweep.swept)} parameters that move it most." if len(sweep.swept) > AXES else ""
     lines = dict(list(ranked.items())[:AXES])
@@ -95,10 +95,8 @@ def of(sweep: Outcome, name: str) -> list[alt.LayerChart | alt.ConcatChart]:
     if sweep.failed.height:
         every += " Ticks at the foot are runs that gave none."
     return [
-        charts.parallel(sweep.runs, axes=lines, title=moved, subtitle=said + some.format(n=len(lines)), **common),
-        charts.multiples(
-            sweep.runs, axes=panels, title=f"{name} against each parameter", subtitle=every + some.format(n=len(panels)), **common
-        ),
+        parallel(sweep.runs, axes=lines, title=moved, subtitle=said + some.format(n=len(lines)), **common),
+        multiples(sweep.runs, axes=panels, title=f"{name} against each parameter", subtitle=every + some.format(n=len(panels)), **common),
     ]
 
 

@@ -15,7 +15,7 @@ from workbench.demand.forecast import trend
 from workbench.demand.forecast.checks import beyond_authority
 from workbench.demand.forecast.history import Series
 from workbench.errors import InputError
-from workbench.uncertainty import coverage, crps
+from workbench.uncertainty.scores import coverage, crps
 
 Array = NDArray[np.float64]
 LEVEL, CALIBRATED = 0.9, 40  #: of the band that is widened, and how many errors of a calibrated forecaster count beside those seen
@@ -79,18 +79,9 @@ def together(parts: Sequence[Backtest], series: str) -> Backtest:
 
 @takes(steps=LENGTH, least=Rule(least=3, whole=True, one=True))
 def rolling(series: Series, forecast: Forecaster, model: str, steps: int, *, least: int = 5) -> Backtest:
-    """Rolling origins: at each point from the `least`-th on, forecast `steps` ahead from the points so far.
+    """Rolling origins: at each point from the `least`-th (3 or more) on, forecast `steps` ahead from the points so far.
 
-    Parameters
-    ----------
-    series : Series
-        Evenly spaced.
-    forecast : callable
-        Gets the series cut at the origin, and nothing after it.
-    steps : int
-        1 or more.
-    least : int
-        Points that the first forecast has, 3 or more.
+    The series is evenly spaced; `forecast` gets it cut at the origin, and nothing after it.
 
     Raises
     ------

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.checks import FINITE, NOT_NEGATIVE, POSITIVE, Rule, takes
+from workbench.checks import NOT_NEGATIVE, Rule, takes
 from workbench.errors import InputError
 
 #: A value this many times off its neighbours is taken for a slip of the unit: between 10 and what growth does in a step.
@@ -96,33 +96,6 @@ def never_falls(rows: Sequence[str], times: ArrayLike, values: ArrayLike) -> lis
         for i, j in itertools.pairwise(order.tolist())
         if y[j] < y[i]
     ]
-
-
-@takes(times=FINITE, rates=POSITIVE, start=_ONE, end=_ONE)
-def path_total(times: ArrayLike, rates: ArrayLike, start: float, end: float) -> float:
-    """What accumulates from `start` to `end` along the piecewise exponential path through `rates` at `times`.
-
-    Parameters
-    ----------
-    times : array_like
-        Decimal years, rising; the path goes on at its last (first) growth where it does not reach that far.
-    rates : array_like
-        [1/year], above 0.
-    start, end : float
-        Decimal years.
-    """
-    t, y = np.asarray(times, dtype=float), np.log(np.asarray(rates, dtype=float))
-    if t.shape != y.shape or t.ndim != 1 or t.size < 2 or np.any(np.diff(t) <= 0):
-        raise InputError(f"times of shape {t.shape}, rates of shape {y.shape}: expected as many of both, two or more, at times that rise")
-    if not end >= start:
-        raise InputError(f"end = {end}: expected the start, {start}, or later")
-    slope = np.diff(y) / np.diff(t)
-    edges = np.concatenate([[start], t[(t > start) & (t < end)], [end]])
-    piece = np.clip(np.searchsorted(t, (edges[1:] + edges[:-1]) / 2) - 1, 0, slope.size - 1)
-    g, a = slope[piece], y[piece] + slope[piece] * (edges[:-1] - t[piece])
-    x = g * np.diff(edges)
-    fall = np.maximum(np.abs(x), 1e-300)  # from the larger end of a piece, so that none is infinite
-    return float(np.sum(np.exp(np.maximum(a, a + x)) * np.diff(edges) * -np.expm1(-fall) / fall))
 
 
 @takes(times=Rule(apart=True), horizon=NOT_NEGATIVE)

@@ -17,8 +17,9 @@ from workbench.demand.market import scenario
 from workbench.demand.market.loop import QUARTER, Futures, Market, simulate
 from workbench.demand.market.supply import BINDING, STAGES
 from workbench.errors import InputError
-from workbench.uncertainty import bands, exceedance, sobol_indices
+from workbench.uncertainty import sobol_indices
 from workbench.uncertainty.distributions import Distribution
+from workbench.uncertainty.summaries import bands, exceedance
 from workbench.units import GIGA, HOUR
 
 Array = NDArray[np.float64]

@@ -5,9 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.arrays import broadcast
-from workbench.checks import NOT_NEGATIVE, SHARE, Rule, takes
-from workbench.errors import InputError
+from workbench.checks import NOT_NEGATIVE, Rule, takes
 
 #: What may bind shipments, in the order of `limits`; `BINDING` names the codes of the binding constraint.
 LIMITS = ("chips", "HBM", "packaging", "capital")
@@ -35,27 +33,6 @@ def survival(age: ArrayLike, mean_life: ArrayLike, shape: ArrayLike = 4.0) -> ND
 
     a, m, k = (np.asarray(x, dtype=float) for x in (age, mean_life, shape))
     return np.asarray(np.exp(-((a / m * gamma(1 + 1 / k)) ** k)))
-
-
-@takes(hbm=NOT_NEGATIVE, hbm_per_package=Rule(above=0, apart=True), worth=NOT_NEGATIVE)
-def memory_limited(hbm: ArrayLike, hbm_per_package: ArrayLike, worth: ArrayLike = 1.0) -> NDArray[np.float64]:
-    """Accelerators that the HBM of several generations (last axis) feeds: sum of worth x bytes / bytes a package.
-
-    Bytes a package are those of the accelerator counted in; a package's worth of a generation stands for `worth` of them (2 where newer
-    memory comes with twice the compute).
-    """
-    fed = np.atleast_1d(np.asarray(hbm, dtype=float) * np.asarray(worth, dtype=float)).sum(axis=-1)
-    broadcast(hbm=fed, hbm_per_package=hbm_per_package)
-    return np.asarray(fed / np.asarray(hbm_per_package, dtype=float))
-
-
-@takes(shares=SHARE, relative=NOT_NEGATIVE)
-def mixed_capacity(shares: ArrayLike, relative: ArrayLike) -> NDArray[np.float64]:
-    """Capacity of a fleet of kinds (last axis) over what it would be of the reference kind alone: sum of share x relative capacity."""
-    s, r = np.asarray(shares, dtype=float), np.asarray(relative, dtype=float)
-    if not (s.ndim and np.allclose(s.sum(axis=-1), 1)):
-        raise InputError(f"shares = {shares}: expected shares on the last axis that add up to 1")
-    return np.asarray((s * r).sum(axis=-1))
 
 
 def tightest(wanted: NDArray[np.float64], limits: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int8]]:

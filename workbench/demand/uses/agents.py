@@ -20,13 +20,6 @@ from workbench.units import DAY
 
 Array = NDArray[np.float64]
 
-#: Names under which the table of multipliers holds a trace, in the order of the columns of `traces`.
-TRACE = {
-    "calls": "{}_model_calls_per_agent_hour",
-    "cached": "{}_pooled_cached_input_tokens_per_agent_hour",
-    "fresh": "{}_pooled_non_read_input_tokens_per_agent_hour",
-    "output": "{}_pooled_output_tokens_per_agent_hour",
-}
 CORES_PER_SOCKET = 96.0
 #: What was fitted to traces of coding agents, and what each parameter may be.
 FITTED = {
@@ -42,8 +35,8 @@ class Tokens(Arrays):
     Examples
     --------
     >>> call = Tokens(cached=95_000.0, fresh=4_000.0, output=1_000.0)
-    >>> call.total, float(call.fresh_share)
-    (100000.0, 0.05)
+    >>> call.total
+    100000.0
     >>> call * 2
     Tokens(cached=190000, fresh=8000, output=2000)
     """
@@ -56,12 +49,6 @@ class Tokens(Arrays):
     def total(self) -> Array:
         """All three [tokens]."""
         return self.cached + self.fresh + self.output
-
-    @property
-    def fresh_share(self) -> Array:
-        """Share of tokens that are computed: fresh input and output; 0 where there are none."""
-        computed, total = self.fresh + self.output, self.total
-        return np.divide(computed, total, out=np.zeros_like(np.asarray(total, dtype=float)), where=np.asarray(total) > 0)
 
     def __mul__(self, factor: ArrayLike) -> Tokens:
         """Each kind times `factor`."""
@@ -92,13 +79,14 @@ def task_tokens(turns: ArrayLike, context_start: ArrayLike, tool_output: ArrayLi
     return Tokens(*np.broadcast_arrays(cached, read - cached, n * o))
 
 
-def agent_hour(values: Mapping[str, ArrayLike]) -> tuple[Array, Tokens]:
-    """Model calls and tokens of an hour of a coding agent, from values of the parameters `FITTED`.
+def agent_hour(values: Mapping[str, ArrayLike] | None = None) -> tuple[Array, Tokens]:
+    """Model calls and tokens of an hour of a coding agent.
 
     Parameters
     ----------
-    values : mapping of str to array_like
-        As `coding_agent().values`, or others: tokens, turns of a task, share of calls that find no cache, model calls an hour.
+    values : mapping of str to array_like, optional
+        Of the parameters `FITTED`: tokens, turns of a task, share of calls that find no cache, model calls an hour. If not given, those
+        fitted to all traces by least squares of logarithms with priors (table ``calibration/agents``).
 
     Raises
     ------
@@ -107,43 +95,18 @@ def agent_hour(values: Mapping[str, ArrayLike]) -> tuple[Array, Tokens]:
 
     Examples
     --------
-    >>> calls, tokens = agent_hour(coding_agent().values)
-    >>> round(float(calls)), round(float(tokens.total) / 1e6), round(float(tokens.fresh_share), 3)
-    (142, 31, 0.043)
+    >>> calls, tokens = agent_hour()
+    >>> round(float(calls)), round(float(tokens.total) / 1e6), round(float(tokens.cached / tokens.total), 3)
+    (142, 31, 0.957)
     """
+    if values is None:
+        values = dict(catalogue.table("calibration/agents").select("parameter", "value").iter_rows())
     if missing := FITTED.keys() - values.keys():
         raise InputError(f"values: the parameter {min(missing)} is missing")
     x = {name: np.asarray(rule(f"values[{name}]", values[name])) for name, rule in FITTED.items()}
     broadcast(**x)
     *task, calls = (x[name] for name in ("agent_turns", *(n for n in FITTED if n != "agent_turns")))
     return calls, task_tokens(*task) * (1 / x["agent_turns"]) * calls
-
-
-@dataclass(frozen=True, repr=False)
-class AgentFit(Arrays):
-    """Parameters of a coding agent fitted to traces, with the spread of their logarithm."""
-
-    values: dict[str, float]  #: tokens, turns of a task, share of calls, calls an hour
-    errors: dict[str, float]  #: standard error of the logarithm of each
-
-
-def traces() -> dict[str, Array]:
-    """Model calls, cached, fresh and output tokens of an agent-hour, by trace (TraceLab, WEKA)."""
-    known = dict(catalogue.table("multipliers").select("id", "value").iter_rows())
-    names = [i.split("_")[0] for i in known if i.endswith("_model_calls_per_agent_hour")]
-    return {name: np.array([known[form.format(name)] for form in TRACE.values()]) for name in names}
-
-
-def coding_agent() -> AgentFit:
-    """The coding agent as fitted to all traces by least squares of logarithms with priors (table ``calibration/agents``).
-
-    Examples
-    --------
-    >>> round(coding_agent().values["agent_turns"])
-    104
-    """
-    table = catalogue.table("calibration/agents")
-    return AgentFit(*(dict(zip(table["parameter"], table[column], strict=True)) for column in ("value", "error")))
 
 
 @dataclass(frozen=True, repr=False)

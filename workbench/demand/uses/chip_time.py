@@ -8,31 +8,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.arrays import Arrays, broadcast
-from workbench.catalogue import LLM, Chip
+from workbench.catalogue import LLM
 from workbench.checks import NOT_NEGATIVE, Rule, takes
 from workbench.chips import Load, ServingPlan, serving
 from workbench.demand.uses.agents import Tokens
 from workbench.fabric import Cluster
-from workbench.units import TERA
+from workbench.rows import H100E
 
 Array = NDArray[np.float64]
 
-#: Dense fp8 peak of an H100, in which Epoch AI counts compute [FLOP/s].
-H100E = 1979 * TERA
-
 _SHARE = Rule(above=0, most=1)
-
-
-def h100e_of(chip: Chip) -> float:
-    """Chips of the kind H100 that one `chip` counts as: dense fp8 peak (16-bit where it has none) over 1,979 TFLOP/s.
-
-    Examples
-    --------
-    >>> from workbench import catalogue
-    >>> round(h100e_of(catalogue.chip("GB200")), 2)
-    2.53
-    """
-    return chip.peaks.get("fp8", chip.peaks.get("bf16", 0.0)) / H100E
 
 
 @dataclass(frozen=True, repr=False)
@@ -100,40 +85,23 @@ def chip_seconds(
     wrote = np.maximum(output, 1.0)
     load = Load(concurrency, context, wrote, np.minimum(cached / context, 1 - 1e-9))
     full = serving(llm, cluster, plan, load, framework=framework)
-    batch = np.maximum(full.batch, 1.0)
+    batch = np.maximum(full.batch, 1.0)  # once more as so many in flight: both are of one measured system then
+    full = replace(serving(llm, cluster, plan, replace(load, concurrency=batch), framework=framework), feasible=full.feasible)
     bare = serving(llm, cluster, plan, replace(load, concurrency=batch, input_tokens=1.0, prefix_hit_rate=0.0), framework=framework)
     seconds = plan.chips * wrote / batch
     reading = np.maximum(full.step - bare.step, 0.0) * seconds
     prompt = plan.chips * full.prompt * (fresh > 0)
     kinds = (reading * cached / context, prompt + reading * fresh / context, bare.step * seconds * (output > 0))
     cached_time, fresh_time, output_time = np.broadcast_arrays(*(np.where(full.feasible, kind, np.inf) for kind in kinds))
-    return ChipTime(cached_time, fresh_time, output_time, h100e_of(cluster.chip), full.feasible, call)
+    return ChipTime(cached_time, fresh_time, output_time, cluster.chip.h100e, full.feasible, call)
 
 
 @takes(tokens_per_second=NOT_NEGATIVE, active=NOT_NEGATIVE, utilisation=_SHARE, availability=_SHARE)
 def h100e_of_flop(tokens_per_second: ArrayLike, active: ArrayLike, utilisation: ArrayLike, *, availability: ArrayLike = 1.0) -> Array:
     """H100-equivalents of tokens that are all computed: tokens x 2 x active parameters / (utilisation x peak).
 
-    An upper bound for agents, whose tokens are mostly cached; the usual estimate from disclosed totals.
-
-    Parameters
-    ----------
-    tokens_per_second : array_like
-        [1/s]
-    active : array_like
-        Active parameters of the model.
-    utilisation : array_like
-        Share of the dense fp8 peak while at work, above 0.
-    availability : array_like
-        Share of time that a chip is in service, above 0.
-
-    Examples
-    --------
-    Google's 3.2e15 tokens a month, all computed by 1e11 active parameters at 20 %:
-
-    >>> from workbench.units import YEAR
-    >>> round(float(h100e_of_flop(3.2e15 / (YEAR / 12), 1e11, 0.2)) / 1e6, 2)
-    0.61
+    An upper bound for agents, whose tokens are mostly cached; the usual estimate from disclosed totals. Utilisation is the share of the
+    dense fp8 peak while at work, availability that of the time in which a chip is in service; tokens are those of a second.
     """
     rate, n, mfu, up = (np.asarray(x, dtype=float) for x in (tokens_per_second, active, utilisation, availability))
     return np.asarray(2 * n * rate / (mfu * up * H100E))

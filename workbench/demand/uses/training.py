@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench.arrays import Arrays, broadcast
 from workbench.checks import FINITE, NOT_NEGATIVE, POSITIVE, SHARE, Rule, takes
-from workbench.demand.uses.chip_time import H100E
 from workbench.errors import InputError
+from workbench.rows import H100E
 from workbench.units import DAY, YEAR
 
 Array = NDArray[np.float64]
@@ -202,23 +202,3 @@ def equal_marginal(training_exponent: ArrayLike, inference_exponent: ArrayLike) 
     if not np.all(a + b > 0):
         raise InputError("training_exponent, inference_exponent: expected not both 0")
     return np.asarray(a / (a + b))
-
-
-@takes(threshold=POSITIVE, frontier=POSITIVE, at_frontier=NOT_NEGATIVE, per_decade=POSITIVE)
-def models_above(threshold: ArrayLike, frontier: ArrayLike, *, at_frontier: ArrayLike, per_decade: ArrayLike) -> Array:
-    """Models trained a year with at least `threshold` FLOP, when the largest run is `frontier`: a x r^(log10(frontier / threshold)).
-
-    Parameters
-    ----------
-    threshold, frontier : array_like
-        [FLOP]; above the frontier there are none.
-    at_frontier, per_decade : array_like
-        Models a year at the size of the record, and how many times as many there are a decade below.
-
-    Examples
-    --------
-    >>> models_above([1e25, 1e26, 1e28], 1e27, at_frontier=2.0, per_decade=3.0)
-    array([18.,  6.,  0.])
-    """
-    x = np.log10(np.asarray(frontier, dtype=float) / np.asarray(threshold, dtype=float))
-    return np.where(x >= 0, np.asarray(at_frontier, dtype=float) * np.asarray(per_decade, dtype=float) ** np.maximum(x, 0.0), 0.0)
