@@ -79,15 +79,8 @@ class Rows:
 
     def study(self, pool: Pool, values: Any, part: Callable[[Any], Predict], tolerance: float = 1e-4) -> Study:
         """Measured values of the runs and their model; a source weighs no more than `MOST_ROWS`."""
-        return Study(
-            pool,
-            self.origins,
-            np.array(values, dtype=float),
-            part,
-            NOISE,
-            weigh=lambda at: balanced(self.sources[at], MOST_ROWS),
-            tolerance=tolerance,
-        )
+        known = np.array(values, dtype=float)
+        return Study(pool, self.origins, known, part, NOISE, weigh=lambda at: balanced(self.sources[at], MOST_ROWS), tolerance=tolerance)
 
 
 def steps(rows: pl.DataFrame, found: Rows) -> Study:

@@ -22,20 +22,7 @@ from workbench.errors import InputError, UnknownName
 from workbench.llm import LLM
 from workbench.units import GIGA, TERA
 
-TEXT = (
-    "source_key",
-    "model",
-    "arch",
-    "precision",
-    "chip",
-    "dp_shard",
-    "recompute",
-    "seq_par",
-    "stack",
-    "notes",
-    "training_kind",
-    "mem_kind",
-)
+LABELS = ("source_key", "model", "arch", "precision", "chip", "dp_shard", "recompute", "seq_par", "stack", "notes")
 WIDTHS = ("hidden", "heads", "ffn", "vocab")
 DIMENSIONS = ("layers", "hidden", "heads", "kv_heads", "head_dim", "ffn", "ffn_mats", "vocab", "experts", "topk")
 LAYOUT = ("seq", "n_chips", "tp", "pp", "vp", "cp", "ep", "dp", "mbs", "gbs")
@@ -47,6 +34,7 @@ MEASURED = (
 )
 NUMBERS = (*DIMENSIONS, *LAYOUT, *FIGURES)
 OPTIONAL = (*FIGURES, "training_kind", "mem_kind")
+TEXT = (*LABELS, *OPTIONAL[-2:])
 #: Columns of results of MLPerf Training.
 MLPERF_TEXT = ("benchmark", "framework", "chip", "precision", "notes", "duplicate_of")
 MLPERF_NUMBERS = ("n_chips", "global_batch", "sequence", "tp", "pp", "vp", "cp", "dp", "mbs", "step_s_median", "mem_gib")
