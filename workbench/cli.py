@@ -262,6 +262,7 @@ def validate(
     """Score a model against measurements: predicted against measured, by source."""
     _one_thread()
     from workbench import validation
+    from workbench.validation.report import aligned
 
     one = file[0] if file else None
     if kind == "decisions" and (calls or leave_out):
@@ -274,7 +275,7 @@ def validate(
     if left_out:
         print(f"\nthe same, each {leave_out} by models calibrated on the others alone:\n", left_out, sep="\n")
         print("\nerrors in percent as shipped, and of rows that nothing was fitted to:\n")
-        print(*validation.aligned(report.beside(left_out)), sep="\n")
+        print(*aligned(report.beside(left_out)), sep="\n")
     if json:
         report.write_json(json)
         print(f"per-row results: {json}")

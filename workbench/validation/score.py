@@ -135,8 +135,7 @@ def _answer(asked: Asked, made: dict[str, Any]) -> Answer:
 def _finite(result: Any, path: str) -> float:
     value = calls.number(calls.read(result, path))
     if not np.isfinite(value):
-        reason = str(getattr(result, "reason", ""))
-        raise InputError(f"not feasible: {reason}" if reason else "no finite number follows from what it states")
+        raise InputError(str(getattr(result, "reason", "")) or "no finite number follows from what it states")
     return value
 
 
@@ -151,11 +150,13 @@ def calibrate(kind: str, path: str | Path) -> dict[str, pl.DataFrame]:
     >>> sorted(fitted)
     ['gemm', 'gemm_errors', 'gemm_evidence']
     """
-    file = Path(path)
+    file, fitted = Path(path), [name for name, forms in KINDS.items() if any(form.calibrate for form in forms)]
+    nothing = DataError(file, f"nothing of the kind {kind} is calibrated on such a file; kinds that are: {', '.join(fitted)}")
+    if _forms(kind) and kind not in fitted:
+        raise nothing
     form, frame = read(kind, file)
     if form.calibrate is None:
-        fitted = ", ".join(name for name, forms in KINDS.items() if any(one.calibrate for one in forms))
-        raise DataError(file, f"nothing is calibrated on such a file of {kind}; kinds that something is calibrated on: {fitted}")
+        raise nothing
     try:
         with np.errstate(all="ignore"):
             found = form.calibrate(frame)
