@@ -106,8 +106,8 @@ def serving(
     ['weights and one request do not fit', '']
     >>> bool(found.tpot_low[1] < found.tpot[1] < found.tpot_high[1])
     True
-    >>> serving("Llama-3.1-70B", h100, ServingPlan(4), Load(64, 1024, 256), framework="vLLM").evidence.differs
-    ('version',)
+    >>> serving("Llama-3.1-70B", h100, ServingPlan(4), Load(64, 1024, 256), framework="vLLM").evidence.distance
+    0.0
 
     References
     ----------
