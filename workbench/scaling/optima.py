@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from workbench.arrays import Arrays, broadcast
 from workbench.checks import NOT_NEGATIVE, POSITIVE, Rule, takes
 from workbench.errors import InputError
-from workbench.scaling.laws import AdditiveLaw, Law, RepeatedDataLaw, laws, saturating
+from workbench.scaling.laws import FIVE, AdditiveLaw, Law, RepeatedDataLaw, laws, saturating
 from workbench.scaling.laws import law as law_of
 
 Array = NDArray[np.float64]
@@ -119,8 +119,8 @@ def data_constrained_optimum(compute: ArrayLike, unique_tokens: ArrayLike, law: 
     c, u = (np.asarray(x, dtype=float) for x in np.broadcast_arrays(compute, unique_tokens))
     free_n, free_d = one.allocation(c)
 
-    e, a, b, alpha, beta = one.constants()
-    enough, r_d, r_n = one.params_for(u), np.asarray(one.r_d, dtype=float), np.asarray(one.r_n, dtype=float)
+    e, a, b, alpha, beta, r_d, r_n = one.fitting(*FIVE, "r_d", "r_n")
+    enough = one.params_for(u)
 
     def at(log_n: Array) -> Array:  # law.loss_repeated, of arguments that are known to be good
         n = np.exp(log_n)
@@ -183,7 +183,7 @@ def inference_aware_optimum(
     paid, reached = _pair("prices", prices, POSITIVE), _pair("mfus", mfus, Rule(above=0, most=1))
     shaped = {"loss": target, "tokens_served": served} | paid | reached
     broadcast(**shaped)
-    e, a, b, alpha, beta = one.constants(**shaped)
+    e, a, b, alpha, beta, *_ = one.fitting(*FIVE, **shaped)
     train_price, serve_price = (p / u for p, u in zip(paid.values(), reached.values(), strict=True))
 
     # the compute-optimal model of the same loss: both terms of the law in the ratio beta : alpha
@@ -204,18 +204,18 @@ def inference_aware_optimum(
 
     n = np.exp(_least(cost, np.broadcast_to(np.log(n_ref), shape), larger=True))
     d = tokens(n)
-    training, serving = 6 * n * d * train_price, 2 * n * served * serve_price
-    reference = n_ref * (6 * tokens(n_ref) * train_price + 2 * served * serve_price)
-    feasible = np.broadcast_to(feasible, shape) & np.isfinite(training)
+    reference = cost(np.log(n_ref))
+    feasible = np.broadcast_to(feasible, shape) & np.isfinite(d)
+    training, serving = (np.where(feasible, x, np.inf) for x in (6 * n * d * train_price, 2 * n * served * serve_price))
     with np.errstate(invalid="ignore"):
         saved = np.where(feasible & np.isfinite(reference), 1 - (training + serving) / reference, 0.0)
     return Served(
         params=np.where(feasible, n, 0.0),
         tokens=np.where(feasible, d, 0.0),
         loss=np.broadcast_to(target, shape),
-        training_cost=np.where(feasible, training, np.inf),
-        serving_cost=np.where(feasible, serving, np.inf),
-        cost=np.where(feasible, training + serving, np.inf),
+        training_cost=training,
+        serving_cost=serving,
+        cost=training + serving,
         saved=saved,
         feasible=feasible,
     )
