@@ -9,6 +9,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.arrays import short
 from workbench.checks import LENGTH, Rule, check_fields, numeric, takes
 from workbench.errors import InputError
 from workbench.uncertainty.copula import Pairs, correlation_matrix, factor
@@ -66,7 +67,7 @@ Input = Distribution | Path | float
 
 
 def sample(
-    inputs: Mapping[str, Input], n: int = 4096, seed: int = 0, *, correlation: Pairs | ArrayLike | None = None, replicates: int = 1
+    inputs: Mapping[str, Input], n: int = 4096, seed: int = 0, *, correlation: Pairs | None = None, replicates: int = 1
 ) -> dict[str, Array]:
     """Joint samples of `inputs` by scrambled Sobol points, joined by a Gaussian copula.
 
@@ -81,7 +82,7 @@ def sample(
         Points a replicate, a power of two.
     seed : int
         Of the scrambling, 0 or more.
-    correlation : mapping of (name, name) to number, or array_like of shape (inputs, inputs), optional
+    correlation : mapping of (name, name) to number, optional
         Of the normal scores of two distributions (a rank correlation r_s is 2 sin(pi r_s / 6)), or of the innovations of two paths of
         equally many steps at the same time.
     replicates : int
@@ -95,9 +96,8 @@ def sample(
     Raises
     ------
     InputError
-        For n that is no power of two, an unknown name, correlations outside [-1, 1], of a number with a path, or of paths of unequal steps.
-    NotACorrelation
-        For correlations that contradict each other: names the smallest eigenvalue and the nearest matrix.
+        For n that is no power of two, an unknown name, correlations outside [-1, 1], that contradict each other, of a number
+        with a path, or of paths of unequal steps.
 
     Examples
     --------
@@ -106,10 +106,12 @@ def sample(
     >>> x["price"].shape, float(np.median(x["price"]).round(1))
     ((1024,), 4.0)
     """
+    from scipy.special import ndtr
+
     widths = {name: d.steps if isinstance(d, Path) else 1 for name, d in inputs.items()}
     points = Net(max(1, sum(widths.values())), n, seed, replicates)
     first = dict(zip(widths, np.cumsum([0, *widths.values()]).tolist(), strict=False))
-    mixed = {} if correlation is None else _correlated(inputs, widths, first, points, correlation)
+    mixed = {} if correlation is None else _correlated(inputs, first, points, correlation)
     draws = {}
     for name, d in inputs.items():
         start, stop = first[name], first[name] + widths[name]
@@ -120,7 +122,7 @@ def sample(
         elif not isinstance(d, Distribution):
             raise InputError(f"{name} = {d!r}: expected a distribution, a path or a number")
         else:
-            draws[name] = d.quantile(_probability(mixed[name][0]) if name in mixed else points.uniforms(start, stop)[0])
+            draws[name] = d.quantile(ndtr(mixed[name][0]) if name in mixed else points.uniforms(start, stop)[0])
     return draws
 
 
@@ -135,7 +137,7 @@ def evaluated(model: Callable[..., ArrayLike], draws: Mapping[str, Array]) -> Ar
     bad = ~np.isfinite(result)
     if bad.any():
         at = tuple(int(i) for i in np.argwhere(bad)[0])
-        given = ", ".join(f"{name} = {_told(x[..., at[-1]])}" for name, x in draws.items())
+        given = ", ".join(f"{name} = {short(x[..., at[-1]])}" for name, x in draws.items())
         cases = int(bad.reshape(-1, n).any(axis=0).sum())
         raise InputError(f"the model gives {result[at]} in {cases} of {n} samples, as in number {at[-1]}: {given}")
     return result
@@ -148,46 +150,21 @@ def numbers_of(name: str, values: ArrayLike) -> Array:
     return numeric(name, values)
 
 
-def _correlated(
-    inputs: Mapping[str, Input], widths: Mapping[str, int], first: Mapping[str, int], points: Net, correlation: Pairs | ArrayLike
-) -> dict[str, Array]:
+def _correlated(inputs: Mapping[str, Input], first: Mapping[str, int], points: Net, correlation: Pairs) -> dict[str, Array]:
     """Standard normals of the inputs that depend on others, shape (steps, samples) each."""
     names = list(inputs)
     matrix = correlation_matrix(names, correlation)
+    steps = [d.steps if isinstance(d, Path) else 0 for d in inputs.values()]
     for i, j in np.argwhere(np.triu(matrix, 1)):
         one, other = names[i], names[j]
-        if isinstance(inputs[one], Path) != isinstance(inputs[other], Path):
+        if not (steps[i] and steps[j]) and steps[i] != steps[j]:
             raise InputError(f"correlation of {one!r} and {other!r}: a number has none with a path; expected two numbers or two paths")
-        if widths[one] != widths[other]:
-            raise InputError(
-                f"correlation of the paths {one!r} and {other!r}: {widths[one]} and {widths[other]} steps, expected equally many"
-            )
+        if steps[i] != steps[j]:
+            raise InputError(f"correlation of the paths {one!r} and {other!r}: {steps[i]} and {steps[j]} steps, expected equally many")
     lower = factor(matrix)
-    normals = {
-        name: points.normals(first[name], first[name] + widths[name])
-        for name, row in zip(names, matrix, strict=True)
-        if np.count_nonzero(row) > 1
-    }
-    mixed = {}
-    for i, name in enumerate(names):
-        if name in normals:
-            terms = [(lower[i, j], normals[names[j]]) for j in range(i + 1) if abs(lower[i, j]) > 1e-15]
-            mixed[name] = sum((share * z for share, z in terms[1:]), terms[0][0] * terms[0][1])
-    return mixed
-
-
-def _probability(normal: Array) -> Array:
-    from scipy.special import ndtr
-
-    return np.asarray(ndtr(normal))
-
-
-def _told(value: Array) -> str:
-    return (
-        f"{value:.6g}"
-        if np.ndim(value) == 0
-        else f"[{', '.join(f'{x:.4g}' for x in value.ravel()[:4])}{', ...' if value.size > 4 else ''}]"
-    )
+    joined = np.flatnonzero(np.count_nonzero(matrix, axis=1) > 1)
+    normals = {j: points.normals(first[names[j]], first[names[j]] + max(1, steps[j])) for j in joined}
+    return {names[i]: sum(lower[i, j] * normals[j] for j in joined if j <= i and abs(lower[i, j]) > 1e-15) for i in joined}
 
 
 @lru_cache(maxsize=16)
