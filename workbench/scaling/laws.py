@@ -37,8 +37,7 @@ class Law:
     def fitting(self, *names: str, **given: ArrayLike) -> list[Array]:
         """Constants of those names, and what is `given`, as arrays that broadcast."""
         numbers = {name: getattr(self, name) for name in self.rules}
-        if any(map(np.ndim, numbers.values())):
-            broadcast(**given, **numbers)
+        broadcast(**given, **numbers)
         return [np.asarray(value, dtype=float) for value in (*map(numbers.__getitem__, names), *given.values())]
 
     def allocation(self, compute: ArrayLike) -> tuple[Array, Array]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -11,12 +11,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench.arrays import short
 from workbench.checks import LENGTH, Rule, check_fields, numeric, takes
-from workbench.errors import InputError
-from workbench.uncertainty.copula import Pairs, correlation_matrix, factor
+from workbench.errors import InputError, UnknownName
 from workbench.uncertainty.distributions import ABOVE, NO_LESS, ONE, Distribution
 from workbench.uncertainty.sobol import Net
 
 Array = NDArray[np.float64]
+Pairs = Mapping[tuple[str, str], float]
+SLACK = 1e-8  #: by which an eigenvalue of correlations may fall below 0 through rounding
 
 
 @dataclass(frozen=True)
@@ -150,6 +151,33 @@ def numbers_of(name: str, values: ArrayLike) -> Array:
     return numeric(name, values)
 
 
+def correlation_matrix(names: Sequence[str], correlation: Pairs) -> Array:
+    """`correlation` of the normal scores as a matrix in the order of `names`; pairs that are not named are independent.
+
+    Raises `UnknownName` for a pair that names no input, `InputError` for a number outside [-1, 1], a pair that is none or is given twice,
+    and correlations that no joint distribution has.
+    """
+    place = {name: i for i, name in enumerate(names)}
+    matrix, seen = np.eye(len(place)), set()
+    for pair, value in correlation.items():
+        if not (isinstance(pair, tuple) and len(pair) == 2 and pair[0] != pair[1]):
+            raise InputError(f"correlation names {pair!r}: expected a pair of two inputs")
+        for name in pair:
+            if name not in place:
+                raise UnknownName("input in correlation", name, place)
+        if frozenset(pair) in seen:
+            raise InputError(f"correlation of {pair[0]!r} and {pair[1]!r} is given twice")
+        seen.add(frozenset(pair))
+        i, j = place[pair[0]], place[pair[1]]
+        matrix[i, j] = matrix[j, i] = Rule(least=-1, most=1, one=True)(f"correlation of {pair[0]!r} and {pair[1]!r}", value)
+    if (smallest := float(np.linalg.eigvalsh(matrix).min(initial=0.0))) < -SLACK:
+        raise InputError(
+            f"the correlations contradict each other: the matrix of {len(names)} inputs is not positive semi-definite, "
+            f"smallest eigenvalue {smallest:.4g}"
+        )
+    return matrix
+
+
 def _correlated(inputs: Mapping[str, Input], first: Mapping[str, int], points: Net, correlation: Pairs) -> dict[str, Array]:
     """Standard normals of the inputs that depend on others, shape (steps, samples) each."""
     names = list(inputs)
@@ -161,7 +189,10 @@ def _correlated(inputs: Mapping[str, Input], first: Mapping[str, int], points: N
             raise InputError(f"correlation of {one!r} and {other!r}: a number has none with a path; expected two numbers or two paths")
         if steps[i] != steps[j]:
             raise InputError(f"correlation of the paths {one!r} and {other!r}: {steps[i]} and {steps[j]} steps, expected equally many")
-    lower = factor(matrix)
+    # L L' = matrix, lower triangular, of a matrix that may be singular: the first inputs stay as they are when others follow
+    value, vector = np.linalg.eigh(matrix)
+    upper = np.asarray(np.linalg.qr((vector * np.sqrt(np.maximum(value, 0.0))).T, mode="r"))
+    lower = upper.T * np.where(np.diag(upper) < 0, -1.0, 1.0)
     joined = np.flatnonzero(np.count_nonzero(matrix, axis=1) > 1)
     normals = {j: points.normals(first[names[j]], first[names[j]] + max(1, steps[j])) for j in joined}
     return {names[i]: sum(lower[i, j] * normals[j] for j in joined if j <= i and abs(lower[i, j]) > 1e-15) for i in joined}

@@ -12,8 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from workbench.arrays import Arrays
 from workbench.checks import WHOLE, Rule, takes
 from workbench.errors import InputError, UnknownName
-from workbench.uncertainty.copula import Pairs, correlation_matrix
-from workbench.uncertainty.sampling import Input, evaluated, numbers_of, sample
+from workbench.uncertainty.sampling import Input, Pairs, correlation_matrix, evaluated, numbers_of, sample
 from workbench.uncertainty.sobol import SIZE
 
 #: An argument of a model: an infinity may be a limit that there is not.
