@@ -262,6 +262,7 @@ def validate(
     """Score a model against measurements: predicted against measured, by source."""
     _one_thread()
     from workbench import validation
+    from workbench.validation.report import aligned
 
     one = file[0] if file else None
     if kind == "decisions" and (calls or leave_out):
@@ -274,7 +275,7 @@ def validate(
     if left_out:
         print(f"\nthe same, each {leave_out} by models calibrated on the others alone:\n", left_out, sep="\n")
         print("\nerrors in percent as shipped, and of rows that nothing was fitted to:\n")
-        print(*validation.aligned(report.beside(left_out)), sep="\n")
+        print(*aligned(report.beside(left_out)), sep="\n")
     if json:
         report.write_json(json)
         print(f"per-row results: {json}")
@@ -283,7 +284,7 @@ def validate(
 @app.command()
 def calibrate(
     kind: Annotated[str, typer.Argument(help="What was measured: collectives, gemm, serving, training or training-memory.")],
-    file: Annotated[Path, typer.Argument(help="CSV of measurements.")],
+    file: Annotated[list[Path], typer.Argument(help="CSV of measurements; several are fitted together.")],
     out: Annotated[str, typer.Option(help="Folder of tables; set WORKBENCH_DATA to it to use them.")] = "calibrated",
 ) -> None:
     """Fit the constants of a model to measurements, and write them as tables of the catalogue."""
@@ -292,7 +293,7 @@ def calibrate(
 
     if "://" in out:
         raise InputError(f"--out {out}: a folder is expected, because WORKBENCH_DATA names one")
-    for path, table in validation.write_tables(validation.calibrate(kind, file), out).items():
+    for path, table in validation.write_tables(validation.calibrate(kind, *file), out).items():
         print(f"{table.height} rows: {path}")
 
 

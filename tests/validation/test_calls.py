@@ -80,7 +80,7 @@ def test_a_row_that_is_not_feasible_says_by_which_rule():
     asked = Asked(0, "tpot_ms", {"call": "chips.serving", "arguments": ["Llama-3.1-405B", cluster, plan, load]}, "tpot * 1000")
     (_, answer), *_ = score.answers(made_form([asked]), pl.DataFrame({"a": [1]}), "mine.csv", [asked])
     assert answer.value is None
-    assert answer.skipped == "not feasible: weights and one request do not fit: see missing_bytes"
+    assert answer.skipped == "weights and one request do not fit: see missing_bytes"
     assert answer.call.endswith(".tpot * 1000")
 
 
@@ -134,5 +134,5 @@ def test_where_nothing_is_fitted_nothing_is_left_out_or_calibrated(tmp_path):
     with pytest.raises(InputError, match="--leave-out source: what such rows ask for rests on no constants"):
         validation.validate("energy", leave_out="source")
     path = tables.DATA / "cases" / "energy.csv"
-    with pytest.raises(DataError, match=r"energy\.csv: nothing is calibrated on such a file of energy; kinds that"):
+    with pytest.raises(DataError, match=r"energy\.csv: nothing of the kind energy is calibrated on such a file; kinds that are: "):
         validation.calibrate("energy", path)

@@ -72,7 +72,7 @@ def test_of_two_chips_the_faster_is_scored_where_they_differ(other, said):
 
 def runs(steps, seconds, **more):
     return decisions._frame(
-        [{"model": "m", "step_s": a, "seconds": b} | more for a, b in zip(steps, seconds, strict=True)], decisions.TRAINING
+        [{"model": "m", "tp": 1.0, "step_s": a, "seconds": b} | more for a, b in zip(steps, seconds, strict=True)], decisions.TRAINING
     )
 
 
@@ -84,6 +84,7 @@ def runs(steps, seconds, **more):
         ([1.0, 1.2], [None, 5.0], 0.2, None),
         ([1.0, 1.2], [None, None], None, None),
         ([1.0, None, 1.2], [3.0, 1.0, 4.0], 0.0, None),
+        ([1.0, 1.4, 1.6], [2.0, 2.0, 3.0], 0.2, None),  # two that no argument tells apart
     ],
 )
 def test_regret_is_what_the_predicted_fastest_takes_over_the_fastest(steps, seconds, regret, spearman):
@@ -94,7 +95,8 @@ def test_regret_is_what_the_predicted_fastest_takes_over_the_fastest(steps, seco
 
 
 def test_layouts_of_other_jobs_are_not_compared():
-    made = pl.concat([runs([1.0, 2.0], [1.0, 2.0]), runs([3.0], [3.0], gbs=8.0), runs([1.0, 2.0], [2.0, 1.0], stack="other")])
+    apart = runs([3.0], [3.0], gbs=8.0), runs([0.5], [9.0], tp=None)  # the last does not say how it is laid out
+    made = pl.concat([runs([1.0, 2.0], [1.0, 2.0]), *apart, runs([1.0, 2.0], [2.0, 1.0], stack="other")])
     assert decisions._layouts(made).select("stack", "regret").rows() == [(None, 0.0), ("other", 1.0)]
 
 

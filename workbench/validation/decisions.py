@@ -34,7 +34,7 @@ SERVING: Names = {
 SHAPE = tuple(SERVING)[:5]
 #: What layouts that are compared share.
 JOB = ("source_key", "stack", "model", "layers", "seq", "precision", "chip", "n_chips", "gbs")
-TRAINING: Names = {name: (name,) for name in (*JOB, "step_s", "status")}
+TRAINING: Names = {name: (name,) for name in (*JOB, "tp", "step_s", "status")}
 #: What is read of the result of a call, with the ends of its interval.
 READ: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "chips.serving": {"feasible": ("feasible",), "tpot": ("tpot",), "predicted": ("tokens_per_second_per_chip", "rate_low", "rate_high")},
@@ -183,13 +183,13 @@ def _served(options: pl.DataFrame) -> pl.DataFrame:
 
 
 def _layouts(runs: pl.DataFrame) -> pl.DataFrame:
-    """Of layouts that are compared, how the predicted order and the predicted fastest stand the measurement."""
+    """Of layouts that are compared, how the predicted order and the predicted fastest hold against the measurement.
+
+    What no argument tells apart is predicted alike: of several fastest the mean of what was measured counts.
+    """
     step, seconds = pl.col("step_s"), pl.col("seconds")
-    known = step.filter(seconds.is_not_null()).sort_by(seconds.drop_nulls())
-    rank, regret = pl.corr(seconds, step, method="spearman").fill_nan(None), known.first() / step.min() - 1
-    return (
-        runs.filter(step > 0)
-        .group_by(JOB, maintain_order=True)
-        .agg(layouts=pl.len(), spearman=pl.when(seconds.count() >= LEAST).then(rank), regret=pl.when(regret.is_finite()).then(regret))
-        .filter(pl.col("layouts") > 1)
-    )
+    rank = pl.corr(seconds, step, method="spearman").fill_nan(None)
+    regret = step.filter(seconds == seconds.min()).mean() / step.min() - 1
+    groups = runs.filter(step > 0, pl.col("tp") > 0).group_by(JOB, maintain_order=True)
+    spearman = pl.when(seconds.count() >= LEAST).then(rank)
+    return groups.agg(layouts=pl.len(), spearman=spearman, regret=pl.when(regret.is_finite()).then(regret)).filter(pl.col("layouts") > 1)

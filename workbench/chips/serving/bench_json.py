@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import datetime
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from workbench.calibration.evidence import OWN
 from workbench.chips.serving import rows as serving_rows
 from workbench.errors import DataError, InputError
 
@@ -99,7 +102,7 @@ def _row(file: Path, i: int, saved: dict[str, Any]) -> dict[str, Any]:
     framework = serving_rows.software(backend.lower().replace("trt", "tensorrt"))[0] or "vLLM"
     chips = tp * pp * number("attention_dp", 1, whole=True, default=1)
     return row | {
-        "source_group": "own run",
+        "source_group": OWN,
         "group": f"{result.get('model_id')}|{result['chip']}|{framework}|{result['precision']}|TP{tp:g}",
         "model_key": str(result.get("model_id") or result.get("model") or ""),
         "weight_precision": str(result["precision"]),
@@ -110,6 +113,7 @@ def _row(file: Path, i: int, saved: dict[str, Any]) -> dict[str, Any]:
         "framework_version": str(result.get("version") or ""),
         "mode": "closed_loop" if row["concurrency"] else "open_loop_slo" if row["request_rate"] else "offline_max",
         "source": file.name,
+        "date": re.sub(r"^(\d{4})(\d\d)(\d\d).*", r"\1-\2-\3", str(result.get("date") or datetime.date.today())),
         "n_chips": chips,
         "tp": tp,
         "pp": pp,

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from workbench import catalogue, formats
@@ -24,6 +25,8 @@ FRAMEWORKS = ("TensorRT-LLM", "vLLM", "SGLang", "ATOM")
 WEIGHTS: Mapping[str, float] = MappingProxyType(
     {"framework": 6.0, "model": 3.0, "mode": 3.0, "chip": 2.0, "kind": 1.5, "precision": 1.5, "version": 1.0}
 )
+#: Of these, what errors grow with when it differs, the worst first.
+WORST = ("mode", "model", "framework", "chip", "precision")
 
 
 @dataclass(frozen=True)
@@ -77,18 +80,19 @@ class Basis:
         return POOL.of(self.origin)
 
     def half_width(self, quantity: str) -> float:
-        """Half width of the 80 % interval of the logarithm of a quantity: that of left-out rows as far away."""
-        return evidence.half_width(ERRORS, cases(quantity, self.origin.measured_by, self.said, self.evidence.distance))
+        """Half width of the 80 % interval of the logarithm of a quantity: that of left-out rows that differed as much."""
+        return evidence.half_width(ERRORS, cases(quantity, self))
 
 
-def cases(quantity: str, measured_by: str, said: str, distance: float) -> list[str]:
-    """Cases of the table of errors that hold so far away, the narrowest first."""
-    far = "near" if distance < 1 else "some way" if distance < 3 else "far"
-    return [f"{quantity}|{measured_by}|{said}|{far}", f"{quantity}|{said}|{far}", f"{quantity}|{said}", quantity]
+def cases(quantity: str, near: Basis) -> list[str]:
+    """Cases of the table of errors that a basis belongs to, the narrowest first: by the most that differs from what was asked."""
+    most = next((name for name in WORST if name in near.evidence.differs), "nothing")
+    said = f"{quantity}|{near.said} said|"
+    return [f"{said}{most} differs|{near.origin.measured_by}", f"{said}{most} differs", said.removesuffix("|"), quantity]
 
 
 def basis(llm: LLM | str, chip: str, precision: str, framework: str = "", version: str = "", mode: str = "closed") -> Basis:
-    """The measured system that stands nearest to what is said, of equally near ones the newest; what is not said is as there.
+    """The measured system that stands nearest to what is said, of equally near and well measured ones the newest; the rest is as there.
 
     The nearest has the least sum of `WEIGHTS` of what differs; of a version that differs three tenths of its weight, and as much as
     versions lie between. Raises `UnknownName` for a framework that was not measured, `InputError` for a version without its framework.
@@ -97,8 +101,8 @@ def basis(llm: LLM | str, chip: str, precision: str, framework: str = "", versio
         raise UnknownName("serving framework", framework, FRAMEWORKS)
     if version and not framework:
         raise InputError(f"version = {version!r}: of which framework? expected one of {', '.join(FRAMEWORKS)}")
-    index = catalogue.made_of(INDEX, Index)
-    model, kind = (measured_as(llm, index), "moe" if llm.experts else "dense") if isinstance(llm, LLM) else (llm, "")
+    index = catalogue.made_of(INDEX, _index)
+    model, kind = (measured_as(llm), "moe" if llm.experts else "dense") if isinstance(llm, LLM) else (llm, "")
     said = {"model": model, "kind": kind, "chip": chip, "precision": formats.named(precision, "weights").weights, "mode": mode}
     found = index.nearest(said | {"framework": framework, "version": version}, WEIGHTS, {"version": _versions_between})
     near = {name: index.cell(found, name) for name in ("framework", "version", "measured_by")}
@@ -107,19 +111,27 @@ def basis(llm: LLM | str, chip: str, precision: str, framework: str = "", versio
     return Basis(origin, found, "version" if version else "framework" if framework else "nothing")
 
 
+def _index(frame: pl.DataFrame) -> Index:
+    return Index(frame, (*WEIGHTS, "measured_by"))
+
+
 def _versions_between(version: str, cells: NDArray[Any]) -> NDArray[np.float64]:
     """From 0 of the version itself to 1 of the one that the most others lie between."""
     place = np.array(ranks([version, *cells]), dtype=float)
     return np.where(cells == version, 0.0, 0.3 + 0.7 * np.abs(place[1:] - place[0]) / place.size)
 
 
-def measured_as(llm: LLM, index: Index) -> str:
+def measured_as(llm: LLM) -> str:
     """Name that a model was measured under: its own, or that of one with the same dimensions (Llama 3.3 70B: Llama 3.1 70B)."""
-    names = dict.fromkeys(index.frame["model"].to_list())
-    if llm.name in names:
-        return llm.name
-    known = catalogue.names("llms")
-    return next((name for name in names if name in known and _dimensions(catalogue.llm(name)) == _dimensions(llm)), llm.name)
+    names = catalogue.made_of(INDEX, _measured_models)
+    return names.get((llm.name,)) or names.get(_dimensions(llm), llm.name)
+
+
+def _measured_models(index: pl.DataFrame) -> dict[tuple[Any, ...], str]:
+    """Models of the index by name, and by dimensions the first of the catalogue that has them."""
+    names = dict.fromkeys(index["model"].to_list())
+    known = [name for name in reversed(names) if name in catalogue.names("llms")]
+    return {_dimensions(catalogue.llm(name)): name for name in known} | {(name,): name for name in names}
 
 
 def _dimensions(llm: LLM) -> tuple[Any, ...]:

@@ -29,11 +29,13 @@ Array = NDArray[np.float64]
 #: Columns that are left out in turn: their rows then stand at various distances from those that remain.
 CROSS = ("group", "model_key", "chip", "framework")
 NOISE = {"tpot_ms": 0.06, "ttft_ms": 0.15, "output_tok_s_per_gpu": 0.08}
+#: The same of arrivals that were measured to be served: what the constants do not let through is no answer.
+SERVED = 0.003
 FOLDS, MOST_ROWS, LEAST = 8, 1000, 40
 #: A file of fewer rows refines the constants that ship; a larger one replaces them.
 OWN = 500
 #: Cases of fewer rows have no interval of their own.
-FEW = 8
+FEW = 20
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,8 @@ def _row(row: rows.Call, call: rows.Call, quantities: list[str]) -> dict[str, An
     llm, cluster, plan, load = (given[name] for name in ("llm", "cluster", "plan", "load"))
     chip, prefill, endless = cluster.chip, given.get("prefill"), np.isinf(load.concurrency)
     said = (chip.name, formats.named(plan.precision, "weights").weights, given.get("framework", ""), given.get("version", ""))
-    values = [row[name] if name in quantities and row[name] and row[name] > 0 else np.nan for name in QUANTITIES]
+    kept = (*quantities, "output_tok_s_per_gpu")  # constants must let through what arrives, too
+    values = [row[name] if name in kept and row[name] and row[name] > 0 else np.nan for name in QUANTITIES]
     return {
         "llm": llm,
         "origin": Origin(*said, row["source_group"] or "", llm.name, "moe" if llm.experts else "dense"),
@@ -124,10 +127,12 @@ def groups(frame: pl.DataFrame, column: str) -> NDArray[Any]:
     return np.array([rows.software(text)[0] for text in named] if column == "framework" else named)
 
 
-def refit(frame: pl.DataFrame) -> dict[str, pl.DataFrame] | None:
-    """Constants and index of these rows alone, as tables of the catalogue; None where they are too few."""
+def folds(frame: pl.DataFrame, of: NDArray[Any]) -> Iterator[tuple[NDArray[np.intp], dict[str, pl.DataFrame] | None]]:
+    """Each group of rows, and the tables that the others give; None where they are too few."""
     found = found_in(frame)
-    return None if found is None else _tables(frame, found, np.arange(found.position.size))
+    for group in dict.fromkeys(of.tolist()):
+        rest = np.flatnonzero(of[found.position] != group) if found else np.arange(0)
+        yield np.flatnonzero(of == group), _tables(frame, found, rest) if found else None
 
 
 def calibrate(frame: pl.DataFrame) -> dict[str, pl.DataFrame]:
@@ -135,6 +140,7 @@ def calibrate(frame: pl.DataFrame) -> dict[str, pl.DataFrame]:
 
     Fewer than `OWN` rows refine the constants that ship, on top of them: the tables ``serving`` and ``serving_evidence`` alone.
     """
+    frame = frame.filter(pl.col("draft_tokens").fill_null(0) == 0)  # what speculation gives is modelled, and bends no constant
     found = found_in(frame)
     if found is None:
         raise InputError("no row can be predicted: nothing to calibrate on")
@@ -163,7 +169,7 @@ def _errors(frame: pl.DataFrame, found: Rows) -> Iterator[tuple[str, float]]:
             if others:
                 with tables.instead(others):
                     for quantity, near, error in left_out_errors(take(found, at)):
-                        for case in cases(quantity, near.origin.measured_by, near.said, near.evidence.distance):
+                        for case in cases(quantity, near):
                             yield case, error
 
 
@@ -175,6 +181,7 @@ def left_out_errors(found: Rows) -> Iterator[tuple[str, Basis, float]]:
             software = (o.framework * (parts > 0), o.version * (parts > 1 and bool(o.framework)))
             near.append(basis(llm, o.chip, o.precision, *software, mode))
         logs = np.log(predicted(found, [n.origin for n in near]) / found.values)
+        logs[found.mode == "open", 2] = np.nan  # what arrives is served, unless it cannot
         for i, j in zip(*np.nonzero(np.isfinite(logs)), strict=True):
             yield QUANTITIES[j], near[i], float(logs[i, j])
 
@@ -205,6 +212,7 @@ def index(frame: pl.DataFrame, found: Rows, at: Any) -> pl.DataFrame:
 
 def _tables(frame: pl.DataFrame, found: Rows, at: Any) -> dict[str, pl.DataFrame] | None:
     """Constants of the rows `at`, of which nobody's weigh more than `MOST_ROWS`, and their index; None where they are too few."""
+    at = at[found.demand.draft_tokens[at] == 0]
     part = take(found, at)
     place, quantity = _fitted(part)
     if place.size < LEAST:
@@ -217,9 +225,9 @@ def _tables(frame: pl.DataFrame, found: Rows, at: Any) -> dict[str, pl.DataFrame
 
 
 def _fitted(found: Rows) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Rows and quantities that are fitted: times of loops, throughput offline or where no time per token is stated; the rest follows."""
+    """Rows and quantities that are fitted: times of loops; throughput of arrivals and where no time per token is stated."""
     known = np.isfinite(found.values[:, :3])
-    known[:, 2] &= ~known[:, 0]
+    known[:, 2] &= ~known[:, 0] | (found.mode == "open")
     place, quantity = np.nonzero(known)
     return place, quantity
 
@@ -232,8 +240,9 @@ def _fit_times(found: Rows, place: Any, quantity: Any, weight: Array, base: Fit 
         return np.log(np.choose(quantity, [1e3 * point.tpot, 1e3 * point.ttft, point.tokens_per_second_per_chip]))
 
     noise = np.array([NOISE[name] for name in LATENCY])[quantity]
+    noise = np.where((part.mode == "open") & (quantity == 2), SERVED, noise)
     target = np.log(found.values[place, quantity])
-    return constants.POOL.fit(predict_logs, part.origins, target, noise=noise, weight=weight, base=base, iterations=25)
+    return constants.POOL.fit(predict_logs, part.origins.tolist(), target, noise=noise, weight=weight, base=base, iterations=25)
 
 
 def _fit_watts(found: Rows, times: Fit) -> Fit | None:
@@ -248,4 +257,4 @@ def _fit_watts(found: Rows, times: Fit) -> Fit | None:
     def predict_logs(logs: Array) -> Array:
         return np.asarray(np.log(power.share_of_tdp(power.POOL.named(logs), compute, memory)))
 
-    return power.POOL.fit(predict_logs, part.origins, np.log(part.values[:, 3] / part.tdp), noise=0.05)
+    return power.POOL.fit(predict_logs, part.origins.tolist(), np.log(part.values[:, 3] / part.tdp), noise=0.05)

@@ -28,7 +28,7 @@ class Point(Arrays):
 
 
 def operate(demand: Demand, prompt: Demand | None, c: dict[str, Any]) -> Point:
-    """The operating point of what is asked for: with prompts apart, arrivals, as many as fit where nothing limits them, or a closed loop."""
+    """The operating point of what is asked for: prompts apart, arrivals, as many as fit where nothing limits them, or a closed loop."""
     if prompt is not None:
         return disaggregated(prompt, demand, c)
     if np.any(demand.rate):
@@ -66,11 +66,18 @@ def open_loop(demand: Demand, c: dict[str, Any], iterations: int = 40) -> Point:
     most = np.maximum(demand.fits * c["admission"], 1.0)
     prompt, rate = demand.prefill(c), demand.rate
     busy = np.minimum(rate * prompt, 0.98)
-    batch = np.minimum(np.full(np.broadcast_shapes(np.shape(most), np.shape(rate)), 16.0), most)
-    for _ in range(iterations):
+
+    def tokens(batch: Any) -> tuple[Any, Any]:
         step = demand.decode(c, batch, demand.half_way)
-        tpot = step + c["mix"] * np.maximum(batch - 1, 0.0) / demand.output_tokens * prompt
-        batch = 0.5 * batch + 0.5 * np.clip(rate * demand.output_tokens * tpot, 1e-3, most)
+        return step, step + c["mix"] * np.maximum(batch - 1, 0.0) / demand.output_tokens * prompt
+
+    low, high = np.broadcast_arrays(np.log(1e-3), np.log(most + 0 * rate))
+    for _ in range(iterations):  # more arrive than are in flight below the root, fewer above it
+        middle = (low + high) / 2
+        fewer = rate * demand.output_tokens * tokens(np.exp(middle))[1] > np.exp(middle)
+        low, high = np.where(fewer, middle, low), np.where(fewer, high, middle)
+    batch = np.exp(high)
+    step, tpot = tokens(batch)
     wait = busy * prompt / (2 * (1 - busy))
     ttft = (c["first"] + c["turns"] * step + prompt + wait) * c["first_scale"]
     served = np.minimum(rate * demand.output_tokens, batch / tpot)

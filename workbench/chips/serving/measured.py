@@ -52,7 +52,7 @@ def _r1(frame: pl.DataFrame) -> pl.DataFrame:
         }
         same = {name: row[name] for name in ("group", "chip", "framework", "date", "source", "n_chips", "concurrency")}
         found.append(point | same | {ours: row.get(theirs) for theirs, ours in R1.items()})
-    return pl.DataFrame(found, schema=dict.fromkeys(TEXT, pl.String) | dict.fromkeys((*NUMBERS, "draft_tokens"), pl.Float64))
+    return pl.DataFrame(found, schema=dict.fromkeys(TEXT, pl.String) | dict.fromkeys(NUMBERS, pl.Float64))
 
 
 #: Measured columns of ``serving_r1.csv``, and what they are among the operating points.
@@ -204,52 +204,67 @@ def _open_loop(row: Call) -> tuple[Call, Any]:
 
 
 def _form(said: Any, text: str, numbers: str, measured: str, **more: Any) -> Form:
-    """A form of file whose rows are read one by one."""
-    columns = measured.split()
-    return Form(
-        (*text.split(), "source_title"),
-        (*numbers.split(), *columns),
-        lambda frame: asked(frame, said, lambda row: columns[:1]),
-        tuple(columns),
-        **more,
-    )
+    """A form of file whose rows are read one by one, by columns of text, of numbers, and of what was measured."""
+    columns = tuple(measured.split())
+    numbered = (*numbers.split(), *columns)
+    return Form((*text.split(), "source_title"), numbered, lambda frame: asked(frame, said, lambda row: columns[:1]), columns, **more)
 
 
-_OURS = {"calibrate": fit.calibrate, "refit": fit.refit, "groups": fit.groups}
 POINTS = Form(
-    TEXT, NUMBERS, points,
-    (*QUANTITIES, "output_tok_s_total", "total_tok_s_per_gpu", "input_tok_s_per_gpu", "tok_s_per_user", "ttft_p99_ms", "tpot_p99_ms",
-     "power_w_total", "energy_j_per_request"),
-    optional=("date",), read=bench_json.read, **_OURS,
-)  # fmt: skip
-FILES = (
-    POINTS,
-    Form(
-        ("group", "model", "chip", "precision", "framework", "image", "spec_method", "date", "source", "quality"),
-        (*("disagg", "prefill_tp", "prefill_dp_attention", "prefill_workers", "decode_tp", "decode_dp_attention", "decode_workers"),
-         *("n_prefill_chips", "n_decode_chips", "isl", "osl", "concurrency", "n_chips", *R1)),
-        _ask_r1, (*R1, "p99_ttft_ms", "p99_tpot_ms", "median_e2e_s", "input_tok_s_per_chip", "total_tok_s_per_chip"),
-        calibrate=lambda rows: fit.calibrate(_r1(rows)), refit=lambda rows: fit.refit(_r1(rows)),
-        groups=fit.groups,
+    TEXT,
+    NUMBERS,
+    points,
+    (
+        *(*QUANTITIES, "output_tok_s_total", "total_tok_s_per_gpu", "input_tok_s_per_gpu", "tok_s_per_user"),
+        *("ttft_p99_ms", "tpot_p99_ms", "power_w_total", "energy_j_per_request"),
     ),
-    _form(
-        _wide_ep, "model chip framework phase prefill_parallel decode_parallel weight_precision speculation input_len output_len "
-        "batch_per_chip concurrency_total", "n_prefill_chips n_decode_chips n_chips_total",
-        "prefill_tok_s_per_chip decode_tok_s_per_chip output_tok_s_per_total_chip tpot_ms ttft_s", value=_wide_ep_value,
+    optional=("date", "draft_tokens"),
+    read=bench_json.read,
+    calibrate=fit.calibrate,
+    folds=fit.folds,
+    groups=fit.groups,
+)
+DEEPSEEK = Form(
+    ("group", "model", "chip", "precision", "framework", "image", "spec_method", "date", "source", "quality"),
+    (
+        *("disagg", "prefill_tp", "prefill_dp_attention", "prefill_workers", "decode_tp", "decode_dp_attention", "decode_workers"),
+        *("n_prefill_chips", "n_decode_chips", "isl", "osl", "concurrency", "n_chips", *R1),
     ),
-    _form(
-        _spec, "model chip framework parallelism concurrency concurrency_unit value_unit draft_len", "n_chips input_len output_len "
-        "acceptance_len_tokens_per_step", "spec_value baseline_value", value=_converted,
-    ),
-    _form(
-        _quant, "model chip framework quantization measurement speed_unit", "n_chips input_len output_len concurrency",
-        "speed_value tpot_ms", value=_converted,
-    ),
-    _form(
-        _open_loop, "model chip framework parallelism workload config arrival offered_rate_req_s", "n_chips input_len output_len "
-        "achieved_rate_req_s", "ttft_mean_ms ttft_p99_ms tpot_mean_ms tpot_p99_ms",
-    ),
-)  # fmt: skip
+    _ask_r1,
+    (*R1, "p99_ttft_ms", "p99_tpot_ms", "median_e2e_s", "input_tok_s_per_chip", "total_tok_s_per_chip"),
+    standard=_r1,
+    calibrate=fit.calibrate,
+    folds=lambda frame, of: fit.folds(_r1(frame), of),
+    groups=fit.groups,
+)
+WIDE_EP = _form(
+    _wide_ep,
+    "model chip framework phase prefill_parallel decode_parallel weight_precision speculation input_len output_len "
+    "batch_per_chip concurrency_total",
+    "n_prefill_chips n_decode_chips n_chips_total",
+    "prefill_tok_s_per_chip decode_tok_s_per_chip output_tok_s_per_total_chip tpot_ms ttft_s",
+    value=_wide_ep_value,
+)
+SPECULATION = _form(
+    _spec,
+    "model chip framework parallelism concurrency concurrency_unit value_unit draft_len",
+    "n_chips input_len output_len acceptance_len_tokens_per_step",
+    "spec_value baseline_value",
+    value=_converted,
+)
+QUANT = _form(
+    _quant,
+    "model chip framework quantization measurement speed_unit",
+    "n_chips input_len output_len concurrency",
+    "speed_value tpot_ms",
+    value=_converted,
+)
+OPEN_LOOP = _form(
+    _open_loop,
+    "model chip framework parallelism workload config arrival offered_rate_req_s",
+    "n_chips input_len output_len achieved_rate_req_s",
+    "ttft_mean_ms ttft_p99_ms tpot_mean_ms tpot_p99_ms",
+)
 
 #: Kinds of measured rows, and the forms of their files.
-FORMS: dict[str, tuple[Form, ...]] = {"serving": FILES}
+FORMS: dict[str, tuple[Form, ...]] = {"serving": (POINTS, DEEPSEEK, WIDE_EP, SPECULATION, QUANT, OPEN_LOOP)}

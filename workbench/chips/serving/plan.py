@@ -97,7 +97,9 @@ class Load:
 
 
 def why_not(llm: LLM, cluster: Cluster, plan: ServingPlan, load: Load, missing: Any, others: Any = 0.0) -> Any:
-    """Position in `REASONS` of the first rule that each point breaks, 0 where none; the queue is not tested here. `others` have so many chips.
+    """Position in `REASONS` of the first rule that each point breaks, 0 where none; the queue is not tested here.
+
+    `others` is chips of replicas beside these.
 
     Engines split attention heads evenly over tensor-parallel ranks, and key-value heads evenly, or each over whole groups of ranks; with
     latent attention every rank holds the one cache. A pipeline's stages may be uneven.

@@ -25,7 +25,7 @@ TEXT = (
 NUMBERS = (
     *("params_total_b", "params_active_b", "layers", "hidden", "ffn", "heads", "kv_heads", "head_dim", "mla_kv_lora", "mla_rope_dim"),
     *("n_experts", "top_k", "moe_ffn", "vocab", "n_chips", "tp", "pp", "ep", "dp_attention", "prefill_chips", "decode_chips", "input_len"),
-    *("output_len", "mean_len_factor", "concurrency", "avg_batch", "request_rate", "usable"),
+    *("output_len", "mean_len_factor", "concurrency", "avg_batch", "request_rate", "draft_tokens", "usable"),
     *("tpot_ms", "ttft_ms", "output_tok_s_per_gpu", "power_w_per_gpu", "energy_j_per_out_token"),
 )
 WHOLE = NUMBERS[NUMBERS.index("layers") : NUMBERS.index("input_len")]  #: of them dimensions and degrees
@@ -33,8 +33,8 @@ CHIPS = {
     **{"A100-40": "A100 40GB", "A100-80": "A100", "A100-80GB": "A100", "A100-80G": "A100", "RTXPRO6000": "RTX PRO 6000"},
     **{"GH200": "GH200 96GB", "H20-96G": "H20"},
 }
-#: Input tokens where a row states none: of chats.
-INPUT = 500.0
+#: Input tokens where a row states none: of a question of a chat, as Open-Orca has them.
+INPUT = 300.0
 #: Words that tell a framework, in small letters.
 MARKS = {"tensorrt": "TensorRT-LLM", "nim": "TensorRT-LLM", "sgl": "SGLang", "vllm": "vLLM", "atom": "ATOM"}
 MODES = ("closed_loop", "closed_loop_natural", "disagg", "offline_max", "static_batch", "open_loop_slo")
@@ -48,8 +48,9 @@ READ = {
 }
 QUANTITIES = tuple(READ)
 LATENCY = QUANTITIES[:3]
-#: What is predicted of a row, by mode, `LATENCY` of others: times where there are users or arrivals, throughput always.
+#: What is predicted of a row, by mode, `LATENCY` of others: times where there are users or arrivals, throughput where it is not arrivals'.
 EXPECTED = {
+    "open_loop_slo": LATENCY[:2],
     "offline_max": ("output_tok_s_per_gpu",),
     "static_batch": ("output_tok_s_per_gpu", "ttft_ms"),
     "closed_loop_natural": QUANTITIES,

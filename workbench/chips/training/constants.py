@@ -14,7 +14,6 @@ from workbench.calibration import evidence
 from workbench.calibration.evidence import Evidence, Index
 from workbench.calibration.pool import Level, Pool
 from workbench.chips.training.time import CONSTANTS
-from workbench.errors import UnknownName
 from workbench.llm import LLM
 from workbench.units import GIGA
 
@@ -27,8 +26,10 @@ FRAMEWORKS = (
 )
 #: What counts how much where the nearest measured runs are looked for: software first, then the chip, then the model.
 WEIGHTS = {"framework": 16.0, "version": 8.0, "chip": 4.0, "kind": 2.0, "size": 1.0, "precision": 0.5, "model": 0.2}
-#: What widens an interval where the nearest runs differ in it.
+#: What widens an interval where no run of the framework agrees in it.
 NOT_MEASURED = ("framework", "version", "chip", "size")
+#: How much may be said of the software.
+TOLD = ("version", "framework", "nothing")
 #: Models of one kind whose parameters differ by no larger factor are alike.
 ALIKE = 1.65
 
@@ -88,51 +89,66 @@ POOL = Pool(
 )
 
 
-def resolve(said: Origin) -> tuple[Origin, Evidence]:
-    """What constants are looked up by, and the measured runs near by. Raises `UnknownName` for a framework that is none.
+def frameworks() -> list[str]:
+    """Frameworks that may be named: those of `FRAMEWORKS`, and others that were measured."""
+    return sorted({*FRAMEWORKS, *catalogue.table(INDEX)["framework"].drop_nulls()})
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """What constants are looked up by, and what was measured of it."""
+
+    origin: Origin
+    evidence: Evidence
+    missing: tuple[str, ...]  #: of `NOT_MEASURED`
+    told: str  #: of the software: version, framework or nothing
+
+    @property
+    def half_width(self) -> float:
+        """Half width of the 80 % interval of the logarithm of time, of left-out runs of the framework by how much was said of it.
+
+        Less said is never a narrower interval; what was not measured may widen it.
+        """
+        missing = [f"{name} not measured" for name in self.missing]
+        near = ([f"{self.origin.framework}|{told}", f"few rows|{told}"] for told in TOLD[: TOLD.index(self.told) + 1])
+        return max(evidence.half_width(ERRORS, cases, missing) for cases in near)
+
+
+def resolve(said: Origin) -> Resolved:
+    """What constants are looked up by, and the measured runs near by.
 
     Nearest are the runs whose weighted difference from what was said is least (`WEIGHTS`), of equally near ones those of the newest
     version. A framework or version that was not said is theirs. A version that was not measured counts as one of its major number, and a
     model as the nearest in size that the framework was measured on, of its kind and `ALIKE`; without one, they work from the mean.
     """
-    if said.framework and said.framework not in FRAMEWORKS:
-        raise UnknownName("training framework", said.framework, FRAMEWORKS)
     return _resolved(catalogue.made_of(INDEX, Index), said)
 
 
 @lru_cache(maxsize=8192)
-def _resolved(index: Index, said: Origin) -> tuple[Origin, Evidence]:
-    cells = {name: index.frame[name].fill_null("").to_numpy() for name in ("framework", "version", "kind", "model", "size")}
-    own = cells["framework"] == said.framework
-    if said.model not in cells["model"][own if own.any() else ...]:
-        apart = np.where((own | ~own.any()) & (cells["kind"] == said.kind), _times(cells["size"], said.size), np.inf)
-        if apart.size and apart.min() < ALIKE:
-            said = replace(said, model=str(cells["model"][apart.argmin()]))
+def _resolved(index: Index, said: Origin) -> Resolved:
+    told = ("version" if said.version else "framework") if said.framework else "nothing"
+    cells = {name: index.frame[name].fill_null("").to_numpy() for name in (*NOT_MEASURED, "kind", "model")}
     found = index.nearest({name: str(getattr(said, name)) for name in WEIGHTS}, WEIGHTS, {"size": _apart, "version": _release_apart})
     framework, version = (index.cell(found, name) for name in ("framework", "version"))
     if said.framework and said.framework != framework:
         framework, version = said.framework, said.version
     elif said.version and (said.version in cells["version"][cells["framework"] == framework] or _major(version) != _major(said.version)):
         version = said.version
-    return replace(said, framework=framework, version=version), found
-
-
-def half_width(said: Origin, origin: Origin, found: Evidence) -> float:
-    """Half width of the 80 % interval of the logarithm of time: of the framework by what was said of it, wider by what was not measured."""
-    what = told(said)
-    missing = [f"{name} not measured" for name in NOT_MEASURED if name in found.differs]
-    return evidence.half_width(ERRORS, [f"{origin.framework}|{what}", f"few rows|{what}"], missing)
+    own = cells["framework"] == framework
+    alike = np.where(own & (cells["kind"] == said.kind), _times(cells["size"], said.size), np.inf)
+    model = said.model
+    if model not in cells["model"][own] and own.any() and alike.min() < ALIKE:
+        model = str(cells["model"][alike.argmin()])
+    has = {"framework": own, "version": own & (cells["version"] == version), "chip": own & (cells["chip"] == said.chip)}
+    has["size"] = alike < ALIKE
+    missing = tuple(name for name in NOT_MEASURED if not has[name].any())
+    return Resolved(replace(said, framework=framework, version=version, model=model), found, missing, told)
 
 
 def only(said: Origin, what: str) -> Origin:
     """With no more said of the software than its version, its framework, or nothing."""
-    blank = {"version": (), "framework": ("version",), "nothing": ("framework", "version")}[what]
-    return replace(said, **dict.fromkeys(blank, ""))
-
-
-def told(said: Origin) -> str:
-    """What was said of the software."""
-    return ("version" if said.version else "framework") if said.framework else "nothing"
+    named = said if what == "version" else replace(said, version="")
+    return replace(named, framework="") if what == "nothing" else named
 
 
 def _times(cells: Any, size: str) -> Any:

@@ -22,6 +22,7 @@ from workbench.chips.training.memory import TrainingMemory
 from workbench.chips.training.plan import REASONS, Layout, TrainingPlan, why_not
 from workbench.chips.training.time import terms
 from workbench.chips.training.work import Work
+from workbench.errors import UnknownName
 from workbench.fabric import Cluster
 from workbench.llm import LLM
 
@@ -30,6 +31,20 @@ Array = NDArray[np.float64]
 MEMORY_SHARE = 0.95
 OUT_OF_MEMORY = len(REASONS) - 1
 BLOCK = 16_384  #: layouts a block: its arrays stay in the second-level cache
+
+
+@dataclass(frozen=True, repr=False)
+class Seconds(Arrays):
+    """Time of a step with its 80 % interval [s]."""
+
+    seconds: Array
+    low: Array
+    high: Array
+
+    @classmethod
+    def of(cls, seconds: Array, half_width: float) -> Seconds:
+        """With the half width of the interval of its logarithm."""
+        return cls(seconds, seconds * np.exp(-half_width), seconds * np.exp(half_width))
 
 
 @dataclass(frozen=True, repr=False)
@@ -45,6 +60,7 @@ class TrainingStep(Arrays):
     mfu: Array  #: model FLOP, 3 forward passes with causal attention and the head, over the dense peak of the precision
     hfu: Array  #: with what is computed again
     memory: TrainingMemory  #: of a chip of the heaviest stage [B]
+    unlimited: Seconds  #: were memory enough: inf only where another rule is broken
     parts: dict[str, Array]  #: seconds of each part; they add up to `seconds`
     evidence: Evidence | None = field(default=None, repr=False)  #: measured runs near by
 
@@ -68,7 +84,8 @@ def training_step(
 ) -> TrainingStep:
     """A step of training `llm` on the whole cluster; chips, fields of the plan, batch and sequence may be arrays and broadcast.
 
-    A layout that cannot be, or does not fit, is a result: `feasible` is False, and `reason` names the rule that it breaks. Raises
+    A layout that cannot be, or does not fit, is a result: `feasible` is False, `reason` names the rule that it breaks, and `unlimited` has
+    the time of one that more memory would make possible. Raises
     `InputError` for a sequence beyond the context or a precision that the chip lacks, `UnknownName` for a framework that is none.
 
     Parameters
@@ -219,10 +236,11 @@ class Job:
         """Look everything up. Raises `InputError` for a precision that the chip lacks, `UnknownName` for a framework."""
         llm, number = catalogue.llm(llm), formats.named(precision, "training")
         machine = Machine.of(cluster, number)
-        said = Origin.of(llm, machine.chip.name, number.training, framework, version)
-        origin, evidence = calibration.resolve(said)
-        widths = calibration.half_width(said, origin, evidence), memory_model.half_width(origin.framework)
-        return cls(llm, machine, calibration.POOL.of(origin), memory_model.POOL.of(origin), *widths, evidence)
+        if framework and framework not in calibration.frameworks():
+            raise UnknownName("training framework", framework, calibration.frameworks())
+        near = calibration.resolve(Origin.of(llm, machine.chip.name, number.training, framework, version))
+        widths = near.half_width, memory_model.half_width(near.origin.framework)
+        return cls(llm, machine, calibration.POOL.of(near.origin), memory_model.POOL.of(near.origin), *widths, near.evidence)
 
     def step(
         self, plan: TrainingPlan, n_chips: ArrayLike, global_batch: ArrayLike, sequence: ArrayLike, *, detail: bool = True
@@ -255,13 +273,12 @@ class Job:
         step = TrainingStep(
             feasible=why == 0,
             why=why,
-            seconds=time,
-            low=time * np.exp(-self.half_width),
-            high=time * np.exp(self.half_width),
+            **vars(Seconds.of(time, self.half_width)),
             tokens_per_second_per_chip=rate,
             mfu=rate * 3 * forward / self.machine.peak,
             hfu=rate * (3 + layout.full) * forward / self.machine.peak,
             memory=used,
+            unlimited=Seconds.of(np.where((why == 0) | (why == OUT_OF_MEMORY), took, np.inf), self.half_width),
             parts=parts() if detail else {},
         )
         return spread(step, np.broadcast_shapes(why.shape, np.shape(took), np.shape(global_batch)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from workbench.arrays import join, take
 from workbench.calibration import crossval
 from workbench.calibration.crossval import Study
 from workbench.calibration.forms import Form
-from workbench.calibration.pool import Pool, Predict, balanced
+from workbench.calibration.pool import Fit, Pool, Predict, balanced
 from workbench.chips.machine import Machine
 from workbench.chips.training import constants, measured, memory
 from workbench.chips.training.constants import Origin
@@ -36,6 +36,7 @@ FOLDS = 10  #: of configurations
 OWN = 500
 #: With fewer rows nothing is fitted; frameworks of fewer rows share one interval.
 LEAST, FEW = 20, 8
+Model = Callable[[pl.DataFrame, "Rows"], Study]
 #: What runs agree in whose number ships, as one row.
 GROUP = ("framework", "version", "chip", "precision", "kind", "model", "size")
 
@@ -45,7 +46,8 @@ class Rows:
     """Measured runs, as arrays."""
 
     runs: list[Run]
-    sources: list[str]
+    origins: list[Origin]
+    sources: Any
     model: Transformer
     layout: Layout
     n_chips: Array
@@ -58,16 +60,11 @@ class Rows:
         if not runs:
             raise InputError("no row states enough: nothing to calibrate on")
         own = {f.name: f.default for f in fields(TrainingPlan) if f.name != "precision"}
-        plan = TrainingPlan(**{name: np.array([run.plan.get(name, default) for run in runs]) for name, default in own.items()})
+        plan = TrainingPlan(**{name: np.array([run.plan.get(name, of) for run in runs]) for name, of in own.items()})  # type: ignore[arg-type]
         n, batch, sequence = (np.array([getattr(run, name) for run in runs], dtype=float) for name in ("n_chips", "batch", "sequence"))
-        names = rows["source_key" if "source_key" in rows.columns else "source"].fill_null("")
-        sources = [names[run.position] for run in runs]
-        return cls(runs, sources, Transformer.stack([run.llm for run in runs]), Layout.of(plan, n, batch), n, sequence)
-
-    @property
-    def origins(self) -> list[Origin]:
-        """What each ran on."""
-        return [run.origin for run in self.runs]
+        names = rows["source_key" if "source_key" in rows.columns else "source"].fill_null("").to_numpy()
+        model = Transformer.stack([run.llm for run in runs])
+        return cls(runs, [run.origin for run in runs], names[[run.position for run in runs]], model, Layout.of(plan, n, batch), n, sequence)
 
     def works(self) -> Work:
         """Work of every run: those of a chip and precision at once."""
@@ -82,14 +79,18 @@ class Rows:
 
     def study(self, pool: Pool, values: Any, part: Callable[[Any], Predict], tolerance: float = 1e-4) -> Study:
         """Measured values of the runs and their model; a source weighs no more than `MOST_ROWS`."""
-        names = np.array(self.sources)
-        known = np.array([value or np.nan for value in values])
-        return Study(pool, self.origins, known, part, NOISE, weigh=lambda at: balanced(names[at], MOST_ROWS), tolerance=tolerance)
+        known = np.array(values, dtype=float)
+        return Study(pool, self.origins, known, part, NOISE, weigh=lambda at: balanced(self.sources[at], MOST_ROWS), tolerance=tolerance)
 
 
-def steps(found: Rows, times: Iterable[float | None]) -> Study:
-    """Measured steps [s] and their model."""
-    work = found.works()
+def steps(rows: pl.DataFrame, found: Rows) -> Study:
+    """Measured steps [s] and their model; a step that would need more than the peak is none."""
+    work, times = found.works(), []
+    for run in found.runs:
+        time = measured.step_of(rows.row(run.position, named=True))
+        flop = 3 * run.llm.forward_flop_per_token(run.sequence / 2) * run.plan.get("trained", 1.0) * run.batch * run.sequence
+        fastest = flop / (run.n_chips * catalogue.chip(run.chip).peak(run.precision))
+        times.append(time if time and time > fastest else np.nan)
 
     def part(at: Any) -> Predict:
         own = take(work, at)
@@ -98,116 +99,108 @@ def steps(found: Rows, times: Iterable[float | None]) -> Study:
     return found.study(constants.POOL, times, part)
 
 
-def memories(found: Rows, gigabytes: Iterable[float | None]) -> Study:
+def memories(rows: pl.DataFrame, found: Rows) -> Study:
     """Measured memory of a chip of the heaviest stage [GB] and its model."""
 
     def part(at: Any) -> Predict:
         shape, layout, sequence = take(found.model, at), take(found.layout, at), found.sequence[at]
         return lambda logs: np.log(memory.memory(shape, layout, sequence, memory.POOL.named(logs)).total / GIGA)
 
+    gigabytes = [measured.memory_of(rows.row(run.position, named=True)) or np.nan for run in found.runs]
     return found.study(memory.POOL, gigabytes, part, tolerance=1e-9)
-
-
-def measured_steps(rows: pl.DataFrame, found: Rows) -> list[float | None]:
-    """Measured steps of the runs [s]; none where none is stated, or where it would need more than the peak."""
-
-    def step(run: Run) -> float | None:
-        time = measured.step_of(rows.row(run.position, named=True))
-        flop = 3 * run.llm.forward_flop_per_token(run.sequence / 2) * run.plan.get("trained", 1.0) * run.batch * run.sequence
-        return time if time and time > flop / (run.n_chips * catalogue.chip(run.chip).peak(run.precision)) else None
-
-    return [step(run) for run in found.runs]
 
 
 def evidence(found: Rows, at: Any, rows: pl.DataFrame) -> pl.DataFrame:
     """The table of what was measured: a row for all runs that agree in framework, version, chip, format and model."""
-    runs = [found.runs[i] for i in at]
-    named = [{name: getattr(run.origin, name) for name in GROUP} for run in runs]
-    told = [{"layout": run.layout, "chips": run.n_chips, "source": rows["source"][run.position], "date": run.origin.date} for run in runs]
-    frame = pl.DataFrame([a | b for a, b in zip(named, told, strict=True)])
-    layouts = pl.col("layout").unique(maintain_order=True)
-    several = (
-        pl.when(layouts.len() > 3).then(pl.concat_str(layouts.len().cast(pl.String), pl.lit(" layouts"))).otherwise(layouts.str.join("; "))
-    )
-    chips = pl.concat_str(pl.lit(" on "), pl.col("chips").min(), pl.lit(" to "), pl.col("chips").max(), pl.lit(" chips"))
-    groups = frame.group_by(GROUP, maintain_order=True)
-    return groups.agg(layout=pl.concat_str(several, chips), rows=pl.len(), source=pl.col("source").first(), date=pl.col("date").first())
+    groups: dict[tuple[str, ...], list[Run]] = {}
+    for i in at:
+        groups.setdefault(tuple(getattr(found.origins[i], name) for name in GROUP), []).append(found.runs[i])
+    table = []
+    for key, runs in groups.items():
+        n = [run.n_chips for run in runs]
+        layouts = {" ".join(f"{name}{run.plan.get(name, 1)}" for name in ("tp", "pp", "cp", "ep")) for run in runs}
+        layout = f"{sorted(layouts)[0] if len(layouts) == 1 else f'{len(layouts)} layouts'}, {min(n)} to {max(n)} chips"
+        told = [text or None for text in (*key, layout, rows["source"][runs[0].position], runs[0].origin.date)]
+        table.append((*told, len(runs)))
+    return pl.DataFrame(table, schema=[*GROUP, "layout", "source", "date", "rows"], orient="row")
 
 
-def calibrate_steps(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    """Tables of constants, of what was measured and of intervals, of a file of measured steps.
+def calibrated(rows: pl.DataFrame, model: Model, cases: Callable[..., Iterable[tuple[str, Array]]]) -> dict[str, pl.DataFrame]:
+    """Tables of constants and of intervals of a file of measured runs; of steps, also of what was measured.
 
     Fewer than `OWN` rows, or those of one framework, refine the constants that ship, on top of them, and have no intervals of their own.
     """
     found = Rows.of(rows)
-    study = steps(found, measured_steps(rows, found))
-    at, own = _own(study)
-    fitted = {"training": study.fit(at, study.pool.shipped() if own else None).frame(), "training_evidence": evidence(found, at, rows)}
-    return fitted if own else fitted | {"training_errors": crossval.error_table(_cases(study, found, rows))}
-
-
-def calibrate_memory(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    """As `calibrate_steps` the tables ``training_memory`` and ``training_memory_errors``, of a file of measured memory."""
-    found = Rows.of(rows)
-    study = _memories(rows, found)
-    at, own = _own(study)
-    fitted = {"training_memory": study.fit(at, study.pool.shipped() if own else None).frame()}
-    if own:
-        return fitted
-    names = np.array([origin.framework for origin in found.origins])
-    logs = study.errors(_folds(found.runs))
-    cases = [(name, logs[names == name]) for name in dict.fromkeys(names[at].tolist()) if np.sum(names[at] == name) >= FEW]
-    cases.append(("framework not measured", crossval.evenly(study.errors(names), names)))
-    return fitted | {"training_memory_errors": crossval.error_table(cases)}
-
-
-def _own(study: Study) -> tuple[Any, bool]:
-    """Positions of what was measured, and whether it refines what ships."""
+    study = model(rows, found)
     at = np.flatnonzero(study.measured)
     if not at.size:
         raise InputError("no row that can be predicted states what was measured: nothing to calibrate on")
-    return at, at.size < OWN or len({study.origins[i].framework for i in at}) == 1
+    few = at.size < OWN or len({found.origins[i].framework for i in at}) == 1
+    tables_ = _fitted(study, found, rows, at, study.pool.shipped() if few else None)
+    if not few:
+        tables_[f"{study.pool.table}_errors"] = crossval.error_table(cases(study, found, rows))
+    return {name.removeprefix("calibration/"): table for name, table in tables_.items()}
 
 
-def _cases(study: Study, found: Rows, rows: pl.DataFrame) -> Iterable[tuple[str, Array]]:
+def refitted(rows: pl.DataFrame, model: Model) -> dict[str, pl.DataFrame] | None:
+    """Tables fitted to these rows alone; None of too few."""
+    found = Rows.of(rows)
+    study = model(rows, found)
+    at = np.flatnonzero(study.measured)
+    return _fitted(study, found, rows, at) if at.size >= LEAST else None
+
+
+def _fitted(study: Study, found: Rows, rows: pl.DataFrame, at: Any, base: Fit | None = None) -> dict[str, pl.DataFrame]:
+    constants_ = {study.pool.table: study.fit(at, base).frame()}
+    return constants_ | ({constants.INDEX: evidence(found, at, rows)} if study.pool is constants.POOL else {})
+
+
+def of_memory(study: Study, found: Rows, _: pl.DataFrame) -> Iterable[tuple[str, Array]]:
+    """Errors of memory of runs that were left out, by framework, and of frameworks left out."""
+    names = np.array([origin.framework for origin in found.origins])
+    logs = study.errors(_folds(run.configuration for run in found.runs))
+    yield from ((name, logs[at]) for name in dict.fromkeys(names.tolist()) if np.isfinite(logs[at := names == name]).sum() >= FEW)
+    yield "framework not measured", crossval.evenly(study.errors(names), names)
+
+
+def of_steps(study: Study, found: Rows, rows: pl.DataFrame) -> Iterable[tuple[str, Array]]:
     """Errors of runs that were left out: by framework and what was said of it, and where something was not measured."""
-    known: dict[str, list[float]] = {}
-    for _, what, origin, differs, error in _left_out(study, found, rows, _folds(found.runs), ("version", "framework", "nothing")):
-        if not set(differs) & set(constants.NOT_MEASURED):
-            known.setdefault(f"{origin.framework}|{what}", []).append(error)
+    cases: dict[str, list[float]] = {}
+    for _, near, error in _left_out(study, found, rows, _folds(run.configuration for run in found.runs), constants.TOLD):
+        if not near.missing:
+            cases.setdefault(f"{near.origin.framework}|{near.told}", []).append(error)
     few: dict[str, list[float]] = {}
-    for case, errors in known.items():
+    for case, errors in cases.items():
         if len(errors) >= FEW:
             yield case, np.array(errors)
         else:
             few.setdefault(f"few rows|{case.split('|')[1]}", []).extend(errors)
     yield from ((case, np.array(errors)) for case, errors in few.items())
     for name in constants.NOT_MEASURED:
-        groups = np.array([str(getattr(origin, name)) for origin in found.origins])
-        apart = [(source, e) for source, _, _, differs, e in _left_out(study, found, rows, groups, ("version",)) if name in differs]
+        out = _left_out(study, found, rows, _folds(str(getattr(origin, name)) for origin in found.origins), ("version",))
+        apart = [(source, error) for source, near, error in out if name in near.missing]
         yield f"{name} not measured", crossval.evenly(np.array([e for _, e in apart]), [source for source, _ in apart])
 
 
 def _left_out(
-    study: Study, found: Rows, rows: pl.DataFrame, groups: Any, whats: Iterable[str]
-) -> Iterator[tuple[str, str, Origin, tuple[str, ...], float]]:
-    """Of every run by constants of other groups: its source, what was said, what it was resolved to, what differs, and the log error."""
+    study: Study, found: Rows, rows: pl.DataFrame, groups: Any, told: Iterable[str]
+) -> Iterator[tuple[str, constants.Resolved, float]]:
+    """Of every run by constants of other groups: its source, what it was resolved to where so much was told, and the error's logarithm."""
     at = np.flatnonzero(study.measured)
-    for inside, fit in crossval.left_out(
-        np.asarray(groups)[at], lambda rest: (study.fit(at[rest]), evidence(found, at[rest], rows)), least=LEAST
-    ):
-        if fit is None:
+    parts = crossval.left_out(groups[at], lambda rest: (study.fit(at[rest]), evidence(found, at[rest], rows)), least=LEAST)
+    for inside, fitted in parts:
+        if fitted is None:
             continue
         out = at[inside]
-        with tables.instead({constants.INDEX: fit[1]}):
-            for what in whats:
-                near = [constants.resolve(constants.only(study.origins[i], what)) for i in out]
-                logs = study.part(out)(fit[0].logs([origin for origin, _ in near])) - np.log(study.values[out])
-                yield from ((found.sources[i], what, o, e.differs, log) for i, (o, e), log in zip(out, near, logs, strict=True))
+        with tables.instead({constants.INDEX: fitted[1]}):
+            for what in told:
+                near = [constants.resolve(constants.only(found.origins[i], what)) for i in out]
+                logs = study.part(out)(fitted[0].logs([one.origin for one in near])) - np.log(study.values[out])
+                yield from ((found.sources[i], one, log) for i, one, log in zip(out, near, logs, strict=True))
 
 
-def _folds(runs: list[Run]) -> Any:
-    return crossval.folds([run.configuration for run in runs], FOLDS)
+def _folds(names: Iterable[str]) -> Any:
+    return crossval.folds(names, FOLDS)
 
 
 def _groups(rows: pl.DataFrame, column: str) -> Any:
@@ -215,38 +208,33 @@ def _groups(rows: pl.DataFrame, column: str) -> Any:
     if column != "configuration":
         return rows[column].cast(pl.String).fill_null("").to_numpy()
     named = {run.position: run.configuration for run in measured.read(rows)[0]}
-    return crossval.folds([named.get(position, "") for position in range(rows.height)], FOLDS)
+    return _folds(named.get(position, "") for position in range(rows.height))
 
 
-def _refit_steps(rows: pl.DataFrame) -> dict[str, pl.DataFrame] | None:
-    found = Rows.of(rows)
-    study = steps(found, measured_steps(rows, found))
-    at = np.flatnonzero(study.measured)
-    return {constants.POOL.table: study.fit(at).frame(), constants.INDEX: evidence(found, at, rows)} if at.size >= LEAST else None
+_STEPS = Form(
+    measured.TEXT,
+    measured.NUMBERS,
+    measured.ask("step_s", "unlimited.seconds", "unlimited.low", "unlimited.high"),
+    measured.MEASURED,
+    measured.OPTIONAL,
+    value=lambda row, _: measured.step_from_rate(row),
+    calibrate=lambda rows: calibrated(rows, steps, of_steps),
+    refit=lambda rows: refitted(rows, steps),
+    groups=_groups,
+    leave_out=("configuration",),
+)
+_MEMORY = replace(
+    _STEPS,
+    ask=measured.ask("mem_gb", "memory.total * 1e-9", "memory.low * 1e-9", "memory.high * 1e-9"),
+    value=lambda row, _: measured.memory_of(row),
+    calibrate=lambda rows: calibrated(rows, memories, of_memory),
+    refit=lambda rows: refitted(rows, memories),
+)
 
 
-def _refit_memory(rows: pl.DataFrame) -> dict[str, pl.DataFrame] | None:
-    study = _memories(rows, Rows.of(rows))
-    at = np.flatnonzero(study.measured)
-    return {memory.POOL.table: study.fit(at).frame()} if at.size >= LEAST else None
+def _of_mlperf(form: Form) -> Form:
+    return replace(form, text=measured.MLPERF_TEXT, numbers=measured.MLPERF_NUMBERS, optional=())
 
 
-def _memories(rows: pl.DataFrame, found: Rows) -> Study:
-    return memories(found, [measured.memory_of(rows.row(run.position, named=True)) for run in found.runs])
-
-
-STEP = {"ask": measured.ask("step_s", "seconds", "low", "high"), "value": lambda row, _: measured.step_from_rate(row)}
-MEMORY = {
-    "ask": measured.ask("mem_gb", "memory.total * 1e-9", "memory.low * 1e-9", "memory.high * 1e-9"),
-    "value": lambda row, _: measured.memory_of(row),
-}
-OF_STEPS = STEP | {"calibrate": calibrate_steps, "refit": _refit_steps}
-OF_MEMORY = MEMORY | {"calibrate": calibrate_memory, "refit": _refit_memory}
-BOTH = {"groups": _groups, "leave_out": ("configuration",)}
-RUNS = {"text": measured.TEXT, "numbers": measured.NUMBERS, "measured": measured.MEASURED, "optional": measured.OPTIONAL} | BOTH
-MLPERF = {"text": measured.MLPERF_TEXT, "numbers": measured.MLPERF_NUMBERS, "measured": measured.MEASURED} | BOTH
 #: Kinds of measured rows, and the forms of their files: rows of runs, and results of MLPerf Training.
-FORMS: dict[str, tuple[Form, ...]] = {
-    "training": (Form(**RUNS, **OF_STEPS), Form(**MLPERF, **STEP, refit=_refit_steps)),
-    "training-memory": (Form(**RUNS, **OF_MEMORY), Form(**MLPERF, **MEMORY, refit=_refit_memory)),
-}
+FORMS = {"training": (_STEPS, _of_mlperf(_STEPS)), "training-memory": (_MEMORY, _of_mlperf(_MEMORY))}
