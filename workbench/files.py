@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 import uuid
 from contextlib import suppress
@@ -148,12 +147,6 @@ def _split(path: str | Path) -> tuple[Store, str]:
 def private_folder() -> Path:
     """A new folder that only this user may enter, on a path short enough for sockets."""
     return Path(tempfile.mkdtemp(prefix=f"workbench-{os.getpid()}-", dir=_temporary()))
-
-
-def remove_private_folders(pid: int) -> None:
-    """Remove those of a process that is gone."""
-    for left in Path(_temporary()).glob(f"workbench-{pid}-*"):
-        shutil.rmtree(left, ignore_errors=True)
 
 
 def _temporary() -> str:

@@ -140,10 +140,12 @@ def sweep(
     planned = expand.plan(notebook, parameters, grid=grid, zip=zip, samples=samples, seed=seed, max_runs=max_runs)
     store = Store.at(out)
     _check_folder(store, planned, resume)
-    if scheduler is None and executor is None:
-        jobs = executors.runs_at_once(jobs)
+    here = scheduler is None and executor is None
+    if here and provisioner.VARIABLE not in os.environ and kernel_name(kernel, planned.notebook.kernel) == WARM:
+        with suppress(provisioner.ColdStart):
+            provisioner.start(steady=True)  # kernels of one code, whatever changes meanwhile
     with (
-        executors.workers(jobs, scheduler, executor, lambda: _shared_server(kernel, planned)) as pool,
+        executors.workers(jobs, scheduler, executor) as pool,
         _alone(store),
         _interruptible() as interrupted,
     ):
@@ -192,14 +194,6 @@ def sweep(
     return Sweep(planned, store.url, table.results, kept, again, time.perf_counter() - start, reason)
 
 
-def _shared_server(kernel: str | None, planned: Plan) -> dict[str, str]:
-    """What tells workers of this machine to have their kernels forked from one server, instead of one each."""
-    if provisioner.VARIABLE not in os.environ and kernel_name(kernel, planned.notebook.kernel) == WARM:
-        with suppress(provisioner.ColdStart):
-            return {provisioner.VARIABLE: provisioner.start(steady=True)}
-    return {}
-
-
 class _Table:
     """The results so far, and those not yet written."""
 
@@ -236,7 +230,7 @@ def _outcome(task: Task, future: Future[Run]) -> Run:
     except CancelledError:
         raise InputError("the scheduler is gone, and with it the runs that it had") from None
     except Exception as error:
-        if not executors.lost(error):
+        if type(error).__name__ != "KilledWorker":  # of Dask
             raise
         about: dict[str, Any] = {"status": "died", "error": str(error), "attempts": task.attempt, "finished": datetime.now(UTC)}
         about |= {"workbench": __version__, "code_and_data": task.code_and_data}

@@ -1,36 +1,27 @@
-"""Where the calls of a sweep are made: worker processes of this machine, a Dask cluster, or any executor of `concurrent.futures`."""
+"""Where the runs of a sweep are made: threads of this process, a Dask cluster, or any executor of `concurrent.futures`."""
 
 from __future__ import annotations
 
 import os
-import pickle
-import subprocess
-import sys
-import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import BrokenExecutor, Executor, Future
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from queue import Empty, SimpleQueue
-from threading import Lock, Thread
+from threading import Thread
 from typing import Any, TypeVar
 
-from workbench import files
-from workbench.batch.worker import kill_children
 from workbench.errors import InputError
+from workbench.notebook import kernels
 
 #: A scheduler that has not answered by then does not [s].
 CONNECT = 5.0
 
 A = TypeVar("A")
 B = TypeVar("B")
-
-
-class WorkerLost(RuntimeError):
-    """The process that ran a call is gone; the call may be made elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -41,125 +32,6 @@ class Workers:
     slots: Callable[[], int]
     stop: Callable[[], None]  #: end all that runs, at once
     knows_running: bool = True
-
-
-class Processes(Executor):
-    """Worker processes that live as long as the executor does, so that what they keep warm stays warm.
-
-    Differs from `concurrent.futures.ProcessPoolExecutor` in that a worker that is killed loses its own call only (`WorkerLost`) and is
-    replaced, that workers end when the process that started them is killed, and that a script needs no ``if __name__ == "__main__"``.
-    """
-
-    # loky 3.7 beside this, three workers on two busy cores: the first calls take 1.9 s (here .4 s), a call 110 to 310 us (30 to 70); a
-    # worker that is killed takes all calls that are out and the executor with it (here its own call, and the rest goes on); workers and
-    # what they started outlive a driver that is killed for as long as their calls last (here they are gone within seconds); Ctrl-C in a
-    # terminal stops its workers too (here the driver alone hears it, and nearly finished runs are kept). It bounds neither the memory
-    # nor the time of a call, and cannot fork a kernel from a process that has imported the libraries.
-    def __init__(self, jobs: int, environment: Callable[[], Mapping[str, str]] = dict):
-        self._environment = cache(environment)
-        self._calls: SimpleQueue[tuple[Future[Any], bytes] | None] = SimpleQueue()
-        self._closed, self._killed, self._lock = False, False, Lock()
-        self._alive: set[subprocess.Popen[bytes]] = set()
-        self._threads = [Thread(target=self._serve, daemon=True) for _ in range(jobs)]
-        for thread in self._threads:
-            thread.start()
-
-    def submit(self, function: Callable[..., B], /, *args: Any, **kwargs: Any) -> Future[B]:
-        if self._closed:
-            raise RuntimeError("cannot submit: the executor was shut down")
-        if kwargs:
-            raise TypeError("keyword arguments are not passed on")
-        future: Future[B] = Future()
-        self._calls.put((future, pickle.dumps(pickle.dumps((function, args)))))
-        return future
-
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        self._closed = True
-        if cancel_futures:
-            with suppress(Empty):
-                while call := self._calls.get_nowait():
-                    call[0].cancel()
-        for _ in self._threads:
-            self._calls.put(None)
-        if wait:
-            for thread in self._threads:
-                thread.join()
-
-    def kill(self) -> None:
-        """End the workers and all that they started, at once."""
-        self._closed = self._killed = True
-        with self._lock:
-            for process in self._alive:
-                kill_children(process.pid)
-                process.kill()
-
-    def _serve(self) -> None:
-        """Feed one worker, and its successors."""
-        process = None
-        while (call := self._calls.get()) is not None:
-            future, data = call
-            if not future.set_running_or_notify_cancel():
-                continue
-            try:
-                process = process or self._started()
-                process.stdin.write(data)  # type: ignore[union-attr]
-                process.stdin.flush()  # type: ignore[union-attr]
-                good, answer = pickle.load(process.stdout)  # type: ignore[arg-type]
-            except BrokenExecutor as error:
-                future.set_exception(error)
-            except (OSError, EOFError, pickle.UnpicklingError):
-                future.set_exception(WorkerLost(f"a worker ended while it ran ({self._ended(process)})"))
-                process = None
-            else:
-                future.set_result(answer) if good else future.set_exception(answer)
-        if process:
-            process.stdin.close()  # type: ignore[union-attr]
-            try:
-                process.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                kill_children(process.pid)
-                process.kill()
-            self._ended(process)
-
-    def _started(self) -> subprocess.Popen[bytes]:
-        if self._killed:
-            raise BrokenExecutor("the workers were ended")
-        with self._lock:  # asked once, by the first
-            environment = os.environ | self._environment()
-        with tempfile.TemporaryFile() as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "workbench.batch.worker"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                env=environment,
-                start_new_session=True,  # Ctrl-C is for the one who drives
-            )
-            with self._lock:
-                self._alive.add(process)
-            try:
-                process.stdin.write(pickle.dumps(sys.path))  # type: ignore[union-attr]
-                process.stdin.flush()  # type: ignore[union-attr]
-                pickle.load(process.stdout)  # type: ignore[arg-type]
-            except (OSError, EOFError, pickle.UnpicklingError):
-                status = self._ended(process)
-                log.seek(0)
-                said = log.read().decode(errors="replace").strip().splitlines()[-1:]
-                raise BrokenExecutor(f"a worker process does not start ({status}): {' '.join(said)}") from None
-        return process
-
-    def _ended(self, process: subprocess.Popen[bytes] | None) -> str:
-        if process is None:
-            return "it did not start"
-        for pipe in (process.stdin, process.stdout):
-            with suppress(OSError):
-                pipe.close()  # type: ignore[union-attr]
-        process.kill()
-        status = process.wait()
-        files.remove_private_folders(process.pid)
-        with self._lock:
-            self._alive.discard(process)
-        return f"signal {-status}" if status < 0 else f"exit status {status}"
 
 
 def cores() -> int:
@@ -173,15 +45,10 @@ def runs_at_once(jobs: int | None) -> int:
 
 
 @contextmanager
-def workers(
-    jobs: int | None = None,
-    scheduler: str | None = None,
-    executor: Executor | None = None,
-    environment: Callable[[], Mapping[str, str]] = dict,
-) -> Iterator[Workers]:
-    """The executor asked for: the one given, a Dask cluster by its scheduler's address, or `jobs` processes of this machine.
+def workers(jobs: int | None = None, scheduler: str | None = None, executor: Executor | None = None) -> Iterator[Workers]:
+    """The executor asked for: the one given, a Dask cluster by its scheduler's address, or `jobs` threads of this process.
 
-    `environment` is asked for what these processes shall find in theirs, once the first has something to do.
+    What a run computes is computed by its kernel, a process of its own: a thread only hears it.
 
     Raises
     ------
@@ -204,14 +71,17 @@ def workers(
         finally:
             client.close()
     else:
-        processes = Processes(jobs or cores(), environment)
+        at_once = runs_at_once(jobs)
+        local = ThreadPoolExecutor(at_once)
+
+        def stop() -> None:
+            local.shutdown(wait=False, cancel_futures=True)
+            kernels.stop()
+
         try:
-            yield Workers(processes, lambda: jobs or cores(), processes.kill)
-        except BaseException:
-            processes.kill()
-            raise
+            yield Workers(local, lambda: at_once, stop)
         finally:
-            processes.shutdown(cancel_futures=True)
+            local.shutdown(wait=False, cancel_futures=True)
 
 
 def _connected(scheduler: str) -> Any:
@@ -239,11 +109,6 @@ def _connected(scheduler: str) -> Any:
         client.close()
         raise InputError(f"{scheduler}: the Dask scheduler has no workers; start some: dask worker {scheduler}") from None
     return client
-
-
-def lost(error: BaseException | None) -> bool:
-    """Whether a call failed because its worker is gone, so that it may be made elsewhere."""
-    return isinstance(error, WorkerLost) or type(error).__name__ == "KilledWorker"
 
 
 def completed(

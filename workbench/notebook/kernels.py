@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from queue import Empty
-from subprocess import DEVNULL
+from subprocess import DEVNULL, PIPE, Popen
 from threading import Lock, Thread
 from typing import Any, TypeVar
 
@@ -214,4 +214,7 @@ async def watched(km: Any, memory: int | None) -> None:
 def _own_folder(pid: int) -> Path:
     folder = files.private_folder()
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    if os.name != "nt":  # it goes with this process, also where that is killed
+        remover = Popen(["sh", "-c", 'read -r _; rm -rf "$0"', str(folder)], stdin=PIPE, stderr=DEVNULL, start_new_session=True)
+        atexit.register(remover.communicate)  # keeps the pipe open until then
     return folder
