@@ -28,7 +28,6 @@ from workbench import __version__
 from workbench.batch import executors, expand, results
 from workbench.batch.expand import Plan
 from workbench.batch.results import Results
-from workbench.batch.run_one import run_one
 from workbench.errors import InputError
 from workbench.files import Store
 from workbench.kernel import provisioner
@@ -169,7 +168,7 @@ def sweep(
             return bool(interrupted) and time.monotonic() > interrupted[0] + GRACE
 
         try:
-            run = partial(run_one, store.url, planned.notebook.sha256)
+            run = partial(executors.run_one, store.url, planned.notebook.sha256)
             for task, future in executors.completed(pool, run, waiting, stopped, left, ahead=1 if fail_fast else 2):
                 done = _outcome(task, future)
                 if done.status == "died" and task.attempt <= retries:

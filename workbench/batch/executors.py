@@ -1,21 +1,30 @@
-"""Where the runs of a sweep are made: threads of this process, a Dask cluster, or any executor of `concurrent.futures`."""
+"""Where the runs of a sweep are made: threads of this process, a Dask cluster, or any executor of `concurrent.futures`; and one run."""
 
 from __future__ import annotations
 
+import copy
+import json
 import os
+import platform
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from workbench import tables
 from workbench.errors import InputError
-from workbench.notebook import kernels
+from workbench.files import Store
+from workbench.notebook import kernels, stored
+from workbench.notebook.run import Task, own_kernel, run_here
+from workbench.notebook.stored import Run
+
+if TYPE_CHECKING:
+    import nbformat
 
 #: A scheduler that has not answered by then does not [s].
 CONNECT = 5.0
@@ -49,13 +58,8 @@ def workers(jobs: int | None = None, scheduler: str | None = None, executor: Exe
     """The executor asked for: the one given, a Dask cluster by its scheduler's address, or `jobs` threads of this process.
 
     What a run computes is computed by its kernel, a process of its own: a thread only hears it.
-
-    Raises
-    ------
-    InputError
-        For a scheduler that does not answer or has no workers, or a number of jobs below 1.
     """
-    if sum(choice is not None for choice in (scheduler, executor)) > 1:
+    if scheduler is not None and executor is not None:
         raise InputError("give either a scheduler or an executor")
     if jobs is not None and jobs < 1:
         raise InputError(f"jobs = {jobs}: expected at least 1")
@@ -125,7 +129,6 @@ def completed(
     caller may append to `waiting` meanwhile (a call to make again). Once `stopped()`, no call begins any more but, where more are out than
     can run, such as a worker has just taken; those that run are waited for, but once `left()`.
     """
-    done: SimpleQueue[Future[B]] = SimpleQueue()
     out: dict[Future[B], A] = {}
     while waiting or out:
         if stopped():
@@ -134,12 +137,44 @@ def completed(
                     del out[future]
         while waiting and not stopped() and len(out) < ahead * pool.slots():
             item = waiting.popleft()
-            future = pool.executor.submit(function, item)
-            out[future] = item
-            future.add_done_callback(done.put)
+            out[pool.executor.submit(function, item)] = item
         if left() or (stopped() and not out):
             return
-        with suppress(Empty):
-            future = done.get(timeout=0.2)
-            if future in out:
-                yield out.pop(future), future
+        for future in wait(out, 0.2, FIRST_COMPLETED).done:
+            yield out.pop(future), future
+
+
+def run_one(out: str, sha256: str, task: Task) -> Run:
+    """Run the notebook of the sweep at `out` as the task says, keep it whole or not at all, and return what it recorded.
+
+    Raises `InputError` for what no run of the sweep could survive. `sha256` is the notebook's, so that who has read it reads it once.
+    """
+    store = Store.at(out)
+    nb = copy.deepcopy(_notebook(out, sha256))
+    # a warm kernel is of the code that its server began with, a cold one of the files as they are now
+    warm = kernels.kernel_name(task.kernel, own_kernel(nb)) == kernels.WARM
+    ours = _code_and_data(os.getpid(), task.code_and_data) if warm else tables.code_and_data()
+    if ours != task.code_and_data:
+        raise InputError(
+            f"{platform.node()}: code or tables of the workbench are not those that the sweep began with ({ours}, not {task.code_and_data})"
+        )
+    run = run_here(nb, task)
+    try:
+        store.write(task.path, json.dumps(nb, indent=1, ensure_ascii=False).encode("utf8", "replace"))
+    except OSError as error:
+        raise InputError(f"{store}/{task.path}: cannot be written ({error.strerror or error})") from None
+    return run
+
+
+@lru_cache(maxsize=8)
+def _code_and_data(pid: int, asked: str) -> str:
+    return tables.code_and_data()
+
+
+@lru_cache(maxsize=8)
+def _notebook(out: str, sha256: str) -> nbformat.NotebookNode:
+    try:
+        data = Store.at(out).read("notebook.ipynb")
+    except OSError as error:
+        raise InputError(f"{platform.node()}: cannot read {out}/notebook.ipynb ({error.strerror or error}); can every worker?") from None
+    return stored.parse(data, f"{out}/notebook.ipynb")

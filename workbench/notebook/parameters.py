@@ -16,8 +16,8 @@ from __future__ import annotations
 import ast
 import io
 import json
-import math
 import re
+import sys
 import tokenize
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -82,7 +82,7 @@ class Parameter:
         """Why `value` is refused, or None if it is fine."""
         if value is None and self.optional:
             return None
-        number = isinstance(value, int | float) and not isinstance(value, bool) and _finite(value)
+        number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
         fits = {
             "int": number and float(value).is_integer(),
             "float": number,
@@ -190,14 +190,6 @@ def _is_cell(cell: Any) -> bool:
     source, tags = cell.get("source"), metadata.get("tags", [])
     lines = source if isinstance(source, list) else [source]
     return isinstance(tags, list) and all(isinstance(text, str) for text in (*lines, *tags))
-
-
-def _finite(value: float) -> bool:
-    """Whether a number is one that a float holds."""
-    try:
-        return math.isfinite(value)
-    except OverflowError:
-        return False
 
 
 def check(parameters: Mapping[str, Parameter], values: Mapping[str, Any]) -> None:

@@ -150,11 +150,6 @@ def run_here(nb: nbformat.NotebookNode, task: Task, on_cell: Callable[[], None] 
     """Run the notebook `nb` in place and have it say what came of it; write nothing. `on_cell` is called after every cell.
 
     A notebook that raises, takes too long or too much memory, or whose kernel dies, is a run like another, with its status.
-
-    Raises
-    ------
-    InputError
-        For a kernel that is not installed.
     """
     from workbench.notebook import kernels
 
@@ -226,10 +221,7 @@ async def _executed(nb: nbformat.NotebookNode, task: Task, on_cell: Callable[[],
             finally:
                 for job in (work, watch):
                     job.cancel()
-                await asyncio.wait({work, watch})
-                for job in (work, watch):
-                    if not job.cancelled():
-                        job.exception()  # seen
+                await asyncio.gather(work, watch, return_exceptions=True)
     except CellExecutionError:
         pass  # the outputs say so
     except CellTimeoutError:
