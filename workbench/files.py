@@ -24,10 +24,8 @@ class Store:
     url: str
 
     @classmethod
-    def at(cls, out: str | Path | Store) -> Store:
+    def at(cls, out: str | Path) -> Store:
         """The store at a path (made absolute, so that workers find it from wherever they run) or an address."""
-        if isinstance(out, Store):
-            return out
         text = str(out).removeprefix("file://")
         kind, address, place = text.partition("://")
         if not address:
@@ -146,9 +144,5 @@ def _split(path: str | Path) -> tuple[Store, str]:
 
 def private_folder() -> Path:
     """A new folder that only this user may enter, on a path short enough for sockets."""
-    return Path(tempfile.mkdtemp(prefix=f"workbench-{os.getpid()}-", dir=_temporary()))
-
-
-def _temporary() -> str:
     usual = tempfile.gettempdir()
-    return usual if len(usual) < LONGEST - 45 else "/tmp"
+    return Path(tempfile.mkdtemp(prefix=f"workbench-{os.getpid()}-", dir=usual if len(usual) < LONGEST - 45 else "/tmp"))

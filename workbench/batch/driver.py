@@ -138,17 +138,13 @@ def sweep(
         raise InputError(f"retries = {retries}: expected 0 or more")
     planned = expand.plan(notebook, parameters, grid=grid, zip=zip, samples=samples, seed=seed, max_runs=max_runs)
     store = Store.at(out)
-    _check_folder(store, planned, resume)
-    here = scheduler is None and executor is None
-    if here and provisioner.VARIABLE not in os.environ and kernel_name(kernel, planned.notebook.kernel) == WARM:
-        with suppress(provisioner.ColdStart):
-            provisioner.start(steady=True)  # kernels of one code, whatever changes meanwhile
+    created = _check_folder(store, planned, resume)
     with (
         executors.workers(jobs, scheduler, executor) as pool,
         _alone(store),
         _interruptible() as interrupted,
     ):
-        earlier, again = _opened(store, planned)
+        earlier, again = _opened(store, planned, created)
         table = _Table(store, earlier)
         kept = table.results.runs.height
         have = set(table.results.runs["run"])
@@ -158,6 +154,10 @@ def sweep(
             for key, chosen in planned.sets.items()
             if key not in have
         )
+        here = waiting and scheduler is None and executor is None
+        if here and provisioner.VARIABLE not in os.environ and kernel_name(kernel, planned.notebook.kernel) == WARM:
+            with suppress(provisioner.ColdStart):
+                provisioner.start(steady=True)  # all kernels of one code, whatever changes meanwhile
         if progress:
             progress(len(table), table.failed, len(planned))
 
@@ -180,14 +180,13 @@ def sweep(
             if interrupted:
                 pool.stop()
             table.write(list(planned.sets))
-        except (InputError, BrokenExecutor, OSError) as error:
+        except BaseException as error:
             pool.stop()
+            if not isinstance(error, InputError | BrokenExecutor | OSError):
+                raise
             with suppress(OSError):
                 table.write()
             raise InputError(f"{error}\n{len(table):,} of {len(planned):,} runs are finished and kept; resume with --resume") from None
-        except BaseException:
-            pool.stop()
-            raise
     missing = len(table) < len(planned)
     reason = None if not missing else "interrupted" if interrupted else "failed"
     return Sweep(planned, store.url, table.results, kept, again, time.perf_counter() - start, reason)
@@ -231,13 +230,12 @@ def _outcome(task: Task, future: Future[Run]) -> Run:
     except Exception as error:
         if type(error).__name__ != "KilledWorker":  # of Dask
             raise
-        about: dict[str, Any] = {"status": "died", "error": str(error), "attempts": task.attempt, "finished": datetime.now(UTC)}
-        about |= {"workbench": __version__, "code_and_data": task.code_and_data}
-        return Run(task.name, **about, parameters=task.parameters)
+        about: dict[str, Any] = {"status": "died", "error": str(error), "workbench": __version__, "code_and_data": task.code_and_data}
+        return Run(task.name, **about, attempts=task.attempt, finished=datetime.now(UTC), parameters=task.parameters)
 
 
-def _check_folder(store: Store, planned: Plan, resume: bool) -> None:
-    """Refuse a place that holds something else."""
+def _check_folder(store: Store, planned: Plan, resume: bool) -> str:
+    """When the sweep there was made, or now; refuse a place that holds something else."""
     try:
         names = store.names()
     except OSError as error:
@@ -247,10 +245,10 @@ def _check_folder(store: Store, planned: Plan, resume: bool) -> None:
     if "sweep.json" not in names:
         if names:
             raise InputError(f"{store}: holds other things than a sweep ({', '.join(names[:3])}); give a new folder")
-        return
+        return datetime.now(UTC).isoformat(timespec="seconds")
     try:
         found = json.loads(store.read("sweep.json"))
-        name, created = found["notebook"], found["created"]
+        name, created = str(found["notebook"]), str(found["created"])
         alike = found["sha256"] == planned.notebook.sha256 and "code_and_data" in found  # older ones named runs in another way
     except (ValueError, KeyError, TypeError):
         raise InputError(f"{store}/sweep.json: cannot be read as that of a sweep") from None
@@ -264,6 +262,7 @@ def _check_folder(store: Store, planned: Plan, resume: bool) -> None:
             f"{store}: has runs of other parameters ({len(others):,}), which this sweep would drop from its table; "
             "give their values too, or another folder"
         )
+    return created
 
 
 def _tables(store: Store) -> Results:
@@ -274,14 +273,11 @@ def _tables(store: Store) -> Results:
         return results.NOTHING
 
 
-def _opened(store: Store, planned: Plan) -> tuple[Results, int]:
+def _opened(store: Store, planned: Plan, created: str) -> tuple[Results, int]:
     """Make the folder that of this plan, and return what it holds already: what the tables say, then what was finished after them.
 
     Runs of other code or data do not count; the second is their number.
     """
-    created = datetime.now(UTC).isoformat(timespec="seconds")
-    with suppress(FileNotFoundError, ValueError):
-        created = json.loads(store.read("sweep.json"))["created"]
     notebook = planned.notebook
     described = {
         "notebook": notebook.name,

@@ -9,7 +9,7 @@ import platform
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -76,16 +76,8 @@ def workers(jobs: int | None = None, scheduler: str | None = None, executor: Exe
             client.close()
     else:
         at_once = runs_at_once(jobs)
-        local = ThreadPoolExecutor(at_once)
-
-        def stop() -> None:
-            local.shutdown(wait=False, cancel_futures=True)
-            kernels.stop()
-
-        try:
-            yield Workers(local, lambda: at_once, stop)
-        finally:
-            local.shutdown(wait=False, cancel_futures=True)
+        with kernels.threads(at_once) as local:
+            yield Workers(local, lambda: at_once, lambda: kernels.stop(local))
 
 
 def _connected(scheduler: str) -> Any:

@@ -29,7 +29,7 @@ from workbench.notebook import parameters, run
 from workbench.notebook.parameters import Parameter, ParameterError
 
 _RANGE = re.compile(r"(?P<low>[^:,]*):(?P<high>[^:,]*?)(?::(?P<n>\d{1,999}))?(?P<log>:log)?")
-_FIELD = re.compile(r'"((?:[^"]|"")*)"(?=,|\Z)|([^,]*)')
+_FIELD = re.compile(r'(?:\A|,)(?:"((?:[^"]|"")*)"(?=,|\Z)|([^,]*))')
 
 
 @dataclass(frozen=True)
@@ -234,14 +234,8 @@ def _from_text(parameter: Parameter, text: str) -> Asked:
         return Range(ends[0], ends[1], n=int(match["n"]) if match["n"] else None, log=bool(match["log"]))
     if parameter.type in ("int", "float") and ":" in text:
         raise InputError(f"{parameter.name} = {text!r}: expected values with commas, low:high:n with n a whole number, or low:high:n:log")
-    fields, position = [], 0
-    while True:
-        match = _FIELD.match(text, position)
-        assert match
-        fields.append(match[2] if match[1] is None else match[1].replace('""', '"'))
-        if match.end() == len(text):
-            return [parameter.from_text(field) for field in fields]
-        position = match.end() + 1
+    fields = (field[2] if field[1] is None else field[1].replace('""', '"') for field in _FIELD.finditer(text))
+    return [parameter.from_text(field) for field in fields]
 
 
 def _from_yaml(parameter: Parameter, value: Any) -> Asked:

@@ -103,10 +103,7 @@ def read_results(folder: str | Path) -> Results:
 
 
 def read_tables(store: Store) -> Results:
-    """The tables of a sweep as last written; none before the first were. Frames of runs that have no row yet are left out.
-
-    Raises `InputError` for a file that is none of a sweep's.
-    """
+    """The tables of a sweep as last written; frames of runs without a row are left out. Raises `InputError` for other files."""
     frames = {}
     try:
         name = "results.parquet"

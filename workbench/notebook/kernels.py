@@ -9,9 +9,9 @@ import platform
 import shutil
 import time
 import uuid
-from collections.abc import AsyncIterator, Coroutine
-from concurrent.futures import Future
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from queue import Empty
@@ -135,8 +135,22 @@ def awaited(work: Coroutine[Any, Any, T]) -> T:
         runs.running.discard(future)
 
 
-def stop() -> None:
-    """End at once what other threads of this process run: they meet a `CancelledError`."""
+@contextmanager
+def threads(n: int | None) -> Iterator[ThreadPoolExecutor]:
+    """Threads that make `n` runs at a time; an error ends them all."""
+    pool = ThreadPoolExecutor(n)
+    try:
+        yield pool
+    except BaseException:
+        stop(pool)
+        raise
+    finally:
+        pool.shutdown(wait=False)
+
+
+def stop(pool: ThreadPoolExecutor) -> None:
+    """End at once what threads of this process run: they meet a `CancelledError`."""
+    pool.shutdown(wait=False, cancel_futures=True)
     _runs(os.getpid()).stop()
 
 

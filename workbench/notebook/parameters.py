@@ -69,12 +69,9 @@ class Parameter:
             kind = f"one of {', '.join(self.choices)}"
         elif self.table:
             kind = f"a name in the table {self.table}"
-        elif self.low is not None and self.high is not None:
-            kind += f" from {self.low:,.12g} to {self.high:,.12g}"
-        elif self.low is not None:
-            kind += f" of at least {self.low:,.12g}"
-        elif self.high is not None:
-            kind += f" of at most {self.high:,.12g}"
+        elif self.low is not None or self.high is not None:
+            low, high = (None if end is None else f"{end:,.12g}" for end in (self.low, self.high))
+            kind += f" from {low} to {high}" if low and high else f" of at least {low}" if low else f" of at most {high}"
         kind += f" [{self.shown_unit}]" if self.shown_unit else ""
         return f"{kind} or None" if self.optional else kind
 

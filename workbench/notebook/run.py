@@ -7,7 +7,6 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -136,14 +135,8 @@ def execute_all(names: Iterable[str | Path], out: str | Path) -> Iterator[Run]:
     """Execute notebooks with their own parameters, as many at once as there are cores, and yield the runs in their order."""
     from workbench.notebook import kernels
 
-    pool = ThreadPoolExecutor(os.cpu_count())
-    try:
+    with kernels.threads(os.cpu_count()) as pool:
         yield from pool.map(lambda name: execute(name, out, progress=False), names)
-    except BaseException as error:
-        kernels.stop()
-        pool.shutdown(wait=isinstance(error, Exception), cancel_futures=True)
-        raise
-    pool.shutdown()
 
 
 def run_here(nb: nbformat.NotebookNode, task: Task, on_cell: Callable[[], None] = lambda: None) -> Run:

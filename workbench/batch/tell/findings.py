@@ -147,15 +147,11 @@ def where_failed(outcome: Outcome, failed: pl.DataFrame) -> Markup | None:
     for name in outcome.swept:
         bad, good = failed[f"params.{name}"], others[f"params.{name}"]
         code, numbers = Markup("<code>{}</code>").format(name), bad.dtype.is_numeric() and not (bad.null_count() or good.null_count())
-        if (
-            not set(bad.to_list()) & set(good.to_list())
-            and bad.n_unique() <= LEVELS
-            and outcome.runs[f"params.{name}"].n_unique() <= LEVELS
-        ):
+        if not set(bad.to_list()) & set(good.to_list()) and outcome.runs[f"params.{name}"].n_unique() <= LEVELS:
             levels = ", ".join(where(outcome, name, v) for v in bad.unique().sort())
             return Markup("Every run with {} = {} ended so, and no other.").format(code, levels)
         if numbers and (bad.min() > good.max() or bad.max() < good.min()):  # type: ignore[operator]
             up = bad.min() > good.max()  # type: ignore[operator]
-            end = where(outcome, name, bad.min() if up else bad.max())
-            return Markup("Every run with {} of {} or {} ended so, and no other.").format(code, end, "more" if up else "less")
+            end, way = (bad.min(), "more") if up else (bad.max(), "less")
+            return Markup("Every run with {} of {} or {} ended so, and no other.").format(code, where(outcome, name, end), way)
     return None

@@ -21,11 +21,7 @@ from workbench.notebook.parameters import Parameter
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a report tells.
-
-    `runs` has the columns of `workbench.batch.results`; results of runs that did not end well, and numbers that are not finite, are
-    missing in it.
-    """
+    """What a report tells."""
 
     folder: Path
     name: str  #: of the notebook
@@ -33,7 +29,7 @@ class Outcome:
     declared: dict[str, Parameter]
     swept: tuple[str, ...]
     results: tuple[str, ...]  #: every recorded scalar, in the order of the notebook
-    runs: pl.DataFrame
+    runs: pl.DataFrame  #: as of `workbench.batch.results`, without results of runs that did not end well, and numbers that are not finite
     count: int  #: runs that the sweep has when it is finished
     about: dict[str, Any]  #: what sweep.json says; empty for a folder without
 
@@ -65,13 +61,7 @@ class Outcome:
 
 
 def read(folder: str | Path) -> Outcome:
-    """The sweep in `folder`, or the notebooks executed there.
-
-    Raises
-    ------
-    InputError
-        For a folder that is missing or holds neither, runs of several notebooks, no run yet, or a file that cannot be read.
-    """
+    """The sweep in `folder`, or the runs of one notebook executed there. Raises `InputError` for what is neither, or damaged."""
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")

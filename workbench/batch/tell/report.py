@@ -85,10 +85,9 @@ def report(path: str | Path, html: str | Path | None = None, result: str | None 
 
 def _links(sweep: Outcome, names: list[str], page: Path) -> dict[str, str]:
     """Where the page finds each run: its own page if it has one, or else its notebook. Failed runs and extremes get a page."""
-    notebooks = {run: sweep.folder / path for run, path in sweep.runs.select("run", "notebook").rows() if path}
-    if not sweep.about:  # of papermill alone: paths are as given, and the folder is not ours to write into
-        notebooks = {run: Path(path) for run, path in sweep.runs.select("run", "notebook").rows()}
-    else:
+    place = sweep.folder if sweep.about else Path()  # of papermill alone: paths are as given, and the folder is not ours to write into
+    notebooks = {run: place / path for run, path in sweep.runs.select("run", "notebook").rows() if path}
+    if sweep.about:
         wanted = [*sweep.failed["run"][: PAGES // 2]]
         for name in names:
             wanted += sweep.ranked(name)["run"].gather([0, -1]).to_list()
