@@ -139,18 +139,11 @@ def sweep(
     planned = expand.plan(notebook, parameters, grid=grid, zip=zip, samples=samples, seed=seed, max_runs=max_runs)
     store = Store.at(out)
     created = _check_folder(store, planned, resume)
-    with (
-        executors.workers(jobs, scheduler, executor) as pool,
-        _alone(store),
-        _interruptible() as interrupted,
-    ):
+    with executors.workers(jobs, scheduler, executor) as pool, _alone(store), _interruptible() as interrupted:
         earlier, again = _opened(store, planned, created)
-        table = _Table(store, earlier)
-        kept = table.results.runs.height
-        have = set(table.results.runs["run"])
-        cwd = os.getcwd()
+        table, have = _Table(store, earlier), set(earlier.runs["run"])
         waiting = deque(
-            Task(key, f"runs/{key}.ipynb", chosen, limits, kernel, cwd, planned.notebook.code_and_data)
+            Task(key, f"runs/{key}.ipynb", chosen, limits, kernel, os.getcwd(), planned.notebook.code_and_data)
             for key, chosen in planned.sets.items()
             if key not in have
         )
@@ -187,9 +180,8 @@ def sweep(
             with suppress(OSError):
                 table.write()
             raise InputError(f"{error}\n{len(table):,} of {len(planned):,} runs are finished and kept; resume with --resume") from None
-    missing = len(table) < len(planned)
-    reason = None if not missing else "interrupted" if interrupted else "failed"
-    return Sweep(planned, store.url, table.results, kept, again, time.perf_counter() - start, reason)
+    reason = None if len(table) == len(planned) else "interrupted" if interrupted else "failed"
+    return Sweep(planned, store.url, table.results, len(have), again, time.perf_counter() - start, reason)
 
 
 class _Table:
@@ -217,8 +209,7 @@ class _Table:
         joined = joined.ordered(order) if order else joined
         joined.write(self.store)
         self.results, self._fresh = joined, []
-        took = time.monotonic() - start
-        self._write_at = start + max(WRITE_EVERY, took / WRITE_SHARE)
+        self._write_at = start + max(WRITE_EVERY, (time.monotonic() - start) / WRITE_SHARE)
 
 
 def _outcome(task: Task, future: Future[Run]) -> Run:
@@ -299,7 +290,8 @@ def _opened(store: Store, planned: Plan, created: str) -> tuple[Results, int]:
     there = {name.removesuffix(".ipynb") for name in store.names("runs") if name.endswith(".ipynb")} & planned.sets.keys()
     tables = _tables(store)
     done = tables.runs.filter((pl.col("status") == "done") & (pl.col("code_and_data") == notebook.code_and_data))["run"].to_list()
-    kept = Results(results.schema(notebook.declared), {}) + tables.only(there.intersection(done))
+    typed = {f"params.{p.name}": results.TYPES[p.type] for p in notebook.declared.values()}  # before the first run is done
+    kept = Results(pl.DataFrame(schema=results.COLUMNS | typed), {}) + tables.only(there.intersection(done))
     later: list[Run] = []
     again = 0
     for key in sorted(there - set(kept.runs["run"])):

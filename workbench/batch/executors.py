@@ -152,7 +152,7 @@ def run_one(out: str, sha256: str, task: Task) -> Run:
         )
     run = run_here(nb, task)
     try:
-        store.write(task.path, json.dumps(nb, indent=1, ensure_ascii=False).encode("utf8", "replace"))
+        store.write(task.path, json.dumps(nb, ensure_ascii=False).encode("utf8", "replace"))
     except OSError as error:
         raise InputError(f"{store}/{task.path}: cannot be written ({error.strerror or error})") from None
     return run

@@ -284,10 +284,9 @@ def _provenance(sweep: Outcome) -> list[tuple[str, str]]:
 
 def _moment(moment: Any) -> str:
     """A time to the minute, as UTC."""
-    if not isinstance(moment, datetime):
-        try:
-            moment = datetime.fromisoformat(str(moment))
-        except ValueError:
-            return str(moment)
+    try:
+        moment = datetime.fromisoformat(str(moment))
+    except ValueError:
+        return str(moment)
     moment = moment.astimezone(UTC) if moment.tzinfo else moment
     return f"{moment:%Y-%m-%d %H:%M} UTC"
