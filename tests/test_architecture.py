@@ -186,6 +186,13 @@ def test_notebooks_import_faces_only():
     assert found == set()
 
 
+def test_validators_import_faces_only():
+    """What is scored is what a user can call; only how rows are declared is shared with the rooms of the models."""
+    inner = {name for name in NAMES if name.count(".") > 1} - {"workbench.calibration.forms"}
+    found = {(path.name, name) for path in (PACKAGE / "validation").glob("*.py") for name in inner.intersection(modules_of(path))}
+    assert {(path, name) for path, name in found if not name.startswith("workbench.validation.")} == set()
+
+
 def loaded_by(code):
     result = subprocess.run([sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"], capture_output=True, text=True, check=True)
     return set(result.stdout.split())

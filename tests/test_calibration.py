@@ -1,5 +1,6 @@
 """The engine of fitted constants, on a model of two constants whose truth is known: seconds = start + bytes / rate."""
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,8 @@ import pytest
 from workbench import catalogue
 from workbench.calibration import crossval, evidence
 from workbench.calibration.crossval import Study
+from workbench.calibration.evidence import MOST, Index, ranks
+from workbench.calibration.forms import Form
 from workbench.calibration.pool import Constant, Fit, Level, Pool
 from workbench.errors import InputError
 
@@ -116,10 +119,12 @@ def test_error_table_tells_each_case():
 def test_the_interval_is_that_of_the_nearest_case_and_of_what_is_missing():
     table = "calibration/training_errors"
     widths = dict(catalogue.table(table).select("case", "half_width").iter_rows())
-    assert evidence.half_width(table, ["dgxc", "stack not measured"]) == widths["dgxc"]
-    assert evidence.half_width(table, ["my own", "stack not measured"]) == widths["stack not measured"]
-    assert evidence.half_width(table, ["dgxc"], ["chip not measured"]) == widths["chip not measured"]
-    with pytest.raises(InputError, match="training_errors: no case 'my own'; it has llm-foundry"):
+    own, other, *_ = widths
+    widest = max(widths, key=widths.get)
+    assert evidence.half_width(table, [own, other]) == widths[own]
+    assert evidence.half_width(table, ["my own", other]) == widths[other]
+    assert evidence.half_width(table, [own], [widest]) == widths[widest] > widths[own]
+    with pytest.raises(InputError, match=re.escape(f"training_errors: no case 'my own'; it has {own}")):
         evidence.half_width(table, ["my own"])
 
 
@@ -150,3 +155,82 @@ def test_an_unknown_level_is_named():
     frame = pl.DataFrame({"level": ["stack"], "key": ["A"], "constant": ["rate"], "offset": [0.0], "error": [0.0], "rows": [1]})
     with pytest.raises(InputError, match=r"node 'stack\|A\|rate': expected level\|key\|constant, level one of all, maker, chip"):
         POOL.read(frame)
+
+
+@pytest.fixture
+def index():
+    """Four groups of measured rows; the last lacks a framework."""
+    return Index(
+        pl.DataFrame(
+            {
+                "chip": ["H100", "H100", "B200", "B200"],
+                "framework": ["vLLM", "vLLM", "vLLM", None],
+                "rows": [3, 5, 7, 9],
+                "source": ["a", "b", "c", "d"],
+                "date": ["2025-01", "2026-02", "2024-12", ""],
+            }
+        )
+    )
+
+
+WEIGHTS = {"chip": 2.0, "framework": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("said", "source", "rows", "distance", "differs"),
+    [
+        ({"chip": "H100", "framework": "vLLM"}, "b", 8, 0, ()),  # of two that agree the newer
+        ({"chip": "B200", "framework": "vLLM"}, "c", 7, 0, ()),
+        ({"chip": "B200", "framework": "SGLang"}, "c", 0, 1, ("framework",)),  # a dated one before one without
+        ({"chip": "A100", "framework": "vLLM"}, "b", 0, 2, ("chip",)),
+        ({"chip": "A100", "framework": "SGLang"}, "b", 0, 3, ("chip", "framework")),
+        ({"chip": "B200", "framework": ""}, "c", 16, 0, ()),  # what is blank was not said
+        ({}, "b", 24, 0, ()),
+    ],
+)
+def test_the_nearest_group_agrees_in_what_weighs_most(index, said, source, rows, distance, differs):
+    found = index.nearest(said, WEIGHTS)
+    assert (index.cell(found, "source"), found.rows, found.distance, found.differs) == (source, rows, distance, differs)
+    assert found.near.height == 4
+    assert found.near["source"][0] == source
+
+
+def test_of_groups_as_new_the_larger_is_nearest():
+    frame = pl.DataFrame({"chip": ["H100"] * 3, "rows": [3, 9, 5], "source": ["a", "b", "c"], "date": ["2025-01"] * 3})
+    assert Index(frame).nearest({"chip": "H100"}, WEIGHTS).near["source"].to_list() == ["b", "c", "a"]
+
+
+def test_a_grade_says_how_far_apart_two_values_are(index):
+    def by_generation(said, cells):
+        return np.where(cells == said, 0.0, np.where(cells == "B200", 0.25, 1.0))
+
+    found = index.nearest({"chip": "GB200", "framework": "vLLM"}, WEIGHTS, {"chip": by_generation})
+    assert (index.cell(found, "source"), found.distance, found.differs, found.rows) == ("c", 0.5, ("chip",), 0)
+
+
+def test_an_index_without_rows_is_infinitely_far(index):
+    empty = Index(index.frame.clear())
+    found = empty.nearest({"chip": "H100"}, WEIGHTS)
+    assert (found.rows, found.distance, found.differs, empty.cell(found, "source")) == (0, np.inf, (), "")
+    assert found.near.is_empty()
+
+
+def test_what_was_found_is_kept_and_never_too_much(index):
+    assert index.nearest({"chip": "H100"}, WEIGHTS) is index.nearest({"chip": "H100"}, WEIGHTS)
+    for i in range(3 * MOST):
+        index.nearest({"chip": f"chip {i}"}, WEIGHTS)
+    assert len(index._found) <= MOST
+
+
+def test_versions_and_dates_are_ranked_as_people_write_them():
+    written = ["", "0.9", "0.9.1", "0.19", "v1.0rc2", "2025-12-31", "2026", "2026-02"]
+    assert ranks(written) == list(range(len(written)))
+    assert ranks(["0.9", "0.19", "v0.9"])[0] == ranks(["0.9", "0.19", "v0.9"])[2]
+
+
+def test_a_form_groups_by_a_column_and_takes_what_was_measured_as_it_stands():
+    form = Form(("chip",), ("t",), lambda _: [], ("t",))
+    rows = pl.DataFrame({"chip": ["H100", None, "H100"], "t": [1.0, None, 3.0]})
+    assert form.groups(rows, "chip").tolist() == ["H100", "", "H100"]
+    assert [form.value(row, "t") for row in rows.iter_rows(named=True)] == [1.0, None, 3.0]
+    assert form.tolerance(rows.row(0, named=True)) is None

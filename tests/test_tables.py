@@ -1,5 +1,7 @@
 """A table that breaks its declaration does not load, and says where and why."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import polars as pl
 import pytest
 
@@ -194,3 +196,31 @@ def test_data_dictionary_says_what_the_schema_says():
     assert text[text.index("### ") :] == "\n".join(dictionary())
     for file in sorted(tables.DATA.rglob("*.csv")):
         assert file.relative_to(tables.DATA).as_posix() in text
+
+
+def test_what_stands_instead_of_a_table_is_read_within_and_gone_after():
+    ours = tables.load("costs")
+    two, one = ours.head(2), ours.head(1)
+    with tables.instead({"costs": two}):
+        assert tables.load("costs") is two
+        with tables.instead({"costs": one}), tables.instead({}):
+            assert tables.load("costs") is one
+            assert tables.load("chips").height > 1
+        assert tables.load("costs") is two
+    assert tables.load("costs") is ours
+
+
+def test_what_stood_instead_is_gone_after_an_error():
+    ours = tables.load("costs")
+    with pytest.raises(ZeroDivisionError), tables.instead({"costs": ours.head(1)}):
+        1 / 0  # noqa: B018
+    assert tables.load("costs") is ours
+
+
+def test_models_follow_what_stands_instead_and_other_threads_do_not():
+    shipped = catalogue.cost("pue_microsoft").value
+    dearer = catalogue.table("costs").with_columns(pl.col("value") * 2)
+    with ThreadPoolExecutor(1) as pool, tables.instead({"costs": dearer}):
+        assert catalogue.cost("pue_microsoft").value == 2 * shipped
+        assert pool.submit(lambda: catalogue.cost("pue_microsoft").value).result() == shipped
+    assert catalogue.cost("pue_microsoft").value == shipped

@@ -205,20 +205,16 @@ def tour(
     out: Annotated[str, typer.Option(help="Folder for the executed notebooks and index.html, or s3://, gs://, az:// address.")] = "out",
 ) -> None:
     """Run every notebook with its own parameters and publish them with an index."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
     from workbench import files
+    from workbench.batch.tell import show
     from workbench.notebook import publish
     from workbench.notebook.run import execute_all, shipped
 
     names, runs = shipped(), []
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task("notebooks", total=len(names))
+    with show.progress_bar("notebooks") as progress:
         for done in execute_all(names, out):
             runs.append(done)
-            bar.update(task, advance=1, description=done.name)
+            progress(len(runs), sum(bool(run.error) for run in runs), len(names))
     index = files.place(out, "index.html")
     publish.index(runs, index)
     for done in runs:
@@ -244,28 +240,38 @@ def validate(
     kind: Annotated[
         str,
         typer.Argument(
-            help="What was measured: collectives, gemm, serving, training or training-memory; or published cases: those of demand, "
-            "energy, scaling or topology, or all cases."
+            help="What was measured: collectives, gemm, goodput, runs, serving, training or training-memory; or published cases: those of "
+            "demand, energy, scaling or topology, or all cases; or decisions: what the models choose of measured ways."
         ),
     ],
-    file: Annotated[Path | None, typer.Argument(help="CSV of measurements or cases; none: what ships with the workbench.")] = None,
+    file: Annotated[
+        list[Path] | None,
+        typer.Argument(help="CSV of measurements or cases, of decisions one or more; none: what ships with the workbench."),
+    ] = None,
     by: Annotated[str, typer.Option(help="Column to group the table by.")] = "source",
     leave_out: Annotated[
         str | None, typer.Option(help="Column: calibrate on the rows of its other values alone, and print that beside.")
     ] = None,
     json: Annotated[Path | None, typer.Option(help="Write every row's prediction as JSON.")] = None,
+    calls: Annotated[bool, typer.Option("--calls", help="Print the Python call of every row in place of the table.")] = False,
 ) -> None:
     """Score a model against measurements: predicted against measured, by source."""
     _one_thread()
     from workbench import validation
+    from workbench.validation.report import aligned
 
-    report = validation.validate(kind, file, by=by)
-    left_out = validation.validate(kind, file, by=by, leave_out=leave_out) if leave_out else None
-    print(report)
+    one = file[0] if file else None
+    if kind == "decisions" and (calls or leave_out):
+        raise InputError("validate decisions: --calls and --leave-out are for the other kinds")
+    if kind != "decisions" and file and len(file) > 1:
+        raise InputError(f"validate {kind}: one file is expected; several at once are read for decisions alone")
+    report: Any = validation.decide(file or ()) if kind == "decisions" else validation.validate(kind, one, by=by)
+    left_out = validation.validate(kind, one, by=by, leave_out=leave_out) if leave_out else None
+    print(report.calls() if calls else report)
     if left_out:
         print(f"\nthe same, each {leave_out} by models calibrated on the others alone:\n", left_out, sep="\n")
         print("\nerrors in percent as shipped, and of rows that nothing was fitted to:\n")
-        print(*validation.aligned(report.beside(left_out)), sep="\n")
+        print(*aligned(report.beside(left_out)), sep="\n")
     if json:
         report.write_json(json)
         print(f"per-row results: {json}")
@@ -274,7 +280,7 @@ def validate(
 @app.command()
 def calibrate(
     kind: Annotated[str, typer.Argument(help="What was measured: collectives, gemm, serving, training or training-memory.")],
-    file: Annotated[Path, typer.Argument(help="CSV of measurements.")],
+    file: Annotated[list[Path], typer.Argument(help="CSV of measurements; several are fitted together.")],
     out: Annotated[str, typer.Option(help="Folder of tables; set WORKBENCH_DATA to it to use them.")] = "calibrated",
 ) -> None:
     """Fit the constants of a model to measurements, and write them as tables of the catalogue."""
@@ -283,7 +289,7 @@ def calibrate(
 
     if "://" in out:
         raise InputError(f"--out {out}: a folder is expected, because WORKBENCH_DATA names one")
-    for path, table in validation.write_tables(validation.calibrate(kind, file), out).items():
+    for path, table in validation.write_tables(validation.calibrate(kind, *file), out).items():
         print(f"{table.height} rows: {path}")
 
 

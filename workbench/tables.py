@@ -11,7 +11,9 @@ import hashlib
 import itertools
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -27,6 +29,8 @@ _HERE = Path(__file__).resolve().parent
 DATA = next(p for p in (_HERE / "data", _HERE.parent / "data") if p.is_dir())
 NOTEBOOKS = DATA.parent / "notebooks"
 
+#: Tables in place of those of the files, within `instead`.
+_INSTEAD: ContextVar[Mapping[str, pl.DataFrame] | None] = ContextVar("tables in place of the files", default=None)
 _TRUE, _FALSE = ("true", "yes", "1"), ("false", "no", "0")
 
 
@@ -192,12 +196,25 @@ def read(path: str | Path, table: str) -> pl.DataFrame:
 
 
 def load(table: str) -> pl.DataFrame:
-    """Table `table`: our rows, then those of ``$WORKBENCH_DATA/<table>.csv``, which win by key."""
+    """Table `table`: our rows, then those of ``$WORKBENCH_DATA/<table>.csv``, which win by key; or what stands `instead` of it."""
+    given = _INSTEAD.get()
+    if given and table in given:
+        return given[table]
     folder = _users_folder()
     override = folder / f"{table}.csv" if folder else None
     if override is None or not override.is_file():
         return shipped(table)
     return _merged(table, override, override.stat().st_mtime_ns)
+
+
+@contextmanager
+def instead(frames: Mapping[str, pl.DataFrame]) -> Iterator[None]:
+    """Within it models read these tables in place of the files: constants fitted to some of the rows alone."""
+    token = _INSTEAD.set({**(_INSTEAD.get() or {}), **frames})
+    try:
+        yield
+    finally:
+        _INSTEAD.reset(token)
 
 
 def files() -> Iterator[tuple[Path, os.DirEntry[str]]]:

@@ -11,13 +11,13 @@ H100 = Cluster(catalogue.chip("H100"), 16, "InfiniBand NDR")
 
 @pytest.fixture(scope="module")
 def found():
-    return chips.search_layouts(LLM, H100, 64, framework="dgxc")
+    return chips.search_layouts(LLM, H100, 64, framework="NeMo")
 
 
 def test_the_best_is_first_and_is_what_it_says(found):
     assert found.frame["seconds"].is_sorted()
     assert found.feasible < found.evaluated
-    alone = chips.training_step(LLM, H100, found.plan, 64, framework="dgxc")
+    alone = chips.training_step(LLM, H100, found.plan, 64, framework="NeMo")
     assert float(alone.seconds) == pytest.approx(found.frame["seconds"][0])
     assert float(alone.memory.total) / 1e9 == pytest.approx(found.frame["memory_gb"][0])
 
@@ -25,7 +25,7 @@ def test_the_best_is_first_and_is_what_it_says(found):
 def test_every_row_is_a_plan(found):
     rows = [3, found.frame.height - 1]
     plans = [chips.TrainingPlan.of_row(found.frame.row(i, named=True), "bf16") for i in rows]
-    times = [float(chips.training_step(LLM, H100, plan, 64, framework="dgxc").seconds) for plan in plans]
+    times = [float(chips.training_step(LLM, H100, plan, 64, framework="NeMo").seconds) for plan in plans]
     assert times == pytest.approx(found.frame["seconds"].gather(rows).to_list())
 
 
@@ -37,7 +37,7 @@ def test_no_layout_beats_the_best(found):
         micro_batch=2 ** rng.integers(0, 3, 500),
         zero=rng.integers(0, 4, 500),
     )
-    others = chips.training_step(LLM, H100, plan, 64, framework="dgxc")
+    others = chips.training_step(LLM, H100, plan, 64, framework="NeMo")
     assert others.seconds.min() >= found.frame["seconds"][0] * (1 - 1e-12)
 
 

@@ -61,6 +61,11 @@ def test_parts_add_up_and_recomputing_saves():
     assert found.activations[1] < 0.4 * found.activations[0]
 
 
-def test_stacks_have_their_own_constants():
-    assert memory.constants("nanotron") != memory.constants()
-    assert memory.constants("never seen") == memory.constants()
+def test_frameworks_have_their_own_constants_and_intervals():
+    def step(framework):
+        return chips.training_step(LLM, H100, chips.TrainingPlan(tp=2), 256, framework=framework).memory
+
+    nanotron, others = step("Nanotron"), step("DeepSpeed")
+    assert nanotron.total != others.total
+    assert others.high / others.low > nanotron.high / nanotron.low > 1
+    assert others.low < others.total < others.high

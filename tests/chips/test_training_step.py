@@ -31,7 +31,7 @@ def test_published_steps_that_were_fitted_come_back():
     plan = chips.TrainingPlan(
         tp=8, pp=8, vp=3, zero=0, flash=False, recompute=["full", "selective"], sequence_parallel=[False, True], precision="fp16"
     )
-    found = run(plan, llm, a100, 64, framework="korthikanti2022-tab5", sequence=2048)
+    found = run(plan, llm, a100, 64, framework="Megatron-LM", version="2022", sequence=2048)
     assert found.seconds == pytest.approx([18.13, 13.75], rel=0.06)
     assert (found.low < found.seconds).all()
     assert (found.seconds < found.high).all()
@@ -81,7 +81,7 @@ def test_twice_the_rates_and_half_the_latencies_halve_the_step(tp, pp, cp, facto
     fast = slow
     for resource in ("peak", "hbm_bandwidth", "scale_up", "scale_out", "latency"):
         fast = fast.scaled(resource, factor)
-    c = calibration.constants(Origin(chip="H100", precision="bf16"))
+    c = calibration.POOL.of(Origin(chip="H100", precision="bf16"))
     faster = c | {name: c[name] / factor for name in ("launch", "host", "fixed", "gather", "sync")}
     before = step.seconds(Work.of(LLM, layout, slow, 64, 8192), c)
     after = step.seconds(Work.of(LLM, layout, fast, 64, 8192), faster)
@@ -121,7 +121,7 @@ def test_lower_precision_is_faster_by_what_was_measured():
     llama = catalogue.llm("Llama-3.1-405B")
     cluster = Cluster(catalogue.chip("H100"), 1024, "InfiniBand NDR")
     plans = {p: dataclasses.replace(v, pp=8, vp=4, cp=2) for p, v in plan.items()}
-    both = {p: float(run(v, llama, cluster, 512, framework="dgxc").parts["matmul"]) for p, v in plans.items()}
+    both = {p: float(run(v, llama, cluster, 512, framework="NeMo", version="25.02").parts["matmul"]) for p, v in plans.items()}
     assert 1.3 < both["bf16"] / both["fp8"] < 2.0
 
 
@@ -134,13 +134,40 @@ def test_experts_cost_their_tokens_and_their_collectives():
     assert busy.parts["matmul"][1] > busy.parts["matmul"][0]
 
 
-def test_an_unknown_chip_or_stack_has_a_wider_interval():
+def test_less_said_or_measured_is_a_wider_interval():
     def width(chip="H100", **given):
         cluster = Cluster(catalogue.chip(chip), 64, "InfiniBand NDR")
         found = run(cluster=cluster, **given)
         return float(found.high / found.low)
 
-    assert width(framework="dgxc") < width() <= width("MI300X")
+    assert width(framework="NeMo", version="25.02") < width(framework="NeMo") < width() < width("MI210")
+    assert width(framework="NeMo") < width(framework="DeepSpeed")  # of which nothing was measured
+
+
+def test_what_is_not_said_is_the_nearest_measured_and_of_the_newest_version():
+    near = calibration.resolve(Origin.of(LLM, "H100", "bf16", "NeMo"))
+    versions = near.evidence.index.frame.filter(framework="NeMo", chip="H100", precision="bf16", model=LLM.name)["version"]
+    assert near.origin.version == versions.max() > versions.min()
+    assert near.missing == ()
+    assert (
+        near.evidence.rows
+        == near.evidence.index.frame.filter(framework="NeMo", chip="H100", precision="bf16", model=LLM.name)["rows"].sum()
+    )
+    found = run(framework="NeMo")
+    assert float(found.seconds) == float(run(framework="NeMo", version=near.origin.version).seconds)
+    assert found.evidence.near["framework"].to_list() == ["NeMo"] * 5
+    assert calibration.resolve(Origin.of(LLM, "TPU v7", "bf16")).origin.framework == "MaxText"
+
+
+def test_a_version_that_was_not_measured_counts_as_one_of_its_major_number():
+    assert calibration.resolve(Origin.of(LLM, "H100", "bf16", "NeMo", "25.03")).origin.version.startswith("25.")
+    unlike = calibration.resolve(Origin.of(LLM, "H100", "bf16", "NeMo", "99.1"))
+    assert unlike.origin.version == "99.1"  # no node: the mean of the framework
+    assert unlike.missing == ("version",)
+
+
+def test_models_of_one_size_share_what_was_measured():
+    assert calibration.resolve(Origin.of(catalogue.llm("Llama-3.3-70B"), "H100", "bf16", "NeMo")).origin.model == "Llama-3-70B"
 
 
 @pytest.mark.parametrize(
@@ -175,6 +202,17 @@ def test_what_does_not_fit_says_so():
     assert not found.feasible
     assert str(found.reason) == "does not fit in memory"
     assert found.memory.total > 80e9
+    assert np.isinf(found.seconds)
+    assert found.unlimited.low < found.unlimited.seconds < found.unlimited.high < np.inf
+    assert np.isinf(run(chips.TrainingPlan(tp=3)).unlimited.seconds)
+
+
+def test_experts_may_be_spread_over_tensor_parallel_ranks_too():
+    # Megatron-LM with expert tensor parallelism of 1: Qwen3-235B-A22B on 256 H100 ran with tp 2, pp 8, ep 32 [Megatron-Bridge, 25.11]
+    moe = Cluster(H100.chip, 256, H100.fabric)
+    plan = chips.TrainingPlan(tp=2, pp=8, vp=4, ep=[32, 64], uneven=True, recompute="full")
+    found = run(plan, catalogue.llm("Qwen3-235B-A22B"), moe, 8192, sequence=4096)
+    assert found.reason.tolist() == ["", "ep does not divide the ranks of a stage"]
 
 
 @pytest.mark.parametrize(
@@ -206,7 +244,7 @@ def test_bad_arguments():
         run(chips.TrainingPlan(precision="fp8"), cluster=Cluster(catalogue.chip("A100 80GB"), 8))
     with pytest.raises(InputError, match="sequence = 10000: Llama-3-8B has a context of 8192"):
         run(sequence=10_000)
-    with pytest.raises(UnknownName, match="unknown training stack 'megatron'; nearest: megatron-bridge"):
+    with pytest.raises(UnknownName, match="unknown training framework 'megatron'; nearest: Megatron-LM"):
         run(framework="megatron")
     for batch in (-8, 0, np.nan, 2.5):
         for model in (chips.training_step, chips.elasticities, chips.search_layouts):
@@ -253,7 +291,8 @@ def test_uneven_stages_are_not_taken_in_silence():
 def test_a_new_way_to_exchange_keys_is_one_row(monkeypatch):
     slow = plans.Variant(lambda model, exchange, tp, cp, tokens: np.where(cp > 1, 1.0, 0.0), hidden=False)
     monkeypatch.setitem(plans.VARIANTS, "slow", slow)
-    found = run(chips.TrainingPlan(cp=2, context=["ring", "all-to-all", "slow"], recompute="full"), batch=64)
+    plan = chips.TrainingPlan(cp=2, context=["ring", "all-to-all", "slow"], recompute="full")
+    found = run(plan, batch=64, framework="DeepSpeed")  # of which nothing was measured: its scale is 1
     assert found.parts["cp"][2] == pytest.approx(2 * 32 * 3.0, rel=0.01)  # a second forward, two backward: of 2 micro-batches, 32 layers
 
 
@@ -270,7 +309,3 @@ def test_elasticities_are_the_derivatives():
         assert exact[resource] == pytest.approx(-(faster / base - 1) / 1e-4, rel=1e-3, abs=1e-6)
     assert (sum(exact.values()) < 1).all()  # what is fixed is worth no resource
     assert exact["peak"].min() > 0.5
-
-
-def test_stacks_are_those_that_were_measured():
-    assert {"megatron-bridge", "nanotron", "torchtitan", "dgxc"} <= set(calibration.stacks())

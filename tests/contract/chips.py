@@ -27,8 +27,8 @@ LAYOUTS = {
     "expert_load": (1, 1.2, 2),
     "trained": (0.01, 0.5, 1),
 }
-REPLICA = {"tp": 4, "pp": 1, "attention_dp": 1}
-REPLICAS = {"tp": (1, 3, 8), "pp": (1, 2, 33), "attention_dp": (1, 2, 3)}
+REPLICA = {"tp": 4, "pp": 1, "attention_dp": 1, "replicas": 1}
+REPLICAS = {"tp": (1, 3, 8), "pp": (1, 2, 33), "attention_dp": (1, 2, 3), "replicas": (1, 2, 7)}
 ASKED = {
     "concurrency": 16,
     "input_tokens": 1024,
@@ -72,6 +72,12 @@ def job(model):
 def serve(n_chips=8, speed=1.0, rate=None, **given):
     plan = chips.ServingPlan(precision="fp8", **{name: given.pop(name) for name in REPLICA})
     return chips.serving(LLM, Cluster(H100, n_chips, "InfiniBand NDR"), plan, chips.Load(rate=rate, **given), speed=speed)
+
+
+def serve_apart(tp, replicas, concurrency):
+    return chips.serving(
+        LLM, EIGHT, chips.ServingPlan(2), chips.Load(concurrency, 1024, 256), prefill=chips.ServingPlan(tp, replicas=replicas)
+    )
 
 
 def worth(n_chips, tp, concurrency):
@@ -127,6 +133,12 @@ CASES: list[Case] = [
         {"m": 16, "n": 4096, "k": 4096},
         {"m": (1, 64, 4096), "n": (64, 4096, 100), "k": (1, 256, 4096)},
     ),
+    Case(
+        "chips.matrix_product",
+        lambda m, n, k: chips.matrix_product(H100, m, n, k),
+        {"m": 16, "n": 4096, "k": 4096},
+        {"m": (1, 64, 4096), "n": (64, 4096, 100), "k": (1, 256, 4096)},
+    ),
     Case("chips.elasticities", job(chips.elasticities), JOB, JOBS, whole=tuple(JOB), rtol=1e-9),
     *cases_of_choices(),
     Case(
@@ -155,6 +167,14 @@ CASES: list[Case] = [
         REPLICA | ASKED | {"rate": 2.0},
         {"rate": (0.1, 2, 500), "input_tokens": LOADS["input_tokens"], "tp": (1, 3, 8)},
         whole=("tp",),
+    ),
+    Case(
+        "chips.serving",
+        serve_apart,
+        {"tp": 2, "replicas": 2, "concurrency": 16},
+        {"tp": (1, 3, 8), "replicas": (1, 2, 7), "concurrency": LOADS["concurrency"]},
+        whole=("tp", "replicas"),
+        allow=ZEROS,
     ),
     Case(
         "chips.value_of",

@@ -1,5 +1,7 @@
 """Cases of the contract: workbench.fabric."""
 
+from dataclasses import replace
+
 from contract.harness import Case
 from workbench import fabric
 from workbench.fabric.goodput import optimal_interval
@@ -62,7 +64,7 @@ CASES = [
         {"size": 8, "bandwidth": 45e10},
         {"size": (1, 8, 72), "bandwidth": (1e9, 45e9, 45e10)},
         whole=("size",),
-        read=lambda tier: fabric.collective_time("all_reduce", 1e6, [tier]),
+        read=lambda tier: replace(fabric.collective_time("all_reduce", 1e6, [tier]), evidence=None),  # it is that of the largest
     ),
     Case(
         "fabric.collective_time",
@@ -72,6 +74,7 @@ CASES = [
         {"message_bytes": 1e6, "size": 4, "bandwidth": 5e10},
         {"message_bytes": (8, 1e6, 1e10), "size": (1, 4, 100), "bandwidth": (1e10, 5e10, 1e11)},
         whole=("size",),
+        read=lambda time: replace(time, evidence=None),
     ),
     Case(
         "fabric.fat_tree",

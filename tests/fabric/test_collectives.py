@@ -88,10 +88,31 @@ def test_small_messages_take_few_steps_and_large_ones_few_bytes():
 
 
 def test_the_interval_is_wider_where_less_was_measured():
-    known = collective_time("all_reduce", 1e9, [Tier(8, 450e9, "scale-up", "H100", release="2.27")])
+    known = collective_time("all_reduce", 1e9, NODE, version="2.27.3")
     new = collective_time("all_reduce", 1e9, [Tier(8, 450e9, "scale-up", "H400")])
     assert known.low < known.seconds < known.high
-    assert new.high / new.low > 1.5 * known.high / known.low
+    assert new.high / new.low > 1.3 * known.high / known.low
+
+
+def test_the_nearest_measurements_stand_beside_the_answer():
+    known = collective_time("all_reduce", [1e6, 1e9], NODE, version="2.27.3").evidence
+    assert (known.distance, known.differs) == (0, ())
+    assert known.rows == known.near["rows"][0] > 0
+    assert known.near.select("operation", "chip", "ranks", "version").row(0) == ("all_reduce", "H100", "8", "2.27")
+    far = collective_time("all_reduce", 1e9, Cluster("H100", [16, 4096], "EFA v2 P5")).evidence  # of the larger
+    assert (far.rows, far.differs) == (0, ("domains",))
+    assert far.near["kind"][0] == "EFA"
+
+
+def test_the_transport_is_that_of_the_clusters_fabric():
+    assert [tiers_of(Cluster("H100", 64, name))[1].kind for name in ("EFA v2 P5", "GCP TCPXO A3 Mega", "InfiniBand NDR")] == [
+        "EFA", "TCPXO", "InfiniBand",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("op", ["dispatch", "combine"])
+def test_tokens_go_to_experts_and_back_in_all_to_alls(op):
+    assert collective_time(op, 1e6, NODE).seconds == collective_time("alltoall", 1e6, NODE).seconds
 
 
 def test_domains_must_be_whole():

@@ -4,18 +4,17 @@ import numpy as np
 import polars as pl
 import pytest
 
-from workbench import catalogue, cli, tables, validation
-from workbench.chips.training import constants as calibration
-from workbench.chips.training import fit, memory
+from workbench import catalogue, chips, cli, tables, validation
+from workbench.chips.training import fit
 from workbench.errors import DataError, InputError
-from workbench.fabric import Tier, collective_time
+from workbench.fabric import Cluster, Tier, collective_time
 
 #: A few rows of the shipped sample, and the tables that they give.
 FEW = {
-    "collectives": (pl.col("chip") == "H100", {"collectives"}),
-    "gemm": (pl.int_range(pl.len()) > 170, {"gemm", "gemm_errors"}),
-    "serving": (pl.int_range(pl.len()) < 5, {"serving"}),
-    "training": (pl.col("source_key") == "megatron-bridge", {"training"}),
+    "collectives": (pl.col("chip") == "H100", {"collectives", "collectives_evidence"}),
+    "gemm": (pl.int_range(pl.len()) > 170, {"gemm", "gemm_errors", "gemm_evidence"}),
+    "serving": (pl.int_range(pl.len()) < 5, {"serving", "serving_evidence"}),
+    "training": (pl.col("source_key") == "megatron-bridge", {"training", "training_evidence"}),
     "training-memory": (pl.int_range(pl.len()) < 8, {"training_memory"}),
 }
 
@@ -83,11 +82,12 @@ def test_a_log_of_ones_own_leaves_other_chips_as_they_were(calibrate, monkeypatc
 
 def test_many_rows_replace_what_ships_with_its_intervals(calibrate, monkeypatch):
     monkeypatch.setattr(fit, "OWN", 20)
+    monkeypatch.setattr(fit, "FOLDS", 2)
     _, out = calibrate("training", sample("training").filter(pl.col("source_key").is_in(["megatron-bridge", "llm-foundry", "internevo"])))
-    assert {path.stem for path in (out / "calibration").iterdir()} == {"training", "training_errors"}
+    assert {path.stem for path in (out / "calibration").iterdir()} == {"training", "training_evidence", "training_errors"}
     assert tables.read(out / "calibration" / "training.csv", "calibration/training").height < catalogue.table("calibration/training").height
     cases = tables.read(out / "calibration" / "training_errors.csv", "calibration/training_errors")["case"].to_list()
-    assert {"megatron-bridge", "stack not measured"} <= set(cases)
+    assert {"InternEvo|version", "framework not measured"} <= set(cases)
 
 
 @pytest.mark.parametrize(
@@ -108,20 +108,24 @@ def test_a_file_that_gives_nothing_is_refused(tmp_path, kind, rows, said):
 
 def test_tables_that_could_not_be_read_back_are_not_written(tmp_path):
     rows = sample("gemm").head(12)
-    twice = pl.concat([rows.with_columns(chip=pl.lit(name)) for name in ("Mine", "mine")])
+    twice = pl.concat([rows.with_columns(precision=pl.lit(name)) for name in ("FP16", "fp16")])
     twice.write_csv(tmp_path / "rows.csv")
     with pytest.raises(
-        DataError, match=r"gemm\.csv, row 5, column 'level, key, constant': not written: 'system\|mine\|.*' is already the key of"
+        DataError, match=r"gemm\.csv, row 5, column 'level, key, constant': not written: 'system\|A100\|fp16\|.*' is already the key of"
     ):
         validation.write_tables(validation.calibrate("gemm", tmp_path / "rows.csv"), tmp_path / "mine")
     assert not (tmp_path / "mine").exists()
 
 
+def step():
+    return chips.training_step("Llama-3-8B", Cluster("H100", 8), chips.TrainingPlan(), 8)
+
+
 @pytest.mark.parametrize(
     ("table", "line", "call"),
     [
-        ("training", "stack,mine,matmuls", lambda: calibration.constants(calibration.Origin())),
-        ("training_memory", "stack,mine,gradients", lambda: memory.constants()),
+        ("training", "framework,mine,matmuls", step),
+        ("training_memory", "framework,mine,gradients", step),
         (
             "collectives",
             "ranks,scale-up|all_reduce|H100|eight,step_ll",

@@ -1,6 +1,6 @@
-import importlib
 import json
 import random
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -9,8 +9,8 @@ import pytest
 from workbench import cli, tables, validation
 from workbench.calibration.crossval import conformal_half_width
 from workbench.errors import DataError, UnknownName, WorkbenchError
-from workbench.validation import serving
-from workbench.validation.report import KINDS, Report, shipped
+from workbench.validation.report import Report
+from workbench.validation.score import KINDS, shipped
 
 HEADER = "id,call,arguments,read,expected,rtol,atol,source,note"
 GEMM = "chip,precision,m,k,n,peak,source,tflops"
@@ -44,7 +44,8 @@ def test_json_is_the_contract(tmp_path):
     report.write_json(out)
     rows = json.loads(out.read_text())
     assert [r["position"] for r in rows] == list(range(len(rows)))
-    assert set(rows[0]) == {"position", "id", "quantity", "predicted", "low", "high", "measured", "source", "skipped"}
+    assert set(rows[0]) == {"position", "id", "quantity", "predicted", "low", "high", "measured", "source", "skipped", "call"}
+    assert all(r["call"] or r["skipped"] for r in rows)
     assert all((r["predicted"] is None) == (r["skipped"] is not None) for r in rows)
     assert {r["quantity"] for r in rows} == {"expected"}
     assert [p.name for p in out.parent.iterdir()] == ["rows.json"]
@@ -103,6 +104,14 @@ def test_a_long_tail_is_told_by_the_rows_that_carry_it():
     assert report_of([0.0] * 3, ["a"] * 3).tail() is None
 
 
+def test_intervals_are_told_by_what_they_hold_and_how_wide_they_are():
+    # 3 of 4 hold what was measured, standard error sqrt(.75 * .25 / 4); half widths 2, 1, 3 and 1, of a row that says none nothing
+    rows = report_of([0.0] * 5, ["a"] * 5).rows
+    low, high = [50.0, 50.0, 25.0, 101.0, None], [450.0, 200.0, 400.0, 404.0, None]
+    table = Report("made", rows.with_columns(low=pl.Series(low), high=pl.Series(high)), "maker").table().row(-1, named=True)
+    assert (table["coverage_%"], table["+-"], table["half_width_%"]) == (75, 21.7, 150)
+
+
 @pytest.fixture
 def refusal(monkeypatch, capsys):
     """What the command says of a call that it refuses, in one line."""
@@ -125,10 +134,10 @@ def refusal(monkeypatch, capsys):
     ("words", "said"),
     [
         (["serving", "--by", "colour"], "column 'colour': no such column to group by; the file has id, source_group"),
-        (["training", "--leave-out", "colour"], "column 'colour': no such column to leave out by; allowed: configuration, source_key"),
+        (["training", "--leave-out", "colour"], "column 'colour': no such column to leave out by; allowed: configuration, "),
         (["training", "--leave-out", "step_s"], "column 'step_s': no such column to leave out by"),
-        (["gemm", "--leave-out", "chip"], "--leave-out chip: products are left out by shape alone"),
-        (["energy", "--leave-out", "source"], "no prediction of the kind energy rests on constants fitted to measurements"),
+        (["gemm", "--leave-out", "tflops"], "column 'tflops': no such column to leave out by; allowed: shape, chip"),
+        (["energy", "--leave-out", "source"], "--leave-out source: what such rows ask for rests on no constants that are fitted to them"),
     ],
 )
 def test_what_cannot_be_grouped_or_left_out_is_one_line(refusal, words, said):
@@ -142,8 +151,11 @@ def test_a_file_without_rows_is_one_line(refusal, tmp_path, kind):
 
 
 def test_nothing_is_fitted_again_unless_asked_for(monkeypatch):
-    monkeypatch.setattr(serving, "predict_without", lambda *_: pytest.fail("fitted again"))
-    assert validation.validate("serving").rows.height > 0
+    forms = tuple(replace(form, folds=lambda *_: pytest.fail("fitted again")) for form in KINDS["gemm"])
+    monkeypatch.setitem(KINDS, "gemm", forms)
+    assert validation.validate("gemm").rows.height > 0
+    with pytest.raises(pytest.fail.Exception, match="fitted again"):
+        validation.validate("gemm", leave_out="chip")
 
 
 #: What stands in place of a number, a word and an input of a row.
@@ -154,7 +166,7 @@ ODD_INPUTS = (0, -1, 1e308, None, "x", [], {}, True, [1, 2], 10**30, float("nan"
 
 def damaged(kind, rows, rng):
     """The rows, each with one cell changed, or one of its inputs."""
-    numbers = importlib.import_module(KINDS[kind]).NUMBERS
+    numbers = {name for form in KINDS[kind] for name in form.numbers}
     for row in rows:
         column = rng.choice(list(row))
         if column == "arguments" or ("arguments" in row and rng.random() < 0.5):
@@ -180,6 +192,8 @@ def test_damaged_rows_are_predicted_or_skipped_with_a_reason(tmp_path, kind):
     assert report.rows["position"].n_unique() == rows.height
     assert report.rows["predicted"].is_null().equals(report.rows["skipped"].is_not_null())
     assert report.rows["predicted"].count() > 0
+    if kind in ("serving", "training"):
+        validation.decide([path]).write_json(tmp_path / "decisions.json")
     rows.sample(min(24, rows.height), seed=0).write_csv(path)
     assert str(tmp_path) in calibrated(kind, path)
 
@@ -189,4 +203,4 @@ def calibrated(kind, path):
     try:
         return str(list(validation.write_tables(validation.calibrate(kind, path), path.parent / "mine")))
     except WorkbenchError as error:
-        return f"{error} {path if 'is calibrated on measurements' in str(error) else ''}"
+        return str(error)

@@ -1,21 +1,27 @@
 import json
+import random
 import re
 
 import numpy as np
 import polars as pl
 import pytest
 
-from workbench import catalogue, validation
-from workbench.chips.serving import constants as calibration
-from workbench.chips.serving import fit
+from workbench import catalogue, chips, demand, energy, fabric, fleet, scaling, tables, validation
+from workbench.chips.serving import bench_json, fit, measured
 from workbench.errors import WorkbenchError
-from workbench.validation import bench_json, serving
-from workbench.validation.report import read
+from workbench.validation.score import read
+
+NAMES = {face.__name__.rpartition(".")[2]: face for face in (catalogue, scaling, fabric, chips, energy, fleet, demand)} | {"np": np}
 
 
 @pytest.fixture(scope="module")
 def rows():
-    return read(catalogue.path("measured/serving.csv"), serving)
+    return read("serving", catalogue.path("measured/serving.csv"))[1]
+
+
+@pytest.fixture(scope="module")
+def report():
+    return validation.validate("serving", by="mode")
 
 
 def of(report, quantity, modes):
@@ -23,8 +29,7 @@ def of(report, quantity, modes):
     return (100 * (frame["predicted"] / frame["measured"] - 1).abs()).median(), frame
 
 
-def test_shipped_sample_is_predicted_within_what_is_claimed():
-    report = validation.validate("serving", by="mode")
+def test_shipped_sample_is_predicted_within_what_is_claimed(report):
     assert report.rows["predicted"].count() >= 0.97 * report.rows.height
     assert of(report, "tpot_ms", ["closed_loop"])[0] < 8.5
     assert of(report, "ttft_ms", ["closed_loop"])[0] < 25
@@ -33,16 +38,23 @@ def test_shipped_sample_is_predicted_within_what_is_claimed():
     assert report.table().row(-1, named=True)["coverage_%"] >= 75
 
 
-def test_predictions_never_see_what_was_measured(rows):
-    blind = rows.with_columns(pl.lit(1.0).alias(name) for name in serving.MEASURED if name in rows.columns)
-    assert [p.value for p in serving.predict(blind)] == [p.value for p in serving.predict(rows)]
+def test_a_call_gives_what_was_scored(report):
+    known = report.rows.filter(pl.col("predicted").is_not_null()).to_dicts()
+    for row in random.Random(17).sample(known, 60):
+        assert float(eval(row["call"], NAMES)) == pytest.approx(row["predicted"], rel=1e-9), row["call"]
+
+
+def test_calls_say_nothing_of_who_measured(rows):
+    blind = rows.with_columns(source_group=pl.lit("somebody"), source=pl.lit("somewhere"), group=pl.lit("x"))
+    blind = blind.with_columns(pl.lit(1.0).alias(name) for name in measured.POINTS.measured if name in rows.columns)
+    assert [one.call for one in measured.POINTS.ask(blind)] == [one.call for one in measured.POINTS.ask(rows)]
 
 
 def test_layouts_apart_are_read(rows):
-    found, _ = serving.stated(rows)
-    apart = found.mode == "disagg"
-    assert apart.any()
-    assert ((found.share[apart] > 0) & (found.share[apart] < 1)).all()
+    apart = [one.call["arguments"] for one in measured.POINTS.ask(rows.filter(pl.col("mode") == "disagg")) if one.call]
+    assert apart
+    assert all(one["cluster"]["arguments"]["n_chips"] > one["plan"]["arguments"]["tp"] for one in apart)
+    assert all("prefill" in one for one in apart)
 
 
 def test_bad_rows_carry_a_reason(rows):
@@ -54,7 +66,7 @@ def test_bad_rows_carry_a_reason(rows):
         parallel=pl.lit("unstated"),
         prefill_chips=pl.lit(None, dtype=pl.Float64),
     )
-    reasons = {p.position: p.skipped for p in serving.predict(odd)}
+    reasons = {one.position: one.skipped for one in measured.POINTS.ask(odd)}
     assert "mode 'magic' is none of closed_loop" in reasons[0]
     assert "unknown chip 'H1000'; nearest: H100" in reasons[1]
     assert reasons[2] == "output_len is not stated"
@@ -62,17 +74,114 @@ def test_bad_rows_carry_a_reason(rows):
     assert reasons[4] == "the file marks the row as not usable"
 
 
-def test_constants_have_priors_and_levels():
-    assert calibration.POOL.nodes(calibration.Origin("H100", "fp8", "vLLM", campaign="own"))["cell"] == "vLLM|own||H100|fp8"
-    assert all(c.prior > 0 and c.spread > 0 and c.meaning for c in calibration.CONSTANTS)
+def test_a_fit_computes_what_serving_computes(rows, report):
+    # the same rows by the public call and by the arrays that constants are fitted with, for every way in which requests come
+    found = fit.found_in(rows)
+    near = []
+    by_call = {(r["position"], r["quantity"]): r["predicted"] for r in report.rows.to_dicts()}
+    for o, llm, mode in zip(found.origins, found.llms, found.mode, strict=True):
+        near.append(fit.basis(llm, o.chip, o.precision, o.framework, o.version * bool(o.framework), mode).origin)
+    values = fit.predicted(found, near)
+    seen = set()
+    for at, position in enumerate(found.position.tolist()):
+        for name, value in zip(fit.QUANTITIES, values[at], strict=True):
+            if (public := by_call.get((position, name))) is not None:
+                assert value == pytest.approx(public, rel=1e-9)
+                seen.add(str(found.mode[at]))
+    assert seen == {"closed", "open", "offline", "disaggregated"}
 
 
-def test_a_fit_on_a_few_rows_is_near_its_own_measurements(rows):
+def test_rows_that_are_left_out_leave_the_neighbourhood(rows):
     loops = rows.filter(pl.col("mode") == "closed_loop")
-    found, _ = serving.stated(loops)
-    fits = fit.fit(found, fit.values_of(loops, found))
-    error = (fit.predict(found, fits)[:, 0] / loops["tpot_ms"].to_numpy() - 1).__abs__()
-    assert float(pl.Series(error).median()) < 0.15
+    ask = "Llama-3.1-70B", fabric.Cluster("B200", 8), chips.ServingPlan(8, "fp8"), chips.Load(4, 1024, 1024)
+    assert chips.serving(*ask).evidence.rows > 0
+    other = (loops["chip"] != "B200").to_numpy()
+    at, fitted = next(part for part in fit.folds(loops, other) if not other[part[0][0]])
+    assert at.tolist() == np.flatnonzero(~other).tolist()
+    with tables.instead(fitted):
+        left = chips.serving(*ask).evidence
+    assert (left.rows, "chip" in left.differs, left.index.frame["rows"].sum()) == (0, True, other.sum())
+    assert [fitted for _, fitted in fit.folds(loops.head(6), np.arange(6) % 2)] == [None, None]
+
+
+R1 = {"model": "deepseek-ai/DeepSeek-R1", "chip": "GB200", "precision": "fp4", "framework": "TensorRT-LLM", "disagg": 1}
+H20 = {"model": "DeepSeek-R1", "chip": "H20-96G", "framework": "SGLang 0.5.2", "weight_precision": "fp8", "input_len": 4096}
+#: Cells as their source printed them, and what they become: arguments of the plan, of the load, and what was measured in the model's unit.
+SAID = [
+    (
+        measured.DEEPSEEK,
+        R1
+        | {"image": "release:1.2.0rc6.post3", "spec_method": "mtp", "prefill_tp": 4, "prefill_dp_attention": 1, "prefill_workers": 2}
+        | {"decode_tp": 8, "decode_dp_attention": 0, "decode_workers": 3, "n_prefill_chips": 8, "n_decode_chips": 24, "n_chips": 32}
+        | {"isl": 8192, "osl": 1024, "concurrency": 30, "median_tpot_ms": 7},
+        {"tp": 8, "replicas": 3},
+        {"concurrency": 30, "input_tokens": 7372.8, "draft_tokens": 2},
+        7.0,
+    ),
+    (
+        measured.WIDE_EP,
+        H20
+        | {"phase": "decode", "decode_parallel": "DP16 EP16", "n_decode_chips": 16, "output_len": 1536, "batch_per_chip": 48}
+        | {"speculation": "MTP-1", "decode_tok_s_per_chip": 714},
+        {"tp": 1, "attention_dp": 16},
+        {"concurrency": 768, "draft_tokens": 1},
+        1000 * 48 / 714,
+    ),
+    (
+        measured.WIDE_EP,
+        H20 | {"phase": "prefill", "prefill_parallel": "TP8", "n_prefill_chips": 8, "prefill_tok_s_per_chip": 2062.5},
+        {"tp": 8},
+        {"input_tokens": 4096},
+        4096 / 2062.5 / 8,
+    ),
+    (
+        measured.SPECULATION,
+        {"model": "DeepSeek-V3", "chip": "H200", "framework": "SGLang", "parallelism": "EP16 DP16", "n_chips": 16, "concurrency": 2}
+        | {"concurrency_unit": "requests per GPU", "value_unit": "tok/s per GPU", "draft_len": 2, "input_len": 65536, "output_len": 4096}
+        | {"acceptance_len_tokens_per_step": 2.18, "spec_value": 81.5},
+        {"attention_dp": 16},
+        {"concurrency": 32, "draft_tokens": 2},
+        81.5,
+    ),
+    (
+        measured.QUANT,
+        {"model": "Qwen3-4B", "chip": "H20-96G", "framework": "SGLang 0.4.6.post1", "quantization": "AWQ-INT4", "measurement": "speed"}
+        | {"speed_unit": "(prompt+generated) tok/s", "n_chips": 1, "input_len": 6144, "output_len": 2048, "concurrency": 1}
+        | {"speed_value": 640.07},
+        {"tp": 1, "precision": "int4"},
+        {"concurrency": 1},
+        640.07 / 4,
+    ),
+    (
+        measured.OPEN_LOOP,
+        {"model": "DeepSeek-R1", "chip": "H200", "framework": "SGLang 0.4.5", "parallelism": "TP8", "arrival": "Poisson", "n_chips": 8}
+        | {"offered_rate_req_s": 0.5, "achieved_rate_req_s": 0.49, "input_len": 1000, "output_len": 2000, "ttft_mean_ms": 250},
+        {"tp": 8},
+        {"rate": 0.5},
+        250.0,
+    ),
+]
+
+
+@pytest.mark.parametrize(("form", "cells", "plan", "load", "value"), SAID)
+def test_other_files_of_serving_are_read(tmp_path, form, cells, plan, load, value):
+    file = tmp_path / "rows.csv"
+    row = dict.fromkeys((*form.text, *form.numbers)) | cells
+    pl.DataFrame({name: [None if cell is None else str(cell)] for name, cell in row.items()}).write_csv(file)
+    found, frame = read("serving", file)
+    assert found is form
+    arguments = form.ask(frame.drop(list(form.measured), strict=False))[0].call["arguments"]
+    assert arguments["plan"]["arguments"].items() >= ({"tp": 1} | plan).items()
+    assert arguments["load"]["arguments"].items() >= load.items()
+    answer = validation.validate("serving", file).rows.row(0, named=True)
+    assert answer["measured"] == pytest.approx(value)
+    assert answer["predicted"] is not None, answer["skipped"]
+    assert 0.2 < answer["predicted"] / value < 5
+
+
+def test_the_rate_at_which_drafts_stand_gives_the_tokens_a_step():
+    # Leviathan et al. (2023), equation 1: (1 - a^(g + 1)) / (1 - a)
+    assert measured.acceptance_rate((1 - 0.7**4) / 0.3, 3) == pytest.approx(0.7, abs=1e-4)
 
 
 RESULT = {
@@ -89,10 +198,9 @@ def test_a_saved_benchmark_is_validated_and_calibrated_on(tmp_path):
     file.write_text(json.dumps([RESULT | {"max_concurrency": c, "median_tpot_ms": 10.0 + 0.2 * c} for c in (1, 4, 16, 64)]))
     report = validation.validate("serving", file, by="framework")
     assert report.rows.filter(pl.col("quantity") == "tpot_ms")["measured"].to_list() == pytest.approx([10.2, 10.8, 13.2, 22.8])
-    tables = validation.calibrate("serving", file)
-    (tmp_path / "calibration").mkdir()
-    tables["serving"].write_csv(tmp_path / "calibration" / "serving.csv")
-    assert tables["serving"].height >= catalogue.table("calibration/serving").height
+    fitted = validation.calibrate("serving", file)
+    validation.write_tables(fitted, tmp_path)
+    assert fitted["serving"].height >= catalogue.table("calibration/serving").height
     before = report.rows.filter(pl.col("quantity") == "tpot_ms")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WORKBENCH_DATA", str(tmp_path))

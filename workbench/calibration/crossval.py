@@ -43,7 +43,7 @@ class Study:
     part: Callable[[Rows], Predict]  #: positions of rows -> logarithms of their constants -> logarithm of the quantity
     noise: float
     half_width: Callable[[Any, Fit], float] = lambda origin, fit: np.nan  #: of the 80 % interval of an origin's logarithm, by a fit
-    weigh: Callable[[Sequence[Any]], Array] = lambda origins: np.ones(len(origins))  #: weight of each row of a fit
+    weigh: Callable[[Rows], Array] = lambda at: np.ones(at.size)  #: weights of the rows of a fit
     most: Array | None = None  #: largest logarithms of the constants of each row
     tolerance: float = 1e-4  #: as `Pool.fit`
 
@@ -56,7 +56,7 @@ class Study:
         """Constants fitted to the rows `at`, on top of those of `base`."""
         origins = [self.origins[int(i)] for i in at]
         bounds = None if self.most is None else self.most[at]
-        how: dict[str, Any] = {"noise": self.noise, "weight": self.weigh(origins), "most": bounds, "tolerance": self.tolerance}
+        how: dict[str, Any] = {"noise": self.noise, "weight": self.weigh(at), "most": bounds, "tolerance": self.tolerance}
         return self.pool.fit(self.part(at), origins, np.log(self.values[at]), base=base, levels=levels, **how)
 
     def descend(self, levels: Sequence[str], base: Fit, nodes: Collection[Node] | None = None) -> Fit:

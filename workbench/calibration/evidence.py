@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
+from types import MappingProxyType
+from typing import Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from workbench import catalogue
 from workbench.calibration.pool import Fit
 from workbench.errors import InputError
+
+#: Answers that an index keeps.
+MOST = 4096
+#: Who measured what one measured oneself.
+OWN = "own run"
+Grade = Callable[[str, NDArray[Any]], NDArray[np.float64]]
 
 
 @lru_cache(maxsize=4096)
@@ -34,3 +46,68 @@ def half_width(table: str, near: Sequence[str], missing: Sequence[str] = ()) -> 
 
 def _widths(errors: pl.DataFrame) -> dict[str, float]:
     return dict(zip(errors["case"].to_list(), errors["half_width"].to_list(), strict=True))
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """The measured rows that an answer stands on."""
+
+    rows: int  #: that agree in everything that was asked
+    distance: float  #: of the nearest: the weights of what differs, added up
+    differs: tuple[str, ...]  #: in what the nearest differ
+    index: Index = field(repr=False)
+    order: NDArray[np.intp] = field(repr=False)  #: groups of rows of the index, the nearest first
+
+    @property
+    def near(self) -> pl.DataFrame:
+        """The nearest five groups of rows: what they were measured on, how many, by whom and when."""
+        return self.index.frame[self.order[:5]]
+
+
+class Index:
+    """Groups of measured rows by what a user can name, with their number, source and date; `nearest` finds those an answer stands on."""
+
+    def __init__(self, frame: pl.DataFrame, system: Sequence[str] = ()) -> None:
+        """Where `system` names the columns that tell systems apart, four times as many rows count before the newest; one's own first."""
+        self.frame = frame
+        text = frame.select(pl.col(pl.String).fill_null(""))
+        self._cells = {name: np.array(text[name].to_list(), dtype=object) for name in text.columns}
+        rows, theirs = frame["rows"].to_numpy(), self._cells.get("measured_by", np.full(frame.height, OWN)) != OWN
+        many = frame.select(pl.col("rows").sum().over(system)).to_series().to_numpy() if system else np.ones(rows.size)
+        self._newest = np.lexsort((-rows, -np.array(ranks(self._cells["date"]), dtype=int), -np.round(np.log(many) / np.log(4)), theirs))
+        self._found: dict[Any, Evidence] = {}
+
+    def nearest(
+        self, said: Mapping[str, str], weights: Mapping[str, float], grades: Mapping[str, Grade] = MappingProxyType({})
+    ) -> Evidence:
+        """Where the weighted difference from what was said is least; of equally near ones the newest. What is blank was not said.
+
+        A feature differs by 1 or 0, or by what its grade says of (said, cells of the index), from 0 to 1.
+        """
+        key = (*said.items(), *weights.items())
+        if key not in self._found:
+            if len(self._found) >= MOST:
+                self._found.clear()
+            parts = {
+                name: weight * (grades[name](said[name], self._cells[name]) if name in grades else self._cells[name] != said[name])
+                for name, weight in weights.items()
+                if said.get(name)
+            }
+            away = np.round(np.sum([*parts.values(), np.zeros(self.frame.height)], axis=0), 9)
+            order = self._newest[np.argsort(away[self._newest], kind="stable")]
+            first = order[:1]
+            differs = tuple(name for name, part in parts.items() if first.size and part[first[0]] > 0)
+            rows = int(self.frame["rows"].to_numpy()[away == 0].sum())
+            self._found[key] = Evidence(rows, float(away[first].sum()) if first.size else np.inf, differs, self, order)
+        return self._found[key]
+
+    def cell(self, evidence: Evidence, column: str) -> str:
+        """What the nearest group has in a column; empty where there is no group."""
+        return str(self._cells[column][evidence.order[0]]) if evidence.order.size else ""
+
+
+def ranks(texts: Iterable[str]) -> list[int]:
+    """Order of versions or dates, as people write them: 0.9 before 0.19; a blank is the oldest."""
+    keys = [[int(part) for part in re.findall(r"\d+", text)] for text in texts]
+    place = {tuple(key): i for i, key in enumerate(sorted(keys))}
+    return [place[tuple(key)] for key in keys]

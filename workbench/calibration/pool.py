@@ -123,6 +123,8 @@ class Pool:
         """
         if target.size == 0 or not np.all(np.isfinite(target)):
             raise InputError("measurements: expected at least one, all above 0")
+        from scipy import linalg
+
         nodes, member, columns, spread = self._design(origins, levels)
         x, offsets = np.zeros(spread.size), np.zeros((len(nodes), len(self.names)))
         known = base or Fit(self, {}, {}, {}, 0.0)
@@ -155,7 +157,7 @@ class Pool:
             while damping < 1e6:
                 damped = curvature.copy()
                 damped[np.diag_indices(x.size)] *= 1 + damping
-                trial = x - np.clip(np.linalg.solve(damped, gradient), -0.7, 0.7)
+                trial = x - np.clip(linalg.solve(damped, gradient, assume_a="pos", overwrite_a=True), -0.7, 0.7)
                 better = loss(trial)
                 if better < current:
                     break

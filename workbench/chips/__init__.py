@@ -1,5 +1,7 @@
 """Chip efficiency: what a chip really delivers, in training and in serving."""
 
+from workbench.chips.forms import FORMS
+from workbench.chips.gemm import matrix_product
 from workbench.chips.serving.evaluate import Load, ServingPlan, serving, serving_speed
 from workbench.chips.serving.frontier import SLO, break_even_price, cheapest_chip, slo_frontier, value_of
 from workbench.chips.serving.routing import adapters, routed
@@ -9,6 +11,7 @@ from workbench.chips.training.search import Choices, elasticities, search_layout
 from workbench.chips.watts import power
 
 __all__ = [
+    "FORMS",
     "SLO",
     "Choices",
     "Load",
@@ -18,6 +21,7 @@ __all__ = [
     "break_even_price",
     "cheapest_chip",
     "elasticities",
+    "matrix_product",
     "power",
     "product_seconds",
     "routed",

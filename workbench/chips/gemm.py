@@ -6,21 +6,30 @@ Training sustains less than that: clocks fall under load. What it sustains is th
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
+from workbench.arrays import Arrays
 from workbench.calibration import crossval, evidence
 from workbench.calibration.crossval import Study
-from workbench.calibration.pool import Constant, Level, Pool, Predict
-from workbench.chips.operators import matrix_product
+from workbench.calibration.evidence import Evidence, Index
+from workbench.calibration.forms import Asked, Form
+from workbench.calibration.pool import Constant, Fit, Level, Pool, Predict
+from workbench.catalogue import Chip
+from workbench.checks import POSITIVE, takes
+from workbench.chips import operators
 from workbench.chips.training.constants import Origin
+from workbench.errors import InputError
 
 Array = NDArray[np.float64]
-ERRORS = "calibration/gemm_errors"
+ERRORS, INDEX = "calibration/gemm_errors", "calibration/gemm_evidence"
+OTHERS = "another chip or precision"  #: case of the interval where no product of a chip and precision was measured
 NOISE = 0.1
 #: Products of a chip and precision that are fitted, or more.
 LEAST = 8
@@ -33,6 +42,58 @@ POOL = Pool(
     ),
     {"system": Level(("chip", "precision"))},
 )
+#: What the nearest measured products may differ in, and how much each counts; chips of one name, as A100 and A100 PCIe, half of it.
+WEIGHTS = {"vendor": 2.0, "chip": 1.0, "precision": 0.25}
+
+
+@dataclass(frozen=True, repr=False)
+class Product(Arrays):
+    """A matrix product; arrays broadcast over its dimensions."""
+
+    seconds: Array
+    flop_per_s: Array  #: rate [FLOP/s]
+    low: Array  #: ends of its 80 % interval [FLOP/s]
+    high: Array
+    evidence: Evidence = field(repr=False)  #: the measured products whose constants these are
+
+
+@takes(m=POSITIVE, n=POSITIVE, k=POSITIVE)
+def matrix_product(chip: str | Chip, m: ArrayLike, n: ArrayLike, k: ArrayLike, *, precision: str = "bf16") -> Product:
+    """A product of m x k and k x n numbers on a cool chip that runs nothing else; m, n and k broadcast.
+
+    Constants are those of the nearest measured products: of the chip and precision, else of a chip of the same name, else of its vendor.
+    Raises `InputError` for a precision that the chip lacks.
+
+    Examples
+    --------
+    >>> product = matrix_product("B200", [256, 8192], 8192, 8192)
+    >>> (product.flop_per_s / 1e12).round(-1).tolist()
+    [900.0, 1110.0]
+    >>> product.evidence.rows
+    514
+    """
+    chip = catalogue.chip(chip)
+    peak, near = chip.peak(precision), _nearest(chip, precision)
+    c = POOL.of(_origin(near))
+    m, n, k = (np.asarray(x, dtype=float) for x in (m, n, k))
+    seconds = np.asarray(operators.matrix_product(m, n, k, peak * c["efficiency"], tail=c["tail"], depth=c["depth"]))
+    rate = 2 * m * n * k / seconds
+    own = f"{chip.name}|{precision}" if near.distance == 0 else OTHERS
+    spread = np.exp(evidence.half_width(ERRORS, [own, OTHERS]))
+    return Product(seconds, rate, rate / spread, rate * spread, near)
+
+
+def _nearest(chip: Chip, precision: str) -> Evidence:
+    said = {"vendor": chip.vendor, "chip": chip.name, "precision": precision}
+    return catalogue.made_of(INDEX, Index).nearest(said, WEIGHTS, {"chip": _namesakes})
+
+
+def _namesakes(said: str, cells: NDArray[Any]) -> Array:
+    return np.array([1.0 if one.split()[0] != said.split()[0] else 0.5 * (one != said) for one in cells])
+
+
+def _origin(near: Evidence) -> Origin:
+    return Origin(near.index.cell(near, "chip"), near.index.cell(near, "precision"))
 
 
 def shape(row: dict[str, Any]) -> tuple[float, float, float] | None:
@@ -42,46 +103,115 @@ def shape(row: dict[str, Any]) -> tuple[float, float, float] | None:
     return (float(m), row["n"], row["k"]) if known else None
 
 
-def shapes(rows: pl.DataFrame) -> list[str]:
-    """What is left out together: products of one shape."""
-    return [str(shape(row)) for row in rows.iter_rows(named=True)]
+def _chip(name: str | None) -> Chip:
+    """The chip of a row, of which a device may be a part: ``TPU7x device (half chip)``."""
+    return catalogue.chip(re.sub(r" device\b| *\(.*", "", name or ""))
 
 
-def products(rows: pl.DataFrame) -> Study:
-    """Measured rates of products, and their model."""
-    sizes = np.array([shape(row) for row in rows.iter_rows(named=True)], dtype=float).reshape(-1, 3)
-    peak, rates = (rows[name].cast(pl.Float64).to_numpy() for name in ("peak", "tflops"))
-    fastest = np.where(peak > 0, peak, np.nan)
+def ask(rows: pl.DataFrame) -> list[Asked]:
+    """The call for each row. Not told apart: layout, whether it adds to its result. A device of half the peak does half a chip's work."""
+    found = []
+    for position, row in enumerate(rows.iter_rows(named=True)):
+        if (sizes := shape(row)) is None:
+            found.append(Asked(position, "tflops", skipped="no matrix product: m, n and k are not stated"))
+            continue
+        try:
+            chip = _chip(row["chip"])
+            scale = f" * {(row['peak'] or 0) / chip.peak(row['precision']) or 1e12:.17g}"
+        except InputError as error:
+            found.append(Asked(position, "tflops", skipped=str(error)))
+            continue
+        arguments = {"chip": chip.name, **dict(zip("mnk", sizes, strict=True)), "precision": row["precision"]}
+        read = (f"{end}{scale}" for end in ("flop_per_s", "low", "high"))
+        found.append(Asked(position, "tflops", {"call": "chips.matrix_product", "arguments": arguments}, *read))
+    return found
+
+
+def _systems(rows: pl.DataFrame) -> list[pl.DataFrame]:
+    """Products of each chip and precision with `LEAST` or more, with their positions."""
+    known, chips = [], []
+    for row in rows.iter_rows(named=True):
+        try:
+            chips.append(_chip(row["chip"]).name)
+            known.append(shape(row) is not None and min(row["tflops"] or 0, row["peak"] or 0) > 0)
+        except InputError:
+            chips.append("")
+            known.append(False)
+    products = rows.with_row_index("position").with_columns(chip=pl.Series(chips, dtype=pl.String)).filter(pl.Series(known))
+    return [part for _, part in products.group_by("chip", "precision", maintain_order=True) if part.height >= LEAST]
+
+
+def _study(rows: pl.DataFrame) -> Study:
+    """Measured rates of products of one chip and precision, and their model."""
+    sizes = np.array([shape(row) for row in rows.iter_rows(named=True)], dtype=float)
+    fastest = rows["peak"].cast(pl.Float64).to_numpy()
 
     def part(at: Any) -> Predict:
         (m, n, k), top = sizes[at].T, fastest[at]
 
         def predict(logs: Array) -> Array:
             c = POOL.named(logs)
-            return np.log(2 * m * n * k / matrix_product(m, n, k, top * c["efficiency"], tail=c["tail"], depth=c["depth"]))
+            return np.log(2 * m * n * k / operators.matrix_product(m, n, k, top * c["efficiency"], tail=c["tail"], depth=c["depth"]))
 
         return predict
 
-    def half_width(of: Origin, _: object) -> float:
-        own, known = f"{of.chip}|{of.precision}", catalogue.names(ERRORS)
-        return evidence.half_width(ERRORS, [own, *known], [] if own in known else known)  # the widest, of what was not measured
-
-    origins = [Origin(*system) for system in rows.select("chip", "precision").iter_rows()]
-    return Study(POOL, origins, rates, part, NOISE, half_width)
+    return Study(POOL, [Origin(*one) for one in rows.select("chip", "precision").iter_rows()], rows["tflops"].to_numpy(), part, NOISE)
 
 
-def systems(rows: pl.DataFrame) -> list[pl.DataFrame]:
-    """Products of each chip and precision with `LEAST` or more, with their positions."""
-    known = rows.with_row_index("position").filter(pl.Series([shape(row) is not None for row in rows.iter_rows(named=True)]))
-    groups = known.filter(pl.col("tflops") > 0, pl.col("peak") > 0).group_by("chip", "precision", maintain_order=True)
-    return [part for _, part in groups if part.height >= LEAST]
+def _fit(rows: pl.DataFrame) -> Fit:
+    return _study(rows).fit(np.arange(rows.height))
+
+
+def _tables(fits: list[tuple[pl.DataFrame, Fit]]) -> dict[str, pl.DataFrame]:
+    """Constants and index of evidence of some systems."""
+    index = [
+        (part["chip"][0], catalogue.chip(part["chip"][0]).vendor, part["precision"][0], part.height, part["source"][0], None)
+        for part, _ in fits
+    ]
+    columns = dict.fromkeys(("chip", "vendor", "precision"), pl.String) | {"rows": pl.Int64, "measured_by": pl.String, "date": pl.String}
+    constants = pl.concat([fit.frame() for _, fit in fits]) if fits else pl.DataFrame()
+    return {"gemm": constants, "gemm_evidence": pl.DataFrame(index, schema=columns, orient="row")}
 
 
 def calibrate(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    """The tables ``gemm`` (constants) and ``gemm_errors`` (intervals) of a file of measured products."""
-    fits, cases = [], []
-    for part in systems(rows):
-        study = products(part)
-        fits.append(study.fit(np.arange(part.height)).frame())
-        cases.append((f"{part['chip'][0]}|{part['precision'][0]}", study.errors(shapes(part))))
-    return {"gemm": pl.concat(fits) if fits else pl.DataFrame(), "gemm_errors": crossval.error_table(cases)}
+    """Constants, index of evidence and intervals: of shapes left out, and of what was not measured, whole systems."""
+    fits = [(part, _fit(part)) for part in _systems(rows)]
+    made = _tables(fits)
+    cases, others = [], [np.zeros(0)]
+    for part, said in zip((part for part, _ in fits), made["gemm_evidence"].iter_rows(named=True), strict=True):
+        study, at = _study(part), np.arange(part.height)
+        cases.append((f"{said['chip']}|{said['precision']}", study.errors(_shapes(part))))
+        rest = [(one, fit) for one, fit in fits if one is not part]
+        if rest:
+            near = Index(_tables(rest)["gemm_evidence"]).nearest({name: said[name] for name in WEIGHTS}, WEIGHTS, {"chip": _namesakes})
+            logs = study.part(at)(rest[int(near.order[0])][1].logs([_origin(near)] * at.size)) - np.log(study.values)
+            others.append(np.sort(logs)[:: max(1, at.size // 20)])  # systems count alike
+    return made | {"gemm_errors": crossval.error_table([*cases, (OTHERS, np.concatenate(others))])}
+
+
+def folds(rows: pl.DataFrame, groups: NDArray[Any]) -> Iterator[tuple[NDArray[np.intp], dict[str, pl.DataFrame]]]:
+    """Positions of each group of rows, and the tables that the others give: only systems that it has a part in are fitted anew."""
+    fits = [(part, groups[part["position"].to_numpy()], _fit(part)) for part in _systems(rows)]
+    for group in dict.fromkeys(groups.tolist()):
+        kept = [(part, fit) if not (of == group).any() else (part.filter(pl.Series(of != group)), None) for part, of, fit in fits]
+        made = _tables([(part, fit or _fit(part)) for part, fit in kept if part.height])
+        yield np.flatnonzero(groups == group), {f"calibration/{name}": table for name, table in made.items()}
+
+
+def _shapes(rows: pl.DataFrame) -> list[str]:
+    """What is left out together: products of one shape."""
+    return [str(shape(row)) for row in rows.iter_rows(named=True)]
+
+
+FORM = Form(
+    ("chip", "precision", "m", "source"),
+    ("k", "n", "peak", "tflops"),
+    ask,
+    ("tflops",),
+    calibrate=calibrate,
+    folds=folds,
+    groups=lambda rows, column: np.array(_shapes(rows)) if column == "shape" else rows[column].cast(pl.String).fill_null("").to_numpy(),
+    leave_out=("shape",),
+)
+#: Kinds of measured rows, and the forms of their files.
+FORMS: dict[str, tuple[Form, ...]] = {"gemm": (FORM,)}

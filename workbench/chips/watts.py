@@ -27,7 +27,12 @@ CONSTANTS = (
 POOL = Pool(
     "calibration/power",
     CONSTANTS,
-    {"all": Level(), "chip": Level(("chip",), 0.5), "campaign": Level(("campaign", "chip"), 0.5), "model": Level(("model",), 1.0, "scale")},
+    {
+        "all": Level(),
+        "chip": Level(("chip",), 0.5),
+        "campaign": Level(("measured_by", "chip"), 0.5),
+        "model": Level(("model",), 1.0, "scale"),
+    },
 )
 
 
@@ -60,4 +65,9 @@ def power(chip: Chip | str, compute: ArrayLike, memory: ArrayLike) -> NDArray[np
     chip = catalogue.chip(chip)
     if chip.tdp is None:
         raise InputError(f"{chip.name} has no published TDP: its power is not known")
-    return np.asarray(chip.tdp * share_of_tdp(POOL.of(Origin(chip=chip.name)), compute, memory))
+    return drawn(chip, Origin(chip=chip.name), compute, memory)
+
+
+def drawn(chip: Chip, origin: Origin, compute: Any, memory: Any) -> NDArray[np.float64]:
+    """Power of a chip with a TDP at shares of use that may exceed 1, as it was measured of `origin` [W]."""
+    return np.asarray(chip.tdp * share_of_tdp(POOL.of(origin), compute, memory))

@@ -3,11 +3,13 @@
 from workbench.fabric.bill import bill
 from workbench.fabric.cluster import Cluster
 from workbench.fabric.collectives import Tier, collective_time, tiers_of
+from workbench.fabric.forms import FORMS
 from workbench.fabric.goodput import goodput
 from workbench.fabric.topology import dragonfly, fat_tree, optical_switches
 from workbench.fabric.wan import across_sites, bandwidth_for
 
 __all__ = [
+    "FORMS",
     "Cluster",
     "Tier",
     "across_sites",

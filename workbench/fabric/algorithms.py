@@ -63,7 +63,8 @@ def operation(op: str) -> str:
     """The operation that `op` means, however it is spelt: ``all-reduce``, ``allreduce``, ``All Reduce``. Raises `InputError`."""
     if op in RULES:
         return op
-    found = {name.replace("_", ""): name for name in RULES}.get(re.sub(r"[^a-z]", "", str(op).lower()).removesuffix("perf"))
+    known = {name.replace("_", ""): name for name in RULES} | dict.fromkeys(("dispatch", "combine"), "alltoall")
+    found = known.get(re.sub(r"[^a-z]", "", str(op).lower()).removesuffix("perf"))
     if found is None:
         raise InputError(f"op = {op!r}: expected one of {', '.join(RULES)}")
     return found

@@ -1,13 +1,16 @@
 """Measured constants of `curve`: pooled from general to special, in a scale-up domain and between domains, and looked up the same way.
 
-In a domain: all measurements, operation, chip, ranks, library release; between domains: transport, operation, provider. On a chip whose
-measurements are of other operations, what sets it apart in those comes on top.
+In a domain: all measurements, operation, chip, ranks, version of the library; between domains: transport, operation. On a chip whose
+measurements are of other operations, what sets it apart in those comes on top. Where the version is not said, constants are those of tables
+that do not say it either; where none of it was measured, those of all versions together.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -15,20 +18,28 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
 from workbench.calibration import evidence
+from workbench.calibration.evidence import Evidence, Index
 from workbench.calibration.pool import Constant, Fit, Level, Pool
 from workbench.errors import InputError
 from workbench.fabric import curve
 
 Array = NDArray[np.float64]
-ERRORS = "calibration/collective_errors"
+ERRORS, INDEX = "calibration/collective_errors", "calibration/collectives_evidence"
 #: Transports between domains, with the time that a small all-reduce of two nodes takes on them [s]: the prior of their starts. They were
 #: read off the same tables that the constants are fitted to, so errors with a table left out are optimistic for transports of few tables
 #: (without these priors: 47, 33 and 22 % by size instead of 25, 27 and 15 %).
 STARTS = {"InfiniBand": 30e-6, "RoCE": 75e-6, "EFA": 110e-6, "TCPXO": 105e-6, "TCPX": 700e-6, "Slingshot": 18e-6, "other": 60e-6}
 KINDS = ("scale-up", *STARTS)
-SIZES = ((0.0, 2.0**20, "below 1 MiB"), (2.0**20, 2.0**28, "1 to 256 MiB"), (2.0**28, np.inf, "from 256 MiB"))
+#: Words of a fabric that tell its transport, in the order in which they are looked for.
+MARKS = {"tcpxo": "TCPXO", "tcpx": "TCPX", "efa": "EFA", "slingshot": "Slingshot", "roce": "RoCE", "pollara": "RoCE"}
+SIZES = ("below 1 MiB", "1 to 256 MiB", "from 256 MiB")
+#: What the nearest measurements may differ in, within a domain and between domains, and how much each counts; numbers by their ratio.
+INSIDE = {"kind": 4.0, "operation": 2.0, "chip": 2.0, "ranks": 1.0, "version": 0.25}
+BETWEEN = {"kind": 4.0, "operation": 2.0, "domains": 1.0, "chip": 0.25}
+#: Cases of the intervals by the distance of the nearest measurements: up to so far.
+DISTANCES = {"measured": 0.25, "not measured": np.inf}
 #: Levels from general to special, within a domain and between domains.
-INNER, OUTER = ("domain", "operation", "chip", "ranks", "release"), ("transport", "transport_operation", "provider")
+INNER, OUTER = ("domain", "operation", "chip", "ranks", "version"), ("transport", "transport_operation")
 UNITS = {"start": "s", "step": "s", "share": "of the link's bandwidth", "chunk": "s a square root of a byte"}
 POOL = Pool(
     "calibration/collectives",
@@ -42,11 +53,10 @@ POOL = Pool(
         "operation": Level(("kind", "op"), 1 / 0.5),
         "chip": Level(("kind", "op", "chip"), 1 / 1.0),
         "ranks": Level(("kind", "op", "chip", "ranks"), 1 / 1.5),
-        "release": Level(("kind", "op", "chip", "ranks", "release"), 1 / 2.0),
+        "version": Level(("kind", "op", "chip", "ranks", "version"), 1 / 2.0),
         "elsewhere": Level(("elsewhere",)),
         "transport": Level(("kind",), 1 / 40.0),  # few tables, of few providers: the best of 2, 6, 15 and 40 with tables left out
         "transport_operation": Level(("kind", "op")),
-        "provider": Level(("kind", "op", "provider")),
     },
 )
 
@@ -59,8 +69,7 @@ class Origin:
     op: str = ""
     chip: str = ""
     ranks: str = ""
-    release: str = ""
-    provider: str = ""
+    version: str = ""
     elsewhere: str = ""  #: a chip on which other operations were measured, but not this one
 
 
@@ -69,9 +78,26 @@ def shipped() -> Fit:
     return catalogue.made_of(POOL.table, _read)
 
 
-def constants(
-    op: str, kind: str, chip: str, n: ArrayLike, provider: str = "", release: str = "", fit: Fit | None = None
-) -> list[tuple[Array, Array, Array]]:
+def transport(fabric: str | None) -> str:
+    """Kind of transport from the words of a fabric.
+
+    Examples
+    --------
+    >>> transport("EFA v2 P5"), transport("InfiniBand NDR")
+    ('EFA', 'InfiniBand')
+    """
+    words = f" {(fabric or '').lower()} "
+    found = [kind for mark, kind in MARKS.items() if mark in words]
+    return found[0] if found else "InfiniBand" if "infiniband" in words or " ib " in words else "other"
+
+
+def minor(version: str) -> str:
+    """Version as constants know it: ``2.27`` of 2.27.3 or of ``nccl-tests, NCCL 2.27.3``; empty where there is none."""
+    found = re.search(r"\d+\.\d+", version)
+    return found[0] if found else ""
+
+
+def constants(op: str, kind: str, chip: str, n: ArrayLike, version: str = "") -> list[tuple[Array, Array, Array]]:
     """Logarithms of the constants of a tier, the ranks to take them at, and their weight in the logarithm of time.
 
     Between numbers of ranks that were measured, time is interpolated between those of both; beyond them, the constants of the nearest hold
@@ -82,10 +108,10 @@ def constants(
     list of (theta, ranks, weight)
         Shapes of `n` + (4, 3), of `n`, and of `n`; the weights add up to 1.
     """
-    fit, ranks = fit or shipped(), np.asarray(n, dtype=float)
+    fit, ranks = shipped(), np.asarray(n, dtype=float)
     if kind != "scale-up":
-        return [(_logs(fit, Origin(kind, op, provider=provider)), ranks, np.ones(()))]
-    known, thetas = in_domain(fit, op, chip, release)
+        return [(_logs(fit, Origin(kind, op)), ranks, np.ones(()))]
+    known, thetas = in_domain(fit, op, chip, version)
     if not known.size:
         return [(thetas, ranks, np.ones(()))]
     right = np.clip(np.searchsorted(known, ranks), 0, known.size - 1)
@@ -102,39 +128,42 @@ def constants(
 
 
 @lru_cache(maxsize=1024)
-def in_domain(fit: Fit, op: str, chip: str, release: str) -> tuple[Array, Array]:
+def in_domain(fit: Fit, op: str, chip: str, version: str) -> tuple[Array, Array]:
     """Numbers of ranks that an operation was measured at on a chip, with the constants there; none, and the constants of any number."""
     own = f"scale-up|{op}|{chip}|"
     ranks = sorted((key.removeprefix(own) for level, key in fit.offsets if level == "ranks" and key.startswith(own)), key=int)
     if ranks:
-        return np.array(ranks, dtype=float), np.stack([_logs(fit, Origin("scale-up", op, chip, m, release)) for m in ranks])
+        return np.array(ranks, dtype=float), np.stack([_logs(fit, Origin("scale-up", op, chip, m, version)) for m in ranks])
     measured = ("chip", f"scale-up|{op}|{chip}") in fit.offsets
     return np.zeros(0), _logs(fit, Origin("scale-up", op, chip, elsewhere="" if measured else chip))
 
 
-def interval(op: str, message_bytes: Array, inner: tuple[str, str, str], outer: tuple[str, str] | None, fit: Fit | None = None) -> Array:
-    """Half width of the 80 % interval in the logarithm of time, by how much of the configuration was measured.
+def nearest(op: str, chip: str, ranks: float, kind: str, domains: float, version: str) -> Evidence:
+    """The measurements nearest to `ranks` in one domain, or to as many in each of several domains that a transport joins."""
+    said = {"kind": kind, "operation": op, "chip": chip, "ranks": f"{ranks:.0f}", "domains": f"{domains:.0f}", "version": version}
+    return catalogue.made_of(INDEX, Index).nearest(said, INSIDE if kind == "scale-up" else BETWEEN, {"ranks": _ratio, "domains": _ratio})
 
-    Where the very tier was (chip, ranks and release; or provider and operation), the residuals of the fit; else those of tables left out.
 
-    Parameters
-    ----------
-    inner : (chip, ranks, release)
-    outer : (kind, provider) or None
-        The next tier, if there is one.
-    """
-    known = (fit or shipped()).offsets
-    if outer is None:
-        chip = f"scale-up|{op}|{inner[0]}"
-        seen = "release" if ("release", "|".join((chip, *inner[1:]))) in known else "chip" if ("chip", chip) in known else "nothing"
-        return np.full(message_bytes.shape, evidence.half_width(ERRORS, [f"one domain, {seen} measured"]))
-    if ("provider", f"{outer[0]}|{op}|{outer[1]}") in known:
-        return np.full(message_bytes.shape, evidence.half_width(ERRORS, ["several domains, provider measured"]))
-    found = np.zeros(message_bytes.shape)
-    for low, high, name in SIZES:
-        within = (message_bytes >= low) & (message_bytes < high)
-        found = np.where(within, evidence.half_width(ERRORS, [f"several domains, {name}"]), found)
-    return found
+def _ratio(said: str, cells: NDArray[Any]) -> Array:
+    """How far numbers are from the one that was said, from 0 to 1 at eight times or an eighth."""
+    return np.minimum(np.abs(np.log2(cells.astype(float) / float(said))) / 3, 1.0)
+
+
+def case(kind: str, distance: float, size: str) -> str:
+    """Name of the interval of messages of a size so far from what was measured."""
+    place = "one domain" if kind == "scale-up" else "several domains"
+    return f"{place}, {next(name for name, most in DISTANCES.items() if distance <= most)}, {size}"
+
+
+def half_width(kind: str, distance: float, message_bytes: Array) -> Array:
+    """Half width of the 80 % interval in the logarithm of time, as tables that were left out showed it at that distance."""
+    widths = [evidence.half_width(ERRORS, [case(kind, distance, size), case(kind, np.inf, size)]) for size in SIZES]
+    return np.array(widths)[size_class(message_bytes)]
+
+
+def size_class(message_bytes: Array) -> NDArray[np.intp]:
+    """Position among `SIZES`."""
+    return np.searchsorted([2.0**20, 2.0**28], message_bytes, side="right")
 
 
 def start(kind: str) -> Array:
@@ -154,6 +183,6 @@ def _read(frame: pl.DataFrame) -> Fit:
     fit = POOL.read(frame)
     for level, key in fit.offsets:
         parts = key.split("|")
-        if level != "elsewhere" and (parts[0] not in KINDS or (level in ("ranks", "release") and not parts[3].isdecimal())):
+        if level != "elsewhere" and (parts[0] not in KINDS or (level in ("ranks", "version") and not parts[3].isdecimal())):
             raise InputError(f"{POOL.table}: node '{level}|{key}': expected one of {', '.join(KINDS)} first, and whole ranks fourth")
     return fit

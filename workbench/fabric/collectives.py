@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.arrays import Arrays, broadcast, in_blocks
-from workbench.calibration.pool import Fit
+from workbench.calibration.evidence import Evidence
 from workbench.checks import COUNT, POSITIVE, check_fields, one_of, takes
 from workbench.errors import InputError
 from workbench.fabric import calibration, curve
@@ -34,16 +34,12 @@ class Tier:
         ``scale-up`` for the innermost tier, else the transport: InfiniBand, RoCE, EFA, TCPX, TCPXO, Slingshot.
     chip : str
         Chip or library that the measured constants are looked up by; unknown ones get those of the kind.
-    provider, release : str
-        Provider's name of the fabric and release of the library, where measured tables tell them apart.
     """
 
     size: ArrayLike
     bandwidth: ArrayLike
     kind: str = "scale-up"
     chip: str = ""
-    provider: str = ""
-    release: str = ""
 
     def __post_init__(self) -> None:
         check_fields(self, size=COUNT, bandwidth=POSITIVE)
@@ -61,6 +57,7 @@ class CollectiveTime(Arrays):
     busbw: Array  #: algbw times the factor of nccl-tests [B/s]
     algorithms: tuple[str, ...] = field(repr=False)  #: that were considered
     choice: NDArray[np.intp] = field(repr=False)  #: position of the fastest among them
+    evidence: Evidence | None = field(default=None, repr=False)  #: the measurements nearest to the largest numbers of ranks
 
     @property
     def algorithm(self) -> NDArray[np.str_]:
@@ -69,7 +66,7 @@ class CollectiveTime(Arrays):
 
 
 @takes(n_chips=COUNT)
-def tiers_of(cluster: Cluster, n_chips: ArrayLike | None = None, kind: str = "InfiniBand") -> tuple[Tier, ...]:
+def tiers_of(cluster: Cluster, n_chips: ArrayLike | None = None, kind: str | None = None) -> tuple[Tier, ...]:
     """The tiers of chips of a cluster: its scale-up domain, and as many domains as they fill.
 
     Parameters
@@ -77,8 +74,8 @@ def tiers_of(cluster: Cluster, n_chips: ArrayLike | None = None, kind: str = "In
     cluster : Cluster
     n_chips : array_like of int, optional
         Ranks; all chips if not given.
-    kind : str
-        Transport between domains.
+    kind : str, optional
+        Transport between domains; what the name of the cluster's fabric says if not given.
 
     Raises
     ------
@@ -104,12 +101,12 @@ def tiers_of(cluster: Cluster, n_chips: ArrayLike | None = None, kind: str = "In
     if link.bandwidth is None:
         raise InputError(f"{link.name} has no bandwidth of its own: take a link, not a switch")
     inner = Tier(np.minimum(n, domain), chip.scaleup_bandwidth, "scale-up", chip.name)
-    return inner, Tier(np.maximum(n / domain, 1.0), link.bandwidth, kind, chip.name)
+    return inner, Tier(np.maximum(n / domain, 1.0), link.bandwidth, kind or calibration.transport(link.name), chip.name)
 
 
 @takes(message_bytes=POSITIVE)
 def collective_time(
-    op: str, message_bytes: ArrayLike, tiers: Sequence[Tier] | Cluster, algorithm: str = "best", *, fit: Fit | None = None
+    op: str, message_bytes: ArrayLike, tiers: Sequence[Tier] | Cluster, algorithm: str = "best", *, version: str = ""
 ) -> CollectiveTime:
     """Time of a collective over any number of tiers, innermost first.
 
@@ -120,15 +117,16 @@ def collective_time(
     Parameters
     ----------
     op : str
-        all_reduce, all_gather, reduce_scatter, alltoall, broadcast, reduce or sendrecv; all-reduce and allreduce are understood.
+        all_reduce, all_gather, reduce_scatter, alltoall, broadcast, reduce or sendrecv; all-reduce and allreduce are understood. Dispatch
+        and combine, of tokens to experts and back, are all-to-alls: bytes are those of a rank's tokens, once for each expert.
     message_bytes : array_like
         In the convention of nccl-tests: of an all-gather or reduce-scatter the whole [B].
     tiers : sequence of Tier, or Cluster
         Of a cluster all chips, as `tiers_of`.
     algorithm : str
         ``best``, or one of `algorithms` of the operation, taken on every tier.
-    fit : Fit, optional
-        Constants in place of those that ship.
+    version : str
+        Of NCCL or RCCL, as ``2.27``. If it is not given, or was not measured, the interval says what that may cost.
 
     References
     ----------
@@ -154,20 +152,23 @@ def collective_time(
     scalar = all(np.ndim(value) == 0 for value in shaped.values())
     if not scalar:
         broadcast(message_bytes=s, **shaped)
-    return in_blocks(lambda s: _timed(op, s, tiers, considered, fit), BLOCK, s.shape if scalar else (), s=s)
+    release = calibration.minor(version)
+    found = in_blocks(lambda s: _timed(op, s, tiers, considered, release), BLOCK, s.shape if scalar else (), s=s)
+    largest = [float(np.max(t.size, initial=1.0)) for t in tiers]
+    return replace(found, evidence=_nearest(op, tiers, largest, release)[1])
 
 
-def _timed(op: str, s: Array, tiers: Sequence[Tier], considered: tuple[str, ...], fit: Fit | None) -> CollectiveTime:
+def _timed(op: str, s: Array, tiers: Sequence[Tier], considered: tuple[str, ...], version: str) -> CollectiveTime:
     """`collective_time` of checked arguments, in one piece."""
     ranks = np.ones(())
     for tier in tiers:
         ranks = ranks * np.asarray(tier.size, dtype=float)
-    total = _over_tiers(op, s, tiers, considered[0], fit)
+    total = _over_tiers(op, s, tiers, considered[0], version)
     choice, fastest = np.zeros(total.shape, dtype=np.intp), total
     for position, name in enumerate(considered[1:], start=1):
-        rival = _over_tiers(op, s, tiers, name, fit)
+        rival = _over_tiers(op, s, tiers, name, version)
         choice, fastest = np.where(rival < fastest, position, choice), np.minimum(rival, fastest)
-    width = _width(op, s, tiers, fit)
+    width = _width(op, s, tiers, version)
     alone = np.broadcast_to(ranks == 1, total.shape)
     algbw = np.where(alone, np.inf, s / np.where(alone, 1.0, total))  # one rank has nothing to move
     factor = busbw_factor(op, np.broadcast_to(ranks, total.shape))
@@ -182,28 +183,32 @@ def _timed(op: str, s: Array, tiers: Sequence[Tier], considered: tuple[str, ...]
     )
 
 
-def _width(op: str, s: Array, tiers: Sequence[Tier], fit: Fit | None) -> Array:
-    """Half width of the interval by what was measured: of the first tier alone, or of the next one with more than one member."""
-    first, shape = tiers[0], np.broadcast_shapes(*(np.shape(t.size) for t in tiers))
-    beyond = np.zeros(shape, dtype=int)
-    for i in range(len(tiers) - 1, 0, -1):
-        beyond = np.where(np.asarray(tiers[i].size) > 1, i, beyond)
-    inside = np.where(beyond > 0, 0.0, np.asarray(first.size, dtype=float))
+def _nearest(op: str, tiers: Sequence[Tier], sizes: Sequence[float], version: str) -> tuple[str, Evidence]:
+    """Kind and measurements of what bounds the time: the first tier alone, or the next one with more than one member."""
+    beyond = next((i for i in range(1, len(tiers)) if sizes[i] > 1), 0)
+    kind, domains = (tiers[beyond].kind, sizes[beyond]) if beyond else ("scale-up", 1.0)
+    return kind, calibration.nearest(op, tiers[0].chip, 1.0 if beyond else sizes[0], kind, domains, version)
+
+
+def _width(op: str, s: Array, tiers: Sequence[Tier], version: str) -> Array:
+    """Half width of the interval by how far from what was measured each is."""
+    sizes = np.broadcast_arrays(*(np.asarray(t.size, dtype=float) for t in tiers))
     width = np.zeros(())
-    for n, i in set(zip(inside.ravel().tolist(), beyond.ravel().tolist(), strict=True)):
-        outer = (tiers[i].kind, tiers[i].provider) if i else None
-        found = calibration.interval(op, s, (first.chip, f"{n:.0f}", first.release), outer, fit)
-        width = found if inside.size == 1 else np.where((inside == n) & (beyond == i), found, width)
+    for each in set(zip(*(size.ravel().tolist() for size in sizes), strict=True)):
+        kind, near = _nearest(op, tiers, each, version)
+        found = calibration.half_width(kind, near.distance, s)
+        same = np.logical_and.reduce([size == one for size, one in zip(sizes, each, strict=True)])
+        width = found if sizes[0].size == 1 else np.where(same, found, width)
     return width
 
 
-def _over_tiers(op: str, s: Array, tiers: Sequence[Tier], name: str, fit: Fit | None) -> Array:
+def _over_tiers(op: str, s: Array, tiers: Sequence[Tier], name: str, version: str) -> Array:
     """Time with one algorithm on every tier."""
     total, ranks = np.zeros(()), np.ones(())
     for tier in tiers:
         n = np.asarray(tier.size, dtype=float)
         message = passed_up(op, s, ranks)
-        parts = calibration.constants(op, tier.kind, tier.chip, n, tier.provider, tier.release, fit)
+        parts = calibration.constants(op, tier.kind, tier.chip, n, version)
         times = [curve.seconds(theta, *RULES[op][name](message, at), tier.bandwidth) for theta, at, _ in parts]
         t = times[0] if len(times) == 1 else times[0] ** parts[0][2] * times[1] ** parts[1][2]
         t = np.where(n > 1, t, 0.0)

@@ -52,8 +52,8 @@ def optimal_interval(checkpoint: ArrayLike, mtbf: ArrayLike) -> Array:
 def goodput(
     n_chips: ArrayLike,
     *,
-    checkpoint: ArrayLike,
-    restart: ArrayLike,
+    checkpoint: ArrayLike | None = None,
+    restart: ArrayLike | None = None,
     failure_rate: ArrayLike | None = None,
     interval: ArrayLike | None = None,
 ) -> Goodput:
@@ -65,8 +65,8 @@ def goodput(
     ----------
     n_chips : array_like
         A mean over time need not be whole.
-    checkpoint, restart : array_like
-        Time to write a checkpoint, C, and to come back from a failure, R [s].
+    checkpoint, restart : array_like, optional
+        Time to write a checkpoint, C, and to come back from a failure, R [s]; the median of published systems if not given.
     failure_rate : array_like, optional
         Failures per chip and year; that of Llama 3 if not given, links included.
     interval : array_like, optional
@@ -83,8 +83,9 @@ def goodput(
     >>> job.share.round(2).tolist(), (job.mtbf / 3600).round(1).tolist()
     ([0.98, 0.88, 0.6], [50.7, 3.1, 0.5])
     """
-    n, c, r = (np.asarray(x, dtype=float) for x in (n_chips, checkpoint, restart))
-    rate = np.asarray(catalogue.cost("failure_rate_per_chip_year").value if failure_rate is None else failure_rate, dtype=float)
+    given = {"checkpoint_s": checkpoint, "restart_s": restart, "failure_rate_per_chip_year": failure_rate}
+    n = np.asarray(n_chips, dtype=float)
+    c, r, rate = (np.asarray(catalogue.cost(name).value if x is None else x, dtype=float) for name, x in given.items())
     mtbf = YEAR / (n * np.maximum(rate, 1e-300))
     tau = optimal_interval(c, mtbf) if interval is None else np.asarray(interval, dtype=float)
     with np.errstate(over="ignore"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -10,11 +10,18 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from workbench import catalogue, tables
+from workbench.calibration import crossval
 from workbench.calibration.crossval import Study
+from workbench.calibration.forms import Asked, Form
 from workbench.calibration.pool import Fit, Node, Predict
-from workbench.fabric import curve
-from workbench.fabric.algorithms import RULES, passed_up
-from workbench.fabric.calibration import INNER, OUTER, POOL, Origin, in_domain, shipped, start
+from workbench.checks import row_numbers
+from workbench.errors import InputError
+from workbench.fabric import curve, nccl_log
+from workbench.fabric.algorithms import RULES, operation, passed_up
+from workbench.fabric.calibration import INDEX, INNER, OUTER, POOL, SIZES, Origin, case, in_domain, minor, shipped, size_class, start
+from workbench.fabric.calibration import transport as transport_of
+from workbench.fabric.collectives import Tier, collective_time
 
 Array = NDArray[np.float64]
 NOISE = 0.05  #: relative spread of repeats between tables
@@ -23,47 +30,81 @@ OWN = 500
 #: Largest share of the wire that a protocol may take: in-network reduction beats the ring it is counted as by a little in a domain, and by
 #: up to two between two domains, where each byte crosses once.
 CAPS = {("scale-up", "all_reduce"): 1.15, ("scale-up", ""): 0.97, ("out", "all_reduce"): 2.1, ("out", ""): 1.0}
-
-
-#: Words of a fabric that tell its transport, in the order in which they are looked for.
-MARKS = {
-    "tcpxo": "TCPXO",
-    "tcpx": "TCPX",
-    "efa": "EFA",
-    "slingshot": "Slingshot",
-    "roce": "RoCE",
-    "pollara": "RoCE",
-    "infiniband": "InfiniBand",
-}
-
-
-def transport(fabric: str | None) -> str:
-    """Kind of transport from the words of a fabric."""
-    words = (fabric or "").lower()
-    found = [kind for mark, kind in MARKS.items() if mark in words]
-    return found[0] if found else "InfiniBand" if words.startswith("ib ") or " ib" in words else "other"
+TEXT = ("table_id", "collective", "chip", "fabric", "library", "quality", "source")
+NUMBERS = ("bytes", "n_gpus", "scaleup_domain_gpus", "scale_up_GBps_per_dir", "nic_Gbps_per_gpu", "time_us")
+NIC = 50.0  #: GB/s of a chip's NIC where neither the row nor the catalogue states it
+#: Words of the column quality that keep a row out of every score and fit.
+DOUBTFUL = ("suspect", "noisy", "outlier", "coarse", "context", "degraded", "untuned", "user reports")
+#: What tells apart the measurements that a row of the index stands for.
+GROUP = ("kind", "operation", "chip", "ranks", "domains", "version")
 
 
 def prepared(rows: pl.DataFrame) -> pl.DataFrame:
-    """Measurements of collectives with what the fit needs: inner and outer ranks, release of the library, transport.
+    """Measurements of collectives with what a call takes: ranks in a domain and domains, links, transport, version, or why there is none.
+
+    A rate that is not stated is that of the chip in the catalogue, between domains else that of a current NIC.
 
     Parameters
     ----------
     rows : polars.DataFrame
-        Columns collective, bytes, n_gpus, scaleup_domain_gpus, chip, scale_up_GBps_per_dir, nic_Gbps_per_gpu, fabric, library.
+        Columns collective, bytes, n_gpus, scaleup_domain_gpus, chip, scale_up_GBps_per_dir, nic_Gbps_per_gpu, fabric, library, quality.
     """
-    domain = pl.col("scaleup_domain_gpus").fill_null(8)
-    outer = (pl.col("n_gpus") / domain).ceil()  # 128 ranks on racks of 72 are two racks of 64
-    return rows.with_columns(
-        outer=outer.cast(pl.Float64),
-        inner=(pl.col("n_gpus") / outer).cast(pl.Float64),
-        release=pl.col("library").str.extract(r"(\d+\.\d+)").fill_null(""),
-        kind=pl.col("fabric").map_elements(transport, return_dtype=pl.String, skip_nulls=False),
-        chip=pl.col("chip").fill_null(""),
-        provider=pl.col("fabric").fill_null(""),
-        inside=pl.col("scale_up_GBps_per_dir").fill_null(450.0) * 1e9,
-        outside=pl.col("nic_Gbps_per_gpu").fill_null(400.0) / 8 * 1e9,
+    chips = catalogue.table("chips").select("chip", "scaleup_gb_per_s", "scaleout_gb_per_s").unique("chip")
+    domains = (pl.col("n_gpus") / pl.col("scaleup_domain_gpus").fill_null(8)).ceil()  # 128 ranks on racks of 72 are two racks of 64
+    data = rows.with_columns(chip=pl.col("chip").fill_null("")).join(chips, on="chip", how="left", maintain_order="left")
+    data = data.with_columns(
+        op=pl.col("collective").replace({"ep_dispatch_lowlat": "dispatch", "ep_combine_lowlat": "combine"}),
+        outer=domains.cast(pl.Float64),
+        inner=(pl.col("n_gpus") / domains).cast(pl.Float64),
+        version=pl.col("library").fill_null("").map_elements(minor, return_dtype=pl.String),
+        kind=pl.col("fabric").map_elements(transport_of, return_dtype=pl.String, skip_nulls=False),
+        inside=pl.coalesce("scale_up_GBps_per_dir", "scaleup_gb_per_s") * 1e9,
+        outside=pl.coalesce(pl.col("nic_Gbps_per_gpu") / 8, "scaleout_gb_per_s", pl.lit(NIC)) * 1e9,
     )
+    data = data.with_columns(reason=pl.Series([_reason(row) for row in data.iter_rows(named=True)], dtype=pl.String))
+    return data.with_columns(inside=pl.coalesce("inside", "outside"))
+
+
+def _reason(row: dict[str, Any]) -> str | None:
+    """Why nothing is asked for a row."""
+    if doubt := next((word for word in DOUBTFUL if word in (row["quality"] or "")), None):
+        return f"quality of the row: {doubt}"
+    if not row["bytes"] or not row["n_gpus"]:
+        return "bytes or n_gpus is not stated"
+    try:
+        operation(row["op"] or "")
+        row_numbers(row, NUMBERS, ("n_gpus", "scaleup_domain_gpus"))
+    except InputError as error:
+        return str(error)
+    if zero := next((name for name in NUMBERS[2:5] if row[name] == 0), None):
+        return f"{zero} is 0; leave it blank where it is not known"
+    if row["n_gpus"] < 2:
+        return "one rank"
+    if row["outer"] <= 1 and row["inside"] is None:
+        return "the rate of the link is not stated, and the chip is none of the catalogue"
+    return None
+
+
+def tiers(row: dict[str, Any]) -> list[dict[str, Any]]:
+    """Arguments of the tiers of a prepared row."""
+    within = {"size": row["inner"], "bandwidth": row["inside"], "kind": "scale-up", "chip": row["chip"]}
+    between = {"size": row["outer"], "bandwidth": row["outside"], "kind": row["kind"], "chip": row["chip"]}
+    return [within] if row["outer"] <= 1 else [within, between]
+
+
+def ask(rows: pl.DataFrame, quantity: str = "time_us") -> list[Asked]:
+    """The call for each row. Not told apart: the provider, settings of the environment, the algorithm, pods, virtual machines."""
+    found = []
+    for position, row in enumerate(prepared(rows).iter_rows(named=True)):
+        if row["reason"]:
+            found.append(Asked(position, quantity, skipped=row["reason"]))
+            continue
+        joined = [{"call": "fabric.Tier", "arguments": tier} for tier in tiers(row)]
+        arguments = {"op": row["op"], "message_bytes": row["bytes"], "tiers": joined}
+        arguments |= {"version": row["version"]} if row["version"] else {}
+        call = {"call": "fabric.collective_time", "arguments": arguments}
+        found.append(Asked(position, quantity, call, "seconds * 1e6", "low * 1e6", "high * 1e6"))
+    return found
 
 
 def fit(data: pl.DataFrame, base: Fit | None = None, nodes: Collection[Node] | None = None) -> Fit:
@@ -76,44 +117,89 @@ def fit(data: pl.DataFrame, base: Fit | None = None, nodes: Collection[Node] | N
 
 def touched(data: pl.DataFrame) -> set[Node]:
     """Nodes of measurements at every level."""
-    tiers = zip(_split(data), (True, False), (INNER, OUTER), strict=True)
-    rows = ((levels, _origin(row, inner)) for part, inner, levels in tiers for row in part.iter_rows(named=True))
+    parts = zip(_split(data), (True, False), (INNER, OUTER), strict=True)
+    rows = ((levels, _origin(row, inner)) for part, inner, levels in parts for row in part.iter_rows(named=True))
     return {(level, POOL.nodes(origin)[level]) for levels, origin in rows for level in levels}
 
 
-def calibrate(rows: pl.DataFrame) -> pl.DataFrame:
-    """Fit the constants to measurements.
+def calibrate(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """Constants, their index of evidence and, of many rows, the intervals that rows left out show.
 
-    Parameters
-    ----------
-    rows : polars.DataFrame
-        Measurements as `prepared` takes them, with time_us; rows of doubtful quality left out.
-
-    Returns
-    -------
-    polars.DataFrame
-        The table ``calibration/collectives``. Of fewer than `OWN` measurements only what they were made with (chips, providers), below the
-        general constants that ship.
+    Of fewer than `OWN` measurements only what they were made with (chips; operations on a transport), below the constants that ship.
     """
-    data = prepared(rows)
+    data = _usable(rows)
     if data.height >= OWN:
-        return fit(data).frame()
+        fitted = fit(data)
+        return {"collectives": fitted.frame(), "collectives_evidence": _index(data), "collective_errors": _errors(data, fitted)}
     known = shipped()
-    nodes = {node for node in touched(data) if node[1].count("|") > 1 or node not in known.offsets}
+    nodes = {node for node in touched(data) if node[1].count("|") > 1 or node[0] == OUTER[-1] or node not in known.offsets}
     elsewhere = {("elsewhere", key.split("|")[2]) for level, key in nodes if level == "chip"}
-    return fit(data, known, nodes).frame(nodes | elsewhere)
+    return {"collectives": fit(data, known, nodes).frame(nodes | elsewhere), "collectives_evidence": _index(data)}
+
+
+def folds(rows: pl.DataFrame, groups: NDArray[Any]) -> Iterator[tuple[NDArray[np.intp], dict[str, pl.DataFrame]]]:
+    """Positions of each group of rows, and the tables that the others give: only nodes that it has a part in are fitted anew."""
+    usable = _usable(rows)
+    at = usable["position"].to_numpy()
+    full = fit(usable)
+    for group in dict.fromkeys(groups.tolist()):
+        out = pl.Series(groups[at] == group)
+        rest, gone = usable.filter(~out), usable.filter(out)
+        fitted = fit(rest, full, touched(gone)) if gone.height else full
+        yield np.flatnonzero(groups == group), {POOL.table: fitted.frame(), INDEX: _index(rest)}
+
+
+def _usable(rows: pl.DataFrame) -> pl.DataFrame:
+    """Prepared rows of good quality that state the time of an operation that is fitted, with their position."""
+    data = prepared(rows.with_row_index("position"))
+    return data.filter(pl.col("reason").is_null(), pl.col("time_us") > 0, pl.col("op").is_in(list(RULES)))
+
+
+def _index(data: pl.DataFrame) -> pl.DataFrame:
+    """Measurements by what a user can say of them; sources say no date."""
+    several = pl.col("outer") > 1
+    named = data.select(
+        kind=pl.when(several).then("kind").otherwise(pl.lit("scale-up")),
+        operation="op",
+        chip="chip",
+        ranks=pl.col("inner").round().cast(pl.Int64).cast(pl.String),
+        domains=pl.col("outer").cast(pl.Int64).cast(pl.String),
+        version=pl.col("version").replace({"": None}),
+        measured_by=pl.col("source").fill_null(""),
+    )
+    found = named.group_by(GROUP, maintain_order=True).agg(rows=pl.len().cast(pl.Int64), measured_by=pl.col("measured_by").first())
+    return found.with_columns(date=pl.lit(None, pl.String))
+
+
+def _errors(data: pl.DataFrame, full: Fit) -> pl.DataFrame:
+    """Half widths by place, distance and size, of tables left out and of chips and transports left out, the tables counting alike."""
+    found: list[tuple[str, float, str]] = []
+    for label in ("table_id", "made_on"):
+        groups = data.select(made_on=pl.when(pl.col("outer") > 1).then("kind").otherwise("chip"), table_id="table_id")[label].to_numpy()
+        for group in dict.fromkeys(groups.tolist()):
+            rest, gone = data.filter(pl.Series(groups != group)), data.filter(pl.Series(groups == group))
+            with tables.instead({POOL.table: fit(rest, full, touched(gone)).frame(), INDEX: _index(rest)}):
+                for _, part in gone.group_by("op", "inner", "outer", "kind", "chip", "version", "inside", "outside", maintain_order=True):
+                    row, size = part.row(0, named=True), part["bytes"].to_numpy()
+                    t = collective_time(row["op"], size, [Tier(**tier) for tier in tiers(row)], version=row["version"])
+                    logs = np.log(t.seconds * 1e6 / part["time_us"].to_numpy())
+                    kind = "scale-up" if row["outer"] <= 1 else row["kind"]
+                    names = [case(kind, t.evidence.distance, SIZES[i]) for i in size_class(size)] if t.evidence else []
+                    found += zip(names, logs.tolist(), part["table_id"], strict=True)
+    frame = pl.DataFrame(found, schema=["case", "log", "table_id"], orient="row")
+    cases = [(str(key[0]), crossval.evenly(part["log"].to_numpy(), part["table_id"], 5)) for key, part in frame.group_by("case")]
+    return crossval.error_table(sorted(cases, key=lambda one: one[0])).drop("mean_error_percent")
 
 
 def _split(data: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Measurements within a domain, and over several."""
-    known = data.filter(pl.col("collective").is_in(list(RULES)))
-    return known.filter((pl.col("outer") <= 1) & (pl.col("inner") > 1)), known.filter(pl.col("outer") > 1)
+    return data.filter((pl.col("outer") <= 1) & (pl.col("inner") > 1)), data.filter(pl.col("outer") > 1)
 
 
 def _origin(row: dict[str, Any], inner: bool) -> Origin:
     if inner:
-        return Origin("scale-up", row["collective"], row["chip"], str(int(row["inner"])), row["release"])
-    return Origin(row["kind"], row["collective"], provider=row["provider"])
+        return Origin("scale-up", row["op"], row["chip"], str(int(row["inner"])), row["version"])
+    return Origin(row["kind"], row["op"])
 
 
 def _study(data: pl.DataFrame, inner: bool, fit: Fit | None = None) -> Study:
@@ -123,7 +209,7 @@ def _study(data: pl.DataFrame, inner: bool, fit: Fit | None = None) -> Study:
     share = [i for i, name in enumerate(POOL.names) if name.startswith("share")]
     tier = "scale-up" if inner else "out"
     for i, row in enumerate(rows):
-        op, size, n = row["collective"], np.asarray(float(row["bytes"])), np.asarray(row["inner"])
+        op, size, n = row["op"], np.asarray(float(row["bytes"])), np.asarray(row["inner"])
         message, ranks, rate = (size, n, row["inside"]) if inner else (passed_up(op, size, n), row["outer"], row["outside"])
         asked[:, i] = *_ask(op, message, ranks), rate, 0.0 if fit is None else _below(fit, op, row["chip"], n, size, row["inside"])
         most[i, share] = np.log(CAPS.get((tier, op), CAPS[tier, ""]))
@@ -150,7 +236,7 @@ def _ask(op: str, message: Array, ranks: Array) -> tuple[Any, Any]:
 
 
 def _below(fit: Fit, op: str, chip: str, n: Array, size: Array, rate: float) -> float:
-    """Time within a domain, with the constants of the nearest number of ranks that was measured, whatever the release."""
+    """Time within a domain, with the constants of the nearest number of ranks that was measured, whatever the version."""
     if n <= 1:
         return 0.0
     known, thetas = in_domain(fit, op, chip, "any")
@@ -160,7 +246,7 @@ def _below(fit: Fit, op: str, chip: str, n: Array, size: Array, rate: float) -> 
 
 def _with_elsewhere(fit: Fit) -> Fit:
     """With what sets a chip apart whatever the operation: its mean offset from the operations that were measured on it."""
-    offsets, rows = dict(fit.offsets), dict(fit.rows)
+    offsets, rows = {node: own for node, own in fit.offsets.items() if node[0] != "elsewhere"}, dict(fit.rows)
     nodes = [(node, node[1].split("|")[2]) for node in fit.offsets if node[0] == "chip"]
     for chip in dict.fromkeys(name for _, name in nodes):
         own = [node for node, name in nodes if name == chip]
@@ -168,3 +254,7 @@ def _with_elsewhere(fit: Fit) -> Fit:
         rows["elsewhere", chip] = sum(fit.rows[node] for node in own)
     errors = fit.errors | {node: np.full(len(POOL.names), np.nan) for node in offsets if node not in fit.errors}
     return replace(fit, offsets=offsets, rows=rows, errors=errors)
+
+
+MEASURED = ("time_us", "algbw_GBps", "busbw_GBps", "in_place_time_us")
+FORM = Form(TEXT, NUMBERS, ask, MEASURED, calibrate=calibrate, folds=folds, read=nccl_log.measurements)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
+from workbench import catalogue
 from workbench.errors import DataError
 from workbench.fabric.algorithms import RULES, busbw_factor
 
@@ -37,6 +39,18 @@ def is_log(path: str | Path) -> bool:
     except OSError:
         return False
     return bool(re.search(r"# nThread|# rank\s+\d+|out-of-place", head, re.IGNORECASE))
+
+
+def measurements(path: str | Path) -> pl.DataFrame | None:
+    """Rows of a log as those of a CSV of measurements, over InfiniBand, with the domain and links of its chip; None for another file."""
+    if not is_log(path):
+        return None
+    log = read_log(path)
+    for reason in log.left_out:
+        print(f"{path}: left out: {reason}", file=sys.stderr)
+    chips = catalogue.table("chips").select("chip", scaleup_domain_gpus=pl.col("scaleup_domain").fill_null(8).cast(pl.Float64))
+    rows = log.rows.join(chips, on="chip", how="left").with_columns(pl.col("bytes", "n_gpus").cast(pl.Float64), fabric=pl.lit("InfiniBand"))
+    return rows.with_columns(scale_up_GBps_per_dir=pl.lit(None, pl.Float64), nic_Gbps_per_gpu=pl.lit(None, pl.Float64))
 
 
 def read_log(path: str | Path) -> Log:

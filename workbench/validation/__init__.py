@@ -1,5 +1,6 @@
 """Models against published measurements: predicted, measured, and how far apart, by source."""
 
-from workbench.validation.report import aligned, calibrate, validate, write_tables
+from workbench.validation.decisions import decide
+from workbench.validation.score import calibrate, validate, write_tables
 
-__all__ = ["aligned", "calibrate", "validate", "write_tables"]
+__all__ = ["calibrate", "decide", "validate", "write_tables"]

@@ -1,90 +1,26 @@
-"""What every kind of validation shares: reading the file, joining predictions to measurements, the table and the JSON."""
+"""What every kind of validation shows: predicted beside measured, the table of errors by group, and the JSON of every row."""
 
 from __future__ import annotations
 
-import datetime
-import importlib
 import json
-import tempfile
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import ArrayLike
 
-from workbench import catalogue, files, tables
-from workbench.calibration.crossval import Study
-from workbench.calibration.pool import Fit
-from workbench.errors import DataError, InputError, UnknownName
-
-#: Kinds of measurements and the modules that predict them. Each has columns it needs, TEXT and NUMBERS (blanks allowed), of which those in
-#: OPTIONAL may be missing; MEASURED, columns that its `predict` never sees; and, where it can, `read` (its own files), `shipped` (names
-#: them), `measured`
-#: (of a row and its prediction, what was measured and the absolute error that the case allows), `predict_without` and `calibrate`.
-KINDS = {
-    "cases": "workbench.validation.cases",
-    "energy": "workbench.validation.cases",
-    "demand": "workbench.validation.cases",
-    "scaling": "workbench.validation.cases",
-    "collectives": "workbench.validation.collectives",
-    "topology": "workbench.validation.cases",
-    "gemm": "workbench.validation.gemm",
-    "serving": "workbench.validation.serving",
-    "training": "workbench.validation.training",
-    "training-memory": "workbench.validation.training_memory",
-}
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What a model says of one measured quantity of one row; `value` is None where it says nothing, and `skipped` why."""
-
-    position: int  #: row of the file, from 0
-    quantity: str  #: column that holds the measurement
-    value: float | None = None
-    low: float | None = None  #: ends of the 80 % interval
-    high: float | None = None
-    skipped: str | None = None
-    part: int = 0  #: which of the numbers, where the column holds several
-
-
-def within(position: int, quantity: str, value: float, half_width: float) -> Prediction:
-    """A prediction with its interval, whose half width is one of the logarithm."""
-    return Prediction(position, quantity, value, value * float(np.exp(-half_width)), value * float(np.exp(half_width)))
-
-
-def fitted(
-    quantity: str, position: ArrayLike, study: Study | None, parts: Iterable[tuple[Any, Fit | None]], reasons: dict[int, str]
-) -> list[Prediction]:
-    """Rows of a study by the constants of their part; without any, and those that could not be read, with the reason."""
-    table, place = [Prediction(at, quantity, skipped=reason) for at, reason in reasons.items()], np.asarray(position)
-    for at, fit in parts:
-        if fit is None or study is None:
-            table += [Prediction(int(place[i]), quantity, skipped="too few other rows to calibrate on") for i in at]
-        else:
-            found = zip(at, study.predict(fit, at), strict=True)
-            table += [within(int(place[i]), quantity, float(value), study.half_width(study.origins[i], fit)) for i, value in found]
-    return sorted(table, key=lambda p: p.position)
-
+from workbench import files
 
 _RATIO = pl.col("predicted") / pl.col("measured")
 _ERROR = 100 * (_RATIO - 1).abs()
 _KNOWN = pl.col("predicted").is_not_null() & (pl.col("measured") != 0)
 
-
-#: What a formula raises on inputs that it was not written for: any file may come, and its other rows are predicted all the same.
-ODD = (LookupError, StopIteration, AttributeError, TypeError, ArithmeticError, ValueError, MemoryError, pl.exceptions.PolarsError)
-
-
 #: Columns of the rows of a report.
 COLUMNS = (
     {"position": pl.Int64, "id": pl.String, "quantity": pl.String}
     | dict.fromkeys(("predicted", "low", "high", "measured"), pl.Float64)
-    | {"source": pl.String, "skipped": pl.String, "tolerance": pl.Float64, "by": pl.String}
+    | {"source": pl.String, "skipped": pl.String, "call": pl.String, "tolerance": pl.Float64, "by": pl.String}
 )
 
 
@@ -97,8 +33,13 @@ class Report:
     by: str
 
     def table(self) -> pl.DataFrame:
-        """One row a group: how many rows, how many predicted, errors in percent, bias, interval coverage, cases within tolerance."""
-        inside = pl.col("measured").is_between(pl.col("low"), pl.col("high"))
+        """One row a group: how many rows, how many predicted, errors in percent, bias, cases within tolerance.
+
+        Of 80 % intervals: how many hold what was measured, with its standard error, and the median half width.
+        """
+        known = pl.col("predicted").is_not_null() & pl.col("low").is_not_null()
+        inside = pl.col("measured").is_between(pl.col("low"), pl.col("high")).filter(known)
+        half = (pl.col("high") / pl.col("low")).filter(known, pl.col("low") > 0).sqrt() - 1
         columns = [
             pl.len().alias("rows"),
             pl.col("predicted").count().alias("predicted"),
@@ -106,7 +47,9 @@ class Report:
             _ERROR.filter(_KNOWN).mean().round(2).alias("mean_error_%"),
             _ERROR.filter(_KNOWN).quantile(0.9).round(2).alias("p90_error_%"),
             (100 * (_RATIO - 1)).filter(_KNOWN).median().round(2).alias("bias_%"),
-            (100 * inside.filter(pl.col("predicted").is_not_null() & pl.col("low").is_not_null()).mean()).round(0).alias("coverage_%"),
+            (100 * inside.mean()).round(0).alias("coverage_%"),
+            (100 * (inside.mean() * (1 - inside.mean()) / inside.count()).sqrt()).round(1).alias("+-"),
+            (100 * half).median().round(1).alias("half_width_%"),
         ]
         if self.rows["tolerance"].count():
             near = (pl.col("predicted") - pl.col("measured")).abs() <= pl.col("tolerance") + 1e-12 * pl.col("measured").abs()
@@ -143,6 +86,12 @@ class Report:
         """Why rows were not predicted, most frequent first."""
         return dict(Counter(r for r in self.rows["skipped"] if r is not None).most_common())
 
+    def calls(self) -> str:
+        """The call of every row as Python, after the imports that it needs."""
+        faces = "import numpy as np\nfrom workbench import catalogue, chips, demand, energy, fabric, fleet, scaling\n"
+        said = self.rows.select("position", "quantity", "call", "skipped").iter_rows()
+        return "\n".join((faces, *(f"{call or f'# {why}'}  # row {at + 2}: {name}" for at, name, call, why in said)))
+
     def write_json(self, path: str | Path) -> None:
         """Write every row as a list of JSON objects; the file is whole or not there."""
         files.write(path, json.dumps(self.rows.drop("tolerance", "by").to_dicts(), indent=1, allow_nan=False) + "\n")
@@ -164,163 +113,13 @@ def aligned(frame: pl.DataFrame) -> list[str]:
     >>> aligned(pl.DataFrame({"source": ["a"], "error_%": [2.5]}))
     ['source  error_%', 'a           2.5']
     """
-    cells = [[_text(v) for v in row] for row in (tuple(frame.columns), *frame.rows())]
+    cells = [[text(v) for v in row] for row in (tuple(frame.columns), *frame.rows())]
     widths = [max(len(row[i]) for row in cells) for i in range(frame.width)]
     return ["  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))) for row in cells]
 
 
-def validate(kind: str, path: str | Path | None = None, by: str = "source", leave_out: str | None = None) -> Report:
-    """Predict every row of a file of measurements that the models can predict, and compare.
-
-    Raises `UnknownName` for a kind that does not exist; `DataError` for a file that is missing, empty, lacks a column or has text in a
-    number, with path, row and column.
-
-    Parameters
-    ----------
-    kind : str
-        One of `KINDS`.
-    path : path, optional
-        CSV of measurements; the sample that ships with the workbench if not given.
-    by : str
-        Column that groups the report's table.
-    leave_out : str, optional
-        Column: predict each row by models calibrated on the rows of its other values alone, where the kind can.
-
-    Examples
-    --------
-    >>> validate("topology").table().filter(pl.col("source") == "all")["within_tolerance"].item()
-    27
-    """
-    module = _module(kind)
-    file = Path(path) if path is not None else shipped(kind)
-    frame = _rows(module, file)
-    if by not in frame.columns:
-        raise DataError(file, f"no such column to group by; the file has {', '.join(frame.columns)}", column=by)
-    others = (*getattr(module, "CROSS", ()), *(c for c in frame.columns if c not in module.MEASURED))
-    if leave_out is None:
-        with np.errstate(all="ignore"):  # an answer that is not finite is told in its row
-            predictions = module.predict(frame.drop(list(module.MEASURED), strict=False))
-    elif not hasattr(module, "predict_without"):
-        raise InputError(f"no prediction of the kind {kind} rests on constants fitted to measurements: there is nothing to leave out")
-    elif leave_out not in others:
-        raise DataError(file, f"no such column to leave out by; allowed: {', '.join(dict.fromkeys(others))}", column=leave_out)
-    else:
-        predictions = module.predict_without(frame, leave_out)
-    rows = []
-    for p in predictions:
-        row = frame.row(p.position, named=True)
-        p, measured, tolerance = _compared(module, row, p)
-        values = (p.value, p.low, p.high, measured)
-        rows.append((p.position, row.get("id"), p.quantity, *values, row["source"], p.skipped, tolerance, _text(row[by])))
-    return Report(kind, pl.DataFrame(rows, schema=COLUMNS, orient="row"), by)
-
-
-def _compared(module: Any, row: dict[str, Any], p: Prediction) -> tuple[Prediction, float | None, float | None]:
-    """A prediction with what was measured and the error allowed; a skipped one where either is not a finite number."""
-    if p.value is not None and not np.isfinite([p.value, p.low or 0.0, p.high or 0.0]).all():
-        p = Prediction(p.position, p.quantity, skipped="no finite number follows from what it states", part=p.part)
-    try:
-        measured, tolerance = module.measured(row, p) if hasattr(module, "measured") else (row[p.quantity], None)
-        if measured is None or np.isfinite(measured):
-            return p, measured, tolerance
-    except (ValueError, LookupError, ArithmeticError):
-        pass
-    return Prediction(p.position, p.quantity, skipped="what was measured is no finite number", part=p.part), None, None
-
-
-def calibrate(kind: str, path: str | Path) -> dict[str, pl.DataFrame]:
-    """Tables of coefficients fitted to a file of measurements, by name, as they belong in ``calibration/`` of a data folder.
-
-    Raises as `validate`, and `InputError` for a kind whose models are not fitted.
-
-    Examples
-    --------
-    >>> fitted = calibrate("gemm", catalogue.path("measured/gemm.csv"))
-    >>> sorted(fitted)
-    ['gemm', 'gemm_errors']
-    """
-    module = _module(kind)
-    if not hasattr(module, "calibrate"):
-        raise InputError(f"nothing of the kind {kind} is calibrated on measurements")
-    file = Path(path)
-    frame = _rows(module, file)
-    try:
-        with np.errstate(all="ignore"):
-            found: dict[str, pl.DataFrame] = module.calibrate(frame)
-    except InputError as error:
-        raise DataError(file, str(error)) from None
-    if any(table.is_empty() for table in found.values()):
-        raise DataError(file, "no row of it can be calibrated on; workbench validate says why rows are not predicted")
-    today = datetime.date.today().isoformat()
-    return {
-        name: table.with_columns(source=pl.lit(f"{frame.height} rows of {file.name}; workbench calibrate {kind}"), as_of=pl.lit(today))
-        for name, table in found.items()
-    }
-
-
-def write_tables(tables_: dict[str, pl.DataFrame], folder: str | Path) -> dict[Path, pl.DataFrame]:
-    """Write what `calibrate` found as a folder for ``WORKBENCH_DATA``, once all of it reads back; each table is whole or not there.
-
-    Raises `DataError` for a table that the catalogue would refuse, and writes nothing then; `InputError` for a file that cannot be written.
-
-    Examples
-    --------
-    >>> fitted = calibrate("gemm", catalogue.path("measured/gemm.csv"))
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     [path.name for path in write_tables(fitted, folder)]
-    ['gemm.csv', 'gemm_errors.csv']
-    """
-    paths = {Path(folder) / "calibration" / f"{name}.csv": (name, table) for name, table in tables_.items()}
-    with tempfile.TemporaryDirectory() as scratch:
-        for path, (name, table) in paths.items():
-            table.write_csv(Path(scratch) / path.name)
-            try:
-                tables.read(Path(scratch) / path.name, f"calibration/{name}")
-            except DataError as error:
-                raise DataError(path, f"not written: {error.reason}", row=error.row, column=error.column) from None
-    for path, (_, table) in paths.items():
-        files.write(path, table.write_csv())
-    return {path: table for path, (_, table) in paths.items()}
-
-
-def _module(kind: str) -> Any:
-    if kind not in KINDS:
-        raise UnknownName("kind of measurements", kind, KINDS)
-    return importlib.import_module(KINDS[kind])
-
-
-def shipped(kind: str) -> Path:
-    """The sample of a kind that ships with the workbench."""
-    module = _module(kind)
-    return module.shipped(kind) if hasattr(module, "shipped") else catalogue.path(f"measured/{kind.replace('-', '_')}.csv")
-
-
-def _rows(module: Any, file: Path) -> pl.DataFrame:
-    """The rows of a file of measurements. Raises `DataError`, also where there are none."""
-    frame: pl.DataFrame = module.read(file) if hasattr(module, "read") else read(file, module)
-    if frame.is_empty():
-        raise DataError(file, "no row of measurements below the header")
-    return frame
-
-
-def read(path: str | Path, kind: Any) -> pl.DataFrame:
-    """A file of measurements: every column as text, those of `kind.NUMBERS` as numbers. Raises `DataError`."""
-    frame = tables.read_text(path)
-    frame = frame.with_columns(pl.lit(None, pl.String).alias(name) for name in getattr(kind, "OPTIONAL", ()) if name not in frame.columns)
-    for column in (*kind.TEXT, *kind.NUMBERS):
-        if column not in frame.columns:
-            raise DataError(path, f"the column is missing; a file of this kind has {', '.join((*kind.TEXT, *kind.NUMBERS))}", column=column)
-    for column in kind.NUMBERS:
-        number = frame[column].cast(pl.Float64, strict=False)
-        bad = frame[column].is_not_null() & ~number.is_finite().fill_null(False)
-        if bad.any():
-            row = int(bad.arg_true()[0])
-            raise DataError(path, f"{frame[column][row]!r} is not a number", row=row + 2, column=column)
-        frame = frame.with_columns(number)
-    return frame
-
-
-def _text(value: object) -> str:
+def text(value: object) -> str:
+    """A cell of a table."""
     if value is None:
         return "-"
     if isinstance(value, float):

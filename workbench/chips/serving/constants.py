@@ -1,19 +1,32 @@
-"""Constants of serving: fitted to measured operating points, pooled from all systems down to a model on a chip in one campaign."""
+"""Constants of serving: fitted to measured operating points, and taken from those that stand nearest to what is asked."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
-from workbench import catalogue
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from workbench import catalogue, formats
 from workbench.calibration import evidence
-from workbench.calibration.pool import Fit, Level, Pool
+from workbench.calibration.evidence import Evidence, Index, ranks
+from workbench.calibration.pool import Level, Pool
 from workbench.chips.serving.work import CONSTANTS
-from workbench.errors import UnknownName
+from workbench.errors import InputError, UnknownName
 from workbench.llm import LLM
 
-ERRORS = "calibration/serving_errors"
-FRAMEWORKS = ("TensorRT-LLM", "vLLM", "SGLang")
+ERRORS, INDEX = "calibration/serving_errors", "calibration/serving_evidence"
+FRAMEWORKS = ("TensorRT-LLM", "vLLM", "SGLang", "ATOM")
+#: By how much measured rows are away that differ in it; `mode` is how requests come: closed, open, offline or disaggregated.
+WEIGHTS: Mapping[str, float] = MappingProxyType(
+    {"framework": 6.0, "model": 3.0, "mode": 3.0, "chip": 2.0, "kind": 1.5, "precision": 1.5, "version": 1.0}
+)
+#: Of these, what errors grow with when it differs, the worst first.
+WORST = ("mode", "model", "framework", "chip", "precision")
 
 
 @dataclass(frozen=True)
@@ -24,19 +37,14 @@ class Origin:
     precision: str = ""
     framework: str = ""
     version: str = ""
-    campaign: str = ""  #: who measured
+    measured_by: str = ""
     model: str = ""
-    mixture: bool = False
+    kind: str = ""  #: of the model: dense or moe
 
     @property
     def run(self) -> str:
-        """An engine in one campaign."""
-        return f"{self.framework}|{self.campaign}"
-
-    @property
-    def kind(self) -> str:
-        """Of the model."""
-        return "moe" if self.mixture else "dense"
+        """An engine as one house runs it."""
+        return f"{self.framework}|{self.measured_by}"
 
 
 POOL = Pool(
@@ -56,32 +64,75 @@ POOL = Pool(
         "cell": Level(("run", "model", "chip", "precision"), 0.5, "scale"),
     },
 )
-shipped = POOL.shipped
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What an answer rests on: where its constants were measured, which rows stand near, and what was said of the software."""
+
+    origin: Origin
+    evidence: Evidence
+    said: str  #: version, framework or nothing
+
+    @property
+    def constants(self) -> dict[str, Any]:
+        """Of the measured system, by name."""
+        return POOL.of(self.origin)
+
+    def half_width(self, quantity: str) -> float:
+        """Half width of the 80 % interval of the logarithm of a quantity: that of left-out rows that differed as much."""
+        return evidence.half_width(ERRORS, cases(quantity, self))
+
+
+def cases(quantity: str, near: Basis) -> list[str]:
+    """Cases of the table of errors that a basis belongs to, the narrowest first: by the most that differs from what was asked."""
+    most = next((name for name in WORST if name in near.evidence.differs), "nothing")
+    said = f"{quantity}|{near.said} said|"
+    return [f"{said}{most} differs|{near.origin.measured_by}", f"{said}{most} differs", said.removesuffix("|"), quantity]
+
+
+def basis(llm: LLM | str, chip: str, precision: str, framework: str = "", version: str = "", mode: str = "closed") -> Basis:
+    """The measured system that stands nearest to what is said, of equally near and well measured ones the newest; the rest is as there.
+
+    The nearest has the least sum of `WEIGHTS` of what differs; of a version that differs three tenths of its weight, and as much as
+    versions lie between. Raises `UnknownName` for a framework that was not measured, `InputError` for a version without its framework.
+    """
+    if framework and framework not in FRAMEWORKS:
+        raise UnknownName("serving framework", framework, FRAMEWORKS)
+    if version and not framework:
+        raise InputError(f"version = {version!r}: of which framework? expected one of {', '.join(FRAMEWORKS)}")
+    index = catalogue.made_of(INDEX, _index)
+    model, kind = (measured_as(llm), "moe" if llm.experts else "dense") if isinstance(llm, LLM) else (llm, "")
+    said = {"model": model, "kind": kind, "chip": chip, "precision": formats.named(precision, "weights").weights, "mode": mode}
+    found = index.nearest(said | {"framework": framework, "version": version}, WEIGHTS, {"version": _versions_between})
+    near = {name: index.cell(found, name) for name in ("framework", "version", "measured_by")}
+    named = framework or near["framework"]
+    origin = Origin(chip, said["precision"], named, near["version"] * (named == near["framework"]), near["measured_by"], model, kind)
+    return Basis(origin, found, "version" if version else "framework" if framework else "nothing")
+
+
+def _index(frame: pl.DataFrame) -> Index:
+    return Index(frame, (*WEIGHTS, "measured_by"))
+
+
+def _versions_between(version: str, cells: NDArray[Any]) -> NDArray[np.float64]:
+    """From 0 of the version itself to 1 of the one that the most others lie between."""
+    place = np.array(ranks([version, *cells]), dtype=float)
+    return np.where(cells == version, 0.0, 0.3 + 0.7 * np.abs(place[1:] - place[0]) / place.size)
 
 
 def measured_as(llm: LLM) -> str:
     """Name that a model was measured under: its own, or that of one with the same dimensions (Llama 3.3 70B: Llama 3.1 70B)."""
-    names = [key for level, key in shipped().offsets if level == "model"]
-    if llm.name in names:
-        return llm.name
-    known = catalogue.names("llms")
-    return next((name for name in names if name in known and _dimensions(catalogue.llm(name)) == _dimensions(llm)), llm.name)
+    names = catalogue.made_of(INDEX, _measured_models)
+    return names.get((llm.name,)) or names.get(_dimensions(llm), llm.name)
+
+
+def _measured_models(index: pl.DataFrame) -> dict[tuple[Any, ...], str]:
+    """Models of the index by name, and by dimensions the first of the catalogue that has them."""
+    names = dict.fromkeys(index["model"].to_list())
+    known = [name for name in reversed(names) if name in catalogue.names("llms")]
+    return {_dimensions(catalogue.llm(name)): name for name in known} | {(name,): name for name in names}
 
 
 def _dimensions(llm: LLM) -> tuple[Any, ...]:
     return (llm.layers, llm.hidden, llm.heads, llm.kv_heads, llm.head_dim, llm.ffn, llm.experts, llm.moe_ffn, llm.vocab, llm.kv_lora_rank)
-
-
-def constants(origin: Origin) -> dict[str, Any]:
-    """Constants for a chip, precision, framework and model; raises `UnknownName` for a framework that was not measured."""
-    if origin.framework and origin.framework not in FRAMEWORKS:
-        raise UnknownName("serving framework", origin.framework, FRAMEWORKS)
-    return POOL.of(origin)
-
-
-def half_width(quantity: str, origin: Origin, fitted: Fit | None = None) -> float:
-    """Half width of the 80 % interval of the logarithm of a quantity, by how much of the origin was measured."""
-    fit = fitted or shipped()
-    named = (("framework", origin.framework), ("model", origin.model), ("chip", origin.chip))
-    missing = [f"{quantity}|{level} not measured" for level, name in named if not evidence.measured(fit, level, name)]
-    return evidence.half_width(ERRORS, [f"{quantity}|{origin.campaign}", f"{quantity}|configuration not measured"], missing)

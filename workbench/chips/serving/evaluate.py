@@ -1,31 +1,40 @@
-"""Latency and throughput of a replica: `serving`."""
+"""Latency, throughput and power of replicas: `serving`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue, formats
 from workbench.arrays import broadcast
+from workbench.calibration.evidence import Evidence
 from workbench.catalogue import Chip, Cost
 from workbench.checks import POSITIVE, takes
+from workbench.chips import watts
 from workbench.chips.machine import Machine
-from workbench.chips.serving import constants as calibration
-from workbench.chips.serving.constants import Origin
-from workbench.chips.serving.loops import Array, Point, closed_loop, open_loop, percentiles
+from workbench.chips.serving.constants import INDEX, Basis, basis
+from workbench.chips.serving.loops import Array, Point, operate, percentiles
 from workbench.chips.serving.plan import REASONS, Load, ServingPlan, numbers_of, why_not
 from workbench.chips.serving.work import Demand
 from workbench.errors import InputError
 from workbench.fabric import Cluster
 from workbench.llm import LLM
 
+#: What has an interval: its name, the name of its ends, and the measured quantity that left-out rows showed it of.
+BANDS = (
+    *(("tpot", "tpot", "tpot_ms"), ("ttft", "ttft", "ttft_ms"), ("tokens_per_second_per_chip", "rate", "output_tok_s_per_gpu")),
+    *(("watts_per_chip", "watts", "power_w_per_gpu"), ("joules_per_token", "joules", "energy_j_per_out_token")),
+)
+
 
 @dataclass(frozen=True, repr=False)
 class Serving(Point):
-    """Operating point of a replica; arrays broadcast over plan, load and chips. Where `feasible` is False, rates are 0 and times inf."""
+    """Operating point of replicas; arrays broadcast over plan, load and chips. Where `feasible` is False, rates are 0 and times inf."""
 
     feasible: NDArray[np.bool_]  #: the layout can be, weights and one request fit, and arrivals can be served
     why: NDArray[np.int8]  #: position in `plan.REASONS` of the rule that is broken, 0 where none
@@ -36,8 +45,15 @@ class Serving(Point):
     ttft_high: Array
     rate_low: Array  #: output tokens a second and chip
     rate_high: Array
+    evidence: Evidence = field(repr=False)  #: the measured rows that stand nearest, and how far away
     ttft_p99: Array | None = None  #: 99th percentiles in the open loop [s]; None in a closed one, of which the model says means alone
     tpot_p99: Array | None = None
+    watts_per_chip: Array | None = None  #: of the chip alone [W]; None where its TDP was not published
+    watts_low: Array | None = None
+    watts_high: Array | None = None
+    joules_per_token: Array | None = None  #: of output, at the chips [J]
+    joules_low: Array | None = None
+    joules_high: Array | None = None
 
     @property
     def reason(self) -> NDArray[np.str_]:
@@ -47,12 +63,22 @@ class Serving(Point):
 
 @takes(speed=POSITIVE)
 def serving(
-    llm: LLM | str | Path, cluster: Cluster, plan: ServingPlan, load: Load, *, framework: str = "", speed: ArrayLike = 1.0
+    llm: LLM | str | Path,
+    cluster: Cluster,
+    plan: ServingPlan,
+    load: Load,
+    *,
+    framework: str = "",
+    version: str = "",
+    prefill: ServingPlan | None = None,
+    speed: ArrayLike = 1.0,
 ) -> Serving:
-    """Latency and throughput of a replica of `llm`.
+    """Latency, throughput and power of replicas of `llm`.
 
     A decode step takes the longer of weights (experts that the batch touches) and arithmetic, 30 % of the shorter, the key-value cache,
     collectives over `workbench.fabric`, and overheads of layer, step and sequence [1]_. In a closed loop, others' prompts interrupt tokens.
+    Constants are those of the measured system that stands nearest to what is said, of equally near ones with as many rows, to a factor of
+    four, the newest: `evidence` shows it.
     Raises `InputError` for a precision that the chip lacks, or a model with fewer experts than a token visits.
 
     Parameters
@@ -60,11 +86,15 @@ def serving(
     llm : LLM or str
         A model, its name in the catalogue, or the path of its ``config.json``.
     cluster : Cluster
-        Its chip and fabric; the number of chips does not matter as long as a replica fits in. May be an array.
+        Its chip and fabric; the number of chips does not matter as long as all replicas fit in. May be an array.
     plan : ServingPlan
     load : Load
     framework : str
-        TensorRT-LLM, vLLM or SGLang; the mean of all if not given, with a wider interval.
+        TensorRT-LLM, vLLM, SGLang or ATOM; if not given that of the nearest measured system, with a wider interval.
+    version : str
+        Of the framework; of one that was not measured the nearest counts, and if not given that of the nearest system.
+    prefill : ServingPlan, optional
+        Replicas of their own for prompts: disaggregated. Those of `plan` decode then.
     speed : array_like
         Of rates over what is predicted: 1, or a draw from its interval.
 
@@ -76,26 +106,30 @@ def serving(
     ['weights and one request do not fit', '']
     >>> bool(found.tpot_low[1] < found.tpot[1] < found.tpot_high[1])
     True
+    >>> serving("Llama-3.1-70B", h100, ServingPlan(4), Load(64, 1024, 256), framework="vLLM").evidence.distance
+    0.0
 
     References
     ----------
     .. [1] Pope et al. (2023), "Efficiently Scaling Transformer Inference", sections 2 and 3.
     """
     llm = catalogue.llm(llm)
-    broadcast(n_chips=cluster.n_chips, speed=speed, **numbers_of(plan, load))
+    apart = {f"prefill.{name}": value for name, value in numbers_of(prefill).items()} if prefill else {}
+    broadcast(n_chips=cluster.n_chips, speed=speed, **numbers_of(plan, load), **apart)
     if llm.experts_per_token > llm.experts:
         raise InputError(f"{llm.name} sends a token to {llm.experts_per_token} experts and has {llm.experts}")
-    origin = origin_of(llm, cluster.chip, plan.precision, framework)
-    c, demand = calibration.constants(origin), demand_of(llm, cluster, plan, load)
-    why = why_not(llm, cluster, plan, load, demand.missing_bytes)
+    if prefill and load.rate is not None:
+        raise InputError("rate and prefill: the model of prompts on replicas of their own knows requests in flight; leave one out")
+    near, c, half_width = grounds(llm, cluster, plan, load, framework, version, prefill is not None)
+    demand, prompt = demand_of(llm, cluster, plan, load), demand_of(llm, cluster, prefill, load) if prefill else None
+    why = why_not(llm, cluster, plan, load, demand.missing_bytes, prefill.chips if prefill else 0.0)
+    if prefill and prompt:
+        why = np.where(why == 0, why_not(llm, cluster, prefill, load, prompt.missing_bytes, plan.chips), why)
+    point = operate(demand, prompt, c)
     tails: dict[str, Array] = {}
-    if load.rate is None:
-        point = closed_loop(demand, c)
-    else:
-        asked = np.asarray(load.rate, dtype=float)
-        point = open_loop(demand, c, asked)
-        tails = dict(zip(("ttft_p99", "tpot_p99"), percentiles(demand, point, asked), strict=True))
-        behind = point.tokens_per_second < 0.999 * asked * demand.output_tokens
+    if load.rate is not None:
+        tails = dict(zip(("ttft_p99", "tpot_p99"), percentiles(demand, point), strict=True))
+        behind = point.tokens_per_second < 0.999 * np.asarray(load.rate, dtype=float) * demand.output_tokens
         why = np.where((why == 0) & behind, np.int8(len(REASONS) - 1), why)
     can, v = why == 0, np.asarray(speed, dtype=float)
     times, rates = np.where(can, 1 / v, np.inf), np.where(can, v, 0.0)
@@ -106,12 +140,15 @@ def serving(
         **{name: getattr(point, name) * times for name in ("step", "prompt", "tpot", "ttft")},
         **{name: tail * times for name, tail in tails.items()},
     }
-    bands = (("tpot", "tpot", "tpot_ms"), ("ttft", "ttft", "ttft_ms"), ("rate", "tokens_per_second_per_chip", "output_tok_s_per_gpu"))
-    for band, name, quantity in bands:
-        width = calibration.half_width(quantity, origin)
-        values |= {f"{band}_low": values[name] * np.exp(-width), f"{band}_high": values[name] * np.exp(width)}
+    if cluster.chip.tdp is not None:
+        drawn = watts.drawn(cluster.chip, near.origin, *demand.used(point.batch, demand.half_way, point.tpot))
+        values |= {"watts_per_chip": np.where(can, drawn, 0.0), "joules_per_token": drawn / point.tokens_per_second_per_chip * times}
+    for name, band, quantity in BANDS:
+        if name in values:
+            width = np.exp(half_width(quantity))
+            values |= {f"{band}_low": values[name] / width, f"{band}_high": values[name] * width}
     values |= {"feasible": can, "why": why, "missing_bytes": demand.missing_bytes}
-    return Serving(**dict(zip(values, np.broadcast_arrays(*values.values()), strict=True)))
+    return Serving(evidence=near.evidence, **dict(zip(values, np.broadcast_arrays(*values.values()), strict=True)))
 
 
 def demand_of(llm: LLM, cluster: Cluster, plan: ServingPlan, load: Load) -> Demand:
@@ -119,13 +156,24 @@ def demand_of(llm: LLM, cluster: Cluster, plan: ServingPlan, load: Load) -> Dema
     return Demand.of(llm, Machine.of(cluster, formats.FORMATS[plan.precision]), plan, load)
 
 
-def origin_of(llm: LLM, chip: Chip, precision: str, framework: str) -> Origin:
-    """What the constants are looked up by."""
-    number = formats.named(precision, "weights")
-    return Origin(chip.name, number.weights, framework, model=calibration.measured_as(llm), mixture=bool(llm.experts))
+def grounds(
+    llm: LLM, cluster: Cluster, plan: ServingPlan, load: Load, framework: str = "", version: str = "", apart: bool = False
+) -> tuple[Basis, dict[str, Any], Callable[[str], Any]]:
+    """The nearest measured system, its constants, and the half width of the interval of a quantity: where nothing limits the requests in
+    flight those of systems that were measured so.
+    """
+    endless = np.isinf(np.asarray(load.concurrency, dtype=float))
+    mode = "disaggregated" if apart else "open" if load.rate is not None else "offline" if endless.all() else "closed"
+    asked = (llm, cluster.chip.name, plan.precision, framework, version)
+    near = basis(*asked, mode)
+    if mode != "closed" or not endless.any():
+        return near, near.constants, near.half_width
+    other = basis(*asked, "offline")
+    mixed = {name: np.where(endless, other.constants[name], value) for name, value in near.constants.items()}
+    return near, mixed, lambda quantity: np.where(endless, other.half_width(quantity), near.half_width(quantity))
 
 
-def serving_speed(chip: Chip | str, precision: str, llm: LLM | str = "", framework: str = "") -> Cost:
+def serving_speed(chip: Chip | str, precision: str, llm: LLM | str = "", framework: str = "", version: str = "") -> Cost:
     """Output tokens over what `serving` predicts: 1, with the 80 % interval of what was measured of such a system.
 
     Parameters
@@ -135,7 +183,7 @@ def serving_speed(chip: Chip | str, precision: str, llm: LLM | str = "", framewo
         Of the weights.
     llm : LLM or str
         A model; one that is not in the catalogue counts as not measured.
-    framework : str
+    framework, version : str
         As `serving`.
 
     Examples
@@ -144,12 +192,9 @@ def serving_speed(chip: Chip | str, precision: str, llm: LLM | str = "", framewo
     >>> known.high < unknown.high
     True
     """
-    number = formats.named(precision, "weights")
-    if isinstance(llm, LLM) or llm in catalogue.names("llms"):
-        llm = calibration.measured_as(catalogue.llm(llm))
-    origin = Origin(catalogue.chip(chip).name, number.weights, framework, model=llm)
-    width = calibration.half_width("output_tok_s_per_gpu", origin)
-    rows = sum(n for (level, _), n in calibration.shipped().rows.items() if level == "all")
+    named = catalogue.llm(llm) if isinstance(llm, LLM) or llm in catalogue.names("llms") else llm
+    width = basis(named, catalogue.chip(chip).name, precision, framework, version).half_width("output_tok_s_per_gpu")
+    rows = catalogue.table(INDEX)["rows"].sum()
     source = f"{rows:,} published operating points; workbench calibrate serving"
     meaning = "output tokens of a serving system over what is predicted"
     return Cost("serving_speed", 1.0, float(np.exp(-width)), float(np.exp(width)), "1", meaning, source, "80 % interval")

@@ -1,193 +1,260 @@
-"""Fits of the constants of serving and of power to measured operating points."""
+"""Fits of the constants of serving and of power to measured operating points, and what they are worth on rows that were left out."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from workbench import catalogue
+from workbench import formats, tables
 from workbench.arrays import take
 from workbench.calibration import crossval
 from workbench.calibration.pool import Fit, balanced
 from workbench.chips import watts as power
-from workbench.chips.serving import constants
-from workbench.chips.serving.loops import Point, closed_loop, disaggregated, offline, open_loop
-from workbench.chips.serving.measured import Rows, stated
+from workbench.chips.serving import constants, rows
+from workbench.chips.serving.constants import Basis, Origin, basis, cases
+from workbench.chips.serving.evaluate import demand_of
+from workbench.chips.serving.loops import Point, operate
+from workbench.chips.serving.rows import LATENCY, QUANTITIES
+from workbench.chips.serving.work import Demand
 from workbench.errors import InputError
+from workbench.llm import Transformer
 
 Array = NDArray[np.float64]
-LATENCY = ("tpot_ms", "ttft_ms", "output_tok_s_per_gpu")
-QUANTITIES = (*LATENCY, "power_w_per_gpu", "energy_j_per_out_token")
-#: Columns that may be left out, and what is not measured then.
-CROSS = {"group": "configuration", "model_key": "model", "chip": "chip", "framework": "framework"}
+#: Columns that are left out in turn: their rows then stand at various distances from those that remain.
+CROSS = ("group", "model_key", "chip", "framework")
 NOISE = {"tpot_ms": 0.06, "ttft_ms": 0.15, "output_tok_s_per_gpu": 0.08}
+#: The same of arrivals that were measured to be served: what the constants do not let through is no answer.
+SERVED = 0.003
 FOLDS, MOST_ROWS, LEAST = 8, 1000, 40
 #: A file of fewer rows refines the constants that ship; a larger one replaces them.
 OWN = 500
 #: Cases of fewer rows have no interval of their own.
-FEW = 8
-#: Sequences that an engine decodes at once when nothing else limits it.
-BATCH_LIMIT = 2048.0
-
-
-#: What is predicted of a row, by mode, `LATENCY` of others: times where there are users or arrivals, throughput always.
-EXPECTED = {
-    "offline_max": ("output_tok_s_per_gpu",),
-    "static_batch": ("output_tok_s_per_gpu", "ttft_ms"),
-    "closed_loop_natural": QUANTITIES,
-    "closed_loop": (*LATENCY, "energy_j_per_out_token"),
-}
+FEW = 20
 
 
 @dataclass(frozen=True)
-class Fits:
-    """Constants of times and of power; of the latter none where too few watts were measured."""
+class Rows:
+    """Rows of a file as what their calls ask of a replica, with what was measured."""
 
-    times: Fit
-    watts: Fit | None
+    position: NDArray[np.intp]
+    mode: NDArray[np.str_]  #: how requests come, as `constants.WEIGHTS` has it
+    origins: NDArray[Any]  #: of `Origin`
+    llms: NDArray[Any]
+    demand: Demand
+    prompt: Demand  #: of the replica that works on prompts: another one where prefill is apart
+    values: Array  #: measured `QUANTITIES` (rows, quantities); nan where none is stated, or none expected
+    tdp: Array
 
-
-def shipped() -> Fits:
-    """The constants that ship."""
-    return Fits(constants.POOL.shipped(), power.POOL.shipped())
-
-
-def values_of(rows: pl.DataFrame, found: Rows) -> Array:
-    """Measured `QUANTITIES` of every row (rows, quantities); nan where none is stated, or none expected."""
-    values = np.stack([rows[name].cast(pl.Float64).to_numpy()[found.position] for name in QUANTITIES], axis=1)
-    asked = np.array([[name in EXPECTED.get(mode, LATENCY) for name in QUANTITIES] for mode in found.mode.tolist()])
-    return np.where(asked & (values > 0), values, np.nan)
-
-
-def predict(found: Rows, fits: Fits) -> Array:
-    """`QUANTITIES` of every row (rows, quantities); power is nan where nothing is known of it."""
-    point = operate(found, fits.times.logs(found.origins))
-    rate = point.tokens_per_second_per_chip
-    watts = np.full(rate.shape, np.nan)
-    if fits.watts:
-        share = power.share_of_tdp(power.POOL.named(fits.watts.logs(found.origins)), *_use(found, point))
-        watts = _tdp(found) * share
-    return np.stack([1e3 * point.tpot, 1e3 * point.ttft, rate, watts, watts / rate], axis=1)
+    @cached_property
+    def kinds(self) -> list[tuple[bool, Any, Demand, Demand]]:
+        """Rows that one loop computes: whether prompts are apart, their places, and what is asked."""
+        of = np.where(self.mode == "offline", "closed", self.mode)
+        split = [(kind, np.flatnonzero(of == kind)) for kind in dict.fromkeys(of.tolist())]
+        return [(kind == "disaggregated", at, take(self.demand, at), take(self.prompt, at)) for kind, at in split]
 
 
-def operate(rows: Rows, logs: Array) -> Point:
-    """The operating point of every row with constants of these logarithms, a row each."""
-    result = {f.name: np.empty(rows.mode.size) for f in fields(Point)}
-    for kind, at, part in rows.kinds:
-        c = constants.POOL.named(logs[at])
-        if kind == "open":
-            point = open_loop(part.demand, c, part.rate)
-        elif kind == "apart":
-            point = disaggregated(part.prompt, part.demand, c, part.starved, part.share)
-        elif kind == "running":  # the batch that ran is stated, not the users: it fits, and tokens follow from it alone
-            point = closed_loop(replace(part.demand, fits=np.full(at.size, np.inf)), c)
-            rate = point.batch / point.tpot
-            point = replace(point, tokens_per_second=rate, tokens_per_second_per_chip=rate / part.demand.chips)
-        else:
-            point = offline(part.demand, c, BATCH_LIMIT) if kind == "offline" else closed_loop(part.demand, c)
+def found_in(frame: pl.DataFrame) -> Rows | None:
+    """The rows of operating points whose calls can be made; None if there is none."""
+    reads: dict[int, list[str]] = {}
+    calls: dict[int, rows.Call] = {}
+    for one in rows.points(frame):
+        if one.call:
+            calls[one.position] = one.call
+            reads.setdefault(one.position, []).append(one.quantity)
+    good = []
+    for position, call in calls.items():
+        row = frame.row(position, named=True)
+        try:
+            good.append(_row(row, call, reads[position]) | {"position": position})
+        except InputError:  # a row that no user could ask for is no ground for constants
+            continue
+    if not good:
+        return None
+    column = {name: [row[name] for row in good] for name in good[0]}
+    llms = np.empty(len(good), dtype=object)
+    origins = llms.copy()
+    llms[:], origins[:] = column["llm"], column["origin"]
+    of = {name: np.array(column[name]) for name in ("position", "mode", "values", "tdp")}
+    return Rows(origins=origins, llms=llms, demand=_stacked(column["demand"]), prompt=_stacked(column["prompt"]), **of)
+
+
+def _row(row: rows.Call, call: rows.Call, quantities: list[str]) -> dict[str, Any]:
+    """What a call asks for, made as the one who calls makes it."""
+    given = {name: rows.made(value) if isinstance(value, dict) or name == "llm" else value for name, value in call["arguments"].items()}
+    llm, cluster, plan, load = (given[name] for name in ("llm", "cluster", "plan", "load"))
+    chip, prefill, endless = cluster.chip, given.get("prefill"), np.isinf(load.concurrency)
+    said = (chip.name, formats.named(plan.precision, "weights").weights, given.get("framework", ""), given.get("version", ""))
+    kept = (*quantities, "output_tok_s_per_gpu")  # constants must let through what arrives, too
+    values = [row[name] if name in kept and row[name] and row[name] > 0 else np.nan for name in QUANTITIES]
+    return {
+        "llm": llm,
+        "origin": Origin(*said, row["source_group"] or "", llm.name, "moe" if llm.experts else "dense"),
+        "mode": "disaggregated" if prefill else "open" if load.rate is not None else "offline" if endless else "closed",
+        "demand": (demand := demand_of(llm, cluster, plan, load)),
+        "prompt": demand_of(llm, cluster, prefill, load) if prefill else demand,
+        "values": values,
+        "tdp": chip.tdp or np.nan,
+    }
+
+
+def _stacked(demands: list[Demand]) -> Demand:
+    names = [f.name for f in fields(Demand) if f.name != "model"]
+    columns = {name: np.array([float(getattr(d, name)) for d in demands]) for name in names}
+    return Demand(model=Transformer.stack([d.model for d in demands]), **columns)
+
+
+def at_work(found: Rows, logs: Array) -> Point:
+    """The operating point of every row with constants of these logarithms, a row each: what `serving` computes."""
+    result = {f.name: np.empty(found.mode.size) for f in fields(Point)}
+    for apart, at, demand, prompt in found.kinds:
+        point = operate(demand, prompt if apart else None, constants.POOL.named(logs[at]))
         for name, array in result.items():
             array[at] = getattr(point, name)
     return Point(**result)
 
 
-def fit(found: Rows, values: Array, at: Any = None) -> Fits | None:
-    """Constants of the rows `at`, a campaign weighing no more than `MOST_ROWS`; None where they are too few."""
-    part = found if at is None else take(found, at)
-    seen = values if at is None else values[at]
-    place, quantity = _fitted(part, seen)
-    if place.size < LEAST:
-        return None
-    weight = balanced([part.origins[i].campaign for i in place], MOST_ROWS) * np.where(quantity == 1, 0.5, 1.0)
-    times = _fit_times(part, seen, place, quantity, weight, None)
-    return Fits(times, _fit_watts(part, seen[:, 3], times))
-
-
-def groups(rows: pl.DataFrame, found: Rows, column: str) -> NDArray[Any]:
+def groups(frame: pl.DataFrame, column: str) -> NDArray[Any]:
     """What is left out together: a value of a column; of groups and models those of one of `FOLDS` folds."""
-    picked = [str(rows[column][int(at)]) for at in found.position]
+    named = frame[column].cast(pl.String).fill_null("").to_list()
     if column in ("group", "model_key"):
-        return crossval.folds(picked, FOLDS)
-    return np.array([o.framework for o in found.origins] if column == "framework" else picked)
+        return crossval.folds(named, FOLDS)
+    return np.array([rows.software(text)[0] for text in named] if column == "framework" else named)
 
 
-def calibrate(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    """The tables ``serving`` (constants), ``serving_errors`` (intervals) and ``power`` of a file of operating points.
+def folds(frame: pl.DataFrame, of: NDArray[Any]) -> Iterator[tuple[NDArray[np.intp], dict[str, pl.DataFrame] | None]]:
+    """Each group of rows, and the tables that the others give; None where they are too few."""
+    found = found_in(frame)
+    for group in dict.fromkeys(of.tolist()):
+        rest = np.flatnonzero(of[found.position] != group) if found else np.arange(0)
+        yield np.flatnonzero(of == group), _tables(frame, found, rest) if found else None
 
-    Fewer than `OWN` rows refine the constants that ship, on top of them: the table ``serving`` alone.
+
+def calibrate(frame: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """The tables ``serving`` (constants), ``serving_evidence`` (index), ``serving_errors`` (intervals) and ``power`` of a file.
+
+    Fewer than `OWN` rows refine the constants that ship, on top of them: the tables ``serving`` and ``serving_evidence`` alone.
     """
-    found, _ = stated(rows)
+    frame = frame.filter(pl.col("draft_tokens").fill_null(0) == 0)  # what speculation gives is modelled, and bends no constant
+    found = found_in(frame)
     if found is None:
         raise InputError("no row can be predicted: nothing to calibrate on")
-    values = values_of(rows, found)
     if found.position.size < OWN:
-        place, quantity = _fitted(found, values)
+        place, quantity = _fitted(found)
         if not place.size:
             raise InputError("no row states a time or a throughput that can be fitted")
-        return {"serving": _fit_times(found, values, place, quantity, np.ones(place.size), constants.POOL.shipped()).frame()}
-    fits = fit(found, values)
-    if fits is None:
+        times = _fit_times(found, place, quantity, np.ones(place.size), constants.POOL.shipped())
+        return {"serving": times.frame(), "serving_evidence": index(frame, found, np.arange(found.position.size))}
+    every = _tables(frame, found, np.arange(found.position.size))
+    if every is None:
         raise InputError(f"fewer than {LEAST} measurements: too few to calibrate on")
-    logs = {}
-    for column, missing in CROSS.items():
-        without = crossval.left_out(groups(rows, found, column), lambda rest: fit(found, values, rest))
-        logs[missing] = np.full(values.shape, np.nan)
-        for at, others in without:
+    errors: dict[str, list[float]] = {}
+    for case, error in _errors(frame, found):
+        errors.setdefault(case, []).append(error)
+    table = crossval.error_table(((case, np.array(logs)) for case, logs in errors.items()), FEW)
+    return {name.removeprefix("calibration/"): frame for name, frame in every.items()} | {"serving_errors": table}
+
+
+def _errors(frame: pl.DataFrame, found: Rows) -> Iterator[tuple[str, float]]:
+    """Logarithms of predicted over measured of rows that were left out, by every case that each belongs to."""
+    for column in CROSS:
+        of = groups(frame, column)[found.position]
+        of = of if column == "group" else crossval.folds(map(str, of), FOLDS // 2)
+        for at, others in crossval.left_out(of, lambda rest: _tables(frame, found, rest)):
             if others:
-                logs[missing][at] = np.log(predict(take(found, at), others) / values[at])
-    campaign = np.array([o.campaign for o in found.origins])
-    cases: list[tuple[str, Array]] = []
-    for i, named in enumerate(QUANTITIES):
-        own = logs["configuration"][:, i]
-        cases.append((f"{named}|configuration not measured", own))
-        cases += [(f"{named}|{name}", own[campaign == name]) for name in dict.fromkeys(campaign.tolist())]
-        cases += [(f"{named}|{missing} not measured", logs[missing][:, i]) for missing in ("model", "chip", "framework")]
-    tables = {"serving": fits.times.frame(), "serving_errors": crossval.error_table(cases, FEW)}
-    return tables | ({"power": fits.watts.frame()} if fits.watts else {})
+                with tables.instead(others):
+                    for quantity, near, error in left_out_errors(take(found, at)):
+                        for case in cases(quantity, near):
+                            yield case, error
 
 
-def _fitted(found: Rows, values: Array) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Rows and quantities that are fitted: times of loops, throughput offline; the rest follows from them."""
-    offline_row = np.isin(found.mode, ("offline_max", "static_batch"))
-    fitted = np.where(offline_row[:, None], [False, True, True], [True, True, False])
-    place, quantity = np.nonzero(fitted & np.isfinite(values[:, :3]))
+def left_out_errors(found: Rows) -> Iterator[tuple[str, Basis, float]]:
+    """Of each measured figure, with framework and version named, the framework alone, and neither, by the tables that stand."""
+    for parts in (2, 1, 0):
+        near = []
+        for o, llm, mode in zip(found.origins, found.llms, found.mode, strict=True):
+            software = (o.framework * (parts > 0), o.version * (parts > 1 and bool(o.framework)))
+            near.append(basis(llm, o.chip, o.precision, *software, mode))
+        logs = np.log(predicted(found, [n.origin for n in near]) / found.values)
+        logs[found.mode == "open", 2] = np.nan  # what arrives is served, unless it cannot
+        for i, j in zip(*np.nonzero(np.isfinite(logs)), strict=True):
+            yield QUANTITIES[j], near[i], float(logs[i, j])
+
+
+def predicted(found: Rows, origins: Any) -> Array:
+    """`QUANTITIES` of every row (rows, quantities) by the constants of these origins."""
+    point = at_work(found, constants.POOL.shipped().logs(origins))
+    rate = point.tokens_per_second_per_chip
+    use = found.demand.used(point.batch, found.demand.half_way, point.tpot)
+    watts = found.tdp * power.share_of_tdp(power.POOL.named(power.POOL.shipped().logs(origins)), *use)
+    return np.stack([1e3 * point.tpot, 1e3 * point.ttft, rate, watts, watts / rate], axis=1)
+
+
+def index(frame: pl.DataFrame, found: Rows, at: Any) -> pl.DataFrame:
+    """The rows `at` by what a user can name: how many, where from and how old."""
+    keys = []
+    for i in at:
+        o, d, p = found.origins[i], take(found.demand, i), take(found.prompt, i)
+        sides = (p, d) if found.mode[i] == "disaggregated" else (d,)
+        layout = " + ".join(f"{s.replicas:g} x tp{s.tp:g} pp{s.pp:g} dp{s.attention_dp:g}" for s in sides)
+        row = frame.row(int(found.position[i]), named=True)
+        named = (o.model, o.kind, o.chip, o.precision, o.framework, o.version, found.mode[i], o.measured_by)
+        keys.append((*named, layout, row["source"], row.get("date")))
+    names = ("model", "kind", "chip", "precision", "framework", "version", "mode", "measured_by", "layout", "source", "date")
+    table = pl.DataFrame(keys, schema=dict.fromkeys(names, pl.String), orient="row")
+    return table.group_by(names[:9], maintain_order=True).agg(pl.len().alias("rows"), pl.col("source").first(), pl.col("date").max())
+
+
+def _tables(frame: pl.DataFrame, found: Rows, at: Any) -> dict[str, pl.DataFrame] | None:
+    """Constants of the rows `at`, of which nobody's weigh more than `MOST_ROWS`, and their index; None where they are too few."""
+    at = at[found.demand.draft_tokens[at] == 0]
+    part = take(found, at)
+    place, quantity = _fitted(part)
+    if place.size < LEAST:
+        return None
+    weight = balanced([part.origins[i].measured_by for i in place], MOST_ROWS) * np.where(quantity == 1, 0.5, 1.0)
+    times = _fit_times(part, place, quantity, weight, None)
+    watts = _fit_watts(part, times)
+    made = {"calibration/serving": times.frame(), constants.INDEX: index(frame, found, at)}
+    return made | ({"calibration/power": watts.frame()} if watts else {})
+
+
+def _fitted(found: Rows) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows and quantities that are fitted: times of loops; throughput of arrivals and where no time per token is stated."""
+    known = np.isfinite(found.values[:, :3])
+    known[:, 2] &= ~known[:, 0] | (found.mode == "open")
+    place, quantity = np.nonzero(known)
     return place, quantity
 
 
-def _fit_times(found: Rows, values: Array, place: Any, quantity: Any, weight: Array, base: Fit | None) -> Fit:
+def _fit_times(found: Rows, place: Any, quantity: Any, weight: Array, base: Fit | None) -> Fit:
     part = take(found, place)
 
     def predict_logs(logs: Array) -> Array:
-        point = operate(part, logs)
+        point = at_work(part, logs)
         return np.log(np.choose(quantity, [1e3 * point.tpot, 1e3 * point.ttft, point.tokens_per_second_per_chip]))
 
     noise = np.array([NOISE[name] for name in LATENCY])[quantity]
-    target = np.log(values[place, quantity])
-    return constants.POOL.fit(predict_logs, part.origins, target, noise=noise, weight=weight, base=base, iterations=25)
+    noise = np.where((part.mode == "open") & (quantity == 2), SERVED, noise)
+    target = np.log(found.values[place, quantity])
+    return constants.POOL.fit(predict_logs, part.origins.tolist(), target, noise=noise, weight=weight, base=base, iterations=25)
 
 
-def _fit_watts(found: Rows, watts: Array, times: Fit) -> Fit | None:
+def _fit_watts(found: Rows, times: Fit) -> Fit | None:
     """Constants of power from measured watts, at the operating points that are predicted."""
-    at = np.flatnonzero(np.isfinite(watts))
+    at = np.flatnonzero(np.isfinite(found.values[:, 3] / found.tdp))
     if at.size < LEAST:
         return None
     part = take(found, at)
-    compute, memory = _use(part, operate(part, times.logs(part.origins)))
+    point = at_work(part, times.logs(part.origins))
+    compute, memory = part.demand.used(point.batch, part.demand.half_way, point.tpot)
 
     def predict_logs(logs: Array) -> Array:
         return np.asarray(np.log(power.share_of_tdp(power.POOL.named(logs), compute, memory)))
 
-    return power.POOL.fit(predict_logs, part.origins, np.log(watts[at] / _tdp(part)), noise=0.05)
-
-
-def _use(rows: Rows, point: Point) -> tuple[Array, Array]:
-    """Shares of arithmetic and memory bandwidth in use."""
-    d = rows.demand
-    return d.used(point.batch, d.half_way, point.tpot)
-
-
-def _tdp(rows: Rows) -> Array:
-    return np.array([catalogue.chip(o.chip).tdp or np.nan for o in rows.origins])
+    return power.POOL.fit(predict_logs, part.origins.tolist(), np.log(part.values[:, 3] / part.tdp), noise=0.05)

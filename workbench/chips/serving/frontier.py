@@ -16,9 +16,9 @@ from workbench.arrays import broadcast
 from workbench.checks import COUNT, NOT_NEGATIVE, POSITIVE, PUE, Rule, check_fields, one_of, takes
 from workbench.chips import watts as watts_model
 from workbench.chips.machine import Machine
-from workbench.chips.serving import constants as calibration
-from workbench.chips.serving.evaluate import demand_of, origin_of
-from workbench.chips.serving.loops import Point, closed_loop, disaggregated
+from workbench.chips.serving.constants import Basis
+from workbench.chips.serving.evaluate import demand_of, grounds
+from workbench.chips.serving.loops import Point, operate
 from workbench.chips.serving.plan import Load, ServingPlan, numbers_of, why_not
 from workbench.chips.serving.work import Demand
 from workbench.errors import InputError
@@ -73,6 +73,7 @@ def slo_frontier(
     attention_dp: ArrayLike = ATTENTION_DP,
     ratios: ArrayLike = RATIOS,
     framework: str = "",
+    version: str = "",
     every: bool = False,
 ) -> pl.DataFrame:
     """Operating points that no other of the chip beats in both tokens/s a chip and tokens/s a user.
@@ -93,7 +94,7 @@ def slo_frontier(
     precisions, concurrency, tp, attention_dp, ratios
         What is varied; precisions that a chip lacks and layouts that cannot be (`plan.REASONS`) are left out, ratios of prefill to
         decode replicas apply where they are disaggregated.
-    framework : str
+    framework, version : str
         As `serving`.
     every : bool
         All points, not the frontier alone.
@@ -130,12 +131,16 @@ def slo_frontier(
             cache = "fp8" if precision != "bf16" else "bf16"
             own = ServingPlan(layout_tp[can], precision, cache, attention_dp=layout_dp[can])
             demand = demand_of(llm, cluster, own, load)
-            c = calibration.constants(origin_of(llm, cluster.chip, precision, framework))
-            where = {"chip": cluster.chip.name, "precision": precision, "prefill": "aggregated", "ratio": 0.0}
-            frames.append(_frame(demand, closed_loop(demand, c), cluster, where, prices))
-            for ratio in np.ravel(ratios).tolist():
-                point = disaggregated(demand, demand, c, ratio, 1 / (1 + ratio))
-                frames.append(_frame(demand, point, cluster, where | {"prefill": "disaggregated", "ratio": ratio}, prices))
+            for ratio in (0.0, *np.ravel(ratios).tolist()):
+                near, c, _ = grounds(llm, cluster, own, load, framework, version, ratio > 0)
+                prompt = replace(demand, replicas=ratio, concurrency=demand.concurrency / ratio) if ratio else None
+                where = {
+                    "chip": cluster.chip.name,
+                    "precision": precision,
+                    "prefill": "disaggregated" if ratio else "aggregated",
+                    "ratio": ratio,
+                }
+                frames.append(_frame(demand, operate(demand, prompt, c), cluster, near, where, prices))
     found = pl.concat(frames) if frames else pl.DataFrame()
     if found.is_empty():
         raise InputError(f"{llm.name} fits on none of {', '.join(x.chip.name for x in clusters)} in {', '.join(precisions)}")
@@ -200,7 +205,9 @@ def break_even_price(frontier: pl.DataFrame, slo: SLO, chip: str, against: str) 
     return float(paid * speed[chip] * HOUR / 1e6)
 
 
-def value_of(llm: LLM | str | Path, cluster: Cluster, plan: ServingPlan, load: Load, *, framework: str = "") -> dict[str, Any]:
+def value_of(
+    llm: LLM | str | Path, cluster: Cluster, plan: ServingPlan, load: Load, *, framework: str = "", version: str = ""
+) -> dict[str, Any]:
     """By how many percent throughput grows with one percent more of a resource: peak, hbm_bandwidth, hbm (its size), for each point.
 
     0 where `serving` says that the point is not feasible: nothing is served. Arguments as there.
@@ -214,27 +221,27 @@ def value_of(llm: LLM | str | Path, cluster: Cluster, plan: ServingPlan, load: L
     """
     llm = catalogue.llm(llm)
     broadcast(n_chips=cluster.n_chips, **numbers_of(plan, load))
-    c = calibration.constants(origin_of(llm, cluster.chip, plan.precision, framework))
+    _, c, _ = grounds(llm, cluster, plan, load, framework, version)
     machine, step = Machine.of(cluster, formats.FORMATS[plan.precision]), 1e-4
     demand = Demand.of(llm, machine, plan, load)
     can = why_not(llm, cluster, plan, load, demand.missing_bytes) == 0
-    base = closed_loop(demand, c).tokens_per_second
+    base = operate(demand, None, c).tokens_per_second
 
     def gain(resource: str) -> Any:
-        more = closed_loop(Demand.of(llm, machine.scaled(resource, 1 + step), plan, load), c).tokens_per_second
+        more = operate(Demand.of(llm, machine.scaled(resource, 1 + step), plan, load), None, c).tokens_per_second
         return np.where(can, (more / base - 1) / step, 0.0)
 
     return {resource: gain(resource) for resource in ("peak", "hbm_bandwidth", "hbm")}
 
 
-def _frame(demand: Demand, point: Point, cluster: Cluster, where: dict[str, Any], prices: Mapping[str, float]) -> pl.DataFrame:
+def _frame(demand: Demand, point: Point, cluster: Cluster, near: Basis, where: dict[str, Any], prices: Mapping[str, float]) -> pl.DataFrame:
     """Points that fit as rows; joules and watts of the chips alone."""
     chip, shape = cluster.chip, point.tpot.shape
     fits = np.broadcast_to((demand.fits >= 1) & (point.batch >= 0.999 * demand.concurrency), shape)
     watts = np.full(shape, np.nan)
     if chip.tdp is not None:
         compute, memory = demand.used(point.batch, demand.half_way, point.tpot)
-        watts = watts_model.power(chip, np.clip(compute, 0, 1), np.clip(memory, 0, 1))
+        watts = watts_model.drawn(chip, near.origin, np.clip(compute, 0, 1), np.clip(memory, 0, 1))
     price, rate = prices.get(chip.name, np.nan), point.tokens_per_second_per_chip
     columns = {
         "tp": demand.tp,

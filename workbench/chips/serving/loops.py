@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -20,11 +20,24 @@ class Point(Arrays):
 
     batch: Array  #: sequences decoding at once in a replica
     step: Array  #: a decode step [s]
-    prompt: Array  #: a prompt, of the whole replica [s]
+    prompt: Array  #: a prompt, of the whole replica that works on it [s]
     tpot: Array  #: time per output token [s]
     ttft: Array  #: time to first token [s]
-    tokens_per_second: Array  #: output tokens of the replica
-    tokens_per_second_per_chip: Array
+    tokens_per_second: Array  #: output tokens of all replicas
+    tokens_per_second_per_chip: Array  #: prefill chips count too
+
+
+def operate(demand: Demand, prompt: Demand | None, c: dict[str, Any]) -> Point:
+    """The operating point of what is asked for: prompts apart, arrivals, as many as fit where nothing limits them, or a closed loop."""
+    if prompt is not None:
+        return disaggregated(prompt, demand, c)
+    if np.any(demand.rate):
+        return open_loop(demand, c)
+    endless = np.isinf(demand.concurrency)
+    if not np.any(endless):
+        return closed_loop(demand, c)
+    best, loop = offline(demand, c), closed_loop(demand, c)
+    return Point(*(np.where(endless, getattr(best, f.name), getattr(loop, f.name)) for f in fields(Point)))
 
 
 def closed_loop(demand: Demand, c: dict[str, Any]) -> Point:
@@ -35,7 +48,7 @@ def closed_loop(demand: Demand, c: dict[str, Any]) -> Point:
     tpot = step + c["mix"] * np.maximum(batch - 1, 0.0) / demand.output_tokens * prompt
     ttft = demand.first_token(c, batch, step, prompt, tpot)
     rate = demand.or_as_many_as(batch) * demand.output_tokens / (ttft + np.maximum(demand.output_tokens - 1, 0.0) * tpot)
-    return Point(*np.broadcast_arrays(batch, step, prompt, tpot, ttft, rate, rate / demand.chips))
+    return _point(demand, batch, step, prompt, tpot, ttft, rate)
 
 
 def offline(demand: Demand, c: dict[str, Any], limit: float = 2048.0) -> Point:
@@ -45,26 +58,33 @@ def offline(demand: Demand, c: dict[str, Any], limit: float = 2048.0) -> Point:
     prompt = demand.prefill(c)
     tpot = step + batch / demand.output_tokens * prompt
     rate = batch / tpot
-    return Point(*np.broadcast_arrays(batch, step, prompt, tpot, batch * prompt, rate, rate / demand.chips))
+    return _point(demand, batch, step, prompt, tpot, batch * prompt, rate)
 
 
-def open_loop(demand: Demand, c: dict[str, Any], rate: Any, iterations: int = 40) -> Point:
-    """Poisson arrivals at `rate` a second and replica: the batch solves Little's law; prompts wait as in a queue M/D/1."""
+def open_loop(demand: Demand, c: dict[str, Any], iterations: int = 40) -> Point:
+    """Poisson arrivals at the demand's rate: the batch solves Little's law; prompts wait as in a queue M/D/1."""
     most = np.maximum(demand.fits * c["admission"], 1.0)
-    prompt = demand.prefill(c)
+    prompt, rate = demand.prefill(c), demand.rate
     busy = np.minimum(rate * prompt, 0.98)
-    batch = np.minimum(np.full(np.broadcast_shapes(np.shape(most), np.shape(rate)), 16.0), most)
-    for _ in range(iterations):
+
+    def tokens(batch: Any) -> tuple[Any, Any]:
         step = demand.decode(c, batch, demand.half_way)
-        tpot = step + c["mix"] * np.maximum(batch - 1, 0.0) / demand.output_tokens * prompt
-        batch = 0.5 * batch + 0.5 * np.clip(rate * demand.output_tokens * tpot, 1e-3, most)
+        return step, step + c["mix"] * np.maximum(batch - 1, 0.0) / demand.output_tokens * prompt
+
+    low, high = np.broadcast_arrays(np.log(1e-3), np.log(most + 0 * rate))
+    for _ in range(iterations):  # more arrive than are in flight below the root, fewer above it
+        middle = (low + high) / 2
+        fewer = rate * demand.output_tokens * tokens(np.exp(middle))[1] > np.exp(middle)
+        low, high = np.where(fewer, middle, low), np.where(fewer, high, middle)
+    batch = np.exp(high)
+    step, tpot = tokens(batch)
     wait = busy * prompt / (2 * (1 - busy))
     ttft = (c["first"] + c["turns"] * step + prompt + wait) * c["first_scale"]
     served = np.minimum(rate * demand.output_tokens, batch / tpot)
-    return Point(*np.broadcast_arrays(batch, step, prompt, tpot, ttft, served, served / demand.chips))
+    return _point(demand, batch, step, prompt, tpot, ttft, served)
 
 
-def percentiles(demand: Demand, point: Point, rate: Any, q: float = 0.99) -> tuple[Any, Any]:
+def percentiles(demand: Demand, point: Point, q: float = 0.99) -> tuple[Any, Any]:
     """Quantiles of time to first token and time per token in the open loop [s].
 
     The wait of a queue M/D/1 has an exponential tail: W ln(rho / (1 - q)) / rho beyond the mean [1]_. The time per token
@@ -74,21 +94,27 @@ def percentiles(demand: Demand, point: Point, rate: Any, q: float = 0.99) -> tup
     ----------
     .. [1] Kleinrock (1975), "Queueing Systems", volume 1, chapter 5.
     """
-    busy = np.minimum(rate * point.prompt, 0.98)
+    busy = np.minimum(demand.rate * point.prompt, 0.98)
     wait = busy * point.prompt / (2 * (1 - busy))
     tail = wait * np.maximum(np.log(busy / (1 - q)), 0.0) / np.maximum(busy, 1e-9)
     interrupted = point.prompt / demand.output_tokens * np.sqrt(demand.output_tokens * busy)
     return point.ttft - wait + np.maximum(tail, wait), point.tpot + interrupted
 
 
-def disaggregated(prefill: Demand, decode: Demand, c: dict[str, Any], replicas: Any, share: Any) -> Point:
-    """Prompts on replicas of their own, so many for each that decodes; `share` of all chips decode. Tokens are never interrupted;
-    the cache of a prompt moves over the links of as many chips as both replicas have.
+def disaggregated(prefill: Demand, decode: Demand, c: dict[str, Any]) -> Point:
+    """Prompts on replicas of their own: tokens are never interrupted; the cache of a prompt moves over the links of as many chips as both
+    replicas have.
     """
-    batch = decode.admitted(c)
+    batch, replicas = decode.admitted(c), prefill.replicas / decode.replicas
     step = decode.decode(c, batch, decode.half_way)
     prompt = prefill.prefill(c)
     move = decode.input_tokens * decode.cache_bytes / (np.minimum(prefill.chips, decode.chips) * decode.link)
     ttft = move + prefill.first_token(c, np.maximum(batch / replicas, 1.0), step, prompt, np.maximum(step, prompt / decode.output_tokens))
     rate = np.minimum(batch * decode.output_tokens / (ttft + decode.output_tokens * step), replicas / prompt * decode.output_tokens)
-    return Point(*np.broadcast_arrays(batch, step, prompt, step, ttft, rate, rate / decode.chips * share))
+    return _point(decode, batch, step, prompt, step, ttft, rate, decode.chips + replicas * prefill.chips)
+
+
+def _point(demand: Demand, batch: Any, step: Any, prompt: Any, tpot: Any, ttft: Any, rate: Any, chips: Any = None) -> Point:
+    """Of all replicas from output tokens a second of one, and its chips."""
+    per_chip = rate / (demand.chips if chips is None else chips)
+    return Point(*np.broadcast_arrays(batch, step, prompt, tpot, ttft, rate * demand.replicas, per_chip))

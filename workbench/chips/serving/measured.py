@@ -1,248 +1,270 @@
-"""Rows of measured operating points as models, layouts, loads and origins."""
+"""Files of measured serving: what their rows ask, and what is fitted to them.
+
+Not told apart, because no argument takes it: image, settings and host of the same version; kind of draft model; who measured; the statistic
+of a time (medians are compared with means). Speculation of unstated depth is taken as `DRAFTS`, experts as spread over a whole replica.
+"""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from workbench import catalogue, formats
-from workbench.arrays import join, take
-from workbench.catalogue import Chip
-from workbench.checks import row_numbers
-from workbench.chips.machine import Machine
-from workbench.chips.serving.constants import Origin
-from workbench.chips.serving.plan import Load, ServingPlan
-from workbench.chips.serving.work import Demand
-from workbench.errors import InputError, UnknownName
-from workbench.llm import LLM, Transformer
+from workbench.calibration.forms import Asked, Form
+from workbench.chips.serving import bench_json, fit
+from workbench.chips.serving.rows import (
+    NUMBERS,
+    QUANTITIES,
+    READ,
+    TEXT,
+    Call,
+    asked,
+    cache_of,
+    call,
+    chip_of,
+    llm_of,
+    points,
+    precision_of,
+    side,
+    software,
+)  # fmt: skip
+from workbench.errors import InputError
 
-TEXT = (
-    *("source_group", "group", "model_key", "weight_precision", "kv_precision", "chip", "parallel", "framework", "framework_version"),
-    *("mode", "source"),
-)
-NUMBERS = (
-    *("params_total_b", "params_active_b", "layers", "hidden", "ffn", "heads", "kv_heads", "head_dim", "mla_kv_lora", "mla_rope_dim"),
-    *("n_experts", "top_k", "moe_ffn", "vocab", "n_chips", "tp", "pp", "ep", "dp_attention", "prefill_chips", "decode_chips", "input_len"),
-    *("output_len", "mean_len_factor", "concurrency", "avg_batch", "request_rate", "usable"),
-    *("tpot_ms", "ttft_ms", "output_tok_s_per_gpu", "power_w_per_gpu", "energy_j_per_out_token"),
-)
-WHOLE = NUMBERS[NUMBERS.index("layers") : NUMBERS.index("input_len")]  #: of them dimensions and degrees
-CHIPS = {"A100-40": "A100 40GB", "A100-80": "A100", "RTXPRO6000": "RTX PRO 6000", "GH200": "GH200 96GB"}
-#: Input tokens where a campaign states none.
-INPUT = {"MLPerf-v5.1": 1000.0, "ML.ENERGY-v3": 500.0, "ML.ENERGY-v2": 500.0}
-#: Ways in which rows were run, of modes other than a closed loop.
-RUN = {"offline_max": "offline", "static_batch": "offline", "open_loop_slo": "open", "disagg": "apart", "closed_loop_natural": "running"}
-#: Words that tell a framework, in small letters.
-MARKS = {"tensorrt": "TensorRT-LLM", "nim": "TensorRT-LLM", "sgl": "SGLang", "vllm": "vLLM"}
-MODES = ("closed_loop", "closed_loop_natural", "disagg", "offline_max", "static_batch", "open_loop_slo")
-Array = NDArray[np.float64]
+#: Tokens drafted a step where a file says no more than that there is multi-token prediction.
+DRAFTS = 2.0
+RATE, TPOT, TTFT = (READ[name] for name in ("output_tok_s_per_gpu", "tpot_ms", "ttft_ms"))
 
 
-@dataclass(frozen=True)
-class Rows:
-    """Rows that can be predicted."""
-
-    position: NDArray[np.intp]
-    mode: NDArray[np.str_]
-    origins: Any  #: an array of `Origin`
-    demand: Demand
-    prompt: Demand  #: of the replica that works on prompts: another one where prefill is apart
-    rate: Array  #: requests a second of a replica, in the open loop
-    share: Array  #: chips that decode, of all
-    starved: Array  #: prefill replicas over decode replicas
-
-    @cached_property
-    def kinds(self) -> list[tuple[str, Any, Rows]]:
-        """Rows by the way they were run: kind, their places, and themselves."""
-        of = np.array([RUN.get(mode, "closed") for mode in self.mode.tolist()])
-        return [(kind, at, take(self, at)) for kind in dict.fromkeys(of.tolist()) for at in [np.flatnonzero(of == kind)]]
+def _r1(frame: pl.DataFrame) -> pl.DataFrame:
+    """Rows of ``serving_r1.csv`` as operating points: attention on data-parallel groups has no tensor groups."""
+    found = []
+    for row in frame.iter_rows(named=True):
+        (p, d), apart = ([1.0 if row[f"{s}_dp_attention"] else row[f"{s}_tp"] or 1.0 for s in ("prefill", "decode")]), row["disagg"] == 1
+        replicas = f"P:{row['prefill_workers'] or 0:g}x(TP{p:g}DP1) D:{row['decode_workers'] or 0:g}x(TP{d:g}DP1)"
+        point = {
+            **{"source_group": "InferenceX", "model_key": row["model"], "weight_precision": row["precision"], "parallel": replicas},
+            **{"framework_version": software(row["image"])[1], "mode": "disagg" if apart else "closed_loop", "tp": d},
+            **{"prefill_chips": row["n_prefill_chips"], "decode_chips": row["n_decode_chips"], "input_len": row["isl"]},
+            **{"output_len": row["osl"], "mean_len_factor": 0.9, "usable": 0.0 if row["quality"] else 1.0},
+            "draft_tokens": 0.0 if row["spec_method"] == "none" else DRAFTS,
+        }
+        same = {name: row[name] for name in ("group", "chip", "framework", "date", "source", "n_chips", "concurrency")}
+        found.append(point | same | {ours: row.get(theirs) for theirs, ours in R1.items()})
+    return pl.DataFrame(found, schema=dict.fromkeys(TEXT, pl.String) | dict.fromkeys(NUMBERS, pl.Float64))
 
 
-def stated(rows: pl.DataFrame) -> tuple[Rows | None, dict[int, str]]:
-    """The rows that state enough, and for each other why it does not."""
-    good: list[dict[str, Any]] = []
-    reasons: dict[int, str] = {}
-    for position, row in enumerate(rows.iter_rows(named=True)):
-        try:
-            good.append({"position": position, "row": row} | _layout(row))
-        except (UnknownName, InputError) as error:
-            reasons[position] = str(error)
-    if not good:
-        return None, reasons
-
-    def column(name: str, kind: Any = float) -> Any:
-        return np.array([g[name] for g in good], dtype=kind)
-
-    demand = _demands(good, "decode")
-    return (
-        Rows(
-            position=column("position", int),
-            mode=column("mode", str),
-            origins=np.array([_origin(g) for g in good]),
-            demand=demand,
-            prompt=_demands(good, "prefill"),
-            rate=column("rate"),
-            share=column("share"),
-            starved=column("starved"),
-        ),
-        reasons,
-    )
+#: Measured columns of ``serving_r1.csv``, and what they are among the operating points.
+R1 = {
+    **{"median_tpot_ms": "tpot_ms", "median_ttft_ms": "ttft_ms", "output_tok_s_per_chip": "output_tok_s_per_gpu"},
+    **{"avg_power_w": "power_w_per_gpu", "joules_per_output_token": "energy_j_per_out_token"},
+}
 
 
-class _Replica(ServingPlan):
-    """As a row has it: a submission that does not state its groups may come to a part of one."""
-
-    def __post_init__(self) -> None:
-        pass
+def _ask_r1(frame: pl.DataFrame) -> list[Asked]:
+    theirs = {ours: name for name, ours in R1.items()}
+    return [replace(one, quantity=theirs[one.quantity]) for one in points(_r1(frame))]
 
 
-class _Asked(Load):
-    """As a row has it: of one of many replicas it may be less than a request in flight."""
-
-    def __post_init__(self) -> None:
-        pass
-
-
-def _demands(good: list[dict[str, Any]], side: str) -> Demand:
-    """Demands of all rows: those of a chip and formats at once."""
-    keys, parts, places = [(g["chip"], g["precision"], g["cache"]) for g in good], [], []
-    for chip, precision, cache in dict.fromkeys(keys):
-        at = [i for i, key in enumerate(keys) if key == (chip, precision, cache)]
-        tp, pp, dp, users = (np.array([good[i][side][n] for i in at], dtype=float) for n in ("tp", "pp", "dp", "users"))
-        asked, written = (np.array([good[i][n] for i in at], dtype=float) for n in ("input", "output"))
-        model, machine = Transformer.stack([good[i]["llm"] for i in at]), Machine.of(chip, formats.FORMATS[precision])
-        parts.append(Demand.of(model, machine, _Replica(tp, precision, cache, pp, dp), _Asked(users, asked, written)))
-        places.append(at)
-    return take(join(parts, [len(at) for at in places]), np.argsort(np.concatenate(places)))
-
-
-def _layout(row: dict[str, Any]) -> dict[str, Any]:
-    """Layout and load as the row states them."""
-    if row["mode"] not in MODES:
-        raise InputError(f"mode {row['mode']!r} is none of {', '.join(MODES)}")
-    row_numbers(row, NUMBERS, WHOLE)
-    if row["usable"] == 0:
-        raise InputError("the file marks the row as not usable")
-    for name in ("n_chips", "output_len"):
-        if not row[name]:
-            raise InputError(f"{name} is not stated")
-    chip = catalogue.chip(CHIPS.get(row["chip"], row["chip"] or ""))
-    llm = _llm(row)
-    precision = _precision(row, chip)
-    chip.peak(precision)
-    cache = "fp8" if precision in ("fp8", "fp4") or (row["kv_precision"] or "") == "fp8" else "bf16"
-    n, factor = row["n_chips"], row["mean_len_factor"] or 1.0
-    users = row["avg_batch"] or row["concurrency"] or np.inf
-    common = {
-        "mode": row["mode"],
-        "chip": chip,
-        "llm": llm,
-        "precision": precision,
-        "cache": cache,
-        "input": max((row["input_len"] or INPUT.get(row["source_group"] or "", 1000.0)) * factor, 1.0),
-        "output": max(row["output_len"] * factor, 1.0),
-        "share": 1.0,
-        "starved": 1.0,
-        "rate": 1.0,
-    }
-    if row["mode"] == "disagg":
-        return common | _apart(row, users)
-    if row["tp"]:
-        tp = min(row["tp"], n)
-        replica = n
-    else:  # a submission that does not say: the fewest chips whose memory holds the weights well
-        tp = replica = min(n, 2 ** np.ceil(np.log2(max(llm.params * formats.FORMATS[precision].bytes / (0.6 * chip.hbm_bytes), 1.0))))
-    pp = min(row["pp"] or 1.0, replica / tp)
-    side = {"tp": tp, "pp": pp, "dp": max(replica / (tp * pp), 1.0), "users": users}
-    return common | {"decode": side, "prefill": side, "rate": (row["request_rate"] or 1.0) * replica / n}
-
-
-def _apart(row: dict[str, Any], users: float) -> dict[str, Any]:
-    """Prefill and decode replicas as ``P:2x(TP1DP8EP8) D:7x(TP1DP8EP8)`` states them."""
-    sides = {}
-    for key, letter, chips in (("prefill", "P", row["prefill_chips"]), ("decode", "D", row["decode_chips"])):
-        stated = re.search(letter + r":(\d+)x\(TP(\d+)DP(\d+)", row["parallel"] or "")
-        if not stated or not chips or not all(1 <= float(degree) <= chips for degree in (stated[1], stated[2])):
-            raise InputError("the layout of prefill and decode is not stated")
-        count, tp = float(stated[1]), min(float(stated[2]), chips / float(stated[1]))
-        sides[key] = {"tp": tp, "pp": 1.0, "dp": max(chips / count / tp, 1.0), "users": users / count, "count": count, "chips": chips}
-    p, d = sides["prefill"], sides["decode"]
-    return {"prefill": p, "decode": d, "share": d["chips"] / (p["chips"] + d["chips"]), "starved": p["count"] / d["count"]}
-
-
-def _origin(good: dict[str, Any]) -> Origin:
-    row = good["row"]
-    return Origin(
-        chip=good["chip"].name,
-        precision=good["precision"],
-        framework=framework_of(row["framework"] or ""),
-        version=row["framework_version"] or "",
-        campaign=row["source_group"] or "",
-        model=good["llm"].name,
-        mixture=bool(good["llm"].experts),
-    )
-
-
-def framework_of(text: str) -> str:
-    """The framework that a text names; none if it names none."""
-    return next((name for mark, name in MARKS.items() if mark in text.lower()), "")
-
-
-def _precision(row: dict[str, Any], chip: Chip) -> str:
-    """Format of the weights; a submission that states none runs the smallest that its chip has."""
-    text = (row["weight_precision"] or "").lower()
-    if not text:
-        return next(p for p in reversed(formats.LADDER) if chip.runs(p))
-    found = next((p for p in _STATED if p in text), "bf16")
-    if not chip.runs(found):
-        return "fp8" if found == "fp4" and chip.runs("fp8") else "int4" if found == "fp4" else "bf16"
-    return "bf16" if found == "fp16" else found
-
-
-#: Formats that serving was measured in, the narrowest first: what is stated of a mixture of formats is its weights'.
-_STATED = sorted(dict.fromkeys(f.weights for f in formats.FORMATS.values()), key=lambda p: formats.FORMATS[p].bits)
-
-
-def _llm(row: dict[str, Any]) -> LLM:
-    """The model of the catalogue, or one made of the row's dimensions."""
-    key = row["model_key"] or ""
+def _number(row: Call, name: str) -> float:
+    """A number that a call needs. Raises `InputError` for a cell that has none."""
     try:
-        try:
-            return catalogue.llm(key)
-        except UnknownName:
-            return catalogue.llm(key.rpartition("/")[2])
-    except UnknownName:
-        if not all(row[name] for name in ("layers", "hidden", "heads", "vocab")):
-            raise
-    experts, layers, hidden, heads = (int(row[n] or 0) for n in ("n_experts", "layers", "hidden", "heads"))
-    linear = "Qwen3.5" in (row["model_key"] or "")  # three of four layers keep a state that does not grow: a short window
-    mla = bool(row["mla_kv_lora"])
-    return LLM(
-        name=row["model_key"] or "",
-        attention="mla" if mla else "gqa",
-        layers=layers,
-        hidden=hidden,
-        heads=heads,
-        kv_heads=int(row["kv_heads"] or heads),
-        head_dim=int(row["head_dim"] or hidden // heads),
-        vocab=int(row["vocab"]),
-        context=1 << 20,
-        ffn=0 if experts else int(row["ffn"] or 4 * hidden),
-        kv_lora_rank=int(row["mla_kv_lora"] or 0),
-        qk_nope_head_dim=128 * mla,
-        qk_rope_head_dim=int(row["mla_rope_dim"] or 64) * mla,
-        v_head_dim=128 * mla,
-        experts=experts,
-        experts_per_token=int(row["top_k"] or 0),
-        moe_ffn=int(row["moe_ffn"] or 0) if experts else 0,
-        moe_layers=layers if experts else 0,
-        sliding_window=128 if linear else 0,
-        sliding_layers=layers * 3 // 4 if linear else 0,
-        params_published=(row["params_total_b"] or 0) * 1e9 or None,
+        return float(row[name])
+    except (TypeError, ValueError):
+        raise InputError(f"{name} is not stated" if row[name] is None else f"{name} is {row[name]!r}: no number") from None
+
+
+def _layout(text: str | None, n: float) -> Call:
+    """Degrees of replicas on `n` chips as text has them: ``8xTP2``, ``4 x (TP1 DP4 EP)``, ``DEP16 per instance``."""
+    degree = {name: float(value) for name, value in re.findall(r"(DEP|TP|DP|EP|PP)(\d+)", text or "")}
+    if not degree and n > 1:
+        raise InputError("the layout is not stated")
+    count = re.search(r"(\d+) ?x ?\(?[TD]", text or "")
+    size = degree.get("DEP") or degree.get("TP", 1.0) * degree.get("DP", 1.0) * degree.get("PP", 1.0)
+    found = side(n, float(count[1]) if count else n // size if "per" in (text or "") else 1.0, degree.get("TP", 1.0))
+    return found | {"pp": degree["PP"], "attention_dp": 1.0} if "PP" in degree else found
+
+
+def _call(row: Call, precision: str | None, plan: Call, load: Call, prefill: Call | None = None) -> Call:
+    """The call of a row of one of the files below; weights of unstated format are in that which their publisher chose."""
+    model, chip = (row["model"] or "").partition("/")[0], chip_of(row["chip"])
+    stated = precision_of(
+        precision or model if re.search("FP|INT|w8", precision or model, re.I) else "fp8" if re.match("Deep|MiniMax", model) else "bf16",
+        chip,
     )
+    both = {"precision": stated, "kv_precision": cache_of("fp8" if "KV FP8" in (precision or "") else "", stated)}
+    lengths = {f"{way}_tokens": _number(row, f"{way}_len") for way in ("input", "output")}
+    made = call(llm_of(model), chip, plan | both, lengths | load, *software(row["framework"]), prefill and prefill | both)
+    return made
+
+
+def _speculation(text: str | None, accepted: Any = None) -> Call:
+    """Tokens drafted a step, and the rate at which they stand that gives the tokens a step that are stated."""
+    if not text or text.startswith("none"):
+        return {}
+    if "SIMULATED" in text:
+        raise InputError("acceptance was simulated: nothing was measured")
+    depth, steps = re.search(r"MTP-(\d)", text), re.search(r"([\d.]+) tokens/step|acceptance ([\d.]+)", text)
+    length, drafts = accepted or (steps and float(steps[1] or steps[2])), float(depth[1]) if depth else DRAFTS
+    return {"draft_tokens": drafts} | ({"acceptance_rate": acceptance_rate(float(length), drafts)} if length else {})
+
+
+def acceptance_rate(length: float, drafts: float) -> float:
+    """Probability that a drafted token stands at which a step yields `length` tokens: (1 - a^(drafts + 1)) / (1 - a)."""
+    low, high = 0.0, 1 - 1e-9
+    for _ in range(60):
+        a = (low + high) / 2
+        low, high = (a, high) if (1 - a ** (drafts + 1)) / (1 - a) < length else (low, a)
+    return round(low, 4)
+
+
+def _wide_ep(row: Call) -> tuple[Call, Any]:
+    """A pool of prefill or decode chips, both, or neither apart."""
+    phase, spec = row["phase"] or "", _speculation(row["speculation"])
+    if phase.startswith("prefill"):
+        chips = _number(row, "n_prefill_chips")
+        plan = _layout(row["prefill_parallel"], chips)
+        return _call(row | {"output_len": 1}, row["weight_precision"], plan, {"concurrency": 1}), {"prefill_tok_s_per_chip": ("prompt",)}
+    decode = _number(row, "n_chips_total" if phase == "aggregated" else "n_decode_chips")
+    plan = _layout(row["decode_parallel"], decode)
+    if phase == "decode":  # the time of a step does not depend on where prompts are worked on
+        load = {"concurrency": _number(row, "batch_per_chip") * decode} | spec
+        return _call(row, row["weight_precision"], plan, load, plan), {"tpot_ms": TPOT}
+    prefill = _layout(row["prefill_parallel"], _number(row, "n_prefill_chips")) if phase == "disagg" else None
+    made = _call(row, row["weight_precision"], plan, {"concurrency": _number(row, "concurrency_total")} | spec, prefill)
+    return made, {"output_tok_s_per_total_chip": RATE, "tpot_ms": TPOT, "ttft_s": tuple(path.removesuffix(" * 1000") for path in TTFT)}
+
+
+def _wide_ep_value(row: Call, quantity: str) -> float | None:
+    """Of a prefill pool the seconds of a prompt, of a decode pool the time per token that follows from its batch, where none is stated."""
+    if quantity == "prefill_tok_s_per_chip":
+        return _number(row, "input_len") / row[quantity] / _number(row, "n_prefill_chips") if row[quantity] else None
+    if quantity == "tpot_ms" and row["phase"] == "decode" and row["decode_tok_s_per_chip"]:
+        return row[quantity] or 1000 * _number(row, "batch_per_chip") / row["decode_tok_s_per_chip"]
+    return row[quantity]
+
+
+def _speed(row: Call, unit: str) -> tuple[tuple[str, ...], float, bool]:
+    """What of a result a speed in this unit is compared with; by what it is multiplied first, and whether it is turned over."""
+    plain, n = unit.lower(), row["n_chips"] or 1.0
+    if "tpot" in plain or "user" in plain:
+        return TPOT, 1.0 if "tpot" in plain else 1000.0, "user" in plain
+    if "total" in plain or "prompt" in plain:
+        lengths = [_number(row, name) for name in ("output_len", "input_len")]
+        return RATE, lengths[0] / sum(lengths) / n, False
+    if "tok/s" not in plain or "ratio" in plain:
+        raise InputError("no speed is stated")
+    return RATE, 1.0 if "gpu" in plain else 1 / n, False
+
+
+def _spec(row: Call) -> tuple[Call, Any]:
+    """A speed with drafted tokens: the baseline of its speed-up is the same call without."""
+    read, _, _ = _speed(row, row["value_unit"] or "")
+    n, users = _number(row, "n_chips"), _number(row, "concurrency")
+    unit = row["concurrency_unit"] or ""
+    load = {"concurrency": 1, "rate": users} if "offered" in unit else {"concurrency": users * (n if "per GPU" in unit else 1.0)}
+    drafts = _number(row, "draft_len")
+    length = row["acceptance_len_tokens_per_step"]
+    accepted = {"acceptance_rate": acceptance_rate(float(length), drafts)} if length else {}
+    plan = _layout(row["parallelism"], n)
+    return _call(row, None, plan, load | {"draft_tokens": drafts} | accepted), {"spec_value": read}
+
+
+def _quant(row: Call) -> tuple[Call, Any]:
+    """A speed in one format; memory in all is what no public result says."""
+    if not re.search("speed|serving|TPOT by batch", row["measurement"] or ""):
+        raise InputError("no speed is stated")
+    if (row["framework"] or "").startswith("Transformers"):
+        raise InputError("Transformers is no serving framework")
+    read, _, _ = _speed(row, row["speed_unit"] or "tpot")
+    n = _number(row, "n_chips")
+    return _call(row, row["quantization"], side(n, 1.0, n), {"concurrency": _number(row, "concurrency")}), {"speed_value": read}
+
+
+def _converted(row: Call, quantity: str) -> float | None:
+    """A measured speed as the result that it is compared with has it."""
+    _, factor, over = _speed(row, row["value_unit" if quantity == "spec_value" else "speed_unit"] or "tpot")
+    value = row["tpot_ms"] if quantity == "speed_value" and row[quantity] is None else row[quantity]
+    return None if not value else factor / value if over else factor * value
+
+
+def _open_loop(row: Call) -> tuple[Call, Any]:
+    """Times at a rate of arrivals that is kept up with: a burst is no steady state."""
+    rate, kept = _number(row, "offered_rate_req_s"), row["achieved_rate_req_s"]
+    if "P1D" in (row["parallelism"] or "") or "prefill" in (row["parallelism"] or "") or "cap" in (row["arrival"] or ""):
+        raise InputError("arrivals at prompts on replicas of their own, or capped: no call says it")
+    if (kept and kept < 0.9 * rate) or row["arrival"] == "burst":
+        raise InputError("more arrives than is served: no steady state")
+    if "prefix" in f"{row['workload']} {row['config']}":
+        raise InputError("hits in the prefix cache are not stated")
+    plan = _layout(row["parallelism"], _number(row, "n_chips"))
+    tails = {f"{time}_p99_ms": (f"{time}_p99 * 1000",) for time in ("ttft", "tpot")}
+    return _call(row, None, plan, {"concurrency": 1, "rate": rate}), {"ttft_mean_ms": TTFT, "tpot_mean_ms": TPOT} | tails
+
+
+def _form(said: Any, text: str, numbers: str, measured: str, **more: Any) -> Form:
+    """A form of file whose rows are read one by one, by columns of text, of numbers, and of what was measured."""
+    columns = tuple(measured.split())
+    numbered = (*numbers.split(), *columns)
+    return Form((*text.split(), "source_title"), numbered, lambda frame: asked(frame, said, lambda row: columns[:1]), columns, **more)
+
+
+POINTS = Form(
+    TEXT,
+    NUMBERS,
+    points,
+    (
+        *(*QUANTITIES, "output_tok_s_total", "total_tok_s_per_gpu", "input_tok_s_per_gpu", "tok_s_per_user"),
+        *("ttft_p99_ms", "tpot_p99_ms", "power_w_total", "energy_j_per_request"),
+    ),
+    optional=("date", "draft_tokens"),
+    read=bench_json.read,
+    calibrate=fit.calibrate,
+    folds=fit.folds,
+    groups=fit.groups,
+)
+DEEPSEEK = Form(
+    ("group", "model", "chip", "precision", "framework", "image", "spec_method", "date", "source", "quality"),
+    (
+        *("disagg", "prefill_tp", "prefill_dp_attention", "prefill_workers", "decode_tp", "decode_dp_attention", "decode_workers"),
+        *("n_prefill_chips", "n_decode_chips", "isl", "osl", "concurrency", "n_chips", *R1),
+    ),
+    _ask_r1,
+    (*R1, "p99_ttft_ms", "p99_tpot_ms", "median_e2e_s", "input_tok_s_per_chip", "total_tok_s_per_chip"),
+    standard=_r1,
+    calibrate=fit.calibrate,
+    folds=lambda frame, of: fit.folds(_r1(frame), of),
+    groups=fit.groups,
+)
+WIDE_EP = _form(
+    _wide_ep,
+    "model chip framework phase prefill_parallel decode_parallel weight_precision speculation input_len output_len "
+    "batch_per_chip concurrency_total",
+    "n_prefill_chips n_decode_chips n_chips_total",
+    "prefill_tok_s_per_chip decode_tok_s_per_chip output_tok_s_per_total_chip tpot_ms ttft_s",
+    value=_wide_ep_value,
+)
+SPECULATION = _form(
+    _spec,
+    "model chip framework parallelism concurrency concurrency_unit value_unit draft_len",
+    "n_chips input_len output_len acceptance_len_tokens_per_step",
+    "spec_value baseline_value",
+    value=_converted,
+)
+QUANT = _form(
+    _quant,
+    "model chip framework quantization measurement speed_unit",
+    "n_chips input_len output_len concurrency",
+    "speed_value tpot_ms",
+    value=_converted,
+)
+OPEN_LOOP = _form(
+    _open_loop,
+    "model chip framework parallelism workload config arrival offered_rate_req_s",
+    "n_chips input_len output_len achieved_rate_req_s",
+    "ttft_mean_ms ttft_p99_ms tpot_mean_ms tpot_p99_ms",
+)
+
+#: Kinds of measured rows, and the forms of their files.
+FORMS: dict[str, tuple[Form, ...]] = {"serving": (POINTS, DEEPSEEK, WIDE_EP, SPECULATION, QUANT, OPEN_LOOP)}

@@ -18,7 +18,7 @@ Array = NDArray[np.float64]
 #: Why an operating point cannot be, in the order of the tests. 0 is one that can.
 REASONS = (
     "",
-    "replica larger than the cluster",
+    "more chips than the cluster has",
     "tp does not divide the attention heads",
     "the key-value heads are neither a multiple nor a divisor of tp",
     "pp is more than the layers",
@@ -30,7 +30,7 @@ REASONS = (
 
 @dataclass(frozen=True)
 class ServingPlan:
-    """How a replica is laid out: `tp` x `pp` x `attention_dp` chips hold the weights once; experts are spread over all of them.
+    """How replicas are laid out: `tp` x `pp` x `attention_dp` chips hold the weights once; experts are spread over all of them.
 
     Examples
     --------
@@ -43,21 +43,23 @@ class ServingPlan:
     kv_precision: str = "fp8"  #: of the key-value cache
     pp: ArrayLike = 1  #: pipeline stages
     attention_dp: ArrayLike = 1  #: groups that share the experts and split the sequences
+    replicas: ArrayLike = 1  #: that share the load evenly
 
     def __post_init__(self) -> None:
         formats.named(self.precision, "weights")
         formats.named(self.kv_precision, "cache", "kv_precision")
-        check_fields(self, tp=COUNT, pp=COUNT, attention_dp=COUNT)
+        check_fields(self, tp=COUNT, pp=COUNT, attention_dp=COUNT, replicas=COUNT)
 
     @property
     def chips(self) -> Array:
-        """Chips of a replica."""
-        return np.asarray(self.tp, dtype=float) * np.asarray(self.pp, dtype=float) * np.asarray(self.attention_dp, dtype=float)
+        """Chips of all replicas."""
+        tp, pp, dp, replicas = (np.asarray(x, dtype=float) for x in (self.tp, self.pp, self.attention_dp, self.replicas))
+        return np.asarray(tp * pp * dp * replicas)
 
 
 @dataclass(frozen=True)
 class Load:
-    """What a replica is asked for: a closed loop with `concurrency` requests in flight, or `rate` arrivals a second.
+    """What replicas are asked for together: a closed loop with `concurrency` requests in flight, or `rate` arrivals a second.
 
     Infinite concurrency serves as many as fit: the offline maximum.
 
@@ -94,15 +96,17 @@ class Load:
         )
 
 
-def why_not(llm: LLM, cluster: Cluster, plan: ServingPlan, load: Load, missing: Any) -> Any:
+def why_not(llm: LLM, cluster: Cluster, plan: ServingPlan, load: Load, missing: Any, others: Any = 0.0) -> Any:
     """Position in `REASONS` of the first rule that each point breaks, 0 where none; the queue is not tested here.
+
+    `others` is chips of replicas beside these.
 
     Engines split attention heads evenly over tensor-parallel ranks, and key-value heads evenly, or each over whole groups of ranks; with
     latent attention every rank holds the one cache. A pipeline's stages may be uneven.
     """
     tp = np.asarray(plan.tp, dtype=float)
     tests = (
-        plan.chips > np.asarray(cluster.n_chips),
+        plan.chips + others > np.asarray(cluster.n_chips),
         llm.heads % tp != 0,
         (llm.kv_lora_rank == 0) & (llm.kv_heads % tp != 0) & (tp % llm.kv_heads != 0),
         np.asarray(plan.pp) > llm.layers,

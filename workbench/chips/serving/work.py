@@ -54,13 +54,15 @@ CONSTANTS = (
 
 @dataclass(frozen=True, repr=False)
 class Demand(Arrays):
-    """What a replica is asked for; a replica is tp x pp x attention_dp chips, and holds the weights once."""
+    """What each of `replicas` is asked for; one is tp x pp x attention_dp chips, and holds the weights once."""
 
     model: Transformer
     tp: Any
     pp: Any
     attention_dp: Any
-    chips: Any
+    chips: Any  #: of a replica
+    replicas: Any
+    rate: Any  #: requests a second of a replica; 0 where requests in flight are given
     concurrency: Any  #: requests in flight; inf for as many as fit
     input_tokens: Any
     output_tokens: Any
@@ -89,7 +91,7 @@ class Demand(Arrays):
         tp, pp, dp = (np.asarray(x, dtype=float) for x in (plan.tp, plan.pp, plan.attention_dp))
         asked, written = np.asarray(load.input_tokens, dtype=float), np.asarray(load.output_tokens, dtype=float)
         drafted, accepted = np.asarray(load.draft_tokens, dtype=float), np.asarray(load.acceptance_rate, dtype=float)
-        chips, exchange = plan.chips, machine.exchange
+        chips, exchange, replicas = tp * pp * dp, machine.exchange, np.asarray(plan.replicas, dtype=float)
         weight, cache = machine.format.bytes, FORMATS[plan.kv_precision].bytes * model.cached
         copies = np.where(np.asarray(model.latent) > 0, tp, np.maximum(tp / model.kv_heads, 1.0))
         free = chips * (MEMORY_SHARE * machine.memory - RESERVED) - (model.read_params * dp + model.expert_params) * weight
@@ -100,7 +102,9 @@ class Demand(Arrays):
             pp=pp,
             attention_dp=dp,
             chips=chips,
-            concurrency=np.asarray(load.concurrency, dtype=float),
+            replicas=replicas,
+            rate=np.asarray(0.0 if load.rate is None else load.rate, dtype=float) / replicas,
+            concurrency=np.asarray(load.concurrency, dtype=float) / replicas,
             input_tokens=asked,
             output_tokens=written,
             computed=np.maximum(asked * (1 - np.asarray(load.prefix_hit_rate, dtype=float)), 1.0),

@@ -1,34 +1,76 @@
-"""Constants of the training step: fitted to measured steps, pooled from all systems down to a model's recipe on a chip."""
+"""Constants of the training step: fitted to measured steps, pooled from all systems down to a model on a chip; and which of them count."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
-from workbench.calibration import evidence
-from workbench.calibration.pool import Fit, Level, Pool
-from workbench.chips.training.time import CONSTANTS
-from workbench.errors import UnknownName
+import numpy as np
 
-ERRORS = "calibration/training_errors"
+from workbench import catalogue
+from workbench.calibration import evidence
+from workbench.calibration.evidence import Evidence, Index
+from workbench.calibration.pool import Level, Pool
+from workbench.chips.training.time import CONSTANTS
+from workbench.llm import LLM
+from workbench.units import GIGA
+
+ERRORS, INDEX = "calibration/training_errors", "calibration/training_evidence"
+#: Software for training. What was not measured works from the mean of all that was.
+FRAMEWORKS = (
+    *("SynapseAI", "Megatron-DeepSpeed", "Megatron-Bridge", "NeMo Automodel", "NeMo", "Megatron-LM", "Nanotron", "llm-foundry", "MaxText"),
+    *("PaxML", "InternEvo", "torchtitan", "torchtune", "torchao", "prime-rl", "Primus", "LLMBoost", "fms-fsdp", "NeuronX Distributed"),
+    *("Colossal-AI", "DeepSpeed", "PyTorch"),
+)
+#: What counts how much where the nearest measured runs are looked for: software first, then the chip, then the model.
+WEIGHTS = {"framework": 16.0, "version": 8.0, "chip": 4.0, "kind": 2.0, "size": 1.0, "precision": 0.5, "model": 0.2}
+#: What widens an interval where no run of the framework agrees in it.
+NOT_MEASURED = ("framework", "version", "chip", "size")
+#: How much may be said of the software.
+TOLD = ("version", "framework", "nothing")
+#: Models of one kind whose parameters differ by no larger factor are alike.
+ALIKE = 1.65
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What a row was measured on: the names that its constants are looked up by. Unknown ones are empty."""
+    """What a step runs on, in names that its constants are looked up by. Unknown ones are empty."""
 
     chip: str = ""
     precision: str = ""
-    stack: str = ""
-    release: str = ""  #: major.minor
-    version: str = ""  #: everything that tells runs of one stack apart
+    framework: str = ""
+    version: str = ""
     model: str = ""
-    mixture: bool = False
+    kind: str = "dense"  #: or moe
+    params: float = 1.0  #: that a token uses
+
+    @classmethod
+    def of(cls, llm: LLM, chip: str, precision: str, framework: str = "", version: str = "") -> Origin:
+        """Of a model on a chip."""
+        return cls(chip, precision, framework, version, llm.name, "moe" if llm.experts else "dense", float(llm.active_params))
 
     @property
-    def kind(self) -> str:
-        """Of the model: a stack's releases change them apart."""
-        return f"moe {self.precision}" if self.mixture else "dense"
+    def size(self) -> str:
+        """Parameters that a token uses, as text."""
+        return f"{self.params / GIGA:.3g}B"
+
+    @property
+    def grain(self) -> str:
+        """Of the model: releases change mixtures apart, in each precision."""
+        return f"moe {self.precision}" if self.kind == "moe" else "dense"
+
+    @property
+    def release(self) -> str:
+        """Major and minor version."""
+        return ".".join(self.version.split(".")[:2])
+
+    @property
+    def date(self) -> str:
+        """Year and month of a version that says them; else empty, which counts as the oldest."""
+        found = re.match(r"(20)?(2\d)(?:[.-](0\d|1[0-2])|$|-)", self.version)
+        return f"20{found[2]}-{found[3] or '01'}" if found else ""
 
 
 POOL = Pool(
@@ -37,31 +79,93 @@ POOL = Pool(
     {
         "all": Level(),
         "chip": Level(("chip", "precision"), 0.5, "chip"),
-        "stack": Level(("stack",)),
-        "system": Level(("stack", "chip", "precision"), 0.35, "chip"),
-        "release": Level(("stack", "release", "kind"), 1.5, "scale"),
-        "version": Level(("stack", "version"), 0.5, "scale"),
-        "recipe": Level(("stack", "model"), 1.0, "scale"),
-        "machine": Level(("stack", "model", "chip"), 0.5, "scale"),
+        "framework": Level(("framework",)),
+        "system": Level(("framework", "chip", "precision"), 0.35, "chip"),
+        "release": Level(("framework", "release", "grain"), 1.5, "scale"),
+        "version": Level(("framework", "version"), 0.5, "scale"),
+        "recipe": Level(("framework", "model"), 1.0, "scale"),
+        "machine": Level(("framework", "model", "chip"), 0.5, "scale"),
     },
 )
 
 
-def stacks() -> list[str]:
-    """Software stacks that were measured."""
-    return sorted(key for level, key in POOL.shipped().offsets if level == "stack" and key)
+def frameworks() -> list[str]:
+    """Frameworks that may be named: those of `FRAMEWORKS`, and others that were measured."""
+    return sorted({*FRAMEWORKS, *catalogue.table(INDEX)["framework"].drop_nulls()})
 
 
-def constants(origin: Origin) -> dict[str, Any]:
-    """Constants for a chip, precision and stack; raises `UnknownName` for a stack that was not measured (empty: the mean of all)."""
-    if origin.stack and origin.stack not in stacks():
-        raise UnknownName("training stack", origin.stack, stacks())
-    return POOL.of(origin)
+@dataclass(frozen=True)
+class Resolved:
+    """What constants are looked up by, and what was measured of it."""
+
+    origin: Origin
+    evidence: Evidence
+    missing: tuple[str, ...]  #: of `NOT_MEASURED`
+    told: str  #: of the software: version, framework or nothing
+
+    @property
+    def half_width(self) -> float:
+        """Half width of the 80 % interval of the logarithm of time, of left-out runs of the framework by how much was said of it.
+
+        Less said is never a narrower interval; what was not measured may widen it.
+        """
+        missing = [f"{name} not measured" for name in self.missing]
+        near = ([f"{self.origin.framework}|{told}", f"few rows|{told}"] for told in TOLD[: TOLD.index(self.told) + 1])
+        return max(evidence.half_width(ERRORS, cases, missing) for cases in near)
 
 
-def half_width(origin: Origin, fitted: Fit | None = None) -> float:
-    """Half width of the 80 % interval of the logarithm of time, by how much of the origin was measured."""
-    fit = fitted or POOL.shipped()
-    known = origin.stack and evidence.measured(fit, "stack", origin.stack)
-    missing = [] if evidence.measured(fit, "chip", origin.chip) else ["chip not measured"]
-    return evidence.half_width(ERRORS, [origin.stack, "stack of few rows"] if known else ["stack not measured"], missing)
+def resolve(said: Origin) -> Resolved:
+    """What constants are looked up by, and the measured runs near by.
+
+    Nearest are the runs whose weighted difference from what was said is least (`WEIGHTS`), of equally near ones those of the newest
+    version. A framework or version that was not said is theirs. A version that was not measured counts as one of its major number, and a
+    model as the nearest in size that the framework was measured on, of its kind and `ALIKE`; without one, they work from the mean.
+    """
+    return _resolved(catalogue.made_of(INDEX, Index), said)
+
+
+@lru_cache(maxsize=8192)
+def _resolved(index: Index, said: Origin) -> Resolved:
+    told = ("version" if said.version else "framework") if said.framework else "nothing"
+    cells = {name: index.frame[name].fill_null("").to_numpy() for name in (*NOT_MEASURED, "kind", "model")}
+    found = index.nearest({name: str(getattr(said, name)) for name in WEIGHTS}, WEIGHTS, {"size": _apart, "version": _release_apart})
+    framework, version = (index.cell(found, name) for name in ("framework", "version"))
+    if said.framework and said.framework != framework:
+        framework, version = said.framework, said.version
+    elif said.version and (said.version in cells["version"][cells["framework"] == framework] or _major(version) != _major(said.version)):
+        version = said.version
+    own = cells["framework"] == framework
+    alike = np.where(own & (cells["kind"] == said.kind), _times(cells["size"], said.size), np.inf)
+    model = said.model
+    if model not in cells["model"][own] and own.any() and alike.min() < ALIKE:
+        model = str(cells["model"][alike.argmin()])
+    has = {"framework": own, "version": own & (cells["version"] == version), "chip": own & (cells["chip"] == said.chip)}
+    has["size"] = alike < ALIKE
+    missing = tuple(name for name in NOT_MEASURED if not has[name].any())
+    return Resolved(replace(said, framework=framework, version=version, model=model), found, missing, told)
+
+
+def only(said: Origin, what: str) -> Origin:
+    """With no more said of the software than its version, its framework, or nothing."""
+    named = said if what == "version" else replace(said, version="")
+    return replace(named, framework="") if what == "nothing" else named
+
+
+def _times(cells: Any, size: str) -> Any:
+    """By what factor sizes differ."""
+    return np.exp(np.abs(np.log([float(cell[:-1]) / float(size[:-1]) for cell in cells])))
+
+
+def _apart(said: str, cells: Any) -> Any:
+    """Difference of sizes: none of those that are alike, 1 from a factor of 55."""
+    times = _times(cells, said)
+    return np.where(times <= ALIKE, 0.0, np.minimum(np.log(times) / 4, 1.0))
+
+
+def _release_apart(said: str, cells: Any) -> Any:
+    """Versions of one major number are half as far apart as others."""
+    return np.where(cells == said, 0.0, np.where([_major(cell) == _major(said) for cell in cells], 0.5, 1.0))
+
+
+def _major(version: str) -> str:
+    return re.split(r"[.-]", version)[0]

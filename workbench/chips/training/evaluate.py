@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue, formats, scaling
 from workbench.arrays import Arrays, broadcast, in_blocks, spread
+from workbench.calibration.evidence import Evidence
 from workbench.checks import COUNT, POSITIVE, Rule, takes
 from workbench.chips.machine import Machine
 from workbench.chips.operators import matrix_product
@@ -21,6 +22,7 @@ from workbench.chips.training.memory import TrainingMemory
 from workbench.chips.training.plan import REASONS, Layout, TrainingPlan, why_not
 from workbench.chips.training.time import terms
 from workbench.chips.training.work import Work
+from workbench.errors import UnknownName
 from workbench.fabric import Cluster
 from workbench.llm import LLM
 
@@ -29,6 +31,20 @@ Array = NDArray[np.float64]
 MEMORY_SHARE = 0.95
 OUT_OF_MEMORY = len(REASONS) - 1
 BLOCK = 16_384  #: layouts a block: its arrays stay in the second-level cache
+
+
+@dataclass(frozen=True, repr=False)
+class Seconds(Arrays):
+    """Time of a step with its 80 % interval [s]."""
+
+    seconds: Array
+    low: Array
+    high: Array
+
+    @classmethod
+    def of(cls, seconds: Array, half_width: float) -> Seconds:
+        """With the half width of the interval of its logarithm."""
+        return cls(seconds, seconds * np.exp(-half_width), seconds * np.exp(half_width))
 
 
 @dataclass(frozen=True, repr=False)
@@ -44,7 +60,9 @@ class TrainingStep(Arrays):
     mfu: Array  #: model FLOP, 3 forward passes with causal attention and the head, over the dense peak of the precision
     hfu: Array  #: with what is computed again
     memory: TrainingMemory  #: of a chip of the heaviest stage [B]
+    unlimited: Seconds  #: were memory enough: inf only where another rule is broken
     parts: dict[str, Array]  #: seconds of each part; they add up to `seconds`
+    evidence: Evidence | None = field(default=None, repr=False)  #: measured runs near by
 
     @property
     def reason(self) -> NDArray[np.str_]:
@@ -66,8 +84,9 @@ def training_step(
 ) -> TrainingStep:
     """A step of training `llm` on the whole cluster; chips, fields of the plan, batch and sequence may be arrays and broadcast.
 
-    A layout that cannot be, or does not fit, is a result: `feasible` is False, and `reason` names the rule that it breaks. Raises
-    `InputError` for a sequence beyond the context or a precision that the chip lacks, `UnknownName` for a framework that was not measured.
+    A layout that cannot be, or does not fit, is a result: `feasible` is False, `reason` names the rule that it breaks, and `unlimited` has
+    the time of one that more memory would make possible. Raises
+    `InputError` for a sequence beyond the context or a precision that the chip lacks, `UnknownName` for a framework that is none.
 
     Parameters
     ----------
@@ -80,7 +99,8 @@ def training_step(
     sequence : array_like, optional
         Tokens of a sequence; at most 8192 of the model's context if not given.
     framework, version : str
-        Software whose constants are taken; the mean of all measured ones if not given, with a wider interval.
+        Software, as "NeMo", "25.02". What is not said is that of the nearest measured runs, of equally near ones the newest; the interval
+        is then wider. `evidence` of the result says which those are.
     detail : bool
         False leaves `parts` empty, which doubles the speed of millions of layouts.
 
@@ -208,15 +228,19 @@ class Job:
     constants: dict[str, Any]  #: of time
     memory: dict[str, Any]  #: of memory
     half_width: float  #: of the 80 % interval of the logarithm of time
+    memory_half_width: float  #: and of memory
+    evidence: Evidence
 
     @classmethod
     def of(cls, llm: LLM | str | Path, cluster: Cluster, precision: str, framework: str, version: str) -> Job:
         """Look everything up. Raises `InputError` for a precision that the chip lacks, `UnknownName` for a framework."""
         llm, number = catalogue.llm(llm), formats.named(precision, "training")
         machine = Machine.of(cluster, number)
-        origin = Origin(chip=machine.chip.name, precision=number.training, stack=framework, release=version, mixture=bool(llm.experts))
-        constants, width = calibration.constants(origin), calibration.half_width(origin)
-        return cls(llm, machine, constants, memory_model.constants(framework), width)
+        if framework and framework not in calibration.frameworks():
+            raise UnknownName("training framework", framework, calibration.frameworks())
+        near = calibration.resolve(Origin.of(llm, machine.chip.name, number.training, framework, version))
+        widths = near.half_width, memory_model.half_width(near.origin.framework)
+        return cls(llm, machine, calibration.POOL.of(near.origin), memory_model.POOL.of(near.origin), *widths, near.evidence)
 
     def step(
         self, plan: TrainingPlan, n_chips: ArrayLike, global_batch: ArrayLike, sequence: ArrayLike, *, detail: bool = True
@@ -227,19 +251,19 @@ class Job:
         given = {"n_chips": n_chips, "global_batch": global_batch, "sequence": sequence}
         given = {name: np.asarray(value, dtype=float) for name, value in given.items()}
         if not shape or shape[0] <= rows:
-            return self._block(plan, detail, **given)
+            return replace(self._block(plan, detail, **given), evidence=self.evidence)
         layouts: dict[str, Any] = {f.name: np.asarray(getattr(plan, f.name)) for f in fields(plan) if f.name != "precision"}
 
         def block(n_chips: Any, global_batch: Any, sequence: Any, **part: Any) -> TrainingStep:
             return self._block(replace(plan, **part), detail, n_chips, global_batch, sequence)
 
-        return in_blocks(block, rows, shape, **given, **layouts)
+        return replace(in_blocks(block, rows, shape, **given, **layouts), evidence=self.evidence)
 
     def _block(self, plan: TrainingPlan, detail: bool, n_chips: Any, global_batch: Any, sequence: Any) -> TrainingStep:
         llm = self.llm
         layout = Layout.of(plan, n_chips, global_batch)
         why = why_not(llm, n_chips, plan, layout, global_batch, sequence)
-        used = memory_model.memory(llm, layout, sequence, self.memory)
+        used = replace(memory_model.memory(llm, layout, sequence, self.memory), half_width=self.memory_half_width)
         why = np.where((why == 0) & (used.total > MEMORY_SHARE * self.machine.memory), np.int8(OUT_OF_MEMORY), why)
         work = Work.of(llm, layout, self.machine, n_chips, sequence)
         took, parts = terms(work, self.constants)
@@ -249,13 +273,12 @@ class Job:
         step = TrainingStep(
             feasible=why == 0,
             why=why,
-            seconds=time,
-            low=time * np.exp(-self.half_width),
-            high=time * np.exp(self.half_width),
+            **vars(Seconds.of(time, self.half_width)),
             tokens_per_second_per_chip=rate,
             mfu=rate * 3 * forward / self.machine.peak,
             hfu=rate * (3 + layout.full) * forward / self.machine.peak,
             memory=used,
+            unlimited=Seconds.of(np.where((why == 0) | (why == OUT_OF_MEMORY), took, np.inf), self.half_width),
             parts=parts() if detail else {},
         )
         return spread(step, np.broadcast_shapes(why.shape, np.shape(took), np.shape(global_batch)))

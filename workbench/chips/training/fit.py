@@ -1,124 +1,240 @@
-"""Fits of the constants of training steps and of training memory to measured runs."""
+"""Fits of the constants of training steps and of training memory to measured runs, and the forms of files of such runs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from workbench.arrays import take
+from workbench import catalogue, formats, tables
+from workbench.arrays import join, take
 from workbench.calibration import crossval
 from workbench.calibration.crossval import Study
-from workbench.calibration.pool import Predict, balanced
+from workbench.calibration.forms import Form
+from workbench.calibration.pool import Fit, Pool, Predict, balanced
+from workbench.chips.machine import Machine
 from workbench.chips.training import constants, measured, memory
 from workbench.chips.training.constants import Origin
-from workbench.chips.training.measured import Rows
+from workbench.chips.training.measured import Run
+from workbench.chips.training.plan import Layout, TrainingPlan
 from workbench.chips.training.time import seconds
+from workbench.chips.training.work import Work
 from workbench.errors import InputError
+from workbench.fabric import Cluster
+from workbench.llm import Transformer
 from workbench.units import GIGA
 
 Array = NDArray[np.float64]
 NOISE = 0.05  #: relative spread of repeated measurements between releases
-MOST_ROWS = 60  #: that a stack counts for
+MOST_ROWS = 60  #: that a source counts for
 FOLDS = 10  #: of configurations
 #: A file of fewer rows refines the constants that ship; a larger one replaces them.
 OWN = 500
-#: Stacks with fewer rows share one interval.
-FEW = 8
+#: With fewer rows nothing is fitted; frameworks of fewer rows share one interval.
+LEAST, FEW = 20, 8
+Model = Callable[[pl.DataFrame, "Rows"], Study]
+#: What runs agree in whose number ships, as one row.
+GROUP = ("framework", "version", "chip", "precision", "kind", "model", "size")
 
 
-def steps(found: Rows, times: Array) -> Study:
-    """Measured steps [s] and their model."""
-    work = measured.works(found)
+@dataclass(frozen=True)
+class Rows:
+    """Measured runs, as arrays."""
+
+    runs: list[Run]
+    origins: list[Origin]
+    sources: Any
+    model: Transformer
+    layout: Layout
+    n_chips: Array
+    sequence: Array
+
+    @classmethod
+    def of(cls, rows: pl.DataFrame) -> Rows:
+        """The rows that state enough. Raises `InputError` where none does."""
+        runs, _ = measured.read(rows)
+        if not runs:
+            raise InputError("no row states enough: nothing to calibrate on")
+        own = {f.name: f.default for f in fields(TrainingPlan) if f.name != "precision"}
+        plan = TrainingPlan(**{name: np.array([run.plan.get(name, of) for run in runs]) for name, of in own.items()})  # type: ignore[arg-type]
+        n, batch, sequence = (np.array([getattr(run, name) for run in runs], dtype=float) for name in ("n_chips", "batch", "sequence"))
+        names = rows["source_key" if "source_key" in rows.columns else "source"].fill_null("").to_numpy()
+        model = Transformer.stack([run.llm for run in runs])
+        return cls(runs, [run.origin for run in runs], names[[run.position for run in runs]], model, Layout.of(plan, n, batch), n, sequence)
+
+    def works(self) -> Work:
+        """Work of every run: those of a chip and precision at once."""
+        parts, places = [], []
+        systems = [(run.chip, run.precision) for run in self.runs]
+        for chip, precision in dict.fromkeys(systems):
+            at = np.array([i for i, system in enumerate(systems) if system == (chip, precision)])
+            machine = Machine.of(Cluster(chip, 1), formats.FORMATS[precision])
+            parts.append(Work.of(take(self.model, at), take(self.layout, at), machine, self.n_chips[at], self.sequence[at]))
+            places.append(at)
+        return take(join(parts, [at.size for at in places]), np.argsort(np.concatenate(places)))
+
+    def study(self, pool: Pool, values: Any, part: Callable[[Any], Predict], tolerance: float = 1e-4) -> Study:
+        """Measured values of the runs and their model; a source weighs no more than `MOST_ROWS`."""
+        known = np.array(values, dtype=float)
+        return Study(pool, self.origins, known, part, NOISE, weigh=lambda at: balanced(self.sources[at], MOST_ROWS), tolerance=tolerance)
+
+
+def steps(rows: pl.DataFrame, found: Rows) -> Study:
+    """Measured steps [s] and their model; a step that would need more than the peak is none."""
+    work, times = found.works(), []
+    for run in found.runs:
+        time = measured.step_of(rows.row(run.position, named=True))
+        flop = 3 * run.llm.forward_flop_per_token(run.sequence / 2) * run.plan.get("trained", 1.0) * run.batch * run.sequence
+        fastest = flop / (run.n_chips * catalogue.chip(run.chip).peak(run.precision))
+        times.append(time if time and time > fastest else np.nan)
 
     def part(at: Any) -> Predict:
         own = take(work, at)
         return lambda logs: np.log(seconds(own, constants.POOL.named(logs)))
 
-    return Study(constants.POOL, found.origins, times, part, NOISE, constants.half_width, _weigh)
+    return found.study(constants.POOL, times, part)
 
 
 def memories(rows: pl.DataFrame, found: Rows) -> Study:
     """Measured memory of a chip of the heaviest stage [GB] and its model."""
-    gigabytes = np.array([rows.row(int(at), named=True).get("mem_gb") for at in found.position], dtype=float)
 
     def part(at: Any) -> Predict:
-        shape, layout = found.of(at)
-        sequence = found.sequence[at]
+        shape, layout, sequence = take(found.model, at), take(found.layout, at), found.sequence[at]
         return lambda logs: np.log(memory.memory(shape, layout, sequence, memory.POOL.named(logs)).total / GIGA)
 
-    return Study(memory.POOL, found.origins, gigabytes, part, NOISE, lambda o, _: memory.half_width(o.stack), _weigh, tolerance=1e-9)
+    gigabytes = [measured.memory_of(rows.row(run.position, named=True)) or np.nan for run in found.runs]
+    return found.study(memory.POOL, gigabytes, part, tolerance=1e-9)
 
 
-def measured_steps(rows: pl.DataFrame, found: Rows) -> Array:
-    """Measured steps of the rows that can be predicted [s]; nan where none is stated, or where it would need more than the peak."""
-    times = np.array([step_of(rows.row(int(at), named=True)) or np.nan for at in found.position])
-    flop = np.array([3 * llm.forward_flop_per_token(s / 2) for llm, s in zip(found.llms, found.sequence, strict=True)]) * found.plan.trained
-    peak = np.array([chip.peak(o.precision) for chip, o in zip(found.chips, found.origins, strict=True)])
-    fastest = flop * found.batch * found.sequence / (found.n_chips * peak)
-    return np.where(times > fastest, times, np.nan)
+def evidence(found: Rows, at: Any, rows: pl.DataFrame) -> pl.DataFrame:
+    """The table of what was measured: a row for all runs that agree in framework, version, chip, format and model."""
+    groups: dict[tuple[str, ...], list[Run]] = {}
+    for i in at:
+        groups.setdefault(tuple(getattr(found.origins[i], name) for name in GROUP), []).append(found.runs[i])
+    table = []
+    for key, runs in groups.items():
+        n = [run.n_chips for run in runs]
+        layouts = {" ".join(f"{name}{run.plan.get(name, 1)}" for name in ("tp", "pp", "cp", "ep")) for run in runs}
+        layout = f"{sorted(layouts)[0] if len(layouts) == 1 else f'{len(layouts)} layouts'}, {min(n)} to {max(n)} chips"
+        told = [text or None for text in (*key, layout, rows["source"][runs[0].position], runs[0].origin.date)]
+        table.append((*told, len(runs)))
+    return pl.DataFrame(table, schema=[*GROUP, "layout", "source", "date", "rows"], orient="row")
 
 
-def step_of(row: dict[str, Any]) -> float | None:
-    """The measured step [s], from tokens a second where only those are stated."""
-    rate = row.get("tok_s_chip")
-    stated = (rate, row["gbs"], row["seq"], row["n_chips"])
-    return row.get("step_s") or (row["gbs"] * row["seq"] / (rate * row["n_chips"]) if all(stated) else None)
+def calibrated(rows: pl.DataFrame, model: Model, cases: Callable[..., Iterable[tuple[str, Array]]]) -> dict[str, pl.DataFrame]:
+    """Tables of constants and of intervals of a file of measured runs; of steps, also of what was measured.
 
-
-def calibrate_steps(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    """The tables ``training`` (constants) and ``training_errors`` (intervals) of a file of measured steps.
-
-    Fewer than `OWN` rows, or those of one stack, refine the constants that ship, on top of them: the table ``training`` alone.
+    Fewer than `OWN` rows, or those of one framework, refine the constants that ship, on top of them, and have no intervals of their own.
     """
-    found, _ = measured.read(rows)
-    if not found.llms:
-        raise InputError("no row states a step and can be predicted: nothing to calibrate on")
-    study = steps(found, measured_steps(rows, found))
-    stack = np.array([o.stack for o in found.origins])
-
-    def cases() -> Iterable[tuple[str, Array]]:
-        logs = {column: study.errors(measured.groups(rows, found, column, FOLDS)) for column in ("configuration", "source_key", "chip")}
-        at = np.isfinite(logs["configuration"])
-        names = list(dict.fromkeys(stack[at].tolist()))
-        few = [name for name in names if np.sum(stack[at] == name) < FEW]
-        yield from ((name, logs["configuration"][at & (stack == name)]) for name in names if name not in few)
-        yield "stack of few rows", logs["configuration"][at & np.isin(stack, few)]
-        for case, column in (("stack not measured", "source_key"), ("chip not measured", "chip")):
-            yield case, crossval.evenly(logs[column][at], stack[at])
-
-    return _calibrated("training", study, stack, cases, "no row states a step and can be predicted")
-
-
-def calibrate_memory(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    """The tables ``training_memory`` (constants) and ``training_memory_errors`` (intervals) of a file of measured runs.
-
-    Fewer than `OWN` rows, or those of one stack, refine the constants that ship, on top of them: the table ``training_memory`` alone.
-    """
-    found, _ = measured.read(rows)
-    study = memories(rows, found)
-    stack = np.array([o.stack for o in found.origins])
-
-    def cases() -> Iterable[tuple[str, Array]]:
-        logs = study.errors(measured.groups(rows, found, "configuration", FOLDS))
-        yield from ((name, logs[stack == name]) for name in dict.fromkeys(stack.tolist()))
-        yield "stack not measured", study.errors(measured.groups(rows, found, "source_key", FOLDS))
-
-    return _calibrated("training_memory", study, stack, cases, "no row states its memory and can be predicted")
-
-
-def _calibrated(name: str, study: Study, stack: Any, cases: Any, nothing: str) -> dict[str, pl.DataFrame]:
-    """Constants with the intervals of `cases`, or what refines those that ship."""
+    found = Rows.of(rows)
+    study = model(rows, found)
     at = np.flatnonzero(study.measured)
     if not at.size:
-        raise InputError(f"{nothing}: nothing to calibrate on")
-    if at.size < OWN or len(set(stack[at].tolist())) == 1:
-        return {name: study.fit(at, study.pool.shipped()).frame()}
-    return {name: study.fit(at).frame(), f"{name}_errors": crossval.error_table(cases())}
+        raise InputError("no row that can be predicted states what was measured: nothing to calibrate on")
+    few = at.size < OWN or len({found.origins[i].framework for i in at}) == 1
+    tables_ = _fitted(study, found, rows, at, study.pool.shipped() if few else None)
+    if not few:
+        tables_[f"{study.pool.table}_errors"] = crossval.error_table(cases(study, found, rows))
+    return {name.removeprefix("calibration/"): table for name, table in tables_.items()}
 
 
-def _weigh(origins: Sequence[Origin]) -> Array:
-    return balanced([o.stack for o in origins], MOST_ROWS)
+def refitted(rows: pl.DataFrame, model: Model) -> dict[str, pl.DataFrame] | None:
+    """Tables fitted to these rows alone; None of too few."""
+    found = Rows.of(rows)
+    study = model(rows, found)
+    at = np.flatnonzero(study.measured)
+    return _fitted(study, found, rows, at) if at.size >= LEAST else None
+
+
+def _fitted(study: Study, found: Rows, rows: pl.DataFrame, at: Any, base: Fit | None = None) -> dict[str, pl.DataFrame]:
+    constants_ = {study.pool.table: study.fit(at, base).frame()}
+    return constants_ | ({constants.INDEX: evidence(found, at, rows)} if study.pool is constants.POOL else {})
+
+
+def of_memory(study: Study, found: Rows, _: pl.DataFrame) -> Iterable[tuple[str, Array]]:
+    """Errors of memory of runs that were left out, by framework, and of frameworks left out."""
+    names = np.array([origin.framework for origin in found.origins])
+    logs = study.errors(_folds(run.configuration for run in found.runs))
+    yield from ((name, logs[at]) for name in dict.fromkeys(names.tolist()) if np.isfinite(logs[at := names == name]).sum() >= FEW)
+    yield "framework not measured", crossval.evenly(study.errors(names), names)
+
+
+def of_steps(study: Study, found: Rows, rows: pl.DataFrame) -> Iterable[tuple[str, Array]]:
+    """Errors of runs that were left out: by framework and what was said of it, and where something was not measured."""
+    cases: dict[str, list[float]] = {}
+    for _, near, error in _left_out(study, found, rows, _folds(run.configuration for run in found.runs), constants.TOLD):
+        if not near.missing:
+            cases.setdefault(f"{near.origin.framework}|{near.told}", []).append(error)
+    few: dict[str, list[float]] = {}
+    for case, errors in cases.items():
+        if len(errors) >= FEW:
+            yield case, np.array(errors)
+        else:
+            few.setdefault(f"few rows|{case.split('|')[1]}", []).extend(errors)
+    yield from ((case, np.array(errors)) for case, errors in few.items())
+    for name in constants.NOT_MEASURED:
+        out = _left_out(study, found, rows, _folds(str(getattr(origin, name)) for origin in found.origins), ("version",))
+        apart = [(source, error) for source, near, error in out if name in near.missing]
+        yield f"{name} not measured", crossval.evenly(np.array([e for _, e in apart]), [source for source, _ in apart])
+
+
+def _left_out(
+    study: Study, found: Rows, rows: pl.DataFrame, groups: Any, told: Iterable[str]
+) -> Iterator[tuple[str, constants.Resolved, float]]:
+    """Of every run by constants of other groups: its source, what it was resolved to where so much was told, and the error's logarithm."""
+    at = np.flatnonzero(study.measured)
+    parts = crossval.left_out(groups[at], lambda rest: (study.fit(at[rest]), evidence(found, at[rest], rows)), least=LEAST)
+    for inside, fitted in parts:
+        if fitted is None:
+            continue
+        out = at[inside]
+        with tables.instead({constants.INDEX: fitted[1]}):
+            for what in told:
+                near = [constants.resolve(constants.only(found.origins[i], what)) for i in out]
+                logs = study.part(out)(fitted[0].logs([one.origin for one in near])) - np.log(study.values[out])
+                yield from ((found.sources[i], one, log) for i, one, log in zip(out, near, logs, strict=True))
+
+
+def _folds(names: Iterable[str]) -> Any:
+    return crossval.folds(names, FOLDS)
+
+
+def _groups(rows: pl.DataFrame, column: str) -> Any:
+    """What is left out together: a value of a column, or the configurations of one of `FOLDS` folds."""
+    if column != "configuration":
+        return rows[column].cast(pl.String).fill_null("").to_numpy()
+    named = {run.position: run.configuration for run in measured.read(rows)[0]}
+    return _folds(named.get(position, "") for position in range(rows.height))
+
+
+_STEPS = Form(
+    measured.TEXT,
+    measured.NUMBERS,
+    measured.ask("step_s", "unlimited.seconds", "unlimited.low", "unlimited.high"),
+    measured.MEASURED,
+    measured.OPTIONAL,
+    value=lambda row, _: measured.step_from_rate(row),
+    calibrate=lambda rows: calibrated(rows, steps, of_steps),
+    refit=lambda rows: refitted(rows, steps),
+    groups=_groups,
+    leave_out=("configuration",),
+)
+_MEMORY = replace(
+    _STEPS,
+    ask=measured.ask("mem_gb", "memory.total * 1e-9", "memory.low * 1e-9", "memory.high * 1e-9"),
+    value=lambda row, _: measured.memory_of(row),
+    calibrate=lambda rows: calibrated(rows, memories, of_memory),
+    refit=lambda rows: refitted(rows, memories),
+)
+
+
+def _of_mlperf(form: Form) -> Form:
+    return replace(form, text=measured.MLPERF_TEXT, numbers=measured.MLPERF_NUMBERS, optional=())
+
+
+#: Kinds of measured rows, and the forms of their files: rows of runs, and results of MLPerf Training.
+FORMS = {"training": (_STEPS, _of_mlperf(_STEPS)), "training-memory": (_MEMORY, _of_mlperf(_MEMORY))}

@@ -1,220 +1,275 @@
-"""Rows of measured training runs as models, plans and origins: what both `training` and `training_memory` read."""
+"""Rows of measured training runs as calls of `training_step`: what kinds `training` and `training-memory` read, ask and are fitted to.
+
+Not told apart: network, interconnect of a node, power cap, optimiser, compiled or eager code, captured graphs, overlap settings, tensor
+parallelism of experts alone, tokens that experts drop, which parts are recomputed, and who measured.
+"""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from workbench import catalogue, formats
-from workbench.arrays import join, take
-from workbench.calibration import crossval
-from workbench.catalogue import Chip
+from workbench.calibration.forms import Asked
 from workbench.checks import row_numbers
-from workbench.chips.machine import Machine
-from workbench.chips.training.constants import Origin
-from workbench.chips.training.plan import Layout, TrainingPlan
-from workbench.chips.training.work import Work
+from workbench.chips.training.constants import FRAMEWORKS, Origin, frameworks
+from workbench.chips.training.plan import TrainingPlan, uneven_stages
 from workbench.errors import InputError, UnknownName
-from workbench.llm import LLM, Transformer
+from workbench.llm import LLM
+from workbench.units import GIGA, TERA
 
-TEXT = ("source_key", "model", "arch", "precision", "chip", "dp_shard", "recompute", "seq_par", "stack", "notes", "source")
-NUMBERS = (
-    *("layers", "hidden", "heads", "kv_heads", "head_dim", "ffn", "ffn_mats", "vocab", "seq", "experts", "topk", "n_chips"),
-    *("tp", "pp", "vp", "cp", "ep", "dp", "mbs", "gbs"),
+LABELS = ("source_key", "model", "arch", "precision", "chip", "dp_shard", "recompute", "seq_par", "stack", "notes")
+WIDTHS = ("hidden", "heads", "ffn", "vocab")
+DIMENSIONS = ("layers", "hidden", "heads", "kv_heads", "head_dim", "ffn", "ffn_mats", "vocab", "experts", "topk")
+LAYOUT = ("seq", "n_chips", "tp", "pp", "vp", "cp", "ep", "dp", "mbs", "gbs")
+#: What was measured. Files of one kind have some of these columns, and not all others.
+FIGURES = ("step_s", "tok_s_chip", "tflops_chip", "mem_gb")
+MEASURED = (
+    *(*FIGURES, "mfu_pct", "hfu_pct", "status", "step_s_median", "samples_per_s", "eval_s_median", "warmup_s_median", "mem_gib", "minutes"),
+    *("min_run_minutes", "max_run_minutes", "samples_to_converge_median"),
 )
-#: What two runs of one configuration share.
-SAME = (
-    *("source_key", "model", "layers", "chip", "precision", "n_chips", "tp", "pp", "vp", "cp", "ep", "mbs", "gbs", "seq", "recompute"),
-    "dp_shard",
-)
-#: Stacks whose attention writes its scores to memory.
+NUMBERS = (*DIMENSIONS, *LAYOUT, *FIGURES)
+OPTIONAL = (*FIGURES, "training_kind", "mem_kind")
+TEXT = (*LABELS, *OPTIONAL[-2:])
+#: Columns of results of MLPerf Training.
+MLPERF_TEXT = ("benchmark", "framework", "chip", "precision", "notes", "duplicate_of")
+MLPERF_NUMBERS = ("n_chips", "global_batch", "sequence", "tp", "pp", "vp", "cp", "dp", "mbs", "step_s_median", "mem_gib")
+#: Frameworks that rows name otherwise.
+NAMED = {"Composer": "llm-foundry"}
+VERSION = re.compile(r"20\d\d(?:-\d\d){0,2}|\d+(?:\.\d+)+")
+#: Names of chips and models in these files that the catalogue does not have as aliases.
+CHIPS = {"H100 SXM (96GB)": "H100 96GB", "TPU v7 (Ironwood)": "TPU v7", "Trainium1 (NeuronCores: 2/chip)": "Trainium1"}
+BENCHMARKS = {"llama2_70b_lora": "Llama-2-70B", "llama31_8b": "Llama-3.1-8B", "gpt3": "GPT-3-175B", "llama31_405b": "Llama-3.1-405B"}
+#: Software whose attention writes its scores to memory.
 UNFUSED = re.compile(r"2021|2022|DeepSpeed \(2023\)")
 #: Reduced models up to so many layers keep none of the dense layers that the full one starts with.
 REDUCED = 10
+#: Gigabytes of a GiB.
+GIB = 2**30 / GIGA
+#: Share of the weights that an adapter of low rank trains.
+LORA = 0.01
 
 
 @dataclass(frozen=True)
-class Rows:
-    """Rows that can be predicted, by position in the file."""
+class Run:
+    """A measured run in the arguments of `training_step`; `plan` holds what differs from a plan's defaults."""
 
-    position: np.ndarray[Any, Any]
-    llms: list[LLM]
-    chips: list[Chip]
-    origins: list[Origin]
-    plan: TrainingPlan
-    layout: Layout
-    model: Transformer
-    n_chips: np.ndarray[Any, Any]
-    batch: np.ndarray[Any, Any]
-    sequence: np.ndarray[Any, Any]
+    position: int  #: row of the file
+    llm: LLM
+    chip: str
+    n_chips: int
+    plan: dict[str, Any]
+    batch: int
+    sequence: int
+    framework: str
+    version: str
 
-    def of(self, at: Any) -> tuple[Transformer, Layout]:
-        """Model and layout of some rows."""
-        return take(self.model, at), take(self.layout, at)
+    @property
+    def precision(self) -> str:
+        """Number format of its products."""
+        return str(self.plan.get("precision", TrainingPlan.precision))
+
+    @property
+    def origin(self) -> Origin:
+        """What it ran on, with all that it says of its software."""
+        return Origin.of(self.llm, self.chip, formats.FORMATS[self.precision].training, self.framework, self.version)
+
+    @property
+    def configuration(self) -> str:
+        """What two runs share that differ only in the software they ran: they are never on two sides of a fold."""
+        return f"{self.llm.name} {self.llm.layers} {self.chip} {self.n_chips} {self.plan} {self.batch} {self.sequence}"
+
+    def call(self) -> dict[str, Any]:
+        """The call of `training_step` as plain data."""
+        said = {"framework": self.framework, "version": self.version} if self.framework in frameworks() else {}
+        arguments = {
+            "llm": _said(self.llm),
+            "cluster": {"call": "fabric.Cluster", "arguments": {"chip": self.chip, "n_chips": self.n_chips}},
+            "plan": {"call": "chips.TrainingPlan", "arguments": self.plan},
+            "global_batch": self.batch,
+            "sequence": self.sequence,
+        }
+        return {"call": "chips.training_step", "arguments": arguments | {name: text for name, text in said.items() if text}}
 
 
-def read(rows: pl.DataFrame) -> tuple[Rows, dict[int, str]]:
+def read(rows: pl.DataFrame) -> tuple[list[Run], dict[int, str]]:
     """The rows that state enough, and for each other why it does not."""
-    good: list[dict[str, Any]] = []
-    reasons: dict[int, str] = {}
+    runs, reasons = [], {}
     for position, row in enumerate(rows.iter_rows(named=True)):
         try:
-            row_numbers(row, NUMBERS, [name for name in NUMBERS if name != "head_dim"])  # the width of pruned heads may be a fraction
-            found = row | {"position": position, "_llm": _llm(row), "_chip": _chip(row["chip"])} | _plan(row)
-            found["_chip"].peak(_precision(row["precision"]))
-            good.append(found)
+            runs.append(_run(position, row if "stack" in row else _of_mlperf(row)))
         except (UnknownName, InputError) as error:
             reasons[position] = str(error)
-    return _rows(good), reasons
+    return runs, reasons
 
 
-def works(rows: Rows) -> Work:
-    """Work of every row: those of a chip and precision at once."""
-    parts, places = [], []
-    systems = [(chip, origin.precision) for chip, origin in zip(rows.chips, rows.origins, strict=True)]
-    for chip, precision in dict.fromkeys(systems):
-        at = np.array([i for i, system in enumerate(systems) if system == (chip, precision)])
-        parts.append(Work.of(*rows.of(at), Machine.of(chip, formats.FORMATS[precision]), rows.n_chips[at], rows.sequence[at]))
-        places.append(at)
-    return take(join(parts, [at.size for at in places]), np.argsort(np.concatenate(places)))
+def ask(quantity: str, read_: str, low: str, high: str) -> Callable[[pl.DataFrame], list[Asked]]:
+    """What a form asks of each row: one quantity of a training step."""
+
+    def asked(rows: pl.DataFrame) -> list[Asked]:
+        runs, reasons = read(rows)
+        found = [Asked(run.position, quantity, run.call(), read_, low, high) for run in runs]
+        return found + [Asked(position, quantity, skipped=why) for position, why in reasons.items()]
+
+    return asked
 
 
-def groups(rows: pl.DataFrame, found: Rows, column: str, folds: int) -> np.ndarray[Any, Any]:
-    """What is left out together: one value of a column, or the configurations of one of `folds` folds."""
-    picked = [rows.row(int(at), named=True) for at in found.position]
-    if column == "configuration":
-        return crossval.folds(map(configuration, picked), folds)
-    return np.array([str(row[column]) for row in picked])
+def software(stack: str | None) -> tuple[str, str]:
+    """Framework and version that a row's text names; what is none of `FRAMEWORKS` is what stands before the version.
+
+    Examples
+    --------
+    >>> software("Megatron-Bridge 26.04.01 NeMo Container"), software("Megatron-LM core 0.9"), software("ours v2.1, compiled")
+    (('Megatron-Bridge', '26.04.01'), ('Megatron-LM', '0.9'), ('ours', '2.1'))
+    """
+    text = stack or ""
+    known = next((name for name in (*FRAMEWORKS, *NAMED) if name.casefold() in text.casefold()), None)
+    version = VERSION.search(text, text.casefold().find(known.casefold()) if known else 0)
+    name = known or re.split(r" v?[\d.]+|[,;(]", text)[0].strip()
+    return NAMED.get(name, name), version[0] if version else ""
 
 
-def configuration(row: dict[str, Any]) -> str:
-    """What two rows share that differ only in the release they ran: they are never on two sides of a fold."""
-    return "|".join(str(row.get(name)) for name in SAME)
+def step_of(row: dict[str, Any]) -> float | None:
+    """The measured step [s], from tokens a second where only those are stated."""
+    if "step_s_median" in row:
+        return row["step_s_median"]
+    rate = row.get("tok_s_chip")
+    stated = (rate, row["gbs"], row["seq"], row["n_chips"])
+    return row.get("step_s") or (row["gbs"] * row["seq"] / (rate * row["n_chips"]) if all(stated) else None)
 
 
-def _rows(good: list[dict[str, Any]]) -> Rows:
-    def column(name: str, kind: Any = float) -> Any:
-        return np.array([row[name] for row in good], dtype=kind)
+def step_from_rate(row: dict[str, Any]) -> float | None:
+    """The measured step [s], from TFLOP/s of three forward passes with causal attention where nothing else is stated.
 
-    n, batch, sequence = column("_n"), column("_batch"), column("seq")
-    plan = TrainingPlan(
-        **{name: column(f"_{name}") for name in ("tp", "pp", "vp", "cp", "ep", "micro_batch", "zero", "shard", "trained")},
-        **{name: column(f"_{name}", bool) for name in ("sequence_parallel", "flash", "scattered")},
-        recompute=column("_recompute", str) if good else "none",
-    )
-    llms = [row["_llm"] for row in good]
-    return Rows(
-        position=column("position", int),
-        llms=llms,
-        chips=[row["_chip"] for row in good],
-        origins=[_origin(row) for row in good],
-        plan=plan,
-        layout=Layout.of(plan, n, batch),
-        model=Transformer.stack(llms),
-        n_chips=n,
-        batch=batch,
-        sequence=sequence,
-    )
+    Conventions differ by source: no constant is fitted to such a step, and one whose source leaves its convention open is none.
+    """
+    rate, step = row.get("tflops_chip"), step_of(row)
+    told = "not stated" not in (row.get("flops_def") or "not stated")
+    if step or not (rate and told and row["gbs"] and row["seq"] and row["n_chips"]):
+        return step
+    try:
+        flop = 3 * _llm(row).forward_flop_per_token(row["seq"] / 2) * row["gbs"] * row["seq"]
+    except UnknownName:
+        return None
+    return float(flop / (rate * TERA * row["n_chips"]))
+
+
+def memory_of(row: dict[str, Any]) -> float | None:
+    """The measured memory of a chip [GB]."""
+    if row.get("mem_gib"):
+        return float(row["mem_gib"] * GIB)
+    stated = row.get("mem_gb")
+    return stated * GIB if stated and "GiB" in (row.get("mem_kind") or "") else stated
+
+
+def _run(position: int, row: dict[str, Any]) -> Run:
+    sizes = (*DIMENSIONS, *LAYOUT)
+    row_numbers(row, sizes, [name for name in sizes if name != "head_dim"])  # the width of pruned heads may be a fraction
+    if "SIZE CHECK FAILED" in (row["notes"] or ""):
+        raise InputError("its dimensions contradict the size it states")
+    if not (row["tp"] or row["pp"] or row["dp_shard"]):
+        raise InputError("its layout is not stated")
+    for name in ("gbs", "seq", "n_chips", "precision"):
+        if not row[name]:
+            raise InputError(f"{name} is not stated")
+    llm, framework = _llm(row), software(row["stack"])
+    chip = catalogue.chip(CHIPS.get(row["chip"], row["chip"] or ""))
+    plan: dict[str, Any] = _plan(row) | {"precision": _precision(row["precision"])}
+    chip.peak(plan["precision"])
+    plan["uneven"] = bool(uneven_stages(llm.layers, plan["pp"] * plan["vp"]))
+    own = {f.name: f.default for f in fields(TrainingPlan)}
+    plan = {name: value for name, value in plan.items() if value != own[name]}
+    return Run(position, llm, chip.name, int(row["n_chips"]), plan, int(row["gbs"]), int(row["seq"]), *framework)
 
 
 def _plan(row: dict[str, Any]) -> dict[str, Any]:
-    """The layout as the row states it; what no row of its source states is taken as its stack does by default."""
-    for name in ("gbs", "seq", "n_chips"):
-        if not row[name]:
-            raise InputError(f"{name} is not stated")
-    n, notes, sharding = row["n_chips"], row["notes"] or "", row["dp_shard"] or ""
-    if "SIZE CHECK FAILED" in notes:
-        raise InputError("its dimensions contradict the size it states")
+    """The layout as the row states it; of what it does not state, the default of a plan."""
+    n, notes, sharding = row["n_chips"], row["notes"] or "", (row["dp_shard"] or "zero1").lower()
     degree = {name: row[name] or 1.0 for name in ("tp", "pp", "vp", "cp", "ep")}
     if stated := re.search(r"VP stated NA in the table \((\d+) in other", notes):
         degree["vp"] = float(stated[1])
     if not row["tp"] and row["gbs"] < n and n % row["gbs"] == 0:
         degree["cp"] = n / row["gbs"]  # fewer sequences than chips can only be split along the sequence
     dp = max(n / (degree["tp"] * degree["pp"] * degree["cp"]), 1.0)
-    fully = "zero3" in sharding or "fsdp" in sharding.lower()
     shard = re.search(r"over (\d+)", sharding)
+    zero = 3 if "zero3" in sharding or "fsdp" in sharding else 2 if "zero2" in sharding else 1 if "zero1" in sharding else 0
     recompute = row["recompute"] or ""
-    assumed = "assumed" in str(row["seq_par"] or "")
-    return {f"_{name}": value for name, value in degree.items()} | {
-        "_n": n,
-        "_batch": row["gbs"],
-        "_micro_batch": max(1.0, min(row["mbs"] or (1.0 if row["tp"] else row["gbs"] / n), row["gbs"] / dp)) // 1,
-        "_zero": 3 if fully else 2 if "zero2" in sharding else 1 if "zero1" in sharding else 0,
-        "_shard": float(shard[1]) if shard else 0.0,
-        "_recompute": "full" if recompute == "full" else "selective" if recompute.startswith("selective") else "none",
-        "_sequence_parallel": assumed or str(row["seq_par"]).lower() == "true",
-        "_flash": not UNFUSED.search(row["stack"] or ""),
-        "_scattered": "Nanotron" in (row["stack"] or "") and degree["pp"] > 1,
-        "_trained": 0.01 if "LoRA" in notes else 1.0,
+    split = str(row["seq_par"] or "true").lower()
+    return {name: int(value) for name, value in degree.items()} | {
+        "micro_batch": int(max(1.0, min(row["mbs"] or (1.0 if row["tp"] else row["gbs"] / n), row["gbs"] / dp))),
+        "zero": min(zero, 1) if degree["pp"] > 1 else zero,  # FSDP beneath a pipeline keeps its weights between micro-batches
+        "shard": int(shard[1]) if shard else 0,
+        "recompute": next((kind for kind in ("full", "selective") if recompute.startswith(kind)), "none"),
+        "sequence_parallel": "assumed" in split or split == "true",
+        "flash": not UNFUSED.search(row["stack"] or ""),
+        "scattered": "Nanotron" in (row["stack"] or "") and degree["pp"] > 1,
+        "trained": LORA if "LoRA" in f"{notes} {row.get('training_kind')}" else 1.0,
     }
 
 
-def _origin(row: dict[str, Any]) -> Origin:
-    stack, notes = row["stack"] or "", row["notes"] or ""
-    release = re.search(r"\d+\.\d+", stack)
-    section = re.search(r'section "([^"]*)"', notes)
-    apart = section[1] if section else notes if row["source_key"] == "torchtitan" else ""
-    capped = re.search(r"(\d+W) cap", row["chip"] or "")
-    return Origin(
-        chip=row["_chip"].name + (f" {capped[1]}" if capped else ""),
-        precision=_precision(row["precision"]),
-        stack=row["source_key"] or "",
-        release=release[0] if release else "",
-        version=f"{stack}|{apart}",
-        model=row["model"] or "",
-        mixture=bool(row["_llm"].experts),
-    )
-
-
-def _chip(text: str | None) -> Chip:
-    plain = re.sub(r"\s*\(.*\)", "", text or "")
-    return catalogue.chip({"H100 SXM": "H100"}.get(plain, plain))
+def _of_mlperf(row: dict[str, Any]) -> dict[str, Any]:
+    """A result of MLPerf Training in the columns of the other files."""
+    if row["duplicate_of"]:
+        raise InputError("a copy of another row")
+    if row["benchmark"] not in BENCHMARKS:
+        raise InputError(f"{row['benchmark']} trains no language model")
+    told = {"model": BENCHMARKS[row["benchmark"]], "seq": row["sequence"], "gbs": row["global_batch"], "stack": row["framework"]}
+    told["training_kind"] = "LoRA" if "lora" in row["benchmark"] else ""
+    return dict.fromkeys((*TEXT, *NUMBERS)) | row | told
 
 
 def _precision(text: str | None) -> str:
     plain = (text or "").lower().replace("fp8-mx", "mxfp8")
-    return next((f.name for f in formats.FORMATS.values() if f.training and f.bits < 16 and plain.startswith(f.name)), "bf16")
+    found = next((name for name in formats.names("training") if plain.startswith(name)), None)
+    if found is None:
+        raise InputError(f"precision is {text}: not one that training runs in")
+    return found
 
 
 def _llm(row: dict[str, Any]) -> LLM:
-    """The model of the catalogue, with the row's number of layers; or one made of the row's dimensions."""
-    stated = all(row[name] for name in ("layers", "hidden", "heads", "ffn", "vocab"))
-    mixture = bool(row["experts"])
-    if mixture or not stated:
-        try:
-            llm = catalogue.llm(row["model"] or "")
-        except UnknownName:
-            if not stated or "mla" in (row["arch"] or ""):
-                raise
-        else:
+    """The model of the catalogue, with the row's number of layers; or one made of the row's dimensions. Its context holds the sequence."""
+    llm = _of_name(row)
+    return replace(llm, context=int(row["seq"])) if (row["seq"] or 0) > llm.context else llm
+
+
+def _of_name(row: dict[str, Any]) -> LLM:
+    stated, mixture = all(row[name] for name in ("layers", *WIDTHS)), bool(row["experts"])
+    try:
+        llm = catalogue.llm(row["model"] or "")
+    except UnknownName:
+        if not stated or "mla" in (row["arch"] or ""):
+            raise
+    else:
+        if mixture or not stated or all(row[name] == getattr(llm, name) for name in WIDTHS):
             layers = int(row["layers"] or llm.layers)
-            if layers == llm.layers:
-                return llm
             dense = 0 if layers <= REDUCED else llm.layers - llm.moe_layers
-            return replace(llm, layers=layers, moe_layers=layers - dense if llm.moe_layers else 0)
-    integers = {name: int(row[name] or 0) for name in ("layers", "hidden", "heads", "kv_heads", "ffn", "vocab", "experts", "topk")}
-    sliding = "sliding" in (row["arch"] or "")
+            moe = layers - dense if llm.moe_layers else 0
+            return llm if layers == llm.layers else replace(llm, layers=layers, moe_layers=moe)
+    number = {name: int(row[name] or 0) for name in ("layers", "hidden", "heads", "kv_heads", "vocab", "experts", "ffn", "topk")}
+    inner, topk, text = number.pop("ffn"), number.pop("topk"), row["arch"] or ""
+    shape: dict[str, Any] = {"moe_ffn": inner, "moe_layers": number["layers"]} if mixture else {"ffn": inner}
+    if "sliding" in text:
+        shape |= {"sliding_window": 128, "sliding_layers": number["layers"] // 2}
+    number["kv_heads"] = number["kv_heads"] or number["heads"]
     return LLM(
+        **number | shape,
         name=row["model"] or "",
         attention="gqa",
-        layers=integers["layers"],
-        hidden=integers["hidden"],
-        heads=integers["heads"],
-        kv_heads=integers["kv_heads"] or integers["heads"],
-        head_dim=int(row["head_dim"] or integers["hidden"] // integers["heads"]),
-        vocab=integers["vocab"],
-        context=int(row["seq"] or 0),
-        ffn=0 if mixture else integers["ffn"],
+        head_dim=int(row["head_dim"] or number["hidden"] // number["heads"]),
+        context=int(row["seq"] or 1),
         ffn_matrices=int(row["ffn_mats"] or 2),
-        experts=integers["experts"],
-        experts_per_token=integers["topk"],
-        moe_ffn=integers["ffn"] if mixture else 0,
-        moe_layers=integers["layers"] if mixture else 0,
-        sliding_window=128 if sliding else 0,
-        sliding_layers=integers["layers"] // 2 if sliding else 0,
-        tied_embeddings="tied" in (row["arch"] or "") or "GPT" in (row["arch"] or ""),
+        experts_per_token=topk,
+        tied_embeddings="tied" in text or "GPT" in text,
     )
+
+
+def _said(llm: LLM) -> Any:
+    """A model as an argument: its name in the catalogue, or all that is not as by default."""
+    if llm.name in catalogue.names("llms") and catalogue.llm(llm.name) == llm:
+        return llm.name
+    own = {f.name: getattr(llm, f.name) for f in fields(llm) if getattr(llm, f.name) != f.default}
+    return {"call": "catalogue.LLM", "arguments": own}

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from workbench.arrays import Arrays
 from workbench.calibration import evidence
 from workbench.calibration.pool import Constant, Level, Pool
-from workbench.chips.training.constants import Origin
 from workbench.chips.training.plan import Layout
 from workbench.chips.training.work import stage_params
 from workbench.llm import Transformer
@@ -29,7 +28,7 @@ CONSTANTS = (
     Constant("extra", 1.05, 0.05, "fragmentation: reserved over allocated"),
     Constant("context", 2.0, 0.5, "runtime, communication buffers and workspaces [GB]"),
 )
-POOL = Pool("calibration/training_memory", CONSTANTS, {"all": Level(), "stack": Level(("stack",))})
+POOL = Pool("calibration/training_memory", CONSTANTS, {"all": Level(), "framework": Level(("framework",))})
 
 
 @dataclass(frozen=True, repr=False)
@@ -42,21 +41,27 @@ class TrainingMemory(Arrays):
     activations: NDArray[np.float64]
     logits: NDArray[np.float64]
     other: NDArray[np.float64]  #: gathered weights, fragmentation, runtime and buffers
+    half_width: Any = 0.0  #: of the 80 % interval of the logarithm of all
 
     @property
     def total(self) -> NDArray[np.float64]:
         """All parts [B]."""
         return self.weights + self.gradients + self.optimizer + self.activations + self.logits + self.other
 
+    @property
+    def low(self) -> NDArray[np.float64]:
+        """Lower end of the 80 % interval of all parts [B]."""
+        return self.total * np.exp(-self.half_width)
 
-def constants(stack: str = "") -> dict[str, Any]:
-    """Constants of the memory model for a stack, or, where it was not measured, of all."""
-    return POOL.of(Origin(stack=stack))
+    @property
+    def high(self) -> NDArray[np.float64]:
+        """Upper end of the 80 % interval of all parts [B]."""
+        return self.total * np.exp(self.half_width)
 
 
-def half_width(stack: str) -> float:
-    """Half width of the 80 % interval of the logarithm of memory: of a measured stack, or of those left out."""
-    return evidence.half_width("calibration/training_memory_errors", [stack, "stack not measured"])
+def half_width(framework: str) -> float:
+    """Half width of the 80 % interval of the logarithm of memory: of a measured framework, or of those left out."""
+    return evidence.half_width("calibration/training_memory_errors", [framework, "framework not measured"])
 
 
 def memory(model: Transformer, layout: Layout, sequence: Any, c: dict[str, Any]) -> TrainingMemory:

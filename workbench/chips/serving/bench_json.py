@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import datetime
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from workbench.chips.serving import measured as serving_rows
+from workbench.calibration.evidence import OWN
+from workbench.chips.serving import rows as serving_rows
 from workbench.errors import DataError, InputError
 
 #: What must be told beside what the benchmark saves: ``vllm bench serve --metadata chip=H100 tp=8 precision=fp8``.
@@ -29,13 +32,15 @@ MOST = 1e12
 NEEDED = ("completed", "total_output_tokens", "output_throughput")
 
 
-def read(path: str | Path) -> pl.DataFrame:
-    """Rows as `serving` takes them, one a result: a JSON object, a list of them, or one a line.
+def read(path: str | Path) -> pl.DataFrame | None:
+    """Rows of operating points, one a result: a JSON object, a list of them, or one a line; None for a file of another kind.
 
     Raises `DataError` for a file that is none of these, or a result that lacks what is needed or holds what no benchmark measures, naming
     the fields; what a version saves beyond the known fields is not used.
     """
     file = Path(path)
+    if file.suffix not in (".json", ".jsonl"):
+        return None
     try:
         text = file.read_bytes().decode("utf-8-sig")
     except OSError as error:
@@ -94,10 +99,10 @@ def _row(file: Path, i: int, saved: dict[str, Any]) -> dict[str, Any]:
     tp, pp = number("tp", 1, whole=True), number("pp", 1, whole=True, default=1)
     done = number("completed", 1, whole=True)
     backend = str(result.get("backend") or result.get("endpoint_type") or "vllm")
-    framework = serving_rows.framework_of(backend.lower().replace("trt", "tensorrt")) or "vLLM"
+    framework = serving_rows.software(backend.lower().replace("trt", "tensorrt"))[0] or "vLLM"
     chips = tp * pp * number("attention_dp", 1, whole=True, default=1)
     return row | {
-        "source_group": "own run",
+        "source_group": OWN,
         "group": f"{result.get('model_id')}|{result['chip']}|{framework}|{result['precision']}|TP{tp:g}",
         "model_key": str(result.get("model_id") or result.get("model") or ""),
         "weight_precision": str(result["precision"]),
@@ -108,6 +113,7 @@ def _row(file: Path, i: int, saved: dict[str, Any]) -> dict[str, Any]:
         "framework_version": str(result.get("version") or ""),
         "mode": "closed_loop" if row["concurrency"] else "open_loop_slo" if row["request_rate"] else "offline_max",
         "source": file.name,
+        "date": re.sub(r"^(\d{4})(\d\d)(\d\d).*", r"\1-\2-\3", str(result.get("date") or datetime.date.today())),
         "n_chips": chips,
         "tp": tp,
         "pp": pp,

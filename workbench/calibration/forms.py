@@ -1,0 +1,50 @@
+"""Measured rows as calls: what a file of a kind holds, what is asked of the models for each row, and what is fitted to them.
+
+A row becomes the arguments of a public function and nothing else. The call is plain data, as a file of cases has it:
+``{"call": "chips.serving", "arguments": {...}}``, with calls among the arguments for what is no plain value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked for one measured figure: a call of a public function, and what of its result is compared."""
+
+    position: int  #: row of the file, from 0
+    quantity: str  #: column that holds what was measured
+    call: dict[str, Any] | None = None  #: call and arguments; None where nothing can be asked
+    read: str = ""  #: of the result, the prediction in the unit of the column: ``tpot * 1000``
+    low: str = ""  #: of the result, the ends of the 80 % interval; empty where it has none
+    high: str = ""
+    skipped: str | None = None  #: why nothing can be asked
+
+
+@dataclass(frozen=True)
+class Form:
+    """A form of file of measured rows; a kind may have several, told apart by their columns."""
+
+    text: tuple[str, ...]  #: columns it needs; blanks are allowed
+    numbers: tuple[str, ...]
+    ask: Callable[[pl.DataFrame], list[Asked]]  #: sees none of the `measured` columns
+    measured: tuple[str, ...]  #: columns of what was measured
+    optional: tuple[str, ...] = ()  #: of `text` and `numbers`, those that may be missing
+    value: Callable[[dict[str, Any], str], float | None] = lambda row, quantity: row[quantity]  #: what was measured, of a row
+    tolerance: Callable[[dict[str, Any]], float | None] = lambda row: None  #: error that a row allows, where it says
+    read: Callable[[Path], pl.DataFrame | None] | None = None  #: of files that are no CSV; None for a file that it does not know
+    standard: Callable[[pl.DataFrame], pl.DataFrame] = lambda rows: rows  #: as the forms of a kind that are fitted together have them
+    calibrate: Callable[[pl.DataFrame], dict[str, pl.DataFrame]] | None = None  #: all that ships of fits to such a file
+    refit: Callable[[pl.DataFrame], dict[str, pl.DataFrame] | None] | None = None  #: tables fitted to some of the rows alone
+    #: In place of `refit`, where all folds at once are cheaper: positions of each group, and the tables that the other rows give.
+    folds: Callable[[pl.DataFrame, NDArray[Any]], Iterator[tuple[NDArray[np.intp], dict[str, pl.DataFrame] | None]]] | None = None
+    groups: Callable[[pl.DataFrame, str], NDArray[Any]] = lambda rows, column: rows[column].cast(pl.String).fill_null("").to_numpy()
+    leave_out: tuple[str, ...] = ()  #: what may be left out beside columns

@@ -1,0 +1,244 @@
+"""Measured operating points as calls of `chips.serving`: what a row states becomes its arguments, and nothing else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from workbench import catalogue, formats
+from workbench.calibration.forms import Asked
+from workbench.catalogue import Chip
+from workbench.checks import row_numbers
+from workbench.chips.serving.plan import Load, ServingPlan
+from workbench.errors import InputError, UnknownName
+from workbench.fabric import Cluster
+from workbench.llm import LLM
+
+TEXT = (
+    *("source_group", "group", "model_key", "weight_precision", "kv_precision", "chip", "parallel", "framework", "framework_version"),
+    *("mode", "source", "date"),
+)
+NUMBERS = (
+    *("params_total_b", "params_active_b", "layers", "hidden", "ffn", "heads", "kv_heads", "head_dim", "mla_kv_lora", "mla_rope_dim"),
+    *("n_experts", "top_k", "moe_ffn", "vocab", "n_chips", "tp", "pp", "ep", "dp_attention", "prefill_chips", "decode_chips", "input_len"),
+    *("output_len", "mean_len_factor", "concurrency", "avg_batch", "request_rate", "draft_tokens", "usable"),
+    *("tpot_ms", "ttft_ms", "output_tok_s_per_gpu", "power_w_per_gpu", "energy_j_per_out_token"),
+)
+WHOLE = NUMBERS[NUMBERS.index("layers") : NUMBERS.index("input_len")]  #: of them dimensions and degrees
+CHIPS = {
+    **{"A100-40": "A100 40GB", "A100-80": "A100", "A100-80GB": "A100", "A100-80G": "A100", "RTXPRO6000": "RTX PRO 6000"},
+    **{"GH200": "GH200 96GB", "H20-96G": "H20"},
+}
+#: Input tokens where a row states none: of a question of a chat, as Open-Orca has them.
+INPUT = 300.0
+#: Words that tell a framework, in small letters.
+MARKS = {"tensorrt": "TensorRT-LLM", "nim": "TensorRT-LLM", "sgl": "SGLang", "vllm": "vLLM", "atom": "ATOM"}
+MODES = ("closed_loop", "closed_loop_natural", "disagg", "offline_max", "static_batch", "open_loop_slo")
+#: What of the result a measured quantity is compared with: the prediction and the ends of its interval.
+READ = {
+    "tpot_ms": ("tpot * 1000", "tpot_low * 1000", "tpot_high * 1000"),
+    "ttft_ms": ("ttft * 1000", "ttft_low * 1000", "ttft_high * 1000"),
+    "output_tok_s_per_gpu": ("tokens_per_second_per_chip", "rate_low", "rate_high"),
+    "power_w_per_gpu": ("watts_per_chip", "watts_low", "watts_high"),
+    "energy_j_per_out_token": ("joules_per_token", "joules_low", "joules_high"),
+}
+QUANTITIES = tuple(READ)
+LATENCY = QUANTITIES[:3]
+#: What is predicted of a row, by mode, `LATENCY` of others: times where there are users or arrivals, throughput where it is not arrivals'.
+EXPECTED = {
+    "open_loop_slo": LATENCY[:2],
+    "offline_max": ("output_tok_s_per_gpu",),
+    "static_batch": ("output_tok_s_per_gpu", "ttft_ms"),
+    "closed_loop_natural": QUANTITIES,
+    "closed_loop": (*LATENCY, "energy_j_per_out_token"),
+}
+
+#: What makes the arguments of a call, and those that go without saying.
+MAKERS = {"catalogue.LLM": LLM, "fabric.Cluster": Cluster, "chips.ServingPlan": ServingPlan, "chips.Load": Load}
+ONE = (("pp", 1), ("attention_dp", 1), ("replicas", 1))
+Call = dict[str, Any]
+
+
+def call(llm: Any, chip: Chip, plan: Call, load: Call, framework: str = "", version: str = "", prefill: Call | None = None) -> Call:
+    """The call of `chips.serving` on as many chips as its replicas have."""
+    degrees = ("tp", "pp", "attention_dp", "replicas")
+    n_chips = sum(int(np.prod([side.get(name, 1) for name in degrees])) for side in (plan, prefill) if side)
+    arguments = {
+        "llm": llm,
+        "cluster": {"call": "fabric.Cluster", "arguments": {"chip": chip.name, "n_chips": n_chips}},
+        "plan": {"call": "chips.ServingPlan", "arguments": _plain(plan)},
+        "load": {"call": "chips.Load", "arguments": _plain(load)},
+        "prefill": {"call": "chips.ServingPlan", "arguments": _plain(prefill)} if prefill else None,
+        "framework": framework,
+        "version": version if framework else "",
+    }
+    return {"call": "chips.serving", "arguments": {name: value for name, value in arguments.items() if value}}
+
+
+def asked(rows: pl.DataFrame, said: Callable[[Call], tuple[Call, Any]], expected: Callable[[Call], Iterable[str]]) -> list[Asked]:
+    """What `said` makes of each row, a call and what of its result is read by quantity, or why it cannot."""
+    found = []
+    for position, row in enumerate(rows.iter_rows(named=True)):
+        try:
+            what, reads = said(row)
+            found += [Asked(position, quantity, what, *read) for quantity, read in reads.items()]
+        except (UnknownName, InputError) as error:
+            found += [Asked(position, quantity, skipped=str(error)) for quantity in expected(row)]
+    return found
+
+
+def operating_point(row: Call) -> tuple[Call, Any]:
+    """The call of a row of operating points, and what is read of it."""
+    if row["mode"] not in MODES:
+        raise InputError(f"mode {row['mode']!r} is none of {', '.join(MODES)}")
+    row_numbers(row, NUMBERS, WHOLE)
+    if row["usable"] == 0:
+        raise InputError("the file marks the row as not usable")
+    for name in ("n_chips", "output_len"):
+        if not row[name]:
+            raise InputError(f"{name} is not stated")
+    chip, n, factor, pp = chip_of(row["chip"]), row["n_chips"], row["mean_len_factor"] or 1.0, row["pp"] or 1.0
+    precision = precision_of(row["weight_precision"], chip)
+    formats_ = {"precision": precision, "kv_precision": cache_of(row["kv_precision"], precision)}
+    load = {
+        "concurrency": row["avg_batch"] or row["concurrency"] or np.inf,
+        "input_tokens": max((row["input_len"] or INPUT) * factor, 1.0),
+        "output_tokens": max(row["output_len"] * factor, 1.0),
+    }
+    llm, prefill = _llm(row), None
+    if row["mode"] == "disagg":
+        prefill, plan = (side | formats_ for side in _apart(row))
+    else:
+        if row["tp"]:
+            tp, replicas = min(row["tp"], n), 1.0
+        else:  # a submission that does not say: the fewest chips whose memory holds the weights well
+            held = formats.FORMATS[precision].bytes * made(llm).params
+            tp = min(n, 2 ** np.ceil(np.log2(max(held / (0.6 * chip.hbm_bytes), 1.0))))
+            replicas = n // tp
+        pp = min(pp, n // tp)
+        plan = {"tp": tp, "pp": pp, "attention_dp": max(n // (tp * pp * replicas), 1.0), "replicas": replicas} | formats_
+    if row.get("draft_tokens"):
+        load |= {"draft_tokens": row["draft_tokens"]}
+    if row["mode"] == "open_loop_slo":
+        load |= {"concurrency": 1, "rate": row["request_rate"] or 1.0}
+    framework, version = software(row["framework"], row["framework_version"])
+    reads = {name: READ[name] for name in EXPECTED.get(row["mode"], LATENCY)}
+    return call(llm, chip, plan, load, framework, version, prefill), reads
+
+
+def made(value: Any) -> Any:
+    """The object that an argument of a call stands for, as the one who calls makes it."""
+    if not isinstance(value, dict):
+        return catalogue.llm(value)
+    return MAKERS[value["call"]](**value["arguments"])
+
+
+def _plain(arguments: Call) -> Call:
+    """Whole numbers as such; a single replica goes without saying."""
+    whole = {k: int(v) if isinstance(v, float) and v.is_integer() else v for k, v in arguments.items()}
+    return {k: v for k, v in whole.items() if (k, v) not in ONE}
+
+
+def _apart(row: Call) -> list[Call]:
+    """Prefill and decode replicas as ``P:2x(TP1DP8EP8) D:7x(TP1DP8EP8)`` states them."""
+    sides = []
+    for letter, chips in (("P", row["prefill_chips"]), ("D", row["decode_chips"])):
+        stated = re.search(letter + r":(\d+)x\(TP(\d+)DP(\d+)", row["parallel"] or "")
+        if not stated or not chips or not all(1 <= float(degree) <= chips for degree in (stated[1], stated[2])):
+            raise InputError("the layout of prefill and decode is not stated")
+        sides.append(side(chips, float(stated[1]), float(stated[2])))
+    return sides
+
+
+def side(chips: float, replicas: float, tp: float) -> Call:
+    """So many replicas on so many chips: what is no tensor group shares the experts and splits the sequences."""
+    each = chips // replicas
+    tp = min(tp, each)
+    return {"tp": tp, "attention_dp": max(each // tp, 1.0), "replicas": replicas}
+
+
+def chip_of(text: str | None) -> Chip:
+    """The chip that a file means."""
+    return catalogue.chip(CHIPS.get(text or "", text or ""))
+
+
+def software(text: str | None, version: str | None = "") -> tuple[str, str]:
+    """Framework and version that a text names; empty what it does not name."""
+    plain = (text or "").lower()
+    framework = next((name for mark, name in MARKS.items() if mark in plain), "")
+    stated = re.search(r"(?:vllm|sglang|tensorrt-llm|atom|runtime|release)[-: ]?v?(\d+\.\d[\w.]*)", plain)
+    return framework, version or (stated[1].rstrip(".") if stated else "")
+
+
+def precision_of(text: str | None, chip: Chip) -> str:
+    """Format of the weights; a submission that states none runs the smallest that its chip has."""
+    plain = (text or "").lower()
+    if not plain:
+        return next(p for p in reversed(formats.LADDER) if chip.runs(p))
+    found = next((p for p in _STATED if p in plain), "bf16")
+    if not chip.runs(found):
+        return "fp8" if found == "fp4" and chip.runs("fp8") else "int4" if found == "fp4" else "bf16"
+    return "bf16" if found == "fp16" else found
+
+
+def cache_of(text: str | None, precision: str) -> str:
+    """Format of the key-value cache: of eight bits beside narrow weights, if nothing else is stated."""
+    return "fp8" if precision in ("fp8", "fp4") or (text or "") == "fp8" else "bf16"
+
+
+#: Formats that serving was measured in, the narrowest first: what is stated of a mixture of formats is its weights'.
+_STATED = sorted(dict.fromkeys(f.weights for f in formats.FORMATS.values()), key=lambda p: formats.FORMATS[p].bits)
+
+
+def llm_of(text: str | None) -> str:
+    """Name in the catalogue of a model, whose publisher, date or number format may stand with it. Raises `UnknownName`."""
+    plain = re.sub(r"(-(0528|FP8|FP4|NVFP4|MXFP4|BF16|Instruct|2507|chat))+$", "", (text or "").rpartition("/")[2], flags=re.IGNORECASE)
+    return catalogue.key_of("llms", plain)
+
+
+def _llm(row: Call) -> Any:
+    """The model's name in the catalogue, or the call that makes one of the row's dimensions."""
+    key = row["model_key"] or ""
+    try:
+        try:
+            return catalogue.key_of("llms", key)
+        except UnknownName:
+            return catalogue.key_of("llms", key.rpartition("/")[2])
+    except UnknownName:
+        if not all(row[name] for name in ("layers", "hidden", "heads", "vocab")):
+            raise
+    experts, layers, hidden, heads = (int(row[n] or 0) for n in ("n_experts", "layers", "hidden", "heads"))
+    linear = "Qwen3.5" in key  # three of four layers keep a state that does not grow: a short window
+    mla = bool(row["mla_kv_lora"])
+    made = {
+        "name": key,
+        "attention": "mla" if mla else "gqa",
+        "layers": layers,
+        "hidden": hidden,
+        "heads": heads,
+        "kv_heads": int(row["kv_heads"] or heads),
+        "head_dim": int(row["head_dim"] or hidden // heads),
+        "vocab": int(row["vocab"]),
+        "context": 1 << 20,
+        "ffn": 0 if experts else int(row["ffn"] or 4 * hidden),
+        "kv_lora_rank": int(row["mla_kv_lora"] or 0),
+        "qk_nope_head_dim": 128 * mla,
+        "qk_rope_head_dim": int(row["mla_rope_dim"] or 64) * mla,
+        "v_head_dim": 128 * mla,
+        "experts": experts,
+        "experts_per_token": int(row["top_k"] or 0),
+        "moe_ffn": int(row["moe_ffn"] or 0) if experts else 0,
+        "moe_layers": layers if experts else 0,
+        "sliding_window": 128 if linear else 0,
+        "sliding_layers": layers * 3 // 4 if linear else 0,
+    }
+    return {"call": "catalogue.LLM", "arguments": {name: value for name, value in made.items() if value or name == "name"}}
+
+
+def points(rows: pl.DataFrame) -> list[Asked]:
+    """What rows of operating points ask."""
+    return asked(rows, operating_point, lambda row: EXPECTED.get(row["mode"], LATENCY))

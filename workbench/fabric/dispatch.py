@@ -1,0 +1,57 @@
+"""Rows of measured dispatch of tokens to experts, and of combine back, as all-to-alls of `fabric.collective_time`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import polars as pl
+
+from workbench import catalogue
+from workbench.calibration.forms import Asked, Form
+from workbench.fabric import measured
+
+TEXT = ("chip", "dtype", "kind", "phase", "library", "fabric", "bw_kind", "quality", "source")
+NUMBERS = ("ep", "tokens", "hidden", "top_k", "bandwidth_GBps", "latency_us")
+#: Bytes of a number on the wire; 128 numbers of eight bits share a scale of four bytes.
+WIRE_BYTES = {"bf16": 2.0, "fp8": 1 + 4 / 128}
+
+
+def ask(rows: pl.DataFrame) -> list[Asked]:
+    """The call for each row. Not told apart: library, processors used, kernels for latency, the version, how experts are drawn."""
+    chips = catalogue.table("chips").select("chip", scaleup_domain_gpus=pl.col("scaleup_domain").fill_null(8).cast(pl.Float64))
+    data = rows.join(chips, on="chip", how="left", maintain_order="left").with_columns(
+        collective="phase",
+        n_gpus="ep",
+        bytes=pl.Series([_copy_bytes(row) * (row["top_k"] or 0) or None for row in rows.iter_rows(named=True)], dtype=pl.Float64),
+        library=pl.lit(""),
+        **dict.fromkeys(("scale_up_GBps_per_dir", "nic_Gbps_per_gpu"), pl.lit(None, pl.Float64)),
+    )
+    found = []
+    for asked, size, domain in zip(measured.ask(data, "latency_us"), data["bytes"], data["scaleup_domain_gpus"], strict=True):
+        why = "" if domain else "the chip is none of the catalogue"
+        why = why if size else "tokens, hidden, top_k or dtype is not stated"
+        found.append(replace(asked, call=None, skipped=why) if why else asked)
+    return found
+
+
+def _copy_bytes(row: dict[str, Any]) -> float:
+    """Bytes of one copy of every token of a rank; 0 where it is not stated."""
+    return float((row["tokens"] or 0) * (row["hidden"] or 0) * WIRE_BYTES.get(row["dtype"] or "", 0.0))
+
+
+def time_us(row: dict[str, Any], quantity: str) -> float | None:
+    """Time that was measured; of a bandwidth alone, the bytes that its source counts over it.
+
+    Kernels for latency send a copy for each expert. The others send one to each rank in a domain, or to each domain, that has any of the
+    experts: with experts drawn at random, n (1 - (1 - 1/n)^k) copies on average, the own rank or domain included (DeepEP, tests/).
+    """
+    if row["latency_us"] or not row["bandwidth_GBps"] or not _copy_bytes(row) * (row["top_k"] or 0):
+        return row["latency_us"]
+    domain = float(catalogue.chip(row["chip"]).scaleup_domain or 8)
+    n = row["ep"] if row["ep"] <= domain else row["ep"] / domain
+    copies = row["top_k"] if row["kind"] == "low-latency" else n * (1 - (1 - 1 / n) ** row["top_k"])
+    return _copy_bytes(row) * copies / row["bandwidth_GBps"] * 1e-3
+
+
+FORM = Form(TEXT, NUMBERS, ask, ("bandwidth_GBps", "latency_us"), value=time_us)

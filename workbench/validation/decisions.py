@@ -1,0 +1,195 @@
+"""Decisions that measurements allow, taken as the models would: the best way to serve, the fastest layout, what fits.
+
+Every option is a measured row, and what a model says of it is the call of that row. What is chosen by the models is judged by what was
+measured.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from workbench import catalogue, files, tables
+from workbench.calibration.forms import Asked, Form
+from workbench.errors import DataError
+from workbench.validation import score
+from workbench.validation.report import aligned
+
+Names = Mapping[str, tuple[str, ...]]
+#: Tokens per second per user that are asked for.
+SPEEDS = (15.0, 30.0, 60.0, 100.0)
+#: What a row of serving must say, and the columns that may say it: first of the question, then of what was measured.
+SERVING: Names = {
+    **{"model": ("model_key", "model"), "precision": ("weight_precision", "precision"), "input": ("input_len", "isl")},
+    **{"output": ("output_len", "osl"), "chip": ("chip",), "users": ("concurrency",)},
+    **{"tpot_ms": ("tpot_ms", "median_tpot_ms"), "measured": ("output_tok_s_per_gpu", "output_tok_s_per_chip")},
+}
+SHAPE = tuple(SERVING)[:5]
+#: What layouts that are compared share.
+JOB = ("source_key", "stack", "model", "layers", "seq", "precision", "chip", "n_chips", "gbs")
+TRAINING: Names = {name: (name,) for name in (*JOB, "tp", "step_s", "status")}
+#: What is read of the result of a call, with the ends of its interval.
+READ: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "chips.serving": {"feasible": ("feasible",), "tpot": ("tpot",), "predicted": ("tokens_per_second_per_chip", "rate_low", "rate_high")},
+    "chips.training_step": {"feasible": ("feasible",), "seconds": ("seconds",)},
+}
+TEXT = ("model", "precision", "chip", "source_key", "stack", "status")
+#: A status of a run that was tried in vain.
+FAILED = re.compile("fail|memory|oom|crash", re.IGNORECASE)
+#: Layouts among which a rank correlation says something.
+LEAST = 5
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """Decisions by the models beside those by measurements. `str` gives what ``workbench validate decisions`` prints."""
+
+    serving: pl.DataFrame  #: a row a question: most output tokens/s per chip at a speed, `measured` and `predicted` with its interval
+    layouts: pl.DataFrame  #: a row a choice: `JOB`, how many layouts, their rank correlation, and the regret of the predicted fastest
+    fits: pl.DataFrame  #: a row a run: whether it `ran`, and whether the model says that it `fits`
+
+    def table(self) -> pl.DataFrame:
+        """How many decisions of each sort there are, and of how many."""
+        s, away = self.serving, (pl.col("predicted") / pl.col("measured")).log().abs()
+        pairs = s.join(s, on=[c for c in (*SHAPE, "tokens_per_s_user") if c != "chip"], suffix="_other", nulls_equal=True)
+        pairs = pairs.filter(pl.col("measured") >= 1.1 * pl.col("measured_other"))
+        right = pl.col("predicted").fill_null(0) > pl.col("predicted_other").fill_null(0)
+        ran, failed = (self.fits.filter(pl.col("ran") == ran) for ran in (True, False))
+        counts = [
+            ("serving, within 25 % of what was measured", s.filter((pl.col("predicted") / pl.col("measured") - 1).abs() <= 0.25), s),
+            ("serving, off by two or more", s.filter(away.exp() >= 2), s),
+            ("serving, measured within the interval", s.filter(pl.col("measured").is_between("low", "high")), s),
+            ("serving, said impossible though measured", s.filter(pl.col("predicted").is_null(), pl.col("answered")), s),
+            ("serving, not answered", s.filter(~pl.col("answered")), s),
+            ("serving, the faster of two chips 10 % or more apart", pairs.filter(right), pairs),
+            ("training, the fastest layout", self.layouts.filter(pl.col("regret") == 0), self.layouts),
+            ("training, no layout said to fit", self.layouts.filter(pl.col("regret").is_null()), self.layouts),
+            ("training, runs that failed, said not to fit", failed.filter(~pl.col("fits")), failed),
+            ("training, runs that ran, said not to fit", ran.filter(~pl.col("fits")), ran),
+        ]
+        rows = [(what, part.height, of.height, round(100 * part.height / of.height, 1)) for what, part, of in counts if of.height]
+        return pl.DataFrame(rows, schema=["decision", "count", "of", "%"], orient="row")
+
+    def regrets(self) -> pl.DataFrame:
+        """Regret and rank correlation of layouts, by source."""
+        columns = [
+            pl.len().alias("choices"),
+            (100 * pl.col("regret").mean()).round(1).alias("mean_regret_%"),
+            (100 * pl.col("regret").max()).round(1).alias("worst_%"),
+            pl.col("spearman").mean().round(2).alias("rank_correlation"),
+        ]
+        groups = self.layouts.group_by("source_key", maintain_order=True).agg(columns).sort("choices", descending=True)
+        return pl.concat([groups, self.layouts.select(pl.lit("all").alias("source_key"), *columns)])
+
+    def write_json(self, path: str | Path) -> None:
+        """Write all questions, choices of layouts and runs as a list of JSON objects; the file is whole or not there."""
+        rows = [row for frame in (self.serving, self.layouts, self.fits) for row in frame.to_dicts()]
+        files.write(path, json.dumps(rows, indent=1, allow_nan=False) + "\n")
+
+    def __str__(self) -> str:
+        lines = ["decisions: what the models choose among measured options", "", *aligned(self.table())]
+        if self.layouts.height:
+            lines += ["", "layouts: what the predicted fastest takes over the fastest", "", *aligned(self.regrets())]
+        return "\n".join(lines)
+
+
+def decide(paths: Iterable[str | Path] = ()) -> Decisions:
+    """Take the decisions that files of measured serving and training allow.
+
+    Serving: for a model, precision, request shape, chip and speed, the most output tokens/s per chip of the options whose speed per user
+    reaches it; left out where the best measured is that of most users at once, as more may be better. Training: the fastest of the layouts
+    of one model, chips and batch on the same software, and which runs fit.
+
+    Without files, the samples that ship with the workbench. Raises `DataError` for a file of another kind, and as `validate`.
+
+    Examples
+    --------
+    >>> decide([catalogue.path("measured/training_failed.csv")]).fits.height
+    150
+    """
+    rows: dict[str, list[dict[str, Any]]] = {"chips.serving": [], "chips.training_step": []}
+    for path in [*map(Path, paths)] or [catalogue.path(f"measured/{name}.csv") for name in ("serving", "training", "training_failed")]:
+        columns = set(tables.read_text(path).columns)
+        if all(columns & set(names) for names in SERVING.values()):
+            rows["chips.serving"] += _options("serving", path, "chips.serving", SERVING)
+        elif {*JOB, "tp", "pp"} <= columns:
+            kind = "training" if columns & {"step_s", "tok_s_chip"} else "training-memory"
+            rows["chips.training_step"] += _options(kind, path, "chips.training_step", TRAINING)
+        else:
+            serving = ", ".join(" or ".join(names) for names in SERVING.values())
+            known = f"measured serving ({serving}) and training ({', '.join(JOB)}, tp, pp; status where runs failed)"
+            raise DataError(path, f"no decision is read from such a file; read are {known}")
+    served, trained = _frame(rows["chips.serving"], SERVING), _frame(rows["chips.training_step"], TRAINING)
+    return Decisions(
+        _served(served), _layouts(trained), trained.select(*JOB, "ran", fits=pl.col("feasible") == 1).drop_nulls(["ran", "fits"])
+    )
+
+
+def _options(kind: str, path: Path, function: str, columns: Names) -> list[dict[str, Any]]:
+    """Rows that ask for a function: what they say and measured, and what is read of the result of their call."""
+    form, frame = score.read(kind, path)
+    calls = {one.position: one.call for one in form.ask(frame.drop(list(form.measured), strict=False)) if one.call is not None}
+    own = {at: call for at, call in calls.items() if call["call"] == function}
+    asked = [Asked(at, name, call, *read) for at, call in own.items() for name, read in READ[function].items()]
+    found = {at: _said(form, frame.row(at, named=True), columns) for at in own}
+    for one, answer in score.answers(form, frame, path, asked):
+        found[one.position] |= {one.quantity: answer.value, "low": answer.low, "high": answer.high}
+    return list(found.values())
+
+
+def _said(form: Form, row: dict[str, Any], columns: Names) -> dict[str, Any]:
+    """What a row says, under the names that all forms share."""
+    said: dict[str, Any] = {}
+    for name, names in columns.items():
+        column = next((one for one in names if one in row), names[0])
+        try:
+            value = form.value(row, column) if column in form.measured else row.get(column)
+            said[name] = value if name in TEXT or value is None or math.isfinite(value := float(value)) else None
+        except (ValueError, TypeError, LookupError, ArithmeticError):
+            said[name] = None
+    in_vain = bool(FAILED.search(row.get("status") or ""))
+    measured = any(row.get(column) for column in form.measured if column != "status")
+    return said | {"ran": False if in_vain else True if measured else None}
+
+
+def _frame(rows: list[dict[str, Any]], columns: Names) -> pl.DataFrame:
+    names = (*columns, *(name for read in READ.values() for name in read), "low", "high")
+    schema = {name: pl.String if name in TEXT else pl.Float64 for name in names}
+    return pl.DataFrame(rows, schema=schema | {"ran": pl.Boolean})
+
+
+def _served(options: pl.DataFrame) -> pl.DataFrame:
+    """The best option at every speed, as measured and as predicted."""
+    speed, key = pl.col("tokens_per_s_user"), [*SHAPE, "tokens_per_s_user"]
+    usable = options.filter(pl.col("measured") > 0, pl.col("tpot_ms") > 0, pl.col("users") > 0)
+    of_all = {"most": pl.col("users").max().over(SHAPE), "answered": (pl.col("feasible").count() > 0).over(SHAPE)}
+    all_ = usable.with_columns(**of_all).join(pl.DataFrame({"tokens_per_s_user": SPEEDS}), how="cross")
+
+    def best(reached: pl.Expr, rate: str) -> pl.DataFrame:
+        return all_.filter(reached).sort(rate, descending=True, nulls_last=True, maintain_order=True).unique(key, keep="first")
+
+    measured = (
+        best(1000 / pl.col("tpot_ms") >= speed, "measured").filter(pl.col("users") < pl.col("most")).select(*key, "measured", "answered")
+    )
+    predicted = best(1 / pl.col("tpot") >= speed, "predicted").select(*key, "predicted", "low", "high")
+    return measured.join(predicted, on=key, how="left", nulls_equal=True).sort(key)
+
+
+def _layouts(runs: pl.DataFrame) -> pl.DataFrame:
+    """Of layouts that are compared, how the predicted order and the predicted fastest hold against the measurement.
+
+    What no argument tells apart is predicted alike: of several fastest the mean of what was measured counts.
+    """
+    step, seconds = pl.col("step_s"), pl.col("seconds")
+    rank = pl.corr(seconds, step, method="spearman").fill_nan(None)
+    regret = step.filter(seconds == seconds.min()).mean() / step.min() - 1
+    groups = runs.filter(step > 0, pl.col("tp") > 0).group_by(JOB, maintain_order=True)
+    spearman = pl.when(seconds.count() >= LEAST).then(rank)
+    return groups.agg(layouts=pl.len(), spearman=spearman, regret=pl.when(regret.is_finite()).then(regret)).filter(pl.col("layouts") > 1)

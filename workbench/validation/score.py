@@ -1,0 +1,256 @@
+"""Measured rows against the models: each row is a call of a public function, made as a user would make it, and its answer is scored."""
+
+from __future__ import annotations
+
+import datetime
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from workbench import catalogue, chips, fabric, files, tables
+from workbench.calibration.forms import Asked, Form
+from workbench.errors import DataError, InputError, UnknownName, WorkbenchError, said
+from workbench.validation import calls, cases
+from workbench.validation.report import COLUMNS, Report, text
+
+#: Kinds of measurements, and the forms that files of a kind may have.
+KINDS: dict[str, tuple[Form, ...]] = {**cases.FORMS, **fabric.FORMS, **chips.FORMS}
+#: Results that are kept for rows that ask for the same.
+KEPT = 1000
+#: What a model raises on inputs that it was not written for: any file may come, and its other rows are predicted all the same.
+ODD = (LookupError, StopIteration, AttributeError, TypeError, ArithmeticError, ValueError, MemoryError, pl.exceptions.PolarsError)
+
+
+def validate(kind: str, path: str | Path | None = None, by: str = "source", leave_out: str | None = None) -> Report:
+    """Ask for every row of a file of measurements what the models say of it, and compare.
+
+    Raises `UnknownName` for a kind that does not exist; `DataError` for a file that is missing, empty, lacks a column or has text in a
+    number, with path, row and column.
+
+    Parameters
+    ----------
+    kind : str
+        One of `KINDS`.
+    path : path, optional
+        CSV of measurements; the sample that ships with the workbench if not given.
+    by : str
+        Column that groups the report's table.
+    leave_out : str, optional
+        Column: predict each row by models fitted to the rows of its other values alone, where the kind can. Widths of intervals are those
+        that ship, which were set on rows that were left out.
+
+    Examples
+    --------
+    >>> validate("topology").table().filter(pl.col("source") == "all")["within_tolerance"].item()
+    27
+    """
+    file = Path(path) if path is not None else shipped(kind)
+    form, frame = read(kind, file)
+    if by not in frame.columns:
+        raise DataError(file, f"no such column to group by; the file has {', '.join(frame.columns)}", column=by)
+    asked = form.ask(frame.drop(list(form.measured), strict=False))
+    rows = []
+    for one, found in answers(form, frame, file, asked, leave_out):
+        row = frame.row(one.position, named=True)
+        try:
+            measured, tolerance = form.value(row, one.quantity), form.tolerance(row)
+            if measured is not None and not np.isfinite(measured):
+                raise ValueError
+        except (ValueError, TypeError, LookupError, ArithmeticError):
+            measured, tolerance, found = None, None, Answer(skipped="what was measured is no finite number", call=found.call)
+        said = (found.value, found.low, found.high, measured, row["source"], found.skipped, found.call, tolerance)
+        rows.append((one.position, row.get("id"), one.quantity, *said, text(row[by])))
+    return Report(kind, pl.DataFrame(rows, schema=COLUMNS, orient="row").sort("position", maintain_order=True), by)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model says of a row, or why it says nothing."""
+
+    value: float | None = None
+    low: float | None = None  #: ends of the 80 % interval, where it has one
+    high: float | None = None
+    skipped: str | None = None  #: why it says nothing
+    call: str | None = None  #: in Python
+
+
+def answers(
+    form: Form, frame: pl.DataFrame, file: Path, asked: list[Asked], leave_out: str | None = None
+) -> Iterator[tuple[Asked, Answer]]:
+    """What the models say of all that is asked, with what ships or, for each value of a column, with what the other rows give."""
+    for at, fitted in _parts(form, frame, file, leave_out):
+        one_of, made = set(at), dict[str, Any]()
+        for one in (one for one in asked if one.position in one_of):
+            if fitted is None:
+                one = Asked(one.position, one.quantity, skipped="too few other rows to calibrate on")
+            with tables.instead(fitted or {}), np.errstate(all="ignore"):
+                answer = _answer(one, made)
+            yield one, answer
+            made = made if len(made) < KEPT else {}
+
+
+def _parts(
+    form: Form, frame: pl.DataFrame, file: Path, leave_out: str | None
+) -> Iterator[tuple[list[int], dict[str, pl.DataFrame] | None]]:
+    """Positions of rows, and the tables that they are predicted by: none but those that ship, or those fitted to other rows."""
+    everywhere = list(range(frame.height))
+    if leave_out is None:
+        yield everywhere, {}
+        return
+    others = (*form.leave_out, *(c for c in frame.columns if c not in form.measured))
+    refit, folds = form.refit, form.folds
+    if refit is None and folds is None:
+        raise InputError(f"--leave-out {leave_out}: what such rows ask for rests on no constants that are fitted to them")
+    if leave_out not in others:
+        raise DataError(file, f"no such column to leave out by; allowed: {', '.join(dict.fromkeys(others))}", column=leave_out)
+    groups = form.groups(frame, leave_out)
+    if folds is not None:
+        yield from ((at.tolist(), fitted) for at, fitted in folds(frame, groups))
+        return
+    for group in dict.fromkeys(groups.tolist()):
+        out = groups == group
+        yield np.flatnonzero(out).tolist(), refit(frame.filter(pl.Series(~out))) if refit else None
+
+
+def _answer(asked: Asked, made: dict[str, Any]) -> Answer:
+    if asked.call is None:
+        return Answer(skipped=asked.skipped)
+    call = None
+    try:
+        call = calls.in_python(asked.call | {"read": asked.read})
+        result = calls.value(asked.call, made)
+        low, high = (_finite(result, path) if path else None for path in (asked.low, asked.high))
+        return Answer(_finite(result, asked.read), low, high, call=call)
+    except WorkbenchError as error:
+        return Answer(skipped=str(error), call=call)
+    except ODD as error:
+        return Answer(skipped=f"{asked.call['call']}: {said(error)}", call=call)
+
+
+def _finite(result: Any, path: str) -> float:
+    value = calls.number(calls.read(result, path))
+    if not np.isfinite(value):
+        raise InputError(str(getattr(result, "reason", "")) or "no finite number follows from what it states")
+    return value
+
+
+def calibrate(kind: str, *paths: str | Path) -> dict[str, pl.DataFrame]:
+    """Tables of coefficients fitted to files of measurements, by name, as they belong in ``calibration/`` of a data folder.
+
+    Raises as `validate`, and `DataError` for a file that nothing is fitted to, or that is not fitted together with the first.
+
+    Examples
+    --------
+    >>> fitted = calibrate("gemm", catalogue.path("measured/gemm.csv"))
+    >>> sorted(fitted)
+    ['gemm', 'gemm_errors', 'gemm_evidence']
+    """
+    fitted, frames, fit = [name for name, forms in KINDS.items() if any(form.calibrate for form in forms)], [], None
+    _forms(kind)
+    for file in map(Path, paths):
+        form, rows = read(kind, file) if kind in fitted else (None, pl.DataFrame())
+        if form is None or form.calibrate is None or fit not in (None, form.calibrate):
+            together = " together with the first" if fit and form and form.calibrate else ""
+            kinds = ", ".join(fitted)
+            raise DataError(file, f"nothing of the kind {kind} is calibrated on such a file{together}; kinds that are: {kinds}")
+        fit = form.calibrate
+        frames.append(form.standard(rows))
+    if fit is None:
+        raise InputError("calibrate: expected a file of measurements at least")
+    frame = pl.concat(frames, how="diagonal_relaxed")
+    try:
+        with np.errstate(all="ignore"):
+            found = fit(frame)
+    except InputError as error:
+        raise DataError(file, str(error)) from None
+    if any(table.is_empty() for table in found.values()):
+        raise DataError(file, "no row of it can be calibrated on; workbench validate says why rows are not predicted")
+    named = " and ".join(Path(path).name for path in paths)
+    stamp = {"source": f"{frame.height} rows of {named}; workbench calibrate {kind}", "as_of": datetime.date.today().isoformat()}
+    stamped = {}
+    for name, table in found.items():  # a table of what was measured has sources of its own
+        declared = [column.column for column in tables.declaration(f"calibration/{name}")]
+        stamped[name] = table.with_columns(pl.lit(stamp[one]).alias(one) for one in stamp if one in declared and one not in table.columns)
+    return stamped
+
+
+def write_tables(tables_: dict[str, pl.DataFrame], folder: str | Path) -> dict[Path, pl.DataFrame]:
+    """Write what `calibrate` found as a folder for ``WORKBENCH_DATA``, once all of it reads back; each table is whole or not there.
+
+    Raises `DataError` for a table that the catalogue would refuse, and writes nothing then; `InputError` for a file that cannot be written.
+
+    Examples
+    --------
+    >>> fitted = calibrate("gemm", catalogue.path("measured/gemm.csv"))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     [path.name for path in write_tables(fitted, folder)]
+    ['gemm.csv', 'gemm_evidence.csv', 'gemm_errors.csv']
+    """
+    paths = {Path(folder) / "calibration" / f"{name}.csv": (name, table) for name, table in tables_.items()}
+    with tempfile.TemporaryDirectory() as scratch:
+        for path, (name, table) in paths.items():
+            table.write_csv(Path(scratch) / path.name)
+            try:
+                tables.read(Path(scratch) / path.name, f"calibration/{name}")
+            except DataError as error:
+                raise DataError(path, f"not written: {error.reason}", row=error.row, column=error.column) from None
+    for path, (_, table) in paths.items():
+        files.write(path, table.write_csv())
+    return {path: table for path, (_, table) in paths.items()}
+
+
+def _forms(kind: str) -> tuple[Form, ...]:
+    if kind not in KINDS:
+        raise UnknownName("kind of measurements", kind, KINDS)
+    return KINDS[kind]
+
+
+def shipped(kind: str) -> Path:
+    """The sample of a kind that ships with the workbench."""
+    _forms(kind)
+    return cases.shipped(kind) if kind in cases.FORMS else catalogue.path(f"measured/{kind.replace('-', '_')}.csv")
+
+
+def read(kind: str, path: Path) -> tuple[Form, pl.DataFrame]:
+    """The form of a file of measurements and its rows: every column as text, those of `Form.numbers` as numbers.
+
+    Raises `DataError`, naming all missing columns of the form that the file is nearest to; also where there is no row.
+    """
+    forms = _forms(kind)
+    for form in forms:
+        if form.read and (frame := form.read(path)) is not None:
+            break
+    else:
+        frame = tables.read_text(path)
+        lacks = [[c for c in (*form.text, *form.numbers) if c not in frame.columns and c not in form.optional] for form in forms]
+        missing, form = min(zip(lacks, forms, strict=True), key=lambda pair: len(pair[0]))
+        if missing:
+            needed = ", ".join((*form.text, *form.numbers))
+            raise DataError(path, f"missing: {', '.join(missing)}; a file of this kind has {needed}", column=missing[0])
+        frame = _typed(path, _with_source(frame), form)
+    if frame.is_empty():
+        raise DataError(path, "no row of measurements below the header")
+    return form, frame
+
+
+def _with_source(frame: pl.DataFrame) -> pl.DataFrame:
+    """A file may say where its rows come from in another column."""
+    named = next((c for c in ("source", "source_title", "source_key", "source_address") if c in frame.columns), None)
+    return frame.with_columns(source=pl.col(named) if named else pl.lit(None, pl.String))
+
+
+def _typed(path: Path, frame: pl.DataFrame, form: Form) -> pl.DataFrame:
+    frame = frame.with_columns(pl.lit(None, pl.String).alias(name) for name in form.optional if name not in frame.columns)
+    for column in form.numbers:
+        number = frame[column].cast(pl.Float64, strict=False)
+        bad = frame[column].is_not_null() & ~number.is_finite().fill_null(False)
+        if bad.any():
+            row = int(bad.arg_true()[0])
+            raise DataError(path, f"{frame[column][row]!r} is not a number", row=row + 2, column=column)
+        frame = frame.with_columns(number)
+    return frame
