@@ -5,7 +5,7 @@ from workbench.fabric.cluster import Cluster
 from workbench.fabric.collectives import Tier, collective_time, tiers_of
 from workbench.fabric.goodput import goodput
 from workbench.fabric.topology import dragonfly, fat_tree, optical_switches, torus
-from workbench.fabric.wan import across_sites, bandwidth_for
+from workbench.fabric.wan import across_sites, bandwidth_for, latency
 
 __all__ = [
     "Cluster",
@@ -17,6 +17,7 @@ __all__ = [
     "dragonfly",
     "fat_tree",
     "goodput",
+    "latency",
     "optical_switches",
     "tiers_of",
     "torus",
