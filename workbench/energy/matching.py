@@ -54,15 +54,11 @@ def carbon_free(load: ArrayLike, bought: ArrayLike, grid_share: ArrayLike = 0.0)
     """
     shape = broadcast(load=load, bought=bought, grid_share=grid_share)
     used, have, share = (np.broadcast_to(np.asarray(x, dtype=float), shape) for x in (load, bought, grid_share))
-    met = np.minimum(used, have)
-    whole, got = used.sum(axis=-1), have.sum(axis=-1)
-    some, any_bought = whole > 0, got > 0
-    over = np.where(some, whole, 1.0)
-    bought_share = np.minimum(got / over, 1.0)
-    of_grid = (used * share).sum(axis=-1) / over
-    return CarbonFree(
-        annual=np.where(some, bought_share + (1 - bought_share) * of_grid, 1.0),
-        hourly=np.where(some, (met + (used - met) * share).sum(axis=-1) / over, 1.0),
-        surplus=np.where(any_bought, 1 - met.sum(axis=-1) / np.where(any_bought, got, 1.0), 0.0),
-        full_hours=(have >= used).mean(axis=-1),
-    )
+    met, whole, got = np.minimum(used, have), used.sum(axis=-1), have.sum(axis=-1)
+    over = np.where(whole > 0, whole, 1.0)
+    by_year = np.minimum(got / over, 1.0)
+    annual = by_year + (1 - by_year) * (used * share).sum(axis=-1) / over
+    hourly = (met + (used - met) * share).sum(axis=-1) / over
+    surplus = 1 - met.sum(axis=-1) / np.where(got > 0, got, 1.0)
+    annual, hourly = (np.where(whole > 0, x, 1.0) for x in (annual, hourly))
+    return CarbonFree(annual, hourly, np.where(got > 0, surplus, 0.0), (have >= used).mean(axis=-1))

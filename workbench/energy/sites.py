@@ -39,10 +39,10 @@ def by_latitude(constant: str, provider: str, latitude: float) -> Figure:
 def price_of(grid: Grid | None, latitude: float | None, longitude: float | None) -> Figure | None:
     """Electricity price of large users [USD/kWh]: read, else wholesale times what large users pay over it, else that of neighbours."""
     known = _constants()
-    if grid.electricity_usd_per_kwh if grid else None is not None:
+    if grid and grid.electricity_usd_per_kwh is not None:
         read = _band(grid.electricity_usd_per_kwh, known["read", "electricity_usd_per_kwh"][1], "read: grid")
         return read._replace(low=grid.price_low_usd_per_kwh or read.low, high=grid.price_high_usd_per_kwh or read.high)
-    if grid.wholesale_usd_per_kwh if grid else None is not None:
+    if grid and grid.wholesale_usd_per_kwh is not None:
         over, error = known["price_over_wholesale", ""]
         return _band(grid.wholesale_usd_per_kwh * over, error, "estimate")
     if latitude is None or longitude is None:
@@ -60,24 +60,27 @@ def neighbours(latitude: float, longitude: float, prices: Array, *centres: Array
 
 def figures(row: Region) -> dict[str, Figure | None]:
     """Figures of a `Site` by the names of its fields: read as near to the region as they are published, else estimated."""
-    grid = catalogue.grid(row.grid) if row.grid else None
-    zone = catalogue.made_of("zones", _zones).get(row.zone or "")
-    pue, wue = (None if row.latitude is None else by_latitude(name, row.provider, row.latitude) for name in ("pue", "wue"))
-    if row.pue is not None:
-        error = _constants()["pue", "other"][1] if row.pue_basis == "design" else None
-        pue = _read("pue", row.pue - 1, "design" if error else "read: region", error)
-    return {
-        "electricity_usd_per_kwh": price_of(grid, row.latitude, row.longitude),
-        "carbon_g_per_kwh": _read("carbon_g_per_kwh", row.carbon_location_g_per_kwh, "read: region")
-        or _read("carbon_g_per_kwh", zone, "read: zone")
-        or _read("carbon_g_per_kwh", grid.carbon_g_per_kwh if grid else None, "read: grid"),
-        "pue": pue and Figure(1 + pue.value, 1 + (pue.low or 0.0), 1 + (pue.high or 0.0), pue.basis),
-        "wue_l_per_kwh": _read("wue_l_per_kwh", row.wue_l_per_kwh, "read: region") or wue,
-        "grid_water_l_per_kwh": _read("grid_water_l_per_kwh", grid.water_l_per_kwh if grid else None, "read: grid"),
-        "marginal_carbon_g_per_kwh": _read("marginal_carbon_g_per_kwh", row.carbon_marginal_g_per_kwh, "read: zone")
-        or _read("marginal_carbon_g_per_kwh", grid.carbon_marginal_g_per_kwh if grid else None, "read: grid"),
-        "carbon_free_share": _read("carbon_free_share", row.carbon_free_share, "read: region"),
+    grid, zones = catalogue.grid(row.grid) if row.grid else None, catalogue.made_of("zones", _zones)
+    carbon, marginal, water = (grid.carbon_g_per_kwh, grid.carbon_marginal_g_per_kwh, grid.water_l_per_kwh) if grid else (None,) * 3
+    places = {
+        "carbon_g_per_kwh": {"region": row.carbon_location_g_per_kwh, "zone": zones.get(row.zone or ""), "grid": carbon},
+        "pue": {"region": row.pue and row.pue - 1},
+        "wue_l_per_kwh": {"region": row.wue_l_per_kwh},
+        "grid_water_l_per_kwh": {"grid": water},
+        "marginal_carbon_g_per_kwh": {"zone": row.carbon_marginal_g_per_kwh, "grid": marginal},
+        "carbon_free_share": {"region": row.carbon_free_share},
     }
+    found = {"electricity_usd_per_kwh": price_of(grid, row.latitude, row.longitude)} | {
+        name: _read(name, at) for name, at in places.items()
+    }
+    for name, constant in (("pue", "pue"), ("wue_l_per_kwh", "wue")):
+        if found[name] is None and row.latitude is not None:
+            found[name] = by_latitude(constant, row.provider, row.latitude)
+    if pue := found["pue"]:
+        if row.pue_basis == "design":
+            pue = _band(pue.value, _constants()["pue", "other"][1], "design")
+        found["pue"] = Figure(1 + pue.value, 1 + (pue.low or 0.0), 1 + (pue.high or 0.0), pue.basis)
+    return found
 
 
 def sites(*names: str) -> pl.DataFrame:
@@ -125,9 +128,10 @@ def _known_as(name: str) -> list[str]:
     return [key for key, other in zip(table["region"], table["aliases"], strict=True) if fold in (other or "").casefold().split(";")]
 
 
-def _read(name: str, value: float | None, basis: str, error: float | None = None) -> Figure | None:
-    error = _constants().get(("read", name), (1.0, None))[1] if error is None else error
-    return None if value is None else _band(value, error, basis)
+def _read(name: str, places: dict[str, float | None]) -> Figure | None:
+    """The figure of the first place that has it."""
+    error = _constants().get(("read", name), (1.0, None))[1]
+    return next((_band(value, error, f"read: {place}") for place, value in places.items() if value is not None), None)
 
 
 def _band(value: float, error: float | None, basis: str) -> Figure:

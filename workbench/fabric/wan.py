@@ -68,7 +68,7 @@ def latency(latitude: ArrayLike, longitude: ArrayLike, to_latitude: ArrayLike, t
     --------
     >>> one, other = catalogue.region("Warsaw"), catalogue.region("us-east-1")
     >>> round(float(latency(one.latitude, one.longitude, other.latitude, other.longitude)), 3)
-    0.108
+    0.105
     """
     way = route(latitude, longitude, to_latitude, to_longitude)
     known = dict(catalogue.table("calibration/sites").select("constant", "value").iter_rows())
