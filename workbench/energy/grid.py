@@ -68,7 +68,7 @@ def site(region: str | Site, **given: ArrayLike) -> Site:
     --------
     >>> place = site("swedencentral", electricity_usd_per_kwh=0.06)
     >>> place.pue, place.carbon_g_per_kwh
-    (1.16, 24.71)
+    (1.16, 21.0)
     """
     if isinstance(region, Site):
         return replace(region, **given)  # type: ignore[arg-type]
@@ -132,7 +132,7 @@ def energy_bill(place: str | Site, it_power: ArrayLike, *, step: float = HOUR, c
     --------
     >>> bill = energy_bill("eastus", [1e6] * 24, carbon_usd_per_t=50)
     >>> bill.electricity.round(), bill.carbon_cost.round(), bill.carbon["location"]
-    (np.float64(2441.0), np.float64(542.0), Carbon(account='location', kg=10841.4))
+    (np.float64(2460.0), np.float64(572.0), Carbon(account='location', kg=11436.5))
     """
     place = site(place)
     it = np.asarray(it_power)
