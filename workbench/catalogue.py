@@ -17,7 +17,7 @@ from typing import Any, TypeVar, cast
 import polars as pl
 
 from workbench import formats, tables
-from workbench.errors import DataError, UnknownName
+from workbench.errors import DataError, UnknownName, nearest
 from workbench.llm import LLM, read_hugging_face
 from workbench.rows import CPU, Chip, Cost, Grid, Link, Region
 from workbench.tables import load
@@ -153,7 +153,7 @@ def llm(name: str | Path | LLM) -> LLM:
 
 
 def grid(code: str) -> Grid:
-    """The grid of a country (ISO alpha-3, ``"FRA"``) or US state (``"US-TX"``).
+    """The grid of a country (ISO alpha-3, ``"FRA"``), US state (``"US-TX"``) or Canadian province; its price by the rate of its period.
 
     Examples
     --------
@@ -161,16 +161,20 @@ def grid(code: str) -> Grid:
     'France'
     """
     r = _row("grids", code, "grid")
-    return Grid(code=r["grid"], electricity_usd_per_kwh=r["price_usd_per_kwh"], **_same(Grid, r))
+    price = r["price_usd_per_kwh"]
+    if price is None and r["price_local_per_kwh"] is not None:
+        rate = _row("currencies", f"{r['currency']}|{r['price_period']}", "currency and period")
+        price = r["price_local_per_kwh"] * rate["usd_per_unit"]
+    return Grid(code=r["grid"], electricity_usd_per_kwh=price, **_same(Grid, r))
 
 
 def region(name: str) -> Region:
-    """The cloud region `name` (``"swedencentral"``).
+    """The cloud region `name`: its code, or the first that is known by that city, country or ISO code.
 
     Examples
     --------
-    >>> region("swedencentral").pue
-    1.16
+    >>> region("swedencentral").pue, region("Warsaw").name
+    (1.16, 'polandcentral')
     """
     r = _row("regions", name, "region")
     return Region(name=r["region"], **_same(Region, r))
@@ -259,7 +263,10 @@ def _row(table_name: str, name: str, kind: str) -> dict[str, Any]:
 def _position(table_name: str, name: str, kind: str) -> int:
     position = made_of(table_name, _index(table_name)).get(str(name).strip().casefold()) if name else None
     if position is None:
-        raise UnknownName(kind, name, names(table_name))
+        frame, known = load(table_name), names(table_name)
+        aliases = ";".join(filter(None, frame["aliases"])).split(";") if "aliases" in frame.columns else ()
+        others = {*known, *(alias for alias in aliases if len(alias) > 3)}  # short codes are like anything
+        raise UnknownName(kind, name, others if nearest(name, others) else known)
     return position
 
 

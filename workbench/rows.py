@@ -121,15 +121,22 @@ class Link:
 
 @dataclass(frozen=True)
 class Grid:
-    """The electricity grid of a country or US state."""
+    """The electricity grid of a country, US state or Canadian province."""
 
     code: str
     name: str
+    latitude: float | None  #: of the centre of its people [degrees]
+    longitude: float | None
     carbon_g_per_kwh: float  #: location-based average [g/kWh]
     carbon_year: int
+    carbon_marginal_g_per_kwh: float | None  #: operating margin [g/kWh]
     water_l_per_kwh: float | None  #: of generation [L/kWh]
-    electricity_usd_per_kwh: float | None  #: industrial average [USD/kWh]
+    water_stress: str | None  #: baseline water stress of the country, where listed
+    electricity_usd_per_kwh: float | None  #: of large users [USD/kWh]
+    price_low_usd_per_kwh: float | None
+    price_high_usd_per_kwh: float | None
     price_year: int | None
+    wholesale_usd_per_kwh: float | None  #: day-ahead, mean of 2024 [USD/kWh]
     source: str
     note: str | None
 
@@ -143,9 +150,15 @@ class Region:
     place: str | None
     country: str | None
     grid: str | None
+    zone: str | None
+    latitude: float | None  #: [degrees]
+    longitude: float | None
+    climate: str | None  #: Koeppen-Geiger class
     pue: float | None
+    pue_basis: str | None  #: measured or design
     wue_l_per_kwh: float | None  #: water usage effectiveness, of IT energy [L/kWh]
     carbon_free_share: float | None
+    carbon_free_matching: str | None  #: whether that share is matched hourly or over the year
     carbon_location_g_per_kwh: float | None  #: average of the grid [g/kWh]
     carbon_marginal_g_per_kwh: float | None  #: of the plant that answers one more watt [g/kWh]
     source: str

@@ -3,8 +3,8 @@ import polars as pl
 import pytest
 
 from workbench import catalogue, chips, demand, energy, fabric, fleet, scaling, validation
-from workbench.chips.training import fit, measured
 from workbench.chips.training import constants as calibration
+from workbench.chips.training import fit, measured
 from workbench.chips.training.constants import POOL
 from workbench.chips.training.time import CONSTANTS, seconds
 from workbench.validation import score
