@@ -34,10 +34,10 @@ def test_the_catalogue_is_as_large_as_promised():
 
 
 def test_chip_in_si_units():
-    # NVIDIA H100 data sheet: 989 dense bf16 TFLOP/s, 80 GB, 3.35 TB/s, 900 GB/s bidirectional NVLink, 700 W
+    # NVIDIA H100 data sheet: 989 dense bf16 TFLOP/s, 3.35 TB/s, 900 GB/s bidirectional NVLink, 700 W; its driver reports 81559 MiB
     h100 = catalogue.chip("H100")
     assert h100.peak("bf16") == 989e12
-    assert (h100.hbm_bytes, h100.hbm_bandwidth, h100.scaleup_bandwidth, h100.tdp) == (80e9, 3.35e12, 450e9, 700)
+    assert (h100.hbm_bytes, h100.hbm_bandwidth, h100.scaleup_bandwidth, h100.tdp) == (81559 * 2**20, 3.35e12, 450e9, 700)
 
 
 @pytest.mark.parametrize("name", ["H100 SXM", "h100", " H100 ", "A100 80GB", "TPU v7 (Ironwood)"])

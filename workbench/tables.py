@@ -174,9 +174,9 @@ def read(path: str | Path, table: str) -> pl.DataFrame:
     for name in cells:
         if name not in allowed:
             raise DataError(path, f"table {table!r} has no such column; {hint(name, allowed, 'allowed')}", column=name)
-    for c in columns:
-        if c.required and c.column not in cells:
-            raise DataError(path, f"the column is missing; it holds {c.meaning}", column=c.column)
+    if missing := [c for c in columns if c.required and c.column not in cells]:
+        told = f"the {'column is' if len(missing) == 1 else 'columns are'} missing; {'it holds' if len(missing) == 1 else 'they hold'} "
+        raise DataError(path, told + "; ".join(c.meaning for c in missing), column=", ".join(c.column for c in missing))
     blank: list[str | None] = [None] * len(next(iter(cells.values())))
     typed = pl.DataFrame([_typed(path, cells.get(c.column, blank), c) for c in columns])
     own = names(typed, table)

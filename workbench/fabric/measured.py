@@ -10,8 +10,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from workbench import catalogue
 from workbench.calibration.crossval import Study
 from workbench.calibration.pool import Fit, Node, Predict
+from workbench.errors import UnknownName
 from workbench.fabric import curve
 from workbench.fabric.algorithms import RULES, passed_up
 from workbench.fabric.calibration import INNER, OUTER, POOL, Origin, in_domain, shipped, start
@@ -44,6 +46,14 @@ def transport(fabric: str | None) -> str:
     return found[0] if found else "InfiniBand" if words.startswith("ib ") or " ib" in words else "other"
 
 
+def _row_of(chip: str) -> str:
+    """Name of the catalogue's row of a chip, which the constants are kept under; another chip keeps its own."""
+    try:
+        return catalogue.chip(chip).name
+    except UnknownName:
+        return chip
+
+
 def prepared(rows: pl.DataFrame) -> pl.DataFrame:
     """Measurements of collectives with what the fit needs: inner and outer ranks, release of the library, transport.
 
@@ -59,7 +69,7 @@ def prepared(rows: pl.DataFrame) -> pl.DataFrame:
         inner=(pl.col("n_gpus") / outer).cast(pl.Float64),
         release=pl.col("library").str.extract(r"(\d+\.\d+)").fill_null(""),
         kind=pl.col("fabric").map_elements(transport, return_dtype=pl.String, skip_nulls=False),
-        chip=pl.col("chip").fill_null(""),
+        chip=pl.col("chip").fill_null("").replace({chip: _row_of(chip) for chip in rows["chip"].drop_nulls().unique()}),
         provider=pl.col("fabric").fill_null(""),
         inside=pl.col("scale_up_GBps_per_dir").fill_null(450.0) * 1e9,
         outside=pl.col("nic_Gbps_per_gpu").fill_null(400.0) / 8 * 1e9,

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import polars as pl
 
-from workbench.errors import DataError
+from workbench import catalogue
+from workbench.errors import DataError, UnknownName
 from workbench.fabric.algorithms import RULES, busbw_factor
 
 #: Programs of the tests and the operations that they time.
@@ -106,5 +107,8 @@ def _ranks(op: str, algbw: float, busbw: float) -> int:
 
 
 def _chip(words: str) -> str:
-    match = re.search(r"\b(GB300|GB200|B300|B200|H200|H100|H800|H20|GH200|A100|V100|L40S|MI\d{3}X?)\b", words)
-    return match[1] if match else ""
+    """The chip that a driver's name stands for; none if it is not in the catalogue."""
+    try:
+        return catalogue.chip(words).name
+    except UnknownName:
+        return ""

@@ -18,6 +18,7 @@ from workbench.errors import InputError
 from workbench.fabric import Tier, collective_time, nccl_log
 from workbench.fabric import measured as collective_rows
 from workbench.fabric.algorithms import RULES
+from workbench.units import GBIT, GIGA
 from workbench.validation import report
 from workbench.validation.report import Prediction
 
@@ -35,15 +36,15 @@ def read(path: str | Path) -> pl.DataFrame:
     log = nccl_log.read_log(path)
     for reason in log.left_out:
         print(f"{path}: left out: {reason}", file=sys.stderr)
-    chips = catalogue.table("chips").select("chip", "scaleup_domain", "scaleup_gb_per_s", "scaleout_gb_per_s")
-    rows = log.rows.join(chips, on="chip", how="left")
-    return rows.with_columns(
-        pl.col("bytes", "n_gpus").cast(pl.Float64),
-        scaleup_domain_gpus=pl.col("scaleup_domain").fill_null(8).cast(pl.Float64),
-        scale_up_GBps_per_dir=pl.col("scaleup_gb_per_s"),
-        nic_Gbps_per_gpu=pl.col("scaleout_gb_per_s") * 8,
-        fabric=pl.lit("InfiniBand"),
-    )
+    rows = log.rows.with_columns(pl.col("bytes", "n_gpus").cast(pl.Float64), fabric=pl.lit("InfiniBand"))
+    chips = [catalogue.chip(name) for name in catalogue.names("chips")]
+    links = {
+        "chip": [chip.name for chip in chips],
+        "scaleup_domain_gpus": [float(chip.near[0]) for chip in chips],
+        "scale_up_GBps_per_dir": [chip.near[1] / GIGA for chip in chips],
+        "nic_Gbps_per_gpu": [chip.scaleout_bandwidth and chip.scaleout_bandwidth / GBIT for chip in chips],
+    }
+    return rows.join(pl.DataFrame(links), on="chip", how="left")
 
 
 def predict(rows: pl.DataFrame, fit: Fit | None = None) -> list[Prediction]:
