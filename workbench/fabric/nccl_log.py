@@ -107,8 +107,8 @@ def _ranks(op: str, algbw: float, busbw: float) -> int:
 
 
 def _chip(words: str) -> str:
-    """The chip that a driver's name stands for; none if it is not in the catalogue."""
+    """The chip that a driver's name stands for; the name itself if it is not in the catalogue."""
     try:
         return catalogue.chip(words).name
     except UnknownName:
-        return ""
+        return words.strip()

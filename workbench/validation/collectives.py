@@ -44,6 +44,8 @@ def read(path: str | Path) -> pl.DataFrame:
         "scale_up_GBps_per_dir": [chip.near[1] / GIGA for chip in chips],
         "nic_Gbps_per_gpu": [chip.scaleout_bandwidth and chip.scaleout_bandwidth / GBIT for chip in chips],
     }
+    if (unknown := rows.filter(~pl.col("chip").is_in([chip.name for chip in chips]))).height:
+        print(f"{path}: {unknown['chip'][0]!r} is no chip of the catalogue: 450 GB/s in domains of eight are taken", file=sys.stderr)
     return rows.join(pl.DataFrame(links), on="chip", how="left")
 
 
