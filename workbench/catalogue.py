@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -19,12 +19,13 @@ import polars as pl
 from workbench import formats, tables
 from workbench.errors import DataError, UnknownName, nearest
 from workbench.llm import LLM, read_hugging_face
-from workbench.rows import CPU, Chip, Cost, Grid, Link, Region
+from workbench.rows import CPU, Chip, Cost, Grid, Link, MemoryLevel, Region
 from workbench.tables import load
-from workbench.units import GBIT, GIGA, MICRO, TERA
+from workbench.units import GBIT, GIGA, MEBI, MICRO, TERA
 
 T = TypeVar("T")
 RACK_SCALE = 64  #: chips in the scale-up domain from which a chip is sold as a rack, where nothing else is said
+HOST, PCIE = 8, 63.0  #: chips of a host and bandwidth of a slot (5.0 x16) [GB/s], where nothing else is said
 
 
 def table(name: str) -> pl.DataFrame:
@@ -55,13 +56,13 @@ def key_of(table_name: str, name: str) -> str:
 
 
 def chip(name: str | Chip) -> Chip:
-    """The accelerator `name` (or one of its aliases); a `Chip` is itself. Raises `UnknownName` listing the nearest names.
+    """The accelerator `name`, an alias, or a fraction of one; a `Chip` is itself. Raises `UnknownName` listing the nearest names.
 
     Examples
     --------
     >>> chip("H100 SXM")
     H100 (NVIDIA, 2022-09, shipping)
-      memory     80 GB, 3.35 TB/s
+      memory     85.5 GB, 3.35 TB/s
       peaks      fp64 33.5, fp64_matrix 66.9, fp32 67, tf32 494, bf16 989, fp8 1,980, int8 1,980 TFLOP/s, dense
       scale up   8 chips, 450 GB/s
       scale out  50 GB/s
@@ -70,14 +71,24 @@ def chip(name: str | Chip) -> Chip:
       source     ml-engineering (S. Bekman), Accelerators chapter, TFLOPS, MAMF, memory and power tables; ... (as of 2026-11-21)
     >>> chip("H100").peak("bf16")
     989000000000000.0
+    >>> chip("NVIDIA H100 80GB HBM3 MIG 1g.10gb").hbm_bytes / 2**30
+    9.75
     """
     if isinstance(name, Chip):
         return name
-    r = _row("chips", name, "chip")
+    try:
+        r = _row("chips", name, "chip")
+    except UnknownName:
+        for f in load("chip_fractions").iter_rows(named=True):
+            whole, end = str(name).strip().casefold(), f" {f['fraction'].casefold()}"
+            if whole.endswith(end) and key_of("chips", whole.removesuffix(end)) == f["chip"]:
+                return _fraction(chip(f["chip"]), f)
+        raise
+    domain = r["scaleup_domain"] or 1
     return Chip(
         name=r["chip"],
         peaks={p: v * TERA for p in formats.PEAKS if (v := r.get(f"{p}_tflops", r.get(f"{p}_tops"))) is not None},
-        hbm_bytes=r["hbm_gb"] * GIGA,
+        hbm_bytes=r["memory_mib"] * MEBI if r["memory_mib"] else r["hbm_gb"] * GIGA,
         hbm_bandwidth=r["hbm_gb_per_s"] * GIGA,
         tdp=r["tdp_w"],
         all_in_power=r["all_in_w"],
@@ -87,7 +98,41 @@ def chip(name: str | Chip) -> Chip:
         price_low=r["price_low_usd"],
         price_high=r["price_high_usd"],
         best_matmul={p: v * TERA for p in formats.PEAKS if (v := r.get(f"matmul_{p}_tflops")) is not None},
-        **_same(Chip, r) | {"server": r["server"] or ("rack_scale" if (r["scaleup_domain"] or 1) >= RACK_SCALE else "gpu")},
+        pcie_bandwidth=(r["pcie_gb_per_s"] or PCIE) * GIGA,
+        memory_levels=made_of("memory_levels", _levels).get(r["chip"], ()),
+        **_same(Chip, r)
+        | {
+            "scaleup_domain": domain,
+            "host_chips": r["host_chips"] or HOST,
+            "server": r["server"] or ("rack_scale" if domain >= RACK_SCALE else "gpu"),
+        },
+    )
+
+
+def _levels(frame: pl.DataFrame) -> dict[str, tuple[MemoryLevel, ...]]:
+    """Memory of every chip beside its device memory."""
+    found: dict[str, tuple[MemoryLevel, ...]] = {}
+    for r in frame.iter_rows(named=True):
+        level = MemoryLevel(r["level"], r["gb"] * GIGA, _times(r["gb_per_s"], GIGA))
+        found[r["chip"]] = (*found.get(r["chip"], ()), level)
+    return found
+
+
+def _fraction(whole: Chip, f: dict[str, Any]) -> Chip:
+    """A partition of a chip: it computes apart, has no links to others, and nobody says what it draws or costs."""
+    changed: dict[str, Any] = dict.fromkeys(("tdp", "all_in_power", "scaleup_bandwidth", "price", "price_low", "price_high", "note"))
+    changed |= {"source": f["source"], "as_of": f["as_of"], "memory_source": f["source"]}
+    return replace(
+        whole,
+        name=f"{whole.name} {f['fraction']}",
+        peaks={p: v * f["compute_share"] for p, v in whole.peaks.items()},
+        best_matmul={},
+        hbm_bytes=f["memory_mib"] * MEBI if f["memory_mib"] else f["memory_share"] * whole.hbm_bytes,
+        hbm_bandwidth=f["bandwidth_share"] * whole.hbm_bandwidth,
+        scaleup_domain=1,
+        host_chips=1,
+        memory_levels=(),
+        **changed,
     )
 
 

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 KILO, MEGA, GIGA, TERA, PETA, EXA, ZETTA = 1e3, 1e6, 1e9, 1e12, 1e15, 1e18, 1e21
 MILLI, MICRO = 1e-3, 1e-6
+MEBI = 2.0**20  #: bytes in a MiB, in which drivers report memory
 
 HOUR = 3600.0
 DAY = 24 * HOUR
