@@ -60,7 +60,7 @@ def test_missing_column(chips, column):
 
 def test_all_missing_columns_at_once(chips):
     write(chips, {k: v for k, v in ROW.items() if k not in ("vendor", "hbm_gb", "as_of")})
-    told = r"column 'vendor, hbm_gb, as_of': the columns are missing; they hold company that designs and sells it; device memory"
+    told = r"column 'vendor': the column is missing; it holds company that designs and sells it; so are hbm_gb, as_of"
     with pytest.raises(DataError, match=told):
         tables.read(chips, "chips")
 
