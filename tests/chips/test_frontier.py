@@ -101,7 +101,7 @@ def test_bad_input(frontier):
 
 def test_what_a_resource_is_worth_depends_on_the_load():
     llm, cluster = catalogue.llm("Llama-3.1-70B"), CLUSTERS[0]
-    worth = chips.value_of(llm, cluster, chips.ServingPlan(4), chips.Load(np.array([1, 5000]), 1024, 1024))
+    worth = chips.value_of(llm, cluster, chips.ServingPlan(2), chips.Load(np.array([1, 5000]), 1024, 1024))
     assert worth["hbm_bandwidth"][0] > worth["peak"][0]
     assert worth["hbm"][0] == pytest.approx(0, abs=1e-6)  # one user fits
     assert worth["hbm"][1] > 0.1  # thousands wait for memory

@@ -149,7 +149,10 @@ def test_what_is_not_said_is_the_nearest_measured_and_of_the_newest_version():
     versions = near.evidence.index.frame.filter(framework="NeMo", chip="H100", precision="bf16", model=LLM.name)["version"]
     assert near.origin.version == versions.max() > versions.min()
     assert near.missing == ()
-    assert near.evidence.rows == near.evidence.index.frame.filter(framework="NeMo", chip="H100", precision="bf16", model=LLM.name)["rows"].sum()
+    assert (
+        near.evidence.rows
+        == near.evidence.index.frame.filter(framework="NeMo", chip="H100", precision="bf16", model=LLM.name)["rows"].sum()
+    )
     found = run(framework="NeMo")
     assert float(found.seconds) == float(run(framework="NeMo", version=near.origin.version).seconds)
     assert found.evidence.near["framework"].to_list() == ["NeMo"] * 5

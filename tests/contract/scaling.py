@@ -6,7 +6,7 @@ import numpy as np
 
 from contract.harness import Case
 from workbench import catalogue, scaling
-from workbench.scaling.laws import AllocationLaw, KaplanLaw, Law, PrecisionLaw, RepeatedDataLaw
+from workbench.scaling.laws import AllocationLaw, KaplanLaw, Law, RepeatedDataLaw
 
 ADDITIVE = {"E": 1.75, "A": 400.0, "B": 1500.0, "alpha": 0.34, "beta": 0.33}
 ADDITIVE_MANY = {"E": (0, 1.75, 2), "A": (300, 400, 500), "B": (400, 1500, 2000), "alpha": (0.25, 0.34, 0.5), "beta": (0.25, 0.33, 0.5)}
@@ -69,16 +69,7 @@ CASES = [
         RepeatedDataLaw, {"r_d": 15.0, "r_n": 5.0, **ADDITIVE}, {"r_d": (5, 15, 20), "r_n": (2, 5, 9), **ADDITIVE_MANY},
         "loss_repeated", {**RUN, **UNIQUE}, {**RUN_MANY, **UNIQUE_MANY}, allow={"E": ("zero",)},
     ),
-    Case("scaling.RepeatedDataLaw.effective", REPEATED.effective, {**RUN, **UNIQUE}, {**RUN_MANY, **UNIQUE_MANY}, read=named),
-    Case(
-        "scaling.RepeatedDataLaw.effective_params", REPEATED.effective_params, {"params": 7e9, **UNIQUE},
-        {"params": RUN_MANY["params"], **UNIQUE_MANY},
-    ),
     Case("scaling.RepeatedDataLaw.params_for", REPEATED.params_for, {"tokens": 1e12}, {"tokens": RUN_MANY["tokens"]}),
-    Case(
-        "scaling.PrecisionLaw", lambda gammas, bits: PrecisionLaw("x", **ADDITIVE, gammas=(2.0, gammas)).effective_share(bits),
-        {"gammas": 3.0, "bits": 8.0}, {"bits": (3, 8, 16)}, numbers=("gammas",),
-    ),
     of_law(
         KaplanLaw, {"n_c": 6.4e13, "d_c": 1.8e13, "alpha_n": 0.076, "alpha_d": 0.103}, {**KAPLAN_MANY, "alpha_d": (0.05, 0.1, 0.2)},
         "loss", RUN, RUN_MANY,

@@ -2,9 +2,8 @@
 
 from contract.harness import Case
 from workbench import uncertainty as u
-from workbench.uncertainty.copula import nearest_correlation
 from workbench.uncertainty.scores import coverage, crps
-from workbench.uncertainty.summaries import bands, estimate, exceedance
+from workbench.uncertainty.summaries import bands, exceedance
 
 DISTRIBUTIONS = {
     "Normal": (u.Normal, {"p5": -1.0, "p95": 3.0}),
@@ -70,20 +69,12 @@ CASES = [
         allow={"seed": ("zero",)},
     ),
     case(
-        "nearest_correlation", lambda matrix: nearest_correlation([[1, matrix], [matrix, 1]]), {"matrix": 2.0},
-        allow={"matrix": ("negative", "zero")},
-    ),
-    case(
         "band", lambda values, level: u.band([1.0, 5.0, values], level), {"values": 2.0, "level": 0.5},
         allow={"values": ("negative", "zero")},
     ),
     case(
         "bands", lambda values, levels: bands([1.0, 5.0, values], [0.5, levels]), {"values": 2.0, "levels": 0.75},
         allow={"values": ("negative", "zero")},
-    ),
-    case(
-        "estimate", lambda values, replicates: estimate([1.0, 2.0, 5.0, values], replicates=replicates), {"values": 2.0, "replicates": 2},
-        whole=("replicates",), allow={"values": ("negative", "zero")},
     ),
     Case(
         "uncertainty.exceedance",

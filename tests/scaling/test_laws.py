@@ -78,17 +78,9 @@ def test_repeated_data_reproduces_its_authors_losses():
 @given(st.floats(1e7, 1e12), st.floats(1e9, 1e13), st.floats(1.0, 50.0))
 def test_repeats_are_worth_less_than_new_data_and_more_than_none(params, unique, epochs):
     m = law("Muennighoff")
-    n_eff, d_eff = m.effective(params, unique * epochs, unique)
-    assert n_eff <= params * (1 + 1e-12)
-    assert unique * (1 - 1e-12) <= d_eff <= unique * epochs * (1 + 1e-12)
-
-
-def test_precision_shares():
-    # Kumar et al.: weights alone at 4, 8 and 16 bits leave 78, 95 and 99.75 % of the parameters
-    shares = -np.expm1(-np.array([4, 8, 16]) / 2.6745)
-    assert shares == pytest.approx([0.7759, 0.9498, 0.9975], abs=1e-4)
-    p = law("Kumar precision")
-    assert np.all(p.effective_share([4, 8, 16]) < shares)
+    seen = m.loss_repeated(params, unique * epochs, unique)
+    assert m.loss(params, unique * epochs) <= seen * (1 + 1e-12)
+    assert seen <= m.loss_repeated(params, unique, unique) * (1 + 1e-12)
 
 
 def test_compute_outside_the_fitted_range_says_so():

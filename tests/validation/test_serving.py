@@ -74,11 +74,11 @@ def test_bad_rows_carry_a_reason(rows):
     assert reasons[4] == "the file marks the row as not usable"
 
 
-def test_a_fit_computes_what_serving_computes(rows):
+def test_a_fit_computes_what_serving_computes(rows, report):
     # the same rows by the public call and by the arrays that constants are fitted with, for every way in which requests come
     found = fit.found_in(rows)
     near = []
-    by_call = {(r["position"], r["quantity"]): r["predicted"] for r in validation.validate("serving").rows.to_dicts()}
+    by_call = {(r["position"], r["quantity"]): r["predicted"] for r in report.rows.to_dicts()}
     for o, llm, mode in zip(found.origins, found.llms, found.mode, strict=True):
         near.append(fit.basis(llm, o.chip, o.precision, o.framework, o.version * bool(o.framework), mode).origin)
     values = fit.predicted(found, near)

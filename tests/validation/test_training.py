@@ -26,7 +26,7 @@ def shipped():
 def test_shipped_sample_is_predicted_within_what_is_claimed(shipped):
     table = shipped.table()
     total = table.filter(table["source_key"] == "all").row(0, named=True)
-    assert total["predicted"] >= 0.98 * total["rows"]
+    assert total["predicted"] >= 0.96 * total["rows"]  # the layout of six is not stated
     apart = table.filter(~pl.col("source_key").is_in(["all", "nanotron"]) & (pl.col("rows") >= 8))
     assert apart["mean_error_%"].max() < 9
     assert apart["mean_error_%"].mean() < 4
@@ -80,7 +80,8 @@ def test_fit_recovers_constants_that_it_was_given(rows):
     shift[[POOL.names.index(name) for name in ("matmul", "attention", "tp")]] = (-0.15, 0.2, 0.3)
     made = seconds(work, POOL.named(np.tile(POOL.prior + shift, (len(found.runs), 1))))
     made = made * np.exp(0.01 * rng.standard_normal(made.size))
-    fitted = fit.steps(found, made).fit(np.arange(made.size))
+    step = pl.Series(np.full(rows.height, np.nan)).scatter([run.position for run in found.runs], made)
+    fitted = fit.steps(rows.with_columns(step_s=step), found).fit(np.arange(made.size))
     again = seconds(work, POOL.named(fitted.logs(found.origins)))
     assert np.median(np.abs(again / made - 1)) < 0.01
     base = fitted.offsets["all", "all"]
@@ -100,7 +101,7 @@ def test_calibration_round_trips_through_its_tables(tmp_path, monkeypatch):
 def test_many_rows_are_fitted_with_their_intervals(monkeypatch, rows):
     monkeypatch.setattr(fit, "OWN", 100)
     monkeypatch.setattr(fit, "FOLDS", 2)
-    cases = fit.calibrate_steps(rows)["training_errors"]["case"].to_list()
+    cases = fit.calibrated(rows, fit.steps, fit.of_steps)["training_errors"]["case"].to_list()
     assert {"Megatron-Bridge|version", "NeMo|framework", "NeMo|nothing", "chip not measured", "size not measured"} <= set(cases)
 
 
@@ -112,13 +113,13 @@ def test_many_rows_are_fitted_with_their_intervals(monkeypatch, rows):
         ("Composer FSDP + FlashAttention (Triton/2) 2023", "llm-foundry", "2023"),
         ("NGC Pytorch 24.09, NGC HugeCTR 24.09, NVIDIA Nemo 24.09", "NeMo", "24.09"),
         ("torchtitan + torchao", "torchtitan", ""),
-        ("Meta internal", "", ""),
+        ("Meta internal", "Meta internal", ""),
+        ("ours v2.1 (compiled)", "ours", "2.1"),
         (None, "", ""),
     ],
 )
 def test_software_as_a_user_names_it(stack, framework, version):
     assert measured.software(stack) == (framework, version)
-    assert framework in ("", *calibration.FRAMEWORKS)
 
 
 def test_unknown_names_are_skipped_with_the_nearest(rows):
@@ -140,20 +141,29 @@ def test_unknown_names_are_skipped_with_the_nearest(rows):
 
 def row(**given):
     blank = dict.fromkeys((*measured.TEXT, *measured.NUMBERS))
-    stated = {"model": "llama3-8b", "chip": "H100 SXM", "precision": "bf16", "n_chips": 64.0, "gbs": 128.0, "seq": 8192.0, "stack": "NeMo v25.02"}
+    stated = {
+        "model": "llama3-8b",
+        "chip": "H100 SXM",
+        "precision": "bf16",
+        "n_chips": 64.0,
+        "tp": 1.0,
+        "gbs": 128.0,
+        "seq": 8192.0,
+        "stack": "NeMo v25.02",
+    }
     return blank | stated | given
 
 
 def test_a_row_says_what_a_user_would():
     def call(**given):
-        (run,), _ = measured.read(pl.DataFrame([row(**given)]))
+        (run,), _ = measured.read(pl.DataFrame([row(**given)], infer_schema_length=None))
         return run.call()["arguments"]
 
     plain = call()
     assert plain["llm"] == "Llama-3-8B"
     assert plain["cluster"]["arguments"] == {"chip": "H100", "n_chips": 64}
     assert (plain["framework"], plain["version"]) == ("NeMo", "25.02")
-    assert plain["plan"]["arguments"] == {"micro_batch": 2}
+    assert plain["plan"]["arguments"] == {}
     assert call(training_kind="LoRA SFT", mbs=1.0)["plan"]["arguments"] == {"trained": 0.01}
     assert call(chip="H100 SXM (96GB)")["cluster"]["arguments"]["chip"] == "H100 96GB"  # another memory: another chip
     assert call(tp=1.0, pp=3.0, n_chips=48.0, mbs=1.0)["plan"]["arguments"] == {"pp": 3, "uneven": True}
@@ -164,7 +174,8 @@ def test_a_row_says_what_a_user_would():
 def test_what_was_measured_is_read_in_the_unit_that_it_is_stated_in():
     flop = 3 * catalogue.llm("Llama-3-8B").forward_flop_per_token(4096) * 128 * 8192
     assert measured.step_from_rate(row(tok_s_chip=1000.0)) == pytest.approx(128 * 8.192 / 64)
-    assert measured.step_from_rate(row(tflops_chip=500.0)) == pytest.approx(flop / (64 * 500e12))
+    assert measured.step_from_rate(row(tflops_chip=500.0, flops_def="model FLOP")) == pytest.approx(flop / (64 * 500e12))
+    assert measured.step_from_rate(row(tflops_chip=500.0, flops_def="full or half attention not stated")) is None
     assert measured.step_from_rate(row()) is None
     assert measured.step_of(row(tflops_chip=500.0)) is None  # nothing is fitted to it
     assert measured.memory_of(row(mem_gb=40.0)) == 40
@@ -173,9 +184,15 @@ def test_what_was_measured_is_read_in_the_unit_that_it_is_stated_in():
 
 def test_results_of_mlperf_are_read(tmp_path):
     head = "benchmark,framework,chip,precision,notes,duplicate_of,n_chips,global_batch,sequence,tp,pp,vp,cp,dp,mbs,step_s_median,mem_gib\n"
-    lora = "llama2_70b_lora,NVIDIA NeMo Framework Release 25.09,B200,fp8,,{},8,8,8192,{},1,1,1,,1,1.5,100\n"
+    lora = "llama2_70b_lora,NVIDIA NeMo Framework Release 25.09,B200,fp8,,{},8,8,8192,{},,,,,1,1.5,100\n"
     file = tmp_path / "mlperf.csv"
-    file.write_text(head + lora.format("", "2") + lora.format("another", "2") + lora.format("", "") + lora.format("", "2").replace("llama2_70b_lora", "bert"))
+    file.write_text(
+        head
+        + lora.format("", "2")
+        + lora.format("another", "2")
+        + lora.format("", "")
+        + lora.format("", "2").replace("llama2_70b_lora", "bert")
+    )
     steps, memory = (validation.validate(kind, file).rows for kind in ("training", "training-memory"))
     assert steps["measured"][0] == 1.5
     assert 0.3 < steps["predicted"][0] < 5
@@ -204,6 +221,6 @@ def test_a_file_of_failures_needs_no_memory_column(rows, tmp_path):
 
 def test_memory_of_many_rows_is_fitted_with_its_intervals(monkeypatch):
     monkeypatch.setattr(fit, "OWN", 100)
-    found = fit.calibrate_memory(score.read("training-memory", catalogue.path("measured/training_memory.csv"))[1])
+    found = validation.calibrate("training-memory", catalogue.path("measured/training_memory.csv"))
     assert {"training_memory", "training_memory_errors"} == set(found)
     assert {"framework not measured", "Nanotron"} <= set(found["training_memory_errors"]["case"])

@@ -1,15 +1,15 @@
-"""Axes of positions and values: scales, marks, labels that keep apart, columns that can stand on them."""
+"""Axes of positions and values: scales, marks, labels that keep apart, columns that can be drawn on them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import altair as alt
 import polars as pl
 
-from workbench.charts.frames import DIGITS, present
-from workbench.errors import InputError
+from workbench.charts.frames import DIGITS, numbers, present
 
 HEIGHT, LABEL = 320, 15  #: px of a plot, and of a label's line
 
@@ -17,26 +17,27 @@ HEIGHT, LABEL = 320, 15  #: px of a plot, and of a label's line
 class Axis:
     """Scale and marks of one axis: decades on a logarithmic one, written in full where they have few zeros."""
 
-    def __init__(self, values: Sequence[pl.Series], log: bool, pad: float):
+    def __init__(self, values: Sequence[pl.Series], log: bool = False, pad: float = 0.0):
         self.log = log
-        low, high = min(float(v.min()) for v in values), max(float(v.max()) for v in values)  # type: ignore[arg-type]
-        self.low, self.high = self._in(low), self._in(high)
-        room = pad * (self.high - self.low) or (0.5 if self.high == self.low else 0.0)
-        self.low, self.high = self.low - room, self.high + room
-        domain = [float(f"{self._out(end):.{DIGITS}g}") for end in (self.low, self.high)]
-        self.scale = alt.Scale(type="log" if log else "linear", domain=domain, nice=False, zero=False)
+        low, high = (self._in(float(x)) for x in (min(v.min() for v in values), max(v.max() for v in values)))  # type: ignore[type-var, arg-type]
+        room = pad * (high - low) or (0.5 if high == low else 0.0)
+        self.low, self.high = low - room, high + room
+        domain = [self._out(end) for end in (self.low, self.high)]
         decades = range(math.ceil(self.low - 1e-9), math.floor(self.high + 1e-9) + 1)
-        step = max(1, math.ceil(len(decades) / 9))
-        short = len(decades) > 0 and decades[0] >= -4 and decades[-1] <= 6
         if log and len(decades) > 2:
-            self.axis = alt.Axis(values=[10.0**d for d in decades if d % step == 0], format=",~r" if short else "~e", grid=True)
+            step, short = math.ceil(len(decades) / 9), decades[0] >= -4 and decades[-1] <= 6
+            axis = alt.Axis(values=[10.0**d for d in decades if d % step == 0], format=",~r" if short else "~e", grid=True)
         else:
-            self.axis = alt.Axis(tickCount=6, format="~g" if log else "~f" if max(map(abs, domain)) < 1e5 else ".3~s", grid=True)
+            axis = alt.Axis(tickCount=6, format="~g" if log else "~f" if max(map(abs, domain)) < 1e5 else ".3~s", grid=True)
+        self.look: dict[str, Any] = {
+            "scale": alt.Scale(type="log" if log else "linear", domain=domain, nice=False, zero=False),
+            "axis": axis,
+        }
 
-    def apart(self, values: list[float], lines: int = 1) -> list[float]:
+    def apart(self, values: Sequence[float], lines: int = 1) -> list[float]:
         """Positions near `values` that keep the labels there, of so many lines, from covering each other."""
         gap = lines * LABEL / HEIGHT * (self.high - self.low)
-        order = sorted(range(len(values)), key=lambda i: values[i])
+        order = sorted(range(len(values)), key=values.__getitem__)
         places = [self._in(values[i]) for i in order]
         for _ in range(200):
             for k in range(len(places) - 1):
@@ -45,30 +46,24 @@ class Axis:
                     places[k] -= short / 2
                     places[k + 1] += short / 2
         found = dict(zip(order, places, strict=True))
-        return [float(f"{self._out(found[i]):.{DIGITS}g}") for i in range(len(values))]
+        return [self._out(found[i]) for i in range(len(values))]
 
     def _in(self, value: float) -> float:
         return math.log10(value) if self.log else value
 
     def _out(self, place: float) -> float:
-        return 10.0**place if self.log else place
+        return float(f"{10.0**place if self.log else place:.{DIGITS}g}")
 
 
-def checked(frame: pl.DataFrame, numbers: Sequence[str], series: str, logs: Mapping[str, bool]) -> pl.DataFrame:
-    """The columns `numbers`, finite and above 0 where `logs` says so, and `series`; dates as years with their fraction."""
-    present(frame, *numbers, series)
-    frame = frame.with_columns(years(name) for name in dict.fromkeys(numbers) if frame[name].dtype in (pl.Date, pl.Datetime))
-    for name in numbers:
-        for row, value in enumerate(frame[name].cast(pl.Float64)):
-            if value is None or not math.isfinite(value) or (logs.get(name) and value <= 0):
-                raise InputError(f"column {name!r}, row {row}: {value} cannot stand on {'a logarithmic' if logs.get(name) else 'an'} axis")
-    return frame.select(
-        *(pl.col(n).cast(pl.Float64).round_sig_figs(DIGITS) for n in dict.fromkeys(numbers)), pl.col(series).cast(pl.String)
-    )
-
-
-def years(date: str) -> pl.Expr:
-    """The column `date` as years with their fraction: 1 July 2026 is 2026.496."""
-    return (
-        pl.col(date).dt.year() + (pl.col(date).dt.ordinal_day() - 1) / pl.when(pl.col(date).dt.is_leap_year()).then(366).otherwise(365)
-    ).alias(date)
+def checked(frame: pl.DataFrame, names: Sequence[str], series: str, logs: Mapping[str, bool]) -> pl.DataFrame:
+    """The columns `names`, finite and above 0 where `logs` says so, and `series`; dates as years with their fraction."""
+    present(frame, *names, series)
+    dates = [name for name in dict.fromkeys(names) if frame[name].dtype in (pl.Date, pl.Datetime)]
+    length = pl.when(pl.col(dates).dt.is_leap_year()).then(366).otherwise(365)
+    frame = frame.with_columns(pl.col(dates).dt.year() + (pl.col(dates).dt.ordinal_day() - 1) / length) if dates else frame
+    positive = "cannot stand on a logarithmic axis", lambda v: v > 0
+    found = []
+    for name in dict.fromkeys(names):
+        what, fits = positive if logs.get(name) else ("cannot stand on an axis", pl.Series.is_finite)
+        found.append(numbers(frame, name, fits, what).round_sig_figs(DIGITS))
+    return frame.select(*found, pl.col(series).cast(pl.String))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import polars as pl
 
 from workbench.errors import InputError
@@ -26,38 +28,34 @@ def once(frame: pl.DataFrame, *names: str) -> None:
         raise InputError(f"{frame.filter(twice).select(names).row(0)} is given twice")
 
 
-def columns(frame: pl.DataFrame, *, texts: dict[str, str], numbers: dict[str, str]) -> pl.DataFrame:
+def numbers(
+    frame: pl.DataFrame, name: str, fits: Callable[[pl.Series], pl.Series] = pl.Series.is_finite, what: str = "is no finite number"
+) -> pl.Series:
+    """Column `name` as numbers. Raises `InputError` for other things, and for the first that is not finite or does not fit."""
+    if not frame[name].dtype.is_numeric():
+        raise InputError(f"column {name!r} holds {frame[name].dtype}: expected numbers")
+    values = frame[name].cast(pl.Float64)
+    good = (values.is_finite() & fits(values)).fill_null(False)
+    if not good.all():
+        row = int((~good).arg_true()[0])
+        raise InputError(f"column {name!r}, row {row}: {values[row]} {what}")
+    return values
+
+
+def columns(frame: pl.DataFrame, *, texts: dict[str, str], values: dict[str, str]) -> pl.DataFrame:
     """The named columns of `frame` under the names that a picture gives them.
 
-    Parameters
-    ----------
-    frame : polars.DataFrame
-        At least one row.
-    texts, numbers : dict
-        Column of the result: column of `frame`. The first text column names the rows and has no value twice.
-
-    Raises
-    ------
-    InputError
-        For a column that is missing, numbers that are not finite, a name that is missing or repeated, or no rows.
+    `texts` and `values` say for a column of the result that of the frame; the first text names the rows. Raises `InputError` for a column
+    that is missing, numbers that are not finite, a name that is missing or repeated, or no rows.
     """
-    present(frame, *texts.values(), *numbers.values())
-    for name in numbers.values():
-        column = frame[name]
-        if not column.dtype.is_numeric():
-            raise InputError(f"column {name!r} holds {column.dtype}: expected numbers")
-        for row, value in enumerate(column.cast(pl.Float64).is_finite().fill_null(False)):
-            if not value:
-                raise InputError(f"column {name!r}, row {row}: {column[row]} is no finite number")
+    present(frame, *texts.values(), *values.values())
+    rounded = [numbers(frame, name).round_sig_figs(DIGITS).alias(alias) for alias, name in values.items()]
     names = frame[next(iter(texts.values()))]
     if names.null_count():
         raise InputError(f"column {names.name!r}: a row has no name")
     if names.is_duplicated().any():
         raise InputError(f"column {names.name!r}: {names.filter(names.is_duplicated())[0]!r} names more than one row")
-    return frame.select(
-        *(pl.col(name).cast(pl.String).fill_null("").alias(alias) for alias, name in texts.items()),
-        *(pl.col(name).cast(pl.Float64).round_sig_figs(DIGITS).alias(alias) for alias, name in numbers.items()),
-    )
+    return frame.select(*(pl.col(name).cast(pl.String).fill_null("").alias(alias) for alias, name in texts.items()), *rounded)
 
 
 def figure(value: float) -> str:

@@ -28,13 +28,8 @@ def heatmap(
     """Heat map: one cell a pair of levels, dark where the value is high, with its number where there is room.
 
     `frame` has a row a run; runs of the same cell are averaged, and a cell whose runs have no value is marked. `x` and `y` are columns of
-    parameters, numbers or texts (more than 60 different numbers are put into 60 bins, which the subtitle says), `value` a number; the units
-    are what axes and colours show.
-
-    Raises
-    ------
-    InputError
-        For a column that is missing, numbers that are not finite, too many texts, or no row with a value.
+    parameters, numbers or texts (more than 60 different numbers are put into 60 bins, which the subtitle says, as many texts refused),
+    `value` a number; the units are what axes and colours show.
     """
     result = Varied.of(with_value(frame, x, y, value), value, unit)
     columns = [Varied.of(frame, name, label) for name, label in ((x, x_unit), (y, y_unit))]
@@ -46,42 +41,20 @@ def heatmap(
         text=pl.col("value").map_elements(short, return_dtype=pl.String).fill_null("\N{MULTIPLICATION X}")
     )
     written = len(names_x) <= WRITTEN and len(names_y) <= HEIGHT[2] // HEIGHT[0]
-    domain = [result.low, result.high] if result.low < result.high else [result.low, result.low + 1]
-    middle = math.sqrt(domain[0] * domain[1]) if result.log else sum(domain) / 2
-    kind: Any = "log" if result.log else "linear"
+    low, high = result.shades["domain"]
+    middle = math.sqrt(low * high) if result.log else (low + high) / 2
 
-    left = max(pixels(name) for name in names_y) + 40
-    xs = alt.X("x:O", sort=names_x, title=x_unit, axis=_axis(names_x, 45), scale=alt.Scale(round=True, padding=0))
-    ys = alt.Y(
-        "y:O",
-        sort=names_y[::-1] if columns[1].numeric else names_y,
-        title=y_unit,
-        axis=_axis(names_y, 18, 0),
-        scale=alt.Scale(round=True, padding=0),
-    )
-    color = alt.Color(
-        "value:Q",
-        title=None,
-        legend=alt.Legend(
-            title=unit,
-            gradientLength=200,
-            gradientThickness=10,
-            tickCount=3,
-            labelExpr="format(datum.value, '.3~s')" if domain[1] >= 1e5 else "format(datum.value, '.3~r')",
-            titleLimit=0,
-        ),
-    )
-    color = color.scale(alt.Scale(type=kind, domain=domain, range=SHADES, nice=False))
-    tooltip = [
-        alt.Tooltip("x:N", title=x_unit),
-        alt.Tooltip("y:N", title=y_unit),
-        alt.Tooltip("text:N", title=unit),
-        alt.Tooltip("runs:Q", title="runs"),
-    ]
+    scale = alt.Scale(round=True, padding=0)
+    xs = alt.X("x:O", sort=names_x, title=x_unit, axis=_axis(names_x, 45), scale=scale)
+    down = names_y[::-1] if columns[1].numeric else names_y
+    ys = alt.Y("y:O", sort=down, title=y_unit, axis=_axis(names_y, 18, 0), scale=scale)
+    size: Any = {"gradientLength": 200, "gradientThickness": 10, "tickCount": 3, "titleLimit": 0}
+    legend = alt.Legend(title=unit, labelExpr=f"format(datum.value, '.3~{'s' if high >= 1e5 else 'r'}')", **size)
+    color = alt.Color("value:Q", title=None, legend=legend).scale(alt.Scale(**result.shades, range=SHADES, nice=False))
+    tooltip = [alt.Tooltip(field, title=title) for field, title in (("x:N", x_unit), ("y:N", y_unit), ("text:N", unit), ("runs:Q", "runs"))]
     hover = alt.selection_point(name="hover", fields=["x", "y"], on="pointerover", clear="pointerout", empty=False)
     base = alt.Chart(data).encode(x=xs, y=ys, tooltip=tooltip)
-    layers = [
-        base.transform_filter("datum.value === null").mark_rect(color=NONE),
+    valued = (
         base.transform_filter("datum.value !== null")
         .mark_rect()
         .encode(
@@ -89,39 +62,36 @@ def heatmap(
             stroke=alt.condition(hover, alt.value(theme.VERMILLION), alt.value("white")),
             strokeWidth=alt.condition(hover, alt.value(2), alt.value(1 if written else 0)),
         )
-        .properties(name="cells")
-        .add_params(hover),
-    ]
+    )
+    layers = [base.transform_filter("datum.value === null").mark_rect(color=NONE), valued.properties(name="cells").add_params(hover)]
     if written:
         dark = f"datum.value === null ? '{theme.VERMILLION}' : datum.value > {middle:.6g} ? 'white' : '{theme.INK}'"
         layers.append(base.transform_calculate(ink=dark).mark_text().encode(text="text:N", color=alt.Color("ink:N", scale=None)))
     best = data.filter(pl.col("value").is_not_null()).sort("value")
-    lowest, highest = best.row(0, named=True), best.row(-1, named=True)
-    missing = data.filter(pl.col("value").is_null()).height
+    ends = (f"{figure(cell['value'])} at {cell['x']} and {cell['y']}" for cell in (best.row(i, named=True) for i in (0, -1)))
+    missing = f"; {n} cells without a value" if (n := data["value"].null_count()) else ""
+    width = theme.WIDTH - 22 - min(max(map(pixels, names_y)) + 40, 200)
     height = min(HEIGHT[2], len(names_y) * HEIGHT[1]) if written else HEIGHT[2]
-    chart = alt.LayerChart(layer=layers, width=theme.WIDTH - 22 - min(left, 200), height=height).resolve_scale(color="independent")
-    description = (
-        f"{title}. Heat map of {unit} over {x_unit} and {y_unit}: lowest {figure(lowest['value'])} at {lowest['x']} and {lowest['y']}, "
-        f"highest {figure(highest['value'])} at {highest['x']} and {highest['y']}{f'; {missing} cells without a value' if missing else ''}."
-    )
-    return theme.finish(chart, title=title, subtitle=subtitle, description=description)
+    chart = alt.LayerChart(layer=layers, width=width, height=height).resolve_scale(color="independent")
+    said = f"Heat map of {unit} over {x_unit} and {y_unit}: lowest {', highest '.join(ends)}{missing}."
+    return theme.finish(chart, title, subtitle, said)
 
 
 def _levels(column: Varied) -> tuple[pl.Series, list[str]]:
     """The level of each row, and all levels in order: those of the column, or bins of its numbers."""
-    if column.count <= CELLS:
-        names = column.levels
-        return column.codes.replace_strict(range(len(names)), names, return_dtype=pl.String), names
-    if not column.numeric:
-        raise InputError(f"{column.label}: {column.count} different texts: a picture tells {CELLS} apart")
-    bins = (column.places() * CELLS).floor().clip(0, CELLS - 1).cast(pl.Int64)
-    ends = np.geomspace(column.low, column.high, 2 * CELLS + 1) if column.log else np.linspace(column.low, column.high, 2 * CELLS + 1)
-    names = [str(text) for text in named(ends[1::2].tolist())]
-    return bins.replace_strict(range(CELLS), names, return_dtype=pl.String), names
+    codes, names = column.codes, column.levels
+    if column.count > CELLS:
+        if not column.numeric:
+            raise InputError(f"{column.label}: {column.count} different texts: a picture tells {CELLS} apart")
+        codes = (column.places() * CELLS).floor().clip(0, CELLS - 1).cast(pl.Int64)
+        ends = (np.geomspace if column.log else np.linspace)(column.low, column.high, 2 * CELLS + 1)
+        names = named(ends[1::2].tolist())
+    return codes.replace_strict(range(len(names)), names, return_dtype=pl.String), names
 
 
 def _axis(names: list[str], room: int, angle: int | None = None) -> alt.Axis:
     """Labels of cells, as many as have room."""
     every = -(-len(names) * room // (HEIGHT[2] if angle == 0 else theme.WIDTH - 100))
-    turned = angle if angle is not None else (0 if max(map(pixels, names)) < (theme.WIDTH - 100) / max(1, len(names[::every])) else -40)
-    return alt.Axis(values=names[::every], labelAngle=turned, grid=False, ticks=False, labelLimit=160)
+    if angle is None:
+        angle = 0 if max(map(pixels, names)) < (theme.WIDTH - 100) / max(1, len(names[::every])) else -40
+    return alt.Axis(values=names[::every], labelAngle=angle, grid=False, ticks=False, labelLimit=160)

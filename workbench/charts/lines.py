@@ -16,27 +16,18 @@ def lines(
 ) -> alt.LayerChart:  # fmt: skip
     """One line a series, named at its right end, with a band where `low` and `high` are given.
 
+    What all pictures take is in the package's help.
+
     Parameters
     ----------
-    frame : polars.DataFrame
-        One row a point of a line.
     x, y, series : str
-        Columns of the position, the value and the name of the line; at most eight lines.
-    x_unit, y_unit : str
-        What the axes show, with unit.
-    title, subtitle : str
-        The finding; its source.
+        Columns of the position, the value and the name of the line.
     low, high : str, optional
         Columns of the ends of the band.
     x_log, y_log : bool
         Whether the axes are logarithmic.
     points : polars.DataFrame, optional
         Marks in the columns `x`, `y` and `series`, as optima on their curves.
-
-    Raises
-    ------
-    InputError
-        For a column that is missing, numbers that are not finite, not positive on a logarithmic axis, or too many lines.
 
     Examples
     --------
@@ -45,32 +36,28 @@ def lines(
     >>> lines(frame, x="bytes", y="busbw", series="chip", **words).description
     'Large messages. Lines of bus bandwidth (GB/s) over message (bytes): H100 450 at 1e+09.'
     """
-    numbers = [x, y, *(c for c in (low, high) if c is not None)]
-    data = checked(frame, numbers, series, {x: x_log, y: y_log})
+    heights, logs = [y, *(c for c in (low, high) if c is not None)], {x: x_log, y: y_log}
+    data = checked(frame, [x, *heights], series, logs)
     names = data[series].unique(maintain_order=True).to_list()
     color = theme.color(series, names, "lines", legend=None)
-    marks = None if points is None else checked(points, [x, y], series, {x: x_log, y: y_log})
-    tops = [data[c] for c in numbers[1:]] + ([] if marks is None else [marks[y]])
-    across = Axis([data[x]] if marks is None else [data[x], marks[x]], x_log, 0.0)
-    up = Axis(tops, y_log, 0.04)
-    xs = alt.X(f"{x}:Q", title=x_unit, scale=across.scale, axis=across.axis)
-    ys = alt.Y(f"{y}:Q", title=y_unit, scale=up.scale, axis=up.axis)
-    base = alt.Chart(data).encode(x=xs, color=color)
-    layers: list[alt.Chart] = []
-    if low is not None and high is not None:
-        layers.append(base.mark_area(opacity=0.18).encode(y=alt.Y(f"{low}:Q", scale=up.scale, axis=up.axis, title=y_unit), y2=f"{high}:Q"))
+    marks = [] if points is None else [checked(points, [x, y], series, logs)]
+    up = Axis([*(data[c] for c in heights), *(m[y] for m in marks)], y_log, 0.04)
+    xs = alt.X(f"{x}:Q", title=x_unit, **Axis([f[x] for f in (data, *marks)], x_log).look)
+    ys = alt.Y(f"{y}:Q", title=y_unit, **up.look)
     tooltip = [
         alt.Tooltip(f"{series}:N"),
         alt.Tooltip(f"{x}:Q", title=x_unit, format=".3g"),
         alt.Tooltip(f"{y}:Q", title=y_unit, format=".4g"),
     ]
-    layers.append(base.mark_line(strokeWidth=2).encode(y=ys, tooltip=tooltip))
-    if marks is not None:
-        layers.append(alt.Chart(marks).mark_point(filled=True, size=60, opacity=1).encode(x=xs, y=ys, color=color, tooltip=tooltip))
+    base = alt.Chart(data).encode(x=xs, color=color)
+    layers = [base.mark_line(strokeWidth=2).encode(y=ys, tooltip=tooltip)]
+    if low is not None and high is not None:
+        layers.insert(0, base.mark_area(opacity=0.18).encode(y=alt.Y(f"{low}:Q", title=y_unit, **up.look), y2=f"{high}:Q"))
+    for frame in marks:
+        layers.append(alt.Chart(frame).mark_point(filled=True, size=60, opacity=1).encode(x=xs, y=ys, color=color, tooltip=tooltip))
     ends = data.group_by(series, maintain_order=True).agg(pl.all().sort_by(x).last())
     said = "; ".join(f"{row[series]} {row[y]:.3g} at {row[x]:.3g}" for row in ends.iter_rows(named=True))
-    named = ends.with_columns(pl.Series(y, up.apart(ends[y].to_list())))
-    layers.append(alt.Chart(named).mark_text(align="left", dx=7).encode(x=xs, y=ys, color=color, text=f"{series}:N"))
-    width = theme.WIDTH - 74 - max(pixels(name) for name in names)
-    chart = alt.LayerChart(layer=layers, width=width, height=HEIGHT)
-    return theme.finish(chart, title=title, subtitle=subtitle, description=f"{title}. Lines of {y_unit} over {x_unit}: {said}.")
+    named = alt.Chart(ends.with_columns(pl.Series(y, up.apart(ends[y].to_list())))).mark_text(align="left", dx=7)
+    layers.append(named.encode(x=xs, y=ys, color=color, text=f"{series}:N"))
+    chart = alt.LayerChart(layer=layers, width=theme.WIDTH - 74 - max(map(pixels, names)), height=HEIGHT)
+    return theme.finish(chart, title, subtitle, f"Lines of {y_unit} over {x_unit}: {said}.")

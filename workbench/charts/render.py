@@ -23,7 +23,7 @@ SCALE = 2  #: pixels of the picture a CSS pixel, for sharp screens
 #: Where Linux keeps fonts, and the file names of the one that vl-convert brings along.
 FONTS = ("/usr/share/fonts", "/usr/local/share/fonts", "~/.fonts", "~/.local/share/fonts")
 BROUGHT_ALONG, SUFFIXES = "LiberationSans-", (".ttf", ".ttc", ".otf", ".otc")
-HEADER = 33  #: bytes of a PNG up to the end of its first chunk
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 def render(spec: dict[str, Any], **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -73,43 +73,39 @@ def _draw_with_own_font() -> None:
 
 def compact(png: bytes) -> bytes:
     """The same picture in a sixth of the bytes: vl-convert writes for speed, while notebooks are kept and sent."""
-    others, data, at = b"", b"", HEADER
+    chunks: dict[bytes, bytes] = {}
+    at = len(SIGNATURE)
     while at < len(png):
         length, kind = struct.unpack(">I4s", png[at : at + 8])
-        body, at = png[at + 8 : at + 8 + length], at + 12 + length
-        if kind == b"IDAT":
-            data += body
-        elif kind != b"IEND":
-            others += _chunk(kind, body)
-    lines = zlib.decompress(data)
-    head, lines = _numbered(png, lines) or (png[:HEADER], lines)
-    return head + others + _chunk(b"IDAT", zlib.compress(lines)) + _chunk(b"IEND", b"")
+        chunks[kind] = chunks.get(kind, b"") + png[at + 8 : at + 8 + length]
+        at += 12 + length
+    lines = zlib.decompress(chunks.pop(b"IDAT"))
+    head, lines = _numbered(chunks[b"IHDR"], lines)
+    chunks = head | {kind: body for kind, body in chunks.items() if kind not in head} | {b"IDAT": zlib.compress(lines)}
+    chunks[b"IEND"] = chunks.pop(b"IEND")  # the last one
+    checked = (kind + body for kind, body in chunks.items())
+    return SIGNATURE + b"".join(struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in checked)
 
 
-def _numbered(png: bytes, lines: bytes) -> tuple[bytes, bytes] | None:
-    """Header and lines of a picture whose colours are numbers into a table; None if it has more than 256, or is of another kind."""
-    width, height, depth, kind = struct.unpack(">IIBB", png[16:26])
-    sub = 1  # each byte is the difference from the pixel before: what vl-convert writes
+def _numbered(header: bytes, lines: bytes) -> tuple[dict[bytes, bytes], bytes]:
+    """Header, table and lines of a picture whose colours are numbers into a table; as given if they are too many or it is another kind."""
+    width, height, depth, kind = struct.unpack(">IIBB", header[:10])
+    same, sub = ({b"IHDR": header}, lines), 1  # each byte is the difference from the pixel before: what vl-convert writes
     if (depth, kind) != (8, 6) or set(lines[:: 1 + 4 * width]) != {sub}:
-        return None
+        return same
     steps = np.frombuffer(lines, np.uint8).reshape(height, 1 + 4 * width)[:, 1:].reshape(height, width, 4)
     pixels = np.add.accumulate(steps, axis=1, dtype=np.uint8).view(np.uint32).ravel()
     starts = np.flatnonzero(np.r_[True, pixels[1:] != pixels[:-1]])  # of runs of one colour: they are few
     colours, numbers = np.unique(pixels[starts], return_inverse=True)
     if len(colours) > 256:
-        return None
+        return same
     numbered = np.zeros((height, 1 + width), np.uint8)  # a line starts with 0: no differences
     numbered[:, 1:] = np.repeat(numbers.astype(np.uint8), np.diff(starts, append=pixels.size)).reshape(height, width)
     table = colours.view(np.uint8).reshape(-1, 4)
-    head = png[:8] + _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0))
-    head += _chunk(b"PLTE", table[:, :3].tobytes())
+    head = {b"IHDR": header[:8] + bytes([8, 3, 0, 0, 0]), b"PLTE": table[:, :3].tobytes()}
     if (table[:, 3] < 255).any():
-        head += _chunk(b"tRNS", table[:, 3].tobytes())
+        head[b"tRNS"] = table[:, 3].tobytes()
     return head, numbered.tobytes()
-
-
-def _chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
 def alt_text(spec: dict[str, Any]) -> str:

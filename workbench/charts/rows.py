@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from typing import Any
 
 import altair as alt
 
@@ -21,39 +22,22 @@ def name(label: str) -> str:
 
 
 class Rows:
-    """The vertical axis of named rows, top to bottom.
-
-    Parameters
-    ----------
-    names : sequence of str
-        As `name` returns them.
-    """
+    """The vertical axis of rows, top to bottom, of names as `name` returns them, and the horizontal axis below their bars."""
 
     def __init__(self, names: Sequence[str]):
         lines = [line.split("\n") for line in names]
         self.width = theme.WIDTH - 22 - max(pixels(line) for row in lines for line in row)  #: px of the plot
         self.height = len(names) * (HEIGHT + LINE * max(0, max(map(len, lines)) - 2))
         shift = alt.ExprRef(f"-{LINE / 2} * (length(split(datum.label, '\\n')) - 1)")  # centres a name of several lines
-        axis = alt.Axis(
-            labelExpr="split(datum.label, '\\n')",
-            labelOffset=shift,
-            labelLineHeight=LINE,
-            labelPadding=8,
-            labelLimit=0,
-            ticks=False,
-            title=None,
-        )
+        texts: Any = {"labelExpr": "split(datum.label, '\\n')", "labelOffset": shift, "labelLineHeight": LINE}
+        axis = alt.Axis(**texts, labelPadding=8, labelLimit=0, ticks=False, title=None)
         self.y = alt.Y("row:N", sort=list(names), axis=axis).scale(paddingInner=0.28, paddingOuter=0.14)
 
-    def domain(self, points: Sequence[tuple[float, float, float]]) -> list[float]:
-        """Domain of the horizontal axis in which every point has its room.
+    def look(self, unit: str, points: Sequence[tuple[float, float, float]], **more: Any) -> dict[str, Any]:
+        """Scale and axis in which every point (x, left, right) has its room: x in the unit of the axis, the room on either side in px.
 
-        With k pixels a unit, points i and j fit if k (x_i - x_j) + right_i + left_j <= width: the tightest pair sets k.
-
-        Parameters
-        ----------
-        points : sequence of (x, left, right)
-            Position [unit of the axis] and the room needed on either side [px].
+        With k pixels a unit, points i and j fit if k (x_i - x_j) + right_i + left_j <= width: the tightest pair sets k. The axis is a line
+        with few marks, so that nothing runs through the texts.
         """
         fits = [
             max(self.width - right - left, self.width / 4) / (high - low)
@@ -61,14 +45,10 @@ class Rows:
             for low, left, _ in points
             if high > low
         ]
-        scale = min(fits, default=self.width)
-        ends = min(x - left / scale for x, left, _ in points), max(x + right / scale for x, _, right in points)
-        return [float(f"{end:.{DIGITS}g}") for end in ends]
-
-
-def value_axis(unit: str) -> alt.Axis:
-    """The horizontal axis below the bars: a line with few marks, so that nothing runs through the texts."""
-    return alt.Axis(title=unit, tickCount=6, grid=False, domain=True)
+        k = min(fits, default=self.width)
+        ends = min(x - left / k for x, left, _ in points), max(x + right / k for x, _, right in points)
+        scale = alt.Scale(domain=[float(f"{end:.{DIGITS}g}") for end in ends], nice=False, **more)
+        return {"scale": scale, "axis": alt.Axis(title=unit, tickCount=6, grid=False, domain=True)}
 
 
 def room(text: str) -> float:

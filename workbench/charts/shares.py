@@ -18,19 +18,10 @@ def shares(frame: pl.DataFrame, *, x: str, part: str, value: str, x_unit: str, y
     Parameters
     ----------
     frame : polars.DataFrame
-        One row a place and part; each part at each place.
+        One row a place and part; each part at each place. The rest of what all pictures take is in the package's help.
     x, part, value : str
-        Columns of the position (a number or a date), of the name of the part, and of its share, 0 to 1; at most eight parts. Shares at a
-        place add up to at most 1; what is missing to it stays white.
-    x_unit, y_unit : str
-        What the axes show.
-    title, subtitle : str
-        The finding; its source.
-
-    Raises
-    ------
-    InputError
-        For a column that is missing, a share outside 0 to 1 or a sum above 1, a part missing or twice at a place, or too many parts.
+        Columns of the position, of the name of the part, and of its share, 0 to 1. Shares at a place add up to at most 1; what is missing
+        to it stays white.
 
     Examples
     --------
@@ -41,7 +32,7 @@ def shares(frame: pl.DataFrame, *, x: str, part: str, value: str, x_unit: str, y
     """
     data = checked(frame, [x, value], part, {})
     parts = data[part].unique(maintain_order=True).to_list()
-    columns = max(1, int(theme.WIDTH // (max(pixels(name) for name in parts) + 34)))  # with the square and the gap beside it
+    columns = max(1, int(theme.WIDTH // (max(map(pixels, parts)) + 34)))  # with the square and the gap beside it
     color = theme.color(part, parts, "parts", title=None, sort=parts, legend=alt.Legend(columns=columns, labelLimit=0))
     for at in data.filter(~pl.col(value).is_between(0, 1)).iter_rows(named=True):
         raise InputError(f"{at[part]} at {x} = {at[x]}: {at[value]} is no share from 0 to 1")
@@ -51,23 +42,19 @@ def shares(frame: pl.DataFrame, *, x: str, part: str, value: str, x_unit: str, y
         raise InputError(f"{given[part]}: a share at {given['len']} of {places} places; expected one at each")
     for at in data.group_by(x, maintain_order=True).agg(pl.col(value).sum()).filter(pl.col(value) > 1 + 1e-4).iter_rows(named=True):
         raise InputError(f"shares at {x} = {at[x]} add up to {at[value]:.6g}: expected at most 1")
-    order = {name: i for i, name in enumerate(parts)}
-    data = data.sort(x, pl.col(part).replace_strict(order), maintain_order=True)
+    data = data.sort(x, pl.col(part).cast(pl.Enum(parts)), maintain_order=True)
     end = pl.col(value).cum_sum().over(x)
     data = data.with_columns(end=end.round_sig_figs(DIGITS), start=(end - pl.col(value)).clip(0).round_sig_figs(DIGITS))
 
-    across = Axis([data[x]], False, 0.0)
     areas = alt.Chart(data).mark_area(stroke="white", strokeWidth=0.8)
     areas = areas.encode(
-        x=alt.X(f"{x}:Q", title=x_unit, scale=across.scale, axis=across.axis),
+        x=alt.X(f"{x}:Q", title=x_unit, **Axis([data[x]]).look),
         y=alt.Y("start:Q", title=y_unit, scale=alt.Scale(domain=[0, 1], nice=False), axis=alt.Axis(format=".0%", tickCount=5)),
         y2="end:Q",
         color=color,
         tooltip=[alt.Tooltip(f"{part}:N"), alt.Tooltip(f"{x}:Q", title=x_unit, format=".6~g"), alt.Tooltip(f"{value}:Q", format=".1%")],
     )
-    ends = data.group_by(part, maintain_order=True).agg(pl.col(value).sort_by(x).first().alias("first"), pl.col(value).sort_by(x).last())
+    ends = data.group_by(part, maintain_order=True).agg(pl.col(value).first().alias("first"), pl.col(value).last())
     said = "; ".join(f"{row[part]} {100 * row['first']:.3g} % to {100 * row[value]:.3g} %" for row in ends.iter_rows(named=True))
     chart = alt.LayerChart(layer=[areas], width=theme.WIDTH - 74, height=HEIGHT)
-    return theme.finish(
-        chart, title=title, subtitle=subtitle, description=f"{title}. Areas of {y_unit} over {x_unit}, from first to last: {said}."
-    )
+    return theme.finish(chart, title, subtitle, f"Areas of {y_unit} over {x_unit}, from first to last: {said}.")

@@ -86,9 +86,10 @@ def _enable_once() -> None:
     enable()
 
 
-def finish(chart: Chart, *, title: str, subtitle: str, description: str) -> Chart:
-    """`chart` with its finding as title, wrapped to the width, its explanation as subtitle and its alt text."""
+def finish(chart: Chart, title: str, subtitle: str, said: str) -> Chart:
+    """`chart` with its finding as title, wrapped to the width, its explanation as subtitle, and both it and what is `said` as alt text."""
     _enable_once()
+    description = f"{title}. {said}"
     title, subtitle = (text.replace(" %", "\N{NO-BREAK SPACE}%") for text in (title, subtitle))
     heading = alt.Title(text=textwrap.wrap(title, TITLE_LINE), subtitle=textwrap.wrap(subtitle, SUBTITLE_LINE))
     return chart.properties(title=heading, description=description)

@@ -6,12 +6,13 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import altair as alt
 import numpy as np
 import polars as pl
 
-from workbench.charts.frames import DIGITS, present
+from workbench.charts.frames import DIGITS, numbers, present
 from workbench.errors import InputError
 from workbench.units import human, significant
 
@@ -24,17 +25,9 @@ LABELS = "abs(datum.value) >= 1e5 ? format(datum.value, '.3~s') : format(datum.v
 
 @dataclass(frozen=True)
 class Varied:
-    """A column as an axis.
+    """A column as an axis: numbers, or texts, of which a missing value is the level ``None``."""
 
-    Parameters
-    ----------
-    label : str
-        What the axis shows, with unit.
-    values : polars.Series
-        Numbers, or texts. A missing value is the level ``None``.
-    """
-
-    label: str
+    label: str  #: what the axis shows, with unit
     values: pl.Series
 
     @classmethod
@@ -43,13 +36,9 @@ class Varied:
         present(frame, column)
         values = frame[column]
         if values.dtype.is_numeric() and not values.null_count():
-            values = values.cast(pl.Float64)
-            if not values.is_finite().all():
-                row = int((~values.is_finite()).arg_true()[0])
-                raise InputError(f"column {column!r}, row {row}: {values[row]} is no finite number")
-            return cls(label, values.round_sig_figs(DIGITS))
-        texts = pl.Series(named(values), dtype=pl.String) if values.dtype.is_numeric() else values.cast(pl.String)
-        texts, order = texts.fill_null("None"), values.arg_sort() if values.dtype.is_numeric() else pl.arange(len(values), eager=True)
+            return cls(label, numbers(frame, column).round_sig_figs(DIGITS))
+        order = values.arg_sort() if values.dtype.is_numeric() else pl.arange(len(values), eager=True)
+        texts = pl.Series(named(values), dtype=pl.String) if values.dtype.is_numeric() else values.cast(pl.String).fill_null("None")
         return cls(label, texts.cast(pl.Enum(texts.gather(order).unique(maintain_order=True))))
 
     @property
@@ -59,11 +48,9 @@ class Varied:
     @cached_property
     def levels(self) -> list[str]:
         """Texts of the distinct values, in order."""
-        if self.numeric:
-            return named(self.values.unique().sort())  # type: ignore[return-value]
-        return list(self.values.dtype.categories)  # type: ignore[attr-defined]
+        return named(self.values.unique().sort()) if self.numeric else list(self.values.dtype.categories)  # type: ignore[attr-defined]
 
-    @cached_property
+    @property
     def count(self) -> int:
         """How many distinct values there are."""
         return self.values.n_unique() if self.numeric else len(self.levels)
@@ -89,13 +76,13 @@ class Varied:
         """Numbers, or texts as a picture holds them."""
         return self.values if self.numeric else self.values.cast(pl.String)
 
-    @cached_property
+    @property
     def codes(self) -> pl.Series:
         """Number of each row's level."""
         return self.values.rank("dense").cast(pl.Int64) - 1 if self.numeric else self.values.to_physical().cast(pl.Int64)
 
     def places(self) -> pl.Series:
-        """Where each row stands on the axis, from 0 to 1."""
+        """Where each row is on the axis, from 0 to 1."""
         if not self.numeric:
             return ((self.codes + 0.5) / len(self.levels)).round_sig_figs(DIGITS)
         scaled = self.values.log() if self.log else self.values
@@ -103,13 +90,13 @@ class Varied:
         return ((scaled - low) / span).round_sig_figs(DIGITS) if span else pl.repeat(0.5, len(scaled), eager=True)
 
     def marks(self) -> list[tuple[float, str]]:
-        """Places on the axis and what stands there: every level, or the ends and the middle of numbers."""
+        """Places on the axis and what is there: every level, or the ends and the middle of numbers."""
         if not self.numeric:
             return [(round((i + 0.5) / len(self.levels), DIGITS), level) for i, level in enumerate(self.levels)]
         if self.low == self.high:
             return [(0.5, short(self.low))]
-        ends = [self.low, math.sqrt(self.low * self.high) if self.log else (self.low + self.high) / 2, self.high]
-        return [(place, short(value)) for place, value in zip((0.0, 0.5, 1.0), ends, strict=True)]
+        middle = math.sqrt(self.low * self.high) if self.log else (self.low + self.high) / 2
+        return [(0.0, short(self.low)), (0.5, short(middle)), (1.0, short(self.high))]
 
     def groups(self) -> pl.Series:
         """Number of each row's group, in order: a level each, or as many equal shares of the rows as have enough of them."""
@@ -118,26 +105,26 @@ class Varied:
         n = min(GROUPS, max(2, len(self.values) // GROUP))
         return ((self.values.rank("average") - 0.5) * n / len(self.values)).floor().cast(pl.Int64).clip(0, n - 1)
 
-    def x(self, field: str, title: str | list[str]) -> alt.X:
+    def x(self, field: str, title: list[str]) -> alt.X:
         """The horizontal axis."""
-        if not self.numeric:
-            flat = len(self.levels) <= 3 and max(len(word) for level in self.levels for word in level.split()) <= 10
-            axis = alt.Axis(labelAngle=0 if flat else -35, labelLimit=110, grid=False, ticks=False)
-            if flat:
-                axis.labelExpr = "split(datum.label, ' ')"
-            return alt.X(f"{field}:O", title=title, sort=self.levels, axis=axis)
-        axis = alt.Axis(tickCount=4, labelExpr=LABELS, grid=False, domain=True, labelOverlap=True)
-        return alt.X(f"{field}:Q", title=title, axis=axis, scale=scale(self.values, self.log))
+        if self.numeric:
+            axis = alt.Axis(tickCount=4, labelExpr=LABELS, grid=False, domain=True, labelOverlap=True)
+            return alt.X(f"{field}:Q", title=title, axis=axis, scale=self.scale(0.03))
+        flat = len(self.levels) <= 3 and max(len(word) for level in self.levels for word in level.split()) <= 10
+        look: dict[str, Any] = {"labelAngle": 0, "labelExpr": "split(datum.label, ' ')"} if flat else {"labelAngle": -35}
+        return alt.X(f"{field}:O", title=title, sort=self.levels, axis=alt.Axis(**look, labelLimit=110, grid=False, ticks=False))
 
+    def scale(self, pad: float) -> alt.Scale:
+        """The scale that holds the numbers with a little room."""
+        low, high, more = self.low, self.high, {"type": "log"} if self.log else {"zero": False}
+        room = (high / low) ** pad if self.log else pad * (high - low) or 0.5 * abs(high) or 0.5
+        ends = (low / room, high * room) if self.log else (low - room, high + room)
+        return alt.Scale(domain=[float(f"{end:.{DIGITS}g}") for end in ends], nice=False, **more)
 
-def scale(values: pl.Series, log: bool, pad: float = 0.03) -> alt.Scale:
-    """The scale that holds `values` with a little room."""
-    low, high = float(values.min()), float(values.max())  # type: ignore[arg-type]
-    if log:
-        room = (high / low) ** pad
-        return alt.Scale(type="log", domain=[float(f"{low / room:.{DIGITS}g}"), float(f"{high * room:.{DIGITS}g}")], nice=False)
-    extra = pad * (high - low) or 0.5 * abs(high) or 0.5
-    return alt.Scale(domain=[float(f"{low - extra:.{DIGITS}g}"), float(f"{high + extra:.{DIGITS}g}")], nice=False, zero=False)
+    @property
+    def shades(self) -> dict[str, Any]:
+        """Type and domain of a scale of colours."""
+        return {"type": "log" if self.log else "linear", "domain": [self.low, self.high if self.high > self.low else self.low + 1]}
 
 
 def short(value: float, digits: int = 3) -> str:
@@ -145,12 +132,12 @@ def short(value: float, digits: int = 3) -> str:
     return human(value, digits=digits) if abs(value) >= 1e5 else significant(value, digits)
 
 
-def named(values: Iterable[float | None]) -> list[str | None]:
-    """Each value as a label, with as many digits as tell different values apart."""
+def named(values: Iterable[float | None]) -> list[str]:
+    """Each value as a label, with as many digits as tell different values apart; a missing one is None."""
     given = list(values)
     different = {v for v in given if v is not None}
     digits = next((d for d in (4, 6, 9, 12) if len({short(v, d) for v in different}) == len(different)), 17)
-    return [None if v is None else short(v, digits) for v in given]
+    return ["None" if v is None else short(v, digits) for v in given]
 
 
 def sample(values: pl.Series, most: int) -> list[int]:
@@ -170,7 +157,6 @@ def sample(values: pl.Series, most: int) -> list[int]:
 def with_value(frame: pl.DataFrame, *names: str) -> pl.DataFrame:
     """The rows that have a value in the last of the columns. Raises `InputError` for a column that is missing, or no such row."""
     present(frame, *names)
-    value = names[-1]
-    if (good := frame.filter(pl.col(value).is_not_null())).is_empty():
-        raise InputError(f"no row has a value in column {value!r}: there is nothing to draw")
+    if (good := frame.drop_nulls(names[-1])).is_empty():
+        raise InputError(f"no row has a value in column {names[-1]!r}: there is nothing to draw")
     return good

@@ -7,7 +7,7 @@ import polars as pl
 
 from workbench.charts import theme
 from workbench.charts.frames import DIGITS, columns, figure
-from workbench.charts.rows import GAP, Rows, name, room, value_axis
+from workbench.charts.rows import GAP, Rows, name, room
 from workbench.errors import InputError
 from workbench.units import significant
 
@@ -22,22 +22,11 @@ def waterfall(
     Parameters
     ----------
     frame : polars.DataFrame
-        One row a part.
-    label : str
-        Column that names the part.
-    value : str
-        Column of what the part adds [unit]; negative for what it takes away.
-    title, subtitle : str
-        The finding; its source, or how it was found.
-    unit : str
-        Of the values, as the axis shows it: ``"M USD per year"``.
+        One row a part. The rest of what all pictures take is in the package's help.
+    label, value : str
+        Columns of the name of the part, and of what it adds [unit]; negative for what it takes away.
     total_label : str
         Name of the last bar.
-
-    Raises
-    ------
-    InputError
-        For a column that is missing, or values that cannot be drawn.
 
     Examples
     --------
@@ -45,15 +34,14 @@ def waterfall(
     >>> waterfall(frame, label="part", value="cost", unit="USD per chip-hour", title="Capital is most", subtitle="A guess").description
     'Capital is most. Waterfall chart in USD per chip-hour: capital 1.5 (83 %); power 0.3 (17 %); Total 1.8.'
     """
-    bars = _bars(columns(frame, texts={"label": label}, numbers={"value": value}), total_label)
+    bars = _bars(columns(frame, texts={"label": label}, values={"value": value}), total_label)
     rows = Rows(bars["row"].to_list())
     right = bars.select(x=pl.max_horizontal("start", "end"), text="text").rows()
-    starts = [(x, 0.0, 0.0) for x in (0.0, *bars["start"], *bars["end"])]
-    scale = alt.Scale(domain=rows.domain([*starts, *((x, 0.0, room(text)) for x, text in right)]), nice=False)
+    points = [*((x, 0.0, 0.0) for x in (0.0, *bars["start"], *bars["end"])), *((x, 0.0, room(text)) for x, text in right)]
 
     base = alt.Chart(bars).encode(y=rows.y)
     blocks = base.mark_bar(cornerRadius=1.5).encode(
-        x=alt.X("start:Q", scale=scale, axis=value_axis(unit)),
+        x=alt.X("start:Q", **rows.look(unit, points)),
         x2="end:Q",
         color=alt.Color("kind:N", legend=None).scale(domain=list(KINDS), range=list(KINDS.values())),
         tooltip=[alt.Tooltip("label:N", title="part"), alt.Tooltip("text:N", title=unit)],
@@ -61,10 +49,9 @@ def waterfall(
     joints = base.transform_filter("datum.next !== null").mark_rule(color=theme.MUTED).encode(x="end:Q", y2="next:N")
     texts = base.transform_calculate(right="max(datum.start, datum.end)").mark_text(align="left", dx=GAP)
     texts = texts.encode(x="right:Q", text="text:N")
-
     said = "; ".join(f"{part} {text}" for part, text in bars.select("label", "text").rows())
     chart = alt.LayerChart(layer=[joints, blocks, texts], width=rows.width, height=rows.height)
-    return theme.finish(chart, title=title, subtitle=subtitle, description=f"{title}. Waterfall chart in {unit}: {said}.")
+    return theme.finish(chart, title, subtitle, f"Waterfall chart in {unit}: {said}.")
 
 
 def _bars(parts: pl.DataFrame, total_label: str) -> pl.DataFrame:
@@ -73,10 +60,9 @@ def _bars(parts: pl.DataFrame, total_label: str) -> pl.DataFrame:
         raise InputError(f"total_label {total_label!r} is also the name of a part")
     labels, values = [*parts["label"], total_label], parts["value"].to_list()
     ends = parts["value"].cum_sum().round_sig_figs(DIGITS).to_list()
-    total = ends[-1]
     texts = [figure(value) for value in values]
-    if min(values) >= 0 and total > 0:  # a share of gains and losses together says nothing
-        texts = [f"{text} ({significant(100 * value / total, 2)} %)" for text, value in zip(texts, values, strict=True)]
+    if min(values) >= 0 and ends[-1] > 0:  # a share of gains and losses together says nothing
+        texts = [f"{text} ({significant(100 * value / ends[-1], 2)} %)" for text, value in zip(texts, values, strict=True)]
     names = [name(label) for label in labels]
     return pl.DataFrame(
         {
@@ -84,8 +70,8 @@ def _bars(parts: pl.DataFrame, total_label: str) -> pl.DataFrame:
             "label": labels,
             "kind": [*("adds" if value >= 0 else "takes away" for value in values), "total"],
             "start": [0.0, *ends[:-1], 0.0],
-            "end": [*ends, total],
-            "text": [*texts, figure(total)],
+            "end": [*ends, ends[-1]],
+            "text": [*texts, figure(ends[-1])],
             "next": [*names[1:], None],
         }
     )

@@ -1,11 +1,9 @@
 """Scaling laws: from compute to size, data, loss and capability, with the uncertainty carried along."""
 
-from workbench.scaling.bootstrap import bootstrap
-from workbench.scaling.capability import capability_gain
-from workbench.scaling.fit import chinchilla_points, fit
+from workbench.scaling.fit import bootstrap, chinchilla_points, fit
 from workbench.scaling.flop import training_flop
 from workbench.scaling.laws import AdditiveLaw, law
-from workbench.scaling.optima import data_constrained_optimum, inference_aware_optimum, law_spread, optimal_allocation
+from workbench.scaling.optima import capability_gain, data_constrained_optimum, inference_aware_optimum, law_spread, optimal_allocation
 
 __all__ = [
     "AdditiveLaw",

@@ -1,4 +1,4 @@
-"""Fits of L(N, D) = E + A / N^alpha + B / D^beta to training runs."""
+"""Fits of L(N, D) = E + A / N^alpha + B / D^beta to training runs, and to thousands of resamples of them in one batch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.arrays import Arrays
-from workbench.checks import Rule, numeric, takes
+from workbench.checks import Rule, numeric, one_of, takes
 from workbench.errors import InputError
 from workbench.scaling import newton
 from workbench.scaling.laws import FIVE, AdditiveLaw
@@ -28,28 +28,48 @@ class FitError(InputError):
 
 
 @dataclass(frozen=True, repr=False)
-class Fit(Arrays):
-    """A fitted law, with what it was fitted to."""
+class Fitted(Arrays):
+    """The law of one fit, or of as many as its arrays have entries."""
 
-    E: float  #: irreducible loss [nats per token]
-    A: float  #: of parameters [nats per token]
-    B: float  #: of tokens [nats per token]
-    alpha: float  #: exponent of parameters
-    beta: float  #: exponent of tokens
-    objective: float  #: sum of huber, |log residual| or squared residual of loss
-    noise: str
-    n: int  #: points
+    E: Any  #: irreducible loss [nats per token]
+    A: Any  #: of parameters [nats per token]
+    B: Any  #: of tokens [nats per token]
+    alpha: Any  #: exponent of parameters
+    beta: Any  #: exponent of tokens
+    objective: Any  #: sum of huber, |log residual| or squared residual of loss
     compute_low: float  #: range of 6ND of the points [FLOP]
     compute_high: float  #: [FLOP]
 
-    def law(self, name: str = "fit") -> AdditiveLaw:
-        """The fit as a law, with the range of compute it was fitted on."""
-        return law_of(self, name, f"fit of {self.n} points, {self.noise} noise")
+    def law(self) -> AdditiveLaw:
+        """As a law, with the range of compute of the points; of many fits, whatever is asked of it is answered as often."""
+        name = type(self).__name__.lower()
+        return AdditiveLaw(name, source=str(self), **{n: getattr(self, n) for n in (*FIVE, "compute_low", "compute_high")})
 
 
-def law_of(fitted: Any, name: str, source: str) -> AdditiveLaw:
-    """The law of fitted constants, with the range of compute they were fitted on."""
-    return AdditiveLaw(name=name, source=source, **{n: getattr(fitted, n) for n in (*FIVE, "compute_low", "compute_high")})
+@dataclass(frozen=True, repr=False)
+class Fit(Fitted):
+    """A fitted law, with what it was fitted to."""
+
+    noise: str
+    n: int  #: points
+
+
+@dataclass(frozen=True, repr=False)
+class Bootstrap(Fitted):
+    """Refitted parameters, one entry a resample."""
+
+    converged: float  #: share of resamples whose refit converged
+
+    def standard_errors(self) -> dict[str, float]:
+        """Standard deviation of each parameter over the resamples."""
+        return {name: float(np.std(getattr(self, name))) for name in FIVE}
+
+    @takes(level=Rule(above=0, below=1, one=True))
+    def interval(self, name: str, level: float = 0.95) -> tuple[float, float]:
+        """Percentile interval of a parameter."""
+        one_of("name", name, FIVE)
+        low, high = np.quantile(getattr(self, name), [(1 - level) / 2, (1 + level) / 2])
+        return float(low), float(high)
 
 
 def chinchilla_points(path: str) -> pl.DataFrame:
@@ -115,61 +135,86 @@ def fit(params: ArrayLike, tokens: ArrayLike, loss: ArrayLike, noise: str = "hub
     """
     if noise not in NOISES:
         raise FitError(f"noise = {noise!r}: expected one of {', '.join(NOISES)}")
-    n_params, n_tokens, losses = checked(params, tokens, loss)
-    points = newton.centred(n_params, n_tokens, losses)
-    start = projected(points)
-    weights = np.ones((1, losses.size))
+    points, compute = checked(params, tokens, loss)
+    start, one = projected(points), np.ones((1, points.x.size))
     if noise == "huber":
-        theta, objective, _ = newton.minimise(points, weights, start, delta)
+        theta, objective, _ = newton.minimise(points, one, start, delta)
     elif noise == "lad":
-        theta, objective = _least_absolute(points, weights, start)
+        theta, objective = _least_absolute(points, one, start)
     else:
         theta, objective = _least_squares(points, start)
-    found, compute = {name: float(value) for name, value in points.constants(theta[0]).items()}, 6 * n_params * n_tokens
-    return Fit(
-        **found,
-        objective=float(objective[0]),
-        noise=noise,
-        n=losses.size,
-        compute_low=float(compute.min()),
-        compute_high=float(compute.max()),
-    )
+    found = {name: float(value) for name, value in points.constants(theta[0]).items()}
+    return Fit(**found, **compute, objective=float(objective[0]), noise=noise, n=points.x.size)
 
 
-def checked(params: ArrayLike, tokens: ArrayLike, loss: ArrayLike) -> tuple[Array, Array, Array]:
-    """The points as arrays, if they can determine a law. Raises `FitError`."""
-    arrays = [numeric(name, x).ravel() for name, x in (("params", params), ("tokens", tokens), ("loss", loss))]
-    sizes = [a.size for a in arrays]
-    if len(set(sizes)) > 1:
-        raise FitError(f"params, tokens and loss have {sizes[0]}, {sizes[1]} and {sizes[2]} values: expected as many of each")
-    for name, values in zip(("params", "tokens", "loss"), arrays, strict=True):
-        bad = np.flatnonzero(~(np.isfinite(values) & (values > 0)))
-        if bad.size:
-            raise FitError(f"{name}[{bad[0]}] = {values[bad[0]]}: expected a positive number")
-    if sizes[0] < FEWEST:
-        raise FitError(f"{sizes[0]} points: five parameters need at least {FEWEST}")
-    n, d, _ = arrays
-    for name, values, exponent in (("params", n, "alpha"), ("tokens", d, "beta")):
+@takes(n=Rule(least=1, whole=True, one=True), seed=Rule(least=0, most=2**32 - 1, whole=True, one=True), delta=Rule(above=0, one=True))
+def bootstrap(params: ArrayLike, tokens: ArrayLike, loss: ArrayLike, n: int = 4000, seed: int = 42, delta: float = DELTA) -> Bootstrap:
+    """Refit the Huber law to `n` resamples of the points, drawn with replacement.
+
+    A resample is a vector of weights on the same points, so that all refits are one batched Newton iteration. Points, `delta` and refusals
+    are those of `fit`.
+
+    Parameters
+    ----------
+    params, tokens, loss : array_like, shape (points,)
+    n : int
+        Resamples.
+    seed : int
+        The default draws the resamples of Besiroglu et al., so that their standard errors come out.
+    delta : float
+
+    References
+    ----------
+    .. [1] Efron, Tibshirani (1993), "An Introduction to the Bootstrap". .. [2] Besiroglu et al. (2024), section 3.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> n, d = 10 ** rng.uniform((8, 10), (10, 12), (60, 2)).T
+    >>> loss = (1.7 + 400 / n**0.34 + 1500 / d**0.33) * np.exp(0.002 * rng.standard_normal(60))
+    >>> refits = bootstrap(n, d, loss, n=100)
+    >>> low, high = refits.interval("alpha")
+    >>> low < 0.34 < high
+    True
+    """
+    points, compute = checked(params, tokens, loss)
+    size = points.x.size
+    best, _, _ = newton.minimise(points, np.ones((1, size)), projected(points), delta)
+    drawn = np.random.RandomState(seed).randint(0, size, (n, size))  # the generator of the published study
+    weights = np.bincount((drawn + size * np.arange(n)[:, None]).ravel(), minlength=n * size).reshape(n, -1).astype(float)
+    theta, objective, converged = newton.minimise(points, weights, best, delta)
+    found: dict[str, Any] = {**points.constants(theta), **compute}
+    return Bootstrap(**found, objective=objective, converged=float(converged.mean()))
+
+
+def checked(params: ArrayLike, tokens: ArrayLike, loss: ArrayLike) -> tuple[newton.Points, dict[str, float]]:
+    """The points, if they can determine a law, and the range of their compute. Raises `FitError`."""
+    given = {name: numeric(name, x).ravel() for name, x in (("params", params), ("tokens", tokens), ("loss", loss))}
+    n, d, losses = given.values()
+    if not n.size == d.size == losses.size:
+        raise FitError(f"params, tokens and loss have {n.size}, {d.size} and {losses.size} values: expected as many of each")
+    for name, values in given.items():
+        for i in np.flatnonzero(~(np.isfinite(values) & (values > 0))):
+            raise FitError(f"{name}[{i}] = {values[i]}: expected a positive number")
+    if n.size < FEWEST:
+        raise FitError(f"{n.size} points: five parameters need at least {FEWEST}")
+    for name, values, without in (
+        ("params", n, "alpha cannot be identified; add runs of another size"),
+        ("tokens", d, "beta cannot be identified; add runs of another size"),
+        ("compute", n * d, "alpha and beta cannot be told apart; add runs at another budget"),
+    ):
         if np.ptp(np.log(values)) < 1e-6:
-            raise FitError(f"all points have the same {name}: {exponent} cannot be identified; add runs of another size")
-    if np.ptp(np.log(n * d)) < 1e-6:
-        raise FitError("all points have the same compute: alpha and beta cannot be told apart; add runs at another budget")
-    return arrays[0], arrays[1], arrays[2]
+            raise FitError(f"all points have the same {name}: {without}")
+    compute = 6 * n * d
+    return newton.centred(n, d, losses), {"compute_low": float(compute.min()), "compute_high": float(compute.max())}
 
 
 def projected(points: newton.Points) -> Array:
-    """Start of a fit: over a grid of exponents the best E, A, B by weighted linear least squares; the grid's best, all at once.
-
-    Returns
-    -------
-    ndarray, shape (5,)
-        a, b, e, alpha, beta in centred logarithms.
-    """
-    w = np.exp(-2 * points.log_loss)  # relative residuals
+    """Start of a fit: over a grid of exponents the best E, A, B by weighted linear least squares, and the best of those, as theta."""
     losses = np.exp(points.log_loss)
+    w = losses**-2  # relative residuals
     x, y = np.exp(-GRID[:, None] * points.x), np.exp(-GRID[:, None] * points.y)
-    g = GRID.size
-    gram, right = np.empty((g, g, 3, 3)), np.empty((g, g, 3))
+    gram, right = np.empty((GRID.size, GRID.size, 3, 3)), np.empty((GRID.size, GRID.size, 3))
     gram[..., 0, 0] = w.sum()
     gram[..., 0, 1] = gram[..., 1, 0] = (x @ w)[:, None]
     gram[..., 0, 2] = gram[..., 2, 0] = (y @ w)[None, :]
@@ -200,18 +245,13 @@ def _least_absolute(points: newton.Points, weights: Array, start: Array) -> tupl
 def _least_squares(points: newton.Points, start: Array) -> tuple[Array, Array]:
     from scipy.optimize import least_squares
 
-    losses = np.exp(points.log_loss)
+    losses, one = np.exp(points.log_loss), np.ones_like(points.x)
 
-    def shares(t: Array) -> tuple[Array, Array, float]:
-        return np.exp(t[0] - t[3] * points.x), np.exp(t[1] - t[4] * points.y), float(np.exp(t[2]))
-
-    def residual(t: Array) -> Array:
-        u, v, e = shares(t)
-        return np.asarray(u + v + e - losses)
+    def terms(t: Array) -> Array:
+        return np.exp([t[0] - t[3] * points.x, t[1] - t[4] * points.y, t[2] * one])
 
     def jacobian(t: Array) -> Array:
-        u, v, e = shares(t)
-        return np.stack([u, v, np.full_like(u, e), -u * points.x, -v * points.y], axis=1)
+        return (terms(t)[[0, 1, 2, 0, 1]] * [one, one, one, -points.x, -points.y]).T
 
-    found = least_squares(residual, start, jac=jacobian, method="lm", xtol=1e-15, ftol=1e-15, gtol=1e-15)
+    found = least_squares(lambda t: terms(t).sum(axis=0) - losses, start, jac=jacobian, method="lm", xtol=1e-15, ftol=1e-15, gtol=1e-15)
     return found.x[None], np.array([2 * found.cost])

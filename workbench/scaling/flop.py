@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,14 +13,26 @@ from workbench.checks import POSITIVE, takes
 from workbench.errors import InputError
 from workbench.llm import LLM
 
-#: Definitions of training FLOP, and who uses them.
-DEFINITIONS = {
-    "6ND": "6 N D, N all parameters that a token uses, embeddings included (Hoffmann et al. 2022)",
-    "6ND non-embedding": "6 N D, N without embedding and head (Kaplan et al. 2020)",
-    "6ND with head": "6 N D, N with the head, without the embedding lookup (Porian et al. 2024)",
-    "MD": "M D, M = 72 layers d^2 + 12 layers d sequence non-embedding FLOP per token (DeepSeek-AI 2024)",
-    "attention": "6 N D with the head, plus attention over the sequence",
-    "Hoffmann F": "term by term (Hoffmann et al. 2022, appendix F), embedding and logits left out, as its table A4 was computed",
+
+def _lookup(llm: LLM) -> Any:
+    return 0 if llm.tied_embeddings else llm.embedding_params
+
+
+def _appendix_f(llm: LLM, s: Any) -> Any:
+    """A layer's query, key and value; logits; softmax; values; output; feed-forward."""
+    width = llm.heads * llm.head_dim
+    attention = 2 * 3 * llm.hidden * width + 2 * s * width + 3 * llm.heads * s + 2 * s * width + 2 * width * llm.hidden
+    return 3 * llm.layers * (attention + 2 * llm.ffn_matrices * llm.hidden * llm.ffn)
+
+
+#: Training FLOP per token of a model and a sequence, by each definition.
+DEFINITIONS: dict[str, Callable[[LLM, Any], Any]] = {
+    "6ND": lambda llm, s: 6 * llm.active_params,  # all parameters that a token uses, embeddings included (Hoffmann et al. 2022)
+    "6ND non-embedding": lambda llm, s: 6 * (llm.active_params - llm.embedding_params - _lookup(llm)),  # (Kaplan et al. 2020)
+    "6ND with head": lambda llm, s: 6 * (llm.active_params - _lookup(llm)),  # without the embedding lookup (Porian et al. 2024)
+    "MD": lambda llm, s: 72 * llm.layers * llm.hidden**2 + 12 * llm.layers * llm.hidden * s,  # non-embedding (DeepSeek-AI 2024)
+    "attention": lambda llm, s: 3 * llm.forward_flop_per_token(s / 2),  # 6 N D with the head, plus attention over the sequence
+    "Hoffmann F": _appendix_f,  # Hoffmann et al. 2022, embedding and logits left out, as its table A4 was computed
 }
 
 
@@ -71,23 +84,4 @@ def training_flop(
         if definition in ("MD", "attention", "Hoffmann F"):
             raise InputError(f"{definition!r} counts attention: give sequence, the tokens of one")
         sequence = 1
-    return np.multiply(_per_token(model, definition, np.asarray(sequence, dtype=float)), tokens)
-
-
-def _per_token(llm: LLM, definition: str, s: Any) -> Any:
-    """Training FLOP per token."""
-    lookup = 0 if llm.tied_embeddings else llm.embedding_params
-    if definition == "6ND":
-        return 6 * llm.active_params
-    if definition == "6ND non-embedding":
-        return 6 * (llm.active_params - llm.embedding_params - lookup)
-    if definition == "6ND with head":
-        return 6 * (llm.active_params - lookup)
-    if definition == "MD":
-        return 72 * llm.layers * llm.hidden**2 + 12 * llm.layers * llm.hidden * s
-    if definition == "attention":
-        return 3 * llm.forward_flop_per_token(s / 2)
-    # appendix F: a layer's query, key and value; logits; softmax; values; output; feed-forward
-    width = llm.heads * llm.head_dim
-    attention = 2 * 3 * llm.hidden * width + 2 * s * width + 3 * llm.heads * s + 2 * s * width + 2 * width * llm.hidden
-    return 3 * llm.layers * (attention + 2 * llm.ffn_matrices * llm.hidden * llm.ffn)
+    return np.multiply(DEFINITIONS[definition](model, np.asarray(sequence, dtype=float)), tokens)

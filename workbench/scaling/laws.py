@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,7 +21,7 @@ FIVE = ("E", "A", "B", "alpha", "beta")  #: constants of the additive law
 
 @dataclass(frozen=True)
 class Law:
-    """What every law says of itself."""
+    """What every law says of itself. Its constants may be arrays: as many laws at once."""
 
     name: str
     counts: str = "total"  #: parameters N: total, non-embedding, active, or flop-per-token / 6
@@ -35,6 +34,12 @@ class Law:
     def __post_init__(self) -> None:
         check_fields(self, **self.rules)
 
+    def fitting(self, *names: str, **given: ArrayLike) -> list[Array]:
+        """Constants of those names, and what is `given`, as arrays that broadcast."""
+        numbers = {name: getattr(self, name) for name in self.rules}
+        broadcast(**given, **numbers)
+        return [np.asarray(value, dtype=float) for value in (*map(numbers.__getitem__, names), *given.values())]
+
     def allocation(self, compute: ArrayLike) -> tuple[Array, Array]:
         """Compute-optimal parameters and tokens at training compute [FLOP], broadcast."""
         raise NotImplementedError
@@ -46,8 +51,7 @@ class Law:
     @takes(compute=POSITIVE)
     def decades_outside(self, compute: ArrayLike) -> Array:
         """Decades by which compute lies outside the fitted range: 0 inside, or where no range is known."""
-        _fitting(self, (), {"compute": compute})
-        c = np.log10(compute)
+        c = np.log10(*self.fitting(compute=compute))
         low = -np.inf if self.compute_low is None else np.log10(self.compute_low)
         high = np.inf if self.compute_high is None else np.log10(self.compute_high)
         return np.maximum(np.maximum(low - c, c - high), 0.0)
@@ -55,7 +59,7 @@ class Law:
 
 @dataclass(frozen=True)
 class AdditiveLaw(Law):
-    """L = E + A / N^alpha + B / D^beta (Hoffmann et al. 2022, equation 2). Parameters may be arrays: as many laws at once."""
+    """L = E + A / N^alpha + B / D^beta (Hoffmann et al. 2022, equation 2); of Kumar et al. (2024), the limit of many bits."""
 
     E: ArrayLike = 0.0
     A: ArrayLike = 0.0
@@ -64,24 +68,18 @@ class AdditiveLaw(Law):
     beta: ArrayLike = 0.0
     rules: ClassVar[dict[str, Rule]] = Law.rules | {"E": NOT_NEGATIVE, "A": POSITIVE, "B": POSITIVE, "alpha": POSITIVE, "beta": POSITIVE}
 
-    def constants(self, **given: ArrayLike) -> tuple[Array, ...]:
-        """E, A, B, alpha, beta as arrays that broadcast with what is `given`."""
-        return _fitting(self, FIVE, given)
-
     @takes(params=POSITIVE, tokens=POSITIVE)
     def loss(self, params: ArrayLike, tokens: ArrayLike) -> Array:
-        e, a, b, alpha, beta = self.constants(params=params, tokens=tokens)
-        n, d = np.asarray(params, dtype=float), np.asarray(tokens, dtype=float)
+        e, a, b, alpha, beta, n, d = self.fitting(*FIVE, params=params, tokens=tokens)
         return np.asarray(e + a * n**-alpha + b * d**-beta)
 
     @takes(compute=POSITIVE)
     def allocation(self, compute: ArrayLike) -> tuple[Array, Array]:
         """N = G (C/6)^a, D = (C/6)^(1-a) / G with a = beta/(alpha+beta), G = (alpha A / (beta B))^(1/(alpha+beta))."""
-        _, a, b, alpha, beta = self.constants(compute=compute)
-        total = alpha + beta
-        c = np.log(np.asarray(compute, dtype=float) / 6)
-        log_n = (np.log(alpha * a / (beta * b)) + beta * c) / total
-        return np.exp(log_n), np.exp(c - log_n)
+        a, b, alpha, beta, c = self.fitting(*FIVE[1:], compute=compute)
+        log_c = np.log(c / 6)
+        log_n = (np.log(alpha * a / (beta * b)) + beta * log_c) / (alpha + beta)
+        return np.exp(log_n), np.exp(log_c - log_n)
 
 
 @dataclass(frozen=True)
@@ -94,21 +92,16 @@ class KaplanLaw(Law):
     alpha_d: ArrayLike = 1.0
     rules: ClassVar[dict[str, Rule]] = Law.rules | dict.fromkeys(("n_c", "d_c", "alpha_n", "alpha_d"), POSITIVE)
 
-    def constants(self, **given: ArrayLike) -> tuple[Array, ...]:
-        """n_c, d_c, alpha_n, alpha_d as arrays that broadcast with what is `given`."""
-        return _fitting(self, ("n_c", "d_c", "alpha_n", "alpha_d"), given)
-
     @takes(params=POSITIVE, tokens=POSITIVE)
     def loss(self, params: ArrayLike, tokens: ArrayLike) -> Array:
-        n_c, d_c, alpha_n, alpha_d = self.constants(params=params, tokens=tokens)
-        n, d = np.asarray(params, dtype=float), np.asarray(tokens, dtype=float)
+        n_c, d_c, alpha_n, alpha_d, n, d = self.fitting("n_c", "d_c", "alpha_n", "alpha_d", params=params, tokens=tokens)
         return np.asarray(((n_c / n) ** (alpha_n / alpha_d) + d_c / d) ** alpha_d)
 
     @takes(compute=POSITIVE)
     def allocation(self, compute: ArrayLike) -> tuple[Array, Array]:
         """Least loss at C = 6 N D: (N/N_c)^(r+1) = r C / (6 D_c N_c), r = alpha_N / alpha_D."""
-        n_c, d_c, alpha_n, alpha_d = self.constants(compute=compute)
-        c, r = np.asarray(compute, dtype=float), alpha_n / alpha_d
+        n_c, d_c, alpha_n, alpha_d, c = self.fitting("n_c", "d_c", "alpha_n", "alpha_d", compute=compute)
+        r = alpha_n / alpha_d
         n = n_c * (r * c / (6 * d_c * n_c)) ** (1 / (r + 1))
         return n, c / (6 * n)
 
@@ -124,8 +117,7 @@ class AllocationLaw(Law):
 
     @takes(compute=POSITIVE)
     def allocation(self, compute: ArrayLike) -> tuple[Array, Array]:
-        coefficient, exponent = _fitting(self, ("coefficient", "exponent"), {"compute": compute})
-        c = np.asarray(compute, dtype=float)
+        coefficient, exponent, c = self.fitting("coefficient", "exponent", compute=compute)
         given = coefficient * c**exponent
         if self.of == "tokens":
             return c / (6 * given), given
@@ -141,50 +133,17 @@ class RepeatedDataLaw(AdditiveLaw):
     r_n: ArrayLike = 1.0  #: the same for parameters in excess of what the unique data can use
     rules: ClassVar[dict[str, Rule]] = AdditiveLaw.rules | {"r_d": POSITIVE, "r_n": POSITIVE}
 
-    @takes(params=POSITIVE, tokens=POSITIVE, unique=POSITIVE)
-    def effective(self, params: ArrayLike, tokens: ArrayLike, unique: ArrayLike) -> tuple[Array, Array]:
-        """Parameters and tokens that would do the same with nothing repeated, for `unique` tokens."""
-        (r_d,) = _fitting(self, ("r_d",), {"params": params, "tokens": tokens, "unique": unique})
-        return self.effective_params(params, unique), saturating(np.asarray(tokens, dtype=float), np.asarray(unique, dtype=float), r_d)
-
-    @takes(params=POSITIVE, unique=POSITIVE)
-    def effective_params(self, params: ArrayLike, unique: ArrayLike) -> Array:
-        """Parameters without those in excess of what `unique` tokens can use."""
-        (r_n,) = _fitting(self, ("r_n",), {"params": params, "unique": unique})
-        return saturating(np.asarray(params, dtype=float), self.params_for(unique), r_n)
-
     @takes(tokens=POSITIVE)
     def params_for(self, tokens: ArrayLike) -> Array:
         """Parameters that are compute-optimal for so many tokens, all unique."""
-        _, a, b, alpha, beta = self.constants(tokens=tokens)
-        return np.asarray((alpha * a / (beta * b) * np.asarray(tokens, dtype=float) ** beta) ** (1 / alpha))
+        a, b, alpha, beta, d = self.fitting(*FIVE[1:], tokens=tokens)
+        return np.asarray((alpha * a / (beta * b) * d**beta) ** (1 / alpha))
 
+    @takes(params=POSITIVE, tokens=POSITIVE, unique=POSITIVE)
     def loss_repeated(self, params: ArrayLike, tokens: ArrayLike, unique: ArrayLike) -> Array:
         """Loss where only `unique` of the tokens are different [nats per token]."""
-        return self.loss(*self.effective(params, tokens, unique))
-
-
-@dataclass(frozen=True)
-class PrecisionLaw(AdditiveLaw):
-    """The additive law in which low precision leaves fewer effective parameters (Kumar et al. 2024, equation 3).
-
-    N_eff = N product over weights, activations and cache of (1 - exp(-bits / gamma)); compute is 6 N D bits / 16.
-    """
-
-    gammas: tuple[float, ...] = ()
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        POSITIVE("gammas", self.gammas)
-
-    @takes(bits=POSITIVE)
-    def effective_share(self, bits: ArrayLike) -> Array:
-        """N_eff / N with weights, activations and cache all at `bits`."""
-        p = np.asarray(bits, dtype=float)
-        share = np.ones_like(p)
-        for gamma in self.gammas:
-            share = share * -np.expm1(-p / gamma)
-        return share
+        r_d, r_n, n, d, u = self.fitting("r_d", "r_n", params=params, tokens=tokens, unique=unique)
+        return self.loss(saturating(n, self.params_for(u), r_n), saturating(d, u, r_d))
 
 
 def saturating(given: Array, enough: Array, worth: Array) -> Array:
@@ -193,12 +152,9 @@ def saturating(given: Array, enough: Array, worth: Array) -> Array:
     return np.asarray(used + used * worth * -np.expm1(-(given / used - 1) / worth))
 
 
-def _fitting(law: Law, names: tuple[str, ...], given: Mapping[str, ArrayLike]) -> tuple[Array, ...]:
-    """Constants of a law as arrays that broadcast with what is `given`."""
-    numbers = {name: getattr(law, name) for name in law.rules}
-    if any(map(np.ndim, numbers.values())):
-        broadcast(**given, **numbers)
-    return tuple(np.asarray(numbers[name], dtype=float) for name in names)
+#: The class of each form of the table, and the columns that are called otherwise than the fields of a law.
+FORMS: dict[str, type[Law]] = {"repeated": RepeatedDataLaw, "kaplan": KaplanLaw, "allocation": AllocationLaw}
+COLUMNS = {"name": "law", "n_c": "A", "d_c": "B", "alpha_n": "alpha", "alpha_d": "beta"}
 
 
 def law(name: str | Law, *, refits: bool = False) -> Any:
@@ -234,17 +190,8 @@ def law(name: str | Law, *, refits: bool = False) -> Any:
     row = catalogue.table(TABLE).row(by_predicate=pl.col("law") == catalogue.key_of(TABLE, name), named=True)
     if not row["available"]:
         raise InputError(f"{row['law']} is not available: {row['reason']}")
-    said = {k: row[k] for k in ("counts", "compute", "compute_low", "compute_high", "source")} | {"name": row["law"]}
-    five = {k: row[k] for k in FIVE}
-    if row["form"] == "additive":
-        return AdditiveLaw(**said, **five)
-    if row["form"] == "repeated":
-        return RepeatedDataLaw(**said, **five, r_d=row["r_d"], r_n=row["r_n"])
-    if row["form"] == "precision":
-        return PrecisionLaw(**said, **five, gammas=tuple(row[k] for k in ("gamma_w", "gamma_a", "gamma_kv")))
-    if row["form"] == "kaplan":
-        return KaplanLaw(**said, n_c=row["A"], d_c=row["B"], alpha_n=row["alpha"], alpha_d=row["beta"])
-    return AllocationLaw(**said, coefficient=row["coefficient"], exponent=row["exponent"], of=row["of"])
+    form = FORMS.get(row["form"], AdditiveLaw)
+    return form(**{f.name: row[COLUMNS.get(f.name, f.name)] for f in fields(form)})
 
 
 def laws(available: bool = True) -> list[str]:

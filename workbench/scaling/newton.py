@@ -2,8 +2,8 @@
 
 The residual is r = log(exp(e) + exp(a - alpha x) + exp(b - beta y)) - log L with x = log N, y = log D, both centred: the raw problem has a
 condition number of 3e11. The objective is sum_i w_i huber(r_i), as the papers have it (a sum, not a mean, which stops default tolerances
-early). As r is a log-sum-exp, gradient and Hessian are sums of shares u, v, 1 - u - v times powers of x and y, so that each costs a few
-products and thin matrix products for all weightings of a block.
+early). As r is a log-sum-exp, gradient and Hessian are sums of the shares of its three terms times powers of x and y, so that each costs a
+few products and thin matrix products for all weightings of a block.
 """
 
 from __future__ import annotations
@@ -18,6 +18,24 @@ BLOCK = 512  #: weightings a block: few enough for the cache, many enough to for
 STEPS = 60
 #: A step is the last when it promises less than this share of the objective.
 TOLERANCE = 1e-13
+#: Derivatives of the logarithms of E and of both power laws by a, b, e, alpha, beta, as coefficients of 1, x, y.
+E, U, V = (np.zeros((3, 5)) for _ in range(3))
+E[0, 2] = U[0, 0] = V[0, 1] = 1
+U[1, 3] = V[2, 4] = -1
+POWERS = np.triu_indices(3)  #: which two of 1, x, y are multiplied; the first three are 1, x, y themselves
+OF = E, U - E, V - E  #: dr as coefficients of 1, u, v: the share of E is 1 - u - v
+
+
+def _product(one: Array, other: Array) -> Array:
+    """Of two derivatives, symmetric, as coefficients of 1, x, y, x x, x y, y y in the order of `POWERS`, shape (6, 25)."""
+    both = np.einsum("pa,qb->pqab", one, other)
+    both = both + both.swapaxes(2, 3)
+    return np.array([(both[p, q] + (p < q) * both[q, p]).ravel() / 2 for p, q in zip(*POWERS, strict=True)])
+
+
+#: dr dr' as coefficients of 1, u, v, u u, u v, v v, and the sum of squares by share as those of 1, u, v.
+SQUARE = [(1 + (i < j)) * _product(OF[i], OF[j]) for i, j in ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))]
+SPREAD = _product(E, E), _product(U, U) - _product(E, E), _product(V, V) - _product(E, E)
 
 
 @dataclass(frozen=True)
@@ -60,13 +78,15 @@ def minimise(points: Points, weights: Array, start: Array, delta: float) -> tupl
 
 def _block(points: Points, weights: Array, theta: Array, delta: float) -> tuple[Array, Array, NDArray[np.bool_]]:
     """`minimise` for one block. Problems that have converged leave the arrays."""
-    powers = _powers(points)
+    one_x_y = np.stack([np.ones_like(points.x), points.x, points.y], axis=1)
+    powers = one_x_y[:, POWERS[0]] * one_x_y[:, POWERS[1]]  # by which the shares are summed
     done_theta, done_objective = theta.copy(), np.full(len(theta), np.inf)
     done = np.zeros(len(theta), dtype=bool)
     left = np.arange(len(theta))
     damping = np.full(len(theta), 1e-3)
     value, gradient, hessian = _expansion(points, powers, weights, theta, delta)
-    safe = _reweighted(points, powers, theta[:1], delta) * weights.mean()
+    u, v, r = _shares(points, theta[:1])  # of reweighted least squares with equal weights: definite, the measure of a damped step
+    safe = _quadratic(powers, np.minimum(1.0, delta / np.maximum(np.abs(r), 1e-300)), u, v) * weights.mean()
     for _ in range(STEPS):
         step = _solve(hessian + damping[:, None, None] * safe, gradient)
         promise = 0.5 * np.einsum("ki,ki->k", gradient, step)
@@ -91,21 +111,9 @@ def _block(points: Points, weights: Array, theta: Array, delta: float) -> tuple[
     return done_theta, done_objective, done
 
 
-def _powers(points: Points) -> tuple[Array, ...]:
-    """Powers of x and y by which the shares are summed: of u u, v v, u v, u, v."""
-    x, y, one = points.x, points.y, np.ones_like(points.x)
-    return (
-        np.stack([one, x, x * x], axis=1),
-        np.stack([one, y, y * y], axis=1),
-        np.stack([one, x, y, x * y], axis=1),
-        np.stack([one, x], axis=1),
-        np.stack([one, y], axis=1),
-    )
-
-
 def _shares(points: Points, theta: Array) -> tuple[Array, Array, Array]:
     """Shares u, v of the two power laws in the predicted loss, and the residual r."""
-    a, b, e, alpha, beta = (theta[:, i : i + 1] for i in range(5))
+    a, b, e, alpha, beta = theta.T[:, :, None]
     u = np.exp(a - alpha * points.x)
     v = np.exp(b - beta * points.y)
     total = u + v
@@ -118,68 +126,29 @@ def _shares(points: Points, theta: Array) -> tuple[Array, Array, Array]:
     return u, v, r
 
 
-def _expansion(points: Points, powers: tuple[Array, ...], weights: Array, theta: Array, delta: float) -> tuple[Array, Array, Array]:
-    """Objective, gradient and generalised Hessian at each theta."""
+def _expansion(points: Points, powers: Array, weights: Array, theta: Array, delta: float) -> tuple[Array, Array, Array]:
+    """Objective, gradient and generalised Hessian at each theta: sums of w slope dr, and of w (curve dr dr' + slope d2r)."""
     u, v, r = _shares(points, theta)
     slope = np.clip(r, -delta, delta)
     curve = slope == r
     value = np.einsum("ki,ki,ki->k", weights, slope, r - 0.5 * slope)  # r^2 / 2 inside, delta (|r| - delta / 2) outside
     slope *= weights
     shifted = weights * curve
-    shifted -= slope
-    gradient = _gradient(powers, slope, u, v)
+    shifted -= slope  # d2r is the spread of the three derivatives: the sum of their squares by share, less dr dr'
     hessian = _quadratic(powers, shifted, u, v)
-    _add_linear(powers, hessian, slope, u, v)
+    gradient = np.zeros_like(theta)
+    for product, of, squared in zip((slope, slope * u, slope * v), OF, SPREAD, strict=True):
+        moments = product @ powers
+        gradient += moments[:, :3] @ of
+        hessian += (moments @ squared).reshape(-1, 5, 5)
     return value, gradient, hessian
 
 
-def _reweighted(points: Points, powers: tuple[Array, ...], theta: Array, delta: float) -> Array:
-    """Hessian of the reweighted least squares with equal weights: positive definite, the measure of a damped step."""
-    u, v, r = _shares(points, theta)
-    return _quadratic(powers, np.minimum(1.0, delta / np.maximum(np.abs(r), 1e-300)), u, v)
-
-
-def _gradient(powers: tuple[Array, ...], c: Array, u: Array, v: Array) -> Array:
-    """sum c dr, over a, b, e, alpha, beta."""
-    cu, cv = (c * u) @ powers[3], (c * v) @ powers[4]
-    return np.stack([cu[:, 0], cv[:, 0], c.sum(axis=1) - cu[:, 0] - cv[:, 0], -cu[:, 1], -cv[:, 1]], axis=1)
-
-
-def _quadratic(powers: tuple[Array, ...], c: Array, u: Array, v: Array) -> Array:
+def _quadratic(powers: Array, c: Array, u: Array, v: Array) -> Array:
     """sum c dr dr', symmetric 5 x 5."""
     cu, cv = c * u, c * v
-    suv = (cu * v) @ powers[2]
-    su, sv, s = cu @ powers[3], cv @ powers[4], c.sum(axis=1)
-    cu *= u
-    cv *= v
-    suu, svv = cu @ powers[0], cv @ powers[1]
-    # the share of E is w = 1 - u - v
-    uw, uwx = su[:, 0] - suu[:, 0] - suv[:, 0], su[:, 1] - suu[:, 1] - suv[:, 1]
-    vw, vwy = sv[:, 0] - svv[:, 0] - suv[:, 0], sv[:, 1] - svv[:, 1] - suv[:, 2]
-    ww = s - su[:, 0] - sv[:, 0] - uw - vw
-    h = np.empty((len(c), 5, 5))
-    h[:, 0, 0], h[:, 0, 1], h[:, 0, 2], h[:, 0, 3], h[:, 0, 4] = suu[:, 0], suv[:, 0], uw, -suu[:, 1], -suv[:, 2]
-    h[:, 1, 1], h[:, 1, 2], h[:, 1, 3], h[:, 1, 4] = svv[:, 0], vw, -suv[:, 1], -svv[:, 1]
-    h[:, 2, 2], h[:, 2, 3], h[:, 2, 4] = ww, -uwx, -vwy
-    h[:, 3, 3], h[:, 3, 4], h[:, 4, 4] = suu[:, 2], suv[:, 3], svv[:, 2]
-    for i in range(5):
-        for j in range(i):
-            h[:, i, j] = h[:, j, i]
-    return h
-
-
-def _add_linear(powers: tuple[Array, ...], h: Array, c: Array, u: Array, v: Array) -> None:
-    """Add sum c (d2r + dr dr'): the shares themselves, on the diagonal blocks of u, v and E."""
-    su, sv = (c * u) @ powers[0], (c * v) @ powers[1]
-    h[:, 0, 0] += su[:, 0]
-    h[:, 0, 3] -= su[:, 1]
-    h[:, 3, 0] -= su[:, 1]
-    h[:, 3, 3] += su[:, 2]
-    h[:, 1, 1] += sv[:, 0]
-    h[:, 1, 4] -= sv[:, 1]
-    h[:, 4, 1] -= sv[:, 1]
-    h[:, 4, 4] += sv[:, 2]
-    h[:, 2, 2] += c.sum(axis=1) - su[:, 0] - sv[:, 0]
+    products = zip((c, cu, cv, cu * u, cu * v, cv * v), SQUARE, strict=True)
+    return sum((product @ powers @ square for product, square in products), np.zeros((len(c), 25))).reshape(-1, 5, 5)
 
 
 def _solve(matrices: Array, vectors: Array) -> Array:

@@ -1,4 +1,4 @@
-"""What to train: the best size and data for a budget or a quality, under any law and for arrays of everything."""
+"""What to train, and what it gains: the best size and data for a budget or a quality, under any law and for arrays of everything."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.arrays import Arrays, broadcast
-from workbench.checks import NOT_NEGATIVE, POSITIVE, Rule, takes
+from workbench.arrays import Arrays
+from workbench.catalogue import cost as fact
+from workbench.checks import FINITE, NOT_NEGATIVE, POSITIVE, Rule, takes
 from workbench.errors import InputError
-from workbench.scaling.laws import AdditiveLaw, Law, RepeatedDataLaw, laws, saturating
+from workbench.scaling.laws import FIVE, AdditiveLaw, Law, RepeatedDataLaw, laws, saturating
 from workbench.scaling.laws import law as law_of
 
 Array = NDArray[np.float64]
@@ -80,17 +81,9 @@ def optimal_allocation(compute: ArrayLike, law: Law | str) -> Allocation:
     """
     one, c = law_of(law), np.asarray(compute, dtype=float)
     n, d = one.allocation(c)
-    known = type(one).loss is not Law.loss
+    loss = np.full(n.shape, np.inf) if type(one).loss is Law.loss else one.loss(n, d)
     decades = one.decades_outside(c)
-    return Allocation(
-        compute=c,
-        params=n,
-        tokens=d,
-        loss=one.loss(n, d) if known else np.full(n.shape, np.inf),
-        tokens_per_param=d / n,
-        extrapolated=decades > 0,
-        decades=decades,
-    )
+    return Allocation(c, n, d, loss, d / n, decades > 0, decades)
 
 
 @takes(compute=POSITIVE, unique_tokens=POSITIVE)
@@ -119,8 +112,8 @@ def data_constrained_optimum(compute: ArrayLike, unique_tokens: ArrayLike, law: 
     c, u = (np.asarray(x, dtype=float) for x in np.broadcast_arrays(compute, unique_tokens))
     free_n, free_d = one.allocation(c)
 
-    e, a, b, alpha, beta = one.constants()
-    enough, r_d, r_n = one.params_for(u), np.asarray(one.r_d, dtype=float), np.asarray(one.r_n, dtype=float)
+    e, a, b, alpha, beta, r_d, r_n = one.fitting(*FIVE, "r_d", "r_n")
+    enough = one.params_for(u)
 
     def at(log_n: Array) -> Array:  # law.loss_repeated, of arguments that are known to be good
         n = np.exp(log_n)
@@ -179,19 +172,16 @@ def inference_aware_optimum(
     >>> (best.params / 1e9).round(1).tolist()
     [47.0, 17.1, 9.1]
     """
-    one, target, served = law_of(law), np.asarray(loss, dtype=float), np.asarray(tokens_served, dtype=float)
-    paid, reached = _pair("prices", prices, POSITIVE), _pair("mfus", mfus, Rule(above=0, most=1))
-    shaped = {"loss": target, "tokens_served": served} | paid | reached
-    broadcast(**shaped)
-    e, a, b, alpha, beta = one.constants(**shaped)
-    train_price, serve_price = (p / u for p, u in zip(paid.values(), reached.values(), strict=True))
+    paid = _pair("prices", prices, POSITIVE) | _pair("mfus", mfus, Rule(above=0, most=1))
+    given = law_of(law).fitting(*FIVE, loss=loss, tokens_served=tokens_served, **paid)
+    e, a, b, alpha, beta, target, served, *paid_and_reached = given
+    shape = np.broadcast_shapes(*map(np.shape, given))
+    train_price, serve_price = (paid_and_reached[i] / paid_and_reached[i + 2] for i in (0, 1))
 
     # the compute-optimal model of the same loss: both terms of the law in the ratio beta : alpha
     feasible = target > e
     room = np.where(feasible, target - e, 1.0)
     n_ref = (a * (alpha + beta) / (beta * room)) ** (1 / alpha)
-    d_ref = (b * (alpha + beta) / (alpha * room)) ** (1 / beta)
-    shape = np.broadcast_shapes(n_ref.shape, d_ref.shape, served.shape, train_price.shape, serve_price.shape)
 
     def tokens(n: Array) -> Array:
         left = room - a * n**-alpha
@@ -204,18 +194,18 @@ def inference_aware_optimum(
 
     n = np.exp(_least(cost, np.broadcast_to(np.log(n_ref), shape), larger=True))
     d = tokens(n)
-    training, serving = 6 * n * d * train_price, 2 * n * served * serve_price
-    reference = n_ref * (6 * tokens(n_ref) * train_price + 2 * served * serve_price)
-    feasible = np.broadcast_to(feasible, shape) & np.isfinite(training)
+    reference = cost(np.log(n_ref))
+    feasible = np.broadcast_to(feasible, shape) & np.isfinite(d)
+    training, serving = (np.where(feasible, x, np.inf) for x in (6 * n * d * train_price, 2 * n * served * serve_price))
     with np.errstate(invalid="ignore"):
         saved = np.where(feasible & np.isfinite(reference), 1 - (training + serving) / reference, 0.0)
     return Served(
         params=np.where(feasible, n, 0.0),
         tokens=np.where(feasible, d, 0.0),
         loss=np.broadcast_to(target, shape),
-        training_cost=np.where(feasible, training, np.inf),
-        serving_cost=np.where(feasible, serving, np.inf),
-        cost=np.where(feasible, training + serving, np.inf),
+        training_cost=training,
+        serving_cost=serving,
+        cost=training + serving,
         saved=saved,
         feasible=feasible,
     )
@@ -242,14 +232,48 @@ def law_spread(compute: ArrayLike, names: Sequence[str] | None = None) -> pl.Dat
     >>> law_spread(1e26, ["Besiroglu Huber", "Llama 3"])["params"].round_sig_figs(3).to_list()
     [1040000000000.0, 954000000000.0]
     """
-    c = np.ravel(compute)
-    frames = []
+    found = []
     for name in laws() if names is None else names:
-        one = law_of(name)
-        frame = optimal_allocation(c, one).frame()
-        frames.append(frame.with_columns(law=pl.lit(name), counts=pl.lit(one.counts)))
+        frame = optimal_allocation(np.ravel(compute), name).frame()
+        found.append(frame.with_columns(law=pl.lit(name), counts=pl.lit(law_of(name).counts)))
     columns = ["law", "counts", "compute", "params", "tokens", "tokens_per_param", "loss", "extrapolated", "decades"]
-    return pl.concat(frames).select(columns).with_columns(loss=pl.when(pl.col("loss").is_finite()).then("loss"))
+    return pl.concat(found).select(columns).with_columns(loss=pl.when(pl.col("loss").is_finite()).then("loss"))
+
+
+@takes(compute_ratio=POSITIVE, years=FINITE, k=NOT_NEGATIVE, progress=NOT_NEGATIVE)
+def capability_gain(
+    compute_ratio: ArrayLike, years: ArrayLike = 0.0, k: ArrayLike | None = None, progress: ArrayLike | None = None
+) -> Array:
+    """Gain on the Epoch Capabilities Index from more compute and from later algorithms: k ln(ratio) + progress years.
+
+    Parameters
+    ----------
+    compute_ratio : array_like
+        Training compute over that of the reference model.
+    years : array_like
+        Years by which it came later; below 0 where it came earlier.
+    k : array_like, optional
+        Index points an e-fold of compute; the mean of three families if not given (LLaMA alone: .176).
+    progress : array_like, optional
+        Index points a year at equal compute.
+
+    Returns
+    -------
+    ndarray
+        Points of the index (Winogrande's difficulty is 0, its slope 1), broadcast.
+
+    References
+    ----------
+    .. [1] Epoch AI, benchmark-stitching: C = k ln(FLOP) + b(t).
+
+    Examples
+    --------
+    >>> capability_gain([1, 10, 100]).round(2).tolist()
+    [0.0, 0.39, 0.78]
+    """
+    slope = fact("capability_per_efold").value if k is None else k
+    rate = fact("capability_per_year").value if progress is None else progress
+    return np.asarray(np.multiply(slope, np.log(compute_ratio)) + np.multiply(rate, years))
 
 
 def _pair(name: str, values: tuple[ArrayLike, ArrayLike], rule: Rule) -> dict[str, Array]:

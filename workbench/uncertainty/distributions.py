@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from functools import lru_cache
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -28,6 +29,13 @@ class Distribution(Protocol):
     def quantile(self, p: ArrayLike) -> Array: ...
 
 
+def _expected(given: Any, order: str, holds: Callable[[], bool]) -> None:
+    """Raise `InputError` where a distribution is given by what is no number, or in another order."""
+    check_fields(given, **dict.fromkeys((f.name for f in fields(given)), ONE))
+    if not holds():
+        raise InputError(f"{given}: expected {order}")
+
+
 @dataclass(frozen=True)
 class Normal:
     """Given by its 5 % and 95 % points.
@@ -42,9 +50,7 @@ class Normal:
     p95: float
 
     def __post_init__(self) -> None:
-        check_fields(self, p5=ONE, p95=ONE)
-        if not self.p5 <= self.p95:
-            raise InputError(f"Normal(p5={self.p5}, p95={self.p95}): expected p5 <= p95")
+        _expected(self, "p5 <= p95", lambda: self.p5 <= self.p95)
 
     @takes(p=SHARE)
     def quantile(self, p: ArrayLike) -> Array:
@@ -67,16 +73,27 @@ class Lognormal:
     p95: float
 
     def __post_init__(self) -> None:
-        check_fields(self, p5=ONE, p95=ONE)
-        if not 0 < self.p5 <= self.p95:
-            raise InputError(f"Lognormal(p5={self.p5}, p95={self.p95}): expected 0 < p5 <= p95")
+        _expected(self, "0 < p5 <= p95", lambda: 0 < self.p5 <= self.p95)
 
     def quantile(self, p: ArrayLike) -> Array:
         return np.exp(Normal(float(np.log(self.p5)), float(np.log(self.p95))).quantile(p))
 
 
+class _Bounded:
+    """Between `low` and `high`: the beta distribution of a shape, or all alike."""
+
+    low: float
+    high: float
+    shape: tuple[float, float] | None = None  #: the two parameters of the beta distribution
+
+    @takes(p=SHARE)
+    def quantile(self, p: ArrayLike) -> Array:
+        share = np.asarray(p, dtype=float)
+        return self.low + (self.high - self.low) * (_beta_quantile(*self.shape, share) if self.shape else share)
+
+
 @dataclass(frozen=True)
-class Uniform:
+class Uniform(_Bounded):
     """Any value from `low` to `high` alike.
 
     Examples
@@ -89,17 +106,11 @@ class Uniform:
     high: float
 
     def __post_init__(self) -> None:
-        check_fields(self, low=ONE, high=ONE)
-        if not self.low <= self.high:
-            raise InputError(f"Uniform(low={self.low}, high={self.high}): expected low <= high")
-
-    @takes(p=SHARE)
-    def quantile(self, p: ArrayLike) -> Array:
-        return self.low + (self.high - self.low) * np.asarray(p, dtype=float)
+        _expected(self, "low <= high", lambda: self.low <= self.high)
 
 
 @dataclass(frozen=True)
-class Beta:
+class Beta(_Bounded):
     """Between `low` and `high`, given by its 5 % and 95 % points there: for shares.
 
     Examples
@@ -114,24 +125,17 @@ class Beta:
     high: float = 1.0
 
     def __post_init__(self) -> None:
-        check_fields(self, p5=ONE, p95=ONE, low=ONE, high=ONE)
-        if not self.low < self.p5 < self.p95 < self.high:
-            raise InputError(f"Beta(p5={self.p5}, p95={self.p95}, low={self.low}, high={self.high}): expected low < p5 < p95 < high")
+        _expected(self, "low < p5 < p95 < high", lambda: self.low < self.p5 < self.p95 < self.high)
         _ = self.shape
 
     @property
-    def shape(self) -> tuple[float, float]:
-        """The two parameters of the beta distribution."""
+    def shape(self) -> tuple[float, float]:  # type: ignore[override]
         width = self.high - self.low
         return _beta_shape((self.p5 - self.low) / width, (self.p95 - self.low) / width)
 
-    @takes(p=SHARE)
-    def quantile(self, p: ArrayLike) -> Array:
-        return self.low + (self.high - self.low) * _beta_quantile(*self.shape, np.asarray(p, dtype=float))
-
 
 @dataclass(frozen=True)
-class Pert:
+class Pert(_Bounded):
     """Bounded beta given by its lowest, most likely and highest value (PERT, weight 4 on the mode).
 
     Examples
@@ -145,19 +149,12 @@ class Pert:
     high: float
 
     def __post_init__(self) -> None:
-        check_fields(self, low=ONE, mode=ONE, high=ONE)
-        if not self.low <= self.mode <= self.high:
-            raise InputError(f"Pert(low={self.low}, mode={self.mode}, high={self.high}): expected low <= mode <= high")
+        _expected(self, "low <= mode <= high", lambda: self.low <= self.mode <= self.high)
 
     @property
-    def shape(self) -> tuple[float, float]:
-        """The two parameters of the beta distribution."""
+    def shape(self) -> tuple[float, float]:  # type: ignore[override]
         a = 1 + 4 * (self.mode - self.low) / (self.high - self.low) if self.high > self.low else 1.0
         return a, 6 - a
-
-    @takes(p=SHARE)
-    def quantile(self, p: ArrayLike) -> Array:
-        return self.low + (self.high - self.low) * _beta_quantile(*self.shape, np.asarray(p, dtype=float))
 
 
 def _beta_quantile(a: float, b: float, p: Array) -> Array:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.arrays import short
 from workbench.checks import LENGTH, Rule, check_fields, numeric, takes
-from workbench.errors import InputError
-from workbench.uncertainty.copula import Pairs, correlation_matrix, factor
+from workbench.errors import InputError, UnknownName
 from workbench.uncertainty.distributions import ABOVE, NO_LESS, ONE, Distribution
 from workbench.uncertainty.sobol import Net
 
 Array = NDArray[np.float64]
+Pairs = Mapping[tuple[str, str], float]
+SLACK = 1e-8  #: by which an eigenvalue of correlations may fall below 0 through rounding
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ Input = Distribution | Path | float
 
 
 def sample(
-    inputs: Mapping[str, Input], n: int = 4096, seed: int = 0, *, correlation: Pairs | ArrayLike | None = None, replicates: int = 1
+    inputs: Mapping[str, Input], n: int = 4096, seed: int = 0, *, correlation: Pairs | None = None, replicates: int = 1
 ) -> dict[str, Array]:
     """Joint samples of `inputs` by scrambled Sobol points, joined by a Gaussian copula.
 
@@ -81,7 +83,7 @@ def sample(
         Points a replicate, a power of two.
     seed : int
         Of the scrambling, 0 or more.
-    correlation : mapping of (name, name) to number, or array_like of shape (inputs, inputs), optional
+    correlation : mapping of (name, name) to number, optional
         Of the normal scores of two distributions (a rank correlation r_s is 2 sin(pi r_s / 6)), or of the innovations of two paths of
         equally many steps at the same time.
     replicates : int
@@ -95,9 +97,8 @@ def sample(
     Raises
     ------
     InputError
-        For n that is no power of two, an unknown name, correlations outside [-1, 1], of a number with a path, or of paths of unequal steps.
-    NotACorrelation
-        For correlations that contradict each other: names the smallest eigenvalue and the nearest matrix.
+        For n that is no power of two, an unknown name, correlations outside [-1, 1], that contradict each other, of a number
+        with a path, or of paths of unequal steps.
 
     Examples
     --------
@@ -106,10 +107,12 @@ def sample(
     >>> x["price"].shape, float(np.median(x["price"]).round(1))
     ((1024,), 4.0)
     """
+    from scipy.special import ndtr
+
     widths = {name: d.steps if isinstance(d, Path) else 1 for name, d in inputs.items()}
     points = Net(max(1, sum(widths.values())), n, seed, replicates)
     first = dict(zip(widths, np.cumsum([0, *widths.values()]).tolist(), strict=False))
-    mixed = {} if correlation is None else _correlated(inputs, widths, first, points, correlation)
+    mixed = {} if correlation is None else _correlated(inputs, first, points, correlation)
     draws = {}
     for name, d in inputs.items():
         start, stop = first[name], first[name] + widths[name]
@@ -120,7 +123,7 @@ def sample(
         elif not isinstance(d, Distribution):
             raise InputError(f"{name} = {d!r}: expected a distribution, a path or a number")
         else:
-            draws[name] = d.quantile(_probability(mixed[name][0]) if name in mixed else points.uniforms(start, stop)[0])
+            draws[name] = d.quantile(ndtr(mixed[name][0]) if name in mixed else points.uniforms(start, stop)[0])
     return draws
 
 
@@ -135,7 +138,7 @@ def evaluated(model: Callable[..., ArrayLike], draws: Mapping[str, Array]) -> Ar
     bad = ~np.isfinite(result)
     if bad.any():
         at = tuple(int(i) for i in np.argwhere(bad)[0])
-        given = ", ".join(f"{name} = {_told(x[..., at[-1]])}" for name, x in draws.items())
+        given = ", ".join(f"{name} = {short(x[..., at[-1]])}" for name, x in draws.items())
         cases = int(bad.reshape(-1, n).any(axis=0).sum())
         raise InputError(f"the model gives {result[at]} in {cases} of {n} samples, as in number {at[-1]}: {given}")
     return result
@@ -148,46 +151,51 @@ def numbers_of(name: str, values: ArrayLike) -> Array:
     return numeric(name, values)
 
 
-def _correlated(
-    inputs: Mapping[str, Input], widths: Mapping[str, int], first: Mapping[str, int], points: Net, correlation: Pairs | ArrayLike
-) -> dict[str, Array]:
+def correlation_matrix(names: Sequence[str], correlation: Pairs) -> Array:
+    """`correlation` of the normal scores as a matrix in the order of `names`; pairs that are not named are independent.
+
+    Raises `UnknownName` for a pair that names no input, `InputError` for a number outside [-1, 1], a pair that is none or is given twice,
+    and correlations that no joint distribution has.
+    """
+    place = {name: i for i, name in enumerate(names)}
+    matrix, seen = np.eye(len(place)), set()
+    for pair, value in correlation.items():
+        if not (isinstance(pair, tuple) and len(pair) == 2 and pair[0] != pair[1]):
+            raise InputError(f"correlation names {pair!r}: expected a pair of two inputs")
+        for name in pair:
+            if name not in place:
+                raise UnknownName("input in correlation", name, place)
+        if frozenset(pair) in seen:
+            raise InputError(f"correlation of {pair[0]!r} and {pair[1]!r} is given twice")
+        seen.add(frozenset(pair))
+        i, j = place[pair[0]], place[pair[1]]
+        matrix[i, j] = matrix[j, i] = Rule(least=-1, most=1, one=True)(f"correlation of {pair[0]!r} and {pair[1]!r}", value)
+    if (smallest := float(np.linalg.eigvalsh(matrix).min(initial=0.0))) < -SLACK:
+        raise InputError(
+            f"the correlations contradict each other: the matrix of {len(names)} inputs is not positive semi-definite, "
+            f"smallest eigenvalue {smallest:.4g}"
+        )
+    return matrix
+
+
+def _correlated(inputs: Mapping[str, Input], first: Mapping[str, int], points: Net, correlation: Pairs) -> dict[str, Array]:
     """Standard normals of the inputs that depend on others, shape (steps, samples) each."""
     names = list(inputs)
     matrix = correlation_matrix(names, correlation)
+    steps = [d.steps if isinstance(d, Path) else 0 for d in inputs.values()]
     for i, j in np.argwhere(np.triu(matrix, 1)):
         one, other = names[i], names[j]
-        if isinstance(inputs[one], Path) != isinstance(inputs[other], Path):
+        if not (steps[i] and steps[j]) and steps[i] != steps[j]:
             raise InputError(f"correlation of {one!r} and {other!r}: a number has none with a path; expected two numbers or two paths")
-        if widths[one] != widths[other]:
-            raise InputError(
-                f"correlation of the paths {one!r} and {other!r}: {widths[one]} and {widths[other]} steps, expected equally many"
-            )
-    lower = factor(matrix)
-    normals = {
-        name: points.normals(first[name], first[name] + widths[name])
-        for name, row in zip(names, matrix, strict=True)
-        if np.count_nonzero(row) > 1
-    }
-    mixed = {}
-    for i, name in enumerate(names):
-        if name in normals:
-            terms = [(lower[i, j], normals[names[j]]) for j in range(i + 1) if abs(lower[i, j]) > 1e-15]
-            mixed[name] = sum((share * z for share, z in terms[1:]), terms[0][0] * terms[0][1])
-    return mixed
-
-
-def _probability(normal: Array) -> Array:
-    from scipy.special import ndtr
-
-    return np.asarray(ndtr(normal))
-
-
-def _told(value: Array) -> str:
-    return (
-        f"{value:.6g}"
-        if np.ndim(value) == 0
-        else f"[{', '.join(f'{x:.4g}' for x in value.ravel()[:4])}{', ...' if value.size > 4 else ''}]"
-    )
+        if steps[i] != steps[j]:
+            raise InputError(f"correlation of the paths {one!r} and {other!r}: {steps[i]} and {steps[j]} steps, expected equally many")
+    # L L' = matrix, lower triangular, of a matrix that may be singular: the first inputs stay as they are when others follow
+    value, vector = np.linalg.eigh(matrix)
+    upper = np.asarray(np.linalg.qr((vector * np.sqrt(np.maximum(value, 0.0))).T, mode="r"))
+    lower = upper.T * np.where(np.diag(upper) < 0, -1.0, 1.0)
+    joined = np.flatnonzero(np.count_nonzero(matrix, axis=1) > 1)
+    normals = {j: points.normals(first[names[j]], first[names[j]] + max(1, steps[j])) for j in joined}
+    return {names[i]: sum(lower[i, j] * normals[j] for j in joined if j <= i and abs(lower[i, j]) > 1e-15) for i in joined}
 
 
 @lru_cache(maxsize=16)

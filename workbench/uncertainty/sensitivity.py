@@ -1,4 +1,4 @@
-"""What the answer hangs on: one input at a time, and Sobol indices of inputs or of groups of them."""
+"""What the answer depends on: one input at a time, and Sobol indices of inputs or of groups of them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from workbench.arrays import Arrays
 from workbench.checks import WHOLE, Rule, takes
 from workbench.errors import InputError, UnknownName
-from workbench.uncertainty.copula import Pairs, correlation_matrix
-from workbench.uncertainty.sampling import Input, evaluated, numbers_of, sample
+from workbench.uncertainty.sampling import Input, Pairs, correlation_matrix, evaluated, numbers_of, sample
 from workbench.uncertainty.sobol import SIZE
 
 #: An argument of a model: an infinity may be a limit that there is not.
@@ -91,7 +90,7 @@ def sobol_indices(
     seed: int = 0,
     *,
     groups: Mapping[str, Sequence[str]] | None = None,
-    correlation: Pairs | ArrayLike | None = None,
+    correlation: Pairs | None = None,
 ) -> Indices:
     """First- and total-order Sobol indices; inputs that are correlated are sampled together as one group.
 
@@ -134,32 +133,24 @@ def sobol_indices(
     >>> found.total.round(2).tolist()
     [0.1, 0.9]
     """
-    from scipy.stats import sobol_indices as indices
-
     together = _partition(list(inputs), groups or {})
-    matrix = np.eye(len(inputs)) if correlation is None else correlation_matrix(list(inputs), correlation)
     owner = {name: group for group, members in together.items() for name in members}
-    for i, j in np.argwhere(np.triu(matrix, 1)):
+    correlation = correlation or {}
+    for i, j in np.argwhere(np.triu(correlation_matrix(list(inputs), correlation), 1)):
         one, other = list(inputs)[i], list(inputs)[j]
         if owner[one] != owner[other]:
             raise InputError(f"correlation of {one!r} and {other!r}, which are in different groups: put them into one of `groups`")
-    zero = np.zeros_like(matrix)
     twice = {f"{copy} {name}": d for copy in "AB" for name, d in inputs.items()}
-    draws = sample(twice, n, seed, correlation=None if correlation is None else np.block([[matrix, zero], [zero, matrix]]))
+    pairs = {(f"{copy} {one}", f"{copy} {other}"): r for copy in "AB" for (one, other), r in correlation.items()}
+    draws = sample(twice, n, seed, correlation=pairs)
     a, b = ({name: draws[f"{copy} {name}"] for name in inputs} for copy in "AB")
     f_a, f_b = evaluated(model, a), evaluated(model, b)
     f_ab = np.stack([evaluated(model, a | {name: b[name] for name in members}) for members in together.values()])
-    variance = np.var([f_a, f_b], axis=(0, -1))
-    constant = np.ravel(np.ptp(np.concatenate([f_a, f_b], axis=-1), axis=-1) == 0)
-    some = ~constant
-    first = np.zeros((len(together), constant.size))
-    total = np.zeros_like(first)
-    if some.any():
-        flat_a, flat_b, flat_ab = f_a.reshape(-1, n)[some], f_b.reshape(-1, n)[some], f_ab.reshape(len(together), -1, n)[:, some]
-        found = indices(func={"f_A": flat_a, "f_B": flat_b, "f_AB": flat_ab}, n=n)
-        first[:, some], total[:, some] = (np.reshape(x, (-1, len(together))).T for x in (found.first_order, found.total_order))
-    shape = (len(together), *f_a.shape[:-1])
-    return Indices(tuple(together), first.reshape(shape), total.reshape(shape), np.asarray(variance))
+    both = np.concatenate([f_a, f_b], axis=-1)
+    variance, mean = both.var(axis=-1), both.mean(axis=-1, keepdims=True)
+    spread = np.where(np.ptp(both, axis=-1) > 0, variance, np.inf)
+    first = ((f_b - mean) * (f_ab - f_a)).mean(axis=-1) / spread
+    return Indices(tuple(together), first, ((f_ab - f_a) ** 2).mean(axis=-1) / (2 * spread), np.asarray(variance))
 
 
 def _partition(names: list[str], groups: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
@@ -174,10 +165,7 @@ def _partition(names: list[str], groups: Mapping[str, Sequence[str]]) -> dict[st
             if name in owner:
                 raise InputError(f"groups overlap: {name!r} is in {owner[name]!r} and in {group!r}")
             owner[name] = group
-    together: dict[str, tuple[str, ...]] = {}
     for name in names:
-        group = owner.get(name, name)
         if name not in owner and name in groups:
             raise InputError(f"group {name!r} has the name of an input that is not in it")
-        together.setdefault(group, tuple(groups[group]) if name in owner else (name,))
-    return together
+    return {owner.get(name, name): tuple(groups[owner[name]]) if name in owner else (name,) for name in names}

@@ -1,4 +1,4 @@
-"""What a sample says: bands, means and probabilities with their standard errors."""
+"""What a sample says: bands, and probabilities with their standard errors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from numpy.typing import ArrayLike, NDArray
 from workbench.arrays import Arrays, broadcast
 from workbench.checks import FINITE, Rule, takes
 from workbench.errors import InputError
-from workbench.uncertainty.sampling import numbers_of
 
 Array = NDArray[np.float64]
 REPLICATES = Rule(least=2, whole=True, one=True, why="one randomisation says nothing of its error")
@@ -51,15 +50,10 @@ class Bands(Arrays):
         shape = tuple(len(labels) for labels in axes.values())
         if shape != self.median.shape:
             raise InputError(f"axes of {shape} labels ({', '.join(axes) or 'none'}) for values of shape {self.median.shape}")
-        places = [index.ravel().tolist() for index in np.indices(shape)]
-        columns = {name: [labels[i] for i in place] for (name, labels), place in zip(axes.items(), places, strict=True)}
-        parts = [
-            pl.DataFrame(
-                {**columns, "level": [level] * self.median.size, "low": low.ravel(), "median": self.median.ravel(), "high": high.ravel()}
-            )
-            for level, low, high in zip(self.levels, self.low, self.high, strict=True)
-        ]
-        return pl.concat(parts)
+        places = {name: [labels[i] for i in at.flat] for (name, labels), at in zip(axes.items(), np.indices(shape), strict=True)}
+        ends = zip(self.levels, self.low, self.high, strict=True)
+        numbers = ({"level": level, "low": low.ravel(), "median": self.median.ravel(), "high": high.ravel()} for level, low, high in ends)
+        return pl.concat([pl.DataFrame({**places, **of_level}) for of_level in numbers])
 
 
 @takes(levels=Rule(above=0, below=1))
@@ -78,29 +72,19 @@ def bands(values: ArrayLike, levels: Sequence[float] = (0.5, 0.8, 0.9)) -> Bands
 
 @dataclass(frozen=True, repr=False)
 class Estimate(Arrays):
-    """A mean over randomised replicates, with the standard error that their spread shows, in the unit of the values."""
+    """A probability, and the standard error that the spread of randomised replicates shows."""
 
     value: Array
     standard_error: Array
     replicates: int
 
 
-@takes(replicates=REPLICATES)
-def estimate(values: ArrayLike, *, replicates: int) -> Estimate:
-    """Mean of `values` over their last axis, which holds `replicates` randomisations one after the other, as `sample` returns them.
-
-    standard error = deviation of the replicates' means / sqrt(replicates); the mean of truth values is a probability.
-    """
-    x = _samples(numbers_of("values", values))
-    if x.shape[-1] % replicates:
-        raise InputError(f"replicates = {replicates}: expected a number that divides the {x.shape[-1]} samples")
-    means = x.reshape(*x.shape[:-1], replicates, x.shape[-1] // replicates).mean(axis=-1)
-    return Estimate(np.asarray(means.mean(axis=-1)), np.asarray(means.std(axis=-1, ddof=1) / np.sqrt(replicates)), replicates)
-
-
 @takes(threshold=FINITE, replicates=REPLICATES)
 def exceedance(values: ArrayLike, threshold: ArrayLike = 0.0, *, replicates: int) -> Estimate:
-    """Probability that `values` of shape (..., replicates n) exceed `threshold`, one for each leading place, with its standard error.
+    """Probability that `values` exceed `threshold`, one for each leading place, with its standard error.
+
+    The last axis holds `replicates` randomisations one after the other, as `sample` returns them; standard error = deviation of their
+    means / sqrt(replicates).
 
     Examples
     --------
@@ -109,7 +93,11 @@ def exceedance(values: ArrayLike, threshold: ArrayLike = 0.0, *, replicates: int
     """
     x = _samples(values)
     broadcast(values=x[..., 0], threshold=threshold)
-    return estimate(x > np.asarray(threshold)[..., None], replicates=replicates)
+    if x.shape[-1] % replicates:
+        raise InputError(f"replicates = {replicates}: expected a number that divides the {x.shape[-1]} samples")
+    above = x > np.asarray(threshold)[..., None]
+    means = above.reshape(*above.shape[:-1], replicates, x.shape[-1] // replicates).mean(axis=-1)
+    return Estimate(np.asarray(means.mean(axis=-1)), np.asarray(means.std(axis=-1, ddof=1) / np.sqrt(replicates)), replicates)
 
 
 def _quantiles(x: Array, p: Array) -> Array:

@@ -10,6 +10,7 @@ from typing import Any
 
 import polars as pl
 
+from workbench.calibration.evidence import OWN
 from workbench.chips.serving import rows as serving_rows
 from workbench.errors import DataError, InputError
 
@@ -101,7 +102,7 @@ def _row(file: Path, i: int, saved: dict[str, Any]) -> dict[str, Any]:
     framework = serving_rows.software(backend.lower().replace("trt", "tensorrt"))[0] or "vLLM"
     chips = tp * pp * number("attention_dp", 1, whole=True, default=1)
     return row | {
-        "source_group": "own run",
+        "source_group": OWN,
         "group": f"{result.get('model_id')}|{result['chip']}|{framework}|{result['precision']}|TP{tp:g}",
         "model_key": str(result.get("model_id") or result.get("model") or ""),
         "weight_precision": str(result["precision"]),

@@ -92,7 +92,7 @@ def cases(quantity: str, near: Basis) -> list[str]:
 
 
 def basis(llm: LLM | str, chip: str, precision: str, framework: str = "", version: str = "", mode: str = "closed") -> Basis:
-    """The measured system that stands nearest to what is said, of equally near ones the newest; what is not said is as there.
+    """The measured system that stands nearest to what is said, of equally near and well measured ones the newest; the rest is as there.
 
     The nearest has the least sum of `WEIGHTS` of what differs; of a version that differs three tenths of its weight, and as much as
     versions lie between. Raises `UnknownName` for a framework that was not measured, `InputError` for a version without its framework.
@@ -101,7 +101,7 @@ def basis(llm: LLM | str, chip: str, precision: str, framework: str = "", versio
         raise UnknownName("serving framework", framework, FRAMEWORKS)
     if version and not framework:
         raise InputError(f"version = {version!r}: of which framework? expected one of {', '.join(FRAMEWORKS)}")
-    index = catalogue.made_of(INDEX, Index)
+    index = catalogue.made_of(INDEX, _index)
     model, kind = (measured_as(llm), "moe" if llm.experts else "dense") if isinstance(llm, LLM) else (llm, "")
     said = {"model": model, "kind": kind, "chip": chip, "precision": formats.named(precision, "weights").weights, "mode": mode}
     found = index.nearest(said | {"framework": framework, "version": version}, WEIGHTS, {"version": _versions_between})
@@ -109,6 +109,10 @@ def basis(llm: LLM | str, chip: str, precision: str, framework: str = "", versio
     named = framework or near["framework"]
     origin = Origin(chip, said["precision"], named, near["version"] * (named == near["framework"]), near["measured_by"], model, kind)
     return Basis(origin, found, "version" if version else "framework" if framework else "nothing")
+
+
+def _index(frame: pl.DataFrame) -> Index:
+    return Index(frame, (*WEIGHTS, "measured_by"))
 
 
 def _versions_between(version: str, cells: NDArray[Any]) -> NDArray[np.float64]:

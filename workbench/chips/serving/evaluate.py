@@ -77,7 +77,8 @@ def serving(
 
     A decode step takes the longer of weights (experts that the batch touches) and arithmetic, 30 % of the shorter, the key-value cache,
     collectives over `workbench.fabric`, and overheads of layer, step and sequence [1]_. In a closed loop, others' prompts interrupt tokens.
-    Constants are those of the measured system that stands nearest to what is said, of equally near ones the newest: `evidence` shows it.
+    Constants are those of the measured system that stands nearest to what is said, of equally near ones with as many rows, to a factor of
+    four, the newest: `evidence` shows it.
     Raises `InputError` for a precision that the chip lacks, or a model with fewer experts than a token visits.
 
     Parameters
@@ -91,7 +92,7 @@ def serving(
     framework : str
         TensorRT-LLM, vLLM, SGLang or ATOM; if not given that of the nearest measured system, with a wider interval.
     version : str
-        Of the framework; of one that was not measured the nearest counts, and if not given the newest.
+        Of the framework; of one that was not measured the nearest counts, and if not given that of the nearest system.
     prefill : ServingPlan, optional
         Replicas of their own for prompts: disaggregated. Those of `plan` decode then.
     speed : array_like
@@ -105,8 +106,8 @@ def serving(
     ['weights and one request do not fit', '']
     >>> bool(found.tpot_low[1] < found.tpot[1] < found.tpot_high[1])
     True
-    >>> serving("Llama-3.1-70B", h100, ServingPlan(4), Load(64, 1024, 256), framework="vLLM").evidence.differs
-    ('version',)
+    >>> serving("Llama-3.1-70B", h100, ServingPlan(4), Load(64, 1024, 256), framework="vLLM").evidence.distance
+    0.0
 
     References
     ----------

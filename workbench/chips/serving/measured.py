@@ -52,7 +52,7 @@ def _r1(frame: pl.DataFrame) -> pl.DataFrame:
         }
         same = {name: row[name] for name in ("group", "chip", "framework", "date", "source", "n_chips", "concurrency")}
         found.append(point | same | {ours: row.get(theirs) for theirs, ours in R1.items()})
-    return pl.DataFrame(found, schema=dict.fromkeys(TEXT, pl.String) | dict.fromkeys((*NUMBERS, "draft_tokens"), pl.Float64))
+    return pl.DataFrame(found, schema=dict.fromkeys(TEXT, pl.String) | dict.fromkeys(NUMBERS, pl.Float64))
 
 
 #: Measured columns of ``serving_r1.csv``, and what they are among the operating points.
@@ -218,7 +218,7 @@ POINTS = Form(
         *(*QUANTITIES, "output_tok_s_total", "total_tok_s_per_gpu", "input_tok_s_per_gpu", "tok_s_per_user"),
         *("ttft_p99_ms", "tpot_p99_ms", "power_w_total", "energy_j_per_request"),
     ),
-    optional=("date",),
+    optional=("date", "draft_tokens"),
     read=bench_json.read,
     calibrate=fit.calibrate,
     folds=fit.folds,

@@ -25,7 +25,7 @@ TEXT = (
 NUMBERS = (
     *("params_total_b", "params_active_b", "layers", "hidden", "ffn", "heads", "kv_heads", "head_dim", "mla_kv_lora", "mla_rope_dim"),
     *("n_experts", "top_k", "moe_ffn", "vocab", "n_chips", "tp", "pp", "ep", "dp_attention", "prefill_chips", "decode_chips", "input_len"),
-    *("output_len", "mean_len_factor", "concurrency", "avg_batch", "request_rate", "usable"),
+    *("output_len", "mean_len_factor", "concurrency", "avg_batch", "request_rate", "draft_tokens", "usable"),
     *("tpot_ms", "ttft_ms", "output_tok_s_per_gpu", "power_w_per_gpu", "energy_j_per_out_token"),
 )
 WHOLE = NUMBERS[NUMBERS.index("layers") : NUMBERS.index("input_len")]  #: of them dimensions and degrees

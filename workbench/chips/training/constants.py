@@ -14,7 +14,6 @@ from workbench.calibration import evidence
 from workbench.calibration.evidence import Evidence, Index
 from workbench.calibration.pool import Level, Pool
 from workbench.chips.training.time import CONSTANTS
-from workbench.errors import UnknownName
 from workbench.llm import LLM
 from workbench.units import GIGA
 
@@ -90,6 +89,11 @@ POOL = Pool(
 )
 
 
+def frameworks() -> list[str]:
+    """Frameworks that may be named: those of `FRAMEWORKS`, and others that were measured."""
+    return sorted({*FRAMEWORKS, *catalogue.table(INDEX)["framework"].drop_nulls()})
+
+
 @dataclass(frozen=True)
 class Resolved:
     """What constants are looked up by, and what was measured of it."""
@@ -101,20 +105,22 @@ class Resolved:
 
     @property
     def half_width(self) -> float:
-        """Half width of the 80 % interval of the logarithm of time, of left-out runs of the framework; wider by what was not measured."""
-        near = [f"{self.origin.framework}|{self.told}", f"few rows|{self.told}"]
-        return evidence.half_width(ERRORS, near, [f"{name} not measured" for name in self.missing])
+        """Half width of the 80 % interval of the logarithm of time, of left-out runs of the framework by how much was said of it.
+
+        Less said is never a narrower interval; what was not measured may widen it.
+        """
+        missing = [f"{name} not measured" for name in self.missing]
+        near = ([f"{self.origin.framework}|{told}", f"few rows|{told}"] for told in TOLD[: TOLD.index(self.told) + 1])
+        return max(evidence.half_width(ERRORS, cases, missing) for cases in near)
 
 
 def resolve(said: Origin) -> Resolved:
-    """What constants are looked up by, and the measured runs near by. Raises `UnknownName` for a framework that is none.
+    """What constants are looked up by, and the measured runs near by.
 
     Nearest are the runs whose weighted difference from what was said is least (`WEIGHTS`), of equally near ones those of the newest
     version. A framework or version that was not said is theirs. A version that was not measured counts as one of its major number, and a
     model as the nearest in size that the framework was measured on, of its kind and `ALIKE`; without one, they work from the mean.
     """
-    if said.framework and said.framework not in FRAMEWORKS:
-        raise UnknownName("training framework", said.framework, FRAMEWORKS)
     return _resolved(catalogue.made_of(INDEX, Index), said)
 
 
@@ -122,12 +128,6 @@ def resolve(said: Origin) -> Resolved:
 def _resolved(index: Index, said: Origin) -> Resolved:
     told = ("version" if said.version else "framework") if said.framework else "nothing"
     cells = {name: index.frame[name].fill_null("").to_numpy() for name in (*NOT_MEASURED, "kind", "model")}
-    anywhere = not said.framework or said.framework not in cells["framework"]
-    own = (cells["framework"] == said.framework) | anywhere
-    if said.model not in cells["model"][own]:
-        apart = np.where(own & (cells["kind"] == said.kind), _times(cells["size"], said.size), np.inf)
-        if apart.size and apart.min() < ALIKE:
-            said = replace(said, model=str(cells["model"][apart.argmin()]))
     found = index.nearest({name: str(getattr(said, name)) for name in WEIGHTS}, WEIGHTS, {"size": _apart, "version": _release_apart})
     framework, version = (index.cell(found, name) for name in ("framework", "version"))
     if said.framework and said.framework != framework:
@@ -135,16 +135,20 @@ def _resolved(index: Index, said: Origin) -> Resolved:
     elif said.version and (said.version in cells["version"][cells["framework"] == framework] or _major(version) != _major(said.version)):
         version = said.version
     own = cells["framework"] == framework
+    alike = np.where(own & (cells["kind"] == said.kind), _times(cells["size"], said.size), np.inf)
+    model = said.model
+    if model not in cells["model"][own] and own.any() and alike.min() < ALIKE:
+        model = str(cells["model"][alike.argmin()])
     has = {"framework": own, "version": own & (cells["version"] == version), "chip": own & (cells["chip"] == said.chip)}
-    has["size"] = own & (cells["kind"] == said.kind) & (_times(cells["size"], said.size) < ALIKE)
+    has["size"] = alike < ALIKE
     missing = tuple(name for name in NOT_MEASURED if not has[name].any())
-    return Resolved(replace(said, framework=framework, version=version), found, missing, told)
+    return Resolved(replace(said, framework=framework, version=version, model=model), found, missing, told)
 
 
 def only(said: Origin, what: str) -> Origin:
     """With no more said of the software than its version, its framework, or nothing."""
-    blank = {"version": (), "framework": ("version",), "nothing": ("framework", "version")}[what]
-    return replace(said, **dict.fromkeys(blank, ""))
+    named = said if what == "version" else replace(said, version="")
+    return replace(named, framework="") if what == "nothing" else named
 
 
 def _times(cells: Any, size: str) -> Any:

@@ -22,6 +22,7 @@ from workbench.chips.training.memory import TrainingMemory
 from workbench.chips.training.plan import REASONS, Layout, TrainingPlan, why_not
 from workbench.chips.training.time import terms
 from workbench.chips.training.work import Work
+from workbench.errors import UnknownName
 from workbench.fabric import Cluster
 from workbench.llm import LLM
 
@@ -235,6 +236,8 @@ class Job:
         """Look everything up. Raises `InputError` for a precision that the chip lacks, `UnknownName` for a framework."""
         llm, number = catalogue.llm(llm), formats.named(precision, "training")
         machine = Machine.of(cluster, number)
+        if framework and framework not in calibration.frameworks():
+            raise UnknownName("training framework", framework, calibration.frameworks())
         near = calibration.resolve(Origin.of(llm, machine.chip.name, number.training, framework, version))
         widths = near.half_width, memory_model.half_width(near.origin.framework)
         return cls(llm, machine, calibration.POOL.of(near.origin), memory_model.POOL.of(near.origin), *widths, near.evidence)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from workbench.arrays import join, take
 from workbench.calibration import crossval
 from workbench.calibration.crossval import Study
 from workbench.calibration.forms import Form
-from workbench.calibration.pool import Pool, Predict, balanced
+from workbench.calibration.pool import Fit, Pool, Predict, balanced
 from workbench.chips.machine import Machine
 from workbench.chips.training import constants, measured, memory
 from workbench.chips.training.constants import Origin
@@ -36,6 +36,7 @@ FOLDS = 10  #: of configurations
 OWN = 500
 #: With fewer rows nothing is fitted; frameworks of fewer rows share one interval.
 LEAST, FEW = 20, 8
+Model = Callable[[pl.DataFrame, "Rows"], Study]
 #: What runs agree in whose number ships, as one row.
 GROUP = ("framework", "version", "chip", "precision", "kind", "model", "size")
 
@@ -45,7 +46,8 @@ class Rows:
     """Measured runs, as arrays."""
 
     runs: list[Run]
-    sources: list[str]
+    origins: list[Origin]
+    sources: Any
     model: Transformer
     layout: Layout
     n_chips: Array
@@ -58,16 +60,11 @@ class Rows:
         if not runs:
             raise InputError("no row states enough: nothing to calibrate on")
         own = {f.name: f.default for f in fields(TrainingPlan) if f.name != "precision"}
-        plan = TrainingPlan(**{name: np.array([run.plan.get(name, default) for run in runs]) for name, default in own.items()})
+        plan = TrainingPlan(**{name: np.array([run.plan.get(name, of) for run in runs]) for name, of in own.items()})  # type: ignore[arg-type]
         n, batch, sequence = (np.array([getattr(run, name) for run in runs], dtype=float) for name in ("n_chips", "batch", "sequence"))
-        names = rows["source_key" if "source_key" in rows.columns else "source"].fill_null("")
-        sources = [names[run.position] for run in runs]
-        return cls(runs, sources, Transformer.stack([run.llm for run in runs]), Layout.of(plan, n, batch), n, sequence)
-
-    @property
-    def origins(self) -> list[Origin]:
-        """What each ran on."""
-        return [run.origin for run in self.runs]
+        names = rows["source_key" if "source_key" in rows.columns else "source"].fill_null("").to_numpy()
+        model = Transformer.stack([run.llm for run in runs])
+        return cls(runs, [run.origin for run in runs], names[[run.position for run in runs]], model, Layout.of(plan, n, batch), n, sequence)
 
     def works(self) -> Work:
         """Work of every run: those of a chip and precision at once."""
@@ -82,14 +79,18 @@ class Rows:
 
     def study(self, pool: Pool, values: Any, part: Callable[[Any], Predict], tolerance: float = 1e-4) -> Study:
         """Measured values of the runs and their model; a source weighs no more than `MOST_ROWS`."""
-        names = np.array(self.sources)
-        known = np.array([value or np.nan for value in values])
-        return Study(pool, self.origins, known, part, NOISE, weigh=lambda at: balanced(names[at], MOST_ROWS), tolerance=tolerance)
+        known = np.array(values, dtype=float)
+        return Study(pool, self.origins, known, part, NOISE, weigh=lambda at: balanced(self.sources[at], MOST_ROWS), tolerance=tolerance)
 
 
-def steps(found: Rows, times: Iterable[float | None]) -> Study:
-    """Measured steps [s] and their model."""
-    work = found.works()
+def steps(rows: pl.DataFrame, found: Rows) -> Study:
+    """Measured steps [s] and their model; a step that would need more than the peak is none."""
+    work, times = found.works(), []
+    for run in found.runs:
+        time = measured.step_of(rows.row(run.position, named=True))
+        flop = 3 * run.llm.forward_flop_per_token(run.sequence / 2) * run.plan.get("trained", 1.0) * run.batch * run.sequence
+        fastest = flop / (run.n_chips * catalogue.chip(run.chip).peak(run.precision))
+        times.append(time if time and time > fastest else np.nan)
 
     def part(at: Any) -> Predict:
         own = take(work, at)
@@ -98,78 +99,71 @@ def steps(found: Rows, times: Iterable[float | None]) -> Study:
     return found.study(constants.POOL, times, part)
 
 
-def memories(found: Rows, gigabytes: Iterable[float | None]) -> Study:
+def memories(rows: pl.DataFrame, found: Rows) -> Study:
     """Measured memory of a chip of the heaviest stage [GB] and its model."""
 
     def part(at: Any) -> Predict:
         shape, layout, sequence = take(found.model, at), take(found.layout, at), found.sequence[at]
         return lambda logs: np.log(memory.memory(shape, layout, sequence, memory.POOL.named(logs)).total / GIGA)
 
+    gigabytes = [measured.memory_of(rows.row(run.position, named=True)) or np.nan for run in found.runs]
     return found.study(memory.POOL, gigabytes, part, tolerance=1e-9)
-
-
-def measured_steps(rows: pl.DataFrame, found: Rows) -> list[float | None]:
-    """Measured steps of the runs [s]; none where none is stated, or where it would need more than the peak."""
-
-    def step(run: Run) -> float | None:
-        time = measured.step_of(rows.row(run.position, named=True))
-        flop = 3 * run.llm.forward_flop_per_token(run.sequence / 2) * run.plan.get("trained", 1.0) * run.batch * run.sequence
-        return time if time and time > flop / (run.n_chips * catalogue.chip(run.chip).peak(run.precision)) else None
-
-    return [step(run) for run in found.runs]
 
 
 def evidence(found: Rows, at: Any, rows: pl.DataFrame) -> pl.DataFrame:
     """The table of what was measured: a row for all runs that agree in framework, version, chip, format and model."""
-    runs = [found.runs[i] for i in at]
-    named = [{name: getattr(run.origin, name) for name in GROUP} for run in runs]
-    told = [{"layout": run.layout, "chips": run.n_chips, "source": rows["source"][run.position], "date": run.origin.date} for run in runs]
-    frame = pl.DataFrame([a | b for a, b in zip(named, told, strict=True)])
-    layouts = pl.col("layout").unique(maintain_order=True)
-    several = (
-        pl.when(layouts.len() > 3).then(pl.concat_str(layouts.len().cast(pl.String), pl.lit(" layouts"))).otherwise(layouts.str.join("; "))
-    )
-    chips = pl.concat_str(pl.lit(" on "), pl.col("chips").min(), pl.lit(" to "), pl.col("chips").max(), pl.lit(" chips"))
-    groups = frame.group_by(GROUP, maintain_order=True)
-    return groups.agg(layout=pl.concat_str(several, chips), rows=pl.len(), source=pl.col("source").first(), date=pl.col("date").first())
+    groups: dict[tuple[str, ...], list[Run]] = {}
+    for i in at:
+        groups.setdefault(tuple(getattr(found.origins[i], name) for name in GROUP), []).append(found.runs[i])
+    table = []
+    for key, runs in groups.items():
+        n = [run.n_chips for run in runs]
+        layouts = {" ".join(f"{name}{run.plan.get(name, 1)}" for name in ("tp", "pp", "cp", "ep")) for run in runs}
+        layout = f"{sorted(layouts)[0] if len(layouts) == 1 else f'{len(layouts)} layouts'}, {min(n)} to {max(n)} chips"
+        told = [text or None for text in (*key, layout, rows["source"][runs[0].position], runs[0].origin.date)]
+        table.append((*told, len(runs)))
+    return pl.DataFrame(table, schema=[*GROUP, "layout", "source", "date", "rows"], orient="row")
 
 
-def calibrate_steps(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    """Tables of constants, of what was measured and of intervals, of a file of measured steps.
+def calibrated(rows: pl.DataFrame, model: Model, cases: Callable[..., Iterable[tuple[str, Array]]]) -> dict[str, pl.DataFrame]:
+    """Tables of constants and of intervals of a file of measured runs; of steps, also of what was measured.
 
     Fewer than `OWN` rows, or those of one framework, refine the constants that ship, on top of them, and have no intervals of their own.
     """
     found = Rows.of(rows)
-    study = steps(found, measured_steps(rows, found))
-    at, own = _own(study)
-    fitted = {"training": study.fit(at, study.pool.shipped() if own else None).frame(), "training_evidence": evidence(found, at, rows)}
-    return fitted if own else fitted | {"training_errors": crossval.error_table(_cases(study, found, rows))}
-
-
-def calibrate_memory(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    """As `calibrate_steps` the tables ``training_memory`` and ``training_memory_errors``, of a file of measured memory."""
-    found = Rows.of(rows)
-    study = _memories(rows, found)
-    at, own = _own(study)
-    fitted = {"training_memory": study.fit(at, study.pool.shipped() if own else None).frame()}
-    if own:
-        return fitted
-    names = np.array([origin.framework for origin in found.origins])
-    logs = study.errors(_folds(run.configuration for run in found.runs))
-    cases = [(name, logs[names == name]) for name in dict.fromkeys(names[at].tolist()) if np.sum(names[at] == name) >= FEW]
-    cases.append(("framework not measured", crossval.evenly(study.errors(names), names)))
-    return fitted | {"training_memory_errors": crossval.error_table(cases)}
-
-
-def _own(study: Study) -> tuple[Any, bool]:
-    """Positions of what was measured, and whether it refines what ships."""
+    study = model(rows, found)
     at = np.flatnonzero(study.measured)
     if not at.size:
         raise InputError("no row that can be predicted states what was measured: nothing to calibrate on")
-    return at, at.size < OWN or len({study.origins[i].framework for i in at}) == 1
+    few = at.size < OWN or len({found.origins[i].framework for i in at}) == 1
+    tables_ = _fitted(study, found, rows, at, study.pool.shipped() if few else None)
+    if not few:
+        tables_[f"{study.pool.table}_errors"] = crossval.error_table(cases(study, found, rows))
+    return {name.removeprefix("calibration/"): table for name, table in tables_.items()}
 
 
-def _cases(study: Study, found: Rows, rows: pl.DataFrame) -> Iterable[tuple[str, Array]]:
+def refitted(rows: pl.DataFrame, model: Model) -> dict[str, pl.DataFrame] | None:
+    """Tables fitted to these rows alone; None of too few."""
+    found = Rows.of(rows)
+    study = model(rows, found)
+    at = np.flatnonzero(study.measured)
+    return _fitted(study, found, rows, at) if at.size >= LEAST else None
+
+
+def _fitted(study: Study, found: Rows, rows: pl.DataFrame, at: Any, base: Fit | None = None) -> dict[str, pl.DataFrame]:
+    constants_ = {study.pool.table: study.fit(at, base).frame()}
+    return constants_ | ({constants.INDEX: evidence(found, at, rows)} if study.pool is constants.POOL else {})
+
+
+def of_memory(study: Study, found: Rows, _: pl.DataFrame) -> Iterable[tuple[str, Array]]:
+    """Errors of memory of runs that were left out, by framework, and of frameworks left out."""
+    names = np.array([origin.framework for origin in found.origins])
+    logs = study.errors(_folds(run.configuration for run in found.runs))
+    yield from ((name, logs[at]) for name in dict.fromkeys(names.tolist()) if np.isfinite(logs[at := names == name]).sum() >= FEW)
+    yield "framework not measured", crossval.evenly(study.errors(names), names)
+
+
+def of_steps(study: Study, found: Rows, rows: pl.DataFrame) -> Iterable[tuple[str, Array]]:
     """Errors of runs that were left out: by framework and what was said of it, and where something was not measured."""
     cases: dict[str, list[float]] = {}
     for _, near, error in _left_out(study, found, rows, _folds(run.configuration for run in found.runs), constants.TOLD):
@@ -200,7 +194,7 @@ def _left_out(
         out = at[inside]
         with tables.instead({constants.INDEX: fitted[1]}):
             for what in told:
-                near = [constants.resolve(constants.only(study.origins[i], what)) for i in out]
+                near = [constants.resolve(constants.only(found.origins[i], what)) for i in out]
                 logs = study.part(out)(fitted[0].logs([one.origin for one in near])) - np.log(study.values[out])
                 yield from ((found.sources[i], one, log) for i, one, log in zip(out, near, logs, strict=True))
 
@@ -217,35 +211,30 @@ def _groups(rows: pl.DataFrame, column: str) -> Any:
     return _folds(named.get(position, "") for position in range(rows.height))
 
 
-def _refit_steps(rows: pl.DataFrame) -> dict[str, pl.DataFrame] | None:
-    found = Rows.of(rows)
-    study = steps(found, measured_steps(rows, found))
-    at = np.flatnonzero(study.measured)
-    return {constants.POOL.table: study.fit(at).frame(), constants.INDEX: evidence(found, at, rows)} if at.size >= LEAST else None
+_STEPS = Form(
+    measured.TEXT,
+    measured.NUMBERS,
+    measured.ask("step_s", "unlimited.seconds", "unlimited.low", "unlimited.high"),
+    measured.MEASURED,
+    measured.OPTIONAL,
+    value=lambda row, _: measured.step_from_rate(row),
+    calibrate=lambda rows: calibrated(rows, steps, of_steps),
+    refit=lambda rows: refitted(rows, steps),
+    groups=_groups,
+    leave_out=("configuration",),
+)
+_MEMORY = replace(
+    _STEPS,
+    ask=measured.ask("mem_gb", "memory.total * 1e-9", "memory.low * 1e-9", "memory.high * 1e-9"),
+    value=lambda row, _: measured.memory_of(row),
+    calibrate=lambda rows: calibrated(rows, memories, of_memory),
+    refit=lambda rows: refitted(rows, memories),
+)
 
 
-def _refit_memory(rows: pl.DataFrame) -> dict[str, pl.DataFrame] | None:
-    study = _memories(rows, Rows.of(rows))
-    at = np.flatnonzero(study.measured)
-    return {memory.POOL.table: study.fit(at).frame()} if at.size >= LEAST else None
+def _of_mlperf(form: Form) -> Form:
+    return replace(form, text=measured.MLPERF_TEXT, numbers=measured.MLPERF_NUMBERS, optional=())
 
 
-def _memories(rows: pl.DataFrame, found: Rows) -> Study:
-    return memories(found, [measured.memory_of(rows.row(run.position, named=True)) for run in found.runs])
-
-
-STEP = {"ask": measured.ask("step_s", "unlimited.seconds", "unlimited.low", "unlimited.high"), "value": lambda row, _: measured.step_from_rate(row)}
-MEMORY = {
-    "ask": measured.ask("mem_gb", "memory.total * 1e-9", "memory.low * 1e-9", "memory.high * 1e-9"),
-    "value": lambda row, _: measured.memory_of(row),
-}
-OF_STEPS = STEP | {"calibrate": calibrate_steps, "refit": _refit_steps}
-OF_MEMORY = MEMORY | {"calibrate": calibrate_memory, "refit": _refit_memory}
-BOTH = {"groups": _groups, "leave_out": ("configuration",)}
-RUNS = {"text": measured.TEXT, "numbers": measured.NUMBERS, "measured": measured.MEASURED, "optional": measured.OPTIONAL} | BOTH
-MLPERF = {"text": measured.MLPERF_TEXT, "numbers": measured.MLPERF_NUMBERS, "measured": measured.MEASURED} | BOTH
 #: Kinds of measured rows, and the forms of their files: rows of runs, and results of MLPerf Training.
-FORMS: dict[str, tuple[Form, ...]] = {
-    "training": (Form(**RUNS, **OF_STEPS), Form(**MLPERF, **STEP, refit=_refit_steps)),
-    "training-memory": (Form(**RUNS, **OF_MEMORY), Form(**MLPERF, **MEMORY, refit=_refit_memory)),
-}
+FORMS = {"training": (_STEPS, _of_mlperf(_STEPS)), "training-memory": (_MEMORY, _of_mlperf(_MEMORY))}

@@ -16,26 +16,14 @@ import polars as pl
 from workbench import catalogue, formats
 from workbench.calibration.forms import Asked
 from workbench.checks import row_numbers
-from workbench.chips.training.constants import FRAMEWORKS, Origin
+from workbench.chips.training.constants import FRAMEWORKS, Origin, frameworks
 from workbench.chips.training.plan import TrainingPlan, uneven_stages
 from workbench.errors import InputError, UnknownName
 from workbench.llm import LLM
 from workbench.units import GIGA, TERA
 
-TEXT = (
-    "source_key",
-    "model",
-    "arch",
-    "precision",
-    "chip",
-    "dp_shard",
-    "recompute",
-    "seq_par",
-    "stack",
-    "notes",
-    "training_kind",
-    "mem_kind",
-)
+LABELS = ("source_key", "model", "arch", "precision", "chip", "dp_shard", "recompute", "seq_par", "stack", "notes")
+WIDTHS = ("hidden", "heads", "ffn", "vocab")
 DIMENSIONS = ("layers", "hidden", "heads", "kv_heads", "head_dim", "ffn", "ffn_mats", "vocab", "experts", "topk")
 LAYOUT = ("seq", "n_chips", "tp", "pp", "vp", "cp", "ep", "dp", "mbs", "gbs")
 #: What was measured. Files of one kind have some of these columns, and not all others.
@@ -46,6 +34,7 @@ MEASURED = (
 )
 NUMBERS = (*DIMENSIONS, *LAYOUT, *FIGURES)
 OPTIONAL = (*FIGURES, "training_kind", "mem_kind")
+TEXT = (*LABELS, *OPTIONAL[-2:])
 #: Columns of results of MLPerf Training.
 MLPERF_TEXT = ("benchmark", "framework", "chip", "precision", "notes", "duplicate_of")
 MLPERF_NUMBERS = ("n_chips", "global_batch", "sequence", "tp", "pp", "vp", "cp", "dp", "mbs", "step_s_median", "mem_gib")
@@ -90,29 +79,21 @@ class Run:
         return Origin.of(self.llm, self.chip, formats.FORMATS[self.precision].training, self.framework, self.version)
 
     @property
-    def layout(self) -> str:
-        """Degrees of parallelism, in words."""
-        return " ".join(f"{name}{self.plan[name]}" for name in ("tp", "pp", "cp", "ep") if name in self.plan) or "data parallel"
-
-    @property
     def configuration(self) -> str:
         """What two runs share that differ only in the software they ran: they are never on two sides of a fold."""
         return f"{self.llm.name} {self.llm.layers} {self.chip} {self.n_chips} {self.plan} {self.batch} {self.sequence}"
 
     def call(self) -> dict[str, Any]:
         """The call of `training_step` as plain data."""
-        said = {"framework": self.framework, "version": self.version}
-        return {
-            "call": "chips.training_step",
-            "arguments": {
-                "llm": _said(self.llm),
-                "cluster": {"call": "fabric.Cluster", "arguments": {"chip": self.chip, "n_chips": self.n_chips}},
-                "plan": {"call": "chips.TrainingPlan", "arguments": self.plan},
-                "global_batch": self.batch,
-                "sequence": self.sequence,
-            }
-            | {name: text for name, text in said.items() if text},
+        said = {"framework": self.framework, "version": self.version} if self.framework in frameworks() else {}
+        arguments = {
+            "llm": _said(self.llm),
+            "cluster": {"call": "fabric.Cluster", "arguments": {"chip": self.chip, "n_chips": self.n_chips}},
+            "plan": {"call": "chips.TrainingPlan", "arguments": self.plan},
+            "global_batch": self.batch,
+            "sequence": self.sequence,
         }
+        return {"call": "chips.training_step", "arguments": arguments | {name: text for name, text in said.items() if text}}
 
 
 def read(rows: pl.DataFrame) -> tuple[list[Run], dict[int, str]]:
@@ -138,19 +119,18 @@ def ask(quantity: str, read_: str, low: str, high: str) -> Callable[[pl.DataFram
 
 
 def software(stack: str | None) -> tuple[str, str]:
-    """Framework and version that a row's text names; empty where it names none.
+    """Framework and version that a row's text names; what is none of `FRAMEWORKS` is what stands before the version.
 
     Examples
     --------
-    >>> software("Megatron-Bridge 26.04.01 NeMo Container"), software("Megatron-LM core 0.9")
-    (('Megatron-Bridge', '26.04.01'), ('Megatron-LM', '0.9'))
+    >>> software("Megatron-Bridge 26.04.01 NeMo Container"), software("Megatron-LM core 0.9"), software("ours v2.1, compiled")
+    (('Megatron-Bridge', '26.04.01'), ('Megatron-LM', '0.9'), ('ours', '2.1'))
     """
     text = stack or ""
-    for name in (*FRAMEWORKS, *NAMED):
-        if (at := text.casefold().find(name.casefold())) >= 0:
-            version = VERSION.search(text, at)
-            return NAMED.get(name, name), version[0] if version else ""
-    return "", ""
+    known = next((name for name in (*FRAMEWORKS, *NAMED) if name.casefold() in text.casefold()), None)
+    version = VERSION.search(text, text.casefold().find(known.casefold()) if known else 0)
+    name = known or re.split(r" v?[\d.]+|[,;(]", text)[0].strip()
+    return NAMED.get(name, name), version[0] if version else ""
 
 
 def step_of(row: dict[str, Any]) -> float | None:
@@ -165,10 +145,11 @@ def step_of(row: dict[str, Any]) -> float | None:
 def step_from_rate(row: dict[str, Any]) -> float | None:
     """The measured step [s], from TFLOP/s of three forward passes with causal attention where nothing else is stated.
 
-    Conventions differ by source: no constant is fitted to such a step.
+    Conventions differ by source: no constant is fitted to such a step, and one whose source leaves its convention open is none.
     """
     rate, step = row.get("tflops_chip"), step_of(row)
-    if step or not (rate and row["gbs"] and row["seq"] and row["n_chips"]):
+    told = "not stated" not in (row.get("flops_def") or "not stated")
+    if step or not (rate and told and row["gbs"] and row["seq"] and row["n_chips"]):
         return step
     try:
         flop = 3 * _llm(row).forward_flop_per_token(row["seq"] / 2) * row["gbs"] * row["seq"]
@@ -190,6 +171,8 @@ def _run(position: int, row: dict[str, Any]) -> Run:
     row_numbers(row, sizes, [name for name in sizes if name != "head_dim"])  # the width of pruned heads may be a fraction
     if "SIZE CHECK FAILED" in (row["notes"] or ""):
         raise InputError("its dimensions contradict the size it states")
+    if not (row["tp"] or row["pp"] or row["dp_shard"]):
+        raise InputError("its layout is not stated")
     for name in ("gbs", "seq", "n_chips", "precision"):
         if not row[name]:
             raise InputError(f"{name} is not stated")
@@ -234,8 +217,6 @@ def _of_mlperf(row: dict[str, Any]) -> dict[str, Any]:
         raise InputError("a copy of another row")
     if row["benchmark"] not in BENCHMARKS:
         raise InputError(f"{row['benchmark']} trains no language model")
-    if not row["tp"]:
-        raise InputError("its layout is not stated")
     told = {"model": BENCHMARKS[row["benchmark"]], "seq": row["sequence"], "gbs": row["global_batch"], "stack": row["framework"]}
     told["training_kind"] = "LoRA" if "lora" in row["benchmark"] else ""
     return dict.fromkeys((*TEXT, *NUMBERS)) | row | told
@@ -256,41 +237,33 @@ def _llm(row: dict[str, Any]) -> LLM:
 
 
 def _of_name(row: dict[str, Any]) -> LLM:
-    stated = all(row[name] for name in ("layers", "hidden", "heads", "ffn", "vocab"))
-    mixture = bool(row["experts"])
+    stated, mixture = all(row[name] for name in ("layers", *WIDTHS)), bool(row["experts"])
     try:
         llm = catalogue.llm(row["model"] or "")
     except UnknownName:
         if not stated or "mla" in (row["arch"] or ""):
             raise
     else:
-        same = all(not row[name] or row[name] == getattr(llm, name) for name in ("hidden", "heads", "kv_heads", "ffn", "vocab"))
-        if mixture or not stated or same:
+        if mixture or not stated or all(row[name] == getattr(llm, name) for name in WIDTHS):
             layers = int(row["layers"] or llm.layers)
             dense = 0 if layers <= REDUCED else llm.layers - llm.moe_layers
             moe = layers - dense if llm.moe_layers else 0
             return llm if layers == llm.layers else replace(llm, layers=layers, moe_layers=moe)
-    integers = {name: int(row[name] or 0) for name in ("layers", "hidden", "heads", "kv_heads", "ffn", "vocab", "experts", "topk")}
-    sliding = "sliding" in (row["arch"] or "")
+    number = {name: int(row[name] or 0) for name in ("layers", "hidden", "heads", "kv_heads", "vocab", "experts", "ffn", "topk")}
+    inner, topk, text = number.pop("ffn"), number.pop("topk"), row["arch"] or ""
+    shape: dict[str, Any] = {"moe_ffn": inner, "moe_layers": number["layers"]} if mixture else {"ffn": inner}
+    if "sliding" in text:
+        shape |= {"sliding_window": 128, "sliding_layers": number["layers"] // 2}
+    number["kv_heads"] = number["kv_heads"] or number["heads"]
     return LLM(
+        **number | shape,
         name=row["model"] or "",
         attention="gqa",
-        layers=integers["layers"],
-        hidden=integers["hidden"],
-        heads=integers["heads"],
-        kv_heads=integers["kv_heads"] or integers["heads"],
-        head_dim=int(row["head_dim"] or integers["hidden"] // integers["heads"]),
-        vocab=integers["vocab"],
+        head_dim=int(row["head_dim"] or number["hidden"] // number["heads"]),
         context=int(row["seq"] or 1),
-        ffn=0 if mixture else integers["ffn"],
         ffn_matrices=int(row["ffn_mats"] or 2),
-        experts=integers["experts"],
-        experts_per_token=integers["topk"],
-        moe_ffn=integers["ffn"] if mixture else 0,
-        moe_layers=integers["layers"] if mixture else 0,
-        sliding_window=128 if sliding else 0,
-        sliding_layers=integers["layers"] // 2 if sliding else 0,
-        tied_embeddings="tied" in (row["arch"] or "") or "GPT" in (row["arch"] or ""),
+        experts_per_token=topk,
+        tied_embeddings="tied" in text or "GPT" in text,
     )
 
 

@@ -89,7 +89,7 @@ def chip_seconds(
     full = replace(serving(llm, cluster, plan, replace(load, concurrency=batch), framework=framework), feasible=full.feasible)
     bare = serving(llm, cluster, plan, replace(load, concurrency=batch, input_tokens=1.0, prefix_hit_rate=0.0), framework=framework)
     seconds = plan.chips * wrote / batch
-    reading = np.maximum(full.step - bare.step, 0.0) * seconds
+    reading = np.where(full.feasible, np.maximum(full.step - np.where(full.feasible, bare.step, 0.0), 0.0), 0.0) * seconds
     prompt = plan.chips * full.prompt * (fresh > 0)
     kinds = (reading * cached / context, prompt + reading * fresh / context, bare.step * seconds * (output > 0))
     cached_time, fresh_time, output_time = np.broadcast_arrays(*(np.where(full.feasible, kind, np.inf) for kind in kinds))
