@@ -206,8 +206,12 @@ def _index(c: Fields, hidden: int, n: int, sparse: int) -> tuple[int, Mixing]:
         selects = blocks.size("sparse_topk_blocks") * blocks.size("sparse_block_size")
         return selects, mixing.indexer(hidden, hidden, heads, width, weighed=False).times(sparse)
     layer = mixing.indexer(hidden, c.size("q_lora_rank", hidden), c.size("index_n_heads"), c.size("index_head_dim"))
-    types = c.each("indexer_types", n, ("full", "shared")) or ["full"] * sparse
-    return c.size("index_topk"), layer.times(types.count("full"))
+    if (types := c.each("indexer_types", n, ("full", "shared"))) is not None:
+        own = types.count("full")
+    else:  # every so many layers from one on, and all before (GLM-5.2)
+        first, every = c.size("index_skip_topk_offset", 1), c.size("index_topk_freq", 1)
+        own = sum(max(i - first + 1, 0) % every == 0 for i in range(n)) if every > 1 else sparse
+    return c.size("index_topk"), layer.times(own)
 
 
 def _beside(c: Fields, dims: dict[str, Any], mains: int) -> int:

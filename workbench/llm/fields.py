@@ -26,7 +26,7 @@ NAMES = {
         "shared_ffn": "shared_expert_intermediate_size moe_shared_expert_intermediate_size shared_intermediate_size share_expert_dim",
         "moe_hidden": "moe_latent_size routed_expert_hidden_size",
         "first_dense": "first_k_dense_replace moe_layer_start_index num_dense_layers",
-        "moe_every": "interleave_moe_layer_step decoder_sparse_step moe_layer_interval moe_layer_frequency expert_layer_period moe_layer_freq",
+        "moe_every": "interleave_moe_layer_step decoder_sparse_step moe_layer_interval moe_layer_frequency moe_layer_freq",
         "window": "sliding_window attention_chunk_size sliding_window_size",
         "full_every": "sliding_window_pattern _sliding_window_pattern",
         "mtp_layers": "num_nextn_predict_layers mtp_num_hidden_layers num_mtp_modules",

@@ -124,7 +124,7 @@ def _feeds(c: Fields, n: int) -> list[str]:
         return ["experts" if i in at else "dense" for i in range(n)]
     first, every, only = c.size("first_dense", 0, low=0), c.size("moe_every", 1), c.get("mlp_only_layers") or ()
     if "expert_layer_offset" in c:
-        offset = c.size("expert_layer_offset", low=0)
+        every, offset = c.size("expert_layer_period"), c.size("expert_layer_offset", low=0)
         return ["experts" if i % every == offset else "dense" for i in range(n)]
     if not isinstance(only, list | tuple):
         raise InputError(f"mlp_only_layers is {only!r}; expected a list of layers")

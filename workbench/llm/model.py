@@ -224,7 +224,7 @@ class LLM(Transformer):
     quantization: Quantization | None = None  #: formats of the weights in the file or by the name
 
     def __repr__(self) -> str:
-        if any(map(np.ndim, vars(self).values())):  # many at once
+        if any(np.ndim(getattr(self, f.name)) for f in fields(Transformer) if f.name != "other"):  # many at once
             return f"LLM({self.name})"
         shared = f" and {self.shared_experts} shared" if self.shared_experts else ""
         return card(

@@ -43,6 +43,33 @@ def of_format(precision: str, said: str = "") -> Quantization:
     return Quantization(precision, said, dict.fromkeys(parts, bits))
 
 
+#: Words in the name of a repository that say the format of the weights, and those that change no dimension.
+_FORMATS = {"fp8": "fp8", "mxfp8": "mxfp8", "nvfp4": "nvfp4", "fp4": "nvfp4", "mxfp4": "mxfp4", "bf16": "bf16", "int8": "int8", "w8a8": "int8"}
+_FORMATS |= dict.fromkeys(("awq", "gptq", "int4", "w4a16", "4bit"), "int4")
+_TUNED = re.compile(r"instruct|it|chat|thinking|hf|base|pt|kv|dynamic|static|quantized|bnb|v\d+|bf16|" + "|".join(_FORMATS))
+_DATED = re.compile(r"\d{4}|\d{6}|\d{8}")
+
+
+def of_name(name: str) -> tuple[list[str], Quantization | None]:
+    """What the name of a repository may mean, from the whole to that of the architecture, and the format that it says.
+
+    Examples
+    --------
+    >>> names, weights = of_name("Qwen/Qwen3-235B-A22B-Instruct-2507-FP8")
+    >>> names[-1], weights.name
+    ('Qwen3-235B-A22B', 'fp8')
+    """
+    words = re.split(r"[-.](?=[A-Za-z]\w*$)|-", name.rpartition("/")[2].replace("_", "."))
+    lower = [word.casefold() for word in words]
+    kept = [word for word in words if not _TUNED.fullmatch(word.casefold())]
+    undated = [word for word in kept if not _DATED.fullmatch(word)]
+    said = next((_FORMATS[word] for word in lower if word in _FORMATS), None)
+    weights = of_format(said, "its name") if said else None
+    if weights and {"awq", "gptq"} & set(lower):  # groups of 128 with a scale of 16 bits and a zero point
+        weights = Quantization("int4", "its name", dict.fromkeys(LAYERS, 4 + 20 / 128))
+    return [name, "-".join(words), "-".join(kept), "-".join(undated)], weights
+
+
 def read(found: dict[str, Any], feeds: list[str]) -> Quantization | None:
     """The ``quantization_config`` of a config.json whose layers have these feed-forward parts; None where its weights are 16-bit.
 

@@ -116,9 +116,9 @@ def _language_part(found: dict[str, Any]) -> dict[str, Any]:
         found = outer | {k: v for k, v in inner.items() if v is not None}
     if "dim" in found and "n_layers" in found and "model_type" not in found:  # a params.json of Mistral
         moe = {**found["moe"]} if isinstance(found.get("moe"), dict) else {}
-        renamed: dict[str, str] = {"dim": "hidden_size", "hidden_dim": "intermediate_size", "expert_hidden_dim": "moe_intermediate_size"}
+        renamed = {"dim": "hidden_size", "hidden_dim": "intermediate_size", "expert_hidden_dim": "moe_intermediate_size"}
         tied = {"tie_word_embeddings": found["tied_embeddings"]} if "tied_embeddings" in found else {}
-        found = {"model_type": "mistral", **{renamed.get(k, k): v for k, v in (found | moe).items()}, **tied}
+        found = {"model_type": "mistral", **{str(renamed.get(k, k)): v for k, v in (found | moe).items()}, **tied}
     return found
 
 

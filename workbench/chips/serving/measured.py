@@ -211,17 +211,12 @@ _STATED = sorted(dict.fromkeys(f.weights for f in formats.FORMATS.values()), key
 
 def _llm(row: dict[str, Any]) -> LLM:
     """The model of the catalogue, or one made of the row's dimensions."""
-    key = row["model_key"] or ""
     try:
-        try:
-            return catalogue.llm(key)
-        except UnknownName:
-            return catalogue.llm(key.rpartition("/")[2])
+        return catalogue.llm(row["model_key"] or "")
     except UnknownName:
         if not all(row[name] for name in ("layers", "hidden", "heads", "vocab")):
             raise
     experts, layers, hidden, heads = (int(row[n] or 0) for n in ("n_experts", "layers", "hidden", "heads"))
-    linear = "Qwen3.5" in (row["model_key"] or "")  # three of four layers keep a state that does not grow: a short window
     mla = bool(row["mla_kv_lora"])
     return LLM(
         name=row["model_key"] or "",
@@ -242,7 +237,5 @@ def _llm(row: dict[str, Any]) -> LLM:
         experts_per_token=int(row["top_k"] or 0),
         moe_ffn=int(row["moe_ffn"] or 0) if experts else 0,
         moe_layers=layers if experts else 0,
-        sliding_window=128 if linear else 0,
-        sliding_layers=layers * 3 // 4 if linear else 0,
         params_published=(row["params_total_b"] or 0) * 1e9 or None,
     )
