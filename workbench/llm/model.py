@@ -191,6 +191,27 @@ class Transformer(Arrays):
         """Tokens of a context within reach of the main attention, summed over its layers."""
         return self.main_layers * context - self.sliding_layers * (context - windowed)
 
+    @cached_property
+    def weight_parts(self) -> dict[str, Any]:
+        """Parameters by part, as formats treat them: embedding, head, attention, dense, shared, experts and the rest."""
+        head = (1 - self.tied_embeddings) * self.embedding_params
+        parts = {
+            "embedding": self.embedding_params + self.lookups,
+            "head": head,
+            "attention": self.main_layers * self.attention_params + self.other.weights,
+            "dense": (self.layers - self.moe_layers - self.bare_layers) * self._feed_forward(self.ffn),
+            "shared": self.moe_layers * self._feed_forward(self.shared_width),
+            "experts": self.expert_params,
+        }
+        return parts | {"rest": self.params - sum(parts.values())}
+
+    def weight_memory(self, precision: str, quantization: Quantization | None = None) -> tuple[Any, Any]:
+        """Memory of all but routed experts, which every attention rank holds, and of routed experts [B], with matrices in `precision`."""
+        same = quantization is not None and quantization.name == precision
+        bits = quantization.bits if same and quantization else of_format(precision).bits
+        held = {part: n * bits.get(part, SIXTEEN) / 8 for part, n in self.weight_parts.items()}
+        return sum(held.values()) - held["experts"], held["experts"]
+
     _lookup = _derived("Parameters of an embedding that is not the head too.", lambda m: (1 - m.tied_embeddings) * m.embedding_params)
 
     @cached_property
@@ -249,20 +270,6 @@ class LLM(Transformer):
             found[mixer] += n
         return dict(found)
 
-    @cached_property
-    def weight_parts(self) -> dict[str, float]:
-        """Parameters by part, as formats treat them: embedding, head, attention, dense, shared, experts and the rest."""
-        head = (not self.tied_embeddings) * self.embedding_params
-        parts = {
-            "embedding": self.embedding_params + self.lookups,
-            "head": head,
-            "attention": self.main_layers * self.attention_params + self.other.weights,
-            "dense": (self.layers - self.moe_layers - self.bare_layers) * self._feed_forward(self.ffn),
-            "shared": self.moe_layers * self._feed_forward(self.shared_width),
-            "experts": self.expert_params,
-        }
-        return parts | {"rest": self.params - sum(parts.values())}
-
     def weight_bytes(self, precision: str | None = None) -> float:
         """Memory of the weights [B]: in their own formats, 16-bit where they have none, or with the layers' matrices in `precision`.
 
@@ -274,9 +281,8 @@ class LLM(Transformer):
         >>> round(catalogue.llm("Llama-3.1-70B").weight_bytes("fp8") / 1e9, 1)
         72.7
         """
-        formats = self.quantization if precision is None else of_format(precision)
-        bits = formats.bits if formats else {}
-        return sum(n * bits.get(part, SIXTEEN) / 8 for part, n in self.weight_parts.items())
+        own = self.quantization
+        return sum(self.weight_memory(precision or (own.name if own else "bf16"), own))
 
     def kv_bytes_per_token(self, bytes_per_element: ArrayLike = 2) -> Any:
         """Key-value cache that a token adds while it is inside every window [B].

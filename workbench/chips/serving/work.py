@@ -92,7 +92,8 @@ class Demand(Arrays):
         chips, exchange = plan.chips, machine.exchange
         weight, cache = machine.format.bytes, FORMATS[plan.kv_precision].bytes
         copies = np.where(np.asarray(model.latent) > 0, tp, np.maximum(tp / model.kv_heads, 1.0))
-        free = chips * (MEMORY_SHARE * machine.memory - RESERVED) - (model.read_params * dp + model.expert_params) * weight
+        rest, experts = model.weight_memory(machine.format.name, getattr(model, "quantization", None))
+        free = chips * (MEMORY_SHARE * machine.memory - RESERVED) - (rest * dp + experts)
         ep = np.where((np.asarray(model.experts) > 0) & (dp > 1), chips, 1.0)
         return cls(
             model=model,
