@@ -164,7 +164,9 @@ def llm(name: str | Path | LLM) -> LLM:
         read = of_config(json.loads(r["config"]), **{c: known[c] for c in known if c not in NUMBERS})
     except (ValueError, InputError) as error:
         raise InputError(f"table llms, {r['llm']}, column config: {error}") from None
-    if differ := [f"{c} is {known[c]} and {getattr(read, c)} by its config" for c in NUMBERS if c in known and known[c] != getattr(read, c)]:
+    if differ := [
+        f"{c} is {known[c]} and {getattr(read, c)} by its config" for c in NUMBERS if c in known and known[c] != getattr(read, c)
+    ]:
         raise InputError(f"table llms, {r['llm']}: {'; '.join(differ)}")
     return read
 

@@ -252,11 +252,11 @@ class LLM(Transformer):
             f"{self.name}{f' ({self.publisher})' if self.publisher else ''}",
             parameters=count(self.params) + (f", {count(self.active_params)} active" if self.experts else ""),
             layers=f"{self.layers} of width {self.hidden:,}, {self.heads} heads, {self.attention} attention",
-            kinds=", ".join(f"{n} {kind}" for kind, n in self.kinds().items()) if len(self.kinds()) > 1 else None,
+            kinds=", ".join(f"{n} {kind}" for kind, n in self.kinds().items()) if self.kinds().keys() - {"full", "latent"} else None,
             experts=f"{self.experts_per_token} of {self.experts}{shared} in {self.moe_layers} layers" if self.experts else None,
             context=f"{self.context:,} tokens, {human(self.kv_bytes_per_token(), 'B')} of bf16 cache per token",
             state=f"{human(self.other.state, 'B')} per sequence" if self.other.state else None,
-            multi_token=f"{self.mtp_layers} heads of {count(self.mtp_params)} parameters beside" if self.mtp_params else None,
+            ahead=f"{self.mtp_layers} more tokens predicted by {count(self.mtp_params)} parameters beside" if self.mtp_params else None,
             weights=f"{human(self.weight_bytes(), 'B')} in {self.quantization.name} ({self.quantization.said})"
             if self.quantization
             else None,
@@ -264,10 +264,10 @@ class LLM(Transformer):
         )
 
     def kinds(self) -> dict[str, int]:
-        """Layers by how they mix tokens; of a model that is known by its dimensions alone, nothing."""
+        """Layers by how they mix tokens, those of a feed-forward part alone by that; nothing for a model known by its dimensions alone."""
         found: Counter[str] = Counter()
-        for n, mixer, _ in self.runs:
-            found[mixer] += n
+        for n, mixer, feed in self.runs:
+            found[feed if mixer == "no mixer" else mixer] += n
         return dict(found)
 
     def weight_bytes(self, precision: str | None = None) -> float:

@@ -44,7 +44,16 @@ def of_format(precision: str, said: str = "") -> Quantization:
 
 
 #: Words in the name of a repository that say the format of the weights, and those that change no dimension.
-_FORMATS = {"fp8": "fp8", "mxfp8": "mxfp8", "nvfp4": "nvfp4", "fp4": "nvfp4", "mxfp4": "mxfp4", "bf16": "bf16", "int8": "int8", "w8a8": "int8"}
+_FORMATS = {
+    "fp8": "fp8",
+    "mxfp8": "mxfp8",
+    "nvfp4": "nvfp4",
+    "fp4": "nvfp4",
+    "mxfp4": "mxfp4",
+    "bf16": "bf16",
+    "int8": "int8",
+    "w8a8": "int8",
+}
 _FORMATS |= dict.fromkeys(("awq", "gptq", "int4", "w4a16", "4bit"), "int4")
 _TUNED = re.compile(r"instruct|it|chat|thinking|hf|base|pt|kv|dynamic|static|quantized|bnb|v\d+|bf16|" + "|".join(_FORMATS))
 _DATED = re.compile(r"\d{4}|\d{6}|\d{8}")

@@ -38,8 +38,14 @@ def read_hugging_face(path: str | Path) -> LLM:
     )
     repository = next((part.split("--") for part in file.absolute().parts if part.startswith("models--")), None)  # of the hub's cache
     named = file.absolute().parent.name if file.name in ("config.json", "params.json") else file.stem
+    name, beside = repository[-1] if repository else named, file.parent / "hf_quant_config.json"
+    known = {"name": name, "source": str(file)} | ({"publisher": repository[1]} if repository and len(repository) > 2 else {})
     try:
-        return of_config(_parse(file), name=repository[-1] if repository else named, source=str(file))
+        found = _parse(file)
+        if beside.is_file() and isinstance(of_tool := _parse(beside).get("quantization"), dict):  # as NVIDIA's tool writes it
+            found = {"quantization_config": {"quant_method": "modelopt", **of_tool}} | found
+        llm = of_config(found, **known)
+        return llm if llm.quantization else replace(llm, quantization=quantized.of_name(name)[1])
     except InputError as error:
         raise InputError(f"{file}: {error}") from None
 
