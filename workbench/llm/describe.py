@@ -45,7 +45,7 @@ def main_attention(c: Fields, mixers: list[str]) -> dict[str, Any]:
         if hidden % heads and not c.has("head_dim"):
             raise InputError(f"head_dim is missing; hidden_size {hidden} is no multiple of {heads} heads")
         dims["head_dim"] = c.size("head_dim", hidden // heads)
-        dims["v_head_dim"] = c.size("v_head_dim", 0, low=0)
+        dims |= {"v_head_dim": c.size("v_head_dim", 0, low=0), "q_lora_rank": c.size("share_q_dim", 0, low=0)}
         dims["attention"] = "mha" if kv_heads == heads else "mqa" if kv_heads == 1 else "gqa"
     return dims
 
@@ -65,11 +65,18 @@ def feed_forward(c: Fields, feeds: list[str]) -> dict[str, Any]:
         width = searched(c, feeds)[1]
         usual = int(width) if width == int(width) else width
     elif c.kind.startswith("rwkv"):
-        usual = int(hidden * 3.5) // 32 * 32
+        usual = 4 * hidden if c.kind in ("rwkv", "rwkv7") else int(hidden * 3.5) // 32 * 32
     elif matrices(c) == 2:
         usual = c.size("expansion_ratio", 4) * hidden
     ffn = c.size("ffn", usual or None) if "dense" in feeds or c.has("ffn") else usual
-    ffn = ffn // 2 if c.get("halved_ffn") else ffn  # of Qwen's first class
+    if c.get("halved_ffn"):  # Qwen's first class
+        ffn = ffn // 2
+    elif c.flag("block_auto_adjust_ff_dim"):  # LFM2
+        ffn = -(-int(2 * ffn / 3) // c.size("block_multiple_of", 256)) * c.size("block_multiple_of", 256)
+    elif c.flag("use_double_wide_mlp"):  # Gemma 4: of layers that share a cache
+        ffn = ffn * (1 + c.size("num_kv_shared_layers", 0, low=0) / len(feeds))
+    elif c.kind == "granitemoehybrid" and not mixtures:
+        ffn = c.size("shared_ffn", ffn)
     found = {"ffn": c.size("dense_ffn", ffn) if "dense" in feeds else 0}
     if not mixtures:
         return found | {"shared_experts": 0}
@@ -114,14 +121,14 @@ def other_layers(c: Fields, dims: dict[str, Any], mixers: list[str]) -> tuple[Mi
     if ratios is not None:
         mixers = [_ratio(r) for r in ratios]
     own = {kind: _own(c, dims, kind) for kind in set(mixers)}  # None where it is the main attention
-    shared = n - c.size("num_kv_shared_layers", 0, low=0)
+    first, factor = n - c.size("num_kv_shared_layers", 0, low=0), c.size("cla_share_factor", 1) if c.flag("use_cla") else 1
     parts, words = [], []
     for i, kind in enumerate(mixers):
         layer = own[kind]
-        if i >= shared:  # reads the cache of a layer before it
+        if shared := i >= first or i % factor > 0:  # reads the cache of a layer before it
             layer = mixing.shared_cache(layer or _attention(c, dims, window=kind == "sliding"))
         parts.append(layer)
-        words.append(_word(c, kind, dims) + (", cache shared" if i >= shared else ""))
+        words.append(_word(c, kind, dims) + (", cache shared" if shared else ""))
     mains = Counter(kind for kind, layer in zip(mixers, parts, strict=True) if layer is None)
     total = [*(layer for layer in parts if layer is not None), Mixing(weights=_beside(c, dims, mains.total()) + _streams(c, hidden, n))]
     if mains["beside"]:  # Falcon-H1: attention and a state-space layer side by side
@@ -176,6 +183,8 @@ def _attention(c: Fields, dims: dict[str, Any], window: bool = False) -> Mixing:
 def _linear(c: Fields, hidden: int) -> Mixing:
     """A layer of linear attention or of a state space, by the fields that its class has."""
     inner = c.size("mamba_d_ssm", c.size("expand", 2) * hidden)
+    if "mamba" in c.kind and not c.has("heads"):  # no other part is as wide
+        inner = c.size("ffn", inner)
     if isinstance(delta := c.get("linear_attn_config"), dict):
         kimi = Fields(delta)
         full = kimi.flag("use_full_rank_gate")
@@ -185,14 +194,14 @@ def _linear(c: Fields, hidden: int) -> Mixing:
         widths = c.size("linear_key_head_dim"), c.size("linear_value_head_dim")
         return mixing.gated_delta(hidden, key_heads, value_heads, *widths, c.size("kernel", 4))
     if c.kind.startswith("rwkv"):
-        return mixing.rwkv(hidden, c.size("attention_hidden_size", hidden), c.size("head_size", 64))
+        return mixing.rwkv(hidden, c.size("attention_hidden_size", hidden), c.size("head_size", 64), c.kind)
     if c.has("ssm_heads") or c.kind == "mamba2":
         heads = c.size("ssm_heads" if c.has("ssm_heads") else "num_heads")
         width = c.size("ssm_head_dim", c.size("head_dim", inner // heads) if c.kind == "mamba2" else inner // heads)
         return mixing.mamba2(hidden, heads, width, c.size("state"), c.size("ssm_groups", 1), c.size("kernel", 4))
     if c.has("state"):
         return mixing.mamba(hidden, inner, c.size("state"), c.size("rank", -(-hidden // 16)), c.size("kernel", 4))
-    if "attn_type_list" in c:
+    if "attn_type_list" in c or "layer_group_size" in c or c.kind.startswith("minimax"):
         return mixing.lightning(hidden, c.size("heads"), c.size("head_dim"))
     raise InputError(f"model_type is {c.kind!r} with layers of linear attention whose fields are not known; {WAY_OUT}")
 
@@ -242,9 +251,11 @@ def _streams(c: Fields, hidden: int, n: int) -> int:
 def _word(c: Fields, kind: str, dims: dict[str, Any]) -> str:
     """A kind of layer in the field's words."""
     if kind == "linear":
-        named = {"linear_attn_config": "Kimi delta", "linear_num_value_heads": "gated delta", "attn_type_list": "lightning"}
+        named = {"linear_attn_config": "Kimi delta", "linear_num_value_heads": "gated delta"}
         of_state = "RWKV" if c.kind.startswith("rwkv") else "Mamba-2" if c.has("ssm_heads") or c.kind == "mamba2" else "Mamba"
-        return next((word for field, word in named.items() if field in c), of_state)
+        return next(
+            (word for field, word in named.items() if field in c), of_state if of_state != "Mamba" or c.has("state") else "lightning"
+        )
     if kind in ("full", "sparse") and "kv_lora_rank" in dims:
         return "latent" if kind == "full" else "sparse latent"
     return {"beside": "full beside Mamba-2", "none": "no mixer"}.get(kind, kind)

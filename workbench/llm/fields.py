@@ -13,11 +13,11 @@ NAMES = {
         "layers": "num_hidden_layers n_layer num_layers n_layers",
         "hidden": "hidden_size n_embd d_model n_embed",
         "heads": "num_attention_heads n_head n_heads num_heads",
-        "kv_heads": "num_key_value_heads num_kv_heads n_head_kv kv_n_heads multi_query_group_num n_kv_heads",
+        "kv_heads": "num_key_value_heads num_kv_heads n_head_kv kv_n_heads multi_query_group_num n_kv_heads num_attention_groups",
         "head_dim": "head_dim attention_head_dim kv_channels",
         "vocab": "padded_vocab_size vocab_size",
         "context": "max_position_embeddings n_positions seq_length max_seq_len max_sequence_length model_max_length n_ctx context_length",
-        "ffn": "intermediate_size n_inner ffn_dim ffn_hidden_size ff_intermediate_size",
+        "ffn": "intermediate_size block_ff_dim n_inner ffn_dim ffn_hidden_size ff_intermediate_size",
         "dense_ffn": "intermediate_size_mlp dense_intermediate_size",
         "experts": "num_local_experts n_routed_experts num_experts moe_num_experts",
         "experts_per_token": "num_experts_per_tok num_experts_per_token top_k_experts moe_k moe_topk moe_top_k experts_per_token",
@@ -42,64 +42,50 @@ NAMES = {
 }
 #: Most layers of a model; of anything else, the most that is plausible.
 MOST, HUGE = {"layers": 10_000}, 10**9
-_TIED, _BIAS, _PLAIN = {"tie_word_embeddings": True}, {"attention_bias": True}, {"matrices": 2}
+_TIED, _BIAS, _PLAIN, _SINGLE = {"tie_word_embeddings": True}, {"attention_bias": True}, {"matrices": 2}, {"single": True}
 _LLAMA = {"hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32, "num_attention_heads": 32, "vocab_size": 32000}
+_SLIDES = {"all_slide": True}
 #: What the classes of a family leave out of its files or compute in their own way, by the longest beginning of ``model_type``.
 FAMILIES: dict[str, dict[str, Any]] = {
     "llama": _LLAMA | {"max_position_embeddings": 2048},
-    "llama4": {"chunk_every": 4, "shared_of_ffn": 1},
-    "mllama": {},
-    "mistral": {"all_slide": True, "max_position_embeddings": 128_000},  # of a params.json, as vLLM reads it
-    "ministral": {"all_slide": True},
-    "mixtral": {"all_slide": True},
-    "phi": _PLAIN | _BIAS | {"single": True},
-    "phi3": {"all_slide": True},
+    "llama4": {"chunk_every": 4, "shared_of_ffn": True},
+    **dict.fromkeys(("ministral", "mixtral", "phi3", "phi4", "phimoe"), _SLIDES),
+    "mistral": _SLIDES | {"max_position_embeddings": 128_000},  # of a params.json, as vLLM reads it
+    "phi": _PLAIN | _BIAS | _SINGLE,
     "phi3small": _TIED | _BIAS,
-    "phi4": {"all_slide": True},
-    "phimoe": {"all_slide": True},
     "qwen": _BIAS | {"halved_ffn": True},
     "qwen2": _BIAS,
     "qwen3": {},
-    "gemma": _TIED,
+    **dict.fromkeys(("gemma", "gemma4", "mamba", "hunyuan", "granite", "minicpm", "lfm2"), _TIED),
     "gemma2": _TIED | {"sliding_window_pattern": 2},
     "gemma3": _TIED
     | {"vocab_size": 262208, "max_position_embeddings": 131072, "head_dim": 256, "num_attention_heads": 8, "num_key_value_heads": 4}
     | {"hidden_size": 2304, "intermediate_size": 9216, "num_hidden_layers": 26, "sliding_window_pattern": 6},
     "gemma3n": _TIED | {"sliding_window_pattern": 5},
-    "gemma4": _TIED,
-    "gpt2": _PLAIN | _TIED | _BIAS | {"positions": 0},
-    "gpt_bigcode": _PLAIN | _TIED | _BIAS | {"positions": 0},
-    "gptj": _PLAIN | {"single": True},
-    "gpt_neox": _PLAIN | _BIAS | {"single": True},
+    **dict.fromkeys(("gpt2", "gpt_bigcode", "gpt_neo"), _PLAIN | _TIED | _BIAS | {"positions": 0}),
+    **dict.fromkeys(("gptj", "codegen"), _PLAIN | _SINGLE),
+    "gpt_neox": _PLAIN | _BIAS | _SINGLE,
     "gpt_oss": _BIAS | {"sliding_window_pattern": 2},
-    "codegen": _PLAIN | {"single": True},
     "opt": _PLAIN | _TIED | _BIAS | {"positions": 2},
     "bloom": _PLAIN | _TIED | _BIAS | {"max_position_embeddings": 2048},
     "mpt": _PLAIN | _TIED,
-    "falcon": _PLAIN | _TIED | {"max_position_embeddings": 2048, "single": True},
+    "falcon": _PLAIN | _TIED | _SINGLE | {"max_position_embeddings": 2048},
     "falcon_h1": {"beside": True},
-    "falcon_mamba": {},
-    "starcoder2": _PLAIN | _TIED | _BIAS | {"all_slide": True},
+    "falcon_mamba": _TIED,
+    "starcoder2": _PLAIN | _TIED | _BIAS | _SLIDES,
     "nemotron": _PLAIN,
     "nemotron-nas": {"matrices": 3},
-    "cohere": _TIED | {"single": True},
-    "cohere2": _TIED | {"single": True, "sliding_window_pattern": 4},
+    "cohere": _TIED | _SINGLE,
+    "cohere2": _TIED | _SINGLE | {"sliding_window_pattern": 4},
     "chatglm": _BIAS,
-    "dbrx": {},
-    "baichuan": {},
-    "deepseek": {},
-    "deepseek_v2": _LLAMA
-    | {"vocab_size": 102400, "max_position_embeddings": 2048, "num_key_value_heads": 32}  # DeepSeek-VL2's class
-    | {"q_lora_rank": 1536, "kv_lora_rank": 512, "qk_nope_head_dim": 128, "qk_rope_head_dim": 64, "v_head_dim": 128},
-    "mamba": _TIED,
-    "hunyuan": _TIED,
-    "granite": _TIED,
-    "minicpm": _TIED,
+    "deepseek_v2": _LLAMA  # DeepSeek-VL2's class
+    | {"vocab_size": 102400, "max_position_embeddings": 2048, "num_key_value_heads": 32, "v_head_dim": 128}
+    | {"q_lora_rank": 1536, "kv_lora_rank": 512, "qk_nope_head_dim": 128, "qk_rope_head_dim": 64},
     "exaone4": {"sliding_window_pattern": "LLLG"},
     "arctic": {"beside_of_hidden": True},
 }
 #: Experts of these families have an inner width of their own, which is never that of a dense layer.
-OWN_WIDTH = ("qwen", "deepseek", "glm", "kimi", "bailing", "ernie", "hunyuan", "gemma4")
+OWN_WIDTH = ("qwen", "deepseek", "glm", "kimi", "bailing", "ernie", "gemma4")
 
 
 def family(kind: str) -> dict[str, Any]:

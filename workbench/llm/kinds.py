@@ -86,6 +86,10 @@ def _by_period(c: Fields, n: int, window: bool) -> list[str]:
         if not isinstance(full := linear.get("full_attn_layers"), list):
             raise InputError("linear_attn_config has no full_attn_layers; expected the list of layers with full attention")
         return ["full" if i + 1 in full else "linear" for i in range(n)]
+    if isinstance(listed := c.get("attn_layer_indices", c.get("attn_layer_idx")), list):
+        return ["full" if i in listed else "linear" for i in range(n)]
+    if "layer_group_size" in c and "linear" in c.kind:
+        return ["linear" if (i + 1) % c.size("layer_group_size") else "full" for i in range(n)]
     if "attn_layer_period" in c:
         period, offset = c.size("attn_layer_period"), c.size("attn_layer_offset", 0, low=0)
         return ["full" if i % period == offset else "linear" for i in range(n)]
@@ -112,7 +116,7 @@ def _by_period(c: Fields, n: int, window: bool) -> list[str]:
 
 def _feeds(c: Fields, n: int) -> list[str]:
     """Feed-forward part of each of `n` layers: dense or experts."""
-    if (c.has("state") and not c.has("heads") and not c.has("ffn")) or c.kind == "mamba2":
+    if (c.has("state") and not c.has("heads")) or c.kind == "mamba2":
         return ["none"] * n
     if not c.size("experts", 0, low=0) or c.get("enable_moe_block") is False:
         return ["dense"] * n

@@ -135,10 +135,11 @@ def lightning(hidden: int, heads: int, head_dim: int) -> Mixing:
     return Mixing(layers=1, weights=5 * hidden * inner, state=STATE_BYTES * inner * head_dim, updates=2 * inner * head_dim)
 
 
-def rwkv(hidden: int, inner: int, head_dim: int) -> Mixing:
-    """Time mixing of RWKV-5 and the receptance of its channel mixing [Peng et al., 2024, arXiv:2404.05892]."""
+def rwkv(hidden: int, inner: int, head_dim: int, kind: str = "rwkv5") -> Mixing:
+    """Time mixing of RWKV, with a gate in 5 and 6; up to 6 the receptance of its channels [Peng et al., 2024, arXiv:2404.05892]."""
+    matrices, receptance = 5 - (kind in ("rwkv", "rwkv7")), kind != "rwkv7"
     state = STATE_BYTES * inner * head_dim + CONVOLVED_BYTES * 2 * hidden
-    return Mixing(layers=1, weights=5 * hidden * inner + hidden * hidden, state=state, updates=2 * inner * head_dim)
+    return Mixing(layers=1, weights=matrices * hidden * inner + receptance * hidden**2, state=state, updates=2 * inner * head_dim)
 
 
 def short_convolution(hidden: int, kernel: int) -> Mixing:

@@ -108,7 +108,7 @@ def _by_module(q: dict[str, Any]) -> dict[str, tuple[str, float]]:
     found: dict[str, tuple[str, float]] = {}
     for group in _groups(q):
         targets = group.get("targets")
-        modules = [t for t in targets if isinstance(t, str) and "." in t] if isinstance(targets, list) else []
+        modules = [t for t in targets if isinstance(t, str) and ("." in t or "head" in t)] if isinstance(targets, list) else []
         if weights := _of_weights(group.get("weights")):
             found |= dict.fromkeys(_parts(modules) - {"rest"}, weights)
     if isinstance(layers := q.get("quantized_layers"), dict):

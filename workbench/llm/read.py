@@ -21,6 +21,9 @@ NESTED = ("thinker_config", "text_config", "llm_config", "language_config")
 ENCODERS = r"(al|de|distil|modern|camem|nomic_)?bert|.*roberta|electra|mpnet|clip.*|siglip.*|vit|git|esm"
 BOTH = r"u?m?t5|m?bart|whisper|pegasus|marian|m2m_100|blenderbot|led|prophetnet|speech_to_text"
 
+#: Fields of kinds of layers that are not described: recurrent Gemma, LongCat, Zamba, SambaY.
+UNKNOWN = ("lru_width", "block_types", "zero_expert_num", "hybrid_layer_ids", "mb_per_layer")
+
 
 def read_hugging_face(path: str | Path) -> LLM:
     """The language model that a configuration describes; of a multimodal model the language part.
@@ -120,6 +123,17 @@ def _language_part(found: dict[str, Any]) -> dict[str, Any]:
     while inner := next((found[k] for k in NESTED if isinstance(found.get(k), dict) and found[k]), None):
         outer = {k: found[k] for k in ("model_type", "tie_word_embeddings", "quantization_config") if k in found}
         found = outer | {k: v for k, v in inner.items() if v is not None}
+    if isinstance(ssm := found.get("ssm_cfg"), dict):  # as mamba-ssm writes it
+        second = ssm.get("layer") == "Mamba2"
+        found = (
+            {"model_type": "mamba", "state_size": 128 if second else 16}
+            | found
+            | {k.replace("d_state", "state_size"): v for k, v in ssm.items()}
+        )
+        if second:
+            width = ssm.get("headdim", 64)
+            inner = 2 * found["d_model"] if isinstance(found.get("d_model"), int) else 0
+            found |= {"mamba_head_dim": width, "mamba_num_heads": inner // width if isinstance(width, int) and width > 0 else 0}
     if "dim" in found and "n_layers" in found and "model_type" not in found:  # a params.json of Mistral
         moe = {**found["moe"]} if isinstance(found.get("moe"), dict) else {}
         renamed = {"dim": "hidden_size", "hidden_dim": "intermediate_size", "expert_hidden_dim": "moe_intermediate_size"}
@@ -136,5 +150,7 @@ def _causal(c: Fields) -> None:
     encodes = re.fullmatch(ENCODERS, kind) or "type_vocab_size" in c or any("MaskedLM" in str(a) for a in c.get("architectures") or ())
     if encodes and c.get("is_decoder") is not True:
         raise InputError(f"model_type is {c.kind!r}, an encoder: expected a causal language model; {WAY_OUT}")
+    if unknown := [name for name in UNKNOWN if name in c]:
+        raise InputError(f"{unknown[0]} says layers of a kind that is not known here; {WAY_OUT}")
     if kind == "nemotron-nas" and "block_configs" not in c:
         raise InputError(f"block_configs is missing; expected a list with the attention and the ffn of each layer; or {WAY_OUT}")
