@@ -148,3 +148,33 @@ def test_rows_hold_what_their_config_says():
         if row["config"]:
             read, known = of_config(json.loads(row["config"])), catalogue.llm(row["llm"])
             assert (read.params, read.layers, read.attention) == (known.params, row["layers"], row["attention"])
+
+
+def test_the_page_of_architectures_says_what_the_models_do():
+    page = (Path(__file__).parents[2] / "docs" / "architectures.md").read_text(encoding="utf8")
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line.count("|") == 8]
+    named = {name: row for name, *row in rows}
+    assert {n for n in catalogue.names("llms") if catalogue.llm(n).params_published} <= named.keys()
+    for name, (_, ours, _, cached, at_128k, state) in named.items():
+        if name in catalogue.names("llms"):
+            llm = catalogue.llm(name)
+            figures = [float(n.replace(",", "")) for cell in (ours, cached, at_128k, state) for n in cell.split(" / ")]
+            active = [llm.active_params / 1e9] if llm.experts else []
+            right = [llm.params / 1e9, *active, llm.kv_bytes_per_token() / 1e3, llm.kv_bytes(1 << 17) / 1e9, llm.other.state / 1e6]
+            assert figures == pytest.approx(right, rel=2e-3, abs=0.05), name
+
+
+@pytest.mark.parametrize(
+    ("name", "flop", "cache", "size"), [("DeepSeek-V4-Pro", 0.27, 0.10, 865e9), ("DeepSeek-V4-Flash", 0.10, 0.07, 160e9)]
+)
+def test_compressed_attention_costs_what_its_publisher_says(name, flop, cache, size):
+    # card of DeepSeek-V4-Pro: per token at 1M tokens, over DeepSeek-V3.2 (in FLOP of eight bits, cache partly in eight); size of the files
+    llm, before, million = catalogue.llm(name), catalogue.llm("DeepSeek-V3.2"), 1 << 20
+    flops = [m.forward_flop_per_token(million) for m in (llm, before)]
+    assert flops[0] / flops[1] == pytest.approx(flop, abs=0.025)
+    assert llm.kv_bytes(million) / before.kv_bytes(million) == pytest.approx(cache, abs=0.015)
+    row = next(row for row in catalogue.table("llms").iter_rows(named=True) if row["llm"] == name)
+    files = {"quantization_config": {"quant_method": "fp8", "weight_block_size": [128, 128], "scale_fmt": "ue8m0"}, "expert_dtype": "fp4"}
+    read = of_config(json.loads(row["config"]) | files)
+    assert read.quantization.name == "mxfp4"
+    assert read.weight_bytes() + read.mtp_params * 4.25 / 8 == pytest.approx(size, rel=0.01)
