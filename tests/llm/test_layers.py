@@ -8,7 +8,7 @@ import pytest
 from workbench import catalogue, chips
 from workbench.chips.serving.plan import Load, ServingPlan
 from workbench.fabric import Cluster
-from workbench.llm import Transformer, of_config
+from workbench.llm import Transformer, of_config, read_hugging_face
 
 H, V = 64, 100  #: width and vocabulary of all of them
 PLAIN = {"hidden_size": H, "num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "vocab_size": V}
@@ -211,6 +211,15 @@ def test_what_a_class_fills_is_filled():
     # LLaVA 1.5 7B: its file says the vocabulary alone; 6.74 billion of Vicuna 7B
     llava = {"model_type": "llava", "text_config": {"model_type": "llama", "max_position_embeddings": 4096, "vocab_size": 32064}}
     assert of_config(llava).params == pytest.approx(6.74e9, rel=1e-3)
+
+
+def test_damaged_configs_of_every_kind_are_read_or_refused(read_mutants):
+    for name, config, *_ in KINDS:
+        whole = json.dumps(config | {"quantization_config": {"quant_method": "gptq", "bits": 4, "ignore": ["model.layers.0*"]}}).encode()
+        for llm in read_mutants(read_hugging_face, whole, "config.json", n=60):
+            assert 0 < llm.active_params <= llm.params, name
+            assert np.isfinite([llm.forward_flop_per_token(1e4), llm.kv_bytes(1e4), llm.weight_bytes()]).all()
+            assert repr(llm)
 
 
 def test_prompts_of_a_sparse_model_do_not_grow_as_those_of_a_dense_one():

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from workbench import arrays
 from workbench.arrays import Arrays
 from workbench.checks import NOT_NEGATIVE
 from workbench.llm.mixing import Mixing
@@ -79,9 +78,11 @@ class Transformer(Arrays):
     @staticmethod
     def stack(models: Sequence[Transformer]) -> Transformer:
         """Many models as one, a row each."""
-        named = {f.name for f in fields(Transformer)} - {"other"}
-        rows = {name: np.array([float(getattr(m, name)) for m in models]) for name in named}
-        return Transformer(**rows, other=arrays.stack([m.other for m in models]))
+
+        def rows(kind: type, records: list[Any]) -> dict[str, Any]:
+            return {f.name: np.array([float(getattr(r, f.name)) for r in records]) for f in fields(kind) if f.name != "other"}
+
+        return Transformer(**rows(Transformer, list(models)), other=Mixing(**rows(Mixing, [m.other for m in models])))
 
     value_dim = _derived("Width of a head's values.", lambda m: m.v_head_dim + (m.v_head_dim == 0) * m.head_dim)
     query = _derived("Width of all queries.", lambda m: m.heads * m.head_dim)

@@ -60,7 +60,7 @@ def of_config(found: dict[str, Any], **known: Any) -> LLM:
     --------
     >>> tiny = dict(hidden_size=64, num_hidden_layers=2, num_attention_heads=4, intermediate_size=256, vocab_size=100)
     >>> of_config(tiny | {"max_position_embeddings": 512}, name="tiny").params
-    144000
+    144192
     """
     found = _language_part(found)
     c = Fields(found)
@@ -147,7 +147,7 @@ def _causal(c: Fields) -> None:
     kind = c.kind.lower()
     if c.get("is_encoder_decoder") is True or re.fullmatch(BOTH, kind):
         raise InputError(f"model_type is {c.kind!r}, an encoder with a decoder: expected a causal language model; {WAY_OUT}")
-    encodes = re.fullmatch(ENCODERS, kind) or "type_vocab_size" in c or any("MaskedLM" in str(a) for a in c.get("architectures") or ())
+    encodes = re.fullmatch(ENCODERS, kind) or "type_vocab_size" in c or "MaskedLM" in str(c.get("architectures"))
     if encodes and c.get("is_decoder") is not True:
         raise InputError(f"model_type is {c.kind!r}, an encoder: expected a causal language model; {WAY_OUT}")
     if unknown := [name for name in UNKNOWN if name in c]:
