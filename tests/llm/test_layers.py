@@ -230,6 +230,15 @@ def test_prompts_of_a_sparse_model_do_not_grow_as_those_of_a_dense_one():
     assert 8 <= time[1] / time[0] < 16 < dense[1] / dense[0]
 
 
+@pytest.mark.parametrize("config", [config for _, config, *_ in KINDS], ids=NAMES)
+def test_a_step_of_every_kind_of_layer_is_trained(config):
+    cluster, plan = Cluster("H100", 8, "InfiniBand NDR"), chips.TrainingPlan(tp=2)
+    step = chips.training_step(of_config(config), cluster, plan, global_batch=64, sequence=512)
+    assert step.feasible
+    assert 0 < step.mfu < 1
+    assert 0 < chips.serving(of_config(config), cluster, ServingPlan(2), Load(8, 100, 100)).tpot < 1
+
+
 def test_a_state_is_memory_and_traffic_of_each_sequence():
     cluster, plan = Cluster("H200", 8, "InfiniBand NDR"), ServingPlan(8, "fp8", "fp8")
     llm = catalogue.llm("Qwen3.5-397B-A17B")

@@ -158,7 +158,7 @@ def _attention(job: _Job) -> Terms:
         "odd_heads": 1.0 * (s.head_dim % 8 > 0) + 0.5 * (s.head_dim % 64 > 0),
         "attention_flop": operators.attention_flop(job.tokens, context, s.heads / a.tp, s.head_dim, s.value_dim)
         + 2 * job.tokens * s.other.updates / s.layers / a.tp,
-        "context": context,
+        "context": np.where(context > 0, context, 1.0),  # states alone attend to none
         "score_bytes": np.where(a.flash, 0.0, SCORE_BYTES * job.tokens * job.sequence * s.heads / a.tp),
     }
 
