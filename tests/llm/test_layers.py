@@ -106,9 +106,11 @@ KINDS = [
             "block_configs": [
                 {"attention": {"no_op": False, "n_heads_in_group": 2}, "ffn": {"ffn_mult": 6.0}},
                 {"attention": {"no_op": True, "n_heads_in_group": None}, "ffn": {"ffn_mult": 12.0}},
+                {"attention": {"replace_with_linear": True}, "ffn": {"replace_with_linear": True}},
+                {"attention": {"replace_with_linear": True}, "ffn": {"no_op": True}},
             ],
         },
-        ATTENTION + 3 * H * (256 + 512),
+        ATTENTION + 3 * H * (256 + 512) + 3 * H * H,
         None,
         64 * 1000,
         0,

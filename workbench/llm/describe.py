@@ -1,4 +1,4 @@
-"""Dimensions of the main attention and the feed-forward parts of a configuration, and what its other layers ask for."""
+"""Dimensions of the main attention and the feed-forward parts of a configuration, and what its other layers need."""
 
 from __future__ import annotations
 
@@ -26,9 +26,8 @@ def main_attention(c: Fields, mixers: list[str]) -> dict[str, Any]:
     if "block_configs" in c:
         kv_heads = max(heads // searched(c, blocks_of(c)[1])[0], 1)
     if heads % kv_heads:
-        raise InputError(
-            f"{next((k for k in NAMES['kv_heads'] if k in c), 'num_key_value_heads')} is {kv_heads}; expected a divisor of {heads} heads"
-        )
+        name = next((k for k in NAMES["kv_heads"] if k in c), "num_key_value_heads")
+        raise InputError(f"{name} is {kv_heads}; expected a divisor of {heads} heads")
     dims = {"hidden": hidden, "heads": heads, "kv_heads": kv_heads}
     if "sliding" in mixers or "compressed" in mixers:
         dims["sliding_window"] = c.size("window")
@@ -36,10 +35,8 @@ def main_attention(c: Fields, mixers: list[str]) -> dict[str, Any]:
         latent = ("qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim")
         if not all(c.has(name) for name in latent):
             raise InputError("kv_lora_rank needs qk_nope_head_dim, qk_rope_head_dim and v_head_dim")
-        dims |= {name: c.size(name) for name in ("kv_lora_rank", *latent)} | {
-            "q_lora_rank": c.size("q_lora_rank", 0, low=0),
-            "attention": "mla",
-        }
+        dims |= {name: c.size(name) for name in ("kv_lora_rank", *latent)}
+        dims |= {"q_lora_rank": c.size("q_lora_rank", 0, low=0), "attention": "mla"}
         dims["head_dim"] = dims["qk_nope_head_dim"] + dims["qk_rope_head_dim"]
     else:
         if hidden % heads and not c.has("head_dim"):
@@ -115,7 +112,7 @@ def embeddings(c: Fields, hidden: int, layers: int) -> dict[str, Any]:
 
 
 def other_layers(c: Fields, dims: dict[str, Any], mixers: list[str]) -> tuple[Mixing, dict[str, Any], list[str]]:
-    """What layers ask for beside the main attention, all together; what of the main attention slides or selects; kinds in words."""
+    """What layers need beside the main attention, all together; what of the main attention slides or selects; kinds in words."""
     hidden, n = dims["hidden"], len(mixers)
     ratios = c.each("compress_ratios", n)
     if ratios is not None:
@@ -252,10 +249,9 @@ def _word(c: Fields, kind: str, dims: dict[str, Any]) -> str:
     """A kind of layer in the field's words."""
     if kind == "linear":
         named = {"linear_attn_config": "Kimi delta", "linear_num_value_heads": "gated delta"}
-        of_state = "RWKV" if c.kind.startswith("rwkv") else "Mamba-2" if c.has("ssm_heads") or c.kind == "mamba2" else "Mamba"
-        return next(
-            (word for field, word in named.items() if field in c), of_state if of_state != "Mamba" or c.has("state") else "lightning"
-        )
+        of_state = "Mamba-2" if c.has("ssm_heads") or c.kind == "mamba2" else "Mamba" if c.has("state") else "lightning"
+        of_state = "RWKV" if c.kind.startswith("rwkv") else of_state
+        return next((word for field, word in named.items() if field in c), of_state)
     if kind in ("full", "sparse") and "kv_lora_rank" in dims:
         return "latent" if kind == "full" else "sparse latent"
     return {"beside": "full beside Mamba-2", "none": "no mixer"}.get(kind, kind)

@@ -34,9 +34,8 @@ def layers_of(c: Fields) -> tuple[list[str], list[str]]:
             raise InputError(f"a pattern of {len(pattern)} layers; expected less than or equal to 10000")
         found = [_kind(p, "hybrid_override_pattern") for p in pattern]
         if {"experts", "feed"} & set(found):  # layers of one part each
-            return ["none" if k in ("experts", "feed") else k for k in found], [
-                {"experts": "experts", "feed": "dense"}.get(k, "none") for k in found
-            ]
+            feeds = [{"experts": "experts", "feed": "dense"}.get(k, "none") for k in found]
+            return [k if feed == "none" else "none" for k, feed in zip(found, feeds, strict=True)], feeds
         return found, _feeds(c, len(found))
     n = c.size("layers")
     return _mixers(c, n), _feeds(c, n)

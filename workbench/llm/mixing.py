@@ -16,7 +16,7 @@ STATE_BYTES, CONVOLVED_BYTES = 4, 2  #: of a number of a recurrent state (``mamb
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Mixing(Arrays):
-    """What layers ask for beside the products of the model's main attention: of one layer, or of several together.
+    """What layers need beside the products of the model's main attention: of one layer, or of several together.
 
     A token adds `kept` numbers to the cache for good, and `kept_windowed` that leave with the window. A later one reads `read` numbers,
     and multiplies and adds `scores` times, for each token before it: the windowed ones within ``sliding_window`` tokens, the selected

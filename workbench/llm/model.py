@@ -1,7 +1,7 @@
 """Language models as architectures: parameters, key-value cache and arithmetic that follow from their layers.
 
 ``catalogue.llm("DeepSeek-V3")`` returns an `LLM` of the catalogue; `read_hugging_face` reads one from a ``config.json``. Layers of the
-main attention are said by dimensions, which may be arrays; what layers of other kinds ask for is their sum, `Transformer.other`.
+main attention are said by dimensions, which may be arrays; what layers of other kinds need is their sum, `Transformer.other`.
 Counts hold every weight matrix, the biases of query, key and value, two norms a layer and the final one. They leave out other biases,
 norms inside attention, heads for multi-token prediction (`LLM.mtp_params`) and image encoders.
 """

@@ -44,18 +44,11 @@ def of_format(precision: str, said: str = "") -> Quantization:
 
 
 #: Words in the name of a repository that say the format of the weights, and those that change no dimension.
-_FORMATS = {
-    "fp8": "fp8",
-    "mxfp8": "mxfp8",
-    "nvfp4": "nvfp4",
-    "fp4": "nvfp4",
-    "mxfp4": "mxfp4",
-    "bf16": "bf16",
-    "int8": "int8",
-    "w8a8": "int8",
+_WORDS_OF = {"nvfp4": "nvfp4 fp4", "int4": "int4 awq gptq w4a16 4bit", "int8": "int8 w8a8"} | {
+    n: n for n in ("fp8", "mxfp8", "mxfp4", "bf16")
 }
-_FORMATS |= dict.fromkeys(("awq", "gptq", "int4", "w4a16", "4bit"), "int4")
-_TUNED = re.compile(r"instruct|it|chat|thinking|hf|base|pt|kv|dynamic|static|quantized|bnb|v\d+|bf16|" + "|".join(_FORMATS))
+_FORMATS = {word: name for name, words in _WORDS_OF.items() for word in words.split()}
+_TUNED = re.compile(r"instruct|it|chat|thinking|hf|base|pt|kv|dynamic|static|quantized|bnb|v\d+|" + "|".join(_FORMATS))
 _DATED = re.compile(r"\d{4}|\d{6}|\d{8}")
 
 

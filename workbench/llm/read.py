@@ -14,13 +14,13 @@ from workbench.llm import quantized
 from workbench.llm.describe import embeddings, feed_forward, main_attention, matrices, other_layers
 from workbench.llm.fields import NAMES, Fields
 from workbench.llm.kinds import WAY_OUT, layers_of
+from workbench.llm.mixing import Mixing, together
 from workbench.llm.model import LLM
 
 #: Where multimodal models keep their language model.
 NESTED = ("thinker_config", "text_config", "llm_config", "language_config")
 ENCODERS = r"(al|de|distil|modern|camem|nomic_)?bert|.*roberta|electra|mpnet|clip.*|siglip.*|vit|git|esm"
 BOTH = r"u?m?t5|m?bart|whisper|pegasus|marian|m2m_100|blenderbot|led|prophetnet|speech_to_text"
-
 #: Fields of kinds of layers that are not described: recurrent Gemma, LongCat, Zamba, SambaY.
 UNKNOWN = ("lru_width", "block_types", "zero_expert_num", "hybrid_layer_ids", "mb_per_layer")
 
@@ -34,11 +34,8 @@ def read_hugging_face(path: str | Path) -> LLM:
     and what is allowed; for an encoder, and for kinds of layers that are not known.
     """
     folder = Path(path)
-    file = (
-        next((f for n in ("config.json", "params.json") if (f := folder / n).is_file()), folder / "config.json")
-        if folder.is_dir()
-        else folder
-    )
+    inside = [f for n in ("config.json", "params.json") if (f := folder / n).is_file()] or [folder / "config.json"]
+    file = inside[0] if folder.is_dir() else folder
     repository = next((part.split("--") for part in file.absolute().parts if part.startswith("models--")), None)  # of the hub's cache
     named = file.absolute().parent.name if file.name in ("config.json", "params.json") else file.stem
     name, beside = repository[-1] if repository else named, file.parent / "hf_quant_config.json"
@@ -83,8 +80,8 @@ def of_config(found: dict[str, Any], **known: Any) -> LLM:
             "attention_bias": c.flag(*NAMES["bias"]),
             "ffn_matrices": matrices(c),
             "single_layers": n if c.get("use_parallel_residual", c.get("parallel_attn", c.get("single"))) is True else alone,
-            "bare_layers": feeds.count("none"),
-            "other": other,
+            "bare_layers": feeds.count("none") + feeds.count("matrix"),
+            "other": together([other, Mixing(weights=feeds.count("matrix") * dims["hidden"] ** 2)]),
             "runs": runs,
             "quantization": quantization,
             **embeddings(c, dims["hidden"], n),
@@ -125,11 +122,7 @@ def _language_part(found: dict[str, Any]) -> dict[str, Any]:
         found = outer | {k: v for k, v in inner.items() if v is not None}
     if isinstance(ssm := found.get("ssm_cfg"), dict):  # as mamba-ssm writes it
         second = ssm.get("layer") == "Mamba2"
-        found = (
-            {"model_type": "mamba", "state_size": 128 if second else 16}
-            | found
-            | {k.replace("d_state", "state_size"): v for k, v in ssm.items()}
-        )
+        found = {"model_type": "mamba", "state_size": ssm.get("d_state", 128 if second else 16)} | found | ssm
         if second:
             width = ssm.get("headdim", 64)
             inner = 2 * found["d_model"] if isinstance(found.get("d_model"), int) else 0
