@@ -7,6 +7,7 @@ override rows with CSVs of the same names in the folder ``$WORKBENCH_DATA``.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -17,13 +18,14 @@ from typing import Any, TypeVar, cast
 import polars as pl
 
 from workbench import formats, tables
-from workbench.errors import DataError, UnknownName, nearest
-from workbench.llm import LLM, read_hugging_face
+from workbench.errors import DataError, InputError, UnknownName, nearest
+from workbench.llm import LLM, Transformer, of_config, of_name, read_hugging_face
 from workbench.rows import CPU, Chip, Cost, Grid, Link, MemoryLevel, Region
 from workbench.tables import load
 from workbench.units import GBIT, GIGA, MEBI, MICRO, TERA
 
 T = TypeVar("T")
+NUMBERS = tuple(f.name for f in fields(Transformer))  #: columns of `llms` that a row's config says too
 RACK_SCALE = 64  #: chips in the scale-up domain from which a chip is sold as a rack, where nothing else is said
 HOST, PCIE = 8, 63.0  #: chips of a host and bandwidth of a slot (5.0 x16) [GB/s], where nothing else is said
 
@@ -175,7 +177,8 @@ def link(name: str) -> Link:
 
 
 def llm(name: str | Path | LLM) -> LLM:
-    """The language model `name` (or an alias), or the one described by a Hugging Face ``config.json`` at that path; an `LLM` is itself.
+    """The language model `name` (an alias, or a repository of the hub, whose name may say the format of the weights), or the one described
+    by a Hugging Face ``config.json`` or a Mistral ``params.json`` at that path; an `LLM` is itself.
 
     Examples
     --------
@@ -193,8 +196,24 @@ def llm(name: str | Path | LLM) -> LLM:
         return name
     if isinstance(name, Path) or name.endswith(".json") or (os.sep in name and Path(name).exists()):
         return read_hugging_face(name)
-    r = _row("llms", name, "LLM")
-    return LLM(name=r["llm"], **{name: value for name, value in _same(LLM, r).items() if value is not None})  # blank: does not apply
+    names, weights = of_name(name)
+    found = made_of("llms", _index("llms"))
+    key = next((n for n in names if n.strip().casefold() in found), name)
+    r = _row("llms", key, "LLM")
+    known = {"name": r["llm"]} | {column: value for column, value in _same(LLM, r).items() if value is not None}  # blank: does not apply
+    if weights and key != name:  # a row's own name says no format
+        known["quantization"] = weights
+    if not r["config"]:
+        return LLM(**known)
+    try:
+        read = of_config(json.loads(r["config"]), **{c: known[c] for c in known if c not in NUMBERS})
+    except (ValueError, InputError) as error:
+        raise InputError(f"table llms, {r['llm']}, column config: {error}") from None
+    if differ := [
+        f"{c} is {known[c]} and {getattr(read, c)} by its config" for c in NUMBERS if c in known and known[c] != getattr(read, c)
+    ]:
+        raise InputError(f"table llms, {r['llm']}: {'; '.join(differ)}")
+    return read
 
 
 def grid(code: str) -> Grid:

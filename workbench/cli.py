@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import sys
 from pathlib import Path
@@ -43,8 +44,8 @@ def _main(
 
 @app.command()
 def show(
-    table: Annotated[str | None, typer.Argument(help="A table of the catalogue; none: list the tables.")] = None,
-    name: Annotated[str | None, typer.Argument(help="One row, by its key or an alias: every field with its source.")] = None,
+    table: Annotated[str | None, typer.Argument(help="A table of the catalogue, or llm for a model's card; none: list the tables.")] = None,
+    name: Annotated[str | None, typer.Argument(help="One row, by its key or an alias; a model also by its config.json.")] = None,
     csv: Annotated[bool, typer.Option("--csv", help="Print every column as CSV.")] = False,
 ) -> None:
     """Show a table of the catalogue, or one of its rows."""
@@ -55,6 +56,9 @@ def show(
             {t: [str(catalogue.table(t).height), _examples(catalogue.names(t))] for t in tables.table_names()},
             ["table", "rows", "for example"],
         )
+        return
+    if table == "llm" and name is not None:
+        _show_llm(name)
         return
     frame = catalogue.table(table)
     if name is not None:
@@ -304,6 +308,33 @@ def main() -> None:
     except WorkbenchError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+
+
+#: Share of device memory that engines fill where nothing else is asked for, and contexts that a card shows.
+FILLED, SHOWN = 0.9, {"8k": 2**13, "128k": 2**17, "1M": 2**20}
+
+
+def _show_llm(name: str) -> None:
+    """Card of a model: counts, cache of a sequence, memory by format, chips that hold it."""
+    from workbench import catalogue, formats
+    from workbench.units import human
+
+    llm = catalogue.llm(name)
+    chips = sorted((catalogue.chip(chip) for chip in catalogue.names("chips")), key=lambda chip: chip.hbm_bytes)
+    print(llm, end="\n\n")
+    sequences = {context: [human(llm.kv_bytes(n, b) + llm.other.state, "B") for b in (2, 1)] for context, n in SHOWN.items()}
+    _print_frame(sequences, ["context", "cache and state, bf16", "cache fp8"])
+    own = llm.quantization.name if llm.quantization else None
+    rows = {}
+    for precision in dict.fromkeys((*([own] if own else ()), "bf16", "fp8", "nvfp4", "int4")):
+        runs = [chip for chip in chips if chip.runs(formats.peak_of(precision))]
+        weights = llm.weight_bytes(precision)
+        needed = {
+            chip.name: math.ceil((weights + llm.kv_bytes(SHOWN["8k"]) + llm.other.state) / (FILLED * chip.hbm_bytes)) for chip in runs
+        }
+        one = [chip for chip, n in needed.items() if n == 1][:6]
+        rows[precision] = [human(weights, "B"), ", ".join(one or [f"{n} {chip}" for chip, n in list(needed.items())[-4:]])]
+    _print_frame(rows, ["weights in", "memory", "chips that hold it and 8k tokens"], fold=True)
 
 
 def _one_thread() -> None:
