@@ -288,7 +288,7 @@ def validate(
 @app.command()
 def calibrate(
     kind: Annotated[str, typer.Argument(help="What was measured: collectives, gemm, serving, training or training-memory.")],
-    file: Annotated[Path, typer.Argument(help="CSV of measurements.")],
+    file: Annotated[list[Path], typer.Argument(help="CSV of measurements; several are fitted together.")],
     out: Annotated[str, typer.Option(help="Folder of tables; set WORKBENCH_DATA to it to use them.")] = "calibrated",
 ) -> None:
     """Fit the constants of a model to measurements, and write them as tables of the catalogue."""
@@ -297,7 +297,7 @@ def calibrate(
 
     if "://" in out:
         raise InputError(f"--out {out}: a folder is expected, because WORKBENCH_DATA names one")
-    for path, table in validation.write_tables(validation.calibrate(kind, file), out).items():
+    for path, table in validation.write_tables(validation.calibrate(kind, *file), out).items():
         print(f"{table.height} rows: {path}")
 
 

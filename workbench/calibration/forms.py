@@ -41,6 +41,7 @@ class Form:
     value: Callable[[dict[str, Any], str], float | None] = lambda row, quantity: row[quantity]  #: what was measured, of a row
     tolerance: Callable[[dict[str, Any]], float | None] = lambda row: None  #: error that a row allows, where it says
     read: Callable[[Path], pl.DataFrame | None] | None = None  #: of files that are no CSV; None for a file that it does not know
+    standard: Callable[[pl.DataFrame], pl.DataFrame] = lambda rows: rows  #: as the forms of a kind that are fitted together have them
     calibrate: Callable[[pl.DataFrame], dict[str, pl.DataFrame]] | None = None  #: all that ships of fits to such a file
     refit: Callable[[pl.DataFrame], dict[str, pl.DataFrame] | None] | None = None  #: tables fitted to some of the rows alone
     #: In place of `refit`, where all folds at once are cheaper: positions of each group, and the tables that the other rows give.

@@ -139,10 +139,10 @@ def _finite(result: Any, path: str) -> float:
     return value
 
 
-def calibrate(kind: str, path: str | Path) -> dict[str, pl.DataFrame]:
-    """Tables of coefficients fitted to a file of measurements, by name, as they belong in ``calibration/`` of a data folder.
+def calibrate(kind: str, *paths: str | Path) -> dict[str, pl.DataFrame]:
+    """Tables of coefficients fitted to files of measurements, by name, as they belong in ``calibration/`` of a data folder.
 
-    Raises as `validate`, and `DataError` for a file that nothing is fitted to.
+    Raises as `validate`, and `DataError` for a file that nothing is fitted to, or that is not fitted together with the first.
 
     Examples
     --------
@@ -150,21 +150,28 @@ def calibrate(kind: str, path: str | Path) -> dict[str, pl.DataFrame]:
     >>> sorted(fitted)
     ['gemm', 'gemm_errors', 'gemm_evidence']
     """
-    file, fitted = Path(path), [name for name, forms in KINDS.items() if any(form.calibrate for form in forms)]
-    nothing = DataError(file, f"nothing of the kind {kind} is calibrated on such a file; kinds that are: {', '.join(fitted)}")
-    if _forms(kind) and kind not in fitted:
-        raise nothing
-    form, frame = read(kind, file)
-    if form.calibrate is None:
-        raise nothing
+    fitted, frames, fit = [name for name, forms in KINDS.items() if any(form.calibrate for form in forms)], [], None
+    _forms(kind)
+    for file in map(Path, paths):
+        form, frame = read(kind, file) if kind in fitted else (None, None)
+        if form is None or form.calibrate is None or fit not in (None, form.calibrate):
+            together = " together with the first" if fit and form and form.calibrate else ""
+            kinds = ", ".join(fitted)
+            raise DataError(file, f"nothing of the kind {kind} is calibrated on such a file{together}; kinds that are: {kinds}")
+        fit = form.calibrate
+        frames.append(form.standard(frame))
+    if fit is None:
+        raise InputError("calibrate: expected a file of measurements at least")
+    frame = pl.concat(frames, how="diagonal_relaxed")
     try:
         with np.errstate(all="ignore"):
-            found = form.calibrate(frame)
+            found = fit(frame)
     except InputError as error:
         raise DataError(file, str(error)) from None
     if any(table.is_empty() for table in found.values()):
         raise DataError(file, "no row of it can be calibrated on; workbench validate says why rows are not predicted")
-    stamp = {"source": f"{frame.height} rows of {file.name}; workbench calibrate {kind}", "as_of": datetime.date.today().isoformat()}
+    named = " and ".join(Path(path).name for path in paths)
+    stamp = {"source": f"{frame.height} rows of {named}; workbench calibrate {kind}", "as_of": datetime.date.today().isoformat()}
     stamped = {}
     for name, table in found.items():  # a table of what was measured has sources of its own
         declared = [column.column for column in tables.declaration(f"calibration/{name}")]

@@ -232,7 +232,8 @@ DEEPSEEK = Form(
     ),
     _ask_r1,
     (*R1, "p99_ttft_ms", "p99_tpot_ms", "median_e2e_s", "input_tok_s_per_chip", "total_tok_s_per_chip"),
-    calibrate=lambda frame: fit.calibrate(_r1(frame)),
+    standard=_r1,
+    calibrate=fit.calibrate,
     folds=lambda frame, of: fit.folds(_r1(frame), of),
     groups=fit.groups,
 )
