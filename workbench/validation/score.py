@@ -153,13 +153,13 @@ def calibrate(kind: str, *paths: str | Path) -> dict[str, pl.DataFrame]:
     fitted, frames, fit = [name for name, forms in KINDS.items() if any(form.calibrate for form in forms)], [], None
     _forms(kind)
     for file in map(Path, paths):
-        form, frame = read(kind, file) if kind in fitted else (None, None)
+        form, rows = read(kind, file) if kind in fitted else (None, pl.DataFrame())
         if form is None or form.calibrate is None or fit not in (None, form.calibrate):
             together = " together with the first" if fit and form and form.calibrate else ""
             kinds = ", ".join(fitted)
             raise DataError(file, f"nothing of the kind {kind} is calibrated on such a file{together}; kinds that are: {kinds}")
         fit = form.calibrate
-        frames.append(form.standard(frame))
+        frames.append(form.standard(rows))
     if fit is None:
         raise InputError("calibrate: expected a file of measurements at least")
     frame = pl.concat(frames, how="diagonal_relaxed")
