@@ -29,10 +29,6 @@ NUMBERS = (
     *("tpot_ms", "ttft_ms", "output_tok_s_per_gpu", "power_w_per_gpu", "energy_j_per_out_token"),
 )
 WHOLE = NUMBERS[NUMBERS.index("layers") : NUMBERS.index("input_len")]  #: of them dimensions and degrees
-CHIPS = {
-    **{"A100-40": "A100 40GB", "A100-80": "A100", "A100-80GB": "A100", "A100-80G": "A100", "RTXPRO6000": "RTX PRO 6000"},
-    **{"GH200": "GH200 96GB", "H20-96G": "H20"},
-}
 #: Input tokens where a row states none: of a question of a chat, as Open-Orca has them.
 INPUT = 300.0
 #: Words that tell a framework, in small letters.
@@ -163,7 +159,7 @@ def side(chips: float, replicas: float, tp: float) -> Call:
 
 def chip_of(text: str | None) -> Chip:
     """The chip that a file means."""
-    return catalogue.chip(CHIPS.get(text or "", text or ""))
+    return catalogue.chip(text or "")
 
 
 def software(text: str | None, version: str | None = "") -> tuple[str, str]:
