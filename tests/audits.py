@@ -10,9 +10,8 @@ from collections.abc import Iterator
 import numpy as np
 import polars as pl
 
-from workbench.demand.forecast import checks
-from workbench.demand.forecast.checks import Finding, positive
-from workbench.demand.forecast.history import year
+from workbench.demand.forecast import history
+from workbench.demand.forecast.history import Finding, positive, year
 
 #: Times a month of each unit that tokens are printed in (months of 365.25 / 12 days).
 _A_MONTH = {
@@ -73,10 +72,10 @@ def total_against_path(row, total, times, rates, start, end):
 def _groups(frame: pl.DataFrame, by: list[str], time: str, value: str) -> Iterator[Finding]:
     for _, group in frame.sort(time).group_by(by, maintain_order=True):
         rows, times = group["id"].to_list(), [year(t) for t in group[time]]
-        again = checks.one_value(rows, times)
+        again = history.one_value(rows, times)
         yield from again
         once = group.filter(~pl.col("id").is_in([f.row for f in again]))
-        yield from checks.tenfold(once["id"].to_list(), [year(t) for t in once[time]], once[value])
+        yield from history.tenfold(once["id"].to_list(), [year(t) for t in once[time]], once[value])
 
 
 def _capex(frame: pl.DataFrame) -> Iterator[Finding]:
@@ -102,8 +101,8 @@ def _chip_stock(frame: pl.DataFrame) -> Iterator[Finding]:
     for _, group in stocks.sort("quarter").group_by(["vendor", "chip"], maintain_order=True):
         rows, times = group["id"].to_list(), [year(t) for t in group["quarter"]]
         for value in ("chips", "h100e"):
-            yield from checks.tenfold(rows, times, group[value])
-            yield from checks.never_falls(rows, times, group[value])
+            yield from history.tenfold(rows, times, group[value])
+            yield from history.never_falls(rows, times, group[value])
     for _, group in flows.group_by(["vendor", "chip"], maintain_order=True):
         each = group["h100e"] / group["chips"]
         usual = float(each.median() or 1.0)  # type: ignore[arg-type]

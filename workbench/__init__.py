@@ -6,7 +6,7 @@ Subpackages load when first used, so that ``import workbench`` costs nothing.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 __version__ = "0.1.0"
@@ -35,18 +35,18 @@ __all__ = [
 ]
 
 
-def _loaded(package: str, name: str, places: Mapping[str, str]) -> Any:
-    """What `name` of a package stands for, imported now from the module that `places` says; the module itself where both are one."""
-    if name not in places:
-        raise AttributeError(f"module {package!r} has no attribute {name!r}")
-    module = importlib.import_module(f"{package}.{places[name]}")
-    return module if name == places[name] else getattr(module, name)
+def _loaded(package: str, places: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """``__getattr__`` and ``__dir__`` of a package whose names are imported when asked for, from the modules that `places` says."""
+
+    def get(name: str) -> Any:
+        if name not in places:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        module = importlib.import_module(f"{package}.{places[name]}")
+        return module if name == places[name] else getattr(module, name)
+
+    return get, lambda: list(places)
 
 
-def __getattr__(name: str) -> Any:
-    places = {name: name for name in __all__} | dict.fromkeys(("check_parameters", "record"), "notebook.runtime")
-    return _loaded(__name__, name, places)
-
-
-def __dir__() -> list[str]:
-    return list(__all__)
+__getattr__, __dir__ = _loaded(
+    __name__, {name: name for name in __all__} | dict.fromkeys(("check_parameters", "record"), "notebook.runtime")
+)

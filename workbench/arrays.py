@@ -11,7 +11,7 @@ from dataclasses import fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from workbench.errors import InputError
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 T = TypeVar("T")
+Array = NDArray[np.float64]
 
 
 def broadcast(**named: ArrayLike) -> tuple[int, ...]:

@@ -209,20 +209,16 @@ def tour(
     out: Annotated[str, typer.Option(help="Folder for the executed notebooks and index.html, or s3://, gs://, az:// address.")] = "out",
 ) -> None:
     """Run every notebook with its own parameters and publish them with an index."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
     from workbench import files
+    from workbench.batch.tell import show
     from workbench.notebook import publish
     from workbench.notebook.run import execute_all, shipped
 
     names, runs = shipped(), []
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task("notebooks", total=len(names))
+    with show.progress_bar("notebooks") as progress:
         for done in execute_all(names, out):
             runs.append(done)
-            bar.update(task, advance=1, description=done.name)
+            progress(len(runs), sum(bool(run.error) for run in runs), len(names))
     index = files.place(out, "index.html")
     publish.index(runs, index)
     for done in runs:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 import uuid
 from contextlib import suppress
@@ -25,10 +24,8 @@ class Store:
     url: str
 
     @classmethod
-    def at(cls, out: str | Path | Store) -> Store:
+    def at(cls, out: str | Path) -> Store:
         """The store at a path (made absolute, so that workers find it from wherever they run) or an address."""
-        if isinstance(out, Store):
-            return out
         text = str(out).removeprefix("file://")
         kind, address, place = text.partition("://")
         if not address:
@@ -147,15 +144,5 @@ def _split(path: str | Path) -> tuple[Store, str]:
 
 def private_folder() -> Path:
     """A new folder that only this user may enter, on a path short enough for sockets."""
-    return Path(tempfile.mkdtemp(prefix=f"workbench-{os.getpid()}-", dir=_temporary()))
-
-
-def remove_private_folders(pid: int) -> None:
-    """Remove those of a process that is gone."""
-    for left in Path(_temporary()).glob(f"workbench-{pid}-*"):
-        shutil.rmtree(left, ignore_errors=True)
-
-
-def _temporary() -> str:
     usual = tempfile.gettempdir()
-    return usual if len(usual) < LONGEST - 45 else "/tmp"
+    return Path(tempfile.mkdtemp(prefix=f"workbench-{os.getpid()}-", dir=usual if len(usual) < LONGEST - 45 else "/tmp"))

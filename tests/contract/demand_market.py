@@ -6,7 +6,7 @@ import numpy as np
 
 from contract.harness import Case
 from workbench import demand
-from workbench.demand.forecast import backtest, frontier, trend
+from workbench.demand.forecast import scores, trend
 from workbench.demand.forecast.history import Series
 from workbench.demand.market import scenario
 from workbench.demand.market.loop import Futures, simulate
@@ -37,9 +37,9 @@ def path(value):
 two, three, four, eight = over(2), over(3), over(4), over(8)
 T = np.arange(6.0)
 FIT = trend.fit_trend([0.0, 0.2, 0.3, 0.6, 0.7, 1.0])
-PAST = frontier.records([2018, 2020, 2021, 2023], [1e23, 3e23, 1e24, 5e25], 2023.0)
+PAST = trend.records([2018, 2020, 2021, 2023], [1e23, 3e23, 1e24, 5e25], 2023.0)
 SERIES = Series("s", "USD", "flow", 2020 + T / 4, np.exp(T / 5), tuple("abcdef"))
-TEST = backtest.rolling(SERIES, lambda past, steps: trend.last_value(np.log(past.values), steps), "last value", 1, least=3)
+TEST = scores.rolling(SERIES, lambda past, steps: trend.last_value(np.log(past.values), steps), "last value", 1, least=3)
 DRAWS = scenario.draws(3, 1)
 FIXED = {name: value.item() for name, value in DRAWS.items() if value.size == 1 and name != "chip_response"}  # one driver is enough
 MARKET = {
@@ -198,11 +198,11 @@ CASES += [
         allow=allow("at log_values", "negative", "zero") | allow("times", "negative") | allow("half_life", "infinite"),
     ),
     Case(
-        "demand.records", lambda times, values, until: frontier.records(rising(times), rising(values), until=until),
+        "demand.records", lambda times, values, until: trend.records(rising(times), rising(values), until=until),
         {"times": 6.0, "values": 2.0, "until": 6.0}, numbers=("times", "values", "until"), allow=allow("times", "negative", "zero"),
     ),
     Case(
-        "demand.record_ahead", lambda **x: frontier.record_ahead(PAST, **x), {"years": 1.0, "n": 4.0, "seed": 1.0}, {"years": (0, 1, 2)},
+        "demand.record_ahead", lambda **x: trend.record_ahead(PAST, **x), {"years": 1.0, "n": 4.0, "seed": 1.0}, {"years": (0, 1, 2)},
         ("n", "seed"), ("n", "seed"), allow=allow("years seed", "zero"),
     ),
     Case(
@@ -212,7 +212,7 @@ CASES += [
         allow=allow("origins targets samples observed", "negative", "zero"),
     ),
     Case(
-        "demand.rolling", lambda **x: backtest.rolling(SERIES, lambda past, steps: np.ones(4), "m", **x), {"steps": 1.0, "least": 3.0},
+        "demand.rolling", lambda **x: scores.rolling(SERIES, lambda past, steps: np.ones(4), "m", **x), {"steps": 1.0, "least": 3.0},
         numbers=("steps", "least"), whole=("steps", "least"),
     ),
 ]  # fmt: skip

@@ -6,9 +6,9 @@ from contract.harness import Case
 from workbench import catalogue, demand, fabric
 from workbench.chips import ServingPlan
 from workbench.demand.bottom_up import INPUTS, SOME
-from workbench.demand.forecast import checks, history
+from workbench.demand.forecast import history
 from workbench.demand.market import scenario
-from workbench.demand.uses import adoption, agents, chip_time, growth, tokens, training
+from workbench.demand.uses import adoption, agents, tokens, training
 
 SHARES = (0.2, 0.5, 0.8)
 
@@ -121,13 +121,13 @@ CASES: list[Case] = [
         allow=may_be("zero", "calls_per_second"),
     ),
     case(
-        "h100e_of_flop", chip_time.h100e_of_flop,
+        "h100e_of_flop", tokens.h100e_of_flop,
         {"tokens_per_second": (0, 1e9, 2e9), "active": (0, 1e9, 2e9), "utilisation": SHARES, "availability": (0.5, 0.9, 1)},
         allow=may_be("zero", "tokens_per_second", "active"),
     ),
     # efficiency and models
     case(
-        "damped_growth", growth.damped_growth, {"years": (-1, 1, 3), "factor": (0.5, 1, 4), "fade": (1, 2, 5)},
+        "damped_growth", tokens.damped_growth, {"years": (-1, 1, 3), "factor": (0.5, 1, 4), "fade": (1, 2, 5)},
         allow={"years": ("negative", "zero"), "fade": ("infinite",)},
     ),
     # training
@@ -187,7 +187,7 @@ CASES: list[Case] = [
         numbers=("most_rank",), whole=("most_rank",),
     ),
     case(
-        "beyond_authority", lambda times, horizon: checks.beyond_authority([2020.0, times], horizon), {"horizon": (0, 1, 9)},
+        "beyond_authority", lambda times, horizon: history.beyond_authority([2020.0, times], horizon), {"horizon": (0, 1, 9)},
         base={"times": 2024.0}, numbers=("times",), allow={"times": ("negative", "zero"), "horizon": ("zero",)},
     ),
     # all together

@@ -3,7 +3,7 @@
 from contract.harness import Case, series
 from workbench import catalogue, chips, energy, fleet
 from workbench.fabric import Cluster
-from workbench.fleet.capacity import site_case
+from workbench.fleet.decisions import site_case
 from workbench.fleet.finance import npv, payback
 from workbench.fleet.pooling import Reserve, erlang_c
 from workbench.fleet.problem import Fleet

@@ -9,8 +9,8 @@ from scipy.integrate import quad
 
 from audits import AUDITS, path_total, total_against_path
 from workbench import catalogue
-from workbench.demand.forecast import checks, history
-from workbench.demand.forecast.checks import SuspectData
+from workbench.demand.forecast import history
+from workbench.demand.forecast.history import SuspectData
 from workbench.errors import DataError, InputError
 from workbench.tables import read
 
@@ -109,7 +109,7 @@ def test_other_contradictions():
 
 
 def test_the_same_time_twice():
-    again = checks.one_value(["a", "b", "c"], [2025.0, 2025.25, 2025.0])
+    again = history.one_value(["a", "b", "c"], [2025.0, 2025.25, 2025.0])
     assert [(f.row, f.reason) for f in again] == [("c", "the series already has 'a' at that time; keep one definition")]
 
 
@@ -119,16 +119,16 @@ def test_the_same_time_twice():
 def test_growth_is_no_slip_and_a_slip_in_it_is(steps, place):
     y = np.exp(np.cumsum(steps))  # a quarter may lose a quarter or more than double
     t, rows = 2020 + np.arange(y.size) / 4, [f"r{i}" for i in range(y.size)]
-    assert not checks.tenfold(rows, t, y)
+    assert not history.tenfold(rows, t, y)
     i = 1 + place % (y.size - 2)
     wrong = y.copy()
     wrong[i] *= 10
-    assert [f.row for f in checks.tenfold(rows, t, wrong)] == [rows[i]]
+    assert [f.row for f in history.tenfold(rows, t, wrong)] == [rows[i]]
 
 
 def test_two_slips_are_both_named():
     y = np.ones(9) * np.array([1, 1, 10, 1, 1, 1, 0.1, 1, 1])
-    assert {f.row for f in checks.tenfold(list("abcdefghi"), np.arange(9.0), y)} == {"c", "g"}
+    assert {f.row for f in history.tenfold(list("abcdefghi"), np.arange(9.0), y)} == {"c", "g"}
 
 
 @given(st.lists(st.floats(0.1, 10), min_size=2, max_size=5), st.floats(-1, 1), st.floats(0.1, 3))
@@ -144,10 +144,10 @@ def test_path_total_is_the_integral(rates, start, span):
 
 
 def test_horizons_beyond_the_history():
-    assert checks.beyond_authority([2020, 2024], [0, 2, 2.1]).tolist() == [False, False, True]
-    assert checks.beyond_authority([], 0.5)
+    assert history.beyond_authority([2020, 2024], [0, 2, 2.1]).tolist() == [False, False, True]
+    assert history.beyond_authority([], 0.5)
     with pytest.raises(InputError, match="horizon = -1: expected 0 or more"):
-        checks.beyond_authority([2020, 2024], -1)
+        history.beyond_authority([2020, 2024], -1)
 
 
 def test_a_band_that_does_not_hold_its_value(tmp_path):
@@ -158,4 +158,4 @@ def test_a_band_that_does_not_hold_its_value(tmp_path):
 
 def test_bad_input():
     with pytest.raises(InputError, match=r"b: 0: expected more than 0"):
-        checks.tenfold(["a", "b", "c"], [1, 2, 3], [1, 0, 1])
+        history.tenfold(["a", "b", "c"], [1, 2, 3], [1, 0, 1])

@@ -9,7 +9,7 @@ from scipy.stats import linregress, t
 
 from workbench import catalogue, demand
 from workbench.demand.forecast import history
-from workbench.demand.forecast.checks import SuspectData
+from workbench.demand.forecast.history import SuspectData
 from workbench.errors import InputError, UnknownName
 
 

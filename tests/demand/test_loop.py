@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq
 
-from workbench.demand.market import loop, supply
+from workbench.demand.market import clearing as supply
+from workbench.demand.market import loop
 from workbench.demand.market.loop import Futures, simulate
 from workbench.errors import InputError
 

@@ -8,8 +8,8 @@ import pytest
 from workbench import catalogue, demand
 from workbench.demand.market import outlook as module
 from workbench.demand.market import scenario
+from workbench.demand.market.clearing import BINDING, LIMITS
 from workbench.demand.market.loop import simulate
-from workbench.demand.market.supply import BINDING, LIMITS
 from workbench.errors import InputError, UnknownName
 from workbench.uncertainty import Lognormal
 from workbench.units import HOUR, YEAR

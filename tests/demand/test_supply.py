@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import gamma
 
 from workbench import demand
-from workbench.demand.market import supply
+from workbench.demand.market import clearing as supply
 from workbench.errors import InputError
 
 

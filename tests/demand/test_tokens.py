@@ -4,9 +4,7 @@ import pytest
 from workbench import catalogue, fabric
 from workbench.chips import ServingPlan
 from workbench.demand.uses.agents import Tokens, agent_hour
-from workbench.demand.uses.chip_time import chip_seconds, h100e_of_flop
-from workbench.demand.uses.growth import damped_growth
-from workbench.demand.uses.tokens import MONTH, segments_of, token_demand
+from workbench.demand.uses.tokens import MONTH, chip_seconds, damped_growth, h100e_of_flop, segments_of, token_demand
 from workbench.errors import InputError
 
 HOUR = agent_hour()

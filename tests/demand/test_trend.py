@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from workbench.demand.forecast import frontier, trend
+from workbench.demand.forecast import trend
 from workbench.errors import InputError
 
 RNG = np.random.default_rng(8)
@@ -107,15 +107,15 @@ def test_least_squares_forecast_is_the_textbook_interval():
 
 
 def test_records_are_running_maxima():
-    found = frontier.records([2012, 2011, 2013, 2014], [1e3, 1e2, 1e3, 1e5], 2014.0)
+    found = trend.records([2012, 2011, 2013, 2014], [1e3, 1e2, 1e3, 1e5], 2014.0)
     assert found.times.tolist() == [2011, 2012, 2014]
     assert found.jumps == pytest.approx([1, 2])
-    assert frontier.records([2012, 2011, 2013], [1e3, 1e2, 1e3], 2011.5).levels == pytest.approx([2])
+    assert trend.records([2012, 2011, 2013], [1e3, 1e2, 1e3], 2011.5).levels == pytest.approx([2])
 
 
 def test_record_ahead_has_an_atom_and_the_mean_of_a_compound_poisson():
-    past = frontier.Records(np.arange(2000.0, 2401.0), np.arange(0, 401) * 0.4, 2000.0, 2400.0)  # one record a year, each .4 higher
-    ahead = frontier.record_ahead(past, np.array([0.0, 0.5, 1.0]), n=2**14) - past.levels[-1]
+    past = trend.Records(np.arange(2000.0, 2401.0), np.arange(0, 401) * 0.4, 2000.0, 2400.0)  # one record a year, each .4 higher
+    ahead = trend.record_ahead(past, np.array([0.0, 0.5, 1.0]), n=2**14) - past.levels[-1]
     assert (ahead[0] == 0).all()
     assert (ahead[2] == 0).mean() == pytest.approx(np.exp(-1), abs=0.01)
     assert ahead[1:].mean(axis=1) == pytest.approx([0.2, 0.4], rel=0.02)
@@ -143,8 +143,8 @@ def test_bad_input():
     with pytest.raises(InputError, match="expected three or more"):
         trend.drift([1.0, 2.0], 4)
     with pytest.raises(InputError, match=r"values\[0\] = 0: expected more than 0"):
-        frontier.records([2020, 2021], [0, 1], 2021.0)
+        trend.records([2020, 2021], [0, 1], 2021.0)
     with pytest.raises(InputError, match=r"until = 2019: no release before it"):
-        frontier.records([2020, 2021], [1, 1], 2019.0)
+        trend.records([2020, 2021], [1, 1], 2019.0)
     with pytest.raises(InputError, match="years = -1"):
-        frontier.record_ahead(frontier.records([2020, 2021], [1, 2], 2021.0), -1)
+        trend.record_ahead(trend.records([2020, 2021], [1, 2], 2021.0), -1)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from workbench import fleet
 from workbench.errors import InputError
-from workbench.fleet.capacity import site_case
+from workbench.fleet.decisions import site_case
 
 
 def case(**changed):

@@ -9,7 +9,7 @@ from workbench import catalogue
 from workbench.energy import ServerPower, server_power
 from workbench.energy.server import all_in_ratio
 from workbench.errors import InputError
-from workbench.fleet import annuity, measured, ownership_cost, ownership_errors
+from workbench.fleet import annuity, ownership, ownership_cost, ownership_errors
 from workbench.fleet.ownership import PARTS, server_uplift
 from workbench.units import YEAR
 
@@ -55,7 +55,7 @@ def test_within_a_tenth_of_semianalysis_with_one_set_of_constants():
 
 
 def test_the_constants_that_ship_are_those_of_the_fit():
-    for name, value in measured.fit(measured.published()).items():
+    for name, value in ownership.fit(ownership.published()).items():
         assert catalogue.cost(name).value == pytest.approx(value, rel=0.005)
 
 

@@ -28,7 +28,6 @@ from workbench import __version__
 from workbench.batch import executors, expand, results
 from workbench.batch.expand import Plan
 from workbench.batch.results import Results
-from workbench.batch.run_one import run_one
 from workbench.errors import InputError
 from workbench.files import Store
 from workbench.kernel import provisioner
@@ -139,24 +138,19 @@ def sweep(
         raise InputError(f"retries = {retries}: expected 0 or more")
     planned = expand.plan(notebook, parameters, grid=grid, zip=zip, samples=samples, seed=seed, max_runs=max_runs)
     store = Store.at(out)
-    _check_folder(store, planned, resume)
-    if scheduler is None and executor is None:
-        jobs = executors.runs_at_once(jobs)
-    with (
-        executors.workers(jobs, scheduler, executor, lambda: _shared_server(kernel, planned)) as pool,
-        _alone(store),
-        _interruptible() as interrupted,
-    ):
-        earlier, again = _opened(store, planned)
-        table = _Table(store, earlier)
-        kept = table.results.runs.height
-        have = set(table.results.runs["run"])
-        cwd = os.getcwd()
+    created = _check_folder(store, planned, resume)
+    with executors.workers(jobs, scheduler, executor) as pool, _alone(store), _interruptible() as interrupted:
+        earlier, again = _opened(store, planned, created)
+        table, have = _Table(store, earlier), set(earlier.runs["run"])
         waiting = deque(
-            Task(key, f"runs/{key}.ipynb", chosen, limits, kernel, cwd, planned.notebook.code_and_data)
+            Task(key, f"runs/{key}.ipynb", chosen, limits, kernel, os.getcwd(), planned.notebook.code_and_data)
             for key, chosen in planned.sets.items()
             if key not in have
         )
+        here = waiting and scheduler is None and executor is None
+        if here and provisioner.VARIABLE not in os.environ and kernel_name(kernel, planned.notebook.kernel) == WARM:
+            with suppress(provisioner.ColdStart):
+                provisioner.start(steady=True)  # all kernels of one code, whatever changes meanwhile
         if progress:
             progress(len(table), table.failed, len(planned))
 
@@ -167,7 +161,7 @@ def sweep(
             return bool(interrupted) and time.monotonic() > interrupted[0] + GRACE
 
         try:
-            run = partial(run_one, store.url, planned.notebook.sha256)
+            run = partial(executors.run_one, store.url, planned.notebook.sha256)
             for task, future in executors.completed(pool, run, waiting, stopped, left, ahead=1 if fail_fast else 2):
                 done = _outcome(task, future)
                 if done.status == "died" and task.attempt <= retries:
@@ -179,25 +173,15 @@ def sweep(
             if interrupted:
                 pool.stop()
             table.write(list(planned.sets))
-        except (InputError, BrokenExecutor, OSError) as error:
+        except BaseException as error:
             pool.stop()
+            if not isinstance(error, InputError | BrokenExecutor | OSError):
+                raise
             with suppress(OSError):
                 table.write()
             raise InputError(f"{error}\n{len(table):,} of {len(planned):,} runs are finished and kept; resume with --resume") from None
-        except BaseException:
-            pool.stop()
-            raise
-    missing = len(table) < len(planned)
-    reason = None if not missing else "interrupted" if interrupted else "failed"
-    return Sweep(planned, store.url, table.results, kept, again, time.perf_counter() - start, reason)
-
-
-def _shared_server(kernel: str | None, planned: Plan) -> dict[str, str]:
-    """What tells workers of this machine to have their kernels forked from one server, instead of one each."""
-    if provisioner.VARIABLE not in os.environ and kernel_name(kernel, planned.notebook.kernel) == WARM:
-        with suppress(provisioner.ColdStart):
-            return {provisioner.VARIABLE: provisioner.start(steady=True)}
-    return {}
+    reason = None if len(table) == len(planned) else "interrupted" if interrupted else "failed"
+    return Sweep(planned, store.url, table.results, len(have), again, time.perf_counter() - start, reason)
 
 
 class _Table:
@@ -225,8 +209,7 @@ class _Table:
         joined = joined.ordered(order) if order else joined
         joined.write(self.store)
         self.results, self._fresh = joined, []
-        took = time.monotonic() - start
-        self._write_at = start + max(WRITE_EVERY, took / WRITE_SHARE)
+        self._write_at = start + max(WRITE_EVERY, (time.monotonic() - start) / WRITE_SHARE)
 
 
 def _outcome(task: Task, future: Future[Run]) -> Run:
@@ -236,15 +219,14 @@ def _outcome(task: Task, future: Future[Run]) -> Run:
     except CancelledError:
         raise InputError("the scheduler is gone, and with it the runs that it had") from None
     except Exception as error:
-        if not executors.lost(error):
+        if type(error).__name__ != "KilledWorker":  # of Dask
             raise
-        about: dict[str, Any] = {"status": "died", "error": str(error), "attempts": task.attempt, "finished": datetime.now(UTC)}
-        about |= {"workbench": __version__, "code_and_data": task.code_and_data}
-        return Run(task.name, **about, parameters=task.parameters)
+        about: dict[str, Any] = {"status": "died", "error": str(error), "workbench": __version__, "code_and_data": task.code_and_data}
+        return Run(task.name, **about, attempts=task.attempt, finished=datetime.now(UTC), parameters=task.parameters)
 
 
-def _check_folder(store: Store, planned: Plan, resume: bool) -> None:
-    """Refuse a place that holds something else."""
+def _check_folder(store: Store, planned: Plan, resume: bool) -> str:
+    """When the sweep there was made, or now; refuse a place that holds something else."""
     try:
         names = store.names()
     except OSError as error:
@@ -254,10 +236,10 @@ def _check_folder(store: Store, planned: Plan, resume: bool) -> None:
     if "sweep.json" not in names:
         if names:
             raise InputError(f"{store}: holds other things than a sweep ({', '.join(names[:3])}); give a new folder")
-        return
+        return datetime.now(UTC).isoformat(timespec="seconds")
     try:
         found = json.loads(store.read("sweep.json"))
-        name, created = found["notebook"], found["created"]
+        name, created = str(found["notebook"]), str(found["created"])
         alike = found["sha256"] == planned.notebook.sha256 and "code_and_data" in found  # older ones named runs in another way
     except (ValueError, KeyError, TypeError):
         raise InputError(f"{store}/sweep.json: cannot be read as that of a sweep") from None
@@ -271,6 +253,7 @@ def _check_folder(store: Store, planned: Plan, resume: bool) -> None:
             f"{store}: has runs of other parameters ({len(others):,}), which this sweep would drop from its table; "
             "give their values too, or another folder"
         )
+    return created
 
 
 def _tables(store: Store) -> Results:
@@ -281,14 +264,11 @@ def _tables(store: Store) -> Results:
         return results.NOTHING
 
 
-def _opened(store: Store, planned: Plan) -> tuple[Results, int]:
+def _opened(store: Store, planned: Plan, created: str) -> tuple[Results, int]:
     """Make the folder that of this plan, and return what it holds already: what the tables say, then what was finished after them.
 
     Runs of other code or data do not count; the second is their number.
     """
-    created = datetime.now(UTC).isoformat(timespec="seconds")
-    with suppress(FileNotFoundError, ValueError):
-        created = json.loads(store.read("sweep.json"))["created"]
     notebook = planned.notebook
     described = {
         "notebook": notebook.name,
@@ -310,7 +290,8 @@ def _opened(store: Store, planned: Plan) -> tuple[Results, int]:
     there = {name.removesuffix(".ipynb") for name in store.names("runs") if name.endswith(".ipynb")} & planned.sets.keys()
     tables = _tables(store)
     done = tables.runs.filter((pl.col("status") == "done") & (pl.col("code_and_data") == notebook.code_and_data))["run"].to_list()
-    kept = Results(results.schema(notebook.declared), {}) + tables.only(there.intersection(done))
+    typed = {f"params.{p.name}": results.TYPES[p.type] for p in notebook.declared.values()}  # before the first run is done
+    kept = Results(pl.DataFrame(schema=results.COLUMNS | typed), {}) + tables.only(there.intersection(done))
     later: list[Run] = []
     again = 0
     for key in sorted(there - set(kept.runs["run"])):

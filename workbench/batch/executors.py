@@ -1,36 +1,36 @@
-"""Where the calls of a sweep are made: worker processes of this machine, a Dask cluster, or any executor of `concurrent.futures`."""
+"""Where the runs of a sweep are made: threads of this process, a Dask cluster, or any executor of `concurrent.futures`; and one run."""
 
 from __future__ import annotations
 
+import copy
+import json
 import os
-import pickle
-import subprocess
-import sys
-import tempfile
+import platform
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import BrokenExecutor, Executor, Future
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache, lru_cache
-from queue import Empty, SimpleQueue
-from threading import Lock, Thread
-from typing import Any, TypeVar
+from functools import lru_cache
+from threading import Thread
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from workbench import files
-from workbench.batch.worker import kill_children
+from workbench import tables
 from workbench.errors import InputError
+from workbench.files import Store
+from workbench.notebook import kernels, stored
+from workbench.notebook.run import Task, own_kernel, run_here
+from workbench.notebook.stored import Run
+
+if TYPE_CHECKING:
+    import nbformat
 
 #: A scheduler that has not answered by then does not [s].
 CONNECT = 5.0
 
 A = TypeVar("A")
 B = TypeVar("B")
-
-
-class WorkerLost(RuntimeError):
-    """The process that ran a call is gone; the call may be made elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -41,125 +41,6 @@ class Workers:
     slots: Callable[[], int]
     stop: Callable[[], None]  #: end all that runs, at once
     knows_running: bool = True
-
-
-class Processes(Executor):
-    """Worker processes that live as long as the executor does, so that what they keep warm stays warm.
-
-    Differs from `concurrent.futures.ProcessPoolExecutor` in that a worker that is killed loses its own call only (`WorkerLost`) and is
-    replaced, that workers end when the process that started them is killed, and that a script needs no ``if __name__ == "__main__"``.
-    """
-
-    # loky 3.7 beside this, three workers on two busy cores: the first calls take 1.9 s (here .4 s), a call 110 to 310 us (30 to 70); a
-    # worker that is killed takes all calls that are out and the executor with it (here its own call, and the rest goes on); workers and
-    # what they started outlive a driver that is killed for as long as their calls last (here they are gone within seconds); Ctrl-C in a
-    # terminal stops its workers too (here the driver alone hears it, and nearly finished runs are kept). It bounds neither the memory
-    # nor the time of a call, and cannot fork a kernel from a process that has imported the libraries.
-    def __init__(self, jobs: int, environment: Callable[[], Mapping[str, str]] = dict):
-        self._environment = cache(environment)
-        self._calls: SimpleQueue[tuple[Future[Any], bytes] | None] = SimpleQueue()
-        self._closed, self._killed, self._lock = False, False, Lock()
-        self._alive: set[subprocess.Popen[bytes]] = set()
-        self._threads = [Thread(target=self._serve, daemon=True) for _ in range(jobs)]
-        for thread in self._threads:
-            thread.start()
-
-    def submit(self, function: Callable[..., B], /, *args: Any, **kwargs: Any) -> Future[B]:
-        if self._closed:
-            raise RuntimeError("cannot submit: the executor was shut down")
-        if kwargs:
-            raise TypeError("keyword arguments are not passed on")
-        future: Future[B] = Future()
-        self._calls.put((future, pickle.dumps(pickle.dumps((function, args)))))
-        return future
-
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        self._closed = True
-        if cancel_futures:
-            with suppress(Empty):
-                while call := self._calls.get_nowait():
-                    call[0].cancel()
-        for _ in self._threads:
-            self._calls.put(None)
-        if wait:
-            for thread in self._threads:
-                thread.join()
-
-    def kill(self) -> None:
-        """End the workers and all that they started, at once."""
-        self._closed = self._killed = True
-        with self._lock:
-            for process in self._alive:
-                kill_children(process.pid)
-                process.kill()
-
-    def _serve(self) -> None:
-        """Feed one worker, and its successors."""
-        process = None
-        while (call := self._calls.get()) is not None:
-            future, data = call
-            if not future.set_running_or_notify_cancel():
-                continue
-            try:
-                process = process or self._started()
-                process.stdin.write(data)  # type: ignore[union-attr]
-                process.stdin.flush()  # type: ignore[union-attr]
-                good, answer = pickle.load(process.stdout)  # type: ignore[arg-type]
-            except BrokenExecutor as error:
-                future.set_exception(error)
-            except (OSError, EOFError, pickle.UnpicklingError):
-                future.set_exception(WorkerLost(f"a worker ended while it ran ({self._ended(process)})"))
-                process = None
-            else:
-                future.set_result(answer) if good else future.set_exception(answer)
-        if process:
-            process.stdin.close()  # type: ignore[union-attr]
-            try:
-                process.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                kill_children(process.pid)
-                process.kill()
-            self._ended(process)
-
-    def _started(self) -> subprocess.Popen[bytes]:
-        if self._killed:
-            raise BrokenExecutor("the workers were ended")
-        with self._lock:  # asked once, by the first
-            environment = os.environ | self._environment()
-        with tempfile.TemporaryFile() as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "workbench.batch.worker"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                env=environment,
-                start_new_session=True,  # Ctrl-C is for the one who drives
-            )
-            with self._lock:
-                self._alive.add(process)
-            try:
-                process.stdin.write(pickle.dumps(sys.path))  # type: ignore[union-attr]
-                process.stdin.flush()  # type: ignore[union-attr]
-                pickle.load(process.stdout)  # type: ignore[arg-type]
-            except (OSError, EOFError, pickle.UnpicklingError):
-                status = self._ended(process)
-                log.seek(0)
-                said = log.read().decode(errors="replace").strip().splitlines()[-1:]
-                raise BrokenExecutor(f"a worker process does not start ({status}): {' '.join(said)}") from None
-        return process
-
-    def _ended(self, process: subprocess.Popen[bytes] | None) -> str:
-        if process is None:
-            return "it did not start"
-        for pipe in (process.stdin, process.stdout):
-            with suppress(OSError):
-                pipe.close()  # type: ignore[union-attr]
-        process.kill()
-        status = process.wait()
-        files.remove_private_folders(process.pid)
-        with self._lock:
-            self._alive.discard(process)
-        return f"signal {-status}" if status < 0 else f"exit status {status}"
 
 
 def cores() -> int:
@@ -173,22 +54,12 @@ def runs_at_once(jobs: int | None) -> int:
 
 
 @contextmanager
-def workers(
-    jobs: int | None = None,
-    scheduler: str | None = None,
-    executor: Executor | None = None,
-    environment: Callable[[], Mapping[str, str]] = dict,
-) -> Iterator[Workers]:
-    """The executor asked for: the one given, a Dask cluster by its scheduler's address, or `jobs` processes of this machine.
+def workers(jobs: int | None = None, scheduler: str | None = None, executor: Executor | None = None) -> Iterator[Workers]:
+    """The executor asked for: the one given, a Dask cluster by its scheduler's address, or `jobs` threads of this process.
 
-    `environment` is asked for what these processes shall find in theirs, once the first has something to do.
-
-    Raises
-    ------
-    InputError
-        For a scheduler that does not answer or has no workers, or a number of jobs below 1.
+    What a run computes is computed by its kernel, a process of its own: a thread only hears it.
     """
-    if sum(choice is not None for choice in (scheduler, executor)) > 1:
+    if scheduler is not None and executor is not None:
         raise InputError("give either a scheduler or an executor")
     if jobs is not None and jobs < 1:
         raise InputError(f"jobs = {jobs}: expected at least 1")
@@ -204,14 +75,9 @@ def workers(
         finally:
             client.close()
     else:
-        processes = Processes(jobs or cores(), environment)
-        try:
-            yield Workers(processes, lambda: jobs or cores(), processes.kill)
-        except BaseException:
-            processes.kill()
-            raise
-        finally:
-            processes.shutdown(cancel_futures=True)
+        at_once = runs_at_once(jobs)
+        with kernels.threads(at_once) as local:
+            yield Workers(local, lambda: at_once, lambda: kernels.stop(local))
 
 
 def _connected(scheduler: str) -> Any:
@@ -241,11 +107,6 @@ def _connected(scheduler: str) -> Any:
     return client
 
 
-def lost(error: BaseException | None) -> bool:
-    """Whether a call failed because its worker is gone, so that it may be made elsewhere."""
-    return isinstance(error, WorkerLost) or type(error).__name__ == "KilledWorker"
-
-
 def completed(
     pool: Workers,
     function: Callable[[A], B],
@@ -260,7 +121,6 @@ def completed(
     caller may append to `waiting` meanwhile (a call to make again). Once `stopped()`, no call begins any more but, where more are out than
     can run, such as a worker has just taken; those that run are waited for, but once `left()`.
     """
-    done: SimpleQueue[Future[B]] = SimpleQueue()
     out: dict[Future[B], A] = {}
     while waiting or out:
         if stopped():
@@ -269,12 +129,44 @@ def completed(
                     del out[future]
         while waiting and not stopped() and len(out) < ahead * pool.slots():
             item = waiting.popleft()
-            future = pool.executor.submit(function, item)
-            out[future] = item
-            future.add_done_callback(done.put)
+            out[pool.executor.submit(function, item)] = item
         if left() or (stopped() and not out):
             return
-        with suppress(Empty):
-            future = done.get(timeout=0.2)
-            if future in out:
-                yield out.pop(future), future
+        for future in wait(out, 0.2, FIRST_COMPLETED).done:
+            yield out.pop(future), future
+
+
+def run_one(out: str, sha256: str, task: Task) -> Run:
+    """Run the notebook of the sweep at `out` as the task says, keep it whole or not at all, and return what it recorded.
+
+    Raises `InputError` for what no run of the sweep could survive. `sha256` is the notebook's, so that who has read it reads it once.
+    """
+    store = Store.at(out)
+    nb = copy.deepcopy(_notebook(out, sha256))
+    # a warm kernel is of the code that its server began with, a cold one of the files as they are now
+    warm = kernels.kernel_name(task.kernel, own_kernel(nb)) == kernels.WARM
+    ours = _code_and_data(os.getpid(), task.code_and_data) if warm else tables.code_and_data()
+    if ours != task.code_and_data:
+        raise InputError(
+            f"{platform.node()}: code or tables of the workbench are not those that the sweep began with ({ours}, not {task.code_and_data})"
+        )
+    run = run_here(nb, task)
+    try:
+        store.write(task.path, json.dumps(nb, ensure_ascii=False).encode("utf8", "replace"))
+    except OSError as error:
+        raise InputError(f"{store}/{task.path}: cannot be written ({error.strerror or error})") from None
+    return run
+
+
+@lru_cache(maxsize=8)
+def _code_and_data(pid: int, asked: str) -> str:
+    return tables.code_and_data()
+
+
+@lru_cache(maxsize=8)
+def _notebook(out: str, sha256: str) -> nbformat.NotebookNode:
+    try:
+        data = Store.at(out).read("notebook.ipynb")
+    except OSError as error:
+        raise InputError(f"{platform.node()}: cannot read {out}/notebook.ipynb ({error.strerror or error}); can every worker?") from None
+    return stored.parse(data, f"{out}/notebook.ipynb")

@@ -19,6 +19,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from workbench.notebook import parameters, run
 from workbench.notebook.parameters import Parameter, ParameterError
 
 _RANGE = re.compile(r"(?P<low>[^:,]*):(?P<high>[^:,]*?)(?::(?P<n>\d{1,999}))?(?P<log>:log)?")
-_FIELD = re.compile(r'"((?:[^"]|"")*)"(?=,|\Z)|([^,]*)')
+_FIELD = re.compile(r'(?:\A|,)(?:"((?:[^"]|"")*)"(?=,|\Z)|([^,]*))')
 
 
 @dataclass(frozen=True)
@@ -165,8 +166,9 @@ def plan(
         sizes = [f"{_size(listed[a[0]]):,} of {' with '.join(a)}" for a in axes if _size(listed[a[0]]) > 1]
         sizes += [f"{samples:,} samples"] if samples else []
         raise InputError(f"{count:,} runs ({' x '.join(sizes)}) are more than the {max_runs:,} that --max-runs allows")
-    columns = [[*_together(source.declared, {name: listed[name] for name in axis})] for axis in axes]
-    columns.append([*_sampled(source.declared, sampled, samples or 1, seed)])
+    values = {n: a.values(source.declared[n].type == "int") if isinstance(a, Range) else a for n, a in listed.items()}
+    columns = [[*_points(source.declared, {name: values[name] for name in axis})] for axis in axes]
+    columns.append([*_points(source.declared, _sampled(source.declared, sampled, samples or 1, seed))])
     found: dict[str, dict[str, Any]] = {}
     for point in itertools.product(*columns):
         joined = {name: value for part in point for name, value in part.items()}
@@ -190,19 +192,13 @@ def read(notebook: str | Path) -> Notebook:
     for cell in content["cells"]:
         times = cell.setdefault("metadata", {}).pop("execution", {})
         with suppress(KeyError, TypeError, ValueError):  # it need not say
-            start, end = (_moment(times[key]) for key in ("iopub.execute_input", "shell.execute_reply"))
-            spans.append(end - start)
+            start, end = (datetime.fromisoformat(times[key]) for key in ("iopub.execute_input", "shell.execute_reply"))
+            spans.append((end - start).total_seconds())
         if cell["cell_type"] == "code":
             cell |= {"outputs": [], "execution_count": None}
     digest = hashlib.sha256(json.dumps(cells).encode()).hexdigest()
     text = json.dumps(content, indent=1, ensure_ascii=False)
     return Notebook(path.stem, text, digest, declared, run.own_kernel(content), sum(spans) or None, tables.code_and_data())
-
-
-def _moment(text: str) -> float:
-    from datetime import datetime
-
-    return datetime.fromisoformat(text).timestamp()
 
 
 def _key(notebook: Notebook, chosen: Mapping[str, Any]) -> str:
@@ -238,14 +234,8 @@ def _from_text(parameter: Parameter, text: str) -> Asked:
         return Range(ends[0], ends[1], n=int(match["n"]) if match["n"] else None, log=bool(match["log"]))
     if parameter.type in ("int", "float") and ":" in text:
         raise InputError(f"{parameter.name} = {text!r}: expected values with commas, low:high:n with n a whole number, or low:high:n:log")
-    fields, position = [], 0
-    while True:
-        match = _FIELD.match(text, position)
-        assert match
-        fields.append(match[2] if match[1] is None else match[1].replace('""', '"'))
-        if match.end() == len(text):
-            return [parameter.from_text(field) for field in fields]
-        position = match.end() + 1
+    fields = (field[2] if field[1] is None else field[1].replace('""', '"') for field in _FIELD.finditer(text))
+    return [parameter.from_text(field) for field in fields]
 
 
 def _from_yaml(parameter: Parameter, value: Any) -> Asked:
@@ -311,24 +301,20 @@ def _typed(parameter: Parameter, value: Any) -> Any:
     return value if value is None else {"int": int, "float": float}.get(parameter.type, lambda v: v)(value)
 
 
-def _together(declared: Mapping[str, Parameter], asked: Mapping[str, Asked]) -> Iterator[dict[str, Any]]:
-    """The points of an axis: its parameters advance together."""
-    columns = {name: a.values(declared[name].type == "int") if isinstance(a, Range) else a for name, a in asked.items()}
-    for point in zip(*columns.values(), strict=True):
+def _points(declared: Mapping[str, Parameter], columns: Mapping[str, Iterable[Any]]) -> Iterator[dict[str, Any]]:
+    """The points of an axis, whose parameters advance together; one empty point where there is none."""
+    for point in zip(*columns.values(), strict=True) if columns else [()]:
         yield {name: _typed(declared[name], value) for name, value in zip(columns, point, strict=True)}
 
 
-def _sampled(declared: Mapping[str, Parameter], ranges: Mapping[str, Range], n: int, seed: int) -> Iterator[dict[str, Any]]:
-    """Points of a scrambled Sobol sequence over the ranges; one empty point where there is none."""
+def _sampled(declared: Mapping[str, Parameter], ranges: Mapping[str, Range], n: int, seed: int) -> dict[str, list[float]]:
+    """Points of a scrambled Sobol sequence over the ranges."""
     if not ranges:
-        yield {}
-        return
+        return {}
     from workbench import uncertainty
 
     shares = uncertainty.sample(dict.fromkeys(ranges, uncertainty.Uniform(0.0, 1.0)), 1 << (n - 1).bit_length(), seed)
-    columns = {name: r.sampled(shares[name][:n].tolist(), declared[name].type == "int") for name, r in ranges.items()}
-    for point in zip(*columns.values(), strict=True):
-        yield {name: _typed(declared[name], value) for name, value in zip(columns, point, strict=True)}
+    return {name: r.sampled(shares[name][:n].tolist(), declared[name].type == "int") for name, r in ranges.items()}
 
 
 def _yaml(path: str | Path) -> Mapping[str, Any]:

@@ -14,7 +14,6 @@ import polars as pl
 
 from workbench.errors import InputError, said
 from workbench.files import Store
-from workbench.notebook.parameters import Parameter
 from workbench.notebook.stored import Run, run_of_bytes
 
 #: Columns of every table of runs, fields of `Run` all but the first; then come ``params.NAME`` and ``results.NAME``.
@@ -103,10 +102,7 @@ def read_results(folder: str | Path) -> Results:
 
 
 def read_tables(store: Store) -> Results:
-    """The tables of a sweep as last written; none before the first were. Frames of runs that have no row yet are left out.
-
-    Raises `InputError` for a file that is none of a sweep's.
-    """
+    """The tables of a sweep as last written; frames of runs without a row are left out. Raises `InputError` for other files."""
     frames = {}
     try:
         name = "results.parquet"
@@ -154,11 +150,6 @@ def gather(notebooks: str | Path | Iterable[str | Path]) -> Results:
     stems = [path.stem for path in paths]
     names = stems if len(set(stems)) == len(stems) else [path.with_suffix("").as_posix() for path in paths]
     return NOTHING.joined(run_of_bytes(path.read_bytes(), path.as_posix(), name) for path, name in zip(paths, names, strict=True))
-
-
-def schema(declared: Mapping[str, Parameter]) -> pl.DataFrame:
-    """The table of no runs of a notebook that declares these parameters: its columns are typed before the first run is done."""
-    return pl.DataFrame(schema=COLUMNS | {f"params.{p.name}": TYPES[p.type] for p in declared.values()})
 
 
 def _row(run: Run) -> dict[str, Any]:

@@ -3,13 +3,12 @@
 from workbench.demand.bottom_up import USES, bottom_up
 from workbench.demand.forecast.history import year
 from workbench.demand.forecast.scores import scoreboard
-from workbench.demand.market.clearing import ElasticDemand, log_law_compute
+from workbench.demand.market.clearing import ElasticDemand, log_law_compute, survival
 from workbench.demand.market.orders import order_plan, real_option
 from workbench.demand.market.outlook import drivers, hindcast, outlook
-from workbench.demand.market.supply import survival
 from workbench.demand.uses.agents import agent_hour
-from workbench.demand.uses.chip_time import chip_seconds
 from workbench.demand.uses.takeoff import takeoff
+from workbench.demand.uses.tokens import chip_seconds
 from workbench.demand.uses.training import data_cap, equal_marginal, latency_wall, power_cap
 
 __all__ = [

@@ -12,38 +12,23 @@ from functools import cache
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from workbench.arrays import Arrays
+from workbench.arrays import Array, Arrays
 from workbench.checks import LENGTH, WHOLE, Rule, takes
 from workbench.demand.forecast.history import users, year
 from workbench.demand.forecast.scores import LAUNCH
 from workbench.demand.market import scenario
 from workbench.demand.market.loop import Market, simulate
+from workbench.demand.uses import training
 from workbench.demand.uses.adoption import Adoption, adopt, observed
 from workbench.demand.uses.agents import Tokens, ToolWork, agent_hour, delegation_share, horizon, tool_work
-from workbench.demand.uses.chip_time import h100e_of_flop
-from workbench.demand.uses.growth import damped_growth
-from workbench.demand.uses.tokens import Segment, segments_of, token_demand
-from workbench.demand.uses.training import (
-    FrontierRun,
-    TrainingDemand,
-    chips_cap,
-    data_cap,
-    frontier_run,
-    latency_wall,
-    money_cap,
-    power_cap,
-    training_demand,
-)
+from workbench.demand.uses.tokens import Segment, damped_growth, h100e_of_flop, segments_of, token_demand
 from workbench.errors import InputError, UnknownName
 from workbench.rows import H100E
 from workbench.uncertainty import Beta, Path, Uniform, sample
 from workbench.uncertainty.distributions import Distribution
 from workbench.uncertainty.summaries import bands
 from workbench.units import DAY, GIGA, KILO, YEAR
-
-Array = NDArray[np.float64]
 
 #: Uses of compute, and the class of `scenario.BUYERS` that each belongs to.
 CLASS_OF = {
@@ -83,7 +68,7 @@ class BottomUp(Arrays):
 
     compute: Array  #: (uses, quarters, futures), with head-room for peaks [H100e]
     tokens: Tokens  #: of the five uses that disclose or imply tokens, (segments, quarters, futures) [tokens/s]
-    run: FrontierRun  #: largest training run, (quarters, futures)
+    run: training.FrontierRun  #: largest training run, (quarters, futures)
     tools: ToolWork  #: processors of agents' tools and of their chips' servers, (quarters, futures)
     installed: Array  #: at the end of the quarter before the first, (futures,) [H100e]
     given: Mapping[str, Array]  #: sampled inputs, in the units of the table of priors
@@ -105,9 +90,8 @@ class BottomUp(Arrays):
     def relative(self) -> Array:
         """Demand for `workbench.demand.market.outlook`: each class over all in the first quarter, (classes, quarters, futures).
 
-        Known uses give the growth, the loop's shares what each class uses at first: what no known use explains grows as its class does.
-        Shocks are those of the loop. An outlook of the same seed, quarters and futures has the same futures; it takes n of eight
-        replicates of n / 8.
+        Known uses give the growth, the loop's shares what each class uses at first; shocks are the loop's. An outlook of the same seed,
+        quarters and futures has the same futures; it takes n of eight replicates of n / 8.
         """
         asked, x = np.stack(list(self.by_class().values())), self.given
         shocks = np.exp(x["demand_volatility"] * (x[scenario.SHOCKS] - x[scenario.SHOCKS][0]))
@@ -123,13 +107,12 @@ class BottomUp(Arrays):
 def inputs(quarters: int = 40, **given: Distribution | float) -> dict[str, Distribution | Path | float]:
     """Beliefs that `bottom_up` needs: those of the loop first, so that both have the same futures, then its own."""
     own = {name: scenario.prior(name) for name in INPUTS} | {ADOPTION: Uniform(0, 1)}
-    for name in given:
+    for name, value in given.items():
         if name not in own and name not in scenario.INPUTS:
             raise UnknownName("input of the uses or of the loop", name, [*own, *scenario.INPUTS])
-    for name in own.keys() & given.keys():
-        if not isinstance(given[name], Distribution):
+        if name in own and not isinstance(value, Distribution):
             least, most = float(name == "peak_over_mean"), 1.0 if isinstance(own[name], Beta | Uniform) else np.inf
-            Rule(least=least, above=0.0 if name in SOME else -np.inf, most=most, one=True)(name, given[name])
+            Rule(least=least, above=0.0 if name in SOME else -np.inf, most=most, one=True)(name, value)
     believed = scenario.inputs(quarters, **{name: d for name, d in given.items() if name not in own})
     return believed | {name: given.get(name, d) for name, d in own.items()}
 
@@ -169,16 +152,14 @@ def bottom_up(quarters: int = 40, n: int = 2048, seed: int = 0, *, replicates: i
     ((9, 2, 64), 'all known uses')
     """
     believed = inputs(quarters, **given)
-    fixed = {name for name, d in believed.items() if isinstance(d, int | float)}
-    together = scenario.correlation(believed) | {pair: r for pair, r in TOGETHER.items() if not fixed & set(pair)}
-    x = sample(believed, n, seed, correlation=together, replicates=replicates)
+    x = sample(believed, n, seed, correlation=scenario.correlation(believed, scenario.TOGETHER | TOGETHER), replicates=replicates)
     years = year(scenario.START) - SINCE + (np.arange(quarters)[:, None] - 0.5) / 4  # of the middles of quarters
     segments, calls = _segments(x, years)
     tokens = token_demand(segments)
     text = _compute(x, years, tokens)
     media = text.sum(axis=0, keepdims=True) * x["media_share_of_output"]
-    run, training = _training(x, years, simulate(scenario.futures(x)))
-    busy = np.concatenate([text, media, np.stack([training.final, training.experiments, training.rollouts]) / x["availability"]])
+    run, research = _training(x, years, simulate(scenario.futures(x)))
+    busy = np.concatenate([text, media, np.stack([research.final, research.experiments, research.rollouts]) / x["availability"]])
     interactive = np.array([*(s.interactive for s in segments), True, False, False, False])
     mean, waits = busy[interactive].sum(axis=0), x["deferrable_share"] * (busy[4] + busy[7] + busy[8])
     busy[interactive] *= 1 + np.maximum(x["peak_over_mean"] - 1 - waits / mean, 0.0)
@@ -202,10 +183,7 @@ def _chat() -> Adoption:
 
 
 def _chat_growth(years: Array) -> Array:
-    """Users of chat at times since `SINCE` over those at it, (times, 2048), futures in the order of their users of 2028.
-
-    All assistants are taken to grow as ChatGPT does.
-    """
+    """Users of ChatGPT, as which all chat grows, over those at `SINCE`, (times, 2048), in the order of their users of 2028."""
     times = SINCE + np.concatenate([[0.0, 2.0], years])  # 2028 among them, so that the order is of all horizons
     log_users = _chat().log_users(times)
     return np.asarray(np.exp(log_users[2:] - log_users[0])[:, np.argsort(log_users[1])])
@@ -242,29 +220,28 @@ def _compute(x: Mapping[str, Array], years: Array, tokens: Tokens) -> Array:
     return h100e_of_flop(computed, x["active_parameters"] * leaner, x["serving_utilisation"], availability=x["availability"])
 
 
-def _training(x: Mapping[str, Array], years: Array, market: Market) -> tuple[FrontierRun, TrainingDemand]:
+def _training(x: Mapping[str, Array], years: Array, market: Market) -> tuple[training.FrontierRun, training.TrainingDemand]:
     """The largest run of each quarter, and what it and the research around it keep busy; a run's date is its end."""
     seconds, mfu, fade = x["run_days"] * DAY, x["training_mfu"], x["demand_growth_tau"]
     leaner = x["energy_efficiency_growth"] ** -years
-    run = frontier_run(
-        {
-            "trend": x["frontier_compute_2025"] * damped_growth(years + 0.5 + seconds / (2 * YEAR), x["frontier_growth"], fade),
-            "chips": chips_cap(market.supply, share=x["run_chip_share"], mfu=mfu, seconds=seconds),
-            "power": power_cap(
-                x["run_power_2030"] * GIGA * x["run_power_growth"] ** (years - 4.5),
-                chip_power=x["it_power_per_h100e"] * KILO * x["power_usage_effectiveness"] * leaner,
-                peak=H100E,
-                mfu=mfu,
-                seconds=seconds,
-            ),
-            "data": data_cap(x["run_tokens"]),
-            "latency": latency_wall(seconds=seconds),
-            "money": money_cap(
-                x["run_budget"] * damped_growth(years - 0.5, x["run_cost_growth"], fade), usd_per_h100e_hour=scenario.known_rent(), mfu=mfu
-            ),
-        }
-    )
-    training = training_demand(
+    caps = {
+        "trend": x["frontier_compute_2025"] * damped_growth(years + 0.5 + seconds / (2 * YEAR), x["frontier_growth"], fade),
+        "chips": training.chips_cap(market.supply, share=x["run_chip_share"], mfu=mfu, seconds=seconds),
+        "power": training.power_cap(
+            x["run_power_2030"] * GIGA * x["run_power_growth"] ** (years - 4.5),
+            chip_power=x["it_power_per_h100e"] * KILO * x["power_usage_effectiveness"] * leaner,
+            peak=H100E,
+            mfu=mfu,
+            seconds=seconds,
+        ),
+        "data": training.data_cap(x["run_tokens"]),
+        "latency": training.latency_wall(seconds=seconds),
+        "money": training.money_cap(
+            x["run_budget"] * damped_growth(years - 0.5, x["run_cost_growth"], fade), usd_per_h100e_hour=scenario.known_rent(), mfu=mfu
+        ),
+    }
+    run = training.frontier_run(caps)
+    research = training.training_demand(
         run.flop,
         labs=x["frontier_labs"],
         runs_per_year=x["frontier_runs_per_year"],
@@ -273,4 +250,4 @@ def _training(x: Mapping[str, Array], years: Array, market: Market) -> tuple[Fro
         mfu=mfu,
         follower=x["lab_follower"],
     )
-    return run, training
+    return run, research

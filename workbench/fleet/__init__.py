@@ -1,15 +1,12 @@
 """Fleet economics: what chips cost to own, what to buy, retire and place where, and what a watt and a dollar bring."""
 
 from workbench.fleet.allocate import allocate, fungibility
-from workbench.fleet.capacity import chip_site
+from workbench.fleet.decisions import chip_site, in_house_chip
 from workbench.fleet.factory import Work, ai_factory, factory_inputs
 from workbench.fleet.finance import annuity, irr
-from workbench.fleet.in_house import in_house_chip
-from workbench.fleet.measured import ownership_errors
-from workbench.fleet.ownership import ownership_cost
-from workbench.fleet.past_runs import training_cost
+from workbench.fleet.ownership import ownership_cost, ownership_errors
 from workbench.fleet.pooling import backfill, diurnal, newsvendor, servers_needed
-from workbench.fleet.vintages import chip_refresh
+from workbench.fleet.vintages import chip_refresh, training_cost
 from workbench.fleet.workloads import fleet_of, work_today
 
 __all__ = [

@@ -7,16 +7,20 @@ HiGHS. Question and answer are in `problem`, the rows in `programme`.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from workbench.errors import InputError
-from workbench.fleet.columns import solve
 from workbench.fleet.problem import Array, Fleet, Plan
 from workbench.fleet.programme import Programme, build, explain_infeasible, explain_unbounded, take
 
 GAP = 1e-9  #: of mixed-integer plans to the best bound; the solver's own 1e-4 could make a partition look cheaper than the pool
 PRICED = 1e-9  #: marginals, in scaled money, that count as a price
+MANY, FEW = 10, 5_000  #: columns over rows, and columns, from which it pays to leave most of them out at first
+LARGE = 50_000  #: columns from which the interior point, with crossover to a vertex, is faster than the dual simplex
+FIRST, MORE, KEPT = 6, 6, 10  #: columns over rows to start with, to add at most at a time, and from which idle ones leave again
+TOLERANCE = 1e-9  #: reduced cost below which a column would lower the cost
 
 
 def allocate(fleet: Fleet, *, reproducible: bool = False) -> Plan:
@@ -62,7 +66,7 @@ def allocate(fleet: Fleet, *, reproducible: bool = False) -> Plan:
     """
     programme = build(fleet)
     if programme.integer.any():
-        programme = _fix_integers(programme)
+        _fix_integers(programme)
     values, marginals, cost = _solve(programme, reproducible)
     return _plan(fleet, programme, values, marginals, cost)
 
@@ -94,7 +98,7 @@ def _solve(p: Programme, reproducible: bool) -> tuple[Array, Array, float]:
         raise InputError(explain_unbounded(p))
     if found.status != 0:
         raise InputError(f"the allocation was not solved: {found.message}")
-    values = found.values
+    values = found.plan
     if reproducible:
         # the plans of the same cost: what has a price stays at its limit, what would cost more stays out
         tight, out = found.marginals < -PRICED, np.abs(found.reduced) > PRICED
@@ -108,7 +112,7 @@ def _solve(p: Programme, reproducible: bool) -> tuple[Array, Array, float]:
             method="highs",
         )
         values = values if again.x is None else again.x  # none: the face is too thin for the solver's tolerance, and the first plan stands
-    return values, -found.marginals * rows / money, found.cost / money
+    return values, -found.marginals * rows / money, found.fun / money
 
 
 def _scales(p: Programme) -> tuple[Array, float]:
@@ -117,8 +121,8 @@ def _scales(p: Programme) -> tuple[Array, float]:
     return rows, 1 / max(float(np.abs(p.cost).max(initial=0.0)), 1e-30)
 
 
-def _fix_integers(p: Programme) -> Programme:
-    """The programme with its integers fixed at their optimum: `milp` gives no shadow prices, the linear programme around it does."""
+def _fix_integers(p: Programme) -> None:
+    """Fix the integers at their optimum: `milp` gives no shadow prices, the linear programme around it does."""
     from scipy import sparse
     from scipy.optimize import Bounds, LinearConstraint, milp
 
@@ -134,10 +138,8 @@ def _fix_integers(p: Programme) -> Programme:
         raise InputError(explain_infeasible(p))
     if result.x is None:
         raise InputError(explain_unbounded(p))
-    fixed = np.round(result.x)
-    return replace(
-        p, lower=np.where(p.integer > 0, fixed, p.lower), upper=np.where(p.integer > 0, fixed, p.upper), integer=np.zeros_like(p.integer)
-    )
+    whole = p.integer > 0
+    p.lower[whole] = p.upper[whole] = np.round(result.x[whole])
 
 
 def _plan(fleet: Fleet, p: Programme, values: Array, marginals: Array, cost: float) -> Plan:
@@ -162,3 +164,43 @@ def _plan(fleet: Fleet, p: Programme, values: Array, marginals: Array, cost: flo
         designed=found["design"],
         shadow=shadow,
     )
+
+
+def solve(cost: Array, matrix: Any, limit: Array, lower: Array, upper: Array, priority: Array) -> Any:
+    """Minimise cost x subject to matrix x <= limit, lower <= x <= upper; where columns outnumber rows, by delayed column generation.
+
+    A plan at a vertex uses no more columns than there are rows. The programme is solved with the most promising ones (those of largest
+    `priority`, the infinite among them), all others are priced at the marginals of that, those that would lower the cost come in,
+    and so on until none would, which proves the optimum of all (sifting: Bixby et al., 1992, Operations Research 40(5)).
+    """
+    rows, n = matrix.shape
+    if n < max(FEW, MANY * rows):
+        return _direct(cost, matrix, limit, lower, upper, slice(None), "highs-ds" if n < LARGE else "highs-ipm")
+    matrix = matrix.tocsc()
+    fixed = np.isinf(priority)
+    active, last = fixed.copy(), np.inf
+    first = min(int(fixed.sum()) + FIRST * rows, n)
+    active[np.argpartition(-priority, first - 1)[:first]] = True
+    while True:
+        found = _direct(cost, matrix, limit, lower, upper, np.flatnonzero(active), "highs-ds")
+        if found.status != 0:  # too few columns for a plan, or no plan at all: all of them tell
+            return _direct(cost, matrix, limit, lower, upper, slice(None), "highs-ds" if n < LARGE else "highs-ipm")
+        cheaper = (found.reduced < -TOLERANCE) & ~active
+        if not cheaper.any():
+            return found
+        if found.fun < last and active.sum() > KEPT * rows:  # never at a standstill, so that no set of columns comes back
+            active &= fixed | (found.reduced < TOLERANCE)
+        add = min(int(cheaper.sum()), MORE * rows)
+        active[np.argpartition(np.where(cheaper, found.reduced, np.inf), add - 1)[:add]] = True
+        last = found.fun
+
+
+def _direct(cost: Array, matrix: Any, limit: Array, lower: Array, upper: Array, taken: Any, method: str) -> Any:
+    """What `linprog` finds with the columns `taken`; where solved also `plan`, all columns, `marginals` of rows, and `reduced` costs."""
+    from scipy.optimize import linprog
+
+    found = linprog(cost[taken], A_ub=matrix[:, taken], b_ub=limit, bounds=np.stack([lower[taken], upper[taken]], axis=1), method=method)
+    if found.status == 0:
+        found.plan, found.marginals = np.zeros(cost.size), found.ineqlin.marginals
+        found.plan[taken], found.reduced = found.x, cost - matrix.T @ found.marginals
+    return found

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
-from workbench.arrays import Arrays
+from workbench.arrays import Array, ArrayLike, Arrays
 from workbench.catalogue import LLM, Chip, Cost
 from workbench.checks import POSITIVE, SHARE, Rule, check_fields, takes
 from workbench.chips import Load, ServingPlan, serving, serving_speed, training_run
@@ -53,21 +52,21 @@ class Factory(Arrays):
     """An AI factory at work; arrays broadcast over the arguments of `ai_factory`."""
 
     cluster: Cluster
-    peak: NDArray[np.float64]  #: dense, in the precision of training [FLOP/s]
+    peak: Array  #: dense, in the precision of training [FLOP/s]
     power: ServerPower  #: a chip with its server [W]
-    it_power: NDArray[np.float64]  #: rated, all chips [W]
-    facility_power: NDArray[np.float64]  #: rated, at the meter [W]
+    it_power: Array  #: rated, all chips [W]
+    facility_power: Array  #: rated, at the meter [W]
     cost: OwnershipCost
     training: TrainingRun  #: the whole cluster trains
     serving: Serving  #: one replica; the whole cluster serves as many as fit
-    training_days: NDArray[np.float64]
-    usd_per_year: NDArray[np.float64]
-    usd_per_chip_hour: NDArray[np.float64]  #: of an owned hour
-    usd_per_useful_chip_hour: NDArray[np.float64]  #: of an hour in which the chip works
-    tokens_per_second: NDArray[np.float64]  #: output tokens of all chips while they work
-    usd_per_million_tokens: NDArray[np.float64]  #: output tokens
-    joules_per_token: NDArray[np.float64]  #: at the meter, while it works
-    tokens_per_watt_per_dollar: NDArray[np.float64]  #: [tokens/s/W/(USD/h)] a chip: facility watts at work, dollars of a useful hour
+    training_days: Array
+    usd_per_year: Array
+    usd_per_chip_hour: Array  #: of an owned hour
+    usd_per_useful_chip_hour: Array  #: of an hour in which the chip works
+    tokens_per_second: Array  #: output tokens of all chips while they work
+    usd_per_million_tokens: Array  #: output tokens
+    joules_per_token: Array  #: at the meter, while it works
+    tokens_per_watt_per_dollar: Array  #: [tokens/s/W/(USD/h)] a chip: facility watts at work, dollars of a useful hour
 
 
 @takes(**_INPUTS)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
+from workbench.arrays import Array, ArrayLike
 from workbench.checks import FINITE, LIFE_YEARS, Rule, takes
 
 #: Rates a period, and rates a year, of which one of more than 1,000 % is a unit mistaken.
@@ -18,7 +18,7 @@ BLOCK = 4096  #: cash flows at a time, so that they stay in cache
 
 
 @takes(capital=FINITE, rate=YEARLY, years=LIFE_YEARS)
-def annuity(capital: ArrayLike, rate: ArrayLike, years: ArrayLike) -> NDArray[np.float64]:
+def annuity(capital: ArrayLike, rate: ArrayLike, years: ArrayLike) -> Array:
     """Equal yearly payment, at the end of each year, that repays `capital` with interest.
 
     capital * rate / (1 - (1 + rate)^-years), and capital / years at no interest
@@ -55,7 +55,7 @@ def annuity(capital: ArrayLike, rate: ArrayLike, years: ArrayLike) -> NDArray[np
 
 
 @takes(rate=RATE, cash_flows=FLOWS)
-def npv(rate: ArrayLike, cash_flows: ArrayLike) -> NDArray[np.float64]:
+def npv(rate: ArrayLike, cash_flows: ArrayLike) -> Array:
     """Present value of cash flows of shape (..., periods), the first of them now: sum over t of cash_flows[..., t] / (1 + rate)^t [USD].
 
     The rate a period, above -1, broadcasts against the leading axes of the flows.
@@ -68,7 +68,7 @@ def npv(rate: ArrayLike, cash_flows: ArrayLike) -> NDArray[np.float64]:
 
 
 @takes(cash_flows=FLOWS)
-def irr(cash_flows: ArrayLike) -> NDArray[np.float64]:
+def irr(cash_flows: ArrayLike) -> Array:
     """Internal rate of return: the rate at which the present value falls through zero.
 
     Flows that change sign once have one rate. Others may have several: the lowest at which a higher rate makes the present value
@@ -103,11 +103,8 @@ def irr(cash_flows: ArrayLike) -> NDArray[np.float64]:
 
 
 @takes(cash_flows=FLOWS)
-def payback(cash_flows: ArrayLike) -> NDArray[np.float64]:
-    """Periods until flows of shape (..., periods), the first now, have repaid what was paid out, the last of them in proportion.
-
-    0 where nothing is ever owed, inf where the flows do not repay.
-    """
+def payback(cash_flows: ArrayLike) -> Array:
+    """Periods until flows (..., periods), the first now, repay what was paid out: 0 where nothing is owed, inf where they never do."""
     flows = np.asarray(cash_flows)
     balance = np.cumsum(flows, axis=-1)
     owed = balance < 0
@@ -119,7 +116,7 @@ def payback(cash_flows: ArrayLike) -> NDArray[np.float64]:
     return np.where(last < 0, 0.0, np.where(last == owed.shape[-1] - 1, np.inf, last + part))
 
 
-def _irr(flows: NDArray[np.float64]) -> NDArray[np.float64]:
+def _irr(flows: Array) -> Array:
     """Rates of flows of shape (periods, cases)."""
     signs = np.sign(flows)
     for t in range(1, len(signs)):  # zeros take the sign before them
@@ -135,11 +132,8 @@ def _irr(flows: NDArray[np.float64]) -> NDArray[np.float64]:
     return rates
 
 
-def _value(flows: NDArray[np.float64], x: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Present value at growth e^x a period where x is positive, value at the end where it is negative, and the slope in x.
-
-    Both have the same roots and signs, and discount by at most 1 a period, so that neither end overflows.
-    """
+def _value(flows: Array, x: Array) -> tuple[Array, Array]:
+    """Present value at growth e^x a period, value at the end where x is negative (same roots and signs, no overflow); the slope in x."""
     d = np.exp(-np.abs(x))
     later = x < 0
     value, slope = np.zeros_like(d), np.zeros_like(d)
@@ -152,7 +146,7 @@ def _value(flows: NDArray[np.float64], x: NDArray[np.float64]) -> tuple[NDArray[
     return value, np.where(later, -slope, slope) if some else slope
 
 
-def _single(flows: NDArray[np.float64]) -> NDArray[np.float64]:
+def _single(flows: Array) -> Array:
     """The only rate: Newton in the logarithm of income over outlay, which is nearly straight in x, then the flows themselves.
 
     `scipy.optimize.elementwise.find_root` finds the same to the last digit in twice the time (2.5 us a rate of 11 flows beside 1.2).
@@ -176,11 +170,11 @@ def _single(flows: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(np.abs(x) < SPAN - 1e-6, np.expm1(x), np.nan)
 
 
-def _several(flows: NDArray[np.float64]) -> NDArray[np.float64]:
+def _several(flows: Array) -> Array:
     """One of several rates: a grid and the extrema between its nodes bracket them, and the chosen bracket is narrowed."""
     from scipy.optimize.elementwise import find_root
 
-    def root(which: int, low: NDArray[np.float64], high: NDArray[np.float64], of: NDArray[np.float64]) -> NDArray[np.float64]:
+    def root(which: int, low: Array, high: Array, of: Array) -> Array:
         """Where the value (0) or its slope (1) is nothing between two ends."""
         return np.asarray(find_root(lambda x, *flow: _value(np.stack(flow), x)[which], (low, high), args=tuple(of)).x)
 

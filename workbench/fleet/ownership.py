@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
-from workbench.arrays import Arrays, broadcast
+from workbench.arrays import Array, ArrayLike, Arrays, broadcast
 from workbench.catalogue import Chip, Cost
 from workbench.checks import ELECTRICITY, LIFE_YEARS, NOT_NEGATIVE, POSITIVE, PUE, SHARE, Rule
 from workbench.energy import ServerPower, server_power
@@ -40,37 +40,30 @@ PUBLISHED = {
 class OwnershipCost(Arrays):
     """Cost of ownership [USD a year], whole fleet; arrays broadcast over the arguments of `ownership_cost`."""
 
-    capital: NDArray[np.float64]  #: servers with their chips, as an annuity [USD a year]
-    network: NDArray[np.float64]  #: scale-out network, as an annuity [USD a year]
-    facility: NDArray[np.float64]  #: building, power and cooling, as an annuity [USD a year]
-    energy: NDArray[np.float64]  #: electricity [USD a year]
-    maintenance: NDArray[np.float64]  #: spares and repair of servers and network [USD a year]
-    staff: NDArray[np.float64]  #: staff and what else it takes to operate [USD a year]
-    chip_hours: NDArray[np.float64]  #: chip-hours available a year, whether used or not [h]
+    capital: Array  #: servers with their chips, as an annuity [USD a year]
+    network: Array  #: scale-out network, as an annuity [USD a year]
+    facility: Array  #: building, power and cooling, as an annuity [USD a year]
+    energy: Array  #: electricity [USD a year]
+    maintenance: Array  #: spares and repair of servers and network [USD a year]
+    staff: Array  #: staff and what else it takes to operate [USD a year]
+    chip_hours: Array  #: chip-hours available a year, whether used or not [h]
 
     @property
-    def per_year(self) -> NDArray[np.float64]:
+    def per_year(self) -> Array:
         """All parts together [USD a year]."""
         return self.capital + self.network + self.facility + self.energy + self.maintenance + self.staff
 
     @property
-    def per_chip_hour(self) -> NDArray[np.float64]:
+    def per_chip_hour(self) -> Array:
         """All parts together [USD a chip-hour available]."""
         return self.per_year / self.chip_hours
 
     def frame(self) -> pl.DataFrame:
         """One row a part and case: case, part, usd_per_year, usd_per_chip_hour, share."""
-        *costs, hours, total = np.broadcast_arrays(*(getattr(self, part) for part in PARTS), self.chip_hours, self.per_year)
-        cost = np.stack([np.ravel(c) for c in costs], axis=-1)
-        case, part = np.indices(cost.shape)
-        return pl.DataFrame(
-            {
-                "case": case.ravel(),
-                "part": np.array(PARTS)[part.ravel()],
-                "usd_per_year": cost.ravel(),
-                "usd_per_chip_hour": (cost / hours.reshape(-1, 1)).ravel(),
-                "share": (cost / total.reshape(-1, 1)).ravel(),
-            }
+        cases, usd = super().frame().with_row_index("case").cast({"case": pl.Int64}), pl.col("usd_per_year")
+        long = cases.unpivot(PARTS, index=["case", "chip_hours"], variable_name="part", value_name="usd_per_year")
+        return long.sort("case", maintain_order=True).select(
+            "case", "part", "usd_per_year", usd_per_chip_hour=usd / pl.col("chip_hours"), share=usd / usd.sum().over("case")
         )
 
 
@@ -201,11 +194,79 @@ def server_capital(chip: Chip) -> float:
 
 
 def server_uplift(chip: str | Chip) -> Cost:
-    """Published price of a server over the price of its chips: a rack for rack-scale parts, an eight-chip server otherwise.
+    """Published price of a server over the price of its chips: a rack for rack-scale parts, an eight-chip server otherwise."""
+    return catalogue.cost("server_uplift_rack_scale" if catalogue.chip(chip).server == "rack_scale" else "server_uplift_node")
+
+
+#: Names, priors and their spreads (standard deviation of the logarithm): server over chips of an eight-chip server, spares and repair a
+#: year over the price of servers and network, discount rate of a neocloud, which pays list prices and dearer capital.
+PRIORS = {"server_uplift_node": (1.2, 0.1), "maintenance_share_per_year": (0.02, 0.5), "wacc_neocloud": (0.12, 0.3)}
+SPREAD = 0.1  #: of published costs about any first-order bill
+
+
+def published() -> pl.DataFrame:
+    """Chip-hours of SemiAnalysis for chips with a published price: chip, owner, usd_per_chip_hour."""
+    rows = []
+    for name in catalogue.names("costs"):
+        if name.startswith("tco_"):
+            owner, chip = name.removeprefix("tco_").removesuffix("_usd_per_chip_hour").split("_", 1)
+            found = catalogue.chip(catalogue.key_of("chips", chip))
+            if found.price is not None:
+                rows.append({"chip": found.name, "owner": owner, "usd_per_chip_hour": catalogue.cost(name).value})
+    return pl.DataFrame(rows)
+
+
+def fit(rows: pl.DataFrame) -> dict[str, float]:
+    """The three constants from published chip-hours, by penalised least squares on logarithms with a robust loss."""
+    from scipy.optimize import least_squares
+
+    middle = np.log([prior for prior, _ in PRIORS.values()])
+    spread = np.array([width for _, width in PRIORS.values()])
+    seen = np.log(rows["usd_per_chip_hour"].to_numpy())
+
+    def residuals(x: Array) -> Array:
+        return np.concatenate([(np.log(_modelled(rows, dict(zip(PRIORS, np.exp(x), strict=True)))) - seen) / SPREAD, (x - middle) / spread])
+
+    # a robust loss: one chip whose price nobody knows well should not move the rest
+    found = np.exp(least_squares(residuals, middle, loss="soft_l1").x)
+    return dict(zip(PRIORS, map(float, found), strict=True))
+
+
+def ownership_errors() -> pl.DataFrame:
+    """Published and modelled cost of a chip-hour [USD], its error, and the error with the chip left out of the fit [%].
+
+    Returns
+    -------
+    polars.DataFrame
+        chip, owner (hyperscaler or neocloud), usd_per_chip_hour, modelled, error_percent, left_out_error_percent.
 
     Examples
     --------
-    >>> server_uplift("GB300").value, server_uplift("H100").value
-    (1.148, 1.091)
+    >>> ownership_errors().row(0, named=True)["owner"]
+    'hyperscaler'
     """
-    return catalogue.cost("server_uplift_rack_scale" if catalogue.chip(chip).server == "rack_scale" else "server_uplift_node")
+    rows = published()
+    seen = rows["usd_per_chip_hour"].to_numpy()
+    modelled = _modelled(rows, {})
+    left_out = np.empty(len(seen))
+    for chip in rows["chip"].unique():
+        mine = (rows["chip"] == chip).to_numpy()
+        left_out[mine] = _modelled(rows.filter(mine), fit(rows.filter(~mine)))
+    return rows.with_columns(
+        modelled=pl.Series(modelled), error_percent=100 * (modelled / seen - 1), left_out_error_percent=100 * (left_out / seen - 1)
+    )
+
+
+def _modelled(rows: pl.DataFrame, constants: Mapping[str, float]) -> Array:
+    """Cost of owning the chips for an hour [USD]: one set of constants for all; owners differ in the discount rate alone."""
+    known = {name: constants.get(name, catalogue.cost(name).value) for name in PRIORS}
+    chips = [catalogue.chip(name) for name in rows["chip"]]
+    drawn = [server_power(chip, ratio=all_in_ratio(chip).value) for chip in chips]
+    uplifts = [server_uplift(chip) for chip in chips]
+    return ownership_cost(
+        chip_price=np.array([chip.price for chip in chips], dtype=float),
+        power=ServerPower(np.array([d.rated for d in drawn]), np.array([d.average for d in drawn])),
+        wacc=np.where(rows["owner"] == "neocloud", known["wacc_neocloud"], catalogue.cost("wacc_hyperscaler").value),
+        server_uplift=np.array([known.get(u.name, u.value) for u in uplifts]),
+        maintenance=known["maintenance_share_per_year"],
+    ).per_chip_hour

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.arrays import Arrays, broadcast
+from workbench.arrays import Array, Arrays, broadcast
 from workbench.checks import FINITE, NOT_NEGATIVE, POSITIVE, SHARE, WHOLE, Rule, check_fields, number, takes
 from workbench.errors import InputError
 from workbench.fleet.finance import USED
@@ -15,16 +15,12 @@ from workbench.units import HOUR
 
 
 @takes(servers=POSITIVE, load=NOT_NEGATIVE)
-def erlang_c(servers: ArrayLike, load: ArrayLike) -> NDArray[np.float64]:
+def erlang_c(servers: ArrayLike, load: ArrayLike) -> Array:
     """Probability that a request waits: Poisson arrivals, exponential service, `servers` servers, no abandonment.
 
     From Erlang B for real numbers of servers, 1 / B = load * integral of e^(-load t) (1 + t)^servers dt, in logarithms, so that thousands
-    of servers neither overflow nor loop:  C = B / (1 - (1 - B) load / servers). It is 1 where the load (arrival rate times service time) is
-    at or above the servers.
-
-    References
-    ----------
-    .. [1] Jagerman (1974), "Some properties of the Erlang loss function", Bell System Technical Journal 53(3), continuous extension.
+    of servers neither overflow nor loop (Jagerman, 1974, Bell System Technical Journal 53(3)):  C = B / (1 - (1 - B) load / servers). It
+    is 1 where the load (arrival rate times service time) is at or above the servers.
     """
     from scipy.special import gammaincc, gammaln
 
@@ -70,14 +66,14 @@ def servers_needed(load: ArrayLike, wait_probability: ArrayLike) -> NDArray[np.i
 class Reserve(Arrays):
     """Capacity of partitioned fleets and of one fungible fleet for the same uncertain demands; arrays broadcast."""
 
-    partitioned: NDArray[np.float64]  #: in the unit of the demands
-    pooled: NDArray[np.float64]  #: in the unit of the demands
+    partitioned: Array  #: in the unit of the demands
+    pooled: Array  #: in the unit of the demands
 
     def __post_init__(self) -> None:
         check_fields(self, partitioned=NOT_NEGATIVE, pooled=NOT_NEGATIVE)
 
     @property
-    def saved(self) -> NDArray[np.float64]:
+    def saved(self) -> Array:
         """Share of the partitioned capacity that pooling saves; 0 where there is none."""
         apart, together = np.broadcast_arrays(self.partitioned, self.pooled)
         return 1 - np.divide(together, apart, out=np.ones(apart.shape), where=apart > 0)
@@ -131,10 +127,9 @@ def newsvendor(mean: ArrayLike, deviation: ArrayLike, correlation: ArrayLike, *,
 
 @takes(
     hours=Rule(last="time"),
-    mean=NOT_NEGATIVE,
+    **dict.fromkeys(("mean", "weekend"), NOT_NEGATIVE),
     swing=SHARE,
     peak_hour=FINITE,
-    weekend=NOT_NEGATIVE,
     service=Rule(above=0.0, one=True),
     seed=WHOLE,
 )
@@ -147,7 +142,7 @@ def diurnal(
     weekend: ArrayLike = 0.8,
     service: float | None = None,
     seed: int = 0,
-) -> NDArray[np.float64]:
+) -> Array:
     """Load of a service that follows its users' day: mean (1 + swing cos(2 pi (h - peak) / 24)), times `weekend` on two days of seven.
 
     Parameters
@@ -183,14 +178,14 @@ def diurnal(
 class Backfill(Arrays):
     """A fleet that gives what inference leaves to preemptible work; arrays over the leading axes of the load."""
 
-    served: NDArray[np.float64]  #: share of inference demand met when it came
-    inference: NDArray[np.float64]  #: share of the capacity that inference uses
-    training: NDArray[np.float64]  #: share that training keeps, net of switching and penalty
-    lost: NDArray[np.float64]  #: share that is on its way from one side to the other
-    preemptions: NDArray[np.float64]  #: chip-switches from training to inference an hour, over the capacity
+    served: Array  #: share of inference demand met when it came
+    inference: Array  #: share of the capacity that inference uses
+    training: Array  #: share that training keeps, net of switching and penalty
+    lost: Array  #: share that is on its way from one side to the other
+    preemptions: Array  #: chip-switches from training to inference an hour, over the capacity
 
     @property
-    def utilisation(self) -> NDArray[np.float64]:
+    def utilisation(self) -> Array:
         """Share of the capacity that does useful work."""
         return self.inference + self.training
 
@@ -273,7 +268,7 @@ def backfill(
     )
 
 
-def _within(events: NDArray[np.float64], steps: float) -> NDArray[np.float64]:
+def _within(events: Array, steps: float) -> Array:
     """Sum of the events of the last `steps` steps, whole or not, along the last axis."""
     total = np.concatenate([np.zeros((*events.shape[:-1], 1)), np.cumsum(events, axis=-1)], axis=-1)
     now = np.arange(1, events.shape[-1] + 1)

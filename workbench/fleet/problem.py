@@ -62,12 +62,6 @@ class Fleet(Arrays):
     """What there is to decide on: `W` kinds of work, `K` kinds of chips (a vintage is a kind), `R` regions, `T` periods.
 
     Figures broadcast to the shape in brackets. Limits are infinite unless given. A kind with no supply can't be bought.
-
-    Examples
-    --------
-    >>> Fleet(("chat",), ("H100",), ("eastus",), throughput=1.0, demand=[[5.0]], value=1.0, installed=6.0, power=1e3, idle_power=100.0,
-    ...       pue=1.2, electricity_usd_per_kwh=0.08).kinds
-    ('H100',)
     """
 
     work: tuple[str, ...]

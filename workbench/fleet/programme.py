@@ -1,13 +1,12 @@
 """The rows and columns of `allocate`, as arrays with named axes: one function for the columns, one for the cost, one a family of rows.
 
 linopy says the same in as many words on xarray, but a plan of 10,350 variables then takes 0.6 s instead of 0.04 s, and one of a million is
-not solved in 120 s by HiGHS as it gets it, instead of in 5 s by `columns`, which needs the arrays (linopy with highspy 1.16, one core).
+not solved in 120 s by HiGHS as it gets it, instead of in 5 s by `solve`, which needs the arrays (linopy with highspy 1.16, one core).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,21 +16,39 @@ from workbench.fleet.problem import Array, Fleet, Named, figures, lay, meet
 from workbench.units import YEAR
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass
 class Programme:
-    """min cost x  subject to  matrix x <= limit,  lower <= x <= upper."""
+    """min cost x  subject to  matrix x <= limit,  lower <= x <= upper, which grows block by block."""
 
     fleet: Fleet
-    cost: Array
-    matrix: Any  #: scipy.sparse.csr_array
-    limit: Array
-    lower: Array
-    upper: Array
-    integer: Array  #: 1 where a variable is whole
-    columns: dict[str, Named]  #: block -> index of each variable, -1 where there is none
-    rows: dict[str, Named]  #: block -> index of each row, -1 where there is none
-    figures: dict[str, Named]  #: those of the fleet in their full shapes and in SI
-    draw: tuple[Named, Named]  #: power at the meter of a standing chip, and on top of a working one [W] (K, R)
+    columns: dict[str, Named] = field(default_factory=dict)  #: block -> index of each variable, -1 where there is none
+    rows: dict[str, Named] = field(default_factory=dict)  #: block -> index of each row, -1 where there is none
+    entries: list[tuple[Array, Array, Array]] = field(default_factory=list)  #: row, column and value of coefficients
+    limits: list[Array] = field(default_factory=list)
+    cost: Array = field(default_factory=lambda: np.zeros(0))
+
+    def __post_init__(self) -> None:
+        self.figures = figures(self.fleet)  # in their full shapes and in SI
+        groups = {"G": int(max(self.fleet.groups, default=0)) + 1, "V": len(self.fleet.names("V"))}
+        pairs = [pair for figure in self.figures.values() for pair in zip(figure.axes, figure.values.shape, strict=True)]
+        self.sizes = dict(pairs) | groups  # length of each axis
+        power, idle, pue = (self.figures[name] for name in ("power", "idle_power", "pue"))
+        self.draw = idle * pue, (power - idle) * pue  # power at the meter of a standing chip, and on top of a working one [W]
+        self.years = self.fleet.period / YEAR  # length of a period
+        self.discount = Named("T", (1 + self.fleet.rate) ** -(np.arange(self.sizes["T"]) * self.years))  # worth of a dollar of it now
+        self.n = self.n_rows = 0
+
+    def assemble(self) -> None:
+        """Make the arrays of what was added."""
+        from scipy import sparse
+
+        row, column, value = map(np.concatenate, zip(*self.entries, strict=True))
+        self.matrix = sparse.csr_array((value, (row, column)), shape=(self.n_rows, self.n))
+        self.limit, self.lower, self.upper = np.concatenate(self.limits), np.zeros(self.n), np.full(self.n, np.inf)
+        self.integer = np.zeros(self.n, dtype=np.int64)  # 1 where a variable is whole
+        for name in ("open", "design"):
+            index = self.columns[name].values
+            self.upper[index[index >= 0]] = self.integer[index[index >= 0]] = 1
 
     def priority(self) -> Array:
         """How soon a solver should look at each column: work on chips that have a comparative advantage in it first, all else at once."""
@@ -49,68 +66,6 @@ class Programme:
         standing, working = (part.values for part in self.draw)
         return np.einsum("kr,krt->rt", standing, stock) + np.einsum("kr,wkrt->rt", working, chips)
 
-
-def take(block: Named, values: Array) -> Array:
-    """Values of a block of columns or rows in its shape, 0 where it has none."""
-    index = block.values
-    return np.where(index >= 0, values[np.maximum(index, 0)] if values.size else 0.0, 0.0)
-
-
-def build(f: Fleet) -> Programme:
-    """The programme of a fleet."""
-    from scipy import sparse
-
-    b = _Builder(f, figures(f))
-    _columns(b)
-    _cost(b)
-    for family in (_demand, _chips, _stock, _power, _supply, _vendors, _budget, _emissions):
-        family(b)
-    matrix = sparse.csr_array((np.concatenate(b.value), (np.concatenate(b.row), np.concatenate(b.column))), shape=(b.n_rows, b.n))
-    upper, integer = np.full(b.n, np.inf), np.zeros(b.n, dtype=np.int64)
-    for name in ("open", "design"):
-        index = b.columns[name].values
-        upper[index[index >= 0]], integer[index[index >= 0]] = 1.0, 1
-    return Programme(f, b.cost, matrix, np.concatenate(b.limit), np.zeros(b.n), upper, integer, b.columns, b.rows, b.figures, b.draw)
-
-
-@dataclass
-class _Builder:
-    """A programme that grows block by block."""
-
-    fleet: Fleet
-    figures: dict[str, Named]
-    columns: dict[str, Named] = field(default_factory=dict)
-    rows: dict[str, Named] = field(default_factory=dict)
-    cost: Array = field(default_factory=lambda: np.zeros(0))
-    row: list[Array] = field(default_factory=list)
-    column: list[Array] = field(default_factory=list)
-    value: list[Array] = field(default_factory=list)
-    limit: list[Array] = field(default_factory=list)
-    n: int = 0
-    n_rows: int = 0
-
-    @cached_property
-    def sizes(self) -> dict[str, int]:
-        """Length of each axis."""
-        groups = int(max(self.fleet.groups, default=0)) + 1
-        return {a: n for figure in self.figures.values() for a, n in zip(figure.axes, figure.values.shape, strict=True)} | {"G": groups}
-
-    @cached_property
-    def discount(self) -> Named:
-        """Worth of a dollar of each period now."""
-        return Named("T", (1 + self.fleet.rate) ** -(np.arange(self.sizes["T"]) * self.years))
-
-    @property
-    def years(self) -> float:
-        """Length of a period."""
-        return self.fleet.period / YEAR
-
-    @cached_property
-    def draw(self) -> tuple[Named, Named]:
-        """Power at the meter of a standing chip, and on top of a working one [W]."""
-        power, idle, pue = (self.figures[name] for name in ("power", "idle_power", "pue"))
-        return idle * pue, (power - idle) * pue
-
     def add_columns(self, name: str, axes: str, there: Named) -> None:
         """A block of variables on `axes`, where `there` is true."""
         mask = np.broadcast_to(there.on(axes), tuple(self.sizes[a] for a in axes))
@@ -122,7 +77,7 @@ class _Builder:
         finite = np.isfinite(limit.values)
         self.rows[name] = Named(limit.axes, _numbered(finite, self.n_rows))
         self.n_rows += int(finite.sum())
-        self.limit.append(limit.values[finite])
+        self.limits.append(limit.values[finite])
         return self.rows[name]
 
     def add(self, row: Named, column: Named, value: Named | float) -> None:
@@ -131,9 +86,7 @@ class _Builder:
             return
         r, c, v = np.broadcast_arrays(*lay(row, column, value)[1])
         keep = (r >= 0) & (c >= 0) & (v != 0)
-        self.row.append(r[keep].astype(np.int32))
-        self.column.append(c[keep].astype(np.int32))
-        self.value.append(v[keep].astype(float))
+        self.entries.append((r[keep].astype(np.int32), c[keep].astype(np.int32), v[keep].astype(float)))
 
     def price(self, name: str, value: Named) -> None:
         """The cost of a unit of each column of a block."""
@@ -146,13 +99,28 @@ class _Builder:
         return meet(lambda index: np.where(index >= 0, 0.0, np.inf), self.columns[name])
 
 
+def take(block: Named, values: Array) -> Array:
+    """Values of a block of columns or rows in its shape, 0 where it has none."""
+    index = block.values
+    return np.where(index >= 0, values[np.maximum(index, 0)] if values.size else 0.0, 0.0)
+
+
+def build(f: Fleet) -> Programme:
+    """The programme of a fleet."""
+    p = Programme(f)
+    for family in (_columns, _cost, _demand, _chips, _stock, _power, _supply, _vendors, _budget, _emissions):
+        family(p)
+    p.assemble()
+    return p
+
+
 def _numbered(there: Array, start: int) -> Array:
     index = np.full(there.shape, -1, dtype=np.int64)
     index[there] = start + np.arange(int(there.sum()))
     return index
 
 
-def _columns(b: _Builder) -> None:
+def _columns(b: Programme) -> None:
     """Chips at work, standing, bought, retired; work left undone; sites opened and designs paid."""
     some = {
         name: meet(np.greater, b.figures[name], 0.0)
@@ -168,7 +136,7 @@ def _columns(b: _Builder) -> None:
     b.add_columns("design", "K", some["design_cost"])
 
 
-def _cost(b: _Builder) -> None:
+def _cost(b: Programme) -> None:
     """Energy, carbon, operations and capital, less resale, and the value of what is left undone, all discounted."""
     a, (standing, working) = b.figures, b.draw
     b.cost = np.zeros(b.n)
@@ -184,14 +152,14 @@ def _cost(b: _Builder) -> None:
     b.price("design", a["design_cost"])
 
 
-def _demand(b: _Builder) -> None:
+def _demand(b: Programme) -> None:
     """What is done and what is left undone is at least what is asked."""
     row = b.add_rows("demand", b.figures["demand"] * -1.0)
     b.add(row, b.columns["x"], b.figures["throughput"] * -1.0)
     b.add(row, b.columns["unmet"], -1.0)
 
 
-def _chips(b: _Builder) -> None:
+def _chips(b: Programme) -> None:
     """Chips at work for a group are no more than those that stand for it and are not in repair."""
     row = b.add_rows("chips", b.where("stock"))
     group = np.array(b.fleet.groups or (0,) * b.sizes["W"], dtype=int)
@@ -199,12 +167,8 @@ def _chips(b: _Builder) -> None:
     b.add(row, b.columns["stock"], -b.fleet.availability)
 
 
-def _stock(b: _Builder) -> None:
-    """Stock as two inequalities: never more than what was there and came, and retirement is what went.
-
-    At the start the groups share what is installed. What comes stands at least in its first period: else chips would be bought and thrown
-    away for the sake of a vendor's share.
-    """
+def _stock(b: Programme) -> None:
+    """Stock is never more than what was there and came, less what is retired; at the start the groups share what is installed."""
     stock, bought, retired = (b.columns[name] for name in ("stock", "bought", "retired"))
     there = Named("KR", stock.values[0, :, :, 0] >= 0)
     first = b.add_rows("installed", meet(lambda n, stands: np.where(stands, n, np.inf), b.figures["installed"], there))
@@ -213,12 +177,13 @@ def _stock(b: _Builder) -> None:
     for block, sign in ((stock, 1.0), (bought, -1.0), (retired, 1.0)):
         b.add(first, Named("GKR", block.values[..., 0]), sign)
         b.add(kept, Named("GKRT", block.values[..., 1:]), sign)
+    # what comes stands at least in its first period: else chips would be bought and thrown away for the sake of a vendor's share
     arrived = b.add_rows("arrived", b.where("bought"))
     b.add(arrived, bought, 1.0)
     b.add(arrived, stock, -1.0)
 
 
-def _power(b: _Builder) -> None:
+def _power(b: Programme) -> None:
     """Power at the meter of each site; a site that is to be opened has it only then."""
     limit, sites = b.figures["power_limit"], meet(np.greater, b.figures["site_cost"], 0.0)
     if not np.all(np.isfinite(limit.values[sites.values])):
@@ -229,7 +194,7 @@ def _power(b: _Builder) -> None:
     b.add(row, b.columns["open"], limit * -1.0)
 
 
-def _supply(b: _Builder) -> None:
+def _supply(b: Programme) -> None:
     """Chips that can be bought; of a kind that is to be designed only where its NRE is paid."""
     supply, designs = b.figures["supply"], meet(np.greater, b.figures["design_cost"], 0.0)
     if not np.all(np.isfinite(supply.values[designs.values])):
@@ -240,7 +205,7 @@ def _supply(b: _Builder) -> None:
     b.add(row, b.columns["design"], supply * -1.0)
 
 
-def _vendors(b: _Builder) -> None:
+def _vendors(b: Programme) -> None:
     """Each vendor's share of what is bought, by capital, so that nobody buys trinkets from one to be allowed more of another."""
     f, vendors = b.fleet, b.fleet.names("V")
     row = b.add_rows("vendor", Named("VT", np.full((len(vendors), b.sizes["T"]), 0.0 if f.vendor_share < 1 else np.inf)))
@@ -255,12 +220,12 @@ def _vendors(b: _Builder) -> None:
         b.add(row, b.columns["bought"], meet(lambda own, usd: (own - f.vendor_share) * np.maximum(usd, 1e-9), mine, b.figures["capital"]))
 
 
-def _budget(b: _Builder) -> None:
+def _budget(b: Programme) -> None:
     """Capital of what is bought."""
     b.add(b.add_rows("budget", b.figures["budget"]), b.columns["bought"], b.figures["capital"])
 
 
-def _emissions(b: _Builder) -> None:
+def _emissions(b: Programme) -> None:
     """Carbon of each period, and water of each site."""
     for name, intensity in (("carbon", "carbon_g_per_kwh"), ("water", "water_l_per_kwh")):
         row, watt = b.add_rows(name, b.figures[f"{name}_limit"]), b.figures[intensity] * b.fleet.period
@@ -294,8 +259,7 @@ def explain_infeasible(p: Programme) -> str:
         pressed[index[index >= 0]] = 0.0
     holds = [_row_name(p, int(i)) for i in np.argsort(-pressed)[:3] if pressed[i] > 1e-9]
     given = "; ".join(f"{_row_name(p, int(i))} by {breach[i]:.4g} of {abs(p.limit[i]):.4g}" for i in broken)
-    message = f"no plan keeps every limit; the least that must give: {given}"
-    message += f"; and {many - 5} more" if many > 5 else ""
+    message = f"no plan keeps every limit; the least that must give: {given}" + (f"; and {many - 5} more" if many > 5 else "")
     idle = (p.columns["x"].values < 0).all(axis=(1, 2, 3)) & (p.figures["demand"].values > 0).any(axis=1)
     nowhere = ", ".join(np.array(p.fleet.work)[idle])
     message += f"; nothing that can do {nowhere} stands or can be bought where it may run" if nowhere else ""

@@ -1,26 +1,33 @@
-"""Vintages: how long a chip earns its keep, and what it is worth as newer ones come."""
+"""Vintages: how long a chip earns its keep, what it is worth as newer ones come, and what training runs of the past took of that."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+import polars as pl
 
 from workbench import catalogue
-from workbench.arrays import Arrays
-from workbench.catalogue import Chip
+from workbench.arrays import Array, ArrayLike, Arrays
+from workbench.catalogue import Chip, cost
 from workbench.checks import FINITE, NOT_NEGATIVE, SHARE, Rule, takes
 from workbench.energy import server_power
 from workbench.energy.server import all_in_ratio
-from workbench.errors import InputError
+from workbench.errors import InputError, UnknownName
 from workbench.fleet.finance import annuity
 from workbench.fleet.ownership import server_capital
-from workbench.units import KWH, YEAR
-
-Array = NDArray[np.float64]
+from workbench.units import HOUR, KWH, TERA, YEAR
 
 AGES = np.arange(1.0, 181.0) / 12  #: considered [years]
+#: What a run may be told by: columns of the table ``training_runs``.
+NUMBERS = ("training_flop", "n_chips", "hours", "chip_hours", "mfu")
+TEXTS = ("date", "organisation", "hardware", "start")
+#: Organisations whose sites Epoch AI counts as those of a hyperscaler.
+HYPERSCALERS = ("google", "deepmind", "microsoft", "amazon", "meta", "facebook")
+TO_PUBLICATION, TO_FIRST_BUYER = timedelta(days=60), timedelta(days=90)  #: from the end of training; from the release of a chip
+BASE_YEAR = 2024  #: whose money the total is in
 
 
 @dataclass(frozen=True, repr=False)
@@ -51,37 +58,11 @@ def replacement(
 
     A chain of equal cycles of length T holds constant capacity for ever; over the price of today's chip its present value is
     [1 + switching - resale e^-(decline + r) T] / (1 - e^-(r + g) T) + running (1 - e^-rT) / r / (1 - e^-(r + e) T), with
-    r = log(1 + rate) and g, e the yearly decline of price and of power of the same work. All ages are evaluated at once.
+    r = log(1 + rate) and g, e the yearly decline, continuous, of price and of power of the same work (Bellman, 1955, J. SIAM 3(3); Sethi,
+    Chand, 1979, Management Science 25(2)). All ages are evaluated at once.
 
-    Parameters
-    ----------
-    price_decline, energy_decline : array_like
-        Decline a year, continuous (.32 for 27 % a year), of price and power of the same work; 0 or more.
-    running : array_like
-        Cost of power a year over the price of the chip: electricity, and what a watt of capacity is worth where power is scarce.
-    rate : array_like
-        Discount rate a year, as `annuity` takes it, above 0 and at most 10.
-    resale : array_like
-        Value of a chip on the day after purchase over its price.
-    resale_decline : array_like
-        Decline a year of that value.
-    switching : array_like
-        Cost of replacing over the price: without it, frictionless resale would make the best age nothing.
-
-    Raises
-    ------
-    InputError
-        For free switching with resale at the full price.
-
-    References
-    ----------
-    .. [1] Bellman (1955), "Equipment replacement policy", J. SIAM 3(3).
-    .. [2] Sethi, Chand (1979), "Planning horizon procedures for machine replacement models", Management Science 25(2).
-
-    Examples
-    --------
-    >>> replacement(price_decline=0.32, energy_decline=0.3, running=[0.08, 0.5], rate=0.07).age.round(1)
-    array([6.6, 3.2])
+    Over the price of a chip are `running`, the cost of power a year with what a watt of capacity is worth where it is scarce, `resale` on
+    the day after purchase, and `switching`, without which frictionless resale would make the best age nothing.
     """
     given = (price_decline, energy_decline, running, resale_decline, switching, np.log1p(rate), resale)
     g, e, run, d, sw, r, s0 = (np.asarray(value)[..., None] for value in given)
@@ -115,19 +96,21 @@ def chip_refresh(
         Discount rate a year, above 0; that of a hyperscaler if not given.
     watt_usd_per_year : array_like
         What a watt at the meter is worth to others: the shadow price of power, from `allocate`.
-    energy_decline, resale : array_like
-        As `replacement` takes them.
+    energy_decline : array_like
+        Decline a year, continuous, of the power that the same work takes.
+    resale : array_like
+        Value of a chip on the day after purchase over its price.
 
     Examples
     --------
     >>> chip_refresh("H100", watt_usd_per_year=[0.0, 10.0]).age.round(1)
     array([6.6, 3.2])
     """
-    chip, constant = catalogue.chip(chip), lambda name: catalogue.cost(name).value
-    rate = constant("wacc_hyperscaler") if wacc is None else wacc
-    drawn = server_power(chip, ratio=all_in_ratio(chip).value).average * constant("pue_microsoft")
-    facility = annuity(constant("facility_capex_usd_per_w"), rate, constant("facility_life_years"))
-    watt = constant("electricity_us_industrial_2025_usd_per_kwh") / KWH * YEAR + facility
+    chip = catalogue.chip(chip)
+    rate = cost("wacc_hyperscaler").value if wacc is None else wacc
+    drawn = server_power(chip, ratio=all_in_ratio(chip).value).average * cost("pue_microsoft").value
+    facility = annuity(cost("facility_capex_usd_per_w").value, rate, cost("facility_life_years").value)
+    watt = cost("electricity_us_industrial_2025_usd_per_kwh").value / KWH * YEAR + facility
     return replacement(
         price_decline=price_decline(),
         energy_decline=energy_decline,
@@ -139,17 +122,148 @@ def chip_refresh(
 
 def price_decline() -> float:
     """Decline a year, continuous, of the price of the same work, as Epoch AI counts it."""
-    return float(catalogue.cost("price_performance_growth_log10_per_year").value * np.log(10))
+    return float(cost("price_performance_growth_log10_per_year").value * np.log(10))
 
 
 @takes(price=NOT_NEGATIVE, age_years=FINITE, growth_log10=NOT_NEGATIVE)
 def residual_value(price: ArrayLike, age_years: ArrayLike, growth_log10: ArrayLike) -> Array:
     """Price at which a chip of an age is as good a buy as a new one: price 10^(-growth age), never more than new [USD].
 
-    Before its release (a negative age) it is worth its price; `growth_log10` is that of performance a dollar, orders of magnitude a year.
+    Before its release (a negative age) it is worth its price; `growth_log10` is that of performance a dollar, orders of magnitude a year
+    (Cottier et al., 2024, section 2.2, arXiv:2405.21015).
+    """
+    return np.multiply(price, 10 ** (-np.asarray(growth_log10) * np.maximum(age_years, 0.0)))
+
+
+@dataclass(frozen=True, repr=False)
+class TrainingCost(Arrays):
+    """Cost of one training run [USD]."""
+
+    servers: float  #: amortised over the run, in money of its time
+    network: float  #: scale-out network, likewise
+    energy: float  #: electricity, in money of its time
+    total: float  #: all of it, in money of 2024
+
+
+def training_cost(run: str | None = None, *, servers: float | None = None, **told: Any) -> TrainingCost:
+    """What a training run cost its maker, as Epoch AI counts it.
+
+    servers = chip-hours x price at the start x decline a year / 8766 h; network = servers x share / (1 - share); energy = chip-hours x TDP
+    x server ratio x busy share x PUE x price; total = (servers + network + energy) (1 + inflation)^(2024 - year). Chip-hours that nobody
+    counted are those of the compute at the usual MFU; hardware that nobody named is the GPU most used in runs of that year.
+
+    Parameters
+    ----------
+    run : str, optional
+        Name of a model of the table ``training_runs``; of one that was released more than once, the first release.
+    servers : float, optional
+        Amortised cost of the servers, where it is known [USD].
+    **told
+        Columns of ``training_runs`` that hold in the place of the run's own, or without it: date, organisation, hardware (of the table
+        ``chip_prices``), training_flop, n_chips, hours, chip_hours, mfu, start.
+
+    Raises
+    ------
+    UnknownName
+        For a run, a column or hardware that the tables do not have.
+    InputError
+        For numbers out of range, no date, and a run that states too little.
 
     References
     ----------
-    .. [1] Cottier et al. (2024), "The rising costs of training frontier AI models", section 2.2, arXiv:2405.21015.
+    .. [1] Cottier et al. (2024), "The rising costs of training frontier AI models", arXiv:2405.21015; code at
+       epoch-research/training-cost-trends.
+
+    Examples
+    --------
+    >>> round(training_cost("Llama 3.1-405B").total / 1e6, 1)  # published: 51.0
+    51.3
+    >>> mine = training_cost(date="2025-03-01", hardware="NVIDIA H100 SXM5 80GB", training_flop=1e25, mfu=0.4)
+    >>> round(mine.servers / 1e6, 1), round(mine.energy / 1e6, 1)
+    (6.1, 0.7)
     """
-    return np.multiply(price, 10 ** (-np.asarray(growth_log10) * np.maximum(age_years, 0.0)))
+    if unknown := told.keys() - {*NUMBERS, *TEXTS}:
+        raise UnknownName("fact of a training run", sorted(unknown)[0], [*NUMBERS, *TEXTS])
+    facts = dict.fromkeys((*NUMBERS, *TEXTS)) | (_known(run) if run is not None else {}) | told
+    for name, value in {**{name: facts[name] for name in NUMBERS}, "servers": servers}.items():
+        if value is not None:
+            Rule(least=0.0, most=1.0 if name == "mfu" else np.inf, one=True)(name, value)
+    day = _day("date", facts["date"])
+    hardware = facts["hardware"] or _most_used(day.year)
+    hours = facts["chip_hours"] or (facts["n_chips"] or 0) * (facts["hours"] or 0) or _hours_of_compute(hardware, facts)
+    if servers is None:
+        if not hours:
+            raise InputError(f"{run or 'training_cost'}: no chip-hours, nor compute and a chip whose peak is known")
+        servers = _price_at_start(_chip(hardware), facts, day) * price_decline() * HOUR / YEAR * hours
+    share = cost("network_capex_share").value
+    capital = servers / (1 - share)
+    energy = _electricity(_chip(hardware), hours, day.year, facts) if hours else cost("training_energy_share_of_capital").value * capital
+    inflated = (1 + cost("price_index_growth_per_year").value) ** (BASE_YEAR - day.year)
+    return TrainingCost(float(servers), float(capital - servers), float(energy), float((capital + energy) * inflated))
+
+
+def _electricity(chip: dict[str, Any], hours: float, year: int, facts: dict[str, Any]) -> float:
+    """Electricity of busy servers [USD], at the price of industry in that year."""
+    if chip["tdp_w"] is None:
+        raise InputError(f"no TDP of {chip['hardware']} (column tdp_w of chip_prices)")
+    server = chip["server"] or "gpu"
+    busy = cost(f"server_power_share_{'tpu' if server.startswith('tpu') else 'gpu'}").value
+    maker = (facts["organisation"] or "").casefold()
+    pue = cost("pue_epoch_hyperscaler" if any(name in maker for name in HYPERSCALERS) else "pue_epoch_other").value
+    power = chip["tdp_w"] * cost(f"server_power_ratio_{server}").value * busy * pue
+    return float(power * hours * HOUR / KWH * cost(f"electricity_us_industrial_{year}_usd_per_kwh").value)
+
+
+def _price_at_start(chip: dict[str, Any], facts: dict[str, Any], published: date) -> float:
+    """Price of a chip's server when training began [USD]: its first price, less what newer chips have made of it since."""
+    length = int(facts["hours"]) if facts["hours"] else cost("training_days_median").value * 24
+    start = _day("start", facts["start"]) if facts["start"] else published - TO_PUBLICATION - timedelta(days=np.ceil(length / 24))
+    released, priced = date.fromisoformat(chip["release"]), date.fromisoformat(chip["price_date"])
+    own = chip["vendor"] == "Google"  # a TPU may have been used before it was sold, a GPU not
+    bought = released if own else max(released + TO_FIRST_BUYER, priced)
+    age = (start - bought).days / 365.25
+    price = chip["price_usd"] * (cost("server_uplift_epoch").value if chip["basis"] == "chip" else 1.0)
+    growth = cost("price_performance_growth_log10_per_year").value
+    return float(price * 10 ** (-growth * age) if own and age < 0 else residual_value(price, age, growth))
+
+
+def _hours_of_compute(hardware: str, facts: dict[str, Any]) -> float:
+    """Chip-hours that compute takes at its MFU, or at the usual one; 0 where the compute or the peak of the chip is not known."""
+    peak = dict(catalogue.table("chip_prices").select("hardware", "peak_tflops").iter_rows()).get(hardware)
+    if not (facts["training_flop"] and peak):
+        return 0.0
+    return float(facts["training_flop"] / (peak * TERA * (facts["mfu"] or cost("training_mfu_epoch").value)) / HOUR)
+
+
+def _known(run: str) -> dict[str, Any]:
+    runs = catalogue.table("training_runs")
+    releases = runs.filter(pl.col("model").str.starts_with(f"{run} (")).sort("date")
+    found = pl.concat([runs.filter(pl.col("model") == run), releases])
+    if found.is_empty():
+        raise UnknownName("training run", run, runs["model"])
+    return found.select(*NUMBERS, *TEXTS).row(0, named=True)
+
+
+def _chip(hardware: str) -> dict[str, Any]:
+    prices = catalogue.table("chip_prices")
+    found = prices.filter(pl.col("hardware") == hardware)
+    if found.is_empty():
+        raise UnknownName("hardware of chip_prices", hardware, prices["hardware"])
+    return found.row(0, named=True)
+
+
+def _most_used(year: int) -> str:
+    """The GPU most used in the runs of a year, which Epoch AI takes where none is named; of the last year that has one."""
+    runs = catalogue.table("training_runs").filter(pl.col("hardware").is_in(catalogue.table("chip_prices")["hardware"].implode()))
+    runs = runs.filter(~pl.col("hardware").str.contains("TPU"), pl.col("date").str.slice(0, 4) <= str(year))
+    if runs.is_empty():
+        raise InputError(f"hardware = None: no GPU is known to have been used by {year}")
+    last = runs.filter(pl.col("date").str.slice(0, 4) == runs["date"].str.slice(0, 4).max())
+    return str(last["hardware"].mode().sort()[0])
+
+
+def _day(name: str, text: Any) -> date:
+    try:
+        return date.fromisoformat(text)
+    except (TypeError, ValueError):
+        raise InputError(f"{name} = {text!r}: expected a day as 2024-07-23") from None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
+from workbench.arrays import Array, ArrayLike
 from workbench.catalogue import CPU, Chip
 from workbench.checks import LIFE_YEARS, NOT_NEGATIVE, PUE, SHARE, Rule, check_fields, numeric, one_of, takes, to_shape
 from workbench.energy import ServerPower, server_power, site
@@ -49,25 +50,14 @@ class Workload:
         """Units of work a second on one chip or processor; 0 where it can't run there (a missing format, no published rate)."""
         machine = machine_of(machine)
         if isinstance(machine, CPU):
-            rate = float(machine.cores) if self.bound == "cores" else 0.0
-        elif self.bound == "memory":
-            rate = machine.hbm_bandwidth
-        elif self.bound == "network":
-            rate = machine.scaleout_bandwidth or 0.0
-        elif self.bound == "fp8":  # a chip without the format runs it in the next wider one
-            rate = machine.peaks.get("fp8", machine.peaks.get("bf16", 0.0))
-        else:
-            rate = machine.peaks.get(self.bound, 0.0)
-        return self.efficiency * rate * BOUNDS[self.bound]
+            rates = {"cores": float(machine.cores)}
+        else:  # a chip without fp8 runs it in the next wider format
+            rates = {"memory": machine.hbm_bandwidth, "network": machine.scaleout_bandwidth or 0.0, "fp8": machine.peaks.get("bf16", 0.0)}
+            rates |= machine.peaks
+        return self.efficiency * rates.get(self.bound, 0.0) * BOUNDS[self.bound]
 
     def priced_at(self, machine: str | Chip | CPU, rent_per_hour: float) -> Workload:
-        """The same class at the value that the market puts on it: rent of the machine that does it over what that machine does.
-
-        Examples
-        --------
-        >>> round(CLASSES[0].priced_at("H100", 2.35).value, 6)
-        0.00161
-        """
+        """The same class at the value that the market puts on it: rent of the machine that does it over what that machine does."""
         machine = machine_of(machine)
         done = self.throughput(machine)
         if done == 0:
@@ -101,7 +91,7 @@ def machine_of(name: str | Chip | CPU) -> Chip | CPU:
 
 def work_today(
     chip: str | Chip, chips_at_work: float, rent_per_hour: float, processor: str | CPU, processors_at_work: float, processor_rent: float
-) -> tuple[tuple[Workload, ...], NDArray[np.float64]]:
+) -> tuple[tuple[Workload, ...], Array]:
     """All `CLASSES` at what the market pays for them today, and how much of each is asked for.
 
     Parameters
@@ -199,10 +189,9 @@ def fleet_of(
         near = np.array([[tolerated.latency] for tolerated in work]) >= away
         more["allowed"] = near & (to_shape("allowed", whether("allowed", more.get("allowed", True)), near.shape) > 0)
     if np.any(np.isfinite(numeric("water_limit", more.get("water_limit", np.inf)))):
-        for place in places:
-            for name in ("wue_l_per_kwh", "grid_water_l_per_kwh"):
-                if getattr(place, name) is None:
-                    raise InputError(f"water_limit: {place.name} has no published {name}; give it to `site`")
+        for place, name in itertools.product(places, ("wue_l_per_kwh", "grid_water_l_per_kwh")):
+            if getattr(place, name) is None:
+                raise InputError(f"water_limit: {place.name} has no published {name}; give it to `site`")
     prices, watts = _each("price", price, n), _each("power", power, n)
     bought = to_shape("supply", LIMIT("supply", more.get("supply", 0.0)), (n, periods)).max(axis=1) > 0
     at_work, idle, rated = np.array([_power(machine, own) for machine, own in zip(kinds, watts, strict=True)]).T
@@ -243,14 +232,14 @@ def fleet_of(
     return Fleet(**derived | more)
 
 
-def _each(name: str, given: ArrayLike | None, n: int) -> NDArray[np.float64]:
+def _each(name: str, given: ArrayLike | None, n: int) -> Array:
     """A figure of each of `n` machines, nan where the catalogue's holds."""
     value = numeric(name, np.nan if given is None else given)
     NOT_NEGATIVE(name, np.where(np.isnan(value), 0.0, value))
     return to_shape(name, value, (n,))
 
 
-def _yearly(sites: tuple[Site, ...], name: str, figure: str) -> NDArray[np.float64]:
+def _yearly(sites: tuple[Site, ...], name: str, figure: str) -> Array:
     """One figure a site, 0 where it has none (R,)."""
     values = [getattr(place, name) for place in sites]
     for place, value in zip(sites, values, strict=True):

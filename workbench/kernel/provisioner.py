@@ -17,7 +17,7 @@ import threading
 import time
 import uuid
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, partialmethod
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -67,8 +67,7 @@ class WarmProvisioner(LocalProvisioner):
 
     async def wait(self) -> int | None:
         """Wait for the end of the kernel, and notice it at once."""
-        while await self.poll() is None:
-            await asyncio.sleep(0.002)
+        await self._ended(float("inf"))
         return await super().wait()
 
     async def shutdown_requested(self, restart: bool = False) -> None:
@@ -125,13 +124,7 @@ class ForkedKernel:
             with contextlib.suppress(OSError):
                 self._connection.sendall(json.dumps({"signal": int(number)}).encode() + b"\n")
 
-    def terminate(self) -> None:
-        """Ask it to end."""
-        self.send_signal(signal.SIGTERM)
-
-    def kill(self) -> None:
-        """End it."""
-        self.send_signal(signal.SIGKILL)
+    terminate, kill = partialmethod(send_signal, signal.SIGTERM), partialmethod(send_signal, signal.SIGKILL)
 
 
 def _forked(cmd: list[str], kwargs: dict[str, Any]) -> ForkedKernel:
@@ -199,14 +192,9 @@ class _Own:
 def start(python: str = sys.executable, env: Mapping[str, str] | None = None, *, steady: bool = False) -> str:
     """Start the server of this process, if it has none, and return the path of its socket.
 
-    Who connects while it imports the libraries waits until it has. The first kernel starts it by itself. A program whose workers are
-    processes sets `VARIABLE` to that path in their environment, so that they share its server. Once files of the workbench change, a
-    server refuses; one that is `steady` goes on as it began, for runs that shall all be of one code.
-
-    Raises
-    ------
-    ColdStart
-        If the system cannot fork, or a server that was started before ended before any kernel came of it.
+    Who connects while it imports the libraries waits until it has. A program whose workers are processes sets `VARIABLE` to that path in
+    their environment, so that they share it. Once files of the workbench change, a server refuses, but for one that is `steady`. Raises
+    `ColdStart` if the system cannot fork, or a server that was started before ended before any kernel came of it.
     """
     with _Own.lock:  # a signal may have the thread that holds it call `stop`
         if interrupts.said:  # this process ends

@@ -87,7 +87,15 @@ def become(
         time.tzset()
         tempfile.tempdir = None
         own_state(pictures)
-        code = _run(argv, server, ready)
+        from ipykernel.kernelapp import IPKernelApp
+
+        sys.argv = argv
+        app = IPKernelApp.instance(parent_handle=server)
+        app.initialize(argv[1:])
+        ready()
+        app.start()
+        app.control_thread.join(1.0)  # it may still be flushing the answer to a shutdown through what atexit closes
+        code = 0
     except SystemExit as leaving:
         code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
     except BaseException:
@@ -112,15 +120,3 @@ def own_state(pictures: Path) -> None:
     np.random.seed()  # noqa: NPY002
     render.painter = painter.asked(pictures)
     gc.enable()
-
-
-def _run(argv: list[str], server: int, ready: Callable[[], None]) -> int:
-    from ipykernel.kernelapp import IPKernelApp
-
-    sys.argv = argv
-    app = IPKernelApp.instance(parent_handle=server)
-    app.initialize(argv[1:])
-    ready()
-    app.start()
-    app.control_thread.join(1.0)  # it may still be flushing the answer to a shutdown through what atexit closes
-    return 0

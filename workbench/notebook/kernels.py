@@ -9,13 +9,13 @@ import platform
 import shutil
 import time
 import uuid
-from collections.abc import AsyncIterator, Coroutine
-from concurrent.futures import Future
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from queue import Empty
-from subprocess import DEVNULL
+from subprocess import DEVNULL, PIPE, Popen
 from threading import Lock, Thread
 from typing import Any, TypeVar
 
@@ -135,8 +135,22 @@ def awaited(work: Coroutine[Any, Any, T]) -> T:
         runs.running.discard(future)
 
 
-def stop() -> None:
-    """End at once what other threads of this process run: they meet a `CancelledError`."""
+@contextmanager
+def threads(n: int | None) -> Iterator[ThreadPoolExecutor]:
+    """Threads that make `n` runs at a time; an error ends them all."""
+    pool = ThreadPoolExecutor(n)
+    try:
+        yield pool
+    except BaseException:
+        stop(pool)
+        raise
+    finally:
+        pool.shutdown(wait=False)
+
+
+def stop(pool: ThreadPoolExecutor) -> None:
+    """End at once what threads of this process run: they meet a `CancelledError`."""
+    pool.shutdown(wait=False, cancel_futures=True)
     _runs(os.getpid()).stop()
 
 
@@ -214,4 +228,7 @@ async def watched(km: Any, memory: int | None) -> None:
 def _own_folder(pid: int) -> Path:
     folder = files.private_folder()
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    if os.name != "nt":  # it goes with this process, also where that is killed
+        remover = Popen(["sh", "-c", 'read -r _; rm -rf "$0"', str(folder)], stdin=PIPE, stderr=DEVNULL, start_new_session=True)
+        atexit.register(remover.communicate)  # keeps the pipe open until then
     return folder

@@ -16,8 +16,8 @@ from __future__ import annotations
 import ast
 import io
 import json
-import math
 import re
+import sys
 import tokenize
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -69,12 +69,9 @@ class Parameter:
             kind = f"one of {', '.join(self.choices)}"
         elif self.table:
             kind = f"a name in the table {self.table}"
-        elif self.low is not None and self.high is not None:
-            kind += f" from {self.low:,.12g} to {self.high:,.12g}"
-        elif self.low is not None:
-            kind += f" of at least {self.low:,.12g}"
-        elif self.high is not None:
-            kind += f" of at most {self.high:,.12g}"
+        elif self.low is not None or self.high is not None:
+            low, high = (None if end is None else f"{end:,.12g}" for end in (self.low, self.high))
+            kind += f" from {low} to {high}" if low and high else f" of at least {low}" if low else f" of at most {high}"
         kind += f" [{self.shown_unit}]" if self.shown_unit else ""
         return f"{kind} or None" if self.optional else kind
 
@@ -82,7 +79,7 @@ class Parameter:
         """Why `value` is refused, or None if it is fine."""
         if value is None and self.optional:
             return None
-        number = isinstance(value, int | float) and not isinstance(value, bool) and _finite(value)
+        number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
         fits = {
             "int": number and float(value).is_integer(),
             "float": number,
@@ -190,14 +187,6 @@ def _is_cell(cell: Any) -> bool:
     source, tags = cell.get("source"), metadata.get("tags", [])
     lines = source if isinstance(source, list) else [source]
     return isinstance(tags, list) and all(isinstance(text, str) for text in (*lines, *tags))
-
-
-def _finite(value: float) -> bool:
-    """Whether a number is one that a float holds."""
-    try:
-        return math.isfinite(value)
-    except OverflowError:
-        return False
 
 
 def check(parameters: Mapping[str, Parameter], values: Mapping[str, Any]) -> None:

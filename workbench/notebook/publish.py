@@ -48,12 +48,8 @@ class Value:
 def publish(notebook: str | Path, html: str | Path) -> None:
     """Write the executed notebook as one HTML file that needs no network.
 
-    Charts are interactive and fall back to their picture, code is behind a click, what `workbench.record` stored is not shown.
-
-    Raises
-    ------
-    InputError
-        For a notebook that is missing, unreadable or not executed, or a page that cannot be written.
+    Charts are interactive and fall back to their picture, code is behind a click, what `workbench.record` stored is not shown. Raises
+    `InputError` for a notebook that is missing, unreadable or not executed, or a page that cannot be written.
     """
     from nbconvert import HTMLExporter
     from pygments.formatters import HtmlFormatter
@@ -92,13 +88,7 @@ def publish(notebook: str | Path, html: str | Path) -> None:
 
 
 def index(runs: Iterable[Run], html: str | Path) -> None:
-    """Write the page that lists the runs: question, answer, picture, parameters, time, and whether each succeeded.
-
-    Raises
-    ------
-    InputError
-        As `publish`.
-    """
+    """Write the page that lists the runs: question, answer, picture, parameters, time, and how each ended. Raises as `publish`."""
     cards = [_card(run, os.path.dirname(html)) for run in runs]
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES))
     environment.filters["aligned"] = aligned

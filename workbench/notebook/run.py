@@ -7,7 +7,6 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -136,25 +135,14 @@ def execute_all(names: Iterable[str | Path], out: str | Path) -> Iterator[Run]:
     """Execute notebooks with their own parameters, as many at once as there are cores, and yield the runs in their order."""
     from workbench.notebook import kernels
 
-    pool = ThreadPoolExecutor(os.cpu_count())
-    try:
+    with kernels.threads(os.cpu_count()) as pool:
         yield from pool.map(lambda name: execute(name, out, progress=False), names)
-    except BaseException as error:
-        kernels.stop()
-        pool.shutdown(wait=isinstance(error, Exception), cancel_futures=True)
-        raise
-    pool.shutdown()
 
 
 def run_here(nb: nbformat.NotebookNode, task: Task, on_cell: Callable[[], None] = lambda: None) -> Run:
     """Run the notebook `nb` in place and have it say what came of it; write nothing. `on_cell` is called after every cell.
 
     A notebook that raises, takes too long or too much memory, or whose kernel dies, is a run like another, with its status.
-
-    Raises
-    ------
-    InputError
-        For a kernel that is not installed.
     """
     from workbench.notebook import kernels
 
@@ -226,10 +214,7 @@ async def _executed(nb: nbformat.NotebookNode, task: Task, on_cell: Callable[[],
             finally:
                 for job in (work, watch):
                     job.cancel()
-                await asyncio.wait({work, watch})
-                for job in (work, watch):
-                    if not job.cancelled():
-                        job.exception()  # seen
+                await asyncio.gather(work, watch, return_exceptions=True)
     except CellExecutionError:
         pass  # the outputs say so
     except CellTimeoutError:

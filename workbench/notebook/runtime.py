@@ -9,7 +9,7 @@ from typing import Any
 
 from workbench.errors import InputError
 from workbench.notebook import parameters
-from workbench.notebook.parameters import Parameter, ParameterError
+from workbench.notebook.parameters import Parameter
 
 #: MIME type of the results stored in an executed notebook.
 RESULTS_MIME = "application/vnd.workbench.results.v1+json"
@@ -109,6 +109,3 @@ def _declared_by(source: str) -> dict[str, Parameter] | None:
 
 def _assigned_by(source: str) -> list[str]:
     return [t.id for s in ast.parse(source).body if isinstance(s, ast.Assign) for t in s.targets if isinstance(t, ast.Name)]
-
-
-__all__ = ["RESULTS_MIME", "ParameterError", "check_parameters", "record"]

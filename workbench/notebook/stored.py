@@ -96,8 +96,7 @@ def code_cells(nb: Mapping[str, Any]) -> list[Any]:
 
 def tags(cell: Mapping[str, Any]) -> list[str]:
     """Tags of a cell."""
-    found: list[str] = cell["metadata"].get("tags", [])
-    return found
+    return list(cell["metadata"].get("tags", []))
 
 
 def was_run(cell: Mapping[str, Any]) -> bool:

@@ -64,7 +64,7 @@ def effects(outcome: Outcome, result: str) -> list[Effect]:
         share = 1 - within / total if grid else 1 - (n - 1) / (n - k) * within / total
         chance = 0.0 if grid else float(f.sf((total - within) / (k - 1) / (within / (n - k)), k - 1, n - k)) if within else 0.0
         ends = [groups.sort("y", "group").row(i, named=True) for i in (0, -1)]
-        low, high = ((_where(row["first"], row["last"], outcome, name), float(row["y"])) for row in ends)
+        low, high = ((where(outcome, name, row["first"], row["last"]), float(row["y"])) for row in ends)
         found.append(Effect(name, share, chance, low, high))
     return sorted(found, key=lambda e: -e.share)
 
@@ -74,17 +74,14 @@ def tells(effect: Effect) -> bool:
     return effect.chance < CHANCE and effect.share >= 0.01
 
 
-def _where(first: object, last: object, outcome: Outcome, name: str) -> str:
-    unit = label(name, outcome.declared.get(name)).unit
-    texts = dict.fromkeys(text(value, outcome, name) for value in (first, last))
-    return f"{' to '.join(texts)} {unit}".strip()
+def where(outcome: Outcome, name: str, *values: object) -> str:
+    """One value of a parameter, or two ends, as a reader writes it, with its unit."""
+    return f"{' to '.join(dict.fromkeys(map(text, values)))} {outcome.label(name).unit}".strip()
 
 
-def text(value: object, outcome: Outcome, name: str) -> str:
-    """A value of a parameter as a reader writes it, without its unit."""
-    if isinstance(value, float | int) and not isinstance(value, bool):
-        return str(named([float(value)])[0])
-    return "None" if value is None else str(value)
+def text(value: object) -> str:
+    """A value as a reader writes it, without its unit."""
+    return str(named([float(value)])[0]) if isinstance(value, float | int) and not isinstance(value, bool) else str(value)
 
 
 def sentences(outcome: Outcome, result: str) -> list[Markup]:
@@ -111,18 +108,12 @@ def sentences(outcome: Outcome, result: str) -> list[Markup]:
     name = Markup("<code>{}</code>").format(top.name)
     if not tells(top):
         return [*said, Markup("No parameter by itself moves it more than chance would: the rest is their interplay.")]
+    more = Markup(", ").join(Markup("<code>{}</code> {:.0f} %").format(e.name, 100 * e.share) for e in rest[:3] if tells(e))
+    end = f"; then {more}." if more else "; no other moves it more than chance would." if rest else "."
     said.append(
-        Markup("{} moves it most: on average {} where it is {}, and {} where it is {}. It explains {:.0f} % of the variance").format(
-            name, say(top.low[1], unit), top.low[0], say(top.high[1], unit), top.high[0], 100 * top.share
+        Markup("{} moves it most: on average {} where it is {}, and {} where it is {}. It explains {:.0f} % of the variance{}").format(
+            name, say(top.low[1], unit), top.low[0], say(top.high[1], unit), top.high[0], 100 * top.share, Markup(end)
         )
-    )
-    more = [Markup("<code>{}</code> {:.0f} %").format(e.name, 100 * e.share) for e in rest[:3] if tells(e)]
-    said[-1] += (
-        Markup("; then {}.").format(Markup(", ").join(more))
-        if more
-        else Markup("; no other moves it more than chance would.")
-        if rest
-        else Markup(".")
     )
     return said
 
@@ -138,11 +129,11 @@ def _course(outcome: Outcome, result: str, unit: str) -> Markup:
         if (steps >= 0).all() or (steps <= 0).all():
             first, last = (kept.sort("x").row(i) for i in (0, -1))
             verb = "rises" if last[1] > first[1] else "falls"
-            ends = text(first[0], outcome, name), _where(last[0], last[0], outcome, name)
+            ends = text(first[0]), where(outcome, name, last[0])
             return Markup("As {} goes from {} to {}, it {} all the way from {} to {}.").format(
                 code, *ends, verb, *between(first[1], last[1], unit)
             )
-    places = [_where(v, v, outcome, name) for v in (lowest[0], highest[0])]
+    places = [where(outcome, name, v) for v in (lowest[0], highest[0])]
     return Markup("It is lowest where {} is {}, {}, and highest where it is {}, {}.").format(
         code, places[0], say(lowest[1], unit), places[1], say(highest[1], unit)
     )
@@ -156,15 +147,11 @@ def where_failed(outcome: Outcome, failed: pl.DataFrame) -> Markup | None:
     for name in outcome.swept:
         bad, good = failed[f"params.{name}"], others[f"params.{name}"]
         code, numbers = Markup("<code>{}</code>").format(name), bad.dtype.is_numeric() and not (bad.null_count() or good.null_count())
-        if (
-            not set(bad.to_list()) & set(good.to_list())
-            and bad.n_unique() <= LEVELS
-            and outcome.runs[f"params.{name}"].n_unique() <= LEVELS
-        ):
-            levels = ", ".join(_where(v, v, outcome, name) for v in bad.unique().sort())
+        if not set(bad.to_list()) & set(good.to_list()) and outcome.runs[f"params.{name}"].n_unique() <= LEVELS:
+            levels = ", ".join(where(outcome, name, v) for v in bad.unique().sort())
             return Markup("Every run with {} = {} ended so, and no other.").format(code, levels)
         if numbers and (bad.min() > good.max() or bad.max() < good.min()):  # type: ignore[operator]
             up = bad.min() > good.max()  # type: ignore[operator]
-            end = _where(bad.min() if up else bad.max(), bad.min() if up else bad.max(), outcome, name)
-            return Markup("Every run with {} of {} or {} ended so, and no other.").format(code, end, "more" if up else "less")
+            end, way = (bad.min(), "more") if up else (bad.max(), "less")
+            return Markup("Every run with {} of {} or {} ended so, and no other.").format(code, where(outcome, name, end), way)
     return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import nbformat
 import polars as pl
 
 from workbench.batch.results import gather, read_results
+from workbench.batch.tell.words import Label, label
 from workbench.errors import InputError
 from workbench.notebook import parameters, publish, stored
 from workbench.notebook.parameters import Parameter
@@ -19,11 +21,7 @@ from workbench.notebook.parameters import Parameter
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a report tells.
-
-    `runs` has the columns of `workbench.batch.results`; results of runs that did not end well, and numbers that are not finite, are
-    missing in it.
-    """
+    """What a report tells."""
 
     folder: Path
     name: str  #: of the notebook
@@ -31,9 +29,21 @@ class Outcome:
     declared: dict[str, Parameter]
     swept: tuple[str, ...]
     results: tuple[str, ...]  #: every recorded scalar, in the order of the notebook
-    runs: pl.DataFrame
+    runs: pl.DataFrame  #: as of `workbench.batch.results`, without results of runs that did not end well, and numbers that are not finite
     count: int  #: runs that the sweep has when it is finished
     about: dict[str, Any]  #: what sweep.json says; empty for a folder without
+
+    def label(self, name: str) -> Label:
+        """What a parameter is called, and its unit."""
+        return label(name, self.declared.get(name))
+
+    def meaning(self, name: str) -> str:
+        """What the notebook says of a parameter."""
+        return self.declared[name].meaning if name in self.declared else ""
+
+    def ranked(self, result: str) -> pl.DataFrame:
+        """The runs that give the result, by its value."""
+        return self.runs.filter(pl.col(f"results.{result}").is_not_null()).sort(f"results.{result}", maintain_order=True)
 
     @property
     def done(self) -> pl.DataFrame:
@@ -51,13 +61,7 @@ class Outcome:
 
 
 def read(folder: str | Path) -> Outcome:
-    """The sweep in `folder`, or the notebooks executed there.
-
-    Raises
-    ------
-    InputError
-        For a folder that is missing or holds neither, runs of several notebooks, no run yet, or a file that cannot be read.
-    """
+    """The sweep in `folder`, or the runs of one notebook executed there. Raises `InputError` for what is neither, or damaged."""
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
@@ -66,7 +70,10 @@ def read(folder: str | Path) -> Outcome:
     notebooks = sorted(path for path in folder.glob("*.ipynb") if not path.name.startswith("."))
     if not notebooks:
         raise InputError(f"{folder}: neither a sweep (no sweep.json) nor a folder of executed notebooks (no .ipynb)")
-    asked = {path: parameters_of(path) for path in notebooks}
+    asked: dict[Path, dict[str, Parameter]] = {path: {} for path in notebooks}
+    for path in notebooks:
+        with suppress(InputError):  # one that declares in another form
+            asked[path] = parameters.of_notebook(path)
     if odd := [path for path in notebooks if asked[path].keys() != asked[notebooks[0]].keys()]:
         raise InputError(f"{folder}: holds runs of several notebooks, as {notebooks[0].name} and {odd[0].name}; report on one of them")
     runs = gather(notebooks).runs
@@ -110,14 +117,6 @@ def _outcome(
     )
 
 
-def parameters_of(notebook: Path) -> dict[str, Parameter]:
-    """What the notebook declares; nothing where it declares in another form."""
-    try:
-        return parameters.of_notebook(notebook)
-    except InputError:
-        return {}
-
-
 def _cleaned(runs: pl.DataFrame) -> pl.DataFrame:
     """Results only of runs that ended well, only finite; truth as text."""
     good = pl.col("status") == "done"
@@ -137,13 +136,8 @@ def _cleaned(runs: pl.DataFrame) -> pl.DataFrame:
 def _recorded(nb: nbformat.NotebookNode) -> list[str]:
     """Names that the notebook's calls of `record` give, in their order: a stored notebook keeps them by the alphabet."""
     names: list[str] = []
-    for cell in nb.cells:
-        if cell.cell_type == "code" and "record(" in cell.source:
-            try:
-                calls = [node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Call)]
-            except SyntaxError:  # a cell with magics
-                continue
-            for call in calls:
-                if isinstance(call.func, ast.Attribute | ast.Name) and ast.unparse(call.func).split(".")[-1] == "record":
-                    names += [k.arg for k in call.keywords if k.arg]
+    for cell in (cell for cell in stored.code_cells(nb) if "record(" in cell.source):
+        with suppress(SyntaxError):  # a cell with magics
+            calls = [node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Call)]
+            names += [k.arg for call in calls if ast.unparse(call.func).split(".")[-1] == "record" for k in call.keywords if k.arg]
     return names

@@ -60,7 +60,7 @@ class Columns:
 
 def of(sweep: Outcome, name: str) -> list[alt.LayerChart | alt.ConcatChart]:
     """The pictures that fit the shape of the sweep: a line, a heat map, or parallel coordinates and small multiples."""
-    axes = {f"params.{p}": str(label(p, sweep.declared.get(p))) for p in sweep.swept}
+    axes = {f"params.{p}": str(sweep.label(p)) for p in sweep.swept}
     columns = {c: Varied.of(sweep.runs, c, text) for c, text in axes.items()}
     axes = {c: text for c, text in axes.items() if columns[c].numeric or columns[c].count <= TEXTS}
     result, unit = f"results.{name}", label(name)

@@ -85,14 +85,12 @@ def report(path: str | Path, html: str | Path | None = None, result: str | None 
 
 def _links(sweep: Outcome, names: list[str], page: Path) -> dict[str, str]:
     """Where the page finds each run: its own page if it has one, or else its notebook. Failed runs and extremes get a page."""
-    notebooks = {run: sweep.folder / path for run, path in sweep.runs.select("run", "notebook").rows() if path}
-    if not sweep.about:  # of papermill alone: paths are as given, and the folder is not ours to write into
-        notebooks = {run: Path(path) for run, path in sweep.runs.select("run", "notebook").rows()}
-    else:
+    place = sweep.folder if sweep.about else Path()  # of papermill alone: paths are as given, and the folder is not ours to write into
+    notebooks = {run: place / path for run, path in sweep.runs.select("run", "notebook").rows() if path}
+    if sweep.about:
         wanted = [*sweep.failed["run"][: PAGES // 2]]
         for name in names:
-            ends = sweep.runs.filter(pl.col(f"results.{name}").is_not_null()).sort(f"results.{name}", maintain_order=True)["run"]
-            wanted += [ends[0], ends[-1]]
+            wanted += sweep.ranked(name)["run"].gather([0, -1]).to_list()
         for run in list(dict.fromkeys(wanted))[:PAGES]:
             if run in notebooks:
                 _publish(notebooks[run])
@@ -157,9 +155,9 @@ def _view(sweep: Outcome, name: str, links: dict[str, str], store: pictures.Colu
     same, unit = values.n_unique() == 1, label(name).unit
     ends = []
     if not same:
-        ordered = sweep.runs.filter(pl.col(f"results.{name}").is_not_null()).sort(f"results.{name}", maintain_order=True)
+        ordered = sweep.ranked(name)
         for title, row in (("Lowest", ordered.row(0, named=True)), ("Highest", ordered.row(-1, named=True))):
-            given = [(p, _valued(sweep, p, row[f"params.{p}"])) for p in sweep.swept[:12]]
+            given = [(p, findings.where(sweep, p, row[f"params.{p}"])) for p in sweep.swept[:12]]
             ends.append(
                 {"name": title, "value": say(row[f"results.{name}"], unit), "run": row["run"], "link": links.get(row["run"]), "set": given}
             )
@@ -185,7 +183,7 @@ def _failures(sweep: Outcome, links: dict[str, str]) -> list[dict[str, Any]]:
             {
                 "run": row["run"],
                 "link": links.get(row["run"]),
-                "set": ", ".join(f"{p} = {_valued(sweep, p, row[f'params.{p}'])}" for p in sweep.swept),
+                "set": ", ".join(f"{p} = {findings.where(sweep, p, row[f'params.{p}'])}" for p in sweep.swept),
             }
             for row in runs[:NAMED].iter_rows(named=True)
         ]
@@ -207,10 +205,7 @@ def _table(sweep: Outcome, links: dict[str, str]) -> dict[str, Any]:
     """The table of runs by column."""
     columns = [_listed("run", "run", sweep.runs["run"]), _listed("status", "run", sweep.runs["status"])]
     for name in sweep.swept:
-        declared = sweep.declared.get(name)
-        columns.append(
-            _listed(_free(name), "swept", sweep.runs[f"params.{name}"], label(name, declared), declared.meaning if declared else "")
-        )
+        columns.append(_listed(_free(name), "swept", sweep.runs[f"params.{name}"], sweep.label(name), sweep.meaning(name)))
     for name in sorted(sweep.results, key=lambda n: sweep.done[f"results.{n}"].n_unique() == 1):
         columns.append(_listed(_column(sweep, name), "result", sweep.runs[f"results.{name}"], label(name)))
     columns.append(_listed("seconds", "about", sweep.runs["seconds"].round(2), Label("", "s")))
@@ -243,18 +238,14 @@ def _column(sweep: Outcome, name: str) -> str:
     return f"results.{name}" if name in ("run", "status", "seconds", "error", *sweep.swept) else name
 
 
-def _valued(sweep: Outcome, name: str, value: Any) -> str:
-    return f"{findings.text(value, sweep, name)} {label(name, sweep.declared.get(name)).unit}".strip()
-
-
-def _swept(sweep: Outcome, name: str) -> dict[str, str]:
-    values, declared = sweep.runs[f"params.{name}"], sweep.declared.get(name)
+def _swept(sweep: Outcome, name: str) -> publish.Value:
+    values = sweep.runs[f"params.{name}"]
     different = values.unique(maintain_order=True)
-    texts = [findings.text(v, sweep, name) for v in (different.sort() if values.dtype.is_numeric() else different)]
+    texts = [findings.text(v) for v in (different.sort() if values.dtype.is_numeric() else different)]
     said = ", ".join(texts) if len(texts) <= 8 else f"{len(texts):,} values from {texts[0]} to {texts[-1]}"
     if len(texts) > 8 and not values.dtype.is_numeric():
         said = f"{', '.join(texts[:6])} and {len(texts) - 6:,} more"
-    return {"name": name, "given": said, "unit": label(name, declared).unit, "meaning": declared.meaning if declared else ""}
+    return publish.Value(name, said, sweep.label(name).unit, sweep.meaning(name), "")
 
 
 def _fixed(sweep: Outcome) -> list[publish.Value]:
@@ -262,9 +253,9 @@ def _fixed(sweep: Outcome) -> list[publish.Value]:
     names = [c.removeprefix("params.") for c in sweep.runs.columns if c.startswith("params.")]
     rows = []
     for name in (n for n in names if n not in sweep.swept):
-        declared, value = sweep.declared.get(name), findings.text(sweep.runs[f"params.{name}"][0], sweep, name)
-        default = findings.text(declared.default, sweep, name) if declared else value
-        rows.append(publish.Value(name, value, label(name, declared).unit, declared.meaning if declared else "", default))
+        value = findings.text(sweep.runs[f"params.{name}"][0])
+        default = findings.text(sweep.declared[name].default) if name in sweep.declared else value
+        rows.append(publish.Value(name, value, sweep.label(name).unit, sweep.meaning(name), default))
     return rows
 
 
@@ -293,10 +284,9 @@ def _provenance(sweep: Outcome) -> list[tuple[str, str]]:
 
 def _moment(moment: Any) -> str:
     """A time to the minute, as UTC."""
-    if not isinstance(moment, datetime):
-        try:
-            moment = datetime.fromisoformat(str(moment))
-        except ValueError:
-            return str(moment)
+    try:
+        moment = datetime.fromisoformat(str(moment))
+    except ValueError:
+        return str(moment)
     moment = moment.astimezone(UTC) if moment.tzinfo else moment
     return f"{moment:%Y-%m-%d %H:%M} UTC"

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import polars as pl
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from workbench.batch.driver import Sweep
 from workbench.batch.executors import cores, runs_at_once
@@ -71,29 +71,24 @@ def progress_bar(name: str) -> Iterator[Callable[[int, int, int], None]]:
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[failed]}"),
-        _Rate(""),
+        TextColumn("{task.fields[rate]}"),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
     )
     console = Console(stderr=True)
     bar = Progress(*columns, console=console, speed_estimate_period=60, disable=not console.is_terminal)
-    task = bar.add_task(name, total=None, failed="")
+    task = bar.add_task(name, total=None, failed="", rate="")
 
     def show(finished: int, failed: int, total: int) -> None:
         bar.start()  # not before: what is refused shows no bar
-        bar.update(task, completed=finished, total=total, failed=f"[red]{failed:,} failed[/red]" if failed else "")
+        rate = f"{significant(speed)} runs/s" if (speed := bar.tasks[task].speed) else ""
+        bar.update(task, completed=finished, total=total, failed=f"[red]{failed:,} failed[/red]" if failed else "", rate=rate)
 
     try:
         yield show
     finally:
         bar.stop()
-
-
-class _Rate(TextColumn):
-    def render(self, task: Task):  # type: ignore[no-untyped-def]
-        self.text_format = f"{significant(task.speed)} runs/s" if task.speed else ""
-        return super().render(task)
 
 
 def summary_lines(done: Sweep) -> list[str]:

@@ -48,11 +48,8 @@ def label(name: str, declared: Parameter | None = None) -> Label:
         at = words.index("per", 1)
         head, top, below = words[: at - 1], words[at - 1], words[at + 1 :]
         top = UNITS.get(top, top)
-        bottom = (
-            "-".join(UNITS.get(word, word) for word in below)
-            if len(below) == 2 and below[1] in ("hour", "day", "year")
-            else " ".join(UNITS.get(word, word) for word in below)
-        )
+        joint = "-" if len(below) == 2 and below[1] in ("hour", "day", "year") else " "
+        bottom = joint.join(UNITS.get(word, word) for word in below)
         unit = f"{top}/{bottom}" if all(word in UNITS for word in below) else f"{top} per {bottom}"
     elif len(words) > 1 and words[-1] in UNITS:
         head, unit = words[:-1], UNITS[words[-1]]

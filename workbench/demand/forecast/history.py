@@ -1,22 +1,26 @@
-"""History: what was seen, as series that hold one definition each."""
+"""History: what was seen, as series that hold one definition each, free of what figures of this field are full of: tenfold units, two
+definitions in one series, counts that fall.
+"""
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date as Day
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
-from workbench.arrays import Arrays
-from workbench.checks import FINITE, LENGTH, POSITIVE, check_fields, takes
-from workbench.demand.forecast import checks
+from workbench.arrays import Array, Arrays
+from workbench.checks import FINITE, LENGTH, NOT_NEGATIVE, POSITIVE, Rule, check_fields, takes
 from workbench.errors import InputError, UnknownName
 
-Array = NDArray[np.float64]
+#: A value this many times off its neighbours is taken for a slip of the unit: between 10 and what growth does in a step.
+SLIP = 4.0
 
 
 def year(text: str) -> float:
@@ -39,12 +43,9 @@ def year(text: str) -> float:
     """
     if not isinstance(text, str):
         raise InputError(f"date {text!r}: expected text: YYYY, YYYYQn, YYYY-MM or YYYY-MM-DD")
-    if match := re.fullmatch(r"(\d{4})Q([1-4])", text):
-        return int(match[1]) + int(match[2]) / 4
-    if match := re.fullmatch(r"(\d{4})-(0[1-9]|1[0-2])", text):
-        return int(match[1]) + (int(match[2]) - 0.5) / 12
-    if re.fullmatch(r"\d{4}", text):
-        return float(text) + 1
+    if match := re.fullmatch(r"(\d{4})(?:Q([1-4])|-(0[1-9]|1[0-2]))?", text):
+        whole, quarter, month = match.groups()
+        return int(whole) + (int(quarter) / 4 if quarter else (int(month) - 0.5) / 12 if month else 1.0)
     try:
         day = Day.fromisoformat(text)
         start, end = Day(day.year, 1, 1), Day(day.year + 1, 1, 1)
@@ -75,15 +76,7 @@ class Series(Arrays):
 
 
 def capex(company: str | None = None) -> Series:
-    """Quarterly cash capital expenditure of a company [USD], or the sum over the companies that report in every quarter.
-
-    Raises
-    ------
-    SuspectData
-        For a slip of the unit in the rows that are used; they are named.
-    UnknownName
-        For a company without quarters.
-    """
+    """Quarterly cash capital expenditure of a company [USD], or the sum over the companies that report in every quarter."""
     if company is None:
         parts = [capex(name) for name in reporting()]
         return total(parts, f"capex of {len(parts)} companies")
@@ -121,29 +114,16 @@ def chip_stock(vendor: str | None = None) -> Series:
 
 
 def users(product: str, metric: str) -> Series:
-    """Users of a product by a metric, as disclosed.
-
-    Raises
-    ------
-    SuspectData
-        For two counts of one time, or a tenfold slip, naming the rows.
-    UnknownName
-        For a product or a metric of which nothing is disclosed.
-    """
+    """Users of a product by a metric, as disclosed."""
     chosen = _only(_only(catalogue.table("users"), "product", product), "metric", metric).sort("date")
     return _series(chosen, f"{product}: {metric}", chosen["unit"][0], "count", "date", "value")
 
 
 @takes(most_rank=LENGTH)
 def notable_models(*, vintage: str = "2026-07", most_rank: int | None = None) -> Series:
-    """Training compute of notable models [FLOP] by date of release, as a snapshot held it.
+    """Training compute of notable models [FLOP] by date of release, as the snapshot of `vintage` held it.
 
-    Parameters
-    ----------
-    vintage : str
-        2025-06 or 2026-07: the snapshot whose figures (and models) are used.
-    most_rank : int, optional
-        Only models that ranked so or better by compute at release: one definition of the frontier over all years.
+    `most_rank` leaves those that ranked so or better by compute at release: one definition of the frontier over all years.
     """
     columns = {"2025-06": "training_flop_2025_06", "2026-07": "training_flop"}
     if vintage not in columns:
@@ -163,12 +143,8 @@ def total(parts: list[Series], name: str) -> Series:
     if not common:
         raise InputError(f"{name}: no time that all of {', '.join(p.name for p in parts)} have")
     picked = [p.take(np.flatnonzero(np.isin(p.times, common))) for p in parts]
-    return replace(
-        picked[0],
-        name=name,
-        values=np.sum([p.values for p in picked], axis=0),
-        rows=tuple(" + ".join(ids) for ids in zip(*(p.rows for p in picked), strict=True)),
-    )
+    rows = tuple(map(" + ".join, zip(*(p.rows for p in picked), strict=True)))
+    return replace(picked[0], name=name, values=np.sum([p.values for p in picked], axis=0), rows=rows)
 
 
 def _only(frame: pl.DataFrame, column: str, value: str) -> pl.DataFrame:
@@ -183,8 +159,93 @@ def _series(
 ) -> Series:
     ids = frame["id"].to_list()
     times, values = np.array([year(t) for t in frame[time]]), frame[value].to_numpy().astype(float)
-    if not events:  # events may share a day and differ by any factor
-        checks.refuse(name, checks.one_value(ids, times) or checks.tenfold(ids, times, values))
-    if kind == "stock":
-        checks.refuse(name, checks.never_falls(ids, times, values))
+    found = [] if events else one_value(ids, times) or tenfold(ids, times, values)  # events may share a day and differ by any factor
+    if found := found or (never_falls(ids, times, values) if kind == "stock" else []):
+        raise SuspectData(name, found)
     return Series(name, unit, kind, times, values * scale, tuple(ids))
+
+
+class SuspectData(InputError):
+    """Figures that contradict each other; `findings` names the rows."""
+
+    def __init__(self, name: str, findings: Sequence[Finding]):
+        self.findings = tuple(findings)
+        super().__init__(f"{name}: " + "; ".join(f"{f.row}: {f.reason}" for f in findings))
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A row that contradicts others."""
+
+    check: str
+    row: str
+    reason: str
+
+
+def one_value(rows: Sequence[str], times: ArrayLike) -> list[Finding]:
+    """A time that comes twice in one series: two definitions, or two sources, were chained."""
+    seen: dict[float, str] = {}
+    found = []
+    for row, t in zip(rows, np.asarray(times, dtype=float).tolist(), strict=True):
+        if t in seen:
+            found.append(Finding("one value a time", row, f"the series already has {seen[t]!r} at that time; keep one definition"))
+        seen.setdefault(t, row)
+    return found
+
+
+def tenfold(rows: Sequence[str], times: ArrayLike, values: ArrayLike) -> list[Finding]:
+    """Values that stand tenfold off their neighbours, as slips of a unit or of a translation do.
+
+    A value between two others is a slip where it lies more than `SLIP` times above both or below both. The first and the last have one
+    neighbour: there it counts only within a season, .3 years, beyond what the fastest growth elsewhere in the series does in that time.
+    """
+    t, y = np.asarray(times, dtype=float), np.log(positive(rows, values))
+    if t.size < 3:
+        return []
+    rate = np.abs(np.diff(y)) / np.maximum(np.diff(t), 1e-3)
+    suspect: list[tuple[float, int, float]] = []
+    for i in range(t.size):
+        if 0 < i < t.size - 1:
+            off = max(y[i] - max(y[i - 1], y[i + 1]), min(y[i - 1], y[i + 1]) - y[i])
+            like = float(np.interp(t[i], t[[i - 1, i + 1]], y[[i - 1, i + 1]]))
+        else:
+            j = 1 if i == 0 else i - 1
+            apart, like = abs(t[i] - t[j]), y[j]
+            off = abs(y[i] - y[j]) - np.delete(rate, min(i, j)).max() * apart if apart <= 0.3 else 0.0
+        if off > np.log(SLIP):
+            suspect.append((off, i, like))
+    if not suspect:
+        return []
+    # the worst first: beside it, its right neighbours look wrong as well; an end only where nothing between two others is
+    _, i, like = max(suspect, key=lambda s: (0 < s[1] < t.size - 1, s))
+    times, side = np.exp(abs(y[i] - like)), "above" if y[i] > like else "below"
+    reason = f"{np.exp(y[i]):.4g} is {times:.3g} times {side} its neighbours' {np.exp(like):.4g}: a unit or a translation slipped"
+    rest = [k for k in range(t.size) if k != i]
+    return [Finding("tenfold", rows[i], reason), *tenfold([rows[k] for k in rest], t[rest], np.exp(y[rest]))]
+
+
+def never_falls(rows: Sequence[str], times: ArrayLike, values: ArrayLike) -> list[Finding]:
+    """A cumulative count that falls."""
+    y = positive(rows, values)
+    order = np.argsort(np.asarray(times, dtype=float), kind="stable")
+    return [
+        Finding("never falls", rows[j], f"{y[j]:.4g} is below the {y[i]:.4g} of {rows[i]!r}, yet both count all so far")
+        for i, j in itertools.pairwise(order.tolist())
+        if y[j] < y[i]
+    ]
+
+
+@takes(times=Rule(apart=True), horizon=NOT_NEGATIVE)
+def beyond_authority(times: ArrayLike, horizon: ArrayLike) -> NDArray[np.bool_]:
+    """Whether a horizon [years] lies beyond what a history carries: more than half of its own length."""
+    t, h = np.asarray(times, dtype=float), np.asarray(horizon, dtype=float)
+    return np.asarray(h > (t.max() - t.min()) / 2 if t.size else np.ones(h.shape, dtype=bool))
+
+
+def positive(rows: Sequence[str], values: ArrayLike) -> Array:
+    """Values as an array. Raises `InputError` naming the row of one that is not above 0 and finite."""
+    y = np.asarray(values, dtype=float)
+    for row, v in zip(rows, y.tolist(), strict=True):
+        if not (v > 0 and np.isfinite(v)):
+            raise InputError(f"{row}: {v:g}: expected more than 0, and finite")
+    return y

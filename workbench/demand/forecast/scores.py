@@ -1,99 +1,225 @@
-"""The scoreboard: every forecast of demand's history against what came, beside the simple models and the bars to beat.
+"""Backtests, forecasts from what was known, scored on what came, with bands widened by earlier errors only; and the scoreboard: every
+forecast of demand's history beside the simple models and the bars to beat.
 
-A pure function of the tables: a new disclosure is a new row there, and the next call scores it.
+The board is a pure function of the tables: a new disclosure is a new row there, and the next call scores it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from workbench.arrays import take
-from workbench.demand.forecast import frontier, history, trend
-from workbench.demand.forecast.backtest import Backtest, Forecaster, inflate, local_trend, rolling, simple_models, together
-from workbench.demand.forecast.checks import beyond_authority
-from workbench.demand.forecast.history import Series
+from workbench.arrays import Array, Arrays, join, take
+from workbench.checks import FINITE, LENGTH, Rule, check_fields, takes
+from workbench.demand.forecast import history, trend
+from workbench.demand.forecast.history import Series, beyond_authority
 from workbench.demand.uses import adoption
-from workbench.errors import UnknownName
+from workbench.errors import InputError, UnknownName
+from workbench.uncertainty.scores import coverage, crps
 
-Array = NDArray[np.float64]
+LEVEL, CALIBRATED = 0.9, 40  #: of the band that is widened, and how many errors of a calibrated forecaster count beside those seen
+WINDOW = 8  #: steps over which the growth of other series counts
+#: What was known, and how many of its steps ahead -> equally likely samples of the logarithm.
+Forecaster = Callable[[Series, int], Array]
 MODEL = "local trend"
 STEPS = 4  #: quarters ahead of the quarterly tasks
 HALF_LIFE = 4.0  #: age at which a model counts half in the trend of notable models [year]
-TREND = f"trend, half-life {HALF_LIFE:g} years"
+TRENDS = {f"trend, half-life {HALF_LIFE:g} years": HALF_LIFE, "log-linear": np.inf}
 #: Points that the first scored forecast of a series has: those of the published runs of the same test.
 FIRST = {"flow": 9, "stock": 5}
 LAUNCH = {"ChatGPT": "2022-11-30", "Gemini app": "2023-03-21"}  #: public releases
-
-
-@dataclass(frozen=True)
-class Bar:
-    """Best simple model of the published run of a test, to beat."""
-
-    crps: float
-    coverage_90: float | None
-    n: int
-
-
-#: Measured once on the snapshots of July 2026 by the simple models; natural logarithm, but log10 for models and records.
+#: CRPS, coverage of the 90 % band and n of the best simple model of the published run of a test, to beat: measured once on the snapshots
+#: of July 2026; natural logarithm, but log10 for models and records.
 BARS = {
-    "capex of four, 4 quarters ahead": Bar(0.227, 0.50, 8),
-    "AI chip stock, 4 quarters ahead": Bar(0.181, 0.25, 4),
-    "notable models, 1 year ahead": Bar(1.009, 0.902, 388),
-    "notable models, vintage of June 2025": Bar(0.547, 1.0, 33),
-    "frontier record, 1 year ahead": Bar(0.320, 1.0, 10),
+    "capex of four, 4 quarters ahead": (0.227, 0.50, 8),
+    "AI chip stock, 4 quarters ahead": (0.181, 0.25, 4),
+    "notable models, 1 year ahead": (1.009, 0.902, 388),
+    "notable models, vintage of June 2025": (0.547, 1.0, 33),
+    "frontier record, 1 year ahead": (0.320, 1.0, 10),
 }
+
+
+@dataclass(frozen=True, repr=False)
+class Backtest(Arrays):
+    """Forecasts of one series by one model, and what came; leading axis k of the forecasts."""
+
+    series: str
+    model: str
+    origins: Array  #: decimal years: all that was used was known by then
+    targets: Array  #: decimal years: when the outcome was
+    samples: Array  #: (k, n), in logarithms
+    observed: Array  #: (k,), in logarithms
+    beyond: NDArray[np.bool_]  #: whether the horizon lies beyond the authority of the history that was used
+
+    def __post_init__(self) -> None:
+        check_fields(self, origins=FINITE, targets=FINITE, samples=Rule(apart=True), observed=FINITE)
+        shapes = {name: np.shape(getattr(self, name)) for name in ("origins", "targets", "samples", "observed", "beyond")}
+        if len({shape[:1] for shape in shapes.values()}) != 1 or len(shapes["samples"]) != 2:
+            raise InputError(f"{self.series}: expected samples of (forecasts, n) and as many of all else, found {shapes}")
+
+    def score(self) -> dict[str, float | int | str | None]:
+        """CRPS, coverage of the 50 and 90 % bands with the interval that so few outcomes allow, bias and n."""
+        if not self.observed.size:
+            raise InputError(f"{self.series}: nothing to score")
+        low, q1, middle, q3, high = np.quantile(self.samples, [0.05, 0.25, 0.5, 0.75, 0.95], axis=1)
+        half, most = coverage(q1, q3, self.observed), coverage(low, high, self.observed)
+        says = most.says(0.85, 0.95)
+        return {
+            "series": self.series,
+            "model": self.model,
+            "n": self.observed.size,
+            "crps": float(crps(self.samples, self.observed).mean()),
+            "coverage_50": half.share,
+            "coverage_90": most.share,
+            "coverage_90_low": most.low,
+            "coverage_90_high": most.high,
+            "coverage_is_85_to_95": {True: "yes", False: "no", None: "too few to tell"}[says],
+            "bias": float(np.mean(self.observed - middle)),
+            "beyond_authority": int(self.beyond.sum()),
+        }
+
+
+def together(parts: Sequence[Backtest], series: str) -> Backtest:
+    """Several backtests of one model as one. Raises `InputError` where models or numbers of samples differ."""
+    if len({(p.model, p.samples.shape[1]) for p in parts}) != 1:
+        raise InputError(f"{series}: expected one model and one number of samples, got {sorted({p.model for p in parts})}")
+    return replace(join(parts, [p.observed.size for p in parts]), series=series)
+
+
+@takes(steps=LENGTH, least=Rule(least=3, whole=True, one=True))
+def rolling(series: Series, forecast: Forecaster, model: str, steps: int, *, least: int = 5) -> Backtest:
+    """Rolling origins: at each point of an evenly spaced series from the `least`-th on, forecast `steps` ahead from the points so far."""
+    gaps = np.diff(series.times)
+    if gaps.size and not np.allclose(gaps, gaps[0], atol=1e-6):
+        raise InputError(f"{series.name}: not evenly spaced in time (gaps {gaps.min():.3g} to {gaps.max():.3g} years)")
+    if series.values.size < least + steps:
+        raise InputError(f"{series.name}: {series.values.size} points; expected at least {least} + {steps}")
+    origins = np.arange(least - 1, series.values.size - steps)
+    past = [series.take(slice(0, int(o) + 1)) for o in origins]
+    samples = np.array([forecast(p, steps) for p in past])
+    beyond = np.array([bool(beyond_authority(p.times, steps * gaps[0])) for p in past])
+    came = np.log(series.values[origins + steps])
+    return Backtest(series.name, model, series.times[origins], series.times[origins + steps], samples, came, beyond)
+
+
+def inflate(test: Backtest, evidence: Sequence[Backtest] = ()) -> Backtest:
+    """The same forecasts with bands widened (or narrowed) to what earlier errors asked for: split conformal (Lei et al., 2018, JASA 113,
+    section 2.2) in time (Gibbs, Candes, 2021).
+
+    Each forecast is stretched about its median by the ceil(`LEVEL` (m + 1))-th smallest of m errors, each over its own half band. Errors
+    count only if the outcome was known at the forecast's origin, be it of the same series or of others (`evidence`, in any unit);
+    `CALIBRATED` errors of a calibrated forecaster count with them, so that a few outcomes do not rule.
+    """
+    from scipy.special import ndtri
+
+    tests = (test, *evidence)
+    errors, known = np.concatenate([_over_band(t) for t in tests]), np.concatenate([t.targets for t in tests])
+    calm = ndtri((1 + (np.arange(CALIBRATED) + 0.5) / CALIBRATED) / 2) / ndtri((1 + LEVEL) / 2)
+    stretch = np.empty(test.origins.size)
+    for origin in np.unique(test.origins):
+        pool = np.sort(np.concatenate([errors[known <= origin + 1e-9], calm]))
+        stretch[test.origins == origin] = pool[min(pool.size, int(np.ceil(LEVEL * (pool.size + 1)))) - 1]
+    middle = np.median(test.samples, axis=1, keepdims=True)
+    return replace(test, model=f"{test.model}, conformal", samples=middle + stretch[:, None] * (test.samples - middle))
+
+
+def _over_band(test: Backtest) -> Array:
+    low, middle, high = np.quantile(test.samples, [(1 - LEVEL) / 2, 0.5, (1 + LEVEL) / 2], axis=1)
+    above = test.observed > middle
+    half = np.where(above, high - middle, middle - low)
+    error = np.abs(test.observed - middle)
+    return np.divide(error, half, out=np.where(error > 0, np.inf, 0.0), where=half > 0)
+
+
+def simple_models() -> dict[str, Forecaster]:
+    """The models to beat: last value, drift, log-linear and damped."""
+    return {
+        "last value": lambda past, steps: trend.last_value(np.log(past.values), steps),
+        "drift": lambda past, steps: trend.drift(np.log(past.values), steps),
+        "drift of two years": lambda past, steps: trend.drift(np.log(past.values[-9:]), steps),
+        "log-linear": lambda past, steps: trend.log_linear(np.arange(len(past.rows)), np.log(past.values), len(past.rows) - 1 + steps),
+        "damped": lambda past, steps: trend.damped(np.log(past.values), steps),
+    }
+
+
+def local_trend(panel: Sequence[Series], prior: trend.TrendPrior | None = None, *, n: int = 8192) -> Forecaster:
+    """Forecaster by `trend.fit_trend` whose long-run growth is pooled with what the other series of `panel` did until the origin.
+
+    A stock is forecast by its flow. Of the other series the mean growth over the last `WINDOW` steps, four or more, counts.
+    """
+
+    def forecast(past: Series, steps: int) -> Array:
+        end = past.times[-1]
+        rates = [r for s in panel if s.name != past.name and (r := _mean_growth(s, end)) is not None]
+        mine = trend.pooled([r[0] for r in rates], [r[1] for r in rates], prior)
+        ahead = trend.fit_trend(np.log(_flow(past)), mine).paths(steps, n)
+        return np.log(past.values[-1] + np.exp(ahead).sum(axis=0)) if past.kind == "stock" else ahead[-1]
+
+    return forecast
+
+
+def _flow(series: Series) -> Array:
+    return np.diff(series.values) if series.kind == "stock" else series.values
+
+
+def _mean_growth(series: Series, end: float) -> tuple[float, float] | None:
+    """Mean yearly growth of the flow until `end`, and its standard error; None with fewer than four steps."""
+    steps = np.diff(np.log(_flow(series.take(np.flatnonzero(series.times <= end + 1e-9)))))[-WINDOW:]
+    if steps.size < 4:
+        return None
+    return float(steps.mean() / trend.QUARTER), float(steps.std(ddof=1) / np.sqrt(steps.size) / trend.QUARTER)
 
 
 def quarterly(prior: trend.TrendPrior | None = None) -> dict[str, list[Backtest]]:
     """Backtests of capital expenditure and chips by task: the local trend with and without conformal bands, then the simple models."""
     companies = [history.capex(c) for c in history.reporting()]
     vendors = [history.chip_stock(v) for v in history.vendors()]
-    wholes = {"capex of four, 4 quarters ahead": history.capex(), "AI chip stock, 4 quarters ahead": history.chip_stock()}
-    parts = [*companies, *(v for v in vendors if v.values.size >= FIRST["stock"] + STEPS)]
+    long = [v for v in vendors if v.values.size >= FIRST["stock"] + STEPS]
     mine = local_trend([*companies, *vendors], prior)
-    evidence = [rolling(s, mine, MODEL, STEPS) for s in parts]  # whole and parts tell the same story: only parts are evidence
-    out: dict[str, list[Backtest]] = {}
-    for task, whole in wholes.items():
-        raw = rolling(whole, mine, MODEL, STEPS)
-        simple = [_roll(whole, f, name) for name, f in simple_models().items()]
-        out[task] = [_scored(whole, inflate(raw, evidence)), _scored(whole, raw), *simple]
-    widened = [inflate(e, [o for o in evidence if o is not e]) for e in evidence]
-    for task, kind in (("capex of each company, 4 quarters ahead", "flow"), ("chips of each vendor, 4 quarters ahead", "stock")):
-        of_kind = [i for i, s in enumerate(parts) if s.kind == kind]
-        groups: list[Sequence[Backtest]] = [[_scored(parts[i], which[i]) for i in of_kind] for which in (widened, evidence)]
-        groups += [[_roll(parts[i], f, name) for i in of_kind] for name, f in simple_models().items()]
-        out[task] = [together(g, task) for g in groups]
-    return out
+    evidence = {s.name: rolling(s, mine, MODEL, STEPS) for s in (*companies, *long)}  # only parts: the whole tells the same story
+
+    def tests(series: Series) -> list[Backtest]:
+        first, raw = FIRST[series.kind], evidence.get(series.name) or rolling(series, mine, MODEL, STEPS)
+        ours = (inflate(raw, [e for name, e in evidence.items() if name != series.name]), raw)
+        simple = [rolling(series, forecast, name, STEPS, least=first) for name, forecast in simple_models().items()]
+        return [*(take(test, test.origins >= series.times[first - 1] - 1e-9) for test in ours), *simple]
+
+    parts = {"capex of each company, 4 quarters ahead": companies, "chips of each vendor, 4 quarters ahead": long}
+    return {
+        "capex of four, 4 quarters ahead": tests(history.capex()),
+        "AI chip stock, 4 quarters ahead": tests(history.chip_stock()),
+        **{task: [together(models, task) for models in zip(*map(tests, group), strict=True)] for task, group in parts.items()},
+    }
 
 
 def records() -> list[Backtest]:
     """Backtests of the largest training run at the end of each year from 2017 on, forecast at the end of the year before [log10]."""
     seen = history.notable_models()
     start, last = int(seen.times.min()) + 1, int(seen.times.max())
-    ends = {y: frontier.records(seen.times, seen.values, float(y)) for y in range(start, last + 1)}
-    years = range(2016, last)
-
-    def line(y: int) -> Array:  # the record at the end of each year so far
-        return np.array([ends[k].levels[-1] for k in range(start, y + 1)])
-
+    ends = {y: trend.records(seen.times, seen.values, float(y)) for y in range(start, last + 1)}
+    level = np.array([found.levels[-1] for found in ends.values()])  # the record at the end of each year
     models: dict[str, Callable[[int], Array]] = {
-        "compound Poisson": lambda y: frontier.record_ahead(ends[y], 1.0),
-        "last value": lambda y: trend.last_value(line(y), 1),
-        "drift": lambda y: trend.drift(line(y), 1),
-        "log-linear": lambda y: trend.log_linear(np.arange(line(y).size), line(y), line(y).size),
+        "compound Poisson": lambda y: trend.record_ahead(ends[y], 1.0),
+        "last value": lambda y: trend.last_value(level[: y - start + 1], 1),
+        "drift": lambda y: trend.drift(level[: y - start + 1], 1),
+        "log-linear": lambda y: trend.log_linear(np.arange(y - start + 1), level[: y - start + 1], y - start + 1),
     }
-    origins = np.array(years, dtype=float)
-    observed = np.array([ends[y + 1].levels[-1] for y in years])
+    years = range(2016, last)
+    origins, came = np.array(years, dtype=float), level[2017 - start :]
     beyond = np.array([bool(beyond_authority(seen.times[seen.times < y], 1.0)) for y in years])
-    return [
-        Backtest("frontier record", name, origins, origins + 1, np.array([f(y) for y in years]), observed, beyond)
-        for name, f in models.items()
-    ]
+    samples = {name: np.array([forecast(y) for y in years]) for name, forecast in models.items()}
+    return [Backtest("frontier record", name, origins, origins + 1, told, came, beyond) for name, told in samples.items()]
+
+
+def _by_trend(old: Series, new: Series, origin: float, name: str) -> Backtest:
+    """Each new model's training compute by a trend over the old ones [log10]."""
+    samples = trend.log_linear(old.times, np.log10(old.values), new.times, half_life=TRENDS[name])
+    beyond = np.asarray(beyond_authority(old.times, new.times - origin))
+    return Backtest("notable models", name, np.full(new.times.size, origin), new.times, samples, np.log10(new.values), beyond)
 
 
 def notable(most_rank: int | None = 10) -> list[Backtest]:
@@ -102,21 +228,10 @@ def notable(most_rank: int | None = 10) -> list[Backtest]:
     Of models that ranked so or better at release; None: of every row of the table, whose choice of rows changes in 2018 and 2025.
     """
     seen = history.notable_models(most_rank=most_rank)
-    log, year = np.log10(seen.values), np.floor(seen.times)
-
-    def test(name: str, age: float) -> Backtest:
-        parts = []
-        for y in range(2017, int(year.max()) + 1):
-            old, new = year < y, year == y
-            if not new.any():
-                continue
-            samples = trend.log_linear(seen.times[old], log[old], seen.times[new], half_life=age)
-            reach = np.asarray(beyond_authority(seen.times[old], seen.times[new] - seen.times[old].max()))
-            parts.append(Backtest("notable models", name, np.full(new.sum(), float(y)), seen.times[new], samples, log[new], reach))
-        return together(parts, "notable models")
-
-    recent = test(TREND, HALF_LIFE)
-    return [inflate(recent), recent, test("log-linear", np.inf)]
+    year = np.floor(seen.times)
+    cuts = [(y, *(seen.take(np.flatnonzero(which)) for which in (year < y, year == y))) for y in np.unique(year[year >= 2017])]
+    recent, plain = (together([_by_trend(old, new, y, name) for y, old, new in cuts], "notable models") for name in TRENDS)
+    return [inflate(recent), recent, plain]
 
 
 def real_time(most_rank: int | None = 10) -> list[Backtest]:
@@ -124,30 +239,24 @@ def real_time(most_rank: int | None = 10) -> list[Backtest]:
     old, new = history.notable_models(vintage="2025-06", most_rank=most_rank), history.notable_models(most_rank=most_rank)
     end = history.year("2025-07-01")
     new, old = new.take(np.flatnonzero(new.times >= end)), old.take(np.flatnonzero(old.times < end))
-    out = []
-    for name, age in ((TREND, HALF_LIFE), ("log-linear", np.inf)):
-        samples = trend.log_linear(old.times, np.log10(old.values), new.times, half_life=age)
-        beyond = np.asarray(beyond_authority(old.times, new.times - end))
-        out.append(Backtest("notable models", name, np.full(new.times.size, end), new.times, samples, np.log10(new.values), beyond))
-    return out
+    return [_by_trend(old, new, end, name) for name in TRENDS]
 
 
 def users(product: str = "ChatGPT", metric: str = "weekly active", *, ahead: float = 0.25) -> list[Backtest]:
     """Backtests of users: from each disclosure on, the first count at least `ahead` years later; the average of laws, and each law."""
     seen, launch = history.users(product, metric), history.year(LAUNCH[product])
-    pairs = [
-        (i, j) for i in range(4, seen.times.size) if (j := int(np.searchsorted(seen.times, seen.times[i - 1] + ahead))) < seen.times.size
-    ]
-    tests: dict[str, list[Array]] = {"average of laws": [], **{law: [] for law in adoption.LAWS}}
+    first = {i: int(np.searchsorted(seen.times, seen.times[i - 1] + ahead)) for i in range(4, seen.times.size)}
+    pairs = [(i, j) for i, j in first.items() if j < seen.times.size]
+    told = []
     for i, j in pairs:
         model = adoption.adopt(adoption.observed(seen.times[:i], seen.values[:i]), launch)
-        tests["average of laws"].append(model.log_counts(seen.times[j])[0])
-        for fit in model.fits:
-            tests[fit.law].append(adoption.Adoption((fit,), np.ones(1)).log_counts(seen.times[j])[0])
-    before, after = (np.array(p) for p in zip(*pairs, strict=True))
+        each = (model, *(adoption.Adoption((fit,), np.ones(1)) for fit in model.fits))
+        told.append([one.log_counts(seen.times[j])[0] for one in each])
+    before, after = np.transpose(pairs)
     origins, targets, came = seen.times[before - 1], seen.times[after], np.log(seen.values[after])
     beyond = np.array([bool(beyond_authority(seen.times[:i], seen.times[j] - seen.times[i - 1])) for i, j in pairs])
-    return [Backtest(f"{product}: {metric}", name, origins, targets, np.array(x), came, beyond) for name, x in tests.items()]
+    models = zip(("average of laws", *adoption.LAWS), np.swapaxes(told, 0, 1), strict=True)
+    return [Backtest(f"{product}: {metric}", name, origins, targets, samples, came, beyond) for name, samples in models]
 
 
 #: What the board holds beside the quarterly tasks, the unit of its scores, and how it is tested.
@@ -190,18 +299,6 @@ def scoreboard(*names: str) -> pl.DataFrame:
         if name not in TESTS:
             raise UnknownName("test of the scoreboard", name, TESTS)
         tests[name] = TESTS[name][0], TESTS[name][1]()
-    rows = []
-    for task, (unit, models) in tests.items():
-        bar = BARS.get(task)
-        beside = {"bar_crps": bar and bar.crps, "bar_coverage_90": bar and bar.coverage_90, "bar_n": bar and bar.n}
-        rows += [{"test": task, **m.score(), "unit": unit, **beside} for m in models]
-    return pl.DataFrame(rows)
-
-
-def _scored(series: Series, test: Backtest) -> Backtest:
-    start = series.times[FIRST[series.kind] - 1]
-    return take(test, test.origins >= start - 1e-9)
-
-
-def _roll(series: Series, forecast: Forecaster, name: str) -> Backtest:
-    return rolling(series, forecast, name, STEPS, least=FIRST[series.kind])
+    columns = ("bar_crps", "bar_coverage_90", "bar_n")
+    bars = {task: dict(zip(columns, BARS.get(task, (None,) * 3), strict=True)) for task in tests}
+    return pl.DataFrame([{"test": task, **m.score(), "unit": unit, **bars[task]} for task, (unit, models) in tests.items() for m in models])

@@ -1,4 +1,4 @@
-"""Trends: forecasts of series in logarithms, from last value and drift to a local trend whose growth reverts to a pooled mean.
+"""Trends: forecasts of series in logarithms, from last value and drift to a local trend whose growth reverts to a pooled mean; and records.
 
 Forecasts are equally likely samples of the natural logarithm on the last axis, so that `workbench.uncertainty` scores any of them.
 """
@@ -8,16 +8,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
-from workbench.arrays import Arrays
+from workbench.arrays import Array, ArrayLike, Arrays
 from workbench.checks import FINITE, LENGTH, NOT_NEGATIVE, WHOLE, Rule, check_fields, numeric, takes
 from workbench.errors import InputError
 from workbench.uncertainty.sobol import Net
 
-Array = NDArray[np.float64]
 QUARTER = 0.25  #: [year]
 SAMPLES = 2048  #: of the simple models
+#: What is believed of records before they are seen: one a year, each double the last [log10]; for how many years and records it counts.
+PER_YEAR, JUMP, YEARS, JUMPS = 1.0, np.log10(2.0), 1.0, 2.0
 
 
 @dataclass(frozen=True)
@@ -77,33 +77,24 @@ class Trend(Arrays):
     def _ahead(self, steps: int) -> tuple[Array, Array]:
         """Mean path (g, steps) and Cholesky factor (g, steps, steps) of the observations ahead, in units of the noise deviation."""
         move, shock = _motion(self.persistence, self.shock_variance)
-        power, seen = np.broadcast_to(np.eye(3), move.shape), [np.empty((move.shape[0], 0, 3))]
-        covariance = self.covariance
-        spread = np.broadcast_to(np.eye(steps), (move.shape[0], steps, steps)).copy()
+        power, state, covariance = np.broadcast_to(np.eye(3), move.shape), self.state, self.covariance
+        level, middle = np.empty((len(move), steps, 3)), np.empty((len(move), steps))  # level: from the state so many steps before
+        spread = np.broadcast_to(np.eye(steps), (len(move), steps, steps)).copy()
         for i in range(steps):
-            power = move @ power
-            seen.append(power[:, None, 0, :])
-            covariance = move @ covariance @ move.transpose(0, 2, 1) + shock
-            later = covariance[:, :, 0]
-            for j in range(i, steps):
-                spread[:, i, j] += later[:, 0]
-                if j > i:
-                    spread[:, j, i] += later[:, 0]
-                later = np.einsum("gij,gj->gi", move, later)
-        middle = np.einsum("gij,gj->gi", np.concatenate(seen, axis=1), self.state)
+            level[:, i], power = power[:, 0], move @ power
+        for i in range(steps):
+            state, covariance = np.einsum("gij,gj->gi", move, state), move @ covariance @ move.transpose(0, 2, 1) + shock
+            middle[:, i] = state[:, 0]
+            spread[:, i:, i] += np.einsum("gsj,gj->gs", level[:, : steps - i], covariance[:, :, 0])  # the lower half is all that is read
         return middle, np.asarray(np.linalg.cholesky(spread), dtype=float)
 
 
 def fit_trend(log_values: ArrayLike, prior: TrendPrior | None = None) -> Trend:
     """Local trend of quarterly values, by a Kalman filter over the grid of persistence and variance of shocks at once.
 
-    Scale and level are integrated out (normal-inverse-gamma), the grid is weighted by its likelihood. Two values or more, evenly spaced,
-    the first observed; NaN where a quarter was not.
-
-    References
-    ----------
-    .. [1] West, Harrison (1997), Bayesian Forecasting and Dynamic Models, sections 4.5 (unknown variance) and 7.3 (trends).
-    .. [2] Gardner, McKenzie (1985), Management Science 31(10): damped trends.
+    Scale and level are integrated out (normal-inverse-gamma; West, Harrison, 1997, Bayesian Forecasting and Dynamic Models, sections 4.5
+    and 7.3), the grid is weighted by its likelihood; growth reverts as in Gardner, McKenzie (1985), Management Science 31(10). Values are
+    two or more, evenly spaced, the first observed; NaN where a quarter was not.
     """
     # UnobservedComponents of statsmodels 0.15 filters the same to 2e-10 where both say the same (growth that never reverts, variances
     # given), but knows no growth that reverts and no priors: on so few quarters its likelihood does not always converge. A fit with its
@@ -146,8 +137,7 @@ def fit_trend(log_values: ArrayLike, prior: TrendPrior | None = None) -> Trend:
 def pooled(growths: ArrayLike, errors: ArrayLike, prior: TrendPrior | None = None) -> TrendPrior:
     """The prior with its long-run growth learnt from other series: a normal hierarchy, of which each series is one draw.
 
-    Given are the mean growth of each other series and its standard error [1/year]. Of the prior's variance half is of the common middle,
-    which the others tell, and half of a series around it, which they do not.
+    Given are their mean growths and standard errors [1/year]; half of the prior's variance is of the common middle, which they tell.
     """
     prior = prior or TrendPrior()
     m, s = np.broadcast_arrays(np.asarray(growths, dtype=float), np.asarray(errors, dtype=float))
@@ -164,7 +154,8 @@ def log_linear(times: ArrayLike, log_values: ArrayLike, at: ArrayLike, *, half_l
     An observation of the age `half_life` counts half; three or more are needed. Samples are quantiles at evenly spaced probabilities.
     """
     t, y, x = (np.asarray(a, dtype=float) for a in (times, log_values, at))
-    _fits("log_values", t, y)
+    if t.ndim != 1 or t.shape != y.shape or t.size < 3 or np.ptp(t) == 0:
+        raise InputError(f"times of shape {t.shape}, log_values of shape {y.shape}: expected three or more of both, not all at one time")
     w = 0.5 ** ((t.max() - t) / half_life)
     count = w.sum() ** 2 / (w**2).sum()  # effective observations
     w = w / w.sum()
@@ -197,19 +188,59 @@ def damped(log_values: ArrayLike, steps: int) -> Array:
     return float(np.asarray(log_values)[-1]) + ahead + np.sqrt(steps) * d.std(ddof=1) * _student(np.inf)
 
 
+@dataclass(frozen=True, repr=False)
+class Records(Arrays):
+    """Releases that had more compute than all before."""
+
+    times: Array  #: decimal years
+    levels: Array  #: log10 of the value
+    since: float  #: first release watched, decimal year
+    until: float  #: time to which the watch lasted, decimal year
+
+    @property
+    def jumps(self) -> Array:
+        """Height of each record over the last [log10]; the first release is none."""
+        return np.diff(self.levels)
+
+
+@takes(times=Rule(apart=True), values=Rule(above=0, apart=True), until=Rule(one=True))
+def records(times: ArrayLike, values: ArrayLike, until: float) -> Records:
+    """Records among the values of releases, one or more of them before `until`; times are decimal years, in any order."""
+    t, v = np.asarray(times, dtype=float), np.asarray(values, dtype=float)
+    order = np.lexsort((v, t))
+    t, y = t[order], np.log10(v[order])
+    t, y = t[t <= until], y[t <= until]
+    if not t.size:
+        raise InputError(f"until = {until:g}: no release before it")
+    best = np.maximum.accumulate(y)
+    new = np.r_[True, best[1:] > best[:-1]]
+    return Records(t[new], y[new], float(t[0]), until)
+
+
+@takes(years=NOT_NEGATIVE, n=LENGTH, seed=WHOLE)
+def record_ahead(past: Records, years: ArrayLike, *, n: int = 4096, seed: int = 0) -> Array:
+    """Level of the record after `years` more [log10], shape (..., n): the last level plus the jumps of a Poisson number of records.
+
+    Jumps are exponential in log10; rate and mean jump are uncertain (gamma and inverse gamma posteriors). The number is 0 with its own
+    probability, so that the forecast has an atom at the standing record.
+    """
+    from scipy.stats import gamma, invgamma, poisson
+
+    h = np.asarray(years, dtype=float)
+    u = Net(4, n, seed, 1).uniforms(0, 4)
+    seen, span = past.jumps.size, past.until - past.since
+    rate = gamma.ppf(u[0], PER_YEAR * YEARS + seen) / (YEARS + span)
+    mean = invgamma.ppf(u[1], JUMPS + seen) * ((JUMPS - 1) * JUMP + past.jumps.sum())
+    number = poisson.ppf(u[2], rate * h[..., None])
+    rise = gamma.ppf(u[3], np.maximum(number, 1.0)) * mean
+    return np.asarray(past.levels[-1] + np.where(number > 0, rise, 0.0))
+
+
 def _student(freedom: float) -> Array:
     from scipy.special import ndtri, stdtrit
 
     p = (np.arange(SAMPLES) + 0.5) / SAMPLES
     return np.asarray(ndtri(p) if np.isinf(freedom) else stdtrit(freedom, p))
-
-
-def _fits(name: str, times: Array, values: Array) -> None:
-    """Raise `InputError` where a line has too few points, or they do not go together."""
-    if times.ndim != 1 or times.shape != values.shape or times.size < 3 or np.ptp(times) == 0:
-        raise InputError(
-            f"times of shape {times.shape}, {name} of shape {values.shape}: expected three or more of both, not all at one time"
-        )
 
 
 def _steps(log_values: ArrayLike) -> Array:

@@ -1,4 +1,4 @@
-"""What is bought at a price: demand of one elasticity, the law of the logarithm, and a step towards the price that clears."""
+"""Parts of the market: what is bought at a price, what lets units ship, when power comes, how long they last, and the price that clears."""
 
 from __future__ import annotations
 
@@ -7,8 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.arrays import Arrays, broadcast
-from workbench.checks import NOT_NEGATIVE, POSITIVE, check_fields, takes
+from workbench.arrays import Array, Arrays, broadcast
+from workbench.checks import NOT_NEGATIVE, POSITIVE, Rule, check_fields, takes
+
+#: What may bind shipments, in the order of `limits`; `BINDING` names the codes of the binding constraint.
+LIMITS = ("chips", "HBM", "packaging", "capital")
+BINDING = ("demand", *LIMITS, "power")
+STAGES = 3  #: stages of the delay in which power is energised
 
 
 @dataclass(frozen=True, repr=False)
@@ -28,13 +33,13 @@ class ElasticDemand(Arrays):
         check_fields(self, elasticity=NOT_NEGATIVE)
 
     @takes(price=POSITIVE, compute=NOT_NEGATIVE, reference_price=POSITIVE)
-    def at(self, price: ArrayLike, compute: ArrayLike, *, reference_price: ArrayLike) -> NDArray[np.float64]:
+    def at(self, price: ArrayLike, compute: ArrayLike, *, reference_price: ArrayLike) -> Array:
         """Compute asked for at a `price`, where `compute` is asked for at the reference: compute (price / reference)^-elasticity."""
         broadcast(elasticity=self.elasticity, price=price, compute=compute, reference_price=reference_price)
         return np.asarray(compute * np.divide(price, reference_price) ** -np.asarray(self.elasticity, dtype=float))
 
     @takes(efficiency=POSITIVE)
-    def jevons(self, efficiency: ArrayLike) -> NDArray[np.float64]:
+    def jevons(self, efficiency: ArrayLike) -> Array:
         """Compute asked for, after over before, when a task takes `efficiency` times less of it and compute costs what it did.
 
         Tasks grow as efficiency^elasticity, compute as one power less.
@@ -43,7 +48,7 @@ class ElasticDemand(Arrays):
         return np.asarray(efficiency ** (np.asarray(self.elasticity, dtype=float) - 1))
 
     @property
-    def value_exponent(self) -> NDArray[np.float64]:
+    def value_exponent(self) -> Array:
         """Exponent a of a value that grows as compute^a under which demand has this elasticity, above 0: a = 1 - 1 / elasticity.
 
         From the first-order condition a C^(a - 1) ~ p. Nothing (an elasticity of 1) is the logarithm; the measured 1.11 is a = 0.10.
@@ -52,7 +57,7 @@ class ElasticDemand(Arrays):
 
 
 @takes(value_per_decade=NOT_NEGATIVE, price=POSITIVE)
-def log_law_compute(value_per_decade: ArrayLike, price: ArrayLike) -> NDArray[np.float64]:
+def log_law_compute(value_per_decade: ArrayLike, price: ArrayLike) -> Array:
     """Compute that a buyer wants for whom intelligence is the logarithm of compute: its elasticity is exactly -1, its spend constant.
 
     Value v0 + k log10 C against cost p C is largest where k / (C ln 10) = p, so C = k / (p ln 10).
@@ -72,19 +77,11 @@ def log_law_compute(value_per_decade: ArrayLike, price: ArrayLike) -> NDArray[np
     return np.asarray(value_per_decade, dtype=float) / (np.asarray(price, dtype=float) * np.log(10))
 
 
-def root_step(
-    x: NDArray[np.float64], log_demand: NDArray[np.float64], elasticity: NDArray[np.float64], log_supply: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def root_step(x: Array, log_demand: Array, elasticity: Array, log_supply: Array) -> Array:
     """One Newton step on x = ln(p / p_ref) towards  ln sum_k exp(d_k - eps_k x) = s,  without bounds.
 
-    The left side falls with the mean elasticity of the classes, weighted by what they use, and is convex: from the left of the root no step
-    passes it, from the right the first lands on its left. What is left is about the square of the step.
-
-    Parameters
-    ----------
-    x, log_supply : ndarray
-    log_demand, elasticity : ndarray, shape (classes, ...)
-        Some class must have demand and answer to price.
+    The left side, over classes on the first axis, falls and is convex: from the left of the root no step passes it, from the right the
+    first lands on its left. What is left is about the square of the step. Some class must have demand and answer to price.
     """
     used = elasticity * x
     np.subtract(log_demand, used, out=used)
@@ -98,3 +95,46 @@ def root_step(
     gap /= slope
     gap += x
     return gap
+
+
+@takes(age=NOT_NEGATIVE, mean_life=Rule(above=0, infinite=True), shape=Rule(least=0.01))
+def survival(age: ArrayLike, mean_life: ArrayLike, shape: ArrayLike = 4.0) -> Array:
+    """Share of a vintage that has not failed: Weibull,  exp(-(Gamma(1 + 1 / shape) age / mean_life)^shape).
+
+    Parameters
+    ----------
+    age, mean_life : array_like
+        In the same unit of time; 0 or more, and above 0, infinite where nothing fails.
+    shape : array_like
+        0.01 or more; 1 is a constant rate of failure, 4 wear.
+
+    Examples
+    --------
+    >>> survival([0.0, 2.0, 5.0], mean_life=5.0).round(2)
+    array([1.  , 0.98, 0.51])
+    """
+    from scipy.special import gamma
+
+    a, m, k = (np.asarray(x, dtype=float) for x in (age, mean_life, shape))
+    return np.asarray(np.exp(-((a / m * gamma(1 + 1 / k)) ** k)))
+
+
+def tightest(wanted: Array, limits: Array) -> tuple[Array, NDArray[np.int8]]:
+    """The least of what is `wanted` and of the `limits`, and the code in `BINDING` of the first that is so small; demand before all."""
+    shipped, binding = wanted.copy(), np.zeros(wanted.shape, dtype=np.int8)
+    for code, limit in enumerate(limits, start=1):
+        binding += (limit < shipped).view(np.int8) * (np.int8(code) - binding)  # products of small integers are faster than masks
+        np.minimum(shipped, limit, out=shipped)
+    return shipped, binding
+
+
+def delay_step(stages: Array, inflow: Array, rate: Array) -> Array:
+    """One period of a chain of stages on the first axis, changed in place: each passes the share `rate` on; returns what leaves the last.
+
+    `inflow` enters the first stage after it has passed on; the rate is that of stages over the mean delay in periods, at most 1.
+    """
+    passed = stages * rate
+    stages -= passed
+    stages[0] += inflow
+    stages[1:] += passed[:-1]
+    return np.asarray(passed[-1])

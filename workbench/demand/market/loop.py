@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.arrays import Arrays, broadcast
+from workbench.arrays import Array, Arrays, broadcast
 from workbench.checks import NOT_NEGATIVE, Rule
-from workbench.demand.market.clearing import root_step
-from workbench.demand.market.supply import BINDING, LIMITS, STAGES, delay_step, survival, tightest
+from workbench.demand.market.clearing import BINDING, LIMITS, STAGES, delay_step, root_step, survival, tightest
 from workbench.errors import InputError
 from workbench.units import KILO, YEAR
 
@@ -20,8 +19,6 @@ QUARTER = YEAR / 4
 POWER = np.int8(BINDING.index("power"))
 #: Futures in a block: what a quarter of so many needs stays in the second-level cache.
 BLOCK = 4096
-
-Array = NDArray[np.float64]
 
 #: Axes of the inputs behind which stand the futures.
 SHAPES = {
@@ -128,24 +125,6 @@ def simulate(futures: Futures) -> Market:
     K e^(extrapolation growth L) (p / p*)^response, less what stands and is on its way, never negative; power likewise for its own
     delay. The oldest vintage goes (one a quarter) when its rent no longer pays power and space, or when units that need less wait for its
     power.
-
-    Raises
-    ------
-    InputError
-        Where nothing is left standing, or no price clears.
-
-    Examples
-    --------
-    Four times as much is wanted as stands; what is ordered for it stands four quarters later:
-
-    >>> rest = dict.fromkeys(("contracted", "draw_decline", "power_coming", "growth", "limit_response"), 0.0)
-    >>> rest |= dict.fromkeys(("elasticity", "chip_response", "power_response", "extrapolation"), 1.0)
-    >>> rest |= {"reference_price": 2.0, "long_run_cost": 2.0, "draw": 700.0, "power": 1e15, "power_lead": 12.0, "chip_lead": 4.0}
-    >>> market = simulate(
-    ...     Futures(np.full((1, 6, 1), 4e6), installed=[[1e6]], shipping=[[0.0]], limits=np.inf, mean_life=1e9, **rest)
-    ... )
-    >>> market.price[:, 0].round(2)
-    array([8., 8., 8., 8., 2., 2.])
     """
     quarters, n = futures.shape
     cost = np.broadcast_to(np.asarray(futures.long_run_cost, dtype=float), (quarters, n))

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from numpy.typing import ArrayLike, NDArray
 
-from workbench.arrays import Arrays
+from workbench.arrays import Array, ArrayLike, Arrays
 from workbench.checks import LENGTH, WHOLE, Rule, takes, to_shape
 from workbench.errors import InputError
 
-Array = NDArray[np.float64]
 UNITS, ONE = Rule(least=0, apart=True), Rule(above=0, one=True)
 COST = Rule(above=0, infinite=True, unit="USD a unit and quarter")
 
@@ -64,7 +63,7 @@ class OrderPlan(Arrays):
         plans = {
             "order nothing": np.zeros(len(self.need)),
             "mean need": self.need.mean(axis=1),
-            "95 % of needs": _quantile(self.need, 0.95),
+            "95 % of needs": np.quantile(self.need, 0.95, axis=1),
         }
         ordered = np.arange(len(self.need)) >= self.lead  # before, nothing stands; what was ordered is not given back
         return {name: self.cost_of(np.maximum.accumulate(np.where(ordered, q, 0.0))) for name, q in plans.items()}
@@ -81,7 +80,7 @@ class OrderPlan(Arrays):
 
     def frame(self) -> pl.DataFrame:
         """A row a quarter: order, owned, net need (5, 50, 95 %), mean units short, probability of enough."""
-        low, middle, high = (_quantile(self.need, p) for p in (0.05, 0.5, 0.95))
+        low, middle, high = np.quantile(self.need, (0.05, 0.5, 0.95), axis=1)
         return pl.DataFrame(
             {
                 "quarter": np.arange(len(self.need)), "order": self.orders, "owned": self.owned, "need_p5": low, "need_p50": middle,
@@ -245,15 +244,11 @@ def real_option(
 
     # it falls in steps at the needs: the best reserve is the first need at which it no longer pays
     steps = np.concatenate([[0.0], np.sort(n)])
-    low, high = -1, len(steps) - 1
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if worth(steps[middle]) > 0 else (low, middle)
-    reserve = float(min(steps[high], wanted.max()))
+    last = bisect_left(range(n.size), True, key=lambda i: worth(float(steps[i])) <= 0)
+    reserve = float(min(steps[last], wanted.max()))
     build = np.minimum(wanted, reserve)
     ordered = np.empty(n.size)
-    for g, q in zip(groups, build, strict=True):
-        ordered[g] = q
+    ordered[np.concatenate(groups)] = np.repeat(build, [len(g) for g in groups])
 
     def cost(q: ArrayLike) -> float:
         return float((own_usd_per_quarter * np.asarray(q) + u * np.maximum(n - q, 0.0)).mean())
@@ -289,7 +284,3 @@ def _never_falling(need: Array, own: Array, short: Array) -> Array:
             units = _newsvendor(need[first : t + 1].ravel(), short[first : t + 1].ravel(), float(own[first : t + 1].mean()))
         blocks.append((first, t + 1, units))
     return np.concatenate([np.full(stop - first, units) for first, stop, units in blocks]) if blocks else np.zeros(0)
-
-
-def _quantile(values: Array, p: float) -> Array:
-    return np.asarray(np.quantile(values, p, axis=1))

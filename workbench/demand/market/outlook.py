@@ -10,19 +10,17 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
-from workbench.arrays import Arrays
+from workbench.arrays import Array, Arrays
 from workbench.checks import LENGTH, WHOLE, Rule, takes
 from workbench.demand.forecast.history import year
 from workbench.demand.market import scenario
+from workbench.demand.market.clearing import BINDING, STAGES
 from workbench.demand.market.loop import QUARTER, Futures, Market, simulate
-from workbench.demand.market.supply import BINDING, STAGES
 from workbench.errors import InputError
 from workbench.uncertainty import sobol_indices
 from workbench.uncertainty.distributions import Distribution
 from workbench.uncertainty.summaries import bands, exceedance
 from workbench.units import GIGA, HOUR
-
-Array = NDArray[np.float64]
 
 #: A price this far above or below the long-run cost, over it, is a shortage or a glut.
 BAND = 0.2
@@ -86,18 +84,14 @@ class Outlook(Arrays):
             columns |= {name: found.median, f"{name}_p5": found.low[0], f"{name}_p95": found.high[0]}
         for what in ("shortage", "glut"):
             columns[f"p_{what}"], columns[f"p_{what}_error"] = self.probability(what)
-        shares = np.stack([np.mean(o.binding == code, axis=1) for code in range(len(BINDING))])
-        columns |= {
-            "binding": [BINDING[i] for i in shares.argmax(axis=0)],
-            "p_binding": shares.max(axis=0),
-            "beyond_data": self.beyond_data,
-        }
+        shares = self.binds().drop("quarter").to_numpy()
+        columns |= {"binding": np.array(BINDING)[shares.argmax(axis=1)], "p_binding": shares.max(axis=1), "beyond_data": self.beyond_data}
         return pl.DataFrame(columns).head(quarters)
 
     def binds(self) -> pl.DataFrame:
         """Probability that each constraint binds, by quarter."""
-        shares = {name: np.mean(self.market.binding == code, axis=1) for code, name in enumerate(BINDING)}
-        return pl.DataFrame({"quarter": self.quarters} | shares)
+        binding = self.market.binding
+        return pl.DataFrame({"quarter": self.quarters} | {name: np.mean(binding == i, axis=1) for i, name in enumerate(BINDING)})
 
     def shadow_prices(self) -> pl.DataFrame:
         """Mean rent of a quarter of what a gigawatt or a thousand wafers more would bring, by quarter [USD]; 0 where they do not bind."""
@@ -240,26 +234,19 @@ def hindcast(
     known = simulate(replace(held, demand=np.asarray(held.demand) * simulate(held).supply[0] / first))
     own = simulate(free)
     names = scenario.quarter_names(start, quarters)
-    rows = []
-
-    def add(what: str, quarter: str, contract: str, observed: float, found: Array) -> None:
-        low, median, high = np.quantile(found, [0.05, 0.5, 0.95])
-        rows.append(
-            {
-                "what": what, "quarter": quarter, "contract": contract, "observed": observed, "low": low, "median": median, "high": high,
-                "log_error": float(np.log(median / observed)), "inside": bool(low <= observed <= high),
-            }
-        )  # fmt: skip
-
+    seen: list[tuple[str, str, str, float, Array]] = []  # what, quarter, contract, observed, futures
     ends = np.array([year(q) for q in names])
-    for date, contract, seen in (
-        catalogue.table("rents").filter(pl.col("chip") == "H100").select("date", "contract", "usd_per_gpu_h").iter_rows()
-    ):
+    rents = catalogue.table("rents").filter(pl.col("chip") == "H100", pl.col("contract") != "assumption")
+    for date, contract, rent in rents.select("date", "contract", "usd_per_gpu_h").iter_rows():
         at = int(np.searchsorted(ends, year(date)))
-        if seen is not None and 0 < at < quarters and contract != "assumption":
-            add("H100 rent, shipments as they were", names[at], contract, seen, known.price[at])
+        if rent is not None and 0 < at < quarters:
+            seen.append(("H100 rent, shipments as they were", names[at], contract, rent, known.price[at]))
     stock = np.cumsum(scenario.shipped())
     for back in (5, 1):  # the ends of 2024 and 2025
         if quarters > back:
-            add("H100e standing, the loop's own orders", names[-1 - back], "", float(stock[-back]), own.supply[-1 - back])
-    return pl.DataFrame(rows)
+            seen.append(("H100e standing, the loop's own orders", names[-1 - back], "", float(stock[-back]), own.supply[-1 - back]))
+    *texts, observed, found = zip(*seen, strict=True)
+    low, median, high = np.quantile(np.stack(found), [0.05, 0.5, 0.95], axis=1)
+    columns = dict(zip(("what", "quarter", "contract"), texts, strict=True)) | {"observed": observed, "low": low, "median": median}
+    columns |= {"high": high, "log_error": np.log(median / observed), "inside": (low <= observed) & (observed <= high)}
+    return pl.DataFrame(columns)

@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cache, partial
+from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
-from workbench.arrays import broadcast
+from workbench.arrays import Array, ArrayLike, broadcast
 from workbench.checks import FINITE, LENGTH, NOT_NEGATIVE, POSITIVE, PUE, SHARE, WHOLE, Rule, takes, to_shape
 from workbench.demand.forecast.history import year
+from workbench.demand.market.clearing import LIMITS
 from workbench.demand.market.loop import Futures, simulate
-from workbench.demand.market.supply import LIMITS
-from workbench.demand.uses.growth import fading
+from workbench.demand.uses.tokens import fading
 from workbench.errors import InputError, UnknownName
 from workbench.uncertainty import Beta, Lognormal, Normal, Path, Pert, sample
 from workbench.uncertainty.distributions import Distribution
 from workbench.units import GIGA, KILO
-
-Array = NDArray[np.float64]
 
 #: Classes of those who ask for compute.
 BUYERS = ("research", "agents", "consumer")
@@ -31,7 +29,6 @@ START = "2026Q1"  #: first quarter: the first whose rent is known and whose ship
 SHOCKS = "demand_shocks"
 #: Years after which a shock to demand has faded to 1 / e.
 FADE = 3.0
-
 
 #: Rows of the table of priors that the loop samples, those that matter most first.
 INPUTS = (
@@ -88,7 +85,7 @@ def prior(name: str) -> Distribution | float:
 def median(name: str) -> float:
     """Median of the belief about a parameter."""
     believed = prior(name)
-    return believed if isinstance(believed, float) else float(believed.quantile(np.array([0.5]))[0])
+    return believed if isinstance(believed, float) else float(believed.quantile(np.array(0.5)))
 
 
 def inputs(quarters: int = 40, **given: Distribution | float) -> dict[str, Distribution | Path | float]:
@@ -102,18 +99,14 @@ def inputs(quarters: int = 40, **given: Distribution | float) -> dict[str, Distr
     return believed | {SHOCKS: Path.reverting(quarters, rate=1 / FADE, volatility=2.0, step=0.25)}  # a quarter's innovation is near 1
 
 
-def correlation(believed: Mapping[str, Distribution | Path | float]) -> dict[tuple[str, str], float]:
-    """`TOGETHER`, without what is fixed to a number."""
-    fixed = {name for name, d in believed.items() if isinstance(d, int | float)}
-    return {pair: r for pair, r in TOGETHER.items() if not fixed & set(pair)}
+def correlation(believed: Mapping[str, Any], together: Mapping[tuple[str, str], float] = TOGETHER) -> dict[tuple[str, str], float]:
+    """What moves together, without what is fixed to a number."""
+    return {pair: r for pair, r in together.items() if not any(isinstance(believed[name], int | float) for name in pair)}
 
 
 @takes(quarters=LENGTH, n=LENGTH, seed=WHOLE, replicates=LENGTH)
 def draws(quarters: int = 40, n: int = 16_384, seed: int = 0, *, replicates: int = 1, **given: Distribution | float) -> dict[str, Array]:
-    """Joint samples of `inputs`, `replicates` times n, by scrambled Sobol points and a Gaussian copula.
-
-    Scenarios of one seed share their random numbers.
-    """
+    """Joint samples of `inputs`, `replicates` times n; scenarios of one seed share their random numbers."""
     believed = inputs(quarters, **given)
     return sample(believed, n, seed, correlation=correlation(believed), replicates=replicates)
 
@@ -168,28 +161,10 @@ def futures(
     beyond it is taken back or added by the elasticity (Jevons); research, which buys the logarithm of compute, keeps its own. Published
     growth of what limits let ship holds at the gap of today between price and cost; as that growth fades, the response takes its place.
 
-    Parameters
-    ----------
-    given : mapping of name to array_like, shape (n,)
-        As `draws`; the path of shocks has shape (quarters, n). They broadcast, with the rent as well.
-    demand : array_like, shape (classes, quarters, n), optional
-        Compute that each of `BUYERS` wants at the known rent over what all want in the first quarter, instead of that growth.
-    start : str
-        First quarter. Costs and power of the start of 2026 are taken there by their own growth, growth by that of the stock in the
-        year before.
-    usd_per_h100e_hour : array_like, optional
-        Rent that is known in it; the table's by default.
-
-    Raises
-    ------
-    InputError
-        For parameters that lack or do not fit together, or a start that is no quarter or has no known rent.
-
-    Examples
-    --------
-    >>> two = futures(draws(quarters=3, n=2))
-    >>> two.shape, two.demand.sum(axis=0)[0] / simulate(two).supply[0]
-    ((3, 2), array([1., 1.]))
+    `given` is as `draws` gives it, (n,), the path of shocks (quarters, n); it broadcasts, with the rent known in the quarter `start` (the
+    table's by default) as well. `demand`, (classes, quarters, n), is what each of `BUYERS` wants at that rent over what all want in the
+    first quarter, instead of that growth. Costs and power of the start of 2026 are taken to another `start` by their own growth, growth by
+    that of the stock in the year before.
     """
     if lacking := RULES.keys() - given.keys():
         raise InputError(f"given: lacks {', '.join(sorted(lacking))}")
@@ -225,16 +200,10 @@ def futures(
         chip_lead=lead,
         mean_life=x["life_years"] * 4,
         growth=np.log(wanted[:, 1:2].sum(axis=0)[0] / wanted[:, 0].sum(axis=0)) if quarters > 1 else 0.0,
-        chip_response=x["chip_response"],
-        power_response=x["power_response"],
-        limit_response=x["limit_response"],
-        extrapolation=x["extrapolation"],
         ceiling=x["price_ceiling"],
-        contract_quarters=x["contract_quarters"],
         cancelled=x["power_cancelled"],
         pue=x["power_usage_effectiveness"],
-        electricity_usd_per_kwh=x["electricity_usd_per_kwh"],
-        space_usd_per_kwh=x["space_usd_per_kwh"],
+        **{f.name: x[f.name] for f in fields(Futures) if f.name in x},  # some are called the same
     )
     first = simulate(made(demand=wanted[:, :1], long_run_cost=cost[:1], limits=limits[:, :1])).supply[0]  # whatever the scale of demand
     wanted *= first / wanted[:, 0].sum(axis=0)

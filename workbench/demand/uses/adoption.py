@@ -4,40 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.arrays import Array
 from workbench.checks import LENGTH, WHOLE, Rule, check_fields, number, takes
 from workbench.errors import InputError, UnknownName
 from workbench.uncertainty.sobol import Net
-
-Array = NDArray[np.float64]
 
 _ONE = Rule(one=True)
 
 
 def bass(time: Array, innovation: Array, imitation: Array, cap: Array) -> Array:
-    """Users `time` years after the start: dA/dt = (p + q A / K)(K - A).
-
-    A = K (1 - e^-(p+q)t) / (1 + (q/p) e^-(p+q)t); with q = 0 it is K (1 - e^-pt)
-
-    References
-    ----------
-    .. [1] Bass (1969), Management Science 15(5), equation 9.
+    """Users `time` years after the start by Bass (1969), Management Science 15(5), equation 9: dA/dt = (p + q A / K)(K - A), so that
+    A = K (1 - e^-(p+q)t) / (1 + (q/p) e^-(p+q)t).
     """
-    t, p, q, k = time, innovation, imitation, cap
-    return np.asarray(k * -np.expm1(-(p + q) * t) / (1 + q / p * np.exp(-(p + q) * t)))
+    both = innovation + imitation
+    return np.asarray(cap * -np.expm1(-both * time) / (1 + imitation / innovation * np.exp(-both * time)))
 
 
 @dataclass(frozen=True)
 class AdoptionPrior:
-    """What is believed of a product's users before they are seen. Medians, and deviations of the logarithm.
+    """What is believed of a product's users before they are seen: medians, and deviations of the logarithm."""
 
-    cap: consumer chat is bounded by the population online; knowledge workers and developers need caps of their own.
-    """
-
-    cap: float = 2.5e9
+    cap: float = 2.5e9  #: consumer chat is bounded by the population online; knowledge workers and developers need caps of their own
     cap_deviation: float = 0.4
     noise: float = 0.075  #: of a disclosed count, which is rounded and dated to a month
     discrepancy: float = 0.25  #: of users from any law, for no law is the truth
@@ -53,15 +45,13 @@ class AdoptionPrior:
         check_fields(self, **{f.name: Rule(least=0, one=True) if f.name == "discrepancy" else one for f in fields(self)})
 
 
-@dataclass(frozen=True)
-class _Law:
+class _Law(NamedTuple):
     middle: Callable[[AdoptionPrior], Sequence[tuple[float, float]]]  #: mean and deviation of each parameter
     users: Callable[[Array, Array], Array]  #: logarithm of users from times since launch (m,) and parameters (..., k): (..., m)
 
 
 def _log_bass(t: Array, x: Array) -> Array:
-    p, q, k = (np.exp(x[..., i, None]) for i in range(3))
-    return np.asarray(np.log(bass(t, p, q, k)))
+    return np.asarray(np.log(bass(t, *(np.exp(x[..., i, None]) for i in range(3)))))
 
 
 def _log_logistic(t: Array, x: Array) -> Array:
@@ -234,13 +224,8 @@ def adopt(
 
 
 def _weights(told: Array, draws: int = 2048) -> Array:
-    """Weights of models from the log density that each gave to each outcome, (outcomes, models): pseudo-BMA with the Bayesian bootstrap.
-
-    w = mean over Dirichlet(1, ..., 1) weights a of softmax_k(m sum_i a_i l_ik): no outcome alone decides, with none all weigh alike [1]_
-
-    References
-    ----------
-    .. [1] Yao, Vehtari, Simpson, Gelman (2018), Bayesian Analysis 13(3), section 3.4.
+    """Weights of models from the log density l that each gave to each outcome, (outcomes, models): pseudo-BMA with the Bayesian bootstrap,
+    the mean over Dirichlet weights a of softmax_k(m sum_i a_i l_ik) (Yao et al., 2018, Bayesian Analysis 13(3), section 3.4).
     """
     from scipy.special import softmax
 

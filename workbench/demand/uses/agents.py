@@ -10,36 +10,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
-from workbench.arrays import Arrays, broadcast
+from workbench.arrays import Array, ArrayLike, Arrays, broadcast
 from workbench.checks import FINITE, NOT_NEGATIVE, POSITIVE, SHARE, Rule, takes
 from workbench.errors import InputError
 from workbench.units import DAY
 
-Array = NDArray[np.float64]
-
 CORES_PER_SOCKET = 96.0
 #: What was fitted to traces of coding agents, and what each parameter may be.
 FITTED = {
-    "agent_context_start": NOT_NEGATIVE, "agent_turns": Rule(least=1), "agent_tool_output": NOT_NEGATIVE, "agent_output": NOT_NEGATIVE,
+    "agent_turns": Rule(least=1), "agent_context_start": NOT_NEGATIVE, "agent_tool_output": NOT_NEGATIVE, "agent_output": NOT_NEGATIVE,
     "agent_miss_rate": SHARE, "agent_calls_per_hour": NOT_NEGATIVE,
 }  # fmt: skip
 
 
 @dataclass(frozen=True, repr=False)
 class Tokens(Arrays):
-    """Three kinds of tokens; arrays broadcast. `total` is their sum.
-
-    Examples
-    --------
-    >>> call = Tokens(cached=95_000.0, fresh=4_000.0, output=1_000.0)
-    >>> call.total
-    100000.0
-    >>> call * 2
-    Tokens(cached=190000, fresh=8000, output=2000)
-    """
+    """Three kinds of tokens; arrays broadcast."""
 
     cached: Array  #: input read from a cache [tokens]
     fresh: Array  #: input that is computed [tokens]
@@ -65,11 +53,8 @@ class Tokens(Arrays):
 def task_tokens(turns: ArrayLike, context_start: ArrayLike, tool_output: ArrayLike, output: ArrayLike, miss_rate: ArrayLike) -> Tokens:
     """Tokens of a task, a loop of L model calls, all but the last with a tool call behind it.
 
-    Call j = 0 .. L - 1 reads x0 + delta j, delta = tool output + output. What call j - 1 read is cached, unless it expired.
-
-    cached = (1 - miss) [(L - 1) x0 + delta (L - 1)(L - 2) / 2]; cached + fresh = L x0 + delta L (L - 1) / 2; output = L o
-
-    x0 is the context at the start, tool output what a tool call adds to it, output what a model call writes [tokens].
+    Call j = 0 .. L - 1 reads x0 + delta j: the context at the start and, of each call before, tool output + output. What call j - 1 read is
+    cached, unless it expired:  cached = (1 - miss) [(L - 1) x0 + delta (L - 1)(L - 2) / 2]; cached + fresh = L x0 + delta L (L - 1) / 2.
     """
     n, x0, added, o, miss = (np.asarray(x, dtype=float) for x in (turns, context_start, tool_output, output, miss_rate))
     delta = added + o
@@ -105,7 +90,7 @@ def agent_hour(values: Mapping[str, ArrayLike] | None = None) -> tuple[Array, To
         raise InputError(f"values: the parameter {min(missing)} is missing")
     x = {name: np.asarray(rule(f"values[{name}]", values[name])) for name, rule in FITTED.items()}
     broadcast(**x)
-    *task, calls = (x[name] for name in ("agent_turns", *(n for n in FITTED if n != "agent_turns")))
+    *task, calls = x.values()
     return calls, task_tokens(*task) * (1 / x["agent_turns"]) * calls
 
 
@@ -121,12 +106,9 @@ class ToolWork(Arrays):
 
 
 @takes(
-    calls_per_second=NOT_NEGATIVE,
+    **dict.fromkeys(("calls_per_second", "cpu_seconds", "memory_seconds", "host_cores_per_chip"), NOT_NEGATIVE),
     chips=POSITIVE,
-    cpu_seconds=NOT_NEGATIVE,
-    memory_seconds=NOT_NEGATIVE,
     utilisation=Rule(above=0, most=1),
-    host_cores_per_chip=NOT_NEGATIVE,
 )
 def tool_work(
     calls_per_second: ArrayLike,
@@ -137,12 +119,9 @@ def tool_work(
     utilisation: ArrayLike,
     host_cores_per_chip: ArrayLike,
 ) -> ToolWork:
-    """Processors and memory that agents' tools need, and the ratio of processors to chips that follows.
+    """Processors and memory that agents' tools need: cores = calls/s x core-seconds / share at work, memory = calls/s x byte-seconds.
 
-    cores = calls/s x core-seconds / utilisation; memory = calls/s x byte-seconds
-
-    Calls are those of tools, `chips` serve the models behind them; a call takes `cpu_seconds` [core-s] and `memory_seconds` [B s];
-    `utilisation` is the share of cores at work.
+    A call of a tool takes `cpu_seconds` [core-s] and `memory_seconds` [B s]; `chips` serve the models behind them.
     """
     rate, n, cpu, held, busy, host = (
         np.asarray(x, dtype=float) for x in (calls_per_second, chips, cpu_seconds, memory_seconds, utilisation, host_cores_per_chip)
@@ -156,11 +135,7 @@ def tool_work(
 def horizon(years: ArrayLike, start: ArrayLike, doubling: ArrayLike) -> Array:
     """Length of the tasks that the best model does half of the time, in the unit of `start`: H0 2^(t / D).
 
-    The doubling time [s] is 129 days since 2023 and 188 over all data by METR [1]_; inf: it stays.
-
-    References
-    ----------
-    .. [1] Kwa et al. (2025), "Measuring AI Ability to Complete Long Tasks", arXiv:2503.14499.
+    The doubling time [s] is 129 days since 2023 and 188 over all data by METR (Kwa et al., 2025, arXiv:2503.14499); inf: it stays.
     """
     return np.asarray(start, dtype=float) * 2 ** (np.asarray(years, dtype=float) * 365.25 * DAY / np.asarray(doubling, dtype=float))
 
@@ -170,12 +145,8 @@ def delegation_share(horizon_hours: ArrayLike, median_hours: ArrayLike, spread: 
     """Share of tasks that agents can be given: the mean success over the lengths of tasks.
 
     Success on a task of length l is 1 / (1 + (l / H)^beta); lengths are lognormal. Their mean is a logistic-normal integral, taken as
-    1 / (1 + e^(-k z)), z = beta ln(H / median), k = (1 + pi beta^2 s^2 / 8)^(-1/2), within .01 [1]_; H is the 50 % horizon, s the
-    deviation of the logarithm of lengths, beta the steepness.
-
-    References
-    ----------
-    .. [1] MacKay (1992), "The Evidence Framework Applied to Classification Networks", Neural Computation 4(5), section 3.
+    1 / (1 + e^(-k z)), z = beta ln(H / median), k = (1 + pi beta^2 s^2 / 8)^(-1/2), within .01 (MacKay, 1992, Neural Computation 4(5),
+    section 3); H is the 50 % horizon, s the deviation of the logarithm of lengths, beta the steepness.
     """
     h, m, s, beta = (np.asarray(x, dtype=float) for x in (horizon_hours, median_hours, spread, steepness))
     z = beta * np.log(h / m) / np.sqrt(1 + np.pi * (beta * s) ** 2 / 8)

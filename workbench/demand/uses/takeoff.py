@@ -7,17 +7,16 @@ that research improves; labour does all tasks but one, which compute has always 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
-from workbench.arrays import Arrays, broadcast
+from workbench.arrays import Array, Arrays, broadcast
 from workbench.checks import POSITIVE, Rule, number
 from workbench.errors import InputError, UnknownName
 
-Array = NDArray[np.float64]
 Parameters = Mapping[str, Array]
 
 PRESETS = ("conservative", "best_guess", "aggressive")
@@ -29,7 +28,6 @@ _RULES = {
     "frac": Rule(above=0, below=1), "compute_depreciation": Rule(least=0, below=1), "software_ceiling": Rule(above=1),
     "hardware_delay": Rule(least=0, one=True),
 }  # fmt: skip
-
 
 #: What has a share of the compute, the capital and the labour, and is not goods.
 _RESEARCH = ("capital_hardware_rnd", "labour_hardware_rnd", "compute_hardware_rnd", "labour_software_rnd", "compute_software_rnd")
@@ -52,11 +50,11 @@ class Takeoff(Arrays):
 
     def at(self, year: ArrayLike) -> Array:
         """Largest run of years [FLOP], between steps by its logarithm. Raises `InputError` for a year outside the path."""
+        from scipy.interpolate import make_interp_spline
+
         first, last = self.year[[0, -1]]
         t = number("year", year, least=first, most=last + 1e-9, why=f"the path runs from {first:g} to {last:g}")
-        i = np.minimum(((t - first) / STEP).astype(int), self.year.size - 2)
-        part = np.reshape((t - self.year[i]) / STEP, t.shape + (1,) * (self.largest_run.ndim - 1))
-        return np.asarray(np.exp((1 - part) * np.log(self.largest_run[i]) + part * np.log(self.largest_run[i + 1])))
+        return np.exp(make_interp_spline(self.year, np.log(self.largest_run), k=1)(t))
 
 
 def takeoff(preset: str = "best_guess", until: float = 2035.0, **parameters: ArrayLike) -> Takeoff:
@@ -91,19 +89,16 @@ def takeoff(preset: str = "best_guess", until: float = 2035.0, **parameters: Arr
     p = _parameters(preset, parameters)
     until, shape = Rule(above=START, one=True)("until", until), broadcast(**p)
     economy = _Economy(p)
-    path = [(START, p["initial_biggest_training_run"], *economy.bought)]
+    path = [economy.now(0)]
     for i in range(1, round((until - START) / STEP) + 1):
         economy.learn()
-        run = economy.invest(i)
-        path.append((START + i * STEP, run, *economy.bought))
+        economy.invest(i)
+        path.append(economy.now(i))
         economy.produce(before=path[-2][0])
     year, *columns = zip(*path, strict=True)
     runs, software, buyable, spend = (np.stack([np.broadcast_to(x, shape) for x in column]) for column in columns)
-    easiest = (
-        p["full_automation_requirements_training"]
-        / p["flop_gap_training"] ** 1.5
-        / np.maximum(p["goods_vs_rnd_requirements_training"], 1.0)
-    )
+    gap = p["flop_gap_training"] ** 1.5 * np.maximum(p["goods_vs_rnd_requirements_training"], 1.0)
+    easiest = p["full_automation_requirements_training"] / gap
     return Takeoff(np.array(year), runs, software, buyable, spend, runs * p["runtime_training_max_tradeoff"] > easiest)
 
 
@@ -122,28 +117,24 @@ def _parameters(preset: str, given: Mapping[str, ArrayLike]) -> dict[str, Array]
     return p
 
 
-@dataclass
 class _Economy:
-    """The state of one step; stocks and products in the units of the table, `over` the first year's where it says so."""
+    """The state of one step; stocks and products in the units of the table, or over those of the first year."""
 
-    p: Parameters
-    software: Array = field(default_factory=lambda: np.ones(()))  #: over the first year's, as productivity, labour and inputs of research
-    productivity: Array = field(default_factory=lambda: np.ones(()))
-    labour: Array = field(default_factory=lambda: np.ones(()))
-    inputs: dict[str, Array] = field(default_factory=lambda: {"hardware": np.ones(()), "software": np.ones(())})
-
-    def __post_init__(self) -> None:
-        p = self.p
+    def __init__(self, p: Parameters) -> None:
+        self.p, self.software = p, np.ones(())
+        self.productivity = self.labour = self.software
+        self.inputs: dict[str, Array] = dict.fromkeys(("hardware", "software"), self.software)  # of research
+        self.run = p["initial_biggest_training_run"]
         self.buyable = p["initial_buyable_hardware_performance"]
         self.stock = self.first_stock = p["initial_hardware_production"] * p["ratio_hardware_to_initial_hardware_production"]
         self.share = {n: p[f"initial_frac_{n.split('_', 1)[1]}"] for n in _RESEARCH}
         self.share |= {
-            "compute_training": p["initial_biggest_training_run"] / self.stock,
+            "compute_training": self.run / self.stock,
             "gwp_compute": p["initial_hardware_production"] / self.buyable / p["initial_gwp"],
         }
         self.first = dict(self.share)
         self.capital = self.first_capital = p["initial_gwp"] * INVESTED / np.expm1(p["initial_capital_growth"])
-        self.gwp, self.spend = p["initial_gwp"], p["initial_biggest_training_run"] / self.buyable
+        self.gwp, self.spend = p["initial_gwp"], self.run / self.buyable
         # cumulative research in units of the first year's, after the penalty
         penalty = p["rnd_parallelization_penalty"]
         self.known = {kind: 1 / p[f"ratio_initial_to_cumulative_input_{kind}_rnd"] / penalty for kind in self.inputs}
@@ -154,10 +145,9 @@ class _Economy:
             best = np.max(self.designed[0])
             raise InputError(f"hardware_performance_ceiling: expected more than the {best:.4g} FLOP/USD designed in {START:g}")
 
-    @property
-    def bought(self) -> tuple[Array, Array, Array]:
-        """Software, hardware that can be bought, spend on the largest run."""
-        return self.software, self.buyable, self.spend
+    def now(self, i: int) -> tuple[float, Array, Array, Array, Array]:
+        """Year of step `i`, largest run, software, hardware that can be bought, spend on the run."""
+        return START + i * STEP, self.run, self.software, self.buyable, self.spend
 
     def learn(self) -> None:
         """Hardware that can be designed, and software, from the research of the step before."""
@@ -173,8 +163,8 @@ class _Economy:
         before, self.known[kind] = self.known[kind], self.known[kind] + self.inputs[kind] ** penalty * STEP
         return np.asarray((self.known[kind] / before) ** (self.p[f"{kind}_returns"] / penalty * room))
 
-    def invest(self, i: int) -> Array:
-        """Shares grow towards their ceilings, hardware is bought, capital and labour grow; the largest run of step `i` [FLOP]."""
+    def invest(self, i: int) -> None:
+        """In step `i` shares grow towards their ceilings, hardware is bought, capital and labour grow; and the largest run."""
         p, share = self.p, self.share
         waits = self.spend > p["money_cap_training_before_wakeup"]
         for name in share:
@@ -186,9 +176,8 @@ class _Economy:
         self.capital = self.capital + self.gwp * INVESTED * STEP
         self.labour = self.labour * np.exp(p["labour_growth"] * STEP)
         self.productivity = self.productivity * np.exp(p["tfp_growth"] * STEP)
-        run = self.stock * self.software * share["compute_training"]
-        self.spend = run / (self.software * self.buyable)
-        return np.asarray(run)
+        self.run = self.stock * self.software * share["compute_training"]
+        self.spend = self.run / (self.software * self.buyable)
 
     def produce(self, before: float) -> None:
         """World product of goods, and what research puts in, from what training leaves."""

@@ -8,13 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.arrays import Arrays, broadcast
+from workbench.arrays import Array, Arrays, broadcast
 from workbench.checks import FINITE, NOT_NEGATIVE, POSITIVE, SHARE, Rule, takes
 from workbench.errors import InputError
 from workbench.rows import H100E
-from workbench.units import DAY, YEAR
-
-Array = NDArray[np.float64]
+from workbench.units import DAY, HOUR, YEAR
 
 #: Tokens a parameter and FLOP a parameter and token of a compute-optimal dense run (Hoffmann et al., 2022).
 TOKENS_PER_PARAMETER, FLOP_PER_PARAMETER_TOKEN = 20.0, 6.0
@@ -66,8 +64,7 @@ def power_cap(power: ArrayLike, *, chip_power: ArrayLike, peak: ArrayLike, mfu: 
     >>> print(f"{power_cap(1e9, chip_power=425.0, peak=989e12, mfu=0.4, seconds=300 * DAY):.1e}")
     2.4e+28
     """
-    rate = np.asarray(peak, dtype=float) * np.asarray(mfu, dtype=float) * np.asarray(seconds, dtype=float)
-    return np.asarray(np.asarray(power, dtype=float) / np.asarray(chip_power, dtype=float) * rate)
+    return np.asarray(np.divide(power, chip_power) * np.prod(np.broadcast_arrays(peak, mfu, seconds), axis=0))
 
 
 @takes(tokens=NOT_NEGATIVE)
@@ -131,8 +128,7 @@ def latency_wall(
 @takes(budget=NOT_NEGATIVE, usd_per_h100e_hour=POSITIVE, mfu=SHARE)
 def money_cap(budget: ArrayLike, *, usd_per_h100e_hour: ArrayLike, mfu: ArrayLike) -> Array:
     """FLOP that a budget [USD] buys at a price of an H100-equivalent hour."""
-    price = np.asarray(usd_per_h100e_hour, dtype=float)
-    return np.asarray(np.asarray(budget, dtype=float) / price * 3600 * np.asarray(mfu, dtype=float) * H100E)
+    return chips_cap(np.divide(budget, usd_per_h100e_hour), share=1.0, mfu=mfu, seconds=HOUR)
 
 
 @dataclass(frozen=True, repr=False)
@@ -145,12 +141,9 @@ class TrainingDemand(Arrays):
 
 
 @takes(
-    run_flop=NOT_NEGATIVE,
-    labs=NOT_NEGATIVE,
-    runs_per_year=NOT_NEGATIVE,
-    final_share=Rule(above=0, most=1),
+    **dict.fromkeys(("run_flop", "labs", "runs_per_year"), NOT_NEGATIVE),
+    **dict.fromkeys(("final_share", "mfu"), Rule(above=0, most=1)),
     rollout_share=SHARE,
-    mfu=Rule(above=0, most=1),
     follower=Rule(above=0, below=1),
 )
 def training_demand(
