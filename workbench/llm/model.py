@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from functools import cached_property
 from textwrap import shorten
 from typing import Any
@@ -30,6 +30,9 @@ def _derived(meaning: str, formula: Callable[[Any], Any]) -> Any:
     found = cached_property(formula)
     found.__doc__ = meaning
     return found
+
+
+NOTHING = Mixing()
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -73,7 +76,7 @@ class Transformer(Arrays):
     single_layers: Any = 0  #: of one part, attention or feed-forward, or with both side by side: one sum over tensor-parallel ranks
     embedding_width: Any = 0  #: of a row of the embedding; 0 if it is that of the residual stream
     lookups: Any = 0  #: parameters of more tables of which a token reads a row: learned positions, embeddings of each layer
-    other: Mixing = field(default_factory=Mixing)  #: layers without the main attention, and what else the dimensions do not say
+    other: Mixing = NOTHING  #: layers without the main attention, and what else the dimensions do not say
 
     @staticmethod
     def stack(models: Sequence[Transformer]) -> Transformer:
