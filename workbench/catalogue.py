@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable
 from dataclasses import fields, replace
 from functools import cache
@@ -198,7 +199,7 @@ def llm(name: str | Path | LLM) -> LLM:
         return read_hugging_face(name)
     names, weights = of_name(name)
     found = made_of("llms", _index("llms"))
-    key = next((n for n in names if n.strip().casefold() in found), name)
+    key = next((n for n in names if _plain(n) in found), name)
     r = _row("llms", key, "LLM")
     known = {"name": r["llm"]} | {column: value for column, value in _same(LLM, r).items() if value is not None}  # blank: does not apply
     if weights and key != name:  # a row's own name says no format
@@ -325,7 +326,7 @@ def _row(table_name: str, name: str, kind: str) -> dict[str, Any]:
 
 
 def _position(table_name: str, name: str, kind: str) -> int:
-    position = made_of(table_name, _index(table_name)).get(str(name).strip().casefold()) if name else None
+    position = made_of(table_name, _index(table_name)).get(_plain(name)) if name else None
     if position is None:
         frame, known = load(table_name), names(table_name)
         aliases = ";".join(filter(None, frame["aliases"])).split(";") if "aliases" in frame.columns else ()
@@ -334,15 +335,20 @@ def _position(table_name: str, name: str, kind: str) -> int:
     return position
 
 
+def _plain(name: str) -> str:
+    """A name whatever its case and what stands between its words."""
+    return re.sub(r"[\s_-]+", "-", str(name).strip().casefold())
+
+
 @cache
 def _index(table_name: str) -> Callable[[pl.DataFrame], dict[str, int]]:
     """What makes of a table the row of each key and alias."""
 
     def index(frame: pl.DataFrame) -> dict[str, int]:
-        found = {name.casefold(): i for i, name in enumerate(tables.names(frame, table_name))}
+        found = {_plain(name): i for i, name in enumerate(tables.names(frame, table_name))}
         for i, aliases in enumerate(frame["aliases"] if "aliases" in frame.columns else ()):
             for alias in (aliases or "").split(";"):
-                found.setdefault(alias.strip().casefold(), i)
+                found.setdefault(_plain(alias), i)
         return found
 
     return index
