@@ -31,15 +31,27 @@ RACK_SCALE = 64  #: chips in the scale-up domain from which a chip is sold as a 
 HOST, PCIE = 8, 63.0  #: chips of a host and bandwidth of a slot (5.0 x16) [GB/s], where nothing else is said
 
 
-def table(name: str) -> pl.DataFrame:
+def table(name: str, as_of: str | None = None) -> pl.DataFrame:
     """A whole table in the units of its column names, checked; `WORKBENCH_DATA` rows included.
+
+    With `as_of`, a year, month or day (``"2026-08"``), only what was known at its end: a row that names a year or a month alone was known
+    when that was over. Raises `InputError` for no such date, and for a table without dates.
 
     Examples
     --------
     >>> table("costs").columns[:3]
     ['cost', 'value', 'low']
+    >>> table("rent_history", as_of="2024")["date"].max()
+    '2024-12-15'
     """
-    return load(name)
+    frame = load(name)
+    if as_of is None:
+        return frame
+    if not tables.DATE.fullmatch(str(as_of)):
+        raise InputError(f"as_of = {as_of!r}: expected a year, a month or a day, as 2026, 2026-08 or 2026-08-31")
+    if "as_of" not in frame.columns:
+        raise InputError(f"as_of = {as_of!r}: the rows of table {name!r} have no dates")
+    return frame.filter(tables.padded("as_of", "-12-31") <= as_of + "-12-31"[len(as_of) - 4 :])
 
 
 def names(table_name: str) -> list[str]:
@@ -257,6 +269,32 @@ def cost(name: str) -> Cost:
     return Cost(name=r["cost"], **_same(Cost, r))
 
 
+def rent(chip: str | Chip, tariff: str = "on-demand", as_of: str | None = None) -> Cost:
+    """Rent of a chip-hour by a tariff (on-demand, spot, 1 year, 3 years, mixed) in the newest month of ``rent_history`` that is known.
+
+    Its value is the median over price lists, or over indices where the month has no list, by the newest row of each; its ends are theirs.
+
+    Examples
+    --------
+    >>> rent("H100").value, rent("H100", "1 year").value, rent("H100", "1 year", as_of="2026-04").value
+    (3.64345, 2.65, 2.35)
+    """
+    name = chip.name if isinstance(chip, Chip) else key_of("chips", chip)
+    rows = table("rent_history", as_of).filter(chip=name)
+    if tariff not in rows["tariff"]:
+        known = ", ".join(rows["tariff"].unique().sort()) or "none"
+        raise InputError(f"tariff = {tariff!r}: no rent of {name} by it{f' as of {as_of}' if as_of else ''}; known tariffs: {known}")
+    rows = rows.filter(tariff=tariff).sort("date").with_columns(month=pl.col("date").str.slice(0, 7))
+    rows = rows.filter(month=rows["month"][-1]).unique("provider", keep="last", maintain_order=True)
+    lists = rows.filter(kind="price list")
+    seen = lists if lists.height else rows
+    low, high = (seen[f"{end}_usd_per_gpu_h"].fill_null(seen["usd_per_gpu_h"]) for end in ("low", "high"))
+    value, ends = cast(float, seen["usd_per_gpu_h"].median()), (cast(float, low.min()), cast(float, high.max()))
+    what = "price lists" if lists.height else "indices"
+    meaning = f"rent per {name}-hour, {tariff}, {rows['month'][0]}: median of {what} ({seen.height})"
+    return Cost("rent_usd_per_chip_hour", value, *ends, "USD/h", meaning, "; ".join(seen["source"].unique(maintain_order=True)), None)
+
+
 def path(name: str) -> Path:
     """Path of a shipped data file (``"measured/gemm.csv"``). Raises `DataError` if there is none.
 
@@ -364,7 +402,7 @@ def _times(value: float | None, factor: float) -> float | None:
 
 
 #: What a user asks for, and what Tab shows; the other rows' classes and `key_of` are for models.
-__all__ = ["LLM", "Chip", "chip", "cost", "cpu", "external", "grid", "link", "llm", "names", "path", "region", "table"]
+__all__ = ["LLM", "Chip", "chip", "cost", "cpu", "external", "grid", "link", "llm", "names", "path", "region", "rent", "table"]
 
 
 def __dir__() -> list[str]:

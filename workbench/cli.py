@@ -6,6 +6,7 @@ import itertools
 import math
 import os
 import sys
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -47,10 +48,17 @@ def show(
     table: Annotated[str | None, typer.Argument(help="A table of the catalogue, or llm for a model's card; none: list the tables.")] = None,
     name: Annotated[str | None, typer.Argument(help="One row, by its key or an alias; a model also by its config.json.")] = None,
     csv: Annotated[bool, typer.Option("--csv", help="Print every column as CSV.")] = False,
+    stale: Annotated[bool, typer.Option("--stale", help="With facts: the tables of facts by age of their newest row.")] = False,
 ) -> None:
-    """Show a table of the catalogue, or one of its rows."""
+    """Show a table of the catalogue, or one of its rows; `show facts --stale`: which tables are old."""
     from workbench import catalogue, tables
 
+    if stale:
+        if table not in (None, "facts"):
+            raise InputError(f"{table} --stale: expected workbench show facts --stale, which lists every table")
+        ages = tables.ages(date.today())
+        _print_frame({row[0]: [_cell(v) for v in row[1:]] for row in ages.iter_rows()}, ages.columns)
+        return
     if table is None:
         _print_frame(
             {t: [str(catalogue.table(t).height), _examples(catalogue.names(t))] for t in tables.table_names()},

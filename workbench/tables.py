@@ -11,10 +11,12 @@ import hashlib
 import itertools
 import math
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,8 @@ NOTEBOOKS = DATA.parent / "notebooks"
 
 #: Tables in place of those of the files, within `instead`.
 _INSTEAD: ContextVar[Mapping[str, pl.DataFrame] | None] = ContextVar("tables in place of the files", default=None)
+#: A year, a month or a day, as rows are dated.
+DATE = re.compile(r"\d{4}(-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?)?")
 _TRUE, _FALSE = ("true", "yes", "1"), ("false", "no", "0")
 
 
@@ -220,6 +224,23 @@ def instead(frames: Mapping[str, pl.DataFrame]) -> Iterator[None]:
         _INSTEAD.reset(token)
 
 
+def padded(column: str, ends: str) -> pl.Expr:
+    """Dates of `column` as days: years and months by their first (``"-01-01"``) or last (``"-12-31"``) day."""
+    return pl.col(column) + pl.lit(ends).str.slice(pl.col(column).str.len_chars().cast(pl.Int64) - 4)
+
+
+def ages(today: date) -> pl.DataFrame:
+    """Tables of facts (fitted and measured ones and cases are none), rows, oldest and newest ``as_of``, days since the newest."""
+    rows = []
+    for name in table_names():
+        if "/" not in name and "as_of" in (frame := load(name)).columns:
+            day = frame.select(padded("as_of", "-01-01").alias("day"))["day"].sort()
+            rows.append((name, frame.height, day[0], day[-1], (today - date.fromisoformat(day[-1])).days))
+    return pl.DataFrame(rows, schema=["table", "rows", "oldest", "newest", "days"], orient="row").sort(
+        "days", "table", descending=[True, False]
+    )
+
+
 def files() -> Iterator[tuple[Path, os.DirEntry[str]]]:
     """The package's modules and tables, each with the folder that it belongs to."""
     for top, ending in ((_HERE, ".py"), (DATA, ".csv")):
@@ -392,9 +413,12 @@ _BANDS: dict[str, tuple[tuple[str, str, str], ...]] = {
     "chip_stock": (("chips_low", "chips", "chips_high"), ("h100e_low", "h100e", "h100e_high")),
     "compute_owners": (("h100e_low", "h100e", "h100e_high"),),
     "capex": (("low_usd_b", "capex_usd_b", "high_usd_b"),),
-    "rents": (("low_usd_per_gpu_h", "usd_per_gpu_h", "high_usd_per_gpu_h"),),
+    **dict.fromkeys(("rents", "rent_history"), (("low_usd_per_gpu_h", "usd_per_gpu_h", "high_usd_per_gpu_h"),)),
+    "hardware_prices": (("low_usd", "price_usd", "high_usd"),),
     "growth_rates": (("low", "factor_per_year", "high"),),
-    **dict.fromkeys(("costs", "supply_drivers", "multipliers", "power_projections"), (("low", "value", "high"),)),
+    **dict.fromkeys(
+        ("costs", "supply_drivers", "multipliers", "power_projections", "disclosures", "forecasts"), (("low", "value", "high"),)
+    ),
 }
 #: Consistency across the columns of a row, beyond what a declaration says.
 _CHECKS = {"chips": _dense_peaks, "demand_priors": _prior_points, "grids": _whole_price}
