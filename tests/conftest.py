@@ -1,5 +1,8 @@
+import os
 import random
 import re
+import shutil
+import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -10,6 +13,14 @@ from hypothesis import settings
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from workbench.errors import WorkbenchError
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # tests count what is left in the folder for temporary files: each worker has its own
+    OWN = Path(tempfile.mkdtemp(prefix="wb-"))
+    os.environ["TMPDIR"] = tempfile.tempdir = str(OWN)
+
+    def pytest_sessionfinish():
+        shutil.rmtree(OWN, ignore_errors=True)
+
 
 settings.register_profile("no deadline", deadline=None)  # a first call imports scipy, and machines are shared
 settings.load_profile("no deadline")

@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -19,13 +20,14 @@ import psutil
 import pytest
 from jupyter_client.manager import start_new_async_kernel, start_new_kernel
 
+import workbench
 from workbench.kernel import private_socket, provisioner, warm_server
 from workbench.notebook.kernels import PromptKernelManager
 
 if not hasattr(os, "fork"):
     pytest.skip("this system cannot fork", allow_module_level=True)
 
-BIN = Path(sys.executable).parent
+BIN, PACKAGE = Path(sys.executable).parent, Path(workbench.__file__).parent
 
 
 class Kernel:
@@ -158,7 +160,7 @@ def test_nested_loops_widgets_and_plots(warm):
         == "True"
     )
     assert warm("%reset -f\nprint('x' in dir())") == "False"
-    charts = "from workbench import charts; charts.enable(); import altair as alt"
+    charts = "from workbench.charts import theme; theme.enable(); import altair as alt"
     chart = "alt.Chart(alt.Data(values=[{'a': 1}])).mark_bar().encode(x='a:Q')"
     assert warm(f"{charts}; print({chart}._repr_mimebundle_()[0]['image/png'][:4])") == "b'\\x89PNG'"
 
@@ -328,26 +330,41 @@ def test_a_server_that_fails_is_not_started_again(start, monkeypatch, caplog):
     assert not folders() & {Path(provisioner._Own.path).parent}
 
 
-@pytest.mark.parametrize("steady", [False, True])
-def test_kernels_start_cold_once_the_workbench_was_changed(start, caplog, steady):
+CHANGED = """
+import logging, sys
+from pathlib import Path
+from jupyter_client.manager import start_new_kernel
+from workbench.kernel import provisioner
+
+def started():
+    manager, client = start_new_kernel(kernel_name="workbench")
+    print(type(manager.provisioner.process).__name__, flush=True)
+    client.stop_channels()
+    manager.shutdown_kernel(now=True)
+
+logging.basicConfig(format="%(message)s")
+provisioner.start(steady=sys.argv[1] == "steady")
+started()
+fresh = Path(provisioner.__file__).with_name("fresh.py")
+fresh.with_name(".#an_editor.py").symlink_to("nowhere")
+started()
+fresh.touch()
+started()
+provisioner.stop()
+"""
+
+
+@pytest.mark.parametrize("how", ["changing", "steady"])
+def test_kernels_start_cold_once_the_workbench_was_changed(how, tmp_path):
     """Whoever edits a module or a table, and restarts the kernel, meets what it says now; the runs of a sweep are all of one code."""
-    provisioner.stop()
-    provisioner.start(steady=steady)
-    assert isinstance(start().manager.provisioner.process, provisioner.ForkedKernel)
-    fresh = Path(provisioner.__file__).with_name("_a_test_has_left_this.py")
-    link = fresh.with_name(".#an_editor.py")
-    try:
-        link.symlink_to("nowhere")
-        assert isinstance(start().manager.provisioner.process, provisioner.ForkedKernel)
-        fresh.touch()
-        with caplog.at_level(logging.WARNING, "workbench"):
-            kernel = start()
-    finally:
-        fresh.unlink(missing_ok=True)
-        link.unlink(missing_ok=True)
-    assert isinstance(kernel.manager.provisioner.process, provisioner.ForkedKernel if steady else subprocess.Popen)
-    assert steady or f"{fresh} has changed since its server started" in caplog.records[-1].message
-    provisioner.stop()
+    shutil.copytree(PACKAGE, tmp_path / "workbench", ignore=shutil.ignore_patterns("__pycache__", ".*"))  # others are at work with ours
+    for name in ("data", "notebooks"):
+        (tmp_path / name).symlink_to(PACKAGE.parent / name)
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", CHANGED, how], capture_output=True, text=True, timeout=60, env=environment)
+    assert done.stdout.split() == ["ForkedKernel", "ForkedKernel", "ForkedKernel" if how == "steady" else "Popen"]
+    fresh = tmp_path / "workbench" / "kernel" / "fresh.py"
+    assert how == "steady" or f"{fresh} has changed since its server started" in done.stderr
 
 
 def test_a_server_that_is_still_importing_can_be_stopped_at_once():
