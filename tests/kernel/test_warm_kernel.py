@@ -361,7 +361,7 @@ def test_kernels_start_cold_once_the_workbench_was_changed(how, tmp_path):
     for name in ("data", "notebooks"):
         (tmp_path / name).symlink_to(PACKAGE.parent / name)
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-c", CHANGED, how], capture_output=True, text=True, timeout=60, env=environment)
+    done = subprocess.run([sys.executable, "-c", CHANGED, how], capture_output=True, text=True, timeout=60, env=environment, cwd=tmp_path)
     assert done.stdout.split() == ["ForkedKernel", "ForkedKernel", "ForkedKernel" if how == "steady" else "Popen"]
     fresh = tmp_path / "workbench" / "kernel" / "fresh.py"
     assert how == "steady" or f"{fresh} has changed since its server started" in done.stderr
