@@ -34,10 +34,110 @@ def test_the_catalogue_is_as_large_as_promised():
 
 
 def test_chip_in_si_units():
-    # NVIDIA H100 data sheet: 989 dense bf16 TFLOP/s, 80 GB, 3.35 TB/s, 900 GB/s bidirectional NVLink, 700 W
+    # NVIDIA H100 data sheet: 989 dense bf16 TFLOP/s, 3.35 TB/s, 900 GB/s bidirectional NVLink, 700 W; its driver reports 81559 MiB
     h100 = catalogue.chip("H100")
     assert h100.peak("bf16") == 989e12
-    assert (h100.hbm_bytes, h100.hbm_bandwidth, h100.scaleup_bandwidth, h100.tdp) == (80e9, 3.35e12, 450e9, 700)
+    assert (h100.hbm_bytes, h100.hbm_bandwidth, h100.scaleup_bandwidth, h100.tdp) == (81559 * 2**20, 3.35e12, 450e9, 700)
+
+
+@pytest.mark.parametrize(
+    ("chip", "reported"),
+    [
+        ("H100", 85.52e9),  # nvidia-smi: 81559 MiB (SpareCores, sc-inspector-data)
+        ("A100", 85.90e9),  # 81920 MiB
+        ("H200", 150.75e9),  # 143771 MiB
+        ("B200", 192.27e9),  # 183359 MiB (NVIDIA k8s-test-infra)
+        ("GB300", 298.01e9),  # 284208 MiB
+        ("L40S", 48.31e9),  # 46068 MiB with ECC, which takes a sixteenth
+        ("RTX 4090", 25.76e9),  # 24564 MiB
+        ("MI300X", 206.14e9),  # rocm-smi: 206141652992 B (ROCm issue 4203)
+        ("MI250X", 137.41e9),  # two dies of 68702699520 B
+        ("TPU v7", 203.47e9),  # tpu-info: 94.75 GiB a device, two a chip
+        ("Trainium2", 103.08e9),  # 96 GiB, AWS documentation
+    ],
+)
+def test_memory_is_what_the_device_reports(chip, reported):
+    assert catalogue.chip(chip).hbm_bytes == pytest.approx(reported, rel=2e-4)
+    assert catalogue.chip(chip).memory_source
+
+
+def test_memory_without_a_report_is_that_of_the_data_sheet():
+    assert (catalogue.chip("Maia 100").hbm_bytes, catalogue.chip("Maia 100").memory_source) == (64e9, None)
+    for row in catalogue.table("chips").iter_rows(named=True):  # no report is further from the data sheet than GB are from GiB
+        assert (row["memory_mib"] is None) == (row["memory_source"] is None)
+        assert 0.98 < (row["memory_mib"] or row["hbm_gb"] * 1e9 / 2**20) * 2**20 / 1e9 / row["hbm_gb"] < 1.09
+
+
+@pytest.mark.parametrize(
+    ("name", "chip"),
+    [
+        ("NVIDIA H100 80GB HBM3", "H100"),
+        ("NVIDIA H100 NVL", "H100 NVL"),
+        ("NVIDIA H100 PCIe", "H100 PCIe"),
+        ("H100 SXM (96GB, 500W cap)", "H100 96GB"),
+        ("NVIDIA A100-SXM4-40GB", "A100 40GB"),
+        ("NVIDIA A100 80GB PCIe", "A100 PCIe"),
+        ("Tesla V100-PCIE-32GB", "V100 PCIe"),
+        ("NVIDIA GH200 480GB", "GH200 96GB"),  # 480 is the memory of its processor
+        ("GH200 141GB", "GH200 144GB"),
+        ("AMD Instinct MI300X", "MI300X"),
+        ("HL-325L", "Gaudi 3"),
+        ("910B3", "Ascend 910B"),
+    ],
+)
+def test_names_that_drivers_print(name, chip):
+    assert catalogue.chip(name).name == chip
+
+
+def test_a_chip_without_links_of_its_own_talks_over_pcie():
+    l40s, h100 = catalogue.chip("L40S"), catalogue.chip("H100")
+    assert (l40s.scaleup_bandwidth, l40s.scaleup_domain, l40s.near) == (None, 1, (8, 31e9))  # PCIe 4.0 x16
+    assert h100.near == (8, 450e9)
+    assert catalogue.chip("V100 PCIe").near == (4, 15.75e9)
+    assert "none; PCIe, 31 GB/s" in repr(l40s)
+
+
+def test_an_own_row_without_links_is_no_nvlink_machine(tmp_path, monkeypatch):
+    row = (
+        "chip,vendor,release,status,bf16_tflops,hbm_gb,hbm_gb_per_s,source,as_of\nOwn 1,Us,2026,announced,500,96,2000,data sheet,2026-11\n"
+    )
+    (tmp_path / "chips.csv").write_text(row)
+    monkeypatch.setenv("WORKBENCH_DATA", str(tmp_path))
+    own = catalogue.chip("Own 1")
+    assert (own.hbm_bytes, own.scaleup_bandwidth, own.scaleup_domain, own.near) == (96e9, None, 1, (8, 63e9))  # PCIe 5.0 x16
+    for unknown in ("Own 2", "Own", "H100 SXM 120GB", "A100 (size not stated)", "B200 or GB200"):
+        with pytest.raises(UnknownName):
+            catalogue.chip(unknown)
+
+
+def test_fractions_of_a_chip():
+    whole, part = catalogue.chip("H100"), catalogue.chip("H100 MIG 1g.10gb")
+    assert part.hbm_bytes == 9.75 * 2**30  # nvidia-smi mig -lgip
+    assert part.peak("bf16") == pytest.approx(whole.peak("bf16") * 16 / 132, rel=1e-3)  # 16 of 132 multiprocessors
+    assert part.hbm_bandwidth == whole.hbm_bandwidth / 8  # a memory slice of eight
+    assert (part.near, part.scaleup_bandwidth, part.tdp, part.price) == ((1, whole.pcie_bandwidth), None, None, None)
+    h200 = catalogue.chip("nvidia h200 mig 3g.71gb")
+    assert (h200.name, h200.hbm_bytes) == ("H200 MIG 3g.71gb", catalogue.chip("H200").hbm_bytes / 2)
+    for unknown in ("L40S MIG 1g.10gb", "H100 MIG 1g.11gb", "H900 MIG 1g.10gb", "MIG 1g.10gb"):
+        with pytest.raises(UnknownName):
+            catalogue.chip(unknown)
+
+
+def test_every_fraction_is_of_a_chip_and_no_more_than_it():
+    for row in catalogue.table("chip_fractions").iter_rows(named=True):
+        whole, part = catalogue.chip(row["chip"]), catalogue.chip(f"{row['chip']} {row['fraction']}")
+        assert part.hbm_bytes * row["most"] <= whole.hbm_bytes * 1.0001
+        assert row["compute_share"] * row["most"] <= 1.0001
+
+
+def test_memory_levels():
+    gh200 = catalogue.chip("GH200")
+    assert [(m.level, m.bytes, m.bandwidth) for m in gh200.memory_levels] == [("host", 480e9, 450e9)]
+    assert "host 480 GB, 450 GB/s" in repr(gh200)
+    groq = catalogue.chip("Groq LPU v1")  # all its memory is on the chip
+    assert (groq.hbm_bytes, groq.hbm_bandwidth) == (0.23e9, 80e12)
+    chips = set(catalogue.names("chips"))
+    assert set(catalogue.table("memory_levels")["chip"]) <= chips
 
 
 @pytest.mark.parametrize("name", ["H100 SXM", "h100", " H100 ", "A100 80GB", "TPU v7 (Ironwood)"])

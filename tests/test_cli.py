@@ -37,6 +37,14 @@ def test_show_fits_the_terminal_and_says_what_it_left_out(workbench):
     assert max(map(len, shown.stdout.splitlines()[:-2])) <= 120
 
 
+def test_show_lists_tables_by_age(workbench):
+    lines = workbench("show", "facts", "--stale").stdout.splitlines()
+    assert lines[0].split() == ["table", "rows", "oldest", "newest", "days"]
+    days = [int(line.split()[-1].replace(",", "")) for line in lines[2:] if line.strip()]
+    assert days == sorted(days, reverse=True)
+    assert "rent_history" in " ".join(lines)
+
+
 def test_show_one_row_by_an_alias_with_its_source(workbench):
     shown = workbench("show", "chips", "h100 sxm").stdout
     assert "H100" in shown
@@ -56,6 +64,7 @@ def test_show_csv_reads_back(workbench, tmp_path):
     ("args", "message"),
     [
         (["show", "chip"], "error: unknown table 'chip'; nearest: chips"),
+        (["show", "chips", "--stale"], "error: chips --stale: expected workbench show facts --stale"),
         (["show", "chips", "GB30"], "error: unknown chip 'GB30'; nearest: GB300"),
         (["run", "ai_fabric"], "error: unknown notebook 'ai_fabric'; nearest: ai_factory"),
         (["run", "ai_factory", "-p", "n_chip", "8"], "error: n_chip: the notebook declares no such parameter; nearest: n_chips"),

@@ -58,6 +58,13 @@ def test_missing_column(chips, column):
         tables.read(chips, "chips")
 
 
+def test_all_missing_columns_at_once(chips):
+    write(chips, {k: v for k, v in ROW.items() if k not in ("vendor", "hbm_gb", "as_of")})
+    told = r"column 'vendor': the column is missing; it holds company that designs and sells it; so are hbm_gb, as_of"
+    with pytest.raises(DataError, match=told):
+        tables.read(chips, "chips")
+
+
 def test_unknown_column_names_the_nearest(chips):
     write(chips, ROW | {"hbm_gbps": "4000"})
     with pytest.raises(DataError, match=r"column 'hbm_gbps': table 'chips' has no such column; nearest: hbm_gb"):

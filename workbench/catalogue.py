@@ -7,9 +7,11 @@ override rows with CSVs of the same names in the folder ``$WORKBENCH_DATA``.
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -17,25 +19,39 @@ from typing import Any, TypeVar, cast
 import polars as pl
 
 from workbench import formats, tables
-from workbench.errors import DataError, UnknownName
-from workbench.llm import LLM, read_hugging_face
-from workbench.rows import CPU, Chip, Cost, Grid, Link, Region
+from workbench.errors import DataError, InputError, UnknownName, nearest
+from workbench.llm import LLM, Transformer, of_config, of_name, read_hugging_face
+from workbench.rows import CPU, Chip, Cost, Grid, Link, MemoryLevel, Region
 from workbench.tables import load
-from workbench.units import GBIT, GIGA, MICRO, TERA
+from workbench.units import GBIT, GIGA, MEBI, MICRO, TERA
 
 T = TypeVar("T")
+NUMBERS = tuple(f.name for f in fields(Transformer))  #: columns of `llms` that a row's config says too
 RACK_SCALE = 64  #: chips in the scale-up domain from which a chip is sold as a rack, where nothing else is said
+HOST, PCIE = 8, 63.0  #: chips of a host and bandwidth of a slot (5.0 x16) [GB/s], where nothing else is said
 
 
-def table(name: str) -> pl.DataFrame:
+def table(name: str, as_of: str | None = None) -> pl.DataFrame:
     """A whole table in the units of its column names, checked; `WORKBENCH_DATA` rows included.
+
+    With `as_of`, a year, month or day (``"2026-08"``), only what was known at its end: a row that names a year or a month alone was known
+    when that was over. Raises `InputError` for no such date, and for a table without dates.
 
     Examples
     --------
     >>> table("costs").columns[:3]
     ['cost', 'value', 'low']
+    >>> table("rent_history", as_of="2024")["date"].max()
+    '2024-12-15'
     """
-    return load(name)
+    frame = load(name)
+    if as_of is None:
+        return frame
+    if not tables.DATE.fullmatch(str(as_of)):
+        raise InputError(f"as_of = {as_of!r}: expected a year, a month or a day, as 2026, 2026-08 or 2026-08-31")
+    if "as_of" not in frame.columns:
+        raise InputError(f"as_of = {as_of!r}: the rows of table {name!r} have no dates")
+    return frame.filter(tables.padded("as_of", "-12-31") <= as_of + "-12-31"[len(as_of) - 4 :])
 
 
 def names(table_name: str) -> list[str]:
@@ -55,13 +71,13 @@ def key_of(table_name: str, name: str) -> str:
 
 
 def chip(name: str | Chip) -> Chip:
-    """The accelerator `name` (or one of its aliases); a `Chip` is itself. Raises `UnknownName` listing the nearest names.
+    """The accelerator `name`, an alias, or a fraction of one; a `Chip` is itself. Raises `UnknownName` listing the nearest names.
 
     Examples
     --------
     >>> chip("H100 SXM")
     H100 (NVIDIA, 2022-09, shipping)
-      memory     80 GB, 3.35 TB/s
+      memory     85.5 GB, 3.35 TB/s
       peaks      fp64 33.5, fp64_matrix 66.9, fp32 67, tf32 494, bf16 989, fp8 1,980, int8 1,980 TFLOP/s, dense
       scale up   8 chips, 450 GB/s
       scale out  50 GB/s
@@ -70,14 +86,24 @@ def chip(name: str | Chip) -> Chip:
       source     ml-engineering (S. Bekman), Accelerators chapter, TFLOPS, MAMF, memory and power tables; ... (as of 2026-11-21)
     >>> chip("H100").peak("bf16")
     989000000000000.0
+    >>> chip("NVIDIA H100 80GB HBM3 MIG 1g.10gb").hbm_bytes / 2**30
+    9.75
     """
     if isinstance(name, Chip):
         return name
-    r = _row("chips", name, "chip")
+    try:
+        r = _row("chips", name, "chip")
+    except UnknownName:
+        for f in load("chip_fractions").iter_rows(named=True):
+            whole, end = str(name).strip().casefold(), f" {f['fraction'].casefold()}"
+            if whole.endswith(end) and key_of("chips", whole.removesuffix(end)) == f["chip"]:
+                return _fraction(chip(f["chip"]), f)
+        raise
+    domain = r["scaleup_domain"] or 1
     return Chip(
         name=r["chip"],
         peaks={p: v * TERA for p in formats.PEAKS if (v := r.get(f"{p}_tflops", r.get(f"{p}_tops"))) is not None},
-        hbm_bytes=r["hbm_gb"] * GIGA,
+        hbm_bytes=r["memory_mib"] * MEBI if r["memory_mib"] else r["hbm_gb"] * GIGA,
         hbm_bandwidth=r["hbm_gb_per_s"] * GIGA,
         tdp=r["tdp_w"],
         all_in_power=r["all_in_w"],
@@ -87,7 +113,41 @@ def chip(name: str | Chip) -> Chip:
         price_low=r["price_low_usd"],
         price_high=r["price_high_usd"],
         best_matmul={p: v * TERA for p in formats.PEAKS if (v := r.get(f"matmul_{p}_tflops")) is not None},
-        **_same(Chip, r) | {"server": r["server"] or ("rack_scale" if (r["scaleup_domain"] or 1) >= RACK_SCALE else "gpu")},
+        pcie_bandwidth=(r["pcie_gb_per_s"] or PCIE) * GIGA,
+        memory_levels=made_of("memory_levels", _levels).get(r["chip"], ()),
+        **_same(Chip, r)
+        | {
+            "scaleup_domain": domain,
+            "host_chips": r["host_chips"] or HOST,
+            "server": r["server"] or ("rack_scale" if domain >= RACK_SCALE else "gpu"),
+        },
+    )
+
+
+def _levels(frame: pl.DataFrame) -> dict[str, tuple[MemoryLevel, ...]]:
+    """Memory of every chip beside its device memory."""
+    found: dict[str, tuple[MemoryLevel, ...]] = {}
+    for r in frame.iter_rows(named=True):
+        level = MemoryLevel(r["level"], r["gb"] * GIGA, _times(r["gb_per_s"], GIGA))
+        found[r["chip"]] = (*found.get(r["chip"], ()), level)
+    return found
+
+
+def _fraction(whole: Chip, f: dict[str, Any]) -> Chip:
+    """A partition of a chip: it computes apart, has no links to others, and nobody says what it draws or costs."""
+    changed: dict[str, Any] = dict.fromkeys(("tdp", "all_in_power", "scaleup_bandwidth", "price", "price_low", "price_high", "note"))
+    changed |= {"source": f["source"], "as_of": f["as_of"], "memory_source": f["source"]}
+    return replace(
+        whole,
+        name=f"{whole.name} {f['fraction']}",
+        peaks={p: v * f["compute_share"] for p, v in whole.peaks.items()},
+        best_matmul={},
+        hbm_bytes=f["memory_mib"] * MEBI if f["memory_mib"] else f["memory_share"] * whole.hbm_bytes,
+        hbm_bandwidth=f["bandwidth_share"] * whole.hbm_bandwidth,
+        scaleup_domain=1,
+        host_chips=1,
+        memory_levels=(),
+        **changed,
     )
 
 
@@ -130,7 +190,8 @@ def link(name: str) -> Link:
 
 
 def llm(name: str | Path | LLM) -> LLM:
-    """The language model `name` (or an alias), or the one described by a Hugging Face ``config.json`` at that path; an `LLM` is itself.
+    """The language model `name` (an alias, or a repository of the hub, whose name may say the format of the weights), or the one described
+    by a Hugging Face ``config.json`` or a Mistral ``params.json`` at that path; an `LLM` is itself.
 
     Examples
     --------
@@ -148,12 +209,28 @@ def llm(name: str | Path | LLM) -> LLM:
         return name
     if isinstance(name, Path) or name.endswith(".json") or (os.sep in name and Path(name).exists()):
         return read_hugging_face(name)
-    r = _row("llms", name, "LLM")
-    return LLM(name=r["llm"], **{name: value for name, value in _same(LLM, r).items() if value is not None})  # blank: does not apply
+    names, weights = of_name(name)
+    found = made_of("llms", _index("llms"))
+    key = next((n for n in names if _plain(n) in found), name)
+    r = _row("llms", key, "LLM")
+    known = {"name": r["llm"]} | {column: value for column, value in _same(LLM, r).items() if value is not None}  # blank: does not apply
+    if weights and key != name:  # a row's own name says no format
+        known["quantization"] = weights
+    if not r["config"]:
+        return LLM(**known)
+    try:
+        read = of_config(json.loads(r["config"]), **{c: known[c] for c in known if c not in NUMBERS})
+    except (ValueError, InputError) as error:
+        raise InputError(f"table llms, {r['llm']}, column config: {error}") from None
+    if differ := [
+        f"{c} is {known[c]} and {getattr(read, c)} by its config" for c in NUMBERS if c in known and known[c] != getattr(read, c)
+    ]:
+        raise InputError(f"table llms, {r['llm']}: {'; '.join(differ)}")
+    return read
 
 
 def grid(code: str) -> Grid:
-    """The grid of a country (ISO alpha-3, ``"FRA"``) or US state (``"US-TX"``).
+    """The grid of a country (ISO alpha-3, ``"FRA"``), US state (``"US-TX"``) or Canadian province; its price by the rate of its period.
 
     Examples
     --------
@@ -161,16 +238,20 @@ def grid(code: str) -> Grid:
     'France'
     """
     r = _row("grids", code, "grid")
-    return Grid(code=r["grid"], electricity_usd_per_kwh=r["price_usd_per_kwh"], **_same(Grid, r))
+    price = r["price_usd_per_kwh"]
+    if price is None and r["price_local_per_kwh"] is not None:
+        rate = _row("currencies", f"{r['currency']}|{r['price_period']}", "currency and period")
+        price = r["price_local_per_kwh"] * rate["usd_per_unit"]
+    return Grid(code=r["grid"], electricity_usd_per_kwh=price, **_same(Grid, r))
 
 
 def region(name: str) -> Region:
-    """The cloud region `name` (``"swedencentral"``).
+    """The cloud region `name`: its code, or the first that is known by that city, country or ISO code.
 
     Examples
     --------
-    >>> region("swedencentral").pue
-    1.16
+    >>> region("swedencentral").pue, region("Warsaw").name
+    (1.16, 'polandcentral')
     """
     r = _row("regions", name, "region")
     return Region(name=r["region"], **_same(Region, r))
@@ -186,6 +267,32 @@ def cost(name: str) -> Cost:
     """
     r = _row("costs", name, "cost")
     return Cost(name=r["cost"], **_same(Cost, r))
+
+
+def rent(chip: str | Chip, tariff: str = "on-demand", as_of: str | None = None) -> Cost:
+    """Rent of a chip-hour by a tariff (on-demand, spot, 1 year, 3 years, mixed) in the newest month of ``rent_history`` that is known.
+
+    Its value is the median over price lists, or over indices where the month has no list, by the newest row of each; its ends are theirs.
+
+    Examples
+    --------
+    >>> rent("H100").value, rent("H100", "1 year").value, rent("H100", "1 year", as_of="2026-04").value
+    (3.64345, 2.65, 2.35)
+    """
+    name = chip.name if isinstance(chip, Chip) else key_of("chips", chip)
+    rows = table("rent_history", as_of).filter(chip=name)
+    if tariff not in rows["tariff"]:
+        known = ", ".join(rows["tariff"].unique().sort()) or "none"
+        raise InputError(f"tariff = {tariff!r}: no rent of {name} by it{f' as of {as_of}' if as_of else ''}; known tariffs: {known}")
+    rows = rows.filter(tariff=tariff).sort("date").with_columns(month=pl.col("date").str.slice(0, 7))
+    rows = rows.filter(month=rows["month"][-1]).unique("provider", keep="last", maintain_order=True)
+    lists = rows.filter(kind="price list")
+    seen = lists if lists.height else rows
+    low, high = (seen[f"{end}_usd_per_gpu_h"].fill_null(seen["usd_per_gpu_h"]) for end in ("low", "high"))
+    value, ends = cast(float, seen["usd_per_gpu_h"].median()), (cast(float, low.min()), cast(float, high.max()))
+    what = "price lists" if lists.height else "indices"
+    meaning = f"rent per {name}-hour, {tariff}, {rows['month'][0]}: median of {what} ({seen.height})"
+    return Cost("rent_usd_per_chip_hour", value, *ends, "USD/h", meaning, "; ".join(seen["source"].unique(maintain_order=True)), None)
 
 
 def path(name: str) -> Path:
@@ -257,10 +364,18 @@ def _row(table_name: str, name: str, kind: str) -> dict[str, Any]:
 
 
 def _position(table_name: str, name: str, kind: str) -> int:
-    position = made_of(table_name, _index(table_name)).get(str(name).strip().casefold()) if name else None
+    position = made_of(table_name, _index(table_name)).get(_plain(name)) if name else None
     if position is None:
-        raise UnknownName(kind, name, names(table_name))
+        frame, known = load(table_name), names(table_name)
+        aliases = ";".join(filter(None, frame["aliases"])).split(";") if "aliases" in frame.columns else ()
+        others = {*known, *(alias for alias in aliases if len(alias) > 3)}  # short codes are like anything
+        raise UnknownName(kind, name, others if nearest(name, others) else known)
     return position
+
+
+def _plain(name: str) -> str:
+    """A name whatever its case and what stands between its words."""
+    return re.sub(r"[\s_-]+", "-", str(name).strip().casefold())
 
 
 @cache
@@ -268,10 +383,10 @@ def _index(table_name: str) -> Callable[[pl.DataFrame], dict[str, int]]:
     """What makes of a table the row of each key and alias."""
 
     def index(frame: pl.DataFrame) -> dict[str, int]:
-        found = {name.casefold(): i for i, name in enumerate(tables.names(frame, table_name))}
+        found = {_plain(name): i for i, name in enumerate(tables.names(frame, table_name))}
         for i, aliases in enumerate(frame["aliases"] if "aliases" in frame.columns else ()):
             for alias in (aliases or "").split(";"):
-                found.setdefault(alias.strip().casefold(), i)
+                found.setdefault(_plain(alias), i)
         return found
 
     return index
@@ -287,7 +402,7 @@ def _times(value: float | None, factor: float) -> float | None:
 
 
 #: What a user asks for, and what Tab shows; the other rows' classes and `key_of` are for models.
-__all__ = ["LLM", "Chip", "chip", "cost", "cpu", "external", "grid", "link", "llm", "names", "path", "region", "table"]
+__all__ = ["LLM", "Chip", "chip", "cost", "cpu", "external", "grid", "link", "llm", "names", "path", "region", "rent", "table"]
 
 
 def __dir__() -> list[str]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import sys
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -43,18 +45,28 @@ def _main(
 
 @app.command()
 def show(
-    table: Annotated[str | None, typer.Argument(help="A table of the catalogue; none: list the tables.")] = None,
-    name: Annotated[str | None, typer.Argument(help="One row, by its key or an alias: every field with its source.")] = None,
+    table: Annotated[str | None, typer.Argument(help="A table of the catalogue, or llm for a model's card; none: list the tables.")] = None,
+    name: Annotated[str | None, typer.Argument(help="One row, by its key or an alias; a model also by its config.json.")] = None,
     csv: Annotated[bool, typer.Option("--csv", help="Print every column as CSV.")] = False,
+    stale: Annotated[bool, typer.Option("--stale", help="With facts: the tables of facts by age of their newest row.")] = False,
 ) -> None:
-    """Show a table of the catalogue, or one of its rows."""
+    """Show a table of the catalogue, or one of its rows; `show facts --stale`: which tables are old."""
     from workbench import catalogue, tables
 
+    if stale:
+        if table not in (None, "facts"):
+            raise InputError(f"{table} --stale: expected workbench show facts --stale, which lists every table")
+        ages = tables.ages(date.today())
+        _print_frame({row[0]: [_cell(v) for v in row[1:]] for row in ages.iter_rows()}, ages.columns)
+        return
     if table is None:
         _print_frame(
             {t: [str(catalogue.table(t).height), _examples(catalogue.names(t))] for t in tables.table_names()},
             ["table", "rows", "for example"],
         )
+        return
+    if table == "llm" and name is not None:
+        _show_llm(name)
         return
     frame = catalogue.table(table)
     if name is not None:
@@ -300,6 +312,33 @@ def main() -> None:
     except WorkbenchError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+
+
+#: Share of device memory that engines fill where nothing else is asked for, and contexts that a card shows.
+FILLED, SHOWN = 0.9, {"8k": 2**13, "128k": 2**17, "1M": 2**20}
+
+
+def _show_llm(name: str) -> None:
+    """Card of a model: counts, cache of a sequence, memory by format, chips that hold it."""
+    from workbench import catalogue, formats
+    from workbench.units import human
+
+    llm = catalogue.llm(name)
+    chips = sorted((catalogue.chip(chip) for chip in catalogue.names("chips")), key=lambda chip: chip.hbm_bytes)
+    print(llm, end="\n\n")
+    sequences = {context: [human(llm.kv_bytes(n, b) + llm.other.state, "B") for b in (2, 1)] for context, n in SHOWN.items()}
+    _print_frame(sequences, ["context", "cache and state, bf16", "cache fp8"])
+    own = llm.quantization.name if llm.quantization else None
+    rows = {}
+    for precision in dict.fromkeys((*([own] if own else ()), "bf16", "fp8", "nvfp4", "int4")):
+        runs = [chip for chip in chips if chip.runs(formats.peak_of(precision))]
+        weights = llm.weight_bytes(precision)
+        needed = {
+            chip.name: math.ceil((weights + llm.kv_bytes(SHOWN["8k"]) + llm.other.state) / (FILLED * chip.hbm_bytes)) for chip in runs
+        }
+        one = [chip for chip, n in needed.items() if n == 1][:6]
+        rows[precision] = [human(weights, "B"), ", ".join(one or [f"{n} {chip}" for chip, n in list(needed.items())[-4:]])]
+    _print_frame(rows, ["weights in", "memory", "chips that hold it and 8k tokens"], fold=True)
 
 
 def _one_thread() -> None:

@@ -13,6 +13,18 @@ H100E = 1979 * TERA  #: dense fp8 peak of an H100, in which Epoch AI counts comp
 
 
 @dataclass(frozen=True)
+class MemoryLevel:
+    """Memory of a chip beside its device memory: on the chip, or of its host."""
+
+    level: str
+    bytes: float
+    bandwidth: float | None  #: B/s
+
+    def __str__(self) -> str:
+        return f"{self.level} " + ", ".join(filter(None, [human(self.bytes, "B"), _rate(self.bandwidth)]))
+
+
+@dataclass(frozen=True)
 class Chip:
     """An accelerator. Rates are per chip and direction; peaks are dense; what no source gives is None."""
 
@@ -21,14 +33,14 @@ class Chip:
     release: str
     status: str
     peaks: dict[str, float]  #: FLOP/s, by `formats.PEAKS`
-    hbm_bytes: float
+    hbm_bytes: float  #: as the device reports it; as the data sheet prints it where `memory_source` is None [B]
     hbm_bandwidth: float  #: B/s
     tdp: float | None  #: W
     all_in_power: float | None  #: provisioned utility power with host, network and facility [W]
     cooling: str | None
     server: str  #: kind of server that it is sold in, as rows ``server_power_ratio_*`` of the costs tell them apart
-    scaleup_bandwidth: float | None  #: B/s
-    scaleup_domain: int | None
+    scaleup_bandwidth: float | None  #: B/s; None: it has no such links
+    scaleup_domain: int  #: chips that they join; 1 without
     scaleout_bandwidth: float | None  #: B/s
     price: float | None  #: USD
     price_low: float | None
@@ -37,16 +49,25 @@ class Chip:
     source: str
     note: str | None
     as_of: str | None = None  #: date of the sources
+    memory_source: str | None = None  #: who reports `hbm_bytes`
+    pcie_bandwidth: float = 63e9  #: of its PCIe slot; a 5.0 x16 where nothing is said [B/s]
+    host_chips: int = 8  #: chips of a usual host
+    memory_levels: tuple[MemoryLevel, ...] = ()  #: beside device memory
+
+    @property
+    def near(self) -> tuple[int, float]:
+        """Chips that exchange without a network, and the bandwidth of one [B/s]: the scale-up domain, or over PCIe the cards of a host."""
+        return (self.scaleup_domain, self.scaleup_bandwidth) if self.scaleup_bandwidth else (self.host_chips, self.pcie_bandwidth)
 
     def __repr__(self) -> str:
-        domain = [f"{self.scaleup_domain} chips" if self.scaleup_domain else "", _rate(self.scaleup_bandwidth)]
+        links = f"{self.scaleup_domain} chips, {_rate(self.scaleup_bandwidth)}" if self.scaleup_bandwidth else "none; PCIe, "
         watts = [f"{human(w, 'W')} {what}" for w, what in ((self.tdp, "TDP"), (self.all_in_power, "all in")) if w]
         band = f" ({usd(self.price_low)} to {usd(self.price_high)})" if self.price_low and self.price_high else ""
         return card(
             f"{self.name} ({self.vendor}, {self.release}, {self.status})",
-            memory=f"{human(self.hbm_bytes, 'B')}, {_rate(self.hbm_bandwidth)}",
+            memory="; ".join([f"{human(self.hbm_bytes, 'B')}, {_rate(self.hbm_bandwidth)}", *map(str, self.memory_levels)]),
             peaks=", ".join(f"{p} {significant(v / TERA)}" for p, v in self.peaks.items()) + " TFLOP/s, dense",
-            scale_up=", ".join(filter(None, domain)),
+            scale_up=links if self.scaleup_bandwidth else links + _rate(self.pcie_bandwidth),
             scale_out=_rate(self.scaleout_bandwidth),
             power=", ".join(watts),
             price=f"{usd(self.price)}{band}" if self.price else None,
@@ -64,7 +85,7 @@ class Chip:
         """
         peak = formats.peak_of(precision)
         if peak not in self.peaks:
-            raise InputError(f"{self.name} has no {peak} peak; it has {', '.join(self.peaks)}")
+            raise InputError(f"{self.name} has no {peak} peak; it has {', '.join(self.peaks) or 'none'}")
         return self.peaks[peak]
 
     @property
@@ -121,15 +142,22 @@ class Link:
 
 @dataclass(frozen=True)
 class Grid:
-    """The electricity grid of a country or US state."""
+    """The electricity grid of a country, US state or Canadian province."""
 
     code: str
     name: str
+    latitude: float | None  #: of the centre of its people [degrees]
+    longitude: float | None
     carbon_g_per_kwh: float  #: location-based average [g/kWh]
     carbon_year: int
+    carbon_marginal_g_per_kwh: float | None  #: operating margin [g/kWh]
     water_l_per_kwh: float | None  #: of generation [L/kWh]
-    electricity_usd_per_kwh: float | None  #: industrial average [USD/kWh]
+    water_stress: str | None  #: baseline water stress of the country, where listed
+    electricity_usd_per_kwh: float | None  #: of large users [USD/kWh]
+    price_low_usd_per_kwh: float | None
+    price_high_usd_per_kwh: float | None
     price_year: int | None
+    wholesale_usd_per_kwh: float | None  #: day-ahead, mean of 2024 [USD/kWh]
     source: str
     note: str | None
 
@@ -143,9 +171,15 @@ class Region:
     place: str | None
     country: str | None
     grid: str | None
+    zone: str | None
+    latitude: float | None  #: [degrees]
+    longitude: float | None
+    climate: str | None  #: Koeppen-Geiger class
     pue: float | None
+    pue_basis: str | None  #: measured or design
     wue_l_per_kwh: float | None  #: water usage effectiveness, of IT energy [L/kWh]
     carbon_free_share: float | None
+    carbon_free_matching: str | None  #: whether that share is matched hourly or over the year
     carbon_location_g_per_kwh: float | None  #: average of the grid [g/kWh]
     carbon_marginal_g_per_kwh: float | None  #: of the plant that answers one more watt [g/kWh]
     source: str

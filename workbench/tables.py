@@ -11,10 +11,12 @@ import hashlib
 import itertools
 import math
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,8 @@ NOTEBOOKS = DATA.parent / "notebooks"
 
 #: Tables in place of those of the files, within `instead`.
 _INSTEAD: ContextVar[Mapping[str, pl.DataFrame] | None] = ContextVar("tables in place of the files", default=None)
+#: A year, a month or a day, as rows are dated.
+DATE = re.compile(r"\d{4}(-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?)?")
 _TRUE, _FALSE = ("true", "yes", "1"), ("false", "no", "0")
 
 
@@ -178,9 +182,12 @@ def read(path: str | Path, table: str) -> pl.DataFrame:
     for name in cells:
         if name not in allowed:
             raise DataError(path, f"table {table!r} has no such column; {hint(name, allowed, 'allowed')}", column=name)
-    for c in columns:
-        if c.required and c.column not in cells:
-            raise DataError(path, f"the column is missing; it holds {c.meaning}", column=c.column)
+    needed = [c for c in columns if c.required]
+    if lacking := [c for c in needed if c.column not in cells]:
+        raise DataError(path, f"the column is missing; it holds {lacking[0].meaning}{_too(lacking)}", column=lacking[0].column)
+    if gaps := [cells[c.column].index(None) for c in needed if None in cells[c.column]]:
+        lacking = [c for c in needed if cells[c.column][min(gaps)] is None]
+        raise DataError(path, f"is blank; expected {lacking[0].allowed}{_too(lacking)}", row=min(gaps) + 2, column=lacking[0].column)
     blank: list[str | None] = [None] * len(next(iter(cells.values())))
     typed = pl.DataFrame([_typed(path, cells.get(c.column, blank), c) for c in columns])
     own = names(typed, table)
@@ -215,6 +222,23 @@ def instead(frames: Mapping[str, pl.DataFrame]) -> Iterator[None]:
         yield
     finally:
         _INSTEAD.reset(token)
+
+
+def padded(column: str, ends: str) -> pl.Expr:
+    """Dates of `column` as days: years and months by their first (``"-01-01"``) or last (``"-12-31"``) day."""
+    return pl.col(column) + pl.lit(ends).str.slice(pl.col(column).str.len_chars().cast(pl.Int64) - 4)
+
+
+def ages(today: date) -> pl.DataFrame:
+    """Tables of facts (fitted and measured ones and cases are none), rows, oldest and newest ``as_of``, days since the newest."""
+    rows = []
+    for name in table_names():
+        if "/" not in name and "as_of" in (frame := load(name)).columns:
+            day = frame.select(padded("as_of", "-01-01").alias("day"))["day"].sort()
+            rows.append((name, frame.height, day[0], day[-1], (today - date.fromisoformat(day[-1])).days))
+    return pl.DataFrame(rows, schema=["table", "rows", "oldest", "newest", "days"], orient="row").sort(
+        "days", "table", descending=[True, False]
+    )
 
 
 def files() -> Iterator[tuple[Path, os.DirEntry[str]]]:
@@ -278,7 +302,7 @@ def _merged(table: str, override: Path, mtime_ns: int) -> pl.DataFrame:
 def _typed(path: str | Path, cells: list[str | None], c: Column) -> pl.Series:
     """Column `c` of text, cast and checked; cell by cell only where something may be wrong with it."""
     dtype = {"text": pl.String, "int": pl.Int64, "float": pl.Float64, "bool": pl.Boolean}[c.type]
-    if not c.choices and c.type != "bool" and not (c.required and None in cells):
+    if not c.choices and c.type != "bool":
         column = pl.Series(c.column, cells, dtype=pl.String)
         if c.type == "text":
             return column
@@ -289,7 +313,7 @@ def _typed(path: str | Path, cells: list[str | None], c: Column) -> pl.Series:
     for text in dict.fromkeys(cells):
         values[text], reason = _cell(text, c)
         if reason is not None:
-            raise DataError(path, reason if text is None else f"{text!r} {reason}", row=cells.index(text) + 2, column=c.column)
+            raise DataError(path, f"{text!r} {reason}", row=cells.index(text) + 2, column=c.column)
     return pl.Series(c.column, [values[text] for text in cells], dtype=dtype)
 
 
@@ -303,7 +327,7 @@ def _inside(numbers: pl.Series, c: Column) -> bool:
 def _cell(text: str | None, c: Column) -> tuple[Any, str | None]:
     """A cell as its column's type, or why it is refused."""
     if text is None:
-        return None, f"is blank; expected {c.allowed}" if c.required else None
+        return None, None
     if c.choices and text not in c.choices:
         return None, f"is not {c.allowed}"
     if c.type == "text":
@@ -320,6 +344,21 @@ def _cell(text: str | None, c: Column) -> tuple[Any, str | None]:
     if c.low is not None and c.high is not None and not c.low <= number <= c.high:
         return None, f"is outside its range: expected {c.allowed}"
     return (int(number) if c.type == "int" else number), None
+
+
+def _too(lacking: list[Column]) -> str:
+    return f"; so {'is' if len(lacking) == 2 else 'are'} {', '.join(c.column for c in lacking[1:])}" if len(lacking) > 1 else ""
+
+
+def _whole_price(path: str | Path, grids: pl.DataFrame) -> None:
+    """A price says its year, and one that is not in USD its currency and period."""
+    for i, row in enumerate(grids.iter_rows(named=True)):
+        needs = ["price_local_per_kwh", "currency", "price_period", "price_year"]
+        if row["price_usd_per_kwh"] is not None:
+            needs = needs[-1:]
+        lacking = [name for name in needs if row[name] is None]
+        if lacking and (len(lacking) < len(needs) or row["price_usd_per_kwh"] is not None):
+            raise DataError(path, f"the price of {row['grid']} lacks {', '.join(lacking)}", row=i + 2, column=lacking[0])
 
 
 def _dense_peaks(path: str | Path, chips: pl.DataFrame) -> None:
@@ -374,9 +413,12 @@ _BANDS: dict[str, tuple[tuple[str, str, str], ...]] = {
     "chip_stock": (("chips_low", "chips", "chips_high"), ("h100e_low", "h100e", "h100e_high")),
     "compute_owners": (("h100e_low", "h100e", "h100e_high"),),
     "capex": (("low_usd_b", "capex_usd_b", "high_usd_b"),),
-    "rents": (("low_usd_per_gpu_h", "usd_per_gpu_h", "high_usd_per_gpu_h"),),
+    **dict.fromkeys(("rents", "rent_history"), (("low_usd_per_gpu_h", "usd_per_gpu_h", "high_usd_per_gpu_h"),)),
+    "hardware_prices": (("low_usd", "price_usd", "high_usd"),),
     "growth_rates": (("low", "factor_per_year", "high"),),
-    **dict.fromkeys(("costs", "supply_drivers", "multipliers", "power_projections"), (("low", "value", "high"),)),
+    **dict.fromkeys(
+        ("costs", "supply_drivers", "multipliers", "power_projections", "disclosures", "forecasts"), (("low", "value", "high"),)
+    ),
 }
 #: Consistency across the columns of a row, beyond what a declaration says.
-_CHECKS = {"chips": _dense_peaks, "demand_priors": _prior_points}
+_CHECKS = {"chips": _dense_peaks, "demand_priors": _prior_points, "grids": _whole_price}

@@ -6,9 +6,11 @@ Multiply to come in, divide to go out: ``0.08 / KWH`` is 0.08 USD/kWh in USD/J, 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 KILO, MEGA, GIGA, TERA, PETA, EXA, ZETTA = 1e3, 1e6, 1e9, 1e12, 1e15, 1e18, 1e21
 MILLI, MICRO = 1e-3, 1e-6
+MEBI = 2.0**20  #: bytes in a MiB, in which drivers report memory
 
 HOUR = 3600.0
 DAY = 24 * HOUR
@@ -23,6 +25,19 @@ TONNE = 1e3  #: kg
 GBIT = 1e9 / 8  #: bytes
 
 PREFIXES = ((1e24, "Y"), (1e21, "Z"), (1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
+
+
+def great_circle(latitude: ArrayLike, longitude: ArrayLike, to_latitude: ArrayLike, to_longitude: ArrayLike) -> NDArray[np.float64]:
+    """Distance over the ground between two places given in degrees [m]; arrays broadcast (haversine, mean radius of the Earth).
+
+    Examples
+    --------
+    >>> float(great_circle(51.5, -0.13, 40.71, -74.01).round(-4))  # London to New York
+    5570000.0
+    """
+    a, b, west, east = (np.radians(np.asarray(x, dtype=float)) for x in (latitude, to_latitude, longitude, to_longitude))
+    half = np.sin((b - a) / 2) ** 2 + np.cos(a) * np.cos(b) * np.sin((east - west) / 2) ** 2
+    return np.asarray(2 * 6_371_009.0 * np.arcsin(np.sqrt(np.minimum(half, 1.0))))
 
 
 def human(value: float, unit: str = "", digits: int = 3) -> str:

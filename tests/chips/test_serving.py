@@ -48,14 +48,14 @@ def test_model_that_does_not_fit_is_a_result_with_the_missing_bytes(llama):
     assert not point.feasible
     assert point.tokens_per_second == 0
     assert point.tpot == np.inf
-    # 139 GB of weights but the lookup and 0.4 GB of cache against 0.94 * 80 - 2 GB
-    assert point.missing_bytes == pytest.approx(139.0e9 + 0.38e9 - 73.2e9, rel=0.01)
+    # 141 GB of weights, input embedding included, and 0.4 GB of cache against 0.94 * 85.5 - 2 GB
+    assert point.missing_bytes == pytest.approx(141.1e9 + 0.38e9 - 78.4e9, rel=0.01)
 
 
 def test_cache_limits_the_batch(llama):
     point = serving(llama, H100, ServingPlan(4, "fp8", "bf16"), Load([16, 10_000], 4096, 1024))
     assert point.batch[0] == 16
-    free = 4 * (0.94 * 80e9 - 2e9) - (llama.params - llama.embedding_params)
+    free = 4 * (0.94 * H100.chip.hbm_bytes - 2e9) - llama.weight_bytes("fp8")
     assert point.batch[1] == pytest.approx(free / llama.kv_bytes(4096 + 0.6 * 1024, 2), rel=0.4)
     assert point.ttft[1] > 10 * point.ttft[0]  # who does not fit waits
 

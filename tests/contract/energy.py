@@ -95,6 +95,13 @@ CASES: list[Case] = [
         {"electricity_usd_per_kwh": (1, 5, 10), "work_usd_per_kwh": (0, 1, 2), "idle_power": (0, 0.5, 1)},
         allow={"electricity_usd_per_kwh": SIGNED, "work_usd_per_kwh": ZERO, "idle_power": ZERO},
     ),
+    Case(
+        "energy.carbon_free",
+        lambda **given: energy.carbon_free(**{name: series(value, 0.5, 0.9) for name, value in given.items()}),
+        {"load": 5.0, "bought": 4.0, "grid_share": 0.3},
+        {"load": (1, 5, 10), "bought": (0, 4, 9), "grid_share": (0, 0.3, 1)},
+        allow={"load": ZERO, "bought": ZERO, "grid_share": ZERO},
+    ),
     Case("energy.curtailment", one_share, {"price": 5.0, "share": 0.3}, {"share": (0.1, 0.3, 1.0)}, allow={"share": ZERO}),
     Case(
         "energy.curtailment",
@@ -153,4 +160,4 @@ CASES: list[Case] = [
     ),
 ]
 #: Functions that take no number, and why they are not in the table.
-WITHOUT: dict[str, str] = {}
+WITHOUT: dict[str, str] = {"sites": "takes names only"}

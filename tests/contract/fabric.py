@@ -52,6 +52,13 @@ CASES = [
         read=lambda c: {"domains": c.n_domains, "peak": c.peak("bf16")},
     ),
     Case(
+        "fabric.latency",
+        fabric.latency,
+        {"latitude": 52.0, "longitude": 21.0, "to_latitude": 39.0, "to_longitude": -77.0},
+        {"latitude": (-30, 52, 5), "longitude": (-100, 21, 150), "to_latitude": (-80, 39, 70), "to_longitude": (-77, 3, 179)},
+        allow={name: ("zero", "negative") for name in ("latitude", "longitude", "to_latitude", "to_longitude")},
+    ),
+    Case(
         "fabric.tiers_of",
         lambda n_chips: fabric.tiers_of(H100, n_chips),
         {"n_chips": 16},

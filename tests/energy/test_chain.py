@@ -127,19 +127,12 @@ def test_curtailing_the_dearest_hours():
         energy.curtailment(price, 1.5)
 
 
-def test_a_site_says_what_is_not_published_and_who_has_it():
-    assert energy.site("eastus").electricity_usd_per_kwh == pytest.approx(0.0892)
-    with pytest.raises(
-        InputError,
-        match=r"swedencentral.*no published electricity_usd_per_kwh: give electricity_usd_per_kwh= or take .* by country and then "
-        r"by carbon: westus, ",
-    ):
-        energy.site("swedencentral")
-    with pytest.raises(InputError, match=r"westus2.*no published pue: give pue= .*by carbon: westus, westus3, southcentralus$"):
-        energy.site("westus2")
-    with pytest.raises(InputError, match=r"'eastus'.*no published carbon_g_per_kwh: give carbon_g_per_kwh="):
+def test_figures_of_ones_own_take_the_place_of_published_ones():
+    assert energy.site("eastus").electricity_usd_per_kwh == pytest.approx(0.0899)  # EIA, industrial, Virginia 2024
+    with pytest.raises(InputError, match=r"'eastus' has no carbon_g_per_kwh, .*: give carbon_g_per_kwh=, or"):
         energy.site("eastus", carbon_g_per_kwh=None)
-    assert energy.site("swedencentral", electricity_usd_per_kwh=0.05).pue == pytest.approx(1.16)
+    own = energy.site("swedencentral", electricity_usd_per_kwh=0.05)
+    assert (own.electricity_usd_per_kwh, own.pue) == (0.05, pytest.approx(1.16))
     with pytest.raises(UnknownName):
         energy.site("atlantis")
 

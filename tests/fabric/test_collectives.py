@@ -168,3 +168,12 @@ def test_more_ranks_take_longer(op, chip):
     assert grows[:, -3:].min() >= 0
     assert grows.min() > (-1e-12 if chip == "unheard-of" else -0.10)
     assert np.all(t >= size * (n - 1) / n / rate)  # the wire
+
+
+@pytest.mark.parametrize("ranks", [2, 4, 8])
+def test_cards_of_a_host_talk_over_pcie_as_measured(ranks):
+    # 53 to 54 GB/s a direction between two RTX PRO 6000 (RTX 6000 PRO wiki, pcie-bandwidth.md); less among eight (nccl-tests)
+    t = collective_time("reduce_scatter", 2.0**30, Cluster("RTX PRO 6000", ranks, "InfiniBand NDR"))
+    assert 20e9 < float(t.busbw) < 60e9
+    unmeasured = collective_time("all_reduce", 2.0**30, Cluster("H100 NVL", ranks, "InfiniBand NDR"))
+    assert float(unmeasured.busbw) < 63e9  # not the 147 GB/s of an NVLink that is not there

@@ -107,3 +107,21 @@ def test_a_log_in_utf_16_is_one_line(log, monkeypatch, capsys):
     said = capsys.readouterr().err
     assert said.startswith(f"error: {path}: not a readable UTF-8 CSV")
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("driver", "chip"),
+    [
+        ("NVIDIA H100 NVL", "H100 NVL"),
+        ("NVIDIA A100-SXM4-40GB", "A100 40GB"),
+        ("NVIDIA H100 PCIe", "H100 PCIe"),
+        ("NVIDIA Z9", "NVIDIA Z9"),
+    ],
+)
+def test_a_chip_is_never_taken_for_another(log, driver, chip):
+    assert set(read_log(log((HEAD + ROWS).replace("NVIDIA H100 80GB HBM3", driver))).rows["chip"]) == {chip}
+
+
+def test_an_unknown_chip_is_told(log, capsys):
+    validation.validate("collectives", log((HEAD + ROWS).replace("NVIDIA H100 80GB HBM3", "NVIDIA Z9")))
+    assert "'NVIDIA Z9' is no chip of the catalogue: domains of eight are taken" in capsys.readouterr().err

@@ -297,11 +297,12 @@ def test_a_fleet_from_the_catalogue():
     assert not np.asarray(away.allowed)[[w.latency < 0.5 for w in work], 1].any()
     with pytest.raises(InputError, match="watter_limit"):
         fleet.fleet_of(work, chips, sites, demand=demand, installed=0, wacc=0.07, server_life_years=5, watter_limit=1.0)
+    dry = tuple(energy.site(place, grid_water_l_per_kwh=None) for place in sites)
     with pytest.raises(InputError, match="water_limit: eastus has no published"):
-        fleet.fleet_of(work, chips, sites, demand=demand, installed=0, wacc=0.07, server_life_years=5, water_limit=1.0)
-    rubin = (catalogue.chip("Rubin"),)
-    with pytest.raises(InputError, match="Rubin can be bought but has no published price"):
-        fleet.fleet_of(work, rubin, sites, demand=demand, installed=0, wacc=0.07, server_life_years=5, supply=1.0, power=2500.0)
+        fleet.fleet_of(work, chips, dry, demand=demand, installed=0, wacc=0.07, server_life_years=5, water_limit=1.0)
+    announced = (catalogue.chip("MI455X"),)
+    with pytest.raises(InputError, match="MI455X can be bought but has no published price"):
+        fleet.fleet_of(work, announced, sites, demand=demand, installed=0, wacc=0.07, server_life_years=5, supply=1.0, power=2500.0)
 
 
 def test_prices_by_the_hour_are_the_fleets_not_the_sites():

@@ -77,9 +77,9 @@ def test_inputs_carry_their_band_and_source_and_ones_own_value_stretches_the_ban
 
 
 def test_a_chip_without_a_price_needs_one():
-    with pytest.raises(InputError, match=r"TPU v5p has no published price: give chip_price. Chips with one: .*GB300"):
-        fleet.factory_inputs(catalogue.chip("TPU v5p"))
-    assert fleet.factory_inputs(catalogue.chip("TPU v5p"), chip_price=15_000)["chip_price"].value == 15_000
+    with pytest.raises(InputError, match=r"TPU 8t has no published price: give chip_price. Chips with one: .*GB300"):
+        fleet.factory_inputs(catalogue.chip("TPU 8t"))
+    assert fleet.factory_inputs(catalogue.chip("TPU 8t"), chip_price=15_000)["chip_price"].value == 15_000
 
 
 def test_an_input_that_does_not_exist_is_named():

@@ -127,7 +127,7 @@ def test_arrays_are_the_same_as_one_at_a_time():
         (lambda: cost(electricity_usd_per_kwh=-1), "electricity_usd_per_kwh = -1"),
         (lambda: cost(electricity_usd_per_kwh=80.0), r"electricity_usd_per_kwh = 80: expected 0 or more and at most 10 \[USD/kWh\]"),
         (lambda: ownership_cost(electricity_usd_per_kwh=0.08), "chip_price = None: give it, or the chip"),
-        (lambda: ownership_cost("TPU v5p"), "TPU v5p has no published price: give chip_price"),
+        (lambda: ownership_cost("TPU 8t"), "TPU 8t has no published price: give chip_price"),
         (lambda: cost(server_life_years=5 * YEAR), r"server_life_years = .*: expected more than 0 and at most 100 \[years\]"),
         (
             lambda: cost(power=ServerPower(np.ones(3), np.ones(3)), pue=np.full(4, 1.2)),

@@ -20,8 +20,8 @@ from workbench.formats import Format
 
 #: Powers of two of bytes at which times are tabulated.
 FIRST, LAST = 8, 38
-#: Bandwidths taken where a chip's are not published [B/s], and ranks in a domain.
-SCALE_UP, SCALE_OUT, DOMAIN = 200e9, 25e9, 8
+#: Bandwidth to other domains taken where a chip's is not published [B/s].
+SCALE_OUT = 25e9
 
 
 @dataclass(frozen=True)
@@ -37,15 +37,16 @@ class Exchange:
 
     @classmethod
     def of(cls, cluster: Cluster) -> Exchange:
-        """The fabric of a cluster: its scale-out link, or what a chip can drive of it."""
-        own, link = cluster.chip.scaleout_bandwidth, cluster.link.bandwidth
-        known = [rate for rate in (own, link) if rate]
+        """The fabric of a cluster: its scale-out link, or what a chip can drive of it; behind PCIe where it has no links of its own."""
+        chip = cluster.chip
+        slot = None if chip.scaleup_bandwidth else chip.pcie_bandwidth
+        known = [rate for rate in (chip.scaleout_bandwidth, cluster.link.bandwidth, slot) if rate]
         return cls(cluster.chip, bandwidth=min(known) if known else None)
 
     @property
     def domain(self) -> float:
-        """Chips that the scale-up fabric joins; a torus joins a whole pod."""
-        return float(self.chip.scaleup_domain or DOMAIN)
+        """Chips that the scale-up fabric joins (a torus joins a whole pod), or PCIe in a host."""
+        return float(self.chip.near[0])
 
     def crosses(self, ranks: Any, stride: Any = 1.0) -> Any:
         """Whether ranks so far apart reach beyond one scale-up domain."""
@@ -86,7 +87,8 @@ class Machine:
     def of(cls, where: Cluster | Chip, number: Format) -> Machine:
         """A chip, of a cluster or with its own links. Raises `InputError` for a format that it lacks."""
         chip, exchange = (where.chip, Exchange.of(where)) if isinstance(where, Cluster) else (where, Exchange(where))
-        peak16 = chip.peaks.get("bf16") or chip.peak("fp8") / 2
+        eight = chip.peaks.get("fp8") or chip.peaks.get("int8")
+        peak16 = chip.peaks.get("bf16") or (eight / 2 if eight else chip.peak("bf16"))
         return cls(chip, number, exchange, chip.peak(number.name), peak16, chip.hbm_bandwidth, chip.hbm_bytes)
 
     def scaled(self, resource: str, factor: Any) -> Machine:
@@ -111,7 +113,7 @@ def _table(chip: Chip, transport: str, bandwidth: float, op: str, ins: tuple[int
     """Intercept [s] and slope [s/B] of each octave, for all pairs of ranks inside and outside, flat."""
     bytes_at = 2.0 ** np.arange(FIRST, LAST + 1)
     inner, outer, size = (x.ravel() for x in np.meshgrid(np.array(ins, float), np.array(outs, float), bytes_at, indexing="ij"))
-    tiers = [Tier(inner, chip.scaleup_bandwidth or SCALE_UP, "scale-up", chip.name), Tier(outer, bandwidth, transport, chip.name)]
+    tiers = [Tier(inner, chip.near[1], "scale-up", chip.name), Tier(outer, bandwidth, transport, chip.name)]
     time = collective_time(op, size, tiers).seconds.reshape(-1, bytes_at.size)
     time = np.maximum.accumulate(time, axis=1)  # a larger message never takes less
     slope = np.diff(time, axis=1) / np.diff(bytes_at)

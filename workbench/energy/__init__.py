@@ -4,15 +4,19 @@ from workbench.energy.carbon import embodied_carbon
 from workbench.energy.chain import power_chain
 from workbench.energy.facility import COOLINGS
 from workbench.energy.grid import curtailment, energy_bill, site
+from workbench.energy.matching import carbon_free
 from workbench.energy.server import ServerPower, server_power
+from workbench.energy.sites import sites
 
 __all__ = [
     "COOLINGS",
     "ServerPower",
+    "carbon_free",
     "curtailment",
     "embodied_carbon",
     "energy_bill",
     "power_chain",
     "server_power",
     "site",
+    "sites",
 ]

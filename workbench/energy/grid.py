@@ -12,6 +12,7 @@ from workbench import catalogue
 from workbench.arrays import Arrays, broadcast
 from workbench.checks import ELECTRICITY, NOT_NEGATIVE, PUE, SHARE, Rule, check_fields, number, takes
 from workbench.energy.carbon import INTENSITY, Carbon
+from workbench.energy.sites import figures
 from workbench.errors import InputError, UnknownName
 from workbench.units import GRAM, HOUR, KILO, KWH, TONNE, YEAR
 
@@ -45,38 +46,40 @@ class Site(Arrays):
 
 
 def site(region: str | Site, **given: ArrayLike) -> Site:
-    """The cloud region `region` as a `Site`: price, carbon, PUE and water as published for it or its grid; a `Site` is itself.
+    """The cloud region `region` as a `Site`: price, carbon, PUE and water as published for it, its zone or its grid, else estimated.
+
+    `sites` tells which is which, and how wrong each may be. A `Site` is itself.
 
     Parameters
     ----------
     region : str or Site
-        A name that ``catalogue.region`` knows.
+        A name that ``catalogue.region`` knows; a city or a country stands for the first of its regions.
     **given : array_like
         Figures of one's own, by the names of `Site`: they take the place of published ones.
 
     Raises
     ------
     InputError
-        Where the price, the carbon or the PUE of the region is not published and not given; it names regions that lack nothing, of the
-        same country first, then those whose grid emits most alike. For a name that `Site` does not have.
+        Where the price, the carbon or the PUE of a region of one's own is not given and nothing is there to estimate it by: all that is
+        missing, at once. For a name that `Site` does not have.
 
     Examples
     --------
     >>> place = site("swedencentral", electricity_usd_per_kwh=0.06)
     >>> place.pue, place.carbon_g_per_kwh
-    (1.16, 24.71)
+    (1.16, 21.0)
     """
     if isinstance(region, Site):
         return replace(region, **given)  # type: ignore[arg-type]
     if unknown := set(given) - {f.name for f in fields(Site)}:
         raise UnknownName("figure of a site", sorted(unknown)[0], [f.name for f in fields(Site)])
     row = catalogue.region(region)
-    known: dict[str, Any] = _published(row) | given
+    known: dict[str, Any] = {name: found and found.value for name, found in figures(row).items()} | given
     if missing := [name for name in NEEDED if known[name] is None]:
-        wanted, like = (", ".join(x) for x in ([f"{name}=" for name in missing], _nearest(row)))
+        wanted = ", ".join(f"{name}=" for name in missing)
         raise InputError(
-            f"region {row.name!r} ({row.country or 'no country'}) has no published {', '.join(missing)}: give {wanted} or take a region "
-            f"that has all it takes, nearest first by country and then by carbon: {like}"
+            f"region {row.name!r} has no {', '.join(missing)}, and neither grid nor coordinates to estimate them by: give {wanted}, or "
+            "grid, latitude and longitude in its row of regions.csv"
         )
     return Site(name=row.name, **known)
 
@@ -128,7 +131,7 @@ def energy_bill(place: str | Site, it_power: ArrayLike, *, step: float = HOUR, c
     --------
     >>> bill = energy_bill("eastus", [1e6] * 24, carbon_usd_per_t=50)
     >>> bill.electricity.round(), bill.carbon_cost.round(), bill.carbon["location"]
-    (np.float64(2441.0), np.float64(542.0), Carbon(account='location', kg=10841.4))
+    (np.float64(2460.0), np.float64(572.0), Carbon(account='location', kg=11436.5))
     """
     place = site(place)
     it = np.asarray(it_power)
@@ -243,28 +246,3 @@ def _monthly_peaks(power: NDArray[np.float64], step: float) -> NDArray[np.float6
     starts = np.flatnonzero(np.diff(number_of, prepend=-1.0) > 0)
     lengths = np.diff(np.append(starts, power.shape[-1])) * step / month
     return (np.maximum.reduceat(power, starts, axis=-1) * lengths).sum(axis=-1)
-
-
-def _published(row: catalogue.Region) -> dict[str, float | None]:
-    """Figures of a `Site` as published for the region or else for its grid."""
-    grid = catalogue.grid(row.grid) if row.grid else None
-    carbon = row.carbon_location_g_per_kwh
-    return {
-        "electricity_usd_per_kwh": grid.electricity_usd_per_kwh if grid else None,
-        "carbon_g_per_kwh": grid.carbon_g_per_kwh if grid and carbon is None else carbon,
-        "pue": row.pue,
-        "wue_l_per_kwh": row.wue_l_per_kwh,
-        "grid_water_l_per_kwh": grid.water_l_per_kwh if grid else None,
-        "marginal_carbon_g_per_kwh": row.carbon_marginal_g_per_kwh,
-        "carbon_free_share": row.carbon_free_share,
-    }
-
-
-def _nearest(row: catalogue.Region) -> list[str]:
-    """Regions that lack nothing: of the same country first, then those whose grid emits most alike."""
-    own, ranked = _published(row)["carbon_g_per_kwh"], []
-    for other in map(catalogue.region, catalogue.names("regions")):
-        price, carbon, pue = (_published(other)[name] for name in NEEDED)
-        if price is not None and carbon is not None and pue is not None:
-            ranked.append((other.country != row.country, abs(carbon - own) if own is not None else 0.0, other.name))
-    return [name for _, _, name in sorted(ranked)[:3]]

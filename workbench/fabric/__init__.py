@@ -6,7 +6,7 @@ from workbench.fabric.collectives import Tier, collective_time, tiers_of
 from workbench.fabric.forms import FORMS
 from workbench.fabric.goodput import goodput
 from workbench.fabric.topology import dragonfly, fat_tree, optical_switches
-from workbench.fabric.wan import across_sites, bandwidth_for
+from workbench.fabric.wan import across_sites, bandwidth_for, latency
 
 __all__ = [
     "FORMS",
@@ -19,6 +19,7 @@ __all__ = [
     "dragonfly",
     "fat_tree",
     "goodput",
+    "latency",
     "optical_switches",
     "tiers_of",
 ]

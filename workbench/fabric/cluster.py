@@ -56,7 +56,7 @@ class Cluster:
     @property
     def n_domains(self) -> NDArray[np.float64]:
         """Scale-up domains (racks of an NVL72, nodes of an HGX), the last perhaps part-filled. Shape of `n_chips`."""
-        return np.ceil(np.asarray(self.n_chips, dtype=float) / (self.chip.scaleup_domain or 1))
+        return np.ceil(np.asarray(self.n_chips, dtype=float) / self.chip.scaleup_domain)
 
     def peak(self, precision: str) -> NDArray[np.float64]:
         """Dense peak of all chips [FLOP/s], shape of `n_chips`. Raises `InputError` for a precision the chip lacks."""

@@ -67,7 +67,7 @@ class CollectiveTime(Arrays):
 
 @takes(n_chips=COUNT)
 def tiers_of(cluster: Cluster, n_chips: ArrayLike | None = None, kind: str | None = None) -> tuple[Tier, ...]:
-    """The tiers of chips of a cluster: its scale-up domain, and as many domains as they fill.
+    """The tiers of chips of a cluster: its scale-up domain (cards without such links: their host), and as many domains as they fill.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def tiers_of(cluster: Cluster, n_chips: ArrayLike | None = None, kind: str | Non
     Raises
     ------
     InputError
-        For chips that do not fill whole domains, naming the nearest that do, or a chip without published scale-up bandwidth.
+        For chips that do not fill whole domains, naming the nearest that do.
 
     Examples
     --------
@@ -88,19 +88,17 @@ def tiers_of(cluster: Cluster, n_chips: ArrayLike | None = None, kind: str | Non
     [8, 8]
     """
     chip, n = cluster.chip, np.asarray(cluster.n_chips if n_chips is None else n_chips, dtype=float)
-    domain = float(chip.scaleup_domain or 1)
+    domain, rate = float(chip.near[0]), chip.near[1]
     if np.any((n > domain) & (n % domain != 0)):
         bad = float(np.min(n[(n > domain) & (n % domain != 0)]))
         near = max(1, round(bad / domain)) * domain
         raise InputError(
             f"n_chips = {bad:g}: {chip.name} comes in domains of {domain:g}; the nearest whole number of them has {near:g} chips"
         )
-    if chip.scaleup_bandwidth is None:
-        raise InputError(f"{chip.name} has no published scale-up bandwidth (column scaleup_gb_per_s of chips)")
     link = cluster.link
     if link.bandwidth is None:
         raise InputError(f"{link.name} has no bandwidth of its own: take a link, not a switch")
-    inner = Tier(np.minimum(n, domain), chip.scaleup_bandwidth, "scale-up", chip.name)
+    inner = Tier(np.minimum(n, domain), rate, "scale-up", chip.name)
     return inner, Tier(np.maximum(n / domain, 1.0), link.bandwidth, kind or calibration.transport(link.name), chip.name)
 
 

@@ -16,7 +16,7 @@ from workbench.calibration.crossval import Study
 from workbench.calibration.forms import Asked, Form
 from workbench.calibration.pool import Fit, Node, Predict
 from workbench.checks import row_numbers
-from workbench.errors import InputError
+from workbench.errors import InputError, UnknownName
 from workbench.fabric import curve, nccl_log
 from workbench.fabric.algorithms import RULES, operation, passed_up
 from workbench.fabric.calibration import INDEX, INNER, OUTER, POOL, SIZES, Origin, case, in_domain, minor, shipped, size_class, start
@@ -39,6 +39,14 @@ DOUBTFUL = ("suspect", "noisy", "outlier", "coarse", "context", "degraded", "unt
 GROUP = ("kind", "operation", "chip", "ranks", "domains", "version")
 
 
+def _row_of(chip: str) -> str:
+    """Name of the catalogue's row of a chip, which the constants are kept under; another chip keeps its own."""
+    try:
+        return catalogue.chip(chip).name
+    except UnknownName:
+        return chip
+
+
 def prepared(rows: pl.DataFrame) -> pl.DataFrame:
     """Measurements of collectives with what a call takes: ranks in a domain and domains, links, transport, version, or why there is none.
 
@@ -49,9 +57,11 @@ def prepared(rows: pl.DataFrame) -> pl.DataFrame:
     rows : polars.DataFrame
         Columns collective, bytes, n_gpus, scaleup_domain_gpus, chip, scale_up_GBps_per_dir, nic_Gbps_per_gpu, fabric, library, quality.
     """
-    chips = catalogue.table("chips").select("chip", "scaleup_gb_per_s", "scaleout_gb_per_s").unique("chip")
     domains = (pl.col("n_gpus") / pl.col("scaleup_domain_gpus").fill_null(8)).ceil()  # 128 ranks on racks of 72 are two racks of 64
-    data = rows.with_columns(chip=pl.col("chip").fill_null("")).join(chips, on="chip", how="left", maintain_order="left")
+    names = {chip: _row_of(chip) for chip in rows["chip"].drop_nulls().unique()}
+    data = rows.with_columns(chip=pl.col("chip").fill_null("").replace(names)).join(
+        nccl_log.links(), on="chip", how="left", maintain_order="left"
+    )
     data = data.with_columns(
         op=pl.col("collective").replace({"ep_dispatch_lowlat": "dispatch", "ep_combine_lowlat": "combine"}),
         outer=domains.cast(pl.Float64),

@@ -7,11 +7,13 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from workbench import catalogue
-from workbench.errors import DataError
+from workbench.errors import DataError, UnknownName
 from workbench.fabric.algorithms import RULES, busbw_factor
+from workbench.units import GIGA
 
 #: Programs of the tests and the operations that they time.
 PROGRAMS = {f"{op}_perf": op for op in RULES}
@@ -48,9 +50,19 @@ def measurements(path: str | Path) -> pl.DataFrame | None:
     log = read_log(path)
     for reason in log.left_out:
         print(f"{path}: left out: {reason}", file=sys.stderr)
-    chips = catalogue.table("chips").select("chip", scaleup_domain_gpus=pl.col("scaleup_domain").fill_null(8).cast(pl.Float64))
+    chips = links().select("chip", scaleup_domain_gpus="domain")
     rows = log.rows.join(chips, on="chip", how="left").with_columns(pl.col("bytes", "n_gpus").cast(pl.Float64), fabric=pl.lit("InfiniBand"))
+    if unknown := [name for name in rows["chip"].unique() if name not in set(chips["chip"])]:
+        print(f"{path}: {unknown[0]!r} is no chip of the catalogue: domains of eight are taken", file=sys.stderr)
     return rows.with_columns(scale_up_GBps_per_dir=pl.lit(None, pl.Float64), nic_Gbps_per_gpu=pl.lit(None, pl.Float64))
+
+
+def links() -> pl.DataFrame:
+    """Of every chip of the catalogue: those that its links, or the host, join, their rate and that of its NIC [GB/s]."""
+    chips = [catalogue.chip(name) for name in catalogue.names("chips")]
+    columns = {"chip": [chip.name for chip in chips], "domain": [float(chip.near[0]) for chip in chips]}
+    columns |= {"scaleup_gb_per_s": [chip.near[1] / GIGA for chip in chips]}
+    return pl.DataFrame(columns | {"scaleout_gb_per_s": [(chip.scaleout_bandwidth or np.nan) / GIGA for chip in chips]}).fill_nan(None)
 
 
 def read_log(path: str | Path) -> Log:
@@ -120,5 +132,8 @@ def _ranks(op: str, algbw: float, busbw: float) -> int:
 
 
 def _chip(words: str) -> str:
-    match = re.search(r"\b(GB300|GB200|B300|B200|H200|H100|H800|H20|GH200|A100|V100|L40S|MI\d{3}X?)\b", words)
-    return match[1] if match else ""
+    """The chip that a driver's name stands for; the name itself if it is not in the catalogue."""
+    try:
+        return catalogue.chip(words).name
+    except UnknownName:
+        return words.strip()

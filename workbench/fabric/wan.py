@@ -1,14 +1,18 @@
-"""Training across sites: what distance and bandwidth cost."""
+"""Between sites: round trips over long fibre, and what distance and bandwidth cost a training job."""
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
+from workbench import catalogue
 from workbench.arrays import Arrays
 from workbench.checks import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, Rule, takes
+from workbench.units import MILLI, great_circle
 
 Array = NDArray[np.float64]
 UNLIMITED = Rule(above=0, infinite=True)
@@ -18,6 +22,9 @@ RULES = {
 }  # fmt: skip
 #: One-way propagation in fibre [s/m] (NVIDIA MMS4X00-NS, overview: 4.5 ns a metre of its fibre; long-haul glass is 4.9).
 PROPAGATION = 4.9e-9
+LATITUDE, LONGITUDE = Rule(least=-90, most=90, unit="degrees"), Rule(least=-180, most=180, unit="degrees")
+DIRECT, REACH = 4.5e6, 3e6  #: what land routes join directly, and how far a hub is sought [m]; judged with the hubs, not fitted
+LOCAL = 5e5  #: over which the fixed part of a round trip builds up [m]
 
 
 @dataclass(frozen=True, repr=False)
@@ -33,6 +40,52 @@ class Sites(Arrays):
 def round_trip(distance: ArrayLike) -> Array:
     """Round trip over `distance` [m] of fibre [s]."""
     return np.asarray(2 * np.asarray(distance, dtype=float) * PROPAGATION)
+
+
+def route(latitude: ArrayLike, longitude: ArrayLike, to_latitude: ArrayLike, to_longitude: ArrayLike) -> Array:
+    """Length of the way that long fibre takes between places [m]: direct, or by the hubs within reach of either; arrays broadcast.
+
+    Places more than `DIRECT` apart are joined by way of hubs, from hub to hub along their links.
+    """
+    at, between = catalogue.made_of("hubs", _hubs)
+    ends = [np.asarray(x, dtype=float) for x in (latitude, longitude, to_latitude, to_longitude)]
+    own, other = (great_circle(y[..., None], x[..., None], *at) for y, x in (ends[:2], ends[2:]))
+    own, other = (np.where(leg <= REACH, leg, np.inf) for leg in (own, other))
+    on_way = [(own + between[:, hub]).min(axis=-1) for hub in range(len(between))]
+    via = functools.reduce(np.minimum, (leg + other[..., hub] for hub, leg in enumerate(on_way)))
+    direct = great_circle(*ends)
+    return np.asarray(np.where(direct <= DIRECT, np.minimum(direct, via), np.where(np.isfinite(via), via, direct)))
+
+
+@takes(latitude=LATITUDE, longitude=LONGITUDE, to_latitude=LATITUDE, to_longitude=LONGITUDE)
+def latency(latitude: ArrayLike, longitude: ArrayLike, to_latitude: ArrayLike, to_longitude: ArrayLike) -> Array:
+    """Round trip between places given in degrees, as a region measures it to another or to the people of a city [s]; arrays broadcast.
+
+    2 PROPAGATION stretch route + fixed (1 - exp(-route / `LOCAL`)); with a region left out the mean error is 11 % beyond 500 km, and 9 %
+    on the network of a provider that was not fitted.
+
+    Examples
+    --------
+    >>> one, other = catalogue.region("Warsaw"), catalogue.region("us-east-1")
+    >>> round(float(latency(one.latitude, one.longitude, other.latitude, other.longitude)), 3)
+    0.105
+    """
+    way = route(latitude, longitude, to_latitude, to_longitude)
+    known = dict(catalogue.table("calibration/sites").select("constant", "value").iter_rows())
+    return np.asarray(round_trip(way * known["fibre_stretch"]) - np.expm1(-way / LOCAL) * known["fixed_ms"] * MILLI)
+
+
+def _hubs(frame: pl.DataFrame) -> tuple[tuple[Array, Array], Array]:
+    """Latitudes and longitudes of the hubs, and the shortest way between each two along their links [m]."""
+    names = frame["hub"].to_list()
+    at = frame["latitude"].to_numpy(), frame["longitude"].to_numpy()
+    between = np.where(np.eye(len(names)) > 0, 0.0, np.inf)
+    for one, linked in enumerate(frame["linked_to"]):
+        for other in (names.index(name) for name in linked.split(";")) if linked else ():
+            between[one, other] = between[other, one] = great_circle(at[0][one], at[1][one], at[0][other], at[1][other])
+    for hub in range(len(names)):
+        between = np.minimum(between, between[:, [hub]] + between[[hub], :])
+    return at, between
 
 
 @takes(**RULES, bandwidth=UNLIMITED, window=UNLIMITED)

@@ -96,8 +96,8 @@ class Parameter:
             from workbench import catalogue
 
             try:
-                catalogue.key_of(self.table, str(value))
-            except UnknownName as error:
+                catalogue.llm(value) if self.table == "llms" else catalogue.key_of(self.table, str(value))
+            except (UnknownName, InputError) as error:
                 return f"{self.name} = {value!r}: {error}"
         return None
 

@@ -108,7 +108,8 @@ def disaggregated(prefill: Demand, decode: Demand, c: dict[str, Any]) -> Point:
     batch, replicas = decode.admitted(c), prefill.replicas / decode.replicas
     step = decode.decode(c, batch, decode.half_way)
     prompt = prefill.prefill(c)
-    move = decode.input_tokens * decode.cache_bytes / (np.minimum(prefill.chips, decode.chips) * decode.link)
+    kept = decode.model.cache_kept(decode.input_tokens) * decode.cache_bytes + decode.model.other.state
+    move = kept / (np.minimum(prefill.chips, decode.chips) * decode.link)
     ttft = move + prefill.first_token(c, np.maximum(batch / replicas, 1.0), step, prompt, np.maximum(step, prompt / decode.output_tokens))
     rate = np.minimum(batch * decode.output_tokens / (ttft + decode.output_tokens * step), replicas / prompt * decode.output_tokens)
     return _point(decode, batch, step, prompt, step, ttft, rate, decode.chips + replicas * prefill.chips)

@@ -29,10 +29,6 @@ NUMBERS = (
     *("tpot_ms", "ttft_ms", "output_tok_s_per_gpu", "power_w_per_gpu", "energy_j_per_out_token"),
 )
 WHOLE = NUMBERS[NUMBERS.index("layers") : NUMBERS.index("input_len")]  #: of them dimensions and degrees
-CHIPS = {
-    **{"A100-40": "A100 40GB", "A100-80": "A100", "A100-80GB": "A100", "A100-80G": "A100", "RTXPRO6000": "RTX PRO 6000"},
-    **{"GH200": "GH200 96GB", "H20-96G": "H20"},
-}
 #: Input tokens where a row states none: of a question of a chat, as Open-Orca has them.
 INPUT = 300.0
 #: Words that tell a framework, in small letters.
@@ -163,7 +159,7 @@ def side(chips: float, replicas: float, tp: float) -> Call:
 
 def chip_of(text: str | None) -> Chip:
     """The chip that a file means."""
-    return catalogue.chip(CHIPS.get(text or "", text or ""))
+    return catalogue.chip(text or "")
 
 
 def software(text: str | None, version: str | None = "") -> tuple[str, str]:
@@ -196,23 +192,18 @@ _STATED = sorted(dict.fromkeys(f.weights for f in formats.FORMATS.values()), key
 
 def llm_of(text: str | None) -> str:
     """Name in the catalogue of a model, whose publisher, date or number format may stand with it. Raises `UnknownName`."""
-    plain = re.sub(r"(-(0528|FP8|FP4|NVFP4|MXFP4|BF16|Instruct|2507|chat))+$", "", (text or "").rpartition("/")[2], flags=re.IGNORECASE)
-    return catalogue.key_of("llms", plain)
+    return catalogue.llm(text or "").name
 
 
 def _llm(row: Call) -> Any:
     """The model's name in the catalogue, or the call that makes one of the row's dimensions."""
     key = row["model_key"] or ""
     try:
-        try:
-            return catalogue.key_of("llms", key)
-        except UnknownName:
-            return catalogue.key_of("llms", key.rpartition("/")[2])
+        return llm_of(key)
     except UnknownName:
         if not all(row[name] for name in ("layers", "hidden", "heads", "vocab")):
             raise
     experts, layers, hidden, heads = (int(row[n] or 0) for n in ("n_experts", "layers", "hidden", "heads"))
-    linear = "Qwen3.5" in key  # three of four layers keep a state that does not grow: a short window
     mla = bool(row["mla_kv_lora"])
     made = {
         "name": key,
@@ -233,8 +224,6 @@ def _llm(row: Call) -> Any:
         "experts_per_token": int(row["top_k"] or 0),
         "moe_ffn": int(row["moe_ffn"] or 0) if experts else 0,
         "moe_layers": layers if experts else 0,
-        "sliding_window": 128 if linear else 0,
-        "sliding_layers": layers * 3 // 4 if linear else 0,
     }
     return {"call": "catalogue.LLM", "arguments": {name: value for name, value in made.items() if value or name == "name"}}
 

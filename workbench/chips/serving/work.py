@@ -71,7 +71,7 @@ class Demand(Arrays):
     acceptance_length: Any  #: tokens that a step yields, drafted ones that stand and the one that follows them
     draft_share: Any  #: time of drafting one token over that of a step
     weight_bytes: Any  #: of a parameter
-    cache_bytes: Any  #: of a token and sequence, all layers
+    cache_bytes: Any  #: of a number of the cache
     copies: Any  #: of a token's cache in the replica
     free: Any  #: memory beside the weights, whole replica [B]
     fits: Any  #: sequences whose cache fits at `HELD` of the output, before `admission`
@@ -92,9 +92,10 @@ class Demand(Arrays):
         asked, written = np.asarray(load.input_tokens, dtype=float), np.asarray(load.output_tokens, dtype=float)
         drafted, accepted = np.asarray(load.draft_tokens, dtype=float), np.asarray(load.acceptance_rate, dtype=float)
         chips, exchange, replicas = tp * pp * dp, machine.exchange, np.asarray(plan.replicas, dtype=float)
-        weight, cache = machine.format.bytes, FORMATS[plan.kv_precision].bytes * model.cached
+        weight, cache = machine.format.bytes, FORMATS[plan.kv_precision].bytes
         copies = np.where(np.asarray(model.latent) > 0, tp, np.maximum(tp / model.kv_heads, 1.0))
-        free = chips * (MEMORY_SHARE * machine.memory - RESERVED) - (model.read_params * dp + model.expert_params) * weight
+        rest, experts = model.weight_memory(machine.format.name, getattr(model, "quantization", None))
+        free = chips * (MEMORY_SHARE * machine.memory - RESERVED) - (rest * dp + experts)
         ep = np.where((np.asarray(model.experts) > 0) & (dp > 1), chips, 1.0)
         return cls(
             model=model,
@@ -115,7 +116,7 @@ class Demand(Arrays):
             cache_bytes=cache,
             copies=copies,
             free=free,
-            fits=np.maximum(free, 0.0) / (cache * copies * model.attended(asked + HELD * written)),
+            fits=np.maximum(free, 0.0) / (cache * copies * model.cache_kept(asked + HELD * written) + model.other.state),
             peak=machine.peak,
             peak16=machine.peak16,
             bandwidth=machine.bandwidth,
@@ -135,8 +136,8 @@ class Demand(Arrays):
     @property
     def missing_bytes(self) -> Any:
         """Memory that lacks for the weights and one request, whole replica [B]; 0 where they fit."""
-        request = self.cache_bytes * self.copies * self.model.attended(self.input_tokens + self.output_tokens)
-        return np.maximum(request - self.free, 0.0)
+        request = self.cache_bytes * self.copies * self.model.cache_kept(self.input_tokens + self.output_tokens)
+        return np.maximum(request + self.model.other.state - self.free, 0.0)
 
     def visited(self, tokens: Any) -> Any:
         """Share of the experts that so many tokens visit."""
@@ -153,26 +154,28 @@ class Demand(Arrays):
         flow = batch / self.pp  # a token crosses all stages, each of which holds a part of the sequences meanwhile
         here, across = flow / self.attention_dp, self.chips / self.pp  # of a group; chips of a stage
         worked = 1 + self.draft_tokens  # tokens of a sequence that a step works on: drafts are verified with the token they follow
-        attended = s.attended(context)
         weights = s.read_params * self.weight_bytes / self.tp / (c["stream"] * self.bandwidth)
         stream = c["stream"] * c["experts"] * self.bandwidth
         weights = weights + s.expert_params * self.visited(flow * worked) * self.weight_bytes / across / stream
-        cache = here * attended * self.cache_bytes * self.copies / self.tp / (c["cache"] * self.bandwidth)
+        cache = here * self._moved(context) / self.tp / (c["cache"] * self.bandwidth)
         arithmetic = 2 * flow * worked * s.used_params / across / (c["compute"] * self.peak)
-        widths = np.where(np.asarray(s.latent) > 0, 2.0 * s.latent, s.head_dim + s.value_dim)
-        scores = 2 * here * worked * attended * s.heads * widths * s.layers / self.tp / (c["compute"] * self.peak16)
+        scores = 2 * here * worked * (s.scores(context, decode=True) + s.other.updates) / self.tp / (c["compute"] * self.peak16)
         core = np.maximum(weights, arithmetic) + 0.3 * np.minimum(weights, arithmetic) + np.maximum(cache, scores)
-        overhead = c["layer"] * s.layers + c["mixture"] * s.moe_layers + c["step"] + here * c["sequence"]
+        overhead = c["layer"] * s.layers * s.parts / 2 + c["mixture"] * s.moe_layers + c["step"] + here * c["sequence"]
         step = core + self._collectives(c, here * worked, flow * worked / across) + overhead
         return step * c["scale"] * (1 + self.draft_tokens * self.draft_share) / self.acceptance_length
+
+    def _moved(self, context: Any) -> Any:
+        """Bytes that a step of a sequence reads of the cache, and reads and writes of states that do not grow."""
+        return self.model.cache_read(context) * self.cache_bytes * self.copies + 2 * self.model.other.state
 
     def _collectives(self, c: dict[str, Any], of_group: Any, of_chip: Any) -> Any:
         """All-reduces over tp of so many tokens, and all-to-alls of experts of so many tokens a chip, of all layers [s]."""
         s, across = self.model, c["across"]
         start = np.where(self.tp > 1, c["start"] * np.log2(np.maximum(self.tp, 2)) * np.where(self.tp_crosses, across, 1.0), 0.0)
-        reduce = 2 * s.layers * (start + c["volume"] * self.reduce_per_byte * of_group * s.hidden * 2)
+        reduce = s.parts * s.layers * (start + c["volume"] * self.reduce_per_byte * of_group * s.hidden * 2)
         start = np.where(self.ep > 1, 2 * c["start"] * np.where(self.ep_crosses, across, 1.0), 0.0)
-        sent = of_chip * s.hidden * ROUTED_BYTES * np.minimum(np.maximum(s.experts_per_token, 1), self.ep)
+        sent = of_chip * s.expert_hidden * ROUTED_BYTES * np.minimum(np.maximum(s.experts_per_token, 1), self.ep)
         return reduce + 2 * s.moe_layers * (start + c["volume"] * self.swap_per_byte * sent)
 
     def used(self, batch: Any, context: Any, tpot: Any) -> tuple[Any, Any]:
@@ -180,7 +183,7 @@ class Demand(Arrays):
         s = self.model
         rest = s.read_params * self.weight_bytes / self.tp
         experts = s.expert_params * self.visited(batch / self.pp) * self.weight_bytes / self.chips * self.pp
-        cache = batch / self.attention_dp * s.attended(context) * self.cache_bytes * self.copies / (self.tp * self.pp)
+        cache = batch / self.attention_dp * self._moved(context) / (self.tp * self.pp)
         flop = 2 * batch * s.used_params * (1 + self.computed / self.output_tokens) / self.chips
         return flop / (tpot * self.peak), (rest + experts + cache) / (tpot * self.bandwidth)
 
@@ -188,9 +191,8 @@ class Demand(Arrays):
         """Time that a prompt takes of the whole replica [s]; data-parallel groups work on several at once."""
         s, n = self.model, self.computed
         products = 2 * n * s.used_params / (c["prefill"] * self.peak)
-        attended = s.attended(self.input_tokens / 2)
-        scores = 2 * n * attended * (s.query + s.value) * s.layers / (c["attention"] * self.peak16)
-        reduce = 2 * s.layers * c["volume"] * self.reduce_per_byte * n * s.hidden * 2 / self.attention_dp
+        scores = 2 * n * (s.scores(self.input_tokens / 2) + s.other.updates) / (c["attention"] * self.peak16)
+        reduce = s.parts * s.layers * c["volume"] * self.reduce_per_byte * n * s.hidden * 2 / self.attention_dp
         return (products + scores) / self.chips + reduce
 
     def admitted(self, c: dict[str, Any]) -> Any:

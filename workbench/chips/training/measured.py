@@ -41,8 +41,6 @@ MLPERF_NUMBERS = ("n_chips", "global_batch", "sequence", "tp", "pp", "vp", "cp",
 #: Frameworks that rows name otherwise.
 NAMED = {"Composer": "llm-foundry"}
 VERSION = re.compile(r"20\d\d(?:-\d\d){0,2}|\d+(?:\.\d+)+")
-#: Names of chips and models in these files that the catalogue does not have as aliases.
-CHIPS = {"H100 SXM (96GB)": "H100 96GB", "TPU v7 (Ironwood)": "TPU v7", "Trainium1 (NeuronCores: 2/chip)": "Trainium1"}
 BENCHMARKS = {"llama2_70b_lora": "Llama-2-70B", "llama31_8b": "Llama-3.1-8B", "gpt3": "GPT-3-175B", "llama31_405b": "Llama-3.1-405B"}
 #: Software whose attention writes its scores to memory.
 UNFUSED = re.compile(r"2021|2022|DeepSpeed \(2023\)")
@@ -177,7 +175,7 @@ def _run(position: int, row: dict[str, Any]) -> Run:
         if not row[name]:
             raise InputError(f"{name} is not stated")
     llm, framework = _llm(row), software(row["stack"])
-    chip = catalogue.chip(CHIPS.get(row["chip"], row["chip"] or ""))
+    chip = catalogue.chip(row["chip"] or "")
     plan: dict[str, Any] = _plan(row) | {"precision": _precision(row["precision"])}
     chip.peak(plan["precision"])
     plan["uneven"] = bool(uneven_stages(llm.layers, plan["pp"] * plan["vp"]))

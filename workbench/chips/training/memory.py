@@ -84,7 +84,8 @@ def memory(model: Transformer, layout: Layout, sequence: Any, c: dict[str, Any])
         return shared / np.where(a.zero >= stage, a.shard, 1.0) + experts / np.where(a.zero >= stage, of_experts, 1.0)
 
     gathered = np.where(a.zero == 3, 2 * (shared + experts) / stage_layers * (2.0 + 2.0), 0.0)
-    inner = s.ffn_matrices * s.inner_width + 2 * s.query + s.key_value + s.moe_share * 2 * s.experts_per_token * s.hidden
+    mixed = s.main_share * (2 * s.query + s.key_value) + s.other_width
+    inner = s.ffn_matrices * s.inner_width + mixed + s.moe_share * 2 * s.experts_per_token * s.expert_hidden
     whole_too = 1.0 - a.scattered  # older code, which scatters its ranks, gathers no inputs
     kept = tokens * ((c["norms"] / a.sequence_split + c["unsplit"] * whole_too) * s.hidden + c["inner"] * inner / a.tp)
     scores = np.where(a.flash, 0.0, c["scores"] * tokens * sequence * s.heads / a.tp)

@@ -33,13 +33,13 @@ class Variant:
 
 def _ring(model: Transformer, exchange: Exchange, tp: Any, cp: Any, tokens: Any) -> Any:
     """Keys and values of all pieces come round."""
-    keys = 2.0 * tokens * cp * (model.key_value + model.latent) / tp
+    keys = 2.0 * tokens * cp * model.main_share * (model.key_value + model.latent) / tp
     return exchange.seconds("all_gather", keys, cp, tp)
 
 
 def _all_to_all(model: Transformer, exchange: Exchange, tp: Any, cp: Any, tokens: Any) -> Any:
     """Each rank gets some heads of the whole sequence, and gives their results back."""
-    heads = 2.0 * tokens * (model.query + model.key_value + model.expanded) / tp
+    heads = 2.0 * tokens * model.main_share * (model.query + model.key_value + model.expanded) / tp
     return 2 * exchange.seconds("alltoall", heads, cp, tp)
 
 

@@ -125,19 +125,20 @@ class _Job:
 def _products(job: _Job) -> Terms:
     """Matrix products of a layer, split over tensor-parallel chips; those that a model lacks have a share of 0."""
     s, a, h = job.model, job.layout, job.model.hidden
-    dense, compressed = 1 - s.moe_share, np.minimum(s.kv_lora_rank, 1)
+    dense, main, compressed = s.dense_share, s.main_share, s.main_share * np.minimum(s.kv_lora_rank, 1)
     from_query = np.where(np.asarray(s.q_lora_rank) > 0, s.q_lora_rank, h)
     has_ffn, has_shared = dense * np.minimum(s.ffn, 1), s.moe_share * np.minimum(s.shared_width, 1)
     rows = a.expert_load * job.tokens * s.experts_per_token * a.ep / a.tp / np.maximum(s.experts, 1)
     widest = np.where(np.asarray(s.ffn) > 0, s.ffn / a.tp, s.moe_ffn)
     return {
         "products": [
-            (1 - compressed, (s.query + s.key_value) / a.tp, h),
+            (main - compressed, (s.query + s.key_value) / a.tp, h),
             (compressed * np.minimum(s.q_lora_rank, 1), s.q_lora_rank, h),
             (compressed, s.query / a.tp, from_query),
             (compressed, s.latent, h),
             (compressed, s.expanded / a.tp, s.kv_lora_rank),
-            (1.0, h, s.value / a.tp),
+            (main, h, s.value / a.tp),
+            (np.minimum(s.other_width, 1), s.other_width / a.tp, h),
             (has_ffn, (s.ffn_matrices - 1) * s.ffn / a.tp, h),
             (has_ffn, h, s.ffn / a.tp),
             (has_shared, (s.ffn_matrices - 1) * s.shared_width / a.tp, h),
@@ -145,7 +146,7 @@ def _products(job: _Job) -> Terms:
         ],
         "groups": np.maximum(s.experts / a.ep, 1.0),
         "group_rows": np.where(np.asarray(s.experts) > 0, rows, 1.0),
-        "group_products": [((s.ffn_matrices - 1) * s.moe_ffn, h), (h, s.moe_ffn)],
+        "group_products": [((s.ffn_matrices - 1) * s.moe_ffn, s.expert_hidden), (s.expert_hidden, s.moe_ffn)],
         "misaligned": 0.25 * _off((s.query + s.key_value) / a.tp) + 0.25 * _off(s.value / a.tp) + 0.5 * _off(widest),
     }
 
@@ -155,8 +156,9 @@ def _attention(job: _Job) -> Terms:
     context = np.where(a.flash, s.attended(job.sequence / 2), job.sequence)  # a causal sequence, in the mean
     return {
         "odd_heads": 1.0 * (s.head_dim % 8 > 0) + 0.5 * (s.head_dim % 64 > 0),
-        "attention_flop": operators.attention_flop(job.tokens, context, s.heads / a.tp, s.head_dim, s.value_dim),
-        "context": context,
+        "attention_flop": operators.attention_flop(job.tokens, context, s.heads / a.tp, s.head_dim, s.value_dim)
+        + 2 * job.tokens * s.other.updates / s.layers / a.tp,
+        "context": np.where(context > 0, context, 1.0),  # states alone attend to none
         "score_bytes": np.where(a.flash, 0.0, SCORE_BYTES * job.tokens * job.sequence * s.heads / a.tp),
     }
 
@@ -165,10 +167,15 @@ def _streamed(job: _Job) -> Terms:
     """Bytes of a layer's forward pass that go through memory outside of products, and kernels."""
     s, a, topk = job.model, job.layout, job.model.experts_per_token
     unfused = np.where(a.flash, 1.0, UNFUSED)
-    activations = s.inner_width * s.ffn_matrices + s.moe_share * 4 * topk * s.hidden
+    activations = s.inner_width * s.ffn_matrices + s.moe_share * 4 * topk * s.expert_hidden
     norms = NORM_PASSES * s.hidden / a.sequence_split * unfused
-    moved = norms + activations / a.tp * unfused + 3 * (s.query + s.key_value + s.expanded) / a.tp
-    cast = 4 * (2 * s.hidden + (s.value + s.inner_width) / a.tp + s.moe_share * topk * s.hidden) if job.machine.format.bits < 16 else 0.0
+    mixed = s.main_share * (s.query + s.key_value + s.expanded) + s.other_width
+    moved = norms + activations / a.tp * unfused + 3 * mixed / a.tp
+    cast = (
+        4 * (2 * s.hidden + (s.main_share * s.value + s.other_width + s.inner_width) / a.tp + s.moe_share * topk * s.hidden)
+        if job.machine.format.bits < 16
+        else 0.0
+    )
     kernels = np.where(a.flash, KERNELS, KERNELS_UNFUSED) + KERNELS_MIXTURE * np.minimum(s.experts, 1) + KERNELS_TP * (a.tp > 1)
     return {"stream_bytes": 2.0 * job.tokens * moved, "cast_bytes": job.tokens * cast, "kernels": kernels}
 
@@ -183,13 +190,13 @@ def _in_layers(job: _Job) -> Terms:
     domains = np.ceil(a.ep / exchange.domain)
     visited = np.where(domains > 1, domains * (1 - (1 - 1 / domains) ** np.maximum(topk, 1)), topk)
     visited = np.where((domains > 1) & (np.asarray(s.kv_lora_rank) > 0), np.minimum(visited, NODE_LIMIT), visited)
-    sent = a.expert_load * job.tokens * visited * s.hidden * job.machine.format.wire_bytes / a.tp
+    sent = a.expert_load * job.tokens * visited * s.expert_hidden * job.machine.format.wire_bytes / a.tp
     variants = VARIANTS.values()
     apart = np.where(a.pp > 1, np.maximum(a.tp * a.ranks, 1.0), 1.0)
     boundary = exchange.seconds("sendrecv", slab / a.sequence_split, np.minimum(a.pp, 2), apart)
     return {
-        "tp_forward": np.where(split, 2 * (gather + reduce), 2 * both),
-        "tp_backward": np.where(split, 2 * (gather + reduce) + gather, 2 * both),
+        "tp_forward": s.parts * np.where(split, gather + reduce, both),
+        "tp_backward": s.parts * np.where(split, gather + reduce, both) + np.where(split, gather, 0.0),
         "tp_crosses": exchange.crosses(a.tp, stride) & (a.tp > 1),
         "ep_forward": 2 * exchange.seconds("alltoall", sent, a.ep) * s.moe_share,
         "ep_crosses": domains > 1,

@@ -78,8 +78,14 @@ def test_a_folder_with_a_config_is_enough(tmp_path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"model_type": "mamba"}, "model_type is 'mamba'; supported are"),
-        ({"model_type": None}, "model_type is None"),
+        ({"model_type": "bert"}, "model_type is 'bert', an encoder: expected a causal language model; describe what is served in a row"),
+        ({"model_type": "t5"}, "model_type is 't5', an encoder with a decoder"),
+        ({"is_encoder_decoder": True}, "an encoder with a decoder"),
+        ({"layer_types": ["full_attention"] * 31 + ["sparkling"]}, "layer_types holds 'sparkling'; known kinds of layers are"),
+        ({"layer_types": ["full_attention"] * 31}, "layer_types has 31 entries; expected one for each of 32 layers"),
+        ({"lru_width": 4096}, "lru_width says layers of a kind that is not known here"),
+        ({"quantization_config": {"quant_method": "magic"}}, "quant_method is 'magic'; known are fp8, nvfp4"),
+        ({"intermediate_size": [14336] * 31 + ["x"]}, "intermediate_size is 'x'; expected a whole number"),
         ({"hidden_size": "wide"}, "hidden_size is 'wide'"),
         ({"num_hidden_layers": None}, "num_hidden_layers is missing"),
         ({"num_hidden_layers": 0}, "num_hidden_layers is 0"),
@@ -130,6 +136,22 @@ def test_a_longer_context_never_costs_less(context, more, name):
 def test_negative_lengths_are_refused():
     with pytest.raises(InputError, match="context"):
         catalogue.llm("Llama-3.1-8B").kv_bytes(-1)
+
+
+def test_a_renamed_family_is_known_by_its_fields(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(json.loads((CONFIGS / "llama-2-7b.json").read_text()) | {"model_type": "alpaca_next"}))
+    assert catalogue.llm(path).params == catalogue.llm("Llama-2-7B").params
+
+
+def test_a_file_in_the_cache_of_the_hub_has_the_name_of_its_repository(tmp_path):
+    folder = tmp_path / "models--meta-llama--Llama-2-7b-hf"
+    for name in ("blobs", "snapshots/abc"):
+        (folder / name).mkdir(parents=True)
+    (folder / "blobs" / "f00d").write_text((CONFIGS / "llama-2-7b.json").read_text())
+    (folder / "snapshots" / "abc" / "config.json").symlink_to(folder / "blobs" / "f00d")
+    read = catalogue.llm(folder / "snapshots" / "abc" / "config.json")
+    assert (read.name, read.publisher) == ("Llama-2-7b-hf", "meta-llama")
 
 
 @pytest.mark.parametrize("config", ["mixtral-8x7b", "deepseek-v3", "gpt-oss-20b"])

@@ -1,0 +1,250 @@
+"""Lists of layers: each kind has the weights, the cache and the arithmetic that its equations say, and hybrids the sum of theirs."""
+
+import json
+
+import numpy as np
+import pytest
+
+from workbench import catalogue, chips
+from workbench.chips.serving.plan import Load, ServingPlan
+from workbench.fabric import Cluster
+from workbench.llm import Transformer, of_config, read_hugging_face
+
+H, V = 64, 100  #: width and vocabulary of all of them
+PLAIN = {"hidden_size": H, "num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "vocab_size": V}
+PLAIN |= {"intermediate_size": 96, "max_position_embeddings": 4096}
+EMBEDDED, FEED, ATTENTION = 2 * V * H, 3 * H * 96, H * (64 + 2 * 32 + 64)
+NORMS = 4 * 2 * H + H
+MLA = {"q_lora_rank": 24, "kv_lora_rank": 32, "qk_nope_head_dim": 8, "qk_rope_head_dim": 8, "v_head_dim": 12, "num_key_value_heads": 4}
+LATENT = H * 24 + 24 * 64 + H * 40 + 32 * (4 * 8 + 48) + 48 * H
+INDEX = {"index_n_heads": 3, "index_head_dim": 8, "index_topk": 16}
+INDEXER = 24 * 24 + H * 8 + H * 3
+DELTA = {"linear_num_key_heads": 2, "linear_num_value_heads": 4, "linear_key_head_dim": 8, "linear_value_head_dim": 8}
+DELTA |= {"linear_conv_kernel_dim": 4, "full_attention_interval": 4}
+GATED = H * (16 + 16 + 32) + H * 32 + H * 8 + 64 * 4 + 32 * H
+MAMBA2 = {"mamba_num_heads": 8, "mamba_head_dim": 16, "ssm_state_size": 16, "n_groups": 2, "conv_kernel": 4}
+STATE_SPACE = H * (128 + 192 + 8) + 192 * 4 + 128 * H
+V4 = {"num_key_value_heads": 1, "head_dim": 32, "q_lora_rank": 24, "o_lora_rank": 16, "o_groups": 2, "sliding_window": 8}
+V4 |= INDEX | {"compress_ratios": [0, 4, 128, 4], "num_local_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 48}
+V4_WINDOW = H * 24 + 24 * 128 + H * 32 + 128 * 16 + 2 * 16 * H
+V4_FOUR = 2 * (2 * H * 64 + 4 * 64) // 2 + (2 * H * 16 + 4 * 16) + 24 * 24 + H * 3
+V4_WIDE = 2 * H * 32 + 128 * 32
+KIMI = MLA | {"linear_attn_config": {"full_attn_layers": [4], "num_heads": 4, "head_dim": 16, "short_conv_kernel_size": 4}}
+KDA = 4 * H * 64 + H * 4 + 3 * 64 * 4 + 2 * (H * 16 + 16 * 64)
+RWKV = {"model_type": "rwkv5", "hidden_size": H, "num_hidden_layers": 2, "vocab_size": V, "head_size": 16, "context_length": 4096}
+MAMBA = {"model_type": "mamba", "hidden_size": H, "num_hidden_layers": 2, "vocab_size": V, "state_size": 16, "expand": 2, "conv_kernel": 4}
+MAMBA |= {"time_step_rank": 4}
+SELECTIVE = H * 256 + 128 * 4 + 128 * (4 + 32) + 4 * 128 + 128 * 16 + 128 * H
+EXPERTS = {"num_local_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 48}
+EXPERT = 3 * H * 48
+PLAIN_CACHE = 4 * 64  #: numbers that a token adds, all layers
+
+#: Name, configuration, parameters but embeddings and norms, of which a token visits, numbers kept of 1000 tokens, bytes of state.
+KINDS = [
+    ("full", PLAIN, 4 * (ATTENTION + FEED), None, 1000 * PLAIN_CACHE, 0),
+    ("sliding", PLAIN | {"sliding_window": 100, "sliding_window_pattern": 2}, 4 * (ATTENTION + FEED), None, 2 * 64 * 1100, 0),
+    ("latent", PLAIN | MLA, 4 * (LATENT + FEED), None, 4 * 40 * 1000, 0),
+    ("sparse latent", PLAIN | MLA | INDEX, 4 * (LATENT + INDEXER + FEED), None, 4 * 48 * 1000, 0),
+    (
+        "an indexer for two layers",
+        PLAIN | MLA | INDEX | {"indexer_types": ["full", "shared"] * 2},
+        4 * (LATENT + FEED) + 2 * INDEXER,
+        None,
+        (4 * 40 + 2 * 8) * 1000,
+        0,
+    ),
+    ("gated delta", PLAIN | DELTA, ATTENTION + 3 * GATED + 4 * FEED, None, 64 * 1000, 3 * (4 * 32 * 8 + 2 * 64 * 3)),
+    (
+        "Mamba-2, experts and attention alone",
+        {k: v for k, v in PLAIN.items() if k != "num_hidden_layers"} | MAMBA2 | EXPERTS | {"hybrid_override_pattern": "ME*-M"},
+        2 * STATE_SPACE + ATTENTION + FEED + 8 * EXPERT + 8 * H,
+        2 * STATE_SPACE + ATTENTION + FEED + 2 * EXPERT + 8 * H,
+        64 * 1000,
+        2 * (4 * 128 * 16 + 2 * 192 * 3),
+    ),
+    (
+        "compressed",
+        PLAIN | V4,
+        4 * V4_WINDOW + 2 * V4_FOUR + V4_WIDE + 4 * (8 * EXPERT + 8 * H),
+        4 * V4_WINDOW + 2 * V4_FOUR + V4_WIDE + 4 * (2 * EXPERT + 8 * H),
+        4 * 32 * 8 + 1000 * (2 * (32 + 8) / 4 + 32 / 128),
+        0,
+    ),
+    ("Kimi delta", PLAIN | KIMI, LATENT + 3 * KDA + 4 * FEED, None, 40 * 1000, 3 * (4 * 64 * 16 + 2 * 192 * 3)),
+    (
+        "lightning",
+        PLAIN | {"attn_type_list": [0, 0, 0, 1]},
+        ATTENTION + 3 * 5 * H * 64 + 4 * FEED,
+        None,
+        64 * 1000,
+        3 * 4 * 64 * 16,
+    ),
+    ("Mamba", MAMBA, 2 * SELECTIVE, None, 0, 2 * (4 * 128 * 16 + 2 * 128 * 3)),
+    ("RWKV", RWKV, 2 * (5 * H * H + H * H + 2 * H * 224), None, 0, 2 * (4 * H * 16 + 2 * 2 * H)),
+    ("shared caches", PLAIN | {"num_kv_shared_layers": 2}, 4 * (ATTENTION + FEED), None, 2 * 64 * 1000, 0),
+    ("to an image", PLAIN | {"cross_attention_layers": [1]}, 4 * (ATTENTION + FEED), None, 3 * 64 * 1000, 0),
+    (
+        "first dense, then experts and a shared one",
+        PLAIN | EXPERTS | {"first_k_dense_replace": 1, "n_shared_experts": 1},
+        4 * ATTENTION + FEED + 3 * (9 * EXPERT + 8 * H),
+        4 * ATTENTION + FEED + 3 * (3 * EXPERT + 8 * H),
+        1000 * PLAIN_CACHE,
+        0,
+    ),
+    (
+        "experts in every other layer, which work in half the width",
+        PLAIN | EXPERTS | {"mlp_layer_types": ["dense", "sparse"] * 2, "moe_latent_size": 32},
+        4 * ATTENTION + 2 * FEED + 2 * (8 * EXPERT // 2 + 8 * H + 2 * H * 32),
+        4 * ATTENTION + 2 * FEED + 2 * (2 * EXPERT // 2 + 8 * H + 2 * H * 32),
+        1000 * PLAIN_CACHE,
+        0,
+    ),
+    (
+        "blocks of a search",
+        {
+            **{k: v for k, v in PLAIN.items() if k not in ("num_key_value_heads", "intermediate_size", "num_hidden_layers")},
+            "block_configs": [
+                {"attention": {"no_op": False, "n_heads_in_group": 2}, "ffn": {"ffn_mult": 6.0}},
+                {"attention": {"no_op": True, "n_heads_in_group": None}, "ffn": {"ffn_mult": 12.0}},
+                {"attention": {"replace_with_linear": True}, "ffn": {"replace_with_linear": True}},
+                {"attention": {"replace_with_linear": True}, "ffn": {"no_op": True}},
+            ],
+        },
+        ATTENTION + 3 * H * (256 + 512) + 3 * H * H,
+        None,
+        64 * 1000,
+        0,
+    ),
+]
+NAMES = [name for name, *_ in KINDS]
+
+
+@pytest.mark.parametrize(("name", "config", "weights", "active", "kept", "state"), KINDS, ids=NAMES)
+def test_a_layer_of_each_kind_by_hand(name, config, weights, active, kept, state):
+    llm = of_config(config, name=name)
+    assert llm.params - llm._vectors - (EMBEDDED if not llm.tied_embeddings else V * H) == weights
+    assert llm.active_params - llm.params == (0 if active is None else active - weights)
+    assert llm.cache_kept(1000) == pytest.approx(kept)
+    assert llm.other.state == state
+    assert sum(n for n, _, _ in llm.runs) == llm.layers
+    assert sum(llm.weight_parts.values()) == pytest.approx(llm.params)
+
+
+@pytest.mark.parametrize("config", [config for _, config, *_ in KINDS], ids=NAMES)
+def test_a_longer_context_never_costs_less(config):
+    llm, context = of_config(config), np.array([1.0, 10, 100, 1000, 4000, 1e6])
+    for quantity in (llm.kv_bytes(context), llm.forward_flop_per_token(context), llm.cache_read(context), llm.scores(context, decode=True)):
+        assert np.all(np.diff(quantity) >= 0)
+    assert np.all(llm.cache_kept(context) <= llm.cached * context + 1e-9)
+
+
+@pytest.mark.parametrize("config", [config for _, config, *_ in KINDS], ids=NAMES)
+def test_many_models_at_once_are_each_of_them(config):
+    models = [of_config(config), of_config(PLAIN)]
+    both = Transformer.stack(models)
+    for i, llm in enumerate(models):
+        assert both.params[i] == pytest.approx(llm.params)
+        for quantity in ("cache_kept", "cache_read", "attended", "scores"):
+            assert np.broadcast_to(getattr(both, quantity)(300.0), 2)[i] == pytest.approx(getattr(llm, quantity)(300.0)), quantity
+
+
+def test_the_cache_grows_in_full_layers_alone():
+    llm, full = of_config(PLAIN | DELTA), of_config(PLAIN)
+    assert 4 * llm.kv_bytes([1, 1000, 100_000]) == pytest.approx(full.kv_bytes([1, 1000, 100_000]))
+    grown = llm.forward_flop_per_token(2000) - llm.forward_flop_per_token(1000)
+    assert 4 * grown == full.forward_flop_per_token(2000) - full.forward_flop_per_token(1000)
+    assert llm.forward_flop_per_token(0) > 2 * (llm.used_params - llm._vectors)  # a state is updated whatever the context
+
+
+def test_arithmetic_of_sparse_attention_is_bounded_but_for_its_index():
+    dense, sparse = of_config(PLAIN | MLA), of_config(PLAIN | MLA | INDEX)
+    assert sparse.scores(16) - dense.scores(16) == 4 * 3 * 8 * 16  # all is selected: the index comes on top
+    assert sparse.scores(5016) - sparse.scores(16) == 4 * 3 * 8 * 5000
+    assert sparse.cache_kept(5000) == 4 * 48 * 5000
+    assert sparse.cache_read(5000) == 4 * (40 * 16 + 8 * 5000)
+
+
+def test_decode_of_latent_attention_meets_the_latent_vectors():
+    llm = of_config(PLAIN | MLA)
+    assert llm.scores(100) == 100 * 4 * 4 * (16 + 12)
+    assert llm.scores(100, decode=True) == 100 * 4 * 4 * 2 * 40
+
+
+def test_layers_of_one_part_and_parallel_blocks_are_summed_once():
+    assert of_config(PLAIN).parts == 2
+    assert of_config(PLAIN | {"parallel_attn": True}).parts == 1
+    alone = of_config(KINDS[NAMES.index("Mamba-2, experts and attention alone")][1])
+    assert (alone.layers, alone.parts) == (5, 1)
+    assert alone.kinds() == {"Mamba-2": 2, "experts": 1, "full": 1, "dense": 1}
+
+
+def test_two_hundred_million_layers_are_refused_at_once():
+    for many in ({"num_hidden_layers": 200_000_000}, {"hybrid_override_pattern": "M" * 20_000}):
+        with pytest.raises(ValueError, match="expected less than or equal to 10000"):
+            of_config(PLAIN | many)
+
+
+def test_a_projected_embedding_is_as_narrow_as_it_is():
+    # OPT-350m: 24 layers of width 1024, embeddings of 512, 331.2 million parameters (its card)
+    opt = {"model_type": "opt", "hidden_size": 1024, "word_embed_proj_dim": 512, "num_hidden_layers": 24, "num_attention_heads": 16}
+    llm = of_config(opt | {"ffn_dim": 4096, "vocab_size": 50272, "max_position_embeddings": 2048})
+    assert llm.params == pytest.approx(331.2e6, rel=2e-3)
+
+
+def test_heads_for_more_tokens_stand_beside():
+    # MiMo-7B: 7.83 billion with its head, 7.62 without (its card)
+    llm = catalogue.llm("MiMo-7B")
+    assert llm.mtp_layers == 0  # the row says dimensions alone
+    one = of_config(PLAIN | {"num_nextn_predict_layers": 1})
+    assert one.params == of_config(PLAIN).params
+    assert one.mtp_params == ATTENTION + FEED + 2 * H * H
+
+
+def test_a_params_json_of_mistral(tmp_path):
+    # Mistral Nemo: 12.25 billion parameters
+    path = tmp_path / "params.json"
+    params = {"dim": 5120, "n_layers": 40, "head_dim": 128, "hidden_dim": 14336, "n_heads": 32, "n_kv_heads": 8, "vocab_size": 131072}
+    path.write_text(json.dumps(params))
+    assert catalogue.llm(path).params == catalogue.llm("Mistral-Nemo-12B").params
+    assert catalogue.llm(tmp_path).params == pytest.approx(12.25e9, rel=1e-3)
+
+
+def test_what_a_class_fills_is_filled():
+    # LLaVA 1.5 7B: its file says the vocabulary alone; 6.74 billion of Vicuna 7B
+    llava = {"model_type": "llava", "text_config": {"model_type": "llama", "max_position_embeddings": 4096, "vocab_size": 32064}}
+    assert of_config(llava).params == pytest.approx(6.74e9, rel=1e-3)
+
+
+def test_damaged_configs_of_every_kind_are_read_or_refused(read_mutants):
+    for name, config, *_ in KINDS:
+        whole = json.dumps(config | {"quantization_config": {"quant_method": "gptq", "bits": 4, "ignore": ["model.layers.0*"]}}).encode()
+        for llm in read_mutants(read_hugging_face, whole, "config.json", n=60):
+            assert 0 < llm.active_params <= llm.params, name
+            assert np.isfinite([llm.forward_flop_per_token(1e4), llm.kv_bytes(1e4), llm.weight_bytes()]).all()
+            assert repr(llm)
+
+
+def test_prompts_of_a_sparse_model_do_not_grow_as_those_of_a_dense_one():
+    cluster = Cluster("B300", 8, "InfiniBand XDR")
+    plan, lengths = ServingPlan(8, "fp8", "fp8"), np.array([65_536, 524_288])
+    time = chips.serving("GLM-5.2", cluster, plan, Load(1, lengths, 256)).prompt
+    dense = chips.serving(of_config(PLAIN | {"max_position_embeddings": 1 << 20}), cluster, ServingPlan(2), Load(1, lengths, 256)).prompt
+    assert 8 <= time[1] / time[0] < 16 < dense[1] / dense[0]
+
+
+@pytest.mark.parametrize("config", [config for _, config, *_ in KINDS], ids=NAMES)
+def test_a_step_of_every_kind_of_layer_is_trained(config):
+    cluster, plan = Cluster("H100", 8, "InfiniBand NDR"), chips.TrainingPlan(tp=2)
+    step = chips.training_step(of_config(config), cluster, plan, global_batch=64, sequence=512)
+    assert step.feasible
+    assert 0 < step.mfu < 1
+    assert 0 < chips.serving(of_config(config), cluster, ServingPlan(2), Load(8, 100, 100)).tpot < 1
+
+
+def test_a_state_is_memory_and_traffic_of_each_sequence():
+    cluster, plan = Cluster("H200", 8, "InfiniBand NDR"), ServingPlan(8, "fp8", "fp8")
+    llm = catalogue.llm("Qwen3.5-397B-A17B")
+    short, long = chips.serving(llm, cluster, plan, Load(np.inf, np.array([1000, 30_000]), 1000)).batch
+    copies = 8 / 2  # two key-value heads over eight ranks
+    grown = [copies * llm.kv_bytes(n, 1) + llm.other.state for n in (1600, 30_600)]
+    assert short / long == pytest.approx(grown[1] / grown[0], rel=0.15)

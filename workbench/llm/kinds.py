@@ -1,0 +1,159 @@
+"""Which kind of layer follows which: from the lists, patterns and periods of a configuration."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from workbench.errors import InputError
+from workbench.llm.fields import Fields
+
+WAY_OUT = "describe what is served in a row of your own: llms.csv in the folder WORKBENCH_DATA"
+#: Kinds of layers by their names in files.
+KINDS: dict[str | int, str] = {1: "full", 0: "linear"} | {
+    name: kind
+    for kind, names in {
+        "full": "full_attention attention global global_attention *",
+        "sliding": "sliding_attention chunked_attention local local_attention",
+        "sparse": "deepseek_sparse_attention",
+        "linear": "linear_attention mamba mamba2 M",
+        "convolution": "conv",
+        "experts": "moe E",
+        "feed": "mlp -",
+    }.items()
+    for name in names.split()
+}
+
+
+def layers_of(c: Fields) -> tuple[list[str], list[str]]:
+    """Kind of the mixer and of the feed-forward part of each layer."""
+    pattern = c.get("hybrid_override_pattern", c.get("layers_block_type"))
+    if "block_configs" in c:
+        return blocks_of(c)
+    if isinstance(pattern, list | str) and pattern:
+        if len(pattern) > 10_000:
+            raise InputError(f"a pattern of {len(pattern)} layers; expected less than or equal to 10000")
+        found = [_kind(p, "hybrid_override_pattern") for p in pattern]
+        if {"experts", "feed"} & set(found):  # layers of one part each
+            feeds = [{"experts": "experts", "feed": "dense"}.get(k, "none") for k in found]
+            return [k if feed == "none" else "none" for k, feed in zip(found, feeds, strict=True)], feeds
+        return found, _feeds(c, len(found))
+    n = c.size("layers")
+    return _mixers(c, n), _feeds(c, n)
+
+
+def _kind(name: Any, field: str) -> str:
+    if not isinstance(name, str | int) or name not in KINDS:
+        known = ", ".join(str(k) for k in KINDS)
+        raise InputError(f"{field} holds {name!r}; known kinds of layers are {known}; or {WAY_OUT}")
+    return KINDS[name]
+
+
+def _mixers(c: Fields, n: int) -> list[str]:
+    """How each of `n` layers mixes tokens: by a list, a pattern or a period, whichever the file has."""
+    window, kind = c.has("window"), c.kind
+    if "compress_ratios" in c:
+        return ["compressed"] * n
+    if kind.startswith("rwkv"):
+        return ["linear"] * n
+    for name in ("layer_types", "attn_type_list"):
+        if (types := c.each(name, n)) is not None:
+            found = [_kind(t, name) for t in types]
+            break
+    else:
+        found = _by_period(c, n, window)
+    crossed = c.get("cross_attention_layers")
+    if isinstance(crossed, list):
+        found = ["cross" if i in crossed else k for i, k in enumerate(found)]
+    if "index_topk" in c:
+        found = ["sparse" if k == "full" else k for k in found]
+    sparse = c.get("sparse_attention_config")
+    if isinstance(sparse, dict) and sparse.get("use_sparse_attention", True):
+        freq = sparse.get("sparse_attention_freq")
+        found = ["sparse" if not isinstance(freq, list) or (i < len(freq) and freq[i]) else k for i, k in enumerate(found)]
+    reach = c.size("window", 0, low=0) if window else 0
+    if not reach or (c.has("context") and reach >= c.size("context")):
+        found = ["full" if k == "sliding" else k for k in found]
+    return found
+
+
+def _by_period(c: Fields, n: int, window: bool) -> list[str]:
+    """Kinds of layers where no list says them."""
+    swa, linear = c.each("hybrid_layer_pattern", n), c.get("linear_attn_config")
+    if swa is not None:
+        return ["sliding" if s else "full" for s in swa]
+    if isinstance(linear, dict):
+        if not isinstance(full := linear.get("full_attn_layers"), list):
+            raise InputError("linear_attn_config has no full_attn_layers; expected the list of layers with full attention")
+        return ["full" if i + 1 in full else "linear" for i in range(n)]
+    if isinstance(listed := c.get("attn_layer_indices", c.get("attn_layer_idx")), list):
+        return ["full" if i in listed else "linear" for i in range(n)]
+    if "layer_group_size" in c and "linear" in c.kind:
+        return ["linear" if (i + 1) % c.size("layer_group_size") else "full" for i in range(n)]
+    if "attn_layer_period" in c:
+        period, offset = c.size("attn_layer_period"), c.size("attn_layer_offset", 0, low=0)
+        return ["full" if i % period == offset else "linear" for i in range(n)]
+    if "full_attention_interval" in c or "linear_num_value_heads" in c:
+        every = c.size("full_attention_interval", 4)
+        return ["full" if (i + 1) % every == 0 else "linear" for i in range(n)]
+    if c.get("beside"):
+        return ["beside"] * n
+    if (c.has("state") and not c.has("heads")) or c.kind == "mamba2":
+        return ["linear"] * n
+    if window and c.get("chunk_every"):
+        rope = c.each("no_rope_layers", n) if c.get("no_rope_layers") else None
+        return ["sliding" if (rope[i] if rope else (i + 1) % c.get("chunk_every")) else "full" for i in range(n)]
+    if window and isinstance(pattern := c.get("sliding_window_pattern", c.get("_sliding_window_pattern")), str) and pattern:
+        return ["sliding" if pattern[i % len(pattern)] == "L" else "full" for i in range(n)]
+    if window and c.has("full_every"):
+        every = c.size("full_every")
+        return ["sliding" if (i + 1) % every else "full" for i in range(n)]
+    if window and c.flag("use_sliding_window"):  # Qwen2: the layers from max_window_layers on
+        first = c.size("max_window_layers", n, low=0)
+        return ["sliding" if i >= first else "full" for i in range(n)]
+    return ["sliding" if window and c.get("all_slide") else "full"] * n
+
+
+def _feeds(c: Fields, n: int) -> list[str]:
+    """Feed-forward part of each of `n` layers: dense or experts."""
+    if (c.has("state") and not c.has("heads")) or c.kind == "mamba2":
+        return ["none"] * n
+    if not c.size("experts", 0, low=0) or c.get("enable_moe_block") is False:
+        return ["dense"] * n
+    for name, word in (("mlp_layer_types", "sparse"), ("moe_layer_freq", 1), ("moe_layers", 1)):
+        if isinstance(c.get(name), list) and len(c.get(name)) >= n:
+            return ["experts" if kind == word else "dense" for kind in c.each(name, n) or ()]
+    if isinstance(listed := c.get("moe_layers_enum"), str):
+        at = {int(i) for i in listed.split(",") if i.strip().isdigit()}
+        return ["experts" if i in at else "dense" for i in range(n)]
+    first, every, only = c.size("first_dense", 0, low=0), c.size("moe_every", 1), c.get("mlp_only_layers") or ()
+    if "expert_layer_offset" in c:
+        every, offset = c.size("expert_layer_period"), c.size("expert_layer_offset", low=0)
+        return ["experts" if i % every == offset else "dense" for i in range(n)]
+    if not isinstance(only, list | tuple):
+        raise InputError(f"mlp_only_layers is {only!r}; expected a list of layers")
+    return ["experts" if i >= first and (i + 1) % every == 0 and i not in only else "dense" for i in range(n)]
+
+
+def blocks_of(c: Fields) -> tuple[list[str], list[str]]:
+    """Kinds of layers of a model found by architecture search, whose blocks may lack a part or have a matrix in its place."""
+    blocks = c.get("block_configs")
+    if not isinstance(blocks, list) or not blocks or len(blocks) > 10_000:
+        raise InputError("block_configs is no list of up to 10000 layers")
+    parts: list[Any] = [(b.get("attention"), b.get("ffn")) if isinstance(b, dict) else (None, None) for b in blocks]
+    if any(not isinstance(part, dict) for pair in parts for part in pair):
+        raise InputError("block_configs lacks attention or ffn of a layer")
+    as_words = [["none" if p.get("no_op") else "matrix" if p.get("replace_with_linear") else "" for p in pair] for pair in parts]
+    return [a or "full" for a, _ in as_words], [f or "dense" for _, f in as_words]
+
+
+def searched(c: Fields, feeds: list[str]) -> tuple[int, float]:
+    """Heads for each key-value head and mean inner width of the blocks of `_blocks`."""
+    blocks = c.get("block_configs")
+    groups = {str(g): g for b in blocks if (g := b["attention"].get("n_heads_in_group")) is not None}
+    factors = [b["ffn"].get("ffn_mult") for b, feed in zip(blocks, feeds, strict=True) if feed == "dense"]
+    if len(groups) != 1 or not all(isinstance(g, int) and g > 0 for g in groups.values()):
+        raise InputError(f"block_configs has n_heads_in_group {', '.join(groups) or None}; expected one number for all layers")
+    if any(isinstance(f, bool) or not isinstance(f, int | float) or not 0 < f < 100 for f in factors):
+        raise InputError("block_configs has an ffn_mult that is no number above 0 and below 100")
+    widths = [-(-int(2 * f * c.size("hidden") / 3) // 256) * 256 for f in factors]  # as the class rounds them
+    return groups.popitem()[1], sum(widths) / max(len(widths), 1)

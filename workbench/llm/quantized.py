@@ -1,0 +1,196 @@
+"""Formats of a model's weights: what its ``quantization_config``, or its name, says of each part, scales and zero points included."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from workbench import formats
+from workbench.errors import InputError
+
+SIXTEEN = 16.0
+LAYERS = ("attention", "dense", "shared", "experts")  #: parts of the layers that are quantised unless said otherwise
+#: Words in the name of a module by which its part is known, the first that fits.
+_WORDS = {
+    "rest": r"norm|router|bias|indexer|(^|[._])gate$|expert_gate$|mtp|visi|visual|audio|projector|patch|conv1d",
+    "shared": r"shared|share_expert",
+    "experts": r"experts",
+    "attention": r"attn|attention|mixer|mamba",
+    "embedding": r"embed|wte",
+    "head": r"(^|[._])(lm_)?head",
+    "dense": r"mlp|ffn|feed_forward",
+}
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """Bits of a weight by part of the model; a part that is not named has 16."""
+
+    name: str  #: the narrowest format
+    said: str  #: by what
+    bits: dict[str, float]
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+
+def of_format(precision: str, said: str = "") -> Quantization:
+    """Matrices of the layers in a format, all else in 16 bits; all in it where it is as wide. Raises `InputError` for others."""
+    bits = formats.named(precision, "weights").bits
+    parts = LAYERS if bits < SIXTEEN else (*LAYERS, "embedding", "head", "rest")
+    return Quantization(precision, said, dict.fromkeys(parts, bits))
+
+
+#: Words in the name of a repository that say the format of the weights, and those that change no dimension.
+_WORDS_OF = {"nvfp4": "nvfp4 fp4", "int4": "int4 awq gptq w4a16 4bit", "int8": "int8 w8a8"} | {
+    n: n for n in ("fp8", "mxfp8", "mxfp4", "bf16")
+}
+_FORMATS = {word: name for name, words in _WORDS_OF.items() for word in words.split()}
+_TUNED = re.compile(r"instruct|it|chat|thinking|hf|base|pt|kv|dynamic|static|quantized|bnb|v\d+|" + "|".join(_FORMATS))
+_DATED = re.compile(r"\d{4}|\d{6}|\d{8}")
+
+
+def of_name(name: str) -> tuple[list[str], Quantization | None]:
+    """What the name of a repository may mean, from the whole to that of the architecture, and the format that it says.
+
+    Examples
+    --------
+    >>> names, weights = of_name("Qwen/Qwen3-235B-A22B-Instruct-2507-FP8")
+    >>> names[-1], weights.name
+    ('Qwen3-235B-A22B', 'fp8')
+    """
+    words = re.split(r"[-.](?=[A-Za-z]\w*$)|-", name.rpartition("/")[2].replace("_", "."))
+    lower = [word.casefold() for word in words]
+    kept = [word for word in words if not _TUNED.fullmatch(word.casefold())]
+    undated = [word for word in kept if not _DATED.fullmatch(word)]
+    said = next((_FORMATS[word] for word in lower if word in _FORMATS), None)
+    weights = of_format(said, "its name") if said else None
+    if weights and {"awq", "gptq"} & set(lower):  # groups of 128 with a scale of 16 bits and a zero point
+        weights = Quantization("int4", "its name", dict.fromkeys(LAYERS, 4 + 20 / 128))
+    return [name, "-".join(words), "-".join(kept), "-".join(undated)], weights
+
+
+def read(found: dict[str, Any], feeds: list[str]) -> Quantization | None:
+    """The ``quantization_config`` of a config.json whose layers have these feed-forward parts; None where its weights are 16-bit.
+
+    Raises `InputError` for a method whose formats are not known.
+    """
+    q = found.get("quantization_config") or found.get("compression_config")
+    if not isinstance(q, dict):
+        return None
+    method = str(q.get("quant_method") or q.get("quant_algo") or "").lower()
+    wide, usual = ("bf16", SIXTEEN), _format(method, q)
+    if named := _by_module(q):  # what no list names is as the method has it: in eight bits, or not quantised
+        parts = dict.fromkeys(LAYERS, usual if method == "fp8" else wide) | named
+    elif method == "mxfp4":
+        parts = {"experts": usual}  # the class quantises experts alone
+    else:
+        parts = dict.fromkeys(LAYERS, usual)
+        if found.get("expert_dtype") == "fp4":  # DeepSeek-V4
+            parts["experts"] = _NAMED["mxfp4"]
+        for part, share in _left_out(q, feeds).items():
+            name, bits = parts.get(part, wide)
+            parts[part] = name, bits + share * (SIXTEEN - bits)
+    return Quantization(min(parts.values(), key=lambda p: p[1])[0], "its quantization_config", {p: bits for p, (_, bits) in parts.items()})
+
+
+def _by_module(q: dict[str, Any]) -> dict[str, tuple[str, float]]:
+    """Format of the parts whose modules are listed under formats."""
+    found: dict[str, tuple[str, float]] = {}
+    for group in _groups(q):
+        targets = group.get("targets")
+        modules = [t for t in targets if isinstance(t, str) and ("." in t or "head" in t)] if isinstance(targets, list) else []
+        if weights := _of_weights(group.get("weights")):
+            found |= dict.fromkeys(_parts(modules) - {"rest"}, weights)
+    if isinstance(layers := q.get("quantized_layers"), dict):
+        for module, said in layers.items():
+            if isinstance(said, dict) and (weights := _NAMED.get(str(said.get("quant_algo")).lower())):
+                found |= dict.fromkeys(_parts([str(module)]) - {"rest"}, weights)
+    return found
+
+
+def _groups(q: dict[str, Any]) -> list[dict[str, Any]]:
+    groups = q.get("config_groups")
+    return [g for g in groups.values() if isinstance(g, dict)] if isinstance(groups, dict) else []
+
+
+#: Algorithms by name: format and bits of a weight.
+_NAMED = {
+    "fp8": ("fp8", 8.0),
+    "fbgemm_fp8": ("fp8", 8.0),
+    "fp8_pb_wo": ("fp8", 8 + 32 / 128**2),
+    "mxfp8": ("mxfp8", 8.25),
+    "nvfp4": ("nvfp4", 4.5),
+    "mxfp4": ("mxfp4", 4.25),
+    "w4a16_awq": ("int4", 4 + 20 / 128),
+    "w4a8_awq": ("int4", 4 + 20 / 128),
+    "w8a8_sq_per_channel": ("int8", 8.0),
+}
+
+
+def _format(method: str, q: dict[str, Any]) -> tuple[str, float]:
+    """Name and bits of what a quantisation does where no module is named."""
+    algorithm = str(q.get("quant_algo") or "").lower()
+    if algorithm in _NAMED:
+        return _NAMED[algorithm]
+    found = [w for g in _groups(q) if (w := _of_weights(g.get("weights")))]
+    if found and method != "fp8":
+        return min(found, key=lambda w: w[1])
+    block = q.get("weight_block_size")
+    if method == "fp8" and isinstance(block, list) and len(block) == 2 and all(isinstance(b, int) and b > 0 for b in block):
+        return "fp8", 8 + (8 if q.get("scale_fmt") == "ue8m0" else 32) / (block[0] * block[1])
+    if method in _NAMED:
+        return _NAMED[method]
+    if algorithm == "mixed_precision":
+        return "fp8", 8.0
+    bits = q.get("bits", q.get("w_bit"))
+    if method in ("awq", "gptq", "auto-round", "auto_round", "gptq_marlin") and bits in (2, 3, 4, 8):
+        group = q.get("group_size", q.get("q_group_size", 128))
+        of_group = (16 + bits) / group if isinstance(group, int) and group > 0 else 0.0  # a scale of 16 bits and a zero point
+        return f"int{8 if bits == 8 else 4}", bits + of_group
+    if method == "bitsandbytes":  # absolute maxima of blocks of 64 in 32 bits, or in 8 where they are quantised too
+        if q.get("load_in_8bit"):
+            return "int8", 8.0
+        return "int4", 4 + (8 / 64 + 32 / (64 * 256) if q.get("bnb_4bit_use_double_quant") else 32 / 64)
+    known = "fp8, nvfp4, mxfp4, awq, gptq, compressed-tensors, modelopt, bitsandbytes"
+    raise InputError(f"quant_method is {method or None!r}; known are {known}: without its quantization_config the file is read as 16-bit")
+
+
+def _of_weights(w: Any) -> tuple[str, float] | None:
+    """Format of the weights of a group of compressed-tensors: numbers with a scale and maybe a zero point a group."""
+    if not isinstance(w, dict) or w.get("num_bits") not in (2, 3, 4, 6, 8):
+        return None
+    bits, group, floating = w["num_bits"], w.get("group_size"), w.get("type") == "float"
+    if not isinstance(group, int) or group < 1:
+        return (f"fp{bits}" if floating else f"int{bits}"), float(bits)
+    if floating:
+        name = {(4, 16): "nvfp4", (4, 32): "mxfp4", (8, 32): "mxfp8"}.get((bits, group), f"fp{bits}")
+        return name, bits + 8 / group
+    return f"int{bits}", bits + (16 + (0 if w.get("symmetric", True) else bits)) / group
+
+
+def _left_out(q: dict[str, Any], feeds: list[str]) -> dict[str, float]:
+    """Share of the layers of each part that stays in 16 bits, by the lists of modules that are left out."""
+    lists = (q.get(k) for k in ("ignore", "modules_to_not_convert", "exclude_modules", "ignored_layers"))
+    patterns = [p for names in lists if isinstance(names, list) for p in names if isinstance(p, str) and "mtp" not in p]
+    of = {"dense": {i for i, f in enumerate(feeds) if f == "dense"}, "experts": {i for i, f in enumerate(feeds) if f == "experts"}}
+    of |= {"attention": set(range(len(feeds))), "shared": of["experts"]}
+    seen: dict[str, set[int]] = {part: set() for part in LAYERS}
+    for pattern in patterns:
+        at = re.search(r"layers\.(\d{1,6})", pattern)
+        whole = at and re.fullmatch(r"[.*]*", pattern[at.end() :])
+        for part in LAYERS if whole else _parts([pattern]) & set(LAYERS):
+            part = part if of[part] else "shared"  # Gemma 4 calls what runs beside its experts its mlp
+            seen[part] |= {int(at[1])} if at else of[part]
+    return {part: len(seen[part] & of[part]) / len(of[part]) for part in LAYERS if of[part]}
+
+
+def _parts(modules: Iterable[str]) -> set[str]:
+    """Parts of the model that modules or patterns of them name."""
+    found = set()
+    for module in modules:
+        plain = module.removeprefix("re:").replace("\\", "").rstrip(".*$")
+        found.add(next((part for part, words in _WORDS.items() if re.search(words, plain)), "rest"))
+    return found
