@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from workbench import __version__, catalogue
+from workbench import __version__, catalogue, validation
 
 
 @pytest.fixture
@@ -135,8 +135,11 @@ def test_calibrate_writes_tables_that_validate_then_uses(workbench, tmp_path):
     assert "nothing of the kind topology is calibrated" in workbench("calibrate", "topology", sample).stderr
 
 
-def test_validate_leaves_out_only_when_asked_to(workbench):
-    plain, asked = workbench("validate", "gemm"), workbench("validate", "gemm", "--leave-out", "shape")
+def test_validate_leaves_out_only_when_asked_to(workbench, tmp_path):
+    plain = workbench("validate", "gemm")
+    asked = workbench("validate", "gemm", "--leave-out", "shape", "--json", tmp_path / "rows.json")
     assert "left_out" not in plain.stdout
     assert asked.stdout.startswith(plain.stdout)
     assert all(words in asked.stdout for words in ("mean_left_out", "mean of groups of 8 rows and more"))
+    left_out = validation.validate("gemm", leave_out="shape").rows["predicted"].to_list()
+    assert [row["predicted"] for row in json.loads((tmp_path / "rows.json").read_text())] == left_out

@@ -264,7 +264,7 @@ def validate(
     leave_out: Annotated[
         str | None, typer.Option(help="Column: calibrate on the rows of its other values alone, and print that beside.")
     ] = None,
-    json: Annotated[Path | None, typer.Option(help="Write every row's prediction as JSON.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write every row's prediction as JSON, with --leave-out that of the others.")] = None,
     calls: Annotated[bool, typer.Option("--calls", help="Print the Python call of every row in place of the table.")] = False,
 ) -> None:
     """Score a model against measurements: predicted against measured, by source."""
@@ -285,7 +285,7 @@ def validate(
         print("\nerrors in percent as shipped, and of rows that nothing was fitted to:\n")
         print(*aligned(report.beside(left_out)), sep="\n")
     if json:
-        report.write_json(json)
+        (left_out or report).write_json(json)
         print(f"per-row results: {json}")
 
 
