@@ -175,7 +175,8 @@ def calibrate(kind: str, *paths: str | Path) -> dict[str, pl.DataFrame]:
     stamped = {}
     for name, table in found.items():  # a table of what was measured has sources of its own
         declared = [column.column for column in tables.declaration(f"calibration/{name}")]
-        stamped[name] = table.with_columns(pl.lit(stamp.get(one)).alias(one) for one in declared if one not in table.columns)
+        missing = [pl.lit(stamp.get(one)).alias(one) for one in declared if one not in table.columns]
+        stamped[name] = table.with_columns(missing).select(declared)
     return stamped
 
 
