@@ -43,11 +43,31 @@ NAMES = {
 #: Most layers of a model; of anything else, the most that is plausible.
 MOST, HUGE = {"layers": 10_000}, 10**9
 _TIED, _BIAS, _PLAIN, _SINGLE = {"tie_word_embeddings": True}, {"attention_bias": True}, {"matrices": 2}, {"single": True}
-_LLAMA = {"hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32, "num_attention_heads": 32, "vocab_size": 32000}
+_SIZES = "hidden_size intermediate_size num_hidden_layers num_attention_heads vocab_size max_position_embeddings num_key_value_heads head_dim"
+
+
+def _sizes(*numbers: int) -> dict[str, int]:
+    return dict(zip(_SIZES.split(), numbers, strict=False))
+
+
+_LLAMA = _sizes(4096, 11008, 32, 32, 32000, 2048)
+#: Sizes of a class, by its whole ``model_type``: the language part of a multimodal file says those alone that differ.
+CLASSES = {
+    "mistral": _sizes(4096, 14336, 32, 32, 32000, 131072, 8),
+    "mixtral": _sizes(4096, 14336, 32, 32, 32000, 131072, 8),
+    "qwen2": _sizes(4096, 22016, 32, 32, 151936, 32768, 32),
+    "qwen3": _sizes(4096, 22016, 32, 32, 151936, 32768, 32, 128),
+    "gemma": _sizes(3072, 24576, 28, 16, 256000, 8192, 16, 256),
+    "gemma2": _sizes(2304, 9216, 26, 8, 256000, 8192, 4, 256) | {"sliding_window": 4096},
+    "phi": _sizes(2048, 8192, 24, 32, 51200, 2048),
+    "phi3": _sizes(3072, 8192, 32, 32, 32064, 4096),
+    "granite": _sizes(4096, 11008, 32, 32, 32000, 2048),
+    "cohere2": _sizes(8192, 22528, 40, 64, 256000, 8192, 64, 128) | {"sliding_window": 4096},
+}
 _SLIDES = {"all_slide": True}
 #: What the classes of a family leave out of its files or compute in their own way, by the longest beginning of ``model_type``.
 FAMILIES: dict[str, dict[str, Any]] = {
-    "llama": _LLAMA | {"max_position_embeddings": 2048},
+    "llama": _LLAMA,
     "llama4": {"chunk_every": 4, "shared_of_ffn": True},
     **dict.fromkeys(("ministral", "mixtral", "phi3", "phi4", "phimoe"), _SLIDES),
     "mistral": _SLIDES | {"max_position_embeddings": 128_000},  # of a params.json, as vLLM reads it
@@ -56,11 +76,10 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "qwen": _BIAS | {"halved_ffn": True},
     "qwen2": _BIAS,
     "qwen3": {},
+    **dict.fromkeys(("qwen3_next", "qwen3_5"), {"attn_output_gate": True}),
     **dict.fromkeys(("gemma", "gemma4", "mamba", "hunyuan", "granite", "minicpm", "lfm2"), _TIED),
     "gemma2": _TIED | {"sliding_window_pattern": 2},
-    "gemma3": _TIED
-    | {"vocab_size": 262208, "max_position_embeddings": 131072, "head_dim": 256, "num_attention_heads": 8, "num_key_value_heads": 4}
-    | {"hidden_size": 2304, "intermediate_size": 9216, "num_hidden_layers": 26, "sliding_window_pattern": 6},
+    "gemma3": _TIED | _sizes(2304, 9216, 26, 8, 262208, 131072, 4, 256) | {"sliding_window_pattern": 6},
     "gemma3n": _TIED | {"sliding_window_pattern": 5},
     **dict.fromkeys(("gpt2", "gpt_bigcode", "gpt_neo"), _PLAIN | _TIED | _BIAS | {"positions": 0}),
     **dict.fromkeys(("gptj", "codegen"), _PLAIN | _SINGLE),
@@ -73,13 +92,14 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "falcon_h1": {"beside": True},
     "falcon_mamba": _TIED,
     "starcoder2": _PLAIN | _TIED | _BIAS | _SLIDES,
-    "nemotron": _PLAIN,
+    **dict.fromkeys(("nemotron", "apertus"), _PLAIN),
+    "bitnet": {"matrices": 3},
     "nemotron-nas": {"matrices": 3},
     "cohere": _TIED | _SINGLE,
     "cohere2": _TIED | _SINGLE | {"sliding_window_pattern": 4},
     "chatglm": _BIAS,
     "deepseek_v2": _LLAMA  # DeepSeek-VL2's class
-    | {"vocab_size": 102400, "max_position_embeddings": 2048, "num_key_value_heads": 32, "v_head_dim": 128}
+    | {"vocab_size": 102400, "num_key_value_heads": 32, "v_head_dim": 128}
     | {"q_lora_rank": 1536, "kv_lora_rank": 512, "qk_nope_head_dim": 128, "qk_rope_head_dim": 64},
     "exaone4": {"sliding_window_pattern": "LLLG"},
     "arctic": {"beside_of_hidden": True},
@@ -90,7 +110,7 @@ OWN_WIDTH = ("qwen", "deepseek", "glm", "kimi", "bailing", "ernie", "gemma4")
 
 def family(kind: str) -> dict[str, Any]:
     """What the family of a ``model_type`` fills by default."""
-    return FAMILIES.get(max((name for name in FAMILIES if kind.startswith(name)), key=len, default=""), {})
+    return FAMILIES.get(max((name for name in FAMILIES if kind.startswith(name)), key=len, default=""), {}) | CLASSES.get(kind, {})
 
 
 class Fields:
@@ -103,7 +123,7 @@ class Fields:
                 given = {k: v for k, v in inner.items() if v is not None} | given
         self.kind = str(given.get("model_type", ""))
         self.given = given
-        self.defaults = family(self.kind)
+        self.defaults = {k: v for k, v in family(self.kind).items() if found.get(k, v) is not None}  # null is what the file says
         if "kv_lora_rank" in given:  # a file of the family that says its own, and by silence that queries are not compressed
             self.defaults = {k: v for k, v in self.defaults.items() if "lora" not in k}
 
