@@ -214,7 +214,7 @@ def llm(name: str | Path | LLM) -> LLM:
     key = next((n for n in names if _plain(n) in found), name)
     r = _row("llms", key, "LLM")
     known = {"name": r["llm"]} | {column: value for column, value in _same(LLM, r).items() if value is not None}  # blank: does not apply
-    if weights and key != name:  # a row's own name says no format
+    if weights and _plain(name) != _plain(r["llm"]):  # a row's own name says no format
         known["quantization"] = weights
     if not r["config"]:
         return LLM(**known)

@@ -102,6 +102,10 @@ def test_an_input_embedding_counts_in_memory_and_not_in_what_a_token_reads():
         ("meta-llama/Llama-4-Scout-17B-16E-Instruct", "Llama-4-Scout", None),
         ("nvidia/NVIDIA-Nemotron-3-Nano-30B-A3B-NVFP4", "Nemotron-3-Nano-30B-A3B", "nvfp4"),
         ("zai-org/GLM-5.2-FP8", "GLM-5.2", "fp8"),
+        ("zai-org/GLM-5-FP8", "GLM-5", "fp8"),  # an alias
+        ("deepseek-ai/DeepSeek-V3-0324", "DeepSeek-V3", None),
+        ("nvidia/DeepSeek-V4-Pro-NVFP4", "DeepSeek-V4-Pro", "nvfp4"),
+        ("deepseek-ai/DeepSeek-V3.2-Exp", "DeepSeek-V3.2", None),
     ],
 )
 def test_repositories_of_the_hub_are_rows(name, row, weights):
