@@ -147,6 +147,22 @@ def test_a_row_that_says_otherwise_than_its_config_is_refused(tmp_path, monkeypa
         catalogue.llm("GLM-5")
 
 
+def test_a_row_of_ones_own_is_dimensions_or_a_config(tmp_path, monkeypatch):
+    monkeypatch.setenv("WORKBENCH_DATA", str(tmp_path))
+    with (tmp_path / "llms.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["llm", "config", "layers", "hidden", "source", "as_of"])
+        writer.writerow(["mine", json.dumps(MIXED), "", "", "me", "2026"])
+        writer.writerow(["broken", json.dumps({"hidden_size": 64}), "", "", "me", "2026"])
+        writer.writerow(["bare", "", 4, 64, "me", "2026"])
+    assert catalogue.llm("mine").params == of_config(MIXED).params
+    assert catalogue.llm("Llama-3.1-8B").layers == 32
+    with pytest.raises(InputError, match="table llms, broken, column config: num_hidden_layers is missing"):
+        catalogue.llm("broken")
+    with pytest.raises(InputError, match="bare: nothing in heads, kv_heads, head_dim, vocab, attention, context; or give the fields"):
+        catalogue.llm("bare")
+
+
 def test_rows_hold_what_their_config_says():
     for row in catalogue.table("llms").iter_rows(named=True):
         if row["config"]:

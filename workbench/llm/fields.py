@@ -12,7 +12,7 @@ NAMES = {
     for name, names in {
         "layers": "num_hidden_layers n_layer num_layers n_layers",
         "hidden": "hidden_size n_embd d_model n_embed",
-        "heads": "num_attention_heads n_head n_heads num_heads",
+        "heads": "num_attention_heads n_head n_heads num_heads attention_heads",
         "kv_heads": "num_key_value_heads num_kv_heads n_head_kv kv_n_heads multi_query_group_num n_kv_heads num_attention_groups",
         "head_dim": "head_dim attention_head_dim kv_channels",
         "vocab": "padded_vocab_size vocab_size",
@@ -43,11 +43,11 @@ NAMES = {
 #: Most layers of a model; of anything else, the most that is plausible.
 MOST, HUGE = {"layers": 10_000}, 10**9
 _TIED, _BIAS, _PLAIN, _SINGLE = {"tie_word_embeddings": True}, {"attention_bias": True}, {"matrices": 2}, {"single": True}
-_SIZES = "hidden_size intermediate_size num_hidden_layers num_attention_heads vocab_size max_position_embeddings num_key_value_heads head_dim"
+_SIZES = "hidden_size intermediate_size num_hidden_layers num_attention_heads vocab_size max_position_embeddings num_key_value_heads"
 
 
 def _sizes(*numbers: int) -> dict[str, int]:
-    return dict(zip(_SIZES.split(), numbers, strict=False))
+    return dict(zip([*_SIZES.split(), "head_dim"], numbers, strict=False))
 
 
 _LLAMA = _sizes(4096, 11008, 32, 32, 32000, 2048)
@@ -64,7 +64,7 @@ CLASSES = {
     "granite": _sizes(4096, 11008, 32, 32, 32000, 2048),
     "cohere2": _sizes(8192, 22528, 40, 64, 256000, 8192, 64, 128) | {"sliding_window": 4096},
 }
-_SLIDES = {"all_slide": True}
+_SLIDES, _GATED = {"all_slide": True}, {"attn_output_gate": True}
 #: What the classes of a family leave out of its files or compute in their own way, by the longest beginning of ``model_type``.
 FAMILIES: dict[str, dict[str, Any]] = {
     "llama": _LLAMA,
@@ -76,23 +76,25 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "qwen": _BIAS | {"halved_ffn": True},
     "qwen2": _BIAS,
     "qwen3": {},
-    **dict.fromkeys(("qwen3_next", "qwen3_5"), {"attn_output_gate": True}),
-    **dict.fromkeys(("gemma", "gemma4", "mamba", "hunyuan", "granite", "minicpm", "lfm2"), _TIED),
+    "qwen3_next": _GATED,
+    "qwen3_5": _GATED,
+    **dict.fromkeys(("gemma", "gemma4", "mamba", "hunyuan", "granite", "minicpm", "lfm2", "smollm3", "ernie4_5", "jais"), _TIED),
+    "minicpm3": _TIED | {"v_head_dim": 64},
     "gemma2": _TIED | {"sliding_window_pattern": 2},
     "gemma3": _TIED | _sizes(2304, 9216, 26, 8, 262208, 131072, 4, 256) | {"sliding_window_pattern": 6},
     "gemma3n": _TIED | {"sliding_window_pattern": 5},
-    **dict.fromkeys(("gpt2", "gpt_bigcode", "gpt_neo"), _PLAIN | _TIED | _BIAS | {"positions": 0}),
+    **dict.fromkeys(("gpt2", "gpt_bigcode", "gpt_neo", "openai-gpt"), _PLAIN | _TIED | _BIAS | {"positions": 0}),
     **dict.fromkeys(("gptj", "codegen"), _PLAIN | _SINGLE),
     "gpt_neox": _PLAIN | _BIAS | _SINGLE,
     "gpt_oss": _BIAS | {"sliding_window_pattern": 2},
     "opt": _PLAIN | _TIED | _BIAS | {"positions": 2},
     "bloom": _PLAIN | _TIED | _BIAS | {"max_position_embeddings": 2048},
-    "mpt": _PLAIN | _TIED,
+    **dict.fromkeys(("mpt", "xglm", "biogpt"), _PLAIN | _TIED),
     "falcon": _PLAIN | _TIED | _SINGLE | {"max_position_embeddings": 2048},
     "falcon_h1": {"beside": True},
     "falcon_mamba": _TIED,
     "starcoder2": _PLAIN | _TIED | _BIAS | _SLIDES,
-    **dict.fromkeys(("nemotron", "apertus"), _PLAIN),
+    **dict.fromkeys(("nemotron", "apertus", "jais2"), _PLAIN),
     "bitnet": {"matrices": 3},
     "nemotron-nas": {"matrices": 3},
     "cohere": _TIED | _SINGLE,

@@ -87,6 +87,8 @@ def _by_period(c: Fields, n: int, window: bool) -> list[str]:
         return ["full" if i + 1 in full else "linear" for i in range(n)]
     if isinstance(listed := c.get("attn_layer_indices", c.get("attn_layer_idx")), list):
         return ["full" if i in listed else "linear" for i in range(n)]
+    if isinstance(listed := c.get("full_attn_idxs"), list):  # LFM2
+        return ["full" if i in listed else "convolution" for i in range(n)]
     if "layer_group_size" in c:  # layers after the last whole group are full (Ring)
         group = c.size("layer_group_size")
         return ["linear" if (i + 1) % group and i < n // group * group else "full" for i in range(n)]
