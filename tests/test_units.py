@@ -26,7 +26,7 @@ def test_human(value, unit, text):
 
 
 def test_infinity_is_written_as_it_is():
-    assert (significant(float("inf")), usd(float("inf")))) == ("inf", "$inf tn")
+    assert (significant(float("inf")), usd(float("inf"))) == ("inf", "$inf tn")
     assert human(10**30, "B").endswith("B")  # a whole number of more than 64 bits
 
 

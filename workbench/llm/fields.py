@@ -53,8 +53,7 @@ def _sizes(*numbers: int) -> dict[str, int]:
 _LLAMA = _sizes(4096, 11008, 32, 32, 32000, 2048)
 #: Sizes of a class, by its whole ``model_type``: the language part of a multimodal file says those alone that differ.
 CLASSES = {
-    "mistral": _sizes(4096, 14336, 32, 32, 32000, 131072, 8),
-    "mixtral": _sizes(4096, 14336, 32, 32, 32000, 131072, 8),
+    **dict.fromkeys(("mistral", "mixtral"), _sizes(4096, 14336, 32, 32, 32000, 131072, 8)),
     "qwen2": _sizes(4096, 22016, 32, 32, 151936, 32768, 32),
     "qwen3": _sizes(4096, 22016, 32, 32, 151936, 32768, 32, 128),
     "gemma": _sizes(3072, 24576, 28, 16, 256000, 8192, 16, 256),
@@ -175,10 +174,9 @@ class Fields:
         high = MOST.get(meaning, HUGE)
         if isinstance(value, bool) or not isinstance(value, int):
             raise InputError(f"{name} is {_short(value)}; expected a whole number")
-        if value < low:
-            raise InputError(f"{name} is {_short(value)}; expected greater than or equal to {low}")
-        if value > high:
-            raise InputError(f"{name} is {_short(value)}; expected less than or equal to {high}")
+        if not low <= value <= high:
+            bound = f"less than or equal to {high}" if value > high else f"greater than or equal to {low}"
+            raise InputError(f"{name} is {_short(value)}; expected {bound}")
 
     def each(self, name: str, layers: int, allowed: tuple[Any, ...] | None = None) -> list[Any] | None:
         """A list with an entry for each layer, or None where the field is no list; an entry more of each head is left out."""

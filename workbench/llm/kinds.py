@@ -78,17 +78,16 @@ def _mixers(c: Fields, n: int) -> list[str]:
 
 def _by_period(c: Fields, n: int, window: bool) -> list[str]:
     """Kinds of layers where no list says them."""
-    swa, linear = c.each("hybrid_layer_pattern", n), c.get("linear_attn_config")
-    if swa is not None:
+    linear = c.get("linear_attn_config")
+    if (swa := c.each("hybrid_layer_pattern", n)) is not None:
         return ["sliding" if s else "full" for s in swa]
     if isinstance(linear, dict):
         if not isinstance(full := linear.get("full_attn_layers"), list):
             raise InputError("linear_attn_config has no full_attn_layers; expected the list of layers with full attention")
         return ["full" if i + 1 in full else "linear" for i in range(n)]
-    if isinstance(listed := c.get("attn_layer_indices", c.get("attn_layer_idx")), list):
-        return ["full" if i in listed else "linear" for i in range(n)]
-    if isinstance(listed := c.get("full_attn_idxs"), list):  # LFM2
-        return ["full" if i in listed else "convolution" for i in range(n)]
+    for name, kind in (("attn_layer_indices", "linear"), ("attn_layer_idx", "linear"), ("full_attn_idxs", "convolution")):
+        if isinstance(listed := c.get(name), list):
+            return ["full" if i in listed else kind for i in range(n)]
     if "layer_group_size" in c:  # layers after the last whole group are full (Ring)
         group = c.size("layer_group_size")
         return ["linear" if (i + 1) % group and i < n // group * group else "full" for i in range(n)]

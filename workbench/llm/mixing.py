@@ -47,16 +47,12 @@ def together(parts: Iterable[Mixing]) -> Mixing:
     return Mixing(**{f.name: sum(getattr(p, f.name) for p in parts) for f in fields(Mixing)})
 
 
-def attention(
-    hidden: int, heads: int, kv_heads: int, head_dim: int, value_dim: int, *, window: bool = False, gate: bool = False, one: bool = False
-) -> Mixing:
-    """Grouped-query attention: with a gate as wide as the queries, or keys that are the values too (Gemma 4)."""
-    query, cached = heads * head_dim, kv_heads * (head_dim + value_dim)
-    weights = hidden * (query * (1 + gate) + (kv_heads * head_dim if one else cached) + heads * value_dim)
-    scores = heads * (head_dim + value_dim)
-    if window:
-        return Mixing(layers=1, weights=weights, kept_windowed=cached, read_windowed=cached, scores_windowed=scores)
-    return Mixing(layers=1, weights=weights, kept=cached, read=cached, scores=scores)
+def attention(hidden: int, heads: int, kv_heads: int, head_dim: int, value_dim: int, *, window: bool = False, one: bool = False) -> Mixing:
+    """Grouped-query attention, whose keys may be the values too (Gemma 4)."""
+    cached, widths = kv_heads * (head_dim + value_dim), heads * (head_dim + value_dim)
+    weights = hidden * (widths + (kv_heads * head_dim if one else cached))
+    each = {"kept": cached, "read": cached, "scores": widths}
+    return Mixing(layers=1, weights=weights, **{name + window * "_windowed": n for name, n in each.items()})
 
 
 def shared_cache(layer: Mixing) -> Mixing:
