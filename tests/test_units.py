@@ -25,6 +25,11 @@ def test_human(value, unit, text):
     assert human(value, unit) == text
 
 
+def test_infinity_is_written_as_it_is():
+    assert (significant(float("inf")), usd(float("inf"))) == ("inf", "$inf tn")
+    assert human(10**30, "B").endswith("B")  # a whole number of more than 64 bits
+
+
 def test_usd():
     assert [usd(v) for v in (0, 2.4512, 1234.5, 98.3e6, 1.2e9, -3.5e5)] == ["$0", "$2.45", "$1.23 k", "$98.3 M", "$1.2 bn", "-$350 k"]
 

@@ -11,7 +11,7 @@ import json
 import os
 import re
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import MISSING, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -27,6 +27,7 @@ from workbench.units import GBIT, GIGA, MEBI, MICRO, TERA
 
 T = TypeVar("T")
 NUMBERS = tuple(f.name for f in fields(Transformer))  #: columns of `llms` that a row's config says too
+NEEDED = [f.name for f in fields(LLM) if f.default is MISSING and f.name != "name"]  #: of a row without a config
 RACK_SCALE = 64  #: chips in the scale-up domain from which a chip is sold as a rack, where nothing else is said
 HOST, PCIE = 8, 63.0  #: chips of a host and bandwidth of a slot (5.0 x16) [GB/s], where nothing else is said
 
@@ -214,9 +215,11 @@ def llm(name: str | Path | LLM) -> LLM:
     key = next((n for n in names if _plain(n) in found), name)
     r = _row("llms", key, "LLM")
     known = {"name": r["llm"]} | {column: value for column, value in _same(LLM, r).items() if value is not None}  # blank: does not apply
-    if weights and key != name:  # a row's own name says no format
+    if weights and _plain(name) != _plain(r["llm"]):  # a row's own name says no format
         known["quantization"] = weights
     if not r["config"]:
+        if blank := [column for column in NEEDED if column not in known]:
+            raise InputError(f"table llms, {r['llm']}: nothing in {', '.join(blank)}; or give the fields of a config.json in column config")
         return LLM(**known)
     try:
         read = of_config(json.loads(r["config"]), **{c: known[c] for c in known if c not in NUMBERS})

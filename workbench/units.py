@@ -52,7 +52,7 @@ def human(value: float, unit: str = "", digits: int = 3) -> str:
     >>> human(0.05, "USD")
     '0.05 USD'
     """
-    if not np.isfinite(value):
+    if not np.isfinite(float(value)):  # a whole number may be larger than 64 bits
         return f"{float(value)} {unit}".rstrip()
     number, prefix = _scaled(value, PREFIXES, digits)
     return f"{number} {prefix}{unit}".rstrip()
@@ -113,6 +113,7 @@ def significant(value: float, digits: int = 3) -> str:
     ('1,230', '0.000123')
     """
     rounded = float(f"{value:.{digits}g}")
-    decimals = max(0, digits - 1 - (int(np.floor(np.log10(abs(rounded)))) if rounded else 0))
+    whole = int(np.floor(np.log10(abs(rounded)))) if rounded and np.isfinite(rounded) else 0  # infinity prints as inf
+    decimals = max(0, digits - 1 - whole)
     text = f"{rounded:,.{decimals}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text

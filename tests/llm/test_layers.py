@@ -215,6 +215,90 @@ def test_what_a_class_fills_is_filled():
     assert of_config(llava).params == pytest.approx(6.74e9, rel=1e-3)
 
 
+#: A configuration as Transformers 5 writes it, and what the publisher's file says.
+V4_RATES = {"compress_rates": {"compressed_sparse_attention": 4, "heavily_compressed_attention": 128}}
+V4_TYPES = ["sliding_attention", "compressed_sparse_attention", "heavily_compressed_attention", "compressed_sparse_attention"]
+REWRITTEN = [
+    ({k: v for k, v in V4.items() if k != "compress_ratios"} | V4_RATES | {"layer_types": V4_TYPES, "mlp_layer_types": ["moe"] * 4}, V4),
+    (MLA | INDEX | {"layer_types": ["indexed_attention"] * 4}, MLA | INDEX),
+    (
+        MLA | {"layer_types": ["linear_attention"] * 3 + ["full_attention"], "linear_num_heads": 4, "linear_head_dim": 16},
+        KIMI,
+    ),
+    (
+        {"layer_types": ["sliding_attention", "full_attention"] * 2, "sliding_window": 100, "per_layer_config": {"01": {"head_dim": 32}}},
+        {"layer_types": ["sliding_attention", "full_attention"] * 2, "sliding_window": 100, "global_head_dim": 32},
+    ),
+    (EXPERTS | {"moe_layers": [1, 3]}, EXPERTS | {"mlp_layer_types": ["dense", "sparse"] * 2}),
+    (EXPERTS | {"moe_layers": [0, 1, 2, 3]}, EXPERTS),
+    (EXPERTS | {"is_moe": False}, {}),
+    ({"model_type": "falcon", "multi_query": True, "num_key_value_heads": 4}, {"model_type": "falcon", "num_key_value_heads": 1}),
+    ({"hidden_act": "xielu", "model_type": "apertus"}, {"hidden_act": "relu2"}),
+    ({"hidden_act": "relu2", "model_type": "bitnet"}, {}),
+    (DELTA | {"model_type": "qwen3_5_text"}, DELTA | {"attn_output_gate": True}),
+    ({"layer_group_size": 3, "model_type": "bailing_hybrid"}, {"attn_type_list": [0, 0, 1, 1]}),
+]
+
+
+@pytest.mark.parametrize(("written", "published"), REWRITTEN)
+def test_files_of_either_writer_say_the_same(written, published):
+    ours, same = of_config(PLAIN | written), of_config(PLAIN | published)
+    assert (ours.params, ours.active_params, ours.kinds()) == (same.params, same.active_params, same.kinds())
+    assert ours.kv_bytes(1000) == same.kv_bytes(1000)
+
+
+#: Dimensions of published models and the parameters that their cards print: what the class fills is not among the fields.
+CARDS = [
+    (
+        4.07e9,
+        {"model_type": "minicpm3", "q_lora_rank": 768, "kv_lora_rank": 256, "qk_nope_head_dim": 64, "qk_rope_head_dim": 32},
+        (2560, 62, 40),
+    ),
+    (7.63e9, {"model_type": "rwkv6", "head_size": 64, "vocab_size": 65536, "intermediate_size": 14336}, (4096, 32, 64)),
+    (2.95e9, {"model_type": "rwkv7", "head_size": 64, "vocab_size": 65536, "intermediate_size": 10240}, (2560, 32, 40)),
+    (3.08e9, {"model_type": "smollm3", "num_key_value_heads": 4, "vocab_size": 128256, "intermediate_size": 11008}, (2048, 36, 16)),
+    (13.0e9, {"model_type": "jais", "activation_function": "swiglu", "vocab_size": 84992, "n_inner": 13653}, (5120, 40, 40)),
+    (
+        1.17e9,
+        {"model_type": "lfm2", "full_attn_idxs": [2, 5, 8, 10, 12, 14], "conv_L_cache": 3, "num_key_value_heads": 8}
+        | {"block_ff_dim": 12288, "block_auto_adjust_ff_dim": True, "vocab_size": 65536},
+        (2048, 16, 32),
+    ),
+]
+
+
+@pytest.mark.parametrize(("params", "config", "sizes"), CARDS)
+def test_published_counts_with_what_a_class_fills(params, config, sizes):
+    hidden, layers, heads = sizes
+    plain = {"hidden_size": hidden, "num_hidden_layers": layers, "num_attention_heads": heads, "max_position_embeddings": 4096}
+    if not {"n_inner", "block_ff_dim"} & config.keys():
+        plain["intermediate_size"] = 6400
+    plain["vocab_size"] = 73448
+    assert of_config(plain | config).params == pytest.approx(params, rel=5e-3)
+
+
+def test_xglm_has_names_of_its_own():
+    # XGLM 7.5B
+    xglm = {"model_type": "xglm", "d_model": 4096, "ffn_dim": 16384, "num_layers": 32, "attention_heads": 32, "vocab_size": 256008}
+    assert of_config(xglm | {"max_position_embeddings": 2048}).params == pytest.approx(7.49e9, rel=5e-3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "said", "params"),
+    [
+        ("mistral", {"vocab_size": 32064}, 7.24e9),  # LLaVA 1.6 on Mistral 7B
+        ("mistral", {"hidden_size": 5120, "head_dim": 128, "num_hidden_layers": 40, "vocab_size": 131072}, 12.25e9),  # Pixtral 12B
+        # PaliGemma
+        ("gemma", {"hidden_size": 2048, "intermediate_size": 16384, "num_attention_heads": 8, "num_hidden_layers": 18}, 2.51e9),
+        ("gemma2", {}, 2.61e9),  # PaliGemma 2 3B
+        ("phi", {"intermediate_size": 8192}, 1.42e9),  # Phi-1.5
+    ],
+)
+def test_the_language_part_of_a_file_says_what_differs_from_its_class(kind, said, params):
+    said = said | ({"num_key_value_heads": 1} if kind == "gemma" else {})
+    assert of_config({"model_type": "llava_next", "text_config": {"model_type": kind, **said}}).params == pytest.approx(params, rel=5e-3)
+
+
 def test_damaged_configs_of_every_kind_are_read_or_refused(read_mutants):
     for name, config, *_ in KINDS:
         whole = json.dumps(config | {"quantization_config": {"quant_method": "gptq", "bits": 4, "ignore": ["model.layers.0*"]}}).encode()

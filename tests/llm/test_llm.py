@@ -83,6 +83,8 @@ def test_a_folder_with_a_config_is_enough(tmp_path):
         ({"is_encoder_decoder": True}, "an encoder with a decoder"),
         ({"layer_types": ["full_attention"] * 31 + ["sparkling"]}, "layer_types holds 'sparkling'; known kinds of layers are"),
         ({"layer_types": ["full_attention"] * 31}, "layer_types has 31 entries; expected one for each of 32 layers"),
+        ({"compress_ratios": 2.5, "sliding_window": 8}, "compress_ratios holds 2.5; expected whole numbers of tokens"),
+        ({"H_cycles": 2}, "H_cycles says layers of a kind that is not known here"),
         ({"lru_width": 4096}, "lru_width says layers of a kind that is not known here"),
         ({"quantization_config": {"quant_method": "magic"}}, "quant_method is 'magic'; known are fp8, nvfp4"),
         ({"intermediate_size": [14336] * 31 + ["x"]}, "intermediate_size is 'x'; expected a whole number"),

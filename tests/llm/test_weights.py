@@ -102,6 +102,10 @@ def test_an_input_embedding_counts_in_memory_and_not_in_what_a_token_reads():
         ("meta-llama/Llama-4-Scout-17B-16E-Instruct", "Llama-4-Scout", None),
         ("nvidia/NVIDIA-Nemotron-3-Nano-30B-A3B-NVFP4", "Nemotron-3-Nano-30B-A3B", "nvfp4"),
         ("zai-org/GLM-5.2-FP8", "GLM-5.2", "fp8"),
+        ("zai-org/GLM-5-FP8", "GLM-5", "fp8"),  # an alias
+        ("deepseek-ai/DeepSeek-V3-0324", "DeepSeek-V3", None),
+        ("nvidia/DeepSeek-V4-Pro-NVFP4", "DeepSeek-V4-Pro", "nvfp4"),
+        ("deepseek-ai/DeepSeek-V3.2-Exp", "DeepSeek-V3.2", None),
     ],
 )
 def test_repositories_of_the_hub_are_rows(name, row, weights):
@@ -141,6 +145,22 @@ def test_a_row_that_says_otherwise_than_its_config_is_refused(tmp_path, monkeypa
     monkeypatch.setenv("WORKBENCH_DATA", str(tmp_path))
     with pytest.raises(InputError, match="GLM-5: layers is 77 and 78 by its config"):
         catalogue.llm("GLM-5")
+
+
+def test_a_row_of_ones_own_is_dimensions_or_a_config(tmp_path, monkeypatch):
+    monkeypatch.setenv("WORKBENCH_DATA", str(tmp_path))
+    with (tmp_path / "llms.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["llm", "config", "layers", "hidden", "source", "as_of"])
+        writer.writerow(["mine", json.dumps(MIXED), "", "", "me", "2026"])
+        writer.writerow(["broken", json.dumps({"hidden_size": 64}), "", "", "me", "2026"])
+        writer.writerow(["bare", "", 4, 64, "me", "2026"])
+    assert catalogue.llm("mine").params == of_config(MIXED).params
+    assert catalogue.llm("Llama-3.1-8B").layers == 32
+    with pytest.raises(InputError, match="table llms, broken, column config: num_hidden_layers is missing"):
+        catalogue.llm("broken")
+    with pytest.raises(InputError, match="bare: nothing in heads, kv_heads, head_dim, vocab, attention, context; or give the fields"):
+        catalogue.llm("bare")
 
 
 def test_rows_hold_what_their_config_says():

@@ -22,7 +22,9 @@ def main_attention(c: Fields, mixers: list[str]) -> dict[str, Any]:
         heads = max(inner // width, 1)
         return {"hidden": hidden, "heads": heads, "kv_heads": heads, "head_dim": width, "attention": "none"}
     heads = c.size("heads")
-    kv_heads = c.size("kv_heads", 1 if c.get("multi_query") is True else heads)
+    kv_heads = c.size("kv_heads", heads)
+    if c.get("multi_query") is True and c.get("new_decoder_architecture") is not True:  # Falcon's class fills the number all the same
+        kv_heads = 1
     if "block_configs" in c:
         kv_heads = max(heads // searched(c, blocks_of(c)[1])[0], 1)
     if heads % kv_heads:
@@ -115,8 +117,8 @@ def other_layers(c: Fields, dims: dict[str, Any], mixers: list[str]) -> tuple[Mi
     """What layers need beside the main attention, all together; what of the main attention slides or selects; kinds in words."""
     hidden, n = dims["hidden"], len(mixers)
     ratios = c.each("compress_ratios", n)
-    if ratios is not None:
-        mixers = [_ratio(r) for r in ratios]
+    if "compress_ratios" in c:
+        mixers = [_ratio(r) for r in ratios or [c.get("compress_ratios")]]
     own = {kind: _own(c, dims, kind) for kind in set(mixers)}  # None where it is the main attention
     first, factor = n - c.size("num_kv_shared_layers", 0, low=0), c.size("cla_share_factor", 1) if c.flag("use_cla") else 1
     parts, words = [], []
@@ -186,6 +188,8 @@ def _linear(c: Fields, hidden: int) -> Mixing:
         kimi = Fields(delta)
         full = kimi.flag("use_full_rank_gate")
         return mixing.kimi_delta(hidden, kimi.size("heads"), kimi.size("head_dim"), kimi.size("short_conv_kernel_size", 4), full_gate=full)
+    if "linear_num_heads" in c:
+        return mixing.kimi_delta(hidden, c.size("linear_num_heads"), c.size("linear_head_dim"), c.size("kernel", 4))
     if "linear_num_value_heads" in c:
         key_heads, value_heads = c.size("linear_num_key_heads"), c.size("linear_num_value_heads")
         widths = c.size("linear_key_head_dim"), c.size("linear_value_head_dim")
@@ -199,7 +203,7 @@ def _linear(c: Fields, hidden: int) -> Mixing:
     if c.has("state"):
         return mixing.mamba(hidden, inner, c.size("state"), c.size("rank", -(-hidden // 16)), c.size("kernel", 4))
     if "attn_type_list" in c or "layer_group_size" in c or c.kind.startswith("minimax"):
-        return mixing.lightning(hidden, c.size("heads"), c.size("head_dim"))
+        return mixing.lightning(hidden, c.size("heads"), c.size("head_dim", hidden // c.size("heads")))
     raise InputError(f"model_type is {c.kind!r} with layers of linear attention whose fields are not known; {WAY_OUT}")
 
 
@@ -223,7 +227,7 @@ def _index(c: Fields, hidden: int, n: int, sparse: int) -> tuple[int, Mixing]:
 def _beside(c: Fields, dims: dict[str, Any], mains: int) -> int:
     """Weights beside those of the main attention and of feed-forward parts: gates, projections, small attention to other streams."""
     hidden, n = dims["hidden"], dims.get("moe_layers", 0)
-    gate = c.flag("attn_output_gate", "mla_use_output_gate") or c.kind.startswith("qwen3_next")
+    gate = c.flag("attn_output_gate", "mla_use_output_gate")
     values = dims["heads"] * (dims.get("v_head_dim") or dims["head_dim"])
     width = c.size("word_embed_proj_dim", hidden)
     embedding = 2 * width * hidden if width != hidden else 0  # OPT-350m
@@ -248,7 +252,7 @@ def _streams(c: Fields, hidden: int, n: int) -> int:
 def _word(c: Fields, kind: str, dims: dict[str, Any]) -> str:
     """A kind of layer in the field's words."""
     if kind == "linear":
-        named = {"linear_attn_config": "Kimi delta", "linear_num_value_heads": "gated delta"}
+        named = {"linear_attn_config": "Kimi delta", "linear_num_heads": "Kimi delta", "linear_num_value_heads": "gated delta"}
         of_state = "Mamba-2" if c.has("ssm_heads") or c.kind == "mamba2" else "Mamba" if c.has("state") else "lightning"
         of_state = "RWKV" if c.kind.startswith("rwkv") else of_state
         return next((word for field, word in named.items() if field in c), of_state)

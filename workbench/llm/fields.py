@@ -12,7 +12,7 @@ NAMES = {
     for name, names in {
         "layers": "num_hidden_layers n_layer num_layers n_layers",
         "hidden": "hidden_size n_embd d_model n_embed",
-        "heads": "num_attention_heads n_head n_heads num_heads",
+        "heads": "num_attention_heads n_head n_heads num_heads attention_heads",
         "kv_heads": "num_key_value_heads num_kv_heads n_head_kv kv_n_heads multi_query_group_num n_kv_heads num_attention_groups",
         "head_dim": "head_dim attention_head_dim kv_channels",
         "vocab": "padded_vocab_size vocab_size",
@@ -43,11 +43,30 @@ NAMES = {
 #: Most layers of a model; of anything else, the most that is plausible.
 MOST, HUGE = {"layers": 10_000}, 10**9
 _TIED, _BIAS, _PLAIN, _SINGLE = {"tie_word_embeddings": True}, {"attention_bias": True}, {"matrices": 2}, {"single": True}
-_LLAMA = {"hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32, "num_attention_heads": 32, "vocab_size": 32000}
-_SLIDES = {"all_slide": True}
+_SIZES = "hidden_size intermediate_size num_hidden_layers num_attention_heads vocab_size max_position_embeddings num_key_value_heads"
+
+
+def _sizes(*numbers: int) -> dict[str, int]:
+    return dict(zip([*_SIZES.split(), "head_dim"], numbers, strict=False))
+
+
+_LLAMA = _sizes(4096, 11008, 32, 32, 32000, 2048)
+#: Sizes of a class, by its whole ``model_type``: the language part of a multimodal file says those alone that differ.
+CLASSES = {
+    **dict.fromkeys(("mistral", "mixtral"), _sizes(4096, 14336, 32, 32, 32000, 131072, 8)),
+    "qwen2": _sizes(4096, 22016, 32, 32, 151936, 32768, 32),
+    "qwen3": _sizes(4096, 22016, 32, 32, 151936, 32768, 32, 128),
+    "gemma": _sizes(3072, 24576, 28, 16, 256000, 8192, 16, 256),
+    "gemma2": _sizes(2304, 9216, 26, 8, 256000, 8192, 4, 256) | {"sliding_window": 4096},
+    "phi": _sizes(2048, 8192, 24, 32, 51200, 2048),
+    "phi3": _sizes(3072, 8192, 32, 32, 32064, 4096),
+    "granite": _sizes(4096, 11008, 32, 32, 32000, 2048),
+    "cohere2": _sizes(8192, 22528, 40, 64, 256000, 8192, 64, 128) | {"sliding_window": 4096},
+}
+_SLIDES, _GATED = {"all_slide": True}, {"attn_output_gate": True}
 #: What the classes of a family leave out of its files or compute in their own way, by the longest beginning of ``model_type``.
 FAMILIES: dict[str, dict[str, Any]] = {
-    "llama": _LLAMA | {"max_position_embeddings": 2048},
+    "llama": _LLAMA,
     "llama4": {"chunk_every": 4, "shared_of_ffn": True},
     **dict.fromkeys(("ministral", "mixtral", "phi3", "phi4", "phimoe"), _SLIDES),
     "mistral": _SLIDES | {"max_position_embeddings": 128_000},  # of a params.json, as vLLM reads it
@@ -56,30 +75,32 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "qwen": _BIAS | {"halved_ffn": True},
     "qwen2": _BIAS,
     "qwen3": {},
-    **dict.fromkeys(("gemma", "gemma4", "mamba", "hunyuan", "granite", "minicpm", "lfm2"), _TIED),
+    "qwen3_next": _GATED,
+    "qwen3_5": _GATED,
+    **dict.fromkeys(("gemma", "gemma4", "mamba", "hunyuan", "granite", "minicpm", "lfm2", "smollm3", "ernie4_5", "jais"), _TIED),
+    "minicpm3": _TIED | {"v_head_dim": 64},
     "gemma2": _TIED | {"sliding_window_pattern": 2},
-    "gemma3": _TIED
-    | {"vocab_size": 262208, "max_position_embeddings": 131072, "head_dim": 256, "num_attention_heads": 8, "num_key_value_heads": 4}
-    | {"hidden_size": 2304, "intermediate_size": 9216, "num_hidden_layers": 26, "sliding_window_pattern": 6},
+    "gemma3": _TIED | _sizes(2304, 9216, 26, 8, 262208, 131072, 4, 256) | {"sliding_window_pattern": 6},
     "gemma3n": _TIED | {"sliding_window_pattern": 5},
-    **dict.fromkeys(("gpt2", "gpt_bigcode", "gpt_neo"), _PLAIN | _TIED | _BIAS | {"positions": 0}),
+    **dict.fromkeys(("gpt2", "gpt_bigcode", "gpt_neo", "openai-gpt"), _PLAIN | _TIED | _BIAS | {"positions": 0}),
     **dict.fromkeys(("gptj", "codegen"), _PLAIN | _SINGLE),
     "gpt_neox": _PLAIN | _BIAS | _SINGLE,
     "gpt_oss": _BIAS | {"sliding_window_pattern": 2},
     "opt": _PLAIN | _TIED | _BIAS | {"positions": 2},
     "bloom": _PLAIN | _TIED | _BIAS | {"max_position_embeddings": 2048},
-    "mpt": _PLAIN | _TIED,
+    **dict.fromkeys(("mpt", "xglm", "biogpt"), _PLAIN | _TIED),
     "falcon": _PLAIN | _TIED | _SINGLE | {"max_position_embeddings": 2048},
     "falcon_h1": {"beside": True},
     "falcon_mamba": _TIED,
     "starcoder2": _PLAIN | _TIED | _BIAS | _SLIDES,
-    "nemotron": _PLAIN,
+    **dict.fromkeys(("nemotron", "apertus", "jais2"), _PLAIN),
+    "bitnet": {"matrices": 3},
     "nemotron-nas": {"matrices": 3},
     "cohere": _TIED | _SINGLE,
     "cohere2": _TIED | _SINGLE | {"sliding_window_pattern": 4},
     "chatglm": _BIAS,
     "deepseek_v2": _LLAMA  # DeepSeek-VL2's class
-    | {"vocab_size": 102400, "max_position_embeddings": 2048, "num_key_value_heads": 32, "v_head_dim": 128}
+    | {"vocab_size": 102400, "num_key_value_heads": 32, "v_head_dim": 128}
     | {"q_lora_rank": 1536, "kv_lora_rank": 512, "qk_nope_head_dim": 128, "qk_rope_head_dim": 64},
     "exaone4": {"sliding_window_pattern": "LLLG"},
     "arctic": {"beside_of_hidden": True},
@@ -90,7 +111,7 @@ OWN_WIDTH = ("qwen", "deepseek", "glm", "kimi", "bailing", "ernie", "gemma4")
 
 def family(kind: str) -> dict[str, Any]:
     """What the family of a ``model_type`` fills by default."""
-    return FAMILIES.get(max((name for name in FAMILIES if kind.startswith(name)), key=len, default=""), {})
+    return FAMILIES.get(max((name for name in FAMILIES if kind.startswith(name)), key=len, default=""), {}) | CLASSES.get(kind, {})
 
 
 class Fields:
@@ -103,7 +124,7 @@ class Fields:
                 given = {k: v for k, v in inner.items() if v is not None} | given
         self.kind = str(given.get("model_type", ""))
         self.given = given
-        self.defaults = family(self.kind)
+        self.defaults = {k: v for k, v in family(self.kind).items() if found.get(k, v) is not None}  # null is what the file says
         if "kv_lora_rank" in given:  # a file of the family that says its own, and by silence that queries are not compressed
             self.defaults = {k: v for k, v in self.defaults.items() if "lora" not in k}
 
@@ -153,10 +174,9 @@ class Fields:
         high = MOST.get(meaning, HUGE)
         if isinstance(value, bool) or not isinstance(value, int):
             raise InputError(f"{name} is {_short(value)}; expected a whole number")
-        if value < low:
-            raise InputError(f"{name} is {_short(value)}; expected greater than or equal to {low}")
-        if value > high:
-            raise InputError(f"{name} is {_short(value)}; expected less than or equal to {high}")
+        if not low <= value <= high:
+            bound = f"less than or equal to {high}" if value > high else f"greater than or equal to {low}"
+            raise InputError(f"{name} is {_short(value)}; expected {bound}")
 
     def each(self, name: str, layers: int, allowed: tuple[Any, ...] | None = None) -> list[Any] | None:
         """A list with an entry for each layer, or None where the field is no list; an entry more of each head is left out."""

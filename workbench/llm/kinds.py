@@ -14,7 +14,7 @@ KINDS: dict[str | int, str] = {1: "full", 0: "linear"} | {
     for kind, names in {
         "full": "full_attention attention global global_attention *",
         "sliding": "sliding_attention chunked_attention local local_attention",
-        "sparse": "deepseek_sparse_attention",
+        "sparse": "deepseek_sparse_attention indexed_attention",
         "linear": "linear_attention mamba mamba2 M",
         "convolution": "conv",
         "experts": "moe E",
@@ -78,17 +78,19 @@ def _mixers(c: Fields, n: int) -> list[str]:
 
 def _by_period(c: Fields, n: int, window: bool) -> list[str]:
     """Kinds of layers where no list says them."""
-    swa, linear = c.each("hybrid_layer_pattern", n), c.get("linear_attn_config")
-    if swa is not None:
+    linear = c.get("linear_attn_config")
+    if (swa := c.each("hybrid_layer_pattern", n)) is not None:
         return ["sliding" if s else "full" for s in swa]
     if isinstance(linear, dict):
         if not isinstance(full := linear.get("full_attn_layers"), list):
             raise InputError("linear_attn_config has no full_attn_layers; expected the list of layers with full attention")
         return ["full" if i + 1 in full else "linear" for i in range(n)]
-    if isinstance(listed := c.get("attn_layer_indices", c.get("attn_layer_idx")), list):
-        return ["full" if i in listed else "linear" for i in range(n)]
-    if "layer_group_size" in c and "linear" in c.kind:
-        return ["linear" if (i + 1) % c.size("layer_group_size") else "full" for i in range(n)]
+    for name, kind in (("attn_layer_indices", "linear"), ("attn_layer_idx", "linear"), ("full_attn_idxs", "convolution")):
+        if isinstance(listed := c.get(name), list):
+            return ["full" if i in listed else kind for i in range(n)]
+    if "layer_group_size" in c:  # layers after the last whole group are full (Ring)
+        group = c.size("layer_group_size")
+        return ["linear" if (i + 1) % group and i < n // group * group else "full" for i in range(n)]
     if "attn_layer_period" in c:
         period, offset = c.size("attn_layer_period"), c.size("attn_layer_offset", 0, low=0)
         return ["full" if i % period == offset else "linear" for i in range(n)]
@@ -97,7 +99,7 @@ def _by_period(c: Fields, n: int, window: bool) -> list[str]:
         return ["full" if (i + 1) % every == 0 else "linear" for i in range(n)]
     if c.get("beside"):
         return ["beside"] * n
-    if (c.has("state") and not c.has("heads")) or c.kind == "mamba2":
+    if (c.has("state") and not c.has("heads")) or c.kind in ("mamba2", "bamba"):
         return ["linear"] * n
     if window and c.get("chunk_every"):
         rope = c.each("no_rope_layers", n) if c.get("no_rope_layers") else None
@@ -117,13 +119,13 @@ def _feeds(c: Fields, n: int) -> list[str]:
     """Feed-forward part of each of `n` layers: dense or experts."""
     if (c.has("state") and not c.has("heads")) or c.kind == "mamba2":
         return ["none"] * n
-    if not c.size("experts", 0, low=0) or c.get("enable_moe_block") is False:
+    if not c.size("experts", 0, low=0) or c.get("enable_moe_block", c.get("is_moe")) is False:
         return ["dense"] * n
-    for name, word in (("mlp_layer_types", "sparse"), ("moe_layer_freq", 1), ("moe_layers", 1)):
-        if isinstance(c.get(name), list) and len(c.get(name)) >= n:
-            return ["experts" if kind == word else "dense" for kind in c.each(name, n) or ()]
-    if isinstance(listed := c.get("moe_layers_enum"), str):
-        at = {int(i) for i in listed.split(",") if i.strip().isdigit()}
+    for name in ("mlp_layer_types", "moe_layer_freq"):
+        if isinstance(c.get(name), list):
+            return ["experts" if kind in ("sparse", "moe", "hash_moe", 1) else "dense" for kind in c.each(name, n) or ()]
+    if isinstance(listed := c.get("moe_layers_enum", c.get("moe_layers")), str | list):
+        at = {int(i) for i in listed.split(",") if i.strip().isdigit()} if isinstance(listed, str) else listed
         return ["experts" if i in at else "dense" for i in range(n)]
     first, every, only = c.size("first_dense", 0, low=0), c.size("moe_every", 1), c.get("mlp_only_layers") or ()
     if "expert_layer_offset" in c:

@@ -47,16 +47,12 @@ def together(parts: Iterable[Mixing]) -> Mixing:
     return Mixing(**{f.name: sum(getattr(p, f.name) for p in parts) for f in fields(Mixing)})
 
 
-def attention(
-    hidden: int, heads: int, kv_heads: int, head_dim: int, value_dim: int, *, window: bool = False, gate: bool = False, one: bool = False
-) -> Mixing:
-    """Grouped-query attention: with a gate as wide as the queries, or keys that are the values too (Gemma 4)."""
-    query, cached = heads * head_dim, kv_heads * (head_dim + value_dim)
-    weights = hidden * (query * (1 + gate) + (kv_heads * head_dim if one else cached) + heads * value_dim)
-    scores = heads * (head_dim + value_dim)
-    if window:
-        return Mixing(layers=1, weights=weights, kept_windowed=cached, read_windowed=cached, scores_windowed=scores)
-    return Mixing(layers=1, weights=weights, kept=cached, read=cached, scores=scores)
+def attention(hidden: int, heads: int, kv_heads: int, head_dim: int, value_dim: int, *, window: bool = False, one: bool = False) -> Mixing:
+    """Grouped-query attention, whose keys may be the values too (Gemma 4)."""
+    cached, widths = kv_heads * (head_dim + value_dim), heads * (head_dim + value_dim)
+    weights = hidden * (widths + (kv_heads * head_dim if one else cached))
+    each = {"kept": cached, "read": cached, "scores": widths}
+    return Mixing(layers=1, weights=weights, **{name + window * "_windowed": n for name, n in each.items()})
 
 
 def shared_cache(layer: Mixing) -> Mixing:
@@ -136,10 +132,18 @@ def lightning(hidden: int, heads: int, head_dim: int) -> Mixing:
 
 
 def rwkv(hidden: int, inner: int, head_dim: int, kind: str = "rwkv5") -> Mixing:
-    """Time mixing of RWKV, with a gate in 5 and 6; up to 6 the receptance of its channels [Peng et al., 2024, arXiv:2404.05892]."""
-    matrices, receptance = 5 - (kind in ("rwkv", "rwkv7")), kind != "rwkv7"
+    """Time mixing of RWKV, with a gate in 5 and 6; up to 6 the receptance of its channels [Peng et al., 2024, arXiv:2404.05892].
+
+    In 6 and 7 decay, mixing and gates follow the data by products of low rank, as RWKV-LM sizes them.
+    """
+    matrices, receptance, rank = 5 - (kind in ("rwkv", "rwkv7")), kind != "rwkv7", 0
+    if kind == "rwkv6":
+        rank = (5 * 32 + 64) * (1 + (hidden >= 4096))
+    elif kind == "rwkv7":
+        rank = sum(max(32 * round(f * hidden**power / 32), 32) for f, power in ((1.8, 0.5), (1.8, 0.5), (1.3, 0.5), (0.6, 0.8)))
     state = STATE_BYTES * inner * head_dim + CONVOLVED_BYTES * 2 * hidden
-    return Mixing(layers=1, weights=matrices * hidden * inner + receptance * hidden**2, state=state, updates=2 * inner * head_dim)
+    weights = matrices * hidden * inner + receptance * hidden**2 + 2 * hidden * rank
+    return Mixing(layers=1, weights=weights, state=state, updates=2 * inner * head_dim)
 
 
 def short_convolution(hidden: int, kernel: int) -> Mixing:

@@ -48,8 +48,8 @@ _WORDS_OF = {"nvfp4": "nvfp4 fp4", "int4": "int4 awq gptq w4a16 4bit", "int8": "
     n: n for n in ("fp8", "mxfp8", "mxfp4", "bf16")
 }
 _FORMATS = {word: name for name, words in _WORDS_OF.items() for word in words.split()}
-_TUNED = re.compile(r"instruct|it|chat|thinking|hf|base|pt|kv|dynamic|static|quantized|bnb|v\d+|" + "|".join(_FORMATS))
-_DATED = re.compile(r"\d{4}|\d{6}|\d{8}")
+_TUNED = re.compile(r"instruct|it|chat|thinking|hf|base|pt|kv|dynamic|static|quantized|bnb|" + "|".join(_FORMATS))
+_DATED, _VERSION = re.compile(r"\d{4}|\d{6}|\d{8}"), re.compile(r"v\d+", re.IGNORECASE)  # the V3 of DeepSeek is a name
 
 
 def of_name(name: str) -> tuple[list[str], Quantization | None]:
@@ -69,7 +69,8 @@ def of_name(name: str) -> tuple[list[str], Quantization | None]:
     weights = of_format(said, "its name") if said else None
     if weights and {"awq", "gptq"} & set(lower):  # groups of 128 with a scale of 16 bits and a zero point
         weights = Quantization("int4", "its name", dict.fromkeys(LAYERS, 4 + 20 / 128))
-    return [name, "-".join(words), "-".join(kept), "-".join(undated)], weights
+    meant = [words, kept, undated, *([w for w in some if not _VERSION.fullmatch(w)] for some in (kept, undated))]
+    return [name, *map("-".join, meant)], weights
 
 
 def read(found: dict[str, Any], feeds: list[str]) -> Quantization | None:

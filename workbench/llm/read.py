@@ -21,8 +21,8 @@ from workbench.llm.model import LLM
 NESTED = ("thinker_config", "text_config", "llm_config", "language_config")
 ENCODERS = r"(al|de|distil|modern|camem|nomic_)?bert|.*roberta|electra|mpnet|clip.*|siglip.*|vit|git|esm"
 BOTH = r"u?m?t5|m?bart|whisper|pegasus|marian|m2m_100|blenderbot|led|prophetnet|speech_to_text"
-#: Fields of kinds of layers that are not described: recurrent Gemma, LongCat, Zamba, SambaY.
-UNKNOWN = ("lru_width", "block_types", "zero_expert_num", "hybrid_layer_ids", "mb_per_layer")
+#: Fields of kinds of layers that are not described: recurrent Gemma, LongCat, Zamba, SambaY, layers run more than once.
+UNKNOWN = ("lru_width", "block_types", "zero_expert_num", "hybrid_layer_ids", "mb_per_layer", "H_cycles", "n_recurrent_loops")
 
 
 def read_hugging_face(path: str | Path) -> LLM:
@@ -120,6 +120,12 @@ def _language_part(found: dict[str, Any]) -> dict[str, Any]:
     while inner := next((found[k] for k in NESTED if isinstance(found.get(k), dict) and found[k]), None):
         outer = {k: found[k] for k in ("model_type", "tie_word_embeddings", "quantization_config") if k in found}
         found = outer | {k: v for k, v in inner.items() if v is not None}
+    rates, types, of_layer = (found.get(k) for k in ("compress_rates", "layer_types", "per_layer_config"))  # as Transformers 5 writes it
+    if isinstance(rates, dict) and isinstance(types, list):  # DeepSeek-V4
+        found = found | {"compress_ratios": [rates.get(t, 0) if isinstance(t, str) else t for t in types]}
+    if isinstance(of_layer, dict) and isinstance(one := next(iter(of_layer.values()), None), dict):  # Gemma 4: layers of full attention
+        renamed = {"head_dim": "global_head_dim", "num_key_value_heads": "num_global_key_value_heads"}
+        found = {name: one[k] for k, name in renamed.items() if k in one} | found
     if isinstance(ssm := found.get("ssm_cfg"), dict):  # as mamba-ssm writes it
         second = ssm.get("layer") == "Mamba2"
         found = {"model_type": "mamba", "state_size": ssm.get("d_state", 128 if second else 16)} | found | ssm
@@ -131,7 +137,7 @@ def _language_part(found: dict[str, Any]) -> dict[str, Any]:
         moe = {**found["moe"]} if isinstance(found.get("moe"), dict) else {}
         renamed = {"dim": "hidden_size", "hidden_dim": "intermediate_size", "expert_hidden_dim": "moe_intermediate_size"}
         tied = {"tie_word_embeddings": found["tied_embeddings"]} if "tied_embeddings" in found else {}
-        found = {"model_type": "mistral", **{str(renamed.get(k, k)): v for k, v in (found | moe).items()}, **tied}
+        found = {"model_type": "mistral_params", **{str(renamed.get(k, k)): v for k, v in (found | moe).items()}, **tied}
     return found
 
 
