@@ -70,8 +70,14 @@ def key_of(table_name: str, name: str) -> str:
     return names(table_name)[_position(table_name, name, table_name.removesuffix("s"))]
 
 
+#: A chip's name between those of its vendor or server and the gigabytes of its memory.
+_SIZED = re.compile(r"(?:(?:nvidia|amd|instinct|intel|google|hgx|dgx)[\s-]+)*(.+?)(?:[\s-]+\(?(\d+)\s*GB?\)?)?", re.IGNORECASE)
+
+
 def chip(name: str | Chip) -> Chip:
-    """The accelerator `name`, an alias, or a fraction of one; a `Chip` is itself. Raises `UnknownName` listing the nearest names.
+    """The accelerator `name`, an alias, or a fraction of one, by a vendor's name or with its memory as well; a `Chip` is itself.
+
+    Raises `UnknownName` listing the nearest names.
 
     Examples
     --------
@@ -98,6 +104,12 @@ def chip(name: str | Chip) -> Chip:
             whole, end = str(name).strip().casefold(), f" {f['fraction'].casefold()}"
             if whole.endswith(end) and key_of("chips", whole.removesuffix(end)) == f["chip"]:
                 return _fraction(chip(f["chip"]), f)
+        said = _SIZED.fullmatch(str(name).strip())
+        for known in (f"{said[1]} {said[2]}GB", said[1]) if said else ():
+            at = made_of("chips", _index("chips")).get(_plain(known))
+            found = None if at is None else chip(names("chips")[at])
+            if found and (not said[2] or abs(float(said[2]) * GIGA / found.hbm_bytes - 1) < 0.1):
+                return found
         raise
     domain = r["scaleup_domain"] or 1
     return Chip(

@@ -32,7 +32,7 @@ WHOLE = NUMBERS[NUMBERS.index("layers") : NUMBERS.index("input_len")]  #: of the
 #: Input tokens where a row states none: of a question of a chat, as Open-Orca has them.
 INPUT = 300.0
 #: Words that tell a framework, in small letters.
-MARKS = {"tensorrt": "TensorRT-LLM", "nim": "TensorRT-LLM", "sgl": "SGLang", "vllm": "vLLM", "atom": "ATOM"}
+MARKS = {"tensorrt": "TensorRT-LLM", "trt": "TensorRT-LLM", "nim": "TensorRT-LLM", "sgl": "SGLang", "vllm": "vLLM", "atom": "ATOM"}
 MODES = ("closed_loop", "closed_loop_natural", "disagg", "offline_max", "static_batch", "open_loop_slo")
 #: What of the result a measured quantity is compared with: the prediction and the ends of its interval.
 READ = {
@@ -166,7 +166,7 @@ def software(text: str | None, version: str | None = "") -> tuple[str, str]:
     """Framework and version that a text names; empty what it does not name."""
     plain = (text or "").lower()
     framework = next((name for mark, name in MARKS.items() if mark in plain), "")
-    stated = re.search(r"(?:vllm|sglang|tensorrt-llm|atom|runtime|release)[-: ]?v?(\d+\.\d[\w.]*)", plain)
+    stated = re.search(r"(?:vllm|sglang|tensorrt[- ]llm|trt-?llm|atom|runtime|release)[-: =(]*v?(\d+\.\d[\w.]*)", plain)
     return framework, version or (stated[1].rstrip(".") if stated else "")
 
 
@@ -175,7 +175,9 @@ def precision_of(text: str | None, chip: Chip) -> str:
     plain = (text or "").lower()
     if not plain:
         return next(p for p in reversed(formats.LADDER) if chip.runs(p))
-    found = next((p for p in _STATED if p in plain), "bf16")
+    found = next((p for word, p in _SAID.items() if word in plain), None)
+    if found is None:
+        raise InputError(f"precision is {text}: not one that serving runs in")
     if not chip.runs(found):
         return "fp8" if found == "fp4" and chip.runs("fp8") else "int4" if found == "fp4" else "bf16"
     return "bf16" if found == "fp16" else found
@@ -186,13 +188,23 @@ def cache_of(text: str | None, precision: str) -> str:
     return "fp8" if precision in ("fp8", "fp4") or (text or "") == "fp8" else "bf16"
 
 
-#: Formats that serving was measured in, the narrowest first: what is stated of a mixture of formats is its weights'.
-_STATED = sorted(dict.fromkeys(f.weights for f in formats.FORMATS.values()), key=lambda p: formats.FORMATS[p].bits)
+#: Words for formats that serving was measured in, the narrowest first: what is stated of a mixture of formats is its weights'.
+_SAID = {"w4a": "int4"} | {p: p for p in sorted({f.weights for f in formats.FORMATS.values()}, key=lambda p: formats.FORMATS[p].bits)}
+_SAID |= {"w8a8": "int8", "e4m3": "fp8", "awq": "int4", "gptq": "int4", "16": "bf16"}
 
 
 def llm_of(text: str | None) -> str:
-    """Name in the catalogue of a model, whose publisher, date or number format may stand with it. Raises `UnknownName`."""
-    return catalogue.llm(text or "").name
+    """Name in the catalogue of a model, whose publisher, date or number format may stand with it; of several the first.
+
+    Raises `UnknownName`.
+    """
+    try:
+        return catalogue.llm(text or "").name
+    except UnknownName as unknown:
+        try:
+            return catalogue.llm((text or "").partition("/")[0]).name
+        except UnknownName:
+            raise unknown from None
 
 
 def _llm(row: Call) -> Any:
