@@ -218,3 +218,11 @@ def test_a_chip_is_known_by_its_vendor_server_and_memory(said, name):
 def test_a_chip_with_other_memory_is_unknown(said):
     with pytest.raises(UnknownName):
         catalogue.chip(said)
+
+
+@pytest.mark.parametrize(
+    ("said", "name"),
+    [("Llama 3.3 70B Instruct", "Llama-3.3-70B"), ("nemotron-3-nano-30b", "Nemotron-3-Nano-30B-A3B"), ("Kimi K2 Thinking", "Kimi-K2")],
+)
+def test_a_model_is_known_by_words_and_without_its_active_parameters(said, name):
+    assert catalogue.llm(said).name == name

@@ -105,10 +105,11 @@ def chip(name: str | Chip) -> Chip:
             if whole.endswith(end) and key_of("chips", whole.removesuffix(end)) == f["chip"]:
                 return _fraction(chip(f["chip"]), f)
         said = _SIZED.fullmatch(str(name).strip())
-        for known in (f"{said[1]} {said[2]}GB", said[1]) if said else ():
-            at = made_of("chips", _index("chips")).get(_plain(known))
+        stem, size = said.groups() if said else (None, None)
+        for plain in (f"{stem} {size}GB", stem) if stem else ():
+            at = made_of("chips", _index("chips")).get(_plain(plain))
             found = None if at is None else chip(names("chips")[at])
-            if found and (not said[2] or abs(float(said[2]) * GIGA / found.hbm_bytes - 1) < 0.1):
+            if found and (not size or abs(float(size) * GIGA / found.hbm_bytes - 1) < 0.1):
                 return found
         raise
     domain = r["scaleup_domain"] or 1
@@ -399,6 +400,8 @@ def _index(table_name: str) -> Callable[[pl.DataFrame], dict[str, int]]:
         for i, aliases in enumerate(frame["aliases"] if "aliases" in frame.columns else ()):
             for alias in (aliases or "").split(";"):
                 found.setdefault(_plain(alias), i)
+        for name, i in [*found.items()]:
+            found.setdefault(re.sub(r"-a\d+b$", "", name), i)  # a mixture of experts without its active parameters
         return found
 
     return index

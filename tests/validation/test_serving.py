@@ -250,6 +250,18 @@ def test_speculation_of_unstated_depth_drafts_as_documented():
     assert measured._spec(row)[0]["arguments"]["load"]["arguments"]["draft_tokens"] == measured.DRAFTS
 
 
+def test_a_request_longer_than_the_context_is_asked_of_a_model_that_holds_it():
+    row = {"model": "Qwen3-4B", "chip": "H20", "framework": "SGLang", "input_len": 63488, "output_len": 2048}
+    llm = measured._call(row, "BF16", {"tp": 1}, {"concurrency": 1})["arguments"]["llm"]
+    assert (llm["call"], llm["arguments"]["name"], llm["arguments"]["context"]) == ("catalogue.LLM", "Qwen3-4B", 65536)
+
+
+def test_speculation_is_none_however_it_is_spelt():
+    row = dict.fromkeys((*measured.DEEPSEEK.text, *measured.DEEPSEEK.numbers)) | R1
+    said = [measured._r1(pl.DataFrame([row | {"spec_method": text}]))["draft_tokens"][0] for text in ("none", "None", None, "mtp")]
+    assert said == [0, 0, 0, measured.DRAFTS]
+
+
 def test_a_pool_of_no_known_phase_is_refused():
     row = dict.fromkeys((*measured.WIDE_EP.text, *measured.WIDE_EP.numbers)) | {"phase": "magic"}
     with pytest.raises(InputError, match="phase 'magic' is none of prefill, decode, aggregated, disagg"):

@@ -51,7 +51,7 @@ def _r1(frame: pl.DataFrame) -> pl.DataFrame:
             **{"framework_version": software(row["image"])[1], "mode": "disagg" if apart else "closed_loop", "tp": d},
             **{"prefill_chips": row["n_prefill_chips"], "decode_chips": row["n_decode_chips"], "input_len": row["isl"]},
             **{"output_len": row["osl"], "mean_len_factor": 0.9, "usable": 0.0 if row["quality"] else 1.0},
-            "draft_tokens": 0.0 if row["spec_method"] == "none" else DRAFTS,
+            "draft_tokens": 0.0 if (row["spec_method"] or "none").lower() == "none" else DRAFTS,
         }
         same = {name: row[name] for name in ("group", "chip", "framework", "date", "source", "n_chips", "concurrency")}
         found.append(point | same | {ours: row.get(theirs) for theirs, ours in R1.items()})

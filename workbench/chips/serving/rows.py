@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from workbench import catalogue, formats
-from workbench.calibration.forms import Asked
+from workbench.calibration.forms import Asked, said
 from workbench.catalogue import Chip
 from workbench.checks import row_numbers
 from workbench.chips.serving.plan import Load, ServingPlan
@@ -60,7 +61,9 @@ Call = dict[str, Any]
 
 
 def call(llm: Any, chip: Chip, plan: Call, load: Call, framework: str = "", version: str = "", prefill: Call | None = None) -> Call:
-    """The call of `chips.serving` on as many chips as its replicas have."""
+    """The call of `chips.serving` on as many chips as its replicas have, of a model whose context holds the requests."""
+    if isinstance(llm, str) and (length := int(load["input_tokens"] + load["output_tokens"])) > catalogue.llm(llm).context:
+        llm = said(replace(catalogue.llm(llm), context=length))
     degrees = ("tp", "pp", "attention_dp", "replicas")
     n_chips = sum(int(np.prod([side.get(name, 1) for name in degrees])) for side in (plan, prefill) if side)
     arguments = {
@@ -75,13 +78,13 @@ def call(llm: Any, chip: Chip, plan: Call, load: Call, framework: str = "", vers
     return {"call": "chips.serving", "arguments": {name: value for name, value in arguments.items() if value}}
 
 
-def asked(rows: pl.DataFrame, said: Callable[[Call], tuple[Call, Any]], expected: Callable[[Call], Iterable[str]]) -> list[Asked]:
-    """What `said` makes of each row, a call and what of its result is read by quantity, or why it cannot."""
+def asked(rows: pl.DataFrame, read: Callable[[Call], tuple[Call, Any]], expected: Callable[[Call], Iterable[str]]) -> list[Asked]:
+    """What `read` makes of each row, a call and what of its result is read by quantity, or why it cannot."""
     found = []
     for position, row in enumerate(rows.iter_rows(named=True)):
         try:
-            what, reads = said(row)
-            found += [Asked(position, quantity, what, *read) for quantity, read in reads.items()]
+            what, reads = read(row)
+            found += [Asked(position, quantity, what, *paths) for quantity, paths in reads.items()]
         except (UnknownName, InputError) as error:
             found += [Asked(position, quantity, skipped=str(error)) for quantity in expected(row)]
     return found
