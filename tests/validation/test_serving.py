@@ -212,6 +212,22 @@ def test_layouts_are_read_as_files_say_them(text):
     assert measured._layout(f"2 x {text}", 16)["replicas"] == 2
 
 
+@pytest.mark.parametrize("text", ["TP0", "defaults", "Parallelism: TP+DP Attention", None])
+def test_layouts_without_degrees_are_refused(text):
+    with pytest.raises(InputError, match="the layout is not stated"):
+        measured._layout(text, 8)
+
+
+def test_a_row_that_no_reader_expected_is_skipped_alone():
+    row = {"model": "Qwen3-4B", "chip": "H20", "framework": "SGLang", "n_chips": 1.0, "concurrency": 1.0, "measurement": "speed"}
+    rows = [dict.fromkeys((*measured.QUANT.text, *measured.QUANT.numbers)) | row | {"speed_unit": "total tok/s"} for _ in range(2)]
+    rows[0] |= {"input_len": 0.0, "output_len": 0.0}
+    rows[1] |= {"input_len": 6144.0, "output_len": 2048.0}
+    bad, good = measured.QUANT.ask(pl.DataFrame(rows, infer_schema_length=None))
+    assert "division by zero" in bad.skipped
+    assert good.call
+
+
 @pytest.mark.parametrize(
     ("text", "framework", "version"),
     [("TRT-LLM 1.2", "TensorRT-LLM", "1.2"), ("TensorRT LLM v1.0", "TensorRT-LLM", "1.0"), ("vllm==0.10.1", "vLLM", "0.10.1")],

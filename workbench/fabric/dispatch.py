@@ -49,7 +49,7 @@ def time_us(row: dict[str, Any], quantity: str) -> float | None:
     """
     if row["latency_us"] or not row["bandwidth_GBps"] or not _copy_bytes(row) * (row["top_k"] or 0):
         return row["latency_us"]
-    domain = float(catalogue.chip(row["chip"]).scaleup_domain or 8)
+    domain = float(catalogue.chip(row["chip"] or "").scaleup_domain or 8)
     n = row["ep"] if row["ep"] <= domain else row["ep"] / domain
     copies = row["top_k"] if row["kind"] == "low-latency" else n * (1 - (1 - 1 / n) ** row["top_k"])
     return _copy_bytes(row) * copies / row["bandwidth_GBps"] * 1e-3

@@ -63,11 +63,8 @@ def validate(kind: str, path: str | Path | None = None, by: str = "source", leav
             if measured is not None and not np.isfinite(measured):
                 raise ValueError
         except (ValueError, TypeError, LookupError, ArithmeticError):
-            measured, tolerance, found = (
-                None,
-                None,
-                Answer(skipped="what was measured, or the error allowed, is no number", call=found.call),
-            )
+            why = found.skipped or "what was measured, or the error allowed, is no number"
+            measured, tolerance, found = None, None, Answer(skipped=why, call=found.call)
         said = (found.value, found.low, found.high, measured, row["source"], found.skipped, found.call, tolerance)
         rows.append((one.position, row.get("id"), one.quantity, *said, text(row[by])))
     return Report(kind, pl.DataFrame(rows, schema=COLUMNS, orient="row").sort("position", maintain_order=True), by)
@@ -150,9 +147,9 @@ def _answer(asked: Asked, made: dict[str, Any]) -> Answer:
 
 
 def _finite(result: Any, path: str) -> float:
-    value = calls.number(calls.read(result, path))
-    reason = str(getattr(result, "reason", ""))
-    if not np.isfinite(value) or (reason and not value):
+    found, reason = calls.read(result, path), str(getattr(result, "reason", ""))
+    value = calls.number(found)
+    if not np.isfinite(value) or (reason and not value and np.asarray(found).dtype != bool):  # no rate where nothing fits
         raise InputError(reason or "no finite number follows from what it states")
     return value
 

@@ -85,11 +85,11 @@ _DEGREE = re.compile(r"(?<![mt])(DEP|TP|DP|EP|PP)[ =:]?(\d+)", re.IGNORECASE)
 def _layout(text: str | None, n: float) -> Call:
     """Degrees of replicas on `n` chips as text has them: ``8xTP2``, ``4 x (TP1 DP4 EP)``, ``DEP16 per instance``."""
     degree = {name.upper(): float(value) for name, value in _DEGREE.findall(text or "")}
-    if not degree and n > 1:
+    if (not degree and n > 1) or 0 in degree.values():
         raise InputError("the layout is not stated")
     count = re.search(r"(\d+) ?[x\u00d7] ?\(?(?:D?EP|[TDP]P)", text or "", re.IGNORECASE)
     size = degree.get("DEP") or degree.get("TP", 1.0) * degree.get("DP", 1.0) * degree.get("PP", 1.0)
-    found = side(n, float(count[1]) if count else n // size if "per" in (text or "") else 1.0, degree.get("TP", 1.0))
+    found = side(n, float(count[1]) or 1.0 if count else n // size if "per" in (text or "") else 1.0, degree.get("TP", 1.0))
     return found | {"pp": degree["PP"], "attention_dp": 1.0} if "PP" in degree else found
 
 

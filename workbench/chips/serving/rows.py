@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from workbench import catalogue, formats
+from workbench import catalogue, errors, formats
 from workbench.calibration.forms import Asked, said
 from workbench.catalogue import Chip
 from workbench.checks import row_numbers
@@ -85,8 +85,9 @@ def asked(rows: pl.DataFrame, read: Callable[[Call], tuple[Call, Any]], expected
         try:
             what, reads = read(row)
             found += [Asked(position, quantity, what, *paths) for quantity, paths in reads.items()]
-        except (UnknownName, InputError) as error:
-            found += [Asked(position, quantity, skipped=str(error)) for quantity in expected(row)]
+        except (ValueError, LookupError, TypeError, ArithmeticError) as error:  # ours among them
+            why = str(error) if isinstance(error, InputError) else errors.said(error)
+            found += [Asked(position, quantity, skipped=why) for quantity in expected(row)]
     return found
 
 
