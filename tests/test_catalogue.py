@@ -204,3 +204,25 @@ def test_external_data_offline_is_a_clear_error(tmp_path, monkeypatch):
     monkeypatch.setattr("socket.getaddrinfo", lambda *a, **k: (_ for _ in ()).throw(OSError("no network")))
     with pytest.raises(DataError, match=r"could not be downloaded .*offline, put chinchilla_points.csv into a folder"):
         catalogue.external("chinchilla-points")
+
+
+@pytest.mark.parametrize(
+    ("said", "name"),
+    [("DGX B200", "B200"), ("H100 80GB", "H100"), ("nvidia a100 40GB", "A100 40GB"), ("MI300X-192GB", "MI300X"), ("B300 (288 GB)", "B300")],
+)
+def test_a_chip_is_known_by_its_vendor_server_and_memory(said, name):
+    assert catalogue.chip(said).name == name
+
+
+@pytest.mark.parametrize("said", ["H100 64GB", "H20 141GB", "B200 or GB200 (not named)", "NVIDIA", "DGX"])
+def test_a_chip_with_other_memory_is_unknown(said):
+    with pytest.raises(UnknownName):
+        catalogue.chip(said)
+
+
+@pytest.mark.parametrize(
+    ("said", "name"),
+    [("Llama 3.3 70B Instruct", "Llama-3.3-70B"), ("nemotron-3-nano-30b", "Nemotron-3-Nano-30B-A3B"), ("Kimi K2 Thinking", "Kimi-K2")],
+)
+def test_a_model_is_known_by_words_and_without_its_active_parameters(said, name):
+    assert catalogue.llm(said).name == name

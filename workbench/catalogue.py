@@ -71,8 +71,14 @@ def key_of(table_name: str, name: str) -> str:
     return names(table_name)[_position(table_name, name, table_name.removesuffix("s"))]
 
 
+#: A chip's name between those of its vendor or server and the gigabytes of its memory.
+_SIZED = re.compile(r"(?:(?:nvidia|amd|instinct|intel|google|hgx|dgx)[\s-]+)*(.+?)(?:[\s-]+\(?(\d+)\s*GB?\)?)?", re.IGNORECASE)
+
+
 def chip(name: str | Chip) -> Chip:
-    """The accelerator `name`, an alias, or a fraction of one; a `Chip` is itself. Raises `UnknownName` listing the nearest names.
+    """The accelerator `name`, an alias, or a fraction of one, by a vendor's name or with its memory as well; a `Chip` is itself.
+
+    Raises `UnknownName` listing the nearest names.
 
     Examples
     --------
@@ -99,6 +105,13 @@ def chip(name: str | Chip) -> Chip:
             whole, end = str(name).strip().casefold(), f" {f['fraction'].casefold()}"
             if whole.endswith(end) and key_of("chips", whole.removesuffix(end)) == f["chip"]:
                 return _fraction(chip(f["chip"]), f)
+        said = _SIZED.fullmatch(str(name).strip())
+        stem, size = said.groups() if said else (None, None)
+        for plain in (f"{stem} {size}GB", stem) if stem else ():
+            at = made_of("chips", _index("chips")).get(_plain(plain))
+            found = None if at is None else chip(names("chips")[at])
+            if found and (not size or abs(float(size) * GIGA / found.hbm_bytes - 1) < 0.1):
+                return found
         raise
     domain = r["scaleup_domain"] or 1
     return Chip(
@@ -390,6 +403,8 @@ def _index(table_name: str) -> Callable[[pl.DataFrame], dict[str, int]]:
         for i, aliases in enumerate(frame["aliases"] if "aliases" in frame.columns else ()):
             for alias in (aliases or "").split(";"):
                 found.setdefault(_plain(alias), i)
+        for name, i in [*found.items()]:
+            found.setdefault(re.sub(r"-a\d+b$", "", name), i)  # a mixture of experts without its active parameters
         return found
 
     return index

@@ -82,6 +82,9 @@ def test_a_row_that_is_not_feasible_says_by_which_rule():
     assert answer.value is None
     assert answer.skipped == "weights and one request do not fit: see missing_bytes"
     assert answer.call.endswith(".tpot * 1000")
+    rate = [Asked(0, "output_tok_s_per_gpu", asked.call, "tokens_per_second_per_chip")]  # no rate is no prediction of 0
+    (_, none), *_ = score.answers(made_form(rate), pl.DataFrame({"a": [1]}), "mine.csv", rate)
+    assert (none.value, none.skipped) == (None, answer.skipped)
 
 
 def made_form(asked, **more):

@@ -67,7 +67,6 @@ def test_the_table_counts_what_the_rows_say():
     ("lines", "said"),
     [
         ([GEMM.replace(",tflops", ""), "H100,bf16,1,1,1,989,x"], "column 'tflops'.*missing"),
-        ([GEMM, "H100,bf16,1,1,1,989,x,lots"], "row 2, column 'tflops'.*'lots' is not a number"),
         ([""], "empty"),
     ],
 )
@@ -76,6 +75,23 @@ def test_a_bad_file_is_refused_with_its_place(tmp_path, lines, said):
     with pytest.raises(DataError, match=said) as raised:
         validation.validate("gemm", path)
     assert str(path) in str(raised.value)
+
+
+def test_a_row_with_text_in_a_number_is_left_out_and_the_rest_runs(tmp_path):
+    good = "H100,bf16,4096,4096,4096,989,x,600"
+    path = written(tmp_path, GEMM, good, "H100,bf16,1,50.3-100.6,1,989,x,600", "H100,bf16,1,1,1,989,x,lots", good)
+    rows = validation.validate("gemm", path).rows
+    left_out = ["column 'k': '50.3-100.6' is not a number", "column 'tflops': 'lots' is not a number"]
+    assert rows["skipped"].to_list() == [None, *left_out, None]
+    assert rows["predicted"].is_not_null().to_list() == [True, False, False, True]
+    with pytest.raises(DataError, match=r"row 3: column 'k': '50\.3-100\.6' is not a number"):
+        validation.calibrate("gemm", path)
+
+
+@pytest.mark.parametrize("column", ["read_in_source", "seen"])
+def test_what_is_from_memory_is_not_scored_whatever_its_kind(tmp_path, column):
+    path = written(tmp_path, f"{GEMM},{column}", *(f"H100,bf16,4096,4096,4096,989,x,600,{said}" for said in ("yes", "memory", "")))
+    assert validation.validate("gemm", path).rows["skipped"].to_list() == [None, "not read in its source", None]
 
 
 def test_unknown_kind_and_column_are_named(tmp_path):

@@ -8,7 +8,8 @@ import pytest
 
 from workbench import catalogue, chips, demand, energy, fabric, fleet, scaling, tables, validation
 from workbench.chips.serving import bench_json, fit, measured
-from workbench.errors import WorkbenchError
+from workbench.chips.serving.rows import precision_of, software
+from workbench.errors import InputError, WorkbenchError
 from workbench.validation.score import read
 
 NAMES = {face.__name__.rpartition(".")[2]: face for face in (catalogue, scaling, fabric, chips, energy, fleet, demand)} | {"np": np}
@@ -177,6 +178,110 @@ def test_other_files_of_serving_are_read(tmp_path, form, cells, plan, load, valu
     assert answer["measured"] == pytest.approx(value)
     assert answer["predicted"] is not None, answer["skipped"]
     assert 0.2 < answer["predicted"] / value < 5
+
+
+@pytest.mark.parametrize(
+    ("model", "said", "weights", "cache"),
+    [
+        ("deepseek-ai/DeepSeek-R1", None, "fp8", "fp8"),
+        ("DeepSeek-V3/R1", "BF16", "bf16", "bf16"),
+        ("openai/gpt-oss-20b", "KV FP8 (weights MXFP4)", "fp4", "fp8"),
+        ("gpt-oss-20b", "BF16 KV", "fp4", "fp8"),
+        ("Llama-3.1-8B", "KV FP8 (weights BF16)", "bf16", "fp8"),
+        ("Llama-3.1-8B", "BF16-weights-FP8-KV", "bf16", "fp8"),
+        ("Llama-3.1-8B", "W4A16", "int4", "bf16"),
+        ("Llama-3.1-8B", "AWQ-Marlin", "int4", "bf16"),
+        ("Llama-3.1-8B", "GPTQ-Marlin-Int8", "int8", "bf16"),
+        ("nvidia/Llama-3.1-8B-Instruct-FP4", None, "fp4", "fp8"),
+    ],
+)
+def test_formats_are_read_as_files_say_them(model, said, weights, cache):
+    row = {"model": model, "chip": "b200", "framework": "vLLM", "input_len": 1, "output_len": 1}
+    plan = measured._call(row, said, {}, {})["arguments"]["plan"]["arguments"]
+    assert (plan["precision"], plan["kv_precision"]) == (weights, cache)
+
+
+def test_a_format_that_serving_does_not_run_in_is_refused():
+    with pytest.raises(InputError, match="precision is Q3_K_M: not one that serving runs in"):
+        precision_of("Q3_K_M", catalogue.chip("H100"))
+
+
+@pytest.mark.parametrize("text", ["TP8", "tp8", "TP=8", "TP 8, MTP-1", "TP8 + EP"])
+def test_layouts_are_read_as_files_say_them(text):
+    assert measured._layout(text, 8) == {"tp": 8, "attention_dp": 1, "replicas": 1}
+    assert measured._layout(f"2 x {text}", 16)["replicas"] == 2
+
+
+@pytest.mark.parametrize("text", ["TP0", "defaults", "Parallelism: TP+DP Attention", None])
+def test_layouts_without_degrees_are_refused(text):
+    with pytest.raises(InputError, match="the layout is not stated"):
+        measured._layout(text, 8)
+
+
+def test_a_row_that_no_reader_expected_is_skipped_alone():
+    row = {"model": "Qwen3-4B", "chip": "H20", "framework": "SGLang", "n_chips": 1.0, "concurrency": 1.0, "measurement": "speed"}
+    rows = [dict.fromkeys((*measured.QUANT.text, *measured.QUANT.numbers)) | row | {"speed_unit": "total tok/s"} for _ in range(2)]
+    rows[0] |= {"input_len": 0.0, "output_len": 0.0}
+    rows[1] |= {"input_len": 6144.0, "output_len": 2048.0}
+    bad, good = measured.QUANT.ask(pl.DataFrame(rows, infer_schema_length=None))
+    assert "division by zero" in bad.skipped
+    assert good.call
+
+
+@pytest.mark.parametrize(
+    ("text", "framework", "version"),
+    [("TRT-LLM 1.2", "TensorRT-LLM", "1.2"), ("TensorRT LLM v1.0", "TensorRT-LLM", "1.0"), ("vllm==0.10.1", "vLLM", "0.10.1")],
+)
+def test_software_is_known_however_it_is_spelt(text, framework, version):
+    assert software(text) == (framework, version)
+
+
+@pytest.mark.parametrize(
+    ("unit", "value"),
+    [
+        ("output tok/s/GPU (tok/s/user 23 to 43)", 80.0),
+        ("output tokens/s/chip", 80.0),
+        ("output tok/s", 20.0),
+        ("total tok/s", 5.0),
+        ("total tok/s/GPU", 20.0),
+        ("tok/s/user", 12.5),
+        ("mean TPOT ms", 80.0),
+    ],
+)
+def test_speeds_are_read_in_their_unit(unit, value):
+    row = {"n_chips": 4, "input_len": 300, "output_len": 100, "value_unit": unit, "spec_value": 80.0}
+    assert measured._converted(row, "spec_value") == value
+
+
+@pytest.mark.parametrize("unit", ["ratio of tok/s/user", "req/s", ""])
+def test_what_is_no_speed_is_refused(unit):
+    with pytest.raises(InputError, match="no speed is stated"):
+        measured._speed({"n_chips": 4}, unit)
+
+
+def test_speculation_of_unstated_depth_drafts_as_documented():
+    row = {"model": "Kimi-K2.5-MXFP4", "chip": "MI355X", "framework": "vLLM", "n_chips": 4, "parallelism": "TP4", "concurrency": 4}
+    row |= {"value_unit": "output tok/s/GPU", "concurrency_unit": "requests", "acceptance_len_tokens_per_step": None}
+    row |= {"input_len": 1024, "output_len": 1024, "draft_len": "engine default"}
+    assert measured._spec(row)[0]["arguments"]["load"]["arguments"]["draft_tokens"] == measured.DRAFTS
+
+
+def test_a_request_longer_than_the_context_is_asked_of_a_model_that_holds_it():
+    row = {"model": "Qwen3-4B", "chip": "H20", "framework": "SGLang", "input_len": 63488, "output_len": 2048}
+    llm = measured._call(row, "BF16", {"tp": 1}, {"concurrency": 1})["arguments"]["llm"]
+    assert (llm["call"], llm["arguments"]["name"], llm["arguments"]["context"]) == ("catalogue.LLM", "Qwen3-4B", 65536)
+
+
+def test_speculation_is_none_however_it_is_spelt():
+    row = dict.fromkeys((*measured.DEEPSEEK.text, *measured.DEEPSEEK.numbers)) | R1
+    said = [measured._r1(pl.DataFrame([row | {"spec_method": text}]))["draft_tokens"][0] for text in ("none", "None", None, "mtp")]
+    assert said == [0, 0, 0, measured.DRAFTS]
+
+
+def test_a_pool_of_no_known_phase_is_refused():
+    row = dict.fromkeys((*measured.WIDE_EP.text, *measured.WIDE_EP.numbers)) | {"phase": "magic"}
+    with pytest.raises(InputError, match="phase 'magic' is none of prefill, decode, aggregated, disagg"):
+        measured._wide_ep(row)
 
 
 def test_the_rate_at_which_drafts_stand_gives_the_tokens_a_step():

@@ -169,6 +169,11 @@ def test_a_row_says_what_a_user_would():
     assert call(tp=1.0, pp=3.0, n_chips=48.0, mbs=1.0)["plan"]["arguments"] == {"pp": 3, "uneven": True}
     assert call(layers=16.0)["llm"]["arguments"]["layers"] == 16
     assert call(seq=16384.0)["llm"]["arguments"]["context"] == 16384
+    assert call(training_kind="lora", precision="bfloat16", mbs=1.0) == call(training_kind="LoRA SFT", mbs=1.0)
+    for text, zero in {"ZeRO-3": 3, "FULL_SHARD": 3, "HSDP": 3, "zero stage 2": 2, "Distributed Optimizer": 1, "none": 0}.items():
+        assert call(dp_shard=text)["plan"]["arguments"].get("zero", 1) == zero
+    assert call(dp_shard="zero1 over 8")["plan"]["arguments"]["shard"] == 8
+    assert call(recompute="Full")["plan"]["arguments"]["recompute"] == "full"
 
 
 def test_what_was_measured_is_read_in_the_unit_that_it_is_stated_in():

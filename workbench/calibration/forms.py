@@ -7,13 +7,16 @@ A row becomes the arguments of a public function and nothing else. The call is p
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+
+from workbench import catalogue
+from workbench.llm import LLM
 
 
 @dataclass(frozen=True)
@@ -48,3 +51,11 @@ class Form:
     folds: Callable[[pl.DataFrame, NDArray[Any]], Iterator[tuple[NDArray[np.intp], dict[str, pl.DataFrame] | None]]] | None = None
     groups: Callable[[pl.DataFrame, str], NDArray[Any]] = lambda rows, column: rows[column].cast(pl.String).fill_null("").to_numpy()
     leave_out: tuple[str, ...] = ()  #: what may be left out beside columns
+
+
+def said(llm: LLM) -> Any:
+    """A model as an argument: its name in the catalogue, or all that is not as by default."""
+    if llm.name in catalogue.names("llms") and catalogue.llm(llm.name) == llm:
+        return llm.name
+    own = {f.name: getattr(llm, f.name) for f in fields(llm) if getattr(llm, f.name) != f.default}
+    return {"call": "catalogue.LLM", "arguments": own}

@@ -19,6 +19,7 @@ WIRE_BYTES = {"bf16": 2.0, "fp8": 1 + 4 / 128}
 
 def ask(rows: pl.DataFrame) -> list[Asked]:
     """The call for each row. Not told apart: library, processors used, kernels for latency, the version, how experts are drawn."""
+    rows = rows.with_columns(chip=measured.named(rows["chip"]), dtype=pl.col("dtype").str.to_lowercase())
     chips = catalogue.table("chips").select("chip", scaleup_domain_gpus=pl.col("scaleup_domain").fill_null(8).cast(pl.Float64))
     data = rows.join(chips, on="chip", how="left", maintain_order="left").with_columns(
         collective="phase",
@@ -37,7 +38,7 @@ def ask(rows: pl.DataFrame) -> list[Asked]:
 
 def _copy_bytes(row: dict[str, Any]) -> float:
     """Bytes of one copy of every token of a rank; 0 where it is not stated."""
-    return float((row["tokens"] or 0) * (row["hidden"] or 0) * WIRE_BYTES.get(row["dtype"] or "", 0.0))
+    return float((row["tokens"] or 0) * (row["hidden"] or 0) * WIRE_BYTES.get((row["dtype"] or "").lower(), 0.0))
 
 
 def time_us(row: dict[str, Any], quantity: str) -> float | None:
@@ -48,7 +49,7 @@ def time_us(row: dict[str, Any], quantity: str) -> float | None:
     """
     if row["latency_us"] or not row["bandwidth_GBps"] or not _copy_bytes(row) * (row["top_k"] or 0):
         return row["latency_us"]
-    domain = float(catalogue.chip(row["chip"]).scaleup_domain or 8)
+    domain = float(catalogue.chip(row["chip"] or "").scaleup_domain or 8)
     n = row["ep"] if row["ep"] <= domain else row["ep"] / domain
     copies = row["top_k"] if row["kind"] == "low-latency" else n * (1 - (1 - 1 / n) ** row["top_k"])
     return _copy_bytes(row) * copies / row["bandwidth_GBps"] * 1e-3

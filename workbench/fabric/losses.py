@@ -29,8 +29,6 @@ def _asked(position: int, row: dict[str, Any]) -> Asked:
 
 
 def _reason(row: dict[str, Any]) -> str | None:
-    if row["read_in_source"] == "memory":
-        return "not read in its source"
     if not row["n_chips"]:
         return "n_chips is not stated"
     if row["goodput_definition"]:

@@ -39,12 +39,16 @@ DOUBTFUL = ("suspect", "noisy", "outlier", "coarse", "context", "degraded", "unt
 GROUP = ("kind", "operation", "chip", "ranks", "domains", "version")
 
 
-def _row_of(chip: str) -> str:
-    """Name of the catalogue's row of a chip, which the constants are kept under; another chip keeps its own."""
-    try:
-        return catalogue.chip(chip).name
-    except UnknownName:
-        return chip
+def named(chips: pl.Series) -> pl.Series:
+    """Names of the catalogue's rows of chips, which the constants are kept under; another chip keeps its own."""
+
+    def row_of(chip: str) -> str:
+        try:
+            return catalogue.chip(chip).name
+        except UnknownName:
+            return chip
+
+    return chips.fill_null("").replace({chip: row_of(chip) for chip in chips.drop_nulls().unique()})
 
 
 def prepared(rows: pl.DataFrame) -> pl.DataFrame:
@@ -58,10 +62,7 @@ def prepared(rows: pl.DataFrame) -> pl.DataFrame:
         Columns collective, bytes, n_gpus, scaleup_domain_gpus, chip, scale_up_GBps_per_dir, nic_Gbps_per_gpu, fabric, library, quality.
     """
     domains = (pl.col("n_gpus") / pl.col("scaleup_domain_gpus").fill_null(8)).ceil()  # 128 ranks on racks of 72 are two racks of 64
-    names = {chip: _row_of(chip) for chip in rows["chip"].drop_nulls().unique()}
-    data = rows.with_columns(chip=pl.col("chip").fill_null("").replace(names)).join(
-        nccl_log.links(), on="chip", how="left", maintain_order="left"
-    )
+    data = rows.with_columns(chip=named(rows["chip"])).join(nccl_log.links(), on="chip", how="left", maintain_order="left")
     data = data.with_columns(
         op=pl.col("collective").replace({"ep_dispatch_lowlat": "dispatch", "ep_combine_lowlat": "combine"}),
         outer=domains.cast(pl.Float64),

@@ -61,7 +61,7 @@ def of_name(name: str) -> tuple[list[str], Quantization | None]:
     >>> names[-1], weights.name
     ('Qwen3-235B-A22B', 'fp8')
     """
-    words = re.split(r"[-.](?=[A-Za-z]\w*$)|-", name.rpartition("/")[2].replace("_", "."))
+    words = re.split(r"[-.](?=[A-Za-z]\w*$)|-", re.sub(r"\s+", "-", name.rpartition("/")[2].replace("_", ".").strip()))
     lower = [word.casefold() for word in words]
     kept = [word for word in words if not _TUNED.fullmatch(word.casefold())]
     undated = [word for word in kept if not _DATED.fullmatch(word)]

@@ -135,7 +135,7 @@ def decide(paths: Iterable[str | Path] = ()) -> Decisions:
 def _options(kind: str, path: Path, function: str, columns: Names) -> list[dict[str, Any]]:
     """Rows that ask for a function: what they say and measured, and what is read of the result of their call."""
     form, frame = score.read(kind, path)
-    calls = {one.position: one.call for one in form.ask(frame.drop(list(form.measured), strict=False)) if one.call is not None}
+    calls = {one.position: one.call for one in score.ask(form, frame) if one.call is not None}
     own = {at: call for at, call in calls.items() if call["call"] == function}
     asked = [Asked(at, name, call, *read) for at, call in own.items() for name, read in READ[function].items()]
     found = {at: _said(form, frame.row(at, named=True), columns) for at in own}

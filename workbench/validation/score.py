@@ -20,6 +20,8 @@ from workbench.validation.report import COLUMNS, Report, text
 
 #: Kinds of measurements, and the forms that files of a kind may have.
 KINDS: dict[str, tuple[Form, ...]] = {**cases.FORMS, **fabric.FORMS, **chips.FORMS}
+#: Column of a row's first cell that should be a number and is none.
+UNREAD = "unread"
 #: Results that are kept for rows that ask for the same.
 KEPT = 1000
 #: What a model raises on inputs that it was not written for: any file may come, and its other rows are predicted all the same.
@@ -29,8 +31,8 @@ ODD = (LookupError, StopIteration, AttributeError, TypeError, ArithmeticError, V
 def validate(kind: str, path: str | Path | None = None, by: str = "source", leave_out: str | None = None) -> Report:
     """Ask for every row of a file of measurements what the models say of it, and compare.
 
-    Raises `UnknownName` for a kind that does not exist; `DataError` for a file that is missing, empty, lacks a column or has text in a
-    number, with path, row and column.
+    Raises `UnknownName` for a kind that does not exist; `DataError` for a file that is missing, empty or lacks a column, with path, row and
+    column. A row with text in a number is not predicted.
 
     Parameters
     ----------
@@ -53,19 +55,31 @@ def validate(kind: str, path: str | Path | None = None, by: str = "source", leav
     form, frame = read(kind, file)
     if by not in frame.columns:
         raise DataError(file, f"no such column to group by; the file has {', '.join(frame.columns)}", column=by)
-    asked = form.ask(frame.drop(list(form.measured), strict=False))
     rows = []
-    for one, found in answers(form, frame, file, asked, leave_out):
+    for one, found in answers(form, frame, file, ask(form, frame), leave_out):
         row = frame.row(one.position, named=True)
         try:
             measured, tolerance = form.value(row, one.quantity), form.tolerance(row)
             if measured is not None and not np.isfinite(measured):
                 raise ValueError
         except (ValueError, TypeError, LookupError, ArithmeticError):
-            measured, tolerance, found = None, None, Answer(skipped="what was measured is no finite number", call=found.call)
+            why = found.skipped or "what was measured, or the error allowed, is no number"
+            measured, tolerance, found = None, None, Answer(skipped=why, call=found.call)
         said = (found.value, found.low, found.high, measured, row["source"], found.skipped, found.call, tolerance)
         rows.append((one.position, row.get("id"), one.quantity, *said, text(row[by])))
     return Report(kind, pl.DataFrame(rows, schema=COLUMNS, orient="row").sort("position", maintain_order=True), by)
+
+
+def ask(form: Form, frame: pl.DataFrame) -> list[Asked]:
+    """What a form asks of each row: nothing of one with text in a number, or that was not read in its source."""
+    found = []
+    for one in form.ask(frame.drop([*form.measured, UNREAD], strict=False)):
+        row = frame.row(one.position, named=True)
+        why = "not read in its source" if "memory" in (row.get("read_in_source"), row.get("seen")) else None
+        if why := row.get(UNREAD) or one.skipped or why:
+            one = Asked(one.position, one.quantity, skipped=why)
+        found.append(one)
+    return found
 
 
 @dataclass(frozen=True)
@@ -133,9 +147,10 @@ def _answer(asked: Asked, made: dict[str, Any]) -> Answer:
 
 
 def _finite(result: Any, path: str) -> float:
-    value = calls.number(calls.read(result, path))
-    if not np.isfinite(value):
-        raise InputError(str(getattr(result, "reason", "")) or "no finite number follows from what it states")
+    found, reason = calls.read(result, path), str(getattr(result, "reason", ""))
+    value = calls.number(found)
+    if not np.isfinite(value) or (reason and not value and np.asarray(found).dtype != bool):  # no rate where nothing fits
+        raise InputError(reason or "no finite number follows from what it states")
     return value
 
 
@@ -158,6 +173,9 @@ def calibrate(kind: str, *paths: str | Path) -> dict[str, pl.DataFrame]:
             together = " together with the first" if fit and form and form.calibrate else ""
             kinds = ", ".join(fitted)
             raise DataError(file, f"nothing of the kind {kind} is calibrated on such a file{together}; kinds that are: {kinds}")
+        if UNREAD in rows.columns:
+            row = int(rows[UNREAD].is_not_null().arg_true()[0])
+            raise DataError(file, rows[UNREAD][row], row=row + 2)
         fit = form.calibrate
         frames.append(form.standard(rows))
     if fit is None:
@@ -233,7 +251,7 @@ def read(kind: str, path: Path) -> tuple[Form, pl.DataFrame]:
         if missing:
             needed = ", ".join((*form.text, *form.numbers))
             raise DataError(path, f"missing: {', '.join(missing)}; a file of this kind has {needed}", column=missing[0])
-        frame = _typed(path, _with_source(frame), form)
+        frame = _typed(_with_source(frame), form)
     if frame.is_empty():
         raise DataError(path, "no row of measurements below the header")
     return form, frame
@@ -245,13 +263,14 @@ def _with_source(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(source=pl.col(named) if named else pl.lit(None, pl.String))
 
 
-def _typed(path: Path, frame: pl.DataFrame, form: Form) -> pl.DataFrame:
+def _typed(frame: pl.DataFrame, form: Form) -> pl.DataFrame:
     frame = frame.with_columns(pl.lit(None, pl.String).alias(name) for name in form.optional if name not in frame.columns)
     for column in form.numbers:
         number = frame[column].cast(pl.Float64, strict=False)
         bad = frame[column].is_not_null() & ~number.is_finite().fill_null(False)
         if bad.any():
-            row = int(bad.arg_true()[0])
-            raise DataError(path, f"{frame[column][row]!r} is not a number", row=row + 2, column=column)
+            why = pl.format(f"column '{column}': '{{}}' is not a number", column)
+            unread = pl.coalesce(pl.col(UNREAD) if UNREAD in frame.columns else pl.lit(None, pl.String), pl.when(bad).then(why))
+            frame, number = frame.with_columns(unread.alias(UNREAD)), number.set(bad, None)
         frame = frame.with_columns(number)
     return frame

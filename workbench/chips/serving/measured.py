@@ -31,9 +31,12 @@ from workbench.chips.serving.rows import (
     software,
 )  # fmt: skip
 from workbench.errors import InputError
+from workbench.llm import of_name
 
 #: Tokens drafted a step where a file says no more than that there is multi-token prediction.
 DRAFTS = 2.0
+#: Formats that publishers chose for the weights of their models, by how names begin; others chose bf16.
+CHOSEN = {"DeepSeek-V2": "bf16", "DeepSeek": "fp8", "MiniMax": "fp8", "Kimi-K2": "fp8", "gpt-oss": "mxfp4"}
 RATE, TPOT, TTFT = (READ[name] for name in ("output_tok_s_per_gpu", "tpot_ms", "ttft_ms"))
 
 
@@ -48,7 +51,7 @@ def _r1(frame: pl.DataFrame) -> pl.DataFrame:
             **{"framework_version": software(row["image"])[1], "mode": "disagg" if apart else "closed_loop", "tp": d},
             **{"prefill_chips": row["n_prefill_chips"], "decode_chips": row["n_decode_chips"], "input_len": row["isl"]},
             **{"output_len": row["osl"], "mean_len_factor": 0.9, "usable": 0.0 if row["quality"] else 1.0},
-            "draft_tokens": 0.0 if row["spec_method"] == "none" else DRAFTS,
+            "draft_tokens": 0.0 if (row["spec_method"] or "none").lower() == "none" else DRAFTS,
         }
         same = {name: row[name] for name in ("group", "chip", "framework", "date", "source", "n_chips", "concurrency")}
         found.append(point | same | {ours: row.get(theirs) for theirs, ours in R1.items()})
@@ -75,28 +78,33 @@ def _number(row: Call, name: str) -> float:
         raise InputError(f"{name} is not stated" if row[name] is None else f"{name} is {row[name]!r}: no number") from None
 
 
+#: A degree in the text of a layout: ``TP8``, ``tp=8``, ``wide-EP 16``; of ``MTP-1`` it is none.
+_DEGREE = re.compile(r"(?<![mt])(DEP|TP|DP|EP|PP)[ =:]?(\d+)", re.IGNORECASE)
+
+
 def _layout(text: str | None, n: float) -> Call:
     """Degrees of replicas on `n` chips as text has them: ``8xTP2``, ``4 x (TP1 DP4 EP)``, ``DEP16 per instance``."""
-    degree = {name: float(value) for name, value in re.findall(r"(DEP|TP|DP|EP|PP)(\d+)", text or "")}
-    if not degree and n > 1:
+    degree = {name.upper(): float(value) for name, value in _DEGREE.findall(text or "")}
+    if (not degree and n > 1) or 0 in degree.values():
         raise InputError("the layout is not stated")
-    count = re.search(r"(\d+) ?x ?\(?[TD]", text or "")
+    count = re.search(r"(\d+) ?[x\u00d7] ?\(?(?:D?EP|[TDP]P)", text or "", re.IGNORECASE)
     size = degree.get("DEP") or degree.get("TP", 1.0) * degree.get("DP", 1.0) * degree.get("PP", 1.0)
-    found = side(n, float(count[1]) if count else n // size if "per" in (text or "") else 1.0, degree.get("TP", 1.0))
+    found = side(n, float(count[1]) or 1.0 if count else n // size if "per" in (text or "") else 1.0, degree.get("TP", 1.0))
     return found | {"pp": degree["PP"], "attention_dp": 1.0} if "PP" in degree else found
 
 
 def _call(row: Call, precision: str | None, plan: Call, load: Call, prefill: Call | None = None) -> Call:
     """The call of a row of one of the files below; weights of unstated format are in that which their publisher chose."""
-    model, chip = (row["model"] or "").partition("/")[0], chip_of(row["chip"])
-    stated = precision_of(
-        precision or model if re.search("FP|INT|w8", precision or model, re.I) else "fp8" if re.match("Deep|MiniMax", model) else "bf16",
-        chip,
-    )
-    both = {"precision": stated, "kv_precision": cache_of("fp8" if "KV FP8" in (precision or "") else "", stated)}
+    name, chip = llm_of(row["model"]), chip_of(row["chip"])
+    cache = re.search(r"kv[- ]\w+\d|\w+\d[- ]kv", (precision or "").lower())
+    weights = (precision or "").lower().replace(cache[0] if cache else "", "").strip(" ,")
+    if not weights:
+        named = of_name(row["model"])[1]
+        weights = named.name if named else next((p for start, p in CHOSEN.items() if name.startswith(start)), "bf16")
+    stated = precision_of(weights, chip)
+    both = {"precision": stated, "kv_precision": cache_of("fp8" if cache and "fp8" in cache[0] else "", stated)}
     lengths = {f"{way}_tokens": _number(row, f"{way}_len") for way in ("input", "output")}
-    made = call(llm_of(model), chip, plan | both, lengths | load, *software(row["framework"]), prefill and prefill | both)
-    return made
+    return call(name, chip, plan | both, lengths | load, *software(row["framework"]), prefill and prefill | both)
 
 
 def _speculation(text: str | None, accepted: Any = None) -> Call:
@@ -121,13 +129,15 @@ def acceptance_rate(length: float, drafts: float) -> float:
 
 def _wide_ep(row: Call) -> tuple[Call, Any]:
     """A pool of prefill or decode chips, both, or neither apart."""
-    phase, spec = row["phase"] or "", _speculation(row["speculation"])
+    phase, spec = (row["phase"] or "").lower(), _speculation(row["speculation"])
+    if not phase.startswith("prefill") and phase not in ("decode", "aggregated", "disagg"):
+        raise InputError(f"phase {row['phase']!r} is none of prefill, decode, aggregated, disagg")
     if phase.startswith("prefill"):
         chips = _number(row, "n_prefill_chips")
         plan = _layout(row["prefill_parallel"], chips)
         return _call(row | {"output_len": 1}, row["weight_precision"], plan, {"concurrency": 1}), {"prefill_tok_s_per_chip": ("prompt",)}
     decode = _number(row, "n_chips_total" if phase == "aggregated" else "n_decode_chips")
-    plan = _layout(row["decode_parallel"], decode)
+    plan = _layout(row["decode_parallel"] or (row["prefill_parallel"] if phase == "aggregated" else None), decode)
     if phase == "decode":  # the time of a step does not depend on where prompts are worked on
         load = {"concurrency": _number(row, "batch_per_chip") * decode} | spec
         return _call(row, row["weight_precision"], plan, load, plan), {"tpot_ms": TPOT}
@@ -140,22 +150,22 @@ def _wide_ep_value(row: Call, quantity: str) -> float | None:
     """Of a prefill pool the seconds of a prompt, of a decode pool the time per token that follows from its batch, where none is stated."""
     if quantity == "prefill_tok_s_per_chip":
         return _number(row, "input_len") / row[quantity] / _number(row, "n_prefill_chips") if row[quantity] else None
-    if quantity == "tpot_ms" and row["phase"] == "decode" and row["decode_tok_s_per_chip"]:
+    if quantity == "tpot_ms" and (row["phase"] or "").lower() == "decode" and row["decode_tok_s_per_chip"]:
         return row[quantity] or 1000 * _number(row, "batch_per_chip") / row["decode_tok_s_per_chip"]
     return row[quantity]
 
 
 def _speed(row: Call, unit: str) -> tuple[tuple[str, ...], float, bool]:
     """What of a result a speed in this unit is compared with; by what it is multiplied first, and whether it is turned over."""
-    plain, n = unit.lower(), row["n_chips"] or 1.0
+    plain, share = re.sub("tokens?", "tok", unit.lower().partition(" (")[0]), 1.0
+    if not ("tok/s" in plain or "tpot" in plain) or "ratio" in plain:
+        raise InputError("no speed is stated")
     if "tpot" in plain or "user" in plain:
         return TPOT, 1.0 if "tpot" in plain else 1000.0, "user" in plain
     if "total" in plain or "prompt" in plain:
         lengths = [_number(row, name) for name in ("output_len", "input_len")]
-        return RATE, lengths[0] / sum(lengths) / n, False
-    if "tok/s" not in plain or "ratio" in plain:
-        raise InputError("no speed is stated")
-    return RATE, 1.0 if "gpu" in plain else 1 / n, False
+        share = lengths[0] / sum(lengths)
+    return RATE, share if "gpu" in plain or "chip" in plain else share / (row["n_chips"] or 1.0), False
 
 
 def _spec(row: Call) -> tuple[Call, Any]:
@@ -164,7 +174,7 @@ def _spec(row: Call) -> tuple[Call, Any]:
     n, users = _number(row, "n_chips"), _number(row, "concurrency")
     unit = row["concurrency_unit"] or ""
     load = {"concurrency": 1, "rate": users} if "offered" in unit else {"concurrency": users * (n if "per GPU" in unit else 1.0)}
-    drafts = _number(row, "draft_len")
+    drafts = _number(row, "draft_len") if re.search(r"\d", row["draft_len"] or "") else DRAFTS
     length = row["acceptance_len_tokens_per_step"]
     accepted = {"acceptance_rate": acceptance_rate(float(length), drafts)} if length else {}
     plan = _layout(row["parallelism"], n)

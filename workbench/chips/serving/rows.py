@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from workbench import catalogue, formats
-from workbench.calibration.forms import Asked
+from workbench import catalogue, errors, formats
+from workbench.calibration.forms import Asked, said
 from workbench.catalogue import Chip
 from workbench.checks import row_numbers
 from workbench.chips.serving.plan import Load, ServingPlan
@@ -32,7 +33,7 @@ WHOLE = NUMBERS[NUMBERS.index("layers") : NUMBERS.index("input_len")]  #: of the
 #: Input tokens where a row states none: of a question of a chat, as Open-Orca has them.
 INPUT = 300.0
 #: Words that tell a framework, in small letters.
-MARKS = {"tensorrt": "TensorRT-LLM", "nim": "TensorRT-LLM", "sgl": "SGLang", "vllm": "vLLM", "atom": "ATOM"}
+MARKS = {"tensorrt": "TensorRT-LLM", "trt": "TensorRT-LLM", "nim": "TensorRT-LLM", "sgl": "SGLang", "vllm": "vLLM", "atom": "ATOM"}
 MODES = ("closed_loop", "closed_loop_natural", "disagg", "offline_max", "static_batch", "open_loop_slo")
 #: What of the result a measured quantity is compared with: the prediction and the ends of its interval.
 READ = {
@@ -60,7 +61,9 @@ Call = dict[str, Any]
 
 
 def call(llm: Any, chip: Chip, plan: Call, load: Call, framework: str = "", version: str = "", prefill: Call | None = None) -> Call:
-    """The call of `chips.serving` on as many chips as its replicas have."""
+    """The call of `chips.serving` on as many chips as its replicas have, of a model whose context holds the requests."""
+    if isinstance(llm, str) and (length := int(load["input_tokens"] + load["output_tokens"])) > catalogue.llm(llm).context:
+        llm = said(replace(catalogue.llm(llm), context=length))
     degrees = ("tp", "pp", "attention_dp", "replicas")
     n_chips = sum(int(np.prod([side.get(name, 1) for name in degrees])) for side in (plan, prefill) if side)
     arguments = {
@@ -75,15 +78,16 @@ def call(llm: Any, chip: Chip, plan: Call, load: Call, framework: str = "", vers
     return {"call": "chips.serving", "arguments": {name: value for name, value in arguments.items() if value}}
 
 
-def asked(rows: pl.DataFrame, said: Callable[[Call], tuple[Call, Any]], expected: Callable[[Call], Iterable[str]]) -> list[Asked]:
-    """What `said` makes of each row, a call and what of its result is read by quantity, or why it cannot."""
+def asked(rows: pl.DataFrame, read: Callable[[Call], tuple[Call, Any]], expected: Callable[[Call], Iterable[str]]) -> list[Asked]:
+    """What `read` makes of each row, a call and what of its result is read by quantity, or why it cannot."""
     found = []
     for position, row in enumerate(rows.iter_rows(named=True)):
         try:
-            what, reads = said(row)
-            found += [Asked(position, quantity, what, *read) for quantity, read in reads.items()]
-        except (UnknownName, InputError) as error:
-            found += [Asked(position, quantity, skipped=str(error)) for quantity in expected(row)]
+            what, reads = read(row)
+            found += [Asked(position, quantity, what, *paths) for quantity, paths in reads.items()]
+        except (ValueError, LookupError, TypeError, ArithmeticError) as error:  # ours among them
+            why = str(error) if isinstance(error, InputError) else errors.said(error)
+            found += [Asked(position, quantity, skipped=why) for quantity in expected(row)]
     return found
 
 
@@ -166,7 +170,7 @@ def software(text: str | None, version: str | None = "") -> tuple[str, str]:
     """Framework and version that a text names; empty what it does not name."""
     plain = (text or "").lower()
     framework = next((name for mark, name in MARKS.items() if mark in plain), "")
-    stated = re.search(r"(?:vllm|sglang|tensorrt-llm|atom|runtime|release)[-: ]?v?(\d+\.\d[\w.]*)", plain)
+    stated = re.search(r"(?:vllm|sglang|tensorrt[- ]llm|trt-?llm|atom|runtime|release)[-: =(]*v?(\d+\.\d[\w.]*)", plain)
     return framework, version or (stated[1].rstrip(".") if stated else "")
 
 
@@ -175,7 +179,9 @@ def precision_of(text: str | None, chip: Chip) -> str:
     plain = (text or "").lower()
     if not plain:
         return next(p for p in reversed(formats.LADDER) if chip.runs(p))
-    found = next((p for p in _STATED if p in plain), "bf16")
+    found = next((p for word, p in _SAID.items() if word in plain), None)
+    if found is None:
+        raise InputError(f"precision is {text}: not one that serving runs in")
     if not chip.runs(found):
         return "fp8" if found == "fp4" and chip.runs("fp8") else "int4" if found == "fp4" else "bf16"
     return "bf16" if found == "fp16" else found
@@ -186,13 +192,23 @@ def cache_of(text: str | None, precision: str) -> str:
     return "fp8" if precision in ("fp8", "fp4") or (text or "") == "fp8" else "bf16"
 
 
-#: Formats that serving was measured in, the narrowest first: what is stated of a mixture of formats is its weights'.
-_STATED = sorted(dict.fromkeys(f.weights for f in formats.FORMATS.values()), key=lambda p: formats.FORMATS[p].bits)
+#: Words for formats that serving was measured in, the narrowest first: what is stated of a mixture of formats is its weights'.
+_SAID = {"w4a": "int4"} | {p: p for p in sorted({f.weights for f in formats.FORMATS.values()}, key=lambda p: formats.FORMATS[p].bits)}
+_SAID |= {"w8a8": "int8", "e4m3": "fp8", "awq": "int4", "gptq": "int4", "16": "bf16"}
 
 
 def llm_of(text: str | None) -> str:
-    """Name in the catalogue of a model, whose publisher, date or number format may stand with it. Raises `UnknownName`."""
-    return catalogue.llm(text or "").name
+    """Name in the catalogue of a model, whose publisher, date or number format may stand with it; of several the first.
+
+    Raises `UnknownName`.
+    """
+    try:
+        return catalogue.llm(text or "").name
+    except UnknownName as unknown:
+        try:
+            return catalogue.llm((text or "").partition("/")[0]).name
+        except UnknownName:
+            raise unknown from None
 
 
 def _llm(row: Call) -> Any:

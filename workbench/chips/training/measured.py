@@ -14,7 +14,7 @@ from typing import Any
 import polars as pl
 
 from workbench import catalogue, formats
-from workbench.calibration.forms import Asked
+from workbench.calibration.forms import Asked, said
 from workbench.checks import row_numbers
 from workbench.chips.training.constants import FRAMEWORKS, Origin, frameworks
 from workbench.chips.training.plan import TrainingPlan, uneven_stages
@@ -83,15 +83,15 @@ class Run:
 
     def call(self) -> dict[str, Any]:
         """The call of `training_step` as plain data."""
-        said = {"framework": self.framework, "version": self.version} if self.framework in frameworks() else {}
+        software = {"framework": self.framework, "version": self.version} if self.framework in frameworks() else {}
         arguments = {
-            "llm": _said(self.llm),
+            "llm": said(self.llm),
             "cluster": {"call": "fabric.Cluster", "arguments": {"chip": self.chip, "n_chips": self.n_chips}},
             "plan": {"call": "chips.TrainingPlan", "arguments": self.plan},
             "global_batch": self.batch,
             "sequence": self.sequence,
         }
-        return {"call": "chips.training_step", "arguments": arguments | {name: text for name, text in said.items() if text}}
+        return {"call": "chips.training_step", "arguments": arguments | {name: text for name, text in software.items() if text}}
 
 
 def read(rows: pl.DataFrame) -> tuple[list[Run], dict[int, str]]:
@@ -186,16 +186,18 @@ def _run(position: int, row: dict[str, Any]) -> Run:
 
 def _plan(row: dict[str, Any]) -> dict[str, Any]:
     """The layout as the row states it; of what it does not state, the default of a plan."""
-    n, notes, sharding = row["n_chips"], row["notes"] or "", (row["dp_shard"] or "zero1").lower()
+    n, notes = row["n_chips"], row["notes"] or ""
+    sharding = re.sub(r"[\s_-]|stage", "", (row["dp_shard"] or "zero1").lower())
     degree = {name: row[name] or 1.0 for name in ("tp", "pp", "vp", "cp", "ep")}
     if stated := re.search(r"VP stated NA in the table \((\d+) in other", notes):
         degree["vp"] = float(stated[1])
     if not row["tp"] and row["gbs"] < n and n % row["gbs"] == 0:
         degree["cp"] = n / row["gbs"]  # fewer sequences than chips can only be split along the sequence
     dp = max(n / (degree["tp"] * degree["pp"] * degree["cp"]), 1.0)
-    shard = re.search(r"over (\d+)", sharding)
-    zero = 3 if "zero3" in sharding or "fsdp" in sharding else 2 if "zero2" in sharding else 1 if "zero1" in sharding else 0
-    recompute = row["recompute"] or ""
+    shard = re.search(r"over(\d+)", sharding)
+    stages = {"zero3|fsdp|fullshard|hsdp": 3, "zero2": 2, "zero1|distributedoptimizer": 1}
+    zero = next((stage for words, stage in stages.items() if re.search(words, sharding)), 0)
+    recompute = (row["recompute"] or "").lower()
     split = str(row["seq_par"] or "true").lower()
     return {name: int(value) for name, value in degree.items()} | {
         "micro_batch": int(max(1.0, min(row["mbs"] or (1.0 if row["tp"] else row["gbs"] / n), row["gbs"] / dp))),
@@ -205,7 +207,7 @@ def _plan(row: dict[str, Any]) -> dict[str, Any]:
         "sequence_parallel": "assumed" in split or split == "true",
         "flash": not UNFUSED.search(row["stack"] or ""),
         "scattered": "Nanotron" in (row["stack"] or "") and degree["pp"] > 1,
-        "trained": LORA if "LoRA" in f"{notes} {row.get('training_kind')}" else 1.0,
+        "trained": LORA if "lora" in f"{notes} {row.get('training_kind')}".lower() else 1.0,
     }
 
 
@@ -221,7 +223,7 @@ def _of_mlperf(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _precision(text: str | None) -> str:
-    plain = (text or "").lower().replace("fp8-mx", "mxfp8")
+    plain = (text or "").lower().replace("fp8-mx", "mxfp8").replace("bfloat", "bf")
     found = next((name for name in formats.names("training") if plain.startswith(name)), None)
     if found is None:
         raise InputError(f"precision is {text}: not one that training runs in")
@@ -263,11 +265,3 @@ def _of_name(row: dict[str, Any]) -> LLM:
         experts_per_token=topk,
         tied_embeddings="tied" in text or "GPT" in text,
     )
-
-
-def _said(llm: LLM) -> Any:
-    """A model as an argument: its name in the catalogue, or all that is not as by default."""
-    if llm.name in catalogue.names("llms") and catalogue.llm(llm.name) == llm:
-        return llm.name
-    own = {f.name: getattr(llm, f.name) for f in fields(llm) if getattr(llm, f.name) != f.default}
-    return {"call": "catalogue.LLM", "arguments": own}
