@@ -16,6 +16,7 @@ from workbench.errors import WorkbenchError
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # tests count what is left in the folder for temporary files: each worker has its own
     OWN = Path(tempfile.mkdtemp(prefix="wb-"))
+    OWN.chmod(0o711)  # as that of all is
     os.environ["TMPDIR"] = tempfile.tempdir = str(OWN)
 
     def pytest_sessionfinish():
