@@ -36,7 +36,7 @@ def test_points_in_no_order(benchmark):
     rng, n = np.random.default_rng(0), 1_000_000
     llm, cluster = catalogue.llm("Llama-3.1-70B"), Cluster(catalogue.chip("H100"), 64, "InfiniBand NDR")
     tp, users, s_in, s_out = 2.0 ** rng.integers(0, 4, n), rng.integers(1, 512, n), rng.integers(16, 8192, n), rng.integers(16, 2048, n)
-    c = calibration.constants(calibration.Origin("H100", "fp8", model=llm.name))
+    c = calibration.basis(llm, "H100", "fp8").constants
 
     def run():
         for at in range(0, n, 8192):
