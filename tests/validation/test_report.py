@@ -109,7 +109,8 @@ def test_conformal_half_width_is_the_ranked_residual():
 def report_of(errors, groups):
     """A report of rows with these errors in percent."""
     rows = {"by": groups, "predicted": [100.0 + e for e in errors], "measured": [100.0] * len(errors), "low": [0.0] * len(errors)}
-    return Report("made", pl.DataFrame(rows).with_columns(high=pl.lit(1e9), tolerance=pl.lit(None, dtype=pl.Float64)), "maker")
+    more = {"high": pl.lit(1e9), "tolerance": pl.lit(None, dtype=pl.Float64), "call": pl.lit("f()")}
+    return Report("made", pl.DataFrame(rows).with_columns(**more), "maker")
 
 
 def test_a_long_tail_is_told_by_the_rows_that_carry_it():
@@ -126,6 +127,12 @@ def test_intervals_are_told_by_what_they_hold_and_how_wide_they_are():
     low, high = [50.0, 50.0, 25.0, 101.0, None], [450.0, 200.0, 400.0, 404.0, None]
     table = Report("made", rows.with_columns(low=pl.Series(low), high=pl.Series(high)), "maker").table().row(-1, named=True)
     assert (table["coverage_%"], table["+-"], table["half_width_%"]) == (75, 21.7, 150)
+    # a row that was asked and is not answered counts as outside: 3 of 5; one that could not be asked does not count
+    lost = pl.DataFrame({"predicted": [None, None], "low": [None, None], "call": ["f()", None]}, schema_overrides={"predicted": pl.Float64})
+    six = pl.concat(
+        [rows.with_columns(low=pl.Series(low), high=pl.Series(high)), lost.with_columns(measured=pl.lit(100.0))], how="diagonal_relaxed"
+    )
+    assert Report("made", six.with_columns(by=pl.lit("a")), "maker").table().row(-1, named=True)["coverage_%"] == 60
 
 
 @pytest.fixture

@@ -35,10 +35,12 @@ class Report:
     def table(self) -> pl.DataFrame:
         """One row a group: how many rows, how many predicted, errors in percent, bias, cases within tolerance.
 
-        Of 80 % intervals: how many hold what was measured, with its standard error, and the median half width.
+        Of 80 % intervals: how many hold what was measured, with its standard error, and the median half width. A row that was asked and is
+        not answered counts as outside.
         """
         known = pl.col("predicted").is_not_null() & pl.col("low").is_not_null()
-        inside = pl.col("measured").is_between(pl.col("low"), pl.col("high")).filter(known)
+        asked = pl.col("call").is_not_null() & pl.col("measured").is_not_null() & (pl.col("predicted").is_null() | known)
+        inside = pl.col("measured").is_between(pl.col("low"), pl.col("high")).fill_null(value=False).filter(asked)
         half = (pl.col("high") / pl.col("low")).filter(known, pl.col("low") > 0).sqrt() - 1
         columns = [
             pl.len().alias("rows"),
@@ -47,8 +49,8 @@ class Report:
             _ERROR.filter(_KNOWN).mean().round(2).alias("mean_error_%"),
             _ERROR.filter(_KNOWN).quantile(0.9).round(2).alias("p90_error_%"),
             (100 * (_RATIO - 1)).filter(_KNOWN).median().round(2).alias("bias_%"),
-            (100 * inside.mean()).round(0).alias("coverage_%"),
-            (100 * (inside.mean() * (1 - inside.mean()) / inside.count()).sqrt()).round(1).alias("+-"),
+            (100 * pl.when(known.any()).then(inside.mean())).round(0).alias("coverage_%"),
+            (100 * pl.when(known.any()).then((inside.mean() * (1 - inside.mean()) / inside.count()).sqrt())).round(1).alias("+-"),
             (100 * half).median().round(1).alias("half_width_%"),
         ]
         if self.rows["tolerance"].count():
