@@ -76,7 +76,7 @@ def workers(jobs: int | None = None, scheduler: str | None = None, executor: Exe
             client.close()
     else:
         at_once = runs_at_once(jobs)
-        # loky's processes instead took 1.8 s to their first calls, lost all calls out with one worker, and stayed when the driver was killed
+        # loky's processes took 1.8 s to their first calls, lost all calls with one worker, and stayed when the driver was killed
         with kernels.threads(at_once) as local:
             yield Workers(local, lambda: at_once, lambda: kernels.stop(local))
 
