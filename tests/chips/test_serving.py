@@ -73,7 +73,8 @@ def test_more_users_are_slower_for_each_and_faster_for_all(llama, users, s_in, s
     if more.batch < users + 1:
         return  # the cache is full: from here on users wait
     assert more.tpot >= few.tpot * (1 - 1e-12)
-    assert more.tokens_per_second >= few.tokens_per_second * (1 - 2e-5)  # level where prompts alone count
+    slack = 1e-9 if s_out >= 64 else 2e-5  # level where prompts alone count
+    assert more.tokens_per_second >= few.tokens_per_second * (1 - slack)
 
 
 @settings(max_examples=40, deadline=None)
