@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import psutil
 import pytest
@@ -25,15 +25,17 @@ def dask(*args):
 
 
 def ended(process):
-    family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)] if process.poll() is None else []
-    for member in family:
-        member.kill()
+    with suppress(psutil.NoSuchProcess):  # it may end while one looks
+        for child in psutil.Process(process.pid).children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
+    process.kill()
     process.wait()
 
 
 @contextmanager
 def cluster(n_workers):
-    """Address of a scheduler, and its workers, one thread each."""
+    """Address of a scheduler; its process and those of its workers, of one thread each."""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{s.getsockname()[1]}"
@@ -50,7 +52,7 @@ def cluster(n_workers):
             client.wait_for_workers(n_workers, timeout=60)
             client.close()
             break
-        yield address, processes[1:]
+        yield address, processes
     finally:
         for process in reversed(processes):
             ended(process)
@@ -78,12 +80,12 @@ def test_workers_that_do_not_share_the_place_say_so(small_notebook, two_workers,
 
 def test_a_worker_killed_in_mid_sweep_loses_nothing(count_notebook, tmp_path):
     killed = []
-    with cluster(2) as (address, workers):
+    with cluster(2) as (address, (_, worker, _)):
 
         def kill_a_worker(finished, failed, total):
             if finished == 6 and not killed:
                 killed.append(finished)
-                workers[0].send_signal(signal.SIGKILL)
+                worker.send_signal(signal.SIGKILL)
 
         done = batch.sweep(
             count_notebook("import time; time.sleep(0.2)"),
@@ -92,19 +94,14 @@ def test_a_worker_killed_in_mid_sweep_loses_nothing(count_notebook, tmp_path):
             scheduler=address,
             progress=kill_a_worker,
         )
-        assert workers[0].wait(10) == -signal.SIGKILL
+        assert worker.wait(10) == -signal.SIGKILL
     assert killed == [6]
     assert done.statuses == {"done": 24}
     check_sweep(tmp_path / "out", range(1, 25))
 
 
 def test_a_scheduler_that_dies_stops_the_sweep_and_keeps_what_is_done(count_notebook, tmp_path):
-    with cluster(1) as (address, _):
-        scheduler = next(
-            p
-            for p in psutil.Process().children()
-            if "distributed.cli.dask_scheduler" in p.cmdline() and address.rsplit(":", 1)[1] in p.cmdline()
-        )
+    with cluster(1) as (address, (scheduler, _)):
 
         def kill_it(finished, failed, total):
             if finished == 3:
