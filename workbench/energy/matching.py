@@ -80,7 +80,7 @@ class Moved(Arrays):
     load: Array  #: IT power in each region and hour [W]
     moved: Array  #: share of the work that leaves its region
     money: Array  #: electricity, and carbon at its price [USD]
-    saved: Array  #: of what it cost where it stood [USD]
+    saved: Array  #: of what it cost before [USD]
     carbon: Carbon  #: location-based
     carbon_saved: Carbon  #: negative where cheaper power is dirtier
 
@@ -102,7 +102,7 @@ def move_load(
 ) -> Moved:
     """The cheapest places for work in each hour, where a share of it may go to any region within `limit` of its own.
 
-    Regions are filled in the order of their cost. What k of them take together is a least cut: over sets of regions, what stands outside
+    Regions are filled in the order of their cost. What k of them take together is a least cut: over sets of regions, what is outside
     the set and the room that the set reaches in the k; this is a polymatroid, on which filling in order is optimal [1]_.
 
     Parameters
@@ -110,13 +110,13 @@ def move_load(
     places : sequence of str or Site
         Regions; hourly prices, carbon and PUE have the hours of `load`.
     load : array_like, shape (..., regions, hours)
-        IT power that stands in each region [W].
+        IT power of each region before [W].
     share, carbon_usd_per_t : array_like, shape (...)
         Of the work of each region that may move; what counts with the price of electricity.
     capacity : array_like, shape (regions, 1) or (regions, hours)
         Most IT power of each region, at least its load [W].
     round_trip, limit : array_like, shape (regions, regions); float
-        From where work stands to where it may go, and the longest that it bears [s].
+        From where work is to where it may go, and the longest that it bears [s].
     step : float
         Length of a step of time [s].
 
@@ -170,7 +170,7 @@ def _filled(free: Array, cost: Array, room: Array, near: NDArray[np.bool_]) -> A
         raise InputError(f"round_trip and limit: {g} groups of regions reach the same ones; expected at most {MOST} with capacity")
     sets = (np.arange(1 << g)[:, None] >> np.arange(g)) & 1 > 0
     total = np.stack([free[..., of.ravel() == i, :].sum(axis=-2) for i in range(g)])
-    cut = np.tensordot(~sets, total, axes=1).astype(float)  # what stands outside the set
+    cut = np.tensordot(~sets, total, axes=1).astype(float)  # what is outside the set
     reached, order = (sets @ groups).astype(bool), np.argsort(cost, axis=-2, kind="stable")
     after, taken, room = np.zeros_like(free), 0.0, np.minimum(room, total.sum(axis=0)[..., None, :])
     for k in range(len(near)):
