@@ -1,6 +1,7 @@
 """Prices, disclosures and forecasts: dates in order, no leap without a note, one currency, derived prices by their rule."""
 
 import json
+import re
 from datetime import date
 from itertools import groupby, pairwise
 from statistics import median
@@ -242,3 +243,14 @@ def test_ages_of_tables():
     assert not ages["table"].str.contains("/").any()
     row = ages.row(by_predicate=pl.col("table") == "rent_history", named=True)
     assert (row["newest"], row["days"]) == ("2026-10-24", 38)
+
+
+def test_every_table_has_a_licence():
+    page = (tables.DATA / "README.md").read_text(encoding="utf8")
+    said = page.split("## Licences")[1].split("## Columns")[0]
+    words = set(re.findall(r"[\w/]+", said))
+    assert [t for t in tables.table_names() if not words & {t, t.split("/")[0], t.split("/")[-1]}] == []
+    zones = next(line for line in said.splitlines() if "Electricity Maps" in line)
+    assert "ODbL" in zones  # share alike: in a table of its own
+    assert not any("electricitymaps" in str(s).lower() for t in ("grids", "regions") for s in catalogue.table(t)["source"])
+    assert not catalogue.table("servers")["source"].str.contains("facts_2026").any()

@@ -1,5 +1,7 @@
 """Cases of the contract: workbench.energy."""
 
+import numpy as np
+
 from contract.harness import Case, series
 from workbench import catalogue, energy
 from workbench.energy.carbon import Carbon
@@ -38,15 +40,26 @@ def one_share(price, share, **given):
     return [a[..., 0] if a.shape[-1] == 1 else a for a in (found.saved, found.lost, found.threshold)]
 
 
+def moved(load, share, capacity, limit, carbon_usd_per_t):
+    """Two regions, of which one is full and dirty; the work stands in the first."""
+    sites = [Site("a", 0.1, 500, 1.2), Site("b", [0.05, 0.2], 20, 1.1)]
+    load = series(load, 0.0)
+    load = series(load, load) if np.asarray(load).dtype != bool else load
+    found = energy.move_load(
+        sites,
+        load,
+        share=share,
+        capacity=[[10.0], [capacity]],
+        round_trip=[[0, 0.1], [0.1, 0]],
+        limit=limit,
+        carbon_usd_per_t=carbon_usd_per_t,
+    )
+    return [found.saved, found.carbon_saved.kg, found.moved]
+
+
+MOVES = {"load": (1.0, 3.0, 5.0), "share": (0.1, 0.5, 1.0), "carbon_usd_per_t": (0, 50, 100)}
 CASES: list[Case] = [
     Case("energy.Carbon", lambda kg: Carbon("location", kg), {"kg": 3.0}, {"kg": (1.0, 2.0, 5.0)}, allow={"kg": SIGNED}),
-    Case(
-        "energy.Carbon.__mul__",
-        lambda kg, factor: Carbon("location", kg) * factor,
-        {"kg": 3.0, "factor": 2.0},
-        {"kg": (1.0, 3.0, 5.0), "factor": (1.0, 2.0, 5.0)},
-        allow={"kg": SIGNED, "factor": SIGNED},
-    ),
     Case(
         "energy.embodied_carbon",
         energy.embodied_carbon,
@@ -101,6 +114,15 @@ CASES: list[Case] = [
         {"load": 5.0, "bought": 4.0, "grid_share": 0.3},
         {"load": (1, 5, 10), "bought": (0, 4, 9), "grid_share": (0, 0.3, 1)},
         allow={"load": ZERO, "bought": ZERO, "grid_share": ZERO},
+    ),
+    Case(
+        "energy.move_load",
+        moved,
+        middle(MOVES) | {"capacity": 2.0, "limit": 0.2},
+        MOVES,
+        ("capacity", "limit"),
+        allow=dict.fromkeys(MOVES, ZERO) | {"capacity": ("zero", "infinite"), "limit": ("zero", "infinite")},
+        rtol=1e-9,
     ),
     Case("energy.curtailment", one_share, {"price": 5.0, "share": 0.3}, {"share": (0.1, 0.3, 1.0)}, allow={"share": ZERO}),
     Case(

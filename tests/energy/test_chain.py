@@ -91,9 +91,7 @@ def test_a_demand_charge_is_on_the_highest_power():
 def test_accounts_of_carbon_never_mix():
     location, market = Carbon("location", 3.0), Carbon("market", 1.0)
     assert (location + Carbon("location", 2.0)).kg == 5
-    assert (2 * location).kg == 6
-    with pytest.raises(TypeError):
-        location * market
+    assert sum([location, location]).kg == 6
     with pytest.raises(InputError, match="location carbon = nan"):
         Carbon("location", np.nan)
     with pytest.raises(InputError, match="location-based and market carbon do not add up"):
@@ -185,10 +183,6 @@ def test_work_that_is_deferred_buys_its_energy_later():
         energy.curtailment(price, 1.0, deferred=True)
 
 
-def test_arrays_times_carbon_are_carbon():
-    one = Carbon("location", 2.0)
-    assert isinstance(np.arange(3) * one, Carbon)
-    assert (np.arange(3) * one).kg.tolist() == [0, 2, 4]
-    assert sum([one, one]).kg == 4
+def test_negative_making_is_refused():
     with pytest.raises(InputError, match="kg = -1"):
         energy.embodied_carbon(-1, 1, life_years=10)

@@ -1,11 +1,13 @@
 """Building the next site, and designing a chip of one's own."""
 
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench import fleet
+from workbench import energy, fleet
 from workbench.errors import InputError
 from workbench.fleet.decisions import site_case
 
@@ -138,3 +140,20 @@ def test_an_empty_site_has_no_utilisation_and_rates_may_be_scenarios():
     c = case(n_chips=np.array([0.0, 1000.0]), rate=np.array([[0.05], [0.1], [0.2]]))
     assert c.utilisation.shape == c.net_present_value.shape == (3, 2)
     assert c.utilisation[0, 0] == 0
+
+
+def test_a_site_may_be_every_region_at_once():
+    every = energy.sites()
+    figures = {name: every[name].to_numpy()[:, None, None] for name in ("electricity_usd_per_kwh", "carbon_g_per_kwh", "pue")}
+    demand = np.linspace(5e3, 2e4, 60).reshape(6, 10)
+    given = {"demand": demand, "value_per_chip_hour": 5.0, "n_chips": 1e4, "wacc": 0.07}
+    start = time.process_time()
+    world = fleet.chip_site("GB300", energy.site("eastus", **figures), **given).net_present_value
+    assert time.process_time() - start < 1.0
+    assert world.shape == (every.height, 6)
+    for i in (0, 57, every.height - 1):
+        assert world[i] == pytest.approx(fleet.chip_site("GB300", every["region"][i], **given).net_present_value)
+    hours = energy.site("eastus", electricity_usd_per_kwh=[0.05, 0.15], pue=[1.1, 1.3])
+    flat = energy.site("eastus", electricity_usd_per_kwh=(0.05 * 1.1 + 0.15 * 1.3) / 2, pue=1.0)
+    one, other = (fleet.chip_site("GB300", place, **given).net_present_value for place in (hours, flat))
+    assert one == pytest.approx(other)

@@ -106,6 +106,20 @@ def test_an_input_embedding_counts_in_memory_and_not_in_what_a_token_reads():
         ("deepseek-ai/DeepSeek-V3-0324", "DeepSeek-V3", None),
         ("nvidia/DeepSeek-V4-Pro-NVFP4", "DeepSeek-V4-Pro", "nvfp4"),
         ("deepseek-ai/DeepSeek-V3.2-Exp", "DeepSeek-V3.2", None),
+        # names that published measurements use
+        ("Qwen/Qwen3.5-9B", "Qwen3.5-9B", None),
+        ("QwQ-32B", "QwQ-32B", None),
+        ("Qwen/Qwen3-Next-80B-A3B-Instruct-FP8", "Qwen3-Next-80B-A3B", "fp8"),
+        ("zai-org/GLM-4.5-FP8", "GLM-4.5", "fp8"),
+        ("zai-org/GLM-4.5V-FP8", "GLM-4.5-Air", "fp8"),
+        ("Hunyuan Hy3", "Hy3", None),
+        ("moonlight-16b-a3b", "Moonlight-16B-A3B", None),
+        ("MiniMaxAI/MiniMax-M2", "MiniMax-M2", None),
+        ("NVIDIA-Nemotron-Nano-9B-v2", "Nemotron-Nano-9B-v2", None),
+        ("codegemma-1.1-2b", "Gemma-2B", None),
+        ("gemma-3-12b-it", "Gemma-3-12B", None),
+        ("CodeLlama-34b-hf", "CodeLlama-34B", None),
+        ("Mistral-7B-Instruct-v0.3", "Mistral-7B-v0.3", None),
     ],
 )
 def test_repositories_of_the_hub_are_rows(name, row, weights):

@@ -4,7 +4,7 @@ from workbench.energy.carbon import embodied_carbon
 from workbench.energy.chain import power_chain
 from workbench.energy.facility import COOLINGS
 from workbench.energy.grid import curtailment, energy_bill, site
-from workbench.energy.matching import carbon_free
+from workbench.energy.matching import carbon_free, move_load
 from workbench.energy.server import ServerPower, server_power
 from workbench.energy.sites import sites
 
@@ -15,6 +15,7 @@ __all__ = [
     "curtailment",
     "embodied_carbon",
     "energy_bill",
+    "move_load",
     "power_chain",
     "server_power",
     "site",

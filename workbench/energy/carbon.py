@@ -25,7 +25,6 @@ class Carbon(Arrays):
 
     account: Account
     kg: NDArray[np.float64]
-    __array_ufunc__ = None  # an array times carbon is carbon, not an array of carbons
 
     def __post_init__(self) -> None:
         one_of("account", self.account, get_args(Account))
@@ -41,14 +40,6 @@ class Carbon(Arrays):
 
     def __radd__(self, other: int) -> Carbon:
         return self if isinstance(other, int) and other == 0 else NotImplemented  # so that sum() works
-
-    def __mul__(self, factor: ArrayLike) -> Carbon:
-        if isinstance(factor, Carbon):
-            return NotImplemented
-        broadcast(kg=self.kg, factor=(by := number("factor", factor)))
-        return Carbon(self.account, self.kg * by)
-
-    __rmul__ = __mul__
 
 
 @takes(kg=NOT_NEGATIVE, seconds=NOT_NEGATIVE, life_years=LIFE_YEARS, share_used=Rule(above=0.0, most=1.0))

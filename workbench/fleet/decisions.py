@@ -132,7 +132,7 @@ def chip_site(
     ----------
     chip : str or Chip
     place : str or Site
-        Its PUE and its price of electricity, or the means of hourly ones.
+        Its PUE and its price of electricity, or the means of hourly ones over time, the last axis; other axes are of many places.
     demand, value_per_chip_hour, n_chips, build_years, value_decline
         As `site_case`.
     wacc : array_like
@@ -147,7 +147,8 @@ def chip_site(
     chip, place = catalogue.chip(chip), site(place)
     busy, idle = server_power(chip, np.array([1.0, 0.0]), ratio=all_in_ratio(chip).value).average
     cost = ownership_cost(chip)
-    watt = np.mean(np.multiply(place.pue, place.electricity_usd_per_kwh)) / KWH * YEAR  # of IT power, a year [USD]
+    paid = np.multiply(place.pue, place.electricity_usd_per_kwh)
+    watt = (paid.mean(axis=-1) if paid.ndim else paid) / KWH * YEAR  # of IT power, a year [USD]
     return site_case(
         demand=demand,
         value_per_chip_hour=value_per_chip_hour,
