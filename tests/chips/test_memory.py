@@ -11,7 +11,7 @@ from workbench.fabric import Cluster
 LLM = catalogue.llm("Llama-3-8B")
 H100 = Cluster(catalogue.chip("H100"), 64, "InfiniBand NDR")
 #: The constants that the papers state, before anything was fitted.
-BARE = dict(zip(memory.POOL.names, (4.0, 12.0, 18.0, 0.0, 2.0, 5.0, 8.0, 0.0, 1.0, 0.0), strict=True))
+BARE = dict(zip(memory.POOL.names, (4.0, 12.0, 18.0, 0.0, 2.0, 5.0, 8.0, 0.0, 1.0, 1.0, 0.0), strict=True))
 
 
 def of(plan, n=64, batch=256, sequence=8192, constants=None, llm=LLM):

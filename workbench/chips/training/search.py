@@ -12,22 +12,27 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike
 
+from workbench import catalogue
 from workbench.checks import COUNT, LENGTH, NOT_NEGATIVE, Rule, check_fields, one_of, takes
-from workbench.chips.training.evaluate import MEMORY_SHARE, OUT_OF_MEMORY, Job, TrainingStep, checked_sequence, shape_of
-from workbench.chips.training.plan import OFFLOAD, REASONS, RECOMPUTE, SCHEDULES, WORDS, Layout, TrainingPlan, truth_values, uneven_stages
+from workbench.chips.training.evaluate import OUT_OF_MEMORY, SHARE, Job, TrainingStep, checked_sequence, shape_of
+from workbench.chips.training.plan import OFFLOAD, REASONS, RECOMPUTE, SCHEDULES, VARIANTS, WORDS, Layout, TrainingPlan, truth_values, uneven_stages
 from workbench.chips.training.time import seconds
 from workbench.chips.training.work import Work
 from workbench.errors import InputError
 from workbench.fabric import Cluster
 from workbench.llm import LLM
+from workbench.rows import Cost
 from workbench.units import GIGA
 
 OBJECTIVES = ("seconds", "dollars", "joules")
 #: What `elasticities` varies.
 RESOURCES = ("peak", "hbm_bandwidth", "scale_up", "scale_out", "latency")
 #: What is varied beside the degrees, in the order of the axes; and what a row of a search holds of its plan.
-VARIED = ("micro_batch", "vp", "zero", "recompute", "sequence_parallel", "schedule", "offload")
-COLUMNS = ("tp", "pp", "vp", "cp", "ep", "micro_batch", "zero", "recompute", "sequence_parallel", "schedule", "offload", "uneven")
+VARIED = ("micro_batch", "vp", "zero", "recompute", "sequence_parallel", "schedule", "offload", "context")
+#: What a layout keeps to that is like those that were run; tensor parallelism stays within a scale-up domain.
+MEASURED = {"schedule": ("1f1b",), "offload": ("none",), "sequence_parallel": (True,), "micro_batch": (1, 2, 4, 8), "zero": (1, 3)}
+MOST = {"tp": 16, "pp": 32, "ep": 64, "sharded": 512}  #: sharded: ranks that weights are gathered over [llm-foundry, torchtitan]
+COLUMNS = ("tp", "pp", "vp", "cp", "ep", "micro_batch", "zero", "recompute", "sequence_parallel", "schedule", "offload", "context", "uneven")
 #: Power of a chip without work, as a share of its TDP [Cloud Carbon Footprint: 46 of 407 W of an A100].
 IDLE_SHARE = 0.113
 
@@ -44,33 +49,41 @@ class Choices:
 
     vp: tuple[int, ...] = (1, 2, 3, 4, 5, 6, 8, 10, 12)
     zero: tuple[int, ...] = (0, 1, 2, 3)
-    recompute: tuple[str, ...] = RECOMPUTE
+    recompute: tuple[str, ...] = RECOMPUTE[:3]  #: kinds by name too, as "norms+mla"
     sequence_parallel: tuple[bool, ...] = (True, False)
     schedule: tuple[str, ...] = SCHEDULES
     offload: tuple[str, ...] = OFFLOAD
     micro_batch: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
     most_cp: int = 16
     uneven: bool = True  #: stages of unequal depth too; a plan that has them says so
+    context: tuple[str, ...] = ("ring",)  #: of context parallel ranks, or "all-to-all"
+    envelope: str = "measured"  #: of what is here, what is like layouts that were run; or any, marked in the rows
 
     def __post_init__(self) -> None:
         whole = Rule(least=1, whole=True, apart=True)
         check_fields(self, vp=whole, micro_batch=whole, zero=Rule(least=0, most=3, whole=True, apart=True), most_cp=LENGTH)
-        for name, allowed in WORDS.items():
-            one_of(name, getattr(self, name), allowed)
+        kinds = tuple(kind for words in self.recompute for kind in words.split("+"))
+        words = {"recompute": kinds, "schedule": self.schedule, "offload": self.offload, "context": self.context}
+        for name, value in words.items():
+            one_of(name, value, (WORDS | {"context": tuple(VARIANTS)})[name])
+        one_of("envelope", self.envelope, ("measured", "any"))
         truth_values(self, "sequence_parallel", "uneven")
+        for name, known in MEASURED.items() if self.envelope == "measured" else ():
+            object.__setattr__(self, name, tuple(v for v in getattr(self, name) if v in known) or getattr(self, name))
 
 
 @dataclass(frozen=True)
 class Search:
-    """Result of `search_layouts`."""
+    """Result of `search_layouts`: a ceiling, of which real runs reached `reached`."""
 
     frame: pl.DataFrame  #: best first: degrees, choices, seconds and its 80 % interval, MFU, memory, objective
     evaluated: int  #: layouts whose time and memory were computed
     feasible: int
     plan: TrainingPlan  #: the best
+    reached: Cost  #: speed of measured runs over that of the best layout of a search, with its 80 % interval
 
 
-@takes(global_batch=LENGTH, usd_per_chip_hour=replace(NOT_NEGATIVE, one=True), top=LENGTH)
+@takes(global_batch=LENGTH, confidence=SHARE, usd_per_chip_hour=replace(NOT_NEGATIVE, one=True), top=LENGTH)
 def search_layouts(
     llm: LLM | str | Path,
     cluster: Cluster,
@@ -82,10 +95,13 @@ def search_layouts(
     framework: str = "",
     version: str = "",
     choices: Choices | None = None,
+    confidence: float = 0.5,
     usd_per_chip_hour: float = 0.0,
     top: int = 100,
 ) -> Search:
-    """Every layout of a job, and the `top` ones that fit, best first.
+    """Every layout of a job that is like those that were run, or any, and the `top` ones that fit, best first.
+
+    The best is a ceiling: `reached` of it is what runs that were measured had, whose layouts were chosen by hand.
 
     Raises `InputError` if no layout fits, with what the smallest takes or the most frequent reason.
 
@@ -98,6 +114,8 @@ def search_layouts(
         compute.
     choices : Choices, optional
         What to vary.
+    confidence : float
+        Probability that a layout fits in memory, at least.
     top : int
         Rows of the result.
 
@@ -116,7 +134,7 @@ def search_layouts(
     if objective == "joules" and cluster.chip.tdp is None:
         raise InputError(f"{cluster.chip.name} has no published TDP: joules are not known")
     LENGTH("n_chips", cluster.n_chips)
-    job, options = Job.of(llm, cluster, precision, framework, version), choices or Choices()
+    job, options = Job.of(llm, cluster, precision, framework, version, confidence), choices or Choices()
     llm = job.llm
     length = checked_sequence(llm, sequence, one=True)
     best: list[pl.DataFrame] = []
@@ -126,6 +144,9 @@ def search_layouts(
     for plan in _plans(llm, cluster, global_batch, options, precision):
         step = job.step(plan, cluster.n_chips, global_batch, length, detail=objective == "joules")
         evaluated += step.seconds.size
+        known = like_measured(plan, cluster, step.seconds.shape)
+        if options.envelope == "measured":
+            step = replace(step, feasible=step.feasible & known)
         fits = int(step.feasible.sum())
         feasible += fits
         for code in np.unique(step.why):
@@ -134,25 +155,26 @@ def search_layouts(
         least = min(least, float(np.min(step.memory.total, where=short, initial=np.inf)))
         if not fits:
             continue
-        cost = _cost(objective, step, cluster, usd_per_chip_hour)
+        cost = np.where(step.feasible, _cost(objective, step, cluster, usd_per_chip_hour), np.inf)
         order = np.argsort(cost, axis=None)[:top]
         order = order[cost.flat[order] <= bar]
         order = order[step.feasible.flat[order]]
         if order.size:
-            best.append(_rows(plan, step, cost, order, objective))
+            best.append(_rows(plan, step, cost, order, objective).with_columns(measured=known.flat[order]))
             if sum(f.height for f in best) > 4 * top:
                 best = [pl.concat(best).sort(objective).head(top)]
                 bar = float(best[0][objective][-1])
     if not best:
         failed = f"no layout of {llm.name} fits {np.asarray(cluster.n_chips)} {cluster.chip.name} at batch {global_batch}"
         if np.isfinite(least):
-            room = MEMORY_SHARE * cluster.chip.hbm_bytes / GIGA
+            room = job.room / GIGA
             raise InputError(f"{failed}: the smallest takes {least / GIGA:.0f} GB a chip, of which {room:.0f} are to be had")
         raise InputError(f"{failed}: {max(reasons, key=lambda r: reasons[r], default='no degrees divide chips, heads and batch')}")
     frame = pl.concat(best).sort(objective, maintain_order=True)
     same = ["tp", "pp", "vp", "cp", "ep", "micro_batch", "seconds", "memory_gb"]  # sequence parallelism of one rank changes nothing
     frame = frame.unique(same, keep="first", maintain_order=True).head(top)
-    return Search(frame, evaluated, feasible, TrainingPlan.of_row(frame.row(0, named=True), precision))
+    plan = TrainingPlan.of_row(frame.row(0, named=True), precision)
+    return Search(frame, evaluated, feasible, plan, catalogue.cost("training_reached"))
 
 
 @takes(global_batch=COUNT)
@@ -197,6 +219,8 @@ def _plans(llm: LLM, cluster: Cluster, global_batch: int, options: Choices, prec
     """Plans whose arrays broadcast to every combination: degrees along the first axis, everything else along the others."""
     n = int(np.asarray(cluster.n_chips))
     degrees = np.array(list(_degrees(llm, n, global_batch, options)))
+    if options.envelope == "measured" and degrees.size:
+        degrees = degrees[(degrees <= [min(cluster.chip.near[0], MOST["tp"]), MOST["pp"], options.most_cp, MOST["ep"]]).all(axis=1)]
     if degrees.size == 0:
         return
     axes: list[Any] = [np.ravel(getattr(options, name)) for name in VARIED]
@@ -222,6 +246,15 @@ def _degrees(llm: LLM, n: int, global_batch: int, options: Choices) -> Iterator[
         dp = n // (tp * pp * cp)
         if global_batch % dp == 0:
             yield from ((tp, pp, cp, ep) for ep in experts if (dp * cp) % ep == 0)
+
+
+def like_measured(plan: TrainingPlan, cluster: Cluster, shape: tuple[int, ...]) -> Any:
+    """Which layouts are like those that were run."""
+    ranks = np.asarray(cluster.n_chips) / np.multiply(plan.tp, plan.pp)
+    known = [np.asarray(getattr(plan, name)) <= most for name, most in MOST.items() if name != "sharded"]
+    known += [np.isin(getattr(plan, name), values) for name, values in MEASURED.items()]
+    known += [(np.asarray(plan.zero) < 3) | (ranks <= MOST["sharded"]), np.asarray(plan.tp) <= cluster.chip.near[0]]
+    return np.broadcast_to(np.logical_and.reduce(np.broadcast_arrays(*known)), shape)
 
 
 def _cost(objective: str, step: TrainingStep, cluster: Cluster, usd_per_chip_hour: float) -> Any:
