@@ -12,9 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from workbench import catalogue, formats
 from workbench.arrays import Arrays, broadcast, in_blocks, spread
 from workbench.calibration.evidence import Evidence
-from workbench.checks import COUNT, POSITIVE, Rule, takes
+from workbench.checks import COUNT, Rule, takes
 from workbench.chips.machine import Machine
-from workbench.chips.operators import matrix_product
 from workbench.chips.training import constants as calibration
 from workbench.chips.training import memory as memory_model
 from workbench.chips.training.constants import Origin
@@ -122,36 +121,6 @@ def training_step(
     """
     job = Job.of(llm, cluster, plan.precision, framework, version, confidence)
     return job.step(plan, cluster.n_chips, global_batch, checked_sequence(job.llm, sequence), detail=detail)
-
-
-@takes(m=POSITIVE, n=POSITIVE, k=POSITIVE)
-def product_seconds(
-    llm: LLM | str | Path,
-    cluster: Cluster,
-    m: ArrayLike,
-    n: ArrayLike,
-    k: ArrayLike,
-    *,
-    precision: str = "bf16",
-    framework: str = "",
-    version: str = "",
-) -> Array:
-    """Time of a product of m x k and k x n numbers as a chip sustains it while it trains such a model [s]; m, n and k broadcast.
-
-    The longer of its arithmetic, with the cost of tiles and of the last wave, and of moving its operands and its result in 16 bits.
-    A cool chip that runs nothing else is faster. Other arguments as `training_step`.
-
-    Examples
-    --------
-    >>> h100 = Cluster(catalogue.chip("H100"), 8, "InfiniBand NDR")
-    >>> share = 2 * 16384**3 / product_seconds("Llama-3-8B", h100, 16384, 16384, 16384) / h100.chip.peak("bf16")
-    >>> bool(0.5 < share < 0.9)
-    True
-    """
-    job = Job.of(llm, cluster, precision, framework, version)
-    c, (m, n, k) = job.constants, (np.asarray(x, dtype=float) for x in (m, n, k))
-    product = matrix_product(m, n, k, job.machine.peak * c["matmul"], tail=c["tail"], depth=c["depth"])
-    return np.asarray(np.maximum(product, 2 * (m * k + k * n + m * n) / (job.machine.bandwidth * c["memory"])))
 
 
 def checked_sequence(llm: LLM, sequence: ArrayLike | None, one: bool = False) -> Any:

@@ -13,7 +13,7 @@ import polars as pl
 from numpy.typing import ArrayLike
 
 from workbench import catalogue
-from workbench.checks import COUNT, LENGTH, NOT_NEGATIVE, Rule, check_fields, one_of, takes
+from workbench.checks import COUNT, LENGTH, Rule, check_fields, one_of, takes
 from workbench.chips.training.evaluate import OUT_OF_MEMORY, SHARE, Job, TrainingStep, checked_sequence, shape_of
 from workbench.chips.training.plan import OFFLOAD, REASONS, RECOMPUTE, SCHEDULES, VARIANTS, WORDS, Layout, TrainingPlan, truth_values, uneven_stages
 from workbench.chips.training.time import seconds
@@ -24,7 +24,6 @@ from workbench.llm import LLM
 from workbench.rows import Cost
 from workbench.units import GIGA
 
-OBJECTIVES = ("seconds", "dollars", "joules")
 #: What `elasticities` varies.
 RESOURCES = ("peak", "hbm_bandwidth", "scale_up", "scale_out", "latency")
 #: What is varied beside the degrees, in the order of the axes; and what a row of a search holds of its plan.
@@ -33,8 +32,6 @@ VARIED = ("micro_batch", "vp", "zero", "recompute", "sequence_parallel", "schedu
 MEASURED = {"schedule": ("1f1b",), "offload": ("none",), "sequence_parallel": (True,), "micro_batch": (1, 2, 4, 8), "zero": (1, 3)}
 MOST = {"tp": 16, "pp": 32, "ep": 64, "sharded": 512}  #: sharded: ranks that weights are gathered over [llm-foundry, torchtitan]
 COLUMNS = ("tp", "pp", "vp", "cp", "ep", "micro_batch", "zero", "recompute", "sequence_parallel", "schedule", "offload", "context", "uneven")
-#: Power of a chip without work, as a share of its TDP [Cloud Carbon Footprint: 46 of 407 W of an A100].
-IDLE_SHARE = 0.113
 
 
 @dataclass(frozen=True)
@@ -76,27 +73,25 @@ class Choices:
 class Search:
     """Result of `search_layouts`: a ceiling, of which real runs reached `reached`."""
 
-    frame: pl.DataFrame  #: best first: degrees, choices, seconds and its 80 % interval, MFU, memory, objective
+    frame: pl.DataFrame  #: best first: degrees, choices, seconds and its 80 % interval, MFU, memory, whether it is like those that were run
     evaluated: int  #: layouts whose time and memory were computed
     feasible: int
     plan: TrainingPlan  #: the best
     reached: Cost  #: speed of measured runs over that of the best layout of a search, with its 80 % interval
 
 
-@takes(global_batch=LENGTH, confidence=SHARE, usd_per_chip_hour=replace(NOT_NEGATIVE, one=True), top=LENGTH)
+@takes(global_batch=LENGTH, confidence=SHARE, top=LENGTH)
 def search_layouts(
     llm: LLM | str | Path,
     cluster: Cluster,
     global_batch: int,
     *,
-    objective: str = "seconds",
     sequence: int | None = None,
     precision: str = "bf16",
     framework: str = "",
     version: str = "",
     choices: Choices | None = None,
     confidence: float = 0.5,
-    usd_per_chip_hour: float = 0.0,
     top: int = 100,
 ) -> Search:
     """Every layout of a job that is like those that were run, or any, and the `top` ones that fit, best first.
@@ -109,9 +104,6 @@ def search_layouts(
     ----------
     llm, cluster, global_batch, sequence, framework, version
         As `training_step`, one number each.
-    objective : str
-        seconds of a step; dollars, at `usd_per_chip_hour`; or joules of the chips, idle at 11 % of their TDP and at it while they
-        compute.
     choices : Choices, optional
         What to vary.
     confidence : float
@@ -129,10 +121,6 @@ def search_layouts(
     >>> found.evaluated > found.feasible > 0
     True
     """
-    if objective not in OBJECTIVES:
-        raise InputError(f"objective = {objective!r}: expected one of {', '.join(OBJECTIVES)}")
-    if objective == "joules" and cluster.chip.tdp is None:
-        raise InputError(f"{cluster.chip.name} has no published TDP: joules are not known")
     LENGTH("n_chips", cluster.n_chips)
     job, options = Job.of(llm, cluster, precision, framework, version, confidence), choices or Choices()
     llm = job.llm
@@ -142,7 +130,7 @@ def search_layouts(
     reasons: dict[str, int] = {}
     bar = least = np.inf
     for plan in _plans(llm, cluster, global_batch, options, precision):
-        step = job.step(plan, cluster.n_chips, global_batch, length, detail=objective == "joules")
+        step = job.step(plan, cluster.n_chips, global_batch, length, detail=False)
         evaluated += step.seconds.size
         known = like_measured(plan, cluster, step.seconds.shape)
         if options.envelope == "measured":
@@ -155,22 +143,21 @@ def search_layouts(
         least = min(least, float(np.min(step.memory.total, where=short, initial=np.inf)))
         if not fits:
             continue
-        cost = np.where(step.feasible, _cost(objective, step, cluster, usd_per_chip_hour), np.inf)
-        order = np.argsort(cost, axis=None)[:top]
+        cost = np.where(step.feasible, step.seconds, np.inf)
+        order = np.argsort(cost, axis=None)[: min(top, fits)]
         order = order[cost.flat[order] <= bar]
-        order = order[step.feasible.flat[order]]
         if order.size:
-            best.append(_rows(plan, step, cost, order, objective).with_columns(measured=known.flat[order]))
+            best.append(_rows(plan, step, order).with_columns(measured=known.flat[order]))
             if sum(f.height for f in best) > 4 * top:
-                best = [pl.concat(best).sort(objective).head(top)]
-                bar = float(best[0][objective][-1])
+                best = [pl.concat(best).sort("seconds").head(top)]
+                bar = float(best[0]["seconds"][-1])
     if not best:
         failed = f"no layout of {llm.name} fits {np.asarray(cluster.n_chips)} {cluster.chip.name} at batch {global_batch}"
         if np.isfinite(least):
             room = job.room / GIGA
             raise InputError(f"{failed}: the smallest takes {least / GIGA:.0f} GB a chip, of which {room:.0f} are to be had")
         raise InputError(f"{failed}: {max(reasons, key=lambda r: reasons[r], default='no degrees divide chips, heads and batch')}")
-    frame = pl.concat(best).sort(objective, maintain_order=True)
+    frame = pl.concat(best).sort("seconds", maintain_order=True)
     same = ["tp", "pp", "vp", "cp", "ep", "micro_batch", "seconds", "memory_gb"]  # sequence parallelism of one rank changes nothing
     frame = frame.unique(same, keep="first", maintain_order=True).head(top)
     plan = TrainingPlan.of_row(frame.row(0, named=True), precision)
@@ -257,18 +244,7 @@ def like_measured(plan: TrainingPlan, cluster: Cluster, shape: tuple[int, ...]) 
     return np.broadcast_to(np.logical_and.reduce(np.broadcast_arrays(*known)), shape)
 
 
-def _cost(objective: str, step: TrainingStep, cluster: Cluster, usd_per_chip_hour: float) -> Any:
-    n = float(np.asarray(cluster.n_chips))
-    if objective == "seconds":
-        return step.seconds
-    if objective == "dollars":
-        return step.seconds * n * usd_per_chip_hour / 3600
-    busy = sum(step.parts[name] for name in ("matmul", "attention", "streaming", "head", "recompute", "optimizer"))
-    busy, tdp = busy / np.where(step.feasible, step.seconds, 1.0), cluster.chip.tdp or np.nan
-    return step.seconds * n * tdp * (IDLE_SHARE + (1 - IDLE_SHARE) * np.minimum(busy, 1.0))
-
-
-def _rows(plan: TrainingPlan, step: TrainingStep, cost: Any, order: Any, objective: str) -> pl.DataFrame:
+def _rows(plan: TrainingPlan, step: TrainingStep, order: Any) -> pl.DataFrame:
     shape = step.seconds.shape
 
     def at(value: Any) -> Any:
@@ -276,5 +252,5 @@ def _rows(plan: TrainingPlan, step: TrainingStep, cost: Any, order: Any, objecti
 
     columns = {name: at(np.asarray(getattr(plan, name))) for name in COLUMNS}
     columns |= {name: at(getattr(step, name)) for name in ("seconds", "low", "high", "tokens_per_second_per_chip", "mfu", "hfu")}
-    columns["memory_gb"] = at(step.memory.total) / 1e9
-    return pl.DataFrame(columns if objective == "seconds" else columns | {objective: at(cost)})
+    columns |= {"memory_gb": at(step.memory.total) / GIGA, "fits": at(step.memory.fits)}
+    return pl.DataFrame(columns)
