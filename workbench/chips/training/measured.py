@@ -17,7 +17,7 @@ from workbench import catalogue, formats
 from workbench.calibration.forms import Asked, said
 from workbench.checks import row_numbers
 from workbench.chips.training.constants import FRAMEWORKS, Origin, frameworks
-from workbench.chips.training.plan import TrainingPlan, uneven_stages
+from workbench.chips.training.plan import LORA, TrainingPlan, uneven_stages
 from workbench.errors import InputError, UnknownName
 from workbench.llm import LLM
 from workbench.units import GIGA, TERA
@@ -50,8 +50,6 @@ UNFUSED = re.compile(r"2021|2022|DeepSpeed \(2023\)")
 REDUCED = 10
 #: Gigabytes of a GiB.
 GIB = 2**30 / GIGA
-#: Share of the weights that an adapter of low rank trains.
-LORA = 0.01
 
 
 @dataclass(frozen=True)

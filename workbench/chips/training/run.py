@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue, scaling
-from workbench.arrays import Arrays, broadcast
+from workbench.arrays import Arrays, broadcast, spread
 from workbench.checks import NOT_NEGATIVE, POSITIVE, Rule, takes
 from workbench.chips.training.evaluate import Job, checked_sequence
 from workbench.chips.training.plan import TrainingPlan
-from workbench.chips.training.search import search_layouts
+from workbench.chips.training.search import Choices, search_layouts
 from workbench.chips.watts import power
 from workbench.errors import InputError
 from workbench.fabric import Cluster, goodput
@@ -42,8 +42,9 @@ class TrainingRun(Arrays):
     chip_hours: Array
     mfu: Array  #: of 6ND, while the job runs
     utilisation: Array  #: share of the time in which it makes progress
-    joules: Array  #: of the chips; nan without a published TDP
     usd: Array  #: at `usd_per_chip_hour`
+    joules: Array | None = None  #: of the chips; None without a published TDP
+    memory: Array | None = None  #: of a chip of the heaviest stage [B]; None where an MFU is stated
     plan: TrainingPlan | None = field(default=None, repr=False)  #: of the most chips, where layouts were searched
 
 
@@ -58,6 +59,7 @@ def training_run(
     tokens: ArrayLike,
     *,
     plan: TrainingPlan | None = None,
+    choices: Choices | None = None,
     mfu: ArrayLike | None = None,
     precision: str = "bf16",
     utilisation: ArrayLike | None = None,
@@ -88,6 +90,8 @@ def training_run(
         Training tokens D.
     plan : TrainingPlan, optional
         A layout. Raises `InputError` where it cannot be.
+    choices : Choices, optional
+        What a search varies, and whether all weights are trained or adapters: `Choices(method="lora")`.
     mfu : array_like, optional
         A stated model FLOP utilisation, above 0 and at most 1, in place of a layout.
     precision : str
@@ -99,7 +103,7 @@ def training_run(
     sequence, framework, version
         As `training_step`.
     evaluation : array_like
-        Tokens evaluated a token trained, forward alone.
+        Tokens evaluated a token trained, forward alone; 1 for the reference of preference tuning, whose pairs both count as tokens.
     usd_per_chip_hour : array_like
         Price of a chip [USD/h].
 
@@ -121,18 +125,19 @@ def training_run(
     precision = plan.precision if plan is not None else precision
     given = {"n_chips": cluster.n_chips, "tokens": tokens, "evaluation": evaluation, "usd_per_chip_hour": usd_per_chip_hour}
     given |= {name: value for name, value in (("mfu", mfu), ("utilisation", utilisation)) if value is not None}
-    broadcast(**given)
+    whole = broadcast(**given)
     n, peak = np.asarray(cluster.n_chips, dtype=float), cluster.peak(precision)
     flop = np.asarray(scaling.training_flop(llm.active_params, tokens))
-    width, used = CONVENTION, None
+    width, used, memory = CONVENTION, None, None
     if mfu is None:
-        how = {"global_batch": global_batch, "sequence": sequence, "precision": precision, "framework": framework, "version": version}
+        how = {"choices": choices, "global_batch": global_batch, "sequence": sequence, "precision": precision}
+        how |= {"framework": framework, "version": version}
         shape = np.broadcast_shapes(n.shape, np.shape(tokens))
-        pairs = zip(np.broadcast_to(n, shape).ravel(), np.broadcast_to(np.asarray(tokens, dtype=float), shape).ravel(), strict=True)
+        pairs = [(float(a), float(b)) for a, b in zip(*(np.broadcast_to(x, shape).ravel() for x in (n, tokens)), strict=True)]
         known = {pair: _sped(llm, cluster, *pair, plan, how) for pair in sorted(set(pairs))}
-        rates = [known[n_, d] for n_, d in zip(np.broadcast_to(n, shape).ravel(), np.broadcast_to(tokens, shape).ravel(), strict=True)]
-        share = np.reshape([6 * llm.active_params * rate for rate, _, _ in rates], shape) / peak
-        width, used = float(max(w for _, w, _ in rates)), rates[-1][2]
+        rate, widths, memory = (np.reshape([known[pair][i] for pair in pairs], shape) for i in range(3))
+        share, width = 6 * llm.active_params * rate / peak, widths.max(initial=0.0)
+        used = known[max(pairs)][3] if pairs else None
     else:
         share = np.asarray(mfu, dtype=float)
     worked = np.asarray(goodput(n).share if utilisation is None else utilisation, dtype=float)
@@ -140,8 +145,8 @@ def training_run(
     seconds = flop / rate
     half = np.hypot(width, 0.0 if utilisation is not None else np.log1p(0.5 * (1 - worked) / worked))
     hours = seconds * n / 3600
-    watts = power(cluster.chip, np.minimum(share, 1.0), np.minimum(share, 1.0)) if cluster.chip.tdp else np.nan
-    return TrainingRun(
+    joules = hours * 3600 * power(cluster.chip, np.minimum(share, 1.0), np.minimum(share, 1.0)) if cluster.chip.tdp else None
+    run = TrainingRun(
         flop=flop,
         useful_flop_per_s=rate,
         seconds=seconds,
@@ -150,14 +155,15 @@ def training_run(
         chip_hours=hours,
         mfu=share,
         utilisation=worked,
-        joules=hours * 3600 * watts,
         usd=hours * np.asarray(usd_per_chip_hour, dtype=float),
-        plan=used,
+        joules=joules,
+        memory=memory,
     )
+    return replace(spread(run, whole), plan=used)
 
 
-def _sped(llm: LLM, cluster: Cluster, n: float, tokens: float, plan: TrainingPlan | None, how: dict[str, Any]) -> tuple[float, float, Any]:
-    """Tokens/s of all chips, the half width of its logarithm, and the layout."""
+def _sped(llm: LLM, cluster: Cluster, n: float, tokens: float, plan: TrainingPlan | None, how: dict[str, Any]) -> Any:
+    """Tokens/s of all chips, the half width of its logarithm, memory of a chip [B], and the layout."""
     length = int(checked_sequence(llm, how["sequence"], one=True))
     unit = 2 ** max(int(np.log2(n)) - PARTS, 0)
     busy = int(n) // unit * unit if plan is None else int(n)
@@ -165,14 +171,15 @@ def _sped(llm: LLM, cluster: Cluster, n: float, tokens: float, plan: TrainingPla
     part, software = Cluster(cluster.chip, busy, cluster.fabric), {name: how[name] for name in ("framework", "version")}
     width = reached = 0.0
     if plan is None:
-        found = search_layouts(llm, part, batch, sequence=length, precision=how["precision"], top=1, **software)
+        found = search_layouts(llm, part, batch, sequence=length, precision=how["precision"], choices=how["choices"], top=1, **software)
         plan, cost = found.plan, found.reached
         reached, width = np.log(cost.value), np.log(cost.high / cost.low) / 2
     job = Job.of(llm, part, plan.precision, **software)
     step = job.step(plan, busy, batch, length, detail=False)
     if not np.all(step.feasible):
         raise InputError(f"a plan on {busy} {cluster.chip.name} at batch {batch}: {np.ravel(step.reason)[0]}")
-    return batch * length / float(step.seconds) * float(np.exp(reached)), max(job.half_width, width), plan
+    rate = batch * length / float(step.seconds) * float(np.exp(reached))
+    return rate, max(job.half_width, width), float(step.memory.total), plan
 
 
 def _batch(n: int, wanted: float) -> int:

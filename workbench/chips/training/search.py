@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from workbench import catalogue
 from workbench.checks import COUNT, LENGTH, Rule, check_fields, one_of, takes
 from workbench.chips.training.evaluate import OUT_OF_MEMORY, SHARE, Job, TrainingStep, checked_sequence, shape_of
-from workbench.chips.training.plan import OFFLOAD, REASONS, RECOMPUTE, SCHEDULES, VARIANTS, WORDS, Layout, TrainingPlan, truth_values, uneven_stages
+from workbench.chips.training.plan import OFFLOAD, REASONS, RECOMPUTE, SCHEDULES, VARIANTS, METHODS, WORDS, Layout, TrainingPlan, truth_values, uneven_stages
 from workbench.chips.training.time import seconds
 from workbench.chips.training.work import Work
 from workbench.errors import InputError
@@ -31,7 +31,7 @@ VARIED = ("micro_batch", "vp", "zero", "recompute", "sequence_parallel", "schedu
 #: What a layout keeps to that is like those that were run; tensor parallelism stays within a scale-up domain.
 MEASURED = {"schedule": ("1f1b",), "offload": ("none",), "sequence_parallel": (True,), "micro_batch": (1, 2, 4, 8), "zero": (1, 3)}
 MOST = {"tp": 16, "pp": 32, "ep": 64, "sharded": 512}  #: sharded: ranks that weights are gathered over [llm-foundry, torchtitan]
-COLUMNS = ("tp", "pp", "vp", "cp", "ep", "micro_batch", "zero", "recompute", "sequence_parallel", "schedule", "offload", "context", "uneven")
+COLUMNS = ("tp", "pp", "vp", "cp", "ep", "micro_batch", "zero", "recompute", "sequence_parallel", "schedule", "offload", "context", "uneven", "trained", "frozen")
 
 
 @dataclass(frozen=True)
@@ -53,20 +53,20 @@ class Choices:
     micro_batch: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
     most_cp: int = 16
     uneven: bool = True  #: stages of unequal depth too; a plan that has them says so
+    method: str = "full"  #: of `METHODS`: all weights are trained, or adapters of low rank
     context: tuple[str, ...] = ("ring",)  #: of context parallel ranks, or "all-to-all"
     envelope: str = "measured"  #: of what is here, what is like layouts that were run; or any, marked in the rows
 
     def __post_init__(self) -> None:
         whole = Rule(least=1, whole=True, apart=True)
         check_fields(self, vp=whole, micro_batch=whole, zero=Rule(least=0, most=3, whole=True, apart=True), most_cp=LENGTH)
-        kinds = tuple(kind for words in self.recompute for kind in words.split("+"))
+        kinds = tuple(kind for words in np.ravel(self.recompute).tolist() for kind in str(words).split("+"))
         words = {"recompute": kinds, "schedule": self.schedule, "offload": self.offload, "context": self.context}
         for name, value in words.items():
             one_of(name, value, (WORDS | {"context": tuple(VARIANTS)})[name])
+        one_of("method", self.method, tuple(METHODS))
         one_of("envelope", self.envelope, ("measured", "any"))
         truth_values(self, "sequence_parallel", "uneven")
-        for name, known in MEASURED.items() if self.envelope == "measured" else ():
-            object.__setattr__(self, name, tuple(v for v in getattr(self, name) if v in known) or getattr(self, name))
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,9 @@ def search_layouts(
         evaluated += step.seconds.size
         known = like_measured(plan, cluster, step.seconds.shape)
         if options.envelope == "measured":
+            known = (np.asarray(plan.zero) < 3) | _gathered_by_few(plan, cluster)
             step = replace(step, feasible=step.feasible & known)
+            known = np.broadcast_to(True, step.seconds.shape)
         fits = int(step.feasible.sum())
         feasible += fits
         for code in np.unique(step.why):
@@ -211,6 +213,9 @@ def _plans(llm: LLM, cluster: Cluster, global_batch: int, options: Choices, prec
     if degrees.size == 0:
         return
     axes: list[Any] = [np.ravel(getattr(options, name)) for name in VARIED]
+    if options.envelope == "measured":
+        known = [np.isin(values, MEASURED.get(name, values)) for name, values in zip(VARIED, axes, strict=True)]
+        axes = [values[at] if at.any() else values for values, at in zip(axes, known, strict=True)]  # what alone is asked for stays
     shaped = [np.reshape(values, (1,) * (i + 1) + (-1,) + (1,) * (len(axes) - i - 1)) for i, values in enumerate(axes)]
     inner = int(np.prod([values.size for values in axes]))
     rows = max(1, 65_536 // max(inner, 1))
@@ -218,7 +223,7 @@ def _plans(llm: LLM, cluster: Cluster, global_batch: int, options: Choices, prec
         tp, pp, cp, ep = (degrees[start : start + rows, i].reshape(-1, *(1,) * len(axes)) for i in range(4))
         varied = dict(zip(VARIED, shaped, strict=True))
         uneven = uneven_stages(llm.layers, pp * varied["vp"]) & options.uneven
-        yield TrainingPlan(tp=tp, pp=pp, cp=cp, ep=ep, uneven=uneven, precision=precision, **varied)
+        yield TrainingPlan(tp=tp, pp=pp, cp=cp, ep=ep, uneven=uneven, precision=precision, **varied, **METHODS[options.method])
 
 
 def _degrees(llm: LLM, n: int, global_batch: int, options: Choices) -> Iterator[tuple[int, int, int, int]]:
@@ -237,11 +242,14 @@ def _degrees(llm: LLM, n: int, global_batch: int, options: Choices) -> Iterator[
 
 def like_measured(plan: TrainingPlan, cluster: Cluster, shape: tuple[int, ...]) -> Any:
     """Which layouts are like those that were run."""
-    ranks = np.asarray(cluster.n_chips) / np.multiply(plan.tp, plan.pp)
     known = [np.asarray(getattr(plan, name)) <= most for name, most in MOST.items() if name != "sharded"]
     known += [np.isin(getattr(plan, name), values) for name, values in MEASURED.items()]
-    known += [(np.asarray(plan.zero) < 3) | (ranks <= MOST["sharded"]), np.asarray(plan.tp) <= cluster.chip.near[0]]
+    known += [(np.asarray(plan.zero) < 3) | _gathered_by_few(plan, cluster), np.asarray(plan.tp) <= cluster.chip.near[0]]
     return np.broadcast_to(np.logical_and.reduce(np.broadcast_arrays(*known)), shape)
+
+
+def _gathered_by_few(plan: TrainingPlan, cluster: Cluster) -> Any:
+    return np.asarray(cluster.n_chips) / np.multiply(plan.tp, plan.pp) <= MOST["sharded"]
 
 
 def _rows(plan: TrainingPlan, step: TrainingStep, order: Any) -> pl.DataFrame:
