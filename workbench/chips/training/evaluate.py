@@ -149,9 +149,7 @@ class Job:
     room: float  #: what memory may be predicted [B]
 
     @classmethod
-    def of(
-        cls, llm: LLM | str | Path, cluster: Cluster, precision: str, framework: str, version: str, confidence: float = 0.05
-    ) -> Job:
+    def of(cls, llm: LLM | str | Path, cluster: Cluster, precision: str, framework: str, version: str, confidence: float = 0.05) -> Job:
         """Look everything up. Raises `InputError` for a precision that the chip lacks, `UnknownName` for a framework."""
         llm, number = catalogue.llm(llm), formats.named(precision, "training")
         machine = Machine.of(cluster, number)

@@ -197,26 +197,23 @@ def _plan(row: dict[str, Any]) -> dict[str, Any]:
     shard = re.search(r"over(\d+)", sharding)
     stages = {"zero3|fsdp|fullshard|hsdp": 3, "zero2": 2, "zero1|distributedoptimizer": 1}
     zero = next((stage for words, stage in stages.items() if re.search(words, sharding)), 0)
+    one = "torchtune" in (row["stack"] or "") and n == 1
     recompute, kind = (row["recompute"] or "").lower(), f"{row.get('training_kind') or ''} {notes}".lower()
     split, nanotron = str(row["seq_par"] or "true").lower(), "Nanotron" in (row["stack"] or "") and degree["pp"] > 1
     return {name: int(value) for name, value in degree.items()} | {
         "micro_batch": int(max(1.0, min(row["mbs"] or (1.0 if row["tp"] else row["gbs"] / n), row["gbs"] / dp))),
         "zero": min(zero, 1) if degree["pp"] > 1 else zero,  # FSDP beneath a pipeline keeps its weights between micro-batches
         "shard": int(shard[1]) if shard else 0,
-        "recompute": _recompute(recompute, (row.get("recompute_kinds") or "").lower()),
+        "recompute": "full" if one and not recompute else _recompute(recompute, (row.get("recompute_kinds") or "").lower()),
+        "optimizer": "in backward" if one else "adam",  # torchtune, recipes/configs/llama3_1/8B_full_single_device.yaml
         "sequence_parallel": "assumed" in split or split == "true",
         "flash": not UNFUSED.search(row["stack"] or ""),
         "scattered": nanotron,
         "head_layers": row["vocab"] / (4 * row["hidden"] + 3 * row["ffn"]) if nanotron else 0.0,  # as its blocks say their cost
         "trained": LORA if "lora" in kind else 1.0,
-        "frozen": "nf4" if "qlora" in kind else "fp8" if (row["precision"] or "").startswith(("fp8", "mxfp8", "nvfp4")) else "bf16",
+        "frozen": "nf4" if "qlora" in kind else "fp8" if "lora" in kind and re.match("mx|nv|fp[48]", row["precision"] or "") else "bf16",
         "chunked_loss": kind.startswith("rl trainer"),
-    } | (_torchtune(recompute) if "torchtune" in (row["stack"] or "") and n == 1 else {})
-
-
-def _torchtune(recompute: str) -> dict[str, Any]:
-    """What recipes for one device do where a row does not say [torchtune, recipes/configs/llama3_1/8B_full_single_device.yaml]."""
-    return {"optimizer": "in backward", "recompute": recompute or "full"}
+    }
 
 
 def _recompute(stated: str, kinds: str) -> str:

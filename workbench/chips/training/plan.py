@@ -20,7 +20,8 @@ from workbench.llm import LLM, Transformer
 RECOMPUTE = ("none", "selective", "full", "norms", "attention", "mla", "mlp", "experts")
 SCHEDULES = ("1f1b", "zero-bubble", "dualpipe")
 OFFLOAD = ("none", "optimizer", "activations", "all")
-#: Bytes a parameter of the optimiser's state, with the 32-bit copy of weights where there is one; in backward, gradients are not kept, and states on the host.
+#: Bytes a parameter of the optimiser's state, with the 32-bit copy of weights where there is one; in backward: gradients are used at once,
+#: states are on the host.
 OPTIMIZERS = {"adam": 12.0, "bf16 moments": 8.0, "8-bit": 6.0, "8-bit, no copy": 2.0, "in backward": 0.0}
 #: Bytes a frozen weight; nf4 with its scales.
 FROZEN = {"bf16": 2.0, "fp8": 1.0, "nf4": 0.52}
@@ -184,9 +185,8 @@ class Layout:
     def of(cls, plan: TrainingPlan, n_chips: ArrayLike, global_batch: ArrayLike) -> Layout:
         """Resolve a plan on so many chips at a batch of so many sequences. Nothing is checked here: see `why_not`."""
         same = {n: np.asarray(getattr(plan, n)) for n in ("zero", "flash", "scattered", "chunked_loss")}
-        same |= {
-            n: np.asarray(getattr(plan, n), dtype=float) for n in ("tp", "pp", "vp", "cp", "ep", "micro_batch", "expert_load", "trained", "head_layers")
-        }
+        numbers = ("tp", "pp", "vp", "cp", "ep", "micro_batch", "expert_load", "trained", "head_layers")
+        same |= {n: np.asarray(getattr(plan, n), dtype=float) for n in numbers}
         tp, cp, shard = same["tp"], same["cp"], np.asarray(plan.shard, dtype=float)
         recompute, schedule, offload, context = (np.asarray(x) for x in (plan.recompute, plan.schedule, plan.offload, plan.context))
         dp = np.maximum(np.asarray(n_chips, dtype=float) / (tp * same["pp"] * cp), 1.0)

@@ -49,7 +49,7 @@ def reinforced_run(
 ) -> ReinforcedRun:
     """Time of learning from `tokens` that the model itself generates.
 
-    Every sample is generated, scored by a reference and by the policy of before (forward passes), and trained on with its prompt. Chips that
+    Every sample is generated, scored by a reference and the policy of before (forward passes), and trained on with its prompt. Chips that
     do both take the sum of both times; of split ones the longer part counts: max(G / share, T / (1 - share)).
 
     Parameters

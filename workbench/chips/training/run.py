@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue, scaling
 from workbench.arrays import Arrays, broadcast, spread
-from workbench.checks import NOT_NEGATIVE, POSITIVE, Rule, takes
+from workbench.checks import LENGTH, NOT_NEGATIVE, POSITIVE, Rule, takes
 from workbench.chips.training.evaluate import Job, checked_sequence
 from workbench.chips.training.plan import TrainingPlan
 from workbench.chips.training.search import Choices, search_layouts
@@ -49,7 +49,8 @@ class TrainingRun(Arrays):
 
 
 @takes(
-    **dict.fromkeys(("tokens", "global_batch"), POSITIVE),
+    tokens=POSITIVE,
+    global_batch=LENGTH,
     **dict.fromkeys(("mfu", "utilisation"), Rule(above=0, most=1)),
     **dict.fromkeys(("evaluation", "usd_per_chip_hour"), NOT_NEGATIVE),
 )
@@ -173,7 +174,8 @@ def _sped(llm: LLM, cluster: Cluster, n: float, tokens: float, plan: TrainingPla
     if plan is None:
         found = search_layouts(llm, part, batch, sequence=length, precision=how["precision"], choices=how["choices"], top=1, **software)
         plan, cost = found.plan, found.reached
-        reached, width = np.log(cost.value), np.log(cost.high / cost.low) / 2
+        (low, high), reached = cost.ends, np.log(cost.value)
+        width = np.log(high / low) / 2
     job = Job.of(llm, part, plan.precision, **software)
     step = job.step(plan, busy, batch, length, detail=False)
     if not np.all(step.feasible):

@@ -14,8 +14,9 @@ from numpy.typing import ArrayLike
 
 from workbench import catalogue
 from workbench.checks import COUNT, LENGTH, Rule, check_fields, one_of, takes
+from workbench.chips.training import plan as plans
 from workbench.chips.training.evaluate import OUT_OF_MEMORY, SHARE, Job, TrainingStep, checked_sequence, shape_of
-from workbench.chips.training.plan import OFFLOAD, REASONS, RECOMPUTE, SCHEDULES, VARIANTS, METHODS, WORDS, Layout, TrainingPlan, truth_values, uneven_stages
+from workbench.chips.training.plan import METHODS, REASONS, WORDS, Layout, TrainingPlan, truth_values, uneven_stages
 from workbench.chips.training.time import seconds
 from workbench.chips.training.work import Work
 from workbench.errors import InputError
@@ -28,10 +29,16 @@ from workbench.units import GIGA
 RESOURCES = ("peak", "hbm_bandwidth", "scale_up", "scale_out", "latency")
 #: What is varied beside the degrees, in the order of the axes; and what a row of a search holds of its plan.
 VARIED = ("micro_batch", "vp", "zero", "recompute", "sequence_parallel", "schedule", "offload", "context")
-#: What a layout keeps to that is like those that were run; tensor parallelism stays within a scale-up domain.
-MEASURED = {"schedule": ("1f1b",), "offload": ("none",), "sequence_parallel": (True,), "micro_batch": (1, 2, 4, 8), "zero": (1, 3)}
+#: What layouts that were run keep to; tensor parallelism also to a scale-up domain.
+MEASURED: dict[str, Any] = {
+    "schedule": ("1f1b",),
+    "offload": ("none",),
+    "sequence_parallel": (True,),
+    "micro_batch": (1, 2, 4, 8),
+    "zero": (1, 3),
+}
 MOST = {"tp": 16, "pp": 32, "ep": 64, "sharded": 512}  #: sharded: ranks that weights are gathered over [llm-foundry, torchtitan]
-COLUMNS = ("tp", "pp", "vp", "cp", "ep", "micro_batch", "zero", "recompute", "sequence_parallel", "schedule", "offload", "context", "uneven", "trained", "frozen")
+COLUMNS = ("tp", "pp", "cp", "ep", *VARIED, "uneven", "trained", "frozen")
 
 
 @dataclass(frozen=True)
@@ -46,10 +53,10 @@ class Choices:
 
     vp: tuple[int, ...] = (1, 2, 3, 4, 5, 6, 8, 10, 12)
     zero: tuple[int, ...] = (0, 1, 2, 3)
-    recompute: tuple[str, ...] = RECOMPUTE[:3]  #: kinds by name too, as "norms+mla"
+    recompute: tuple[str, ...] = plans.RECOMPUTE[:3]  #: kinds by name too, as "norms+mla"
     sequence_parallel: tuple[bool, ...] = (True, False)
-    schedule: tuple[str, ...] = SCHEDULES
-    offload: tuple[str, ...] = OFFLOAD
+    schedule: tuple[str, ...] = plans.SCHEDULES
+    offload: tuple[str, ...] = plans.OFFLOAD
     micro_batch: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
     most_cp: int = 16
     uneven: bool = True  #: stages of unequal depth too; a plan that has them says so
@@ -61,11 +68,9 @@ class Choices:
         whole = Rule(least=1, whole=True, apart=True)
         check_fields(self, vp=whole, micro_batch=whole, zero=Rule(least=0, most=3, whole=True, apart=True), most_cp=LENGTH)
         kinds = tuple(kind for words in np.ravel(self.recompute).tolist() for kind in str(words).split("+"))
-        words = {"recompute": kinds, "schedule": self.schedule, "offload": self.offload, "context": self.context}
-        for name, value in words.items():
-            one_of(name, value, (WORDS | {"context": tuple(VARIANTS)})[name])
-        one_of("method", self.method, tuple(METHODS))
-        one_of("envelope", self.envelope, ("measured", "any"))
+        words = WORDS | {"context": tuple(plans.VARIANTS), "method": tuple(METHODS), "envelope": ("measured", "any")}
+        for name in ("recompute", "schedule", "offload", "context", "method", "envelope"):
+            one_of(name, kinds if name == "recompute" else getattr(self, name), words[name])
         truth_values(self, "sequence_parallel", "uneven")
 
 
