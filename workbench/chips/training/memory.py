@@ -107,7 +107,7 @@ def memory(model: Transformer, layout: Layout, sequence: Any, c: dict[str, Any])
         inner = inner - a.recomputes("mla") * mla - a.recomputes("mlp") * mlp - a.recomputes("experts") * experts_
     norms = c["norms"] - 4.0 * a.recomputes("norms") if again else c["norms"]
     kept = tokens * ((norms / a.sequence_split + c["unsplit"] * whole_too) * s.hidden + c["inner"] * inner / a.tp)
-    kept = kept * np.where(a.trained < 1, c["frozen"], 1.0)
+    kept = kept * np.where(a.trained < 1, c["frozen"], 1.0) if np.any(a.trained < 1) else kept
     scores = np.where(a.flash | (a.recomputes("attention") if again else False), 0.0, c["scores"] * tokens * sequence * s.heads / a.tp)
     whole = kept + scores
     layer = np.where(
@@ -127,8 +127,8 @@ def memory(model: Transformer, layout: Layout, sequence: Any, c: dict[str, Any])
     activations = np.where(heavier_last, on_last, on_first)
     at_head = np.where(single | heavier_last, logits, 0.0)
     weights = np.where(a.trained < 1, a.frozen, 2.0) * divided(3)
-    gradients = c["gradient"] * divided(2) * a.trained * (a.optimizer > 0)
-    optimizer = c["optimizer"] / 12 * a.optimizer * divided(1) * (1 - a.offload_optimizer) * a.trained
+    gradients = c["gradient"] * a.trained * (a.optimizer > 0) * divided(2)
+    optimizer = c["optimizer"] / 12 * a.optimizer * a.trained * (1 - a.offload_optimizer) * divided(1)
     held = weights + gradients + optimizer + activations + at_head + gathered
     return TrainingMemory(
         *np.broadcast_arrays(weights, gradients, optimizer, activations, at_head, gathered + (c["extra"] - 1) * held + c["context"] * GIGA)

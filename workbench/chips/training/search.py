@@ -137,11 +137,9 @@ def search_layouts(
     for plan in _plans(llm, cluster, global_batch, options, precision):
         step = job.step(plan, cluster.n_chips, global_batch, length, detail=False)
         evaluated += step.seconds.size
-        known = like_measured(plan, cluster, step.seconds.shape)
         if options.envelope == "measured":
-            known = (np.asarray(plan.zero) < 3) | _gathered_by_few(plan, cluster)
-            step = replace(step, feasible=step.feasible & known)
-            known = np.broadcast_to(True, step.seconds.shape)
+            few = (np.asarray(plan.zero) < 3) | (cluster.n_chips / np.multiply(plan.tp, plan.pp) <= MOST["sharded"])
+            step = replace(step, feasible=step.feasible & few, seconds=np.where(few, step.seconds, np.inf))
         fits = int(step.feasible.sum())
         feasible += fits
         for code in np.unique(step.why):
@@ -150,11 +148,10 @@ def search_layouts(
         least = min(least, float(np.min(step.memory.total, where=short, initial=np.inf)))
         if not fits:
             continue
-        cost = np.where(step.feasible, step.seconds, np.inf)
-        order = np.argsort(cost, axis=None)[: min(top, fits)]
-        order = order[cost.flat[order] <= bar]
+        order = np.argsort(step.seconds, axis=None)[: min(top, fits)]
+        order = order[step.seconds.flat[order] <= bar]
         if order.size:
-            best.append(_rows(plan, step, order).with_columns(measured=known.flat[order]))
+            best.append(_rows(plan, step, order, cluster))
             if sum(f.height for f in best) > 4 * top:
                 best = [pl.concat(best).sort("seconds").head(top)]
                 bar = float(best[0]["seconds"][-1])
@@ -245,19 +242,7 @@ def _degrees(llm: LLM, n: int, global_batch: int, options: Choices) -> Iterator[
             yield from ((tp, pp, cp, ep) for ep in experts if (dp * cp) % ep == 0)
 
 
-def like_measured(plan: TrainingPlan, cluster: Cluster, shape: tuple[int, ...]) -> Any:
-    """Which layouts are like those that were run."""
-    known = [np.asarray(getattr(plan, name)) <= most for name, most in MOST.items() if name != "sharded"]
-    known += [np.isin(getattr(plan, name), values) for name, values in MEASURED.items()]
-    known += [(np.asarray(plan.zero) < 3) | _gathered_by_few(plan, cluster), np.asarray(plan.tp) <= cluster.chip.near[0]]
-    return np.broadcast_to(np.logical_and.reduce(np.broadcast_arrays(*known)), shape)
-
-
-def _gathered_by_few(plan: TrainingPlan, cluster: Cluster) -> Any:
-    return np.asarray(cluster.n_chips) / np.multiply(plan.tp, plan.pp) <= MOST["sharded"]
-
-
-def _rows(plan: TrainingPlan, step: TrainingStep, order: Any) -> pl.DataFrame:
+def _rows(plan: TrainingPlan, step: TrainingStep, order: Any, cluster: Cluster) -> pl.DataFrame:
     shape = step.seconds.shape
 
     def at(value: Any) -> Any:
@@ -266,4 +251,7 @@ def _rows(plan: TrainingPlan, step: TrainingStep, order: Any) -> pl.DataFrame:
     columns = {name: at(np.asarray(getattr(plan, name))) for name in COLUMNS}
     columns |= {name: at(getattr(step, name)) for name in ("seconds", "low", "high", "tokens_per_second_per_chip", "mfu", "hfu")}
     columns |= {"memory_gb": at(step.memory.total) / GIGA, "fits": at(step.memory.fits)}
-    return pl.DataFrame(columns)
+    tests = [pl.col(name) <= most for name, most in (MOST | {"tp": min(MOST["tp"], cluster.chip.near[0])}).items() if name != "sharded"]
+    tests += [pl.col(name).is_in(values) for name, values in MEASURED.items()]
+    few = int(np.asarray(cluster.n_chips)) / (pl.col("tp") * pl.col("pp")) <= MOST["sharded"]
+    return pl.DataFrame(columns).with_columns(measured=pl.all_horizontal(*tests, (pl.col("zero") < 3) | few))

@@ -100,9 +100,11 @@ def terms(w: Work, c: Constants) -> tuple[Any, Callable[[], dict[str, Any]]]:
     hidden = w.ep_crosses & (a.vp > 1)  # interleaved chunks let experts' collectives hide behind another chunk
     ep_both = np.where(hidden, exposed(ep, c["overlap"] * ahead) + exposed(ep, c["overlap"] * behind), 2 * ep)
     cp_both = np.where(w.cp_hidden, exposed(w.cp_forward, fused) + exposed(2 * w.cp_forward, back * fused), 3 * w.cp_forward)
-    again = a.full * (ahead + tp_forward) + a.selective * np.where(a.flash, moved, fused + scores) + named
+    again = a.full * (ahead + tp_forward) + a.selective * np.where(a.flash, moved, fused + scores)
     if np.any(a.kinds > 7):
-        again = again + a.recomputes("attention") * (fused + scores) + a.recomputes("norms") * moved / 2 + a.recomputes("experts") * ep
+        again = (
+            again + named + a.recomputes("attention") * (fused + scores) + a.recomputes("norms") * moved / 2 + a.recomputes("experts") * ep
+        )
     layer = ahead + behind + tp_forward + tp_backward + ep_both + cp_both + again
 
     head = c["head"] * (3 * matrix_product(w.tokens, w.head_columns, s.hidden, w.peak16 * c["matmul"], tail=c["tail"], depth=c["depth"]))
