@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench import catalogue
-from workbench.chips import Choices, Load, ServingPlan, TrainingPlan, reinforced_run, training_run, training_step
+from workbench.chips import Choices, Load, ServingPlan, TrainingPlan, serving, training_run, training_step
 from workbench.errors import InputError
 from workbench.fabric import Cluster
 
@@ -79,12 +79,17 @@ def test_adapters_take_less_time_and_memory():
 
 
 def test_generation_and_training_share_or_split_the_chips():
-    small, load, replica = catalogue.llm("Llama-3.1-8B"), Load(64, 512, 2048), ServingPlan(1, "bf16")
-    shared, half = (reinforced_run(small, cluster(16), 1e9, load, replica, split=s) for s in (None, 0.5))
-    assert shared.seconds == pytest.approx(shared.generation + shared.training.seconds)
-    assert half.seconds == pytest.approx(2 * max(half.generation, half.training.seconds))
+    small, rollouts = catalogue.llm("Llama-3.1-8B"), (ServingPlan(1, "bf16"), Load(64, 512, 2048))
+    alone = training_run(small, cluster(16), 1e9, evaluation=2)
+    shared, half = (training_run(small, cluster(16), 1e9, evaluation=2, rollouts=rollouts, split=s) for s in (None, 0.5))
+    rate = serving(small, cluster(1), *rollouts).tokens_per_second_per_chip
+    assert shared.generation == pytest.approx(1e9 * 2048 / 2560 / (16 * rate))
+    assert shared.seconds == pytest.approx(shared.generation + alone.seconds)
+    assert half.seconds == pytest.approx(2 * max(half.generation, alone.seconds))
     with pytest.raises(InputError, match="split = 1: expected more than 0 and less than 1"):
-        reinforced_run(small, cluster(16), 1e9, load, replica, split=1)
+        training_run(small, cluster(16), 1e9, rollouts=rollouts, split=1)
+    with pytest.raises(InputError, match="a replica that generates"):
+        training_run(small, cluster(16), 1e9, rollouts=(ServingPlan(1, "bf16"), Load(1, 200_000, 2048)))
 
 
 @pytest.mark.parametrize(("name", "value"), [("mfu", 0), ("mfu", 1.2), ("mfu", float("nan")), ("utilisation", -0.1)])

@@ -247,22 +247,6 @@ CASES: list[Case] = [
         allow=dict.fromkeys(("evaluation", "usd_per_chip_hour"), ("zero",)),
     ),
     Case(
-        "chips.reinforced_run",
-        lambda tokens, usd_per_chip_hour: chips.reinforced_run(
-            LLM,
-            EIGHT,
-            tokens,
-            LOAD,
-            chips.ServingPlan(2),
-            plan=replace(LAYOUT, zero=3),
-            global_batch=64,
-            usd_per_chip_hour=usd_per_chip_hour,
-        ),
-        {"tokens": 1e9, "usd_per_chip_hour": 2.0},
-        {"tokens": (1e9, 1e10, 1e11), "usd_per_chip_hour": (0, 2, 3)},
-        allow={"usd_per_chip_hour": ("zero",)},
-    ),
-    Case(
         "chips.power",
         lambda compute, memory: chips.power(H100, compute, memory),
         {"compute": 0.5, "memory": 0.5},

@@ -7,7 +7,6 @@ from workbench.chips.serving.frontier import SLO, break_even_price, cheapest_chi
 from workbench.chips.serving.routing import adapters, routed
 from workbench.chips.training.evaluate import training_step
 from workbench.chips.training.plan import TrainingPlan
-from workbench.chips.training.reinforced import reinforced_run
 from workbench.chips.training.run import training_run
 from workbench.chips.training.search import Choices, elasticities, search_layouts
 from workbench.chips.watts import power
@@ -25,7 +24,6 @@ __all__ = [
     "elasticities",
     "matrix_product",
     "power",
-    "reinforced_run",
     "routed",
     "search_layouts",
     "serving",

@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from workbench import catalogue, scaling
 from workbench.arrays import Arrays, broadcast, spread
 from workbench.checks import LENGTH, NOT_NEGATIVE, POSITIVE, Rule, takes
-from workbench.chips.training.evaluate import Job, checked_sequence
+from workbench.chips.serving.evaluate import Load, ServingPlan, serving
+from workbench.chips.training.evaluate import checked_sequence, training_step
 from workbench.chips.training.plan import TrainingPlan
 from workbench.chips.training.search import Choices, search_layouts
 from workbench.chips.watts import power
@@ -45,6 +46,7 @@ class TrainingRun(Arrays):
     usd: Array  #: at `usd_per_chip_hour`
     joules: Array | None = None  #: of the chips; None without a published TDP
     memory: Array | None = None  #: of a chip of the heaviest stage [B]; None where an MFU is stated
+    generation: Array | None = None  #: of `seconds`, those that all chips would generate
     plan: TrainingPlan | None = field(default=None, repr=False)  #: of the most chips, where layouts were searched
 
 
@@ -52,6 +54,7 @@ class TrainingRun(Arrays):
     tokens=POSITIVE,
     global_batch=LENGTH,
     **dict.fromkeys(("mfu", "utilisation"), Rule(above=0, most=1)),
+    split=Rule(above=0, below=1),
     **dict.fromkeys(("evaluation", "usd_per_chip_hour"), NOT_NEGATIVE),
 )
 def training_run(
@@ -70,6 +73,8 @@ def training_run(
     version: str = "",
     evaluation: ArrayLike = 0.0,
     usd_per_chip_hour: ArrayLike = 0.0,
+    rollouts: tuple[ServingPlan, Load] | None = None,
+    split: ArrayLike | None = None,
 ) -> TrainingRun:
     """Duration of one training run on the whole cluster.
 
@@ -98,7 +103,8 @@ def training_run(
     precision : str
         Number format whose peak the MFU refers to, that of a plan if there is one. Raises `InputError` where the chip lacks it.
     utilisation : array_like, optional
-        Share of the hours in which the job makes progress, above 0 and at most 1; `fabric.goodput` if not given.
+        Share of the hours in which the job makes progress, above 0 and at most 1. If not given, that of `fabric.goodput`; beside a stated
+        MFU, 1.
     global_batch : int, optional
         Sequences of a step; as published runs of so many tokens if not given.
     sequence, framework, version
@@ -107,6 +113,11 @@ def training_run(
         Tokens evaluated a token trained, forward alone; 1 for the reference of preference tuning, whose pairs both count as tokens.
     usd_per_chip_hour : array_like
         Price of a chip [USD/h].
+    rollouts : (ServingPlan, Load), optional
+        Of reinforcement learning: how replicas generate the samples whose tokens, those of prompts included, are trained on. Scoring
+        counts as evaluation: 2 for a reference and the policy of before. Chips do both in turn and take the sum of both times.
+    split : array_like, optional
+        Share of the chips that generate while the others train: the longer of G / split and T / (1 - split) counts.
 
     Examples
     --------
@@ -125,7 +136,7 @@ def training_run(
     llm = catalogue.llm(llm)
     precision = plan.precision if plan is not None else precision
     given = {"n_chips": cluster.n_chips, "tokens": tokens, "evaluation": evaluation, "usd_per_chip_hour": usd_per_chip_hour}
-    given |= {name: value for name, value in (("mfu", mfu), ("utilisation", utilisation)) if value is not None}
+    given |= {k: v for k, v in (("mfu", mfu), ("utilisation", utilisation), ("split", split)) if v is not None}
     whole = broadcast(**given)
     n, peak = np.asarray(cluster.n_chips, dtype=float), cluster.peak(precision)
     flop = np.asarray(scaling.training_flop(llm.active_params, tokens))
@@ -134,17 +145,24 @@ def training_run(
         how = {"choices": choices, "global_batch": global_batch, "sequence": sequence, "precision": precision}
         how |= {"framework": framework, "version": version}
         shape = np.broadcast_shapes(n.shape, np.shape(tokens))
-        pairs = [(float(a), float(b)) for a, b in zip(*(np.broadcast_to(x, shape).ravel() for x in (n, tokens)), strict=True)]
+        pairs = [(int(a), float(b)) for a, b in zip(*(np.broadcast_to(x, shape).ravel() for x in (n, tokens)), strict=True)]
         known = {pair: _sped(llm, cluster, *pair, plan, how) for pair in sorted(set(pairs))}
         rate, widths, memory = (np.reshape([known[pair][i] for pair in pairs], shape) for i in range(3))
         share, width = 6 * llm.active_params * rate / peak, widths.max(initial=0.0)
         used = known[max(pairs)][3] if pairs else None
     else:
         share = np.asarray(mfu, dtype=float)
-    worked = np.asarray(goodput(n).share if utilisation is None else utilisation, dtype=float)
+    stated = 1.0 if utilisation is None and mfu is not None else utilisation
+    worked = np.asarray(goodput(n).share if stated is None else stated, dtype=float)
     rate = peak * share * worked / (1 + np.asarray(evaluation, dtype=float) / 3)
     seconds = flop / rate
-    half = np.hypot(width, 0.0 if utilisation is not None else np.log1p(0.5 * (1 - worked) / worked))
+    half = np.hypot(width, 0.0 if stated is not None else np.log1p(0.5 * (1 - worked) / worked))
+    made = None
+    if rollouts is not None:
+        point, load = _generated(llm, cluster, *rollouts), rollouts[1]
+        made = np.asarray(tokens) / (1 + np.divide(load.input_tokens, load.output_tokens)) / (point.tokens_per_second_per_chip * n)
+        seconds = made + seconds if split is None else np.maximum(made / np.asarray(split), seconds / (1 - np.asarray(split)))
+        half = np.hypot(half, np.log(point.rate_high / point.tokens_per_second_per_chip))
     hours = seconds * n / 3600
     joules = hours * 3600 * power(cluster.chip, np.minimum(share, 1.0), np.minimum(share, 1.0)) if cluster.chip.tdp else None
     run = TrainingRun(
@@ -159,29 +177,35 @@ def training_run(
         usd=hours * np.asarray(usd_per_chip_hour, dtype=float),
         joules=joules,
         memory=memory,
+        generation=made,
     )
     return replace(spread(run, whole), plan=used)
 
 
-def _sped(llm: LLM, cluster: Cluster, n: float, tokens: float, plan: TrainingPlan | None, how: dict[str, Any]) -> Any:
+def _sped(llm: LLM, cluster: Cluster, n: int, tokens: float, plan: TrainingPlan | None, how: dict[str, Any]) -> Any:
     """Tokens/s of all chips, the half width of its logarithm, memory of a chip [B], and the layout."""
     length = int(checked_sequence(llm, how["sequence"], one=True))
     unit = 2 ** max(int(np.log2(n)) - PARTS, 0)
-    busy = int(n) // unit * unit if plan is None else int(n)
+    busy = n // unit * unit if plan is None else n
     batch = how["global_batch"] or _batch(busy, BATCH * tokens**GROWTH / length)
-    part, software = Cluster(cluster.chip, busy, cluster.fabric), {name: how[name] for name in ("framework", "version")}
-    width = reached = 0.0
+    part, same = Cluster(cluster.chip, busy, cluster.fabric), {"sequence": length} | {k: how[k] for k in ("framework", "version")}
+    reached, width = 1.0, 0.0
     if plan is None:
-        found = search_layouts(llm, part, batch, sequence=length, precision=how["precision"], choices=how["choices"], top=1, **software)
-        plan, cost = found.plan, found.reached
-        (low, high), reached = cost.ends, np.log(cost.value)
-        width = np.log(high / low) / 2
-    job = Job.of(llm, part, plan.precision, **software)
-    step = job.step(plan, busy, batch, length, detail=False)
+        found = search_layouts(llm, part, batch, precision=how["precision"], choices=how["choices"], top=1, **same)
+        plan, reached, width = found.plan, found.reached.value, np.log(np.divide(*found.reached.ends[::-1])) / 2
+    step = training_step(llm, part, plan, batch, detail=False, **same)
     if not np.all(step.feasible):
         raise InputError(f"a plan on {busy} {cluster.chip.name} at batch {batch}: {np.ravel(step.reason)[0]}")
-    rate = batch * length / float(step.seconds) * float(np.exp(reached))
-    return rate, max(job.half_width, width), float(step.memory.total), plan
+    own = float(np.log(step.high / step.seconds))
+    return batch * length * reached / float(step.seconds), max(own, width), float(step.memory.total), plan
+
+
+def _generated(llm: LLM, cluster: Cluster, plan: ServingPlan, load: Load) -> Any:
+    """What one replica generates."""
+    point = serving(llm, Cluster(cluster.chip, int(np.max(plan.chips)), cluster.fabric), plan, load)
+    if not np.all(point.feasible):
+        raise InputError(f"a replica that generates: {np.ravel(point.reason)[0]}")
+    return point
 
 
 def _batch(n: int, wanted: float) -> int:
