@@ -37,13 +37,13 @@ def test_no_layout_beats_the_best(found):
         micro_batch=2 ** rng.integers(0, 3, 500),
         zero=rng.choice([1, 3], 500),
     )
-    others = chips.training_step(LLM, H100, plan, 64, framework="NeMo", confidence=0.5)
+    others = chips.training_step(LLM, H100, plan, 64, framework="NeMo", confidence=0.8)
     assert others.seconds.min() >= found.frame["seconds"][0] * (1 - 1e-12)
 
 
 def test_every_row_fits(found):
-    assert (found.frame["memory_gb"] <= 85.53).all()  # 81559 MiB, with even chances
-    assert (found.frame["fits"] >= 0.5).all()
+    assert (found.frame["memory_gb"] <= 85.53).all()  # 81559 MiB
+    assert (found.frame["fits"] >= 0.8).all()
     assert (found.frame["tp"] * found.frame["pp"] * found.frame["cp"]).is_in([1, 2, 4, 8, 16]).all()
 
 
@@ -88,6 +88,6 @@ def test_bad_input():
     with pytest.raises(InputError, match=r"vp\[1\] = 0"):
         chips.Choices(vp=(1, 0))
     with pytest.raises(
-        InputError, match=r"no layout of Llama-3.1-405B fits 8 H100 at batch 8: the smallest takes \d+ GB a chip, of which 86 are to be had"
+        InputError, match=r"no layout of Llama-3.1-405B fits 8 H100 at batch 8: the smallest takes \d+ GB a chip; 64 fit with 80 %"
     ):
         chips.search_layouts(catalogue.llm("Llama-3.1-405B"), Cluster(catalogue.chip("H100"), 8), 8)

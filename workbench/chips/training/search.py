@@ -96,7 +96,7 @@ def search_layouts(
     framework: str = "",
     version: str = "",
     choices: Choices | None = None,
-    confidence: float = 0.5,
+    confidence: float = 0.8,
     top: int = 100,
 ) -> Search:
     """Every layout of a job that is like those that were run, or any, and the `top` ones that fit, best first.
@@ -112,7 +112,7 @@ def search_layouts(
     choices : Choices, optional
         What to vary.
     confidence : float
-        Probability that a layout fits in memory, at least.
+        Probability with which a layout fits in memory, at least: what is picked should run.
     top : int
         Rows of the result.
 
@@ -159,7 +159,7 @@ def search_layouts(
         failed = f"no layout of {llm.name} fits {np.asarray(cluster.n_chips)} {cluster.chip.name} at batch {global_batch}"
         if np.isfinite(least):
             room = job.room / GIGA
-            raise InputError(f"{failed}: the smallest takes {least / GIGA:.0f} GB a chip, of which {room:.0f} are to be had")
+            raise InputError(f"{failed}: the smallest takes {least / GIGA:.0f} GB a chip; {room:.0f} fit with {100 * confidence:g} %")
         raise InputError(f"{failed}: {max(reasons, key=lambda r: reasons[r], default='no degrees divide chips, heads and batch')}")
     frame = pl.concat(best).sort("seconds", maintain_order=True)
     same = ["tp", "pp", "vp", "cp", "ep", "micro_batch", "seconds", "memory_gb"]  # sequence parallelism of one rank changes nothing
