@@ -188,7 +188,7 @@ def _sped(llm: LLM, cluster: Cluster, n: int, tokens: float, plan: TrainingPlan 
     unit = 2 ** max(int(np.log2(n)) - PARTS, 0)
     busy = n // unit * unit if plan is None else n
     batch = how["global_batch"] or _batch(busy, BATCH * tokens**GROWTH / length)
-    part, same = Cluster(cluster.chip, busy, cluster.fabric), {"sequence": length} | {k: how[k] for k in ("framework", "version")}
+    part, same = replace(cluster, n_chips=busy), {"sequence": length} | {k: how[k] for k in ("framework", "version")}
     reached, width = 1.0, 0.0
     if plan is None:
         found = search_layouts(llm, part, batch, precision=how["precision"], choices=how["choices"], top=1, **same)
@@ -202,7 +202,7 @@ def _sped(llm: LLM, cluster: Cluster, n: int, tokens: float, plan: TrainingPlan 
 
 def _generated(llm: LLM, cluster: Cluster, plan: ServingPlan, load: Load) -> Any:
     """What one replica generates."""
-    point = serving(llm, Cluster(cluster.chip, int(np.max(plan.chips)), cluster.fabric), plan, load)
+    point = serving(llm, replace(cluster, n_chips=int(np.max(plan.chips))), plan, load)
     if not np.all(point.feasible):
         raise InputError(f"a replica that generates: {np.ravel(point.reason)[0]}")
     return point
