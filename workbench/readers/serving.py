@@ -1,0 +1,154 @@
+"""Results of serving benchmarks as tools save them, as operating points: the tools are those of table ``file_fields``."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import math
+import re
+from typing import Any
+
+from workbench import formats
+from workbench.readers.source import Found, Refused, Row, Source, chip_named, clean, flat, known, number, rows_of, values
+
+#: Units of times, in milliseconds.
+MS = {"": 1.0, "ms": 1.0, "milliseconds": 1.0, "s": 1e3, "sec": 1e3, "seconds": 1e3, "us": 1e-3, "ns": 1e-6}
+#: Words of formats that tools use for another: of letters and digits alone.
+PRECISIONS = {
+    **dict.fromkeys(("awq", "gptq", "w4a16", "int4wo", "awqmarlin", "gptqmarlin", "w4a16awq", "w4a16gptq", "uint4"), "int4"),
+    **dict.fromkeys(("w8a8", "w8a8int8", "int8sq", "smoothquant", "w8a8sq"), "int8"),
+    **dict.fromkeys(("float8", "e4m3", "fp8e4m3", "w8a8fp8", "fbgemmfp8", "fp8qdq", "fp8pbwo"), "fp8"),
+    **{"bfloat16": "bf16", "float16": "fp16", "half": "fp16", "float32": "fp32"},
+}
+
+
+def knows(source: Source) -> bool:
+    """Whether it looks like a result of a benchmark."""
+    if not source.is_json:
+        return source.text.lstrip()[:10].lower() == "metric,avg" or source.has("mlperf", "scenario", "unit", "result")
+    found = [known("serving", tuple(flat(one))) for _, one in source.objects[:20]]
+    return any(len(f) > 3 and ("model" in f or "concurrency" in f or "framework" in f) for f in found)
+
+
+def read(source: Source) -> Found:
+    """One operating point a result."""
+    if source.has("mlperf", "scenario", "unit", "result"):
+        return rows_of(source.rows(), lambda row: _mlperf(source, values("mlperf", row)))
+    entries = source.rows() if source.is_json else [(1, flat(_of_csv(source)))]
+    return rows_of(entries, lambda row: _point(source, values("serving", _in_ms(row)) | source.told, row))
+
+
+def _point(source: Source, v: Row, row: Row) -> Row:
+    """The operating point of one result."""
+    if _true(v.get("disagg")):
+        raise Refused("prefill and decode on chips of their own: a row of the standard CSV states their layouts (column parallel)")
+    apart = _true(v.get("dp_attention"))  # attention on data-parallel groups has no tensor groups
+    degrees = {name: number(name, v.get(name, 1.0), 1, whole=True) for name in ("tp", "pp", "attention_dp")}
+    n = v.get("n_chips") or (v.get("tp") and math.prod(degrees.values()))
+    if missing := [name for name in ("chip", "tp", "precision", "model") if not v.get(name) and not (name == "tp" and n)]:
+        raise Refused(f"does not tell {', '.join(missing)}: {' '.join(f'--{name} ...' for name in missing)} would")
+    n, tp = number("n_chips", n, 1, whole=True), 1.0 if apart else degrees["tp"] if v.get("tp") else n
+    done = number("completed", v["completed"], 1, whole=True) if "completed" in v else None
+    lengths = {
+        way: v.get(f"{way}_len") or (v[f"total_{way}"] / done if done and f"total_{way}" in v else None) for way in ("input", "output")
+    }
+    if not lengths["output"]:
+        raise Refused("the length of answers is not there (total_output_tokens and completed, or osl): --output-len would tell it")
+    rate = v.get("output_tok_s_per_gpu") or ("output_tok_s" in v and v["output_tok_s"] / n) or None
+    times = {name: value for name, value in v.items() if re.fullmatch(r"(ttft|tpot|itl|e2el)_\w+_ms", name)}
+    first, each = _stated(times, "ttft"), _stated(times, "tpot") or _stated(times, "itl")
+    if rate is None and each is None:
+        raise Refused(f"no output throughput and no time per token; it has {', '.join(sorted(map(str, row))[:12])}")
+    users, arrivals = (_limit(name, v.get(name)) for name in ("concurrency", "request_rate"))
+    framework = "TensorRT-LLM" if "engine.model" in row and not source.told.get("framework") else clean(v.get("framework") or "")
+    chip, precision, version = chip_named(v["chip"]), precision_of(v["precision"]), re.search(r"\d+\.\d[\w.]*", v.get("version", ""))
+    return times | {
+        **{
+            "source_group": "own run",
+            "group": f"{v['model']}|{chip}|{framework}|{precision}|TP{tp:g}",
+            "model_key": v["model"],
+            "chip": chip,
+        },
+        **{"weight_precision": precision, "kv_precision": "fp8" if re.search(r"fp8|e4m3", v.get("kv_precision", "").lower()) else ""},
+        **{"parallel": f"TP{tp:g}PP{degrees['pp']:g}", "framework": framework, "framework_version": version[0] if version else ""},
+        **{"mode": "closed_loop" if users else "open_loop_slo" if arrivals else "offline_max", "source": source.path.name},
+        **{"date": _date(v.get("date")), "n_chips": n, "tp": tp, "pp": degrees["pp"], "usable": 1.0, "concurrency": users},
+        **{"request_rate": arrivals, "input_len": lengths["input"] or None, "output_len": lengths["output"], "output_tok_s_per_gpu": rate},
+        **{"ttft_ms": times.get(first), "ttft_is": first, "tpot_ms": times.get(each), "tpot_is": each},
+        **{name: v.get(name) for name in ("draft_tokens", "power_w_per_gpu", "energy_j_per_out_token")},
+    }
+
+
+def _stated(times: Row, what: str) -> str | None:
+    """The time that stands for others: the median, else the mean."""
+    return next((name for name in (f"{what}_median_ms", f"{what}_mean_ms") if name in times), None)
+
+
+def _in_ms(row: Row) -> Row:
+    """A row whose metrics state a unit, with times in milliseconds."""
+    row = dict(row)
+    for name in [name for name in row if re.fullmatch(r"(time_to_first_token|inter_token_latency|request_latency)\.unit", name)]:
+        if (unit := str(row[name] or "").lower()) not in MS:
+            raise Refused(f"{name} is {unit[:20]!r}; expected {', '.join(filter(None, MS))}")
+        part = name.removesuffix("unit")
+        cells = {key: value for key, value in row.items() if key.startswith(part) and key != name and value not in (None, "", "N/A")}
+        row |= {key: number(key, value) * MS[unit] for key, value in cells.items()}
+    return row
+
+
+def _of_csv(source: Source) -> Row:
+    """AIPerf's CSV as its JSON: sections name the statistics, and metrics their unit, as ``Time To First Token (ms)``."""
+    found: Row = {}
+    header: list[str] = []
+    try:
+        for cells in csv.reader(source.text.split("\n"), strict=True):
+            if cells and cells[0] == "Metric":
+                header = ["avg" if name == "Value" else name.lower() for name in cells[1:]]
+            elif len(cells) > 1 and (match := re.fullmatch(r"([\w ]{1,80}?)(?: \(([^)]{0,40})\))?", cells[0])):
+                found[match[1].lower().replace(" ", "_")] = dict(zip(header, cells[1:], strict=False)) | {"unit": match[2] or ""}
+    except csv.Error as error:
+        raise Refused(f"not a CSV: {error}") from None
+    return found
+
+
+def _mlperf(source: Source, v: Row) -> Row:
+    """The operating point of a result of MLPerf Inference; what a submission does not say stays blank."""
+    if not re.fullmatch(r"tokens/s(ec)?", v.get("unit", "").strip(), re.IGNORECASE):
+        raise Refused(f"a result in {v.get('unit', 'no unit')}: only those in tokens/s are of language models")
+    if (scenario := v.get("scenario", "").lower()) != "offline":
+        raise Refused(f"scenario {scenario}: arrivals that just keep a limit of latency; offline results are read")
+    n = number("accelerators", v.get("each"), 1, whole=True) * (v.get("nodes") or 1.0 if "per_node" in v else 1.0)
+    told = source.told
+    model = clean(told.get("model") or re.sub(r"-99(\.9)?$", "", v.get("model", "")))
+    chip, framework = chip_named(told.get("chip") or v.get("chip")), clean(told.get("framework") or v.get("framework"))
+    return {
+        **{"source_group": "own run", "group": f"{model}|{chip}|{framework}", "model_key": model, "chip": chip, "kv_precision": ""},
+        **{"weight_precision": precision_of(told["precision"]) if "precision" in told else "", "parallel": "", "framework": framework},
+        **{"framework_version": "", "mode": "offline_max", "source": source.path.name, "date": "", "n_chips": n, "usable": 1.0},
+        **{name: told.get(name) for name in ("tp", "input_len", "output_len")},
+        **{"output_tok_s_per_gpu": number("result", v.get("result")) / n},
+    }
+
+
+def precision_of(text: str) -> str:
+    """A format by a word for it. Raises `Refused` for a word that is none: nothing is taken for bf16 that does not say so."""
+    plain = re.sub(r"[^a-z0-9]", "", text.lower())
+    found = plain if plain in formats.FORMATS else PRECISIONS.get(plain)
+    if found is None:
+        words = ", ".join((*formats.FORMATS, "awq", "gptq", "w4a16", "w8a8"))
+        raise Refused(f"precision {text[:40]!r} is no format that is known: --precision says one of {words}")
+    return found
+
+
+def _limit(name: str, text: str | None) -> float | None:
+    """A limit of the benchmark; infinite ones and words ("inf", "trace") are none."""
+    return number(name, text) or None if text and re.match(r"[-+.]?\d|nan", text) else None
+
+
+def _true(value: Any) -> bool:
+    return str(value).lower() in ("true", "1", "1.0", "yes")
+
+
+def _date(value: Any) -> str:
+    found = re.match(r"(\d{4})-?(\d\d)-?(\d\d)", str(value or ""))
+    return "-".join(found.groups()) if found else datetime.date.today().isoformat()
