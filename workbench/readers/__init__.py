@@ -56,7 +56,7 @@ def read(path: str | Path, told: Mapping[str, Any] | None = None, measured: str 
     With `measured`, a kind of `validate`, only what is read as such is known. Raises `DataError` for a file that is damaged, or of a known
     kind without a row that can be read: with path, line, what was found, and the option that would help.
     """
-    root = Path(path)
+    root, frames = Path(path), []
     files = sorted(p for p in root.rglob("*") if p.is_file() and not p.name.startswith(".")) if root.is_dir() else [root]
     sources = {file: Source(file, told or {}) for file in files}
     known = {file: kind for file, source in sources.items() if (kind := _kind(source, measured))}
@@ -64,7 +64,7 @@ def read(path: str | Path, told: Mapping[str, Any] | None = None, measured: str 
         if root.is_dir():
             raise DataError(root, f"no file of a known kind among {len(files)}; known: {', '.join(kind.name for kind in KINDS)}")
         return None
-    first, frames = next(iter(known.values())), []
+    first = next(iter(known.values()))
     said = [f"{file}: left out: of no known kind" for file in files if file not in known]
     for file, kind in known.items():
         if kind is not first:

@@ -35,7 +35,7 @@ def read(source: Source) -> Found:
     if source.has("mlperf", "scenario", "unit", "result"):
         return rows_of(source.rows(), lambda row: _mlperf(source, values("mlperf", row)))
     entries = source.rows() if source.is_json else [(1, flat(_of_csv(source)))]
-    return rows_of(entries, lambda row: _point(source, values("serving", _in_ms(row)) | source.told, row))
+    return rows_of(entries, lambda row: _point(source, values("serving", _in_ms(row)) | dict(source.told), row))
 
 
 def _point(source: Source, v: Row, row: Row) -> Row:
@@ -62,6 +62,7 @@ def _point(source: Source, v: Row, row: Row) -> Row:
     users, arrivals = (_limit(name, v.get(name)) for name in ("concurrency", "request_rate"))
     framework = "TensorRT-LLM" if "engine.model" in row and not source.told.get("framework") else clean(v.get("framework") or "")
     chip, precision, version = chip_named(v["chip"]), precision_of(v["precision"]), re.search(r"\d+\.\d[\w.]*", v.get("version", ""))
+    day = re.match(r"(\d{4})-?(\d\d)-?(\d\d)", v.get("date", ""))
     return times | {
         **{
             "source_group": "own run",
@@ -71,10 +72,11 @@ def _point(source: Source, v: Row, row: Row) -> Row:
         },
         **{"weight_precision": precision, "kv_precision": "fp8" if re.search(r"fp8|e4m3", v.get("kv_precision", "").lower()) else ""},
         **{"parallel": f"TP{tp:g}PP{degrees['pp']:g}", "framework": framework, "framework_version": version[0] if version else ""},
-        **{"mode": "closed_loop" if users else "open_loop_slo" if arrivals else "offline_max", "source": source.path.name},
-        **{"date": _date(v.get("date")), "n_chips": n, "tp": tp, "pp": degrees["pp"], "usable": 1.0, "concurrency": users},
-        **{"request_rate": arrivals, "input_len": lengths["input"] or None, "output_len": lengths["output"], "output_tok_s_per_gpu": rate},
-        **{"ttft_ms": times.get(first), "ttft_is": first, "tpot_ms": times.get(each), "tpot_is": each},
+        **{"mode": "closed_loop" if users else "open_loop_slo" if arrivals else "offline_max", "source": source.path.name, "usable": 1.0},
+        **{"date": "-".join(day.groups()) if day else datetime.date.today().isoformat(), "n_chips": n, "tp": tp, "pp": degrees["pp"]},
+        **{"concurrency": users, "request_rate": arrivals, "output_tok_s_per_gpu": rate},
+        **{"input_len": lengths["input"] or None, "output_len": lengths["output"]},
+        **{"ttft_ms": times.get(first or ""), "ttft_is": first, "tpot_ms": times.get(each or ""), "tpot_is": each},
         **{name: v.get(name) for name in ("draft_tokens", "power_w_per_gpu", "energy_j_per_out_token")},
     }
 
@@ -147,8 +149,3 @@ def _limit(name: str, text: str | None) -> float | None:
 
 def _true(value: Any) -> bool:
     return str(value).lower() in ("true", "1", "1.0", "yes")
-
-
-def _date(value: Any) -> str:
-    found = re.match(r"(\d{4})-?(\d\d)-?(\d\d)", str(value or ""))
-    return "-".join(found.groups()) if found else datetime.date.today().isoformat()

@@ -65,33 +65,19 @@ class Source:
 
     @cached_property
     def objects(self) -> list[tuple[int, Row]]:
-        """Objects of JSON, JSON lines or YAML with their lines, lists in an answer of an interface among them; none of another file."""
+        """Objects of JSON, JSON lines or YAML with their lines, those of a list in an answer of an interface; none of another file."""
+        if not self.is_json and self.path.suffix not in (".yaml", ".yml"):
+            return []
         try:
-            if self.path.suffix in (".yaml", ".yml"):
-                import yaml
-
-                found: list[tuple[int, Any]] = [(1, yaml.safe_load(self.text))]
-            elif not self.is_json:
-                return []
-            else:
-                found = self._json()
-        except json.JSONDecodeError as error:
-            raise DataError(self.path, f"not JSON: {error.msg} in line {error.lineno}") from None
-        except Exception as error:  # of YAML, of numbers and depths that are none
-            raise DataError(self.path, f"not {self.path.suffix[1:].upper()}: {str(error).splitlines()[:1]}") from None
+            found = _parsed(self.text, self.path.suffix)
+        except Exception as error:  # of JSON, of YAML, of numbers and depths that are none
+            line = f" in line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
+            raise DataError(self.path, f"not {'JSON' if self.is_json else 'YAML'}: {str(error).splitlines()[0]}{line}") from None
         if len(found) == 1 and isinstance(found[0][1], dict):
             inner = next((v for k in ("data", "history", "rows") if isinstance(v := found[0][1].get(k), list) and v), None)
             found = [(1, inner)] if inner and isinstance(inner[0], dict) else found
-        flat = [(line, one) for line, value in found for one in (value if isinstance(value, list) else [value])]
-        return flat if all(isinstance(one, dict) for _, one in flat) else []
-
-    def _json(self) -> list[tuple[int, Any]]:
-        try:
-            return [(1, json.loads(self.text))]
-        except json.JSONDecodeError as error:
-            if error.msg != "Extra data" and self.path.suffix != ".jsonl":
-                raise
-            return [(at, json.loads(line)) for at, line in enumerate(self.text.split("\n"), 1) if line.strip()]
+        every = [(line, one) for line, value in found for one in (value if isinstance(value, list) else [value])]
+        return every if all(isinstance(one, dict) for _, one in every) else []
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
@@ -112,6 +98,20 @@ class Source:
         """Whether it has columns for the fields of a kind, for one of those with ``|`` between them."""
         there = known(kind, self.columns)
         return all(any(name in there for name in names.split("|")) for names in fields)
+
+
+def _parsed(text: str, suffix: str) -> list[tuple[int, Any]]:
+    """What stands in JSON or YAML, or in each line of JSON lines, with the line."""
+    if suffix in (".yaml", ".yml"):
+        import yaml
+
+        return [(1, yaml.safe_load(text))]
+    try:
+        return [(1, json.loads(text))]
+    except json.JSONDecodeError as error:
+        if error.msg != "Extra data" and suffix != ".jsonl":
+            raise
+        return [(at, json.loads(line)) for at, line in enumerate(text.split("\n"), 1) if line.strip()]
 
 
 def flat(tree: Any, depth: int = 6) -> Row:

@@ -238,7 +238,7 @@ def write_tables(tables_: dict[str, pl.DataFrame], folder: str | Path) -> dict[P
     for path, (name, table) in paths.items():
         if name == "laws" and path.is_file():  # other laws of one's own stay
             others = tables.read(path, name).filter(~pl.col("law").is_in(table["law"].implode()))
-            paths[path] = (name, pl.concat([others, table.cast(dict(others.schema))]))
+            paths[path] = (name, pl.concat([others, table.cast(others.schema)]))
     with tempfile.TemporaryDirectory() as scratch:
         for path, (name, table) in paths.items():
             table.write_csv(Path(scratch) / path.name)
@@ -271,17 +271,16 @@ def _law(paths: Sequence[str | Path], told: dict[str, Any]) -> pl.DataFrame:
             raise DataError(path, "no runs for a scaling law: expected columns of params, loss, and tokens or compute")
         print(*one.said, sep="\n", file=sys.stderr)
     runs = pl.concat([one.frame for one in found if one])
-    points = [runs[name].to_numpy() for name in ("params", "tokens", "loss")]
+    n, d, loss = (runs[name].to_numpy() for name in ("params", "tokens", "loss"))
     try:
-        fitted, refits = scaling.fit(*points), scaling.bootstrap(*points, n=500)
+        fitted, refits = scaling.fit(n, d, loss), scaling.bootstrap(n, d, loss, n=500)
     except InputError as error:
         raise DataError(paths[0], str(error)) from None
     ends = {name: refits.interval(name) for name in ("E", "A", "B", "alpha", "beta")}
     note = "95 % of 500 refits: " + ", ".join(f"{name} {low:.4g} to {high:.4g}" for name, (low, high) in ends.items())
-    law = {"law": str(told.get("as") or Path(paths[0]).stem), "form": "additive", "counts": "total", "compute": "6ND", "available": True}
-    law |= {name: getattr(fitted, name) for name in (*ends, "compute_low", "compute_high")}
-    source = f"{runs.height} runs of {' and '.join(Path(path).name for path in paths)}; workbench calibrate scaling"
-    law |= {"source": source, "as_of": datetime.date.today().isoformat(), "note": note}
+    law: dict[str, Any] = {name: getattr(fitted, name) for name in (*ends, "compute_low", "compute_high")}
+    law |= {"law": str(told.get("as") or Path(paths[0]).stem), "form": "additive", "counts": "total", "compute": "6ND", "available": True}
+    law |= {"note": note, "as_of": datetime.date.today().isoformat(), "source": f"{runs.height} runs; workbench calibrate scaling"}
     return pl.DataFrame({c.column: [law.get(c.column)] for c in tables.declaration("laws")})
 
 
@@ -320,7 +319,7 @@ def _foreign(kind: str, path: Path, told: Mapping[str, Any]) -> pl.DataFrame | N
             raise DataError(path, f"{', '.join(given)}: a CSV of measurements says it in its columns; options are for logs and results")
         return None
     print(*(f"{line}\n" for line in found.said), sep="", end="", file=sys.stderr)
-    types = dict.fromkeys(form.text, pl.String) | dict.fromkeys(form.numbers, pl.Float64)
+    types = pl.Schema(dict.fromkeys(form.text, pl.String()) | dict.fromkeys(form.numbers, pl.Float64()))
     lacking = [pl.lit(None, pl.Null).alias(name) for name in types if name not in found.frame.columns]
     return found.frame.with_columns(lacking).cast(types).with_columns(pl.lit(found.kind).alias(READ))
 
