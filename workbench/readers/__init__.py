@@ -13,7 +13,7 @@ from workbench.errors import DataError
 from workbench.readers import collectives, machines, serving
 from workbench.readers import series as timed
 from workbench.readers.series import hourly
-from workbench.readers.source import Found, Refused, Source
+from workbench.readers.source import Found, Refused, Source, clean
 
 __all__ = ["KINDS", "Read", "Source", "hourly", "read", "unknown"]
 
@@ -75,7 +75,8 @@ def read(path: str | Path, told: Mapping[str, Any] | None = None, measured: str 
         except Refused as why:
             raise DataError(file, str(why)) from None
         said += [f"{file}: {line}" for line in found.said()]
-        frames += [pl.DataFrame(found.rows, infer_schema_length=None)] if found.rows else []
+        rows = [{name: clean(cell) if isinstance(cell, str) else cell for name, cell in row.items()} for row in found.rows]
+        frames += [pl.DataFrame(rows, infer_schema_length=None)] if rows else []
     if not frames:
         raise DataError(root, f"{first.name} without a row that can be read: {'; '.join(said[:3]).replace(f'{root}: ', '')}")
     return Read(first.name, pl.concat(frames, how="diagonal_relaxed"), said)

@@ -290,8 +290,8 @@ def read(kind: str, path: Path, told: Mapping[str, Any] | None = None) -> tuple[
     A log or a result is taken for what `readers` make of it, and what is left out of it is said on the standard error. Raises
     `DataError`, naming all missing columns of the form that the file is nearest to; also where there is no row.
     """
-    forms, frame = _forms(kind), _foreign(kind, path, told or {})
-    if frame is not None:
+    forms = _forms(kind)
+    if not forms[0].read and (frame := _foreign(kind, path, told or {})) is not None:
         return forms[0], frame
     for form in forms:
         if form.read and (frame := form.read(path)) is not None:
