@@ -123,10 +123,22 @@ timestamp, index, name, power.draw [W], utilization.gpu [%], memory.used [MiB]
 DMON = "#Entity   POWER   GPUTL\nID        W\nGPU 0     98.5    0\nGPU 1     600.0   99\n#Entity   POWER   GPUTL\nGPU 1     610.0   99\n"
 
 
+def test_a_day_that_may_be_a_month_is_refused(file):
+    with pytest.raises(DataError, match="'01/02/2026': day or month first\\? expected YYYY-MM-DD"):
+        readers.read(file("date,price USD/MWh\n01/02/2026,50\n"))
+
+
+def test_times_of_chats_are_seconds(file):
+    rows = [{"chat_id": 1, "timestamp": t, "input_length": 5, "output_length": 6, "hash_ids": [1]} for t in (0.5, 9.5)]
+    assert readers.read(file("\n".join(map(json.dumps, rows)), "chats.jsonl")).frame["time_s"][1] == 9.0
+
+
 def test_logs_of_power_are_read(file):
     found = readers.read(file(SMI))
     assert found.frame.select("chip", "samples", "seconds", "power_at_work_w").row(0) == ("H100", 2, 1.0, 600.0)
     assert "left out: 1 (line 4): power.draw [W] is '[N/A]'" in found.said[0]
+    smi = "# gpu    pwr  gtemp  sm\n# Idx      W      C   %\n    0    300     40  90\n    0    310     41  90\n"
+    assert readers.read(file(smi, "smi.txt")).frame.select("mean_power_w", "samples_at_work").row(0) == (305.0, 2)
     found = readers.read(file(DMON, "dmon.txt"), {"chip": "H200"})
     assert found.frame.select("index", "chip", "mean_power_w", "samples_at_work").rows() == [
         ("0", "H200", 98.5, 0),

@@ -116,6 +116,14 @@ def test_results_of_every_tool_are_read(file, saved, told, expected):
     assert validation.validate("serving", file(saved), told=told).rows.height > 0
 
 
+def test_prefill_and_decode_on_chips_of_their_own_are_read(file):
+    apart = {"disagg": True, "spec_method": "mtp", "prefill_tp": 4, "prefill_num_workers": 1, "decode_num_workers": 2, "num_decode_gpu": 8}
+    found = readers.read(file(ROW | apart)).frame.row(0, named=True)
+    expected = {"parallel": "P:1x(TP4DP1) D:2x(TP4DP1)", "n_chips": 12, "mode": "disagg", "draft_tokens": 2, "mean_len_factor": 0.9}
+    assert {name: found[name] for name in expected} == expected
+    assert validation.validate("serving", file(ROW | apart)).rows["predicted"].count() == 3
+
+
 def test_the_csv_of_genai_perf_is_read(file):
     row = readers.read(file(GENAI_CSV, "profile.csv"), TOLD).frame.row(0, named=True)
     assert [row[name] for name in ("ttft_ms", "tpot_ms", "input_len", "output_len", "output_tok_s_per_gpu")] == [
@@ -169,7 +177,7 @@ def test_a_word_that_is_no_format_is_never_bf16(file, word):
     ("saved", "said"),
     [
         (SGLANG, "does not tell chip, tp, precision, model: --chip ... --tp ... --precision ... --model ... would"),
-        (INFERENCEX | {"disagg": True}, "prefill and decode on chips of their own"),
+        (INFERENCEX | {"disagg": True}, "prefill and decode on chips of their own, without workers, tp or chips of prefill"),
         (VLLM | {"total_output_tokens": None}, "the length of answers is not there"),
         (
             AIPERF | {"chip": "H200", "tp": 1, "precision": "fp8", "inter_token_latency": {"avg": 2, "unit": "weeks"}},

@@ -19,7 +19,7 @@ def system(source: Source) -> Found:
     today = datetime.date.today().isoformat()
     named = {"chip": clean(source.told.get("as") or source.path.stem), "vendor": "own", "release": today[:4], "status": "announced"}
     end = {"source": source.path.name, "as_of": today}
-    notes = "vendor, release and status are not stated: own, this year, announced"
+    notes = "vendor, release and status are not stated: own, this year, announced; rates of links are taken for one direction"
     return rows_of(
         source.rows(), lambda row: named | (v := values("system", row)) | {"scaleup_domain": int(v.get("scaleup_domain", 1))} | end, notes
     )

@@ -18,6 +18,7 @@ from workbench.readers.source import Found, Refused, Row, Source, chip_named, kn
 UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 GAP, SECONDS = 50.0, 30.0  #: a gap is so many times the mean time between requests, and half a minute at least
 EPOCH = (1e9, 4.2e9)  #: seconds since 1970 of 2001 to 2100; a thousand times that are milliseconds
+DMON = re.compile(r"^#\s*(?:entity|gpu)\b.*\s(?:power|powr|pwr)\b", re.IGNORECASE | re.MULTILINE)
 AT_WORK = 50.0  #: a sample of at least so much utilisation counts as at work [%]
 FIGURES = ("electricity_usd_per_kwh", "carbon_g_per_kwh", "marginal_carbon_g_per_kwh")
 #: Units in an option, a header or a column beside it, each as its part of a USD/kWh or g/kWh.
@@ -73,7 +74,7 @@ def _unit_of_time(source: Source, name: str, largest: float) -> tuple[str, str]:
     for unit, size in UNITS.items():
         if EPOCH[0] <= largest * size < EPOCH[1]:
             return unit, "since 1970, by its size"
-    if "hash_ids.0" in source.columns or "hash_ids" in source.columns:
+    if "hash_ids" in source.columns and "chat_id" not in source.columns:  # traces with chats count seconds
         return "ms", "as traces of Mooncake have it; --time-unit says another"
     if largest > 366 * 86400:
         raise Refused(f"{name} up to {largest:.4g} is more than a year of seconds: --time-unit says one of {', '.join(UNITS)}")
@@ -85,6 +86,8 @@ def _moment(name: str, cell: Any, dated: bool = True) -> float:
     text = str(cell).strip()
     if not dated and not re.match(r"\d{4}[-/]\d\d?[-/]\d", text):
         return number(name, cell, least=-1e18)
+    if re.match(r"\d\d?/\d\d?/\d{4}", text) and not name.lower().startswith("mtu"):  # ENTSO-E puts the day first
+        raise Refused(f"{name} is {text[:40]!r}: day or month first? expected YYYY-MM-DD")
     plain = re.sub(r"^(\d\d)[./](\d\d)[./](\d{4})", r"\3-\2-\1", re.split(r"\s+-\s+", text)[0]).replace("/", "-")
     try:
         moment = datetime.datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", plain))
@@ -179,12 +182,12 @@ def power(source: Source) -> Found:
 
 
 def _dmon(source: Source) -> Iterator[tuple[int, Row]]:
-    """Rows of ``dcgmi dmon``, under the header that it repeats."""
+    """Rows of ``dcgmi dmon`` or ``nvidia-smi dmon``, under the header that they repeat."""
     names: list[str] = []
     for at, line in enumerate(source.text.split("\n"), 1):
         if line.startswith("#"):
-            names = line.lstrip("# ").split()[1:] if "Entity" in line else names
-        elif match := re.match(r"\s*GPU (\d{1,4})\s+(.*)$", line[:1000]):
+            names = line.lstrip("# ").split()[1:] if re.search(r"entity|\bgpu\b", line, re.IGNORECASE) else names
+        elif match := re.match(r"\s*(?:GPU )?(\d{1,4})\s+(.*)$", line[:1000]):
             yield at, dict(zip(names, match[2].split(), strict=False)) | {"id": match[1]}
 
 

@@ -11,6 +11,8 @@ from typing import Any
 from workbench import formats
 from workbench.readers.source import Found, Refused, Row, Source, chip_named, clean, flat, known, number, rows_of, values
 
+DRAFTS = 2.0  #: tokens drafted a step where a file says no more than that there is speculation
+LENGTHS = 0.9  #: mean length of the prompts and answers of InferenceX over the nominal one: they are drawn from 0.8 to 1.0 of it
 #: Units of times, in milliseconds.
 MS = {"": 1.0, "ms": 1.0, "milliseconds": 1.0, "s": 1e3, "sec": 1e3, "seconds": 1e3, "us": 1e-3, "ns": 1e-6}
 #: Words of formats that tools use for another: of letters and digits alone.
@@ -40,8 +42,8 @@ def read(source: Source) -> Found:
 
 def _point(source: Source, v: Row, row: Row) -> Row:
     """The operating point of one result."""
-    if _true(v.get("disagg")):
-        raise Refused("prefill and decode on chips of their own: a row of the standard CSV states their layouts (column parallel)")
+    split = _sides(v) if _true(v.get("disagg")) else {}
+    v = v | split
     apart = _true(v.get("dp_attention"))  # attention on data-parallel groups has no tensor groups
     degrees = {name: number(name, v.get(name, 1.0), 1, whole=True) for name in ("tp", "pp", "attention_dp")}
     n = v.get("n_chips") or (v.get("tp") and math.prod(degrees.values()))
@@ -71,14 +73,40 @@ def _point(source: Source, v: Row, row: Row) -> Row:
             "chip": chip,
         },
         **{"weight_precision": precision, "kv_precision": "fp8" if re.search(r"fp8|e4m3", v.get("kv_precision", "").lower()) else ""},
-        **{"parallel": f"TP{tp:g}PP{degrees['pp']:g}", "framework": framework, "framework_version": version[0] if version else ""},
-        **{"mode": "closed_loop" if users else "open_loop_slo" if arrivals else "offline_max", "source": source.path.name, "usable": 1.0},
+        **{
+            "parallel": split.get("parallel") or f"TP{tp:g}PP{degrees['pp']:g}",
+            "framework": framework,
+            "framework_version": version[0] if version else "",
+        },
+        **{
+            "mode": "disagg" if split else "closed_loop" if users else "open_loop_slo" if arrivals else "offline_max",
+            "source": source.path.name,
+            "usable": 1.0,
+        },
         **{"date": "-".join(day.groups()) if day else datetime.date.today().isoformat(), "n_chips": n, "tp": tp, "pp": degrees["pp"]},
         **{"concurrency": users, "request_rate": arrivals, "output_tok_s_per_gpu": rate},
         **{"input_len": lengths["input"] or None, "output_len": lengths["output"]},
         **{"ttft_ms": times.get(first or ""), "ttft_is": first, "tpot_ms": times.get(each or ""), "tpot_is": each},
-        **{name: v.get(name) for name in ("draft_tokens", "power_w_per_gpu", "energy_j_per_out_token")},
+        **{"draft_tokens": v.get("draft_tokens") or (DRAFTS if v.get("spec", "none").lower() not in ("none", "false") else None)},
+        **{
+            "mean_len_factor": LENGTHS if "conc" in v else None,
+            "prefill_chips": v.get("prefill_chips"),
+            "decode_chips": v.get("decode_chips"),
+        },
+        **{name: v.get(name) for name in ("power_w_per_gpu", "energy_j_per_out_token")},
     }
+
+
+def _sides(v: Row) -> Row:
+    """Prefill and decode on chips of their own, as InferenceX states their layouts."""
+    sides = {}
+    for side, letter in (("prefill", "P"), ("decode", "D")):
+        counts = [v.get(f"{side}_{name}") for name in ("workers", "tp", "chips")]
+        if not all(counts):
+            raise Refused(f"prefill and decode on chips of their own, without workers, tp or chips of {side}")
+        own = 1.0 if _true(v.get("prefill_dp_attention" if letter == "P" else "dp_attention")) else counts[1]
+        sides[letter] = f"{letter}:{counts[0]:g}x(TP{own:g}DP1)"
+    return {"parallel": f"{sides['P']} {sides['D']}", "n_chips": v["prefill_chips"] + v["decode_chips"], "tp": v["decode_tp"]}
 
 
 def _stated(times: Row, what: str) -> str | None:
@@ -121,7 +149,7 @@ def _mlperf(source: Source, v: Row) -> Row:
         raise Refused(f"scenario {scenario}: arrivals that just keep a limit of latency; offline results are read")
     n = number("accelerators", v.get("each"), 1, whole=True) * (v.get("nodes") or 1.0 if "per_node" in v else 1.0)
     told = source.told
-    model = clean(told.get("model") or re.sub(r"-99(\.9)?$", "", v.get("model", "")))
+    model = clean(told.get("model") or re.sub(r"(-interactive|-edge)?(-99(\.9)?)?$", "", v.get("model", "")))
     chip, framework = chip_named(told.get("chip") or v.get("chip")), clean(told.get("framework") or v.get("framework"))
     return {
         **{"source_group": "own run", "group": f"{model}|{chip}|{framework}", "model_key": model, "chip": chip, "kv_precision": ""},

@@ -71,8 +71,8 @@ class Source:
         try:
             found = _parsed(self.text, self.path.suffix)
         except Exception as error:  # of JSON, of YAML, of numbers and depths that are none
-            line = f" in line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
-            raise DataError(self.path, f"not {'JSON' if self.is_json else 'YAML'}: {str(error).splitlines()[0]}{line}") from None
+            said = f"{error.msg} in line {error.lineno}" if isinstance(error, json.JSONDecodeError) else str(error).partition("\n")[0]
+            raise DataError(self.path, f"not {'JSON' if self.is_json else 'YAML'}: {said}") from None
         if len(found) == 1 and isinstance(found[0][1], dict):
             inner = next((v for k in ("data", "history", "rows") if isinstance(v := found[0][1].get(k), list) and v), None)
             found = [(1, inner)] if inner and isinstance(inner[0], dict) else found
@@ -176,7 +176,12 @@ def clean(value: Any) -> str:
 def chip_named(words: Any) -> str:
     """Name in the catalogue of a chip that a driver or a file names; its own if there is none."""
     plain = re.sub(r"\s+", " ", clean(words)).strip()
-    for name in (plain, plain.replace("_", " "), re.sub(r"[-_ ](sxm\d?|oam)\b.*", "", plain, flags=re.IGNORECASE)):
+    stem = (
+        plain
+        if "pcie" in plain.lower()
+        else re.sub(r"[-_ ](sxm\d?|oam|nvl\d+|\d+gb|trt|atom)(?![a-z0-9]).*", "", plain, flags=re.IGNORECASE)
+    )
+    for name in (plain, plain.replace("_", " "), stem):
         try:
             return catalogue.chip(name).name
         except UnknownName:
