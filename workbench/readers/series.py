@@ -37,14 +37,14 @@ LOCAL = re.compile(rf"(?<![a-z])(eur|gbp|aud|cad|chf|nok|sek|dkk|pln|jpy|inr|cny
 
 def trace(source: Source) -> Found:
     """Requests in order of time since the first [s]; gaps are told."""
-    at = known("trace", source.columns)["time"][0]
+    there = known("trace", source.columns)
+    at, sizes = there["time"][0], {way: there[way][0] for way in ("input_tokens", "output_tokens")}
 
     def make(row: Row) -> Row | None:
         if all(cell in (None, "") for cell in row.values()):
             return None
-        v = values("trace", row)
-        sizes = {way: number(way, v.get(way), whole=True) for way in ("input_tokens", "output_tokens")}
-        return {"time_s": _moment(at, row.get(at), dated=False)} | sizes
+        tokens = {way: number(column, row.get(column), whole=True) for way, column in sizes.items()}
+        return {"time_s": _moment(at, row.get(at), dated=False)} | tokens
 
     found = rows_of(source.rows(), make)
     if not (rows := found.rows):

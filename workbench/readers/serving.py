@@ -66,33 +66,20 @@ def _point(source: Source, v: Row, row: Row) -> Row:
     chip, precision, version = chip_named(v["chip"]), precision_of(v["precision"]), re.search(r"\d+\.\d[\w.]*", v.get("version", ""))
     day = re.match(r"(\d{4})-?(\d\d)-?(\d\d)", v.get("date", ""))
     return times | {
-        **{
-            "source_group": "own run",
-            "group": f"{v['model']}|{chip}|{framework}|{precision}|TP{tp:g}",
-            "model_key": v["model"],
-            "chip": chip,
-        },
+        **{"source_group": "own run", "group": f"{v['model']}|{chip}|{framework}|{precision}|TP{tp:g}", "model_key": v["model"]},
+        **{"chip": chip},
         **{"weight_precision": precision, "kv_precision": "fp8" if re.search(r"fp8|e4m3", v.get("kv_precision", "").lower()) else ""},
-        **{
-            "parallel": split.get("parallel") or f"TP{tp:g}PP{degrees['pp']:g}",
-            "framework": framework,
-            "framework_version": version[0] if version else "",
-        },
-        **{
-            "mode": "disagg" if split else "closed_loop" if users else "open_loop_slo" if arrivals else "offline_max",
-            "source": source.path.name,
-            "usable": 1.0,
-        },
+        **{"parallel": split.get("parallel") or f"TP{tp:g}PP{degrees['pp']:g}", "framework": framework},
+        **{"framework_version": version[0] if version else ""},
+        **{"mode": "disagg" if split else "closed_loop" if users else "open_loop_slo" if arrivals else "offline_max"},
+        **{"source": source.path.name, "usable": 1.0},
         **{"date": "-".join(day.groups()) if day else datetime.date.today().isoformat(), "n_chips": n, "tp": tp, "pp": degrees["pp"]},
         **{"concurrency": users, "request_rate": arrivals, "output_tok_s_per_gpu": rate},
         **{"input_len": lengths["input"] or None, "output_len": lengths["output"]},
         **{"ttft_ms": times.get(first or ""), "ttft_is": first, "tpot_ms": times.get(each or ""), "tpot_is": each},
         **{"draft_tokens": v.get("draft_tokens") or (DRAFTS if v.get("spec", "none").lower() not in ("none", "false") else None)},
-        **{
-            "mean_len_factor": LENGTHS if "conc" in v else None,
-            "prefill_chips": v.get("prefill_chips"),
-            "decode_chips": v.get("decode_chips"),
-        },
+        **{"mean_len_factor": LENGTHS if "conc" in v else None, "prefill_chips": v.get("prefill_chips")},
+        **{"decode_chips": v.get("decode_chips")},
         **{name: v.get(name) for name in ("power_w_per_gpu", "energy_j_per_out_token")},
     }
 
