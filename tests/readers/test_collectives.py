@@ -196,6 +196,8 @@ def test_hosts_of_the_rank_list_bound_the_domain(log):
     assert set(found.frame["scaleup_domain_gpus"]) == {4}
     assert "InfiniBand is taken between domains; --fabric says another" in found.said[0]
     assert set(read_log(log(hosts), fabric="RoCE", nic_gbps=200).frame["fabric"]) == {"RoCE"}
+    cards = read_log(log(PLAIN.replace("NVIDIA H100 80GB HBM3", "NVIDIA H100 PCIe"))).frame  # bridges join pairs alone
+    assert cards.select("chip", "scaleup_domain_gpus", "scale_up_GBps_per_dir").row(0) == ("H100 PCIe", 8, 63.0)
     racks = read_log(log(hosts.replace("NVIDIA H100 80GB HBM3", "NVIDIA GB200")))  # links of a rack join its hosts
     assert set(racks.frame["scaleup_domain_gpus"]) == {72}
 

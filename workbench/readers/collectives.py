@@ -144,13 +144,13 @@ def _saved(source: Source) -> Iterator[Run]:
 def _rows(source: Source, run: Run, left: list[tuple[int, str]], notes: list[str]) -> Iterator[Row]:
     """Rows of a run that say what, between how many and where."""
     told = source.told
-    op = run.op or _told(told.get("program")) or _by_name(source, run, notes)
+    op = (run.op if run.op in NAMES else None) or _told(told.get("program")) or run.op or _by_name(source, run, notes)
     chip = chip_named(told["chip"]) if told.get("chip") else run.chip
     listed, inferred, quality = max(run.hosts, default=-1) + 1, _ranks(op, run), ""
     ranks = int(told.get("n_chips") or listed or run.launched or inferred)
     if inferred and abs(inferred - ranks) > max(1, 0.1 * ranks) and not told.get("n_chips"):
         quality, ranks = f"; the log says {ranks} ranks but busbw / algbw says {inferred}", inferred
-    domain = told.get("domain") or _domain(run, chip, ranks)
+    domain, rate = (told["domain"], None) if told.get("domain") else _domain(run, chip, ranks)
     fabric = told.get("fabric") or NETWORKS.get(run.network.lower())
     if op in OPERATIONS and domain and ranks > domain and not fabric:
         notes.append("no network named: InfiniBand is taken between domains; --fabric says another")
@@ -164,7 +164,7 @@ def _rows(source: Source, run: Run, left: list[tuple[int, str]], notes: list[str
         yield {name: value for name, value in row.items() if name != "redop"} | {
             **{"table_id": source.path.stem, "collective": op, "n_gpus": float(ranks), "chip": chip, "library": run.library},
             **{"scaleup_domain_gpus": domain and float(domain), "nic_Gbps_per_gpu": told.get("nic_gbps"), "fabric": fabric or "InfiniBand"},
-            **{"quality": row["quality"] + quality, "source": source.path.name},
+            **{"quality": row["quality"] + quality, "source": source.path.name, "scale_up_GBps_per_dir": rate},
         }
 
 
@@ -197,15 +197,20 @@ def _ranks(op: str | None, run: Run) -> int:
     return round(1 / (1 - share)) if 0 < share < 1 - 1e-6 and 1 / (1 - share) < 20 * best["algbw_GBps"] else 0
 
 
-def _domain(run: Run, chip: str, ranks: int) -> float | None:
-    """Ranks that exchange without a network: those on a host, at most those that the chip's links join; a rack's where it joins hosts."""
+def _domain(run: Run, chip: str, ranks: int) -> tuple[float | None, float | None]:
+    """Ranks that exchange without a network: those on a host, at most those that the chip's links join; a rack's where it joins hosts.
+
+    On one host that the links do not join as a whole, all do over PCIe, whose rate [GB/s] comes with them.
+    """
     try:
         found = catalogue.chip(chip)
     except UnknownName:
-        return None
+        return None, None
     near, hosts = found.near[0], [*run.hosts.values()]
     counted = all(hosts) and len(hosts) >= max(ranks, 1) and near <= found.host_chips
-    return min(max(map(hosts.count, set(hosts))), near) if counted else near
+    if counted and near < ranks and len(set(hosts)) == 1:
+        return ranks, found.pcie_bandwidth / 1e9
+    return min(max(map(hosts.count, set(hosts))), near) if counted else near, None
 
 
 def _version(code: int) -> str:

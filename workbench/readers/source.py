@@ -17,7 +17,7 @@ from workbench.errors import DataError, UnknownName
 Row = dict[str, Any]
 MOST = 1e30  #: no count, rate or time of a file is larger
 STATISTICS = {"avg": "mean", "p50": "median"}
-NUMBER = re.compile(r"([-+]?(?:\d{1,3}(?:,\d{3})+(?:\.\d*)?|[\d.]+(?:e[-+]?\d+)?)) *[a-z%/]*", re.IGNORECASE)
+NUMBER = re.compile(r"([-+]?(?:\d{1,3}(?:,\d{3})+(?:\.\d*)?|[\d.]+(?:e[-+]?\d+)?)) *(?:W|MiB|%)?", re.IGNORECASE)
 
 
 class Refused(ValueError):
@@ -156,7 +156,7 @@ def rows_of(entries: Iterable[tuple[int, Any]], make: Callable[[Any], Row | None
 
 
 def number(name: str, value: Any, least: float = 0.0, whole: bool = False) -> float:
-    """A cell as a number, less the unit behind it. Raises `Refused` for what is none, or none that can be."""
+    """A cell as a number, less the watts, MiB or % behind it. Raises `Refused` for what is none, or none that can be."""
     match = NUMBER.fullmatch(value.strip()[:100]) if isinstance(value, str) else None
     try:
         found = math.nan if isinstance(value, bool | None) else float(match[1].replace(",", "") if match else value)
@@ -176,12 +176,8 @@ def clean(value: Any) -> str:
 def chip_named(words: Any) -> str:
     """Name in the catalogue of a chip that a driver or a file names; its own if there is none."""
     plain = re.sub(r"\s+", " ", clean(words)).strip()
-    stem = (
-        plain
-        if "pcie" in plain.lower()
-        else re.sub(r"[-_ ](sxm\d?|oam|nvl\d+|\d+gb|trt|atom)(?![a-z0-9]).*", "", plain, flags=re.IGNORECASE)
-    )
-    for name in (plain, plain.replace("_", " "), stem):
+    stem = re.split(r"[-_ ](?:sxm\d?|oam|nvl\d+|\d+gb|trt|atom)(?![a-z0-9])", plain, maxsplit=1, flags=re.IGNORECASE)[0]
+    for name in (plain, plain.replace("_", " "), plain if "pcie" in plain.lower() else stem):
         try:
             return catalogue.chip(name).name
         except UnknownName:
