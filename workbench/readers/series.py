@@ -21,18 +21,6 @@ EPOCH = (1e9, 4.2e9)  #: seconds since 1970 of 2001 to 2100; a thousand times th
 DMON = re.compile(r"^#\s*(?:entity|gpu)\b.*\s(?:power|powr|pwr)\b", re.IGNORECASE | re.MULTILINE)
 AT_WORK = 50.0  #: a sample of at least so much utilisation counts as at work [%]
 FIGURES = ("electricity_usd_per_kwh", "carbon_g_per_kwh", "marginal_carbon_g_per_kwh")
-#: Units in an option, a header or a column beside it, each as its part of a USD/kWh or g/kWh.
-_PER, _OF = r"[/_ ](?:per[_ ])?", r"(?<![a-z])%s(?:[_ ]?co.{1,4}?)?(?:[_ ]?eq)?[/_ ](?:per[_ ])?%s"
-PRICES = {rf"(?:usd|\$){_PER}mwh": 1e-3, rf"(?:usd|\$){_PER}kwh": 1.0, rf"cents?{_PER}kwh": 1e-2}
-POUND = 0.45359237  #: g/kWh of a lb/MWh
-CARBON = {
-    _OF % ("kg", "kwh"): 1e3,
-    _OF % ("t(?:onnes?)?", "mwh"): 1e3,
-    _OF % ("lbs?", "mwh"): POUND,
-    _OF % ("kg", "mwh"): 1.0,
-    _OF % ("g", "kwh"): 1.0,
-}
-LOCAL = re.compile(rf"(?<![a-z])(eur|gbp|aud|cad|chf|nok|sek|dkk|pln|jpy|inr|cny){_PER}(mwh|kwh)")
 
 
 def trace(source: Source) -> Found:
@@ -100,8 +88,7 @@ def hours(source: Source) -> Found:
     """Hours of prices [USD/kWh] and carbon [g/kWh] in order; gaps, and hours that stand twice, are told."""
     there = known("hours", source.columns)
     if "value" in there and not set(FIGURES) & set(there):  # of WattTime, or of what --unit says
-        priced = any(re.search(pattern, str(source.told.get("unit", "")).lower()) for pattern in (*PRICES, LOCAL.pattern))
-        there[FIGURES[0 if priced else 2]] = there["value"]
+        there[FIGURES[0 if known("price unit", (str(source.told.get("unit")).lower(),)) else 2]] = there["value"]
     if "part" in there:  # of CAISO: energy, congestion and losses apart
         there = {name: there[name] for name in ("time", "part", FIGURES[0]) if name in there}
     at, columns = there["time"][0], {name: there[name][0] for name in FIGURES if name in there}
@@ -129,15 +116,15 @@ def _unit(source: Source, figure: str, column: str) -> tuple[float, str]:
     beside = next((row.get(kind) for _, row in source.rows()), "") if kind else ""
     for text, how in ((source.told.get("unit"), "as told"), (column, "by the header"), (beside, f"by column {kind}")):
         plain = re.sub(r"[\[\]()\s]+", " ", str(text or "").lower())
-        if price and (local := LOCAL.search(plain)):
-            rates = catalogue.table("currencies").filter(pl.col("currency") == local[1].upper()).sort("period")
-            if rates.is_empty():
-                raise Refused(f"no rate of {local[1].upper()} in table currencies; give the prices in USD")
-            rate, period = float(rates["usd_per_unit"][-1]), rates["period"][-1]
-            return rate * (1e-3 if local[2] == "mwh" else 1.0), f"{how}, at {rate:g} USD per {local[1].upper()} of {period}"
-        if factor := next((f for pattern, f in (PRICES if price else CARBON).items() if re.search(pattern, plain)), None):
-            return factor, how
-    published = {"MW": 1e-3, "carbonIntensity": 1.0, "MOER": POUND, "value": POUND}.get(
+        for name, (_, factor) in known("price unit" if price else "carbon unit", (plain,)).items():
+            if name not in ("USD", "g_per_kwh"):
+                rates = catalogue.table("currencies").filter(pl.col("currency") == name).sort("period")
+                if rates.is_empty():
+                    raise Refused(f"no rate of {name} in table currencies; give the prices in USD")
+                rate, period = float(rates["usd_per_unit"][-1]), rates["period"][-1]
+                return rate * (factor or 1.0), f"{how}, at {rate:g} USD per {name} of {period}"
+            return factor or 1.0, how
+    published = {"MW": 1e-3, "carbonIntensity": 1.0, "MOER": 0.45359237, "value": 0.45359237}.get(
         column
     )  # CAISO, Electricity Maps, WattTime document them
     if published is None or (column == "value" and "point_time" not in source.columns):

@@ -13,29 +13,20 @@ from workbench.readers.source import Found, Refused, Row, Source, chip_named, cl
 
 DRAFTS = 2.0  #: tokens drafted a step where a file says no more than that there is speculation
 LENGTHS = 0.9  #: mean length of the prompts and answers of InferenceX over the nominal one: they are drawn from 0.8 to 1.0 of it
-#: Units of times, in milliseconds.
-MS = {"": 1.0, "ms": 1.0, "milliseconds": 1.0, "s": 1e3, "sec": 1e3, "seconds": 1e3, "us": 1e-3, "ns": 1e-6}
-#: Words of formats that tools use for another: of letters and digits alone.
-PRECISIONS = {
-    **dict.fromkeys(("awq", "gptq", "w4a16", "int4wo", "awqmarlin", "gptqmarlin", "w4a16awq", "w4a16gptq", "uint4"), "int4"),
-    **dict.fromkeys(("w8a8", "w8a8int8", "int8sq", "smoothquant", "w8a8sq"), "int8"),
-    **dict.fromkeys(("float8", "e4m3", "fp8e4m3", "w8a8fp8", "fbgemmfp8", "fp8qdq", "fp8pbwo"), "fp8"),
-    **{"bfloat16": "bf16", "float16": "fp16", "half": "fp16", "float32": "fp32"},
-}
 
 
 def knows(source: Source) -> bool:
     """Whether it looks like a result of a benchmark."""
     if not source.is_json:
-        return source.text.lstrip()[:10].lower() == "metric,avg" or source.has("mlperf", "scenario", "unit", "result")
+        return source.text.lstrip()[:10].lower() == "metric,avg" or source.has("mlperf", "scenario", "unit")
     found = [known("serving", tuple(flat(one))) for _, one in source.objects[:20]]
     return any(len(f) > 3 and ("model" in f or "concurrency" in f or "framework" in f) for f in found)
 
 
 def read(source: Source) -> Found:
     """One operating point a result."""
-    if source.has("mlperf", "scenario", "unit", "result"):
-        return rows_of(source.rows(), lambda row: _mlperf(source, values("mlperf", row)))
+    if source.has("mlperf", "scenario", "unit"):
+        return rows_of(source.rows(), lambda row: _point(source, _mlperf(values("mlperf", row)) | dict(source.told), row))
     entries = source.rows() if source.is_json else [(1, flat(_of_csv(source)))]
     return rows_of(entries, lambda row: _point(source, values("serving", _in_ms(row)) | dict(source.told), row))
 
@@ -47,14 +38,16 @@ def _point(source: Source, v: Row, row: Row) -> Row:
     apart = _true(v.get("dp_attention"))  # attention on data-parallel groups has no tensor groups
     degrees = {name: number(name, v.get(name, 1.0), 1, whole=True) for name in ("tp", "pp", "attention_dp")}
     n = v.get("n_chips") or (v.get("tp") and math.prod(degrees.values()))
-    if missing := [name for name in ("chip", "tp", "precision", "model") if not v.get(name) and not (name == "tp" and n)]:
+    blank = ("tp", "precision") if "scenario" in v else ("tp",) if n else ()
+    if missing := [name for name in ("chip", "tp", "precision", "model") if not v.get(name) and name not in blank]:
         raise Refused(f"does not tell {', '.join(missing)}: {' '.join(f'--{name} ...' for name in missing)} would")
-    n, tp = number("n_chips", n, 1, whole=True), 1.0 if apart else degrees["tp"] if v.get("tp") else n
+    n = number("n_chips", n, 1, whole=True)
+    tp = 1.0 if apart else degrees["tp"] if v.get("tp") else None if "scenario" in v else n
     done = number("completed", v["completed"], 1, whole=True) if "completed" in v else None
     lengths = {
         way: v.get(f"{way}_len") or (v[f"total_{way}"] / done if done and f"total_{way}" in v else None) for way in ("input", "output")
     }
-    if not lengths["output"]:
+    if not lengths["output"] and "scenario" not in v:
         raise Refused("the length of answers is not there (total_output_tokens and completed, or osl): --output-len would tell it")
     rate = v.get("output_tok_s_per_gpu") or ("output_tok_s" in v and v["output_tok_s"] / n) or None
     times = {name: value for name, value in v.items() if re.fullmatch(r"(ttft|tpot|itl|e2el)_\w+_ms", name)}
@@ -63,13 +56,17 @@ def _point(source: Source, v: Row, row: Row) -> Row:
         raise Refused(f"no output throughput and no time per token; it has {', '.join(sorted(map(str, row))[:12])}")
     users, arrivals = (_limit(name, v.get(name)) for name in ("concurrency", "request_rate"))
     framework = "TensorRT-LLM" if "engine.model" in row and not source.told.get("framework") else clean(v.get("framework") or "")
-    chip, precision, version = chip_named(v["chip"]), precision_of(v["precision"]), re.search(r"\d+\.\d[\w.]*", v.get("version", ""))
+    chip, precision, version = (
+        chip_named(v["chip"]),
+        precision_of(v["precision"]) if v.get("precision") else "",
+        re.search(r"\d+\.\d[\w.]*", v.get("version", "")),
+    )
     day = re.match(r"(\d{4})-?(\d\d)-?(\d\d)", v.get("date", ""))
     return times | {
-        **{"source_group": "own run", "group": f"{v['model']}|{chip}|{framework}|{precision}|TP{tp:g}", "model_key": v["model"]},
+        **{"source_group": "own run", "group": f"{v['model']}|{chip}|{framework}|{precision}|TP{tp}", "model_key": v["model"]},
         **{"chip": chip},
         **{"weight_precision": precision, "kv_precision": "fp8" if re.search(r"fp8|e4m3", v.get("kv_precision", "").lower()) else ""},
-        **{"parallel": split.get("parallel") or f"TP{tp:g}PP{degrees['pp']:g}", "framework": framework},
+        **{"parallel": split.get("parallel") or f"TP{tp}PP{degrees['pp']:g}", "framework": framework},
         **{"framework_version": version[0] if version else ""},
         **{"mode": "disagg" if split else "closed_loop" if users else "open_loop_slo" if arrivals else "offline_max"},
         **{"source": source.path.name, "usable": 1.0},
@@ -105,11 +102,11 @@ def _in_ms(row: Row) -> Row:
     """A row whose metrics state a unit, with times in milliseconds."""
     row = dict(row)
     for name in [name for name in row if re.fullmatch(r"(time_to_first_token|inter_token_latency|request_latency)\.unit", name)]:
-        if (unit := str(row[name] or "").lower()) not in MS:
-            raise Refused(f"{name} is {unit[:20]!r}; expected {', '.join(filter(None, MS))}")
+        if not (unit := known("time unit", (str(row[name] or "").lower(),))):
+            raise Refused(f"{name} is {str(row[name])[:20]!r}; expected ms, s, us or ns")
         part = name.removesuffix("unit")
         cells = {key: value for key, value in row.items() if key.startswith(part) and key != name and value not in (None, "", "N/A")}
-        row |= {key: number(key, value) * MS[unit] for key, value in cells.items()}
+        row |= {key: number(key, value) * (unit["ms"][1] or 1.0) for key, value in cells.items()}
     return row
 
 
@@ -128,29 +125,20 @@ def _of_csv(source: Source) -> Row:
     return found
 
 
-def _mlperf(source: Source, v: Row) -> Row:
-    """The operating point of a result of MLPerf Inference; what a submission does not say stays blank."""
+def _mlperf(v: Row) -> Row:
+    """A result of MLPerf Inference; what a submission does not say stays blank."""
     if not re.fullmatch(r"tokens/s(ec)?", v.get("unit", "").strip(), re.IGNORECASE):
         raise Refused(f"a result in {v.get('unit', 'no unit')}: only those in tokens/s are of language models")
     if (scenario := v.get("scenario", "").lower()) != "offline":
         raise Refused(f"scenario {scenario}: arrivals that just keep a limit of latency; offline results are read")
-    n = number("accelerators", v.get("each"), 1, whole=True) * (v.get("nodes") or 1.0 if "per_node" in v else 1.0)
-    told = source.told
-    model = clean(told.get("model") or re.sub(r"(-interactive|-edge)?(-99(\.9)?)?$", "", v.get("model", "")))
-    chip, framework = chip_named(told.get("chip") or v.get("chip")), clean(told.get("framework") or v.get("framework"))
-    return {
-        **{"source_group": "own run", "group": f"{model}|{chip}|{framework}", "model_key": model, "chip": chip, "kv_precision": ""},
-        **{"weight_precision": precision_of(told["precision"]) if "precision" in told else "", "parallel": "", "framework": framework},
-        **{"framework_version": "", "mode": "offline_max", "source": source.path.name, "date": "", "n_chips": n, "usable": 1.0},
-        **{name: told.get(name) for name in ("tp", "input_len", "output_len")},
-        **{"output_tok_s_per_gpu": number("result", v.get("result")) / n},
-    }
+    model = re.sub(r"(-interactive|-edge)?(-99(\.9)?)?$", "", v.get("model", ""))
+    return v | {"model": model, "n_chips": v.get("n_chips", 0.0) * (v.get("nodes", 1.0) if "per_node" in v else 1.0)}
 
 
 def precision_of(text: str) -> str:
     """A format by a word for it. Raises `Refused` for a word that is none: nothing is taken for bf16 that does not say so."""
     plain = re.sub(r"[^a-z0-9]", "", text.lower())
-    found = plain if plain in formats.FORMATS else PRECISIONS.get(plain)
+    found = plain if plain in formats.FORMATS else next(iter(known("precision", (plain,))), None)
     if found is None:
         words = ", ".join((*formats.FORMATS, "awq", "gptq", "w4a16", "w8a8"))
         raise Refused(f"precision {text[:40]!r} is no format that is known: --precision says one of {words}")
