@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from workbench import cli, energy, readers, scaling, validation
-from workbench.errors import DataError
+from workbench.errors import DataError, InputError
 
 AZURE = "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46.6805900,374,44\n2023-11-16 18:15:50.9951690,396,109\n"
 BURST = "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n5,GPT-4,472,18,490,API log\n45,GPT-4,10,0,10,API log\n"
@@ -100,10 +100,10 @@ def test_hours_become_a_site_if_every_one_is_there(file):
     assert place.carbon_g_per_kwh == [30.0, 31.0]
     bill = energy.energy_bill(place, [1e6, 1e6])
     assert bill.electricity == pytest.approx(2000 * place.pue * 0.05)
-    with pytest.raises(DataError, match="no column of time and of it"):
+    with pytest.raises(InputError, match="not every hour once: no column of time and of it"):
         energy.site("swedencentral", electricity_usd_per_kwh=file(MAPS))
     gap = "time,price USD/MWh\n" + "".join(f"2026-01-01 0{h}:00,50\n" for h in (0, 1, 2, 5, 5))
-    with pytest.raises(DataError, match="1 steps of 3600 s are before a gap; 1 steps of 3600 s are twice there"):
+    with pytest.raises(InputError, match="1 steps of 3600 s are before a gap; 1 steps of 3600 s are twice there"):
         energy.site("swedencentral", electricity_usd_per_kwh=file(gap))
 
 

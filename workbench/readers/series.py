@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from workbench import catalogue
-from workbench.errors import DataError
+from workbench.errors import DataError, InputError
 from workbench.readers.source import Found, Refused, Row, Source, chip_named, known, number, rows_of, values
 
 UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
@@ -133,14 +133,15 @@ def _unit(source: Source, figure: str, column: str) -> tuple[float, str]:
 
 
 def hourly(path: str | Path, figure: str) -> list[float]:
-    """One figure of a `Site`, hour by hour. Raises `DataError` for a file without it, or one that does not have every hour once."""
+    """One figure of a `Site`, hour by hour. Raises `InputError` for a file without it, or one that does not have every hour once."""
     source = Source(Path(path))
     try:
         found = hours(source) if source.has("hours", "time", figure) else Found([])
-    except Refused as why:
-        raise DataError(path, str(why)) from None
+    except (Refused, DataError) as why:
+        raise InputError(f"{figure} = {str(path)!r}, taken for an hourly file: {why}") from None
     if not found.rows or found.left_out or any(" steps of " in note for note in found.notes):
-        raise DataError(path, f"not every hour of {figure} once: {'; '.join(found.said()) or 'no column of time and of it'}")
+        lacks = "; ".join(found.said()) or "no column of time and of it"
+        raise InputError(f"{figure} = {str(path)!r}: not every hour once: {lacks}")
     return [row[figure] for row in found.rows]
 
 
