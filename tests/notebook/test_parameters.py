@@ -105,6 +105,15 @@ def write(path, *cells):
     return path
 
 
+def test_a_file_may_stand_for_a_number(tmp_path):
+    price = declared("price: float | str = 0.07  # [USD/kWh] electricity, or an hourly file, 0..10")["price"]
+    (tmp_path / "hours.csv").write_text("x")
+    assert price.from_text("0.05") == 0.05
+    assert price.problem(str(tmp_path / "hours.csv")) is None
+    assert "a number from 0 to 10 [USD/kWh] or the path of a file" in price.problem(str(tmp_path / "none.csv"))
+    assert price.problem(11.0)
+
+
 def test_notebook_without_a_parameters_cell(tmp_path):
     path = write(tmp_path / "a.ipynb", nbformat.v4.new_code_cell("x = 1"))
     with pytest.raises(InputError, match=r"a\.ipynb: no code cell is tagged 'parameters'"):

@@ -181,7 +181,7 @@ def test_a_file_of_another_kind_is_told_what_is_read(tmp_path):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["energy", "a.csv", "b.csv"], "validate energy: one file is expected; several at once are read for decisions alone"),
+        (["energy", "a.csv", "b.csv"], "a.csv: no such file"),  # of the other kinds several are read as well
         (["decisions", "--calls"], "validate decisions: --calls and --leave-out are for the other kinds"),
         (["decisions", "--leave-out", "chip"], "validate decisions: --calls and --leave-out are for the other kinds"),
     ],

@@ -78,8 +78,14 @@ def shipped() -> Fit:
     return catalogue.made_of(POOL.table, _read)
 
 
+def kinds() -> tuple[str, ...]:
+    """Kinds of tiers: those that ship, and names that own measurements were calibrated under."""
+    own = {key.partition("|")[0] for level, key in shipped().offsets if level in OUTER}
+    return (*KINDS, *sorted(own - set(KINDS)))
+
+
 def transport(fabric: str | None) -> str:
-    """Kind of transport from the words of a fabric.
+    """Kind of transport from the words of a fabric, or the own name that it holds.
 
     Examples
     --------
@@ -87,7 +93,7 @@ def transport(fabric: str | None) -> str:
     ('EFA', 'InfiniBand')
     """
     words = f" {(fabric or '').lower()} "
-    found = [kind for mark, kind in MARKS.items() if mark in words]
+    found = [kind for kind in kinds()[len(KINDS) :] if kind.lower() in words] + [kind for mark, kind in MARKS.items() if mark in words]
     return found[0] if found else "InfiniBand" if "infiniband" in words or " ib " in words else "other"
 
 
@@ -169,8 +175,8 @@ def size_class(message_bytes: Array) -> NDArray[np.intp]:
 def start(kind: str) -> Array:
     """What the prior of a transport adds to the logarithms of the constants; nothing in a domain."""
     more = np.zeros(curve.PRIOR.shape)
-    if kind in STARTS:
-        more[0] = np.log(STARTS[kind]) - curve.PRIOR[0]
+    if kind != "scale-up":
+        more[0] = np.log(STARTS.get(kind, STARTS["other"])) - curve.PRIOR[0]
     return more
 
 
@@ -183,6 +189,7 @@ def _read(frame: pl.DataFrame) -> Fit:
     fit = POOL.read(frame)
     for level, key in fit.offsets:
         parts = key.split("|")
-        if level != "elsewhere" and (parts[0] not in KINDS or (level in ("ranks", "version") and not parts[3].isdecimal())):
+        inner = level not in OUTER and level != "elsewhere"  # between domains, names of one's own are kinds as well
+        if inner and (parts[0] not in KINDS or (level in ("ranks", "version") and not parts[3].isdecimal())):
             raise InputError(f"{POOL.table}: node '{level}|{key}': expected one of {', '.join(KINDS)} first, and whole ranks fourth")
     return fit

@@ -43,7 +43,7 @@ class Tier:
 
     def __post_init__(self) -> None:
         check_fields(self, size=COUNT, bandwidth=POSITIVE)
-        one_of("kind", self.kind, calibration.KINDS)
+        one_of("kind", self.kind, calibration.kinds())
 
 
 @dataclass(frozen=True, repr=False)

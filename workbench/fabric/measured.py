@@ -17,11 +17,12 @@ from workbench.calibration.forms import Asked, Form
 from workbench.calibration.pool import Fit, Node, Predict
 from workbench.checks import row_numbers
 from workbench.errors import InputError, UnknownName
-from workbench.fabric import curve, nccl_log
+from workbench.fabric import curve
 from workbench.fabric.algorithms import RULES, operation, passed_up
 from workbench.fabric.calibration import INDEX, INNER, OUTER, POOL, SIZES, Origin, case, in_domain, minor, shipped, size_class, start
 from workbench.fabric.calibration import transport as transport_of
 from workbench.fabric.collectives import Tier, collective_time
+from workbench.units import GIGA
 
 Array = NDArray[np.float64]
 NOISE = 0.05  #: relative spread of repeats between tables
@@ -32,11 +33,20 @@ OWN = 500
 CAPS = {("scale-up", "all_reduce"): 1.15, ("scale-up", ""): 0.97, ("out", "all_reduce"): 2.1, ("out", ""): 1.0}
 TEXT = ("table_id", "collective", "chip", "fabric", "library", "quality", "source")
 NUMBERS = ("bytes", "n_gpus", "scaleup_domain_gpus", "scale_up_GBps_per_dir", "nic_Gbps_per_gpu", "time_us")
+NAMED = "named"  #: column of the name that own measurements between domains are kept under, in place of their transport
 NIC = 50.0  #: GB/s of a chip's NIC where neither the row nor the catalogue states it
 #: Words of the column quality that keep a row out of every score and fit.
 DOUBTFUL = ("suspect", "noisy", "outlier", "coarse", "context", "degraded", "untuned", "user reports")
 #: What tells apart the measurements that a row of the index stands for.
 GROUP = ("kind", "operation", "chip", "ranks", "domains", "version")
+
+
+def links() -> pl.DataFrame:
+    """Of every chip of the catalogue: those that its links, or the host, join, their rate and that of its NIC [GB/s]."""
+    chips = [catalogue.chip(name) for name in catalogue.names("chips")]
+    columns = {"chip": [chip.name for chip in chips], "domain": [float(chip.near[0]) for chip in chips]}
+    columns |= {"scaleup_gb_per_s": [chip.near[1] / GIGA for chip in chips]}
+    return pl.DataFrame(columns | {"scaleout_gb_per_s": [(chip.scaleout_bandwidth or np.nan) / GIGA for chip in chips]}).fill_nan(None)
 
 
 def named(chips: pl.Series) -> pl.Series:
@@ -62,13 +72,14 @@ def prepared(rows: pl.DataFrame) -> pl.DataFrame:
         Columns collective, bytes, n_gpus, scaleup_domain_gpus, chip, scale_up_GBps_per_dir, nic_Gbps_per_gpu, fabric, library, quality.
     """
     domains = (pl.col("n_gpus") / pl.col("scaleup_domain_gpus").fill_null(8)).ceil()  # 128 ranks on racks of 72 are two racks of 64
-    data = rows.with_columns(chip=named(rows["chip"])).join(nccl_log.links(), on="chip", how="left", maintain_order="left")
+    own = pl.col(NAMED) if NAMED in rows.columns else pl.lit(None, pl.String)
+    data = rows.with_columns(chip=named(rows["chip"])).join(links(), on="chip", how="left", maintain_order="left")
     data = data.with_columns(
         op=pl.col("collective").replace({"ep_dispatch_lowlat": "dispatch", "ep_combine_lowlat": "combine"}),
         outer=domains.cast(pl.Float64),
         inner=(pl.col("n_gpus") / domains).cast(pl.Float64),
         version=pl.col("library").fill_null("").map_elements(minor, return_dtype=pl.String),
-        kind=pl.col("fabric").map_elements(transport_of, return_dtype=pl.String, skip_nulls=False),
+        kind=pl.coalesce(own, pl.col("fabric").map_elements(transport_of, return_dtype=pl.String, skip_nulls=False)),
         inside=pl.coalesce("scale_up_GBps_per_dir", "scaleup_gb_per_s") * 1e9,
         outside=pl.coalesce(pl.col("nic_Gbps_per_gpu") / 8, "scaleout_gb_per_s", pl.lit(NIC)) * 1e9,
     )
@@ -89,6 +100,9 @@ def _reason(row: dict[str, Any]) -> str | None:
         return str(error)
     if zero := next((name for name in NUMBERS[2:5] if row[name] == 0), None):
         return f"{zero} is 0; leave it blank where it is not known"
+    if row["scaleup_domain_gpus"] is None and row["scaleup_gb_per_s"] is None:
+        what = f"GPU {row['chip']!r} is none of the catalogue" if row["chip"] else "no GPU is named"
+        return f"{what}: --chip says which it is, or --domain how many share its links; a row of chips.csv in WORKBENCH_DATA makes it known"
     if row["n_gpus"] < 2:
         return "one rank"
     if row["outer"] <= 1 and row["inside"] is None:
@@ -139,7 +153,7 @@ def calibrate(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
     Of fewer than `OWN` measurements only what they were made with (chips; operations on a transport), below the constants that ship.
     """
     data = _usable(rows)
-    if data.height >= OWN:
+    if data.height >= OWN and NAMED not in rows.columns:
         fitted = fit(data)
         return {"collectives": fitted.frame(), "collectives_evidence": _index(data), "collective_errors": _errors(data, fitted)}
     known = shipped()
@@ -268,4 +282,4 @@ def _with_elsewhere(fit: Fit) -> Fit:
 
 
 MEASURED = ("time_us", "algbw_GBps", "busbw_GBps", "in_place_time_us")
-FORM = Form(TEXT, NUMBERS, ask, MEASURED, calibrate=calibrate, folds=folds, read=nccl_log.measurements)
+FORM = Form(TEXT, NUMBERS, ask, MEASURED, calibrate=calibrate, folds=folds)

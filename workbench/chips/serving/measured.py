@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from workbench.calibration.forms import Asked, Form
-from workbench.chips.serving import bench_json, fit
+from workbench.chips.serving import fit
 from workbench.chips.serving.rows import (
     NUMBERS,
     QUANTITIES,
@@ -229,7 +229,6 @@ POINTS = Form(
         *("ttft_p99_ms", "tpot_p99_ms", "power_w_total", "energy_j_per_request"),
     ),
     optional=("date", "draft_tokens"),
-    read=bench_json.read,
     calibrate=fit.calibrate,
     folds=fit.folds,
     groups=fit.groups,

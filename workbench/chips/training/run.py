@@ -84,7 +84,8 @@ def training_run(
     embeddings included. MFU is model FLOP/s over the dense peak in `precision` while the job runs: that of the plan; without one, of the
     best layout of `search_layouts` like those that were run, times what real runs reached of it.
 
-    The interval joins those of the step, of what runs reached, and of time lost, which may be half as much or half as much again.
+    The interval joins those of the step, of what runs reached, and of time lost, which may be half as much or half as much again. Where the
+    layout is not stated its upper end is that times `training_hours_beside`: published hours count restarts, ablations and slower stages.
 
     Parameters
     ----------
@@ -170,7 +171,7 @@ def training_run(
         useful_flop_per_s=rate,
         seconds=seconds,
         low=seconds * np.exp(-half),
-        high=seconds * np.exp(half),
+        high=seconds * np.exp(half) * (1.0 if given.get("mfu") is not None or plan else catalogue.cost("training_hours_beside").ends[1]),
         chip_hours=hours,
         mfu=share,
         utilisation=worked,

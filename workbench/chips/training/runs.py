@@ -21,7 +21,6 @@ CHIPS = 1024
 def ask(rows: pl.DataFrame) -> list[Asked]:
     """Chip-hours of each run and, where its chips are stated, days; its layout is searched, its MFU an outcome.
 
-    Cards count more than the run that ended well: the upper end of the interval is that of the run times `training_hours_beside`.
     Not told apart: layout, batch, sequence, stages, restarts, what the hours count beside the run.
     """
     quantities = [(position, row, quantity) for position, row in enumerate(rows.iter_rows(named=True)) for quantity in QUANTITIES]
@@ -36,8 +35,8 @@ def _asked(position: int, row: dict[str, Any], quantity: str) -> Asked:
     given = {"llm": _model(row), "cluster": cluster, "tokens": row["tokens_t"] * 1e12}
     given |= {"utilisation": row["goodput_pct"] / 100} if row["goodput_pct"] else {}
     given |= {"precision": row["precision"]} if row["precision"] else {}
-    factor, most = 1 / 86400 if quantity == "days" else n / 3600, catalogue.cost("training_hours_beside").ends[1]
-    read = (f"{end} * {factor * times:.17g}" for end, times in (("seconds", 1.0), ("low", 1.0), ("high", most)))
+    factor = 1 / 86400 if quantity == "days" else n / 3600
+    read = (f"{end} * {factor:.17g}" for end in ("seconds", "low", "high"))
     return Asked(position, quantity, {"call": "chips.training_run", "arguments": given}, *read)
 
 
