@@ -16,6 +16,9 @@ from workbench.units import TERA
 
 Array = NDArray[np.float64]
 PARTS = ("switches", "optics", "cables", "nics", "storage")
+PRICED = dict.fromkeys(
+    ("switch_usd", "optic_usd", "cable_usd", "nic_usd", "switch_watts", "nic_watts", "storage_bytes", "storage_usd_per_tb"), NOT_NEGATIVE
+)
 
 
 @dataclass(frozen=True, repr=False)
@@ -43,13 +46,7 @@ class Bill(Arrays):
         return self.total_usd / (self.bisection if bandwidth is None else np.asarray(bandwidth, dtype=float))
 
 
-@takes(
-    **dict.fromkeys(
-        ("switch_usd", "optic_usd", "cable_usd", "nic_usd", "switch_watts", "nic_watts", "storage_bytes", "storage_usd_per_tb"),
-        NOT_NEGATIVE,
-    ),
-    copper_endpoints=SHARE,
-)
+@takes(**PRICED, copper_endpoints=SHARE)
 def bill(
     topology: Topology,
     *,
@@ -88,23 +85,12 @@ def bill(
     >>> {part: float(usd) / 1e6 for part, usd in cost.usd.items()}
     {'switches': 5.0, 'optics': 18.432, 'cables': 0.4608, 'nics': 6.912, 'storage': 0.0}
     """
-    usd = {
-        "switch_usd": switch_usd,
-        "optic_usd": optic_usd,
-        "cable_usd": cable_usd,
-        "nic_usd": nic_usd,
-        "storage_usd_per_tb": storage_usd_per_tb,
-    }
-    module = catalogue.link("Optic 800G twin-port DR8").power
-    watts: dict[str, Any] = {
-        "switch_watts": switch_watts,
-        "optic_watts": module,
-        "cable_watts": 0.0,
-        "nic_watts": nic_watts,
-        "storage_watts": 0.0,
-    }
+    usd = {"switch_usd": switch_usd, "optic_usd": optic_usd, "cable_usd": cable_usd, "nic_usd": nic_usd, "tb_usd": storage_usd_per_tb}
+    module, none = catalogue.link("Optic 800G twin-port DR8").power, 0.0
+    watts: dict[str, Any] = {"switch_watts": switch_watts, "optic_watts": module, "cable": none, "nic_watts": nic_watts, "tb": none}
     broadcast(topology=np.empty(topology.shape), copper_endpoints=copper_endpoints, storage_bytes=storage_bytes, **usd, **watts)
-    counts = (topology.switches, topology.optics(copper_endpoints), topology.cables, topology.endpoints, np.divide(storage_bytes, TERA))
+    stored = np.divide(storage_bytes, TERA)
+    counts = (topology.switches, topology.optics(copper_endpoints), topology.cables, topology.endpoints, stored)
     money, power = (
         {part: np.multiply(n, price) for part, n, price in zip(PARTS, counts, prices.values(), strict=True)} for prices in (usd, watts)
     )

@@ -32,7 +32,6 @@ OWN = 500
 CAPS = {("scale-up", "all_reduce"): 1.15, ("scale-up", ""): 0.97, ("out", "all_reduce"): 1.2, ("out", ""): 1.0, ("pair", "all_reduce"): 2.1}
 TEXT = ("table_id", "collective", "chip", "fabric", "library", "quality", "source")
 NUMBERS = ("bytes", "n_gpus", "scaleup_domain_gpus", "scale_up_GBps_per_dir", "nic_Gbps_per_gpu", "time_us")
-NIC = 50.0  #: GB/s of a chip's NIC where neither the row nor the catalogue states it
 #: Words of the column quality that keep a row out of every score and fit.
 DOUBTFUL = ("suspect", "noisy", "outlier", "coarse", "context", "degraded", "untuned", "user reports")
 FOLDS = 12  #: in which tables are left out
@@ -55,7 +54,7 @@ def named(chips: pl.Series) -> pl.Series:
 def prepared(rows: pl.DataFrame) -> pl.DataFrame:
     """Measurements of collectives with what a call takes: ranks in a domain and domains, links, transport, version, or why there is none.
 
-    A rate that is not stated is that of the chip in the catalogue, between domains else that of a current NIC.
+    A rate that is not stated is that of the chip in the catalogue.
 
     Parameters
     ----------
@@ -72,7 +71,7 @@ def prepared(rows: pl.DataFrame) -> pl.DataFrame:
         version=pl.col("library").fill_null("").map_elements(minor, return_dtype=pl.String),
         kind=pl.col("fabric").map_elements(transport_of, return_dtype=pl.String, skip_nulls=False),
         inside=pl.coalesce("scale_up_GBps_per_dir", "scaleup_gb_per_s") * 1e9,
-        outside=pl.coalesce(pl.col("nic_Gbps_per_gpu") / 8, "scaleout_gb_per_s", pl.lit(NIC)) * 1e9,
+        outside=pl.coalesce(pl.col("nic_Gbps_per_gpu") / 8, "scaleout_gb_per_s") * 1e9,
     )
     data = data.with_columns(reason=pl.Series([_reason(row) for row in data.iter_rows(named=True)], dtype=pl.String))
     return data.with_columns(inside=pl.coalesce("inside", "outside"))
@@ -93,7 +92,7 @@ def _reason(row: dict[str, Any]) -> str | None:
         return f"{zero} is 0; leave it blank where it is not known"
     if row["n_gpus"] < 2:
         return "one rank"
-    if row["outer"] <= 1 and row["inside"] is None:
+    if row["inside" if row["outer"] <= 1 else "outside"] is None:
         return "the rate of the link is not stated, and the chip is none of the catalogue"
     return None
 

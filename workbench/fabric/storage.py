@@ -15,6 +15,11 @@ from workbench.units import GIGA
 #: How a checkpoint is written: the job waits for storage, or for the copy to memory of its host, or of another host beside it.
 METHODS = ("synchronous", "asynchronous", "in-memory")
 HOST = 8  #: chips of a host
+#: What the arguments of `storage` may be.
+INPUTS = {
+    "params": POSITIVE, "n_chips": COUNT, "bytes_per_param": POSITIVE, "tokens_per_second": NOT_NEGATIVE, "bytes_per_token": POSITIVE,
+    "data_bytes": NOT_NEGATIVE, "kept": COUNT,
+}  # fmt: skip
 SYNCHRONISED = 0.2  #: s, in which all ranks agree that a copy is whole (DLRover, flash_checkpoint.md: 0.2 s on 1,536 H800)
 #: Build, compile and warm up [s, s per parameter]: fitted to MLPerf Training logs (v5.0 to v6.0), 21 % off in the median of one left out.
 STARTED, STARTED_PER_PARAM = 80.0, 1e-9
@@ -36,15 +41,7 @@ class Storage(Arrays):
     capacity: Array  #: of data and kept checkpoints [B]
 
 
-@takes(
-    params=POSITIVE,
-    n_chips=COUNT,
-    bytes_per_param=POSITIVE,
-    tokens_per_second=NOT_NEGATIVE,
-    bytes_per_token=POSITIVE,
-    data_bytes=NOT_NEGATIVE,
-    kept=COUNT,
-)
+@takes(**INPUTS)
 def storage(
     params: ArrayLike,
     n_chips: ArrayLike,
@@ -63,20 +60,14 @@ def storage(
 
     Parameters
     ----------
-    params : array_like
-        Parameters that are trained.
-    n_chips : array_like of int
-        That write, each its shard.
-    medium : str
-        A row of the table ``storage``.
-    method : str
-        synchronous, asynchronous or in-memory: what the job waits for.
+    params, n_chips : array_like
+        Parameters that are trained; chips that write, each its shard.
+    medium, method : str
+        A row of the table ``storage``; synchronous, asynchronous or in-memory: what the job waits for.
     bytes_per_param : array_like
         14: weights in bf16, copy and two moments of Adam in fp32; 2: weights alone; 8: moments of 8 bits.
-    tokens_per_second : array_like
-        Of the job: data are read at once for the step after.
-    bytes_per_token : array_like
-        Of a token, or of a sample over its tokens [B].
+    tokens_per_second, bytes_per_token : array_like
+        Of the job; of a token, or of a sample over its tokens [B].
     data_bytes, kept : array_like
         Data that are kept beside so many checkpoints [B].
 
@@ -87,25 +78,21 @@ def storage(
     (np.float64(5.67), np.float64(0.21), np.float64(1.3), np.float64(486.0))
     """
     one_of("method", method, METHODS)
-    names = catalogue.names("storage")
-    one_of("medium", medium, tuple(names))
-    row = {
-        name: {k: v for k, v in r.items() if v is not None} for name, r in zip(names, catalogue.table("storage").to_dicts(), strict=True)
-    }
+    one_of("medium", medium, tuple(catalogue.names("storage")))
+    rows = {row["storage"]: row for row in catalogue.table("storage").iter_rows(named=True)}
 
-    def rate(of: dict[str, float], n: Array) -> Array:
-        alone, host, system = (of.get(f"{part}_gb_per_s", np.inf) for part in ("chip", "host", "system"))
+    def rate(name: str, n: Array) -> Array:
+        alone, host, system = (rows[name][f"{part}_gb_per_s"] or np.inf for part in ("chip", "host", "system"))
         return np.minimum(np.minimum(n * alone, np.ceil(n / HOST) * host), system) * GIGA
 
     p, n, each, tokens, per_token, data, many = (
         np.asarray(x, dtype=float) for x in (params, n_chips, bytes_per_param, tokens_per_second, bytes_per_token, data_bytes, kept)
     )
-    size, speed = p * each, rate(row[medium], n)
-    save, copied = size / speed, size / rate(row["host memory"], n) + SYNCHRONISED
+    size, speed = p * each, rate(medium, n)
+    save, copied = size / speed, size / rate("host memory", n) + SYNCHRONISED
     load = np.minimum(copied, save) if method == "in-memory" else save
     startup, read = STARTED + p * STARTED_PER_PARAM, tokens * per_token
     return Storage(
         bytes=size, bandwidth=speed, stall=save if method == "synchronous" else copied, save=save, load=load, startup=startup,
-        restart=startup + load, read=read, starved=np.maximum(1 - speed / np.maximum(read, 1.0), 0.0),
-        capacity=size * many + data,
+        restart=startup + load, read=read, starved=np.maximum(1 - speed / np.maximum(read, 1.0), 0.0), capacity=size * many + data,
     )  # fmt: skip
