@@ -52,7 +52,7 @@ class Resilience:
     """How a job meets what goes wrong; as it stands, every failure stops all of it at once, and nothing else goes wrong."""
 
     detection: ArrayLike = 0.0  #: until a failure is noticed [s]
-    spares: ArrayLike = np.inf  #: chips that stand by, hot; without end: one is always there
+    spares: ArrayLike = np.inf  #: hot spares [chips]; infinite: one is always there
     replacement: ArrayLike = 86_400.0  #: until a failed chip is back: without a spare the job waits so long [s]
     partial: ArrayLike = 1.0  #: share of the chips that a failure stops: a replica's, where the others go on
     slowdown: ArrayLike = 0.0  #: share of the speed lost to stragglers
@@ -82,7 +82,7 @@ def goodput(
     """Goodput of a job on `n_chips` chips.
 
     share = tau / (M e^(R/M) (e^((tau + C)/M) - 1)), M = 1 / (n lambda) of the chips that a failure stops; R is detection, restart and,
-    where more chips are away than spares stand by (Poisson), the wait for one. Stragglers, corruption and maintenance come on top.
+    where more chips are away than there are spares (Poisson), the wait for one. Stragglers, corruption and maintenance come on top.
 
     Parameters
     ----------
