@@ -135,7 +135,15 @@ CASES = [
     Case(
         "fabric.storage",
         fabric.storage,
-        {"params": 8e9, "n_chips": 64, "bytes_per_param": 14, "tokens_per_second": 1e6, "bytes_per_token": 4, "data_bytes": 1e12, "kept": 3},
+        {
+            "params": 8e9,
+            "n_chips": 64,
+            "bytes_per_param": 14,
+            "tokens_per_second": 1e6,
+            "bytes_per_token": 4,
+            "data_bytes": 1e12,
+            "kept": 3,
+        },
         {
             "params": (1e9, 8e9, 1e12), "n_chips": (1, 64, 1000), "bytes_per_param": (2, 14, 18), "tokens_per_second": (0, 1e6, 1e9),
             "bytes_per_token": (2, 4, 1e3), "data_bytes": (0, 1e12, 1e15), "kept": (1, 3, 20),

@@ -139,7 +139,7 @@ def collective_time(
     --------
     >>> t = collective_time("all-reduce", [1e6, 1e9], Cluster("H100", 64, "InfiniBand NDR"))
     >>> (t.seconds * 1e6).round().tolist(), (t.busbw / 1e9).round().tolist()
-    ([111.0, 5337.0], [18.0, 369.0])
+    ([121.0, 5344.0], [16.0, 368.0])
     """
     op = operation(op)
     known = algorithms(op)
