@@ -81,7 +81,8 @@ def test_dispatch_to_experts_is_asked_and_its_bandwidth_read_as_a_time(tmp_path)
     assert rows["predicted"][2] == rows["predicted"][3]
     assert rows["skipped"].to_list()[4:] == [UNKNOWN, "tokens, hidden, top_k or dtype is not stated", UNKNOWN]
     assert (rows["predicted"][:3] > 0).all()
-    assert rows["call"][2].startswith("fabric.collective_time(op='dispatch', message_bytes=7569408.0")
+    assert rows["call"][2].startswith("fabric.collective_time(op='dispatch_low_latency', message_bytes=946176.0")
+    assert rows["call"][2].endswith("top_k=8.0).seconds * 1e6")
     assert dispatch.WIRE_BYTES["bf16"] == 2
 
 
