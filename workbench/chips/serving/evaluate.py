@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -152,8 +152,13 @@ def serving(
 
 
 def demand_of(llm: LLM, cluster: Cluster, plan: ServingPlan, load: Load) -> Demand:
-    """What a replica is asked for, before any constant. Raises `InputError` for a format that the chip lacks."""
-    return Demand.of(llm, Machine.of(cluster, formats.FORMATS[plan.precision]), plan, load)
+    """What a replica is asked for, before any constant. Raises `InputError` for a format that the chip lacks.
+
+    Weights of less than eight bits are expanded to sixteen on a chip that has no products of them.
+    """
+    number = formats.FORMATS[plan.precision]
+    wide = number.bits < 8 and not cluster.chip.runs(number.name)
+    return Demand.of(llm, replace(Machine.of(cluster, formats.FORMATS["bf16"] if wide else number), format=number), plan, load)
 
 
 def grounds(

@@ -70,7 +70,8 @@ class Demand(Arrays):
     draft_tokens: Any  #: drafted a step and sequence, all verified in the next step; 0 without speculation
     acceptance_length: Any  #: tokens that a step yields, drafted ones that stand and the one that follows them
     draft_share: Any  #: time of drafting one token over that of a step
-    weight_bytes: Any  #: of a parameter
+    read: Any  #: weights that every step reads, whole replica [B]
+    experts: Any  #: those of routed experts [B]
     cache_bytes: Any  #: of a number of the cache
     copies: Any  #: of a token's cache in the replica
     free: Any  #: memory beside the weights, whole replica [B]
@@ -92,7 +93,7 @@ class Demand(Arrays):
         asked, written = np.asarray(load.input_tokens, dtype=float), np.asarray(load.output_tokens, dtype=float)
         drafted, accepted = np.asarray(load.draft_tokens, dtype=float), np.asarray(load.acceptance_rate, dtype=float)
         chips, exchange, replicas = tp * pp * dp, machine.exchange, np.asarray(plan.replicas, dtype=float)
-        weight, cache = machine.format.bytes, FORMATS[plan.kv_precision].bytes
+        cache = FORMATS[plan.kv_precision].bytes
         copies = np.where(np.asarray(model.latent) > 0, tp, np.maximum(tp / model.kv_heads, 1.0))
         rest, experts = model.weight_memory(machine.format.name, getattr(model, "quantization", None))
         free = chips * (MEMORY_SHARE * machine.memory - RESERVED) - (rest * dp + experts)
@@ -112,7 +113,8 @@ class Demand(Arrays):
             draft_tokens=drafted,
             acceptance_length=(1 - accepted ** (drafted + 1)) / (1 - accepted),
             draft_share=np.asarray(load.draft_share, dtype=float),
-            weight_bytes=weight,
+            read=rest - (model.params - model.expert_params - model.read_params) * max(machine.format.bytes, 2.0),
+            experts=experts,
             cache_bytes=cache,
             copies=copies,
             free=free,
@@ -154,9 +156,9 @@ class Demand(Arrays):
         flow = batch / self.pp  # a token crosses all stages, each of which holds a part of the sequences meanwhile
         here, across = flow / self.attention_dp, self.chips / self.pp  # of a group; chips of a stage
         worked = 1 + self.draft_tokens  # tokens of a sequence that a step works on: drafts are verified with the token they follow
-        weights = s.read_params * self.weight_bytes / self.tp / (c["stream"] * self.bandwidth)
+        weights = self.read / self.tp / (c["stream"] * self.bandwidth)
         stream = c["stream"] * c["experts"] * self.bandwidth
-        weights = weights + s.expert_params * self.visited(flow * worked) * self.weight_bytes / across / stream
+        weights = weights + self.experts * self.visited(flow * worked) / across / stream
         cache = here * self._moved(context) / self.tp / (c["cache"] * self.bandwidth)
         arithmetic = 2 * flow * worked * s.used_params / across / (c["compute"] * self.peak)
         scores = 2 * here * worked * (s.scores(context, decode=True) + s.other.updates) / self.tp / (c["compute"] * self.peak16)
@@ -181,8 +183,8 @@ class Demand(Arrays):
     def used(self, batch: Any, context: Any, tpot: Any) -> tuple[Any, Any]:
         """Shares of peak arithmetic and of memory bandwidth that `batch` sequences use at a time per token, prompts included."""
         s = self.model
-        rest = s.read_params * self.weight_bytes / self.tp
-        experts = s.expert_params * self.visited(batch / self.pp) * self.weight_bytes / self.chips * self.pp
+        rest = self.read / self.tp
+        experts = self.experts * self.visited(batch / self.pp) / self.chips * self.pp
         cache = batch / self.attention_dp * self._moved(context) / (self.tp * self.pp)
         flop = 2 * batch * s.used_params * (1 + self.computed / self.output_tokens) / self.chips
         return flop / (tpot * self.peak), (rest + experts + cache) / (tpot * self.bandwidth)
@@ -201,7 +203,7 @@ class Demand(Arrays):
 
     def first_token(self, c: dict[str, Any], batch: Any, step: Any, prompt: Any, tpot: Any) -> Any:
         """Time to first token with so many requests in flight [s]: turn, own prompt, prompts of others, the queue beyond the cache."""
-        busy = np.minimum(batch * prompt / (self.output_tokens * tpot), 3.0)
+        busy = np.minimum(np.maximum(batch - 1, 0.0) * prompt / (self.output_tokens * tpot), 3.0)  # of the others
         alone = c["first"] + c["turns"] * step + prompt * (1 + c["herd"] * np.maximum(batch - 1, 1e-9) ** c["crowd"] + busy)
         alone = alone * c["first_scale"]
         waiting = np.maximum(self.or_as_many_as(batch) - batch, 0.0)
