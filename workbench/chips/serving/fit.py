@@ -140,7 +140,6 @@ def calibrate(frame: pl.DataFrame) -> dict[str, pl.DataFrame]:
 
     Fewer than `OWN` rows refine the constants that ship, on top of them: the tables ``serving`` and ``serving_evidence`` alone.
     """
-    frame = frame.filter(pl.col("draft_tokens").fill_null(0) == 0)  # what speculation gives is modelled, and bends no constant
     found = found_in(frame)
     if found is None:
         raise InputError("no row can be predicted: nothing to calibrate on")
@@ -212,7 +211,6 @@ def index(frame: pl.DataFrame, found: Rows, at: Any) -> pl.DataFrame:
 
 def _tables(frame: pl.DataFrame, found: Rows, at: Any) -> dict[str, pl.DataFrame] | None:
     """Constants of the rows `at`, of which nobody's weigh more than `MOST_ROWS`, and their index; None where they are too few."""
-    at = at[found.demand.draft_tokens[at] == 0]
     part = take(found, at)
     place, quantity = _fitted(part)
     if place.size < LEAST:
