@@ -101,18 +101,33 @@ def percentiles(demand: Demand, point: Point, q: float = 0.99) -> tuple[Any, Any
     return point.ttft - wait + np.maximum(tail, wait), point.tpot + interrupted
 
 
-def disaggregated(prefill: Demand, decode: Demand, c: dict[str, Any]) -> Point:
+def disaggregated(prefill: Demand, decode: Demand, c: dict[str, Any], iterations: int = 3) -> Point:
     """Prompts on replicas of their own: tokens are never interrupted; the cache of a prompt moves over the links of as many chips as both
     replicas have.
+
+    Requests go round between a queue of prompts and decoding: of N in flight a prompt with s of work and Z of all else takes R with
+    R = s (1 + (N - 1) R / (R + Z)) [1]_; where decoding is full they wait for it.
+
+    References
+    ----------
+    .. [1] Schweitzer (1979), "Approximate analysis of multiclass closed networks of queues".
     """
-    batch, replicas = decode.admitted(c), prefill.replicas / decode.replicas
-    step = decode.decode(c, batch, decode.half_way)
+    most, replicas = decode.admitted(c), prefill.replicas / decode.replicas
+    users, batch = decode.or_as_many_as(most), most
     prompt = prefill.prefill(c)
     kept = decode.model.cache_kept(decode.input_tokens) * decode.cache_bytes + decode.model.other.state
     move = kept / (np.minimum(prefill.chips, decode.chips) * decode.link)
-    ttft = move + prefill.first_token(c, np.maximum(batch / replicas, 1.0), step, prompt, np.maximum(step, prompt / decode.output_tokens))
-    rate = np.minimum(batch * decode.output_tokens / (ttft + decode.output_tokens * step), replicas / prompt * decode.output_tokens)
-    return _point(decode, batch, step, prompt, step, ttft, rate, decode.chips + replicas * prefill.chips)
+    queue = np.maximum(users / replicas, 1.0) * prompt
+    for _ in range(iterations):
+        step = decode.decode(c, batch, decode.half_way)
+        fixed = move + (c["first"] + c["turns"] * step) * c["first_scale"]
+        decoding = decode.output_tokens * step
+        rest = queue - fixed - decoding
+        waits = (rest + np.sqrt(rest**2 + 4 * prompt * (fixed + decoding))) / 2
+        turns = np.minimum(users / (fixed + waits + decoding), most / decoding)
+        batch = np.clip(turns * decoding, 1e-9, most)
+    ttft = np.maximum(fixed + waits, users / turns - decoding)
+    return _point(decode, batch, step, prompt, step, ttft, turns * decode.output_tokens, decode.chips + replicas * prefill.chips)
 
 
 def _point(demand: Demand, batch: Any, step: Any, prompt: Any, tpot: Any, ttft: Any, rate: Any, chips: Any = None) -> Point:

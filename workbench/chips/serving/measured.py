@@ -54,7 +54,7 @@ def _r1(frame: pl.DataFrame) -> pl.DataFrame:
             "draft_tokens": 0.0 if (row["spec_method"] or "none").lower() == "none" else DRAFTS,
         }
         same = {name: row[name] for name in ("group", "chip", "framework", "date", "source", "n_chips", "concurrency")}
-        found.append(point | same | {ours: row.get(theirs) for theirs, ours in R1.items()})
+        found.append(point | same | {ours: _of_all_chips(row, theirs) for theirs, ours in R1.items()})
     return pl.DataFrame(found, schema=dict.fromkeys(TEXT, pl.String) | dict.fromkeys(NUMBERS, pl.Float64))
 
 
@@ -63,6 +63,12 @@ R1 = {
     **{"median_tpot_ms": "tpot_ms", "median_ttft_ms": "ttft_ms", "output_tok_s_per_chip": "output_tok_s_per_gpu"},
     **{"avg_power_w": "power_w_per_gpu", "joules_per_output_token": "energy_j_per_out_token"},
 }
+
+
+def _of_all_chips(row: Call, quantity: str) -> float | None:
+    """What was measured; throughput, stated of decode chips alone (requests in flight over times say so), of all."""
+    value, (p, d) = row.get(quantity), ((row.get("n_prefill_chips") or 0), (row.get("n_decode_chips") or 0))
+    return value * d / (p + d) if value and d and row["disagg"] == 1 and quantity == "output_tok_s_per_chip" else value
 
 
 def _ask_r1(frame: pl.DataFrame) -> list[Asked]:
@@ -242,6 +248,7 @@ DEEPSEEK = Form(
     ),
     _ask_r1,
     (*R1, "p99_ttft_ms", "p99_tpot_ms", "median_e2e_s", "input_tok_s_per_chip", "total_tok_s_per_chip"),
+    value=_of_all_chips,
     standard=_r1,
     calibrate=fit.calibrate,
     folds=lambda frame, of: fit.folds(_r1(frame), of),
