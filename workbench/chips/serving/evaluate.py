@@ -129,7 +129,8 @@ def serving(
     tails: dict[str, Array] = {}
     if load.rate is not None:
         tails = dict(zip(("ttft_p99", "tpot_p99"), percentiles(demand, point), strict=True))
-        behind = point.tokens_per_second < 0.999 * np.asarray(load.rate, dtype=float) * demand.output_tokens
+        room = np.exp(half_width("output_tok_s_per_gpu"))  # what the model does not know of its capacity is no overload
+        behind = point.tokens_per_second * room < 0.999 * np.asarray(load.rate, dtype=float) * demand.output_tokens
         why = np.where((why == 0) & behind, np.int8(len(REASONS) - 1), why)
     can, v = why == 0, np.asarray(speed, dtype=float)
     times, rates = np.where(can, 1 / v, np.inf), np.where(can, v, 0.0)

@@ -12,6 +12,8 @@ from workbench.arrays import Arrays
 from workbench.chips.serving.work import Demand
 
 Array = NDArray[np.float64]
+#: Use of the prompts' server beyond which a queue counts as that of a run of a few hundred requests: it has not grown to what it tends to.
+FULL = 0.95
 
 
 @dataclass(frozen=True, repr=False)
@@ -65,7 +67,7 @@ def open_loop(demand: Demand, c: dict[str, Any], iterations: int = 40) -> Point:
     """Poisson arrivals at the demand's rate: the batch solves Little's law; prompts wait as in a queue M/D/1."""
     most = np.maximum(demand.fits * c["admission"], 1.0)
     prompt, rate = demand.prefill(c), demand.rate
-    busy = np.minimum(rate * prompt, 0.98)
+    busy = np.minimum(rate * prompt, FULL)
 
     def tokens(batch: Any) -> tuple[Any, Any]:
         step = demand.decode(c, batch, demand.half_way)
@@ -94,7 +96,7 @@ def percentiles(demand: Demand, point: Point, q: float = 0.99) -> tuple[Any, Any
     ----------
     .. [1] Kleinrock (1975), "Queueing Systems", volume 1, chapter 5.
     """
-    busy = np.minimum(demand.rate * point.prompt, 0.98)
+    busy = np.minimum(demand.rate * point.prompt, FULL)
     wait = busy * point.prompt / (2 * (1 - busy))
     tail = wait * np.maximum(np.log(busy / (1 - q)), 0.0) / np.maximum(busy, 1e-9)
     interrupted = point.prompt / demand.output_tokens * np.sqrt(demand.output_tokens * busy)
@@ -120,7 +122,7 @@ def disaggregated(prefill: Demand, decode: Demand, c: dict[str, Any], iterations
     queue = np.maximum(users / replicas, 1.0) * prompt
     for _ in range(iterations):
         step = decode.decode(c, batch, decode.half_way)
-        fixed = move + (c["first"] + c["turns"] * step) * c["first_scale"]
+        fixed = move + c["handed"] * c["first_scale"]
         decoding = decode.output_tokens * step
         rest = queue - fixed - decoding
         waits = (rest + np.sqrt(rest**2 + 4 * prompt * (fixed + decoding))) / 2

@@ -35,6 +35,10 @@ from workbench.llm import of_name
 
 #: Tokens drafted a step where a file says no more than that there is multi-token prediction.
 DRAFTS = 2.0
+#: The same of EAGLE: what vLLM's and SGLang's recipes of draft models have.
+EAGLE_DRAFTS = 3.0
+#: Replicas of prompts that keep those that decode as full as is stated.
+FEEDERS = 64
 #: Formats that publishers chose for the weights of their models, by how names begin; others chose bf16.
 CHOSEN = {"DeepSeek-V2": "bf16", "DeepSeek": "fp8", "MiniMax": "fp8", "Kimi-K2": "fp8", "gpt-oss": "mxfp4"}
 RATE, TPOT, TTFT = (READ[name] for name in ("output_tok_s_per_gpu", "tpot_ms", "ttft_ms"))
@@ -146,7 +150,7 @@ def _wide_ep(row: Call) -> tuple[Call, Any]:
     plan = _layout(row["decode_parallel"] or (row["prefill_parallel"] if phase == "aggregated" else None), decode)
     if phase == "decode":  # the time of a step does not depend on where prompts are worked on
         load = {"concurrency": _number(row, "batch_per_chip") * decode} | spec
-        return _call(row, row["weight_precision"], plan, load, plan), {"tpot_ms": TPOT}
+        return _call(row, row["weight_precision"], plan, load, plan | {"replicas": FEEDERS}), {"tpot_ms": TPOT}
     prefill = _layout(row["prefill_parallel"], _number(row, "n_prefill_chips")) if phase == "disagg" else None
     made = _call(row, row["weight_precision"], plan, {"concurrency": _number(row, "concurrency_total")} | spec, prefill)
     return made, {"output_tok_s_per_total_chip": RATE, "tpot_ms": TPOT, "ttft_s": tuple(path.removesuffix(" * 1000") for path in TTFT)}
@@ -180,7 +184,8 @@ def _spec(row: Call) -> tuple[Call, Any]:
     n, users = _number(row, "n_chips"), _number(row, "concurrency")
     unit = row["concurrency_unit"] or ""
     load = {"concurrency": 1, "rate": users} if "offered" in unit else {"concurrency": users * (n if "per GPU" in unit else 1.0)}
-    drafts = _number(row, "draft_len") if re.search(r"\d", row["draft_len"] or "") else DRAFTS
+    depth = EAGLE_DRAFTS if "EAGLE" in (row["method"] or "") else DRAFTS
+    drafts = _number(row, "draft_len") if re.search(r"\d", row["draft_len"] or "") else depth
     length = row["acceptance_len_tokens_per_step"]
     accepted = {"acceptance_rate": acceptance_rate(float(length), drafts)} if length else {}
     plan = _layout(row["parallelism"], n)
@@ -264,7 +269,7 @@ WIDE_EP = _form(
 )
 SPECULATION = _form(
     _spec,
-    "model chip framework parallelism concurrency concurrency_unit value_unit draft_len",
+    "model chip framework parallelism method concurrency concurrency_unit value_unit draft_len",
     "n_chips input_len output_len acceptance_len_tokens_per_step",
     "spec_value baseline_value",
     value=_converted,

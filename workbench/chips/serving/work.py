@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import polars as pl
 
+from workbench import catalogue
 from workbench.arrays import Arrays
 from workbench.calibration.pool import Constant
 from workbench.chips.machine import SCALE_OUT, Exchange, Machine
@@ -23,6 +25,8 @@ MEMORY_SHARE, RESERVED = 0.94, 2e9
 HELD = 0.6
 #: Of a number of a token on its way to experts and back, whatever the weights are in [B].
 ROUTED_BYTES = FORMATS["fp8"].wire_bytes
+#: Tokens of prompts that a group works on at once: the default of vLLM and TensorRT-LLM.
+CHUNK = 8192
 #: The most that a share of a rate comes to.
 SHARE = 0.99
 #: A message that shows what a collective carries, not its start [B].
@@ -36,11 +40,12 @@ CONSTANTS = (
     Constant("cache", 0.65, 0.3, "share of the memory bandwidth that the key-value cache streams at", "chip", SHARE),
     Constant("compute", 0.45, 0.3, "share of the peak in decode", "chip", SHARE),
     Constant("prefill", 0.5, 0.3, "share of the peak in prefill", "chip", SHARE),
-    Constant("grouped", 0.7, 0.2, "share of that which products of experts reach", most=SHARE),
+    Constant("grouped", 0.8, 0.2, "share of that which products of experts reach", most=SHARE),
     Constant("attention", 0.4, 0.4, "share of the 16-bit peak of attention in prefill", "chip", SHARE),
     Constant("start", 3.5e-6, 0.5, "start of an all-reduce of engines, a doubling of ranks [s]", "chip"),
     Constant("volume", 1.0, 0.4, "collectives' bytes over the fabric's time for them", "chip"),
     Constant("across", 4.0, 0.7, "start of a collective beyond a scale-up domain, on top"),
+    Constant("swap", 1.2, 0.3, "bytes of the exchange of experts over the fabric's time for them"),
     Constant("hidden", 0.5, 0.3, "share of the exchange of experts that computation may hide", most=SHARE),
     Constant("layer", 50e-6, 0.5, "overhead of a layer [s]"),
     Constant("mixture", 25e-6, 0.7, "overhead of a layer of experts, on top [s]"),
@@ -50,6 +55,7 @@ CONSTANTS = (
     Constant("mix", 0.9, 0.4, "share of others' prompts that interrupts a token", most=1.0),
     Constant("admission", 1.0, 0.2, "cache that engines admit over what fits at 60 % of the output"),
     Constant("first", 0.02, 1.0, "fixed part of the time to first token [s]"),
+    Constant("handed", 0.1, 1.0, "the same where prompts are on replicas of their own [s]"),
     Constant("turns", 3.0, 0.7, "steps that a prompt waits for its turn"),
     Constant("herd", 0.3, 1.0, "prompts of others that a prompt waits for, a unit of crowd"),
     Constant("crowd", 0.5, 0.4, "growth of that with the users in flight, as a power"),
@@ -99,7 +105,7 @@ class Demand(Arrays):
         """What a plan and a load ask of a machine, of one model or of a model a row."""
         tp, pp, dp = (np.asarray(x, dtype=float) for x in (plan.tp, plan.pp, plan.attention_dp))
         asked, written = np.asarray(load.input_tokens, dtype=float), np.asarray(load.output_tokens, dtype=float)
-        drafted, accepted = np.asarray(load.draft_tokens, dtype=float), np.asarray(load.acceptance_rate, dtype=float)
+        drafted = np.asarray(load.draft_tokens, dtype=float)
         chips, exchange, replicas = tp * pp * dp, machine.exchange, np.asarray(plan.replicas, dtype=float)
         cache = FORMATS[plan.kv_precision].bytes
         copies = np.where(np.asarray(model.latent) > 0, tp, np.maximum(tp / model.kv_heads, 1.0))
@@ -123,7 +129,7 @@ class Demand(Arrays):
             output_tokens=written,
             computed=np.maximum(asked * (1 - np.asarray(load.prefix_hit_rate, dtype=float)), 1.0),
             draft_tokens=drafted,
-            acceptance_length=(1 - accepted ** (drafted + 1)) / (1 - accepted),
+            acceptance_length=_accepted(getattr(model, "name", ""), drafted, load.acceptance_rate),
             draft_share=np.asarray(load.draft_share, dtype=float),
             read=rest - (model.params - model.expert_params - model.read_params) * max(machine.format.bytes, 2.0),
             experts=experts,
@@ -208,7 +214,7 @@ class Demand(Arrays):
         s = self.model
         start = 2 * c["start"] * np.where(self.ep_crosses, c["across"], 1.0) * (self.ep > 1)
         sent = tokens * s.expert_hidden * ROUTED_BYTES * self.visits
-        time = 2 * s.moe_layers * (start + c["volume"] * self.swap_per_byte * sent)
+        time = 2 * s.moe_layers * (start + c["swap"] * self.swap_per_byte * sent)
         return time - c["hidden"] * np.minimum(time, beside)
 
     def used(self, batch: Any, context: Any, tpot: Any) -> tuple[Any, Any]:
@@ -221,12 +227,20 @@ class Demand(Arrays):
         return flop / (tpot * self.peak), (rest + experts + cache) / (tpot * self.bandwidth)
 
     def prefill(self, c: dict[str, Any]) -> Any:
-        """Time that a prompt takes of the whole replica [s]; data-parallel groups work on several at once."""
+        """Time that a prompt takes of the whole replica [s]; data-parallel groups work on several at once.
+
+        Engines work on `CHUNK` tokens of prompts at a time, each of which reads the weights.
+        """
         s, n = self.model, self.computed
-        products = 2 * n * self._products(c) / c["prefill"]
+        arithmetic = 2 * n * self._products(c) / c["prefill"]
+        weights = (self.read * self.attention_dp + self.experts / c["experts"]) / (c["stream"] * self.bandwidth)
+        weights = weights * n / (CHUNK * self.attention_dp)
+        products = np.maximum(arithmetic, weights) + 0.3 * np.minimum(arithmetic, weights)
         scores = 2 * n * (s.scores(self.input_tokens / 2) + s.other.updates) / (c["attention"] * self.peak16)
-        alone = (products + scores) / self.chips
-        return alone + (self._reduced(c | {"start": 0.0}, n / self.attention_dp)) + self._exchanged(c | {"start": 0.0}, n / self.chips, alone)
+        drafting = 1 + self.draft_share * np.minimum(self.draft_tokens, 1.0)  # the drafting layers see the prompt, too
+        alone = (products + scores) * drafting / self.chips
+        c = c | {"start": 0.0}
+        return alone + self._reduced(c, n / self.attention_dp) + self._exchanged(c, n / self.chips, alone)
 
     def admitted(self, c: dict[str, Any]) -> Any:
         """Sequences that an engine decodes at once: all in flight, or as many as the cache admits."""
@@ -243,6 +257,22 @@ class Demand(Arrays):
     def or_as_many_as(self, batch: Any) -> Any:
         """Requests in flight; without a limit as many as decode."""
         return np.where(np.isfinite(self.concurrency), self.concurrency, batch)
+
+
+def _accepted(name: str, drafted: Any, rate: Any) -> Any:
+    """Tokens that a step yields: by the rate at which drafted ones stand, or as measured of the model, or of all in the mean."""
+    if rate is not None:
+        a = np.asarray(rate, dtype=float)
+        return (1 - a ** (drafted + 1)) / (1 - a)
+    curves = catalogue.made_of("acceptance", _curves)
+    return np.interp(drafted, *curves.get(name, curves[""]))
+
+
+def _curves(table: pl.DataFrame) -> dict[str, tuple[Any, Any]]:
+    """Tokens drafted, and tokens that a step yields, by model and, under no name, in the mean of all."""
+    means = {"": table} | {name: table.filter(pl.col("model") == name) for name in table["model"].unique().to_list()}
+    by = {name: of.group_by("draft_tokens").agg(pl.col("acceptance_length").mean()).sort("draft_tokens") for name, of in means.items()}
+    return {name: (np.array([0, *of["draft_tokens"]]), np.array([1, *of["acceptance_length"]])) for name, of in by.items()}
 
 
 def _per_byte(exchange: Exchange, op: str, ranks: Any) -> Any:
