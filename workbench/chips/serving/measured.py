@@ -145,7 +145,9 @@ def _wide_ep(row: Call) -> tuple[Call, Any]:
     if phase.startswith("prefill"):
         chips = _number(row, "n_prefill_chips")
         plan = _layout(row["prefill_parallel"], chips)
-        return _call(row | {"output_len": 1}, row["weight_precision"], plan, {"concurrency": 1}), {"prefill_tok_s_per_chip": ("prompt",)}
+        return _call(row | {"output_len": 1}, row["weight_precision"], plan, {"concurrency": 1}), {
+            "prefill_tok_s_per_chip": ("prompt", "prompt_low", "prompt_high")
+        }
     decode = _number(row, "n_chips_total" if phase == "aggregated" else "n_decode_chips")
     plan = _layout(row["decode_parallel"] or (row["prefill_parallel"] if phase == "aggregated" else None), decode)
     if phase == "decode":  # the time of a step does not depend on where prompts are worked on

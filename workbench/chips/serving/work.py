@@ -45,7 +45,8 @@ CONSTANTS = (
     Constant("start", 3.5e-6, 0.5, "start of an all-reduce of engines, a doubling of ranks [s]", "chip"),
     Constant("volume", 1.0, 0.4, "collectives' bytes over the fabric's time for them", "chip"),
     Constant("across", 4.0, 0.7, "start of a collective beyond a scale-up domain, on top"),
-    Constant("swap", 1.2, 0.3, "bytes of the exchange of experts over the fabric's time for them"),
+    Constant("dispatch", 15e-6, 0.7, "start of a dispatch or a combine of experts [s]"),
+    Constant("swap", 1.2, 0.15, "bytes of these over the fabric's time for them"),
     Constant("hidden", 0.5, 0.3, "share of the exchange of experts that computation may hide", most=SHARE),
     Constant("layer", 50e-6, 0.5, "overhead of a layer [s]"),
     Constant("mixture", 25e-6, 0.7, "overhead of a layer of experts, on top [s]"),
@@ -212,7 +213,7 @@ class Demand(Arrays):
         A token goes once to each chip or, beyond a scale-up domain, to each domain that has an expert of it [DeepEP].
         """
         s = self.model
-        start = 2 * c["start"] * np.where(self.ep_crosses, c["across"], 1.0) * (self.ep > 1)
+        start = c["dispatch"] * np.where(self.ep_crosses, c["across"], 1.0) * (self.ep > 1)
         sent = tokens * s.expert_hidden * ROUTED_BYTES * self.visits
         time = 2 * s.moe_layers * (start + c["swap"] * self.swap_per_byte * sent)
         return time - c["hidden"] * np.minimum(time, beside)
@@ -239,7 +240,7 @@ class Demand(Arrays):
         scores = 2 * n * (s.scores(self.input_tokens / 2) + s.other.updates) / (c["attention"] * self.peak16)
         drafting = 1 + self.draft_share * np.minimum(self.draft_tokens, 1.0)  # the drafting layers see the prompt, too
         alone = (products + scores) * drafting / self.chips
-        c = c | {"start": 0.0}
+        c = c | {"start": 0.0, "dispatch": 0.0}
         return alone + self._reduced(c, n / self.attention_dp) + self._exchanged(c, n / self.chips, alone)
 
     def admitted(self, c: dict[str, Any]) -> Any:
