@@ -38,9 +38,10 @@ CONSTANTS = (
     Constant("experts", 0.75, 0.3, "the same of experts' weights, on top", "chip", SHARE),
     Constant("alike", 0.85, 0.1, "power of the tokens of a step by which they visit experts of their own", most=1.0),
     Constant("cache", 0.65, 0.3, "share of the memory bandwidth that the key-value cache streams at", "chip", SHARE),
-    Constant("compute", 0.45, 0.3, "share of the peak in decode", "chip", SHARE),
-    Constant("prefill", 0.5, 0.3, "share of the peak in prefill", "chip", SHARE),
+    Constant("compute", 0.6, 0.2, "share of the peak in decode", "chip", SHARE),
+    Constant("prefill", 0.7, 0.2, "share of the peak in prefill", "chip", SHARE),
     Constant("grouped", 0.8, 0.1, "share of these that products of experts reach", most=SHARE),
+    Constant("passed", 20.0, 0.5, "memory traffic of a token between the products of a layer, over the width [B]"),
     Constant("routed", 10.0, 0.5, "memory traffic of a token and expert, over the width: sorted, scaled, summed [B]"),
     Constant("attention", 0.4, 0.4, "share of the 16-bit peak of attention in prefill", "chip", SHARE),
     Constant("start", 3.5e-6, 0.5, "start of an all-reduce of engines, a doubling of ranks [s]", "chip"),
@@ -184,7 +185,7 @@ class Demand(Arrays):
         weights = (rest + experts / c["experts"]) / (c["stream"] * self.bandwidth)
         arithmetic = 2 * flow * worked * self._products(c) / across / c["compute"]
         scores = 2 * here * worked * (s.scores(context, decode=True) + s.other.updates) / self.tp / (c["compute"] * self.peak16)
-        cache = np.maximum(cached / (c["cache"] * self.bandwidth), scores) + self._sorted(c, flow * worked)
+        cache = np.maximum(cached / (c["cache"] * self.bandwidth), scores) + self._passed(c, here * worked)
         core = np.maximum(weights, arithmetic) + 0.3 * np.minimum(weights, arithmetic) + cache
         overhead = c["layer"] * s.layers * s.parts / 2 + c["mixture"] * s.moe_layers + c["step"] + here * c["sequence"]
         overhead = overhead + c["draft"] * np.minimum(self.draft_tokens, 1.0)
@@ -202,14 +203,14 @@ class Demand(Arrays):
         """Bytes that a step of a sequence reads of the cache, and reads and writes of states that do not grow."""
         return self.model.cache_read(context) * self.cache_bytes * self.copies + 2 * self.model.other.state
 
-    def _sorted(self, c: dict[str, Any], tokens: Any) -> Any:
-        """Traffic of so many tokens' activations to their experts and back in a chip's memory, all layers [s].
+    def _passed(self, c: dict[str, Any], tokens: Any) -> Any:
+        """Traffic of so many tokens' activations of a group in a chip's memory, all layers of a stage's turn [s].
 
-        Each rank of a tensor group sees all of its tokens; where groups share the experts, a chip sees its part.
+        Each rank of a tensor group sees all of its tokens; where groups share the experts, a chip sees its part of what they choose.
         """
         s = self.model
-        seen = tokens * s.experts_per_token / np.where(self.ep > 1, self.chips / self.pp, 1.0)
-        return s.moe_layers * seen * s.expert_hidden * c["routed"] / self.bandwidth
+        shared = s.moe_layers * s.experts_per_token * s.expert_hidden / np.where(self.ep > 1, self.tp, 1.0)
+        return tokens * (s.layers * s.hidden * c["passed"] + shared * c["routed"]) / self.bandwidth
 
     def _reduced(self, c: dict[str, Any], tokens: Any) -> Any:
         """All-reduces over tp of so many tokens of a group, all layers [s]."""
@@ -249,7 +250,7 @@ class Demand(Arrays):
         products = np.maximum(arithmetic, weights) + 0.3 * np.minimum(arithmetic, weights)
         scores = 2 * n * (s.scores(self.input_tokens / 2) + s.other.updates) / (c["attention"] * self.peak16)
         drafting = 1 + self.draft_share * np.minimum(self.draft_tokens, 1.0)  # the drafting layers see the prompt, too
-        alone = ((products + scores) / self.chips + self._sorted(c, n) / self.pp) * drafting
+        alone = ((products + scores) / self.chips + self._passed(c, n / self.attention_dp) / self.pp) * drafting
         c = c | {"start": 0.0, "dispatch": 0.0}
         return alone + self._reduced(c, n / self.attention_dp) + self._exchanged(c, n / self.chips, alone)
 
