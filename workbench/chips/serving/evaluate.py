@@ -144,7 +144,7 @@ def serving(
         tails = dict(zip(("ttft_p99", "tpot_p99"), percentiles(demand, point), strict=True))
         room = np.exp(width_of("output_tok_s_per_gpu"))  # what the model does not know of its capacity is no overload
         behind = point.tokens_per_second * room < 0.999 * np.asarray(load.rate, dtype=float) * demand.output_tokens
-        why = np.where((why == 0) & behind, np.int8(len(REASONS) - 1), why)
+        why = np.where((why == 0) & behind & ~demand.limit, np.int8(len(REASONS) - 1), why)
     can, v = why == 0, np.asarray(speed, dtype=float)
     times, rates = np.where(can, 1 / v, np.inf), np.where(can, v, 0.0)
     values = {

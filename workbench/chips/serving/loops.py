@@ -34,12 +34,19 @@ def operate(demand: Demand, prompt: Demand | None, c: dict[str, Any]) -> Point:
     if prompt is not None:
         return disaggregated(prompt, demand, c)
     if np.any(demand.rate):
-        return open_loop(demand, c)
+        point, limit = open_loop(demand, c), demand.limit
+        if not np.any(limit):
+            return point
+        loop = closed_loop(demand, c)
+        return _either(limit & (loop.tokens_per_second < demand.rate * demand.replicas * demand.output_tokens), loop, point)
     endless = np.isinf(demand.concurrency)
     if not np.any(endless):
         return closed_loop(demand, c)
-    best, loop = offline(demand, c), closed_loop(demand, c)
-    return Point(*(np.where(endless, getattr(best, f.name), getattr(loop, f.name)) for f in fields(Point)))
+    return _either(endless, offline(demand, c), closed_loop(demand, c))
+
+
+def _either(where: Any, one: Point, other: Point) -> Point:
+    return Point(*(np.where(where, getattr(one, f.name), getattr(other, f.name)) for f in fields(Point)))
 
 
 def closed_loop(demand: Demand, c: dict[str, Any]) -> Point:
@@ -122,7 +129,7 @@ def disaggregated(prefill: Demand, decode: Demand, c: dict[str, Any], iterations
     queue = np.maximum(users / replicas, 1.0) * prompt
     for _ in range(iterations):
         step = decode.decode(c, batch, decode.half_way)
-        fixed = move + c["handed"] * c["first_scale"]
+        fixed = move + (c["first"] + c["turns"] * step) * c["first_scale"]
         decoding = decode.output_tokens * step
         rest = queue - fixed - decoding
         waits = (rest + np.sqrt(rest**2 + 4 * prompt * (fixed + decoding))) / 2

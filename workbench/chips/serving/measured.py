@@ -223,7 +223,8 @@ def _open_loop(row: Call) -> tuple[Call, Any]:
         raise InputError("hits in the prefix cache are not stated")
     plan = _layout(row["parallelism"], _number(row, "n_chips"))
     tails = {f"{time}_p99_ms": (f"{time}_p99 * 1000",) for time in ("ttft", "tpot")}
-    return _call(row, None, plan, {"concurrency": 1, "rate": rate}), {"ttft_mean_ms": TTFT, "tpot_mean_ms": TPOT} | tails
+    load = {"concurrency": row["n_requests"] or 1, "rate": rate}
+    return _call(row, None, plan, load), {"ttft_mean_ms": TTFT, "tpot_mean_ms": TPOT} | tails
 
 
 def _form(said: Any, text: str, numbers: str, measured: str, **more: Any) -> Form:
@@ -286,7 +287,7 @@ QUANT = _form(
 OPEN_LOOP = _form(
     _open_loop,
     "model chip framework parallelism workload config arrival offered_rate_req_s",
-    "n_chips input_len output_len achieved_rate_req_s",
+    "n_chips input_len output_len n_requests achieved_rate_req_s",
     "ttft_mean_ms ttft_p99_ms tpot_mean_ms tpot_p99_ms",
 )
 

@@ -49,7 +49,7 @@ CONSTANTS = (
     Constant("across", 4.0, 0.7, "start of a collective beyond a scale-up domain, on top"),
     Constant("dispatch", 15e-6, 0.7, "start of a dispatch or a combine of experts [s]"),
     Constant("swap", 1.2, 0.15, "bytes of these over the fabric's time for them"),
-    Constant("hidden", 0.5, 0.3, "share of the exchange of experts that computation may hide", most=SHARE),
+    Constant("hidden", 0.7, 0.2, "share of computation that hides their exchange beyond a scale-up domain", most=SHARE),
     Constant("layer", 50e-6, 0.5, "overhead of a layer [s]"),
     Constant("mixture", 25e-6, 0.7, "overhead of a layer of experts, on top [s]"),
     Constant("step", 1e-3, 1.0, "overhead of a step [s]"),
@@ -58,7 +58,6 @@ CONSTANTS = (
     Constant("mix", 0.9, 0.4, "share of others' prompts that interrupts a token", most=1.0),
     Constant("admission", 1.0, 0.2, "cache that engines admit over what fits at 60 % of the output"),
     Constant("first", 0.02, 1.0, "fixed part of the time to first token [s]"),
-    Constant("handed", 0.1, 1.0, "the same where prompts are on replicas of their own [s]"),
     Constant("turns", 3.0, 0.7, "steps that a prompt waits for its turn"),
     Constant("herd", 0.3, 1.0, "prompts of others that a prompt waits for, a unit of crowd"),
     Constant("crowd", 0.5, 0.4, "growth of that with the users in flight, as a power"),
@@ -154,6 +153,11 @@ class Demand(Arrays):
         )
 
     @property
+    def limit(self) -> Any:
+        """Whether so many requests at most are in flight at a rate of arrivals."""
+        return np.isfinite(self.concurrency) & (self.concurrency * self.replicas > 1) & (self.rate > 0)
+
+    @property
     def half_way(self) -> Any:
         """Context of a token in the middle of the output."""
         return self.input_tokens + self.output_tokens / 2
@@ -219,7 +223,7 @@ class Demand(Arrays):
         return s.parts * s.layers * (start + c["volume"] * self.reduce_per_byte * tokens * s.hidden * 2)
 
     def _exchanged(self, c: dict[str, Any], tokens: Any, beside: Any) -> Any:
-        """What remains of the exchange of experts of so many tokens of a chip where two micro-batches take turns, all layers [s].
+        """What remains of the exchange of experts of so many tokens of a chip, all layers [s]: beyond a domain two micro-batches alternate.
 
         A token goes once to each chip or, beyond a scale-up domain, to each domain that has an expert of it [DeepEP].
         """
@@ -227,7 +231,7 @@ class Demand(Arrays):
         start = c["dispatch"] * np.where(self.ep_crosses, c["across"], 1.0) * (self.ep > 1)
         sent = tokens * s.expert_hidden * ROUTED_BYTES * self.visits
         time = 2 * s.moe_layers * (start + c["swap"] * self.swap_per_byte * sent)
-        return time - c["hidden"] * np.minimum(time, beside)
+        return time - c["hidden"] * np.minimum(time, beside) * self.ep_crosses
 
     def used(self, batch: Any, context: Any, tpot: Any) -> tuple[Any, Any]:
         """Shares of peak arithmetic and of memory bandwidth that `batch` sequences use at a time per token, prompts included."""
