@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -129,14 +130,11 @@ def serving(
     if prefill and prompt:
         why = np.where(why == 0, why_not(llm, cluster, prefill, load, prompt.missing_bytes, plan.chips), why)
     kinds = {"drafted": demand.draft_tokens > 0, "beyond": beyond(demand)}
-    special = np.any(list(kinds.values()))
 
     def width_of(quantity: str) -> Any:
         """Half width of an interval, wider where drafts or a domain's end add what is not known."""
-        found = half_width(quantity)
-        for kind, where in kinds.items() if special else ():
-            found = np.where(where, np.maximum(found, near.half_width(quantity, kind)), found)
-        return found
+        wide = [np.where(where, near.half_width(quantity, kind), 0.0) for kind, where in kinds.items() if np.any(where)]
+        return reduce(np.maximum, wide, half_width(quantity))
 
     point = operate(demand, prompt, c)
     tails: dict[str, Array] = {}
@@ -167,7 +165,7 @@ def serving(
 
 def beyond(demand: Demand) -> Any:
     """Whether ranks of a replica exchange beyond a scale-up domain."""
-    return demand.tp_crosses | demand.ep_crosses
+    return np.maximum(demand.tp_crosses, demand.ep_crosses) > 0
 
 
 def demand_of(llm: LLM, cluster: Cluster, plan: ServingPlan, load: Load) -> Demand:

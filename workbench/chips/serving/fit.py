@@ -243,8 +243,8 @@ def _fit_times(found: Rows, place: Any, quantity: Any, weight: Array, base: Fit 
     noise = np.array([NOISE[name] for name in LATENCY])[quantity]
     noise = np.where((part.mode == "open") & (quantity == 2), SERVED, noise)
     target = np.log(found.values[place, quantity])
-    known = {"noise": noise, "weight": weight, "base": base, "iterations": 25, "tolerance": 1e-3}
-    return constants.POOL.fit(predict_logs, part.origins.tolist(), target, **known)
+    origins = part.origins.tolist()
+    return constants.POOL.fit(predict_logs, origins, target, noise=noise, weight=weight, base=base, iterations=25, tolerance=1e-3)
 
 
 def _fit_watts(found: Rows, times: Fit) -> Fit | None:

@@ -186,7 +186,7 @@ def _spec(row: Call) -> tuple[Call, Any]:
     n, users = _number(row, "n_chips"), _number(row, "concurrency")
     unit = row["concurrency_unit"] or ""
     load = {"concurrency": 1, "rate": users} if "offered" in unit else {"concurrency": users * (n if "per GPU" in unit else 1.0)}
-    depth = EAGLE_DRAFTS if "EAGLE" in (row["method"] or "") else DRAFTS
+    depth = EAGLE_DRAFTS if "EAGLE" in (row.get("method") or "") else DRAFTS
     drafts = _number(row, "draft_len") if re.search(r"\d", row["draft_len"] or "") else depth
     length = row["acceptance_len_tokens_per_step"]
     accepted = {"acceptance_rate": acceptance_rate(float(length), drafts)} if length else {}
