@@ -67,9 +67,10 @@ def test_weights_of_four_bits_are_expanded_where_a_chip_lacks_them(llama):
 def test_a_long_prompt_alone_takes_its_arithmetic():
     # Qwen3-4B on one H20: 2 n 4.0e9 + 2 n^2/2 36 layers 32 heads 2 x 128 = 1.7e15 FLOP for 63,488 tokens, 12 s at 148 TFLOP/s
     h20 = Cluster(catalogue.chip("H20"), 8, "InfiniBand NDR")
-    point = serving("Qwen3-4B", h20, ServingPlan(1, "bf16", "bf16"), Load(1, 63_488, 2048), framework="SGLang")
-    assert 12 < point.prompt < 45
-    assert point.ttft < 2.5 * point.prompt
+    long = dataclasses.replace(catalogue.llm("Qwen3-4B"), context=1 << 17)
+    point = serving(long, h20, ServingPlan(1, "bf16", "bf16"), Load(1, 63_488, 2048), framework="SGLang")
+    assert 12 < point.prompt < 60
+    assert point.ttft < 1.5 * point.prompt
 
 
 def test_a_run_of_so_many_requests_is_answered_beyond_what_is_served_for_good(llama):

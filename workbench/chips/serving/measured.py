@@ -13,23 +13,8 @@ from typing import Any
 import polars as pl
 
 from workbench.calibration.forms import Asked, Form
-from workbench.chips.serving import bench_json, fit
-from workbench.chips.serving.rows import (
-    NUMBERS,
-    QUANTITIES,
-    READ,
-    TEXT,
-    Call,
-    asked,
-    cache_of,
-    call,
-    chip_of,
-    llm_of,
-    points,
-    precision_of,
-    side,
-    software,
-)  # fmt: skip
+from workbench.chips.serving import bench_json, fit, rows
+from workbench.chips.serving.rows import Call
 from workbench.errors import InputError
 from workbench.llm import of_name
 
@@ -41,7 +26,7 @@ EAGLE_DRAFTS = 3.0
 FEEDERS = 64
 #: Formats that publishers chose for the weights of their models, by how names begin; others chose bf16.
 CHOSEN = {"DeepSeek-V2": "bf16", "DeepSeek": "fp8", "MiniMax": "fp8", "Kimi-K2": "fp8", "gpt-oss": "mxfp4"}
-RATE, TPOT, TTFT = (READ[name] for name in ("output_tok_s_per_gpu", "tpot_ms", "ttft_ms"))
+RATE, TPOT, TTFT = (rows.READ[name] for name in ("output_tok_s_per_gpu", "tpot_ms", "ttft_ms"))
 
 
 def _r1(frame: pl.DataFrame) -> pl.DataFrame:
@@ -52,14 +37,14 @@ def _r1(frame: pl.DataFrame) -> pl.DataFrame:
         replicas = f"P:{row['prefill_workers'] or 0:g}x(TP{p:g}DP1) D:{row['decode_workers'] or 0:g}x(TP{d:g}DP1)"
         point = {
             **{"source_group": "InferenceX", "model_key": row["model"], "weight_precision": row["precision"], "parallel": replicas},
-            **{"framework_version": software(row["image"])[1], "mode": "disagg" if apart else "closed_loop", "tp": d},
+            **{"framework_version": rows.software(row["image"])[1], "mode": "disagg" if apart else "closed_loop", "tp": d},
             **{"prefill_chips": row["n_prefill_chips"], "decode_chips": row["n_decode_chips"], "input_len": row["isl"]},
             **{"output_len": row["osl"], "mean_len_factor": 0.9, "usable": 0.0 if row["quality"] else 1.0},
             "draft_tokens": 0.0 if (row["spec_method"] or "none").lower() == "none" else DRAFTS,
         }
         same = {name: row[name] for name in ("group", "chip", "framework", "date", "source", "n_chips", "concurrency")}
         found.append(point | same | {ours: _of_all_chips(row, theirs) for theirs, ours in R1.items()})
-    return pl.DataFrame(found, schema=dict.fromkeys(TEXT, pl.String) | dict.fromkeys(NUMBERS, pl.Float64))
+    return pl.DataFrame(found, schema=dict.fromkeys(rows.TEXT, pl.String) | dict.fromkeys(rows.NUMBERS, pl.Float64))
 
 
 #: Measured columns of ``serving_r1.csv``, and what they are among the operating points.
@@ -77,7 +62,7 @@ def _of_all_chips(row: Call, quantity: str) -> float | None:
 
 def _ask_r1(frame: pl.DataFrame) -> list[Asked]:
     theirs = {ours: name for name, ours in R1.items()}
-    return [replace(one, quantity=theirs[one.quantity]) for one in points(_r1(frame))]
+    return [replace(one, quantity=theirs[one.quantity]) for one in rows.points(_r1(frame))]
 
 
 def _number(row: Call, name: str) -> float:
@@ -99,22 +84,22 @@ def _layout(text: str | None, n: float) -> Call:
         raise InputError("the layout is not stated")
     count = re.search(r"(\d+) ?[x\u00d7] ?\(?(?:D?EP|[TDP]P)", text or "", re.IGNORECASE)
     size = degree.get("DEP") or degree.get("TP", 1.0) * degree.get("DP", 1.0) * degree.get("PP", 1.0)
-    found = side(n, float(count[1]) or 1.0 if count else n // size if "per" in (text or "") else 1.0, degree.get("TP", 1.0))
+    found = rows.side(n, float(count[1]) or 1.0 if count else n // size if "per" in (text or "") else 1.0, degree.get("TP", 1.0))
     return found | {"pp": degree["PP"], "attention_dp": 1.0} if "PP" in degree else found
 
 
 def _call(row: Call, precision: str | None, plan: Call, load: Call, prefill: Call | None = None) -> Call:
     """The call of a row of one of the files below; weights of unstated format are in that which their publisher chose."""
-    name, chip = llm_of(row["model"]), chip_of(row["chip"])
+    name, chip = rows.llm_of(row["model"]), rows.chip_of(row["chip"])
     cache = re.search(r"kv[- ]\w+\d|\w+\d[- ]kv", (precision or "").lower())
     weights = (precision or "").lower().replace(cache[0] if cache else "", "").strip(" ,")
     if not weights:
         named = of_name(row["model"])[1]
         weights = named.name if named else next((p for start, p in CHOSEN.items() if name.startswith(start)), "bf16")
-    stated = precision_of(weights, chip)
-    both = {"precision": stated, "kv_precision": cache_of("fp8" if cache and "fp8" in cache[0] else "", stated)}
+    stated = rows.precision_of(weights, chip)
+    both = {"precision": stated, "kv_precision": rows.cache_of("fp8" if cache and "fp8" in cache[0] else "", stated)}
     lengths = {f"{way}_tokens": _number(row, f"{way}_len") for way in ("input", "output")}
-    return call(name, chip, plan | both, lengths | load, *software(row["framework"]), prefill and prefill | both)
+    return rows.call(name, chip, plan | both, lengths | load, *rows.software(row["framework"]), prefill and prefill | both)
 
 
 def _speculation(text: str | None, accepted: Any = None) -> Call:
@@ -202,7 +187,7 @@ def _quant(row: Call) -> tuple[Call, Any]:
         raise InputError("Transformers is no serving framework")
     read, _, _ = _speed(row, row["speed_unit"] or "tpot")
     n = _number(row, "n_chips")
-    return _call(row, row["quantization"], side(n, 1.0, n), {"concurrency": _number(row, "concurrency")}), {"speed_value": read}
+    return _call(row, row["quantization"], rows.side(n, 1.0, n), {"concurrency": _number(row, "concurrency")}), {"speed_value": read}
 
 
 def _converted(row: Call, quantity: str) -> float | None:
@@ -231,15 +216,15 @@ def _form(said: Any, text: str, numbers: str, measured: str, **more: Any) -> For
     """A form of file whose rows are read one by one, by columns of text, of numbers, and of what was measured."""
     columns = tuple(measured.split())
     numbered = (*numbers.split(), *columns)
-    return Form((*text.split(), "source_title"), numbered, lambda frame: asked(frame, said, lambda row: columns[:1]), columns, **more)
+    return Form((*text.split(), "source_title"), numbered, lambda frame: rows.asked(frame, said, lambda row: columns[:1]), columns, **more)
 
 
 POINTS = Form(
-    TEXT,
-    NUMBERS,
-    points,
+    rows.TEXT,
+    rows.NUMBERS,
+    rows.points,
     (
-        *(*QUANTITIES, "output_tok_s_total", "total_tok_s_per_gpu", "input_tok_s_per_gpu", "tok_s_per_user"),
+        *(*rows.QUANTITIES, "output_tok_s_total", "total_tok_s_per_gpu", "input_tok_s_per_gpu", "tok_s_per_user"),
         *("ttft_p99_ms", "tpot_p99_ms", "power_w_total", "energy_j_per_request"),
     ),
     optional=("date", "draft_tokens"),

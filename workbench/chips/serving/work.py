@@ -264,7 +264,7 @@ class Demand(Arrays):
 
     def first_token(self, c: dict[str, Any], batch: Any, step: Any, prompt: Any, tpot: Any) -> Any:
         """Time to first token with so many requests in flight [s]: turn, own prompt, prompts of others, the queue beyond the cache."""
-        busy = np.minimum(np.maximum(batch - 1, 0.0) * prompt / (self.output_tokens * tpot), 3.0)  # of the others
+        busy = np.minimum(np.maximum(batch - 1, 0.0) * prompt / (prompt + self.output_tokens * tpot), 3.0)  # others' share of a turn
         alone = c["first"] + c["turns"] * step + prompt * (1 + c["herd"] * np.maximum(batch - 1, 1e-9) ** c["crowd"] + busy)
         alone = alone * c["first_scale"]
         waiting = np.maximum(self.or_as_many_as(batch) - batch, 0.0)
@@ -278,17 +278,11 @@ class Demand(Arrays):
 def _accepted(name: str, drafted: Any, rate: Any) -> Any:
     """Tokens that a step yields: by the rate at which drafted ones stand, or as measured of the model, or of all in the mean."""
     if rate is not None:
-        a = np.asarray(rate, dtype=float)
-        return (1 - a ** (drafted + 1)) / (1 - a)
-    curves = catalogue.made_of("acceptance", _curves)
-    return np.interp(drafted, *curves.get(name, curves[""]))
-
-
-def _curves(table: pl.DataFrame) -> dict[str, tuple[Any, Any]]:
-    """Tokens drafted, and tokens that a step yields, by model and, under no name, in the mean of all."""
-    means = {"": table} | {name: table.filter(pl.col("model") == name) for name in table["model"].unique().to_list()}
-    by = {name: of.group_by("draft_tokens").agg(pl.col("acceptance_length").mean()).sort("draft_tokens") for name, of in means.items()}
-    return {name: (np.array([0, *of["draft_tokens"]]), np.array([1, *of["acceptance_length"]])) for name, of in by.items()}
+        return (1 - np.asarray(rate, dtype=float) ** (drafted + 1)) / (1 - np.asarray(rate, dtype=float))
+    curves = catalogue.table("acceptance")
+    own = curves.filter(pl.col("model") == name)
+    means = (curves if own.is_empty() else own).group_by("draft_tokens").agg(pl.col("acceptance_length").mean()).sort("draft_tokens")
+    return np.interp(drafted, [0, *means["draft_tokens"]], [1, *means["acceptance_length"]]) if np.any(drafted) else np.ones_like(drafted)
 
 
 def _per_byte(exchange: Exchange, op: str, ranks: Any) -> Any:
