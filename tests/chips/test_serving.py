@@ -64,6 +64,16 @@ def test_weights_of_four_bits_are_expanded_where_a_chip_lacks_them(llama):
     assert narrow.read < 0.35 * wide.read
 
 
+@pytest.mark.parametrize(
+    ("model", "precision", "context", "mebibytes"),
+    [("Qwen3-8B", "bf16", 2049, 15947), ("Qwen3-4B", "bf16", 16_384, 10_011), ("Qwen3-32B", "bf16", 16_384, 66_632)],
+)
+def test_weights_and_cache_are_what_a_device_holds(model, precision, context, mebibytes):
+    # Qwen3 documentation, speed benchmark, Transformers: memory in all, printed as MB that are MiB
+    llm = catalogue.llm(model)
+    assert llm.weight_bytes(precision) + float(llm.kv_bytes(context, 2)) == pytest.approx(mebibytes * 2**20, rel=0.08)
+
+
 def test_a_long_prompt_alone_takes_its_arithmetic():
     # Qwen3-4B on one H20: 2 n 4.0e9 + 2 n^2/2 36 layers 32 heads 2 x 128 = 1.7e15 FLOP for 63,488 tokens, 12 s at 148 TFLOP/s
     h20 = Cluster(catalogue.chip("H20"), 8, "InfiniBand NDR")

@@ -277,12 +277,13 @@ class Demand(Arrays):
 
 def _accepted(name: str, drafted: Any, rate: Any) -> Any:
     """Tokens that a step yields: by the rate at which drafted ones stand, or as measured of the model, or of all in the mean."""
-    if rate is not None:
-        return (1 - np.asarray(rate, dtype=float) ** (drafted + 1)) / (1 - np.asarray(rate, dtype=float))
+    if rate is not None or not np.any(drafted):
+        a = np.asarray(0.0 if rate is None else rate, dtype=float)
+        return (1 - a ** (drafted + 1)) / (1 - a)
     curves = catalogue.table("acceptance")
     own = curves.filter(pl.col("model") == name)
     means = (curves if own.is_empty() else own).group_by("draft_tokens").agg(pl.col("acceptance_length").mean()).sort("draft_tokens")
-    return np.interp(drafted, [0, *means["draft_tokens"]], [1, *means["acceptance_length"]]) if np.any(drafted) else np.ones_like(drafted)
+    return np.interp(drafted, [0, *means["draft_tokens"]], [1, *means["acceptance_length"]])
 
 
 def _per_byte(exchange: Exchange, op: str, ranks: Any) -> Any:
