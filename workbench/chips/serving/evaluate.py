@@ -28,7 +28,7 @@ from workbench.llm import LLM
 
 #: What has an interval: its name, the name of its ends, and the measured quantity that left-out rows showed it of.
 BANDS = (
-    *(("tpot", "tpot", "tpot_ms"), ("ttft", "ttft", "ttft_ms"), ("prompt", "prompt", "ttft_ms")),
+    *(("tpot", "tpot", "tpot_ms"), ("ttft", "ttft", "ttft_ms"), ("prompt", "prompt", "output_tok_s_per_gpu")),
     *(("tokens_per_second_per_chip", "rate", "output_tok_s_per_gpu"),),
     *(("watts_per_chip", "watts", "power_w_per_gpu"), ("joules_per_token", "joules", "energy_j_per_out_token")),
 )
