@@ -29,7 +29,7 @@ from workbench.llm import LLM
 #: What has an interval: its name, the name of its ends, and the measured quantity that left-out rows showed it of.
 BANDS = (
     *(("tpot", "tpot", "tpot_ms"), ("ttft", "ttft", "ttft_ms"), ("prompt", "prompt", "output_tok_s_per_gpu")),
-    *(("tokens_per_second_per_chip", "rate", "output_tok_s_per_gpu"),),
+    ("tokens_per_second_per_chip", "rate", "output_tok_s_per_gpu"),
     *(("watts_per_chip", "watts", "power_w_per_gpu"), ("joules_per_token", "joules", "energy_j_per_out_token")),
 )
 
@@ -169,9 +169,9 @@ def beyond(demand: Demand) -> Any:
 
 
 def demand_of(llm: LLM, cluster: Cluster, plan: ServingPlan, load: Load) -> Demand:
-    """What a replica is asked for, before any constant. Raises `InputError` for a format that the chip lacks.
+    """What a replica is asked for, before any constant; weights of less than eight bits are expanded on a chip without their products.
 
-    Weights of less than eight bits are expanded to sixteen on a chip that has no products of them.
+    Raises `InputError` for another format that it lacks.
     """
     number = formats.FORMATS[plan.precision]
     wide = number.bits < 8 and not cluster.chip.runs(number.name)

@@ -114,12 +114,7 @@ def disaggregated(prefill: Demand, decode: Demand, c: dict[str, Any], iterations
     """Prompts on replicas of their own: tokens are never interrupted; the cache of a prompt moves over the links of as many chips as both
     replicas have.
 
-    Requests go round between a queue of prompts and decoding: of N in flight a prompt with s of work and Z of all else takes R with
-    R = s (1 + (N - 1) R / (R + Z)) [1]_; where decoding is full they wait for it.
-
-    References
-    ----------
-    .. [1] Schweitzer (1979), "Approximate analysis of multiclass closed networks of queues".
+    Of N requests that go round, a prompt with s of work and Z of all else takes R = s (1 + (N - 1) R / (R + Z)) [Schweitzer, 1979].
     """
     most, replicas = decode.admitted(c), prefill.replicas / decode.replicas
     users, batch = decode.or_as_many_as(most), most

@@ -208,10 +208,7 @@ class Demand(Arrays):
         return self.model.cache_read(context) * self.cache_bytes * self.copies + 2 * self.model.other.state
 
     def _passed(self, c: dict[str, Any], tokens: Any) -> Any:
-        """Traffic of so many tokens' activations of a group in a chip's memory, all layers of a stage's turn [s].
-
-        Each rank of a tensor group sees all of its tokens; where groups share the experts, a chip sees its part of what they choose.
-        """
+        """Traffic of a group's activations in a chip's memory, all layers [s]: each rank sees all tokens, of shared experts its part."""
         s = self.model
         shared = s.moe_layers * s.experts_per_token * s.expert_hidden / np.where(self.ep > 1, self.tp, 1.0)
         return tokens * (s.layers * s.hidden * c["passed"] + shared * c["routed"]) / self.bandwidth
@@ -223,10 +220,7 @@ class Demand(Arrays):
         return s.parts * s.layers * (start + c["volume"] * self.reduce_per_byte * tokens * s.hidden * 2)
 
     def _exchanged(self, c: dict[str, Any], tokens: Any, beside: Any) -> Any:
-        """What remains of the exchange of experts of so many tokens of a chip, all layers [s]: beyond a domain two micro-batches alternate.
-
-        A token goes once to each chip or, beyond a scale-up domain, to each domain that has an expert of it [DeepEP].
-        """
+        """What micro-batches leave of a chip's exchange of experts, all layers [s]; beyond a domain a token goes once to each [DeepEP]."""
         s = self.model
         start = c["dispatch"] * np.where(self.ep_crosses, c["across"], 1.0) * (self.ep > 1)
         sent = tokens * s.expert_hidden * ROUTED_BYTES * self.visits
@@ -243,14 +237,10 @@ class Demand(Arrays):
         return flop / (tpot * self.peak), (rest + experts + cache) / (tpot * self.bandwidth)
 
     def prefill(self, c: dict[str, Any]) -> Any:
-        """Time that a prompt takes of the whole replica [s]; data-parallel groups work on several at once.
-
-        Engines work on `CHUNK` tokens of prompts at a time, each of which reads the weights.
-        """
+        """Time that a prompt takes of the whole replica [s]; data-parallel groups work on several at once, `CHUNK` tokens at a time."""
         s, n = self.model, self.computed
         arithmetic = 2 * n * self._products(c) / c["prefill"]
-        weights = (self.read * self.attention_dp + self.experts / c["experts"]) / (c["stream"] * self.bandwidth)
-        weights = weights * n / (CHUNK * self.attention_dp)
+        weights = (self.read + self.experts / c["experts"] / self.attention_dp) / (c["stream"] * self.bandwidth) * n / CHUNK
         products = np.maximum(arithmetic, weights) + 0.3 * np.minimum(arithmetic, weights)
         scores = 2 * n * (s.scores(self.input_tokens / 2) + s.other.updates) / (c["attention"] * self.peak16)
         drafting = 1 + self.draft_share * np.minimum(self.draft_tokens, 1.0)  # the drafting layers see the prompt, too
