@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
@@ -17,8 +16,8 @@ from workbench import catalogue, formats
 from workbench.arrays import broadcast
 from workbench.checks import COUNT, NOT_NEGATIVE, POSITIVE, PUE, Rule, check_fields, one_of, takes
 from workbench.chips.machine import Machine
-from workbench.chips.serving.choices import layouts, published, speculation
-from workbench.chips.serving.evaluate import Serving, grounds, serving
+from workbench.chips.serving.choices import Asked, layouts, speculation
+from workbench.chips.serving.evaluate import grounds
 from workbench.chips.serving.loops import operate
 from workbench.chips.serving.plan import Load, ServingPlan, numbers_of, why_not
 from workbench.chips.serving.work import Demand
@@ -35,8 +34,6 @@ CONCURRENCY = tuple(np.unique(np.round(np.geomspace(1, 16_384, 85))).tolist())
 RATIOS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
 #: Formats of the weights, the narrowest first.
 PRECISIONS = formats.LADDER[:0:-1]
-#: Chips of all workers together are no limit: a replica keeps to those of its cluster.
-MANY = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -139,9 +136,9 @@ def slo_frontier(
     -------
     polars.DataFrame
         chip, precision, prefill (aggregated or disaggregated), prefill_chip, prefill_tp, prefill_attention_dp, ratio, tp, pp, attention_dp,
-        chips, concurrency, draft_tokens, tokens_per_s_user, tokens_per_s_chip, each with ``_low`` and ``_high``, ttft_s, e2e_s, watts_chip,
-        joules_per_token (at the meter), usd_per_million_tokens (output tokens; null without a price), tokens_per_watt_per_dollar,
-        extrapolated, evidence_rows, evidence_distance; by chip, the fastest for each user first.
+        chips, concurrency, draft_tokens, tokens_per_s_user and tokens_per_s_chip (each with the ends of its 80 % interval, ``_low`` and
+        ``_high``), ttft_s, e2e_s, watts_chip, joules_per_token (at the meter), usd_per_million_tokens (of output; null without a price),
+        tokens_per_watt_per_dollar, extrapolated, evidence_rows, evidence_distance; by chip, the fastest for each user first.
 
     Examples
     --------
@@ -159,19 +156,21 @@ def slo_frontier(
             Rule(one=True)(name, value)
     if float(np.asarray(load.input_tokens)) + float(np.asarray(load.output_tokens)) > llm.context:
         raise InputError(f"input_tokens + output_tokens exceed the context window of {llm.name}: {llm.context}")
-    asked = _Asked(llm, load, np.ravel(concurrency), *speculation(llm, load, draft_tokens), confidence, within, framework, version, prices)
+    asked = Asked(
+        llm, load, np.ravel(concurrency), *speculation(llm, load, draft_tokens, within), confidence, within, framework, version, prices
+    )
     frames: list[pl.DataFrame] = []
     lacks = {}
     for cluster in clusters:
         runs = [p for p in np.ravel(precisions).tolist() if cluster.chip.runs(p)]
-        own, decode = (layouts(llm, cluster, (tp, pp, attention_dp), what, within) for what in ("aggregated", "decode"))
-        pools = [(x, *layouts(llm, x, (tp, 1, attention_dp), "prefill", within)) for x in (cluster, *prefill)]
-        parts = [
-            part for p in runs for part in (asked.points(cluster, p, own), *(asked.points(cluster, p, decode, x, ratios) for x in pools))
-        ]
+        parts = []
+        for p in runs:
+            own, decode = (layouts(llm, cluster, p, (tp, pp, attention_dp), what, within) for what in ("aggregated", "decode"))
+            pools = [(x, layouts(llm, x, p, (tp, 1, attention_dp), "prefill", within)[0]) for x in (cluster, *prefill)]
+            parts += [asked.points(cluster, p, own), *(asked.points(cluster, p, decode, pool, ratios) for pool in pools)]
         frames += [part for part in parts if part is not None]
         if all(part is None for part in parts):
-            lacks[cluster.chip.name] = asked.why(cluster, runs, own[0])
+            lacks[cluster.chip.name] = asked.why(cluster, runs, (tp, pp, attention_dp))
     if not frames:
         raise InputError(f"{llm.name} fits on none of {'; '.join(f'{name}: {why}' for name, why in lacks.items())}")
     found = pl.concat(frames)
@@ -261,131 +260,3 @@ def value_of(
         return np.where(can, (more / base - 1) / step, 0.0)
 
     return {resource: gain(resource) for resource in ("peak", "hbm_bandwidth", "hbm")}
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """What is asked of every chip: a model, a load whose requests in flight and drafted tokens vary, and how the answers are read."""
-
-    llm: LLM
-    load: Load
-    concurrency: Any
-    drafts: Any
-    stands: Any  #: rate at which a drafted token stands, for each of `drafts`
-    confidence: float
-    within: str
-    framework: str
-    version: str
-    prices: Mapping[str, float]
-
-    def serve(self, cluster: Cluster, plan: ServingPlan, concurrency: Any, prefill: ServingPlan | None = None) -> Serving:
-        """Axes: drafted tokens, layouts, requests in flight, layouts of prefill, ratios."""
-        drafts, stands = (x[:, None, None, None, None] for x in (self.drafts, self.stands))
-        load = replace(self.load, concurrency=concurrency, rate=None, draft_tokens=drafts, acceptance_rate=stands)
-        whole = replace(cluster, n_chips=MANY)
-        return serving(self.llm, whole, plan, load, prefill=prefill, framework=self.framework, version=self.version)
-
-    def points(self, cluster: Cluster, precision: str, own: Any, pool: Any = None, ratios: Any = ()) -> pl.DataFrame | None:
-        """Points of replicas that work on prompts and tokens, or with a pool of decode workers beside prefill workers on chips of it; of as
-        many requests as decode at once.
-        """
-        (degrees, known), (chip, sides, known_) = own, pool or (cluster, np.ones((3, 1)), np.ones(1, dtype=bool))
-        p, d, held = self._workers(cluster, ratios) if pool else (np.zeros(1), np.ones(1), np.ones(1, dtype=bool))
-        if not (degrees.size and sides.size and p.size and chip.chip.runs(precision)):
-            return None
-        cache, crowd = "bf16" if precision == "bf16" else "fp8", self.concurrency[:: 2 if pool and self.concurrency.size > 16 else 1]
-        tp, pp, dp = degrees[:, :, None, None, None]
-        each = crowd[:, None, None]
-        plan = ServingPlan(tp, precision, cache, pp=pp, attention_dp=dp, replicas=d)
-        side = ServingPlan(sides[0][:, None], precision, cache, attention_dp=sides[2][:, None], replicas=np.maximum(p, 1))
-        point = self.serve(cluster, plan, each * d, side if pool else None)
-        chips, share = plan.chips + p * side.chips / side.replicas, np.zeros(1)
-        rate, ttft, watts = point.tokens_per_second_per_chip, point.ttft, point.watts_per_chip
-        good = point.feasible & (point.batch >= 0.999 * each)
-        if chip.chip != cluster.chip:  # prompts on another chip: its times, and the slower of both sides
-            other, output = self.serve(chip, replace(side, replicas=d), each * d, side), np.asarray(self.load.output_tokens, dtype=float)
-            good, ttft, share = good & other.feasible, other.ttft, side.chips / chips
-            rate = np.minimum(d * point.batch * output / (ttft + output * point.tpot), p * output / other.prompt) / chips
-            apart = watts is not None and other.watts_per_chip is not None
-            watts = (1 - share) * watts + share * other.watts_per_chip if apart else None
-        if pool:
-            good = good & _unbeaten(np.where(good, rate, 0.0), np.where(good, ttft, np.inf))
-        if not good.any():
-            return None
-        z = NormalDist().inv_cdf(self.confidence) / NormalDist().inv_cdf(0.9)
-        wide = [
-            high.flat[i] / value.flat[i]
-            for i in [int(np.argmax(good))]
-            for value, high in (
-                (point.tpot, point.tpot_high),
-                (point.tokens_per_second_per_chip, point.rate_high),
-                (point.ttft, point.ttft_high),
-            )
-        ]
-        prices = [self.prices.get(x.chip.name, np.nan) for x in (cluster, chip)]
-        usd = prices[0] * (1 - share) + (prices[1] * share if share.any() else 0.0)
-        columns = {
-            **{"prefill_tp": side.tp if pool else tp, "prefill_attention_dp": side.attention_dp if pool else dp, "ratio": p / d},
-            **{
-                "tp": tp,
-                "pp": pp,
-                "attention_dp": dp,
-                "chips": chips,
-                "concurrency": each * d,
-                "draft_tokens": self.drafts[:, None, None, None, None],
-            },
-            **{"tpot": point.tpot, "rate": rate, "ttft": ttft, "watts_chip": np.nan if watts is None else watts, "usd": usd},
-            "extrapolated": ~(known[:, None, None, None] & known_[:, None] & held),
-        }
-        said = {"chip": cluster.chip.name, "precision": precision, "prefill": "disaggregated" if pool else "aggregated"}
-        said |= {"prefill_chip": chip.chip.name, "evidence_rows": point.evidence.rows, "evidence_distance": point.evidence.distance}
-        frame = pl.DataFrame({name: np.broadcast_to(value, good.shape)[good] for name, value in columns.items()})
-        return _priced(
-            frame.select(*(pl.lit(v).alias(k) for k, v in said.items()), pl.all()), wide, z, float(np.asarray(self.load.output_tokens))
-        )
-
-    def _workers(self, cluster: Cluster, ratios: Any) -> tuple[Any, Any, Any]:
-        """Prefill and decode workers in these ratios, as few as may be, and whether they lie between published ones."""
-        p, d = (
-            np.array([Fraction(r).limit_denominator(64).as_integer_ratio() for r in np.ravel(ratios).tolist()], dtype=float)
-            .reshape(-1, 2)
-            .T
-        )
-        known = [sides[0][0] / sides[1][0] for sides in published(self.llm, cluster) if len(sides) == 2]
-        held = (p >= d * min(known, default=np.inf)) & (p <= d * max(known, default=0.0)) & (p > 0)
-        kept = held if self.within == "measured" else p > 0
-        return p[kept], d[kept], held[kept]
-
-    def why(self, cluster: Cluster, runs: Sequence[str], degrees: Any) -> str:
-        """Why no point of a chip can be."""
-        if not runs:
-            return f"precisions = one of {', '.join(p for p in formats.names('weights') if cluster.chip.runs(p))} is what it runs"
-        if not degrees.size:
-            return f"no layout that engines run in {np.max(cluster.n_chips):g} chips was published of such models and chips; within='any' tries others"
-        tp, pp, dp = degrees[:, :, None, None, None]
-        return str(self.serve(cluster, ServingPlan(tp, runs[0], pp=pp, attention_dp=dp), 1.0).reason.ravel()[-1])
-
-
-def _priced(frame: pl.DataFrame, wide: Sequence[float], z: float, output: float) -> pl.DataFrame:
-    """Speeds, times, money and energy of points, at the confidence asked for: `z` half widths of the logarithm to the careful side."""
-    slow, few, late = wide
-    user, rate = 1 / (pl.col("tpot") * slow**z), pl.col("rate") / few**z
-    ttft, watts, usd = pl.col("ttft") * late**z, pl.col("watts_chip"), pl.col("usd")
-    columns = {
-        **{"tokens_per_s_user": user, "tokens_per_s_user_low": user / slow ** (1 - z), "tokens_per_s_user_high": user * slow ** (1 + z)},
-        **{"tokens_per_s_chip": rate, "tokens_per_s_chip_low": rate / few ** (1 - z), "tokens_per_s_chip_high": rate * few ** (1 + z)},
-        **{"ttft_s": ttft, "e2e_s": ttft + max(output - 1, 0.0) / user, "joules_per_token": watts / rate},
-        **{"usd_per_million_tokens": usd / (rate * HOUR) * 1e6, "tokens_per_watt_per_dollar": rate / (watts * usd)},
-    }
-    return frame.with_columns(**columns).drop("tpot", "rate", "ttft", "usd").with_columns(pl.col(pl.Float64).fill_nan(None))
-
-
-def _unbeaten(rate: Any, ttft: Any) -> Any:
-    """Points that no other prefill workers (the last two axes) of the same decode workers and requests beat in both rate and TTFT."""
-    flat = (*rate.shape[:-2], -1)
-    order = np.argsort(-rate.reshape(flat), axis=-1, kind="stable")
-    soon = np.take_along_axis(ttft.reshape(flat), order, -1)
-    first, kept = np.ones(soon.shape, dtype=bool), np.empty(soon.shape, dtype=bool)
-    first[..., 1:] = soon[..., 1:] < np.minimum.accumulate(soon, axis=-1)[..., :-1]
-    np.put_along_axis(kept, order, first, -1)
-    return kept.reshape(rate.shape)
