@@ -123,9 +123,8 @@ class Asked:
         """Axes: drafted tokens, layouts, requests in flight, layouts of prefill, ratios."""
         drafts, stands = (x[:, None, None, None, None] for x in (self.drafts, self.stands))
         load = replace(self.load, concurrency=concurrency, rate=None, draft_tokens=drafts, acceptance_rate=stands)
-        return serving(
-            self.llm, replace(cluster, n_chips=MANY), plan, load, prefill=prefill, framework=self.framework, version=self.version
-        )
+        whole, software = replace(cluster, n_chips=MANY), {"framework": self.framework, "version": self.version}
+        return serving(self.llm, whole, plan, load, prefill=prefill, **software)
 
     def points(self, cluster: Cluster, precision: str, own: Any, pool: Any = None, ratios: Any = ()) -> pl.DataFrame | None:
         """Replicas with as many requests as decode at once: that work on prompts as well, or beside prefill workers on chips of a pool."""
@@ -151,50 +150,46 @@ class Asked:
             good = good & _unbeaten(np.where(good, rate, 0.0), np.where(good, ttft, np.inf))
         if not good.any():
             return None
-        first = np.unravel_index(int(np.argmax(good)), good.shape)
-        ends = (point.tpot_high, point.tpot), (point.rate_high, point.tokens_per_second_per_chip), (point.ttft_high, point.ttft)
-        usd = (1 - share) * self.prices.get(cluster.chip.name, np.nan) + (
-            share * self.prices.get(chip.chip.name, np.nan) if share.any() else 0
-        )
+        prices = [self.prices.get(x.chip.name, np.nan) for x in (cluster, chip)]
         said = {"chip": cluster.chip.name, "precision": precision, "prefill": "disaggregated" if pool else "aggregated"}
-        near = {"evidence_rows": point.evidence.rows, "evidence_distance": point.evidence.distance}
+        said |= {"prefill_chip": chip.chip.name, "evidence_rows": point.evidence.rows, "evidence_distance": point.evidence.distance}
         columns = {
             **{"prefill_tp": side.tp if pool else tp, "prefill_attention_dp": side.attention_dp if pool else dp, "ratio": p / d},
             **{"tp": tp, "pp": pp, "attention_dp": dp, "chips": chips, "concurrency": each * d, "extrapolated": ~held},
-            "draft_tokens": self.drafts[:, None, None, None, None],
-            **{"tpot": point.tpot, "rate": rate, "ttft": ttft, "watts_chip": np.nan if watts is None else watts, "usd": usd},
+            **{"draft_tokens": self.drafts[:, None, None, None, None], "watts_chip": np.nan if watts is None else watts},
+            **{"tpot": point.tpot, "rate": rate, "ttft": ttft, "usd": prices[0] + share * (prices[1] - prices[0]) if pool else prices[0]},
+            **{"slow": point.tpot_high, "few": point.rate_high, "late": point.ttft_high, "own": point.tokens_per_second_per_chip},
+            "soon": point.ttft,
         }
         frame = pl.DataFrame({name: np.broadcast_to(value, good.shape)[good] for name, value in columns.items()})
-        named = (pl.lit(v).alias(k) for k, v in (said | {"prefill_chip": chip.chip.name} | near).items())
-        return self.priced(frame.select(*named, pl.all()), *(high[first] / value[first] for high, value in ends))
+        return self.priced(frame.select(*(pl.lit(value).alias(name) for name, value in said.items()), pl.all()))
 
-    def priced(self, frame: pl.DataFrame, slow: float, few: float, late: float) -> pl.DataFrame:
-        """Speeds, times, money and energy at the confidence asked for, from the upper ends of the intervals over what is expected."""
-        z = NormalDist().inv_cdf(self.confidence) / NormalDist().inv_cdf(0.9)
-        user, rate, ttft = 1 / (pl.col("tpot") * slow**z), pl.col("rate") / few**z, pl.col("ttft") * late**z
-        watts, usd, more = pl.col("watts_chip"), pl.col("usd"), max(float(np.asarray(self.load.output_tokens)) - 1, 0.0)
-        columns = {
+    def priced(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Speeds, times, money and energy at the confidence asked for: so many half widths of the intervals to the careful side."""
+        z, c = NormalDist().inv_cdf(self.confidence) / NormalDist().inv_cdf(0.9), pl.col
+        slow, few, late = c("slow") / c("tpot"), c("few") / c("own"), c("late") / c("soon")
+        user, rate, ttft, usd = 1 / (c("tpot") * slow**z), c("rate") / few**z, c("ttft") * late**z, c("usd")
+        made = {
             **{
-                "tokens_per_s_user": user,
-                "tokens_per_s_user_low": user / slow ** (1 - z),
-                "tokens_per_s_user_high": user * slow ** (1 + z),
+                f"tokens_per_s_{x}{end}": v * w**n
+                for x, v, w in (("user", user, slow), ("chip", rate, few))
+                for end, n in (("", 0), ("_low", z - 1), ("_high", z + 1))
             },
-            **{"tokens_per_s_chip": rate, "tokens_per_s_chip_low": rate / few ** (1 - z), "tokens_per_s_chip_high": rate * few ** (1 + z)},
-            **{"ttft_s": ttft, "e2e_s": ttft + more / user, "joules_per_token": watts / rate},
-            **{"usd_per_million_tokens": usd / (rate * HOUR) * 1e6, "tokens_per_watt_per_dollar": rate / (watts * usd)},
+            **{"ttft_s": ttft, "e2e_s": ttft + max(float(np.asarray(self.load.output_tokens)) - 1, 0.0) / user},
+            **{"joules_per_token": c("watts_chip") / rate, "usd_per_million_tokens": usd / (rate * HOUR) * 1e6},
+            "tokens_per_watt_per_dollar": rate / (c("watts_chip") * usd),
         }
-        return frame.with_columns(**columns).drop("tpot", "rate", "ttft", "usd").with_columns(pl.col(pl.Float64).fill_nan(None))
+        used = ("tpot", "rate", "ttft", "usd", "slow", "few", "late", "own", "soon")
+        return frame.with_columns(**made).drop(used).with_columns(pl.col(pl.Float64).fill_nan(None))
 
     def why(self, cluster: Cluster, runs: Sequence[str], degrees: Any) -> str:
         """Why no point of a chip can be."""
         if not runs:
-            return (
-                f"it runs none of precisions; those that it runs: {', '.join(p for p in formats.names('weights') if cluster.chip.runs(p))}"
-            )
-        (tp, pp, dp), _ = layouts(self.llm, cluster, runs[0], degrees, "aggregated", self.within)
+            known = ", ".join(p for p in formats.names("weights") if cluster.chip.runs(p))
+            return f"it runs none of precisions; those that it runs: {known}"
+        tp, pp, dp = layouts(self.llm, cluster, runs[0], degrees, "aggregated", self.within)[0][:, :, None, None, None]
         if not tp.size:
             return f"no published layout that engines run has {np.max(cluster.n_chips):g} chips or fewer; within='any' tries others"
-        tp, pp, dp = (x[:, None, None, None] for x in (tp, pp, dp))
         return str(self.serve(cluster, ServingPlan(tp, runs[0], pp=pp, attention_dp=dp), 1.0).reason.ravel()[-1])
 
 
