@@ -91,17 +91,17 @@ class Decisions:
         return pl.DataFrame(rows, schema=["decision", "count", "of", "%"], orient="row")
 
     def regrets(self) -> pl.DataFrame:
-        """Regret of what is chosen among measured options of serving and, with the rank correlation, of layouts of training by source."""
-        served = self.serving.select("regret", source_key=pl.lit("serving, measured options"), spearman=pl.lit(None, pl.Float64))
-        layouts = pl.concat([self.layouts.select("regret", "source_key", "spearman"), served.drop_nulls("regret")], how="diagonal")
+        """Regret and rank correlation of layouts of training, by source, and regret of what is chosen among measured options of serving."""
         columns = [
             pl.len().alias("choices"),
             (100 * pl.col("regret").mean()).round(1).alias("mean_regret_%"),
             (100 * pl.col("regret").max()).round(1).alias("worst_%"),
             pl.col("spearman").mean().round(2).alias("rank_correlation"),
         ]
-        groups = layouts.group_by("source_key", maintain_order=True).agg(columns).sort("choices", descending=True)
-        return pl.concat([groups, layouts.select(pl.lit("all").alias("source_key"), *columns)])
+        groups = self.layouts.group_by("source_key", maintain_order=True).agg(columns).sort("choices", descending=True)
+        served = self.serving.drop_nulls("regret").with_columns(spearman=pl.lit(None, pl.Float64))
+        both = (("all", self.layouts), ("serving", served))
+        return pl.concat([groups, *(frame.select(pl.lit(name).alias("source_key"), *columns) for name, frame in both if frame.height)])
 
     def write_json(self, path: str | Path) -> None:
         """Write all questions, choices of layouts and runs as a list of JSON objects; the file is whole or not there."""
@@ -110,7 +110,7 @@ class Decisions:
 
     def __str__(self) -> str:
         lines = ["decisions: what the models choose among measured options", "", *aligned(self.table())]
-        if self.regrets()["choices"][-1]:
+        if self.regrets().height:
             lines += ["", "regret: what the chosen option takes over the best, or serves less than it", "", *aligned(self.regrets())]
         return "\n".join(lines)
 
@@ -204,7 +204,7 @@ def _served(options: pl.DataFrame) -> pl.DataFrame:
 
 
 def _picked(questions: pl.DataFrame, options: pl.DataFrame) -> pl.DataFrame:
-    """What is predicted of the best of all layouts at loads, drafts and most chips of the options; null where none reaches the speed."""
+    """What is predicted of the best of all layouts at loads, drafts and most chips of the options; null out of reach of its interval."""
     asked, key = options.group_by(SHAPE, maintain_order=True).agg("asked", "users"), [*SHAPE, "tokens_per_s_user"]
     groups = questions.select(key).join(asked, on=SHAPE, how="left", nulls_equal=True).partition_by(SHAPE)
     picked = [questions.select(*key, picked=pl.lit(None, pl.Float64)).clear()]
@@ -222,7 +222,8 @@ def _picked(questions: pl.DataFrame, options: pl.DataFrame) -> pl.DataFrame:
             llm = calls.value({"call": "catalogue.llm", "arguments": [said[0]["llm"]]}, {})
             every = chips.slo_frontier(llm, [Cluster(group["chip"][0], n)], chips.Load(**load), every=True, **varied)
             best = [chips.cheapest_chip(every, chips.SLO(s), "tokens_per_s_chip").row(0, named=True) for s in group["tokens_per_s_user"]]
-        rates = [one["tokens_per_s_chip"] if one["keeps"] else None for one in best] or [None] * group.height
+        speeds = zip(best, group["tokens_per_s_user"], strict=False)
+        rates = [one["tokens_per_s_chip"] if one["tokens_per_s_user_high"] >= s else None for one, s in speeds] or [None] * group.height
         picked.append(group.select(key).with_columns(picked=pl.Series(rates, dtype=pl.Float64)))
     return questions.join(pl.concat(picked), on=key, how="left", nulls_equal=True)
 
