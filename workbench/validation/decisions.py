@@ -156,7 +156,10 @@ def _options(kind: str, path: Path, function: str, columns: Names) -> list[dict[
     calls = {one.position: one.call for one in score.ask(form, frame) if one.call is not None}
     own = {at: call for at, call in calls.items() if call["call"] == function}
     asked = [Asked(at, name, call, *read) for at, call in own.items() for name, read in READ[function].items()]
-    found = {at: _said(form, frame.row(at, named=True), columns) | {"asked": json.dumps(call["arguments"])} for at, call in own.items()}
+    found = {
+        at: _said(form, frame.row(at, named=True), columns) | {"asked": json.dumps(call["arguments"], default=str)}
+        for at, call in own.items()
+    }
     for one, answer in score.answers(form, frame, path, asked):
         found[one.position] |= {one.quantity: answer.value, "low": answer.low, "high": answer.high}
     return list(found.values())
@@ -211,7 +214,7 @@ def _picked(questions: pl.DataFrame, options: pl.DataFrame) -> pl.DataFrame:
     for group in groups:
         said = [json.loads(one) for one in group["asked"][0].drop_nulls()]
         best: list[dict[str, Any]] = []
-        with contextlib.suppress(WorkbenchError, LookupError):  # nothing is picked
+        with contextlib.suppress(WorkbenchError, LookupError, TypeError):  # nothing is picked
             load = dict(said[0]["load"]["arguments"], draft_tokens=0, concurrency=1)
             n = max(one["cluster"]["arguments"]["n_chips"] for one in said)
             varied = {

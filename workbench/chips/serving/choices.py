@@ -91,17 +91,14 @@ def workers(
 
 
 def speculation(llm: LLM, load: Load, draft_tokens: Any, within: str) -> tuple[Array, Array]:
-    """Tokens drafted a step that are tried, and the rate at which each stands: as published of the family, else as the load has it."""
-    own = float(np.asarray(load.acceptance_rate))
-    if draft_tokens is None and np.any(load.draft_tokens):
-        return np.array([float(np.asarray(load.draft_tokens))]), np.array([own])
-    if draft_tokens is None and within == "measured":
-        return np.zeros(1), np.array([own])
+    """Tokens drafted a step that are tried, and the rate at which each stands: as the load has it, or as published of the family."""
+    if draft_tokens is not None or within == "measured" or np.any(load.draft_tokens):
+        tried = np.ravel(np.asarray(load.draft_tokens if draft_tokens is None else draft_tokens, dtype=float))
+        return tried, np.full(tried.shape, float(np.asarray(load.acceptance_rate)))
     family = catalogue.table("acceptance").filter(pl.col("model").str.split("-").list.first() == llm.name.split("-")[0])
     lengths = dict(family.group_by("draft_tokens").agg(pl.col("acceptance_length").mean()).iter_rows())
-    tried = np.ravel(np.asarray([0, *(d for d in DRAFTS if d in lengths)] if draft_tokens is None else draft_tokens, dtype=float))
-    a = np.linspace(0, 0.999, 1000)
-    return tried, np.array([np.interp(lengths[d], (1 - a ** (d + 1)) / (1 - a), a) if d in lengths else own for d in tried])
+    a, drafts = np.linspace(0, 0.999, 1000), [d for d in DRAFTS if d in lengths]
+    return np.array([0.0, *drafts]), np.array([0.0, *(np.interp(lengths[d], (1 - a ** (d + 1)) / (1 - a), a) for d in drafts)])
 
 
 @dataclass(frozen=True)

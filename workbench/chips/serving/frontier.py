@@ -118,7 +118,8 @@ def slo_frontier(
         What is varied: formats that the chip runs, layouts that an engine does (`choices.layouts`), and where prefill and decode are
         disaggregated workers of one over workers of the other.
     draft_tokens : array_like, optional
-        Tokens drafted a step. By default those of the load, or 0 and, where acceptance was published of a model of the family, 1 and 3.
+        Tokens drafted a step, of which so many stand as the load says. By default the load's, or with ``within="any"`` and none there 0
+        and, where acceptance was published of a model of the family, 1 and 3 at that rate.
     prefill : sequence of Cluster
         Chips that may also work on prompts for those of `clusters`, where disaggregated.
     within : str
