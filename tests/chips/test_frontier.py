@@ -216,3 +216,15 @@ def test_a_percentile_and_the_end_to_end_latency_are_kept(frontier):
     quick = chips.cheapest_chip(frontier, chips.SLO(e2e=20.0)).row(0, named=True)
     assert quick["e2e_s"] <= 20
     assert quick["e2e_s"] == pytest.approx(quick["ttft_s"] + 1023 / quick["tokens_per_s_user"])
+
+
+def test_layouts_are_those_of_the_narrowest_class_that_was_published():
+    def layouts(llm, chip, n=64, **given):
+        found = chips.slo_frontier(llm, [Cluster(chip, n, "InfiniBand NDR")], LOAD, **FEW, ratios=[], **given)
+        return set(found.select("tp", "pp", "attention_dp").rows())
+
+    assert layouts("Qwen2.5-7B", "H200 MIG 1g.18gb", 1) == {(1, 1, 1)}  # nothing ran on such a part: what ran on one chip
+    assert max(tp for tp, _, _ in layouts("Llama-2-70B", "L40S")) <= 8
+    own = layouts("DeepSeek-R1", "B200")
+    assert own < layouts("DeepSeek-R1", "B200", within="any")
+    assert all(tp * pp * dp <= 8 for tp, pp, dp in own)

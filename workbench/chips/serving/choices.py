@@ -36,16 +36,16 @@ MANY = 1_000_000
 
 
 def published(llm: LLM, cluster: Cluster, precision: str) -> list[Sides]:
-    """Layouts of the narrowest class that has some: the model on the chip in the format; the model on the chip; the model on
-    such chips; models with experts, or without, on the chip; and on such chips: with links of their own, or without, in domains no larger.
+    """Layouts of the narrowest class of which there are some: the model on the chip in the format; the model on the chip; the model on such
+    chips, and models with experts, or without, on the chip; these on such chips: with links of their own, or without, in domains no larger.
     """
     links, weights = bool(cluster.chip.scaleup_bandwidth), formats.FORMATS[precision].weights
     asked = (measured_as(llm), cluster.chip.name, weights)
     rows, kind = catalogue.made_of(INDEX, _rows), "moe" if llm.experts else "dense"
     like = [r for r in rows if r[3] == kind and bool(r[4].scaleup_bandwidth) == links and r[4].near[0] <= cluster.chip.near[0]]
     like = like or [r for r in rows if r[3] == kind and r[5][0][1:] == (1.0, 1.0, 1.0)]  # of parts like none: what ran on one chip
-    levels = ((0, 1, 2), (0, 1), (0,), (1,), ())
-    return next(found for level in levels if (found := [r[5] for r in like if all(r[i] == asked[i] for i in level)]) or not level)
+    tests = (lambda r: r[:3] == asked, lambda r: r[:2] == asked[:2], lambda r: r[0] == asked[0] or r[1] == asked[1], lambda r: True)
+    return next((found for test in tests if (found := [row[5] for row in like if test(row)])), [])
 
 
 def _rows(index: pl.DataFrame) -> list[tuple[str, str, str, str, Chip, Sides]]:
@@ -187,7 +187,8 @@ class Asked:
         tp, pp, dp = layouts(self.llm, cluster, runs[0], degrees, "aggregated", self.within)[0][:, :, None, None, None]
         if not tp.size:
             return f"no published layout that engines run has {np.max(cluster.n_chips):g} chips or fewer; within='any' tries others"
-        return str(self.serve(cluster, ServingPlan(tp, runs[0], pp=pp, attention_dp=dp), 1.0).reason.ravel()[-1])
+        reason = self.serve(cluster, ServingPlan(tp, runs[0], pp=pp, attention_dp=dp), 1.0).reason.ravel()[-1]
+        return f"{reason}{'; within=' + repr('any') + ' tries others' if self.within == 'measured' else ''}"
 
 
 def _unbeaten(rate: Any, ttft: Any) -> Any:

@@ -57,12 +57,12 @@ class SLO:
         time = Rule(above=0, infinite=True, one=True)
         check_fields(self, tokens_per_second=Rule(least=0, one=True), ttft=time, e2e=time, percentile=Rule(least=50, below=100, one=True))
 
-    def short(self, columns: Sequence[str]) -> pl.Expr:
+    def short(self) -> pl.Expr:
         """How many times a point misses what is promised: 1 or less where it keeps all of it."""
         z = NormalDist().inv_cdf(self.percentile / 100)
         first, token = (float(np.exp(z * catalogue.cost(name).value)) for name in ("ttft_spread", "tpot_spread"))
         missed = [self.tokens_per_second * token / pl.col("tokens_per_s_user"), pl.col("ttft_s") * first / self.ttft]
-        if np.isfinite(self.e2e) or "e2e_s" in columns:
+        if np.isfinite(self.e2e):
             missed.append((pl.col("ttft_s") * first + (pl.col("e2e_s") - pl.col("ttft_s")) * token) / self.e2e)
         return pl.max_horizontal(missed)
 
@@ -207,7 +207,7 @@ def cheapest_chip(frontier: pl.DataFrame, slo: SLO, by: str = "usd_per_million_t
         raise InputError(f"by = {by!r}: expected a column with values; money needs usd_per_chip_hour")
     most = by in ("tokens_per_s_chip", "tokens_per_watt_per_dollar")
     each = ["chip", "pue"] if "pue" in frontier.columns else ["chip"]
-    found = frontier.with_columns(short=slo.short(frontier.columns)).with_columns(keeps=pl.col("short") <= 1)
+    found = frontier.with_columns(short=slo.short()).with_columns(keeps=pl.col("short") <= 1)
     kept = found.filter("keeps").sort(by, descending=most, nulls_last=True).unique(each, keep="first", maintain_order=True)
     others = found.join(kept, on=each, how="anti").sort("short", by, descending=[False, most], nulls_last=True)
     return pl.concat([kept, others.unique(each, keep="first", maintain_order=True)])
