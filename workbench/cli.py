@@ -273,12 +273,12 @@ def validate(
     from workbench.validation.report import aligned
 
     one = file[0] if file else None
-    if kind == "decisions" and (calls or leave_out):
-        raise InputError("validate decisions: --calls and --leave-out are for the other kinds")
+    if kind == "decisions" and calls:
+        raise InputError("validate decisions: --calls is for the other kinds")
     if kind != "decisions" and file and len(file) > 1:
         raise InputError(f"validate {kind}: one file is expected; several at once are read for decisions alone")
-    report: Any = validation.decide(file or ()) if kind == "decisions" else validation.validate(kind, one, by=by)
-    left_out = validation.validate(kind, one, by=by, leave_out=leave_out) if leave_out else None
+    report: Any = validation.decide(file or (), leave_out) if kind == "decisions" else validation.validate(kind, one, by=by)
+    left_out = validation.validate(kind, one, by=by, leave_out=leave_out) if leave_out and kind != "decisions" else None
     print(report.calls() if calls else report)
     if left_out:
         print(f"\nthe same, each {leave_out} by models calibrated on the others alone:\n", left_out, sep="\n")

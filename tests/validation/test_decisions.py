@@ -228,8 +228,7 @@ def test_a_file_of_another_kind_is_told_what_is_read(tmp_path):
     ("words", "said"),
     [
         (["energy", "a.csv", "b.csv"], "validate energy: one file is expected; several at once are read for decisions alone"),
-        (["decisions", "--calls"], "validate decisions: --calls and --leave-out are for the other kinds"),
-        (["decisions", "--leave-out", "chip"], "validate decisions: --calls and --leave-out are for the other kinds"),
+        (["decisions", "--calls"], "validate decisions: --calls is for the other kinds"),
     ],
 )
 def test_what_decisions_do_not_have_is_one_line(monkeypatch, capsys, words, said):
@@ -245,3 +244,16 @@ def test_rows_with_text_in_a_number_are_no_options(tmp_path):
     for text, rows in (("4096", 3), ("4k", 2)):
         frame.with_columns(seq=pl.Series(["4096", text, "4096"])).write_csv(tmp_path / "mine.csv")
         assert validation.decide([tmp_path / "mine.csv"]).fits.height == rows
+
+
+def test_options_may_be_predicted_by_what_the_other_rows_give(shipped, tmp_path):
+    frame = pl.read_csv(catalogue.path("measured/serving.csv"), infer_schema_length=None)
+    small = tmp_path / "small.csv"
+    frame.filter(pl.col("model_key").str.contains("DeepSeek-R1"), pl.col("chip") == "B200").write_csv(small)
+    found = validation.decide([small], "chip")  # of one chip alone there are no others
+    assert found.serving.height > 0
+    assert not found.serving["answered"].any()
+    assert found.serving["predicted"].null_count() == found.serving["picked"].null_count() == found.serving.height
+    assert "picked" not in str(found)
+    with pytest.raises(DataError, match="no such column to leave out by"):
+        validation.decide([small], "colour")

@@ -81,7 +81,11 @@ class Decisions:
             ("serving, the faster of two chips 10 % or more apart", pairs.filter(right), pairs),
             ("serving, picked among all layouts, within 25 % of the best measured", free.filter(off <= 1.25), free),
             ("serving, picked among all layouts, off by two or more", free.filter(off >= 2), free),
-            ("serving, picked among all layouts, the speed not reached", s.filter(pl.col("picked").is_null(), pl.col("answered")), s),
+            (
+                "serving, picked among all layouts, the speed not reached",
+                s.filter(pl.col("picked").is_null(), pl.col("answered")),
+                s[: s.height if free.height else 0],
+            ),
             ("training, the fastest layout", self.layouts.filter(pl.col("regret") == 0), self.layouts),
             ("training, no layout said to fit", self.layouts.filter(pl.col("regret").is_null()), self.layouts),
             ("training, runs that failed, said not to fit", failed.filter(~pl.col("fits")), failed),
@@ -115,7 +119,7 @@ class Decisions:
         return "\n".join(lines)
 
 
-def decide(paths: Iterable[str | Path] = ()) -> Decisions:
+def decide(paths: Iterable[str | Path] = (), leave_out: str | None = None) -> Decisions:
     """Take the decisions that files of measured serving and training allow.
 
     Serving: for a model, precision, request shape, chip and speed, the most output tokens/s per chip of the options whose speed per user
@@ -123,7 +127,9 @@ def decide(paths: Iterable[str | Path] = ()) -> Decisions:
     nearest counts, if its interval does. Beside it what `chips.slo_frontier` picks among all layouts. Training: the fastest of the layouts
     of one model, chips and batch on the same software, and which runs fit.
 
-    Without files, the samples that ship with the workbench. Raises `DataError` for a file of another kind, and as `validate`.
+    Without files, the samples that ship with the workbench. With `leave_out`, a column of the files, options are predicted by models fitted
+    to the rows of its other values alone, and nothing is picked beside them. Raises `DataError` for a file of another kind, and as
+    `validate`.
 
     Examples
     --------
@@ -134,23 +140,20 @@ def decide(paths: Iterable[str | Path] = ()) -> Decisions:
     for path in [*map(Path, paths)] or [catalogue.path(f"measured/{name}.csv") for name in ("serving", "training", "training_failed")]:
         columns = set(tables.read_text(path).columns)
         if all(columns & set(names) for names in SERVING.values()):
-            rows["chips.serving"] += _options("serving", path, "chips.serving", SERVING)
+            rows["chips.serving"] += _options("serving", path, "chips.serving", SERVING, leave_out)
         elif {*JOB, "tp", "pp"} <= columns:
             kind = "training" if columns & {"step_s", "tok_s_chip"} else "training-memory"
-            rows["chips.training_step"] += _options(kind, path, "chips.training_step", TRAINING)
+            rows["chips.training_step"] += _options(kind, path, "chips.training_step", TRAINING, leave_out)
         else:
             serving = ", ".join(" or ".join(names) for names in SERVING.values())
             known = f"measured serving ({serving}) and training ({', '.join(JOB)}, tp, pp; status where runs failed)"
             raise DataError(path, f"no decision is read from such a file; read are {known}")
     served, trained = _frame(rows["chips.serving"], SERVING), _frame(rows["chips.training_step"], TRAINING)
-    return Decisions(
-        _picked(_served(served), served),
-        _layouts(trained),
-        trained.select(*JOB, "ran", fits=pl.col("feasible") == 1).drop_nulls(["ran", "fits"]),
-    )
+    fits = trained.select(*JOB, "ran", fits=pl.col("feasible") == 1).drop_nulls(["ran", "fits"])
+    return Decisions(_picked(_served(served), served.clear() if leave_out else served), _layouts(trained), fits)
 
 
-def _options(kind: str, path: Path, function: str, columns: Names) -> list[dict[str, Any]]:
+def _options(kind: str, path: Path, function: str, columns: Names, leave_out: str | None = None) -> list[dict[str, Any]]:
     """Rows that ask for a function: what they say and measured, and what is read of the result of their call."""
     form, frame = score.read(kind, path)
     calls = {one.position: one.call for one in score.ask(form, frame) if one.call is not None}
@@ -160,7 +163,7 @@ def _options(kind: str, path: Path, function: str, columns: Names) -> list[dict[
         at: _said(form, frame.row(at, named=True), columns) | {"asked": json.dumps(call["arguments"], default=str)}
         for at, call in own.items()
     }
-    for one, answer in score.answers(form, frame, path, asked):
+    for one, answer in score.answers(form, frame, path, asked, leave_out):
         found[one.position] |= {one.quantity: answer.value, "low": answer.low, "high": answer.high}
     return list(found.values())
 
@@ -211,7 +214,7 @@ def _picked(questions: pl.DataFrame, options: pl.DataFrame) -> pl.DataFrame:
     asked, key = options.group_by(SHAPE, maintain_order=True).agg("asked", "users"), [*SHAPE, "tokens_per_s_user"]
     groups = questions.select(key).join(asked, on=SHAPE, how="left", nulls_equal=True).partition_by(SHAPE)
     picked = [questions.select(*key, picked=pl.lit(None, pl.Float64)).clear()]
-    for group in groups:
+    for group in groups if options.height else ():
         said = [json.loads(one) for one in group["asked"][0].drop_nulls()]
         best: list[dict[str, Any]] = []
         with contextlib.suppress(WorkbenchError, LookupError, TypeError):  # nothing is picked
