@@ -328,10 +328,11 @@ def validate(
     from workbench import validation
     from workbench.validation.report import aligned
 
-    if kind == "decisions" and (calls or leave_out):
-        raise InputError("validate decisions: --calls and --leave-out are for the other kinds")
-    report: Any = validation.decide(file or ()) if kind == "decisions" else validation.validate(kind, file, by=by, told=told)
-    left_out = validation.validate(kind, file, by=by, leave_out=leave_out, told=told) if leave_out else None
+    if kind == "decisions" and calls:
+        raise InputError("validate decisions: --calls is for the other kinds")
+    decided = kind == "decisions"
+    report: Any = validation.decide(file or (), leave_out) if decided else validation.validate(kind, file, by=by, told=told)
+    left_out = validation.validate(kind, file, by=by, leave_out=leave_out, told=told) if leave_out and not decided else None
     print(report.calls() if calls else report)
     if left_out:
         print(f"\nthe same, each {leave_out} by models calibrated on the others alone:\n", left_out, sep="\n")
