@@ -15,6 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from workbench import catalogue, formats
+from workbench.arrays import Array
 from workbench.chips.serving.constants import INDEX, measured_as
 from workbench.chips.serving.evaluate import serving
 from workbench.chips.serving.plan import Load, ServingPlan
@@ -24,7 +25,6 @@ from workbench.llm import LLM
 from workbench.rows import Chip
 from workbench.units import HOUR
 
-Array = NDArray[np.float64]
 Sides = list[tuple[float, ...]]
 _SIDE = re.compile(r"(\d+) x tp(\d+) pp(\d+) dp(\d+)")
 #: Which of the replicas of a published layout are meant, of how many it has.
@@ -90,15 +90,16 @@ def workers(
     return np.maximum(p, 1.0), d, np.array(both, dtype=bool).reshape(decode.shape[1], prefill.shape[1], 1) & around
 
 
-def speculation(llm: LLM, load: Load, draft_tokens: Any, within: str) -> tuple[Array, Array]:
-    """Tokens drafted a step that are tried, and the rate at which each stands: as the load has it, or as published of the family."""
+def speculation(llm: LLM, load: Load, draft_tokens: Any, within: str) -> tuple[Array, Any]:
+    """Tokens drafted a step that are tried, the first of five axes, and the rate at which each stands: the load's, or the family's."""
     if draft_tokens is not None or within == "measured" or np.any(load.draft_tokens):
         tried = np.ravel(np.asarray(load.draft_tokens if draft_tokens is None else draft_tokens, dtype=float))
-        return tried, np.full(tried.shape, float(np.asarray(load.acceptance_rate)))
+        return tried.reshape(-1, 1, 1, 1, 1), load.acceptance_rate
     family = catalogue.table("acceptance").filter(pl.col("model").str.split("-").list.first() == llm.name.split("-")[0])
     lengths = dict(family.group_by("draft_tokens").agg(pl.col("acceptance_length").mean()).iter_rows())
     a, drafts = np.linspace(0, 0.999, 1000), [d for d in DRAFTS if d in lengths]
-    return np.array([0.0, *drafts]), np.array([0.0, *(np.interp(lengths[d], (1 - a ** (d + 1)) / (1 - a), a) for d in drafts)])
+    rates = [0.0, *(float(np.interp(lengths[d], (1 - a ** (d + 1)) / (1 - a), a)) for d in drafts)]
+    return np.array([0.0, *drafts]).reshape(-1, 1, 1, 1, 1), np.array(rates).reshape(-1, 1, 1, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -118,8 +119,7 @@ class Asked:
 
     def serve(self, cluster: Cluster, plan: ServingPlan, concurrency: Any, prefill: ServingPlan | None = None) -> Any:
         """Axes: drafted tokens, layouts, requests in flight, layouts of prefill, ratios."""
-        drafts, stands = (x[:, None, None, None, None] for x in (self.drafts, self.stands))
-        load = replace(self.load, concurrency=concurrency, rate=None, draft_tokens=drafts, acceptance_rate=stands)
+        load = replace(self.load, concurrency=concurrency, rate=None, draft_tokens=self.drafts, acceptance_rate=self.stands)
         whole, software = replace(cluster, n_chips=MANY), {"framework": self.framework, "version": self.version}
         return serving(self.llm, whole, plan, load, prefill=prefill, **software)
 
@@ -153,7 +153,7 @@ class Asked:
         columns = {
             **{"prefill_tp": side.tp if pool else tp, "prefill_attention_dp": side.attention_dp if pool else dp, "ratio": p / d},
             **{"tp": tp, "pp": pp, "attention_dp": dp, "chips": chips, "concurrency": each * d, "extrapolated": ~held},
-            **{"draft_tokens": self.drafts[:, None, None, None, None], "watts_chip": np.nan if watts is None else watts},
+            **{"draft_tokens": self.drafts, "watts_chip": np.nan if watts is None else watts},
             **{"tpot": point.tpot, "rate": rate, "ttft": ttft, "usd": prices[0] + share * (prices[1] - prices[0]) if pool else prices[0]},
             **{"slow": point.tpot_high, "few": point.rate_high, "late": point.ttft_high, "own": point.tokens_per_second_per_chip},
             "soon": point.ttft,
