@@ -80,10 +80,6 @@ def serve_apart(tp, replicas, concurrency):
     )
 
 
-def worth(n_chips, tp, concurrency):
-    return chips.value_of(LLM, Cluster(H100, n_chips), chips.ServingPlan(tp), chips.Load(concurrency, 1024, 256))
-
-
 def by_pue(frame):
     """Columns of numbers, a row each PUE where there are many."""
     shape = (frame["pue"].n_unique(), -1 if frame.height else 0) if "pue" in frame.columns else (-1,)
@@ -170,14 +166,6 @@ CASES: list[Case] = [
         allow=ZEROS,
     ),
     Case(
-        "chips.value_of",
-        worth,
-        {"n_chips": 8, "tp": 4, "concurrency": 16},
-        {"n_chips": (2, 8, 64), "tp": (1, 3, 8), "concurrency": LOADS["concurrency"]},
-        whole=("n_chips", "tp"),
-        allow=ZEROS,
-    ),
-    Case(
         "chips.slo_frontier",
         lambda usd_per_chip_hour, **varied: chips.slo_frontier(LLM, [EIGHT], LOAD, usd_per_chip_hour={"H100": usd_per_chip_hour}, **varied),
         {"pue": 1.2, "usd_per_chip_hour": 2.0, "concurrency": 16, "tp": 2, "attention_dp": 1, "ratios": 1.0},
@@ -197,13 +185,6 @@ CASES: list[Case] = [
     Case(
         "chips.cheapest_chip",
         lambda **slo: chips.cheapest_chip(FRONTIER, chips.SLO(**slo)),
-        {"tokens_per_second": 10, "ttft": 5},
-        numbers=("tokens_per_second", "ttft"),
-        allow={"tokens_per_second": ("zero",), "ttft": ("infinite",)},
-    ),
-    Case(
-        "chips.break_even_price",
-        lambda **slo: chips.break_even_price(FRONTIER, chips.SLO(**slo), "B200", "H100"),
         {"tokens_per_second": 10, "ttft": 5},
         numbers=("tokens_per_second", "ttft"),
         allow={"tokens_per_second": ("zero",), "ttft": ("infinite",)},

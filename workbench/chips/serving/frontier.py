@@ -6,25 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import NormalDist
-from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike
 
 from workbench import catalogue, formats
-from workbench.arrays import broadcast
 from workbench.checks import COUNT, NOT_NEGATIVE, POSITIVE, PUE, Rule, check_fields, one_of, takes
-from workbench.chips.machine import Machine
 from workbench.chips.serving.choices import Asked, layouts, speculation
-from workbench.chips.serving.evaluate import grounds
-from workbench.chips.serving.loops import operate
-from workbench.chips.serving.plan import Load, ServingPlan, numbers_of, why_not
-from workbench.chips.serving.work import Demand
+from workbench.chips.serving.plan import Load, numbers_of
 from workbench.errors import InputError
 from workbench.fabric import Cluster
 from workbench.llm import LLM
-from workbench.units import HOUR
 
 #: Layouts that are tried: chips of a tensor-parallel group, stages, and groups that share the experts.
 TP, PP, ATTENTION_DP = (1, 2, 4, 8, 16), (1, 2, 4, 8), (1, 2, 4, 8, 16, 32)
@@ -211,53 +204,3 @@ def cheapest_chip(frontier: pl.DataFrame, slo: SLO, by: str = "usd_per_million_t
     kept = found.filter("keeps").sort(by, descending=most, nulls_last=True).unique(each, keep="first", maintain_order=True)
     others = found.join(kept, on=each, how="anti").sort("short", by, descending=[False, most], nulls_last=True)
     return pl.concat([kept, others.unique(each, keep="first", maintain_order=True)])
-
-
-def break_even_price(frontier: pl.DataFrame, slo: SLO, chip: str, against: str) -> float:
-    """Price of a chip-hour of `chip` at which its tokens cost what those of `against` do [USD].
-
-    Raises `InputError` for a chip that has no point that keeps the promise.
-
-    Examples
-    --------
-    >>> two = pl.DataFrame({"chip": ["A", "B"], "tokens_per_s_chip": [900.0, 300.0], "usd_per_million_tokens": [None, 2.0]})
-    >>> two = two.with_columns(tokens_per_s_user=60.0, ttft_s=1.0)
-    >>> break_even_price(two, SLO(tokens_per_second=50), "A", "B")  # B is paid 2.16 USD an hour, A is three times as fast
-    6.48
-    """
-    best = cheapest_chip(frontier, slo, "tokens_per_s_chip").filter("keeps")
-    speed = dict(best.select("chip", "tokens_per_s_chip").iter_rows())
-    for name in (chip, against):
-        if name not in speed:
-            raise InputError(f"{name} has no point that keeps {slo}; these have: {', '.join(speed)}")
-    paid = cheapest_chip(frontier.filter(pl.col("chip") == against), slo)["usd_per_million_tokens"][0]
-    return float(paid * speed[chip] * HOUR / 1e6)
-
-
-def value_of(
-    llm: LLM | str | Path, cluster: Cluster, plan: ServingPlan, load: Load, *, framework: str = "", version: str = ""
-) -> dict[str, Any]:
-    """By how many percent throughput grows with one percent more of a resource: peak, hbm_bandwidth, hbm (its size), for each point.
-
-    0 where `serving` says that the point is not feasible: nothing is served. Arguments as there.
-
-    Examples
-    --------
-    >>> h100 = Cluster(catalogue.chip("H100"), 8, "InfiniBand NDR")
-    >>> worth = value_of("Llama-3.1-70B", h100, ServingPlan(4), Load([1, 256], 1024, 1024))
-    >>> (worth["hbm_bandwidth"] > worth["peak"]).tolist()
-    [True, False]
-    """
-    llm = catalogue.llm(llm)
-    broadcast(n_chips=cluster.n_chips, **numbers_of(plan, load))
-    _, c, _ = grounds(llm, cluster, plan, load, framework, version)
-    machine, step = Machine.of(cluster, formats.FORMATS[plan.precision]), 1e-4
-    demand = Demand.of(llm, machine, plan, load)
-    can = why_not(llm, cluster, plan, load, demand.missing_bytes) == 0
-    base = operate(demand, None, c).tokens_per_second
-
-    def gain(resource: str) -> Any:
-        more = operate(Demand.of(llm, machine.scaled(resource, 1 + step), plan, load), None, c).tokens_per_second
-        return np.where(can, (more / base - 1) / step, 0.0)
-
-    return {resource: gain(resource) for resource in ("peak", "hbm_bandwidth", "hbm")}
