@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue, formats
-from workbench.arrays import broadcast
+from workbench.arrays import Array, broadcast
 from workbench.calibration.evidence import Evidence
 from workbench.catalogue import Chip, Cost
 from workbench.checks import POSITIVE, takes
 from workbench.chips import watts
 from workbench.chips.machine import Machine
 from workbench.chips.serving.constants import INDEX, Basis, basis
-from workbench.chips.serving.loops import Array, Point, operate, percentiles
+from workbench.chips.serving.loops import Point, operate, percentiles
 from workbench.chips.serving.plan import REASONS, Load, ServingPlan, numbers_of, why_not
 from workbench.chips.serving.work import Demand
 from workbench.errors import InputError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -12,7 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from workbench import formats, tables
-from workbench.arrays import take
+from workbench.arrays import Array, join, take
 from workbench.calibration import crossval
 from workbench.calibration.pool import Fit, balanced
 from workbench.chips import watts as power
@@ -25,7 +26,6 @@ from workbench.chips.serving.work import Demand
 from workbench.errors import InputError
 from workbench.llm import Transformer
 
-Array = NDArray[np.float64]
 #: Columns that are left out in turn: their rows then stand at various distances from those that remain.
 CROSS = ("group", "model_key", "chip", "framework")
 NOISE = {"tpot_ms": 0.06, "ttft_ms": 0.15, "output_tok_s_per_gpu": 0.08}
@@ -61,19 +61,14 @@ class Rows:
 
 def found_in(frame: pl.DataFrame) -> Rows | None:
     """The rows of operating points whose calls can be made; None if there is none."""
-    reads: dict[int, list[str]] = {}
-    calls: dict[int, rows.Call] = {}
+    calls: dict[int, tuple[rows.Call, list[str]]] = {}
     for one in rows.points(frame):
         if one.call:
-            calls[one.position] = one.call
-            reads.setdefault(one.position, []).append(one.quantity)
+            calls.setdefault(one.position, (one.call, []))[1].append(one.quantity)
     good = []
-    for position, call in calls.items():
-        row = frame.row(position, named=True)
-        try:
-            good.append(_row(row, call, reads[position]) | {"position": position})
-        except InputError:  # a row that no user could ask for is no ground for constants
-            continue
+    for position, asked in calls.items():
+        with contextlib.suppress(InputError):  # a row that no user could ask for is no ground for constants
+            good.append(_row(frame.row(position, named=True), *asked) | {"position": position})
     if not good:
         return None
     column = {name: [row[name] for row in good] for name in good[0]}
@@ -111,12 +106,9 @@ def _stacked(demands: list[Demand]) -> Demand:
 
 def at_work(found: Rows, logs: Array) -> Point:
     """The operating point of every row with constants of these logarithms, a row each: what `serving` computes."""
-    result = {f.name: np.empty(found.mode.size) for f in fields(Point)}
-    for apart, at, demand, prompt in found.kinds:
-        point = operate(demand, prompt if apart else None, constants.POOL.named(logs[at]))
-        for name, array in result.items():
-            array[at] = getattr(point, name)
-    return Point(**result)
+    c, places = constants.POOL.named, [at for _, at, _, _ in found.kinds]
+    points = [operate(demand, prompt if apart else None, c(logs[at])) for apart, at, demand, prompt in found.kinds]
+    return take(join(points, [at.size for at in places]), np.argsort(np.concatenate(places)))
 
 
 def groups(frame: pl.DataFrame, column: str) -> NDArray[Any]:

@@ -6,12 +6,10 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from workbench.arrays import Arrays
+from workbench.arrays import Array, Arrays
 from workbench.chips.serving.work import Demand
 
-Array = NDArray[np.float64]
 #: Use of the prompts' server beyond which a queue counts as that of a run of a few hundred requests: it has not grown to what it tends to.
 FULL = 0.95
 
@@ -96,12 +94,8 @@ def open_loop(demand: Demand, c: dict[str, Any], iterations: int = 40) -> Point:
 def percentiles(demand: Demand, point: Point, q: float = 0.99) -> tuple[Any, Any]:
     """Quantiles of time to first token and time per token in the open loop [s].
 
-    The wait of a queue M/D/1 has an exponential tail: W ln(rho / (1 - q)) / rho beyond the mean [1]_. The time per token
-    varies with the number of prompts that interrupt it.
-
-    References
-    ----------
-    .. [1] Kleinrock (1975), "Queueing Systems", volume 1, chapter 5.
+    The wait of a queue M/D/1 has an exponential tail: W ln(rho / (1 - q)) / rho beyond the mean [Kleinrock (1975), "Queueing Systems",
+    volume 1, chapter 5]. The time per token varies with the number of prompts that interrupt it.
     """
     busy = np.minimum(demand.rate * point.prompt, FULL)
     wait = busy * point.prompt / (2 * (1 - busy))

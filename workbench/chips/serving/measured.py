@@ -12,6 +12,7 @@ from typing import Any
 
 import polars as pl
 
+from workbench import catalogue
 from workbench.calibration.forms import Asked, Form
 from workbench.chips.serving import fit, rows
 from workbench.chips.serving.rows import Call
@@ -90,7 +91,7 @@ def _layout(text: str | None, n: float) -> Call:
 
 def _call(row: Call, precision: str | None, plan: Call, load: Call, prefill: Call | None = None) -> Call:
     """The call of a row of one of the files below; weights of unstated format are in that which their publisher chose."""
-    name, chip = rows.llm_of(row["model"]), rows.chip_of(row["chip"])
+    name, chip = rows.llm_of(row["model"]), catalogue.chip(row["chip"] or "")
     cache = re.search(r"kv[- ]\w+\d|\w+\d[- ]kv", (precision or "").lower())
     weights = (precision or "").lower().replace(cache[0] if cache else "", "").strip(" ,")
     if not weights:

@@ -6,15 +6,14 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from workbench import formats
-from workbench.arrays import first_true
+from workbench.arrays import Array, first_true
 from workbench.checks import COUNT, NOT_NEGATIVE, POSITIVE, Rule, check_fields
 from workbench.fabric import Cluster
 from workbench.llm import LLM
 
-Array = NDArray[np.float64]
 #: Why an operating point cannot be, in the order of the tests. 0 is one that can.
 REASONS = (
     "",

@@ -10,14 +10,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
-from workbench.arrays import Arrays, broadcast
+from workbench.arrays import Array, Arrays, broadcast
 from workbench.checks import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, takes
 from workbench.chips.serving.evaluate import serving
 from workbench.chips.serving.plan import Load, ServingPlan, numbers_of
 from workbench.fabric import Cluster
 from workbench.llm import LLM
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, repr=False)
@@ -54,18 +52,14 @@ def routed(
 
     Parameters
     ----------
-    small_cost, large_cost : array_like
-        Of a request [any unit].
+    small_cost, large_cost, router_cost : array_like
+        Of a request, and of a router's decision [any unit].
     small_quality, large_quality : array_like
         Share of requests answered well, 0 to 1.
-    share : array_like
-        Of requests for the small model, 0 to 1.
-    skill : array_like
-        Of the router, 0 to 1.
+    share, skill : array_like
+        Of requests for the small model, and of the router, 0 to 1.
     cascade : bool
         Ask the small model first.
-    router_cost : array_like
-        Of a decision.
 
     Examples
     --------
@@ -122,12 +116,8 @@ def adapters(
         The base model or its name, and a replica of it.
     load : Load
         Requests in flight of a replica at the latency that is wanted, and lengths.
-    variants : array_like
-        Fine-tuned variants.
-    rate : array_like
-        Requests a second of each variant.
-    rank : array_like
-        Of the adapters.
+    variants, rate, rank : array_like
+        Fine-tuned variants, requests a second of each, and rank of their adapters.
 
     Examples
     --------
@@ -147,9 +137,8 @@ def adapters(
     output = np.asarray(load.output_tokens, dtype=float)
     requests = point.tokens_per_second / output  # a second and replica
     kv = 2 * llm.kv_heads * llm.head_dim
-    of_attention = (llm.hidden + llm.query) * 2 + (llm.hidden + kv)
-    parameters = r * llm.layers * (of_attention + llm.ffn_matrices * (llm.hidden + (llm.ffn or llm.moe_ffn)))
-    size = 2.0 * parameters
+    ends = (llm.hidden + llm.query) * 2 + (llm.hidden + kv) + llm.ffn_matrices * (llm.hidden + (llm.ffn or llm.moe_ffn))
+    size = 2.0 * r * llm.layers * ends
     different = n * (1 - (1 - 1 / n) ** point.batch)  # variants that a batch holds
     read = different * size / plan.chips / cluster.chip.hbm_bandwidth
     slowdown = 1 + read / np.where(np.isfinite(point.step), point.step, 1.0)
@@ -157,5 +146,5 @@ def adapters(
     with np.errstate(divide="ignore"):
         shared = np.ceil(np.round(n * asked * slowdown / requests, 9)) * plan.chips
         own = n * np.ceil(np.round(asked / requests, 9)) * plan.chips
-    results: tuple[Any, ...] = np.broadcast_arrays(shared, own, slowdown, point.feasible & (different * size <= room))
-    return Adapters(*results)
+    fits: Any = point.feasible & (different * size <= room)
+    return Adapters(*np.broadcast_arrays(shared, own, slowdown, fits))
