@@ -91,8 +91,7 @@ def serving(
         A model, its name in the catalogue, or the path of its ``config.json``.
     cluster : Cluster
         Its chip and fabric; the number of chips does not matter as long as all replicas fit in. May be an array.
-    plan : ServingPlan
-    load : Load
+    plan, load : ServingPlan, Load
     framework : str
         TensorRT-LLM, vLLM, SGLang or ATOM; if not given that of the nearest measured system, with a wider interval.
     version : str
@@ -200,13 +199,8 @@ def serving_speed(chip: Chip | str, precision: str, llm: LLM | str = "", framewo
 
     Parameters
     ----------
-    chip : Chip or str
-    precision : str
-        Of the weights.
-    llm : LLM or str
-        A model; one that is not in the catalogue counts as not measured.
-    framework, version : str
-        As `serving`.
+    chip, precision, llm, framework, version
+        As `serving`, by name; the format is that of the weights, and a model that is not in the catalogue counts as not measured.
 
     Examples
     --------
@@ -217,6 +211,5 @@ def serving_speed(chip: Chip | str, precision: str, llm: LLM | str = "", framewo
     named = catalogue.llm(llm) if isinstance(llm, LLM) or llm in catalogue.names("llms") else llm
     width = basis(named, catalogue.chip(chip).name, precision, framework, version).half_width("output_tok_s_per_gpu")
     rows = catalogue.table(INDEX)["rows"].sum()
-    source = f"{rows:,} published operating points; workbench calibrate serving"
-    meaning = "output tokens of a serving system over what is predicted"
-    return Cost("serving_speed", 1.0, float(np.exp(-width)), float(np.exp(width)), "1", meaning, source, "80 % interval")
+    said = "output tokens of a serving system over what is predicted", f"{rows:,} published operating points; workbench calibrate serving"
+    return Cost("serving_speed", 1.0, float(np.exp(-width)), float(np.exp(width)), "1", *said, "80 % interval")

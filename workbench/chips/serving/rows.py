@@ -39,7 +39,6 @@ DIMENSIONS = {name: name for name in ("layers", "hidden", "heads", "kv_heads", "
 INPUT = 300.0
 #: Words that tell a framework, in small letters.
 MARKS = {"tensorrt": "TensorRT-LLM", "trt": "TensorRT-LLM", "nim": "TensorRT-LLM", "sgl": "SGLang", "vllm": "vLLM", "atom": "ATOM"}
-MODES = ("closed_loop", "closed_loop_natural", "disagg", "offline_max", "static_batch", "open_loop_slo")
 #: What of the result a measured quantity is compared with: the prediction and the ends of its interval.
 READ = {
     "tpot_ms": ("tpot * 1000", "tpot_low * 1000", "tpot_high * 1000"),
@@ -50,13 +49,10 @@ READ = {
 }
 QUANTITIES = tuple(READ)
 LATENCY = QUANTITIES[:3]
-#: What is predicted of a row, by mode, `LATENCY` of others: times where there are users or arrivals, throughput where it is not arrivals'.
+#: What is predicted of a row, by mode: times where there are users or arrivals, throughput where it is not arrivals'.
 EXPECTED = {
-    "open_loop_slo": LATENCY[:2],
-    "offline_max": ("output_tok_s_per_gpu",),
-    "static_batch": ("output_tok_s_per_gpu", "ttft_ms"),
-    "closed_loop_natural": QUANTITIES,
-    "closed_loop": (*LATENCY, "energy_j_per_out_token"),
+    **{"closed_loop": (*LATENCY, "energy_j_per_out_token"), "closed_loop_natural": QUANTITIES, "disagg": LATENCY},
+    **{"offline_max": LATENCY[2:], "static_batch": LATENCY[:0:-1], "open_loop_slo": LATENCY[:2]},
 }
 
 #: What makes the arguments of a call, and those that go without saying.
@@ -98,8 +94,8 @@ def asked(rows: pl.DataFrame, read: Callable[[Call], tuple[Call, Any]], expected
 
 def operating_point(row: Call) -> tuple[Call, Any]:
     """The call of a row of operating points, and what is read of it."""
-    if row["mode"] not in MODES:
-        raise InputError(f"mode {row['mode']!r} is none of {', '.join(MODES)}")
+    if row["mode"] not in EXPECTED:
+        raise InputError(f"mode {row['mode']!r} is none of {', '.join(EXPECTED)}")
     row_numbers(row, NUMBERS, WHOLE)
     if row["usable"] == 0:
         raise InputError("the file marks the row as not usable")
@@ -117,21 +113,17 @@ def operating_point(row: Call) -> tuple[Call, Any]:
     llm, prefill = _llm(row), None
     if row["mode"] == "disagg":
         prefill, plan = (side | formats_ for side in _apart(row))
-    else:
-        if row["tp"]:
-            tp, replicas = min(row["tp"], n), 1.0
-        else:  # a submission that does not say: the fewest chips whose memory holds the weights well
-            held = formats.FORMATS[precision].bytes * made(llm).params
-            tp = min(n, 2 ** np.ceil(np.log2(max(held / (0.6 * chip.hbm_bytes), 1.0))))
-            replicas = n // tp
-        pp = min(pp, n // tp)
+    else:  # a submission that does not say runs on the fewest chips whose memory holds the weights well
+        least = 2 ** np.ceil(np.log2(max(formats.FORMATS[precision].bytes * made(llm).params / (0.6 * chip.hbm_bytes), 1.0)))
+        tp = min(row["tp"] or least, n)
+        replicas, pp = 1.0 if row["tp"] else n // tp, min(pp, n // tp)
         plan = {"tp": tp, "pp": pp, "attention_dp": max(n // (tp * pp * replicas), 1.0), "replicas": replicas} | formats_
     if row.get("draft_tokens"):
         load |= {"draft_tokens": row["draft_tokens"]}
     if row["mode"] == "open_loop_slo":
         load |= {"concurrency": 1, "rate": row["request_rate"] or 1.0}
     framework, version = software(row["framework"], row["framework_version"])
-    reads = {name: READ[name] for name in EXPECTED.get(row["mode"], LATENCY)}
+    reads = {name: READ[name] for name in EXPECTED[row["mode"]]}
     return call(llm, chip, plan, load, framework, version, prefill), reads
 
 

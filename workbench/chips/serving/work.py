@@ -105,10 +105,10 @@ class Demand(Arrays):
     @classmethod
     def of(cls, model: Transformer, machine: Machine, plan: ServingPlan, load: Load) -> Demand:
         """What a plan and a load ask of a machine, of one model or of a model a row."""
-        tp, pp, dp = (np.asarray(x, dtype=float) for x in (plan.tp, plan.pp, plan.attention_dp))
-        asked, written = np.asarray(load.input_tokens, dtype=float), np.asarray(load.output_tokens, dtype=float)
-        drafted = np.asarray(load.draft_tokens, dtype=float)
-        chips, exchange, replicas = tp * pp * dp, machine.exchange, np.asarray(plan.replicas, dtype=float)
+        said = ((plan, ("tp", "pp", "attention_dp", "replicas")), (load, ("input_tokens", "output_tokens", "draft_tokens", "draft_share")))
+        own = {name: np.asarray(getattr(of, name), dtype=float) for of, names in said for name in names}
+        tp, pp, dp, replicas, asked, written, drafted, _ = own.values()
+        chips, exchange = tp * pp * dp, machine.exchange
         cache = FORMATS[plan.kv_precision].bytes
         copies = np.where(np.asarray(model.latent) > 0, tp, np.maximum(tp / model.kv_heads, 1.0))
         rest, experts = model.weight_memory(machine.format.name, getattr(model, "quantization", None))
@@ -119,20 +119,13 @@ class Demand(Arrays):
         ep = np.where((np.asarray(model.experts) > 0) & (dp > 1), chips, 1.0)
         places = np.where(exchange.crosses(ep), np.ceil(ep / exchange.domain), ep)
         return cls(
+            **own,
             model=model,
-            tp=tp,
-            pp=pp,
-            attention_dp=dp,
             chips=chips,
-            replicas=replicas,
             rate=np.asarray(0.0 if load.rate is None else load.rate, dtype=float) / replicas,
             concurrency=np.asarray(load.concurrency, dtype=float) / replicas,
-            input_tokens=asked,
-            output_tokens=written,
             computed=np.maximum(asked * (1 - np.asarray(load.prefix_hit_rate, dtype=float)), 1.0),
-            draft_tokens=drafted,
             acceptance_length=_accepted(getattr(model, "name", ""), drafted, load.acceptance_rate),
-            draft_share=np.asarray(load.draft_share, dtype=float),
             read=rest - (model.params - model.expert_params - model.read_params) * max(machine.format.bytes, 2.0),
             experts=experts,
             cache_bytes=cache,
@@ -175,10 +168,8 @@ class Demand(Arrays):
         return 1 - np.exp(tokens * np.log1p(-np.minimum(s.experts_per_token / np.maximum(s.experts, 1), 0.999)))
 
     def decode(self, c: dict[str, Any], batch: Any, context: Any) -> Any:
-        """Time of a decode step of `batch` sequences of a replica, each attending to `context` tokens, over the tokens it yields [s].
-
-        The longer of weights and arithmetic, 30 % of the shorter, the cache or its arithmetic, collectives, and overheads of layer,
-        step and sequence.
+        """Time of a decode step of `batch` sequences of a replica that attend to `context` tokens, over the tokens it yields [s]: `serving`
+        says what it adds up.
         """
         s = self.model
         flow = batch / self.pp  # a token crosses all stages, each of which holds a part of the sequences meanwhile
