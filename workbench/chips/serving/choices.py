@@ -93,13 +93,14 @@ def workers(
 def speculation(llm: LLM, load: Load, draft_tokens: Any, within: str) -> tuple[Array, Any]:
     """Tokens drafted a step that are tried, the first of five axes, and the rate at which each stands: the load's, or the family's."""
     if draft_tokens is not None or within == "measured" or np.any(load.draft_tokens):
-        tried = np.ravel(np.asarray(load.draft_tokens if draft_tokens is None else draft_tokens, dtype=float))
-        return tried.reshape(-1, 1, 1, 1, 1), load.acceptance_rate
+        drafts = np.asarray(load.draft_tokens if draft_tokens is None else draft_tokens, dtype=float)
+        return drafts.reshape(-1, 1, 1, 1, 1), load.acceptance_rate
     family = catalogue.table("acceptance").filter(pl.col("model").str.split("-").list.first() == llm.name.split("-")[0])
     lengths = dict(family.group_by("draft_tokens").agg(pl.col("acceptance_length").mean()).iter_rows())
-    a, drafts = np.linspace(0, 0.999, 1000), [d for d in DRAFTS if d in lengths]
-    rates = [0.0, *(float(np.interp(lengths[d], (1 - a ** (d + 1)) / (1 - a), a)) for d in drafts)]
-    return np.array([0.0, *drafts]).reshape(-1, 1, 1, 1, 1), np.array(rates).reshape(-1, 1, 1, 1, 1)
+    a, tried = np.linspace(0, 0.999, 1000), [d for d in DRAFTS if d in lengths]
+    stands = [float(np.interp(lengths[d], (1 - a ** (d + 1)) / (1 - a), a)) for d in tried]
+    both: Array = np.array([[0.0, *tried], [0.0, *stands]]).reshape(2, -1, 1, 1, 1, 1)
+    return both[0], both[1]
 
 
 @dataclass(frozen=True)
@@ -155,8 +156,8 @@ class Asked:
             **{"tp": tp, "pp": pp, "attention_dp": dp, "chips": chips, "concurrency": each * d, "extrapolated": ~held},
             **{"draft_tokens": self.drafts, "watts_chip": np.nan if watts is None else watts},
             **{"tpot": point.tpot, "rate": rate, "ttft": ttft, "usd": prices[0] + share * (prices[1] - prices[0]) if pool else prices[0]},
-            **{"slow": point.tpot_high, "few": point.rate_high, "late": point.ttft_high, "own": point.tokens_per_second_per_chip},
-            "soon": point.ttft,
+            **{"slow": point.tpot_high, "few": point.rate_high, "late": point.ttft_high, "soon": point.ttft},
+            "own": point.tokens_per_second_per_chip,
         }
         frame = pl.DataFrame({name: np.broadcast_to(value, good.shape)[good] for name, value in columns.items()})
         return self.priced(frame.select(*(pl.lit(value).alias(name) for name, value in said.items()), pl.all()))
@@ -166,12 +167,9 @@ class Asked:
         z, c = NormalDist().inv_cdf(self.confidence) / NormalDist().inv_cdf(0.9), pl.col
         slow, few, late = c("slow") / c("tpot"), c("few") / c("own"), c("late") / c("soon")
         user, rate, ttft, usd = 1 / (c("tpot") * slow**z), c("rate") / few**z, c("ttft") * late**z, c("usd")
+        ends, speeds = (("", 0), ("_low", z - 1), ("_high", z + 1)), (("user", user, slow), ("chip", rate, few))
         made = {
-            **{
-                f"tokens_per_s_{x}{end}": v * w**n
-                for x, v, w in (("user", user, slow), ("chip", rate, few))
-                for end, n in (("", 0), ("_low", z - 1), ("_high", z + 1))
-            },
+            **{f"tokens_per_s_{x}{end}": v * w**n for x, v, w in speeds for end, n in ends},
             **{"ttft_s": ttft, "e2e_s": ttft + max(float(np.asarray(self.load.output_tokens)) - 1, 0.0) / user},
             **{"joules_per_token": c("watts_chip") / rate, "usd_per_million_tokens": usd / (rate * HOUR) * 1e6},
             "tokens_per_watt_per_dollar": rate / (c("watts_chip") * usd),

@@ -72,11 +72,8 @@ def found_in(frame: pl.DataFrame) -> Rows | None:
     if not good:
         return None
     column = {name: [row[name] for row in good] for name in good[0]}
-    llms = np.empty(len(good), dtype=object)
-    origins = llms.copy()
-    llms[:], origins[:] = column["llm"], column["origin"]
-    of = {name: np.array(column[name]) for name in ("position", "mode", "values", "tdp")}
-    return Rows(origins=origins, llms=llms, demand=_stacked(column["demand"]), prompt=_stacked(column["prompt"]), **of)
+    arrays: dict[str, Any] = {name: _stacked(of) if isinstance(of[0], Demand) else np.array(of) for name, of in column.items()}
+    return Rows(**arrays)
 
 
 def _row(row: rows.Call, call: rows.Call, quantities: list[str]) -> dict[str, Any]:
@@ -88,8 +85,8 @@ def _row(row: rows.Call, call: rows.Call, quantities: list[str]) -> dict[str, An
     kept = (*quantities, "output_tok_s_per_gpu")  # constants must let through what arrives, too
     values = [row[name] if name in kept and row[name] and row[name] > 0 else np.nan for name in QUANTITIES]
     return {
-        "llm": llm,
-        "origin": Origin(*said, row["source_group"] or "", llm.name, "moe" if llm.experts else "dense"),
+        "llms": llm,
+        "origins": Origin(*said, row["source_group"] or "", llm.name, "moe" if llm.experts else "dense"),
         "mode": "disaggregated" if prefill else "open" if load.rate is not None else "offline" if endless else "closed",
         "demand": (demand := demand_of(llm, cluster, plan, load)),
         "prompt": demand_of(llm, cluster, prefill, load) if prefill else demand,
@@ -170,10 +167,8 @@ def left_out_errors(found: Rows) -> Iterator[tuple[str, Basis, list[str], float]
     """
     of = {"drafted": found.demand.draft_tokens > 0, "beyond": beyond(found.demand)}
     for parts in (2, 1, 0):
-        near = []
-        for o, llm, mode in zip(found.origins, found.llms, found.mode, strict=True):
-            software = (o.framework * (parts > 0), o.version * (parts > 1 and bool(o.framework)))
-            near.append(basis(llm, o.chip, o.precision, *software, mode))
+        said = [(o.chip, o.precision, o.framework * (parts > 0), o.version * (parts > 1 and bool(o.framework))) for o in found.origins]
+        near = [basis(llm, *one, mode) for llm, one, mode in zip(found.llms, said, found.mode, strict=True)]
         logs = np.log(predicted(found, [n.origin for n in near]) / found.values)
         logs[found.mode == "open", 2] = np.nan  # what arrives is served, unless it cannot
         for i, j in zip(*np.nonzero(np.isfinite(logs)), strict=True):
@@ -232,11 +227,9 @@ def _fit_times(found: Rows, place: Any, quantity: Any, weight: Array, base: Fit 
         point = at_work(part, logs)
         return np.log(np.choose(quantity, [1e3 * point.tpot, 1e3 * point.ttft, point.tokens_per_second_per_chip]))
 
-    noise = np.array([NOISE[name] for name in LATENCY])[quantity]
-    noise = np.where((part.mode == "open") & (quantity == 2), SERVED, noise)
-    target = np.log(found.values[place, quantity])
-    origins = part.origins.tolist()
-    return constants.POOL.fit(predict_logs, origins, target, noise=noise, weight=weight, base=base, iterations=25, tolerance=1e-3)
+    noise = np.where((part.mode == "open") & (quantity == 2), SERVED, np.array([NOISE[name] for name in LATENCY])[quantity])
+    how: dict[str, Any] = {"noise": noise, "weight": weight, "base": base, "iterations": 25, "tolerance": 1e-3}
+    return constants.POOL.fit(predict_logs, part.origins.tolist(), np.log(found.values[place, quantity]), **how)
 
 
 def _fit_watts(found: Rows, times: Fit) -> Fit | None:

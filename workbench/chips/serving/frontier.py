@@ -108,19 +108,16 @@ def slo_frontier(
     pue : array_like
         Facility over IT power; an array gives every point once for each, with a column ``pue``.
     precisions, concurrency, tp, pp, attention_dp, ratios
-        What is varied: formats that the chip runs, layouts that an engine does (`choices.layouts`), and where prefill and decode are
-        disaggregated workers of one over workers of the other.
+        What is varied: formats that the chip runs, layouts that an engine does, and of disaggregated ones prefill over decode workers.
     draft_tokens : array_like, optional
         Tokens drafted a step, of which so many stand as the load says. By default the load's, or with ``within="any"`` and none there 0
         and, where acceptance was published of a model of the family, 1 and 3 at that rate.
     prefill : sequence of Cluster
         Chips that may also work on prompts for those of `clusters`, where disaggregated.
     within : str
-        ``"measured"``: layouts as published for models with experts, or without, on such chips; ``"any"``: all, with a column that marks
-        those that are extrapolated.
+        ``"measured"``: layouts as published of the model or its like on such chips; ``"any"``: all, with extrapolated ones marked.
     confidence : float
-        Probability at which speeds, times and rates are reached, by the interval of `serving`: 0.5 for what is expected; more makes the
-        choice careful, and a wide interval no advantage.
+        Probability at which speeds, times and rates are reached: 0.5 as expected; with more, a wide interval is no advantage.
     framework, version : str
         As `serving`.
     every : bool
