@@ -138,11 +138,12 @@ class Asked:
         point = self.serve(cluster, plan, each * d, side if pool else None)
         rate, ttft, watts, share = point.tokens_per_second_per_chip, point.ttft, point.watts_per_chip, np.zeros(1)
         chips = plan.chips + side.chips if pool else plan.chips
-        good = point.feasible & (point.batch >= 0.999 * each) & (held | (self.within == "any"))
+        all_in = pool is not None or point.batch >= 0.999 * each  # beside prefill workers some requests are prompts
+        good = point.feasible & all_in & (held | (self.within == "any"))
         if chip.chip != cluster.chip:  # prompts on another chip: its times, and the slower of both sides
             other, output = self.serve(chip, replace(side, replicas=d), each * d, side), float(np.asarray(self.load.output_tokens))
             good, ttft, share = good & other.feasible, other.ttft, side.chips / chips
-            rate = np.minimum(d * point.batch * output / (ttft + output * point.tpot), p * output / other.prompt) / chips
+            rate = np.minimum(d * each * output / (ttft + output * point.tpot), p * output / other.prompt) / chips
             watts = None if watts is None or other.watts_per_chip is None else (1 - share) * watts + share * other.watts_per_chip
         if pool:
             good = good & _unbeaten(np.where(good, rate, 0.0), np.where(good, ttft, np.inf))
