@@ -220,12 +220,10 @@ class Demand(Arrays):
 
     def used(self, batch: Any, context: Any, tpot: Any) -> tuple[Any, Any]:
         """Shares of peak arithmetic and of memory bandwidth that `batch` sequences use at a time per token, prompts included."""
-        s = self.model
-        rest = self.read / self.tp
         experts = self.experts * self.visited(batch / self.pp) / self.chips * self.pp
         cache = batch / self.attention_dp * self._moved(context) / (self.tp * self.pp)
-        flop = 2 * batch * s.used_params * (1 + self.computed / self.output_tokens) / self.chips
-        return flop / (tpot * self.peak), (rest + experts + cache) / (tpot * self.bandwidth)
+        flop = 2 * batch * self.model.used_params * (1 + self.computed / self.output_tokens) / self.chips
+        return flop / (tpot * self.peak), (self.read / self.tp + experts + cache) / (tpot * self.bandwidth)
 
     def prefill(self, c: dict[str, Any]) -> Any:
         """Time that a prompt takes of the whole replica [s]; data-parallel groups work on several at once, `CHUNK` tokens at a time."""
