@@ -48,7 +48,7 @@ LOADS = {
     "draft_share": (0, 0.03, 0.1),
 }
 ZEROS = {**dict.fromkeys(("prefix_hit_rate", "draft_tokens", "acceptance_rate", "draft_share"), ("zero",)), "concurrency": ("infinite",)}
-MIX = {"small_cost": 1.0, "large_cost": 10.0, "small_quality": 0.6, "large_quality": 0.9, "share": 0.5, "skill": 0.3, "router_cost": 0.1}
+MIX = {"small_cost": 1.0, "large_cost": 10.0, "small_quality": 0.6, "large_quality": 0.9, "share": 0.5, "skill": 0.3}
 MIXES = {
     "small_cost": (0, 1, 12),
     "large_cost": (0, 5, 10),
@@ -56,7 +56,6 @@ MIXES = {
     "large_quality": (0, 0.5, 1),
     "share": (0, 0.5, 1),
     "skill": (0, 0.3, 1),
-    "router_cost": (0, 0.1, 1),
 }
 
 

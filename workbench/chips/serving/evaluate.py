@@ -123,7 +123,7 @@ def serving(
         raise InputError(f"{llm.name} sends a token to {llm.experts_per_token} experts and has {llm.experts}")
     if prefill and load.rate is not None:
         raise InputError("rate and prefill: the model of prompts on replicas of their own knows requests in flight; leave one out")
-    near, c, half_width = grounds(llm, cluster, plan, load, framework, version, prefill is not None)
+    near, c, half_width = _grounds((llm, cluster.chip.name, plan.precision, framework, version), load, prefill is not None)
     demand, prompt = demand_of(llm, cluster, plan, load), demand_of(llm, cluster, prefill, load) if prefill else None
     why = why_not(llm, cluster, plan, load, demand.missing_bytes, prefill.chips if prefill else 0.0)
     if prefill and prompt:
@@ -177,15 +177,10 @@ def demand_of(llm: LLM, cluster: Cluster, plan: ServingPlan, load: Load) -> Dema
     return Demand.of(llm, replace(Machine.of(cluster, formats.FORMATS["bf16"] if wide else number), format=number), plan, load)
 
 
-def grounds(
-    llm: LLM, cluster: Cluster, plan: ServingPlan, load: Load, framework: str = "", version: str = "", apart: bool = False
-) -> tuple[Basis, dict[str, Any], Callable[[str], Any]]:
-    """The nearest measured system, its constants, and the half width of the interval of a quantity: where nothing limits the requests in
-    flight those of systems that were measured so.
-    """
+def _grounds(asked: tuple[LLM, str, str, str, str], load: Load, apart: bool) -> tuple[Basis, dict[str, Any], Callable[[str], Any]]:
+    """The nearest measured system, its constants, and half widths of intervals; without a limit to requests, of systems measured so."""
     endless = np.isinf(np.asarray(load.concurrency, dtype=float))
     mode = "disaggregated" if apart else "open" if load.rate is not None else "offline" if endless.all() else "closed"
-    asked = (llm, cluster.chip.name, plan.precision, framework, version)
     near = basis(*asked, mode)
     if mode != "closed" or not endless.any():
         return near, near.constants, near.half_width

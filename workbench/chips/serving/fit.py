@@ -32,10 +32,8 @@ NOISE = {"tpot_ms": 0.06, "ttft_ms": 0.15, "output_tok_s_per_gpu": 0.08}
 #: The same of arrivals that were measured to be served: what the constants do not let through is no answer.
 SERVED = 0.003
 FOLDS, MOST_ROWS, LEAST = 8, 1000, 40
-#: A file of fewer rows refines the constants that ship; a larger one replaces them.
-OWN = 500
-#: Cases of fewer rows have no interval of their own.
-FEW = 20
+#: A file of fewer rows refines the constants that ship, a larger one replaces them; cases of fewer rows have no interval of their own.
+OWN, FEW = 500, 20
 
 
 @dataclass(frozen=True)

@@ -98,8 +98,8 @@ def slo_frontier(
 
     Parameters
     ----------
-    llm : LLM or str
-        A model or its name.
+    llm, framework, version
+        As `serving`.
     clusters : sequence of Cluster
         A chip and fabric each; a replica cannot have more chips than `n_chips`.
     load : Load
@@ -118,8 +118,6 @@ def slo_frontier(
         ``"measured"``: layouts as published of the model or its like on such chips; ``"any"``: all, with extrapolated ones marked.
     confidence : float
         Probability at which speeds, times and rates are reached: 0.5 as expected; with more, a wide interval is no advantage.
-    framework, version : str
-        As `serving`.
     every : bool
         All points, not the frontier alone; of prefill workers for the same decode workers those that no others beat in rate and TTFT.
 

@@ -19,10 +19,8 @@ from workbench.chips.serving.rows import Call
 from workbench.errors import InputError
 from workbench.llm import of_name
 
-#: Tokens drafted a step where a file says no more than that there is multi-token prediction.
-DRAFTS = 2.0
-#: The same of EAGLE: what vLLM's and SGLang's recipes of draft models have.
-EAGLE_DRAFTS = 3.0
+#: Tokens drafted a step of multi-token prediction, and of EAGLE (recipes of vLLM and SGLang), where a file does not say how many.
+DRAFTS, EAGLE_DRAFTS = 2.0, 3.0
 #: Replicas of prompts that keep those that decode as full as is stated.
 FEEDERS = 64
 #: Formats that publishers chose for the weights of their models, by how names begin; others chose bf16.

@@ -29,7 +29,7 @@ class Routed(Arrays):
 
 
 @takes(
-    **dict.fromkeys(("small_cost", "large_cost", "router_cost"), NOT_NEGATIVE),
+    **dict.fromkeys(("small_cost", "large_cost"), NOT_NEGATIVE),
     **dict.fromkeys(("small_quality", "large_quality", "share", "skill"), SHARE),
 )
 def routed(
@@ -41,19 +41,18 @@ def routed(
     share: ArrayLike,
     skill: ArrayLike = 0.0,
     cascade: bool = False,
-    router_cost: ArrayLike = 0.0,
 ) -> Routed:
     """What a router that sends `share` of the requests to the small model costs, and how good it is.
 
     A router without skill sends requests at random: quality is the mean. One of full skill sends the small model those that it answers as
     well as the large one, as long as there are such. A cascade asks the small model first, always, and the large one again with the rest.
 
-    cost = router + share small + (1 - share) large, a cascade router + small + (1 - share) large
+    cost = share small + (1 - share) large, of a cascade small + (1 - share) large, without that of the router's decisions
 
     Parameters
     ----------
-    small_cost, large_cost, router_cost : array_like
-        Of a request, and of a router's decision [any unit].
+    small_cost, large_cost : array_like
+        Of a request [any unit].
     small_quality, large_quality : array_like
         Share of requests answered well, 0 to 1.
     share, skill : array_like
@@ -70,14 +69,13 @@ def routed(
     ----------
     .. [1] Chen, Zaharia, Zou (2023), "FrugalGPT", arXiv:2305.05176. .. [2] Ong et al. (2024), "RouteLLM", arXiv:2406.18665.
     """
-    s, k, low, high, cheap, dear, choice = (
-        np.asarray(x, dtype=float) for x in (share, skill, small_quality, large_quality, small_cost, large_cost, router_cost)
-    )
+    given = (share, skill, small_quality, large_quality, small_cost, large_cost)
+    s, k, low, high, cheap, dear = (np.asarray(x, dtype=float) for x in given)
     at_random = s * low + (1 - s) * high
     as_good = 1 - np.maximum(high - low, 0.0)  # requests on which the small model does no worse
     best = np.where(s <= as_good, np.maximum(high, low), np.maximum(high, low) - (s - as_good))
     quality = (1 - k) * at_random + k * np.maximum(best, at_random)
-    cost = choice + (cheap if cascade else s * cheap) + (1 - s) * dear
+    cost = (cheap if cascade else s * cheap) + (1 - s) * dear
     with np.errstate(divide="ignore", invalid="ignore"):
         saved = np.where(dear > 0, 1 - cost / dear, 0.0)
     return Routed(*(np.asarray(x) for x in np.broadcast_arrays(s, cost, quality, saved)))

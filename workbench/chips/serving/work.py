@@ -32,7 +32,6 @@ SHARE = 0.99
 #: A message that shows what a collective carries, not its start [B].
 LARGE = 2.0**28
 
-
 CONSTANTS = (
     Constant("stream", 0.8, 0.2, "share of the memory bandwidth that weights stream at", "chip", SHARE),
     Constant("experts", 0.75, 0.3, "the same of experts' weights, on top", "chip", SHARE),
@@ -80,6 +79,7 @@ class Demand(Arrays):
     concurrency: Any  #: requests in flight; inf for as many as fit
     input_tokens: Any
     output_tokens: Any
+    half_way: Any  #: context of a token in the middle of the output
     computed: Any  #: input tokens that are not in a prefix cache
     draft_tokens: Any  #: drafted a step and sequence, all verified in the next step; 0 without speculation
     acceptance_length: Any  #: tokens that a step yields, drafted ones that stand and the one that follows them
@@ -124,6 +124,7 @@ class Demand(Arrays):
             chips=chips,
             rate=np.asarray(0.0 if load.rate is None else load.rate, dtype=float) / replicas,
             concurrency=np.asarray(load.concurrency, dtype=float) / replicas,
+            half_way=asked + written / 2,
             computed=np.maximum(asked * (1 - np.asarray(load.prefix_hit_rate, dtype=float)), 1.0),
             acceptance_length=_accepted(getattr(model, "name", ""), drafted, load.acceptance_rate),
             read=rest - (model.params - model.expert_params - model.read_params) * max(machine.format.bytes, 2.0),
@@ -149,11 +150,6 @@ class Demand(Arrays):
     def limit(self) -> Any:
         """Whether so many requests at most are in flight at a rate of arrivals."""
         return np.isfinite(self.concurrency) & (self.concurrency * self.replicas > 1) & (self.rate > 0)
-
-    @property
-    def half_way(self) -> Any:
-        """Context of a token in the middle of the output."""
-        return self.input_tokens + self.output_tokens / 2
 
     @property
     def missing_bytes(self) -> Any:
