@@ -27,12 +27,8 @@ from workbench.units import HOUR
 
 Sides = list[tuple[float, ...]]
 _SIDE = re.compile(r"(\d+) x tp(\d+) pp(\d+) dp(\d+)")
-#: Which of the replicas of a published layout are meant, of how many it has.
-SIDES = {"aggregated": (0, 1), "prefill": (0, 2), "decode": (1, 2)}
 #: Tokens drafted a step that are tried where acceptance was published of a model of the same family.
 DRAFTS = (1, 3)
-#: Chips of all workers together are no limit: a replica keeps to those of its cluster.
-MANY = 1_000_000
 
 
 def published(llm: LLM, cluster: Cluster, precision: str) -> list[Sides]:
@@ -65,7 +61,7 @@ def layouts(llm: LLM, cluster: Cluster, precision: str, degrees: Any, what: str,
     replica keeps to its scale-up domain unless it was published, or spreads experts alone (wide expert parallelism).
     """
     t, p, d = (x.ravel() for x in np.meshgrid(*(np.ravel(np.asarray(x, dtype=float)) for x in degrees), indexing="ij"))
-    at, n = SIDES[what]
+    n, at = 1 + (what != "aggregated"), int(what == "decode")  # of a published layout's sides those that are meant
     most = np.array(sorted({sides[at][1:] for sides in published(llm, cluster, precision) if len(sides) == n})).reshape(-1, 3)
     known: Any = (np.stack([t, p, d], axis=-1)[:, None] <= most).all(axis=-1).any(axis=-1)
     chips, domain = t * p * d, cluster.chip.near[0]
@@ -79,9 +75,7 @@ def layouts(llm: LLM, cluster: Cluster, precision: str, degrees: Any, what: str,
 def workers(
     llm: LLM, cluster: Cluster, precision: str, decode: Array, prefill: Array, ratios: Any
 ) -> tuple[Array, Array, NDArray[np.bool_]]:
-    """Prefill and decode workers in these ratios, as few as may be; and whether layouts of decode and prefill were published together, in
-    ratios around that: axes of decode, prefill, ratios.
-    """
+    """Prefill and decode workers in these ratios, as few as may be; whether such pairs were published: axes of decode, prefill, ratios."""
     p, d = np.array([(0, 1), *(Fraction(r).limit_denominator(64).as_integer_ratio() for r in np.ravel(ratios).tolist())], dtype=float)[1:].T
     together = [sides for sides in published(llm, cluster, precision) if len(sides) == 2]
     pairs, known = {(b[1:], a[1:]) for a, b in together}, [a[0] / b[0] for a, b in together]
@@ -121,8 +115,8 @@ class Asked:
     def serve(self, cluster: Cluster, plan: ServingPlan, concurrency: Any, prefill: ServingPlan | None = None) -> Any:
         """Axes: drafted tokens, layouts, requests in flight, layouts of prefill, ratios."""
         load = replace(self.load, concurrency=concurrency, rate=None, draft_tokens=self.drafts, acceptance_rate=self.stands)
-        whole, software = replace(cluster, n_chips=MANY), {"framework": self.framework, "version": self.version}
-        return serving(self.llm, whole, plan, load, prefill=prefill, **software)
+        whole = replace(cluster, n_chips=1_000_000)  # chips of all workers are no limit: a replica keeps to those of its cluster
+        return serving(self.llm, whole, plan, load, prefill=prefill, framework=self.framework, version=self.version)
 
     def points(self, cluster: Cluster, precision: str, own: Any, pool: Any = None, ratios: Any = ()) -> pl.DataFrame | None:
         """Replicas with as many requests as decode at once: that work on prompts as well, or beside prefill workers on chips of a pool."""

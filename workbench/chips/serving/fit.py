@@ -160,9 +160,7 @@ def _errors(frame: pl.DataFrame, found: Rows) -> Iterator[tuple[str, float]]:
 
 
 def left_out_errors(found: Rows) -> Iterator[tuple[str, Basis, list[str], float]]:
-    """Of each measured figure, with framework and version named, the framework alone, and neither, by the tables that stand; and whether it
-    is of a kind with a case of its own.
-    """
+    """Of each measured figure, with framework and version named, the first alone, and neither; and kinds that are cases of their own."""
     of = {"drafted": found.demand.draft_tokens > 0, "beyond": beyond(found.demand)}
     for parts in (2, 1, 0):
         said = [(o.chip, o.precision, o.framework * (parts > 0), o.version * (parts > 1 and bool(o.framework))) for o in found.origins]
@@ -190,10 +188,9 @@ def index(frame: pl.DataFrame, found: Rows, at: Any) -> pl.DataFrame:
         sides = (p, d) if found.mode[i] == "disaggregated" else (d,)
         layout = " + ".join(f"{s.replicas:g} x tp{s.tp:g} pp{s.pp:g} dp{s.attention_dp:g}" for s in sides)
         row = frame.row(int(found.position[i]), named=True)
-        named = (o.model, o.kind, o.chip, o.precision, o.framework, o.version, found.mode[i], o.measured_by)
-        keys.append((*named, layout, row["source"], row.get("date")))
+        keys.append(vars(o) | {"mode": found.mode[i], "layout": layout, "source": row["source"], "date": row.get("date")})
     names = ("model", "kind", "chip", "precision", "framework", "version", "mode", "measured_by", "layout", "source", "date")
-    table = pl.DataFrame(keys, schema=dict.fromkeys(names, pl.String), orient="row")
+    table = pl.DataFrame(keys, schema=dict.fromkeys(names, pl.String))
     return table.group_by(names[:9], maintain_order=True).agg(pl.len().alias("rows"), pl.col("source").first(), pl.col("date").max())
 
 

@@ -63,9 +63,7 @@ class SLO:
 @takes(
     pue=PUE,
     concurrency=Rule(least=1, apart=True),
-    tp=replace(COUNT, apart=True),
-    pp=replace(COUNT, apart=True),
-    attention_dp=replace(COUNT, apart=True),
+    **dict.fromkeys(("tp", "pp", "attention_dp"), replace(COUNT, apart=True)),
     ratios=replace(POSITIVE, apart=True),
     draft_tokens=replace(NOT_NEGATIVE, apart=True),
     confidence=Rule(above=0, below=1, one=True),
@@ -145,9 +143,8 @@ def slo_frontier(
             Rule(one=True)(name, value)
     if float(np.asarray(load.input_tokens)) + float(np.asarray(load.output_tokens)) > llm.context:
         raise InputError(f"input_tokens + output_tokens exceed the context window of {llm.name}: {llm.context}")
-    asked = Asked(
-        llm, load, np.ravel(concurrency), *speculation(llm, load, draft_tokens, within), confidence, within, framework, version, prices
-    )
+    varied = np.ravel(concurrency), *speculation(llm, load, draft_tokens, within)
+    asked = Asked(llm, load, *varied, confidence, within, framework, version, prices)
     frames: list[pl.DataFrame] = []
     lacks = {}
     for cluster in clusters:

@@ -164,9 +164,7 @@ class Demand(Arrays):
         return 1 - np.exp(tokens * np.log1p(-np.minimum(s.experts_per_token / np.maximum(s.experts, 1), 0.999)))
 
     def decode(self, c: dict[str, Any], batch: Any, context: Any) -> Any:
-        """Time of a decode step of `batch` sequences of a replica that attend to `context` tokens, over the tokens it yields [s]: `serving`
-        says what it adds up.
-        """
+        """Time of a decode step of `batch` sequences at `context` tokens, over the tokens it yields [s]; `serving` says what it adds up."""
         s = self.model
         flow = batch / self.pp  # a token crosses all stages, each of which holds a part of the sequences meanwhile
         here, across = flow / self.attention_dp, self.chips / self.pp  # of a group; chips of a stage
