@@ -69,7 +69,7 @@ def find(name: str | Path) -> Path:
     raise UnknownName("notebook", str(name), shipped())
 
 
-def execute(name: str | Path, out: str | Path, values: Mapping[str, str] | None = None, *, progress: bool = True) -> Run:
+def execute(name: str | Path, out: str | Path, values: Mapping[str, str] | None = None, *, progress: bool = True, gallery: str = "") -> Run:
     """Execute a notebook and publish it as a page.
 
     Parameters
@@ -82,6 +82,8 @@ def execute(name: str | Path, out: str | Path, values: Mapping[str, str] | None 
         Parameters as written on a command line; checked against the notebook's declarations before a kernel starts.
     progress : bool
         Show a progress bar.
+    gallery : str
+        Address of the page that lists this one.
 
     Returns
     -------
@@ -123,20 +125,21 @@ def execute(name: str | Path, out: str | Path, values: Mapping[str, str] | None 
         cells = bar.add_task(source.stem, total=len(code_cells(nb)) + bool(typed))
         run = run_here(nb, task, lambda: bar.advance(cells))
     run = replace(run, notebook=files.place(out, finished if run.status == "done" else failed))
+    nb.metadata["workbench"]["made_from"] = tables.made_from()
     files.write(run.notebook, nbformat.writes(nb))
-    publish.publish(run.notebook, run.page)
+    publish.publish(run.notebook, run.page, gallery)
     if run.status == "done":
         for left in (failed, f"{source.stem}.failed.html"):
             store.remove(left)
     return run
 
 
-def execute_all(names: Iterable[str | Path], out: str | Path) -> Iterator[Run]:
+def execute_all(names: Iterable[str | Path], out: str | Path, gallery: str = "") -> Iterator[Run]:
     """Execute notebooks with their own parameters, as many at once as there are cores, and yield the runs in their order."""
     from workbench.notebook import kernels
 
     with kernels.threads(os.cpu_count()) as pool:
-        yield from pool.map(lambda name: execute(name, out, progress=False), names)
+        yield from pool.map(lambda name: execute(name, out, progress=False, gallery=gallery), names)
 
 
 def run_here(nb: nbformat.NotebookNode, task: Task, on_cell: Callable[[], None] = lambda: None) -> Run:
