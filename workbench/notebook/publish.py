@@ -16,14 +16,15 @@ import jinja2
 import nbformat
 
 from workbench import __version__, catalogue, files, tables
+from workbench.charts.render import MIME as VEGALITE
 from workbench.errors import InputError, said
 from workbench.notebook.runtime import RESULTS_MIME
 from workbench.notebook.stored import Run, code_cells, declared_by, read, run_of, tags
 from workbench.units import significant
 
 TEMPLATES = Path(__file__).parent / "templates"
-#: What charts are stored as, and the version of Vega-Lite that draws them.
-VEGALITE, VEGALITE_VERSION = "application/vnd.vegalite.v5+json", "5.21"
+#: Version of Vega-Lite that draws the charts of pages.
+VEGALITE_VERSION = "6.1"
 #: Kinds of output from best to plainest. Scripts and widgets are left out: they want a kernel or the network.
 SHOWN = [VEGALITE, "text/html", "text/markdown", "image/svg+xml", "image/png", "image/jpeg", "text/latex", "text/plain"]
 #: Characters of an output that a page shows: text, and HTML, which may be a picture that comes with its scripts.

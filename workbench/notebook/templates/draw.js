@@ -14,7 +14,7 @@ const joined = (text) => [text ?? []].flat().join(" ");
 
 // The largest dataset as CSV.
 function csv(spec) {
-  const data = Object.values(spec.datasets ?? {}).sort((a, b) => b.length - a.length)[0] ?? [];
+  const data = Object.values(spec.datasets ?? {}).filter(Array.isArray).sort((a, b) => b.length - a.length)[0] ?? [];
   const names = [...new Set(data.flatMap(Object.keys))];
   const cell = (value) => (/[",\n]/.test(value) ? `"${String(value).replaceAll('"', '""')}"` : (value ?? ""));
   return [names, ...data.map((row) => names.map((name) => row[name]))].map((line) => line.map(cell).join(",")).join("\r\n");
@@ -27,7 +27,7 @@ function draw(figure, drawn) {
   const short = figure.clientWidth < 600 ? Math.max(0, Number(picture?.getAttribute("width") ?? 0) - figure.clientWidth) : 0; // px missing on a phone
   const narrower = (key, value) => (short && key === "legend" && value?.columns > 2 ? { ...value, columns: 2 } : value);
   const spec = JSON.parse(figure.querySelector("script").textContent, narrower);
-  for (const [name, data] of Object.entries(spec.datasets ?? {})) if (!Array.isArray(data)) spec.datasets[name] = rows(data);
+  for (const [name, data] of Object.entries(spec.datasets ?? {})) if (!Array.isArray(data) && Object.values(data).every(Array.isArray)) spec.datasets[name] = rows(data);
   delete spec.$schema; // the mode says what it is
   if (spec.title && !figure.querySelector("figcaption")) {
     figure.prepend(element("figcaption", {}, element("p", { className: "finding" }, joined(spec.title.text)), element("p", {}, joined(spec.title.subtitle))));
