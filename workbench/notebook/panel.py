@@ -19,6 +19,7 @@ from workbench.notebook.replay import DRAWN, SAID, Cell
 
 #: A slider spans this factor on either side of the value, within the declared range.
 FACTOR = 4.0
+STEP = 0.01  #: of a slider that moves by ratio [decades]
 STYLE = "<style>.wb-stale { opacity: .35; }</style>"
 
 
@@ -77,7 +78,7 @@ class Panel:
         self.entries = {name: entry for name, (_, entry) in controls.items()}
         for name, entry in self.entries.items():
             entry.observe(lambda change, name=name: self.update(name, change["new"]), "value")
-        groups: dict[str, list[Any]] = {"First": [controls[name][0] for name in first]}
+        groups: dict[str, list[Any]] = {"Sliders": [controls[name][0] for name in first]}
         for name in (name for name in self.declared if name not in first):
             p = self.declared[name]
             title = "Names and choices" if p.type in ("str", "bool") else "Money" if "USD" in p.unit else "Quantities"
@@ -90,7 +91,7 @@ class Panel:
         share.on_click(lambda _: setattr(self.said, "value", f"<code>{html.escape(self.command())}</code>"))
         self.answer, self.pictures = w.Output(), w.VBox()
         self.results = w.VBox([self.answer, self.pictures], layout=w.Layout(flex="1 1 500px"))
-        left = w.VBox([folds, w.HBox([again, share]), self.said], layout=w.Layout(flex="0 0 440px"))
+        left = w.VBox([folds, w.HBox([again, share]), self.said], layout=w.Layout(flex="0 0 360px"))
         self.box = w.HBox([w.HTML(STYLE), left, self.results], layout=w.Layout(flex_flow="row wrap"))
 
     def update(self, name: str, entered: Any) -> None:
@@ -143,7 +144,7 @@ class Panel:
     def reset(self) -> None:
         """Every control as the notebook ran."""
         for name in list(self.moved):
-            self.entries[name].value = _entered(self.declared[name], self.start[name])
+            _put(self.entries[name], self.start[name])
         self.moved.clear()
         self._show([])
 
@@ -159,47 +160,53 @@ def _refused(text: str) -> dict[str, Any]:
     return {"output_type": "stream", "name": "stderr", "text": f"{text}\n"}
 
 
-def _entered(p: Parameter, value: Any) -> Any:
-    """A value as its control holds it."""
-    return value if p.type == "bool" or (p.type in ("int", "float") and not p.optional) else "None" if value is None else str(value)
+def _put(entry: Any, value: Any) -> None:
+    """Set a control, of text or of its value's own type."""
+    text = "None" if value is None else f"{value:.12g}" if isinstance(value, float) else str(value)
+    entry.value = text if isinstance(entry.value, str) else value
 
 
 def _control(p: Parameter, value: Any) -> tuple[Any, Any]:
     """What is seen of a parameter, and the widget whose value is its value."""
     import ipywidgets as w
 
-    wide: dict[str, Any] = {"layout": w.Layout(width="190px")}
+    wide, number = {"layout": w.Layout(width="190px")}, p.type in ("int", "float")
+    short = {"layout": w.Layout(width="100px")} if number else wide
     if p.type == "bool":
         entry: Any = w.Checkbox(value=value, indent=False)
     elif p.choices and not p.optional:
         entry = w.Dropdown(options=p.choices, value=str(value), **wide)
     elif p.table:
-        entry = w.Combobox(options=catalogue.names(p.table), value=_entered(p, value), continuous_update=False, **wide)
-    elif p.type == "str" or p.optional:
-        entry = w.Text(value=_entered(p, value), continuous_update=False, **wide)
+        entry = w.Combobox(options=catalogue.names(p.table), continuous_update=False, **wide)
+    elif p.optional or p.type == "str" or (p.type == "float" and value and not 1e-3 <= abs(value) < 1e6):
+        entry = w.Text(continuous_update=False, **short)
     else:
-        entry = (w.IntText if p.type == "int" else w.FloatText)(value=value, layout=w.Layout(width="110px"))
-    shown = [entry, *(_slider(p, value, entry) if isinstance(entry, w.IntText | w.FloatText) else []), w.Label(p.shown_unit)]
-    return w.VBox([w.HTML(f"<b>{html.escape(p.name)}</b> {html.escape(p.meaning)}"), w.HBox(shown)]), entry
+        entry = (w.IntText if p.type == "int" else w.FloatText)(**short)
+    _put(entry, value)
+    slider = _slider(p, value, entry) if number and value is not None else []
+    head = w.HTML(f"<div style='line-height:1.3'><b>{html.escape(p.name)}</b> {html.escape(p.meaning)}</div>")
+    return w.VBox([head, w.HBox([*slider, entry, w.Label(p.shown_unit)])]), entry
 
 
 def _slider(p: Parameter, value: float, entry: Any) -> list[Any]:
-    """A slider beside the number, over its `span`; none where that is a point."""
+    """A slider beside the number, over its `span`, with a step that meets the value; none where the span is a point."""
     import ipywidgets as w
 
     low, high, log = span(p, value)
     if not low < high:
         return []
-    wide: dict[str, Any] = {"readout": False, "layout": w.Layout(width="220px")}
-    slider = (
-        w.FloatLogSlider(value, base=10, min=math.log10(low), max=math.log10(high), step=0.01, **wide)
-        if log
-        else w.FloatSlider(value, min=low, max=high, step=(high - low) / 200, **wide)
-    )
+    wide: dict[str, Any] = {"readout": False, "layout": w.Layout(width="150px")}
+    if log:
+        at, ends = math.log10(value), (math.log10(low), math.log10(high))
+        down, up = (int(abs(end - at) / STEP) * STEP for end in ends)
+        slider = w.FloatLogSlider(value, base=10, min=at - down, max=at + up, step=STEP, **wide)
+    else:
+        slider = w.FloatSlider(value, min=low, max=high, step=((value - low) or (high - low)) / 100, **wide)
 
     def follow(change: dict[str, Any]) -> None:
         rounded = float(f"{change['new']:.3g}")
-        entry.value = round(rounded) if p.type == "int" else rounded
+        near = math.isclose(change["new"], value, rel_tol=1e-6)  # a slider says so when it is first seen
+        _put(entry, value if near else round(rounded) if p.type == "int" else rounded)
 
     slider.observe(follow, "value")
     return [slider]
