@@ -18,6 +18,7 @@ import nbformat
 from workbench import __version__, catalogue, files, tables
 from workbench.charts.render import MIME as VEGALITE
 from workbench.errors import InputError, said
+from workbench.notebook import surface
 from workbench.notebook.runtime import RESULTS_MIME
 from workbench.notebook.stored import Run, code_cells, declared_by, read, run_of, tags
 from workbench.units import significant
@@ -65,6 +66,8 @@ def publish(notebook: str | Path, html: str | Path, gallery: str = "") -> None:
     nb = read(notebook)
     nb.cells = [cell for cell in nb.cells if PAPERMILL_ERROR not in cell.metadata.get("tags", [])]
     run = run_of(nb, str(notebook), Path(str(notebook)).stem)
+    baked = [output["data"][surface.MIME] for cell in code_cells(nb) for output in cell.outputs if surface.MIME in output.get("data", {})]
+    nb.cells = [cell for cell in nb.cells if "surface" not in tags(cell)]
     for cell in code_cells(nb):
         cell.outputs = _cut([output for output in cell.outputs if not LEFT_OUT & output.get("data", {}).keys()])
     outputs = [output for cell in code_cells(nb) for output in cell.outputs]
@@ -80,7 +83,8 @@ def publish(notebook: str | Path, html: str | Path, gallery: str = "") -> None:
         "made": _made(nb),
         "gallery": gallery,
         "name": run.name,
-        "script": asset("page.js"),
+        "surface": baked[-1] if baked else None,
+        "script": asset("page.js") + (asset("sliders.js") if baked else ""),
         "notebook": _link(notebook, html),
         "vegalite": VEGALITE,
         "version": __version__,

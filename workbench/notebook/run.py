@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from workbench.notebook.kernels import Stopped
 
 
+#: Cell that a run for a page ends with where its notebook names sliders.
+BAKE = "from workbench.notebook import surface\n\nsurface.bake(globals())"
+
+
 @dataclass(frozen=True)
 class Limits:
     """What a run may take; None: no limit."""
@@ -116,11 +120,13 @@ def execute(name: str | Path, out: str | Path, values: Mapping[str, str] | None 
     from rich.console import Console
     from rich.progress import Progress
 
-    from workbench.notebook import publish
+    from workbench.notebook import publish, surface
 
     nb = read(source, executed=False)
     finished, failed = f"{source.stem}.ipynb", f"{source.stem}.failed.ipynb"
     task = Task(source.stem, finished, typed, code_and_data=tables.code_and_data())
+    if not any("surface" in tags(cell) for cell in code_cells(nb)) and any(surface.sliders(cell.source) for cell in code_cells(nb)):
+        nb.cells.append(nbformat.v4.new_code_cell(BAKE, metadata={"tags": ["surface", "raises-exception"]}))
     with Progress(console=Console(stderr=True), disable=not progress) as bar:
         cells = bar.add_task(source.stem, total=len(code_cells(nb)) + bool(typed))
         run = run_here(nb, task, lambda: bar.advance(cells))
