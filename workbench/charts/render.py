@@ -37,7 +37,7 @@ def render(spec: dict[str, Any], **_: Any) -> tuple[dict[str, Any], dict[str, An
     return bundle, {"image/png": {"width": width, "height": height}}
 
 
-def paint(spec: dict[str, Any], scale: int = SCALE) -> bytes:
+def paint(spec: dict[str, Any], scale: float = SCALE) -> bytes:
     """A Vega-Lite specification as PNG, `scale` pixels a CSS pixel."""
     import vl_convert
 

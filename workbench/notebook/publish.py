@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import nbformat
 
 from workbench import __version__, catalogue, files, tables
 from workbench.charts.render import MIME as VEGALITE
+from workbench.charts.render import paint
 from workbench.errors import InputError, said
 from workbench.notebook import surface
 from workbench.notebook.runtime import RESULTS_MIME
@@ -35,6 +37,7 @@ LEFT_OUT = {RESULTS_MIME, "application/vnd.jupyter.widget-view+json"}
 HEADING = re.compile(r"^#+ +(.+?)[ #]*$", re.MULTILINE)
 #: The title of a page with the values of parameters and results, in a comment below the heading: ``<!-- title: What does {n:,} cost? -->``.
 TITLE, FILLED = re.compile(r"<!-- *title: *(.+?) *-->"), re.compile(r"\{(\w+)(?::([^{}]*))?\}")
+THUMBNAIL = 0.7  #: pixels of a gallery's picture per CSS pixel of the chart
 #: Tag of the cells by which papermill says that a run stopped; a page says it in its own way.
 PAPERMILL_ERROR = "papermill-error-cell-tag"
 
@@ -137,16 +140,20 @@ def index(runs: Iterable[Run], html: str | Path) -> None:
 def _card(run: Run, html: str | Path) -> dict[str, Any]:
     nb = read(run.notebook)
     values = _parameters(nb)
-    pictures = (output["data"] for cell in code_cells(nb) for output in cell.outputs if "image/png" in output.get("data", {}))
-    picture: dict[str, str] = next(pictures, {})
+    shown = [
+        output["data"] for cell in code_cells(nb) for output in cell.outputs if {VEGALITE, "image/png"} & output.get("data", {}).keys()
+    ]
+    picture: dict[str, Any] = shown[0] if shown else {}
+    thumbnail = picture.get("image/png", "")
+    if spec := picture.get(VEGALITE):  # smaller, and without the title, whose letters would be too small
+        thumbnail = b64encode(paint({name: part for name, part in spec.items() if name != "title"}, THUMBNAIL)).decode()
     return {
         "name": run.name,
         "question": title(nb, run.notebook, run.parameters | run.results),
         "headline": run.headline,
-        "thumbnail": picture.get("image/png", ""),
+        "thumbnail": thumbnail,
         "alt": picture.get("text/plain", ""),
         "link": _link(run.page, html),
-        "seconds": run.seconds,
         "error": run.error,
         "parameters": values,
         "changed": ", ".join(f"{v.name} = {v.value}" for v in values if v.changed),

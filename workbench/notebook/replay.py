@@ -13,8 +13,8 @@ from typing import Any
 from workbench.charts import render
 from workbench.notebook.runtime import executed, of_cell
 
-#: Cells that a replay leaves out: what they do was done, or is not a result.
-DONE = re.compile(r"\b(check_parameters|panel|bake)\(")
+#: Calls that a replay leaves out: what they do was done.
+DONE = {"check_parameters", "panel", "bake"}
 DRAWN, RECORDED, SAID = re.compile(r"\bcharts\.\w+\("), re.compile(r"\brecord\("), re.compile(r"\bprint\(")
 
 
@@ -50,14 +50,16 @@ def cells(namespace: Mapping[str, Any]) -> list[Cell]:
     sources: list[str] = []
     for source in executed(namespace):
         sources = [] if of_cell(source) else [s for s in sources if s != source] + [source]
-    return [cell for source in sources if not DONE.search(source) and (cell := _cell(source))]
+    return [cell for source in sources if (cell := _cell(source))]
 
 
 def _cell(source: str) -> Cell | None:
     try:
-        nodes = list(ast.walk(ast.parse(source)))
+        tree = ast.parse(source)
     except (SyntaxError, ValueError):  # magics
         return None
+    tree.body = [s for s in tree.body if not (isinstance(s, ast.Expr) and _called(s.value) in DONE)]
+    nodes = list(ast.walk(tree))
     reads = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
     gives = {n.id for n in nodes if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Load)}
     gives |= {n.name for n in nodes if isinstance(n, ast.FunctionDef | ast.ClassDef)}
@@ -65,7 +67,11 @@ def _cell(source: str) -> Cell | None:
     for n in nodes:  # an item or a field that is set changes what holds it
         if isinstance(n, ast.Subscript | ast.Attribute) and not isinstance(n.ctx, ast.Load):
             gives |= {inner.id for inner in ast.walk(n.value) if isinstance(inner, ast.Name)}
-    return Cell(source, frozenset(reads), frozenset(gives))
+    return Cell(ast.unparse(tree), frozenset(reads), frozenset(gives))
+
+
+def _called(node: ast.expr) -> str:
+    return ast.unparse(node.func).split(".")[-1] if isinstance(node, ast.Call) else ""
 
 
 def touched(run: Iterable[Cell], names: Iterable[str]) -> list[Cell]:
