@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import html
-import math
 import os
 import shlex
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+import anywidget
+import traitlets
+from ipywidgets import HBox, Layout, Output, VBox
 
 from workbench import catalogue, errors
 from workbench.charts.render import MIME as VEGALITE
@@ -16,11 +19,7 @@ from workbench.errors import InputError
 from workbench.notebook import parameters, replay, runtime
 from workbench.notebook.parameters import Parameter
 from workbench.notebook.replay import DRAWN, SAID, Cell
-
-#: A slider spans this factor on either side of the value, within the declared range.
-FACTOR = 4.0
-STEP = 0.01  #: of a slider that moves by ratio [decades]
-STYLE = "<style>.wb-stale { opacity: .35; }</style>"
+from workbench.notebook.surface import span
 
 
 def panel(namespace: dict[str, Any], *sliders: str) -> None:
@@ -62,58 +61,51 @@ def panel(namespace: dict[str, Any], *sliders: str) -> None:
         display(Panel(namespace, sliders).box)
 
 
-class Panel:
+class Panel(anywidget.AnyWidget):
     """Controls, answer and pictures; `update` is what a change of a control does."""
 
-    def __init__(self, namespace: dict[str, Any], first: tuple[str, ...] = ()):
-        import ipywidgets as w
+    _esm = Path(__file__).parent / "templates" / "panel.js"
+    parameters: Any = traitlets.List().tag(sync=True)
 
+    def __init__(self, namespace: dict[str, Any], first: tuple[str, ...] = ()):
         self.namespace, self.declared = namespace, runtime.declared_in(namespace)[0]
         self.start = {name: namespace.get(name, p.default) for name, p in self.declared.items()}
-        self.values, self.moved = dict(self.start), set[str]()
-        self.cells: list[Cell] = []
-        self.stale: list[Cell] = []  #: cells to run again before they are seen
-        self.shown: dict[Cell, list[dict[str, Any]]] = {}  #: what those that were run again show
-        controls = {name: _control(p, self.start[name]) for name, p in self.declared.items()}
-        self.entries = {name: entry for name, (_, entry) in controls.items()}
-        for name, entry in self.entries.items():
-            entry.observe(lambda change, name=name: self.update(name, change["new"]), "value")
-        groups: dict[str, list[Any]] = {"Sliders": [controls[name][0] for name in first]}
-        for name in (name for name in self.declared if name not in first):
-            p = self.declared[name]
-            title = "Names and choices" if p.type in ("str", "bool") else "Money" if "USD" in p.unit else "Quantities"
-            groups.setdefault(title, []).append(controls[name][0])
-        groups = {title: boxes for title, boxes in groups.items() if boxes}
-        folds = w.Accordion([w.VBox(boxes) for boxes in groups.values()], titles=list(groups), selected_index=0)
-        again, share = w.Button(description="Reset"), w.Button(description="Command line")
-        again.on_click(lambda _: self.reset())
-        self.said: Any = w.HTML("Move a control: the answer and the pictures follow.")
-        share.on_click(lambda _: setattr(self.said, "value", f"<code>{html.escape(self.command())}</code>"))
-        self.answer, self.pictures = w.Output(), w.VBox()
-        self.results = w.VBox([self.answer, self.pictures], layout=w.Layout(flex="1 1 500px"))
-        left = w.VBox([folds, w.HBox([again, share]), self.said], layout=w.Layout(flex="0 0 360px"))
-        self.box = w.HBox([w.HTML(STYLE), left, self.results], layout=w.Layout(flex_flow="row wrap"))
+        ordered = [*first, *(name for name in self.declared if name not in first)]
+        super().__init__(parameters=[_control(self.declared[name], self.start[name], name in first) for name in ordered])
+        self.answer, self.pictures = Output(), VBox()
+        self.results = VBox([self.answer, self.pictures], layout=Layout(flex="1 1 500px"))
+        self.layout = Layout(flex="0 0 340px")
+        self.box = HBox([self, self.results], layout=Layout(flex_flow="row wrap"))
+        self.update("", "")
+        self.on_msg(lambda _, change, buffers: self.update(**change))
 
-    def update(self, name: str, entered: Any) -> None:
-        """Take the value of a control, and show what follows, or why it is refused."""
-        p = self.declared[name]
-        value = p.from_text(entered) if isinstance(entered, str) else entered
-        self.values[name] = value
-        self.moved.add(name)
-        self.results.add_class("wb-stale")  # what is seen is of other values, until what follows is there
+    def update(self, name: str, text: str) -> None:
+        """Take what a control says, and show what follows, or why it is refused; of no control, all as the notebook ran."""
         begun = time.perf_counter()
-        try:
-            parameters.check(self.declared, {n: self.values[n] for n in self.moved})
-            outputs = self.outputs(name)
-        except InputError as error:
-            outputs = [_refused(str(error))]
-        except Exception as error:  # of the notebook's own lines
-            outputs = [_refused(errors.said(error))]
-        self._show(outputs)
+        if not name:
+            self.values, self.cells = dict(self.start), list[Cell]()
+            self.moved, self.shown = set[str](), dict[Cell, list[dict[str, Any]]]()
+            outputs = []
+        else:
+            self.results.add_class("wb-stale")  # what is seen is of other values, until what follows is there
+            self.values[name] = self.declared[name].from_text(text)
+            self.moved.add(name)
+            try:
+                parameters.check(self.declared, {n: self.values[n] for n in self.moved})
+                outputs = self._outputs(name)
+            except Exception as error:  # a refusal, or of the notebook's own lines
+                said = str(error) if isinstance(error, InputError) else errors.said(error)
+                outputs = [{"output_type": "stream", "name": "stderr", "text": f"{said}\n"}]
+        pictures = [o for o in outputs if "data" in o]
+        self.answer.outputs = tuple(o for o in outputs if "text" in o)
+        if len(self.pictures.children) != len(pictures):
+            self.pictures.children = [Output() for _ in pictures]
+        for place, picture in zip(self.pictures.children, pictures, strict=True):
+            place.outputs = (picture,)
         self.results.remove_class("wb-stale")
-        self.said.value = f"{1000 * (time.perf_counter() - begun):.0f} ms"
+        self.send({"said": f"{1000 * (time.perf_counter() - begun):.0f} ms", "command": self.command()})
 
-    def outputs(self, name: str) -> list[dict[str, Any]]:
+    def _outputs(self, name: str) -> list[dict[str, Any]]:
         """The answer and the pictures with the values of the controls, of which `name` is new, as outputs of a notebook."""
         cells = replay.cells(self.namespace)
         if cells != self.cells:  # the notebook has run on: from what it holds now
@@ -131,23 +123,6 @@ class Panel:
                 self.stale.remove(cell)
         return [o for cell in cells for o in self.shown.get(cell, ())]
 
-    def _show(self, outputs: list[dict[str, Any]]) -> None:
-        from ipywidgets import Output
-
-        pictures = [o for o in outputs if "data" in o]
-        self.answer.outputs = tuple(o for o in outputs if "text" in o)
-        if len(self.pictures.children) != len(pictures):
-            self.pictures.children = [Output() for _ in pictures]
-        for place, picture in zip(self.pictures.children, pictures, strict=True):
-            place.outputs = (picture,)
-
-    def reset(self) -> None:
-        """Every control as the notebook ran."""
-        for name in list(self.moved):
-            _put(self.entries[name], self.start[name])
-        self.moved.clear()
-        self._show([])
-
     def command(self) -> str:
         """The run of the notebook that gives what the panel shows."""
         name = Path(os.environ.get("JPY_SESSION_NAME", "NOTEBOOK.ipynb"))
@@ -156,67 +131,14 @@ class Panel:
         return " ".join(["workbench run", shlex.quote(name.stem if shipped else str(name)), *given])
 
 
-def _refused(text: str) -> dict[str, Any]:
-    return {"output_type": "stream", "name": "stderr", "text": f"{text}\n"}
-
-
-def _put(entry: Any, value: Any) -> None:
-    """Set a control, of text or of its value's own type."""
-    text = "None" if value is None else f"{value:.12g}" if isinstance(value, float) else str(value)
-    entry.value = text if isinstance(entry.value, str) else value
-
-
-def _control(p: Parameter, value: Any) -> tuple[Any, Any]:
-    """What is seen of a parameter, and the widget whose value is its value."""
-    import ipywidgets as w
-
-    wide, number = {"layout": w.Layout(width="190px")}, p.type in ("int", "float")
-    short = {"layout": w.Layout(width="100px")} if number else wide
-    if p.type == "bool":
-        entry: Any = w.Checkbox(value=value, indent=False)
-    elif p.choices and not p.optional:
-        entry = w.Dropdown(options=p.choices, value=str(value), **wide)
-    elif p.table:
-        entry = w.Combobox(options=catalogue.names(p.table), continuous_update=False, **wide)
-    elif p.optional or p.type == "str" or (p.type == "float" and value and not 1e-3 <= abs(value) < 1e6):
-        entry = w.Text(continuous_update=False, **short)
-    else:
-        entry = (w.IntText if p.type == "int" else w.FloatText)(**short)
-    _put(entry, value)
-    slider = _slider(p, value, entry) if number and value is not None else []
-    head = w.HTML(f"<div style='line-height:1.3'><b>{html.escape(p.name)}</b> {html.escape(p.meaning)}</div>")
-    return w.VBox([head, w.HBox([*slider, entry, w.Label(p.shown_unit)])]), entry
-
-
-def _slider(p: Parameter, value: float, entry: Any) -> list[Any]:
-    """A slider beside the number, over its `span`, with a step that meets the value; none where the span is a point."""
-    import ipywidgets as w
-
-    low, high, log = span(p, value)
-    if not low < high:
-        return []
-    wide: dict[str, Any] = {"readout": False, "layout": w.Layout(width="150px")}
-    if log:
-        at, ends = math.log10(value), (math.log10(low), math.log10(high))
-        down, up = (int(abs(end - at) / STEP) * STEP for end in ends)
-        slider = w.FloatLogSlider(value, base=10, min=at - down, max=at + up, step=STEP, **wide)
-    else:
-        slider = w.FloatSlider(value, min=low, max=high, step=((value - low) or (high - low)) / 100, **wide)
-
-    def follow(change: dict[str, Any]) -> None:
-        rounded = float(f"{change['new']:.3g}")
-        near = math.isclose(change["new"], value, rel_tol=1e-6)  # a slider says so when it is first seen
-        _put(entry, value if near else round(rounded) if p.type == "int" else rounded)
-
-    slider.observe(follow, "value")
-    return [slider]
-
-
-def span(p: Parameter, value: float) -> tuple[float, float, bool]:
-    """Ends of a slider of a parameter, and whether it moves by ratio: `FACTOR` on either side, within what is declared."""
-    low, high = (end if end is not None else math.copysign(math.inf, sign) for end, sign in ((p.low, -1), (p.high, 1)))
-    if value > 0:
-        low, high = max(low, value / FACTOR), min(high, value * FACTOR)
-    else:
-        low, high = max(low, -1.0), min(high, 1.0)
-    return low, high, low > 0 and high / low > FACTOR
+def _control(p: Parameter, value: Any, first: bool) -> dict[str, Any]:
+    """What the control of a parameter shows."""
+    number = p.type in ("int", "float")
+    group = "Sliders" if first else "Names and choices" if not number else "Money" if "USD" in p.unit else "Quantities"
+    about: dict[str, Any] = {
+        "text": f"{value:.12g}" if isinstance(value, float) else str(value),
+        "rule": p.allowed,
+        "shown_unit": p.shown_unit,
+    }
+    about |= {"names": catalogue.names(p.table) if p.table else list(p.choices), "closed": bool(p.choices) and not p.optional}
+    return asdict(p) | about | {"group": group, "span": span(p, value) if number and value is not None else None}

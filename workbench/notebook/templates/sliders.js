@@ -22,8 +22,30 @@ function interpolate(axes, result, point) {
   return result.log ? Math.exp(sum) : sum;
 }
 
+// The results that move, at most eight of them, by ratio where they are positive, with their error.
+function surfaces({ axes, results }) {
+  const product = axes.reduce((points, { middles }) => points.flatMap((point) => middles.map((value) => [...point, value])), [[]]);
+  return Object.entries(results)
+    .map(([name, [values, seen]]) => {
+      const known = values.filter((value) => value !== null);
+      const [low, high] = [Math.min(...known), Math.max(...known)];
+      const result = { name, values, log: low > 0, error: Infinity };
+      if (!(high - low > 1e-6 * Math.max(Math.abs(low), Math.abs(high)))) return result;
+      const off = product.map((point, i) => {
+        const found = interpolate(axes, result, point);
+        if (found === null || seen[i] === null) return 0;
+        return result.log ? Math.abs(found / seen[i] - 1) : Math.abs(found - seen[i]) / (high - low);
+      });
+      result.error = Math.max(1e-5, 1.25 * Math.max(...off));
+      return result;
+    })
+    .filter(({ error }) => error <= 0.1)
+    .slice(0, 8);
+}
+
 if (typeof document !== "undefined") {
-  const { axes, results } = JSON.parse(document.getElementById("surface").textContent);
+  const baked = JSON.parse(document.getElementById("surface").textContent);
+  const [axes, results] = [baked.axes, surfaces(baked)];
   const make = (tag, attributes, ...children) => {
     const node = Object.assign(document.createElement(tag), attributes);
     node.append(...children);
@@ -66,6 +88,6 @@ if (typeof document !== "undefined") {
     document.querySelector("#sliders").addEventListener("reset", () => { set(axis.value); input.value = place(axis.value); });
   });
   document.querySelector(".sliders").append(make("button", { type: "button", textContent: "As in this run", onclick: () => { document.querySelector("#sliders").dispatchEvent(new Event("reset")); update(); } }));
-  document.getElementById("sliders").hidden = false;
+  document.getElementById("sliders").hidden = !results.length;
   update();
 }
