@@ -90,6 +90,13 @@ def test_a_control_gives_what_a_run_with_that_parameter_gives(notebook, tmp_path
     assert own == 10.0  # the notebook's own names are left alone
 
 
+def test_what_changed_while_something_was_refused_counts_afterwards():
+    seen, _ = drive(("n", "1000"), ("price", "3"), ("n", "10"), ("n", "4"), ("price", "2.5"))
+    assert "n = 1000" in seen[1][0]
+    assert seen[2][0] == "10 H100 cost 30 USD per hour\n"
+    assert seen[4][0] == "4 H100 cost 10 USD per hour\n"  # back where it began
+
+
 def test_only_what_depends_on_a_change_runs_again():
     sources = ["a = n + 1", "b = m * 2", "c = {}\nc['x'] = a", "def f():\n    return c", "print(f())", "import os"]
     cells = [replay._cell(source) for source in sources]

@@ -92,7 +92,7 @@ class Panel(anywidget.AnyWidget):
             self.moved.add(name)
             try:
                 parameters.check(self.declared, {n: self.values[n] for n in self.moved})
-                outputs = self._outputs(name)
+                outputs = self._outputs()
             except Exception as error:  # a refusal, or of the notebook's own lines
                 said = str(error) if isinstance(error, InputError) else errors.said(error)
                 outputs = [{"output_type": "stream", "name": "stderr", "text": f"{said}\n"}]
@@ -105,14 +105,13 @@ class Panel(anywidget.AnyWidget):
         self.results.remove_class("wb-stale")
         self.send({"said": f"{1000 * (time.perf_counter() - begun):.0f} ms", "command": self.command()})
 
-    def _outputs(self, name: str) -> list[dict[str, Any]]:
-        """The answer and the pictures with the values of the controls, of which `name` is new, as outputs of a notebook."""
+    def _outputs(self) -> list[dict[str, Any]]:
+        """The answer and the pictures with the values of the controls, as outputs of a notebook."""
         cells = replay.cells(self.namespace)
         if cells != self.cells:  # the notebook has run on: from what it holds now
-            self.cells, self.stale, self.shown = cells, replay.touched(cells, self.moved), {}
-            self.space = {**self.namespace, **{n: self.values[n] for n in self.moved}}
-        self.space[name] = self.values[name]
-        new = replay.touched(cells, {name})
+            self.cells, self.stale, self.shown, self.space = cells, list[Cell](), {}, dict(self.namespace)
+        new = replay.touched(cells, {n for n in self.moved if self.space.get(n) != self.values[n]})
+        self.space |= {n: self.values[n] for n in self.moved}
         self.stale = [cell for cell in cells if cell in self.stale or cell in new]
         answer = next((cell for cell in cells if SAID.search(cell.source)), None)
         wanted = [cell for cell in self.stale if cell is answer or DRAWN.search(cell.source)]
@@ -141,4 +140,5 @@ def _control(p: Parameter, value: Any, first: bool) -> dict[str, Any]:
         "shown_unit": p.shown_unit,
     }
     about |= {"names": catalogue.names(p.table) if p.table else list(p.choices), "closed": bool(p.choices) and not p.optional}
-    return asdict(p) | about | {"group": group, "span": span(p, value) if number and value is not None else None}
+    ends = span(p, value) if number and value is not None else (0.0, 0.0, False)
+    return asdict(p) | about | {"group": group, "span": ends if ends[0] < ends[1] else None}
