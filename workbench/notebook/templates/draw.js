@@ -43,7 +43,7 @@ function draw(figure, drawn) {
       const tools = element("p", { className: "tools" }, save("CSV", URL.createObjectURL(new Blob([csv(spec)], { type: "text/csv" })), "csv"));
       if (picture) tools.append(save("PNG", picture.src, "png"));
       figure.append(tools);
-      for (const cells of place.querySelectorAll(".met_voronoi")) cells.setAttribute("aria-hidden", "true"); // where the pointer is nearest a point
+      for (const silent of place.querySelectorAll(".met_voronoi, .mark-shape")) silent.setAttribute("aria-hidden", "true"); // without words: the chart has them
       picture?.remove();
       drawn?.(result.view);
     },

@@ -13,13 +13,13 @@ toggle.addEventListener("click", () => {
   document.querySelectorAll("details.source").forEach((source) => { source.open = show; });
   toggle.textContent = show ? "Hide code" : "Show code";
 });
-const cue = (region) => {
+const cue = (region, number) => {
   const wide = region.scrollWidth > region.clientWidth + 1;
   region.classList.toggle("cut", wide && region.scrollLeft + region.clientWidth < region.scrollWidth - 1);
-  if (wide) Object.assign(region, { tabIndex: 0, role: "region", ariaLabel: "Table, scrolls sideways" });
+  if (wide) Object.assign(region, { tabIndex: 0, role: "region", ariaLabel: `Table ${number + 1}, scrolls sideways` });
 };
-for (const region of document.querySelectorAll(".output.table, .output pre.aligned, .scroll")) {
-  region.addEventListener("scroll", () => cue(region));
-  new ResizeObserver(() => cue(region)).observe(region);
-}
+document.querySelectorAll(".output.table, .output pre.aligned, .scroll, section.text table").forEach((region, number) => {
+  region.addEventListener("scroll", () => cue(region, number));
+  new ResizeObserver(() => cue(region, number)).observe(region);
+});
 addEventListener("beforeprint", () => document.querySelectorAll("details.fold").forEach((fold) => { fold.open = true; }));
