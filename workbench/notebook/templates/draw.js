@@ -43,7 +43,7 @@ function draw(figure, drawn) {
       const tools = element("p", { className: "tools" }, save("CSV", URL.createObjectURL(new Blob([csv(spec)], { type: "text/csv" })), "csv"));
       if (picture) tools.append(save("PNG", picture.src, "png"));
       figure.append(tools);
-      for (const silent of place.querySelectorAll(".met_voronoi, .mark-shape")) silent.setAttribute("aria-hidden", "true"); // without words: the chart has them
+      for (const silent of place.querySelectorAll('g[role="graphics-symbol"][aria-roledescription$="container"]:not([aria-label])')) silent.setAttribute("aria-hidden", "true"); // without words: the chart has them
       picture?.remove();
       drawn?.(result.view);
     },
