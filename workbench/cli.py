@@ -226,7 +226,7 @@ def tour(
 
     names, runs = shipped(), []
     with show.progress_bar("notebooks") as progress:
-        for done in execute_all(names, out):
+        for done in execute_all(names, out, "index.html"):
             runs.append(done)
             progress(len(runs), sum(bool(run.error) for run in runs), len(names))
     index = files.place(out, "index.html")
