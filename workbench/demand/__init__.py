@@ -3,9 +3,9 @@
 from workbench.demand.bottom_up import USES, bottom_up
 from workbench.demand.forecast.history import year
 from workbench.demand.forecast.scores import scoreboard
-from workbench.demand.market.clearing import ElasticDemand, log_law_compute, survival
+from workbench.demand.market.clearing import ElasticDemand, log_law_compute, long_run_cost, survival
 from workbench.demand.market.orders import order_plan, real_option
-from workbench.demand.market.outlook import drivers, hindcast, outlook
+from workbench.demand.market.outlook import hindcast, outlook
 from workbench.demand.uses.agents import agent_hour
 from workbench.demand.uses.takeoff import takeoff
 from workbench.demand.uses.tokens import chip_seconds
@@ -18,11 +18,11 @@ __all__ = [
     "bottom_up",
     "chip_seconds",
     "data_cap",
-    "drivers",
     "equal_marginal",
     "hindcast",
     "latency_wall",
     "log_law_compute",
+    "long_run_cost",
     "order_plan",
     "outlook",
     "power_cap",

@@ -76,7 +76,7 @@ class BottomUp(Arrays):
     @property
     def quarters(self) -> list[str]:
         """Names, as 2026Q1."""
-        return scenario.quarter_names(scenario.START, self.compute.shape[1])
+        return scenario.quarter_names(scenario.REFERENCE, self.compute.shape[1])
 
     @property
     def cpu_cores(self) -> Array:
@@ -153,7 +153,7 @@ def bottom_up(quarters: int = 40, n: int = 2048, seed: int = 0, *, replicates: i
     """
     believed = inputs(quarters, **given)
     x = sample(believed, n, seed, correlation=scenario.correlation(believed, scenario.TOGETHER | TOGETHER), replicates=replicates)
-    years = year(scenario.START) - SINCE + (np.arange(quarters)[:, None] - 0.5) / 4  # of the middles of quarters
+    years = year(scenario.REFERENCE) - SINCE + (np.arange(quarters)[:, None] - 0.5) / 4  # of the middles of quarters
     segments, calls = _segments(x, years)
     tokens = token_demand(segments)
     text = _compute(x, years, tokens)

@@ -124,6 +124,7 @@ class Market(Arrays):
     wanted: Array  #: at the going rent [H100e]
     waiting: Array  #: shipped, without power [H100e]
     power: Array  #: energised, at the meter [W]
+    drawn: Array  #: of it by what is installed, at full load [W]
     binding: NDArray[np.int8]  #: code in `BINDING` of what bound additions
 
     @property
@@ -218,7 +219,8 @@ class _Block:
             self.clear(t)
             self.retire(t)
             self.order(t)
-        self.out["power"] *= self.f.pue
+        for name in ("power", "drawn"):
+            self.out[name] *= self.f.pue
 
     def ship(self, t: int) -> None:
         """What is due and waits in the backlog ships up to the limits, and is deployed as far as power reaches."""
@@ -251,7 +253,7 @@ class _Block:
         self.supply = np.add(self.kept, deployed, out=out["supply"][t])
         if not self.supply.all():
             raise InputError(f"installed, mean_life: nothing stands in quarter {t} of some future, so that no price clears")
-        out["waiting"][t], out["power"][t], out["binding"][t] = self.waiting, self.power, code
+        out["waiting"][t], out["power"][t], out["drawn"][t], out["binding"][t] = self.waiting, self.power, self.load, code
 
     def clear(self, t: int) -> None:
         """What is wanted at the going rent, the price that would clear, and what contracts in force pay."""

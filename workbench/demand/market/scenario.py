@@ -31,6 +31,7 @@ from workbench.units import GIGA, KILO
 #: Classes of those who buy compute.
 BUYERS = ("research", "agents", "consumer")
 REFERENCE = "2026Q2"  #: quarter to which rates of growth and headrooms belong
+DRAWN = 2026.0  #: to which the power of a new unit belongs
 PLATEAU = (2025.75, 2026.75)  #: in which dearer memory kept the cost of a new unit where it was
 SHOCKS = "demand_shocks"
 #: Years after which a shock to demand has faded to 1 / e.
@@ -261,7 +262,7 @@ def futures(
     due = np.arange(int(np.ceil(lead.max(initial=0.0))) + 1)[:, None]
     shipping = now * x["shipment_growth"] ** (due / 4 * np.exp(-since / x["supply_growth_tau"])) * np.clip(lead + 1 - due, 0.0, 1.0)
     decline = np.log(x["energy_efficiency_growth"]) / 4
-    draw = x["it_power_per_h100e"] * KILO * np.exp(-4 * since * decline)
+    draw = x["it_power_per_h100e"] * KILO * np.exp(-4 * (year(start) - DRAWN) * decline)
     ages = np.arange(len(past), 0, -1)[:, None]
     load = ((past[:, None] * np.exp(decline * ages)).sum(axis=0) * x["stock_scale"] + now) * draw
     limits = _limits(x, years, since, now)
