@@ -16,11 +16,10 @@ import polars as pl
 from workbench.arrays import Array, Arrays
 from workbench.checks import LENGTH, WHOLE, Rule, takes
 from workbench.demand.forecast.history import users, year
-from workbench.demand.forecast.scores import LAUNCH
+from workbench.demand.forecast import trend
 from workbench.demand.market import scenario
 from workbench.demand.market.loop import Market, simulate
 from workbench.demand.uses import training
-from workbench.demand.uses.adoption import Adoption, adopt, observed
 from workbench.demand.uses.agents import Tokens, ToolWork, agent_hour, delegation_share, horizon, tool_work
 from workbench.demand.uses.tokens import Segment, damped_growth, h100e_of_flop, segments_of, token_demand
 from workbench.errors import InputError, UnknownName
@@ -38,7 +37,8 @@ CLASS_OF = {
 }  # fmt: skip
 USES = tuple(CLASS_OF)
 SINCE = 2026.0  #: start of 2026, to which the levels of the priors belong
-ADOPTION = "chat_adoption"  #: quantile of the growth of chat's users, among the futures of `adopt`
+ONLINE = 6.0e9  #: people online, whom users of chat cannot exceed
+ADOPTION = "chat_adoption"  #: quantile of the growth of chat's users, among the futures of its trend
 
 #: Rows of the table of priors that the uses take beside those of the loop, those that matter most first.
 INPUTS = (
@@ -76,7 +76,7 @@ class BottomUp(Arrays):
     @property
     def quarters(self) -> list[str]:
         """Names, as 2026Q1."""
-        return scenario.quarter_names(scenario.REFERENCE, self.compute.shape[1])
+        return scenario.quarter_names(scenario.newest(), self.compute.shape[1])
 
     @property
     def cpu_cores(self) -> Array:
@@ -94,7 +94,7 @@ class BottomUp(Arrays):
         quarters and futures has the same futures; it takes n of eight replicates of n / 8.
         """
         asked, x = np.stack(list(self.by_class().values())), self.given
-        shocks = np.exp(x["demand_volatility"] * (x[scenario.SHOCKS] - x[scenario.SHOCKS][0]))
+        shocks = np.exp(x["demand_volatility"] * x[scenario.SHOCKS])
         return np.asarray(scenario.shares(x)[:, None] * shocks * asked / asked[:, :1])
 
     def explained(self, level: float = 0.9) -> pl.DataFrame:
@@ -130,7 +130,7 @@ def bottom_up(quarters: int = 40, n: int = 2048, seed: int = 0, *, replicates: i
     Parameters
     ----------
     quarters : int
-        From 2026Q1 on.
+        From the newest disclosed quarter on.
     n : int
         Sobol points a replicate, a power of two.
     seed : int
@@ -153,7 +153,8 @@ def bottom_up(quarters: int = 40, n: int = 2048, seed: int = 0, *, replicates: i
     """
     believed = inputs(quarters, **given)
     x = sample(believed, n, seed, correlation=scenario.correlation(believed, scenario.TOGETHER | TOGETHER), replicates=replicates)
-    years = year(scenario.REFERENCE) - SINCE + (np.arange(quarters)[:, None] - 0.5) / 4  # of the middles of quarters
+    x = scenario.learned(x, scenario.REFERENCE, replicates)
+    years = year(scenario.newest()) - SINCE + (np.arange(quarters)[:, None] - 0.5) / 4  # of the middles of quarters
     segments, calls = _segments(x, years)
     tokens = token_demand(segments)
     text = _compute(x, years, tokens)
@@ -171,27 +172,25 @@ def bottom_up(quarters: int = 40, n: int = 2048, seed: int = 0, *, replicates: i
         utilisation=x["cpu_utilisation"],
         host_cores_per_chip=x["host_cores_per_chip"],
     )
-    return BottomUp(busy, tokens, run, tools, scenario.shipped().sum() * x["stock_scale"], x)
+    return BottomUp(busy, tokens, run, tools, scenario.shipped(scenario.newest()).sum() * x["stock_scale"], x)
 
 
 @cache
-def _chat() -> Adoption:
-    """ChatGPT's weekly users, and its monthly ones, which are about 1 / .9 of them."""
-    weekly, monthly = (users("ChatGPT", f"{kind} active") for kind in ("weekly", "monthly"))
-    seen = observed(weekly.times, weekly.values, {"monthly": (monthly.times, monthly.values, 1 / 0.9, 0.05)})
-    return adopt(seen, year(LAUNCH["ChatGPT"]))
-
-
-def _chat_growth(years: Array) -> Array:
-    """Users of ChatGPT, as which all chat grows, over those at `SINCE`, (times, 2048), in the order of their users of 2028."""
-    times = SINCE + np.concatenate([[0.0, 2.0], years])  # 2028 among them, so that the order is of all horizons
-    log_users = _chat().log_users(times)
-    return np.asarray(np.exp(log_users[2:] - log_users[0])[:, np.argsort(log_users[1])])
+def _chat_growth(quarters: int) -> Array:
+    """Users of ChatGPT, as which all chat grows, over those at `SINCE`, in the quarters after it, (quarters, 2048), by users of 2028."""
+    seen = users("ChatGPT", "weekly active")
+    known = trend.fit_trend(trend.on_quarters(seen.times, np.log(seen.values)))
+    late = round((SINCE - seen.times[-1]) / trend.QUARTER)  # steps from the last count to `SINCE`
+    steps = max(quarters, 8) + late
+    ahead = np.concatenate([np.zeros((1, 2048)), known.paths(steps, 2048) - known.paths(1, 2048)[:1]])[max(late, 0) :]
+    most = np.log(ONLINE / scenario.median("chat_users_2026"))
+    return np.exp(np.minimum(ahead, most))[:, np.argsort(ahead[8])]
 
 
 def _segments(x: Mapping[str, Array], years: Array) -> tuple[tuple[Segment, ...], Array]:
     """Tasks and tokens by segment, and tool calls of agents a second."""
-    grown, quantile = _chat_growth(years[:, 0]), x[ADOPTION]
+    grown, quantile = _chat_growth(len(years) + 3), x[ADOPTION]
+    grown = grown[np.round((years[:, 0] + 0.125) * 4).astype(int)]
     if not np.all((quantile >= 0) & (quantile <= 1)):
         raise InputError(f"{ADOPTION}: expected a quantile, 0 to 1, found {quantile.min():g} to {quantile.max():g}")
     which = np.minimum((quantile * grown.shape[1]).astype(np.intp), grown.shape[1] - 1)
@@ -237,7 +236,7 @@ def _training(x: Mapping[str, Array], years: Array, market: Market) -> tuple[tra
         "data": training.data_cap(x["run_tokens"]),
         "latency": training.latency_wall(seconds=seconds),
         "money": training.money_cap(
-            x["run_budget"] * damped_growth(years - 0.5, x["run_cost_growth"], fade), usd_per_h100e_hour=scenario.known_rent(), mfu=mfu
+            x["run_budget"] * damped_growth(years - 0.5, x["run_cost_growth"], fade), usd_per_h100e_hour=scenario.known_rent(scenario.newest())[0], mfu=mfu
         ),
     }
     run = training.frontier_run(caps)
