@@ -254,7 +254,7 @@ def futures(
     price, moved = known_rent(start) if usd_per_h100e_hour is None else (usd_per_h100e_hour, 0.0)
     x, quarters, n = _fitting(given, np.asarray(price))
     years, since = np.arange(quarters)[:, None] / 4, year(start) - year(REFERENCE)
-    wanted = _wanted(x, years, since) if demand is None else np.array(to_shape("demand", demand, (len(BUYERS), quarters, n)))
+    wanted = wanted_by_class(x, years, since) if demand is None else np.array(to_shape("demand", demand, (len(BUYERS), quarters, n)))
     cost = sold_hour(x, years + year(start))
     past = shipped(start)
     now = shipments().get(start, past[-1]) * x["stock_scale"]
@@ -356,7 +356,7 @@ def shares(x: Mapping[str, Array]) -> Array:
     return np.stack([x["research_share"], rest * x["agents_share_of_rest"], rest * (1 - x["agents_share_of_rest"])])
 
 
-def _wanted(x: Mapping[str, Array], years: Array, since: float) -> Array:
+def wanted_by_class(x: Mapping[str, Array], years: Array, since: float) -> Array:
     """What each class wants over what all want at first, but for a factor: (classes, quarters, futures)."""
     growth = np.log(np.stack([x[f"{name}_demand_growth"] for name in BUYERS])) * np.exp(-since / x["demand_growth_tau"])
     growth = np.minimum(growth, FASTEST)
