@@ -1,10 +1,10 @@
 """Demand for compute against its supply: what is asked for, what stands, what clears, what to order, how well it was foretold."""
 
-from workbench.demand.bottom_up import USES, bottom_up
+from workbench.demand.bottom_up import bottom_up
 from workbench.demand.forecast.history import year
 from workbench.demand.forecast.scores import scoreboard
 from workbench.demand.market.clearing import ElasticDemand, log_law_compute, long_run_cost, survival
-from workbench.demand.market.orders import order_plan, real_option
+from workbench.demand.market.orders import order_plan
 from workbench.demand.market.outlook import hindcast, outlook
 from workbench.demand.uses.agents import agent_hour
 from workbench.demand.uses.takeoff import takeoff
@@ -12,7 +12,6 @@ from workbench.demand.uses.tokens import chip_seconds
 from workbench.demand.uses.training import data_cap, equal_marginal, latency_wall, power_cap
 
 __all__ = [
-    "USES",
     "ElasticDemand",
     "agent_hour",
     "bottom_up",
@@ -26,7 +25,6 @@ __all__ = [
     "order_plan",
     "outlook",
     "power_cap",
-    "real_option",
     "scoreboard",
     "survival",
     "takeoff",

@@ -47,6 +47,18 @@ class Outlook(Arrays):
         last = max(year(period) for period in rows["period"])
         return np.array([year(q) > last for q in self.quarters])
 
+    def order_from(self, today: str = "") -> int:
+        """Place of the first quarter in which one can still order: that of the newest rent in the tables, or of the date `today` if given.
+
+        Raises `InputError` for a date before the outlook's facts, or beyond its end.
+        """
+        newest = catalogue.table("rent_history")["date"].max()
+        when = year(today) if today else year(str(newest))
+        place = int(np.ceil(round(4 * (when - year(self.start)), 3)))
+        if not (place >= 0 and place < len(self.quarters)):
+            raise InputError(f"today = {today or newest}: expected a date from {self.start}, the newest disclosed quarter, to {self.quarters[-1]}")
+        return place
+
     def frame(self) -> pl.DataFrame:
         """quantity, quarter, level, low, median, high, beyond_data; demand is what is wanted at the going rent."""
         o = self.market
@@ -156,6 +168,29 @@ def outlook(
     x = scenario.draws(quarters, n // REPLICATES, seed, replicates=REPLICATES, **given)
     futures = scenario.futures(x, demand=demand)
     return Outlook(scenario.newest(), futures, simulate(futures), x)
+
+
+def past(n: int = 2048, seed: int = 0) -> tuple[list[str], Market, dict[str, Array]]:
+    """Quarters since the first known rent, what the model says of each with the stock and the rents as they were, and the inputs.
+
+    Demand is that at which the rent moved as it did; waiting, power and what binds are not told.
+    """
+    x = scenario.draws(2, n, seed)
+    known = np.array(sorted((year(q), rent) for q, rent in scenario.rents().items() if q <= scenario.newest()))
+    ends = np.arange(known[0, 0], known[-1, 0] + 0.01, 0.25)
+    names = scenario.quarter_names(min(scenario.rents()), len(ends))
+    logs = np.interp(ends, known[:, 0], np.log(known[:, 1]))[:, None]
+    moved = np.diff(logs, axis=0, prepend=logs[:1])
+    rent = np.exp(logs) * np.ones(n)
+    stock = np.cumsum([scenario.shipments()[q] for q in sorted(scenario.shipments()) if q <= names[-1]])[-len(names) :, None] * x["stock_scale"]
+    shares, elasticity = scenario.shares(x), scenario.elasticity(x)
+    step = moved / x["contract_adjustment"]
+    gap = np.clip((shares * elasticity).sum(axis=0) * step, -scenario.TIGHTEST, scenario.TIGHTEST)
+    cost = scenario.sold_hour({k: v for k, v in x.items() if v.ndim == 1}, ends[:, None])
+    mean = np.array([float(scenario.booked(q, r)) for q, r in zip(names, rent[:, 0], strict=True)])[:, None] * np.ones(n)
+    nothing = np.zeros_like(rent)
+    market = Market(rent, rent * np.exp(step), mean, cost, stock, stock * np.exp(gap), nothing, nothing, nothing, nothing.astype(np.int8))
+    return names, market, x
 
 
 def tranches(market: Market, x: Mapping[str, Array]) -> dict[str, Array]:

@@ -267,11 +267,11 @@ def futures(
     load = ((past[:, None] * np.exp(decline * ages)).sum(axis=0) * x["stock_scale"] + now) * draw
     limits = _limits(x, years, since, now)
     limits[:, 0] = np.inf  # what shipped at first is known
-    elasticity = _elasticity(x)
-    fair = (wanted[:, :2] * (cost[:2] / cost[0]) ** -elasticity[:, None]).sum(axis=0)  # of the first two quarters, at the long-run cost
+    respond = elasticity(x)
+    fair = (wanted[:, :2] * (cost[:2] / cost[0]) ** -respond[:, None]).sum(axis=0)  # of the first two quarters, at the long-run cost
     made = partial(
         Futures,
-        elasticity=elasticity,
+        elasticity=respond,
         reference_price=price,
         installed=past[:, None] * x["stock_scale"],
         shipping=shipping,
@@ -292,7 +292,7 @@ def futures(
         **{f.name: x[f.name] for f in fields(Futures) if f.name in x},  # some are called the same
     )
     first = simulate(made(demand=wanted[:, :1], long_run_cost=cost[:1], limits=limits[:, :1])).supply[0]
-    mean = (elasticity * wanted[:, 0]).sum(axis=0) / wanted[:, 0].sum(axis=0)
+    mean = (respond * wanted[:, 0]).sum(axis=0) / wanted[:, 0].sum(axis=0)
     gap = np.clip(mean * moved / x["contract_adjustment"], -TIGHTEST, TIGHTEST)
     wanted *= first * np.exp(gap) / wanted[:, 0].sum(axis=0)
     return made(demand=wanted, long_run_cost=cost, limits=limits)
@@ -346,7 +346,8 @@ def _fitting(given: Mapping[str, ArrayLike], price: Array) -> tuple[dict[str, Ar
     return x | {SHOCKS: np.broadcast_to(path, (quarters, n))}, quarters, n
 
 
-def _elasticity(x: Mapping[str, Array]) -> Array:
+def elasticity(x: Mapping[str, Array]) -> Array:
+    """Of each of `BUYERS`, (classes, futures)."""
     return np.stack([x["research_elasticity"], x["api_elasticity"], x["consumer_elasticity"]])
 
 
@@ -362,7 +363,7 @@ def wanted_by_class(x: Mapping[str, Array], years: Array, since: float) -> Array
     growth = np.minimum(growth, FASTEST)
     ahead = fading(years, x["efficiency_fade"]) * np.log(x["serving_software_growth"] / median("serving_software_growth"))
     wanted = x["demand_volatility"] * x[SHOCKS] + growth[:, None] * fading(years, x["demand_growth_tau"])
-    wanted[1:] += (_elasticity(x)[1:, None] - 1) * ahead
+    wanted[1:] += (elasticity(x)[1:, None] - 1) * ahead
     np.exp(wanted, out=wanted)
     wanted *= shares(x)[:, None]
     return np.asarray(wanted)
