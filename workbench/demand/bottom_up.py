@@ -91,8 +91,8 @@ class BottomUp(Arrays):
     def relative(self) -> Array:
         """Demand for `workbench.demand.market.outlook`: each class over all in the first quarter, (classes, quarters, futures).
 
-        What is not explained is divided as the loop's shares and grows as the priors of its classes; shocks are the loop's. An outlook of the
-        same seed, quarters and futures has the same futures; it takes n of eight replicates of n / 8.
+        What is not explained is divided as the loop's shares and grows as its classes; shocks are the loop's. An outlook of the same seed,
+        quarters and futures has the same futures; it takes n of eight replicates of n / 8.
         """
         years = np.arange(self.compute.shape[1])[:, None] / 4
         believed = scenario.wanted_by_class(self.given, years, 0.0)
@@ -182,7 +182,9 @@ def bottom_up(
     paid = _run_rate(x, ahead) * x["inference_cost_share"] / (YEAR / HOUR * market.booked * x["term_discount"])
     free = _free(x, years)
     run, research = _training(x, years, market)
-    busy = np.stack([*free, paid * x["agent_revenue_share"], paid * (1 - x["agent_revenue_share"]), free.sum(axis=0) * x["media_share_of_output"]])
+    busy = np.stack(
+        [*free, paid * x["agent_revenue_share"], paid * (1 - x["agent_revenue_share"]), free.sum(axis=0) * x["media_share_of_output"]]
+    )
     peak = x["peak_over_mean"] - 1
     trained = np.stack([research.final, research.experiments, research.rollouts]) / x["availability"]
     waits = x["deferrable_share"] * (trained[2] + busy[3])

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
 from workbench.arrays import Array, Arrays
-from workbench.checks import FINITE, LENGTH, NOT_NEGATIVE, POSITIVE, Rule, check_fields, takes
+from workbench.checks import FINITE, LENGTH, POSITIVE, check_fields, takes
 from workbench.errors import InputError, UnknownName
 
 #: A value this many times off its neighbours is taken for a slip of the unit: between 10 and what growth does in a step.
@@ -134,7 +134,9 @@ def active_power(entity: str) -> Series:
 def spot_rent(chip: str) -> Series:
     """Rent of spot capacity of a chip, mean over each quarter of what a cloud asked [USD/h]."""
     rows = catalogue.table("rent_history").filter((pl.col("tariff") == "spot") & pl.col("provider").str.starts_with("AWS EC2 spot"))
-    rows = _only(rows, "chip", chip).with_columns(quarter=pl.col("date").str.head(4) + "Q" + ((pl.col("date").str.slice(5, 2).cast(int) + 2) // 3).cast(str))
+    rows = _only(rows, "chip", chip).with_columns(
+        quarter=pl.col("date").str.head(4) + "Q" + ((pl.col("date").str.slice(5, 2).cast(int) + 2) // 3).cast(str)
+    )
     mean = rows.group_by("quarter").agg(pl.col("usd_per_gpu_h").mean(), pl.col("id").first()).sort("quarter")
     return _series(mean, f"spot rent of {chip}", "USD/h", "count", "quarter", "usd_per_gpu_h", events=True)
 
@@ -146,8 +148,8 @@ def seller_revenue(periods: ArrayLike) -> dict[str, Array]:
     goes on as between the nearest two, at most doubling a year and never falling, as sellers say of those times.
     """
     of = {
-        "Microsoft": ("AI business, annualised", 1.0), "AWS": ("AI services, annualised", 1.0), "Oracle": ("cloud infrastructure revenue", 4.0),
-        "CoreWeave": ("revenue", 4.0), "Nebius": ("revenue", 4.0),
+        "Microsoft": ("AI business, annualised", 1.0), "AWS": ("AI services, annualised", 1.0),
+        "Oracle": ("cloud infrastructure revenue", 4.0), "CoreWeave": ("revenue", 4.0), "Nebius": ("revenue", 4.0),
     }  # fmt: skip
     at, found = np.asarray(periods, dtype=float), {}
     for seller, (quantity, times) in of.items():
@@ -281,13 +283,6 @@ def never_falls(rows: Sequence[str], times: ArrayLike, values: ArrayLike) -> lis
         for i, j in itertools.pairwise(order.tolist())
         if y[j] < y[i]
     ]
-
-
-@takes(times=Rule(apart=True), horizon=NOT_NEGATIVE)
-def beyond_authority(times: ArrayLike, horizon: ArrayLike) -> NDArray[np.bool_]:
-    """Whether a horizon [years] lies beyond what a history carries: more than half of its own length."""
-    t, h = np.asarray(times, dtype=float), np.asarray(horizon, dtype=float)
-    return np.asarray(h > (t.max() - t.min()) / 2 if t.size else np.ones(h.shape, dtype=bool))
 
 
 def positive(rows: Sequence[str], values: ArrayLike) -> Array:

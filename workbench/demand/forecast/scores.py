@@ -12,19 +12,18 @@ from functools import partial
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from workbench.arrays import Array, Arrays, join, take
 from workbench.checks import FINITE, LENGTH, Rule, check_fields, takes
 from workbench.demand.forecast import history, trend
-from workbench.demand.forecast.history import Series, beyond_authority
+from workbench.demand.forecast.history import Series
 from workbench.errors import InputError, UnknownName
 from workbench.uncertainty.scores import coverage, crps
 
 LEVEL, CALIBRATED = 0.8, 40  #: of the band that is widened, and how many errors of a calibrated forecaster count beside those seen
 WINDOW = 8  #: steps over which the growth of other series counts
-#: What was known, and how many of its steps ahead -> equally likely samples of the logarithm.
-Forecaster = Callable[[Series, int], Array]
+#: What was known, and how many quarters ahead -> equally likely samples of the logarithm.
+Forecaster = Callable[[Series, float], Array]
 MODEL = "local trend"
 STEPS = 4  #: quarters ahead of the quarterly tasks
 #: The last row pools every series from this origin on; sums are among them beside their parts.
@@ -77,11 +76,10 @@ class Backtest(Arrays):
     targets: Array  #: decimal years: when the outcome was
     samples: Array  #: (k, n), in logarithms
     observed: Array  #: (k,), in logarithms
-    beyond: NDArray[np.bool_]  #: whether the horizon lies beyond the authority of the history that was used
 
     def __post_init__(self) -> None:
         check_fields(self, origins=FINITE, targets=FINITE, samples=Rule(apart=True), observed=FINITE)
-        shapes = {name: np.shape(getattr(self, name)) for name in ("origins", "targets", "samples", "observed", "beyond")}
+        shapes = {name: np.shape(getattr(self, name)) for name in ("origins", "targets", "samples", "observed")}
         if len({shape[:1] for shape in shapes.values()}) != 1 or len(shapes["samples"]) != 2:
             raise InputError(f"{self.series}: expected samples of (forecasts, n) and as many of all else, found {shapes}")
 
@@ -108,7 +106,6 @@ class Backtest(Arrays):
             "coverage_90_high": most.high,
             "coverage_is_85_to_95": {True: "yes", False: "no", None: "too few to tell"}[says],
             "bias": float(np.mean(self.observed - middle)),
-            "beyond_authority": int(self.beyond.sum()),
         }
 
 
@@ -119,20 +116,22 @@ def together(parts: Sequence[Backtest], series: str) -> Backtest:
     return replace(join(parts, [p.observed.size for p in parts]), series=series)
 
 
-@takes(steps=LENGTH, least=Rule(least=3, whole=True, one=True))
-def rolling(series: Series, forecast: Forecaster, model: str, steps: int, *, least: int = 5) -> Backtest:
-    """Rolling origins: at each point of an evenly spaced series from the `least`-th on, forecast `steps` ahead from the points so far."""
-    gaps = np.diff(series.times)
-    if gaps.size and not np.allclose(gaps, gaps[0], atol=1e-6):
-        raise InputError(f"{series.name}: not evenly spaced in time (gaps {gaps.min():.3g} to {gaps.max():.3g} years)")
-    if series.values.size < least + steps:
-        raise InputError(f"{series.name}: {series.values.size} points; expected at least {least} + {steps}")
-    origins = np.arange(least - 1, series.values.size - steps)
-    past = [series.take(slice(0, int(o) + 1)) for o in origins]
-    samples = np.array([forecast(p, steps) for p in past])
-    beyond = np.array([bool(beyond_authority(p.times, steps * gaps[0])) for p in past])
-    came = np.log(series.values[origins + steps])
-    return Backtest(series.name, model, series.times[origins], series.times[origins + steps], samples, came, beyond)
+@takes(steps=LENGTH, least=Rule(least=3, whole=True, one=True), since=FINITE)
+def rolling(series: Series, forecast: Forecaster, model: str, steps: int, *, least: int = 5, since: float = -np.inf) -> Backtest:
+    """Forecasts from each point from the `least`-th on, since a decimal year, of the first point `steps` quarters ahead or more."""
+    first = {
+        i: int(np.searchsorted(series.times, series.times[i - 1] + steps * trend.QUARTER - 0.02)) for i in range(least, series.times.size)
+    }
+    pairs = [(i, j) for i, j in first.items() if j < series.times.size and series.times[i - 1] >= since]
+    if not pairs:
+        raise InputError(
+            f"{series.name}: {series.values.size} points; expected at least {least}, and one {steps} quarters after that or more"
+        )
+    before, after = np.transpose(pairs)
+    origins, targets = series.times[before - 1], series.times[after]
+    ahead = (targets - origins) / trend.QUARTER
+    told = np.array([forecast(series.take(slice(0, i)), round(h, 6)) for i, h in zip(before, ahead, strict=True)])
+    return Backtest(series.name, model, origins, targets, told, np.log(series.values[after]))
 
 
 def inflate(test: Backtest, evidence: Sequence[Backtest] = ()) -> Backtest:
@@ -164,7 +163,7 @@ def _over_band(test: Backtest) -> Array:
     return np.divide(error, half, out=np.where(error > 0, np.inf, 0.0), where=half > 0)
 
 
-def simple_models() -> dict[str, Callable[[Series, float], Array]]:
+def simple_models() -> dict[str, Forecaster]:
     """The models to beat, from the points so far and a number of quarters ahead: last value, drift, log-linear and damped."""
 
     def quarters(past: Series) -> Array:
@@ -185,8 +184,8 @@ def local_trend(panel: Sequence[Series], prior: trend.TrendPrior | None = None, 
     A stock is forecast by its flow. Of the other series the mean growth over the last `WINDOW` steps, four or more, counts.
     """
 
-    def forecast(past: Series, steps: int) -> Array:
-        end = past.times[-1]
+    def forecast(past: Series, steps: float) -> Array:
+        end, steps = past.times[-1], max(round(steps), 1)
         rates = [r for s in panel if s.name != past.name and (r := _mean_growth(s, end)) is not None]
         mine = trend.pooled([r[0] for r in rates], [r[1] for r in rates], prior)
         grown = past.kind == "stock" and len(past.rows) > 3  # of fewer points no flow has a trend
@@ -245,16 +244,14 @@ def records() -> list[Backtest]:
     }
     years = range(2016, last)
     origins, came = np.array(years, dtype=float), level[2017 - start :]
-    beyond = np.array([bool(beyond_authority(seen.times[seen.times < y], 1.0)) for y in years])
     samples = {name: np.array([forecast(y) for y in years]) for name, forecast in models.items()}
-    return [Backtest("frontier record", name, origins, origins + 1, told, came, beyond) for name, told in samples.items()]
+    return [Backtest("frontier record", name, origins, origins + 1, told, came) for name, told in samples.items()]
 
 
 def _by_trend(old: Series, new: Series, origin: float, name: str) -> Backtest:
     """Each new model's training compute by a trend over the old ones [log10]."""
     samples = trend.log_linear(old.times, np.log10(old.values), new.times, half_life=TRENDS[name])
-    beyond = np.asarray(beyond_authority(old.times, new.times - origin))
-    return Backtest("notable models", name, np.full(new.times.size, origin), new.times, samples, np.log10(new.values), beyond)
+    return Backtest("notable models", name, np.full(new.times.size, origin), new.times, samples, np.log10(new.values))
 
 
 def notable(most_rank: int | None = 10) -> list[Backtest]:
@@ -277,31 +274,17 @@ def real_time(most_rank: int | None = 10) -> list[Backtest]:
     return [_by_trend(old, new, end, name) for name in TRENDS]
 
 
-def disclosed(kind: str, *, ahead: float = 0.5) -> list[Backtest]:
-    """Backtests of series that are disclosed now and then: from each third point on, the first at least `ahead` years later [ln].
+def disclosed(kind: str, *, steps: int = 2) -> list[Backtest]:
+    """Backtests of series that are disclosed now and then: from each third point on, the first `steps` quarters later or more [ln].
 
     The local trend on a grid of quarters, its bands as wide as errors of the other series asked for, then the simple models.
     """
     prior, series = KINDS[kind]
-    mine, seen = local_trend((), prior), series()
-    models = {MODEL: lambda past, years: mine(past, max(round(years / trend.QUARTER), 1))} | {
-        name: lambda past, years, f=f: f(past, years / trend.QUARTER) for name, f in simple_models().items()
-    }
-    raw = {name: [t for s in seen if (t := _from_each(s, f, name, ahead)) is not None] for name, f in models.items()}
+    models = {MODEL: local_trend((), prior)} | simple_models()
+    seen = [s for s in series() if s.times[-1] >= max(s.times[2], 2024.0) + steps * trend.QUARTER - 0.02]
+    raw = {name: [rolling(s, f, name, steps, least=3, since=2024.0) for s in seen] for name, f in models.items()}
     ours = [inflate(t, [e for e in raw[MODEL] if e is not t]) for t in raw[MODEL]]
     return [together(tests, kind) for tests in (ours, *raw.values())]
-
-
-def _from_each(series: Series, forecast: Callable[[Series, float], Array], model: str, ahead: float) -> Backtest | None:
-    first = {i: int(np.searchsorted(series.times, series.times[i - 1] + ahead - 0.02)) for i in range(3, series.times.size)}
-    pairs = [(i, j) for i, j in first.items() if j < series.times.size and series.times[i - 1] >= 2024]
-    if not pairs:
-        return None
-    before, after = np.transpose(pairs)
-    origins, targets = series.times[before - 1], series.times[after]
-    told = [forecast(series.take(slice(0, i)), t - o) for i, o, t in zip(before, origins, targets, strict=True)]
-    beyond = np.array([bool(beyond_authority(series.times[:i], t - o)) for i, o, t in zip(before, origins, targets, strict=True)])
-    return Backtest(series.name, model, origins, targets, np.array(told), np.log(series.values[after]), beyond)
 
 
 #: What the board holds beside the quarterly tasks, the unit of its scores, and how it is tested.
@@ -327,7 +310,7 @@ def scoreboard(*names: str) -> pl.DataFrame:
     -------
     polars.DataFrame
         Columns test, series, model, n, crps, unit, bar_crps, bar_coverage_90, bar_n, coverage_50, coverage_90 (with its 90 % interval low
-        and high), coverage_is_85_to_95 (yes, no, too few to tell), bias (outcome less median), beyond_authority (forecasts too far ahead),
+        and high), coverage_is_85_to_95 (yes, no, too few to tell), bias (outcome less median),
         crps_beyond (over that of the first model of the test, with its standard error). Of all tests, a last row pools every series.
 
     Raises
@@ -362,4 +345,7 @@ def _beyond(test: Backtest, ours: Backtest) -> dict[str, float]:
     """CRPS of a model less that of the first of its test on the same outcomes, and the standard error as if these were independent."""
     mine, other = (crps(t.samples, t.observed) for t in (ours, test))
     less = other - mine
-    return {"crps_beyond": float(less.mean()), "crps_beyond_error": float(less.std(ddof=1) / np.sqrt(less.size)) if less.size > 1 else np.nan}
+    return {
+        "crps_beyond": float(less.mean()),
+        "crps_beyond_error": float(less.std(ddof=1) / np.sqrt(less.size)) if less.size > 1 else np.nan,
+    }

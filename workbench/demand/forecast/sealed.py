@@ -60,8 +60,7 @@ def score(file: str | Path) -> pl.DataFrame:
     for row in _read(file):
         seen = series.get(row["series"])
         target = float(row["target"])
-        at = np.flatnonzero(np.abs(seen.times - target) <= 0.13) if seen is not None else np.empty(0, dtype=int)
-        if not at.size:
+        if seen is None or not (at := np.flatnonzero(np.abs(seen.times - target) <= 0.13)).size:
             continue
         came = float(seen.values[at[np.abs(seen.times[at] - target).argmin()]])
         told = np.log([float(row[c]) for c in COLUMNS[5:10]])
@@ -71,7 +70,15 @@ def score(file: str | Path) -> pl.DataFrame:
             "series": row["series"], "sealed": row["as_of"], "target": target, "median": float(row["p50"]), "outcome": came,
             "inside_80": bool(told[0] <= np.log(came) <= told[-1]), "crps": 2 * float(pinball.mean()),
         })  # fmt: skip
-    columns = {"series": pl.String, "sealed": pl.String, "target": float, "median": float, "outcome": float, "inside_80": bool, "crps": float}
+    columns = {
+        "series": pl.String,
+        "sealed": pl.String,
+        "target": float,
+        "median": float,
+        "outcome": float,
+        "inside_80": bool,
+        "crps": float,
+    }
     return pl.DataFrame(found, schema=columns)
 
 

@@ -122,7 +122,9 @@ def long_run_cost(
     ----------
     .. [1] Jorgenson (1963), "Capital theory and investment behavior", American Economic Review 53(2): the user cost of capital.
     """
-    k, running, life, sold, over = (np.asarray(x, dtype=float) for x in (capital_usd, running_usd_per_hour, life_years, utilisation, overhead))
+    k, running, life, sold, over = (
+        np.asarray(x, dtype=float) for x in (capital_usd, running_usd_per_hour, life_years, utilisation, overhead)
+    )
     r, d = np.log1p(np.asarray(wacc, dtype=float)), -np.log1p(-np.asarray(decline, dtype=float))
 
     def worth(rate: Array) -> Array:

@@ -271,7 +271,7 @@ class _Block:
         out["booked"][t] = self.booked
 
     def retire(self, t: int) -> None:
-        """The oldest vintage, which draws most, goes where the price that clears no longer pays it, or where units that need less wait for its power."""
+        """The oldest vintage, which draws most, goes where the price that clears does not pay it, or units that need less wait for power."""
         goes = self.oldest_draw * self.keeping > self.out["clearing"][t]
         goes |= self.short & (self.oldest_draw > self.f.swap_ratio * self.draw)
         goes &= self.oldest < self.old + t

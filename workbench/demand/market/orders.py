@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from workbench.arrays import Array, ArrayLike, Arrays
-from workbench.checks import LENGTH, WHOLE, Rule, takes, to_shape
+from workbench.checks import WHOLE, Rule, takes, to_shape
 from workbench.errors import InputError
 
 UNITS = Rule(least=0, apart=True)

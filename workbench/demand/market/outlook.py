@@ -56,7 +56,9 @@ class Outlook(Arrays):
         when = year(today) if today else year(str(newest))
         place = int(np.ceil(round(4 * (when - year(self.start)), 3)))
         if not (place >= 0 and place < len(self.quarters)):
-            raise InputError(f"today = {today or newest}: expected a date from {self.start}, the newest disclosed quarter, to {self.quarters[-1]}")
+            raise InputError(
+                f"today = {today or newest}: expected a date from {self.start}, the newest disclosed quarter, to {self.quarters[-1]}"
+            )
         return place
 
     def frame(self) -> pl.DataFrame:
@@ -124,12 +126,10 @@ class Outlook(Arrays):
         binding = self.market.binding
         return pl.DataFrame({"quarter": self.quarters} | {name: np.mean(binding == i, axis=1) for i, name in enumerate(BINDING)})
 
-    def shadow_prices(self) -> pl.DataFrame:
-        """Mean rent of a quarter of what a gigawatt or a thousand wafers more would bring, by quarter [USD]; 0 where they do not bind."""
+    def worth_of_power(self) -> pl.DataFrame:
+        """quarter, usd_per_gw: mean worth in a quarter of what a gigawatt more would run, 0 where power does not bind [USD]."""
         gw = power_shadow_price(self.futures, self.market).mean(axis=1) * GIGA
-        since = np.array([year(q) for q in self.quarters])[:, None] - 2025.5  # wafers are those of 2025
-        wafers = rent_where(self.market, "packaging") * h100e_per_wafer() * self.given["compute_per_input_growth"] ** since * 1e3
-        return pl.DataFrame({"quarter": self.quarters, "usd_per_gw": gw, "usd_per_thousand_wafers": wafers.mean(axis=1)})
+        return pl.DataFrame({"quarter": self.quarters, "usd_per_gw": gw})
 
 
 @takes(quarters=Rule(least=2, whole=True, one=True), n=LENGTH, seed=WHOLE)
@@ -165,7 +165,7 @@ def outlook(
     """
     if n % REPLICATES or n & (n - 1):
         raise InputError(f"n = {n}: expected {REPLICATES} times a power of two")
-    x = scenario.draws(quarters, n // REPLICATES, seed, replicates=REPLICATES, **given)
+    x = scenario.draws(quarters, n // REPLICATES, seed, replicates=REPLICATES, until=scenario.REFERENCE, **given)
     futures = scenario.futures(x, demand=demand)
     return Outlook(scenario.newest(), futures, simulate(futures), x)
 
@@ -175,19 +175,21 @@ def past(n: int = 2048, seed: int = 0) -> tuple[list[str], Market, dict[str, Arr
 
     Demand is that at which the rent moved as it did; waiting, power and what binds are not told.
     """
-    x = scenario.draws(2, n, seed)
+    x = scenario.draws(2, n, seed, replicates=1)
     known = np.array(sorted((year(q), rent) for q, rent in scenario.rents().items() if q <= scenario.newest()))
     ends = np.arange(known[0, 0], known[-1, 0] + 0.01, 0.25)
     names = scenario.quarter_names(min(scenario.rents()), len(ends))
     logs = np.interp(ends, known[:, 0], np.log(known[:, 1]))[:, None]
     moved = np.diff(logs, axis=0, prepend=logs[:1])
     rent = np.exp(logs) * np.ones(n)
-    stock = np.cumsum([scenario.shipments()[q] for q in sorted(scenario.shipments()) if q <= names[-1]])[-len(names) :, None] * x["stock_scale"]
+    stock = (
+        np.cumsum([scenario.shipments()[q] for q in sorted(scenario.shipments()) if q <= names[-1]])[-len(names) :, None] * x["stock_scale"]
+    )
     shares, elasticity = scenario.shares(x), scenario.elasticity(x)
     step = moved / x["contract_adjustment"]
     gap = np.clip((shares * elasticity).sum(axis=0) * step, -scenario.TIGHTEST, scenario.TIGHTEST)
     cost = scenario.sold_hour({k: v for k, v in x.items() if v.ndim == 1}, ends[:, None])
-    mean = np.array([float(scenario.booked(q, r)) for q, r in zip(names, rent[:, 0], strict=True)])[:, None] * np.ones(n)
+    mean = np.array([float(np.asarray(scenario.booked(q, r))) for q, r in zip(names, rent[:, 0], strict=True)])[:, None] * np.ones(n)
     nothing = np.zeros_like(rent)
     market = Market(rent, rent * np.exp(step), mean, cost, stock, stock * np.exp(gap), nothing, nothing, nothing, nothing.astype(np.int8))
     return names, market, x
@@ -213,30 +215,19 @@ def _explained(x: Array, y: Array, bins: int) -> list[float]:
     return np.maximum((between / y.var(axis=1) - chance) / (1 - chance), 0.0).tolist()
 
 
-def rent_where(market: Market, constraint: str) -> Array:
-    """Worth of a quarter of one more unit where `constraint` binds, else 0 [USD]: the price that clears, exact in the quarter."""
-    return np.where(market.binding == BINDING.index(constraint), market.clearing * (QUARTER / HOUR), 0.0)
-
-
 def power_shadow_price(futures: Futures, market: Market) -> Array:
-    """Rent of a quarter of what one more watt at the meter would run, (quarters, futures) [USD/W]: 0 where power does not bind."""
+    """Worth in a quarter, at the price that clears, of what one more watt at the meter would run, (quarters, futures) [USD/W]."""
     quarters = np.arange(1, len(market.rent) + 1)[:, None]
     draw = np.asarray(futures.draw) * np.exp(-np.asarray(futures.draw_decline) * quarters)
-    return rent_where(market, "power") / (draw * np.asarray(futures.pue))
-
-
-def h100e_per_wafer() -> float:
-    """H100-equivalents shipped in 2025 over CoWoS wafers asked for in it, from the tables."""
-    wafers = catalogue.table("supply_drivers").filter(quantity="CoWoS wafer demand", period="2025")["value"][0]
-    return float(scenario.shipped("2026Q1")[-4:].sum() / wafers)
+    worth = np.where(market.binding == BINDING.index("power"), market.clearing * (QUARTER / HOUR), 0.0)
+    return worth / (draw * np.asarray(futures.pue))
 
 
 @takes(n=LENGTH, seed=WHOLE, horizon=Rule(least=1, most=16, whole=True, one=True))
 def hindcast(n: int = 2048, seed: int = 0, *, horizon: int = 4, **given: Distribution | float) -> pl.DataFrame:
     """The loop from every past quarter that has a rent, beside what came: the stock, the rent, and the rent over the cost of a sold hour.
 
-    Priors are weighed by what had been disclosed at the origin, nothing later; the rent over cost of 2023 is from the start of that year, at
-    a rent that equals the cost.
+    Priors are weighed by what had been disclosed at the origin, nothing later. Before any rent was known the start is a rent at cost.
 
     Parameters
     ----------
@@ -262,7 +253,7 @@ def hindcast(n: int = 2048, seed: int = 0, *, horizon: int = 4, **given: Distrib
         target = scenario.quarter_names(origin, horizon + 1)[-1]
         if target > scenario.newest():
             break
-        x = scenario.draws(horizon + 1, n, seed, until=origin, **given)
+        x = scenario.draws(horizon + 1, n, seed, replicates=1, until=origin, **given)
         cost = scenario.sold_hour({k: v for k, v in x.items() if v.ndim == 1}, np.array([[year(origin)], [year(target)]]))
         first = cost[0] if origin < "2023Q2" else None  # no rent is known before
         o = simulate(scenario.futures(x, start=origin, usd_per_h100e_hour=first))

@@ -1,7 +1,7 @@
 """Beliefs about demand and supply as futures of the closed loop: priors sampled, weighed by what happened, started at the known rent.
 
-History is evidence: from each past quarter the loop is run a year ahead, and futures count by how near they come to the stock and the rent
-that were then disclosed (`learned`). Rates of growth are those of `REFERENCE`; before it they were e^(years / tau) times as fast, by the same
+History is evidence: from each past quarter the loop runs a year ahead, and futures count by how near they come to the stock and the rent
+that were then disclosed (`learned`). Rates of growth are those of `REFERENCE`; before it they were e^(years / tau) times as fast, by the
 tau with which they fade after it.
 """
 
@@ -37,8 +37,8 @@ SHOCKS = "demand_shocks"
 #: Years after which a shock to demand has faded to 1 / e.
 FADE = 3.0
 HORIZON = 4  #: quarters ahead of the forecasts that weigh the priors; each counts for one over it, as they overlap
-#: Deviations of the logarithms of stock and rent a year ahead that no input explains, Student's t of `FREEDOM`: counts of chips are known to
-#: 15 % (chip_stock), rents of one time and chip to a quarter (rent_history).
+#: Deviations of the logarithms of stock and rent a year ahead that no input explains, Student's t of `FREEDOM`: counts of chips are known
+#: to 15 % (chip_stock), rents of one time and chip to a quarter (rent_history).
 STOCK_ERROR, RENT_ERROR, FREEDOM = 0.15, 0.25, 4.0
 FASTEST = np.log(30.0)  #: growth of a class that no past quarter is taken to exceed [1/year]
 TIGHTEST = 0.25  #: most of the gap at the start, in logarithms, that the last move of the rent may tell
@@ -61,11 +61,11 @@ RULES = dict.fromkeys(INPUTS, POSITIVE) | dict.fromkeys((
     "demand_volatility", "chip_response", "power_response", "limit_response", "extrapolation", "deployment_lag_quarters",
     "power_coming_gw_per_year", "electricity_usd_per_kwh", "space_usd_per_kwh", "entry_rate", "seller_overhead", "on_demand_premium",
     "operations_usd_per_hour",
-), NOT_NEGATIVE) | dict.fromkeys(("power_cancelled", "seller_share", "contract_share", "spot_share", "spot_discount"), SHARE) | dict.fromkeys(
-    ("contract_adjustment", "hours_sold", "term_discount"), Rule(above=0, most=1)
-) | {
-    "research_share": Rule(above=0, below=1), "agents_share_of_rest": Rule(above=0, below=1), "power_usage_effectiveness": PUE, SHOCKS: FINITE,
-}  # fmt: skip
+), NOT_NEGATIVE) | dict.fromkeys((
+    "power_cancelled", "seller_share", "contract_share", "spot_share", "spot_discount",
+), SHARE) | dict.fromkeys(("contract_adjustment", "hours_sold", "term_discount"), Rule(above=0, most=1)) | dict.fromkeys((
+    "research_share", "agents_share_of_rest",
+), Rule(above=0, below=1)) | {"power_usage_effectiveness": PUE, SHOCKS: FINITE}  # fmt: skip
 #: What moves together, by the normal scores: the growth of demand brings capital, capital brings chips, memory, packages and power.
 TOGETHER = {
     ("agents_demand_growth", "research_demand_growth"): 0.5, ("agents_demand_growth", "capital_growth"): 0.4,
@@ -117,7 +117,7 @@ def correlation(believed: Mapping[str, Any], together: Mapping[tuple[str, str], 
 def draws(
     quarters: int = 40, n: int = 16_384, seed: int = 0, *, replicates: int = 1, until: str = REFERENCE, **given: Distribution | float
 ) -> dict[str, Array]:
-    """Joint samples of `inputs`, `replicates` times n, weighed by what was disclosed `until` a quarter; seeds share their random numbers."""
+    """Joint samples of `inputs`, `replicates` times n, weighed by what was disclosed `until` then; seeds share their random numbers."""
     believed = inputs(quarters, **given)
     return learned(sample(believed, n, seed, correlation=correlation(believed), replicates=replicates), until, replicates)
 
@@ -185,7 +185,7 @@ def newest() -> str:
 
 
 def known_rent(quarter: str, chip: str = "H100") -> tuple[float, float]:
-    """Rent that was known in a quarter, at most a year old, and its move per quarter before, in logarithms. Raises `InputError` for none."""
+    """Rent known in a quarter, at most a year old, and its move per quarter before, in logarithms. Raises `InputError` for none."""
     known = [(year(q), rent) for q, rent in rents(chip).items() if year(q) <= year(quarter)]
     if not known or known[-1][0] < year(quarter) - 1:
         raise InputError(
@@ -206,7 +206,7 @@ def learned(given: Mapping[str, Array], until: str, replicates: int = 1) -> dict
     if weight is None:
         return dict(given)
     n = len(weight) // replicates
-    chosen = []
+    chosen: list[Array] = []
     for part in weight.reshape(replicates, n):
         share = np.cumsum(np.exp(part - part.max()))
         chosen.append(len(chosen) * n + np.searchsorted(share, (np.arange(n) + 0.5) / n * share[-1]))
@@ -278,7 +278,11 @@ def futures(
         draw=draw,
         draw_decline=decline,
         power=load * x["power_usage_effectiveness"] * x["power_headroom"],
-        power_coming=x["power_coming_gw_per_year"] * GIGA / 4 * x["power_lead_quarters"] * _scale(load, x, since),
+        power_coming=x["power_coming_gw_per_year"]
+        * GIGA
+        / 4
+        * x["power_lead_quarters"]
+        * np.minimum(past.sum() / shipped(REFERENCE).sum(), 1.0),
         power_lead=x["power_lead_quarters"],
         chip_lead=lead,
         mean_life=x["life_years"] * 4,
@@ -324,14 +328,6 @@ def sold_hour(x: Mapping[str, Array], times: Array) -> Array:
         overhead=x["seller_overhead"],
     )
     return np.asarray(at_first * x["hardware_growth"] ** -fallen)
-
-
-def _scale(load: Array, x: Mapping[str, Array], since: float) -> Array:
-    """Power on its way at another start than the reference, over that of the reference: as the fleets' loads."""
-    if since >= 0:
-        return np.ones_like(load)
-    draw = x["it_power_per_h100e"] * KILO
-    return np.asarray(load / (shipped(REFERENCE).sum() * x["stock_scale"] * draw))
 
 
 def _fitting(given: Mapping[str, ArrayLike], price: Array) -> tuple[dict[str, Array], int, int]:

@@ -56,7 +56,7 @@ class ChipTime(Arrays):
 
     @takes(calls_per_second=NOT_NEGATIVE)
     def needed(self, calls_per_second: ArrayLike) -> Tokens:
-        """H100-equivalents that a stream of such calls [1/s] keeps busy, by kind of token: of fp8 peak for fresh input, else of bandwidth."""
+        """H100-equivalents that a stream of such calls [1/s] keeps busy, by kind of token: fp8 peak for fresh input, else bandwidth."""
         broadcast(call=self.total, calls_per_second=calls_per_second)
         times = np.asarray(calls_per_second, dtype=float)
         by_memory = times * self.h100e_decode
