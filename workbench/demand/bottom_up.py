@@ -57,7 +57,7 @@ SOME = tuple(
     name
     for name in INPUTS
     if name.endswith(("growth", "_mfu", "utilisation", "availability", "parameters", "follower", "compute_2025", "million_output"))
-    or name.startswith(("run_", "final_run"))
+    or name.startswith(("run_", "final_run", "lab_run", "agent_revenue", "inference_cost"))
 )
 #: What moves together, beside what does in the loop: growth brings capital, whoever demands it.
 TOGETHER = {("lab_run_rate_growth", "capital_growth"): 0.4, ("frontier_growth", "capital_growth"): 0.4}

@@ -154,10 +154,12 @@ def simulate(futures: Futures) -> Market:
     cost = np.broadcast_to(np.asarray(futures.long_run_cost, dtype=float), (quarters, n))
     record = {f.name: np.empty((quarters, n), dtype=np.int8 if f.name == "binding" else float) for f in fields(Market)}
     record["long_run_cost"] = cost
+    foreseen = max(round(float(np.mean(futures.chip_lead))), 1)  # quarters for which planners foresee failures
     for start in range(0, n, BLOCK):
         stop = min(start + BLOCK, n)
         given = {f.name: _cut(getattr(futures, f.name), start, stop, n, len(SHAPES.get(f.name, ()))) for f in fields(Futures)}
-        _Block(SimpleNamespace(**given), {name: a[:, start:stop] for name, a in record.items()}).run()
+        with np.errstate(divide="ignore"):  # the logarithm of running for nothing
+            _Block(SimpleNamespace(**given), {name: a[:, start:stop] for name, a in record.items()}, foreseen).run()
     return Market(**record)
 
 
@@ -175,8 +177,8 @@ def _axes(value: Array, axes: int) -> Array:
 class _Block:
     """All quarters of one block of futures; logarithms of prices over the reference, power at the level of IT."""
 
-    def __init__(self, futures: Any, out: dict[str, Array]) -> None:
-        self.f, self.out = f, out = futures, out
+    def __init__(self, futures: Any, out: dict[str, Array], foreseen: int) -> None:
+        self.f, self.out, self.foreseen = f, out, _ = futures, out, foreseen
         self.quarters, m = out["rent"].shape
         self.log_cost = np.broadcast_to(np.log(f.long_run_cost / f.reference_price), (self.quarters, m))
         self.demand, limits = (np.broadcast_to(a, (len(a), self.quarters, m)) for a in (f.demand, f.limits))
@@ -184,8 +186,7 @@ class _Block:
         self.which += 1
         # vintages, oldest first; of each age the share that stands, and its draw over that of the newest
         self.old = len(f.installed)
-        self.reached = max(round(float(np.mean(f.chip_lead))), 1)  # quarters for which planners foresee failures
-        self.units, ages = np.zeros((self.old + self.quarters, m)), np.arange(self.old + self.quarters + self.reached + 1)[:, None]
+        self.units, ages = np.zeros((self.old + self.quarters, m)), np.arange(self.old + self.quarters + foreseen + 1)[:, None]
         self.stands = survival(ages, f.mean_life)
         self.draws = self.stands * np.exp(f.draw_decline * ages)
         self.draw, self.shrink = f.draw.copy(), np.exp(-f.draw_decline)
@@ -271,7 +272,7 @@ class _Block:
         out["booked"][t] = self.booked
 
     def retire(self, t: int) -> None:
-        """The oldest vintage, which draws most, goes where the price that clears does not pay it, or units that need less wait for power."""
+        """The oldest vintage, which draws most, goes where the price that clears does not pay it, or leaner units wait for power."""
         goes = self.oldest_draw * self.keeping > self.out["clearing"][t]
         goes |= self.short & (self.oldest_draw > self.f.swap_ratio * self.draw)
         goes &= self.oldest < self.old + t
@@ -285,7 +286,7 @@ class _Block:
         f, gap = self.f, self.log_rent - self.log_cost[t]
         if t:
             self.growth += (self.seen[t - 1] - self.growth) / f.memory
-        v, later = self.old + t + 1, self.reached
+        v, later = self.old + t + 1, self.foreseen
         lost = self.supply - np.einsum("vi,vi->i", self.units[:v], self.stands[v + later - 1 : later - 1 : -1])
         lost *= f.chip_lead / later
         aim = f.chip_response * gap + self.entered

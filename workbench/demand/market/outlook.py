@@ -105,7 +105,7 @@ class Outlook(Arrays):
         columns |= {"binding": np.array(BINDING)[shares.argmax(axis=1)], "p_binding": shares.max(axis=1), "beyond_data": self.beyond_data}
         return pl.DataFrame(columns).head(quarters)
 
-    @takes(quarter=Rule(least=1, whole=True, one=True, unit="quarters after the start"))
+    @takes(quarter=Rule(least=1, whole=True, one=True, unit="quarters after the start"), bins=LENGTH)
     def drivers(self, quarter: int = 8, bins: int = 32) -> pl.DataFrame:
         """Share of the variance of the logarithms of demand over supply and of the scarcity premium that each input explains alone.
 
