@@ -160,6 +160,10 @@ CASES += [
         whole=("quarter", "bins"),
     ),
     Case(
+        "demand.past", lambda **x: demand.past(**x).market, {"n": 8.0, "seed": 1.0}, numbers=("n", "seed"), whole=("n", "seed"),
+        allow=allow("seed", "zero"),
+    ),
+    Case(
         "demand.hindcast", demand.hindcast, {"n": 8.0, "seed": 1.0, "horizon": 4.0, "hours_sold": 0.8},
         numbers=("n", "seed", "horizon", "hours_sold"), whole=("n", "seed", "horizon"), allow=allow("seed", "zero"),
     ),

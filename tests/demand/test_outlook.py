@@ -7,7 +7,6 @@ import polars as pl
 import pytest
 
 from workbench import catalogue, demand
-from workbench.demand.forecast.history import seller_revenue, year
 from workbench.demand.market import outlook as module
 from workbench.demand.market import scenario
 from workbench.demand.market.clearing import BINDING
@@ -71,11 +70,10 @@ def test_shortfall_and_scarcity_are_distributions(outlook):
 
 def test_revenue_by_tranche_adds_up_to_what_sellers_disclose():
     """2025 and the first half of 2026, within a quarter, nothing fitted: the share sold is between labs' use and sellers' fleets."""
-    names, market, x = module.past(n=1024)
-    at = np.array([year(q) - 0.125 for q in names])
-    told = {seller: usd for seller, usd in seller_revenue(at).items()}
+    before = demand.past(n=1024)
+    names, told = before.quarters, before.disclosed()
     assert set(told) == {"Microsoft", "AWS", "Oracle", "CoreWeave", "Nebius"}
-    earned, disclosed = sum(module.tranches(market, x).values()), sum(told.values())
+    earned, disclosed = sum(before.revenue().values()), sum(told.values())
     for period, quarters in (("2025", ("2025Q1", "2025Q2", "2025Q3", "2025Q4")), ("2026H1", ("2026Q1", "2026Q2"))):
         which = [names.index(q) for q in quarters]
         ratio = np.median(earned[which].sum(axis=0)) / disclosed[which].sum()
@@ -87,7 +85,8 @@ def test_revenue_by_tranche_adds_up_to_what_sellers_disclose():
 
 def test_rents_over_cost_are_those_of_2023_2025_and_2026():
     """On demand 3 to 5 times the cost in 2023; one-year contracts about it in October 2025, 1.4 to 1.6 times in mid-2026."""
-    names, market, x = module.past(n=1024)
+    before = demand.past(n=1024)
+    names, market, x = before.quarters, before.market, before.given
     premium = dict(zip(names, np.median(market.scarcity_premium, axis=1), strict=True))
     hourly = np.median(market.scarcity_premium[0] * (1 + x["on_demand_premium"]))
     assert 3 < hourly < 5

@@ -5,7 +5,7 @@ from workbench.demand.forecast.history import year
 from workbench.demand.forecast.scores import scoreboard
 from workbench.demand.market.clearing import ElasticDemand, log_law_compute, long_run_cost, survival
 from workbench.demand.market.orders import order_plan
-from workbench.demand.market.outlook import hindcast, outlook
+from workbench.demand.market.outlook import hindcast, outlook, past
 from workbench.demand.uses.agents import agent_hour
 from workbench.demand.uses.takeoff import takeoff
 from workbench.demand.uses.tokens import chip_seconds
@@ -24,6 +24,7 @@ __all__ = [
     "long_run_cost",
     "order_plan",
     "outlook",
+    "past",
     "power_cap",
     "scoreboard",
     "survival",

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from workbench import catalogue
 from workbench.arrays import Array, Arrays
 from workbench.checks import LENGTH, WHOLE, Rule, takes
-from workbench.demand.forecast.history import year
+from workbench.demand.forecast.history import seller_revenue, year
 from workbench.demand.market import scenario
 from workbench.demand.market.clearing import BINDING
 from workbench.demand.market.loop import QUARTER, Futures, Market, simulate
@@ -28,17 +28,17 @@ LEVELS = (0.5, 0.8, 0.9)
 
 @dataclass(frozen=True, repr=False)
 class Outlook(Arrays):
-    """What may come, quarter by quarter; futures on the last axis."""
+    """What may come, or came, quarter by quarter; futures on the last axis."""
 
     start: str  #: first quarter
-    futures: Futures
+    futures: Futures | None  #: None: of the past
     market: Market
     given: Mapping[str, Array]  #: sampled inputs
 
     @property
     def quarters(self) -> list[str]:
         """Names, as 2026Q1."""
-        return scenario.quarter_names(self.start, self.futures.shape[0])
+        return scenario.quarter_names(self.start, len(self.market.rent))
 
     @property
     def beyond_data(self) -> NDArray[np.bool_]:
@@ -87,7 +87,18 @@ class Outlook(Arrays):
         Sold is a share of what is installed. Contracts of several years pay the mean of the rents at which they were signed, less the
         discount for their term; by the hour and at spot only what is wanted is sold.
         """
-        return tranches(self.market, self.given)
+        x, o = self.given, self.market
+        hours = YEAR / HOUR * o.supply * x["seller_share"] * x["hours_sold"]
+        loose = hours * (1 - x["contract_share"]) * np.minimum(o.wanted / o.supply, 1.0)
+        return {
+            "contracts": hours * x["contract_share"] * o.booked * x["term_discount"],
+            "on demand": loose * (1 - x["spot_share"]) * o.rent * (1 + x["on_demand_premium"]),
+            "spot": loose * x["spot_share"] * o.clearing * (1 - x["spot_discount"]),
+        }
+
+    def disclosed(self) -> dict[str, Array]:
+        """What each seller discloses to earn with AI in these quarters, or would at the growth of its last figures, (quarters,) [USD/yr]."""
+        return seller_revenue(np.array([year(q) for q in self.quarters]) - 0.125)
 
     @takes(quarters=WHOLE)
     def headline(self, quarters: int = 9) -> pl.DataFrame:
@@ -128,7 +139,7 @@ class Outlook(Arrays):
 
     def worth_of_power(self) -> pl.DataFrame:
         """quarter, usd_per_gw: mean worth in a quarter of what a gigawatt more would run, 0 where power does not bind [USD]."""
-        gw = power_shadow_price(self.futures, self.market).mean(axis=1) * GIGA
+        gw = power_shadow_price(self.futures, self.market).mean(axis=1) * GIGA if self.futures else np.zeros(len(self.quarters))
         return pl.DataFrame({"quarter": self.quarters, "usd_per_gw": gw})
 
 
@@ -170,40 +181,32 @@ def outlook(
     return Outlook(scenario.newest(), futures, simulate(futures), x)
 
 
-def past(n: int = 2048, seed: int = 0) -> tuple[list[str], Market, dict[str, Array]]:
-    """Quarters since the first known rent, what the model says of each with the stock and the rents as they were, and the inputs.
+@takes(n=LENGTH, seed=WHOLE)
+def past(n: int = 2048, seed: int = 0) -> Outlook:
+    """The quarters since the first known rent, with the stock and the rents as they were: what the outlook's quantities were then.
 
     Demand is that at which the rent moved as it did; waiting, power and what binds are not told.
+
+    Examples
+    --------
+    >>> before = past(n=64)
+    >>> before.quarters[0], bool((before.market.scarcity_premium[0] > before.market.scarcity_premium[-3]).all())
+    ('2023Q2', True)
     """
     x = scenario.draws(2, n, seed, replicates=1)
     known = np.array(sorted((year(q), rent) for q, rent in scenario.rents().items() if q <= scenario.newest()))
     ends = np.arange(known[0, 0], known[-1, 0] + 0.01, 0.25)
     names = scenario.quarter_names(min(scenario.rents()), len(ends))
     logs = np.interp(ends, known[:, 0], np.log(known[:, 1]))[:, None]
-    moved = np.diff(logs, axis=0, prepend=logs[:1])
-    rent = np.exp(logs) * np.ones(n)
-    stock = (
-        np.cumsum([scenario.shipments()[q] for q in sorted(scenario.shipments()) if q <= names[-1]])[-len(names) :, None] * x["stock_scale"]
-    )
-    shares, elasticity = scenario.shares(x), scenario.elasticity(x)
-    step = moved / x["contract_adjustment"]
-    gap = np.clip((shares * elasticity).sum(axis=0) * step, -scenario.TIGHTEST, scenario.TIGHTEST)
+    step = np.diff(logs, axis=0, prepend=logs[:1]) / x["contract_adjustment"]
+    rent, nothing = np.exp(logs) * np.ones(n), np.zeros((len(ends), n))
+    stock = np.array([[scenario.shipped(q).sum()] for q in scenario.quarter_names(names[1], len(ends))]) * x["stock_scale"]
+    gap = (scenario.shares(x) * scenario.elasticity(x)).sum(axis=0) * step
+    wanted = stock * np.exp(np.clip(gap, -scenario.TIGHTEST, scenario.TIGHTEST))
     cost = scenario.sold_hour({k: v for k, v in x.items() if v.ndim == 1}, ends[:, None])
-    mean = np.array([float(np.asarray(scenario.booked(q, r))) for q, r in zip(names, rent[:, 0], strict=True)])[:, None] * np.ones(n)
-    nothing = np.zeros_like(rent)
-    market = Market(rent, rent * np.exp(step), mean, cost, stock, stock * np.exp(gap), nothing, nothing, nothing, nothing.astype(np.int8))
-    return names, market, x
-
-
-def tranches(market: Market, x: Mapping[str, Array]) -> dict[str, Array]:
-    """What sellers earn per year by tranche, (quarters, futures) [USD/yr], as `Outlook.revenue` says."""
-    hours = YEAR / HOUR * market.supply * x["seller_share"] * x["hours_sold"]
-    loose = hours * (1 - x["contract_share"]) * np.minimum(market.wanted / market.supply, 1.0)
-    return {
-        "contracts": hours * x["contract_share"] * market.booked * x["term_discount"],
-        "on demand": loose * (1 - x["spot_share"]) * market.rent * (1 + x["on_demand_premium"]),
-        "spot": loose * x["spot_share"] * market.clearing * (1 - x["spot_discount"]),
-    }
+    booked = np.stack([scenario.booked(q, r) + nothing[0] for q, r in zip(names, rent, strict=True)])
+    code = nothing.astype(np.int8)
+    return Outlook(names[0], None, Market(rent, rent * np.exp(step), booked, cost, stock, wanted, nothing, nothing, nothing, code), x)
 
 
 def _explained(x: Array, y: Array, bins: int) -> list[float]:
