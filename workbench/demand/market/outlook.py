@@ -97,7 +97,7 @@ class Outlook(Arrays):
         }
 
     def disclosed(self) -> dict[str, Array]:
-        """What each seller discloses to earn with AI in these quarters, or would at the growth of its last figures, (quarters,) [USD/yr]."""
+        """What each seller discloses to earn with AI in these quarters, or would at its last growth, (quarters,) [USD/yr]."""
         return seller_revenue(np.array([year(q) for q in self.quarters]) - 0.125)
 
     @takes(quarters=WHOLE)
