@@ -282,7 +282,7 @@ def futures(
         * GIGA
         / 4
         * x["power_lead_quarters"]
-        * np.minimum(past.sum() / shipped(REFERENCE).sum(), 1.0),
+        * np.minimum(load / (shipped(REFERENCE).sum() * x["stock_scale"] * x["it_power_per_h100e"] * KILO), 1.0),
         power_lead=x["power_lead_quarters"],
         chip_lead=lead,
         mean_life=x["life_years"] * 4,
