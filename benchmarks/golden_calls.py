@@ -163,7 +163,6 @@ def calls() -> dict[str, Callable[[], Any]]:
         "drivers of demand": lambda: outlook.drivers(4).sort("input"),
         "hindcast": lambda: demand.hindcast(n=512),
         "uses from below": lambda: (used := demand.bottom_up(8, n=256), used.explained(), used.relative().mean(axis=-1))[1:],
-        "take-off": lambda: demand.takeoff(until=2030.0).frame().gather_every(40),
         "orders": lambda: (
             ordered := demand.order_plan(need, own_usd_per_quarter=1.0, lease_usd_per_quarter=2.2, lead=4),
             ordered.orders,

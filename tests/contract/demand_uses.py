@@ -34,9 +34,6 @@ LLAMA, H100 = catalogue.llm("Llama-3.1-70B"), fabric.Cluster(catalogue.chip("H10
 CALL = demand.chip_seconds(LLAMA, H100, agents.Tokens(1000.0, 500.0, 100.0), ServingPlan(4))
 AGENT = dict(catalogue.table("calibration/agents").select("parameter", "value").iter_rows())
 USED = {name: float(scenario.prior(name).quantile(np.array(0.5))) for name in INPUTS} | {"chat_adoption": 0.5}
-PATH = demand.takeoff(until=2023)
-PRESET = dict(catalogue.table("takeoff_presets").select("parameter", "best_guess").iter_rows())
-GROWING = [name for name in PRESET if name.endswith("_growth") and name != "initial_capital_growth"]
 
 
 CASES: list[Case] = [
@@ -112,14 +109,6 @@ CASES: list[Case] = [
         "equal_marginal", demand.equal_marginal, {"training_exponent": (0.1, 0.2, 0.5), "inference_exponent": (0.1, 0.2, 0.5)},
         allow=may_be("zero", "training_exponent", "inference_exponent"),
     ),
-    case(
-        "takeoff", demand.takeoff,
-        {name: (value * 0.99, value, value * 0.98) for name, value in PRESET.items() if name != "hardware_delay"},
-        base={"until": 2022.5, "hardware_delay": 1.0}, numbers=("until", "hardware_delay"), last=True, read=lambda path: path.largest_run,
-        allow={**dict.fromkeys(GROWING, ("negative", "zero")), **{n: ("negative",) for n in PRESET if "substitution" in n},
-               **may_be("zero", "hardware_delay", "compute_depreciation")},
-    ),
-    case("Takeoff.at", PATH.at, {"year": (2022, 2022.5, 2023)}),
     # traces, history and checks of them
     case(
         "agent_hour", lambda **values: demand.agent_hour(values), {name: (v * 0.9, v, v * 1.1) for name, v in AGENT.items()},

@@ -7,7 +7,6 @@ from workbench.demand.market.clearing import ElasticDemand, log_law_compute, lon
 from workbench.demand.market.orders import order_plan
 from workbench.demand.market.outlook import hindcast, outlook, past
 from workbench.demand.uses.agents import agent_hour
-from workbench.demand.uses.takeoff import takeoff
 from workbench.demand.uses.tokens import chip_seconds
 from workbench.demand.uses.training import data_cap, equal_marginal, latency_wall, power_cap
 
@@ -28,6 +27,5 @@ __all__ = [
     "power_cap",
     "scoreboard",
     "survival",
-    "takeoff",
     "year",
 ]
