@@ -55,15 +55,6 @@ KINDS: dict[str, tuple[trend.TrendPrior, Callable[[], list[Series]]]] = {
         lambda: [history.users("ChatGPT", "weekly active"), history.users("Gemini app", "monthly active")],
     ),
 }  # fmt: skip
-#: CRPS, coverage of the 90 % band and n of the best simple model of the published run of a test, to beat: measured once on the snapshots
-#: of July 2026; natural logarithm, but log10 for models and records.
-BARS = {
-    "capex of four, 4 quarters ahead": (0.227, 0.50, 8),
-    "AI chip stock, 4 quarters ahead": (0.181, 0.25, 4),
-    "notable models, 1 year ahead": (1.009, 0.902, 388),
-    "notable models, vintage of June 2025": (0.547, 1.0, 33),
-    "frontier record, 1 year ahead": (0.320, 1.0, 10),
-}
 
 
 @dataclass(frozen=True, repr=False)
@@ -165,15 +156,11 @@ def _over_band(test: Backtest) -> Array:
 
 def simple_models() -> dict[str, Forecaster]:
     """The models to beat, from the points so far and a number of quarters ahead: last value, drift, log-linear and damped."""
-
-    def quarters(past: Series) -> Array:
-        return past.times / trend.QUARTER
-
     return {
         "last value": lambda past, steps: trend.last_value(np.log(past.values), steps, past.times),
         "drift": lambda past, steps: trend.drift(np.log(past.values), steps, past.times),
         "drift of two years": lambda past, steps: trend.drift(np.log(past.values[-9:]), steps, past.times[-9:]),
-        "log-linear": lambda past, steps: trend.log_linear(quarters(past), np.log(past.values), quarters(past)[-1] + steps),
+        "log-linear": lambda past, steps: trend.log_linear(past.times, np.log(past.values), past.times[-1] + steps * trend.QUARTER),
         "damped": lambda past, steps: trend.damped(np.log(past.values), steps, past.times),
     }
 
@@ -299,7 +286,7 @@ TESTS: dict[str, tuple[str, Callable[[], list[Backtest]]]] = {
 
 
 def scoreboard(*names: str) -> pl.DataFrame:
-    """Every test by every model: CRPS beside its bar, coverage with the interval that n allows, bias and n.
+    """Every test by every model: CRPS, coverage with the interval that n allows, bias and n.
 
     Parameters
     ----------
@@ -309,7 +296,7 @@ def scoreboard(*names: str) -> pl.DataFrame:
     Returns
     -------
     polars.DataFrame
-        Columns test, series, model, n, crps, unit, bar_crps, bar_coverage_90, bar_n, coverage_50, coverage_90 (with its 90 % interval low
+        Columns test, series, model, n, crps, unit, sharpness, coverage_50, coverage_80, coverage_90 (with its 90 % interval low
         and high), coverage_is_85_to_95 (yes, no, too few to tell), bias (outcome less median),
         crps_beyond (over that of the first model of the test, with its standard error). Of all tests, a last row pools every series.
 
@@ -331,13 +318,7 @@ def scoreboard(*names: str) -> pl.DataFrame:
     if not names:
         ours = [models[0] for unit, models in tests.values() if unit == "ln"]
         tests[POOLED] = "ln", [together([take(t, t.origins >= FROM - 1e-9) for t in ours], "every series")]
-    columns = ("bar_crps", "bar_coverage_90", "bar_n")
-    bars = {task: dict(zip(columns, BARS.get(task, (None,) * 3), strict=True)) for task in tests}
-    rows = [
-        {"test": task, **m.score(), "unit": unit, **_beyond(m, models[0]), **bars[task]}
-        for task, (unit, models) in tests.items()
-        for m in models
-    ]
+    rows = [{"test": task, **m.score(), "unit": unit, **_beyond(m, models[0])} for task, (unit, models) in tests.items() for m in models]
     return pl.DataFrame(rows)
 
 

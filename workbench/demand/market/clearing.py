@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from workbench.arrays import Array, Arrays, broadcast
 from workbench.checks import LIFE_YEARS, NOT_NEGATIVE, POSITIVE, Rule, check_fields, takes
@@ -156,15 +156,6 @@ def survival(age: ArrayLike, mean_life: ArrayLike, shape: ArrayLike = 4.0) -> Ar
 
     a, m, k = (np.asarray(x, dtype=float) for x in (age, mean_life, shape))
     return np.asarray(np.exp(-((a / m * gamma(1 + 1 / k)) ** k)))
-
-
-def tightest(wanted: Array, limits: Array) -> tuple[Array, NDArray[np.int8]]:
-    """The least of what is `wanted` and of the `limits`, and the code in `BINDING` of the first that is so small; demand before all."""
-    shipped, binding = wanted.copy(), np.zeros(wanted.shape, dtype=np.int8)
-    for code, limit in enumerate(limits, start=1):
-        binding += (limit < shipped).view(np.int8) * (np.int8(code) - binding)  # products of small integers are faster than masks
-        np.minimum(shipped, limit, out=shipped)
-    return shipped, binding
 
 
 def delay_step(stages: Array, inflow: Array, rate: Array) -> Array:

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench.arrays import Array, Arrays, broadcast
 from workbench.checks import NOT_NEGATIVE, Rule
-from workbench.demand.market.clearing import BINDING, LIMITS, STAGES, delay_step, survival, tightest
+from workbench.demand.market.clearing import BINDING, LIMITS, STAGES, delay_step, survival
 from workbench.errors import InputError
 from workbench.units import KILO, YEAR
 
@@ -184,8 +184,7 @@ class _Block:
         self.quarters, m = out["rent"].shape
         self.log_cost = np.broadcast_to(np.log(f.long_run_cost / f.reference_price), (self.quarters, m))
         self.demand, limits = (np.broadcast_to(a, (len(a), self.quarters, m)) for a in (f.demand, f.limits))
-        self.least, self.which = tightest(limits[0], limits[1:])
-        self.which += 1
+        self.least, self.which = limits.min(axis=0), (limits.argmin(axis=0) + 1).astype(np.int8)
         # vintages, oldest first; of each age the share that stands, and its draw over that of the newest
         self.old = len(f.installed)
         self.units, ages = np.zeros((self.old + self.quarters, m)), np.arange(self.old + self.quarters + foreseen + 1)[:, None]
