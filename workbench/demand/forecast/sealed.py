@@ -16,7 +16,7 @@ from workbench.errors import InputError
 
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 AHEAD = (2, 4)  #: quarters from the newest point of a series
-COLUMNS = ("id", "series", "unit", "known_until", "target", *(f"p{100 * q:.0f}" for q in QUANTILES), "version", "as_of", "seal")
+COLUMNS = ("id", "series", "unit", "known_until", "target", *(f"p{100 * q:.0f}" for q in QUANTILES), "source", "as_of", "seal")
 
 
 def _series() -> dict[str, tuple[Series, scores.Forecaster]]:
@@ -44,7 +44,7 @@ def seal(file: str | Path) -> pl.DataFrame:
                 continue
             values = np.exp(np.quantile(forecast(series, steps), QUANTILES))
             row = dict(zip(COLUMNS, [key, name, series.unit, f"{until:.4f}", f"{target:.4f}", *(f"{v:.5g}" for v in values)], strict=False))
-            row |= {"version": __version__, "as_of": today}
+            row |= {"source": f"workbench {__version__}, demand.forecast.sealed", "as_of": today}
             new.append(row | {"seal": (before := _hash(row, before))})
     frame = pl.DataFrame([*rows, *new], schema=dict.fromkeys(COLUMNS, pl.String))
     frame.write_csv(file)
