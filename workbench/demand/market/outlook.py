@@ -248,7 +248,7 @@ def hindcast(n: int = 2048, seed: int = 0, *, horizon: int = 4, **given: Distrib
 
     Examples
     --------
-    >>> hindcast(n=64).filter(pl.col("what") == "H100 rent").select("origin", "quarter", "observed").row(-1)
+    >>> hindcast(n=64).filter(pl.col("what") == "H100 rent [USD/h]").select("origin", "quarter", "observed").row(-1)
     ('2025Q2', '2026Q2', 2.65)
     """
     counted, seen = scenario.shipments(), []
