@@ -133,4 +133,4 @@ CASES: list[Case] = [
     ),
 ]  # fmt: skip
 #: Functions that take no number, and why they are not in the table.
-WITHOUT: dict[str, str] = {"year": "takes a text"}
+WITHOUT: dict[str, str] = {}

@@ -1,7 +1,6 @@
-"""Demand for compute against its supply: what is asked for, what stands, what clears, what to order, how well it was foretold."""
+"""Demand for compute against its supply: what is wanted, installed and paid, what to order, and how well it was predicted."""
 
 from workbench.demand.bottom_up import bottom_up
-from workbench.demand.forecast.history import year
 from workbench.demand.forecast.scores import scoreboard
 from workbench.demand.market.clearing import ElasticDemand, log_law_compute, long_run_cost, survival
 from workbench.demand.market.orders import order_plan
@@ -27,5 +26,4 @@ __all__ = [
     "power_cap",
     "scoreboard",
     "survival",
-    "year",
 ]
