@@ -354,5 +354,5 @@ def test_futures_cannot_be_changed_and_take_whatever_broadcasts():
 
 
 def test_a_market_in_which_nothing_is_left_is_refused():
-    with pytest.raises(InputError, match="mean_life: nothing stands in quarter 5"):
+    with pytest.raises(InputError, match="mean_life: nothing is left in quarter 5"):
         simulate(made(mean_life=1.0, limits=0.0))

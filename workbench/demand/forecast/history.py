@@ -244,7 +244,7 @@ def one_value(rows: Sequence[str], times: ArrayLike) -> list[Finding]:
 
 
 def tenfold(rows: Sequence[str], times: ArrayLike, values: ArrayLike) -> list[Finding]:
-    """Values that stand tenfold off their neighbours, as slips of a unit or of a translation do.
+    """Values that are tenfold off their neighbours, as slips of a unit or of a translation do.
 
     A value between two others is a slip where it lies more than `SLIP` times above both or below both. The first and the last have one
     neighbour: there it counts only within a season, .3 years, beyond what the fastest growth elsewhere in the series does in that time.

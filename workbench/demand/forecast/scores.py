@@ -126,7 +126,7 @@ def rolling(series: Series, forecast: Forecaster, model: str, steps: int, *, lea
 
 
 def inflate(test: Backtest, evidence: Sequence[Backtest] = ()) -> Backtest:
-    """The same forecasts with bands widened (or narrowed) to what earlier errors asked for: split conformal (Lei et al., 2018, JASA 113,
+    """The same forecasts with bands widened (or narrowed) to what earlier errors call for: split conformal (Lei et al., 2018, JASA 113,
     section 2.2) in time (Gibbs, Candes, 2021).
 
     Each forecast is stretched about its median by the ceil(`LEVEL` (m + 1))-th smallest of m errors, each over its own half band. Errors
@@ -264,7 +264,7 @@ def real_time(most_rank: int | None = 10) -> list[Backtest]:
 def disclosed(kind: str, *, steps: int = 2) -> list[Backtest]:
     """Backtests of series that are disclosed now and then: from each third point on, the first `steps` quarters later or more [ln].
 
-    The local trend on a grid of quarters, its bands as wide as errors of the other series asked for, then the simple models.
+    The local trend on a grid of quarters, its bands as wide as errors of the other series call for, then the simple models.
     """
     prior, series = KINDS[kind]
     models = {MODEL: local_trend((), prior)} | simple_models()

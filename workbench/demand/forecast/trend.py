@@ -228,7 +228,7 @@ def record_ahead(past: Records, years: ArrayLike, *, n: int = 4096, seed: int = 
     """Level of the record after `years` more [log10], shape (..., n): the last level plus the jumps of a Poisson number of records.
 
     Jumps are exponential in log10; rate and mean jump are uncertain (gamma and inverse gamma posteriors). The number is 0 with its own
-    probability, so that the forecast has an atom at the standing record.
+    probability, so that the forecast has an atom at the record so far.
     """
     from scipy.stats import gamma, invgamma, poisson
 

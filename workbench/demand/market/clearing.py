@@ -35,13 +35,13 @@ class ElasticDemand(Arrays):
 
     @takes(price=POSITIVE, compute=NOT_NEGATIVE, reference_price=POSITIVE)
     def at(self, price: ArrayLike, compute: ArrayLike, *, reference_price: ArrayLike) -> Array:
-        """Compute asked for at a `price`, where `compute` is asked for at the reference: compute (price / reference)^-elasticity."""
+        """Compute demanded at a `price`, where `compute` is at the reference: compute (price / reference)^-elasticity."""
         broadcast(elasticity=self.elasticity, price=price, compute=compute, reference_price=reference_price)
         return np.asarray(compute * np.divide(price, reference_price) ** -np.asarray(self.elasticity, dtype=float))
 
     @takes(efficiency=POSITIVE)
     def jevons(self, efficiency: ArrayLike) -> Array:
-        """Compute asked for, after over before, when a task takes `efficiency` times less of it and compute costs what it did.
+        """Compute demanded, after over before, when a task takes `efficiency` times less of it and compute costs what it did.
 
         Tasks grow as efficiency^elasticity, compute as one power less.
         """

@@ -29,7 +29,7 @@ POWER = np.int8(BINDING.index("power"))
 BLOCK = 4096
 MOST_ORDERED = 2.0  #: logarithm of the capacity that is ordered at most for the end of a lead time, over what is installed
 
-#: Axes of the inputs behind which stand the futures.
+#: Axes of the inputs, before that of the futures.
 SHAPES = {
     "demand": ("class", "quarter"), "elasticity": ("class",), "long_run_cost": ("quarter",),
     "installed": ("vintage",), "shipping": ("due",), "limits": ("limit", "quarter"), "power_added": ("quarter",),
@@ -185,11 +185,11 @@ class _Block:
         self.log_cost = np.broadcast_to(np.log(f.long_run_cost / f.reference_price), (self.quarters, m))
         self.demand, limits = (np.broadcast_to(a, (len(a), self.quarters, m)) for a in (f.demand, f.limits))
         self.least, self.which = limits.min(axis=0), (limits.argmin(axis=0) + 1).astype(np.int8)
-        # vintages, oldest first; of each age the share that stands, and its draw over that of the newest
+        # vintages, oldest first; of each age the share that has not failed, and its draw over that of the newest
         self.old = len(f.installed)
         self.units, ages = np.zeros((self.old + self.quarters, m)), np.arange(self.old + self.quarters + foreseen + 1)[:, None]
-        self.stands = survival(ages, f.mean_life)
-        self.draws = self.stands * np.exp(f.draw_decline * ages)
+        self.alive = survival(ages, f.mean_life)
+        self.draws = self.alive * np.exp(f.draw_decline * ages)
         self.draw, self.shrink = f.draw.copy(), np.exp(-f.draw_decline)
         self.units[: self.old] = f.installed
         self.oldest, self.oldest_draw = np.zeros(m, dtype=np.intp), self.draw * np.exp(f.draw_decline * (self.old - 1))
@@ -232,7 +232,7 @@ class _Block:
         if self.added is not None:
             self.power += self.added[t]
             self.secured += self.added[t]
-        self.kept = np.einsum("vi,vi->i", units[:v], self.stands[v:0:-1])
+        self.kept = np.einsum("vi,vi->i", units[:v], self.alive[v:0:-1])
         self.load = np.einsum("vi,vi->i", units[:v], self.draws[v:0:-1]) * self.draw
         due = np.take(self.placed.reshape(-1), self.due_at, mode="clip")
         self.due_at += len(due)
@@ -254,7 +254,7 @@ class _Block:
         self.ordered -= deployed
         self.supply = np.add(self.kept, deployed, out=out["supply"][t])
         if not self.supply.all():
-            raise InputError(f"installed, mean_life: nothing stands in quarter {t} of some future, so that no price clears")
+            raise InputError(f"installed, mean_life: nothing is left in quarter {t} of some future, so that no price clears")
         out["waiting"][t], out["power"][t], out["drawn"][t], out["binding"][t] = self.waiting, self.power, self.load, code
 
     def clear(self, t: int) -> None:
@@ -288,7 +288,7 @@ class _Block:
         if t:
             self.growth += (self.seen[t - 1] - self.growth) / f.memory
         v, later = self.old + t + 1, self.foreseen
-        lost = self.supply - np.einsum("vi,vi->i", self.units[:v], self.stands[v + later - 1 : later - 1 : -1])
+        lost = self.supply - np.einsum("vi,vi->i", self.units[:v], self.alive[v + later - 1 : later - 1 : -1])
         lost *= f.chip_lead / later
         aim = f.chip_response * gap + self.entered
         order = self.supply * np.exp(np.minimum(self.reach * self.growth + aim, MOST_ORDERED))

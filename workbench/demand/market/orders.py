@@ -19,8 +19,8 @@ COST = Rule(above=0, infinite=True, unit="USD a unit and quarter")
 class OrderPlan(Arrays):
     """Orders made now for all quarters, and what they cost in each future; quarters on the first axis, futures on the last."""
 
-    orders: Array  #: units to order in each quarter, (quarters,); they stand a lead time later
-    owned: Array  #: units of the plan that stand in each quarter, beyond those held, (quarters,)
+    orders: Array  #: units to order in each quarter, (quarters,); installed a lead time later
+    owned: Array  #: units of the plan that are installed in each quarter, beyond those held, (quarters,)
     need: Array  #: net of what is held, (quarters, futures)
     lead: int  #: [quarters]
     own_usd_per_quarter: Array  #: of a unit that comes in each quarter, in it and in all after it, used or not, (quarters,)
@@ -48,7 +48,7 @@ class OrderPlan(Arrays):
 
     @takes(owned=UNITS)
     def cost_of(self, owned: ArrayLike) -> Array:
-        """The same for any plan of units that stand, (quarters,)."""
+        """The same for any plan of units installed, (quarters,)."""
         q = to_shape("owned", owned, self.own_usd_per_quarter.shape)
         short = np.maximum(self.need - q[:, None], 0.0)
         return np.asarray((self.user_cost * q).sum() + (self.short_usd_per_quarter * short).sum(axis=0))
@@ -74,7 +74,7 @@ class OrderPlan(Arrays):
             "mean need": self.need.mean(axis=1),
             "95 % of needs": np.quantile(self.need, 0.95, axis=1),
         }
-        ordered = np.arange(len(self.need)) >= self.lead  # before, nothing stands; what was ordered is not given back
+        ordered = np.arange(len(self.need)) >= self.lead  # before, nothing is installed; what was ordered is not given back
         return {name: self.cost_of(np.maximum.accumulate(np.where(ordered, q, 0.0))) for name, q in plans.items()}
 
     def regret(self) -> pl.DataFrame:
@@ -136,7 +136,7 @@ def order_plan(
     margin_usd_per_quarter : array_like
         Lost where a unit is neither owned nor leased; infinite: everything is served.
     held : array_like, shape (quarters,)
-        Units that stand already, sunk.
+        Units installed already, sunk.
 
     Raises
     ------
