@@ -3,8 +3,10 @@
 import numpy as np
 import polars as pl
 import pytest
+from typer.testing import CliRunner
 
 from workbench import catalogue, tables
+from workbench.cli import app
 from workbench.demand.forecast import sealed
 from workbench.errors import InputError
 
@@ -63,3 +65,16 @@ def test_a_changed_row_is_refused(file):
 def test_what_ships_is_as_it_was_sealed():
     assert sealed.score(tables.DATA / "sealed_forecasts.csv").height >= 0
     assert catalogue.table("sealed_forecasts").height >= 30
+
+
+def test_the_command_seals_and_scores(file, tmp_path):
+    run = CliRunner()
+    path = tmp_path / "mine.csv"
+    path.write_bytes(file.read_bytes())
+    scored = run.invoke(app, ["forecasts", "score", str(path)])
+    assert scored.exit_code == 0
+    assert "inside_80" in scored.output
+    assert run.invoke(app, ["forecasts", "seal", str(path)]).exit_code == 0
+    assert path.read_bytes() == file.read_bytes()  # all of it was sealed before
+    with pytest.raises(InputError, match="forecasts open: expected seal or score"):
+        run.invoke(app, ["forecasts", "open", str(path)], catch_exceptions=False)
