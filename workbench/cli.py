@@ -226,7 +226,7 @@ def tour(
 
     names, runs = shipped(), []
     with show.progress_bar("notebooks") as progress:
-        for done in execute_all(names, out):
+        for done in execute_all(names, out, "index.html"):
             runs.append(done)
             progress(len(runs), sum(bool(run.error) for run in runs), len(names))
     index = files.place(out, "index.html")
@@ -363,6 +363,21 @@ def calibrate(
             f"{table.height} rows: {path}",
             sep="\n",
         )
+
+
+@app.command()
+def forecasts(
+    action: Annotated[str, typer.Argument(help="seal: forecast every series and append to FILE with date and hash; score: what came.")],
+    file: Annotated[Path, typer.Argument(help="CSV of sealed forecasts.")] = Path("sealed_forecasts.csv"),
+) -> None:
+    """Seal forecasts of capital expenditure, chips, tokens, power, rents and users, or score those whose time has come."""
+    from workbench.demand.forecast import sealed
+
+    if action not in ("seal", "score"):
+        raise InputError(f"forecasts {action}: expected seal or score")
+    frame = sealed.seal(file) if action == "seal" else sealed.score(file)
+    shown = frame.select("series", "target", "p10", "p50", "p90", "seal") if action == "seal" else frame
+    _print_frame({str(i): [_cell(v) for v in row] for i, row in enumerate(shown.iter_rows(), 1)}, ["", *shown.columns])
 
 
 def main() -> None:
