@@ -37,7 +37,7 @@ def allocation(W, K, R, T):
         demand=rng.lognormal(0, 0.3, (W, 1)) * chips * R * K / W * 0.6 * 1.02 ** np.arange(T),
         value=rng.uniform(2, 5, (W, 1)) / 3600, installed=rng.uniform(0, chips, (K, R)) * old,
         power=rng.uniform(1000, 2000, K), idle_power=300.0, pue=rng.uniform(1.08, 1.4, R),
-        electricity_usd_per_kwh=rng.uniform(0.04, 0.15, (R, 1)), capital=rng.uniform(8000, 14000, K), operations=500.0,
+        electricity_usd_per_kwh=rng.uniform(0.04, 0.15, (R, 1)), price=rng.uniform(20_000, 40_000, (K, 1)), operations=500.0,
         supply=np.where(old, 0, chips * R * 0.2) * np.ones(T), power_limit=rng.uniform(0.8, 1.5, (R, 1)) * K * chips * 900,
         rate=0.07, survival=0.97, period=YEAR,
     )  # fmt: skip

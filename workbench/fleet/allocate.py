@@ -6,7 +6,6 @@ HiGHS. Question and answer are in `problem`, the rows in `programme`.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,10 +25,12 @@ TOLERANCE = 1e-9  #: reduced cost below which a column would lower the cost
 def allocate(fleet: Fleet, *, reproducible: bool = False) -> Plan:
     """The cheapest plan, with shadow prices.
 
-    min  sum over periods of disc [ energy + carbon + operations + value unmet + capital of what was bought - resale of what is retired ]
-    s.t. demand: sum throughput x + unmet >= demand;  chips: sum_w x <= availability stock;
+    min  sum over periods of disc [ energy + carbon + operations + shells + value unmet + price of what is bought - resale of what goes ]
+         - resale of what stands at the end
+    s.t. demand: sum throughput x + unmet >= demand, in each typical hour, or over the period for work that may wait;
+         chips: sum_w x <= availability stock in each hour;  shells: rated power of the stock <= shells there and built, which stay;
          stock follows purchases, retirement, survival, and what is bought stands;
-         power, supply, vendors' shares, budget, carbon, water within their limits
+         power, supply, vendors' shares, budget, carbon within their limits
 
     A standing chip draws its idle power, a working one its full power; between the two power is taken as linear in work, which is exact
     where a chip is either at work or idle, and understates chips that all run half full (`chips.power` is concave).
@@ -69,19 +70,6 @@ def allocate(fleet: Fleet, *, reproducible: bool = False) -> Plan:
         _fix_integers(programme)
     values, marginals, cost = _solve(programme, reproducible)
     return _plan(fleet, programme, values, marginals, cost)
-
-
-def fungibility(fleet: Fleet, groups: tuple[int, ...]) -> float:
-    """What one fungible fleet is worth over the same fleet partitioned by `groups` of work [USD]: the difference of the two optima.
-
-    Examples
-    --------
-    >>> fleet = Fleet(("chat", "train"), ("H100",), ("eastus",), throughput=1.0, demand=[[5.0, 2.0], [2.0, 5.0]], value=1e-3, installed=7.0,
-    ...               power=1e3, idle_power=100.0, pue=1.2, electricity_usd_per_kwh=0.08)
-    >>> round(fungibility(fleet, (0, 1)))
-    92148
-    """
-    return allocate(replace(fleet, groups=groups)).cost - allocate(replace(fleet, groups=())).cost
 
 
 def _solve(p: Programme, reproducible: bool) -> tuple[Array, Array, float]:
@@ -145,6 +133,10 @@ def _fix_integers(p: Programme) -> None:
 def _plan(fleet: Fleet, p: Programme, values: Array, marginals: Array, cost: float) -> Plan:
     found = {name: take(block, values) for name, block in p.columns.items()}
     shadow = {name: take(block, marginals) for name, block in p.rows.items()}
+    shadow["power"] = shadow["power"].sum(axis=1)  # the limit is one for all hours, and so is the demand that they share
+    shadow["shells"] = shadow["shells"].sum(axis=1)
+    shadow["demand"] = (shadow["demand"] * p.asked.values[..., None]).sum(axis=1)
+    chips = np.einsum("wkrht,h->wkrt", found["x"], p.figures["hours"].values)
     # the limit of a site or a design that may be taken or left counts only where it is taken
     for row, block in (("power", "open"), ("supply", "design")):
         shadow[row] = np.where((p.columns[block].values >= 0)[:, None], shadow[row] * found[block][:, None], shadow[row])
@@ -154,12 +146,14 @@ def _plan(fleet: Fleet, p: Programme, values: Array, marginals: Array, cost: flo
     return Plan(
         fleet=fleet,
         cost=cost,
-        chips=found["x"],
+        chips=chips,
+        by_hour=found["x"],
         stock=stock,
         bought=bought,
         retired=np.maximum(before + bought - stock, 0.0),  # by the books: what was there and came, and no longer stands
-        unmet=found["unmet"],
-        facility_power=p.facility_power(found["x"], stock),
+        unmet=np.einsum("wht,wh->wt", found["unmet"], p.due.values),
+        facility_power=p.facility_power(chips, stock),
+        shells=found["shells"],
         opened=found["open"],
         designed=found["design"],
         shadow=shadow,

@@ -1,4 +1,4 @@
-"""Money over time: annuity, present value, internal rate of return, payback."""
+"""Money over time: annuity, present value, internal rate of return."""
 
 from __future__ import annotations
 
@@ -100,20 +100,6 @@ def irr(cash_flows: ArrayLike) -> Array:
     for start in range(0, flat.shape[0], BLOCK):
         rates[start : start + BLOCK] = _irr(np.ascontiguousarray(flat[start : start + BLOCK].T))
     return rates.reshape(flows.shape[:-1])
-
-
-@takes(cash_flows=FLOWS)
-def payback(cash_flows: ArrayLike) -> Array:
-    """Periods until flows (..., periods), the first now, repay what was paid out: 0 where nothing is owed, inf where they never do."""
-    flows = np.asarray(cash_flows)
-    balance = np.cumsum(flows, axis=-1)
-    owed = balance < 0
-    last = np.where(owed.any(axis=-1), owed.shape[-1] - 1 - np.argmax(owed[..., ::-1], axis=-1), -1)  # last period in debt
-    end = np.minimum(last + 1, owed.shape[-1] - 1)
-    debt = np.take_along_axis(balance, np.maximum(last, 0)[..., None], axis=-1)[..., 0]
-    income = np.take_along_axis(flows, end[..., None], axis=-1)[..., 0]
-    part = np.divide(-debt, income, out=np.zeros_like(debt), where=income > 0)
-    return np.where(last < 0, 0.0, np.where(last == owed.shape[-1] - 1, np.inf, last + part))
 
 
 def _irr(flows: Array) -> Array:

@@ -188,11 +188,6 @@ def price_of(chip: Chip) -> Cost:
     return Cost("chip_price", chip.price, chip.price_low, chip.price_high, "USD", f"price of one {chip.name}", source, chip.note)
 
 
-def server_capital(chip: Chip) -> float:
-    """Price of a chip with its share of server and network [USD]."""
-    return price_of(chip).value * server_uplift(chip).value / (1 - catalogue.cost("network_capex_share").value)
-
-
 def server_uplift(chip: str | Chip) -> Cost:
     """Published price of a server over the price of its chips: a rack for rack-scale parts, an eight-chip server otherwise."""
     return catalogue.cost("server_uplift_rack_scale" if catalogue.chip(chip).server == "rack_scale" else "server_uplift_node")

@@ -183,6 +183,7 @@ class Backfill(Arrays):
     training: Array  #: share that training keeps, net of switching and penalty
     lost: Array  #: share that is on its way from one side to the other
     preemptions: Array  #: chip-switches from training to inference an hour, over the capacity
+    aside: Array  #: chips that training can't have, set aside or on their way, in each step but the first span (..., steps)
 
     @property
     def utilisation(self) -> Array:
@@ -235,7 +236,7 @@ def backfill(
     --------
     >>> load = [10, 10, 30, 30, 10, 10, 10, 10]
     >>> backfill(load, 100.0, step=60.0, reaction=120.0, switch=30.0)
-    Backfill(served=0.6, inference=0.1, training=0.816667, lost=0.0333333, preemptions=2)
+    Backfill(served=0.6, inference=0.1, training=0.816667, lost=0.0333333, preemptions=2, aside=10 to 30 (6,))
     """
     demand, c, less = map(np.asarray, (load, capacity, penalty))
     width = round(reaction / step)
@@ -260,6 +261,7 @@ def backfill(
     met = np.minimum(demand, kept - waiting)
     total = demand.sum(axis=-1)
     return Backfill(
+        aside=kept + gone,
         served=np.divide(met.sum(axis=-1), total, out=np.ones(shape), where=total > 0),
         inference=met.mean(axis=-1) / c,
         training=(cap - kept - gone).mean(axis=-1) / c * (1 - less),

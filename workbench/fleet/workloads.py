@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -11,12 +10,12 @@ import numpy as np
 from workbench import catalogue
 from workbench.arrays import Array, ArrayLike
 from workbench.catalogue import CPU, Chip
-from workbench.checks import LIFE_YEARS, NOT_NEGATIVE, PUE, SHARE, Rule, check_fields, numeric, one_of, takes, to_shape
+from workbench.checks import NOT_NEGATIVE, SHARE, Rule, check_fields, numeric, one_of, takes, to_shape
 from workbench.energy import ServerPower, server_power, site
 from workbench.energy.grid import Site
 from workbench.energy.server import all_in_ratio
 from workbench.errors import InputError, UnknownName
-from workbench.fleet.finance import USED, YEARLY
+from workbench.fleet.finance import USED, YEARLY, annuity
 from workbench.fleet.ownership import ownership_cost, server_uplift
 from workbench.fleet.problem import LIMIT, Fleet, whether
 from workbench.units import HOUR
@@ -126,8 +125,9 @@ def work_today(
 
 @takes(
     demand=Rule(least=0.0, last="periods", apart=True),
-    wacc=replace(YEARLY, one=True),
-    server_life_years=replace(LIFE_YEARS, one=True),
+    rate=replace(YEARLY, one=True),
+    price_decline=replace(NOT_NEGATIVE, one=True),
+    used=replace(SHARE, one=True),
     latency=replace(LIMIT, apart=True),
 )
 def fleet_of(
@@ -137,14 +137,17 @@ def fleet_of(
     *,
     demand: ArrayLike,
     installed: ArrayLike,
-    wacc: float,
-    server_life_years: float,
+    rate: float,
+    price_decline: float = 0.0,
+    used: float = 0.0,
     price: ArrayLike | None = None,
     power: ArrayLike | None = None,
     latency: ArrayLike | None = None,
     **more: Any,
 ) -> Fleet:
-    """A `Fleet` from the catalogue: throughput from data sheets, power from all-in ratios, capital and upkeep from `ownership_cost`.
+    """A `Fleet` from the catalogue: throughput from data sheets, power from all-in ratios, price and upkeep as `ownership_cost` has them.
+
+    Work that is preemptible may wait for another hour of its period. A watt of shell costs its annuity, as `ownership_cost` charges it.
 
     Parameters
     ----------
@@ -156,10 +159,14 @@ def fleet_of(
     demand : array_like, shape (W, T)
         Units of work a second.
     installed : array_like, shape (K, R)
-    wacc, server_life_years : float
-        As `ownership_cost`.
+    rate : float
+        Discount rate a year, of shells as of the plan.
+    price_decline : float
+        Decline a year, continuous, of the price of each kind, 0 or more.
+    used : float
+        Share of that price which a used chip with its server and network brings at any time, 0 to 1.
     price : array_like, optional
-        [USD] (K,), nan where the catalogue's holds. Kinds that are not bought need none.
+        Of a chip, now [USD] (K,), nan where the catalogue's holds. Kinds that are not bought need none.
     power : array_like, optional
         Rated IT power with all that belongs to it [W] (K,), nan where the catalogue's holds: processors have no published one.
     latency : array_like, optional
@@ -171,14 +178,14 @@ def fleet_of(
     Raises
     ------
     InputError
-        For a machine without power, one that can be bought without a price, a water_limit where a site does not publish its water, a site
-        whose figures change from hour to hour, and names that `Fleet` does not have.
+        For a machine without power, one that can be bought without a price, a site whose figures change from hour to hour, and names
+        that `Fleet` does not have.
 
     Examples
     --------
     >>> work = (CLASSES[0].priced_at("H100", 2.35),)
-    >>> fleet_of(work, ("H100", "GB300"), ("eastus",), demand=[[200.0]], installed=[[500], [0]], wacc=0.07, server_life_years=5).capital
-    array([ 9528.83597643, 17159.55900217])
+    >>> fleet_of(work, ("H100", "GB300"), ("eastus",), demand=[[200.0]], installed=[[500], [0]], rate=0.07).price.round().ravel()
+    array([31652., 61157.])
     """
     kinds, places = tuple(map(machine_of, machines)), tuple(map(site, sites))
     if unknown := set(more) - {f.name for f in fields(Fleet)}:
@@ -188,10 +195,6 @@ def fleet_of(
         away = to_shape("latency", latency, (len(places),))
         near = np.array([[tolerated.latency] for tolerated in work]) >= away
         more["allowed"] = near & (to_shape("allowed", whether("allowed", more.get("allowed", True)), near.shape) > 0)
-    if np.any(np.isfinite(numeric("water_limit", more.get("water_limit", np.inf)))):
-        for place, name in itertools.product(places, ("wue_l_per_kwh", "grid_water_l_per_kwh")):
-            if getattr(place, name) is None:
-                raise InputError(f"water_limit: {place.name} has no published {name}; give it to `site`")
     prices, watts = _each("price", price, n), _each("power", power, n)
     bought = to_shape("supply", LIMIT("supply", more.get("supply", 0.0)), (n, periods)).max(axis=1) > 0
     at_work, idle, rated = np.array([_power(machine, own) for machine, own in zip(kinds, watts, strict=True)]).T
@@ -203,8 +206,7 @@ def fleet_of(
         chip_price=np.nan_to_num(prices),
         power=ServerPower(rated, at_work),
         electricity_usd_per_kwh=0.0,
-        wacc=wacc,
-        server_life_years=server_life_years,
+        wacc=rate,
         server_uplift=np.array([server_uplift(machine).value if isinstance(machine, Chip) else 1.0 for machine in kinds]),
     )
     for figure in ("electricity_usd_per_kwh", "carbon_g_per_kwh"):
@@ -212,9 +214,8 @@ def fleet_of(
             more[figure] = _yearly(places, figure, figure)[:, None]
     if "pue" not in more:
         more["pue"] = _yearly(places, "pue", "pue")
-    if "water_l_per_kwh" not in more:
-        on_site, of_grid = (_yearly(places, name, "water_l_per_kwh") for name in ("wue_l_per_kwh", "grid_water_l_per_kwh"))
-        more["water_l_per_kwh"] = on_site / to_shape("pue", PUE("pue", more["pue"]), on_site.shape) + of_grid
+    servers = (cost.capital + cost.network) / annuity(1.0, rate, catalogue.cost("server_life_years").value)  # price with server and network
+    path = servers[:, None] * np.exp(-price_decline * np.arange(periods + 1))
     derived = dict(
         work=tuple(w.name for w in work),
         kinds=tuple(m.name for m in kinds),
@@ -225,7 +226,12 @@ def fleet_of(
         installed=installed,
         power=at_work,
         idle_power=idle,
-        capital=cost.capital + cost.network + cost.facility,
+        price=path[:, :-1],
+        resale=used * path,
+        rated_power=rated,
+        shell_cost=annuity(catalogue.cost("facility_capex_usd_per_w").value, rate, catalogue.cost("facility_life_years").value),
+        movable=np.array([w.preemptible for w in work]),
+        rate=rate,
         operations=cost.staff + cost.maintenance,
         vendor=tuple(m.vendor for m in kinds),
     )
