@@ -254,13 +254,11 @@ FLEET = {
     "rated_power": 1500.0,
     "shells": 1e6,
     "shell_cost": 1.2,
-    "site_cost": 0.0,
-    "design_cost": 0.0,
 }
 LIMITS = free("value", "supply", "power_limit", "carbon_limit", "shells", "budget", kinds=LIMIT)
 FLEET_ALLOWED = (
     free("throughput", "demand", "installed", "idle_power", "price", "operations", "resale", "carbon_g_per_kwh", "carbon_usd_per_t")
-    | free("rated_power", "shell_cost", "site_cost", "design_cost")
+    | free("rated_power", "shell_cost")
     | {"electricity_usd_per_kwh": SIGNED, "rate": SIGNED}
     | LIMITS
 )

@@ -140,13 +140,6 @@ def test_weak_duality_and_complementary_slackness():
     assert all((values >= -1e-9).all() for values in plan.shadow.values())
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_a_partition_is_never_cheaper_where_sites_are_opened_whole(seed):
-    cost = np.random.default_rng(seed).uniform(2e4, 6e4, 6)
-    f = problem(seed, R=6, installed=0.0, site_cost=cost, design_cost=np.array([1e4, 0, 2e4, 0]))
-    assert apart(f, (0, 1, 2)) >= -1e-9 * fleet.allocate(f).cost
-
-
 def test_a_partition_is_never_cheaper():
     f = problem(3)
     assert apart(f, (0, 1, 2)) >= -1e-6
@@ -181,25 +174,6 @@ def test_carbon_price_moves_work_to_clean_grids():
     assert priced.facility_power[dirty].sum() <= free.facility_power[dirty].sum() + 1e-6
 
 
-def test_a_site_is_opened_whole_and_its_power_priced():
-    f = problem(7, installed=0.0, site_cost=np.array([5e4, 5e4, 1e9]))
-    plan = fleet.allocate(f)
-    assert set(np.round(plan.opened, 9)) <= {0.0, 1.0}
-    assert plan.opened[2] == 0  # nobody pays a billion for it
-    assert plan.stock[:, 2].sum() == pytest.approx(0, abs=1e-9)
-    assert plan.shadow["power"].shape == (3, 3)
-
-
-def test_power_of_a_site_that_was_opened_is_worth_what_more_of_it_saves():
-    f = problem(7, installed=0.0, site_cost=np.array([5e4, 5e4, 1e9]))
-    plan = fleet.allocate(f)
-    at = tuple(int(i) for i in np.unravel_index(plan.shadow["power"].argmax(), (3, 3)))
-    assert plan.opened[at[0]] == 1
-    below, above = slopes(f, "power_limit", at, (3, 3))
-    assert plan.shadow["power"][at] == pytest.approx(-(below + above) / 2, rel=1e-6)
-    assert (plan.shadow["power"][2] == 0).all()  # a site left alone has no power to be worth anything
-
-
 def test_what_is_retired_is_what_left_the_books():
     f = problem(11)
     plan = fleet.allocate(f)
@@ -229,14 +203,6 @@ def test_nothing_is_bought_to_be_thrown_away():
     assert (plan.stock >= plan.bought - 1e-9).all()
 
 
-def test_a_design_is_paid_before_its_chips_come():
-    cheap = fleet.allocate(problem(8, design_cost=np.array([1.0, 0, 0, 0])))
-    dear = fleet.allocate(problem(8, design_cost=np.array([1e12, 0, 0, 0])))
-    assert dear.designed[0] == 0
-    assert dear.bought[0].sum() == pytest.approx(0, abs=1e-9)
-    assert dear.cost >= cheap.cost - 1e-6
-
-
 def one(**changed):
     given = {
         "work": ("chat",),
@@ -259,7 +225,10 @@ def one(**changed):
     [
         ({}, r"no plan keeps every limit.*demand \(chat, period 1\) by 3 of 9"),
         ({"power_limit": 4000.0}, r"demand \(chat, period 1\) by 5.667 of 9.*held back by power \(eastus, period 0\)"),
-        ({"value": 1.0, "electricity_usd_per_kwh": -0.08, "supply": np.inf}, "the plan has no bound: .*earns money without a limit"),
+        (
+            {"value": 1.0, "electricity_usd_per_kwh": -0.08, "supply": np.inf},
+            "the plan has no bound: check for a negative",
+        ),
         ({"throughput": np.ones((2, 3))}, r"throughput of shape \(2, 3\): expected one that broadcasts to \(1, 1\)"),
         ({"allowed": False}, r"by 9 of 9; .*nothing that can do chat stands or can be bought where it may run"),
         ({"supply": 1.0, "price": 100.0, "budget": 50.0}, r"demand \(chat, period 1\) by 2 of 9; held back by budget \(period \d\)"),
@@ -273,8 +242,6 @@ def one(**changed):
         ({"idle_power": 2000.0}, "idle_power exceeds power"),
         ({"survival": 0.0}, "survival = 0"),
         ({"groups": (1, 2)}, "groups = "),
-        ({"supply": np.inf, "design_cost": 1.0, "price": 1.0, "value": 1.0}, "needs a finite supply"),
-        ({"site_cost": 1.0, "value": 1.0}, "needs a finite power_limit"),
         ({"value": np.nan}, "value = nan: expected 0 or more"),
         ({"hours": (0.5, 0.4)}, "hours: shares of a period that add up to 0.9; expected 1"),
         ({"hours": (0.5, 0.5), "shape": (1.0, 2.0)}, "shape: the mean of chat over the hours is 1.5; expected 1"),

@@ -1,7 +1,7 @@
 """Allocation: which work runs on which chips, where and when, what to buy and retire, and what one more of anything scarce is worth.
 
-A linear programme (mixed-integer where sites or designs are taken whole), built as arrays without a loop over variables and solved by
-HiGHS. Question and answer are in `problem`, the rows in `programme`.
+A linear programme, built as arrays without a loop over variables and solved by HiGHS. Question and answer are in `problem`, the rows in
+`programme`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import numpy as np
 
 from workbench.errors import InputError
 from workbench.fleet.problem import Array, Fleet, Plan
-from workbench.fleet.programme import Programme, build, explain_infeasible, explain_unbounded, take
+from workbench.fleet.programme import Programme, build, explain_infeasible, take
 
-GAP = 1e-9  #: of mixed-integer plans to the best bound; the solver's own 1e-4 could make a partition look cheaper than the pool
+UNBOUNDED = "check for a negative electricity price without a power_limit, and give supply a limit"
 PRICED = 1e-9  #: marginals, in scaled money, that count as a price
 MANY, FEW = 10, 5_000  #: columns over rows, and columns, from which it pays to leave most of them out at first
 LARGE = 50_000  #: columns from which the interior point, with crossover to a vertex, is faster than the dual simplex
@@ -42,16 +42,10 @@ def allocate(fleet: Fleet, *, reproducible: bool = False) -> Plan:
         Several plans may cost the same (two kinds of work change places), and which one a solver meets hangs on the last bit of its
         input. Solve again among them for the one that prefers what is listed first, so that every machine prints the same plan.
 
-    Returns
-    -------
-    Plan
-        Shadow prices of mixed-integer plans hold the integers where they are.
-
     Raises
     ------
     InputError
-        For limits that no plan can keep (it names the rows that can't hold, and by how much), and objectives without a bound (it names
-        what grows).
+        For limits that no plan can keep (it names the rows that can't hold, and by how much), and objectives without a bound.
 
     References
     ----------
@@ -66,8 +60,6 @@ def allocate(fleet: Fleet, *, reproducible: bool = False) -> Plan:
     ([[1.0, 0.667]], 104014)
     """
     programme = build(fleet)
-    if programme.integer.any():
-        _fix_integers(programme)
     values, marginals, cost = _solve(programme, reproducible)
     return _plan(fleet, programme, values, marginals, cost)
 
@@ -83,7 +75,7 @@ def _solve(p: Programme, reproducible: bool) -> tuple[Array, Array, float]:
     if found.status == 2:
         raise InputError(explain_infeasible(p))
     if found.status in (3, 4):
-        raise InputError(explain_unbounded(p))
+        raise InputError(f"the plan has no bound: {UNBOUNDED}")
     if found.status != 0:
         raise InputError(f"the allocation was not solved: {found.message}")
     values = found.plan
@@ -109,27 +101,6 @@ def _scales(p: Programme) -> tuple[Array, float]:
     return rows, 1 / max(float(np.abs(p.cost).max(initial=0.0)), 1e-30)
 
 
-def _fix_integers(p: Programme) -> None:
-    """Fix the integers at their optimum: `milp` gives no shadow prices, the linear programme around it does."""
-    from scipy import sparse
-    from scipy.optimize import Bounds, LinearConstraint, milp
-
-    rows, money = _scales(p)
-    result = milp(
-        p.cost * money,
-        integrality=p.integer,
-        bounds=Bounds(p.lower, p.upper),
-        constraints=LinearConstraint(sparse.diags_array(rows) @ p.matrix, ub=p.limit * rows),
-        options={"mip_rel_gap": GAP},
-    )
-    if result.status == 2:
-        raise InputError(explain_infeasible(p))
-    if result.x is None:
-        raise InputError(explain_unbounded(p))
-    whole = p.integer > 0
-    p.lower[whole] = p.upper[whole] = np.round(result.x[whole])
-
-
 def _plan(fleet: Fleet, p: Programme, values: Array, marginals: Array, cost: float) -> Plan:
     found = {name: take(block, values) for name, block in p.columns.items()}
     shadow = {name: take(block, marginals) for name, block in p.rows.items()}
@@ -137,9 +108,6 @@ def _plan(fleet: Fleet, p: Programme, values: Array, marginals: Array, cost: flo
     shadow["shells"] = shadow["shells"].sum(axis=1)
     shadow["demand"] = (shadow["demand"] * p.asked.values[..., None]).sum(axis=1)
     chips = np.einsum("wkrht,h->wkrt", found["x"], p.figures["hours"].values)
-    # the limit of a site or a design that may be taken or left counts only where it is taken
-    for row, block in (("power", "open"), ("supply", "design")):
-        shadow[row] = np.where((p.columns[block].values >= 0)[:, None], shadow[row] * found[block][:, None], shadow[row])
     stock, bought = found["stock"].sum(axis=0), found["bought"].sum(axis=0)
     installed, survival = p.figures["installed"].values, p.figures["survival"].values
     before = np.concatenate([installed[..., None], stock[..., :-1] * survival[:, None, None]], axis=-1)
@@ -154,8 +122,6 @@ def _plan(fleet: Fleet, p: Programme, values: Array, marginals: Array, cost: flo
         unmet=np.einsum("wht,wh->wt", found["unmet"], p.due.values),
         facility_power=p.facility_power(chips, stock),
         shells=found["shells"],
-        opened=found["open"],
-        designed=found["design"],
         shadow=shadow,
     )
 

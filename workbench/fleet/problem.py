@@ -100,8 +100,6 @@ class Fleet(Arrays):
     availability: float = 1.0  #: share of standing chips that are not in repair
     rate: float = 0.0  #: discount rate a year, as `annuity` takes it
     period: float = YEAR  #: [s]
-    site_cost: ArrayLike = 0.0  #: of opening a region [USD] (R,); with it, power_limit is there only if the site is opened
-    design_cost: ArrayLike = 0.0  #: of making a kind exist [USD] (K,): its NRE
 
     def __post_init__(self) -> None:
         figures(self)
@@ -127,7 +125,7 @@ FIGURES: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
     "allowed": ("WR", whether), "power_limit": ("RT", LIMIT), "carbon_g_per_kwh": ("RT", INTENSITY), "carbon_limit": ("T", LIMIT),
     "carbon_usd_per_t": ("T", CARBON_PRICE), "budget": ("T", LIMIT), "rated_power": ("K", NOT_NEGATIVE), "shells": ("R", LIMIT),
     "shell_cost": ("R", NOT_NEGATIVE), "hours": ("H", SHARE), "shape": ("WH", NOT_NEGATIVE), "movable": ("W", whether),
-    "survival": ("K", USED), "site_cost": ("R", NOT_NEGATIVE), "design_cost": ("K", NOT_NEGATIVE),
+    "survival": ("K", USED),
 }  # fmt: skip
 #: What figures in the units that people use are in SI.
 SI = {"electricity_usd_per_kwh": 1 / KWH, "carbon_g_per_kwh": GRAM / KWH, "carbon_usd_per_t": 1 / TONNE}
@@ -183,8 +181,6 @@ class Plan(Arrays):
     unmet: Array  #: work left undone a second (W, T)
     facility_power: Array  #: mean of the hours [W] (R, T)
     shells: Array  #: IT power of the shells built by then [W] (R, T)
-    opened: Array  #: share of each site opened (R,): 0 or 1
-    designed: Array  #: whether a kind's NRE is paid (K,)
     shadow: dict[str, Array] = field(repr=False)  #: by row: what one more unit of its limit saves, discounted to now [USD]
 
     @property

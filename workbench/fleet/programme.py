@@ -50,10 +50,6 @@ class Programme:
         row, column, value = map(np.concatenate, zip(*self.entries, strict=True))
         self.matrix = sparse.csr_array((value, (row, column)), shape=(self.n_rows, self.n))
         self.limit, self.lower, self.upper = np.concatenate(self.limits), np.zeros(self.n), np.full(self.n, np.inf)
-        self.integer = np.zeros(self.n, dtype=np.int64)  # 1 where a variable is whole
-        for name in ("open", "design"):
-            index = self.columns[name].values
-            self.upper[index[index >= 0]] = self.integer[index[index >= 0]] = 1
 
     def priority(self) -> Array:
         """How soon a solver should look at each column: work on chips that have a comparative advantage in it first, all else at once."""
@@ -126,11 +122,8 @@ def _numbered(there: Array, start: int) -> Array:
 
 
 def _columns(b: Programme) -> None:
-    """Chips at work, standing, bought, retired; work left undone; shells built, sites opened and designs paid."""
-    some = {
-        name: meet(np.greater, b.figures[name], 0.0)
-        for name in ("throughput", "allowed", "installed", "supply", "site_cost", "design_cost", "hours")
-    }
+    """Chips at work, standing, bought, retired; work left undone; shells built."""
+    some = {name: meet(np.greater, b.figures[name], 0.0) for name in ("throughput", "allowed", "installed", "supply", "hours")}
     there = meet(np.logical_or, Named("K", np.asarray(some["supply"].values.any(axis=1))), some["installed"])
     b.add_columns("x", "WKRHT", meet(np.logical_and, meet(np.logical_and, some["throughput"], some["allowed"]), there))
     b.add_columns("stock", "GKRT", there)
@@ -138,8 +131,6 @@ def _columns(b: Programme) -> None:
     b.add_columns("retired", "GKRT", there)
     b.add_columns("unmet", "WHT", meet(lambda usd, due: np.isfinite(usd) & (due > 0), b.figures["value"], b.due))
     b.add_columns("shells", "RT", meet(np.isfinite, b.figures["shells"]))
-    b.add_columns("open", "R", some["site_cost"])
-    b.add_columns("design", "K", some["design_cost"])
 
 
 def _cost(b: Programme) -> None:
@@ -157,8 +148,6 @@ def _cost(b: Programme) -> None:
     b.price("shells", a["shell_cost"] * b.years * b.discount)
     with np.errstate(invalid="ignore"):
         b.price("unmet", a["value"] * b.fleet.period * b.discount * b.due)
-    b.price("open", a["site_cost"])
-    b.price("design", a["design_cost"])
 
 
 def _demand(b: Programme) -> None:
@@ -194,15 +183,10 @@ def _stock(b: Programme) -> None:
 
 
 def _power(b: Programme) -> None:
-    """Power at the meter of each site; a site that is to be opened has it only then."""
-    limit, sites = b.figures["power_limit"], meet(np.greater, b.figures["site_cost"], 0.0)
-    if not np.all(np.isfinite(limit.values[sites.values])):
-        raise InputError("site_cost: a site that can be opened needs a finite power_limit")
-    most = meet(lambda given, opened: np.where(opened, 0.0, given), limit, sites)
-    row = b.add_rows("power", most + b.figures["hours"] * 0.0)
+    """Power at the meter of each site in each hour."""
+    row = b.add_rows("power", b.figures["power_limit"] + b.figures["hours"] * 0.0)
     b.add(row, b.columns["x"], b.draw[1])
     b.add(row, b.columns["stock"], b.draw[0])
-    b.add(row, b.columns["open"], limit * -1.0)
 
 
 def _shells(b: Programme) -> None:
@@ -217,14 +201,8 @@ def _shells(b: Programme) -> None:
 
 
 def _supply(b: Programme) -> None:
-    """Chips that can be bought; of a kind that is to be designed only where its NRE is paid."""
-    supply, designs = b.figures["supply"], meet(np.greater, b.figures["design_cost"], 0.0)
-    if not np.all(np.isfinite(supply.values[designs.values])):
-        raise InputError("design_cost: a kind that must be designed needs a finite supply")
-    limit = meet(lambda most, made: np.where(most > 0, np.where(made, 0.0, most), np.inf), supply, designs)
-    row = b.add_rows("supply", limit)
-    b.add(row, b.columns["bought"], 1.0)
-    b.add(row, b.columns["design"], supply * -1.0)
+    """Chips that can be bought."""
+    b.add(b.add_rows("supply", meet(lambda most: np.where(most > 0, most, np.inf), b.figures["supply"])), b.columns["bought"], 1.0)
 
 
 def _vendors(b: Programme) -> None:
@@ -285,25 +263,6 @@ def explain_infeasible(p: Programme) -> str:
     nowhere = ", ".join(np.array(p.fleet.work)[idle])
     message += f"; nothing that can do {nowhere} stands or can be bought where it may run" if nowhere else ""
     return message + (f"; held back by {', '.join(holds)}" if holds else "")
-
-
-def explain_unbounded(p: Programme) -> str:
-    """What would grow without a limit: what reaches a bound that is put around everything."""
-    from scipy.optimize import linprog
-
-    box = 1e3 * max(float(np.abs(p.limit).max(initial=0.0)), 1.0)
-    result = linprog(p.cost, A_ub=p.matrix, b_ub=p.limit, bounds=np.stack([p.lower, np.minimum(p.upper, box)], axis=1), method="highs")
-    if result.x is None:
-        return f"the allocation was not solved: {result.message}"
-    grown = []
-    for name, block in p.columns.items():
-        far = np.argwhere((block.values >= 0) & (result.x[np.maximum(block.values, 0)] >= 0.99 * box))
-        if far.size:
-            grown.append(f"{name} ({_place(p.fleet, block, far[0])})")
-    return (
-        f"the plan has no bound: {'; '.join(grown) or 'some combination'} earns money without a limit; "
-        "check for a negative electricity price without a power_limit, and give supply a limit"
-    )
 
 
 def _place(f: Fleet, block: Named, at: Any) -> str:
