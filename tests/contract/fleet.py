@@ -6,7 +6,6 @@ from workbench.fabric import Cluster
 from workbench.fleet.finance import npv
 from workbench.fleet.pooling import Reserve, erlang_c
 from workbench.fleet.problem import Fleet
-from workbench.fleet.vintages import residual_value
 from workbench.fleet.workloads import CLASSES, Workload
 
 H100, GB300 = catalogue.chip("H100"), catalogue.chip("GB300")
@@ -129,17 +128,6 @@ FACTORY = [
         read=lambda work: work.tokens,
     ),
 ]
-
-# vintages
-VINTAGES = [
-    case(
-        "residual_value",
-        residual_value,
-        {"price": (0, 100, 200), "age_years": (-1, 2, 3), "growth_log10": (0, 0.14, 0.2)},
-        allow=free("price", "growth_log10") | {"age_years": SIGNED},
-    ),
-]
-
 
 # pooling and load
 POOLING = [
@@ -335,7 +323,7 @@ FLEETS = [
     ),
 ]
 
-CASES: list[Case] = [*FINANCE, *OWNED, *FACTORY, *VINTAGES, *POOLING, *DECISIONS, *FLEETS]
+CASES: list[Case] = [*FINANCE, *OWNED, *FACTORY, *POOLING, *DECISIONS, *FLEETS]
 #: Functions that take no number, and why they are not in the table.
 WITHOUT: dict[str, str] = {
     "ownership_errors": "takes nothing",

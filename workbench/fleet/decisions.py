@@ -121,30 +121,24 @@ def rent_or_own(
     chip : str or Chip
     rent : array_like, optional
         Per chip-hour [USD]: one number is today's, from which paths start; an array has the years of operation on its last axis and is
-        the path. If not given, that of the catalogue, by the longest of `TARIFFS` that is known.
-    decline : array_like, optional
-        Of rents a year, continuous, one a future. If not given, normal: its 5 % point what providers' own lists did, its 95 % point the
-        decline of the price of the same work (Epoch AI).
+        the path. If not given, that of the catalogue, by the first of `TARIFFS` that is known.
+    decline, depreciation : array_like, optional
+        Of rents and of resale prices a year, continuous, one a future. If not given, normal and linked: from what providers' own lists
+        did to the price of the same work (Epoch AI), and from what used H100s kept to the catalogue's resale at the end of a life.
     volatility : array_like, optional
         Of the random walk of the logarithm of rents, a square root of a year; if not given, that of providers' own lists.
-    depreciation : array_like, optional
-        Decline of resale prices a year, continuous, one a future. If not given, normal between what used H100s kept by 2026 and what
-        leaves the catalogue's resale at the end of a server's life; it moves with `decline`.
     used : array_like
-        Share of the hours needed, 0 to 1; an array has years on its last axis.
+        Share of the hours needed, 0 to 1; an array has years on its last axis. The bill stands whether chips are used or not.
     n_chips, wacc, cost
-        As `ownership_cost` takes them, as it does the names in `cost` (pue, electricity_usd_per_kwh, chip_price, facility_capex_usd_per_w,
-        ...); the whole bill stands whether chips are used or not.
-    years, build_years : int
-        Of operation, and of waiting for the building.
+        As `ownership_cost` takes them, and other names of it (pue, electricity_usd_per_kwh, chip_price, facility_capex_usd_per_w, ...).
+    years, build_years, n, seed : int
+        Of operation; of waiting for the building; futures drawn, and the seed of their numbers.
     extra : array_like
         Storage, egress and support on top of the rent, and rented hours that failures waste, over the rent.
     tax : array_like
         On profit, with straight-line depreciation over the years of operation and the life of the facility; losses are credited.
     debt, interest : array_like
         Share of what is bought that a loan pays, repaid in equal payments over the years of operation, and its interest a year.
-    n, seed : int
-        Futures drawn, and the seed of their numbers.
 
     Examples
     --------
@@ -263,7 +257,6 @@ class InHouse(Arrays):
 
     saving_per_chip: Array  #: present value at launch of one chip against the merchant work it replaces [USD]
     break_even_chips: Array  #: chips at which it pays; inf where each one loses
-    break_even_spend: Array  #: merchant spend on the same work at that volume [USD]
     net_present_value: Array  #: of the programme at the planned volume, at the time of the decision [USD]
     concession: Array  #: of that, what the vendor's answer in price on the rest of the fleet brings [USD]
 
@@ -310,36 +303,21 @@ def in_house_chip(
 
     Parameters
     ----------
-    nre : array_like
-        Design up to production, without respins [USD].
-    unit_cost : array_like
-        Cost of one chip of one's own, packaged and tested [USD].
-    merchant_price : array_like
-        Price today of the merchant chip that does the work of one [USD].
-    relative_performance : array_like
-        Work of one's own chip over that of the merchant chip that is sold today, on the work that moves.
-    volume : array_like
-        Chips wanted over the life of the design.
-    movable_share : array_like
-        Share of that work which software can move, 0 to 1.
-    lead_years : array_like
-        From decision to volume.
+    nre, port_cost, unit_cost, merchant_price : array_like
+        Design up to production, without respins; moving software, once; one chip of one's own, packaged and tested; the merchant chip
+        that does the work of one, today [USD].
+    relative_performance, volume, movable_share : array_like
+        Work of one's own chip over that of the merchant chip of today; chips wanted over the life of the design; share that can move.
+    lead_years, life_years, rate : array_like
+        From decision to volume; of the chip; discount rate a year, 0 to 10.
     price_decline : array_like
         Decline a year of the merchant price of the same work, continuous (.32 for 27 % a year, 1 for 63 %), 0 or more.
-    rate : array_like
-        Discount rate a year, as `annuity` takes it, 0 to 10.
     respin_probability, respin_share, respin_years : array_like
         Of one more spin of the mask, its cost over the NRE, and the delay it brings.
-    port_cost : array_like
-        Moving software to it, once [USD].
     running_saving : array_like
         Power and networking saved a chip and year [USD]; negative where it draws more.
-    life_years : array_like
-        Of the chip.
-    merchant_fleet : array_like
-        Spend a year on merchant chips that stay [USD].
-    price_response : array_like
-        Share by which the vendor lowers the price of that, for as long as the chip lives.
+    merchant_fleet, price_response : array_like
+        Spend a year on merchant chips that stay [USD], and the share by which the vendor lowers its price, for as long as the chip lives.
 
     References
     ----------
@@ -366,5 +344,4 @@ def in_house_chip(
     pays = (saving > 0) & np.greater(movable_share, 0)
     chips = np.where(owed == 0, 0.0, np.where(pays, owed / np.where(pays, saving, 1.0), np.inf))
     value = moved * saving * np.exp(-r * lead) - once + concession
-    spend = np.where(np.isinf(chips), np.inf, np.where(np.isinf(chips), 0.0, chips) * replaced)  # inf, though replaced were 0
-    return InHouse(*np.broadcast_arrays(saving, chips, spend, value, concession))
+    return InHouse(*np.broadcast_arrays(saving, chips, value, concession))

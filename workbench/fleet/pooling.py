@@ -35,17 +35,9 @@ def erlang_c(servers: ArrayLike, load: ArrayLike) -> Array:
 
 @takes(load=Rule(least=0.0, below=1e12), wait_probability=USED)
 def servers_needed(load: ArrayLike, wait_probability: ArrayLike) -> NDArray[np.int64]:
-    """Fewest servers with which a request waits at most with `wait_probability`.
+    """Fewest servers with which a request of a `load` [erlang] waits at most with `wait_probability`, above 0; array_like, broadcast.
 
-    By bisection of whole numbers over all cases at once, which takes a third of the time of `scipy.optimize.elementwise.find_root` on real
-    ones.
-
-    Parameters
-    ----------
-    load : array_like
-        [erlang]
-    wait_probability : array_like
-        Above 0 and at most 1, where the fewest are those with which the queue does not grow for ever.
+    At 1 the fewest are those with which the queue does not grow for ever. By bisection of whole numbers over all cases at once.
 
     Examples
     --------
@@ -94,11 +86,8 @@ def newsvendor(mean: ArrayLike, deviation: ArrayLike, correlation: ArrayLike, *,
     Parameters
     ----------
     mean, deviation : array_like, shape (..., tenants)
-        Of each tenant's demand.
-    correlation : array_like
-        One coefficient between all pairs.
-    critical_ratio : array_like
-        .5 to below 1: below one half the reserve would be negative.
+    correlation, critical_ratio : array_like
+        One coefficient between all pairs; .5 to below 1.
 
     Raises
     ------
@@ -151,9 +140,8 @@ def diurnal(
         Hours since Monday midnight.
     mean, swing, peak_hour, weekend : array_like
         Mean load of a weekday, amplitude over the mean (0 to 1), hour of the peak, level of weekends; broadcast on leading axes.
-    service : float, optional
+    service, seed
         Chip-seconds of a request: the load then has the noise of Poisson arrivals, in the even steps of `hours`.
-    seed : int
 
     Examples
     --------
@@ -218,15 +206,10 @@ def backfill(
     Parameters
     ----------
     load : array_like, shape (..., steps)
-        Inference demand in chips.
-    capacity : array_like
-        Chips; broadcast against the leading axes.
-    step : float
-        Length of a step [s].
-    reaction : float
-        Time in which the scheduler follows [s]: whole steps, at most half the load.
-    switch : float
-        Time lost when a chip changes sides [s].
+        Inference demand in chips; `capacity` [chips] broadcasts against its leading axes.
+    step, reaction, switch : float
+        Length of a step; time in which the scheduler follows, in whole steps, at most half the load; time lost when a chip changes
+        sides [s].
     penalty : array_like
         Share of training throughput lost because a chip must suit both kinds of work, 0 to 1.
     partitioned : bool

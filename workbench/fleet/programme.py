@@ -1,7 +1,7 @@
 """The rows and columns of `allocate`, as arrays with named axes: one function for the columns, one for the cost, one a family of rows.
 
-linopy says the same in as many words on xarray, but a plan of 10,350 variables then takes 0.6 s instead of 0.04 s, and one of a million is
-not solved in 120 s by HiGHS as it gets it, instead of in 5 s by `solve`, which needs the arrays (linopy with highspy 1.16, one core).
+linopy says the same on xarray, but a plan of 10,350 variables then takes 0.6 s instead of 0.04 s, and one of a million is not solved in
+120 s by HiGHS as it gets it, instead of in 5 s by `solve`, which needs the arrays (linopy with highspy 1.16, one core).
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def take(block: Named, values: Array) -> Array:
 def build(f: Fleet) -> Programme:
     """The programme of a fleet."""
     p = Programme(f)
-    for family in (_columns, _cost, _demand, _chips, _stock, _power, _shells, _supply, _vendors, _budget, _carbon):
+    for family in (_columns, _cost, _demand, _chips, _stock, _power, _shells, _supply, _vendors, _carbon):
         family(p)
     p.assemble()
     return p
@@ -201,7 +201,8 @@ def _shells(b: Programme) -> None:
 
 
 def _supply(b: Programme) -> None:
-    """Chips that can be bought."""
+    """Chips that can be bought, and what may be paid for them."""
+    b.add(b.add_rows("budget", b.figures["budget"]), b.columns["bought"], b.figures["price"])
     b.add(b.add_rows("supply", meet(lambda most: np.where(most > 0, most, np.inf), b.figures["supply"])), b.columns["bought"], 1.0)
 
 
@@ -218,11 +219,6 @@ def _vendors(b: Programme) -> None:
             )
         mine = Named("VK", np.array(vendors)[:, None] == np.array(f.vendor))
         b.add(row, b.columns["bought"], meet(lambda own, usd: (own - f.vendor_share) * np.maximum(usd, 1e-9), mine, b.figures["price"]))
-
-
-def _budget(b: Programme) -> None:
-    """Price of what is bought."""
-    b.add(b.add_rows("budget", b.figures["budget"]), b.columns["bought"], b.figures["price"])
 
 
 def _carbon(b: Programme) -> None:

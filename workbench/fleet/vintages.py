@@ -10,9 +10,9 @@ import numpy as np
 import polars as pl
 
 from workbench import catalogue
-from workbench.arrays import Array, ArrayLike, Arrays
+from workbench.arrays import Arrays
 from workbench.catalogue import cost
-from workbench.checks import FINITE, NOT_NEGATIVE, Rule, takes
+from workbench.checks import Rule
 from workbench.errors import InputError, UnknownName
 from workbench.units import HOUR, KWH, TERA, YEAR
 
@@ -28,16 +28,6 @@ BASE_YEAR = 2024  #: whose money the total is in
 def price_decline() -> float:
     """Decline a year, continuous, of the price of the same work, as Epoch AI counts it."""
     return float(cost("price_performance_growth_log10_per_year").value * np.log(10))
-
-
-@takes(price=NOT_NEGATIVE, age_years=FINITE, growth_log10=NOT_NEGATIVE)
-def residual_value(price: ArrayLike, age_years: ArrayLike, growth_log10: ArrayLike) -> Array:
-    """Price at which a chip of an age is as good a buy as a new one: price 10^(-growth age), never more than new [USD].
-
-    Before its release (a negative age) it is worth its price; `growth_log10` is that of performance a dollar, orders of magnitude a year
-    (Cottier et al., 2024, section 2.2, arXiv:2405.21015).
-    """
-    return np.multiply(price, 10 ** (-np.asarray(growth_log10) * np.maximum(age_years, 0.0)))
 
 
 @dataclass(frozen=True, repr=False)
@@ -64,8 +54,7 @@ def training_cost(run: str | None = None, *, servers: float | None = None, **tol
     servers : float, optional
         Amortised cost of the servers, where it is known [USD].
     **told
-        Columns of ``training_runs`` that hold in the place of the run's own, or without it: date, organisation, hardware (of the table
-        ``chip_prices``), training_flop, n_chips, hours, chip_hours, mfu, start.
+        Columns of ``training_runs`` that hold in the place of the run's own, or without it; hardware is of the table ``chip_prices``.
 
     Raises
     ------
@@ -128,8 +117,8 @@ def _price_at_start(chip: dict[str, Any], facts: dict[str, Any], published: date
     bought = released if own else max(released + TO_FIRST_BUYER, priced)
     age = (start - bought).days / 365.25
     price = chip["price_usd"] * (cost("server_uplift_epoch").value if chip["basis"] == "chip" else 1.0)
-    growth = cost("price_performance_growth_log10_per_year").value
-    return float(price * 10 ** (-growth * age) if own and age < 0 else residual_value(price, age, growth))
+    # the price at which a chip of an age is as good a buy as a new one (Cottier et al., section 2.2)
+    return float(price * np.exp(-price_decline() * (age if own else max(age, 0.0))))
 
 
 def _hours_of_compute(hardware: str, facts: dict[str, Any]) -> float:

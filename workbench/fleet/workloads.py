@@ -93,21 +93,8 @@ def work_today(
 ) -> tuple[tuple[Workload, ...], Array]:
     """All `CLASSES` at what the market pays for them today, and how much of each is asked for.
 
-    Parameters
-    ----------
-    chip : str or Chip
-        In which today's work is counted, and whose rent prices it.
-    chips_at_work, processors_at_work : float
-        Machines that are at work today, which the classes share.
-    rent_per_hour, processor_rent : float
-        Of one machine [USD/h].
-    processor : str or CPU
-        Which runs agents' tools.
-
-    Returns
-    -------
-    (work, demand) : tuple of Workload, ndarray
-        Demand in units of work a second, shape (W,).
+    Today's work is counted in a chip, whose rent [USD/h] prices it, and in a processor, which runs agents' tools; the classes share the
+    machines at work. Returned are the classes and their demand in units of work a second, shape (W,).
 
     Examples
     --------
