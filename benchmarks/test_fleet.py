@@ -9,7 +9,6 @@ from workbench import catalogue, energy, fleet
 from workbench.fleet import programme
 from workbench.fleet.finance import npv
 from workbench.fleet.problem import Fleet
-from workbench.units import YEAR
 
 N = 10_000
 RNG = np.random.default_rng(0)
@@ -39,7 +38,7 @@ def allocation(W, K, R, T):
         power=rng.uniform(1000, 2000, K), idle_power=300.0, pue=rng.uniform(1.08, 1.4, R),
         electricity_usd_per_kwh=rng.uniform(0.04, 0.15, (R, 1)), price=rng.uniform(20_000, 40_000, (K, 1)), operations=500.0,
         supply=np.where(old, 0, chips * R * 0.2) * np.ones(T), power_limit=rng.uniform(0.8, 1.5, (R, 1)) * K * chips * 900,
-        rate=0.07, survival=0.97, period=YEAR,
+        rate=0.07, survival=0.97,
     )  # fmt: skip
 
 

@@ -232,18 +232,16 @@ FLEET = {
     "power_limit": 1e5,
     "carbon_g_per_kwh": 360.0,
     "carbon_usd_per_t": 100.0,
-    "carbon_limit": 1e9,
     "budget": 1e6,
     "vendor_share": 1.0,
     "survival": 0.95,
     "availability": 0.95,
     "rate": 0.07,
-    "period": 3e7,
     "rated_power": 1500.0,
     "shells": 1e6,
     "shell_cost": 1.2,
 }
-LIMITS = free("value", "supply", "power_limit", "carbon_limit", "shells", "budget", kinds=LIMIT)
+LIMITS = free("value", "supply", "power_limit", "shells", "budget", kinds=LIMIT)
 FLEET_ALLOWED = (
     free("throughput", "demand", "installed", "idle_power", "price", "operations", "resale", "carbon_g_per_kwh", "carbon_usd_per_t")
     | free("rated_power", "shell_cost")

@@ -13,7 +13,7 @@ from workbench.errors import InputError
 from workbench.fleet import programme
 from workbench.fleet.problem import Fleet
 from workbench.fleet.workloads import CLASSES, Workload
-from workbench.units import GRAM, KWH, YEAR
+from workbench.units import YEAR
 
 
 def problem(seed=0, W=3, K=4, R=3, T=3, **changed):
@@ -51,12 +51,11 @@ ROWS = {
     "power_limit": "power",
     "demand": "demand",
     "supply": "supply",
-    "carbon_limit": "carbon",
     "budget": "budget",
     "shells": "shells",
 }
 TIGHT = {
-    "power_limit": {}, "demand": {}, "supply": {"power_limit": 1e5, "supply": 0.3}, "carbon_limit": {"carbon_limit": 4e4},
+    "power_limit": {}, "demand": {}, "supply": {"power_limit": 1e5, "supply": 0.3},
     "budget": {"power_limit": 1e5, "budget": 6e4}, "shells": {"power_limit": 1e6, "rated_power": 1500.0, "shells": 7e3, "shell_cost": 9.0},
 }  # fmt: skip
 
@@ -102,7 +101,7 @@ def test_columns_that_come_as_needed_give_the_plan_and_the_prices_of_all(seed, m
     solved = []
     columns = importlib.import_module("workbench.fleet.allocate")  # beside the function of its name
     direct = columns._direct
-    monkeypatch.setattr(columns, "_direct", lambda *given: solved.append(given[5]) or direct(*given))
+    monkeypatch.setattr(columns, "_direct", lambda *given: solved.append(given[3]) or direct(*given))
     for name, value in {"FEW": 0, "MANY": 1, "FIRST": 1, "MORE": 1, "KEPT": 2}.items():
         monkeypatch.setattr(columns, name, value)
     by_and_by = fleet.allocate(f)
@@ -117,7 +116,7 @@ def test_columns_that_come_as_needed_give_the_plan_and_the_prices_of_all(seed, m
 
 
 def test_a_plan_keeps_its_limits_and_its_books():
-    f = problem(1, carbon_limit=5e4, budget=3e5, vendor=("a", "a", "b", "c"), vendor_share=0.6)
+    f = problem(1, budget=3e5, vendor=("a", "a", "b", "c"), vendor_share=0.6)
     plan = fleet.allocate(f)
     assert (plan.facility_power <= np.broadcast_to(f.power_limit, (3, 3)) + 1e-6).all()
     assert (plan.chips.sum(axis=0) <= f.availability * plan.stock + 1e-9).all()
@@ -127,8 +126,6 @@ def test_a_plan_keeps_its_limits_and_its_books():
     assert ((f.price * plan.bought.sum(axis=1)).sum(axis=0) <= 3e5 + 1e-6).all()
     spent = f.price * plan.bought.sum(axis=1)
     assert (spent[:2].sum(axis=0) <= 0.6 * spent.sum(axis=0) + 1e-6).all()
-    carbon = (np.broadcast_to(f.carbon_g_per_kwh, (3, 3)) * GRAM / KWH * plan.facility_power).sum(axis=0) * YEAR
-    assert (carbon <= 5e4 + 1e-6).all()
     assert plan.frame().columns[:6] == ["kind", "region", "period", "stock", "bought", "retired"]
 
 
@@ -233,7 +230,6 @@ def one(**changed):
         ({"allowed": False}, r"by 9 of 9; .*nothing that can do chat stands or can be bought where it may run"),
         ({"supply": 1.0, "price": 100.0, "budget": 50.0}, r"demand \(chat, period 1\) by 2 of 9; held back by budget \(period \d\)"),
         ({"supply": 0.5, "price": 1.0}, r"demand \(chat, period 1\) by 2 of 9; held back by supply \(H100, period \d\)"),
-        ({"carbon_g_per_kwh": 5000.0, "carbon_limit": 5000 * GRAM / KWH * YEAR}, r"by 8.999 of 9; .*held back by carbon \(period 0\)"),
         ({"pue": 0.9}, "pue = 0.9"),
         ({"rate": "7%"}, "rate = '7%': expected a number"),
         ({"rate": -1.2}, "rate = -1.2: at -100 % a year"),

@@ -30,26 +30,18 @@ def allocate(fleet: Fleet, *, reproducible: bool = False) -> Plan:
     s.t. demand: sum throughput x + unmet >= demand, in each typical hour, or over the period for work that may wait;
          chips: sum_w x <= availability stock in each hour;  shells: rated power of the stock <= shells there and built, which stay;
          stock follows purchases, retirement, survival, and what is bought stands;
-         power, supply, vendors' shares, budget, carbon within their limits
+         power, supply, vendors' shares, budget within their limits
 
     A standing chip draws its idle power, a working one its full power; between the two power is taken as linear in work, which is exact
     where a chip is either at work or idle, and understates chips that all run half full (`chips.power` is concave).
 
-    Parameters
-    ----------
-    fleet : Fleet
-    reproducible : bool
-        Several plans may cost the same (two kinds of work change places), and which one a solver meets hangs on the last bit of its
-        input. Solve again among them for the one that prefers what is listed first, so that every machine prints the same plan.
+    Several plans may cost the same (two kinds of work change places), and which one a solver meets hangs on the last bit of its input;
+    `reproducible` solves again among them for the one that prefers what is listed first, so that every machine prints the same plan.
 
     Raises
     ------
     InputError
         For limits that no plan can keep (it names the rows that can't hold, and by how much), and objectives without a bound.
-
-    References
-    ----------
-    .. [1] Huangfu, Hall (2018), "Parallelizing the dual revised simplex method", Mathematical Programming Computation 10 (HiGHS).
 
     Examples
     --------
@@ -69,9 +61,10 @@ def _solve(p: Programme, reproducible: bool) -> tuple[Array, Array, float]:
     from scipy import sparse
     from scipy.optimize import linprog
 
-    rows, money = _scales(p)
+    rows = 1 / np.maximum(np.abs(p.matrix).max(axis=1).toarray().ravel(), 1e-30)
+    money = 1 / max(float(np.abs(p.cost).max(initial=0.0)), 1e-30)
     matrix, limit = sparse.csr_array(sparse.diags_array(rows) @ p.matrix), p.limit * rows
-    found = solve(p.cost * money, matrix, limit, p.lower, p.upper, p.priority())
+    found = solve(p.cost * money, matrix, limit, p.priority())
     if found.status == 2:
         raise InputError(explain_infeasible(p))
     if found.status in (3, 4):
@@ -83,22 +76,16 @@ def _solve(p: Programme, reproducible: bool) -> tuple[Array, Array, float]:
         # the plans of the same cost: what has a price stays at its limit, what would cost more stays out
         tight, out = found.marginals < -PRICED, np.abs(found.reduced) > PRICED
         again = linprog(
-            np.sqrt(1.0 + np.arange(p.cost.size)) * (p.lower < p.upper),
+            np.sqrt(1.0 + np.arange(p.cost.size)),
             A_ub=matrix[~tight],
             b_ub=limit[~tight],
             A_eq=matrix[tight],
             b_eq=limit[tight],
-            bounds=np.where(out[:, None], values[:, None], np.stack([p.lower, p.upper], axis=1)),
+            bounds=np.where(out[:, None], values[:, None], [[0.0, np.inf]]),
             method="highs",
         )
         values = values if again.x is None else again.x  # none: the face is too thin for the solver's tolerance, and the first plan stands
     return values, -found.marginals * rows / money, found.fun / money
-
-
-def _scales(p: Programme) -> tuple[Array, float]:
-    """Factors that bring the largest coefficient of each row, and the largest cost, to 1."""
-    rows = 1 / np.maximum(np.abs(p.matrix).max(axis=1).toarray().ravel(), 1e-30)
-    return rows, 1 / max(float(np.abs(p.cost).max(initial=0.0)), 1e-30)
 
 
 def _plan(fleet: Fleet, p: Programme, values: Array, marginals: Array, cost: float) -> Plan:
@@ -126,8 +113,8 @@ def _plan(fleet: Fleet, p: Programme, values: Array, marginals: Array, cost: flo
     )
 
 
-def solve(cost: Array, matrix: Any, limit: Array, lower: Array, upper: Array, priority: Array) -> Any:
-    """Minimise cost x subject to matrix x <= limit, lower <= x <= upper; where columns outnumber rows, by delayed column generation.
+def solve(cost: Array, matrix: Any, limit: Array, priority: Array) -> Any:
+    """Minimise cost x subject to matrix x <= limit, x >= 0; where columns outnumber rows, by delayed column generation.
 
     A plan at a vertex uses no more columns than there are rows. The programme is solved with the most promising ones (those of largest
     `priority`, the infinite among them), all others are priced at the marginals of that, those that would lower the cost come in,
@@ -135,16 +122,16 @@ def solve(cost: Array, matrix: Any, limit: Array, lower: Array, upper: Array, pr
     """
     rows, n = matrix.shape
     if n < max(FEW, MANY * rows):
-        return _direct(cost, matrix, limit, lower, upper, slice(None), "highs-ds" if n < LARGE else "highs-ipm")
+        return _direct(cost, matrix, limit, slice(None), "highs-ds" if n < LARGE else "highs-ipm")
     matrix = matrix.tocsc()
     fixed = np.isinf(priority)
     active, last = fixed.copy(), np.inf
     first = min(int(fixed.sum()) + FIRST * rows, n)
     active[np.argpartition(-priority, first - 1)[:first]] = True
     while True:
-        found = _direct(cost, matrix, limit, lower, upper, np.flatnonzero(active), "highs-ds")
+        found = _direct(cost, matrix, limit, np.flatnonzero(active), "highs-ds")
         if found.status != 0:  # too few columns for a plan, or no plan at all: all of them tell
-            return _direct(cost, matrix, limit, lower, upper, slice(None), "highs-ds" if n < LARGE else "highs-ipm")
+            return _direct(cost, matrix, limit, slice(None), "highs-ds" if n < LARGE else "highs-ipm")
         cheaper = (found.reduced < -TOLERANCE) & ~active
         if not cheaper.any():
             return found
@@ -155,11 +142,11 @@ def solve(cost: Array, matrix: Any, limit: Array, lower: Array, upper: Array, pr
         last = found.fun
 
 
-def _direct(cost: Array, matrix: Any, limit: Array, lower: Array, upper: Array, taken: Any, method: str) -> Any:
+def _direct(cost: Array, matrix: Any, limit: Array, taken: Any, method: str) -> Any:
     """What `linprog` finds with the columns `taken`; where solved also `plan`, all columns, `marginals` of rows, and `reduced` costs."""
     from scipy.optimize import linprog
 
-    found = linprog(cost[taken], A_ub=matrix[:, taken], b_ub=limit, bounds=np.stack([lower[taken], upper[taken]], axis=1), method=method)
+    found = linprog(cost[taken], A_ub=matrix[:, taken], b_ub=limit, method=method)
     if found.status == 0:
         found.plan, found.marginals = np.zeros(cost.size), found.ineqlin.marginals
         found.plan[taken], found.reduced = found.x, cost - matrix.T @ found.marginals

@@ -152,7 +152,8 @@ def rent_or_own(
         raise InputError(f"{sorted(unknown)[0]}: give depreciation and years")
     chip = catalogue.chip(chip)
     drawn = _drawn(n, years + build_years, seed)
-    path, away = _rents(chip, rent, decline, volatility, drawn, build_years), _depreciation(depreciation, drawn)
+    path = _rents(chip, rent, decline, volatility, drawn, build_years)
+    away = np.maximum(_between(*resale_history(), drawn[1]), 0.0) if depreciation is None else np.asarray(depreciation)
     r = np.asarray(catalogue.cost("wacc_hyperscaler").value if wacc is None else wacc)
     life = np.asarray(cost.setdefault("facility_life_years", catalogue.cost("facility_life_years").value))
     bill = ownership_cost(chip, n_chips=n_chips, wacc=r, server_life_years=years, **cost)
@@ -244,11 +245,6 @@ def _rents(
     walk = np.multiply(spread if volatility is None else np.asarray(volatility)[..., None], np.cumsum(steps, axis=-1))
     middle = np.arange(drawn[2].shape[1]) + 0.5
     return np.asarray(NOT_NEGATIVE("rent", rent) * np.exp(walk - fall[..., None] * middle))[..., built:]
-
-
-def _depreciation(given: ArrayLike | None, drawn: tuple[Array, ...]) -> Array:
-    """Decline of resale prices a year, one a future."""
-    return np.asarray(given) if given is not None else np.maximum(_between(*resale_history(), drawn[1]), 0.0)
 
 
 @dataclass(frozen=True, repr=False)

@@ -11,12 +11,12 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.arrays import Arrays
-from workbench.checks import ELECTRICITY, NOT_NEGATIVE, POSITIVE, PUE, SHARE, Rule, to_shape
+from workbench.checks import ELECTRICITY, NOT_NEGATIVE, PUE, SHARE, Rule, to_shape
 from workbench.energy.carbon import INTENSITY
 from workbench.energy.grid import CARBON_PRICE
 from workbench.errors import InputError
 from workbench.fleet.finance import USED, YEARLY
-from workbench.units import GRAM, KWH, MEGA, TONNE, YEAR
+from workbench.units import GRAM, KWH, MEGA, TONNE
 
 Array = NDArray[Any]
 
@@ -59,7 +59,7 @@ def meet(operation: Callable[..., Any], *given: Any) -> Named:
 
 @dataclass(frozen=True, repr=False)
 class Fleet(Arrays):
-    """What to decide on: `W` kinds of work, `K` of chips (a vintage is a kind), `R` regions, `T` periods of `H` typical hours.
+    """What to decide on: `W` kinds of work, `K` of chips (a vintage is a kind), `R` regions, `T` years of `H` typical hours.
 
     Figures broadcast to the shape in brackets. Limits are infinite unless given. A kind with no supply can't be bought, so that one of
     the future has none before its date. Chips are paid when they come, at the start of a period, and all else at its end; they occupy
@@ -85,7 +85,6 @@ class Fleet(Arrays):
     power_limit: ArrayLike = np.inf  #: at the meter [W] (R, T)
     carbon_g_per_kwh: ArrayLike = 0.0  #: location-based (R, T)
     carbon_usd_per_t: ArrayLike = 0.0  #: (T,)
-    carbon_limit: ArrayLike = np.inf  #: [kg a period] (T,)
     budget: ArrayLike = np.inf  #: for chips [USD a period] (T,)
     rated_power: ArrayLike = 0.0  #: IT power that a chip takes of a shell [W] (K,)
     shells: ArrayLike = np.inf  #: IT power of the shells there at the start [W] (R,); more can be built where it is finite
@@ -99,7 +98,6 @@ class Fleet(Arrays):
     survival: ArrayLike = 1.0  #: share of chips that outlast a period (K,)
     availability: float = 1.0  #: share of standing chips that are not in repair
     rate: float = 0.0  #: discount rate a year, as `annuity` takes it
-    period: float = YEAR  #: [s]
 
     def __post_init__(self) -> None:
         figures(self)
@@ -122,7 +120,7 @@ FIGURES: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
     "throughput": ("WK", NOT_NEGATIVE), "demand": ("WT", NOT_NEGATIVE), "value": ("WT", LIMIT), "installed": ("KR", NOT_NEGATIVE),
     "power": ("K", NOT_NEGATIVE), "idle_power": ("K", NOT_NEGATIVE), "pue": ("R", PUE), "electricity_usd_per_kwh": ("RT", ELECTRICITY),
     "price": ("KT", NOT_NEGATIVE), "operations": ("K", NOT_NEGATIVE), "resale": ("KE", NOT_NEGATIVE), "supply": ("KT", LIMIT),
-    "allowed": ("WR", whether), "power_limit": ("RT", LIMIT), "carbon_g_per_kwh": ("RT", INTENSITY), "carbon_limit": ("T", LIMIT),
+    "allowed": ("WR", whether), "power_limit": ("RT", LIMIT), "carbon_g_per_kwh": ("RT", INTENSITY),
     "carbon_usd_per_t": ("T", CARBON_PRICE), "budget": ("T", LIMIT), "rated_power": ("K", NOT_NEGATIVE), "shells": ("R", LIMIT),
     "shell_cost": ("R", NOT_NEGATIVE), "hours": ("H", SHARE), "shape": ("WH", NOT_NEGATIVE), "movable": ("W", whether),
     "survival": ("K", USED),
@@ -142,7 +140,7 @@ def figures(f: Fleet) -> dict[str, Named]:
     for name, (axes, rule) in FIGURES.items():
         full = to_shape(name, rule(name, getattr(f, name)), tuple(sizes[axis] for axis in axes))
         a[name] = Named(axes, full * SI[name] if name in SI else full)
-    for name, rule in (("rate", YEARLY), ("period", POSITIVE), ("availability", USED), ("vendor_share", USED)):
+    for name, rule in (("rate", YEARLY), ("availability", USED), ("vendor_share", USED)):
         replace(rule, one=True)(name, getattr(f, name))
     if abs(a["hours"].values.sum() - 1) > 1e-6:
         raise InputError(f"hours: shares of a period that add up to {a['hours'].values.sum():.6g}; expected 1")

@@ -18,7 +18,7 @@ from workbench.units import YEAR
 
 @dataclass
 class Programme:
-    """min cost x  subject to  matrix x <= limit,  lower <= x <= upper, which grows block by block."""
+    """min cost x  subject to  matrix x <= limit,  x >= 0, which grows block by block."""
 
     fleet: Fleet
     columns: dict[str, Named] = field(default_factory=dict)  #: block -> index of each variable, -1 where there is none
@@ -34,8 +34,7 @@ class Programme:
         self.sizes = dict(pairs) | groups  # length of each axis
         power, idle, pue = (self.figures[name] for name in ("power", "idle_power", "pue"))
         self.draw = idle * pue, (power - idle) * pue  # power at the meter of a standing chip, and on top of a working one [W]
-        self.years = self.fleet.period / YEAR  # length of a period
-        worth = (1 + self.fleet.rate) ** -(np.arange(self.sizes["E"]) * self.years)  # of a dollar of each start and end now
+        worth = (1 + self.fleet.rate) ** -np.arange(self.sizes["E"])  # of a dollar of each start and end now
         self.start, self.discount, self.last = Named("T", worth[:-1]), Named("T", worth[1:]), worth[-1]
         movable = self.figures["movable"].values[:, None] > 0
         first = np.arange(self.sizes["H"]) == 0  # work that may wait has one row and one shortfall a period
@@ -49,7 +48,7 @@ class Programme:
 
         row, column, value = map(np.concatenate, zip(*self.entries, strict=True))
         self.matrix = sparse.csr_array((value, (row, column)), shape=(self.n_rows, self.n))
-        self.limit, self.lower, self.upper = np.concatenate(self.limits), np.zeros(self.n), np.full(self.n, np.inf)
+        self.limit = np.concatenate(self.limits)
 
     def priority(self) -> Array:
         """How soon a solver should look at each column: work on chips that have a comparative advantage in it first, all else at once."""
@@ -109,7 +108,7 @@ def take(block: Named, values: Array) -> Array:
 def build(f: Fleet) -> Programme:
     """The programme of a fleet."""
     p = Programme(f)
-    for family in (_columns, _cost, _demand, _chips, _stock, _power, _shells, _supply, _vendors, _carbon):
+    for family in (_columns, _cost, _demand, _chips, _stock, _power, _shells, _supply, _vendors):
         family(p)
     p.assemble()
     return p
@@ -137,17 +136,17 @@ def _cost(b: Programme) -> None:
     """Energy, carbon, operations, shells and chips, less resale, and the value of what is left undone, all discounted."""
     a, (standing, working) = b.figures, b.draw
     b.cost = np.zeros(b.n)
-    watt = (a["electricity_usd_per_kwh"] + a["carbon_g_per_kwh"] * a["carbon_usd_per_t"]) * b.fleet.period * b.discount  # [USD a period]
+    watt = (a["electricity_usd_per_kwh"] + a["carbon_g_per_kwh"] * a["carbon_usd_per_t"]) * YEAR * b.discount  # [USD a year]
     resale = a["resale"].values
     left = np.zeros((b.sizes["K"], b.sizes["T"]))  # what stands at the end is worth what it sells for
     left[:, -1] = resale[:, -1] * a["survival"].values * b.last
     b.price("x", working * watt * a["hours"])
-    b.price("stock", standing * watt + a["operations"] * b.years * b.discount - Named("KT", left))
+    b.price("stock", standing * watt + a["operations"] * b.discount - Named("KT", left))
     b.price("bought", a["price"] * b.start)
     b.price("retired", Named("KT", -resale[:, :-1]) * b.start)
-    b.price("shells", a["shell_cost"] * b.years * b.discount)
+    b.price("shells", a["shell_cost"] * b.discount)
     with np.errstate(invalid="ignore"):
-        b.price("unmet", a["value"] * b.fleet.period * b.discount * b.due)
+        b.price("unmet", a["value"] * YEAR * b.discount * b.due)
 
 
 def _demand(b: Programme) -> None:
@@ -221,13 +220,6 @@ def _vendors(b: Programme) -> None:
         b.add(row, b.columns["bought"], meet(lambda own, usd: (own - f.vendor_share) * np.maximum(usd, 1e-9), mine, b.figures["price"]))
 
 
-def _carbon(b: Programme) -> None:
-    """Carbon of each period."""
-    row, watt = b.add_rows("carbon", b.figures["carbon_limit"]), b.figures["carbon_g_per_kwh"] * b.fleet.period
-    b.add(row, b.columns["x"], b.draw[1] * watt * b.figures["hours"])
-    b.add(row, b.columns["stock"], b.draw[0] * watt)
-
-
 def explain_infeasible(p: Programme) -> str:
     """Which rows can't hold together, and by how much: the plan that breaks them least, each row's breach over its own size."""
     from scipy import sparse
@@ -240,7 +232,6 @@ def explain_infeasible(p: Programme) -> str:
         np.concatenate([np.zeros(n), np.ones(m)]),
         A_ub=elastic,
         b_ub=p.limit,
-        bounds=np.stack([np.concatenate([p.lower, np.zeros(m)]), np.concatenate([p.upper, np.full(m, np.inf)])], axis=1),
         method="highs",
     )
     if result.status != 0:

@@ -138,29 +138,21 @@ def fleet_of(
 
     Parameters
     ----------
-    work : tuple of Workload
-        With their values.
-    machines : tuple of str, Chip or CPU
-        Kinds, one a vintage; processors for agents' tools.
-    sites : tuple of str or Site
-    demand : array_like, shape (W, T)
-        Units of work a second.
-    installed : array_like, shape (K, R)
-    rate : float
-        Discount rate a year, of shells as of the plan.
-    price_decline : float
-        Decline a year, continuous, of the price of each kind, 0 or more.
-    used : float
-        Share of that price which a used chip with its server and network brings at any time, 0 to 1.
-    price : array_like, optional
-        Of a chip, now [USD] (K,), nan where the catalogue's holds. Kinds that are not bought need none.
-    power : array_like, optional
-        Rated IT power with all that belongs to it [W] (K,), nan where the catalogue's holds: processors have no published one.
+    work, machines, sites : tuples
+        Classes with their values; chips and processors, by name or themselves, a kind a vintage; sites.
+    demand, installed : array_like, shapes (W, T), (K, R)
+        Units of work a second; machines.
+    rate, price_decline, used : float
+        Discount rate a year, of shells as of the plan; decline a year, continuous, of the price of each kind; share of that price which a
+        used chip with its server and network brings at any time, 0 to 1.
+    price, power : array_like, optional
+        Of a chip now [USD], and its rated IT power with all that belongs to it [W] (K,), nan where the catalogue's holds. Kinds that are
+        not bought need no price; processors have no published power.
     latency : array_like, optional
         Time from each site to the users of the work [s] (R,): classes that tolerate less don't run there.
     **more
-        Any other figure of `Fleet`: supply, limits, carbon_usd_per_t, resale, survival, groups, ...; it takes the place of what the
-        catalogue or the sites say, as ``electricity_usd_per_kwh`` by region and period does.
+        Any other figure of `Fleet`: supply, limits, value, shells, hours, shape, ...; it takes the place of what the catalogue or the
+        sites say.
 
     Raises
     ------
