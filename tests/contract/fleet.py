@@ -4,7 +4,7 @@ from contract.harness import Case, series
 from workbench import catalogue, chips, energy, fleet
 from workbench.fabric import Cluster
 from workbench.fleet.finance import npv
-from workbench.fleet.pooling import Reserve, erlang_c
+from workbench.fleet.pooling import erlang_c
 from workbench.fleet.problem import Fleet
 from workbench.fleet.workloads import CLASSES, Workload
 
@@ -133,7 +133,6 @@ FACTORY = [
 POOLING = [
     case("erlang_c", erlang_c, {"servers": (1, 8.5, 20), "load": (0, 5, 30)}, allow=free("load")),
     case("servers_needed", fleet.servers_needed, {"load": (0, 8, 80.5), "wait_probability": (0.01, 0.1, 1)}, allow=free("load")),
-    case("Reserve", Reserve, {"partitioned": (0, 2, 3), "pooled": (0, 1, 2)}, allow=free("partitioned", "pooled")),
     case(
         "newsvendor",
         lambda mean, deviation, **given: fleet.newsvendor(series(mean, 50.0), series(deviation, 20.0), **given),

@@ -95,6 +95,7 @@ def _plan(fleet: Fleet, p: Programme, values: Array, marginals: Array, cost: flo
     shadow["shells"] = shadow["shells"].sum(axis=1)
     shadow["demand"] = (shadow["demand"] * p.asked.values[..., None]).sum(axis=1)
     chips = np.einsum("wkrht,h->wkrt", found["x"], p.figures["hours"].values)
+    standing, working = (part.values for part in p.draw)
     stock, bought = found["stock"].sum(axis=0), found["bought"].sum(axis=0)
     installed, survival = p.figures["installed"].values, p.figures["survival"].values
     before = np.concatenate([installed[..., None], stock[..., :-1] * survival[:, None, None]], axis=-1)
@@ -107,7 +108,7 @@ def _plan(fleet: Fleet, p: Programme, values: Array, marginals: Array, cost: flo
         bought=bought,
         retired=np.maximum(before + bought - stock, 0.0),  # by the books: what was there and came, and no longer stands
         unmet=np.einsum("wht,wh->wt", found["unmet"], p.due.values),
-        facility_power=p.facility_power(chips, stock),
+        facility_power=np.einsum("kr,krt->rt", standing, stock) + np.einsum("kr,wkrt->rt", working, chips),
         shells=found["shells"],
         shadow=shadow,
     )

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.arrays import Array, Arrays, broadcast
-from workbench.checks import FINITE, NOT_NEGATIVE, POSITIVE, SHARE, WHOLE, Rule, check_fields, number, takes
+from workbench.checks import FINITE, NOT_NEGATIVE, POSITIVE, SHARE, WHOLE, Rule, number, takes
 from workbench.errors import InputError
 from workbench.fleet.finance import USED
 from workbench.units import HOUR
@@ -60,9 +60,6 @@ class Reserve(Arrays):
 
     partitioned: Array  #: in the unit of the demands
     pooled: Array  #: in the unit of the demands
-
-    def __post_init__(self) -> None:
-        check_fields(self, partitioned=NOT_NEGATIVE, pooled=NOT_NEGATIVE)
 
     @property
     def saved(self) -> Array:

@@ -26,6 +26,8 @@ class Programme:
     entries: list[tuple[Array, Array, Array]] = field(default_factory=list)  #: row, column and value of coefficients
     limits: list[Array] = field(default_factory=list)
     cost: Array = field(default_factory=lambda: np.zeros(0))
+    limit: Array = field(default_factory=lambda: np.zeros(0))
+    matrix: Any = None
 
     def __post_init__(self) -> None:
         self.figures = figures(self.fleet)  # in their full shapes and in SI
@@ -42,14 +44,6 @@ class Programme:
         self.asked = self.due * meet(lambda shape: np.where(movable, 1.0, shape), self.figures["shape"])
         self.n = self.n_rows = 0
 
-    def assemble(self) -> None:
-        """Make the arrays of what was added."""
-        from scipy import sparse
-
-        row, column, value = map(np.concatenate, zip(*self.entries, strict=True))
-        self.matrix = sparse.csr_array((value, (row, column)), shape=(self.n_rows, self.n))
-        self.limit = np.concatenate(self.limits)
-
     def priority(self) -> Array:
         """How soon a solver should look at each column: work on chips that have a comparative advantage in it first, all else at once."""
         advantage = np.maximum(self.figures["throughput"].values, 1e-300)
@@ -60,11 +54,6 @@ class Programme:
         spread = np.random.default_rng(0).gumbel(scale=0.1, size=index.shape)  # over regions, hours and periods
         order[index[index >= 0]] = (advantage[:, :, None, None, None] + spread)[index >= 0]
         return order
-
-    def facility_power(self, chips: Array, stock: Array) -> Array:
-        """Mean power at the meter of chips at work and standing [W] (R, T)."""
-        standing, working = (part.values for part in self.draw)
-        return np.einsum("kr,krt->rt", standing, stock) + np.einsum("kr,wkrt->rt", working, chips)
 
     def add_columns(self, name: str, axes: str, there: Named) -> None:
         """A block of variables on `axes`, where `there` is true."""
@@ -107,10 +96,13 @@ def take(block: Named, values: Array) -> Array:
 
 def build(f: Fleet) -> Programme:
     """The programme of a fleet."""
+    from scipy import sparse
+
     p = Programme(f)
     for family in (_columns, _cost, _demand, _chips, _stock, _power, _shells, _supply, _vendors):
         family(p)
-    p.assemble()
+    row, column, value = map(np.concatenate, zip(*p.entries, strict=True))
+    p.matrix, p.limit = sparse.csr_array((value, (row, column)), shape=(p.n_rows, p.n)), np.concatenate(p.limits)
     return p
 
 
@@ -228,12 +220,7 @@ def explain_infeasible(p: Programme) -> str:
     n, m = p.matrix.shape[1], p.matrix.shape[0]
     size = np.maximum(np.abs(p.limit), 1.0)
     elastic = sparse.hstack([p.matrix, -sparse.diags_array(size)], format="csr")
-    result = linprog(
-        np.concatenate([np.zeros(n), np.ones(m)]),
-        A_ub=elastic,
-        b_ub=p.limit,
-        method="highs",
-    )
+    result = linprog(np.concatenate([np.zeros(n), np.ones(m)]), A_ub=elastic, b_ub=p.limit, method="highs")
     if result.status != 0:
         return f"no plan keeps every limit, and the least breach was not found: {result.message}"
     breach, over = result.x[n:] * size, result.x[n:]

@@ -188,11 +188,8 @@ def fleet_of(
         wacc=rate,
         server_uplift=np.array([server_uplift(machine).value if isinstance(machine, Chip) else 1.0 for machine in kinds]),
     )
-    for figure in ("electricity_usd_per_kwh", "carbon_g_per_kwh"):
-        if figure not in more:
-            more[figure] = _yearly(places, figure, figure)[:, None]
-    if "pue" not in more:
-        more["pue"] = _yearly(places, "pue", "pue")
+    for figure in {"electricity_usd_per_kwh", "carbon_g_per_kwh", "pue"} - more.keys():
+        more[figure] = _yearly(places, figure) if figure == "pue" else _yearly(places, figure)[:, None]
     servers = (cost.capital + cost.network) / annuity(1.0, rate, catalogue.cost("server_life_years").value)  # price with server and network
     path = servers[:, None] * np.exp(-price_decline * np.arange(periods + 1))
     derived = dict(
@@ -224,16 +221,15 @@ def _each(name: str, given: ArrayLike | None, n: int) -> Array:
     return to_shape(name, value, (n,))
 
 
-def _yearly(sites: tuple[Site, ...], name: str, figure: str) -> Array:
-    """One figure a site, 0 where it has none (R,)."""
-    values = [getattr(place, name) for place in sites]
-    for place, value in zip(sites, values, strict=True):
-        if np.ndim(value):
+def _yearly(sites: tuple[Site, ...], name: str) -> Array:
+    """One figure a site (R,)."""
+    for place in sites:
+        if np.ndim(value := getattr(place, name)):
             raise InputError(
                 f"{place.name}: {name} is an array of shape {np.shape(value)}, and a fleet takes one figure a site: give a site its mean, "
-                f"or give {figure} by region and period"
+                f"or give {name} by region and period"
             )
-    return np.array([0.0 if value is None else float(value) for value in values])
+    return np.array([float(getattr(place, name)) for place in sites])
 
 
 def _power(machine: Chip | CPU, given: float) -> tuple[float, float, float]:
