@@ -38,10 +38,7 @@ def allocate(fleet: Fleet, *, reproducible: bool = False) -> Plan:
     Several plans may cost the same (two kinds of work change places), and which one a solver meets hangs on the last bit of its input;
     `reproducible` solves again among them for the one that prefers what is listed first, so that every machine prints the same plan.
 
-    Raises
-    ------
-    InputError
-        For limits that no plan can keep (it names the rows that can't hold, and by how much), and objectives without a bound.
+    Raises `InputError` for limits that no plan can keep (it names the rows that can't hold, and by how much), and for no bound.
 
     Examples
     --------

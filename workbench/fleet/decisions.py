@@ -65,8 +65,7 @@ class Owning(Arrays):
     def frame(self) -> pl.DataFrame:
         """One row: verdict, 10, 50, 90 % points of value, return and break-even, mean value, probability of a loss.
 
-        The verdict is "own" or "rent" where four fifths of the futures around the median agree, and "either" where zero is among them.
-        """
+        The verdict is "either" where value changes its sign between the 10 and the 90 % point, else "own" or "rent"."""
         value, rate, at = self.net_present_value, self.internal_rate, (10, 50, 90)
         known = rate[np.isfinite(rate)]  # returns are of the futures that have one
         npvs, even = np.percentile(value, at), np.percentile(self.break_even, at)
@@ -241,9 +240,9 @@ def _rents(
         rent = catalogue.rent(chip, next((tariff for tariff in TARIFFS if tariff in known), TARIFFS[0])).value
     past, spread = rent_history()
     fall = _between(past, price_decline(), drawn[0]) if decline is None else np.asarray(decline)
-    steps = drawn[2] * np.where(np.arange(drawn[2].shape[1]) == 0, np.sqrt(0.5), 1.0)
-    walk = np.multiply(spread if volatility is None else np.asarray(volatility)[..., None], np.cumsum(steps, axis=-1))
     middle = np.arange(drawn[2].shape[1]) + 0.5
+    walk = np.cumsum(drawn[2] * np.sqrt(np.diff(middle, prepend=0.0)), axis=-1)
+    walk = np.multiply(spread if volatility is None else np.asarray(volatility)[..., None], walk)
     return np.asarray(NOT_NEGATIVE("rent", rent) * np.exp(walk - fall[..., None] * middle))[..., built:]
 
 
@@ -315,9 +314,7 @@ def in_house_chip(
     merchant_fleet, price_response : array_like
         Spend a year on merchant chips that stay [USD], and the share by which the vendor lowers its price, for as long as the chip lives.
 
-    References
-    ----------
-    .. [1] Dixit, Pindyck (1994), "Investment under Uncertainty", chapter 6, for the value of the threat alone.
+    The value of the threat alone is that of Dixit, Pindyck (1994), "Investment under Uncertainty", chapter 6.
 
     Examples
     --------

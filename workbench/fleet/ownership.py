@@ -114,14 +114,8 @@ def ownership_cost(
         Spares and repair a year, and what servers sell for at the end of their life, over their price (maintenance also of the network);
         share of the hours in which a chip is not in repair, above 0.
 
-    Raises
-    ------
-    InputError
-        For a chip without a published price, where none is given.
-
-    References
-    ----------
-    .. [1] Barroso, Hoelzle, Ranganathan (2018), "The Datacenter as a Computer", chapter 6; Epoch AI (2026), AI datacenter cost breakdown.
+    Raises `InputError` for a chip without a published price, where none is given. The form is that of Barroso, Hoelzle, Ranganathan (2018),
+    "The Datacenter as a Computer", chapter 6, and of Epoch AI (2026), AI datacenter cost breakdown.
 
     Examples
     --------

@@ -84,12 +84,7 @@ def newsvendor(mean: ArrayLike, deviation: ArrayLike, correlation: ArrayLike, *,
     ----------
     mean, deviation : array_like, shape (..., tenants)
     correlation, critical_ratio : array_like
-        One coefficient between all pairs; .5 to below 1.
-
-    Raises
-    ------
-    InputError
-        For a coefficient so negative that not all pairs can have it (the smallest eigenvalue is named).
+        One coefficient between all pairs, refused where it is so negative that not all pairs can have it; .5 to below 1.
 
     Examples
     --------
@@ -137,7 +132,7 @@ def diurnal(
         Hours since Monday midnight.
     mean, swing, peak_hour, weekend : array_like
         Mean load of a weekday, amplitude over the mean (0 to 1), hour of the peak, level of weekends; broadcast on leading axes.
-    service, seed
+    service : float, optional
         Chip-seconds of a request: the load then has the noise of Poisson arrivals, in the even steps of `hours`.
 
     Examples

@@ -31,9 +31,8 @@ class Programme:
 
     def __post_init__(self) -> None:
         self.figures = figures(self.fleet)  # in their full shapes and in SI
-        groups = {"G": int(max(self.fleet.groups, default=0)) + 1, "V": len(self.fleet.names("V"))}
         pairs = [pair for figure in self.figures.values() for pair in zip(figure.axes, figure.values.shape, strict=True)]
-        self.sizes = dict(pairs) | groups  # length of each axis
+        self.sizes = dict(pairs) | {"G": int(max(self.fleet.groups, default=0)) + 1, "V": len(self.fleet.names("V"))}
         power, idle, pue = (self.figures[name] for name in ("power", "idle_power", "pue"))
         self.draw = idle * pue, (power - idle) * pue  # power at the meter of a standing chip, and on top of a working one [W]
         worth = (1 + self.fleet.rate) ** -np.arange(self.sizes["E"])  # of a dollar of each start and end now

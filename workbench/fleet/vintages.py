@@ -56,17 +56,8 @@ def training_cost(run: str | None = None, *, servers: float | None = None, **tol
     **told
         Columns of ``training_runs`` that hold in the place of the run's own, or without it; hardware is of the table ``chip_prices``.
 
-    Raises
-    ------
-    UnknownName
-        For a run, a column or hardware that the tables do not have.
-    InputError
-        For numbers out of range, no date, and a run that states too little.
-
-    References
-    ----------
-    .. [1] Cottier et al. (2024), "The rising costs of training frontier AI models", arXiv:2405.21015; code at
-       epoch-research/training-cost-trends.
+    Raises `UnknownName` for a run, a column or hardware that the tables do not have, `InputError` for numbers out of range, no date, and a
+    run that states too little. Source: Cottier et al. (2024), arXiv:2405.21015; code at epoch-research/training-cost-trends.
 
     Examples
     --------
@@ -140,10 +131,9 @@ def _known(run: str) -> dict[str, Any]:
 
 def _chip(hardware: str) -> dict[str, Any]:
     prices = catalogue.table("chip_prices")
-    found = prices.filter(pl.col("hardware") == hardware)
-    if found.is_empty():
+    if hardware not in prices["hardware"]:
         raise UnknownName("hardware of chip_prices", hardware, prices["hardware"])
-    return found.row(0, named=True)
+    return prices.row(by_predicate=pl.col("hardware") == hardware, named=True)
 
 
 def _most_used(year: int) -> str:

@@ -104,8 +104,7 @@ def work_today(
     """
     count, rent = replace(NOT_NEGATIVE, one=True), PRICE("rent_per_hour", rent_per_hour)
     chips, servers = count("chips_at_work", chips_at_work), count("processors_at_work", processors_at_work)
-    usd = PRICE("processor_rent", processor_rent)
-    on = [(processor, servers, usd) if w.bound == "cores" else (chip, chips, rent) for w in CLASSES]
+    on = [(processor, servers, PRICE("processor_rent", processor_rent)) if w.bound == "cores" else (chip, chips, rent) for w in CLASSES]
     work = tuple(w.priced_at(machine, price * w.premium) for w, (machine, _, price) in zip(CLASSES, on, strict=True))
     return work, np.array([n * w.share * w.throughput(machine) for w, (machine, n, _) in zip(CLASSES, on, strict=True)])
 
@@ -154,11 +153,8 @@ def fleet_of(
         Any other figure of `Fleet`: supply, limits, value, shells, hours, shape, ...; it takes the place of what the catalogue or the
         sites say.
 
-    Raises
-    ------
-    InputError
-        For a machine without power, one that can be bought without a price, a site whose figures change from hour to hour, and names
-        that `Fleet` does not have.
+    Raises `InputError` for a machine without power, one that can be bought without a price, a site whose figures change from hour to hour,
+    and names that `Fleet` does not have.
 
     Examples
     --------
