@@ -412,16 +412,19 @@ def test_the_plan_fills_the_day_as_the_filling_function_does():
         assert plan.chips[1].sum() / 100 == pytest.approx(float(done.training), abs=1e-6)
         assert plan.served[0] == pytest.approx(1)
     # nobody gives way: chips of their own for the peak, by groups of the plan as by the function
-    peak = load[1:].max()
+    peak, asked = load.max(), load[1:]
+    assert asked.max() == peak
     done = fleet.backfill(load, peak + 50.0, step=3600.0, reaction=3600.0, switch=0.0, partitioned=True)
     fixed = one(
-        work=("chat", "train"), throughput=1.0, demand=[[load[1:].mean()], [500.0]], value=[[9.0], [1e-3]], installed=peak + 50.0,
-        hours=np.full(47, 1 / 47), shape=[load[1:] / load[1:].mean(), np.ones(47)], movable=[False, True],
+        work=("chat", "train"), throughput=1.0, demand=[[asked.mean()], [500.0]], value=[[9.0], [1e-3]], installed=peak + 50.0,
+        hours=np.full(47, 1 / 47), shape=[asked / asked.mean(), np.ones(47)], movable=[False, True],
     )  # fmt: skip
     apart, together = fleet.allocate(dataclasses.replace(fixed, groups=(0, 1))), fleet.allocate(fixed)
-    assert apart.chips[1].sum() == pytest.approx(max(peak + 50.0 - max(peak, load.max()), 0) + (load.max() - peak), abs=1e-6)
-    assert apart.chips[1].sum() / (peak + 50.0) == pytest.approx(float(done.training), abs=0.02)
-    assert together.chips[1].sum() == pytest.approx(50.0 + peak - load[1:].mean(), abs=1e-6)
+    assert apart.chips[1].sum() / (peak + 50.0) == pytest.approx(float(done.training), abs=1e-6)
+    assert apart.chips[0].sum() / (peak + 50.0) == pytest.approx(float(done.inference), abs=1e-6)
+    assert together.chips[1].sum() == pytest.approx(50.0 + peak - asked.mean(), abs=1e-6)
+    # in a valley the interactive group's chips stand idle in the plan, as they do in the function
+    assert apart.by_hour[1].max() == pytest.approx(50.0, abs=1e-6)
 
 
 def test_work_is_served_wherever_its_value_exceeds_what_its_chips_would_earn_elsewhere():
