@@ -3,14 +3,17 @@
 import time
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from workbench import energy, fleet
+from workbench import catalogue, energy, fleet
 from workbench.errors import InputError
+from workbench.fleet import decisions
 from workbench.fleet.decisions import rent_history, resale_history
+from workbench.fleet.vintages import price_decline
 
 RENTS = [3.64, 3.0, 2.6, 2.2, 1.9]
 GONE = 60.0  # decline of resale a year, after which nothing is left
@@ -102,6 +105,28 @@ def test_declines_come_from_what_rents_and_resale_did():
     assert case.cash_flows.shape == (4096, 6)
     one = fleet.rent_or_own("H100", decline=np.array([0.1, 0.3]), volatility=0.0, depreciation=0.3, n=2)
     assert one.operating[0, 1] > one.operating[1, 1]
+
+
+def test_rents_of_a_chip_left_out_fall_where_the_interval_says(monkeypatch):
+    # every pair of months, 5 or more apart, of one provider's list of one chip, by declines and volatility of all other chips
+    whole, at = (
+        catalogue.table("rent_history"),
+        pl.col("date").str.slice(0, 4).cast(float) + pl.col("date").str.slice(5, 2).cast(float) / 12,
+    )
+    lists = whole.filter(pl.col("date").str.len_chars() >= 7, tariff="on-demand", kind="price list")
+    lists = lists.group_by("chip", "provider", at=at).agg(y=pl.col("usd_per_gpu_h").median().log())
+    pairs = lists.join(lists, on=["chip", "provider"], suffix="_then").filter(pl.col("at_then") - pl.col("at") > 0.4)
+    inside = []
+    for chip in pairs["chip"].unique().sort():
+        monkeypatch.setattr(decisions.catalogue, "table", lambda name, out=chip: whole.filter(pl.col("chip") != out))
+        past, volatility = rent_history.__wrapped__()
+        monkeypatch.undo()
+        mine = pairs.filter(chip=chip)
+        years, moved = (mine["at_then"] - mine["at"]).to_numpy(), (mine["y_then"] - mine["y"]).to_numpy()
+        spread = np.hypot((price_decline() - past) / 2 / 1.645 * years, volatility * np.sqrt(years))
+        inside.extend(np.abs(moved + (past + price_decline()) / 2 * years) < 1.2816 * spread)
+    assert len(inside) > 50
+    assert 0.7 < np.mean(inside) < 0.95  # an interval of 80 %
 
 
 def test_probability_of_breach_is_that_of_the_closed_form():
