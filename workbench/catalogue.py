@@ -22,7 +22,7 @@ from workbench import formats, tables
 from workbench.errors import DataError, InputError, UnknownName, nearest
 from workbench.llm import LLM, Transformer, of_config, of_name, read_hugging_face
 from workbench.rows import CPU, Chip, Cost, Grid, Link, MemoryLevel, Region
-from workbench.tables import load
+from workbench.tables import load, made_of
 from workbench.units import GBIT, GIGA, MEBI, MICRO, TERA
 
 T = TypeVar("T")
@@ -358,20 +358,6 @@ def external(name: str, download: bool = True) -> Path:
     except Exception as error:
         offline = f"offline, put {r['file']} into a folder and name it in WORKBENCH_EXTERNAL"
         raise DataError(r["url"], f"{name} could not be downloaded ({type(error).__name__}); {offline}") from error
-
-
-#: What was made of a table, beside the table that it was made of.
-_MADE: dict[tuple[str, Callable[..., Any]], tuple[pl.DataFrame, Any]] = {}
-
-
-def made_of(table_name: str, make: Callable[[pl.DataFrame], T]) -> T:
-    """``make(table)``, made once and kept until the table is another one: a user's rows came or went."""
-    frame = load(table_name)
-    seen, made = _MADE.get((table_name, make), (None, None))
-    if seen is not frame:
-        made = make(frame)
-        _MADE[table_name, make] = frame, made
-    return cast(T, made)
 
 
 def _row(table_name: str, name: str, kind: str) -> dict[str, Any]:

@@ -11,9 +11,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.arrays import Array
 from workbench.calibration.pool import Fit, Node, Pool, Predict
 
-Array = NDArray[np.float64]
 Rows = NDArray[np.intp]  #: positions
 F = TypeVar("F")
 

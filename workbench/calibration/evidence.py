@@ -14,6 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from workbench import catalogue
+from workbench.arrays import Array
 from workbench.calibration.pool import Fit
 from workbench.errors import InputError
 
@@ -21,7 +22,7 @@ from workbench.errors import InputError
 MOST = 4096
 #: Who measured what one measured oneself.
 OWN = "own run"
-Grade = Callable[[str, NDArray[Any]], NDArray[np.float64]]
+Grade = Callable[[str, NDArray[Any]], Array]
 
 
 @lru_cache(maxsize=4096)

@@ -17,9 +17,9 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
+from workbench.arrays import Array
 from workbench.errors import InputError
 
-Array = NDArray[np.float64]
 Node = tuple[str, str]  #: level and key
 Predict = Callable[[Array], Array]  #: logarithms of constants, a row each -> logarithms of what was measured
 STIFF = 1e3  #: weight of what goes beyond a bound: it gives way by a millionth

@@ -7,15 +7,14 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from workbench.arrays import Arrays
+from workbench.arrays import Array, Arrays
 from workbench.checks import Rule, numeric, one_of, takes
 from workbench.errors import InputError
 from workbench.scaling import newton
 from workbench.scaling.laws import FIVE, AdditiveLaw
 
-Array = NDArray[np.float64]
 DELTA = 1e-3  #: Huber's threshold in the logarithm of loss (Hoffmann et al. 2022, appendix D.2)
 NOISES = ("huber", "lad", "squared")
 FEWEST = 8

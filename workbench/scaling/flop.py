@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from workbench.arrays import broadcast
+from workbench.arrays import Array, broadcast
 from workbench.checks import POSITIVE, takes
 from workbench.errors import InputError
 from workbench.llm import LLM
@@ -37,9 +37,7 @@ DEFINITIONS: dict[str, Callable[[LLM, Any], Any]] = {
 
 
 @takes(tokens=POSITIVE, sequence=POSITIVE)
-def training_flop(
-    model: ArrayLike | LLM, tokens: ArrayLike, definition: str = "6ND", sequence: ArrayLike | None = None
-) -> NDArray[np.float64]:
+def training_flop(model: ArrayLike | LLM, tokens: ArrayLike, definition: str = "6ND", sequence: ArrayLike | None = None) -> Array:
     """Training compute C: forward once, backward twice.
 
     Parameters

@@ -7,14 +7,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from workbench import catalogue
-from workbench.arrays import broadcast
+from workbench.arrays import Array, broadcast
 from workbench.checks import NOT_NEGATIVE, POSITIVE, Rule, check_fields, takes
 from workbench.errors import InputError
 
-Array = NDArray[np.float64]
 TABLE = "laws"
 FIVE = ("E", "A", "B", "alpha", "beta")  #: constants of the additive law
 

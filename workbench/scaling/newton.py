@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from workbench.arrays import Array
+
 BLOCK = 512  #: weightings a block: few enough for the cache, many enough to forget the cost of a call
 STEPS = 60
 #: A step is the last when it promises less than this share of the objective.

@@ -9,14 +9,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.arrays import Arrays
+from workbench.arrays import Array, Arrays
 from workbench.catalogue import cost as fact
 from workbench.checks import FINITE, NOT_NEGATIVE, POSITIVE, Rule, takes
 from workbench.errors import InputError
 from workbench.scaling.laws import FIVE, AdditiveLaw, Law, RepeatedDataLaw, laws, saturating
 from workbench.scaling.laws import law as law_of
 
-Array = NDArray[np.float64]
 GOLDEN = (np.sqrt(5) - 1) / 2
 STEPS = 60  #: of golden sections: from six decades to 1e-12 of one
 WIDE = 8.0  #: half width of a search in log N around its start

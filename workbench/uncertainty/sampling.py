@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from workbench.arrays import short
+from workbench.arrays import Array, short
 from workbench.checks import LENGTH, Rule, check_fields, numeric, takes
 from workbench.errors import InputError, UnknownName
 from workbench.uncertainty.distributions import ABOVE, NO_LESS, ONE, Distribution
 from workbench.uncertainty.sobol import Net
 
-Array = NDArray[np.float64]
 Pairs = Mapping[tuple[str, str], float]
 SLACK = 1e-8  #: by which an eigenvalue of correlations may fall below 0 through rounding
 

@@ -8,13 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from workbench.arrays import Arrays, broadcast
+from workbench.arrays import Array, Arrays, broadcast
 from workbench.checks import FINITE, Rule, takes
 from workbench.errors import InputError
-
-Array = NDArray[np.float64]
 
 
 def crps(samples: ArrayLike, observed: ArrayLike) -> Array:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from workbench.arrays import Arrays
+from workbench.arrays import Array, Arrays
 from workbench.checks import WHOLE, Rule, takes
 from workbench.errors import InputError, UnknownName
 from workbench.uncertainty.sampling import Input, Pairs, correlation_matrix, evaluated, numbers_of, sample
@@ -20,7 +20,7 @@ LIMIT = Rule(infinite=True)
 
 
 def one_at_a_time(
-    model: Callable[..., NDArray[np.float64]], base: Mapping[str, float], ranges: Mapping[str, tuple[float, float]]
+    model: Callable[..., Array], base: Mapping[str, float], ranges: Mapping[str, tuple[float, float]]
 ) -> dict[str, tuple[float, float]]:
     """Result of `model` with each argument in turn at the low and the high end of its range, the others at `base`.
 
@@ -70,9 +70,9 @@ class Indices(Arrays):
     """Sobol indices: share of the variance of each output that a group of inputs explains alone, and with all its interactions."""
 
     groups: tuple[str, ...]  #: names
-    first: NDArray[np.float64]  #: shape (groups, ...): what would vanish, on average, if the group were known
-    total: NDArray[np.float64]  #: shape (groups, ...): what would be left, on average, if all but the group were known
-    variance: NDArray[np.float64]  #: shape (...), of the output, in its unit squared
+    first: Array  #: shape (groups, ...): what would vanish, on average, if the group were known
+    total: Array  #: shape (groups, ...): what would be left, on average, if all but the group were known
+    variance: Array  #: shape (...), of the output, in its unit squared
 
     def frame(self) -> pl.DataFrame:
         """One row a group, the largest total index first: input, first_order, total_order; of one output."""

@@ -7,6 +7,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.arrays import Array
 from workbench.checks import LENGTH, WHOLE, Rule
 from workbench.errors import InputError
 
@@ -48,7 +49,7 @@ class Net:
             raise InputError(f"n = {self.n}: expected a power of two{near}")
         self._directions, self._shift = _scrambled(dimensions, self.n.bit_length() - 1, self.seed, self.replicates)
 
-    def uniforms(self, first: int, stop: int) -> NDArray[np.float64]:
+    def uniforms(self, first: int, stop: int) -> Array:
         """Points of the dimensions `first` to `stop`, in (0, 1); shape (stop - first, replicates n)."""
         points = np.empty((stop - first, self.replicates, self.n), dtype=np.uint64)
         points[..., 0] = self._shift[first:stop] | ONE
@@ -58,14 +59,14 @@ class Net:
         uniform -= 1 - 2.0 ** -(BITS + 1)  # to the middle of its cell, exactly
         return uniform
 
-    def normals(self, first: int, stop: int) -> NDArray[np.float64]:
+    def normals(self, first: int, stop: int) -> Array:
         """The same points as standard normals, not to be written to: the last few are kept for the next scenario."""
         find = _normals if 8 * (stop - first) * self.size <= KEPT else _normals.__wrapped__
         return find(self.n, self.seed, self.replicates, first, stop)
 
 
 @lru_cache(maxsize=8)
-def _normals(n: int, seed: int, replicates: int, first: int, stop: int) -> NDArray[np.float64]:
+def _normals(n: int, seed: int, replicates: int, first: int, stop: int) -> Array:
     from scipy.special import ndtri
 
     points = Net(stop, n, seed, replicates).uniforms(first, stop)

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from workbench.arrays import Arrays, broadcast
+from workbench.arrays import Array, Arrays, broadcast
 from workbench.checks import FINITE, Rule, takes
 from workbench.errors import InputError
 
-Array = NDArray[np.float64]
 REPLICATES = Rule(least=2, whole=True, one=True, why="one randomisation says nothing of its error")
 
 
