@@ -79,12 +79,7 @@ NOTHING = Results(pl.DataFrame(schema=COLUMNS), {})
 
 
 def read_results(folder: str | Path) -> Results:
-    """Results of the sweep in `folder` (or at an address that fsspec knows), also while it runs.
-
-    Raises
-    ------
-    InputError
-        For a folder that holds no sweep.
+    """Results of the sweep in `folder` (or at an address that fsspec knows), also while it runs. Raises `InputError` where there is none.
 
     Examples
     --------
@@ -122,17 +117,10 @@ def read_tables(store: Store) -> Results:
 
 
 def gather(notebooks: str | Path | Iterable[str | Path]) -> Results:
-    """Results of executed notebooks: of a sweep, of ``workbench run``, or of plain papermill.
+    """Results of executed `notebooks`, or folders of them: of a sweep, of ``workbench run``, or of plain papermill.
 
-    Parameters
-    ----------
-    notebooks : path, or paths
-        Notebooks, or folders of notebooks. Runs are named by the file, or by the path where two files share a name.
-
-    Raises
-    ------
-    InputError
-        For a path that does not exist, or a notebook that cannot be read or was not executed.
+    Runs are named by the file, or by the path where two files share a name. Raises `InputError` for a path that does not exist, or a
+    notebook that cannot be read or was not executed.
 
     Examples
     --------

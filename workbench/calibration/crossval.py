@@ -89,9 +89,7 @@ class Study:
 def conformal_half_width(log_ratios: ArrayLike, level: float = 0.8) -> float:
     """Half width that covers a further case with probability `level`: the ceil((n + 1) level)-th smallest absolute log ratio.
 
-    References
-    ----------
-    .. [1] Vovk, Gammerman, Shafer (2005), "Algorithmic Learning in a Random World", section 2.2.
+    [Vovk, Gammerman, Shafer (2005), "Algorithmic Learning in a Random World", section 2.2]
     """
     ordered = np.sort(np.abs(np.asarray(log_ratios, dtype=float)))
     rank = int(np.ceil((ordered.size + 1) * level))

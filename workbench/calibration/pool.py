@@ -104,22 +104,11 @@ class Pool:
     ) -> Fit:
         """Fit the offsets by damped Gauss-Newton on sum w rho(residual / noise) + sum (offset / spread)^2, rho(r) = 2 (sqrt(1 + r^2) - 1).
 
-        Raises `InputError` without rows, or for measurements that are not finite.
-
-        Parameters
-        ----------
-        predict, origins, target
-            What the constants of rows predict, what each row was measured on, and the logarithms that were measured.
-        noise, weight : array_like
-            Standard deviation of repeated measurements, in logarithms; weight of each row.
-        base : Fit, optional
-            Of other rows: offsets are drawn to its constants in place of the priors, and come on top of them.
-        levels : collection of str, optional
-            Those that are fitted; all if not given.
-        most : ndarray, optional
-            Largest logarithms of the constants of each row; infinite where there is no bound.
-        tolerance : float
-            Share of the loss by which a step must lower it for another one.
+        `predict` says what the constants of rows predict, `origins` what each row was measured on, `target` the logarithms that were
+        measured; `noise` is the standard deviation of repeated measurements, in logarithms. Offsets are drawn to the constants of `base`,
+        a fit of other rows, in place of the priors, and come on top of them. Only `levels` are fitted, if given; `most` are the largest
+        logarithms of the constants of each row, infinite where there is no bound; a step must lower the loss by the share `tolerance` for
+        another one. Raises `InputError` without rows, or for measurements that are not finite.
         """
         if target.size == 0 or not np.all(np.isfinite(target)):
             raise InputError("measurements: expected at least one, all above 0")

@@ -38,7 +38,10 @@ DEFINITIONS: dict[str, Callable[[LLM, Any], Any]] = {
 
 @takes(tokens=POSITIVE, sequence=POSITIVE)
 def training_flop(model: ArrayLike | LLM, tokens: ArrayLike, definition: str = "6ND", sequence: ArrayLike | None = None) -> Array:
-    """Training compute C: forward once, backward twice.
+    """Training compute C [FLOP]: forward once, backward twice. Arrays broadcast.
+
+    Raises `InputError` for an architecture or a sequence that is missing. [Kaplan et al. (2020), section 2.1; Hoffmann et al. (2022),
+    appendix F; DeepSeek-AI (2024), section 3.2]
 
     Parameters
     ----------
@@ -50,20 +53,6 @@ def training_flop(model: ArrayLike | LLM, tokens: ArrayLike, definition: str = "
         One of `DEFINITIONS`.
     sequence : array_like, optional
         Tokens per sequence, for the definitions that count attention.
-
-    Returns
-    -------
-    ndarray
-        [FLOP], broadcast.
-
-    Raises
-    ------
-    InputError
-        For an architecture or a sequence that is missing.
-
-    References
-    ----------
-    .. [1] Kaplan et al. (2020), section 2.1. .. [2] Hoffmann et al. (2022), appendix F. .. [3] DeepSeek-AI (2024), section 3.2.
 
     Examples
     --------

@@ -63,14 +63,9 @@ class Served(Arrays):
 
 @takes(compute=POSITIVE)
 def optimal_allocation(compute: ArrayLike, law: Law | str) -> Allocation:
-    """Parameters and tokens of least loss for a budget of training compute.
+    """Parameters and tokens of least loss for a budget of training compute [FLOP].
 
-    Parameters
-    ----------
-    compute : array_like
-        [FLOP]
-    law : Law or str
-        Its constants may be arrays too: shapes broadcast, as (4000, 1) laws with 100 budgets.
+    The constants of the law may be arrays too: shapes broadcast, as (4000, 1) laws with 100 budgets.
 
     Examples
     --------
@@ -87,20 +82,9 @@ def optimal_allocation(compute: ArrayLike, law: Law | str) -> Allocation:
 
 @takes(compute=POSITIVE, unique_tokens=POSITIVE)
 def data_constrained_optimum(compute: ArrayLike, unique_tokens: ArrayLike, law: RepeatedDataLaw | str) -> Constrained:
-    """Best size and number of epochs where only `unique_tokens` different tokens exist.
+    """Best size and number of epochs where only `unique_tokens` different tokens exist, at compute C = 6 N D [FLOP]; arrays broadcast.
 
-    With alpha = beta the epochs depend on compute / unique_tokens^2 alone.
-
-    Parameters
-    ----------
-    compute : array_like
-        [FLOP], C = 6 N D.
-    unique_tokens : array_like
-    law : RepeatedDataLaw or str
-
-    References
-    ----------
-    .. [1] Muennighoff et al. (2023), section 5.
+    With alpha = beta the epochs depend on compute / unique_tokens^2 alone. [Muennighoff et al. (2023), section 5]
 
     Examples
     --------
@@ -120,15 +104,7 @@ def data_constrained_optimum(compute: ArrayLike, unique_tokens: ArrayLike, law: 
 
     n = np.where(free_d <= u, free_n, np.exp(_least(at, np.log(free_n))))
     d = c / (6 * n)
-    return Constrained(
-        compute=c,
-        unique_tokens=u,
-        params=n,
-        tokens=d,
-        epochs=d / np.minimum(u, d),
-        loss=one.loss_repeated(n, d, u),
-        loss_unconstrained=one.loss(free_n, free_d),
-    )
+    return Constrained(c, u, n, d, d / np.minimum(u, d), one.loss_repeated(n, d, u), one.loss(free_n, free_d))
 
 
 @takes(tokens_served=NOT_NEGATIVE, loss=POSITIVE)
@@ -140,9 +116,10 @@ def inference_aware_optimum(
     prices: tuple[ArrayLike, ArrayLike] = (1.0, 1.0),
     mfus: tuple[ArrayLike, ArrayLike] = (1.0, 1.0),
 ) -> Served:
-    """Size that reaches a loss at the least cost of training and serving together.
+    """Size that reaches a loss at the least cost of training and serving together; not `feasible`, at infinite cost, where none does.
 
-    min over N of 6 N D(N) p_t / mfu_t + 2 N T p_i / mfu_i with D(N) from L(N, D) = loss
+    min over N of 6 N D(N) p_t / mfu_t + 2 N T p_i / mfu_i with D(N) from L(N, D) = loss [Sardana et al. (2023), "Beyond
+    Chinchilla-Optimal", equations 2 and 6]
 
     Parameters
     ----------
@@ -155,15 +132,6 @@ def inference_aware_optimum(
         Of a FLOP at peak: USD per chip-hour over the chip's FLOP per hour; 1 counts FLOP.
     mfus : (training, serving), array_like
         Share of the peak that each reaches.
-
-    Returns
-    -------
-    Served
-        Not `feasible`, with infinite cost, where no size reaches the loss.
-
-    References
-    ----------
-    .. [1] Sardana et al. (2023), "Beyond Chinchilla-Optimal", equations 2 and 6.
 
     Examples
     --------
@@ -212,19 +180,9 @@ def inference_aware_optimum(
 
 @takes(compute=POSITIVE)
 def law_spread(compute: ArrayLike, names: Sequence[str] | None = None) -> pl.DataFrame:
-    """The same decision under every law: one row a law and budget, as the laws define N and C.
+    """The same decision under every law of those `names`, or all: one row a law and budget [FLOP], as the laws define N and C.
 
-    Parameters
-    ----------
-    compute : array_like
-        [FLOP]
-    names : sequence of str, optional
-        Laws; all that are available if not given.
-
-    Returns
-    -------
-    polars.DataFrame
-        law, counts, compute, params, tokens, tokens_per_param, loss (null for laws of size alone), extrapolated, decades.
+    Columns: law, counts, compute, params, tokens, tokens_per_param, loss (null for laws of size alone), extrapolated, decades.
 
     Examples
     --------
@@ -243,7 +201,9 @@ def law_spread(compute: ArrayLike, names: Sequence[str] | None = None) -> pl.Dat
 def capability_gain(
     compute_ratio: ArrayLike, years: ArrayLike = 0.0, k: ArrayLike | None = None, progress: ArrayLike | None = None
 ) -> Array:
-    """Gain on the Epoch Capabilities Index from more compute and from later algorithms: k ln(ratio) + progress years.
+    """Gain on the Epoch Capabilities Index from more compute and from later algorithms: k ln(ratio) + progress years, broadcast.
+
+    In points of the index: Winogrande's difficulty is 0, its slope 1. [Epoch AI, benchmark-stitching: C = k ln(FLOP) + b(t)]
 
     Parameters
     ----------
@@ -255,15 +215,6 @@ def capability_gain(
         Index points an e-fold of compute; the mean of three families if not given (LLaMA alone: .176).
     progress : array_like, optional
         Index points a year at equal compute.
-
-    Returns
-    -------
-    ndarray
-        Points of the index (Winogrande's difficulty is 0, its slope 1), broadcast.
-
-    References
-    ----------
-    .. [1] Epoch AI, benchmark-stitching: C = k ln(FLOP) + b(t).
 
     Examples
     --------

@@ -19,10 +19,7 @@ def crps(samples: ArrayLike, observed: ArrayLike) -> Array:
     """Continuous ranked probability score of samples (..., m), equally likely, where `observed` came: in its unit, lower is better.
 
     CRPS = mean |x_i - y| - 1/2 mean |x_i - x_j|; the second mean from sorted samples, sum of (2 i - m - 1) x_(i) / m^2 for half of it
-
-    References
-    ----------
-    .. [1] Gneiting, Raftery (2007), JASA 102, equation 21; Jordan, Krueger, Lerch (2019), J. Stat. Software 90(12), equation 7.
+    [Gneiting, Raftery (2007), JASA 102, equation 21; Jordan, Krueger, Lerch (2019), J. Stat. Software 90(12), equation 7]
 
     Examples
     --------

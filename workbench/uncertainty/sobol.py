@@ -23,21 +23,8 @@ class Net:
 
     Matousek's linear scrambling with a digital shift: each point alone is uniform, and the mean over points has no bias.
     The scrambling of a dimension depends on seed, replicate and its place alone: dimensions that are added after it, more points and
-    more replicates leave it as it is.
-
-    Parameters
-    ----------
-    dimensions : int
-    n : int
-        Points a replicate, a power of two.
-    seed : int
-        0 or more.
-    replicates : int
-
-    References
-    ----------
-    .. [1] Matousek (1998), "On the L2-discrepancy for anchored boxes", J. Complexity 14; Owen (2003), ACM TOMACS 13(4).
-    .. [2] Joe, Kuo (2008), SIAM J. Sci. Comput. 30(5), the direction numbers (of scipy).
+    more replicates leave it as it is. `n` is a power of two. [Matousek (1998), "On the L2-discrepancy for anchored boxes", J. Complexity
+    14; Owen (2003), ACM TOMACS 13(4); direction numbers, by scipy, of Joe, Kuo (2008), SIAM J. Sci. Comput. 30(5)]
     """
 
     def __init__(self, dimensions: int, n: int, seed: int, replicates: int):

@@ -110,13 +110,10 @@ def in_python(value: Any) -> str:
         return repr(value).replace("inf", "np.inf") if isinstance(value, float) else repr(value)
     if not _is_call(value):
         return f"{{{', '.join(f'{name!r}: {in_python(one)}' for name, one in value.items())}}}"
-    call, arguments = value["call"], value.get("arguments", {})
-    given = (
-        [*map(in_python, arguments)]
-        if isinstance(arguments, list)
-        else [f"{k}={in_python(v)}" for k, v in arguments.items() if k != "self"]
-    )
+    call, args = value["call"], value.get("arguments", {})
+    by_name = args.items() if isinstance(args, dict) else ()
+    given = [f"{name}={in_python(one)}" for name, one in by_name if name != "self"] if by_name else [*map(in_python, args)]
     steps, factor = _steps(value.get("read", ""))
-    own = in_python(arguments["self"]) if call.startswith(".") else ""
+    own = in_python(args["self"]) if call.startswith(".") else ""
     path = "".join(f".{step[1]}" if step[1] else step[0] for step in steps)
     return f"{own}{call}({', '.join(given)}){path}{factor[0].rstrip() if factor else ''}"
