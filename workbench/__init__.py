@@ -47,6 +47,4 @@ def _loaded(package: str, places: Mapping[str, str]) -> tuple[Callable[[str], An
     return get, lambda: list(places)
 
 
-__getattr__, __dir__ = _loaded(
-    __name__, {name: name for name in __all__} | dict.fromkeys(("check_parameters", "record"), "notebook.runtime")
-)
+__getattr__, __dir__ = _loaded(__name__, {n: n for n in __all__} | dict.fromkeys(("check_parameters", "record"), "notebook.runtime"))

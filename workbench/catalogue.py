@@ -114,6 +114,7 @@ def chip(name: str | Chip) -> Chip:
                 return found
         raise
     domain = r["scaleup_domain"] or 1
+    server = "rack_scale" if domain >= RACK_SCALE else "gpu"
     return Chip(
         name=r["chip"],
         peaks={p: v * TERA for p in formats.PEAKS if (v := r.get(f"{p}_tflops", r.get(f"{p}_tops"))) is not None},
@@ -129,12 +130,7 @@ def chip(name: str | Chip) -> Chip:
         best_matmul={p: v * TERA for p in formats.PEAKS if (v := r.get(f"matmul_{p}_tflops")) is not None},
         pcie_bandwidth=(r["pcie_gb_per_s"] or PCIE) * GIGA,
         memory_levels=made_of("memory_levels", _levels).get(r["chip"], ()),
-        **_same(Chip, r)
-        | {
-            "scaleup_domain": domain,
-            "host_chips": r["host_chips"] or HOST,
-            "server": r["server"] or ("rack_scale" if domain >= RACK_SCALE else "gpu"),
-        },
+        **_same(Chip, r) | {"scaleup_domain": domain, "host_chips": r["host_chips"] or HOST, "server": r["server"] or server},
     )
 
 
@@ -235,14 +231,12 @@ def llm(name: str | Path | LLM) -> LLM:
             raise InputError(f"table llms, {r['llm']}: nothing in {', '.join(blank)}; or give the fields of a config.json in column config")
         return LLM(**known)
     try:
-        read = of_config(json.loads(r["config"]), **{c: known[c] for c in known if c not in NUMBERS})
+        own = of_config(json.loads(r["config"]), **{c: known[c] for c in known if c not in NUMBERS})
     except (ValueError, InputError) as error:
         raise InputError(f"table llms, {r['llm']}, column config: {error}") from None
-    if differ := [
-        f"{c} is {known[c]} and {getattr(read, c)} by its config" for c in NUMBERS if c in known and known[c] != getattr(read, c)
-    ]:
+    if differ := [f"{c} is {known[c]} and {getattr(own, c)} by its config" for c in NUMBERS if c in known and known[c] != getattr(own, c)]:
         raise InputError(f"table llms, {r['llm']}: {'; '.join(differ)}")
-    return read
+    return own
 
 
 def grid(code: str) -> Grid:

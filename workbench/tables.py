@@ -237,9 +237,8 @@ def ages(today: date) -> pl.DataFrame:
         if "/" not in name and "as_of" in (frame := load(name)).columns:
             day = frame.select(padded("as_of", "-01-01").alias("day"))["day"].sort()
             rows.append((name, frame.height, day[0], day[-1], (today - date.fromisoformat(day[-1])).days))
-    return pl.DataFrame(rows, schema=["table", "rows", "oldest", "newest", "days"], orient="row").sort(
-        "days", "table", descending=[True, False]
-    )
+    found = pl.DataFrame(rows, schema=["table", "rows", "oldest", "newest", "days"], orient="row")
+    return found.sort("days", "table", descending=[True, False])
 
 
 def files() -> Iterator[tuple[Path, os.DirEntry[str]]]:
@@ -403,9 +402,8 @@ _BANDS: dict[str, tuple[tuple[str, str, str], ...]] = {
     **dict.fromkeys(("rents", "rent_history"), (("low_usd_per_gpu_h", "usd_per_gpu_h", "high_usd_per_gpu_h"),)),
     "hardware_prices": (("low_usd", "price_usd", "high_usd"),),
     "growth_rates": (("low", "factor_per_year", "high"),),
-    **dict.fromkeys(
-        ("costs", "supply_drivers", "multipliers", "power_projections", "disclosures", "forecasts"), (("low", "value", "high"),)
-    ),
+    **dict.fromkeys(("costs", "disclosures", "forecasts"), (("low", "value", "high"),)),
+    **dict.fromkeys(("supply_drivers", "multipliers", "power_projections"), (("low", "value", "high"),)),
 }
 #: Consistency across the columns of a row, beyond what a declaration says.
 _CHECKS = {"chips": _dense_peaks, "demand_priors": _prior_points, "grids": _whole_price}

@@ -157,9 +157,8 @@ def run_one(out: str, sha256: str, task: Task) -> Run:
     return run
 
 
-@lru_cache(maxsize=8)
-def _code_and_data(pid: int, asked: str) -> str:
-    return tables.code_and_data()
+#: Of a process that was asked for one.
+_code_and_data = lru_cache(maxsize=8)(lambda pid, asked: tables.code_and_data())
 
 
 @lru_cache(maxsize=8)

@@ -11,15 +11,14 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from workbench import catalogue
+from workbench.calibration.pool import Rows
 from workbench.llm import LLM
 
 Tables = dict[str, pl.DataFrame]
-Rows = NDArray[np.intp]  #: positions
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ measured works from its parents. A model declares its constants, what their leve
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +21,7 @@ from workbench import catalogue
 from workbench.arrays import Array
 from workbench.errors import InputError
 
+Rows = NDArray[np.intp]  #: positions
 Node = tuple[str, str]  #: level and key
 Predict = Callable[[Array], Array]  #: logarithms of constants, a row each -> logarithms of what was measured
 STIFF = 1e3  #: weight of what goes beyond a bound: it gives way by a millionth
@@ -185,9 +187,7 @@ class Pool:
         offsets[at], errors[at] = frame["offset"].to_numpy(), frame["error"].to_numpy()
         return Fit(self, dict(zip(rows, offsets, strict=True)), dict(zip(rows, errors, strict=True)), rows, float("nan"))
 
-    def _design(
-        self, origins: Sequence[Any], levels: Collection[str] | None
-    ) -> tuple[list[Node], NDArray[np.intp], NDArray[np.intp], Array]:
+    def _design(self, origins: Sequence[Any], levels: Collection[str] | None) -> tuple[list[Node], Rows, Rows, Array]:
         """Nodes; those of each row; positions of what is fitted in the flat table of offsets; and its spreads."""
         index: dict[Node, int] = {}
         known: dict[Any, list[int]] = {}
@@ -251,9 +251,7 @@ class Fit:
 
 def balanced(groups: Sequence[str], most: float) -> Array:
     """Weights of rows by which no group counts for more than `most` of them."""
-    many: dict[str, int] = {}
-    for group in groups:
-        many[group] = many.get(group, 0) + 1
+    many = Counter(groups)
     return np.array([min(1.0, most / many[group]) for group in groups])
 
 

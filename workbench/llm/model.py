@@ -91,14 +91,8 @@ class Transformer(Arrays):
     query = _derived("Width of all queries.", lambda m: m.heads * m.head_dim)
     value = _derived("Width of the result of attention, before its last product.", lambda m: m.heads * m.value_dim)
     key_value = _derived("Width of keys and values, latent 0.", lambda m: (m.kv_lora_rank == 0) * m.kv_heads * (m.head_dim + m.value_dim))
-    latent = _derived(
-        "Width of latent attention's compressed keys and values with their rotary part, else 0.",
-        lambda m: (m.kv_lora_rank > 0) * (m.kv_lora_rank + m.qk_rope_head_dim),
-    )
-    expanded = _derived(
-        "Width that latent attention expands keys and values to, else 0.",
-        lambda m: (m.kv_lora_rank > 0) * (m.heads * m.qk_nope_head_dim + m.value),
-    )
+    latent = _derived("Width of compressed keys and values, or 0.", lambda m: (m.kv_lora_rank > 0) * (m.kv_lora_rank + m.qk_rope_head_dim))
+    expanded = _derived("Width that these expand to, or 0.", lambda m: (m.kv_lora_rank > 0) * (m.heads * m.qk_nope_head_dim + m.value))
     main_layers = _derived("Layers of the main attention.", lambda m: m.layers - m.other.layers)
     main_share = _derived("Layers of the main attention over all.", lambda m: m.main_layers / m.layers)
     other_width = _derived("`other.weights` of a layer and unit of width.", lambda m: m.other.weights / (m.layers * m.hidden))

@@ -14,10 +14,6 @@ from workbench.errors import InputError
 from workbench.llm import LLM
 
 
-def _lookup(llm: LLM) -> Any:
-    return 0 if llm.tied_embeddings else llm.embedding_params
-
-
 def _appendix_f(llm: LLM, s: Any) -> Any:
     """A layer's query, key and value; logits; softmax; values; output; feed-forward."""
     width = llm.heads * llm.head_dim
@@ -28,8 +24,8 @@ def _appendix_f(llm: LLM, s: Any) -> Any:
 #: Training FLOP per token of a model and a sequence, by each definition.
 DEFINITIONS: dict[str, Callable[[LLM, Any], Any]] = {
     "6ND": lambda llm, s: 6 * llm.active_params,  # all parameters that a token uses, embeddings included (Hoffmann et al. 2022)
-    "6ND non-embedding": lambda llm, s: 6 * (llm.active_params - llm.embedding_params - _lookup(llm)),  # (Kaplan et al. 2020)
-    "6ND with head": lambda llm, s: 6 * (llm.active_params - _lookup(llm)),  # without the embedding lookup (Porian et al. 2024)
+    "6ND non-embedding": lambda llm, s: 6 * (llm.used_params - llm.embedding_params),  # (Kaplan et al. 2020)
+    "6ND with head": lambda llm, s: 6 * llm.used_params,  # without the embedding lookup (Porian et al. 2024)
     "MD": lambda llm, s: 72 * llm.layers * llm.hidden**2 + 12 * llm.layers * llm.hidden * s,  # non-embedding (DeepSeek-AI 2024)
     "attention": lambda llm, s: 3 * llm.forward_flop_per_token(s / 2),  # 6 N D with the head, plus attention over the sequence
     "Hoffmann F": _appendix_f,  # Hoffmann et al. 2022, embedding and logits left out, as its table A4 was computed

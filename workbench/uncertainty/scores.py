@@ -72,9 +72,6 @@ def coverage(low: ArrayLike, high: ArrayLike, observed: ArrayLike) -> Coverage:
     n, hits = y.size, int(((a <= y) & (y <= b)).sum())
     if not n:
         raise InputError("observed: no outcome to count")
-    return Coverage(
-        share=hits / n,
-        n=n,
-        low=float(betaincinv(hits, n - hits + 1, 0.05)) if hits else 0.0,
-        high=float(betaincinv(hits + 1, n - hits, 0.95)) if hits < n else 1.0,
-    )
+    least = float(betaincinv(hits, n - hits + 1, 0.05)) if hits else 0.0
+    most = float(betaincinv(hits + 1, n - hits, 0.95)) if hits < n else 1.0
+    return Coverage(hits / n, n, least, most)

@@ -26,18 +26,13 @@ FACTOR = re.compile(r"\s*([*/])\s*(\d+\.?\d*(?:[eE][-+]?\d+)?)")
 BY = {"*": operator.mul, "/": operator.truediv}
 
 
-def value(case: dict[str, Any], made: dict[str, Any]) -> Any:
-    """What a call gives, read; `made` keeps what it and those among its arguments gave, for the next that asks the same."""
-    return _value({"call": case["call"], "arguments": case.get("arguments", {}), "read": case.get("read", "")}, made)
-
-
 def _is_call(value: Any) -> bool:
     return isinstance(value, dict) and "call" in value and value.keys() <= {"call", "arguments", "read"}
 
 
 def _result(case: dict[str, Any], made: dict[str, Any]) -> Any:
     """What a call gives, before anything of it is read."""
-    call, arguments = case["call"], _value(case.get("arguments", {}), made)
+    call, arguments = case["call"], value(case.get("arguments", {}), made)
     if not isinstance(arguments, dict | list):
         raise InputError(f"arguments = {json.dumps(arguments):.60}: expected an object by name, or a list by position")
     positional, named = (arguments, {}) if isinstance(arguments, list) else ([], dict(arguments))
@@ -45,16 +40,16 @@ def _result(case: dict[str, Any], made: dict[str, Any]) -> Any:
     return function(*positional, **named)
 
 
-def _value(value: Any, made: dict[str, Any]) -> Any:
-    """An argument with what stands for objects in it made."""
-    if _is_call(value):
-        key = json.dumps(value, sort_keys=True)
+def value(given: Any, made: dict[str, Any]) -> Any:
+    """What a call gives, or an argument with the calls in it made; `made` keeps what they gave, for the next that asks the same."""
+    if _is_call(given):
+        key = json.dumps(given, sort_keys=True)
         if key not in made:
-            made[key] = read(_result(value, made), value.get("read", ""))
+            made[key] = read(_result(given, made), given.get("read", ""))
         return made[key]
-    if isinstance(value, dict):
-        return {name: _value(one, made) for name, one in value.items()}
-    return [_value(one, made) for one in value] if isinstance(value, list) else value
+    if isinstance(given, dict):
+        return {name: value(one, made) for name, one in given.items()}
+    return [value(one, made) for one in given] if isinstance(given, list) else given
 
 
 def _public(call: Any) -> Callable[..., Any]:

@@ -293,7 +293,8 @@ def read(kind: str, path: Path, told: Mapping[str, Any] | None = None) -> tuple[
         if missing:
             needed = ", ".join((*form.text, *form.numbers))
             raise DataError(path, f"missing: {', '.join(missing)}; a file of this kind has {needed}", column=missing[0])
-        frame = _typed(_with_source(frame), form)
+        named = next((c for c in ("source", "source_title", "source_key", "source_address") if c in frame.columns), None)
+        frame = _typed(frame.with_columns(source=pl.col(named) if named else pl.lit(None, pl.String)), form)
     if frame.is_empty():
         raise DataError(path, "no row of measurements below the header")
     return form, frame
@@ -312,12 +313,6 @@ def _foreign(kind: str, path: Path, told: Mapping[str, Any]) -> pl.DataFrame | N
     types = pl.Schema(dict.fromkeys(form.text, pl.String()) | dict.fromkeys(form.numbers, pl.Float64()))
     lacking = [pl.lit(None, pl.Null).alias(name) for name in types if name not in found.frame.columns]
     return found.frame.with_columns(lacking).cast(types).with_columns(pl.lit(found.kind).alias(READ))
-
-
-def _with_source(frame: pl.DataFrame) -> pl.DataFrame:
-    """A file may say where its rows come from in another column."""
-    named = next((c for c in ("source", "source_title", "source_key", "source_address") if c in frame.columns), None)
-    return frame.with_columns(source=pl.col(named) if named else pl.lit(None, pl.String))
 
 
 def _typed(frame: pl.DataFrame, form: Form) -> pl.DataFrame:
