@@ -28,8 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-#: Columns too long for a terminal; `--csv` and a single row show them.
-LONG = ("aliases", "source", "note", "meaning", "as_of")
+LONG = ("aliases", "source", "note", "meaning", "as_of")  #: columns too long for a terminal; `--csv` and a single row show them
 
 
 def _version(asked: bool) -> None:

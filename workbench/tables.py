@@ -34,8 +34,7 @@ NOTEBOOKS = DATA.parent / "notebooks"
 
 #: Tables in place of those of the files, within `instead`.
 _INSTEAD: ContextVar[Mapping[str, pl.DataFrame] | None] = ContextVar("tables in place of the files", default=None)
-#: A year, a month or a day, as rows are dated.
-DATE = re.compile(r"\d{4}(-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?)?")
+DATE = re.compile(r"\d{4}(-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?)?")  #: a year, a month or a day, as rows are dated
 _TRUE, _FALSE = ("true", "yes", "1"), ("false", "no", "0")
 
 

@@ -35,8 +35,7 @@ from workbench.notebook.kernels import WARM, kernel_name
 from workbench.notebook.run import Limits, Task
 from workbench.notebook.stored import Run, run_of_bytes
 
-#: So long may runs that have begun go on after Ctrl-C [s].
-GRACE = 0.7
+GRACE = 0.7  #: so long may runs that have begun go on after Ctrl-C [s]
 #: The tables are written at most this often [s], and seldom enough that writing takes at most this share of the time.
 WRITE_EVERY, WRITE_SHARE = 2.0, 0.04
 

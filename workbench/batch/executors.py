@@ -26,8 +26,7 @@ from workbench.notebook.stored import Run
 if TYPE_CHECKING:
     import nbformat
 
-#: A scheduler that has not answered by then does not [s].
-CONNECT = 5.0
+CONNECT = 5.0  #: a scheduler that has not answered by then does not [s]
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -157,8 +156,7 @@ def run_one(out: str, sha256: str, task: Task) -> Run:
     return run
 
 
-#: Of a process that was asked for one.
-_code_and_data = lru_cache(maxsize=8)(lambda pid, asked: tables.code_and_data())
+_code_and_data = lru_cache(maxsize=8)(lambda pid, asked: tables.code_and_data())  #: of a process that was asked for one
 
 
 @lru_cache(maxsize=8)

@@ -16,10 +16,8 @@ from workbench import catalogue
 from workbench.arrays import Array
 from workbench.errors import InputError
 
-#: Answers that an index keeps.
-MOST = 4096
-#: Who measured what one measured oneself.
-OWN = "own run"
+MOST = 4096  #: answers that an index keeps
+OWN = "own run"  #: who measured what one measured oneself
 Grade = Callable[[str, NDArray[Any]], Array]
 
 

@@ -27,13 +27,11 @@ from workbench import files, interrupts
 from workbench.kernel import private_socket
 from workbench.notebook.kernels import PromptKernelManager
 
-#: Names the socket of a server that somebody else keeps running (`workbench warm`).
-VARIABLE = "WORKBENCH_WARM"
+VARIABLE = "WORKBENCH_WARM"  #: names the socket of a server that somebody else keeps running (`workbench warm`)
 #: A file of the folder must not stand in for a library while they are imported; ``-P`` would keep the folder from the kernels too.
 SERVER = "import sys; sys.path[:] = filter(None, sys.path); from workbench.kernel.warm_server import main; main()"
 LAUNCHER = ["-m", "ipykernel_launcher"]
-#: Longest that a server may take to import the libraries and to fork [s].
-PATIENCE = 60.0
+PATIENCE = 60.0  #: longest that a server may take to import the libraries and to fork [s]
 
 
 class ColdStart(Exception):

@@ -28,10 +28,8 @@ import psutil
 from workbench import tables
 from workbench.kernel import painter, private_socket, warm_kernel
 
-#: Pictures take a quarter of a run, so that one painter serves four cores.
-CORES_A_PAINTER = 4
-#: Bytes of a line that asks for a kernel, most of them its environment.
-LONGEST = 1 << 24
+CORES_A_PAINTER = 4  #: pictures take a quarter of a run, so that one painter serves four cores
+LONGEST = 1 << 24  #: bytes of a line that asks for a kernel, most of them its environment
 #: Libraries read these once, when they are imported: a kernel that wants others must start cold.
 READ_AT_IMPORT = ("PYTHON", "LD_", "DYLD_", "LC_", "LANG")
 READ_AT_IMPORT_END = "_NUM_THREADS"

@@ -17,8 +17,7 @@ from workbench.llm.kinds import WAY_OUT, layers_of
 from workbench.llm.mixing import Mixing, together
 from workbench.llm.model import LLM
 
-#: Where multimodal models keep their language model.
-NESTED = ("thinker_config", "text_config", "llm_config", "language_config")
+NESTED = ("thinker_config", "text_config", "llm_config", "language_config")  #: where multimodal models keep their language model
 ENCODERS = r"(al|de|distil|modern|camem|nomic_)?bert|.*roberta|electra|mpnet|clip.*|siglip.*|vit|git|esm"
 BOTH = r"u?m?t5|m?bart|whisper|pegasus|marian|m2m_100|blenderbot|led|prophetnet|speech_to_text"
 #: Fields of kinds of layers that are not described: recurrent Gemma, LongCat, Zamba, SambaY, layers run more than once.

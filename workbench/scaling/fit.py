@@ -18,8 +18,7 @@ from workbench.scaling.laws import FIVE, AdditiveLaw
 DELTA = 1e-3  #: Huber's threshold in the logarithm of loss (Hoffmann et al. 2022, appendix D.2)
 NOISES = ("huber", "lad", "squared")
 FEWEST = 8
-#: Exponents of the start: a grid on which E, A and B are linear.
-GRID = np.linspace(0.05, 1.2, 24)
+GRID = np.linspace(0.05, 1.2, 24)  #: exponents of the start: a grid on which E, A and B are linear
 
 
 class FitError(InputError):

@@ -15,8 +15,7 @@ from workbench.errors import InputError, UnknownName
 from workbench.uncertainty.sampling import Input, Pairs, correlation_matrix, evaluated, numbers_of, sample
 from workbench.uncertainty.sobol import SIZE
 
-#: An argument of a model: an infinity may be a limit that there is not.
-LIMIT = Rule(infinite=True)
+LIMIT = Rule(infinite=True)  #: an argument of a model: an infinity may be a limit that there is not
 
 
 def one_at_a_time(

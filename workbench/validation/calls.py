@@ -19,8 +19,7 @@ import numpy as np
 
 from workbench.errors import InputError, UnknownName
 
-#: Packages whose public names may be called.
-FACES = ("catalogue", "scaling", "fabric", "chips", "energy", "fleet", "demand")
+FACES = ("catalogue", "scaling", "fabric", "chips", "energy", "fleet", "demand")  #: packages whose public names may be called
 STEP = re.compile(r'\.?([a-zA-Z]\w*)|\[(-?\d+)\]|\["([^"]*)"\]')
 FACTOR = re.compile(r"\s*([*/])\s*(\d+\.?\d*(?:[eE][-+]?\d+)?)")
 BY = {"*": operator.mul, "/": operator.truediv}

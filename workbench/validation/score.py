@@ -21,14 +21,10 @@ from workbench.validation.report import COLUMNS, Report, text
 
 #: Kinds of measurements, and the forms that files of a kind may have.
 KINDS: dict[str, tuple[Form, ...]] = {**cases.FORMS, **fabric.FORMS, **chips.FORMS}
-#: Column of a row's first cell that should be a number and is none.
-UNREAD = "unread"
-#: Column of what a file that is no CSV was taken for.
-READ = "read_from"
-#: Name of own measurements between domains that were given none.
-OWN = "own"
-#: Results that are kept for rows that ask for the same.
-KEPT = 1000
+UNREAD = "unread"  #: column of a row's first cell that should be a number and is none
+READ = "read_from"  #: column of what a file that is no CSV was taken for
+OWN = "own"  #: name of own measurements between domains that were given none
+KEPT = 1000  #: results that are kept for rows that ask for the same
 #: What a model raises on inputs that it was not written for: any file may come, and its other rows are predicted all the same.
 ODD = (LookupError, StopIteration, AttributeError, TypeError, ArithmeticError, ValueError, MemoryError, pl.exceptions.PolarsError)
 
