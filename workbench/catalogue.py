@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import MISSING, fields, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import polars as pl
 
@@ -25,7 +25,6 @@ from workbench.rows import CPU, Chip, Cost, Grid, Link, MemoryLevel, Region
 from workbench.tables import load, made_of
 from workbench.units import GBIT, GIGA, MEBI, MICRO, TERA
 
-T = TypeVar("T")
 NUMBERS = tuple(f.name for f in fields(Transformer))  #: columns of `llms` that a row's config says too
 NEEDED = [f.name for f in fields(LLM) if f.default is MISSING and f.name != "name"]  #: of a row without a config
 RACK_SCALE = 64  #: chips in the scale-up domain from which a chip is sold as a rack, where nothing else is said

@@ -38,9 +38,7 @@ def _version(asked: bool) -> None:
 
 
 @app.callback()
-def _main(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")] = False,
-) -> None:
+def _main(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False) -> None:
     pass
 
 
@@ -204,9 +202,7 @@ def report(
 
 
 @app.command()
-def tour(
-    out: Annotated[str, typer.Option(help="Folder for the executed notebooks and index.html, or s3://, gs://, az:// address.")] = "out",
-) -> None:
+def tour(out: Annotated[str, typer.Option(help="Folder of notebooks and index.html, or s3://, gs://, az:// address.")] = "out") -> None:
     """Run every notebook with its own parameters and publish them with an index."""
     from workbench import files
     from workbench.batch.tell import show

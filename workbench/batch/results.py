@@ -46,7 +46,8 @@ class Results:
     def write(self, store: Store) -> None:
         """Write frames, then runs: a row that can be read has its frames. Raises `OSError` as the file system does."""
         for name, frame in self.frames.items():
-            store.write(f"frames/{_file_name(name)}.parquet", _parquet(frame))
+            file = quote(name, safe="").replace(".", "%2E")  # neither a path nor hidden
+            store.write(f"frames/{file}.parquet", _parquet(frame))
         store.write("results.parquet", _parquet(self.runs))
 
     def joined(self, runs: Iterable[Run]) -> Results:
@@ -174,11 +175,6 @@ def _stacked(parts: list[pl.DataFrame]) -> pl.DataFrame:
 def _ordered(runs: pl.DataFrame) -> pl.DataFrame:
     kinds = [[c for c in runs.columns if c.startswith(prefix)] for prefix in ("params.", "results.")]
     return runs.select(*COLUMNS, *kinds[0], *kinds[1])
-
-
-def _file_name(name: str) -> str:
-    """The name of a frame as one of a file: neither a path nor hidden."""
-    return quote(name, safe="").replace(".", "%2E")
 
 
 def _parquet(frame: pl.DataFrame) -> bytes:

@@ -57,7 +57,8 @@ class Server:
         self.pictures = folder / "pictures.sock"
         self.kernels: dict[int, Kernel] = {}  # by file number of the connection
         self.environment = read_at_import(os.environ)
-        self.painters = self._start_painters()  # they have a second's work before the first picture
+        with private_socket.listen(self.pictures) as shared:  # nobody else holds it open: with the last painter connections are refused
+            self.painters = {self._start_painter(shared) for _ in range(-(-(os.cpu_count() or 1) // CORES_A_PAINTER))}
         warm_kernel.preload()
         self.threads = os_threads()
         self.listener.setblocking(False)
@@ -114,11 +115,6 @@ class Server:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _start_painters(self) -> set[int]:
-        """Processes that share a socket which nobody else holds open: with the last of them connections are refused."""
-        with private_socket.listen(self.pictures) as listener:
-            return {self._start_painter(listener) for _ in range(-(-(os.cpu_count() or 1) // CORES_A_PAINTER))}
 
     def _start_painter(self, listener: socket.socket) -> int:
         server = os.getpid()

@@ -166,16 +166,8 @@ def inference_aware_optimum(
     training, serving = (np.where(feasible, x, np.inf) for x in (6 * n * d * train_price, 2 * n * served * serve_price))
     with np.errstate(invalid="ignore"):
         saved = np.where(feasible & np.isfinite(reference), 1 - (training + serving) / reference, 0.0)
-    return Served(
-        params=np.where(feasible, n, 0.0),
-        tokens=np.where(feasible, d, 0.0),
-        loss=np.broadcast_to(target, shape),
-        training_cost=training,
-        serving_cost=serving,
-        cost=training + serving,
-        saved=saved,
-        feasible=feasible,
-    )
+    params, data = (np.where(feasible, x, 0.0) for x in (n, d))
+    return Served(params, data, np.broadcast_to(target, shape), training, serving, training + serving, saved, feasible)
 
 
 @takes(compute=POSITIVE)
