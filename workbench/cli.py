@@ -211,7 +211,7 @@ def tour(out: Annotated[str, typer.Option(help="Folder of notebooks and index.ht
 
     names, runs = shipped(), []
     with show.progress_bar("notebooks") as progress:
-        for done in execute_all(names, out):
+        for done in execute_all(names, out, "index.html"):
             runs.append(done)
             progress(len(runs), sum(bool(run.error) for run in runs), len(names))
     index = files.place(out, "index.html")
@@ -311,10 +311,11 @@ def validate(
     from workbench import validation
     from workbench.validation.report import aligned
 
-    if kind == "decisions" and (calls or leave_out):
-        raise InputError("validate decisions: --calls and --leave-out are for the other kinds")
-    report: Any = validation.decide(file or ()) if kind == "decisions" else validation.validate(kind, file, by=by, told=told)
-    left_out = validation.validate(kind, file, by=by, leave_out=leave_out, told=told) if leave_out else None
+    if kind == "decisions" and calls:
+        raise InputError("validate decisions: --calls is for the other kinds")
+    decided = kind == "decisions"
+    report: Any = validation.decide(file or (), leave_out) if decided else validation.validate(kind, file, by=by, told=told)
+    left_out = validation.validate(kind, file, by=by, leave_out=leave_out, told=told) if leave_out and not decided else None
     print(report.calls() if calls else report)
     if left_out:
         print(f"\nthe same, each {leave_out} by models calibrated on the others alone:\n", left_out, sep="\n")
@@ -342,6 +343,21 @@ def calibrate(
     for path, table in validation.write_tables(validation.calibrate(kind, *file, told=told), out).items():
         laws = [f"{row['law']}: {row['note']}" for row in table.to_dicts() if path.name == "laws.csv"]
         print(*laws, f"{table.height} rows: {path}", sep="\n")
+
+
+@app.command()
+def forecasts(
+    action: Annotated[str, typer.Argument(help="seal: forecast every series and append to FILE with date and hash; score: what came.")],
+    file: Annotated[Path, typer.Argument(help="CSV of sealed forecasts.")] = Path("sealed_forecasts.csv"),
+) -> None:
+    """Seal forecasts of capital expenditure, chips, tokens, power, rents and users, or score those whose time has come."""
+    from workbench.demand.forecast import sealed
+
+    if action not in ("seal", "score"):
+        raise InputError(f"forecasts {action}: expected seal or score")
+    frame = sealed.seal(file) if action == "seal" else sealed.score(file)
+    shown = frame.select("series", "target", "p10", "p50", "p90", "seal") if action == "seal" else frame
+    _print_frame({str(i): [_cell(v) for v in row] for i, row in enumerate(shown.iter_rows(), 1)}, ["", *shown.columns])
 
 
 def main() -> None:
