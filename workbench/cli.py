@@ -202,7 +202,9 @@ def report(
 
 
 @app.command()
-def tour(out: Annotated[str, typer.Option(help="Folder of notebooks and index.html, or s3://, gs://, az:// address.")] = "out") -> None:
+def tour(
+    out: Annotated[str, typer.Option(help="Folder for the executed notebooks and index.html, or s3://, gs://, az:// address.")] = "out",
+) -> None:
     """Run every notebook with its own parameters and publish them with an index."""
     from workbench import files
     from workbench.batch.tell import show

@@ -11,14 +11,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from workbench import catalogue
-from workbench.calibration.pool import Rows
 from workbench.llm import LLM
-
-Tables = dict[str, pl.DataFrame]
 
 
 @dataclass(frozen=True)
@@ -47,10 +45,10 @@ class Form:
     tolerance: Callable[[dict[str, Any]], float | None] = lambda row: None  #: error that a row allows, where it says
     read: Callable[[Path], pl.DataFrame | None] | None = None  #: of files that are no CSV; None for a file that it does not know
     standard: Callable[[pl.DataFrame], pl.DataFrame] = lambda rows: rows  #: as the forms of a kind that are fitted together have them
-    calibrate: Callable[[pl.DataFrame], Tables] | None = None  #: all that ships of fits to such a file
-    refit: Callable[[pl.DataFrame], Tables | None] | None = None  #: tables fitted to some of the rows alone
+    calibrate: Callable[[pl.DataFrame], dict[str, pl.DataFrame]] | None = None  #: all that ships of fits to such a file
+    refit: Callable[[pl.DataFrame], dict[str, pl.DataFrame] | None] | None = None  #: tables fitted to some of the rows alone
     #: In place of `refit`, where all folds at once are cheaper: positions of each group, and the tables that the other rows give.
-    folds: Callable[[pl.DataFrame, NDArray[Any]], Iterator[tuple[Rows, Tables | None]]] | None = None
+    folds: Callable[[pl.DataFrame, NDArray[Any]], Iterator[tuple[NDArray[np.intp], dict[str, pl.DataFrame] | None]]] | None = None
     groups: Callable[[pl.DataFrame, str], NDArray[Any]] = lambda rows, column: rows[column].cast(pl.String).fill_null("").to_numpy()
     leave_out: tuple[str, ...] = ()  #: what may be left out beside columns
 

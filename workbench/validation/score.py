@@ -14,11 +14,12 @@ import numpy as np
 import polars as pl
 
 from workbench import catalogue, chips, fabric, files, readers, scaling, tables
-from workbench.calibration.forms import Asked, Form, Tables
+from workbench.calibration.forms import Asked, Form
 from workbench.errors import DataError, InputError, UnknownName, WorkbenchError, said
 from workbench.validation import calls, cases
 from workbench.validation.report import COLUMNS, Report, text
 
+Tables = dict[str, pl.DataFrame]
 #: Kinds of measurements, and the forms that files of a kind may have.
 KINDS: dict[str, tuple[Form, ...]] = {**cases.FORMS, **fabric.FORMS, **chips.FORMS}
 UNREAD = "unread"  #: column of a row's first cell that should be a number and is none
