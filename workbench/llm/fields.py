@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import polars as pl
@@ -34,14 +33,18 @@ def _names(frame: pl.DataFrame) -> dict[tuple[str, str], tuple[str, ...]]:
 
 def family(kind: str) -> dict[str, Any]:
     """What the classes of a family leave out of its files or compute in their own way, by the longest beginning of ``model_type``."""
-    begin, whole = tables.made_of("llm_families", _families)
+    begin, whole = tables.made_of("llm_families", _families).values()
     return begin.get(max((name for name in begin if kind.startswith(name)), key=len, default=""), {}) | whole.get(kind, {})
 
 
-def _families(frame: pl.DataFrame) -> list[dict[str, dict[str, Any]]]:
+def _families(frame: pl.DataFrame) -> dict[str, dict[str, dict[str, Any]]]:
     """Fields by the beginning of a ``model_type``, and by the whole of it: of a multimodal file the language part says what differs."""
-    of = (frame.filter(match=match).select("family", "fields").iter_rows() for match in ("beginning", "whole"))
-    return [{name: json.loads(said) for name, said in rows} for rows in of]
+    found: dict[str, dict[str, dict[str, Any]]] = {"beginning": {}, "whole": {}}
+    for name, match, field, value in frame.select("family", "match", "field", "value").iter_rows():
+        fields = found[match].setdefault(name, {})
+        if field and value:
+            fields[field] = {"true": True, "false": False}.get(value, int(value) if value.isdigit() else value)
+    return found
 
 
 class Fields:
