@@ -48,7 +48,7 @@ class Work(Arrays):
     load: Load
     prefill: ServingPlan | None = None  #: replicas of their own for prompts
     serving_precision: str = "fp8"  #: number format of served weights, where the replica is found
-    slo: SLO = SLO(50.0)  #: what is promised to a user
+    slo: SLO = field(default_factory=SLO)  #: what is promised to a user
     training: Mapping[str, Any] = field(default_factory=dict)  #: what else is said to `chips.training_run`
     frontier: Mapping[str, Any] = field(default_factory=dict)  #: what else is said to `chips.slo_frontier`
 
@@ -76,10 +76,8 @@ class Work(Arrays):
 class Factory(Arrays):
     """An AI factory at work; arrays broadcast over the arguments of `ai_factory`."""
 
-    work: Work  #: with the replica that was found
+    work: Work = field(repr=False)  #: with the replica that was found
     power: ServerPower  #: a chip with its server [W]
-    it_power: Array  #: rated, all chips [W]
-    facility_power: Array  #: rated, at the meter [W]
     cost: OwnershipCost
     training: TrainingRun  #: as it is predicted: the whole cluster trains
     serving: Serving  #: as it is predicted: the whole cluster serves with as many replicas as fit
@@ -87,7 +85,6 @@ class Factory(Arrays):
     training_joules: Array  #: of a run, at the meter
     usd_per_run: Array
     runs_per_year: Array  #: in the share of the hours that is training's
-    usd_per_year: Array
     usd_per_chip_hour: Array  #: of an owned hour
     usd_per_useful_chip_hour: Array  #: of an hour in which the chip works
     tokens_per_second: Array  #: output tokens of all chips while they serve
@@ -142,7 +139,7 @@ def ai_factory(
     >>> answer.usd_per_chip_hour.round(2), (answer.training_seconds / 86_400).round(1)
     (np.float64(2.27), np.float64(120.9))
     """
-    chip, n, hour = cluster.chip, np.asarray(cluster.n_chips, dtype=float), 3600.0
+    chip, n = cluster.chip, np.asarray(cluster.n_chips, dtype=float)
     work = work.on(cluster)
     assert work.plan is not None
     run = training_run(work.trained, cluster, work.tokens, mfu=mfu, precision=work.precision, utilisation=goodput, **work.training)
@@ -154,7 +151,7 @@ def ai_factory(
         """With server and switches, what a chip at so many watts draws [W]; no weather, since the PUE is given."""
         return power_chain(chip, 1.0, drawn=watts, cooled_by=chip.cooling or "air", wet_bulb=0.0).it
 
-    trains, serves = at_work(run.joules / (run.chip_hours * hour)), at_work(replica.watts_per_chip)
+    trains, serves = at_work(run.joules / (run.chip_hours * HOUR)), at_work(replica.watts_per_chip)
     used, part = np.asarray(utilisation), np.asarray(training_share)
     power = ServerPower(rest.rated, used * (part * trains + (1 - part) * serves) + (1 - used) * rest.average)
     cost = ownership_cost(
@@ -167,12 +164,11 @@ def ai_factory(
     useful, meter = cost.per_chip_hour / used, serves * np.asarray(pue)
     with np.errstate(divide="ignore"):  # a model that does not fit makes no tokens: infinitely dear, and `serving.feasible` says why
         return Factory(
-            work=work, power=power, it_power=n * power.rated, facility_power=n * power.rated * np.asarray(pue), cost=cost,
-            training=run, serving=replica, training_seconds=seconds, training_joules=seconds * n * trains * np.asarray(pue),
-            usd_per_run=seconds / hour * n * useful, runs_per_year=used * part * YEAR / seconds, usd_per_year=cost.per_year,
-            usd_per_chip_hour=cost.per_chip_hour, usd_per_useful_chip_hour=useful, tokens_per_second=n * speed,
-            tokens_per_year=used * (1 - part) * YEAR * n * speed, usd_per_million_tokens=useful / (speed * HOUR) * 1e6,
-            joules_per_token=meter / speed, tokens_per_watt_per_dollar=speed / (meter * useful),
+            work=work, power=power, cost=cost, training=run, serving=replica, training_seconds=seconds,
+            training_joules=seconds * n * trains * np.asarray(pue), usd_per_run=seconds / HOUR * n * useful,
+            runs_per_year=used * part * YEAR / seconds, usd_per_chip_hour=cost.per_chip_hour, usd_per_useful_chip_hour=useful,
+            tokens_per_second=n * speed, tokens_per_year=used * (1 - part) * YEAR * n * speed, joules_per_token=meter / speed,
+            usd_per_million_tokens=useful / (speed * HOUR) * 1e6, tokens_per_watt_per_dollar=speed / (meter * useful),
         )  # fmt: skip
 
 
