@@ -202,16 +202,19 @@ def _is_cell(cell: Any) -> bool:
     return isinstance(tags, list) and all(isinstance(text, str) for text in (*lines, *tags))
 
 
-def check(parameters: Mapping[str, Parameter], values: Mapping[str, Any]) -> None:
-    """Raise `ParameterError`, naming every value of `values` that is not declared, of the wrong type or out of range."""
+def check(parameters: Mapping[str, Parameter], values: Mapping[str, Any], among: Mapping[str, Any] | None = None) -> None:
+    """Raise `ParameterError`, naming every value of `values` that is not declared, of the wrong type, out of range, or that does not go
+    with the chip among all values: those and the defaults, where the others are not given.
+    """
     problems = []
     for name, value in values.items():
         if name not in parameters:
             problems.append(undeclared(name, parameters))
         elif (problem := parameters[name].problem(value)) is not None:
             problems.append(problem)
-    said = {name: values.get(name, p.default) for name, p in parameters.items()}
-    if problems := problems or [why for name, p in parameters.items() if p.on in said and (why := _amiss(p, said[name], said[p.on]))]:
+    said = {name: (among or values).get(name, p.default) for name, p in parameters.items()}
+    pairs = (p for name, p in parameters.items() if p.on in said and (among is None or name in values))
+    if problems := problems or [why for p in pairs if (why := _amiss(p, said[p.name], said[p.on]))]:
         raise ParameterError(problems)
 
 
