@@ -151,7 +151,7 @@ def ai_factory(
         """With server and switches, what a chip at so many watts draws [W]; no weather, since the PUE is given."""
         return power_chain(chip, 1.0, drawn=watts, cooled_by=chip.cooling or "air", wet_bulb=0.0).it
 
-    trains, serves = at_work(run.joules / (run.chip_hours * HOUR)), at_work(replica.watts_per_chip)
+    trains, serves = at_work(np.asarray(run.joules) / (run.chip_hours * HOUR)), at_work(replica.watts_per_chip)
     used, part = np.asarray(utilisation), np.asarray(training_share)
     power = ServerPower(rest.rated, used * (part * trains + (1 - part) * serves) + (1 - used) * rest.average)
     cost = ownership_cost(
