@@ -12,7 +12,7 @@ import numpy as np
 from workbench import catalogue
 from workbench.arrays import Array, ArrayLike, Arrays
 from workbench.catalogue import LLM, Chip, Cost
-from workbench.checks import POSITIVE, SHARE, Rule, check_fields, takes
+from workbench.checks import NOT_NEGATIVE, POSITIVE, SHARE, Rule, check_fields, takes
 from workbench.chips import SLO, Load, ServingPlan, cheapest_chip, serving, slo_frontier, training_run
 from workbench.chips.serving.evaluate import Serving
 from workbench.chips.training.run import TrainingRun
@@ -24,15 +24,10 @@ from workbench.fleet.finance import USED
 from workbench.fleet.ownership import PUBLISHED, RULES, OwnershipCost, ownership_cost, price_of, server_uplift
 from workbench.units import HOUR, YEAR
 
-#: What the arguments of `ai_factory` may be; those that have a published value come first.
-_INPUTS = {
-    name: RULES[name]
-    for name in ("server_uplift", "facility_capex_usd_per_w", "operations_usd_per_w_year", "server_life_years", "wacc",
-                 "electricity_usd_per_kwh", "pue")
-} | {
-    "chip_price": POSITIVE, "network_usd": RULES["chip_price"],
-    "server_power_ratio": Rule(least=1.0, why="a server draws at least as much as its chips"),
-}  # fmt: skip
+_OWNED = ("server_uplift", "facility_capex_usd_per_w", "operations_usd_per_w_year", "server_life_years", "wacc", "electricity_usd_per_kwh")
+#: What the arguments of `ai_factory` may be: those that have a published value, and the others.
+_INPUTS = {name: RULES[name] for name in (*_OWNED, "pue")} | {"chip_price": POSITIVE, "network_usd": NOT_NEGATIVE}
+_INPUTS["server_power_ratio"] = Rule(least=1.0, why="a server draws at least as much as its chips")
 _SHARES = {"utilisation": USED, "mfu": USED, "goodput": USED, "training_share": SHARE, "training_time": POSITIVE, "serving_speed": POSITIVE}
 
 
@@ -65,8 +60,8 @@ class Work(Arrays):
             near = f"{row['tokens_per_s_user']:.3g} tokens/s per user, the first token after {row['ttft_s']:.3g} s"
             raise InputError(f"slo = {self.slo}: no replica of {self.served.name} on {cluster.chip.name} keeps it; the nearest: {near}")
         prompts, decoders = Fraction(row["ratio"]).limit_denominator(64).as_integer_ratio()
-        plan = ServingPlan(row["tp"], self.serving_precision, "bf16" if self.serving_precision == "bf16" else "fp8", pp=row["pp"],
-                           attention_dp=row["attention_dp"], replicas=decoders)  # fmt: skip
+        cache, degrees = "bf16" if self.serving_precision == "bf16" else "fp8", {"pp": row["pp"], "attention_dp": row["attention_dp"]}
+        plan = ServingPlan(row["tp"], self.serving_precision, cache, replicas=decoders, **degrees)
         side = replace(plan, tp=row["prefill_tp"], pp=1, attention_dp=row["prefill_attention_dp"], replicas=prompts) if prompts else None
         load = replace(self.load, concurrency=row["concurrency"], draft_tokens=row["draft_tokens"])
         return replace(self, plan=plan, prefill=side, load=load)
@@ -96,9 +91,8 @@ class Factory(Arrays):
     @property
     def errors(self) -> dict[str, tuple[float, float]]:
         """Ends of the 80 % intervals of `training_time` and `serving_speed`, of one case."""
-        run, point = self.training, self.serving
-        rates = [np.divide(end, np.maximum(point.tokens_per_second_per_chip, 1e-300)) for end in (point.rate_low, point.rate_high)]
-        ends = {"training_time": (run.low / run.seconds, run.high / run.seconds), "serving_speed": rates}
+        run, x, most = self.training, self.serving, np.maximum(self.serving.tokens_per_second_per_chip, 1e-300)
+        ends = {"training_time": (run.low / run.seconds, run.high / run.seconds), "serving_speed": (x.rate_low / most, x.rate_high / most)}
         return {name: (float(np.ravel(low)[0]), float(np.ravel(high)[0])) for name, (low, high) in ends.items()}
 
 
@@ -111,21 +105,17 @@ def ai_factory(
 ) -> Factory:  # fmt: skip
     """What a cluster draws, costs, trains and serves, to first order.
 
-    It joins `chips.training_run`, `chips.slo_frontier`, `chips.serving`, `energy.power_chain` and `ownership_cost`, where each argument is
-    explained; `factory_inputs` gives the published value and band of those that have one. Arguments broadcast.
+    It joins `chips.training_run`, `chips.slo_frontier`, `chips.serving`, `energy.power_chain` and `ownership_cost`, which explain their
+    arguments (array_like, broadcast); `factory_inputs` gives the published value and band of those that have one.
 
     Parameters
     ----------
-    cluster : Cluster
-    work : Work
     network_usd : array_like
         A chip's part of scale-out network and storage, as `fabric.bill` counts them [USD].
     utilisation, training_share : array_like
         Share of all hours in which the chips work, and share of these in which they train; in the others they serve.
-    mfu : array_like, optional
-        A stated model FLOP utilisation; that of the layout which is found if not given.
-    goodput : array_like, optional
-        Share of its time in which a run makes progress; if not given as in `chips.training_run`.
+    mfu, goodput : array_like, optional
+        A stated MFU and share of progress of a run; if not given, those of `chips.training_run`: of the layout that is found.
     training_time, serving_speed : array_like
         Over what is predicted: 1, or draws from `Factory.errors`. A layout is searched once, whatever is drawn.
 
@@ -175,16 +165,8 @@ def ai_factory(
 def factory_inputs(chip: str | Chip, **given: float | None) -> dict[str, Cost]:
     """Value and band of the inputs of `ai_factory` that were published, each with its source.
 
-    Parameters
-    ----------
-    chip : str or Chip
-    **given : float or None
-        Inputs whose value is known: it takes the place of the published one, and the published band is stretched to hold it.
-
-    Raises
-    ------
-    InputError
-        For a chip without a published price if no `chip_price` is given, and for a name that is no input.
+    What is `given` takes the place of the published value, and stretches its band to hold it; None does not. Raises `InputError` for a chip
+    without a published price if no `chip_price` is given, and for a name that is no input.
 
     Examples
     --------
