@@ -127,10 +127,9 @@ def ai_factory(
     >>> work = Work(llm, 15.6e12, "bf16", llm, None, Load(1, 1024, 1024))
     >>> answer = ai_factory(Cluster("GB300", 72), work, mfu=0.4, goodput=1.0, **inputs)
     >>> answer.usd_per_chip_hour.round(2), (answer.training_seconds / 86_400).round(1)
-    (np.float64(2.27), np.float64(120.9))
+    (np.float64(2.32), np.float64(120.8))
     """
-    chip, n = cluster.chip, np.asarray(cluster.n_chips, dtype=float)
-    work = work.on(cluster)
+    chip, n, work = cluster.chip, np.asarray(cluster.n_chips, dtype=float), work.on(cluster)
     assert work.plan is not None
     run = training_run(work.trained, cluster, work.tokens, mfu=mfu, precision=work.precision, utilisation=goodput, **work.training)
     software = {name: value for name, value in work.frontier.items() if name in ("framework", "version")}

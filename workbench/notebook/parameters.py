@@ -203,9 +203,7 @@ def _is_cell(cell: Any) -> bool:
 
 
 def check(parameters: Mapping[str, Parameter], values: Mapping[str, Any], among: Mapping[str, Any] | None = None) -> None:
-    """Raise `ParameterError`, naming every value of `values` that is not declared, of the wrong type, out of range, or that does not go
-    with the chip among all values: those and the defaults, where the others are not given.
-    """
+    """Raise `ParameterError`, naming what of `values` is not declared, of the wrong type, out of range, or not for the chip `among` all."""
     problems = []
     for name, value in values.items():
         if name not in parameters:
