@@ -43,7 +43,7 @@ class Work(Arrays):
     load: Load
     prefill: ServingPlan | None = None  #: replicas of their own for prompts
     serving_precision: str = "fp8"  #: number format of served weights, where the replica is found
-    slo: SLO = field(default_factory=SLO)  #: what is promised to a user
+    slo: SLO = field(default_factory=SLO)  #: what the replica keeps, where it is found
     training: Mapping[str, Any] = field(default_factory=dict)  #: what else is said to `chips.training_run`
     frontier: Mapping[str, Any] = field(default_factory=dict)  #: what else is said to `chips.slo_frontier`
 
