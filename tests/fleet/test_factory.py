@@ -87,6 +87,13 @@ def test_what_is_drawn_comes_from_the_intervals_of_the_models():
     assert factory(training_time=2).training_joules == pytest.approx(2 * float(factory().training_joules))
 
 
+@pytest.mark.parametrize("n_chips", [8, 16, 64])
+def test_a_replica_that_is_found_has_its_place_in_the_cluster(n_chips):
+    found = factory(n_chips=n_chips, of=work(replica=None, slo=chips.SLO(20)))
+    assert found.serving.feasible
+    assert found.work.plan.chips + (found.work.prefill.chips if found.work.prefill else 0) <= n_chips
+
+
 def test_a_promise_that_nothing_keeps_names_the_nearest():
     with pytest.raises(InputError, match=r"no replica of DeepSeek-R1 on GB300 keeps it; the nearest: \d+ tokens/s per user"):
         factory(of=work(replica=None, slo=chips.SLO(10_000)))

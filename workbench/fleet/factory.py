@@ -55,7 +55,8 @@ class Work(Arrays):
         if self.plan is not None:
             return self
         every = slo_frontier(self.served, [cluster], self.load, precisions=(self.serving_precision,), every=True, **self.frontier)
-        row = cheapest_chip(every, self.slo, "tokens_per_s_chip").row(0, named=True)
+        within = every.filter(every["chips"] <= np.max(cluster.n_chips))  # with those that compute prompts
+        row = cheapest_chip(every if within.is_empty() else within, self.slo, "tokens_per_s_chip").row(0, named=True)
         if not row["keeps"]:
             near = f"{row['tokens_per_s_user']:.3g} tokens/s per user, the first token after {row['ttft_s']:.3g} s"
             raise InputError(f"slo = {self.slo}: no replica of {self.served.name} on {cluster.chip.name} keeps it; the nearest: {near}")
