@@ -11,7 +11,6 @@ import polars as pl
 
 from workbench.charts import theme
 from workbench.charts.frames import DIGITS, figure
-from workbench.charts.rows import pixels
 from workbench.charts.varied import Varied, named, short, with_value
 from workbench.errors import InputError
 
@@ -71,7 +70,7 @@ def heatmap(
     best = data.filter(pl.col("value").is_not_null()).sort("value")
     ends = (f"{figure(cell['value'])} at {cell['x']} and {cell['y']}" for cell in (best.row(i, named=True) for i in (0, -1)))
     missing = f"; {n} cells without a value" if (n := data["value"].null_count()) else ""
-    width = theme.WIDTH - 22 - min(max(map(pixels, names_y)) + 40, 200)
+    width = theme.WIDTH - 22 - min(max(map(theme.pixels, names_y)) + 40, 200)
     height = min(HEIGHT[2], len(names_y) * HEIGHT[1]) if written else HEIGHT[2]
     chart = alt.LayerChart(layer=layers, width=width, height=height).resolve_scale(color="independent")
     said = f"Heat map of {unit} over {x_unit} and {y_unit}: lowest {', highest '.join(ends)}{missing}."
@@ -94,5 +93,5 @@ def _axis(names: list[str], room: int, angle: int | None = None) -> alt.Axis:
     """Labels of cells, as many as have room."""
     every = -(-len(names) * room // (HEIGHT[2] if angle == 0 else theme.WIDTH - 100))
     if angle is None:
-        angle = 0 if max(map(pixels, names)) < (theme.WIDTH - 100) / max(1, len(names[::every])) else -40
+        angle = 0 if max(map(theme.pixels, names)) < (theme.WIDTH - 100) / max(1, len(names[::every])) else -40
     return alt.Axis(values=names[::every], labelAngle=angle, grid=False, ticks=False, labelLimit=160)

@@ -33,6 +33,7 @@ FONT = '"Liberation Sans", Arial, Helvetica, sans-serif'
 TITLE_SIZE, TEXT_SIZE = 17, 12
 WIDTH = 680  #: px of a whole picture, axis labels included
 TITLE_LINE, SUBTITLE_LINE = 70, 108  #: characters that fit into it
+NAME = 28  #: characters a line of a name beside bars and lines
 
 Chart = TypeVar("Chart", alt.LayerChart, alt.ConcatChart)
 
@@ -137,3 +138,14 @@ def finish(chart: Chart, title: str, subtitle: str, said: str) -> Chart:
     title, subtitle = (text.replace(" %", "\N{NO-BREAK SPACE}%") for text in (title, subtitle))
     heading = alt.Title(text=textwrap.wrap(title, TITLE_LINE), subtitle=textwrap.wrap(subtitle, SUBTITLE_LINE))
     return chart.properties(title=heading, description=description)
+
+
+def name(label: str) -> str:
+    """`label` in lines short enough to stand beside bars and lines."""
+    return "\n".join(textwrap.wrap(label, NAME)) or label
+
+
+def pixels(text: str) -> float:
+    """Width of `text` [px] in this font, estimated from three kinds of letters."""
+    widths = (0.28 if c in " .,:;'|!()[]/ijlftI" else 0.72 if c.isupper() or c in "mw%" else 0.56 for c in text)
+    return TEXT_SIZE * sum(widths)
