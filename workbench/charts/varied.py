@@ -82,21 +82,9 @@ class Varied:
         return self.values.rank("dense").cast(pl.Int64) - 1 if self.numeric else self.values.to_physical().cast(pl.Int64)
 
     def places(self) -> pl.Series:
-        """Where each row is on the axis, from 0 to 1."""
-        if not self.numeric:
-            return ((self.codes + 0.5) / len(self.levels)).round_sig_figs(DIGITS)
+        """Where each number, of two or more, is on the axis, from 0 to 1."""
         scaled = self.values.log() if self.log else self.values
-        low, span = scaled.min(), scaled.max() - scaled.min()  # type: ignore[operator]
-        return ((scaled - low) / span).round_sig_figs(DIGITS) if span else pl.repeat(0.5, len(scaled), eager=True)
-
-    def marks(self) -> list[tuple[float, str]]:
-        """Places on the axis and what is there: every level, or the ends and the middle of numbers."""
-        if not self.numeric:
-            return [(round((i + 0.5) / len(self.levels), DIGITS), level) for i, level in enumerate(self.levels)]
-        if self.low == self.high:
-            return [(0.5, short(self.low))]
-        middle = math.sqrt(self.low * self.high) if self.log else (self.low + self.high) / 2
-        return [(0.0, short(self.low)), (0.5, short(middle)), (1.0, short(self.high))]
+        return ((scaled - scaled.min()) / (scaled.max() - scaled.min())).round_sig_figs(DIGITS)  # type: ignore[operator]
 
     def groups(self) -> pl.Series:
         """Number of each row's group, in order: a level each, or as many equal shares of the rows as have enough of them."""

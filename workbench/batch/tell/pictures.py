@@ -16,14 +16,13 @@ from workbench import charts
 from workbench.batch.tell import findings
 from workbench.batch.tell.outcome import Outcome
 from workbench.batch.tell.words import label
-from workbench.charts.heatmap import heatmap
 from workbench.charts.render import SCHEMA, paint
-from workbench.charts.runs import multiples, parallel
+from workbench.charts.runs import heatmap, multiples
 from workbench.charts.varied import Varied, sample
 
 MARKED, DRAWN = 60, 1_000  #: points of a line that are marked one by one, and that are drawn
 BLOCK = 64  #: values of a block of data
-AXES, PANELS, TEXTS = 8, 9, 24  #: parameters that one picture shows, and texts that an axis does
+PANELS, TEXTS = 9, 24  #: parameters that one picture shows, and texts that an axis does
 
 
 def figure(chart: alt.LayerChart | alt.ConcatChart, store: Columns, picture: bool) -> dict[str, Any]:
@@ -59,7 +58,7 @@ class Columns:
 
 
 def of(sweep: Outcome, name: str) -> list[alt.LayerChart | alt.ConcatChart]:
-    """The pictures that fit the shape of the sweep: a line, a heat map, or parallel coordinates and small multiples."""
+    """The picture that fits the shape of the sweep: a line, a heat map, or small multiples."""
     axes = {f"params.{p}": str(sweep.label(p)) for p in sweep.swept}
     columns = {c: Varied.of(sweep.runs, c, text) for c, text in axes.items()}
     axes = {c: text for c, text in axes.items() if columns[c].numeric or columns[c].count <= TEXTS}
@@ -87,17 +86,11 @@ def of(sweep: Outcome, name: str) -> list[alt.LayerChart | alt.ConcatChart]:
             return [
                 heatmap(sweep.runs, x=x, y=y, value=result, x_unit=axes[x], y_unit=axes[y], unit=str(unit), title=moved, subtitle=source)
             ]
-    some = f" The {{n}} of {len(sweep.swept)} parameters that move it most." if len(sweep.swept) > AXES else ""
-    lines = dict(list(ranked.items())[:AXES])
     panels = dict(list(ranked.items())[:PANELS])
-    said = f"{source} A line is a run: blue where {name} is low, orange where it is high. Point at one to follow it."
-    every = f"{source} The line is the median of neighbours, the band their middle four fifths. Draw a rectangle to follow its runs."
-    if sweep.failed.height:
-        every += " Ticks at the foot are runs that gave none."
-    return [
-        parallel(sweep.runs, axes=lines, title=moved, subtitle=said + some.format(n=len(lines)), **common),
-        multiples(sweep.runs, axes=panels, title=f"{name} against each parameter", subtitle=every + some.format(n=len(panels)), **common),
-    ]
+    source += " The line is the median of neighbours, the band their middle four fifths. Draw a rectangle to follow its runs."
+    source += " Ticks at the foot are runs that gave none." if sweep.failed.height else ""
+    source += f" The {PANELS} of {len(sweep.swept)} parameters that move it most." if len(sweep.swept) > PANELS else ""
+    return [multiples(sweep.runs, axes=panels, title=moved, subtitle=source, **common)]
 
 
 def _line(sweep: Outcome, name: str, column: str, axis: str) -> alt.LayerChart:
