@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 import jinja2
 import nbformat
+from markupsafe import Markup
 
 from workbench import __version__, catalogue, files, tables
 from workbench.charts.render import MIME as VEGALITE
@@ -130,11 +131,14 @@ def _answer_first(nb: nbformat.NotebookNode) -> None:
 
 def index(runs: Iterable[Run], html: str | Path) -> None:
     """Write the page that lists the runs: question, answer, picture, parameters, time, and how each ended. Raises as `publish`."""
-    cards = [_card(run, html) for run in runs]
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES))
+    files.write(html, rendered("index.html.j2", cards=[_card(run, html) for run in runs]))
+
+
+def rendered(template: str, **values: Any) -> str:
+    """A template filled with values, the style of pages and the version."""
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True)
     environment.filters["aligned"] = aligned
-    template = environment.get_template("index.html.j2")
-    files.write(html, template.render(cards=cards, style=asset("style.css"), version=__version__))
+    return environment.get_template(template).render(style=Markup(asset("style.css")), version=__version__, **values)
 
 
 def _card(run: Run, html: str | Path) -> dict[str, Any]:
