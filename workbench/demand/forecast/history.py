@@ -24,20 +24,8 @@ SLIP = 4.0
 
 
 def year(text: str) -> float:
-    """A date as a decimal year: quarters and years by their end, months by their middle, days by themselves.
+    """A date (2025, 2025Q4, 2025-10, 2025-10-13) as a decimal year: quarters and years by their end, months by their middle.
 
-    Parameters
-    ----------
-    text : str
-        2025, 2025Q4, 2025-10 or 2025-10-13.
-
-    Raises
-    ------
-    InputError
-        For any other text.
-
-    Examples
-    --------
     >>> year("2025Q4"), year("2025"), round(year("2025-07"), 2)
     (2026.0, 2026.0, 2025.54)
     """
@@ -134,9 +122,8 @@ def active_power(entity: str) -> Series:
 def spot_rent(chip: str) -> Series:
     """Rent of spot capacity of a chip, mean over each quarter of what a cloud asked [USD/h]."""
     rows = catalogue.table("rent_history").filter((pl.col("tariff") == "spot") & pl.col("provider").str.starts_with("AWS EC2 spot"))
-    rows = _only(rows, "chip", chip).with_columns(
-        quarter=pl.col("date").str.head(4) + "Q" + ((pl.col("date").str.slice(5, 2).cast(int) + 2) // 3).cast(str)
-    )
+    dates = pl.col("date").str.to_date("%Y-%m-%d")
+    rows = _only(rows, "chip", chip).with_columns(quarter=pl.format("{}Q{}", dates.dt.year(), dates.dt.quarter()))
     mean = rows.group_by("quarter").agg(pl.col("usd_per_gpu_h").mean(), pl.col("id").first()).sort("quarter")
     return _series(mean, f"spot rent of {chip}", "USD/h", "count", "quarter", "usd_per_gpu_h", events=True)
 

@@ -79,16 +79,13 @@ TOGETHER = {
 def prior(name: str) -> Distribution | float:
     """The belief about a parameter, by its row of the table of priors. Raises `UnknownName`."""
     table = catalogue.table("demand_priors")
-    rows = table.filter(pl.col("name") == name)
-    if not rows.height:
+    if not (rows := table.filter(name=name)).height:
         raise UnknownName("prior", name, table["name"].to_list())
     row = rows.row(0, named=True)
-    low, mode, high = row["p5"], row["p50"], row["p95"]
-    if row["distribution"] == "constant":
-        return float(mode)
-    if row["distribution"] == "pert":
-        return Pert(low, mode, high)
-    return {"lognormal": Lognormal, "beta": Beta, "normal": Normal}[row["distribution"]](low, high)
+    kind, low, mode, high = (row[column] for column in ("distribution", "p5", "p50", "p95"))
+    if kind in ("constant", "pert"):
+        return Pert(low, mode, high) if kind == "pert" else float(mode)
+    return {"lognormal": Lognormal, "beta": Beta, "normal": Normal}[kind](low, high)
 
 
 def median(name: str) -> float:
@@ -162,13 +159,13 @@ def shipped(before: str) -> Array:
 
 
 @cache
-def rents(chip: str = "H100") -> dict[str, float]:
-    """Going rent of a chip by quarter [USD/h]: the last index of one-year contracts in it; before the first of those, the market's.
+def rents() -> dict[str, float]:
+    """Going rent of an H100 by quarter [USD/h]: the last index of one-year contracts in it; before the first of those, the market's.
 
     Market rents are by the hour: they count over one plus the median premium of such rents (`on_demand_premium`).
     """
-    rows = catalogue.table("rent_history").filter((pl.col("chip") == chip) & (pl.col("kind") == "index")).sort("date")
-    older = catalogue.table("rents").filter((pl.col("chip") == chip) & (pl.col("contract") == "market")).select("date", "usd_per_gpu_h")
+    rows = catalogue.table("rent_history").filter((pl.col("chip") == "H100") & (pl.col("kind") == "index")).sort("date")
+    older = catalogue.table("rents").filter((pl.col("chip") == "H100") & (pl.col("contract") == "market")).select("date", "usd_per_gpu_h")
     contracts = rows.filter(tariff="1 year").select("date", "usd_per_gpu_h")
     market = pl.concat([rows.filter(tariff="on-demand").select("date", "usd_per_gpu_h"), older]).filter(
         pl.col("date") < (contracts["date"].min() or "9")
@@ -184,13 +181,12 @@ def newest() -> str:
     return max(rents().keys() & shipments().keys())
 
 
-def known_rent(quarter: str, chip: str = "H100") -> tuple[float, float]:
+def known_rent(quarter: str) -> tuple[float, float]:
     """Rent known in a quarter, at most a year old, and its move per quarter before, in logarithms. Raises `InputError` for none."""
-    known = [(year(q), rent) for q, rent in rents(chip).items() if year(q) <= year(quarter)]
+    known = [(year(q), rent) for q, rent in rents().items() if year(q) <= year(quarter)]
     if not known or known[-1][0] < year(quarter) - 1:
         raise InputError(
-            f"quarter = {quarter}: no rent of {chip} in the year before; known: {', '.join(rents(chip)) or 'none'}; else give "
-            "usd_per_h100e_hour"
+            f"quarter = {quarter}: no rent of H100 in the year before; known: {', '.join(rents())}; else give usd_per_h100e_hour"
         )
     (then, before), (now, rent) = known[-2:] if len(known) > 1 else known * 2
     return rent, float(np.log(rent / before) / max(4 * (now - then), 1.0))
