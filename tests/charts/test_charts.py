@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from workbench import charts
 from workbench.charts import runs, theme
+from workbench.charts.frames import Varied, sample
 from workbench.charts.render import MIME, VERSION, alt_text, compact, render
-from workbench.charts.varied import Varied, sample
 from workbench.errors import InputError
 
 PARTS = pl.DataFrame({"part": ["Chips", "Energy", "Rebate"], "usd": [60.0, 30.0, -10.0]})

@@ -104,11 +104,8 @@ def lines(
     up = Axis([*(data[c] for c in heights), *(m[y] for m in marks)], y_log, 0.04)
     xs = alt.X(f"{x}:Q", title=x_unit, **Axis([f[x] for f in (data, *marks)], x_log).look)
     ys = alt.Y(f"{y}:Q", title=y_unit, **up.look)
-    tooltip = [
-        alt.Tooltip(f"{series}:N"),
-        alt.Tooltip(f"{x}:Q", title=x_unit, format=".3g"),
-        alt.Tooltip(f"{y}:Q", title=y_unit, format=".4g"),
-    ]
+    at = alt.Tooltip(f"{x}:Q", title=x_unit, format=".3g")
+    tooltip = [alt.Tooltip(f"{series}:N"), at, alt.Tooltip(f"{y}:Q", title=y_unit, format=".4g")]
     base = alt.Chart(data).encode(x=xs, color=color)
     layers = [base.mark_line(strokeWidth=2).encode(y=ys)]
     if low is not None and high is not None:

@@ -1,7 +1,5 @@
 """All runs of a sweep: as points in small multiples, one panel a parameter, or as a heat map over two."""
 
-from __future__ import annotations
-
 import math
 import textwrap
 from collections.abc import Mapping
@@ -12,8 +10,7 @@ import numpy as np
 import polars as pl
 
 from workbench.charts import theme
-from workbench.charts.frames import DIGITS, figure
-from workbench.charts.varied import LABELS, Varied, named, sample, short, with_value
+from workbench.charts.frames import DIGITS, LABELS, Varied, figure, named, sample, short, with_value
 from workbench.errors import InputError
 
 PANELS, POINTS, MANY = 9, 500, 100  #: panels of a picture, points of a panel, and how many points call for small ones

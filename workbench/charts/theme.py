@@ -1,7 +1,5 @@
 """How every picture looks: colours, type, sizes, and the title, subtitle and alt text that each one carries."""
 
-from __future__ import annotations
-
 import textwrap
 from functools import cache
 from typing import Any, TypeVar
@@ -43,6 +41,9 @@ def _theme() -> alt.theme.ThemeConfig:
     text: Any = {"labelFont": FONT, "titleFont": FONT, "labelFontSize": TEXT_SIZE, "titleFontSize": TEXT_SIZE}
     ink: Any = {"labelColor": INK, "titleColor": MUTED, "titleFontWeight": "normal"}
     lines: Any = {"gridColor": HAIRLINE, "domain": False, "domainColor": MUTED, "tickColor": MUTED}
+    title: Any = {"font": FONT, "fontSize": TITLE_SIZE, "fontWeight": "bold", "color": INK, "lineHeight": TITLE_SIZE + 5}
+    subtitle: Any = {"subtitleFont": FONT, "subtitleFontSize": TEXT_SIZE + 0.5, "subtitleColor": MUTED}
+    subtitle |= {"subtitleLineHeight": TEXT_SIZE + 5, "subtitlePadding": 6}
     return {
         "config": {
             "background": "white",
@@ -53,21 +54,7 @@ def _theme() -> alt.theme.ThemeConfig:
             "axis": {**text, **ink, **lines, "titlePadding": 10, "labelFlush": False},
             "legend": {**text, **ink, "orient": "top", "symbolType": "square", "offset": 8},
             "text": {"font": FONT, "fontSize": TEXT_SIZE, "color": INK},
-            "title": {
-                "anchor": "start",
-                "frame": "bounds",
-                "font": FONT,
-                "fontSize": TITLE_SIZE,
-                "fontWeight": "bold",
-                "color": INK,
-                "lineHeight": TITLE_SIZE + 5,
-                "subtitleFont": FONT,
-                "subtitleFontSize": TEXT_SIZE + 0.5,
-                "subtitleColor": MUTED,
-                "subtitleLineHeight": TEXT_SIZE + 5,
-                "subtitlePadding": 6,
-                "offset": 14,
-            },
+            "title": {"anchor": "start", "frame": "bounds", **title, **subtitle, "offset": 14},
         }
     }
 
@@ -76,10 +63,6 @@ def enable() -> None:
     """Show Altair charts in this session in the workbench's theme, in JupyterLab without network and as pictures elsewhere.
 
     The functions of this package do it when first used; call it before other Altair charts, or to come back from another renderer.
-
-    Examples
-    --------
-    >>> enable()
     """
     alt.renderers.register("workbench", render)
     alt.renderers.enable("workbench")

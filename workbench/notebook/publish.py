@@ -1,7 +1,5 @@
 """From executed notebooks to pages that work anywhere: one file each, charts interactive, nothing asked of the network."""
 
-from __future__ import annotations
-
 import os
 import re
 from base64 import b64encode
@@ -27,8 +25,7 @@ from workbench.notebook.stored import Run, code_cells, declared_by, read, run_of
 from workbench.units import significant
 
 TEMPLATES = Path(__file__).parent / "templates"
-#: Version of Vega-Lite that draws the charts of pages.
-VEGALITE_VERSION = "6.1"
+VEGALITE_VERSION = "6.1"  #: version of Vega-Lite that draws the charts of pages
 #: Kinds of output from best to plainest. Scripts and widgets are left out: they want a kernel or the network.
 SHOWN = [VEGALITE, "text/html", "text/markdown", "image/svg+xml", "image/png", "image/jpeg", "text/latex", "text/plain"]
 #: Characters of an output that a page shows: text, and HTML, which may be a picture that comes with its scripts.
@@ -39,8 +36,7 @@ HEADING = re.compile(r"^#+ +(.+?)[ #]*$", re.MULTILINE)
 #: The title of a page with the values of parameters and results, in a comment below the heading: ``<!-- title: What does {n:,} cost? -->``.
 TITLE, FILLED = re.compile(r"<!-- *title: *(.+?) *-->"), re.compile(r"\{(\w+)(?::([^{}]*))?\}")
 THUMBNAIL = 0.7  #: pixels of a gallery's picture per CSS pixel of the chart
-#: Tag of the cells by which papermill says that a run stopped; a page says it in its own way.
-PAPERMILL_ERROR = "papermill-error-cell-tag"
+PAPERMILL_ERROR = "papermill-error-cell-tag"  #: tag of the cells by which papermill says that a run stopped; a page says it in its own way
 
 
 @dataclass(frozen=True)
@@ -89,7 +85,7 @@ def publish(notebook: str | Path, html: str | Path, gallery: str = "") -> None:
         "name": run.name,
         "surface": baked[-1] if baked else None,
         "script": asset("page.js") + (asset("sliders.js") if baked else ""),
-        "notebook": _link(notebook, html),
+        "notebook": link(notebook, html),
         "vegalite": VEGALITE,
         "version": __version__,
         "bundle": bundle("draw.js") if any(VEGALITE in output.get("data", {}) for output in outputs) else "",
@@ -157,7 +153,7 @@ def _card(run: Run, html: str | Path) -> dict[str, Any]:
         "headline": run.headline,
         "thumbnail": thumbnail,
         "alt": picture.get("text/plain", ""),
-        "link": _link(run.page, html),
+        "link": link(run.page, html),
         "error": run.error,
         "parameters": values,
         "changed": ", ".join(f"{v.name} = {v.value}" for v in values if v.changed),
@@ -232,7 +228,7 @@ def _sources(nb: nbformat.NotebookNode, run: Run) -> list[tuple[str, str, str, s
     return list(dict.fromkeys(rows))
 
 
-def _link(to: str | Path, page: str | Path) -> str:
+def link(to: str | Path, page: str | Path) -> str:
     """Address of a file from a page, as a link."""
     return quote(Path(os.path.relpath(to, os.path.dirname(page) or ".")).as_posix())
 

@@ -16,7 +16,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from workbench import batch, charts
 from workbench.batch.results import COLUMNS, Results
-from workbench.batch.tell import findings, outcome, pictures
+from workbench.batch.tell import findings, outcome
 from workbench.batch.tell.report import report
 from workbench.batch.tell.words import between, label, say
 from workbench.errors import InputError, UnknownName
@@ -366,7 +366,7 @@ def test_a_shared_unit_is_said_once():
 
 
 def test_columns_of_charts_are_kept_once():
-    store = pictures.Columns()
+    store = findings.Columns()
     first = store.keep([{"a": i, "b": -i} for i in range(100)])
     assert store.keep([{"c": i, "d": 5 * (i == 99)} for i in range(100)]) == {"c": first["a"], "d": [4, 5]}
     assert [len(block) for block in store.blocks] == [64, 36, 64, 36, 64, 36]

@@ -6,14 +6,13 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import polars as pl
 from altair.utils.schemapi import debug_mode
 from markupsafe import Markup
 
 from workbench import __version__, files
-from workbench.batch.tell import findings, outcome, pictures
+from workbench.batch.tell import findings, outcome
 from workbench.batch.tell.outcome import Outcome
 from workbench.batch.tell.words import Label, duration, label, say
 from workbench.errors import InputError, UnknownName
@@ -21,8 +20,7 @@ from workbench.notebook import publish
 
 VIEWS = 30  #: results with pictures of their own
 PAGES = 24  #: runs that are published as pages beside their notebooks: that takes 0.15 s and 1 MB each
-#: Errors of one kind were raised at the same place: the line that IPython points at.
-PLACE = r"(?m)^-+> .*$"
+PLACE = r"(?m)^-+> .*$"  #: errors of one kind were raised at the same place: the line that IPython points at
 KINDS, NAMED = 30, 12  #: kinds of failure, and runs of each, that are named
 
 
@@ -99,15 +97,11 @@ def _links(sweep: Outcome, names: list[str], page: Path) -> dict[str, str]:
                     publish.publish(notebook, own)
             except (InputError, OSError):  # it keeps its notebook alone
                 own.unlink(missing_ok=True)
-    links = {}
-    for run, notebook in notebooks.items():
-        target = notebook.with_suffix(".html") if notebook.with_suffix(".html").is_file() else notebook
-        links[run] = quote(Path(os.path.relpath(target, page.parent)).as_posix())
-    return links
+    return {run: publish.link(own if (own := n.with_suffix(".html")).is_file() else n, page) for run, n in notebooks.items()}
 
 
 def _page(sweep: Outcome, names: list[str], links: dict[str, str], page: Path) -> str:
-    store = pictures.Columns()
+    store = findings.Columns()
     views = [_view(sweep, name, links, store, first=i == 0) for i, name in enumerate(names[:VIEWS])]
     counts = dict(sweep.runs.group_by("status", maintain_order=True).len().sort("status").rows())
     failures = _failures(sweep, links)
@@ -128,8 +122,8 @@ def _page(sweep: Outcome, names: list[str], links: dict[str, str], page: Path) -
         swept=[_swept(sweep, name) for name in sweep.swept],
         fixed=_fixed(sweep),
         provenance=_provenance(sweep),
-        columns=pictures.script(store.blocks),
-        data=pictures.script(_table(sweep, links)),
+        columns=findings.script(store.blocks),
+        data=findings.script(_table(sweep, links)),
         bundle=Markup(publish.bundle("draw.js", "report.js")),
     )
 
@@ -142,7 +136,7 @@ def _example(sweep: Outcome, names: list[str]) -> str:
     return f"{_column(names[0], 'results', sweep.swept)}<{float(middle):.3g}"
 
 
-def _view(sweep: Outcome, name: str, links: dict[str, str], store: pictures.Columns, first: bool) -> dict[str, Any]:
+def _view(sweep: Outcome, name: str, links: dict[str, str], store: findings.Columns, first: bool) -> dict[str, Any]:
     values = sweep.runs[f"results.{name}"].drop_nulls()
     same, unit = values.n_unique() == 1, label(name).unit
     ends = []
@@ -154,14 +148,14 @@ def _view(sweep: Outcome, name: str, links: dict[str, str], store: pictures.Colu
                 {"name": title, "value": say(row[f"results.{name}"], unit), "run": row["run"], "link": links.get(row["run"]), "set": given}
             )
     with debug_mode(False):  # Altair checks each part of a chart as it is made: that takes as long as all else together
-        drawn = [] if same else pictures.of(sweep, name)
+        drawn = [] if same else findings.pictures(sweep, name)
     return {
         "column": _column(name, "results", sweep.swept),
         "label": name if label(name).text == unit or not unit else f"{name} [{unit}]",
         "same": same,
         "sentences": findings.sentences(sweep, name),
         "ends": ends,
-        "figures": [pictures.figure(chart, store, picture=first) for chart in drawn],
+        "figures": [findings.figure(chart, store, picture=first) for chart in drawn],
     }
 
 
@@ -171,25 +165,12 @@ def _failures(sweep: Outcome, links: dict[str, str]) -> list[dict[str, Any]]:
     failed = sweep.failed.with_columns(said=first, kind=pl.coalesce(pl.col("traceback").str.extract_all(PLACE).list.last(), first))
     groups = []
     for (status, _), runs in failed.group_by("status", "kind", maintain_order=True):
-        named = [
-            {
-                "run": row["run"],
-                "link": links.get(row["run"]),
-                "set": ", ".join(f"{p} = {findings.where(sweep, p, row[f'params.{p}'])}" for p in sweep.swept),
-            }
-            for row in runs[:NAMED].iter_rows(named=True)
-        ]
-        groups.append(
-            {
-                "count": runs.height,
-                "status": status,
-                "error": runs["said"][0] or "no error said",
-                "alike": runs["said"].n_unique() - 1,
-                "traceback": runs["traceback"][0],
-                "runs": named,
-                "where": findings.where_failed(sweep, runs),
-            }
-        )
+        named = []
+        for row in runs[:NAMED].iter_rows(named=True):
+            chosen = ", ".join(f"{p} = {findings.where(sweep, p, row[f'params.{p}'])}" for p in sweep.swept)
+            named.append({"run": row["run"], "link": links.get(row["run"]), "set": chosen})
+        said = {"error": runs["said"][0] or "no error said", "alike": runs["said"].n_unique() - 1, "traceback": runs["traceback"][0]}
+        groups.append(said | {"count": runs.height, "status": status, "runs": named, "where": findings.where_failed(sweep, runs)})
     return sorted(groups, key=lambda g: -g["count"])
 
 
@@ -207,17 +188,9 @@ def _table(sweep: Outcome, links: dict[str, str]) -> dict[str, Any]:
 
 
 def _listed(name: str, kind: str, values: pl.Series, called: Label | None = None, meaning: str = "") -> dict[str, Any]:
-    number = values.dtype.is_numeric()
-    return {
-        "name": name,
-        "kind": kind,
-        "unit": called.unit if called else "",
-        "meaning": meaning,
-        "number": number,
-        "values": (
-            values.cast(pl.Float64).round_sig_figs(9) if values.dtype.is_float() else values if number else values.cast(pl.String)
-        ).to_list(),
-    }
+    number, about = values.dtype.is_numeric(), {"unit": called.unit if called else "", "meaning": meaning}
+    shown = values.cast(pl.Float64).round_sig_figs(9) if values.dtype.is_float() else values if number else values.cast(pl.String)
+    return {"name": name, "kind": kind, **about, "number": number, "values": shown.to_list()}
 
 
 def _column(name: str, of: str, taken: tuple[str, ...] = ()) -> str:

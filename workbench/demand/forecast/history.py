@@ -2,13 +2,12 @@
 definitions in one series, counts that fall.
 """
 
-from __future__ import annotations
-
 import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date as Day
+from typing import Self
 
 import numpy as np
 import polars as pl
@@ -19,8 +18,7 @@ from workbench.arrays import Array, Arrays
 from workbench.checks import FINITE, LENGTH, POSITIVE, check_fields, takes
 from workbench.errors import InputError, UnknownName
 
-#: A value this many times off its neighbours is taken for a slip of the unit: between 10 and what growth does in a step.
-SLIP = 4.0
+SLIP = 4.0  #: a value this many times off its neighbours is taken for a slip of the unit: between 10 and what growth does in a step
 
 
 def year(text: str) -> float:
@@ -58,7 +56,7 @@ class Series(Arrays):
         if not np.shape(self.times) == np.shape(self.values) == (len(self.rows),):
             raise InputError(f"{self.name}: {len(self.rows)} rows; expected as many times and values")
 
-    def take(self, which: NDArray[np.intp] | slice) -> Series:
+    def take(self, which: NDArray[np.intp] | slice) -> Self:
         """The chosen points."""
         return replace(self, times=self.times[which], values=self.values[which], rows=tuple(np.array(self.rows)[which]))
 
@@ -202,14 +200,6 @@ def _series(
     return Series(name, unit, kind, times, values * scale, tuple(ids))
 
 
-class SuspectData(InputError):
-    """Figures that contradict each other; `findings` names the rows."""
-
-    def __init__(self, name: str, findings: Sequence[Finding]):
-        self.findings = tuple(findings)
-        super().__init__(f"{name}: " + "; ".join(f"{f.row}: {f.reason}" for f in findings))
-
-
 @dataclass(frozen=True)
 class Finding:
     """A row that contradicts others."""
@@ -219,15 +209,22 @@ class Finding:
     reason: str
 
 
+class SuspectData(InputError):
+    """Figures that contradict each other; `findings` names the rows."""
+
+    def __init__(self, name: str, findings: Sequence[Finding]):
+        self.findings = tuple(findings)
+        super().__init__(f"{name}: " + "; ".join(f"{f.row}: {f.reason}" for f in findings))
+
+
 def one_value(rows: Sequence[str], times: ArrayLike) -> list[Finding]:
     """A time that comes twice in one series: two definitions, or two sources, were chained."""
-    seen: dict[float, str] = {}
-    found = []
-    for row, t in zip(rows, np.asarray(times, dtype=float).tolist(), strict=True):
-        if t in seen:
-            found.append(Finding("one value a time", row, f"the series already has {seen[t]!r} at that time; keep one definition"))
-        seen.setdefault(t, row)
-    return found
+    first: dict[float, int] = {}
+    return [
+        Finding("one value a time", row, f"the series already has {rows[first[t]]!r} at that time; keep one definition")
+        for i, (row, t) in enumerate(zip(rows, np.asarray(times, dtype=float).tolist(), strict=True))
+        if first.setdefault(t, i) < i
+    ]
 
 
 def tenfold(rows: Sequence[str], times: ArrayLike, values: ArrayLike) -> list[Finding]:

@@ -4,8 +4,6 @@ forecast of demand's history beside the simple models and the bars to beat.
 The board is a pure function of the tables: a new disclosure is a new row there, and the next call scores it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -30,8 +28,7 @@ STEPS = 4  #: quarters ahead of the quarterly tasks
 FROM, POOLED = 2024.25, "every series, from origins of 2024Q1 on"
 HALF_LIFE = 4.0  #: age at which a model counts half in the trend of notable models [year]
 TRENDS = {f"trend, half-life {HALF_LIFE:g} years": HALF_LIFE, "log-linear": np.inf}
-#: Points that the first scored forecast of a series has: those of the published runs of the same test.
-FIRST = {"flow": 9, "stock": 5}
+FIRST = {"flow": 9, "stock": 5}  #: points that the first scored forecast of a series has: those of the published runs of the same test
 #: Series that are disclosed now and then, by the kind of what they tell; what is believed of the growth of each kind before it is seen:
 #: tokens as the run rate and the compute of OpenAI from 2023 on (3.1 a year, growth_rates), power as the largest sites, rents as the cost.
 KINDS: dict[str, tuple[trend.TrendPrior, Callable[[], list[Series]]]] = {

@@ -1,7 +1,5 @@
 """Sealed forecasts: what is forecast today, with its date and a hash, for rows of later to score."""
 
-from __future__ import annotations
-
 import hashlib
 from datetime import date
 from pathlib import Path

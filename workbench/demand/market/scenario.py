@@ -5,8 +5,6 @@ that were then disclosed (`learned`). Rates of growth are those of `REFERENCE`; 
 tau with which they fade after it.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import fields, replace
@@ -28,14 +26,12 @@ from workbench.uncertainty import Beta, Lognormal, Normal, Path, Pert, sample
 from workbench.uncertainty.distributions import Distribution
 from workbench.units import GIGA, KILO
 
-#: Classes of those who buy compute.
-BUYERS = ("research", "agents", "consumer")
+BUYERS = ("research", "agents", "consumer")  #: classes of those who buy compute
 REFERENCE = "2026Q2"  #: quarter to which rates of growth and headrooms belong
 DRAWN = 2026.0  #: to which the power of a new unit belongs
 PLATEAU = (2025.75, 2026.75)  #: in which dearer memory kept the cost of a new unit where it was
 SHOCKS = "demand_shocks"
-#: Years after which a shock to demand has faded to 1 / e.
-FADE = 3.0
+FADE = 3.0  #: years after which a shock to demand has faded to 1 / e
 HORIZON = 4  #: quarters ahead of the forecasts that weigh the priors; each counts for one over it, as they overlap
 #: Deviations of the logarithms of stock and rent a year ahead that no input explains, Student's t of `FREEDOM`: counts of chips are known
 #: to 15 % (chip_stock), rents of one time and chip to a quarter (rent_history).
@@ -56,6 +52,11 @@ INPUTS = (
     "power_usage_effectiveness", "electricity_usd_per_kwh", "space_usd_per_kwh", "price_ceiling",
     "seller_share", "contract_share", "spot_share", "term_discount", "on_demand_premium", "spot_discount",
 )  # fmt: skip
+#: What the loop calls otherwise.
+CALLED = {
+    "power_lead": "power_lead_quarters", "ceiling": "price_ceiling", "cancelled": "power_cancelled", "pue": "power_usage_effectiveness",
+    "adjustment": "contract_adjustment", "entry": "entry_rate",
+}  # fmt: skip
 #: What they may be.
 RULES = dict.fromkeys(INPUTS, POSITIVE) | dict.fromkeys((
     "demand_volatility", "chip_response", "power_response", "limit_response", "extrapolation", "deployment_lag_quarters",
@@ -265,6 +266,8 @@ def futures(
     limits[:, 0] = np.inf  # what shipped at first is known
     respond = elasticity(x)
     fair = (wanted[:, :2] * (cost[:2] / cost[0]) ** -respond[:, None]).sum(axis=0)  # of the first two quarters, at the long-run cost
+    coming = x["power_coming_gw_per_year"] * GIGA / 4 * x["power_lead_quarters"]
+    then = shipped(REFERENCE).sum() * x["stock_scale"] * x["it_power_per_h100e"] * KILO
     made = partial(
         Futures,
         elasticity=respond,
@@ -274,22 +277,12 @@ def futures(
         draw=draw,
         draw_decline=decline,
         power=load * x["power_usage_effectiveness"] * x["power_headroom"],
-        power_coming=x["power_coming_gw_per_year"]
-        * GIGA
-        / 4
-        * x["power_lead_quarters"]
-        * np.minimum(load / (shipped(REFERENCE).sum() * x["stock_scale"] * x["it_power_per_h100e"] * KILO), 1.0),
-        power_lead=x["power_lead_quarters"],
+        power_coming=coming * np.minimum(load / then, 1.0),
         chip_lead=lead,
         mean_life=x["life_years"] * 4,
         growth=np.clip(np.log(fair[-1] / fair[0]), -2, 2) if quarters > 1 else 0.0,
-        ceiling=x["price_ceiling"],
-        cancelled=x["power_cancelled"],
-        pue=x["power_usage_effectiveness"],
-        adjustment=x["contract_adjustment"],
-        entry=x["entry_rate"],
         booked=booked(start, price),
-        **{f.name: x[f.name] for f in fields(Futures) if f.name in x},  # some are called the same
+        **{f.name: x[name] for f in fields(Futures) if (name := CALLED.get(f.name, f.name)) in x},
     )
     first = simulate(made(demand=wanted[:, :1], long_run_cost=cost[:1], limits=limits[:, :1])).supply[0]
     mean = (respond * wanted[:, 0]).sum(axis=0) / wanted[:, 0].sum(axis=0)
@@ -314,15 +307,9 @@ def sold_hour(x: Mapping[str, Array], times: Array) -> Array:
     fallen = np.minimum(times - first, 0.0) + np.maximum(times - last, 0.0)
     energy = x["power_usage_effectiveness"] * x["electricity_usd_per_kwh"] + x["space_usd_per_kwh"]
     running = x["it_power_per_h100e"] * energy + x["operations_usd_per_hour"]
-    at_first = long_run_cost(
-        x["capital_usd_per_h100e"],
-        running,
-        wacc=x["cost_of_capital"],
-        life_years=x["life_years"],
-        decline=1 - 1 / x["hardware_growth"],
-        utilisation=x["hours_sold"],
-        overhead=x["seller_overhead"],
-    )
+    terms = {"wacc": x["cost_of_capital"], "life_years": x["life_years"], "decline": 1 - 1 / x["hardware_growth"]}
+    sold = {"utilisation": x["hours_sold"], "overhead": x["seller_overhead"]}
+    at_first = long_run_cost(x["capital_usd_per_h100e"], running, **terms, **sold)
     return np.asarray(at_first * x["hardware_growth"] ** -fallen)
 
 

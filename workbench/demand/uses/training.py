@@ -69,12 +69,7 @@ def power_cap(power: ArrayLike, *, chip_power: ArrayLike, peak: ArrayLike, mfu: 
 
 @takes(tokens=NOT_NEGATIVE)
 def data_cap(tokens: ArrayLike) -> Array:
-    """FLOP of a compute-optimal run on so many tokens: 6 N D at D = 20 N, so 0.3 D^2.
-
-    Parameters
-    ----------
-    tokens : array_like
-        0 or more.
+    """FLOP of a compute-optimal run on so many tokens, 0 or more: 6 N D at D = 20 N, so 0.3 D^2.
 
     Examples
     --------
@@ -175,12 +170,8 @@ def training_demand(
 def equal_marginal(training_exponent: ArrayLike, inference_exponent: ArrayLike) -> Array:
     """Share of compute for training where a dollar brings as much in either: alpha_T / (alpha_T + alpha_I).
 
-    Capability rises by alpha log compute of each; at one order of magnitude of one for one of the other spend is equal [1]_.
-
-    Parameters
-    ----------
-    training_exponent, inference_exponent : array_like
-        Points of capability a decade of compute, 0 or more, not both 0.
+    Capability rises by alpha log compute of each; at one order of magnitude of one for one of the other spend is equal [1]_. Exponents are
+    points of capability a decade of compute, 0 or more, not both 0.
 
     Examples
     --------
