@@ -106,17 +106,9 @@ def _bars(parts: pl.DataFrame, total_label: str) -> pl.DataFrame:
     if min(values) >= 0 and ends[-1] > 0:  # a share of gains and losses together says nothing
         texts = [f"{text} ({significant(100 * value / ends[-1], 2)} %)" for text, value in zip(texts, values, strict=True)]
     names = [theme.name(label) for label in labels]
-    return pl.DataFrame(
-        {
-            "row": names,
-            "label": labels,
-            "kind": [*("adds" if value >= 0 else "takes away" for value in values), "total"],
-            "start": [0.0, *ends[:-1], 0.0],
-            "end": [*ends, ends[-1]],
-            "text": [*texts, figure(ends[-1])],
-            "next": [*names[1:], None],
-        }
-    )
+    kinds = [*("adds" if value >= 0 else "takes away" for value in values), "total"]
+    places = {"row": names, "label": labels, "kind": kinds, "start": [0.0, *ends[:-1], 0.0], "end": [*ends, ends[-1]]}
+    return pl.DataFrame(places | {"text": [*texts, figure(ends[-1])], "next": [*names[1:], None]})
 
 
 LOW, HIGH = "input at its low end", "input at its high end"
@@ -225,9 +217,8 @@ def stacked(frame: pl.DataFrame, *, label: str, part: str, value: str, title: st
     totals = data.group_by("label", "row", maintain_order=True).agg(pl.col("value").sum().round_sig_figs(DIGITS).alias("total"))
     totals = totals.with_columns(text=pl.col("total").map_elements(figure, return_dtype=pl.String))
     rows = Rows(totals["row"].to_list())
-    look = rows.look(
-        unit, [(0.0, 0.0, 0.0), *((total, 0.0, room(text)) for total, text in totals.select("total", "text").rows())], zero=False
-    )
+    points = [(0.0, 0.0, 0.0), *((total, 0.0, room(text)) for total, text in totals.select("total", "text").rows())]
+    look = rows.look(unit, points, zero=False)
     one = theme.chosen("part")
     bars = alt.Chart(data, name="parts").mark_bar().add_params(one["pick"])
     tooltip = [alt.Tooltip("label:N"), alt.Tooltip("part:N"), alt.Tooltip("figure:N", title=unit)]
@@ -235,10 +226,8 @@ def stacked(frame: pl.DataFrame, *, label: str, part: str, value: str, title: st
     largest = data.sort("value", descending=True, maintain_order=True).group_by("label", maintain_order=True).first()
     told = totals.join(largest, on="label", how="left", maintain_order="left").select("label", "text", "part", "figure").rows()
     said = "; ".join(f"{label}: {text}, most of it {part} ({figure})" for label, text, part, figure in told)
-    text = alt.Chart(totals).mark_text(align="left", dx=GAP)
-    chart = alt.LayerChart(
-        layer=[bars, text.encode(y=rows.y, x=alt.X("total:Q", **look), text="text:N")], width=rows.width, height=rows.height
-    )
+    texts = alt.Chart(totals).mark_text(align="left", dx=GAP).encode(y=rows.y, x=alt.X("total:Q", **look), text="text:N")
+    chart = alt.LayerChart(layer=[bars, texts], width=rows.width, height=rows.height)
     return theme.finish(chart, title, subtitle, f"Stacked bars in {unit}: {said}.")
 
 

@@ -132,15 +132,9 @@ def heatmap(
     tooltip = [alt.Tooltip(field, title=title) for field, title in (("x:N", x_unit), ("y:N", y_unit), ("text:N", unit), ("runs:Q", "runs"))]
     hover = alt.selection_point(name="hover", fields=["x", "y"], on="pointerover", clear="pointerout", empty=False)
     base = alt.Chart(data).encode(x=xs, y=ys, tooltip=tooltip)
-    valued = (
-        base.transform_filter("datum.value !== null")
-        .mark_rect()
-        .encode(
-            color=color,
-            stroke=alt.condition(hover, alt.value(theme.VERMILLION), alt.value("white")),
-            strokeWidth=alt.condition(hover, alt.value(2), alt.value(1 if written else 0)),
-        )
-    )
+    stroke = alt.condition(hover, alt.value(theme.VERMILLION), alt.value("white"))
+    wide = alt.condition(hover, alt.value(2), alt.value(1 if written else 0))
+    valued = base.transform_filter("datum.value !== null").mark_rect().encode(color=color, stroke=stroke, strokeWidth=wide)
     layers = [base.transform_filter("datum.value === null").mark_rect(color=NONE), valued.properties(name="cells").add_params(hover)]
     if written:
         dark = f"datum.value === null ? '{theme.VERMILLION}' : datum.value > {middle:.6g} ? 'white' : '{ON_LIGHT}'"

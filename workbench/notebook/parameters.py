@@ -169,9 +169,9 @@ def of_cells(cells: Iterable[Mapping[str, Any]], path: object) -> dict[str, Para
 
 def read(path: str | Path) -> dict[str, Any]:
     """The notebook at `path` as its JSON says it, without nbformat, which takes 0.8 s. Raises `InputError` for what is none."""
-    content: Any = None
+    data, content = stored_bytes(path), None
     with suppress(ValueError, RecursionError):
-        content = json.loads(stored_bytes(path).decode("utf8"))
+        content = json.loads(data.decode("utf8"))
     if not (isinstance(content, dict) and isinstance(content.get("cells"), list) and isinstance(content.get("metadata", {}), dict)):
         raise InputError(f"{path}: not a notebook (expected nbformat JSON with cells)")
     for number, cell in enumerate(content["cells"], 1):

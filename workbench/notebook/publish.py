@@ -72,7 +72,7 @@ def publish(notebook: str | Path, html: str | Path, gallery: str = "") -> None:
         cell.outputs = _cut([output for output in cell.outputs if not LEFT_OUT & output.get("data", {}).keys()])
     outputs = [output for cell in code_cells(nb) for output in cell.outputs]
     raised = [f"{output.ename}: {output.evalue}"[:1000] for output in outputs if output.output_type == "error"]
-    died = _metadata(nb, "workbench").get("error")
+    died = nb.metadata.get("workbench", {}).get("error")
     dark = f"@media screen and (prefers-color-scheme: dark) {{{HtmlFormatter(style='github-dark').get_style_defs('.highlight')}}}"
     page = {
         "title": title(nb, notebook, run.parameters | run.results),
@@ -81,13 +81,10 @@ def publish(notebook: str | Path, html: str | Path, gallery: str = "") -> None:
         "parameters": _parameters(nb),
         "sources": _sources(nb, run),
         "made": _made(nb),
-        "gallery": gallery,
-        "name": run.name,
         "surface": baked[-1] if baked else None,
         "script": asset("page.js") + (asset("sliders.js") if baked else ""),
         "notebook": link(notebook, html),
-        "vegalite": VEGALITE,
-        "version": __version__,
+        **{"vegalite": VEGALITE, "version": __version__, "gallery": gallery, "name": run.name},
         "bundle": bundle("draw.js") if any(VEGALITE in output.get("data", {}) for output in outputs) else "",
     }
     _answer_first(nb)
@@ -140,10 +137,8 @@ def rendered(template: str, **values: Any) -> str:
 def _card(run: Run, html: str | Path) -> dict[str, Any]:
     nb = read(run.notebook)
     values = _parameters(nb)
-    shown = [
-        output["data"] for cell in code_cells(nb) for output in cell.outputs if {VEGALITE, "image/png"} & output.get("data", {}).keys()
-    ]
-    picture: dict[str, Any] = shown[0] if shown else {}
+    bundles = (output.get("data", {}) for cell in code_cells(nb) for output in cell.outputs)
+    picture: dict[str, Any] = next((data for data in bundles if {VEGALITE, "image/png"} & data.keys()), {})
     thumbnail = picture.get("image/png", "")
     if spec := picture.get(VEGALITE):  # smaller, and without the title, whose letters would be too small
         thumbnail = b64encode(paint({name: part for name, part in spec.items() if name != "title"}, THUMBNAIL)).decode()
@@ -184,12 +179,6 @@ def _short(text: str) -> str:
 
 def _left_out(n: int) -> str:
     return f"[{n:,} more characters are left out here; the notebook has them]"
-
-
-def _metadata(nb: nbformat.NotebookNode, name: str) -> dict[str, Any]:
-    """What a program has left in the notebook about itself; nothing where it is of another form."""
-    found = nb.metadata.get(name)
-    return found if isinstance(found, dict) else {}
 
 
 def title(nb: nbformat.NotebookNode, path: str | Path, values: Mapping[str, Any] | None = None) -> str:
@@ -235,8 +224,7 @@ def link(to: str | Path, page: str | Path) -> str:
 
 def _parameters(nb: nbformat.NotebookNode) -> list[Value]:
     """The declared parameters with the values that the notebook ran with; none where it declares none."""
-    given = _metadata(nb, "papermill").get("parameters")
-    given = given if isinstance(given, dict) else {}
+    given = nb.metadata.get("papermill", {}).get("parameters", {})
     return [
         Value(name, _shown(given.get(name, p.default)), p.shown_unit, p.meaning, _shown(p.default)) for name, p in declared_by(nb).items()
     ]
@@ -244,7 +232,7 @@ def _parameters(nb: nbformat.NotebookNode) -> list[Value]:
 
 def _made(nb: nbformat.NotebookNode) -> list[tuple[str, str]]:
     """When, how and from what the notebook ran, as far as it says so."""
-    ran, own = _metadata(nb, "papermill"), _metadata(nb, "workbench")
+    ran, own = nb.metadata.get("papermill", {}), nb.metadata.get("workbench", {})
     moment, seconds = str(ran.get("end_time") or own.get("finished") or ""), own.get("seconds") or ran.get("duration")
     took = f" in {seconds:.3g} s" if isinstance(seconds, int | float) else ""
     said = {"Run": f"on {moment[:16].replace('T', ' ')} UTC{took}" if moment else took.strip()}

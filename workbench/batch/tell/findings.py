@@ -197,7 +197,8 @@ def pictures(sweep: Outcome, name: str) -> list[alt.LayerChart | alt.ConcatChart
     result, unit = f"results.{name}", label(name)
     if not axes:
         return []
-    by = {e.name: e for e in effects(sweep, name)}
+    found = effects(sweep, name)
+    by = {e.name: e for e in found}
     ranked = dict(sorted(axes.items(), key=lambda a: -by[n].share if (n := a[0].removeprefix("params.")) in by else 1))
     source = f"{sweep.done.height:,} runs of {sweep.name}."
     first, top = next(iter(axes)), next(iter(ranked))
@@ -206,18 +207,14 @@ def pictures(sweep: Outcome, name: str) -> list[alt.LayerChart | alt.ConcatChart
         return [_line(sweep, name, first, axes[first])]
     if len(sweep.swept) == 1:
         return [multiples(sweep.runs, axes=axes, title=f"{name} by {first.removeprefix('params.')}", subtitle=source, **common)]
-    moved = (
-        f"{top.removeprefix('params.')} moves {name} most"
-        if by and tells(max(by.values(), key=lambda e: e.share))
-        else f"No parameter alone moves {name}"
-    )
+    told = found and tells(found[0])
+    moved = f"{top.removeprefix('params.')} moves {name} most" if told else f"No parameter alone moves {name}"
     if len(sweep.swept) == 2 and len(axes) == 2:
         x, y = sorted(axes, key=lambda c: -columns[c].count)
         if columns[x].count * columns[y].count <= 2 * sweep.count:
             moved = f"{name} over {x.removeprefix('params.')} and {y.removeprefix('params.')}" if not by else moved
-            return [
-                heatmap(sweep.runs, x=x, y=y, value=result, x_unit=axes[x], y_unit=axes[y], unit=str(unit), title=moved, subtitle=source)
-            ]
+            units = {"x_unit": axes[x], "y_unit": axes[y], "unit": str(unit)}
+            return [heatmap(sweep.runs, x=x, y=y, value=result, title=moved, subtitle=source, **units)]
     panels = dict(list(ranked.items())[:PANELS])
     source += " The line is the median of neighbours, the band their middle four fifths. Draw a rectangle to follow its runs."
     source += " Ticks at the foot are runs that gave none." if sweep.failed.height else ""

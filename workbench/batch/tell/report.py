@@ -103,21 +103,17 @@ def _links(sweep: Outcome, names: list[str], page: Path) -> dict[str, str]:
 def _page(sweep: Outcome, names: list[str], links: dict[str, str], page: Path) -> str:
     store = findings.Columns()
     views = [_view(sweep, name, links, store, first=i == 0) for i, name in enumerate(names[:VIEWS])]
-    counts = dict(sweep.runs.group_by("status", maintain_order=True).len().sort("status").rows())
     failures = _failures(sweep, links)
     return publish.rendered(
         "report.html.j2",
         sweep=sweep,
-        counts={status: counts[status] for status in sorted(counts, key=lambda s: s != "done")},
+        counts=dict(sweep.runs.group_by("status").len().sort(pl.col("status") != "done", "status").rows()),
         last=_moment(last) if (last := sweep.runs["finished"].max()) else "",
         views=views,
         left_out=max(0, len(names) - VIEWS),
         often=sweep.failed["error"].fill_null("no error said").value_counts(sort=True, name="n").rows()[:1],
-        failures=failures[:KINDS],
-        failures_left=len(failures) - len(failures[:KINDS]),
-        example=_example(sweep, names),
-        pages=sum(link.endswith(".html") for link in links.values()),
-        linked=len(links),
+        **{"failures": failures[:KINDS], "failures_left": len(failures[KINDS:]), "example": _example(sweep, names)},
+        **{"pages": sum(link.endswith(".html") for link in links.values()), "linked": len(links)},
         table=os.path.relpath(sweep.folder / "results.parquet", page.parent) if sweep.about else "the notebooks",
         swept=[_swept(sweep, name) for name in sweep.swept],
         fixed=_fixed(sweep),

@@ -151,7 +151,8 @@ def simulate(futures: Futures) -> Market:
     cost = np.broadcast_to(np.asarray(futures.long_run_cost, dtype=float), (quarters, n))
     record = {f.name: np.empty((quarters, n), dtype=np.int8 if f.name == "binding" else float) for f in fields(Market)}
     record["long_run_cost"] = cost
-    foreseen = max(round(float(np.mean(futures.chip_lead))), 1) if n else 1  # quarters for which planners foresee failures
+    lead = np.asarray(futures.chip_lead, dtype=float)
+    foreseen = max(round(float(lead.mean())), 1) if n else 1  # quarters for which planners foresee failures
     for start in range(0, n, BLOCK):
         stop = min(start + BLOCK, n)
         given = {f.name: _cut(getattr(futures, f.name), start, stop, n, len(SHAPES.get(f.name, ()))) for f in fields(Futures)}

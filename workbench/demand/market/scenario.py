@@ -269,21 +269,13 @@ def futures(
     coming = x["power_coming_gw_per_year"] * GIGA / 4 * x["power_lead_quarters"]
     then = shipped(REFERENCE).sum() * x["stock_scale"] * x["it_power_per_h100e"] * KILO
     made = partial(
-        Futures,
-        elasticity=respond,
-        reference_price=price,
-        installed=past[:, None] * x["stock_scale"],
-        shipping=shipping,
-        draw=draw,
-        draw_decline=decline,
-        power=load * x["power_usage_effectiveness"] * x["power_headroom"],
+        Futures, elasticity=respond, reference_price=price, booked=booked(start, price),
+        installed=past[:, None] * x["stock_scale"], shipping=shipping, chip_lead=lead, mean_life=x["life_years"] * 4,
+        draw=draw, draw_decline=decline, power=load * x["power_usage_effectiveness"] * x["power_headroom"],
         power_coming=coming * np.minimum(load / then, 1.0),
-        chip_lead=lead,
-        mean_life=x["life_years"] * 4,
         growth=np.clip(np.log(fair[-1] / fair[0]), -2, 2) if quarters > 1 else 0.0,
-        booked=booked(start, price),
         **{f.name: x[name] for f in fields(Futures) if (name := CALLED.get(f.name, f.name)) in x},
-    )
+    )  # fmt: skip
     first = simulate(made(demand=wanted[:, :1], long_run_cost=cost[:1], limits=limits[:, :1])).supply[0]
     mean = (respond * wanted[:, 0]).sum(axis=0) / wanted[:, 0].sum(axis=0)
     gap = np.clip(mean * moved / x["contract_adjustment"], -TIGHTEST, TIGHTEST)

@@ -156,12 +156,11 @@ def training_demand(
     Research = final / final_share; `rollout_share` of it are roll-outs, the rest experiments and final runs. Each of the laboratories
     trains `runs_per_year` runs, the first of `run_flop`, the next of `follower` times the one before, at `mfu` of the fp8 peak.
     """
-    names = (run_flop, labs, runs_per_year, final_share, rollout_share, mfu, follower)
-    c, n, cadence, share, rolled, use, next_ = map(np.asarray, names)
+    n, cadence, share, rolled, use, next_ = map(np.asarray, (labs, runs_per_year, final_share, rollout_share, mfu, follower))
     if not np.all(rolled + share <= 1 + 1e-12):
         raise InputError(f"final_share = {final_share}, rollout_share = {rollout_share}: expected both at most 1 together")
     all_labs = (1 - next_**n) / (1 - next_)
-    final = c * all_labs * cadence / YEAR / (use * H100E)
+    final = np.asarray(run_flop) * all_labs * cadence / YEAR / (use * H100E)
     research = final / share
     return TrainingDemand(*np.broadcast_arrays(final, research * (1 - share - rolled), research * rolled))
 
