@@ -239,8 +239,8 @@ def shares(frame: pl.DataFrame, *, x: str, part: str, value: str, x_unit: str, y
     areas = alt.Chart(data, name="parts").mark_area(stroke="white", strokeWidth=0.8).add_params(one["pick"])
     xs = alt.X(f"{x}:Q", title=x_unit, **Axis([data[x]]).look)
     ys = alt.Y("start:Q", title=y_unit, scale=alt.Scale(domain=[0, 1], nice=False), axis=alt.Axis(format=".0%", tickCount=5))
-    at = alt.Tooltip(f"{x}:Q", title=x_unit, format=".6~g")
-    tooltip = [alt.Tooltip(f"{part}:N"), at, alt.Tooltip(f"{value}:Q", format=".1%")]
+    place = alt.Tooltip(f"{x}:Q", title=x_unit, format=".6~g")
+    tooltip = [alt.Tooltip(f"{part}:N"), place, alt.Tooltip(f"{value}:Q", format=".1%")]
     areas = areas.encode(x=xs, y=ys, y2="end:Q", color=color, opacity=one["opacity"], tooltip=tooltip)
     ends = data.group_by(part, maintain_order=True).agg(pl.col(value).first().alias("first"), pl.col(value).last())
     said = "; ".join(f"{row[part]} {100 * row['first']:.3g} % to {100 * row[value]:.3g} %" for row in ends.iter_rows(named=True))
