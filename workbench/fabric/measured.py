@@ -18,7 +18,7 @@ from workbench.calibration.pool import Fit, Node, Predict
 from workbench.checks import row_numbers
 from workbench.errors import InputError, UnknownName
 from workbench.fabric import curve
-from workbench.fabric.algorithms import EXPERTS, RULES, operation, passed_up, rule
+from workbench.fabric.algorithms import EXPERTS, RULES, asked, operation, passed_up
 from workbench.fabric.calibration import INDEX, INNER, OUTER, OWNED, POOL, SIZES, Origin, case, in_domain, minor, shipped, size_class, start
 from workbench.fabric.calibration import transport as transport_of
 from workbench.fabric.collectives import Tier, collective_time
@@ -241,14 +241,14 @@ def _origin(row: dict[str, Any], inner: bool) -> Origin:
 def _study(data: pl.DataFrame, inner: bool, fit: Fit | None = None) -> Study:
     """Measurements that one tier bounds; `fit` tells the time of the tier below it."""
     rows = list(data.iter_rows(named=True))
-    asked, most = np.zeros((4, len(rows))), np.full((len(rows), len(POOL.names)), np.inf)
+    work, most = np.zeros((4, len(rows))), np.full((len(rows), len(POOL.names)), np.inf)
     share = [i for i, name in enumerate(POOL.names) if name.startswith("share")]
     tier = "scale-up" if inner else "out"
     for i, row in enumerate(rows):
         op, size, n = row["op"], np.asarray(float(row["bytes"])), np.asarray(row["inner"])
         message, ranks, rate = (size, n, row["inside"]) if inner else (passed_up(op, size, n), row["outer"], row["outside"])
-        steps, volume = rule(op, "", not inner, row["top_k"])(message, np.asarray(ranks), 1.0 if inner else n)
-        asked[:, i] = steps, volume, rate, 0.0 if fit is None else _below(fit, op, row["chip"], n, size, row["inside"], row["top_k"])
+        steps, volume = asked(op, message, np.asarray(ranks), 1.0 if inner else n, not inner, row["top_k"])
+        work[:, i] = steps, volume, rate, 0.0 if fit is None else _below(fit, op, row["chip"], n, size, row["inside"], row["top_k"])
         place = "pair" if not inner and op == "all_reduce" and ranks <= 3 else tier
         most[i, share] = np.log(CAPS.get((place, op), CAPS[tier, ""]))
 
@@ -256,7 +256,7 @@ def _study(data: pl.DataFrame, inner: bool, fit: Fit | None = None) -> Study:
     first = np.array([start(o) for o in origins])
 
     def part(at: Any) -> Predict:
-        (steps, volume, bandwidth, below), more = asked[:, at], first[at]
+        (steps, volume, bandwidth, below), more = work[:, at], first[at]
 
         def predict(logs: Array) -> Array:
             own = curve.seconds(logs.reshape(more.shape) + more, steps, volume, bandwidth)
@@ -277,7 +277,7 @@ def _below(fit: Fit, op: str, chip: str, n: Array, size: Array, rate: float, top
         return 0.0
     known, thetas = in_domain(fit, op, chip, "any")
     theta = thetas[np.argmin(np.abs(np.log(known / n)))] if known.size else thetas
-    return float(curve.seconds(theta, *rule(op, "", False, top_k)(size, n), rate))
+    return float(curve.seconds(theta, *asked(op, size, n, top_k=top_k), rate))
 
 
 def _with_elsewhere(fit: Fit) -> Fit:
