@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from workbench import catalogue, fabric
 from workbench.errors import InputError
 from workbench.fabric import Cluster, Tier, calibration, collective_time, curve, tiers_of
-from workbench.fabric.algorithms import RULES, asked
+from workbench.fabric.curve import RULES, asked
 
 NODE = [Tier(8, 450e9, "scale-up", "H100")]
 

@@ -19,13 +19,13 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
+from workbench.arrays import Array
 from workbench.calibration import evidence
 from workbench.calibration.evidence import Evidence, Index
 from workbench.calibration.pool import Constant, Fit, Level, Pool
 from workbench.errors import InputError
 from workbench.fabric import curve
 
-Array = NDArray[np.float64]
 ERRORS, INDEX = "calibration/collective_errors", "calibration/collectives_evidence"
 TRANSPORTS = ("InfiniBand", "RoCE", "EFA", "TCPXO", "TCPX", "Slingshot", "other")
 KINDS = ("scale-up", *TRANSPORTS)

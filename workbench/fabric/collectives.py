@@ -13,8 +13,8 @@ from workbench.calibration.evidence import Evidence
 from workbench.checks import COUNT, POSITIVE, check_fields, one_of, takes
 from workbench.errors import InputError
 from workbench.fabric import calibration, curve
-from workbench.fabric.algorithms import asked, busbw_factor, operation, passed_up
 from workbench.fabric.cluster import Cluster
+from workbench.fabric.curve import asked, busbw_factor, operation, passed_up
 
 BLOCK = 8192  #: messages a block: its arrays stay in the second-level cache, which doubles the speed
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from workbench import catalogue
-from workbench.arrays import Arrays
+from workbench.arrays import Array, Arrays
 from workbench.checks import NOT_NEGATIVE, POSITIVE, Rule, check_fields, takes
 from workbench.units import YEAR
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, repr=False)

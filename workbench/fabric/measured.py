@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from workbench import catalogue, tables
+from workbench.arrays import Array
 from workbench.calibration import crossval
 from workbench.calibration.crossval import Study
 from workbench.calibration.forms import Asked, Form
@@ -18,13 +19,12 @@ from workbench.calibration.pool import Fit, Node, Predict
 from workbench.checks import row_numbers
 from workbench.errors import InputError, UnknownName
 from workbench.fabric import curve
-from workbench.fabric.algorithms import EXPERTS, RULES, asked, operation, passed_up
 from workbench.fabric.calibration import INDEX, INNER, OUTER, OWNED, POOL, SIZES, Origin, case, in_domain, minor, shipped, size_class, start
 from workbench.fabric.calibration import transport as transport_of
 from workbench.fabric.collectives import Tier, collective_time
+from workbench.fabric.curve import EXPERTS, RULES, asked, operation, passed_up
 from workbench.units import GIGA
 
-Array = NDArray[np.float64]
 NOISE, BETWEEN_NOISE = 0.05, 0.1  #: relative spread of repeats between tables, in a domain and between domains
 #: Fewer measurements are fitted below the general constants that ship; more replace them all.
 OWN = 500

@@ -1,4 +1,4 @@
-"""What a fabric consists of: switches, cables, optics; and what follows from their number: bisection, taper, hops."""
+"""What a fabric consists of: switches, cables, optics; what follows from their number: bisection, taper, hops, cost and power."""
 
 from __future__ import annotations
 
@@ -8,12 +8,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from workbench.arrays import Arrays
-from workbench.checks import COUNT, POSITIVE, SHARE, Rule, takes
+from workbench import catalogue
+from workbench.arrays import Arrays, broadcast
+from workbench.checks import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, Rule, takes
 from workbench.errors import InputError
+from workbench.units import TERA
 
 Array = Any  #: ndarray of float64, of any shape, also none
 MOST_PORTS = 65_536  #: of a switch; every number of spines up to half of them is tried
+PARTS = ("switches", "optics", "cables", "nics", "storage")
+PRICED = dict.fromkeys(
+    ("switch_usd", "optic_usd", "cable_usd", "nic_usd", "switch_watts", "nic_watts", "storage_bytes", "storage_usd_per_tb"), NOT_NEGATIVE
+)
 
 
 @dataclass(frozen=True, repr=False)
@@ -192,3 +198,79 @@ def _even_spines(leaves: Array, up: Array, radix: Array) -> Array:
     shape = np.broadcast_shapes(least.shape, up.shape)
     fits = (np.broadcast_to(up, shape)[..., None] % candidates == 0) & (candidates >= np.broadcast_to(least, shape)[..., None])
     return np.where(fits.any(axis=-1), candidates[np.argmax(fits, axis=-1)], least)
+
+
+@dataclass(frozen=True, repr=False)
+class Bill(Arrays):
+    """Money and power of a fabric; arrays broadcast over topology and prices."""
+
+    usd: dict[str, Array]  #: by part [USD]
+    watts: dict[str, Array]  #: by part [W]
+    endpoints: Array  #: ports of chips
+    bisection: Array  #: [B/s]
+
+    @property
+    def total_usd(self) -> Array:
+        """All parts [USD]."""
+        return np.asarray(sum(self.usd.values()))
+
+    @property
+    def total_watts(self) -> Array:
+        """All parts [W]."""
+        return np.asarray(sum(self.watts.values()))
+
+    @takes(bandwidth=POSITIVE)
+    def usd_per_bandwidth(self, bandwidth: ArrayLike | None = None) -> Array:
+        """Money per bandwidth: of bisection, or of the bandwidth that was achieved, of all chips together [USD/(B/s)]."""
+        return self.total_usd / (self.bisection if bandwidth is None else np.asarray(bandwidth, dtype=float))
+
+
+@takes(**PRICED, copper_endpoints=SHARE)
+def bill(
+    topology: Topology,
+    *,
+    switch_usd: ArrayLike,
+    optic_usd: ArrayLike,
+    cable_usd: ArrayLike,
+    nic_usd: ArrayLike,
+    switch_watts: ArrayLike,
+    nic_watts: ArrayLike = 0.0,
+    copper_endpoints: ArrayLike = 0.0,
+    storage_bytes: ArrayLike = 0.0,
+    storage_usd_per_tb: ArrayLike = 0.0,
+) -> Bill:
+    """Price the parts that a topology counts: switches, two optics a cable that is not copper, cables, and a NIC a chip.
+
+    Prices of switches and NICs are not published in what this project has read, so they are asked for; optics are
+    the usual ones of 800G (17 W for two ports of 400G).
+
+    Parameters
+    ----------
+    topology : Topology
+    switch_usd, optic_usd, cable_usd, nic_usd : array_like
+        Price of one [USD].
+    switch_watts, nic_watts : array_like
+        Power of one without its optics [W].
+    copper_endpoints : array_like
+        Share of the cables between chips and leaves that are copper.
+    storage_bytes, storage_usd_per_tb : array_like
+        Capacity of storage, as `storage` gives it [B], and its price [USD per 1e12 B]; its power is that of its hosts, not counted here.
+
+    Examples
+    --------
+    >>> from workbench.fabric import fat_tree
+    >>> tree = fat_tree(4608, 144, port_bandwidth=100e9)
+    >>> cost = bill(tree, switch_usd=5e4, optic_usd=1000, cable_usd=50, nic_usd=1500, switch_watts=3000)
+    >>> {part: float(usd) / 1e6 for part, usd in cost.usd.items()}
+    {'switches': 5.0, 'optics': 18.432, 'cables': 0.4608, 'nics': 6.912, 'storage': 0.0}
+    """
+    usd = {"switch_usd": switch_usd, "optic_usd": optic_usd, "cable_usd": cable_usd, "nic_usd": nic_usd, "tb_usd": storage_usd_per_tb}
+    module, none = catalogue.link("Optic 800G twin-port DR8").power, 0.0
+    watts: dict[str, Any] = {"switch_watts": switch_watts, "optic_watts": module, "cable": none, "nic_watts": nic_watts, "tb": none}
+    broadcast(topology=np.empty(topology.shape), copper_endpoints=copper_endpoints, storage_bytes=storage_bytes, **usd, **watts)
+    stored = np.divide(storage_bytes, TERA)
+    counts = (topology.switches, topology.optics(copper_endpoints), topology.cables, topology.endpoints, stored)
+    money, power = (
+        {part: np.multiply(n, price) for part, n, price in zip(PARTS, counts, prices.values(), strict=True)} for prices in (usd, watts)
+    )
+    return Bill(money, power, topology.endpoints, topology.bisection)

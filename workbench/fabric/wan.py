@@ -7,14 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from workbench import catalogue
-from workbench.arrays import Arrays
+from workbench.arrays import Array, Arrays
 from workbench.checks import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, Rule, takes
 from workbench.units import MILLI, great_circle
 
-Array = NDArray[np.float64]
 UNLIMITED = Rule(above=0, infinite=True)
 #: What the arguments of a job over several sites may be.
 RULES = {
