@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench import catalogue, chips, energy
-from workbench.energy import facility
 from workbench.energy.carbon import Carbon
+from workbench.energy.chain import cooling
 from workbench.energy.grid import Site
 from workbench.errors import InputError, UnknownName
 from workbench.units import DAY, HOUR, TONNE, YEAR
@@ -138,7 +138,7 @@ def test_figures_of_ones_own_take_the_place_of_published_ones():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: facility.cooling("ice"), "unknown cooling 'ice'"),
+        (lambda: cooling("ice"), "unknown cooling 'ice'"),
         (lambda: chain(n_chips=-1), "n_chips = -1"),
         (lambda: chain(drawn=900.0), "drawn = 900: a chip draws at most its TDP, 700 W of H100; expected 0 or more and at most 700"),
         (lambda: energy.COOLINGS["air"].pue(10, 0), "load = 0"),

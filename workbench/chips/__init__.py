@@ -1,15 +1,20 @@
 """Chip efficiency: what a chip really delivers, in training and in serving."""
 
-from workbench.chips.forms import FORMS
+from workbench.chips import gemm
 from workbench.chips.gemm import matrix_product
+from workbench.chips.serving import measured
 from workbench.chips.serving.evaluate import Load, ServingPlan, serving, serving_speed
 from workbench.chips.serving.frontier import SLO, break_even_price, cheapest_chip, slo_frontier, value_of
 from workbench.chips.serving.routing import adapters, routed
+from workbench.chips.training import fit, run
 from workbench.chips.training.evaluate import training_step
 from workbench.chips.training.plan import TrainingPlan
 from workbench.chips.training.run import training_run
 from workbench.chips.training.search import Choices, elasticities, search_layouts
 from workbench.chips.watts import power
+
+#: Files of measured rows that what a chip does is scored on, by kind.
+FORMS = {**measured.FORMS, **fit.FORMS, **gemm.FORMS, **run.FORMS}
 
 __all__ = [
     "FORMS",

@@ -15,11 +15,11 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
-from workbench.arrays import Arrays
+from workbench.arrays import Array, Arrays
 from workbench.calibration import crossval, evidence
 from workbench.calibration.crossval import Study
 from workbench.calibration.evidence import Evidence, Index
-from workbench.calibration.forms import Asked, Form
+from workbench.calibration.forms import Form, Row, asked
 from workbench.calibration.pool import Constant, Fit, Level, Pool, Predict
 from workbench.catalogue import Chip
 from workbench.checks import POSITIVE, takes
@@ -27,7 +27,6 @@ from workbench.chips import operators
 from workbench.chips.training.constants import Origin
 from workbench.errors import InputError
 
-Array = NDArray[np.float64]
 ERRORS, INDEX = "calibration/gemm_errors", "calibration/gemm_evidence"
 OTHERS = "another chip or precision"  #: case of the interval where no product of a chip and precision was measured
 NOISE = 0.1
@@ -96,7 +95,7 @@ def _origin(near: Evidence) -> Origin:
     return Origin(near.index.cell(near, "chip"), near.index.cell(near, "precision"))
 
 
-def shape(row: dict[str, Any]) -> tuple[float, float, float] | None:
+def shape(row: Row) -> tuple[float, float, float] | None:
     """m, n and k of a row; None where it states no product."""
     m = row["m"] or ""
     known = re.fullmatch("[0-9]{1,9}", m) and all(0 < (row[name] or 0) <= 1e9 for name in ("n", "k"))
@@ -108,23 +107,14 @@ def _chip(name: str | None) -> Chip:
     return catalogue.chip(re.sub(r" device\b| *\(.*", "", name or ""))
 
 
-def ask(rows: pl.DataFrame) -> list[Asked]:
-    """The call for each row. Not told apart: layout, whether it adds to its result. A device of half the peak does half a chip's work."""
-    found = []
-    for position, row in enumerate(rows.iter_rows(named=True)):
-        if (sizes := shape(row)) is None:
-            found.append(Asked(position, "tflops", skipped="no matrix product: m, n and k are not stated"))
-            continue
-        try:
-            chip = _chip(row["chip"])
-            scale = f" * {(row['peak'] or 0) / chip.peak(row['precision']) or 1e12:.17g}"
-        except InputError as error:
-            found.append(Asked(position, "tflops", skipped=str(error)))
-            continue
-        arguments = {"chip": chip.name, **dict(zip("mnk", sizes, strict=True)), "precision": row["precision"]}
-        read = (f"{end}{scale}" for end in ("flop_per_s", "low", "high"))
-        found.append(Asked(position, "tflops", {"call": "chips.matrix_product", "arguments": arguments}, *read))
-    return found
+def _ask(row: Row) -> tuple[Row, Any]:
+    """The call for a row. Not told apart: layout, whether it adds to its result. A device of half the peak does half a chip's work."""
+    if (sizes := shape(row)) is None:
+        raise InputError("no matrix product: m, n and k are not stated")
+    chip = _chip(row["chip"])
+    scale = f" * {(row['peak'] or 0) / chip.peak(row['precision']) or 1e12:.17g}"
+    arguments = {"chip": chip.name, **dict(zip("mnk", sizes, strict=True)), "precision": row["precision"]}
+    return {"call": "chips.matrix_product", "arguments": arguments}, {"tflops": [f"{end}{scale}" for end in ("flop_per_s", "low", "high")]}
 
 
 def _systems(rows: pl.DataFrame) -> list[pl.DataFrame]:
@@ -206,7 +196,7 @@ def _shapes(rows: pl.DataFrame) -> list[str]:
 FORM = Form(
     ("chip", "precision", "m", "source"),
     ("k", "n", "peak", "tflops"),
-    ask,
+    lambda rows: asked(rows, _ask, lambda row: ["tflops"]),
     ("tflops",),
     calibrate=calibrate,
     folds=folds,

@@ -1,8 +1,7 @@
 """Energy: from the chip to the meter, and what that costs in money, carbon and water."""
 
 from workbench.energy.carbon import embodied_carbon
-from workbench.energy.chain import power_chain
-from workbench.energy.facility import COOLINGS
+from workbench.energy.chain import COOLINGS, power_chain
 from workbench.energy.grid import curtailment, energy_bill, site
 from workbench.energy.matching import carbon_free, move_load
 from workbench.energy.server import ServerPower, server_power

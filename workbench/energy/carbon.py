@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from workbench.arrays import Arrays, broadcast
+from workbench.arrays import Array, Arrays, broadcast
 from workbench.checks import LIFE_YEARS, NOT_NEGATIVE, Rule, number, one_of, takes
 from workbench.errors import InputError
 from workbench.units import YEAR
@@ -24,7 +24,7 @@ class Carbon(Arrays):
     """Kilograms of CO2 equivalent under one account; adding two accounts is refused, because their sum means nothing."""
 
     account: Account
-    kg: NDArray[np.float64]
+    kg: Array
 
     def __post_init__(self) -> None:
         one_of("account", self.account, get_args(Account))

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from workbench import catalogue
-from workbench.arrays import Arrays, broadcast
+from workbench.arrays import Array, Arrays, broadcast
 from workbench.checks import ELECTRICITY, NOT_NEGATIVE, PUE, SHARE, Rule, check_fields, number, takes
 from workbench.energy.carbon import INTENSITY, Carbon
 from workbench.energy.sites import figures
@@ -91,17 +91,17 @@ def site(region: str | Site, **given: Any) -> Site:
 class EnergyBill(Arrays):
     """What a time of operation takes from the grid; sums over the last axis (time) of the power given."""
 
-    it_energy: NDArray[np.float64]  #: [J]
-    energy: NDArray[np.float64]  #: at the meter [J]
-    electricity: NDArray[np.float64]  #: [USD]
-    demand: NDArray[np.float64]  #: demand charge [USD]
-    carbon_cost: NDArray[np.float64]  #: carbon price on location-based carbon [USD]
+    it_energy: Array  #: [J]
+    energy: Array  #: at the meter [J]
+    electricity: Array  #: [USD]
+    demand: Array  #: demand charge [USD]
+    carbon_cost: Array  #: carbon price on location-based carbon [USD]
     carbon: dict[str, Carbon]  #: by account; those the site states
-    water_on_site: NDArray[np.float64] | None  #: [L]
-    water_of_grid: NDArray[np.float64] | None  #: [L]
+    water_on_site: Array | None  #: [L]
+    water_of_grid: Array | None  #: [L]
 
     @property
-    def money(self) -> NDArray[np.float64]:
+    def money(self) -> Array:
         """All that is paid [USD]."""
         return self.electricity + self.demand + self.carbon_cost
 
@@ -174,13 +174,13 @@ def energy_bill(place: str | Site, it_power: ArrayLike, *, step: float = HOUR, c
 class Curtailment(Arrays):
     """Standing still for a share of the hours, over the energy that the load would take in all hours; the share is the last axis."""
 
-    share: NDArray[np.float64]  #: of the hours in which the load stands still
-    saved: NDArray[np.float64]  #: energy money saved [USD/kWh]
-    lost: NDArray[np.float64]  #: value of the work not done [USD/kWh]
-    threshold: NDArray[np.float64]  #: price above which the load stands still [USD/kWh]
+    share: Array  #: of the hours in which the load stands still
+    saved: Array  #: energy money saved [USD/kWh]
+    lost: Array  #: value of the work not done [USD/kWh]
+    threshold: Array  #: price above which the load stands still [USD/kWh]
 
     @property
-    def value(self) -> NDArray[np.float64]:
+    def value(self) -> Array:
         """Saved less lost [USD/kWh]; negative where standing still does not pay."""
         return self.saved - self.lost
 
@@ -242,7 +242,7 @@ def curtailment(
     return Curtailment(share=k, saved=saved, lost=k * value, threshold=dearest[..., whole])
 
 
-def _monthly_peaks(power: NDArray[np.float64], step: float) -> NDArray[np.float64]:
+def _monthly_peaks(power: Array, step: float) -> Array:
     """Sum of the highest power of each month [W]; a part of a month counts for its part."""
     month = YEAR / 12
     number_of = np.floor(np.arange(power.shape[-1]) * step / month + 1e-9)  # the month in which each step begins

@@ -8,14 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.arrays import Arrays, broadcast
+from workbench.arrays import Array, Arrays, broadcast
 from workbench.checks import NOT_NEGATIVE, SHARE, Rule, takes, to_shape
 from workbench.energy.carbon import Carbon
 from workbench.energy.grid import CARBON_PRICE, Site, site
 from workbench.errors import InputError
 from workbench.units import GRAM, HOUR, KWH, TONNE
 
-Array = NDArray[np.float64]
 MOST = 10  #: groups of regions that reach the same ones, where room is limited: each doubles the work
 LIMIT = Rule(least=0.0, infinite=True, apart=True)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from workbench import catalogue
-from workbench.arrays import Arrays
+from workbench.arrays import Array, Arrays
 from workbench.catalogue import Chip, Cost
 from workbench.checks import NOT_NEGATIVE, SHARE, Rule, check_fields, takes
 from workbench.errors import InputError
@@ -18,8 +18,8 @@ from workbench.errors import InputError
 class ServerPower(Arrays):
     """IT power a chip with its share of the server; arrays broadcast over the arguments of `server_power`."""
 
-    rated: NDArray[np.float64]  #: what power and cooling are provisioned for [W]
-    average: NDArray[np.float64]  #: averaged over busy and idle hours [W]
+    rated: Array  #: what power and cooling are provisioned for [W]
+    average: Array  #: averaged over busy and idle hours [W]
 
     def __post_init__(self) -> None:
         check_fields(self, rated=NOT_NEGATIVE, average=NOT_NEGATIVE)

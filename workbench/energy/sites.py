@@ -7,13 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from workbench import catalogue
+from workbench.arrays import Array
 from workbench.catalogue import Grid, Region
 from workbench.units import KILO, great_circle
 
-Array = NDArray[np.float64]
 TEMPERATE = 40.0  #: latitude from which polewards the weather asks for no more overhead [degrees]
 #: What the columns of `sites` show of a region, beside its figures.
 SHOWN = ("provider", "place", "country", "grid", "latitude", "longitude", "climate", "carbon_free_matching")

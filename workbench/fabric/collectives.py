@@ -14,7 +14,7 @@ from workbench.checks import COUNT, POSITIVE, check_fields, one_of, takes
 from workbench.errors import InputError
 from workbench.fabric import calibration, curve
 from workbench.fabric.cluster import Cluster
-from workbench.fabric.curve import asked, busbw_factor, operation, passed_up
+from workbench.fabric.curve import busbw_factor, operation, passed_up, work
 
 BLOCK = 8192  #: messages a block: its arrays stay in the second-level cache, which doubles the speed
 
@@ -149,17 +149,17 @@ def _timed(op: str, s: Array, tiers: Sequence[Tier], version: str, top_k: int) -
     for tier in tiers:
         n, between = np.asarray(tier.size, dtype=float), tier.kind != "scale-up"
         message, parts = passed_up(op, s, ranks), calibration.constants(op, tier.kind, tier.chip, n, version, ranks)
-        times = [curve.seconds(theta, *asked(op, message, at, ranks, between, top_k), tier.bandwidth) for theta, at, _ in parts]
+        times = [curve.seconds(theta, *work(op, message, at, ranks, between, top_k), tier.bandwidth) for theta, at, _ in parts]
         t = times[0] if len(times) == 1 else times[0] ** parts[0][2] * times[1] ** parts[1][2]
         t = np.where(n > 1, t, 0.0)
         square = t * t
         powers, ranks = powers + square * square * square, ranks * n
     total = np.asarray(np.cbrt(np.sqrt(powers)))
-    spread, ranks = np.exp(_width(op, s, tiers, version)), np.broadcast_to(ranks, total.shape)
+    width, ranks = _width(op, s, tiers, version), np.broadcast_to(ranks, total.shape)
     alone = ranks == 1  # one rank has nothing to move
     algbw = np.where(alone, np.inf, s / np.where(alone, 1.0, total))
     busbw = np.where(alone, 0.0, np.where(alone, 1.0, algbw) * busbw_factor(op, ranks))
-    return CollectiveTime(seconds=total, low=total / spread, high=total * spread, algbw=algbw, busbw=busbw)
+    return CollectiveTime(seconds=total, low=total * np.exp(-width), high=total * np.exp(width), algbw=algbw, busbw=busbw)
 
 
 def _nearest(op: str, tiers: Sequence[Tier], sizes: Sequence[float], version: str) -> tuple[str, Evidence]:

@@ -58,7 +58,7 @@ def operation(op: str) -> str:
     return found
 
 
-def asked(op: str, s: Any, n: Any, below: Any = 1.0, between: bool = False, top_k: Any = 1) -> tuple[Any, Any]:
+def work(op: str, s: Any, n: Any, below: Any = 1.0, between: bool = False, top_k: Any = 1) -> tuple[Any, Any]:
     """Steps and bytes a rank; between domains, of `below` ranks each, an all-reduce takes NCCL's double binary tree (Sanders 2009)."""
     if between and op == "all_reduce":
         return 2 * np.ceil(np.log2(np.maximum(n, 1))), 2 * s * (n > 1)

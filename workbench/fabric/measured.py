@@ -14,7 +14,7 @@ from workbench import catalogue, tables
 from workbench.arrays import Array
 from workbench.calibration import crossval
 from workbench.calibration.crossval import Study
-from workbench.calibration.forms import Asked, Form
+from workbench.calibration.forms import Asked, Form, Row, asked
 from workbench.calibration.pool import Fit, Node, Predict
 from workbench.checks import row_numbers
 from workbench.errors import InputError, UnknownName
@@ -22,7 +22,7 @@ from workbench.fabric import curve
 from workbench.fabric.calibration import INDEX, INNER, OUTER, OWNED, POOL, SIZES, Origin, case, in_domain, minor, shipped, size_class, start
 from workbench.fabric.calibration import transport as transport_of
 from workbench.fabric.collectives import Tier, collective_time
-from workbench.fabric.curve import EXPERTS, RULES, asked, operation, passed_up
+from workbench.fabric.curve import EXPERTS, RULES, operation, passed_up, work
 from workbench.units import GIGA
 
 NOISE, BETWEEN_NOISE = 0.05, 0.1  #: relative spread of repeats between tables, in a domain and between domains
@@ -36,6 +36,7 @@ NUMBERS = ("bytes", "n_gpus", "scaleup_domain_gpus", "scale_up_GBps_per_dir", "n
 NAMED = "named"  #: column of the name that own measurements between domains are kept under, in place of their transport
 #: Words of the column quality that keep a row out of every score and fit.
 DOUBTFUL = ("suspect", "noisy", "outlier", "coarse", "context", "degraded", "untuned", "user reports")
+READ = ("seconds * 1e6", "low * 1e6", "high * 1e6")
 FOLDS = 12  #: in which tables are left out
 #: What tells apart the measurements that a row of the index stands for.
 GROUP = ("kind", "operation", "chip", "ranks", "domains", "version")
@@ -88,7 +89,7 @@ def prepared(rows: pl.DataFrame) -> pl.DataFrame:
     return data.with_columns(inside=pl.coalesce("inside", "outside"))
 
 
-def _reason(row: dict[str, Any]) -> str | None:
+def _reason(row: Row) -> str | None:
     """Why nothing is asked for a row."""
     if doubt := next((word for word in DOUBTFUL if word in (row["quality"] or "")), None):
         return f"quality of the row: {doubt}"
@@ -111,7 +112,7 @@ def _reason(row: dict[str, Any]) -> str | None:
     return None
 
 
-def tiers(row: dict[str, Any]) -> list[dict[str, Any]]:
+def tiers(row: Row) -> list[dict[str, Any]]:
     """Arguments of the tiers of a prepared row."""
     within = {"size": row["inner"], "bandwidth": row["inside"], "kind": "scale-up", "chip": row["chip"]}
     between = {"size": row["outer"], "bandwidth": row["outside"], "kind": row["kind"], "chip": row["chip"]}
@@ -120,18 +121,17 @@ def tiers(row: dict[str, Any]) -> list[dict[str, Any]]:
 
 def ask(rows: pl.DataFrame, quantity: str = "time_us") -> list[Asked]:
     """The call for each row. Not told apart: the provider, settings of the environment, the algorithm, pods, virtual machines."""
-    found = []
-    for position, row in enumerate(prepared(rows).iter_rows(named=True)):
-        if row["reason"]:
-            found.append(Asked(position, quantity, skipped=row["reason"]))
-            continue
-        joined = [{"call": "fabric.Tier", "arguments": tier} for tier in tiers(row)]
-        arguments = {"op": row["op"], "message_bytes": row["bytes"], "tiers": joined}
-        arguments |= {"version": row["version"]} if row["version"] else {}
-        arguments |= {"top_k": row["top_k"]} if row["top_k"] not in (None, 1) else {}
-        call = {"call": "fabric.collective_time", "arguments": arguments}
-        found.append(Asked(position, quantity, call, "seconds * 1e6", "low * 1e6", "high * 1e6"))
-    return found
+    return asked(prepared(rows), lambda row: (_call(row), {quantity: READ}), lambda row: [quantity])
+
+
+def _call(row: Row) -> Row:
+    if row["reason"]:
+        raise InputError(row["reason"])
+    joined = [{"call": "fabric.Tier", "arguments": tier} for tier in tiers(row)]
+    arguments = {"op": row["op"], "message_bytes": row["bytes"], "tiers": joined}
+    arguments |= {"version": row["version"]} if row["version"] else {}
+    arguments |= {"top_k": row["top_k"]} if row["top_k"] not in (None, 1) else {}
+    return {"call": "fabric.collective_time", "arguments": arguments}
 
 
 def fit(data: pl.DataFrame, base: Fit | None = None, nodes: Collection[Node] | None = None) -> Fit:
@@ -232,7 +232,7 @@ def _split(data: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     return data.filter((pl.col("outer") <= 1) & (pl.col("inner") > 1)), data.filter(pl.col("outer") > 1)
 
 
-def _origin(row: dict[str, Any], inner: bool) -> Origin:
+def _origin(row: Row, inner: bool) -> Origin:
     if inner:
         return Origin("scale-up", row["op"], row["chip"], str(int(row["inner"])), row["version"])
     return Origin.outside(row["kind"], row["op"], row["chip"], row["outer"], row["inner"])
@@ -241,14 +241,14 @@ def _origin(row: dict[str, Any], inner: bool) -> Origin:
 def _study(data: pl.DataFrame, inner: bool, fit: Fit | None = None) -> Study:
     """Measurements that one tier bounds; `fit` tells the time of the tier below it."""
     rows = list(data.iter_rows(named=True))
-    work, most = np.zeros((4, len(rows))), np.full((len(rows), len(POOL.names)), np.inf)
+    needs, most = np.zeros((4, len(rows))), np.full((len(rows), len(POOL.names)), np.inf)
     share = [i for i, name in enumerate(POOL.names) if name.startswith("share")]
     tier = "scale-up" if inner else "out"
     for i, row in enumerate(rows):
         op, size, n = row["op"], np.asarray(float(row["bytes"])), np.asarray(row["inner"])
         message, ranks, rate = (size, n, row["inside"]) if inner else (passed_up(op, size, n), row["outer"], row["outside"])
-        steps, volume = asked(op, message, np.asarray(ranks), 1.0 if inner else n, not inner, row["top_k"])
-        work[:, i] = steps, volume, rate, 0.0 if fit is None else _below(fit, op, row["chip"], n, size, row["inside"], row["top_k"])
+        steps, volume = work(op, message, np.asarray(ranks), 1.0 if inner else n, not inner, row["top_k"])
+        needs[:, i] = steps, volume, rate, 0.0 if fit is None else _below(fit, op, row["chip"], n, size, row["inside"], row["top_k"])
         place = "pair" if not inner and op == "all_reduce" and ranks <= 3 else tier
         most[i, share] = np.log(CAPS.get((place, op), CAPS[tier, ""]))
 
@@ -256,7 +256,7 @@ def _study(data: pl.DataFrame, inner: bool, fit: Fit | None = None) -> Study:
     first = np.array([start(o) for o in origins])
 
     def part(at: Any) -> Predict:
-        (steps, volume, bandwidth, below), more = work[:, at], first[at]
+        (steps, volume, bandwidth, below), more = needs[:, at], first[at]
 
         def predict(logs: Array) -> Array:
             own = curve.seconds(logs.reshape(more.shape) + more, steps, volume, bandwidth)
@@ -277,7 +277,7 @@ def _below(fit: Fit, op: str, chip: str, n: Array, size: Array, rate: float, top
         return 0.0
     known, thetas = in_domain(fit, op, chip, "any")
     theta = thetas[np.argmin(np.abs(np.log(known / n)))] if known.size else thetas
-    return float(curve.seconds(theta, *asked(op, size, n, top_k=top_k), rate))
+    return float(curve.seconds(theta, *work(op, size, n, top_k=top_k), rate))
 
 
 def _with_elsewhere(fit: Fit) -> Fit:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue, formats
-from workbench.arrays import Arrays, broadcast, in_blocks, spread
+from workbench.arrays import Array, Arrays, broadcast, in_blocks, spread
 from workbench.calibration.evidence import Evidence
 from workbench.checks import COUNT, Rule, takes
 from workbench.chips.machine import Machine
@@ -25,7 +25,6 @@ from workbench.errors import UnknownName
 from workbench.fabric import Cluster
 from workbench.llm import LLM
 
-Array = NDArray[np.float64]
 SHARE = Rule(above=0, below=1, one=True)
 OUT_OF_MEMORY = len(REASONS) - 1
 BLOCK = 16_384  #: layouts a block: its arrays stay in the second-level cache

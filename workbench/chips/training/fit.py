@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from workbench import catalogue, formats, tables
-from workbench.arrays import join, take
+from workbench.arrays import Array, join, take
 from workbench.calibration import crossval
 from workbench.calibration.crossval import Study
 from workbench.calibration.forms import Form
@@ -28,7 +27,6 @@ from workbench.fabric import Cluster
 from workbench.llm import Transformer
 from workbench.units import GIGA
 
-Array = NDArray[np.float64]
 NOISE = 0.05  #: relative spread of repeated measurements between releases
 MOST_ROWS = 60  #: that a source counts for
 FOLDS = 10  #: of configurations

@@ -1,16 +1,19 @@
-"""A whole training run: from a model, a cluster and tokens to layout, days, chip-hours, energy and cost."""
+"""A whole training run: from a model, a cluster and tokens to layout, days, chip-hours, energy and cost; published runs as its calls."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+import polars as pl
+from numpy.typing import ArrayLike
 
 from workbench import catalogue, scaling
-from workbench.arrays import Arrays, broadcast, spread
+from workbench.arrays import Array, Arrays, broadcast, spread
+from workbench.calibration.forms import Asked, Form
 from workbench.checks import LENGTH, NOT_NEGATIVE, POSITIVE, Rule, takes
 from workbench.chips.serving.evaluate import Load, ServingPlan, serving
 from workbench.chips.training.evaluate import checked_sequence, training_step
@@ -21,7 +24,6 @@ from workbench.errors import InputError
 from workbench.fabric import Cluster, goodput
 from workbench.llm import LLM
 
-Array = NDArray[np.float64]
 #: Batch where none is given [tokens]: this times D^0.47, the exponent of the critical batch (Zhang et al., 2024, arXiv:2410.21676);
 #: the factor is the median of the 14 of `published_runs.csv` that state their batch.
 BATCH, GROWTH = 7.9, 0.47
@@ -29,6 +31,11 @@ BATCH, GROWTH = 7.9, 0.47
 CONVENTION = 0.07
 #: Parts of two in a power of two that a job takes of its chips; the rest are spares.
 PARTS = 5
+TEXT = ("run", "chip", "precision", "read_in_source", "source")
+NUMBERS = ("n_chips", "tokens_t", "goodput_pct", "chip_hours", "days")
+QUANTITIES = ("chip_hours", "days")
+#: Chips of a run that states chip-hours and not how many.
+CHIPS = 1024
 
 
 @dataclass(frozen=True, repr=False)
@@ -213,3 +220,52 @@ def _batch(n: int, wanted: float) -> int:
     """Sequences near what is wanted that the ranks of a job divide: its odd part times a power of two."""
     odd = n // (n & -n)
     return odd * 2 ** max(round(float(np.log2(wanted / odd))), 0)
+
+
+def ask(rows: pl.DataFrame) -> list[Asked]:
+    """Chip-hours of each run and, where its chips are stated, days; its layout is searched, its MFU an outcome.
+
+    Not told apart: layout, batch, sequence, stages, restarts, what the hours count beside the run.
+    """
+    quantities = [(position, row, quantity) for position, row in enumerate(rows.iter_rows(named=True)) for quantity in QUANTITIES]
+    return [_asked(*one) for one in quantities]
+
+
+def _asked(position: int, row: dict[str, Any], quantity: str) -> Asked:
+    if reason := _reason(row, quantity):
+        return Asked(position, quantity, skipped=reason)
+    n = row["n_chips"] or CHIPS
+    cluster = {"call": "fabric.Cluster", "arguments": {"chip": row["chip"], "n_chips": n}}
+    given = {"llm": _model(row), "cluster": cluster, "tokens": row["tokens_t"] * 1e12}
+    given |= {"utilisation": row["goodput_pct"] / 100} if row["goodput_pct"] else {}
+    given |= {"precision": row["precision"]} if row["precision"] else {}
+    factor = 1 / 86400 if quantity == "days" else n / 3600
+    read = (f"{end} * {factor:.17g}" for end in ("seconds", "low", "high"))
+    return Asked(position, quantity, {"call": "chips.training_run", "arguments": given}, *read)
+
+
+def _model(row: dict[str, Any]) -> str:
+    return re.sub(r"\s+", "-", row["run"] or "")
+
+
+def _reason(row: dict[str, Any], quantity: str) -> str | None:
+    if _from_memory(row["read_in_source"] or "", "days" if quantity == "days" else "hours"):
+        return f"{quantity} not read in its source"
+    if not row["tokens_t"] or not row["chip"] or (quantity == "days" and not row["n_chips"]):
+        return "tokens, chip or n_chips is not stated"
+    try:
+        catalogue.llm(_model(row))
+    except InputError as error:
+        return str(error)
+    return None
+
+
+def _from_memory(read: str, word: str) -> bool:
+    """Whether a quantity was not read in its source: ``memory``; ``hours and tokens yes; rest memory``; ``yes; days memory``."""
+    parts = read.split(";")
+    recalled = [part for part in parts if part.strip().endswith("memory")]
+    others = [part for part in parts if part not in recalled]
+    return not others or any(word in part or ("rest" in part and not any(word in other for other in others)) for part in recalled)
+
+
+FORMS: dict[str, tuple[Form, ...]] = {"runs": (Form(TEXT, NUMBERS, ask, ("chip_hours", "days")),)}
