@@ -17,24 +17,7 @@ from workbench.chips.watts import power
 FORMS = {**measured.FORMS, **fit.FORMS, **gemm.FORMS, **run.FORMS}
 
 __all__ = [
-    "FORMS",
-    "SLO",
-    "Choices",
-    "Load",
-    "ServingPlan",
-    "TrainingPlan",
-    "adapters",
-    "break_even_price",
-    "cheapest_chip",
-    "elasticities",
-    "matrix_product",
-    "power",
-    "routed",
-    "search_layouts",
-    "serving",
-    "serving_speed",
-    "slo_frontier",
-    "training_run",
-    "training_step",
+    "FORMS", "SLO", "Choices", "Load", "ServingPlan", "TrainingPlan", "adapters", "break_even_price", "cheapest_chip", "elasticities",
+    "matrix_product", "power", "routed", "search_layouts", "serving", "serving_speed", "slo_frontier", "training_run", "training_step",
     "value_of",
-]
+]  # fmt: skip

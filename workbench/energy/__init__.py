@@ -8,15 +8,6 @@ from workbench.energy.server import ServerPower, server_power
 from workbench.energy.sites import sites
 
 __all__ = [
-    "COOLINGS",
-    "ServerPower",
-    "carbon_free",
-    "curtailment",
-    "embodied_carbon",
-    "energy_bill",
-    "move_load",
-    "power_chain",
-    "server_power",
-    "site",
-    "sites",
-]
+    "COOLINGS", "ServerPower", "carbon_free", "curtailment", "embodied_carbon", "energy_bill", "move_load", "power_chain",
+    "server_power", "site", "sites",
+]  # fmt: skip

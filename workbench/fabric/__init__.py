@@ -12,19 +12,6 @@ from workbench.fabric.wan import across_sites, bandwidth_for, latency
 FORMS = {"collectives": (measured.FORM, dispatch.FORM), "goodput": losses.FORMS}
 
 __all__ = [
-    "FORMS",
-    "Cluster",
-    "Resilience",
-    "Tier",
-    "across_sites",
-    "bandwidth_for",
-    "bill",
-    "collective_time",
-    "dragonfly",
-    "fat_tree",
-    "goodput",
-    "latency",
-    "optical_switches",
-    "storage",
-    "tiers_of",
-]
+    "FORMS", "Cluster", "Resilience", "Tier", "across_sites", "bandwidth_for", "bill", "collective_time", "dragonfly", "fat_tree",
+    "goodput", "latency", "optical_switches", "storage", "tiers_of",
+]  # fmt: skip

@@ -159,7 +159,7 @@ def _fitted(study: Study, found: Rows, rows: pl.DataFrame, at: Any, base: Fit | 
 def of_memory(study: Study, found: Rows, _: pl.DataFrame) -> Iterable[tuple[str, Array]]:
     """Errors of memory of runs that were left out, by framework, and of frameworks left out."""
     names = np.array([origin.framework for origin in found.origins])
-    logs = study.errors(_folds(run.configuration for run in found.runs))
+    logs = study.errors(crossval.folds((run.configuration for run in found.runs), FOLDS))
     yield from ((name, logs[at]) for name in dict.fromkeys(names.tolist()) if np.isfinite(logs[at := names == name]).sum() >= FEW)
     yield "framework not measured", crossval.evenly(study.errors(names), names)
 
@@ -167,7 +167,7 @@ def of_memory(study: Study, found: Rows, _: pl.DataFrame) -> Iterable[tuple[str,
 def of_steps(study: Study, found: Rows, rows: pl.DataFrame) -> Iterable[tuple[str, Array]]:
     """Errors of runs that were left out: by framework and what was said of it, and where something was not measured."""
     cases: dict[str, list[float]] = {}
-    for _, near, error in _left_out(study, found, rows, _folds(run.configuration for run in found.runs), constants.TOLD):
+    for _, near, error in _left_out(study, found, rows, crossval.folds((run.configuration for run in found.runs), FOLDS), constants.TOLD):
         if not near.missing:
             cases.setdefault(f"{near.origin.framework}|{near.told}", []).append(error)
     few: dict[str, list[float]] = {}
@@ -178,7 +178,7 @@ def of_steps(study: Study, found: Rows, rows: pl.DataFrame) -> Iterable[tuple[st
             few.setdefault(f"few rows|{case.split('|')[1]}", []).extend(errors)
     yield from ((case, np.array(errors)) for case, errors in few.items())
     for name in constants.NOT_MEASURED:
-        out = _left_out(study, found, rows, _folds(str(getattr(origin, name)) for origin in found.origins), ("version",))
+        out = _left_out(study, found, rows, crossval.folds((str(getattr(origin, name)) for origin in found.origins), FOLDS), ("version",))
         apart = [(source, error) for source, near, error in out if name in near.missing]
         yield f"{name} not measured", crossval.evenly(np.array([e for _, e in apart]), [source for source, _ in apart])
 
@@ -200,16 +200,12 @@ def _left_out(
                 yield from ((found.sources[i], one, log) for i, one, log in zip(out, near, logs, strict=True))
 
 
-def _folds(names: Iterable[str]) -> Any:
-    return crossval.folds(names, FOLDS)
-
-
 def _groups(rows: pl.DataFrame, column: str) -> Any:
     """What is left out together: a value of a column, or the configurations of one of `FOLDS` folds."""
     if column != "configuration":
         return rows[column].cast(pl.String).fill_null("").to_numpy()
     named = {run.position: run.configuration for run in measured.read(rows)[0]}
-    return _folds(named.get(position, "") for position in range(rows.height))
+    return crossval.folds((named.get(position, "") for position in range(rows.height)), FOLDS)
 
 
 _STEPS = Form(
