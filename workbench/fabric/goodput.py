@@ -64,10 +64,7 @@ class Resilience:
         check_fields(self, spares=Rule(least=0, infinite=True), partial=Rule(above=0, most=1), **shares, **times)
 
 
-@takes(
-    **dict.fromkeys(("n_chips", "checkpoint", "interval"), POSITIVE),
-    **dict.fromkeys(("restart", "failure_rate"), NOT_NEGATIVE),
-)
+@takes(**dict.fromkeys(("n_chips", "checkpoint", "interval"), POSITIVE), **dict.fromkeys(("restart", "failure_rate"), NOT_NEGATIVE))
 def goodput(
     n_chips: ArrayLike,
     *,
