@@ -47,21 +47,14 @@ def embodied_carbon(kg: ArrayLike, seconds: ArrayLike, *, life_years: ArrayLike,
     """Share of the carbon of making a machine that falls on `seconds` of its use.
 
     kg seconds / (life share_used): what stands idle is borne by what works.
+    Source: Luccioni, Viguier, Ligozat (2022), "Estimating the Carbon Footprint of BLOOM", section 3.2, arXiv:2211.02001.
 
     Parameters
     ----------
-    kg : array_like
-        Carbon of making the machine.
-    seconds : array_like
-        Time in use.
-    life_years : array_like
-        Whole life, above 0 and at most 100.
-    share_used : array_like
-        Share of its life in which it works, above 0 and at most 1.
-
-    References
-    ----------
-    .. [1] Luccioni, Viguier, Ligozat (2022), "Estimating the Carbon Footprint of BLOOM", section 3.2, arXiv:2211.02001.
+    kg, seconds : array_like
+        Carbon of making the machine [kg]; time in use [s].
+    life_years, share_used : array_like
+        Whole life, above 0 and at most 100; share of it in which the machine works, above 0 and at most 1.
 
     Examples
     --------

@@ -42,10 +42,11 @@ class Cooling:
 
     @takes(wet_bulb=Rule(least=-90, most=60, unit="degrees C"), load=Rule(above=0.0, most=1.0), published=PUBLISHED)
     def pue(self, wet_bulb: ArrayLike, load: ArrayLike = 1.0, *, published: ArrayLike | None = None) -> Array:
-        """PUE of a facility by its cooling, the weather and its load.
+        """PUE of a facility by its cooling, the weather and its load, at least 1, broadcast.
 
         at full load 1 + electrical + transport + chillers(wet_bulb); chillers run where the air is too warm for `supply` less `APPROACH`;
         at part load the overhead falls to STANDING / load + 1 - STANDING of itself
+        Source: ISO/IEC 30134-2:2016; ASHRAE TC 9.9 (2021), "Thermal Guidelines for Data Processing Environments", 5th edition.
 
         Parameters
         ----------
@@ -55,15 +56,6 @@ class Cooling:
             IT power over the rated IT power, above 0 and at most 1.
         published : array_like, optional
             PUE that the site publishes for a year near full load: the overhead is scaled so that its mean over time is just that.
-
-        Returns
-        -------
-        ndarray
-            At least 1, broadcast.
-
-        References
-        ----------
-        .. [1] ISO/IEC 30134-2:2016. .. [2] ASHRAE TC 9.9 (2021), "Thermal Guidelines for Data Processing Environments", 5th edition.
 
         Examples
         --------
@@ -154,26 +146,19 @@ def power_chain(
 
     hosts at HOST of what chips, fans and supplies leave of the server's rating; fans by cooling, with the cube of their flow; supplies
     lose 1 / SUPPLY - 1
+    Raises `InputError` for a chip without published TDP, and one that draws more than that.
 
     Parameters
     ----------
-    chip : str or Chip
-    n_chips : array_like
+    chip, n_chips : str or Chip; array_like
     drawn : array_like
         Power of one chip [W]: by `chips.power` from its use, or `watts_chip` of `chips.slo_frontier`; at most its TDP.
     cooled_by : str
         air, liquid or two-phase.
     wet_bulb : array_like
         Wet-bulb temperature [degrees C]; the last axis is time where `published_pue` is given.
-    switches : array_like
-        Scale-out switches over the power of nodes.
-    published_pue : array_like, optional
-        As `Cooling.pue` takes it.
-
-    Raises
-    ------
-    InputError
-        For a chip without published TDP, and one that draws more than that.
+    switches, published_pue : array_like, optional
+        Scale-out switches over the power of nodes; a PUE as `Cooling.pue` takes it.
 
     Examples
     --------

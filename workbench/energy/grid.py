@@ -51,6 +51,8 @@ def site(region: str | Site, **given: Any) -> Site:
     """The cloud region `region` as a `Site`: price, carbon, PUE and water as published for it, its zone or its grid, else estimated.
 
     `sites` tells which is which, and how wrong each may be. A `Site` is itself.
+    Raises `InputError` where the price, the carbon or the PUE of a region of one's own is not given and nothing is there to estimate it
+    by: all that is missing, at once; `UnknownName` for a name that `Site` does not have.
 
     Parameters
     ----------
@@ -58,12 +60,6 @@ def site(region: str | Site, **given: Any) -> Site:
         A name that ``catalogue.region`` knows; a city or a country stands for the first of its regions.
     **given : array_like or path
         Figures of one's own, by the names of `Site`: they take the place of published ones. Of an hourly file of a grid the path will do.
-
-    Raises
-    ------
-    InputError
-        Where the price, the carbon or the PUE of a region of one's own is not given and nothing is there to estimate it by: all that is
-        missing, at once. For a name that `Site` does not have.
 
     Examples
     --------
@@ -108,7 +104,9 @@ class EnergyBill(Arrays):
 
 @takes(it_power=Rule(least=0.0, last="time"), step=Rule(above=0.0, one=True), carbon_usd_per_t=CARBON_PRICE)
 def energy_bill(place: str | Site, it_power: ArrayLike, *, step: float = HOUR, carbon_usd_per_t: ArrayLike = 0.0) -> EnergyBill:
-    """Money, carbon and water of an IT load at a site.
+    """Money, carbon and water of an IT load at a site: arrays of the shape of `it_power` and the site without the last axis.
+
+    Source: Li et al. (2023), "Making AI Less Thirsty", section 2, arXiv:2304.03271: water on site of IT energy, of the grid of all energy.
 
     Parameters
     ----------
@@ -116,19 +114,8 @@ def energy_bill(place: str | Site, it_power: ArrayLike, *, step: float = HOUR, c
         Hourly figures (price, carbon, PUE) broadcast against the time axis.
     it_power : array_like, shape (..., time)
         [W]
-    step : float
-        Length of a step of time [s].
-    carbon_usd_per_t : array_like
-        Price of a tonne of CO2 equivalent, on location-based carbon; broadcast against the result.
-
-    Returns
-    -------
-    EnergyBill
-        Arrays of the shape of `it_power` and the site without the last axis.
-
-    References
-    ----------
-    .. [1] Li et al. (2023), "Making AI Less Thirsty", section 2, arXiv:2304.03271: water on site of IT energy, of the grid of all energy.
+    step, carbon_usd_per_t : float; array_like
+        Length of a step of time [s]; price of a tonne of CO2 equivalent, on location-based carbon, broadcast against the result.
 
     Examples
     --------
@@ -199,7 +186,7 @@ def curtailment(
     idle_power: ArrayLike = 0.0,
     deferred: bool = False,
 ) -> Curtailment:
-    """Value of curtailing a load in the dearest `share` of the hours.
+    """Value of curtailing a load in the dearest `share` of the hours: arrays of shape (..., k).
 
     Parameters
     ----------
@@ -214,11 +201,6 @@ def curtailment(
         Power while standing still over power at work, 0 to 1; work that is deferred takes its full power all the same.
     deferred : bool
         Whether the work is done later, so that its energy is bought after all, at the mean price of the hours in which the load runs.
-
-    Returns
-    -------
-    Curtailment
-        Arrays of shape (..., k).
 
     Examples
     --------

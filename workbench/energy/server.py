@@ -76,25 +76,17 @@ def server_power(
     """IT power a chip, to first order: linear between idle and busy.
 
     rated = TDP * ratio; average = rated * (idle_share + (busy_share - idle_share) * utilisation)
+    Raises `InputError` for a chip without published TDP, and an idle share above the busy one.
+    Source: Epoch AI, training-cost-trends: server power ratios and average shares; arXiv:2506.14551: .76 measured on 8x H100.
 
     Parameters
     ----------
-    chip : str or Chip
-    utilisation : array_like
+    chip, utilisation : str or Chip; array_like
         Share of the hours in which the chip works, 0 to 1.
     ratio : array_like, optional
         Rated power of the server over the TDP of its chips; `server_power_ratio` if not given.
     busy_share, idle_share : array_like, optional
         Average power over rated power of a server that works and of an idle one; the catalogue's constants if not given.
-
-    Raises
-    ------
-    InputError
-        For a chip without published TDP, and an idle share above the busy one.
-
-    References
-    ----------
-    .. [1] Epoch AI, training-cost-trends: server power ratios and average shares. .. [2] arXiv:2506.14551: .76 measured on 8x H100.
 
     Examples
     --------

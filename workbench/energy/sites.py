@@ -85,21 +85,11 @@ def figures(row: Region) -> dict[str, Figure | None]:
 def sites(*names: str) -> pl.DataFrame:
     """Every region of the world, or those that `names` stand for, a row each: where it is, and its figures with band and basis.
 
-    Parameters
-    ----------
-    *names : str
-        Regions, cities, countries or ISO codes as ``catalogue.region`` knows them; a city or a country stands for all its regions.
+    Raises `UnknownName` for a name that no region has, with the nearest.
 
-    Returns
-    -------
-    polars.DataFrame
-        Of each figure of a `Site` four columns: its name, with ``_low`` and ``_high`` (four of five such figures are inside; blank where
-        nothing says how far it may be off) and with ``_basis``: read for the region, zone or grid, a design, or an estimate.
-
-    Raises
-    ------
-    UnknownName
-        For a name that no region has, with the nearest.
+    `names` are regions, cities, countries or ISO codes as ``catalogue.region`` knows them; a city or a country stands for all its regions.
+    Of each figure of a `Site` there are four columns: its name, with ``_low`` and ``_high`` (four of five such figures are inside; blank
+    where nothing says how far it may be off) and with ``_basis``: read for the region, zone or grid, a design, or an estimate.
 
     Examples
     --------

@@ -128,12 +128,7 @@ def constants(op: str, kind: str, chip: str, n: ArrayLike, version: str = "", be
     """Logarithms of the constants of a tier above `below` ranks, the ranks to take them at, and their weight in the logarithm of time.
 
     Between numbers of ranks that were measured, time is interpolated between those of both; beyond them, the constants of the nearest hold
-    at the ranks themselves.
-
-    Returns
-    -------
-    list of (theta, ranks, weight)
-        Shapes of `n` + (4, 3), of `n`, and of `n`; the weights add up to 1.
+    at the ranks themselves. Shapes of `n` + (4, 3), of `n`, and of `n`; the weights add up to 1.
     """
     fit, ranks = shipped(), np.asarray(n, dtype=float)
     if kind != "scale-up":

@@ -25,10 +25,8 @@ class Tier:
 
     Parameters
     ----------
-    size : array_like of int
-        Members.
-    bandwidth : array_like
-        Of a chip's link in this tier, one direction [B/s].
+    size, bandwidth : array_like
+        Members, whole numbers; of a chip's link in this tier, one direction [B/s].
     kind : str
         ``scale-up`` for the innermost tier, else the transport: InfiniBand, RoCE, EFA, TCPX, TCPXO, Slingshot.
     chip : str
@@ -62,17 +60,12 @@ def tiers_of(cluster: Cluster, n_chips: ArrayLike | None = None) -> tuple[Tier, 
     """The tiers of chips of a cluster: its scale-up domain (cards without such links: their host), and as many domains as they fill.
 
     Where the fabric is tapered, the pods of those domains are a tier of their own.
+    Raises `InputError` for chips that do not fill whole domains, naming the nearest that do.
 
     Parameters
     ----------
-    cluster : Cluster
-    n_chips : array_like of int, optional
+    cluster, n_chips : Cluster; array_like of int, optional
         Ranks; all chips if not given.
-
-    Raises
-    ------
-    InputError
-        For chips that do not fill whole domains, naming the nearest that do.
 
     Examples
     --------
@@ -105,6 +98,7 @@ def collective_time(
 
     Each tier takes `curve.seconds` of the steps and bytes that the operation puts on it, with the constants measured for it; what a tier of
     n ranks combines, the next one carries a 1/n of. Tiers overlap: (sum t^6)^(1/6), softly the slowest.
+    Source: Thakur, Rabenseifner, Gropp (2005); NVIDIA nccl-tests, doc/PERFORMANCE.md.
 
     Parameters
     ----------
@@ -119,10 +113,6 @@ def collective_time(
         Of NCCL or RCCL, as ``2.27``. If it is not given, or was not measured, the interval says what that may cost.
     top_k : int
         Experts of a token, of dispatch and combine, drawn at random.
-
-    References
-    ----------
-    .. [1] Thakur, Rabenseifner, Gropp (2005). .. [2] NVIDIA nccl-tests, doc/PERFORMANCE.md.
 
     Examples
     --------

@@ -34,10 +34,8 @@ def optimal_interval(checkpoint: ArrayLike, mtbf: ArrayLike) -> Array:
 
     Parameters
     ----------
-    checkpoint : array_like
-        Time that writing one stops the job, C [s].
-    mtbf : array_like
-        Between failures of the job, M [s].
+    checkpoint, mtbf : array_like
+        Time that writing one stops the job, C [s]; between failures of the job, M [s].
     """
     c, m = np.asarray(checkpoint, dtype=float), np.asarray(mtbf, dtype=float)
     ratio = c / (2 * m)
@@ -78,6 +76,8 @@ def goodput(
 
     share = tau / (M e^(R/M) (e^((tau + C)/M) - 1)), M = 1 / (n lambda) of the chips that a failure stops; R is detection, restart and,
     where more chips are away than there are spares (Poisson), the wait for one. Stragglers, corruption and maintenance come on top.
+    Source: Daly (2006), "A higher order estimate of the optimum checkpoint interval", equations 13 and 37; Grattafiori et al. (2024), The
+    Llama 3 Herd of Models, table 5.
 
     Parameters
     ----------
@@ -86,17 +86,10 @@ def goodput(
     checkpoint, restart : array_like, optional
         Time that writing a checkpoint stops the job, C, and to come back from a failure, R [s], as `storage` gives them; the median of
         published systems if not given.
-    failure_rate : array_like, optional
-        Failures per chip and year; that of Llama 3 if not given, links included.
-    interval : array_like, optional
-        Work between checkpoints [s]; `optimal_interval` if not given.
+    failure_rate, interval : array_like, optional
+        Failures per chip and year, links included, those of Llama 3 if not given; work between checkpoints [s], else `optimal_interval`.
     resilience : Resilience, optional
         What large jobs do about it.
-
-    References
-    ----------
-    .. [1] Daly (2006), "A higher order estimate of the optimum checkpoint interval", equations 13 and 37.
-    .. [2] Grattafiori et al. (2024), The Llama 3 Herd of Models, table 5.
 
     Examples
     --------

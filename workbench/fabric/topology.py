@@ -82,30 +82,19 @@ def fat_tree(
     Leaves: endpoints / (radix / 2), in whole multiples of what a rail group needs. Spines: the smallest divisor of the uplinks of a leaf
     that is at least leaves x uplinks / radix, so that every leaf reaches every spine alike; plain rounding up gives 16 where 18 are built.
     Three tiers where endpoints exceed radix^2 / 2: as many spines as leaves, half as many cores.
+    Raises `InputError` for a cluster larger than three tiers reach with the radix, naming one that does, and a taper that leaves a leaf no
+    uplink.
+    Source: Leiserson (1985), "Fat-Trees"; NVIDIA DGX SuperPOD reference architectures, network fabrics tables (H100, B200, B300).
 
     Parameters
     ----------
-    endpoints : array_like
-        Ports of chips, a plane counting each chip once.
-    radix : array_like
-        Ports of a switch.
-    port_bandwidth : array_like
-        Of a port, one direction [B/s].
-    planes : array_like
-        Separate fabrics, each of which every chip has a port in: counts are of all together.
-    group : array_like
-        Endpoints that have leaves of their own (a scalable unit on one rail); 0: none.
+    endpoints, radix, port_bandwidth : array_like
+        Ports of chips, a plane counting each chip once; ports of a switch; bandwidth of a port, one direction [B/s].
+    planes, group : array_like
+        Separate fabrics, each of which every chip has a port in: counts are of all together; endpoints that have leaves of their own (a
+        scalable unit on one rail), 0 for none.
     taper : array_like
         Uplinks over downlinks of a leaf, above 0 and at most 1.
-
-    Raises
-    ------
-    InputError
-        For a cluster larger than three tiers reach with the radix, naming one that does, and a taper that leaves a leaf no uplink.
-
-    References
-    ----------
-    .. [1] Leiserson (1985), "Fat-Trees". .. [2] NVIDIA DGX SuperPOD reference architectures, network fabrics tables (H100, B200, B300).
 
     Examples
     --------
@@ -154,9 +143,7 @@ def fat_tree(
 def optical_switches(cubes: ArrayLike, side: ArrayLike = 4, faces: ArrayLike = 6) -> Array:
     """Optical circuit switches that join cubes of chips into a torus: the links of opposite faces share one, as in TPU v4.
 
-    References
-    ----------
-    .. [1] Jouppi et al. (2023), "TPU v4", section 2.
+    Source: Jouppi et al. (2023), "TPU v4", section 2.
 
     Examples
     --------
@@ -171,9 +158,7 @@ def optical_switches(cubes: ArrayLike, side: ArrayLike = 4, faces: ArrayLike = 6
 def dragonfly(routers_per_group: ArrayLike, hosts_per_router: ArrayLike, global_links: ArrayLike, link_bandwidth: ArrayLike) -> Topology:
     """A canonical dragonfly: groups of a routers, all joined; a h + 1 groups, joined by one link each.
 
-    References
-    ----------
-    .. [1] Kim, Dally, Scott, Abts (2008), "Technology-Driven, Highly-Scalable Dragonfly Topology".
+    Source: Kim, Dally, Scott, Abts (2008), "Technology-Driven, Highly-Scalable Dragonfly Topology".
 
     Examples
     --------
@@ -246,11 +231,8 @@ def bill(
 
     Parameters
     ----------
-    topology : Topology
-    switch_usd, optic_usd, cable_usd, nic_usd : array_like
-        Price of one [USD].
-    switch_watts, nic_watts : array_like
-        Power of one without its optics [W].
+    switch_usd, optic_usd, cable_usd, nic_usd, switch_watts, nic_watts : array_like
+        Price of one [USD]; power of one without its optics [W].
     copper_endpoints : array_like
         Share of the cables between chips and leaves that are copper.
     storage_bytes, storage_usd_per_tb : array_like

@@ -102,29 +102,20 @@ def across_sites(
     """What data parallel training loses to the network between sites.
 
     exchange = 2 S (M - 1) / (M B) + 2 (M - 1) RTT / 2; exposed = max(0, exchange - overlap step) / every
+    Source: Douillard et al. (2023), "DiLoCo", arXiv:2311.08105; Thakur, Rabenseifner, Gropp (2005), section 4.5 (ring).
 
     Parameters
     ----------
-    gradient_bytes : array_like
-        Gradients that each site holds once, S [B].
-    step_seconds : array_like
-        Time of a step without the exchange [s].
-    sites : array_like of int
-        Sites M, at least 1.
+    gradient_bytes, step_seconds : array_like
+        Gradients that each site holds once, S [B]; time of a step without the exchange [s].
+    sites, distance : array_like
+        Sites M, a whole number, at least 1; distance between neighbouring ones [m].
     bandwidth : array_like
         Of a site's connection, one direction [B/s]; infinite where it is no limit.
-    distance : array_like
-        Between neighbouring sites [m].
-    overlap : array_like
-        Share of the step under which the exchange can hide.
-    every : array_like of int
-        Steps between exchanges: 1 is synchronous, hundreds are DiLoCo.
+    overlap, every : array_like
+        Share of the step under which the exchange can hide; steps between exchanges: 1 is synchronous, hundreds are DiLoCo.
     window : array_like, optional
         Bytes in flight a connection allows: the bandwidth is then at most window over round trip [B].
-
-    References
-    ----------
-    .. [1] Douillard et al. (2023), "DiLoCo", arXiv:2311.08105. .. [2] Thakur, Rabenseifner, Gropp (2005), section 4.5 (ring).
 
     Examples
     --------

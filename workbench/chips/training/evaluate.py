@@ -85,17 +85,15 @@ def training_step(
     A layout that cannot be, or does not fit, is a result: `feasible` is False, `reason` names the rule that it breaks, and `unlimited` has
     the time of one that more memory would make possible. Raises
     `InputError` for a sequence beyond the context or a precision that the chip lacks, `UnknownName` for a framework that is none.
+    Source: Narayanan et al. (2021), "Efficient Large-Scale Language Model Training on GPU Clusters Using Megatron-LM"; Korthikanti et al.
+    (2022), "Reducing Activation Recomputation in Large Transformer Models".
 
     Parameters
     ----------
-    llm : LLM or str
+    llm, cluster, plan : LLM or str; Cluster; TrainingPlan
         A model, its name in the catalogue, or the path of its ``config.json``.
-    cluster : Cluster
-    plan : TrainingPlan
-    global_batch : array_like
-        Sequences of a step, on all chips.
-    sequence : array_like, optional
-        Tokens of a sequence; at most 8192 of the model's context if not given.
+    global_batch, sequence : array_like
+        Sequences of a step, on all chips; tokens of one, at most 8192 of the model's context if not given.
     framework, version : str
         Software, as "NeMo", "25.02". What is not said is that of the nearest measured runs, of equally near ones the newest; the interval
         is then wider. `evidence` of the result says which those are.
@@ -112,11 +110,6 @@ def training_step(
     [True, True, False]
     >>> str(step.reason[2])
     'tp * pp * cp does not divide the number of chips'
-
-    References
-    ----------
-    .. [1] Narayanan et al. (2021), "Efficient Large-Scale Language Model Training on GPU Clusters Using Megatron-LM".
-    .. [2] Korthikanti et al. (2022), "Reducing Activation Recomputation in Large Transformer Models".
     """
     job = Job.of(llm, cluster, plan.precision, framework, version, confidence)
     return job.step(plan, cluster.n_chips, global_batch, checked_sequence(job.llm, sequence), detail=detail)

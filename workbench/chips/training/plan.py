@@ -233,12 +233,9 @@ def _coded(words: Any, of: Callable[[str], float]) -> Any:
 def uneven_stages(layers: int, chunks: Any) -> Any:
     """Whether so many chunks (pp * vp) divide neither the layers nor the layers with embedding and head, each counted as one.
 
-    In the second case the first and the last chunk have a layer less, as in Llama 3 [1]_. Megatron-LM stops at what is left unless it is
-    given the depth of stages, so it is infeasible unless a plan says `uneven`. The heaviest stage has ceil(layers / chunks) * vp layers.
-
-    References
-    ----------
-    .. [1] Llama Team (2024), "The Llama 3 Herd of Models", section 3.3.2, arXiv:2407.21783.
+    In the second case the first and the last chunk have a layer less, as in Llama 3 (Llama Team 2024, section 3.3.2, arXiv:2407.21783).
+    Megatron-LM stops at what is left unless it is given the depth of stages, so it is infeasible unless a plan says `uneven`. The heaviest
+    stage has ceil(layers / chunks) * vp layers.
     """
     return (layers % chunks != 0) & ((layers + 2) % chunks != 0)
 

@@ -93,19 +93,15 @@ def training_run(
 
     The interval joins those of the step, of what runs reached, and of time lost, which may be half as much or half as much again. Where the
     layout is not stated its upper end is that times `training_hours_beside`: published hours count restarts, ablations and slower stages.
+    Source: Kaplan et al. (2020), "Scaling Laws for Neural Language Models", section 2.1 (C = 6 N D).
 
     Parameters
     ----------
-    llm : LLM or str
-        Model to train, or its name.
-    cluster : Cluster
-        `n_chips` may be an array. Chips beyond a whole number of 2^k / 32 of them, for a layout that is searched, are spares.
-    tokens : array_like
-        Training tokens D.
-    plan : TrainingPlan, optional
-        A layout. Raises `InputError` where it cannot be.
-    choices : Choices, optional
-        What a search varies, and whether all weights are trained or adapters: `Choices(method="lora")`.
+    llm, cluster, tokens : LLM or str; Cluster; array_like
+        Model to train, or its name; `n_chips` may be an array, and chips beyond a whole number of 2^k / 32 of them, for a layout that is
+        searched, are spares; training tokens D.
+    plan, choices : TrainingPlan; Choices, optional
+        A layout (raises `InputError` where it cannot be), or what a search varies, adapters among it: `Choices(method="lora")`.
     mfu : array_like, optional
         A stated model FLOP utilisation, above 0 and at most 1, in place of a layout.
     precision : str
@@ -113,14 +109,10 @@ def training_run(
     utilisation : array_like, optional
         Share of the hours in which the job makes progress, above 0 and at most 1. If not given, that of `fabric.goodput`; beside a stated
         MFU, 1.
-    global_batch : int, optional
-        Sequences of a step; as published runs of so many tokens if not given.
-    sequence, framework, version
-        As `training_step`.
-    evaluation : array_like
-        Tokens evaluated a token trained, forward alone; 1 for the reference of preference tuning, whose pairs both count as tokens.
-    usd_per_chip_hour : array_like
-        Price of a chip [USD/h].
+    global_batch, sequence, framework, version
+        As `training_step`; of a batch that is not given, as published runs of so many tokens.
+    evaluation, usd_per_chip_hour : array_like
+        Tokens evaluated a token trained, forward alone (1 for the reference of preference tuning, whose pairs both count as tokens); price.
     rollouts : (ServingPlan, Load), optional
         Of reinforcement learning: how replicas generate the samples whose tokens, those of prompts included, are trained on. Scoring
         counts as evaluation: 2 for a reference and the policy of before. Chips do both in turn and take the sum of both times.
@@ -136,10 +128,6 @@ def training_run(
     >>> found = training_run("Llama-3.1-405B", h100, 15.6e12, global_batch=2048)
     >>> bool(found.low < 30.84e6 * 3600 / 16_384 < found.high), found.plan.tp
     (True, 8)
-
-    References
-    ----------
-    .. [1] Kaplan et al. (2020), "Scaling Laws for Neural Language Models", section 2.1 (C = 6 N D).
     """
     llm = catalogue.llm(llm)
     precision = plan.precision if plan is not None else precision

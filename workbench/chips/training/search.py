@@ -109,12 +109,8 @@ def search_layouts(
     ----------
     llm, cluster, global_batch, sequence, framework, version
         As `training_step`, one number each.
-    choices : Choices, optional
-        What to vary.
-    confidence : float
-        Probability with which a layout fits in memory, at least: what is picked should run.
-    top : int
-        Rows of the result.
+    choices, confidence, top : Choices; float; int
+        What to vary; probability with which a layout fits in memory, at least (what is picked should run); rows of the result.
 
     Examples
     --------
@@ -181,8 +177,9 @@ def elasticities(
 ) -> dict[str, Any]:
     """By how many percent a step gets faster with one percent more of each of `RESOURCES`, for all layouts at once.
 
-    Derivatives of the closed form by complex step [1]_: exact to rounding. Latency counts as less of it. The size of memory is no rate:
+    Derivatives of the closed form by complex step: exact to rounding. Latency counts as less of it. The size of memory is no rate:
     search again with a larger one. Whether a layout can be, and fits, is for `training_step` to say. Arguments as there.
+    Source: Squire, Trapp (1998), "Using Complex Variables to Estimate Derivatives of Real Functions", SIAM Review 40(1).
 
     Examples
     --------
@@ -191,10 +188,6 @@ def elasticities(
     >>> worth = elasticities("Llama-3-8B", h100, TrainingPlan(tp=2, recompute="full"), 256)
     >>> max(worth, key=worth.get)
     'peak'
-
-    References
-    ----------
-    .. [1] Squire, Trapp (1998), "Using Complex Variables to Estimate Derivatives of Real Functions", SIAM Review 40(1).
     """
     job, n = Job.of(llm, cluster, plan.precision, framework, version), cluster.n_chips
     length = checked_sequence(job.llm, sequence)
