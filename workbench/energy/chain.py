@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from workbench import catalogue
-from workbench.arrays import Array, Arrays, broadcast
+from workbench.arrays import Array, Arrays
 from workbench.catalogue import Chip
-from workbench.checks import FINITE, NOT_NEGATIVE, PUE, Rule, number, takes
+from workbench.checks import FINITE, NOT_NEGATIVE, Rule, number, takes
 from workbench.energy.server import server_power_ratio, tdp_of
 from workbench.errors import UnknownName
 
@@ -19,15 +19,12 @@ SUPPLY = 0.95  #: efficiency of power supplies (80 PLUS Titanium at half load: 9
 #: draw (Latif et al. 2025, IEEE Access 13:61740).
 HOST = 0.5
 SWITCHES = 0.03  #: scale-out switches over the power of nodes, where `fabric.bill` is not asked
-# Engineering assumptions, each within what handbooks give; `published` replaces their level by what a site reports.
+# Engineering assumptions, each within what handbooks give.
 APPROACH = 7.0  #: supply over wet-bulb temperature that towers and exchangers reach without a chiller [K]
 RANGE = 10.0  #: over which chillers take over the whole load [K]
 CHILLER = 6.0  #: coefficient of performance of a water-cooled chiller
 ELECTRICAL = 0.04  #: losses of transformers, UPS and distribution over IT power at full load
 STANDING = 0.3  #: share of the overhead that does not fall with load
-
-#: PUE that a site publishes for a year: it broadcasts with what is left of the weather without its time.
-PUBLISHED = Rule(least=1.0, apart=True, why=PUE.why)
 
 
 @dataclass(frozen=True)
@@ -40,8 +37,8 @@ class Cooling:
     transport: float  #: fans and pumps of the facility over IT power
     source: str
 
-    @takes(wet_bulb=Rule(least=-90, most=60, unit="degrees C"), load=Rule(above=0.0, most=1.0), published=PUBLISHED)
-    def pue(self, wet_bulb: ArrayLike, load: ArrayLike = 1.0, *, published: ArrayLike | None = None) -> Array:
+    @takes(wet_bulb=Rule(least=-90, most=60, unit="degrees C"), load=Rule(above=0.0, most=1.0))
+    def pue(self, wet_bulb: ArrayLike, load: ArrayLike = 1.0) -> Array:
         """PUE of a facility by its cooling, the weather and its load, at least 1, broadcast.
 
         at full load 1 + electrical + transport + chillers(wet_bulb); chillers run where the air is too warm for `supply` less `APPROACH`;
@@ -50,29 +47,17 @@ class Cooling:
 
         Parameters
         ----------
-        wet_bulb : array_like
-            Wet-bulb temperature [degrees C]: an hour, a month or a year's mean; the last axis is time where `published` is given.
-        load : array_like
-            IT power over the rated IT power, above 0 and at most 1.
-        published : array_like, optional
-            PUE that the site publishes for a year near full load: the overhead is scaled so that its mean over time is just that.
+        wet_bulb, load : array_like
+            Wet-bulb temperature [degrees C]: an hour, a month or a year's mean; IT power over the rated IT power, above 0 and at most 1.
 
         Examples
         --------
         >>> COOLINGS["air"].pue([10.0, 22.0, 28.0]).round(3)
         array([1.09 , 1.157, 1.257])
         """
-        used = np.asarray(load)
         chilled = np.clip((np.asarray(wet_bulb) + APPROACH - self.supply) / RANGE, 0.0, 1.0)
         overhead = ELECTRICAL + self.transport + chilled / CHILLER
-        if published is not None:
-            stated = np.asarray(published)
-            if overhead.ndim:
-                broadcast(published=stated, **{"wet_bulb without its time": overhead[..., :1].sum(axis=-1)})
-            mean = overhead.mean(axis=-1, keepdims=True) if overhead.ndim else overhead
-            overhead = overhead * (stated[..., None] - 1 if overhead.ndim else stated - 1) / mean
-            broadcast(load=used, **{"published over the wet_bulb": overhead})
-        return 1 + overhead * (STANDING / used + 1 - STANDING)
+        return 1 + overhead * (STANDING / np.asarray(load) + 1 - STANDING)
 
 
 #: Supply temperatures are those for which equipment is specified; fan_share of air is 3.5 to 4.5 kW of a rack of 30 kW (mp-is.eu, Liquid
@@ -131,7 +116,7 @@ class PowerChain(Arrays):
         return self.total / (self.it - self.fans - self.supplies)
 
 
-@takes(n_chips=NOT_NEGATIVE, drawn=NOT_NEGATIVE, wet_bulb=FINITE, switches=NOT_NEGATIVE, published_pue=PUBLISHED)
+@takes(n_chips=NOT_NEGATIVE, drawn=NOT_NEGATIVE, wet_bulb=FINITE, switches=NOT_NEGATIVE)
 def power_chain(
     chip: str | Chip,
     n_chips: ArrayLike,
@@ -140,7 +125,6 @@ def power_chain(
     cooled_by: str,
     wet_bulb: ArrayLike,
     switches: ArrayLike = SWITCHES,
-    published_pue: ArrayLike | None = None,
 ) -> PowerChain:
     """Power of `n_chips` from the chip to the meter, at what each chip draws.
 
@@ -156,9 +140,9 @@ def power_chain(
     cooled_by : str
         air, liquid or two-phase.
     wet_bulb : array_like
-        Wet-bulb temperature [degrees C]; the last axis is time where `published_pue` is given.
-    switches, published_pue : array_like, optional
-        Scale-out switches over the power of nodes; a PUE as `Cooling.pue` takes it.
+        Wet-bulb temperature [degrees C].
+    switches : array_like
+        Scale-out switches over the power of nodes.
 
     Examples
     --------
@@ -181,5 +165,5 @@ def power_chain(
     network = (inside + supplies) * extra
     it = inside + supplies + network
     rated = (tdp + rated_host) * (1 + how.fan_share) / SUPPLY * (1 + extra)
-    pue = how.pue(wet_bulb, np.minimum(it / rated, 1.0), published=published_pue)
+    pue = how.pue(wet_bulb, np.minimum(it / rated, 1.0))
     return PowerChain(n * watts, n * hosts, n * fans, n * supplies, n * network, n * it * (pue - 1))

@@ -3,8 +3,7 @@
 from workbench.fabric import dispatch, losses, measured
 from workbench.fabric.cluster import Cluster
 from workbench.fabric.collectives import Tier, collective_time, tiers_of
-from workbench.fabric.goodput import Resilience, goodput
-from workbench.fabric.storage import storage
+from workbench.fabric.goodput import Resilience, goodput, storage
 from workbench.fabric.topology import bill, dragonfly, fat_tree, optical_switches
 from workbench.fabric.wan import across_sites, bandwidth_for, latency
 

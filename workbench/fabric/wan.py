@@ -87,7 +87,7 @@ def _hubs(frame: pl.DataFrame) -> tuple[tuple[Array, Array], Array]:
     return at, between
 
 
-@takes(**RULES, bandwidth=UNLIMITED, window=UNLIMITED)
+@takes(**RULES, bandwidth=UNLIMITED)
 def across_sites(
     gradient_bytes: ArrayLike,
     step_seconds: ArrayLike,
@@ -97,7 +97,6 @@ def across_sites(
     distance: ArrayLike,
     overlap: ArrayLike = 0.0,
     every: ArrayLike = 1,
-    window: ArrayLike | None = None,
 ) -> Sites:
     """What data parallel training loses to the network between sites.
 
@@ -114,8 +113,6 @@ def across_sites(
         Of a site's connection, one direction [B/s]; infinite where it is no limit.
     overlap, every : array_like
         Share of the step under which the exchange can hide; steps between exchanges: 1 is synchronous, hundreds are DiLoCo.
-    window : array_like, optional
-        Bytes in flight a connection allows: the bandwidth is then at most window over round trip [B].
 
     Examples
     --------
@@ -124,11 +121,7 @@ def across_sites(
     ([8.01, 0.81], [0.445, 0.075])
     """
     s, step, m, b, share, h = (np.asarray(x, dtype=float) for x in (gradient_bytes, step_seconds, sites, bandwidth, overlap, every))
-    rtt = round_trip(distance)
-    if window is not None:
-        with np.errstate(divide="ignore"):
-            b = np.minimum(b, np.asarray(window, dtype=float) / rtt)
-    exchange = np.where(m > 1, 2 * s * (m - 1) / (m * b) + (m - 1) * rtt, 0.0)
+    exchange = np.where(m > 1, 2 * s * (m - 1) / (m * b) + (m - 1) * round_trip(distance), 0.0)
     exposed = np.maximum(exchange - share * step * h, 0.0) / h
     return Sites(exchange=exchange, exposed=exposed, loss=exposed / (step + exposed))
 
