@@ -13,8 +13,7 @@ from workbench.chips.training.run import training_run
 from workbench.chips.training.search import Choices, elasticities, search_layouts
 from workbench.chips.watts import power
 
-#: Files of measured rows that what a chip does is scored on, by kind.
-FORMS = {**measured.FORMS, **fit.FORMS, **gemm.FORMS, **run.FORMS}
+FORMS = {**measured.FORMS, **fit.FORMS, **gemm.FORMS, **run.FORMS}  #: files of measured rows that what a chip does is scored on, by kind
 
 __all__ = [
     "FORMS", "SLO", "Choices", "Load", "ServingPlan", "TrainingPlan", "adapters", "break_even_price", "cheapest_chip", "elasticities",

@@ -30,8 +30,7 @@ from workbench.errors import InputError
 ERRORS, INDEX = "calibration/gemm_errors", "calibration/gemm_evidence"
 OTHERS = "another chip or precision"  #: case of the interval where no product of a chip and precision was measured
 NOISE = 0.1
-#: Products of a chip and precision that are fitted, or more.
-LEAST = 8
+LEAST = 8  #: products of a chip and precision that are fitted, or more
 POOL = Pool(
     "calibration/gemm",
     (
@@ -72,7 +71,7 @@ def matrix_product(chip: str | Chip, m: ArrayLike, n: ArrayLike, k: ArrayLike, *
     514
     """
     chip = catalogue.chip(chip)
-    peak, near = chip.peak(precision), _nearest(chip, precision)
+    peak, near = chip.peak(precision), _nearest(chip, precision, catalogue.made_of(INDEX, Index))
     c = POOL.of(_origin(near))
     m, n, k = (np.asarray(x, dtype=float) for x in (m, n, k))
     seconds = np.asarray(operators.matrix_product(m, n, k, peak * c["efficiency"], tail=c["tail"], depth=c["depth"]))
@@ -82,9 +81,9 @@ def matrix_product(chip: str | Chip, m: ArrayLike, n: ArrayLike, k: ArrayLike, *
     return Product(seconds, rate, rate / spread, rate * spread, near)
 
 
-def _nearest(chip: Chip, precision: str) -> Evidence:
+def _nearest(chip: Chip, precision: str, index: Index) -> Evidence:
     said = {"vendor": chip.vendor, "chip": chip.name, "precision": precision}
-    return catalogue.made_of(INDEX, Index).nearest(said, WEIGHTS, {"chip": _namesakes})
+    return index.nearest(said, WEIGHTS, {"chip": _namesakes})
 
 
 def _namesakes(said: str, cells: NDArray[Any]) -> Array:
@@ -119,15 +118,15 @@ def _ask(row: Row) -> tuple[Row, Any]:
 
 def _systems(rows: pl.DataFrame) -> list[pl.DataFrame]:
     """Products of each chip and precision with `LEAST` or more, with their positions."""
-    known, chips = [], []
-    for row in rows.iter_rows(named=True):
+
+    def named(row: Row) -> str | None:
         try:
-            chips.append(_chip(row["chip"]).name)
-            known.append(shape(row) is not None and min(row["tflops"] or 0, row["peak"] or 0) > 0)
+            return _chip(row["chip"]).name if shape(row) and min(row["tflops"] or 0, row["peak"] or 0) > 0 else None
         except InputError:
-            chips.append("")
-            known.append(False)
-    products = rows.with_row_index("position").with_columns(chip=pl.Series(chips, dtype=pl.String)).filter(pl.Series(known))
+            return None
+
+    chips = pl.Series([named(row) for row in rows.iter_rows(named=True)], dtype=pl.String)
+    products = rows.with_row_index("position").with_columns(chip=chips).drop_nulls("chip")
     return [part for _, part in products.group_by("chip", "precision", maintain_order=True) if part.height >= LEAST]
 
 
@@ -168,12 +167,11 @@ def calibrate(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
     fits = [(part, _fit(part)) for part in _systems(rows)]
     made = _tables(fits)
     cases, others = [], [np.zeros(0)]
-    for part, said in zip((part for part, _ in fits), made["gemm_evidence"].iter_rows(named=True), strict=True):
-        study, at = _study(part), np.arange(part.height)
-        cases.append((f"{said['chip']}|{said['precision']}", study.errors(_shapes(part))))
-        rest = [(one, fit) for one, fit in fits if one is not part]
-        if rest:
-            near = Index(_tables(rest)["gemm_evidence"]).nearest({name: said[name] for name in WEIGHTS}, WEIGHTS, {"chip": _namesakes})
+    for part, _ in fits:
+        study, at, name, precision = _study(part), np.arange(part.height), part["chip"][0], part["precision"][0]
+        cases.append((f"{name}|{precision}", study.errors(_shapes(part))))
+        if rest := [(one, fit) for one, fit in fits if one is not part]:
+            near = _nearest(catalogue.chip(name), precision, Index(_tables(rest)["gemm_evidence"]))
             logs = study.part(at)(rest[int(near.order[0])][1].logs([_origin(near)] * at.size)) - np.log(study.values)
             others.append(np.sort(logs)[:: max(1, at.size // 20)])  # systems count alike
     return made | {"gemm_errors": crossval.error_table([*cases, (OTHERS, np.concatenate(others))])}
@@ -203,5 +201,4 @@ FORM = Form(
     groups=lambda rows, column: np.array(_shapes(rows)) if column == "shape" else rows[column].cast(pl.String).fill_null("").to_numpy(),
     leave_out=("shape",),
 )
-#: Kinds of measured rows, and the forms of their files.
-FORMS: dict[str, tuple[Form, ...]] = {"gemm": (FORM,)}
+FORMS: dict[str, tuple[Form, ...]] = {"gemm": (FORM,)}  #: kinds of measured rows, and the forms of their files

@@ -15,8 +15,7 @@ from workbench.units import YEAR
 
 #: How carbon is counted: average mix of the grid, the plant that answers one more watt, after contracts, or making of the equipment.
 Account = Literal["location", "marginal", "market", "embodied"]
-#: Of a kilowatt-hour; the dirtiest grids emit about 1,000 g.
-INTENSITY = Rule(least=0.0, most=5000.0, unit="g/kWh")
+INTENSITY = Rule(least=0.0, most=5000.0, unit="g/kWh")  #: of a kilowatt-hour; the dirtiest grids emit about 1,000 g
 
 
 @dataclass(frozen=True, repr=False)

@@ -18,8 +18,7 @@ from workbench.errors import InputError, UnknownName
 from workbench.readers import hourly
 from workbench.units import GRAM, HOUR, KILO, KWH, TONNE, YEAR
 
-#: Price of carbon; the social cost of it is put at 50 to 2,000 USD a tonne.
-CARBON_PRICE = Rule(least=0.0, most=1e4, unit="USD/t")
+CARBON_PRICE = Rule(least=0.0, most=1e4, unit="USD/t")  #: price of carbon; the social cost of it is put at 50 to 2,000 USD a tonne
 WATER = Rule(least=0.0, most=100.0, unit="L/kWh")
 NEEDED = ("electricity_usd_per_kwh", "carbon_g_per_kwh", "pue")  #: figures that no site can do without
 #: Figures of a site that may change from hour to hour.

@@ -14,8 +14,7 @@ from workbench.fabric import measured
 
 TEXT = ("chip", "dtype", "kind", "phase", "library", "fabric", "bw_kind", "quality", "source")
 NUMBERS = ("ep", "tokens", "hidden", "top_k", "bandwidth_GBps", "latency_us")
-#: Bytes of a number on the wire; 128 numbers of eight bits share a scale of four bytes.
-WIRE_BYTES = {"bf16": 2.0, "fp8": 1 + 4 / 128}
+WIRE_BYTES = {"bf16": 2.0, "fp8": 1 + 4 / 128}  #: bytes of a number on the wire; 128 numbers of eight bits share a scale of four bytes
 
 
 def standard(rows: pl.DataFrame) -> pl.DataFrame:

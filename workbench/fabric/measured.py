@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -26,8 +27,7 @@ from workbench.fabric.curve import EXPERTS, RULES, operation, passed_up, work
 from workbench.units import GIGA
 
 NOISE, BETWEEN_NOISE = 0.05, 0.1  #: relative spread of repeats between tables, in a domain and between domains
-#: Fewer measurements are fitted below the general constants that ship; more replace them all.
-OWN = 500
+OWN = 500  #: fewer measurements are fitted below the general constants that ship; more replace them all
 #: Largest share of the wire that a protocol may take: in-network reduction beats the ring it is counted as by a little in a domain, and by
 #: up to two between two domains, where each byte crosses once.
 CAPS = {("scale-up", "all_reduce"): 1.15, ("scale-up", ""): 0.97, ("out", "all_reduce"): 1.2, ("out", ""): 1.0, ("pair", "all_reduce"): 2.1}
@@ -52,14 +52,11 @@ def links() -> pl.DataFrame:
 
 def named(chips: pl.Series) -> pl.Series:
     """Names of the catalogue's rows of chips, which the constants are kept under; another chip keeps its own."""
-
-    def row_of(chip: str) -> str:
-        try:
-            return catalogue.chip(chip).name
-        except UnknownName:
-            return chip
-
-    return chips.fill_null("").replace({chip: row_of(chip) for chip in chips.drop_nulls().unique()})
+    known = {}
+    for chip in chips.drop_nulls().unique():
+        with suppress(UnknownName):
+            known[chip] = catalogue.chip(chip).name
+    return chips.fill_null("").replace(known)
 
 
 def prepared(rows: pl.DataFrame) -> pl.DataFrame:

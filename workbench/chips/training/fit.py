@@ -30,13 +30,11 @@ from workbench.units import GIGA
 NOISE = 0.05  #: relative spread of repeated measurements between releases
 MOST_ROWS = 60  #: that a source counts for
 FOLDS = 10  #: of configurations
-#: A file of fewer rows refines the constants that ship; a larger one replaces them.
-OWN = 500
+OWN = 500  #: A file of fewer rows refines the constants that ship; a larger one replaces them
 #: With fewer rows nothing is fitted; frameworks of fewer rows share one interval.
 LEAST, FEW = 20, 8
 Model = Callable[[pl.DataFrame, "Rows"], Study]
-#: What runs agree in whose number ships, as one row.
-GROUP = ("framework", "version", "chip", "precision", "kind", "model", "size")
+GROUP = ("framework", "version", "chip", "precision", "kind", "model", "size")  #: what runs agree in whose number ships, as one row
 
 
 @dataclass(frozen=True)

@@ -37,19 +37,14 @@ OPTIONAL = (*FIGURES, "training_kind", "mem_kind", "recompute_kinds")
 TEXT = (*LABELS, *OPTIONAL[-3:])
 #: Kinds of recomputation as Megatron names them.
 KINDS = {"core_attn": "attention", "layernorm": "norms", "mla_up_proj": "mla", "mlp": "mlp", "moe": "experts"}
-#: Columns of results of MLPerf Training.
-MLPERF_TEXT = ("benchmark", "framework", "chip", "precision", "notes", "duplicate_of")
+MLPERF_TEXT = ("benchmark", "framework", "chip", "precision", "notes", "duplicate_of")  #: columns of results of MLPerf Training
 MLPERF_NUMBERS = ("n_chips", "global_batch", "sequence", "tp", "pp", "vp", "cp", "dp", "mbs", "step_s_median", "mem_gib")
-#: Frameworks that rows name otherwise.
-NAMED = {"Composer": "llm-foundry"}
+NAMED = {"Composer": "llm-foundry"}  #: frameworks that rows name otherwise
 VERSION = re.compile(r"20\d\d(?:-\d\d){0,2}|\d+(?:\.\d+)+")
 BENCHMARKS = {"llama2_70b_lora": "Llama-2-70B", "llama31_8b": "Llama-3.1-8B", "gpt3": "GPT-3-175B", "llama31_405b": "Llama-3.1-405B"}
-#: Software whose attention writes its scores to memory.
-UNFUSED = re.compile(r"2021|2022|DeepSpeed \(2023\)")
-#: Reduced models up to so many layers keep none of the dense layers that the full one starts with.
-REDUCED = 10
-#: Gigabytes of a GiB.
-GIB = 2**30 / GIGA
+UNFUSED = re.compile(r"2021|2022|DeepSpeed \(2023\)")  #: software whose attention writes its scores to memory
+REDUCED = 10  #: reduced models up to so many layers keep none of the dense layers that the full one starts with
+GIB = 2**30 / GIGA  #: gigabytes of a GiB
 
 
 @dataclass(frozen=True)

@@ -23,10 +23,8 @@ OFFLOAD = ("none", "optimizer", "activations", "all")
 #: Bytes a parameter of the optimiser's state, with the 32-bit copy of weights where there is one; in backward: gradients are used at once,
 #: states are on the host.
 OPTIMIZERS = {"adam": 12.0, "bf16 moments": 8.0, "8-bit": 6.0, "8-bit, no copy": 2.0, "in backward": 0.0}
-#: Bytes a frozen weight; nf4 with its scales.
-FROZEN = {"bf16": 2.0, "fp8": 1.0, "nf4": 0.52}
-#: Share of the weights that an adapter of low rank trains.
-LORA = 0.01
+FROZEN = {"bf16": 2.0, "fp8": 1.0, "nf4": 0.52}  #: bytes a frozen weight; nf4 with its scales
+LORA = 0.01  #: share of the weights that an adapter of low rank trains
 METHODS: dict[str, dict[str, Any]] = {"full": {}, "lora": {"trained": LORA}, "qlora": {"trained": LORA, "frozen": "nf4"}}
 WORDS = {"recompute": RECOMPUTE, "schedule": SCHEDULES, "offload": OFFLOAD, "optimizer": tuple(OPTIMIZERS), "frozen": tuple(FROZEN)}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from workbench import catalogue, scaling
 from workbench.arrays import Array, Arrays, broadcast, spread
-from workbench.calibration.forms import Asked, Form
+from workbench.calibration.forms import Asked, Form, Row, asked
 from workbench.checks import LENGTH, NOT_NEGATIVE, POSITIVE, Rule, takes
 from workbench.chips.serving.evaluate import Load, ServingPlan, serving
 from workbench.chips.training.evaluate import checked_sequence, training_step
@@ -27,15 +28,12 @@ from workbench.llm import LLM
 #: Batch where none is given [tokens]: this times D^0.47, the exponent of the critical batch (Zhang et al., 2024, arXiv:2410.21676);
 #: the factor is the median of the 14 of `published_runs.csv` that state their batch.
 BATCH, GROWTH = 7.9, 0.47
-#: Half width of the logarithm of a stated MFU: with or without attention, of one peak or another.
-CONVENTION = 0.07
-#: Parts of two in a power of two that a job takes of its chips; the rest are spares.
-PARTS = 5
+CONVENTION = 0.07  #: half width of the logarithm of a stated MFU: with or without attention, of one peak or another
+PARTS = 5  #: parts of two in a power of two that a job takes of its chips; the rest are spares
 TEXT = ("run", "chip", "precision", "read_in_source", "source")
 NUMBERS = ("n_chips", "tokens_t", "goodput_pct", "chip_hours", "days")
 QUANTITIES = ("chip_hours", "days")
-#: Chips of a run that states chip-hours and not how many.
-CHIPS = 1024
+CHIPS = 1024  #: chips of a run that states chip-hours and not how many
 
 
 @dataclass(frozen=True, repr=False)
@@ -215,37 +213,23 @@ def ask(rows: pl.DataFrame) -> list[Asked]:
 
     Not told apart: layout, batch, sequence, stages, restarts, what the hours count beside the run.
     """
-    quantities = [(position, row, quantity) for position, row in enumerate(rows.iter_rows(named=True)) for quantity in QUANTITIES]
-    return [_asked(*one) for one in quantities]
+    found = [one for name in QUANTITIES for one in asked(rows, partial(_run, name), lambda row, name=name: [name])]  # type: ignore[misc]
+    return sorted(found, key=lambda one: one.position)
 
 
-def _asked(position: int, row: dict[str, Any], quantity: str) -> Asked:
-    if reason := _reason(row, quantity):
-        return Asked(position, quantity, skipped=reason)
-    n = row["n_chips"] or CHIPS
+def _run(quantity: str, row: Row) -> tuple[Row, Any]:
+    if _from_memory(row["read_in_source"] or "", "days" if quantity == "days" else "hours"):
+        raise InputError(f"{quantity} not read in its source")
+    if not row["tokens_t"] or not row["chip"] or (quantity == "days" and not row["n_chips"]):
+        raise InputError("tokens, chip or n_chips is not stated")
+    name, n = re.sub(r"\s+", "-", row["run"] or ""), row["n_chips"] or CHIPS
+    catalogue.llm(name)
     cluster = {"call": "fabric.Cluster", "arguments": {"chip": row["chip"], "n_chips": n}}
-    given = {"llm": _model(row), "cluster": cluster, "tokens": row["tokens_t"] * 1e12}
+    given = {"llm": name, "cluster": cluster, "tokens": row["tokens_t"] * 1e12}
     given |= {"utilisation": row["goodput_pct"] / 100} if row["goodput_pct"] else {}
     given |= {"precision": row["precision"]} if row["precision"] else {}
     factor = 1 / 86400 if quantity == "days" else n / 3600
-    read = (f"{end} * {factor:.17g}" for end in ("seconds", "low", "high"))
-    return Asked(position, quantity, {"call": "chips.training_run", "arguments": given}, *read)
-
-
-def _model(row: dict[str, Any]) -> str:
-    return re.sub(r"\s+", "-", row["run"] or "")
-
-
-def _reason(row: dict[str, Any], quantity: str) -> str | None:
-    if _from_memory(row["read_in_source"] or "", "days" if quantity == "days" else "hours"):
-        return f"{quantity} not read in its source"
-    if not row["tokens_t"] or not row["chip"] or (quantity == "days" and not row["n_chips"]):
-        return "tokens, chip or n_chips is not stated"
-    try:
-        catalogue.llm(_model(row))
-    except InputError as error:
-        return str(error)
-    return None
+    return {"call": "chips.training_run", "arguments": given}, {quantity: [f"{end} * {factor:.17g}" for end in ("seconds", "low", "high")]}
 
 
 def _from_memory(read: str, word: str) -> bool:

@@ -25,8 +25,7 @@ from workbench.llm import LLM
 from workbench.rows import Cost
 from workbench.units import GIGA
 
-#: What `elasticities` varies.
-RESOURCES = ("peak", "hbm_bandwidth", "scale_up", "scale_out", "latency")
+RESOURCES = ("peak", "hbm_bandwidth", "scale_up", "scale_out", "latency")  #: what `elasticities` varies
 #: What is varied beside the degrees, in the order of the axes; and what a row of a search holds of its plan.
 VARIED = ("micro_batch", "vp", "zero", "recompute", "sequence_parallel", "schedule", "offload", "context")
 #: What layouts that were run keep to; tensor parallelism also to a scale-up domain.

@@ -19,18 +19,13 @@ from workbench.llm import Transformer
 
 #: Numbers moved a token and unit of width by norms, residuals and dropout (read and written), unfused ones more.
 NORM_PASSES, UNFUSED = 10.0, 1.6
-#: Bytes moved an element of the scores by attention that is not fused: written, masked, normalised, dropped out, read.
-SCORE_BYTES = 13.0
-#: Bytes moved an element of the logits by the loss.
-LOSS_BYTES = 14.0
-#: Bytes a parameter that Adam reads and writes in mixed precision: gradient, two moments, master copy, new weight.
-OPTIMIZER_BYTES = 30.0
+SCORE_BYTES = 13.0  #: bytes moved an element of the scores by attention that is not fused: written, masked, normalised, dropped out, read
+LOSS_BYTES = 14.0  #: bytes moved an element of the logits by the loss
+OPTIMIZER_BYTES = 30.0  #: bytes a parameter that Adam reads and writes in mixed precision: gradient, two moments, master copy, new weight
 #: Kernels of a layer's forward pass: fused attention, unfused; more for a mixture, and for collectives.
 KERNELS, KERNELS_UNFUSED, KERNELS_MIXTURE, KERNELS_TP = 16.0, 30.0, 14.0, 4.0
-#: Between chip and host where no link is in the catalogue [B/s].
-HOST = 50e9
-#: Domains that a token of a DeepSeek router may be sent to [DeepSeek-AI, 2024, section 2.1.2].
-NODE_LIMIT = 4.0
+HOST = 50e9  #: between chip and host where no link is in the catalogue [B/s]
+NODE_LIMIT = 4.0  #: domains that a token of a DeepSeek router may be sent to [DeepSeek-AI, 2024, section 2.1.2]
 
 
 @dataclass(frozen=True, repr=False)
