@@ -247,12 +247,9 @@ def bill(
     {'switches': 5.0, 'optics': 18.432, 'cables': 0.4608, 'nics': 6.912, 'storage': 0.0}
     """
     usd = {"switch_usd": switch_usd, "optic_usd": optic_usd, "cable_usd": cable_usd, "nic_usd": nic_usd, "tb_usd": storage_usd_per_tb}
-    module, none = catalogue.link("Optic 800G twin-port DR8").power, 0.0
-    watts: dict[str, Any] = {"switch_watts": switch_watts, "optic_watts": module, "cable": none, "nic_watts": nic_watts, "tb": none}
-    broadcast(topology=np.empty(topology.shape), copper_endpoints=copper_endpoints, storage_bytes=storage_bytes, **usd, **watts)
-    stored = np.divide(storage_bytes, TERA)
-    counts = (topology.switches, topology.optics(copper_endpoints), topology.cables, topology.endpoints, stored)
-    money, power = (
-        {part: np.multiply(n, price) for part, n, price in zip(PARTS, counts, prices.values(), strict=True)} for prices in (usd, watts)
-    )
+    watts: list[Any] = [switch_watts, catalogue.link("Optic 800G twin-port DR8").power, 0.0, nic_watts, 0.0]
+    given = {"switch_watts": switch_watts, "nic_watts": nic_watts, "copper_endpoints": copper_endpoints, "storage_bytes": storage_bytes}
+    broadcast(topology=np.empty(topology.shape), **given, **usd)
+    counts = (topology.switches, topology.optics(copper_endpoints), topology.cables, topology.endpoints, np.divide(storage_bytes, TERA))
+    money, power = (dict(zip(PARTS, map(np.multiply, counts, of), strict=True)) for of in (usd.values(), watts))
     return Bill(money, power, topology.endpoints, topology.bisection)

@@ -110,7 +110,8 @@ def training_run(
     global_batch, sequence, framework, version
         As `training_step`; of a batch that is not given, as published runs of so many tokens.
     evaluation, usd_per_chip_hour : array_like
-        Tokens evaluated a token trained, forward alone (1 for the reference of preference tuning, whose pairs both count as tokens); price.
+        Tokens evaluated a token trained, forward alone (1 for the reference of preference tuning, whose pairs both count as tokens); price
+        of a chip [USD/h].
     rollouts : (ServingPlan, Load), optional
         Of reinforcement learning: how replicas generate the samples whose tokens, those of prompts included, are trained on. Scoring
         counts as evaluation: 2 for a reference and the policy of before. Chips do both in turn and take the sum of both times.
