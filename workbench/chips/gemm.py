@@ -16,9 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
 from workbench.arrays import Array, Arrays
-from workbench.calibration import crossval, evidence
-from workbench.calibration.crossval import Study
-from workbench.calibration.evidence import Evidence, Index
+from workbench.calibration import crossval
+from workbench.calibration.evidence import Evidence, Index, half_width
 from workbench.calibration.forms import Form, Row, asked
 from workbench.calibration.pool import Constant, Fit, Level, Pool, Predict
 from workbench.catalogue import Chip
@@ -77,7 +76,7 @@ def matrix_product(chip: str | Chip, m: ArrayLike, n: ArrayLike, k: ArrayLike, *
     seconds = np.asarray(operators.matrix_product(m, n, k, peak * c["efficiency"], tail=c["tail"], depth=c["depth"]))
     rate = 2 * m * n * k / seconds
     own = f"{chip.name}|{precision}" if near.distance == 0 else OTHERS
-    spread = np.exp(evidence.half_width(ERRORS, [own, OTHERS]))
+    spread = np.exp(half_width(ERRORS, [own, OTHERS]))
     return Product(seconds, rate, rate / spread, rate * spread, near)
 
 
@@ -130,7 +129,7 @@ def _systems(rows: pl.DataFrame) -> list[pl.DataFrame]:
     return [part for _, part in products.group_by("chip", "precision", maintain_order=True) if part.height >= LEAST]
 
 
-def _study(rows: pl.DataFrame) -> Study:
+def _study(rows: pl.DataFrame) -> crossval.Study:
     """Measured rates of products of one chip and precision, and their model."""
     sizes = np.array([shape(row) for row in rows.iter_rows(named=True)], dtype=float)
     fastest = rows["peak"].cast(pl.Float64).to_numpy()
@@ -144,7 +143,9 @@ def _study(rows: pl.DataFrame) -> Study:
 
         return predict
 
-    return Study(POOL, [Origin(*one) for one in rows.select("chip", "precision").iter_rows()], rows["tflops"].to_numpy(), part, NOISE)
+    return crossval.Study(
+        POOL, [Origin(*one) for one in rows.select("chip", "precision").iter_rows()], rows["tflops"].to_numpy(), part, NOISE
+    )
 
 
 def _fit(rows: pl.DataFrame) -> Fit:

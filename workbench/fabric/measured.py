@@ -14,14 +14,12 @@ from numpy.typing import NDArray
 from workbench import catalogue, tables
 from workbench.arrays import Array
 from workbench.calibration import crossval
-from workbench.calibration.crossval import Study
 from workbench.calibration.forms import Asked, Form, Row, asked
 from workbench.calibration.pool import Fit, Node, Predict
 from workbench.checks import row_numbers
 from workbench.errors import InputError, UnknownName
-from workbench.fabric import curve
+from workbench.fabric import calibration, curve
 from workbench.fabric.calibration import INDEX, INNER, OUTER, OWNED, POOL, SIZES, Origin, case, in_domain, minor, shipped, size_class, start
-from workbench.fabric.calibration import transport as transport_of
 from workbench.fabric.collectives import Tier, collective_time
 from workbench.fabric.curve import EXPERTS, RULES, operation, passed_up, work
 from workbench.units import GIGA
@@ -78,7 +76,7 @@ def prepared(rows: pl.DataFrame) -> pl.DataFrame:
         outer=domains.cast(pl.Float64),
         inner=(pl.col("n_gpus") / domains).cast(pl.Float64),
         version=pl.col("library").fill_null("").map_elements(minor, return_dtype=pl.String),
-        kind=pl.coalesce(own, pl.col("fabric").map_elements(transport_of, return_dtype=pl.String, skip_nulls=False)),
+        kind=pl.coalesce(own, pl.col("fabric").map_elements(calibration.transport, return_dtype=pl.String, skip_nulls=False)),
         inside=pl.coalesce("scale_up_GBps_per_dir", "scaleup_gb_per_s") * 1e9,
         outside=pl.coalesce(pl.col("nic_Gbps_per_gpu") / 8, "scaleout_gb_per_s") * 1e9,
     )
@@ -235,7 +233,7 @@ def _origin(row: Row, inner: bool) -> Origin:
     return Origin.outside(row["kind"], row["op"], row["chip"], row["outer"], row["inner"])
 
 
-def _study(data: pl.DataFrame, inner: bool, fit: Fit | None = None) -> Study:
+def _study(data: pl.DataFrame, inner: bool, fit: Fit | None = None) -> crossval.Study:
     """Measurements that one tier bounds; `fit` tells the time of the tier below it."""
     rows = list(data.iter_rows(named=True))
     needs, most = np.zeros((4, len(rows))), np.full((len(rows), len(POOL.names)), np.inf)
@@ -263,9 +261,9 @@ def _study(data: pl.DataFrame, inner: bool, fit: Fit | None = None) -> Study:
 
     times = data["time_us"].cast(pl.Float64).to_numpy() * 1e-6
     if inner:
-        return Study(POOL, origins, times, part, NOISE, most=most, tolerance=1e-7)
+        return crossval.Study(POOL, origins, times, part, NOISE, most=most, tolerance=1e-7)
     many = data.select(n=pl.len().over("table_id") ** -0.5)["n"].to_numpy()  # tables count, not rows
-    return Study(POOL, origins, times, part, BETWEEN_NOISE, weigh=lambda at: many[at] / many[at].mean(), most=most, tolerance=1e-6)
+    return crossval.Study(POOL, origins, times, part, BETWEEN_NOISE, weigh=lambda at: many[at] / many[at].mean(), most=most, tolerance=1e-6)
 
 
 def _below(fit: Fit, op: str, chip: str, n: Array, size: Array, rate: float, top_k: float) -> float:

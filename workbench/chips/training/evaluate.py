@@ -16,8 +16,6 @@ from workbench.checks import COUNT, Rule, takes
 from workbench.chips.machine import Machine
 from workbench.chips.training import constants as calibration
 from workbench.chips.training import memory as memory_model
-from workbench.chips.training.constants import Origin
-from workbench.chips.training.memory import TrainingMemory
 from workbench.chips.training.plan import REASONS, Layout, TrainingPlan, why_not
 from workbench.chips.training.time import terms
 from workbench.chips.training.work import Work
@@ -56,7 +54,7 @@ class TrainingStep(Arrays):
     tokens_per_second_per_chip: Array
     mfu: Array  #: model FLOP, 3 forward passes with causal attention and the head, over the dense peak of the precision
     hfu: Array  #: with what is computed again
-    memory: TrainingMemory  #: of a chip of the heaviest stage [B]; its `fits` is the probability that it suffices
+    memory: memory_model.TrainingMemory  #: of a chip of the heaviest stage [B]; its `fits` is the probability that it suffices
     unlimited: Seconds  #: were memory enough: inf only where another rule is broken
     parts: dict[str, Array]  #: seconds of each part; they add up to `seconds`
     evidence: Evidence | None = field(default=None, repr=False)  #: measured runs near by
@@ -147,7 +145,7 @@ class Job:
         machine = Machine.of(cluster, number)
         if framework and framework not in calibration.frameworks():
             raise UnknownName("training framework", framework, calibration.frameworks())
-        near = calibration.resolve(Origin.of(llm, machine.chip.name, number.training, framework, version))
+        near = calibration.resolve(calibration.Origin.of(llm, machine.chip.name, number.training, framework, version))
         widths = near.half_width, memory_model.half_width(near.origin.framework)
         room = float(memory_model.most(machine.memory, widths[1], confidence))
         return cls(llm, machine, calibration.POOL.of(near.origin), memory_model.POOL.of(near.origin), *widths, near.evidence, room)

@@ -12,13 +12,10 @@ import polars as pl
 from workbench import catalogue, formats, tables
 from workbench.arrays import Array, join, take
 from workbench.calibration import crossval
-from workbench.calibration.crossval import Study
 from workbench.calibration.forms import Form
 from workbench.calibration.pool import Fit, Pool, Predict, balanced
 from workbench.chips.machine import Machine
 from workbench.chips.training import constants, measured, memory
-from workbench.chips.training.constants import Origin
-from workbench.chips.training.measured import Run
 from workbench.chips.training.plan import Layout, TrainingPlan
 from workbench.chips.training.time import NARROW, seconds
 from workbench.chips.training.work import Work
@@ -33,7 +30,7 @@ FOLDS = 10  #: of configurations
 OWN = 500  #: A file of fewer rows refines the constants that ship; a larger one replaces them
 #: With fewer rows nothing is fitted; frameworks of fewer rows share one interval.
 LEAST, FEW = 20, 8
-Model = Callable[[pl.DataFrame, "Rows"], Study]
+Model = Callable[[pl.DataFrame, "Rows"], crossval.Study]
 GROUP = ("framework", "version", "chip", "precision", "kind", "model", "size")  #: what runs agree in whose number ships, as one row
 
 
@@ -41,8 +38,8 @@ GROUP = ("framework", "version", "chip", "precision", "kind", "model", "size")  
 class Rows:
     """Measured runs, as arrays."""
 
-    runs: list[Run]
-    origins: list[Origin]
+    runs: list[measured.Run]
+    origins: list[constants.Origin]
     sources: Any
     model: Transformer
     layout: Layout
@@ -73,16 +70,16 @@ class Rows:
             places.append(at)
         return take(join(parts, [at.size for at in places]), np.argsort(np.concatenate(places)))
 
-    def study(self, pool: Pool, values: Any, part: Callable[[Any], Predict], tolerance: float = 1e-4) -> Study:
+    def study(self, pool: Pool, values: Any, part: Callable[[Any], Predict], tolerance: float = 1e-4) -> crossval.Study:
         """Measured values of the runs and their model; a source weighs no more than `MOST_ROWS`."""
         known = np.array(values, dtype=float)
         most = np.full((known.size, len(pool.names)), np.inf)
         most[:, [name == "narrow" for name in pool.names]] = np.log(NARROW)
         how: dict[str, Any] = {"weigh": lambda at: balanced(self.sources[at], MOST_ROWS), "most": most, "tolerance": tolerance}
-        return Study(pool, self.origins, known, part, NOISE, **how)
+        return crossval.Study(pool, self.origins, known, part, NOISE, **how)
 
 
-def steps(rows: pl.DataFrame, found: Rows) -> Study:
+def steps(rows: pl.DataFrame, found: Rows) -> crossval.Study:
     """Measured steps [s] and their model; a step that would need more than the peak is none."""
     work, times = found.works(), []
     for run in found.runs:
@@ -98,7 +95,7 @@ def steps(rows: pl.DataFrame, found: Rows) -> Study:
     return found.study(constants.POOL, times, part)
 
 
-def memories(rows: pl.DataFrame, found: Rows) -> Study:
+def memories(rows: pl.DataFrame, found: Rows) -> crossval.Study:
     """Measured memory of a chip of the heaviest stage [GB] and its model."""
 
     def part(at: Any) -> Predict:
@@ -111,7 +108,7 @@ def memories(rows: pl.DataFrame, found: Rows) -> Study:
 
 def evidence(found: Rows, at: Any, rows: pl.DataFrame) -> pl.DataFrame:
     """The table of what was measured: a row for all runs that agree in framework, version, chip, format and model."""
-    groups: dict[tuple[str, ...], list[Run]] = {}
+    groups: dict[tuple[str, ...], list[measured.Run]] = {}
     for i in at:
         groups.setdefault(tuple(getattr(found.origins[i], name) for name in GROUP), []).append(found.runs[i])
     table = []
@@ -149,12 +146,12 @@ def refitted(rows: pl.DataFrame, model: Model) -> dict[str, pl.DataFrame] | None
     return _fitted(study, found, rows, at) if at.size >= LEAST else None
 
 
-def _fitted(study: Study, found: Rows, rows: pl.DataFrame, at: Any, base: Fit | None = None) -> dict[str, pl.DataFrame]:
+def _fitted(study: crossval.Study, found: Rows, rows: pl.DataFrame, at: Any, base: Fit | None = None) -> dict[str, pl.DataFrame]:
     constants_ = {study.pool.table: study.fit(at, base).frame()}
     return constants_ | ({constants.INDEX: evidence(found, at, rows)} if study.pool is constants.POOL else {})
 
 
-def of_memory(study: Study, found: Rows, _: pl.DataFrame) -> Iterable[tuple[str, Array]]:
+def of_memory(study: crossval.Study, found: Rows, _: pl.DataFrame) -> Iterable[tuple[str, Array]]:
     """Errors of memory of runs that were left out, by framework, and of frameworks left out."""
     names = np.array([origin.framework for origin in found.origins])
     logs = study.errors(crossval.folds((run.configuration for run in found.runs), FOLDS))
@@ -162,7 +159,7 @@ def of_memory(study: Study, found: Rows, _: pl.DataFrame) -> Iterable[tuple[str,
     yield "framework not measured", crossval.evenly(study.errors(names), names)
 
 
-def of_steps(study: Study, found: Rows, rows: pl.DataFrame) -> Iterable[tuple[str, Array]]:
+def of_steps(study: crossval.Study, found: Rows, rows: pl.DataFrame) -> Iterable[tuple[str, Array]]:
     """Errors of runs that were left out: by framework and what was said of it, and where something was not measured."""
     cases: dict[str, list[float]] = {}
     for _, near, error in _left_out(study, found, rows, crossval.folds((run.configuration for run in found.runs), FOLDS), constants.TOLD):
@@ -182,7 +179,7 @@ def of_steps(study: Study, found: Rows, rows: pl.DataFrame) -> Iterable[tuple[st
 
 
 def _left_out(
-    study: Study, found: Rows, rows: pl.DataFrame, groups: Any, told: Iterable[str]
+    study: crossval.Study, found: Rows, rows: pl.DataFrame, groups: Any, told: Iterable[str]
 ) -> Iterator[tuple[str, constants.Resolved, float]]:
     """Of every run by constants of other groups: its source, what it was resolved to where so much was told, and the error's logarithm."""
     at = np.flatnonzero(study.measured)
