@@ -137,12 +137,8 @@ def power_chain(
     chip, n_chips : str or Chip; array_like
     drawn : array_like
         Power of one chip [W]: by `chips.power` from its use, or `watts_chip` of `chips.slo_frontier`; at most its TDP.
-    cooled_by : str
-        air, liquid or two-phase.
-    wet_bulb : array_like
-        Wet-bulb temperature [degrees C].
-    switches : array_like
-        Scale-out switches over the power of nodes.
+    cooled_by, wet_bulb, switches : str; array_like
+        air, liquid or two-phase; wet-bulb temperature [degrees C]; scale-out switches over the power of nodes.
 
     Examples
     --------

@@ -109,10 +109,8 @@ def energy_bill(place: str | Site, it_power: ArrayLike, *, step: float = HOUR, c
 
     Parameters
     ----------
-    place : str or Site
-        Hourly figures (price, carbon, PUE) broadcast against the time axis.
-    it_power : array_like, shape (..., time)
-        [W]
+    place, it_power : str or Site; array_like, shape (..., time)
+        Hourly figures (price, carbon, PUE) broadcast against the time axis of the power [W].
     step, carbon_usd_per_t : float; array_like
         Length of a step of time [s]; price of a tonne of CO2 equivalent, on location-based carbon, broadcast against the result.
 
@@ -189,10 +187,8 @@ def curtailment(
 
     Parameters
     ----------
-    electricity_usd_per_kwh : array_like, shape (..., hours)
-        What a kilowatt-hour costs in each hour, carbon price included.
-    share : array_like, shape (k,)
-        Shares of the hours, 0 to 1.
+    electricity_usd_per_kwh, share : array_like, shape (..., hours); array_like, shape (k,)
+        What a kilowatt-hour costs in each hour, carbon price included; shares of the hours, 0 to 1.
     work_usd_per_kwh : array_like
         What the work of one kilowatt-hour at the meter is worth while it runs: rent of the machines over the power they draw, where the
         work is lost, or what its delay costs, where it is only put off.

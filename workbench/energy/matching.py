@@ -99,18 +99,14 @@ def move_load(
 
     Parameters
     ----------
-    places : sequence of str or Site
-        Regions; hourly prices, carbon and PUE have the hours of `load`.
-    load : array_like, shape (..., regions, hours)
-        IT power of each region before [W].
+    places, load : sequence of str or Site; array_like, shape (..., regions, hours)
+        Regions, whose hourly prices, carbon and PUE have the hours of `load`; IT power of each before [W].
     share, carbon_usd_per_t : array_like, shape (...)
         Of the work of each region that may move; what counts with the price of electricity.
     capacity : array_like, shape (regions, 1) or (regions, hours)
         Most IT power of each region, at least its load [W].
-    round_trip, limit : array_like, shape (regions, regions); float
-        From where work is to where it may go, and the longest that it bears [s].
-    step : float
-        Length of a step of time [s].
+    round_trip, limit, step : array_like, shape (regions, regions); float; float
+        From where work is to where it may go, the longest that it bears, and the length of a step of time [s].
 
     Examples
     --------

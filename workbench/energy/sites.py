@@ -69,9 +69,8 @@ def figures(row: Region) -> dict[str, Figure | None]:
         "marginal_carbon_g_per_kwh": {"zone": row.carbon_marginal_g_per_kwh, "grid": marginal},
         "carbon_free_share": {"region": row.carbon_free_share},
     }
-    found = {"electricity_usd_per_kwh": price_of(grid, row.latitude, row.longitude)} | {
-        name: _read(name, at) for name, at in places.items()
-    }
+    price = price_of(grid, row.latitude, row.longitude)
+    found = {"electricity_usd_per_kwh": price} | {name: _read(name, at) for name, at in places.items()}
     for name, constant in (("pue", "pue"), ("wue_l_per_kwh", "wue")):
         if found[name] is None and row.latitude is not None:
             found[name] = by_latitude(constant, row.provider, row.latitude)

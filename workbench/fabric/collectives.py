@@ -109,10 +109,9 @@ def collective_time(
         In the convention of nccl-tests: of an all-gather or reduce-scatter the whole; of dispatch and combine a rank's tokens, once [B].
     tiers : sequence of Tier, or Cluster
         Of a cluster all chips, as `tiers_of`.
-    version : str
-        Of NCCL or RCCL, as ``2.27``. If it is not given, or was not measured, the interval says what that may cost.
-    top_k : int
-        Experts of a token, of dispatch and combine, drawn at random.
+    version, top_k : str; int
+        Of NCCL or RCCL, as ``2.27``: if it is not given, or was not measured, the interval says what that may cost. Experts of a token, of
+        dispatch and combine, drawn at random.
 
     Examples
     --------

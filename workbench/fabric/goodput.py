@@ -93,15 +93,13 @@ def goodput(
 
     Parameters
     ----------
-    n_chips : array_like
-        A mean over time need not be whole.
+    n_chips, resilience : array_like; Resilience, optional
+        A mean over time need not be whole; what large jobs do about failures.
     checkpoint, restart : array_like, optional
         Time that writing a checkpoint stops the job, C, and to come back from a failure, R [s], as `storage` gives them; the median of
         published systems if not given.
     failure_rate, interval : array_like, optional
         Failures per chip and year, links included, those of Llama 3 if not given; work between checkpoints [s], else `optimal_interval`.
-    resilience : Resilience, optional
-        What large jobs do about it.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What a fabric consists of: switches, cables, optics; what follows from their number: bisection, taper, hops, cost and power."""
+"""What a fabric consists of: switches, cables, optics; what follows from their number: bisection, taper, cost and power."""
 
 from __future__ import annotations
 
@@ -36,8 +36,6 @@ class Topology(Arrays):
     spine_cables: Array  #: spine to core
     bisection: Array  #: bandwidth between two halves, one direction [B/s]
     taper: Array  #: uplinks over downlinks of a leaf: 1 is non-blocking
-    hops: Array  #: switches on the longest path
-    paths: Array  #: equal shortest paths between endpoints of different leaves, a plane
 
     @property
     def switches(self) -> Array:
@@ -122,7 +120,6 @@ def fat_tree(
     core = np.where(two, 0.0, np.ceil(spine / 2))
     leaf_cables = np.where(leaves > 1, leaves * up, 0.0)
     spine_cables = np.where(two, 0.0, spine * k / 2)
-    hops = np.where(leaves <= 1, 1.0, np.where(two, 3.0, 5.0))
     return Topology(
         endpoints=n * p,
         tiers=np.where(leaves <= 1, 1.0, np.where(two, 2.0, 3.0)),
@@ -134,8 +131,6 @@ def fat_tree(
         spine_cables=spine_cables * p,
         bisection=n / 2 * share * rate * p,
         taper=share * np.ones_like(n),
-        hops=hops,
-        paths=np.where(leaves <= 1, 1.0, np.where(two, spine, up * k / 2)),
     )
 
 
@@ -172,7 +167,7 @@ def dragonfly(routers_per_group: ArrayLike, hosts_per_router: ArrayLike, global_
     local, across = groups * a * (a - 1) // 2, groups * (groups - 1) // 2
     cut = (groups // 2) * (groups - groups // 2)
     counts = {"endpoints": hosts, "tiers": 2, "leaf": routers, "endpoint_cables": hosts, "leaf_cables": local + across}
-    counts |= {"bisection": cut * rate, "taper": 1, "hops": 4, "paths": 1}
+    counts |= {"bisection": cut * rate, "taper": 1}
     return Topology(**{f.name: np.float64(counts.get(f.name, 0)) for f in fields(Topology)})
 
 

@@ -32,7 +32,8 @@ def is_megatron(source: Source) -> bool:
 
 def megatron(source: Source) -> Found:
     """One row: the layout and the model as the arguments say them, and the median step."""
-    given, told, steps = _arguments(source.text), source.told, rows_of(_iterations(source.text), _step)
+    lines = ((at, STEP.search(line[:4000])) for at, line in enumerate(source.text.split("\n"), 1))
+    given, told, steps = _arguments(source.text), source.told, rows_of(((at, match[1]) for at, match in lines if match), _step)
     plain = {name: value for name, value in given.items() if value not in ("None", "True", "False")}
     v = values("megatron", plain)
     flag = {name for name, value in given.items() if value not in ("None", "False")}
@@ -60,10 +61,6 @@ def megatron(source: Source) -> Found:
         **{name: statistics.median(seen[name]) if seen[name] else None for name in ("step_s", "tflops_chip")},
     }
     return Found([row], steps.left_out, tuple(notes))
-
-
-def _iterations(text: str) -> list[tuple[int, str]]:
-    return [(at, match[1]) for at, line in enumerate(text.split("\n"), 1) if (match := STEP.search(line[:4000]))]
 
 
 def _step(line: str) -> dict[str, float | None]:

@@ -95,10 +95,9 @@ def training_step(
     framework, version : str
         Software, as "NeMo", "25.02". What is not said is that of the nearest measured runs, of equally near ones the newest; the interval
         is then wider. `evidence` of the result says which those are.
-    confidence : float
-        A layout whose memory fits with a smaller probability is not feasible. By default, runs that ran are rarely refused.
-    detail : bool
-        False leaves `parts` empty, which doubles the speed of millions of layouts.
+    confidence, detail : float; bool
+        A layout whose memory fits with a smaller probability is not feasible: by default, runs that ran are rarely refused. False leaves
+        `parts` empty, which doubles the speed of millions of layouts.
 
     Examples
     --------

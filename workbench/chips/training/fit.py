@@ -17,7 +17,7 @@ from workbench.calibration.pool import Fit, Pool, Predict, balanced
 from workbench.chips.machine import Machine
 from workbench.chips.training import constants, measured, memory
 from workbench.chips.training.plan import Layout, TrainingPlan
-from workbench.chips.training.time import NARROW, seconds
+from workbench.chips.training.time import NARROW, terms
 from workbench.chips.training.work import Work
 from workbench.errors import InputError
 from workbench.fabric import Cluster
@@ -90,7 +90,7 @@ def steps(rows: pl.DataFrame, found: Rows) -> crossval.Study:
 
     def part(at: Any) -> Predict:
         own = take(work, at)
-        return lambda logs: np.log(seconds(own, constants.POOL.named(logs)))
+        return lambda logs: np.log(terms(own, constants.POOL.named(logs))[0])
 
     return found.study(constants.POOL, times, part)
 

@@ -14,7 +14,7 @@ from typing import Any
 import polars as pl
 
 from workbench import catalogue, formats
-from workbench.calibration.forms import Asked, said
+from workbench.calibration.forms import Asked, asked, said
 from workbench.checks import row_numbers
 from workbench.chips.training.constants import FRAMEWORKS, Origin, frameworks
 from workbench.chips.training.plan import LORA, TrainingPlan, uneven_stages
@@ -94,21 +94,15 @@ def read(rows: pl.DataFrame) -> tuple[list[Run], dict[int, str]]:
     runs, reasons = [], {}
     for position, row in enumerate(rows.iter_rows(named=True)):
         try:
-            runs.append(_run(position, row if "stack" in row else _of_mlperf(row)))
+            runs.append(_run(position, row))
         except (UnknownName, InputError) as error:
             reasons[position] = str(error)
     return runs, reasons
 
 
-def ask(quantity: str, read_: str, low: str, high: str) -> Callable[[pl.DataFrame], list[Asked]]:
-    """What a form asks of each row: one quantity of a training step."""
-
-    def asked(rows: pl.DataFrame) -> list[Asked]:
-        runs, reasons = read(rows)
-        found = [Asked(run.position, quantity, run.call(), read_, low, high) for run in runs]
-        return found + [Asked(position, quantity, skipped=why) for position, why in reasons.items()]
-
-    return asked
+def ask(quantity: str, *paths: str) -> Callable[[pl.DataFrame], list[Asked]]:
+    """What a form asks of each row: one quantity of a training step, and the ends of its interval."""
+    return lambda rows: asked(rows, lambda row: (_run(0, row).call(), {quantity: paths}), lambda row: [quantity])
 
 
 def software(stack: str | None) -> tuple[str, str]:
@@ -160,6 +154,7 @@ def memory_of(row: dict[str, Any]) -> float | None:
 
 
 def _run(position: int, row: dict[str, Any]) -> Run:
+    row = row if "stack" in row else _of_mlperf(row)
     sizes = (*DIMENSIONS, *LAYOUT)
     row_numbers(row, sizes, [name for name in sizes if name != "head_dim"])  # the width of pruned heads may be a fraction
     if "SIZE CHECK FAILED" in (row["notes"] or ""):

@@ -16,7 +16,7 @@ from workbench.checks import COUNT, LENGTH, Rule, check_fields, one_of, takes
 from workbench.chips.training import plan as plans
 from workbench.chips.training.evaluate import OUT_OF_MEMORY, SHARE, Job, TrainingStep, checked_sequence, shape_of
 from workbench.chips.training.plan import METHODS, REASONS, WORDS, Layout, TrainingPlan, truth_values, uneven_stages
-from workbench.chips.training.time import seconds
+from workbench.chips.training.time import terms
 from workbench.chips.training.work import Work
 from workbench.errors import InputError
 from workbench.fabric import Cluster
@@ -190,7 +190,7 @@ def elasticities(
     shape_of(n, plan, global_batch, length)
     layout, tiny, found = Layout.of(plan, n, global_batch), 1e-20, {}
     for resource in RESOURCES:
-        time = seconds(Work.of(job.llm, layout, job.machine.scaled(resource, 1 + 1j * tiny), n, length), job.constants)
+        time, _ = terms(Work.of(job.llm, layout, job.machine.scaled(resource, 1 + 1j * tiny), n, length), job.constants)
         found[resource] = -np.imag(time) / tiny / np.real(time)
     return found
 
