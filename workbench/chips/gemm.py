@@ -193,13 +193,8 @@ def _shapes(rows: pl.DataFrame) -> list[str]:
 
 
 FORM = Form(
-    ("chip", "precision", "m", "source"),
-    ("k", "n", "peak", "tflops"),
-    lambda rows: asked(rows, _ask, lambda row: ["tflops"]),
-    ("tflops",),
-    calibrate=calibrate,
-    folds=folds,
+    ("chip", "precision", "m", "source"), ("k", "n", "peak", "tflops"), lambda rows: asked(rows, _ask, lambda row: ["tflops"]),
+    ("tflops",), calibrate=calibrate, folds=folds, leave_out=("shape",),
     groups=lambda rows, column: np.array(_shapes(rows)) if column == "shape" else rows[column].cast(pl.String).fill_null("").to_numpy(),
-    leave_out=("shape",),
-)
+)  # fmt: skip
 FORMS: dict[str, tuple[Form, ...]] = {"gemm": (FORM,)}  #: kinds of measured rows, and the forms of their files

@@ -55,10 +55,9 @@ def site(region: str | Site, **given: Any) -> Site:
 
     Parameters
     ----------
-    region : str or Site
-        A name that ``catalogue.region`` knows; a city or a country stands for the first of its regions.
-    **given : array_like or path
-        Figures of one's own, by the names of `Site`: they take the place of published ones. Of an hourly file of a grid the path will do.
+    region, **given : str or Site; array_like or path
+        A name that ``catalogue.region`` knows; a city or a country stands for the first of its regions. Figures of one's own, by the names
+        of `Site`: they take the place of published ones. Of an hourly file of a grid the path will do.
 
     Examples
     --------
@@ -143,15 +142,10 @@ def energy_bill(place: str | Site, it_power: ArrayLike, *, step: float = HOUR, c
         for energy, name in ((it_energy, "wue_l_per_kwh"), (joules, "grid_water_l_per_kwh"))
     )
     return EnergyBill(
-        it_energy=it_energy.sum(axis=-1),
-        energy=joules.sum(axis=-1),
-        electricity=(joules * (hourly["electricity_usd_per_kwh"] / KWH)).sum(axis=-1),
-        demand=_monthly_peaks(meter, step) * charge,
-        carbon_cost=emitted.sum(axis=-1) / TONNE * carbon_usd_per_t,
-        carbon=carbon,
-        water_on_site=on_site,
-        water_of_grid=of_grid,
-    )
+        it_energy=it_energy.sum(axis=-1), energy=joules.sum(axis=-1),
+        electricity=(joules * (hourly["electricity_usd_per_kwh"] / KWH)).sum(axis=-1), demand=_monthly_peaks(meter, step) * charge,
+        carbon_cost=emitted.sum(axis=-1) / TONNE * carbon_usd_per_t, carbon=carbon, water_on_site=on_site, water_of_grid=of_grid,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, repr=False)

@@ -56,16 +56,12 @@ TIMES = (*READ, "startup_s", "restart_s")
 CHECKPOINT = ("size_gb", "params_b", "n_chips", *TIMES)
 FORMS = (
     Form(
-        ("cause", "goodput_definition", "read_in_source", "source"),
-        NUMBERS,
+        ("cause", "goodput_definition", "read_in_source", "source"), NUMBERS,
         lambda rows: asked(rows, _goodput, lambda row: ["goodput_pct" if row["goodput_definition"] else "mttf_h"]),
         ("mttf_h", "goodput_pct"),
     ),
     Form(
-        ("system", "method", "storage", "source"),
-        CHECKPOINT,
-        lambda rows: asked(rows, _checkpoint, lambda row: ["save_total_s"]),
-        TIMES,
-        optional=(*CHECKPOINT[1:3], "startup_s"),
+        ("system", "method", "storage", "source"), CHECKPOINT, lambda rows: asked(rows, _checkpoint, lambda row: ["save_total_s"]),
+        TIMES, optional=(*CHECKPOINT[1:3], "startup_s"),
     ),
-)
+)  # fmt: skip

@@ -40,14 +40,6 @@ FOLDS = 12  #: in which tables are left out
 GROUP = ("kind", "operation", "chip", "ranks", "domains", "version")
 
 
-def links() -> pl.DataFrame:
-    """Of every chip of the catalogue: those that its links, or the host, join, their rate and that of its NIC [GB/s]."""
-    chips = [catalogue.chip(name) for name in catalogue.names("chips")]
-    columns = {"chip": [chip.name for chip in chips], "domain": [float(chip.near[0]) for chip in chips]}
-    columns |= {"scaleup_gb_per_s": [chip.near[1] / GIGA for chip in chips]}
-    return pl.DataFrame(columns | {"scaleout_gb_per_s": [(chip.scaleout_bandwidth or np.nan) / GIGA for chip in chips]}).fill_nan(None)
-
-
 def named(chips: pl.Series) -> pl.Series:
     """Names of the catalogue's rows of chips, which the constants are kept under; another chip keeps its own."""
     known = {}
@@ -69,7 +61,10 @@ def prepared(rows: pl.DataFrame) -> pl.DataFrame:
     """
     domains = (pl.col("n_gpus") / pl.col("scaleup_domain_gpus").fill_null(8)).ceil()  # 128 ranks on racks of 72 are two racks of 64
     own = pl.col(NAMED) if NAMED in rows.columns else pl.lit(None, pl.String)
-    data = rows.with_columns(chip=named(rows["chip"])).join(links(), on="chip", how="left", maintain_order="left")
+    chips = map(catalogue.chip, catalogue.names("chips"))
+    known = [(chip.name, chip.near[1] / GIGA, (chip.scaleout_bandwidth or np.nan) / GIGA) for chip in chips]
+    links = pl.DataFrame(known, schema=["chip", "scaleup_gb_per_s", "scaleout_gb_per_s"], orient="row").fill_nan(None)
+    data = rows.with_columns(chip=named(rows["chip"])).join(links, on="chip", how="left", maintain_order="left")
     data = data.with_columns(
         op=pl.col("collective").replace({"ep_dispatch_lowlat": EXPERTS[2], "ep_combine_lowlat": EXPERTS[3]}),
         top_k=pl.col("top_k").fill_null(1.0) if "top_k" in rows.columns else pl.lit(1.0),

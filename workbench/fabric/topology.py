@@ -121,17 +121,10 @@ def fat_tree(
     leaf_cables = np.where(leaves > 1, leaves * up, 0.0)
     spine_cables = np.where(two, 0.0, spine * k / 2)
     return Topology(
-        endpoints=n * p,
-        tiers=np.where(leaves <= 1, 1.0, np.where(two, 2.0, 3.0)),
-        leaf=leaves * p,
-        spine=spine * p,
-        core=core * p,
-        endpoint_cables=n * p,
-        leaf_cables=leaf_cables * p,
-        spine_cables=spine_cables * p,
-        bisection=n / 2 * share * rate * p,
+        endpoints=n * p, tiers=np.where(leaves <= 1, 1.0, np.where(two, 2.0, 3.0)), leaf=leaves * p, spine=spine * p, core=core * p,
+        endpoint_cables=n * p, leaf_cables=leaf_cables * p, spine_cables=spine_cables * p, bisection=n / 2 * share * rate * p,
         taper=share * np.ones_like(n),
-    )
+    )  # fmt: skip
 
 
 @takes(cubes=COUNT, side=COUNT, faces=COUNT)

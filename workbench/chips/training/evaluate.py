@@ -179,14 +179,9 @@ class Job:
         rate = global_batch * sequence / (time * n_chips)
         forward = llm.forward_flop_per_token(sequence / 2)
         step = TrainingStep(
-            feasible=why == 0,
-            why=why,
-            **vars(Seconds.of(time, self.half_width)),
-            tokens_per_second_per_chip=rate,
-            mfu=rate * 3 * forward / self.machine.peak,
-            hfu=rate * (3 + layout.full) * forward / self.machine.peak,
-            memory=used,
+            feasible=why == 0, why=why, **vars(Seconds.of(time, self.half_width)), tokens_per_second_per_chip=rate,
+            mfu=rate * 3 * forward / self.machine.peak, hfu=rate * (3 + layout.full) * forward / self.machine.peak, memory=used,
             unlimited=Seconds.of(np.where((why == 0) | (why == OUT_OF_MEMORY), took, np.inf), self.half_width),
             parts=parts() if detail else {},
-        )
+        )  # fmt: skip
         return spread(step, np.broadcast_shapes(why.shape, np.shape(took), np.shape(global_batch)))

@@ -204,17 +204,11 @@ def _groups(rows: pl.DataFrame, column: str) -> Any:
 
 
 _STEPS = Form(
-    measured.TEXT,
-    measured.NUMBERS,
-    measured.ask("step_s", "unlimited.seconds", "unlimited.low", "unlimited.high"),
-    measured.MEASURED,
-    measured.OPTIONAL,
-    value=lambda row, _: measured.step_from_rate(row),
-    calibrate=lambda rows: calibrated(rows, steps, of_steps),
-    refit=lambda rows: refitted(rows, steps),
-    groups=_groups,
-    leave_out=("configuration",),
-)
+    measured.TEXT, measured.NUMBERS, measured.ask("step_s", "unlimited.seconds", "unlimited.low", "unlimited.high"),
+    measured.MEASURED, measured.OPTIONAL, value=lambda row, _: measured.step_from_rate(row),
+    calibrate=lambda rows: calibrated(rows, steps, of_steps), refit=lambda rows: refitted(rows, steps),
+    groups=_groups, leave_out=("configuration",),
+)  # fmt: skip
 _MEMORY = replace(
     _STEPS,
     ask=measured.ask("mem_gb", "memory.total * 1e-9", "memory.low * 1e-9", "memory.high * 1e-9"),
@@ -224,9 +218,8 @@ _MEMORY = replace(
 )
 
 
-def _of_mlperf(form: Form) -> Form:
-    return replace(form, text=measured.MLPERF_TEXT, numbers=measured.MLPERF_NUMBERS, optional=())
-
-
 #: Kinds of measured rows, and the forms of their files: rows of runs, and results of MLPerf Training.
-FORMS = {"training": (_STEPS, _of_mlperf(_STEPS)), "training-memory": (_MEMORY, _of_mlperf(_MEMORY))}
+FORMS = {
+    kind: (form, replace(form, text=measured.MLPERF_TEXT, numbers=measured.MLPERF_NUMBERS, optional=()))
+    for kind, form in (("training", _STEPS), ("training-memory", _MEMORY))
+}

@@ -110,8 +110,7 @@ def training_run(
     global_batch, sequence, framework, version
         As `training_step`; of a batch that is not given, as published runs of so many tokens.
     evaluation, usd_per_chip_hour : array_like
-        Tokens evaluated a token trained, forward alone (1 for the reference of preference tuning, whose pairs both count as tokens); price
-        of a chip [USD/h].
+        Tokens evaluated a token trained, forward alone (1 for the reference of preference tuning: both of a pair count); price [USD/h].
     rollouts : (ServingPlan, Load), optional
         Of reinforcement learning: how replicas generate the samples whose tokens, those of prompts included, are trained on. Scoring
         counts as evaluation: 2 for a reference and the policy of before. Chips do both in turn and take the sum of both times.
@@ -161,19 +160,11 @@ def training_run(
     hours = seconds * n / 3600
     joules = hours * 3600 * power(cluster.chip, np.minimum(share, 1.0), np.minimum(share, 1.0)) if cluster.chip.tdp else None
     run = TrainingRun(
-        flop=flop,
-        useful_flop_per_s=rate,
-        seconds=seconds,
-        low=seconds * np.exp(-half),
+        flop=flop, useful_flop_per_s=rate, seconds=seconds, low=seconds * np.exp(-half),
         high=seconds * np.exp(half) * (1.0 if given.get("mfu") is not None or plan else catalogue.cost("training_hours_beside").ends[1]),
-        chip_hours=hours,
-        mfu=share,
-        utilisation=worked,
-        usd=hours * np.asarray(usd_per_chip_hour, dtype=float),
-        joules=joules,
-        memory=memory,
-        generation=made,
-    )
+        chip_hours=hours, mfu=share, utilisation=worked, usd=hours * np.asarray(usd_per_chip_hour, dtype=float), joules=joules,
+        memory=memory, generation=made,
+    )  # fmt: skip
     return replace(spread(run, whole), plan=used)
 
 
@@ -182,7 +173,8 @@ def _sped(llm: LLM, cluster: Cluster, n: int, tokens: float, plan: TrainingPlan 
     length = int(checked_sequence(llm, how["sequence"], one=True))
     unit = 2 ** max(int(np.log2(n)) - PARTS, 0)
     busy = n // unit * unit if plan is None else n
-    batch = how["global_batch"] or _batch(busy, BATCH * tokens**GROWTH / length)
+    odd = busy // (busy & -busy)  # times a power of two: sequences that the ranks of a job divide
+    batch = how["global_batch"] or odd * 2 ** max(round(float(np.log2(BATCH * tokens**GROWTH / length / odd))), 0)
     part, same = replace(cluster, n_chips=busy), {"sequence": length} | {k: how[k] for k in ("framework", "version")}
     reached, width = 1.0, 0.0
     if plan is None:
@@ -201,12 +193,6 @@ def _generated(llm: LLM, cluster: Cluster, plan: ServingPlan, load: Load) -> Any
     if not np.all(point.feasible):
         raise InputError(f"a replica that generates: {np.ravel(point.reason)[0]}")
     return point
-
-
-def _batch(n: int, wanted: float) -> int:
-    """Sequences near what is wanted that the ranks of a job divide: its odd part times a power of two."""
-    odd = n // (n & -n)
-    return odd * 2 ** max(round(float(np.log2(wanted / odd))), 0)
 
 
 def ask(rows: pl.DataFrame) -> list[Asked]:
