@@ -22,7 +22,6 @@ def calls() -> dict[str, Callable[[], Any]]:
     from workbench.energy.grid import Site
     from workbench.fleet.finance import npv
     from workbench.fleet.problem import Fleet
-    from workbench.fleet.vintages import replacement
     from workbench.uncertainty.scores import crps
     from workbench.uncertainty.summaries import bands, exceedance
     from workbench.units import DAY, HOUR
@@ -72,7 +71,7 @@ def calls() -> dict[str, Callable[[], Any]]:
         idle_power=300.0,
         pue=np.array([1.1, 1.3]),
         electricity_usd_per_kwh=np.array([[0.05], [0.1]]),
-        capital=rng.uniform(8000, 14000, 4),
+        price=rng.uniform(20_000, 40_000, (4, 1)),
         operations=500.0,
         supply=rng.uniform(1, 8, (4, 1)),
         power_limit=np.array([[1e4], [2e4]]),
@@ -109,10 +108,8 @@ def calls() -> dict[str, Callable[[], Any]]:
             llm("DeepSeek-R1"), gb300, chips.ServingPlan(8, "fp4", "fp8"), chips.Load(np.inf, 2048, 512, rate=[1.0, 4.0])
         ),
         "frontier of serving": lambda: (frontier.height, frontier.head(4), frontier.tail(4)),
-        "cheapest chip": lambda: (chips.cheapest_chip(frontier, slo), chips.break_even_price(frontier, slo, "B200", "H100")),
-        "small and large model": lambda: chips.routed(
-            0.1, 1.0, 0.6, 0.9, share=np.array([0.2, 0.7]), skill=0.5, cascade=True, router_cost=0.01
-        ),
+        "cheapest chip": lambda: chips.cheapest_chip(frontier, slo),
+        "small and large model": lambda: chips.routed(0.1, 1.0, 0.6, 0.9, share=np.array([0.2, 0.7]), skill=0.5, cascade=True),
         "watts of a chip": lambda: chips.power(chip("B200"), np.array([0.0, 0.5, 1.0]), 0.7),
         "collectives": lambda: [fabric.collective_time(op, sizes, tiers) for op in ("all_reduce", "all_gather", "alltoall")],
         "topologies": lambda: [t.frame() for t in (tree, fabric.dragonfly(16, 8, 8, 25e9))],
@@ -152,26 +149,25 @@ def calls() -> dict[str, Callable[[], Any]]:
             {"partitioned": float(sum(fleet.servers_needed([10.0, 50.0], 0.2))), "pooled": float(fleet.servers_needed(60.0, 0.2))},
         ),
         "fill of a fleet": lambda: fleet.backfill(week, 100.0, step=900.0, reaction=1800.0, switch=300.0, penalty=0.03),
-        "replacement": lambda: (
-            r := replacement(price_decline=0.33, energy_decline=0.3, running=[0.08, 0.4], rate=np.expm1(0.095), resale=0.5),
-            r.age,
-            r.cost,
+        "rent or own": lambda: (
+            o := fleet.rent_or_own("H100", rent=2.65, decline=0.2, depreciation=0.3, used=0.8, tax=0.21, debt=0.6, n=16, seed=5),
+            o.net_present_value,
+            o.cover,
+            o.break_even,
         )[1:],
         "money": lambda: (fleet.irr([-100.0, 30, 40, 50, 20]), npv(0.08, [-100.0, 30, 40, 50, 20]), fleet.annuity(1e6, 0.08, [3, 5])),
         "chip of one's own": lambda: fleet.in_house_chip(**own_chip, volume=[1e4, 1e5, 1e6]),
-        "outlook": lambda: (outlook.headline(12), outlook.binds(), outlook.shadow_prices()),
-        "drivers of demand": lambda: demand.drivers(4, n=128).sort("input"),
+        "outlook": lambda: (outlook.headline(12), outlook.binds(), outlook.worth_of_power()),
+        "drivers of demand": lambda: outlook.drivers(4).sort("input"),
         "hindcast": lambda: demand.hindcast(n=512),
         "uses from below": lambda: (used := demand.bottom_up(8, n=256), used.explained(), used.relative().mean(axis=-1))[1:],
-        "take-off": lambda: demand.takeoff(until=2030.0).frame().gather_every(40),
         "orders": lambda: (
             ordered := demand.order_plan(need, own_usd_per_quarter=1.0, lease_usd_per_quarter=2.2, lead=4),
             ordered.orders,
             ordered.regret(),
         )[1:],
-        "worth of waiting": lambda: demand.real_option(
-            need[-1], need[0], own_usd_per_quarter=1.0, lease_usd_per_quarter=2.5, premium_usd_per_quarter=0.1, bins=16
-        ),
+        "past of the market": lambda: (before := demand.past(n=512), before.revenue(), before.disclosed())[1:],
+        "cost of a sold hour": lambda: demand.long_run_cost(25e3, 0.3, wacc=0.1, life_years=5.0, decline=[0.0, 0.2], utilisation=0.85),
         "chip time of an agent": lambda: demand.chip_seconds(
             llm("Kimi-K2.5"), clusters[1], tokens * (1 / calls_an_hour), chips.ServingPlan(8, "fp8")
         ),

@@ -43,7 +43,7 @@ def test_declarations_are_read(cell):
         ("mfu: float = 0.4", r"comment is not '# \[unit\] meaning, range'"),
         ("mfu: list = [1]  # [1] share", "type list is not one of int, float, str, bool"),
         ("mfu: float = 1 / 3  # [1] share, 0..1", "not a plain value"),
-        ("mfu: float = 2.0  # [1] share, 0..1", "the default does not fit: mfu = 2.0: expected a number from 0 to 1"),
+        ("mfu: float = 2.0  # [1] share, 0..1", "line 1 of the parameters cell sets mfu = 2.0: expected a number from 0 to 1"),
         ('chip: str = "GB300"  # [name] accelerator, in chip', "unknown table 'chip'; nearest: chips"),
     ],
 )

@@ -73,7 +73,7 @@ def test_dispatch_to_experts_is_asked_and_its_bandwidth_read_as_a_time(tmp_path)
         "H200,8,4096,7168,8,fp8,320,,normal,dispatch,UCCL-EP,EFA,bottleneck NVLink,ok,x",
         "H200,8,128,7168,8,fp8,,77,low-latency,dispatch,UCCL-EP,EFA,RDMA,ok,x",
         "H200 SXM,8,128,7168,8,FP8,,77,low-latency,dispatch,UCCL-EP,EFA,RDMA,ok,x",
-        "unheard-of,8,128,7168,8,fp8,,77,low-latency,dispatch,x,x,RDMA,ok,x",
+        "MI999,8,128,7168,8,fp8,,77,low-latency,dispatch,x,x,RDMA,ok,x",
         "H200,8,128,,8,fp8,,77,low-latency,dispatch,x,x,RDMA,ok,x",
         ",8,128,7168,8,fp8,50,,normal,dispatch,x,x,RDMA,ok,x",
     )

@@ -4,7 +4,7 @@ from workbench.chips import gemm
 from workbench.chips.gemm import matrix_product
 from workbench.chips.serving import measured
 from workbench.chips.serving.evaluate import Load, ServingPlan, serving, serving_speed
-from workbench.chips.serving.frontier import SLO, break_even_price, cheapest_chip, slo_frontier, value_of
+from workbench.chips.serving.frontier import SLO, cheapest_chip, slo_frontier
 from workbench.chips.serving.routing import adapters, routed
 from workbench.chips.training import fit, run
 from workbench.chips.training.evaluate import training_step
@@ -16,7 +16,6 @@ from workbench.chips.watts import power
 FORMS = {**measured.FORMS, **fit.FORMS, **gemm.FORMS, **run.FORMS}  #: files of measured rows that what a chip does is scored on, by kind
 
 __all__ = [
-    "FORMS", "SLO", "Choices", "Load", "ServingPlan", "TrainingPlan", "adapters", "break_even_price", "cheapest_chip", "elasticities",
-    "matrix_product", "power", "routed", "search_layouts", "serving", "serving_speed", "slo_frontier", "training_run", "training_step",
-    "value_of",
+    "FORMS", "SLO", "Choices", "Load", "ServingPlan", "TrainingPlan", "adapters", "cheapest_chip", "elasticities", "matrix_product",
+    "power", "routed", "search_layouts", "serving", "serving_speed", "slo_frontier", "training_run", "training_step",
 ]  # fmt: skip

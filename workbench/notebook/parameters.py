@@ -41,6 +41,10 @@ class ParameterError(InputError):
         super().__init__("\n".join(problems))
 
 
+class _Misfit(InputError):
+    """A value that its own declaration does not allow."""
+
+
 @dataclass(frozen=True)
 class Parameter:
     """One declared parameter of a notebook."""
@@ -144,7 +148,10 @@ def declared(source: str) -> dict[str, Parameter]:
             parameter = _declaration(node, comments.get(node.end_lineno or node.lineno, ""))
             parameters[parameter.name] = parameter
         except InputError as error:
-            problems.append(f"line {node.lineno}, {line!r}: {error}")
+            wrong = isinstance(error, _Misfit)
+            problems.append(
+                f"line {node.lineno} of the parameters cell sets {error}" if wrong else f"line {node.lineno}, {line!r}: {error}"
+            )
     if problems:
         raise ParameterError(problems)
     return parameters
@@ -246,7 +253,7 @@ def _declaration(node: ast.stmt, comment: str) -> Parameter:
         **(limits or {}),
     )
     if problem := parameter.problem(default):
-        raise InputError(f"the default does not fit: {problem}")
+        raise _Misfit(problem)
     return parameter
 
 
