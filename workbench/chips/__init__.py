@@ -3,7 +3,7 @@
 from workbench.chips import gemm
 from workbench.chips.gemm import matrix_product
 from workbench.chips.serving import measured
-from workbench.chips.serving.evaluate import Load, ServingPlan, serving, serving_speed
+from workbench.chips.serving.evaluate import Load, ServingPlan, serving
 from workbench.chips.serving.frontier import SLO, cheapest_chip, slo_frontier
 from workbench.chips.serving.routing import adapters, routed
 from workbench.chips.training import fit, run
@@ -17,5 +17,5 @@ FORMS = {**measured.FORMS, **fit.FORMS, **gemm.FORMS, **run.FORMS}  #: files of 
 
 __all__ = [
     "FORMS", "SLO", "Choices", "Load", "ServingPlan", "TrainingPlan", "adapters", "cheapest_chip", "elasticities", "matrix_product",
-    "power", "routed", "search_layouts", "serving", "serving_speed", "slo_frontier", "training_run", "training_step",
+    "power", "routed", "search_layouts", "serving", "slo_frontier", "training_run", "training_step",
 ]  # fmt: skip

@@ -134,9 +134,8 @@ def power_chain(
 
     Parameters
     ----------
-    chip, n_chips : str or Chip; array_like
     drawn : array_like
-        Power of one chip [W]: by `chips.power` from its use, or `watts_chip` of `chips.slo_frontier`; at most its TDP.
+        Power of one chip [W]: by `chips.power` from its use, or `watts_chip` of `chips.slo_frontier`; at most its published TDP.
     cooled_by, wet_bulb, switches : str; array_like
         air, liquid or two-phase; wet-bulb temperature [degrees C]; scale-out switches over the power of nodes.
 
