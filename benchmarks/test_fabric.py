@@ -10,7 +10,7 @@ N = 200_000
 SIZES = np.geomspace(8, 1.6e10, N)
 
 
-@pytest.mark.benchmark(group="all-reduce over two tiers, every algorithm considered")
+@pytest.mark.benchmark(group="all-reduce over two tiers")
 def test_collective_time(benchmark):
     tiers = [Tier(8, 450e9, "scale-up", "H100"), Tier(64, 50e9, "InfiniBand")]
     benchmark.extra_info["cases"] = N
@@ -19,7 +19,7 @@ def test_collective_time(benchmark):
     assert t.seconds.shape == (N,)
 
 
-@pytest.mark.benchmark(group="all-reduce over two tiers, every algorithm considered")
+@pytest.mark.benchmark(group="all-reduce over two tiers")
 def test_nccl_tuning_restated(benchmark):
     """t = latency + bytes / bandwidth for ring, tree and NVLS tree in three protocols, the smallest taken (src/graph/tuning.cc)."""
     n, nodes, local, network = 512, 64, 370.8e9, 48e9

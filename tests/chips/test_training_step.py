@@ -83,8 +83,8 @@ def test_twice_the_rates_and_half_the_latencies_halve_the_step(tp, pp, cp, facto
         fast = fast.scaled(resource, factor)
     c = calibration.POOL.of(Origin(chip="H100", precision="bf16"))
     faster = c | {name: c[name] / factor for name in ("launch", "host", "fixed", "gather", "sync")}
-    before = step.seconds(Work.of(LLM, layout, slow, 64, 8192), c)
-    after = step.seconds(Work.of(LLM, layout, fast, 64, 8192), faster)
+    before = step.terms(Work.of(LLM, layout, slow, 64, 8192), c)[0]
+    after = step.terms(Work.of(LLM, layout, fast, 64, 8192), faster)[0]
     assert float(after) == pytest.approx(float(before) / factor, rel=1e-9)
 
 

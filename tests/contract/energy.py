@@ -75,30 +75,10 @@ CASES: list[Case] = [
         allow={"n_chips": ZERO, "drawn": ZERO, "switches": ZERO, "wet_bulb": SIGNED},
     ),
     Case(
-        "energy.power_chain",
-        lambda **given: energy.power_chain(H100, 8, cooled_by="air", wet_bulb=25.0, **given),
-        {"drawn": 600.0, "published_pue": 1.2},
-        {"drawn": (300, 600, 700), "published_pue": (1.1, 1.2, 1.3)},
-        allow={"drawn": ZERO},
-    ),
-    Case(
         "energy.Cooling.pue",
         lambda **given: energy.COOLINGS["air"].pue(**given),
         {"wet_bulb": 22.0, "load": 0.8},
         {"wet_bulb": (10, 22, 30), "load": (0.5, 0.8, 1)},
-        allow={"wet_bulb": SIGNED},
-    ),
-    Case(
-        "energy.Cooling.pue",
-        lambda load, published: energy.COOLINGS["air"].pue(22.0, load, published=published),
-        {"load": 0.8, "published": 1.2},
-        {"load": (0.5, 0.8, 1), "published": (1, 1.2, 1.4)},
-    ),
-    Case(
-        "energy.Cooling.pue",
-        lambda wet_bulb, published: energy.COOLINGS["air"].pue(series(wet_bulb, 10.0, 30.0), published=published),
-        {"wet_bulb": 22.0, "published": 1.2},
-        {"wet_bulb": (10, 22, 30), "published": (1, 1.2, 1.4)},
         allow={"wet_bulb": SIGNED},
     ),
     Case(

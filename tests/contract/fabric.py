@@ -17,13 +17,12 @@ SITES = {
     "distance": 1e6,
     "overlap": 0.25,
     "every": 4,
-    "window": 1e9,
 }
 SITES_MANY = {
     "gradient_bytes": (1e11, 8e11, 1e13), "step_seconds": (1.0, 8.0, 30.0), "sites": (1, 2, 8), "bandwidth": (1e9, 1e12, 1e13),
-    "distance": (0, 1e6, 5e6), "overlap": (0, 0.25, 1), "every": (1, 4, 500), "window": (1e6, 1e9, 1e12),
+    "distance": (0, 1e6, 5e6), "overlap": (0, 0.25, 1), "every": (1, 4, 500),
 }  # fmt: skip
-SITES_ALLOW = {"distance": ("zero",), "overlap": ("zero",), "bandwidth": ("infinite",), "window": ("infinite",)}
+SITES_ALLOW = {"distance": ("zero",), "overlap": ("zero",), "bandwidth": ("infinite",)}
 PRICES = {
     "switch_usd": 5e4,
     "optic_usd": 1e3,

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench import catalogue, chips, energy
-from workbench.energy import facility
 from workbench.energy.carbon import Carbon
+from workbench.energy.chain import cooling
 from workbench.energy.grid import Site
 from workbench.errors import InputError, UnknownName
 from workbench.units import DAY, HOUR, TONNE, YEAR
@@ -47,13 +47,6 @@ def test_pue_rises_with_heat_and_falls_with_load(wet_bulb, load, how):
     assert pue > 1
     assert energy.COOLINGS[how].pue(wet_bulb + 3, load) >= pue
     assert energy.COOLINGS[how].pue(wet_bulb, min(1.0, load * 1.5)) <= pue
-
-
-def test_a_published_pue_is_met_over_the_year():
-    wet_bulb = 12 + 12 * np.cos(2 * np.pi * np.arange(8766) / 8766)
-    pue = energy.COOLINGS["air"].pue(wet_bulb, published=np.array([1.12, 1.43]))
-    assert pue.mean(axis=-1) == pytest.approx([1.12, 1.43])
-    assert pue.shape == (2, 8766)
 
 
 def test_scaling_power_and_price_against_each_other_leaves_the_bill():
@@ -138,11 +131,10 @@ def test_figures_of_ones_own_take_the_place_of_published_ones():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: facility.cooling("ice"), "unknown cooling 'ice'"),
+        (lambda: cooling("ice"), "unknown cooling 'ice'"),
         (lambda: chain(n_chips=-1), "n_chips = -1"),
         (lambda: chain(drawn=900.0), "drawn = 900: a chip draws at most its TDP, 700 W of H100; expected 0 or more and at most 700"),
         (lambda: energy.COOLINGS["air"].pue(10, 0), "load = 0"),
-        (lambda: energy.COOLINGS["air"].pue(np.ones(3), published=0.9), "published = 0.9"),
         (lambda: energy.energy_bill(Site("x", 0, 0, 1), 1e6), "it_power: expected an array whose last axis is time"),
         (lambda: energy.energy_bill(Site("x", 0, 0, 0.9), [1e6]), "pue = 0.9"),
         (lambda: energy.energy_bill(Site("x", 0, 0, 1, carbon_free_share=2), [1e6]), "carbon_free_share = 2"),

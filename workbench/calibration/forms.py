@@ -6,7 +6,7 @@ A row becomes the arguments of a public function and nothing else. The call is p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from workbench import catalogue
+from workbench import catalogue, errors
+from workbench.errors import InputError
 from workbench.llm import LLM
+
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,19 @@ class Form:
     folds: Callable[[pl.DataFrame, NDArray[Any]], Iterator[tuple[NDArray[np.intp], dict[str, pl.DataFrame] | None]]] | None = None
     groups: Callable[[pl.DataFrame, str], NDArray[Any]] = lambda rows, column: rows[column].cast(pl.String).fill_null("").to_numpy()
     leave_out: tuple[str, ...] = ()  #: what may be left out beside columns
+
+
+def asked(rows: pl.DataFrame, read: Callable[[Row], tuple[Row, Any]], expected: Callable[[Row], Iterable[str]]) -> list[Asked]:
+    """What `read` makes of each row, a call and what of its result is read by quantity, or why it cannot."""
+    found = []
+    for position, row in enumerate(rows.iter_rows(named=True)):
+        try:
+            what, reads = read(row)
+            found += [Asked(position, quantity, what, *paths) for quantity, paths in reads.items()]
+        except (ValueError, LookupError, TypeError, ArithmeticError) as error:  # ours among them
+            why = str(error) if isinstance(error, InputError) else errors.said(error)
+            found += [Asked(position, quantity, skipped=why) for quantity in expected(row)]
+    return found
 
 
 def said(llm: LLM) -> Any:

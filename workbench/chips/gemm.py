@@ -15,11 +15,10 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
-from workbench.arrays import Arrays
-from workbench.calibration import crossval, evidence
-from workbench.calibration.crossval import Study
-from workbench.calibration.evidence import Evidence, Index
-from workbench.calibration.forms import Asked, Form
+from workbench.arrays import Array, Arrays
+from workbench.calibration import crossval
+from workbench.calibration.evidence import Evidence, Index, half_width
+from workbench.calibration.forms import Form, Row, asked
 from workbench.calibration.pool import Constant, Fit, Level, Pool, Predict
 from workbench.catalogue import Chip
 from workbench.checks import POSITIVE, takes
@@ -27,12 +26,10 @@ from workbench.chips import operators
 from workbench.chips.training.constants import Origin
 from workbench.errors import InputError
 
-Array = NDArray[np.float64]
 ERRORS, INDEX = "calibration/gemm_errors", "calibration/gemm_evidence"
 OTHERS = "another chip or precision"  #: case of the interval where no product of a chip and precision was measured
 NOISE = 0.1
-#: Products of a chip and precision that are fitted, or more.
-LEAST = 8
+LEAST = 8  #: products of a chip and precision that are fitted, or more
 POOL = Pool(
     "calibration/gemm",
     (
@@ -73,19 +70,19 @@ def matrix_product(chip: str | Chip, m: ArrayLike, n: ArrayLike, k: ArrayLike, *
     514
     """
     chip = catalogue.chip(chip)
-    peak, near = chip.peak(precision), _nearest(chip, precision)
+    peak, near = chip.peak(precision), _nearest(chip, precision, catalogue.made_of(INDEX, Index))
     c = POOL.of(_origin(near))
     m, n, k = (np.asarray(x, dtype=float) for x in (m, n, k))
     seconds = np.asarray(operators.matrix_product(m, n, k, peak * c["efficiency"], tail=c["tail"], depth=c["depth"]))
     rate = 2 * m * n * k / seconds
     own = f"{chip.name}|{precision}" if near.distance == 0 else OTHERS
-    spread = np.exp(evidence.half_width(ERRORS, [own, OTHERS]))
+    spread = np.exp(half_width(ERRORS, [own, OTHERS]))
     return Product(seconds, rate, rate / spread, rate * spread, near)
 
 
-def _nearest(chip: Chip, precision: str) -> Evidence:
+def _nearest(chip: Chip, precision: str, index: Index) -> Evidence:
     said = {"vendor": chip.vendor, "chip": chip.name, "precision": precision}
-    return catalogue.made_of(INDEX, Index).nearest(said, WEIGHTS, {"chip": _namesakes})
+    return index.nearest(said, WEIGHTS, {"chip": _namesakes})
 
 
 def _namesakes(said: str, cells: NDArray[Any]) -> Array:
@@ -96,7 +93,7 @@ def _origin(near: Evidence) -> Origin:
     return Origin(near.index.cell(near, "chip"), near.index.cell(near, "precision"))
 
 
-def shape(row: dict[str, Any]) -> tuple[float, float, float] | None:
+def shape(row: Row) -> tuple[float, float, float] | None:
     """m, n and k of a row; None where it states no product."""
     m = row["m"] or ""
     known = re.fullmatch("[0-9]{1,9}", m) and all(0 < (row[name] or 0) <= 1e9 for name in ("n", "k"))
@@ -108,40 +105,31 @@ def _chip(name: str | None) -> Chip:
     return catalogue.chip(re.sub(r" device\b| *\(.*", "", name or ""))
 
 
-def ask(rows: pl.DataFrame) -> list[Asked]:
-    """The call for each row. Not told apart: layout, whether it adds to its result. A device of half the peak does half a chip's work."""
-    found = []
-    for position, row in enumerate(rows.iter_rows(named=True)):
-        if (sizes := shape(row)) is None:
-            found.append(Asked(position, "tflops", skipped="no matrix product: m, n and k are not stated"))
-            continue
-        try:
-            chip = _chip(row["chip"])
-            scale = f" * {(row['peak'] or 0) / chip.peak(row['precision']) or 1e12:.17g}"
-        except InputError as error:
-            found.append(Asked(position, "tflops", skipped=str(error)))
-            continue
-        arguments = {"chip": chip.name, **dict(zip("mnk", sizes, strict=True)), "precision": row["precision"]}
-        read = (f"{end}{scale}" for end in ("flop_per_s", "low", "high"))
-        found.append(Asked(position, "tflops", {"call": "chips.matrix_product", "arguments": arguments}, *read))
-    return found
+def _ask(row: Row) -> tuple[Row, Any]:
+    """The call for a row. Not told apart: layout, whether it adds to its result. A device of half the peak does half a chip's work."""
+    if (sizes := shape(row)) is None:
+        raise InputError("no matrix product: m, n and k are not stated")
+    chip = _chip(row["chip"])
+    scale = f" * {(row['peak'] or 0) / chip.peak(row['precision']) or 1e12:.17g}"
+    arguments = {"chip": chip.name, **dict(zip("mnk", sizes, strict=True)), "precision": row["precision"]}
+    return {"call": "chips.matrix_product", "arguments": arguments}, {"tflops": [f"{end}{scale}" for end in ("flop_per_s", "low", "high")]}
 
 
 def _systems(rows: pl.DataFrame) -> list[pl.DataFrame]:
     """Products of each chip and precision with `LEAST` or more, with their positions."""
-    known, chips = [], []
-    for row in rows.iter_rows(named=True):
+
+    def named(row: Row) -> str | None:
         try:
-            chips.append(_chip(row["chip"]).name)
-            known.append(shape(row) is not None and min(row["tflops"] or 0, row["peak"] or 0) > 0)
+            return _chip(row["chip"]).name if shape(row) and min(row["tflops"] or 0, row["peak"] or 0) > 0 else None
         except InputError:
-            chips.append("")
-            known.append(False)
-    products = rows.with_row_index("position").with_columns(chip=pl.Series(chips, dtype=pl.String)).filter(pl.Series(known))
+            return None
+
+    chips = pl.Series([named(row) for row in rows.iter_rows(named=True)], dtype=pl.String)
+    products = rows.with_row_index("position").with_columns(chip=chips).drop_nulls("chip")
     return [part for _, part in products.group_by("chip", "precision", maintain_order=True) if part.height >= LEAST]
 
 
-def _study(rows: pl.DataFrame) -> Study:
+def _study(rows: pl.DataFrame) -> crossval.Study:
     """Measured rates of products of one chip and precision, and their model."""
     sizes = np.array([shape(row) for row in rows.iter_rows(named=True)], dtype=float)
     fastest = rows["peak"].cast(pl.Float64).to_numpy()
@@ -155,7 +143,9 @@ def _study(rows: pl.DataFrame) -> Study:
 
         return predict
 
-    return Study(POOL, [Origin(*one) for one in rows.select("chip", "precision").iter_rows()], rows["tflops"].to_numpy(), part, NOISE)
+    return crossval.Study(
+        POOL, [Origin(*one) for one in rows.select("chip", "precision").iter_rows()], rows["tflops"].to_numpy(), part, NOISE
+    )
 
 
 def _fit(rows: pl.DataFrame) -> Fit:
@@ -178,12 +168,11 @@ def calibrate(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
     fits = [(part, _fit(part)) for part in _systems(rows)]
     made = _tables(fits)
     cases, others = [], [np.zeros(0)]
-    for part, said in zip((part for part, _ in fits), made["gemm_evidence"].iter_rows(named=True), strict=True):
-        study, at = _study(part), np.arange(part.height)
-        cases.append((f"{said['chip']}|{said['precision']}", study.errors(_shapes(part))))
-        rest = [(one, fit) for one, fit in fits if one is not part]
-        if rest:
-            near = Index(_tables(rest)["gemm_evidence"]).nearest({name: said[name] for name in WEIGHTS}, WEIGHTS, {"chip": _namesakes})
+    for part, _ in fits:
+        study, at, name, precision = _study(part), np.arange(part.height), part["chip"][0], part["precision"][0]
+        cases.append((f"{name}|{precision}", study.errors(_shapes(part))))
+        if rest := [(one, fit) for one, fit in fits if one is not part]:
+            near = _nearest(catalogue.chip(name), precision, Index(_tables(rest)["gemm_evidence"]))
             logs = study.part(at)(rest[int(near.order[0])][1].logs([_origin(near)] * at.size)) - np.log(study.values)
             others.append(np.sort(logs)[:: max(1, at.size // 20)])  # systems count alike
     return made | {"gemm_errors": crossval.error_table([*cases, (OTHERS, np.concatenate(others))])}
@@ -204,14 +193,8 @@ def _shapes(rows: pl.DataFrame) -> list[str]:
 
 
 FORM = Form(
-    ("chip", "precision", "m", "source"),
-    ("k", "n", "peak", "tflops"),
-    ask,
-    ("tflops",),
-    calibrate=calibrate,
-    folds=folds,
+    ("chip", "precision", "m", "source"), ("k", "n", "peak", "tflops"), lambda rows: asked(rows, _ask, lambda row: ["tflops"]),
+    ("tflops",), calibrate=calibrate, folds=folds, leave_out=("shape",),
     groups=lambda rows, column: np.array(_shapes(rows)) if column == "shape" else rows[column].cast(pl.String).fill_null("").to_numpy(),
-    leave_out=("shape",),
-)
-#: Kinds of measured rows, and the forms of their files.
-FORMS: dict[str, tuple[Form, ...]] = {"gemm": (FORM,)}
+)  # fmt: skip
+FORMS: dict[str, tuple[Form, ...]] = {"gemm": (FORM,)}  #: kinds of measured rows, and the forms of their files

@@ -14,10 +14,8 @@ from typing import Any
 
 import numpy as np
 
-#: Half a wave: output elements of half the 128 x 128 tiles that 132 processors compute at once.
-HALF_WAVE = 132 * 128 * 128 / 2
-#: Share of the arithmetic of flash attention's forward that its backward takes: scores are computed again [Dao, 2023].
-FLASH_BACKWARD = 2.5
+HALF_WAVE = 132 * 128 * 128 / 2  #: half a wave: output elements of half the 128 x 128 tiles that 132 processors compute at once
+FLASH_BACKWARD = 2.5  #: share of the arithmetic of flash attention's forward that its backward takes: scores are computed again [Dao, 2023]
 
 Number = Any  #: a number or array, real, or complex for derivatives
 

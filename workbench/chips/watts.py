@@ -51,11 +51,8 @@ def power(chip: Chip | str, compute: ArrayLike, memory: ArrayLike) -> NDArray[np
     Parameters
     ----------
     chip : Chip or str
-        A chip or its name.
-    compute : array_like
-        Arithmetic over the dense peak of the format it runs in, 0 to 1.
-    memory : array_like
-        Bytes moved over the memory bandwidth, 0 to 1.
+    compute, memory : array_like
+        Arithmetic over the dense peak of the format it runs in, and bytes moved over the memory bandwidth, 0 to 1.
 
     Examples
     --------

@@ -6,17 +6,16 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from workbench.arrays import Arrays, broadcast
+from workbench.arrays import Array, Arrays, broadcast
 from workbench.checks import LIFE_YEARS, NOT_NEGATIVE, Rule, number, one_of, takes
 from workbench.errors import InputError
 from workbench.units import YEAR
 
 #: How carbon is counted: average mix of the grid, the plant that answers one more watt, after contracts, or making of the equipment.
 Account = Literal["location", "marginal", "market", "embodied"]
-#: Of a kilowatt-hour; the dirtiest grids emit about 1,000 g.
-INTENSITY = Rule(least=0.0, most=5000.0, unit="g/kWh")
+INTENSITY = Rule(least=0.0, most=5000.0, unit="g/kWh")  #: of a kilowatt-hour; the dirtiest grids emit about 1,000 g
 
 
 @dataclass(frozen=True, repr=False)
@@ -24,7 +23,7 @@ class Carbon(Arrays):
     """Kilograms of CO2 equivalent under one account; adding two accounts is refused, because their sum means nothing."""
 
     account: Account
-    kg: NDArray[np.float64]
+    kg: Array
 
     def __post_init__(self) -> None:
         one_of("account", self.account, get_args(Account))
@@ -47,21 +46,14 @@ def embodied_carbon(kg: ArrayLike, seconds: ArrayLike, *, life_years: ArrayLike,
     """Share of the carbon of making a machine that falls on `seconds` of its use.
 
     kg seconds / (life share_used): what stands idle is borne by what works.
+    Source: Luccioni, Viguier, Ligozat (2022), "Estimating the Carbon Footprint of BLOOM", section 3.2, arXiv:2211.02001.
 
     Parameters
     ----------
-    kg : array_like
-        Carbon of making the machine.
-    seconds : array_like
-        Time in use.
-    life_years : array_like
-        Whole life, above 0 and at most 100.
-    share_used : array_like
-        Share of its life in which it works, above 0 and at most 1.
-
-    References
-    ----------
-    .. [1] Luccioni, Viguier, Ligozat (2022), "Estimating the Carbon Footprint of BLOOM", section 3.2, arXiv:2211.02001.
+    kg, seconds : array_like
+        Carbon of making the machine [kg]; time in use [s].
+    life_years, share_used : array_like
+        Whole life, above 0 and at most 100; share of it in which the machine works, above 0 and at most 1.
 
     Examples
     --------

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from workbench import catalogue
-from workbench.arrays import Arrays, broadcast
+from workbench.arrays import Array, Arrays, broadcast
 from workbench.checks import ELECTRICITY, NOT_NEGATIVE, PUE, SHARE, Rule, check_fields, number, takes
 from workbench.energy.carbon import INTENSITY, Carbon
 from workbench.energy.sites import figures
@@ -18,8 +18,7 @@ from workbench.errors import InputError, UnknownName
 from workbench.readers import hourly
 from workbench.units import GRAM, HOUR, KILO, KWH, TONNE, YEAR
 
-#: Price of carbon; the social cost of it is put at 50 to 2,000 USD a tonne.
-CARBON_PRICE = Rule(least=0.0, most=1e4, unit="USD/t")
+CARBON_PRICE = Rule(least=0.0, most=1e4, unit="USD/t")  #: price of carbon; the social cost of it is put at 50 to 2,000 USD a tonne
 WATER = Rule(least=0.0, most=100.0, unit="L/kWh")
 NEEDED = ("electricity_usd_per_kwh", "carbon_g_per_kwh", "pue")  #: figures that no site can do without
 #: Figures of a site that may change from hour to hour.
@@ -51,19 +50,14 @@ def site(region: str | Site, **given: Any) -> Site:
     """The cloud region `region` as a `Site`: price, carbon, PUE and water as published for it, its zone or its grid, else estimated.
 
     `sites` tells which is which, and how wrong each may be. A `Site` is itself.
+    Raises `InputError` where the price, the carbon or the PUE of a region of one's own is not given and nothing is there to estimate it
+    by: all that is missing, at once; `UnknownName` for a name that `Site` does not have.
 
     Parameters
     ----------
-    region : str or Site
-        A name that ``catalogue.region`` knows; a city or a country stands for the first of its regions.
-    **given : array_like or path
-        Figures of one's own, by the names of `Site`: they take the place of published ones. Of an hourly file of a grid the path will do.
-
-    Raises
-    ------
-    InputError
-        Where the price, the carbon or the PUE of a region of one's own is not given and nothing is there to estimate it by: all that is
-        missing, at once. For a name that `Site` does not have.
+    region, **given : str or Site; array_like or path
+        A name that ``catalogue.region`` knows; a city or a country stands for the first of its regions. Figures of one's own, by the names
+        of `Site`: they take the place of published ones. Of an hourly file of a grid the path will do.
 
     Examples
     --------
@@ -91,44 +85,33 @@ def site(region: str | Site, **given: Any) -> Site:
 class EnergyBill(Arrays):
     """What a time of operation takes from the grid; sums over the last axis (time) of the power given."""
 
-    it_energy: NDArray[np.float64]  #: [J]
-    energy: NDArray[np.float64]  #: at the meter [J]
-    electricity: NDArray[np.float64]  #: [USD]
-    demand: NDArray[np.float64]  #: demand charge [USD]
-    carbon_cost: NDArray[np.float64]  #: carbon price on location-based carbon [USD]
+    it_energy: Array  #: [J]
+    energy: Array  #: at the meter [J]
+    electricity: Array  #: [USD]
+    demand: Array  #: demand charge [USD]
+    carbon_cost: Array  #: carbon price on location-based carbon [USD]
     carbon: dict[str, Carbon]  #: by account; those the site states
-    water_on_site: NDArray[np.float64] | None  #: [L]
-    water_of_grid: NDArray[np.float64] | None  #: [L]
+    water_on_site: Array | None  #: [L]
+    water_of_grid: Array | None  #: [L]
 
     @property
-    def money(self) -> NDArray[np.float64]:
+    def money(self) -> Array:
         """All that is paid [USD]."""
         return self.electricity + self.demand + self.carbon_cost
 
 
 @takes(it_power=Rule(least=0.0, last="time"), step=Rule(above=0.0, one=True), carbon_usd_per_t=CARBON_PRICE)
 def energy_bill(place: str | Site, it_power: ArrayLike, *, step: float = HOUR, carbon_usd_per_t: ArrayLike = 0.0) -> EnergyBill:
-    """Money, carbon and water of an IT load at a site.
+    """Money, carbon and water of an IT load at a site: arrays of the shape of `it_power` and the site without the last axis.
+
+    Source: Li et al. (2023), "Making AI Less Thirsty", section 2, arXiv:2304.03271: water on site of IT energy, of the grid of all energy.
 
     Parameters
     ----------
-    place : str or Site
-        Hourly figures (price, carbon, PUE) broadcast against the time axis.
-    it_power : array_like, shape (..., time)
-        [W]
-    step : float
-        Length of a step of time [s].
-    carbon_usd_per_t : array_like
-        Price of a tonne of CO2 equivalent, on location-based carbon; broadcast against the result.
-
-    Returns
-    -------
-    EnergyBill
-        Arrays of the shape of `it_power` and the site without the last axis.
-
-    References
-    ----------
-    .. [1] Li et al. (2023), "Making AI Less Thirsty", section 2, arXiv:2304.03271: water on site of IT energy, of the grid of all energy.
+    place, it_power : str or Site; array_like, shape (..., time)
+        Hourly figures (price, carbon, PUE) broadcast against the time axis of the power [W].
+    step, carbon_usd_per_t : float; array_like
+        Length of a step of time [s]; price of a tonne of CO2 equivalent, on location-based carbon, broadcast against the result.
 
     Examples
     --------
@@ -159,28 +142,23 @@ def energy_bill(place: str | Site, it_power: ArrayLike, *, step: float = HOUR, c
         for energy, name in ((it_energy, "wue_l_per_kwh"), (joules, "grid_water_l_per_kwh"))
     )
     return EnergyBill(
-        it_energy=it_energy.sum(axis=-1),
-        energy=joules.sum(axis=-1),
-        electricity=(joules * (hourly["electricity_usd_per_kwh"] / KWH)).sum(axis=-1),
-        demand=_monthly_peaks(meter, step) * charge,
-        carbon_cost=emitted.sum(axis=-1) / TONNE * carbon_usd_per_t,
-        carbon=carbon,
-        water_on_site=on_site,
-        water_of_grid=of_grid,
-    )
+        it_energy=it_energy.sum(axis=-1), energy=joules.sum(axis=-1),
+        electricity=(joules * (hourly["electricity_usd_per_kwh"] / KWH)).sum(axis=-1), demand=_monthly_peaks(meter, step) * charge,
+        carbon_cost=emitted.sum(axis=-1) / TONNE * carbon_usd_per_t, carbon=carbon, water_on_site=on_site, water_of_grid=of_grid,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, repr=False)
 class Curtailment(Arrays):
     """Standing still for a share of the hours, over the energy that the load would take in all hours; the share is the last axis."""
 
-    share: NDArray[np.float64]  #: of the hours in which the load stands still
-    saved: NDArray[np.float64]  #: energy money saved [USD/kWh]
-    lost: NDArray[np.float64]  #: value of the work not done [USD/kWh]
-    threshold: NDArray[np.float64]  #: price above which the load stands still [USD/kWh]
+    share: Array  #: of the hours in which the load stands still
+    saved: Array  #: energy money saved [USD/kWh]
+    lost: Array  #: value of the work not done [USD/kWh]
+    threshold: Array  #: price above which the load stands still [USD/kWh]
 
     @property
-    def value(self) -> NDArray[np.float64]:
+    def value(self) -> Array:
         """Saved less lost [USD/kWh]; negative where standing still does not pay."""
         return self.saved - self.lost
 
@@ -199,14 +177,12 @@ def curtailment(
     idle_power: ArrayLike = 0.0,
     deferred: bool = False,
 ) -> Curtailment:
-    """Value of curtailing a load in the dearest `share` of the hours.
+    """Value of curtailing a load in the dearest `share` of the hours: arrays of shape (..., k).
 
     Parameters
     ----------
-    electricity_usd_per_kwh : array_like, shape (..., hours)
-        What a kilowatt-hour costs in each hour, carbon price included.
-    share : array_like, shape (k,)
-        Shares of the hours, 0 to 1.
+    electricity_usd_per_kwh, share : array_like, shape (..., hours); array_like, shape (k,)
+        What a kilowatt-hour costs in each hour, carbon price included; shares of the hours, 0 to 1.
     work_usd_per_kwh : array_like
         What the work of one kilowatt-hour at the meter is worth while it runs: rent of the machines over the power they draw, where the
         work is lost, or what its delay costs, where it is only put off.
@@ -214,11 +190,6 @@ def curtailment(
         Power while standing still over power at work, 0 to 1; work that is deferred takes its full power all the same.
     deferred : bool
         Whether the work is done later, so that its energy is bought after all, at the mean price of the hours in which the load runs.
-
-    Returns
-    -------
-    Curtailment
-        Arrays of shape (..., k).
 
     Examples
     --------
@@ -242,7 +213,7 @@ def curtailment(
     return Curtailment(share=k, saved=saved, lost=k * value, threshold=dearest[..., whole])
 
 
-def _monthly_peaks(power: NDArray[np.float64], step: float) -> NDArray[np.float64]:
+def _monthly_peaks(power: Array, step: float) -> Array:
     """Sum of the highest power of each month [W]; a part of a month counts for its part."""
     month = YEAR / 12
     number_of = np.floor(np.arange(power.shape[-1]) * step / month + 1e-9)  # the month in which each step begins

@@ -8,14 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.arrays import Arrays, broadcast
+from workbench.arrays import Array, Arrays, broadcast
 from workbench.checks import NOT_NEGATIVE, SHARE, Rule, takes, to_shape
 from workbench.energy.carbon import Carbon
 from workbench.energy.grid import CARBON_PRICE, Site, site
 from workbench.errors import InputError
 from workbench.units import GRAM, HOUR, KWH, TONNE
 
-Array = NDArray[np.float64]
 MOST = 10  #: groups of regions that reach the same ones, where room is limited: each doubles the work
 LIMIT = Rule(least=0.0, infinite=True, apart=True)
 
@@ -35,24 +34,16 @@ def carbon_free(load: ArrayLike, bought: ArrayLike, grid_share: ArrayLike = 0.0)
     """Carbon-free share of a load under a commitment, matched over the year and matched hourly.
 
     hourly = sum(m + (load - m) g) / sum(load), m = min(load, bought); annual = b + (1 - b) g, b = min(sum(bought) / sum(load), 1)
+    Where there is no load, or nothing is bought, shares are 1 and the surplus is 0.
+    Source: Google (2021), "24/7 Carbon-Free Energy: Methodologies and Metrics", section 2 (CFE score).
 
     Parameters
     ----------
     load : array_like, shape (..., time)
         Power drawn at the meter [W].
-    bought : array_like
-        Power of the carbon-free plants contracted for it [W]; broadcasts against `load`.
-    grid_share : array_like
-        Carbon-free share of what the grid gives in each step, 0 to 1; broadcasts against `load`.
-
-    Returns
-    -------
-    CarbonFree
-        Where there is no load, or nothing is bought, shares are 1 and the surplus is 0.
-
-    References
-    ----------
-    .. [1] Google (2021), "24/7 Carbon-Free Energy: Methodologies and Metrics", section 2 (CFE score).
+    bought, grid_share : array_like
+        Power of the carbon-free plants contracted for it [W], and carbon-free share of what the grid gives in each step, 0 to 1; broadcast
+        against `load`.
 
     Examples
     --------
@@ -103,26 +94,19 @@ def move_load(
     """The cheapest places for work in each hour, where a share of it may go to any region within `limit` of its own.
 
     Regions are filled in the order of their cost. What k of them take together is a least cut: over sets of regions, what is outside
-    the set and the room that the set reaches in the k; this is a polymatroid, on which filling in order is optimal [1]_.
+    the set and the room that the set reaches in the k; this is a polymatroid, on which filling in order is optimal.
+    Source: Edmonds (1970), "Submodular functions, matroids, and certain polyhedra".
 
     Parameters
     ----------
-    places : sequence of str or Site
-        Regions; hourly prices, carbon and PUE have the hours of `load`.
-    load : array_like, shape (..., regions, hours)
-        IT power of each region before [W].
+    places, load : sequence of str or Site; array_like, shape (..., regions, hours)
+        Regions, whose hourly prices, carbon and PUE have the hours of `load`; IT power of each before [W].
     share, carbon_usd_per_t : array_like, shape (...)
         Of the work of each region that may move; what counts with the price of electricity.
     capacity : array_like, shape (regions, 1) or (regions, hours)
         Most IT power of each region, at least its load [W].
-    round_trip, limit : array_like, shape (regions, regions); float
-        From where work is to where it may go, and the longest that it bears [s].
-    step : float
-        Length of a step of time [s].
-
-    References
-    ----------
-    .. [1] Edmonds (1970), "Submodular functions, matroids, and certain polyhedra".
+    round_trip, limit, step : array_like, shape (regions, regions); float; float
+        From where work is to where it may go, the longest that it bears, and the length of a step of time [s].
 
     Examples
     --------

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from workbench import catalogue
-from workbench.arrays import Arrays
+from workbench.arrays import Array, Arrays
 from workbench.catalogue import Chip, Cost
 from workbench.checks import NOT_NEGATIVE, SHARE, Rule, check_fields, takes
 from workbench.errors import InputError
@@ -18,8 +18,8 @@ from workbench.errors import InputError
 class ServerPower(Arrays):
     """IT power a chip with its share of the server; arrays broadcast over the arguments of `server_power`."""
 
-    rated: NDArray[np.float64]  #: what power and cooling are provisioned for [W]
-    average: NDArray[np.float64]  #: averaged over busy and idle hours [W]
+    rated: Array  #: what power and cooling are provisioned for [W]
+    average: Array  #: averaged over busy and idle hours [W]
 
     def __post_init__(self) -> None:
         check_fields(self, rated=NOT_NEGATIVE, average=NOT_NEGATIVE)
@@ -76,6 +76,8 @@ def server_power(
     """IT power a chip, to first order: linear between idle and busy.
 
     rated = TDP * ratio; average = rated * (idle_share + (busy_share - idle_share) * utilisation)
+    Raises `InputError` for a chip without published TDP, and an idle share above the busy one.
+    Source: Epoch AI, training-cost-trends: server power ratios and average shares; arXiv:2506.14551: .76 measured on 8x H100.
 
     Parameters
     ----------
@@ -83,11 +85,7 @@ def server_power(
         Share of the hours in which the chip works, 0 to 1.
     ratio, busy_share, idle_share : array_like, optional
         Rated power of the server over the TDP of its chips; average power over rated power of a server that works and of an idle one, at
-        most that. The catalogue's constants if not given. Raises `InputError` for a chip without published TDP.
-
-    References
-    ----------
-    .. [1] Epoch AI, training-cost-trends: server power ratios and average shares. .. [2] arXiv:2506.14551: .76 measured on 8x H100.
+        most that. The catalogue's constants if not given.
 
     Examples
     --------

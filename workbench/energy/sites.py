@@ -7,13 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from workbench import catalogue
+from workbench.arrays import Array
 from workbench.catalogue import Grid, Region
 from workbench.units import KILO, great_circle
 
-Array = NDArray[np.float64]
 TEMPERATE = 40.0  #: latitude from which polewards the weather asks for no more overhead [degrees]
 #: What the columns of `sites` show of a region, beside its figures.
 SHOWN = ("provider", "place", "country", "grid", "latitude", "longitude", "climate", "carbon_free_matching")
@@ -70,9 +69,8 @@ def figures(row: Region) -> dict[str, Figure | None]:
         "marginal_carbon_g_per_kwh": {"zone": row.carbon_marginal_g_per_kwh, "grid": marginal},
         "carbon_free_share": {"region": row.carbon_free_share},
     }
-    found = {"electricity_usd_per_kwh": price_of(grid, row.latitude, row.longitude)} | {
-        name: _read(name, at) for name, at in places.items()
-    }
+    price = price_of(grid, row.latitude, row.longitude)
+    found = {"electricity_usd_per_kwh": price} | {name: _read(name, at) for name, at in places.items()}
     for name, constant in (("pue", "pue"), ("wue_l_per_kwh", "wue")):
         if found[name] is None and row.latitude is not None:
             found[name] = by_latitude(constant, row.provider, row.latitude)
@@ -86,21 +84,11 @@ def figures(row: Region) -> dict[str, Figure | None]:
 def sites(*names: str) -> pl.DataFrame:
     """Every region of the world, or those that `names` stand for, a row each: where it is, and its figures with band and basis.
 
-    Parameters
-    ----------
-    *names : str
-        Regions, cities, countries or ISO codes as ``catalogue.region`` knows them; a city or a country stands for all its regions.
+    Raises `UnknownName` for a name that no region has, with the nearest.
 
-    Returns
-    -------
-    polars.DataFrame
-        Of each figure of a `Site` four columns: its name, with ``_low`` and ``_high`` (four of five such figures are inside; blank where
-        nothing says how far it may be off) and with ``_basis``: read for the region, zone or grid, a design, or an estimate.
-
-    Raises
-    ------
-    UnknownName
-        For a name that no region has, with the nearest.
+    `names` are regions, cities, countries or ISO codes as ``catalogue.region`` knows them; a city or a country stands for all its regions.
+    Of each figure of a `Site` there are four columns: its name, with ``_low`` and ``_high`` (four of five such figures are inside; blank
+    where nothing says how far it may be off) and with ``_basis``: read for the region, zone or grid, a design, or an estimate.
 
     Examples
     --------

@@ -19,13 +19,13 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
+from workbench.arrays import Array
 from workbench.calibration import evidence
 from workbench.calibration.evidence import Evidence, Index
 from workbench.calibration.pool import Constant, Fit, Level, Pool
 from workbench.errors import InputError
 from workbench.fabric import curve
 
-Array = NDArray[np.float64]
 ERRORS, INDEX = "calibration/collective_errors", "calibration/collectives_evidence"
 TRANSPORTS = ("InfiniBand", "RoCE", "EFA", "TCPXO", "TCPX", "Slingshot", "other")
 KINDS = ("scale-up", *TRANSPORTS)
@@ -128,12 +128,7 @@ def constants(op: str, kind: str, chip: str, n: ArrayLike, version: str = "", be
     """Logarithms of the constants of a tier above `below` ranks, the ranks to take them at, and their weight in the logarithm of time.
 
     Between numbers of ranks that were measured, time is interpolated between those of both; beyond them, the constants of the nearest hold
-    at the ranks themselves.
-
-    Returns
-    -------
-    list of (theta, ranks, weight)
-        Shapes of `n` + (4, 3), of `n`, and of `n`; the weights add up to 1.
+    at the ranks themselves. Shapes of `n` + (4, 3), of `n`, and of `n`; the weights add up to 1.
     """
     fit, ranks = shipped(), np.asarray(n, dtype=float)
     if kind != "scale-up":

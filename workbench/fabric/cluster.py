@@ -18,25 +18,19 @@ from workbench.errors import InputError
 class Cluster:
     """Chips of one kind on one fabric.
 
+    Raises `InputError` for a switch, an optical module, a scale-up link or a torus of other chips, naming what joins domains.
+
     Parameters
     ----------
-    chip : str or Chip
-        A chip of the catalogue, by name or as it is.
-    n_chips : array_like of int
-        Accelerators, any shape.
+    chip, n_chips : str or Chip; array_like of int
+        A chip of the catalogue, by name or as it is; accelerators, any shape.
     fabric : str
         What joins scale-up domains: a link of the catalogue of kind scale-out, or the torus of a TPU.
-    rails : array_like
-        Links of a chip: 0.5 where two chips share a NIC.
-    taper : array_like
-        Bandwidth above a pod over that in it, above 0 and at most 1: 0.5 where leaves are oversubscribed two to one.
+    rails, taper : array_like
+        Links of a chip: 0.5 where two chips share a NIC. Bandwidth above a pod over that in it, above 0 and at most 1: 0.5 where leaves are
+        oversubscribed two to one.
     pod : array_like of int
         Chips that exchange below the tapered layer: those of a scalable unit where jobs are placed whole, a domain's where scattered.
-
-    Raises
-    ------
-    InputError
-        For a switch, an optical module, a scale-up link or a torus of other chips, naming what joins domains.
 
     Examples
     --------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -14,8 +13,7 @@ from workbench.fabric import measured
 
 TEXT = ("chip", "dtype", "kind", "phase", "library", "fabric", "bw_kind", "quality", "source")
 NUMBERS = ("ep", "tokens", "hidden", "top_k", "bandwidth_GBps", "latency_us")
-#: Bytes of a number on the wire; 128 numbers of eight bits share a scale of four bytes.
-WIRE_BYTES = {"bf16": 2.0, "fp8": 1 + 4 / 128}
+WIRE_BYTES = {"bf16": 2.0, "fp8": 1 + 4 / 128}  #: bytes of a number on the wire; 128 numbers of eight bits share a scale of four bytes
 
 
 def standard(rows: pl.DataFrame) -> pl.DataFrame:
@@ -66,10 +64,8 @@ def time_us(row: dict[str, Any], quantity: str) -> float | None:
     return _copy_bytes(row) * copies / row["bandwidth_GBps"] * 1e-3
 
 
-def folds(rows: pl.DataFrame, groups: Any) -> Iterator[tuple[Any, dict[str, pl.DataFrame]]]:
-    """As of collectives, on top of which these are measured."""
-    return measured.folds(standard(rows), groups)
-
-
 MEASURED = ("bandwidth_GBps", "latency_us")
-FORM = Form(TEXT, NUMBERS, ask, MEASURED, value=time_us, standard=standard, calibrate=measured.calibrate, folds=folds)
+FORM = Form(
+    TEXT, NUMBERS, ask, MEASURED, value=time_us, standard=standard, calibrate=measured.calibrate,
+    folds=lambda rows, groups: measured.folds(standard(rows), groups),  # of collectives, on top of which these are measured
+)  # fmt: skip

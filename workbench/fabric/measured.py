@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -11,23 +12,20 @@ import polars as pl
 from numpy.typing import NDArray
 
 from workbench import catalogue, tables
+from workbench.arrays import Array
 from workbench.calibration import crossval
-from workbench.calibration.crossval import Study
-from workbench.calibration.forms import Asked, Form
+from workbench.calibration.forms import Asked, Form, Row, asked
 from workbench.calibration.pool import Fit, Node, Predict
 from workbench.checks import row_numbers
 from workbench.errors import InputError, UnknownName
-from workbench.fabric import curve
-from workbench.fabric.algorithms import EXPERTS, RULES, operation, passed_up, rule
+from workbench.fabric import calibration, curve
 from workbench.fabric.calibration import INDEX, INNER, OUTER, OWNED, POOL, SIZES, Origin, case, in_domain, minor, shipped, size_class, start
-from workbench.fabric.calibration import transport as transport_of
 from workbench.fabric.collectives import Tier, collective_time
+from workbench.fabric.curve import EXPERTS, RULES, operation, passed_up, work
 from workbench.units import GIGA
 
-Array = NDArray[np.float64]
 NOISE, BETWEEN_NOISE = 0.05, 0.1  #: relative spread of repeats between tables, in a domain and between domains
-#: Fewer measurements are fitted below the general constants that ship; more replace them all.
-OWN = 500
+OWN = 500  #: fewer measurements are fitted below the general constants that ship; more replace them all
 #: Largest share of the wire that a protocol may take: in-network reduction beats the ring it is counted as by a little in a domain, and by
 #: up to two between two domains, where each byte crosses once.
 CAPS = {("scale-up", "all_reduce"): 1.15, ("scale-up", ""): 0.97, ("out", "all_reduce"): 1.2, ("out", ""): 1.0, ("pair", "all_reduce"): 2.1}
@@ -36,29 +34,19 @@ NUMBERS = ("bytes", "n_gpus", "scaleup_domain_gpus", "scale_up_GBps_per_dir", "n
 NAMED = "named"  #: column of the name that own measurements between domains are kept under, in place of their transport
 #: Words of the column quality that keep a row out of every score and fit.
 DOUBTFUL = ("suspect", "noisy", "outlier", "coarse", "context", "degraded", "untuned", "user reports")
+READ = ("seconds * 1e6", "low * 1e6", "high * 1e6")
 FOLDS = 12  #: in which tables are left out
 #: What tells apart the measurements that a row of the index stands for.
 GROUP = ("kind", "operation", "chip", "ranks", "domains", "version")
 
 
-def links() -> pl.DataFrame:
-    """Of every chip of the catalogue: those that its links, or the host, join, their rate and that of its NIC [GB/s]."""
-    chips = [catalogue.chip(name) for name in catalogue.names("chips")]
-    columns = {"chip": [chip.name for chip in chips], "domain": [float(chip.near[0]) for chip in chips]}
-    columns |= {"scaleup_gb_per_s": [chip.near[1] / GIGA for chip in chips]}
-    return pl.DataFrame(columns | {"scaleout_gb_per_s": [(chip.scaleout_bandwidth or np.nan) / GIGA for chip in chips]}).fill_nan(None)
-
-
 def named(chips: pl.Series) -> pl.Series:
     """Names of the catalogue's rows of chips, which the constants are kept under; another chip keeps its own."""
-
-    def row_of(chip: str) -> str:
-        try:
-            return catalogue.chip(chip).name
-        except UnknownName:
-            return chip
-
-    return chips.fill_null("").replace({chip: row_of(chip) for chip in chips.drop_nulls().unique()})
+    known = {}
+    for chip in chips.drop_nulls().unique():
+        with suppress(UnknownName):
+            known[chip] = catalogue.chip(chip).name
+    return chips.fill_null("").replace(known)
 
 
 def prepared(rows: pl.DataFrame) -> pl.DataFrame:
@@ -73,14 +61,17 @@ def prepared(rows: pl.DataFrame) -> pl.DataFrame:
     """
     domains = (pl.col("n_gpus") / pl.col("scaleup_domain_gpus").fill_null(8)).ceil()  # 128 ranks on racks of 72 are two racks of 64
     own = pl.col(NAMED) if NAMED in rows.columns else pl.lit(None, pl.String)
-    data = rows.with_columns(chip=named(rows["chip"])).join(links(), on="chip", how="left", maintain_order="left")
+    chips = map(catalogue.chip, catalogue.names("chips"))
+    known = [(chip.name, chip.near[1] / GIGA, (chip.scaleout_bandwidth or np.nan) / GIGA) for chip in chips]
+    links = pl.DataFrame(known, schema=["chip", "scaleup_gb_per_s", "scaleout_gb_per_s"], orient="row").fill_nan(None)
+    data = rows.with_columns(chip=named(rows["chip"])).join(links, on="chip", how="left", maintain_order="left")
     data = data.with_columns(
         op=pl.col("collective").replace({"ep_dispatch_lowlat": EXPERTS[2], "ep_combine_lowlat": EXPERTS[3]}),
         top_k=pl.col("top_k").fill_null(1.0) if "top_k" in rows.columns else pl.lit(1.0),
         outer=domains.cast(pl.Float64),
         inner=(pl.col("n_gpus") / domains).cast(pl.Float64),
         version=pl.col("library").fill_null("").map_elements(minor, return_dtype=pl.String),
-        kind=pl.coalesce(own, pl.col("fabric").map_elements(transport_of, return_dtype=pl.String, skip_nulls=False)),
+        kind=pl.coalesce(own, pl.col("fabric").map_elements(calibration.transport, return_dtype=pl.String, skip_nulls=False)),
         inside=pl.coalesce("scale_up_GBps_per_dir", "scaleup_gb_per_s") * 1e9,
         outside=pl.coalesce(pl.col("nic_Gbps_per_gpu") / 8, "scaleout_gb_per_s") * 1e9,
     )
@@ -88,7 +79,7 @@ def prepared(rows: pl.DataFrame) -> pl.DataFrame:
     return data.with_columns(inside=pl.coalesce("inside", "outside"))
 
 
-def _reason(row: dict[str, Any]) -> str | None:
+def _reason(row: Row) -> str | None:
     """Why nothing is asked for a row."""
     if doubt := next((word for word in DOUBTFUL if word in (row["quality"] or "")), None):
         return f"quality of the row: {doubt}"
@@ -111,7 +102,7 @@ def _reason(row: dict[str, Any]) -> str | None:
     return None
 
 
-def tiers(row: dict[str, Any]) -> list[dict[str, Any]]:
+def tiers(row: Row) -> list[dict[str, Any]]:
     """Arguments of the tiers of a prepared row."""
     within = {"size": row["inner"], "bandwidth": row["inside"], "kind": "scale-up", "chip": row["chip"]}
     between = {"size": row["outer"], "bandwidth": row["outside"], "kind": row["kind"], "chip": row["chip"]}
@@ -120,18 +111,17 @@ def tiers(row: dict[str, Any]) -> list[dict[str, Any]]:
 
 def ask(rows: pl.DataFrame, quantity: str = "time_us") -> list[Asked]:
     """The call for each row. Not told apart: the provider, settings of the environment, the algorithm, pods, virtual machines."""
-    found = []
-    for position, row in enumerate(prepared(rows).iter_rows(named=True)):
-        if row["reason"]:
-            found.append(Asked(position, quantity, skipped=row["reason"]))
-            continue
-        joined = [{"call": "fabric.Tier", "arguments": tier} for tier in tiers(row)]
-        arguments = {"op": row["op"], "message_bytes": row["bytes"], "tiers": joined}
-        arguments |= {"version": row["version"]} if row["version"] else {}
-        arguments |= {"top_k": row["top_k"]} if row["top_k"] not in (None, 1) else {}
-        call = {"call": "fabric.collective_time", "arguments": arguments}
-        found.append(Asked(position, quantity, call, "seconds * 1e6", "low * 1e6", "high * 1e6"))
-    return found
+    return asked(prepared(rows), lambda row: (_call(row), {quantity: READ}), lambda row: [quantity])
+
+
+def _call(row: Row) -> Row:
+    if row["reason"]:
+        raise InputError(row["reason"])
+    joined = [{"call": "fabric.Tier", "arguments": tier} for tier in tiers(row)]
+    arguments = {"op": row["op"], "message_bytes": row["bytes"], "tiers": joined}
+    arguments |= {"version": row["version"]} if row["version"] else {}
+    arguments |= {"top_k": row["top_k"]} if row["top_k"] not in (None, 1) else {}
+    return {"call": "fabric.collective_time", "arguments": arguments}
 
 
 def fit(data: pl.DataFrame, base: Fit | None = None, nodes: Collection[Node] | None = None) -> Fit:
@@ -232,23 +222,23 @@ def _split(data: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     return data.filter((pl.col("outer") <= 1) & (pl.col("inner") > 1)), data.filter(pl.col("outer") > 1)
 
 
-def _origin(row: dict[str, Any], inner: bool) -> Origin:
+def _origin(row: Row, inner: bool) -> Origin:
     if inner:
         return Origin("scale-up", row["op"], row["chip"], str(int(row["inner"])), row["version"])
     return Origin.outside(row["kind"], row["op"], row["chip"], row["outer"], row["inner"])
 
 
-def _study(data: pl.DataFrame, inner: bool, fit: Fit | None = None) -> Study:
+def _study(data: pl.DataFrame, inner: bool, fit: Fit | None = None) -> crossval.Study:
     """Measurements that one tier bounds; `fit` tells the time of the tier below it."""
     rows = list(data.iter_rows(named=True))
-    asked, most = np.zeros((4, len(rows))), np.full((len(rows), len(POOL.names)), np.inf)
+    needs, most = np.zeros((4, len(rows))), np.full((len(rows), len(POOL.names)), np.inf)
     share = [i for i, name in enumerate(POOL.names) if name.startswith("share")]
     tier = "scale-up" if inner else "out"
     for i, row in enumerate(rows):
         op, size, n = row["op"], np.asarray(float(row["bytes"])), np.asarray(row["inner"])
         message, ranks, rate = (size, n, row["inside"]) if inner else (passed_up(op, size, n), row["outer"], row["outside"])
-        steps, volume = rule(op, "", not inner, row["top_k"])(message, np.asarray(ranks), 1.0 if inner else n)
-        asked[:, i] = steps, volume, rate, 0.0 if fit is None else _below(fit, op, row["chip"], n, size, row["inside"], row["top_k"])
+        steps, volume = work(op, message, np.asarray(ranks), 1.0 if inner else n, not inner, row["top_k"])
+        needs[:, i] = steps, volume, rate, 0.0 if fit is None else _below(fit, op, row["chip"], n, size, row["inside"], row["top_k"])
         place = "pair" if not inner and op == "all_reduce" and ranks <= 3 else tier
         most[i, share] = np.log(CAPS.get((place, op), CAPS[tier, ""]))
 
@@ -256,7 +246,7 @@ def _study(data: pl.DataFrame, inner: bool, fit: Fit | None = None) -> Study:
     first = np.array([start(o) for o in origins])
 
     def part(at: Any) -> Predict:
-        (steps, volume, bandwidth, below), more = asked[:, at], first[at]
+        (steps, volume, bandwidth, below), more = needs[:, at], first[at]
 
         def predict(logs: Array) -> Array:
             own = curve.seconds(logs.reshape(more.shape) + more, steps, volume, bandwidth)
@@ -266,9 +256,9 @@ def _study(data: pl.DataFrame, inner: bool, fit: Fit | None = None) -> Study:
 
     times = data["time_us"].cast(pl.Float64).to_numpy() * 1e-6
     if inner:
-        return Study(POOL, origins, times, part, NOISE, most=most, tolerance=1e-7)
+        return crossval.Study(POOL, origins, times, part, NOISE, most=most, tolerance=1e-7)
     many = data.select(n=pl.len().over("table_id") ** -0.5)["n"].to_numpy()  # tables count, not rows
-    return Study(POOL, origins, times, part, BETWEEN_NOISE, weigh=lambda at: many[at] / many[at].mean(), most=most, tolerance=1e-6)
+    return crossval.Study(POOL, origins, times, part, BETWEEN_NOISE, weigh=lambda at: many[at] / many[at].mean(), most=most, tolerance=1e-6)
 
 
 def _below(fit: Fit, op: str, chip: str, n: Array, size: Array, rate: float, top_k: float) -> float:
@@ -277,7 +267,7 @@ def _below(fit: Fit, op: str, chip: str, n: Array, size: Array, rate: float, top
         return 0.0
     known, thetas = in_domain(fit, op, chip, "any")
     theta = thetas[np.argmin(np.abs(np.log(known / n)))] if known.size else thetas
-    return float(curve.seconds(theta, *rule(op, "", False, top_k)(size, n), rate))
+    return float(curve.seconds(theta, *work(op, size, n, top_k=top_k), rate))
 
 
 def _with_elsewhere(fit: Fit) -> Fit:

@@ -1,4 +1,4 @@
-"""What a fabric consists of: switches, cables, optics; and what follows from their number: bisection, taper, hops."""
+"""What a fabric consists of: switches, cables, optics; what follows from their number: bisection, taper, cost and power."""
 
 from __future__ import annotations
 
@@ -8,12 +8,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from workbench.arrays import Arrays
-from workbench.checks import COUNT, POSITIVE, SHARE, Rule, takes
+from workbench import catalogue
+from workbench.arrays import Arrays, broadcast
+from workbench.checks import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, Rule, takes
 from workbench.errors import InputError
+from workbench.units import TERA
 
 Array = Any  #: ndarray of float64, of any shape, also none
 MOST_PORTS = 65_536  #: of a switch; every number of spines up to half of them is tried
+PARTS = ("switches", "optics", "cables", "nics", "storage")
+PRICED = dict.fromkeys(
+    ("switch_usd", "optic_usd", "cable_usd", "nic_usd", "switch_watts", "nic_watts", "storage_bytes", "storage_usd_per_tb"), NOT_NEGATIVE
+)
 
 
 @dataclass(frozen=True, repr=False)
@@ -30,8 +36,6 @@ class Topology(Arrays):
     spine_cables: Array  #: spine to core
     bisection: Array  #: bandwidth between two halves, one direction [B/s]
     taper: Array  #: uplinks over downlinks of a leaf: 1 is non-blocking
-    hops: Array  #: switches on the longest path
-    paths: Array  #: equal shortest paths between endpoints of different leaves, a plane
 
     @property
     def switches(self) -> Array:
@@ -76,30 +80,19 @@ def fat_tree(
     Leaves: endpoints / (radix / 2), in whole multiples of what a rail group needs. Spines: the smallest divisor of the uplinks of a leaf
     that is at least leaves x uplinks / radix, so that every leaf reaches every spine alike; plain rounding up gives 16 where 18 are built.
     Three tiers where endpoints exceed radix^2 / 2: as many spines as leaves, half as many cores.
+    Raises `InputError` for a cluster larger than three tiers reach with the radix, naming one that does, and a taper that leaves a leaf no
+    uplink.
+    Source: Leiserson (1985), "Fat-Trees"; NVIDIA DGX SuperPOD reference architectures, network fabrics tables (H100, B200, B300).
 
     Parameters
     ----------
-    endpoints : array_like
-        Ports of chips, a plane counting each chip once.
-    radix : array_like
-        Ports of a switch.
-    port_bandwidth : array_like
-        Of a port, one direction [B/s].
-    planes : array_like
-        Separate fabrics, each of which every chip has a port in: counts are of all together.
-    group : array_like
-        Endpoints that have leaves of their own (a scalable unit on one rail); 0: none.
+    endpoints, radix, port_bandwidth : array_like
+        Ports of chips, a plane counting each chip once; ports of a switch; bandwidth of a port, one direction [B/s].
+    planes, group : array_like
+        Separate fabrics, each of which every chip has a port in: counts are of all together; endpoints that have leaves of their own (a
+        scalable unit on one rail), 0 for none.
     taper : array_like
         Uplinks over downlinks of a leaf, above 0 and at most 1.
-
-    Raises
-    ------
-    InputError
-        For a cluster larger than three tiers reach with the radix, naming one that does, and a taper that leaves a leaf no uplink.
-
-    References
-    ----------
-    .. [1] Leiserson (1985), "Fat-Trees". .. [2] NVIDIA DGX SuperPOD reference architectures, network fabrics tables (H100, B200, B300).
 
     Examples
     --------
@@ -127,30 +120,18 @@ def fat_tree(
     core = np.where(two, 0.0, np.ceil(spine / 2))
     leaf_cables = np.where(leaves > 1, leaves * up, 0.0)
     spine_cables = np.where(two, 0.0, spine * k / 2)
-    hops = np.where(leaves <= 1, 1.0, np.where(two, 3.0, 5.0))
     return Topology(
-        endpoints=n * p,
-        tiers=np.where(leaves <= 1, 1.0, np.where(two, 2.0, 3.0)),
-        leaf=leaves * p,
-        spine=spine * p,
-        core=core * p,
-        endpoint_cables=n * p,
-        leaf_cables=leaf_cables * p,
-        spine_cables=spine_cables * p,
-        bisection=n / 2 * share * rate * p,
+        endpoints=n * p, tiers=np.where(leaves <= 1, 1.0, np.where(two, 2.0, 3.0)), leaf=leaves * p, spine=spine * p, core=core * p,
+        endpoint_cables=n * p, leaf_cables=leaf_cables * p, spine_cables=spine_cables * p, bisection=n / 2 * share * rate * p,
         taper=share * np.ones_like(n),
-        hops=hops,
-        paths=np.where(leaves <= 1, 1.0, np.where(two, spine, up * k / 2)),
-    )
+    )  # fmt: skip
 
 
 @takes(cubes=COUNT, side=COUNT, faces=COUNT)
 def optical_switches(cubes: ArrayLike, side: ArrayLike = 4, faces: ArrayLike = 6) -> Array:
     """Optical circuit switches that join cubes of chips into a torus: the links of opposite faces share one, as in TPU v4.
 
-    References
-    ----------
-    .. [1] Jouppi et al. (2023), "TPU v4", section 2.
+    Source: Jouppi et al. (2023), "TPU v4", section 2.
 
     Examples
     --------
@@ -165,9 +146,7 @@ def optical_switches(cubes: ArrayLike, side: ArrayLike = 4, faces: ArrayLike = 6
 def dragonfly(routers_per_group: ArrayLike, hosts_per_router: ArrayLike, global_links: ArrayLike, link_bandwidth: ArrayLike) -> Topology:
     """A canonical dragonfly: groups of a routers, all joined; a h + 1 groups, joined by one link each.
 
-    References
-    ----------
-    .. [1] Kim, Dally, Scott, Abts (2008), "Technology-Driven, Highly-Scalable Dragonfly Topology".
+    Source: Kim, Dally, Scott, Abts (2008), "Technology-Driven, Highly-Scalable Dragonfly Topology".
 
     Examples
     --------
@@ -181,7 +160,7 @@ def dragonfly(routers_per_group: ArrayLike, hosts_per_router: ArrayLike, global_
     local, across = groups * a * (a - 1) // 2, groups * (groups - 1) // 2
     cut = (groups // 2) * (groups - groups // 2)
     counts = {"endpoints": hosts, "tiers": 2, "leaf": routers, "endpoint_cables": hosts, "leaf_cables": local + across}
-    counts |= {"bisection": cut * rate, "taper": 1, "hops": 4, "paths": 1}
+    counts |= {"bisection": cut * rate, "taper": 1}
     return Topology(**{f.name: np.float64(counts.get(f.name, 0)) for f in fields(Topology)})
 
 
@@ -192,3 +171,73 @@ def _even_spines(leaves: Array, up: Array, radix: Array) -> Array:
     shape = np.broadcast_shapes(least.shape, up.shape)
     fits = (np.broadcast_to(up, shape)[..., None] % candidates == 0) & (candidates >= np.broadcast_to(least, shape)[..., None])
     return np.where(fits.any(axis=-1), candidates[np.argmax(fits, axis=-1)], least)
+
+
+@dataclass(frozen=True, repr=False)
+class Bill(Arrays):
+    """Money and power of a fabric; arrays broadcast over topology and prices."""
+
+    usd: dict[str, Array]  #: by part [USD]
+    watts: dict[str, Array]  #: by part [W]
+    endpoints: Array  #: ports of chips
+    bisection: Array  #: [B/s]
+
+    @property
+    def total_usd(self) -> Array:
+        """All parts [USD]."""
+        return np.asarray(sum(self.usd.values()))
+
+    @property
+    def total_watts(self) -> Array:
+        """All parts [W]."""
+        return np.asarray(sum(self.watts.values()))
+
+    @takes(bandwidth=POSITIVE)
+    def usd_per_bandwidth(self, bandwidth: ArrayLike | None = None) -> Array:
+        """Money per bandwidth: of bisection, or of the bandwidth that was achieved, of all chips together [USD/(B/s)]."""
+        return self.total_usd / (self.bisection if bandwidth is None else np.asarray(bandwidth, dtype=float))
+
+
+@takes(**PRICED, copper_endpoints=SHARE)
+def bill(
+    topology: Topology,
+    *,
+    switch_usd: ArrayLike,
+    optic_usd: ArrayLike,
+    cable_usd: ArrayLike,
+    nic_usd: ArrayLike,
+    switch_watts: ArrayLike,
+    nic_watts: ArrayLike = 0.0,
+    copper_endpoints: ArrayLike = 0.0,
+    storage_bytes: ArrayLike = 0.0,
+    storage_usd_per_tb: ArrayLike = 0.0,
+) -> Bill:
+    """Price the parts that a topology counts: switches, two optics a cable that is not copper, cables, and a NIC a chip.
+
+    Prices of switches and NICs are not published in what this project has read, so they are asked for; optics are
+    the usual ones of 800G (17 W for two ports of 400G).
+
+    Parameters
+    ----------
+    switch_usd, optic_usd, cable_usd, nic_usd, switch_watts, nic_watts : array_like
+        Price of one [USD]; power of one without its optics [W].
+    copper_endpoints : array_like
+        Share of the cables between chips and leaves that are copper.
+    storage_bytes, storage_usd_per_tb : array_like
+        Capacity of storage, as `storage` gives it [B], and its price [USD per 1e12 B]; its power is that of its hosts, not counted here.
+
+    Examples
+    --------
+    >>> from workbench.fabric import fat_tree
+    >>> tree = fat_tree(4608, 144, port_bandwidth=100e9)
+    >>> cost = bill(tree, switch_usd=5e4, optic_usd=1000, cable_usd=50, nic_usd=1500, switch_watts=3000)
+    >>> {part: float(usd) / 1e6 for part, usd in cost.usd.items()}
+    {'switches': 5.0, 'optics': 18.432, 'cables': 0.4608, 'nics': 6.912, 'storage': 0.0}
+    """
+    usd = {"switch_usd": switch_usd, "optic_usd": optic_usd, "cable_usd": cable_usd, "nic_usd": nic_usd, "tb_usd": storage_usd_per_tb}
+    watts: list[Any] = [switch_watts, catalogue.link("Optic 800G twin-port DR8").power, 0.0, nic_watts, 0.0]
+    given = {"switch_watts": switch_watts, "nic_watts": nic_watts, "copper_endpoints": copper_endpoints, "storage_bytes": storage_bytes}
+    broadcast(topology=np.empty(topology.shape), **given, **usd)
+    counts = (topology.switches, topology.optics(copper_endpoints), topology.cables, topology.endpoints, np.divide(storage_bytes, TERA))
+    money, power = (dict(zip(PARTS, map(np.multiply, counts, of), strict=True)) for of in (usd.values(), watts))
+    return Bill(money, power, topology.endpoints, topology.bisection)

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from workbench import catalogue
-from workbench.arrays import Arrays
+from workbench.arrays import Array, Arrays
 from workbench.checks import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, Rule, takes
 from workbench.units import MILLI, great_circle
 
-Array = NDArray[np.float64]
 UNLIMITED = Rule(above=0, infinite=True)
 #: What the arguments of a job over several sites may be.
 RULES = {
@@ -88,7 +87,7 @@ def _hubs(frame: pl.DataFrame) -> tuple[tuple[Array, Array], Array]:
     return at, between
 
 
-@takes(**RULES, bandwidth=UNLIMITED, window=UNLIMITED)
+@takes(**RULES, bandwidth=UNLIMITED)
 def across_sites(
     gradient_bytes: ArrayLike,
     step_seconds: ArrayLike,
@@ -98,34 +97,22 @@ def across_sites(
     distance: ArrayLike,
     overlap: ArrayLike = 0.0,
     every: ArrayLike = 1,
-    window: ArrayLike | None = None,
 ) -> Sites:
     """What data parallel training loses to the network between sites.
 
     exchange = 2 S (M - 1) / (M B) + 2 (M - 1) RTT / 2; exposed = max(0, exchange - overlap step) / every
+    Source: Douillard et al. (2023), "DiLoCo", arXiv:2311.08105; Thakur, Rabenseifner, Gropp (2005), section 4.5 (ring).
 
     Parameters
     ----------
-    gradient_bytes : array_like
-        Gradients that each site holds once, S [B].
-    step_seconds : array_like
-        Time of a step without the exchange [s].
-    sites : array_like of int
-        Sites M, at least 1.
+    gradient_bytes, step_seconds : array_like
+        Gradients that each site holds once, S [B]; time of a step without the exchange [s].
+    sites, distance : array_like
+        Sites M, a whole number, at least 1; distance between neighbouring ones [m].
     bandwidth : array_like
         Of a site's connection, one direction [B/s]; infinite where it is no limit.
-    distance : array_like
-        Between neighbouring sites [m].
-    overlap : array_like
-        Share of the step under which the exchange can hide.
-    every : array_like of int
-        Steps between exchanges: 1 is synchronous, hundreds are DiLoCo.
-    window : array_like, optional
-        Bytes in flight a connection allows: the bandwidth is then at most window over round trip [B].
-
-    References
-    ----------
-    .. [1] Douillard et al. (2023), "DiLoCo", arXiv:2311.08105. .. [2] Thakur, Rabenseifner, Gropp (2005), section 4.5 (ring).
+    overlap, every : array_like
+        Share of the step under which the exchange can hide; steps between exchanges: 1 is synchronous, hundreds are DiLoCo.
 
     Examples
     --------
@@ -134,11 +121,7 @@ def across_sites(
     ([8.01, 0.81], [0.445, 0.075])
     """
     s, step, m, b, share, h = (np.asarray(x, dtype=float) for x in (gradient_bytes, step_seconds, sites, bandwidth, overlap, every))
-    rtt = round_trip(distance)
-    if window is not None:
-        with np.errstate(divide="ignore"):
-            b = np.minimum(b, np.asarray(window, dtype=float) / rtt)
-    exchange = np.where(m > 1, 2 * s * (m - 1) / (m * b) + (m - 1) * rtt, 0.0)
+    exchange = np.where(m > 1, 2 * s * (m - 1) / (m * b) + (m - 1) * round_trip(distance), 0.0)
     exposed = np.maximum(exchange - share * step * h, 0.0) / h
     return Sites(exchange=exchange, exposed=exposed, loss=exposed / (step + exposed))
 

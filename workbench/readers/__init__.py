@@ -10,8 +10,7 @@ from typing import Any
 import polars as pl
 
 from workbench.errors import DataError
-from workbench.readers import collectives, machines, serving
-from workbench.readers import series as timed
+from workbench.readers import collectives, machines, series, serving
 from workbench.readers.series import hourly
 from workbench.readers.source import Found, Refused, Source, clean
 
@@ -33,10 +32,10 @@ KINDS = (
     Kind("log of nccl-tests or rccl-tests", "collectives", collectives.knows, collectives.read),
     Kind("arguments or log of Megatron-LM", "training", machines.is_megatron, machines.megatron),
     Kind("system of Calculon, SimuMax or aiconfigurator", "", lambda s: s.has("system", "bf16_tflops", "hbm_gb_per_s"), machines.system),
-    Kind("log of power", "", lambda s: s.has("power", "watts") or bool(timed.DMON.search(s.text[:2000])), timed.power),
-    Kind("trace of requests", "", lambda s: s.has("trace", "time", "input_tokens", "output_tokens"), timed.trace),
-    Kind("hourly file of a grid", "", lambda s: s.has("hours", "time", "|".join((*timed.FIGURES, "value"))), timed.hours),
-    Kind("runs for a scaling law", "scaling", lambda s: s.has("scaling", "params", "loss", "tokens|compute"), timed.runs),
+    Kind("log of power", "", lambda s: s.has("power", "watts") or bool(series.DMON.search(s.text[:2000])), series.power),
+    Kind("trace of requests", "", lambda s: s.has("trace", "time", "input_tokens", "output_tokens"), series.trace),
+    Kind("hourly file of a grid", "", lambda s: s.has("hours", "time", "|".join((*series.FIGURES, "value"))), series.hours),
+    Kind("runs for a scaling law", "scaling", lambda s: s.has("scaling", "params", "loss", "tokens|compute"), series.runs),
     Kind("result of a serving benchmark", "serving", serving.knows, serving.read),
 )
 

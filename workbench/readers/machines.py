@@ -32,7 +32,8 @@ def is_megatron(source: Source) -> bool:
 
 def megatron(source: Source) -> Found:
     """One row: the layout and the model as the arguments say them, and the median step."""
-    given, told, steps = _arguments(source.text), source.told, rows_of(_iterations(source.text), _step)
+    lines = ((at, STEP.search(line[:4000])) for at, line in enumerate(source.text.split("\n"), 1))
+    given, told, steps = _arguments(source.text), source.told, rows_of(((at, match[1]) for at, match in lines if match), _step)
     plain = {name: value for name, value in given.items() if value not in ("None", "True", "False")}
     v = values("megatron", plain)
     flag = {name for name, value in given.items() if value not in ("None", "False")}
@@ -48,24 +49,18 @@ def megatron(source: Source) -> Found:
         notes.append("the vocabulary is not stated (--vocab-size): --model NAME says which model it is")
     row = {
         **{"source_key": "own run", "model": clean(told.get("model") or source.path.stem), "arch": "", "dp_shard": sharded, "notes": ""},
+        **{"source": source.path.name, "mem_gb": max(peak) * 2**20 / 1e9 if peak else None, "mem_kind": "max allocated" if peak else ""},
         **{"precision": told.get("precision") or eight or next((name for name in ("bf16", "fp16") if name in flag), None)},
-        **{"chip": chip_named(told.get("chip")), "stack": "Megatron-LM", "seq_par": str("sequence_parallel" in flag)},
-        **{"source": source.path.name},
+        **{"chip": chip_named(told.get("chip")), "stack": "Megatron-LM", "seq_par": str("sequence_parallel" in flag), "vp": stages},
         **{"recompute": given.get("recompute_granularity") or ("selective" if "recompute_activations" in flag else "none")},
         **{name: v.get(name) for name in ("layers", "hidden", "heads", "seq", "head_dim", "experts", "topk", "vocab")},
         **{name: v.get(name, 1.0) for name in ("tp", "pp", "cp", "ep", "mbs")},
         **{"kv_heads": v.get("kv_heads") if "group_query_attention" in flag else v.get("heads"), "ffn_mats": 3.0 if gated else 2.0},
-        **{"vp": stages},
         **{"ffn": v.get("moe_ffn", ffn) if v.get("experts") else ffn, "gbs": v.get("gbs") or next(iter(seen["gbs"]), None)},
         **{"n_chips": told.get("n_chips") or v.get("n_chips") or (v["per_node"] * v.get("nodes", 1.0) if "per_node" in v else None)},
         **{name: statistics.median(seen[name]) if seen[name] else None for name in ("step_s", "tflops_chip")},
-        **{"mem_gb": max(peak) * 2**20 / 1e9 if peak else None, "mem_kind": "max allocated" if peak else ""},
     }
     return Found([row], steps.left_out, tuple(notes))
-
-
-def _iterations(text: str) -> list[tuple[int, str]]:
-    return [(at, match[1]) for at, line in enumerate(text.split("\n"), 1) if (match := STEP.search(line[:4000]))]
 
 
 def _step(line: str) -> dict[str, float | None]:

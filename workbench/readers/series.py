@@ -20,6 +20,8 @@ GAP, SECONDS = 50.0, 30.0  #: a gap is so many times the mean time between reque
 EPOCH = (1e9, 4.2e9)  #: seconds since 1970 of 2001 to 2100; a thousand times that are milliseconds
 DMON = re.compile(r"^#\s*(?:entity|gpu)\b.*\s(?:power|powr|pwr)\b", re.IGNORECASE | re.MULTILINE)
 AT_WORK = 50.0  #: a sample of at least so much utilisation counts as at work [%]
+#: Units of columns that CAISO, Electricity Maps and WattTime document.
+PUBLISHED = {"MW": 1e-3, "carbonIntensity": 1.0, "MOER": 0.45359237, "value": 0.45359237}
 FIGURES = ("electricity_usd_per_kwh", "carbon_g_per_kwh", "marginal_carbon_g_per_kwh")
 
 
@@ -124,9 +126,7 @@ def _unit(source: Source, figure: str, column: str) -> tuple[float, str]:
                 rate, period = float(rates["usd_per_unit"][-1]), rates["period"][-1]
                 return rate * (factor or 1.0), f"{how}, at {rate:g} USD per {name} of {period}"
             return factor or 1.0, how
-    published = {"MW": 1e-3, "carbonIntensity": 1.0, "MOER": 0.45359237, "value": 0.45359237}.get(
-        column
-    )  # CAISO, Electricity Maps, WattTime document them
+    published = PUBLISHED.get(column)
     if published is None or (column == "value" and "point_time" not in source.columns):
         raise Refused(f"column {column!r} has no unit: --unit says it, as {'USD/MWh or EUR/MWh' if price else 'g/kWh or lb/MWh'}")
     return published, "in the unit of its publisher"
@@ -161,11 +161,11 @@ def power(source: Source) -> Found:
         own = [row for row in found.rows if row["index"] == key]
         watts, times = [row["power"] for row in own], [row["time"] for row in own if row["time"] is not None]
         work = [row["power"] for row in own if (row["busy"] or 0.0) >= AT_WORK]
-        rows.append(
-            {"chip": own[0]["chip"], "index": key, "samples": len(own), "seconds": max(times) - min(times) if times else None}
-            | {"mean_power_w": sum(watts) / len(watts), "largest_power_w": max(watts), "samples_at_work": len(work)}
-            | {"power_at_work_w": sum(work) / len(work) if work else None}
-        )
+        rows.append({
+            **{"chip": own[0]["chip"], "index": key, "samples": len(own), "seconds": max(times) - min(times) if times else None},
+            **{"mean_power_w": sum(watts) / len(watts), "largest_power_w": max(watts), "samples_at_work": len(work)},
+            **{"power_at_work_w": sum(work) / len(work) if work else None},
+        })  # fmt: skip
     return Found(rows, found.left_out, (f"at work: utilisation of at least {AT_WORK:g} %",))
 
 

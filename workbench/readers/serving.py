@@ -25,10 +25,13 @@ def knows(source: Source) -> bool:
 
 def read(source: Source) -> Found:
     """One operating point a result."""
-    if source.has("mlperf", "scenario", "unit"):
-        return rows_of(source.rows(), lambda row: _point(source, _mlperf(values("mlperf", row)) | dict(source.told), row))
-    entries = source.rows() if source.is_json else [(1, flat(_of_csv(source)))]
-    return rows_of(entries, lambda row: _point(source, values("serving", _in_ms(row)) | dict(source.told), row))
+    mlperf = source.has("mlperf", "scenario", "unit")
+
+    def fields(row: Row) -> Row:
+        return _mlperf(values("mlperf", row)) if mlperf else values("serving", _in_ms(row))
+
+    entries = source.rows() if mlperf or source.is_json else [(1, flat(_of_csv(source)))]
+    return rows_of(entries, lambda row: _point(source, fields(row) | dict(source.told), row))
 
 
 def _point(source: Source, v: Row, row: Row) -> Row:
@@ -44,9 +47,9 @@ def _point(source: Source, v: Row, row: Row) -> Row:
     n = number("n_chips", n, 1, whole=True)
     tp = 1.0 if apart else degrees["tp"] if v.get("tp") else None if "scenario" in v else n
     done = number("completed", v["completed"], 1, whole=True) if "completed" in v else None
-    lengths = {
-        way: v.get(f"{way}_len") or (v[f"total_{way}"] / done if done and f"total_{way}" in v else None) for way in ("input", "output")
-    }
+    lengths = {}
+    for way in ("input", "output"):
+        lengths[way] = v.get(f"{way}_len") or (v[f"total_{way}"] / done if done and f"total_{way}" in v else None)
     if not lengths["output"] and "scenario" not in v:
         raise Refused("the length of answers is not there (total_output_tokens and completed, or osl): --output-len would tell it")
     rate = v.get("output_tok_s_per_gpu") or ("output_tok_s" in v and v["output_tok_s"] / n) or None
@@ -56,28 +59,25 @@ def _point(source: Source, v: Row, row: Row) -> Row:
         raise Refused(f"no output throughput and no time per token; it has {', '.join(sorted(map(str, row))[:12])}")
     users, arrivals = (_limit(name, v.get(name)) for name in ("concurrency", "request_rate"))
     framework = "TensorRT-LLM" if "engine.model" in row and not source.told.get("framework") else clean(v.get("framework") or "")
-    chip, precision, version = (
-        chip_named(v["chip"]),
-        precision_of(v["precision"]) if v.get("precision") else "",
-        re.search(r"\d+\.\d[\w.]*", v.get("version", "")),
-    )
-    day = re.match(r"(\d{4})-?(\d\d)-?(\d\d)", v.get("date", ""))
+    chip, precision = chip_named(v["chip"]), precision_of(v["precision"]) if v.get("precision") else ""
+    version, day = re.search(r"\d+\.\d[\w.]*", v.get("version", "")), re.match(r"(\d{4})-?(\d\d)-?(\d\d)", v.get("date", ""))
     return times | {
-        **{"source_group": "own run", "group": f"{v['model']}|{chip}|{framework}|{precision}|TP{tp}", "model_key": v["model"]},
-        **{"chip": chip},
+        **{
+            "source_group": "own run",
+            "group": f"{v['model']}|{chip}|{framework}|{precision}|TP{tp}",
+            "model_key": v["model"],
+            "chip": chip,
+        },
         **{"weight_precision": precision, "kv_precision": "fp8" if re.search(r"fp8|e4m3", v.get("kv_precision", "").lower()) else ""},
-        **{"parallel": split.get("parallel") or f"TP{tp}PP{degrees['pp']:g}", "framework": framework},
-        **{"framework_version": version[0] if version else ""},
+        **{"parallel": split.get("parallel") or f"TP{tp}PP{degrees['pp']:g}", "framework": framework, "chip": chip},
+        **{"framework_version": version[0] if version else "", "source": source.path.name, "usable": 1.0},
         **{"mode": "disagg" if split else "closed_loop" if users else "open_loop_slo" if arrivals else "offline_max"},
-        **{"source": source.path.name, "usable": 1.0},
         **{"date": "-".join(day.groups()) if day else datetime.date.today().isoformat(), "n_chips": n, "tp": tp, "pp": degrees["pp"]},
         **{"concurrency": users, "request_rate": arrivals, "output_tok_s_per_gpu": rate},
-        **{"input_len": lengths["input"] or None, "output_len": lengths["output"]},
+        **{"input_len": lengths["input"] or None, "output_len": lengths["output"], "mean_len_factor": LENGTHS if "conc" in v else None},
         **{"ttft_ms": times.get(first or ""), "ttft_is": first, "tpot_ms": times.get(each or ""), "tpot_is": each},
         **{"draft_tokens": v.get("draft_tokens") or (DRAFTS if v.get("spec", "none").lower() not in ("none", "false") else None)},
-        **{"mean_len_factor": LENGTHS if "conc" in v else None, "prefill_chips": v.get("prefill_chips")},
-        **{"decode_chips": v.get("decode_chips")},
-        **{name: v.get(name) for name in ("power_w_per_gpu", "energy_j_per_out_token")},
+        **{name: v.get(name) for name in ("prefill_chips", "decode_chips", "power_w_per_gpu", "energy_j_per_out_token")},
     }
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from workbench import catalogue
-from workbench.calibration.forms import Asked, Form
+from workbench.calibration.forms import Asked, Form, asked
 from workbench.chips.serving import fit, rows
 from workbench.chips.serving.rows import Call
 from workbench.errors import InputError
@@ -213,7 +213,7 @@ def _form(said: Any, text: str, numbers: str, measured: str, **more: Any) -> For
     """A form of file whose rows are read one by one, by columns of text, of numbers, and of what was measured."""
     columns = tuple(measured.split())
     numbered = (*numbers.split(), *columns)
-    return Form((*text.split(), "source_title"), numbered, lambda frame: rows.asked(frame, said, lambda row: columns[:1]), columns, **more)
+    return Form((*text.split(), "source_title"), numbered, lambda frame: asked(frame, said, lambda row: columns[:1]), columns, **more)
 
 
 POINTS = Form(

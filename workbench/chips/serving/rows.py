@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from workbench import catalogue, errors, formats
-from workbench.calibration.forms import Asked, said
+from workbench import catalogue, formats
+from workbench.calibration.forms import Asked, asked, said
 from workbench.catalogue import Chip
 from workbench.checks import row_numbers
 from workbench.chips.serving.plan import Load, ServingPlan
@@ -77,19 +76,6 @@ def call(llm: Any, chip: Chip, plan: Call, load: Call, framework: str = "", vers
         "version": version if framework else "",
     }
     return {"call": "chips.serving", "arguments": {name: value for name, value in arguments.items() if value}}
-
-
-def asked(rows: pl.DataFrame, read: Callable[[Call], tuple[Call, Any]], expected: Callable[[Call], Iterable[str]]) -> list[Asked]:
-    """What `read` makes of each row, a call and what of its result is read by quantity, or why it cannot."""
-    found = []
-    for position, row in enumerate(rows.iter_rows(named=True)):
-        try:
-            what, reads = read(row)
-            found += [Asked(position, quantity, what, *paths) for quantity, paths in reads.items()]
-        except (ValueError, LookupError, TypeError, ArithmeticError) as error:  # ours among them
-            why = str(error) if isinstance(error, InputError) else errors.said(error)
-            found += [Asked(position, quantity, skipped=why) for quantity in expected(row)]
-    return found
 
 
 def operating_point(row: Call) -> tuple[Call, Any]:

@@ -26,12 +26,9 @@ FRAMEWORKS = (
 )
 #: What counts how much where the nearest measured runs are looked for: software first, then the chip, then the model.
 WEIGHTS = {"framework": 16.0, "version": 8.0, "chip": 4.0, "kind": 2.0, "size": 1.0, "precision": 0.5, "model": 0.2}
-#: What widens an interval where no run of the framework agrees in it.
-NOT_MEASURED = ("framework", "version", "chip", "size")
-#: How much may be said of the software.
-TOLD = ("version", "framework", "nothing")
-#: Models of one kind whose parameters differ by no larger factor are alike.
-ALIKE = 1.65
+NOT_MEASURED = ("framework", "version", "chip", "size")  #: what widens an interval where no run of the framework agrees in it
+TOLD = ("version", "framework", "nothing")  #: how much may be said of the software
+ALIKE = 1.65  #: models of one kind whose parameters differ by no larger factor are alike
 
 
 @dataclass(frozen=True)

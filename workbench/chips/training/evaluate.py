@@ -10,14 +10,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue, formats
-from workbench.arrays import Arrays, broadcast, in_blocks, spread
+from workbench.arrays import Array, Arrays, broadcast, in_blocks, spread
 from workbench.calibration.evidence import Evidence
 from workbench.checks import COUNT, Rule, takes
 from workbench.chips.machine import Machine
 from workbench.chips.training import constants as calibration
 from workbench.chips.training import memory as memory_model
-from workbench.chips.training.constants import Origin
-from workbench.chips.training.memory import TrainingMemory
 from workbench.chips.training.plan import REASONS, Layout, TrainingPlan, why_not
 from workbench.chips.training.time import terms
 from workbench.chips.training.work import Work
@@ -25,7 +23,6 @@ from workbench.errors import UnknownName
 from workbench.fabric import Cluster
 from workbench.llm import LLM
 
-Array = NDArray[np.float64]
 SHARE = Rule(above=0, below=1, one=True)
 OUT_OF_MEMORY = len(REASONS) - 1
 BLOCK = 16_384  #: layouts a block: its arrays stay in the second-level cache
@@ -57,7 +54,7 @@ class TrainingStep(Arrays):
     tokens_per_second_per_chip: Array
     mfu: Array  #: model FLOP, 3 forward passes with causal attention and the head, over the dense peak of the precision
     hfu: Array  #: with what is computed again
-    memory: TrainingMemory  #: of a chip of the heaviest stage [B]; its `fits` is the probability that it suffices
+    memory: memory_model.TrainingMemory  #: of a chip of the heaviest stage [B]; its `fits` is the probability that it suffices
     unlimited: Seconds  #: were memory enough: inf only where another rule is broken
     parts: dict[str, Array]  #: seconds of each part; they add up to `seconds`
     evidence: Evidence | None = field(default=None, repr=False)  #: measured runs near by
@@ -86,24 +83,21 @@ def training_step(
     A layout that cannot be, or does not fit, is a result: `feasible` is False, `reason` names the rule that it breaks, and `unlimited` has
     the time of one that more memory would make possible. Raises
     `InputError` for a sequence beyond the context or a precision that the chip lacks, `UnknownName` for a framework that is none.
+    Source: Narayanan et al. (2021), "Efficient Large-Scale Language Model Training on GPU Clusters Using Megatron-LM"; Korthikanti et al.
+    (2022), "Reducing Activation Recomputation in Large Transformer Models".
 
     Parameters
     ----------
-    llm : LLM or str
+    llm, cluster, plan : LLM or str; Cluster; TrainingPlan
         A model, its name in the catalogue, or the path of its ``config.json``.
-    cluster : Cluster
-    plan : TrainingPlan
-    global_batch : array_like
-        Sequences of a step, on all chips.
-    sequence : array_like, optional
-        Tokens of a sequence; at most 8192 of the model's context if not given.
+    global_batch, sequence : array_like
+        Sequences of a step, on all chips; tokens of one, at most 8192 of the model's context if not given.
     framework, version : str
         Software, as "NeMo", "25.02". What is not said is that of the nearest measured runs, of equally near ones the newest; the interval
         is then wider. `evidence` of the result says which those are.
-    confidence : float
-        A layout whose memory fits with a smaller probability is not feasible. By default, runs that ran are rarely refused.
-    detail : bool
-        False leaves `parts` empty, which doubles the speed of millions of layouts.
+    confidence, detail : float; bool
+        A layout whose memory fits with a smaller probability is not feasible: by default, runs that ran are rarely refused. False leaves
+        `parts` empty, which doubles the speed of millions of layouts.
 
     Examples
     --------
@@ -113,11 +107,6 @@ def training_step(
     [True, True, False]
     >>> str(step.reason[2])
     'tp * pp * cp does not divide the number of chips'
-
-    References
-    ----------
-    .. [1] Narayanan et al. (2021), "Efficient Large-Scale Language Model Training on GPU Clusters Using Megatron-LM".
-    .. [2] Korthikanti et al. (2022), "Reducing Activation Recomputation in Large Transformer Models".
     """
     job = Job.of(llm, cluster, plan.precision, framework, version, confidence)
     return job.step(plan, cluster.n_chips, global_batch, checked_sequence(job.llm, sequence), detail=detail)
@@ -155,7 +144,7 @@ class Job:
         machine = Machine.of(cluster, number)
         if framework and framework not in calibration.frameworks():
             raise UnknownName("training framework", framework, calibration.frameworks())
-        near = calibration.resolve(Origin.of(llm, machine.chip.name, number.training, framework, version))
+        near = calibration.resolve(calibration.Origin.of(llm, machine.chip.name, number.training, framework, version))
         widths = near.half_width, memory_model.half_width(near.origin.framework)
         room = float(memory_model.most(machine.memory, widths[1], confidence))
         return cls(llm, machine, calibration.POOL.of(near.origin), memory_model.POOL.of(near.origin), *widths, near.evidence, room)
@@ -190,14 +179,9 @@ class Job:
         rate = global_batch * sequence / (time * n_chips)
         forward = llm.forward_flop_per_token(sequence / 2)
         step = TrainingStep(
-            feasible=why == 0,
-            why=why,
-            **vars(Seconds.of(time, self.half_width)),
-            tokens_per_second_per_chip=rate,
-            mfu=rate * 3 * forward / self.machine.peak,
-            hfu=rate * (3 + layout.full) * forward / self.machine.peak,
-            memory=used,
+            feasible=why == 0, why=why, **vars(Seconds.of(time, self.half_width)), tokens_per_second_per_chip=rate,
+            mfu=rate * 3 * forward / self.machine.peak, hfu=rate * (3 + layout.full) * forward / self.machine.peak, memory=used,
             unlimited=Seconds.of(np.where((why == 0) | (why == OUT_OF_MEMORY), took, np.inf), self.half_width),
             parts=parts() if detail else {},
-        )
+        )  # fmt: skip
         return spread(step, np.broadcast_shapes(why.shape, np.shape(took), np.shape(global_batch)))

@@ -8,45 +8,38 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from workbench import catalogue, formats, tables
-from workbench.arrays import join, take
+from workbench.arrays import Array, join, take
 from workbench.calibration import crossval
-from workbench.calibration.crossval import Study
 from workbench.calibration.forms import Form
 from workbench.calibration.pool import Fit, Pool, Predict, balanced
 from workbench.chips.machine import Machine
 from workbench.chips.training import constants, measured, memory
-from workbench.chips.training.constants import Origin
-from workbench.chips.training.measured import Run
 from workbench.chips.training.plan import Layout, TrainingPlan
-from workbench.chips.training.time import NARROW, seconds
+from workbench.chips.training.time import NARROW, terms
 from workbench.chips.training.work import Work
 from workbench.errors import InputError
 from workbench.fabric import Cluster
 from workbench.llm import Transformer
 from workbench.units import GIGA
 
-Array = NDArray[np.float64]
 NOISE = 0.05  #: relative spread of repeated measurements between releases
 MOST_ROWS = 60  #: that a source counts for
 FOLDS = 10  #: of configurations
-#: A file of fewer rows refines the constants that ship; a larger one replaces them.
-OWN = 500
+OWN = 500  #: A file of fewer rows refines the constants that ship; a larger one replaces them
 #: With fewer rows nothing is fitted; frameworks of fewer rows share one interval.
 LEAST, FEW = 20, 8
-Model = Callable[[pl.DataFrame, "Rows"], Study]
-#: What runs agree in whose number ships, as one row.
-GROUP = ("framework", "version", "chip", "precision", "kind", "model", "size")
+Model = Callable[[pl.DataFrame, "Rows"], crossval.Study]
+GROUP = ("framework", "version", "chip", "precision", "kind", "model", "size")  #: what runs agree in whose number ships, as one row
 
 
 @dataclass(frozen=True)
 class Rows:
     """Measured runs, as arrays."""
 
-    runs: list[Run]
-    origins: list[Origin]
+    runs: list[measured.Run]
+    origins: list[constants.Origin]
     sources: Any
     model: Transformer
     layout: Layout
@@ -77,16 +70,16 @@ class Rows:
             places.append(at)
         return take(join(parts, [at.size for at in places]), np.argsort(np.concatenate(places)))
 
-    def study(self, pool: Pool, values: Any, part: Callable[[Any], Predict], tolerance: float = 1e-4) -> Study:
+    def study(self, pool: Pool, values: Any, part: Callable[[Any], Predict], tolerance: float = 1e-4) -> crossval.Study:
         """Measured values of the runs and their model; a source weighs no more than `MOST_ROWS`."""
         known = np.array(values, dtype=float)
         most = np.full((known.size, len(pool.names)), np.inf)
         most[:, [name == "narrow" for name in pool.names]] = np.log(NARROW)
         how: dict[str, Any] = {"weigh": lambda at: balanced(self.sources[at], MOST_ROWS), "most": most, "tolerance": tolerance}
-        return Study(pool, self.origins, known, part, NOISE, **how)
+        return crossval.Study(pool, self.origins, known, part, NOISE, **how)
 
 
-def steps(rows: pl.DataFrame, found: Rows) -> Study:
+def steps(rows: pl.DataFrame, found: Rows) -> crossval.Study:
     """Measured steps [s] and their model; a step that would need more than the peak is none."""
     work, times = found.works(), []
     for run in found.runs:
@@ -97,12 +90,12 @@ def steps(rows: pl.DataFrame, found: Rows) -> Study:
 
     def part(at: Any) -> Predict:
         own = take(work, at)
-        return lambda logs: np.log(seconds(own, constants.POOL.named(logs)))
+        return lambda logs: np.log(terms(own, constants.POOL.named(logs))[0])
 
     return found.study(constants.POOL, times, part)
 
 
-def memories(rows: pl.DataFrame, found: Rows) -> Study:
+def memories(rows: pl.DataFrame, found: Rows) -> crossval.Study:
     """Measured memory of a chip of the heaviest stage [GB] and its model."""
 
     def part(at: Any) -> Predict:
@@ -115,7 +108,7 @@ def memories(rows: pl.DataFrame, found: Rows) -> Study:
 
 def evidence(found: Rows, at: Any, rows: pl.DataFrame) -> pl.DataFrame:
     """The table of what was measured: a row for all runs that agree in framework, version, chip, format and model."""
-    groups: dict[tuple[str, ...], list[Run]] = {}
+    groups: dict[tuple[str, ...], list[measured.Run]] = {}
     for i in at:
         groups.setdefault(tuple(getattr(found.origins[i], name) for name in GROUP), []).append(found.runs[i])
     table = []
@@ -153,23 +146,23 @@ def refitted(rows: pl.DataFrame, model: Model) -> dict[str, pl.DataFrame] | None
     return _fitted(study, found, rows, at) if at.size >= LEAST else None
 
 
-def _fitted(study: Study, found: Rows, rows: pl.DataFrame, at: Any, base: Fit | None = None) -> dict[str, pl.DataFrame]:
+def _fitted(study: crossval.Study, found: Rows, rows: pl.DataFrame, at: Any, base: Fit | None = None) -> dict[str, pl.DataFrame]:
     constants_ = {study.pool.table: study.fit(at, base).frame()}
     return constants_ | ({constants.INDEX: evidence(found, at, rows)} if study.pool is constants.POOL else {})
 
 
-def of_memory(study: Study, found: Rows, _: pl.DataFrame) -> Iterable[tuple[str, Array]]:
+def of_memory(study: crossval.Study, found: Rows, _: pl.DataFrame) -> Iterable[tuple[str, Array]]:
     """Errors of memory of runs that were left out, by framework, and of frameworks left out."""
     names = np.array([origin.framework for origin in found.origins])
-    logs = study.errors(_folds(run.configuration for run in found.runs))
+    logs = study.errors(crossval.folds((run.configuration for run in found.runs), FOLDS))
     yield from ((name, logs[at]) for name in dict.fromkeys(names.tolist()) if np.isfinite(logs[at := names == name]).sum() >= FEW)
     yield "framework not measured", crossval.evenly(study.errors(names), names)
 
 
-def of_steps(study: Study, found: Rows, rows: pl.DataFrame) -> Iterable[tuple[str, Array]]:
+def of_steps(study: crossval.Study, found: Rows, rows: pl.DataFrame) -> Iterable[tuple[str, Array]]:
     """Errors of runs that were left out: by framework and what was said of it, and where something was not measured."""
     cases: dict[str, list[float]] = {}
-    for _, near, error in _left_out(study, found, rows, _folds(run.configuration for run in found.runs), constants.TOLD):
+    for _, near, error in _left_out(study, found, rows, crossval.folds((run.configuration for run in found.runs), FOLDS), constants.TOLD):
         if not near.missing:
             cases.setdefault(f"{near.origin.framework}|{near.told}", []).append(error)
     few: dict[str, list[float]] = {}
@@ -180,13 +173,13 @@ def of_steps(study: Study, found: Rows, rows: pl.DataFrame) -> Iterable[tuple[st
             few.setdefault(f"few rows|{case.split('|')[1]}", []).extend(errors)
     yield from ((case, np.array(errors)) for case, errors in few.items())
     for name in constants.NOT_MEASURED:
-        out = _left_out(study, found, rows, _folds(str(getattr(origin, name)) for origin in found.origins), ("version",))
+        out = _left_out(study, found, rows, crossval.folds((str(getattr(origin, name)) for origin in found.origins), FOLDS), ("version",))
         apart = [(source, error) for source, near, error in out if name in near.missing]
         yield f"{name} not measured", crossval.evenly(np.array([e for _, e in apart]), [source for source, _ in apart])
 
 
 def _left_out(
-    study: Study, found: Rows, rows: pl.DataFrame, groups: Any, told: Iterable[str]
+    study: crossval.Study, found: Rows, rows: pl.DataFrame, groups: Any, told: Iterable[str]
 ) -> Iterator[tuple[str, constants.Resolved, float]]:
     """Of every run by constants of other groups: its source, what it was resolved to where so much was told, and the error's logarithm."""
     at = np.flatnonzero(study.measured)
@@ -202,30 +195,20 @@ def _left_out(
                 yield from ((found.sources[i], one, log) for i, one, log in zip(out, near, logs, strict=True))
 
 
-def _folds(names: Iterable[str]) -> Any:
-    return crossval.folds(names, FOLDS)
-
-
 def _groups(rows: pl.DataFrame, column: str) -> Any:
     """What is left out together: a value of a column, or the configurations of one of `FOLDS` folds."""
     if column != "configuration":
         return rows[column].cast(pl.String).fill_null("").to_numpy()
     named = {run.position: run.configuration for run in measured.read(rows)[0]}
-    return _folds(named.get(position, "") for position in range(rows.height))
+    return crossval.folds((named.get(position, "") for position in range(rows.height)), FOLDS)
 
 
 _STEPS = Form(
-    measured.TEXT,
-    measured.NUMBERS,
-    measured.ask("step_s", "unlimited.seconds", "unlimited.low", "unlimited.high"),
-    measured.MEASURED,
-    measured.OPTIONAL,
-    value=lambda row, _: measured.step_from_rate(row),
-    calibrate=lambda rows: calibrated(rows, steps, of_steps),
-    refit=lambda rows: refitted(rows, steps),
-    groups=_groups,
-    leave_out=("configuration",),
-)
+    measured.TEXT, measured.NUMBERS, measured.ask("step_s", "unlimited.seconds", "unlimited.low", "unlimited.high"),
+    measured.MEASURED, measured.OPTIONAL, value=lambda row, _: measured.step_from_rate(row),
+    calibrate=lambda rows: calibrated(rows, steps, of_steps), refit=lambda rows: refitted(rows, steps),
+    groups=_groups, leave_out=("configuration",),
+)  # fmt: skip
 _MEMORY = replace(
     _STEPS,
     ask=measured.ask("mem_gb", "memory.total * 1e-9", "memory.low * 1e-9", "memory.high * 1e-9"),
@@ -235,9 +218,8 @@ _MEMORY = replace(
 )
 
 
-def _of_mlperf(form: Form) -> Form:
-    return replace(form, text=measured.MLPERF_TEXT, numbers=measured.MLPERF_NUMBERS, optional=())
-
-
 #: Kinds of measured rows, and the forms of their files: rows of runs, and results of MLPerf Training.
-FORMS = {"training": (_STEPS, _of_mlperf(_STEPS)), "training-memory": (_MEMORY, _of_mlperf(_MEMORY))}
+FORMS = {
+    kind: (form, replace(form, text=measured.MLPERF_TEXT, numbers=measured.MLPERF_NUMBERS, optional=()))
+    for kind, form in (("training", _STEPS), ("training-memory", _MEMORY))
+}

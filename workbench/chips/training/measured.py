@@ -14,7 +14,7 @@ from typing import Any
 import polars as pl
 
 from workbench import catalogue, formats
-from workbench.calibration.forms import Asked, said
+from workbench.calibration.forms import Asked, asked, said
 from workbench.checks import row_numbers
 from workbench.chips.training.constants import FRAMEWORKS, Origin, frameworks
 from workbench.chips.training.plan import LORA, TrainingPlan, uneven_stages
@@ -37,19 +37,14 @@ OPTIONAL = (*FIGURES, "training_kind", "mem_kind", "recompute_kinds")
 TEXT = (*LABELS, *OPTIONAL[-3:])
 #: Kinds of recomputation as Megatron names them.
 KINDS = {"core_attn": "attention", "layernorm": "norms", "mla_up_proj": "mla", "mlp": "mlp", "moe": "experts"}
-#: Columns of results of MLPerf Training.
-MLPERF_TEXT = ("benchmark", "framework", "chip", "precision", "notes", "duplicate_of")
+MLPERF_TEXT = ("benchmark", "framework", "chip", "precision", "notes", "duplicate_of")  #: columns of results of MLPerf Training
 MLPERF_NUMBERS = ("n_chips", "global_batch", "sequence", "tp", "pp", "vp", "cp", "dp", "mbs", "step_s_median", "mem_gib")
-#: Frameworks that rows name otherwise.
-NAMED = {"Composer": "llm-foundry"}
+NAMED = {"Composer": "llm-foundry"}  #: frameworks that rows name otherwise
 VERSION = re.compile(r"20\d\d(?:-\d\d){0,2}|\d+(?:\.\d+)+")
 BENCHMARKS = {"llama2_70b_lora": "Llama-2-70B", "llama31_8b": "Llama-3.1-8B", "gpt3": "GPT-3-175B", "llama31_405b": "Llama-3.1-405B"}
-#: Software whose attention writes its scores to memory.
-UNFUSED = re.compile(r"2021|2022|DeepSpeed \(2023\)")
-#: Reduced models up to so many layers keep none of the dense layers that the full one starts with.
-REDUCED = 10
-#: Gigabytes of a GiB.
-GIB = 2**30 / GIGA
+UNFUSED = re.compile(r"2021|2022|DeepSpeed \(2023\)")  #: software whose attention writes its scores to memory
+REDUCED = 10  #: reduced models up to so many layers keep none of the dense layers that the full one starts with
+GIB = 2**30 / GIGA  #: gigabytes of a GiB
 
 
 @dataclass(frozen=True)
@@ -99,21 +94,15 @@ def read(rows: pl.DataFrame) -> tuple[list[Run], dict[int, str]]:
     runs, reasons = [], {}
     for position, row in enumerate(rows.iter_rows(named=True)):
         try:
-            runs.append(_run(position, row if "stack" in row else _of_mlperf(row)))
+            runs.append(_run(position, row))
         except (UnknownName, InputError) as error:
             reasons[position] = str(error)
     return runs, reasons
 
 
-def ask(quantity: str, read_: str, low: str, high: str) -> Callable[[pl.DataFrame], list[Asked]]:
-    """What a form asks of each row: one quantity of a training step."""
-
-    def asked(rows: pl.DataFrame) -> list[Asked]:
-        runs, reasons = read(rows)
-        found = [Asked(run.position, quantity, run.call(), read_, low, high) for run in runs]
-        return found + [Asked(position, quantity, skipped=why) for position, why in reasons.items()]
-
-    return asked
+def ask(quantity: str, *paths: str) -> Callable[[pl.DataFrame], list[Asked]]:
+    """What a form asks of each row: one quantity of a training step, and the ends of its interval."""
+    return lambda rows: asked(rows, lambda row: (_run(0, row).call(), {quantity: paths}), lambda row: [quantity])
 
 
 def software(stack: str | None) -> tuple[str, str]:
@@ -165,6 +154,7 @@ def memory_of(row: dict[str, Any]) -> float | None:
 
 
 def _run(position: int, row: dict[str, Any]) -> Run:
+    row = row if "stack" in row else _of_mlperf(row)
     sizes = (*DIMENSIONS, *LAYOUT)
     row_numbers(row, sizes, [name for name in sizes if name != "head_dim"])  # the width of pruned heads may be a fraction
     if "SIZE CHECK FAILED" in (row["notes"] or ""):

@@ -81,11 +81,8 @@ def memory(model: Transformer, layout: Layout, sequence: Any, c: dict[str, Any])
     """Memory of the first and the last stage, whichever is more.
 
     weights 2 N, gradients and optimiser by ZeRO stage; activations of as many micro-batches as are in flight: p on the first stage of
-    1F1B, p (1 + (p - 1) / (p v)) interleaved [1]_, with full recomputation a layer's input each and one layer in full.
-
-    References
-    ----------
-    .. [1] Korthikanti et al. (2022), "Reducing Activation Recomputation in Large Transformer Models", sections 4 and 5.
+    1F1B, p (1 + (p - 1) / (p v)) interleaved, with full recomputation a layer's input each and one layer in full.
+    Source: Korthikanti et al. (2022), "Reducing Activation Recomputation in Large Transformer Models", sections 4 and 5.
     """
     s, a = model, layout
     stage_layers = a.stage_layers(s.layers)

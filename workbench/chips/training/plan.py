@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -23,33 +23,32 @@ OFFLOAD = ("none", "optimizer", "activations", "all")
 #: Bytes a parameter of the optimiser's state, with the 32-bit copy of weights where there is one; in backward: gradients are used at once,
 #: states are on the host.
 OPTIMIZERS = {"adam": 12.0, "bf16 moments": 8.0, "8-bit": 6.0, "8-bit, no copy": 2.0, "in backward": 0.0}
-#: Bytes a frozen weight; nf4 with its scales.
-FROZEN = {"bf16": 2.0, "fp8": 1.0, "nf4": 0.52}
-#: Share of the weights that an adapter of low rank trains.
-LORA = 0.01
+FROZEN = {"bf16": 2.0, "fp8": 1.0, "nf4": 0.52}  #: bytes a frozen weight; nf4 with its scales
+LORA = 0.01  #: share of the weights that an adapter of low rank trains
 METHODS: dict[str, dict[str, Any]] = {"full": {}, "lora": {"trained": LORA}, "qlora": {"trained": LORA, "frozen": "nf4"}}
+#: What numbers of a plan may be.
+RULES = dict.fromkeys(("tp", "pp", "vp", "cp", "ep", "micro_batch"), COUNT) | {
+    "zero": Rule(least=0, most=3, whole=True), "shard": Rule(least=0, whole=True), "trained": Rule(above=0, most=1),
+    "expert_load": Rule(least=1, why="the busiest rank has at least the mean, 1"), "head_layers": Rule(least=0),
+}  # fmt: skip
 WORDS = {"recompute": RECOMPUTE, "schedule": SCHEDULES, "offload": OFFLOAD, "optimizer": tuple(OPTIMIZERS), "frozen": tuple(FROZEN)}
 
 
-@dataclass(frozen=True)
-class Variant:
+class Variant(NamedTuple):
     """A way in which ranks that split a sequence exchange keys and values; a new one is a row of `VARIANTS`."""
 
-    #: Of a layer's forward pass [s]: model, fabric, tensor and context parallel degree, tokens of a rank.
-    seconds: Callable[[Transformer, Exchange, Any, Any, Any], Any]
+    seconds: Callable[..., Any]  #: of a layer's forward pass: model, fabric, tensor and context parallel degree, tokens of a rank
     hidden: bool  #: behind the attention to the pieces that are there already
 
 
-def _ring(model: Transformer, exchange: Exchange, tp: Any, cp: Any, tokens: Any) -> Any:
+def _ring(s: Transformer, exchange: Exchange, tp: Any, cp: Any, tokens: Any) -> Any:
     """Keys and values of all pieces come round."""
-    keys = 2.0 * tokens * cp * model.main_share * (model.key_value + model.latent) / tp
-    return exchange.seconds("all_gather", keys, cp, tp)
+    return exchange.seconds("all_gather", 2.0 * tokens * cp * s.main_share * (s.key_value + s.latent) / tp, cp, tp)
 
 
-def _all_to_all(model: Transformer, exchange: Exchange, tp: Any, cp: Any, tokens: Any) -> Any:
+def _all_to_all(s: Transformer, exchange: Exchange, tp: Any, cp: Any, tokens: Any) -> Any:
     """Each rank gets some heads of the whole sequence, and gives their results back."""
-    heads = 2.0 * tokens * model.main_share * (model.query + model.key_value + model.expanded) / tp
-    return 2 * exchange.seconds("alltoall", heads, cp, tp)
+    return 2 * exchange.seconds("alltoall", 2.0 * tokens * s.main_share * (s.query + s.key_value + s.expanded) / tp, cp, tp)
 
 
 VARIANTS = {"ring": Variant(_ring, hidden=True), "all-to-all": Variant(_all_to_all, hidden=False)}
@@ -96,16 +95,7 @@ class TrainingPlan:
     head_layers: ArrayLike = 0.0  #: layers that the head counts as where stages are cut by cost, as Nanotron does; 0 cuts by number
 
     def __post_init__(self) -> None:
-        degrees = dict.fromkeys(("tp", "pp", "vp", "cp", "ep", "micro_batch"), COUNT)
-        check_fields(
-            self,
-            **degrees,
-            zero=Rule(least=0, most=3, whole=True),
-            shard=Rule(least=0, whole=True),
-            expert_load=Rule(least=1, why="the busiest rank has at least the mean, 1"),
-            trained=Rule(above=0, most=1),
-            head_layers=Rule(least=0),
-        )
+        check_fields(self, **RULES)
         for name, allowed in (WORDS | {"context": tuple(VARIANTS)}).items():
             value = getattr(self, name)
             if name == "recompute" and not isinstance(value, np.ma.MaskedArray):
@@ -233,12 +223,9 @@ def _coded(words: Any, of: Callable[[str], float]) -> Any:
 def uneven_stages(layers: int, chunks: Any) -> Any:
     """Whether so many chunks (pp * vp) divide neither the layers nor the layers with embedding and head, each counted as one.
 
-    In the second case the first and the last chunk have a layer less, as in Llama 3 [1]_. Megatron-LM stops at what is left unless it is
-    given the depth of stages, so it is infeasible unless a plan says `uneven`. The heaviest stage has ceil(layers / chunks) * vp layers.
-
-    References
-    ----------
-    .. [1] Llama Team (2024), "The Llama 3 Herd of Models", section 3.3.2, arXiv:2407.21783.
+    In the second case the first and the last chunk have a layer less, as in Llama 3 (Llama Team 2024, section 3.3.2, arXiv:2407.21783).
+    Megatron-LM stops at what is left unless it is given the depth of stages, so it is infeasible unless a plan says `uneven`. The heaviest
+    stage has ceil(layers / chunks) * vp layers.
     """
     return (layers % chunks != 0) & ((layers + 2) % chunks != 0)
 

@@ -1,16 +1,20 @@
-"""A whole training run: from a model, a cluster and tokens to layout, days, chip-hours, energy and cost."""
+"""A whole training run: from a model, a cluster and tokens to layout, days, chip-hours, energy and cost; published runs as its calls."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+import polars as pl
+from numpy.typing import ArrayLike
 
 from workbench import catalogue, scaling
-from workbench.arrays import Arrays, broadcast, spread
+from workbench.arrays import Array, Arrays, broadcast, spread
+from workbench.calibration.forms import Asked, Form, Row, asked
 from workbench.checks import LENGTH, NOT_NEGATIVE, POSITIVE, Rule, takes
 from workbench.chips.serving.evaluate import Load, ServingPlan, serving
 from workbench.chips.training.evaluate import checked_sequence, training_step
@@ -21,14 +25,15 @@ from workbench.errors import InputError
 from workbench.fabric import Cluster, goodput
 from workbench.llm import LLM
 
-Array = NDArray[np.float64]
 #: Batch where none is given [tokens]: this times D^0.47, the exponent of the critical batch (Zhang et al., 2024, arXiv:2410.21676);
 #: the factor is the median of the 14 of `published_runs.csv` that state their batch.
 BATCH, GROWTH = 7.9, 0.47
-#: Half width of the logarithm of a stated MFU: with or without attention, of one peak or another.
-CONVENTION = 0.07
-#: Parts of two in a power of two that a job takes of its chips; the rest are spares.
-PARTS = 5
+CONVENTION = 0.07  #: half width of the logarithm of a stated MFU: with or without attention, of one peak or another
+PARTS = 5  #: parts of two in a power of two that a job takes of its chips; the rest are spares
+TEXT = ("run", "chip", "precision", "read_in_source", "source")
+NUMBERS = ("n_chips", "tokens_t", "goodput_pct", "chip_hours", "days")
+QUANTITIES = ("chip_hours", "days")
+CHIPS = 1024  #: chips of a run that states chip-hours and not how many
 
 
 @dataclass(frozen=True, repr=False)
@@ -86,15 +91,15 @@ def training_run(
 
     The interval joins those of the step, of what runs reached, and of time lost, which may be half as much or half as much again. Where the
     layout is not stated its upper end is that times `training_hours_beside`: published hours count restarts, ablations and slower stages.
+    Source: Kaplan et al. (2020), "Scaling Laws for Neural Language Models", section 2.1 (C = 6 N D).
 
     Parameters
     ----------
-    llm : LLM or str
-        Model to train, or its name.
-    cluster, tokens : Cluster, array_like
-        Chips beyond a whole number of 2^k / 32 of them, for a layout that is searched, are spares; training tokens D.
-    plan, choices : TrainingPlan, Choices, optional
-        A layout, which must be possible; or what a search varies, and whether all weights are trained: `Choices(method="lora")`.
+    llm, cluster, tokens : LLM or str; Cluster; array_like
+        Model to train, or its name; `n_chips` may be an array, and chips beyond a whole number of 2^k / 32 of them, for a layout that is
+        searched, are spares; training tokens D.
+    plan, choices : TrainingPlan; Choices, optional
+        A layout (raises `InputError` where it cannot be), or what a search varies, adapters among it: `Choices(method="lora")`.
     mfu : array_like, optional
         A stated model FLOP utilisation, above 0 and at most 1, in place of a layout.
     precision : str
@@ -103,10 +108,9 @@ def training_run(
         Share of the hours in which the job makes progress, above 0 and at most 1. If not given, that of `fabric.goodput`; beside a stated
         MFU, 1.
     global_batch, sequence, framework, version
-        As `training_step`; sequences of a step as published runs of so many tokens had if not given.
+        As `training_step`; of a batch that is not given, as published runs of so many tokens.
     evaluation, usd_per_chip_hour : array_like
-        Tokens evaluated a token trained, forward alone: 1 for the reference of preference tuning, whose pairs both count as tokens; and
-        price of a chip [USD/h].
+        Tokens evaluated a token trained, forward alone (1 for the reference of preference tuning: both of a pair count); price [USD/h].
     rollouts : (ServingPlan, Load), optional
         Of reinforcement learning: how replicas generate the samples whose tokens, those of prompts included, are trained on. Scoring
         counts as evaluation: 2 for a reference and the policy of before. Chips do both in turn and take the sum of both times.
@@ -122,10 +126,6 @@ def training_run(
     >>> found = training_run("Llama-3.1-405B", h100, 15.6e12, global_batch=2048)
     >>> bool(found.low < 30.84e6 * 3600 / 16_384 < found.high), found.plan.tp
     (True, 8)
-
-    References
-    ----------
-    .. [1] Kaplan et al. (2020), "Scaling Laws for Neural Language Models", section 2.1 (C = 6 N D).
     """
     llm = catalogue.llm(llm)
     precision = plan.precision if plan is not None else precision
@@ -160,19 +160,11 @@ def training_run(
     hours = seconds * n / 3600
     joules = hours * 3600 * power(cluster.chip, np.minimum(share, 1.0), np.minimum(share, 1.0)) if cluster.chip.tdp else None
     run = TrainingRun(
-        flop=flop,
-        useful_flop_per_s=rate,
-        seconds=seconds,
-        low=seconds * np.exp(-half),
+        flop=flop, useful_flop_per_s=rate, seconds=seconds, low=seconds * np.exp(-half),
         high=seconds * np.exp(half) * (1.0 if given.get("mfu") is not None or plan else catalogue.cost("training_hours_beside").ends[1]),
-        chip_hours=hours,
-        mfu=share,
-        utilisation=worked,
-        usd=hours * np.asarray(usd_per_chip_hour, dtype=float),
-        joules=joules,
-        memory=memory,
-        generation=made,
-    )
+        chip_hours=hours, mfu=share, utilisation=worked, usd=hours * np.asarray(usd_per_chip_hour, dtype=float), joules=joules,
+        memory=memory, generation=made,
+    )  # fmt: skip
     return replace(spread(run, whole), plan=used)
 
 
@@ -181,7 +173,8 @@ def _sped(llm: LLM, cluster: Cluster, n: int, tokens: float, plan: TrainingPlan 
     length = int(checked_sequence(llm, how["sequence"], one=True))
     unit = 2 ** max(int(np.log2(n)) - PARTS, 0)
     busy = n // unit * unit if plan is None else n
-    batch = how["global_batch"] or _batch(busy, BATCH * tokens**GROWTH / length)
+    odd = busy // (busy & -busy)  # times a power of two: sequences that the ranks of a job divide
+    batch = how["global_batch"] or odd * 2 ** max(round(float(np.log2(BATCH * tokens**GROWTH / length / odd))), 0)
     part, same = replace(cluster, n_chips=busy), {"sequence": length} | {k: how[k] for k in ("framework", "version")}
     reached, width = 1.0, 0.0
     if plan is None:
@@ -202,7 +195,36 @@ def _generated(llm: LLM, cluster: Cluster, plan: ServingPlan, load: Load) -> Any
     return point
 
 
-def _batch(n: int, wanted: float) -> int:
-    """Sequences near what is wanted that the ranks of a job divide: its odd part times a power of two."""
-    odd = n // (n & -n)
-    return odd * 2 ** max(round(float(np.log2(wanted / odd))), 0)
+def ask(rows: pl.DataFrame) -> list[Asked]:
+    """Chip-hours of each run and, where its chips are stated, days; its layout is searched, its MFU an outcome.
+
+    Not told apart: layout, batch, sequence, stages, restarts, what the hours count beside the run.
+    """
+    found = [one for name in QUANTITIES for one in asked(rows, partial(_run, name), lambda row, name=name: [name])]  # type: ignore[misc]
+    return sorted(found, key=lambda one: one.position)
+
+
+def _run(quantity: str, row: Row) -> tuple[Row, Any]:
+    if _from_memory(row["read_in_source"] or "", "days" if quantity == "days" else "hours"):
+        raise InputError(f"{quantity} not read in its source")
+    if not row["tokens_t"] or not row["chip"] or (quantity == "days" and not row["n_chips"]):
+        raise InputError("tokens, chip or n_chips is not stated")
+    name, n = re.sub(r"\s+", "-", row["run"] or ""), row["n_chips"] or CHIPS
+    catalogue.llm(name)
+    cluster = {"call": "fabric.Cluster", "arguments": {"chip": row["chip"], "n_chips": n}}
+    given = {"llm": name, "cluster": cluster, "tokens": row["tokens_t"] * 1e12}
+    given |= {"utilisation": row["goodput_pct"] / 100} if row["goodput_pct"] else {}
+    given |= {"precision": row["precision"]} if row["precision"] else {}
+    factor = 1 / 86400 if quantity == "days" else n / 3600
+    return {"call": "chips.training_run", "arguments": given}, {quantity: [f"{end} * {factor:.17g}" for end in ("seconds", "low", "high")]}
+
+
+def _from_memory(read: str, word: str) -> bool:
+    """Whether a quantity was not read in its source: ``memory``; ``hours and tokens yes; rest memory``; ``yes; days memory``."""
+    parts = read.split(";")
+    recalled = [part for part in parts if part.strip().endswith("memory")]
+    others = [part for part in parts if part not in recalled]
+    return not others or any(word in part or ("rest" in part and not any(word in other for other in others)) for part in recalled)
+
+
+FORMS: dict[str, tuple[Form, ...]] = {"runs": (Form(TEXT, NUMBERS, ask, ("chip_hours", "days")),)}

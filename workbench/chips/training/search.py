@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from workbench.checks import COUNT, LENGTH, Rule, check_fields, one_of, takes
 from workbench.chips.training import plan as plans
 from workbench.chips.training.evaluate import OUT_OF_MEMORY, SHARE, Job, TrainingStep, checked_sequence, shape_of
 from workbench.chips.training.plan import METHODS, REASONS, WORDS, Layout, TrainingPlan, truth_values, uneven_stages
-from workbench.chips.training.time import seconds
+from workbench.chips.training.time import terms
 from workbench.chips.training.work import Work
 from workbench.errors import InputError
 from workbench.fabric import Cluster
@@ -25,8 +24,7 @@ from workbench.llm import LLM
 from workbench.rows import Cost
 from workbench.units import GIGA
 
-#: What `elasticities` varies.
-RESOURCES = ("peak", "hbm_bandwidth", "scale_up", "scale_out", "latency")
+RESOURCES = ("peak", "hbm_bandwidth", "scale_up", "scale_out", "latency")  #: what `elasticities` varies
 #: What is varied beside the degrees, in the order of the axes; and what a row of a search holds of its plan.
 VARIED = ("micro_batch", "vp", "zero", "recompute", "sequence_parallel", "schedule", "offload", "context")
 #: What layouts that were run keep to; tensor parallelism also to a scale-up domain.
@@ -109,12 +107,8 @@ def search_layouts(
     ----------
     llm, cluster, global_batch, sequence, framework, version
         As `training_step`, one number each.
-    choices : Choices, optional
-        What to vary.
-    confidence : float
-        Probability with which a layout fits in memory, at least: what is picked should run.
-    top : int
-        Rows of the result.
+    choices, confidence, top : Choices; float; int
+        What to vary; probability with which a layout fits in memory, at least (what is picked should run); rows of the result.
 
     Examples
     --------
@@ -132,8 +126,7 @@ def search_layouts(
     length = checked_sequence(llm, sequence, one=True)
     best: list[pl.DataFrame] = []
     evaluated = feasible = 0
-    reasons: dict[str, int] = {}
-    bar = least = np.inf
+    reasons, bar, least = np.zeros(len(REASONS), dtype=int), np.inf, np.inf
     for plan in _plans(llm, cluster, global_batch, options, precision):
         step = job.step(plan, cluster.n_chips, global_batch, length, detail=False)
         evaluated += step.seconds.size
@@ -142,8 +135,7 @@ def search_layouts(
             step = replace(step, feasible=step.feasible & few, seconds=np.where(few, step.seconds, np.inf))
         fits = int(step.feasible.sum())
         feasible += fits
-        for code in np.unique(step.why):
-            reasons[REASONS[code]] = reasons.get(REASONS[code], 0) + int((step.why == code).sum())
+        reasons += np.bincount(step.why.ravel(), minlength=reasons.size)
         short = step.why == OUT_OF_MEMORY
         least = min(least, float(np.min(step.memory.total, where=short, initial=np.inf)))
         if not fits:
@@ -160,7 +152,7 @@ def search_layouts(
         if np.isfinite(least):
             room = job.room / GIGA
             raise InputError(f"{failed}: the smallest takes {least / GIGA:.0f} GB a chip; {room:.0f} fit with {100 * confidence:g} %")
-        raise InputError(f"{failed}: {max(reasons, key=lambda r: reasons[r], default='no degrees divide chips, heads and batch')}")
+        raise InputError(f"{failed}: {REASONS[reasons.argmax()] if reasons.any() else 'no degrees divide chips, heads and batch'}")
     frame = pl.concat(best).sort("seconds", maintain_order=True)
     same = ["tp", "pp", "vp", "cp", "ep", "micro_batch", "seconds", "memory_gb"]  # sequence parallelism of one rank changes nothing
     frame = frame.unique(same, keep="first", maintain_order=True).head(top)
@@ -181,8 +173,9 @@ def elasticities(
 ) -> dict[str, Any]:
     """By how many percent a step gets faster with one percent more of each of `RESOURCES`, for all layouts at once.
 
-    Derivatives of the closed form by complex step [1]_: exact to rounding. Latency counts as less of it. The size of memory is no rate:
+    Derivatives of the closed form by complex step: exact to rounding. Latency counts as less of it. The size of memory is no rate:
     search again with a larger one. Whether a layout can be, and fits, is for `training_step` to say. Arguments as there.
+    Source: Squire, Trapp (1998), "Using Complex Variables to Estimate Derivatives of Real Functions", SIAM Review 40(1).
 
     Examples
     --------
@@ -191,17 +184,13 @@ def elasticities(
     >>> worth = elasticities("Llama-3-8B", h100, TrainingPlan(tp=2, recompute="full"), 256)
     >>> max(worth, key=worth.get)
     'peak'
-
-    References
-    ----------
-    .. [1] Squire, Trapp (1998), "Using Complex Variables to Estimate Derivatives of Real Functions", SIAM Review 40(1).
     """
     job, n = Job.of(llm, cluster, plan.precision, framework, version), cluster.n_chips
     length = checked_sequence(job.llm, sequence)
     shape_of(n, plan, global_batch, length)
     layout, tiny, found = Layout.of(plan, n, global_batch), 1e-20, {}
     for resource in RESOURCES:
-        time = seconds(Work.of(job.llm, layout, job.machine.scaled(resource, 1 + 1j * tiny), n, length), job.constants)
+        time, _ = terms(Work.of(job.llm, layout, job.machine.scaled(resource, 1 + 1j * tiny), n, length), job.constants)
         found[resource] = -np.imag(time) / tiny / np.real(time)
     return found
 
@@ -209,11 +198,9 @@ def elasticities(
 def _plans(llm: LLM, cluster: Cluster, global_batch: int, options: Choices, precision: str) -> Iterator[TrainingPlan]:
     """Plans whose arrays broadcast to every combination: degrees along the first axis, everything else along the others."""
     n = int(np.asarray(cluster.n_chips))
-    degrees = np.array(list(_degrees(llm, n, global_batch, options)))
-    if options.envelope == "measured" and degrees.size:
+    degrees = _degrees(llm, n, global_batch, options)
+    if options.envelope == "measured":
         degrees = degrees[(degrees <= [min(cluster.chip.near[0], MOST["tp"]), MOST["pp"], options.most_cp, MOST["ep"]]).all(axis=1)]
-    if degrees.size == 0:
-        return
     axes: list[Any] = [np.ravel(getattr(options, name)) for name in VARIED]
     if options.envelope == "measured":
         known = [np.isin(values, MEASURED.get(name, values)) for name, values in zip(VARIED, axes, strict=True)]
@@ -228,18 +215,14 @@ def _plans(llm: LLM, cluster: Cluster, global_batch: int, options: Choices, prec
         yield TrainingPlan(tp=tp, pp=pp, cp=cp, ep=ep, uneven=uneven, precision=precision, **varied, **METHODS[options.method])
 
 
-def _degrees(llm: LLM, n: int, global_batch: int, options: Choices) -> Iterator[tuple[int, int, int, int]]:
-    """Degrees (tp, pp, cp, ep) that the chips, the model and the batch allow."""
-    divisors = [d for d in range(1, n + 1) if n % d == 0]
+def _degrees(llm: LLM, n: int, global_batch: int, options: Choices) -> Any:
+    """Degrees (tp, pp, cp, ep) that the chips, the model and the batch allow, a row each."""
+    divisors = np.array([d for d in range(1, n + 1) if n % d == 0])
     experts = [e for e in divisors if llm.experts and llm.experts % e == 0] or [1]
-    for tp, pp, cp in product(
-        (d for d in divisors if llm.heads % d == 0), (d for d in divisors if d <= llm.layers), (d for d in divisors if d <= options.most_cp)
-    ):
-        if n % (tp * pp * cp):
-            continue
-        dp = n // (tp * pp * cp)
-        if global_batch % dp == 0:
-            yield from ((tp, pp, cp, ep) for ep in experts if (dp * cp) % ep == 0)
+    kinds = divisors[llm.heads % divisors == 0], divisors[divisors <= llm.layers], divisors[divisors <= options.most_cp], experts
+    every = tp, pp, cp, ep = [axis.ravel() for axis in np.meshgrid(*kinds, indexing="ij")]
+    dp = np.maximum(n // (tp * pp * cp), 1)
+    return np.stack(every, axis=1)[(n % (tp * pp * cp) == 0) & (global_batch % dp == 0) & (dp * cp % ep == 0)]
 
 
 def _rows(plan: TrainingPlan, step: TrainingStep, order: Any, cluster: Cluster) -> pl.DataFrame:

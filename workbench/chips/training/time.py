@@ -47,11 +47,6 @@ NARROW = 0.975
 Constants = dict[str, Any]  #: value of each constant, numbers or arrays
 
 
-def seconds(w: Work, c: Constants) -> Any:
-    """Time of a step [s]; arguments broadcast."""
-    return terms(w, c)[0]
-
-
 def _products(w: Work, c: Constants) -> tuple[Any, Any, Any, Any]:
     """Time of all products of a layer and micro-batch: forward, for the data's gradient, for the weights', and those done again [s]."""
     narrow = np.where(np.real(w.peak) > 1.2 * np.real(w.peak16), c["narrow"], 1.0)
@@ -80,7 +75,7 @@ def _products(w: Work, c: Constants) -> tuple[Any, Any, Any, Any]:
 
 
 def terms(w: Work, c: Constants) -> tuple[Any, Callable[[], dict[str, Any]]]:
-    """Time of a step, and what computes the seconds of each of its parts, which add up to it."""
+    """Time of a step [s], and what computes the seconds of each of its parts, which add up to it; arguments broadcast."""
     s, a = w.model, w.layout
     forward, data, weight, named = _products(w, c)
     bandwidth = w.bandwidth * c["memory"]

@@ -6,7 +6,6 @@ No constant that was fitted enters here: `step` weighs this with them. All terms
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,18 +19,13 @@ from workbench.llm import Transformer
 
 #: Numbers moved a token and unit of width by norms, residuals and dropout (read and written), unfused ones more.
 NORM_PASSES, UNFUSED = 10.0, 1.6
-#: Bytes moved an element of the scores by attention that is not fused: written, masked, normalised, dropped out, read.
-SCORE_BYTES = 13.0
-#: Bytes moved an element of the logits by the loss.
-LOSS_BYTES = 14.0
-#: Bytes a parameter that Adam reads and writes in mixed precision: gradient, two moments, master copy, new weight.
-OPTIMIZER_BYTES = 30.0
+SCORE_BYTES = 13.0  #: bytes moved an element of the scores by attention that is not fused: written, masked, normalised, dropped out, read
+LOSS_BYTES = 14.0  #: bytes moved an element of the logits by the loss
+OPTIMIZER_BYTES = 30.0  #: bytes a parameter that Adam reads and writes in mixed precision: gradient, two moments, master copy, new weight
 #: Kernels of a layer's forward pass: fused attention, unfused; more for a mixture, and for collectives.
 KERNELS, KERNELS_UNFUSED, KERNELS_MIXTURE, KERNELS_TP = 16.0, 30.0, 14.0, 4.0
-#: Between chip and host where no link is in the catalogue [B/s].
-HOST = 50e9
-#: Domains that a token of a DeepSeek router may be sent to [DeepSeek-AI, 2024, section 2.1.2].
-NODE_LIMIT = 4.0
+HOST = 50e9  #: between chip and host where no link is in the catalogue [B/s]
+NODE_LIMIT = 4.0  #: domains that a token of a DeepSeek router may be sent to [DeepSeek-AI, 2024, section 2.1.2]
 
 
 @dataclass(frozen=True, repr=False)
@@ -79,56 +73,37 @@ class Work(Arrays):
     def of(cls, model: Transformer, layout: Layout, machine: Machine, n_chips: Any, sequence: Any) -> Work:
         """The work of a step of one model, or of a model a row, on so many chips at so many tokens a sequence; arguments broadcast."""
         n_chips, sequence = np.asarray(n_chips, dtype=float), np.asarray(sequence, dtype=float)
-        job = _Job(model, layout, machine, n_chips, sequence)
+        tokens, stage_layers = layout.micro_batch * sequence / layout.cp, layout.stage_layers(model.layers)
         return cls(
             model=model,
             layout=layout,
             chips=n_chips,
-            stage_layers=job.stage_layers,
-            spare=np.minimum(np.maximum(job.stage_layers * layout.pp - model.layers, 0.0), np.maximum(layout.head_layers, 1.0)),
-            tokens=job.tokens,
+            stage_layers=stage_layers,
+            spare=np.minimum(np.maximum(stage_layers * layout.pp - model.layers, 0.0), np.maximum(layout.head_layers, 1.0)),
+            tokens=tokens,
             head_columns=model.vocab / layout.tp,
             peak=machine.peak,
             peak16=machine.peak16,
             bandwidth=machine.bandwidth,
             bubble=(layout.pp - 1) / layout.vp,
-            **_products(job),
-            **_attention(job),
-            **_streamed(job),
-            **_in_layers(job),
-            **_of_states(job),
+            **_products(model, layout, tokens),
+            **_attention(model, layout, tokens, sequence),
+            **_streamed(model, layout, tokens, machine),
+            **_in_layers(model, layout, tokens, machine, n_chips),
+            **_of_states(model, layout, tokens, machine, stage_layers),
         )
 
 
 Terms = dict[str, Any]  #: fields of `Work`
 
 
-@dataclass(frozen=True)
-class _Job:
-    """What the parts of a work are made of."""
-
-    model: Transformer
-    layout: Layout
-    machine: Machine
-    n_chips: Any
-    sequence: Any
-
-    @cached_property
-    def tokens(self) -> Any:
-        return self.layout.micro_batch * self.sequence / self.layout.cp
-
-    @cached_property
-    def stage_layers(self) -> Any:
-        return self.layout.stage_layers(self.model.layers)
-
-
-def _products(job: _Job) -> Terms:
+def _products(s: Transformer, a: Layout, tokens: Any) -> Terms:
     """Matrix products of a layer, split over tensor-parallel chips; those that a model lacks have a share of 0."""
-    s, a, h = job.model, job.layout, job.model.hidden
+    h = s.hidden
     dense, main, compressed = s.dense_share, s.main_share, s.main_share * np.minimum(s.kv_lora_rank, 1)
     from_query = np.where(np.asarray(s.q_lora_rank) > 0, s.q_lora_rank, h)
     has_ffn, has_shared = dense * np.minimum(s.ffn, 1), s.moe_share * np.minimum(s.shared_width, 1)
-    rows = a.expert_load * job.tokens * s.experts_per_token * a.ep / a.tp / np.maximum(s.experts, 1)
+    rows = a.expert_load * tokens * s.experts_per_token * a.ep / a.tp / np.maximum(s.experts, 1)
     widest = np.where(np.asarray(s.ffn) > 0, s.ffn / a.tp, s.moe_ffn)
     return {
         "products": [
@@ -151,46 +126,43 @@ def _products(job: _Job) -> Terms:
     }
 
 
-def _attention(job: _Job) -> Terms:
-    s, a = job.model, job.layout
-    context = np.where(a.flash, s.attended(job.sequence / 2), job.sequence)  # a causal sequence, in the mean
+def _attention(s: Transformer, a: Layout, tokens: Any, sequence: Any) -> Terms:
+    context = np.where(a.flash, s.attended(sequence / 2), sequence)  # a causal sequence, in the mean
     return {
         "odd_heads": 1.0 * (s.head_dim % 8 > 0) + 0.5 * (s.head_dim % 64 > 0),
-        "attention_flop": operators.attention_flop(job.tokens, context, s.heads / a.tp, s.head_dim, s.value_dim)
-        + 2 * job.tokens * s.other.updates / s.layers / a.tp,
+        "attention_flop": operators.attention_flop(tokens, context, s.heads / a.tp, s.head_dim, s.value_dim)
+        + 2 * tokens * s.other.updates / s.layers / a.tp,
         "context": np.where(context > 0, context, 1.0),  # states alone attend to none
-        "score_bytes": np.where(a.flash, 0.0, SCORE_BYTES * job.tokens * job.sequence * s.heads / a.tp),
+        "score_bytes": np.where(a.flash, 0.0, SCORE_BYTES * tokens * sequence * s.heads / a.tp),
     }
 
 
-def _streamed(job: _Job) -> Terms:
+def _streamed(s: Transformer, a: Layout, tokens: Any, machine: Machine) -> Terms:
     """Bytes of a layer's forward pass that go through memory outside of products, and kernels."""
-    s, a, topk = job.model, job.layout, job.model.experts_per_token
-    unfused = np.where(a.flash, 1.0, UNFUSED)
+    unfused, topk = np.where(a.flash, 1.0, UNFUSED), s.experts_per_token
     activations = s.inner_width * s.ffn_matrices + s.moe_share * 4 * topk * s.expert_hidden
     norms = NORM_PASSES * s.hidden / a.sequence_split * unfused
     mixed = s.main_share * (s.query + s.key_value + s.expanded) + s.other_width
     moved = norms + activations / a.tp * unfused + 3 * mixed / a.tp
     cast = (
         4 * (2 * s.hidden + (s.main_share * s.value + s.other_width + s.inner_width) / a.tp + s.moe_share * topk * s.hidden)
-        if job.machine.format.bits < 16
+        if machine.format.bits < 16
         else 0.0
     )
     kernels = np.where(a.flash, KERNELS, KERNELS_UNFUSED) + KERNELS_MIXTURE * np.minimum(s.experts, 1) + KERNELS_TP * (a.tp > 1)
-    return {"stream_bytes": 2.0 * job.tokens * moved, "cast_bytes": job.tokens * cast, "kernels": kernels}
+    return {"stream_bytes": 2.0 * tokens * moved, "cast_bytes": tokens * cast, "kernels": kernels}
 
 
-def _in_layers(job: _Job) -> Terms:
+def _in_layers(s: Transformer, a: Layout, tokens: Any, machine: Machine, n_chips: Any) -> Terms:
     """Collectives of a layer and micro-batch [s]."""
-    s, a, exchange = job.model, job.layout, job.machine.exchange
-    slab = job.tokens * s.hidden * 2.0
-    stride = np.where(a.scattered, job.n_chips / a.tp, 1.0)
+    exchange, slab = machine.exchange, tokens * s.hidden * 2.0
+    stride = np.where(a.scattered, n_chips / a.tp, 1.0)
     gather, reduce, both = (exchange.seconds(op, slab, a.tp, stride) for op in ("all_gather", "reduce_scatter", "all_reduce"))
     split, topk = a.sequence_split > 1, s.experts_per_token
     domains = np.ceil(a.ep / exchange.domain)
     visited = np.where(domains > 1, domains * (1 - (1 - 1 / domains) ** np.maximum(topk, 1)), topk)
     visited = np.where((domains > 1) & (np.asarray(s.kv_lora_rank) > 0), np.minimum(visited, NODE_LIMIT), visited)
-    sent = a.expert_load * job.tokens * visited * s.expert_hidden * job.machine.format.wire_bytes / a.tp
+    sent = a.expert_load * tokens * visited * s.expert_hidden * machine.format.wire_bytes / a.tp
     variants = VARIANTS.values()
     apart = np.where(a.pp > 1, np.maximum(a.tp * a.ranks, 1.0), 1.0)
     boundary = exchange.seconds("sendrecv", slab / a.sequence_split, np.minimum(a.pp, 2), apart)
@@ -200,17 +172,16 @@ def _in_layers(job: _Job) -> Terms:
         "tp_crosses": exchange.crosses(a.tp, stride) & (a.tp > 1),
         "ep_forward": 2 * exchange.seconds("alltoall", sent, a.ep) * s.moe_share,
         "ep_crosses": domains > 1,
-        "cp_forward": np.choose(a.context, [v.seconds(s, exchange, a.tp, a.cp, job.tokens) for v in variants]),
+        "cp_forward": np.choose(a.context, [v.seconds(s, exchange, a.tp, a.cp, tokens) for v in variants]),
         "cp_hidden": np.choose(a.context, [v.hidden for v in variants]),
         "p2p": np.where(a.pp > 1, boundary, 0.0),
     }
 
 
-def _of_states(job: _Job) -> Terms:
+def _of_states(s: Transformer, a: Layout, tokens: Any, machine: Machine, stage_layers: Any) -> Terms:
     """Gradients, weights and optimiser of a stage: collectives and traffic to the host, a step or micro-batch [s], and bytes."""
-    s, a, exchange = job.model, job.layout, job.machine.exchange
+    exchange, fully = machine.exchange, a.zero == 3
     shared, experts = stage_params(s, a)
-    fully = a.zero == 3
     sharded = (a.zero >= 1) & ~fully
     expert_ranks, split = np.maximum(a.ranks / a.ep, 1.0), a.tp * a.ep
 
@@ -224,7 +195,7 @@ def _of_states(job: _Job) -> Terms:
     hybrid = exchange.seconds("all_reduce", weights / a.shard, np.round(replicas), a.tp * a.shard)
     some = a.zero >= 1
     updated = shared / np.where(some, a.shard, 1.0) + experts / np.where(some, np.maximum(a.shard / a.ep, 1.0), 1.0)
-    kept = job.tokens * s.hidden * 2.0 * job.stage_layers * a.micro_batches / a.sequence_split
+    kept = tokens * s.hidden * 2.0 * stage_layers * a.micro_batches / a.sequence_split
     host = catalogue.link("PCIe 5 x16 measured").bandwidth or HOST
     return {
         "dp": np.where(fully, hybrid, (of_both("reduce_scatter", 4.0, a.ranks) + after) * a.trained),
