@@ -28,6 +28,7 @@ FLOORS = [
     {"notebook"},
     {"kernel"},
     {"batch"},
+    {"tools"},
     {"cli", "__main__"},
 ]
 #: These know no model; of the models only demand, which is scored as it is computed, knows uncertainty.

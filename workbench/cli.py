@@ -213,6 +213,33 @@ def report(
 
 
 @app.command()
+def diff(
+    old: Annotated[str, typer.Argument(help="An executed notebook, a sweep, or a folder of executed notebooks.")],
+    new: Annotated[str, typer.Argument(help="What came later: another run or sweep of the same notebook.")],
+    why: Annotated[bool, typer.Option("--why", help="Of two single runs: run again with each input set back, one at a time.")] = False,
+) -> None:
+    """Compare two runs or sweeps: which results moved, by how much, and because of which input or table."""
+    from workbench.batch.diff import lines
+
+    for line in lines(old, new, why):
+        print(line)
+
+
+@app.command()
+def mcp() -> None:
+    """Serve the catalogue and the questions of a planner as tools to an agent's host, over standard input and output."""
+    import importlib.util
+
+    if importlib.util.find_spec("mcp") is None:
+        raise InputError("workbench mcp: needs the package mcp; pip install 'ai-workbench[agents]'")
+    import anyio
+
+    from workbench import tools
+
+    anyio.run(tools.serve)
+
+
+@app.command()
 def tour(
     out: Annotated[str, typer.Option(help="Folder for the executed notebooks and index.html, or s3://, gs://, az:// address.")] = "out",
 ) -> None:

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import date
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -263,6 +263,14 @@ def code_and_data() -> str:
         digest.update(f"{name} {len(content)}\n".encode())
         digest.update(content)
     return digest.hexdigest()[:12]
+
+
+@lru_cache(maxsize=4)
+def hashes(code_and_data: str) -> dict[str, str]:
+    """Hash of every table as models read it, the user's rows with it, at a state of code and data."""
+    folders = [folder for folder in (DATA, _users_folder()) if folder]
+    found = {name: [path for folder in folders if (path := folder / f"{name}.csv").is_file()] for name in table_names()}
+    return {name: hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:8] for name, paths in found.items()}
 
 
 def _users_folder() -> Path | None:
