@@ -228,15 +228,11 @@ def diff(
 @app.command()
 def mcp() -> None:
     """Serve the catalogue and the questions of a planner as tools to an agent's host, over standard input and output."""
-    import importlib.util
-
-    if importlib.util.find_spec("mcp") is None:
-        raise InputError("workbench mcp: needs the package mcp; pip install 'ai-workbench[agents]'")
-    import anyio
-
-    from workbench import tools
-
-    anyio.run(tools.serve)
+    try:
+        from workbench import tools
+    except ModuleNotFoundError as error:
+        raise InputError(f"workbench mcp: {error}; pip install 'ai-workbench[agents]'") from None
+    tools.serve()
 
 
 @app.command()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import inspect
+import itertools
 import json
 import re
 from collections.abc import Mapping
@@ -105,10 +106,10 @@ def plain(value: Any) -> Any:
         return {name: plain(getattr(value, name)) for name in own if name[0] != "_"} | {"units": _units(type(value))}
     if isinstance(value, Mapping):
         return {str(name): plain(one) for name, one in value.items()}
-    if isinstance(value, np.generic | np.ndarray):
-        if np.shape(value)[-1:] > (FUTURES,) and value.dtype.kind in "fiu":
-            points = np.quantile(value, [0.05, 0.5, 0.95], axis=-1)
-            return {"futures": value.shape[-1], "low": plain(points[0]), "median": plain(points[1]), "high": plain(points[2])}
+    if isinstance(value, np.ndarray | np.generic):
+        if value.shape[-1:] > (FUTURES,) and value.dtype.kind in "fiu":
+            low, median, high = plain(np.quantile(value, [0.05, 0.5, 0.95], axis=-1))
+            return {"futures": np.shape(value)[-1], "low": low, "median": median, "high": high}
         value = value.tolist()
     if isinstance(value, list | tuple):
         return [plain(one) for one in value]
@@ -117,25 +118,19 @@ def plain(value: Any) -> Any:
 
 @cache
 def _units(kind: type) -> dict[str, str]:
-    """What the comments of a record's fields say, with their units; ends of intervals share the comment of the first."""
+    """What the comments of a record's fields say, with their units; ends of intervals share the comment before them."""
     text = "".join(inspect.getsource(base) for base in kind.__mro__[::-1] if dataclasses.is_dataclass(base))
-    units: dict[str, str] = {}
-    before = ""
-    for name, note in re.findall(r"^    (\w+): [^#\n]*?(?:#: (.+))?$", text, re.M):
-        before = note or (before if name.endswith(("low", "high")) else "")
-        units |= {name: before} if before else {}
-    return units
+    fields = re.findall(r"^    (\w+): [^#\n]*?(?:#: (.+))?$", text, re.M)
+    notes = itertools.accumulate(fields, lambda last, f: f if f[1] or not f[0].endswith(("low", "high")) else (f[0], last[1]))
+    return {name: note for name, note in notes if note}
 
 
-def _sources(value: Any) -> dict[str, str]:
+def _sources(arguments: Mapping[str, Any]) -> dict[str, str]:
     """Sources of the facts that arguments name."""
-    if isinstance(value, Mapping | list):
-        entries = [_sources(one) for one in (value.values() if isinstance(value, Mapping) else value)]
-        return {name: source for found in entries for name, source in found.items()}
     found = {}
-    for table in NAMED if isinstance(value, str) else ():
+    for name, table in itertools.product(re.findall(r'"([^"]+)"', json.dumps(arguments)), NAMED):
         with suppress(UnknownName):
-            found[f"{table}: {value}"] = catalogue.table(table)["source"][catalogue.names(table).index(catalogue.key_of(table, value))]
+            found[f"{table}: {name}"] = catalogue.table(table)["source"][catalogue.names(table).index(catalogue.key_of(table, name))]
     return found
 
 
@@ -145,7 +140,7 @@ def answer(tool: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         raise UnknownName("tool", tool, CALLS)
     case = python_call(CALLS[tool], arguments)
     told = {"call": calls.in_python(case), "answer": plain(calls.value(case, {}))}
-    return told | {"sources": _sources(dict(arguments)), "workbench": __version__}
+    return told | {"sources": _sources(arguments), "workbench": __version__}
 
 
 async def _list(context: Any, asked: Any) -> ListToolsResult:
@@ -166,7 +161,11 @@ def server() -> Server[Any]:
     return Server("workbench", version=__version__, on_list_tools=_list, on_call_tool=_call)
 
 
-async def serve() -> None:
+def serve() -> None:
     """Serve over standard input and output until the host closes them."""
-    async with mcp.stdio_server() as (incoming, outgoing):
-        await (own := server()).run(incoming, outgoing, own.create_initialization_options())
+
+    async def run() -> None:
+        async with mcp.stdio_server() as (incoming, outgoing):
+            await (own := server()).run(incoming, outgoing, own.create_initialization_options())
+
+    anyio.run(run)
