@@ -22,8 +22,8 @@ test: $(VENV)/.installed-test  ## lint, types, tests, examples in docstrings, st
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile $(PROCESSES)
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --nbval notebooks
 
-lab: $(VENV)/.installed  ## JupyterLab in notebooks/
-	$(BIN)/jupyter lab --notebook-dir notebooks
+lab: $(VENV)/.installed  ## JupyterLab at the notebook to start with
+	$(BIN)/jupyter lab notebooks/00_start_here.ipynb
 
 bench: $(VENV)/.installed-test  ## speed, as ratios measured in the same run
 	$(BIN)/python -m pytest -q benchmarks --benchmark-columns=min,median,rounds

@@ -159,19 +159,17 @@ def calls() -> dict[str, Callable[[], Any]]:
         )[1:],
         "money": lambda: (fleet.irr([-100.0, 30, 40, 50, 20]), npv(0.08, [-100.0, 30, 40, 50, 20]), fleet.annuity(1e6, 0.08, [3, 5])),
         "chip of one's own": lambda: fleet.in_house_chip(**own_chip, volume=[1e4, 1e5, 1e6]),
-        "outlook": lambda: (outlook.headline(12), outlook.binds(), outlook.shadow_prices()),
-        "drivers of demand": lambda: demand.drivers(4, n=128).sort("input"),
+        "outlook": lambda: (outlook.headline(12), outlook.binds(), outlook.worth_of_power()),
+        "drivers of demand": lambda: outlook.drivers(4).sort("input"),
         "hindcast": lambda: demand.hindcast(n=512),
         "uses from below": lambda: (used := demand.bottom_up(8, n=256), used.explained(), used.relative().mean(axis=-1))[1:],
-        "take-off": lambda: demand.takeoff(until=2030.0).frame().gather_every(40),
         "orders": lambda: (
             ordered := demand.order_plan(need, own_usd_per_quarter=1.0, lease_usd_per_quarter=2.2, lead=4),
             ordered.orders,
             ordered.regret(),
         )[1:],
-        "worth of waiting": lambda: demand.real_option(
-            need[-1], need[0], own_usd_per_quarter=1.0, lease_usd_per_quarter=2.5, premium_usd_per_quarter=0.1, bins=16
-        ),
+        "past of the market": lambda: (before := demand.past(n=512), before.revenue(), before.disclosed())[1:],
+        "cost of a sold hour": lambda: demand.long_run_cost(25e3, 0.3, wacc=0.1, life_years=5.0, decline=[0.0, 0.2], utilisation=0.85),
         "chip time of an agent": lambda: demand.chip_seconds(
             llm("Kimi-K2.5"), clusters[1], tokens * (1 / calls_an_hour), chips.ServingPlan(8, "fp8")
         ),

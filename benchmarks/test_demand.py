@@ -1,14 +1,12 @@
-"""The closed loop of 40 quarters and 16,384 futures beside one future at a time; clearing beside a root finder; one core."""
+"""The closed loop of 40 quarters and 16,384 futures beside one future at a time; one core."""
 
 import time
 import tracemalloc
 
 import numpy as np
 import pytest
-from scipy.optimize import brentq
 
 from workbench import demand
-from workbench.demand.market.clearing import root_step
 from workbench.demand.market.loop import simulate
 from workbench.demand.market.scenario import draws
 from workbench.demand.market.scenario import futures as make
@@ -28,7 +26,7 @@ def futures():
 def test_all_futures_in_one_call(benchmark, futures):
     market = benchmark(simulate, futures)
     benchmark.extra_info |= {"cases": N, "whole_call": f"{benchmark.stats.stats.median:.3f} s", "limit": f"{LIMIT_SECONDS} s"}
-    assert market.price.shape == (QUARTERS, N)
+    assert market.rent.shape == (QUARTERS, N)
     assert benchmark.stats.stats.min <= LIMIT_SECONDS
 
 
@@ -60,37 +58,7 @@ def test_memory():
     assert peak <= LIMIT_BYTES
 
 
-CLEAR = "clearing price of three classes"
 RNG = np.random.default_rng(0)
-WANTED, STANDS = RNG.lognormal(size=(3, QUARTERS * 1000)), RNG.lognormal(size=QUARTERS * 1000)
-ELASTICITY = RNG.uniform(0.3, 1.5, (3, QUARTERS * 1000))
-
-
-def by_steps(wanted, stands, elasticity):
-    x = np.zeros(stands.size)
-    for _ in range(7):
-        x = root_step(x, np.log(wanted), elasticity, np.log(stands))
-    return x
-
-
-@pytest.mark.benchmark(group=CLEAR)
-def test_clear(benchmark):
-    roots = benchmark(by_steps, WANTED, STANDS, ELASTICITY)
-    benchmark.extra_info["cases"] = STANDS.size
-    assert (WANTED * np.exp(-ELASTICITY * roots)).sum(axis=0) == pytest.approx(STANDS, rel=1e-9)
-
-
-@pytest.mark.benchmark(group=CLEAR)
-def test_clear_by_brentq(benchmark):
-    def one_by_one():
-        return [
-            brentq(lambda x, d=d, e=e, s=s: np.log((d * np.exp(-e * x)).sum() / s), -50, 50, xtol=1e-13)
-            for d, e, s in zip(WANTED.T[:200], ELASTICITY.T[:200], STANDS[:200], strict=True)
-        ]
-
-    roots = benchmark(one_by_one)
-    benchmark.extra_info["cases"] = 200
-    assert by_steps(WANTED[:, :200], STANDS[:200], ELASTICITY[:, :200]) == pytest.approx(np.array(roots), rel=1e-9, abs=1e-11)
 
 
 @pytest.mark.benchmark(group="order plan of 40 quarters: one future of")

@@ -18,6 +18,7 @@ FLOORS = [
     {"arrays", "checks", "errors", "files", "formats", "interrupts", "units"},
     {"tables", "llm", "rows"},
     {"catalogue"},
+    {"readers"},
     {"calibration"},
     {"scaling", "fabric"},
     {"chips"},

@@ -27,6 +27,7 @@ __all__ = [
     "formats",
     "kernel",
     "notebook",
+    "panel",
     "record",
     "scaling",
     "uncertainty",
@@ -48,5 +49,6 @@ def _loaded(package: str, places: Mapping[str, str]) -> tuple[Callable[[str], An
 
 
 __getattr__, __dir__ = _loaded(
-    __name__, {name: name for name in __all__} | dict.fromkeys(("check_parameters", "record"), "notebook.runtime")
+    __name__,
+    {name: name for name in __all__} | dict.fromkeys(("check_parameters", "record"), "notebook.runtime") | {"panel": "notebook.panel"},
 )

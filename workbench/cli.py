@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import itertools
 import math
 import os
@@ -247,7 +249,7 @@ def tour(
 
     names, runs = shipped(), []
     with show.progress_bar("notebooks") as progress:
-        for done in execute_all(names, out):
+        for done in execute_all(names, out, "index.html"):
             runs.append(done)
             progress(len(runs), sum(bool(run.error) for run in runs), len(names))
     index = files.place(out, "index.html")
@@ -270,7 +272,60 @@ def warm() -> None:
     provisioner.serve()
 
 
+#: What files may not say, each with its help: options of the commands that read files.
+TOLD: dict[str, tuple[type, str]] = {
+    "program": (str, "Operation of a log that names no program: all_reduce, alltoall, ..."),
+    "chip": (str, "Accelerator that a file does not name."),
+    "n_chips": (int, "Ranks of a log, or chips of a server or a run."),
+    "domain": (int, "Ranks that share links within a domain of a log."),
+    "fabric": (str, "Network between domains: InfiniBand NDR, RoCE, EFA, Slingshot, or an own name that was calibrated."),
+    "nic_gbps": (float, "Rate of a rank's network card in Gbit/s."),
+    "model": (str, "Model that a result or a log does not name."),
+    "tp": (int, "Tensor-parallel degree of a server."),
+    "precision": (str, "Format of the weights: bf16, fp8, awq, w4a16, ..."),
+    "framework": (str, "Software of a server: vLLM, SGLang, ..."),
+    "input_len": (float, "Mean tokens of a prompt."),
+    "output_len": (float, "Mean tokens of an answer."),
+    "time_unit": (str, "Unit of the times of a trace: s, ms, us or ns."),
+    "unit": (str, "Unit of prices or carbon without one: EUR/MWh, g/kWh, lb/MWh, ..."),
+    "as": (str, "Name of what is written: of a network, a law, a chip."),
+}
+
+
+def _told(command: Any) -> Any:
+    """The command with the options of `TOLD`, which it gets as one mapping of those that were given."""
+    kept = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "told"]
+    for name, (kind, text) in TOLD.items():
+        option = typer.Option(f"--{name.replace('_', '-')}", help=text)
+        kept.append(inspect.Parameter(f"_{name}", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]))
+
+    @functools.wraps(command)
+    def called(**given: Any) -> Any:
+        return command(told={name: value for name in TOLD if (value := given.pop(f"_{name}")) is not None}, **given)
+
+    called.__signature__ = inspect.Signature(kept)  # type: ignore[attr-defined]
+    called.__annotations__ = {p.name: p.annotation for p in kept}
+    return called
+
+
 @app.command()
+@_told
+def read(
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="A log, a result, a trace, hours, a system, or a folder of them.")],
+    told: Any = None,
+) -> None:
+    """Say what a file is taken for, and print its rows as the standard CSV."""
+    from workbench import readers
+
+    found = readers.read(path, told)
+    if found is None:
+        raise readers.unknown(path)
+    print(f"{path}: {found.kind}", *found.said, sep="\n", file=sys.stderr)
+    print(found.frame.write_csv(), end="")
+
+
+@app.command()
+@_told
 def validate(
     kind: Annotated[
         str,
@@ -281,7 +336,7 @@ def validate(
     ],
     file: Annotated[
         list[Path] | None,
-        typer.Argument(help="CSV of measurements or cases, of decisions one or more; none: what ships with the workbench."),
+        typer.Argument(help="CSV of measurements or cases, logs, results, or a folder; none: what ships with the workbench."),
     ] = None,
     by: Annotated[str, typer.Option(help="Column to group the table by.")] = "source",
     leave_out: Annotated[
@@ -289,19 +344,18 @@ def validate(
     ] = None,
     json: Annotated[Path | None, typer.Option(help="Write every row's prediction as JSON, with --leave-out that of the others.")] = None,
     calls: Annotated[bool, typer.Option("--calls", help="Print the Python call of every row in place of the table.")] = False,
+    told: Any = None,
 ) -> None:
     """Score a model against measurements: predicted against measured, by source."""
     _one_thread()
     from workbench import validation
     from workbench.validation.report import aligned
 
-    one = file[0] if file else None
-    if kind == "decisions" and (calls or leave_out):
-        raise InputError("validate decisions: --calls and --leave-out are for the other kinds")
-    if kind != "decisions" and file and len(file) > 1:
-        raise InputError(f"validate {kind}: one file is expected; several at once are read for decisions alone")
-    report: Any = validation.decide(file or ()) if kind == "decisions" else validation.validate(kind, one, by=by)
-    left_out = validation.validate(kind, one, by=by, leave_out=leave_out) if leave_out else None
+    if kind == "decisions" and calls:
+        raise InputError("validate decisions: --calls is for the other kinds")
+    decided = kind == "decisions"
+    report: Any = validation.decide(file or (), leave_out) if decided else validation.validate(kind, file, by=by, told=told)
+    left_out = validation.validate(kind, file, by=by, leave_out=leave_out, told=told) if leave_out and not decided else None
     print(report.calls() if calls else report)
     if left_out:
         print(f"\nthe same, each {leave_out} by models calibrated on the others alone:\n", left_out, sep="\n")
@@ -313,10 +367,12 @@ def validate(
 
 
 @app.command()
+@_told
 def calibrate(
-    kind: Annotated[str, typer.Argument(help="What was measured: collectives, gemm, serving, training or training-memory.")],
-    file: Annotated[list[Path], typer.Argument(help="CSV of measurements; several are fitted together.")],
+    kind: Annotated[str, typer.Argument(help="What was measured: collectives, gemm, scaling, serving, training or training-memory.")],
+    file: Annotated[list[Path], typer.Argument(help="CSV of measurements, logs or results; several are fitted together.")],
     out: Annotated[str, typer.Option(help="Folder of tables; set WORKBENCH_DATA to it to use them.")] = "calibrated",
+    told: Any = None,
 ) -> None:
     """Fit the constants of a model to measurements, and write them as tables of the catalogue."""
     _one_thread()
@@ -324,8 +380,27 @@ def calibrate(
 
     if "://" in out:
         raise InputError(f"--out {out}: a folder is expected, because WORKBENCH_DATA names one")
-    for path, table in validation.write_tables(validation.calibrate(kind, *file), out).items():
-        print(f"{table.height} rows: {path}")
+    for path, table in validation.write_tables(validation.calibrate(kind, *file, told=told), out).items():
+        print(
+            *(f"{row['law']}: {row['note']}" for row in table.to_dicts() if path.name == "laws.csv"),
+            f"{table.height} rows: {path}",
+            sep="\n",
+        )
+
+
+@app.command()
+def forecasts(
+    action: Annotated[str, typer.Argument(help="seal: forecast every series and append to FILE with date and hash; score: what came.")],
+    file: Annotated[Path, typer.Argument(help="CSV of sealed forecasts.")] = Path("sealed_forecasts.csv"),
+) -> None:
+    """Seal forecasts of capital expenditure, chips, tokens, power, rents and users, or score those whose time has come."""
+    from workbench.demand.forecast import sealed
+
+    if action not in ("seal", "score"):
+        raise InputError(f"forecasts {action}: expected seal or score")
+    frame = sealed.seal(file) if action == "seal" else sealed.score(file)
+    shown = frame.select("series", "target", "p10", "p50", "p90", "seal") if action == "seal" else frame
+    _print_frame({str(i): [_cell(v) for v in row] for i, row in enumerate(shown.iter_rows(), 1)}, ["", *shown.columns])
 
 
 def main() -> None:

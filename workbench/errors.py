@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import traceback
 from collections.abc import Collection, Iterable
 
 
@@ -12,6 +13,12 @@ class WorkbenchError(ValueError):
 
 class InputError(WorkbenchError):
     """An argument, a parameter or a file that cannot be used as given."""
+
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows of it: the message, and the line of the cell that met it, without the frames of the workbench."""
+        cells = [frame for frame in traceback.extract_tb(self.__traceback__) if "ipykernel" in frame.filename]
+        met = [f"----> {cells[-1].lineno} {cells[-1].line}"] if cells and "check_parameters" not in str(cells[-1].line) else []
+        return [f"\x1b[31m{type(self).__name__}\x1b[0m: {self}", *met]
 
 
 class UnknownName(InputError):

@@ -129,6 +129,7 @@ class Link:
 
     name: str
     kind: str
+    used_by: str | None  #: chips or devices, separated by semicolons
     basis: str
     bandwidth: float | None  #: B/s
     latency: float | None  #: s

@@ -12,8 +12,9 @@ import itertools
 import math
 import os
 import re
+import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import date
@@ -249,15 +250,18 @@ def files() -> Iterator[tuple[Path, os.DirEntry[str]]]:
                 yield from ((top, entry) for entry in os.scandir(at) if entry.name.endswith(ending))
 
 
-def code_and_data() -> str:
-    """Hash of all that results are made from: modules, shipped tables and the user's own, wherever they lie. It takes some 10 ms."""
+def code_and_data(among: str = "") -> str:
+    """Hash of all that results are made from: modules, shipped tables and the user's own, wherever they lie, whose path matches `among`.
+
+    It takes some 10 ms.
+    """
     folder = _users_folder()
     found = [(Path(entry.path).relative_to(top).as_posix(), Path(entry.path)) for top, entry in files()]
     if folder:
         found += [(f"own/{path.relative_to(folder).as_posix()}", path) for path in folder.rglob("*.csv")]
     digest = hashlib.sha256()
     for name, path in sorted(found):
-        if not path.is_file():  # a link to nothing, as some editors make
+        if not (re.search(among, name) and path.is_file()):  # a link to nothing, as some editors make
             continue
         content = path.read_bytes()
         digest.update(f"{name} {len(content)}\n".encode())
@@ -271,6 +275,18 @@ def hashes(code_and_data: str) -> dict[str, str]:
     folders = [folder for folder in (DATA, _users_folder()) if folder]
     found = {name: [path for folder in folders if (path := folder / f"{name}.csv").is_file()] for name in table_names()}
     return {name: hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:8] for name, paths in found.items()}
+
+
+def made_from() -> dict[str, str]:
+    """What a reader asks of the origin of results: the commit of code in a repository, the newest date and the hashes of tables."""
+    commit = ""
+    if (_HERE.parent / ".git").exists():
+        with suppress(OSError):
+            asked = ["git", "-C", str(_HERE), "log", "-1", "--format=%h of %cs"]
+            commit = subprocess.run(asked, capture_output=True, text=True).stdout.strip()
+    newest = str(ages(date.today())["newest"].max())
+    hashes = {"Tables": code_and_data(r"^(?!calibration/).*\.csv$"), "Calibration": code_and_data(r"^calibration/.*\.csv$")}
+    return {"Commit": commit, "Newest fact": newest} | {name: f"sha256 {digest}" for name, digest in hashes.items()}
 
 
 def _users_folder() -> Path | None:

@@ -198,7 +198,8 @@ def test_lines_are_named_at_their_ends_without_covering_each_other():
 def test_lines_carry_bands_and_marks():
     banded = CURVES.with_columns(low=pl.col("y") * 0.9, high=pl.col("y") * 1.1)
     spec = curves(banded, low="low", high="high", points=CURVES[:1]).to_dict()
-    assert [layer["mark"]["type"] for layer in spec["layer"]] == ["area", "line", "point", "text"]
+    kinds = ["area", "line", "point", "point", "text"]  # the first points show under the pointer
+    assert [layer["mark"]["type"] for layer in spec["layer"]] == kinds
     assert spec["layer"][1]["encoding"]["y"]["scale"]["domain"][1] > 9.9
 
 

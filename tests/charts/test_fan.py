@@ -25,7 +25,7 @@ def fan(frame=FAN, **changed):
 
 def test_a_fan_draws_the_widest_band_first_and_says_its_end():
     spec = fan(observed=SEEN).to_dict()
-    assert [layer["mark"]["type"] for layer in spec["layer"]] == ["area", "area", "line", "point", "text"]
+    assert [layer["mark"]["type"] for layer in spec["layer"]] == ["area", "area", "line", "point", "point", "text"]
     assert [layer["transform"][0]["filter"] for layer in spec["layer"][:3]] == [
         "datum['level'] === 0.9",
         "datum['level'] === 0.5",

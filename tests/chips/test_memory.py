@@ -11,7 +11,7 @@ from workbench.fabric import Cluster
 LLM = catalogue.llm("Llama-3-8B")
 H100 = Cluster(catalogue.chip("H100"), 64, "InfiniBand NDR")
 #: The constants that the papers state, before anything was fitted.
-BARE = dict(zip(memory.POOL.names, (4.0, 12.0, 18.0, 0.0, 2.0, 5.0, 8.0, 0.0, 1.0, 0.0), strict=True))
+BARE = dict(zip(memory.POOL.names, (4.0, 12.0, 18.0, 0.0, 2.0, 5.0, 8.0, 0.0, 1.0, 1.0, 0.0), strict=True))
 
 
 def of(plan, n=64, batch=256, sequence=8192, constants=None, llm=LLM):
@@ -59,6 +59,44 @@ def test_parts_add_up_and_recomputing_saves():
     parts = found.weights + found.gradients + found.optimizer + found.activations + found.logits + found.other
     assert found.total == pytest.approx(parts)
     assert found.activations[1] < 0.4 * found.activations[0]
+
+
+def test_probability_to_fit_falls_with_memory_and_is_even_where_it_just_fits():
+    found = chips.training_step(LLM, H100, chips.TrainingPlan(tp=2, micro_batch=[1, 2, 4, 8, 16]), 1024).memory
+    assert (np.diff(found.fits) < 0).all()
+    assert ((found.fits > 0.1) == (found.low < found.room)).all()  # the ends of an 80 % interval
+    assert ((found.fits > 0.9) == (found.high < found.room)).all()
+    assert memory.most(100.0, 0.3, 0.5) == pytest.approx(100)
+    assert memory.most(100.0, 0.3, 0.9) == pytest.approx(100 * np.exp(-0.3))
+
+
+def test_what_is_named_is_computed_again():
+    v3 = catalogue.llm("DeepSeek-V3")
+    kinds = ["none", "norms", "mla", "mlp", "experts", "norms+mla+experts", "full"]
+    plan = chips.TrainingPlan(ep=64, pp=4, uneven=True, recompute=kinds)
+    kept = of(plan, n=256, batch=256, sequence=4096, llm=v3).activations
+    assert (kept[1:] < kept[0]).all()
+    assert kept[5] < kept[1:5].min()
+    assert kept[0] - kept[5] == pytest.approx(sum(kept[0] - kept[i] for i in (1, 2, 4)))  # parts apart
+    tokens, hidden, layers = 4096, 7168, 16
+    assert kept[0] - kept[1] == pytest.approx(4 * tokens * hidden * layers * 4)  # two outputs of norms in 16 bits, four in flight
+
+
+def test_adapters_keep_no_states_of_what_is_frozen():
+    # Dettmers et al. (2023), QLoRA: 16 bits a parameter of a base model against about 4, and next to no optimiser
+    plan = chips.TrainingPlan(zero=0, trained=[1, 0.01, 0.01], frozen=["bf16", "bf16", "nf4"])
+    found = of(plan)
+    assert found.weights / LLM.params == pytest.approx([2, 2, 0.52], rel=1e-3)
+    assert found.optimizer[1] == pytest.approx(0.01 * found.optimizer[0])
+    states = of(chips.TrainingPlan(zero=0, optimizer=["adam", "bf16 moments", "8-bit", "in backward"]))
+    assert states.optimizer / LLM.params == pytest.approx([12, 8, 6, 0], rel=1e-3)
+    assert states.gradients[3] == 0
+
+
+def test_stages_cut_by_cost_are_those_of_nanotron():
+    # its llama.py counts 4 h^2 + 3 h f for a layer and V h for the head: 32 layers of an 8B with 131,072 words over 32 stages
+    layout = Layout.of(chips.TrainingPlan(pp=[1, 2, 8, 32], head_layers=131072 / (4 * 4096 + 3 * 14336)), 64, 256)
+    assert layout.stage_layers(32).tolist() == [32, 18, 5, 2]
 
 
 def test_frameworks_have_their_own_constants_and_intervals():

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench import catalogue
-from workbench.chips import training_run
+from workbench.chips import Choices, Load, ServingPlan, TrainingPlan, serving, training_run, training_step
 from workbench.errors import InputError
 from workbench.fabric import Cluster
 
@@ -44,6 +44,52 @@ def test_broadcasting_equals_single_calls(llama):
     grid = training_run(llama, cluster(n), 1e12, mfu=mfu).seconds
     assert grid.shape == (2, 3)
     assert grid[1, 2] == pytest.approx(float(training_run(llama, cluster(64), 1e12, mfu=0.5).seconds))
+
+
+def test_a_run_finds_its_layout_and_what_it_costs(llama):
+    run = training_run(llama, cluster([8192, 16_384]), 15.6e12, global_batch=2048, usd_per_chip_hour=2.0)
+    assert (run.low < run.seconds).all()
+    assert run.low[1] < 30.84e6 * 3600 / 16_384 < run.high[1]  # the model's card
+    assert run.chip_hours[0] < run.chip_hours[1]  # more chips lose more
+    assert run.usd == pytest.approx(2 * run.chip_hours)
+    assert run.mfu * run.utilisation * 989.4e12 * np.array([8192, 16_384]) == pytest.approx(run.useful_flop_per_s, rel=1e-3)
+    watts = run.joules / (run.chip_hours * 3600)
+    assert ((watts > 300) & (watts <= 700)).all()
+
+
+def test_a_plan_stays_and_evaluation_takes_a_forward_pass(llama):
+    plan = TrainingPlan(tp=8, pp=16, vp=8)
+    one, more = (training_run(llama, cluster(16_384), 1e12, plan=plan, global_batch=2048, evaluation=e) for e in (0, 1))
+    step = training_step(llama, cluster(16_384), plan, 2048)
+    steps = 1e12 / (2048 * 8192)
+    assert one.seconds * one.utilisation == pytest.approx(steps * step.seconds)
+    assert more.seconds == pytest.approx(4 / 3 * one.seconds)
+    with pytest.raises(InputError, match="a plan on 16384 H100 at batch 2048: tp \\* pp \\* cp does not divide"):
+        training_run(llama, cluster(16_384), 1e12, plan=TrainingPlan(tp=8, pp=15), global_batch=2048)
+
+
+def test_adapters_take_less_time_and_memory():
+    small = catalogue.llm("Llama-3.1-8B")
+    full, lora, qlora = (
+        training_run(small, cluster(8), 1e8, choices=Choices(method=m, micro_batch=(1,)), global_batch=64, sequence=2048)
+        for m in ("full", "lora", "qlora")
+    )
+    assert 0.6 < lora.seconds / full.seconds < 0.9  # no gradients of the frozen weights: 2/3 of the products
+    assert qlora.memory < lora.memory
+
+
+def test_generation_and_training_share_or_split_the_chips():
+    small, rollouts = catalogue.llm("Llama-3.1-8B"), (ServingPlan(1, "bf16"), Load(64, 512, 2048))
+    alone = training_run(small, cluster(16), 1e9, evaluation=2)
+    shared, half = (training_run(small, cluster(16), 1e9, evaluation=2, rollouts=rollouts, split=s) for s in (None, 0.5))
+    rate = serving(small, cluster(1), *rollouts).tokens_per_second_per_chip
+    assert shared.generation == pytest.approx(1e9 * 2048 / 2560 / (16 * rate))
+    assert shared.seconds == pytest.approx(shared.generation + alone.seconds)
+    assert half.seconds == pytest.approx(2 * max(half.generation, alone.seconds))
+    with pytest.raises(InputError, match="split = 1: expected more than 0 and less than 1"):
+        training_run(small, cluster(16), 1e9, rollouts=rollouts, split=1)
+    with pytest.raises(InputError, match="a replica that generates"):
+        training_run(small, cluster(16), 1e9, rollouts=(ServingPlan(1, "bf16"), Load(1, 200_000, 2048)))
 
 
 @pytest.mark.parametrize(("name", "value"), [("mfu", 0), ("mfu", 1.2), ("mfu", float("nan")), ("utilisation", -0.1)])

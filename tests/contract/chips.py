@@ -128,12 +128,6 @@ CASES: list[Case] = [
         allow=dict.fromkeys(("zero", "shard"), ("zero",)),
     ),
     Case(
-        "chips.product_seconds",
-        lambda m, n, k: chips.product_seconds(LLM, EIGHT, m, n, k),
-        {"m": 16, "n": 4096, "k": 4096},
-        {"m": (1, 64, 4096), "n": (64, 4096, 100), "k": (1, 256, 4096)},
-    ),
-    Case(
         "chips.matrix_product",
         lambda m, n, k: chips.matrix_product(H100, m, n, k),
         {"m": 16, "n": 4096, "k": 4096},
@@ -143,13 +137,12 @@ CASES: list[Case] = [
     *cases_of_choices(),
     Case(
         "chips.search_layouts",
-        lambda n_chips, global_batch, sequence, usd_per_chip_hour, top: chips.search_layouts(
-            LLM, Cluster(H100, n_chips), global_batch, sequence=sequence, usd_per_chip_hour=usd_per_chip_hour, top=top, choices=FEW
+        lambda n_chips, global_batch, sequence, confidence, top: chips.search_layouts(
+            LLM, Cluster(H100, n_chips), global_batch, sequence=sequence, confidence=confidence, top=top, choices=FEW
         ),
-        JOB | {"usd_per_chip_hour": 2.0, "top": 10},
-        numbers=(*JOB, "usd_per_chip_hour", "top"),
+        JOB | {"confidence": 0.5, "top": 10},
+        numbers=(*JOB, "confidence", "top"),
         whole=(*JOB, "top"),
-        allow={"usd_per_chip_hour": ("zero",)},
     ),
     Case("chips.ServingPlan", chips.ServingPlan, REPLICA, REPLICAS, whole=tuple(REPLICA), read=lambda plan: (plan, plan.chips)),
     Case("chips.Load", chips.Load, ASKED | {"rate": 2.0}, LOADS | {"rate": (1, 2, 3)}, allow=ZEROS),
@@ -236,6 +229,22 @@ CASES: list[Case] = [
         {"n_chips": 8, "tokens": 1e12, "mfu": 0.4, "utilisation": 0.9},
         {"n_chips": (8, 16, 1000), "tokens": (1e9, 1e12, 1e13), "mfu": (0.1, 0.4, 1), "utilisation": (0.5, 0.9, 1)},
         whole=("n_chips",),
+    ),
+    Case(
+        "chips.training_run",
+        lambda n_chips, tokens, evaluation, usd_per_chip_hour: chips.training_run(
+            LLM,
+            Cluster(H100, n_chips),
+            tokens,
+            plan=replace(LAYOUT, zero=3),
+            global_batch=480,
+            evaluation=evaluation,
+            usd_per_chip_hour=usd_per_chip_hour,
+        ),
+        {"n_chips": 8, "tokens": 1e12, "evaluation": 0.1, "usd_per_chip_hour": 2.0},
+        {"n_chips": (8, 16, 32), "tokens": (1e9, 1e12, 1e13), "evaluation": (0, 0.1, 1), "usd_per_chip_hour": (0, 2, 3)},
+        whole=("n_chips",),
+        allow=dict.fromkeys(("evaluation", "usd_per_chip_hour"), ("zero",)),
     ),
     Case(
         "chips.power",

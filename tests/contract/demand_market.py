@@ -41,16 +41,16 @@ PAST = trend.records([2018, 2020, 2021, 2023], [1e23, 3e23, 1e24, 5e25], 2023.0)
 SERIES = Series("s", "USD", "flow", 2020 + T / 4, np.exp(T / 5), tuple("abcdef"))
 TEST = scores.rolling(SERIES, lambda past, steps: trend.last_value(np.log(past.values), steps), "last value", 1, least=3)
 DRAWS = scenario.draws(3, 1)
-FIXED = {name: value.item() for name, value in DRAWS.items() if value.size == 1 and name != "chip_response"}  # one driver is enough
 MARKET = {
-    "demand": 1e6, "elasticity": 0.9, "contracted": 0.25, "reference_price": 2.0, "long_run_cost": 1.5, "installed": 1e6,
+    "demand": 1e6, "elasticity": 0.9, "adjustment": 0.5, "reference_price": 2.0, "booked": 1.8, "entry": 0.02,
+    "long_run_cost": 1.5, "installed": 1e6,
     "shipping": 1e5, "limits": 2e5, "draw": 800.0, "draw_decline": 0.05, "power": 1e9, "power_coming": 2e8, "power_lead": 12.0,
     "chip_lead": 4.0, "mean_life": 20.0, "growth": 0.1, "chip_response": 0.5, "power_response": 0.4, "limit_response": 0.1,
     "extrapolation": 0.75, "ceiling": 16.0, "memory": 4.0, "contract_quarters": 8.0, "cancelled": 0.25, "power_added": 1e6, "pue": 1.15,
     "electricity_usd_per_kwh": 0.072, "space_usd_per_kwh": 0.144, "swap_ratio": 1.5,
 }  # fmt: skip
 MAY_BE_0 = (
-    "contracted", "shipping", "limits", "draw_decline", "power", "power_coming", "growth", "chip_response",
+    "entry", "shipping", "limits", "draw_decline", "power", "power_coming", "growth", "chip_response",
     "power_response", "limit_response", "extrapolation", "cancelled", "power_added", "electricity_usd_per_kwh", "space_usd_per_kwh",
 )  # fmt: skip
 
@@ -101,6 +101,18 @@ CASES: list[Case] = [
         {"efficiency": 3.0, "elasticity": 1.1}, {"efficiency": (0.5, 1, 3), "elasticity": (0, 1, 1.1)}, allow=allow("elasticity", "zero"),
     ),
     Case(
+        "demand.long_run_cost", demand.long_run_cost,
+        {
+            "capital_usd": 25e3, "running_usd_per_hour": 0.3, "wacc": 0.1, "life_years": 5.0, "decline": 0.2, "utilisation": 0.85,
+            "overhead": 0.1,
+        },
+        {
+            "capital_usd": (0, 25e3, 3e4), "running_usd_per_hour": (0, 0.3, 0.5), "wacc": (0, 0.1, 0.2), "life_years": (3, 5, 6),
+            "decline": (-0.1, 0.2, 0.3), "utilisation": (0.5, 0.85, 1), "overhead": (0, 0.1, 0.2),
+        },
+        allow=allow("capital_usd running_usd_per_hour overhead", "zero") | allow("wacc decline", "negative", "zero"),
+    ),
+    Case(
         "demand.survival", demand.survival, {"age": 3.0, "mean_life": 5.0, "shape": 4.0},
         {"age": (0, 3, 9), "mean_life": (1, 5, 6), "shape": (0.5, 1, 4)}, allow=allow("age", "zero") | allow("mean_life", "infinite"),
     ),
@@ -126,30 +138,34 @@ CASES += [
         },
         {
             "usd_per_h100e_hour": (2, 2.35, 3), "demand_shocks": (0, 0.5, 1), "agents_demand_growth": (2, 3, 4),
-            "api_elasticity": (0, 1, 1.1),
+            "api_elasticity": (0.5, 1, 1.1),
             "research_share": (0.1, 0.3, 0.5), "chips_headroom": (1, 1.5, 2), "power_coming_gw_per_year": (0, 10, 20),
             "power_usage_effectiveness": (1.1, 1.15, 1.2), "chip_lead_quarters": (3, 3.5, 4),
         },
-        allow=allow("api_elasticity power_coming_gw_per_year", "zero") | allow("demand_shocks", "negative", "zero"),
-        grid=False, read=lambda f: one(simulate(f).price), last=True,
+        allow=allow("power_coming_gw_per_year", "zero") | allow("demand_shocks", "negative", "zero"),
+        grid=False, read=lambda f: one(simulate(f).rent), last=True,
     ),
     Case(
-        "demand.draws", lambda **x: scenario.draws(**x)["long_run_cost_h100e"],
-        {"quarters": 3.0, "n": 8.0, "seed": 1.0, "replicates": 1.0, "long_run_cost_h100e": 1.4},
-        numbers=("quarters", "n", "seed", "replicates", "long_run_cost_h100e"), whole=("quarters", "n", "seed", "replicates"),
+        "demand.draws", lambda **x: scenario.draws(**x)["hours_sold"],
+        {"quarters": 3.0, "n": 8.0, "seed": 1.0, "replicates": 1.0, "hours_sold": 0.8},
+        numbers=("quarters", "n", "seed", "replicates", "hours_sold"), whole=("quarters", "n", "seed", "replicates"),
         allow=allow("seed", "zero"),
     ),
     Case(
-        "demand.outlook", lambda **x: demand.outlook(**x).market.price, {"quarters": 3.0, "n": 8.0, "seed": 1.0, "stock_scale": 1.0},
+        "demand.outlook", lambda **x: demand.outlook(**x).market.rent, {"quarters": 3.0, "n": 8.0, "seed": 1.0, "stock_scale": 1.0},
         numbers=("quarters", "n", "seed", "stock_scale"), whole=("quarters", "n", "seed"), allow=allow("seed", "zero"),
     ),
     Case(
-        "demand.drivers", lambda **x: demand.drivers(**FIXED | x), {"quarter": 1.0, "n": 8.0, "seed": 1.0},
-        numbers=("quarter", "n", "seed"), whole=("quarter", "n", "seed"), allow=allow("seed", "zero"),
+        "demand.Outlook.drivers", demand.outlook(3, 16).drivers, {"quarter": 1.0, "bins": 4.0}, numbers=("quarter", "bins"),
+        whole=("quarter", "bins"),
     ),
     Case(
-        "demand.hindcast", lambda **x: demand.hindcast("2025Q4", **x), {"n": 8.0, "seed": 1.0, "usd_per_h100e_hour": 2.5},
-        numbers=("n", "seed", "usd_per_h100e_hour"), whole=("n", "seed"), allow=allow("seed", "zero"),
+        "demand.past", lambda **x: demand.past(**x).market, {"n": 8.0, "seed": 1.0}, numbers=("n", "seed"), whole=("n", "seed"),
+        allow=allow("seed", "zero"),
+    ),
+    Case(
+        "demand.hindcast", demand.hindcast, {"n": 8.0, "seed": 1.0, "horizon": 4.0, "hours_sold": 0.8},
+        numbers=("n", "seed", "horizon", "hours_sold"), whole=("n", "seed", "horizon"), allow=allow("seed", "zero"),
     ),
     Case(
         "demand.order_plan", lambda need, **x: demand.order_plan(three(two(need)), **x).cost_of(1.0),
@@ -160,19 +176,6 @@ CASES += [
     Case(
         "demand.OrderPlan.cost_of", demand.order_plan(np.ones((3, 2)), own_usd_per_quarter=1.0, lease_usd_per_quarter=2.0, lead=0).cost_of,
         {"owned": 1.0}, numbers=("owned",), allow=allow("owned", "zero"),
-    ),
-    Case(
-        "demand.real_option", lambda need, signal, **x: demand.real_option(four(need), rising(signal)[2:], **x),
-        {
-            "need": 5.0, "signal": 2.0, "own_usd_per_quarter": 1.0, "lease_usd_per_quarter": 2.2, "margin_usd_per_quarter": 3.0,
-            "premium_usd_per_quarter": 0.25, "bins": 2.0,
-        },
-        numbers=(
-            "need", "signal", "own_usd_per_quarter", "lease_usd_per_quarter", "margin_usd_per_quarter", "premium_usd_per_quarter", "bins",
-        ),
-        whole=("bins",),
-        allow=allow("need premium_usd_per_quarter", "zero") | allow("signal", "negative", "zero")
-        | allow("lease_usd_per_quarter margin_usd_per_quarter", "infinite"),
     ),
     Case(
         "demand.TrendPrior", lambda **x: trend.fit_trend([0.0, 0.2, 0.3], trend.TrendPrior(**x)).state, PRIOR,
@@ -212,8 +215,9 @@ CASES += [
         allow=allow("origins targets samples observed", "negative", "zero"),
     ),
     Case(
-        "demand.rolling", lambda **x: scores.rolling(SERIES, lambda past, steps: np.ones(4), "m", **x), {"steps": 1.0, "least": 3.0},
-        numbers=("steps", "least"), whole=("steps", "least"),
+        "demand.rolling", lambda **x: scores.rolling(SERIES, lambda past, steps: np.ones(4), "m", **x),
+        {"steps": 1.0, "least": 3.0, "since": 2020.0},
+        numbers=("steps", "least", "since"), whole=("steps", "least"), allow=allow("since", "negative", "zero"),
     ),
 ]  # fmt: skip
 #: Functions that take no number, and why they are not in the table.

@@ -8,7 +8,7 @@ from workbench.chips import ServingPlan
 from workbench.demand.bottom_up import INPUTS, SOME
 from workbench.demand.forecast import history
 from workbench.demand.market import scenario
-from workbench.demand.uses import adoption, agents, tokens, training
+from workbench.demand.uses import agents, tokens, training
 
 SHARES = (0.2, 0.5, 0.8)
 
@@ -33,54 +33,10 @@ CAPS = {"mfu": (0.3, 0.4, 0.5), "seconds": (1e6, 9e6, 1e7)}
 LLAMA, H100 = catalogue.llm("Llama-3.1-70B"), fabric.Cluster(catalogue.chip("H100"), n_chips=64, fabric="InfiniBand NDR")
 CALL = demand.chip_seconds(LLAMA, H100, agents.Tokens(1000.0, 500.0, 100.0), ServingPlan(4))
 AGENT = dict(catalogue.table("calibration/agents").select("parameter", "value").iter_rows())
-HOUR = demand.agent_hour(AGENT)[1]
-#: Values of the parameters that `segments_of` reads.
-GIVEN = {
-    "code_agents_growth": 4, "demand_growth_tau": 3, "chat_users": 2e9, "chat_messages_per_day": 3, "chat_cached": 2000,
-    "chat_input": 1000, "chat_output": 600, "search_users_2026": 2e9, "search_answers_per_day": 1, "search_input": 5000,
-    "search_output": 200, "code_agents_2026": 2e5, "api_tokens_per_month_2026": 1e15, "research_agent_tasks_per_day": 1e7,
-    "research_agent_multiple": 10,
-}  # fmt: skip
 USED = {name: float(scenario.prior(name).quantile(np.array(0.5))) for name in INPUTS} | {"chat_adoption": 0.5}
-SEEN = adoption.observed([2021.0, 2022.0, 2023.0], [1e6, 4e6, 1e7])
-ADOPTED = adoption.adopt(SEEN, 2020.0, laws=("logistic",), n=16)
-PATH = demand.takeoff(until=2023)
-PRESET = dict(catalogue.table("takeoff_presets").select("parameter", "best_guess").iter_rows())
-GROWING = [name for name in PRESET if name.endswith("_growth") and name != "initial_capital_growth"]
-
-
-def segments(years, delegated, chat_users, **given):
-    return tokens.segments_of(given, years, HOUR, chat_users=chat_users, delegated=delegated)
 
 
 CASES: list[Case] = [
-    # adoption
-    Case(
-        "demand.AdoptionPrior", lambda **given: vars(adoption.AdoptionPrior(**given)), vars(adoption.AdoptionPrior()),
-        numbers=tuple(vars(adoption.AdoptionPrior())), allow=may_be("zero", "discrepancy"),
-    ),
-    Case(
-        "demand.observed",
-        lambda times, values, ratio, deviation: adoption.observed(
-            [2024, times], [values, 2e6], {"other": ([2024], [1e6], ratio, deviation)}
-        ),
-        {"times": 2025.5, "values": 1e6, "ratio": 1.1, "deviation": 0.1}, numbers=("times", "values", "ratio", "deviation"),
-        allow={"times": ("negative", "zero"), "deviation": ("zero",)},
-    ),
-    Case(
-        "demand.fit_law", lambda launch, n, seed: adoption.fit_law("logistic", SEEN, launch, n=n, seed=seed),
-        {"launch": 2020.0, "n": 16, "seed": 1}, numbers=("launch", "n", "seed"), whole=("n", "seed"),
-        allow={"launch": ("negative", "zero"), "seed": ("zero",)}, read=lambda fit: fit.parameters,
-    ),
-    Case(
-        "demand.adopt", lambda launch, least, n, seed: adoption.adopt(SEEN, launch, laws=("logistic",), least=least, n=n, seed=seed),
-        {"launch": 2020.0, "least": 3, "n": 16, "seed": 1}, numbers=("launch", "least", "n", "seed"), whole=("least", "n", "seed"),
-        allow={"launch": ("negative", "zero"), "seed": ("zero",)}, read=lambda model: model.fits[0].parameters,
-    ),
-    Case(
-        "demand.Adoption.log_counts", lambda times, seed: ADOPTED.log_counts(times, seed=seed), {"times": 2025.0, "seed": 1},
-        numbers=("times", "seed"), whole=("seed",), allow=may_be("zero", "seed"),
-    ),
     # agents
     case(
         "tool_work", agents.tool_work,
@@ -91,23 +47,13 @@ CASES: list[Case] = [
         allow=may_be("zero", "calls_per_second", "cpu_seconds", "memory_seconds", "host_cores_per_chip"),
     ),
     case(
-        "horizon", agents.horizon, {"years": (-1, 1, 3), "start": (1, 5, 9), "doubling": (1e7, 2e7, 3e7)},
-        allow={"years": ("negative", "zero"), "doubling": ("infinite",)},
-    ),
-    case(
-        "delegation_share", agents.delegation_share,
-        {"horizon_hours": (1, 5, 9), "median_hours": (1, 2, 3), "spread": (0, 1, 2), "steepness": (0.5, 0.8, 1)},
-        allow=may_be("zero", "spread"),
-    ),
-    # tokens
-    case(
-        "segments_of", segments,
-        {"delegated": (0, 1, 2)} | {name: (value / 2, value, value * 2) for name, value in GIVEN.items()},
-        base={"years": 0.5}, numbers=("years",), last=True, read=lambda found: [s.tokens * s.tasks for s in found],
-        allow={
-            **may_be("zero", "delegated", *GIVEN), "years": ("negative", "zero"),
-            "code_agents_growth": (), "demand_growth_tau": ("infinite",),
+        "agent_sessions", agents.agent_sessions,
+        {
+            "run_rate_usd": (0, 1e10, 4e10), "usd_per_million_output": (5, 12, 25), "input_ratio": (0, 0.2, 0.5),
+            "cached_ratio": (0, 0.02, 0.1),
         },
+        allow=may_be("zero", "run_rate_usd", "input_ratio", "cached_ratio"),
+        read=lambda found: (found.started, found.at_work, found.tokens),
     ),
     # chips
     case(
@@ -163,14 +109,6 @@ CASES: list[Case] = [
         "equal_marginal", demand.equal_marginal, {"training_exponent": (0.1, 0.2, 0.5), "inference_exponent": (0.1, 0.2, 0.5)},
         allow=may_be("zero", "training_exponent", "inference_exponent"),
     ),
-    case(
-        "takeoff", demand.takeoff,
-        {name: (value * 0.99, value, value * 0.98) for name, value in PRESET.items() if name != "hardware_delay"},
-        base={"until": 2022.5, "hardware_delay": 1.0}, numbers=("until", "hardware_delay"), last=True, read=lambda path: path.largest_run,
-        allow={**dict.fromkeys(GROWING, ("negative", "zero")), **{n: ("negative",) for n in PRESET if "substitution" in n},
-               **may_be("zero", "hardware_delay", "compute_depreciation")},
-    ),
-    case("Takeoff.at", PATH.at, {"year": (2022, 2022.5, 2023)}),
     # traces, history and checks of them
     case(
         "agent_hour", lambda **values: demand.agent_hour(values), {name: (v * 0.9, v, v * 1.1) for name, v in AGENT.items()},
@@ -186,17 +124,13 @@ CASES: list[Case] = [
         "demand.notable_models", lambda most_rank: history.notable_models(most_rank=most_rank).values, {"most_rank": 5},
         numbers=("most_rank",), whole=("most_rank",),
     ),
-    case(
-        "beyond_authority", lambda times, horizon: history.beyond_authority([2020.0, times], horizon), {"horizon": (0, 1, 9)},
-        base={"times": 2024.0}, numbers=("times",), allow={"times": ("negative", "zero"), "horizon": ("zero",)},
-    ),
     # all together
     Case(
         "demand.bottom_up", demand.bottom_up, {"quarters": 2, "n": 2, "seed": 1, "replicates": 1, **USED},
         numbers=("quarters", "n", "seed", "replicates", *USED), whole=("quarters", "n", "seed", "replicates"),
         allow=may_be("zero", "seed", *USED) | dict.fromkeys(("peak_over_mean", *SOME), ()),
-        read=lambda found: (found.compute, found.tokens, found.run, found.tools),
+        read=lambda found: (found.compute, found.sessions, found.run, found.tools),
     ),
 ]  # fmt: skip
 #: Functions that take no number, and why they are not in the table.
-WITHOUT: dict[str, str] = {"year": "takes a text"}
+WITHOUT: dict[str, str] = {}

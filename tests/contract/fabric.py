@@ -133,6 +133,36 @@ CASES = [
         {"checkpoint": (1, 30, 600), "mtbf": (10, 1e3, 1e5)},
     ),
     Case(
+        "fabric.storage",
+        fabric.storage,
+        {
+            "params": 8e9,
+            "n_chips": 64,
+            "bytes_per_param": 14,
+            "tokens_per_second": 1e6,
+            "bytes_per_token": 4,
+            "data_bytes": 1e12,
+            "kept": 3,
+        },
+        {
+            "params": (1e9, 8e9, 1e12), "n_chips": (1, 64, 1000), "bytes_per_param": (2, 14, 18), "tokens_per_second": (0, 1e6, 1e9),
+            "bytes_per_token": (2, 4, 1e3), "data_bytes": (0, 1e12, 1e15), "kept": (1, 3, 20),
+        },
+        whole=("n_chips", "kept"),
+        allow={"tokens_per_second": ("zero",), "data_bytes": ("zero",)},
+    ),
+    Case(
+        "fabric.Resilience",
+        fabric.Resilience,
+        {"detection": 60, "partial": 0.5, "slowdown": 0.1, "corruption_rate": 0.1, "maintenance": 0.1},
+        {
+            "detection": (0, 60, 600), "partial": (0.1, 0.5, 1), "slowdown": (0, 0.1, 0.5), "corruption_rate": (0, 0.1, 1),
+            "maintenance": (0, 0.1, 0.5),
+        },
+        allow={name: ("zero",) for name in ("detection", "slowdown", "corruption_rate", "maintenance")},
+        read=lambda how: fabric.goodput(16_384, resilience=how),
+    ),
+    Case(
         "fabric.goodput",
         fabric.goodput,
         {

@@ -10,13 +10,12 @@ from workbench.demand.uses.agents import (
     FITTED,
     Tokens,
     agent_hour,
-    delegation_share,
-    horizon,
+    agent_sessions,
     task_tokens,
     tool_work,
 )
 from workbench.errors import InputError
-from workbench.units import DAY, GIGA
+from workbench.units import GIGA, HOUR, YEAR
 
 some = st.floats(0, 500)
 share = st.floats(0, 1)
@@ -89,25 +88,23 @@ def test_processors_follow_from_calls():
         tool_work(1.0, 1.0, cpu_seconds=1.0, memory_seconds=1.0, utilisation=0.0, host_cores_per_chip=1.0)
 
 
-def test_delegation():
-    assert horizon(1.0, 5.0, 365.25 * DAY) == pytest.approx(10)
-    assert horizon(1.0, 5.0, np.inf) == 5
-    given_ = delegation_share(np.array([0.5, 2.0, 8.0, 1e9]), 2.0, 1.5, 0.8)
-    assert np.all(np.diff(given_) > 0)
-    assert given_[1] == pytest.approx(0.5)  # half of the tasks are shorter than the horizon
-    assert given_[3] == pytest.approx(1, rel=0.01)
-    # the logistic-normal integral against quadrature
-    x, w = np.polynomial.hermite_e.hermegauss(80)
-    exact = (w / (1 + np.exp(-0.8 * (np.log(8.0 / 2.0) - 1.5 * x)))).sum() / np.sqrt(2 * np.pi)
-    assert delegation_share(8.0, 2.0, 1.5, 0.8) == pytest.approx(exact, abs=0.01)
-    with pytest.raises(InputError, match=r"spread = -1: expected 0 or more"):
-        delegation_share(1.0, 1.0, -1.0, 1.0)
+def test_sessions_pay_what_is_earned_and_add_up():
+    seen = agent_sessions(40e9, 12.0, input_ratio=0.2, cached_ratio=0.02)
+    usd = 12e-6 * (seen.tokens.output + 0.2 * seen.tokens.fresh + 0.02 * seen.tokens.cached) * YEAR
+    assert usd == pytest.approx(40e9)
+    calls, hour = agent_hour()
+    assert seen.tokens.total == pytest.approx(hour.total * seen.at_work / HOUR)  # sessions x turns x tokens of a turn
+    assert seen.calls == pytest.approx(seen.started * shipped()["agent_turns"])
+    assert seen.calls == pytest.approx(seen.at_work * calls / HOUR)
+    # a session-hour cost 7 to 26 USD by API tariffs of two traces, of models of the first rank (epoch-research/compute-to-agents)
+    assert 5 < 40e9 / (YEAR / HOUR) / seen.at_work < 30
+    with pytest.raises(InputError, match="run_rate_usd = -1: expected 0 or more"):
+        agent_sessions(-1.0, 12.0)
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: horizon(1, 5, -DAY), "doubling = -86400: expected more than 0"),
         (lambda: agent_hour({"agent_turns": 3}), "values: the parameter agent_calls_per_hour is missing"),
         (lambda: agent_hour(shipped() | {"agent_turns": 0.5}), r"values\[agent_turns\] = 0.5: expected 1 or more"),
         (

@@ -143,13 +143,6 @@ def test_path_total_is_the_integral(rates, start, span):
     assert path_total(t, rates, start, start + span) == pytest.approx(exact, rel=1e-6)
 
 
-def test_horizons_beyond_the_history():
-    assert history.beyond_authority([2020, 2024], [0, 2, 2.1]).tolist() == [False, False, True]
-    assert history.beyond_authority([], 0.5)
-    with pytest.raises(InputError, match="horizon = -1: expected 0 or more"):
-        history.beyond_authority([2020, 2024], -1)
-
-
 def test_a_band_that_does_not_hold_its_value(tmp_path):
     catalogue.table("capex").head(1).with_columns(low_usd_b=pl.lit(9.0)).write_csv(tmp_path / "capex.csv")
     with pytest.raises(DataError, match=r"column 'low_usd_b': 9 does not bracket capex_usd_b = 6\.45"):

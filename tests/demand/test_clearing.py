@@ -1,22 +1,25 @@
-"""Steps towards the price that clears; demand of one elasticity, Jevons and the log law."""
+"""Long-run cost of a sold hour; demand of one elasticity, Jevons and the log law."""
 
 import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
-from scipy.special import logsumexp
 
 from workbench import demand
-from workbench.demand.market.clearing import root_step
 from workbench.errors import InputError
+from workbench.units import HOUR, YEAR
 
 
-def test_root_steps_reach_the_root_from_afar():
-    rng = np.random.default_rng(1)
-    d, e = rng.normal(size=(3, 500)), np.array([[1.0], [1.1], [0.3]]) * rng.lognormal(0, 0.2, (3, 500))
-    s, x = rng.normal(1, 0.3, 500), np.zeros(500)
-    for _ in range(7):
-        x = root_step(x, d, e, s)
-    assert logsumexp(d - e * x, axis=0) == pytest.approx(s, rel=1e-12, abs=1e-12)
+def test_a_unit_pays_for_itself_at_its_long_run_cost():
+    """The present value of rents that fall, less running, over the life is the capital: by quadrature."""
+    capital, running, wacc, life, fall, sold = 25e3, 0.3, 0.11, 5.0, 0.2, 0.85
+    rent = demand.long_run_cost(capital, running, wacc=wacc, life_years=life, decline=fall, utilisation=sold)
+    t = np.linspace(0, life, 200_001)
+    value = np.trapezoid((rent * (1 - fall) ** t * sold - running) * (1 + wacc) ** -t, t) * YEAR / HOUR
+    assert value == pytest.approx(capital, rel=1e-6)
+    level = demand.long_run_cost(capital, running, wacc=wacc, life_years=life, utilisation=sold)
+    assert level < rent
+    assert demand.long_run_cost(8766.0, 0.0, wacc=0.0, life_years=1.0) == pytest.approx(1.0)
+    assert demand.long_run_cost(0.0, 0.3, wacc=0.1, life_years=5.0, overhead=0.1) == pytest.approx(0.33)
 
 
 def test_log_law_is_an_elasticity_of_minus_one():
@@ -50,6 +53,8 @@ def test_jevons_has_a_sign():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
+        (lambda: demand.long_run_cost(1.0, 1.0, wacc=0.1, life_years=0.0), "life_years = 0: expected more than 0"),
+        (lambda: demand.long_run_cost(1.0, 1.0, wacc=0.1, life_years=5.0, decline=1.0), "decline = 1: expected"),
         (lambda: demand.ElasticDemand(-1.0), "elasticity = -1: expected 0 or more"),
         (lambda: demand.ElasticDemand(0.0).value_exponent, "elasticity = 0: expected more than 0"),
         (lambda: demand.ElasticDemand(1.0).at(0.0, 1.0, reference_price=1.0), "price = 0: expected more than 0"),

@@ -7,24 +7,24 @@ import polars as pl
 import pytest
 from scipy.stats import linregress, t
 
-from workbench import catalogue, demand
+from workbench import catalogue
 from workbench.demand.forecast import history
 from workbench.demand.forecast.history import SuspectData
 from workbench.errors import InputError, UnknownName
 
 
 def test_dates():
-    assert [demand.year(text) for text in ("2025Q4", "2025", "2026-01-01", "2025-07")] == [
+    assert [history.year(text) for text in ("2025Q4", "2025", "2026-01-01", "2025-07")] == [
         2026,
         2026,
         2026,
         pytest.approx(2025.5417, abs=1e-4),
     ]
     with pytest.raises(InputError, match=r"date '2025Q5': expected YYYY, YYYYQn"):
-        demand.year("2025Q5")
+        history.year("2025Q5")
     for text in ("2026-13", "2026-00", "9999-12-31", 2026, None):
         with pytest.raises(InputError, match=f"date {text!r}: expected"):
-            demand.year(text)
+            history.year(text)
 
 
 def test_a_series_is_of_positive_values_one_a_row():

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.optimize import brentq
 
 from workbench.demand.market import clearing as supply
 from workbench.demand.market import loop
@@ -16,18 +15,11 @@ from workbench.errors import InputError
 UNBOUND = np.inf
 
 
-def cleared(wanted, stands, spot, reference, ceiling):
-    """Price at which classes of demand use what stands, at most the ceiling."""
-    root = brentq(lambda x: np.log((wanted * np.exp(-spot * x)).sum() / stands), -60, 60, xtol=1e-14, rtol=1e-14)
-    return min(reference * np.exp(root), ceiling)
-
-
 def made(n=4, quarters=24, **changed):
     """A market at rest: one class of elasticity 1 that wants at its cost of 2 USD what stands, no failures, nothing short."""
     given = {
         "demand": np.full((1, quarters, n), 1e6),
         "elasticity": 1.0,
-        "contracted": 0.0,
         "reference_price": 2.0,
         "long_run_cost": 2.0,
         "installed": np.full((1, n), 1e6),
@@ -65,7 +57,8 @@ def many(seed, n=64, quarters=20):
         quarters,
         demand=1e6 * u(0.1, 0.6, 3, 1) * np.exp(u(-0.1, 0.3, 3, 1) * t + walk),
         elasticity=u(0.2, 1.8, 3),
-        contracted=u(0, 0.7, 3),
+        adjustment=u(0.2, 1),
+        entry=u(0, 0.05),
         long_run_cost=u(1, 3) * np.exp(-0.07 * t),
         installed=old,
         shipping=1e5 * u(0, 2, 5),
@@ -89,7 +82,7 @@ def many(seed, n=64, quarters=20):
 
 
 def plain(f, i):
-    """The loop of future `i`, quarter by quarter as it is written down: price, supply, code of what binds, idle."""
+    """The loop of future `i`, quarter by quarter as it is written down: rent, supply, code of what binds, wanted, booked."""
     q, n = f.shape
     x = {}
     for name, value in vars(f).items():
@@ -100,11 +93,12 @@ def plain(f, i):
     made = {t - len(x["installed"]) + 1: units for t, units in enumerate(x["installed"])}  # units by the quarter in which they came
     shipping = dict(enumerate(np.atleast_1d(x["shipping"])))
     lead, ref, life, pue = x["chip_lead"], x["reference_price"], x["mean_life"], x["pue"]
+    later = max(round(float(np.mean(f.chip_lead))), 1)
     running, keeping = pue * x["electricity_usd_per_kwh"] / 1e3, (pue * x["electricity_usd_per_kwh"] + x["space_usd_per_kwh"]) / 1e3
-    power, asked, backlog, waiting, room, contract, growth = x["power"] / pue, 0.0, 0.0, 0.0, 1.0, 0.0, x["growth"]
+    power, asked, backlog, waiting, room, growth = x["power"] / pue, 0.0, 0.0, 0.0, 1.0, x["growth"]
+    rent, booked, entered = ref, x["booked"], 0.0
     coming = np.full(3, x["power_coming"] / pue / 3)
     ordered, secured, oldest, placed, seen = sum(shipping.values()), power + coming.sum(), min(made), [], None
-    before = sum(units * supply.survival(-t, life) for t, units in made.items())
     for t in range(q):
         here = {age: units * supply.survival(t + 1 - age, life) for age, units in made.items()}
         draw = {age: x["draw"] * np.exp(-x["draw_decline"] * age) for age in (*made, t + 1)}
@@ -122,27 +116,32 @@ def plain(f, i):
         short, made[t + 1] = waiting > fits, min(waiting, fits)
         waiting, ordered, stands = waiting - made[t + 1], ordered - made[t + 1], sum(here.values()) + made[t + 1]
         load = sum(here[age] * draw[age] for age in here) + made[t + 1] * draw[t + 1]
-        # the price that clears, or the cost of running what stands
-        wanted = demand_[:, t] * np.exp(-x["elasticity"] * x["contracted"] * contract)
-        spot = x["elasticity"] * (1 - x["contracted"])
-        price = cleared(wanted, stands, spot, ref, x["ceiling"])
-        price, free = max(price, load * running / stands), price * stands >= load * running
-        idle = 0.0 if free else stands - (wanted * (price / ref) ** -spot).sum()
-        yield price, stands, loop.POWER if short else binds, idle
+        # what is wanted at the going rent, and the step to the price that would clear
+        by_class = demand_[:, t] * (rent / ref) ** -x["elasticity"]
+        wanted = by_class.sum()
+        step = np.log(wanted / stands) * wanted / (x["elasticity"] * by_class).sum()
+        cheapest = load * running / stands
+        clearing = np.clip(rent * np.exp(min(step, 3.0)), cheapest, max(x["ceiling"], cheapest))
+        booked += (rent - booked) * min(made[t + 1] / stands + 1 / x["contract_quarters"], 1.0)
+        code = loop.POWER if short else binds
+        yield rent, stands, code, wanted, booked, clearing
         # the oldest vintage goes
         drawn = x["draw"] * np.exp(-x["draw_decline"] * oldest)
-        if oldest <= t and (drawn * keeping > price or (short and drawn > x["swap_ratio"] * draw[t + 1])):
+        if oldest <= t and (drawn * keeping > clearing or (short and drawn > x["swap_ratio"] * draw[t + 1])):
             made[oldest], oldest = 0.0, oldest + 1
         # orders and power for the ends of their lead times
-        fair, gap = np.log((wanted * (cost[t] / ref) ** -spot).sum()), np.log(price / cost[t])
+        fair, gap = np.log((demand_[:, t] * (cost[t] / ref) ** -x["elasticity"]).sum()), np.log(rent / cost[t])
         growth += 0.0 if seen is None else (fair - seen - growth) / x["memory"]
-        lost = (before - sum(here.values())) * lead
-        order = max(stands * np.exp(x["extrapolation"] * lead * growth + x["chip_response"] * gap) - stands - ordered + lost, 0.0)
-        ahead = (x["extrapolation"] * growth - x["draw_decline"]) * x["power_lead"] + x["power_response"] * gap
-        asked = max((load + waiting * draw[t + 1]) * np.exp(ahead) - secured, 0.0) * (1 - x["cancelled"])
-        placed, ordered, secured, seen, before = [*placed, order], ordered + order, secured + asked, fair, stands
-        room *= np.exp(x["limit_response"] * (contract - np.log(cost[t] / ref)))
-        contract += (np.log(price / ref) - contract) / x["contract_quarters"]
+        left = sum(units * supply.survival(t + 1 - age + later, life) for age, units in made.items())
+        lost = (stands - left) * lead / later
+        aim = min(x["extrapolation"] * lead * growth + x["chip_response"] * gap + entered, loop.MOST_ORDERED)
+        order = max(stands * np.exp(aim) - stands - ordered + lost, 0.0)
+        ahead = (x["extrapolation"] * growth - x["draw_decline"]) * x["power_lead"] + x["power_response"] * gap + entered
+        asked = max((load + waiting * draw[t + 1]) * np.exp(min(ahead, loop.MOST_ORDERED)) - secured, 0.0) * (1 - x["cancelled"])
+        placed, ordered, secured, seen = [*placed, order], ordered + order, secured + asked, fair
+        entered += x["entry"] * gap * (code == 0)
+        room *= np.exp(x["limit_response"] * gap)
+        rent = np.clip(rent * np.exp(x["adjustment"] * step), cheapest, max(x["ceiling"], cheapest))
 
 
 @pytest.mark.parametrize(("seed", "asked"), [(3, 1.0), (11, 1.0), (5, 0.05)])
@@ -151,32 +150,24 @@ def test_the_loop_is_what_is_written_down(seed, asked):
     f = replace(f, demand=np.asarray(f.demand) * asked, swap_ratio=1.2)
     o = simulate(f)
     for i in range(8):
-        price, stands, binds, idle = np.array(list(plain(f, i))).T
-        assert o.price[:, i] == pytest.approx(price, rel=1e-8)
+        rent, stands, binds, wanted, booked, clearing = np.array(list(plain(f, i))).T
+        assert o.rent[:, i] == pytest.approx(rent, rel=1e-8)
         assert o.supply[:, i] == pytest.approx(stands, rel=1e-8)
-        assert o.idle[:, i] == pytest.approx(idle, rel=1e-6, abs=1e-3)
+        assert o.wanted[:, i] == pytest.approx(wanted, rel=1e-8)
+        assert o.booked[:, i] == pytest.approx(booked, rel=1e-8)
+        assert o.clearing[:, i] == pytest.approx(clearing, rel=1e-8)
         assert o.binding[:, i].tolist() == binds.tolist()
     assert set(o.binding.ravel()) >= ({0, loop.POWER} if asked == 1 else {0})
-    assert (o.idle > 0).any() == (asked < 1)
-
-
-def unserved(o):
-    """Units wanted at the long-run cost beyond those that stand."""
-    return np.maximum(o.demand - o.supply, 0.0)
-
-
-def off(o):
-    """Share of the quarters in which the price is more than a fifth off the long-run cost, by future."""
-    return np.mean(np.abs(o.price / o.long_run_cost - 1) > 0.2, axis=0)
+    assert (o.idle > 0).any()
 
 
 def test_a_market_at_rest_stays_there():
     o = simulate(made())
-    assert o.price == pytest.approx(np.full((24, 4), 2.0), rel=1e-12)
+    assert o.rent == pytest.approx(np.full((24, 4), 2.0), rel=1e-12)
     assert o.supply == pytest.approx(np.full((24, 4), 1e6), rel=1e-9)
+    assert o.scarcity_premium == pytest.approx(np.ones((24, 4)), rel=1e-9)
+    assert o.shortfall.max() == pytest.approx(0, abs=1e-9)
     assert not o.binding.any()
-    assert unserved(o).sum(axis=0) == pytest.approx(np.zeros(4), abs=1e-3)
-    assert off(o).tolist() == [0, 0, 0, 0]
 
 
 @settings(max_examples=20, deadline=None)
@@ -188,96 +179,85 @@ def test_nothing_is_negative_and_books_balance(seed):
         value = getattr(o, field.name)
         assert np.isfinite(value).all(), field.name
         assert (value >= 0).all(), field.name
-    assert (o.idle <= o.supply).all()
-    assert (o.price <= np.asarray(f.ceiling) * (1 + 1e-12)).all()
-    assert np.all((o.idle == 0) | (o.price < o.long_run_cost))  # idle at the marginal cost of operation
+    assert o.supply - o.idle == pytest.approx(o.wanted * (1 - o.shortfall), rel=1e-9)  # what is used, said in two ways
+    assert np.all((o.idle == 0) | (o.shortfall == 0))
+    low, high = np.minimum.accumulate(np.minimum(o.rent, f.booked)), np.maximum.accumulate(np.maximum(o.rent, f.booked))
+    assert np.all((o.booked >= low * (1 - 1e-12)) & (o.booked <= high * (1 + 1e-12)))  # a mean of rents that were
     # power never runs more than is energised: the newest draw is the least that anything takes
     newest = np.asarray(f.draw) * np.exp(-np.asarray(f.draw_decline) * np.arange(1, 21)[:, None])
     assert (o.supply * newest * 1.15 <= o.power * (1 + 1e-9)).all()
+    assert (o.drawn <= o.power * (1 + 1e-9)).all()
 
 
-@pytest.mark.parametrize("quarter", [0, 7])
-def test_prices_are_those_that_clear(quarter):
-    """One quarter of the loop is `clear`: at the start, and later with contracts that have followed."""
-    f = many(3)
-    o = simulate(f)
-    if quarter == 0:
-        wanted = f.demand[:, 0]
-    else:
-        followed = np.zeros(64)
-        for t in range(quarter):
-            followed += (np.log(o.price[t] / 2.0) - followed) / f.contract_quarters
-        wanted = f.demand[:, quarter] * np.exp(-f.elasticity * f.contracted * followed)
-    spot, ceiling = np.broadcast_to(f.elasticity * (1 - f.contracted), wanted.shape), np.broadcast_to(f.ceiling, 64)
-    busy = np.flatnonzero(o.idle[quarter] == 0)
-    prices = [cleared(wanted[:, i], o.supply[quarter][i], spot[:, i], 2.0, ceiling[i]) for i in busy]
-    assert o.price[quarter][busy] == pytest.approx(np.array(prices), rel=1e-9)
+def test_rents_move_to_the_price_that_clears():
+    """With nobody building, at once where contracts follow at once, and by the part that they move else."""
+    still = {"demand": np.full((1, 24, 4), 1.5e6), "chip_lead": 40.0, "chip_response": 0.0, "extrapolation": 0.0}
+    at_once, slowly = simulate(made(**still)), simulate(made(**still, adjustment=0.25))
+    assert at_once.clearing == pytest.approx(np.full((24, 4), 3.0), rel=1e-9)
+    assert at_once.rent[1:] == pytest.approx(np.full((23, 4), 3.0), rel=1e-9)
+    assert at_once.shortfall[0] == pytest.approx(np.full(4, 1 / 3))
+    assert np.log(3 / slowly.rent[:9, 0]) == pytest.approx(np.log(1.5) * 0.75 ** np.arange(9), rel=1e-9)
+    assert slowly.clearing == pytest.approx(np.full((24, 4), 3.0), rel=1e-9)  # spot shows at once what contracts show late
+
+
+def test_contracts_in_force_follow_the_rent():
+    o = simulate(made(demand=np.full((1, 24, 4), 1.5e6), chip_lead=40.0, chip_response=0.0, extrapolation=0.0, contract_quarters=8.0))
+    assert 3 - o.booked[1:, 0] == pytest.approx(0.875 ** np.arange(1, 24), rel=1e-9)
 
 
 @settings(max_examples=10, deadline=None)
 @given(st.integers(0, 10_000), st.floats(1.01, 3))
-def test_more_supply_never_raises_the_price(seed, more):
-    """Of the quarter, and of every later one where nobody orders on the price."""
-    f = replace(many(seed), chip_response=0.0, power_response=0.0, limit_response=0.0, chip_lead=40.0, draw_decline=0.05)
-    f = replace(f, contracted=0.0, power=1e15, space_usd_per_kwh=0.0, electricity_usd_per_kwh=0.0)
+def test_more_supply_never_raises_the_price_that_clears(seed, more):
+    """Where nobody orders on the price and contracts follow it at once."""
+    f = replace(many(seed), chip_response=0.0, power_response=0.0, limit_response=0.0, chip_lead=40.0, draw_decline=0.05, adjustment=1.0)
+    f = replace(f, entry=0.0, power=1e15, space_usd_per_kwh=0.0, electricity_usd_per_kwh=0.0, elasticity=[[0.8], [0.8], [0.8]])
     more_of_it = replace(f, installed=np.asarray(f.installed) * more, shipping=np.asarray(f.shipping) * more, limits=np.inf)
     before, after = simulate(replace(f, limits=np.inf)), simulate(more_of_it)
-    assert (after.price <= before.price * (1 + 1e-9)).all()
+    assert (after.rent <= before.rent * (1 + 1e-9)).all()
     assert (after.supply >= before.supply * (1 - 1e-9)).all()
 
 
 def test_without_constraint_the_price_falls_to_the_floor():
     o = simulate(made(installed=np.full((1, 4), 1e9), elasticity=0.5, space_usd_per_kwh=0.0))
     floor = 1.15 * 0.08  # power of a unit for an hour
-    assert o.price == pytest.approx(np.full((24, 4), floor), rel=1e-12)
+    assert o.clearing == pytest.approx(np.full((24, 4), floor), rel=1e-12)
+    assert o.rent[1:] == pytest.approx(np.full((23, 4), floor), rel=1e-12)
     used = 1e6 * (floor / 2) ** -0.5
-    assert o.idle[0] == pytest.approx(np.full(4, 1e9 - used), rel=1e-9)
+    assert o.idle[1] == pytest.approx(np.full(4, 1e9 - used), rel=1e-9)
 
 
-def test_at_rest_a_shortage_is_built_away():
-    """Where the response is the elasticity, what is ordered clears at the long-run cost one lead time later."""
-    o = simulate(made(demand=np.full((1, 24, 4), 1.5e6)))
-    assert o.price[:4] == pytest.approx(np.full((4, 4), 3.0), rel=1e-9)
-    assert o.price[4:] == pytest.approx(np.full((20, 4), 2.0), rel=1e-9)
-    assert unserved(o)[0] == pytest.approx(np.full(4, 5e5), rel=1e-9)
-    assert unserved(o).sum(axis=0) == pytest.approx(np.full(4, 4 * 5e5), rel=1e-9)  # four quarters of half a million
-    assert off(o) == pytest.approx(np.full(4, 4 / 24))
-    slower = simulate(made(demand=np.full((1, 24, 4), 1.5e6), chip_lead=4.5))
-    assert slower.supply[4] == pytest.approx(np.full(4, 1.25e6), rel=1e-9)  # half of it a quarter later
-
-
-@pytest.mark.parametrize(("response", "cycles"), [(0.5, False), (0.9, False), (1.3, True), (1.8, True)])
-def test_cobweb_cycles_where_the_response_exceeds_the_elasticity(response, cycles):
-    """On a growing path orders stay positive, and a deviation k returns after a lead time as (1 - response / elasticity) k."""
-    lead, growth, quarters = 4, 0.2, 24
-    t = np.arange(quarters)[:, None]
-    stands = 1e6 * np.exp(growth * np.arange(lead))
-    off = 1.02
-    f = made(
-        1, quarters, demand=1e6 * np.exp(growth * t)[None], growth=growth, chip_response=response,
-        installed=np.array([[off * stands[0]]]), shipping=np.concatenate([[0.0], off * np.diff(stands)])[:, None],
-    )  # fmt: skip
+@pytest.mark.parametrize("growth", [0.0, 0.1])
+def test_entry_brings_the_rent_back_to_the_cost(growth):
+    """Limits lifted: from a shortage of a half, on a path that grows or not, planners who believe too little of growth."""
+    quarters = 60
+    demand = 1.5e6 * np.exp(growth * np.arange(quarters))[None, :, None] * np.ones((1, 1, 4))
+    f = made(4, quarters, demand=demand, extrapolation=0.8, adjustment=0.5, entry=0.02, growth=growth, chip_response=0.8, mean_life=20.0)
     o = simulate(f)
-    deviation = np.log(o.supply[:, 0] / 1e6) - growth * t[:, 0]
-    # memory of growth is exogenous here, so that the map is exact to first order
-    measured = deviation[lead : 2 * lead] / deviation[:lead]
-    assert measured == pytest.approx(np.full(lead, 1 - response), abs=0.05)
-    turns = np.sign(deviation[lead : 2 * lead]) != np.sign(deviation[:lead])
-    assert turns.all() == cycles
-    assert bool(np.diff(np.signbit(np.log(o.price / o.long_run_cost)), axis=0).any()) == cycles
+    assert o.scarcity_premium[4].min() > 1.1
+    assert o.scarcity_premium[-12:].mean(axis=0) == pytest.approx(np.ones(4), abs=0.1)
+    without = simulate(replace(f, entry=0.0))
+    if growth:  # what is believed too little of growth stays in the rent
+        assert without.scarcity_premium[-12:].mean() > o.scarcity_premium[-12:].mean()
+
+
+def test_limits_keep_the_rent_above_the_cost_and_answer_to_it():
+    f = made(4, 40, demand=np.full((1, 40, 4), 3e6), limits=np.full((4, 1, 1), 2e4), adjustment=0.5)
+    held, answered = simulate(f), simulate(replace(f, limit_response=0.1))
+    assert held.scarcity_premium[20].min() > 1.5
+    assert (answered.scarcity_premium[20] < held.scarcity_premium[20]).all()
 
 
 def test_power_holds_back_what_has_shipped():
     f = made(demand=np.full((1, 24, 4), 3e6), power=1.15e9, power_lead=8.0)
     o = simulate(f)
     assert o.supply[:2] == pytest.approx(np.full((2, 4), 1e6), rel=1e-9)
-    assert (o.binding[4:9] == loop.POWER).all()
-    assert (o.waiting[5] > 5e5).all()
+    assert (o.binding[5:10] == loop.POWER).all()
+    assert (o.waiting[6] > 5e5).all()
     assert (o.supply[-1] > 2e6).all()  # it comes in the end
     cancelled = simulate(replace(f, cancelled=0.5))
     assert (cancelled.power[12] < o.power[12]).all()
-    added = simulate(replace(f, power_added=np.eye(24)[4][:, None] * 1.15e9))
-    assert added.supply[4] - o.supply[4] == pytest.approx(np.full(4, 1e6), rel=1e-6)
+    added = simulate(replace(f, power_added=np.eye(24)[5][:, None] * 1.15e9))
+    assert added.supply[5] - o.supply[5] == pytest.approx(np.full(4, 1e6), rel=1e-6)
 
 
 def test_each_limit_binds_under_its_name():
@@ -285,8 +265,8 @@ def test_each_limit_binds_under_its_name():
         limits = np.full((4, 1, 1), np.inf)
         limits[code - 1] = 1e4
         o = simulate(made(demand=np.full((1, 24, 4), 3e6), limits=limits))
-        assert (o.binding[4:] == code).all()
-        assert np.diff(o.supply[4:], axis=0) == pytest.approx(np.full((19, 4), 1e4), rel=1e-6)
+        assert (o.binding[5:] == code).all()
+        assert np.diff(o.supply[5:], axis=0) == pytest.approx(np.full((18, 4), 1e4), rel=1e-6)
         assert supply.BINDING[code] == name
 
 
@@ -313,7 +293,7 @@ def test_a_vintage_goes_when_its_rent_pays_neither_power_nor_space():
     assert cost[0] > 2.0 > cost[1]
     assert o.supply[0] == pytest.approx(1e6)
     assert o.supply[1:] == pytest.approx(np.full((7, 1), 8e5))  # the oldest alone; the price rises to 2.5
-    assert o.price[-1] == pytest.approx(2.5)
+    assert o.rent[-1] == pytest.approx(2.5)
 
 
 def test_short_power_makes_new_units_take_the_place_of_old_ones():
@@ -339,8 +319,8 @@ def test_blocks_change_nothing(monkeypatch):
     [
         ({"chip_lead": -1.0}, "chip_lead = -1: expected 1 or more and at most 40"),
         ({"power_lead": 2.0}, "power_lead = 2: expected 3 or more and at most 400"),
-        ({"elasticity": -0.5}, "elasticity = -0.5: expected 0 or more"),
-        ({"contracted": 1.5}, "contracted = 1.5: expected 0 or more and at most 1"),
+        ({"elasticity": 0.0}, "elasticity = 0: expected more than 0"),
+        ({"adjustment": 1.5}, "adjustment = 1.5: expected more than 0 and at most 1"),
         ({"cancelled": 2.0}, "cancelled = 2: expected 0 or more and at most 1"),
         ({"pue": 0.9}, "pue = 0.9: expected 1 or more and at most 10"),
         ({"demand": np.ones((1, 24, 4)) * -1}, r"demand\[0, 0, 0\] = -1: expected more than 0"),
@@ -370,14 +350,9 @@ def test_futures_cannot_be_changed_and_take_whatever_broadcasts():
     together = simulate(f)
     for i, price in enumerate((2.0, 3.0)):
         alone = simulate(made(1, reference_price=price, long_run_cost=price))
-        assert together.price[:, [i]] == pytest.approx(alone.price, rel=1e-12)
+        assert together.rent[:, [i]] == pytest.approx(alone.rent, rel=1e-12)
 
 
 def test_a_market_in_which_nothing_is_left_is_refused():
-    with pytest.raises(InputError, match="mean_life: nothing stands in quarter 5"):
+    with pytest.raises(InputError, match="mean_life: nothing is left in quarter 5"):
         simulate(made(mean_life=1.0, limits=0.0))
-
-
-def test_demand_that_answers_to_no_price_is_refused():
-    with pytest.raises(InputError, match="elasticity: expected some demand that answers to price"):
-        made(elasticity=0.0)

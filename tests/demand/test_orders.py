@@ -49,7 +49,9 @@ def test_a_plan_that_cannot_fall_is_optimal(seed):
     own, lease = r.uniform(0.5, 1.5, quarters), r.uniform(0.6, 4, (quarters, n))
     plan = demand.order_plan(need, own_usd_per_quarter=own, lease_usd_per_quarter=lease, lead=lead)
     later = quarters - lead
-    cost = np.concatenate([own[lead:], (lease[lead:] / n).ravel()])  # units by quarter, then what is short by quarter and future
+    kept = own * np.arange(quarters, 0, -1)  # of a unit ordered for each quarter, which pays its own annuity to the end
+    held = kept - np.append(kept[1:], 0.0)  # by units owned in a quarter: less those that come a quarter later
+    cost = np.concatenate([held[lead:], (lease[lead:] / n).ravel()])  # units by quarter, then what is short by quarter and future
     short = np.hstack([-np.repeat(np.eye(later), n, axis=0), -np.eye(later * n)])
     falls = np.hstack([np.eye(later)[:-1] - np.eye(later)[1:], np.zeros((later - 1, later * n))])
     found = linprog(cost, np.vstack([short, falls]), np.concatenate([-need[lead:].ravel(), np.zeros(later - 1)]))
@@ -89,51 +91,19 @@ def test_regret_is_least_for_this_plan():
     assert later.foresight().mean() > plan.foresight().mean()
 
 
-def test_waiting_is_worth_between_nothing_and_perfect_information():
-    r = np.random.default_rng(2)
-    need = r.lognormal(0, 0.6, 1 << 14)
-    costs = {"own_usd_per_quarter": 1.0, "lease_usd_per_quarter": 2.5}
-    blind = demand.real_option(need, r.normal(size=need.size), **costs)
-    partly = demand.real_option(need, np.log(need) + r.normal(0, 0.3, need.size), **costs)
-    fully = demand.real_option(need, need, bins=1 << 12, **costs)
-    assert abs(blind.value_of_waiting) < 0.02 * blind.commit_cost  # bins of 256 futures see a little in noise
-    assert blind.value_of_waiting < partly.value_of_waiting < fully.value_of_waiting
-    perfect = fully.commit_cost - fully.foresight_cost
-    assert fully.value_of_waiting == pytest.approx(perfect, rel=0.02)
-    assert partly.value_of_waiting < perfect
-    # the newsvendor's expected cost of not knowing, in closed form: own E[N | N < Q] ... at the quantile .6 of a lognormal
-    assert partly.commit == pytest.approx(np.exp(0.6 * ndtri(0.6)), rel=0.02)
-
-
-def test_a_premium_shrinks_the_reserve_until_waiting_is_worth_nothing():
-    r = np.random.default_rng(3)
-    need = r.lognormal(0, 0.6, 1 << 13)
-    signal = np.log(need) + r.normal(0, 0.2, need.size)
-    options = [
-        demand.real_option(need, signal, own_usd_per_quarter=1.0, lease_usd_per_quarter=2.5, premium_usd_per_quarter=p)
-        for p in (0.0, 0.1, 0.5, 1.6)
-    ]
-    reserves = [o.reserve for o in options]
-    assert reserves == sorted(reserves, reverse=True)
-    assert reserves[-1] == 0  # one and a half is all that a unit can save
-    values = [o.value_of_waiting for o in options]
-    assert values == sorted(values, reverse=True)
-    assert values[0] > 0 > values[-1]
-    assert (options[1].build <= options[1].reserve).all()
-    # the reserve is the best one: its neighbours cost more
-    middle = options[1]
-    groups = np.array_split(np.argsort(signal, kind="stable"), 64)
-    free = options[0].build
-
-    def cost(reserve):
-        parts = [
-            len(g) / need.size * (q + 2.5 * np.maximum(need[g] - q, 0).mean())
-            for g, q in zip(groups, np.minimum(free, reserve), strict=True)
-        ]
-        return 0.1 * reserve + sum(parts)
-
-    assert middle.option_cost == pytest.approx(cost(middle.reserve), rel=1e-12)
-    assert middle.option_cost <= min(cost(middle.reserve * x) for x in (0.9, 0.97, 1.03, 1.1))
+def test_every_vintage_pays_its_own_cost():
+    """Ten units for three quarters at 1.0, .8, .6: what comes early pays its own dear annuity to the end, not the later one."""
+    own, need = np.array([1.0, 0.8, 0.6]), np.full((3, 1), 10.0)
+    plan = demand.order_plan(need, own_usd_per_quarter=own, lease_usd_per_quarter=5.0, lead=0)
+    assert plan.orders.tolist() == [10, 0, 0]
+    assert plan.cost[0] == pytest.approx(10 * 1.0 * 3)
+    assert plan.cost_of([0.0, 10.0, 10.0])[0] == pytest.approx(50 + 10 * 0.8 * 2)
+    assert plan.user_cost == pytest.approx([3 - 1.6, 1.6 - 0.6, 0.6])
+    # obsolescence makes waiting pay: where a lease is dearer than the unit but cheaper than the unit with its fall, one waits
+    waits = demand.order_plan(need, own_usd_per_quarter=own, lease_usd_per_quarter=1.2, lead=0)
+    assert waits.orders.tolist() == [0, 10, 0]
+    rising = demand.order_plan(need, own_usd_per_quarter=own[::-1], lease_usd_per_quarter=0.7, lead=0)
+    assert rising.orders[0] == 10  # dearer later: all at once
 
 
 @pytest.mark.parametrize(
@@ -155,16 +125,3 @@ def test_bad_orders_are_named(change, message):
     arguments = {"need": [[1.0], [2.0]], "own_usd_per_quarter": 1.0, "lease_usd_per_quarter": 2.0, "lead": 0} | change
     with pytest.raises(InputError, match=message):
         demand.order_plan(arguments.pop("need"), **arguments)
-
-
-def test_bad_options_are_named():
-    for change, message in (
-        ({"need": [-1.0, 1.0]}, r"need\[0\] = -1"),
-        ({"signal": [1.0]}, r"need of shape \(2,\), signal of shape \(1,\)"),
-        ({"premium_usd_per_quarter": -1.0}, "premium_usd_per_quarter = -1"),
-        ({"bins": 3}, "bins = 3"),
-        ({"lease_usd_per_quarter": np.inf}, "lease_usd_per_quarter, margin_usd_per_quarter"),
-    ):
-        arguments = {"need": [1.0, 2.0], "signal": [1.0, 2.0], "own_usd_per_quarter": 1.0, "lease_usd_per_quarter": 2.0, "bins": 2} | change
-        with pytest.raises(InputError, match=message):
-            demand.real_option(arguments.pop("need"), arguments.pop("signal"), **arguments)

@@ -2,32 +2,11 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy.stats import gamma
 
 from workbench import demand
 from workbench.demand.market import clearing as supply
 from workbench.errors import InputError
-
-
-def test_the_least_ships_and_is_named():
-    limits = np.array([[40.0, 10.0, 40, 40], [40, 40, 9, 40], [40] * 4, [40, 40, 40, 8]])
-    shipped, binding = supply.tightest(np.array([5.0, 50.0, 50.0, 50.0]), limits)
-    assert shipped.tolist() == [5, 10, 9, 8]
-    assert [supply.BINDING[b] for b in binding] == ["demand", "chips", "HBM", "capital"]
-    shipped, binding = supply.tightest(np.full(2, 3.0), np.full((4, 2), np.inf))
-    assert shipped.tolist() == [3, 3]
-    assert not binding.any()
-
-
-@given(st.lists(st.floats(0, 100), min_size=5, max_size=5), st.floats(0, 10))
-def test_more_of_a_limit_never_ships_less(amounts, more):
-    wanted, *limits = np.array(amounts)[:, None]
-    before = supply.tightest(wanted, np.array(limits))[0]
-    for i in range(4):
-        after = supply.tightest(wanted, np.array([x + more * (i == j) for j, x in enumerate(limits)]))[0]
-        assert 0 <= before <= after <= wanted
 
 
 def test_survival_is_weibull():

@@ -3,7 +3,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.demand.uses.takeoff import PRESETS, takeoff
 from workbench.demand.uses.training import (
     chips_cap,
     data_cap,
@@ -14,7 +13,7 @@ from workbench.demand.uses.training import (
     power_cap,
     training_demand,
 )
-from workbench.errors import InputError, UnknownName
+from workbench.errors import InputError
 from workbench.units import DAY, YEAR
 
 
@@ -85,43 +84,3 @@ def test_equal_marginal_rule():
     assert equal_marginal(0.0, 1.0) == 0
     with pytest.raises(InputError, match="not both 0"):
         equal_marginal(0.0, 0.0)
-
-
-def test_takeoff_model_before_it_automates():
-    # the published code with its best guess gives 3.44e26 in 2026 and 3.15e28 in 2030
-    path = takeoff()
-    assert path.at(2026) == pytest.approx(3.44e26, rel=0.002)
-    assert path.at(2030) == pytest.approx(3.15e28, rel=0.005)
-    assert path.largest_run[0] == 3e24
-    assert 2028.5 < path.year[path.automates][0] < 2029.5
-    assert path.frame().columns[:2] == ["year", "largest_run"]
-    assert [float(takeoff(p).at(2025)) > 1e25 for p in PRESETS] == [True] * 3
-
-
-def test_takeoff_takes_futures():
-    many = takeoff(until=2027, frac_gwp_compute_growth=np.array([0.1, 0.19, 0.3]))
-    assert many.largest_run.shape == (51, 3)
-    assert many.at(2026)[1] == pytest.approx(float(takeoff(until=2027).at(2026)))
-    assert np.all(np.diff(many.at(2027)) > 0)
-    assert many.at([2023.05, 2026])[1] == pytest.approx(many.at(2026))
-
-
-def test_takeoff_refuses():
-    with pytest.raises(UnknownName, match="unknown preset 'bold'"):
-        takeoff("bold")
-    with pytest.raises(UnknownName, match="unknown parameter 'growth'"):
-        takeoff(growth=1.0)
-    for parameters, message in (
-        ({"hardware_delay": [1, 2]}, r"hardware_delay: expected one number, not an array of shape \(2,\)"),
-        ({"labour_substitution_rnd": 0}, "labour_substitution_rnd = 0: the form has no value at 0"),
-        ({"hardware_performance_ceiling": 1e15}, "hardware_performance_ceiling: expected more than the"),
-        (
-            {"frac_compute_training_growth": 9, "frac_compute_training_ceiling": 0.99999, "money_cap_training_before_wakeup": 1e15},
-            "research and training take all there is by 202",
-        ),
-        ({"labour_growth": np.nan}, "labour_growth = nan"),
-    ):
-        with pytest.raises(InputError, match=message):
-            takeoff(**parameters)
-    with pytest.raises(InputError, match="year = 2050: the path runs from 2022 to 2035"):
-        takeoff().at(2050)

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from workbench import catalogue
+from workbench.chips.machine import Exchange
 from workbench.errors import InputError, UnknownName
-from workbench.fabric import Cluster
+from workbench.fabric import Cluster, tiers_of
 
 
 def test_announced_cluster_is_64_racks():
@@ -38,3 +39,44 @@ def test_unknown_fabric_lists_the_nearest():
         Cluster("H100", 8, "InfiniBand XDX")
     with pytest.raises(UnknownName, match="unknown chip 'H10'; nearest: H100"):
         Cluster("H10", 8)
+
+
+@pytest.mark.parametrize(
+    ("fabric", "said"),
+    [
+        ("NVSwitch NVL72", "of kind scale-up; what joins domains of H100: .*InfiniBand NDR.*RoCE 400G"),
+        ("Optic 100G QSFP28", "of kind optic"),
+        ("Spectrum-4 SN5600", "of kind switch"),
+        ("ConnectX-7", "of kind nic"),
+        ("ICI TPU v4", "of kind torus"),
+    ],
+)
+def test_what_joins_no_domains_is_refused_with_the_choices(fabric, said):
+    with pytest.raises(InputError, match=said):
+        Cluster("H100", 512, fabric)
+
+
+@pytest.mark.parametrize(
+    ("fabric", "kind"),
+    [
+        ("Spectrum-X 800G", "RoCE"), ("RoCE 400G", "RoCE"), ("EFA v3 P5en", "EFA"), ("Slingshot 11", "Slingshot"),
+        ("InfiniBand XDR", "InfiniBand"), ("GCP TCPX A3 High", "TCPX"),
+    ],
+)  # fmt: skip
+def test_fabrics_by_their_transport(fabric, kind):
+    assert tiers_of(Cluster("H100", 64, fabric))[1].kind == kind
+    assert Exchange.of(Cluster("H100", 64, fabric)).transport == kind
+
+
+def test_a_torus_joins_the_chips_of_a_pod_and_no_more():
+    assert [int(tier.size) for tier in tiers_of(Cluster("TPU v5p", 4096, "ICI TPU v5p"))] == [4096, 1]
+    with pytest.raises(InputError, match="n_chips = 17920: a torus of TPU v5p has at most 8960 chips; pods are joined by DCN TPU host"):
+        tiers_of(Cluster("TPU v5p", 17920, "ICI TPU v5p"))
+
+
+@pytest.mark.parametrize(
+    ("given", "said"), [({"taper": 0}, "taper = 0"), ({"taper": 2}, "taper = 2"), ({"rails": -1}, "rails = -1"), ({"pod": 0}, "pod = 0")]
+)
+def test_a_fabric_that_cannot_be(given, said):
+    with pytest.raises(InputError, match=said):
+        Cluster("H100", 64, "RoCE 400G", **given)

@@ -43,7 +43,7 @@ def test_declarations_are_read(cell):
         ("mfu: float = 0.4", r"comment is not '# \[unit\] meaning, range'"),
         ("mfu: list = [1]  # [1] share", "type list is not one of int, float, str, bool"),
         ("mfu: float = 1 / 3  # [1] share, 0..1", "not a plain value"),
-        ("mfu: float = 2.0  # [1] share, 0..1", "the default does not fit: mfu = 2.0: expected a number from 0 to 1"),
+        ("mfu: float = 2.0  # [1] share, 0..1", "line 1 of the parameters cell sets mfu = 2.0: expected a number from 0 to 1"),
         ('chip: str = "GB300"  # [name] accelerator, in chip', "unknown table 'chip'; nearest: chips"),
     ],
 )
@@ -103,6 +103,15 @@ def test_whole_numbers_survive_text(n):
 def write(path, *cells):
     nbformat.write(nbformat.v4.new_notebook(cells=list(cells)), path)
     return path
+
+
+def test_a_file_may_stand_for_a_number(tmp_path):
+    price = declared("price: float | str = 0.07  # [USD/kWh] electricity, or an hourly file, 0..10")["price"]
+    (tmp_path / "hours.csv").write_text("x")
+    assert price.from_text("0.05") == 0.05
+    assert price.problem(str(tmp_path / "hours.csv")) is None
+    assert "a number from 0 to 10 [USD/kWh] or the path of a file" in price.problem(str(tmp_path / "none.csv"))
+    assert price.problem(11.0)
 
 
 def test_notebook_without_a_parameters_cell(tmp_path):

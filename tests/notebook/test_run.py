@@ -84,7 +84,11 @@ def test_a_run_and_its_page_say_what_made_them(small_notebook, tmp_path):
     done = execute(small_notebook(), tmp_path / "out", progress=False)
     made = tables.code_and_data()
     assert nbformat.read(done.notebook, 4).metadata.workbench.code_and_data == made
-    assert f"with workbench {__version__} (code and data {made})" in done.page.read_text(encoding="utf8")
+    page = done.page.read_text(encoding="utf8")
+    assert f"<dd>workbench {__version__}</dd>" in page
+    assert f"<dd>{made}</dd>" in page
+    for name, said in tables.made_from().items():
+        assert not said or f"<dt>{name}</dt><dd>{said}</dd>" in page
     assert batch.gather(done.notebook).runs["code_and_data"].to_list() == [made]
 
 
@@ -119,7 +123,7 @@ def test_unknown_notebooks(tmp_path):
     assert "ai_factory" in run.shipped()
     with pytest.raises(UnknownName, match=r"unknown notebook 'ai_fabric'; nearest: ai_factory"):
         run.find("ai_fabric")
-    with pytest.raises(InputError, match=r"nowhere.ipynb: no such file, nor a notebook that ships: ai_factory"):
+    with pytest.raises(InputError, match=r"nowhere.ipynb: no such file, nor a notebook that ships: 00_start_here, ai_factory"):
         run.find("./nowhere.ipynb")
     with pytest.raises(InputError, match="no such notebook"):
         run.find(tmp_path / "nowhere.ipynb")

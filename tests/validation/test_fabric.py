@@ -73,7 +73,7 @@ def test_dispatch_to_experts_is_asked_and_its_bandwidth_read_as_a_time(tmp_path)
         "H200,8,4096,7168,8,fp8,320,,normal,dispatch,UCCL-EP,EFA,bottleneck NVLink,ok,x",
         "H200,8,128,7168,8,fp8,,77,low-latency,dispatch,UCCL-EP,EFA,RDMA,ok,x",
         "H200 SXM,8,128,7168,8,FP8,,77,low-latency,dispatch,UCCL-EP,EFA,RDMA,ok,x",
-        "MI450,8,128,7168,8,fp8,,77,low-latency,dispatch,x,x,RDMA,ok,x",
+        "MI999,8,128,7168,8,fp8,,77,low-latency,dispatch,x,x,RDMA,ok,x",
         "H200,8,128,,8,fp8,,77,low-latency,dispatch,x,x,RDMA,ok,x",
         ",8,128,7168,8,fp8,50,,normal,dispatch,x,x,RDMA,ok,x",
     )
@@ -81,7 +81,8 @@ def test_dispatch_to_experts_is_asked_and_its_bandwidth_read_as_a_time(tmp_path)
     assert rows["predicted"][2] == rows["predicted"][3]
     assert rows["skipped"].to_list()[4:] == [UNKNOWN, "tokens, hidden, top_k or dtype is not stated", UNKNOWN]
     assert (rows["predicted"][:3] > 0).all()
-    assert rows["call"][2].startswith("fabric.collective_time(op='dispatch', message_bytes=7569408.0")
+    assert rows["call"][2].startswith("fabric.collective_time(op='dispatch_low_latency', message_bytes=946176.0")
+    assert rows["call"][2].endswith("top_k=8.0).seconds * 1e6")
     assert dispatch.WIRE_BYTES["bf16"] == 2
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from workbench import catalogue, chips, demand, energy, fabric, fleet, scaling, tables, validation
-from workbench.chips.serving import bench_json, fit, measured
+from workbench import catalogue, chips, demand, energy, fabric, fleet, readers, scaling, tables, validation
+from workbench.chips.serving import fit, measured
 from workbench.chips.serving.rows import precision_of, software
 from workbench.errors import InputError, WorkbenchError
 from workbench.validation.score import read
@@ -318,22 +318,22 @@ def test_a_saved_benchmark_is_validated_and_calibrated_on(tmp_path):
     ("text", "said"),
     [
         ("{not json", "not JSON"),
-        ("[1, 2]", "no result of a benchmark"),
+        ("[1, 2]", "of no known kind: it begins with '[1, 2]'"),
         (
             json.dumps({"backend": "vllm", "ttft": 3}),
-            "completed, total_output_tokens, output_throughput is not there; another version? it has backend, ttft",
+            "of no known kind: it begins with 'backend, ttft'",
         ),
         ("[" * 100_000, "not JSON"),
-        (json.dumps(RESULT | {"completed": 0}), "completed is '0'; expected a whole number from 1"),
+        (json.dumps(RESULT | {"completed": 0}), "completed is '0.0'; expected a whole number from 1"),
         (json.dumps(RESULT | {"completed": -1}), "completed is '-1'"),
         (json.dumps(RESULT | {"completed": True}), "completed is 'True'"),
-        (json.dumps(RESULT | {"tp": "eight"}), "tp is 'eight'; expected a whole number from 1"),
-        (json.dumps(RESULT | {"tp": "0"}), "tp is '0'"),
+        (json.dumps(RESULT | {"tp": "eight"}), "tp is 'eight'; expected a number from 0"),
+        (json.dumps(RESULT | {"tp": "0"}), "tp is '0.0'; expected a whole number from 1"),
         (json.dumps(RESULT | {"pp": [2]}), "pp is '[2]'"),
         (json.dumps(RESULT | {"output_throughput": float("inf")}), "output_throughput is 'inf'; expected a number from 0"),
         (json.dumps(RESULT | {"median_ttft_ms": float("nan")}), "median_ttft_ms is 'nan'"),
         (json.dumps(RESULT | {"total_input_tokens": 10**400}), "total_input_tokens is '1000"),
-        (json.dumps({k: v for k, v in RESULT.items() if k != "chip"}), "does not tell chip: run the benchmark with --metadata chip=..."),
+        (json.dumps({k: v for k, v in RESULT.items() if k != "chip"}), "does not tell chip: --chip ... would"),
     ],
 )
 def test_a_file_that_is_no_saved_benchmark_is_named(tmp_path, text, said):
@@ -349,11 +349,13 @@ def test_benchmarks_without_a_limit_are_read(tmp_path):
     file.write_bytes(
         b"\xef\xbb\xbf" + json.dumps([RESULT | {"request_rate": rate} for rate in ("inf", float("inf"), "trace", 4.0)]).encode()
     )
-    assert bench_json.read(file)["request_rate"].to_list() == [None, None, None, 4.0]
+    assert readers.read(file).frame["request_rate"].to_list() == [None, None, None, 4.0]
 
 
 def test_damaged_benchmarks_are_read_or_refused(read_mutants):
-    for frame in read_mutants(bench_json.read, json.dumps([RESULT, RESULT], indent=1).encode(), "run.json"):
+    for frame in read_mutants(
+        lambda path: validation.score.read("serving", path)[1], json.dumps([RESULT, RESULT], indent=1).encode(), "run.json"
+    ):
         numbers = frame.select(pl.col(pl.Float64)).to_numpy()
         assert not (numbers < 0).any()
         assert not np.isinf(numbers).any()

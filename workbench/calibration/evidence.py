@@ -35,13 +35,13 @@ def half_width(table: str, near: Sequence[str], missing: Sequence[str] = ()) -> 
     """Half width of the 80 % interval of the logarithm of what is predicted, as rows that were left out showed it.
 
     `table` holds errors by case. Of the cases `near`, the first that it has counts; each of the `missing`, what was not measured, may widen
-    the interval.
+    the interval, if the table has it.
     """
     widths = catalogue.made_of(table, _widths)
     known = [case for case in near if case in widths][:1]
     if not known:
         raise InputError(f"{table}: no case {' or '.join(map(repr, near))}; it has {', '.join(widths)}")
-    return max(widths[case] for case in (*known, *missing))
+    return max(widths[case] for case in (*known, *(case for case in missing if case in widths)))
 
 
 def _widths(errors: pl.DataFrame) -> dict[str, float]:

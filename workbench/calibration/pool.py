@@ -34,6 +34,7 @@ class Constant:
     spread: float  #: standard deviation of the logarithm between all systems
     meaning: str
     level: str = ""  #: of what it differs beyond the software: chip, or scale (releases and models, as a whole)
+    most: float = np.inf  #: bound that physics sets: what is fitted beyond it counts as it
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class Pool:
 
     def named(self, logs: Array) -> dict[str, Any]:
         """Constants by name from their logarithms (last axis)."""
-        values = np.exp(logs)
+        values = np.minimum(np.exp(logs), [c.most for c in self.constants])
         return {name: values[..., i] for i, name in enumerate(self.names)}
 
     def shipped(self) -> Fit:

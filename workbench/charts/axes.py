@@ -28,11 +28,10 @@ class Axis:
             step, short = math.ceil(len(decades) / 9), decades[0] >= -4 and decades[-1] <= 6
             axis = alt.Axis(values=[10.0**d for d in decades if d % step == 0], format=",~r" if short else "~e", grid=True)
         else:
-            axis = alt.Axis(tickCount=6, format="~g" if log else "~f" if max(map(abs, domain)) < 1e5 else ".3~s", grid=True)
-        self.look: dict[str, Any] = {
-            "scale": alt.Scale(type="log" if log else "linear", domain=domain, nice=False, zero=False),
-            "axis": axis,
-        }
+            whole: dict[str, Any] = {"tickMinStep": 1} if self.low >= 1990 and self.high <= 2100 else {}  # years
+            axis = alt.Axis(**whole, tickCount=6, format="~g" if log else "~f" if max(map(abs, domain)) < 1e5 else ".3~s", grid=True)
+        scale = alt.Scale(type="log", domain=domain, nice=False) if log else alt.Scale(domain=domain, nice=False, zero=False)
+        self.look: dict[str, Any] = {"scale": scale, "axis": axis}
 
     def apart(self, values: Sequence[float], lines: int = 1) -> list[float]:
         """Positions near `values` that keep the labels there, of so many lines, from covering each other."""

@@ -69,7 +69,8 @@ def fan(
     place = [alt.Tooltip(f"{series}:N"), alt.Tooltip(f"{x}:Q", title=x_unit, format=".6~g")]
     tips = place + [alt.Tooltip(f"{column}:Q", format=".4~g") for column in ("low", "median", "high")]
     layers = [band.mark_area(opacity=SHADE).encode(y=low, y2="high:Q") for band in bands]
-    layers.append(bands[0].mark_line(strokeWidth=2).encode(y=median, tooltip=tips))
+    layers.append(bands[0].mark_line(strokeWidth=2).encode(y=median))
+    layers.append(theme.hovered(bands[0], y=median, tooltip=tips))
     for f in seen:
         points = alt.Chart(f).mark_point(filled=True, size=46, opacity=1, stroke="white", strokeWidth=0.8)
         layers.append(points.encode(x=xs, y=value, color=color, tooltip=[*place, alt.Tooltip("value:Q", format=".4~g")]))
@@ -80,9 +81,9 @@ def fan(
     )
     wrapped = [name(n) for n in ends[series]]
     heights = up.apart(ends["median"].to_list(), max(n.count("\n") + 1 for n in wrapped))
-    text = alt.Chart(ends.with_columns(pl.Series("median", heights), pl.Series("label", wrapped)))
+    text = alt.Chart(ends.with_columns(pl.Series("median", heights), pl.Series("label", wrapped), theme.inks(names, "fans")))
     text = text.mark_text(align="left", baseline="middle", dx=7, lineBreak="\n", lineHeight=14)
-    layers.append(text.encode(x=xs, y=median, color=color, text="label:N"))
+    layers.append(text.encode(x=xs, y=median, color=theme.INK_OF_ROW, text="label:N"))
     width = theme.WIDTH - 74 - max(pixels(part) for n in wrapped for part in n.split("\n"))
     held = " and ".join(", ".join(f"{100 * share:g}" for share in reversed(levels)).rsplit(", ", 1))
     shown = f"Line: median; shades hold {held} % of the futures{f'; points: {observed_as}' if seen else ''}."

@@ -20,6 +20,7 @@ WRITTEN = 12  #: columns of cells that have room for their number
 HEIGHT = 22, 40, 380  #: px of a row at least and at most, and of all rows
 SHADES = ["#F0F6FA", "#B9D7EA", "#6BAED6", "#2171B5", "#08306B"]  #: one hue from light to dark: also on grey printers
 NONE = "#F3E4DC"  #: of a cell whose runs gave no value
+ON_LIGHT = "#222B35"  #: letters on a light cell, which pages leave dark by night
 
 
 def heatmap(
@@ -65,7 +66,7 @@ def heatmap(
     )
     layers = [base.transform_filter("datum.value === null").mark_rect(color=NONE), valued.properties(name="cells").add_params(hover)]
     if written:
-        dark = f"datum.value === null ? '{theme.VERMILLION}' : datum.value > {middle:.6g} ? 'white' : '{theme.INK}'"
+        dark = f"datum.value === null ? '{theme.VERMILLION}' : datum.value > {middle:.6g} ? 'white' : '{ON_LIGHT}'"
         layers.append(base.transform_calculate(ink=dark).mark_text().encode(text="text:N", color=alt.Color("ink:N", scale=None)))
     best = data.filter(pl.col("value").is_not_null()).sort("value")
     ends = (f"{figure(cell['value'])} at {cell['x']} and {cell['y']}" for cell in (best.row(i, named=True) for i in (0, -1)))

@@ -50,14 +50,15 @@ def lines(
         alt.Tooltip(f"{y}:Q", title=y_unit, format=".4g"),
     ]
     base = alt.Chart(data).encode(x=xs, color=color)
-    layers = [base.mark_line(strokeWidth=2).encode(y=ys, tooltip=tooltip)]
+    layers = [base.mark_line(strokeWidth=2).encode(y=ys)]
     if low is not None and high is not None:
         layers.insert(0, base.mark_area(opacity=0.18).encode(y=alt.Y(f"{low}:Q", title=y_unit, **up.look), y2=f"{high}:Q"))
     for frame in marks:
         layers.append(alt.Chart(frame).mark_point(filled=True, size=60, opacity=1).encode(x=xs, y=ys, color=color, tooltip=tooltip))
+    layers.append(theme.hovered(base, y=ys, tooltip=tooltip))
     ends = data.group_by(series, maintain_order=True).agg(pl.all().sort_by(x).last())
     said = "; ".join(f"{row[series]} {row[y]:.3g} at {row[x]:.3g}" for row in ends.iter_rows(named=True))
-    named = alt.Chart(ends.with_columns(pl.Series(y, up.apart(ends[y].to_list())))).mark_text(align="left", dx=7)
-    layers.append(named.encode(x=xs, y=ys, color=color, text=f"{series}:N"))
+    named = alt.Chart(ends.with_columns(pl.Series(y, up.apart(ends[y].to_list())), theme.inks(names, "lines")))
+    layers.append(named.mark_text(align="left", dx=7).encode(x=xs, y=ys, color=theme.INK_OF_ROW, text=f"{series}:N"))
     chart = alt.LayerChart(layer=layers, width=theme.WIDTH - 74 - max(map(pixels, names)), height=HEIGHT)
     return theme.finish(chart, title, subtitle, f"Lines of {y_unit} over {x_unit}: {said}.")

@@ -29,13 +29,15 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 def render(spec: dict[str, Any], **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """MIME bundle and metadata of a Vega-Lite specification: the same bytes on every run."""
     spec = {**spec, "$schema": SCHEMA}
+    if painter is None:
+        return {MIME: spec, "text/plain": alt_text(spec)}, {}
     png = painter(spec)
     width, height = (pixels // SCALE for pixels in struct.unpack(">II", png[16:24]))  # from the PNG's header
     bundle = {MIME: spec, "image/png": png, "text/plain": alt_text(spec)}
     return bundle, {"image/png": {"width": width, "height": height}}
 
 
-def paint(spec: dict[str, Any], scale: int = SCALE) -> bytes:
+def paint(spec: dict[str, Any], scale: float = SCALE) -> bytes:
     """A Vega-Lite specification as PNG, `scale` pixels a CSS pixel."""
     import vl_convert
 
@@ -43,8 +45,8 @@ def paint(spec: dict[str, Any], scale: int = SCALE) -> bytes:
     return compact(vl_convert.vegalite_to_png(spec, vl_version=VERSION, scale=scale))
 
 
-#: What paints the pictures: whoever has a process whose V8 runs already may have it do that.
-painter: Callable[[dict[str, Any]], bytes] = paint
+#: What paints the pictures: whoever has a process whose V8 runs already may have it do that. None: they leave without.
+painter: Callable[[dict[str, Any]], bytes] | None = paint
 
 
 @cache

@@ -46,12 +46,14 @@ def shares(frame: pl.DataFrame, *, x: str, part: str, value: str, x_unit: str, y
     end = pl.col(value).cum_sum().over(x)
     data = data.with_columns(end=end.round_sig_figs(DIGITS), start=(end - pl.col(value)).clip(0).round_sig_figs(DIGITS))
 
-    areas = alt.Chart(data).mark_area(stroke="white", strokeWidth=0.8)
+    one = theme.chosen(part)
+    areas = alt.Chart(data, name="parts").mark_area(stroke="white", strokeWidth=0.8).add_params(one["pick"])
     areas = areas.encode(
         x=alt.X(f"{x}:Q", title=x_unit, **Axis([data[x]]).look),
         y=alt.Y("start:Q", title=y_unit, scale=alt.Scale(domain=[0, 1], nice=False), axis=alt.Axis(format=".0%", tickCount=5)),
         y2="end:Q",
         color=color,
+        opacity=one["opacity"],
         tooltip=[alt.Tooltip(f"{part}:N"), alt.Tooltip(f"{x}:Q", title=x_unit, format=".6~g"), alt.Tooltip(f"{value}:Q", format=".1%")],
     )
     ends = data.group_by(part, maintain_order=True).agg(pl.col(value).first().alias("first"), pl.col(value).last())

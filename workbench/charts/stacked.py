@@ -45,9 +45,10 @@ def stacked(frame: pl.DataFrame, *, label: str, part: str, value: str, title: st
     look = rows.look(
         unit, [(0.0, 0.0, 0.0), *((total, 0.0, room(text)) for total, text in totals.select("total", "text").rows())], zero=False
     )
-    bars = alt.Chart(data).mark_bar()
+    one = theme.chosen("part")
+    bars = alt.Chart(data, name="parts").mark_bar().add_params(one["pick"])
     tooltip = [alt.Tooltip("label:N"), alt.Tooltip("part:N"), alt.Tooltip("figure:N", title=unit)]
-    bars = bars.encode(y=rows.y, x=alt.X("start:Q", **look), x2="end:Q", color=color, tooltip=tooltip)
+    bars = bars.encode(y=rows.y, x=alt.X("start:Q", **look), x2="end:Q", color=color, opacity=one["opacity"], tooltip=tooltip)
     largest = data.sort("value", descending=True, maintain_order=True).group_by("label", maintain_order=True).first()
     told = totals.join(largest, on="label", how="left", maintain_order="left").select("label", "text", "part", "figure").rows()
     said = "; ".join(f"{label}: {text}, most of it {part} ({figure})" for label, text, part, figure in told)

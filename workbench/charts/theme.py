@@ -7,14 +7,25 @@ from functools import cache
 from typing import Any, TypeVar
 
 import altair as alt
+import polars as pl
 
 from workbench.charts.render import render
 from workbench.errors import InputError
 
 #: Okabe and Ito's palette, told apart by readers with any kind of colour blindness (Color Universal Design, 2008).
 BLUE, ORANGE, GREEN, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
-SKY, PURPLE, YELLOW, BLACK = "#56B4E9", "#CC79A7", "#F0E442", "#000000"
-PALETTE = [BLUE, ORANGE, GREEN, VERMILLION, SKY, PURPLE, YELLOW, BLACK]
+SKY, PURPLE, BLACK = "#56B4E9", "#CC79A7", "#000000"
+#: In place of the palette's yellow, which is not seen on white, and for chips beyond eight: of Paul Tol's muted scheme (2021).
+OLIVE, WINE, INDIGO, GREY = "#999933", "#882255", "#332288", "#777777"
+PALETTE = [BLUE, ORANGE, GREEN, VERMILLION, SKY, PURPLE, OLIVE, BLACK]
+#: The same hues, dark enough for text on white: contrast 4.5 or more (WCAG 2.2, 1.4.3). Others are so themselves.
+TEXTS = {ORANGE: "#9C6C00", GREEN: "#008460", VERMILLION: "#BF5400", SKY: "#3A7A9E", PURPLE: "#A15F83", OLIVE: "#787828", GREY: "#6B6B6B"}
+#: What has the same colour in every picture: chips, and the work that they do.
+OWN = {
+    "A100": GREY, "H100": BLUE, "H200": SKY, "B200": ORANGE, "B300": WINE, "GB200": VERMILLION, "GB300": GREEN, "MI300X": PURPLE,
+    "MI355X": INDIGO, "TPU": OLIVE, "frontier training": BLUE, "fine-tuning": SKY, "interactive inference": ORANGE,
+    "batch inference": VERMILLION, "HPC": GREEN, "agents' tools": PURPLE,
+}  # fmt: skip
 INK, MUTED, HAIRLINE = "#1F2933", "#52606D", "#E4E7EB"
 
 #: Families of the same widths: the first travels with vl-convert, so that pictures are the same everywhere; a browser has another.
@@ -74,11 +85,44 @@ def enable() -> None:
     alt.theme.enable("workbench")
 
 
-def color(field: str, names: list[str], of: str, **more: Any) -> alt.Color:
-    """A colour for each of `names`. Raises `InputError` for more (of lines, parts) than a picture tells apart."""
+def colours(names: list[str], of: str) -> list[str]:
+    """A colour for each of `names`: its own, or that of what it begins with, or else the palette's next. Raises as `color`."""
     if len(names) > len(PALETTE):
         raise InputError(f"{len(names)} {of}: a picture tells {len(PALETTE)} apart")
-    return alt.Color(f"{field}:N", **more).scale(domain=names, range=PALETTE[: len(names)])
+    taken: dict[str, str] = {}
+    for name in names:
+        own = OWN.get(name) or next((c for key, c in OWN.items() if name.startswith((f"{key} ", f"{key},"))), None)
+        if own not in (None, *taken.values()):
+            taken[name] = str(own)
+    free = (c for c in [*PALETTE, WINE, INDIGO, GREY] if c not in taken.values())
+    return [taken.get(name) or next(free) for name in names]
+
+
+def color(field: str, names: list[str], of: str, **more: Any) -> alt.Color:
+    """The colours of `names`. Raises `InputError` for more (of lines, parts) than a picture tells apart."""
+    return alt.Color(f"{field}:N", **more).scale(domain=names, range=colours(names, of))
+
+
+def inks(names: list[str], of: str) -> pl.Series:
+    """The colours of `names` as texts have them, in a column of its own, which is drawn as it is."""
+    return pl.Series("ink", [TEXTS.get(c, c) for c in colours(names, of)], dtype=pl.String)
+
+
+INK_OF_ROW = alt.Color("ink:N", scale=None, legend=None)
+
+
+def hovered(marks: alt.Chart, **encoded: Any) -> alt.Chart:
+    """Points on the marks of a chart that show, with their values, where the pointer is nearest."""
+    near = alt.selection_point(name="hover", nearest=True, on="pointerover", clear="pointerout", empty=False)
+    shown = alt.condition(near, alt.value(1), alt.value(0))
+    points = marks.mark_point(filled=True, size=60).encode(opacity=shown, **encoded)
+    return points.properties(name="met").add_params(near)
+
+
+def chosen(field: str) -> dict[str, Any]:
+    """Opacity of parts, of which a click on the legend leaves one in full, and the selection that says which."""
+    pick = alt.selection_point(name="chosen", fields=[field], bind="legend")
+    return {"opacity": alt.condition(pick, alt.value(1), alt.value(0.15)), "pick": pick}
 
 
 @cache

@@ -5,8 +5,9 @@ from workbench.chips.gemm import matrix_product
 from workbench.chips.serving.evaluate import Load, ServingPlan, serving, serving_speed
 from workbench.chips.serving.frontier import SLO, break_even_price, cheapest_chip, slo_frontier, value_of
 from workbench.chips.serving.routing import adapters, routed
-from workbench.chips.training.evaluate import product_seconds, training_run, training_step
+from workbench.chips.training.evaluate import training_step
 from workbench.chips.training.plan import TrainingPlan
+from workbench.chips.training.run import training_run
 from workbench.chips.training.search import Choices, elasticities, search_layouts
 from workbench.chips.watts import power
 
@@ -23,7 +24,6 @@ __all__ = [
     "elasticities",
     "matrix_product",
     "power",
-    "product_seconds",
     "routed",
     "search_layouts",
     "serving",

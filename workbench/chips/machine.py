@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from workbench.catalogue import Chip
 from workbench.fabric import Cluster, Tier, collective_time
+from workbench.fabric.calibration import transport
 from workbench.formats import Format
 
 #: Powers of two of bytes at which times are tabulated.
@@ -40,8 +41,8 @@ class Exchange:
         """The fabric of a cluster: its scale-out link, or what a chip can drive of it; behind PCIe where it has no links of its own."""
         chip = cluster.chip
         slot = None if chip.scaleup_bandwidth else chip.pcie_bandwidth
-        known = [rate for rate in (chip.scaleout_bandwidth, cluster.link.bandwidth, slot) if rate]
-        return cls(cluster.chip, bandwidth=min(known) if known else None)
+        known = [rate for rate in (chip.scaleout_bandwidth, float(np.min(cluster.bandwidth)), slot) if rate]
+        return cls(chip, transport=transport(cluster.fabric), bandwidth=min(known))
 
     @property
     def domain(self) -> float:

@@ -1,13 +1,15 @@
-"""Demand from its uses: users, tasks, tokens and training runs as compute asked for, and how much of the fleet known uses explain.
+"""Demand from its uses: users, sessions of agents, tokens and training runs as compute, reconciled with what is installed.
 
-Known uses explain a part of what is installed, for cloud customers, recommenders, idle head-room and undisclosed work disclose neither
-tokens nor runs. They tell how demand grows: `BottomUp.relative` gives it to `workbench.demand.market.outlook` in place of priors of growth.
+Agents and other paid inference are tied to what laboratories disclose they earn: compute = run rate x cost of inference over revenue / what
+an H100-equivalent hour costs them. Free chat and answers are users x tokens, training is the largest run and the research around it. The
+rest of what is installed is a use of its own, `UNEXPLAINED`: recommenders, cloud customers, capacity not yet in service, work that nobody
+discloses; it has the band that the known uses leave, and grows as its classes are believed to.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -15,73 +17,72 @@ import polars as pl
 
 from workbench.arrays import Array, Arrays
 from workbench.checks import LENGTH, WHOLE, Rule, takes
+from workbench.demand.forecast import trend
 from workbench.demand.forecast.history import users, year
-from workbench.demand.forecast.scores import LAUNCH
 from workbench.demand.market import scenario
 from workbench.demand.market.loop import Market, simulate
 from workbench.demand.uses import training
-from workbench.demand.uses.adoption import Adoption, adopt, observed
-from workbench.demand.uses.agents import Tokens, ToolWork, agent_hour, delegation_share, horizon, tool_work
-from workbench.demand.uses.tokens import Segment, damped_growth, h100e_of_flop, segments_of, token_demand
+from workbench.demand.uses.agents import Sessions, ToolWork, agent_sessions, tool_work
+from workbench.demand.uses.tokens import damped_growth, h100e_of_flop
 from workbench.errors import InputError, UnknownName
 from workbench.rows import H100E
 from workbench.uncertainty import Beta, Path, Uniform, sample
 from workbench.uncertainty.distributions import Distribution
 from workbench.uncertainty.summaries import bands
-from workbench.units import DAY, GIGA, KILO, YEAR
+from workbench.units import DAY, GIGA, HOUR, KILO, YEAR
 
 #: Uses of compute, and the class of `scenario.BUYERS` that each belongs to.
 CLASS_OF = {
-    "chat": "consumer", "answers above search": "consumer", "coding agents": "agents", "research agents": "agents",
-    "other uses over APIs": "agents", "media": "consumer", "final training runs": "research", "experiments": "research",
-    "roll-outs": "research",
+    "chat": "consumer", "answers above search": "consumer", "agents": "agents", "other paid inference": "agents", "media": "consumer",
+    "final training runs": "research", "experiments": "research", "roll-outs": "research",
 }  # fmt: skip
 USES = tuple(CLASS_OF)
-SINCE = 2026.0  #: start of 2026, to which the levels of the priors belong
-ADOPTION = "chat_adoption"  #: quantile of the growth of chat's users, among the futures of `adopt`
+UNEXPLAINED = "not explained"
+SINCE = 2026.0  #: start of 2026, to which the levels of the priors belong, but those of run rates: `scenario.REFERENCE`
+ONLINE = 6.0e9  #: people online, whom users of chat cannot exceed
+ADOPTION = "chat_adoption"  #: quantile of the growth of chat's users, among the futures of its trend
 
 #: Rows of the table of priors that the uses take beside those of the loop, those that matter most first.
 INPUTS = (
-    "frontier_growth", "consumer_tokens_growth", "code_agents_growth", "final_run_share", "run_chip_share", "run_budget",
-    "active_parameters", "training_mfu", "frontier_runs_per_year", "frontier_labs", "serving_utilisation", "code_agents_2026",
-    "api_tokens_per_month_2026", "frontier_compute_2025", "lab_follower", "rollout_share", "active_parameters_growth",
-    "cached_token_cost", "long_context_cost", "run_cost_growth", "run_power_2030", "run_power_growth", "run_days", "run_tokens",
+    "lab_run_rate_growth", "lab_run_rate_2026", "inference_cost_share", "agent_revenue_share", "frontier_growth", "final_run_share",
+    "run_chip_share", "run_budget", "training_mfu", "frontier_runs_per_year", "frontier_labs", "frontier_compute_2025", "lab_follower",
+    "rollout_share", "consumer_tokens_growth", "active_parameters", "serving_utilisation", "active_parameters_growth",
+    "cached_token_cost", "run_cost_growth", "run_power_2030", "run_power_growth", "run_days", "run_tokens",
     "chat_users_2026", "chat_messages_per_day", "chat_input", "chat_cached", "chat_output", "search_users_2026", "search_answers_per_day",
-    "search_input", "search_output", "research_agent_tasks_per_day", "research_agent_multiple", "media_share_of_output", "horizon_2026",
-    "horizon_doubling_days", "delegable_task_hours", "delegable_task_spread", "delegation_steepness", "peak_over_mean", "deferrable_share",
+    "search_input", "search_output", "agent_usd_per_million_output", "media_share_of_output", "peak_over_mean", "deferrable_share",
     "availability", "tool_cpu_seconds", "tool_memory_gb_seconds", "cpu_utilisation", "host_cores_per_chip",
 )  # fmt: skip
-#: Of these, those that cannot be nothing: growth, runs, horizons, shares of time; a use can be without users.
+#: Of these, those that cannot be nothing: growth, runs, shares of time; a use can be without users.
 SOME = tuple(
     name
     for name in INPUTS
-    if name.endswith(("growth", "_mfu", "utilisation", "availability", "parameters", "hours", "steepness", "follower", "compute_2025"))
-    or name.startswith(("run_", "horizon", "final_run"))
+    if name.endswith(("growth", "_mfu", "utilisation", "availability", "parameters", "follower", "compute_2025", "million_output"))
+    or name.startswith(("run_", "final_run", "lab_run", "agent_revenue", "inference_cost"))
 )
-#: What moves together, beside what does in the loop: growth brings capital, whoever asks.
-TOGETHER = {("code_agents_growth", "capital_growth"): 0.4, ("frontier_growth", "capital_growth"): 0.4}
+#: What moves together, beside what does in the loop: growth brings capital, whoever demands it.
+TOGETHER = {("lab_run_rate_growth", "capital_growth"): 0.4, ("frontier_growth", "capital_growth"): 0.4}
 
 
 @dataclass(frozen=True, repr=False)
 class BottomUp(Arrays):
-    """Compute that known uses ask for at the known rent, quarter by quarter; futures on the last axis."""
+    """Compute that known uses demand at the known rent, quarter by quarter; futures on the last axis."""
 
     compute: Array  #: (uses, quarters, futures), with head-room for peaks [H100e]
-    tokens: Tokens  #: of the five uses that disclose or imply tokens, (segments, quarters, futures) [tokens/s]
+    sessions: Sessions  #: of agents, (quarters, futures)
     run: training.FrontierRun  #: largest training run, (quarters, futures)
     tools: ToolWork  #: processors of agents' tools and of their chips' servers, (quarters, futures)
-    installed: Array  #: at the end of the quarter before the first, (futures,) [H100e]
+    installed: Array  #: in the first quarter, (futures,) [H100e]
     given: Mapping[str, Array]  #: sampled inputs, in the units of the table of priors
 
     @property
     def quarters(self) -> list[str]:
-        """Names, as 2026Q1."""
-        return scenario.quarter_names(scenario.START, self.compute.shape[1])
+        """Names, as 2026Q2."""
+        return scenario.quarter_names(scenario.newest(), self.compute.shape[1])
 
     @property
-    def cpu_cores(self) -> Array:
-        """Processor cores that agents' tools keep, (quarters, futures)."""
-        return self.tools.cores
+    def unexplained(self) -> Array:
+        """What is installed in the first quarter beyond the known uses, (futures,) [H100e]; 0 where these are more."""
+        return np.maximum(self.installed - self.compute[:, 0].sum(axis=0), 0.0)
 
     def by_class(self) -> dict[str, Array]:
         """Compute by class of demand, in the order of the market's, (quarters, futures) [H100e]."""
@@ -90,17 +91,20 @@ class BottomUp(Arrays):
     def relative(self) -> Array:
         """Demand for `workbench.demand.market.outlook`: each class over all in the first quarter, (classes, quarters, futures).
 
-        Known uses give the growth, the loop's shares what each class uses at first; shocks are the loop's. An outlook of the same seed,
+        What is not explained is divided as the loop's shares and grows as its classes; shocks are the loop's. An outlook of the same seed,
         quarters and futures has the same futures; it takes n of eight replicates of n / 8.
         """
-        asked, x = np.stack(list(self.by_class().values())), self.given
-        shocks = np.exp(x["demand_volatility"] * (x[scenario.SHOCKS] - x[scenario.SHOCKS][0]))
-        return np.asarray(scenario.shares(x)[:, None] * shocks * asked / asked[:, :1])
+        years = np.arange(self.compute.shape[1])[:, None] / 4
+        believed = scenario.wanted_by_class(self.given, years, 0.0)
+        shocks = np.exp(self.given["demand_volatility"] * self.given[scenario.SHOCKS])
+        demand = np.stack(list(self.by_class().values())) * shocks + believed * self.unexplained
+        return np.asarray(demand / demand[:, :1].sum(axis=0))
 
     def explained(self, level: float = 0.9) -> pl.DataFrame:
-        """Share of installed compute that each use, and all of them, ask for in the first quarter: use, mean, low, median, high."""
-        share = np.concatenate([self.compute[:, 0], self.compute[:, 0].sum(axis=0, keepdims=True)]) / self.installed
-        found = bands(share, (level,)).frame(use=[*USES, "all known uses"])
+        """Share of installed compute of each use, of all, and of none, in the first quarter: use, mean, low, median, high."""
+        known = self.compute[:, 0]
+        share = np.concatenate([known, known.sum(axis=0, keepdims=True), self.unexplained[None]]) / self.installed
+        found = bands(share, (level,)).frame(use=[*USES, "all known uses", UNEXPLAINED])
         return found.with_columns(mean=share.mean(axis=1)).select("use", "mean", "low", "median", "high")
 
 
@@ -117,26 +121,43 @@ def inputs(quarters: int = 40, **given: Distribution | float) -> dict[str, Distr
     return believed | {name: given.get(name, d) for name, d in own.items()}
 
 
-@takes(quarters=LENGTH, n=LENGTH, seed=WHOLE, replicates=LENGTH)
-def bottom_up(quarters: int = 40, n: int = 2048, seed: int = 0, *, replicates: int = 1, **given: Distribution | float) -> BottomUp:
-    """Compute that known uses ask for, from the priors of the table, or others given by name.
+def sessions_of(x: Mapping[str, Array], years: Array) -> Sessions:
+    """Sessions of agents at `years` after the reference, (quarters, futures), from the run rate of laboratories: the agents' term.
 
-    Tokens are users x tasks x tokens (`segments_of`). A computed token takes 2 N FLOP at the utilisation of serving, more at the long
-    context of a coding agent, and a cached one its own part of that; software and the size of models change it. What growth figures hold
-    of efficiency is in them; what software gains beyond its median adds tokens by the elasticity of the class. Interactive work is staffed
-    for its peak, less what can wait and fills its valleys. Training is the largest run that trend, chips, power, data, latency and money
-    allow, and the research around it; chips are those of the loop with the same futures.
+    A finer model of sessions takes the same and gives a `Sessions`, and is given to `bottom_up` instead.
+    """
+    return agent_sessions(_run_rate(x, years) * x["agent_revenue_share"], x["agent_usd_per_million_output"])
+
+
+@takes(quarters=LENGTH, n=LENGTH, seed=WHOLE, replicates=LENGTH)
+def bottom_up(
+    quarters: int = 40,
+    n: int = 2048,
+    seed: int = 0,
+    *,
+    replicates: int = 1,
+    agents: Callable[[Mapping[str, Array], Array], Sessions] = sessions_of,
+    **given: Distribution | float,
+) -> BottomUp:
+    """Compute that known uses demand, from the priors of the table, or others given by name.
+
+    A computed token of chat or search takes 2 N FLOP at the utilisation of serving, and a cached one its own part of that; software and the
+    size of models change it; people are served at their peak, less what can wait and fills its valleys. Agents and other paid inference
+    take what their revenue pays for. Training is the largest run that trend, chips, power, data, latency and money allow, and the research
+    around it; chips are those of the loop with the same futures.
 
     Parameters
     ----------
     quarters : int
-        From 2026Q1 on.
+        From the newest disclosed quarter on.
     n : int
         Sobol points a replicate, a power of two.
     seed : int
         Scenarios, and outlooks, of one seed share their random numbers.
     replicates : int
         Randomisations; an outlook of m futures has eight of m / 8.
+    agents : callable
+        Sessions of agents from the sampled inputs and the years since the start, as `sessions_of`.
     **given : Distribution or number
         Instead of rows of the table, by their names (`INPUTS`, `scenario.INPUTS`); `chat_adoption` is a quantile.
 
@@ -149,81 +170,75 @@ def bottom_up(quarters: int = 40, n: int = 2048, seed: int = 0, *, replicates: i
     --------
     >>> uses = bottom_up(quarters=2, n=64)
     >>> uses.compute.shape, uses.explained()["use"][-1]
-    ((9, 2, 64), 'all known uses')
+    ((8, 2, 64), 'not explained')
     """
     believed = inputs(quarters, **given)
     x = sample(believed, n, seed, correlation=scenario.correlation(believed, scenario.TOGETHER | TOGETHER), replicates=replicates)
-    years = year(scenario.START) - SINCE + (np.arange(quarters)[:, None] - 0.5) / 4  # of the middles of quarters
-    segments, calls = _segments(x, years)
-    tokens = token_demand(segments)
-    text = _compute(x, years, tokens)
-    media = text.sum(axis=0, keepdims=True) * x["media_share_of_output"]
-    run, research = _training(x, years, simulate(scenario.futures(x)))
-    busy = np.concatenate([text, media, np.stack([research.final, research.experiments, research.rollouts]) / x["availability"]])
-    interactive = np.array([*(s.interactive for s in segments), True, False, False, False])
-    mean, waits = busy[interactive].sum(axis=0), x["deferrable_share"] * (busy[4] + busy[7] + busy[8])
-    busy[interactive] *= 1 + np.maximum(x["peak_over_mean"] - 1 - waits / mean, 0.0)
+    x = scenario.learned(x, scenario.REFERENCE, replicates)
+    ahead = np.arange(quarters)[:, None] / 4
+    years = year(scenario.newest()) - SINCE + ahead - 0.125  # of the middles of quarters
+    market = simulate(scenario.futures(x))
+    seen = agents(x, ahead)
+    paid = _run_rate(x, ahead) * x["inference_cost_share"] / (YEAR / HOUR * market.booked * x["term_discount"])
+    free = _free(x, years)
+    run, research = _training(x, years, market)
+    busy = np.stack(
+        [*free, paid * x["agent_revenue_share"], paid * (1 - x["agent_revenue_share"]), free.sum(axis=0) * x["media_share_of_output"]]
+    )
+    peak = x["peak_over_mean"] - 1
+    trained = np.stack([research.final, research.experiments, research.rollouts]) / x["availability"]
+    waits = x["deferrable_share"] * (trained[2] + busy[3])
+    interactive = [0, 1, 4]  # paid inference has its peaks in its cost
+    busy[interactive] *= 1 + np.maximum(peak - waits / busy[interactive].sum(axis=0), 0.0)
     tools = tool_work(
-        calls,
-        busy[2] + busy[3],
+        seen.calls,
+        busy[2],
         cpu_seconds=x["tool_cpu_seconds"],
         memory_seconds=x["tool_memory_gb_seconds"] * GIGA,
         utilisation=x["cpu_utilisation"],
         host_cores_per_chip=x["host_cores_per_chip"],
     )
-    return BottomUp(busy, tokens, run, tools, scenario.shipped().sum() * x["stock_scale"], x)
+    return BottomUp(np.concatenate([busy, trained]), seen, run, tools, market.supply[0], x)
+
+
+def _run_rate(x: Mapping[str, Array], years: Array) -> Array:
+    """Annualised revenue of laboratories [USD/yr]."""
+    return np.asarray(x["lab_run_rate_2026"] * GIGA * damped_growth(years, x["lab_run_rate_growth"], x["demand_growth_tau"]))
 
 
 @cache
-def _chat() -> Adoption:
-    """ChatGPT's weekly users, and its monthly ones, which are about 1 / .9 of them."""
-    weekly, monthly = (users("ChatGPT", f"{kind} active") for kind in ("weekly", "monthly"))
-    seen = observed(weekly.times, weekly.values, {"monthly": (monthly.times, monthly.values, 1 / 0.9, 0.05)})
-    return adopt(seen, year(LAUNCH["ChatGPT"]))
+def _chat_growth(quarters: int) -> Array:
+    """Users of ChatGPT, as which all chat grows, over those at `SINCE`, in the quarters after it, (quarters, 2048), by users of 2028."""
+    seen = users("ChatGPT", "weekly active")
+    known = trend.fit_trend(trend.on_quarters(seen.times, np.log(seen.values)))
+    paths = known.paths(max(quarters, 9), 2048)
+    ahead = np.concatenate([np.zeros((1, 2048)), paths[1:] - paths[:1]])
+    return np.exp(np.minimum(ahead, np.log(ONLINE / scenario.median("chat_users_2026"))))[:, np.argsort(ahead[8])]
 
 
-def _chat_growth(years: Array) -> Array:
-    """Users of ChatGPT, as which all chat grows, over those at `SINCE`, (times, 2048), in the order of their users of 2028."""
-    times = SINCE + np.concatenate([[0.0, 2.0], years])  # 2028 among them, so that the order is of all horizons
-    log_users = _chat().log_users(times)
-    return np.asarray(np.exp(log_users[2:] - log_users[0])[:, np.argsort(log_users[1])])
-
-
-def _segments(x: Mapping[str, Array], years: Array) -> tuple[tuple[Segment, ...], Array]:
-    """Tasks and tokens by segment, and tool calls of agents a second."""
-    grown, quantile = _chat_growth(years[:, 0]), x[ADOPTION]
+def _free(x: Mapping[str, Array], years: Array) -> Array:
+    """H100-equivalents that chat and answers above search keep busy, (2, quarters, futures)."""
+    grown, quantile = _chat_growth(len(years) + 3), x[ADOPTION]
     if not np.all((quantile >= 0) & (quantile <= 1)):
         raise InputError(f"{ADOPTION}: expected a quantile, 0 to 1, found {quantile.min():g} to {quantile.max():g}")
     which = np.minimum((quantile * grown.shape[1]).astype(np.intp), grown.shape[1] - 1)
-    reach = delegation_share(
-        horizon(np.concatenate([[[0.0]], years]), x["horizon_2026"], x["horizon_doubling_days"] * DAY),
-        x["delegable_task_hours"],
-        x["delegable_task_spread"],
-        x["delegation_steepness"],
-    )
-    calls_per_hour, hour = agent_hour()
-    segments = segments_of(x, years[:, 0], hour, chat_users=x["chat_users_2026"] * grown[:, which], delegated=reach[1:] / reach[0])
+    at = np.round((years[:, 0] + 0.125) * 4).astype(int)
+    chats = x["chat_users_2026"] * x["chat_messages_per_day"] / DAY * grown[at][:, which]
+    answers = x["search_users_2026"] * x["search_answers_per_day"] / DAY
+    chat = x["chat_input"] + x["chat_output"] + x["chat_cached"] * x["cached_token_cost"]
     longer = damped_growth(years, x["consumer_tokens_growth"], x["demand_growth_tau"])
     beyond = damped_growth(years, x["serving_software_growth"] / scenario.median("serving_software_growth"), x["efficiency_fade"])
-    more = {"consumer": longer * beyond ** x["consumer_elasticity"], "agents": beyond ** x["api_elasticity"]}
-    segments = tuple(replace(s, tasks=np.asarray(s.tasks) * more[CLASS_OF[s.name]]) for s in segments)
-    coding, research = (np.asarray(segments[i].tasks) for i in (2, 3))
-    return segments, coding * calls_per_hour + research * x["research_agent_multiple"]  # a call a chat's worth of tokens
-
-
-def _compute(x: Mapping[str, Array], years: Array, tokens: Tokens) -> Array:
-    """H100-equivalents that tokens a second keep busy, (segments, quarters, futures)."""
-    computed = tokens.fresh + tokens.output
-    computed[2] *= x["long_context_cost"]
-    computed += tokens.cached * x["cached_token_cost"]
+    tokens = np.stack([chats * chat, np.broadcast_to(answers * (x["search_input"] + x["search_output"]), chats.shape)])
     leaner = damped_growth(years, x["active_parameters_growth"] / x["serving_software_growth"], x["efficiency_fade"])
-    return h100e_of_flop(computed, x["active_parameters"] * leaner, x["serving_utilisation"], availability=x["availability"])
+    more = longer * beyond ** x["consumer_elasticity"]
+    return h100e_of_flop(tokens * more, x["active_parameters"] * leaner, x["serving_utilisation"], availability=x["availability"])
 
 
 def _training(x: Mapping[str, Array], years: Array, market: Market) -> tuple[training.FrontierRun, training.TrainingDemand]:
     """The largest run of each quarter, and what it and the research around it keep busy; a run's date is its end."""
     seconds, mfu, fade = x["run_days"] * DAY, x["training_mfu"], x["demand_growth_tau"]
     leaner = x["energy_efficiency_growth"] ** -years
+    budget = x["run_budget"] * damped_growth(years - 0.5, x["run_cost_growth"], fade)
     caps = {
         "trend": x["frontier_compute_2025"] * damped_growth(years + 0.5 + seconds / (2 * YEAR), x["frontier_growth"], fade),
         "chips": training.chips_cap(market.supply, share=x["run_chip_share"], mfu=mfu, seconds=seconds),
@@ -236,9 +251,7 @@ def _training(x: Mapping[str, Array], years: Array, market: Market) -> tuple[tra
         ),
         "data": training.data_cap(x["run_tokens"]),
         "latency": training.latency_wall(seconds=seconds),
-        "money": training.money_cap(
-            x["run_budget"] * damped_growth(years - 0.5, x["run_cost_growth"], fade), usd_per_h100e_hour=scenario.known_rent(), mfu=mfu
-        ),
+        "money": training.money_cap(budget, usd_per_h100e_hour=market.booked[0], mfu=mfu),
     }
     run = training.frontier_run(caps)
     research = training.training_demand(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from workbench.checks import ELECTRICITY, NOT_NEGATIVE, PUE, SHARE, Rule, check_
 from workbench.energy.carbon import INTENSITY, Carbon
 from workbench.energy.sites import figures
 from workbench.errors import InputError, UnknownName
+from workbench.readers import hourly
 from workbench.units import GRAM, HOUR, KILO, KWH, TONNE, YEAR
 
 #: Price of carbon; the social cost of it is put at 50 to 2,000 USD a tonne.
@@ -45,7 +47,7 @@ class Site(Arrays):
         check_fields(self, f"{self.name}: ", **_HOURLY, demand_usd_per_kw=Rule(least=0.0, apart=True))
 
 
-def site(region: str | Site, **given: ArrayLike) -> Site:
+def site(region: str | Site, **given: Any) -> Site:
     """The cloud region `region` as a `Site`: price, carbon, PUE and water as published for it, its zone or its grid, else estimated.
 
     `sites` tells which is which, and how wrong each may be. A `Site` is itself.
@@ -54,8 +56,8 @@ def site(region: str | Site, **given: ArrayLike) -> Site:
     ----------
     region : str or Site
         A name that ``catalogue.region`` knows; a city or a country stands for the first of its regions.
-    **given : array_like
-        Figures of one's own, by the names of `Site`: they take the place of published ones.
+    **given : array_like or path
+        Figures of one's own, by the names of `Site`: they take the place of published ones. Of an hourly file of a grid the path will do.
 
     Raises
     ------
@@ -69,8 +71,9 @@ def site(region: str | Site, **given: ArrayLike) -> Site:
     >>> place.pue, place.carbon_g_per_kwh
     (1.16, 21.0)
     """
+    given = {name: hourly(value, name) if isinstance(value, str | Path) else value for name, value in given.items()}
     if isinstance(region, Site):
-        return replace(region, **given)  # type: ignore[arg-type]
+        return replace(region, **given)
     if unknown := set(given) - {f.name for f in fields(Site)}:
         raise UnknownName("figure of a site", sorted(unknown)[0], [f.name for f in fields(Site)])
     row = catalogue.region(region)

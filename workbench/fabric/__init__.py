@@ -4,13 +4,15 @@ from workbench.fabric.bill import bill
 from workbench.fabric.cluster import Cluster
 from workbench.fabric.collectives import Tier, collective_time, tiers_of
 from workbench.fabric.forms import FORMS
-from workbench.fabric.goodput import goodput
+from workbench.fabric.goodput import Resilience, goodput
+from workbench.fabric.storage import storage
 from workbench.fabric.topology import dragonfly, fat_tree, optical_switches
 from workbench.fabric.wan import across_sites, bandwidth_for, latency
 
 __all__ = [
     "FORMS",
     "Cluster",
+    "Resilience",
     "Tier",
     "across_sites",
     "bandwidth_for",
@@ -21,5 +23,6 @@ __all__ = [
     "goodput",
     "latency",
     "optical_switches",
+    "storage",
     "tiers_of",
 ]

@@ -1,8 +1,10 @@
 """Measured constants of `curve`: pooled from general to special, in a scale-up domain and between domains, and looked up the same way.
 
-In a domain: all measurements, operation, chip, ranks, version of the library; between domains: transport, operation. On a chip whose
-measurements are of other operations, what sets it apart in those comes on top. Where the version is not said, constants are those of tables
-that do not say it either; where none of it was measured, those of all versions together.
+In a domain: all measurements, operation, chip, ranks, version of the library. Between domains: all, operation, transport, both; chip, where
+two or three domains all-reduce (each byte then crosses once, if switches or trees reduce inside); and whether many racks are joined. A
+fabric whose transport is not said has what all have in common. On a chip whose measurements are of other operations, what sets it apart in
+those comes on top. Where the version is not said, constants are those of tables that do not say it either; where none of it was measured,
+those of all versions together.
 """
 
 from __future__ import annotations
@@ -25,21 +27,24 @@ from workbench.fabric import curve
 
 Array = NDArray[np.float64]
 ERRORS, INDEX = "calibration/collective_errors", "calibration/collectives_evidence"
-#: Transports between domains, with the time that a small all-reduce of two nodes takes on them [s]: the prior of their starts. They were
-#: read off the same tables that the constants are fitted to, so errors with a table left out are optimistic for transports of few tables
-#: (without these priors: 47, 33 and 22 % by size instead of 25, 27 and 15 %).
-STARTS = {"InfiniBand": 30e-6, "RoCE": 75e-6, "EFA": 110e-6, "TCPXO": 105e-6, "TCPX": 700e-6, "Slingshot": 18e-6, "other": 60e-6}
-KINDS = ("scale-up", *STARTS)
+TRANSPORTS = ("InfiniBand", "RoCE", "EFA", "TCPXO", "TCPX", "Slingshot", "other")
+KINDS = ("scale-up", *TRANSPORTS)
+RACK = 16  #: chips: larger domains are racks, whose NICs no collective is known to fill
 #: Words of a fabric that tell its transport, in the order in which they are looked for.
-MARKS = {"tcpxo": "TCPXO", "tcpx": "TCPX", "efa": "EFA", "slingshot": "Slingshot", "roce": "RoCE", "pollara": "RoCE"}
+MARKS = {"tcpxo": "TCPXO", "tcpx": "TCPX", "efa": "EFA", "slingshot": "Slingshot", "roce": "RoCE", "pollara": "RoCE",
+         "spectrum-x": "RoCE", "ethernet": "RoCE"}  # fmt: skip
 SIZES = ("below 1 MiB", "1 to 256 MiB", "from 256 MiB")
 #: What the nearest measurements may differ in, within a domain and between domains, and how much each counts; numbers by their ratio.
 INSIDE = {"kind": 4.0, "operation": 2.0, "chip": 2.0, "ranks": 1.0, "version": 0.25}
-BETWEEN = {"kind": 4.0, "operation": 2.0, "domains": 1.0, "chip": 0.25}
+BETWEEN = {"kind": 4.0, "operation": 2.0, "domains": 1.0, "ranks": 0.5, "chip": 0.25}
 #: Cases of the intervals by the distance of the nearest measurements: up to so far.
-DISTANCES = {"measured": 0.25, "not measured": np.inf}
+DISTANCES = {"measured": 0.25, "near": 0.9, "not measured": np.inf}
+#: What keys of levels begin with, where it is no kind.
+FIRST = {"between": ("all",), "between_operation": ("all",), "pair": ("2", "3"), "rack": ("yes",)}
 #: Levels from general to special, within a domain and between domains.
-INNER, OUTER = ("domain", "operation", "chip", "ranks", "version"), ("transport", "transport_operation")
+INNER = ("domain", "operation", "chip", "ranks", "version")
+OUTER = ("between", "between_operation", "transport", "transport_operation", "pair", "rack")
+OWNED = ("chip", "ranks", "version", "transport_operation", "pair")  #: what few measurements of one's own change
 UNITS = {"start": "s", "step": "s", "share": "of the link's bandwidth", "chunk": "s a square root of a byte"}
 POOL = Pool(
     "calibration/collectives",
@@ -55,8 +60,12 @@ POOL = Pool(
         "ranks": Level(("kind", "op", "chip", "ranks"), 1 / 1.5),
         "version": Level(("kind", "op", "chip", "ranks", "version"), 1 / 2.0),
         "elsewhere": Level(("elsewhere",)),
-        "transport": Level(("kind",), 1 / 40.0),  # few tables, of few providers: the best of 2, 6, 15 and 40 with tables left out
-        "transport_operation": Level(("kind", "op")),
+        "between": Level(("between",), 0.4),
+        "between_operation": Level(("between", "op"), 0.3),
+        "transport": Level(("transport",), 0.5),
+        "transport_operation": Level(("transport", "op"), 0.5),
+        "pair": Level(("pair", "op", "chip"), 0.5),
+        "rack": Level(("rack", "op"), 2.0),
     },
 )
 
@@ -71,6 +80,18 @@ class Origin:
     ranks: str = ""
     version: str = ""
     elsewhere: str = ""  #: a chip on which other operations were measured, but not this one
+    between: str = ""  #: all, between domains
+    transport: str = ""
+    pair: str = ""  #: 2 or 3 domains that all-reduce
+    rack: str = ""  #: yes, of more than three domains that are racks
+
+    @classmethod
+    def outside(cls, kind: str, op: str, chip: str, domains: float, below: float) -> Origin:
+        """Of domains that a transport joins, of `below` chips each."""
+        few = f"{domains:.0f}" if op == "all_reduce" and domains < 3.5 else ""
+        rack = "yes" if op == "all_reduce" and below > RACK and domains > 3.5 else ""
+        known = "" if kind == "other" else kind
+        return cls(kind, op, chip, between="all", transport=known, pair=few, rack=rack)
 
 
 def shipped() -> Fit:
@@ -78,8 +99,14 @@ def shipped() -> Fit:
     return catalogue.made_of(POOL.table, _read)
 
 
+def kinds() -> tuple[str, ...]:
+    """Kinds of tiers: those that ship, and names that own measurements were calibrated under."""
+    own = {key for level, key in shipped().offsets if level == "transport"}
+    return (*KINDS, *sorted(own - set(KINDS)))
+
+
 def transport(fabric: str | None) -> str:
-    """Kind of transport from the words of a fabric.
+    """Kind of transport from the words of a fabric, or the own name that it holds.
 
     Examples
     --------
@@ -87,7 +114,7 @@ def transport(fabric: str | None) -> str:
     ('EFA', 'InfiniBand')
     """
     words = f" {(fabric or '').lower()} "
-    found = [kind for mark, kind in MARKS.items() if mark in words]
+    found = [kind for kind in kinds()[len(KINDS) :] if kind.lower() in words] + [kind for mark, kind in MARKS.items() if mark in words]
     return found[0] if found else "InfiniBand" if "infiniband" in words or " ib " in words else "other"
 
 
@@ -97,8 +124,8 @@ def minor(version: str) -> str:
     return found[0] if found else ""
 
 
-def constants(op: str, kind: str, chip: str, n: ArrayLike, version: str = "") -> list[tuple[Array, Array, Array]]:
-    """Logarithms of the constants of a tier, the ranks to take them at, and their weight in the logarithm of time.
+def constants(op: str, kind: str, chip: str, n: ArrayLike, version: str = "", below: ArrayLike = 1.0) -> list[tuple[Array, Array, Array]]:
+    """Logarithms of the constants of a tier above `below` ranks, the ranks to take them at, and their weight in the logarithm of time.
 
     Between numbers of ranks that were measured, time is interpolated between those of both; beyond them, the constants of the nearest hold
     at the ranks themselves.
@@ -110,7 +137,8 @@ def constants(op: str, kind: str, chip: str, n: ArrayLike, version: str = "") ->
     """
     fit, ranks = shipped(), np.asarray(n, dtype=float)
     if kind != "scale-up":
-        return [(_logs(fit, Origin(kind, op)), ranks, np.ones(()))]
+        few, rack = np.clip(np.round(ranks), 2, 4).astype(int) - 2, (np.asarray(below) > RACK).astype(int)
+        return [(_outside(fit, op, kind, chip)[few, rack], ranks, np.ones(()))]
     known, thetas = in_domain(fit, op, chip, version)
     if not known.size:
         return [(thetas, ranks, np.ones(()))]
@@ -166,23 +194,29 @@ def size_class(message_bytes: Array) -> NDArray[np.intp]:
     return np.searchsorted([2.0**20, 2.0**28], message_bytes, side="right")
 
 
-def start(kind: str) -> Array:
-    """What the prior of a transport adds to the logarithms of the constants; nothing in a domain."""
-    more = np.zeros(curve.PRIOR.shape)
-    if kind in STARTS:
-        more[0] = np.log(STARTS[kind]) - curve.PRIOR[0]
+@lru_cache(maxsize=256)
+def _outside(fit: Fit, op: str, kind: str, chip: str) -> Array:
+    """Constants between 2, 3 and more domains that are hosts or racks, shape (3, 2, 4, 3)."""
+    return np.array([[_logs(fit, Origin.outside(kind, op, chip, n, below)) for below in (1.0, RACK + 1.0)] for n in (2.0, 3.0, 4.0)])
+
+
+def start(origin: Origin) -> Array:
+    """What a network's prior adds to the logarithms of the constants; nothing in a domain. Racks fill the NICs of a host's eight chips."""
+    more = curve.BETWEEN - curve.PRIOR if origin.between else np.zeros(curve.PRIOR.shape)
+    more[2] -= np.log(8) if origin.rack else 0.0
     return more
 
 
 def _logs(fit: Fit, origin: Origin) -> Array:
     """Logarithms of the constants (4, 3)."""
-    return fit.logs([origin])[0].reshape(curve.PRIOR.shape) + start(origin.kind)
+    return fit.logs([origin])[0].reshape(curve.PRIOR.shape) + start(origin)
 
 
 def _read(frame: pl.DataFrame) -> Fit:
     fit = POOL.read(frame)
     for level, key in fit.offsets:
         parts = key.split("|")
-        if level != "elsewhere" and (parts[0] not in KINDS or (level in ("ranks", "version") and not parts[3].isdecimal())):
-            raise InputError(f"{POOL.table}: node '{level}|{key}': expected one of {', '.join(KINDS)} first, and whole ranks fourth")
+        first = (*FIRST.get(level, KINDS), *((parts[0],) if level in ("transport", "transport_operation") else ()))  # names of one's own
+        if level != "elsewhere" and (parts[0] not in first or (level in ("ranks", "version") and not parts[3].isdecimal())):
+            raise InputError(f"{POOL.table}: node '{level}|{key}': expected one of {', '.join(first)} first, and whole ranks fourth")
     return fit

@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from workbench import catalogue
 from workbench.arrays import short
 from workbench.catalogue import Chip, Link
-from workbench.checks import COUNT, check_fields
+from workbench.checks import COUNT, POSITIVE, Rule, check_fields
+from workbench.errors import InputError
 
 
 @dataclass(frozen=True, init=False)
@@ -24,7 +25,18 @@ class Cluster:
     n_chips : array_like of int
         Accelerators, any shape.
     fabric : str
-        Scale-out link of the catalogue.
+        What joins scale-up domains: a link of the catalogue of kind scale-out, or the torus of a TPU.
+    rails : array_like
+        Links of a chip: 0.5 where two chips share a NIC.
+    taper : array_like
+        Bandwidth above a pod over that in it, above 0 and at most 1: 0.5 where leaves are oversubscribed two to one.
+    pod : array_like of int
+        Chips that exchange below the tapered layer: those of a scalable unit where jobs are placed whole, a domain's where scattered.
+
+    Raises
+    ------
+    InputError
+        For a switch, an optical module, a scale-up link or a torus of other chips, naming what joins domains.
 
     Examples
     --------
@@ -38,12 +50,25 @@ class Cluster:
     chip: Chip
     n_chips: ArrayLike
     fabric: str = "InfiniBand XDR"
+    rails: ArrayLike = 1.0
+    taper: ArrayLike = 1.0
+    pod: ArrayLike = 1
 
-    def __init__(self, chip: str | Chip, n_chips: ArrayLike, fabric: str = "InfiniBand XDR"):
-        object.__setattr__(self, "chip", catalogue.chip(chip))
-        object.__setattr__(self, "n_chips", n_chips)
-        object.__setattr__(self, "fabric", catalogue.link(fabric).name)
-        check_fields(self, n_chips=COUNT)
+    def __init__(
+        self, chip: str | Chip, n_chips: ArrayLike, fabric: str = "InfiniBand XDR", *, rails: ArrayLike = 1.0,
+        taper: ArrayLike = 1.0, pod: ArrayLike = 1,
+    ):  # fmt: skip
+        link, given = catalogue.link(fabric), {"n_chips": n_chips, "rails": rails, "taper": taper, "pod": pod}
+        for name, value in ({"chip": catalogue.chip(chip), "fabric": link.name} | given).items():
+            object.__setattr__(self, name, value)
+        check_fields(self, n_chips=COUNT, rails=POSITIVE, taper=Rule(above=0, most=1), pod=COUNT)
+        if not self._joined_by(link):
+            joins = [one.name for one in map(catalogue.link, catalogue.names("links")) if self._joined_by(one)]
+            raise InputError(f"fabric = {link.name!r}: of kind {link.kind}; what joins domains of {self.chip.name}: {', '.join(joins)}")
+
+    def _joined_by(self, link: Link) -> bool:
+        """Whether a link joins domains of the chip."""
+        return link.kind == "scale-out" or (link.kind == "torus" and self.chip.name in (link.used_by or "").split(";"))
 
     def __repr__(self) -> str:
         return f"Cluster({self.chip.name}, {short(self.n_chips)} chips, {self.fabric})"
@@ -52,6 +77,11 @@ class Cluster:
     def link(self) -> Link:
         """The scale-out link of one chip."""
         return catalogue.link(self.fabric)
+
+    @property
+    def bandwidth(self) -> NDArray[np.float64]:
+        """Of a chip to other domains, all rails, one direction [B/s]. Shape of `rails`."""
+        return float(self.link.bandwidth or 0.0) * np.asarray(self.rails, dtype=float)
 
     @property
     def n_domains(self) -> NDArray[np.float64]:

@@ -13,7 +13,7 @@ from workbench.calibration.evidence import Evidence
 from workbench.checks import COUNT, POSITIVE, check_fields, one_of, takes
 from workbench.errors import InputError
 from workbench.fabric import calibration, curve
-from workbench.fabric.algorithms import RULES, algorithms, busbw_factor, operation, passed_up
+from workbench.fabric.algorithms import algorithms, busbw_factor, operation, passed_up, rule
 from workbench.fabric.cluster import Cluster
 
 Array = NDArray[np.float64]
@@ -43,7 +43,7 @@ class Tier:
 
     def __post_init__(self) -> None:
         check_fields(self, size=COUNT, bandwidth=POSITIVE)
-        one_of("kind", self.kind, calibration.KINDS)
+        one_of("kind", self.kind, calibration.kinds())
 
 
 @dataclass(frozen=True, repr=False)
@@ -66,16 +66,16 @@ class CollectiveTime(Arrays):
 
 
 @takes(n_chips=COUNT)
-def tiers_of(cluster: Cluster, n_chips: ArrayLike | None = None, kind: str | None = None) -> tuple[Tier, ...]:
+def tiers_of(cluster: Cluster, n_chips: ArrayLike | None = None) -> tuple[Tier, ...]:
     """The tiers of chips of a cluster: its scale-up domain (cards without such links: their host), and as many domains as they fill.
+
+    Where the fabric is tapered, the pods of those domains are a tier of their own.
 
     Parameters
     ----------
     cluster : Cluster
     n_chips : array_like of int, optional
         Ranks; all chips if not given.
-    kind : str, optional
-        Transport between domains; what the name of the cluster's fabric says if not given.
 
     Raises
     ------
@@ -95,16 +95,19 @@ def tiers_of(cluster: Cluster, n_chips: ArrayLike | None = None, kind: str | Non
         raise InputError(
             f"n_chips = {bad:g}: {chip.name} comes in domains of {domain:g}; the nearest whole number of them has {near:g} chips"
         )
-    link = cluster.link
-    if link.bandwidth is None:
-        raise InputError(f"{link.name} has no bandwidth of its own: take a link, not a switch")
-    inner = Tier(np.minimum(n, domain), rate, "scale-up", chip.name)
-    return inner, Tier(np.maximum(n / domain, 1.0), link.bandwidth, kind or calibration.transport(link.name), chip.name)
+    if cluster.link.kind == "torus" and np.any(n > domain):
+        raise InputError(f"n_chips = {np.max(n):g}: a torus of {chip.name} has at most {domain:g} chips; pods are joined by DCN TPU host")
+    inner, taper = Tier(np.minimum(n, domain), rate, "scale-up", chip.name), np.asarray(cluster.taper, dtype=float)
+    domains, kind = np.maximum(n / domain, 1.0), calibration.transport(cluster.fabric)
+    if np.all(taper == 1):
+        return inner, Tier(domains, cluster.bandwidth, kind, chip.name)
+    pods = np.ceil(domains / np.maximum(np.floor(np.asarray(cluster.pod, dtype=float) / domain), 1.0))
+    return inner, Tier(np.ceil(domains / pods), cluster.bandwidth, kind, chip.name), Tier(pods, cluster.bandwidth * taper, kind, chip.name)
 
 
-@takes(message_bytes=POSITIVE)
+@takes(message_bytes=POSITIVE, top_k=COUNT)
 def collective_time(
-    op: str, message_bytes: ArrayLike, tiers: Sequence[Tier] | Cluster, algorithm: str = "best", *, version: str = ""
+    op: str, message_bytes: ArrayLike, tiers: Sequence[Tier] | Cluster, algorithm: str = "best", *, version: str = "", top_k: int = 1
 ) -> CollectiveTime:
     """Time of a collective over any number of tiers, innermost first.
 
@@ -115,16 +118,18 @@ def collective_time(
     Parameters
     ----------
     op : str
-        all_reduce, all_gather, reduce_scatter, alltoall, broadcast, reduce or sendrecv; all-reduce and allreduce are understood. Dispatch
-        and combine, of tokens to experts and back, are all-to-alls: bytes are those of a rank's tokens, once for each expert.
+        all_reduce, all_gather, reduce_scatter, alltoall, broadcast, reduce or sendrecv; all-reduce and allreduce are understood. Of tokens
+        to experts and back: dispatch and combine, which send a token once to each domain; with _low_latency behind, to each expert.
     message_bytes : array_like
-        In the convention of nccl-tests: of an all-gather or reduce-scatter the whole [B].
+        In the convention of nccl-tests: of an all-gather or reduce-scatter the whole; of dispatch and combine a rank's tokens, once [B].
     tiers : sequence of Tier, or Cluster
         Of a cluster all chips, as `tiers_of`.
     algorithm : str
         ``best``, or one of `algorithms` of the operation, taken on every tier.
     version : str
         Of NCCL or RCCL, as ``2.27``. If it is not given, or was not measured, the interval says what that may cost.
+    top_k : int
+        Experts of a token, of dispatch and combine, drawn at random.
 
     References
     ----------
@@ -134,7 +139,7 @@ def collective_time(
     --------
     >>> t = collective_time("all-reduce", [1e6, 1e9], Cluster("H100", 64, "InfiniBand NDR"))
     >>> (t.seconds * 1e6).round().tolist(), (t.busbw / 1e9).round().tolist()
-    ([113.0, 6667.0], [17.0, 295.0])
+    ([121.0, 5344.0], [16.0, 368.0])
     """
     op = operation(op)
     known = algorithms(op)
@@ -151,20 +156,21 @@ def collective_time(
     if not scalar:
         broadcast(message_bytes=s, **shaped)
     release = calibration.minor(version)
-    found = in_blocks(lambda s: _timed(op, s, tiers, considered, release), BLOCK, s.shape if scalar else (), s=s)
+    found = in_blocks(lambda s: _timed(op, s, tiers, considered, release, top_k), BLOCK, s.shape if scalar else (), s=s)
     largest = [float(np.max(t.size, initial=1.0)) for t in tiers]
     return replace(found, evidence=_nearest(op, tiers, largest, release)[1])
 
 
-def _timed(op: str, s: Array, tiers: Sequence[Tier], considered: tuple[str, ...], version: str) -> CollectiveTime:
+def _timed(op: str, s: Array, tiers: Sequence[Tier], considered: tuple[str, ...], version: str, top_k: int) -> CollectiveTime:
     """`collective_time` of checked arguments, in one piece."""
     ranks = np.ones(())
     for tier in tiers:
         ranks = ranks * np.asarray(tier.size, dtype=float)
-    total = _over_tiers(op, s, tiers, considered[0], version)
-    choice, fastest = np.zeros(total.shape, dtype=np.intp), total
+    fastest = _over_tiers(op, s, tiers, considered[0], version, top_k)
+    total = _over_tiers(op, s, tiers, "", version, top_k) if len(considered) > 1 or considered == algorithms(op) else fastest
+    choice = np.zeros(total.shape, dtype=np.intp)
     for position, name in enumerate(considered[1:], start=1):
-        rival = _over_tiers(op, s, tiers, name, version)
+        rival = _over_tiers(op, s, tiers, name, version, top_k)
         choice, fastest = np.where(rival < fastest, position, choice), np.minimum(rival, fastest)
     width = _width(op, s, tiers, version)
     alone = np.broadcast_to(ranks == 1, total.shape)
@@ -184,8 +190,8 @@ def _timed(op: str, s: Array, tiers: Sequence[Tier], considered: tuple[str, ...]
 def _nearest(op: str, tiers: Sequence[Tier], sizes: Sequence[float], version: str) -> tuple[str, Evidence]:
     """Kind and measurements of what bounds the time: the first tier alone, or the next one with more than one member."""
     beyond = next((i for i in range(1, len(tiers)) if sizes[i] > 1), 0)
-    kind, domains = (tiers[beyond].kind, sizes[beyond]) if beyond else ("scale-up", 1.0)
-    return kind, calibration.nearest(op, tiers[0].chip, 1.0 if beyond else sizes[0], kind, domains, version)
+    kind, domains = (tiers[beyond].kind, float(np.prod(sizes[beyond:]))) if beyond else ("scale-up", 1.0)
+    return kind, calibration.nearest(op, tiers[0].chip, sizes[0], kind, domains, version)
 
 
 def _width(op: str, s: Array, tiers: Sequence[Tier], version: str) -> Array:
@@ -200,14 +206,15 @@ def _width(op: str, s: Array, tiers: Sequence[Tier], version: str) -> Array:
     return width
 
 
-def _over_tiers(op: str, s: Array, tiers: Sequence[Tier], name: str, version: str) -> Array:
-    """Time with one algorithm on every tier."""
+def _over_tiers(op: str, s: Array, tiers: Sequence[Tier], name: str, version: str, top_k: int) -> Array:
+    """Time with one algorithm on every tier; without a name with what was measured."""
     total, ranks = np.zeros(()), np.ones(())
     for tier in tiers:
         n = np.asarray(tier.size, dtype=float)
         message = passed_up(op, s, ranks)
-        parts = calibration.constants(op, tier.kind, tier.chip, n, version)
-        times = [curve.seconds(theta, *RULES[op][name](message, at), tier.bandwidth) for theta, at, _ in parts]
+        parts = calibration.constants(op, tier.kind, tier.chip, n, version, ranks)
+        asked = rule(op, name, tier.kind != "scale-up", top_k)
+        times = [curve.seconds(theta, *asked(message, at, ranks), tier.bandwidth) for theta, at, _ in parts]
         t = times[0] if len(times) == 1 else times[0] ** parts[0][2] * times[1] ** parts[1][2]
         t = np.where(n > 1, t, 0.0)
         square = t * t

@@ -20,6 +20,10 @@ CONSTANTS = ("start", "step", "share", "chunk")  #: s, s, share of bandwidth, s 
 PRIOR: Array = np.log([[6.6e-6, 14e-6, 8.4e-6], [0.6e-6, 1.9e-6, 3.4e-6], [0.05, 0.35, 0.8], [1e-9, 1e-9, 1e-9]])
 
 
+#: The same between domains: a step over a NIC and its latency, shares that the protocols' flags leave, small messages of a few hosts.
+BETWEEN: Array = np.log([[20e-6, 30e-6, 40e-6], [2.7e-6, 4e-6, 14e-6], [0.25, 0.7, 0.85], [1e-9, 1e-9, 1e-9]])
+
+
 def seconds(theta: Array, steps: Any, volume: Any, bandwidth: Any) -> Array:
     """Time on one tier [s].
 

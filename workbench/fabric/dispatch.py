@@ -1,7 +1,8 @@
-"""Rows of measured dispatch of tokens to experts, and of combine back, as all-to-alls of `fabric.collective_time`."""
+"""Rows of measured dispatch of tokens to experts, and of combine back, as calls of `fabric.collective_time`."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -17,21 +18,31 @@ NUMBERS = ("ep", "tokens", "hidden", "top_k", "bandwidth_GBps", "latency_us")
 WIRE_BYTES = {"bf16": 2.0, "fp8": 1 + 4 / 128}
 
 
-def ask(rows: pl.DataFrame) -> list[Asked]:
-    """The call for each row. Not told apart: library, processors used, kernels for latency, the version, how experts are drawn."""
-    rows = rows.with_columns(chip=measured.named(rows["chip"]), dtype=pl.col("dtype").str.to_lowercase())
+def standard(rows: pl.DataFrame) -> pl.DataFrame:
+    """As rows of collectives are; what is not stated is blank."""
     chips = catalogue.table("chips").select("chip", scaleup_domain_gpus=pl.col("scaleup_domain").fill_null(8).cast(pl.Float64))
-    data = rows.join(chips, on="chip", how="left", maintain_order="left").with_columns(
-        collective="phase",
+    rows = rows.with_columns(chip=measured.named(rows["chip"]), dtype=pl.col("dtype").str.to_lowercase())
+    fast = pl.when(pl.col("kind") == "low-latency").then(pl.lit("_low_latency")).otherwise(pl.lit(""))
+    rows = rows.join(chips, on="chip", how="left", maintain_order="left")
+    return rows.with_columns(
+        table_id=pl.concat_str(pl.col("source", "chip", "kind", "library").fill_null(""), separator="|"),
+        collective=pl.col("phase") + fast,
         n_gpus="ep",
-        bytes=pl.Series([_copy_bytes(row) * (row["top_k"] or 0) or None for row in rows.iter_rows(named=True)], dtype=pl.Float64),
+        bytes=pl.Series([_copy_bytes(row) if row["top_k"] else None for row in rows.iter_rows(named=True)], dtype=pl.Float64),
         library=pl.lit(""),
+        time_us=pl.Series(
+            [time_us(row, "") if row["scaleup_domain_gpus"] else None for row in rows.iter_rows(named=True)], dtype=pl.Float64
+        ),
         **dict.fromkeys(("scale_up_GBps_per_dir", "nic_Gbps_per_gpu"), pl.lit(None, pl.Float64)),
     )
-    found = []
-    for asked, size, domain in zip(measured.ask(data, "latency_us"), data["bytes"], data["scaleup_domain_gpus"], strict=True):
-        why = "" if domain else "the chip is none of the catalogue"
-        why = why if size else "tokens, hidden, top_k or dtype is not stated"
+
+
+def ask(rows: pl.DataFrame) -> list[Asked]:
+    """The call for each row. Not told apart: library, processors used, the version, how experts are drawn."""
+    data, found = standard(rows.with_columns(bandwidth_GBps=None, latency_us=None)), []
+    for asked, row in zip(measured.ask(data, "latency_us"), data.iter_rows(named=True), strict=True):
+        why = "" if row["scaleup_domain_gpus"] else "the chip is none of the catalogue"
+        why = why if row["bytes"] and row["top_k"] else "tokens, hidden, top_k or dtype is not stated"
         found.append(replace(asked, call=None, skipped=why) if why else asked)
     return found
 
@@ -55,4 +66,10 @@ def time_us(row: dict[str, Any], quantity: str) -> float | None:
     return _copy_bytes(row) * copies / row["bandwidth_GBps"] * 1e-3
 
 
-FORM = Form(TEXT, NUMBERS, ask, ("bandwidth_GBps", "latency_us"), value=time_us)
+def folds(rows: pl.DataFrame, groups: Any) -> Iterator[tuple[Any, dict[str, pl.DataFrame]]]:
+    """As of collectives, on top of which these are measured."""
+    return measured.folds(standard(rows), groups)
+
+
+MEASURED = ("bandwidth_GBps", "latency_us")
+FORM = Form(TEXT, NUMBERS, ask, MEASURED, value=time_us, standard=standard, calibrate=measured.calibrate, folds=folds)

@@ -25,7 +25,9 @@ def _asked(position: int, row: dict[str, Any]) -> Asked:
         return Asked(position, quantity, skipped=reason)
     minutes = (row["restart_min"] or 0.0) + (row["detect_min"] or 0.0)
     call = {"call": "fabric.goodput", "arguments": {"n_chips": row["n_chips"], **({"restart": 60 * minutes} if minutes else {})}}
-    return Asked(position, quantity, call, "share * 100" if row["goodput_definition"] else "mtbf / 3600")
+    if row["goodput_definition"]:
+        return Asked(position, quantity, call, "share * 100", "low * 100", "high * 100")
+    return Asked(position, quantity, call, "mtbf / 3600")
 
 
 def _reason(row: dict[str, Any]) -> str | None:
@@ -38,14 +40,39 @@ def _reason(row: dict[str, Any]) -> str | None:
     return None if row["period_days"] else "nothing is asked of the models: no mean over a period"
 
 
+#: What words of a storage or a method mean, in the order in which they are looked for.
+MEDIA = {
+    "file system": "parallel file system", "lustre": "parallel file system", "nvme": "local NVMe", "nas ": "NAS",
+    "3fs": "3FS, 180 nodes", "network drive": "network drive", "memory": "host memory",
+}  # fmt: skip
+WAYS = {"in-memory": "in-memory", "flash": "asynchronous", "asynchronous": "asynchronous"}
+READ = {"save_block_s": "stall", "save_total_s": "save", "load_s": "load"}
+
+
 def ask_checkpoints(rows: pl.DataFrame) -> list[Asked]:
-    """Nothing of the models, so far."""
-    why = "nothing is asked of the models: none gives the time of a checkpoint from its size and storage"
-    return [Asked(position, "save_total_s", skipped=why) for position in range(rows.height)]
+    """Stall, save and load where size and storage are stated, startup where a model is. Not told apart: the system, ranks that read."""
+    return [asked for position, row in enumerate(rows.iter_rows(named=True)) for asked in _checkpoint(position, row)]
 
 
-TIMES = ("save_block_s", "save_total_s", "load_s", "restart_s")
+def _checkpoint(position: int, row: dict[str, Any]) -> list[Asked]:
+    words, ways = f"{row['storage'] or ''} ".lower(), f"{row['system'] or ''} {row['method'] or ''}".lower()
+    medium = "local NVMe" if "local file" in words else next((name for word, name in MEDIA.items() if word in words), None)
+    how = next((way for word, way in WAYS.items() if word in ways), "synchronous")
+    size = (row["size_gb"] or 0.0) * 1e9 or (row["params_b"] or 0.0) * 14e9
+    if size and medium:
+        given = {"params": size, "bytes_per_param": 1.0, "n_chips": row["n_chips"] or 8.0, "medium": medium, "method": how}
+        call = {"call": "fabric.storage", "arguments": given}
+        return [Asked(position, quantity, call, read) for quantity, read in READ.items()]
+    if row["params_b"] and row["n_chips"]:
+        call = {"call": "fabric.storage", "arguments": {"params": row["params_b"] * 1e9, "n_chips": row["n_chips"]}}
+        return [Asked(position, "startup_s", call, "startup")]
+    why = "the size of the model or its checkpoint is not stated" if not size else "the storage is not stated"
+    return [Asked(position, "save_total_s", skipped=why)]
+
+
+TIMES = (*READ, "startup_s", "restart_s")
+CHECKPOINT = ("size_gb", "params_b", "n_chips", *TIMES)
 FORMS = (
     Form(("cause", "goodput_definition", "read_in_source", "source"), NUMBERS, ask, ("mttf_h", "goodput_pct")),
-    Form(("system", "method", "storage", "source"), ("size_gb", *TIMES), ask_checkpoints, TIMES),
+    Form(("system", "method", "storage", "source"), CHECKPOINT, ask_checkpoints, TIMES, optional=(*CHECKPOINT[1:3], "startup_s")),
 )

@@ -17,26 +17,36 @@ from workbench.calibration.forms import Asked, Form
 from workbench.calibration.pool import Fit, Node, Predict
 from workbench.checks import row_numbers
 from workbench.errors import InputError, UnknownName
-from workbench.fabric import curve, nccl_log
-from workbench.fabric.algorithms import RULES, operation, passed_up
-from workbench.fabric.calibration import INDEX, INNER, OUTER, POOL, SIZES, Origin, case, in_domain, minor, shipped, size_class, start
+from workbench.fabric import curve
+from workbench.fabric.algorithms import EXPERTS, RULES, operation, passed_up, rule
+from workbench.fabric.calibration import INDEX, INNER, OUTER, OWNED, POOL, SIZES, Origin, case, in_domain, minor, shipped, size_class, start
 from workbench.fabric.calibration import transport as transport_of
 from workbench.fabric.collectives import Tier, collective_time
+from workbench.units import GIGA
 
 Array = NDArray[np.float64]
-NOISE = 0.05  #: relative spread of repeats between tables
+NOISE, BETWEEN_NOISE = 0.05, 0.1  #: relative spread of repeats between tables, in a domain and between domains
 #: Fewer measurements are fitted below the general constants that ship; more replace them all.
 OWN = 500
 #: Largest share of the wire that a protocol may take: in-network reduction beats the ring it is counted as by a little in a domain, and by
 #: up to two between two domains, where each byte crosses once.
-CAPS = {("scale-up", "all_reduce"): 1.15, ("scale-up", ""): 0.97, ("out", "all_reduce"): 2.1, ("out", ""): 1.0}
+CAPS = {("scale-up", "all_reduce"): 1.15, ("scale-up", ""): 0.97, ("out", "all_reduce"): 1.2, ("out", ""): 1.0, ("pair", "all_reduce"): 2.1}
 TEXT = ("table_id", "collective", "chip", "fabric", "library", "quality", "source")
 NUMBERS = ("bytes", "n_gpus", "scaleup_domain_gpus", "scale_up_GBps_per_dir", "nic_Gbps_per_gpu", "time_us")
-NIC = 50.0  #: GB/s of a chip's NIC where neither the row nor the catalogue states it
+NAMED = "named"  #: column of the name that own measurements between domains are kept under, in place of their transport
 #: Words of the column quality that keep a row out of every score and fit.
 DOUBTFUL = ("suspect", "noisy", "outlier", "coarse", "context", "degraded", "untuned", "user reports")
+FOLDS = 12  #: in which tables are left out
 #: What tells apart the measurements that a row of the index stands for.
 GROUP = ("kind", "operation", "chip", "ranks", "domains", "version")
+
+
+def links() -> pl.DataFrame:
+    """Of every chip of the catalogue: those that its links, or the host, join, their rate and that of its NIC [GB/s]."""
+    chips = [catalogue.chip(name) for name in catalogue.names("chips")]
+    columns = {"chip": [chip.name for chip in chips], "domain": [float(chip.near[0]) for chip in chips]}
+    columns |= {"scaleup_gb_per_s": [chip.near[1] / GIGA for chip in chips]}
+    return pl.DataFrame(columns | {"scaleout_gb_per_s": [(chip.scaleout_bandwidth or np.nan) / GIGA for chip in chips]}).fill_nan(None)
 
 
 def named(chips: pl.Series) -> pl.Series:
@@ -54,7 +64,7 @@ def named(chips: pl.Series) -> pl.Series:
 def prepared(rows: pl.DataFrame) -> pl.DataFrame:
     """Measurements of collectives with what a call takes: ranks in a domain and domains, links, transport, version, or why there is none.
 
-    A rate that is not stated is that of the chip in the catalogue, between domains else that of a current NIC.
+    A rate that is not stated is that of the chip in the catalogue.
 
     Parameters
     ----------
@@ -62,15 +72,17 @@ def prepared(rows: pl.DataFrame) -> pl.DataFrame:
         Columns collective, bytes, n_gpus, scaleup_domain_gpus, chip, scale_up_GBps_per_dir, nic_Gbps_per_gpu, fabric, library, quality.
     """
     domains = (pl.col("n_gpus") / pl.col("scaleup_domain_gpus").fill_null(8)).ceil()  # 128 ranks on racks of 72 are two racks of 64
-    data = rows.with_columns(chip=named(rows["chip"])).join(nccl_log.links(), on="chip", how="left", maintain_order="left")
+    own = pl.col(NAMED) if NAMED in rows.columns else pl.lit(None, pl.String)
+    data = rows.with_columns(chip=named(rows["chip"])).join(links(), on="chip", how="left", maintain_order="left")
     data = data.with_columns(
-        op=pl.col("collective").replace({"ep_dispatch_lowlat": "dispatch", "ep_combine_lowlat": "combine"}),
+        op=pl.col("collective").replace({"ep_dispatch_lowlat": EXPERTS[2], "ep_combine_lowlat": EXPERTS[3]}),
+        top_k=pl.col("top_k").fill_null(1.0) if "top_k" in rows.columns else pl.lit(1.0),
         outer=domains.cast(pl.Float64),
         inner=(pl.col("n_gpus") / domains).cast(pl.Float64),
         version=pl.col("library").fill_null("").map_elements(minor, return_dtype=pl.String),
-        kind=pl.col("fabric").map_elements(transport_of, return_dtype=pl.String, skip_nulls=False),
+        kind=pl.coalesce(own, pl.col("fabric").map_elements(transport_of, return_dtype=pl.String, skip_nulls=False)),
         inside=pl.coalesce("scale_up_GBps_per_dir", "scaleup_gb_per_s") * 1e9,
-        outside=pl.coalesce(pl.col("nic_Gbps_per_gpu") / 8, "scaleout_gb_per_s", pl.lit(NIC)) * 1e9,
+        outside=pl.coalesce(pl.col("nic_Gbps_per_gpu") / 8, "scaleout_gb_per_s") * 1e9,
     )
     data = data.with_columns(reason=pl.Series([_reason(row) for row in data.iter_rows(named=True)], dtype=pl.String))
     return data.with_columns(inside=pl.coalesce("inside", "outside"))
@@ -89,9 +101,12 @@ def _reason(row: dict[str, Any]) -> str | None:
         return str(error)
     if zero := next((name for name in NUMBERS[2:5] if row[name] == 0), None):
         return f"{zero} is 0; leave it blank where it is not known"
+    if row["scaleup_domain_gpus"] is None and row["scaleup_gb_per_s"] is None:
+        what = f"GPU {row['chip']!r} is none of the catalogue" if row["chip"] else "no GPU is named"
+        return f"{what}: --chip says which it is, or --domain how many share its links; a row of chips.csv in WORKBENCH_DATA makes it known"
     if row["n_gpus"] < 2:
         return "one rank"
-    if row["outer"] <= 1 and row["inside"] is None:
+    if row["inside" if row["outer"] <= 1 else "outside"] is None:
         return "the rate of the link is not stated, and the chip is none of the catalogue"
     return None
 
@@ -113,6 +128,7 @@ def ask(rows: pl.DataFrame, quantity: str = "time_us") -> list[Asked]:
         joined = [{"call": "fabric.Tier", "arguments": tier} for tier in tiers(row)]
         arguments = {"op": row["op"], "message_bytes": row["bytes"], "tiers": joined}
         arguments |= {"version": row["version"]} if row["version"] else {}
+        arguments |= {"top_k": row["top_k"]} if row["top_k"] not in (None, 1) else {}
         call = {"call": "fabric.collective_time", "arguments": arguments}
         found.append(Asked(position, quantity, call, "seconds * 1e6", "low * 1e6", "high * 1e6"))
     return found
@@ -121,7 +137,8 @@ def ask(rows: pl.DataFrame, quantity: str = "time_us") -> list[Asked]:
 def fit(data: pl.DataFrame, base: Fit | None = None, nodes: Collection[Node] | None = None) -> Fit:
     """Constants of prepared measurements with time_us; of nodes that `base` knows, those in `nodes` are fitted anew."""
     single, several = _split(data)
-    fresh = Fit(POOL, {}, {}, {}, 0.0) if base is None else base.without([node for node in base.offsets if nodes and node in nodes])
+    nodes = touched(data) if nodes is None else nodes
+    fresh = Fit(POOL, {}, {}, {}, 0.0) if base is None else base.without([node for node in base.offsets if node in nodes])
     fitted = _with_elsewhere(_study(single, inner=True).descend(INNER, fresh, nodes))
     return _study(several, inner=False, fit=fitted).descend(OUTER, fitted, nodes)
 
@@ -130,7 +147,7 @@ def touched(data: pl.DataFrame) -> set[Node]:
     """Nodes of measurements at every level."""
     parts = zip(_split(data), (True, False), (INNER, OUTER), strict=True)
     rows = ((levels, _origin(row, inner)) for part, inner, levels in parts for row in part.iter_rows(named=True))
-    return {(level, POOL.nodes(origin)[level]) for levels, origin in rows for level in levels}
+    return {(level, key) for levels, origin in rows for level in levels if (key := POOL.nodes(origin)[level]) and key[0] != "|"}
 
 
 def calibrate(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
@@ -139,11 +156,12 @@ def calibrate(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
     Of fewer than `OWN` measurements only what they were made with (chips; operations on a transport), below the constants that ship.
     """
     data = _usable(rows)
-    if data.height >= OWN:
+    if data.height >= OWN and NAMED not in rows.columns:
         fitted = fit(data)
         return {"collectives": fitted.frame(), "collectives_evidence": _index(data), "collective_errors": _errors(data, fitted)}
     known = shipped()
-    nodes = {node for node in touched(data) if node[1].count("|") > 1 or node[0] == OUTER[-1] or node not in known.offsets}
+    nodes = {node for node in touched(data) if node[0] in OWNED or node not in known.offsets}
+    nodes = {node for node in nodes if NAMED not in rows.columns or node[0] not in ("pair", "rack")}  # which have no name
     elsewhere = {("elsewhere", key.split("|")[2]) for level, key in nodes if level == "chip"}
     return {"collectives": fit(data, known, nodes).frame(nodes | elsewhere), "collectives_evidence": _index(data)}
 
@@ -183,16 +201,23 @@ def _index(data: pl.DataFrame) -> pl.DataFrame:
 
 
 def _errors(data: pl.DataFrame, full: Fit) -> pl.DataFrame:
-    """Half widths by place, distance and size, of tables left out and of chips and transports left out, the tables counting alike."""
+    """Half widths by place, distance and size, of tables left out, of chips and transports, of many domains; the tables counting alike."""
     found: list[tuple[str, float, str]] = []
-    for label in ("table_id", "made_on"):
-        groups = data.select(made_on=pl.when(pl.col("outer") > 1).then("kind").otherwise("chip"), table_id="table_id")[label].to_numpy()
-        for group in dict.fromkeys(groups.tolist()):
+    data = data.with_columns(
+        made_on=pl.when(pl.col("outer") > 1).then("kind").otherwise("chip"),
+        part=pl.Series(crossval.folds(data["table_id"].fill_null(""), FOLDS)),
+        many=pl.when(pl.col("outer") > 8).then("kind"),
+    )
+    for label in ("part", "made_on", "many"):
+        groups = data.select(label)[label].to_numpy()
+        for group in (one for one in dict.fromkeys(groups.tolist()) if one is not None):
             rest, gone = data.filter(pl.Series(groups != group)), data.filter(pl.Series(groups == group))
             with tables.instead({POOL.table: fit(rest, full, touched(gone)).frame(), INDEX: _index(rest)}):
-                for _, part in gone.group_by("op", "inner", "outer", "kind", "chip", "version", "inside", "outside", maintain_order=True):
+                for _, part in gone.group_by(
+                    "op", "top_k", "inner", "outer", "kind", "chip", "version", "inside", "outside", maintain_order=True
+                ):
                     row, size = part.row(0, named=True), part["bytes"].to_numpy()
-                    t = collective_time(row["op"], size, [Tier(**tier) for tier in tiers(row)], version=row["version"])
+                    t = collective_time(row["op"], size, [Tier(**tier) for tier in tiers(row)], version=row["version"], top_k=row["top_k"])
                     logs = np.log(t.seconds * 1e6 / part["time_us"].to_numpy())
                     kind = "scale-up" if row["outer"] <= 1 else row["kind"]
                     names = [case(kind, t.evidence.distance, SIZES[i]) for i in size_class(size)] if t.evidence else []
@@ -210,7 +235,7 @@ def _split(data: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
 def _origin(row: dict[str, Any], inner: bool) -> Origin:
     if inner:
         return Origin("scale-up", row["op"], row["chip"], str(int(row["inner"])), row["version"])
-    return Origin(row["kind"], row["op"])
+    return Origin.outside(row["kind"], row["op"], row["chip"], row["outer"], row["inner"])
 
 
 def _study(data: pl.DataFrame, inner: bool, fit: Fit | None = None) -> Study:
@@ -222,11 +247,13 @@ def _study(data: pl.DataFrame, inner: bool, fit: Fit | None = None) -> Study:
     for i, row in enumerate(rows):
         op, size, n = row["op"], np.asarray(float(row["bytes"])), np.asarray(row["inner"])
         message, ranks, rate = (size, n, row["inside"]) if inner else (passed_up(op, size, n), row["outer"], row["outside"])
-        asked[:, i] = *_ask(op, message, ranks), rate, 0.0 if fit is None else _below(fit, op, row["chip"], n, size, row["inside"])
-        most[i, share] = np.log(CAPS.get((tier, op), CAPS[tier, ""]))
+        steps, volume = rule(op, "", not inner, row["top_k"])(message, np.asarray(ranks), 1.0 if inner else n)
+        asked[:, i] = steps, volume, rate, 0.0 if fit is None else _below(fit, op, row["chip"], n, size, row["inside"], row["top_k"])
+        place = "pair" if not inner and op == "all_reduce" and ranks <= 3 else tier
+        most[i, share] = np.log(CAPS.get((place, op), CAPS[tier, ""]))
 
     origins = [_origin(row, inner) for row in rows]
-    first = np.array([start(o.kind) for o in origins])
+    first = np.array([start(o) for o in origins])
 
     def part(at: Any) -> Predict:
         (steps, volume, bandwidth, below), more = asked[:, at], first[at]
@@ -238,21 +265,19 @@ def _study(data: pl.DataFrame, inner: bool, fit: Fit | None = None) -> Study:
         return predict
 
     times = data["time_us"].cast(pl.Float64).to_numpy() * 1e-6
-    return Study(POOL, origins, times, part, NOISE, most=most, tolerance=1e-7)
+    if inner:
+        return Study(POOL, origins, times, part, NOISE, most=most, tolerance=1e-7)
+    many = data.select(n=pl.len().over("table_id") ** -0.5)["n"].to_numpy()  # tables count, not rows
+    return Study(POOL, origins, times, part, BETWEEN_NOISE, weigh=lambda at: many[at] / many[at].mean(), most=most, tolerance=1e-6)
 
 
-def _ask(op: str, message: Array, ranks: Array) -> tuple[Any, Any]:
-    """Steps and bytes of the first algorithm of an operation."""
-    return next(iter(RULES[op].values()))(np.asarray(message), np.asarray(ranks))
-
-
-def _below(fit: Fit, op: str, chip: str, n: Array, size: Array, rate: float) -> float:
+def _below(fit: Fit, op: str, chip: str, n: Array, size: Array, rate: float, top_k: float) -> float:
     """Time within a domain, with the constants of the nearest number of ranks that was measured, whatever the version."""
     if n <= 1:
         return 0.0
     known, thetas = in_domain(fit, op, chip, "any")
     theta = thetas[np.argmin(np.abs(np.log(known / n)))] if known.size else thetas
-    return float(curve.seconds(theta, *_ask(op, size, n), rate))
+    return float(curve.seconds(theta, *rule(op, "", False, top_k)(size, n), rate))
 
 
 def _with_elsewhere(fit: Fit) -> Fit:
@@ -268,4 +293,4 @@ def _with_elsewhere(fit: Fit) -> Fit:
 
 
 MEASURED = ("time_us", "algbw_GBps", "busbw_GBps", "in_place_time_us")
-FORM = Form(TEXT, NUMBERS, ask, MEASURED, calibrate=calibrate, folds=folds, read=nccl_log.measurements)
+FORM = Form(TEXT, NUMBERS, ask, MEASURED, calibrate=calibrate, folds=folds)

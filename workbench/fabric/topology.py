@@ -185,15 +185,6 @@ def dragonfly(routers_per_group: ArrayLike, hosts_per_router: ArrayLike, global_
     return Topology(**{f.name: np.float64(counts.get(f.name, 0)) for f in fields(Topology)})
 
 
-def _direct(
-    endpoints: Array, leaf: Array, endpoint_cables: Array, leaf_cables: Array, bisection: Array, tiers: float, hops: float
-) -> Topology:
-    """A network without spines: routers beside the chips, or chips joined to each other."""
-    counts = {"endpoints": endpoints, "tiers": tiers, "leaf": leaf, "endpoint_cables": endpoint_cables, "leaf_cables": leaf_cables}
-    counts |= {"bisection": bisection, "taper": 1, "hops": hops, "paths": 1}
-    return Topology(**{f.name: np.float64(counts.get(f.name, 0)) for f in fields(Topology)})
-
-
 def _even_spines(leaves: Array, up: Array, radix: Array) -> Array:
     """Smallest divisor of the uplinks of a leaf that is at least leaves x uplinks / radix: every leaf reaches every spine alike."""
     least = np.ceil(leaves * up / radix)

@@ -12,7 +12,7 @@ from workbench.catalogue import LLM, Chip, Cost
 from workbench.checks import POSITIVE, SHARE, Rule, check_fields, takes
 from workbench.chips import Load, ServingPlan, serving, serving_speed, training_run
 from workbench.chips.serving.evaluate import Serving
-from workbench.chips.training.evaluate import TrainingRun
+from workbench.chips.training.run import TrainingRun
 from workbench.energy import ServerPower, server_power
 from workbench.energy.server import all_in_ratio, busy_share_of
 from workbench.errors import UnknownName

@@ -88,8 +88,10 @@ class PromptKernelManager(AsyncKernelManager):
 
 @lru_cache(maxsize=8)
 def kernel_name(asked: str | None, own: str) -> str:
-    """The kernel to use: the one asked for, or the notebook's own, or the workbench's in the place of the Python that runs this."""
-    return asked or (WARM if own == NATIVE_KERNEL_NAME and WARM in KernelSpecManager().find_kernel_specs() else own)
+    """The kernel to use: the one asked for; of a notebook for Python the workbench's, or a cold one where that is not installed."""
+    if asked or own not in (NATIVE_KERNEL_NAME, WARM):
+        return asked or own
+    return WARM if WARM in KernelSpecManager().find_kernel_specs() else NATIVE_KERNEL_NAME
 
 
 class _Runs:

@@ -7,8 +7,8 @@ The first code cell of a notebook, tagged ``parameters``, holds one declaration 
     precision: str = "fp8"        # [-] number format, bf16 | fp8 | fp4
     price_usd: float | None = None  # [USD] price of a chip (None: from the catalogue), 10..1000000
 
-that is ``name: type = default  # [unit] meaning, range``. A range is ``low..high`` (either end may be left out), a list of choices
-``a | b | c``, or ``in TABLE``: any key of that table of the catalogue.
+that is ``name: type = default  # [unit] meaning, range``; a ``float | str`` is a number or the path of a file. A range is
+``low..high`` (either end may be left out), a list of choices ``a | b | c``, or ``in TABLE``: any key of that table of the catalogue.
 """
 
 from __future__ import annotations
@@ -41,6 +41,10 @@ class ParameterError(InputError):
         super().__init__("\n".join(problems))
 
 
+class _Misfit(InputError):
+    """A value that its own declaration does not allow."""
+
+
 @dataclass(frozen=True)
 class Parameter:
     """One declared parameter of a notebook."""
@@ -55,6 +59,7 @@ class Parameter:
     high: float | None = None
     choices: tuple[str, ...] = ()
     table: str | None = None  #: table of the catalogue whose keys are allowed
+    file: bool = False  #: the path of a file may stand in place of a number, as ``float | str`` says
 
     @property
     def shown_unit(self) -> str:
@@ -73,11 +78,14 @@ class Parameter:
             low, high = (None if end is None else f"{end:,.12g}" for end in (self.low, self.high))
             kind += f" from {low} to {high}" if low and high else f" of at least {low}" if low else f" of at most {high}"
         kind += f" [{self.shown_unit}]" if self.shown_unit else ""
+        kind += " or the path of a file" if self.file else ""
         return f"{kind} or None" if self.optional else kind
 
     def problem(self, value: Any) -> str | None:
         """Why `value` is refused, or None if it is fine."""
         if value is None and self.optional:
+            return None
+        if self.file and isinstance(value, str) and Path(value).is_file():
             return None
         number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
         fits = {
@@ -140,7 +148,10 @@ def declared(source: str) -> dict[str, Parameter]:
             parameter = _declaration(node, comments.get(node.end_lineno or node.lineno, ""))
             parameters[parameter.name] = parameter
         except InputError as error:
-            problems.append(f"line {node.lineno}, {line!r}: {error}")
+            wrong = isinstance(error, _Misfit)
+            problems.append(
+                f"line {node.lineno} of the parameters cell sets {error}" if wrong else f"line {node.lineno}, {line!r}: {error}"
+            )
     if problems:
         raise ParameterError(problems)
     return parameters
@@ -218,7 +229,8 @@ def _declaration(node: ast.stmt, comment: str) -> Parameter:
         raise InputError("expected 'name: type = default  # [unit] meaning, range'")
     words = ast.unparse(node.annotation).replace(" ", "").split("|")
     optional = "None" in words
-    kinds = [w for w in words if w != "None"]
+    file = "str" in words and not {"int", "float"}.isdisjoint(words)
+    kinds = [w for w in words if w != "None" and not (file and w == "str")]
     if len(kinds) != 1 or kinds[0] not in TYPES:
         raise InputError(f"type {ast.unparse(node.annotation)} is not one of {', '.join(TYPES)} (with '| None' if it may be absent)")
     match = _COMMENT.search(comment)
@@ -237,10 +249,11 @@ def _declaration(node: ast.stmt, comment: str) -> Parameter:
         default=default,
         unit=match["unit"].strip(),
         meaning=(head if limits else match["meaning"]).strip(),
+        file=file,
         **(limits or {}),
     )
     if problem := parameter.problem(default):
-        raise InputError(f"the default does not fit: {problem}")
+        raise _Misfit(problem)
     return parameter
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from base64 import b64encode
+from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,18 +16,28 @@ from urllib.parse import quote
 import jinja2
 import nbformat
 
-from workbench import __version__, files
+from workbench import __version__, catalogue, files, tables
+from workbench.charts.render import MIME as VEGALITE
+from workbench.charts.render import paint
 from workbench.errors import InputError, said
+from workbench.notebook import surface
 from workbench.notebook.runtime import RESULTS_MIME
-from workbench.notebook.stored import Run, code_cells, declared_by, read
+from workbench.notebook.stored import Run, code_cells, declared_by, read, run_of, tags
+from workbench.units import significant
 
 TEMPLATES = Path(__file__).parent / "templates"
-#: What charts are stored as, and the version of Vega-Lite that draws them.
-VEGALITE, VEGALITE_VERSION = "application/vnd.vegalite.v5+json", "5.21"
+#: Version of Vega-Lite that draws the charts of pages.
+VEGALITE_VERSION = "6.1"
 #: Kinds of output from best to plainest. Scripts and widgets are left out: they want a kernel or the network.
 SHOWN = [VEGALITE, "text/html", "text/markdown", "image/svg+xml", "image/png", "image/jpeg", "text/latex", "text/plain"]
 #: Characters of an output that a page shows: text, and HTML, which may be a picture that comes with its scripts.
 LONGEST, LONGEST_HTML = 200_000, 4_000_000
+#: Outputs that a page does not show: records, and what wants a kernel.
+LEFT_OUT = {RESULTS_MIME, "application/vnd.jupyter.widget-view+json"}
+HEADING = re.compile(r"^#+ +(.+?)[ #]*$", re.MULTILINE)
+#: The title of a page with the values of parameters and results, in a comment below the heading: ``<!-- title: What does {n:,} cost? -->``.
+TITLE, FILLED = re.compile(r"<!-- *title: *(.+?) *-->"), re.compile(r"\{(\w+)(?::([^{}]*))?\}")
+THUMBNAIL = 0.7  #: pixels of a gallery's picture per CSS pixel of the chart
 #: Tag of the cells by which papermill says that a run stopped; a page says it in its own way.
 PAPERMILL_ERROR = "papermill-error-cell-tag"
 
@@ -45,36 +57,47 @@ class Value:
         return self.value != self.default
 
 
-def publish(notebook: str | Path, html: str | Path) -> None:
-    """Write the executed notebook as one HTML file that needs no network.
+def publish(notebook: str | Path, html: str | Path, gallery: str = "") -> None:
+    """Write the executed notebook as one HTML file that needs no network, with a link to the `gallery` that it is part of.
 
-    Charts are interactive and fall back to their picture, code is behind a click, what `workbench.record` stored is not shown. Raises
-    `InputError` for a notebook that is missing, unreadable or not executed, or a page that cannot be written.
+    The answer and the first picture are on top, the parameters and the code behind a click. Charts are interactive and fall back to their
+    picture. Raises `InputError` for a notebook that is missing, unreadable or not executed, or a page that cannot be written.
     """
     from nbconvert import HTMLExporter
     from pygments.formatters import HtmlFormatter
 
     nb = read(notebook)
     nb.cells = [cell for cell in nb.cells if PAPERMILL_ERROR not in cell.metadata.get("tags", [])]
+    run = run_of(nb, str(notebook), Path(str(notebook)).stem)
+    baked = [output["data"][surface.MIME] for cell in code_cells(nb) for output in cell.outputs if surface.MIME in output.get("data", {})]
+    nb.cells = [cell for cell in nb.cells if "surface" not in tags(cell)]
     for cell in code_cells(nb):
-        cell.outputs = _cut([output for output in cell.outputs if RESULTS_MIME not in output.get("data", {})])
+        cell.outputs = _cut([output for output in cell.outputs if not LEFT_OUT & output.get("data", {}).keys()])
     outputs = [output for cell in code_cells(nb) for output in cell.outputs]
     raised = [f"{output.ename}: {output.evalue}"[:1000] for output in outputs if output.output_type == "error"]
     died = _metadata(nb, "workbench").get("error")
+    dark = f"@media screen and (prefers-color-scheme: dark) {{{HtmlFormatter(style='github-dark').get_style_defs('.highlight')}}}"
     page = {
-        "title": title(nb, notebook),
+        "title": title(nb, notebook, run.parameters | run.results),
         "errors": raised or [str(died)] * bool(died),
-        "style": asset("style.css") + HtmlFormatter(style="xcode").get_style_defs(".highlight"),
+        "style": asset("style.css") + HtmlFormatter(style="xcode").get_style_defs(".highlight") + dark,
         "parameters": _parameters(nb),
+        "sources": _sources(nb, run),
         "made": _made(nb),
+        "gallery": gallery,
+        "name": run.name,
+        "surface": baked[-1] if baked else None,
+        "script": asset("page.js") + (asset("sliders.js") if baked else ""),
+        "notebook": _link(notebook, html),
         "vegalite": VEGALITE,
         "version": __version__,
         "bundle": bundle("draw.js") if any(VEGALITE in output.get("data", {}) for output in outputs) else "",
     }
+    _answer_first(nb)
     exporter = HTMLExporter(
         extra_template_paths=[str(TEMPLATES)],
         template_file="page.html.j2",
-        filters={"aligned": aligned, "unquoted": _unquoted},
+        filters={"aligned": aligned, "readable": _readable},
         exclude_anchor_links=True,
         embed_images=True,
     )
@@ -87,28 +110,50 @@ def publish(notebook: str | Path, html: str | Path) -> None:
     files.write(html, text)
 
 
+def _answer_first(nb: nbformat.NotebookNode) -> None:
+    """Move what the cell tagged ``headline`` and the first picture show to the top, before a mark; the heading is the title."""
+    cells, top = code_cells(nb), []
+    answer = next((c for c in cells if "headline" in tags(c)), None)
+    picture = next((c for c in cells if any({VEGALITE, "image/png"} & o.get("data", {}).keys() for o in c.outputs)), None)
+    for cell, name in ((answer, "headline"), (picture, "picture")):
+        if cell is not None and cell.outputs:
+            top.append(deepcopy(cell))
+            top[-1].source, cell.outputs, cell.metadata["moved"] = "", [], name
+    for cell in nb.cells:
+        if cell.cell_type == "markdown" and HEADING.search(cell.source):
+            cell.source = HEADING.sub("", cell.source, count=1)
+            break
+    nb.cells, nb.nbformat_minor = [*top, nbformat.v4.new_raw_cell(), *nb.cells], max(5, nb.nbformat_minor)
+    for number, cell in enumerate(nb.cells):
+        cell["id"] = f"c{number}"
+
+
 def index(runs: Iterable[Run], html: str | Path) -> None:
     """Write the page that lists the runs: question, answer, picture, parameters, time, and how each ended. Raises as `publish`."""
-    cards = [_card(run, os.path.dirname(html)) for run in runs]
+    cards = [_card(run, html) for run in runs]
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES))
     environment.filters["aligned"] = aligned
     template = environment.get_template("index.html.j2")
     files.write(html, template.render(cards=cards, style=asset("style.css"), version=__version__))
 
 
-def _card(run: Run, folder: str) -> dict[str, Any]:
+def _card(run: Run, html: str | Path) -> dict[str, Any]:
     nb = read(run.notebook)
     values = _parameters(nb)
-    pictures = (output["data"] for cell in code_cells(nb) for output in cell.outputs if "image/png" in output.get("data", {}))
-    picture: dict[str, str] = next(pictures, {})
+    shown = [
+        output["data"] for cell in code_cells(nb) for output in cell.outputs if {VEGALITE, "image/png"} & output.get("data", {}).keys()
+    ]
+    picture: dict[str, Any] = shown[0] if shown else {}
+    thumbnail = picture.get("image/png", "")
+    if spec := picture.get(VEGALITE):  # smaller, and without the title, whose letters would be too small
+        thumbnail = b64encode(paint({name: part for name, part in spec.items() if name != "title"}, THUMBNAIL)).decode()
     return {
         "name": run.name,
-        "question": title(nb, run.notebook),
+        "question": title(nb, run.notebook, run.parameters | run.results),
         "headline": run.headline,
-        "thumbnail": picture.get("image/png", ""),
+        "thumbnail": thumbnail,
         "alt": picture.get("text/plain", ""),
-        "link": quote(Path(os.path.relpath(run.page, folder or ".")).as_posix()),
-        "seconds": run.seconds,
+        "link": _link(run.page, html),
         "error": run.error,
         "parameters": values,
         "changed": ", ".join(f"{v.name} = {v.value}" for v in values if v.changed),
@@ -147,12 +192,45 @@ def _metadata(nb: nbformat.NotebookNode, name: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def title(nb: nbformat.NotebookNode, path: str | Path) -> str:
-    """Text of the first heading, or the name of the file."""
+def title(nb: nbformat.NotebookNode, path: str | Path, values: Mapping[str, Any] | None = None) -> str:
+    """The title that the first heading declares, filled with `values` and else names; or the heading's text, or the name of the file."""
     for cell in nb.cells:
-        if cell.cell_type == "markdown" and (heading := re.search(r"^#+ +(.+?)[ #]*$", cell.source, re.MULTILINE)):
+        if cell.cell_type == "markdown" and (heading := HEADING.search(cell.source)):
+            if form := TITLE.search(cell.source):
+                return FILLED.sub(lambda field: _filled(field[1], field[2] or "", values or {}), form[1])
             return re.sub(r"\*\*|`|\[(.+?)\]\(.+?\)", r"\1", heading[1])
     return Path(path).stem
+
+
+def _filled(name: str, form: str, values: Mapping[str, Any]) -> str:
+    try:
+        return format(values[name], form)
+    except (KeyError, ValueError, TypeError):  # varied, or of another kind
+        return str(values.get(name, f"[{name.replace('_', ' ')}]"))
+
+
+def _sources(nb: nbformat.NotebookNode, run: Run) -> list[tuple[str, str, str, str]]:
+    """What the named parameters rest on, and the tables that the notebook names: name, table, source, date."""
+    rows = []
+    for name, p in declared_by(nb).items():
+        value = run.parameters.get(name)
+        try:
+            key, frame = catalogue.key_of(p.table or "", str(value)), tables.load(p.table or "")
+        except (InputError, KeyError):  # no name of a table, or a path
+            continue
+        row = frame.row(catalogue.names(p.table or "").index(key), named=True)
+        rows.append((key, p.table or "", str(row.get("source") or ""), str(row.get("as_of") or "")))
+    named = sorted(set(re.findall(r"\bdata/(\w+)\.csv", str(nb.cells))) & set(tables.table_names()))
+    for table in named:
+        frame = tables.load(table)
+        newest = frame["as_of"].drop_nulls().max() if "as_of" in frame.columns else ""
+        rows.append((f"data/{table}.csv", table, f"{frame.height:,} rows, each with its source", str(newest or "")))
+    return list(dict.fromkeys(rows))
+
+
+def _link(to: str | Path, page: str | Path) -> str:
+    """Address of a file from a page, as a link."""
+    return quote(Path(os.path.relpath(to, os.path.dirname(page) or ".")).as_posix())
 
 
 def _parameters(nb: nbformat.NotebookNode) -> list[Value]:
@@ -164,16 +242,17 @@ def _parameters(nb: nbformat.NotebookNode) -> list[Value]:
     ]
 
 
-def _made(nb: nbformat.NotebookNode) -> str:
-    """When and how the notebook ran, as far as it says so."""
+def _made(nb: nbformat.NotebookNode) -> list[tuple[str, str]]:
+    """When, how and from what the notebook ran, as far as it says so."""
     ran, own = _metadata(nb, "papermill"), _metadata(nb, "workbench")
     moment, seconds = str(ran.get("end_time") or own.get("finished") or ""), own.get("seconds") or ran.get("duration")
-    words = [f"on {moment[:16].replace('T', ' ')} UTC" if moment else "", f"in {seconds:.3g} s" if isinstance(seconds, int | float) else ""]
-    words.append(
-        f"with workbench {own['workbench']}" if own.get("workbench") else f"by papermill {ran['version']}" if ran.get("version") else ""
-    )
-    words.append(f"(code and data {own['code_and_data']})" if own.get("code_and_data") else "")
-    return " ".join(filter(None, ["Run", *words])) if any(words) else ""
+    took = f" in {seconds:.3g} s" if isinstance(seconds, int | float) else ""
+    said = {"Run": f"on {moment[:16].replace('T', ' ')} UTC{took}" if moment else took.strip()}
+    said["With"] = f"workbench {own['workbench']}" if own.get("workbench") else f"papermill {ran['version']}" if ran.get("version") else ""
+    said |= {"Code and data": own.get("code_and_data") or "", "Python": own.get("python") or ""}
+    made_from = own.get("made_from")
+    said |= made_from if isinstance(made_from, dict) else {}
+    return [(str(name), str(text)) for name, text in said.items() if text]
 
 
 def _shown(value: object) -> str:
@@ -186,9 +265,14 @@ def aligned(text: str) -> bool:
     return re.search(r"\S {2,}\S", text) is not None
 
 
-def _unquoted(html: str) -> str:
-    """A table of polars without the quotes around its texts."""
-    return re.sub(r"<td>&quot;(.*?)&quot;</td>", r"<td>\1</td>", html)
+def _readable(html: str) -> str:
+    """A table of polars without the quotes around its texts, with words as headings, and numbers of six digits at most, on the right."""
+    if 'class="dataframe"' not in html:
+        return html
+    html = re.sub(r"<th>(\w+)</th>", lambda m: f"<th>{m[1].replace('_', ' ')}</th>", html)
+    html = re.sub(r"<td>&quot;(.*?)&quot;</td>", r"<td>\1</td>", html.replace("<td>null</td>", "<td></td>"))
+    html = re.sub(r"<td>(-?\d+)</td>", r'<td class="number">\1</td>', html)
+    return re.sub(r"<td>(-?\d+(?:\.\d+)?(?:e[-+]?\d+)?)</td>", lambda m: f'<td class="number">{significant(float(m[1]), 6)}</td>', html)
 
 
 @cache

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from workbench.notebook.kernels import Stopped
 
 
+#: Cell that a run for a page ends with where its notebook names sliders.
+BAKE = "from workbench.notebook import surface\n\nsurface.bake(globals())"
+
+
 @dataclass(frozen=True)
 class Limits:
     """What a run may take; None: no limit."""
@@ -69,7 +73,7 @@ def find(name: str | Path) -> Path:
     raise UnknownName("notebook", str(name), shipped())
 
 
-def execute(name: str | Path, out: str | Path, values: Mapping[str, str] | None = None, *, progress: bool = True) -> Run:
+def execute(name: str | Path, out: str | Path, values: Mapping[str, str] | None = None, *, progress: bool = True, gallery: str = "") -> Run:
     """Execute a notebook and publish it as a page.
 
     Parameters
@@ -82,6 +86,8 @@ def execute(name: str | Path, out: str | Path, values: Mapping[str, str] | None 
         Parameters as written on a command line; checked against the notebook's declarations before a kernel starts.
     progress : bool
         Show a progress bar.
+    gallery : str
+        Address of the page that lists this one.
 
     Returns
     -------
@@ -114,29 +120,32 @@ def execute(name: str | Path, out: str | Path, values: Mapping[str, str] | None 
     from rich.console import Console
     from rich.progress import Progress
 
-    from workbench.notebook import publish
+    from workbench.notebook import publish, surface
 
     nb = read(source, executed=False)
     finished, failed = f"{source.stem}.ipynb", f"{source.stem}.failed.ipynb"
     task = Task(source.stem, finished, typed, code_and_data=tables.code_and_data())
+    if not any("surface" in tags(cell) for cell in code_cells(nb)) and any(surface.sliders(cell.source) for cell in code_cells(nb)):
+        nb.cells.append(nbformat.v4.new_code_cell(BAKE, metadata={"tags": ["surface", "raises-exception"]}))
     with Progress(console=Console(stderr=True), disable=not progress) as bar:
         cells = bar.add_task(source.stem, total=len(code_cells(nb)) + bool(typed))
         run = run_here(nb, task, lambda: bar.advance(cells))
     run = replace(run, notebook=files.place(out, finished if run.status == "done" else failed))
+    nb.metadata["workbench"]["made_from"] = tables.made_from()
     files.write(run.notebook, nbformat.writes(nb))
-    publish.publish(run.notebook, run.page)
+    publish.publish(run.notebook, run.page, gallery)
     if run.status == "done":
         for left in (failed, f"{source.stem}.failed.html"):
             store.remove(left)
     return run
 
 
-def execute_all(names: Iterable[str | Path], out: str | Path) -> Iterator[Run]:
+def execute_all(names: Iterable[str | Path], out: str | Path, gallery: str = "") -> Iterator[Run]:
     """Execute notebooks with their own parameters, as many at once as there are cores, and yield the runs in their order."""
     from workbench.notebook import kernels
 
     with kernels.threads(os.cpu_count()) as pool:
-        yield from pool.map(lambda name: execute(name, out, progress=False), names)
+        yield from pool.map(lambda name: execute(name, out, progress=False, gallery=gallery), names)
 
 
 def run_here(nb: nbformat.NotebookNode, task: Task, on_cell: Callable[[], None] = lambda: None) -> Run:

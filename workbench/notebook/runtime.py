@@ -28,22 +28,44 @@ def check_parameters(namespace: Mapping[str, Any]) -> None:
     >>> cell = "n_chips: int = 8  # [chips] how many, 1..100"
     >>> check_parameters({"In": ["", cell, "check_parameters(globals())"], "n_chips": 800})
     Traceback (most recent call last):
-    workbench.notebook.parameters.ParameterError: n_chips = 800: expected a whole number from 1 to 100 [chips] (how many)
+    workbench.notebook.parameters.ParameterError: another cell sets n_chips = 800: expected a whole number from 1 to 100 [chips] (how many)
     """
+    declared, injected = declared_in(namespace)
+    problems = []
+    for name in dict.fromkeys([*declared, *injected]):
+        if name in namespace:
+            who = "papermill or the command line" if name in injected else "another cell"
+            try:
+                parameters.check(declared, {name: namespace[name]})
+            except parameters.ParameterError as error:
+                problems.append(f"{who} sets {error}")
+    if problems:
+        raise parameters.ParameterError(problems)
+
+
+def declared_in(namespace: Mapping[str, Any]) -> tuple[dict[str, Parameter], list[str]]:
+    """Parameters of the notebook that runs, and the names that papermill has set. Raises `InputError` where no parameters cell has run."""
     declared: dict[str, Parameter] = {}
     injected: list[str] = []
-    for source in _executed(namespace):
-        if found := _declared_by(source):
+    for source in executed(namespace):
+        if found := of_cell(source):
             declared, injected = found, []
         elif source.startswith("# Parameters\n"):
-            injected.append(source)
+            injected += _assigned_by(source)
     if not declared:
         raise InputError("no parameters cell has run: run the cell tagged 'parameters' first")
-    names = [*declared, *(name for source in injected for name in _assigned_by(source))]
-    parameters.check(declared, {name: namespace[name] for name in dict.fromkeys(names) if name in namespace})
+    return declared, injected
 
 
-def _executed(namespace: Mapping[str, Any]) -> list[str]:
+def watched() -> bool:
+    """Whether the running cell was sent by a front end with a user: runners allow no input."""
+    from IPython import get_ipython
+
+    parent: dict[str, Any] = getattr(get_ipython(), "get_parent", dict)()
+    return bool(parent.get("content", {}).get("allow_stdin"))
+
+
+def executed(namespace: Mapping[str, Any]) -> list[str]:
     """Sources of the cells run so far: the history, or, where a runner keeps none (nbval), what the kernel keeps for tracebacks."""
     history = [source for source in namespace.get("In", []) if source]
     if len(history) > 1:  # the running cell itself is always there
@@ -96,7 +118,7 @@ def _plain(name: str, value: Any) -> Any:
     raise InputError(f"cannot record {name} = {type(value).__name__}: expected a number, text, bool, None or a polars frame")
 
 
-def _declared_by(source: str) -> dict[str, Parameter] | None:
+def of_cell(source: str) -> dict[str, Parameter] | None:
     """Parameters that a cell declares, or None if it is no parameters cell."""
     try:
         statements = ast.parse(source).body

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import datetime
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from workbench import catalogue, chips, fabric, files, tables
+from workbench import catalogue, chips, fabric, files, readers, scaling, tables
 from workbench.calibration.forms import Asked, Form
 from workbench.errors import DataError, InputError, UnknownName, WorkbenchError, said
 from workbench.validation import calls, cases
@@ -22,13 +23,23 @@ from workbench.validation.report import COLUMNS, Report, text
 KINDS: dict[str, tuple[Form, ...]] = {**cases.FORMS, **fabric.FORMS, **chips.FORMS}
 #: Column of a row's first cell that should be a number and is none.
 UNREAD = "unread"
+#: Column of what a file that is no CSV was taken for.
+READ = "read_from"
+#: Name of own measurements between domains that were given none.
+OWN = "own"
 #: Results that are kept for rows that ask for the same.
 KEPT = 1000
 #: What a model raises on inputs that it was not written for: any file may come, and its other rows are predicted all the same.
 ODD = (LookupError, StopIteration, AttributeError, TypeError, ArithmeticError, ValueError, MemoryError, pl.exceptions.PolarsError)
 
 
-def validate(kind: str, path: str | Path | None = None, by: str = "source", leave_out: str | None = None) -> Report:
+def validate(
+    kind: str,
+    path: str | Path | Sequence[str | Path] | None = None,
+    by: str = "source",
+    leave_out: str | None = None,
+    told: Mapping[str, Any] | None = None,
+) -> Report:
     """Ask for every row of a file of measurements what the models say of it, and compare.
 
     Raises `UnknownName` for a kind that does not exist; `DataError` for a file that is missing, empty or lacks a column, with path, row and
@@ -39,20 +50,27 @@ def validate(kind: str, path: str | Path | None = None, by: str = "source", leav
     kind : str
         One of `KINDS`.
     path : path, optional
-        CSV of measurements; the sample that ships with the workbench if not given.
+        CSV of measurements, or logs and results as tools write them (`workbench read` lists the kinds), one, several or a folder; the
+        sample that ships with the workbench if not given.
     by : str
         Column that groups the report's table.
     leave_out : str, optional
         Column: predict each row by models fitted to the rows of its other values alone, where the kind can. Widths of intervals are those
         that ship, which were set on rows that were left out.
+    told : mapping, optional
+        What files that are no CSV do not say: chip, n_chips, domain, fabric, nic_gbps, program, tp, precision, framework, model.
 
     Examples
     --------
     >>> validate("topology").table().filter(pl.col("source") == "all")["within_tolerance"].item()
     27
     """
-    file = Path(path) if path is not None else shipped(kind)
-    form, frame = read(kind, file)
+    files = [shipped(kind)] if path is None else [Path(path)] if isinstance(path, str | Path) else [Path(one) for one in path]
+    file = files[0]
+    parts = [read(kind, one, told) for one in files]
+    form, frame = parts[0][0], pl.concat([part for _, part in parts], how="diagonal_relaxed")
+    if other := next((one for one, part in zip(files, parts, strict=True) if part[0] is not form), None):
+        raise DataError(other, f"rows of another form than {file}; validate them apart")
     if by not in frame.columns:
         raise DataError(file, f"no such column to group by; the file has {', '.join(frame.columns)}", column=by)
     rows = []
@@ -73,7 +91,7 @@ def validate(kind: str, path: str | Path | None = None, by: str = "source", leav
 def ask(form: Form, frame: pl.DataFrame) -> list[Asked]:
     """What a form asks of each row: nothing of one with text in a number, or that was not read in its source."""
     found = []
-    for one in form.ask(frame.drop([*form.measured, UNREAD], strict=False)):
+    for one in form.ask(frame.drop([*form.measured, UNREAD, READ], strict=False)):
         row = frame.row(one.position, named=True)
         why = "not read in its source" if "memory" in (row.get("read_in_source"), row.get("seen")) else None
         if why := row.get(UNREAD) or one.skipped or why:
@@ -154,7 +172,7 @@ def _finite(result: Any, path: str) -> float:
     return value
 
 
-def calibrate(kind: str, *paths: str | Path) -> dict[str, pl.DataFrame]:
+def calibrate(kind: str, *paths: str | Path, told: Mapping[str, Any] | None = None) -> dict[str, pl.DataFrame]:
     """Tables of coefficients fitted to files of measurements, by name, as they belong in ``calibration/`` of a data folder.
 
     Raises as `validate`, and `DataError` for a file that nothing is fitted to, or that is not fitted together with the first.
@@ -167,17 +185,22 @@ def calibrate(kind: str, *paths: str | Path) -> dict[str, pl.DataFrame]:
     """
     fitted, frames, fit = [name for name, forms in KINDS.items() if any(form.calibrate for form in forms)], [], None
     _forms(kind)
+    if kind == "scaling":
+        return {"laws": _law(paths, dict(told or {}))}
     for file in map(Path, paths):
-        form, rows = read(kind, file) if kind in fitted else (None, pl.DataFrame())
+        form, rows = read(kind, file, told) if kind in fitted else (None, pl.DataFrame())
         if form is None or form.calibrate is None or fit not in (None, form.calibrate):
             together = " together with the first" if fit and form and form.calibrate else ""
-            kinds = ", ".join(fitted)
+            kinds = ", ".join([*fitted, "scaling"])
             raise DataError(file, f"nothing of the kind {kind} is calibrated on such a file{together}; kinds that are: {kinds}")
         if UNREAD in rows.columns:
             row = int(rows[UNREAD].is_not_null().arg_true()[0])
             raise DataError(file, rows[UNREAD][row], row=row + 2)
         fit = form.calibrate
-        frames.append(form.standard(rows))
+        name = (told or {}).get("as") or (OWN if READ in rows.columns else None)
+        frames.append(
+            form.standard(rows).with_columns(pl.lit(name).alias("named")) if kind == "collectives" and name else form.standard(rows)
+        )
     if fit is None:
         raise InputError("calibrate: expected a file of measurements at least")
     frame = pl.concat(frames, how="diagonal_relaxed")
@@ -210,12 +233,17 @@ def write_tables(tables_: dict[str, pl.DataFrame], folder: str | Path) -> dict[P
     ...     [path.name for path in write_tables(fitted, folder)]
     ['gemm.csv', 'gemm_evidence.csv', 'gemm_errors.csv']
     """
-    paths = {Path(folder) / "calibration" / f"{name}.csv": (name, table) for name, table in tables_.items()}
+    at = {name: f"calibration/{name}" if f"calibration/{name}" in tables.table_names() else name for name in tables_}
+    paths = {Path(folder) / f"{at[name]}.csv": (at[name], table) for name, table in tables_.items()}
+    for path, (name, table) in paths.items():
+        if name == "laws" and path.is_file():  # other laws of one's own stay
+            others = tables.read(path, name).filter(~pl.col("law").is_in(table["law"].implode()))
+            paths[path] = (name, pl.concat([others, table.cast(others.schema)]))
     with tempfile.TemporaryDirectory() as scratch:
         for path, (name, table) in paths.items():
             table.write_csv(Path(scratch) / path.name)
             try:
-                tables.read(Path(scratch) / path.name, f"calibration/{name}")
+                tables.read(Path(scratch) / path.name, name)
             except DataError as error:
                 raise DataError(path, f"not written: {error.reason}", row=error.row, column=error.column) from None
     for path, (_, table) in paths.items():
@@ -235,12 +263,36 @@ def shipped(kind: str) -> Path:
     return cases.shipped(kind) if kind in cases.FORMS else catalogue.path(f"measured/{kind.replace('-', '_')}.csv")
 
 
-def read(kind: str, path: Path) -> tuple[Form, pl.DataFrame]:
+def _law(paths: Sequence[str | Path], told: dict[str, Any]) -> pl.DataFrame:
+    """The additive law of one's own runs as a row of the table ``laws``, with the intervals of refits to resamples."""
+    found = [readers.read(path, told, "scaling") for path in paths]
+    for path, one in zip(paths, found, strict=True):
+        if one is None:
+            raise DataError(path, "no runs for a scaling law: expected columns of params, loss, and tokens or compute")
+        print(*one.said, sep="\n", file=sys.stderr)
+    runs = pl.concat([one.frame for one in found if one])
+    n, d, loss = (runs[name].to_numpy() for name in ("params", "tokens", "loss"))
+    try:
+        fitted, refits = scaling.fit(n, d, loss), scaling.bootstrap(n, d, loss, n=500)
+    except InputError as error:
+        raise DataError(paths[0], str(error)) from None
+    ends = {name: refits.interval(name) for name in ("E", "A", "B", "alpha", "beta")}
+    note = "95 % of 500 refits: " + ", ".join(f"{name} {low:.4g} to {high:.4g}" for name, (low, high) in ends.items())
+    law: dict[str, Any] = {name: getattr(fitted, name) for name in (*ends, "compute_low", "compute_high")}
+    law |= {"law": str(told.get("as") or Path(paths[0]).stem), "form": "additive", "counts": "total", "compute": "6ND", "available": True}
+    law |= {"note": note, "as_of": datetime.date.today().isoformat(), "source": f"{runs.height} runs; workbench calibrate scaling"}
+    return pl.DataFrame({c.column: [law.get(c.column)] for c in tables.declaration("laws")})
+
+
+def read(kind: str, path: Path, told: Mapping[str, Any] | None = None) -> tuple[Form, pl.DataFrame]:
     """The form of a file of measurements and its rows: every column as text, those of `Form.numbers` as numbers.
 
-    Raises `DataError`, naming all missing columns of the form that the file is nearest to; also where there is no row.
+    A log or a result is taken for what `readers` make of it, and what is left out of it is said on the standard error. Raises
+    `DataError`, naming all missing columns of the form that the file is nearest to; also where there is no row.
     """
     forms = _forms(kind)
+    if not forms[0].read and (frame := _foreign(kind, path, told or {})) is not None:
+        return forms[0], frame
     for form in forms:
         if form.read and (frame := form.read(path)) is not None:
             break
@@ -255,6 +307,21 @@ def read(kind: str, path: Path) -> tuple[Form, pl.DataFrame]:
     if frame.is_empty():
         raise DataError(path, "no row of measurements below the header")
     return form, frame
+
+
+def _foreign(kind: str, path: Path, told: Mapping[str, Any]) -> pl.DataFrame | None:
+    """Rows of a log or a result as the first form of a kind has them, with what was left out said; None for a CSV of measurements."""
+    form, found = KINDS[kind][0], readers.read(path, told, kind)
+    if found is None:
+        if path.is_file() and (readers.Source(path).is_json or path.suffix in (".log", ".out", ".txt", ".sh", ".yaml")):
+            raise readers.unknown(path)
+        if given := [f"--{name.replace('_', '-')}" for name, value in told.items() if value is not None and name != "as"]:
+            raise DataError(path, f"{', '.join(given)}: a CSV of measurements says it in its columns; options are for logs and results")
+        return None
+    print(*(f"{line}\n" for line in found.said), sep="", end="", file=sys.stderr)
+    types = pl.Schema(dict.fromkeys(form.text, pl.String()) | dict.fromkeys(form.numbers, pl.Float64()))
+    lacking = [pl.lit(None, pl.Null).alias(name) for name in types if name not in found.frame.columns]
+    return found.frame.with_columns(lacking).cast(types).with_columns(pl.lit(found.kind).alias(READ))
 
 
 def _with_source(frame: pl.DataFrame) -> pl.DataFrame:

@@ -294,7 +294,7 @@ def test_notebooks_that_plain_papermill_executed_make_a_page(notebook, tmp_path)
     assert not list(tmp_path.glob("n*.html"))  # the folder is not ours
     one = report(tmp_path / "n1.ipynb")
     assert one == tmp_path / "n1.html"
-    assert re.search(r"Run on \d{4}-\d\d-\d\d \d\d:\d\d UTC in .* s by papermill", one.read_text(encoding="utf8"))
+    assert re.search(r"<dd>on \d{4}-\d\d-\d\d \d\d:\d\d UTC in .* s</dd>\s*<dt>With</dt><dd>papermill", one.read_text(encoding="utf8"))
 
 
 def test_what_cannot_be_reported_on_is_refused(notebook, swept, made_up, tmp_path):

@@ -104,10 +104,11 @@ def _outcome(
         swept = tuple(n for n in given if runs[f"params.{n}"].n_unique() > 1)
     nb = stored.read(notebook, executed=False)
     order = {name: i for i, name in enumerate(_recorded(nb))}
+    shared = {n: runs[f"params.{n}"][0] for n in given if n not in swept and runs.height}
     return Outcome(
         folder,
         name,
-        publish.title(nb, name),
+        publish.title(nb, name, shared),
         stored.declared_by(nb),
         tuple(n for n in swept if n in given),
         tuple(sorted(recorded, key=lambda n: order.get(n, len(order)))),

@@ -73,7 +73,7 @@ def report(path: str | Path, html: str | Path | None = None, result: str | None 
         raise InputError(f"{html}: the page of a sweep links to its runs; write it to a folder, and copy it with {path}")
     sweep = outcome.read(path)
     page = Path(html) if html is not None else path / "report.html"
-    names = list(sweep.numbers)
+    names = sorted(sweep.numbers, key=lambda n: n in sweep.swept)  # what was set is no finding
     if result is not None:
         if result not in names:
             raise UnknownName("result", result, names)

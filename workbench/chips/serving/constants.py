@@ -79,9 +79,11 @@ class Basis:
         """Of the measured system, by name."""
         return POOL.of(self.origin)
 
-    def half_width(self, quantity: str) -> float:
-        """Half width of the 80 % interval of the logarithm of a quantity: that of left-out rows that differed as much."""
-        return evidence.half_width(ERRORS, cases(quantity, self))
+    def half_width(self, quantity: str, *of: str) -> float:
+        """Half width of the 80 % interval of the logarithm of a quantity: that of left-out rows that differed as much, at least that of
+        such as are `drafted`, or go `beyond` a scale-up domain.
+        """
+        return evidence.half_width(ERRORS, cases(quantity, self), [f"{quantity}|{kind}" for kind in of])
 
 
 def cases(quantity: str, near: Basis) -> list[str]:

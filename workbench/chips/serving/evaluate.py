@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ from workbench.llm import LLM
 
 #: What has an interval: its name, the name of its ends, and the measured quantity that left-out rows showed it of.
 BANDS = (
-    *(("tpot", "tpot", "tpot_ms"), ("ttft", "ttft", "ttft_ms"), ("tokens_per_second_per_chip", "rate", "output_tok_s_per_gpu")),
+    *(("tpot", "tpot", "tpot_ms"), ("ttft", "ttft", "ttft_ms"), ("prompt", "prompt", "output_tok_s_per_gpu")),
+    ("tokens_per_second_per_chip", "rate", "output_tok_s_per_gpu"),
     *(("watts_per_chip", "watts", "power_w_per_gpu"), ("joules_per_token", "joules", "energy_j_per_out_token")),
 )
 
@@ -43,6 +45,8 @@ class Serving(Point):
     tpot_high: Array
     ttft_low: Array
     ttft_high: Array
+    prompt_low: Array
+    prompt_high: Array
     rate_low: Array  #: output tokens a second and chip
     rate_high: Array
     evidence: Evidence = field(repr=False)  #: the measured rows that stand nearest, and how far away
@@ -125,12 +129,20 @@ def serving(
     why = why_not(llm, cluster, plan, load, demand.missing_bytes, prefill.chips if prefill else 0.0)
     if prefill and prompt:
         why = np.where(why == 0, why_not(llm, cluster, prefill, load, prompt.missing_bytes, plan.chips), why)
+    kinds = {"drafted": demand.draft_tokens > 0, "beyond": beyond(demand)}
+
+    def width_of(quantity: str) -> Any:
+        """Half width of an interval, wider where drafts or a domain's end add what is not known."""
+        wide = [np.where(where, near.half_width(quantity, kind), 0.0) for kind, where in kinds.items() if np.any(where)]
+        return reduce(np.maximum, wide, half_width(quantity))
+
     point = operate(demand, prompt, c)
     tails: dict[str, Array] = {}
     if load.rate is not None:
         tails = dict(zip(("ttft_p99", "tpot_p99"), percentiles(demand, point), strict=True))
-        behind = point.tokens_per_second < 0.999 * np.asarray(load.rate, dtype=float) * demand.output_tokens
-        why = np.where((why == 0) & behind, np.int8(len(REASONS) - 1), why)
+        room = np.exp(width_of("output_tok_s_per_gpu"))  # what the model does not know of its capacity is no overload
+        behind = point.tokens_per_second * room < 0.999 * np.asarray(load.rate, dtype=float) * demand.output_tokens
+        why = np.where((why == 0) & behind & ~demand.limit, np.int8(len(REASONS) - 1), why)
     can, v = why == 0, np.asarray(speed, dtype=float)
     times, rates = np.where(can, 1 / v, np.inf), np.where(can, v, 0.0)
     values = {
@@ -145,15 +157,25 @@ def serving(
         values |= {"watts_per_chip": np.where(can, drawn, 0.0), "joules_per_token": drawn / point.tokens_per_second_per_chip * times}
     for name, band, quantity in BANDS:
         if name in values:
-            width = np.exp(half_width(quantity))
+            width = np.exp(width_of(quantity))
             values |= {f"{band}_low": values[name] / width, f"{band}_high": values[name] * width}
     values |= {"feasible": can, "why": why, "missing_bytes": demand.missing_bytes}
     return Serving(evidence=near.evidence, **dict(zip(values, np.broadcast_arrays(*values.values()), strict=True)))
 
 
+def beyond(demand: Demand) -> Any:
+    """Whether ranks of a replica exchange beyond a scale-up domain."""
+    return np.maximum(demand.tp_crosses, demand.ep_crosses) > 0
+
+
 def demand_of(llm: LLM, cluster: Cluster, plan: ServingPlan, load: Load) -> Demand:
-    """What a replica is asked for, before any constant. Raises `InputError` for a format that the chip lacks."""
-    return Demand.of(llm, Machine.of(cluster, formats.FORMATS[plan.precision]), plan, load)
+    """What a replica is asked for, before any constant; weights of less than eight bits are expanded on a chip without their products.
+
+    Raises `InputError` for another format that it lacks.
+    """
+    number = formats.FORMATS[plan.precision]
+    wide = number.bits < 8 and not cluster.chip.runs(number.name)
+    return Demand.of(llm, replace(Machine.of(cluster, formats.FORMATS["bf16"] if wide else number), format=number), plan, load)
 
 
 def grounds(

@@ -18,7 +18,7 @@ from workbench.calibration.pool import Fit, balanced
 from workbench.chips import watts as power
 from workbench.chips.serving import constants, rows
 from workbench.chips.serving.constants import Basis, Origin, basis, cases
-from workbench.chips.serving.evaluate import demand_of
+from workbench.chips.serving.evaluate import beyond, demand_of
 from workbench.chips.serving.loops import Point, operate
 from workbench.chips.serving.rows import LATENCY, QUANTITIES
 from workbench.chips.serving.work import Demand
@@ -140,7 +140,6 @@ def calibrate(frame: pl.DataFrame) -> dict[str, pl.DataFrame]:
 
     Fewer than `OWN` rows refine the constants that ship, on top of them: the tables ``serving`` and ``serving_evidence`` alone.
     """
-    frame = frame.filter(pl.col("draft_tokens").fill_null(0) == 0)  # what speculation gives is modelled, and bends no constant
     found = found_in(frame)
     if found is None:
         raise InputError("no row can be predicted: nothing to calibrate on")
@@ -168,13 +167,16 @@ def _errors(frame: pl.DataFrame, found: Rows) -> Iterator[tuple[str, float]]:
         for at, others in crossval.left_out(of, lambda rest: _tables(frame, found, rest)):
             if others:
                 with tables.instead(others):
-                    for quantity, near, error in left_out_errors(take(found, at)):
-                        for case in cases(quantity, near):
+                    for quantity, near, kinds, error in left_out_errors(take(found, at)):
+                        for case in [f"{quantity}|{kind}" for kind in kinds] or cases(quantity, near):
                             yield case, error
 
 
-def left_out_errors(found: Rows) -> Iterator[tuple[str, Basis, float]]:
-    """Of each measured figure, with framework and version named, the framework alone, and neither, by the tables that stand."""
+def left_out_errors(found: Rows) -> Iterator[tuple[str, Basis, list[str], float]]:
+    """Of each measured figure, with framework and version named, the framework alone, and neither, by the tables that stand; and whether it
+    is of a kind with a case of its own.
+    """
+    of = {"drafted": found.demand.draft_tokens > 0, "beyond": beyond(found.demand)}
     for parts in (2, 1, 0):
         near = []
         for o, llm, mode in zip(found.origins, found.llms, found.mode, strict=True):
@@ -183,7 +185,7 @@ def left_out_errors(found: Rows) -> Iterator[tuple[str, Basis, float]]:
         logs = np.log(predicted(found, [n.origin for n in near]) / found.values)
         logs[found.mode == "open", 2] = np.nan  # what arrives is served, unless it cannot
         for i, j in zip(*np.nonzero(np.isfinite(logs)), strict=True):
-            yield QUANTITIES[j], near[i], float(logs[i, j])
+            yield QUANTITIES[j], near[i], [kind for kind, rows in of.items() if rows[i]], float(logs[i, j])
 
 
 def predicted(found: Rows, origins: Any) -> Array:
@@ -212,7 +214,6 @@ def index(frame: pl.DataFrame, found: Rows, at: Any) -> pl.DataFrame:
 
 def _tables(frame: pl.DataFrame, found: Rows, at: Any) -> dict[str, pl.DataFrame] | None:
     """Constants of the rows `at`, of which nobody's weigh more than `MOST_ROWS`, and their index; None where they are too few."""
-    at = at[found.demand.draft_tokens[at] == 0]
     part = take(found, at)
     place, quantity = _fitted(part)
     if place.size < LEAST:
@@ -242,7 +243,8 @@ def _fit_times(found: Rows, place: Any, quantity: Any, weight: Array, base: Fit 
     noise = np.array([NOISE[name] for name in LATENCY])[quantity]
     noise = np.where((part.mode == "open") & (quantity == 2), SERVED, noise)
     target = np.log(found.values[place, quantity])
-    return constants.POOL.fit(predict_logs, part.origins.tolist(), target, noise=noise, weight=weight, base=base, iterations=25)
+    origins = part.origins.tolist()
+    return constants.POOL.fit(predict_logs, origins, target, noise=noise, weight=weight, base=base, iterations=25, tolerance=1e-3)
 
 
 def _fit_watts(found: Rows, times: Fit) -> Fit | None:

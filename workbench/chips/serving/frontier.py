@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,10 @@ from numpy.typing import ArrayLike
 from workbench import catalogue, formats
 from workbench.arrays import broadcast
 from workbench.checks import COUNT, NOT_NEGATIVE, POSITIVE, PUE, Rule, check_fields, one_of, takes
-from workbench.chips import watts as watts_model
 from workbench.chips.machine import Machine
-from workbench.chips.serving.constants import Basis
-from workbench.chips.serving.evaluate import demand_of, grounds
-from workbench.chips.serving.loops import Point, operate
+from workbench.chips.serving.choices import Asked, layouts, speculation
+from workbench.chips.serving.evaluate import grounds
+from workbench.chips.serving.loops import operate
 from workbench.chips.serving.plan import Load, ServingPlan, numbers_of, why_not
 from workbench.chips.serving.work import Demand
 from workbench.errors import InputError
@@ -26,11 +26,11 @@ from workbench.fabric import Cluster
 from workbench.llm import LLM
 from workbench.units import HOUR
 
-#: Layouts that are tried: chips of a group, and groups that share the experts.
-TP, ATTENTION_DP = (1, 2, 4, 8, 16), (1, 2, 4, 8, 16, 32)
+#: Layouts that are tried: chips of a tensor-parallel group, stages, and groups that share the experts.
+TP, PP, ATTENTION_DP = (1, 2, 4, 8, 16), (1, 2, 4, 8), (1, 2, 4, 8, 16, 32)
 #: Requests in flight of a replica, from one to many thousands.
 CONCURRENCY = tuple(np.unique(np.round(np.geomspace(1, 16_384, 85))).tolist())
-#: Prefill replicas over decode replicas, where they are disaggregated.
+#: Prefill workers over decode workers, where they are disaggregated.
 RATIOS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
 #: Formats of the weights, the narrowest first.
 PRECISIONS = formats.LADDER[:0:-1]
@@ -38,7 +38,9 @@ PRECISIONS = formats.LADDER[:0:-1]
 
 @dataclass(frozen=True)
 class SLO:
-    """What is promised to a user.
+    """What is promised to a user, of so many percent of the requests.
+
+    Times of requests spread as measured ones did: rows ``ttft_spread`` and ``tpot_spread`` of the costs.
 
     Examples
     --------
@@ -46,19 +48,34 @@ class SLO:
     2.0
     """
 
-    tokens_per_second: float = 0.0  #: of each user, at least [1/s]
+    tokens_per_second: float = 0.0  #: of each user, at least: one over the time per output token [1/s]
     ttft: float = np.inf  #: time to first token, at most [s]
+    e2e: float = np.inf  #: end-to-end latency of a request, at most [s]
+    percentile: float = 50.0  #: of the requests [%]
 
     def __post_init__(self) -> None:
-        check_fields(self, tokens_per_second=Rule(least=0, one=True), ttft=Rule(above=0, infinite=True, one=True))
+        time = Rule(above=0, infinite=True, one=True)
+        check_fields(self, tokens_per_second=Rule(least=0, one=True), ttft=time, e2e=time, percentile=Rule(least=50, below=100, one=True))
+
+    def short(self) -> pl.Expr:
+        """How many times a point misses what is promised: 1 or less where it keeps all of it."""
+        z = NormalDist().inv_cdf(self.percentile / 100)
+        first, token = (float(np.exp(z * catalogue.cost(name).value)) for name in ("ttft_spread", "tpot_spread"))
+        missed = [self.tokens_per_second * token / pl.col("tokens_per_s_user"), pl.col("ttft_s") * first / self.ttft]
+        if np.isfinite(self.e2e):
+            missed.append((pl.col("ttft_s") * first + (pl.col("e2e_s") - pl.col("ttft_s")) * token) / self.e2e)
+        return pl.max_horizontal(missed)
 
 
 @takes(
     pue=PUE,
     concurrency=Rule(least=1, apart=True),
     tp=replace(COUNT, apart=True),
+    pp=replace(COUNT, apart=True),
     attention_dp=replace(COUNT, apart=True),
     ratios=replace(POSITIVE, apart=True),
+    draft_tokens=replace(NOT_NEGATIVE, apart=True),
+    confidence=Rule(above=0, below=1, one=True),
 )
 def slo_frontier(
     llm: LLM | str | Path,
@@ -70,15 +87,21 @@ def slo_frontier(
     precisions: Sequence[str] = PRECISIONS,
     concurrency: ArrayLike = CONCURRENCY,
     tp: ArrayLike = TP,
+    pp: ArrayLike = PP,
     attention_dp: ArrayLike = ATTENTION_DP,
     ratios: ArrayLike = RATIOS,
+    draft_tokens: ArrayLike | None = None,
+    prefill: Sequence[Cluster] = (),
+    within: str = "measured",
+    confidence: float = 0.5,
     framework: str = "",
     version: str = "",
     every: bool = False,
 ) -> pl.DataFrame:
-    """Operating points that no other of the chip beats in both tokens/s a chip and tokens/s a user.
+    """Operating points that no other of the chip beats in both tokens/s per chip and tokens/s per user.
 
-    Raises `InputError` for a request beyond the context window, or a model that fits on none of the chips.
+    Every point is the answer of `serving`. Raises `InputError` for a request beyond the context window, and where a model runs on none of
+    the chips, with the rule for each.
 
     Parameters
     ----------
@@ -91,20 +114,32 @@ def slo_frontier(
     usd_per_chip_hour : mapping of chip name to USD, optional
     pue : array_like
         Facility over IT power; an array gives every point once for each, with a column ``pue``.
-    precisions, concurrency, tp, attention_dp, ratios
-        What is varied; precisions that a chip lacks and layouts that cannot be (`plan.REASONS`) are left out, ratios of prefill to
-        decode replicas apply where they are disaggregated.
+    precisions, concurrency, tp, pp, attention_dp, ratios
+        What is varied: formats that the chip runs, layouts that an engine does (`choices.layouts`), and where prefill and decode are
+        disaggregated workers of one over workers of the other.
+    draft_tokens : array_like, optional
+        Tokens drafted a step, of which so many stand as the load says. By default the load's, or with ``within="any"`` and none there 0
+        and, where acceptance was published of a model of the family, 1 and 3 at that rate.
+    prefill : sequence of Cluster
+        Chips that may also work on prompts for those of `clusters`, where disaggregated.
+    within : str
+        ``"measured"``: layouts as published for models with experts, or without, on such chips; ``"any"``: all, with a column that marks
+        those that are extrapolated.
+    confidence : float
+        Probability at which speeds, times and rates are reached, by the interval of `serving`: 0.5 for what is expected; more makes the
+        choice careful, and a wide interval no advantage.
     framework, version : str
         As `serving`.
     every : bool
-        All points, not the frontier alone.
+        All points, not the frontier alone; of prefill workers for the same decode workers those that no others beat in rate and TTFT.
 
     Returns
     -------
     polars.DataFrame
-        chip, precision, prefill (aggregated or disaggregated), ratio, tp, attention_dp, chips, concurrency, tokens_per_s_user,
-        tokens_per_s_chip, ttft_s, watts_chip, joules_per_token (at the meter), usd_per_million_tokens (output tokens; null without a
-        price), tokens_per_watt_per_dollar; by chip, the fastest for each user first.
+        chip, precision, prefill (aggregated or disaggregated), prefill_chip, prefill_tp, prefill_attention_dp, ratio, tp, pp, attention_dp,
+        chips, concurrency, draft_tokens, tokens_per_s_user and tokens_per_s_chip (each with the ends of its 80 % interval, ``_low`` and
+        ``_high``), ttft_s, e2e_s, watts_chip, joules_per_token (at the meter), usd_per_million_tokens (of output; null without a price),
+        tokens_per_watt_per_dollar, extrapolated, evidence_rows, evidence_distance; by chip, the fastest for each user first.
 
     Examples
     --------
@@ -115,35 +150,31 @@ def slo_frontier(
     """
     llm = catalogue.llm(llm)
     one_of("precisions", precisions, formats.names("weights"))
+    one_of("within", [within], ("measured", "any"))
     prices = {name: replace(NOT_NEGATIVE, one=True)(f"usd_per_chip_hour[{name}]", usd) for name, usd in (usd_per_chip_hour or {}).items()}
     for name, value in numbers_of(load).items():
         if name not in ("concurrency", "rate"):
             Rule(one=True)(name, value)
-    load = replace(load, concurrency=np.ravel(concurrency)[None, :], rate=None)
     if float(np.asarray(load.input_tokens)) + float(np.asarray(load.output_tokens)) > llm.context:
         raise InputError(f"input_tokens + output_tokens exceed the context window of {llm.name}: {llm.context}")
-    layout_tp, layout_dp = (x.ravel()[:, None] for x in np.meshgrid(np.ravel(tp), np.ravel(attention_dp), indexing="ij"))
-    frames = []
+    asked = Asked(
+        llm, load, np.ravel(concurrency), *speculation(llm, load, draft_tokens, within), confidence, within, framework, version, prices
+    )
+    frames: list[pl.DataFrame] = []
+    lacks = {}
     for cluster in clusters:
-        largest, plan = replace(cluster, n_chips=np.max(cluster.n_chips)), ServingPlan(layout_tp, attention_dp=layout_dp)
-        can = why_not(llm, largest, plan, load, 0.0)[:, 0] == 0
-        for precision in (p for p in np.ravel(precisions).tolist() if cluster.chip.runs(p)):
-            cache = "fp8" if precision != "bf16" else "bf16"
-            own = ServingPlan(layout_tp[can], precision, cache, attention_dp=layout_dp[can])
-            demand = demand_of(llm, cluster, own, load)
-            for ratio in (0.0, *np.ravel(ratios).tolist()):
-                near, c, _ = grounds(llm, cluster, own, load, framework, version, ratio > 0)
-                prompt = replace(demand, replicas=ratio, concurrency=demand.concurrency / ratio) if ratio else None
-                where = {
-                    "chip": cluster.chip.name,
-                    "precision": precision,
-                    "prefill": "disaggregated" if ratio else "aggregated",
-                    "ratio": ratio,
-                }
-                frames.append(_frame(demand, operate(demand, prompt, c), cluster, near, where, prices))
-    found = pl.concat(frames) if frames else pl.DataFrame()
-    if found.is_empty():
-        raise InputError(f"{llm.name} fits on none of {', '.join(x.chip.name for x in clusters)} in {', '.join(precisions)}")
+        runs = [p for p in np.ravel(precisions).tolist() if cluster.chip.runs(p)]
+        parts = []
+        for p in runs:
+            own, decode = (layouts(llm, cluster, p, (tp, pp, attention_dp), what, within) for what in ("aggregated", "decode"))
+            pools = [(x, layouts(llm, x, p, (tp, 1, attention_dp), "prefill", within)[0]) for x in (cluster, *prefill)]
+            parts += [asked.points(cluster, p, own), *(asked.points(cluster, p, decode, pool, ratios) for pool in pools)]
+        frames += [part for part in parts if part is not None]
+        if all(part is None for part in parts):
+            lacks[cluster.chip.name] = asked.why(cluster, runs, (tp, pp, attention_dp))
+    if not frames:
+        raise InputError(f"{llm.name} fits on none of {'; '.join(f'{name}: {why}' for name, why in lacks.items())}")
+    found = pl.concat(frames)
     if not every:
         found = found.sort("chip", "tokens_per_s_user", "tokens_per_s_chip", descending=[False, True, True])
         best = pl.col("tokens_per_s_chip").cum_max().over("chip")
@@ -156,7 +187,7 @@ def slo_frontier(
 def cheapest_chip(frontier: pl.DataFrame, slo: SLO, by: str = "usd_per_million_tokens") -> pl.DataFrame:
     """The best point of each chip (and PUE, where there are many) that keeps a promise, best first.
 
-    Raises `InputError` if no point keeps it, with the nearest.
+    Of a chip that does not keep it the nearest: where the column ``keeps`` is False, ``short`` says how many times it misses it.
 
     Parameters
     ----------
@@ -169,19 +200,17 @@ def cheapest_chip(frontier: pl.DataFrame, slo: SLO, by: str = "usd_per_million_t
     --------
     >>> h100, load = Cluster(catalogue.chip("H100"), 8, "InfiniBand NDR"), Load(1, 1024, 256)
     >>> found = slo_frontier("Llama-3.1-8B", [h100], load, tp=[1, 2], attention_dp=1, usd_per_chip_hour={"H100": 2.0})
-    >>> cheapest_chip(found, SLO(tokens_per_second=50))["chip"].to_list()
-    ['H100']
+    >>> cheapest_chip(found, SLO(tokens_per_second=50)).select("chip", "keeps").rows()
+    [('H100', True)]
     """
     if by not in frontier.columns or frontier[by].null_count() == frontier.height:
         raise InputError(f"by = {by!r}: expected a column with values; money needs usd_per_chip_hour")
-    kept = frontier.filter((pl.col("tokens_per_s_user") >= slo.tokens_per_second) & (pl.col("ttft_s") <= slo.ttft))
-    if kept.is_empty():
-        top = frontier["tokens_per_s_user"].max()
-        soon = frontier["ttft_s"].min()
-        raise InputError(f"no point keeps {slo}: the fastest gives a user {top:.3g} tokens/s, the first token comes after {soon:.3g} s")
     most = by in ("tokens_per_s_chip", "tokens_per_watt_per_dollar")
-    each = ["chip", "pue"] if "pue" in kept.columns else ["chip"]
-    return kept.sort(by, descending=most, nulls_last=True).unique(each, keep="first", maintain_order=True)
+    each = ["chip", "pue"] if "pue" in frontier.columns else ["chip"]
+    found = frontier.with_columns(short=slo.short()).with_columns(keeps=pl.col("short") <= 1)
+    kept = found.filter("keeps").sort(by, descending=most, nulls_last=True).unique(each, keep="first", maintain_order=True)
+    others = found.join(kept, on=each, how="anti").sort("short", by, descending=[False, most], nulls_last=True)
+    return pl.concat([kept, others.unique(each, keep="first", maintain_order=True)])
 
 
 def break_even_price(frontier: pl.DataFrame, slo: SLO, chip: str, against: str) -> float:
@@ -196,7 +225,7 @@ def break_even_price(frontier: pl.DataFrame, slo: SLO, chip: str, against: str) 
     >>> break_even_price(two, SLO(tokens_per_second=50), "A", "B")  # B is paid 2.16 USD an hour, A is three times as fast
     6.48
     """
-    best = cheapest_chip(frontier, slo, "tokens_per_s_chip")
+    best = cheapest_chip(frontier, slo, "tokens_per_s_chip").filter("keeps")
     speed = dict(best.select("chip", "tokens_per_s_chip").iter_rows())
     for name in (chip, against):
         if name not in speed:
@@ -232,29 +261,3 @@ def value_of(
         return np.where(can, (more / base - 1) / step, 0.0)
 
     return {resource: gain(resource) for resource in ("peak", "hbm_bandwidth", "hbm")}
-
-
-def _frame(demand: Demand, point: Point, cluster: Cluster, near: Basis, where: dict[str, Any], prices: Mapping[str, float]) -> pl.DataFrame:
-    """Points that fit as rows; joules and watts of the chips alone."""
-    chip, shape = cluster.chip, point.tpot.shape
-    fits = np.broadcast_to((demand.fits >= 1) & (point.batch >= 0.999 * demand.concurrency), shape)
-    watts = np.full(shape, np.nan)
-    if chip.tdp is not None:
-        compute, memory = demand.used(point.batch, demand.half_way, point.tpot)
-        watts = watts_model.drawn(chip, near.origin, np.clip(compute, 0, 1), np.clip(memory, 0, 1))
-    price, rate = prices.get(chip.name, np.nan), point.tokens_per_second_per_chip
-    columns = {
-        "tp": demand.tp,
-        "attention_dp": demand.attention_dp,
-        "chips": demand.chips * (1 + where["ratio"]),
-        "concurrency": demand.concurrency,
-        "tokens_per_s_user": 1 / point.tpot,
-        "tokens_per_s_chip": rate,
-        "ttft_s": point.ttft,
-        "watts_chip": watts,
-        "joules_per_token": watts / rate,
-        "usd_per_million_tokens": price / (rate * HOUR) * 1e6,
-        "tokens_per_watt_per_dollar": rate / (watts * price) if price else np.inf,
-    }
-    picked = {name: np.broadcast_to(value, shape)[fits] for name, value in columns.items()}
-    return pl.DataFrame(picked).select(*(pl.lit(v).alias(k) for k, v in where.items()), pl.all().fill_nan(None))

@@ -12,6 +12,8 @@ from workbench.arrays import Arrays
 from workbench.chips.serving.work import Demand
 
 Array = NDArray[np.float64]
+#: Use of the prompts' server beyond which a queue counts as that of a run of a few hundred requests: it has not grown to what it tends to.
+FULL = 0.95
 
 
 @dataclass(frozen=True, repr=False)
@@ -32,12 +34,19 @@ def operate(demand: Demand, prompt: Demand | None, c: dict[str, Any]) -> Point:
     if prompt is not None:
         return disaggregated(prompt, demand, c)
     if np.any(demand.rate):
-        return open_loop(demand, c)
+        point, limit = open_loop(demand, c), demand.limit
+        if not np.any(limit):
+            return point
+        loop = closed_loop(demand, c)
+        return _either(limit & (loop.tokens_per_second < demand.rate * demand.replicas * demand.output_tokens), loop, point)
     endless = np.isinf(demand.concurrency)
     if not np.any(endless):
         return closed_loop(demand, c)
-    best, loop = offline(demand, c), closed_loop(demand, c)
-    return Point(*(np.where(endless, getattr(best, f.name), getattr(loop, f.name)) for f in fields(Point)))
+    return _either(endless, offline(demand, c), closed_loop(demand, c))
+
+
+def _either(where: Any, one: Point, other: Point) -> Point:
+    return Point(*(np.where(where, getattr(one, f.name), getattr(other, f.name)) for f in fields(Point)))
 
 
 def closed_loop(demand: Demand, c: dict[str, Any]) -> Point:
@@ -65,7 +74,7 @@ def open_loop(demand: Demand, c: dict[str, Any], iterations: int = 40) -> Point:
     """Poisson arrivals at the demand's rate: the batch solves Little's law; prompts wait as in a queue M/D/1."""
     most = np.maximum(demand.fits * c["admission"], 1.0)
     prompt, rate = demand.prefill(c), demand.rate
-    busy = np.minimum(rate * prompt, 0.98)
+    busy = np.minimum(rate * prompt, FULL)
 
     def tokens(batch: Any) -> tuple[Any, Any]:
         step = demand.decode(c, batch, demand.half_way)
@@ -94,25 +103,35 @@ def percentiles(demand: Demand, point: Point, q: float = 0.99) -> tuple[Any, Any
     ----------
     .. [1] Kleinrock (1975), "Queueing Systems", volume 1, chapter 5.
     """
-    busy = np.minimum(demand.rate * point.prompt, 0.98)
+    busy = np.minimum(demand.rate * point.prompt, FULL)
     wait = busy * point.prompt / (2 * (1 - busy))
     tail = wait * np.maximum(np.log(busy / (1 - q)), 0.0) / np.maximum(busy, 1e-9)
     interrupted = point.prompt / demand.output_tokens * np.sqrt(demand.output_tokens * busy)
     return point.ttft - wait + np.maximum(tail, wait), point.tpot + interrupted
 
 
-def disaggregated(prefill: Demand, decode: Demand, c: dict[str, Any]) -> Point:
+def disaggregated(prefill: Demand, decode: Demand, c: dict[str, Any], iterations: int = 3) -> Point:
     """Prompts on replicas of their own: tokens are never interrupted; the cache of a prompt moves over the links of as many chips as both
     replicas have.
+
+    Of N requests that go round, a prompt with s of work and Z of all else takes R = s (1 + (N - 1) R / (R + Z)) [Schweitzer, 1979].
     """
-    batch, replicas = decode.admitted(c), prefill.replicas / decode.replicas
-    step = decode.decode(c, batch, decode.half_way)
+    most, replicas = decode.admitted(c), prefill.replicas / decode.replicas
+    users, batch = decode.or_as_many_as(most), most
     prompt = prefill.prefill(c)
     kept = decode.model.cache_kept(decode.input_tokens) * decode.cache_bytes + decode.model.other.state
     move = kept / (np.minimum(prefill.chips, decode.chips) * decode.link)
-    ttft = move + prefill.first_token(c, np.maximum(batch / replicas, 1.0), step, prompt, np.maximum(step, prompt / decode.output_tokens))
-    rate = np.minimum(batch * decode.output_tokens / (ttft + decode.output_tokens * step), replicas / prompt * decode.output_tokens)
-    return _point(decode, batch, step, prompt, step, ttft, rate, decode.chips + replicas * prefill.chips)
+    queue = np.maximum(users / replicas, 1.0) * prompt
+    for _ in range(iterations):
+        step = decode.decode(c, batch, decode.half_way)
+        fixed = move + (c["first"] + c["turns"] * step) * c["first_scale"]
+        decoding = decode.output_tokens * step
+        rest = queue - fixed - decoding
+        waits = (rest + np.sqrt(rest**2 + 4 * prompt * (fixed + decoding))) / 2
+        turns = np.minimum(users / (fixed + waits + decoding), most / decoding)
+        batch = np.clip(turns * decoding, 1e-9, most)
+    ttft = np.maximum(fixed + waits, users / turns - decoding)
+    return _point(decode, batch, step, prompt, step, ttft, turns * decode.output_tokens, decode.chips + replicas * prefill.chips)
 
 
 def _point(demand: Demand, batch: Any, step: Any, prompt: Any, tpot: Any, ttft: Any, rate: Any, chips: Any = None) -> Point:

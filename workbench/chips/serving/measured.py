@@ -13,31 +13,20 @@ from typing import Any
 import polars as pl
 
 from workbench.calibration.forms import Asked, Form
-from workbench.chips.serving import bench_json, fit
-from workbench.chips.serving.rows import (
-    NUMBERS,
-    QUANTITIES,
-    READ,
-    TEXT,
-    Call,
-    asked,
-    cache_of,
-    call,
-    chip_of,
-    llm_of,
-    points,
-    precision_of,
-    side,
-    software,
-)  # fmt: skip
+from workbench.chips.serving import fit, rows
+from workbench.chips.serving.rows import Call
 from workbench.errors import InputError
 from workbench.llm import of_name
 
 #: Tokens drafted a step where a file says no more than that there is multi-token prediction.
 DRAFTS = 2.0
+#: The same of EAGLE: what vLLM's and SGLang's recipes of draft models have.
+EAGLE_DRAFTS = 3.0
+#: Replicas of prompts that keep those that decode as full as is stated.
+FEEDERS = 64
 #: Formats that publishers chose for the weights of their models, by how names begin; others chose bf16.
 CHOSEN = {"DeepSeek-V2": "bf16", "DeepSeek": "fp8", "MiniMax": "fp8", "Kimi-K2": "fp8", "gpt-oss": "mxfp4"}
-RATE, TPOT, TTFT = (READ[name] for name in ("output_tok_s_per_gpu", "tpot_ms", "ttft_ms"))
+RATE, TPOT, TTFT = (rows.READ[name] for name in ("output_tok_s_per_gpu", "tpot_ms", "ttft_ms"))
 
 
 def _r1(frame: pl.DataFrame) -> pl.DataFrame:
@@ -48,14 +37,14 @@ def _r1(frame: pl.DataFrame) -> pl.DataFrame:
         replicas = f"P:{row['prefill_workers'] or 0:g}x(TP{p:g}DP1) D:{row['decode_workers'] or 0:g}x(TP{d:g}DP1)"
         point = {
             **{"source_group": "InferenceX", "model_key": row["model"], "weight_precision": row["precision"], "parallel": replicas},
-            **{"framework_version": software(row["image"])[1], "mode": "disagg" if apart else "closed_loop", "tp": d},
+            **{"framework_version": rows.software(row["image"])[1], "mode": "disagg" if apart else "closed_loop", "tp": d},
             **{"prefill_chips": row["n_prefill_chips"], "decode_chips": row["n_decode_chips"], "input_len": row["isl"]},
             **{"output_len": row["osl"], "mean_len_factor": 0.9, "usable": 0.0 if row["quality"] else 1.0},
             "draft_tokens": 0.0 if (row["spec_method"] or "none").lower() == "none" else DRAFTS,
         }
         same = {name: row[name] for name in ("group", "chip", "framework", "date", "source", "n_chips", "concurrency")}
-        found.append(point | same | {ours: row.get(theirs) for theirs, ours in R1.items()})
-    return pl.DataFrame(found, schema=dict.fromkeys(TEXT, pl.String) | dict.fromkeys(NUMBERS, pl.Float64))
+        found.append(point | same | {ours: _of_all_chips(row, theirs) for theirs, ours in R1.items()})
+    return pl.DataFrame(found, schema=dict.fromkeys(rows.TEXT, pl.String) | dict.fromkeys(rows.NUMBERS, pl.Float64))
 
 
 #: Measured columns of ``serving_r1.csv``, and what they are among the operating points.
@@ -65,9 +54,15 @@ R1 = {
 }
 
 
+def _of_all_chips(row: Call, quantity: str) -> float | None:
+    """What was measured; throughput, stated of decode chips alone (requests in flight over times say so), of all."""
+    value, (p, d) = row.get(quantity), ((row.get("n_prefill_chips") or 0), (row.get("n_decode_chips") or 0))
+    return value * d / (p + d) if value and d and row["disagg"] == 1 and quantity == "output_tok_s_per_chip" else value
+
+
 def _ask_r1(frame: pl.DataFrame) -> list[Asked]:
     theirs = {ours: name for name, ours in R1.items()}
-    return [replace(one, quantity=theirs[one.quantity]) for one in points(_r1(frame))]
+    return [replace(one, quantity=theirs[one.quantity]) for one in rows.points(_r1(frame))]
 
 
 def _number(row: Call, name: str) -> float:
@@ -89,22 +84,22 @@ def _layout(text: str | None, n: float) -> Call:
         raise InputError("the layout is not stated")
     count = re.search(r"(\d+) ?[x\u00d7] ?\(?(?:D?EP|[TDP]P)", text or "", re.IGNORECASE)
     size = degree.get("DEP") or degree.get("TP", 1.0) * degree.get("DP", 1.0) * degree.get("PP", 1.0)
-    found = side(n, float(count[1]) or 1.0 if count else n // size if "per" in (text or "") else 1.0, degree.get("TP", 1.0))
+    found = rows.side(n, float(count[1]) or 1.0 if count else n // size if "per" in (text or "") else 1.0, degree.get("TP", 1.0))
     return found | {"pp": degree["PP"], "attention_dp": 1.0} if "PP" in degree else found
 
 
 def _call(row: Call, precision: str | None, plan: Call, load: Call, prefill: Call | None = None) -> Call:
     """The call of a row of one of the files below; weights of unstated format are in that which their publisher chose."""
-    name, chip = llm_of(row["model"]), chip_of(row["chip"])
+    name, chip = rows.llm_of(row["model"]), rows.chip_of(row["chip"])
     cache = re.search(r"kv[- ]\w+\d|\w+\d[- ]kv", (precision or "").lower())
     weights = (precision or "").lower().replace(cache[0] if cache else "", "").strip(" ,")
     if not weights:
         named = of_name(row["model"])[1]
         weights = named.name if named else next((p for start, p in CHOSEN.items() if name.startswith(start)), "bf16")
-    stated = precision_of(weights, chip)
-    both = {"precision": stated, "kv_precision": cache_of("fp8" if cache and "fp8" in cache[0] else "", stated)}
+    stated = rows.precision_of(weights, chip)
+    both = {"precision": stated, "kv_precision": rows.cache_of("fp8" if cache and "fp8" in cache[0] else "", stated)}
     lengths = {f"{way}_tokens": _number(row, f"{way}_len") for way in ("input", "output")}
-    return call(name, chip, plan | both, lengths | load, *software(row["framework"]), prefill and prefill | both)
+    return rows.call(name, chip, plan | both, lengths | load, *rows.software(row["framework"]), prefill and prefill | both)
 
 
 def _speculation(text: str | None, accepted: Any = None) -> Call:
@@ -135,12 +130,14 @@ def _wide_ep(row: Call) -> tuple[Call, Any]:
     if phase.startswith("prefill"):
         chips = _number(row, "n_prefill_chips")
         plan = _layout(row["prefill_parallel"], chips)
-        return _call(row | {"output_len": 1}, row["weight_precision"], plan, {"concurrency": 1}), {"prefill_tok_s_per_chip": ("prompt",)}
+        return _call(row | {"output_len": 1}, row["weight_precision"], plan, {"concurrency": 1}), {
+            "prefill_tok_s_per_chip": ("prompt", "prompt_low", "prompt_high")
+        }
     decode = _number(row, "n_chips_total" if phase == "aggregated" else "n_decode_chips")
     plan = _layout(row["decode_parallel"] or (row["prefill_parallel"] if phase == "aggregated" else None), decode)
     if phase == "decode":  # the time of a step does not depend on where prompts are worked on
         load = {"concurrency": _number(row, "batch_per_chip") * decode} | spec
-        return _call(row, row["weight_precision"], plan, load, plan), {"tpot_ms": TPOT}
+        return _call(row, row["weight_precision"], plan, load, plan | {"replicas": FEEDERS}), {"tpot_ms": TPOT}
     prefill = _layout(row["prefill_parallel"], _number(row, "n_prefill_chips")) if phase == "disagg" else None
     made = _call(row, row["weight_precision"], plan, {"concurrency": _number(row, "concurrency_total")} | spec, prefill)
     return made, {"output_tok_s_per_total_chip": RATE, "tpot_ms": TPOT, "ttft_s": tuple(path.removesuffix(" * 1000") for path in TTFT)}
@@ -174,7 +171,8 @@ def _spec(row: Call) -> tuple[Call, Any]:
     n, users = _number(row, "n_chips"), _number(row, "concurrency")
     unit = row["concurrency_unit"] or ""
     load = {"concurrency": 1, "rate": users} if "offered" in unit else {"concurrency": users * (n if "per GPU" in unit else 1.0)}
-    drafts = _number(row, "draft_len") if re.search(r"\d", row["draft_len"] or "") else DRAFTS
+    depth = EAGLE_DRAFTS if "EAGLE" in (row.get("method") or "") else DRAFTS
+    drafts = _number(row, "draft_len") if re.search(r"\d", row["draft_len"] or "") else depth
     length = row["acceptance_len_tokens_per_step"]
     accepted = {"acceptance_rate": acceptance_rate(float(length), drafts)} if length else {}
     plan = _layout(row["parallelism"], n)
@@ -189,7 +187,7 @@ def _quant(row: Call) -> tuple[Call, Any]:
         raise InputError("Transformers is no serving framework")
     read, _, _ = _speed(row, row["speed_unit"] or "tpot")
     n = _number(row, "n_chips")
-    return _call(row, row["quantization"], side(n, 1.0, n), {"concurrency": _number(row, "concurrency")}), {"speed_value": read}
+    return _call(row, row["quantization"], rows.side(n, 1.0, n), {"concurrency": _number(row, "concurrency")}), {"speed_value": read}
 
 
 def _converted(row: Call, quantity: str) -> float | None:
@@ -210,26 +208,26 @@ def _open_loop(row: Call) -> tuple[Call, Any]:
         raise InputError("hits in the prefix cache are not stated")
     plan = _layout(row["parallelism"], _number(row, "n_chips"))
     tails = {f"{time}_p99_ms": (f"{time}_p99 * 1000",) for time in ("ttft", "tpot")}
-    return _call(row, None, plan, {"concurrency": 1, "rate": rate}), {"ttft_mean_ms": TTFT, "tpot_mean_ms": TPOT} | tails
+    load = {"concurrency": row["n_requests"] or 1, "rate": rate}
+    return _call(row, None, plan, load), {"ttft_mean_ms": TTFT, "tpot_mean_ms": TPOT} | tails
 
 
 def _form(said: Any, text: str, numbers: str, measured: str, **more: Any) -> Form:
     """A form of file whose rows are read one by one, by columns of text, of numbers, and of what was measured."""
     columns = tuple(measured.split())
     numbered = (*numbers.split(), *columns)
-    return Form((*text.split(), "source_title"), numbered, lambda frame: asked(frame, said, lambda row: columns[:1]), columns, **more)
+    return Form((*text.split(), "source_title"), numbered, lambda frame: rows.asked(frame, said, lambda row: columns[:1]), columns, **more)
 
 
 POINTS = Form(
-    TEXT,
-    NUMBERS,
-    points,
+    rows.TEXT,
+    rows.NUMBERS,
+    rows.points,
     (
-        *(*QUANTITIES, "output_tok_s_total", "total_tok_s_per_gpu", "input_tok_s_per_gpu", "tok_s_per_user"),
+        *(*rows.QUANTITIES, "output_tok_s_total", "total_tok_s_per_gpu", "input_tok_s_per_gpu", "tok_s_per_user"),
         *("ttft_p99_ms", "tpot_p99_ms", "power_w_total", "energy_j_per_request"),
     ),
     optional=("date", "draft_tokens"),
-    read=bench_json.read,
     calibrate=fit.calibrate,
     folds=fit.folds,
     groups=fit.groups,
@@ -242,6 +240,7 @@ DEEPSEEK = Form(
     ),
     _ask_r1,
     (*R1, "p99_ttft_ms", "p99_tpot_ms", "median_e2e_s", "input_tok_s_per_chip", "total_tok_s_per_chip"),
+    value=_of_all_chips,
     standard=_r1,
     calibrate=fit.calibrate,
     folds=lambda frame, of: fit.folds(_r1(frame), of),
@@ -257,7 +256,7 @@ WIDE_EP = _form(
 )
 SPECULATION = _form(
     _spec,
-    "model chip framework parallelism concurrency concurrency_unit value_unit draft_len",
+    "model chip framework parallelism method concurrency concurrency_unit value_unit draft_len",
     "n_chips input_len output_len acceptance_len_tokens_per_step",
     "spec_value baseline_value",
     value=_converted,
@@ -272,7 +271,7 @@ QUANT = _form(
 OPEN_LOOP = _form(
     _open_loop,
     "model chip framework parallelism workload config arrival offered_rate_req_s",
-    "n_chips input_len output_len achieved_rate_req_s",
+    "n_chips input_len output_len n_requests achieved_rate_req_s",
     "ttft_mean_ms ttft_p99_ms tpot_mean_ms tpot_p99_ms",
 )
 

@@ -70,15 +70,16 @@ class Load:
     workbench.errors.InputError: prefix_hit_rate = 1.5: expected 0 or more and less than 1
     """
 
-    concurrency: ArrayLike
+    concurrency: ArrayLike  #: requests in flight; at a rate the most there are, as of a run of so many requests, without a limit if 1
     input_tokens: ArrayLike
     output_tokens: ArrayLike
     prefix_hit_rate: ArrayLike = 0.0  #: of the input, found in a prefix cache
-    rate: ArrayLike | None = None  #: requests a second; in place of the concurrency
+    rate: ArrayLike | None = None  #: requests a second
     draft_tokens: ArrayLike = 0  #: tokens drafted a step and verified in the next; 0 without speculative decoding
     #: Probability that a drafted token stands: a step yields (1 - a^(draft_tokens + 1)) / (1 - a) tokens [Leviathan, 2023]. The field's
-    #: acceptance length is that number: it counts the token that follows the drafted ones, and is 1 without speculation.
-    acceptance_rate: ArrayLike = 0.7
+    #: acceptance length is that number: it counts the token that follows the drafted ones, and is 1 without speculation. If not given, the
+    #: lengths that were measured of the model count, or those of all in the mean (``data/acceptance.csv``).
+    acceptance_rate: ArrayLike | None = None
     draft_share: ArrayLike = 0.03  #: time of drafting a token over that of a step
 
     def __post_init__(self) -> None:

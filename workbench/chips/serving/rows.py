@@ -182,9 +182,8 @@ def precision_of(text: str | None, chip: Chip) -> str:
     found = next((p for word, p in _SAID.items() if word in plain), None)
     if found is None:
         raise InputError(f"precision is {text}: not one that serving runs in")
-    if not chip.runs(found):
-        return "fp8" if found == "fp4" and chip.runs("fp8") else "int4" if found == "fp4" else "bf16"
-    return "bf16" if found == "fp16" else found
+    wide = found == "fp16" or (formats.FORMATS[found].bits >= 8 and not chip.runs(found))
+    return "bf16" if wide else found  # weights of four bits are expanded where a chip lacks them
 
 
 def cache_of(text: str | None, precision: str) -> str:

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import polars as pl
 
+from workbench import catalogue
 from workbench.arrays import Arrays
 from workbench.calibration.pool import Constant
 from workbench.chips.machine import SCALE_OUT, Exchange, Machine
@@ -23,25 +25,37 @@ MEMORY_SHARE, RESERVED = 0.94, 2e9
 HELD = 0.6
 #: Of a number of a token on its way to experts and back, whatever the weights are in [B].
 ROUTED_BYTES = FORMATS["fp8"].wire_bytes
+#: Tokens of prompts that a group works on at once: the default of vLLM and TensorRT-LLM.
+CHUNK = 8192
+#: The most that a share of a rate comes to.
+SHARE = 0.99
 #: A message that shows what a collective carries, not its start [B].
 LARGE = 2.0**28
 
 
 CONSTANTS = (
-    Constant("stream", 0.8, 0.2, "share of the memory bandwidth that weights stream at", "chip"),
-    Constant("experts", 0.75, 0.3, "the same of experts' weights, on top", "chip"),
-    Constant("cache", 0.65, 0.3, "share of the memory bandwidth that the key-value cache streams at", "chip"),
-    Constant("compute", 0.45, 0.3, "share of the peak in decode", "chip"),
-    Constant("prefill", 0.5, 0.3, "share of the peak in prefill", "chip"),
-    Constant("attention", 0.4, 0.4, "share of the 16-bit peak of attention in prefill", "chip"),
+    Constant("stream", 0.8, 0.2, "share of the memory bandwidth that weights stream at", "chip", SHARE),
+    Constant("experts", 0.75, 0.3, "the same of experts' weights, on top", "chip", SHARE),
+    Constant("alike", 0.85, 0.1, "power of the tokens of a step by which they visit experts of their own", most=1.0),
+    Constant("cache", 0.65, 0.3, "share of the memory bandwidth that the key-value cache streams at", "chip", SHARE),
+    Constant("compute", 0.6, 0.2, "share of the peak in decode", "chip", SHARE),
+    Constant("prefill", 0.7, 0.2, "share of the peak in prefill", "chip", SHARE),
+    Constant("grouped", 0.8, 0.1, "share of these that products of experts reach", most=SHARE),
+    Constant("passed", 20.0, 0.5, "memory traffic of a token between the products of a layer, over the width [B]"),
+    Constant("routed", 10.0, 0.5, "memory traffic of a token and expert, over the width: sorted, scaled, summed [B]"),
+    Constant("attention", 0.4, 0.4, "share of the 16-bit peak of attention in prefill", "chip", SHARE),
     Constant("start", 3.5e-6, 0.5, "start of an all-reduce of engines, a doubling of ranks [s]", "chip"),
     Constant("volume", 1.0, 0.4, "collectives' bytes over the fabric's time for them", "chip"),
     Constant("across", 4.0, 0.7, "start of a collective beyond a scale-up domain, on top"),
+    Constant("dispatch", 15e-6, 0.7, "start of a dispatch or a combine of experts [s]"),
+    Constant("swap", 1.2, 0.15, "bytes of these over the fabric's time for them"),
+    Constant("hidden", 0.7, 0.2, "share of computation that hides their exchange beyond a scale-up domain", most=SHARE),
     Constant("layer", 50e-6, 0.5, "overhead of a layer [s]"),
     Constant("mixture", 25e-6, 0.7, "overhead of a layer of experts, on top [s]"),
     Constant("step", 1e-3, 1.0, "overhead of a step [s]"),
     Constant("sequence", 9e-6, 0.7, "overhead of a sequence and step [s]"),
-    Constant("mix", 0.9, 0.4, "share of others' prompts that interrupts a token"),
+    Constant("draft", 0.5e-3, 1.0, "overhead of a step that drafts, on top [s]"),
+    Constant("mix", 0.9, 0.4, "share of others' prompts that interrupts a token", most=1.0),
     Constant("admission", 1.0, 0.2, "cache that engines admit over what fits at 60 % of the output"),
     Constant("first", 0.02, 1.0, "fixed part of the time to first token [s]"),
     Constant("turns", 3.0, 0.7, "steps that a prompt waits for its turn"),
@@ -70,18 +84,21 @@ class Demand(Arrays):
     draft_tokens: Any  #: drafted a step and sequence, all verified in the next step; 0 without speculation
     acceptance_length: Any  #: tokens that a step yields, drafted ones that stand and the one that follows them
     draft_share: Any  #: time of drafting one token over that of a step
-    weight_bytes: Any  #: of a parameter
+    read: Any  #: weights that every step reads, whole replica [B]
+    experts: Any  #: those of routed experts [B]
     cache_bytes: Any  #: of a number of the cache
     copies: Any  #: of a token's cache in the replica
     free: Any  #: memory beside the weights, whole replica [B]
     fits: Any  #: sequences whose cache fits at `HELD` of the output, before `admission`
     peak: Any  #: of the format of the weights [FLOP/s]
+    peak_rest: Any  #: the same of all but experts
     peak16: Any
     bandwidth: Any  #: of device memory [B/s]
     tp_crosses: Any
     reduce_per_byte: Any  #: of an all-reduce over tp [s/B]
     ep: Any  #: ranks that exchange tokens of experts
     ep_crosses: Any
+    visits: Any  #: ranks, or domains beyond one, that the experts of a token lie on
     swap_per_byte: Any  #: of an all-to-all over ep [s/B]
     link: Any  #: of a chip to other domains [B/s]
 
@@ -90,13 +107,17 @@ class Demand(Arrays):
         """What a plan and a load ask of a machine, of one model or of a model a row."""
         tp, pp, dp = (np.asarray(x, dtype=float) for x in (plan.tp, plan.pp, plan.attention_dp))
         asked, written = np.asarray(load.input_tokens, dtype=float), np.asarray(load.output_tokens, dtype=float)
-        drafted, accepted = np.asarray(load.draft_tokens, dtype=float), np.asarray(load.acceptance_rate, dtype=float)
+        drafted = np.asarray(load.draft_tokens, dtype=float)
         chips, exchange, replicas = tp * pp * dp, machine.exchange, np.asarray(plan.replicas, dtype=float)
-        weight, cache = machine.format.bytes, FORMATS[plan.kv_precision].bytes
+        cache = FORMATS[plan.kv_precision].bytes
         copies = np.where(np.asarray(model.latent) > 0, tp, np.maximum(tp / model.kv_heads, 1.0))
         rest, experts = model.weight_memory(machine.format.name, getattr(model, "quantization", None))
+        # four-bit mixtures as published (DeepSeek-R1-NVFP4, gpt-oss): their experts alone have four bits
+        wide = (np.asarray(model.experts) > 0) & (machine.format.bits < 8)
+        rest = np.where(wide, model.weight_memory("bf16")[0], rest)
         free = chips * (MEMORY_SHARE * machine.memory - RESERVED) - (rest * dp + experts)
         ep = np.where((np.asarray(model.experts) > 0) & (dp > 1), chips, 1.0)
+        places = np.where(exchange.crosses(ep), np.ceil(ep / exchange.domain), ep)
         return cls(
             model=model,
             tp=tp,
@@ -110,23 +131,31 @@ class Demand(Arrays):
             output_tokens=written,
             computed=np.maximum(asked * (1 - np.asarray(load.prefix_hit_rate, dtype=float)), 1.0),
             draft_tokens=drafted,
-            acceptance_length=(1 - accepted ** (drafted + 1)) / (1 - accepted),
+            acceptance_length=_accepted(getattr(model, "name", ""), drafted, load.acceptance_rate),
             draft_share=np.asarray(load.draft_share, dtype=float),
-            weight_bytes=weight,
+            read=rest - (model.params - model.expert_params - model.read_params) * max(machine.format.bytes, 2.0),
+            experts=experts,
             cache_bytes=cache,
             copies=copies,
             free=free,
             fits=np.maximum(free, 0.0) / (cache * copies * model.cache_kept(asked + HELD * written) + model.other.state),
             peak=machine.peak,
+            peak_rest=np.where(wide, machine.peak16, machine.peak),
             peak16=machine.peak16,
             bandwidth=machine.bandwidth,
             tp_crosses=exchange.crosses(tp),
             reduce_per_byte=_per_byte(exchange, "all_reduce", tp),
             ep=ep,
             ep_crosses=exchange.crosses(ep),
+            visits=places * (1 - (1 - 1 / places) ** np.maximum(model.experts_per_token, 1)),
             swap_per_byte=_per_byte(exchange, "alltoall", ep),
             link=exchange.bandwidth or machine.chip.scaleout_bandwidth or SCALE_OUT,
         )
+
+    @property
+    def limit(self) -> Any:
+        """Whether so many requests at most are in flight at a rate of arrivals."""
+        return np.isfinite(self.concurrency) & (self.concurrency * self.replicas > 1) & (self.rate > 0)
 
     @property
     def half_way(self) -> Any:
@@ -139,9 +168,10 @@ class Demand(Arrays):
         request = self.cache_bytes * self.copies * self.model.cache_kept(self.input_tokens + self.output_tokens)
         return np.maximum(request + self.model.other.state - self.free, 0.0)
 
-    def visited(self, tokens: Any) -> Any:
-        """Share of the experts that so many tokens visit."""
+    def visited(self, tokens: Any, alike: Any = 0.85) -> Any:
+        """Share of the experts that so many tokens visit, of which as many as its power `alike` choose for themselves."""
         s = self.model
+        tokens = tokens * np.maximum(tokens, 1.0) ** (alike - 1)
         return 1 - np.exp(tokens * np.log1p(-np.minimum(s.experts_per_token / np.maximum(s.experts, 1), 0.999)))
 
     def decode(self, c: dict[str, Any], batch: Any, context: Any) -> Any:
@@ -154,46 +184,69 @@ class Demand(Arrays):
         flow = batch / self.pp  # a token crosses all stages, each of which holds a part of the sequences meanwhile
         here, across = flow / self.attention_dp, self.chips / self.pp  # of a group; chips of a stage
         worked = 1 + self.draft_tokens  # tokens of a sequence that a step works on: drafts are verified with the token they follow
-        weights = s.read_params * self.weight_bytes / self.tp / (c["stream"] * self.bandwidth)
-        stream = c["stream"] * c["experts"] * self.bandwidth
-        weights = weights + s.expert_params * self.visited(flow * worked) * self.weight_bytes / across / stream
-        cache = here * self._moved(context) / self.tp / (c["cache"] * self.bandwidth)
-        arithmetic = 2 * flow * worked * s.used_params / across / (c["compute"] * self.peak)
+        rest, cached = self.read / self.tp, here * self._moved(context) / self.tp  # bytes of a chip
+        experts = self.experts * self.visited(flow * worked, c["alike"]) / across
+        weights = (rest + experts / c["experts"]) / (c["stream"] * self.bandwidth)
+        arithmetic = 2 * flow * worked * self._products(c) / across / c["compute"]
         scores = 2 * here * worked * (s.scores(context, decode=True) + s.other.updates) / self.tp / (c["compute"] * self.peak16)
-        core = np.maximum(weights, arithmetic) + 0.3 * np.minimum(weights, arithmetic) + np.maximum(cache, scores)
+        cache = np.maximum(cached / (c["cache"] * self.bandwidth), scores) + self._passed(c, here * worked)
+        core = np.maximum(weights, arithmetic) + 0.3 * np.minimum(weights, arithmetic) + cache
         overhead = c["layer"] * s.layers * s.parts / 2 + c["mixture"] * s.moe_layers + c["step"] + here * c["sequence"]
-        step = core + self._collectives(c, here * worked, flow * worked / across) + overhead
-        return step * c["scale"] * (1 + self.draft_tokens * self.draft_share) / self.acceptance_length
+        overhead = overhead + c["draft"] * np.minimum(self.draft_tokens, 1.0)
+        step = core + self._reduced(c, here * worked) + self._exchanged(c, flow * worked / across, core) + overhead
+        step = np.maximum(step * c["scale"], (rest + experts + cached) / self.bandwidth)  # no step beats the memory
+        return step * (1 + self.draft_tokens * self.draft_share) / self.acceptance_length
+
+    def _products(self, c: dict[str, Any]) -> Any:
+        """Multiply-adds of a token with weights over the peaks they run at [s/2], those with experts less well."""
+        s = self.model
+        routed = s.expert_params * s.experts_per_token / np.maximum(s.experts, 1)
+        return (s.used_params - routed) / self.peak_rest + routed / (c["grouped"] * self.peak)
 
     def _moved(self, context: Any) -> Any:
         """Bytes that a step of a sequence reads of the cache, and reads and writes of states that do not grow."""
         return self.model.cache_read(context) * self.cache_bytes * self.copies + 2 * self.model.other.state
 
-    def _collectives(self, c: dict[str, Any], of_group: Any, of_chip: Any) -> Any:
-        """All-reduces over tp of so many tokens, and all-to-alls of experts of so many tokens a chip, of all layers [s]."""
-        s, across = self.model, c["across"]
-        start = np.where(self.tp > 1, c["start"] * np.log2(np.maximum(self.tp, 2)) * np.where(self.tp_crosses, across, 1.0), 0.0)
-        reduce = s.parts * s.layers * (start + c["volume"] * self.reduce_per_byte * of_group * s.hidden * 2)
-        start = np.where(self.ep > 1, 2 * c["start"] * np.where(self.ep_crosses, across, 1.0), 0.0)
-        sent = of_chip * s.expert_hidden * ROUTED_BYTES * np.minimum(np.maximum(s.experts_per_token, 1), self.ep)
-        return reduce + 2 * s.moe_layers * (start + c["volume"] * self.swap_per_byte * sent)
+    def _passed(self, c: dict[str, Any], tokens: Any) -> Any:
+        """Traffic of a group's activations in a chip's memory, all layers [s]: each rank sees all tokens, of shared experts its part."""
+        s = self.model
+        shared = s.moe_layers * s.experts_per_token * s.expert_hidden / np.where(self.ep > 1, self.tp, 1.0)
+        return tokens * (s.layers * s.hidden * c["passed"] + shared * c["routed"]) / self.bandwidth
+
+    def _reduced(self, c: dict[str, Any], tokens: Any) -> Any:
+        """All-reduces over tp of so many tokens of a group, all layers [s]."""
+        s = self.model
+        start = c["start"] * np.log2(self.tp) * np.where(self.tp_crosses, c["across"], 1.0)
+        return s.parts * s.layers * (start + c["volume"] * self.reduce_per_byte * tokens * s.hidden * 2)
+
+    def _exchanged(self, c: dict[str, Any], tokens: Any, beside: Any) -> Any:
+        """What micro-batches leave of a chip's exchange of experts, all layers [s]; beyond a domain a token goes once to each [DeepEP]."""
+        s = self.model
+        start = c["dispatch"] * np.where(self.ep_crosses, c["across"], 1.0) * (self.ep > 1)
+        sent = tokens * s.expert_hidden * ROUTED_BYTES * self.visits
+        time = 2 * s.moe_layers * (start + c["swap"] * self.swap_per_byte * sent)
+        return time - c["hidden"] * np.minimum(time, beside) * self.ep_crosses
 
     def used(self, batch: Any, context: Any, tpot: Any) -> tuple[Any, Any]:
         """Shares of peak arithmetic and of memory bandwidth that `batch` sequences use at a time per token, prompts included."""
         s = self.model
-        rest = s.read_params * self.weight_bytes / self.tp
-        experts = s.expert_params * self.visited(batch / self.pp) * self.weight_bytes / self.chips * self.pp
+        rest = self.read / self.tp
+        experts = self.experts * self.visited(batch / self.pp) / self.chips * self.pp
         cache = batch / self.attention_dp * self._moved(context) / (self.tp * self.pp)
         flop = 2 * batch * s.used_params * (1 + self.computed / self.output_tokens) / self.chips
         return flop / (tpot * self.peak), (rest + experts + cache) / (tpot * self.bandwidth)
 
     def prefill(self, c: dict[str, Any]) -> Any:
-        """Time that a prompt takes of the whole replica [s]; data-parallel groups work on several at once."""
+        """Time that a prompt takes of the whole replica [s]; data-parallel groups work on several at once, `CHUNK` tokens at a time."""
         s, n = self.model, self.computed
-        products = 2 * n * s.used_params / (c["prefill"] * self.peak)
+        arithmetic = 2 * n * self._products(c) / c["prefill"]
+        weights = (self.read + self.experts / c["experts"] / self.attention_dp) / (c["stream"] * self.bandwidth) * n / CHUNK
+        products = np.maximum(arithmetic, weights) + 0.3 * np.minimum(arithmetic, weights)
         scores = 2 * n * (s.scores(self.input_tokens / 2) + s.other.updates) / (c["attention"] * self.peak16)
-        reduce = s.parts * s.layers * c["volume"] * self.reduce_per_byte * n * s.hidden * 2 / self.attention_dp
-        return (products + scores) / self.chips + reduce
+        drafting = 1 + self.draft_share * np.minimum(self.draft_tokens, 1.0)  # the drafting layers see the prompt, too
+        alone = ((products + scores) / self.chips + self._passed(c, n / self.attention_dp) / self.pp) * drafting
+        c = c | {"start": 0.0, "dispatch": 0.0}
+        return alone + self._reduced(c, n / self.attention_dp) + self._exchanged(c, n / self.chips, alone)
 
     def admitted(self, c: dict[str, Any]) -> Any:
         """Sequences that an engine decodes at once: all in flight, or as many as the cache admits."""
@@ -201,7 +254,7 @@ class Demand(Arrays):
 
     def first_token(self, c: dict[str, Any], batch: Any, step: Any, prompt: Any, tpot: Any) -> Any:
         """Time to first token with so many requests in flight [s]: turn, own prompt, prompts of others, the queue beyond the cache."""
-        busy = np.minimum(batch * prompt / (self.output_tokens * tpot), 3.0)
+        busy = np.minimum(np.maximum(batch - 1, 0.0) * prompt / (prompt + self.output_tokens * tpot), 3.0)  # others' share of a turn
         alone = c["first"] + c["turns"] * step + prompt * (1 + c["herd"] * np.maximum(batch - 1, 1e-9) ** c["crowd"] + busy)
         alone = alone * c["first_scale"]
         waiting = np.maximum(self.or_as_many_as(batch) - batch, 0.0)
@@ -210,6 +263,17 @@ class Demand(Arrays):
     def or_as_many_as(self, batch: Any) -> Any:
         """Requests in flight; without a limit as many as decode."""
         return np.where(np.isfinite(self.concurrency), self.concurrency, batch)
+
+
+def _accepted(name: str, drafted: Any, rate: Any) -> Any:
+    """Tokens that a step yields: by the rate at which drafted ones stand, or as measured of the model, or of all in the mean."""
+    if rate is not None or not np.any(drafted):
+        a = np.asarray(0.0 if rate is None else rate, dtype=float)
+        return (1 - a ** (drafted + 1)) / (1 - a)
+    curves = catalogue.table("acceptance")
+    own = curves.filter(pl.col("model") == name)
+    means = (curves if own.is_empty() else own).group_by("draft_tokens").agg(pl.col("acceptance_length").mean()).sort("draft_tokens")
+    return np.interp(drafted, [0, *means["draft_tokens"]], [1, *means["acceptance_length"]])
 
 
 def _per_byte(exchange: Exchange, op: str, ranks: Any) -> Any:

@@ -78,8 +78,10 @@ POOL = Pool(
     CONSTANTS,
     {
         "all": Level(),
+        "device": Level(("chip",), 0.5, "device"),
         "chip": Level(("chip", "precision"), 0.5, "chip"),
         "framework": Level(("framework",)),
+        "stack": Level(("framework", "chip"), 0.35, "device"),
         "system": Level(("framework", "chip", "precision"), 0.35, "chip"),
         "release": Level(("framework", "release", "grain"), 1.5, "scale"),
         "version": Level(("framework", "version"), 0.5, "scale"),

@@ -1,4 +1,4 @@
-"""Time, memory and efficiency of a training step, for one layout or for arrays of them; and, to first order, of a whole run."""
+"""Time, memory and efficiency of a training step, for one layout or for arrays of them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench import catalogue, formats, scaling
+from workbench import catalogue, formats
 from workbench.arrays import Arrays, broadcast, in_blocks, spread
 from workbench.calibration.evidence import Evidence
-from workbench.checks import COUNT, POSITIVE, Rule, takes
+from workbench.checks import COUNT, Rule, takes
 from workbench.chips.machine import Machine
-from workbench.chips.operators import matrix_product
 from workbench.chips.training import constants as calibration
 from workbench.chips.training import memory as memory_model
 from workbench.chips.training.constants import Origin
@@ -27,8 +26,7 @@ from workbench.fabric import Cluster
 from workbench.llm import LLM
 
 Array = NDArray[np.float64]
-#: Share of device memory that a job may take.
-MEMORY_SHARE = 0.95
+SHARE = Rule(above=0, below=1, one=True)
 OUT_OF_MEMORY = len(REASONS) - 1
 BLOCK = 16_384  #: layouts a block: its arrays stay in the second-level cache
 
@@ -59,7 +57,7 @@ class TrainingStep(Arrays):
     tokens_per_second_per_chip: Array
     mfu: Array  #: model FLOP, 3 forward passes with causal attention and the head, over the dense peak of the precision
     hfu: Array  #: with what is computed again
-    memory: TrainingMemory  #: of a chip of the heaviest stage [B]
+    memory: TrainingMemory  #: of a chip of the heaviest stage [B]; its `fits` is the probability that it suffices
     unlimited: Seconds  #: were memory enough: inf only where another rule is broken
     parts: dict[str, Array]  #: seconds of each part; they add up to `seconds`
     evidence: Evidence | None = field(default=None, repr=False)  #: measured runs near by
@@ -70,7 +68,7 @@ class TrainingStep(Arrays):
         return np.array(REASONS)[self.why]
 
 
-@takes(global_batch=COUNT)
+@takes(global_batch=COUNT, confidence=SHARE)
 def training_step(
     llm: LLM | str | Path,
     cluster: Cluster,
@@ -80,6 +78,7 @@ def training_step(
     sequence: ArrayLike | None = None,
     framework: str = "",
     version: str = "",
+    confidence: float = 0.05,
     detail: bool = True,
 ) -> TrainingStep:
     """A step of training `llm` on the whole cluster; chips, fields of the plan, batch and sequence may be arrays and broadcast.
@@ -101,6 +100,8 @@ def training_step(
     framework, version : str
         Software, as "NeMo", "25.02". What is not said is that of the nearest measured runs, of equally near ones the newest; the interval
         is then wider. `evidence` of the result says which those are.
+    confidence : float
+        A layout whose memory fits with a smaller probability is not feasible. By default, runs that ran are rarely refused.
     detail : bool
         False leaves `parts` empty, which doubles the speed of millions of layouts.
 
@@ -118,93 +119,8 @@ def training_step(
     .. [1] Narayanan et al. (2021), "Efficient Large-Scale Language Model Training on GPU Clusters Using Megatron-LM".
     .. [2] Korthikanti et al. (2022), "Reducing Activation Recomputation in Large Transformer Models".
     """
-    job = Job.of(llm, cluster, plan.precision, framework, version)
+    job = Job.of(llm, cluster, plan.precision, framework, version, confidence)
     return job.step(plan, cluster.n_chips, global_batch, checked_sequence(job.llm, sequence), detail=detail)
-
-
-@takes(m=POSITIVE, n=POSITIVE, k=POSITIVE)
-def product_seconds(
-    llm: LLM | str | Path,
-    cluster: Cluster,
-    m: ArrayLike,
-    n: ArrayLike,
-    k: ArrayLike,
-    *,
-    precision: str = "bf16",
-    framework: str = "",
-    version: str = "",
-) -> Array:
-    """Time of a product of m x k and k x n numbers as a chip sustains it while it trains such a model [s]; m, n and k broadcast.
-
-    The longer of its arithmetic, with the cost of tiles and of the last wave, and of moving its operands and its result in 16 bits.
-    A cool chip that runs nothing else is faster. Other arguments as `training_step`.
-
-    Examples
-    --------
-    >>> h100 = Cluster(catalogue.chip("H100"), 8, "InfiniBand NDR")
-    >>> share = 2 * 16384**3 / product_seconds("Llama-3-8B", h100, 16384, 16384, 16384) / h100.chip.peak("bf16")
-    >>> bool(0.5 < share < 0.9)
-    True
-    """
-    job = Job.of(llm, cluster, precision, framework, version)
-    c, (m, n, k) = job.constants, (np.asarray(x, dtype=float) for x in (m, n, k))
-    product = matrix_product(m, n, k, job.machine.peak * c["matmul"], tail=c["tail"], depth=c["depth"])
-    return np.asarray(np.maximum(product, 2 * (m * k + k * n + m * n) / (job.machine.bandwidth * c["memory"])))
-
-
-@dataclass(frozen=True, repr=False)
-class TrainingRun(Arrays):
-    """A training run; arrays broadcast over the arguments of `training_run`."""
-
-    flop: Array  #: training compute, 6ND [FLOP]
-    useful_flop_per_s: Array  #: model FLOP a second, averaged over the run
-    seconds: Array
-    chip_hours: Array
-
-
-@takes(tokens=POSITIVE, mfu=Rule(above=0, most=1), utilisation=Rule(above=0, most=1))
-def training_run(
-    llm: LLM | str | Path, cluster: Cluster, tokens: ArrayLike, *, mfu: ArrayLike, precision: str = "bf16", utilisation: ArrayLike = 1.0
-) -> TrainingRun:
-    """Duration of one training run on the whole cluster.
-
-    seconds = 6 N D / (n_chips * peak * mfu * utilisation)
-
-    N counts the parameters that a token uses (all of a dense model; of a mixture, the shared ones and the experts it visits),
-    embeddings included. MFU is model FLOP/s over the dense peak in `precision` while the job runs.
-
-    Parameters
-    ----------
-    llm : LLM or str
-        Model to train, or its name.
-    cluster : Cluster
-        `n_chips` may be an array.
-    tokens : array_like
-        Training tokens D.
-    mfu : array_like
-        Model FLOP utilisation, above 0 and at most 1.
-    precision : str
-        Number format whose peak the MFU refers to. Raises `InputError` where the chip lacks it.
-    utilisation : array_like
-        Share of the hours in which the job makes progress (availability and goodput), above 0 and at most 1.
-
-    Examples
-    --------
-    >>> h100 = Cluster(catalogue.chip("H100"), 16_384, "InfiniBand NDR")
-    >>> run = training_run("Llama-3.1-405B", h100, 15.6e12, mfu=0.4, utilisation=0.9)
-    >>> round(float(run.chip_hours) / 1e6, 1)  # the card of the model: 30.84 million
-    29.6
-
-    References
-    ----------
-    .. [1] Kaplan et al. (2020), "Scaling Laws for Neural Language Models", section 2.1 (C = 6 N D).
-    """
-    broadcast(n_chips=cluster.n_chips, tokens=tokens, mfu=mfu, utilisation=utilisation)
-    flop = scaling.training_flop(catalogue.llm(llm).active_params, tokens)
-    rate = cluster.peak(precision) * np.asarray(mfu, dtype=float) * np.asarray(utilisation, dtype=float)
-    seconds = flop / rate
-    chip_hours = seconds * np.asarray(cluster.n_chips, dtype=float) / 3600
-    return TrainingRun(flop=flop, useful_flop_per_s=rate, seconds=seconds, chip_hours=chip_hours)
 
 
 def checked_sequence(llm: LLM, sequence: ArrayLike | None, one: bool = False) -> Any:
@@ -230,9 +146,10 @@ class Job:
     half_width: float  #: of the 80 % interval of the logarithm of time
     memory_half_width: float  #: and of memory
     evidence: Evidence
+    room: float  #: what memory may be predicted [B]
 
     @classmethod
-    def of(cls, llm: LLM | str | Path, cluster: Cluster, precision: str, framework: str, version: str) -> Job:
+    def of(cls, llm: LLM | str | Path, cluster: Cluster, precision: str, framework: str, version: str, confidence: float = 0.05) -> Job:
         """Look everything up. Raises `InputError` for a precision that the chip lacks, `UnknownName` for a framework."""
         llm, number = catalogue.llm(llm), formats.named(precision, "training")
         machine = Machine.of(cluster, number)
@@ -240,7 +157,8 @@ class Job:
             raise UnknownName("training framework", framework, calibration.frameworks())
         near = calibration.resolve(Origin.of(llm, machine.chip.name, number.training, framework, version))
         widths = near.half_width, memory_model.half_width(near.origin.framework)
-        return cls(llm, machine, calibration.POOL.of(near.origin), memory_model.POOL.of(near.origin), *widths, near.evidence)
+        room = float(memory_model.most(machine.memory, widths[1], confidence))
+        return cls(llm, machine, calibration.POOL.of(near.origin), memory_model.POOL.of(near.origin), *widths, near.evidence, room)
 
     def step(
         self, plan: TrainingPlan, n_chips: ArrayLike, global_batch: ArrayLike, sequence: ArrayLike, *, detail: bool = True
@@ -263,8 +181,9 @@ class Job:
         llm = self.llm
         layout = Layout.of(plan, n_chips, global_batch)
         why = why_not(llm, n_chips, plan, layout, global_batch, sequence)
-        used = replace(memory_model.memory(llm, layout, sequence, self.memory), half_width=self.memory_half_width)
-        why = np.where((why == 0) & (used.total > MEMORY_SHARE * self.machine.memory), np.int8(OUT_OF_MEMORY), why)
+        width = {"half_width": self.memory_half_width, "room": self.machine.memory}
+        used = replace(memory_model.memory(llm, layout, sequence, self.memory), **width)
+        why = np.where((why == 0) & (used.total > self.room), np.int8(OUT_OF_MEMORY), why)
         work = Work.of(llm, layout, self.machine, n_chips, sequence)
         took, parts = terms(work, self.constants)
         time = np.where(why == 0, took, np.inf)

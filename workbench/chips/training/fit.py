@@ -21,7 +21,7 @@ from workbench.chips.training import constants, measured, memory
 from workbench.chips.training.constants import Origin
 from workbench.chips.training.measured import Run
 from workbench.chips.training.plan import Layout, TrainingPlan
-from workbench.chips.training.time import seconds
+from workbench.chips.training.time import NARROW, seconds
 from workbench.chips.training.work import Work
 from workbench.errors import InputError
 from workbench.fabric import Cluster
@@ -80,7 +80,10 @@ class Rows:
     def study(self, pool: Pool, values: Any, part: Callable[[Any], Predict], tolerance: float = 1e-4) -> Study:
         """Measured values of the runs and their model; a source weighs no more than `MOST_ROWS`."""
         known = np.array(values, dtype=float)
-        return Study(pool, self.origins, known, part, NOISE, weigh=lambda at: balanced(self.sources[at], MOST_ROWS), tolerance=tolerance)
+        most = np.full((known.size, len(pool.names)), np.inf)
+        most[:, [name == "narrow" for name in pool.names]] = np.log(NARROW)
+        how: dict[str, Any] = {"weigh": lambda at: balanced(self.sources[at], MOST_ROWS), "most": most, "tolerance": tolerance}
+        return Study(pool, self.origins, known, part, NOISE, **how)
 
 
 def steps(rows: pl.DataFrame, found: Rows) -> Study:

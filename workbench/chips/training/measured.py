@@ -17,7 +17,7 @@ from workbench import catalogue, formats
 from workbench.calibration.forms import Asked, said
 from workbench.checks import row_numbers
 from workbench.chips.training.constants import FRAMEWORKS, Origin, frameworks
-from workbench.chips.training.plan import TrainingPlan, uneven_stages
+from workbench.chips.training.plan import LORA, TrainingPlan, uneven_stages
 from workbench.errors import InputError, UnknownName
 from workbench.llm import LLM
 from workbench.units import GIGA, TERA
@@ -33,8 +33,10 @@ MEASURED = (
     *("min_run_minutes", "max_run_minutes", "samples_to_converge_median"),
 )
 NUMBERS = (*DIMENSIONS, *LAYOUT, *FIGURES)
-OPTIONAL = (*FIGURES, "training_kind", "mem_kind")
-TEXT = (*LABELS, *OPTIONAL[-2:])
+OPTIONAL = (*FIGURES, "training_kind", "mem_kind", "recompute_kinds")
+TEXT = (*LABELS, *OPTIONAL[-3:])
+#: Kinds of recomputation as Megatron names them.
+KINDS = {"core_attn": "attention", "layernorm": "norms", "mla_up_proj": "mla", "mlp": "mlp", "moe": "experts"}
 #: Columns of results of MLPerf Training.
 MLPERF_TEXT = ("benchmark", "framework", "chip", "precision", "notes", "duplicate_of")
 MLPERF_NUMBERS = ("n_chips", "global_batch", "sequence", "tp", "pp", "vp", "cp", "dp", "mbs", "step_s_median", "mem_gib")
@@ -48,8 +50,6 @@ UNFUSED = re.compile(r"2021|2022|DeepSpeed \(2023\)")
 REDUCED = 10
 #: Gigabytes of a GiB.
 GIB = 2**30 / GIGA
-#: Share of the weights that an adapter of low rank trains.
-LORA = 0.01
 
 
 @dataclass(frozen=True)
@@ -197,18 +197,30 @@ def _plan(row: dict[str, Any]) -> dict[str, Any]:
     shard = re.search(r"over(\d+)", sharding)
     stages = {"zero3|fsdp|fullshard|hsdp": 3, "zero2": 2, "zero1|distributedoptimizer": 1}
     zero = next((stage for words, stage in stages.items() if re.search(words, sharding)), 0)
-    recompute = (row["recompute"] or "").lower()
-    split = str(row["seq_par"] or "true").lower()
+    one = "torchtune" in (row["stack"] or "") and n == 1
+    recompute, kind = (row["recompute"] or "").lower(), f"{row.get('training_kind') or ''} {notes}".lower()
+    split, nanotron = str(row["seq_par"] or "true").lower(), "Nanotron" in (row["stack"] or "") and degree["pp"] > 1
     return {name: int(value) for name, value in degree.items()} | {
         "micro_batch": int(max(1.0, min(row["mbs"] or (1.0 if row["tp"] else row["gbs"] / n), row["gbs"] / dp))),
         "zero": min(zero, 1) if degree["pp"] > 1 else zero,  # FSDP beneath a pipeline keeps its weights between micro-batches
         "shard": int(shard[1]) if shard else 0,
-        "recompute": next((kind for kind in ("full", "selective") if recompute.startswith(kind)), "none"),
+        "recompute": "full" if one and not recompute else _recompute(recompute, (row.get("recompute_kinds") or "").lower()),
+        "optimizer": "in backward" if one else "adam",  # torchtune, recipes/configs/llama3_1/8B_full_single_device.yaml
         "sequence_parallel": "assumed" in split or split == "true",
         "flash": not UNFUSED.search(row["stack"] or ""),
-        "scattered": "Nanotron" in (row["stack"] or "") and degree["pp"] > 1,
-        "trained": LORA if "lora" in f"{notes} {row.get('training_kind')}".lower() else 1.0,
+        "scattered": nanotron,
+        "head_layers": row["vocab"] / (4 * row["hidden"] + 3 * row["ffn"]) if nanotron else 0.0,  # as its blocks say their cost
+        "trained": LORA if "lora" in kind else 1.0,
+        "frozen": "nf4" if "qlora" in kind else "fp8" if "lora" in kind and re.match("mx|nv|fp[48]", row["precision"] or "") else "bf16",
+        "chunked_loss": kind.startswith("rl trainer"),
     }
+
+
+def _recompute(stated: str, kinds: str) -> str:
+    """What is computed again; a kind that a row names counts by its name."""
+    named = [name for word, name in KINDS.items() if word in re.split(r"[^a-z_]+", kinds)]
+    coarse = next((kind for kind in ("full", "selective") if stated.startswith(kind)), "none")
+    return "+".join(named) if named and coarse == "selective" else coarse
 
 
 def _of_mlperf(row: dict[str, Any]) -> dict[str, Any]:

@@ -18,13 +18,14 @@ from workbench.units import GIGA
 
 CONSTANTS = (
     Constant("gradient", 4.0, 0.3, "bytes of a parameter's gradient, buffers included"),
-    Constant("optimizer", 12.0, 0.1, "bytes of a parameter's optimiser state"),
+    Constant("optimizer", 12.0, 0.1, "bytes of a parameter's optimiser state, of Adam in 32 bits"),
     Constant("norms", 18.0, 0.3, "bytes kept a token and unit of hidden width by norms, residuals and inputs"),
     Constant("unsplit", 1.0, 1.5, "bytes kept a token and unit of hidden width by every tensor-parallel rank"),
     Constant("inner", 2.0, 0.3, "bytes kept a token and unit of inner width, heads and feed-forward"),
     Constant("scores", 5.0, 0.2, "bytes kept an element of unfused scores"),
     Constant("logits", 8.0, 0.4, "bytes kept an element of the logits"),
     Constant("whole_logits", 0.3, 1.5, "bytes kept an element of the logits by every tensor-parallel rank"),
+    Constant("frozen", 0.6, 0.3, "share of a layer's activations that is kept where its weights are not trained"),
     Constant("extra", 1.05, 0.05, "fragmentation: reserved over allocated"),
     Constant("context", 2.0, 0.5, "runtime, communication buffers and workspaces [GB]"),
 )
@@ -42,6 +43,7 @@ class TrainingMemory(Arrays):
     logits: NDArray[np.float64]
     other: NDArray[np.float64]  #: gathered weights, fragmentation, runtime and buffers
     half_width: Any = 0.0  #: of the 80 % interval of the logarithm of all
+    room: Any = np.inf  #: memory of the chip [B]
 
     @property
     def total(self) -> NDArray[np.float64]:
@@ -57,6 +59,17 @@ class TrainingMemory(Arrays):
     def high(self) -> NDArray[np.float64]:
         """Upper end of the 80 % interval of all parts [B]."""
         return self.total * np.exp(self.half_width)
+
+    @property
+    def fits(self) -> NDArray[np.float64]:
+        """Probability that all parts fit on the chip, of a logistic error of the logarithm with this 80 % interval."""
+        away = np.log(self.room / self.total) / np.maximum(self.half_width, 1e-9)
+        return np.asarray(1 / (1 + np.exp(-np.clip(away * np.log(9), -700, 700))))
+
+
+def most(room: Any, half_width: Any, confidence: Any) -> Any:
+    """What may be predicted so that it fits with this probability [B]."""
+    return room * np.exp(-half_width * np.log(confidence / (1 - confidence)) / np.log(9))
 
 
 def half_width(framework: str) -> float:
@@ -87,8 +100,15 @@ def memory(model: Transformer, layout: Layout, sequence: Any, c: dict[str, Any])
     mixed = s.main_share * (2 * s.query + s.key_value) + s.other_width
     inner = s.ffn_matrices * s.inner_width + mixed + s.moe_share * 2 * s.experts_per_token * s.expert_hidden
     whole_too = 1.0 - a.scattered  # older code, which scatters its ranks, gathers no inputs
-    kept = tokens * ((c["norms"] / a.sequence_split + c["unsplit"] * whole_too) * s.hidden + c["inner"] * inner / a.tp)
-    scores = np.where(a.flash, 0.0, c["scores"] * tokens * sequence * s.heads / a.tp)
+    again = np.any(a.kinds > 7)  # kinds by name
+    if again:
+        mla = s.main_share * np.minimum(s.kv_lora_rank, 1) * (s.query + s.expanded)
+        mlp, experts_ = s.ffn_matrices * s.dense_share * s.ffn, s.moe_share * s.experts_per_token * (s.ffn_matrices * s.moe_ffn)
+        inner = inner - a.recomputes("mla") * mla - a.recomputes("mlp") * mlp - a.recomputes("experts") * experts_
+    norms = c["norms"] - 4.0 * a.recomputes("norms") if again else c["norms"]
+    kept = tokens * ((norms / a.sequence_split + c["unsplit"] * whole_too) * s.hidden + c["inner"] * inner / a.tp)
+    kept = kept * np.where(a.trained < 1, c["frozen"], 1.0) if np.any(a.trained < 1) else kept
+    scores = np.where(a.flash | (a.recomputes("attention") if again else False), 0.0, c["scores"] * tokens * sequence * s.heads / a.tp)
     whole = kept + scores
     layer = np.where(
         a.full > 0, 2.0 * tokens * s.hidden / a.sequence_split, np.where(a.selective > 0, np.where(a.flash, 0.6 * kept, kept), whole)
@@ -98,16 +118,17 @@ def memory(model: Transformer, layout: Layout, sequence: Any, c: dict[str, Any])
     first = np.where(a.vp > 1, np.minimum(a.micro_batches, a.pp * (1 + (a.pp - 1) / (a.pp * a.vp))), first)
     last = np.where(a.vp > 1, np.minimum(a.micro_batches, 1 + (a.pp - 1) / a.vp), 1.0)
     first, last = (np.where(a.dualpipe, a.pp + 1, x) for x in (first, last))  # a micro-batch more, and from both ends
+    spare = np.minimum(np.maximum(stage_layers * a.pp - s.layers, 0.0), np.maximum(a.head_layers, 1.0)) * (stage_layers > 1)
     once = np.where(a.full > 0, whole, 0.0)
-    logits = tokens * s.vocab * (c["logits"] / a.tp + np.where(a.tp > 1, c["whole_logits"] * whole_too, 0.0))
-    on_first, on_last = stage_layers * layer * first + once, stage_layers * layer * last + once
+    logits = np.where(a.chunked_loss, 0.0, tokens * s.vocab) * (c["logits"] / a.tp + np.where(a.tp > 1, c["whole_logits"] * whole_too, 0.0))
+    on_first, on_last = stage_layers * layer * first + once, (stage_layers - spare) * layer * last + once
     single = a.pp == 1
     heavier_last = ~single & (on_last + logits > on_first)
     activations = np.where(heavier_last, on_last, on_first)
     at_head = np.where(single | heavier_last, logits, 0.0)
-    weights = 2.0 * divided(3)
-    gradients = c["gradient"] * divided(2) * a.trained
-    optimizer = c["optimizer"] * divided(1) * (1 - a.offload_optimizer) * a.trained
+    weights = np.where(a.trained < 1, a.frozen, 2.0) * divided(3)
+    gradients = c["gradient"] * a.trained * (a.optimizer > 0) * divided(2)
+    optimizer = c["optimizer"] / 12 * a.optimizer * a.trained * (1 - a.offload_optimizer) * divided(1)
     held = weights + gradients + optimizer + activations + at_head + gathered
     return TrainingMemory(
         *np.broadcast_arrays(weights, gradients, optimizer, activations, at_head, gathered + (c["extra"] - 1) * held + c["context"] * GIGA)

@@ -16,10 +16,19 @@ from workbench.chips.machine import Exchange
 from workbench.errors import InputError
 from workbench.llm import LLM, Transformer
 
-RECOMPUTE = ("none", "selective", "full")
+#: Kinds that may be joined by "+"; selective is attention and what is cheap, as torchtitan chooses it.
+RECOMPUTE = ("none", "selective", "full", "norms", "attention", "mla", "mlp", "experts")
 SCHEDULES = ("1f1b", "zero-bubble", "dualpipe")
 OFFLOAD = ("none", "optimizer", "activations", "all")
-WORDS = {"recompute": RECOMPUTE, "schedule": SCHEDULES, "offload": OFFLOAD}
+#: Bytes a parameter of the optimiser's state, with the 32-bit copy of weights where there is one; in backward: gradients are used at once,
+#: states are on the host.
+OPTIMIZERS = {"adam": 12.0, "bf16 moments": 8.0, "8-bit": 6.0, "8-bit, no copy": 2.0, "in backward": 0.0}
+#: Bytes a frozen weight; nf4 with its scales.
+FROZEN = {"bf16": 2.0, "fp8": 1.0, "nf4": 0.52}
+#: Share of the weights that an adapter of low rank trains.
+LORA = 0.01
+METHODS: dict[str, dict[str, Any]] = {"full": {}, "lora": {"trained": LORA}, "qlora": {"trained": LORA, "frozen": "nf4"}}
+WORDS = {"recompute": RECOMPUTE, "schedule": SCHEDULES, "offload": OFFLOAD, "optimizer": tuple(OPTIMIZERS), "frozen": tuple(FROZEN)}
 
 
 @dataclass(frozen=True)
@@ -70,7 +79,7 @@ class TrainingPlan:
     micro_batch: ArrayLike = 1  #: sequences
     zero: ArrayLike = 1  #: ZeRO stage: 0 nothing, 1 optimiser, 2 and gradients, 3 and weights (FSDP)
     shard: ArrayLike = 0  #: ranks that ZeRO shards over; 0 all data-parallel ones (fewer: HSDP)
-    recompute: ArrayLike = "none"  #: of `RECOMPUTE`
+    recompute: ArrayLike = "none"  #: of `RECOMPUTE`; kinds joined, as "norms+mla"
     sequence_parallel: ArrayLike = True
     schedule: ArrayLike = "1f1b"  #: of `SCHEDULES`
     offload: ArrayLike = "none"  #: of `OFFLOAD`, to the memory of the host
@@ -79,8 +88,12 @@ class TrainingPlan:
     scattered: ArrayLike = False  #: tensor-parallel ranks lie as far apart as they can
     expert_load: ArrayLike = 1.0  #: tokens of the busiest rank of experts over the mean; benchmarks force 1
     trained: ArrayLike = 1.0  #: share of the weights that is trained; near 0 for LoRA
+    frozen: ArrayLike = "bf16"  #: format of the weights that are not trained, of `FROZEN`; nf4 for QLoRA
+    optimizer: ArrayLike = "adam"  #: its states, of `OPTIMIZERS`
+    chunked_loss: ArrayLike = False  #: the loss is computed in pieces, so that no logits are kept
     precision: str = "bf16"  #: number format of products, of those of `formats` for training
     uneven: ArrayLike = False  #: stages of unequal depth are wanted: engines refuse them unless told so
+    head_layers: ArrayLike = 0.0  #: layers that the head counts as where stages are cut by cost, as Nanotron does; 0 cuts by number
 
     def __post_init__(self) -> None:
         degrees = dict.fromkeys(("tp", "pp", "vp", "cp", "ep", "micro_batch"), COUNT)
@@ -91,10 +104,14 @@ class TrainingPlan:
             shard=Rule(least=0, whole=True),
             expert_load=Rule(least=1, why="the busiest rank has at least the mean, 1"),
             trained=Rule(above=0, most=1),
+            head_layers=Rule(least=0),
         )
         for name, allowed in (WORDS | {"context": tuple(VARIANTS)}).items():
-            one_of(name, getattr(self, name), allowed)
-        truth_values(self, "uneven", "sequence_parallel", "flash", "scattered")
+            value = getattr(self, name)
+            if name == "recompute" and not isinstance(value, np.ma.MaskedArray):
+                value = [kind for text in np.unique(value).tolist() for kind in str(text).split("+")]
+            one_of(name, value, allowed)
+        truth_values(self, "uneven", "sequence_parallel", "flash", "scattered", "chunked_loss")
         formats.named(self.precision, "training")
         broadcast(**{f.name: getattr(self, f.name) for f in fields(self)})
 
@@ -147,7 +164,8 @@ class Layout:
     zero: Any
     shard: Any  #: ranks that share what ZeRO shards
     full: Any  #: 1 where everything is computed again in the backward pass
-    selective: Any  #: 1 where attention is
+    selective: Any  #: 1 where attention is, and what is cheap
+    kinds: Any  #: of `RECOMPUTE`, a bit each
     sequence_split: Any  #: ranks that share the norms: tp with sequence parallelism, else 1
     zero_bubble: Any
     dualpipe: Any
@@ -158,14 +176,17 @@ class Layout:
     scattered: Any
     expert_load: Any
     trained: Any
+    head_layers: Any
+    frozen: Any  #: bytes a frozen weight
+    optimizer: Any  #: bytes a parameter of its states
+    chunked_loss: Any
 
     @classmethod
     def of(cls, plan: TrainingPlan, n_chips: ArrayLike, global_batch: ArrayLike) -> Layout:
         """Resolve a plan on so many chips at a batch of so many sequences. Nothing is checked here: see `why_not`."""
-        same = {n: np.asarray(getattr(plan, n)) for n in ("zero", "flash", "scattered")}
-        same |= {
-            n: np.asarray(getattr(plan, n), dtype=float) for n in ("tp", "pp", "vp", "cp", "ep", "micro_batch", "expert_load", "trained")
-        }
+        same = {n: np.asarray(getattr(plan, n)) for n in ("zero", "flash", "scattered", "chunked_loss")}
+        numbers = ("tp", "pp", "vp", "cp", "ep", "micro_batch", "expert_load", "trained", "head_layers")
+        same |= {n: np.asarray(getattr(plan, n), dtype=float) for n in numbers}
         tp, cp, shard = same["tp"], same["cp"], np.asarray(plan.shard, dtype=float)
         recompute, schedule, offload, context = (np.asarray(x) for x in (plan.recompute, plan.schedule, plan.offload, plan.context))
         dp = np.maximum(np.asarray(n_chips, dtype=float) / (tp * same["pp"] * cp), 1.0)
@@ -176,6 +197,9 @@ class Layout:
             shard=np.where(shard > 0, np.minimum(shard, dp * cp), dp * cp),
             full=1.0 * (recompute == "full"),
             selective=1.0 * (recompute == "selective"),
+            kinds=_coded(recompute, lambda text: sum(2 ** RECOMPUTE.index(kind) for kind in text.split("+"))),
+            frozen=_coded(plan.frozen, FROZEN.__getitem__),
+            optimizer=_coded(plan.optimizer, OPTIMIZERS.__getitem__),
             sequence_split=np.where(np.asarray(plan.sequence_parallel), tp, 1.0),
             zero_bubble=schedule == "zero-bubble",
             dualpipe=schedule == "dualpipe",
@@ -189,9 +213,21 @@ class Layout:
         """Ranks that hold the same shared weights and sum their gradients: data and context parallel ones."""
         return self.dp * self.cp
 
+    def recomputes(self, kind: str) -> Any:
+        """Whether a kind of `RECOMPUTE` is computed again by name; what is full or selective is not."""
+        return self.kinds & 2 ** RECOMPUTE.index(kind) > 0
+
     def stage_layers(self, layers: Any) -> Any:
-        """Layers of the heaviest stage."""
-        return np.ceil(layers / (self.pp * self.vp)) * self.vp
+        """Layers of the heaviest stage; where they are cut by cost, the first goes on until it exceeds its share."""
+        by_cost = np.floor((layers + self.head_layers) / self.pp) + 1
+        even = np.ceil(layers / (self.pp * self.vp)) * self.vp
+        return np.where((self.head_layers > 0) & (self.pp > 1), np.minimum(by_cost, layers), even)
+
+
+def _coded(words: Any, of: Callable[[str], float]) -> Any:
+    """A number for each word."""
+    known, at = np.unique(np.asarray(words, dtype=str), return_inverse=True)
+    return np.array([of(word) for word in known.tolist()])[at.reshape(np.shape(words))]
 
 
 def uneven_stages(layers: int, chunks: Any) -> Any:
@@ -215,7 +251,7 @@ def why_not(llm: LLM, n: Any, plan: TrainingPlan, layout: Layout, global_batch: 
         n % (a.tp * a.pp * a.cp) != 0,
         llm.heads % a.tp != 0,
         (chunks > llm.layers) & (chunks != llm.layers + 2),
-        uneven_stages(llm.layers, chunks) & ~np.asarray(plan.uneven, dtype=bool),
+        uneven_stages(llm.layers, chunks) & ~np.asarray(plan.uneven, dtype=bool) & (a.head_layers == 0),
         global_batch % (a.dp * a.micro_batch) != 0,
         (a.ep > 1) & (llm.experts == 0),
         (llm.experts % a.ep != 0) if llm.experts else np.False_,

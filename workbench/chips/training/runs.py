@@ -12,31 +12,32 @@ from workbench.calibration.forms import Asked, Form
 from workbench.errors import InputError
 
 TEXT = ("run", "chip", "precision", "read_in_source", "source")
-NUMBERS = ("n_chips", "tokens_t", "mfu_pct", "goodput_pct", "chip_hours", "days")
-READ = {"chip_hours": "chip_hours", "days": "seconds / 86400"}
+NUMBERS = ("n_chips", "tokens_t", "goodput_pct", "chip_hours", "days")
+QUANTITIES = ("chip_hours", "days")
+#: Chips of a run that states chip-hours and not how many.
+CHIPS = 1024
 
 
 def ask(rows: pl.DataFrame) -> list[Asked]:
-    """Chip-hours of each run and, where its chips are stated, days; MFU and goodput are those that catalogue.cost gives if not stated.
+    """Chip-hours of each run and, where its chips are stated, days; its layout is searched, its MFU an outcome.
 
     Not told apart: layout, batch, sequence, stages, restarts, what the hours count beside the run.
     """
-    quantities = [(position, row, quantity) for position, row in enumerate(rows.iter_rows(named=True)) for quantity in READ]
+    quantities = [(position, row, quantity) for position, row in enumerate(rows.iter_rows(named=True)) for quantity in QUANTITIES]
     return [_asked(*one) for one in quantities]
 
 
 def _asked(position: int, row: dict[str, Any], quantity: str) -> Asked:
     if reason := _reason(row, quantity):
         return Asked(position, quantity, skipped=reason)
-    cluster = {"call": "fabric.Cluster", "arguments": {"chip": row["chip"], "n_chips": row["n_chips"] or 1.0}}
+    n = row["n_chips"] or CHIPS
+    cluster = {"call": "fabric.Cluster", "arguments": {"chip": row["chip"], "n_chips": n}}
     given = {"llm": _model(row), "cluster": cluster, "tokens": row["tokens_t"] * 1e12}
-    given |= {"mfu": _share(row["mfu_pct"], "training_mfu_epoch"), "utilisation": _share(row["goodput_pct"], "training_goodput")}
+    given |= {"utilisation": row["goodput_pct"] / 100} if row["goodput_pct"] else {}
     given |= {"precision": row["precision"]} if row["precision"] else {}
-    return Asked(position, quantity, {"call": "chips.training_run", "arguments": given}, READ[quantity])
-
-
-def _share(percent: float | None, otherwise: str) -> Any:
-    return percent / 100 if percent else {"call": "catalogue.cost", "arguments": {"name": otherwise}, "read": "value"}
+    factor = 1 / 86400 if quantity == "days" else n / 3600
+    read = (f"{end} * {factor:.17g}" for end in ("seconds", "low", "high"))
+    return Asked(position, quantity, {"call": "chips.training_run", "arguments": given}, *read)
 
 
 def _model(row: dict[str, Any]) -> str:

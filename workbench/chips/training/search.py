@@ -12,24 +12,33 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike
 
-from workbench.checks import COUNT, LENGTH, NOT_NEGATIVE, Rule, check_fields, one_of, takes
-from workbench.chips.training.evaluate import MEMORY_SHARE, OUT_OF_MEMORY, Job, TrainingStep, checked_sequence, shape_of
-from workbench.chips.training.plan import OFFLOAD, REASONS, RECOMPUTE, SCHEDULES, WORDS, Layout, TrainingPlan, truth_values, uneven_stages
+from workbench import catalogue
+from workbench.checks import COUNT, LENGTH, Rule, check_fields, one_of, takes
+from workbench.chips.training import plan as plans
+from workbench.chips.training.evaluate import OUT_OF_MEMORY, SHARE, Job, TrainingStep, checked_sequence, shape_of
+from workbench.chips.training.plan import METHODS, REASONS, WORDS, Layout, TrainingPlan, truth_values, uneven_stages
 from workbench.chips.training.time import seconds
 from workbench.chips.training.work import Work
 from workbench.errors import InputError
 from workbench.fabric import Cluster
 from workbench.llm import LLM
+from workbench.rows import Cost
 from workbench.units import GIGA
 
-OBJECTIVES = ("seconds", "dollars", "joules")
 #: What `elasticities` varies.
 RESOURCES = ("peak", "hbm_bandwidth", "scale_up", "scale_out", "latency")
 #: What is varied beside the degrees, in the order of the axes; and what a row of a search holds of its plan.
-VARIED = ("micro_batch", "vp", "zero", "recompute", "sequence_parallel", "schedule", "offload")
-COLUMNS = ("tp", "pp", "vp", "cp", "ep", "micro_batch", "zero", "recompute", "sequence_parallel", "schedule", "offload", "uneven")
-#: Power of a chip without work, as a share of its TDP [Cloud Carbon Footprint: 46 of 407 W of an A100].
-IDLE_SHARE = 0.113
+VARIED = ("micro_batch", "vp", "zero", "recompute", "sequence_parallel", "schedule", "offload", "context")
+#: What layouts that were run keep to; tensor parallelism also to a scale-up domain.
+MEASURED: dict[str, Any] = {
+    "schedule": ("1f1b",),
+    "offload": ("none",),
+    "sequence_parallel": (True,),
+    "micro_batch": (1, 2, 4, 8),
+    "zero": (1, 3),
+}
+MOST = {"tp": 16, "pp": 32, "ep": 64, "sharded": 512}  #: sharded: ranks that weights are gathered over [llm-foundry, torchtitan]
+COLUMNS = ("tp", "pp", "cp", "ep", *VARIED, "uneven", "trained", "frozen")
 
 
 @dataclass(frozen=True)
@@ -44,48 +53,55 @@ class Choices:
 
     vp: tuple[int, ...] = (1, 2, 3, 4, 5, 6, 8, 10, 12)
     zero: tuple[int, ...] = (0, 1, 2, 3)
-    recompute: tuple[str, ...] = RECOMPUTE
+    recompute: tuple[str, ...] = plans.RECOMPUTE[:3]  #: kinds by name too, as "norms+mla"
     sequence_parallel: tuple[bool, ...] = (True, False)
-    schedule: tuple[str, ...] = SCHEDULES
-    offload: tuple[str, ...] = OFFLOAD
+    schedule: tuple[str, ...] = plans.SCHEDULES
+    offload: tuple[str, ...] = plans.OFFLOAD
     micro_batch: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
     most_cp: int = 16
     uneven: bool = True  #: stages of unequal depth too; a plan that has them says so
+    method: str = "full"  #: of `METHODS`: all weights are trained, or adapters of low rank
+    context: tuple[str, ...] = ("ring",)  #: of context parallel ranks, or "all-to-all"
+    envelope: str = "measured"  #: of what is here, what is like layouts that were run; or any, marked in the rows
 
     def __post_init__(self) -> None:
         whole = Rule(least=1, whole=True, apart=True)
         check_fields(self, vp=whole, micro_batch=whole, zero=Rule(least=0, most=3, whole=True, apart=True), most_cp=LENGTH)
-        for name, allowed in WORDS.items():
-            one_of(name, getattr(self, name), allowed)
+        kinds = tuple(kind for words in np.ravel(self.recompute).tolist() for kind in str(words).split("+"))
+        words = WORDS | {"context": tuple(plans.VARIANTS), "method": tuple(METHODS), "envelope": ("measured", "any")}
+        for name in ("recompute", "schedule", "offload", "context", "method", "envelope"):
+            one_of(name, kinds if name == "recompute" else getattr(self, name), words[name])
         truth_values(self, "sequence_parallel", "uneven")
 
 
 @dataclass(frozen=True)
 class Search:
-    """Result of `search_layouts`."""
+    """Result of `search_layouts`: a ceiling, of which real runs reached `reached`."""
 
-    frame: pl.DataFrame  #: best first: degrees, choices, seconds and its 80 % interval, MFU, memory, objective
+    frame: pl.DataFrame  #: best first: degrees, choices, seconds and its 80 % interval, MFU, memory, whether it is like those that were run
     evaluated: int  #: layouts whose time and memory were computed
     feasible: int
     plan: TrainingPlan  #: the best
+    reached: Cost  #: speed of measured runs over that of the best layout of a search, with its 80 % interval
 
 
-@takes(global_batch=LENGTH, usd_per_chip_hour=replace(NOT_NEGATIVE, one=True), top=LENGTH)
+@takes(global_batch=LENGTH, confidence=SHARE, top=LENGTH)
 def search_layouts(
     llm: LLM | str | Path,
     cluster: Cluster,
     global_batch: int,
     *,
-    objective: str = "seconds",
     sequence: int | None = None,
     precision: str = "bf16",
     framework: str = "",
     version: str = "",
     choices: Choices | None = None,
-    usd_per_chip_hour: float = 0.0,
+    confidence: float = 0.8,
     top: int = 100,
 ) -> Search:
-    """Every layout of a job, and the `top` ones that fit, best first.
+    """Every layout of a job that is like those that were run, or any, and the `top` ones that fit, best first.
+
+    The best is a ceiling: `reached` of it is what runs that were measured had, whose layouts were chosen by hand.
 
     Raises `InputError` if no layout fits, with what the smallest takes or the most frequent reason.
 
@@ -93,11 +109,10 @@ def search_layouts(
     ----------
     llm, cluster, global_batch, sequence, framework, version
         As `training_step`, one number each.
-    objective : str
-        seconds of a step; dollars, at `usd_per_chip_hour`; or joules of the chips, idle at 11 % of their TDP and at it while they
-        compute.
     choices : Choices, optional
         What to vary.
+    confidence : float
+        Probability with which a layout fits in memory, at least: what is picked should run.
     top : int
         Rows of the result.
 
@@ -111,12 +126,8 @@ def search_layouts(
     >>> found.evaluated > found.feasible > 0
     True
     """
-    if objective not in OBJECTIVES:
-        raise InputError(f"objective = {objective!r}: expected one of {', '.join(OBJECTIVES)}")
-    if objective == "joules" and cluster.chip.tdp is None:
-        raise InputError(f"{cluster.chip.name} has no published TDP: joules are not known")
     LENGTH("n_chips", cluster.n_chips)
-    job, options = Job.of(llm, cluster, precision, framework, version), choices or Choices()
+    job, options = Job.of(llm, cluster, precision, framework, version, confidence), choices or Choices()
     llm = job.llm
     length = checked_sequence(llm, sequence, one=True)
     best: list[pl.DataFrame] = []
@@ -124,8 +135,11 @@ def search_layouts(
     reasons: dict[str, int] = {}
     bar = least = np.inf
     for plan in _plans(llm, cluster, global_batch, options, precision):
-        step = job.step(plan, cluster.n_chips, global_batch, length, detail=objective == "joules")
+        step = job.step(plan, cluster.n_chips, global_batch, length, detail=False)
         evaluated += step.seconds.size
+        if options.envelope == "measured":
+            few = (np.asarray(plan.zero) < 3) | (cluster.n_chips / np.multiply(plan.tp, plan.pp) <= MOST["sharded"])
+            step = replace(step, feasible=step.feasible & few, seconds=np.where(few, step.seconds, np.inf))
         fits = int(step.feasible.sum())
         feasible += fits
         for code in np.unique(step.why):
@@ -134,25 +148,24 @@ def search_layouts(
         least = min(least, float(np.min(step.memory.total, where=short, initial=np.inf)))
         if not fits:
             continue
-        cost = _cost(objective, step, cluster, usd_per_chip_hour)
-        order = np.argsort(cost, axis=None)[:top]
-        order = order[cost.flat[order] <= bar]
-        order = order[step.feasible.flat[order]]
+        order = np.argsort(step.seconds, axis=None)[: min(top, fits)]
+        order = order[step.seconds.flat[order] <= bar]
         if order.size:
-            best.append(_rows(plan, step, cost, order, objective))
+            best.append(_rows(plan, step, order, cluster))
             if sum(f.height for f in best) > 4 * top:
-                best = [pl.concat(best).sort(objective).head(top)]
-                bar = float(best[0][objective][-1])
+                best = [pl.concat(best).sort("seconds").head(top)]
+                bar = float(best[0]["seconds"][-1])
     if not best:
         failed = f"no layout of {llm.name} fits {np.asarray(cluster.n_chips)} {cluster.chip.name} at batch {global_batch}"
         if np.isfinite(least):
-            room = MEMORY_SHARE * cluster.chip.hbm_bytes / GIGA
-            raise InputError(f"{failed}: the smallest takes {least / GIGA:.0f} GB a chip, of which {room:.0f} are to be had")
+            room = job.room / GIGA
+            raise InputError(f"{failed}: the smallest takes {least / GIGA:.0f} GB a chip; {room:.0f} fit with {100 * confidence:g} %")
         raise InputError(f"{failed}: {max(reasons, key=lambda r: reasons[r], default='no degrees divide chips, heads and batch')}")
-    frame = pl.concat(best).sort(objective, maintain_order=True)
+    frame = pl.concat(best).sort("seconds", maintain_order=True)
     same = ["tp", "pp", "vp", "cp", "ep", "micro_batch", "seconds", "memory_gb"]  # sequence parallelism of one rank changes nothing
     frame = frame.unique(same, keep="first", maintain_order=True).head(top)
-    return Search(frame, evaluated, feasible, TrainingPlan.of_row(frame.row(0, named=True), precision))
+    plan = TrainingPlan.of_row(frame.row(0, named=True), precision)
+    return Search(frame, evaluated, feasible, plan, catalogue.cost("training_reached"))
 
 
 @takes(global_batch=COUNT)
@@ -197,9 +210,14 @@ def _plans(llm: LLM, cluster: Cluster, global_batch: int, options: Choices, prec
     """Plans whose arrays broadcast to every combination: degrees along the first axis, everything else along the others."""
     n = int(np.asarray(cluster.n_chips))
     degrees = np.array(list(_degrees(llm, n, global_batch, options)))
+    if options.envelope == "measured" and degrees.size:
+        degrees = degrees[(degrees <= [min(cluster.chip.near[0], MOST["tp"]), MOST["pp"], options.most_cp, MOST["ep"]]).all(axis=1)]
     if degrees.size == 0:
         return
     axes: list[Any] = [np.ravel(getattr(options, name)) for name in VARIED]
+    if options.envelope == "measured":
+        known = [np.isin(values, MEASURED.get(name, values)) for name, values in zip(VARIED, axes, strict=True)]
+        axes = [values[at] if at.any() else values for values, at in zip(axes, known, strict=True)]  # what alone is asked for stays
     shaped = [np.reshape(values, (1,) * (i + 1) + (-1,) + (1,) * (len(axes) - i - 1)) for i, values in enumerate(axes)]
     inner = int(np.prod([values.size for values in axes]))
     rows = max(1, 65_536 // max(inner, 1))
@@ -207,7 +225,7 @@ def _plans(llm: LLM, cluster: Cluster, global_batch: int, options: Choices, prec
         tp, pp, cp, ep = (degrees[start : start + rows, i].reshape(-1, *(1,) * len(axes)) for i in range(4))
         varied = dict(zip(VARIED, shaped, strict=True))
         uneven = uneven_stages(llm.layers, pp * varied["vp"]) & options.uneven
-        yield TrainingPlan(tp=tp, pp=pp, cp=cp, ep=ep, uneven=uneven, precision=precision, **varied)
+        yield TrainingPlan(tp=tp, pp=pp, cp=cp, ep=ep, uneven=uneven, precision=precision, **varied, **METHODS[options.method])
 
 
 def _degrees(llm: LLM, n: int, global_batch: int, options: Choices) -> Iterator[tuple[int, int, int, int]]:
@@ -224,18 +242,7 @@ def _degrees(llm: LLM, n: int, global_batch: int, options: Choices) -> Iterator[
             yield from ((tp, pp, cp, ep) for ep in experts if (dp * cp) % ep == 0)
 
 
-def _cost(objective: str, step: TrainingStep, cluster: Cluster, usd_per_chip_hour: float) -> Any:
-    n = float(np.asarray(cluster.n_chips))
-    if objective == "seconds":
-        return step.seconds
-    if objective == "dollars":
-        return step.seconds * n * usd_per_chip_hour / 3600
-    busy = sum(step.parts[name] for name in ("matmul", "attention", "streaming", "head", "recompute", "optimizer"))
-    busy, tdp = busy / np.where(step.feasible, step.seconds, 1.0), cluster.chip.tdp or np.nan
-    return step.seconds * n * tdp * (IDLE_SHARE + (1 - IDLE_SHARE) * np.minimum(busy, 1.0))
-
-
-def _rows(plan: TrainingPlan, step: TrainingStep, cost: Any, order: Any, objective: str) -> pl.DataFrame:
+def _rows(plan: TrainingPlan, step: TrainingStep, order: Any, cluster: Cluster) -> pl.DataFrame:
     shape = step.seconds.shape
 
     def at(value: Any) -> Any:
@@ -243,5 +250,8 @@ def _rows(plan: TrainingPlan, step: TrainingStep, cost: Any, order: Any, objecti
 
     columns = {name: at(np.asarray(getattr(plan, name))) for name in COLUMNS}
     columns |= {name: at(getattr(step, name)) for name in ("seconds", "low", "high", "tokens_per_second_per_chip", "mfu", "hfu")}
-    columns["memory_gb"] = at(step.memory.total) / 1e9
-    return pl.DataFrame(columns if objective == "seconds" else columns | {objective: at(cost)})
+    columns |= {"memory_gb": at(step.memory.total) / GIGA, "fits": at(step.memory.fits)}
+    tests = [pl.col(name) <= most for name, most in (MOST | {"tp": min(MOST["tp"], cluster.chip.near[0])}).items() if name != "sharded"]
+    tests += [pl.col(name).is_in(values) for name, values in MEASURED.items()]
+    few = int(np.asarray(cluster.n_chips)) / (pl.col("tp") * pl.col("pp")) <= MOST["sharded"]
+    return pl.DataFrame(columns).with_columns(measured=pl.all_horizontal(*tests, (pl.col("zero") < 3) | few))

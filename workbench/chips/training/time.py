@@ -12,7 +12,8 @@ from workbench.chips.operators import FLASH_BACKWARD, exposed, floored, grouped_
 from workbench.chips.training.work import LOSS_BYTES, Work
 
 CONSTANTS = (
-    Constant("matmul", 0.75, 0.2, "share of the peak that large products sustain", "chip"),
+    Constant("matmul", 0.75, 0.2, "share of the peak that large products sustain, in 16 bits", "device"),
+    Constant("narrow", 0.9, 0.15, "the same in 8 and 4 bits over that", "chip"),
     Constant("attention", 0.7, 0.3, "share of the 16-bit peak that attention sustains", "chip"),
     Constant("ramp", 400.0, 0.7, "context that attention loses to its start [tokens]"),
     Constant("cp", 1.0, 0.3, "attention of the slowest context-parallel rank over the mean"),
@@ -39,6 +40,10 @@ CONSTANTS = (
     Constant("sync", 1e-4, 4.0, "latency of a micro-batch on 512 chips and more, cubic below [s]"),
     Constant("scale", 1.0, 0.3, "a release or a model's recipe as a whole; 1 for a stack", "scale"),
 )
+#: Kind of recomputation of products by their place in `Work.products`: the second one of a feed-forward part needs its input alone.
+AGAIN = {2: "mla", 4: "mla", 7: "mlp"}
+#: Of 8-bit products alone over 16-bit ones alone: .78 and .80 of their peaks on H100 [Bekman, Maximum Achievable Matmul FLOPS].
+NARROW = 0.975
 Constants = dict[str, Any]  #: value of each constant, numbers or arrays
 
 
@@ -47,30 +52,37 @@ def seconds(w: Work, c: Constants) -> Any:
     return terms(w, c)[0]
 
 
-def _products(w: Work, c: Constants) -> tuple[Any, Any, Any]:
-    """Time of all products of a layer and micro-batch: forward, for the data's gradient, and for the weights' [s]."""
-    rate = w.peak * c["matmul"] / (1 + c["misaligned"] * w.misaligned)
+def _products(w: Work, c: Constants) -> tuple[Any, Any, Any, Any]:
+    """Time of all products of a layer and micro-batch: forward, for the data's gradient, for the weights', and those done again [s]."""
+    narrow = np.where(np.real(w.peak) > 1.2 * np.real(w.peak16), c["narrow"], 1.0)
+    rate = w.peak * c["matmul"] * narrow / (1 + c["misaligned"] * w.misaligned)
     tile = {"tail": c["tail"], "depth": c["depth"]}
-    forward = data = weight = 0.0
-    for share, n, k in w.products:
+    forward = data = weight = again = 0.0
+    named = np.any(w.layout.kinds > 7)
+    for place, (share, n, k) in enumerate(w.products):
         if np.ndim(share) == 0 and share == 0:
             continue
-        forward = forward + share * matrix_product(w.tokens, n, k, rate, **tile)
+        ahead = share * matrix_product(w.tokens, n, k, rate, **tile)
+        forward = forward + ahead
+        if named and place in AGAIN:
+            again = again + w.layout.recomputes(AGAIN[place]) * ahead
         data = data + share * matrix_product(w.tokens, k, n, rate, **tile)
         weight = weight + share * matrix_product(n, k, w.tokens, rate, **tile)
     if np.any(np.asarray(w.model.moe_share) > 0):
         fast = rate * c["grouped"]
         for n, k in w.group_products:
-            forward = forward + w.model.moe_share * grouped_product(w.groups, w.group_rows, n, k, fast, **tile)
+            ahead = w.model.moe_share * grouped_product(w.groups, w.group_rows, n, k, fast, **tile)
+            forward = forward + ahead
+            again = again + w.layout.recomputes("experts") * ahead if named else again
             data = data + w.model.moe_share * grouped_product(w.groups, w.group_rows, k, n, fast, **tile)
             weight = weight + w.model.moe_share * grouped_product(w.groups, n, k, np.maximum(w.group_rows, 1.0), fast, **tile)
-    return forward, data, weight * w.layout.trained
+    return forward, data, weight * w.layout.trained, again
 
 
 def terms(w: Work, c: Constants) -> tuple[Any, Callable[[], dict[str, Any]]]:
     """Time of a step, and what computes the seconds of each of its parts, which add up to it."""
     s, a = w.model, w.layout
-    forward, data, weight = _products(w, c)
+    forward, data, weight, named = _products(w, c)
     bandwidth = w.bandwidth * c["memory"]
     fused = w.attention_flop / (w.peak16 * c["attention"]) * (1 + c["ramp"] / w.context) * (1 + 10 * c["misaligned"] * w.odd_heads)
     fused = fused * np.where(a.cp > 1, c["cp"], 1.0)
@@ -89,6 +101,10 @@ def terms(w: Work, c: Constants) -> tuple[Any, Callable[[], dict[str, Any]]]:
     ep_both = np.where(hidden, exposed(ep, c["overlap"] * ahead) + exposed(ep, c["overlap"] * behind), 2 * ep)
     cp_both = np.where(w.cp_hidden, exposed(w.cp_forward, fused) + exposed(2 * w.cp_forward, back * fused), 3 * w.cp_forward)
     again = a.full * (ahead + tp_forward) + a.selective * np.where(a.flash, moved, fused + scores)
+    if np.any(a.kinds > 7):
+        again = (
+            again + named + a.recomputes("attention") * (fused + scores) + a.recomputes("norms") * moved / 2 + a.recomputes("experts") * ep
+        )
     layer = ahead + behind + tp_forward + tp_backward + ep_both + cp_both + again
 
     head = c["head"] * (3 * matrix_product(w.tokens, w.head_columns, s.hidden, w.peak16 * c["matmul"], tail=c["tail"], depth=c["depth"]))

@@ -85,7 +85,7 @@ class Work(Arrays):
             layout=layout,
             chips=n_chips,
             stage_layers=job.stage_layers,
-            spare=np.minimum(np.maximum(job.stage_layers * layout.pp - model.layers, 0.0), 1.0),
+            spare=np.minimum(np.maximum(job.stage_layers * layout.pp - model.layers, 0.0), np.maximum(layout.head_layers, 1.0)),
             tokens=job.tokens,
             head_columns=model.vocab / layout.tp,
             peak=machine.peak,

@@ -1,1 +1,1 @@
-"""What was disclosed, and how well it was foretold."""
+"""What was disclosed, and how well it was predicted."""

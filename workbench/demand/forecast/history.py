@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
 from workbench.arrays import Array, Arrays
-from workbench.checks import FINITE, LENGTH, NOT_NEGATIVE, POSITIVE, Rule, check_fields, takes
+from workbench.checks import FINITE, LENGTH, POSITIVE, check_fields, takes
 from workbench.errors import InputError, UnknownName
 
 #: A value this many times off its neighbours is taken for a slip of the unit: between 10 and what growth does in a step.
@@ -119,6 +119,56 @@ def users(product: str, metric: str) -> Series:
     return _series(chosen, f"{product}: {metric}", chosen["unit"][0], "count", "date", "value")
 
 
+def tokens(entity: str, scope: str) -> Series:
+    """Tokens per month that an entity processes in a scope, as disclosed."""
+    chosen = _only(_only(catalogue.table("tokens"), "entity", entity), "scope", scope).sort("date").unique("date", maintain_order=True)
+    return _series(chosen, f"tokens of {entity}, {scope}", "tokens/month", "count", "date", "tokens_per_month", events=True)
+
+
+def active_power(entity: str) -> Series:
+    """Power that an owner of compute has running [GW], as disclosed."""
+    chosen = _only(catalogue.table("disclosures").filter(pl.col("quantity") == "active power"), "entity", entity).sort("period")
+    return _series(chosen, f"active power of {entity}", "GW", "stock", "period", "value")
+
+
+def spot_rent(chip: str) -> Series:
+    """Rent of spot capacity of a chip, mean over each quarter of what a cloud asked [USD/h]."""
+    rows = catalogue.table("rent_history").filter((pl.col("tariff") == "spot") & pl.col("provider").str.starts_with("AWS EC2 spot"))
+    rows = _only(rows, "chip", chip).with_columns(
+        quarter=pl.col("date").str.head(4) + "Q" + ((pl.col("date").str.slice(5, 2).cast(int) + 2) // 3).cast(str)
+    )
+    mean = rows.group_by("quarter").agg(pl.col("usd_per_gpu_h").mean(), pl.col("id").first()).sort("quarter")
+    return _series(mean, f"spot rent of {chip}", "USD/h", "count", "quarter", "usd_per_gpu_h", events=True)
+
+
+def seller_revenue(periods: ArrayLike) -> dict[str, Array]:
+    """Revenue of compute for AI that each seller discloses, per year at decimal years [USD/yr].
+
+    Quarters and run rates are points at the middle of their period, joined in logarithms; before the first and after the last point growth
+    goes on as between the nearest two, at most doubling a year and never falling, as sellers say of those times.
+    """
+    of = {
+        "Microsoft": ("AI business, annualised", 1.0), "AWS": ("AI services, annualised", 1.0),
+        "Oracle": ("cloud infrastructure revenue", 4.0), "CoreWeave": ("revenue", 4.0), "Nebius": ("revenue", 4.0),
+    }  # fmt: skip
+    at, found = np.asarray(periods, dtype=float), {}
+    for seller, (quantity, times) in of.items():
+        rows = catalogue.table("disclosures").filter(entity=seller, quantity=quantity).filter(pl.col("period").str.len_chars() > 4)
+        points = sorted((_middle(period), value * times) for period, value in rows.select("period", "value").iter_rows())
+        t, y = np.array([p[0] for p in points]), np.log([p[1] for p in points])
+        first, last = (np.clip(np.diff(y)[i] / np.diff(t)[i], 0.0, np.log(2.0)) for i in (0, -1))
+        inside = np.interp(at, t, y)
+        found[seller] = np.exp(inside - first * np.maximum(t[0] - at, 0.0) + last * np.maximum(at - t[-1], 0.0)) * 1e9
+    return found
+
+
+def _middle(period: str) -> float:
+    """Middle of a quarter or month as a decimal year; FY26Q1 is a fiscal quarter of a year that ends with May."""
+    if match := re.fullmatch(r"FY(\d\d)Q([1-4])", period):
+        return 1999 + int(match[1]) + 5 / 12 + int(match[2]) / 4 - 0.125
+    return year(period) - (0.125 if "Q" in period else 0.0)
+
+
 @takes(most_rank=LENGTH)
 def notable_models(*, vintage: str = "2026-07", most_rank: int | None = None) -> Series:
     """Training compute of notable models [FLOP] by date of release, as the snapshot of `vintage` held it.
@@ -194,7 +244,7 @@ def one_value(rows: Sequence[str], times: ArrayLike) -> list[Finding]:
 
 
 def tenfold(rows: Sequence[str], times: ArrayLike, values: ArrayLike) -> list[Finding]:
-    """Values that stand tenfold off their neighbours, as slips of a unit or of a translation do.
+    """Values that are tenfold off their neighbours, as slips of a unit or of a translation do.
 
     A value between two others is a slip where it lies more than `SLIP` times above both or below both. The first and the last have one
     neighbour: there it counts only within a season, .3 years, beyond what the fastest growth elsewhere in the series does in that time.
@@ -233,13 +283,6 @@ def never_falls(rows: Sequence[str], times: ArrayLike, values: ArrayLike) -> lis
         for i, j in itertools.pairwise(order.tolist())
         if y[j] < y[i]
     ]
-
-
-@takes(times=Rule(apart=True), horizon=NOT_NEGATIVE)
-def beyond_authority(times: ArrayLike, horizon: ArrayLike) -> NDArray[np.bool_]:
-    """Whether a horizon [years] lies beyond what a history carries: more than half of its own length."""
-    t, h = np.asarray(times, dtype=float), np.asarray(horizon, dtype=float)
-    return np.asarray(h > (t.max() - t.min()) / 2 if t.size else np.ones(h.shape, dtype=bool))
 
 
 def positive(rows: Sequence[str], values: ArrayLike) -> Array:

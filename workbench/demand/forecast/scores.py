@@ -8,39 +8,53 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from workbench.arrays import Array, Arrays, join, take
 from workbench.checks import FINITE, LENGTH, Rule, check_fields, takes
 from workbench.demand.forecast import history, trend
-from workbench.demand.forecast.history import Series, beyond_authority
-from workbench.demand.uses import adoption
+from workbench.demand.forecast.history import Series
 from workbench.errors import InputError, UnknownName
 from workbench.uncertainty.scores import coverage, crps
 
-LEVEL, CALIBRATED = 0.9, 40  #: of the band that is widened, and how many errors of a calibrated forecaster count beside those seen
+LEVEL, CALIBRATED = 0.8, 40  #: of the band that is widened, and how many errors of a calibrated forecaster count beside those seen
 WINDOW = 8  #: steps over which the growth of other series counts
-#: What was known, and how many of its steps ahead -> equally likely samples of the logarithm.
-Forecaster = Callable[[Series, int], Array]
+#: What was known, and how many quarters ahead -> equally likely samples of the logarithm.
+Forecaster = Callable[[Series, float], Array]
 MODEL = "local trend"
 STEPS = 4  #: quarters ahead of the quarterly tasks
+#: The last row pools every series from this origin on; sums are among them beside their parts.
+FROM, POOLED = 2024.25, "every series, from origins of 2024Q1 on"
 HALF_LIFE = 4.0  #: age at which a model counts half in the trend of notable models [year]
 TRENDS = {f"trend, half-life {HALF_LIFE:g} years": HALF_LIFE, "log-linear": np.inf}
 #: Points that the first scored forecast of a series has: those of the published runs of the same test.
 FIRST = {"flow": 9, "stock": 5}
-LAUNCH = {"ChatGPT": "2022-11-30", "Gemini app": "2023-03-21"}  #: public releases
-#: CRPS, coverage of the 90 % band and n of the best simple model of the published run of a test, to beat: measured once on the snapshots
-#: of July 2026; natural logarithm, but log10 for models and records.
-BARS = {
-    "capex of four, 4 quarters ahead": (0.227, 0.50, 8),
-    "AI chip stock, 4 quarters ahead": (0.181, 0.25, 4),
-    "notable models, 1 year ahead": (1.009, 0.902, 388),
-    "notable models, vintage of June 2025": (0.547, 1.0, 33),
-    "frontier record, 1 year ahead": (0.320, 1.0, 10),
-}
+#: Series that are disclosed now and then, by the kind of what they tell; what is believed of the growth of each kind before it is seen:
+#: tokens as the run rate and the compute of OpenAI from 2023 on (3.1 a year, growth_rates), power as the largest sites, rents as the cost.
+KINDS: dict[str, tuple[trend.TrendPrior, Callable[[], list[Series]]]] = {
+    "tokens": (
+        trend.TrendPrior(growth=1.1, growth_deviation=0.7, noise=0.2),
+        lambda: [
+            history.tokens(*of)
+            for of in (
+                ("Google", "all products+API"), ("Google", "customers' API"), ("OpenRouter", "routed"), ("ByteDance Doubao", "daily"),
+                ("China", "national average daily"),
+            )
+        ],
+    ),
+    "power": (trend.TrendPrior(growth=0.7, growth_deviation=0.4), lambda: [history.active_power("CoreWeave")]),
+    "rents": (
+        trend.TrendPrior(growth=-0.2, growth_deviation=0.2, noise=0.2),
+        lambda: [history.spot_rent(chip) for chip in ("A100", "H100", "H200", "B200")],
+    ),
+    "users": (
+        trend.TrendPrior(growth=0.7),
+        lambda: [history.users("ChatGPT", "weekly active"), history.users("Gemini app", "monthly active")],
+    ),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, repr=False)
@@ -53,33 +67,36 @@ class Backtest(Arrays):
     targets: Array  #: decimal years: when the outcome was
     samples: Array  #: (k, n), in logarithms
     observed: Array  #: (k,), in logarithms
-    beyond: NDArray[np.bool_]  #: whether the horizon lies beyond the authority of the history that was used
 
     def __post_init__(self) -> None:
         check_fields(self, origins=FINITE, targets=FINITE, samples=Rule(apart=True), observed=FINITE)
-        shapes = {name: np.shape(getattr(self, name)) for name in ("origins", "targets", "samples", "observed", "beyond")}
+        shapes = {name: np.shape(getattr(self, name)) for name in ("origins", "targets", "samples", "observed")}
         if len({shape[:1] for shape in shapes.values()}) != 1 or len(shapes["samples"]) != 2:
             raise InputError(f"{self.series}: expected samples of (forecasts, n) and as many of all else, found {shapes}")
 
     def score(self) -> dict[str, float | int | str | None]:
-        """CRPS, coverage of the 50 and 90 % bands with the interval that so few outcomes allow, bias and n."""
+        """CRPS, width of the 80 % band, coverage of the 50, 80 and 90 % bands with the interval that so few outcomes allow, bias and n."""
         if not self.observed.size:
             raise InputError(f"{self.series}: nothing to score")
-        low, q1, middle, q3, high = np.quantile(self.samples, [0.05, 0.25, 0.5, 0.75, 0.95], axis=1)
+        low, p10, q1, middle, q3, p90, high = np.quantile(self.samples, [0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95], axis=1)
         half, most = coverage(q1, q3, self.observed), coverage(low, high, self.observed)
+        eighty = coverage(p10, p90, self.observed)
         says = most.says(0.85, 0.95)
         return {
             "series": self.series,
             "model": self.model,
             "n": self.observed.size,
             "crps": float(crps(self.samples, self.observed).mean()),
+            "sharpness": float(np.mean(p90 - p10)),
             "coverage_50": half.share,
+            "coverage_80": eighty.share,
+            "coverage_80_low": eighty.low,
+            "coverage_80_high": eighty.high,
             "coverage_90": most.share,
             "coverage_90_low": most.low,
             "coverage_90_high": most.high,
             "coverage_is_85_to_95": {True: "yes", False: "no", None: "too few to tell"}[says],
             "bias": float(np.mean(self.observed - middle)),
-            "beyond_authority": int(self.beyond.sum()),
         }
 
 
@@ -90,24 +107,26 @@ def together(parts: Sequence[Backtest], series: str) -> Backtest:
     return replace(join(parts, [p.observed.size for p in parts]), series=series)
 
 
-@takes(steps=LENGTH, least=Rule(least=3, whole=True, one=True))
-def rolling(series: Series, forecast: Forecaster, model: str, steps: int, *, least: int = 5) -> Backtest:
-    """Rolling origins: at each point of an evenly spaced series from the `least`-th on, forecast `steps` ahead from the points so far."""
-    gaps = np.diff(series.times)
-    if gaps.size and not np.allclose(gaps, gaps[0], atol=1e-6):
-        raise InputError(f"{series.name}: not evenly spaced in time (gaps {gaps.min():.3g} to {gaps.max():.3g} years)")
-    if series.values.size < least + steps:
-        raise InputError(f"{series.name}: {series.values.size} points; expected at least {least} + {steps}")
-    origins = np.arange(least - 1, series.values.size - steps)
-    past = [series.take(slice(0, int(o) + 1)) for o in origins]
-    samples = np.array([forecast(p, steps) for p in past])
-    beyond = np.array([bool(beyond_authority(p.times, steps * gaps[0])) for p in past])
-    came = np.log(series.values[origins + steps])
-    return Backtest(series.name, model, series.times[origins], series.times[origins + steps], samples, came, beyond)
+@takes(steps=LENGTH, least=Rule(least=3, whole=True, one=True), since=FINITE)
+def rolling(series: Series, forecast: Forecaster, model: str, steps: int, *, least: int = 5, since: float = -np.inf) -> Backtest:
+    """Forecasts from each point from the `least`-th on, since a decimal year, of the first point `steps` quarters ahead or more."""
+    first = {
+        i: int(np.searchsorted(series.times, series.times[i - 1] + steps * trend.QUARTER - 0.02)) for i in range(least, series.times.size)
+    }
+    pairs = [(i, j) for i, j in first.items() if j < series.times.size and series.times[i - 1] >= since]
+    if not pairs:
+        raise InputError(
+            f"{series.name}: {series.values.size} points; expected at least {least}, and one {steps} quarters after that or more"
+        )
+    before, after = np.transpose(pairs)
+    origins, targets = series.times[before - 1], series.times[after]
+    ahead = (targets - origins) / trend.QUARTER
+    told = np.array([forecast(series.take(slice(0, i)), round(h, 6)) for i, h in zip(before, ahead, strict=True)])
+    return Backtest(series.name, model, origins, targets, told, np.log(series.values[after]))
 
 
 def inflate(test: Backtest, evidence: Sequence[Backtest] = ()) -> Backtest:
-    """The same forecasts with bands widened (or narrowed) to what earlier errors asked for: split conformal (Lei et al., 2018, JASA 113,
+    """The same forecasts with bands widened (or narrowed) to what earlier errors call for: split conformal (Lei et al., 2018, JASA 113,
     section 2.2) in time (Gibbs, Candes, 2021).
 
     Each forecast is stretched about its median by the ceil(`LEVEL` (m + 1))-th smallest of m errors, each over its own half band. Errors
@@ -136,13 +155,13 @@ def _over_band(test: Backtest) -> Array:
 
 
 def simple_models() -> dict[str, Forecaster]:
-    """The models to beat: last value, drift, log-linear and damped."""
+    """The models to beat, from the points so far and a number of quarters ahead: last value, drift, log-linear and damped."""
     return {
-        "last value": lambda past, steps: trend.last_value(np.log(past.values), steps),
-        "drift": lambda past, steps: trend.drift(np.log(past.values), steps),
-        "drift of two years": lambda past, steps: trend.drift(np.log(past.values[-9:]), steps),
-        "log-linear": lambda past, steps: trend.log_linear(np.arange(len(past.rows)), np.log(past.values), len(past.rows) - 1 + steps),
-        "damped": lambda past, steps: trend.damped(np.log(past.values), steps),
+        "last value": lambda past, steps: trend.last_value(np.log(past.values), steps, past.times),
+        "drift": lambda past, steps: trend.drift(np.log(past.values), steps, past.times),
+        "drift of two years": lambda past, steps: trend.drift(np.log(past.values[-9:]), steps, past.times[-9:]),
+        "log-linear": lambda past, steps: trend.log_linear(past.times, np.log(past.values), past.times[-1] + steps * trend.QUARTER),
+        "damped": lambda past, steps: trend.damped(np.log(past.values), steps, past.times),
     }
 
 
@@ -152,12 +171,14 @@ def local_trend(panel: Sequence[Series], prior: trend.TrendPrior | None = None, 
     A stock is forecast by its flow. Of the other series the mean growth over the last `WINDOW` steps, four or more, counts.
     """
 
-    def forecast(past: Series, steps: int) -> Array:
-        end = past.times[-1]
+    def forecast(past: Series, steps: float) -> Array:
+        end, steps = past.times[-1], max(round(steps), 1)
         rates = [r for s in panel if s.name != past.name and (r := _mean_growth(s, end)) is not None]
         mine = trend.pooled([r[0] for r in rates], [r[1] for r in rates], prior)
-        ahead = trend.fit_trend(np.log(_flow(past)), mine).paths(steps, n)
-        return np.log(past.values[-1] + np.exp(ahead).sum(axis=0)) if past.kind == "stock" else ahead[-1]
+        grown = past.kind == "stock" and len(past.rows) > 3  # of fewer points no flow has a trend
+        logs = np.log(_flow(past)) if grown else trend.on_quarters(past.times, np.log(past.values))
+        ahead = trend.fit_trend(logs, mine).paths(steps, n)
+        return np.log(past.values[-1] + np.exp(ahead).sum(axis=0)) if grown else ahead[-1]
 
     return forecast
 
@@ -210,16 +231,14 @@ def records() -> list[Backtest]:
     }
     years = range(2016, last)
     origins, came = np.array(years, dtype=float), level[2017 - start :]
-    beyond = np.array([bool(beyond_authority(seen.times[seen.times < y], 1.0)) for y in years])
     samples = {name: np.array([forecast(y) for y in years]) for name, forecast in models.items()}
-    return [Backtest("frontier record", name, origins, origins + 1, told, came, beyond) for name, told in samples.items()]
+    return [Backtest("frontier record", name, origins, origins + 1, told, came) for name, told in samples.items()]
 
 
 def _by_trend(old: Series, new: Series, origin: float, name: str) -> Backtest:
     """Each new model's training compute by a trend over the old ones [log10]."""
     samples = trend.log_linear(old.times, np.log10(old.values), new.times, half_life=TRENDS[name])
-    beyond = np.asarray(beyond_authority(old.times, new.times - origin))
-    return Backtest("notable models", name, np.full(new.times.size, origin), new.times, samples, np.log10(new.values), beyond)
+    return Backtest("notable models", name, np.full(new.times.size, origin), new.times, samples, np.log10(new.values))
 
 
 def notable(most_rank: int | None = 10) -> list[Backtest]:
@@ -242,21 +261,17 @@ def real_time(most_rank: int | None = 10) -> list[Backtest]:
     return [_by_trend(old, new, end, name) for name in TRENDS]
 
 
-def users(product: str = "ChatGPT", metric: str = "weekly active", *, ahead: float = 0.25) -> list[Backtest]:
-    """Backtests of users: from each disclosure on, the first count at least `ahead` years later; the average of laws, and each law."""
-    seen, launch = history.users(product, metric), history.year(LAUNCH[product])
-    first = {i: int(np.searchsorted(seen.times, seen.times[i - 1] + ahead)) for i in range(4, seen.times.size)}
-    pairs = [(i, j) for i, j in first.items() if j < seen.times.size]
-    told = []
-    for i, j in pairs:
-        model = adoption.adopt(adoption.observed(seen.times[:i], seen.values[:i]), launch)
-        each = (model, *(adoption.Adoption((fit,), np.ones(1)) for fit in model.fits))
-        told.append([one.log_counts(seen.times[j])[0] for one in each])
-    before, after = np.transpose(pairs)
-    origins, targets, came = seen.times[before - 1], seen.times[after], np.log(seen.values[after])
-    beyond = np.array([bool(beyond_authority(seen.times[:i], seen.times[j] - seen.times[i - 1])) for i, j in pairs])
-    models = zip(("average of laws", *adoption.LAWS), np.swapaxes(told, 0, 1), strict=True)
-    return [Backtest(f"{product}: {metric}", name, origins, targets, samples, came, beyond) for name, samples in models]
+def disclosed(kind: str, *, steps: int = 2) -> list[Backtest]:
+    """Backtests of series that are disclosed now and then: from each third point on, the first `steps` quarters later or more [ln].
+
+    The local trend on a grid of quarters, its bands as wide as errors of the other series call for, then the simple models.
+    """
+    prior, series = KINDS[kind]
+    models = {MODEL: local_trend((), prior)} | simple_models()
+    seen = [s for s in series() if s.times[-1] >= max(s.times[2], 2024.0) + steps * trend.QUARTER - 0.02]
+    raw = {name: [rolling(s, f, name, steps, least=3, since=2024.0) for s in seen] for name, f in models.items()}
+    ours = [inflate(t, [e for e in raw[MODEL] if e is not t]) for t in raw[MODEL]]
+    return [together(tests, kind) for tests in (ours, *raw.values())]
 
 
 #: What the board holds beside the quarterly tasks, the unit of its scores, and how it is tested.
@@ -266,12 +281,12 @@ TESTS: dict[str, tuple[str, Callable[[], list[Backtest]]]] = {
     "notable models of any rank, 1 year ahead": ("log10", lambda: notable(most_rank=None)),
     "notable models, vintage of June 2025": ("log10", real_time),
     "notable models of any rank, vintage of June 2025": ("log10", lambda: real_time(most_rank=None)),
-    "ChatGPT weekly users, a quarter or more ahead": ("ln", users),
+    **{f"{kind}, two quarters or more ahead": ("ln", partial(disclosed, kind)) for kind in KINDS},
 }
 
 
 def scoreboard(*names: str) -> pl.DataFrame:
-    """Every test by every model: CRPS beside its bar, coverage with the interval that n allows, bias and n.
+    """Every test by every model: CRPS, coverage with the interval that n allows, bias and n.
 
     Parameters
     ----------
@@ -281,8 +296,9 @@ def scoreboard(*names: str) -> pl.DataFrame:
     Returns
     -------
     polars.DataFrame
-        Columns test, series, model, n, crps, unit, bar_crps, bar_coverage_90, bar_n, coverage_50, coverage_90 (with its 90 % interval low
-        and high), coverage_is_85_to_95 (yes, no, too few to tell), bias (outcome less median), beyond_authority (forecasts too far ahead).
+        Columns test, series, model, n, crps, unit, sharpness, coverage_50, coverage_80, coverage_90 (with its 90 % interval low
+        and high), coverage_is_85_to_95 (yes, no, too few to tell), bias (outcome less median),
+        crps_beyond (over that of the first model of the test, with its standard error). Of all tests, a last row pools every series.
 
     Raises
     ------
@@ -299,6 +315,18 @@ def scoreboard(*names: str) -> pl.DataFrame:
         if name not in TESTS:
             raise UnknownName("test of the scoreboard", name, TESTS)
         tests[name] = TESTS[name][0], TESTS[name][1]()
-    columns = ("bar_crps", "bar_coverage_90", "bar_n")
-    bars = {task: dict(zip(columns, BARS.get(task, (None,) * 3), strict=True)) for task in tests}
-    return pl.DataFrame([{"test": task, **m.score(), "unit": unit, **bars[task]} for task, (unit, models) in tests.items() for m in models])
+    if not names:
+        ours = [models[0] for unit, models in tests.values() if unit == "ln"]
+        tests[POOLED] = "ln", [together([take(t, t.origins >= FROM - 1e-9) for t in ours], "every series")]
+    rows = [{"test": task, **m.score(), "unit": unit, **_beyond(m, models[0])} for task, (unit, models) in tests.items() for m in models]
+    return pl.DataFrame(rows)
+
+
+def _beyond(test: Backtest, ours: Backtest) -> dict[str, float]:
+    """CRPS of a model less that of the first of its test on the same outcomes, and the standard error as if these were independent."""
+    mine, other = (crps(t.samples, t.observed) for t in (ours, test))
+    less = other - mine
+    return {
+        "crps_beyond": float(less.mean()),
+        "crps_beyond_error": float(less.std(ddof=1) / np.sqrt(less.size)) if less.size > 1 else np.nan,
+    }

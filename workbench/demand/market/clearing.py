@@ -1,14 +1,15 @@
-"""Parts of the market: what is bought at a price, what lets units ship, when power comes, how long they last, and the price that clears."""
+"""Parts of the market: what is bought at a price, what a sold hour costs, what lets units ship, when power comes, how long they last."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from workbench.arrays import Array, Arrays, broadcast
-from workbench.checks import NOT_NEGATIVE, POSITIVE, Rule, check_fields, takes
+from workbench.checks import LIFE_YEARS, NOT_NEGATIVE, POSITIVE, Rule, check_fields, takes
+from workbench.units import HOUR, YEAR
 
 #: What may bind shipments, in the order of `limits`; `BINDING` names the codes of the binding constraint.
 LIMITS = ("chips", "HBM", "packaging", "capital")
@@ -34,13 +35,13 @@ class ElasticDemand(Arrays):
 
     @takes(price=POSITIVE, compute=NOT_NEGATIVE, reference_price=POSITIVE)
     def at(self, price: ArrayLike, compute: ArrayLike, *, reference_price: ArrayLike) -> Array:
-        """Compute asked for at a `price`, where `compute` is asked for at the reference: compute (price / reference)^-elasticity."""
+        """Compute demanded at a `price`, where `compute` is at the reference: compute (price / reference)^-elasticity."""
         broadcast(elasticity=self.elasticity, price=price, compute=compute, reference_price=reference_price)
         return np.asarray(compute * np.divide(price, reference_price) ** -np.asarray(self.elasticity, dtype=float))
 
     @takes(efficiency=POSITIVE)
     def jevons(self, efficiency: ArrayLike) -> Array:
-        """Compute asked for, after over before, when a task takes `efficiency` times less of it and compute costs what it did.
+        """Compute demanded, after over before, when a task takes `efficiency` times less of it and compute costs what it did.
 
         Tasks grow as efficiency^elasticity, compute as one power less.
         """
@@ -77,24 +78,62 @@ def log_law_compute(value_per_decade: ArrayLike, price: ArrayLike) -> Array:
     return np.asarray(value_per_decade, dtype=float) / (np.asarray(price, dtype=float) * np.log(10))
 
 
-def root_step(x: Array, log_demand: Array, elasticity: Array, log_supply: Array) -> Array:
-    """One Newton step on x = ln(p / p_ref) towards  ln sum_k exp(d_k - eps_k x) = s,  without bounds.
+@takes(
+    capital_usd=NOT_NEGATIVE, running_usd_per_hour=NOT_NEGATIVE, wacc=Rule(above=-1, most=10), life_years=LIFE_YEARS,
+    decline=Rule(above=-1, below=1), utilisation=Rule(above=0, most=1), overhead=NOT_NEGATIVE,
+)  # fmt: skip
+def long_run_cost(
+    capital_usd: ArrayLike,
+    running_usd_per_hour: ArrayLike,
+    *,
+    wacc: ArrayLike,
+    life_years: ArrayLike,
+    decline: ArrayLike = 0.0,
+    utilisation: ArrayLike = 1.0,
+    overhead: ArrayLike = 0.0,
+) -> Array:
+    """Long-run cost of a sold hour: the rent at the start of service for which a new unit pays for itself over its life [USD/h].
 
-    The left side, over classes on the first axis, falls and is convex: from the left of the root no step passes it, from the right the
-    first lands on its left. What is left is about the square of the step. Some class must have demand and answer to price.
+    Rents fall as new units become cheaper (obsolescence), so that the first hour has to bring more than the mean one:
+    c = (K + running A(r)) / A(r + d) (1 + overhead) / utilisation, with A(x) = (1 - e^(-x L)) / x in hours, r the continuous
+    rate of `wacc`, d of `decline`.
+
+    Parameters
+    ----------
+    capital_usd : array_like
+        Of a unit with its share of network, building and power [USD].
+    running_usd_per_hour : array_like
+        Electricity and operations, sold or not [USD/h].
+    wacc, life_years : array_like
+        Cost of capital, discrete and a year's; economic life [years].
+    decline : array_like
+        By which the rent of a unit falls, discrete and a year's: that of the cost of new ones.
+    utilisation, overhead : array_like
+        Share of hours that are sold; sales, staff and head-room over the cost of the hardware.
+
+    Examples
+    --------
+    A new H100-equivalent of 30,000 USD over five years at 10 %, 85 % sold; without and with rents that fall 20 % a year:
+
+    >>> long_run_cost(30e3, 0.13, wacc=0.10, life_years=5, decline=[0.0, 0.2], utilisation=0.85).round(2)
+    array([1.17, 1.85])
+
+    References
+    ----------
+    .. [1] Jorgenson (1963), "Capital theory and investment behavior", American Economic Review 53(2): the user cost of capital.
     """
-    used = elasticity * x
-    np.subtract(log_demand, used, out=used)
-    np.exp(used, out=used)
-    total = np.add.reduce(used, axis=0)
-    used *= elasticity
-    slope = np.add.reduce(used, axis=0)
-    gap = np.log(total)
-    gap -= log_supply
-    gap *= total
-    gap /= slope
-    gap += x
-    return gap
+    k, running, life, sold, over = (
+        np.asarray(x, dtype=float) for x in (capital_usd, running_usd_per_hour, life_years, utilisation, overhead)
+    )
+    r, d = np.log1p(np.asarray(wacc, dtype=float)), -np.log1p(-np.asarray(decline, dtype=float))
+
+    def worth(rate: Array) -> Array:
+        """Of a dollar an hour over the life [h]."""
+        small = np.abs(rate) * life < 1e-9
+        years = np.where(small, life, -np.expm1(-rate * life) / np.where(small, 1.0, rate))
+        return np.asarray(years * (YEAR / HOUR))
+
+    return np.asarray((k + running * worth(r)) / worth(r + d) * (1 + over) / sold)
 
 
 @takes(age=NOT_NEGATIVE, mean_life=Rule(above=0, infinite=True), shape=Rule(least=0.01))
@@ -117,15 +156,6 @@ def survival(age: ArrayLike, mean_life: ArrayLike, shape: ArrayLike = 4.0) -> Ar
 
     a, m, k = (np.asarray(x, dtype=float) for x in (age, mean_life, shape))
     return np.asarray(np.exp(-((a / m * gamma(1 + 1 / k)) ** k)))
-
-
-def tightest(wanted: Array, limits: Array) -> tuple[Array, NDArray[np.int8]]:
-    """The least of what is `wanted` and of the `limits`, and the code in `BINDING` of the first that is so small; demand before all."""
-    shipped, binding = wanted.copy(), np.zeros(wanted.shape, dtype=np.int8)
-    for code, limit in enumerate(limits, start=1):
-        binding += (limit < shipped).view(np.int8) * (np.int8(code) - binding)  # products of small integers are faster than masks
-        np.minimum(shipped, limit, out=shipped)
-    return shipped, binding
 
 
 def delay_step(stages: Array, inflow: Array, rate: Array) -> Array:

@@ -1,4 +1,12 @@
-"""The closed loop: demand clears against what stands, the price moves orders, and what is ordered stands when its lead time is over."""
+"""The closed loop: demand at the going rent meets what is installed, the gap moves the rent, the rent moves orders, and orders arrive late.
+
+In quarter t, for classes k, installed units S, rent p of a new one-year contract and long-run cost c of a sold hour:
+
+    wanted  W = sum_k D_k(t) (p / p_0)^-eps_k;  shortfall = (1 - S / W)+, idle = (S - W)+
+    rent    ln p <- ln p + a ln(W / S) / eps,  eps = sum_k eps_k W_k / W: contracts move by a part a towards the price that clears
+    entry   K = S e^(x g L + b ln(p / c) + z), z <- z + e ln(p / c) where nothing binds: sellers enter until the rent is the cost
+    book    B <- B + w (p - B): what contracts in force pay on average; w is what ends or starts in the quarter
+"""
 
 from __future__ import annotations
 
@@ -11,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench.arrays import Array, Arrays, broadcast
 from workbench.checks import NOT_NEGATIVE, Rule
-from workbench.demand.market.clearing import BINDING, LIMITS, STAGES, delay_step, root_step, survival, tightest
+from workbench.demand.market.clearing import BINDING, LIMITS, STAGES, delay_step, survival
 from workbench.errors import InputError
 from workbench.units import KILO, YEAR
 
@@ -19,19 +27,20 @@ QUARTER = YEAR / 4
 POWER = np.int8(BINDING.index("power"))
 #: Futures in a block: what a quarter of so many needs stays in the second-level cache.
 BLOCK = 4096
+MOST_ORDERED = 2.0  #: logarithm of the capacity that is ordered at most for the end of a lead time, over what is installed
 
-#: Axes of the inputs behind which stand the futures.
+#: Axes of the inputs, before that of the futures.
 SHAPES = {
-    "demand": ("class", "quarter"), "elasticity": ("class",), "contracted": ("class",), "long_run_cost": ("quarter",),
+    "demand": ("class", "quarter"), "elasticity": ("class",), "long_run_cost": ("quarter",),
     "installed": ("vintage",), "shipping": ("due",), "limits": ("limit", "quarter"), "power_added": ("quarter",),
 }  # fmt: skip
 #: What they may be, where that is not any finite number of 0 or more.
 SOME, MUCH = Rule(above=0, most=1e300), Rule(least=0, most=1e300)
 RULES = {
-    "demand": SOME, "elasticity": Rule(least=0, most=1e6), "contracted": Rule(least=0, most=1), "reference_price": SOME,
-    "long_run_cost": SOME, "ceiling": Rule(above=0, infinite=True), "installed": MUCH, "shipping": MUCH,
+    "demand": SOME, "elasticity": Rule(above=0, most=1e6), "reference_price": SOME, "adjustment": Rule(above=0, most=1),
+    "long_run_cost": SOME, "ceiling": Rule(above=0, infinite=True), "installed": MUCH, "shipping": MUCH, "booked": SOME,
     "limits": Rule(least=0, infinite=True), "draw": SOME, "draw_decline": Rule(least=0, most=1), "power": MUCH,
-    "power_lead": Rule(least=STAGES, most=400), "chip_lead": Rule(least=1, most=40),
+    "power_lead": Rule(least=STAGES, most=400), "chip_lead": Rule(least=1, most=40), "entry": Rule(least=0, most=1),
     "mean_life": SOME, "growth": Rule(least=-2, most=2), "extrapolation": Rule(least=0, most=2), "memory": Rule(least=1, most=400),
     "contract_quarters": Rule(least=1, most=1e300), "cancelled": Rule(least=0, most=1), "pue": Rule(least=1, most=10),
     "swap_ratio": Rule(least=1, infinite=True),
@@ -46,29 +55,31 @@ class Futures(Arrays):
     """
 
     demand: ArrayLike  #: units each class wants at the reference price, shape (classes, quarters, futures), above 0
-    elasticity: ArrayLike  #: of each class, (classes, futures), 0 or more
-    contracted: ArrayLike  #: share of each class under contract, (classes, futures), 0 to 1
-    reference_price: ArrayLike  #: [USD/h]
-    long_run_cost: ArrayLike  #: owning and running a new unit, (quarters, futures) [USD/h]
-    installed: ArrayLike  #: units of each vintage that stood up to now, oldest first, a quarter apart, (vintages, futures)
+    elasticity: ArrayLike  #: of each class, (classes, futures), above 0
+    reference_price: ArrayLike  #: rent of a new contract in the first quarter [USD/h]
+    long_run_cost: ArrayLike  #: of a sold hour of a new unit, (quarters, futures) [USD/h]
+    installed: ArrayLike  #: units of each vintage that are installed up to now, oldest first, a quarter apart, (vintages, futures)
     shipping: ArrayLike  #: units ordered already and due in each of the first quarters, (due, futures)
-    limits: ArrayLike  #: units a quarter that each of `LIMITS` lets ship, (limits, quarters, futures)
-    draw: ArrayLike  #: IT power of a unit of the newest vintage that stands [W]
-    draw_decline: ArrayLike  #: of a new unit, a quarter, continuous
+    limits: ArrayLike  #: units per quarter that each of `LIMITS` lets ship, (limits, quarters, futures)
+    draw: ArrayLike  #: IT power of a unit of the newest vintage that is installed [W]
+    draw_decline: ArrayLike  #: of a new unit, per quarter, continuous
     power: ArrayLike  #: at the meter, for these units, energised up to now [W]
-    power_coming: ArrayLike  #: asked for and on its way [W]
+    power_coming: ArrayLike  #: requested and on its way [W]
     power_lead: ArrayLike  #: mean delay from request to power [quarters], at least 3
     chip_lead: ArrayLike  #: from order to deployment [quarters], at least 1
     mean_life: ArrayLike  #: of a unit [quarters]
-    growth: ArrayLike  #: of demand that planners see at the start, a quarter, continuous
-    chip_response: ArrayLike  #: per cent more capacity ordered for one per cent of price above long-run cost
+    growth: ArrayLike  #: of demand at the long-run cost that planners see at the start, per quarter, continuous
+    chip_response: ArrayLike  #: per cent more capacity ordered for one per cent of rent above long-run cost
     power_response: ArrayLike  #: the same of power
-    limit_response: ArrayLike  #: growth a quarter of what limits let ship for contracts at e times the long-run cost
+    limit_response: ArrayLike  #: growth per quarter of what limits let ship for rents at e times the long-run cost
     extrapolation: ArrayLike  #: share of the growth seen that planners expect to go on, 0 or more
-    ceiling: ArrayLike = np.inf  #: above which nobody pays and compute is rationed [USD/h]
-    memory: ArrayLike = 4.0  #: over which they average growth [quarters], at least 1
-    contract_quarters: ArrayLike = 8.0  #: mean time after which contracts follow the price [quarters], at least 1
-    cancelled: ArrayLike = 0.0  #: share of power asked for that never comes, 0 to 1
+    entry: ArrayLike = 0.0  #: capacity by which sellers enter per quarter, in logarithms, for rents at e times the long-run cost
+    adjustment: ArrayLike = 1.0  #: share of the way to the price that clears by which a new contract moves per quarter
+    booked: ArrayLike | None = None  #: mean price of the contracts in force at the start [USD/h]; the rent if not given
+    ceiling: ArrayLike = np.inf  #: above which nobody pays [USD/h]
+    memory: ArrayLike = 4.0  #: over which planners average growth [quarters], at least 1
+    contract_quarters: ArrayLike = 8.0  #: mean term of a contract [quarters], at least 1
+    cancelled: ArrayLike = 0.0  #: share of power requested that never comes, 0 to 1
     power_added: ArrayLike = 0.0  #: brought by other means, (quarters, futures) [W]
     pue: ArrayLike = 1.15  #: power usage effectiveness, at least 1
     electricity_usd_per_kwh: ArrayLike = 0.08
@@ -76,6 +87,8 @@ class Futures(Arrays):
     swap_ratio: ArrayLike = 1.5  #: power of an old unit over a new one from which new ones take its place where power is short, above 1
 
     def __post_init__(self) -> None:
+        if self.booked is None:
+            object.__setattr__(self, "booked", self.reference_price)
         given = {f.name: RULES.get(f.name, NOT_NEGATIVE)(f.name, getattr(self, f.name)) for f in fields(self)}
         shape = given["demand"].shape
         if len(shape) != 3 or 0 in shape[:2]:
@@ -91,10 +104,6 @@ class Futures(Arrays):
             object.__setattr__(self, name, np.broadcast_to(value, (*shape[:2], n) if name == "demand" else value.shape)[()])
         if not (_axes(given["installed"], 1).sum(axis=0) > 0).all():
             raise InputError("installed: expected units in every future")
-        if not (_axes(given["elasticity"] * (1 - given["contracted"]), 1).max(axis=0) > 0).all():
-            raise InputError(
-                "elasticity: expected some demand that answers to price in every future; with none there is no price that clears"
-            )
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -107,33 +116,52 @@ class Futures(Arrays):
 class Market(Arrays):
     """What comes of them, each (quarters, futures)."""
 
-    price: Array  #: that clears [USD/h]
-    long_run_cost: Array  #: [USD/h]
-    supply: Array  #: that stands and has power [H100e]
-    demand: Array  #: that would be used at the long-run cost [H100e]
-    idle: Array  #: that nobody wants at the marginal cost of running it [H100e]
-    waiting: Array  #: that shipped and has no power [H100e]
+    rent: Array  #: of a new one-year contract [USD/h]
+    clearing: Array  #: price at which what is installed would just be used: that of spot capacity [USD/h]
+    booked: Array  #: mean price of the contracts in force [USD/h]
+    long_run_cost: Array  #: of a sold hour of a new unit [USD/h]
+    supply: Array  #: installed, with power [H100e]
+    wanted: Array  #: at the going rent [H100e]
+    waiting: Array  #: shipped, without power [H100e]
     power: Array  #: energised, at the meter [W]
+    drawn: Array  #: of it by what is installed, at full load [W]
     binding: NDArray[np.int8]  #: code in `BINDING` of what bound additions
+
+    @property
+    def shortfall(self) -> Array:
+        """Share of what is wanted at the going contract price that is not served."""
+        return np.maximum(1 - self.supply / self.wanted, 0.0)
+
+    @property
+    def scarcity_premium(self) -> Array:
+        """Rent over the long-run cost of a sold hour; 1 in the long run."""
+        return self.rent / self.long_run_cost
+
+    @property
+    def idle(self) -> Array:
+        """Installed and not wanted at the going rent [H100e]."""
+        return np.maximum(self.supply - self.wanted, 0.0)
 
 
 def simulate(futures: Futures) -> Market:
-    """Run all futures quarter by quarter, in blocks.
+    """Run all futures quarter by quarter, in blocks, by the equations of this module.
 
-    In each quarter: what is due and waits in the backlog ships up to the limits; it is deployed as far as power reaches; the price clears
-    demand against what stands, or is the marginal cost of running it with the rest idle. Capacity ordered for the end of the lead time is
-    K e^(extrapolation growth L) (p / p*)^response, less what stands and is on its way, never negative; power likewise for its own
-    delay. The oldest vintage goes (one a quarter) when its rent no longer pays power and space, or when units that need less wait for its
-    power.
+    What is due and waits in the backlog ships up to the limits and is deployed as far as power reaches. Ordered is capacity for the end of
+    the lead time less what is installed and on its way, never negative; power likewise for its own delay. The oldest vintage goes (one per
+    quarter) when its rent no longer pays power and space, or when units that need less wait for its power.
     """
     quarters, n = futures.shape
     cost = np.broadcast_to(np.asarray(futures.long_run_cost, dtype=float), (quarters, n))
     record = {f.name: np.empty((quarters, n), dtype=np.int8 if f.name == "binding" else float) for f in fields(Market)}
-    record |= {"long_run_cost": cost, "idle": np.zeros((quarters, n))}
+    record["long_run_cost"] = cost
+    foreseen = (
+        max(round(float(np.mean(np.asarray(futures.chip_lead, dtype=float)))), 1) if n else 1
+    )  # quarters for which planners foresee failures
     for start in range(0, n, BLOCK):
         stop = min(start + BLOCK, n)
         given = {f.name: _cut(getattr(futures, f.name), start, stop, n, len(SHAPES.get(f.name, ()))) for f in fields(Futures)}
-        _Block(SimpleNamespace(**given), {name: a[:, start:stop] for name, a in record.items()}).run()
+        with np.errstate(divide="ignore"):  # the logarithm of running for nothing
+            _Block(SimpleNamespace(**given), {name: a[:, start:stop] for name, a in record.items()}, foreseen).run()
     return Market(**record)
 
 
@@ -151,24 +179,20 @@ def _axes(value: Array, axes: int) -> Array:
 class _Block:
     """All quarters of one block of futures; logarithms of prices over the reference, power at the level of IT."""
 
-    def __init__(self, futures: Any, out: dict[str, Array]) -> None:
-        self.f, self.out = f, out = futures, out
-        self.quarters, m = out["price"].shape
-        self.spot = f.elasticity * (1 - f.contracted) * np.ones((len(f.demand), m))
-        self.bound = f.elasticity * f.contracted
+    def __init__(self, futures: Any, out: dict[str, Array], foreseen: int) -> None:
+        self.f, self.out, self.foreseen = f, out, _ = futures, out, foreseen
+        self.quarters, m = out["rent"].shape
         self.log_cost = np.broadcast_to(np.log(f.long_run_cost / f.reference_price), (self.quarters, m))
         self.demand, limits = (np.broadcast_to(a, (len(a), self.quarters, m)) for a in (f.demand, f.limits))
-        self.least, self.which = tightest(limits[0], limits[1:])
-        self.which += 1
-        # vintages, oldest first; of each age the share that stands, and its draw over that of the newest
+        self.least, self.which = limits.min(axis=0), (limits.argmin(axis=0) + 1).astype(np.int8)
+        # vintages, oldest first; of each age the share that has not failed, and its draw over that of the newest
         self.old = len(f.installed)
-        self.units, ages = np.zeros((self.old + self.quarters, m)), np.arange(self.old + self.quarters)[:, None]
-        self.stands = survival(ages, f.mean_life)
-        self.draws = self.stands * np.exp(f.draw_decline * ages)
+        self.units, ages = np.zeros((self.old + self.quarters, m)), np.arange(self.old + self.quarters + foreseen + 1)[:, None]
+        self.alive = survival(ages, f.mean_life)
+        self.draws = self.alive * np.exp(f.draw_decline * ages)
         self.draw, self.shrink = f.draw.copy(), np.exp(-f.draw_decline)
         self.units[: self.old] = f.installed
         self.oldest, self.oldest_draw = np.zeros(m, dtype=np.intp), self.draw * np.exp(f.draw_decline * (self.old - 1))
-        self.before = np.einsum("vi,vi->i", self.units[: self.old], self.stands[self.old - 1 :: -1] if self.old > 1 else self.stands[:1])
         # orders by the quarter in which they were placed; those due between two quarters are shared between them
         whole = np.floor(f.chip_lead).astype(np.intp)
         self.part, self.first = f.chip_lead - whole, int(whole.max())
@@ -185,7 +209,10 @@ class _Block:
         self.highest = np.log(f.ceiling / f.reference_price)
         self.reach, self.reach_power = f.extrapolation * f.chip_lead, f.extrapolation * f.power_lead
         self.leaner, self.comes = f.draw_decline * f.power_lead, 1 - f.cancelled
-        self.growth, self.contract, self.log_price, self.log_fair, self.room = f.growth.copy(), *np.zeros((3, m)), np.ones(m)
+        self.growth, self.log_rent, self.entered, self.room, self.booked = f.growth.copy(), *np.zeros((2, m)), np.ones(m), f.booked.copy()
+        self.log_demand = np.log(self.demand)
+        fair = np.log(np.exp(self.log_demand - f.elasticity[:, None] * self.log_cost).sum(axis=0))
+        self.seen = np.diff(fair, axis=0)  # growth of what would be wanted at the long-run cost, from quarter to quarter
 
     def run(self) -> None:
         """Fill `out`."""
@@ -194,7 +221,8 @@ class _Block:
             self.clear(t)
             self.retire(t)
             self.order(t)
-        self.out["power"] *= self.f.pue
+        for name in ("power", "drawn"):
+            self.out[name] *= self.f.pue
 
     def ship(self, t: int) -> None:
         """What is due and waits in the backlog ships up to the limits, and is deployed as far as power reaches."""
@@ -204,7 +232,7 @@ class _Block:
         if self.added is not None:
             self.power += self.added[t]
             self.secured += self.added[t]
-        self.kept = np.einsum("vi,vi->i", units[:v], self.stands[v:0:-1])
+        self.kept = np.einsum("vi,vi->i", units[:v], self.alive[v:0:-1])
         self.load = np.einsum("vi,vi->i", units[:v], self.draws[v:0:-1]) * self.draw
         due = np.take(self.placed.reshape(-1), self.due_at, mode="clip")
         self.due_at += len(due)
@@ -226,27 +254,27 @@ class _Block:
         self.ordered -= deployed
         self.supply = np.add(self.kept, deployed, out=out["supply"][t])
         if not self.supply.all():
-            raise InputError(f"installed, mean_life: nothing stands in quarter {t} of some future, so that no price clears")
-        out["waiting"][t], out["power"][t], out["binding"][t] = self.waiting, self.power, code
+            raise InputError(f"installed, mean_life: nothing is left in quarter {t} of some future, so that no price clears")
+        out["waiting"][t], out["power"][t], out["drawn"][t], out["binding"][t] = self.waiting, self.power, self.load, code
 
     def clear(self, t: int) -> None:
-        """The price at which what stands is used, or the marginal cost of running it with the rest idle."""
-        out, log_supply = self.out, np.log(self.supply)
-        wanted = np.log(self.demand[:, t]) - self.bound * self.contract
-        np.exp(wanted - self.spot * self.log_cost[t]).sum(axis=0, out=out["demand"][t])
-        self.log_price = _cleared(self.log_price, wanted, self.spot, log_supply, self.highest, t)
-        self.price = np.exp(self.log_price, out=out["price"][t])
-        self.price *= self.f.reference_price
-        cheapest = self.load * self.running
-        at_floor = self.price * self.supply < cheapest
-        if at_floor.any():
-            np.copyto(self.price, cheapest / self.supply, where=at_floor)
-            self.log_price = np.log(self.price / self.f.reference_price)
-            np.copyto(out["idle"][t], self.supply - np.exp(wanted - self.spot * self.log_price).sum(axis=0), where=at_floor)
+        """What is wanted at the going rent, the price that would clear, and what contracts in force pay."""
+        f, out = self.f, self.out
+        by_class = np.exp(self.log_demand[:, t] - f.elasticity * self.log_rent)
+        wanted = np.add.reduce(by_class, axis=0, out=out["wanted"][t])
+        by_class *= f.elasticity
+        self.step = np.log(wanted / self.supply) * wanted / np.add.reduce(by_class, axis=0)
+        self.rent = np.multiply(np.exp(self.log_rent), f.reference_price, out=out["rent"][t])
+        np.multiply(self.rent, np.exp(np.minimum(self.step, 3.0)), out=out["clearing"][t])
+        cheapest = self.load * self.running / self.supply  # nobody runs below the marginal cost, nobody pays above the ceiling
+        np.clip(out["clearing"][t], cheapest, np.maximum(f.ceiling, cheapest), out=out["clearing"][t])
+        starts = self.units[self.old + t] / self.supply
+        self.booked += (self.rent - self.booked) * np.minimum(starts + 1 / f.contract_quarters, 1.0)
+        out["booked"][t] = self.booked
 
     def retire(self, t: int) -> None:
-        """The oldest vintage, which draws most, goes where its rent no longer pays it, or where units that need less wait for its power."""
-        goes = self.oldest_draw * self.keeping > self.price
+        """The oldest vintage, which draws most, goes where the price that clears does not pay it, or leaner units wait for power."""
+        goes = self.oldest_draw * self.keeping > self.out["clearing"][t]
         goes |= self.short & (self.oldest_draw > self.f.swap_ratio * self.draw)
         goes &= self.oldest < self.old + t
         if (which := np.flatnonzero(goes)).size:
@@ -255,36 +283,24 @@ class _Block:
             self.oldest_draw *= np.where(goes, self.shrink, 1.0)
 
     def order(self, t: int) -> None:
-        """Capacity for the end of the lead time, and power for that of its own, from the price and the growth seen; contracts follow."""
-        f, log_fair, gap = self.f, np.log(self.out["demand"][t]), self.log_price - self.log_cost[t]
+        """Capacity and power for the ends of their lead times; the rent of the next quarter."""
+        f, gap = self.f, self.log_rent - self.log_cost[t]
         if t:
-            self.growth += (log_fair - self.log_fair - self.growth) / f.memory
-        self.log_fair = log_fair
-        lost = (self.before - self.kept) * f.chip_lead  # as much will fail and go by then as since the quarter before
-        order = self.supply * np.exp(self.reach * self.growth + f.chip_response * gap)
-        order -= self.supply
-        order -= self.ordered
-        order += lost
+            self.growth += (self.seen[t - 1] - self.growth) / f.memory
+        v, later = self.old + t + 1, self.foreseen
+        lost = self.supply - np.einsum("vi,vi->i", self.units[:v], self.alive[v + later - 1 : later - 1 : -1])
+        lost *= f.chip_lead / later
+        aim = f.chip_response * gap + self.entered
+        order = self.supply * np.exp(np.minimum(self.reach * self.growth + aim, MOST_ORDERED))
+        order += lost - self.supply - self.ordered
         np.maximum(order, 0.0, out=order)
-        self.before, self.placed[self.first + t] = self.supply, order
+        self.placed[self.first + t] = order
         self.ordered += order
-        load = (self.load + self.waiting * self.draw) * np.exp(self.reach_power * self.growth - self.leaner + f.power_response * gap)
+        ahead = self.reach_power * self.growth - self.leaner + f.power_response * gap + self.entered
+        load = (self.load + self.waiting * self.draw) * np.exp(np.minimum(ahead, MOST_ORDERED))
         self.asked = np.maximum(load - self.secured, 0.0) * self.comes
         self.secured += self.asked
-        self.room *= np.exp(f.limit_response * (self.contract - self.log_cost[t]))
-        self.contract += (self.log_price - self.contract) / f.contract_quarters
-
-
-def _cleared(start: Array, wanted: Array, spot: Array, log_supply: Array, highest: Array, quarter: int) -> Array:
-    """ln of the price over the reference that clears, or its highest, from a guess."""
-    for _ in range(2):
-        start = root_step(start, wanted, spot, log_supply)
-    np.minimum(start, highest, out=start)
-    for _ in range(64):
-        moved = root_step(start, wanted, spot, log_supply)
-        np.minimum(moved, highest, out=moved)  # no step passes the root: beyond the highest, the root is as well
-        far = np.abs(moved - start).max()
-        start = moved
-        if far < 3e-5:  # what is left is about its square
-            return start
-    raise InputError(f"demand, elasticity: no price found in quarter {quarter} that clears; their range over the classes is too wide")
+        self.entered += f.entry * gap * (self.out["binding"][t] == 0)
+        self.room *= np.exp(f.limit_response * gap)
+        cheapest = np.log(self.load * self.running / (self.supply * f.reference_price))
+        self.log_rent = np.clip(self.log_rent + f.adjustment * self.step, cheapest, np.maximum(self.highest, cheapest))

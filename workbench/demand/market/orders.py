@@ -1,18 +1,17 @@
-"""What to order now: capacity of one's own by lead time, leases for the rest, and what it is worth to wait and see."""
+"""What to order now: capacity of one's own by lead time, each vintage at its own cost, and leases for the rest."""
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
 
 from workbench.arrays import Array, ArrayLike, Arrays
-from workbench.checks import LENGTH, WHOLE, Rule, takes, to_shape
+from workbench.checks import WHOLE, Rule, takes, to_shape
 from workbench.errors import InputError
 
-UNITS, ONE = Rule(least=0, apart=True), Rule(above=0, one=True)
+UNITS = Rule(least=0, apart=True)
 COST = Rule(above=0, infinite=True, unit="USD a unit and quarter")
 
 
@@ -20,12 +19,22 @@ COST = Rule(above=0, infinite=True, unit="USD a unit and quarter")
 class OrderPlan(Arrays):
     """Orders made now for all quarters, and what they cost in each future; quarters on the first axis, futures on the last."""
 
-    orders: Array  #: units to order in each quarter, (quarters,); they stand a lead time later
-    owned: Array  #: units of the plan that stand in each quarter, beyond those held, (quarters,)
+    orders: Array  #: units to order in each quarter, (quarters,); installed a lead time later
+    owned: Array  #: units of the plan that are installed in each quarter, beyond those held, (quarters,)
     need: Array  #: net of what is held, (quarters, futures)
     lead: int  #: [quarters]
-    own_usd_per_quarter: Array  #: of a unit, used or not, (quarters,)
+    own_usd_per_quarter: Array  #: of a unit that comes in each quarter, in it and in all after it, used or not, (quarters,)
     short_usd_per_quarter: Array  #: of a unit that is short: leased, or its margin lost, (quarters, futures)
+
+    @property
+    def user_cost(self) -> Array:
+        """What holding a unit in a quarter costs over coming by it a quarter later, (quarters,): c_t (T - t) - c_t+1 (T - t - 1) [USD].
+
+        The own cost of a vintage and, where later ones are cheaper, the obsolescence for all quarters left; with it a plan costs the sum
+        over quarters of user cost times units owned.
+        """
+        whole = self.own_usd_per_quarter * np.arange(len(self.need), 0, -1)
+        return np.asarray(whole - np.append(whole[1:], 0.0))
 
     @property
     def short(self) -> Array:
@@ -39,10 +48,10 @@ class OrderPlan(Arrays):
 
     @takes(owned=UNITS)
     def cost_of(self, owned: ArrayLike) -> Array:
-        """The same for any plan of units that stand, (quarters,)."""
+        """The same for any plan of units installed, (quarters,)."""
         q = to_shape("owned", owned, self.own_usd_per_quarter.shape)
         short = np.maximum(self.need - q[:, None], 0.0)
-        return np.asarray((self.own_usd_per_quarter * q).sum() + (self.short_usd_per_quarter * short).sum(axis=0))
+        return np.asarray((self.user_cost * q).sum() + (self.short_usd_per_quarter * short).sum(axis=0))
 
     def foresight(self) -> Array:
         """Cost for one who knows the future, bound by the same lead time and unable to give back what was ordered, by future [USD].
@@ -52,7 +61,7 @@ class OrderPlan(Arrays):
         levels = np.sort(self.need, axis=0)
         saved, below = np.zeros(self.need.shape[1]), np.zeros(self.need.shape[1])
         for level in levels:
-            gain = np.where(self.need >= level, self.short_usd_per_quarter, 0.0) - self.own_usd_per_quarter[:, None]
+            gain = np.where(self.need >= level, self.short_usd_per_quarter, 0.0) - self.user_cost[:, None]
             from_then_on = np.cumsum(gain[::-1], axis=0)[::-1][self.lead :]
             saved += np.maximum(from_then_on.max(axis=0, initial=0.0), 0.0) * (level - below)
             below = level
@@ -65,7 +74,7 @@ class OrderPlan(Arrays):
             "mean need": self.need.mean(axis=1),
             "95 % of needs": np.quantile(self.need, 0.95, axis=1),
         }
-        ordered = np.arange(len(self.need)) >= self.lead  # before, nothing stands; what was ordered is not given back
+        ordered = np.arange(len(self.need)) >= self.lead  # before, nothing is installed; what was ordered is not given back
         return {name: self.cost_of(np.maximum.accumulate(np.where(ordered, q, 0.0))) for name, q in plans.items()}
 
     def regret(self) -> pl.DataFrame:
@@ -108,16 +117,18 @@ def order_plan(
 ) -> OrderPlan:
     """Cheapest orders that are fixed now: what one owns at each quarter, where a lease or a loss makes up for what is short.
 
-    Minimises sum_t E[c_t Q_t + u_t (N_t - Q_t)+] over plans that never fall, with u = min(lease, margin). A quarter on its own is the
-    newsvendor, E[u 1(N > Q)] = c: with a constant u the quantile of net need at the critical ratio (u - c) / u. Where that would fall,
-    units could not be given back: adjacent quarters are pooled, which is exact (isotonic regression under the newsvendor's loss).
+    A unit that comes in quarter v pays its own locked annuity c_v from then to the end, whatever later ones cost: the sum over vintages is
+    sum_t k_t Q_t with the user cost k_t = c_t (T - t) - c_t+1 (T - t - 1). Minimised is sum_t E[k_t Q_t + u_t (N_t - Q_t)+] over plans
+    that never fall, with u = min(lease, margin). A quarter on its own is the newsvendor, E[u 1(N > Q)] = k: with a constant u the quantile
+    of net need at the critical ratio (u - k) / u. Where that would fall, units could not be given back: adjacent quarters are pooled, which
+    is exact (isotonic regression under the newsvendor's loss).
 
     Parameters
     ----------
     need : array_like, shape (quarters, futures)
         Units wanted, 0 or more.
     own_usd_per_quarter : array_like, shape (quarters,)
-        Of owning a unit, used or not.
+        Of owning a unit that comes in each quarter, used or not: its annuity and running cost, which it keeps.
     lease_usd_per_quarter : array_like, shape (quarters, futures)
         Of leasing one at short notice, as the price of the loop.
     lead : int
@@ -125,7 +136,7 @@ def order_plan(
     margin_usd_per_quarter : array_like
         Lost where a unit is neither owned nor leased; infinite: everything is served.
     held : array_like, shape (quarters,)
-        Units that stand already, sunk.
+        Units installed already, sunk.
 
     Raises
     ------
@@ -152,109 +163,11 @@ def order_plan(
     own = to_shape("own_usd_per_quarter", own_usd_per_quarter, (quarters,))
     short = _short_cost(lease_usd_per_quarter, margin_usd_per_quarter, n.shape)
     net = np.maximum(n - to_shape("held", held, (quarters,))[:, None], 0.0)
-    owned = np.concatenate([np.zeros(lead), _never_falling(net[lead:], own[lead:], short[lead:])])
+    plan = OrderPlan(np.zeros(quarters), np.zeros(quarters), net, lead, own, short)
+    owned = np.concatenate([np.zeros(lead), _never_falling(net[lead:], plan.user_cost[lead:], short[lead:])])
     orders = np.zeros(quarters)
     orders[: quarters - lead] = np.diff(owned[lead:], prepend=0.0)
-    return OrderPlan(orders, owned, net, lead, own, short)
-
-
-@dataclass(frozen=True, repr=False)
-class RealOption(Arrays):
-    """To order now, or to reserve now and order when more is known; costs are means over the futures [USD a quarter]."""
-
-    commit: float  #: units ordered now
-    reserve: float  #: units whose place (power, a slot) is reserved now
-    build: Array  #: units ordered once the signal is known, by bin of the signal from low to high; never above the reserve
-    commit_cost: float  #: of ordering now [USD a quarter]
-    option_cost: float  #: of reserving and waiting, with the premium [USD a quarter]
-    foresight_cost: float  #: of one who knows the need [USD a quarter]
-
-    @property
-    def value_of_waiting(self) -> float:
-        """What reserving and waiting saves [USD a quarter]; below 0 where the premium is too high."""
-        return self.commit_cost - self.option_cost
-
-
-@takes(
-    need=UNITS,
-    signal=Rule(apart=True),
-    own_usd_per_quarter=ONE,
-    lease_usd_per_quarter=COST,
-    margin_usd_per_quarter=COST,
-    premium_usd_per_quarter=Rule(least=0, one=True),
-    bins=LENGTH,
-)
-def real_option(
-    need: ArrayLike,
-    signal: ArrayLike,
-    *,
-    own_usd_per_quarter: float,
-    lease_usd_per_quarter: ArrayLike,
-    margin_usd_per_quarter: ArrayLike = np.inf,
-    premium_usd_per_quarter: float = 0.0,
-    bins: int = 64,
-) -> RealOption:
-    """Worth of seeing a signal before ordering, with capacity reserved at a premium until then.
-
-    After the signal the order is the newsvendor's of the futures that share it, or the reserve; one more unit reserved is worth
-    E[(E[u 1(N > R) | signal] - c)+], which the best reserve makes equal to the premium. With no premium the value of waiting lies between
-    0 and that of perfect information.
-
-    Parameters
-    ----------
-    need : array_like, shape (futures,)
-        Units wanted when the capacity stands.
-    signal : array_like, shape (futures,)
-        What will be known when the order can still be made: demand or price some quarters ahead.
-    own_usd_per_quarter, lease_usd_per_quarter, margin_usd_per_quarter : float, array_like, array_like
-        As `order_plan`, in the quarter of the need.
-    premium_usd_per_quarter : float
-        For holding a place for a unit, by quarter of its service, 0 or more.
-    bins : int
-        Equal parts of the futures by signal; futures should be many more.
-
-    Examples
-    --------
-    One who sees the need before ordering saves what the wrong orders cost:
-
-    >>> need = np.array([4.0, 8.0, 12.0, 16.0])
-    >>> option = real_option(need, need, own_usd_per_quarter=1.0, lease_usd_per_quarter=3.0, bins=4)
-    >>> option.commit, option.value_of_waiting
-    (12.0, 5.0)
-
-    References
-    ----------
-    .. [1] Dixit, Pindyck (1994), "Investment under Uncertainty", chapter 2.
-    """
-    n, z = np.asarray(need, dtype=float), np.asarray(signal, dtype=float)
-    if n.ndim != 1 or n.shape != z.shape or not n.size:
-        raise InputError(f"need of shape {n.shape}, signal of shape {z.shape}: expected (futures,) of both, one or more")
-    if bins > n.size:
-        raise InputError(f"bins = {bins}: expected at most one for each of {n.size} futures")
-    u = _short_cost(lease_usd_per_quarter, margin_usd_per_quarter, n.shape)
-    groups = np.array_split(np.argsort(z, kind="stable"), bins)
-    share = np.array([len(g) for g in groups]) / n.size
-    commit = _newsvendor(n, u, own_usd_per_quarter)
-    wanted = np.array([_newsvendor(n[g], u[g], own_usd_per_quarter) for g in groups])
-
-    def worth(reserve: float) -> float:
-        """Of one more unit reserved, beyond the premium."""
-        more = np.array([(u[g] * (n[g] > reserve)).mean() for g in groups]) - own_usd_per_quarter
-        return float((share * np.maximum(more, 0.0)).sum() - premium_usd_per_quarter)
-
-    # it falls in steps at the needs: the best reserve is the first need at which it no longer pays
-    steps = np.concatenate([[0.0], np.sort(n)])
-    last = bisect_left(range(n.size), True, key=lambda i: worth(float(steps[i])) <= 0)
-    reserve = float(min(steps[last], wanted.max()))
-    build = np.minimum(wanted, reserve)
-    ordered = np.empty(n.size)
-    ordered[np.concatenate(groups)] = np.repeat(build, [len(g) for g in groups])
-
-    def cost(q: ArrayLike) -> float:
-        return float((own_usd_per_quarter * np.asarray(q) + u * np.maximum(n - q, 0.0)).mean())
-
-    foreseen = float((np.minimum(own_usd_per_quarter, u) * n).mean())
-    return RealOption(commit, reserve, build, cost(commit), premium_usd_per_quarter * reserve + cost(ordered), foreseen)
+    return replace(plan, orders=orders, owned=owned)
 
 
 def _short_cost(lease_usd_per_quarter: ArrayLike, margin_usd_per_quarter: ArrayLike, shape: tuple[int, ...]) -> Array:
@@ -266,7 +179,9 @@ def _short_cost(lease_usd_per_quarter: ArrayLike, margin_usd_per_quarter: ArrayL
 
 
 def _newsvendor(need: Array, short: Array, own: float) -> float:
-    """Least of 0 and the needs, Q, with  E[u 1(N > Q)] <= c:  a weighted quantile."""
+    """Least of 0 and the needs, Q, with  E[u 1(N > Q)] <= c:  a weighted quantile; no end where holding a unit earns."""
+    if own <= 0:
+        return np.inf
     order = np.argsort(need)
     beyond = np.cumsum(short[order][::-1])[::-1] - short[order]  # weight of the needs after each, where none are equal
     if short.mean() <= own:

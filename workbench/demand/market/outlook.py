@@ -1,9 +1,9 @@
-"""The outlook: demand, supply and price by quarter with bands, how likely shortage and glut are, what binds, and what drives the answer."""
+"""The outlook: demand, supply, rent and power by quarter with bands, what sellers earn, what binds and what drives it; and its own past."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -12,35 +12,33 @@ from numpy.typing import ArrayLike, NDArray
 from workbench import catalogue
 from workbench.arrays import Array, Arrays
 from workbench.checks import LENGTH, WHOLE, Rule, takes
-from workbench.demand.forecast.history import year
+from workbench.demand.forecast.history import seller_revenue, year
 from workbench.demand.market import scenario
-from workbench.demand.market.clearing import BINDING, STAGES
+from workbench.demand.market.clearing import BINDING
 from workbench.demand.market.loop import QUARTER, Futures, Market, simulate
 from workbench.errors import InputError
-from workbench.uncertainty import sobol_indices
 from workbench.uncertainty.distributions import Distribution
-from workbench.uncertainty.summaries import bands, exceedance
-from workbench.units import GIGA, HOUR
+from workbench.uncertainty.scores import crps
+from workbench.uncertainty.summaries import bands
+from workbench.units import GIGA, HOUR, YEAR
 
-#: A price this far above or below the long-run cost, over it, is a shortage or a glut.
-BAND = 0.2
 REPLICATES = 8  #: randomisations of the Sobol points, for standard errors
 LEVELS = (0.5, 0.8, 0.9)
 
 
 @dataclass(frozen=True, repr=False)
 class Outlook(Arrays):
-    """What may come, quarter by quarter; futures on the last axis."""
+    """What may come, or came, quarter by quarter; futures on the last axis."""
 
     start: str  #: first quarter
-    futures: Futures
+    futures: Futures | None  #: None: of the past
     market: Market
     given: Mapping[str, Array]  #: sampled inputs
 
     @property
     def quarters(self) -> list[str]:
         """Names, as 2026Q1."""
-        return scenario.quarter_names(self.start, self.futures.shape[0])
+        return scenario.quarter_names(self.start, len(self.market.rent))
 
     @property
     def beyond_data(self) -> NDArray[np.bool_]:
@@ -49,24 +47,33 @@ class Outlook(Arrays):
         last = max(year(period) for period in rows["period"])
         return np.array([year(q) > last for q in self.quarters])
 
-    def probability(self, what: str) -> tuple[Array, Array]:
-        """Probability by quarter, and its standard error, of a ``"shortage"`` or ``"glut"``: price `BAND` above or below long-run cost."""
-        if what not in ("shortage", "glut"):
-            raise InputError(f"what = {what!r}: expected 'shortage' or 'glut'")
-        relative = self.market.price / self.market.long_run_cost
-        signed, threshold = (relative, 1 + BAND) if what == "shortage" else (-relative, BAND - 1)
-        found = exceedance(signed, np.full(len(relative), threshold), replicates=REPLICATES)
-        return found.value, found.standard_error
+    def order_from(self, today: str = "") -> int:
+        """Place of the first quarter in which one can still order: that of the newest rent in the tables, or of the date `today` if given.
+
+        Raises `InputError` for a date before the outlook's facts, or beyond its end.
+        """
+        newest = catalogue.table("rent_history")["date"].max()
+        when = year(today) if today else year(str(newest))
+        place = int(np.ceil(round(4 * (when - year(self.start)), 3)))
+        if not (place >= 0 and place < len(self.quarters)):
+            raise InputError(
+                f"today = {today or newest}: expected a date from {self.start}, the newest disclosed quarter, to {self.quarters[-1]}"
+            )
+        return place
 
     def frame(self) -> pl.DataFrame:
-        """quantity, quarter, level, low, median, high, beyond_data; demand is that at long-run cost."""
+        """quantity, quarter, level, low, median, high, beyond_data; demand is what is wanted at the going rent."""
         o = self.market
         quantities = {
-            "demand_h100e": o.demand,
+            "demand_h100e": o.wanted,
             "supply_h100e": o.supply,
-            "price_usd_per_h": o.price,
+            "rent_usd_per_h": o.rent,
+            "booked_usd_per_h": o.booked,
             "long_run_cost_usd_per_h": o.long_run_cost,
+            "scarcity_premium": o.scarcity_premium,
+            "shortfall": o.shortfall,
             "power_gw": o.power / GIGA,
+            "drawn_gw": o.drawn / GIGA,
             "waiting_h100e": o.waiting,
             "idle_h100e": o.idle,
         }
@@ -74,43 +81,78 @@ class Outlook(Arrays):
         flags = pl.DataFrame({"quarter": self.quarters, "beyond_data": self.beyond_data})
         return found.join(flags, on="quarter", how="left", maintain_order="left")
 
+    def revenue(self) -> dict[str, Array]:
+        """What sellers earn per year by tranche, (quarters, futures) [USD/yr]: contracts, on demand, spot.
+
+        Sold is a share of what is installed. Contracts of several years pay the mean of the rents at which they were signed, less the
+        discount for their term; by the hour and at spot only what is wanted is sold.
+        """
+        x, o = self.given, self.market
+        hours = YEAR / HOUR * o.supply * x["seller_share"] * x["hours_sold"]
+        loose = hours * (1 - x["contract_share"]) * np.minimum(o.wanted / o.supply, 1.0)
+        return {
+            "contracts": hours * x["contract_share"] * o.booked * x["term_discount"],
+            "on demand": loose * (1 - x["spot_share"]) * o.rent * (1 + x["on_demand_premium"]),
+            "spot": loose * x["spot_share"] * o.clearing * (1 - x["spot_discount"]),
+        }
+
+    def disclosed(self) -> dict[str, Array]:
+        """What each seller discloses to earn with AI in these quarters, or would at its last growth, (quarters,) [USD/yr]."""
+        return seller_revenue(np.array([year(q) for q in self.quarters]) - 0.125)
+
     @takes(quarters=WHOLE)
     def headline(self, quarters: int = 9) -> pl.DataFrame:
-        """A row a quarter: medians and 90 % bands, probabilities of shortage and glut, what most likely binds."""
+        """A row a quarter: medians and 80 % bands of demand, supply, rent, shortfall and scarcity premium, and what most likely binds."""
         o = self.market
         columns: dict[str, ArrayLike] = {"quarter": self.quarters}
-        for name, values in (("demand_m_h100e", o.demand / 1e6), ("supply_m_h100e", o.supply / 1e6), ("price_usd_per_h", o.price)):
-            found = bands(values, (0.9,))
-            columns |= {name: found.median, f"{name}_p5": found.low[0], f"{name}_p95": found.high[0]}
-        for what in ("shortage", "glut"):
-            columns[f"p_{what}"], columns[f"p_{what}_error"] = self.probability(what)
+        of = {
+            "demand_m_h100e": o.wanted / 1e6, "supply_m_h100e": o.supply / 1e6, "rent_usd_per_h": o.rent,
+            "shortfall": o.shortfall, "scarcity_premium": o.scarcity_premium,
+        }  # fmt: skip
+        for name, values in of.items():
+            found = bands(values, (0.8,))
+            columns |= {name: found.median, f"{name}_p10": found.low[0], f"{name}_p90": found.high[0]}
         shares = self.binds().drop("quarter").to_numpy()
         columns |= {"binding": np.array(BINDING)[shares.argmax(axis=1)], "p_binding": shares.max(axis=1), "beyond_data": self.beyond_data}
         return pl.DataFrame(columns).head(quarters)
+
+    @takes(quarter=Rule(least=1, whole=True, one=True, unit="quarters after the start"), bins=LENGTH)
+    def drivers(self, quarter: int = 8, bins: int = 32) -> pl.DataFrame:
+        """Share of the variance of the logarithms of demand over supply and of the scarcity premium that each input explains alone.
+
+        First-order indices from the futures as they are, correlated or not: Var(E[y | x]) / Var(y), the mean of y within equal parts of x
+        (Borgonovo, Hazen, Plischke, 2016, Risk Analysis 36(10)), less what parts of so few futures show by chance.
+        """
+        if quarter >= len(self.quarters):
+            raise InputError(f"quarter = {quarter}: expected 1 to {len(self.quarters) - 1} of this outlook")
+        o = self.market
+        y = np.stack([np.log(o.wanted[quarter] / o.supply[quarter]), np.log(o.scarcity_premium[quarter])])
+        inputs = {name: v if v.ndim == 1 else v[quarter] for name, v in self.given.items()}
+        rows = {name: _explained(v, y, bins) for name, v in inputs.items() if v.size == y.shape[1] and np.ptp(v) > 0}
+        table = pl.DataFrame({"input": list(rows), "gap": [r[0] for r in rows.values()], "scarcity": [r[1] for r in rows.values()]})
+        return table.sort("scarcity", descending=True)
 
     def binds(self) -> pl.DataFrame:
         """Probability that each constraint binds, by quarter."""
         binding = self.market.binding
         return pl.DataFrame({"quarter": self.quarters} | {name: np.mean(binding == i, axis=1) for i, name in enumerate(BINDING)})
 
-    def shadow_prices(self) -> pl.DataFrame:
-        """Mean rent of a quarter of what a gigawatt or a thousand wafers more would bring, by quarter [USD]; 0 where they do not bind."""
-        gw = power_shadow_price(self.futures, self.market).mean(axis=1) * GIGA
-        since = np.array([year(q) for q in self.quarters])[:, None] - year("2025Q2")  # wafers are those of 2025
-        wafers = rent_where(self.market, "packaging") * h100e_per_wafer() * self.given["compute_per_input_growth"] ** since * 1e3
-        return pl.DataFrame({"quarter": self.quarters, "usd_per_gw": gw, "usd_per_thousand_wafers": wafers.mean(axis=1)})
+    def worth_of_power(self) -> pl.DataFrame:
+        """quarter, usd_per_gw: mean worth in a quarter of what a gigawatt more would run, 0 where power does not bind [USD]."""
+        gw = power_shadow_price(self.futures, self.market).mean(axis=1) * GIGA if self.futures else np.zeros(len(self.quarters))
+        return pl.DataFrame({"quarter": self.quarters, "usd_per_gw": gw})
 
 
 @takes(quarters=Rule(least=2, whole=True, one=True), n=LENGTH, seed=WHOLE)
 def outlook(
     quarters: int = 40, n: int = 16_384, seed: int = 0, *, demand: ArrayLike | None = None, **given: Distribution | float
 ) -> Outlook:
-    """Demand against supply from the priors of the table, or others given by name.
+    """Demand against supply from the priors of the table, weighed by history, or others given by name.
 
     Parameters
     ----------
     quarters : int
-        From 2026Q1 on; beyond the forecasts of the tables they are flagged.
+        From the newest disclosed quarter on; beyond the forecasts of the tables they are flagged.
     n : int
         Futures: eight randomisations of n / 8 Sobol points, which is a power of two.
     seed : int
@@ -127,126 +169,104 @@ def outlook(
     Examples
     --------
     >>> ahead = outlook(quarters=5, n=256, agents_demand_growth=6.0)
-    >>> ahead.quarters[-1], round(float(np.median(ahead.market.price[0])), 2)
-    ('2027Q1', 2.35)
-    >>> ahead.headline(2).select("quarter", "binding").rows()
-    [('2026Q1', 'packaging'), ('2026Q2', 'packaging')]
+    >>> ahead.quarters[0], ahead.quarters[-1], float(np.median(ahead.market.rent[0]))
+    ('2026Q2', '2027Q2', 2.65)
+    >>> ahead.headline(1)["binding"][0]
+    'demand'
     """
     if n % REPLICATES or n & (n - 1):
         raise InputError(f"n = {n}: expected {REPLICATES} times a power of two")
-    x = scenario.draws(quarters, n // REPLICATES, seed, replicates=REPLICATES, **given)
+    x = scenario.draws(quarters, n // REPLICATES, seed, replicates=REPLICATES, until=scenario.REFERENCE, **given)
     futures = scenario.futures(x, demand=demand)
-    return Outlook(scenario.START, futures, simulate(futures), x)
+    return Outlook(scenario.newest(), futures, simulate(futures), x)
 
 
-@takes(quarter=Rule(least=1, whole=True, one=True, unit="quarters after the start"), n=LENGTH, seed=WHOLE)
-def drivers(quarter: int = 8, n: int = 1024, seed: int = 0, **given: Distribution | float) -> pl.DataFrame:
-    """Sobol indices of ln(demand / supply) and of a shortage at a quarter: which inputs they hang on.
+@takes(n=LENGTH, seed=WHOLE)
+def past(n: int = 2048, seed: int = 0) -> Outlook:
+    """The quarters since the first known rent, with the stock and the rents as they were: what the outlook's quantities were then.
 
-    Parameters
-    ----------
-    quarter : int
-        After the start, 1 or more.
-    n : int
-        Sobol points, a power of two.
-    **given : Distribution or number
-        As `outlook`.
-
-    Returns
-    -------
-    polars.DataFrame
-        input (a group where inputs are correlated), and the first- and total-order index of each: log_ratio_first, log_ratio_total,
-        shortage_first, shortage_total; the largest total of the logarithm first.
+    Demand is that at which the rent moved as it did; waiting, power and what binds are not told.
 
     Examples
     --------
-    >>> drivers(quarter=1, n=8).height
-    40
+    >>> before = past(n=64)
+    >>> before.quarters[0], bool((before.market.scarcity_premium[0] > before.market.scarcity_premium[-3]).all())
+    ('2023Q2', True)
     """
+    x = scenario.draws(2, n, seed, replicates=1)
+    known = np.array(sorted((year(q), rent) for q, rent in scenario.rents().items() if q <= scenario.newest()))
+    ends = np.arange(known[0, 0], known[-1, 0] + 0.01, 0.25)
+    names = scenario.quarter_names(min(scenario.rents()), len(ends))
+    logs = np.interp(ends, known[:, 0], np.log(known[:, 1]))[:, None]
+    step = np.diff(logs, axis=0, prepend=logs[:1]) / x["contract_adjustment"]
+    rent, nothing = np.exp(logs) * np.ones(n), np.zeros((len(ends), n))
+    stock = np.array([[scenario.shipped(q).sum()] for q in scenario.quarter_names(names[1], len(ends))]) * x["stock_scale"]
+    gap = (scenario.shares(x) * scenario.elasticity(x)).sum(axis=0) * step
+    wanted = stock * np.exp(np.clip(gap, -scenario.TIGHTEST, scenario.TIGHTEST))
+    cost = scenario.sold_hour({k: v for k, v in x.items() if v.ndim == 1}, ends[:, None])
+    booked = np.stack([scenario.booked(q, r) + nothing[0] for q, r in zip(names, rent, strict=True)])
+    code = nothing.astype(np.int8)
+    return Outlook(names[0], None, Market(rent, rent * np.exp(step), booked, cost, stock, wanted, nothing, nothing, nothing, code), x)
 
-    def model(**x: Array) -> Array:
-        o = simulate(scenario.futures(x))
-        return np.stack([np.log(o.demand[-1] / o.supply[-1]), o.price[-1] > (1 + BAND) * o.long_run_cost[-1]])
 
-    believed = scenario.inputs(quarter + 1, **given)
-    found = sobol_indices(model, believed, n, seed, groups=scenario.GROUPS, correlation=scenario.correlation(believed))
-    table: dict[str, ArrayLike] = {"input": list(found.groups)}
-    for i, name in enumerate(("log_ratio", "shortage")):
-        table |= {f"{name}_first": found.first[:, i], f"{name}_total": found.total[:, i]}
-    return pl.DataFrame(table).sort("log_ratio_total", descending=True)
-
-
-def rent_where(market: Market, constraint: str) -> Array:
-    """Rent of a quarter of one more unit where `constraint` binds, else 0 [USD]: exact derivative of the value of its compute."""
-    return np.where(market.binding == BINDING.index(constraint), market.price * (QUARTER / HOUR), 0.0)
+def _explained(x: Array, y: Array, bins: int) -> list[float]:
+    """First-order index of an input, (futures,), for each of several outputs, (outputs, futures); 0 or more."""
+    parts = np.array_split(np.argsort(x, kind="stable"), min(bins, x.size // 2))
+    means, sizes = np.stack([y[:, p].mean(axis=1) for p in parts], axis=1), np.array([p.size for p in parts])
+    between = (sizes * (means - y.mean(axis=1, keepdims=True)) ** 2).sum(axis=1) / x.size
+    chance = (len(parts) - 1) / x.size
+    return np.maximum((between / y.var(axis=1) - chance) / (1 - chance), 0.0).tolist()
 
 
 def power_shadow_price(futures: Futures, market: Market) -> Array:
-    """Rent of a quarter of what one more watt at the meter would run, (quarters, futures) [USD/W]: 0 where power does not bind."""
-    quarters = np.arange(1, len(market.price) + 1)[:, None]
+    """Worth in a quarter, at the price that clears, of what one more watt at the meter would run, (quarters, futures) [USD/W]."""
+    quarters = np.arange(1, len(market.rent) + 1)[:, None]
     draw = np.asarray(futures.draw) * np.exp(-np.asarray(futures.draw_decline) * quarters)
-    return rent_where(market, "power") / (draw * np.asarray(futures.pue))
+    worth = np.where(market.binding == BINDING.index("power"), market.clearing * (QUARTER / HOUR), 0.0)
+    return worth / (draw * np.asarray(futures.pue))
 
 
-def h100e_per_wafer() -> float:
-    """H100-equivalents shipped in 2025 over CoWoS wafers asked for in it, from the tables."""
-    wafers = catalogue.table("supply_drivers").filter(quantity="CoWoS wafer demand", period="2025")["value"][0]
-    return float(scenario.shipped("2026Q1")[-4:].sum() / wafers)
+@takes(n=LENGTH, seed=WHOLE, horizon=Rule(least=1, most=16, whole=True, one=True))
+def hindcast(n: int = 2048, seed: int = 0, *, horizon: int = 4, **given: Distribution | float) -> pl.DataFrame:
+    """The loop from every past quarter that has a rent, beside what came: the stock, the rent, and the rent over the cost of a sold hour.
 
-
-@takes(n=LENGTH, seed=WHOLE, usd_per_h100e_hour=Rule(above=0, one=True))
-def hindcast(
-    start: str = "2024Q1", n: int = 4096, seed: int = 0, *, usd_per_h100e_hour: float | None = None, **given: Distribution | float
-) -> pl.DataFrame:
-    """The loop from a past quarter, beside what came: rents with the shipments that happened, and the stock with the loop's own orders.
-
-    Priors are today's, so that this shows whether the loop can produce what happened, not how well it would have forecast.
+    Priors are weighed by what had been disclosed at the origin, nothing later. Before any rent was known the start is a rent at cost.
 
     Parameters
     ----------
-    start : str
-        First quarter, at the start of which the stock is known.
-    usd_per_h100e_hour : float, optional
-        Rent that was known then; the table's, of any contract, by default.
+    n, seed : int
+        Futures, a power of two; random numbers.
+    horizon : int
+        Quarters ahead.
     **given : Distribution or number
         As `outlook`.
 
     Returns
     -------
     polars.DataFrame
-        what, quarter, contract, observed, low, median, high (5, 50, 95 %), log_error (of the median), inside.
+        what, origin, quarter, observed, low, median, high (10, 50, 90 %), log_error (of the median), inside, crps (of the logarithm).
 
     Examples
     --------
-    >>> hindcast("2025Q4", n=64).select("quarter", "contract", "observed").row(0)
-    ('2026Q1', '1 year', 2.35)
+    >>> hindcast(n=64).filter(pl.col("what") == "H100 rent [USD/h]").select("origin", "quarter", "observed").row(-1)
+    ('2025Q2', '2026Q2', 2.65)
     """
-    quarters = round((year(scenario.START) - year(start)) * 4) + 1
-    if quarters < 2:
-        raise InputError(f"start = {start}: expected a quarter before {scenario.START}")
-    x = scenario.draws(quarters, n, seed, replicates=1, **given)
-    price = scenario.known_rent(start, contract=None) if usd_per_h100e_hour is None else usd_per_h100e_hour
-    free = scenario.futures(x, start=start, usd_per_h100e_hour=price)
-    past = scenario.shipped()[-(quarters - 1) :, None] * x["stock_scale"]
-    happened = np.concatenate([past, past[-1:] * x["shipment_growth"] ** 0.25])
-    held = replace(free, shipping=happened, limits=np.inf, power=1e30, chip_lead=40.0, power_lead=float(STAGES))
-    first = np.asarray(held.demand)[:, 0].sum(axis=0)
-    known = simulate(replace(held, demand=np.asarray(held.demand) * simulate(held).supply[0] / first))
-    own = simulate(free)
-    names = scenario.quarter_names(start, quarters)
-    seen: list[tuple[str, str, str, float, Array]] = []  # what, quarter, contract, observed, futures
-    ends = np.array([year(q) for q in names])
-    rents = catalogue.table("rents").filter(pl.col("chip") == "H100", pl.col("contract") != "assumption")
-    for date, contract, rent in rents.select("date", "contract", "usd_per_gpu_h").iter_rows():
-        at = int(np.searchsorted(ends, year(date)))
-        if rent is not None and 0 < at < quarters:
-            seen.append(("H100 rent, shipments as they were", names[at], contract, rent, known.price[at]))
-    stock = np.cumsum(scenario.shipped())
-    for back in (5, 1):  # the ends of 2024 and 2025
-        if quarters > back:
-            seen.append(("H100e standing, the loop's own orders", names[-1 - back], "", float(stock[-back]), own.supply[-1 - back]))
-    *texts, observed, found = zip(*seen, strict=True)
-    low, median, high = np.quantile(np.stack(found), [0.05, 0.5, 0.95], axis=1)
-    columns = dict(zip(("what", "quarter", "contract"), texts, strict=True)) | {"observed": observed, "low": low, "median": median}
-    columns |= {"high": high, "log_error": np.log(median / observed), "inside": (low <= observed) & (observed <= high)}
-    return pl.DataFrame(columns)
+    counted, seen = scenario.shipments(), []
+    for origin in scenario.quarter_names("2022Q4", 80):
+        target = scenario.quarter_names(origin, horizon + 1)[-1]
+        if target > scenario.newest():
+            break
+        x = scenario.draws(horizon + 1, n, seed, replicates=1, until=origin, **given)
+        cost = scenario.sold_hour({k: v for k, v in x.items() if v.ndim == 1}, np.array([[year(origin)], [year(target)]]))
+        first = cost[0] if origin < "2023Q2" else None  # no rent is known before
+        o = simulate(scenario.futures(x, start=origin, usd_per_h100e_hour=first))
+        stock = sum(units for q, units in counted.items() if q <= target)
+        seen.append(("stock of AI chips [H100e]", origin, target, stock, (o.supply + o.waiting)[-1] / x["stock_scale"]))
+        if (rent := scenario.rents().get(target)) is not None:
+            seen += [("H100 rent [USD/h]", origin, target, rent, o.rent[-1])] * (first is None)
+            seen.append(("rent over cost of a sold hour", origin, target, float(rent / np.median(cost[1])), o.scarcity_premium[-1]))
+    what, origins, targets, observed, found = zip(*seen, strict=True)
+    low, median, high = np.quantile(np.stack(found), [0.1, 0.5, 0.9], axis=1)
+    columns = {"what": what, "origin": origins, "quarter": targets, "observed": observed, "low": low, "median": median, "high": high}
+    columns |= {"log_error": np.log(median / observed), "inside": (low <= observed) & (observed <= high)}
+    return pl.DataFrame(columns | {"crps": crps(np.log(np.stack(found)), np.log(np.array(observed)))})

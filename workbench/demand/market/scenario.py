@@ -1,4 +1,9 @@
-"""Beliefs about demand and supply as futures of the closed loop: priors sampled, tables read, the start set at the known price."""
+"""Beliefs about demand and supply as futures of the closed loop: priors sampled, weighed by what happened, started at the known rent.
+
+History is evidence: from each past quarter the loop runs a year ahead, and futures count by how near they come to the stock and the rent
+that were then disclosed (`learned`). Rates of growth are those of `REFERENCE`; before it they were e^(years / tau) times as fast, by the
+tau with which they fade after it.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +20,7 @@ from workbench import catalogue
 from workbench.arrays import Array, ArrayLike, broadcast
 from workbench.checks import FINITE, LENGTH, NOT_NEGATIVE, POSITIVE, PUE, SHARE, WHOLE, Rule, takes, to_shape
 from workbench.demand.forecast.history import year
-from workbench.demand.market.clearing import LIMITS
+from workbench.demand.market.clearing import LIMITS, long_run_cost
 from workbench.demand.market.loop import Futures, simulate
 from workbench.demand.uses.tokens import fading
 from workbench.errors import InputError, UnknownName
@@ -23,46 +28,50 @@ from workbench.uncertainty import Beta, Lognormal, Normal, Path, Pert, sample
 from workbench.uncertainty.distributions import Distribution
 from workbench.units import GIGA, KILO
 
-#: Classes of those who ask for compute.
+#: Classes of those who buy compute.
 BUYERS = ("research", "agents", "consumer")
-START = "2026Q1"  #: first quarter: the first whose rent is known and whose shipments are not
+REFERENCE = "2026Q2"  #: quarter to which rates of growth and headrooms belong
+DRAWN = 2026.0  #: to which the power of a new unit belongs
+PLATEAU = (2025.75, 2026.75)  #: in which dearer memory kept the cost of a new unit where it was
 SHOCKS = "demand_shocks"
 #: Years after which a shock to demand has faded to 1 / e.
 FADE = 3.0
+HORIZON = 4  #: quarters ahead of the forecasts that weigh the priors; each counts for one over it, as they overlap
+#: Deviations of the logarithms of stock and rent a year ahead that no input explains, Student's t of `FREEDOM`: counts of chips are known
+#: to 15 % (chip_stock), rents of one time and chip to a quarter (rent_history).
+STOCK_ERROR, RENT_ERROR, FREEDOM = 0.15, 0.25, 4.0
+FASTEST = np.log(30.0)  #: growth of a class that no past quarter is taken to exceed [1/year]
+TIGHTEST = 0.25  #: most of the gap at the start, in logarithms, that the last move of the rent may tell
 
 #: Rows of the table of priors that the loop samples, those that matter most first.
 INPUTS = (
     "agents_demand_growth", "research_demand_growth", "demand_growth_tau", "consumer_demand_growth", "demand_volatility",
-    "api_elasticity", "contracted_share", "serving_software_growth", "chip_response", "extrapolation", "long_run_cost_h100e",
-    "hardware_growth", "capital_growth", "packaging_growth", "hbm_growth", "chips_growth", "compute_per_input_growth",
+    "api_elasticity", "contract_adjustment", "serving_software_growth", "chip_response", "extrapolation", "entry_rate",
+    "capital_usd_per_h100e", "hardware_growth", "cost_of_capital", "hours_sold", "seller_overhead", "operations_usd_per_hour",
+    "capital_growth", "packaging_growth", "hbm_growth", "chips_growth", "compute_per_input_growth",
     "supply_growth_tau", "packaging_headroom", "hbm_headroom", "capital_headroom", "chips_headroom", "shipment_growth", "power_headroom",
     "power_coming_gw_per_year", "power_lead_quarters", "it_power_per_h100e", "energy_efficiency_growth", "chip_lead_quarters",
     "deployment_lag_quarters", "stock_scale", "life_years", "limit_response", "power_response", "power_cancelled", "contract_quarters",
     "research_share", "agents_share_of_rest", "research_elasticity", "consumer_elasticity", "efficiency_fade",
     "power_usage_effectiveness", "electricity_usd_per_kwh", "space_usd_per_kwh", "price_ceiling",
+    "seller_share", "contract_share", "spot_share", "term_discount", "on_demand_premium", "spot_discount",
 )  # fmt: skip
 #: What they may be.
 RULES = dict.fromkeys(INPUTS, POSITIVE) | dict.fromkeys((
-    "demand_volatility", "research_elasticity", "api_elasticity", "consumer_elasticity", "chip_response", "power_response",
-    "limit_response", "extrapolation", "deployment_lag_quarters", "power_coming_gw_per_year", "electricity_usd_per_kwh",
-    "space_usd_per_kwh",
-), NOT_NEGATIVE) | {
-    "contracted_share": SHARE, "power_cancelled": SHARE, "research_share": Rule(above=0, below=1),
-    "agents_share_of_rest": Rule(above=0, below=1), "power_usage_effectiveness": PUE, SHOCKS: FINITE,
-}  # fmt: skip
+    "demand_volatility", "chip_response", "power_response", "limit_response", "extrapolation", "deployment_lag_quarters",
+    "power_coming_gw_per_year", "electricity_usd_per_kwh", "space_usd_per_kwh", "entry_rate", "seller_overhead", "on_demand_premium",
+    "operations_usd_per_hour",
+), NOT_NEGATIVE) | dict.fromkeys((
+    "power_cancelled", "seller_share", "contract_share", "spot_share", "spot_discount",
+), SHARE) | dict.fromkeys(("contract_adjustment", "hours_sold", "term_discount"), Rule(above=0, most=1)) | dict.fromkeys((
+    "research_share", "agents_share_of_rest",
+), Rule(above=0, below=1)) | {"power_usage_effectiveness": PUE, SHOCKS: FINITE}  # fmt: skip
 #: What moves together, by the normal scores: the growth of demand brings capital, capital brings chips, memory, packages and power.
 TOGETHER = {
     ("agents_demand_growth", "research_demand_growth"): 0.5, ("agents_demand_growth", "capital_growth"): 0.4,
     ("research_demand_growth", "capital_growth"): 0.4, ("capital_growth", "packaging_growth"): 0.4, ("capital_growth", "hbm_growth"): 0.4,
     ("capital_growth", "chips_growth"): 0.4, ("packaging_growth", "hbm_growth"): 0.4, ("packaging_growth", "chips_growth"): 0.4,
     ("capital_growth", "power_coming_gw_per_year"): 0.3,
-}  # fmt: skip
-#: Inputs of one kind, for sensitivities: correlated inputs share a group.
-GROUPS = {
-    "growth of demand, capital and capacity": (
-        "agents_demand_growth", "research_demand_growth", "capital_growth", "packaging_growth", "hbm_growth", "chips_growth",
-        "power_coming_gw_per_year",
-    ),
 }  # fmt: skip
 
 
@@ -105,109 +114,220 @@ def correlation(believed: Mapping[str, Any], together: Mapping[tuple[str, str], 
 
 
 @takes(quarters=LENGTH, n=LENGTH, seed=WHOLE, replicates=LENGTH)
-def draws(quarters: int = 40, n: int = 16_384, seed: int = 0, *, replicates: int = 1, **given: Distribution | float) -> dict[str, Array]:
-    """Joint samples of `inputs`, `replicates` times n; scenarios of one seed share their random numbers."""
+def draws(
+    quarters: int = 40, n: int = 16_384, seed: int = 0, *, replicates: int = 1, until: str = REFERENCE, **given: Distribution | float
+) -> dict[str, Array]:
+    """Joint samples of `inputs`, `replicates` times n, weighed by what was disclosed `until` then; seeds share their random numbers."""
     believed = inputs(quarters, **given)
-    return sample(believed, n, seed, correlation=correlation(believed), replicates=replicates)
+    return learned(sample(believed, n, seed, correlation=correlation(believed), replicates=replicates), until, replicates)
 
 
 def quarter_names(start: str, quarters: int) -> list[str]:
     """Names of quarters from `start` on, as 2026Q1."""
     if not re.fullmatch(r"\d{4}Q[1-4]", start):
-        raise InputError(f"start = {start}: expected a quarter, as {START}")
+        raise InputError(f"start = {start}: expected a quarter, as {REFERENCE}")
     first = int(start[:4]) * 4 + int(start[5]) - 1
     return [f"{q // 4}Q{q % 4 + 1}" for q in range(first, first + quarters)]
 
 
-def shipped(before: str = START) -> Array:
-    """H100-equivalents that all vendors shipped in each quarter before `before`, oldest first; a vendor enters with its first count."""
-    rows = catalogue.table("chip_stock").filter((pl.col("kind") == "cumulative") & (pl.col("chip") == "all") & (pl.col("quarter") < before))
-    if not rows.height:
-        raise InputError(f"before = {before}: no counts of chips in quarters before it")
-    total = rows.group_by("quarter").agg(pl.col("h100e").sum()).sort("quarter")["h100e"].to_numpy()
-    return np.asarray(np.diff(total, prepend=0.0))
+@cache
+def shipments() -> dict[str, float]:
+    """H100-equivalents that all vendors shipped by quarter; a vendor enters with its first count.
+
+    Quarters after the last count are those of the last quarter that has both, grown as NVIDIA's data-centre revenue did since: at the same
+    compute per dollar, for which memory became dearer. Fiscal quarters end a month after the calendar's.
+    """
+    rows = catalogue.table("chip_stock").filter((pl.col("kind") == "cumulative") & (pl.col("chip") == "all"))
+    total = rows.group_by("quarter").agg(pl.col("h100e").sum()).sort("quarter")
+    found = dict(zip(total["quarter"], np.diff(total["h100e"].to_numpy(), prepend=0.0).tolist(), strict=True))
+    sold = catalogue.table("supply_drivers").filter(quantity="Nvidia data-centre revenue").select("end_date", "value")
+    revenue = {_quarter_of(year(end) - 1 / 12): usd for end, usd in sold.iter_rows()}
+    both = max(revenue.keys() & found.keys())
+    last = max(found)
+    return found | {q: found[both] * usd / revenue[both] for q, usd in revenue.items() if q > last}
 
 
-def growth_before(quarter: str) -> float:
-    """By how many times the stock of chips grew in the year before a quarter."""
-    stock = np.cumsum(shipped(quarter))
-    if len(stock) < 5:
-        raise InputError(f"quarter = {quarter}: expected counts of chips in the five quarters before it")
-    return float(stock[-1] / stock[-5])
+def _quarter_of(time: float) -> str:
+    """The quarter that ends at a decimal year or holds it."""
+    quarter = int(np.ceil(time * 4 - 1e-3)) - 1
+    return f"{quarter // 4}Q{quarter % 4 + 1}"
 
 
-def known_rent(quarter: str = START, chip: str = "H100", contract: str | None = "1 year") -> float:
-    """Rent of a chip in a quarter, the last that the table knows, of a kind of contract or of any [USD/h]. Raises `InputError` for none."""
-    rows = catalogue.table("rents").filter((pl.col("chip") == chip) & pl.col("usd_per_gpu_h").is_not_null())
-    if contract is not None:
-        rows = rows.filter(pl.col("contract") == contract)
-    end = year(quarter)
-    at = [(year(d), v) for d, v in rows.select("date", "usd_per_gpu_h").iter_rows() if end - 0.25 < year(d) <= end]
-    if not at:
+def shipped(before: str) -> Array:
+    """H100-equivalents shipped in each quarter before `before`, oldest first."""
+    found = [units for q, units in sorted(shipments().items()) if q < before]
+    if not found:
+        raise InputError(f"before = {before}: no counts of chips in quarters before it; the first is of {min(shipments())}")
+    return np.array(found)
+
+
+@cache
+def rents(chip: str = "H100") -> dict[str, float]:
+    """Going rent of a chip by quarter [USD/h]: the last index of one-year contracts in it; before the first of those, the market's.
+
+    Market rents are by the hour: they count over one plus the median premium of such rents (`on_demand_premium`).
+    """
+    rows = catalogue.table("rent_history").filter((pl.col("chip") == chip) & (pl.col("kind") == "index")).sort("date")
+    older = catalogue.table("rents").filter((pl.col("chip") == chip) & (pl.col("contract") == "market")).select("date", "usd_per_gpu_h")
+    contracts = rows.filter(tariff="1 year").select("date", "usd_per_gpu_h")
+    market = pl.concat([rows.filter(tariff="on-demand").select("date", "usd_per_gpu_h"), older]).filter(
+        pl.col("date") < (contracts["date"].min() or "9")
+    )
+    hourly = market.with_columns(pl.col("usd_per_gpu_h") / (1 + median("on_demand_premium")))
+    # a year's mean belongs to its middle
+    dated = sorted((year(d) - 0.5 * (len(d) == 4), rent) for d, rent in pl.concat([hourly, contracts]).iter_rows())
+    return {_quarter_of(t): float(rent) for t, rent in dated}
+
+
+def newest() -> str:
+    """The newest quarter of which both the rent of one-year contracts and the sales of chips are disclosed: where outlooks start."""
+    return max(rents().keys() & shipments().keys())
+
+
+def known_rent(quarter: str, chip: str = "H100") -> tuple[float, float]:
+    """Rent known in a quarter, at most a year old, and its move per quarter before, in logarithms. Raises `InputError` for none."""
+    known = [(year(q), rent) for q, rent in rents(chip).items() if year(q) <= year(quarter)]
+    if not known or known[-1][0] < year(quarter) - 1:
         raise InputError(
-            f"quarter = {quarter}: no rent of {chip} ({contract or 'any contract'}); known: {', '.join(rows['date']) or 'none'}"
+            f"quarter = {quarter}: no rent of {chip} in the year before; known: {', '.join(rents(chip)) or 'none'}; else give "
+            "usd_per_h100e_hour"
         )
-    return float(max(at)[1])
+    (then, before), (now, rent) = known[-2:] if len(known) > 1 else known * 2
+    return rent, float(np.log(rent / before) / max(4 * (now - then), 1.0))
+
+
+def learned(given: Mapping[str, Array], until: str, replicates: int = 1) -> dict[str, Array]:
+    """The same samples weighed by what was disclosed until a quarter, and drawn anew by their weight; shocks to come stay as they are.
+
+    From each quarter since 2023Q4 the loop runs `HORIZON` quarters; a future's weight is its likelihood of the stock and the rent that were
+    then disclosed, with errors of `STOCK_ERROR` and `RENT_ERROR`.
+    """
+    weight = _log_likelihood(given, until)
+    if weight is None:
+        return dict(given)
+    n = len(weight) // replicates
+    chosen: list[Array] = []
+    for part in weight.reshape(replicates, n):
+        share = np.cumsum(np.exp(part - part.max()))
+        chosen.append(len(chosen) * n + np.searchsorted(share, (np.arange(n) + 0.5) / n * share[-1]))
+    place = np.concatenate(chosen)
+    return {name: value[place] if value.shape == (len(weight),) else value for name, value in given.items()}
+
+
+def _log_likelihood(given: Mapping[str, Array], until: str) -> Array | None:
+    """Of what was disclosed until a quarter, by future; None where nothing was that a forecast could tell."""
+    counted = shipments()
+    origins = [q for q in quarter_names("2023Q4", 80) if _quarter_of(year(q) + HORIZON / 4) <= min(until, max(counted))]
+    calm = dict(given) | {SHOCKS: np.zeros((HORIZON + 1, 1))}
+    total = None
+    for origin in origins:
+        target = _quarter_of(year(origin) + HORIZON / 4)
+        market = simulate(futures(calm, start=origin))
+        stock = shipped(_quarter_of(year(target) + 0.25)).sum() * given["stock_scale"]
+        errors = [np.log((market.supply[-1] + market.waiting[-1]) / stock) / STOCK_ERROR]
+        if target in rents():
+            errors.append(np.log(market.rent[-1] / rents()[target]) / RENT_ERROR)
+        found = -(FREEDOM + 1) / (2 * HORIZON) * sum(np.log1p(e**2 / FREEDOM) for e in errors)
+        total = found if total is None else total + found
+    return total
 
 
 @takes(demand=Rule(above=0, apart=True), usd_per_h100e_hour=Rule(above=0, apart=True))
 def futures(
-    given: Mapping[str, ArrayLike], *, demand: ArrayLike | None = None, start: str = START, usd_per_h100e_hour: ArrayLike | None = None
+    given: Mapping[str, ArrayLike], *, demand: ArrayLike | None = None, start: str = "", usd_per_h100e_hour: ArrayLike | None = None
 ) -> Futures:
-    """Futures of the loop from sampled parameters: history from tables, growth that fades, demand that clears at the known rent at first.
+    """Futures of the loop from sampled parameters: history from tables, growth that fades, the rent known at first.
 
-    Demand of a class of buyers at the reference price, with its share w, growth G, shocks Z and serving software A against its median:
-    D_k = w S_0 G_k(t) e^(volatility Z) (A / A_median)^(eps - 1): what growth figures already hold of efficiency is in them, and what comes
-    beyond it is taken back or added by the elasticity (Jevons); research, which buys the logarithm of compute, keeps its own. Published
-    growth of what limits let ship holds at the gap of today between price and cost; as that growth fades, the response takes its place.
+    Demand of a class at the rent of the start, with its share w, growth G, shocks Z and serving software A against its median:
+    D_k = w W_0 G_k(t) e^(volatility Z) (A / A_median)^(eps - 1): what growth figures already hold of efficiency is in them, and what comes
+    beyond it is taken back or added by the elasticity (Jevons); research, which buys the logarithm of compute, keeps its own. At first
+    W_0 = S_0 e^(eps m / a): a rent that moved by m in the last quarter, at the pace a of contracts, tells how short compute is.
 
-    `given` is as `draws` gives it, (n,), the path of shocks (quarters, n); it broadcasts, with the rent known in the quarter `start` (the
-    table's by default) as well. `demand`, (classes, quarters, n), is what each of `BUYERS` wants at that rent over what all want in the
-    first quarter, instead of that growth. Costs and power of the start of 2026 are taken to another `start` by their own growth, growth by
-    that of the stock in the year before.
+    `given` is as `draws` gives it, (n,), the path of shocks (quarters, n); it broadcasts, with the rent in the quarter `start` (the newest
+    disclosed, and the table's, by default) as well. `demand`, (classes, quarters, n), is what each of `BUYERS` wants at that rent over what
+    all want in the first quarter, instead of that growth.
     """
     if lacking := RULES.keys() - given.keys():
         raise InputError(f"given: lacks {', '.join(sorted(lacking))}")
+    start = start or newest()
     quarter_names(start, 1)  # refuses what is no quarter
-    price = known_rent(start) if usd_per_h100e_hour is None else usd_per_h100e_hour
+    price, moved = known_rent(start) if usd_per_h100e_hour is None else (usd_per_h100e_hour, 0.0)
     x, quarters, n = _fitting(given, np.asarray(price))
-    years, since = np.arange(quarters)[:, None] / 4, year(start) - year(START)
-    pace = np.log(growth_before(start)) / np.log(growth_before(START))
-    wanted = _wanted(x, years, pace) if demand is None else np.array(to_shape("demand", demand, (len(BUYERS), quarters, n)))
+    years, since = np.arange(quarters)[:, None] / 4, year(start) - year(REFERENCE)
+    wanted = wanted_by_class(x, years, since) if demand is None else np.array(to_shape("demand", demand, (len(BUYERS), quarters, n)))
+    cost = sold_hour(x, years + year(start))
     past = shipped(start)
-    last = past[-1] * x["stock_scale"]
-    cheaper = x["hardware_growth"] ** years
-    cost = x["long_run_cost_h100e"] / (cheaper * x["hardware_growth"] ** since)
+    now = shipments().get(start, past[-1]) * x["stock_scale"]
     lead = x["chip_lead_quarters"] + x["deployment_lag_quarters"]
-    due = np.arange(int(np.ceil(lead.max(initial=0.0))))[:, None]
+    due = np.arange(int(np.ceil(lead.max(initial=0.0))) + 1)[:, None]
+    shipping = now * x["shipment_growth"] ** (due / 4 * np.exp(-since / x["supply_growth_tau"])) * np.clip(lead + 1 - due, 0.0, 1.0)
     decline = np.log(x["energy_efficiency_growth"]) / 4
-    draw = x["it_power_per_h100e"] * KILO * np.exp(-4 * since * decline)
-    ages = np.arange(len(past) - 1, -1, -1)[:, None]
-    load = (past[:, None] * np.exp(decline * ages)).sum(axis=0) * x["stock_scale"] * draw
-    limits = _limits(x, years, pace, last, cheaper, np.log(price / cost[0]))
+    draw = x["it_power_per_h100e"] * KILO * np.exp(-4 * (year(start) - DRAWN) * decline)
+    ages = np.arange(len(past), 0, -1)[:, None]
+    load = ((past[:, None] * np.exp(decline * ages)).sum(axis=0) * x["stock_scale"] + now) * draw
+    limits = _limits(x, years, since, now)
+    limits[:, 0] = np.inf  # what shipped at first is known
+    respond = elasticity(x)
+    fair = (wanted[:, :2] * (cost[:2] / cost[0]) ** -respond[:, None]).sum(axis=0)  # of the first two quarters, at the long-run cost
     made = partial(
         Futures,
-        elasticity=_elasticity(x),
-        contracted=x["contracted_share"],
+        elasticity=respond,
         reference_price=price,
         installed=past[:, None] * x["stock_scale"],
-        shipping=last * x["shipment_growth"] ** (pace * (1 + due) / 4) * np.clip(lead - due, 0.0, 1.0),
+        shipping=shipping,
         draw=draw,
         draw_decline=decline,
         power=load * x["power_usage_effectiveness"] * x["power_headroom"],
-        power_coming=x["power_coming_gw_per_year"] * GIGA / 4 * x["power_lead_quarters"],
+        power_coming=x["power_coming_gw_per_year"]
+        * GIGA
+        / 4
+        * x["power_lead_quarters"]
+        * np.minimum(load / (shipped(REFERENCE).sum() * x["stock_scale"] * x["it_power_per_h100e"] * KILO), 1.0),
         power_lead=x["power_lead_quarters"],
         chip_lead=lead,
         mean_life=x["life_years"] * 4,
-        growth=np.log(wanted[:, 1:2].sum(axis=0)[0] / wanted[:, 0].sum(axis=0)) if quarters > 1 else 0.0,
+        growth=np.clip(np.log(fair[-1] / fair[0]), -2, 2) if quarters > 1 else 0.0,
         ceiling=x["price_ceiling"],
         cancelled=x["power_cancelled"],
         pue=x["power_usage_effectiveness"],
+        adjustment=x["contract_adjustment"],
+        entry=x["entry_rate"],
+        booked=booked(start, price),
         **{f.name: x[f.name] for f in fields(Futures) if f.name in x},  # some are called the same
     )
-    first = simulate(made(demand=wanted[:, :1], long_run_cost=cost[:1], limits=limits[:, :1])).supply[0]  # whatever the scale of demand
-    wanted *= first / wanted[:, 0].sum(axis=0)
+    first = simulate(made(demand=wanted[:, :1], long_run_cost=cost[:1], limits=limits[:, :1])).supply[0]
+    mean = (respond * wanted[:, 0]).sum(axis=0) / wanted[:, 0].sum(axis=0)
+    gap = np.clip(mean * moved / x["contract_adjustment"], -TIGHTEST, TIGHTEST)
+    wanted *= first * np.exp(gap) / wanted[:, 0].sum(axis=0)
     return made(demand=wanted, long_run_cost=cost, limits=limits)
+
+
+def booked(start: str, rent: ArrayLike) -> ArrayLike:
+    """Mean one-year rent at which the units of the last two years were let, each at that of its quarter [USD/h]."""
+    known = np.array(sorted((year(q), usd) for q, usd in rents().items() if year(q) <= year(start)))
+    if not len(known):
+        return rent
+    units = np.append(shipped(start), shipments().get(start, 0.0))[-8:]
+    ends = year(start) - np.arange(len(units) - 1, -1, -1) / 4
+    return float(units @ np.exp(np.interp(ends, known[:, 0], np.log(known[:, 1]))) / units.sum())
+
+
+def sold_hour(x: Mapping[str, Array], times: Array) -> Array:
+    """Long-run cost of a sold hour of a unit that is new at decimal years, (times, futures) [USD/h]: `long_run_cost` of the priors."""
+    first, last = PLATEAU
+    fallen = np.minimum(times - first, 0.0) + np.maximum(times - last, 0.0)
+    energy = x["power_usage_effectiveness"] * x["electricity_usd_per_kwh"] + x["space_usd_per_kwh"]
+    running = x["it_power_per_h100e"] * energy + x["operations_usd_per_hour"]
+    at_first = long_run_cost(
+        x["capital_usd_per_h100e"],
+        running,
+        wacc=x["cost_of_capital"],
+        life_years=x["life_years"],
+        decline=1 - 1 / x["hardware_growth"],
+        utilisation=x["hours_sold"],
+        overhead=x["seller_overhead"],
+    )
+    return np.asarray(at_first * x["hardware_growth"] ** -fallen)
 
 
 def _fitting(given: Mapping[str, ArrayLike], price: Array) -> tuple[dict[str, Array], int, int]:
@@ -222,7 +342,8 @@ def _fitting(given: Mapping[str, ArrayLike], price: Array) -> tuple[dict[str, Ar
     return x | {SHOCKS: np.broadcast_to(path, (quarters, n))}, quarters, n
 
 
-def _elasticity(x: Mapping[str, Array]) -> Array:
+def elasticity(x: Mapping[str, Array]) -> Array:
+    """Of each of `BUYERS`, (classes, futures)."""
     return np.stack([x["research_elasticity"], x["api_elasticity"], x["consumer_elasticity"]])
 
 
@@ -232,26 +353,25 @@ def shares(x: Mapping[str, Array]) -> Array:
     return np.stack([x["research_share"], rest * x["agents_share_of_rest"], rest * (1 - x["agents_share_of_rest"])])
 
 
-def _wanted(x: Mapping[str, Array], years: Array, pace: float) -> Array:
+def wanted_by_class(x: Mapping[str, Array], years: Array, since: float) -> Array:
     """What each class wants over what all want at first, but for a factor: (classes, quarters, futures)."""
-    growth = np.log(np.stack([x[f"{name}_demand_growth"] for name in BUYERS])) * pace
+    growth = np.log(np.stack([x[f"{name}_demand_growth"] for name in BUYERS])) * np.exp(-since / x["demand_growth_tau"])
+    growth = np.minimum(growth, FASTEST)
     ahead = fading(years, x["efficiency_fade"]) * np.log(x["serving_software_growth"] / median("serving_software_growth"))
-    wanted = x["demand_volatility"] * (x[SHOCKS] - x[SHOCKS][0]) + growth[:, None] * fading(years, x["demand_growth_tau"])
-    wanted[1:] += (_elasticity(x)[1:, None] - 1) * ahead
+    wanted = x["demand_volatility"] * x[SHOCKS] + growth[:, None] * fading(years, x["demand_growth_tau"])
+    wanted[1:] += (elasticity(x)[1:, None] - 1) * ahead
     np.exp(wanted, out=wanted)
     wanted *= shares(x)[:, None]
     return np.asarray(wanted)
 
 
-def _limits(x: Mapping[str, Array], years: Array, pace: float, last: Array, cheaper: Array, gap: Array) -> Array:
-    """What each of `LIMITS` lets ship, (limits, quarters, futures), from what shipped `last`; `gap` is that of price and cost at first."""
+def _limits(x: Mapping[str, Array], years: Array, since: float, last: Array) -> Array:
+    """What each of `LIMITS` lets ship, (limits, quarters, futures), from what shipped `last`."""
     limits = np.empty((len(LIMITS), len(years), last.size))
-    grown = fading(years, x["supply_growth_tau"])
-    held = np.exp(-4 * x["limit_response"] * gap * grown)
-    gains = (x["compute_per_input_growth"] ** years,) * 3 + (cheaper,)
+    grown = fading(years, x["supply_growth_tau"]) * np.exp(-since / x["supply_growth_tau"])
+    gains = (x["compute_per_input_growth"] ** years,) * 3 + (x["hardware_growth"] ** years,)
     for limit, name, gain in zip(limits, ("chips", "hbm", "packaging", "capital"), gains, strict=True):
-        np.exp(np.log(x[f"{name}_growth"]) * pace * grown, out=limit)
+        np.exp(np.log(x[f"{name}_growth"]) * grown, out=limit)
         limit *= gain
-        limit *= held
         limit *= last * x[f"{name}_headroom"]
     return limits

@@ -13,9 +13,9 @@ import numpy as np
 
 from workbench import catalogue
 from workbench.arrays import Array, ArrayLike, Arrays, broadcast
-from workbench.checks import FINITE, NOT_NEGATIVE, POSITIVE, SHARE, Rule, takes
+from workbench.checks import NOT_NEGATIVE, POSITIVE, SHARE, Rule, takes
 from workbench.errors import InputError
-from workbench.units import DAY
+from workbench.units import HOUR, YEAR
 
 CORES_PER_SOCKET = 96.0
 #: What was fitted to traces of coding agents, and what each parameter may be.
@@ -131,23 +131,50 @@ def tool_work(
     return ToolWork(*np.broadcast_arrays(cores, rate * held, host * n, per_chip, per_chip / CORES_PER_SOCKET))
 
 
-@takes(years=FINITE, start=POSITIVE, doubling=Rule(above=0, infinite=True))
-def horizon(years: ArrayLike, start: ArrayLike, doubling: ArrayLike) -> Array:
-    """Length of the tasks that the best model does half of the time, in the unit of `start`: H0 2^(t / D).
+@dataclass(frozen=True, repr=False)
+class Sessions(Arrays):
+    """Agents as sessions x turns x tokens; arrays broadcast."""
 
-    The doubling time [s] is 129 days since 2023 and 188 over all data by METR (Kwa et al., 2025, arXiv:2503.14499); inf: it stays.
+    started: Array  #: sessions [1/s]
+    calls: Array  #: model calls, of which each but the last has a tool call behind it [1/s]
+    at_work: Array  #: agents at work at once, in the mean
+    tokens: Tokens  #: [tokens/s]
+
+
+@takes(run_rate_usd=NOT_NEGATIVE, usd_per_million_output=POSITIVE, input_ratio=NOT_NEGATIVE, cached_ratio=NOT_NEGATIVE)
+def agent_sessions(
+    run_rate_usd: ArrayLike,
+    usd_per_million_output: ArrayLike,
+    *,
+    input_ratio: ArrayLike = 0.2,
+    cached_ratio: ArrayLike = 0.02,
+    values: Mapping[str, ArrayLike] | None = None,
+) -> Sessions:
+    """Sessions that a disclosed run rate of agents [USD/yr] pays for, with their turns and tokens.
+
+    Sessions = run rate / price of a session; a session is a task of L turns and the tokens of `task_tokens`; its price is that of its
+    output and, as list prices have it, a fifth of that for fresh input and a fiftieth for cached (token_prices).
+
+    Parameters
+    ----------
+    run_rate_usd, usd_per_million_output : array_like
+        What agents earn [USD/yr]; price of a million tokens of output [USD].
+    input_ratio, cached_ratio : array_like
+        Prices of fresh and cached input over that of output.
+    values : mapping of str to array_like, optional
+        As `agent_hour`.
+
+    Examples
+    --------
+    >>> round(float(agent_sessions(40e9, 12.0).at_work), -4)
+    390000.0
     """
-    return np.asarray(start, dtype=float) * 2 ** (np.asarray(years, dtype=float) * 365.25 * DAY / np.asarray(doubling, dtype=float))
-
-
-@takes(horizon_hours=POSITIVE, median_hours=POSITIVE, spread=NOT_NEGATIVE, steepness=POSITIVE)
-def delegation_share(horizon_hours: ArrayLike, median_hours: ArrayLike, spread: ArrayLike, steepness: ArrayLike) -> Array:
-    """Share of tasks that agents can be given: the mean success over the lengths of tasks.
-
-    Success on a task of length l is 1 / (1 + (l / H)^beta); lengths are lognormal. Their mean is a logistic-normal integral, taken as
-    1 / (1 + e^(-k z)), z = beta ln(H / median), k = (1 + pi beta^2 s^2 / 8)^(-1/2), within .01 (MacKay, 1992, Neural Computation 4(5),
-    section 3); H is the 50 % horizon, s the deviation of the logarithm of lengths, beta the steepness.
-    """
-    h, m, s, beta = (np.asarray(x, dtype=float) for x in (horizon_hours, median_hours, spread, steepness))
-    z = beta * np.log(h / m) / np.sqrt(1 + np.pi * (beta * s) ** 2 / 8)
-    return np.asarray(1 / (1 + np.exp(-z)))
+    calls_per_hour, hour = agent_hour(values)
+    broadcast(run_rate_usd=run_rate_usd, usd_per_million_output=usd_per_million_output, hour=hour.total)
+    usd = np.asarray(usd_per_million_output, dtype=float) / 1e6
+    hourly = usd * (hour.output + hour.fresh * np.asarray(input_ratio) + hour.cached * np.asarray(cached_ratio))
+    at_work = np.asarray(run_rate_usd, dtype=float) / (YEAR / HOUR) / hourly
+    known = dict(catalogue.table("calibration/agents").select("parameter", "value").iter_rows())
+    turns = np.asarray((values or known)["agent_turns"], dtype=float)
+    calls = at_work * calls_per_hour / HOUR
+    return Sessions(calls / turns, calls, at_work, hour * (at_work / HOUR))

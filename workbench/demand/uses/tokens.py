@@ -1,10 +1,12 @@
-"""Tokens asked for, users x tasks x tokens by segment and kind, quarter and future, and the chips that a stream of them keeps busy."""
+"""The chips that a stream of tokens keeps busy, by kind of token, and growth that fades.
+
+An H100-equivalent is a unit of dense fp8 peak, 1,979 TFLOP/s, where work is bound by computing: training and prompts. Decoding is bound by
+memory: there it is a unit of bandwidth, 3.35 TB/s. A GB200 is 2.53 of the first and 2.39 of the second.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,76 +16,13 @@ from workbench.catalogue import LLM
 from workbench.checks import FINITE, NOT_NEGATIVE, POSITIVE, Rule, takes
 from workbench.chips import Load, ServingPlan, serving
 from workbench.demand.uses.agents import Tokens
-from workbench.errors import InputError
 from workbench.fabric import Cluster
 from workbench.rows import H100E
-from workbench.units import DAY, HOUR, YEAR
 
 _SHARE = Rule(above=0, most=1)
 #: A time in which growth fades: without end where it never does.
 FADE = Rule(above=0, infinite=True)
-#: Seconds of a month as companies count tokens by month.
-MONTH = YEAR / 12
-
-
-@dataclass(frozen=True)
-class Segment:
-    """A kind of use: how many tasks a second at each time, and the tokens of one; arrays broadcast to (quarters, futures)."""
-
-    name: str
-    tasks: Array  #: [1/s]
-    tokens: Tokens  #: of a task, in the mean
-    interactive: bool = True  #: people wait for it; what can wait fills the valleys
-
-
-def token_demand(segments: Sequence[Segment]) -> Tokens:
-    """Tokens asked for of every segment, on common axes (segments, quarters, futures) [tokens/s]."""
-    asked = [s.tokens * s.tasks for s in segments]
-    shape = np.broadcast_shapes(*(np.shape(t.total) for t in asked), (1, 1))
-    return Tokens(*(np.stack([np.broadcast_to(getattr(t, kind), shape) for t in asked]) for kind in ("cached", "fresh", "output")))
-
-
-@takes(years=Rule(apart=True), chat_users=NOT_NEGATIVE, delegated=NOT_NEGATIVE)
-def segments_of(
-    given: Mapping[str, ArrayLike], years: ArrayLike, coding_hour: Tokens, *, chat_users: ArrayLike, delegated: ArrayLike = 1.0
-) -> tuple[Segment, ...]:
-    """The five segments of the workbench: chat, answers above search, coding agents, research agents, other uses over APIs.
-
-    Pictures, sound and video are no tokens: they are `media_share_of_output` of the compute of all text, on top. `given` holds rows of the
-    table of priors, (futures,), `years` count from the start of 2026, (quarters,); `coding_hour` is that of a coding agent. Both (quarters,
-    futures) are the weekly users and the share of tasks `delegated` to agents over that at the start, which research agents follow.
-    """
-    t = np.atleast_1d(np.asarray(years, dtype=float))
-    if t.ndim > 1:
-        raise InputError(f"years of shape {t.shape}: expected one axis, of quarters")
-    beside: dict[str, Any] = {"years": t[:, None], "delegated": delegated, "chat_users": chat_users}
-
-    def x(name: str, rule: Rule = NOT_NEGATIVE) -> Array:
-        if name not in given:
-            raise InputError(f"given: the parameter {name} is missing; its meaning and prior are in demand_priors.csv")
-        beside[name] = rule(f"given[{name}]", given[name])
-        broadcast(**beside)
-        return np.asarray(beside[name])
-
-    growth = damped_growth(beside["years"], x("code_agents_growth", POSITIVE), x("demand_growth_tau", FADE))
-    chats = np.asarray(chat_users, dtype=float) * x("chat_messages_per_day") / DAY
-    answers = x("search_users_2026") * x("search_answers_per_day") / DAY
-    chat = Tokens(x("chat_cached"), x("chat_input"), x("chat_output"))
-    if not np.all(chat.total > 0):
-        raise InputError("given: chat_cached, chat_input and chat_output are all 0; expected a chat of some tokens")
-    api = x("api_tokens_per_month_2026") / MONTH * growth
-    return (
-        Segment("chat", chats, chat),
-        Segment("answers above search", answers, Tokens(np.zeros(1), x("search_input"), x("search_output"))),
-        Segment("coding agents", x("code_agents_2026") * growth / HOUR, coding_hour),
-        Segment(
-            "research agents",
-            x("research_agent_tasks_per_day") * growth / DAY * np.asarray(delegated, dtype=float),
-            chat * x("research_agent_multiple"),
-        ),
-        # over an API a token is of one kind as often as in chat: the disclosures do not tell
-        Segment("other uses over APIs", api, chat * (1 / chat.total), interactive=False),
-    )
+H100_BANDWIDTH = 3.35e12  #: of memory, a unit where work is bound by it [B/s]
 
 
 def fading(years: Array, fade: Array) -> Array:
@@ -105,7 +44,8 @@ class ChipTime(Arrays):
     cached: Array  #: reading the keys and values of cached tokens while writing [s]
     fresh: Array  #: computing prompts [s]
     output: Array  #: writing [s]
-    h100e: float  #: H100-equivalents of the chip
+    h100e: float  #: H100-equivalents of the chip where work is bound by computing
+    h100e_decode: float  #: where it is bound by memory
     feasible: NDArray[np.bool_]
     tokens: Tokens  #: of a call [tokens]
 
@@ -116,9 +56,11 @@ class ChipTime(Arrays):
 
     @takes(calls_per_second=NOT_NEGATIVE)
     def needed(self, calls_per_second: ArrayLike) -> Tokens:
-        """H100-equivalents that a stream of such calls [1/s] keeps busy, by kind of token."""
+        """H100-equivalents that a stream of such calls [1/s] keeps busy, by kind of token: fp8 peak for fresh input, else bandwidth."""
         broadcast(call=self.total, calls_per_second=calls_per_second)
-        return Tokens(self.cached, self.fresh, self.output) * (np.asarray(calls_per_second, dtype=float) * self.h100e)
+        times = np.asarray(calls_per_second, dtype=float)
+        by_memory = times * self.h100e_decode
+        return Tokens(self.cached * by_memory, self.fresh * times * self.h100e, self.output * by_memory)
 
 
 @takes(concurrency=Rule(least=1, infinite=True))
@@ -171,7 +113,8 @@ def chip_seconds(
     prompt = plan.chips * full.prompt * (fresh > 0)
     kinds = (reading * cached / context, prompt + reading * fresh / context, bare.step * seconds * (output > 0))
     cached_time, fresh_time, output_time = np.broadcast_arrays(*(np.where(full.feasible, kind, np.inf) for kind in kinds))
-    return ChipTime(cached_time, fresh_time, output_time, cluster.chip.h100e, full.feasible, call)
+    decode = float(cluster.chip.hbm_bandwidth) / H100_BANDWIDTH
+    return ChipTime(cached_time, fresh_time, output_time, cluster.chip.h100e, decode, full.feasible, call)
 
 
 @takes(tokens_per_second=NOT_NEGATIVE, active=NOT_NEGATIVE, utilisation=_SHARE, availability=_SHARE)

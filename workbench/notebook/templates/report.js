@@ -4,11 +4,7 @@ const picker = document.querySelector(".picker select");
 const filter = document.querySelector(".filter input");
 const SIZE = 100; // rows of a page of the table
 const now = { result: picker?.value, by: null, down: false, page: 0, order: [] };
-const make = (tag, attributes, ...children) => {
-  const node = Object.assign(document.createElement(tag), attributes);
-  node.append(...children);
-  return node;
-};
+const make = element;
 
 const round = new Intl.NumberFormat("en", { maximumSignificantDigits: 5 });
 const large = new Intl.NumberFormat("en", { maximumSignificantDigits: 5, notation: "compact" });

@@ -1,0 +1,200 @@
+"""What a frontier chooses among: layouts as they were published of such models on such chips, or all that engines run; and their points."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from workbench import catalogue, formats
+from workbench.chips.serving.constants import INDEX, measured_as
+from workbench.chips.serving.evaluate import serving
+from workbench.chips.serving.plan import Load, ServingPlan
+from workbench.errors import UnknownName
+from workbench.fabric import Cluster
+from workbench.llm import LLM
+from workbench.rows import Chip
+from workbench.units import HOUR
+
+Array = NDArray[np.float64]
+Sides = list[tuple[float, ...]]
+_SIDE = re.compile(r"(\d+) x tp(\d+) pp(\d+) dp(\d+)")
+#: Which of the replicas of a published layout are meant, of how many it has.
+SIDES = {"aggregated": (0, 1), "prefill": (0, 2), "decode": (1, 2)}
+#: Tokens drafted a step that are tried where acceptance was published of a model of the same family.
+DRAFTS = (1, 3)
+#: Chips of all workers together are no limit: a replica keeps to those of its cluster.
+MANY = 1_000_000
+
+
+def published(llm: LLM, cluster: Cluster, precision: str) -> list[Sides]:
+    """Layouts of the narrowest class of which there are some: the model on the chip in the format; the model on the chip; the model on such
+    chips, and models with experts, or without, on the chip; these on such chips: with links of their own, or without, in domains no larger.
+    """
+    links, weights = bool(cluster.chip.scaleup_bandwidth), formats.FORMATS[precision].weights
+    asked = (measured_as(llm), cluster.chip.name, weights)
+    rows, kind = catalogue.made_of(INDEX, _rows), "moe" if llm.experts else "dense"
+    like = [r for r in rows if r[3] == kind and bool(r[4].scaleup_bandwidth) == links and r[4].near[0] <= cluster.chip.near[0]]
+    like = like or [r for r in rows if r[3] == kind and r[5][0][1:] == (1.0, 1.0, 1.0)]  # of parts like none: what ran on one chip
+    tests = (lambda r: r[:3] == asked, lambda r: r[:2] == asked[:2], lambda r: r[0] == asked[0] or r[1] == asked[1], lambda r: True)
+    return next((found for test in tests if (found := [row[5] for row in like if test(row)])), [])
+
+
+def _rows(index: pl.DataFrame) -> list[tuple[str, str, str, str, Chip, Sides]]:
+    """Model, chip, format, kind, chip and layout of the groups of an index; a side is replicas, tp, pp, attention_dp."""
+    found = []
+    for *named, kind, layout in index.select("model", "chip", "precision", "kind", "layout").unique(maintain_order=True).iter_rows():
+        with contextlib.suppress(UnknownName):  # a chip of a user's own index
+            chip, sides = catalogue.chip(named[1]), [tuple(map(float, side)) for side in _SIDE.findall(layout or "")]
+            found.append((named[0], chip.name, named[2], kind, chip, sides))
+    return found
+
+
+def layouts(llm: LLM, cluster: Cluster, precision: str, degrees: Any, what: str, within: str) -> tuple[Array, NDArray[np.bool_]]:
+    """Of all combinations of tp, pp and attention_dp those that an engine runs, and whether such were published.
+
+    Heads split evenly over ranks, and layers over stages; groups that split the sequences share experts, so that a dense model has one. A
+    replica keeps to its scale-up domain unless it was published, or spreads experts alone (wide expert parallelism).
+    """
+    t, p, d = (x.ravel() for x in np.meshgrid(*(np.ravel(np.asarray(x, dtype=float)) for x in degrees), indexing="ij"))
+    at, n = SIDES[what]
+    most = np.array(sorted({sides[at][1:] for sides in published(llm, cluster, precision) if len(sides) == n})).reshape(-1, 3)
+    known: Any = (np.stack([t, p, d], axis=-1)[:, None] <= most).all(axis=-1).any(axis=-1)
+    chips, domain = t * p * d, cluster.chip.near[0]
+    heads = (llm.heads % t == 0) & ((llm.kv_lora_rank > 0) | (llm.kv_heads % t == 0) | (t % llm.kv_heads == 0))
+    runs = heads & (llm.layers % p == 0) & ((d == 1) | (llm.experts > 0)) & (chips <= np.max(cluster.n_chips))
+    near = (t <= domain) & ((chips <= domain) | (t * p == 1)) & ((p == 1) | (d == 1))
+    good = runs & (known if within == "measured" else near | known)
+    return np.stack([t, p, d])[:, good], known[good]
+
+
+def workers(
+    llm: LLM, cluster: Cluster, precision: str, decode: Array, prefill: Array, ratios: Any
+) -> tuple[Array, Array, NDArray[np.bool_]]:
+    """Prefill and decode workers in these ratios, as few as may be; and whether layouts of decode and prefill were published together, in
+    ratios around that: axes of decode, prefill, ratios.
+    """
+    p, d = np.array([(0, 1), *(Fraction(r).limit_denominator(64).as_integer_ratio() for r in np.ravel(ratios).tolist())], dtype=float)[1:].T
+    together = [sides for sides in published(llm, cluster, precision) if len(sides) == 2]
+    pairs, known = {(b[1:], a[1:]) for a, b in together}, [a[0] / b[0] for a, b in together]
+    both = [[(tuple(x), tuple(y)) in pairs for y in prefill.T.tolist()] for x in decode.T.tolist()]
+    around = (p >= d * min(known, default=np.inf)) & (p <= d * max(known, default=0.0))
+    return np.maximum(p, 1.0), d, np.array(both, dtype=bool).reshape(decode.shape[1], prefill.shape[1], 1) & around
+
+
+def speculation(llm: LLM, load: Load, draft_tokens: Any, within: str) -> tuple[Array, Array]:
+    """Tokens drafted a step that are tried, and the rate at which each stands: as the load has it, or as published of the family."""
+    if draft_tokens is not None or within == "measured" or np.any(load.draft_tokens):
+        tried = np.ravel(np.asarray(load.draft_tokens if draft_tokens is None else draft_tokens, dtype=float))
+        return tried, np.full(tried.shape, float(np.asarray(load.acceptance_rate)))
+    family = catalogue.table("acceptance").filter(pl.col("model").str.split("-").list.first() == llm.name.split("-")[0])
+    lengths = dict(family.group_by("draft_tokens").agg(pl.col("acceptance_length").mean()).iter_rows())
+    a, drafts = np.linspace(0, 0.999, 1000), [d for d in DRAFTS if d in lengths]
+    return np.array([0.0, *drafts]), np.array([0.0, *(np.interp(lengths[d], (1 - a ** (d + 1)) / (1 - a), a) for d in drafts)])
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked of every chip: a model, a load whose requests in flight and drafted tokens vary, and how the answers are read."""
+
+    llm: LLM
+    load: Load
+    concurrency: Any
+    drafts: Any
+    stands: Any  #: rate at which a drafted token stands, for each of `drafts`
+    confidence: float
+    within: str
+    framework: str
+    version: str
+    prices: Mapping[str, float]
+
+    def serve(self, cluster: Cluster, plan: ServingPlan, concurrency: Any, prefill: ServingPlan | None = None) -> Any:
+        """Axes: drafted tokens, layouts, requests in flight, layouts of prefill, ratios."""
+        drafts, stands = (x[:, None, None, None, None] for x in (self.drafts, self.stands))
+        load = replace(self.load, concurrency=concurrency, rate=None, draft_tokens=drafts, acceptance_rate=stands)
+        whole, software = replace(cluster, n_chips=MANY), {"framework": self.framework, "version": self.version}
+        return serving(self.llm, whole, plan, load, prefill=prefill, **software)
+
+    def points(self, cluster: Cluster, precision: str, own: Any, pool: Any = None, ratios: Any = ()) -> pl.DataFrame | None:
+        """Replicas with as many requests as decode at once: that work on prompts as well, or beside prefill workers on chips of a pool."""
+        (degrees, known), (chip, sides) = own, pool or (cluster, np.ones((3, 1)))
+        alone = np.zeros(1), np.ones(1), known[:, None, None]
+        p, d, held = workers(self.llm, cluster, precision, degrees, sides, ratios) if pool else alone
+        if not (degrees.size and sides.size and p.size and chip.chip.runs(precision)):
+            return None
+        (tp, pp, dp), each, held = degrees[:, :, None, None, None], self.concurrency[:, None, None], held[:, None]
+        cache = "bf16" if precision == "bf16" else "fp8"
+        plan = ServingPlan(tp, precision, cache, pp=pp, attention_dp=dp, replicas=d)
+        side = ServingPlan(sides[0][:, None], precision, cache, attention_dp=sides[2][:, None], replicas=np.maximum(p, 1))
+        point = self.serve(cluster, plan, each * d, side if pool else None)
+        rate, ttft, watts, share = point.tokens_per_second_per_chip, point.ttft, point.watts_per_chip, np.zeros(1)
+        chips = plan.chips + side.chips if pool else plan.chips
+        good = point.feasible & (point.batch >= 0.999 * each) & (held | (self.within == "any"))
+        if chip.chip != cluster.chip:  # prompts on another chip: its times, and the slower of both sides
+            other, output = self.serve(chip, replace(side, replicas=d), each * d, side), float(np.asarray(self.load.output_tokens))
+            good, ttft, share = good & other.feasible, other.ttft, side.chips / chips
+            rate = np.minimum(d * point.batch * output / (ttft + output * point.tpot), p * output / other.prompt) / chips
+            watts = None if watts is None or other.watts_per_chip is None else (1 - share) * watts + share * other.watts_per_chip
+        if pool:
+            good = good & _unbeaten(np.where(good, rate, 0.0), np.where(good, ttft, np.inf))
+        if not good.any():
+            return None
+        prices = [self.prices.get(x.chip.name, np.nan) for x in (cluster, chip)]
+        said = {"chip": cluster.chip.name, "precision": precision, "prefill": "disaggregated" if pool else "aggregated"}
+        said |= {"prefill_chip": chip.chip.name, "evidence_rows": point.evidence.rows, "evidence_distance": point.evidence.distance}
+        columns = {
+            **{"prefill_tp": side.tp if pool else tp, "prefill_attention_dp": side.attention_dp if pool else dp, "ratio": p / d},
+            **{"tp": tp, "pp": pp, "attention_dp": dp, "chips": chips, "concurrency": each * d, "extrapolated": ~held},
+            **{"draft_tokens": self.drafts[:, None, None, None, None], "watts_chip": np.nan if watts is None else watts},
+            **{"tpot": point.tpot, "rate": rate, "ttft": ttft, "usd": prices[0] + share * (prices[1] - prices[0]) if pool else prices[0]},
+            **{"slow": point.tpot_high, "few": point.rate_high, "late": point.ttft_high, "own": point.tokens_per_second_per_chip},
+            "soon": point.ttft,
+        }
+        frame = pl.DataFrame({name: np.broadcast_to(value, good.shape)[good] for name, value in columns.items()})
+        return self.priced(frame.select(*(pl.lit(value).alias(name) for name, value in said.items()), pl.all()))
+
+    def priced(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Speeds, times, money and energy at the confidence asked for: so many half widths of the intervals to the careful side."""
+        z, c = NormalDist().inv_cdf(self.confidence) / NormalDist().inv_cdf(0.9), pl.col
+        slow, few, late = c("slow") / c("tpot"), c("few") / c("own"), c("late") / c("soon")
+        user, rate, ttft, usd = 1 / (c("tpot") * slow**z), c("rate") / few**z, c("ttft") * late**z, c("usd")
+        made = {
+            **{
+                f"tokens_per_s_{x}{end}": v * w**n
+                for x, v, w in (("user", user, slow), ("chip", rate, few))
+                for end, n in (("", 0), ("_low", z - 1), ("_high", z + 1))
+            },
+            **{"ttft_s": ttft, "e2e_s": ttft + max(float(np.asarray(self.load.output_tokens)) - 1, 0.0) / user},
+            **{"joules_per_token": c("watts_chip") / rate, "usd_per_million_tokens": usd / (rate * HOUR) * 1e6},
+            "tokens_per_watt_per_dollar": rate / (c("watts_chip") * usd),
+        }
+        used = ("tpot", "rate", "ttft", "usd", "slow", "few", "late", "own", "soon")
+        return frame.with_columns(**made).drop(used).with_columns(pl.col(pl.Float64).fill_nan(None))
+
+    def why(self, cluster: Cluster, runs: Sequence[str], degrees: Any) -> str:
+        """Why no point of a chip can be."""
+        if not runs:
+            known = ", ".join(p for p in formats.names("weights") if cluster.chip.runs(p))
+            return f"it runs none of precisions; those that it runs: {known}"
+        tp, pp, dp = layouts(self.llm, cluster, runs[0], degrees, "aggregated", self.within)[0][:, :, None, None, None]
+        if not tp.size:
+            return f"no published layout that engines run has {np.max(cluster.n_chips):g} chips or fewer; within='any' tries others"
+        reason = self.serve(cluster, ServingPlan(tp, runs[0], pp=pp, attention_dp=dp), 1.0).reason.ravel()[-1]
+        return f"{reason}{'; within=' + repr('any') + ' tries others' if self.within == 'measured' else ''}"
+
+
+def _unbeaten(rate: Any, ttft: Any) -> Any:
+    """Points that no other prefill workers (the last two axes) of the same decode workers and requests beat in both rate and TTFT."""
+    flat = (*rate.shape[:-2], -1)
+    order = np.argsort(-rate.reshape(flat), axis=-1, kind="stable")
+    soon = np.take_along_axis(ttft.reshape(flat), order, -1)
+    first = np.minimum.accumulate(np.insert(soon[..., :-1], 0, np.inf, axis=-1), axis=-1) > soon
+    return np.take_along_axis(first, np.argsort(order, axis=-1), -1).reshape(rate.shape)

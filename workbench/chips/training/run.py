@@ -1,0 +1,215 @@
+"""A whole training run: from a model, a cluster and tokens to layout, days, chip-hours, energy and cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from workbench import catalogue, scaling
+from workbench.arrays import Arrays, broadcast, spread
+from workbench.checks import LENGTH, NOT_NEGATIVE, POSITIVE, Rule, takes
+from workbench.chips.serving.evaluate import Load, ServingPlan, serving
+from workbench.chips.training.evaluate import checked_sequence, training_step
+from workbench.chips.training.plan import TrainingPlan
+from workbench.chips.training.search import Choices, search_layouts
+from workbench.chips.watts import power
+from workbench.errors import InputError
+from workbench.fabric import Cluster, goodput
+from workbench.llm import LLM
+
+Array = NDArray[np.float64]
+#: Batch where none is given [tokens]: this times D^0.47, the exponent of the critical batch (Zhang et al., 2024, arXiv:2410.21676);
+#: the factor is the median of the 14 of `published_runs.csv` that state their batch.
+BATCH, GROWTH = 7.9, 0.47
+#: Half width of the logarithm of a stated MFU: with or without attention, of one peak or another.
+CONVENTION = 0.07
+#: Parts of two in a power of two that a job takes of its chips; the rest are spares.
+PARTS = 5
+
+
+@dataclass(frozen=True, repr=False)
+class TrainingRun(Arrays):
+    """A training run; arrays broadcast over the arguments of `training_run`."""
+
+    flop: Array  #: training compute, 6ND [FLOP]
+    useful_flop_per_s: Array  #: model FLOP a second, averaged over the run
+    seconds: Array
+    low: Array  #: ends of the 80 % interval [s]
+    high: Array
+    chip_hours: Array
+    mfu: Array  #: of 6ND, while the job runs
+    utilisation: Array  #: share of the time in which it makes progress
+    usd: Array  #: at `usd_per_chip_hour`
+    joules: Array | None = None  #: of the chips; None without a published TDP
+    memory: Array | None = None  #: of a chip of the heaviest stage [B]; None where an MFU is stated
+    generation: Array | None = None  #: of `seconds`, those that all chips would generate
+    plan: TrainingPlan | None = field(default=None, repr=False)  #: of the most chips, where layouts were searched
+
+
+@takes(
+    tokens=POSITIVE,
+    global_batch=LENGTH,
+    **dict.fromkeys(("mfu", "utilisation"), Rule(above=0, most=1)),
+    split=Rule(above=0, below=1),
+    **dict.fromkeys(("evaluation", "usd_per_chip_hour"), NOT_NEGATIVE),
+)
+def training_run(
+    llm: LLM | str | Path,
+    cluster: Cluster,
+    tokens: ArrayLike,
+    *,
+    plan: TrainingPlan | None = None,
+    choices: Choices | None = None,
+    mfu: ArrayLike | None = None,
+    precision: str = "bf16",
+    utilisation: ArrayLike | None = None,
+    global_batch: int | None = None,
+    sequence: int | None = None,
+    framework: str = "",
+    version: str = "",
+    evaluation: ArrayLike = 0.0,
+    usd_per_chip_hour: ArrayLike = 0.0,
+    rollouts: tuple[ServingPlan, Load] | None = None,
+    split: ArrayLike | None = None,
+) -> TrainingRun:
+    """Duration of one training run on the whole cluster.
+
+    seconds = 6 N D (1 + evaluation / 3) / (n_chips * peak * mfu * utilisation)
+
+    N counts the parameters that a token uses (all of a dense model; of a mixture, the shared ones and the experts it visits),
+    embeddings included. MFU is model FLOP/s over the dense peak in `precision` while the job runs: that of the plan; without one, of the
+    best layout of `search_layouts` like those that were run, times what real runs reached of it.
+
+    The interval joins those of the step, of what runs reached, and of time lost, which may be half as much or half as much again. Where the
+    layout is not stated its upper end is that times `training_hours_beside`: published hours count restarts, ablations and slower stages.
+
+    Parameters
+    ----------
+    llm : LLM or str
+        Model to train, or its name.
+    cluster : Cluster
+        `n_chips` may be an array. Chips beyond a whole number of 2^k / 32 of them, for a layout that is searched, are spares.
+    tokens : array_like
+        Training tokens D.
+    plan : TrainingPlan, optional
+        A layout. Raises `InputError` where it cannot be.
+    choices : Choices, optional
+        What a search varies, and whether all weights are trained or adapters: `Choices(method="lora")`.
+    mfu : array_like, optional
+        A stated model FLOP utilisation, above 0 and at most 1, in place of a layout.
+    precision : str
+        Number format whose peak the MFU refers to, that of a plan if there is one. Raises `InputError` where the chip lacks it.
+    utilisation : array_like, optional
+        Share of the hours in which the job makes progress, above 0 and at most 1. If not given, that of `fabric.goodput`; beside a stated
+        MFU, 1.
+    global_batch : int, optional
+        Sequences of a step; as published runs of so many tokens if not given.
+    sequence, framework, version
+        As `training_step`.
+    evaluation : array_like
+        Tokens evaluated a token trained, forward alone; 1 for the reference of preference tuning, whose pairs both count as tokens.
+    usd_per_chip_hour : array_like
+        Price of a chip [USD/h].
+    rollouts : (ServingPlan, Load), optional
+        Of reinforcement learning: how replicas generate the samples whose tokens, those of prompts included, are trained on. Scoring
+        counts as evaluation: 2 for a reference and the policy of before. Chips do both in turn and take the sum of both times.
+    split : array_like, optional
+        Share of the chips that generate while the others train: the longer of G / split and T / (1 - split) counts.
+
+    Examples
+    --------
+    >>> h100 = Cluster("H100", 16_384, "InfiniBand NDR")
+    >>> run = training_run("Llama-3.1-405B", h100, 15.6e12, mfu=0.4, utilisation=0.9)
+    >>> round(float(run.chip_hours) / 1e6, 1)  # the card of the model: 30.84 million
+    29.6
+    >>> found = training_run("Llama-3.1-405B", h100, 15.6e12, global_batch=2048)
+    >>> bool(found.low < 30.84e6 * 3600 / 16_384 < found.high), found.plan.tp
+    (True, 8)
+
+    References
+    ----------
+    .. [1] Kaplan et al. (2020), "Scaling Laws for Neural Language Models", section 2.1 (C = 6 N D).
+    """
+    llm = catalogue.llm(llm)
+    precision = plan.precision if plan is not None else precision
+    given = {"n_chips": cluster.n_chips, "tokens": tokens, "evaluation": evaluation, "usd_per_chip_hour": usd_per_chip_hour}
+    given |= {k: v for k, v in (("mfu", mfu), ("utilisation", utilisation), ("split", split)) if v is not None}
+    whole = broadcast(**given)
+    n, peak = np.asarray(cluster.n_chips, dtype=float), cluster.peak(precision)
+    flop = np.asarray(scaling.training_flop(llm.active_params, tokens))
+    width, used, memory = CONVENTION, None, None
+    if mfu is None:
+        how = {"choices": choices, "global_batch": global_batch, "sequence": sequence, "precision": precision}
+        how |= {"framework": framework, "version": version}
+        shape = np.broadcast_shapes(n.shape, np.shape(tokens))
+        pairs = [(int(a), float(b)) for a, b in zip(*(np.broadcast_to(x, shape).ravel() for x in (n, tokens)), strict=True)]
+        known = {pair: _sped(llm, cluster, *pair, plan, how) for pair in sorted(set(pairs))}
+        rate, widths, memory = (np.reshape([known[pair][i] for pair in pairs], shape) for i in range(3))
+        share, width = 6 * llm.active_params * rate / peak, widths.max(initial=0.0)
+        used = known[max(pairs)][3] if pairs else None
+    else:
+        share = np.asarray(mfu, dtype=float)
+    stated = 1.0 if utilisation is None and mfu is not None else utilisation
+    worked = np.asarray(goodput(n).share if stated is None else stated, dtype=float)
+    rate = peak * share * worked / (1 + np.asarray(evaluation, dtype=float) / 3)
+    seconds = flop / rate
+    half = np.hypot(width, 0.0 if stated is not None else np.log1p(0.5 * (1 - worked) / worked))
+    made = None
+    if rollouts is not None:
+        point, load = _generated(llm, cluster, *rollouts), rollouts[1]
+        made = np.asarray(tokens) / (1 + np.divide(load.input_tokens, load.output_tokens)) / (point.tokens_per_second_per_chip * n)
+        seconds = made + seconds if split is None else np.maximum(made / np.asarray(split), seconds / (1 - np.asarray(split)))
+        half = np.hypot(half, np.log(point.rate_high / point.tokens_per_second_per_chip))
+    hours = seconds * n / 3600
+    joules = hours * 3600 * power(cluster.chip, np.minimum(share, 1.0), np.minimum(share, 1.0)) if cluster.chip.tdp else None
+    run = TrainingRun(
+        flop=flop,
+        useful_flop_per_s=rate,
+        seconds=seconds,
+        low=seconds * np.exp(-half),
+        high=seconds * np.exp(half) * (1.0 if given.get("mfu") is not None or plan else catalogue.cost("training_hours_beside").ends[1]),
+        chip_hours=hours,
+        mfu=share,
+        utilisation=worked,
+        usd=hours * np.asarray(usd_per_chip_hour, dtype=float),
+        joules=joules,
+        memory=memory,
+        generation=made,
+    )
+    return replace(spread(run, whole), plan=used)
+
+
+def _sped(llm: LLM, cluster: Cluster, n: int, tokens: float, plan: TrainingPlan | None, how: dict[str, Any]) -> Any:
+    """Tokens/s of all chips, the half width of its logarithm, memory of a chip [B], and the layout."""
+    length = int(checked_sequence(llm, how["sequence"], one=True))
+    unit = 2 ** max(int(np.log2(n)) - PARTS, 0)
+    busy = n // unit * unit if plan is None else n
+    batch = how["global_batch"] or _batch(busy, BATCH * tokens**GROWTH / length)
+    part, same = replace(cluster, n_chips=busy), {"sequence": length} | {k: how[k] for k in ("framework", "version")}
+    reached, width = 1.0, 0.0
+    if plan is None:
+        found = search_layouts(llm, part, batch, precision=how["precision"], choices=how["choices"], top=1, **same)
+        plan, reached, width = found.plan, found.reached.value, np.log(np.divide(*found.reached.ends[::-1])) / 2
+    step = training_step(llm, part, plan, batch, detail=False, **same)
+    if not np.all(step.feasible):
+        raise InputError(f"a plan on {busy} {cluster.chip.name} at batch {batch}: {np.ravel(step.reason)[0]}")
+    own = float(np.log(step.high / step.seconds))
+    return batch * length * reached / float(step.seconds), max(own, width), float(step.memory.total), plan
+
+
+def _generated(llm: LLM, cluster: Cluster, plan: ServingPlan, load: Load) -> Any:
+    """What one replica generates."""
+    point = serving(llm, replace(cluster, n_chips=int(np.max(plan.chips))), plan, load)
+    if not np.all(point.feasible):
+        raise InputError(f"a replica that generates: {np.ravel(point.reason)[0]}")
+    return point
+
+
+def _batch(n: int, wanted: float) -> int:
+    """Sequences near what is wanted that the ranks of a job divide: its odd part times a power of two."""
+    odd = n // (n & -n)
+    return odd * 2 ** max(round(float(np.log2(wanted / odd))), 0)

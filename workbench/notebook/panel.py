@@ -1,0 +1,144 @@
+"""The live panel: the declared parameters as controls, beside the answer and the pictures that they give."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import traitlets
+from ipywidgets import HBox, Layout, Output, VBox
+
+from workbench import catalogue, errors
+from workbench.charts.render import MIME as VEGALITE
+from workbench.errors import InputError
+from workbench.notebook import parameters, replay, runtime
+from workbench.notebook.parameters import Parameter
+from workbench.notebook.replay import DRAWN, SAID, Cell
+from workbench.notebook.surface import span
+
+
+def panel(namespace: dict[str, Any], *sliders: str) -> None:
+    """Show the parameters of the running notebook as controls that recompute its answer and pictures: ``panel(globals())``, second cell.
+
+    A change runs again, in a namespace of its own, the cells below that depend on it. Nothing is shown, and nothing takes time, where no
+    user is there: under papermill, in a sweep, under nbval.
+
+    Parameters
+    ----------
+    namespace : dict
+        ``globals()`` of the notebook, whose parameters cell has run.
+    *sliders : str
+        One to four numbers among the parameters that come first, and that the published page can move as well.
+
+    Raises
+    ------
+    InputError
+        For a name that is no number among the parameters, or more than four.
+
+    Examples
+    --------
+    >>> cell = "n_chips: int = 8  # [chips] how many, 1..100"
+    >>> panel({"In": ["", cell, "panel(globals())"], "n_chips": 8}, "n_chips")
+    >>> panel({"In": ["", cell, "panel(globals())"], "n_chips": 8}, "chips")
+    Traceback (most recent call last):
+    workbench.errors.InputError: slider 'chips': expected one of the numbers among the parameters: n_chips
+    """
+    declared, _ = runtime.declared_in(namespace)
+    numbers = [name for name, p in declared.items() if p.type in ("int", "float") and namespace.get(name, p.default) is not None]
+    for name in sliders:
+        if name not in numbers:
+            raise InputError(f"slider {name!r}: expected one of the numbers among the parameters: {', '.join(numbers)}")
+    if len(sliders) > 4:
+        raise InputError(f"{len(sliders)} sliders: expected at most 4")
+    if runtime.watched():
+        from IPython.display import display
+
+        display(Panel(namespace, sliders).box)
+
+
+class Panel(anywidget.AnyWidget):
+    """Controls, answer and pictures; `update` is what a change of a control does."""
+
+    _esm = Path(__file__).parent / "templates" / "panel.js"
+    parameters: Any = traitlets.List().tag(sync=True)
+
+    def __init__(self, namespace: dict[str, Any], first: tuple[str, ...] = ()):
+        self.namespace, self.declared = namespace, runtime.declared_in(namespace)[0]
+        self.start = {name: namespace.get(name, p.default) for name, p in self.declared.items()}
+        ordered = [*first, *(name for name in self.declared if name not in first)]
+        super().__init__(parameters=[_control(self.declared[name], self.start[name], name in first) for name in ordered])
+        self.answer, self.pictures = Output(), VBox()
+        self.results = VBox([self.answer, self.pictures], layout=Layout(flex="1 1 500px"))
+        self.layout = Layout(flex="0 0 340px")
+        self.box = HBox([self, self.results], layout=Layout(flex_flow="row wrap"))
+        self.update("", "")
+        self.on_msg(lambda _, change, buffers: self.update(**change))
+
+    def update(self, name: str, text: str) -> None:
+        """Take what a control says, and show what follows, or why it is refused; of no control, all as the notebook ran."""
+        begun = time.perf_counter()
+        if not name:
+            self.values, self.cells = dict(self.start), list[Cell]()
+            self.moved, self.shown = set[str](), dict[Cell, list[dict[str, Any]]]()
+            outputs = []
+        else:
+            self.results.add_class("wb-stale")  # what is seen is of other values, until what follows is there
+            self.values[name] = self.declared[name].from_text(text)
+            self.moved.add(name)
+            try:
+                parameters.check(self.declared, {n: self.values[n] for n in self.moved})
+                outputs = self._outputs()
+            except Exception as error:  # a refusal, or of the notebook's own lines
+                said = str(error) if isinstance(error, InputError) else errors.said(error)
+                outputs = [{"output_type": "stream", "name": "stderr", "text": f"{said}\n"}]
+        pictures = [o for o in outputs if "data" in o]
+        self.answer.outputs = tuple(o for o in outputs if "text" in o)
+        if len(self.pictures.children) != len(pictures):
+            self.pictures.children = [Output() for _ in pictures]
+        for place, picture in zip(self.pictures.children, pictures, strict=True):
+            place.outputs = (picture,)
+        self.results.remove_class("wb-stale")
+        self.send({"said": f"{1000 * (time.perf_counter() - begun):.0f} ms", "command": self.command()})
+
+    def _outputs(self) -> list[dict[str, Any]]:
+        """The answer and the pictures with the values of the controls, as outputs of a notebook."""
+        cells = replay.cells(self.namespace)
+        if cells != self.cells:  # the notebook has run on: from what it holds now
+            self.cells, self.stale, self.shown, self.space = cells, list[Cell](), {}, dict(self.namespace)
+        new = replay.touched(cells, {n for n in self.moved if self.space.get(n) != self.values[n]})
+        self.space |= {n: self.values[n] for n in self.moved}
+        self.stale = [cell for cell in cells if cell in self.stale or cell in new]
+        answer = next((cell for cell in cells if SAID.search(cell.source)), None)
+        wanted = [cell for cell in self.stale if cell is answer or DRAWN.search(cell.source)]
+        with replay.unpainted():
+            for cell in replay.needed(self.stale, wanted):
+                shown = cell.run(self.space)
+                self.shown[cell] = [o for o in shown if ("text" in o and cell is answer) or VEGALITE in o.get("data", {})]
+                self.stale.remove(cell)
+        return [o for cell in cells for o in self.shown.get(cell, ())]
+
+    def command(self) -> str:
+        """The run of the notebook that gives what the panel shows."""
+        name = Path(os.environ.get("JPY_SESSION_NAME", "NOTEBOOK.ipynb"))
+        shipped = name.parent.name in ("", "notebooks")
+        given = [f"-p {shlex.quote(f'{n}={v}')}" for n, v in self.values.items() if v != self.start[n]]
+        return " ".join(["workbench run", shlex.quote(name.stem if shipped else str(name)), *given])
+
+
+def _control(p: Parameter, value: Any, first: bool) -> dict[str, Any]:
+    """What the control of a parameter shows."""
+    number = p.type in ("int", "float")
+    group = "Sliders" if first else "Names and choices" if not number else "Money" if "USD" in p.unit else "Quantities"
+    about: dict[str, Any] = {
+        "text": f"{value:.12g}" if isinstance(value, float) else str(value),
+        "rule": p.allowed,
+        "shown_unit": p.shown_unit,
+    }
+    about |= {"names": catalogue.names(p.table) if p.table else list(p.choices), "closed": bool(p.choices) and not p.optional}
+    ends = span(p, value) if number and value is not None else (0.0, 0.0, False)
+    return asdict(p) | about | {"group": group, "span": ends if ends[0] < ends[1] else None}
