@@ -90,11 +90,11 @@ def workers(
     return np.maximum(p, 1.0), d, np.array(both, dtype=bool).reshape(decode.shape[1], prefill.shape[1], 1) & around
 
 
-def speculation(llm: LLM, load: Load, draft_tokens: Any, within: str) -> tuple[Array, Array]:
+def speculation(llm: LLM, load: Load, draft_tokens: Any, within: str) -> tuple[Array, Array | None]:
     """Tokens drafted a step that are tried, and the rate at which each stands: as the load has it, or as published of the family."""
     if draft_tokens is not None or within == "measured" or np.any(load.draft_tokens):
         tried = np.ravel(np.asarray(load.draft_tokens if draft_tokens is None else draft_tokens, dtype=float))
-        return tried, np.full(tried.shape, float(np.asarray(load.acceptance_rate)))
+        return tried, None if load.acceptance_rate is None else np.full(tried.shape, float(np.asarray(load.acceptance_rate)))
     family = catalogue.table("acceptance").filter(pl.col("model").str.split("-").list.first() == llm.name.split("-")[0])
     lengths = dict(family.group_by("draft_tokens").agg(pl.col("acceptance_length").mean()).iter_rows())
     a, drafts = np.linspace(0, 0.999, 1000), [d for d in DRAFTS if d in lengths]
@@ -118,7 +118,7 @@ class Asked:
 
     def serve(self, cluster: Cluster, plan: ServingPlan, concurrency: Any, prefill: ServingPlan | None = None) -> Any:
         """Axes: drafted tokens, layouts, requests in flight, layouts of prefill, ratios."""
-        drafts, stands = (x[:, None, None, None, None] for x in (self.drafts, self.stands))
+        drafts, stands = (x if x is None else x[:, None, None, None, None] for x in (self.drafts, self.stands))
         load = replace(self.load, concurrency=concurrency, rate=None, draft_tokens=drafts, acceptance_rate=stands)
         whole, software = replace(cluster, n_chips=MANY), {"framework": self.framework, "version": self.version}
         return serving(self.llm, whole, plan, load, prefill=prefill, **software)
@@ -137,11 +137,12 @@ class Asked:
         point = self.serve(cluster, plan, each * d, side if pool else None)
         rate, ttft, watts, share = point.tokens_per_second_per_chip, point.ttft, point.watts_per_chip, np.zeros(1)
         chips = plan.chips + side.chips if pool else plan.chips
-        good = point.feasible & (point.batch >= 0.999 * each) & (held | (self.within == "any"))
+        # where prompts are computed elsewhere, those in flight that do not decode are at it or wait for it: the time to first token has it
+        good = point.feasible & ((point.batch >= 0.999 * each) | (pool is not None)) & (held | (self.within == "any"))
         if chip.chip != cluster.chip:  # prompts on another chip: its times, and the slower of both sides
             other, output = self.serve(chip, replace(side, replicas=d), each * d, side), float(np.asarray(self.load.output_tokens))
             good, ttft, share = good & other.feasible, other.ttft, side.chips / chips
-            rate = np.minimum(d * point.batch * output / (ttft + output * point.tpot), p * output / other.prompt) / chips
+            rate = np.minimum(d * each * output / (ttft + output * point.tpot), p * output / other.prompt) / chips
             watts = None if watts is None or other.watts_per_chip is None else (1 - share) * watts + share * other.watts_per_chip
         if pool:
             good = good & _unbeaten(np.where(good, rate, 0.0), np.where(good, ttft, np.inf))
