@@ -52,7 +52,7 @@ ASKED = {
     "fleet_factory_inputs": {"chip": "GB300", "serving_precision": "fp4"},
     "fleet_chip_refresh": {"chip": "B200"},
     "demand_outlook": {"quarters": 4, "n": 512},
-    "demand_drivers": {"quarter": 4, "n": 64},
+    "demand_long_run_cost": {"capital_usd": 3e4, "running_usd_per_hour": 0.2, "wacc": 0.1, "life_years": 5},
     "demand_scoreboard": {"names": ["notable models of any rank, 1 year ahead"]},
 }
 

@@ -36,7 +36,7 @@ TOOLS = {
     "chips": "training_run training_step search_layouts serving slo_frontier matrix_product",
     "energy": "site sites energy_bill server_power power_chain",
     "fleet": "ownership_cost factory_inputs chip_refresh",
-    "demand": "outlook drivers scoreboard",
+    "demand": "outlook long_run_cost scoreboard",
 }
 CALLS = {f"{face}_{name}": f"{face}.{name}" for face, names in TOOLS.items() for name in names.split()}
 #: Objects that an argument may be, by the name that its annotation has for them.
