@@ -34,7 +34,7 @@ def run(code: str, names: dict[str, Any]) -> tuple[str, Any]:
     """What a block prints, and the value of the expression that it ends with."""
     tree, said = ast.parse(textwrap.dedent(code)), io.StringIO()
     last = ast.Expression(tree.body.pop().value) if isinstance(tree.body[-1], ast.Expr) else None
-    with contextlib.redirect_stdout(said), pl.Config(tbl_cols=9, tbl_rows=12, tbl_hide_dataframe_shape=True, tbl_width_chars=120):
+    with contextlib.redirect_stdout(said), pl.Config(tbl_cols=9, tbl_rows=12, tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True, tbl_width_chars=120, fmt_str_lengths=40):
         exec(compile(tree, "docs", "exec"), names)
         value = eval(compile(last, "docs", "eval"), names) if last else None
         if value is not None and not isinstance(value, alt.TopLevelMixin):
@@ -120,3 +120,8 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
     markdown = REPOSITORY.sub(lambda link: f"]({deep}{PAGES[link[1]]})", markdown)
     return shown(MARK.sub(filled, markdown))
+
+
+def on_post_page(output: str, page: Any, **_: Any) -> str:
+    """The page as it is written: nothing is fetched, and tables from frames scroll rather than break."""
+    return output.replace("https://unpkg.com/iframe-worker/shim", "../" * page.file.src_uri.count("/") + "worker.js")
