@@ -27,17 +27,22 @@ REPOSITORY = re.compile(r"\]\(\.\./(data/README\.md|CONTRIBUTING\.md|CHANGELOG\.
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.M | re.S)
 MARK = re.compile(r"^<!-- (table|api|file): (.+?) -->$", re.M)
 #: What the docs have in place of a file of the repository.
-PAGES = {"data/README.md": "data/dictionary.md", "CONTRIBUTING.md": "how-to/add_a_chip.md", "CHANGELOG.md": "data/changes.md", "README.md": "index.md"}
+PAGES = {
+    "data/README.md": "data/dictionary.md",
+    "CONTRIBUTING.md": "how-to/add_a_chip.md",
+    "CHANGELOG.md": "data/changes.md",
+    "README.md": "index.md",
+}
 
 
 def run(code: str, names: dict[str, Any]) -> tuple[str, Any]:
     """What a block prints, and the value of the expression that it ends with."""
     tree, said = ast.parse(textwrap.dedent(code)), io.StringIO()
     last = ast.Expression(tree.body.pop().value) if isinstance(tree.body[-1], ast.Expr) else None
-    with contextlib.redirect_stdout(said), pl.Config(tbl_cols=9, tbl_rows=12, tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True, tbl_width_chars=120, fmt_str_lengths=40):
+    with contextlib.redirect_stdout(said):
         exec(compile(tree, "docs", "exec"), names)
         value = eval(compile(last, "docs", "eval"), names) if last else None
-        if value is not None and not isinstance(value, alt.TopLevelMixin):
+        if value is not None and not isinstance(value, alt.TopLevelMixin | pl.DataFrame):
             print(value)
     return said.getvalue().rstrip(), value
 
@@ -49,6 +54,8 @@ def shown(markdown: str) -> str:
     def below(block: re.Match[str]) -> str:
         said, value = run(block[1], names)
         text = f"\n\n```text\n{said}\n```" if said else ""
+        if isinstance(value, pl.DataFrame):
+            text += f"\n\n{grid(value.head(12))}"
         if isinstance(value, alt.TopLevelMixin):
             import vl_convert
 
@@ -66,7 +73,7 @@ def grid(frame: pl.DataFrame) -> str:
         text = "" if value is None else f"{value:,.4g}" if isinstance(value, float) else str(value)
         return re.sub(r"([\\`*_{}\[\]<>|#])", r"\\\1", text)
 
-    lines = [[c.replace("_", " ") for c in frame.columns], ["---"] * frame.width, *([cell(v) for v in row] for row in frame.iter_rows())]
+    lines = [[cell(c) for c in frame.columns], ["---"] * frame.width, *([cell(v) for v in row] for row in frame.iter_rows())]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -76,7 +83,11 @@ def table(what: str) -> str:
     if kind == "errors":
         frame = pl.read_csv(tables.DATA / "calibration" / f"{name}_errors.csv")
         frame = frame.select("case", "rows", *(c for c in frame.columns if c.endswith("error_percent")), "half_width")
-        return grid(frame.with_columns(half_width=100 * (pl.col("half_width").exp() - 1)).rename({"half_width": "80_% interval, + %"}))
+        return grid(
+            frame.with_columns(
+                pl.col("case").str.replace_all("|", ", ", literal=True), half_width=100 * (pl.col("half_width").exp() - 1)
+            ).rename({"half_width": "half width of the 80 % interval, percent"})
+        )
     if kind == "validate":
         frame = validation.validate(name).table()
         return grid(frame.select(c for c in frame.columns if frame[c].count()))
@@ -123,5 +134,5 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
 
 def on_post_page(output: str, page: Any, **_: Any) -> str:
-    """The page as it is written: nothing is fetched, and tables from frames scroll rather than break."""
+    """The page as it is written: nothing is fetched."""
     return output.replace("https://unpkg.com/iframe-worker/shim", "../" * page.file.src_uri.count("/") + "worker.js")
