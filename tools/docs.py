@@ -53,7 +53,7 @@ def shown(markdown: str) -> str:
 
     def below(block: re.Match[str]) -> str:
         said, value = run(block[1], names)
-        text = f"\n\n```text\n{said}\n```" if said else ""
+        text = f"\n\n```{{.text .answer}}\n{said}\n```" if said else ""
         if isinstance(value, pl.DataFrame):
             text += f"\n\n{grid(value.head(12))}"
         if isinstance(value, alt.TopLevelMixin):
