@@ -108,7 +108,7 @@ def test_ten_questions_are_answered_in_three_steps(built):
         assert len(steps) - made_up - ("print(" in code) <= 3, title
     sections = answered.split("<h2")[1:]
     assert len(sections) == 10
-    assert all("<table>" in s or 'answer' in s or "data:image/png" in s for s in sections)
+    assert all("<table>" in s or "answer" in s or "data:image/png" in s for s in sections)
 
 
 def test_own_or_rent_is_answered_as_python_does(built):

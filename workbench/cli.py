@@ -100,7 +100,7 @@ def run(
     notebook: Annotated[str, typer.Argument(help="Name of a shipped notebook (ai_factory) or path of an .ipynb.")],
     parameter: Annotated[
         list[str] | None,
-        typer.Option("-p", "--parameter", metavar="NAME=VALUE", help="Set a parameter; may be repeated. -p NAME VALUE does the same."),
+        typer.Option("-p", "--parameter", metavar="NAME=VALUE", help="Set a parameter; may be repeated."),
     ] = None,
     out: Annotated[str, typer.Option(help="Folder for the executed notebook and its HTML, or s3://, gs://, az:// address.")] = "out",
     list_parameters: Annotated[bool, typer.Option("--parameters", help="Print what the notebook declares and stop.")] = False,
@@ -135,7 +135,8 @@ def sweep(
         ),
     ] = None,
     grid: Annotated[
-        Path | None, typer.Option(help="YAML file of more parameters: NAME: value, [values] or {low, high, n, log}. Text stands as it is.")
+        Path | None,
+        typer.Option(help="YAML file of more parameters: NAME: value, [values] or {low, high, n, log}. Text is taken as it is."),
     ] = None,
     zip_: Annotated[
         list[str] | None, typer.Option("--zip", metavar="NAME,NAME", help="Parameters that advance together. May be repeated.")

@@ -137,7 +137,7 @@ def read_cells(path: str | Path) -> dict[str, list[str | None]]:
             named[name] = cells
         elif any(cells):
             row, cell = next((row, cell) for row, cell in enumerate(cells, first + 1) if cell)
-            raise DataError(path, f"{cell!r} stands in a column without a name", row=row)
+            raise DataError(path, f"{cell!r} is in a column without a name", row=row)
     return named
 
 

@@ -84,12 +84,12 @@ def figures(row: Region) -> dict[str, Figure | None]:
 
 
 def sites(*names: str) -> pl.DataFrame:
-    """Every region of the world, or those that `names` stand for, a row each: where it is, and its figures with band and basis.
+    """Every region of the world, or those that `names` mean, a row each: where it is, and its figures with band and basis.
 
     Parameters
     ----------
     *names : str
-        Regions, cities, countries or ISO codes as ``catalogue.region`` knows them; a city or a country stands for all its regions.
+        Regions, cities, countries or ISO codes as ``catalogue.region`` knows them; a city or a country means all its regions.
 
     Returns
     -------

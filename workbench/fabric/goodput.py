@@ -49,7 +49,7 @@ def optimal_interval(checkpoint: ArrayLike, mtbf: ArrayLike) -> Array:
 
 @dataclass(frozen=True)
 class Resilience:
-    """How a job meets what goes wrong; as it stands, every failure stops all of it at once, and nothing else goes wrong."""
+    """How a job meets what goes wrong; by default every failure stops all of it at once, and nothing else goes wrong."""
 
     detection: ArrayLike = 0.0  #: until a failure is noticed [s]
     spares: ArrayLike = np.inf  #: hot spares [chips]; infinite: one is always there
@@ -101,7 +101,7 @@ def goodput(
     References
     ----------
     .. [1] Daly (2006), "A higher order estimate of the optimum checkpoint interval", equations 13 and 37.
-    .. [2] Grattafiori et al. (2024), The Llama 3 Herd of Models, table 5.
+    .. [2] Grattafiori et al. (2024), arXiv:2407.21783, table 5.
 
     Examples
     --------

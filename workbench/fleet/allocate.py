@@ -28,17 +28,17 @@ def allocate(fleet: Fleet, *, reproducible: bool = False) -> Plan:
 
     min  sum over periods of disc [ energy + carbon + operations + value unmet + capital of what was bought - resale of what is retired ]
     s.t. demand: sum throughput x + unmet >= demand;  chips: sum_w x <= availability stock;
-         stock follows purchases, retirement, survival, and what is bought stands;
+         stock follows purchases, retirement, survival, and what is bought stays;
          power, supply, vendors' shares, budget, carbon, water within their limits
 
-    A standing chip draws its idle power, a working one its full power; between the two power is taken as linear in work, which is exact
+    An idle chip draws its idle power, a working one its full power; between the two power is taken as linear in work, which is exact
     where a chip is either at work or idle, and understates chips that all run half full (`chips.power` is concave).
 
     Parameters
     ----------
     fleet : Fleet
     reproducible : bool
-        Several plans may cost the same (two kinds of work change places), and which one a solver meets hangs on the last bit of its
+        Several plans may cost the same (two kinds of work change places), and which one a solver meets depends on the last bit of its
         input. Solve again among them for the one that prefers what is listed first, so that every machine prints the same plan.
 
     Returns

@@ -35,7 +35,7 @@ def annuity(capital: ArrayLike, rate: ArrayLike, years: ArrayLike) -> Array:
     Returns
     -------
     ndarray
-        [USD a year], broadcast.
+        [USD per year], broadcast.
 
     References
     ----------

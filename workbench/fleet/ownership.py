@@ -134,7 +134,7 @@ def ownership_cost(
     References
     ----------
     .. [1] Barroso, Hoelzle, Ranganathan (2018), "The Datacenter as a Computer", chapter 6.
-    .. [2] Epoch AI (2026), AI datacenter cost breakdown: 8.5 bn USD a year for 1 GW.
+    .. [2] Epoch AI (2026), AI datacenter cost breakdown: 8.5 bn USD per year for 1 GW.
 
     Examples
     --------
@@ -233,7 +233,7 @@ def fit(rows: pl.DataFrame) -> dict[str, float]:
 
 
 def ownership_errors() -> pl.DataFrame:
-    """Published and modelled cost of a chip-hour [USD], its error, and the error with the chip left out of the fit [%].
+    """Published and modelled cost per chip-hour [USD], its error, and the error with the chip left out of the fit [%].
 
     Returns
     -------

@@ -92,7 +92,7 @@ def machine_of(name: str | Chip | CPU) -> Chip | CPU:
 def work_today(
     chip: str | Chip, chips_at_work: float, rent_per_hour: float, processor: str | CPU, processors_at_work: float, processor_rent: float
 ) -> tuple[tuple[Workload, ...], Array]:
-    """All `CLASSES` at what the market pays for them today, and how much of each is asked for.
+    """All `CLASSES` at what the market pays for them today, and how much of each is wanted.
 
     Parameters
     ----------
