@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from workbench import __version__
+from workbench import __version__, commands
 from workbench.errors import InputError, WorkbenchError
 
 if TYPE_CHECKING:
@@ -27,6 +27,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+app.command()(commands.diff)
+app.command()(commands.mcp)
 
 #: Columns too long for a terminal; `--csv` and a single row show them.
 LONG = ("aliases", "source", "note", "meaning", "as_of")
@@ -135,8 +138,7 @@ def sweep(
         ),
     ] = None,
     grid: Annotated[
-        Path | None,
-        typer.Option(help="YAML file of more parameters: NAME: value, [values] or {low, high, n, log}. Text is taken as it is."),
+        Path | None, typer.Option(help="YAML file of more parameters: NAME: value, [values] or {low, high, n, log}. Text is text.")
     ] = None,
     zip_: Annotated[
         list[str] | None, typer.Option("--zip", metavar="NAME,NAME", help="Parameters that advance together. May be repeated.")
@@ -213,29 +215,6 @@ def report(
 
     page = batch.report(path, out, result)
     print(page.resolve() if isinstance(page, Path) else page)
-
-
-@app.command()
-def diff(
-    old: Annotated[str, typer.Argument(help="An executed notebook, a sweep, or a folder of executed notebooks.")],
-    new: Annotated[str, typer.Argument(help="What came later: another run or sweep of the same notebook.")],
-    why: Annotated[bool, typer.Option("--why", help="Of two single runs: run again with each input set back, one at a time.")] = False,
-) -> None:
-    """Compare two runs or sweeps: which results moved, by how much, and because of which input or table."""
-    from workbench.batch.diff import lines
-
-    for line in lines(old, new, why):
-        print(line)
-
-
-@app.command()
-def mcp() -> None:
-    """Serve the catalogue and the questions of a planner as tools to an agent's host, over standard input and output."""
-    try:
-        from workbench import tools
-    except ModuleNotFoundError as error:
-        raise InputError(f"workbench mcp: {error}; pip install 'ai-workbench[agents]'") from None
-    tools.serve()
 
 
 @app.command()
