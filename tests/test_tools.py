@@ -139,6 +139,14 @@ def test_what_is_no_tool_or_no_argument_is_said():
     assert "unexpected keyword argument 'colour'" in extra.content[0].text
 
 
+def test_objects_are_told_apart_by_their_fields():
+    rollouts = [{"tp": 2}, LOAD]
+    call = tools.python_call("chips.training_run", {"llm": "Llama-3-8B", "cluster": CLUSTER, "tokens": 1e9, "rollouts": rollouts})
+    assert [one["call"] for one in call["arguments"]["rollouts"]] == ["chips.ServingPlan", "chips.Load"]
+    fields = tools.schema("chips.Load")["properties"]
+    assert "in flight" in fields["concurrency"]["description"] or "concurren" in fields["concurrency"]["description"]
+
+
 def test_long_answers_say_what_is_left_out():
     assert tools.plain(pl.DataFrame({"x": range(300)}))["left_out"] == 100
     assert tools.plain(np.arange(1001.0)) == {"futures": 1001, "low": 50.0, "median": 500.0, "high": 950.0}

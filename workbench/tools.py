@@ -58,6 +58,7 @@ def schema(call: str) -> dict[str, Any]:
     properties: dict[str, Any] = {}
     required, text = [], inspect.getdoc(_public(call)) or ""
     meant = {n: " ".join(m.split()) for names, m in re.findall(r"^(\w[\w, ]*) : .*((?:\n .+)*)", text, re.M) for n in names.split(", ")}
+    meant |= _units(_public(call)) if inspect.isclass(_public(call)) else {}
     parameters = {n: p for n, p in inspect.signature(_public(call)).parameters.items() if p.kind is not p.VAR_KEYWORD}
     for name, p in parameters.items():
         words = re.findall(r"\w+", str(p.annotation))
@@ -87,7 +88,10 @@ def python_call(call: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
             return [made(one, kinds) for one in value]
         if not kinds and isinstance(value, dict) and "call" in value:
             raise InputError(f"{json.dumps(value):.60}: no argument of a tool is a call")
-        return python_call(kinds[0], value) if kinds and isinstance(value, dict) else value
+        if not isinstance(value, dict) or not kinds:
+            return value
+        fitting = [kind for kind in kinds if value.keys() <= inspect.signature(_public(kind)).parameters.keys()]
+        return python_call((fitting or kinds)[0], value)
 
     words = {name: re.findall(r"\w+", str(p.annotation)) for name, p in parameters.items()}
     return {"call": call, "arguments": {n: made(v, [MADE[w] for w in words.get(n, ()) if w in MADE]) for n, v in arguments.items()}}
