@@ -126,7 +126,7 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         kind, what = mark.groups()
         if kind == "file":
             text = re.sub(r"\A# .*\n", "", (ROOT / what).read_text(encoding="utf8"))
-            return re.sub(r"\]\((?!https?:)[^)]*\)", "]", text)  # places in the repository, not on this site
+            return re.sub(r"\[([^\]]*)\]\((?!https?:)[^)]*\)", r"\1", text)  # places in the repository, not on this site
         return table(what) if kind == "table" else api(what)
 
     markdown = REPOSITORY.sub(lambda link: f"]({deep}{PAGES[link[1]]})", markdown)

@@ -6,7 +6,6 @@ A tool takes what its function takes, an object (a cluster, a plan, a load) as a
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import inspect
 import itertools
 import json
@@ -47,19 +46,14 @@ NAMED = ("chips", "llms", "links", "regions", "grids", "laws", "costs")
 ROWS, FUTURES = 200, 256  #: rows of a frame, and entries of a last axis, that an answer spells out
 
 
-def _public(call: str) -> Any:
-    face, _, name = call.partition(".")
-    return getattr(importlib.import_module(f"workbench.{face}"), name)
-
-
 @cache
 def schema(call: str) -> dict[str, Any]:
     """JSON schema of the arguments of a public function, or of the fields of an object."""
     properties: dict[str, Any] = {}
-    required, text = [], inspect.getdoc(_public(call)) or ""
+    required, text = [], inspect.getdoc(calls.public(call)) or ""
     meant = {n: " ".join(m.split()) for names, m in re.findall(r"^(\w[\w, ]*) : .*((?:\n .+)*)", text, re.M) for n in names.split(", ")}
-    meant |= _units(_public(call)) if inspect.isclass(_public(call)) else {}
-    parameters = {n: p for n, p in inspect.signature(_public(call)).parameters.items() if p.kind is not p.VAR_KEYWORD}
+    meant |= _units(calls.public(call)) if inspect.isclass(calls.public(call)) else {}
+    parameters = {n: p for n, p in inspect.signature(calls.public(call)).parameters.items() if p.kind is not p.VAR_KEYWORD}
     for name, p in parameters.items():
         words = re.findall(r"\w+", str(p.annotation))
         kinds = [{"type": JSON[word]} for word in words if word in JSON] + [schema(MADE[word]) for word in words if word in MADE]
@@ -72,13 +66,13 @@ def schema(call: str) -> dict[str, Any]:
             required.append(name)
         elif isinstance(p.default, str | int | float) and p.default == plain(p.default):
             properties[name]["default"] = p.default
-    more = len(parameters) < len(inspect.signature(_public(call)).parameters)
+    more = len(parameters) < len(inspect.signature(calls.public(call)).parameters)
     return {"type": "object", "properties": properties, "required": required, "additionalProperties": more}
 
 
 def python_call(call: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """A call as plain data (`validation.calls`): objects among the arguments become calls themselves."""
-    parameters = inspect.signature(_public(call)).parameters
+    parameters = inspect.signature(calls.public(call)).parameters
     for name, p in parameters.items():
         if p.kind is p.VAR_POSITIONAL and set(arguments) <= {name}:
             return {"call": call, "arguments": list(arguments.get(name, []))}
@@ -90,7 +84,7 @@ def python_call(call: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
             raise InputError(f"{json.dumps(value):.60}: no argument of a tool is a call")
         if not isinstance(value, dict) or not kinds:
             return value
-        fitting = [kind for kind in kinds if value.keys() <= inspect.signature(_public(kind)).parameters.keys()]
+        fitting = [kind for kind in kinds if value.keys() <= inspect.signature(calls.public(kind)).parameters.keys()]
         return python_call((fitting or kinds)[0], value)
 
     words = {name: re.findall(r"\w+", str(p.annotation)) for name, p in parameters.items()}
@@ -148,7 +142,7 @@ def answer(tool: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 async def _list(context: Any, asked: Any) -> ListToolsResult:
-    texts = {tool: re.split(r"\n(?:Parameters|Examples)\n", inspect.getdoc(_public(call)) or "")[0] for tool, call in CALLS.items()}
+    texts = {tool: re.split(r"\n(?:Parameters|Examples)\n", inspect.getdoc(calls.public(call)) or "")[0] for tool, call in CALLS.items()}
     return ListToolsResult(tools=[mcp.Tool(name=t, description=text, input_schema=schema(CALLS[t])) for t, text in texts.items()])
 
 

@@ -41,7 +41,7 @@ def _result(case: dict[str, Any], made: dict[str, Any]) -> Any:
     if not isinstance(arguments, dict | list):
         raise InputError(f"arguments = {json.dumps(arguments):.60}: expected an object by name, or a list by position")
     positional, named = (arguments, {}) if isinstance(arguments, list) else ([], dict(arguments))
-    function = _method(call[1:], named.pop("self", None)) if str(call).startswith(".") else _public(call)
+    function = _method(call[1:], named.pop("self", None)) if str(call).startswith(".") else public(call)
     return function(*positional, **named)
 
 
@@ -57,7 +57,8 @@ def _value(value: Any, made: dict[str, Any]) -> Any:
     return [_value(one, made) for one in value] if isinstance(value, list) else value
 
 
-def _public(call: Any) -> Callable[..., Any]:
+def public(call: Any) -> Callable[..., Any]:
+    """The public function of a name such as ``chips.serving``. Raises `UnknownName`."""
     face, _, name = str(call).partition(".")
     module = importlib.import_module(f"workbench.{face}") if face in FACES else None
     if module is None or name not in module.__all__ or not callable(getattr(module, name)):
