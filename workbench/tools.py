@@ -106,7 +106,7 @@ def plain(value: Any) -> Any:
         return {str(name): plain(one) for name, one in value.items()}
     if isinstance(value, np.ndarray | np.generic):
         if value.shape[-1:] > (FUTURES,) and value.dtype.kind in "fiu":
-            low, median, high = plain(np.quantile(value, [0.05, 0.5, 0.95], axis=-1))
+            low, median, high = plain(np.quantile(value, [0.05, 0.5, 0.95], axis=-1, method="inverted_cdf"))
             return {"futures": np.shape(value)[-1], "low": low, "median": median, "high": high}
         value = value.tolist()
     if isinstance(value, list | tuple):

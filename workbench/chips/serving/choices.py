@@ -118,7 +118,8 @@ class Asked:
 
     def serve(self, cluster: Cluster, plan: ServingPlan, concurrency: Any, prefill: ServingPlan | None = None) -> Any:
         """Axes: drafted tokens, layouts, requests in flight, layouts of prefill, ratios."""
-        drafts, stands = (x if x is None else x[:, None, None, None, None] for x in (self.drafts, self.stands))
+        drafts, stands = self.drafts[:, None, None, None, None], self.stands
+        stands = stands if stands is None else stands.reshape(drafts.shape)
         load = replace(self.load, concurrency=concurrency, rate=None, draft_tokens=drafts, acceptance_rate=stands)
         whole, software = replace(cluster, n_chips=MANY), {"framework": self.framework, "version": self.version}
         return serving(self.llm, whole, plan, load, prefill=prefill, **software)
