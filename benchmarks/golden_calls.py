@@ -22,7 +22,6 @@ def calls() -> dict[str, Callable[[], Any]]:
     from workbench.energy.grid import Site
     from workbench.fleet.finance import npv
     from workbench.fleet.problem import Fleet
-    from workbench.fleet.vintages import replacement
     from workbench.uncertainty.scores import crps
     from workbench.uncertainty.summaries import bands, exceedance
     from workbench.units import DAY, HOUR
@@ -72,7 +71,7 @@ def calls() -> dict[str, Callable[[], Any]]:
         idle_power=300.0,
         pue=np.array([1.1, 1.3]),
         electricity_usd_per_kwh=np.array([[0.05], [0.1]]),
-        capital=rng.uniform(8000, 14000, 4),
+        price=rng.uniform(20_000, 40_000, (4, 1)),
         operations=500.0,
         supply=rng.uniform(1, 8, (4, 1)),
         power_limit=np.array([[1e4], [2e4]]),
@@ -152,10 +151,11 @@ def calls() -> dict[str, Callable[[], Any]]:
             {"partitioned": float(sum(fleet.servers_needed([10.0, 50.0], 0.2))), "pooled": float(fleet.servers_needed(60.0, 0.2))},
         ),
         "fill of a fleet": lambda: fleet.backfill(week, 100.0, step=900.0, reaction=1800.0, switch=300.0, penalty=0.03),
-        "replacement": lambda: (
-            r := replacement(price_decline=0.33, energy_decline=0.3, running=[0.08, 0.4], rate=np.expm1(0.095), resale=0.5),
-            r.age,
-            r.cost,
+        "rent or own": lambda: (
+            o := fleet.rent_or_own("H100", rent=2.65, decline=0.2, depreciation=0.3, used=0.8, tax=0.21, debt=0.6, n=16, seed=5),
+            o.net_present_value,
+            o.cover,
+            o.break_even,
         )[1:],
         "money": lambda: (fleet.irr([-100.0, 30, 40, 50, 20]), npv(0.08, [-100.0, 30, 40, 50, 20]), fleet.annuity(1e6, 0.08, [3, 5])),
         "chip of one's own": lambda: fleet.in_house_chip(**own_chip, volume=[1e4, 1e5, 1e6]),

@@ -9,7 +9,6 @@ from workbench import catalogue, energy, fleet
 from workbench.fleet import programme
 from workbench.fleet.finance import npv
 from workbench.fleet.problem import Fleet
-from workbench.units import YEAR
 
 N = 10_000
 RNG = np.random.default_rng(0)
@@ -37,9 +36,9 @@ def allocation(W, K, R, T):
         demand=rng.lognormal(0, 0.3, (W, 1)) * chips * R * K / W * 0.6 * 1.02 ** np.arange(T),
         value=rng.uniform(2, 5, (W, 1)) / 3600, installed=rng.uniform(0, chips, (K, R)) * old,
         power=rng.uniform(1000, 2000, K), idle_power=300.0, pue=rng.uniform(1.08, 1.4, R),
-        electricity_usd_per_kwh=rng.uniform(0.04, 0.15, (R, 1)), capital=rng.uniform(8000, 14000, K), operations=500.0,
+        electricity_usd_per_kwh=rng.uniform(0.04, 0.15, (R, 1)), price=rng.uniform(20_000, 40_000, (K, 1)), operations=500.0,
         supply=np.where(old, 0, chips * R * 0.2) * np.ones(T), power_limit=rng.uniform(0.8, 1.5, (R, 1)) * K * chips * 900,
-        rate=0.07, survival=0.97, period=YEAR,
+        rate=0.07, survival=0.97,
     )  # fmt: skip
 
 
@@ -105,3 +104,22 @@ def test_the_same_numbers_read_once(benchmark):
     """The limit: the same numbers read once in numpy."""
     arrays = [value for value in SCENARIOS.values() if isinstance(value, np.ndarray)]
     benchmark(lambda: sum(np.log1p(a) for a in arrays))
+
+
+@pytest.mark.slow
+@pytest.mark.benchmark(group="a plan of forty regions, eight years and eight typical hours")
+def test_a_plan_of_the_world_with_chips_to_come(benchmark):
+    """Rubin and MI455X from the second year, a chip of one's own from the third; within 60 s and 4 GB."""
+    names = ("A100", "H100", "GB200", "GB300", "MI355X", "Rubin", "MI455X", "Maia 200")
+    places, years, day = tuple(energy.sites()["region"][:40]), np.arange(8), 1 + 0.5 * np.cos(2 * np.pi * np.arange(8) / 8)
+    work, today = fleet.work_today("H100", 1.7e6, 3.6, "Microsoft Cobalt 200", 0, 2.0)
+    problem = fleet.fleet_of(
+        work[:-1], names, places, demand=today[:-1, None] * 1.5**years, installed=np.array([[13e3, 27e3, 7e3, 0, 0, 0, 0, 0]]).T, rate=0.07,
+        supply=np.array([0, 0, 0, 40e3, 25e3, 60e3, 30e3, 30e3])[:, None] * 13 * (years >= np.array([[9, 9, 9, 0, 0, 1, 1, 2]]).T),
+        price=[np.nan] * 6 + [45e3, np.nan], power=[np.nan] * 6 + [3e3, np.nan], price_decline=0.17, used=0.5, hours=[1 / 8] * 8,
+        shape=day, power_limit=np.where(np.arange(40) % 2, 1.1e8, np.inf)[:, None], shells=1.1e8, survival=0.97, availability=0.95,
+    )  # fmt: skip
+    benchmark.extra_info["variables"] = programme.build(problem).cost.size
+    plan = benchmark.pedantic(fleet.allocate, (problem,), rounds=1)
+    benchmark.extra_info["peak_gb"] = f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f}"
+    assert plan.bought[5:].sum() > 0

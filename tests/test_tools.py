@@ -50,7 +50,7 @@ ASKED = {
     "energy_power_chain": {"chip": "H100", "n_chips": 1024, "drawn": 500.0, "cooled_by": "air", "wet_bulb": 18.0},
     "fleet_ownership_cost": {"chip": "H100", "electricity_usd_per_kwh": [0.05, 0.1]},
     "fleet_factory_inputs": {"chip": "GB300", "serving_precision": "fp4"},
-    "fleet_chip_refresh": {"chip": "B200"},
+    "fleet_rent_or_own": {"chip": "H100", "rent": 2.2, "n": 256},
     "demand_outlook": {"quarters": 4, "n": 512},
     "demand_long_run_cost": {"capital_usd": 3e4, "running_usd_per_hour": 0.2, "wacc": 0.1, "life_years": 5},
     "demand_scoreboard": {"names": ["notable models of any rank, 1 year ahead"]},
@@ -149,5 +149,11 @@ def test_objects_are_told_apart_by_their_fields():
 
 def test_long_answers_say_what_is_left_out():
     assert tools.plain(pl.DataFrame({"x": range(300)}))["left_out"] == 100
+    assert tools.plain(np.tile(np.arange(1001.0)[:, None], 2)) == {
+        "futures": 1001,
+        "low": [50.0] * 2,
+        "median": [500.0] * 2,
+        "high": [950.0] * 2,
+    }
     assert tools.plain(np.arange(1001.0)) == {"futures": 1001, "low": 50.0, "median": 500.0, "high": 950.0}
     assert tools.plain([np.inf, np.nan, np.True_, np.int64(3)]) == ["inf", "nan", True, 3]

@@ -34,7 +34,7 @@ TOOLS = {
     "fabric": "collective_time goodput",
     "chips": "training_run training_step search_layouts serving slo_frontier matrix_product",
     "energy": "site sites energy_bill server_power power_chain",
-    "fleet": "ownership_cost factory_inputs chip_refresh",
+    "fleet": "ownership_cost rent_or_own factory_inputs",
     "demand": "outlook long_run_cost scoreboard",
 }
 CALLS = {f"{face}_{name}": f"{face}.{name}" for face, names in TOOLS.items() for name in names.split()}
@@ -43,7 +43,7 @@ MADE = {"Cluster": "fabric.Cluster"} | {name: f"chips.{name}" for name in ("Trai
 JSON = {"str": "string", "Path": "string", "int": "integer", "float": "number", "bool": "boolean", "Mapping": "object", "None": "null"}
 #: Tables of facts that an argument may name.
 NAMED = ("chips", "llms", "links", "regions", "grids", "laws", "costs")
-ROWS, FUTURES = 200, 256  #: rows of a frame, and entries of a last axis, that an answer spells out
+ROWS, FUTURES = 200, 256  #: rows of a frame, and entries of the last or the first axis, that an answer spells out
 
 
 @cache
@@ -105,9 +105,10 @@ def plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(name): plain(one) for name, one in value.items()}
     if isinstance(value, np.ndarray | np.generic):
-        if value.shape[-1:] > (FUTURES,) and value.dtype.kind in "fiu":
-            low, median, high = plain(np.quantile(value, [0.05, 0.5, 0.95], axis=-1, method="inverted_cdf"))
-            return {"futures": np.shape(value)[-1], "low": low, "median": median, "high": high}
+        axis = -1 if value.shape[-1:] > (FUTURES,) else 0
+        if value.shape[axis:][:1] > (FUTURES,) and value.dtype.kind in "fiu":
+            low, median, high = plain(np.quantile(value, [0.05, 0.5, 0.95], axis=axis, method="inverted_cdf"))
+            return {"futures": np.shape(value)[axis], "low": low, "median": median, "high": high}
         value = value.tolist()
     if isinstance(value, list | tuple):
         return [plain(one) for one in value]

@@ -3,11 +3,9 @@
 from contract.harness import Case, series
 from workbench import catalogue, chips, energy, fleet
 from workbench.fabric import Cluster
-from workbench.fleet.decisions import site_case
-from workbench.fleet.finance import npv, payback
-from workbench.fleet.pooling import Reserve, erlang_c
+from workbench.fleet.finance import npv
+from workbench.fleet.pooling import erlang_c
 from workbench.fleet.problem import Fleet
-from workbench.fleet.vintages import replacement, residual_value
 from workbench.fleet.workloads import CLASSES, Workload
 
 H100, GB300 = catalogue.chip("H100"), catalogue.chip("GB300")
@@ -42,12 +40,6 @@ FINANCE = [
         "irr",
         lambda cash_flows: fleet.irr(series(cash_flows, -100.0, 60.0, 70.0)),
         {"cash_flows": (-10, -5, -20)},
-        allow={"cash_flows": SIGNED},
-    ),
-    case(
-        "payback",
-        lambda cash_flows: payback(series(cash_flows, 60.0, 70.0)),
-        {"cash_flows": (-100, -50, -200)},
         allow={"cash_flows": SIGNED},
     ),
 ]
@@ -137,43 +129,10 @@ FACTORY = [
     ),
 ]
 
-# vintages
-REPLACED = {
-    "price_decline": (0, 0.3, 1.5),
-    "energy_decline": (0, 0.2, 0.3),
-    "running": (0, 0.1, 0.2),
-    "rate": (0.03, 0.07, 0.1),
-    "resale": (0, 0.5, 0.9),
-    "resale_decline": (0, 0.35, 0.5),
-    "switching": (0.05, 0.1, 0.2),
-}
-VINTAGES = [
-    case(
-        "replacement",
-        replacement,
-        REPLACED,
-        allow=free(*set(REPLACED) - {"rate"}),
-    ),
-    case(
-        "chip_refresh",
-        lambda **given: fleet.chip_refresh(H100, **given),
-        {"wacc": (0.03, 0.07, 0.1), "watt_usd_per_year": (0, 2, 10), "energy_decline": (0, 0.2, 0.3), "resale": (0, 0.5, 0.9)},
-        allow=free("watt_usd_per_year", "energy_decline", "resale"),
-    ),
-    case(
-        "residual_value",
-        residual_value,
-        {"price": (0, 100, 200), "age_years": (-1, 2, 3), "growth_log10": (0, 0.14, 0.2)},
-        allow=free("price", "growth_log10") | {"age_years": SIGNED},
-    ),
-]
-
-
 # pooling and load
 POOLING = [
     case("erlang_c", erlang_c, {"servers": (1, 8.5, 20), "load": (0, 5, 30)}, allow=free("load")),
     case("servers_needed", fleet.servers_needed, {"load": (0, 8, 80.5), "wait_probability": (0.01, 0.1, 1)}, allow=free("load")),
-    case("Reserve", Reserve, {"partitioned": (0, 2, 3), "pooled": (0, 1, 2)}, allow=free("partitioned", "pooled")),
     case(
         "newsvendor",
         lambda mean, deviation, **given: fleet.newsvendor(series(mean, 50.0), series(deviation, 20.0), **given),
@@ -204,22 +163,19 @@ POOLING = [
 ]
 
 # capacity and chips of one's own
-SITE = {
-    "demand": (0, 900, 2000),
-    "value_per_chip_hour": (0, 2.35, 4),
-    "n_chips": (0, 1000, 500),
-    "chip_capital": (0, 4.5e4, 2e4),
-    "running_idle": (0, 500, 600),
-    "running_busy": (0, 1800, 1000),
-    "facility_capital": (0, 2e7, 3e7),
-    "rate": (-0.1, 0.07, 0),
-    "chip_price_decline": (-0.1, 0.2, 0),
-    "value_decline": (-0.1, 0.2, 0),
-    "facility_life_years": (2, 14, 20),
+OWN = {
+    "rent": (1, 2.65, 4),
+    "decline": (-0.1, 0.2, 0),
+    "volatility": (0, 0.2, 0.3),
+    "depreciation": (0, 0.3, 1),
+    "n_chips": (1, 8, 1000),
+    "wacc": (-0.05, 0.07, 0),
+    "extra": (0, 0.1, 1),
+    "tax": (0, 0.21, 0.3),
+    "debt": (0, 0.6, 1),
+    "interest": (0, 0.08, 0.1),
+    "pue": (1, 1.2, 1.5),
 }
-SITE_ALLOWED = free("demand", "value_per_chip_hour", "n_chips", "chip_capital", "running_idle", "running_busy", "facility_capital") | free(
-    "rate", "chip_price_decline", "value_decline", kinds=SIGNED
-)
 CHIP = {
     "nre": (5e8, 6e8, 0),
     "unit_cost": (0, 1.2e4, 2e4),
@@ -241,20 +197,19 @@ CHIP = {
 }
 DECISIONS = [
     case(
-        "site_case",
-        lambda demand, **given: site_case(demand=series(demand, 800.0, 700.0), **given),
-        SITE,
-        {"build_years": 1.0, "refresh_years": 2.0},
-        whole=("build_years", "refresh_years"),
-        allow=SITE_ALLOWED | free("build_years"),
+        "rent_or_own",
+        lambda rent, **given: fleet.rent_or_own(H100, rent=series(rent, 2.4, 2.1), **given),
+        {name: values for name, values in OWN.items() if name not in ("decline", "volatility")},
+        {"years": 3.0, "build_years": 1.0, "n": 2.0, "seed": 1.0},
+        whole=("years", "build_years", "n", "seed"),
+        allow=free("rent", "depreciation", "extra", "tax", "debt", "build_years", "seed") | free("wacc", "interest", kinds=SIGNED),
     ),
     case(
-        "chip_site",
-        lambda demand, **given: fleet.chip_site(H100, "eastus", demand=series(demand, 800.0, 700.0), **given),
-        {name: SITE[name] for name in ("demand", "value_per_chip_hour", "n_chips", "value_decline")} | {"wacc": (-0.1, 0.07, 0)},
-        {"build_years": 1.0},
-        whole=("build_years",),
-        allow=free("demand", "value_per_chip_hour", "n_chips", "build_years") | free("wacc", "value_decline", kinds=SIGNED),
+        "rent_or_own",
+        lambda **given: fleet.rent_or_own(H100, n=1, **given),
+        {},
+        {"decline": 0.2, "volatility": 0.2, "used": 0.8},
+        allow=free("volatility", "used") | {"decline": SIGNED},
     ),
     case("in_house_chip", fleet.in_house_chip, CHIP, allow=free(*CHIP) | {"running_saving": SIGNED}),
 ]
@@ -269,29 +224,26 @@ FLEET = {
     "idle_power": 100.0,
     "pue": 1.25,
     "electricity_usd_per_kwh": 0.04,
-    "capital": 8000.0,
+    "price": 40000.0,
     "operations": 500.0,
     "resale": 0.0,
     "supply": 4.0,
     "power_limit": 1e5,
     "carbon_g_per_kwh": 360.0,
     "carbon_usd_per_t": 100.0,
-    "carbon_limit": 1e9,
-    "water_l_per_kwh": 0.36,
-    "water_limit": 1e9,
     "budget": 1e6,
     "vendor_share": 1.0,
     "survival": 0.95,
     "availability": 0.95,
     "rate": 0.07,
-    "period": 3e7,
-    "site_cost": 0.0,
-    "design_cost": 0.0,
+    "rated_power": 1500.0,
+    "shells": 1e6,
+    "shell_cost": 1.2,
 }
-LIMITS = free("value", "supply", "power_limit", "carbon_limit", "water_limit", "budget", kinds=LIMIT)
+LIMITS = free("value", "supply", "power_limit", "shells", "budget", kinds=LIMIT)
 FLEET_ALLOWED = (
-    free("throughput", "demand", "installed", "idle_power", "capital", "operations", "resale", "carbon_g_per_kwh", "carbon_usd_per_t")
-    | free("water_l_per_kwh", "site_cost", "design_cost")
+    free("throughput", "demand", "installed", "idle_power", "price", "operations", "resale", "carbon_g_per_kwh", "carbon_usd_per_t")
+    | free("rated_power", "shell_cost")
     | {"electricity_usd_per_kwh": SIGNED, "rate": SIGNED}
     | LIMITS
 )
@@ -303,17 +255,9 @@ def fleet_with(demand, **given):
     return Fleet(**names, demand=series(demand, 4.0), **given)
 
 
-def two_groups(groups):
-    plain = ("throughput", "demand", "value", "installed", "power", "idle_power", "pue", "electricity_usd_per_kwh")
-    return fleet.fungibility(fleet_with(**{name: FLEET[name] for name in plain}), (0, groups))
-
-
-SITE_OF_WATER = energy.site("eastus", wue_l_per_kwh=0.36, grid_water_l_per_kwh=3.6)
-
-
 def of_catalogue(demand, installed, allowed=1.0, **given):
     work = tuple(w.priced_at(H100, 2.35) for w in CLASSES if w.bound in ("bf16", "memory"))
-    return fleet.fleet_of(work, (H100, GB300), (SITE_OF_WATER,), demand=[[demand, 50.0]], installed=[[installed], [10.0]], **given)
+    return fleet.fleet_of(work, (H100, GB300), ("eastus",), demand=[[demand, 50.0]], installed=[[installed], [10.0]], **given)
 
 
 FLEETS = [
@@ -328,7 +272,6 @@ FLEETS = [
         },
         allow=FLEET_ALLOWED | {"supply": LIMIT},
     ),
-    case("fungibility", two_groups, {}, {"groups": 1.0}, whole=("groups",), allow=free("groups")),
     case(
         "fleet_of",
         of_catalogue,
@@ -336,8 +279,9 @@ FLEETS = [
         {
             "demand": 60.0,
             "installed": 20.0,
-            "wacc": 0.07,
-            "server_life_years": 5.0,
+            "rate": 0.07,
+            "price_decline": 0.1,
+            "used": 0.5,
             "price": 3e4,
             "power": 1500.0,
             "latency": 0.1,
@@ -345,14 +289,13 @@ FLEETS = [
             "electricity_usd_per_kwh": 0.07,
             "pue": 1.25,
             "carbon_usd_per_t": 100.0,
-            "water_limit": 1e9,
             "power_limit": 1e9,
         },
-        allow=free("demand", "installed", "electricity_usd_per_kwh", "carbon_usd_per_t")
+        allow=free("demand", "installed", "electricity_usd_per_kwh", "carbon_usd_per_t", "price_decline", "used")
         | free("price", "power", kinds=("zero", "nan"))
-        | free("supply", "latency", "water_limit", "power_limit", kinds=LIMIT)
-        | {"wacc": SIGNED, "electricity_usd_per_kwh": SIGNED},
-        read=lambda f: (f.capital, f.power, f.water_l_per_kwh, f.allowed),
+        | free("supply", "latency", "power_limit", kinds=LIMIT)
+        | {"rate": SIGNED, "electricity_usd_per_kwh": SIGNED},
+        read=lambda f: (f.price, f.power, f.resale, f.allowed),
     ),
     case(
         "work_today",
@@ -377,7 +320,7 @@ FLEETS = [
     ),
 ]
 
-CASES: list[Case] = [*FINANCE, *OWNED, *FACTORY, *VINTAGES, *POOLING, *DECISIONS, *FLEETS]
+CASES: list[Case] = [*FINANCE, *OWNED, *FACTORY, *POOLING, *DECISIONS, *FLEETS]
 #: Functions that take no number, and why they are not in the table.
 WITHOUT: dict[str, str] = {
     "ownership_errors": "takes nothing",

@@ -1,4 +1,4 @@
-"""Present values, rates of return and paybacks, against pyxirr where it is installed."""
+"""Present values, rates of return, against pyxirr where it is installed."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from workbench.errors import InputError
 from workbench.fleet import annuity, irr
-from workbench.fleet.finance import npv, payback
+from workbench.fleet.finance import npv
 
 
 @pytest.mark.parametrize(
@@ -69,12 +69,6 @@ def test_an_annuity_is_worth_its_capital():
     for rate in (0.0, 1e-10, 0.0675, 0.5, -0.2):
         payments = np.r_[0, np.full(7, annuity(100, rate, 7))]
         assert npv(rate, payments) == pytest.approx(100, rel=1e-9)
-
-
-def test_payback():
-    assert payback([-100, 30, 30, 30, 30]) == pytest.approx(3 + 1 / 3)
-    assert payback([[-100, 60, 60], [-100, 1, 1], [5, 1, 1]]) == pytest.approx([1 + 2 / 3, np.inf, 0])
-    assert payback([-100, 200, -150, 100]) == pytest.approx(2.5)  # in debt again after the first income
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from workbench import catalogue
 from workbench.energy import ServerPower, server_power
 from workbench.energy.server import all_in_ratio
 from workbench.errors import InputError
-from workbench.fleet import annuity, chip_site, ownership, ownership_cost, ownership_errors
+from workbench.fleet import annuity, ownership, ownership_cost, ownership_errors, rent_or_own
 from workbench.fleet.ownership import PARTS, server_uplift
 from workbench.units import YEAR
 
@@ -150,5 +150,5 @@ def test_chips_of_ones_own_and_those_in_production_enter_plans(name):
     assert chip.price_low < chip.price < chip.price_high
     per_hour = ownership_cost(name).per_chip_hour
     assert 0.05 < per_hour < 6
-    case = chip_site(name, "polandcentral", demand=[9e3] * 6, value_per_chip_hour=2 * per_hour, n_chips=1e4, wacc=0.07)
+    case = rent_or_own(name, rent=[2 * float(per_hour)] * 5, depreciation=0.4, wacc=0.07, n_chips=1e4)
     assert case.net_present_value > 0

@@ -1,37 +1,45 @@
-"""Decisions: should the next site be built, where, and when; how much of one's own work must move before designing a chip pays."""
+"""Decisions: own chips or rent what they do, at a site of one's own or not; how much work must move before designing a chip pays."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
-from workbench.arrays import Array, Arrays
+from workbench.arrays import Array, Arrays, broadcast
 from workbench.catalogue import Chip
-from workbench.checks import FINITE, LIFE_YEARS, NOT_NEGATIVE, SHARE, Rule, takes
-from workbench.energy import server_power, site
-from workbench.energy.grid import Site
-from workbench.energy.server import all_in_ratio
-from workbench.fleet.finance import RATE, irr, npv, payback
-from workbench.fleet.ownership import ownership_cost, server_capital
+from workbench.checks import FINITE, NOT_NEGATIVE, SHARE, Rule, takes
+from workbench.errors import InputError
+from workbench.fleet.finance import YEARLY, annuity, irr, npv
+from workbench.fleet.ownership import ownership_cost
 from workbench.fleet.vintages import price_decline
-from workbench.units import HOUR, KWH, YEAR
+
+TARIFFS = ("1 year", "3 years", "mixed", "on-demand")  #: of the rent that an owner compares with, the first that is known
+LINKED = 0.7  #: correlation of the declines of rents and of resale prices: an assumption
+Z95 = 1.6448536269514722  #: a normal's 95 % point
 
 
 @dataclass(frozen=True, repr=False)
-class SiteCase(Arrays):
-    """Return and risk of one site: scenarios on the leading axes, years on the last of `cash_flows`."""
+class Owning(Arrays):
+    """Owning chips in the place of renting what they do: futures on the leading axes, years on the last."""
 
-    cash_flows: Array  #: [USD], the year of decision first
+    cash_flows: Array  #: rent saved less all that is paid, after debt and tax [USD], the decision first (..., 1 + build_years + years)
+    operating: Array  #: rent saved less running cost [USD] (..., years)
+    service: Array  #: interest and repayment [USD] (..., years)
+    owed: Array  #: debt at the end of each year [USD] (..., years)
+    worth: Array  #: what chips and facility sell for then [USD] (..., years)
+    earned: Array  #: present value of the rent saved, after tax [USD]
     rate: Array  #: discount rate a year
-    utilisation: Array  #: share of chip-hours sold, mean over the years
+    used: Array  #: share of the hours that are used, mean of the years
 
     @property
     def net_present_value(self) -> Array:
-        """[USD]"""
+        """What owning is worth over renting [USD]."""
         return npv(self.rate, self.cash_flows)
 
     @property
@@ -40,128 +48,202 @@ class SiteCase(Arrays):
         return irr(self.cash_flows)
 
     @property
-    def payback_years(self) -> Array:
-        """inf where it never pays back."""
-        return payback(self.cash_flows)
+    def break_even(self) -> Array:
+        """Share of the hours from which owning is cheaper; above 1 where it never is."""
+        return self.used * (1 - self.net_present_value / np.maximum(self.earned, 1e-300))
 
-    def loss_probability(self) -> float:
-        """Share of the scenarios in which the site is worth less than nothing."""
-        return float(np.mean(self.net_present_value < 0))
+    @property
+    def cover(self) -> Array:
+        """Debt service coverage ratio of each year (..., years); inf without debt."""
+        return np.divide(self.operating, self.service, out=np.full(self.operating.shape, np.inf), where=self.service > 0)
+
+    def breach(self, cover: float = 1.2, loan_to_value: float = 1.0) -> Array:
+        """Share of the futures in which the coverage is below, or debt over the worth of what secures it above, a covenant (years,)."""
+        broken = (self.cover < cover) | (self.owed > loan_to_value * self.worth)
+        return broken.reshape(-1, broken.shape[-1]).mean(axis=0)
 
     def frame(self) -> pl.DataFrame:
-        """One row: mean and 10, 50, 90 % points of value and return, probability of loss, utilisation, median payback.
+        """One row: verdict, 10, 50, 90 % points of value, return and break-even, mean value, probability of a loss.
 
-        Returns are of the scenarios that have one; the payback is null where half of them never pay back.
-        """
-        value, rate, back = self.net_present_value, self.internal_rate, np.median(self.payback_years)
-        known, at = rate[np.isfinite(rate)], (10, 50, 90)
+        The verdict is "either" where value changes its sign between the 10 and the 90 % point, else "own" or "rent"."""
+        value, rate, at = self.net_present_value, self.internal_rate, (10, 50, 90)
+        known = rate[np.isfinite(rate)]  # returns are of the futures that have one
+        npvs, even = np.percentile(value, at), np.percentile(self.break_even, at)
         returns = np.percentile(known, at) if known.size else (None,) * 3
-        row = {"npv_usd": value.mean()} | {f"npv_p{p}_usd": point for p, point in zip(at, np.percentile(value, at), strict=True)}
-        row |= {f"irr_p{p}": point for p, point in zip(at, returns, strict=True)} | {"loss_probability": self.loss_probability()}
-        row |= {"utilisation": np.mean(self.utilisation), "payback_years": float(back) if np.isfinite(back) else None}
-        return pl.DataFrame([row])
+        row: dict[str, Any] = {"verdict": "own" if npvs[0] > 0 else "rent" if npvs[2] < 0 else "either", "npv_usd": value.mean()}
+        for name, points in (("npv_p{}_usd", npvs), ("irr_p{}", returns), ("break_even_p{}", even)):
+            row |= {name.format(p): point for p, point in zip(at, points, strict=True)}
+        return pl.DataFrame([row | {"loss_probability": np.mean(value < 0)}])
 
 
-#: What the arguments of `site_case` may be.
-_MONEY = ("value_per_chip_hour", "n_chips", "chip_capital", "facility_capital", "running_idle", "running_busy")
-_SITE = dict.fromkeys(_MONEY, NOT_NEGATIVE) | {
-    "demand": Rule(least=0.0, last="years"), "rate": RATE, "build_years": Rule(least=0.0, whole=True, one=True, unit="years"),
-    "refresh_years": Rule(least=1.0, whole=True, one=True, unit="years"), "chip_price_decline": FINITE, "value_decline": FINITE,
-    "facility_life_years": LIFE_YEARS,
-}  # fmt: skip
-
-
-@takes(**_SITE)
-def site_case(
-    *,
-    demand: ArrayLike,
-    value_per_chip_hour: ArrayLike,
-    n_chips: ArrayLike,
-    chip_capital: ArrayLike,
-    facility_capital: ArrayLike,
-    running_idle: ArrayLike,
-    running_busy: ArrayLike,
-    rate: ArrayLike,
-    build_years: int = 1,
-    refresh_years: int = 5,
-    chip_price_decline: ArrayLike = 0.0,
-    value_decline: ArrayLike = 0.0,
-    facility_life_years: ArrayLike = 14.0,
-) -> SiteCase:
-    """Cash flows of a site of `n_chips`: building, filling it by demand, refreshing its chips, to the end of the demand given.
-
-    Income = min(demand, chips) hours value e^(-value_decline t), demand (..., years) in chips that would be busy in each year of operation;
-    chips, with server and network, are bought at the start and every `refresh_years`, for what is left of the horizon when that is shorter;
-    the facility is worth its unexpired life at the end. Running costs are a chip's a year [USD], declines a year continuous.
-    """
-    asked, fund, interest, life = map(np.asarray, (demand, facility_capital, rate, facility_life_years))
-    years = asked.shape[-1]
-    t = np.arange(years)
-    late = (value_per_chip_hour, n_chips, chip_capital, running_idle, running_busy, value_decline, chip_price_decline)
-    hour, n, capital, idle, work, fall, decline = (np.asarray(value)[..., None] for value in late)
-    busy = np.minimum(asked, n)
-    income = busy * (YEAR / HOUR) * (hour * np.exp(-fall * t)) - busy * work - (n - busy) * idle
-    left = np.minimum(refresh_years, years - t)
-    bought = np.where(t % refresh_years == 0, left / refresh_years, 0.0)
-    spent = n * capital * bought * np.exp(-decline * (t + build_years))
-    shape = np.broadcast_shapes(income.shape[:-1], spent.shape[:-1], fund.shape, interest.shape, life.shape)
-    flows = np.zeros((*shape, 1 + build_years + years))
-    flows[..., 0] = -fund
-    flows[..., build_years : build_years + years] -= np.broadcast_to(spent, (*shape, years))
-    flows[..., build_years + 1 : build_years + 1 + years] += np.broadcast_to(income, (*shape, years))
-    flows[..., -1] += fund * np.maximum(1 - years / life, 0.0)
-    sold = np.divide(busy, n, out=np.zeros(np.broadcast_shapes(busy.shape, n.shape)), where=n > 0)
-    return SiteCase(flows, np.broadcast_to(interest, shape), np.broadcast_to(sold.mean(axis=-1), shape))
-
-
-@takes(**{name: _SITE[name] for name in ("demand", "value_per_chip_hour", "n_chips", "build_years", "value_decline")}, wacc=RATE)
-def chip_site(
+@takes(
+    **dict.fromkeys(("n_chips", "volatility", "extra"), NOT_NEGATIVE),
+    **dict.fromkeys(("tax", "debt"), SHARE),
+    used=Rule(least=0.0, most=1.0, apart=True),
+    **dict.fromkeys(("wacc", "interest"), YEARLY),
+    decline=FINITE,
+    depreciation=NOT_NEGATIVE,
+    build_years=Rule(least=0.0, whole=True, one=True, unit="years"),
+    years=Rule(least=1.0, most=30.0, whole=True, one=True, unit="years"),
+    n=Rule(least=1.0, whole=True, one=True),
+    seed=Rule(least=0.0, whole=True, one=True),
+)
+def rent_or_own(
     chip: str | Chip,
-    place: str | Site,
     *,
-    demand: ArrayLike,
-    value_per_chip_hour: ArrayLike,
-    n_chips: ArrayLike,
-    wacc: ArrayLike,
-    build_years: int = 2,
-    value_decline: ArrayLike = 0.0,
-) -> SiteCase:
-    """`site_case` of `n_chips` of one kind at a place: capital, power and upkeep as published, chips that get cheaper as Epoch AI counts.
+    rent: ArrayLike | None = None,
+    decline: ArrayLike | None = None,
+    volatility: ArrayLike | None = None,
+    depreciation: ArrayLike | None = None,
+    used: ArrayLike = 1.0,
+    n_chips: ArrayLike = 1.0,
+    years: int = 5,
+    build_years: int = 0,
+    wacc: ArrayLike | None = None,
+    extra: ArrayLike = 0.0,
+    tax: ArrayLike = 0.0,
+    debt: ArrayLike = 0.0,
+    interest: ArrayLike = 0.08,
+    n: int = 4096,
+    seed: int = 0,
+    **cost: Any,
+) -> Owning:
+    """What owning chips for some years is worth over renting the hours that are used, along paths of rents and resale prices.
+
+    Yearly flow = (1 - tax) (used hours rent (1 + extra) - energy - maintenance - staff) + tax (depreciation + interest) - debt service;
+    chips with server and network are paid when they come, the facility at the decision. At the end chips sell for price e^(-depreciation
+    years) and the facility for its unexpired annuity, less tax on what exceeds their book value. At a level rent equal to the ownership
+    cost, no resale, tax nor debt the value is 0. The same flows judge a site: its chips earn the rent where others would use them.
 
     Parameters
     ----------
     chip : str or Chip
-    place : str or Site
-        Its PUE and its price of electricity, or the means of hourly ones over time, the last axis; other axes are of many places.
-    demand, value_per_chip_hour, n_chips, build_years, value_decline
-        As `site_case`.
-    wacc : array_like
-        Discount rate a year.
+    rent : array_like, optional
+        Per chip-hour [USD]: one number is today's, from which paths start; an array has the years of operation on its last axis and is
+        the path. If not given, that of the catalogue, by the first of `TARIFFS` that is known.
+    decline, depreciation : array_like, optional
+        Of rents and of resale prices a year, continuous, one a future. If not given, normal and linked: from what providers' own lists
+        did to the price of the same work (Epoch AI), and from what used H100s kept to the catalogue's resale at the end of a life.
+    volatility : array_like, optional
+        Of the random walk of the logarithm of rents, a square root of a year; if not given, that of providers' own lists.
+    used : array_like
+        Share of the hours needed, 0 to 1; an array has years on its last axis. The bill is the same whether chips are used or not.
+    n_chips, wacc, cost
+        As `ownership_cost` takes them, and other names of it (pue, electricity_usd_per_kwh, chip_price, facility_capex_usd_per_w, ...).
+    years, build_years, n, seed : int
+        Of operation; of waiting for the building; futures drawn, and the seed of their numbers.
+    extra : array_like
+        Storage, egress and support on top of the rent, and rented hours that failures waste, over the rent.
+    tax : array_like
+        On profit, with straight-line depreciation over the years of operation and the life of the facility; losses are credited.
+    debt, interest : array_like
+        Share of what is bought that a loan pays, repaid in equal payments over the years of operation, and its interest a year.
 
     Examples
     --------
-    >>> case = chip_site("GB300", "eastus", demand=[9e3] * 10, value_per_chip_hour=5.9, n_chips=10_000, wacc=0.07, value_decline=0.2)
-    >>> case.internal_rate.round(3)
-    np.float64(0.397)
+    >>> rent_or_own("H100", rent=2.65, used=0.8).frame()["verdict"][0]
+    'either'
+    >>> case = rent_or_own("GB300", rent=[3.96, 3.2, 2.6, 2.1, 1.7], depreciation=0.3, used=0.9, debt=0.7)
+    >>> case.internal_rate.round(3), case.cover.round(2)
+    (np.float64(0.25), array([1.95, 1.53, 1.19, 0.91, 0.69]))
     """
-    chip, place = catalogue.chip(chip), site(place)
-    busy, idle = server_power(chip, np.array([1.0, 0.0]), ratio=all_in_ratio(chip).value).average
-    cost = ownership_cost(chip)
-    paid = np.multiply(place.pue, place.electricity_usd_per_kwh)
-    watt = (paid.mean(axis=-1) if paid.ndim else paid) / KWH * YEAR  # of IT power, a year [USD]
-    return site_case(
-        demand=demand,
-        value_per_chip_hour=value_per_chip_hour,
-        value_decline=value_decline,
-        n_chips=n_chips,
-        chip_capital=server_capital(chip),
-        facility_capital=np.multiply(n_chips, server_power(chip).rated) * catalogue.cost("facility_capex_usd_per_w").value,
-        running_idle=idle * watt + cost.staff + cost.maintenance,
-        running_busy=busy * watt + cost.staff + cost.maintenance,
-        rate=wacc,
-        chip_price_decline=price_decline(),
-        build_years=build_years,
+    if unknown := {"salvage", "server_life_years"} & cost.keys():
+        raise InputError(f"{sorted(unknown)[0]}: give depreciation and years")
+    chip = catalogue.chip(chip)
+    drawn = _drawn(n, years + build_years, seed)
+    path = _rents(chip, rent, decline, volatility, drawn, build_years)
+    away = np.maximum(_between(*resale_history(), drawn[1]), 0.0) if depreciation is None else np.asarray(depreciation)
+    r = np.asarray(catalogue.cost("wacc_hyperscaler").value if wacc is None else wacc)
+    life = np.asarray(cost.setdefault("facility_life_years", catalogue.cost("facility_life_years").value))
+    bill = ownership_cost(chip, n_chips=n_chips, wacc=r, server_life_years=years, **cost)
+    servers, facility = ((bill.capital + bill.network) / annuity(1.0, r, years), bill.facility / annuity(1.0, r, life))
+    running = bill.energy + bill.maintenance + bill.staff
+    t = np.arange(1, years + 1)
+
+    def late(value: ArrayLike) -> Array:
+        """With years on a last axis."""
+        return np.asarray(value, dtype=float)[..., None]
+
+    if path.shape[-1] != years or (np.ndim(used) and np.shape(used)[-1] not in (1, years)):
+        raise InputError(f"rent, used: {path.shape[-1]} and {np.shape(used)} years; expected {years} on the last axis")
+    fits = {"rent without its years": path[..., 0], "used without them": np.asarray(used)[..., 0] if np.ndim(used) else used}
+    broadcast(**fits, depreciation=away, extra=extra, tax=tax, debt=debt, interest=interest, wacc=r, cost=bill.per_year)
+    saved = path * (1 + late(extra)) * np.asarray(used, dtype=float) * late(bill.chip_hours)
+    operating = saved - late(running)
+    left = np.maximum(late(life) - t, 0.0)
+    unexpired = np.where(left > 0, annuity(1.0, late(r), late(life)) / annuity(1.0, late(r), np.maximum(left, 1e-9)), 0.0)
+    worth = late(servers) * np.exp(-late(away) * t) + late(facility) * unexpired
+    borrowed = np.asarray(debt) * (servers + facility * (1 + np.asarray(interest)) ** build_years)
+    payment = late(annuity(borrowed, interest, years))
+    ahead = np.maximum(years - t, 0)
+    owed = np.where(ahead > 0, payment / annuity(1.0, late(interest), np.maximum(ahead, 1)), 0.0)
+    paid = late(interest) * np.concatenate([late(borrowed), np.broadcast_to(owed, (*owed.shape[:-1], years))[..., :-1]], axis=-1)
+    book = late(servers) / years + np.where(t <= late(life), late(facility) / late(life), 0.0)  # depreciation of a year
+    kept = late(facility) * np.maximum(1 - years / late(life), 0.0)
+    after = operating - late(tax) * (operating - book - paid) - payment
+    sale = worth[..., -1:] - late(tax) * (worth[..., -1:] - kept)
+    shape = np.broadcast_shapes(after.shape, worth.shape, owed.shape)
+    flows = np.zeros((*shape[:-1], 1 + build_years + years))
+    flows[..., 0] -= facility * (1 - np.asarray(debt))
+    flows[..., build_years] -= servers * (1 - np.asarray(debt))
+    flows[..., build_years + 1 :] += after
+    flows[..., -1:] += sale
+    spread = (np.broadcast_to(part, shape) for part in (operating, payment, owed, worth))
+    earned = ((1 - late(tax)) * saved * (1 + late(r)) ** -(build_years + t)).sum(axis=-1)
+    mean = np.broadcast_to(used, (*np.shape(used)[:-1], years)).mean(axis=-1)
+    return Owning(flows, *spread, *(np.broadcast_to(part, shape[:-1]) for part in (earned, r, mean)))
+
+
+@cache
+def rent_history() -> tuple[float, float]:
+    """Decline a year of rents and its random walk's spread, continuous: changes of one provider's rent of one chip by one tariff."""
+    rows = catalogue.table("rent_history").filter(pl.col("date").str.len_chars() >= 7, tariff="on-demand", kind="price list")
+    year = pl.col("date").str.slice(0, 4).cast(float) + pl.col("date").str.slice(5, 2).cast(float) / 12
+    rows = rows.group_by("chip", "provider", at=year).agg(y=pl.col("usd_per_gpu_h").median().log()).sort("at")
+    step = rows.select(pl.col("y", "at").diff().over("chip", "provider")).drop_nulls()
+    change, apart = (step[name].to_numpy() for name in ("y", "at"))
+    decline = -float(change.sum() / apart.sum())
+    return decline, float(np.sqrt(((change + decline * apart) ** 2).sum() / apart.sum()))
+
+
+@cache
+def resale_history() -> tuple[float, float]:
+    """Decline of resale prices a year, continuous: of used H100s by 2026, and down to the catalogue's resale at the end of a life."""
+    prices = catalogue.table("hardware_prices").filter(chip="H100", unit="chip")
+    year = pl.col("date").str.slice(0, 4).cast(float)
+    new, used = (
+        prices.filter(kind=kind).select(at=year.mean(), usd=pl.col("price_usd").median()).row(0, named=True) for kind in ("volume", "used")
     )
+    life, end = catalogue.cost("server_life_years").value, catalogue.cost("resale_h100_usd").value
+    return float(np.log(new["usd"] / used["usd"]) / (used["at"] - new["at"])), float(np.log(new["usd"] / end) / life)
+
+
+def _drawn(n: int, years: int, seed: int) -> tuple[Array, Array, Array]:
+    """Standard normals: of the decline of rents, of that of resale, and of the walk of each year (n, years)."""
+    half = np.random.default_rng(seed).standard_normal((-(-n // 2), years + 2))
+    z = np.concatenate([half, -half])[:n]  # each future with its opposite: the mean is exact
+    return z[:, 0], LINKED * z[:, 0] + np.sqrt(1 - LINKED**2) * z[:, 1], z[:, 2:]
+
+
+def _between(low: float, high: float, z: Array) -> Array:
+    return (low + high) / 2 + (high - low) / 2 / Z95 * z
+
+
+def _rents(
+    chip: Chip, rent: ArrayLike | None, decline: ArrayLike | None, volatility: ArrayLike | None, drawn: tuple[Array, ...], built: int
+) -> Array:
+    """Rents of the years of operation, in the middle of each [USD/h] (..., years)."""
+    if rent is not None and np.ndim(rent):
+        return np.asarray(NOT_NEGATIVE("rent", rent))
+    if rent is None:
+        known = catalogue.table("rent_history").filter(chip=chip.name)["tariff"].unique()
+        rent = catalogue.rent(chip, next((tariff for tariff in TARIFFS if tariff in known), TARIFFS[0])).value
+    past, spread = rent_history()
+    fall = _between(past, price_decline(), drawn[0]) if decline is None else np.asarray(decline)
+    middle = np.arange(drawn[2].shape[1]) + 0.5
+    walk = np.cumsum(drawn[2] * np.sqrt(np.diff(middle, prepend=0.0)), axis=-1)
+    walk = np.multiply(spread if volatility is None else np.asarray(volatility)[..., None], walk)
+    return np.asarray(NOT_NEGATIVE("rent", rent) * np.exp(walk - fall[..., None] * middle))[..., built:]
 
 
 @dataclass(frozen=True, repr=False)
@@ -170,7 +252,6 @@ class InHouse(Arrays):
 
     saving_per_chip: Array  #: present value at launch of one chip against the merchant work it replaces [USD]
     break_even_chips: Array  #: chips at which it pays; inf where each one loses
-    break_even_spend: Array  #: merchant spend on the same work at that volume [USD]
     net_present_value: Array  #: of the programme at the planned volume, at the time of the decision [USD]
     concession: Array  #: of that, what the vendor's answer in price on the rest of the fleet brings [USD]
 
@@ -217,40 +298,23 @@ def in_house_chip(
 
     Parameters
     ----------
-    nre : array_like
-        Design up to production, without respins [USD].
-    unit_cost : array_like
-        Cost of one chip of one's own, packaged and tested [USD].
-    merchant_price : array_like
-        Price today of the merchant chip that does the work of one [USD].
-    relative_performance : array_like
-        Work of one's own chip over that of the merchant chip that is sold today, on the work that moves.
-    volume : array_like
-        Chips wanted over the life of the design.
-    movable_share : array_like
-        Share of that work which software can move, 0 to 1.
-    lead_years : array_like
-        From decision to volume.
+    nre, port_cost, unit_cost, merchant_price : array_like
+        Design up to production, without respins; moving software, once; one chip of one's own, packaged and tested; the merchant chip
+        that does the work of one, today [USD].
+    relative_performance, volume, movable_share : array_like
+        Work of one's own chip over that of the merchant chip of today; chips wanted over the life of the design; share that can move.
+    lead_years, life_years, rate : array_like
+        From decision to volume; of the chip; discount rate a year, 0 to 10.
     price_decline : array_like
         Decline a year of the merchant price of the same work, continuous (.32 for 27 % a year, 1 for 63 %), 0 or more.
-    rate : array_like
-        Discount rate a year, as `annuity` takes it, 0 to 10.
     respin_probability, respin_share, respin_years : array_like
         Of one more spin of the mask, its cost over the NRE, and the delay it brings.
-    port_cost : array_like
-        Moving software to it, once [USD].
     running_saving : array_like
         Power and networking saved a chip and year [USD]; negative where it draws more.
-    life_years : array_like
-        Of the chip.
-    merchant_fleet : array_like
-        Spend a year on merchant chips that stay [USD].
-    price_response : array_like
-        Share by which the vendor lowers the price of that, for as long as the chip lives.
+    merchant_fleet, price_response : array_like
+        Spend a year on merchant chips that stay [USD], and the share by which the vendor lowers its price, for as long as the chip lives.
 
-    References
-    ----------
-    .. [1] Dixit, Pindyck (1994), "Investment under Uncertainty", chapter 6, for the value of the threat alone.
+    The value of the threat alone is that of Dixit, Pindyck (1994), "Investment under Uncertainty", chapter 6.
 
     Examples
     --------
@@ -273,5 +337,4 @@ def in_house_chip(
     pays = (saving > 0) & np.greater(movable_share, 0)
     chips = np.where(owed == 0, 0.0, np.where(pays, owed / np.where(pays, saving, 1.0), np.inf))
     value = moved * saving * np.exp(-r * lead) - once + concession
-    spend = np.where(np.isinf(chips), np.inf, np.where(np.isinf(chips), 0.0, chips) * replaced)  # inf, though replaced were 0
-    return InHouse(*np.broadcast_arrays(saving, chips, spend, value, concession))
+    return InHouse(*np.broadcast_arrays(saving, chips, value, concession))

@@ -1,4 +1,4 @@
-"""Money over time: annuity, present value, internal rate of return, payback."""
+"""Money over time: annuity, present value, internal rate of return."""
 
 from __future__ import annotations
 
@@ -19,27 +19,10 @@ BLOCK = 4096  #: cash flows at a time, so that they stay in cache
 
 @takes(capital=FINITE, rate=YEARLY, years=LIFE_YEARS)
 def annuity(capital: ArrayLike, rate: ArrayLike, years: ArrayLike) -> Array:
-    """Equal yearly payment, at the end of each year, that repays `capital` with interest.
+    """Equal payment [USD] at the end of each year of a life of up to 100 that repays `capital` [USD] with interest; arrays broadcast.
 
-    capital * rate / (1 - (1 + rate)^-years), and capital / years at no interest
-
-    Parameters
-    ----------
-    capital : array_like
-        [USD]
-    rate : array_like
-        Interest a year, above -1 and at most 10: .0675 for 6.75 %.
-    years : array_like
-        Life, above 0 and at most 100.
-
-    Returns
-    -------
-    ndarray
-        [USD per year], broadcast.
-
-    References
-    ----------
-    .. [1] Brealey, Myers, Allen, "Principles of Corporate Finance", section 2.2 (annuity factor).
+    capital * rate / (1 - (1 + rate)^-years), and capital / years at no interest; the rate a year is above -1 and at most 10: .0675 for
+    6.75 % (Brealey, Myers, Allen, "Principles of Corporate Finance", section 2.2).
 
     Examples
     --------
@@ -73,7 +56,7 @@ def irr(cash_flows: ArrayLike) -> Array:
 
     Flows that change sign once have one rate. Others may have several: the lowest at which a higher rate makes the present value
     negative is taken (investing, not borrowing, is what a rate of return judges); where it only ever rises through zero, the lowest of
-    those.
+    those (Brealey, Myers, Allen, "Principles of Corporate Finance", section 5.3).
 
     Parameters
     ----------
@@ -84,10 +67,6 @@ def irr(cash_flows: ArrayLike) -> Array:
     -------
     ndarray, shape (...)
         Rate a period; nan where none between -99.9 and 110,000 % exists, as for flows of one sign.
-
-    References
-    ----------
-    .. [1] Brealey, Myers, Allen, "Principles of Corporate Finance", section 5.3 (pitfalls of multiple rates of return).
 
     Examples
     --------
@@ -100,20 +79,6 @@ def irr(cash_flows: ArrayLike) -> Array:
     for start in range(0, flat.shape[0], BLOCK):
         rates[start : start + BLOCK] = _irr(np.ascontiguousarray(flat[start : start + BLOCK].T))
     return rates.reshape(flows.shape[:-1])
-
-
-@takes(cash_flows=FLOWS)
-def payback(cash_flows: ArrayLike) -> Array:
-    """Periods until flows (..., periods), the first now, repay what was paid out: 0 where nothing is owed, inf where they never do."""
-    flows = np.asarray(cash_flows)
-    balance = np.cumsum(flows, axis=-1)
-    owed = balance < 0
-    last = np.where(owed.any(axis=-1), owed.shape[-1] - 1 - np.argmax(owed[..., ::-1], axis=-1), -1)  # last period in debt
-    end = np.minimum(last + 1, owed.shape[-1] - 1)
-    debt = np.take_along_axis(balance, np.maximum(last, 0)[..., None], axis=-1)[..., 0]
-    income = np.take_along_axis(flows, end[..., None], axis=-1)[..., 0]
-    part = np.divide(-debt, income, out=np.zeros_like(debt), where=income > 0)
-    return np.where(last < 0, 0.0, np.where(last == owed.shape[-1] - 1, np.inf, last + part))
 
 
 def _irr(flows: Array) -> Array:

@@ -98,43 +98,24 @@ def ownership_cost(
     ----------
     chip : str or Chip, optional
         Its price, its power at work with its share of server and network, and the price of its server hold where none are given.
-    n_chips : array_like
-    chip_price : array_like, optional
-        [USD]
+    n_chips, chip_price : array_like
+        [chips], [USD]
     power : ServerPower, optional
         A chip with its share of the server.
-    pue : array_like, optional
-        Power usage effectiveness, at least 1.
-    electricity_usd_per_kwh : array_like, optional
-        What a year's energy costs on average, not a spot price; 0 to 10.
-    wacc : array_like, optional
-        Weighted average cost of capital a year, above -1 and at most 10.
+    pue, electricity_usd_per_kwh, wacc : array_like, optional
+        Power usage effectiveness; what a year's energy costs on average, not a spot price, 0 to 10; cost of capital a year, -1 to 10.
     server_life_years, facility_life_years : array_like, optional
         Economic life, not book life, at most 100.
-    server_uplift : array_like, optional
-        Price of a server over the price of its chips, at least 1; `server_uplift` gives the published one.
-    network_share : array_like, optional
-        Share of the scale-out network in the capital of servers and network, below 1.
-    facility_capex_usd_per_w : array_like, optional
-        Building, power and cooling, of rated IT power.
-    operations_usd_per_w_year : array_like, optional
-        Staff and other operating cost but energy, of rated IT power.
-    maintenance : array_like, optional
-        Spares and repair a year over the price of servers and network.
-    salvage : array_like
-        Share of the price of servers that selling them at the end of their life brings, 0 to 1.
-    availability : array_like
-        Share of the hours in which a chip is not in repair, above 0 and at most 1.
+    server_uplift, network_share : array_like, optional
+        Price of a server over that of its chips, at least 1; share of the scale-out network in the capital of both, below 1.
+    facility_capex_usd_per_w, operations_usd_per_w_year : array_like, optional
+        Building, power and cooling; staff and other operating cost but energy, both of rated IT power.
+    maintenance, salvage, availability : array_like
+        Spares and repair a year, and what servers sell for at the end of their life, over their price (maintenance also of the network);
+        share of the hours in which a chip is not in repair, above 0.
 
-    Raises
-    ------
-    InputError
-        For a chip without a published price, where none is given.
-
-    References
-    ----------
-    .. [1] Barroso, Hoelzle, Ranganathan (2018), "The Datacenter as a Computer", chapter 6.
-    .. [2] Epoch AI (2026), AI datacenter cost breakdown: 8.5 bn USD per year for 1 GW.
+    Raises `InputError` for a chip without a published price, where none is given. The form is that of Barroso, Hoelzle, Ranganathan (2018),
+    "The Datacenter as a Computer", chapter 6, and of Epoch AI (2026), AI datacenter cost breakdown.
 
     Examples
     --------
@@ -188,11 +169,6 @@ def price_of(chip: Chip) -> Cost:
     return Cost("chip_price", chip.price, chip.price_low, chip.price_high, "USD", f"price of one {chip.name}", source, chip.note)
 
 
-def server_capital(chip: Chip) -> float:
-    """Price of a chip with its share of server and network [USD]."""
-    return price_of(chip).value * server_uplift(chip).value / (1 - catalogue.cost("network_capex_share").value)
-
-
 def server_uplift(chip: str | Chip) -> Cost:
     """Published price of a server over the price of its chips: a rack for rack-scale parts, an eight-chip server otherwise."""
     return catalogue.cost("server_uplift_rack_scale" if catalogue.chip(chip).server == "rack_scale" else "server_uplift_node")
@@ -235,10 +211,7 @@ def fit(rows: pl.DataFrame) -> dict[str, float]:
 def ownership_errors() -> pl.DataFrame:
     """Published and modelled cost per chip-hour [USD], its error, and the error with the chip left out of the fit [%].
 
-    Returns
-    -------
-    polars.DataFrame
-        chip, owner (hyperscaler or neocloud), usd_per_chip_hour, modelled, error_percent, left_out_error_percent.
+    A frame of chip, owner (hyperscaler or neocloud), usd_per_chip_hour, modelled, error_percent, left_out_error_percent.
 
     Examples
     --------

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.arrays import Array, Arrays, broadcast
-from workbench.checks import FINITE, NOT_NEGATIVE, POSITIVE, SHARE, WHOLE, Rule, check_fields, number, takes
+from workbench.checks import FINITE, NOT_NEGATIVE, POSITIVE, SHARE, WHOLE, Rule, number, takes
 from workbench.errors import InputError
 from workbench.fleet.finance import USED
 from workbench.units import HOUR
@@ -35,17 +35,9 @@ def erlang_c(servers: ArrayLike, load: ArrayLike) -> Array:
 
 @takes(load=Rule(least=0.0, below=1e12), wait_probability=USED)
 def servers_needed(load: ArrayLike, wait_probability: ArrayLike) -> NDArray[np.int64]:
-    """Fewest servers with which a request waits at most with `wait_probability`.
+    """Fewest servers with which a request of a `load` [erlang] waits at most with `wait_probability`, above 0; array_like, broadcast.
 
-    By bisection of whole numbers over all cases at once, which takes a third of the time of `scipy.optimize.elementwise.find_root` on real
-    ones.
-
-    Parameters
-    ----------
-    load : array_like
-        [erlang]
-    wait_probability : array_like
-        Above 0 and at most 1, where the fewest are those with which the queue does not grow for ever.
+    At 1 the fewest are those with which the queue does not grow for ever. By bisection of whole numbers over all cases at once.
 
     Examples
     --------
@@ -69,9 +61,6 @@ class Reserve(Arrays):
     partitioned: Array  #: in the unit of the demands
     pooled: Array  #: in the unit of the demands
 
-    def __post_init__(self) -> None:
-        check_fields(self, partitioned=NOT_NEGATIVE, pooled=NOT_NEGATIVE)
-
     @property
     def saved(self) -> Array:
         """Share of the partitioned capacity that pooling saves; 0 where there is none."""
@@ -94,16 +83,8 @@ def newsvendor(mean: ArrayLike, deviation: ArrayLike, correlation: ArrayLike, *,
     Parameters
     ----------
     mean, deviation : array_like, shape (..., tenants)
-        Of each tenant's demand.
-    correlation : array_like
-        One coefficient between all pairs.
-    critical_ratio : array_like
-        .5 to below 1: below one half the reserve would be negative.
-
-    Raises
-    ------
-    InputError
-        For a coefficient so negative that not all pairs can have it (the smallest eigenvalue is named).
+    correlation, critical_ratio : array_like
+        One coefficient between all pairs, refused where it is so negative that not all pairs can have it; .5 to below 1.
 
     Examples
     --------
@@ -153,7 +134,6 @@ def diurnal(
         Mean load of a weekday, amplitude over the mean (0 to 1), hour of the peak, level of weekends; broadcast on leading axes.
     service : float, optional
         Chip-seconds of a request: the load then has the noise of Poisson arrivals, in the even steps of `hours`.
-    seed : int
 
     Examples
     --------
@@ -183,6 +163,7 @@ class Backfill(Arrays):
     training: Array  #: share that training keeps, net of switching and penalty
     lost: Array  #: share that is on its way from one side to the other
     preemptions: Array  #: chip-switches from training to inference an hour, over the capacity
+    aside: Array  #: chips that training can't have, set aside or on their way, in each step but the first span (..., steps)
 
     @property
     def utilisation(self) -> Array:
@@ -217,15 +198,10 @@ def backfill(
     Parameters
     ----------
     load : array_like, shape (..., steps)
-        Inference demand in chips.
-    capacity : array_like
-        Chips; broadcast against the leading axes.
-    step : float
-        Length of a step [s].
-    reaction : float
-        Time in which the scheduler follows [s]: whole steps, at most half the load.
-    switch : float
-        Time lost when a chip changes sides [s].
+        Inference demand in chips; `capacity` [chips] broadcasts against its leading axes.
+    step, reaction, switch : float
+        Length of a step; time in which the scheduler follows, in whole steps, at most half the load; time lost when a chip changes
+        sides [s].
     penalty : array_like
         Share of training throughput lost because a chip must suit both kinds of work, 0 to 1.
     partitioned : bool
@@ -235,7 +211,7 @@ def backfill(
     --------
     >>> load = [10, 10, 30, 30, 10, 10, 10, 10]
     >>> backfill(load, 100.0, step=60.0, reaction=120.0, switch=30.0)
-    Backfill(served=0.6, inference=0.1, training=0.816667, lost=0.0333333, preemptions=2)
+    Backfill(served=0.6, inference=0.1, training=0.816667, lost=0.0333333, preemptions=2, aside=10 to 30 (6,))
     """
     demand, c, less = map(np.asarray, (load, capacity, penalty))
     width = round(reaction / step)
@@ -260,6 +236,7 @@ def backfill(
     met = np.minimum(demand, kept - waiting)
     total = demand.sum(axis=-1)
     return Backfill(
+        aside=kept + gone,
         served=np.divide(met.sum(axis=-1), total, out=np.ones(shape), where=total > 0),
         inference=met.mean(axis=-1) / c,
         training=(cap - kept - gone).mean(axis=-1) / c * (1 - less),

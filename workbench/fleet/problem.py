@@ -11,17 +11,17 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.arrays import Arrays
-from workbench.checks import ELECTRICITY, NOT_NEGATIVE, POSITIVE, PUE, SHARE, Rule, to_shape
+from workbench.checks import ELECTRICITY, NOT_NEGATIVE, PUE, SHARE, Rule, to_shape
 from workbench.energy.carbon import INTENSITY
-from workbench.energy.grid import CARBON_PRICE, WATER
+from workbench.energy.grid import CARBON_PRICE
 from workbench.errors import InputError
 from workbench.fleet.finance import USED, YEARLY
-from workbench.units import GRAM, KWH, MEGA, TONNE, YEAR
+from workbench.units import GRAM, KWH, MEGA, TONNE
 
 Array = NDArray[Any]
 
 #: Axes of a figure, a block of columns or of rows, in the order in which they always stand.
-AXES = {"V": "vendor", "G": "group", "W": "work", "K": "kind", "R": "region", "T": "period"}
+AXES = {"V": "vendor", "G": "group", "W": "work", "K": "kind", "R": "region", "H": "hour", "T": "period", "E": "end"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,9 +59,11 @@ def meet(operation: Callable[..., Any], *given: Any) -> Named:
 
 @dataclass(frozen=True, repr=False)
 class Fleet(Arrays):
-    """What there is to decide on: `W` kinds of work, `K` kinds of chips (a vintage is a kind), `R` regions, `T` periods.
+    """What to decide on: `W` kinds of work, `K` of chips (a vintage is a kind), `R` regions, `T` years of `H` typical hours.
 
-    Figures broadcast to the shape in brackets. Limits are infinite unless given. A kind with no supply can't be bought.
+    Figures broadcast to the shape in brackets. Limits are infinite unless given. A kind with no supply can't be bought, so that one of
+    the future has none before its date. Chips are paid when they come, at the start of a period, and all else at its end; they occupy
+    shells (building, power and cooling), which stay when the chips in them are replaced.
     """
 
     work: tuple[str, ...]
@@ -75,35 +77,35 @@ class Fleet(Arrays):
     idle_power: ArrayLike  #: IT power of a chip that stands idle [W] (K,)
     pue: ArrayLike  #: facility power over IT power (R,)
     electricity_usd_per_kwh: ArrayLike  #: (R, T)
-    capital: ArrayLike = 0.0  #: of a new chip with its server, network and facility, a year it is owned [USD] (K,)
+    price: ArrayLike = 0.0  #: of a new chip with its server and network [USD] (K, T)
     operations: ArrayLike = 0.0  #: staff and repair of a standing chip a year [USD] (K,)
-    resale: ArrayLike = 0.0  #: of a retired chip of a kind that is no longer bought [USD] (K,)
+    resale: ArrayLike = 0.0  #: of a used one at the start of each period, and at the end of the last [USD] (K, T + 1)
     supply: ArrayLike = 0.0  #: chips that can be bought a period (K, T)
     allowed: ArrayLike = True  #: whether work may run in a region: latency, residency (W, R)
     power_limit: ArrayLike = np.inf  #: at the meter [W] (R, T)
     carbon_g_per_kwh: ArrayLike = 0.0  #: location-based (R, T)
     carbon_usd_per_t: ArrayLike = 0.0  #: (T,)
-    carbon_limit: ArrayLike = np.inf  #: [kg a period] (T,)
-    water_l_per_kwh: ArrayLike = 0.0  #: on site and of the grid, of energy at the meter (R,)
-    water_limit: ArrayLike = np.inf  #: [L a period] (R, T)
-    budget: ArrayLike = np.inf  #: capital of chips bought [USD a year a period's purchases add] (T,)
+    budget: ArrayLike = np.inf  #: for chips [USD a period] (T,)
+    rated_power: ArrayLike = 0.0  #: IT power that a chip takes of a shell [W] (K,)
+    shells: ArrayLike = np.inf  #: IT power of the shells there at the start [W] (R,); more can be built where it is finite
+    shell_cost: ArrayLike = 0.0  #: of a watt of shell built, a year it is there [USD/W] (R,)
+    hours: ArrayLike = (1.0,)  #: share of a period that each typical hour stands for (H,)
+    shape: ArrayLike = 1.0  #: demand in a typical hour over its mean (W, H)
+    movable: ArrayLike = False  #: whether work may wait for another hour of the period (W,): its shape does not matter then
     vendor: tuple[str, ...] = ()  #: who makes each kind (K,)
     vendor_share: float = 1.0  #: largest share of one vendor in the capital of what is bought a period
     groups: tuple[int, ...] = ()  #: partition of the work (W,): chips serve one group only; empty: one fungible fleet
     survival: ArrayLike = 1.0  #: share of chips that outlast a period (K,)
     availability: float = 1.0  #: share of standing chips that are not in repair
     rate: float = 0.0  #: discount rate a year, as `annuity` takes it
-    period: float = YEAR  #: [s]
-    site_cost: ArrayLike = 0.0  #: of opening a region [USD] (R,); with it, power_limit is there only if the site is opened
-    design_cost: ArrayLike = 0.0  #: of making a kind exist [USD] (K,): its NRE
 
     def __post_init__(self) -> None:
         figures(self)
 
     def names(self, axis: str) -> list[str]:
         """Names along an axis, a letter of `AXES`; groups have none."""
-        periods = [f"period {t}" for t in range(np.shape(self.demand)[-1])]
-        return list({"V": sorted(set(self.vendor)), "W": self.work, "K": self.kinds, "R": self.regions, "T": periods}[axis])
+        periods, hours = ([f"{what} {i}" for i in range(np.shape(f)[-1])] for what, f in (("period", self.demand), ("hour", self.hours)))
+        return list({"V": sorted(set(self.vendor)), "W": self.work, "K": self.kinds, "R": self.regions, "H": hours, "T": periods}[axis])
 
 
 def whether(name: str, value: Any) -> Array:
@@ -117,30 +119,41 @@ LIMIT = Rule(least=0.0, infinite=True)
 FIGURES: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
     "throughput": ("WK", NOT_NEGATIVE), "demand": ("WT", NOT_NEGATIVE), "value": ("WT", LIMIT), "installed": ("KR", NOT_NEGATIVE),
     "power": ("K", NOT_NEGATIVE), "idle_power": ("K", NOT_NEGATIVE), "pue": ("R", PUE), "electricity_usd_per_kwh": ("RT", ELECTRICITY),
-    "capital": ("K", NOT_NEGATIVE), "operations": ("K", NOT_NEGATIVE), "resale": ("K", NOT_NEGATIVE), "supply": ("KT", LIMIT),
-    "allowed": ("WR", whether), "power_limit": ("RT", LIMIT), "carbon_g_per_kwh": ("RT", INTENSITY), "carbon_limit": ("T", LIMIT),
-    "carbon_usd_per_t": ("T", CARBON_PRICE), "water_l_per_kwh": ("R", WATER), "water_limit": ("RT", LIMIT), "budget": ("T", LIMIT),
-    "survival": ("K", USED), "site_cost": ("R", NOT_NEGATIVE), "design_cost": ("K", NOT_NEGATIVE),
+    "price": ("KT", NOT_NEGATIVE), "operations": ("K", NOT_NEGATIVE), "resale": ("KE", NOT_NEGATIVE), "supply": ("KT", LIMIT),
+    "allowed": ("WR", whether), "power_limit": ("RT", LIMIT), "carbon_g_per_kwh": ("RT", INTENSITY),
+    "carbon_usd_per_t": ("T", CARBON_PRICE), "budget": ("T", LIMIT), "rated_power": ("K", NOT_NEGATIVE), "shells": ("R", LIMIT),
+    "shell_cost": ("R", NOT_NEGATIVE), "hours": ("H", SHARE), "shape": ("WH", NOT_NEGATIVE), "movable": ("W", whether),
+    "survival": ("K", USED),
 }  # fmt: skip
 #: What figures in the units that people use are in SI.
-SI = {"electricity_usd_per_kwh": 1 / KWH, "carbon_g_per_kwh": GRAM / KWH, "carbon_usd_per_t": 1 / TONNE, "water_l_per_kwh": 1 / KWH}
+SI = {"electricity_usd_per_kwh": 1 / KWH, "carbon_g_per_kwh": GRAM / KWH, "carbon_usd_per_t": 1 / TONNE}
 
 
 def figures(f: Fleet) -> dict[str, Named]:
     """The figures of a fleet in their full shapes and in SI. Raises `InputError` for those that do not fit, or can't be."""
     demand = Rule(least=0.0, last="periods")("demand", f.demand)
-    sizes = {"W": len(f.work), "K": len(f.kinds), "R": len(f.regions), "T": demand.shape[-1]}
+    sizes = {"W": len(f.work), "K": len(f.kinds), "R": len(f.regions), "T": demand.shape[-1], "E": demand.shape[-1] + 1}
+    sizes["H"] = Rule(least=0.0, last="hours")("hours", f.hours).shape[-1]
     if min(sizes.values()) < 1:
         raise InputError("{W} kinds of work, {K} kinds of chips, {R} regions, {T} periods: one or more of each is needed".format(**sizes))
     a: dict[str, Named] = {}
     for name, (axes, rule) in FIGURES.items():
         full = to_shape(name, rule(name, getattr(f, name)), tuple(sizes[axis] for axis in axes))
         a[name] = Named(axes, full * SI[name] if name in SI else full)
-    for name, rule in (("rate", YEARLY), ("period", POSITIVE), ("availability", USED), ("vendor_share", USED)):
+    for name, rule in (("rate", YEARLY), ("availability", USED), ("vendor_share", USED)):
         replace(rule, one=True)(name, getattr(f, name))
-    if np.any((a["resale"].values > 0) & (a["supply"].values.max(axis=1) > 0)):
+    if abs(a["hours"].values.sum() - 1) > 1e-6:
+        raise InputError(f"hours: shares of a period that add up to {a['hours'].values.sum():.6g}; expected 1")
+    fixed, mean = a["movable"].values == 0, (a["shape"].values * a["hours"].values).sum(axis=1)
+    if np.any(fixed & (np.abs(mean - 1) > 1e-6)):
+        i = int((fixed & (np.abs(mean - 1) > 1e-6)).argmax())
+        raise InputError(f"shape: the mean of {f.work[i]} over the hours is {mean[i]:.6g}; expected 1")
+    cheapest = np.minimum.accumulate(np.where(a["supply"].values > 0, a["price"].values, np.inf), axis=1)
+    if np.any(a["resale"].values[:, 1:] > cheapest):
+        k, t = np.argwhere(a["resale"].values[:, 1:] > cheapest)[0]
         raise InputError(
-            "resale: a kind that can be bought is charged by the year, so that selling it on would make money of nothing; give 0"
+            f"resale = {a['resale'].values[k, t + 1]:g} of {f.kinds[k]} at the end of period {t}: it was sold new at {cheapest[k, t]:g}, "
+            "so that buying to sell would make money of nothing; give at most that"
         )
     if np.any(a["idle_power"].values > a["power"].values):
         raise InputError("idle_power exceeds power: a chip at work draws at least what it draws idle")
@@ -158,19 +171,19 @@ class Plan(Arrays):
 
     fleet: Fleet = field(repr=False)
     cost: float  #: discounted, unmet work priced at its value [USD]
-    chips: Array  #: chips at work (W, K, R, T)
+    chips: Array  #: chips at work, mean of the hours (W, K, R, T)
+    by_hour: Array  #: chips at work in each typical hour (W, K, R, H, T)
     stock: Array  #: chips standing (K, R, T), all groups
     bought: Array  #: chips (K, R, T)
     retired: Array  #: chips (K, R, T)
     unmet: Array  #: work left undone a second (W, T)
-    facility_power: Array  #: [W] (R, T)
-    opened: Array  #: share of each site opened (R,): 0 or 1
-    designed: Array  #: whether a kind's NRE is paid (K,)
+    facility_power: Array  #: mean of the hours [W] (R, T)
+    shells: Array  #: IT power of the shells built by then [W] (R, T)
     shadow: dict[str, Array] = field(repr=False)  #: by row: what one more unit of its limit saves, discounted to now [USD]
 
     @property
     def megawatt(self) -> Array:
-        """What one more megawatt is worth in each region and period [USD/MW a period] (R, T)."""
+        """What one more megawatt at the meter is worth in each region and period [USD/MW a period] (R, T)."""
         return self.shadow["power"] * MEGA
 
     @property

@@ -1,7 +1,7 @@
 """The rows and columns of `allocate`, as arrays with named axes: one function for the columns, one for the cost, one a family of rows.
 
-linopy says the same in as many words on xarray, but a plan of 10,350 variables then takes 0.6 s instead of 0.04 s, and one of a million is
-not solved in 120 s by HiGHS as it gets it, instead of in 5 s by `solve`, which needs the arrays (linopy with highspy 1.16, one core).
+linopy says the same on xarray, but a plan of 10,350 variables then takes 0.6 s instead of 0.04 s, and one of a million is not solved in
+120 s by HiGHS as it gets it, instead of in 5 s by `solve`, which needs the arrays (linopy with highspy 1.16, one core).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from workbench.units import YEAR
 
 @dataclass
 class Programme:
-    """min cost x  subject to  matrix x <= limit,  lower <= x <= upper, which grows block by block."""
+    """min cost x  subject to  matrix x <= limit,  x >= 0, which grows block by block."""
 
     fleet: Fleet
     columns: dict[str, Named] = field(default_factory=dict)  #: block -> index of each variable, -1 where there is none
@@ -26,29 +26,22 @@ class Programme:
     entries: list[tuple[Array, Array, Array]] = field(default_factory=list)  #: row, column and value of coefficients
     limits: list[Array] = field(default_factory=list)
     cost: Array = field(default_factory=lambda: np.zeros(0))
+    limit: Array = field(default_factory=lambda: np.zeros(0))
+    matrix: Any = None
 
     def __post_init__(self) -> None:
         self.figures = figures(self.fleet)  # in their full shapes and in SI
-        groups = {"G": int(max(self.fleet.groups, default=0)) + 1, "V": len(self.fleet.names("V"))}
         pairs = [pair for figure in self.figures.values() for pair in zip(figure.axes, figure.values.shape, strict=True)]
-        self.sizes = dict(pairs) | groups  # length of each axis
+        self.sizes = dict(pairs) | {"G": int(max(self.fleet.groups, default=0)) + 1, "V": len(self.fleet.names("V"))}
         power, idle, pue = (self.figures[name] for name in ("power", "idle_power", "pue"))
         self.draw = idle * pue, (power - idle) * pue  # power at the meter of a standing chip, and on top of a working one [W]
-        self.years = self.fleet.period / YEAR  # length of a period
-        self.discount = Named("T", (1 + self.fleet.rate) ** -(np.arange(self.sizes["T"]) * self.years))  # worth of a dollar of it now
+        worth = (1 + self.fleet.rate) ** -np.arange(self.sizes["E"])  # of a dollar of each start and end now
+        self.start, self.discount, self.last = Named("T", worth[:-1]), Named("T", worth[1:]), worth[-1]
+        movable = self.figures["movable"].values[:, None] > 0
+        first = np.arange(self.sizes["H"]) == 0  # work that may wait has one row and one shortfall a period
+        self.due = Named("WH", np.where(movable, first, self.figures["hours"].values))  # of a period's work that an hour's row asks for
+        self.asked = self.due * meet(lambda shape: np.where(movable, 1.0, shape), self.figures["shape"])
         self.n = self.n_rows = 0
-
-    def assemble(self) -> None:
-        """Make the arrays of what was added."""
-        from scipy import sparse
-
-        row, column, value = map(np.concatenate, zip(*self.entries, strict=True))
-        self.matrix = sparse.csr_array((value, (row, column)), shape=(self.n_rows, self.n))
-        self.limit, self.lower, self.upper = np.concatenate(self.limits), np.zeros(self.n), np.full(self.n, np.inf)
-        self.integer = np.zeros(self.n, dtype=np.int64)  # 1 where a variable is whole
-        for name in ("open", "design"):
-            index = self.columns[name].values
-            self.upper[index[index >= 0]] = self.integer[index[index >= 0]] = 1
 
     def priority(self) -> Array:
         """How soon a solver should look at each column: work on chips that have a comparative advantage in it first, all else at once."""
@@ -57,14 +50,9 @@ class Programme:
         advantage = advantage / advantage.mean(axis=0)
         advantage = np.log(advantage / advantage.max(axis=1, keepdims=True))
         index, order = self.columns["x"].values, np.full(self.cost.size, np.inf)
-        spread = np.random.default_rng(0).gumbel(scale=0.1, size=index.shape)  # over regions and periods
-        order[index[index >= 0]] = (advantage[:, :, None, None] + spread)[index >= 0]
+        spread = np.random.default_rng(0).gumbel(scale=0.1, size=index.shape)  # over regions, hours and periods
+        order[index[index >= 0]] = (advantage[:, :, None, None, None] + spread)[index >= 0]
         return order
-
-    def facility_power(self, chips: Array, stock: Array) -> Array:
-        """Power at the meter [W] (R, T)."""
-        standing, working = (part.values for part in self.draw)
-        return np.einsum("kr,krt->rt", standing, stock) + np.einsum("kr,wkrt->rt", working, chips)
 
     def add_columns(self, name: str, axes: str, there: Named) -> None:
         """A block of variables on `axes`, where `there` is true."""
@@ -107,10 +95,13 @@ def take(block: Named, values: Array) -> Array:
 
 def build(f: Fleet) -> Programme:
     """The programme of a fleet."""
+    from scipy import sparse
+
     p = Programme(f)
-    for family in (_columns, _cost, _demand, _chips, _stock, _power, _supply, _vendors, _budget, _emissions):
+    for family in (_columns, _cost, _demand, _chips, _stock, _power, _shells, _supply, _vendors):
         family(p)
-    p.assemble()
+    row, column, value = map(np.concatenate, zip(*p.entries, strict=True))
+    p.matrix, p.limit = sparse.csr_array((value, (row, column)), shape=(p.n_rows, p.n)), np.concatenate(p.limits)
     return p
 
 
@@ -121,49 +112,47 @@ def _numbered(there: Array, start: int) -> Array:
 
 
 def _columns(b: Programme) -> None:
-    """Chips at work, standing, bought, retired; work left undone; sites opened and designs paid."""
-    some = {
-        name: meet(np.greater, b.figures[name], 0.0)
-        for name in ("throughput", "allowed", "installed", "supply", "site_cost", "design_cost")
-    }
+    """Chips at work, standing, bought, retired; work left undone; shells built."""
+    some = {name: meet(np.greater, b.figures[name], 0.0) for name in ("throughput", "allowed", "installed", "supply", "hours")}
     there = meet(np.logical_or, Named("K", np.asarray(some["supply"].values.any(axis=1))), some["installed"])
-    b.add_columns("x", "WKRT", meet(np.logical_and, meet(np.logical_and, some["throughput"], some["allowed"]), there))
+    b.add_columns("x", "WKRHT", meet(np.logical_and, meet(np.logical_and, some["throughput"], some["allowed"]), there))
     b.add_columns("stock", "GKRT", there)
     b.add_columns("bought", "GKRT", some["supply"])
     b.add_columns("retired", "GKRT", there)
-    b.add_columns("unmet", "WT", meet(np.isfinite, b.figures["value"]))
-    b.add_columns("open", "R", some["site_cost"])
-    b.add_columns("design", "K", some["design_cost"])
+    b.add_columns("unmet", "WHT", meet(lambda usd, due: np.isfinite(usd) & (due > 0), b.figures["value"], b.due))
+    b.add_columns("shells", "RT", meet(np.isfinite, b.figures["shells"]))
 
 
 def _cost(b: Programme) -> None:
-    """Energy, carbon, operations and capital, less resale, and the value of what is left undone, all discounted."""
+    """Energy, carbon, operations, shells and chips, less resale, and the value of what is left undone, all discounted."""
     a, (standing, working) = b.figures, b.draw
     b.cost = np.zeros(b.n)
-    watt = (a["electricity_usd_per_kwh"] + a["carbon_g_per_kwh"] * a["carbon_usd_per_t"]) * b.fleet.period * b.discount  # [USD a period]
-    owned = Named("T", np.cumsum(b.discount.values[::-1])[::-1] * b.years)  # what a year's capital costs from a period to the end
-    b.price("x", working * watt)
-    b.price("stock", standing * watt + a["operations"] * b.years * b.discount)
-    b.price("bought", a["capital"] * owned)
-    b.price("retired", a["resale"] * -1.0 * b.discount)
+    watt = (a["electricity_usd_per_kwh"] + a["carbon_g_per_kwh"] * a["carbon_usd_per_t"]) * YEAR * b.discount  # [USD a year]
+    resale = a["resale"].values
+    left = np.zeros((b.sizes["K"], b.sizes["T"]))  # what stands at the end is worth what it sells for
+    left[:, -1] = resale[:, -1] * a["survival"].values * b.last
+    b.price("x", working * watt * a["hours"])
+    b.price("stock", standing * watt + a["operations"] * b.discount - Named("KT", left))
+    b.price("bought", a["price"] * b.start)
+    b.price("retired", Named("KT", -resale[:, :-1]) * b.start)
+    b.price("shells", a["shell_cost"] * b.discount)
     with np.errstate(invalid="ignore"):
-        b.price("unmet", a["value"] * b.fleet.period * b.discount)
-    b.price("open", a["site_cost"])
-    b.price("design", a["design_cost"])
+        b.price("unmet", a["value"] * YEAR * b.discount * b.due)
 
 
 def _demand(b: Programme) -> None:
-    """What is done and what is left undone is at least what is asked."""
-    row = b.add_rows("demand", b.figures["demand"] * -1.0)
-    b.add(row, b.columns["x"], b.figures["throughput"] * -1.0)
-    b.add(row, b.columns["unmet"], -1.0)
+    """What is done and what is left undone is at least what is asked: in each hour, or over the period where work may wait."""
+    row = b.add_rows("demand", meet(lambda n, due: np.where(due > 0, -n, np.inf), b.figures["demand"] * b.asked, b.due))
+    of = np.where(b.figures["movable"].values[:, None, None] > 0, row.values[:, :1], row.values)
+    b.add(Named("WHT", of), b.columns["x"], b.figures["throughput"] * b.figures["hours"] * -1.0)
+    b.add(row, b.columns["unmet"], b.due * -1.0)
 
 
 def _chips(b: Programme) -> None:
     """Chips at work for a group are no more than those that stand for it and are not in repair."""
-    row = b.add_rows("chips", b.where("stock"))
+    row = b.add_rows("chips", b.where("stock") + b.figures["hours"] * 0.0)  # the same in every hour
     group = np.array(b.fleet.groups or (0,) * b.sizes["W"], dtype=int)
-    b.add(Named("WKRT", row.values[group]), b.columns["x"], 1.0)
+    b.add(Named("WKRHT", row.values[group]), b.columns["x"], 1.0)
     b.add(row, b.columns["stock"], -b.fleet.availability)
 
 
@@ -184,53 +173,42 @@ def _stock(b: Programme) -> None:
 
 
 def _power(b: Programme) -> None:
-    """Power at the meter of each site; a site that is to be opened has it only then."""
-    limit, sites = b.figures["power_limit"], meet(np.greater, b.figures["site_cost"], 0.0)
-    if not np.all(np.isfinite(limit.values[sites.values])):
-        raise InputError("site_cost: a site that can be opened needs a finite power_limit")
-    row = b.add_rows("power", meet(lambda most, opened: np.where(opened, 0.0, most), limit, sites))
+    """Power at the meter of each site in each hour."""
+    row = b.add_rows("power", b.figures["power_limit"] + b.figures["hours"] * 0.0)
     b.add(row, b.columns["x"], b.draw[1])
     b.add(row, b.columns["stock"], b.draw[0])
-    b.add(row, b.columns["open"], limit * -1.0)
+
+
+def _shells(b: Programme) -> None:
+    """Rated power of what stands fits the shells there and built, and what is built stays."""
+    row = b.add_rows("shells", b.figures["shells"] + b.discount * 0.0)
+    built = b.columns["shells"]
+    b.add(row, b.columns["stock"], b.figures["rated_power"])
+    b.add(row, built, -1.0)
+    stays = b.add_rows("stays", Named("RT", b.where("shells").values[:, 1:]))
+    b.add(stays, Named("RT", built.values[:, :-1]), 1.0)
+    b.add(stays, Named("RT", built.values[:, 1:]), -1.0)
 
 
 def _supply(b: Programme) -> None:
-    """Chips that can be bought; of a kind that is to be designed only where its NRE is paid."""
-    supply, designs = b.figures["supply"], meet(np.greater, b.figures["design_cost"], 0.0)
-    if not np.all(np.isfinite(supply.values[designs.values])):
-        raise InputError("design_cost: a kind that must be designed needs a finite supply")
-    limit = meet(lambda most, made: np.where(most > 0, np.where(made, 0.0, most), np.inf), supply, designs)
-    row = b.add_rows("supply", limit)
-    b.add(row, b.columns["bought"], 1.0)
-    b.add(row, b.columns["design"], supply * -1.0)
+    """Chips that can be bought, and what may be paid for them."""
+    b.add(b.add_rows("budget", b.figures["budget"]), b.columns["bought"], b.figures["price"])
+    b.add(b.add_rows("supply", meet(lambda most: np.where(most > 0, most, np.inf), b.figures["supply"])), b.columns["bought"], 1.0)
 
 
 def _vendors(b: Programme) -> None:
-    """Each vendor's share of what is bought, by capital, so that nobody buys trinkets from one to be allowed more of another."""
+    """Each vendor's share of what is bought, by price, so that nobody buys trinkets from one to be allowed more of another."""
     f, vendors = b.fleet, b.fleet.names("V")
     row = b.add_rows("vendor", Named("VT", np.full((len(vendors), b.sizes["T"]), 0.0 if f.vendor_share < 1 else np.inf)))
     if f.vendor_share < 1:
         sells = b.figures["supply"].values.max(axis=1) > 0
         selling = {name for name, some in zip(f.vendor, sells, strict=False) if some}
-        if len(selling) * f.vendor_share < 1 - 1e-9:
+        if selling and len(selling) * f.vendor_share < 1 - 1e-9:
             raise InputError(
                 f"vendor_share = {f.vendor_share}: {len(selling)} vendors with supply at that share each can't add up to a purchase"
             )
         mine = Named("VK", np.array(vendors)[:, None] == np.array(f.vendor))
-        b.add(row, b.columns["bought"], meet(lambda own, usd: (own - f.vendor_share) * np.maximum(usd, 1e-9), mine, b.figures["capital"]))
-
-
-def _budget(b: Programme) -> None:
-    """Capital of what is bought."""
-    b.add(b.add_rows("budget", b.figures["budget"]), b.columns["bought"], b.figures["capital"])
-
-
-def _emissions(b: Programme) -> None:
-    """Carbon of each period, and water of each site."""
-    for name, intensity in (("carbon", "carbon_g_per_kwh"), ("water", "water_l_per_kwh")):
-        row, watt = b.add_rows(name, b.figures[f"{name}_limit"]), b.figures[intensity] * b.fleet.period
-        b.add(row, b.columns["x"], b.draw[1] * watt)
-        b.add(row, b.columns["stock"], b.draw[0] * watt)
+        b.add(row, b.columns["bought"], meet(lambda own, usd: (own - f.vendor_share) * np.maximum(usd, 1e-9), mine, b.figures["price"]))
 
 
 def explain_infeasible(p: Programme) -> str:
@@ -241,59 +219,35 @@ def explain_infeasible(p: Programme) -> str:
     n, m = p.matrix.shape[1], p.matrix.shape[0]
     size = np.maximum(np.abs(p.limit), 1.0)
     elastic = sparse.hstack([p.matrix, -sparse.diags_array(size)], format="csr")
-    result = linprog(
-        np.concatenate([np.zeros(n), np.ones(m)]),
-        A_ub=elastic,
-        b_ub=p.limit,
-        bounds=np.stack([np.concatenate([p.lower, np.zeros(m)]), np.concatenate([p.upper, np.full(m, np.inf)])], axis=1),
-        method="highs",
-    )
+    result = linprog(np.concatenate([np.zeros(n), np.ones(m)]), A_ub=elastic, b_ub=p.limit, method="highs")
     if result.status != 0:
         return f"no plan keeps every limit, and the least breach was not found: {result.message}"
     breach, over = result.x[n:] * size, result.x[n:]
     many = int((over > 1e-9).sum())
     broken = np.argsort(-over)[: min(5, many)]
     pressed = -result.ineqlin.marginals * size * (over <= 1e-9)  # what would help most, of the limits that were kept
-    for name in ("chips", "kept", "installed", "arrived", "demand"):  # books and what is asked for, not limits
+    for name in ("chips", "kept", "installed", "arrived", "stays", "demand"):  # books and what is asked for, not limits
         index = p.rows[name].values
         pressed[index[index >= 0]] = 0.0
     holds = [_row_name(p, int(i)) for i in np.argsort(-pressed)[:3] if pressed[i] > 1e-9]
     given = "; ".join(f"{_row_name(p, int(i))} by {breach[i]:.4g} of {abs(p.limit[i]):.4g}" for i in broken)
     message = f"no plan keeps every limit; the least that must give: {given}" + (f"; and {many - 5} more" if many > 5 else "")
-    idle = (p.columns["x"].values < 0).all(axis=(1, 2, 3)) & (p.figures["demand"].values > 0).any(axis=1)
+    idle = (p.columns["x"].values < 0).all(axis=(1, 2, 3, 4)) & (p.figures["demand"].values > 0).any(axis=1)
     nowhere = ", ".join(np.array(p.fleet.work)[idle])
     message += f"; nothing that can do {nowhere} stands or can be bought where it may run" if nowhere else ""
     return message + (f"; held back by {', '.join(holds)}" if holds else "")
 
 
-def explain_unbounded(p: Programme) -> str:
-    """What would grow without a limit: what reaches a bound that is put around everything."""
-    from scipy.optimize import linprog
-
-    box = 1e3 * max(float(np.abs(p.limit).max(initial=0.0)), 1.0)
-    result = linprog(p.cost, A_ub=p.matrix, b_ub=p.limit, bounds=np.stack([p.lower, np.minimum(p.upper, box)], axis=1), method="highs")
-    if result.x is None:
-        return f"the allocation was not solved: {result.message}"
-    grown = []
-    for name, block in p.columns.items():
-        far = np.argwhere((block.values >= 0) & (result.x[np.maximum(block.values, 0)] >= 0.99 * box))
-        if far.size:
-            grown.append(f"{name} ({_place(p.fleet, block, far[0])})")
-    return (
-        f"the plan has no bound: {'; '.join(grown) or 'some combination'} earns money without a limit; "
-        "check for a negative electricity price without a power_limit, and give supply a limit"
-    )
-
-
 def _place(f: Fleet, block: Named, at: Any) -> str:
-    """Names of a place in a block, but for the group: that of a fungible fleet says nothing."""
-    return ", ".join(f.names(axis)[i] for axis, i in zip(block.axes, at, strict=True) if axis != "G")
+    """Names of a place in a block, but for the group of a fungible fleet, and the hour where there is one: they say nothing."""
+    there = zip(block.axes, at, strict=True)
+    return ", ".join(f.names(axis)[i] for axis, i in there if axis != "G" and (axis != "H" or np.size(f.hours) > 1))
 
 
 def _row_name(p: Programme, row: int) -> str:
     for name, block in p.rows.items():
         found = np.argwhere(block.values == row)
         if found.size:
-            at = found[0] + [int(axis == "T" and name == "kept") for axis in block.axes]  # from the second period on
+            at = found[0] + [int(axis == "T" and name in ("kept", "stays")) for axis in block.axes]  # from the second period on
             return f"{name} ({_place(p.fleet, block, at)})"
     raise AssertionError(f"row {row} belongs to no block")

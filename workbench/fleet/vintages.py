@@ -1,4 +1,4 @@
-"""Vintages: how long a chip earns its keep, what it is worth as newer ones come, and what training runs of the past took of that."""
+"""Vintages: what a chip is worth as newer ones come, and what training runs of the past took of that."""
 
 from __future__ import annotations
 
@@ -10,17 +10,12 @@ import numpy as np
 import polars as pl
 
 from workbench import catalogue
-from workbench.arrays import Array, ArrayLike, Arrays
-from workbench.catalogue import Chip, cost
-from workbench.checks import FINITE, NOT_NEGATIVE, SHARE, Rule, takes
-from workbench.energy import server_power
-from workbench.energy.server import all_in_ratio
+from workbench.arrays import Arrays
+from workbench.catalogue import cost
+from workbench.checks import Rule
 from workbench.errors import InputError, UnknownName
-from workbench.fleet.finance import annuity
-from workbench.fleet.ownership import server_capital
 from workbench.units import HOUR, KWH, TERA, YEAR
 
-AGES = np.arange(1.0, 181.0) / 12  #: considered [years]
 #: What a run may be told by: columns of the table ``training_runs``.
 NUMBERS = ("training_flop", "n_chips", "hours", "chip_hours", "mfu")
 TEXTS = ("date", "organisation", "hardware", "start")
@@ -30,109 +25,9 @@ TO_PUBLICATION, TO_FIRST_BUYER = timedelta(days=60), timedelta(days=90)  #: from
 BASE_YEAR = 2024  #: whose money the total is in
 
 
-@dataclass(frozen=True, repr=False)
-class Replacement(Arrays):
-    """Best age to replace a chip and what choosing it costs; arrays broadcast over the arguments of `replacement`."""
-
-    age: Array  #: cheapest age [years]; the longest considered where no replacement pays
-    cost: Array  #: present value of holding the capacity for ever at that age, over the price of the first chip
-    costs: Array  #: present value at each of the `AGES`, shape (..., k)
-
-
-@takes(
-    **dict.fromkeys(("price_decline", "energy_decline", "running", "resale_decline", "switching"), NOT_NEGATIVE),
-    rate=Rule(above=0.0, most=10.0),
-    resale=SHARE,
-)
-def replacement(
-    *,
-    price_decline: ArrayLike,
-    energy_decline: ArrayLike,
-    running: ArrayLike,
-    rate: ArrayLike,
-    resale: ArrayLike = 0.0,
-    resale_decline: ArrayLike = 0.35,
-    switching: ArrayLike = 0.1,
-) -> Replacement:
-    """Age at which a chip should make room for a newer one, where price and energy of its work keep falling.
-
-    A chain of equal cycles of length T holds constant capacity for ever; over the price of today's chip its present value is
-    [1 + switching - resale e^-(decline + r) T] / (1 - e^-(r + g) T) + running (1 - e^-rT) / r / (1 - e^-(r + e) T), with
-    r = log(1 + rate) and g, e the yearly decline, continuous, of price and of power of the same work (Bellman, 1955, J. SIAM 3(3); Sethi,
-    Chand, 1979, Management Science 25(2)). All ages are evaluated at once.
-
-    Over the price of a chip are `running`, the cost of power a year with what a watt of capacity is worth where it is scarce, `resale` on
-    the day after purchase, and `switching`, without which frictionless resale would make the best age nothing.
-    """
-    given = (price_decline, energy_decline, running, resale_decline, switching, np.log1p(rate), resale)
-    g, e, run, d, sw, r, s0 = (np.asarray(value)[..., None] for value in given)
-    if np.any((sw == 0) & (s0 >= 1)):
-        raise InputError("switching = 0 with resale = 1: replacing all the time would be free; give a cost of switching")
-    power = np.expm1(-r * AGES) / -r
-    cycle = 1 + sw - s0 * np.exp(-(d + r) * AGES)
-    costs = cycle / -np.expm1(-(r + g) * AGES) + run * power / -np.expm1(-(r + e) * AGES)
-    best = costs.argmin(axis=-1)
-    return Replacement(AGES[best], np.take_along_axis(costs, best[..., None], axis=-1)[..., 0], costs)
-
-
-@takes(wacc=Rule(above=0.0, most=10.0), watt_usd_per_year=NOT_NEGATIVE, energy_decline=NOT_NEGATIVE, resale=SHARE)
-def chip_refresh(
-    chip: str | Chip,
-    *,
-    wacc: ArrayLike | None = None,
-    watt_usd_per_year: ArrayLike = 0.0,
-    energy_decline: ArrayLike = 0.3,
-    resale: ArrayLike = 0.0,
-) -> Replacement:
-    """When a chip should make room for a newer one, at published prices and where power may be scarce.
-
-    Its price is that of its server and network; the price of the same work falls as Epoch AI counts it; a watt costs its electricity, its
-    facility, and what others would pay for it.
-
-    Parameters
-    ----------
-    chip : str or Chip
-    wacc : array_like, optional
-        Discount rate a year, above 0; that of a hyperscaler if not given.
-    watt_usd_per_year : array_like
-        What a watt at the meter is worth to others: the shadow price of power, from `allocate`.
-    energy_decline : array_like
-        Decline a year, continuous, of the power that the same work takes.
-    resale : array_like
-        Value of a chip on the day after purchase over its price.
-
-    Examples
-    --------
-    >>> chip_refresh("H100", watt_usd_per_year=[0.0, 10.0]).age.round(1)
-    array([6.6, 3.2])
-    """
-    chip = catalogue.chip(chip)
-    rate = cost("wacc_hyperscaler").value if wacc is None else wacc
-    drawn = server_power(chip, ratio=all_in_ratio(chip).value).average * cost("pue_microsoft").value
-    facility = annuity(cost("facility_capex_usd_per_w").value, rate, cost("facility_life_years").value)
-    watt = cost("electricity_us_industrial_2025_usd_per_kwh").value / KWH * YEAR + facility
-    return replacement(
-        price_decline=price_decline(),
-        energy_decline=energy_decline,
-        running=drawn * np.add(watt, watt_usd_per_year) / server_capital(chip),
-        rate=rate,
-        resale=resale,
-    )
-
-
 def price_decline() -> float:
     """Decline a year, continuous, of the price of the same work, as Epoch AI counts it."""
     return float(cost("price_performance_growth_log10_per_year").value * np.log(10))
-
-
-@takes(price=NOT_NEGATIVE, age_years=FINITE, growth_log10=NOT_NEGATIVE)
-def residual_value(price: ArrayLike, age_years: ArrayLike, growth_log10: ArrayLike) -> Array:
-    """Price at which a chip of an age is as good a buy as a new one: price 10^(-growth age), never more than new [USD].
-
-    Before its release (a negative age) it is worth its price; `growth_log10` is that of performance a dollar, orders of magnitude a year
-    (Cottier et al., 2024, section 2.2, arXiv:2405.21015).
-    """
-    return np.multiply(price, 10 ** (-np.asarray(growth_log10) * np.maximum(age_years, 0.0)))
 
 
 @dataclass(frozen=True, repr=False)
@@ -159,20 +54,10 @@ def training_cost(run: str | None = None, *, servers: float | None = None, **tol
     servers : float, optional
         Amortised cost of the servers, where it is known [USD].
     **told
-        Columns of ``training_runs`` that hold in the place of the run's own, or without it: date, organisation, hardware (of the table
-        ``chip_prices``), training_flop, n_chips, hours, chip_hours, mfu, start.
+        Columns of ``training_runs`` that hold in the place of the run's own, or without it; hardware is of the table ``chip_prices``.
 
-    Raises
-    ------
-    UnknownName
-        For a run, a column or hardware that the tables do not have.
-    InputError
-        For numbers out of range, no date, and a run that states too little.
-
-    References
-    ----------
-    .. [1] Cottier et al. (2024), "The rising costs of training frontier AI models", arXiv:2405.21015; code at
-       epoch-research/training-cost-trends.
+    Raises `UnknownName` for a run, a column or hardware that the tables do not have, `InputError` for numbers out of range, no date, and a
+    run that states too little. Source: Cottier et al. (2024), arXiv:2405.21015; code at epoch-research/training-cost-trends.
 
     Examples
     --------
@@ -223,8 +108,8 @@ def _price_at_start(chip: dict[str, Any], facts: dict[str, Any], published: date
     bought = released if own else max(released + TO_FIRST_BUYER, priced)
     age = (start - bought).days / 365.25
     price = chip["price_usd"] * (cost("server_uplift_epoch").value if chip["basis"] == "chip" else 1.0)
-    growth = cost("price_performance_growth_log10_per_year").value
-    return float(price * 10 ** (-growth * age) if own and age < 0 else residual_value(price, age, growth))
+    # the price at which a chip of an age is as good a buy as a new one (Cottier et al., section 2.2)
+    return float(price * np.exp(-price_decline() * (age if own else max(age, 0.0))))
 
 
 def _hours_of_compute(hardware: str, facts: dict[str, Any]) -> float:
@@ -246,10 +131,9 @@ def _known(run: str) -> dict[str, Any]:
 
 def _chip(hardware: str) -> dict[str, Any]:
     prices = catalogue.table("chip_prices")
-    found = prices.filter(pl.col("hardware") == hardware)
-    if found.is_empty():
+    if hardware not in prices["hardware"]:
         raise UnknownName("hardware of chip_prices", hardware, prices["hardware"])
-    return found.row(0, named=True)
+    return prices.row(by_predicate=pl.col("hardware") == hardware, named=True)
 
 
 def _most_used(year: int) -> str:

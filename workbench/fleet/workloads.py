@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -11,12 +10,12 @@ import numpy as np
 from workbench import catalogue
 from workbench.arrays import Array, ArrayLike
 from workbench.catalogue import CPU, Chip
-from workbench.checks import LIFE_YEARS, NOT_NEGATIVE, PUE, SHARE, Rule, check_fields, numeric, one_of, takes, to_shape
+from workbench.checks import NOT_NEGATIVE, SHARE, Rule, check_fields, numeric, one_of, takes, to_shape
 from workbench.energy import ServerPower, server_power, site
 from workbench.energy.grid import Site
 from workbench.energy.server import all_in_ratio
 from workbench.errors import InputError, UnknownName
-from workbench.fleet.finance import USED, YEARLY
+from workbench.fleet.finance import USED, YEARLY, annuity
 from workbench.fleet.ownership import ownership_cost, server_uplift
 from workbench.fleet.problem import LIMIT, Fleet, whether
 from workbench.units import HOUR
@@ -94,21 +93,8 @@ def work_today(
 ) -> tuple[tuple[Workload, ...], Array]:
     """All `CLASSES` at what the market pays for them today, and how much of each is wanted.
 
-    Parameters
-    ----------
-    chip : str or Chip
-        In which today's work is counted, and whose rent prices it.
-    chips_at_work, processors_at_work : float
-        Machines that are at work today, which the classes share.
-    rent_per_hour, processor_rent : float
-        Of one machine [USD/h].
-    processor : str or CPU
-        Which runs agents' tools.
-
-    Returns
-    -------
-    (work, demand) : tuple of Workload, ndarray
-        Demand in units of work a second, shape (W,).
+    Today's work is counted in a chip, whose rent [USD/h] prices it, and in a processor, which runs agents' tools; the classes share the
+    machines at work. Returned are the classes and their demand in units of work a second, shape (W,).
 
     Examples
     --------
@@ -118,16 +104,16 @@ def work_today(
     """
     count, rent = replace(NOT_NEGATIVE, one=True), PRICE("rent_per_hour", rent_per_hour)
     chips, servers = count("chips_at_work", chips_at_work), count("processors_at_work", processors_at_work)
-    usd = PRICE("processor_rent", processor_rent)
-    on = [(processor, servers, usd) if w.bound == "cores" else (chip, chips, rent) for w in CLASSES]
+    on = [(processor, servers, PRICE("processor_rent", processor_rent)) if w.bound == "cores" else (chip, chips, rent) for w in CLASSES]
     work = tuple(w.priced_at(machine, price * w.premium) for w, (machine, _, price) in zip(CLASSES, on, strict=True))
     return work, np.array([n * w.share * w.throughput(machine) for w, (machine, n, _) in zip(CLASSES, on, strict=True)])
 
 
 @takes(
     demand=Rule(least=0.0, last="periods", apart=True),
-    wacc=replace(YEARLY, one=True),
-    server_life_years=replace(LIFE_YEARS, one=True),
+    rate=replace(YEARLY, one=True),
+    price_decline=replace(NOT_NEGATIVE, one=True),
+    used=replace(SHARE, one=True),
     latency=replace(LIMIT, apart=True),
 )
 def fleet_of(
@@ -137,48 +123,44 @@ def fleet_of(
     *,
     demand: ArrayLike,
     installed: ArrayLike,
-    wacc: float,
-    server_life_years: float,
+    rate: float,
+    price_decline: float = 0.0,
+    used: float = 0.0,
     price: ArrayLike | None = None,
     power: ArrayLike | None = None,
     latency: ArrayLike | None = None,
     **more: Any,
 ) -> Fleet:
-    """A `Fleet` from the catalogue: throughput from data sheets, power from all-in ratios, capital and upkeep from `ownership_cost`.
+    """A `Fleet` from the catalogue: throughput from data sheets, power from all-in ratios, price and upkeep as `ownership_cost` has them.
+
+    Work that is preemptible may wait for another hour of its period. A watt of shell costs its annuity, as `ownership_cost` charges it.
 
     Parameters
     ----------
-    work : tuple of Workload
-        With their values.
-    machines : tuple of str, Chip or CPU
-        Kinds, one a vintage; processors for agents' tools.
-    sites : tuple of str or Site
-    demand : array_like, shape (W, T)
-        Units of work a second.
-    installed : array_like, shape (K, R)
-    wacc, server_life_years : float
-        As `ownership_cost`.
-    price : array_like, optional
-        [USD] (K,), nan where the catalogue's holds. Kinds that are not bought need none.
-    power : array_like, optional
-        Rated IT power with all that belongs to it [W] (K,), nan where the catalogue's holds: processors have no published one.
+    work, machines, sites : tuples
+        Classes with their values; chips and processors, by name or themselves, a kind a vintage; sites.
+    demand, installed : array_like, shapes (W, T), (K, R)
+        Units of work a second; machines.
+    rate, price_decline, used : float
+        Discount rate a year, of shells as of the plan; decline a year, continuous, of the price of each kind; share of that price which a
+        used chip with its server and network brings at any time, 0 to 1.
+    price, power : array_like, optional
+        Of a chip now [USD], and its rated IT power with all that belongs to it [W] (K,), nan where the catalogue's holds. Kinds that are
+        not bought need no price; processors have no published power.
     latency : array_like, optional
         Time from each site to the users of the work [s] (R,): classes that tolerate less don't run there.
     **more
-        Any other figure of `Fleet`: supply, limits, carbon_usd_per_t, resale, survival, groups, ...; it takes the place of what the
-        catalogue or the sites say, as ``electricity_usd_per_kwh`` by region and period does.
+        Any other figure of `Fleet`: supply, limits, value, shells, hours, shape, ...; it takes the place of what the catalogue or the
+        sites say.
 
-    Raises
-    ------
-    InputError
-        For a machine without power, one that can be bought without a price, a water_limit where a site does not publish its water, a site
-        whose figures change from hour to hour, and names that `Fleet` does not have.
+    Raises `InputError` for a machine without power, one that can be bought without a price, a site whose figures change from hour to hour,
+    and names that `Fleet` does not have.
 
     Examples
     --------
     >>> work = (CLASSES[0].priced_at("H100", 2.35),)
-    >>> fleet_of(work, ("H100", "GB300"), ("eastus",), demand=[[200.0]], installed=[[500], [0]], wacc=0.07, server_life_years=5).capital
-    array([ 9528.83597643, 17159.55900217])
+    >>> fleet_of(work, ("H100", "GB300"), ("eastus",), demand=[[200.0]], installed=[[500], [0]], rate=0.07).price.round().ravel()
+    array([31652., 61157.])
     """
     kinds, places = tuple(map(machine_of, machines)), tuple(map(site, sites))
     if unknown := set(more) - {f.name for f in fields(Fleet)}:
@@ -188,10 +170,6 @@ def fleet_of(
         away = to_shape("latency", latency, (len(places),))
         near = np.array([[tolerated.latency] for tolerated in work]) >= away
         more["allowed"] = near & (to_shape("allowed", whether("allowed", more.get("allowed", True)), near.shape) > 0)
-    if np.any(np.isfinite(numeric("water_limit", more.get("water_limit", np.inf)))):
-        for place, name in itertools.product(places, ("wue_l_per_kwh", "grid_water_l_per_kwh")):
-            if getattr(place, name) is None:
-                raise InputError(f"water_limit: {place.name} has no published {name}; give it to `site`")
     prices, watts = _each("price", price, n), _each("power", power, n)
     bought = to_shape("supply", LIMIT("supply", more.get("supply", 0.0)), (n, periods)).max(axis=1) > 0
     at_work, idle, rated = np.array([_power(machine, own) for machine, own in zip(kinds, watts, strict=True)]).T
@@ -203,18 +181,13 @@ def fleet_of(
         chip_price=np.nan_to_num(prices),
         power=ServerPower(rated, at_work),
         electricity_usd_per_kwh=0.0,
-        wacc=wacc,
-        server_life_years=server_life_years,
+        wacc=rate,
         server_uplift=np.array([server_uplift(machine).value if isinstance(machine, Chip) else 1.0 for machine in kinds]),
     )
-    for figure in ("electricity_usd_per_kwh", "carbon_g_per_kwh"):
-        if figure not in more:
-            more[figure] = _yearly(places, figure, figure)[:, None]
-    if "pue" not in more:
-        more["pue"] = _yearly(places, "pue", "pue")
-    if "water_l_per_kwh" not in more:
-        on_site, of_grid = (_yearly(places, name, "water_l_per_kwh") for name in ("wue_l_per_kwh", "grid_water_l_per_kwh"))
-        more["water_l_per_kwh"] = on_site / to_shape("pue", PUE("pue", more["pue"]), on_site.shape) + of_grid
+    for figure in {"electricity_usd_per_kwh", "carbon_g_per_kwh", "pue"} - more.keys():
+        more[figure] = _yearly(places, figure) if figure == "pue" else _yearly(places, figure)[:, None]
+    servers = (cost.capital + cost.network) / annuity(1.0, rate, catalogue.cost("server_life_years").value)  # price with server and network
+    path = servers[:, None] * np.exp(-price_decline * np.arange(periods + 1))
     derived = dict(
         work=tuple(w.name for w in work),
         kinds=tuple(m.name for m in kinds),
@@ -225,7 +198,12 @@ def fleet_of(
         installed=installed,
         power=at_work,
         idle_power=idle,
-        capital=cost.capital + cost.network + cost.facility,
+        price=path[:, :-1],
+        resale=used * path,
+        rated_power=rated,
+        shell_cost=annuity(catalogue.cost("facility_capex_usd_per_w").value, rate, catalogue.cost("facility_life_years").value),
+        movable=np.array([w.preemptible for w in work]),
+        rate=rate,
         operations=cost.staff + cost.maintenance,
         vendor=tuple(m.vendor for m in kinds),
     )
@@ -239,16 +217,15 @@ def _each(name: str, given: ArrayLike | None, n: int) -> Array:
     return to_shape(name, value, (n,))
 
 
-def _yearly(sites: tuple[Site, ...], name: str, figure: str) -> Array:
-    """One figure a site, 0 where it has none (R,)."""
-    values = [getattr(place, name) for place in sites]
-    for place, value in zip(sites, values, strict=True):
-        if np.ndim(value):
+def _yearly(sites: tuple[Site, ...], name: str) -> Array:
+    """One figure a site (R,)."""
+    for place in sites:
+        if np.ndim(value := getattr(place, name)):
             raise InputError(
                 f"{place.name}: {name} is an array of shape {np.shape(value)}, and a fleet takes one figure a site: give a site its mean, "
-                f"or give {figure} by region and period"
+                f"or give {name} by region and period"
             )
-    return np.array([0.0 if value is None else float(value) for value in values])
+    return np.array([float(getattr(place, name)) for place in sites])
 
 
 def _power(machine: Chip | CPU, given: float) -> tuple[float, float, float]:
