@@ -108,10 +108,8 @@ def calls() -> dict[str, Callable[[], Any]]:
             llm("DeepSeek-R1"), gb300, chips.ServingPlan(8, "fp4", "fp8"), chips.Load(np.inf, 2048, 512, rate=[1.0, 4.0])
         ),
         "frontier of serving": lambda: (frontier.height, frontier.head(4), frontier.tail(4)),
-        "cheapest chip": lambda: (chips.cheapest_chip(frontier, slo), chips.break_even_price(frontier, slo, "B200", "H100")),
-        "small and large model": lambda: chips.routed(
-            0.1, 1.0, 0.6, 0.9, share=np.array([0.2, 0.7]), skill=0.5, cascade=True, router_cost=0.01
-        ),
+        "cheapest chip": lambda: chips.cheapest_chip(frontier, slo),
+        "small and large model": lambda: chips.routed(0.1, 1.0, 0.6, 0.9, share=np.array([0.2, 0.7]), skill=0.5, cascade=True),
         "watts of a chip": lambda: chips.power(chip("B200"), np.array([0.0, 0.5, 1.0]), 0.7),
         "collectives": lambda: [fabric.collective_time(op, sizes, tiers) for op in ("all_reduce", "all_gather", "alltoall")],
         "topologies": lambda: [t.frame() for t in (tree, fabric.dragonfly(16, 8, 8, 25e9))],

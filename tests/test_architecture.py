@@ -57,7 +57,7 @@ NAMES = {".".join(p.relative_to(PACKAGE.parent).with_suffix("").parts).removesuf
 
 #: State of a module: what is made of the catalogue's tables; whether Ctrl-C was heard, and said.
 STATE = {
-    "workbench.catalogue._MADE",
+    "workbench.tables._MADE",
     "workbench.interrupts.heard",
     "workbench.interrupts.said",
 }

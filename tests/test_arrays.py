@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from workbench.arrays import Arrays, broadcast, first_true, in_blocks, join, spread, stack, take
+from workbench.arrays import Arrays, broadcast, first_true, in_blocks, join, spread, take
 from workbench.errors import InputError
 
 
@@ -40,14 +40,12 @@ def test_frame_has_a_row_an_entry():
     assert frame.rows()[3:5] == [(0.0, 2.0), (1.0, 2.0)]
 
 
-def test_rows_are_picked_everywhere_and_stacking_undoes_it():
+def test_rows_are_picked_everywhere():
     trips = trip(np.arange(4.0), np.arange(1.0, 5.0))
     two = take(trips, np.array([3, 1]))
     assert (two.speed.tolist(), two.part.share.tolist()) == ([0.75, 0.5], [4 / 24, 2 / 24])
-    single = [trip(float(k), float(k + 1)) for k in range(4)]
-    again = stack([single[3], single[1], single[3]])
-    assert again.legs["first"].tolist() == [1.5, 0.5, 1.5]
-    assert again.legs["pairs"][0][0].tolist() == [3, 1, 3]
+    assert two.legs["first"].tolist() == [1.5, 0.5]
+    assert two.legs["pairs"][0][0].tolist() == [3, 1]
 
 
 def test_joined_records_repeat_what_does_not_vary():

@@ -48,7 +48,5 @@ def _loaded(package: str, places: Mapping[str, str]) -> tuple[Callable[[str], An
     return get, lambda: list(places)
 
 
-__getattr__, __dir__ = _loaded(
-    __name__,
-    {name: name for name in __all__} | dict.fromkeys(("check_parameters", "record"), "notebook.runtime") | {"panel": "notebook.panel"},
-)
+_PLACES = {n: n for n in __all__} | dict.fromkeys(("check_parameters", "record"), "notebook.runtime") | {"panel": "notebook.panel"}
+__getattr__, __dir__ = _loaded(__name__, _PLACES)

@@ -1,7 +1,7 @@
 """Records of arrays: frozen dataclasses whose fields are numbers or arrays that broadcast.
 
-`Arrays` gives a record its short repr and its frame; `take` picks rows of one, `stack` and `join` make one of several, `in_blocks` works
-on long arrays in pieces that stay in cache; `broadcast` says what does not fit together.
+`Arrays` gives a record its short repr and its frame; `take` picks rows of one, `join` makes one of several, `in_blocks` works on long
+arrays in pieces that stay in cache; `broadcast` says what does not fit together.
 """
 
 from __future__ import annotations
@@ -72,13 +72,6 @@ def take(record: T, at: Any) -> T:
 def spread(record: T, shape: tuple[int, ...]) -> T:
     """Every number and array of a record broadcast to `shape`."""
     return _map(lambda value: value if np.shape(value) == shape else np.broadcast_to(value, shape), record)
-
-
-def stack(records: Sequence[T]) -> T:
-    """Records of numbers as one record of arrays, an entry each. A record that stands there many times is looked at once."""
-    distinct = list({id(r): r for r in records}.values())
-    place = {id(r): i for i, r in enumerate(distinct)}
-    return take(_map(lambda *values: np.array(values, dtype=float), *distinct), np.array([place[id(r)] for r in records]))
 
 
 def join(records: Sequence[T], sizes: Sequence[int]) -> T:

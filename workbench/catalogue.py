@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import MISSING, fields, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import polars as pl
 
@@ -22,10 +22,9 @@ from workbench import formats, tables
 from workbench.errors import DataError, InputError, UnknownName, nearest
 from workbench.llm import LLM, Transformer, of_config, of_name, read_hugging_face
 from workbench.rows import CPU, Chip, Cost, Grid, Link, MemoryLevel, Region
-from workbench.tables import load
+from workbench.tables import load, made_of
 from workbench.units import GBIT, GIGA, MEBI, MICRO, TERA
 
-T = TypeVar("T")
 NUMBERS = tuple(f.name for f in fields(Transformer))  #: columns of `llms` that a row's config says too
 NEEDED = [f.name for f in fields(LLM) if f.default is MISSING and f.name != "name"]  #: of a row without a config
 RACK_SCALE = 64  #: chips in the scale-up domain from which a chip is sold as a rack, where nothing else is said
@@ -114,6 +113,7 @@ def chip(name: str | Chip) -> Chip:
                 return found
         raise
     domain = r["scaleup_domain"] or 1
+    server = "rack_scale" if domain >= RACK_SCALE else "gpu"
     return Chip(
         name=r["chip"],
         peaks={p: v * TERA for p in formats.PEAKS if (v := r.get(f"{p}_tflops", r.get(f"{p}_tops"))) is not None},
@@ -129,12 +129,7 @@ def chip(name: str | Chip) -> Chip:
         best_matmul={p: v * TERA for p in formats.PEAKS if (v := r.get(f"matmul_{p}_tflops")) is not None},
         pcie_bandwidth=(r["pcie_gb_per_s"] or PCIE) * GIGA,
         memory_levels=made_of("memory_levels", _levels).get(r["chip"], ()),
-        **_same(Chip, r)
-        | {
-            "scaleup_domain": domain,
-            "host_chips": r["host_chips"] or HOST,
-            "server": r["server"] or ("rack_scale" if domain >= RACK_SCALE else "gpu"),
-        },
+        **_same(Chip, r) | {"scaleup_domain": domain, "host_chips": r["host_chips"] or HOST, "server": r["server"] or server},
     )
 
 
@@ -235,14 +230,12 @@ def llm(name: str | Path | LLM) -> LLM:
             raise InputError(f"table llms, {r['llm']}: nothing in {', '.join(blank)}; or give the fields of a config.json in column config")
         return LLM(**known)
     try:
-        read = of_config(json.loads(r["config"]), **{c: known[c] for c in known if c not in NUMBERS})
+        own = of_config(json.loads(r["config"]), **{c: known[c] for c in known if c not in NUMBERS})
     except (ValueError, InputError) as error:
         raise InputError(f"table llms, {r['llm']}, column config: {error}") from None
-    if differ := [
-        f"{c} is {known[c]} and {getattr(read, c)} by its config" for c in NUMBERS if c in known and known[c] != getattr(read, c)
-    ]:
+    if differ := [f"{c} is {known[c]} and {getattr(own, c)} by its config" for c in NUMBERS if c in known and known[c] != getattr(own, c)]:
         raise InputError(f"table llms, {r['llm']}: {'; '.join(differ)}")
-    return read
+    return own
 
 
 def grid(code: str) -> Grid:
@@ -358,20 +351,6 @@ def external(name: str, download: bool = True) -> Path:
     except Exception as error:
         offline = f"offline, put {r['file']} into a folder and name it in WORKBENCH_EXTERNAL"
         raise DataError(r["url"], f"{name} could not be downloaded ({type(error).__name__}); {offline}") from error
-
-
-#: What was made of a table, beside the table that it was made of.
-_MADE: dict[tuple[str, Callable[..., Any]], tuple[pl.DataFrame, Any]] = {}
-
-
-def made_of(table_name: str, make: Callable[[pl.DataFrame], T]) -> T:
-    """``make(table)``, made once and kept until the table is another one: a user's rows came or went."""
-    frame = load(table_name)
-    seen, made = _MADE.get((table_name, make), (None, None))
-    if seen is not frame:
-        made = make(frame)
-        _MADE[table_name, make] = frame, made
-    return cast(T, made)
 
 
 def _row(table_name: str, name: str, kind: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.arrays import broadcast
+from workbench.arrays import Array, broadcast
 from workbench.errors import InputError
 
 P = ParamSpec("P")
@@ -82,7 +82,7 @@ class Rule:
         """An infinity on a side that has no bound: strict bounds leave it out above."""
         return (value == math.inf and self.most == self.below == math.inf) or (value == -math.inf and self.least == self.above == -math.inf)
 
-    def _good(self, array: NDArray[np.float64]) -> NDArray[np.bool_]:
+    def _good(self, array: Array) -> NDArray[np.bool_]:
         sides = (np.greater_equal, self.least), (np.greater, self.above), (np.less_equal, self.most), (np.less, self.below)
         good = [compare(array, bound) for compare, bound in sides if math.isfinite(bound)]
         if max(self.least, self.above) == -math.inf or min(self.most, self.below) == math.inf:  # else the bounds keep them out
@@ -98,12 +98,11 @@ SHARE, COUNT = Rule(least=0.0, most=1.0), Rule(least=1.0, whole=True)
 #: One whole number: of samples, quarters, points; the same where there may be none, as a seed.
 LENGTH, WHOLE = Rule(least=1.0, whole=True, one=True), Rule(least=0.0, whole=True, one=True)
 PUE = Rule(least=1.0, why="a facility draws at least what its servers draw")
-#: More is a number in another unit: seconds, cents.
-LIFE_YEARS = Rule(above=0.0, most=100.0, unit="years")
+LIFE_YEARS = Rule(above=0.0, most=100.0, unit="years")  #: more is a number in another unit: seconds, cents
 ELECTRICITY = Rule(least=-10.0, most=10.0, unit="USD/kWh")  #: below 0 on spot markets
 
 
-def numeric(name: str, value: Any) -> NDArray[np.float64]:
+def numeric(name: str, value: Any) -> Array:
     """`value` as floats, NaN and infinities included. Raises `InputError` for what is no number: text, truth values, masked entries."""
     if isinstance(value, np.ma.MaskedArray):
         raise InputError(f"{name}: a masked array; fill or drop the {int(np.ma.count_masked(value))} masked entries first")
@@ -126,7 +125,7 @@ def _short(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:79]}\N{HORIZONTAL ELLIPSIS}"
 
 
-def to_shape(name: str, value: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float64]:
+def to_shape(name: str, value: ArrayLike, shape: tuple[int, ...]) -> Array:
     """`value` broadcast to `shape`. Raises `InputError` naming both shapes where it does not fit."""
     try:
         return np.broadcast_to(np.asarray(value, dtype=float), shape)
@@ -208,7 +207,7 @@ def one_of(name: str, value: ArrayLike, choices: tuple[str, ...]) -> None:
         raise InputError(f"{name} = {bad[0]!r}: expected one of {', '.join(choices)}")
 
 
-def number(name: str, value: ArrayLike, **bounds: Any) -> NDArray[np.float64]:
+def number(name: str, value: ArrayLike, **bounds: Any) -> Array:
     """`value` as an array of finite numbers within the bounds of a `Rule`; raises `InputError` for the first entry that is not."""
     return np.asarray(Rule(**bounds)(name, value))
 

@@ -31,8 +31,7 @@ app = typer.Typer(
 app.command()(commands.diff)
 app.command()(commands.mcp)
 
-#: Columns too long for a terminal; `--csv` and a single row show them.
-LONG = ("aliases", "source", "note", "meaning", "as_of")
+LONG = ("aliases", "source", "note", "meaning", "as_of")  #: columns too long for a terminal; `--csv` and a single row show them
 
 
 def _version(asked: bool) -> None:
@@ -42,9 +41,7 @@ def _version(asked: bool) -> None:
 
 
 @app.callback()
-def _main(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")] = False,
-) -> None:
+def _main(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False) -> None:
     pass
 
 
@@ -65,10 +62,8 @@ def show(
         _print_frame({row[0]: [_cell(v) for v in row[1:]] for row in ages.iter_rows()}, ages.columns)
         return
     if table is None:
-        _print_frame(
-            {t: [str(catalogue.table(t).height), _examples(catalogue.names(t))] for t in tables.table_names()},
-            ["table", "rows", "for example"],
-        )
+        rows = {t: [str(catalogue.table(t).height), _examples(catalogue.names(t))] for t in tables.table_names()}
+        _print_frame(rows, ["table", "rows", "for example"])
         return
     if table == "llm" and name is not None:
         _show_llm(name)
@@ -113,10 +108,8 @@ def run(
     from workbench.notebook.run import execute, find
 
     if list_parameters:
-        declared = of_notebook(find(notebook)).values()
-        _print_frame(
-            {p.name: [repr(p.default), p.meaning, p.allowed] for p in declared}, ["parameter", "default", "meaning", "allowed"], fold=True
-        )
+        declared = {p.name: [repr(p.default), p.meaning, p.allowed] for p in of_notebook(find(notebook)).values()}
+        _print_frame(declared, ["parameter", "default", "meaning", "allowed"], fold=True)
         return
     done = execute(notebook, out, _pairs(parameter or []), progress=sys.stderr.isatty())
     if done.error:
@@ -140,12 +133,8 @@ def sweep(
     grid: Annotated[
         Path | None, typer.Option(help="YAML file of more parameters: NAME: value, [values] or {low, high, n, log}. Text is text.")
     ] = None,
-    zip_: Annotated[
-        list[str] | None, typer.Option("--zip", metavar="NAME,NAME", help="Parameters that advance together. May be repeated.")
-    ] = None,
-    samples: Annotated[
-        int | None, typer.Option(help="Points of a Sobol sequence over the ranges to sample; none given: over every declared range.")
-    ] = None,
+    zip_: Annotated[list[str] | None, typer.Option("--zip", metavar="A,B", help="Parameters that advance together; repeatable.")] = None,
+    samples: Annotated[int | None, typer.Option(help="Sobol points over the ranges to sample; with none, over every declared one.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the scrambling of the samples.")] = 0,
     jobs: Annotated[int | None, typer.Option("-j", "--jobs", help="Runs at a time; default: one more than cores.")] = None,
     scheduler: Annotated[
@@ -206,9 +195,7 @@ def _pairs(words: list[str]) -> dict[str, str]:
 def report(
     path: Annotated[str, typer.Argument(help="An executed notebook, a sweep, or a folder of notebooks that papermill executed.")],
     result: Annotated[str | None, typer.Option(help="Recorded result that the page opens with; default: the first that varies.")] = None,
-    out: Annotated[
-        str | None, typer.Option(metavar="FILE.html", help="The page; default: report.html in the folder, or beside the notebook.")
-    ] = None,
+    out: Annotated[str | None, typer.Option(metavar="FILE.html", help="Default: report.html in the folder, or by the notebook.")] = None,
 ) -> None:
     """Write one page that works anywhere on a run or a sweep: what it found, pictures, every run, and what went wrong."""
     from workbench import batch
@@ -319,9 +306,7 @@ def validate(
         typer.Argument(help="CSV of measurements or cases, logs, results, or a folder; none: what ships with the workbench."),
     ] = None,
     by: Annotated[str, typer.Option(help="Column to group the table by.")] = "source",
-    leave_out: Annotated[
-        str | None, typer.Option(help="Column: calibrate on the rows of its other values alone, and print that beside.")
-    ] = None,
+    leave_out: Annotated[str | None, typer.Option(help="Column: calibrate on rows of its other values alone; print that beside.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write every row's prediction as JSON, with --leave-out that of the others.")] = None,
     calls: Annotated[bool, typer.Option("--calls", help="Print the Python call of every row in place of the table.")] = False,
     told: Any = None,
@@ -361,11 +346,8 @@ def calibrate(
     if "://" in out:
         raise InputError(f"--out {out}: a folder is expected, because WORKBENCH_DATA names one")
     for path, table in validation.write_tables(validation.calibrate(kind, *file, told=told), out).items():
-        print(
-            *(f"{row['law']}: {row['note']}" for row in table.to_dicts() if path.name == "laws.csv"),
-            f"{table.height} rows: {path}",
-            sep="\n",
-        )
+        laws = [f"{row['law']}: {row['note']}" for row in table.to_dicts() if path.name == "laws.csv"]
+        print(*laws, f"{table.height} rows: {path}", sep="\n")
 
 
 @app.command()
@@ -411,9 +393,8 @@ def _show_llm(name: str) -> None:
     for precision in dict.fromkeys((*([own] if own else ()), "bf16", "fp8", "nvfp4", "int4")):
         runs = [chip for chip in chips if chip.runs(formats.peak_of(precision))]
         weights = llm.weight_bytes(precision)
-        needed = {
-            chip.name: math.ceil((weights + llm.kv_bytes(SHOWN["8k"]) + llm.other.state) / (FILLED * chip.hbm_bytes)) for chip in runs
-        }
+        held = weights + llm.kv_bytes(SHOWN["8k"]) + llm.other.state
+        needed = {chip.name: math.ceil(held / (FILLED * chip.hbm_bytes)) for chip in runs}
         one = [chip for chip, n in needed.items() if n == 1][:6]
         rows[precision] = [human(weights, "B"), ", ".join(one or [f"{n} {chip}" for chip, n in list(needed.items())[-4:]])]
     _print_frame(rows, ["weights in", "memory", "chips that hold it and 8k tokens"], fold=True)

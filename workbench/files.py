@@ -13,8 +13,7 @@ from typing import Any
 
 from workbench.errors import InputError, said
 
-#: A socket's path must fit into 104 bytes on some systems.
-LONGEST = 90
+LONGEST = 90  #: a socket's path must fit into 104 bytes on some systems
 
 
 @dataclass(frozen=True)

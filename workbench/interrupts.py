@@ -11,14 +11,10 @@ import time
 from contextlib import suppress
 from typing import Any, NoReturn
 
-#: Seconds for what must be put back in order, and then for what processes must do at their end.
-ORDER, END = 2.0, 0.9
-#: Exit status of a command that was interrupted, as shells have it.
-STATUS = 130
-#: Not empty once Ctrl-C was.
-heard: list[bool] = []
-#: The last word, once it was said: this process ends, and must begin nothing.
-said: list[str] = []
+ORDER, END = 2.0, 0.9  #: seconds for what must be put back in order, and then for what processes must do at their end
+STATUS = 130  #: exit status of a command that was interrupted, as shells have it
+heard: list[bool] = []  #: not empty once Ctrl-C was
+said: list[str] = []  #: the last word, once it was said: this process ends, and must begin nothing
 
 
 def armed() -> None:

@@ -48,7 +48,7 @@ LOADS = {
     "draft_share": (0, 0.03, 0.1),
 }
 ZEROS = {**dict.fromkeys(("prefix_hit_rate", "draft_tokens", "acceptance_rate", "draft_share"), ("zero",)), "concurrency": ("infinite",)}
-MIX = {"small_cost": 1.0, "large_cost": 10.0, "small_quality": 0.6, "large_quality": 0.9, "share": 0.5, "skill": 0.3, "router_cost": 0.1}
+MIX = {"small_cost": 1.0, "large_cost": 10.0, "small_quality": 0.6, "large_quality": 0.9, "share": 0.5, "skill": 0.3}
 MIXES = {
     "small_cost": (0, 1, 12),
     "large_cost": (0, 5, 10),
@@ -56,7 +56,6 @@ MIXES = {
     "large_quality": (0, 0.5, 1),
     "share": (0, 0.5, 1),
     "skill": (0, 0.3, 1),
-    "router_cost": (0, 0.1, 1),
 }
 
 
@@ -78,10 +77,6 @@ def serve_apart(tp, replicas, concurrency):
     return chips.serving(
         LLM, EIGHT, chips.ServingPlan(2), chips.Load(concurrency, 1024, 256), prefill=chips.ServingPlan(tp, replicas=replicas)
     )
-
-
-def worth(n_chips, tp, concurrency):
-    return chips.value_of(LLM, Cluster(H100, n_chips), chips.ServingPlan(tp), chips.Load(concurrency, 1024, 256))
 
 
 def by_pue(frame):
@@ -170,14 +165,6 @@ CASES: list[Case] = [
         allow=ZEROS,
     ),
     Case(
-        "chips.value_of",
-        worth,
-        {"n_chips": 8, "tp": 4, "concurrency": 16},
-        {"n_chips": (2, 8, 64), "tp": (1, 3, 8), "concurrency": LOADS["concurrency"]},
-        whole=("n_chips", "tp"),
-        allow=ZEROS,
-    ),
-    Case(
         "chips.slo_frontier",
         lambda usd_per_chip_hour, **varied: chips.slo_frontier(LLM, [EIGHT], LOAD, usd_per_chip_hour={"H100": usd_per_chip_hour}, **varied),
         {"pue": 1.2, "usd_per_chip_hour": 2.0, "concurrency": 16, "tp": 2, "attention_dp": 1, "ratios": 1.0},
@@ -197,13 +184,6 @@ CASES: list[Case] = [
     Case(
         "chips.cheapest_chip",
         lambda **slo: chips.cheapest_chip(FRONTIER, chips.SLO(**slo)),
-        {"tokens_per_second": 10, "ttft": 5},
-        numbers=("tokens_per_second", "ttft"),
-        allow={"tokens_per_second": ("zero",), "ttft": ("infinite",)},
-    ),
-    Case(
-        "chips.break_even_price",
-        lambda **slo: chips.break_even_price(FRONTIER, chips.SLO(**slo), "B200", "H100"),
         {"tokens_per_second": 10, "ttft": 5},
         numbers=("tokens_per_second", "ttft"),
         allow={"tokens_per_second": ("zero",), "ttft": ("infinite",)},

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from workbench import catalogue
 from workbench.errors import InputError
-from workbench.llm import read_hugging_face
+from workbench.llm import of_config, read_hugging_face
 
 CONFIGS = Path(__file__).parent / "configs"
 
@@ -162,3 +162,15 @@ def test_damaged_configs_are_read_or_refused(read_mutants, config):
         assert 0 < llm.active_params <= llm.params
         assert np.isfinite(llm.forward_flop_per_token(1e4))
         assert llm.kv_bytes(1e4) > 0
+
+
+def test_a_family_of_ones_own_is_a_few_rows(tmp_path, monkeypatch):
+    rows = ["family,match,field,value,source,as_of", "mynew,beginning,tie_word_embeddings,true,my own,2026-11"]
+    rows.append("mynew,beginning,max_position_embeddings,99,my own,2026-11")
+    (tmp_path / "llm_families.csv").write_text("\n".join(rows) + "\n")
+    sizes = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 256, "vocab_size": 100}
+    with pytest.raises(InputError, match="max_position_embeddings is missing"):
+        of_config(sizes | {"model_type": "mynewer"}, name="t")
+    monkeypatch.setenv("WORKBENCH_DATA", str(tmp_path))
+    own = of_config(sizes | {"model_type": "mynewer"}, name="t")
+    assert (own.context, own.tied_embeddings) == (99, True)

@@ -26,7 +26,7 @@ import polars as pl
 
 from workbench import __version__
 from workbench.batch import executors, expand, results
-from workbench.batch.expand import Plan
+from workbench.batch.expand import Grid, Plan
 from workbench.batch.results import Results
 from workbench.errors import InputError
 from workbench.files import Store
@@ -35,8 +35,7 @@ from workbench.notebook.kernels import WARM, kernel_name
 from workbench.notebook.run import Limits, Task
 from workbench.notebook.stored import Run, run_of_bytes
 
-#: So long may runs that have begun go on after Ctrl-C [s].
-GRACE = 0.7
+GRACE = 0.7  #: so long may runs that have begun go on after Ctrl-C [s]
 #: The tables are written at most this often [s], and seldom enough that writing takes at most this share of the time.
 WRITE_EVERY, WRITE_SHARE = 2.0, 0.04
 
@@ -67,7 +66,7 @@ def sweep(
     parameters: Mapping[str, str] | None = None,
     *,
     out: str | Path,
-    grid: str | Path | Mapping[str, Any] | None = None,
+    grid: Grid = None,
     zip: Iterable[Iterable[str]] = (),
     samples: int | None = None,
     seed: int = 0,
@@ -85,6 +84,9 @@ def sweep(
     progress: Callable[[int, int, int], None] | None = None,
 ) -> Sweep:
     """Run a notebook with every parameter set of a plan.
+
+    Raises `InputError`, before work starts, as `plan`, and for a folder of another sweep or that cannot be written, a scheduler that does
+    not answer, a limit that is none; later for what no run survives, such as a full disk: what is finished stays.
 
     Parameters
     ----------
@@ -113,16 +115,6 @@ def sweep(
         Name of the kernel; default: the warm kernel where it is installed, or the notebook's own.
     progress : callable
         Called with the number of runs finished, of those of this call that are not done, and of all: at the start and after every run.
-
-    Returns
-    -------
-    Sweep
-
-    Raises
-    ------
-    InputError
-        Before work starts: as `plan`, and for a folder of another sweep or that cannot be written, a scheduler that does not answer, a
-        limit that is none. Later: for what no run survives, such as a full disk; what is finished stays.
 
     Examples
     --------

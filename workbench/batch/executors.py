@@ -26,8 +26,7 @@ from workbench.notebook.stored import Run
 if TYPE_CHECKING:
     import nbformat
 
-#: A scheduler that has not answered by then does not [s].
-CONNECT = 5.0
+CONNECT = 5.0  #: a scheduler that has not answered by then does not [s]
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -147,10 +146,8 @@ def run_one(out: str, sha256: str, task: Task) -> Run:
     # a warm kernel is of the code that its server began with, a cold one of the files as they are now
     warm = kernels.kernel_name(task.kernel, own_kernel(nb)) == kernels.WARM
     ours = _code_and_data(os.getpid(), task.code_and_data) if warm else tables.code_and_data()
-    if ours != task.code_and_data:
-        raise InputError(
-            f"{platform.node()}: code or tables of the workbench are not those that the sweep began with ({ours}, not {task.code_and_data})"
-        )
+    if ours != (began := task.code_and_data):
+        raise InputError(f"{platform.node()}: code or tables of the workbench are not those that the sweep began with: {ours}, not {began}")
     run = run_here(nb, task)
     try:
         store.write(task.path, json.dumps(nb, ensure_ascii=False).encode("utf8", "replace"))
@@ -159,9 +156,7 @@ def run_one(out: str, sha256: str, task: Task) -> Run:
     return run
 
 
-@lru_cache(maxsize=8)
-def _code_and_data(pid: int, asked: str) -> str:
-    return tables.code_and_data()
+_code_and_data = lru_cache(maxsize=8)(lambda pid, asked: tables.code_and_data())  #: of a process that was asked for one
 
 
 @lru_cache(maxsize=8)

@@ -91,6 +91,7 @@ class Range:
 
 
 Asked = list[Any] | Range
+Grid = str | Path | Mapping[str, Any] | None  #: a YAML file, or what would stand in it
 
 
 def _size(asked: Asked) -> int:
@@ -102,13 +103,16 @@ def plan(
     notebook: str | Path,
     parameters: Mapping[str, str] | None = None,
     *,
-    grid: str | Path | Mapping[str, Any] | None = None,
+    grid: Grid = None,
     zip: Iterable[Iterable[str]] = (),
     samples: int | None = None,
     seed: int = 0,
     max_runs: int = 10_000,
 ) -> Plan:
     """Expand and check the parameter sets of a sweep. No kernel is started, nothing is written.
+
+    Raises `ParameterError` with every parameter that is not declared, of the wrong type or out of range, or that cannot be read;
+    `InputError` for a notebook that is missing, is none, or has no parameters cell, and for a grid that is too large or cannot be read.
 
     Parameters
     ----------
@@ -128,13 +132,6 @@ def plan(
     max_runs : int
         A larger grid is refused, and not expanded.
 
-    Raises
-    ------
-    ParameterError
-        With every parameter that is not declared, of the wrong type or out of range, or written in a way that cannot be read.
-    InputError
-        For a notebook that is missing, is none, or has no parameters cell, and for a grid that is too large or cannot be read.
-
     Examples
     --------
     >>> plan("ai_factory", {"n_chips": "1000,2000", "pue": "1.1:1.3:3"})
@@ -152,9 +149,7 @@ def plan(
     listed = {name: a for name, a in asked.items() if name not in sampled}
     problems += _zip_problems(groups, listed)
     if sampled and not samples:
-        problems += [
-            f"{name} = {a.low}:{a.high}: a range to sample; give --samples N, or low:high:n for a grid" for name, a in sampled.items()
-        ]
+        problems += [f"{n} = {a.low}:{a.high}: a range to sample; give --samples N, or low:high:n for a grid" for n, a in sampled.items()]
     if samples and not sampled:
         problems.append("samples: nothing to sample; give a range as NAME=low:high")
     if problems:
@@ -182,10 +177,8 @@ def read(notebook: str | Path) -> Notebook:
     """The notebook at that path, or the shipped one of that name. Raises `InputError` as `plan`."""
     path = run.find(notebook)
     content = parameters.read(path)
-    if content.get("nbformat") != 4 or not isinstance(content.get("nbformat_minor"), int):
-        raise InputError(
-            f"{path}: a notebook of format {content.get('nbformat')}; expected 4: `jupyter nbconvert --to notebook` converts it"
-        )
+    if (form := content.get("nbformat")) != 4 or not isinstance(content.get("nbformat_minor"), int):
+        raise InputError(f"{path}: a notebook of format {form}; expected 4: `jupyter nbconvert --to notebook` converts it")
     declared = parameters.of_cells(content["cells"], path)
     cells = [[c["cell_type"], "".join(c["source"]), c.get("metadata", {}).get("tags", [])] for c in content["cells"]]
     spans = []
@@ -208,9 +201,7 @@ def _key(notebook: Notebook, chosen: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps([notebook.sha256, full], sort_keys=True).encode()).hexdigest()[:20]
 
 
-def _asked(
-    declared: Mapping[str, Parameter], texts: Mapping[str, str], grid: str | Path | Mapping[str, Any] | None
-) -> tuple[dict[str, Asked], list[str]]:
+def _asked(declared: Mapping[str, Parameter], texts: Mapping[str, str], grid: Grid) -> tuple[dict[str, Asked], list[str]]:
     """What was asked for, by name, and every problem of it."""
     given = grid if isinstance(grid, Mapping) else _yaml(grid) if grid is not None else {}
     asked: dict[str, Asked] = {}

@@ -46,7 +46,8 @@ class Results:
     def write(self, store: Store) -> None:
         """Write frames, then runs: a row that can be read has its frames. Raises `OSError` as the file system does."""
         for name, frame in self.frames.items():
-            store.write(f"frames/{_file_name(name)}.parquet", _parquet(frame))
+            file = quote(name, safe="").replace(".", "%2E")  # neither a path nor hidden
+            store.write(f"frames/{file}.parquet", _parquet(frame))
         store.write("results.parquet", _parquet(self.runs))
 
     def joined(self, runs: Iterable[Run]) -> Results:
@@ -79,12 +80,7 @@ NOTHING = Results(pl.DataFrame(schema=COLUMNS), {})
 
 
 def read_results(folder: str | Path) -> Results:
-    """Results of the sweep in `folder` (or at an address that fsspec knows), also while it runs.
-
-    Raises
-    ------
-    InputError
-        For a folder that holds no sweep.
+    """Results of the sweep in `folder` (or at an address that fsspec knows), also while it runs. Raises `InputError` where there is none.
 
     Examples
     --------
@@ -122,17 +118,10 @@ def read_tables(store: Store) -> Results:
 
 
 def gather(notebooks: str | Path | Iterable[str | Path]) -> Results:
-    """Results of executed notebooks: of a sweep, of ``workbench run``, or of plain papermill.
+    """Results of executed `notebooks`, or folders of them: of a sweep, of ``workbench run``, or of plain papermill.
 
-    Parameters
-    ----------
-    notebooks : path, or paths
-        Notebooks, or folders of notebooks. Runs are named by the file, or by the path where two files share a name.
-
-    Raises
-    ------
-    InputError
-        For a path that does not exist, or a notebook that cannot be read or was not executed.
+    Runs are named by the file, or by the path where two files share a name. Raises `InputError` for a path that does not exist, or a
+    notebook that cannot be read or was not executed.
 
     Examples
     --------
@@ -186,11 +175,6 @@ def _stacked(parts: list[pl.DataFrame]) -> pl.DataFrame:
 def _ordered(runs: pl.DataFrame) -> pl.DataFrame:
     kinds = [[c for c in runs.columns if c.startswith(prefix)] for prefix in ("params.", "results.")]
     return runs.select(*COLUMNS, *kinds[0], *kinds[1])
-
-
-def _file_name(name: str) -> str:
-    """The name of a frame as one of a file: neither a path nor hidden."""
-    return quote(name, safe="").replace(".", "%2E")
 
 
 def _parquet(frame: pl.DataFrame) -> bytes:

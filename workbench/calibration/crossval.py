@@ -11,10 +11,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.calibration.pool import Fit, Node, Pool, Predict
+from workbench.arrays import Array
+from workbench.calibration.pool import Fit, Node, Pool, Predict, Rows
 
-Array = NDArray[np.float64]
-Rows = NDArray[np.intp]  #: positions
 F = TypeVar("F")
 
 
@@ -23,13 +22,11 @@ def folds(names: Iterable[str], count: int) -> NDArray[np.int64]:
     return np.array([zlib.crc32(name.encode()) % count for name in names])
 
 
-def left_out(
-    groups: ArrayLike, fit: Callable[[Rows], F | None], known: ArrayLike = True, least: int = 1
-) -> Iterator[tuple[Rows, F | None]]:
-    """Rows of one group after another, each with what `fit` makes of the known rows of all others; None of fewer than `least`."""
+def left_out(groups: ArrayLike, fit: Callable[[Rows], F | None], least: int = 1) -> Iterator[tuple[Rows, F | None]]:
+    """Rows of one group after another, each with what `fit` makes of the rows of all others; None of fewer than `least`."""
     of = np.asarray(groups)
     for group in dict.fromkeys(of.tolist()):
-        rest = np.flatnonzero((of != group) & known)
+        rest = np.flatnonzero(of != group)
         yield np.flatnonzero(of == group), fit(rest) if rest.size >= least else None
 
 
@@ -89,9 +86,7 @@ class Study:
 def conformal_half_width(log_ratios: ArrayLike, level: float = 0.8) -> float:
     """Half width that covers a further case with probability `level`: the ceil((n + 1) level)-th smallest absolute log ratio.
 
-    References
-    ----------
-    .. [1] Vovk, Gammerman, Shafer (2005), "Algorithmic Learning in a Random World", section 2.2.
+    [Vovk, Gammerman, Shafer (2005), "Algorithmic Learning in a Random World", section 2.2]
     """
     ordered = np.sort(np.abs(np.asarray(log_ratios, dtype=float)))
     rank = int(np.ceil((ordered.size + 1) * level))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
@@ -14,21 +13,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from workbench import catalogue
-from workbench.calibration.pool import Fit
+from workbench.arrays import Array
 from workbench.errors import InputError
 
-#: Answers that an index keeps.
-MOST = 4096
-#: Who measured what one measured oneself.
-OWN = "own run"
-Grade = Callable[[str, NDArray[Any]], NDArray[np.float64]]
-
-
-@lru_cache(maxsize=4096)
-def measured(fit: Fit, level: str, *names: str) -> int:
-    """Rows of a fit whose node at `level` begins with these names: of a chip, in any precision."""
-    start = "|".join(names)
-    return sum(rows for (at, key), rows in fit.rows.items() if at == level and (key == start or key.startswith(f"{start}|")))
+MOST = 4096  #: answers that an index keeps
+OWN = "own run"  #: who measured what one measured oneself
+Grade = Callable[[str, NDArray[Any]], Array]
 
 
 def half_width(table: str, near: Sequence[str], missing: Sequence[str] = ()) -> float:

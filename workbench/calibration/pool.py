@@ -7,6 +7,7 @@ measured works from its parents. A model declares its constants, what their leve
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,9 +18,10 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
+from workbench.arrays import Array
 from workbench.errors import InputError
 
-Array = NDArray[np.float64]
+Rows = NDArray[np.intp]  #: positions
 Node = tuple[str, str]  #: level and key
 Predict = Callable[[Array], Array]  #: logarithms of constants, a row each -> logarithms of what was measured
 STIFF = 1e3  #: weight of what goes beyond a bound: it gives way by a millionth
@@ -105,22 +107,11 @@ class Pool:
     ) -> Fit:
         """Fit the offsets by damped Gauss-Newton on sum w rho(residual / noise) + sum (offset / spread)^2, rho(r) = 2 (sqrt(1 + r^2) - 1).
 
-        Raises `InputError` without rows, or for measurements that are not finite.
-
-        Parameters
-        ----------
-        predict, origins, target
-            What the constants of rows predict, what each row was measured on, and the logarithms that were measured.
-        noise, weight : array_like
-            Standard deviation of repeated measurements, in logarithms; weight of each row.
-        base : Fit, optional
-            Of other rows: offsets are drawn to its constants in place of the priors, and come on top of them.
-        levels : collection of str, optional
-            Those that are fitted; all if not given.
-        most : ndarray, optional
-            Largest logarithms of the constants of each row; infinite where there is no bound.
-        tolerance : float
-            Share of the loss by which a step must lower it for another one.
+        `predict` says what the constants of rows predict, `origins` what each row was measured on, `target` the logarithms that were
+        measured; `noise` is the standard deviation of repeated measurements, in logarithms. Offsets are drawn to the constants of `base`,
+        a fit of other rows, in place of the priors, and come on top of them. Only `levels` are fitted, if given; `most` are the largest
+        logarithms of the constants of each row, infinite where there is no bound; a step must lower the loss by the share `tolerance` for
+        another one. Raises `InputError` without rows, or for measurements that are not finite.
         """
         if target.size == 0 or not np.all(np.isfinite(target)):
             raise InputError("measurements: expected at least one, all above 0")
@@ -197,9 +188,7 @@ class Pool:
         offsets[at], errors[at] = frame["offset"].to_numpy(), frame["error"].to_numpy()
         return Fit(self, dict(zip(rows, offsets, strict=True)), dict(zip(rows, errors, strict=True)), rows, float("nan"))
 
-    def _design(
-        self, origins: Sequence[Any], levels: Collection[str] | None
-    ) -> tuple[list[Node], NDArray[np.intp], NDArray[np.intp], Array]:
+    def _design(self, origins: Sequence[Any], levels: Collection[str] | None) -> tuple[list[Node], Rows, Rows, Array]:
         """Nodes; those of each row; positions of what is fitted in the flat table of offsets; and its spreads."""
         index: dict[Node, int] = {}
         known: dict[Any, list[int]] = {}
@@ -263,9 +252,7 @@ class Fit:
 
 def balanced(groups: Sequence[str], most: float) -> Array:
     """Weights of rows by which no group counts for more than `most` of them."""
-    many: dict[str, int] = {}
-    for group in groups:
-        many[group] = many.get(group, 0) + 1
+    many = Counter(groups)
     return np.array([min(1.0, most / many[group]) for group in groups])
 
 

@@ -3,7 +3,7 @@
 from workbench.chips.forms import FORMS
 from workbench.chips.gemm import matrix_product
 from workbench.chips.serving.evaluate import Load, ServingPlan, serving, serving_speed
-from workbench.chips.serving.frontier import SLO, break_even_price, cheapest_chip, slo_frontier, value_of
+from workbench.chips.serving.frontier import SLO, cheapest_chip, slo_frontier
 from workbench.chips.serving.routing import adapters, routed
 from workbench.chips.training.evaluate import training_step
 from workbench.chips.training.plan import TrainingPlan
@@ -19,7 +19,6 @@ __all__ = [
     "ServingPlan",
     "TrainingPlan",
     "adapters",
-    "break_even_price",
     "cheapest_chip",
     "elasticities",
     "matrix_product",
@@ -31,5 +30,4 @@ __all__ = [
     "slo_frontier",
     "training_run",
     "training_step",
-    "value_of",
 ]

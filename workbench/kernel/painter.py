@@ -13,10 +13,8 @@ from typing import Any
 from workbench.charts import render
 from workbench.kernel import private_socket
 
-#: How every whole PNG ends.
-END = b"IEND\xaeB`\x82"
-#: Longest that a kernel waits for a picture before it paints itself [s].
-PATIENCE = 30.0
+END = b"IEND\xaeB`\x82"  #: how every whole PNG ends
+PATIENCE = 30.0  #: longest that a kernel waits for a picture before it paints itself [s]
 
 
 def serve(listener: socket.socket, parent: int) -> None:

@@ -27,13 +27,11 @@ from workbench import files, interrupts
 from workbench.kernel import private_socket
 from workbench.notebook.kernels import PromptKernelManager
 
-#: Names the socket of a server that somebody else keeps running (`workbench warm`).
-VARIABLE = "WORKBENCH_WARM"
+VARIABLE = "WORKBENCH_WARM"  #: names the socket of a server that somebody else keeps running (`workbench warm`)
 #: A file of the folder must not stand in for a library while they are imported; ``-P`` would keep the folder from the kernels too.
 SERVER = "import sys; sys.path[:] = filter(None, sys.path); from workbench.kernel.warm_server import main; main()"
 LAUNCHER = ["-m", "ipykernel_launcher"]
-#: Longest that a server may take to import the libraries and to fork [s].
-PATIENCE = 60.0
+PATIENCE = 60.0  #: longest that a server may take to import the libraries and to fork [s]
 
 
 class ColdStart(Exception):
@@ -145,7 +143,8 @@ def _forked(cmd: list[str], kwargs: dict[str, Any]) -> ForkedKernel:
         try:
             sent = socket.send_fds(connection, [asked], streams)
             connection.sendall(asked[sent:])
-            answer = json.loads(_line(connection) or b'{"cold": "its server ended"}')
+            with connection.makefile("rb", buffering=0) as lines:  # no byte more than the line: what follows is for the kernel's object
+                answer = json.loads(lines.readline() or b'{"cold": "its server ended"}')
         except OSError as error:
             answer = {"cold": f"its server does not answer ({error})"}
     if "pid" not in answer:
@@ -153,14 +152,6 @@ def _forked(cmd: list[str], kwargs: dict[str, Any]) -> ForkedKernel:
         raise ColdStart(answer.get("cold") or f"its fork ended with code {answer['exit']}")
     _Own.worked = True
     return ForkedKernel(connection, answer["pid"])
-
-
-def _line(connection: socket.socket) -> bytes:
-    """The next line and no byte more: what follows is for the kernel's object."""
-    line = b""
-    while not line.endswith(b"\n") and (byte := connection.recv(1)):
-        line += byte
-    return line
 
 
 def _descriptor(given: Any, own: int | None, nothing: BinaryIO) -> int:

@@ -28,10 +28,8 @@ import psutil
 from workbench import tables
 from workbench.kernel import painter, private_socket, warm_kernel
 
-#: Pictures take a quarter of a run, so that one painter serves four cores.
-CORES_A_PAINTER = 4
-#: Bytes of a line that asks for a kernel, most of them its environment.
-LONGEST = 1 << 24
+CORES_A_PAINTER = 4  #: pictures take a quarter of a run, so that one painter serves four cores
+LONGEST = 1 << 24  #: bytes of a line that asks for a kernel, most of them its environment
 #: Libraries read these once, when they are imported: a kernel that wants others must start cold.
 READ_AT_IMPORT = ("PYTHON", "LD_", "DYLD_", "LC_", "LANG")
 READ_AT_IMPORT_END = "_NUM_THREADS"
@@ -59,7 +57,8 @@ class Server:
         self.pictures = folder / "pictures.sock"
         self.kernels: dict[int, Kernel] = {}  # by file number of the connection
         self.environment = read_at_import(os.environ)
-        self.painters = self._start_painters()  # they have a second's work before the first picture
+        with private_socket.listen(self.pictures) as shared:  # nobody else holds it open: with the last painter connections are refused
+            self.painters = {self._start_painter(shared) for _ in range(-(-(os.cpu_count() or 1) // CORES_A_PAINTER))}
         warm_kernel.preload()
         self.threads = os_threads()
         self.listener.setblocking(False)
@@ -116,11 +115,6 @@ class Server:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _start_painters(self) -> set[int]:
-        """Processes that share a socket which nobody else holds open: with the last of them connections are refused."""
-        with private_socket.listen(self.pictures) as listener:
-            return {self._start_painter(listener) for _ in range(-(-(os.cpu_count() or 1) // CORES_A_PAINTER))}
 
     def _start_painter(self, listener: socket.socket) -> int:
         server = os.getpid()

@@ -8,7 +8,7 @@ from typing import Any
 
 from workbench.errors import InputError
 from workbench.llm import mixing
-from workbench.llm.fields import NAMES, OWN_WIDTH, Fields
+from workbench.llm.fields import OWN_WIDTH, Fields, names_of
 from workbench.llm.kinds import WAY_OUT, blocks_of, searched
 from workbench.llm.mixing import Mixing
 
@@ -28,7 +28,7 @@ def main_attention(c: Fields, mixers: list[str]) -> dict[str, Any]:
     if "block_configs" in c:
         kv_heads = max(heads // searched(c, blocks_of(c)[1])[0], 1)
     if heads % kv_heads:
-        name = next((k for k in NAMES["kv_heads"] if k in c), "num_key_value_heads")
+        name = next((k for k in names_of("kv_heads") if k in c), "num_key_value_heads")
         raise InputError(f"{name} is {kv_heads}; expected a divisor of {heads} heads")
     dims = {"hidden": hidden, "heads": heads, "kv_heads": kv_heads}
     if "sliding" in mixers or "compressed" in mixers:

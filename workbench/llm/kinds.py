@@ -5,23 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from workbench.errors import InputError
-from workbench.llm.fields import Fields
+from workbench.llm.fields import Fields, kinds
 
 WAY_OUT = "describe what is served in a row of your own: llms.csv in the folder WORKBENCH_DATA"
-#: Kinds of layers by their names in files.
-KINDS: dict[str | int, str] = {1: "full", 0: "linear"} | {
-    name: kind
-    for kind, names in {
-        "full": "full_attention attention global global_attention *",
-        "sliding": "sliding_attention chunked_attention local local_attention",
-        "sparse": "deepseek_sparse_attention indexed_attention",
-        "linear": "linear_attention mamba mamba2 M",
-        "convolution": "conv",
-        "experts": "moe E",
-        "feed": "mlp -",
-    }.items()
-    for name in names.split()
-}
 
 
 def layers_of(c: Fields) -> tuple[list[str], list[str]]:
@@ -42,10 +28,10 @@ def layers_of(c: Fields) -> tuple[list[str], list[str]]:
 
 
 def _kind(name: Any, field: str) -> str:
-    if not isinstance(name, str | int) or name not in KINDS:
-        known = ", ".join(str(k) for k in KINDS)
-        raise InputError(f"{field} holds {name!r}; known kinds of layers are {known}; or {WAY_OUT}")
-    return KINDS[name]
+    known = {1: "full", 0: "linear"} | kinds()
+    if not isinstance(name, str | int) or name not in known:
+        raise InputError(f"{field} holds {name!r}; known kinds of layers are {', '.join(map(str, known))}; or {WAY_OUT}")
+    return known[name]
 
 
 def _mixers(c: Fields, n: int) -> list[str]:

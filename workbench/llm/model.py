@@ -90,26 +90,13 @@ class Transformer(Arrays):
     value_dim = _derived("Width of a head's values.", lambda m: m.v_head_dim + (m.v_head_dim == 0) * m.head_dim)
     query = _derived("Width of all queries.", lambda m: m.heads * m.head_dim)
     value = _derived("Width of the result of attention, before its last product.", lambda m: m.heads * m.value_dim)
-    key_value = _derived(
-        "Width of keys and values together; 0 with latent attention.",
-        lambda m: (m.kv_lora_rank == 0) * m.kv_heads * (m.head_dim + m.value_dim),
-    )
-    latent = _derived(
-        "Width of latent attention's compressed keys and values with their rotary part, else 0.",
-        lambda m: (m.kv_lora_rank > 0) * (m.kv_lora_rank + m.qk_rope_head_dim),
-    )
-    expanded = _derived(
-        "Width that latent attention expands keys and values to, else 0.",
-        lambda m: (m.kv_lora_rank > 0) * (m.heads * m.qk_nope_head_dim + m.value),
-    )
+    key_value = _derived("Width of keys and values, latent 0.", lambda m: (m.kv_lora_rank == 0) * m.kv_heads * (m.head_dim + m.value_dim))
+    latent = _derived("Width of compressed keys and values, or 0.", lambda m: (m.kv_lora_rank > 0) * (m.kv_lora_rank + m.qk_rope_head_dim))
+    expanded = _derived("Width that these expand to, or 0.", lambda m: (m.kv_lora_rank > 0) * (m.heads * m.qk_nope_head_dim + m.value))
     main_layers = _derived("Layers of the main attention.", lambda m: m.layers - m.other.layers)
     main_share = _derived("Layers of the main attention over all.", lambda m: m.main_layers / m.layers)
-    other_width = _derived(
-        "Weights beside the main attention and feed-forward, a layer and unit of width.", lambda m: m.other.weights / (m.layers * m.hidden)
-    )
-    parts = _derived(
-        "Parts of a layer, attention and feed-forward, that follow each other, in the mean.", lambda m: 2 - m.single_layers / m.layers
-    )
+    other_width = _derived("`other.weights` of a layer and unit of width.", lambda m: m.other.weights / (m.layers * m.hidden))
+    parts = _derived("Parts of a layer, attention and feed-forward, in a row, in the mean.", lambda m: 2 - m.single_layers / m.layers)
     cached = _derived(
         "Numbers that a token adds to the key-value cache, all layers, inside every window.",
         lambda m: m.main_layers * (m.key_value + m.latent) + m.other.kept + m.other.kept_windowed,
@@ -142,9 +129,7 @@ class Transformer(Arrays):
         "Parameters of the input embedding, of which a token reads one row; also the head where they are tied.",
         lambda m: m.vocab * (m.embedding_width + (m.embedding_width == 0) * m.hidden),
     )
-    non_embedding_params = _derived(
-        "Parameters outside the input embedding and the head.", lambda m: m.shared_params + m.expert_params + m._vectors + m.lookups
-    )
+    non_embedding_params = _derived("Without embedding and head.", lambda m: m.shared_params + m.expert_params + m._vectors + m.lookups)
     params = _derived("All parameters.", lambda m: m.non_embedding_params + m.embedding_params * (2 - m.tied_embeddings))
     active_params = _derived(
         "Parameters without the experts that a token does not visit and `lookups`. Embedding and head are included.",
@@ -291,18 +276,14 @@ class LLM(Transformer):
     def kv_bytes_per_token(self, bytes_per_element: ArrayLike = 2) -> Any:
         """Key-value cache that a token adds while it is inside every window [B].
 
-        2 layers kv_heads head_dim bytes_per_element; MLA: layers (kv_lora_rank + qk_rope_head_dim) bytes_per_element [1]_. A number in
-        bf16 has 2 bytes, in fp8 1.
+        2 layers kv_heads head_dim bytes_per_element; MLA: layers (kv_lora_rank + qk_rope_head_dim) bytes_per_element [DeepSeek-AI (2024),
+        DeepSeek-V2, table 1, arXiv:2405.04434]. A number in bf16 has 2 bytes, in fp8 1.
 
         Examples
         --------
         >>> from workbench import catalogue
         >>> int(catalogue.llm("DeepSeek-V3").kv_bytes_per_token(2))
         70272
-
-        References
-        ----------
-        .. [1] DeepSeek-AI (2024), DeepSeek-V2, table 1, arXiv:2405.04434.
         """
         return self.cached * NOT_NEGATIVE("bytes_per_element", bytes_per_element)
 
@@ -320,11 +301,11 @@ class LLM(Transformer):
     def forward_flop_per_token(self, context: ArrayLike = 0) -> Any:
         """Arithmetic of a token that attends to `context` tokens in the forward pass, a multiply-add counted as 2 [FLOP].
 
-        2 (active matrices without the embedding lookup, with the head) + 2 heads (head_dim + v_head_dim) context a layer: the
-        products of the query with `context` keys and of the scores with as many values, 4 heads head_dim context where both widths
-        agree [1]_. Causal prefill of s tokens averages a context of s / 2. MLA is counted with keys and values expanded, as in
-        training and prefill; a sliding layer attends to at most its window, sparse attention to what its indexer selects, and a layer
-        of linear attention updates a state, whatever the context.
+        2 (active matrices without the embedding lookup, with the head) + 2 heads (head_dim + v_head_dim) context a layer: the products
+        of the query with `context` keys and of the scores with as many values, 4 heads head_dim context where both widths agree [Chowdhery
+        et al. (2022), PaLM, appendix B, arXiv:2204.02311]. Causal prefill of s tokens averages a context of s / 2. MLA is counted with
+        keys and values expanded, as in training and prefill; a sliding layer attends to at most its window, sparse attention to what its
+        indexer selects, and a layer of linear attention updates a state, whatever the context.
 
         Examples
         --------
@@ -332,10 +313,6 @@ class LLM(Transformer):
         >>> gpt3 = catalogue.llm("GPT-3-175B")
         >>> round(float(gpt3.forward_flop_per_token(2048 / 2)) / gpt3.params, 2)  # 2 a parameter, and attention
         2.03
-
-        References
-        ----------
-        .. [1] Chowdhery et al. (2022), PaLM, appendix B, arXiv:2204.02311.
         """
         scores = self.scores(NOT_NEGATIVE("context", context)) + self.other.updates
         return 2 * (self.used_params - self._vectors) + 2 * scores

@@ -10,7 +10,7 @@ from typing import Any
 from workbench import formats
 from workbench.errors import InputError
 
-SIXTEEN = 16.0
+SIXTEEN, GROUPED = 16.0, 4 + 20 / 128  #: bits of a weight; of one in four of groups of 128 with a scale of 16 bits and a zero point
 LAYERS = ("attention", "dense", "shared", "experts")  #: parts of the layers that are quantised unless said otherwise
 #: Words in the name of a module by which its part is known, the first that fits.
 _WORDS = {
@@ -44,9 +44,8 @@ def of_format(precision: str, said: str = "") -> Quantization:
 
 
 #: Words in the name of a repository that say the format of the weights, and those that change no dimension.
-_WORDS_OF = {"nvfp4": "nvfp4 fp4", "int4": "int4 awq gptq w4a16 4bit", "int8": "int8 w8a8"} | {
-    n: n for n in ("fp8", "mxfp8", "mxfp4", "bf16")
-}
+_WORDS_OF = {n: n for n in ("fp8", "mxfp8", "mxfp4", "bf16")}
+_WORDS_OF |= {"nvfp4": "nvfp4 fp4", "int4": "int4 awq gptq w4a16 4bit", "int8": "int8 w8a8"}
 _FORMATS = {word: name for name, words in _WORDS_OF.items() for word in words.split()}
 _TUNED = re.compile(r"instruct|it|chat|thinking|hf|base|pt|kv|dynamic|static|quantized|bnb|" + "|".join(_FORMATS))
 _DATED, _VERSION = re.compile(r"\d{4}|\d{6}|\d{8}"), re.compile(r"v\d+", re.IGNORECASE)  # the V3 of DeepSeek is a name
@@ -67,8 +66,8 @@ def of_name(name: str) -> tuple[list[str], Quantization | None]:
     undated = [word for word in kept if not _DATED.fullmatch(word)]
     said = next((_FORMATS[word] for word in lower if word in _FORMATS), None)
     weights = of_format(said, "its name") if said else None
-    if weights and {"awq", "gptq"} & set(lower):  # groups of 128 with a scale of 16 bits and a zero point
-        weights = Quantization("int4", "its name", dict.fromkeys(LAYERS, 4 + 20 / 128))
+    if weights and {"awq", "gptq"} & set(lower):
+        weights = Quantization("int4", "its name", dict.fromkeys(LAYERS, GROUPED))
     meant = [words, kept, undated, *([w for w in some if not _VERSION.fullmatch(w)] for some in (kept, undated))]
     return [name, *map("-".join, meant)], weights
 
@@ -118,17 +117,9 @@ def _groups(q: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 #: Algorithms by name: format and bits of a weight.
-_NAMED = {
-    "fp8": ("fp8", 8.0),
-    "fbgemm_fp8": ("fp8", 8.0),
-    "fp8_pb_wo": ("fp8", 8 + 32 / 128**2),
-    "mxfp8": ("mxfp8", 8.25),
-    "nvfp4": ("nvfp4", 4.5),
-    "mxfp4": ("mxfp4", 4.25),
-    "w4a16_awq": ("int4", 4 + 20 / 128),
-    "w4a8_awq": ("int4", 4 + 20 / 128),
-    "w8a8_sq_per_channel": ("int8", 8.0),
-}
+_NAMED = {name: (name, float(formats.FORMATS[name].bits)) for name in ("fp8", "mxfp8", "nvfp4", "mxfp4")}
+_NAMED |= {"fbgemm_fp8": ("fp8", 8.0), "fp8_pb_wo": ("fp8", 8 + 32 / 128**2), "w8a8_sq_per_channel": ("int8", 8.0)}
+_NAMED |= dict.fromkeys(("w4a16_awq", "w4a8_awq"), ("int4", GROUPED))
 
 
 def _format(method: str, q: dict[str, Any]) -> tuple[str, float]:

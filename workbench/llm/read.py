@@ -12,13 +12,12 @@ from typing import Any
 from workbench.errors import InputError
 from workbench.llm import quantized
 from workbench.llm.describe import embeddings, feed_forward, main_attention, matrices, other_layers
-from workbench.llm.fields import NAMES, Fields
+from workbench.llm.fields import Fields, names_of
 from workbench.llm.kinds import WAY_OUT, layers_of
 from workbench.llm.mixing import Mixing, together
 from workbench.llm.model import LLM
 
-#: Where multimodal models keep their language model.
-NESTED = ("thinker_config", "text_config", "llm_config", "language_config")
+NESTED = ("thinker_config", "text_config", "llm_config", "language_config")  #: where multimodal models keep their language model
 ENCODERS = r"(al|de|distil|modern|camem|nomic_)?bert|.*roberta|electra|mpnet|clip.*|siglip.*|vit|git|esm"
 BOTH = r"u?m?t5|m?bart|whisper|pegasus|marian|m2m_100|blenderbot|led|prophetnet|speech_to_text"
 #: Fields of kinds of layers that are not described: recurrent Gemma, LongCat, Zamba, SambaY, layers run more than once.
@@ -77,7 +76,7 @@ def of_config(found: dict[str, Any], **known: Any) -> LLM:
             "vocab": c.size("vocab"),
             "context": c.size("context", 1 << 20 if other.state and "full" not in mixers else None),
             "tied_embeddings": c.flag("tie_word_embeddings"),
-            "attention_bias": c.flag(*NAMES["bias"]),
+            "attention_bias": c.flag(*names_of("bias")),
             "ffn_matrices": matrices(c),
             "single_layers": n if c.get("use_parallel_residual", c.get("parallel_attn", c.get("single"))) is True else alone,
             "bare_layers": feeds.count("none") + feeds.count("matrix"),

@@ -7,20 +7,18 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from workbench.arrays import Arrays
+from workbench.arrays import Array, Arrays
 from workbench.checks import Rule, numeric, one_of, takes
 from workbench.errors import InputError
 from workbench.scaling import newton
 from workbench.scaling.laws import FIVE, AdditiveLaw
 
-Array = NDArray[np.float64]
 DELTA = 1e-3  #: Huber's threshold in the logarithm of loss (Hoffmann et al. 2022, appendix D.2)
 NOISES = ("huber", "lad", "squared")
 FEWEST = 8
-#: Exponents of the start: a grid on which E, A and B are linear.
-GRID = np.linspace(0.05, 1.2, 24)
+GRID = np.linspace(0.05, 1.2, 24)  #: exponents of the start: a grid on which E, A and B are linear
 
 
 class FitError(InputError):
@@ -75,12 +73,8 @@ class Bootstrap(Fitted):
 def chinchilla_points(path: str) -> pl.DataFrame:
     """Points of figure 4 of Hoffmann et al. (2022) as extracted by Besiroglu et al. (2024): params, tokens, loss.
 
-    Tokens are FLOP / (6 params); the five largest losses are dropped, as the authors of the extraction do, which leaves 240 of 245.
-
-    Parameters
-    ----------
-    path : str
-        The CSV, as ``catalogue.external("chinchilla-points")`` returns it.
+    `path` is that of the CSV, as ``catalogue.external("chinchilla-points")`` returns it. Tokens are FLOP / (6 params); the five largest
+    losses are dropped, as the authors of the extraction do, which leaves 240 of 245. Raises `FitError` for a column that is missing.
 
     Examples
     --------
@@ -102,28 +96,12 @@ def chinchilla_points(path: str) -> pl.DataFrame:
 
 @takes(delta=Rule(above=0, one=True))
 def fit(params: ArrayLike, tokens: ArrayLike, loss: ArrayLike, noise: str = "huber", delta: float = DELTA) -> Fit:
-    """Fit the law by its global minimum as found from a variable projection start.
+    """Fit the law to `params`, `tokens` and `loss` [nats per token] of n training runs, shape (n,), from a variable projection start.
 
-    ``huber``: sum of Huber losses of log residuals, the objective of Hoffmann et al. ``lad``: sum of absolute log residuals. ``squared``:
-    sum of squared residuals of loss itself.
-
-    Parameters
-    ----------
-    params, tokens, loss : array_like, shape (n,)
-        N, D and nats per token of n training runs.
-    noise : str
-    delta : float
-        Huber's threshold.
-
-    Raises
-    ------
-    FitError
-        For fewer than 8 points, values that are not positive and finite, a single size or a single number of tokens.
-
-    References
-    ----------
-    .. [1] Hoffmann et al. (2022), appendix D.2. .. [2] Besiroglu et al. (2024), arXiv:2404.10102.
-    .. [3] Golub, Pereyra (1973), "The differentiation of pseudo-inverses", variable projection.
+    The `noise` is ``huber``: sum of Huber losses of log residuals with threshold `delta`, the objective of Hoffmann et al.; ``lad``: sum of
+    absolute log residuals; ``squared``: sum of squared residuals of loss itself. Raises `FitError` for fewer than 8 points, values that
+    are not positive and finite, a single size or a single number of tokens. [Hoffmann et al. (2022), appendix D.2; Besiroglu et al. (2024),
+    arXiv:2404.10102; Golub, Pereyra (1973), "The differentiation of pseudo-inverses"]
 
     Examples
     --------
@@ -149,23 +127,11 @@ def fit(params: ArrayLike, tokens: ArrayLike, loss: ArrayLike, noise: str = "hub
 
 @takes(n=Rule(least=1, whole=True, one=True), seed=Rule(least=0, most=2**32 - 1, whole=True, one=True), delta=Rule(above=0, one=True))
 def bootstrap(params: ArrayLike, tokens: ArrayLike, loss: ArrayLike, n: int = 4000, seed: int = 42, delta: float = DELTA) -> Bootstrap:
-    """Refit the Huber law to `n` resamples of the points, drawn with replacement.
+    """Refit the Huber law to `n` resamples of the points, drawn with replacement. Points, `delta` and refusals are those of `fit`.
 
-    A resample is a vector of weights on the same points, so that all refits are one batched Newton iteration. Points, `delta` and refusals
-    are those of `fit`.
-
-    Parameters
-    ----------
-    params, tokens, loss : array_like, shape (points,)
-    n : int
-        Resamples.
-    seed : int
-        The default draws the resamples of Besiroglu et al., so that their standard errors come out.
-    delta : float
-
-    References
-    ----------
-    .. [1] Efron, Tibshirani (1993), "An Introduction to the Bootstrap". .. [2] Besiroglu et al. (2024), section 3.
+    A resample is a vector of weights on the same points, so that all refits are one batched Newton iteration. The default `seed` draws the
+    resamples of Besiroglu et al., so that their standard errors come out. [Efron, Tibshirani (1993), "An Introduction to the Bootstrap";
+    Besiroglu et al. (2024), section 3]
 
     Examples
     --------

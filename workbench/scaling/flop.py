@@ -6,16 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from workbench.arrays import broadcast
+from workbench.arrays import Array, broadcast
 from workbench.checks import POSITIVE, takes
 from workbench.errors import InputError
 from workbench.llm import LLM
-
-
-def _lookup(llm: LLM) -> Any:
-    return 0 if llm.tied_embeddings else llm.embedding_params
 
 
 def _appendix_f(llm: LLM, s: Any) -> Any:
@@ -28,8 +24,8 @@ def _appendix_f(llm: LLM, s: Any) -> Any:
 #: Training FLOP per token of a model and a sequence, by each definition.
 DEFINITIONS: dict[str, Callable[[LLM, Any], Any]] = {
     "6ND": lambda llm, s: 6 * llm.active_params,  # all parameters that a token uses, embeddings included (Hoffmann et al. 2022)
-    "6ND non-embedding": lambda llm, s: 6 * (llm.active_params - llm.embedding_params - _lookup(llm)),  # (Kaplan et al. 2020)
-    "6ND with head": lambda llm, s: 6 * (llm.active_params - _lookup(llm)),  # without the embedding lookup (Porian et al. 2024)
+    "6ND non-embedding": lambda llm, s: 6 * (llm.used_params - llm.embedding_params),  # (Kaplan et al. 2020)
+    "6ND with head": lambda llm, s: 6 * llm.used_params,  # without the embedding lookup (Porian et al. 2024)
     "MD": lambda llm, s: 72 * llm.layers * llm.hidden**2 + 12 * llm.layers * llm.hidden * s,  # non-embedding (DeepSeek-AI 2024)
     "attention": lambda llm, s: 3 * llm.forward_flop_per_token(s / 2),  # 6 N D with the head, plus attention over the sequence
     "Hoffmann F": _appendix_f,  # Hoffmann et al. 2022, embedding and logits left out, as its table A4 was computed
@@ -37,10 +33,11 @@ DEFINITIONS: dict[str, Callable[[LLM, Any], Any]] = {
 
 
 @takes(tokens=POSITIVE, sequence=POSITIVE)
-def training_flop(
-    model: ArrayLike | LLM, tokens: ArrayLike, definition: str = "6ND", sequence: ArrayLike | None = None
-) -> NDArray[np.float64]:
-    """Training compute C: forward once, backward twice.
+def training_flop(model: ArrayLike | LLM, tokens: ArrayLike, definition: str = "6ND", sequence: ArrayLike | None = None) -> Array:
+    """Training compute C [FLOP]: forward once, backward twice. Arrays broadcast.
+
+    Raises `InputError` for an architecture or a sequence that is missing. [Kaplan et al. (2020), section 2.1; Hoffmann et al. (2022),
+    appendix F; DeepSeek-AI (2024), section 3.2]
 
     Parameters
     ----------
@@ -52,20 +49,6 @@ def training_flop(
         One of `DEFINITIONS`.
     sequence : array_like, optional
         Tokens per sequence, for the definitions that count attention.
-
-    Returns
-    -------
-    ndarray
-        [FLOP], broadcast.
-
-    Raises
-    ------
-    InputError
-        For an architecture or a sequence that is missing.
-
-    References
-    ----------
-    .. [1] Kaplan et al. (2020), section 2.1. .. [2] Hoffmann et al. (2022), appendix F. .. [3] DeepSeek-AI (2024), section 3.2.
 
     Examples
     --------

@@ -7,14 +7,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from workbench import catalogue
-from workbench.arrays import broadcast
+from workbench.arrays import Array, broadcast
 from workbench.checks import NOT_NEGATIVE, POSITIVE, Rule, check_fields, takes
 from workbench.errors import InputError
 
-Array = NDArray[np.float64]
 TABLE = "laws"
 FIVE = ("E", "A", "B", "alpha", "beta")  #: constants of the additive law
 
@@ -161,14 +160,8 @@ def law(name: str | Law, *, refits: bool = False) -> Any:
     """The law `name` (or an alias) of the table ``laws``; a `Law` is itself.
 
     Of "Besiroglu Huber" ship `refits` to 500 resamples of its points, the first of the 4,000 of `bootstrap` on the points, which are not
-    ours to ship: one law with arrays for constants, so that whatever is asked of it is answered as often.
-
-    Raises
-    ------
-    UnknownName
-        With the nearest names.
-    InputError
-        For a law whose coefficients nobody here has read, with the reason, and for refits of another law.
+    ours to ship: one law with arrays for constants, so that whatever is asked of it is answered as often. Raises `UnknownName` with the
+    nearest names; `InputError` for a law whose coefficients nobody here has read, with the reason, and for refits of another law.
 
     Examples
     --------

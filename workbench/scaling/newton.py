@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from workbench.arrays import Array
+
 BLOCK = 512  #: weightings a block: few enough for the cache, many enough to forget the cost of a call
 STEPS = 60
-#: A step is the last when it promises less than this share of the objective.
-TOLERANCE = 1e-13
+TOLERANCE = 1e-13  #: a step is the last when it promises less than this share of the objective
 #: Derivatives of the logarithms of E and of both power laws by a, b, e, alpha, beta, as coefficients of 1, x, y.
 E, U, V = (np.zeros((3, 5)) for _ in range(3))
 E[0, 2] = U[0, 0] = V[0, 1] = 1

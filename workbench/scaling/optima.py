@@ -9,14 +9,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.arrays import Arrays
+from workbench.arrays import Array, Arrays
 from workbench.catalogue import cost as fact
 from workbench.checks import FINITE, NOT_NEGATIVE, POSITIVE, Rule, takes
 from workbench.errors import InputError
 from workbench.scaling.laws import FIVE, AdditiveLaw, Law, RepeatedDataLaw, laws, saturating
 from workbench.scaling.laws import law as law_of
 
-Array = NDArray[np.float64]
 GOLDEN = (np.sqrt(5) - 1) / 2
 STEPS = 60  #: of golden sections: from six decades to 1e-12 of one
 WIDE = 8.0  #: half width of a search in log N around its start
@@ -64,14 +63,9 @@ class Served(Arrays):
 
 @takes(compute=POSITIVE)
 def optimal_allocation(compute: ArrayLike, law: Law | str) -> Allocation:
-    """Parameters and tokens of least loss for a budget of training compute.
+    """Parameters and tokens of least loss for a budget of training compute [FLOP].
 
-    Parameters
-    ----------
-    compute : array_like
-        [FLOP]
-    law : Law or str
-        Its constants may be arrays too: shapes broadcast, as (4000, 1) laws with 100 budgets.
+    The constants of the law may be arrays too: shapes broadcast, as (4000, 1) laws with 100 budgets.
 
     Examples
     --------
@@ -88,20 +82,9 @@ def optimal_allocation(compute: ArrayLike, law: Law | str) -> Allocation:
 
 @takes(compute=POSITIVE, unique_tokens=POSITIVE)
 def data_constrained_optimum(compute: ArrayLike, unique_tokens: ArrayLike, law: RepeatedDataLaw | str) -> Constrained:
-    """Best size and number of epochs where only `unique_tokens` different tokens exist.
+    """Best size and number of epochs where only `unique_tokens` different tokens exist, at compute C = 6 N D [FLOP]; arrays broadcast.
 
-    With alpha = beta the epochs depend on compute / unique_tokens^2 alone.
-
-    Parameters
-    ----------
-    compute : array_like
-        [FLOP], C = 6 N D.
-    unique_tokens : array_like
-    law : RepeatedDataLaw or str
-
-    References
-    ----------
-    .. [1] Muennighoff et al. (2023), section 5.
+    With alpha = beta the epochs depend on compute / unique_tokens^2 alone. [Muennighoff et al. (2023), section 5]
 
     Examples
     --------
@@ -121,15 +104,7 @@ def data_constrained_optimum(compute: ArrayLike, unique_tokens: ArrayLike, law: 
 
     n = np.where(free_d <= u, free_n, np.exp(_least(at, np.log(free_n))))
     d = c / (6 * n)
-    return Constrained(
-        compute=c,
-        unique_tokens=u,
-        params=n,
-        tokens=d,
-        epochs=d / np.minimum(u, d),
-        loss=one.loss_repeated(n, d, u),
-        loss_unconstrained=one.loss(free_n, free_d),
-    )
+    return Constrained(c, u, n, d, d / np.minimum(u, d), one.loss_repeated(n, d, u), one.loss(free_n, free_d))
 
 
 @takes(tokens_served=NOT_NEGATIVE, loss=POSITIVE)
@@ -141,9 +116,10 @@ def inference_aware_optimum(
     prices: tuple[ArrayLike, ArrayLike] = (1.0, 1.0),
     mfus: tuple[ArrayLike, ArrayLike] = (1.0, 1.0),
 ) -> Served:
-    """Size that reaches a loss at the least cost of training and serving together.
+    """Size that reaches a loss at the least cost of training and serving together; not `feasible`, at infinite cost, where none does.
 
-    min over N of 6 N D(N) p_t / mfu_t + 2 N T p_i / mfu_i with D(N) from L(N, D) = loss
+    min over N of 6 N D(N) p_t / mfu_t + 2 N T p_i / mfu_i with D(N) from L(N, D) = loss [Sardana et al. (2023), "Beyond
+    Chinchilla-Optimal", equations 2 and 6]
 
     Parameters
     ----------
@@ -156,15 +132,6 @@ def inference_aware_optimum(
         Of a FLOP at peak: USD per chip-hour over the chip's FLOP per hour; 1 counts FLOP.
     mfus : (training, serving), array_like
         Share of the peak that each reaches.
-
-    Returns
-    -------
-    Served
-        Not `feasible`, with infinite cost, where no size reaches the loss.
-
-    References
-    ----------
-    .. [1] Sardana et al. (2023), "Beyond Chinchilla-Optimal", equations 2 and 6.
 
     Examples
     --------
@@ -199,33 +166,15 @@ def inference_aware_optimum(
     training, serving = (np.where(feasible, x, np.inf) for x in (6 * n * d * train_price, 2 * n * served * serve_price))
     with np.errstate(invalid="ignore"):
         saved = np.where(feasible & np.isfinite(reference), 1 - (training + serving) / reference, 0.0)
-    return Served(
-        params=np.where(feasible, n, 0.0),
-        tokens=np.where(feasible, d, 0.0),
-        loss=np.broadcast_to(target, shape),
-        training_cost=training,
-        serving_cost=serving,
-        cost=training + serving,
-        saved=saved,
-        feasible=feasible,
-    )
+    params, data = (np.where(feasible, x, 0.0) for x in (n, d))
+    return Served(params, data, np.broadcast_to(target, shape), training, serving, training + serving, saved, feasible)
 
 
 @takes(compute=POSITIVE)
 def law_spread(compute: ArrayLike, names: Sequence[str] | None = None) -> pl.DataFrame:
-    """The same decision under every law: one row a law and budget, as the laws define N and C.
+    """The same decision under every law of those `names`, or all: one row a law and budget [FLOP], as the laws define N and C.
 
-    Parameters
-    ----------
-    compute : array_like
-        [FLOP]
-    names : sequence of str, optional
-        Laws; all that are available if not given.
-
-    Returns
-    -------
-    polars.DataFrame
-        law, counts, compute, params, tokens, tokens_per_param, loss (null for laws of size alone), extrapolated, decades.
+    Columns: law, counts, compute, params, tokens, tokens_per_param, loss (null for laws of size alone), extrapolated, decades.
 
     Examples
     --------
@@ -244,7 +193,9 @@ def law_spread(compute: ArrayLike, names: Sequence[str] | None = None) -> pl.Dat
 def capability_gain(
     compute_ratio: ArrayLike, years: ArrayLike = 0.0, k: ArrayLike | None = None, progress: ArrayLike | None = None
 ) -> Array:
-    """Gain on the Epoch Capabilities Index from more compute and from later algorithms: k ln(ratio) + progress years.
+    """Gain on the Epoch Capabilities Index from more compute and from later algorithms: k ln(ratio) + progress years, broadcast.
+
+    In points of the index: Winogrande's difficulty is 0, its slope 1. [Epoch AI, benchmark-stitching: C = k ln(FLOP) + b(t)]
 
     Parameters
     ----------
@@ -256,15 +207,6 @@ def capability_gain(
         Index points an e-fold of compute; the mean of three families if not given (LLaMA alone: .176).
     progress : array_like, optional
         Index points a year at equal compute.
-
-    Returns
-    -------
-    ndarray
-        Points of the index (Winogrande's difficulty is 0, its slope 1), broadcast.
-
-    References
-    ----------
-    .. [1] Epoch AI, benchmark-stitching: C = k ln(FLOP) + b(t).
 
     Examples
     --------

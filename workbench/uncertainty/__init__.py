@@ -8,15 +8,4 @@ from workbench.uncertainty.sampling import Path, sample
 from workbench.uncertainty.sensitivity import one_at_a_time, sobol_indices
 from workbench.uncertainty.summaries import band
 
-__all__ = [
-    "Beta",
-    "Lognormal",
-    "Normal",
-    "Path",
-    "Pert",
-    "Uniform",
-    "band",
-    "one_at_a_time",
-    "sample",
-    "sobol_indices",
-]
+__all__ = ["Beta", "Lognormal", "Normal", "Path", "Pert", "Uniform", "band", "one_at_a_time", "sample", "sobol_indices"]

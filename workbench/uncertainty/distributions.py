@@ -8,15 +8,15 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from workbench.arrays import Array
 from workbench.checks import SHARE, Rule, check_fields, takes
 from workbench.errors import InputError
 
 if TYPE_CHECKING:
     from scipy.interpolate import PPoly
 
-Array = NDArray[np.float64]
 Z95 = 1.6448536269514722  #: 95 % point of the standard normal
 FAR = 8.0  #: normal score beyond which a quantile is inverted on its own
 ONE, NO_LESS, ABOVE = Rule(one=True), Rule(least=0, one=True), Rule(above=0, one=True)

@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from workbench.arrays import short
+from workbench.arrays import Array, short
 from workbench.checks import LENGTH, Rule, check_fields, numeric, takes
 from workbench.errors import InputError, UnknownName
 from workbench.uncertainty.distributions import ABOVE, NO_LESS, ONE, Distribution
 from workbench.uncertainty.sobol import Net
 
-Array = NDArray[np.float64]
 Pairs = Mapping[tuple[str, str], float]
 SLACK = 1e-8  #: by which an eigenvalue of correlations may fall below 0 through rounding
 
@@ -26,11 +25,7 @@ class Path:
 
     The innovations e are the steps of a Brownian motion that is built by bridging, the end first and then midpoints, so that the first
     Sobol dimensions carry most of the variance of the path and of its running sum. A spread that is itself uncertain multiplies a path of
-    sigma 1.
-
-    References
-    ----------
-    .. [1] Moskowitz, Caflisch (1996), "Smoothness and dimension reduction in quasi-Monte Carlo methods"; Glasserman (2003), section 5.5.
+    sigma 1. [Moskowitz, Caflisch (1996), "Smoothness and dimension reduction in quasi-Monte Carlo methods"; Glasserman (2003), 5.5]
 
     Examples
     --------
@@ -72,8 +67,10 @@ def sample(
 ) -> dict[str, Array]:
     """Joint samples of `inputs` by scrambled Sobol points, joined by a Gaussian copula.
 
-    The same seed gives the same points to the same inputs: scenarios share their random numbers. Inputs appended to `inputs`, and more
-    points or replicates, leave the samples of the others as they are; an input that is fixed to a number keeps its place.
+    By name, of shape (replicates n,), of a path (steps, replicates n), replicates one after the other. The same seed gives the same points
+    to the same inputs: scenarios share their random numbers. Inputs appended to `inputs`, and more points or replicates, leave the samples
+    of the others as they are; an input that is fixed to a number keeps its place. Raises `InputError` for n that is no power of two, an
+    unknown name, correlations outside [-1, 1], that contradict each other, of a number with a path, or of paths of unequal steps.
 
     Parameters
     ----------
@@ -87,18 +84,7 @@ def sample(
         Of the normal scores of two distributions (a rank correlation r_s is 2 sin(pi r_s / 6)), or of the innovations of two paths of
         equally many steps at the same time.
     replicates : int
-        Independent randomisations, for standard errors (`estimate`, `exceedance`).
-
-    Returns
-    -------
-    dict of name to array
-        Shape (replicates n,), of a path (steps, replicates n); replicates one after the other.
-
-    Raises
-    ------
-    InputError
-        For n that is no power of two, an unknown name, correlations outside [-1, 1], that contradict each other, of a number
-        with a path, or of paths of unequal steps.
+        Independent randomisations, for standard errors (`exceedance`).
 
     Examples
     --------

@@ -8,23 +8,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from workbench.arrays import Arrays, broadcast
+from workbench.arrays import Array, Arrays, broadcast
 from workbench.checks import FINITE, Rule, takes
 from workbench.errors import InputError
-
-Array = NDArray[np.float64]
 
 
 def crps(samples: ArrayLike, observed: ArrayLike) -> Array:
     """Continuous ranked probability score of samples (..., m), equally likely, where `observed` came: in its unit, lower is better.
 
     CRPS = mean |x_i - y| - 1/2 mean |x_i - x_j|; the second mean from sorted samples, sum of (2 i - m - 1) x_(i) / m^2 for half of it
-
-    References
-    ----------
-    .. [1] Gneiting, Raftery (2007), JASA 102, equation 21; Jordan, Krueger, Lerch (2019), J. Stat. Software 90(12), equation 7.
+    [Gneiting, Raftery (2007), JASA 102, equation 21; Jordan, Krueger, Lerch (2019), J. Stat. Software 90(12), equation 7]
 
     Examples
     --------
@@ -77,9 +72,6 @@ def coverage(low: ArrayLike, high: ArrayLike, observed: ArrayLike) -> Coverage:
     n, hits = y.size, int(((a <= y) & (y <= b)).sum())
     if not n:
         raise InputError("observed: no outcome to count")
-    return Coverage(
-        share=hits / n,
-        n=n,
-        low=float(betaincinv(hits, n - hits + 1, 0.05)) if hits else 0.0,
-        high=float(betaincinv(hits + 1, n - hits, 0.95)) if hits < n else 1.0,
-    )
+    least = float(betaincinv(hits, n - hits + 1, 0.05)) if hits else 0.0
+    most = float(betaincinv(hits + 1, n - hits, 0.95)) if hits < n else 1.0
+    return Coverage(hits / n, n, least, most)

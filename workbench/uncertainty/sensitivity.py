@@ -7,41 +7,24 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from workbench.arrays import Arrays
+from workbench.arrays import Array, Arrays
 from workbench.checks import WHOLE, Rule, takes
 from workbench.errors import InputError, UnknownName
 from workbench.uncertainty.sampling import Input, Pairs, correlation_matrix, evaluated, numbers_of, sample
 from workbench.uncertainty.sobol import SIZE
 
-#: An argument of a model: an infinity may be a limit that there is not.
-LIMIT = Rule(infinite=True)
+LIMIT = Rule(infinite=True)  #: an argument of a model: an infinity may be a limit that there is not
 
 
 def one_at_a_time(
-    model: Callable[..., NDArray[np.float64]], base: Mapping[str, float], ranges: Mapping[str, tuple[float, float]]
+    model: Callable[..., Array], base: Mapping[str, float], ranges: Mapping[str, tuple[float, float]]
 ) -> dict[str, tuple[float, float]]:
-    """Result of `model` with each argument in turn at the low and the high end of its range, the others at `base`.
+    """Result of `model` at (low, high) of each argument in `ranges` in turn, the others at `base`.
 
-    All cases are one call: every argument becomes an array of 2k entries.
-
-    Parameters
-    ----------
-    model : callable
-        Takes the names of `base` as keyword arrays and returns an array of the same length.
-    base : mapping of name to number
-    ranges : mapping of name to (low, high)
-        Arguments to move; each must be in `base`.
-
-    Returns
-    -------
-    dict of name to (result at low, result at high)
-
-    Raises
-    ------
-    InputError
-        For a range of an argument that `base` lacks, what is no number, and a result that is none or has another shape.
+    All cases are one call: `model` takes the names of `base` as keyword arrays of 2k entries, and returns an array of the same length.
+    Raises `InputError` for a range of an argument that `base` lacks, what is no number, and a result that is none or has another shape.
 
     Examples
     --------
@@ -70,9 +53,9 @@ class Indices(Arrays):
     """Sobol indices: share of the variance of each output that a group of inputs explains alone, and with all its interactions."""
 
     groups: tuple[str, ...]  #: names
-    first: NDArray[np.float64]  #: shape (groups, ...): what would vanish, on average, if the group were known
-    total: NDArray[np.float64]  #: shape (groups, ...): what would be left, on average, if all but the group were known
-    variance: NDArray[np.float64]  #: shape (...), of the output, in its unit squared
+    first: Array  #: shape (groups, ...): what would vanish, on average, if the group were known
+    total: Array  #: shape (groups, ...): what would be left, on average, if all but the group were known
+    variance: Array  #: shape (...), of the output, in its unit squared
 
     def frame(self) -> pl.DataFrame:
         """One row a group, the largest total index first: input, first_order, total_order; of one output."""
@@ -94,37 +77,22 @@ def sobol_indices(
 ) -> Indices:
     """First- and total-order Sobol indices; inputs that are correlated are sampled together as one group.
 
-    S = V[E(y | group)] / V(y); ST = E[V(y | all but the group)] / V(y); n (groups + 2) evaluations (Saltelli et al. 2010)
+    S = V[E(y | group)] / V(y); ST = E[V(y | all but the group)] / V(y); 0 where an output does not vary; n (groups + 2) evaluations.
+    [Sobol' (2001), Math. Comput. Simul. 55; Saltelli et al. (2010), Comput. Phys. Commun. 181, table 2 (b) and (f)]
+
+    Raises `UnknownName` for a group that names no input; `InputError` for groups that overlap or share a name with another input,
+    correlations across groups, and a model that is not finite.
 
     Parameters
     ----------
     model : callable
         Takes the names of `inputs` as keyword arrays with samples on the last axis; one call a group and two more.
-    inputs : mapping of name to Distribution, Path or number
+    inputs, n, seed
         As `sample`; a path is one input.
-    n : int
-        Power of two.
-    seed : int
     groups : mapping of name to inputs, optional
         Each input in at most one; inputs in none are groups of one.
     correlation : optional
         As `sample`; between inputs of one group only, because the variance of correlated inputs cannot be shared out between groups.
-
-    Returns
-    -------
-    Indices
-        0 where an output does not vary.
-
-    Raises
-    ------
-    UnknownName
-        For a group that names no input.
-    InputError
-        For groups that overlap or share a name with another input, correlations across groups, and a model that is not finite.
-
-    References
-    ----------
-    .. [1] Sobol' (2001), Math. Comput. Simul. 55; Saltelli et al. (2010), Comput. Phys. Commun. 181, table 2 (b) and (f).
 
     Examples
     --------

@@ -7,6 +7,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.arrays import Array
 from workbench.checks import LENGTH, WHOLE, Rule
 from workbench.errors import InputError
 
@@ -22,21 +23,8 @@ class Net:
 
     Matousek's linear scrambling with a digital shift: each point alone is uniform, and the mean over points has no bias.
     The scrambling of a dimension depends on seed, replicate and its place alone: dimensions that are added after it, more points and
-    more replicates leave it as it is.
-
-    Parameters
-    ----------
-    dimensions : int
-    n : int
-        Points a replicate, a power of two.
-    seed : int
-        0 or more.
-    replicates : int
-
-    References
-    ----------
-    .. [1] Matousek (1998), "On the L2-discrepancy for anchored boxes", J. Complexity 14; Owen (2003), ACM TOMACS 13(4).
-    .. [2] Joe, Kuo (2008), SIAM J. Sci. Comput. 30(5), the direction numbers (of scipy).
+    more replicates leave it as it is. `n` is a power of two. [Matousek (1998), "On the L2-discrepancy for anchored boxes", J. Complexity
+    14; Owen (2003), ACM TOMACS 13(4); direction numbers, by scipy, of Joe, Kuo (2008), SIAM J. Sci. Comput. 30(5)]
     """
 
     def __init__(self, dimensions: int, n: int, seed: int, replicates: int):
@@ -48,7 +36,7 @@ class Net:
             raise InputError(f"n = {self.n}: expected a power of two{near}")
         self._directions, self._shift = _scrambled(dimensions, self.n.bit_length() - 1, self.seed, self.replicates)
 
-    def uniforms(self, first: int, stop: int) -> NDArray[np.float64]:
+    def uniforms(self, first: int, stop: int) -> Array:
         """Points of the dimensions `first` to `stop`, in (0, 1); shape (stop - first, replicates n)."""
         points = np.empty((stop - first, self.replicates, self.n), dtype=np.uint64)
         points[..., 0] = self._shift[first:stop] | ONE
@@ -58,14 +46,14 @@ class Net:
         uniform -= 1 - 2.0 ** -(BITS + 1)  # to the middle of its cell, exactly
         return uniform
 
-    def normals(self, first: int, stop: int) -> NDArray[np.float64]:
+    def normals(self, first: int, stop: int) -> Array:
         """The same points as standard normals, not to be written to: the last few are kept for the next scenario."""
         find = _normals if 8 * (stop - first) * self.size <= KEPT else _normals.__wrapped__
         return find(self.n, self.seed, self.replicates, first, stop)
 
 
 @lru_cache(maxsize=8)
-def _normals(n: int, seed: int, replicates: int, first: int, stop: int) -> NDArray[np.float64]:
+def _normals(n: int, seed: int, replicates: int, first: int, stop: int) -> Array:
     from scipy.special import ndtri
 
     points = Net(stop, n, seed, replicates).uniforms(first, stop)

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from workbench.arrays import Arrays, broadcast
+from workbench.arrays import Array, Arrays, broadcast
 from workbench.checks import FINITE, Rule, takes
 from workbench.errors import InputError
 
-Array = NDArray[np.float64]
 REPLICATES = Rule(least=2, whole=True, one=True, why="one randomisation says nothing of its error")
 
 
@@ -42,10 +41,7 @@ class Bands(Arrays):
     def frame(self, **axes: Sequence[object]) -> pl.DataFrame:
         """One row a place and level: the axes' columns, level, low, median, high.
 
-        Parameters
-        ----------
-        **axes : sequence
-            Name of each axis of `median` in its order, with what stands along it: ``frame(region=regions, quarter=quarters)``.
+        `axes` name each axis of `median` in its order, with what stands along it: ``frame(region=regions, quarter=quarters)``.
         """
         shape = tuple(len(labels) for labels in axes.values())
         if shape != self.median.shape:

@@ -19,16 +19,10 @@ import numpy as np
 
 from workbench.errors import InputError, UnknownName
 
-#: Packages whose public names may be called.
-FACES = ("catalogue", "scaling", "fabric", "chips", "energy", "fleet", "demand")
+FACES = ("catalogue", "scaling", "fabric", "chips", "energy", "fleet", "demand")  #: packages whose public names may be called
 STEP = re.compile(r'\.?([a-zA-Z]\w*)|\[(-?\d+)\]|\["([^"]*)"\]')
 FACTOR = re.compile(r"\s*([*/])\s*(\d+\.?\d*(?:[eE][-+]?\d+)?)")
 BY = {"*": operator.mul, "/": operator.truediv}
-
-
-def value(case: dict[str, Any], made: dict[str, Any]) -> Any:
-    """What a call gives, read; `made` keeps what it and those among its arguments gave, for the next that asks the same."""
-    return _value({"call": case["call"], "arguments": case.get("arguments", {}), "read": case.get("read", "")}, made)
 
 
 def _is_call(value: Any) -> bool:
@@ -37,7 +31,7 @@ def _is_call(value: Any) -> bool:
 
 def _result(case: dict[str, Any], made: dict[str, Any]) -> Any:
     """What a call gives, before anything of it is read."""
-    call, arguments = case["call"], _value(case.get("arguments", {}), made)
+    call, arguments = case["call"], value(case.get("arguments", {}), made)
     if not isinstance(arguments, dict | list):
         raise InputError(f"arguments = {json.dumps(arguments):.60}: expected an object by name, or a list by position")
     positional, named = (arguments, {}) if isinstance(arguments, list) else ([], dict(arguments))
@@ -45,16 +39,16 @@ def _result(case: dict[str, Any], made: dict[str, Any]) -> Any:
     return function(*positional, **named)
 
 
-def _value(value: Any, made: dict[str, Any]) -> Any:
-    """An argument with what stands for objects in it made."""
-    if _is_call(value):
-        key = json.dumps(value, sort_keys=True)
+def value(given: Any, made: dict[str, Any]) -> Any:
+    """What a call gives, or an argument with the calls in it made; `made` keeps what they gave, for the next that asks the same."""
+    if _is_call(given):
+        key = json.dumps(given, sort_keys=True)
         if key not in made:
-            made[key] = read(_result(value, made), value.get("read", ""))
+            made[key] = read(_result(given, made), given.get("read", ""))
         return made[key]
-    if isinstance(value, dict):
-        return {name: _value(one, made) for name, one in value.items()}
-    return [_value(one, made) for one in value] if isinstance(value, list) else value
+    if isinstance(given, dict):
+        return {name: value(one, made) for name, one in given.items()}
+    return [value(one, made) for one in given] if isinstance(given, list) else given
 
 
 def public(call: Any) -> Callable[..., Any]:
@@ -111,13 +105,10 @@ def in_python(value: Any) -> str:
         return repr(value).replace("inf", "np.inf") if isinstance(value, float) else repr(value)
     if not _is_call(value):
         return f"{{{', '.join(f'{name!r}: {in_python(one)}' for name, one in value.items())}}}"
-    call, arguments = value["call"], value.get("arguments", {})
-    given = (
-        [*map(in_python, arguments)]
-        if isinstance(arguments, list)
-        else [f"{k}={in_python(v)}" for k, v in arguments.items() if k != "self"]
-    )
+    call, args = value["call"], value.get("arguments", {})
+    by_name = args.items() if isinstance(args, dict) else ()
+    given = [f"{name}={in_python(one)}" for name, one in by_name if name != "self"] if by_name else [*map(in_python, args)]
     steps, factor = _steps(value.get("read", ""))
-    own = in_python(arguments["self"]) if call.startswith(".") else ""
+    own = in_python(args["self"]) if call.startswith(".") else ""
     path = "".join(f".{step[1]}" if step[1] else step[0] for step in steps)
     return f"{own}{call}({', '.join(given)}){path}{factor[0].rstrip() if factor else ''}"

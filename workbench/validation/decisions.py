@@ -1,7 +1,6 @@
 """Decisions that measurements allow, taken as the models would: the best way to serve, the fastest layout, what fits.
 
-Every option is a measured row, and what a model says of it is the call of that row. What is chosen by the models is judged by what was
-measured.
+Every option is a measured row, of which a model says what its call gives; what it chooses is judged by what was measured.
 """
 
 from __future__ import annotations
@@ -69,7 +68,7 @@ class Decisions:
         pairs = pairs.filter(pl.col("measured") >= 1.1 * pl.col("measured_other"))
         right = pl.col("predicted").fill_null(0) > pl.col("predicted_other").fill_null(0)
         free = s.filter(pl.col("picked").is_not_null())
-        off = (pl.col("picked") / pl.col("measured")).log().abs().exp()
+        missed, off = s.filter(pl.col("picked").is_null(), pl.col("answered")), (pl.col("picked") / pl.col("measured")).log().abs().exp()
         ran, failed = (self.fits.filter(pl.col("ran") == ran) for ran in (True, False))
         counts = [
             ("serving, within 25 % of what was measured", s.filter((pl.col("predicted") / pl.col("measured") - 1).abs() <= 0.25), s),
@@ -81,11 +80,7 @@ class Decisions:
             ("serving, the faster of two chips 10 % or more apart", pairs.filter(right), pairs),
             ("serving, picked among all layouts, within 25 % of the best measured", free.filter(off <= 1.25), free),
             ("serving, picked among all layouts, off by two or more", free.filter(off >= 2), free),
-            (
-                "serving, picked among all layouts, the speed not reached",
-                s.filter(pl.col("picked").is_null(), pl.col("answered")),
-                s[: s.height if free.height else 0],
-            ),
+            ("serving, picked among all layouts, the speed not reached", missed, s if free.height else free),
             ("training, the fastest layout", self.layouts.filter(pl.col("regret") == 0), self.layouts),
             ("training, no layout said to fit", self.layouts.filter(pl.col("regret").is_null()), self.layouts),
             ("training, runs that failed, said not to fit", failed.filter(~pl.col("fits")), failed),
@@ -109,7 +104,7 @@ class Decisions:
 
     def write_json(self, path: str | Path) -> None:
         """Write all questions, choices of layouts and runs as a list of JSON objects; the file is whole or not there."""
-        rows = [row for frame in (self.serving, self.layouts, self.fits) for row in frame.to_dicts()]
+        rows = [*self.serving.to_dicts(), *self.layouts.to_dicts(), *self.fits.to_dicts()]
         files.write(path, json.dumps(rows, indent=1, allow_nan=False) + "\n")
 
     def __str__(self) -> str:
@@ -156,13 +151,10 @@ def decide(paths: Iterable[str | Path] = (), leave_out: str | None = None) -> De
 def _options(kind: str, path: Path, function: str, columns: Names, leave_out: str | None = None) -> list[dict[str, Any]]:
     """Rows that ask for a function: what they say and measured, and what is read of the result of their call."""
     form, frame = score.read(kind, path)
-    calls = {one.position: one.call for one in score.ask(form, frame) if one.call is not None}
-    own = {at: call for at, call in calls.items() if call["call"] == function}
+    own = {one.position: one.call for one in score.ask(form, frame) if one.call and one.call["call"] == function}
     asked = [Asked(at, name, call, *read) for at, call in own.items() for name, read in READ[function].items()]
-    found = {
-        at: _said(form, frame.row(at, named=True), columns) | {"asked": json.dumps(call["arguments"], default=str)}
-        for at, call in own.items()
-    }
+    said = {at: json.dumps(call["arguments"], default=str) for at, call in own.items()}
+    found = {at: _said(form, frame.row(at, named=True), columns) | {"asked": text} for at, text in said.items()}
     for one, answer in score.answers(form, frame, path, asked, leave_out):
         found[one.position] |= {one.quantity: answer.value, "low": answer.low, "high": answer.high}
     return list(found.values())
@@ -170,31 +162,27 @@ def _options(kind: str, path: Path, function: str, columns: Names, leave_out: st
 
 def _said(form: Form, row: dict[str, Any], columns: Names) -> dict[str, Any]:
     """What a row says, under the names that all forms share."""
-    said: dict[str, Any] = {}
+    said: dict[str, Any] = dict.fromkeys(columns)
     for name, names in columns.items():
         column = next((one for one in names if one in row), names[0])
-        try:
+        with contextlib.suppress(ValueError, TypeError, LookupError, ArithmeticError):
             value = form.value(row, column) if column in form.measured else row.get(column)
             said[name] = value if name in TEXT or value is None or math.isfinite(value := float(value)) else None
-        except (ValueError, TypeError, LookupError, ArithmeticError):
-            said[name] = None
-    in_vain = bool(FAILED.search(row.get("status") or ""))
     measured = any(row.get(column) for column in form.measured if column != "status")
-    return said | {"ran": False if in_vain else True if measured else None}
+    return said | {"ran": False if FAILED.search(row.get("status") or "") else True if measured else None}
 
 
 def _frame(rows: list[dict[str, Any]], columns: Names) -> pl.DataFrame:
     names = (*columns, *(name for read in READ.values() for name in read), "low", "high", "asked")
-    schema = {name: pl.String if name in TEXT else pl.Float64 for name in names}
-    return pl.DataFrame(rows, schema=schema | {"ran": pl.Boolean})
+    return pl.DataFrame(rows, schema={name: pl.String if name in TEXT else pl.Float64 for name in names} | {"ran": pl.Boolean})
 
 
 def _served(options: pl.DataFrame) -> pl.DataFrame:
     """The best option at every speed, as measured and as predicted."""
     speed, key = pl.col("tokens_per_s_user"), [*SHAPE, "tokens_per_s_user"]
     usable = options.filter(pl.col("measured") > 0, pl.col("tpot_ms") > 0, pl.col("users") > 0)
-    of_all = {"most": pl.col("users").max().over(SHAPE), "answered": (pl.col("feasible").count() > 0).over(SHAPE)}
-    all_ = usable.with_columns(**of_all).join(pl.DataFrame({"tokens_per_s_user": SPEEDS}), how="cross")
+    usable = usable.with_columns(most=pl.col("users").max().over(SHAPE), answered=(pl.col("feasible").count() > 0).over(SHAPE))
+    all_ = usable.join(pl.DataFrame({"tokens_per_s_user": SPEEDS}), how="cross")
 
     def best(reached: pl.Expr, *by: str | pl.Expr) -> pl.DataFrame:
         return all_.filter(reached).sort(*by, descending=True, nulls_last=True, maintain_order=True).unique(key, keep="first")
@@ -203,9 +191,8 @@ def _served(options: pl.DataFrame) -> pl.DataFrame:
     reached, fast = 1 / pl.col("tpot") >= speed, 1 / pl.coalesce("soonest", "tpot") >= speed
     predicted = best(fast, reached, pl.when(reached).then("predicted").otherwise(1 / pl.col("tpot")))
     lacks = pl.max_horizontal(0.0, 1 - pl.col("measured") / pl.col("most_measured"), 1 - 1000 / pl.col("tpot_ms") / speed)
-    predicted = predicted.join(measured.select(*key, most_measured="measured"), on=key, nulls_equal=True).select(
-        *key, "predicted", "low", "high", reached=reached, regret=lacks
-    )
+    predicted = predicted.join(measured.select(*key, most_measured="measured"), on=key, nulls_equal=True)
+    predicted = predicted.select(*key, "predicted", "low", "high", reached=reached, regret=lacks)
     return measured.select(*key, "measured", "answered").join(predicted, on=key, how="left", nulls_equal=True).sort(key)
 
 
@@ -235,13 +222,9 @@ def _picked(questions: pl.DataFrame, options: pl.DataFrame) -> pl.DataFrame:
 
 
 def _layouts(runs: pl.DataFrame) -> pl.DataFrame:
-    """Of layouts that are compared, how the predicted order and the predicted fastest hold against the measurement.
-
-    What no argument tells apart is predicted alike: of several fastest the mean of what was measured counts.
-    """
+    """Of layouts that are compared, how the predicted order and fastest hold; of several that are alike to the models the mean counts."""
     step, seconds = pl.col("step_s"), pl.col("seconds")
-    rank = pl.corr(seconds, step, method="spearman").fill_nan(None)
+    spearman = pl.when(seconds.count() >= LEAST).then(pl.corr(seconds, step, method="spearman").fill_nan(None))
     regret = step.filter(seconds == seconds.min()).mean() / step.min() - 1
     groups = runs.filter(step > 0, pl.col("tp") > 0).group_by(JOB, maintain_order=True)
-    spearman = pl.when(seconds.count() >= LEAST).then(rank)
     return groups.agg(layouts=pl.len(), spearman=spearman, regret=pl.when(regret.is_finite()).then(regret)).filter(pl.col("layouts") > 1)

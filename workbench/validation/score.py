@@ -19,16 +19,13 @@ from workbench.errors import DataError, InputError, UnknownName, WorkbenchError,
 from workbench.validation import calls, cases
 from workbench.validation.report import COLUMNS, Report, text
 
+Tables = dict[str, pl.DataFrame]
 #: Kinds of measurements, and the forms that files of a kind may have.
 KINDS: dict[str, tuple[Form, ...]] = {**cases.FORMS, **fabric.FORMS, **chips.FORMS}
-#: Column of a row's first cell that should be a number and is none.
-UNREAD = "unread"
-#: Column of what a file that is no CSV was taken for.
-READ = "read_from"
-#: Name of own measurements between domains that were given none.
-OWN = "own"
-#: Results that are kept for rows that ask for the same.
-KEPT = 1000
+UNREAD = "unread"  #: column of a row's first cell that should be a number and is none
+READ = "read_from"  #: column of what a file that is no CSV was taken for
+OWN = "own"  #: name of own measurements between domains that were given none
+KEPT = 1000  #: results that are kept for rows that ask for the same
 #: What a model raises on inputs that it was not written for: any file may come, and its other rows are predicted all the same.
 ODD = (LookupError, StopIteration, AttributeError, TypeError, ArithmeticError, ValueError, MemoryError, pl.exceptions.PolarsError)
 
@@ -42,18 +39,14 @@ def validate(
 ) -> Report:
     """Ask of every row of a file of measurements what the models say of it, and compare.
 
-    Raises `UnknownName` for a kind that does not exist; `DataError` for a file that is missing, empty or lacks a column, with path, row and
-    column. A row with text in a number is not predicted.
+    Raises `UnknownName` for a `kind` that does not exist; `DataError` for a file that is missing, empty or lacks a column, with path, row
+    and column. A row with text in a number is not predicted. The report's table is grouped by the column `by`.
 
     Parameters
     ----------
-    kind : str
-        One of `KINDS`.
     path : path, optional
         CSV of measurements, or logs and results as tools write them (`workbench read` lists the kinds), one, several or a folder; the
         sample that ships with the workbench if not given.
-    by : str
-        Column that groups the report's table.
     leave_out : str, optional
         Column: predict each row by models fitted to the rows of its other values alone, where the kind can. Widths of intervals are those
         that ship, which were set on rows that were left out.
@@ -111,11 +104,9 @@ class Answer:
     call: str | None = None  #: in Python
 
 
-def answers(
-    form: Form, frame: pl.DataFrame, file: Path, asked: list[Asked], leave_out: str | None = None
-) -> Iterator[tuple[Asked, Answer]]:
+def answers(form: Form, rows: pl.DataFrame, file: Path, asked: list[Asked], leave_out: str | None = None) -> Iterator[tuple[Asked, Answer]]:
     """What the models say of all that is asked, with what ships or, for each value of a column, with what the other rows give."""
-    for at, fitted in _parts(form, frame, file, leave_out):
+    for at, fitted in _parts(form, rows, file, leave_out):
         one_of, made = set(at), dict[str, Any]()
         for one in (one for one in asked if one.position in one_of):
             if fitted is None:
@@ -126,9 +117,7 @@ def answers(
             made = made if len(made) < KEPT else {}
 
 
-def _parts(
-    form: Form, frame: pl.DataFrame, file: Path, leave_out: str | None
-) -> Iterator[tuple[list[int], dict[str, pl.DataFrame] | None]]:
+def _parts(form: Form, frame: pl.DataFrame, file: Path, leave_out: str | None) -> Iterator[tuple[list[int], Tables | None]]:
     """Positions of rows, and the tables that they are predicted by: none but those that ship, or those fitted to other rows."""
     everywhere = list(range(frame.height))
     if leave_out is None:
@@ -172,7 +161,7 @@ def _finite(result: Any, path: str) -> float:
     return value
 
 
-def calibrate(kind: str, *paths: str | Path, told: Mapping[str, Any] | None = None) -> dict[str, pl.DataFrame]:
+def calibrate(kind: str, *paths: str | Path, told: Mapping[str, Any] | None = None) -> Tables:
     """Tables of coefficients fitted to files of measurements, by name, as they belong in ``calibration/`` of a data folder.
 
     Raises as `validate`, and `DataError` for a file that nothing is fitted to, or that is not fitted together with the first.
@@ -197,10 +186,8 @@ def calibrate(kind: str, *paths: str | Path, told: Mapping[str, Any] | None = No
             row = int(rows[UNREAD].is_not_null().arg_true()[0])
             raise DataError(file, rows[UNREAD][row], row=row + 2)
         fit = form.calibrate
-        name = (told or {}).get("as") or (OWN if READ in rows.columns else None)
-        frames.append(
-            form.standard(rows).with_columns(pl.lit(name).alias("named")) if kind == "collectives" and name else form.standard(rows)
-        )
+        rows, name = form.standard(rows), (told or {}).get("as") or (OWN if READ in rows.columns else None)
+        frames.append(rows.with_columns(pl.lit(name).alias("named")) if kind == "collectives" and name else rows)
     if fit is None:
         raise InputError("calibrate: expected a file of measurements at least")
     frame = pl.concat(frames, how="diagonal_relaxed")
@@ -221,7 +208,7 @@ def calibrate(kind: str, *paths: str | Path, told: Mapping[str, Any] | None = No
     return stamped
 
 
-def write_tables(tables_: dict[str, pl.DataFrame], folder: str | Path) -> dict[Path, pl.DataFrame]:
+def write_tables(tables_: Tables, folder: str | Path) -> dict[Path, pl.DataFrame]:
     """Write what `calibrate` found as a folder for ``WORKBENCH_DATA``, once all of it reads back; each table is whole or not there.
 
     Raises `DataError` for a table that the catalogue would refuse, and writes nothing then; `InputError` for a file that cannot be written.
@@ -303,7 +290,8 @@ def read(kind: str, path: Path, told: Mapping[str, Any] | None = None) -> tuple[
         if missing:
             needed = ", ".join((*form.text, *form.numbers))
             raise DataError(path, f"missing: {', '.join(missing)}; a file of this kind has {needed}", column=missing[0])
-        frame = _typed(_with_source(frame), form)
+        named = next((c for c in ("source", "source_title", "source_key", "source_address") if c in frame.columns), None)
+        frame = _typed(frame.with_columns(source=pl.col(named) if named else pl.lit(None, pl.String)), form)
     if frame.is_empty():
         raise DataError(path, "no row of measurements below the header")
     return form, frame
@@ -322,12 +310,6 @@ def _foreign(kind: str, path: Path, told: Mapping[str, Any]) -> pl.DataFrame | N
     types = pl.Schema(dict.fromkeys(form.text, pl.String()) | dict.fromkeys(form.numbers, pl.Float64()))
     lacking = [pl.lit(None, pl.Null).alias(name) for name in types if name not in found.frame.columns]
     return found.frame.with_columns(lacking).cast(types).with_columns(pl.lit(found.kind).alias(READ))
-
-
-def _with_source(frame: pl.DataFrame) -> pl.DataFrame:
-    """A file may say where its rows come from in another column."""
-    named = next((c for c in ("source", "source_title", "source_key", "source_address") if c in frame.columns), None)
-    return frame.with_columns(source=pl.col(named) if named else pl.lit(None, pl.String))
 
 
 def _typed(frame: pl.DataFrame, form: Form) -> pl.DataFrame:

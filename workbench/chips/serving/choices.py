@@ -15,6 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from workbench import catalogue, formats
+from workbench.arrays import Array
 from workbench.chips.serving.constants import INDEX, measured_as
 from workbench.chips.serving.evaluate import serving
 from workbench.chips.serving.plan import Load, ServingPlan
@@ -24,15 +25,10 @@ from workbench.llm import LLM
 from workbench.rows import Chip
 from workbench.units import HOUR
 
-Array = NDArray[np.float64]
 Sides = list[tuple[float, ...]]
 _SIDE = re.compile(r"(\d+) x tp(\d+) pp(\d+) dp(\d+)")
-#: Which of the replicas of a published layout are meant, of how many it has.
-SIDES = {"aggregated": (0, 1), "prefill": (0, 2), "decode": (1, 2)}
 #: Tokens drafted a step that are tried where acceptance was published of a model of the same family.
 DRAFTS = (1, 3)
-#: Chips of all workers together are no limit: a replica keeps to those of its cluster.
-MANY = 1_000_000
 
 
 def published(llm: LLM, cluster: Cluster, precision: str) -> list[Sides]:
@@ -65,7 +61,7 @@ def layouts(llm: LLM, cluster: Cluster, precision: str, degrees: Any, what: str,
     replica keeps to its scale-up domain unless it was published, or spreads experts alone (wide expert parallelism).
     """
     t, p, d = (x.ravel() for x in np.meshgrid(*(np.ravel(np.asarray(x, dtype=float)) for x in degrees), indexing="ij"))
-    at, n = SIDES[what]
+    n, at = 1 + (what != "aggregated"), int(what == "decode")  # of a published layout's sides those that are meant
     most = np.array(sorted({sides[at][1:] for sides in published(llm, cluster, precision) if len(sides) == n})).reshape(-1, 3)
     known: Any = (np.stack([t, p, d], axis=-1)[:, None] <= most).all(axis=-1).any(axis=-1)
     chips, domain = t * p * d, cluster.chip.near[0]
@@ -79,9 +75,7 @@ def layouts(llm: LLM, cluster: Cluster, precision: str, degrees: Any, what: str,
 def workers(
     llm: LLM, cluster: Cluster, precision: str, decode: Array, prefill: Array, ratios: Any
 ) -> tuple[Array, Array, NDArray[np.bool_]]:
-    """Prefill and decode workers in these ratios, as few as may be; and whether layouts of decode and prefill were published together, in
-    ratios around that: axes of decode, prefill, ratios.
-    """
+    """Prefill and decode workers in these ratios, as few as may be; whether such pairs were published: axes of decode, prefill, ratios."""
     p, d = np.array([(0, 1), *(Fraction(r).limit_denominator(64).as_integer_ratio() for r in np.ravel(ratios).tolist())], dtype=float)[1:].T
     together = [sides for sides in published(llm, cluster, precision) if len(sides) == 2]
     pairs, known = {(b[1:], a[1:]) for a, b in together}, [a[0] / b[0] for a, b in together]
@@ -90,15 +84,17 @@ def workers(
     return np.maximum(p, 1.0), d, np.array(both, dtype=bool).reshape(decode.shape[1], prefill.shape[1], 1) & around
 
 
-def speculation(llm: LLM, load: Load, draft_tokens: Any, within: str) -> tuple[Array, Array | None]:
-    """Tokens drafted a step that are tried, and the rate at which each stands: as the load has it, or as published of the family."""
+def speculation(llm: LLM, load: Load, draft_tokens: Any, within: str) -> tuple[Array, Any]:
+    """Tokens drafted a step that are tried, the first of five axes, and the rate at which each stands: the load's, or the family's."""
     if draft_tokens is not None or within == "measured" or np.any(load.draft_tokens):
-        tried = np.ravel(np.asarray(load.draft_tokens if draft_tokens is None else draft_tokens, dtype=float))
-        return tried, None if load.acceptance_rate is None else np.full(tried.shape, float(np.asarray(load.acceptance_rate)))
+        drafts = np.asarray(load.draft_tokens if draft_tokens is None else draft_tokens, dtype=float)
+        return drafts.reshape(-1, 1, 1, 1, 1), load.acceptance_rate
     family = catalogue.table("acceptance").filter(pl.col("model").str.split("-").list.first() == llm.name.split("-")[0])
     lengths = dict(family.group_by("draft_tokens").agg(pl.col("acceptance_length").mean()).iter_rows())
-    a, drafts = np.linspace(0, 0.999, 1000), [d for d in DRAFTS if d in lengths]
-    return np.array([0.0, *drafts]), np.array([0.0, *(np.interp(lengths[d], (1 - a ** (d + 1)) / (1 - a), a) for d in drafts)])
+    a, tried = np.linspace(0, 0.999, 1000), [d for d in DRAFTS if d in lengths]
+    stands = [float(np.interp(lengths[d], (1 - a ** (d + 1)) / (1 - a), a)) for d in tried]
+    both: Array = np.array([[0.0, *tried], [0.0, *stands]]).reshape(2, -1, 1, 1, 1, 1)
+    return both[0], both[1]
 
 
 @dataclass(frozen=True)
@@ -118,11 +114,9 @@ class Asked:
 
     def serve(self, cluster: Cluster, plan: ServingPlan, concurrency: Any, prefill: ServingPlan | None = None) -> Any:
         """Axes: drafted tokens, layouts, requests in flight, layouts of prefill, ratios."""
-        drafts, stands = self.drafts[:, None, None, None, None], self.stands
-        stands = stands if stands is None else stands.reshape(drafts.shape)
-        load = replace(self.load, concurrency=concurrency, rate=None, draft_tokens=drafts, acceptance_rate=stands)
-        whole, software = replace(cluster, n_chips=MANY), {"framework": self.framework, "version": self.version}
-        return serving(self.llm, whole, plan, load, prefill=prefill, **software)
+        load = replace(self.load, concurrency=concurrency, rate=None, draft_tokens=self.drafts, acceptance_rate=self.stands)
+        whole = replace(cluster, n_chips=1_000_000)  # chips of all workers are no limit: a replica keeps to those of its cluster
+        return serving(self.llm, whole, plan, load, prefill=prefill, framework=self.framework, version=self.version)
 
     def points(self, cluster: Cluster, precision: str, own: Any, pool: Any = None, ratios: Any = ()) -> pl.DataFrame | None:
         """Replicas with as many requests as decode at once: that work on prompts as well, or beside prefill workers on chips of a pool."""
@@ -138,8 +132,8 @@ class Asked:
         point = self.serve(cluster, plan, each * d, side if pool else None)
         rate, ttft, watts, share = point.tokens_per_second_per_chip, point.ttft, point.watts_per_chip, np.zeros(1)
         chips = plan.chips + side.chips if pool else plan.chips
-        # where prompts are computed elsewhere, those in flight that do not decode are at it or wait for it: the time to first token has it
-        good = point.feasible & ((point.batch >= 0.999 * each) | (pool is not None)) & (held | (self.within == "any"))
+        all_in = pool is not None or point.batch >= 0.999 * each  # beside prefill workers some requests are prompts
+        good = point.feasible & all_in & (held | (self.within == "any"))
         if chip.chip != cluster.chip:  # prompts on another chip: its times, and the slower of both sides
             other, output = self.serve(chip, replace(side, replicas=d), each * d, side), float(np.asarray(self.load.output_tokens))
             good, ttft, share = good & other.feasible, other.ttft, side.chips / chips
@@ -155,10 +149,10 @@ class Asked:
         columns = {
             **{"prefill_tp": side.tp if pool else tp, "prefill_attention_dp": side.attention_dp if pool else dp, "ratio": p / d},
             **{"tp": tp, "pp": pp, "attention_dp": dp, "chips": chips, "concurrency": each * d, "extrapolated": ~held},
-            **{"draft_tokens": self.drafts[:, None, None, None, None], "watts_chip": np.nan if watts is None else watts},
+            **{"draft_tokens": self.drafts, "watts_chip": np.nan if watts is None else watts},
             **{"tpot": point.tpot, "rate": rate, "ttft": ttft, "usd": prices[0] + share * (prices[1] - prices[0]) if pool else prices[0]},
-            **{"slow": point.tpot_high, "few": point.rate_high, "late": point.ttft_high, "own": point.tokens_per_second_per_chip},
-            "soon": point.ttft,
+            **{"slow": point.tpot_high, "few": point.rate_high, "late": point.ttft_high, "soon": point.ttft},
+            "own": point.tokens_per_second_per_chip,
         }
         frame = pl.DataFrame({name: np.broadcast_to(value, good.shape)[good] for name, value in columns.items()})
         return self.priced(frame.select(*(pl.lit(value).alias(name) for name, value in said.items()), pl.all()))
@@ -168,12 +162,9 @@ class Asked:
         z, c = NormalDist().inv_cdf(self.confidence) / NormalDist().inv_cdf(0.9), pl.col
         slow, few, late = c("slow") / c("tpot"), c("few") / c("own"), c("late") / c("soon")
         user, rate, ttft, usd = 1 / (c("tpot") * slow**z), c("rate") / few**z, c("ttft") * late**z, c("usd")
+        ends, speeds = (("", 0), ("_low", z - 1), ("_high", z + 1)), (("user", user, slow), ("chip", rate, few))
         made = {
-            **{
-                f"tokens_per_s_{x}{end}": v * w**n
-                for x, v, w in (("user", user, slow), ("chip", rate, few))
-                for end, n in (("", 0), ("_low", z - 1), ("_high", z + 1))
-            },
+            **{f"tokens_per_s_{x}{end}": v * w**n for x, v, w in speeds for end, n in ends},
             **{"ttft_s": ttft, "e2e_s": ttft + max(float(np.asarray(self.load.output_tokens)) - 1, 0.0) / user},
             **{"joules_per_token": c("watts_chip") / rate, "usd_per_million_tokens": usd / (rate * HOUR) * 1e6},
             "tokens_per_watt_per_dollar": rate / (c("watts_chip") * usd),

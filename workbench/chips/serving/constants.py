@@ -80,9 +80,7 @@ class Basis:
         return POOL.of(self.origin)
 
     def half_width(self, quantity: str, *of: str) -> float:
-        """Half width of the 80 % interval of the logarithm of a quantity: that of left-out rows that differed as much, at least that of
-        such as are `drafted`, or go `beyond` a scale-up domain.
-        """
+        """Half width of a quantity's 80 % interval in logarithms: of left-out rows that differ as much, or are `drafted` or `beyond`."""
         return evidence.half_width(ERRORS, cases(quantity, self), [f"{quantity}|{kind}" for kind in of])
 
 

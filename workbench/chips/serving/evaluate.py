@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue, formats
-from workbench.arrays import broadcast
+from workbench.arrays import Array, broadcast
 from workbench.calibration.evidence import Evidence
 from workbench.catalogue import Chip, Cost
 from workbench.checks import POSITIVE, takes
 from workbench.chips import watts
 from workbench.chips.machine import Machine
 from workbench.chips.serving.constants import INDEX, Basis, basis
-from workbench.chips.serving.loops import Array, Point, operate, percentiles
+from workbench.chips.serving.loops import Point, operate, percentiles
 from workbench.chips.serving.plan import REASONS, Load, ServingPlan, numbers_of, why_not
 from workbench.chips.serving.work import Demand
 from workbench.errors import InputError
@@ -91,8 +91,7 @@ def serving(
         A model, its name in the catalogue, or the path of its ``config.json``.
     cluster : Cluster
         Its chip and fabric; the number of chips does not matter as long as all replicas fit in. May be an array.
-    plan : ServingPlan
-    load : Load
+    plan, load : ServingPlan, Load
     framework : str
         TensorRT-LLM, vLLM, SGLang or ATOM; if not given that of the nearest measured system, with a wider interval.
     version : str
@@ -124,7 +123,7 @@ def serving(
         raise InputError(f"{llm.name} sends a token to {llm.experts_per_token} experts and has {llm.experts}")
     if prefill and load.rate is not None:
         raise InputError("rate and prefill: the model of prompts on replicas of their own knows a concurrency; leave one out")
-    near, c, half_width = grounds(llm, cluster, plan, load, framework, version, prefill is not None)
+    near, c, half_width = _grounds((llm, cluster.chip.name, plan.precision, framework, version), load, prefill is not None)
     demand, prompt = demand_of(llm, cluster, plan, load), demand_of(llm, cluster, prefill, load) if prefill else None
     why = why_not(llm, cluster, plan, load, demand.missing_bytes, prefill.chips if prefill else 0.0)
     if prefill and prompt:
@@ -178,15 +177,10 @@ def demand_of(llm: LLM, cluster: Cluster, plan: ServingPlan, load: Load) -> Dema
     return Demand.of(llm, replace(Machine.of(cluster, formats.FORMATS["bf16"] if wide else number), format=number), plan, load)
 
 
-def grounds(
-    llm: LLM, cluster: Cluster, plan: ServingPlan, load: Load, framework: str = "", version: str = "", apart: bool = False
-) -> tuple[Basis, dict[str, Any], Callable[[str], Any]]:
-    """The nearest measured system, its constants, and the half width of the interval of a quantity: where nothing limits the requests in
-    flight those of systems that were measured so.
-    """
+def _grounds(asked: tuple[LLM, str, str, str, str], load: Load, apart: bool) -> tuple[Basis, dict[str, Any], Callable[[str], Any]]:
+    """The nearest measured system, its constants, and half widths of intervals; without a limit to requests, of systems measured so."""
     endless = np.isinf(np.asarray(load.concurrency, dtype=float))
     mode = "disaggregated" if apart else "open" if load.rate is not None else "offline" if endless.all() else "closed"
-    asked = (llm, cluster.chip.name, plan.precision, framework, version)
     near = basis(*asked, mode)
     if mode != "closed" or not endless.any():
         return near, near.constants, near.half_width
@@ -200,13 +194,8 @@ def serving_speed(chip: Chip | str, precision: str, llm: LLM | str = "", framewo
 
     Parameters
     ----------
-    chip : Chip or str
-    precision : str
-        Of the weights.
-    llm : LLM or str
-        A model; one that is not in the catalogue counts as not measured.
-    framework, version : str
-        As `serving`.
+    chip, precision, llm, framework, version
+        As `serving`, by name; the format is that of the weights, and a model that is not in the catalogue counts as not measured.
 
     Examples
     --------
@@ -217,6 +206,5 @@ def serving_speed(chip: Chip | str, precision: str, llm: LLM | str = "", framewo
     named = catalogue.llm(llm) if isinstance(llm, LLM) or llm in catalogue.names("llms") else llm
     width = basis(named, catalogue.chip(chip).name, precision, framework, version).half_width("output_tok_s_per_gpu")
     rows = catalogue.table(INDEX)["rows"].sum()
-    source = f"{rows:,} published operating points; workbench calibrate serving"
-    meaning = "output tokens of a serving system over what is predicted"
-    return Cost("serving_speed", 1.0, float(np.exp(-width)), float(np.exp(width)), "1", meaning, source, "80 % interval")
+    said = "output tokens of a serving system over what is predicted", f"{rows:,} published operating points; workbench calibrate serving"
+    return Cost("serving_speed", 1.0, float(np.exp(-width)), float(np.exp(width)), "1", *said, "80 % interval")

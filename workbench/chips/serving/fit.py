@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -12,7 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from workbench import formats, tables
-from workbench.arrays import take
+from workbench.arrays import Array, join, take
 from workbench.calibration import crossval
 from workbench.calibration.pool import Fit, balanced
 from workbench.chips import watts as power
@@ -25,17 +26,14 @@ from workbench.chips.serving.work import Demand
 from workbench.errors import InputError
 from workbench.llm import Transformer
 
-Array = NDArray[np.float64]
 #: Columns that are left out in turn: their rows then stand at various distances from those that remain.
 CROSS = ("group", "model_key", "chip", "framework")
 NOISE = {"tpot_ms": 0.06, "ttft_ms": 0.15, "output_tok_s_per_gpu": 0.08}
 #: The same of arrivals that were measured to be served: what the constants do not let through is no answer.
 SERVED = 0.003
 FOLDS, MOST_ROWS, LEAST = 8, 1000, 40
-#: A file of fewer rows refines the constants that ship; a larger one replaces them.
-OWN = 500
-#: Cases of fewer rows have no interval of their own.
-FEW = 20
+#: A file of fewer rows refines the constants that ship, a larger one replaces them; cases of fewer rows have no interval of their own.
+OWN, FEW = 500, 20
 
 
 @dataclass(frozen=True)
@@ -61,27 +59,19 @@ class Rows:
 
 def found_in(frame: pl.DataFrame) -> Rows | None:
     """The rows of operating points whose calls can be made; None if there is none."""
-    reads: dict[int, list[str]] = {}
-    calls: dict[int, rows.Call] = {}
+    calls: dict[int, tuple[rows.Call, list[str]]] = {}
     for one in rows.points(frame):
         if one.call:
-            calls[one.position] = one.call
-            reads.setdefault(one.position, []).append(one.quantity)
+            calls.setdefault(one.position, (one.call, []))[1].append(one.quantity)
     good = []
-    for position, call in calls.items():
-        row = frame.row(position, named=True)
-        try:
-            good.append(_row(row, call, reads[position]) | {"position": position})
-        except InputError:  # a row that no user could ask for is no ground for constants
-            continue
+    for position, asked in calls.items():
+        with contextlib.suppress(InputError):  # a row that no user could ask for is no ground for constants
+            good.append(_row(frame.row(position, named=True), *asked) | {"position": position})
     if not good:
         return None
     column = {name: [row[name] for row in good] for name in good[0]}
-    llms = np.empty(len(good), dtype=object)
-    origins = llms.copy()
-    llms[:], origins[:] = column["llm"], column["origin"]
-    of = {name: np.array(column[name]) for name in ("position", "mode", "values", "tdp")}
-    return Rows(origins=origins, llms=llms, demand=_stacked(column["demand"]), prompt=_stacked(column["prompt"]), **of)
+    arrays: dict[str, Any] = {name: _stacked(of) if isinstance(of[0], Demand) else np.array(of) for name, of in column.items()}
+    return Rows(**arrays)
 
 
 def _row(row: rows.Call, call: rows.Call, quantities: list[str]) -> dict[str, Any]:
@@ -93,8 +83,8 @@ def _row(row: rows.Call, call: rows.Call, quantities: list[str]) -> dict[str, An
     kept = (*quantities, "output_tok_s_per_gpu")  # constants must let through what arrives, too
     values = [row[name] if name in kept and row[name] and row[name] > 0 else np.nan for name in QUANTITIES]
     return {
-        "llm": llm,
-        "origin": Origin(*said, row["source_group"] or "", llm.name, "moe" if llm.experts else "dense"),
+        "llms": llm,
+        "origins": Origin(*said, row["source_group"] or "", llm.name, "moe" if llm.experts else "dense"),
         "mode": "disaggregated" if prefill else "open" if load.rate is not None else "offline" if endless else "closed",
         "demand": (demand := demand_of(llm, cluster, plan, load)),
         "prompt": demand_of(llm, cluster, prefill, load) if prefill else demand,
@@ -111,12 +101,9 @@ def _stacked(demands: list[Demand]) -> Demand:
 
 def at_work(found: Rows, logs: Array) -> Point:
     """The operating point of every row with constants of these logarithms, a row each: what `serving` computes."""
-    result = {f.name: np.empty(found.mode.size) for f in fields(Point)}
-    for apart, at, demand, prompt in found.kinds:
-        point = operate(demand, prompt if apart else None, constants.POOL.named(logs[at]))
-        for name, array in result.items():
-            array[at] = getattr(point, name)
-    return Point(**result)
+    c, places = constants.POOL.named, [at for _, at, _, _ in found.kinds]
+    points = [operate(demand, prompt if apart else None, c(logs[at])) for apart, at, demand, prompt in found.kinds]
+    return take(join(points, [at.size for at in places]), np.argsort(np.concatenate(places)))
 
 
 def groups(frame: pl.DataFrame, column: str) -> NDArray[Any]:
@@ -173,15 +160,11 @@ def _errors(frame: pl.DataFrame, found: Rows) -> Iterator[tuple[str, float]]:
 
 
 def left_out_errors(found: Rows) -> Iterator[tuple[str, Basis, list[str], float]]:
-    """Of each measured figure, with framework and version named, the framework alone, and neither, by the tables that stand; and whether it
-    is of a kind with a case of its own.
-    """
+    """Of each measured figure, with framework and version named, the first alone, and neither; and kinds that are cases of their own."""
     of = {"drafted": found.demand.draft_tokens > 0, "beyond": beyond(found.demand)}
     for parts in (2, 1, 0):
-        near = []
-        for o, llm, mode in zip(found.origins, found.llms, found.mode, strict=True):
-            software = (o.framework * (parts > 0), o.version * (parts > 1 and bool(o.framework)))
-            near.append(basis(llm, o.chip, o.precision, *software, mode))
+        said = [(o.chip, o.precision, o.framework * (parts > 0), o.version * (parts > 1 and bool(o.framework))) for o in found.origins]
+        near = [basis(llm, *one, mode) for llm, one, mode in zip(found.llms, said, found.mode, strict=True)]
         logs = np.log(predicted(found, [n.origin for n in near]) / found.values)
         logs[found.mode == "open", 2] = np.nan  # what arrives is served, unless it cannot
         for i, j in zip(*np.nonzero(np.isfinite(logs)), strict=True):
@@ -205,10 +188,9 @@ def index(frame: pl.DataFrame, found: Rows, at: Any) -> pl.DataFrame:
         sides = (p, d) if found.mode[i] == "disaggregated" else (d,)
         layout = " + ".join(f"{s.replicas:g} x tp{s.tp:g} pp{s.pp:g} dp{s.attention_dp:g}" for s in sides)
         row = frame.row(int(found.position[i]), named=True)
-        named = (o.model, o.kind, o.chip, o.precision, o.framework, o.version, found.mode[i], o.measured_by)
-        keys.append((*named, layout, row["source"], row.get("date")))
+        keys.append(vars(o) | {"mode": found.mode[i], "layout": layout, "source": row["source"], "date": row.get("date")})
     names = ("model", "kind", "chip", "precision", "framework", "version", "mode", "measured_by", "layout", "source", "date")
-    table = pl.DataFrame(keys, schema=dict.fromkeys(names, pl.String), orient="row")
+    table = pl.DataFrame(keys, schema=dict.fromkeys(names, pl.String))
     return table.group_by(names[:9], maintain_order=True).agg(pl.len().alias("rows"), pl.col("source").first(), pl.col("date").max())
 
 
@@ -240,11 +222,9 @@ def _fit_times(found: Rows, place: Any, quantity: Any, weight: Array, base: Fit 
         point = at_work(part, logs)
         return np.log(np.choose(quantity, [1e3 * point.tpot, 1e3 * point.ttft, point.tokens_per_second_per_chip]))
 
-    noise = np.array([NOISE[name] for name in LATENCY])[quantity]
-    noise = np.where((part.mode == "open") & (quantity == 2), SERVED, noise)
-    target = np.log(found.values[place, quantity])
-    origins = part.origins.tolist()
-    return constants.POOL.fit(predict_logs, origins, target, noise=noise, weight=weight, base=base, iterations=25, tolerance=1e-3)
+    noise = np.where((part.mode == "open") & (quantity == 2), SERVED, np.array([NOISE[name] for name in LATENCY])[quantity])
+    how: dict[str, Any] = {"noise": noise, "weight": weight, "base": base, "iterations": 25, "tolerance": 1e-3}
+    return constants.POOL.fit(predict_logs, part.origins.tolist(), np.log(found.values[place, quantity]), **how)
 
 
 def _fit_watts(found: Rows, times: Fit) -> Fit | None:

@@ -6,25 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import NormalDist
-from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike
 
 from workbench import catalogue, formats
-from workbench.arrays import broadcast
 from workbench.checks import COUNT, NOT_NEGATIVE, POSITIVE, PUE, Rule, check_fields, one_of, takes
-from workbench.chips.machine import Machine
 from workbench.chips.serving.choices import Asked, layouts, speculation
-from workbench.chips.serving.evaluate import grounds
-from workbench.chips.serving.loops import operate
-from workbench.chips.serving.plan import Load, ServingPlan, numbers_of, why_not
-from workbench.chips.serving.work import Demand
+from workbench.chips.serving.plan import Load, numbers_of
 from workbench.errors import InputError
 from workbench.fabric import Cluster
 from workbench.llm import LLM
-from workbench.units import HOUR
 
 #: Layouts that are tried: chips of a tensor-parallel group, stages, and groups that share the experts.
 TP, PP, ATTENTION_DP = (1, 2, 4, 8, 16), (1, 2, 4, 8), (1, 2, 4, 8, 16, 32)
@@ -70,9 +63,7 @@ class SLO:
 @takes(
     pue=PUE,
     concurrency=Rule(least=1, apart=True),
-    tp=replace(COUNT, apart=True),
-    pp=replace(COUNT, apart=True),
-    attention_dp=replace(COUNT, apart=True),
+    **dict.fromkeys(("tp", "pp", "attention_dp"), replace(COUNT, apart=True)),
     ratios=replace(POSITIVE, apart=True),
     draft_tokens=replace(NOT_NEGATIVE, apart=True),
     confidence=Rule(above=0, below=1, one=True),
@@ -105,8 +96,8 @@ def slo_frontier(
 
     Parameters
     ----------
-    llm : LLM or str
-        A model or its name.
+    llm, framework, version
+        As `serving`.
     clusters : sequence of Cluster
         A chip and fabric each; a replica cannot have more chips than `n_chips`.
     load : Load
@@ -115,21 +106,16 @@ def slo_frontier(
     pue : array_like
         Facility over IT power; an array gives every point once for each, with a column ``pue``.
     precisions, concurrency, tp, pp, attention_dp, ratios
-        What is varied: formats that the chip runs, layouts that an engine does (`choices.layouts`), and where prefill and decode are
-        disaggregated workers of one over workers of the other.
+        What is varied: formats that the chip runs, layouts that an engine does, and of disaggregated ones prefill over decode workers.
     draft_tokens : array_like, optional
         Tokens drafted a step, of which so many are kept as the load says. By default the load's, or with ``within="any"`` and none there 0
         and, where acceptance was published of a model of the family, 1 and 3 at that rate.
     prefill : sequence of Cluster
         Chips that may also work on prompts for those of `clusters`, where disaggregated.
     within : str
-        ``"measured"``: layouts as published for models with experts, or without, on such chips; ``"any"``: all, with a column that marks
-        those that are extrapolated.
+        ``"measured"``: layouts as published of the model or its like on such chips; ``"any"``: all, with extrapolated ones marked.
     confidence : float
-        Probability at which speeds, times and rates are reached, by the interval of `serving`: 0.5 for what is expected; more makes the
-        choice careful, and a wide interval no advantage.
-    framework, version : str
-        As `serving`.
+        Probability at which speeds, times and rates are reached: 0.5 as expected; with more, a wide interval is no advantage.
     every : bool
         All points, not the frontier alone; of prefill workers for the same decode workers those that no others beat in rate and TTFT.
 
@@ -157,9 +143,8 @@ def slo_frontier(
             Rule(one=True)(name, value)
     if float(np.asarray(load.input_tokens)) + float(np.asarray(load.output_tokens)) > llm.context:
         raise InputError(f"input_tokens + output_tokens exceed the context window of {llm.name}: {llm.context}")
-    asked = Asked(
-        llm, load, np.ravel(concurrency), *speculation(llm, load, draft_tokens, within), confidence, within, framework, version, prices
-    )
+    varied = np.ravel(concurrency), *speculation(llm, load, draft_tokens, within)
+    asked = Asked(llm, load, *varied, confidence, within, framework, version, prices)
     frames: list[pl.DataFrame] = []
     lacks = {}
     for cluster in clusters:
@@ -211,53 +196,3 @@ def cheapest_chip(frontier: pl.DataFrame, slo: SLO, by: str = "usd_per_million_t
     kept = found.filter("keeps").sort(by, descending=most, nulls_last=True).unique(each, keep="first", maintain_order=True)
     others = found.join(kept, on=each, how="anti").sort("short", by, descending=[False, most], nulls_last=True)
     return pl.concat([kept, others.unique(each, keep="first", maintain_order=True)])
-
-
-def break_even_price(frontier: pl.DataFrame, slo: SLO, chip: str, against: str) -> float:
-    """Price per chip-hour of `chip` at which its tokens cost what those of `against` do [USD].
-
-    Raises `InputError` for a chip that has no point that meets the SLO.
-
-    Examples
-    --------
-    >>> two = pl.DataFrame({"chip": ["A", "B"], "tokens_per_s_chip": [900.0, 300.0], "usd_per_million_tokens": [None, 2.0]})
-    >>> two = two.with_columns(tokens_per_s_user=60.0, ttft_s=1.0)
-    >>> break_even_price(two, SLO(tokens_per_second=50), "A", "B")  # B is paid 2.16 USD an hour, A is three times as fast
-    6.48
-    """
-    best = cheapest_chip(frontier, slo, "tokens_per_s_chip").filter("keeps")
-    speed = dict(best.select("chip", "tokens_per_s_chip").iter_rows())
-    for name in (chip, against):
-        if name not in speed:
-            raise InputError(f"{name} has no point that keeps {slo}; these have: {', '.join(speed)}")
-    paid = cheapest_chip(frontier.filter(pl.col("chip") == against), slo)["usd_per_million_tokens"][0]
-    return float(paid * speed[chip] * HOUR / 1e6)
-
-
-def value_of(
-    llm: LLM | str | Path, cluster: Cluster, plan: ServingPlan, load: Load, *, framework: str = "", version: str = ""
-) -> dict[str, Any]:
-    """By how many percent throughput grows with one percent more of a resource: peak, hbm_bandwidth, hbm (its size), for each point.
-
-    0 where `serving` says that the point is not feasible: nothing is served. Arguments as there.
-
-    Examples
-    --------
-    >>> h100 = Cluster(catalogue.chip("H100"), 8, "InfiniBand NDR")
-    >>> worth = value_of("Llama-3.1-70B", h100, ServingPlan(4), Load([1, 256], 1024, 1024))
-    >>> (worth["hbm_bandwidth"] > worth["peak"]).tolist()
-    [True, False]
-    """
-    llm = catalogue.llm(llm)
-    broadcast(n_chips=cluster.n_chips, **numbers_of(plan, load))
-    _, c, _ = grounds(llm, cluster, plan, load, framework, version)
-    machine, step = Machine.of(cluster, formats.FORMATS[plan.precision]), 1e-4
-    demand = Demand.of(llm, machine, plan, load)
-    can = why_not(llm, cluster, plan, load, demand.missing_bytes) == 0
-    base = operate(demand, None, c).tokens_per_second
-
-    def gain(resource: str) -> Any:
-        more = operate(Demand.of(llm, machine.scaled(resource, 1 + step), plan, load), None, c).tokens_per_second
-        return np.where(can, (more / base - 1) / step, 0.0)
-
-    return {resource: gain(resource) for resource in ("peak", "hbm_bandwidth", "hbm")}

@@ -6,12 +6,10 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from workbench.arrays import Arrays
+from workbench.arrays import Array, Arrays
 from workbench.chips.serving.work import Demand
 
-Array = NDArray[np.float64]
 #: Use of the prompts' server beyond which a queue counts as that of a run of a few hundred requests: it has not grown to what it tends to.
 FULL = 0.95
 
@@ -51,9 +49,8 @@ def _either(where: Any, one: Point, other: Point) -> Point:
 
 def closed_loop(demand: Demand, c: dict[str, Any]) -> Point:
     """So many requests in flight. Others' prompts interrupt tokens; Little's law gives the throughput."""
-    batch = demand.admitted(c)
+    batch, prompt = demand.admitted(c), demand.prefill(c)
     step = demand.decode(c, batch, demand.half_way)
-    prompt = demand.prefill(c)
     tpot = step + c["mix"] * np.maximum(batch - 1, 0.0) / demand.output_tokens * prompt
     ttft = demand.first_token(c, batch, step, prompt, tpot)
     rate = demand.or_as_many_as(batch) * demand.output_tokens / (ttft + np.maximum(demand.output_tokens - 1, 0.0) * tpot)
@@ -62,12 +59,10 @@ def closed_loop(demand: Demand, c: dict[str, Any]) -> Point:
 
 def offline(demand: Demand, c: dict[str, Any], limit: float = 2048.0) -> Point:
     """As many sequences as fit, at most `limit`: throughput alone counts, prompts and tokens take turns."""
-    batch = np.minimum(demand.admitted(c), limit)
+    batch, prompt = np.minimum(demand.admitted(c), limit), demand.prefill(c)
     step = demand.decode(c, batch, demand.half_way)
-    prompt = demand.prefill(c)
     tpot = step + batch / demand.output_tokens * prompt
-    rate = batch / tpot
-    return _point(demand, batch, step, prompt, tpot, batch * prompt, rate)
+    return _point(demand, batch, step, prompt, tpot, batch * prompt, batch / tpot)
 
 
 def open_loop(demand: Demand, c: dict[str, Any], iterations: int = 40) -> Point:
@@ -87,21 +82,15 @@ def open_loop(demand: Demand, c: dict[str, Any], iterations: int = 40) -> Point:
         low, high = np.where(fewer, middle, low), np.where(fewer, high, middle)
     batch = np.exp(high)
     step, tpot = tokens(batch)
-    wait = busy * prompt / (2 * (1 - busy))
-    ttft = (c["first"] + c["turns"] * step + prompt + wait) * c["first_scale"]
-    served = np.minimum(rate * demand.output_tokens, batch / tpot)
-    return _point(demand, batch, step, prompt, tpot, ttft, served)
+    ttft = (c["first"] + c["turns"] * step + prompt + busy * prompt / (2 * (1 - busy))) * c["first_scale"]
+    return _point(demand, batch, step, prompt, tpot, ttft, np.minimum(rate * demand.output_tokens, batch / tpot))
 
 
 def percentiles(demand: Demand, point: Point, q: float = 0.99) -> tuple[Any, Any]:
     """Quantiles of time to first token and time per token in the open loop [s].
 
-    The wait of a queue M/D/1 has an exponential tail: W ln(rho / (1 - q)) / rho beyond the mean [1]_. The time per token
-    varies with the number of prompts that interrupt it.
-
-    References
-    ----------
-    .. [1] Kleinrock (1975), "Queueing Systems", volume 1, chapter 5.
+    The wait of a queue M/D/1 has an exponential tail: W ln(rho / (1 - q)) / rho beyond the mean [Kleinrock (1975), "Queueing Systems",
+    volume 1, chapter 5]. The time per token varies with the number of prompts that interrupt it.
     """
     busy = np.minimum(demand.rate * point.prompt, FULL)
     wait = busy * point.prompt / (2 * (1 - busy))

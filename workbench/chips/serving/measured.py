@@ -12,16 +12,15 @@ from typing import Any
 
 import polars as pl
 
+from workbench import catalogue
 from workbench.calibration.forms import Asked, Form
 from workbench.chips.serving import fit, rows
 from workbench.chips.serving.rows import Call
 from workbench.errors import InputError
 from workbench.llm import of_name
 
-#: Tokens drafted a step where a file says no more than that there is multi-token prediction.
-DRAFTS = 2.0
-#: The same of EAGLE: what vLLM's and SGLang's recipes of draft models have.
-EAGLE_DRAFTS = 3.0
+#: Tokens drafted a step of multi-token prediction, and of EAGLE (recipes of vLLM and SGLang), where a file does not say how many.
+DRAFTS, EAGLE_DRAFTS = 2.0, 3.0
 #: Replicas of prompts that keep those that decode as full as is stated.
 FEEDERS = 64
 #: Formats that publishers chose for the weights of their models, by how names begin; others chose bf16.
@@ -90,7 +89,7 @@ def _layout(text: str | None, n: float) -> Call:
 
 def _call(row: Call, precision: str | None, plan: Call, load: Call, prefill: Call | None = None) -> Call:
     """The call of a row of one of the files below; weights of unstated format are in that which their publisher chose."""
-    name, chip = rows.llm_of(row["model"]), rows.chip_of(row["chip"])
+    name, chip = rows.llm_of(row["model"]), catalogue.chip(row["chip"] or "")
     cache = re.search(r"kv[- ]\w+\d|\w+\d[- ]kv", (precision or "").lower())
     weights = (precision or "").lower().replace(cache[0] if cache else "", "").strip(" ,")
     if not weights:
@@ -102,14 +101,18 @@ def _call(row: Call, precision: str | None, plan: Call, load: Call, prefill: Cal
     return rows.call(name, chip, plan | both, lengths | load, *rows.software(row["framework"]), prefill and prefill | both)
 
 
-def _speculation(text: str | None, accepted: Any = None) -> Call:
-    """Tokens drafted a step, and the rate at which they stand that gives the tokens a step that are stated."""
+def _speculation(text: str | None) -> Call:
+    """Tokens drafted a step, and what is stated of how many stand."""
     if not text or text.startswith("none"):
         return {}
     if "SIMULATED" in text:
         raise InputError("acceptance was simulated: nothing was measured")
     depth, steps = re.search(r"MTP-(\d)", text), re.search(r"([\d.]+) tokens/step|acceptance ([\d.]+)", text)
-    length, drafts = accepted or (steps and float(steps[1] or steps[2])), float(depth[1]) if depth else DRAFTS
+    return _drafted(float(depth[1]) if depth else DRAFTS, steps and float(steps[1] or steps[2]))
+
+
+def _drafted(drafts: float, length: float | None) -> Call:
+    """So many tokens drafted a step, and the rate at which they stand that gives the tokens a step that are stated."""
     return {"draft_tokens": drafts} | ({"acceptance_rate": acceptance_rate(float(length), drafts)} if length else {})
 
 
@@ -128,11 +131,8 @@ def _wide_ep(row: Call) -> tuple[Call, Any]:
     if not phase.startswith("prefill") and phase not in ("decode", "aggregated", "disagg"):
         raise InputError(f"phase {row['phase']!r} is none of prefill, decode, aggregated, disagg")
     if phase.startswith("prefill"):
-        chips = _number(row, "n_prefill_chips")
-        plan = _layout(row["prefill_parallel"], chips)
-        return _call(row | {"output_len": 1}, row["weight_precision"], plan, {"concurrency": 1}), {
-            "prefill_tok_s_per_chip": ("prompt", "prompt_low", "prompt_high")
-        }
+        plan, read = _layout(row["prefill_parallel"], _number(row, "n_prefill_chips")), ("prompt", "prompt_low", "prompt_high")
+        return _call(row | {"output_len": 1}, row["weight_precision"], plan, {"concurrency": 1}), {"prefill_tok_s_per_chip": read}
     decode = _number(row, "n_chips_total" if phase == "aggregated" else "n_decode_chips")
     plan = _layout(row["decode_parallel"] or (row["prefill_parallel"] if phase == "aggregated" else None), decode)
     if phase == "decode":  # the time of a step does not depend on where prompts are worked on
@@ -173,10 +173,8 @@ def _spec(row: Call) -> tuple[Call, Any]:
     load = {"concurrency": 1, "rate": users} if "offered" in unit else {"concurrency": users * (n if "per GPU" in unit else 1.0)}
     depth = EAGLE_DRAFTS if "EAGLE" in (row.get("method") or "") else DRAFTS
     drafts = _number(row, "draft_len") if re.search(r"\d", row["draft_len"] or "") else depth
-    length = row["acceptance_len_tokens_per_step"]
-    accepted = {"acceptance_rate": acceptance_rate(float(length), drafts)} if length else {}
-    plan = _layout(row["parallelism"], n)
-    return _call(row, None, plan, load | {"draft_tokens": drafts} | accepted), {"spec_value": read}
+    load |= _drafted(drafts, row["acceptance_len_tokens_per_step"])
+    return _call(row, None, _layout(row["parallelism"], n), load), {"spec_value": read}
 
 
 def _quant(row: Call) -> tuple[Call, Any]:
@@ -206,10 +204,9 @@ def _open_loop(row: Call) -> tuple[Call, Any]:
         raise InputError("more arrives than is served: no steady state")
     if "prefix" in f"{row['workload']} {row['config']}":
         raise InputError("hits in the prefix cache are not stated")
-    plan = _layout(row["parallelism"], _number(row, "n_chips"))
+    made = _call(row, None, _layout(row["parallelism"], _number(row, "n_chips")), {"concurrency": row["n_requests"] or 1, "rate": rate})
     tails = {f"{time}_p99_ms": (f"{time}_p99 * 1000",) for time in ("ttft", "tpot")}
-    load = {"concurrency": row["n_requests"] or 1, "rate": rate}
-    return _call(row, None, plan, load), {"ttft_mean_ms": TTFT, "tpot_mean_ms": TPOT} | tails
+    return made, {"ttft_mean_ms": TTFT, "tpot_mean_ms": TPOT} | tails
 
 
 def _form(said: Any, text: str, numbers: str, measured: str, **more: Any) -> Form:

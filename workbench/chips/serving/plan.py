@@ -6,15 +6,14 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from workbench import formats
-from workbench.arrays import first_true
+from workbench.arrays import Array, first_true
 from workbench.checks import COUNT, NOT_NEGATIVE, POSITIVE, Rule, check_fields
 from workbench.fabric import Cluster
 from workbench.llm import LLM
 
-Array = NDArray[np.float64]
 #: Why an operating point cannot be, in the order of the tests. 0 is one that can.
 REASONS = (
     "",
@@ -76,34 +75,22 @@ class Load:
     prefix_hit_rate: ArrayLike = 0.0  #: of the input, found in a prefix cache
     rate: ArrayLike | None = None  #: requests a second
     draft_tokens: ArrayLike = 0  #: tokens drafted a step and verified in the next; 0 without speculative decoding
-    #: Probability that a drafted token stands: a step yields (1 - a^(draft_tokens + 1)) / (1 - a) tokens [Leviathan, 2023]. The field's
-    #: acceptance length is that number: it counts the token that follows the drafted ones, and is 1 without speculation. If not given, the
-    #: lengths that were measured of the model count, or those of all in the mean (``data/acceptance.csv``).
+    #: Probability that a drafted token stands: a step yields (1 - a^(draft_tokens + 1)) / (1 - a) tokens [Leviathan, 2023], the field's
+    #: acceptance length. If not given, those that were measured of the model count, or of all in the mean (``data/acceptance.csv``).
     acceptance_rate: ArrayLike | None = None
     draft_share: ArrayLike = 0.03  #: time of drafting a token over that of a step
 
     def __post_init__(self) -> None:
-        tokens, below_one = Rule(least=1), Rule(least=0, below=1)
-        check_fields(
-            self,
-            concurrency=Rule(least=1, infinite=True),
-            input_tokens=tokens,
-            output_tokens=tokens,
-            prefix_hit_rate=below_one,
-            rate=POSITIVE,
-            draft_tokens=NOT_NEGATIVE,
-            acceptance_rate=below_one,
-            draft_share=NOT_NEGATIVE,
-        )
+        rules = {"concurrency": Rule(least=1, infinite=True)} | dict.fromkeys(("input_tokens", "output_tokens"), Rule(least=1))
+        rules |= {"prefix_hit_rate": Rule(least=0, below=1), "rate": POSITIVE, "draft_tokens": NOT_NEGATIVE}
+        check_fields(self, **rules, acceptance_rate=rules["prefix_hit_rate"], draft_share=NOT_NEGATIVE)
 
 
 def why_not(llm: LLM, cluster: Cluster, plan: ServingPlan, load: Load, missing: Any, others: Any = 0.0) -> Any:
     """Position in `REASONS` of the first rule that each point breaks, 0 where none; the queue is not tested here.
 
-    `others` is chips of replicas beside these.
-
-    Engines split attention heads evenly over tensor-parallel ranks, and key-value heads evenly, or each over whole groups of ranks; with
-    latent attention every rank holds the one cache. A pipeline's stages may be uneven.
+    `others` is chips of replicas beside these. Engines split heads evenly over tensor-parallel ranks, those of keys and values evenly or
+    each over whole groups of ranks; with latent attention every rank holds the one cache. A pipeline's stages may be uneven.
     """
     tp = np.asarray(plan.tp, dtype=float)
     tests = (

@@ -10,14 +10,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
-from workbench.arrays import Arrays, broadcast
+from workbench.arrays import Array, Arrays, broadcast
 from workbench.checks import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, takes
 from workbench.chips.serving.evaluate import serving
 from workbench.chips.serving.plan import Load, ServingPlan, numbers_of
 from workbench.fabric import Cluster
 from workbench.llm import LLM
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, repr=False)
@@ -31,7 +29,7 @@ class Routed(Arrays):
 
 
 @takes(
-    **dict.fromkeys(("small_cost", "large_cost", "router_cost"), NOT_NEGATIVE),
+    **dict.fromkeys(("small_cost", "large_cost"), NOT_NEGATIVE),
     **dict.fromkeys(("small_quality", "large_quality", "share", "skill"), SHARE),
 )
 def routed(
@@ -43,14 +41,13 @@ def routed(
     share: ArrayLike,
     skill: ArrayLike = 0.0,
     cascade: bool = False,
-    router_cost: ArrayLike = 0.0,
 ) -> Routed:
     """What a router that sends `share` of the requests to the small model costs, and how good it is.
 
     A router without skill sends requests at random: quality is the mean. One of full skill sends the small model those that it answers as
     well as the large one, as long as there are such. A cascade asks the small model first, always, and the large one again with the rest.
 
-    cost = router + share small + (1 - share) large, a cascade router + small + (1 - share) large
+    cost = share small + (1 - share) large, of a cascade small + (1 - share) large, without that of the router's decisions
 
     Parameters
     ----------
@@ -58,14 +55,10 @@ def routed(
         Of a request [any unit].
     small_quality, large_quality : array_like
         Share of requests answered well, 0 to 1.
-    share : array_like
-        Of requests for the small model, 0 to 1.
-    skill : array_like
-        Of the router, 0 to 1.
+    share, skill : array_like
+        Of requests for the small model, and of the router, 0 to 1.
     cascade : bool
         Ask the small model first.
-    router_cost : array_like
-        Of a decision.
 
     Examples
     --------
@@ -76,14 +69,13 @@ def routed(
     ----------
     .. [1] Chen, Zaharia, Zou (2023), "FrugalGPT", arXiv:2305.05176. .. [2] Ong et al. (2024), "RouteLLM", arXiv:2406.18665.
     """
-    s, k, low, high, cheap, dear, choice = (
-        np.asarray(x, dtype=float) for x in (share, skill, small_quality, large_quality, small_cost, large_cost, router_cost)
-    )
+    given = (share, skill, small_quality, large_quality, small_cost, large_cost)
+    s, k, low, high, cheap, dear = (np.asarray(x, dtype=float) for x in given)
     at_random = s * low + (1 - s) * high
     as_good = 1 - np.maximum(high - low, 0.0)  # requests on which the small model does no worse
     best = np.where(s <= as_good, np.maximum(high, low), np.maximum(high, low) - (s - as_good))
     quality = (1 - k) * at_random + k * np.maximum(best, at_random)
-    cost = choice + (cheap if cascade else s * cheap) + (1 - s) * dear
+    cost = (cheap if cascade else s * cheap) + (1 - s) * dear
     with np.errstate(divide="ignore", invalid="ignore"):
         saved = np.where(dear > 0, 1 - cost / dear, 0.0)
     return Routed(*(np.asarray(x) for x in np.broadcast_arrays(s, cost, quality, saved)))
@@ -122,12 +114,8 @@ def adapters(
         The base model or its name, and a replica of it.
     load : Load
         Concurrency of a replica at the latency that is wanted, and lengths.
-    variants : array_like
-        Fine-tuned variants.
-    rate : array_like
-        Requests a second of each variant.
-    rank : array_like
-        Of the adapters.
+    variants, rate, rank : array_like
+        Fine-tuned variants, requests a second of each, and rank of their adapters.
 
     Examples
     --------
@@ -147,9 +135,8 @@ def adapters(
     output = np.asarray(load.output_tokens, dtype=float)
     requests = point.tokens_per_second / output  # a second and replica
     kv = 2 * llm.kv_heads * llm.head_dim
-    of_attention = (llm.hidden + llm.query) * 2 + (llm.hidden + kv)
-    parameters = r * llm.layers * (of_attention + llm.ffn_matrices * (llm.hidden + (llm.ffn or llm.moe_ffn)))
-    size = 2.0 * parameters
+    ends = (llm.hidden + llm.query) * 2 + (llm.hidden + kv) + llm.ffn_matrices * (llm.hidden + (llm.ffn or llm.moe_ffn))
+    size = 2.0 * r * llm.layers * ends
     different = n * (1 - (1 - 1 / n) ** point.batch)  # variants that a batch holds
     read = different * size / plan.chips / cluster.chip.hbm_bandwidth
     slowdown = 1 + read / np.where(np.isfinite(point.step), point.step, 1.0)
@@ -157,5 +144,5 @@ def adapters(
     with np.errstate(divide="ignore"):
         shared = np.ceil(np.round(n * asked * slowdown / requests, 9)) * plan.chips
         own = n * np.ceil(np.round(asked / requests, 9)) * plan.chips
-    results: tuple[Any, ...] = np.broadcast_arrays(shared, own, slowdown, point.feasible & (different * size <= room))
-    return Adapters(*results)
+    fits: Any = point.feasible & (different * size <= room)
+    return Adapters(*np.broadcast_arrays(shared, own, slowdown, fits))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -30,11 +31,14 @@ NUMBERS = (
     *("tpot_ms", "ttft_ms", "output_tok_s_per_gpu", "power_w_per_gpu", "energy_j_per_out_token"),
 )
 WHOLE = NUMBERS[NUMBERS.index("layers") : NUMBERS.index("input_len")]  #: of them dimensions and degrees
+#: Dimensions of a model, and the columns that state them.
+DIMENSIONS = {name: name for name in ("layers", "hidden", "heads", "kv_heads", "head_dim", "vocab", "ffn", "moe_ffn")} | {
+    **{"experts": "n_experts", "experts_per_token": "top_k", "kv_lora_rank": "mla_kv_lora", "qk_rope_head_dim": "mla_rope_dim"}
+}
 #: Input tokens where a row states none: of a question of a chat, as Open-Orca has them.
 INPUT = 300.0
 #: Words that tell a framework, in small letters.
 MARKS = {"tensorrt": "TensorRT-LLM", "trt": "TensorRT-LLM", "nim": "TensorRT-LLM", "sgl": "SGLang", "vllm": "vLLM", "atom": "ATOM"}
-MODES = ("closed_loop", "closed_loop_natural", "disagg", "offline_max", "static_batch", "open_loop_slo")
 #: What of the result a measured quantity is compared with: the prediction and the ends of its interval.
 READ = {
     "tpot_ms": ("tpot * 1000", "tpot_low * 1000", "tpot_high * 1000"),
@@ -45,13 +49,10 @@ READ = {
 }
 QUANTITIES = tuple(READ)
 LATENCY = QUANTITIES[:3]
-#: What is predicted of a row, by mode, `LATENCY` of others: times where there are users or arrivals, throughput where it is not arrivals'.
+#: What is predicted of a row, by mode: times where there are users or arrivals, throughput where it is not arrivals'.
 EXPECTED = {
-    "open_loop_slo": LATENCY[:2],
-    "offline_max": ("output_tok_s_per_gpu",),
-    "static_batch": ("output_tok_s_per_gpu", "ttft_ms"),
-    "closed_loop_natural": QUANTITIES,
-    "closed_loop": (*LATENCY, "energy_j_per_out_token"),
+    **{"closed_loop": (*LATENCY, "energy_j_per_out_token"), "closed_loop_natural": QUANTITIES, "disagg": LATENCY},
+    **{"offline_max": LATENCY[2:], "static_batch": LATENCY[:0:-1], "open_loop_slo": LATENCY[:2]},
 }
 
 #: What makes the arguments of a call, and those that go without saying.
@@ -93,15 +94,15 @@ def asked(rows: pl.DataFrame, read: Callable[[Call], tuple[Call, Any]], expected
 
 def operating_point(row: Call) -> tuple[Call, Any]:
     """The call of a row of operating points, and what is read of it."""
-    if row["mode"] not in MODES:
-        raise InputError(f"mode {row['mode']!r} is none of {', '.join(MODES)}")
+    if row["mode"] not in EXPECTED:
+        raise InputError(f"mode {row['mode']!r} is none of {', '.join(EXPECTED)}")
     row_numbers(row, NUMBERS, WHOLE)
     if row["usable"] == 0:
         raise InputError("the file marks the row as not usable")
     for name in ("n_chips", "output_len"):
         if not row[name]:
             raise InputError(f"{name} is not stated")
-    chip, n, factor, pp = chip_of(row["chip"]), row["n_chips"], row["mean_len_factor"] or 1.0, row["pp"] or 1.0
+    chip, n, factor, pp = catalogue.chip(row["chip"] or ""), row["n_chips"], row["mean_len_factor"] or 1.0, row["pp"] or 1.0
     precision = precision_of(row["weight_precision"], chip)
     formats_ = {"precision": precision, "kv_precision": cache_of(row["kv_precision"], precision)}
     load = {
@@ -112,21 +113,17 @@ def operating_point(row: Call) -> tuple[Call, Any]:
     llm, prefill = _llm(row), None
     if row["mode"] == "disagg":
         prefill, plan = (side | formats_ for side in _apart(row))
-    else:
-        if row["tp"]:
-            tp, replicas = min(row["tp"], n), 1.0
-        else:  # a submission that does not say: the fewest chips whose memory holds the weights well
-            held = formats.FORMATS[precision].bytes * made(llm).params
-            tp = min(n, 2 ** np.ceil(np.log2(max(held / (0.6 * chip.hbm_bytes), 1.0))))
-            replicas = n // tp
-        pp = min(pp, n // tp)
+    else:  # a submission that does not say runs on the fewest chips whose memory holds the weights well
+        least = 2 ** np.ceil(np.log2(max(formats.FORMATS[precision].bytes * made(llm).params / (0.6 * chip.hbm_bytes), 1.0)))
+        tp = min(row["tp"] or least, n)
+        replicas, pp = 1.0 if row["tp"] else n // tp, min(pp, n // tp)
         plan = {"tp": tp, "pp": pp, "attention_dp": max(n // (tp * pp * replicas), 1.0), "replicas": replicas} | formats_
     if row.get("draft_tokens"):
         load |= {"draft_tokens": row["draft_tokens"]}
     if row["mode"] == "open_loop_slo":
         load |= {"concurrency": 1, "rate": row["request_rate"] or 1.0}
     framework, version = software(row["framework"], row["framework_version"])
-    reads = {name: READ[name] for name in EXPECTED.get(row["mode"], LATENCY)}
+    reads = {name: READ[name] for name in EXPECTED[row["mode"]]}
     return call(llm, chip, plan, load, framework, version, prefill), reads
 
 
@@ -161,11 +158,6 @@ def side(chips: float, replicas: float, tp: float) -> Call:
     return {"tp": tp, "attention_dp": max(each // tp, 1.0), "replicas": replicas}
 
 
-def chip_of(text: str | None) -> Chip:
-    """The chip that a file means."""
-    return catalogue.chip(text or "")
-
-
 def software(text: str | None, version: str | None = "") -> tuple[str, str]:
     """Framework and version that a text names; empty what it does not name."""
     plain = (text or "").lower()
@@ -197,17 +189,12 @@ _SAID |= {"w8a8": "int8", "e4m3": "fp8", "awq": "int4", "gptq": "int4", "16": "b
 
 
 def llm_of(text: str | None) -> str:
-    """Name in the catalogue of a model, whose publisher, date or number format may stand with it; of several the first.
-
-    Raises `UnknownName`.
-    """
-    try:
-        return catalogue.llm(text or "").name
-    except UnknownName as unknown:
-        try:
-            return catalogue.llm((text or "").partition("/")[0]).name
-        except UnknownName:
-            raise unknown from None
+    """Name in the catalogue of a model, with which publisher, date or format may stand; of several the first. Raises `UnknownName`."""
+    named = text or ""
+    for name in (named, named.partition("/")[0]):
+        with contextlib.suppress(UnknownName):
+            return catalogue.llm(name).name
+    return catalogue.llm(named).name
 
 
 def _llm(row: Call) -> Any:
@@ -218,29 +205,16 @@ def _llm(row: Call) -> Any:
     except UnknownName:
         if not all(row[name] for name in ("layers", "hidden", "heads", "vocab")):
             raise
-    experts, layers, hidden, heads = (int(row[n] or 0) for n in ("n_experts", "layers", "hidden", "heads"))
-    mla = bool(row["mla_kv_lora"])
-    made = {
-        "name": key,
-        "attention": "mla" if mla else "gqa",
-        "layers": layers,
-        "hidden": hidden,
-        "heads": heads,
-        "kv_heads": int(row["kv_heads"] or heads),
-        "head_dim": int(row["head_dim"] or hidden // heads),
-        "vocab": int(row["vocab"]),
-        "context": 1 << 20,
-        "ffn": 0 if experts else int(row["ffn"] or 4 * hidden),
-        "kv_lora_rank": int(row["mla_kv_lora"] or 0),
-        "qk_nope_head_dim": 128 * mla,
-        "qk_rope_head_dim": int(row["mla_rope_dim"] or 64) * mla,
-        "v_head_dim": 128 * mla,
-        "experts": experts,
-        "experts_per_token": int(row["top_k"] or 0),
-        "moe_ffn": int(row["moe_ffn"] or 0) if experts else 0,
-        "moe_layers": layers if experts else 0,
-    }
-    return {"call": "catalogue.LLM", "arguments": {name: value for name, value in made.items() if value or name == "name"}}
+    size = {name: int(row[column] or 0) for name, column in DIMENSIONS.items()}
+    size |= {"kv_heads": size["kv_heads"] or size["heads"], "head_dim": size["head_dim"] or size["hidden"] // size["heads"]}
+    if size["experts"]:
+        size |= {"ffn": 0, "moe_layers": size["layers"]}
+    else:
+        size |= {"ffn": size["ffn"] or 4 * size["hidden"], "moe_ffn": 0}
+    mla = {"qk_nope_head_dim": 128, "qk_rope_head_dim": size["qk_rope_head_dim"] or 64, "v_head_dim": 128}
+    size |= mla if size["kv_lora_rank"] else {"qk_rope_head_dim": 0}
+    known = {"name": key, "attention": "mla" if size["kv_lora_rank"] else "gqa", "context": 1 << 20}
+    return {"call": "catalogue.LLM", "arguments": known | {name: value for name, value in size.items() if value}}
 
 
 def points(rows: pl.DataFrame) -> list[Asked]:

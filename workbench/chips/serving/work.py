@@ -32,7 +32,6 @@ SHARE = 0.99
 #: A message that shows what a collective carries, not its start [B].
 LARGE = 2.0**28
 
-
 CONSTANTS = (
     Constant("stream", 0.8, 0.2, "share of the memory bandwidth that weights stream at", "chip", SHARE),
     Constant("experts", 0.75, 0.3, "the same of experts' weights, on top", "chip", SHARE),
@@ -80,6 +79,7 @@ class Demand(Arrays):
     concurrency: Any  #: requests in flight; inf for as many as fit
     input_tokens: Any
     output_tokens: Any
+    half_way: Any  #: context of a token in the middle of the output
     computed: Any  #: input tokens that are not in a prefix cache
     draft_tokens: Any  #: drafted a step and sequence, all verified in the next step; 0 without speculation
     acceptance_length: Any  #: tokens that a step yields, drafted ones that stand and the one that follows them
@@ -105,10 +105,10 @@ class Demand(Arrays):
     @classmethod
     def of(cls, model: Transformer, machine: Machine, plan: ServingPlan, load: Load) -> Demand:
         """What a plan and a load ask of a machine, of one model or of a model a row."""
-        tp, pp, dp = (np.asarray(x, dtype=float) for x in (plan.tp, plan.pp, plan.attention_dp))
-        asked, written = np.asarray(load.input_tokens, dtype=float), np.asarray(load.output_tokens, dtype=float)
-        drafted = np.asarray(load.draft_tokens, dtype=float)
-        chips, exchange, replicas = tp * pp * dp, machine.exchange, np.asarray(plan.replicas, dtype=float)
+        said = ((plan, ("tp", "pp", "attention_dp", "replicas")), (load, ("input_tokens", "output_tokens", "draft_tokens", "draft_share")))
+        own = {name: np.asarray(getattr(of, name), dtype=float) for of, names in said for name in names}
+        tp, pp, dp, replicas, asked, written, drafted, _ = own.values()
+        chips, exchange = tp * pp * dp, machine.exchange
         cache = FORMATS[plan.kv_precision].bytes
         copies = np.where(np.asarray(model.latent) > 0, tp, np.maximum(tp / model.kv_heads, 1.0))
         rest, experts = model.weight_memory(machine.format.name, getattr(model, "quantization", None))
@@ -119,20 +119,14 @@ class Demand(Arrays):
         ep = np.where((np.asarray(model.experts) > 0) & (dp > 1), chips, 1.0)
         places = np.where(exchange.crosses(ep), np.ceil(ep / exchange.domain), ep)
         return cls(
+            **own,
             model=model,
-            tp=tp,
-            pp=pp,
-            attention_dp=dp,
             chips=chips,
-            replicas=replicas,
             rate=np.asarray(0.0 if load.rate is None else load.rate, dtype=float) / replicas,
             concurrency=np.asarray(load.concurrency, dtype=float) / replicas,
-            input_tokens=asked,
-            output_tokens=written,
+            half_way=asked + written / 2,
             computed=np.maximum(asked * (1 - np.asarray(load.prefix_hit_rate, dtype=float)), 1.0),
-            draft_tokens=drafted,
             acceptance_length=_accepted(getattr(model, "name", ""), drafted, load.acceptance_rate),
-            draft_share=np.asarray(load.draft_share, dtype=float),
             read=rest - (model.params - model.expert_params - model.read_params) * max(machine.format.bytes, 2.0),
             experts=experts,
             cache_bytes=cache,
@@ -158,11 +152,6 @@ class Demand(Arrays):
         return np.isfinite(self.concurrency) & (self.concurrency * self.replicas > 1) & (self.rate > 0)
 
     @property
-    def half_way(self) -> Any:
-        """Context of a token in the middle of the output."""
-        return self.input_tokens + self.output_tokens / 2
-
-    @property
     def missing_bytes(self) -> Any:
         """Memory that lacks for the weights and one request, whole replica [B]; 0 where they fit."""
         request = self.cache_bytes * self.copies * self.model.cache_kept(self.input_tokens + self.output_tokens)
@@ -175,11 +164,7 @@ class Demand(Arrays):
         return 1 - np.exp(tokens * np.log1p(-np.minimum(s.experts_per_token / np.maximum(s.experts, 1), 0.999)))
 
     def decode(self, c: dict[str, Any], batch: Any, context: Any) -> Any:
-        """Time of a decode step of `batch` sequences of a replica, each attending to `context` tokens, over the tokens it yields [s].
-
-        The longer of weights and arithmetic, 30 % of the shorter, the cache or its arithmetic, collectives, and overheads of layer,
-        step and sequence.
-        """
+        """Time of a decode step of `batch` sequences at `context` tokens, over the tokens it yields [s]; `serving` says what it adds up."""
         s = self.model
         flow = batch / self.pp  # a token crosses all stages, each of which holds a part of the sequences meanwhile
         here, across = flow / self.attention_dp, self.chips / self.pp  # of a group; chips of a stage
@@ -229,12 +214,10 @@ class Demand(Arrays):
 
     def used(self, batch: Any, context: Any, tpot: Any) -> tuple[Any, Any]:
         """Shares of peak arithmetic and of memory bandwidth that `batch` sequences use at a time per token, prompts included."""
-        s = self.model
-        rest = self.read / self.tp
         experts = self.experts * self.visited(batch / self.pp) / self.chips * self.pp
         cache = batch / self.attention_dp * self._moved(context) / (self.tp * self.pp)
-        flop = 2 * batch * s.used_params * (1 + self.computed / self.output_tokens) / self.chips
-        return flop / (tpot * self.peak), (rest + experts + cache) / (tpot * self.bandwidth)
+        flop = 2 * batch * self.model.used_params * (1 + self.computed / self.output_tokens) / self.chips
+        return flop / (tpot * self.peak), (self.read / self.tp + experts + cache) / (tpot * self.bandwidth)
 
     def prefill(self, c: dict[str, Any]) -> Any:
         """Time that a prompt takes of the whole replica [s]; data-parallel groups work on several at once, `CHUNK` tokens at a time."""
