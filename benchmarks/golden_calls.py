@@ -49,7 +49,7 @@ def calls() -> dict[str, Callable[[], Any]]:
     work = fleet.Work(
         llm("Llama-3.1-405B"), 15.6e12, "bf16", llm("DeepSeek-R1"), chips.ServingPlan(8, "fp4", "fp8"), chips.Load(256, 1024, 1024)
     )
-    inputs = {name: cost.value for name, cost in fleet.factory_inputs(chip("GB300"), "fp4").items()} | {"utilisation": 0.8}
+    inputs = {name: cost.value for name, cost in fleet.factory_inputs(chip("GB300")).items()} | {"utilisation": 0.8}
     own_chip = {
         "nre": 4e8,
         "unit_cost": 12e3,
@@ -140,7 +140,7 @@ def calls() -> dict[str, Callable[[], Any]]:
             f.cost,
             f.usd_per_useful_chip_hour,
             f.usd_per_million_tokens,
-            f.training_days,
+            f.training_seconds,
         )[1:],
         "plan of a fleet": lambda: (planned.cost, planned.frame(), planned.shadow),
         "pools": lambda: (

@@ -16,7 +16,7 @@ WORK = fleet.Work(
     plan=chips.ServingPlan(8, "fp4", "fp8"),
     load=chips.Load(256, 1024, 1024),
 )
-INPUTS = {name: cost.value for name, cost in fleet.factory_inputs(CHIP, "fp4").items()} | {"utilisation": 0.8}
+INPUTS = {name: cost.value for name, cost in fleet.factory_inputs(CHIP).items()} | {"utilisation": 0.8, "mfu": 0.4}
 
 
 @pytest.mark.benchmark(group="the whole chain")

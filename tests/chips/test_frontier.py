@@ -223,3 +223,15 @@ def test_layouts_are_those_of_the_narrowest_class_that_was_published():
     own = layouts("DeepSeek-R1", "B200")
     assert own < layouts("DeepSeek-R1", "B200", within="any")
     assert all(tp * pp * dp <= 8 for tp, pp, dp in own)
+
+
+def test_a_load_that_says_nothing_of_drafts_and_prompts_elsewhere_have_points():
+    gb200 = Cluster("GB200", 72)
+    found = chips.slo_frontier("DeepSeek-R1", [gb200], chips.Load(1, 8192, 1024), precisions=("fp4",), every=True)
+    assert {"aggregated", "disaggregated"} == set(found["prefill"])
+    stated = chips.slo_frontier("DeepSeek-R1", [gb200], chips.Load(1, 8192, 1024, acceptance_rate=0.5), precisions=("fp4",), every=True)
+    assert stated["tokens_per_s_chip"].to_list() == found["tokens_per_s_chip"].to_list()  # nothing is drafted
+    # of the requests in flight some are at their prompts: the cycle of one holds both
+    apart = found.filter((pl.col("prefill") == "disaggregated") & (pl.col("concurrency") > 1))
+    cycle = apart["ttft_s"] + 1024 / apart["tokens_per_s_user"]
+    assert (apart["tokens_per_s_chip"] * apart["chips"] * cycle / (1024 * apart["concurrency"])).is_between(0.98, 1.02).all()

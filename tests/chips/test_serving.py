@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workbench import catalogue
-from workbench.chips import Load, ServingPlan, serving, serving_speed
+from workbench.chips import Load, ServingPlan, serving
 from workbench.chips.serving import constants as calibration
 from workbench.chips.serving.evaluate import demand_of
 from workbench.chips.serving.loops import closed_loop, offline, open_loop
@@ -225,21 +225,20 @@ def test_a_model_of_the_same_dimensions_counts_as_measured():
 
 
 def test_what_was_not_measured_has_a_wider_interval():
-    known = serving_speed(catalogue.chip("H100"), "fp8", "Llama-3.1-70B")
-    unknown = serving_speed(catalogue.chip("Maia 100"), "bf16", "never seen")
-    assert known.high / known.low <= unknown.high / unknown.low
+    known = serving("Llama-3.1-70B", H100, ServingPlan(8), Load(8, 512, 128))
+    unknown = serving("Llama-3.1-70B", Cluster("Maia 100", 8), ServingPlan(8, "bf16"), Load(8, 512, 128))
+    assert known.rate_high / known.rate_low <= unknown.rate_high / unknown.rate_low
 
 
 @pytest.mark.parametrize(
     ("call", "reason"),
     [
-        (lambda llm: serving(llm, H100, ServingPlan(8), Load(1, 1, 1), speed=0), "speed = 0: expected more than 0"),
         (lambda llm: serving(llm, Cluster(catalogue.chip("A100"), 8), ServingPlan(8, "fp8"), Load(1, 1, 1)), "has no fp8 peak"),
         (lambda llm: ServingPlan(8, "fp7"), "precision = 'fp7': expected one of fp32, bf16, fp16, fp8"),
         (lambda llm: ServingPlan(0), "tp = 0: expected a whole number 1 or more"),
         (lambda llm: ServingPlan([1, 2], pp=[1, 2, 4]), r"tp of shape \(2,\) and pp of shape \(3,\) do not broadcast"),
         (lambda llm: ServingPlan(8, "fp8", "mxfp6"), "kv_precision = 'mxfp6': expected one of fp32, bf16, fp16, fp8, mxfp8, fp4, mxfp4"),
-        (lambda llm: serving_speed(H100.chip, "tf32"), "precision = 'tf32': expected one of fp32, bf16, fp16, fp8"),
+        (lambda llm: ServingPlan(8, "tf32"), "precision = 'tf32': expected one of fp32, bf16, fp16, fp8"),
         (lambda llm: serving(llm, H100, ServingPlan([1, 2]), Load([1, 2, 4], 1, 1)), r"tp of shape \(2,\) and concurrency of shape \(3,\)"),
         (lambda llm: Load(0, 1, 1), "concurrency = 0: expected 1 or more"),
         (lambda llm: Load(1, np.inf, 1), "input_tokens = inf: expected 1 or more"),

@@ -68,9 +68,9 @@ def job(model):
     return call
 
 
-def serve(n_chips=8, speed=1.0, rate=None, **given):
+def serve(n_chips=8, rate=None, **given):
     plan = chips.ServingPlan(precision="fp8", **{name: given.pop(name) for name in REPLICA})
-    return chips.serving(LLM, Cluster(H100, n_chips, "InfiniBand NDR"), plan, chips.Load(rate=rate, **given), speed=speed)
+    return chips.serving(LLM, Cluster(H100, n_chips, "InfiniBand NDR"), plan, chips.Load(rate=rate, **given))
 
 
 def serve_apart(tp, replicas, concurrency):
@@ -144,8 +144,8 @@ CASES: list[Case] = [
     Case(
         "chips.serving",
         serve,
-        REPLICA | ASKED | {"n_chips": 8, "speed": 1.0},
-        REPLICAS | LOADS | {"n_chips": (2, 8, 64), "speed": (0.5, 1, 2)},
+        REPLICA | ASKED | {"n_chips": 8},
+        REPLICAS | LOADS | {"n_chips": (2, 8, 64)},
         whole=(*REPLICA, "n_chips"),
         allow=ZEROS,
     ),
@@ -235,4 +235,4 @@ CASES: list[Case] = [
     ),
 ]
 #: Functions that take no number, and why they are not in the table.
-WITHOUT: dict[str, str] = {"serving_speed": "takes names only"}
+WITHOUT: dict[str, str] = {}

@@ -96,15 +96,16 @@ WORK = fleet.Work(
 )
 CLUSTER = Cluster(H100, 64)
 MAY_GROW = ("pue", "server_uplift", "server_power_ratio")
-INPUTS = {name: cost.value for name, cost in fleet.factory_inputs(H100, "fp8").items()} | {"utilisation": 0.8}
+SHARES = dict.fromkeys(("utilisation", "training_share", "goodput", "training_time", "serving_speed"), 0.8) | {"mfu": 0.4}
+INPUTS = {name: cost.value for name, cost in fleet.factory_inputs(H100).items()} | SHARES
 FACTORY = [
     case(
         "ai_factory",
         lambda **given: fleet.ai_factory(CLUSTER, WORK, **given),
         {name: (value, value, value * (1.01 if name in MAY_GROW else 0.99)) for name, value in INPUTS.items()},
-        allow=free("chip_price", "electricity_usd_per_kwh", "network_share", "facility_capex_usd_per_w", "operations_usd_per_w_year")
+        allow=free("electricity_usd_per_kwh", "network_usd", "facility_capex_usd_per_w", "operations_usd_per_w_year", "training_share")
         | {"wacc": SIGNED},
-        read=lambda answer: {name: value for name, value in vars(answer).items() if name != "cluster"},
+        read=lambda answer: {name: value for name, value in vars(answer).items() if name != "work"},
     ),
     case(
         "factory_inputs",
@@ -114,12 +115,11 @@ FACTORY = [
             "chip_price": 3e4,
             "wacc": 0.1,
             "pue": 1.2,
-            "mfu": 0.5,
             "electricity_usd_per_kwh": 0.05,
             "server_life_years": 5.0,
-            "busy_share": 0.8,
+            "network_usd": 8e3,
         },
-        allow=free("chip_price", "electricity_usd_per_kwh", "busy_share") | {"wacc": SIGNED},
+        allow=free("electricity_usd_per_kwh", "network_usd") | {"wacc": SIGNED},
     ),
     case(
         "Work",

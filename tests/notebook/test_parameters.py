@@ -83,6 +83,33 @@ def test_text_of_a_command_line_becomes_the_declared_type(cell):
     assert isinstance(values["n_chips"], int)
 
 
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"chip": "H100"}, "weights = 'fp4': H100 has no fp4 peak; set weights to bf16 or fp8$"),
+        ({"fabric": "Optic 800G twin-port DR8"}, "fabric = 'Optic 800G twin-port DR8': of kind optic; what joins domains of GB300: "),
+        ({"chip": "TPU 8t"}, "price_usd = None: TPU 8t has no published price; give price_usd"),
+        ({"chip": "no chip", "weights": "fp8"}, "unknown chip 'no chip'"),
+    ],
+)
+def test_what_does_not_go_with_the_chip_is_refused_with_what_does(values, reason):
+    cell = declared("""\
+chip: str = "GB300"  # [name] accelerator, in chips
+fabric: str = "InfiniBand XDR"  # [name] what joins domains, in links on chip
+price_usd: float | None = None  # [USD] price of a chip, 10..1000000 on chip
+weights: str = "fp4"  # [name] number format, bf16 | fp8 | fp4 on chip
+quiet: bool = False  # [-] say nothing, on the way
+""")
+    parameters.check(cell, {"chip": "MI355X"})
+    parameters.check(cell, {"chip": "TPU 8t", "price_usd": 1e4, "weights": "fp4"})
+    with pytest.raises(ParameterError, match=reason):
+        parameters.check(cell, values)
+    others = {name: p.default for name, p in cell.items()} | values
+    with pytest.raises(ParameterError, match=reason):  # in a notebook
+        parameters.check(cell, others, others)
+    parameters.check(cell, {"weights": "fp4"}, {"chip": "B200"})
+
+
 @pytest.mark.parametrize("text", ["", "abc", "1e999", "0x10", "1,000", "nan", "--"])
 def test_text_that_is_no_number_is_refused_with_that_text(cell, text):
     with pytest.raises(ParameterError, match="mfu = "):

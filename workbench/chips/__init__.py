@@ -2,7 +2,7 @@
 
 from workbench.chips.forms import FORMS
 from workbench.chips.gemm import matrix_product
-from workbench.chips.serving.evaluate import Load, ServingPlan, serving, serving_speed
+from workbench.chips.serving.evaluate import Load, ServingPlan, serving
 from workbench.chips.serving.frontier import SLO, cheapest_chip, slo_frontier
 from workbench.chips.serving.routing import adapters, routed
 from workbench.chips.training.evaluate import training_step
@@ -26,7 +26,6 @@ __all__ = [
     "routed",
     "search_layouts",
     "serving",
-    "serving_speed",
     "slo_frontier",
     "training_run",
     "training_step",

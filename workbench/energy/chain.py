@@ -76,23 +76,14 @@ def power_chain(
 
     Parameters
     ----------
-    chip : str or Chip
-    n_chips : array_like
     drawn : array_like
-        Power of one chip [W]: by `chips.power` from its use, or `watts_chip` of `chips.slo_frontier`; at most its TDP.
+        Power of one chip [W]: by `chips.power` from its use, or `watts_chip` of `chips.slo_frontier`; at most its published TDP.
     cooled_by : str
         air, liquid or two-phase.
-    wet_bulb : array_like
-        Wet-bulb temperature [degrees C]; the last axis is time where `published_pue` is given.
+    wet_bulb, published_pue : array_like
+        Wet-bulb temperature [degrees C]; the last axis is time where a PUE is given, as `Cooling.pue` takes it.
     switches : array_like
         Scale-out switches over the power of nodes.
-    published_pue : array_like, optional
-        As `Cooling.pue` takes it.
-
-    Raises
-    ------
-    InputError
-        For a chip without published TDP, and one that draws more than that.
 
     Examples
     --------

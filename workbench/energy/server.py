@@ -79,18 +79,11 @@ def server_power(
 
     Parameters
     ----------
-    chip : str or Chip
     utilisation : array_like
         Share of the hours in which the chip works, 0 to 1.
-    ratio : array_like, optional
-        Rated power of the server over the TDP of its chips; `server_power_ratio` if not given.
-    busy_share, idle_share : array_like, optional
-        Average power over rated power of a server that works and of an idle one; the catalogue's constants if not given.
-
-    Raises
-    ------
-    InputError
-        For a chip without published TDP, and an idle share above the busy one.
+    ratio, busy_share, idle_share : array_like, optional
+        Rated power of the server over the TDP of its chips; average power over rated power of a server that works and of an idle one, at
+        most that. The catalogue's constants if not given. Raises `InputError` for a chip without published TDP.
 
     References
     ----------

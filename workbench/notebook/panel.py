@@ -91,7 +91,7 @@ class Panel(anywidget.AnyWidget):
             self.values[name] = self.declared[name].from_text(text)
             self.moved.add(name)
             try:
-                parameters.check(self.declared, {n: self.values[n] for n in self.moved})
+                parameters.check(self.declared, {n: self.values[n] for n in self.moved}, self.values)
                 outputs = self._outputs()
             except Exception as error:  # a refusal, or of the notebook's own lines
                 said = str(error) if isinstance(error, InputError) else errors.said(error)

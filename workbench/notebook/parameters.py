@@ -9,6 +9,7 @@ The first code cell of a notebook, tagged ``parameters``, holds one declaration 
 
 that is ``name: type = default  # [unit] meaning, range``; a ``float | str`` is a number or the path of a file. A range is
 ``low..high`` (either end may be left out), a list of choices ``a | b | c``, or ``in TABLE``: any key of that table of the catalogue.
+``bf16 | fp4 on chip``, ``in links on chip``, ``1..9 on chip``: a format, a fabric or a price that the chip so named must have.
 """
 
 from __future__ import annotations
@@ -60,6 +61,7 @@ class Parameter:
     choices: tuple[str, ...] = ()
     table: str | None = None  #: table of the catalogue whose keys are allowed
     file: bool = False  #: the path of a file may stand in place of a number, as ``float | str`` says
+    on: str = ""  #: the parameter that names the chip which the value must go with
 
     @property
     def shown_unit(self) -> str:
@@ -200,16 +202,36 @@ def _is_cell(cell: Any) -> bool:
     return isinstance(tags, list) and all(isinstance(text, str) for text in (*lines, *tags))
 
 
-def check(parameters: Mapping[str, Parameter], values: Mapping[str, Any]) -> None:
-    """Raise `ParameterError`, naming every value of `values` that is not declared, of the wrong type or out of range."""
+def check(parameters: Mapping[str, Parameter], values: Mapping[str, Any], among: Mapping[str, Any] | None = None) -> None:
+    """Raise `ParameterError`, naming what of `values` is not declared, of the wrong type, out of range, or not for the chip `among` all."""
     problems = []
     for name, value in values.items():
         if name not in parameters:
             problems.append(undeclared(name, parameters))
         elif (problem := parameters[name].problem(value)) is not None:
             problems.append(problem)
-    if problems:
+    said = {name: (among or values).get(name, p.default) for name, p in parameters.items()}
+    pairs = (p for name, p in parameters.items() if p.on in said and (among is None or name in values))
+    if problems := problems or [why for p in pairs if (why := _amiss(p, said[p.name], said[p.on]))]:
         raise ParameterError(problems)
+
+
+def _amiss(parameter: Parameter, value: Any, chip: str) -> str | None:
+    """Why a format, a fabric or no price of its own does not go with a chip, or None."""
+    from workbench import catalogue
+    from workbench.fabric import Cluster
+
+    found = catalogue.chip(chip)
+    if parameter.choices and not found.runs(value):
+        others = " or ".join(filter(found.runs, parameter.choices)) or f"another {parameter.on}"
+        return f"{parameter.name} = {value!r}: {found.name} has no {value} peak; set {parameter.name} to {others}"
+    if value is None and found.price is None:
+        return f"{parameter.name} = None: {found.name} has no published price; give {parameter.name}"
+    try:
+        _ = parameter.table != "links" or Cluster(found, 1, value)
+    except InputError as error:
+        return str(error)
+    return None
 
 
 def undeclared(name: object, parameters: Mapping[str, Parameter]) -> str:
@@ -259,6 +281,8 @@ def _declaration(node: ast.stmt, comment: str) -> Parameter:
 
 def _limits(text: str) -> dict[str, Any] | None:
     """The range at the end of a comment, or None if `text` is part of the meaning."""
+    if (pair := re.fullmatch(r"(.+) on (\w+)", text)) and (limits := _limits(pair[1])):
+        return limits | {"on": pair[2]}
     if match := _RANGE.match(text):
         low, high = (float(match[end]) if match[end] else None for end in ("low", "high"))
         return None if low is None and high is None else {"low": low, "high": high}

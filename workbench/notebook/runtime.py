@@ -36,7 +36,7 @@ def check_parameters(namespace: Mapping[str, Any]) -> None:
         if name in namespace:
             who = "papermill or the command line" if name in injected else "another cell"
             try:
-                parameters.check(declared, {name: namespace[name]})
+                parameters.check(declared, {name: namespace[name]}, namespace)
             except parameters.ParameterError as error:
                 problems.append(f"{who} sets {error}")
     if problems:

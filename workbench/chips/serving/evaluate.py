@@ -9,16 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from workbench import catalogue, formats
 from workbench.arrays import Array, broadcast
 from workbench.calibration.evidence import Evidence
-from workbench.catalogue import Chip, Cost
-from workbench.checks import POSITIVE, takes
 from workbench.chips import watts
 from workbench.chips.machine import Machine
-from workbench.chips.serving.constants import INDEX, Basis, basis
+from workbench.chips.serving.constants import Basis, basis
 from workbench.chips.serving.loops import Point, operate, percentiles
 from workbench.chips.serving.plan import REASONS, Load, ServingPlan, numbers_of, why_not
 from workbench.chips.serving.work import Demand
@@ -65,7 +63,6 @@ class Serving(Point):
         return np.array(REASONS)[self.why]
 
 
-@takes(speed=POSITIVE)
 def serving(
     llm: LLM | str | Path,
     cluster: Cluster,
@@ -75,7 +72,6 @@ def serving(
     framework: str = "",
     version: str = "",
     prefill: ServingPlan | None = None,
-    speed: ArrayLike = 1.0,
 ) -> Serving:
     """Latency, throughput and power of replicas of `llm`.
 
@@ -98,8 +94,6 @@ def serving(
         Of the framework; of one that was not measured the nearest counts, and if not given that of the nearest system.
     prefill : ServingPlan, optional
         Replicas of their own for prompts: disaggregated. Those of `plan` decode then.
-    speed : array_like
-        Of rates over what is predicted: 1, or a draw from its interval.
 
     Examples
     --------
@@ -118,7 +112,7 @@ def serving(
     """
     llm = catalogue.llm(llm)
     apart = {f"prefill.{name}": value for name, value in numbers_of(prefill).items()} if prefill else {}
-    broadcast(n_chips=cluster.n_chips, speed=speed, **numbers_of(plan, load), **apart)
+    broadcast(n_chips=cluster.n_chips, **numbers_of(plan, load), **apart)
     if llm.experts_per_token > llm.experts:
         raise InputError(f"{llm.name} sends a token to {llm.experts_per_token} experts and has {llm.experts}")
     if prefill and load.rate is not None:
@@ -142,8 +136,8 @@ def serving(
         room = np.exp(width_of("output_tok_s_per_gpu"))  # what the model does not know of its capacity is no overload
         behind = point.tokens_per_second * room < 0.999 * np.asarray(load.rate, dtype=float) * demand.output_tokens
         why = np.where((why == 0) & behind & ~demand.limit, np.int8(len(REASONS) - 1), why)
-    can, v = why == 0, np.asarray(speed, dtype=float)
-    times, rates = np.where(can, 1 / v, np.inf), np.where(can, v, 0.0)
+    can = why == 0
+    times, rates = np.where(can, 1.0, np.inf), np.where(can, 1.0, 0.0)
     values = {
         "batch": np.where(can, point.batch, 0.0),
         "tokens_per_second": point.tokens_per_second * rates,
@@ -187,24 +181,3 @@ def _grounds(asked: tuple[LLM, str, str, str, str], load: Load, apart: bool) -> 
     other = basis(*asked, "offline")
     mixed = {name: np.where(endless, other.constants[name], value) for name, value in near.constants.items()}
     return near, mixed, lambda quantity: np.where(endless, other.half_width(quantity), near.half_width(quantity))
-
-
-def serving_speed(chip: Chip | str, precision: str, llm: LLM | str = "", framework: str = "", version: str = "") -> Cost:
-    """Output tokens over what `serving` predicts: 1, with the 80 % interval of what was measured of such a system.
-
-    Parameters
-    ----------
-    chip, precision, llm, framework, version
-        As `serving`, by name; the format is that of the weights, and a model that is not in the catalogue counts as not measured.
-
-    Examples
-    --------
-    >>> known, unknown = serving_speed("H100", "fp8", "Llama-3.1-70B"), serving_speed("Maia 100", "bf16")
-    >>> known.high < unknown.high
-    True
-    """
-    named = catalogue.llm(llm) if isinstance(llm, LLM) or llm in catalogue.names("llms") else llm
-    width = basis(named, catalogue.chip(chip).name, precision, framework, version).half_width("output_tok_s_per_gpu")
-    rows = catalogue.table(INDEX)["rows"].sum()
-    said = "output tokens of a serving system over what is predicted", f"{rows:,} published operating points; workbench calibrate serving"
-    return Cost("serving_speed", 1.0, float(np.exp(-width)), float(np.exp(width)), "1", *said, "80 % interval")

@@ -91,14 +91,10 @@ def training_run(
     ----------
     llm : LLM or str
         Model to train, or its name.
-    cluster : Cluster
-        `n_chips` may be an array. Chips beyond a whole number of 2^k / 32 of them, for a layout that is searched, are spares.
-    tokens : array_like
-        Training tokens D.
-    plan : TrainingPlan, optional
-        A layout. Raises `InputError` where it cannot be.
-    choices : Choices, optional
-        What a search varies, and whether all weights are trained or adapters: `Choices(method="lora")`.
+    cluster, tokens : Cluster, array_like
+        Chips beyond a whole number of 2^k / 32 of them, for a layout that is searched, are spares; training tokens D.
+    plan, choices : TrainingPlan, Choices, optional
+        A layout, which must be possible; or what a search varies, and whether all weights are trained: `Choices(method="lora")`.
     mfu : array_like, optional
         A stated model FLOP utilisation, above 0 and at most 1, in place of a layout.
     precision : str
@@ -106,14 +102,11 @@ def training_run(
     utilisation : array_like, optional
         Share of the hours in which the job makes progress, above 0 and at most 1. If not given, that of `fabric.goodput`; beside a stated
         MFU, 1.
-    global_batch : int, optional
-        Sequences of a step; as published runs of so many tokens if not given.
-    sequence, framework, version
-        As `training_step`.
-    evaluation : array_like
-        Tokens evaluated a token trained, forward alone; 1 for the reference of preference tuning, whose pairs both count as tokens.
-    usd_per_chip_hour : array_like
-        Price of a chip [USD/h].
+    global_batch, sequence, framework, version
+        As `training_step`; sequences of a step as published runs of so many tokens had if not given.
+    evaluation, usd_per_chip_hour : array_like
+        Tokens evaluated a token trained, forward alone: 1 for the reference of preference tuning, whose pairs both count as tokens; and
+        price of a chip [USD/h].
     rollouts : (ServingPlan, Load), optional
         Of reinforcement learning: how replicas generate the samples whose tokens, those of prompts included, are trained on. Scoring
         counts as evaluation: 2 for a reference and the policy of before. Chips do both in turn and take the sum of both times.
