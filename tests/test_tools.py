@@ -49,7 +49,7 @@ ASKED = {
     "energy_server_power": {"chip": "H100", "utilisation": 0.8},
     "energy_power_chain": {"chip": "H100", "n_chips": 1024, "drawn": 500.0, "cooled_by": "air", "wet_bulb": 18.0},
     "fleet_ownership_cost": {"chip": "H100", "electricity_usd_per_kwh": [0.05, 0.1]},
-    "fleet_factory_inputs": {"chip": "GB300", "serving_precision": "fp4"},
+    "fleet_factory_inputs": {"chip": "GB300"},
     "fleet_rent_or_own": {"chip": "H100", "rent": 2.2, "n": 256},
     "demand_outlook": {"quarters": 4, "n": 512},
     "demand_long_run_cost": {"capital_usd": 3e4, "running_usd_per_hour": 0.2, "wacc": 0.1, "life_years": 5},
