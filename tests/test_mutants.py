@@ -13,7 +13,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from tests.conftest import PARAMETERS
 from workbench.batch import expand
 from workbench.batch.results import COLUMNS
-from workbench.batch.tell import pictures
+from workbench.batch.tell import findings
 from workbench.batch.tell.report import report
 from workbench.errors import WorkbenchError
 from workbench.notebook import parameters, publish
@@ -145,7 +145,7 @@ def test_outputs(tmp_path):
 
 
 def test_folders_of_sweeps(tmp_path, monkeypatch):
-    monkeypatch.setattr(pictures, "of", lambda *_: [])
+    monkeypatch.setattr(findings, "pictures", lambda *_: [])
     row = dict.fromkeys(COLUMNS) | {"status": "done", "seconds": 1.5, "attempts": 1, "workbench": "0.1.0"}
     rows = [row | {"run": f"{i:020x}", "params.n": i, "params.label": "x", "results.n": i * 1.5, "results.label": "x"} for i in range(3)]
     runs = pl.DataFrame(rows, schema_overrides=COLUMNS)

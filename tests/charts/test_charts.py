@@ -18,9 +18,8 @@ from hypothesis import strategies as st
 
 from workbench import charts
 from workbench.charts import runs, theme
-from workbench.charts.heatmap import heatmap
+from workbench.charts.frames import Varied, sample
 from workbench.charts.render import MIME, VERSION, alt_text, compact, render
-from workbench.charts.varied import Varied, sample
 from workbench.errors import InputError
 
 PARTS = pl.DataFrame({"part": ["Chips", "Energy", "Rebate"], "usd": [60.0, 30.0, -10.0]})
@@ -259,14 +258,14 @@ def swept(kind, frame=RUNS, **changed):
 
 def heat(frame=RUNS, **changed):
     given = {"x": "chips", "y": "link", "value": "usd", "x_unit": "chips", "y_unit": "link", "unit": "USD/h"} | changed
-    return heatmap(frame, **{"title": "Few chips, few dollars", "subtitle": "A test."} | given)
+    return runs.heatmap(frame, **{"title": "Few chips, few dollars", "subtitle": "A test."} | given)
 
 
 def rows(spec, column):
     return [row for data in spec["datasets"].values() for row in data if column in row]
 
 
-@pytest.mark.parametrize("chart", [swept("parallel"), swept("multiples"), heat()])
+@pytest.mark.parametrize("chart", [swept("multiples"), heat()])
 def test_pictures_of_sweeps_are_drawn_by_the_vega_lite_of_pages_and_the_same_on_every_run(chart):
     import vl_convert
 
@@ -276,18 +275,6 @@ def test_pictures_of_sweeps_are_drawn_by_the_vega_lite_of_pages_and_the_same_on_
     assert not re.search(r"param_\w|view_\d", str(spec))
     assert chart.copy().to_dict() == spec
     assert "A test." in spec["title"]["subtitle"][0]
-
-
-def test_parallel_coordinates_run_from_0_to_1_and_leave_out_runs_without_a_value():
-    spec = swept("parallel").to_dict()
-    data = rows(spec, "row")
-    assert len(data) == 21
-    assert {row["axis 0"] for row in data} >= {0, 1}
-    assert sorted({row["axis 1"] for row in data}) == [0, 0.3333, 0.6667, 1]  # 10 to 10,000 by ratio
-    assert sorted({row["axis 2"] for row in data}) == [0.1667, 0.5, 0.8333]
-    assert {row["shown 2"] for row in data} == {"copper", "None", "light"}
-    assert {"price", "[USD]", "link"} & {row["name"] for row in rows(spec, "name")}
-    assert "21 runs; price [USD]: 1 to 24; chips: 10 to 10,000" in spec["description"]
 
 
 def test_small_multiples_show_medians_of_neighbours_and_runs_without_a_value():
@@ -335,10 +322,10 @@ def test_a_sample_holds_the_ends_and_nothing_twice(n, most):
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        (lambda: swept("parallel", value="eur"), "no column 'eur'; it has run, price"),
-        (lambda: swept("parallel", axes={}), "0 axes: expected 1 to 8 beside the value"),
-        (lambda: swept("parallel", axes={"prize": "prize"}), "no column 'prize'"),
-        (lambda: swept("parallel", RUNS.with_columns(usd=pl.lit(None, pl.Float64))), "no row has a value in column 'usd'"),
+        (lambda: swept("multiples", value="eur"), "no column 'eur'; it has run, price"),
+        (lambda: swept("multiples", axes={}), "0 panels: expected 1 to 9"),
+        (lambda: swept("multiples", axes={"prize": "prize"}), "no column 'prize'"),
+        (lambda: swept("multiples", RUNS.with_columns(usd=pl.lit(None, pl.Float64))), "no row has a value in column 'usd'"),
         (lambda: swept("multiples", RUNS.with_columns(price=pl.lit(math.inf))), "column 'price', row 0: inf is no finite number"),
         (lambda: swept("multiples", axes={f"a{i}": "a" for i in range(10)}), "10 panels: expected 1 to 9"),
         (lambda: heat(value="eur"), "no column 'eur'"),

@@ -10,7 +10,7 @@ from jupyter_client.manager import start_new_kernel
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from workbench.errors import InputError
-from workbench.notebook import execute, panel, replay, surface
+from workbench.notebook import execute, panel, surface
 from workbench.notebook.parameters import declared
 
 CELLS = [
@@ -99,11 +99,11 @@ def test_what_changed_while_something_was_refused_counts_afterwards():
 
 def test_only_what_depends_on_a_change_runs_again():
     sources = ["a = n + 1", "b = m * 2", "c = {}\nc['x'] = a", "def f():\n    return c", "print(f())", "import os"]
-    cells = [replay._cell(source) for source in sources]
-    assert [cell.source for cell in replay.touched(cells, {"n"})] == [cells[i].source for i in (0, 2, 3, 4)]
-    assert replay.touched(cells, {"m"}) == [cells[1]]
-    assert replay.needed(cells, [cells[2]]) == [cells[0], cells[2]]
-    assert replay._cell("%matplotlib inline") is None
+    cells = [surface._cell(source) for source in sources]
+    assert [cell.source for cell in surface.touched(cells, {"n"})] == [cells[i].source for i in (0, 2, 3, 4)]
+    assert surface.touched(cells, {"m"}) == [cells[1]]
+    assert surface.needed(cells, [cells[2]]) == [cells[0], cells[2]]
+    assert surface._cell("%matplotlib inline") is None
 
 
 def test_runners_see_nothing_of_it(notebook, tmp_path):

@@ -13,11 +13,7 @@ They raise `InputError` for a column that is missing, numbers that cannot be dra
 more than eight series, which a picture does not tell apart.
 """
 
-from workbench.charts.fan import fan
-from workbench.charts.lines import lines
-from workbench.charts.shares import shares
-from workbench.charts.stacked import indices, stacked
-from workbench.charts.tornado import tornado
-from workbench.charts.waterfall import waterfall
+from workbench.charts.bars import indices, stacked, tornado, waterfall
+from workbench.charts.curves import fan, lines, shares
 
 __all__ = ["fan", "indices", "lines", "shares", "stacked", "tornado", "waterfall"]

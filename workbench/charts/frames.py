@@ -1,16 +1,28 @@
-"""What goes into a picture: columns checked, numbers rounded to what an eye can read."""
+"""What goes into a picture: columns checked, numbers rounded to what an eye can read; what a sweep varied, as axes: numbers on a linear or
+logarithmic axis, or levels of anything else.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
+import altair as alt
+import numpy as np
 import polars as pl
 
 from workbench.errors import InputError
-from workbench.units import significant
+from workbench.units import human, significant
 
-#: Digits that a picture keeps: more than an eye can read, few enough to be the same on every machine.
-DIGITS = 6
+DIGITS = 6  #: digits that a picture keeps: more than an eye can read, few enough to be the same on every machine
+LEVELS = 12  #: values up to which numbers are groups of their own
+GROUP, GROUPS = 8, 10  #: runs a group needs at least, and the most groups
+DECADES = 1.5  #: span from which numbers may be spread by ratio
+#: Labels of an axis: as many digits as needed, and prefixes for what is large.
+LABELS = "abs(datum.value) >= 1e5 ? format(datum.value, '.3~s') : format(datum.value, ',.5~r')"
 
 
 def present(frame: pl.DataFrame, *names: str) -> None:
@@ -61,3 +73,130 @@ def columns(frame: pl.DataFrame, *, texts: dict[str, str], values: dict[str, str
 def figure(value: float) -> str:
     """`value` as a label of a picture: three digits, with a real minus sign."""
     return significant(value).replace("-", "\N{MINUS SIGN}")
+
+
+@dataclass(frozen=True)
+class Varied:
+    """A column as an axis: numbers, or texts, of which a missing value is the level ``None``."""
+
+    label: str  #: what the axis shows, with unit
+    values: pl.Series
+
+    @classmethod
+    def of(cls, frame: pl.DataFrame, column: str, label: str) -> Varied:
+        """The column of that name. Raises `InputError` where the frame has none, or one whose numbers are not finite."""
+        present(frame, column)
+        values = frame[column]
+        if values.dtype.is_numeric() and not values.null_count():
+            return cls(label, numbers(frame, column).round_sig_figs(DIGITS))
+        order = values.arg_sort() if values.dtype.is_numeric() else pl.arange(len(values), eager=True)
+        texts = pl.Series(named(values), dtype=pl.String) if values.dtype.is_numeric() else values.cast(pl.String).fill_null("None")
+        return cls(label, texts.cast(pl.Enum(texts.gather(order).unique(maintain_order=True))))
+
+    @property
+    def numeric(self) -> bool:
+        return self.values.dtype.is_numeric()
+
+    @cached_property
+    def levels(self) -> list[str]:
+        """Texts of the distinct values, in order."""
+        return named(self.values.unique().sort()) if self.numeric else list(self.values.dtype.categories)  # type: ignore[attr-defined]
+
+    @property
+    def count(self) -> int:
+        """How many distinct values there are."""
+        return self.values.n_unique() if self.numeric else len(self.levels)
+
+    @cached_property
+    def log(self) -> bool:
+        """Whether the numbers are spread by ratio: their logarithms lie more evenly than they do."""
+        if not self.numeric or (low := self.low) <= 0 or self.high < low * 10**DECADES:
+            return False
+        middle = float(self.values.unique().median())  # type: ignore[arg-type]
+        return abs(math.log(middle / low) / math.log(self.high / low) - 0.5) < abs((middle - low) / (self.high - low) - 0.5)
+
+    @property
+    def low(self) -> float:
+        return float(self.values.min())  # type: ignore[arg-type]
+
+    @property
+    def high(self) -> float:
+        return float(self.values.max())  # type: ignore[arg-type]
+
+    @property
+    def plain(self) -> pl.Series:
+        """Numbers, or texts as a picture holds them."""
+        return self.values if self.numeric else self.values.cast(pl.String)
+
+    @property
+    def codes(self) -> pl.Series:
+        """Number of each row's level."""
+        return self.values.rank("dense").cast(pl.Int64) - 1 if self.numeric else self.values.to_physical().cast(pl.Int64)
+
+    def places(self) -> pl.Series:
+        """Where each number, of two or more, is on the axis, from 0 to 1."""
+        scaled = self.values.log() if self.log else self.values
+        return ((scaled - scaled.min()) / (scaled.max() - scaled.min())).round_sig_figs(DIGITS)  # type: ignore[operator]
+
+    def groups(self) -> pl.Series:
+        """Number of each row's group, in order: a level each, or as many equal shares of the rows as have enough of them."""
+        if not self.numeric or self.count <= LEVELS:
+            return self.codes
+        n = min(GROUPS, max(2, len(self.values) // GROUP))
+        return ((self.values.rank("average") - 0.5) * n / len(self.values)).floor().cast(pl.Int64).clip(0, n - 1)
+
+    def x(self, field: str, title: list[str]) -> alt.X:
+        """The horizontal axis."""
+        if self.numeric:
+            axis = alt.Axis(tickCount=4, labelExpr=LABELS, grid=False, domain=True, labelOverlap=True)
+            return alt.X(f"{field}:Q", title=title, axis=axis, scale=self.scale(0.03))
+        flat = len(self.levels) <= 3 and max(len(word) for level in self.levels for word in level.split()) <= 10
+        look: dict[str, Any] = {"labelAngle": 0, "labelExpr": "split(datum.label, ' ')"} if flat else {"labelAngle": -35}
+        return alt.X(f"{field}:O", title=title, sort=self.levels, axis=alt.Axis(**look, labelLimit=110, grid=False, ticks=False))
+
+    def scale(self, pad: float) -> alt.Scale:
+        """The scale that holds the numbers with a little room."""
+        low, high, more = self.low, self.high, {"type": "log"} if self.log else {"zero": False}
+        room = (high / low) ** pad if self.log else pad * (high - low) or 0.5 * abs(high) or 0.5
+        ends = (low / room, high * room) if self.log else (low - room, high + room)
+        return alt.Scale(domain=[float(f"{end:.{DIGITS}g}") for end in ends], nice=False, **more)
+
+    @property
+    def shades(self) -> dict[str, Any]:
+        """Type and domain of a scale of colours."""
+        return {"type": "log" if self.log else "linear", "domain": [self.low, self.high if self.high > self.low else self.low + 1]}
+
+
+def short(value: float, digits: int = 3) -> str:
+    """A number as a label: ``15.6 T``, ``4,610``, ``0.08``."""
+    return human(value, digits=digits) if abs(value) >= 1e5 else significant(value, digits)
+
+
+def named(values: Iterable[float | None]) -> list[str]:
+    """Each value as a label, with as many digits as tell different values apart; a missing one is None."""
+    given = list(values)
+    different = {v for v in given if v is not None}
+    digits = next((d for d in (4, 6, 9, 12) if len({short(v, d) for v in different}) == len(different)), 17)
+    return ["None" if v is None else short(v, digits) for v in given]
+
+
+def sample(values: pl.Series, most: int) -> list[int]:
+    """Numbers of at most `most` rows, those of the lowest and the highest value among them.
+
+    The same ones for any values of that length but for the last two, so that pictures of several results share their data.
+    """
+    n = len(values)
+    if n <= most:
+        return list(range(n))
+    order = np.random.default_rng(0).permutation(n).tolist()
+    first = sorted(order[: most - 2])
+    ends = [i for i in (values.arg_min(), values.arg_max()) if i is not None and i not in first]
+    return [*first, *dict.fromkeys([*ends, *order[most - 2 :]])][:most]
+
+
+def with_value(frame: pl.DataFrame, *names: str) -> pl.DataFrame:
+    """The rows that have a value in the last of the columns. Raises `InputError` for a column that is missing, or no such row."""
+    present(frame, *names)
+    if (good := frame.drop_nulls(names[-1])).is_empty():
+        raise InputError(f"no row has a value in column {names[-1]!r}: there is nothing to draw")
+    return good

@@ -1,7 +1,5 @@
 """How a chart leaves the kernel: interactive for JupyterLab, a picture for everything else, its alt text for plain text."""
 
-from __future__ import annotations
-
 import os
 import struct
 import tempfile

@@ -1,27 +1,29 @@
-"""Every run of a sweep: as points in small multiples, one panel a parameter, and as lines over parallel axes."""
+"""All runs of a sweep: as points in small multiples, one panel a parameter, or as a heat map over two."""
 
-from __future__ import annotations
-
+import math
 import textwrap
 from collections.abc import Mapping
 from typing import Any
 
 import altair as alt
+import numpy as np
 import polars as pl
 
 from workbench.charts import theme
-from workbench.charts.frames import DIGITS, figure
-from workbench.charts.varied import LABELS, Varied, sample, with_value
+from workbench.charts.frames import DIGITS, LABELS, Varied, figure, named, sample, short, with_value
 from workbench.errors import InputError
 
 PANELS, POINTS, MANY = 9, 500, 100  #: panels of a picture, points of a panel, and how many points call for small ones
 PANEL, GAP, AXIS = 150, 26, 92  #: px of a panel's height, between panels, and of the vertical axis
-HEIGHT, LINES, AXES = 300, 300, 9  #: of parallel axes: px; runs and axes that a picture tells apart
-NAME, SHORT, LINE = 30, 15, 15  #: characters a line below a panel, and above a parallel axis; px of such a line
+NAME = 30  #: characters a line below a panel
 #: Of a run, in an expression of Vega: whether it is among those that the parameter ``shown`` names, all if it names none.
 SHOWN = "!length(shown) || indexof(shown, datum.row) >= 0"
-#: Colours from low to high that no kind of colour blindness confuses, and that are seen on white.
-LOW_TO_HIGH = [theme.BLUE, "#A9A9A9", theme.VERMILLION]
+CELLS = 60  #: levels of an axis that a picture tells apart
+WRITTEN = 12  #: columns of cells that have room for their number
+HEIGHT = 22, 40, 380  #: px of a row at least and at most, and of all rows
+SHADES = ["#F0F6FA", "#B9D7EA", "#6BAED6", "#2171B5", "#08306B"]  #: one hue from light to dark: also on grey printers
+NONE = "#F3E4DC"  #: of a cell whose runs gave no value
+ON_LIGHT = "#222B35"  #: letters on a light cell, which pages leave dark by night
 
 
 def multiples(
@@ -98,58 +100,70 @@ def _middle(column: Varied, values: pl.Series, field: str, x: alt.X, y: dict[str
     return [band, chart.mark_line(color=theme.INK, strokeWidth=1.8).encode(y=middle)]
 
 
-def parallel(frame: pl.DataFrame, *, axes: Mapping[str, str], value: str, unit: str, row: str, title: str, subtitle: str) -> alt.LayerChart:
-    """Parallel coordinates: one line a row over the axes, the value last; pointing at a line brings it forward.
+def heatmap(
+    frame: pl.DataFrame, *, x: str, y: str, value: str, x_unit: str, y_unit: str, unit: str, title: str, subtitle: str
+) -> alt.LayerChart:
+    """Heat map: one cell a pair of levels, dark where the value is high, with its number where there is room.
 
-    Arguments and refusals as of `multiples`; at most eight axes, and the value on one of its own. Rows without a value are left out; of
-    more than 300 rows a sample is drawn, which the subtitle says.
+    `frame` has a row a run; runs of the same cell are averaged, and a cell whose runs have no value is marked. `x` and `y` are columns of
+    parameters, numbers or texts (more than 60 different numbers are put into 60 bins, which the subtitle says, as many texts refused),
+    `value` a number; the units are what axes and colours show.
     """
-    if not 1 <= len(axes) < AXES:
-        raise InputError(f"{len(axes)} axes: expected 1 to {AXES - 1} beside the value")
-    frame = with_value(frame, row, value)
-    drawn = sample(frame[value], LINES)
-    if len(drawn) < frame.height:
-        subtitle = f"{subtitle} {len(drawn):,} of {frame.height:,} runs are drawn, the lowest and the highest among them."
-    columns = {f"axis {i}": Varied.of(frame, name, label) for i, (name, label) in enumerate([*axes.items(), (value, unit)])}
-    fields, last = list(columns), columns[f"axis {len(axes)}"]
-    places = [column.places().round(4).alias(field) for field, column in columns.items()]
-    told = {f"shown {i}": column for i, column in enumerate(columns.values()) if column is not last}
-    texts = [column.plain.alias(field) for field, column in told.items()]
-    data = pl.DataFrame([frame[row].cast(pl.String).alias("row"), last.values.alias("value"), *places, *texts])[drawn]
-
-    x = alt.X("axis:O", sort=fields, axis=None, scale=alt.Scale(type="point", padding=0.35))
-    y = alt.Y("place:Q", axis=None, scale=alt.Scale(domain=[0, 1], nice=False))
-    hover = alt.selection_point(name="hover", fields=["row"], on="pointerover", clear="pointerout", empty=True)
-    color = alt.Color("value:Q", legend=None).scale(**last.shades, range=LOW_TO_HIGH)
-    tooltip = [alt.Tooltip("row:N", title="run"), alt.Tooltip("value:Q", title=unit, format=".4g")]
-    tooltip += [alt.Tooltip(f"{field}:N", title=column.label) for field, column in told.items()]
-    base = alt.Chart(data).transform_fold([*fields], as_=["axis", "place"]).encode(x=x, y=y, detail="row:N", tooltip=tooltip)
-    strength = round(min(0.75, max(0.25, 12 / data.height**0.7)), 2)
-    lines = base.mark_line(strokeJoin="round").encode(
-        color=color,
-        opacity={"condition": {"test": {"and": [{"param": "hover"}, SHOWN]}, "value": strength}, "value": 0.04},
-        strokeWidth=alt.condition({"param": "hover", "empty": False}, alt.value(3), alt.value(1.4)),
+    result = Varied.of(with_value(frame, x, y, value), value, unit)
+    columns = [Varied.of(frame, name, label) for name, label in ((x, x_unit), (y, y_unit))]
+    (across, names_x), (up, names_y) = (_levels(column) for column in columns)
+    if any(c.count > CELLS for c in columns):
+        subtitle = f"{subtitle} Numbers in bins, the mean of each is shown."
+    cells = pl.DataFrame({"x": across, "y": up, "value": frame[value].cast(pl.Float64)}).group_by("x", "y", maintain_order=True)
+    data = cells.agg(pl.col("value").mean().round_sig_figs(DIGITS), pl.len().alias("runs")).with_columns(
+        text=pl.col("value").map_elements(short, return_dtype=pl.String).fill_null("\N{MULTIPLICATION X}")
     )
-    # what the pointer meets: a thin line is hard to hit
-    wide = base.mark_line(strokeWidth=9, opacity=0).properties(name="met").add_params(hover)
+    written = len(names_x) <= WRITTEN and len(names_y) <= HEIGHT[2] // HEIGHT[0]
+    low, high = result.shades["domain"]
+    middle = math.sqrt(low * high) if result.log else (low + high) / 2
 
-    ends = alt.Chart(pl.DataFrame({"axis": fields}).with_columns(low=0.0, high=1.0))
-    rule = ends.mark_rule(color=theme.INK).encode(x=x, y=alt.Y("low:Q", axis=None), y2="high:Q")
-    marks = [
-        {"axis": field, "place": place, "text": textwrap.shorten(text, 18, placeholder="…")}
-        for field, marked in ((field, column.marks()) for field, column in columns.items())
-        for place, text in marked[:: -(-len(marked) * 14 // HEIGHT)]  # as many as have room
-    ]
-    halo = alt.Chart(pl.DataFrame(marks)).mark_text(align="left", dx=6, stroke="white", strokeWidth=4, strokeJoin="round")
-    halo = halo.encode(x=x, y=y, text="text:N")
-    names = [
-        {"axis": field, "name": line, "place": round(1 + (12 + LINE * k) / HEIGHT, 4)}
-        for field, column in columns.items()
-        for k, line in reversed([*enumerate(textwrap.wrap(column.label, SHORT)[::-1])])
-    ]
-    heads = alt.Chart(pl.DataFrame(names)).mark_text(baseline="bottom", color=theme.MUTED).encode(x=x, y=y, text="name:N")
-    layers = [lines, wide, rule, halo, halo.mark_text(align="left", dx=6), heads]
-    chart = alt.LayerChart(layer=layers, width=theme.WIDTH - 12, height=HEIGHT).add_params(alt.param(name="shown", value=[]))
-    said = "; ".join(f"{c.label}: {c.marks()[0][1]} to {c.marks()[-1][1]}" for c in columns.values())
-    said = f"Parallel coordinates of {frame.height:,} runs; {said}; lowest {figure(last.low)}, highest {figure(last.high)}."
+    scale = alt.Scale(round=True, padding=0)
+    xs = alt.X("x:O", sort=names_x, title=x_unit, axis=_axis(names_x, 45), scale=scale)
+    down = names_y[::-1] if columns[1].numeric else names_y
+    ys = alt.Y("y:O", sort=down, title=y_unit, axis=_axis(names_y, 18, 0), scale=scale)
+    size: Any = {"gradientLength": 200, "gradientThickness": 10, "tickCount": 3, "titleLimit": 0}
+    legend = alt.Legend(title=unit, labelExpr=f"format(datum.value, '.3~{'s' if high >= 1e5 else 'r'}')", **size)
+    color = alt.Color("value:Q", title=None, legend=legend).scale(alt.Scale(**result.shades, range=SHADES, nice=False))
+    tooltip = [alt.Tooltip(field, title=title) for field, title in (("x:N", x_unit), ("y:N", y_unit), ("text:N", unit), ("runs:Q", "runs"))]
+    hover = alt.selection_point(name="hover", fields=["x", "y"], on="pointerover", clear="pointerout", empty=False)
+    base = alt.Chart(data).encode(x=xs, y=ys, tooltip=tooltip)
+    stroke = alt.condition(hover, alt.value(theme.VERMILLION), alt.value("white"))
+    wide = alt.condition(hover, alt.value(2), alt.value(1 if written else 0))
+    valued = base.transform_filter("datum.value !== null").mark_rect().encode(color=color, stroke=stroke, strokeWidth=wide)
+    layers = [base.transform_filter("datum.value === null").mark_rect(color=NONE), valued.properties(name="cells").add_params(hover)]
+    if written:
+        dark = f"datum.value === null ? '{theme.VERMILLION}' : datum.value > {middle:.6g} ? 'white' : '{ON_LIGHT}'"
+        layers.append(base.transform_calculate(ink=dark).mark_text().encode(text="text:N", color=alt.Color("ink:N", scale=None)))
+    best = data.filter(pl.col("value").is_not_null()).sort("value")
+    ends = (f"{figure(cell['value'])} at {cell['x']} and {cell['y']}" for cell in (best.row(i, named=True) for i in (0, -1)))
+    missing = f"; {n} cells without a value" if (n := data["value"].null_count()) else ""
+    width = theme.WIDTH - 22 - min(max(map(theme.pixels, names_y)) + 40, 200)
+    height = min(HEIGHT[2], len(names_y) * HEIGHT[1]) if written else HEIGHT[2]
+    chart = alt.LayerChart(layer=layers, width=width, height=height).resolve_scale(color="independent")
+    said = f"Heat map of {unit} over {x_unit} and {y_unit}: lowest {', highest '.join(ends)}{missing}."
     return theme.finish(chart, title, subtitle, said)
+
+
+def _levels(column: Varied) -> tuple[pl.Series, list[str]]:
+    """The level of each row, and all levels in order: those of the column, or bins of its numbers."""
+    codes, names = column.codes, column.levels
+    if column.count > CELLS:
+        if not column.numeric:
+            raise InputError(f"{column.label}: {column.count} different texts: a picture tells {CELLS} apart")
+        codes = (column.places() * CELLS).floor().clip(0, CELLS - 1).cast(pl.Int64)
+        ends = (np.geomspace if column.log else np.linspace)(column.low, column.high, 2 * CELLS + 1)
+        names = named(ends[1::2].tolist())
+    return codes.replace_strict(range(len(names)), names, return_dtype=pl.String), names
+
+
+def _axis(names: list[str], room: int, angle: int | None = None) -> alt.Axis:
+    """Labels of cells, as many as have room."""
+    every = -(-len(names) * room // (HEIGHT[2] if angle == 0 else theme.WIDTH - 100))
+    if angle is None:
+        angle = 0 if max(map(theme.pixels, names)) < (theme.WIDTH - 100) / max(1, len(names[::every])) else -40
+    return alt.Axis(values=names[::every], labelAngle=angle, grid=False, ticks=False, labelLimit=160)

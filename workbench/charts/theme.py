@@ -1,7 +1,5 @@
 """How every picture looks: colours, type, sizes, and the title, subtitle and alt text that each one carries."""
 
-from __future__ import annotations
-
 import textwrap
 from functools import cache
 from typing import Any, TypeVar
@@ -33,6 +31,7 @@ FONT = '"Liberation Sans", Arial, Helvetica, sans-serif'
 TITLE_SIZE, TEXT_SIZE = 17, 12
 WIDTH = 680  #: px of a whole picture, axis labels included
 TITLE_LINE, SUBTITLE_LINE = 70, 108  #: characters that fit into it
+NAME = 28  #: characters a line of a name beside bars and lines
 
 Chart = TypeVar("Chart", alt.LayerChart, alt.ConcatChart)
 
@@ -42,6 +41,9 @@ def _theme() -> alt.theme.ThemeConfig:
     text: Any = {"labelFont": FONT, "titleFont": FONT, "labelFontSize": TEXT_SIZE, "titleFontSize": TEXT_SIZE}
     ink: Any = {"labelColor": INK, "titleColor": MUTED, "titleFontWeight": "normal"}
     lines: Any = {"gridColor": HAIRLINE, "domain": False, "domainColor": MUTED, "tickColor": MUTED}
+    title: Any = {"font": FONT, "fontSize": TITLE_SIZE, "fontWeight": "bold", "color": INK, "lineHeight": TITLE_SIZE + 5}
+    subtitle: Any = {"subtitleFont": FONT, "subtitleFontSize": TEXT_SIZE + 0.5, "subtitleColor": MUTED}
+    subtitle |= {"subtitleLineHeight": TEXT_SIZE + 5, "subtitlePadding": 6}
     return {
         "config": {
             "background": "white",
@@ -52,21 +54,7 @@ def _theme() -> alt.theme.ThemeConfig:
             "axis": {**text, **ink, **lines, "titlePadding": 10, "labelFlush": False},
             "legend": {**text, **ink, "orient": "top", "symbolType": "square", "offset": 8},
             "text": {"font": FONT, "fontSize": TEXT_SIZE, "color": INK},
-            "title": {
-                "anchor": "start",
-                "frame": "bounds",
-                "font": FONT,
-                "fontSize": TITLE_SIZE,
-                "fontWeight": "bold",
-                "color": INK,
-                "lineHeight": TITLE_SIZE + 5,
-                "subtitleFont": FONT,
-                "subtitleFontSize": TEXT_SIZE + 0.5,
-                "subtitleColor": MUTED,
-                "subtitleLineHeight": TEXT_SIZE + 5,
-                "subtitlePadding": 6,
-                "offset": 14,
-            },
+            "title": {"anchor": "start", "frame": "bounds", **title, **subtitle, "offset": 14},
         }
     }
 
@@ -75,10 +63,6 @@ def enable() -> None:
     """Show Altair charts in this session in the workbench's theme, in JupyterLab without network and as pictures elsewhere.
 
     The functions of this package do it when first used; call it before other Altair charts, or to come back from another renderer.
-
-    Examples
-    --------
-    >>> enable()
     """
     alt.renderers.register("workbench", render)
     alt.renderers.enable("workbench")
@@ -137,3 +121,14 @@ def finish(chart: Chart, title: str, subtitle: str, said: str) -> Chart:
     title, subtitle = (text.replace(" %", "\N{NO-BREAK SPACE}%") for text in (title, subtitle))
     heading = alt.Title(text=textwrap.wrap(title, TITLE_LINE), subtitle=textwrap.wrap(subtitle, SUBTITLE_LINE))
     return chart.properties(title=heading, description=description)
+
+
+def name(label: str) -> str:
+    """`label` in lines short enough to stand beside bars and lines."""
+    return "\n".join(textwrap.wrap(label, NAME)) or label
+
+
+def pixels(text: str) -> float:
+    """Width of `text` [px] in this font, estimated from three kinds of letters."""
+    widths = (0.28 if c in " .,:;'|!()[]/ijlftI" else 0.72 if c.isupper() or c in "mw%" else 0.56 for c in text)
+    return TEXT_SIZE * sum(widths)

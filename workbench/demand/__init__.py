@@ -10,20 +10,6 @@ from workbench.demand.uses.tokens import chip_seconds
 from workbench.demand.uses.training import data_cap, equal_marginal, latency_wall, power_cap
 
 __all__ = [
-    "ElasticDemand",
-    "agent_hour",
-    "bottom_up",
-    "chip_seconds",
-    "data_cap",
-    "equal_marginal",
-    "hindcast",
-    "latency_wall",
-    "log_law_compute",
-    "long_run_cost",
-    "order_plan",
-    "outlook",
-    "past",
-    "power_cap",
-    "scoreboard",
-    "survival",
-]
+    "ElasticDemand", "agent_hour", "bottom_up", "chip_seconds", "data_cap", "equal_marginal", "hindcast", "latency_wall", "log_law_compute",
+    "long_run_cost", "order_plan", "outlook", "past", "power_cap", "scoreboard", "survival",
+]  # fmt: skip

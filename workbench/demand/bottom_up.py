@@ -148,14 +148,10 @@ def bottom_up(
 
     Parameters
     ----------
-    quarters : int
-        From the newest disclosed quarter on.
-    n : int
-        Sobol points a replicate, a power of two.
-    seed : int
-        Scenarios, and outlooks, of one seed share their random numbers.
-    replicates : int
-        Randomisations; an outlook of m futures has eight of m / 8.
+    quarters, seed : int
+        As `outlook`; with those of one seed it shares its random numbers.
+    n, replicates : int
+        Sobol points a replicate, a power of two, and randomisations: an outlook of m futures has eight of m / 8.
     agents : callable
         Sessions of agents from the sampled inputs and the years since the start, as `sessions_of`.
     **given : Distribution or number
@@ -190,14 +186,9 @@ def bottom_up(
     waits = x["deferrable_share"] * (trained[2] + busy[3])
     interactive = [0, 1, 4]  # paid inference has its peaks in its cost
     busy[interactive] *= 1 + np.maximum(peak - waits / busy[interactive].sum(axis=0), 0.0)
-    tools = tool_work(
-        seen.calls,
-        busy[2],
-        cpu_seconds=x["tool_cpu_seconds"],
-        memory_seconds=x["tool_memory_gb_seconds"] * GIGA,
-        utilisation=x["cpu_utilisation"],
-        host_cores_per_chip=x["host_cores_per_chip"],
-    )
+    of_call = {"cpu_seconds": x["tool_cpu_seconds"], "memory_seconds": x["tool_memory_gb_seconds"] * GIGA}
+    hosts = {"utilisation": x["cpu_utilisation"], "host_cores_per_chip": x["host_cores_per_chip"]}
+    tools = tool_work(seen.calls, busy[2], **of_call, **hosts)
     return BottomUp(np.concatenate([busy, trained]), seen, run, tools, market.supply[0], x)
 
 
@@ -237,30 +228,18 @@ def _free(x: Mapping[str, Array], years: Array) -> Array:
 def _training(x: Mapping[str, Array], years: Array, market: Market) -> tuple[training.FrontierRun, training.TrainingDemand]:
     """The largest run of each quarter, and what it and the research around it keep busy; a run's date is its end."""
     seconds, mfu, fade = x["run_days"] * DAY, x["training_mfu"], x["demand_growth_tau"]
-    leaner = x["energy_efficiency_growth"] ** -years
+    drawn = x["it_power_per_h100e"] * KILO * x["power_usage_effectiveness"] * x["energy_efficiency_growth"] ** -years
+    power = x["run_power_2030"] * GIGA * x["run_power_growth"] ** (years - 4.5)
     budget = x["run_budget"] * damped_growth(years - 0.5, x["run_cost_growth"], fade)
     caps = {
         "trend": x["frontier_compute_2025"] * damped_growth(years + 0.5 + seconds / (2 * YEAR), x["frontier_growth"], fade),
         "chips": training.chips_cap(market.supply, share=x["run_chip_share"], mfu=mfu, seconds=seconds),
-        "power": training.power_cap(
-            x["run_power_2030"] * GIGA * x["run_power_growth"] ** (years - 4.5),
-            chip_power=x["it_power_per_h100e"] * KILO * x["power_usage_effectiveness"] * leaner,
-            peak=H100E,
-            mfu=mfu,
-            seconds=seconds,
-        ),
+        "power": training.power_cap(power, chip_power=drawn, peak=H100E, mfu=mfu, seconds=seconds),
         "data": training.data_cap(x["run_tokens"]),
         "latency": training.latency_wall(seconds=seconds),
         "money": training.money_cap(budget, usd_per_h100e_hour=market.booked[0], mfu=mfu),
     }
     run = training.frontier_run(caps)
-    research = training.training_demand(
-        run.flop,
-        labs=x["frontier_labs"],
-        runs_per_year=x["frontier_runs_per_year"],
-        final_share=x["final_run_share"],
-        rollout_share=x["rollout_share"] * (1 - x["final_run_share"]),
-        mfu=mfu,
-        follower=x["lab_follower"],
-    )
-    return run, research
+    labs = {"labs": x["frontier_labs"], "runs_per_year": x["frontier_runs_per_year"], "follower": x["lab_follower"]}
+    final = x["final_run_share"]
+    return run, training.training_demand(run.flop, **labs, final_share=final, rollout_share=x["rollout_share"] * (1 - final), mfu=mfu)

@@ -1,7 +1,5 @@
 """Kernels that notebooks are run in, and the thread in which they are: each run has its own, and nothing waits for one to end."""
 
-from __future__ import annotations
-
 import asyncio
 import atexit
 import os
@@ -27,16 +25,11 @@ from traitlets import default
 from workbench import files
 from workbench.errors import InputError
 
-#: Name of the kernel that the workbench installs, for the Python that it stands in.
-WARM = "workbench"
-#: A kernel that says nothing for so long will not start [s].
-STARTUP = 60.0
-#: Kernels that may still be going down while the next ones run.
-LINGERING = 2
-#: Kernels that have not gone down by then are left to their own end [s].
-SETTLE = 2.0
-#: How often a kernel is looked at [s].
-WATCH = 0.05
+WARM = "workbench"  #: name of the kernel that the workbench installs, for the Python that it stands in
+STARTUP = 60.0  #: a kernel that says nothing for so long will not start [s]
+LINGERING = 2  #: kernels that may still be going down while the next ones run
+SETTLE = 2.0  #: kernels that have not gone down by then are left to their own end [s]
+WATCH = 0.05  #: how often a kernel is looked at [s]
 
 T = TypeVar("T")
 

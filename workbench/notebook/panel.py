@@ -16,10 +16,9 @@ from ipywidgets import HBox, Layout, Output, VBox
 from workbench import catalogue, errors
 from workbench.charts.render import MIME as VEGALITE
 from workbench.errors import InputError
-from workbench.notebook import parameters, replay, runtime
+from workbench.notebook import parameters, runtime, surface
 from workbench.notebook.parameters import Parameter
-from workbench.notebook.replay import DRAWN, SAID, Cell
-from workbench.notebook.surface import span
+from workbench.notebook.surface import DRAWN, SAID, Cell, span
 
 
 def panel(namespace: dict[str, Any], *sliders: str) -> None:
@@ -107,16 +106,16 @@ class Panel(anywidget.AnyWidget):
 
     def _outputs(self) -> list[dict[str, Any]]:
         """The answer and the pictures with the values of the controls, as outputs of a notebook."""
-        cells = replay.cells(self.namespace)
+        cells = surface.cells(self.namespace)
         if cells != self.cells:  # the notebook has run on: from what it holds now
             self.cells, self.stale, self.shown, self.space = cells, list[Cell](), {}, dict(self.namespace)
-        new = replay.touched(cells, {n for n in self.moved if self.space.get(n) != self.values[n]})
+        new = surface.touched(cells, {n for n in self.moved if self.space.get(n) != self.values[n]})
         self.space |= {n: self.values[n] for n in self.moved}
         self.stale = [cell for cell in cells if cell in self.stale or cell in new]
         answer = next((cell for cell in cells if SAID.search(cell.source)), None)
         wanted = [cell for cell in self.stale if cell is answer or DRAWN.search(cell.source)]
-        with replay.unpainted():
-            for cell in replay.needed(self.stale, wanted):
+        with surface.unpainted():
+            for cell in surface.needed(self.stale, wanted):
                 shown = cell.run(self.space)
                 self.shown[cell] = [o for o in shown if ("text" in o and cell is answer) or VEGALITE in o.get("data", {})]
                 self.stale.remove(cell)
@@ -134,11 +133,8 @@ def _control(p: Parameter, value: Any, first: bool) -> dict[str, Any]:
     """What the control of a parameter shows."""
     number = p.type in ("int", "float")
     group = "Sliders" if first else "Names and choices" if not number else "Money" if "USD" in p.unit else "Quantities"
-    about: dict[str, Any] = {
-        "text": f"{value:.12g}" if isinstance(value, float) else str(value),
-        "rule": p.allowed,
-        "shown_unit": p.shown_unit,
-    }
+    text = f"{value:.12g}" if isinstance(value, float) else str(value)
+    about: dict[str, Any] = {"text": text, "rule": p.allowed, "shown_unit": p.shown_unit}
     about |= {"names": catalogue.names(p.table) if p.table else list(p.choices), "closed": bool(p.choices) and not p.optional}
     ends = span(p, value) if number and value is not None else (0.0, 0.0, False)
     return asdict(p) | about | {"group": group, "span": ends if ends[0] < ends[1] else None}

@@ -12,8 +12,6 @@ that is ``name: type = default  # [unit] meaning, range``; a ``float | str`` is 
 ``bf16 | fp4 on chip``, ``in links on chip``, ``1..9 on chip``: a format, a fabric or a price that the chip so named must have.
 """
 
-from __future__ import annotations
-
 import ast
 import io
 import json
@@ -21,10 +19,12 @@ import re
 import sys
 import tokenize
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from workbench import files
 from workbench.errors import InputError, UnknownName, hint
 
 TYPES = {"int": int, "float": float, "str": str, "bool": bool}
@@ -90,12 +90,8 @@ class Parameter:
         if self.file and isinstance(value, str) and Path(value).is_file():
             return None
         number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
-        fits = {
-            "int": number and float(value).is_integer(),
-            "float": number,
-            "str": isinstance(value, str),
-            "bool": isinstance(value, bool),
-        }[self.type]
+        whole, text, truth = number and float(value).is_integer(), isinstance(value, str), isinstance(value, bool)
+        fits = {"int": whole, "float": number, "str": text, "bool": truth}[self.type]
         if fits and number:
             fits = (self.low is None or value >= self.low) and (self.high is None or value <= self.high)
         if fits and self.choices:
@@ -150,10 +146,8 @@ def declared(source: str) -> dict[str, Parameter]:
             parameter = _declaration(node, comments.get(node.end_lineno or node.lineno, ""))
             parameters[parameter.name] = parameter
         except InputError as error:
-            wrong = isinstance(error, _Misfit)
-            problems.append(
-                f"line {node.lineno} of the parameters cell sets {error}" if wrong else f"line {node.lineno}, {line!r}: {error}"
-            )
+            where = f"line {node.lineno}"
+            problems.append(f"{where} of the parameters cell sets {error}" if isinstance(error, _Misfit) else f"{where}, {line!r}: {error}")
     if problems:
         raise ParameterError(problems)
     return parameters
@@ -177,21 +171,25 @@ def of_cells(cells: Iterable[Mapping[str, Any]], path: object) -> dict[str, Para
 
 def read(path: str | Path) -> dict[str, Any]:
     """The notebook at `path` as its JSON says it, without nbformat, which takes 0.8 s. Raises `InputError` for what is none."""
-    content: Any = None
-    try:
-        content = json.loads(Path(path).read_bytes().decode("utf8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such notebook") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    except (ValueError, RecursionError):
-        pass
+    data, content = stored_bytes(path), None
+    with suppress(ValueError, RecursionError):
+        content = json.loads(data.decode("utf8"))
     if not (isinstance(content, dict) and isinstance(content.get("cells"), list) and isinstance(content.get("metadata", {}), dict)):
         raise InputError(f"{path}: not a notebook (expected nbformat JSON with cells)")
     for number, cell in enumerate(content["cells"], 1):
         if not _is_cell(cell):
             raise InputError(f"{path}: not a notebook (cell {number} is no cell: expected cell_type, source and metadata)")
     return content
+
+
+def stored_bytes(path: str | Path) -> bytes:
+    """The file at a path or an address. Raises `InputError` where it cannot be read."""
+    try:
+        return files.read(path)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such notebook") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
 def _is_cell(cell: Any) -> bool:
@@ -264,16 +262,8 @@ def _declaration(node: ast.stmt, comment: str) -> Parameter:
         raise InputError("the default is not a plain value") from None
     head, _, tail = match["meaning"].rpartition(",")
     limits = _limits(tail.strip()) if head else None
-    parameter = Parameter(
-        name=node.target.id,
-        type=kinds[0],
-        optional=optional,
-        default=default,
-        unit=match["unit"].strip(),
-        meaning=(head if limits else match["meaning"]).strip(),
-        file=file,
-        **(limits or {}),
-    )
+    unit, meaning = match["unit"].strip(), (head if limits else match["meaning"]).strip()
+    parameter = Parameter(node.target.id, kinds[0], optional, default, unit, meaning, file=file, **(limits or {}))
     if problem := parameter.problem(default):
         raise _Misfit(problem)
     return parameter

@@ -1,7 +1,5 @@
 """From executed notebooks to pages that work anywhere: one file each, charts interactive, nothing asked of the network."""
 
-from __future__ import annotations
-
 import os
 import re
 from base64 import b64encode
@@ -15,6 +13,7 @@ from urllib.parse import quote
 
 import jinja2
 import nbformat
+from markupsafe import Markup
 
 from workbench import __version__, catalogue, files, tables
 from workbench.charts.render import MIME as VEGALITE
@@ -26,8 +25,7 @@ from workbench.notebook.stored import Run, code_cells, declared_by, read, run_of
 from workbench.units import significant
 
 TEMPLATES = Path(__file__).parent / "templates"
-#: Version of Vega-Lite that draws the charts of pages.
-VEGALITE_VERSION = "6.1"
+VEGALITE_VERSION = "6.1"  #: version of Vega-Lite that draws the charts of pages
 #: Kinds of output from best to plainest. Scripts and widgets are left out: they want a kernel or the network.
 SHOWN = [VEGALITE, "text/html", "text/markdown", "image/svg+xml", "image/png", "image/jpeg", "text/latex", "text/plain"]
 #: Characters of an output that a page shows: text, and HTML, which may be a picture that comes with its scripts.
@@ -38,8 +36,7 @@ HEADING = re.compile(r"^#+ +(.+?)[ #]*$", re.MULTILINE)
 #: The title of a page with the values of parameters and results, in a comment below the heading: ``<!-- title: What does {n:,} cost? -->``.
 TITLE, FILLED = re.compile(r"<!-- *title: *(.+?) *-->"), re.compile(r"\{(\w+)(?::([^{}]*))?\}")
 THUMBNAIL = 0.7  #: pixels of a gallery's picture per CSS pixel of the chart
-#: Tag of the cells by which papermill says that a run stopped; a page says it in its own way.
-PAPERMILL_ERROR = "papermill-error-cell-tag"
+PAPERMILL_ERROR = "papermill-error-cell-tag"  #: tag of the cells by which papermill says that a run stopped; a page says it in its own way
 
 
 @dataclass(frozen=True)
@@ -75,7 +72,7 @@ def publish(notebook: str | Path, html: str | Path, gallery: str = "") -> None:
         cell.outputs = _cut([output for output in cell.outputs if not LEFT_OUT & output.get("data", {}).keys()])
     outputs = [output for cell in code_cells(nb) for output in cell.outputs]
     raised = [f"{output.ename}: {output.evalue}"[:1000] for output in outputs if output.output_type == "error"]
-    died = _metadata(nb, "workbench").get("error")
+    died = nb.metadata.get("workbench", {}).get("error")
     dark = f"@media screen and (prefers-color-scheme: dark) {{{HtmlFormatter(style='github-dark').get_style_defs('.highlight')}}}"
     page = {
         "title": title(nb, notebook, run.parameters | run.results),
@@ -84,13 +81,10 @@ def publish(notebook: str | Path, html: str | Path, gallery: str = "") -> None:
         "parameters": _parameters(nb),
         "sources": _sources(nb, run),
         "made": _made(nb),
-        "gallery": gallery,
-        "name": run.name,
         "surface": baked[-1] if baked else None,
         "script": asset("page.js") + (asset("sliders.js") if baked else ""),
-        "notebook": _link(notebook, html),
-        "vegalite": VEGALITE,
-        "version": __version__,
+        "notebook": link(notebook, html),
+        **{"vegalite": VEGALITE, "version": __version__, "gallery": gallery, "name": run.name},
         "bundle": bundle("draw.js") if any(VEGALITE in output.get("data", {}) for output in outputs) else "",
     }
     _answer_first(nb)
@@ -130,20 +124,21 @@ def _answer_first(nb: nbformat.NotebookNode) -> None:
 
 def index(runs: Iterable[Run], html: str | Path) -> None:
     """Write the page that lists the runs: question, answer, picture, parameters, time, and how each ended. Raises as `publish`."""
-    cards = [_card(run, html) for run in runs]
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES))
+    files.write(html, rendered("index.html.j2", cards=[_card(run, html) for run in runs]))
+
+
+def rendered(template: str, **values: Any) -> str:
+    """A template filled with values, the style of pages and the version."""
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True)
     environment.filters["aligned"] = aligned
-    template = environment.get_template("index.html.j2")
-    files.write(html, template.render(cards=cards, style=asset("style.css"), version=__version__))
+    return environment.get_template(template).render(style=Markup(asset("style.css")), version=__version__, **values)
 
 
 def _card(run: Run, html: str | Path) -> dict[str, Any]:
     nb = read(run.notebook)
     values = _parameters(nb)
-    shown = [
-        output["data"] for cell in code_cells(nb) for output in cell.outputs if {VEGALITE, "image/png"} & output.get("data", {}).keys()
-    ]
-    picture: dict[str, Any] = shown[0] if shown else {}
+    bundles = (output.get("data", {}) for cell in code_cells(nb) for output in cell.outputs)
+    picture: dict[str, Any] = next((data for data in bundles if {VEGALITE, "image/png"} & data.keys()), {})
     thumbnail = picture.get("image/png", "")
     if spec := picture.get(VEGALITE):  # smaller, and without the title, whose letters would be too small
         thumbnail = b64encode(paint({name: part for name, part in spec.items() if name != "title"}, THUMBNAIL)).decode()
@@ -153,7 +148,7 @@ def _card(run: Run, html: str | Path) -> dict[str, Any]:
         "headline": run.headline,
         "thumbnail": thumbnail,
         "alt": picture.get("text/plain", ""),
-        "link": _link(run.page, html),
+        "link": link(run.page, html),
         "error": run.error,
         "parameters": values,
         "changed": ", ".join(f"{v.name} = {v.value}" for v in values if v.changed),
@@ -184,12 +179,6 @@ def _short(text: str) -> str:
 
 def _left_out(n: int) -> str:
     return f"[{n:,} more characters are left out here; the notebook has them]"
-
-
-def _metadata(nb: nbformat.NotebookNode, name: str) -> dict[str, Any]:
-    """What a program has left in the notebook about itself; nothing where it is of another form."""
-    found = nb.metadata.get(name)
-    return found if isinstance(found, dict) else {}
 
 
 def title(nb: nbformat.NotebookNode, path: str | Path, values: Mapping[str, Any] | None = None) -> str:
@@ -228,15 +217,14 @@ def _sources(nb: nbformat.NotebookNode, run: Run) -> list[tuple[str, str, str, s
     return list(dict.fromkeys(rows))
 
 
-def _link(to: str | Path, page: str | Path) -> str:
+def link(to: str | Path, page: str | Path) -> str:
     """Address of a file from a page, as a link."""
     return quote(Path(os.path.relpath(to, os.path.dirname(page) or ".")).as_posix())
 
 
 def _parameters(nb: nbformat.NotebookNode) -> list[Value]:
     """The declared parameters with the values that the notebook ran with; none where it declares none."""
-    given = _metadata(nb, "papermill").get("parameters")
-    given = given if isinstance(given, dict) else {}
+    given = nb.metadata.get("papermill", {}).get("parameters", {})
     return [
         Value(name, _shown(given.get(name, p.default)), p.shown_unit, p.meaning, _shown(p.default)) for name, p in declared_by(nb).items()
     ]
@@ -244,7 +232,7 @@ def _parameters(nb: nbformat.NotebookNode) -> list[Value]:
 
 def _made(nb: nbformat.NotebookNode) -> list[tuple[str, str]]:
     """When, how and from what the notebook ran, as far as it says so."""
-    ran, own = _metadata(nb, "papermill"), _metadata(nb, "workbench")
+    ran, own = nb.metadata.get("papermill", {}), nb.metadata.get("workbench", {})
     moment, seconds = str(ran.get("end_time") or own.get("finished") or ""), own.get("seconds") or ran.get("duration")
     took = f" in {seconds:.3g} s" if isinstance(seconds, int | float) else ""
     said = {"Run": f"on {moment[:16].replace('T', ' ')} UTC{took}" if moment else took.strip()}

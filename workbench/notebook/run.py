@@ -66,10 +66,9 @@ def find(name: str | Path) -> Path:
     shipped_path = tables.NOTEBOOKS / f"{path.stem if path.suffix == '.ipynb' else path.name}.ipynb"
     if path.parent == Path(".") and shipped_path.is_file():
         return shipped_path
-    if path.suffix == ".ipynb" and path.parent != Path("."):
-        raise InputError(f"{path}: no such notebook")
     if path.suffix == ".ipynb":
-        raise InputError(f"{name}: no such file, nor a notebook that ships: {', '.join(shipped())}")
+        ships = f"file, nor a notebook that ships: {', '.join(shipped())}"
+        raise InputError(f"{path}: no such {ships if path.parent == Path('.') else 'notebook'}")
     raise UnknownName("notebook", str(name), shipped())
 
 

@@ -11,10 +11,8 @@ from workbench.errors import InputError
 from workbench.notebook import parameters
 from workbench.notebook.parameters import Parameter
 
-#: MIME type of the results stored in an executed notebook.
-RESULTS_MIME = "application/vnd.workbench.results.v1+json"
-#: Digits kept of a recorded number: enough for any use, few enough to be the same on every machine.
-DIGITS = 9
+RESULTS_MIME = "application/vnd.workbench.results.v1+json"  #: MIME type of the results stored in an executed notebook
+DIGITS = 9  #: digits kept of a recorded number: enough for any use, few enough to be the same on every machine
 
 
 def check_parameters(namespace: Mapping[str, Any]) -> None:
@@ -120,13 +118,28 @@ def _plain(name: str, value: Any) -> Any:
 
 def of_cell(source: str) -> dict[str, Parameter] | None:
     """Parameters that a cell declares, or None if it is no parameters cell."""
-    try:
-        statements = ast.parse(source).body
-    except (SyntaxError, ValueError):  # a cell with magics
-        return None
+    statements = tree(source).body
     if statements and all(isinstance(s, ast.AnnAssign) for s in statements) and "# [" in source:
         return parameters.declared(source)
     return None
+
+
+def tree(source: str) -> ast.Module:
+    """What a cell says; nothing of one with magics."""
+    try:
+        return ast.parse(source)
+    except (SyntaxError, ValueError):
+        return ast.Module([], [])
+
+
+def called(node: ast.AST) -> str:
+    """Name of the function or method that is called there."""
+    return ast.unparse(node.func).split(".")[-1] if isinstance(node, ast.Call) else ""
+
+
+def calls(source: str, name: str) -> list[ast.Call]:
+    """Calls of that name in a cell."""
+    return [node for node in ast.walk(tree(source)) if isinstance(node, ast.Call) and called(node) == name]
 
 
 def _assigned_by(source: str) -> list[str]:

@@ -11,7 +11,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench import files
 from workbench.errors import InputError, said
 from workbench.notebook import parameters
 from workbench.notebook.parameters import Parameter
@@ -63,13 +62,7 @@ def read(path: str | Path, executed: bool = True) -> nbformat.NotebookNode:
     """The notebook at a path or an address. Raises `InputError` for one that is missing, unreadable, or not executed where it should be."""
     import nbformat
 
-    try:
-        data = files.read(path)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such notebook") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error})") from None
-    nb = parse(data, path)
+    nb = parse(parameters.stored_bytes(path), path)
     try:
         nbformat.validate(nb)
     except Exception as error:

@@ -1,43 +1,130 @@
-"""What a page can move without a kernel: recorded results over a grid of a few parameters, and how wrong what lies between is."""
-
-from __future__ import annotations
+"""The cells that a kernel has run, run again with other parameters: those alone that depend on them, in a namespace of their own; and what
+a page can move without a kernel: recorded results over a grid of a few parameters, and how wrong what lies between is.
+"""
 
 import ast
 import math
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
 import numpy as np
 
+from workbench.charts import render
 from workbench.errors import InputError
-from workbench.notebook import replay, runtime
+from workbench.notebook import runtime
 from workbench.notebook.parameters import Parameter
 
 MIME = "application/vnd.workbench.surface.v1+json"
 #: Nodes of each axis, by the number of axes. The surface is compared with the notebook in the middle of each cell, where it is off most.
 NODES = {1: 17, 2: 7, 3: 5, 4: 3}
-#: A slider spans this factor on either side of the value, within the declared range.
-FACTOR = 4.0
+FACTOR = 4.0  #: a slider spans this factor on either side of the value, within the declared range
+DONE = {"check_parameters", "panel", "bake"}  #: calls that a replay leaves out: what they do was done
+DRAWN, RECORDED, SAID = re.compile(r"\bcharts\.\w+\("), re.compile(r"\brecord\("), re.compile(r"\bprint\(")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell, with the names of the notebook that it reads and gives."""
+
+    source: str
+    reads: frozenset[str]
+    gives: frozenset[str]
+
+    def run(self, space: dict[str, Any]) -> list[dict[str, Any]]:
+        """Run it in a namespace. Returned is what it shows, as outputs of a notebook; what it raises is raised."""
+        from altair import TopLevelMixin
+        from IPython.display import display
+        from IPython.utils.capture import capture_output
+
+        body = ast.parse(self.source).body
+        last = body.pop() if body and isinstance(body[-1], ast.Expr) else None
+        with capture_output() as shown:
+            exec(compile(ast.Module(body, []), "<cell>", "exec"), space)
+            value = eval(compile(ast.Expression(last.value), "<cell>", "eval"), space) if isinstance(last, ast.Expr) else None
+            if isinstance(value, TopLevelMixin):  # as IPython would show it, without the check against the schema, which takes longest
+                display(render.render(value.to_dict(validate=False))[0], raw=True)
+            else:
+                sys.displayhook(value)
+        said = [{"output_type": "stream", "name": "stdout", "text": shown.stdout}] if shown.stdout else []
+        return said + [{"output_type": "display_data", "data": o.data, "metadata": o.metadata or {}} for o in shown.outputs]
+
+
+def cells(namespace: Mapping[str, Any]) -> list[Cell]:
+    """Cells run since the parameters cell was last run, those with the same text once, without the ones that are no Python."""
+    sources: list[str] = []
+    for source in runtime.executed(namespace):
+        sources = [] if runtime.of_cell(source) else [s for s in sources if s != source] + [source]
+    return [cell for source in sources if (cell := _cell(source))]
+
+
+def _cell(source: str) -> Cell | None:
+    tree = runtime.tree(source)
+    if not tree.body:
+        return None
+    tree.body = [s for s in tree.body if not (isinstance(s, ast.Expr) and runtime.called(s.value) in DONE)]
+    nodes = list(ast.walk(tree))
+    reads = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+    gives = {n.id for n in nodes if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Load)}
+    gives |= {n.name for n in nodes if isinstance(n, ast.FunctionDef | ast.ClassDef)}
+    gives |= {(n.asname or n.name).split(".")[0] for n in nodes if isinstance(n, ast.alias)}
+    for n in nodes:  # an item or a field that is set changes what holds it
+        if isinstance(n, ast.Subscript | ast.Attribute) and not isinstance(n.ctx, ast.Load):
+            gives |= {inner.id for inner in ast.walk(n.value) if isinstance(inner, ast.Name)}
+    return Cell(ast.unparse(tree), frozenset(reads), frozenset(gives))
+
+
+def touched(run: Iterable[Cell], names: Iterable[str]) -> list[Cell]:
+    """The cells that read one of `names`, or what such a cell gives."""
+    stale, found = set(names), []
+    for cell in run:
+        if cell.reads & stale:
+            stale |= cell.gives
+            found.append(cell)
+    return found
+
+
+def needed(run: list[Cell], wanted: list[Cell]) -> list[Cell]:
+    """The wanted cells, and those that give what they read."""
+    asked: set[str] = set()
+    found = []
+    for cell in reversed(run):
+        if cell in wanted or cell.gives & asked:
+            asked |= cell.reads
+            found.append(cell)
+    return found[::-1]
+
+
+@contextmanager
+def unpainted() -> Iterator[None]:
+    """Charts leave without their picture and Altair's check of each part, which take most of their time."""
+    from altair.utils.schemapi import debug_mode
+
+    painter, render.painter = render.painter, None
+    try:
+        with debug_mode(False):
+            yield
+    finally:
+        render.painter = painter
 
 
 def sliders(source: str) -> list[str]:
     """The parameters that the call of `workbench.panel` in a cell names."""
-    with suppress(SyntaxError, ValueError):
-        for node in ast.walk(ast.parse(source)):
-            if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] == "panel":
-                return [a.value for a in node.args[1:] if isinstance(a, ast.Constant) and isinstance(a.value, str)]
-    return []
+    arguments = [argument for call in runtime.calls(source, "panel") for argument in call.args[1:]]
+    return [a.value for a in arguments if isinstance(a, ast.Constant) and isinstance(a.value, str)]
 
 
 def bake(namespace: Mapping[str, Any]) -> None:
     """Run the cells that the record depends on over a grid of the parameters that the panel names, and leave the results as an output."""
     declared = runtime.declared_in(namespace)[0]
     names = next(filter(None, map(sliders, runtime.executed(namespace))), [])
-    run = replay.touched(replay.cells(namespace), names)
-    needed = replay.needed(run, [cell for cell in run if replay.RECORDED.search(cell.source)])
-    if not needed:
+    run = touched(cells(namespace), names)
+    wanted = needed(run, [cell for cell in run if RECORDED.search(cell.source)])
+    if not wanted:
         return
 
     def at(point: Sequence[float]) -> dict[str, float]:
@@ -45,13 +132,13 @@ def bake(namespace: Mapping[str, Any]) -> None:
         space = {**namespace, **values}
         found: dict[str, float] = {}
         with suppress(InputError):  # nothing is feasible there
-            for output in (o for cell in needed for o in cell.run(space)):
+            for output in (o for cell in wanted for o in cell.run(space)):
                 scalars = output.get("data", {}).get(runtime.RESULTS_MIME, {}).get("scalars", {})
                 found |= {k: float(f"{v:.6g}") for k, v in scalars.items() if type(v) in (int, float) and math.isfinite(v)}
         return found
 
     axes = [_axis(declared[name], namespace[name], NODES[len(names)]) for name in names]
-    with replay.unpainted():
+    with unpainted():
         grid = [at(point) for point in product(*(axis["nodes"] for axis in axes))]
         seen = [at(point) for point in product(*(axis["middles"] for axis in axes))]
     recorded = dict.fromkeys(name for found in grid for name in found if name not in names)

@@ -1,21 +1,17 @@
 """A sweep as it lies in its folder, finished or not; or a folder of notebooks that papermill executed."""
 
-from __future__ import annotations
-
-import ast
 import json
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import polars as pl
 
 from workbench.batch.results import gather, read_results
 from workbench.batch.tell.words import Label, label
 from workbench.errors import InputError
-from workbench.notebook import parameters, publish, stored
+from workbench.notebook import parameters, publish, runtime, stored
 from workbench.notebook.parameters import Parameter
 
 
@@ -103,19 +99,12 @@ def _outcome(
     if swept is None:
         swept = tuple(n for n in given if runs[f"params.{n}"].n_unique() > 1)
     nb = stored.read(notebook, executed=False)
-    order = {name: i for i, name in enumerate(_recorded(nb))}
+    asked = (call for cell in stored.code_cells(nb) for call in runtime.calls(cell.source, "record"))
+    order = {k.arg: i for i, k in enumerate(k for call in asked for k in call.keywords)}  # which is not kept in the record
     shared = {n: runs[f"params.{n}"][0] for n in given if n not in swept and runs.height}
-    return Outcome(
-        folder,
-        name,
-        publish.title(nb, name, shared),
-        stored.declared_by(nb),
-        tuple(n for n in swept if n in given),
-        tuple(sorted(recorded, key=lambda n: order.get(n, len(order)))),
-        _cleaned(runs),
-        max(count, runs.height),
-        about,
-    )
+    swept, results = tuple(n for n in swept if n in given), tuple(sorted(recorded, key=lambda n: order.get(n, len(order))))
+    question, declared = publish.title(nb, name, shared), stored.declared_by(nb)
+    return Outcome(folder, name, question, declared, swept, results, _cleaned(runs), max(count, runs.height), about)
 
 
 def _cleaned(runs: pl.DataFrame) -> pl.DataFrame:
@@ -132,13 +121,3 @@ def _cleaned(runs: pl.DataFrame) -> pl.DataFrame:
             column = pl.when(good).then(column)
         columns.append(column.alias(name))
     return runs.select(columns)
-
-
-def _recorded(nb: nbformat.NotebookNode) -> list[str]:
-    """Names that the notebook's calls of `record` give, in their order: a stored notebook keeps them by the alphabet."""
-    names: list[str] = []
-    for cell in (cell for cell in stored.code_cells(nb) if "record(" in cell.source):
-        with suppress(SyntaxError):  # a cell with magics
-            calls = [node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Call)]
-            names += [k.arg for call in calls if ast.unparse(call.func).split(".")[-1] == "record" for k in call.keywords if k.arg]
-    return names

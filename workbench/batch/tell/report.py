@@ -6,15 +6,13 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-import jinja2
 import polars as pl
 from altair.utils.schemapi import debug_mode
 from markupsafe import Markup
 
 from workbench import __version__, files
-from workbench.batch.tell import findings, outcome, pictures
+from workbench.batch.tell import findings, outcome
 from workbench.batch.tell.outcome import Outcome
 from workbench.batch.tell.words import Label, duration, label, say
 from workbench.errors import InputError, UnknownName
@@ -22,8 +20,7 @@ from workbench.notebook import publish
 
 VIEWS = 30  #: results with pictures of their own
 PAGES = 24  #: runs that are published as pages beside their notebooks: that takes 0.15 s and 1 MB each
-#: Errors of one kind were raised at the same place: the line that IPython points at.
-PLACE = r"(?m)^-+> .*$"
+PLACE = r"(?m)^-+> .*$"  #: errors of one kind were raised at the same place: the line that IPython points at
 KINDS, NAMED = 30, 12  #: kinds of failure, and runs of each, that are named
 
 
@@ -84,7 +81,7 @@ def report(path: str | Path, html: str | Path | None = None, result: str | None 
 
 
 def _links(sweep: Outcome, names: list[str], page: Path) -> dict[str, str]:
-    """Where the page finds each run: its own page if it has one, or else its notebook. Failed runs and extremes get a page."""
+    """Where the page finds each run: its own page if it has one, or else its notebook. Failed runs and extremes get a fresh page."""
     place = sweep.folder if sweep.about else Path()  # of papermill alone: paths are as given, and the folder is not ours to write into
     notebooks = {run: place / path for run, path in sweep.runs.select("run", "notebook").rows() if path}
     if sweep.about:
@@ -92,53 +89,38 @@ def _links(sweep: Outcome, names: list[str], page: Path) -> dict[str, str]:
         for name in names:
             wanted += sweep.ranked(name)["run"].gather([0, -1]).to_list()
         for run in list(dict.fromkeys(wanted))[:PAGES]:
-            if run in notebooks:
-                _publish(notebooks[run])
-    links = {}
-    for run, notebook in notebooks.items():
-        target = notebook.with_suffix(".html") if notebook.with_suffix(".html").is_file() else notebook
-        links[run] = quote(Path(os.path.relpath(target, page.parent)).as_posix())
-    return links
-
-
-def _publish(notebook: Path) -> None:
-    """The page of a run, if it has none that is newer; a run that cannot be published keeps its notebook alone."""
-    page = notebook.with_suffix(".html")
-    try:
-        if not page.is_file() or page.stat().st_mtime < notebook.stat().st_mtime:
-            publish.publish(notebook, page)
-    except (InputError, OSError):
-        page.unlink(missing_ok=True)
+            if (notebook := notebooks.get(run)) is None:
+                continue
+            own = notebook.with_suffix(".html")
+            try:
+                if not own.is_file() or own.stat().st_mtime < notebook.stat().st_mtime:
+                    publish.publish(notebook, own)
+            except (InputError, OSError):  # it keeps its notebook alone
+                own.unlink(missing_ok=True)
+    return {run: publish.link(own if (own := n.with_suffix(".html")).is_file() else n, page) for run, n in notebooks.items()}
 
 
 def _page(sweep: Outcome, names: list[str], links: dict[str, str], page: Path) -> str:
-    store = pictures.Columns()
+    store = findings.Columns()
     views = [_view(sweep, name, links, store, first=i == 0) for i, name in enumerate(names[:VIEWS])]
-    counts = dict(sweep.runs.group_by("status", maintain_order=True).len().sort("status").rows())
     failures = _failures(sweep, links)
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(publish.TEMPLATES), autoescape=True)
-    environment.filters["aligned"] = publish.aligned
-    return environment.get_template("report.html.j2").render(
+    return publish.rendered(
+        "report.html.j2",
         sweep=sweep,
-        counts={status: counts[status] for status in sorted(counts, key=lambda s: s != "done")},
+        counts=dict(sweep.runs.group_by("status").len().sort(pl.col("status") != "done", "status").rows()),
         last=_moment(last) if (last := sweep.runs["finished"].max()) else "",
         views=views,
         left_out=max(0, len(names) - VIEWS),
         often=sweep.failed["error"].fill_null("no error said").value_counts(sort=True, name="n").rows()[:1],
-        failures=failures[:KINDS],
-        failures_left=len(failures) - len(failures[:KINDS]),
-        example=_example(sweep, names),
-        pages=sum(link.endswith(".html") for link in links.values()),
-        linked=len(links),
+        **{"failures": failures[:KINDS], "failures_left": len(failures[KINDS:]), "example": _example(sweep, names)},
+        **{"pages": sum(link.endswith(".html") for link in links.values()), "linked": len(links)},
         table=os.path.relpath(sweep.folder / "results.parquet", page.parent) if sweep.about else "the notebooks",
         swept=[_swept(sweep, name) for name in sweep.swept],
         fixed=_fixed(sweep),
         provenance=_provenance(sweep),
-        columns=pictures.script(store.blocks),
-        data=pictures.script(_table(sweep, links)),
-        style=Markup(publish.asset("style.css")),
+        columns=findings.script(store.blocks),
+        data=findings.script(_table(sweep, links)),
         bundle=Markup(publish.bundle("draw.js", "report.js")),
-        version=__version__,
     )
 
 
@@ -147,10 +129,10 @@ def _example(sweep: Outcome, names: list[str]) -> str:
     if not names:
         return "status=failed"
     middle: Any = sweep.runs[f"results.{names[0]}"].median()
-    return f"{_column(sweep, names[0])}<{float(middle):.3g}"
+    return f"{_column(names[0], 'results', sweep.swept)}<{float(middle):.3g}"
 
 
-def _view(sweep: Outcome, name: str, links: dict[str, str], store: pictures.Columns, first: bool) -> dict[str, Any]:
+def _view(sweep: Outcome, name: str, links: dict[str, str], store: findings.Columns, first: bool) -> dict[str, Any]:
     values = sweep.runs[f"results.{name}"].drop_nulls()
     same, unit = values.n_unique() == 1, label(name).unit
     ends = []
@@ -162,14 +144,14 @@ def _view(sweep: Outcome, name: str, links: dict[str, str], store: pictures.Colu
                 {"name": title, "value": say(row[f"results.{name}"], unit), "run": row["run"], "link": links.get(row["run"]), "set": given}
             )
     with debug_mode(False):  # Altair checks each part of a chart as it is made: that takes as long as all else together
-        drawn = [] if same else pictures.of(sweep, name)
+        drawn = [] if same else findings.pictures(sweep, name)
     return {
-        "column": _column(sweep, name),
+        "column": _column(name, "results", sweep.swept),
         "label": name if label(name).text == unit or not unit else f"{name} [{unit}]",
         "same": same,
         "sentences": findings.sentences(sweep, name),
         "ends": ends,
-        "figures": [pictures.figure(chart, store, picture=first) for chart in drawn],
+        "figures": [findings.figure(chart, store, picture=first) for chart in drawn],
     }
 
 
@@ -179,25 +161,12 @@ def _failures(sweep: Outcome, links: dict[str, str]) -> list[dict[str, Any]]:
     failed = sweep.failed.with_columns(said=first, kind=pl.coalesce(pl.col("traceback").str.extract_all(PLACE).list.last(), first))
     groups = []
     for (status, _), runs in failed.group_by("status", "kind", maintain_order=True):
-        named = [
-            {
-                "run": row["run"],
-                "link": links.get(row["run"]),
-                "set": ", ".join(f"{p} = {findings.where(sweep, p, row[f'params.{p}'])}" for p in sweep.swept),
-            }
-            for row in runs[:NAMED].iter_rows(named=True)
-        ]
-        groups.append(
-            {
-                "count": runs.height,
-                "status": status,
-                "error": runs["said"][0] or "no error said",
-                "alike": runs["said"].n_unique() - 1,
-                "traceback": runs["traceback"][0],
-                "runs": named,
-                "where": findings.where_failed(sweep, runs),
-            }
-        )
+        named = []
+        for row in runs[:NAMED].iter_rows(named=True):
+            chosen = ", ".join(f"{p} = {findings.where(sweep, p, row[f'params.{p}'])}" for p in sweep.swept)
+            named.append({"run": row["run"], "link": links.get(row["run"]), "set": chosen})
+        said = {"error": runs["said"][0] or "no error said", "alike": runs["said"].n_unique() - 1, "traceback": runs["traceback"][0]}
+        groups.append(said | {"count": runs.height, "status": status, "runs": named, "where": findings.where_failed(sweep, runs)})
     return sorted(groups, key=lambda g: -g["count"])
 
 
@@ -205,9 +174,9 @@ def _table(sweep: Outcome, links: dict[str, str]) -> dict[str, Any]:
     """The table of runs by column."""
     columns = [_listed("run", "run", sweep.runs["run"]), _listed("status", "run", sweep.runs["status"])]
     for name in sweep.swept:
-        columns.append(_listed(_free(name), "swept", sweep.runs[f"params.{name}"], sweep.label(name), sweep.meaning(name)))
+        columns.append(_listed(_column(name, "params"), "swept", sweep.runs[f"params.{name}"], sweep.label(name), sweep.meaning(name)))
     for name in sorted(sweep.results, key=lambda n: sweep.done[f"results.{n}"].n_unique() == 1):
-        columns.append(_listed(_column(sweep, name), "result", sweep.runs[f"results.{name}"], label(name)))
+        columns.append(_listed(_column(name, "results", sweep.swept), "result", sweep.runs[f"results.{name}"], label(name)))
     columns.append(_listed("seconds", "about", sweep.runs["seconds"].round(2), Label("", "s")))
     if sweep.failed.height:
         columns.append(_listed("error", "about", sweep.runs["error"].str.slice(0, 200)))
@@ -215,27 +184,14 @@ def _table(sweep: Outcome, links: dict[str, str]) -> dict[str, Any]:
 
 
 def _listed(name: str, kind: str, values: pl.Series, called: Label | None = None, meaning: str = "") -> dict[str, Any]:
-    number = values.dtype.is_numeric()
-    return {
-        "name": name,
-        "kind": kind,
-        "unit": called.unit if called else "",
-        "meaning": meaning,
-        "number": number,
-        "values": (
-            values.cast(pl.Float64).round_sig_figs(9) if values.dtype.is_float() else values if number else values.cast(pl.String)
-        ).to_list(),
-    }
+    number, about = values.dtype.is_numeric(), {"unit": called.unit if called else "", "meaning": meaning}
+    shown = values.cast(pl.Float64).round_sig_figs(9) if values.dtype.is_float() else values if number else values.cast(pl.String)
+    return {"name": name, "kind": kind, **about, "number": number, "values": shown.to_list()}
 
 
-def _free(name: str) -> str:
-    """Name of a parameter's column, apart from those that every table has."""
-    return f"params.{name}" if name in ("run", "status", "seconds", "error") else name
-
-
-def _column(sweep: Outcome, name: str) -> str:
-    """Name of a result's column, apart from a parameter of the same name."""
-    return f"results.{name}" if name in ("run", "status", "seconds", "error", *sweep.swept) else name
+def _column(name: str, of: str, taken: tuple[str, ...] = ()) -> str:
+    """Name of a column, apart from those that every table has and those taken."""
+    return f"{of}.{name}" if name in ("run", "status", "seconds", "error", *taken) else name
 
 
 def _swept(sweep: Outcome, name: str) -> publish.Value:
@@ -262,21 +218,16 @@ def _fixed(sweep: Outcome) -> list[publish.Value]:
 def _provenance(sweep: Outcome) -> list[tuple[str, str]]:
     runs, about = sweep.runs, sweep.about
     seconds = float(runs["seconds"].sum())
-    again = int((runs["attempts"] > 1).sum())
+    more = f"; {again:,} took more than one attempt" if (again := int((runs["attempts"] > 1).sum())) else ""
     ended = runs["finished"].drop_nulls()
+    ran_with = {"workbench": "workbench", "Code and data": "code_and_data", "Python": "python"}
     said = [
         ("Notebook", f"{sweep.name}, content sha256 {about['sha256']}" if "sha256" in about else sweep.name),
-        (
-            "Runs",
-            f"{sweep.count:,} planned, {runs.height:,} ended, {sweep.done.height:,} of them well"
-            + (f"; {again:,} took more than one attempt" if again else ""),
-        ),
+        ("Runs", f"{sweep.count:,} planned, {runs.height:,} ended, {sweep.done.height:,} of them well{more}"),
         ("Time", f"{duration(seconds)} in all, {seconds / runs.height:.3g} s a run"),
         ("When", f"{_moment(ended.min())} to {_moment(ended.max())}" if len(ended) else ""),
         ("Made", _moment(about["created"]) if about.get("created") else ""),
-        ("workbench", ", ".join(runs["workbench"].drop_nulls().unique().sort()) or ""),
-        ("Code and data", ", ".join(runs["code_and_data"].drop_nulls().unique().sort())),
-        ("Python", ", ".join(runs["python"].drop_nulls().unique().sort())),
+        *((name, ", ".join(runs[of].drop_nulls().unique().sort())) for name, of in ran_with.items()),
         ("This page", f"{_moment(datetime.now(UTC))}, workbench {__version__}"),
     ]
     return [(name, text) for name, text in said if text]

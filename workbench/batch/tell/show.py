@@ -1,13 +1,11 @@
 """A sweep on a terminal: the plan, the progress bar, the summary."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import polars as pl
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
 
 from workbench.batch.driver import Sweep
 from workbench.batch.executors import cores, runs_at_once
@@ -17,12 +15,9 @@ from workbench.batch.tell.words import duration
 from workbench.errors import InputError
 from workbench.units import significant
 
-#: Time that a run takes beside its cells [s]: the kernel, the messages, the file.
-OVERHEAD = 0.2
-#: Until the first run begins [s].
-STARTUP = 4.0
-#: Runs that failed, as many as the summary names.
-NAMED = 10
+OVERHEAD = 0.2  #: time that a run takes beside its cells [s]: the kernel, the messages, the file
+STARTUP = 4.0  #: until the first run begins [s]
+NAMED = 10  #: runs that failed, as many as the summary names
 
 
 def plan_lines(plan: Plan, out: str, jobs: int | None, scheduler: str | None) -> list[str]:
@@ -66,18 +61,10 @@ def _expected(plan: Plan, out: str) -> tuple[int, int, float, str]:
 @contextmanager
 def progress_bar(name: str) -> Iterator[Callable[[int, int, int], None]]:
     """A bar with the rate and the time left; call it with runs finished, runs not done, and all runs."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[failed]}"),
-        TextColumn("{task.fields[rate]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
+    counts = "{task.description}", BarColumn(), MofNCompleteColumn(), "{task.fields[failed]}", "{task.fields[rate]}"
+    times = TimeElapsedColumn(), "left", TimeRemainingColumn()
     console = Console(stderr=True)
-    bar = Progress(*columns, console=console, speed_estimate_period=60, disable=not console.is_terminal)
+    bar = Progress(*counts, *times, console=console, speed_estimate_period=60, disable=not console.is_terminal)
     task = bar.add_task(name, total=None, failed="", rate="")
 
     def show(finished: int, failed: int, total: int) -> None:
@@ -107,9 +94,8 @@ def summary_lines(done: Sweep) -> list[str]:
         lines.append(f"{row['status']}: {chosen or 'declared values'}: {row['error']} ({row['notebook'] or 'no notebook'})")
     if failed.height > NAMED:
         lines.append(f"... and {failed.height - NAMED:,} more: status, error and traceback are columns of results.parquet")
-    for row in (
-        failed.filter(pl.col("traceback").is_not_null()).unique("error", keep="first", maintain_order=True).head(3).iter_rows(named=True)
-    ):
+    told = failed.filter(pl.col("traceback").is_not_null()).unique("error", keep="first", maintain_order=True)
+    for row in told.head(3).iter_rows(named=True):
         lines += ["", f"{row['run']}:", row["traceback"]]
     lines.append(f"{done.out}/results.parquet")
     if done.stopped:

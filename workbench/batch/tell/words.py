@@ -1,7 +1,5 @@
 """Names and numbers as a reader says them: a result's unit is in its name, as in ``usd_per_chip_hour`` or ``training_days``."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from workbench.notebook.parameters import Parameter
@@ -18,8 +16,7 @@ UNITS = {
 }  # fmt: skip
 #: Words at the end of a name that say which value of a band it is.
 WHICH = {"p5", "p10", "p25", "p50", "p75", "p90", "p95", "low", "high", "mean", "median", "min", "max"}
-#: Units that take a prefix as a letter before them: 3.69 EFLOP/s.
-PREFIXED = ("FLOP", "FLOP/s", "W", "J", "B")
+PREFIXED = ("FLOP", "FLOP/s", "W", "J", "B")  #: units that take a prefix as a letter before them: 3.69 EFLOP/s
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ CONSTANTS = (
     Constant("first", 0.02, 1.0, "fixed part of the time to first token [s]"),
     Constant("turns", 3.0, 0.7, "steps that a prompt waits for its turn"),
     Constant("herd", 0.3, 1.0, "prompts of others that a prompt waits for, a unit of crowd"),
-    Constant("crowd", 0.5, 0.4, "growth of that with the users in flight, as a power"),
+    Constant("crowd", 0.5, 0.4, "growth of that with the users in flight, as a power; all wait for all others at most", most=1.0),
     Constant("scale", 1.0, 0.25, "decode of a release or a model as a whole", "scale"),
     Constant("first_scale", 1.0, 0.4, "time to first token of a release or a model as a whole", "scale"),
 )

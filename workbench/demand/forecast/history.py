@@ -2,13 +2,12 @@
 definitions in one series, counts that fall.
 """
 
-from __future__ import annotations
-
 import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date as Day
+from typing import Self
 
 import numpy as np
 import polars as pl
@@ -19,25 +18,12 @@ from workbench.arrays import Array, Arrays
 from workbench.checks import FINITE, LENGTH, POSITIVE, check_fields, takes
 from workbench.errors import InputError, UnknownName
 
-#: A value this many times off its neighbours is taken for a slip of the unit: between 10 and what growth does in a step.
-SLIP = 4.0
+SLIP = 4.0  #: a value this many times off its neighbours is taken for a slip of the unit: between 10 and what growth does in a step
 
 
 def year(text: str) -> float:
-    """A date as a decimal year: quarters and years by their end, months by their middle, days by themselves.
+    """A date (2025, 2025Q4, 2025-10, 2025-10-13) as a decimal year: quarters and years by their end, months by their middle.
 
-    Parameters
-    ----------
-    text : str
-        2025, 2025Q4, 2025-10 or 2025-10-13.
-
-    Raises
-    ------
-    InputError
-        For any other text.
-
-    Examples
-    --------
     >>> year("2025Q4"), year("2025"), round(year("2025-07"), 2)
     (2026.0, 2026.0, 2025.54)
     """
@@ -70,7 +56,7 @@ class Series(Arrays):
         if not np.shape(self.times) == np.shape(self.values) == (len(self.rows),):
             raise InputError(f"{self.name}: {len(self.rows)} rows; expected as many times and values")
 
-    def take(self, which: NDArray[np.intp] | slice) -> Series:
+    def take(self, which: NDArray[np.intp] | slice) -> Self:
         """The chosen points."""
         return replace(self, times=self.times[which], values=self.values[which], rows=tuple(np.array(self.rows)[which]))
 
@@ -134,9 +120,8 @@ def active_power(entity: str) -> Series:
 def spot_rent(chip: str) -> Series:
     """Rent of spot capacity of a chip, mean over each quarter of what a cloud asked [USD/h]."""
     rows = catalogue.table("rent_history").filter((pl.col("tariff") == "spot") & pl.col("provider").str.starts_with("AWS EC2 spot"))
-    rows = _only(rows, "chip", chip).with_columns(
-        quarter=pl.col("date").str.head(4) + "Q" + ((pl.col("date").str.slice(5, 2).cast(int) + 2) // 3).cast(str)
-    )
+    dates = pl.col("date").str.to_date("%Y-%m-%d")
+    rows = _only(rows, "chip", chip).with_columns(quarter=pl.format("{}Q{}", dates.dt.year(), dates.dt.quarter()))
     mean = rows.group_by("quarter").agg(pl.col("usd_per_gpu_h").mean(), pl.col("id").first()).sort("quarter")
     return _series(mean, f"spot rent of {chip}", "USD/h", "count", "quarter", "usd_per_gpu_h", events=True)
 
@@ -215,14 +200,6 @@ def _series(
     return Series(name, unit, kind, times, values * scale, tuple(ids))
 
 
-class SuspectData(InputError):
-    """Figures that contradict each other; `findings` names the rows."""
-
-    def __init__(self, name: str, findings: Sequence[Finding]):
-        self.findings = tuple(findings)
-        super().__init__(f"{name}: " + "; ".join(f"{f.row}: {f.reason}" for f in findings))
-
-
 @dataclass(frozen=True)
 class Finding:
     """A row that contradicts others."""
@@ -232,15 +209,22 @@ class Finding:
     reason: str
 
 
+class SuspectData(InputError):
+    """Figures that contradict each other; `findings` names the rows."""
+
+    def __init__(self, name: str, findings: Sequence[Finding]):
+        self.findings = tuple(findings)
+        super().__init__(f"{name}: " + "; ".join(f"{f.row}: {f.reason}" for f in findings))
+
+
 def one_value(rows: Sequence[str], times: ArrayLike) -> list[Finding]:
     """A time that comes twice in one series: two definitions, or two sources, were chained."""
-    seen: dict[float, str] = {}
-    found = []
-    for row, t in zip(rows, np.asarray(times, dtype=float).tolist(), strict=True):
-        if t in seen:
-            found.append(Finding("one value a time", row, f"the series already has {seen[t]!r} at that time; keep one definition"))
-        seen.setdefault(t, row)
-    return found
+    first: dict[float, int] = {}
+    return [
+        Finding("one value a time", row, f"the series already has {rows[first[t]]!r} at that time; keep one definition")
+        for i, (row, t) in enumerate(zip(rows, np.asarray(times, dtype=float).tolist(), strict=True))
+        if first.setdefault(t, i) < i
+    ]
 
 
 def tenfold(rows: Sequence[str], times: ArrayLike, values: ArrayLike) -> list[Finding]:

@@ -4,8 +4,6 @@ forecast of demand's history beside the simple models and the bars to beat.
 The board is a pure function of the tables: a new disclosure is a new row there, and the next call scores it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -30,8 +28,7 @@ STEPS = 4  #: quarters ahead of the quarterly tasks
 FROM, POOLED = 2024.25, "every series, from origins of 2024Q1 on"
 HALF_LIFE = 4.0  #: age at which a model counts half in the trend of notable models [year]
 TRENDS = {f"trend, half-life {HALF_LIFE:g} years": HALF_LIFE, "log-linear": np.inf}
-#: Points that the first scored forecast of a series has: those of the published runs of the same test.
-FIRST = {"flow": 9, "stock": 5}
+FIRST = {"flow": 9, "stock": 5}  #: points that the first scored forecast of a series has: those of the published runs of the same test
 #: Series that are disclosed now and then, by the kind of what they tell; what is believed of the growth of each kind before it is seen:
 #: tokens as the run rate and the compute of OpenAI from 2023 on (3.1 a year, growth_rates), power as the largest sites, rents as the cost.
 KINDS: dict[str, tuple[trend.TrendPrior, Callable[[], list[Series]]]] = {
@@ -79,25 +76,16 @@ class Backtest(Arrays):
         if not self.observed.size:
             raise InputError(f"{self.series}: nothing to score")
         low, p10, q1, middle, q3, p90, high = np.quantile(self.samples, [0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95], axis=1)
-        half, most = coverage(q1, q3, self.observed), coverage(low, high, self.observed)
-        eighty = coverage(p10, p90, self.observed)
-        says = most.says(0.85, 0.95)
+        half, eighty, most = (coverage(*ends, self.observed) for ends in ((q1, q3), (p10, p90), (low, high)))
+        says = {True: "yes", False: "no", None: "too few to tell"}[most.says(0.85, 0.95)]
         return {
-            "series": self.series,
-            "model": self.model,
-            "n": self.observed.size,
-            "crps": float(crps(self.samples, self.observed).mean()),
-            "sharpness": float(np.mean(p90 - p10)),
+            "series": self.series, "model": self.model, "n": self.observed.size,
+            "crps": float(crps(self.samples, self.observed).mean()), "sharpness": float(np.mean(p90 - p10)),
             "coverage_50": half.share,
-            "coverage_80": eighty.share,
-            "coverage_80_low": eighty.low,
-            "coverage_80_high": eighty.high,
-            "coverage_90": most.share,
-            "coverage_90_low": most.low,
-            "coverage_90_high": most.high,
-            "coverage_is_85_to_95": {True: "yes", False: "no", None: "too few to tell"}[says],
-            "bias": float(np.mean(self.observed - middle)),
-        }
+            "coverage_80": eighty.share, "coverage_80_low": eighty.low, "coverage_80_high": eighty.high,
+            "coverage_90": most.share, "coverage_90_low": most.low, "coverage_90_high": most.high,
+            "coverage_is_85_to_95": says, "bias": float(np.mean(self.observed - middle)),
+        }  # fmt: skip
 
 
 def together(parts: Sequence[Backtest], series: str) -> Backtest:
@@ -110,16 +98,15 @@ def together(parts: Sequence[Backtest], series: str) -> Backtest:
 @takes(steps=LENGTH, least=Rule(least=3, whole=True, one=True), since=FINITE)
 def rolling(series: Series, forecast: Forecaster, model: str, steps: int, *, least: int = 5, since: float = -np.inf) -> Backtest:
     """Forecasts from each point from the `least`-th on, since a decimal year, of the first point `steps` quarters ahead or more."""
-    first = {
-        i: int(np.searchsorted(series.times, series.times[i - 1] + steps * trend.QUARTER - 0.02)) for i in range(least, series.times.size)
-    }
-    pairs = [(i, j) for i, j in first.items() if j < series.times.size and series.times[i - 1] >= since]
+    t = series.times
+    first = {i: int(np.searchsorted(t, t[i - 1] + steps * trend.QUARTER - 0.02)) for i in range(least, t.size)}
+    pairs = [(i, j) for i, j in first.items() if j < t.size and t[i - 1] >= since]
     if not pairs:
         raise InputError(
             f"{series.name}: {series.values.size} points; expected at least {least}, and one {steps} quarters after that or more"
         )
     before, after = np.transpose(pairs)
-    origins, targets = series.times[before - 1], series.times[after]
+    origins, targets = t[before - 1], t[after]
     ahead = (targets - origins) / trend.QUARTER
     told = np.array([forecast(series.take(slice(0, i)), round(h, 6)) for i, h in zip(before, ahead, strict=True)])
     return Backtest(series.name, model, origins, targets, told, np.log(series.values[after]))

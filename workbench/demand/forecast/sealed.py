@@ -1,7 +1,5 @@
 """Sealed forecasts: what is forecast today, with its date and a hash, for rows of later to score."""
 
-from __future__ import annotations
-
 import hashlib
 from datetime import date
 from pathlib import Path
@@ -31,9 +29,8 @@ def _series() -> dict[str, tuple[Series, scores.Forecaster]]:
 
 def seal(file: str | Path) -> pl.DataFrame:
     """Forecast every series two and four quarters beyond its newest point, and append to `file` what was not sealed there before."""
-    rows, before = _read(file) if Path(file).exists() else [], ""
-    for row in rows:
-        before = row["seal"]
+    rows = _read(file) if Path(file).exists() else []
+    before = rows[-1]["seal"] if rows else ""
     today, known = date.today().isoformat(), {row["id"] for row in rows}
     new = []
     for name, (series, forecast) in _series().items():
@@ -70,16 +67,8 @@ def score(file: str | Path) -> pl.DataFrame:
             "series": row["series"], "sealed": row["as_of"], "target": target, "median": float(row["p50"]), "outcome": came,
             "inside_80": bool(told[0] <= np.log(came) <= told[-1]), "crps": 2 * float(pinball.mean()),
         })  # fmt: skip
-    columns = {
-        "series": pl.String,
-        "sealed": pl.String,
-        "target": float,
-        "median": float,
-        "outcome": float,
-        "inside_80": bool,
-        "crps": float,
-    }
-    return pl.DataFrame(found, schema=columns)
+    numbers = dict.fromkeys(("target", "median", "outcome"), pl.Float64)
+    return pl.DataFrame(found, schema={"series": pl.String, "sealed": pl.String} | numbers | {"inside_80": pl.Boolean, "crps": pl.Float64})
 
 
 def _read(file: str | Path) -> list[dict[str, str]]:

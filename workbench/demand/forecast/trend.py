@@ -3,8 +3,6 @@
 Forecasts are equally likely samples of the natural logarithm on the last axis, so that `workbench.uncertainty` scores any of them.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 import numpy as np

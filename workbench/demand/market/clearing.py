@@ -61,14 +61,8 @@ class ElasticDemand(Arrays):
 def log_law_compute(value_per_decade: ArrayLike, price: ArrayLike) -> Array:
     """Compute that a buyer wants for whom intelligence is the logarithm of compute: its elasticity is exactly -1, its spend constant.
 
-    Value v0 + k log10 C against cost p C is largest where k / (C ln 10) = p, so C = k / (p ln 10).
-
-    Parameters
-    ----------
-    value_per_decade : array_like
-        Worth of ten times the compute [USD].
-    price : array_like
-        Of a unit of compute [USD], above 0.
+    Value v0 + k log10 C against cost p C is largest where k / (C ln 10) = p, so C = k / (p ln 10), with k the worth of ten times the
+    compute (`value_per_decade`) [USD] and p the price of a unit [USD], above 0.
 
     Examples
     --------
@@ -142,10 +136,8 @@ def survival(age: ArrayLike, mean_life: ArrayLike, shape: ArrayLike = 4.0) -> Ar
 
     Parameters
     ----------
-    age, mean_life : array_like
-        In the same unit of time; 0 or more, and above 0, infinite where nothing fails.
-    shape : array_like
-        0.01 or more; 1 is a constant rate of failure, 4 wear.
+    age, mean_life, shape : array_like
+        Of one unit of time: 0 or more, and above 0 (infinite: nothing fails); 0.01 or more: 1 is a constant rate of failure, 4 wear.
 
     Examples
     --------

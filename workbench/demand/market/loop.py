@@ -8,8 +8,6 @@ In quarter t, for classes k, installed units S, rent p of a new one-year contrac
     book    B <- B + w (p - B): what contracts in force pay on average; w is what ends or starts in the quarter
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, fields
 from types import SimpleNamespace
 from typing import Any
@@ -25,8 +23,7 @@ from workbench.units import KILO, YEAR
 
 QUARTER = YEAR / 4
 POWER = np.int8(BINDING.index("power"))
-#: Futures in a block: what a quarter of so many needs stays in the second-level cache.
-BLOCK = 4096
+BLOCK = 4096  #: futures in a block: what a quarter of so many needs stays in the second-level cache
 MOST_ORDERED = 2.0  #: logarithm of the capacity that is ordered at most for the end of a lead time, over what is installed
 
 #: Axes of the inputs, before that of the futures.
@@ -154,9 +151,8 @@ def simulate(futures: Futures) -> Market:
     cost = np.broadcast_to(np.asarray(futures.long_run_cost, dtype=float), (quarters, n))
     record = {f.name: np.empty((quarters, n), dtype=np.int8 if f.name == "binding" else float) for f in fields(Market)}
     record["long_run_cost"] = cost
-    foreseen = (
-        max(round(float(np.mean(np.asarray(futures.chip_lead, dtype=float)))), 1) if n else 1
-    )  # quarters for which planners foresee failures
+    lead = np.asarray(futures.chip_lead, dtype=float)
+    foreseen = max(round(float(lead.mean())), 1) if n else 1  # quarters for which planners foresee failures
     for start in range(0, n, BLOCK):
         stop = min(start + BLOCK, n)
         given = {f.name: _cut(getattr(futures, f.name), start, stop, n, len(SHAPES.get(f.name, ()))) for f in fields(Futures)}

@@ -79,13 +79,11 @@ class OrderPlan(Arrays):
 
     def regret(self) -> pl.DataFrame:
         """plan, mean_cost_usd, mean_regret_usd, p95_regret_usd against foresight: this plan and the naive ones, the cheapest first."""
-        best = self.foresight()
-        costs = {"this plan": self.cost} | self.naive()
-        rows = [
-            {"plan": name, "mean_cost_usd": c.mean(), "mean_regret_usd": (c - best).mean(), "p95_regret_usd": np.quantile(c - best, 0.95)}
-            for name, c in costs.items()
-        ]
-        return pl.DataFrame(rows).sort("mean_cost_usd")
+        costs, best = {"this plan": self.cost} | self.naive(), self.foresight()
+        lost = [c - best for c in costs.values()]
+        columns = {"mean_regret_usd": np.mean(lost, axis=1), "p95_regret_usd": np.quantile(lost, 0.95, axis=1)}
+        means = {"plan": list(costs), "mean_cost_usd": [c.mean() for c in costs.values()]}
+        return pl.DataFrame(means | columns).sort("mean_cost_usd")
 
     def frame(self) -> pl.DataFrame:
         """A row a quarter: order, owned, net need (5, 50, 95 %), mean units short, probability of enough."""
@@ -99,13 +97,9 @@ class OrderPlan(Arrays):
 
 
 @takes(
-    need=UNITS,
-    own_usd_per_quarter=Rule(above=0, apart=True),
-    lease_usd_per_quarter=COST,
+    need=UNITS, held=UNITS, own_usd_per_quarter=Rule(above=0, apart=True), lease_usd_per_quarter=COST, margin_usd_per_quarter=COST,
     lead=WHOLE,
-    margin_usd_per_quarter=COST,
-    held=UNITS,
-)
+)  # fmt: skip
 def order_plan(
     need: ArrayLike,
     *,
@@ -161,21 +155,17 @@ def order_plan(
     if lead >= quarters:
         raise InputError(f"lead = {lead}: expected whole quarters from 0 to {quarters - 1}")
     own = to_shape("own_usd_per_quarter", own_usd_per_quarter, (quarters,))
-    short = _short_cost(lease_usd_per_quarter, margin_usd_per_quarter, n.shape)
+    names = "lease_usd_per_quarter, margin_usd_per_quarter"
+    cost = np.minimum(np.asarray(lease_usd_per_quarter, dtype=float), np.asarray(margin_usd_per_quarter, dtype=float))
+    if not np.isfinite(cost).all():
+        raise InputError(f"{names}: expected one of them finite")
+    short = to_shape(names, cost, n.shape)
     net = np.maximum(n - to_shape("held", held, (quarters,))[:, None], 0.0)
     plan = OrderPlan(np.zeros(quarters), np.zeros(quarters), net, lead, own, short)
     owned = np.concatenate([np.zeros(lead), _never_falling(net[lead:], plan.user_cost[lead:], short[lead:])])
     orders = np.zeros(quarters)
     orders[: quarters - lead] = np.diff(owned[lead:], prepend=0.0)
     return replace(plan, orders=orders, owned=owned)
-
-
-def _short_cost(lease_usd_per_quarter: ArrayLike, margin_usd_per_quarter: ArrayLike, shape: tuple[int, ...]) -> Array:
-    """What a unit that is short costs: the lease, or the margin lost where that is less."""
-    cost = np.minimum(np.asarray(lease_usd_per_quarter, dtype=float), np.asarray(margin_usd_per_quarter, dtype=float))
-    if not np.isfinite(cost).all():
-        raise InputError("lease_usd_per_quarter, margin_usd_per_quarter: expected one of them finite")
-    return to_shape("lease_usd_per_quarter, margin_usd_per_quarter", cost, shape)
 
 
 def _newsvendor(need: Array, short: Array, own: float) -> float:

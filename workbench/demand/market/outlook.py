@@ -43,8 +43,7 @@ class Outlook(Arrays):
     @property
     def beyond_data(self) -> NDArray[np.bool_]:
         """Quarters after the last that any forecast of supply in the tables reaches: priors alone speak there."""
-        rows = catalogue.table("supply_drivers").filter(pl.col("forecast") == "yes")
-        last = max(year(period) for period in rows["period"])
+        last = max(map(year, catalogue.table("supply_drivers").filter(forecast="yes")["period"]))
         return np.array([year(q) > last for q in self.quarters])
 
     def order_from(self, today: str = "") -> int:
@@ -52,31 +51,20 @@ class Outlook(Arrays):
 
         Raises `InputError` for a date before the outlook's facts, or beyond its end.
         """
-        newest = catalogue.table("rent_history")["date"].max()
-        when = year(today) if today else year(str(newest))
-        place = int(np.ceil(round(4 * (when - year(self.start)), 3)))
-        if not (place >= 0 and place < len(self.quarters)):
-            raise InputError(
-                f"today = {today or newest}: expected a date from {self.start}, the newest disclosed quarter, to {self.quarters[-1]}"
-            )
+        today = today or str(catalogue.table("rent_history")["date"].max())
+        place = int(np.ceil(round(4 * (year(today) - year(self.start)), 3)))
+        if not 0 <= place < len(self.quarters):
+            raise InputError(f"today = {today}: expected a date from {self.start}, the newest disclosed quarter, to {self.quarters[-1]}")
         return place
 
     def frame(self) -> pl.DataFrame:
         """quantity, quarter, level, low, median, high, beyond_data; demand is what is wanted at the going rent."""
         o = self.market
         quantities = {
-            "demand_h100e": o.wanted,
-            "supply_h100e": o.supply,
-            "rent_usd_per_h": o.rent,
-            "booked_usd_per_h": o.booked,
-            "long_run_cost_usd_per_h": o.long_run_cost,
-            "scarcity_premium": o.scarcity_premium,
-            "shortfall": o.shortfall,
-            "power_gw": o.power / GIGA,
-            "drawn_gw": o.drawn / GIGA,
-            "waiting_h100e": o.waiting,
-            "idle_h100e": o.idle,
-        }
+            "demand_h100e": o.wanted, "supply_h100e": o.supply, "rent_usd_per_h": o.rent, "booked_usd_per_h": o.booked,
+            "long_run_cost_usd_per_h": o.long_run_cost, "scarcity_premium": o.scarcity_premium, "shortfall": o.shortfall,
+            "power_gw": o.power / GIGA, "drawn_gw": o.drawn / GIGA, "waiting_h100e": o.waiting, "idle_h100e": o.idle,
+        }  # fmt: skip
         found = bands(np.stack(list(quantities.values())), LEVELS).frame(quantity=list(quantities), quarter=self.quarters)
         flags = pl.DataFrame({"quarter": self.quarters, "beyond_data": self.beyond_data})
         return found.join(flags, on="quarter", how="left", maintain_order="left")

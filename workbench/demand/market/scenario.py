@@ -5,8 +5,6 @@ that were then disclosed (`learned`). Rates of growth are those of `REFERENCE`; 
 tau with which they fade after it.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import fields, replace
@@ -28,14 +26,12 @@ from workbench.uncertainty import Beta, Lognormal, Normal, Path, Pert, sample
 from workbench.uncertainty.distributions import Distribution
 from workbench.units import GIGA, KILO
 
-#: Classes of those who buy compute.
-BUYERS = ("research", "agents", "consumer")
+BUYERS = ("research", "agents", "consumer")  #: classes of those who buy compute
 REFERENCE = "2026Q2"  #: quarter to which rates of growth and headrooms belong
 DRAWN = 2026.0  #: to which the power of a new unit belongs
 PLATEAU = (2025.75, 2026.75)  #: in which dearer memory kept the cost of a new unit where it was
 SHOCKS = "demand_shocks"
-#: Years after which a shock to demand has faded to 1 / e.
-FADE = 3.0
+FADE = 3.0  #: years after which a shock to demand has faded to 1 / e
 HORIZON = 4  #: quarters ahead of the forecasts that weigh the priors; each counts for one over it, as they overlap
 #: Deviations of the logarithms of stock and rent a year ahead that no input explains, Student's t of `FREEDOM`: counts of chips are known
 #: to 15 % (chip_stock), rents of one time and chip to a quarter (rent_history).
@@ -56,6 +52,11 @@ INPUTS = (
     "power_usage_effectiveness", "electricity_usd_per_kwh", "space_usd_per_kwh", "price_ceiling",
     "seller_share", "contract_share", "spot_share", "term_discount", "on_demand_premium", "spot_discount",
 )  # fmt: skip
+#: What the loop calls otherwise.
+CALLED = {
+    "power_lead": "power_lead_quarters", "ceiling": "price_ceiling", "cancelled": "power_cancelled", "pue": "power_usage_effectiveness",
+    "adjustment": "contract_adjustment", "entry": "entry_rate",
+}  # fmt: skip
 #: What they may be.
 RULES = dict.fromkeys(INPUTS, POSITIVE) | dict.fromkeys((
     "demand_volatility", "chip_response", "power_response", "limit_response", "extrapolation", "deployment_lag_quarters",
@@ -79,16 +80,13 @@ TOGETHER = {
 def prior(name: str) -> Distribution | float:
     """The belief about a parameter, by its row of the table of priors. Raises `UnknownName`."""
     table = catalogue.table("demand_priors")
-    rows = table.filter(pl.col("name") == name)
-    if not rows.height:
+    if not (rows := table.filter(name=name)).height:
         raise UnknownName("prior", name, table["name"].to_list())
     row = rows.row(0, named=True)
-    low, mode, high = row["p5"], row["p50"], row["p95"]
-    if row["distribution"] == "constant":
-        return float(mode)
-    if row["distribution"] == "pert":
-        return Pert(low, mode, high)
-    return {"lognormal": Lognormal, "beta": Beta, "normal": Normal}[row["distribution"]](low, high)
+    kind, low, mode, high = (row[column] for column in ("distribution", "p5", "p50", "p95"))
+    if kind in ("constant", "pert"):
+        return Pert(low, mode, high) if kind == "pert" else float(mode)
+    return {"lognormal": Lognormal, "beta": Beta, "normal": Normal}[kind](low, high)
 
 
 def median(name: str) -> float:
@@ -162,13 +160,13 @@ def shipped(before: str) -> Array:
 
 
 @cache
-def rents(chip: str = "H100") -> dict[str, float]:
-    """Going rent of a chip by quarter [USD/h]: the last index of one-year contracts in it; before the first of those, the market's.
+def rents() -> dict[str, float]:
+    """Going rent of an H100 by quarter [USD/h]: the last index of one-year contracts in it; before the first of those, the market's.
 
     Market rents are by the hour: they count over one plus the median premium of such rents (`on_demand_premium`).
     """
-    rows = catalogue.table("rent_history").filter((pl.col("chip") == chip) & (pl.col("kind") == "index")).sort("date")
-    older = catalogue.table("rents").filter((pl.col("chip") == chip) & (pl.col("contract") == "market")).select("date", "usd_per_gpu_h")
+    rows = catalogue.table("rent_history").filter((pl.col("chip") == "H100") & (pl.col("kind") == "index")).sort("date")
+    older = catalogue.table("rents").filter((pl.col("chip") == "H100") & (pl.col("contract") == "market")).select("date", "usd_per_gpu_h")
     contracts = rows.filter(tariff="1 year").select("date", "usd_per_gpu_h")
     market = pl.concat([rows.filter(tariff="on-demand").select("date", "usd_per_gpu_h"), older]).filter(
         pl.col("date") < (contracts["date"].min() or "9")
@@ -184,13 +182,12 @@ def newest() -> str:
     return max(rents().keys() & shipments().keys())
 
 
-def known_rent(quarter: str, chip: str = "H100") -> tuple[float, float]:
+def known_rent(quarter: str) -> tuple[float, float]:
     """Rent known in a quarter, at most a year old, and its move per quarter before, in logarithms. Raises `InputError` for none."""
-    known = [(year(q), rent) for q, rent in rents(chip).items() if year(q) <= year(quarter)]
+    known = [(year(q), rent) for q, rent in rents().items() if year(q) <= year(quarter)]
     if not known or known[-1][0] < year(quarter) - 1:
         raise InputError(
-            f"quarter = {quarter}: no rent of {chip} in the year before; known: {', '.join(rents(chip)) or 'none'}; else give "
-            "usd_per_h100e_hour"
+            f"quarter = {quarter}: no rent of H100 in the year before; known: {', '.join(rents())}; else give usd_per_h100e_hour"
         )
     (then, before), (now, rent) = known[-2:] if len(known) > 1 else known * 2
     return rent, float(np.log(rent / before) / max(4 * (now - then), 1.0))
@@ -269,32 +266,16 @@ def futures(
     limits[:, 0] = np.inf  # what shipped at first is known
     respond = elasticity(x)
     fair = (wanted[:, :2] * (cost[:2] / cost[0]) ** -respond[:, None]).sum(axis=0)  # of the first two quarters, at the long-run cost
+    coming = x["power_coming_gw_per_year"] * GIGA / 4 * x["power_lead_quarters"]
+    then = shipped(REFERENCE).sum() * x["stock_scale"] * x["it_power_per_h100e"] * KILO
     made = partial(
-        Futures,
-        elasticity=respond,
-        reference_price=price,
-        installed=past[:, None] * x["stock_scale"],
-        shipping=shipping,
-        draw=draw,
-        draw_decline=decline,
-        power=load * x["power_usage_effectiveness"] * x["power_headroom"],
-        power_coming=x["power_coming_gw_per_year"]
-        * GIGA
-        / 4
-        * x["power_lead_quarters"]
-        * np.minimum(load / (shipped(REFERENCE).sum() * x["stock_scale"] * x["it_power_per_h100e"] * KILO), 1.0),
-        power_lead=x["power_lead_quarters"],
-        chip_lead=lead,
-        mean_life=x["life_years"] * 4,
+        Futures, elasticity=respond, reference_price=price, booked=booked(start, price),
+        installed=past[:, None] * x["stock_scale"], shipping=shipping, chip_lead=lead, mean_life=x["life_years"] * 4,
+        draw=draw, draw_decline=decline, power=load * x["power_usage_effectiveness"] * x["power_headroom"],
+        power_coming=coming * np.minimum(load / then, 1.0),
         growth=np.clip(np.log(fair[-1] / fair[0]), -2, 2) if quarters > 1 else 0.0,
-        ceiling=x["price_ceiling"],
-        cancelled=x["power_cancelled"],
-        pue=x["power_usage_effectiveness"],
-        adjustment=x["contract_adjustment"],
-        entry=x["entry_rate"],
-        booked=booked(start, price),
-        **{f.name: x[f.name] for f in fields(Futures) if f.name in x},  # some are called the same
-    )
+        **{f.name: x[name] for f in fields(Futures) if (name := CALLED.get(f.name, f.name)) in x},
+    )  # fmt: skip
     first = simulate(made(demand=wanted[:, :1], long_run_cost=cost[:1], limits=limits[:, :1])).supply[0]
     mean = (respond * wanted[:, 0]).sum(axis=0) / wanted[:, 0].sum(axis=0)
     gap = np.clip(mean * moved / x["contract_adjustment"], -TIGHTEST, TIGHTEST)
@@ -318,15 +299,9 @@ def sold_hour(x: Mapping[str, Array], times: Array) -> Array:
     fallen = np.minimum(times - first, 0.0) + np.maximum(times - last, 0.0)
     energy = x["power_usage_effectiveness"] * x["electricity_usd_per_kwh"] + x["space_usd_per_kwh"]
     running = x["it_power_per_h100e"] * energy + x["operations_usd_per_hour"]
-    at_first = long_run_cost(
-        x["capital_usd_per_h100e"],
-        running,
-        wacc=x["cost_of_capital"],
-        life_years=x["life_years"],
-        decline=1 - 1 / x["hardware_growth"],
-        utilisation=x["hours_sold"],
-        overhead=x["seller_overhead"],
-    )
+    terms = {"wacc": x["cost_of_capital"], "life_years": x["life_years"], "decline": 1 - 1 / x["hardware_growth"]}
+    sold = {"utilisation": x["hours_sold"], "overhead": x["seller_overhead"]}
+    at_first = long_run_cost(x["capital_usd_per_h100e"], running, **terms, **sold)
     return np.asarray(at_first * x["hardware_growth"] ** -fallen)
 
 

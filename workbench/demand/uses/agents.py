@@ -64,6 +64,11 @@ def task_tokens(turns: ArrayLike, context_start: ArrayLike, tool_output: ArrayLi
     return Tokens(*np.broadcast_arrays(cached, read - cached, n * o))
 
 
+def fitted() -> dict[str, float]:
+    """Values of `FITTED` for all traces."""
+    return dict(catalogue.table("calibration/agents").select("parameter", "value").iter_rows())
+
+
 def agent_hour(values: Mapping[str, ArrayLike] | None = None) -> tuple[Array, Tokens]:
     """Model calls and tokens of an hour of a coding agent.
 
@@ -84,8 +89,7 @@ def agent_hour(values: Mapping[str, ArrayLike] | None = None) -> tuple[Array, To
     >>> round(float(calls)), round(float(tokens.total) / 1e6), round(float(tokens.cached / tokens.total), 3)
     (142, 31, 0.957)
     """
-    if values is None:
-        values = dict(catalogue.table("calibration/agents").select("parameter", "value").iter_rows())
+    values = fitted() if values is None else values
     if missing := FITTED.keys() - values.keys():
         raise InputError(f"values: the parameter {min(missing)} is missing")
     x = {name: np.asarray(rule(f"values[{name}]", values[name])) for name, rule in FITTED.items()}
@@ -100,8 +104,7 @@ class ToolWork(Arrays):
 
     cores: Array  #: processor cores for tools
     memory: Array  #: held by sandboxes [B]
-    host_cores: Array  #: of the chips' own servers
-    cores_per_chip: Array  #: all cores over chips
+    cores_per_chip: Array  #: with those of the chips' own servers
     processors_per_chip: Array  #: the same in sockets: CPU:GPU
 
 
@@ -128,7 +131,7 @@ def tool_work(
     )
     cores = rate * cpu / busy
     per_chip = cores / n + host
-    return ToolWork(*np.broadcast_arrays(cores, rate * held, host * n, per_chip, per_chip / CORES_PER_SOCKET))
+    return ToolWork(*np.broadcast_arrays(cores, rate * held, per_chip, per_chip / CORES_PER_SOCKET))
 
 
 @dataclass(frozen=True, repr=False)
@@ -143,38 +146,21 @@ class Sessions(Arrays):
 
 @takes(run_rate_usd=NOT_NEGATIVE, usd_per_million_output=POSITIVE, input_ratio=NOT_NEGATIVE, cached_ratio=NOT_NEGATIVE)
 def agent_sessions(
-    run_rate_usd: ArrayLike,
-    usd_per_million_output: ArrayLike,
-    *,
-    input_ratio: ArrayLike = 0.2,
-    cached_ratio: ArrayLike = 0.02,
-    values: Mapping[str, ArrayLike] | None = None,
+    run_rate_usd: ArrayLike, usd_per_million_output: ArrayLike, *, input_ratio: ArrayLike = 0.2, cached_ratio: ArrayLike = 0.02
 ) -> Sessions:
-    """Sessions that a disclosed run rate of agents [USD/yr] pays for, with their turns and tokens.
+    """Sessions that a disclosed run rate of agents [USD/yr] pays for at a price of a million tokens of output [USD].
 
     Sessions = run rate / price of a session; a session is a task of L turns and the tokens of `task_tokens`; its price is that of its
-    output and, as list prices have it, a fifth of that for fresh input and a fiftieth for cached (token_prices).
+    output and, as list prices have it, a fifth of that for fresh input and a fiftieth for cached (`input_ratio`, `cached_ratio`).
 
-    Parameters
-    ----------
-    run_rate_usd, usd_per_million_output : array_like
-        What agents earn [USD/yr]; price of a million tokens of output [USD].
-    input_ratio, cached_ratio : array_like
-        Prices of fresh and cached input over that of output.
-    values : mapping of str to array_like, optional
-        As `agent_hour`.
-
-    Examples
-    --------
     >>> round(float(agent_sessions(40e9, 12.0).at_work), -4)
     390000.0
     """
+    values = fitted()
     calls_per_hour, hour = agent_hour(values)
     broadcast(run_rate_usd=run_rate_usd, usd_per_million_output=usd_per_million_output, hour=hour.total)
     usd = np.asarray(usd_per_million_output, dtype=float) / 1e6
     hourly = usd * (hour.output + hour.fresh * np.asarray(input_ratio) + hour.cached * np.asarray(cached_ratio))
     at_work = np.asarray(run_rate_usd, dtype=float) / (YEAR / HOUR) / hourly
-    known = dict(catalogue.table("calibration/agents").select("parameter", "value").iter_rows())
-    turns = np.asarray((values or known)["agent_turns"], dtype=float)
     calls = at_work * calls_per_hour / HOUR
-    return Sessions(calls / turns, calls, at_work, hour * (at_work / HOUR))
+    return Sessions(calls / values["agent_turns"], calls, at_work, hour * (at_work / HOUR))

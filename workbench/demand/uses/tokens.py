@@ -20,8 +20,7 @@ from workbench.fabric import Cluster
 from workbench.rows import H100E
 
 _SHARE = Rule(above=0, most=1)
-#: A time in which growth fades: without end where it never does.
-FADE = Rule(above=0, infinite=True)
+FADE = Rule(above=0, infinite=True)  #: a time in which growth fades: without end where it never does
 H100_BANDWIDTH = 3.35e12  #: of memory, a unit where work is bound by it [B/s]
 
 

@@ -69,12 +69,7 @@ def power_cap(power: ArrayLike, *, chip_power: ArrayLike, peak: ArrayLike, mfu: 
 
 @takes(tokens=NOT_NEGATIVE)
 def data_cap(tokens: ArrayLike) -> Array:
-    """FLOP of a compute-optimal run on so many tokens: 6 N D at D = 20 N, so 0.3 D^2.
-
-    Parameters
-    ----------
-    tokens : array_like
-        0 or more.
+    """FLOP of a compute-optimal run on so many tokens, 0 or more: 6 N D at D = 20 N, so 0.3 D^2.
 
     Examples
     --------
@@ -161,12 +156,11 @@ def training_demand(
     Research = final / final_share; `rollout_share` of it are roll-outs, the rest experiments and final runs. Each of the laboratories
     trains `runs_per_year` runs, the first of `run_flop`, the next of `follower` times the one before, at `mfu` of the fp8 peak.
     """
-    names = (run_flop, labs, runs_per_year, final_share, rollout_share, mfu, follower)
-    c, n, cadence, share, rolled, use, next_ = map(np.asarray, names)
+    n, cadence, share, rolled, use, next_ = map(np.asarray, (labs, runs_per_year, final_share, rollout_share, mfu, follower))
     if not np.all(rolled + share <= 1 + 1e-12):
         raise InputError(f"final_share = {final_share}, rollout_share = {rollout_share}: expected both at most 1 together")
     all_labs = (1 - next_**n) / (1 - next_)
-    final = c * all_labs * cadence / YEAR / (use * H100E)
+    final = np.asarray(run_flop) * all_labs * cadence / YEAR / (use * H100E)
     research = final / share
     return TrainingDemand(*np.broadcast_arrays(final, research * (1 - share - rolled), research * rolled))
 
@@ -175,12 +169,8 @@ def training_demand(
 def equal_marginal(training_exponent: ArrayLike, inference_exponent: ArrayLike) -> Array:
     """Share of compute for training where a dollar brings as much in either: alpha_T / (alpha_T + alpha_I).
 
-    Capability rises by alpha log compute of each; at one order of magnitude of one for one of the other spend is equal [1]_.
-
-    Parameters
-    ----------
-    training_exponent, inference_exponent : array_like
-        Points of capability a decade of compute, 0 or more, not both 0.
+    Capability rises by alpha log compute of each; at one order of magnitude of one for one of the other spend is equal [1]_. Exponents are
+    points of capability a decade of compute, 0 or more, not both 0.
 
     Examples
     --------
