@@ -7,7 +7,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 # Tests that interrupt, kill and count processes run file by file, two files at a time, the others test by test.
 PROCESSES := tests/kernel tests/test_interrupts.py $(addprefix tests/batch/test_,dask.py driver.py executors.py sweep_cli.py)
 
-.PHONY: tour test lab bench lower-bounds clean
+.PHONY: tour test lab docs bench lower-bounds clean
 .DELETE_ON_ERROR:
 
 tour: $(VENV)/.installed  ## run every notebook and build out/index.html
@@ -24,6 +24,10 @@ test: $(VENV)/.installed-test  ## lint, types, tests, examples in docstrings, st
 
 lab: $(VENV)/.installed  ## JupyterLab at the notebook to start with
 	$(BIN)/jupyter lab notebooks/00_start_here.ipynb
+
+docs: $(VENV)/.installed-docs  ## pages of the docs, which open from a folder: out/docs/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo $(CURDIR)/out/docs/index.html
 
 bench: $(VENV)/.installed-test  ## speed, as ratios measured in the same run
 	$(BIN)/python -m pytest -q benchmarks --benchmark-columns=min,median,rounds
@@ -44,4 +48,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/.installed-test: $(VENV)/.installed
 	$(INSTALL) --editable '.[test,oracles]'
+	touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(INSTALL) --editable '.[agents,docs]'
 	touch $@

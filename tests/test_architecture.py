@@ -29,6 +29,8 @@ FLOORS = [
     {"notebook"},
     {"kernel"},
     {"batch"},
+    {"tools"},
+    {"commands"},
     {"cli", "__main__"},
 ]
 #: These know no model; of the models only demand, which is scored as it is computed, knows uncertainty.

@@ -132,7 +132,7 @@ def test_price_outside_its_own_band(chips):
         (b"chip,chip\nA,B\n", "column 'chip': the column occurs more than once"),
         (b'chip,vendor\nC,D\nA,"B\n', "row 3: not a readable UTF-8 CSV from here on: .* is a quote left open"),
         (b"chip;vendor\nA;B\n", "cells are separated by ';'; expected commas"),
-        (b"chip,vendor,\nA,B,x\n", "row 2: 'x' stands in a column without a name"),
+        (b"chip,vendor,\nA,B,x\n", "row 2: 'x' is in a column without a name"),
         (b"chip,vendor\n\xff\xfe\x00bad,B\n", "not a readable UTF-8 CSV|missing"),
     ],
 )

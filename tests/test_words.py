@@ -1,6 +1,8 @@
 """Prose keeps to the words of docs/style.md."""
 
 import ast
+import importlib
+import inspect
 import json
 import re
 
@@ -14,10 +16,12 @@ LEFT = re.findall(r"^\| (.+?) \| .+ \|$", STYLE.read_text(encoding="utf8"), flag
 REPLACED = [word for cell in LEFT[1:] for word in cell.split(", ")]
 FORM = re.compile("|".join(rf"(?<!\w){re.escape(word)}(?!\w)" for word in REPLACED), flags=re.I)
 PAGES = [
-    ROOT / "README.md",
+    *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "data/README.md")),
     *(page for page in sorted(ROOT.glob("docs/**/*.md")) if page != STYLE),
     *sorted(ROOT.glob("notebooks/*.ipynb")),
 ]
+#: What `make docs` makes its reference of.
+FACES = ("catalogue", "scaling", "fabric", "chips", "energy", "fleet", "demand", "uncertainty", "charts", "batch", "validation", "notebook")
 
 
 def prose(path):
@@ -42,3 +46,27 @@ def test_the_list_is_read():
 def test_prose_holds_no_replaced_word(path):
     found = {f"{m[0]!r} in ...{text[max(0, m.start() - 40) : m.end() + 40]!r}" for text in prose(path) for m in FORM.finditer(text)}
     assert not found, f"words that docs/style.md replaces: {'; '.join(sorted(found))}"
+
+
+@pytest.mark.parametrize("face", FACES)
+def test_the_reference_holds_no_replaced_word(face):
+    module = importlib.import_module(f"workbench.{face}")
+    texts = {
+        name: inspect.getdoc(getattr(module, name)) or "" for name in dir(module) if callable(getattr(module, name)) and name[0] != "_"
+    }
+    found = {(name, m[0]) for name, text in texts.items() for m in FORM.finditer(text)}
+    assert not found
+
+
+def test_messages_and_help_hold_no_replaced_word():
+    found = []
+    for path in sorted((ROOT / "workbench").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf8"))):
+            if isinstance(node, ast.Raise) or (isinstance(node, ast.keyword) and node.arg == "help"):
+                words = [n.value for n in ast.walk(node) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+                found += [
+                    f"{path.name}:{node.value.lineno if isinstance(node, ast.keyword) else node.lineno} {m[0]!r}"
+                    for w in words
+                    for m in FORM.finditer(w)
+                ]
+    assert not found

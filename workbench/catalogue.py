@@ -279,7 +279,7 @@ def cost(name: str) -> Cost:
 
 
 def rent(chip: str | Chip, tariff: str = "on-demand", as_of: str | None = None) -> Cost:
-    """Rent of a chip-hour by a tariff (on-demand, spot, 1 year, 3 years, mixed) in the newest month of ``rent_history`` that is known.
+    """Rent per chip-hour by a tariff (on-demand, spot, 1 year, 3 years, mixed) in the newest month of ``rent_history`` that is known.
 
     Its value is the median over price lists, or over indices where the month has no list, by the newest row of each; its ends are theirs.
 

@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import date
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -137,7 +137,7 @@ def read_cells(path: str | Path) -> dict[str, list[str | None]]:
             named[name] = cells
         elif any(cells):
             row, cell = next((row, cell) for row, cell in enumerate(cells, first + 1) if cell)
-            raise DataError(path, f"{cell!r} stands in a column without a name", row=row)
+            raise DataError(path, f"{cell!r} is in a column without a name", row=row)
     return named
 
 
@@ -266,6 +266,14 @@ def code_and_data(among: str = "") -> str:
         digest.update(f"{name} {len(content)}\n".encode())
         digest.update(content)
     return digest.hexdigest()[:12]
+
+
+@lru_cache(maxsize=4)
+def hashes(code_and_data: str) -> dict[str, str]:
+    """Hash of every table as models read it, the user's rows with it, at a state of code and data."""
+    folders = [folder for folder in (DATA, _users_folder()) if folder]
+    found = {name: [path for folder in folders if (path := folder / f"{name}.csv").is_file()] for name in table_names()}
+    return {name: hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:8] for name, paths in found.items()}
 
 
 def made_from() -> dict[str, str]:

@@ -134,7 +134,7 @@ def test_of_several_forms_the_nearest_says_what_is_missing(monkeypatch, tmp_path
 
 
 def test_where_nothing_is_fitted_nothing_is_left_out_or_calibrated(tmp_path):
-    with pytest.raises(InputError, match="--leave-out source: what such rows ask for rests on no constants"):
+    with pytest.raises(InputError, match="--leave-out source: what such rows call rests on no constants"):
         validation.validate("energy", leave_out="source")
     path = tables.DATA / "cases" / "energy.csv"
     with pytest.raises(DataError, match=r"energy\.csv: nothing of the kind energy is calibrated on such a file; kinds that are: "):

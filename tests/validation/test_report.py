@@ -160,7 +160,7 @@ def refusal(monkeypatch, capsys):
         (["training", "--leave-out", "colour"], "column 'colour': no such column to leave out by; allowed: configuration, "),
         (["training", "--leave-out", "step_s"], "column 'step_s': no such column to leave out by"),
         (["gemm", "--leave-out", "tflops"], "column 'tflops': no such column to leave out by; allowed: shape, chip"),
-        (["energy", "--leave-out", "source"], "--leave-out source: what such rows ask for rests on no constants that are fitted to them"),
+        (["energy", "--leave-out", "source"], "--leave-out source: what such rows call rests on no constants that are fitted to them"),
     ],
 )
 def test_what_cannot_be_grouped_or_left_out_is_one_line(refusal, words, said):

@@ -121,7 +121,7 @@ def plan(
     parameters : mapping of str to str
         Values by name as on the command line (see the module).
     grid : path or mapping
-        YAML file, or what would stand in it; added to `parameters`.
+        YAML file, or what it would hold; added to `parameters`.
     zip : iterable of groups of names
         Parameters of a group advance together, the first with the first, instead of each with each.
     samples : int

@@ -45,7 +45,7 @@ class Carbon(Arrays):
 def embodied_carbon(kg: ArrayLike, seconds: ArrayLike, *, life_years: ArrayLike, share_used: ArrayLike = 1.0) -> Carbon:
     """Share of the carbon of making a machine that falls on `seconds` of its use.
 
-    kg seconds / (life share_used): what stands idle is borne by what works.
+    kg seconds / (life share_used): what is idle is charged to what works.
     Source: Luccioni, Viguier, Ligozat (2022), "Estimating the Carbon Footprint of BLOOM", section 3.2, arXiv:2211.02001.
 
     Parameters

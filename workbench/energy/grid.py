@@ -56,7 +56,7 @@ def site(region: str | Site, **given: Any) -> Site:
     Parameters
     ----------
     region, **given : str or Site; array_like or path
-        A name that ``catalogue.region`` knows; a city or a country stands for the first of its regions. Figures of one's own, by the names
+        A name that ``catalogue.region`` knows; a city or a country means the first of its regions. Figures of one's own, by the names
         of `Site`: they take the place of published ones. Of an hourly file of a grid the path will do.
 
     Examples
@@ -187,7 +187,7 @@ def curtailment(
         What the work of one kilowatt-hour at the meter is worth while it runs: rent of the machines over the power they draw, where the
         work is lost, or what its delay costs, where it is only put off.
     idle_power : array_like
-        Power while standing still over power at work, 0 to 1; work that is deferred takes its full power all the same.
+        Power while idle over power at work, 0 to 1; work that is deferred takes its full power all the same.
     deferred : bool
         Whether the work is done later, so that its energy is bought after all, at the mean price of the hours in which the load runs.
 

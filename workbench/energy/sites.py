@@ -82,11 +82,11 @@ def figures(row: Region) -> dict[str, Figure | None]:
 
 
 def sites(*names: str) -> pl.DataFrame:
-    """Every region of the world, or those that `names` stand for, a row each: where it is, and its figures with band and basis.
+    """Every region of the world, or those that `names` mean, a row each: where it is, and its figures with band and basis.
 
     Raises `UnknownName` for a name that no region has, with the nearest.
 
-    `names` are regions, cities, countries or ISO codes as ``catalogue.region`` knows them; a city or a country stands for all its regions.
+    `names` are regions, cities, countries or ISO codes as ``catalogue.region`` knows them; a city or a country means all its regions.
     Of each figure of a `Site` there are four columns: its name, with ``_low`` and ``_high`` (four of five such figures are inside; blank
     where nothing says how far it may be off) and with ``_basis``: read for the region, zone or grid, a design, or an estimate.
 

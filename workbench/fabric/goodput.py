@@ -57,7 +57,7 @@ def optimal_interval(checkpoint: ArrayLike, mtbf: ArrayLike) -> Array:
 
 @dataclass(frozen=True)
 class Resilience:
-    """How a job meets what goes wrong; as it stands, every failure stops all of it at once, and nothing else goes wrong."""
+    """How a job meets what goes wrong; by default every failure stops all of it at once, and nothing else goes wrong."""
 
     detection: ArrayLike = 0.0  #: until a failure is noticed [s]
     spares: ArrayLike = np.inf  #: hot spares [chips]; infinite: one is always there

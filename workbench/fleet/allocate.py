@@ -26,16 +26,16 @@ def allocate(fleet: Fleet, *, reproducible: bool = False) -> Plan:
     """The cheapest plan, with shadow prices.
 
     min  sum over periods of disc [ energy + carbon + operations + shells + value unmet + price of what is bought - resale of what goes ]
-         - resale of what stands at the end
+         - resale of what is there at the end
     s.t. demand: sum throughput x + unmet >= demand, in each typical hour, or over the period for work that may wait;
          chips: sum_w x <= availability stock in each hour;  shells: rated power of the stock <= shells there and built, which stay;
-         stock follows purchases, retirement, survival, and what is bought stands;
+         stock follows purchases, retirement, survival, and what is bought stays;
          power, supply, vendors' shares, budget within their limits
 
-    A standing chip draws its idle power, a working one its full power; between the two power is taken as linear in work, which is exact
+    An idle chip draws its idle power, a working one its full power; between the two power is taken as linear in work, which is exact
     where a chip is either at work or idle, and understates chips that all run half full (`chips.power` is concave).
 
-    Several plans may cost the same (two kinds of work change places), and which one a solver meets hangs on the last bit of its input;
+    Several plans may cost the same (two kinds of work change places), and which one a solver meets depends on the last bit of its input;
     `reproducible` solves again among them for the one that prefers what is listed first, so that every machine prints the same plan.
 
     Raises `InputError` for limits that no plan can keep (it names the rows that can't hold, and by how much), and for no bound.

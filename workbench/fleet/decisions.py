@@ -127,7 +127,7 @@ def rent_or_own(
     volatility : array_like, optional
         Of the random walk of the logarithm of rents, a square root of a year; if not given, that of providers' own lists.
     used : array_like
-        Share of the hours needed, 0 to 1; an array has years on its last axis. The bill stands whether chips are used or not.
+        Share of the hours needed, 0 to 1; an array has years on its last axis. The bill is the same whether chips are used or not.
     n_chips, wacc, cost
         As `ownership_cost` takes them, and other names of it (pue, electricity_usd_per_kwh, chip_price, facility_capex_usd_per_w, ...).
     years, build_years, n, seed : int

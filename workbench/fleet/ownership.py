@@ -209,7 +209,7 @@ def fit(rows: pl.DataFrame) -> dict[str, float]:
 
 
 def ownership_errors() -> pl.DataFrame:
-    """Published and modelled cost of a chip-hour [USD], its error, and the error with the chip left out of the fit [%].
+    """Published and modelled cost per chip-hour [USD], its error, and the error with the chip left out of the fit [%].
 
     A frame of chip, owner (hyperscaler or neocloud), usd_per_chip_hour, modelled, error_percent, left_out_error_percent.
 

@@ -191,7 +191,7 @@ def backfill(
 ) -> Backfill:
     """Utilisation of a fleet where training takes what inference leaves.
 
-    Every `reaction` seconds the scheduler sets aside for inference the most chips that it asked for in the last such span; a chip that
+    Every `reaction` seconds the scheduler sets aside for inference the most chips that it wanted in the last such span; a chip that
     changes sides works for neither for `switch` seconds (checkpoint, reload of weights, resharding). The first span only sets the start.
     Partitioned, training never gives way and inference keeps its peak, as if that were known beforehand.
 

@@ -91,7 +91,7 @@ def machine_of(name: str | Chip | CPU) -> Chip | CPU:
 def work_today(
     chip: str | Chip, chips_at_work: float, rent_per_hour: float, processor: str | CPU, processors_at_work: float, processor_rent: float
 ) -> tuple[tuple[Workload, ...], Array]:
-    """All `CLASSES` at what the market pays for them today, and how much of each is asked for.
+    """All `CLASSES` at what the market pays for them today, and how much of each is wanted.
 
     Today's work is counted in a chip, whose rent [USD/h] prices it, and in a processor, which runs agents' tools; the classes share the
     machines at work. Returned are the classes and their demand in units of work a second, shape (W,).

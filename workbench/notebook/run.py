@@ -159,7 +159,7 @@ def run_here(nb: nbformat.NotebookNode, task: Task, on_cell: Callable[[], None] 
     stopped = kernels.awaited(_executed(nb, task, on_cell))
     about: dict[str, Any] = {"run": task.name, "seconds": round(time.perf_counter() - start, 4), "attempts": task.attempt}
     about |= {"workbench": __version__, "code_and_data": task.code_and_data, "python": platform.python_version()}
-    about |= {"finished": datetime.now(UTC).isoformat()}
+    about |= {"finished": datetime.now(UTC).isoformat(), "tables": tables.hashes(task.code_and_data)}
     if stopped:
         about |= {"status": stopped.status, "error": f"{stopped}{_where(nb)}"}
     nb.metadata["workbench"] = about

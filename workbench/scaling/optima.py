@@ -127,7 +127,7 @@ def inference_aware_optimum(
         Tokens T over the model's life, prompts included.
     law : AdditiveLaw or str
     loss : array_like
-        Quality that is asked for [nats per token].
+        Quality to reach [nats per token].
     prices : (training, serving), array_like
         Of a FLOP at peak: USD per chip-hour over the chip's FLOP per hour; 1 counts FLOP.
     mfus : (training, serving), array_like

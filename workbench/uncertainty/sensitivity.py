@@ -90,7 +90,7 @@ def sobol_indices(
     inputs, n, seed
         As `sample`; a path is one input.
     groups : mapping of name to inputs, optional
-        Each input in at most one; inputs in none stand alone.
+        Each input in at most one; inputs in none are groups of one.
     correlation : optional
         As `sample`; between inputs of one group only, because the variance of correlated inputs cannot be shared out between groups.
 

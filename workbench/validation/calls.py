@@ -35,7 +35,7 @@ def _result(case: dict[str, Any], made: dict[str, Any]) -> Any:
     if not isinstance(arguments, dict | list):
         raise InputError(f"arguments = {json.dumps(arguments):.60}: expected an object by name, or a list by position")
     positional, named = (arguments, {}) if isinstance(arguments, list) else ([], dict(arguments))
-    function = _method(call[1:], named.pop("self", None)) if str(call).startswith(".") else _public(call)
+    function = _method(call[1:], named.pop("self", None)) if str(call).startswith(".") else public(call)
     return function(*positional, **named)
 
 
@@ -51,7 +51,8 @@ def value(given: Any, made: dict[str, Any]) -> Any:
     return [value(one, made) for one in given] if isinstance(given, list) else given
 
 
-def _public(call: Any) -> Callable[..., Any]:
+def public(call: Any) -> Callable[..., Any]:
+    """The public function of a name such as ``chips.serving``. Raises `UnknownName`."""
     face, _, name = str(call).partition(".")
     module = importlib.import_module(f"workbench.{face}") if face in FACES else None
     if module is None or name not in module.__all__ or not callable(getattr(module, name)):

@@ -37,7 +37,7 @@ def validate(
     leave_out: str | None = None,
     told: Mapping[str, Any] | None = None,
 ) -> Report:
-    """Ask for every row of a file of measurements what the models say of it, and compare.
+    """Ask of every row of a file of measurements what the models say of it, and compare.
 
     Raises `UnknownName` for a `kind` that does not exist; `DataError` for a file that is missing, empty or lacks a column, with path, row
     and column. A row with text in a number is not predicted. The report's table is grouped by the column `by`.
@@ -126,7 +126,7 @@ def _parts(form: Form, frame: pl.DataFrame, file: Path, leave_out: str | None) -
     others = (*form.leave_out, *(c for c in frame.columns if c not in form.measured))
     refit, folds = form.refit, form.folds
     if refit is None and folds is None:
-        raise InputError(f"--leave-out {leave_out}: what such rows ask for rests on no constants that are fitted to them")
+        raise InputError(f"--leave-out {leave_out}: what such rows call rests on no constants that are fitted to them")
     if leave_out not in others:
         raise DataError(file, f"no such column to leave out by; allowed: {', '.join(dict.fromkeys(others))}", column=leave_out)
     groups = form.groups(frame, leave_out)

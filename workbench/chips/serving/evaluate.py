@@ -77,7 +77,7 @@ def serving(
 
     A decode step takes the longer of weights (experts that the batch touches) and arithmetic, 30 % of the shorter, the key-value cache,
     collectives over `workbench.fabric`, and overheads of layer, step and sequence [1]_. In a closed loop, others' prompts interrupt tokens.
-    Constants are those of the measured system that stands nearest to what is said, of equally near ones with as many rows, to a factor of
+    Constants are those of the measured system nearest to what is said, of equally near ones with as many rows, to a factor of
     four, the newest: `evidence` shows it.
     Raises `InputError` for a precision that the chip lacks, or a model with fewer experts than a token visits.
 
@@ -116,7 +116,7 @@ def serving(
     if llm.experts_per_token > llm.experts:
         raise InputError(f"{llm.name} sends a token to {llm.experts_per_token} experts and has {llm.experts}")
     if prefill and load.rate is not None:
-        raise InputError("rate and prefill: the model of prompts on replicas of their own knows requests in flight; leave one out")
+        raise InputError("rate and prefill: the model of prompts on replicas of their own knows a concurrency; leave one out")
     near, c, half_width = _grounds((llm, cluster.chip.name, plan.precision, framework, version), load, prefill is not None)
     demand, prompt = demand_of(llm, cluster, plan, load), demand_of(llm, cluster, prefill, load) if prefill else None
     why = why_not(llm, cluster, plan, load, demand.missing_bytes, prefill.chips if prefill else 0.0)

@@ -31,7 +31,7 @@ PRECISIONS = formats.LADDER[:0:-1]
 
 @dataclass(frozen=True)
 class SLO:
-    """What is promised to a user, of so many percent of the requests.
+    """SLO of a user, of so many percent of the requests.
 
     Times of requests spread as measured ones did: rows ``ttft_spread`` and ``tpot_spread`` of the costs.
 
@@ -108,7 +108,7 @@ def slo_frontier(
     precisions, concurrency, tp, pp, attention_dp, ratios
         What is varied: formats that the chip runs, layouts that an engine does, and of disaggregated ones prefill over decode workers.
     draft_tokens : array_like, optional
-        Tokens drafted a step, of which so many stand as the load says. By default the load's, or with ``within="any"`` and none there 0
+        Tokens drafted a step, of which so many are kept as the load says. By default the load's, or with ``within="any"`` and none there 0
         and, where acceptance was published of a model of the family, 1 and 3 at that rate.
     prefill : sequence of Cluster
         Chips that may also work on prompts for those of `clusters`, where disaggregated.
@@ -170,14 +170,14 @@ def slo_frontier(
 
 
 def cheapest_chip(frontier: pl.DataFrame, slo: SLO, by: str = "usd_per_million_tokens") -> pl.DataFrame:
-    """The best point of each chip (and PUE, where there are many) that keeps a promise, best first.
+    """The best point of each chip (and PUE, where there are many) that meets the SLO, best first.
 
     Of a chip that does not keep it the nearest: where the column ``keeps`` is False, ``short`` says how many times it misses it.
 
     Parameters
     ----------
     frontier : polars.DataFrame
-        As `slo_frontier` returns it; with a promise on the time to first token, of every point.
+        As `slo_frontier` returns it; with a bound on the time to first token, of every point.
     by : str
         usd_per_million_tokens, joules_per_token (least), tokens_per_s_chip or tokens_per_watt_per_dollar (most).
 

@@ -58,7 +58,7 @@ class ServingPlan:
 
 @dataclass(frozen=True)
 class Load:
-    """What replicas are asked for together: a closed loop with `concurrency` requests in flight, or `rate` arrivals a second.
+    """Demand on all replicas together: a closed loop with `concurrency`, or `rate` arrivals a second.
 
     Infinite concurrency serves as many as fit: the offline maximum.
 

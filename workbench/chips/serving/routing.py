@@ -113,7 +113,7 @@ def adapters(
     llm, cluster, plan : LLM or str, Cluster, ServingPlan
         The base model or its name, and a replica of it.
     load : Load
-        Requests in flight of a replica at the latency that is wanted, and lengths.
+        Concurrency of a replica at the latency that is wanted, and lengths.
     variants, rate, rank : array_like
         Fine-tuned variants, requests a second of each, and rank of their adapters.
 
