@@ -214,7 +214,7 @@ def bill(
 ) -> Bill:
     """Price the parts that a topology counts: switches, two optics a cable that is not copper, cables, and a NIC a chip.
 
-    Prices of switches and NICs are not published in what this project has read, so they are asked for; optics are
+    Prices of switches and NICs are not published in what this project has read, so they are arguments; optics are
     the usual ones of 800G (17 W for two ports of 400G).
 
     Parameters
