@@ -88,7 +88,8 @@ def goodput(
 
     share = tau / (M e^(R/M) (e^((tau + C)/M) - 1)), M = 1 / (n lambda) of the chips that a failure stops; R is detection, restart and,
     where more chips are away than there are spares (Poisson), the wait for one. Stragglers, corruption and maintenance come on top.
-    Source: Daly (2006), "A higher order estimate of the optimum checkpoint interval", equations 13 and 37; Grattafiori et al. (2024), arXiv:2407.21783, table 5.
+    Source: Daly (2006), "A higher order estimate of the optimum checkpoint interval", equations 13 and 37; Grattafiori et al. (2024),
+    arXiv:2407.21783, table 5.
 
     Parameters
     ----------
