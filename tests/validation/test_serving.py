@@ -221,7 +221,7 @@ def test_layouts_without_degrees_are_refused(text):
 def test_a_row_that_no_reader_expected_is_skipped_alone():
     row = {"model": "Qwen3-4B", "chip": "H20", "framework": "SGLang", "n_chips": 1.0, "concurrency": 1.0, "measurement": "speed"}
     rows = [dict.fromkeys((*measured.QUANT.text, *measured.QUANT.numbers)) | row | {"speed_unit": "total tok/s"} for _ in range(2)]
-    rows[0] |= {"input_len": 0.0, "output_len": 0.0}
+    rows[0] |= {"input_len": 6144.0, "output_len": 2048.0, "n_chips": 0.5}
     rows[1] |= {"input_len": 6144.0, "output_len": 2048.0}
     bad, good = measured.QUANT.ask(pl.DataFrame(rows, infer_schema_length=None))
     assert "division by zero" in bad.skipped
@@ -359,3 +359,21 @@ def test_damaged_benchmarks_are_read_or_refused(read_mutants):
         numbers = frame.select(pl.col(pl.Float64)).to_numpy()
         assert not (numbers < 0).any()
         assert not np.isinf(numbers).any()
+
+
+@pytest.mark.parametrize(
+    ("cell", "value", "reason"),
+    [("chip", "", "chip is not stated"), ("concurrency", "", "concurrency is not stated"), ("n_chips", "", "n_chips is not stated")],
+)
+def test_what_a_call_needs_is_not_made_up(tmp_path, cell, value, reason):
+    frame = pl.read_csv(catalogue.path("measured/serving.csv"), infer_schema_length=0).filter(pl.col("mode") == "closed_loop").head(1)
+    frame.with_columns(pl.lit(value).alias(cell)).write_csv(tmp_path / "own.csv")
+    assert reason in str(validation.validate("serving", tmp_path / "own.csv"))
+
+
+def test_what_is_measured_below_zero_is_no_measurement(tmp_path):
+    frame = pl.read_csv(catalogue.path("measured/serving.csv"), infer_schema_length=0).filter(pl.col("mode") == "closed_loop").head(1)
+    frame.with_columns(tpot_ms=pl.lit("-5")).write_csv(tmp_path / "own.csv")
+    rows = validation.validate("serving", tmp_path / "own.csv").rows.filter(pl.col("quantity") == "tpot_ms")
+    assert rows["measured"].to_list() == [None]
+    assert "is no number" in rows["skipped"][0]

@@ -71,7 +71,7 @@ def validate(
         row = frame.row(one.position, named=True)
         try:
             measured, tolerance = form.value(row, one.quantity), form.tolerance(row)
-            if measured is not None and not np.isfinite(measured):
+            if measured is not None and not (np.isfinite(measured) and (measured > 0 or kind in cases.FORMS)):
                 raise ValueError
         except (ValueError, TypeError, LookupError, ArithmeticError):
             why = found.skipped or "what was measured, or the error allowed, is no number"

@@ -67,9 +67,12 @@ def _ask_r1(frame: pl.DataFrame) -> list[Asked]:
 def _number(row: Call, name: str) -> float:
     """A number that a call needs. Raises `InputError` for a cell that has none."""
     try:
-        return float(row[name])
+        number = float(row[name])
     except (TypeError, ValueError):
         raise InputError(f"{name} is not stated" if row[name] is None else f"{name} is {row[name]!r}: no number") from None
+    if number <= 0:
+        raise InputError(f"{name} is {number:g}; leave it blank where it is not known")
+    return number
 
 
 #: A degree in the text of a layout: ``TP8``, ``tp=8``, ``wide-EP 16``; of ``MTP-1`` it is none.
@@ -89,7 +92,9 @@ def _layout(text: str | None, n: float) -> Call:
 
 def _call(row: Call, precision: str | None, plan: Call, load: Call, prefill: Call | None = None) -> Call:
     """The call of a row of one of the files below; weights of unstated format are in that which their publisher chose."""
-    name, chip = rows.llm_of(row["model"]), catalogue.chip(row["chip"] or "")
+    if not row["chip"]:
+        raise InputError("chip is not stated")
+    name, chip = rows.llm_of(row["model"]), catalogue.chip(row["chip"])
     cache = re.search(r"kv[- ]\w+\d|\w+\d[- ]kv", (precision or "").lower())
     weights = (precision or "").lower().replace(cache[0] if cache else "", "").strip(" ,")
     if not weights:
@@ -191,7 +196,7 @@ def _quant(row: Call) -> tuple[Call, Any]:
 def _converted(row: Call, quantity: str) -> float | None:
     """A measured speed as the result that it is compared with has it."""
     _, factor, over = _speed(row, row["value_unit" if quantity == "spec_value" else "speed_unit"] or "tpot")
-    value = row["tpot_ms"] if quantity == "speed_value" and row[quantity] is None else row[quantity]
+    value = row["tpot_ms"] if quantity == "speed_value" and not (row[quantity] and row["speed_unit"]) else row[quantity]
     return None if not value else factor / value if over else factor * value
 
 

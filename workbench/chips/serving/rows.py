@@ -85,7 +85,12 @@ def operating_point(row: Call) -> tuple[Call, Any]:
     row_numbers(row, NUMBERS, WHOLE)
     if row["usable"] == 0:
         raise InputError("the file marks the row as not usable")
-    for name in ("n_chips", "output_len"):
+    for name in (
+        "chip",
+        "n_chips",
+        "output_len",
+        *(("concurrency",) if row["mode"].startswith("closed_loop") and not row["avg_batch"] else ()),
+    ):
         if not row[name]:
             raise InputError(f"{name} is not stated")
     chip, n, factor, pp = catalogue.chip(row["chip"] or ""), row["n_chips"], row["mean_len_factor"] or 1.0, row["pp"] or 1.0

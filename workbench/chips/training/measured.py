@@ -165,7 +165,9 @@ def _run(position: int, row: dict[str, Any]) -> Run:
         if not row[name]:
             raise InputError(f"{name} is not stated")
     llm, framework = _llm(row), software(row["stack"])
-    chip = catalogue.chip(row["chip"] or "")
+    if not row["chip"]:
+        raise InputError("chip is not stated")
+    chip = catalogue.chip(row["chip"])
     plan: dict[str, Any] = _plan(row) | {"precision": _precision(row["precision"])}
     chip.peak(plan["precision"])
     plan["uneven"] = bool(uneven_stages(llm.layers, plan["pp"] * plan["vp"]))
