@@ -242,3 +242,7 @@ def test_ten_thousand_programmes_are_one_call():
 def test_bad_chips_are_named(changed, message):
     with pytest.raises(InputError, match=message):
         chip(**changed)
+
+
+def test_nothing_breaks_even_where_no_rent_is_saved():
+    assert np.isinf(fleet.rent_or_own("H100", rent=0.0, n=64).break_even).all()

@@ -50,7 +50,8 @@ class Owning(Arrays):
     @property
     def break_even(self) -> Array:
         """Share of the hours from which owning is cheaper; above 1 where it never is."""
-        return self.used * (1 - self.net_present_value / np.maximum(self.earned, 1e-300))
+        worth = np.divide(self.net_present_value, self.earned, out=np.full(self.earned.shape, -np.inf), where=self.earned > 0)
+        return self.used * (1 - worth)
 
     @property
     def cover(self) -> Array:

@@ -70,7 +70,7 @@ class SLO:
 )
 def slo_frontier(
     llm: LLM | str | Path,
-    clusters: Sequence[Cluster],
+    clusters: Cluster | Sequence[Cluster],
     load: Load,
     *,
     usd_per_chip_hour: Mapping[str, float] | None = None,
@@ -98,7 +98,7 @@ def slo_frontier(
     ----------
     llm, framework, version
         As `serving`.
-    clusters : sequence of Cluster
+    clusters : Cluster or sequence of Cluster
         A chip and fabric each; a replica cannot have more chips than `n_chips`.
     load : Load
         Its lengths, prefix hit rate and speculation, one number each; concurrency is varied.
@@ -147,7 +147,7 @@ def slo_frontier(
     asked = Asked(llm, load, *varied, confidence, within, framework, version, prices)
     frames: list[pl.DataFrame] = []
     lacks = {}
-    for cluster in clusters:
+    for cluster in [clusters] if isinstance(clusters, Cluster) else clusters:
         runs = [p for p in np.ravel(precisions).tolist() if cluster.chip.runs(p)]
         parts = []
         for p in runs:
