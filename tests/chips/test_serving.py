@@ -37,8 +37,8 @@ def test_one_user_and_long_output_is_bandwidth_bound(llama):
     weights = llama.params - llama.vocab * llama.hidden
     kv = llama.kv_bytes(16 + 2048, 1)
     arithmetic = 0.3 * 2 * weights / (4 * 1979e12)
-    head = llama.vocab * llama.hidden
-    assert closed_loop(demand, IDEAL).tpot == pytest.approx((weights + head + kv) / (4 * 3.35e12) + arithmetic, rel=1e-3)
+    wide = llama.vocab * llama.hidden + (2 * llama.layers + 1) * llama.hidden  # head and norms: another byte each
+    assert closed_loop(demand, IDEAL).tpot == pytest.approx((weights + wide + kv) / (4 * 3.35e12) + arithmetic, rel=1e-9)
 
 
 def test_no_constant_is_outside_its_bound():
@@ -140,8 +140,7 @@ def test_more_users_are_slower_for_each_and_faster_for_all(llama, users, s_in, s
     if more.batch < users + 1:
         return  # the cache is full: from here on users wait
     assert more.tpot >= few.tpot * (1 - 1e-12)
-    slack = 1e-9 if s_out >= 64 else 2e-5  # level where prompts alone count
-    assert more.tokens_per_second >= few.tokens_per_second * (1 - slack)
+    assert more.tokens_per_second >= few.tokens_per_second * (1 - 1e-9)  # level where prompts alone count
 
 
 @settings(max_examples=40, deadline=None)

@@ -648,3 +648,9 @@ def test_a_server_of_jupyterlab(tmp_path):
 
 def test_names_of_threads_are_counted():
     assert any(name.endswith("/0") for name in warm_server.os_threads()) or sys.platform != "linux"
+
+
+def test_what_is_imported_beforehand_needs_no_extra():
+    hidden = ("mcp", "mkdocs", "dask", "distributed", "fsspec", "pyxirr", "PySAM", "hypothesis")
+    code = f"import sys; sys.modules.update(dict.fromkeys({hidden})); from workbench.kernel import warm_kernel; warm_kernel.preload()"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -33,6 +33,7 @@ LIBRARIES = [
 ELSEWHERE = (
     *("workbench.__main__", "workbench.batch", "workbench.cli", "workbench.interrupts", "workbench.kernel"),
     *("workbench.notebook.kernels", "workbench.notebook.publish", "workbench.notebook.run", "workbench.notebook.stored"),
+    "workbench.tools",  # asks for packages of an extra
 )
 
 PR_SET_PDEATHSIG = 1

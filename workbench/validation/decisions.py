@@ -204,7 +204,7 @@ def _picked(questions: pl.DataFrame, options: pl.DataFrame) -> pl.DataFrame:
     for group in groups if options.height else ():
         said = [json.loads(one) for one in group["asked"][0].drop_nulls()]
         best: list[dict[str, Any]] = []
-        with contextlib.suppress(WorkbenchError, LookupError, TypeError):  # nothing is picked
+        with contextlib.suppress(WorkbenchError, LookupError):  # nothing is picked
             load = dict(said[0]["load"]["arguments"], draft_tokens=0, concurrency=1)
             n = max(one["cluster"]["arguments"]["n_chips"] for one in said)
             varied = {

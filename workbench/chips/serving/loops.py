@@ -12,6 +12,8 @@ from workbench.chips.serving.work import Demand
 
 #: Use of the prompts' server beyond which a queue counts as that of a run of a few hundred requests: it has not grown to what it tends to.
 FULL = 0.95
+#: Output tokens below which prompts may take nearly all of the time.
+SHORT = 64
 
 
 @dataclass(frozen=True, repr=False)
@@ -53,6 +55,11 @@ def closed_loop(demand: Demand, c: dict[str, Any]) -> Point:
     step = demand.decode(c, batch, demand.half_way)
     tpot = step + c["mix"] * np.maximum(batch - 1, 0.0) / demand.output_tokens * prompt
     ttft = demand.first_token(c, batch, step, prompt, tpot)
+    if np.any(demand.output_tokens < SHORT):  # no later than one after the other: waits and interruptions count a prompt but once
+        one = demand.decode(c, np.ones_like(batch), demand.half_way)
+        rest = np.maximum(demand.output_tokens - 1, 0.0)
+        serial = batch * ((c["first"] + c["turns"] * one + prompt) * c["first_scale"] + rest * one) - rest * tpot
+        ttft = np.where((demand.output_tokens < SHORT) & (demand.or_as_many_as(batch) <= batch), np.minimum(ttft, serial), ttft)
     rate = demand.or_as_many_as(batch) * demand.output_tokens / (ttft + np.maximum(demand.output_tokens - 1, 0.0) * tpot)
     return _point(demand, batch, step, prompt, tpot, ttft, rate)
 
