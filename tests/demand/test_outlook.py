@@ -30,7 +30,7 @@ def test_it_starts_at_what_is_known(outlook):
     assert [found[q] / found["2025Q3"] for q in ("2026Q1", "2026Q2")] == pytest.approx([75.2 / 51.2, 89.0 / 51.2])
     low, high = np.quantile(outlook.given["stock_scale"], [0.05, 0.95])
     stock = catalogue.table("chip_stock").filter(quarter="2025Q4", chip="all", vendor="Nvidia")
-    assert (low, high) == pytest.approx((stock["h100e_low"][0] / stock["h100e"][0], stock["h100e_high"][0] / stock["h100e"][0]), rel=0.02)
+    assert (low, high) == pytest.approx((stock["h100e_low"][0] / stock["h100e"][0], stock["h100e_high"][0] / stock["h100e"][0]), rel=0.01)
     assert scenario.rents()["2025Q4"] == 1.7  # the one-year index of October
     assert scenario.rents()["2023Q2"] == pytest.approx(9.165 / (1 + scenario.median("on_demand_premium")))  # by the hour, in its middle
     assert scenario.known_rent("2026Q2") == (2.65, pytest.approx(np.log(2.65 / 2.35)))
@@ -113,7 +113,7 @@ def test_scenarios_share_their_random_numbers_and_move_the_right_way(outlook):
     more = demand.outlook(quarters=12, n=2048, seed=1, agents_demand_growth=6.0)
     assert np.median(more.market.rent[8]) > np.median(outlook.market.rent[8])
     capital = demand.outlook(quarters=12, n=2048, seed=1, capital_headroom=Lognormal(0.3, 0.5), capital_growth=1.0)
-    assert capital.binds()["capital"][2:8].min() > 0.4
+    assert capital.binds()["capital"][2:].min() > 0.5
     assert np.median(capital.market.supply[8]) < np.median(outlook.market.supply[8])
 
 
