@@ -29,29 +29,20 @@ FROM, POOLED = 2024.25, "every series, from origins of 2024Q1 on"
 HALF_LIFE = 4.0  #: age at which a model counts half in the trend of notable models [year]
 TRENDS = {f"trend, half-life {HALF_LIFE:g} years": HALF_LIFE, "log-linear": np.inf}
 FIRST = {"flow": 9, "stock": 5}  #: points that the first scored forecast of a series has: those of the published runs of the same test
+#: Of whom tokens, spot rents and users are forecast.
+TOKENS = (
+    ("Google", "all products+API"), ("Google", "customers' API"), ("OpenRouter", "routed"), ("ByteDance Doubao", "daily"),
+    ("China", "national average daily"),
+)  # fmt: skip
+SPOT, USERS = ("A100", "H100", "H200", "B200"), (("ChatGPT", "weekly active"), ("Gemini app", "monthly active"))
 #: Series that are disclosed now and then, by the kind of what they tell; what is believed of the growth of each kind before it is seen:
 #: tokens as the run rate and the compute of OpenAI from 2023 on (3.1 a year, growth_rates), power as the largest sites, rents as the cost.
 KINDS: dict[str, tuple[trend.TrendPrior, Callable[[], list[Series]]]] = {
-    "tokens": (
-        trend.TrendPrior(growth=1.1, growth_deviation=0.7, noise=0.2),
-        lambda: [
-            history.tokens(*of)
-            for of in (
-                ("Google", "all products+API"), ("Google", "customers' API"), ("OpenRouter", "routed"), ("ByteDance Doubao", "daily"),
-                ("China", "national average daily"),
-            )
-        ],
-    ),
+    "tokens": (trend.TrendPrior(growth=1.1, growth_deviation=0.7, noise=0.2), lambda: [history.tokens(*of) for of in TOKENS]),
     "power": (trend.TrendPrior(growth=0.7, growth_deviation=0.4), lambda: [history.active_power("CoreWeave")]),
-    "rents": (
-        trend.TrendPrior(growth=-0.2, growth_deviation=0.2, noise=0.2),
-        lambda: [history.spot_rent(chip) for chip in ("A100", "H100", "H200", "B200")],
-    ),
-    "users": (
-        trend.TrendPrior(growth=0.7),
-        lambda: [history.users("ChatGPT", "weekly active"), history.users("Gemini app", "monthly active")],
-    ),
-}  # fmt: skip
+    "rents": (trend.TrendPrior(growth=-0.2, growth_deviation=0.2, noise=0.2), lambda: [history.spot_rent(chip) for chip in SPOT]),
+    "users": (trend.TrendPrior(growth=0.7), lambda: [history.users(*of) for of in USERS]),
+}
 
 
 @dataclass(frozen=True, repr=False)
@@ -102,9 +93,7 @@ def rolling(series: Series, forecast: Forecaster, model: str, steps: int, *, lea
     first = {i: int(np.searchsorted(t, t[i - 1] + steps * trend.QUARTER - 0.02)) for i in range(least, t.size)}
     pairs = [(i, j) for i, j in first.items() if j < t.size and t[i - 1] >= since]
     if not pairs:
-        raise InputError(
-            f"{series.name}: {series.values.size} points; expected at least {least}, and one {steps} quarters after that or more"
-        )
+        raise InputError(f"{series.name}: {t.size} points; expected at least {least}, and one {steps} quarters after that or more")
     before, after = np.transpose(pairs)
     origins, targets = t[before - 1], t[after]
     ahead = (targets - origins) / trend.QUARTER
@@ -311,9 +300,6 @@ def scoreboard(*names: str) -> pl.DataFrame:
 
 def _beyond(test: Backtest, ours: Backtest) -> dict[str, float]:
     """CRPS of a model less that of the first of its test on the same outcomes, and the standard error as if these were independent."""
-    mine, other = (crps(t.samples, t.observed) for t in (ours, test))
-    less = other - mine
-    return {
-        "crps_beyond": float(less.mean()),
-        "crps_beyond_error": float(less.std(ddof=1) / np.sqrt(less.size)) if less.size > 1 else np.nan,
-    }
+    less = crps(test.samples, test.observed) - crps(ours.samples, ours.observed)
+    error = float(less.std(ddof=1) / np.sqrt(less.size)) if less.size > 1 else np.nan
+    return {"crps_beyond": float(less.mean()), "crps_beyond_error": error}

@@ -97,10 +97,8 @@ def fit_trend(log_values: ArrayLike, prior: TrendPrior | None = None) -> Trend:
     prior = prior or TrendPrior()
     y = numeric("log_values", log_values)
     if y.ndim != 1 or np.isinf(y).any() or np.isfinite(y).sum() < 2 or np.isnan(y[0]):
-        raise InputError(
-            f"log_values of shape {y.shape}, {np.isfinite(y).sum()} finite, {np.isinf(y).sum()} infinite: expected a line of two finite "
-            "values or more, the first observed, NaN where a quarter was not"
-        )
+        found = f"log_values of shape {y.shape}, {np.isfinite(y).sum()} finite, {np.isinf(y).sum()} infinite"
+        raise InputError(f"{found}: expected a line of two finite values or more, the first observed, NaN where a quarter was not")
     phi, q = (a.ravel() for a in np.meshgrid(prior.persistence, prior.shock_variance, indexing="ij"))
     move, shock = _motion(phi, q)
     state = np.zeros((phi.size, 3))
