@@ -52,9 +52,8 @@ class Results:
 
     def joined(self, runs: Iterable[Run]) -> Results:
         """These results with `runs` after them; a column of two types takes the one that holds both."""
-        runs = list(runs)
         frames: dict[str, list[pl.DataFrame]] = {}
-        for run in runs:
+        for run in (runs := list(runs)):
             for name, stored in run.frames.items():
                 frames.setdefault(name, []).append(_frame(run.name, stored))
         return self + Results(_rows([_row(run) for run in runs]), {name: _stacked(parts) for name, parts in frames.items()})
