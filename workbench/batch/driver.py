@@ -87,8 +87,7 @@ def sweep(
     executor : concurrent.futures.Executor
         Runs instead; `jobs` then says how many it runs at a time.
     resume : bool
-        Run only what is missing or was not done. A run counts as done for the same cells and parameters, and the same code and data: what
-        `tables.code_and_data` hashes.
+        Run only what is missing or was not done for the same cells, parameters, code and data (`tables.code_and_data`).
     fail_fast : bool
         After the first run that is not done, start no other.
     retries : int

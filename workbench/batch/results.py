@@ -119,8 +119,7 @@ def read_tables(store: Store) -> Results:
 def gather(notebooks: str | Path | Iterable[str | Path]) -> Results:
     """Results of executed `notebooks`, or folders of them: of a sweep, of ``workbench run``, or of plain papermill.
 
-    Runs are named by the file, or by the path where two files share a name. Raises `InputError` for a path that does not exist, or a
-    notebook that cannot be read or was not executed.
+    Runs are named by the file, or by the path where two share a name. Raises `InputError` for what is missing, unreadable or not executed.
 
     Examples
     --------

@@ -204,8 +204,7 @@ def shares(frame: pl.DataFrame, *, x: str, part: str, value: str, x_unit: str, y
     frame : polars.DataFrame
         One row a place and part; each part at each place. The rest of what all pictures take is in the package's help.
     x, part, value : str
-        Columns of the position, of the name of the part, and of its share, 0 to 1. Shares at a place add up to at most 1; what is missing
-        to it stays white.
+        Columns of the position, of the name of the part, and of its share, 0 to 1. Shares at a place add up to 1, or the rest is white.
 
     Examples
     --------

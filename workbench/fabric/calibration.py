@@ -3,8 +3,7 @@
 In a domain: all measurements, operation, chip, ranks, version of the library. Between domains: all, operation, transport, both; chip, where
 two or three domains all-reduce (each byte then crosses once, if switches or trees reduce inside); and whether many racks are joined. A
 fabric whose transport is not said has what all have in common. On a chip whose measurements are of other operations, what sets it apart in
-those comes on top. Where the version is not said, constants are those of tables that do not say it either; where none of it was measured,
-those of all versions together.
+those comes on top. Where the version is not said, constants are those of tables that do not say it; of one not measured, those of all.
 """
 
 from __future__ import annotations

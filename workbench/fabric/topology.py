@@ -194,8 +194,7 @@ def bill(
 ) -> Bill:  # fmt: skip
     """Price the parts that a topology counts: switches, two optics a cable that is not copper, cables, and a NIC a chip.
 
-    Prices of switches and NICs are not published in what this project has read, so they are arguments; optics are
-    the usual ones of 800G (17 W for two ports of 400G).
+    Prices of switches and NICs were found in no publication, so they are arguments; optics are the usual ones of 800G (17 W of two ports).
 
     Parameters
     ----------

@@ -91,14 +91,12 @@ def execute(name: str | Path, out: str | Path, values: Mapping[str, str] | None 
     Returns
     -------
     Run
-        With `error` set if a cell raised or its kernel died; the notebook up to that cell is kept as ``<name>.failed.ipynb``, and an
-        earlier finished ``<name>.ipynb`` is left as it was.
+        With `error` set if a cell raised or its kernel died: then ``<name>.failed.ipynb`` is what ran, an earlier ``<name>.ipynb`` stays.
 
     Raises
     ------
     InputError
-        For an unknown notebook, a parameter that is not declared, of the wrong type or out of range, and for a place that cannot be
-        written to.
+        For an unknown notebook, a parameter that is not declared, of the wrong type or out of range, and a place that cannot be written.
 
     Examples
     --------

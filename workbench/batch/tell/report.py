@@ -39,8 +39,7 @@ def report(path: str | Path, html: str | Path | None = None, result: str | None 
     Returns
     -------
     path
-        Of the page. Links to runs are relative to it. Of a sweep, the failed runs and the extremes (24 runs at most) are published beside
-        their notebooks.
+        Of the page, to which links to runs are relative. Failed runs and extremes of a sweep (24 at most) are published beside theirs.
 
     Raises
     ------
