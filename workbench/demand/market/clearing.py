@@ -83,8 +83,7 @@ def long_run_cost(
     """Long-run cost of a sold hour: the rent at the start of service for which a new unit pays for itself over its life [USD/h].
 
     Rents fall as new units become cheaper (obsolescence), so that the first hour has to bring more than the mean one:
-    c = (K + running A(r)) / A(r + d) (1 + overhead) / utilisation, with A(x) = (1 - e^(-x L)) / x in hours, r the continuous
-    rate of `wacc`, d of `decline`.
+    c = (K + running A(r)) / A(r + d) (1 + overhead) / utilisation, A(x) = (1 - e^(-x L)) / x in hours, r and d continuous rates.
 
     Parameters
     ----------
