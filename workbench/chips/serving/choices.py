@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from workbench import catalogue, formats
 from workbench.arrays import Array
 from workbench.chips.serving.constants import INDEX, measured_as
-from workbench.chips.serving.evaluate import serving
+from workbench.chips.serving.evaluate import demand_of, serving
 from workbench.chips.serving.plan import Load, ServingPlan
 from workbench.errors import UnknownName
 from workbench.fabric import Cluster
@@ -27,30 +28,42 @@ from workbench.units import HOUR
 
 Sides = list[tuple[float, ...]]
 _SIDE = re.compile(r"(\d+) x tp(\d+) pp(\d+) dp(\d+)")
+#: Groups of measurements from which on a model is a class of its own, and does not borrow layouts of others.
+CLASS = 5
 #: Tokens drafted a step that are tried where acceptance was published of a model of the same family.
 DRAFTS = (1, 3)
 
 
+def runs(chip: Chip, precision: str) -> bool:
+    """Whether a chip multiplies in the format of the weights, or they have less than eight bits, which engines expand (AWQ, MXFP4)."""
+    return chip.runs(precision) or formats.FORMATS[precision].bits < 8
+
+
 def published(llm: LLM, cluster: Cluster, precision: str) -> list[Sides]:
-    """Layouts of the narrowest class of which there are some: the model on the chip in the format; the model on the chip; the model on such
-    chips, and models with experts, or without, on the chip; these on such chips: with links of their own, or without, in domains no larger.
+    """Layouts of the model, or where fewer than `CLASS` groups were published of its kind (with experts, or without) and half to twice its
+    parameters, or any; on chips of the class: with links of their own, or without, in domains no larger. Replicas beyond a domain count of
+    chips with as much memory, which needed them, too; weights that a chip expands where such were published.
     """
-    links, weights = bool(cluster.chip.scaleup_bandwidth), formats.FORMATS[precision].weights
-    asked = (measured_as(llm), cluster.chip.name, weights)
-    rows, kind = catalogue.made_of(INDEX, _rows), "moe" if llm.experts else "dense"
-    like = [r for r in rows if r[3] == kind and bool(r[4].scaleup_bandwidth) == links and r[4].near[0] <= cluster.chip.near[0]]
-    like = like or [r for r in rows if r[3] == kind and r[5][0][1:] == (1.0, 1.0, 1.0)]  # of parts like none: what ran on one chip
-    tests = (lambda r: r[:3] == asked, lambda r: r[:2] == asked[:2], lambda r: r[0] == asked[0] or r[1] == asked[1], lambda r: True)
-    return next((found for test in tests if (found := [row[5] for row in like if test(row)])), [])
+    chip, kind = cluster.chip, "moe" if llm.experts else "dense"
+    rows, domain, links = catalogue.made_of(INDEX, _rows), chip.near[0], bool(chip.scaleup_bandwidth)
+    rows = [r for r in rows if r[0] == kind and (chip.runs(precision) or (formats.FORMATS[r[1]].bits < 8 and not r[2].runs(precision)))]
+    like = [r for r in rows if r[4] <= domain and bool(r[2].scaleup_bandwidth) == links]
+    like = like or [r for r in rows if r[5][0][1:] == (1.0, 1.0, 1.0)]  # of parts like none: what ran on one chip
+    like = [r for r in like if r[2].hbm_bytes >= chip.hbm_bytes or all(math.prod(side[1:]) <= domain for side in r[5])]
+    own = [r for r in like if r[6] == measured_as(llm)]
+    sized = [r for r in like if 0.5 <= r[3] / llm.params <= 2]
+    return [r[5] for r in (own if len(own) >= CLASS else sized or like)]
 
 
-def _rows(index: pl.DataFrame) -> list[tuple[str, str, str, str, Chip, Sides]]:
-    """Model, chip, format, kind, chip and layout of the groups of an index; a side is replicas, tp, pp, attention_dp."""
-    found = []
-    for *named, kind, layout in index.select("model", "chip", "precision", "kind", "layout").unique(maintain_order=True).iter_rows():
+def _rows(index: pl.DataFrame) -> list[tuple[str, str, Chip, float, int, Sides, str]]:
+    """Kind, format, chip, parameters (of an unknown model none), domain, layout and model of the groups of an index; a side is replicas, tp,
+    pp, attention_dp.
+    """
+    found, known = [], catalogue.names("llms")
+    for *named, layout in index.select("kind", "precision", "chip", "model", "layout").unique(maintain_order=True).iter_rows():
         with contextlib.suppress(UnknownName):  # a chip of a user's own index
-            chip, sides = catalogue.chip(named[1]), [tuple(map(float, side)) for side in _SIDE.findall(layout or "")]
-            found.append((named[0], chip.name, named[2], kind, chip, sides))
+            chip, sides = catalogue.chip(named[2]), [tuple(map(float, side)) for side in _SIDE.findall(layout or "")]
+            found.append((named[0], named[1], chip, catalogue.llm(named[3]).params if named[3] in known else 0.0, chip.near[0], sides, named[3]))
     return found
 
 
@@ -61,8 +74,9 @@ def layouts(llm: LLM, cluster: Cluster, precision: str, degrees: Any, what: str,
     replica keeps to its scale-up domain unless it was published, or spreads experts alone (wide expert parallelism).
     """
     t, p, d = (x.ravel() for x in np.meshgrid(*(np.ravel(np.asarray(x, dtype=float)) for x in degrees), indexing="ij"))
-    n, at = 1 + (what != "aggregated"), int(what == "decode")  # of a published layout's sides those that are meant
-    most = np.array(sorted({sides[at][1:] for sides in published(llm, cluster, precision) if len(sides) == n})).reshape(-1, 3)
+    # of a published layout's sides those that are meant; what decodes beside prefill workers may work on prompts as well
+    meant = [sides[0 if what == "prefill" else -1] for sides in published(llm, cluster, precision) if len(sides) == 1 + (what != "aggregated")]
+    most = np.array(sorted({side[1:] for side in meant})).reshape(-1, 3)
     known: Any = (np.stack([t, p, d], axis=-1)[:, None] <= most).all(axis=-1).any(axis=-1)
     chips, domain = t * p * d, cluster.chip.near[0]
     heads = (llm.heads % t == 0) & ((llm.kv_lora_rank > 0) | (llm.kv_heads % t == 0) | (t % llm.kv_heads == 0))
@@ -111,6 +125,7 @@ class Asked:
     framework: str
     version: str
     prices: Mapping[str, float]
+    every: bool  #: whether points that others beat are asked for, too
 
     def serve(self, cluster: Cluster, plan: ServingPlan, concurrency: Any, prefill: ServingPlan | None = None) -> Any:
         """Axes: drafted tokens, layouts, requests in flight, layouts of prefill, ratios."""
@@ -118,15 +133,22 @@ class Asked:
         whole = replace(cluster, n_chips=1_000_000)  # chips of all workers are no limit: a replica keeps to those of its cluster
         return serving(self.llm, whole, plan, load, prefill=prefill, framework=self.framework, version=self.version)
 
+    def fits(self, cluster: Cluster, precision: str, degrees: Array) -> NDArray[np.bool_]:
+        """Which layouts hold the weights and one request."""
+        plan = ServingPlan(degrees[0], precision, _cache(precision), pp=degrees[1], attention_dp=degrees[2])
+        return np.asarray(demand_of(self.llm, cluster, plan, replace(self.load, concurrency=1, rate=None)).missing_bytes <= 0)
+
     def points(self, cluster: Cluster, precision: str, own: Any, pool: Any = None, ratios: Any = ()) -> pl.DataFrame | None:
         """Replicas with as many requests as decode at once: that work on prompts as well, or beside prefill workers on chips of a pool."""
         (degrees, known), (chip, sides) = own, pool or (cluster, np.ones((3, 1)))
+        fits = self.fits(cluster, precision, degrees)
+        degrees, known, sides = degrees[:, fits], known[fits], sides[:, self.fits(chip, precision, sides)] if pool else sides
         alone = np.zeros(1), np.ones(1), known[:, None, None]
         p, d, held = workers(self.llm, cluster, precision, degrees, sides, ratios) if pool else alone
-        if not (degrees.size and sides.size and p.size and chip.chip.runs(precision)):
+        if not (degrees.size and sides.size and p.size and runs(chip.chip, precision)):
             return None
         (tp, pp, dp), each, held = degrees[:, :, None, None, None], self.concurrency[:, None, None], held[:, None]
-        cache = "bf16" if precision == "bf16" else "fp8"
+        cache = _cache(precision)
         plan = ServingPlan(tp, precision, cache, pp=pp, attention_dp=dp, replicas=d)
         side = ServingPlan(sides[0][:, None], precision, cache, attention_dp=sides[2][:, None], replicas=np.maximum(p, 1))
         point = self.serve(cluster, plan, each * d, side if pool else None)
@@ -141,6 +163,15 @@ class Asked:
             watts = None if watts is None or other.watts_per_chip is None else (1 - share) * watts + share * other.watts_per_chip
         if pool:
             good = good & _unbeaten(np.where(good, rate, 0.0), np.where(good, ttft, np.inf))
+        if not self.every:  # of as many as millions those alone that no other beats make a table
+            sure = -self.half_widths()
+            speed = (point.tpot_high / point.tpot) ** sure / point.tpot
+            made = rate * (point.rate_high / point.tokens_per_second_per_chip) ** sure
+            speed, made = (np.broadcast_to(x, good.shape)[good] for x in (speed, made))
+            order = np.lexsort((-made, -speed))
+            best = np.empty(made.size, dtype=bool)
+            best[order] = made[order] >= np.maximum.accumulate(made[order])
+            good[good] = best
         if not good.any():
             return None
         prices = [self.prices.get(x.chip.name, np.nan) for x in (cluster, chip)]
@@ -157,9 +188,13 @@ class Asked:
         frame = pl.DataFrame({name: np.broadcast_to(value, good.shape)[good] for name, value in columns.items()})
         return self.priced(frame.select(*(pl.lit(value).alias(name) for name, value in said.items()), pl.all()))
 
+    def half_widths(self) -> float:
+        """How many half widths of an interval the confidence asks for."""
+        return NormalDist().inv_cdf(self.confidence) / NormalDist().inv_cdf(0.9)
+
     def priced(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Speeds, times, money and energy at the confidence asked for: so many half widths of the intervals to the careful side."""
-        z, c = NormalDist().inv_cdf(self.confidence) / NormalDist().inv_cdf(0.9), pl.col
+        z, c = self.half_widths(), pl.col
         slow, few, late = c("slow") / c("tpot"), c("few") / c("own"), c("late") / c("soon")
         user, rate, ttft, usd = 1 / (c("tpot") * slow**z), c("rate") / few**z, c("ttft") * late**z, c("usd")
         ends, speeds = (("", 0), ("_low", z - 1), ("_high", z + 1)), (("user", user, slow), ("chip", rate, few))
@@ -172,16 +207,21 @@ class Asked:
         used = ("tpot", "rate", "ttft", "usd", "slow", "few", "late", "own", "soon")
         return frame.with_columns(**made).drop(used).with_columns(pl.col(pl.Float64).fill_nan(None))
 
-    def why(self, cluster: Cluster, runs: Sequence[str], degrees: Any) -> str:
+    def why(self, cluster: Cluster, tried: Sequence[str], degrees: Any) -> str:
         """Why no point of a chip can be."""
-        if not runs:
-            known = ", ".join(p for p in formats.names("weights") if cluster.chip.runs(p))
+        if not tried:
+            known = ", ".join(p for p in formats.names("weights") if runs(cluster.chip, p))
             return f"it runs none of precisions; those that it runs: {known}"
-        tp, pp, dp = layouts(self.llm, cluster, runs[0], degrees, "aggregated", self.within)[0][:, :, None, None, None]
+        tp, pp, dp = layouts(self.llm, cluster, tried[0], degrees, "aggregated", self.within)[0][:, :, None, None, None]
         if not tp.size:
             return f"no published layout that engines run has {np.max(cluster.n_chips):g} chips or fewer; within='any' tries others"
-        reason = self.serve(cluster, ServingPlan(tp, runs[0], pp=pp, attention_dp=dp), 1.0).reason.ravel()[-1]
+        reason = self.serve(cluster, ServingPlan(tp, tried[0], pp=pp, attention_dp=dp), 1.0).reason.ravel()[-1]
         return f"{reason}{'; within=' + repr('any') + ' tries others' if self.within == 'measured' else ''}"
+
+
+def _cache(precision: str) -> str:
+    """Format of the key-value cache beside weights in a format."""
+    return "bf16" if precision == "bf16" else "fp8"
 
 
 def _unbeaten(rate: Any, ttft: Any) -> Any:

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from workbench import catalogue, formats
 from workbench.checks import COUNT, NOT_NEGATIVE, POSITIVE, PUE, Rule, check_fields, one_of, takes
-from workbench.chips.serving.choices import Asked, layouts, speculation
+from workbench.chips.serving.choices import Asked, layouts, runs, speculation
 from workbench.chips.serving.plan import Load, numbers_of
 from workbench.errors import InputError
 from workbench.fabric import Cluster
@@ -106,7 +106,7 @@ def slo_frontier(
     pue : array_like
         Facility over IT power; an array gives every point once for each, with a column ``pue``.
     precisions, concurrency, tp, pp, attention_dp, ratios
-        What is varied: formats that the chip runs, layouts that an engine does, and of disaggregated ones prefill over decode workers.
+        What is varied: formats that the chip runs or expands, layouts that an engine does, and of disaggregated ones prefill over decode workers.
     draft_tokens : array_like, optional
         Tokens drafted a step, of which so many are kept as the load says. By default the load's, or with ``within="any"`` and none there 0
         and, where acceptance was published of a model of the family, 1 and 3 at that rate.
@@ -137,26 +137,29 @@ def slo_frontier(
     llm = catalogue.llm(llm)
     one_of("precisions", precisions, formats.names("weights"))
     one_of("within", [within], ("measured", "any"))
-    prices = {name: replace(NOT_NEGATIVE, one=True)(f"usd_per_chip_hour[{name}]", usd) for name, usd in (usd_per_chip_hour or {}).items()}
+    clusters = [clusters] if isinstance(clusters, Cluster) else list(clusters)
+    own, prices = {x.chip.name for x in (*clusters, *prefill)}, {}
+    for name, usd in (usd_per_chip_hour or {}).items():
+        prices[name if name in own else catalogue.chip(name).name] = replace(NOT_NEGATIVE, one=True)(f"usd_per_chip_hour[{name}]", usd)
     for name, value in numbers_of(load).items():
         if name not in ("concurrency", "rate"):
             Rule(one=True)(name, value)
     if float(np.asarray(load.input_tokens)) + float(np.asarray(load.output_tokens)) > llm.context:
         raise InputError(f"input_tokens + output_tokens exceed the context window of {llm.name}: {llm.context}")
     varied = np.ravel(concurrency), *speculation(llm, load, draft_tokens, within)
-    asked = Asked(llm, load, *varied, confidence, within, framework, version, prices)
+    asked = Asked(llm, load, *varied, confidence, within, framework, version, prices, every)
     frames: list[pl.DataFrame] = []
     lacks = {}
-    for cluster in [clusters] if isinstance(clusters, Cluster) else clusters:
-        runs = [p for p in np.ravel(precisions).tolist() if cluster.chip.runs(p)]
+    for cluster in clusters:
+        tried = [p for p in np.ravel(precisions).tolist() if runs(cluster.chip, p)]
         parts = []
-        for p in runs:
+        for p in tried:
             own, decode = (layouts(llm, cluster, p, (tp, pp, attention_dp), what, within) for what in ("aggregated", "decode"))
             pools = [(x, layouts(llm, x, p, (tp, 1, attention_dp), "prefill", within)[0]) for x in (cluster, *prefill)]
             parts += [asked.points(cluster, p, own), *(asked.points(cluster, p, decode, pool, ratios) for pool in pools)]
         frames += [part for part in parts if part is not None]
         if all(part is None for part in parts):
-            lacks[cluster.chip.name] = asked.why(cluster, runs, (tp, pp, attention_dp))
+            lacks[cluster.chip.name] = asked.why(cluster, tried, (tp, pp, attention_dp))
     if not frames:
         raise InputError(f"{llm.name} fits on none of {'; '.join(f'{name}: {why}' for name, why in lacks.items())}")
     found = pl.concat(frames)
