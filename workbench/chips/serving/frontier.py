@@ -12,6 +12,7 @@ import polars as pl
 from numpy.typing import ArrayLike
 
 from workbench import catalogue, formats
+from workbench.calibration.evidence import beyond
 from workbench.checks import COUNT, NOT_NEGATIVE, POSITIVE, PUE, Rule, check_fields, one_of, takes
 from workbench.chips.serving.choices import Asked, layouts, runs, speculation
 from workbench.chips.serving.plan import Load, numbers_of
@@ -58,6 +59,12 @@ class SLO:
         if np.isfinite(self.e2e):
             missed.append((pl.col("ttft_s") * first + (pl.col("e2e_s") - pl.col("ttft_s")) * token) / self.e2e)
         return pl.max_horizontal(missed)
+
+    def reached(self) -> pl.Expr:
+        """Probability that the speed of a point is what is promised."""
+        spread = np.exp(NormalDist().inv_cdf(self.percentile / 100) * catalogue.cost("tpot_spread").value)
+        asked, low, high = np.log(max(self.tokens_per_second, 1e-9) * spread), *(pl.col(f"tokens_per_s_user_{end}").log() for end in ("low", "high"))
+        return beyond((2 * float(asked) - low - high) / (high - low))
 
 
 @takes(
@@ -175,7 +182,8 @@ def slo_frontier(
 def cheapest_chip(frontier: pl.DataFrame, slo: SLO, by: str = "usd_per_million_tokens") -> pl.DataFrame:
     """The best point of each chip (and PUE, where there are many) that meets the SLO, best first.
 
-    Of a chip that does not keep it the nearest: where the column ``keeps`` is False, ``short`` says how many times it misses it.
+    Of a chip that does not keep it the nearest: where the column ``keeps`` is False, ``short`` says how many times it misses it, and
+    ``probability`` how likely it reaches the speed all the same.
 
     Parameters
     ----------
@@ -195,7 +203,7 @@ def cheapest_chip(frontier: pl.DataFrame, slo: SLO, by: str = "usd_per_million_t
         raise InputError(f"by = {by!r}: expected a column with values; money needs usd_per_chip_hour")
     most = by in ("tokens_per_s_chip", "tokens_per_watt_per_dollar")
     each = ["chip", "pue"] if "pue" in frontier.columns else ["chip"]
-    found = frontier.with_columns(short=slo.short()).with_columns(keeps=pl.col("short") <= 1)
+    found = frontier.with_columns(short=slo.short(), probability=slo.reached()).with_columns(keeps=pl.col("short") <= 1)
     kept = found.filter("keeps").sort(by, descending=most, nulls_last=True).unique(each, keep="first", maintain_order=True)
     others = found.join(kept, on=each, how="anti").sort("short", by, descending=[False, most], nulls_last=True)
     return pl.concat([kept, others.unique(each, keep="first", maintain_order=True)])
