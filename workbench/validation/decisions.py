@@ -123,8 +123,8 @@ def decide(paths: Iterable[str | Path] = (), leave_out: str | None = None) -> De
 
     Serving: for a model, precision, request shape, chip and speed, the most output tokens/s per chip of the options whose speed per user
     reaches it; left out where the best measured is that of most users at once, as more may be better. Where no option reaches it the
-    nearest counts, with the probability that it does. Beside it what `chips.slo_frontier` picks among all layouts. Training: the fastest of the layouts
-    of one model, chips and batch on the same software, and which runs fit.
+    nearest counts, with the probability that it does. Beside it what `chips.slo_frontier` picks among all layouts. Training: the fastest of
+    the layouts of one model, chips and batch on the same software, and which runs fit.
 
     Without files, the samples that ship with the workbench. With `leave_out`, a column of the files, options are predicted by models fitted
     to the rows of its other values alone, and nothing is picked beside them. Raises `DataError` for a file of another kind, and as
@@ -193,7 +193,7 @@ def _served(options: pl.DataFrame) -> pl.DataFrame:
 
     measured = best(1000 / pl.col("tpot_ms") >= speed, "measured").filter(pl.col("users") < pl.col("most"))
     reached, away = 1 / pl.col("tpot") >= speed, (speed * pl.col("tpot")).log() / (pl.col("tpot") / pl.col("soonest")).log()
-    likely = pl.when(pl.col("soonest").is_null()).then(reached.cast(pl.Float64)).otherwise(beyond(away))
+    likely = pl.when(pl.col("soonest") < pl.col("tpot")).then(beyond(away)).otherwise(reached.cast(pl.Float64))
     predicted = best(pl.col("feasible") == 1, reached, pl.when(reached).then("predicted").otherwise(1 / pl.col("tpot")))
     lacks = pl.max_horizontal(0.0, 1 - pl.col("measured") / pl.col("most_measured"), 1 - 1000 / pl.col("tpot_ms") / speed)
     predicted = predicted.join(measured.select(*key, most_measured="measured"), on=key, nulls_equal=True)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from statistics import NormalDist
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -39,31 +39,45 @@ def runs(chip: Chip, precision: str) -> bool:
     return chip.runs(precision) or formats.FORMATS[precision].bits < 8
 
 
+class Group(NamedTuple):
+    """A group of measured rows: the kind of its model, what it ran in and on, and its layout."""
+
+    model: str
+    kind: str
+    precision: str
+    chip: Chip
+    domain: int
+    params: float  #: none of a model that the catalogue lacks
+    sides: Sides  #: replicas, tp, pp, attention_dp of each
+
+
 def published(llm: LLM, cluster: Cluster, precision: str) -> list[Sides]:
     """Layouts of the model, or where fewer than `CLASS` groups were published of its kind (with experts, or without) and half to twice its
     parameters, or any; on chips of the class: with links of their own, or without, in domains no larger. Replicas beyond a domain count of
     chips with as much memory, which needed them, too; weights that a chip expands where such were published.
     """
-    chip, kind = cluster.chip, "moe" if llm.experts else "dense"
-    rows, domain, links = catalogue.made_of(INDEX, _rows), chip.near[0], bool(chip.scaleup_bandwidth)
-    rows = [r for r in rows if r[0] == kind and (chip.runs(precision) or (formats.FORMATS[r[1]].bits < 8 and not r[2].runs(precision)))]
-    like = [r for r in rows if r[4] <= domain and bool(r[2].scaleup_bandwidth) == links]
-    like = like or [r for r in rows if r[5][0][1:] == (1.0, 1.0, 1.0)]  # of parts like none: what ran on one chip
-    like = [r for r in like if r[2].hbm_bytes >= chip.hbm_bytes or all(math.prod(side[1:]) <= domain for side in r[5])]
-    own = [r for r in like if r[6] == measured_as(llm)]
-    sized = [r for r in like if 0.5 <= r[3] / llm.params <= 2]
-    return [r[5] for r in (own if len(own) >= CLASS else sized or like)]
+    chip, domain, links = cluster.chip, cluster.chip.near[0], bool(cluster.chip.scaleup_bandwidth)
+    rows = [g for g in catalogue.made_of(INDEX, _groups) if g.kind == ("moe" if llm.experts else "dense")]
+    if not chip.runs(precision):
+        rows = [g for g in rows if formats.FORMATS[g.precision].bits < 8 and not g.chip.runs(precision)]
+    like = [g for g in rows if g.domain <= domain and bool(g.chip.scaleup_bandwidth) == links]
+    like = like or [g for g in rows if g.sides[0][1:] == (1.0, 1.0, 1.0)]  # of parts like none: what ran on one chip
+    like = [g for g in like if g.chip.hbm_bytes >= chip.hbm_bytes or all(math.prod(side[1:]) <= domain for side in g.sides)]
+    own = [g for g in like if g.model == measured_as(llm)]
+    sized = [g for g in like if 0.5 <= g.params / llm.params <= 2]
+    return [g.sides for g in (own if len(own) >= CLASS else sized or like)]
 
 
-def _rows(index: pl.DataFrame) -> list[tuple[str, str, Chip, float, int, Sides, str]]:
-    """Kind, format, chip, parameters (of an unknown model none), domain, layout and model of the groups of an index; a side is replicas, tp,
-    pp, attention_dp.
-    """
+def _groups(index: pl.DataFrame) -> list[Group]:
+    """Groups of an index, once each."""
     found, known = [], catalogue.names("llms")
-    for *named, layout in index.select("kind", "precision", "chip", "model", "layout").unique(maintain_order=True).iter_rows():
+    for model, kind, precision, chip, layout in (
+        index.select("model", "kind", "precision", "chip", "layout").unique(maintain_order=True).iter_rows()
+    ):
         with contextlib.suppress(UnknownName):  # a chip of a user's own index
-            chip, sides = catalogue.chip(named[2]), [tuple(map(float, side)) for side in _SIDE.findall(layout or "")]
-            found.append((named[0], named[1], chip, catalogue.llm(named[3]).params if named[3] in known else 0.0, chip.near[0], sides, named[3]))
+            on, sides = catalogue.chip(chip), [tuple(map(float, side)) for side in _SIDE.findall(layout or "")]
+            params = catalogue.llm(model).params if model in known else 0.0
+            found.append(Group(model, kind, precision, on, on.near[0], params, sides))
     return found
 
 
@@ -74,9 +88,8 @@ def layouts(llm: LLM, cluster: Cluster, precision: str, degrees: Any, what: str,
     replica keeps to its scale-up domain unless it was published, or spreads experts alone (wide expert parallelism).
     """
     t, p, d = (x.ravel() for x in np.meshgrid(*(np.ravel(np.asarray(x, dtype=float)) for x in degrees), indexing="ij"))
-    # of a published layout's sides those that are meant; what decodes beside prefill workers may work on prompts as well
-    meant = [sides[0 if what == "prefill" else -1] for sides in published(llm, cluster, precision) if len(sides) == 1 + (what != "aggregated")]
-    most = np.array(sorted({side[1:] for side in meant})).reshape(-1, 3)
+    n, at = 1 + (what != "aggregated"), int(what == "decode")  # of a published layout's sides those that are meant
+    most = np.array(sorted({sides[at][1:] for sides in published(llm, cluster, precision) if len(sides) == n})).reshape(-1, 3)
     known: Any = (np.stack([t, p, d], axis=-1)[:, None] <= most).all(axis=-1).any(axis=-1)
     chips, domain = t * p * d, cluster.chip.near[0]
     heads = (llm.heads % t == 0) & ((llm.kv_lora_rank > 0) | (llm.kv_heads % t == 0) | (t % llm.kv_heads == 0))

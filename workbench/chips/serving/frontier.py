@@ -63,8 +63,8 @@ class SLO:
     def reached(self) -> pl.Expr:
         """Probability that the speed of a point is what is promised."""
         spread = np.exp(NormalDist().inv_cdf(self.percentile / 100) * catalogue.cost("tpot_spread").value)
-        asked, low, high = np.log(max(self.tokens_per_second, 1e-9) * spread), *(pl.col(f"tokens_per_s_user_{end}").log() for end in ("low", "high"))
-        return beyond((2 * float(asked) - low - high) / (high - low))
+        low, high = (pl.col(f"tokens_per_s_user_{end}").log() for end in ("low", "high"))
+        return beyond((2 * float(np.log(max(self.tokens_per_second, 1e-9) * spread)) - low - high) / (high - low))
 
 
 @takes(
@@ -113,7 +113,8 @@ def slo_frontier(
     pue : array_like
         Facility over IT power; an array gives every point once for each, with a column ``pue``.
     precisions, concurrency, tp, pp, attention_dp, ratios
-        What is varied: formats that the chip runs or expands, layouts that an engine does, and of disaggregated ones prefill over decode workers.
+        What is varied: formats that the chip runs or expands (those of less than eight bits), layouts that an engine does, and of
+        disaggregated ones prefill over decode workers.
     draft_tokens : array_like, optional
         Tokens drafted a step, of which so many are kept as the load says. By default the load's, or with ``within="any"`` and none there 0
         and, where acceptance was published of a model of the family, 1 and 3 at that rate.
@@ -145,9 +146,9 @@ def slo_frontier(
     one_of("precisions", precisions, formats.names("weights"))
     one_of("within", [within], ("measured", "any"))
     clusters = [clusters] if isinstance(clusters, Cluster) else list(clusters)
-    own, prices = {x.chip.name for x in (*clusters, *prefill)}, {}
+    asked_of, prices = {x.chip.name for x in (*clusters, *prefill)}, {}
     for name, usd in (usd_per_chip_hour or {}).items():
-        prices[name if name in own else catalogue.chip(name).name] = replace(NOT_NEGATIVE, one=True)(f"usd_per_chip_hour[{name}]", usd)
+        prices[name if name in asked_of else catalogue.chip(name).name] = replace(NOT_NEGATIVE, one=True)(f"usd_per_chip_hour[{name}]", usd)
     for name, value in numbers_of(load).items():
         if name not in ("concurrency", "rate"):
             Rule(one=True)(name, value)
