@@ -40,14 +40,14 @@ def runs(chip: Chip, precision: str) -> bool:
 
 
 class Group(NamedTuple):
-    """A group of measured rows: the kind of its model, what it ran in and on, and its layout."""
+    """A group of measured rows."""
 
     model: str
     kind: str
     precision: str
     chip: Chip
     domain: int
-    params: float  #: none of a model that the catalogue lacks
+    params: float  #: 0 of a model that the catalogue lacks
     sides: Sides  #: replicas, tp, pp, attention_dp of each
 
 
@@ -138,7 +138,6 @@ class Asked:
     framework: str
     version: str
     prices: Mapping[str, float]
-    every: bool  #: whether points that others beat are asked for, too
 
     def serve(self, cluster: Cluster, plan: ServingPlan, concurrency: Any, prefill: ServingPlan | None = None) -> Any:
         """Axes: drafted tokens, layouts, requests in flight, layouts of prefill, ratios."""
@@ -146,22 +145,22 @@ class Asked:
         whole = replace(cluster, n_chips=1_000_000)  # chips of all workers are no limit: a replica keeps to those of its cluster
         return serving(self.llm, whole, plan, load, prefill=prefill, framework=self.framework, version=self.version)
 
-    def fits(self, cluster: Cluster, precision: str, degrees: Array) -> NDArray[np.bool_]:
-        """Which layouts hold the weights and one request."""
-        plan = ServingPlan(degrees[0], precision, _cache(precision), pp=degrees[1], attention_dp=degrees[2])
+    def held(self, cluster: Cluster, precision: str, cache: str, degrees: Array) -> NDArray[np.bool_]:
+        """Whether layouts hold the weights and one request."""
+        plan = ServingPlan(degrees[0], precision, cache, pp=degrees[1], attention_dp=degrees[2])
         return np.asarray(demand_of(self.llm, cluster, plan, replace(self.load, concurrency=1, rate=None)).missing_bytes <= 0)
 
     def points(self, cluster: Cluster, precision: str, own: Any, pool: Any = None, ratios: Any = ()) -> pl.DataFrame | None:
         """Replicas with as many requests as decode at once: that work on prompts as well, or beside prefill workers on chips of a pool."""
         (degrees, known), (chip, sides) = own, pool or (cluster, np.ones((3, 1)))
-        fits = self.fits(cluster, precision, degrees)
-        degrees, known, sides = degrees[:, fits], known[fits], sides[:, self.fits(chip, precision, sides)] if pool else sides
+        cache = "bf16" if precision == "bf16" else "fp8"
+        fits = self.held(cluster, precision, cache, degrees)
+        degrees, known, sides = degrees[:, fits], known[fits], sides[:, self.held(chip, precision, cache, sides)] if pool else sides
         alone = np.zeros(1), np.ones(1), known[:, None, None]
         p, d, held = workers(self.llm, cluster, precision, degrees, sides, ratios) if pool else alone
         if not (degrees.size and sides.size and p.size and runs(chip.chip, precision)):
             return None
         (tp, pp, dp), each, held = degrees[:, :, None, None, None], self.concurrency[:, None, None], held[:, None]
-        cache = _cache(precision)
         plan = ServingPlan(tp, precision, cache, pp=pp, attention_dp=dp, replicas=d)
         side = ServingPlan(sides[0][:, None], precision, cache, attention_dp=sides[2][:, None], replicas=np.maximum(p, 1))
         point = self.serve(cluster, plan, each * d, side if pool else None)
@@ -176,15 +175,6 @@ class Asked:
             watts = None if watts is None or other.watts_per_chip is None else (1 - share) * watts + share * other.watts_per_chip
         if pool:
             good = good & _unbeaten(np.where(good, rate, 0.0), np.where(good, ttft, np.inf))
-        if not self.every:  # of as many as millions those alone that no other beats make a table
-            sure = -self.half_widths()
-            speed = (point.tpot_high / point.tpot) ** sure / point.tpot
-            made = rate * (point.rate_high / point.tokens_per_second_per_chip) ** sure
-            speed, made = (np.broadcast_to(x, good.shape)[good] for x in (speed, made))
-            order = np.lexsort((-made, -speed))
-            best = np.empty(made.size, dtype=bool)
-            best[order] = made[order] >= np.maximum.accumulate(made[order])
-            good[good] = best
         if not good.any():
             return None
         prices = [self.prices.get(x.chip.name, np.nan) for x in (cluster, chip)]
@@ -201,13 +191,9 @@ class Asked:
         frame = pl.DataFrame({name: np.broadcast_to(value, good.shape)[good] for name, value in columns.items()})
         return self.priced(frame.select(*(pl.lit(value).alias(name) for name, value in said.items()), pl.all()))
 
-    def half_widths(self) -> float:
-        """How many half widths of an interval the confidence asks for."""
-        return NormalDist().inv_cdf(self.confidence) / NormalDist().inv_cdf(0.9)
-
     def priced(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Speeds, times, money and energy at the confidence asked for: so many half widths of the intervals to the careful side."""
-        z, c = self.half_widths(), pl.col
+        z, c = NormalDist().inv_cdf(self.confidence) / NormalDist().inv_cdf(0.9), pl.col
         slow, few, late = c("slow") / c("tpot"), c("few") / c("own"), c("late") / c("soon")
         user, rate, ttft, usd = 1 / (c("tpot") * slow**z), c("rate") / few**z, c("ttft") * late**z, c("usd")
         ends, speeds = (("", 0), ("_low", z - 1), ("_high", z + 1)), (("user", user, slow), ("chip", rate, few))
@@ -230,11 +216,6 @@ class Asked:
             return f"no published layout that engines run has {np.max(cluster.n_chips):g} chips or fewer; within='any' tries others"
         reason = self.serve(cluster, ServingPlan(tp, tried[0], pp=pp, attention_dp=dp), 1.0).reason.ravel()[-1]
         return f"{reason}{'; within=' + repr('any') + ' tries others' if self.within == 'measured' else ''}"
-
-
-def _cache(precision: str) -> str:
-    """Format of the key-value cache beside weights in a format."""
-    return "bf16" if precision == "bf16" else "fp8"
 
 
 def _unbeaten(rate: Any, ttft: Any) -> Any:

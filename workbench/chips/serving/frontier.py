@@ -155,7 +155,7 @@ def slo_frontier(
     if float(np.asarray(load.input_tokens)) + float(np.asarray(load.output_tokens)) > llm.context:
         raise InputError(f"input_tokens + output_tokens exceed the context window of {llm.name}: {llm.context}")
     varied = np.ravel(concurrency), *speculation(llm, load, draft_tokens, within)
-    asked = Asked(llm, load, *varied, confidence, within, framework, version, prices, every)
+    asked = Asked(llm, load, *varied, confidence, within, framework, version, prices)
     frames: list[pl.DataFrame] = []
     lacks = {}
     for cluster in clusters:
