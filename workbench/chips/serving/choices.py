@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import math
 import re
+from collections import namedtuple
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from statistics import NormalDist
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -27,6 +28,8 @@ from workbench.rows import Chip
 from workbench.units import HOUR
 
 Sides = list[tuple[float, ...]]
+#: Of measured rows; parameters are 0 of a model that the catalogue lacks, and a side is replicas, tp, pp, attention_dp.
+Group = namedtuple("Group", "model kind precision chip domain params sides")
 _SIDE = re.compile(r"(\d+) x tp(\d+) pp(\d+) dp(\d+)")
 #: Groups of measurements from which on a model is a class of its own, and does not borrow layouts of others.
 CLASS = 5
@@ -37,18 +40,6 @@ DRAFTS = (1, 3)
 def runs(chip: Chip, precision: str) -> bool:
     """Whether a chip multiplies in the format of the weights, or they have less than eight bits, which engines expand (AWQ, MXFP4)."""
     return chip.runs(precision) or formats.FORMATS[precision].bits < 8
-
-
-class Group(NamedTuple):
-    """A group of measured rows."""
-
-    model: str
-    kind: str
-    precision: str
-    chip: Chip
-    domain: int
-    params: float  #: 0 of a model that the catalogue lacks
-    sides: Sides  #: replicas, tp, pp, attention_dp of each
 
 
 def published(llm: LLM, cluster: Cluster, precision: str) -> list[Sides]:
@@ -71,9 +62,8 @@ def published(llm: LLM, cluster: Cluster, precision: str) -> list[Sides]:
 def _groups(index: pl.DataFrame) -> list[Group]:
     """Groups of an index, once each."""
     found, known = [], catalogue.names("llms")
-    for model, kind, precision, chip, layout in (
-        index.select("model", "kind", "precision", "chip", "layout").unique(maintain_order=True).iter_rows()
-    ):
+    unique = index.select("model", "kind", "precision", "chip", "layout").unique(maintain_order=True)
+    for model, kind, precision, chip, layout in unique.iter_rows():
         with contextlib.suppress(UnknownName):  # a chip of a user's own index
             on, sides = catalogue.chip(chip), [tuple(map(float, side)) for side in _SIDE.findall(layout or "")]
             params = catalogue.llm(model).params if model in known else 0.0
@@ -81,8 +71,11 @@ def _groups(index: pl.DataFrame) -> list[Group]:
     return found
 
 
-def layouts(llm: LLM, cluster: Cluster, precision: str, degrees: Any, what: str, within: str) -> tuple[Array, NDArray[np.bool_]]:
-    """Of all combinations of tp, pp and attention_dp those that an engine runs, and whether such were published.
+def layouts(
+    llm: LLM, cluster: Cluster, precision: str, degrees: Any, what: str, within: str, load: Load | None = None
+) -> tuple[Array, NDArray[np.bool_]]:
+    """Of all combinations of tp, pp and attention_dp those that an engine runs (and that hold a request of a load), and whether such were
+    published.
 
     Heads split evenly over ranks, and layers over stages; groups that split the sequences share experts, so that a dense model has one. A
     replica keeps to its scale-up domain unless it was published, or spreads experts alone (wide expert parallelism).
@@ -96,6 +89,11 @@ def layouts(llm: LLM, cluster: Cluster, precision: str, degrees: Any, what: str,
     runs = heads & (llm.layers % p == 0) & ((d == 1) | (llm.experts > 0)) & (chips <= np.max(cluster.n_chips))
     near = (t <= domain) & ((chips <= domain) | (t * p == 1)) & ((p == 1) | (d == 1))
     good = runs & (known if within == "measured" else near | known)
+    if load is not None:
+        good &= (
+            demand_of(llm, cluster, ServingPlan(t, precision, pp=p, attention_dp=d), replace(load, concurrency=1, rate=None)).missing_bytes
+            <= 0
+        )
     return np.stack([t, p, d])[:, good], known[good]
 
 
@@ -145,22 +143,15 @@ class Asked:
         whole = replace(cluster, n_chips=1_000_000)  # chips of all workers are no limit: a replica keeps to those of its cluster
         return serving(self.llm, whole, plan, load, prefill=prefill, framework=self.framework, version=self.version)
 
-    def held(self, cluster: Cluster, precision: str, cache: str, degrees: Array) -> NDArray[np.bool_]:
-        """Whether layouts hold the weights and one request."""
-        plan = ServingPlan(degrees[0], precision, cache, pp=degrees[1], attention_dp=degrees[2])
-        return np.asarray(demand_of(self.llm, cluster, plan, replace(self.load, concurrency=1, rate=None)).missing_bytes <= 0)
-
     def points(self, cluster: Cluster, precision: str, own: Any, pool: Any = None, ratios: Any = ()) -> pl.DataFrame | None:
         """Replicas with as many requests as decode at once: that work on prompts as well, or beside prefill workers on chips of a pool."""
         (degrees, known), (chip, sides) = own, pool or (cluster, np.ones((3, 1)))
-        cache = "bf16" if precision == "bf16" else "fp8"
-        fits = self.held(cluster, precision, cache, degrees)
-        degrees, known, sides = degrees[:, fits], known[fits], sides[:, self.held(chip, precision, cache, sides)] if pool else sides
         alone = np.zeros(1), np.ones(1), known[:, None, None]
         p, d, held = workers(self.llm, cluster, precision, degrees, sides, ratios) if pool else alone
-        if not (degrees.size and sides.size and p.size and runs(chip.chip, precision)):
+        if not (degrees.size and sides.size and p.size):
             return None
         (tp, pp, dp), each, held = degrees[:, :, None, None, None], self.concurrency[:, None, None], held[:, None]
+        cache = "bf16" if precision == "bf16" else "fp8"
         plan = ServingPlan(tp, precision, cache, pp=pp, attention_dp=dp, replicas=d)
         side = ServingPlan(sides[0][:, None], precision, cache, attention_dp=sides[2][:, None], replicas=np.maximum(p, 1))
         point = self.serve(cluster, plan, each * d, side if pool else None)

@@ -51,20 +51,16 @@ class SLO:
         time = Rule(above=0, infinite=True, one=True)
         check_fields(self, tokens_per_second=Rule(least=0, one=True), ttft=time, e2e=time, percentile=Rule(least=50, below=100, one=True))
 
-    def short(self) -> pl.Expr:
-        """How many times a point misses what is promised: 1 or less where it keeps all of it."""
+    def kept(self) -> tuple[pl.Expr, pl.Expr]:
+        """How many times a point misses what is promised: 1 or less where it keeps all of it; the probability that it reaches the speed."""
         z = NormalDist().inv_cdf(self.percentile / 100)
         first, token = (float(np.exp(z * catalogue.cost(name).value)) for name in ("ttft_spread", "tpot_spread"))
         missed = [self.tokens_per_second * token / pl.col("tokens_per_s_user"), pl.col("ttft_s") * first / self.ttft]
         if np.isfinite(self.e2e):
             missed.append((pl.col("ttft_s") * first + (pl.col("e2e_s") - pl.col("ttft_s")) * token) / self.e2e)
-        return pl.max_horizontal(missed)
-
-    def reached(self) -> pl.Expr:
-        """Probability that the speed of a point is what is promised."""
-        spread = np.exp(NormalDist().inv_cdf(self.percentile / 100) * catalogue.cost("tpot_spread").value)
         low, high = (pl.col(f"tokens_per_s_user_{end}").log() for end in ("low", "high"))
-        return beyond((2 * float(np.log(max(self.tokens_per_second, 1e-9) * spread)) - low - high) / (high - low))
+        away = (2 * float(np.log(max(self.tokens_per_second, 1e-9) * token)) - low - high) / (high - low)
+        return pl.max_horizontal(missed), beyond(away)
 
 
 @takes(
@@ -162,8 +158,9 @@ def slo_frontier(
         tried = [p for p in np.ravel(precisions).tolist() if runs(cluster.chip, p)]
         parts = []
         for p in tried:
-            own, decode = (layouts(llm, cluster, p, (tp, pp, attention_dp), what, within) for what in ("aggregated", "decode"))
-            pools = [(x, layouts(llm, x, p, (tp, 1, attention_dp), "prefill", within)[0]) for x in (cluster, *prefill)]
+            own, decode = (layouts(llm, cluster, p, (tp, pp, attention_dp), what, within, load) for what in ("aggregated", "decode"))
+            beside = [x for x in (cluster, *prefill) if runs(x.chip, p)]
+            pools = [(x, layouts(llm, x, p, (tp, 1, attention_dp), "prefill", within, load)[0]) for x in beside]
             parts += [asked.points(cluster, p, own), *(asked.points(cluster, p, decode, pool, ratios) for pool in pools)]
         frames += [part for part in parts if part is not None]
         if all(part is None for part in parts):
@@ -204,7 +201,8 @@ def cheapest_chip(frontier: pl.DataFrame, slo: SLO, by: str = "usd_per_million_t
         raise InputError(f"by = {by!r}: expected a column with values; money needs usd_per_chip_hour")
     most = by in ("tokens_per_s_chip", "tokens_per_watt_per_dollar")
     each = ["chip", "pue"] if "pue" in frontier.columns else ["chip"]
-    found = frontier.with_columns(short=slo.short(), probability=slo.reached()).with_columns(keeps=pl.col("short") <= 1)
+    short, probability = slo.kept()
+    found = frontier.with_columns(short=short, probability=probability).with_columns(keeps=pl.col("short") <= 1)
     kept = found.filter("keeps").sort(by, descending=most, nulls_last=True).unique(each, keep="first", maintain_order=True)
     others = found.join(kept, on=each, how="anti").sort("short", by, descending=[False, most], nulls_last=True)
     return pl.concat([kept, others.unique(each, keep="first", maintain_order=True)])
