@@ -17,7 +17,6 @@ from typing import Any
 import polars as pl
 
 from workbench import catalogue, chips, files, tables
-from workbench.calibration.evidence import beyond
 from workbench.calibration.forms import Asked, Form
 from workbench.errors import DataError, WorkbenchError
 from workbench.fabric import Cluster
@@ -186,18 +185,20 @@ def _served(options: pl.DataFrame) -> pl.DataFrame:
     speed, key = pl.col("tokens_per_s_user"), [*SHAPE, "tokens_per_s_user"]
     usable = options.filter(pl.col("measured") > 0, pl.col("tpot_ms") > 0, pl.col("users") > 0)
     usable = usable.with_columns(most=pl.col("users").max().over(SHAPE), answered=(pl.col("feasible").count() > 0).over(SHAPE))
-    all_ = usable.join(pl.DataFrame({"tokens_per_s_user": SPEEDS}), how="cross")
+    ends = {"tokens_per_s_user_low": pl.col("soonest") / pl.col("tpot") ** 2, "tokens_per_s_user_high": 1 / pl.col("soonest")}
+    usable = usable.with_columns(**ends)
+    all_ = pl.concat([usable.with_columns(tokens_per_s_user=pl.lit(s), probability=chips.SLO(s).kept()[1]) for s in SPEEDS])
 
     def best(reached: pl.Expr, *by: str | pl.Expr) -> pl.DataFrame:
         return all_.filter(reached).sort(*by, descending=True, nulls_last=True, maintain_order=True).unique(key, keep="first")
 
     measured = best(1000 / pl.col("tpot_ms") >= speed, "measured").filter(pl.col("users") < pl.col("most"))
-    reached, away = 1 / pl.col("tpot") >= speed, (speed * pl.col("tpot")).log() / (pl.col("tpot") / pl.col("soonest")).log()
-    likely = pl.when(pl.col("soonest") < pl.col("tpot")).then(beyond(away)).otherwise(reached.cast(pl.Float64))
+    reached = 1 / pl.col("tpot") >= speed
+    probability = pl.when(pl.col("soonest") < pl.col("tpot")).then("probability").otherwise(reached.cast(pl.Float64))
     predicted = best(pl.col("feasible") == 1, reached, pl.when(reached).then("predicted").otherwise(1 / pl.col("tpot")))
     lacks = pl.max_horizontal(0.0, 1 - pl.col("measured") / pl.col("most_measured"), 1 - 1000 / pl.col("tpot_ms") / speed)
     predicted = predicted.join(measured.select(*key, most_measured="measured"), on=key, nulls_equal=True)
-    predicted = predicted.select(*key, "predicted", "low", "high", reached=reached, probability=likely, regret=lacks)
+    predicted = predicted.select(*key, "predicted", "low", "high", reached=reached, probability=probability, regret=lacks)
     return measured.select(*key, "measured", "answered").join(predicted, on=key, how="left", nulls_equal=True).sort(key)
 
 
