@@ -5,9 +5,10 @@ import numpy as np
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
+from scipy import stats
 
 from workbench import catalogue, chips
-from workbench.errors import InputError
+from workbench.errors import InputError, UnknownName
 from workbench.fabric import Cluster
 
 CLUSTERS = [Cluster(catalogue.chip(name), 64, "InfiniBand NDR") for name in ("H100", "GB200")]
@@ -74,8 +75,10 @@ def test_a_promise_costs(frontier):
 
 
 def test_bad_input(frontier):
-    with pytest.raises(InputError, match=r"H100: it runs none of precisions; those that it runs: .*bf16.*fp8"):
-        chips.slo_frontier("Llama-3.1-8B", CLUSTERS[:1], LOAD, precisions=["fp4"])
+    with pytest.raises(InputError, match=r"A100 40GB: it runs none of precisions; those that it runs: .*bf16.*fp4"):
+        chips.slo_frontier("Llama-3.1-8B", [Cluster("A100 40GB", 8)], LOAD, precisions=["fp8"])
+    with pytest.raises(UnknownName, match="unknown chip 'H1000'"):
+        chips.slo_frontier("Llama-3.1-8B", CLUSTERS, LOAD, usd_per_chip_hour={"H1000": 2.0})
     with pytest.raises(InputError, match="within = 'published': expected one of measured, any"):
         chips.slo_frontier("Llama-3.1-8B", CLUSTERS, LOAD, within="published")
     with pytest.raises(InputError, match="confidence = 1: expected more than 0 and less than 1"):
@@ -223,6 +226,38 @@ def test_layouts_are_those_of_the_narrowest_class_that_was_published():
     own = layouts("DeepSeek-R1", "B200")
     assert own < layouts("DeepSeek-R1", "B200", within="any")
     assert all(tp * pp * dp <= 8 for tp, pp, dp in own)
+
+
+def test_chips_of_a_class_lend_each_other_layouts():
+    def layouts(llm, chip, **given):
+        found = chips.slo_frontier(llm, [Cluster(chip, 64, "InfiniBand NDR")], LOAD, **FEW, ratios=[], **given)
+        return set(found.select("tp", "pp", "attention_dp").rows())
+
+    own = layouts("Llama-3.1-405B", "GB300")  # there it was published on two chips a replica alone; on B200 on four and eight
+    assert {(2, 1, 1), (4, 1, 1), (8, 1, 1)} <= own
+    assert max(tp * pp * dp for tp, pp, dp in layouts("DeepSeek-R1", "H200", precisions=["fp8"])) <= 8  # H100s need two domains, not they
+
+
+def test_weights_of_four_bits_run_on_chips_without_their_products():
+    h100, given = CLUSTERS[:1], {"precisions": ["fp4"], **FEW}
+    found = chips.slo_frontier("gpt-oss-120b", h100, LOAD, **given)
+    assert not found["extrapolated"].any()
+    assert chips.slo_frontier("DeepSeek-R1", h100, LOAD, **FEW)["precision"].unique().sort().to_list() == ["fp4", "fp8"]
+    with pytest.raises(InputError, match="no published layout"):  # none of dense models was published so
+        chips.slo_frontier("Llama-3.1-70B", h100, LOAD, **given)
+    assert chips.slo_frontier("Llama-3.1-70B", h100, LOAD, within="any", **given)["extrapolated"].all()
+
+
+@pytest.mark.parametrize("confidence", [0.5, 0.9])
+def test_the_nearest_says_how_likely_it_reaches_a_speed(confidence):
+    found = chips.slo_frontier("Llama-3.1-70B", CLUSTERS[:1], LOAD, confidence=confidence, **FEW)
+    fastest = found.sort("tokens_per_s_user").tail(1).row(0, named=True)
+    low, high = (np.log(fastest[f"tokens_per_s_user_{end}"]) for end in ("low", "high"))
+    for away in (0.5, 1.0, 4.0):  # half widths of the interval beyond its middle
+        speed = float(np.exp((low + high) / 2 + away * (high - low) / 2))
+        row = chips.cheapest_chip(found, chips.SLO(speed), "tokens_per_s_chip").row(0, named=True)
+        assert row["probability"] == pytest.approx(stats.t.sf(away * stats.t.ppf(0.9, 3), 3))
+    assert chips.cheapest_chip(found, chips.SLO(0))["probability"][0] == pytest.approx(1)
 
 
 def test_a_load_that_says_nothing_of_drafts_and_prompts_elsewhere_have_points():

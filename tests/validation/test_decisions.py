@@ -1,9 +1,11 @@
 """Decisions by the models beside those by measurements: on tables worked by hand, and on the samples against a loop of plain Python."""
 
 import json
+import math
 
 import polars as pl
 import pytest
+from scipy import stats
 from typer.testing import CliRunner
 
 from workbench import catalogue, chips, cli, validation
@@ -14,6 +16,7 @@ from workbench.validation import decisions, score
 
 KEYS = {"model", "precision", "input", "output", "chip", "tokens_per_s_user", "measured", "predicted", "low", "high", "answered"} | {
     "reached",
+    "probability",
     "regret",
 }
 
@@ -48,11 +51,15 @@ def test_the_best_option_at_each_speed_is_found_on_either_side():
     assert decisions._served(made[:3])["tokens_per_s_user"].to_list() == [30, 60, 100]  # 700 is that of most users: more may be better
 
 
-def test_where_none_reaches_a_speed_the_nearest_counts_if_its_interval_does():
+def test_where_none_reaches_a_speed_the_nearest_counts_with_its_probability():
     slow = options([(1, 25, 100, 0.040, 60), (8, 30, 200, 0.045, 150), (64, 90, 900, 0.09, 900)]).with_columns(soonest=0.8 * pl.col("tpot"))
     found = decisions._served(slow).filter(pl.col("tokens_per_s_user") == 30)
     assert found.select("measured", "predicted", "reached", "regret").rows() == [(200, 60, False, 0.5)]
-    assert decisions._served(slow.with_columns(soonest="tpot")).filter(pl.col("tokens_per_s_user") == 30)["predicted"].to_list() == [None]
+    away = math.log(30 * 0.04) / -math.log(0.8) * stats.t.ppf(0.9, 3)  # half widths of the 80 % interval
+    assert found["probability"].to_list() == [pytest.approx(stats.t.sf(away, 3))]
+    sure = decisions._served(slow.with_columns(soonest="tpot")).filter(pl.col("tokens_per_s_user") == 30)
+    assert sure.select("predicted", "probability").rows() == [(60, 0)]
+    assert decisions._served(slow.with_columns(feasible=0.0))["predicted"].to_list() == [None, None]
 
 
 def test_what_is_said_impossible_is_apart_from_what_is_not_answered():
@@ -179,7 +186,7 @@ def test_the_samples_are_decided_as_a_plain_loop_decides(shipped):
         assert best["concurrency"] < max(r["concurrency"] for r in same)
         reach = [points[r["at"]] for r in same if 1 / points[r["at"]].tpot >= speed]
         assert question["reached"] in (None, bool(reach))
-        near = min((points[r["at"]] for r in same if 1 / points[r["at"]].tpot_low >= speed), key=lambda p: p.tpot, default=None)
+        near = min((points[r["at"]] for r in same if points[r["at"]].feasible), key=lambda p: p.tpot, default=None)
         reach = reach or [near] * (near is not None)
         predicted = max((float(p.tokens_per_second_per_chip) for p in reach), default=None)
         assert question["predicted"] == (None if predicted is None else pytest.approx(predicted, rel=1e-9))

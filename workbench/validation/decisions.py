@@ -47,6 +47,8 @@ READ: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 TEXT = ("model", "precision", "chip", "source_key", "stack", "status", "asked")
 #: A status of a run that was tried in vain.
 FAILED = re.compile("fail|memory|oom|crash", re.IGNORECASE)
+#: Probability below which a speed is said to be impossible.
+NEVER = 0.001
 #: Layouts among which a rank correlation says something.
 LEAST = 5
 
@@ -56,7 +58,7 @@ class Decisions:
     """Decisions by the models beside those by measurements. `str` gives what ``workbench validate decisions`` prints."""
 
     #: A row a question: most output tokens/s per chip at a speed, `measured` and `predicted` with its interval, of the measured options;
-    #: whether it is `reached` or lies within the interval alone; its `regret`; and `picked`, what is predicted of the best of all layouts.
+    #: whether it is `reached`, and with which `probability`; its `regret`; and `picked`, what is predicted of the best of all layouts.
     serving: pl.DataFrame
     layouts: pl.DataFrame  #: a row a choice: `JOB`, how many layouts, their rank correlation, and the regret of the predicted fastest
     fits: pl.DataFrame  #: a row a run: whether it `ran`, and whether the model says that it `fits`
@@ -74,8 +76,9 @@ class Decisions:
             ("serving, within 25 % of what was measured", s.filter((pl.col("predicted") / pl.col("measured") - 1).abs() <= 0.25), s),
             ("serving, off by two or more", s.filter(away.exp() >= 2), s),
             ("serving, measured within the interval", s.filter(pl.col("measured").is_between("low", "high")), s),
-            ("serving, said impossible though measured", s.filter(pl.col("predicted").is_null(), pl.col("answered")), s),
-            ("serving, reached within its interval alone", s.filter(~pl.col("reached")), s),
+            ("serving, said impossible though measured", s.filter(pl.col("probability").fill_null(0) < NEVER, pl.col("answered")), s),
+            ("serving, said to be reached in one case of ten or less", s.filter(pl.col("probability") < 0.1), s),
+            ("serving, reached within its interval alone", s.filter(~pl.col("reached"), pl.col("probability") >= 0.1), s),
             ("serving, not answered", s.filter(~pl.col("answered")), s),
             ("serving, the faster of two chips 10 % or more apart", pairs.filter(right), pairs),
             ("serving, picked among all layouts, within 25 % of the best measured", free.filter(off <= 1.25), free),
@@ -119,8 +122,8 @@ def decide(paths: Iterable[str | Path] = (), leave_out: str | None = None) -> De
 
     Serving: for a model, precision, request shape, chip and speed, the most output tokens/s per chip of the options whose speed per user
     reaches it; left out where the best measured is that of most users at once, as more may be better. Where no option reaches it the
-    nearest counts, if its interval does. Beside it what `chips.slo_frontier` picks among all layouts. Training: the fastest of the layouts
-    of one model, chips and batch on the same software, and which runs fit.
+    nearest counts, with the probability that it does. Beside it what `chips.slo_frontier` picks among all layouts. Training: the fastest of
+    the layouts of one model, chips and batch on the same software, and which runs fit.
 
     Without files, the samples that ship with the workbench. With `leave_out`, a column of the files, options are predicted by models fitted
     to the rows of its other values alone, and nothing is picked beside them. Raises `DataError` for a file of another kind, and as
@@ -182,17 +185,20 @@ def _served(options: pl.DataFrame) -> pl.DataFrame:
     speed, key = pl.col("tokens_per_s_user"), [*SHAPE, "tokens_per_s_user"]
     usable = options.filter(pl.col("measured") > 0, pl.col("tpot_ms") > 0, pl.col("users") > 0)
     usable = usable.with_columns(most=pl.col("users").max().over(SHAPE), answered=(pl.col("feasible").count() > 0).over(SHAPE))
-    all_ = usable.join(pl.DataFrame({"tokens_per_s_user": SPEEDS}), how="cross")
+    ends = {"tokens_per_s_user_low": pl.col("soonest") / pl.col("tpot") ** 2, "tokens_per_s_user_high": 1 / pl.col("soonest")}
+    usable = usable.with_columns(**ends)
+    all_ = pl.concat([usable.with_columns(tokens_per_s_user=pl.lit(s), probability=chips.SLO(s).kept()[1]) for s in SPEEDS])
 
     def best(reached: pl.Expr, *by: str | pl.Expr) -> pl.DataFrame:
         return all_.filter(reached).sort(*by, descending=True, nulls_last=True, maintain_order=True).unique(key, keep="first")
 
     measured = best(1000 / pl.col("tpot_ms") >= speed, "measured").filter(pl.col("users") < pl.col("most"))
-    reached, fast = 1 / pl.col("tpot") >= speed, 1 / pl.coalesce("soonest", "tpot") >= speed
-    predicted = best(fast, reached, pl.when(reached).then("predicted").otherwise(1 / pl.col("tpot")))
+    reached = 1 / pl.col("tpot") >= speed
+    probability = pl.when(pl.col("soonest") < pl.col("tpot")).then("probability").otherwise(reached.cast(pl.Float64))
+    predicted = best(pl.col("feasible") == 1, reached, pl.when(reached).then("predicted").otherwise(1 / pl.col("tpot")))
     lacks = pl.max_horizontal(0.0, 1 - pl.col("measured") / pl.col("most_measured"), 1 - 1000 / pl.col("tpot_ms") / speed)
     predicted = predicted.join(measured.select(*key, most_measured="measured"), on=key, nulls_equal=True)
-    predicted = predicted.select(*key, "predicted", "low", "high", reached=reached, regret=lacks)
+    predicted = predicted.select(*key, "predicted", "low", "high", reached=reached, probability=probability, regret=lacks)
     return measured.select(*key, "measured", "answered").join(predicted, on=key, how="left", nulls_equal=True).sort(key)
 
 

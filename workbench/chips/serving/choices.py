@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import re
+from collections import namedtuple
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -17,7 +19,7 @@ from numpy.typing import NDArray
 from workbench import catalogue, formats
 from workbench.arrays import Array
 from workbench.chips.serving.constants import INDEX, measured_as
-from workbench.chips.serving.evaluate import serving
+from workbench.chips.serving.evaluate import demand_of, serving
 from workbench.chips.serving.plan import Load, ServingPlan
 from workbench.errors import UnknownName
 from workbench.fabric import Cluster
@@ -26,36 +28,54 @@ from workbench.rows import Chip
 from workbench.units import HOUR
 
 Sides = list[tuple[float, ...]]
+#: Of measured rows; parameters are 0 of a model that the catalogue lacks, and a side is replicas, tp, pp, attention_dp.
+Group = namedtuple("Group", "model kind precision chip domain params sides")
 _SIDE = re.compile(r"(\d+) x tp(\d+) pp(\d+) dp(\d+)")
+#: Groups of measurements from which on a model is a class of its own, and does not borrow layouts of others.
+CLASS = 5
 #: Tokens drafted a step that are tried where acceptance was published of a model of the same family.
 DRAFTS = (1, 3)
 
 
+def runs(chip: Chip, precision: str) -> bool:
+    """Whether a chip multiplies in the format of the weights, or they have less than eight bits, which engines expand (AWQ, MXFP4)."""
+    return chip.runs(precision) or formats.FORMATS[precision].bits < 8
+
+
 def published(llm: LLM, cluster: Cluster, precision: str) -> list[Sides]:
-    """Layouts of the narrowest class of which there are some: the model on the chip in the format; the model on the chip; the model on such
-    chips, and models with experts, or without, on the chip; these on such chips: with links of their own, or without, in domains no larger.
+    """Layouts of the model, or where fewer than `CLASS` groups were published of its kind (with experts, or without) and half to twice its
+    parameters, or any; on chips of the class: with links of their own, or without, in domains no larger. Replicas beyond a domain count of
+    chips with as much memory, which needed them, too; weights that a chip expands where such were published.
     """
-    links, weights = bool(cluster.chip.scaleup_bandwidth), formats.FORMATS[precision].weights
-    asked = (measured_as(llm), cluster.chip.name, weights)
-    rows, kind = catalogue.made_of(INDEX, _rows), "moe" if llm.experts else "dense"
-    like = [r for r in rows if r[3] == kind and bool(r[4].scaleup_bandwidth) == links and r[4].near[0] <= cluster.chip.near[0]]
-    like = like or [r for r in rows if r[3] == kind and r[5][0][1:] == (1.0, 1.0, 1.0)]  # of parts like none: what ran on one chip
-    tests = (lambda r: r[:3] == asked, lambda r: r[:2] == asked[:2], lambda r: r[0] == asked[0] or r[1] == asked[1], lambda r: True)
-    return next((found for test in tests if (found := [row[5] for row in like if test(row)])), [])
+    chip, domain, links = cluster.chip, cluster.chip.near[0], bool(cluster.chip.scaleup_bandwidth)
+    rows = [g for g in catalogue.made_of(INDEX, _groups) if g.kind == ("moe" if llm.experts else "dense")]
+    if not chip.runs(precision):
+        rows = [g for g in rows if formats.FORMATS[g.precision].bits < 8 and not g.chip.runs(precision)]
+    like = [g for g in rows if g.domain <= domain and bool(g.chip.scaleup_bandwidth) == links]
+    like = like or [g for g in rows if g.sides[0][1:] == (1.0, 1.0, 1.0)]  # of parts like none: what ran on one chip
+    like = [g for g in like if g.chip.hbm_bytes >= chip.hbm_bytes or all(math.prod(side[1:]) <= domain for side in g.sides)]
+    own = [g for g in like if g.model == measured_as(llm)]
+    sized = [g for g in like if 0.5 <= g.params / llm.params <= 2]
+    return [g.sides for g in (own if len(own) >= CLASS else sized or like)]
 
 
-def _rows(index: pl.DataFrame) -> list[tuple[str, str, str, str, Chip, Sides]]:
-    """Model, chip, format, kind, chip and layout of the groups of an index; a side is replicas, tp, pp, attention_dp."""
-    found = []
-    for *named, kind, layout in index.select("model", "chip", "precision", "kind", "layout").unique(maintain_order=True).iter_rows():
+def _groups(index: pl.DataFrame) -> list[Group]:
+    """Groups of an index, once each."""
+    found, known = [], catalogue.names("llms")
+    unique = index.select("model", "kind", "precision", "chip", "layout").unique(maintain_order=True)
+    for model, kind, precision, chip, layout in unique.iter_rows():
         with contextlib.suppress(UnknownName):  # a chip of a user's own index
-            chip, sides = catalogue.chip(named[1]), [tuple(map(float, side)) for side in _SIDE.findall(layout or "")]
-            found.append((named[0], chip.name, named[2], kind, chip, sides))
+            on, sides = catalogue.chip(chip), [tuple(map(float, side)) for side in _SIDE.findall(layout or "")]
+            params = catalogue.llm(model).params if model in known else 0.0
+            found.append(Group(model, kind, precision, on, on.near[0], params, sides))
     return found
 
 
-def layouts(llm: LLM, cluster: Cluster, precision: str, degrees: Any, what: str, within: str) -> tuple[Array, NDArray[np.bool_]]:
-    """Of all combinations of tp, pp and attention_dp those that an engine runs, and whether such were published.
+def layouts(
+    llm: LLM, cluster: Cluster, precision: str, degrees: Any, what: str, within: str, load: Load | None = None
+) -> tuple[Array, NDArray[np.bool_]]:
+    """Of all combinations of tp, pp and attention_dp those that an engine runs (and that hold a request of a load), and whether such were
+    published.
 
     Heads split evenly over ranks, and layers over stages; groups that split the sequences share experts, so that a dense model has one. A
     replica keeps to its scale-up domain unless it was published, or spreads experts alone (wide expert parallelism).
@@ -69,6 +89,11 @@ def layouts(llm: LLM, cluster: Cluster, precision: str, degrees: Any, what: str,
     runs = heads & (llm.layers % p == 0) & ((d == 1) | (llm.experts > 0)) & (chips <= np.max(cluster.n_chips))
     near = (t <= domain) & ((chips <= domain) | (t * p == 1)) & ((p == 1) | (d == 1))
     good = runs & (known if within == "measured" else near | known)
+    if load is not None:
+        good &= (
+            demand_of(llm, cluster, ServingPlan(t, precision, pp=p, attention_dp=d), replace(load, concurrency=1, rate=None)).missing_bytes
+            <= 0
+        )
     return np.stack([t, p, d])[:, good], known[good]
 
 
@@ -123,7 +148,7 @@ class Asked:
         (degrees, known), (chip, sides) = own, pool or (cluster, np.ones((3, 1)))
         alone = np.zeros(1), np.ones(1), known[:, None, None]
         p, d, held = workers(self.llm, cluster, precision, degrees, sides, ratios) if pool else alone
-        if not (degrees.size and sides.size and p.size and chip.chip.runs(precision)):
+        if not (degrees.size and sides.size and p.size):
             return None
         (tp, pp, dp), each, held = degrees[:, :, None, None, None], self.concurrency[:, None, None], held[:, None]
         cache = "bf16" if precision == "bf16" else "fp8"
@@ -172,15 +197,15 @@ class Asked:
         used = ("tpot", "rate", "ttft", "usd", "slow", "few", "late", "own", "soon")
         return frame.with_columns(**made).drop(used).with_columns(pl.col(pl.Float64).fill_nan(None))
 
-    def why(self, cluster: Cluster, runs: Sequence[str], degrees: Any) -> str:
+    def why(self, cluster: Cluster, tried: Sequence[str], degrees: Any) -> str:
         """Why no point of a chip can be."""
-        if not runs:
-            known = ", ".join(p for p in formats.names("weights") if cluster.chip.runs(p))
+        if not tried:
+            known = ", ".join(p for p in formats.names("weights") if runs(cluster.chip, p))
             return f"it runs none of precisions; those that it runs: {known}"
-        tp, pp, dp = layouts(self.llm, cluster, runs[0], degrees, "aggregated", self.within)[0][:, :, None, None, None]
+        tp, pp, dp = layouts(self.llm, cluster, tried[0], degrees, "aggregated", self.within)[0][:, :, None, None, None]
         if not tp.size:
             return f"no published layout that engines run has {np.max(cluster.n_chips):g} chips or fewer; within='any' tries others"
-        reason = self.serve(cluster, ServingPlan(tp, runs[0], pp=pp, attention_dp=dp), 1.0).reason.ravel()[-1]
+        reason = self.serve(cluster, ServingPlan(tp, tried[0], pp=pp, attention_dp=dp), 1.0).reason.ravel()[-1]
         return f"{reason}{'; within=' + repr('any') + ' tries others' if self.within == 'measured' else ''}"
 
 

@@ -12,8 +12,9 @@ import polars as pl
 from numpy.typing import ArrayLike
 
 from workbench import catalogue, formats
+from workbench.calibration.evidence import beyond
 from workbench.checks import COUNT, NOT_NEGATIVE, POSITIVE, PUE, Rule, check_fields, one_of, takes
-from workbench.chips.serving.choices import Asked, layouts, speculation
+from workbench.chips.serving.choices import Asked, layouts, runs, speculation
 from workbench.chips.serving.plan import Load, numbers_of
 from workbench.errors import InputError
 from workbench.fabric import Cluster
@@ -50,14 +51,16 @@ class SLO:
         time = Rule(above=0, infinite=True, one=True)
         check_fields(self, tokens_per_second=Rule(least=0, one=True), ttft=time, e2e=time, percentile=Rule(least=50, below=100, one=True))
 
-    def short(self) -> pl.Expr:
-        """How many times a point misses what is promised: 1 or less where it keeps all of it."""
+    def kept(self) -> tuple[pl.Expr, pl.Expr]:
+        """How many times a point misses what is promised: 1 or less where it keeps all of it; the probability that it reaches the speed."""
         z = NormalDist().inv_cdf(self.percentile / 100)
         first, token = (float(np.exp(z * catalogue.cost(name).value)) for name in ("ttft_spread", "tpot_spread"))
         missed = [self.tokens_per_second * token / pl.col("tokens_per_s_user"), pl.col("ttft_s") * first / self.ttft]
         if np.isfinite(self.e2e):
             missed.append((pl.col("ttft_s") * first + (pl.col("e2e_s") - pl.col("ttft_s")) * token) / self.e2e)
-        return pl.max_horizontal(missed)
+        low, high = (pl.col(f"tokens_per_s_user_{end}").log() for end in ("low", "high"))
+        away = (2 * float(np.log(max(self.tokens_per_second, 1e-9) * token)) - low - high) / (high - low)
+        return pl.max_horizontal(missed), beyond(away)
 
 
 @takes(
@@ -106,7 +109,8 @@ def slo_frontier(
     pue : array_like
         Facility over IT power; an array gives every point once for each, with a column ``pue``.
     precisions, concurrency, tp, pp, attention_dp, ratios
-        What is varied: formats that the chip runs, layouts that an engine does, and of disaggregated ones prefill over decode workers.
+        What is varied: formats that the chip runs or expands (those of less than eight bits), layouts that an engine does, and of
+        disaggregated ones prefill over decode workers.
     draft_tokens : array_like, optional
         Tokens drafted a step, of which so many are kept as the load says. By default the load's, or with ``within="any"`` and none there 0
         and, where acceptance was published of a model of the family, 1 and 3 at that rate.
@@ -137,7 +141,10 @@ def slo_frontier(
     llm = catalogue.llm(llm)
     one_of("precisions", precisions, formats.names("weights"))
     one_of("within", [within], ("measured", "any"))
-    prices = {name: replace(NOT_NEGATIVE, one=True)(f"usd_per_chip_hour[{name}]", usd) for name, usd in (usd_per_chip_hour or {}).items()}
+    clusters = [clusters] if isinstance(clusters, Cluster) else list(clusters)
+    asked_of, prices = {x.chip.name for x in (*clusters, *prefill)}, {}
+    for name, usd in (usd_per_chip_hour or {}).items():
+        prices[name if name in asked_of else catalogue.chip(name).name] = replace(NOT_NEGATIVE, one=True)(f"usd_per_chip_hour[{name}]", usd)
     for name, value in numbers_of(load).items():
         if name not in ("concurrency", "rate"):
             Rule(one=True)(name, value)
@@ -147,16 +154,17 @@ def slo_frontier(
     asked = Asked(llm, load, *varied, confidence, within, framework, version, prices)
     frames: list[pl.DataFrame] = []
     lacks = {}
-    for cluster in [clusters] if isinstance(clusters, Cluster) else clusters:
-        runs = [p for p in np.ravel(precisions).tolist() if cluster.chip.runs(p)]
+    for cluster in clusters:
+        tried = [p for p in np.ravel(precisions).tolist() if runs(cluster.chip, p)]
         parts = []
-        for p in runs:
-            own, decode = (layouts(llm, cluster, p, (tp, pp, attention_dp), what, within) for what in ("aggregated", "decode"))
-            pools = [(x, layouts(llm, x, p, (tp, 1, attention_dp), "prefill", within)[0]) for x in (cluster, *prefill)]
+        for p in tried:
+            own, decode = (layouts(llm, cluster, p, (tp, pp, attention_dp), what, within, load) for what in ("aggregated", "decode"))
+            beside = [x for x in (cluster, *prefill) if runs(x.chip, p)]
+            pools = [(x, layouts(llm, x, p, (tp, 1, attention_dp), "prefill", within, load)[0]) for x in beside]
             parts += [asked.points(cluster, p, own), *(asked.points(cluster, p, decode, pool, ratios) for pool in pools)]
         frames += [part for part in parts if part is not None]
         if all(part is None for part in parts):
-            lacks[cluster.chip.name] = asked.why(cluster, runs, (tp, pp, attention_dp))
+            lacks[cluster.chip.name] = asked.why(cluster, tried, (tp, pp, attention_dp))
     if not frames:
         raise InputError(f"{llm.name} fits on none of {'; '.join(f'{name}: {why}' for name, why in lacks.items())}")
     found = pl.concat(frames)
@@ -172,7 +180,8 @@ def slo_frontier(
 def cheapest_chip(frontier: pl.DataFrame, slo: SLO, by: str = "usd_per_million_tokens") -> pl.DataFrame:
     """The best point of each chip (and PUE, where there are many) that meets the SLO, best first.
 
-    Of a chip that does not keep it the nearest: where the column ``keeps`` is False, ``short`` says how many times it misses it.
+    Of a chip that does not keep it the nearest: where the column ``keeps`` is False, ``short`` says how many times it misses it, and
+    ``probability`` how likely it reaches the speed all the same.
 
     Parameters
     ----------
@@ -192,7 +201,8 @@ def cheapest_chip(frontier: pl.DataFrame, slo: SLO, by: str = "usd_per_million_t
         raise InputError(f"by = {by!r}: expected a column with values; money needs usd_per_chip_hour")
     most = by in ("tokens_per_s_chip", "tokens_per_watt_per_dollar")
     each = ["chip", "pue"] if "pue" in frontier.columns else ["chip"]
-    found = frontier.with_columns(short=slo.short()).with_columns(keeps=pl.col("short") <= 1)
+    short, probability = slo.kept()
+    found = frontier.with_columns(short=short, probability=probability).with_columns(keeps=pl.col("short") <= 1)
     kept = found.filter("keeps").sort(by, descending=most, nulls_last=True).unique(each, keep="first", maintain_order=True)
     others = found.join(kept, on=each, how="anti").sort("short", by, descending=[False, most], nulls_last=True)
     return pl.concat([kept, others.unique(each, keep="first", maintain_order=True)])
