@@ -85,11 +85,15 @@ class Basis:
 
 
 def cases(quantity: str, near: Basis) -> list[str]:
-    """Cases of the table of errors that a basis belongs to, the narrowest first: by the most that differs, whose system it is, and chip."""
+    """Cases of the table of errors that a basis belongs to, the narrowest first: by the most that differs, whose system it is, and chip.
+
+    A chip tells where it or nothing differs: what is farther away errs by that.
+    """
     most = next((name for name in WORST if name in near.evidence.differs), "nothing")
     said, by, chip = f"{quantity}|{near.said} said", near.origin.measured_by, near.origin.chip
     far = f"{said}|{most} differs"
-    return [f"{far}|{by}|{chip}", f"{far}|{chip}", f"{far}|{by}", far, said, quantity]
+    of_chip = [f"{far}|{by}|{chip}", f"{far}|{chip}"] if most in ("nothing", "chip") else []
+    return [*of_chip, f"{far}|{by}", far, said, quantity]
 
 
 def basis(llm: LLM | str, chip: str, precision: str, framework: str = "", version: str = "", mode: str = "closed") -> Basis:
