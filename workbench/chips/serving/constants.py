@@ -85,10 +85,7 @@ class Basis:
 
 
 def cases(quantity: str, near: Basis) -> list[str]:
-    """Cases of the table of errors that a basis belongs to, the narrowest first: by the most that differs, whose system it is, and chip.
-
-    A chip tells where it or nothing differs: what is farther away errs by that.
-    """
+    """Cases of the table of errors that a basis belongs to, the narrowest first; a chip tells where no more than it differs."""
     most = next((name for name in WORST if name in near.evidence.differs), "nothing")
     said, by, chip = f"{quantity}|{near.said} said", near.origin.measured_by, near.origin.chip
     far = f"{said}|{most} differs"

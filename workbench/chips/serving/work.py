@@ -62,7 +62,7 @@ CONSTANTS = (
     Constant("herd", 0.3, 1.0, "prompts of others that a prompt waits for, a unit of crowd"),
     Constant("crowd", 0.5, 0.4, "growth of that with the users in flight, as a power; all wait for all others at most", most=1.0),
     Constant("scale", 1.0, 0.25, "decode of a release or a model as a whole", "scale"),
-    Constant("first_scale", 1.0, 0.7, "time to first token of a release or a model as a whole", "scale"),
+    Constant("first_scale", 1.0, 0.4, "time to first token of a release or a model as a whole", "scale"),
 )
 
 
