@@ -24,6 +24,7 @@ IDEAL = {name: 1.0 for name in calibration.POOL.names} | {
         *("dispatch", "swap", "draft", "passed", "routed"),
     )
 }
+IDEAL["feed"] = np.inf
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +50,32 @@ def test_no_constant_is_outside_its_bound():
         at = ("chip", "precision", "framework", "version", "measured_by", "model", "kind")
         values = calibration.POOL.of(calibration.Origin(**{name: row[name] or "" for name in at}))
         assert all(0 < value <= bounds[name] for name, value in values.items())
+
+
+def test_a_chip_with_little_arithmetic_for_its_memory_reaches_more_of_it(llama):
+    reached = {}
+    for name in ("H20", "H100"):
+        demand = demand_of(llama, Cluster(catalogue.chip(name), 8, "InfiniBand NDR"), ServingPlan(1, "fp8", "fp8"), Load(1, 16, 16))
+        plain, fed = (demand._products(IDEAL | {"feed": feed}, 0.7) for feed in (np.inf, 2000.0))
+        reached[name] = plain / fed
+        assert fed == pytest.approx(plain + llama.used_params / (2000 * demand.bandwidth), rel=1e-9)
+    assert reached["H100"] < reached["H20"] < 1
+
+
+def test_prompts_hide_the_exchange_of_experts_beyond_a_domain():
+    # LMSYS, large-scale expert parallelism (May 2025): 7,209 to 6,439 tokens/s per H100 in prefill over EP32, two micro-batches
+    demand = demand_of(catalogue.llm("DeepSeek-V3"), H100, ServingPlan(1, attention_dp=32), Load(1, 4096, 1))
+    assert demand.ep_crosses
+    c = IDEAL | {"swap": 2.0, "hidden": 0.5, "feed": 2000.0}
+    assert demand.prefill(c) == pytest.approx(demand.prefill(c | {"swap": 1.0, "hidden": 0.1}))  # neither counts there
+    exchange = demand._exchanged(c | {"hidden": 0.0}, 128.0, 0.0)
+    assert demand.prefill(c) < 2 * exchange
+
+
+def test_power_counts_weights_of_any_format_alike(llama):
+    use = [demand_of(llama, H100, ServingPlan(4, p, "fp8"), Load(8, 1024, 256)).used(8.0, 1152.0, 0.02) for p in ("bf16", "fp8")]
+    assert use[0] == pytest.approx(use[1])
+    assert use[0][1] > 2 * llama.read_params / 4 / (0.02 * 3.35e12)
 
 
 def test_no_step_beats_the_memory(llama):

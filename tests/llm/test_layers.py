@@ -159,7 +159,8 @@ def test_the_cache_grows_in_full_layers_alone():
 def test_arithmetic_of_sparse_attention_is_bounded_but_for_its_index():
     dense, sparse = of_config(PLAIN | MLA), of_config(PLAIN | MLA | INDEX)
     assert sparse.scores(16) - dense.scores(16) == 4 * 3 * 8 * 16  # all is selected: the index comes on top
-    assert sparse.scores(5016) - sparse.scores(16) == 4 * 3 * 8 * 5000
+    assert sparse.scores(5016) - sparse.scores(1016) == 4 * 3 * 8 * 4000
+    assert sparse.scores(1016) == 4 * (4 * 2 * 40 * 16 + 3 * 8 * 1016)  # what selects meets the latent vectors, in prefill too
     assert sparse.cache_kept(5000) == 4 * 48 * 5000
     assert sparse.cache_read(5000) == 4 * (40 * 16 + 8 * 5000)
 

@@ -51,6 +51,14 @@ def test_calls_say_nothing_of_who_measured(rows):
     assert [one.call for one in measured.POINTS.ask(blind)] == [one.call for one in measured.POINTS.ask(rows)]
 
 
+def test_attention_that_is_not_data_parallel_is_split_over_the_ranks_of_the_experts(rows):
+    row = rows.filter(pl.col("parallel") == "TP8EP8").head(1)
+    for flag, layout in ((0.0, {"tp": 8}), (1.0, {"tp": 1, "attention_dp": 8})):
+        stated = row.with_columns(tp=pl.lit(1.0), ep=pl.lit(8.0), dp_attention=pl.lit(flag), n_chips=pl.lit(8.0), pp=pl.lit(1.0))
+        plan = measured.POINTS.ask(stated)[0].call["arguments"]["plan"]["arguments"]
+        assert {name: plan.get(name) for name in layout} == layout
+
+
 def test_layouts_apart_are_read(rows):
     apart = [one.call["arguments"] for one in measured.POINTS.ask(rows.filter(pl.col("mode") == "disagg")) if one.call]
     assert apart

@@ -52,7 +52,7 @@ def power(chip: Chip | str, compute: ArrayLike, memory: ArrayLike) -> NDArray[np
     ----------
     chip : Chip or str
     compute, memory : array_like
-        Arithmetic over the dense peak of the format it runs in, and bytes moved over the memory bandwidth, 0 to 1.
+        Arithmetic over the dense 16-bit peak, and bytes moved over the memory bandwidth, weights of any format as of 16 bits, 0 to 1.
 
     Examples
     --------

@@ -153,15 +153,16 @@ class Transformer(Arrays):
     def scores(self, context: Any, decode: bool = False) -> Any:
         """Multiply-adds of a token with those it attends to in a context, all layers.
 
-        Latent attention expands keys and values in training and prefill; in decode its queries meet the latent vectors.
+        Latent attention expands keys and values in training and prefill; in decode its queries meet the latent vectors, as those do that
+        select tokens, unless a context is so short that it takes less to meet all of it [DeepSeek-V3.2, 2.1].
         """
         windowed, selected = np.minimum(context, self.sliding_window), np.minimum(context, self.sparse_tokens)
-        widths = self.query + self.value
-        if decode:
-            widths = np.where(np.asarray(self.latent) > 0, 2.0 * self.heads * self.latent, widths)
+        expanded = self.query + self.value
+        latent = np.where(np.asarray(self.latent) > 0, 2.0 * self.heads * self.latent, expanded)
+        chosen = latent * selected if decode else np.minimum(expanded * context, latent * selected)
         o = self.other
-        return widths * (self._main(context, windowed) - self.sparse_layers * (context - selected)) + (
-            o.scores * context + o.scores_windowed * windowed + o.scores_selected * selected
+        return (latent if decode else expanded) * (self._main(context, windowed) - self.sparse_layers * context) + (
+            self.sparse_layers * chosen + o.scores * context + o.scores_windowed * windowed + o.scores_selected * selected
         )
 
     def cache_kept(self, context: Any) -> Any:

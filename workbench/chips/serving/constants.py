@@ -85,10 +85,12 @@ class Basis:
 
 
 def cases(quantity: str, near: Basis) -> list[str]:
-    """Cases of the table of errors that a basis belongs to, the narrowest first: by the most that differs from what was asked."""
+    """Cases of the table of errors that a basis belongs to, the narrowest first; a chip tells where no more than it differs."""
     most = next((name for name in WORST if name in near.evidence.differs), "nothing")
-    said = f"{quantity}|{near.said} said|"
-    return [f"{said}{most} differs|{near.origin.measured_by}", f"{said}{most} differs", said.removesuffix("|"), quantity]
+    said, by, chip = f"{quantity}|{near.said} said", near.origin.measured_by, near.origin.chip
+    far = f"{said}|{most} differs"
+    of_chip = [f"{far}|{by}|{chip}", f"{far}|{chip}"] if most in ("nothing", "chip") else []
+    return [*of_chip, f"{far}|{by}", far, said, quantity]
 
 
 def basis(llm: LLM | str, chip: str, precision: str, framework: str = "", version: str = "", mode: str = "closed") -> Basis:

@@ -33,7 +33,7 @@ NOISE = {"tpot_ms": 0.06, "ttft_ms": 0.15, "output_tok_s_per_gpu": 0.08}
 SERVED = 0.003
 FOLDS, MOST_ROWS, LEAST = 8, 1000, 40
 #: A file of fewer rows refines the constants that ship, a larger one replaces them; cases of fewer rows have no interval of their own.
-OWN, FEW = 500, 20
+OWN, FEW = 500, 12
 
 
 @dataclass(frozen=True)
@@ -223,20 +223,23 @@ def _fit_times(found: Rows, place: Any, quantity: Any, weight: Array, base: Fit 
         return np.log(np.choose(quantity, [1e3 * point.tpot, 1e3 * point.ttft, point.tokens_per_second_per_chip]))
 
     noise = np.where((part.mode == "open") & (quantity == 2), SERVED, np.array([NOISE[name] for name in LATENCY])[quantity])
-    how: dict[str, Any] = {"noise": noise, "weight": weight, "base": base, "iterations": 25, "tolerance": 1e-3}
+    how: dict[str, Any] = {"noise": noise, "weight": weight, "base": base, "iterations": 40, "tolerance": 2e-4}
     return constants.POOL.fit(predict_logs, part.origins.tolist(), np.log(found.values[place, quantity]), **how)
 
 
 def _fit_watts(found: Rows, times: Fit) -> Fit | None:
-    """Constants of power from measured watts, at the operating points that are predicted."""
-    at = np.flatnonzero(np.isfinite(found.values[:, 3] / found.tdp))
+    """Constants of power from watts, measured or by energy and throughput, at measured times: errors of times are none of power."""
+    _, _, rate, stated, energy = found.values.T
+    drawn = np.where(np.isfinite(stated), stated, energy * rate) / found.tdp
+    at = np.flatnonzero(np.isfinite(drawn))
     if at.size < LEAST:
         return None
     part = take(found, at)
     point = at_work(part, times.logs(part.origins))
-    compute, memory = part.demand.used(point.batch, part.demand.half_way, point.tpot)
+    tpot = np.where(np.isfinite(part.values[:, 0]), part.values[:, 0] / 1e3, point.tpot)
+    compute, memory = part.demand.used(point.batch, part.demand.half_way, tpot)
 
     def predict_logs(logs: Array) -> Array:
         return np.asarray(np.log(power.share_of_tdp(power.POOL.named(logs), compute, memory)))
 
-    return power.POOL.fit(predict_logs, part.origins.tolist(), np.log(part.values[:, 3] / part.tdp), noise=0.05)
+    return power.POOL.fit(predict_logs, part.origins.tolist(), np.log(drawn[at]), noise=0.1)

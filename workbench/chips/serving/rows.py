@@ -106,7 +106,8 @@ def operating_point(row: Call) -> tuple[Call, Any]:
         prefill, plan = (side | formats_ for side in _apart(row))
     else:  # a submission that does not say runs on the fewest chips whose memory holds the weights well
         least = 2 ** np.ceil(np.log2(max(formats.FORMATS[precision].bytes * made(llm).params / (0.6 * chip.hbm_bytes), 1.0)))
-        tp = min(row["tp"] or least, n)
+        # attention that is not data parallel is split over the ranks that share the experts
+        tp = min(max(row["tp"], (row["dp_attention"] == 0) * (row["ep"] or 0)) if row["tp"] else least, n)
         replicas, pp = 1.0 if row["tp"] else n // tp, min(pp, n // tp)
         plan = {"tp": tp, "pp": pp, "attention_dp": max(n // (tp * pp * replicas), 1.0), "replicas": replicas} | formats_
     if row.get("draft_tokens"):

@@ -39,6 +39,7 @@ CONSTANTS = (
     Constant("cache", 0.65, 0.3, "share of the memory bandwidth that the key-value cache streams at", "chip", SHARE),
     Constant("compute", 0.6, 0.2, "share of the peak in decode", "chip", SHARE),
     Constant("prefill", 0.7, 0.2, "share of the peak in prefill", "chip", SHARE),
+    Constant("feed", 1500.0, 0.4, "arithmetic that on-chip memory feeds, a byte of device memory's bandwidth [FLOP/B]"),
     Constant("grouped", 0.8, 0.1, "share of these that products of experts reach", most=SHARE),
     Constant("passed", 20.0, 0.5, "memory traffic of a token between the products of a layer, over the width [B]"),
     Constant("routed", 10.0, 0.5, "memory traffic of a token and expert, over the width: sorted, scaled, summed [B]"),
@@ -47,7 +48,7 @@ CONSTANTS = (
     Constant("volume", 1.0, 0.4, "collectives' bytes over the fabric's time for them", "chip"),
     Constant("across", 4.0, 0.7, "start of a collective beyond a scale-up domain, on top"),
     Constant("dispatch", 15e-6, 0.7, "start of a dispatch or a combine of experts [s]"),
-    Constant("swap", 1.2, 0.15, "bytes of these over the fabric's time for them"),
+    Constant("swap", 1.2, 0.15, "bytes of these over the fabric's time for them, within a scale-up domain"),
     Constant("hidden", 0.7, 0.2, "share of computation that hides their exchange beyond a scale-up domain", most=SHARE),
     Constant("layer", 50e-6, 0.5, "overhead of a layer [s]"),
     Constant("mixture", 25e-6, 0.7, "overhead of a layer of experts, on top [s]"),
@@ -172,8 +173,9 @@ class Demand(Arrays):
         rest, cached = self.read / self.tp, here * self._moved(context) / self.tp  # bytes of a chip
         experts = self.experts * self.visited(flow * worked, c["alike"]) / across
         weights = (rest + experts / c["experts"]) / (c["stream"] * self.bandwidth)
-        arithmetic = 2 * flow * worked * self._products(c) / across / c["compute"]
-        scores = 2 * here * worked * (s.scores(context, decode=True) + s.other.updates) / self.tp / (c["compute"] * self.peak16)
+        arithmetic = 2 * flow * worked * self._products(c, c["compute"]) / across
+        met = here * worked * (s.scores(context, decode=True) + s.other.updates) / self.tp
+        scores = 2 * met * self._flop(c, c["compute"], self.peak16)
         cache = np.maximum(cached / (c["cache"] * self.bandwidth), scores) + self._passed(c, here * worked)
         core = np.maximum(weights, arithmetic) + 0.3 * np.minimum(weights, arithmetic) + cache
         overhead = c["layer"] * s.layers * s.parts / 2 + c["mixture"] * s.moe_layers + c["step"] + here * c["sequence"]
@@ -182,11 +184,16 @@ class Demand(Arrays):
         step = np.maximum(step * c["scale"], (rest + experts + cached) / self.bandwidth)  # no step beats the memory
         return step * (1 + self.draft_tokens * self.draft_share) / self.acceptance_length
 
-    def _products(self, c: dict[str, Any]) -> Any:
-        """Multiply-adds of a token with weights over the peaks they run at [s/2], those with experts less well."""
+    def _flop(self, c: dict[str, Any], share: Any, peak: Any) -> Any:
+        """Time of one FLOP of products that reach a share of a peak, and of what it takes of on-chip memory [s]."""
+        return 1 / (share * peak) + 1 / (c["feed"] * self.bandwidth)
+
+    def _products(self, c: dict[str, Any], share: Any) -> Any:
+        """Time of the multiply-adds of a token with weights, over 2 [s]: those with experts reach less of a peak."""
         s = self.model
         routed = s.expert_params * s.experts_per_token / np.maximum(s.experts, 1)
-        return (s.used_params - routed) / self.peak_rest + routed / (c["grouped"] * self.peak)
+        rest = (s.used_params - routed) * self._flop(c, share, self.peak_rest)
+        return rest + routed * self._flop(c, share * c["grouped"], self.peak)
 
     def _moved(self, context: Any) -> Any:
         """Bytes that a step of a sequence reads of the cache, and reads and writes of states that do not grow."""
@@ -209,26 +216,31 @@ class Demand(Arrays):
         s = self.model
         start = c["dispatch"] * np.where(self.ep_crosses, c["across"], 1.0) * (self.ep > 1)
         sent = tokens * s.expert_hidden * ROUTED_BYTES * self.visits
-        time = 2 * s.moe_layers * (start + c["swap"] * self.swap_per_byte * sent)
+        swap = np.where(self.ep_crosses, 1.0, c["swap"])  # beyond a domain libraries reach the links' rate [DeepEP]
+        time = 2 * s.moe_layers * (start + swap * self.swap_per_byte * sent)
         return time - c["hidden"] * np.minimum(time, beside) * self.ep_crosses
 
     def used(self, batch: Any, context: Any, tpot: Any) -> tuple[Any, Any]:
-        """Shares of peak arithmetic and of memory bandwidth that `batch` sequences use at a time per token, prompts included."""
-        experts = self.experts * self.visited(batch / self.pp) / self.chips * self.pp
+        """Shares of peak arithmetic and memory bandwidth that `batch` sequences use at a time per token, prompts included, for power.
+
+        Weights count as of 16 bits in whatever format they are: their way through the chip takes as much.
+        """
+        s = self.model
+        weights = s.read_params / self.tp + s.expert_params * self.visited(batch / self.pp) / self.chips * self.pp
         cache = batch / self.attention_dp * self._moved(context) / (self.tp * self.pp)
-        flop = 2 * batch * self.model.used_params * (1 + self.computed / self.output_tokens) / self.chips
-        return flop / (tpot * self.peak), (self.read / self.tp + experts + cache) / (tpot * self.bandwidth)
+        flop = 2 * batch * s.used_params * (1 + self.computed / self.output_tokens) / self.chips
+        return flop / (tpot * self.peak16), (2 * weights + cache) / (tpot * self.bandwidth)
 
     def prefill(self, c: dict[str, Any]) -> Any:
         """Time that a prompt takes of the whole replica [s]; data-parallel groups work on several at once, `CHUNK` tokens at a time."""
         s, n = self.model, self.computed
-        arithmetic = 2 * n * self._products(c) / c["prefill"]
+        arithmetic = 2 * n * self._products(c, c["prefill"])
         weights = (self.read + self.experts / c["experts"] / self.attention_dp) / (c["stream"] * self.bandwidth) * n / CHUNK
         products = np.maximum(arithmetic, weights) + 0.3 * np.minimum(arithmetic, weights)
-        scores = 2 * n * (s.scores(self.input_tokens / 2) + s.other.updates) / (c["attention"] * self.peak16)
+        scores = 2 * n * (s.scores(self.input_tokens / 2) + s.other.updates) * self._flop(c, c["attention"], self.peak16)
         drafting = 1 + self.draft_share * np.minimum(self.draft_tokens, 1.0)  # the drafting layers see the prompt, too
         alone = ((products + scores) / self.chips + self._passed(c, n / self.attention_dp) / self.pp) * drafting
-        c = c | {"start": 0.0, "dispatch": 0.0}
+        c = c | {"start": 0.0, "dispatch": 0.0, "hidden": 1.0}  # two micro-batches hide each other's exchange [DeepSeek-V3, 3.4.1]
         return alone + self._reduced(c, n / self.attention_dp) + self._exchanged(c, n / self.chips, alone)
 
     def admitted(self, c: dict[str, Any]) -> Any:
