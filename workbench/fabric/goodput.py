@@ -132,25 +132,18 @@ def goodput(
 
 def _goodput(n: Array, c: Array, r: Array, rate: Array, interval: ArrayLike | None, how: Resilience) -> Goodput:
     """`goodput` of checkpoint, restart and rate of failures [1/year], with no interval yet."""
-    mtbf, away = YEAR / (n * rate), np.asarray(how.replacement, dtype=float)
+    from scipy import special
+
+    mtbf, away, spares = YEAR / (n * rate), np.asarray(how.replacement, dtype=float), np.asarray(how.spares, dtype=float)
     stopped = mtbf / np.asarray(how.partial)
     tau = optimal_interval(c, stopped) if interval is None else np.asarray(interval, dtype=float)
-    back = r + np.asarray(how.detection) + away * _none_left(how.spares, away / mtbf)
+    back = r + np.asarray(how.detection) + away * special.gammainc(spares, np.maximum(away / mtbf, 1e-300))  # a Poisson tail: none left
     with np.errstate(over="ignore"):
         share = tau / (stopped * np.exp(back / stopped) * np.expm1((tau + c) / stopped))
     undone = n * np.asarray(how.corruption_rate) / YEAR * np.asarray(how.corruption_loss)
     share = share * (1 - np.asarray(how.slowdown)) * (1 - np.asarray(how.maintenance)) / (1 + undone)
     written = share * c / tau
     return Goodput(share=share, low=share, high=share, mtbf=mtbf, interval=tau, checkpoints=written, failures=1 - share - written)
-
-
-def _none_left(spares: ArrayLike, away: Array) -> Array:
-    """Chance that all spares are taken when a chip fails, of a mean number of chips away: a Poisson tail."""
-    from scipy import special
-
-    s = np.asarray(spares, dtype=float)
-    finite = np.where(np.isfinite(s), s, 1.0)
-    return np.where(np.isfinite(s), np.where(finite > 0, special.gammainc(np.maximum(finite, 1e-9), away), 1.0), 0.0)
 
 
 @dataclass(frozen=True, repr=False)

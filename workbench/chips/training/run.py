@@ -89,7 +89,8 @@ def training_run(
     embeddings included. MFU is model FLOP/s over the dense peak in `precision` while the job runs: that of the plan; without one, of the
     best layout of `search_layouts` like those that were run, times what real runs reached of it.
 
-    The interval joins those of the step, of what runs reached, and of time lost. Where the layout is not stated its upper end is that times `training_hours_beside`: published hours count restarts, ablations and slower stages.
+    The interval joins those of the step, of what runs reached, and of time lost. Where the layout is not stated its upper end is that times
+    `training_hours_beside`: published hours count restarts, ablations and slower stages.
     Source: Kaplan et al. (2020), "Scaling Laws for Neural Language Models", section 2.1 (C = 6 N D).
 
     Parameters
@@ -146,9 +147,8 @@ def training_run(
     else:
         share = np.asarray(mfu, dtype=float)
     stated = 1.0 if utilisation is None and mfu is not None else utilisation
-    good = goodput(n, state=storage(llm.params, n)) if stated is None else None
-    worked = np.asarray(stated if good is None else good.share, dtype=float)
-    sooner, later = (1.0, 1.0) if good is None else (good.high / worked, worked / np.maximum(good.low, 1e-9))
+    good = goodput(n, state=storage(llm.params, n))
+    worked, *ends = (good.share, good.high, good.low) if stated is None else [np.asarray(stated, dtype=float)] * 3
     rate = peak * share * worked / (1 + np.asarray(evaluation, dtype=float) / 3)
     seconds = flop / rate
     made, generated = None, 0.0
@@ -157,7 +157,7 @@ def training_run(
         made = np.asarray(tokens) / (1 + np.divide(load.input_tokens, load.output_tokens)) / (point.tokens_per_second_per_chip * n)
         seconds = made + seconds if split is None else np.maximum(made / np.asarray(split), seconds / (1 - np.asarray(split)))
         generated = np.log(point.rate_high / point.tokens_per_second_per_chip)
-    below, above = (np.exp(np.sqrt(width**2 + generated**2 + np.log(lost) ** 2)) for lost in (sooner, later))
+    below, above = (np.exp(np.sqrt(width**2 + generated**2 + np.log(worked / np.maximum(end, 1e-9)) ** 2)) for end in ends)
     hours = seconds * n / 3600
     joules = hours * 3600 * power(cluster.chip, np.minimum(share, 1.0), np.minimum(share, 1.0)) if cluster.chip.tdp else None
     run = TrainingRun(
