@@ -57,11 +57,11 @@ def test_stages_are_cut_as_engines_do():
 
 def test_memory_is_that_of_the_heavier_of_the_first_and_the_last_stage():
     one = of(chips.TrainingPlan(pp=[1, 2], micro_batch=1), batch=1024)
-    assert one.first.total == pytest.approx(one.total)  # p micro-batches in flight outweigh the logits
+    assert one.first["total"] == pytest.approx(one.total)  # p micro-batches in flight outweigh the logits
     wide = of(chips.TrainingPlan(pp=2, micro_batch=8), batch=512, llm=dataclasses.replace(LLM, vocab=4 * LLM.vocab))
     assert wide.logits > 0
-    assert wide.first.total < wide.total
-    assert wide.first.high / wide.first.total == pytest.approx(wide.high / wide.total)
+    assert wide.first["total"] < wide.total
+    assert wide.first["high"] / wide.first["total"] == pytest.approx(wide.high / wide.total)
 
 
 @settings(max_examples=40, deadline=None)

@@ -112,7 +112,8 @@ def ask(quantity: str, *paths: str) -> Callable[[pl.DataFrame], list[Asked]]:
     def read(row: Row) -> tuple[Row, Any]:
         run = _run(0, row)
         of = [path if run.unstated else re.sub(r"\[\d\]", "", path) for path in paths]
-        return run.call(), {quantity: [path.replace("memory", "memory.first") if run.rank_0 else path for path in of]}
+        of = [re.sub(r"memory\.(\w+)", r'memory.first["\1"]', path) if run.rank_0 else path for path in of]
+        return run.call(), {quantity: of}
 
     return lambda rows: asked(rows, read, lambda row: [quantity])
 

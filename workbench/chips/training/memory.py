@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -62,10 +62,9 @@ class TrainingMemory(Arrays):
         return self.total * np.exp(self.half_width)
 
     @property
-    def first(self) -> TrainingMemory:
-        """Of a chip of the first stage, which logs of rank 0 print, as a whole."""
-        others = dict.fromkeys(("gradients", "optimizer", "activations", "logits", "other"), 0.0 * self.on_first)
-        return replace(self, weights=self.on_first, **others)
+    def first(self) -> dict[str, Any]:
+        """All parts of a chip of the first stage, which logs of rank 0 print, with the ends of their interval [B]."""
+        return {"total": self.on_first} | {end: self.on_first * getattr(self, end) / self.total for end in ("low", "high")}
 
     @property
     def fits(self) -> NDArray[np.float64]:
