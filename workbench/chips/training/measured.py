@@ -206,12 +206,14 @@ def _plan(row: dict[str, Any]) -> dict[str, Any]:
     zero = next((stage for words, stage in stages.items() if re.search(words, sharding)), 0)
     one = "torchtune" in (row["stack"] or "") and n == 1
     recompute, kind = (row["recompute"] or "").lower(), f"{row.get('training_kind') or ''} {notes}".lower()
+    named = [name for word, name in KINDS.items() if word in re.split(r"[^a-z_]+", (row.get("recompute_kinds") or "").lower())]
+    coarse = next((kind for kind in ("full", "selective") if recompute.startswith(kind)), "full" if one and not recompute else "none")
     split, nanotron = str(row["seq_par"] or "true").lower(), "Nanotron" in (row["stack"] or "") and degree["pp"] > 1
     return {name: int(value) for name, value in degree.items()} | {
         "micro_batch": int(max(1.0, min(row["mbs"] or (1.0 if row["tp"] else row["gbs"] / n), row["gbs"] / dp))),
         "zero": min(zero, 1) if degree["pp"] > 1 else zero,  # FSDP beneath a pipeline keeps its weights between micro-batches
         "shard": int(shard[1]) if shard else 0,
-        "recompute": "full" if one and not recompute else _recompute(recompute, (row.get("recompute_kinds") or "").lower()),
+        "recompute": "+".join(named) if named and coarse == "selective" else coarse,  # a kind that a row names counts by its name
         "optimizer": "in backward" if one else "adam",  # torchtune, recipes/configs/llama3_1/8B_full_single_device.yaml
         "sequence_parallel": "assumed" in split or split == "true",
         "flash": not UNFUSED.search(row["stack"] or ""),
@@ -221,13 +223,6 @@ def _plan(row: dict[str, Any]) -> dict[str, Any]:
         "frozen": "nf4" if "qlora" in kind else "fp8" if "lora" in kind and re.match("mx|nv|fp[48]", row["precision"] or "") else "bf16",
         "chunked_loss": kind.startswith("rl trainer"),
     }
-
-
-def _recompute(stated: str, kinds: str) -> str:
-    """What is computed again; a kind that a row names counts by its name."""
-    named = [name for word, name in KINDS.items() if word in re.split(r"[^a-z_]+", kinds)]
-    coarse = next((kind for kind in ("full", "selective") if stated.startswith(kind)), "none")
-    return "+".join(named) if named and coarse == "selective" else coarse
 
 
 def _of_mlperf(row: dict[str, Any]) -> dict[str, Any]:

@@ -151,9 +151,12 @@ def training_run(
     worked, *ends = (good.share, good.high, good.low) if stated is None else [np.asarray(stated, dtype=float)] * 3
     rate = peak * share * worked / (1 + np.asarray(evaluation, dtype=float) / 3)
     seconds = flop / rate
-    made, generated = None, 0.0
+    made, generated = None, np.asarray(0.0)
     if rollouts is not None:
-        point, load = _generated(llm, cluster, *rollouts), rollouts[1]
+        replica, load = rollouts
+        point = serving(llm, replace(cluster, n_chips=int(np.max(replica.chips))), replica, load)
+        if not np.all(point.feasible):
+            raise InputError(f"a replica that generates: {np.ravel(point.reason)[0]}")
         made = np.asarray(tokens) / (1 + np.divide(load.input_tokens, load.output_tokens)) / (point.tokens_per_second_per_chip * n)
         seconds = made + seconds if split is None else np.maximum(made / np.asarray(split), seconds / (1 - np.asarray(split)))
         generated = np.log(point.rate_high / point.tokens_per_second_per_chip)
@@ -186,14 +189,6 @@ def _sped(llm: LLM, cluster: Cluster, n: int, tokens: float, plan: TrainingPlan 
         raise InputError(f"a plan on {busy} {cluster.chip.name} at batch {batch}: {np.ravel(step.reason)[0]}")
     own = float(np.log(step.high / step.seconds))
     return batch * length * reached / float(step.seconds), max(own, width), float(step.memory.total), plan
-
-
-def _generated(llm: LLM, cluster: Cluster, plan: ServingPlan, load: Load) -> Any:
-    """What one replica generates."""
-    point = serving(llm, replace(cluster, n_chips=int(np.max(plan.chips))), plan, load)
-    if not np.all(point.feasible):
-        raise InputError(f"a replica that generates: {np.ravel(point.reason)[0]}")
-    return point
 
 
 def ask(rows: pl.DataFrame) -> list[Asked]:
