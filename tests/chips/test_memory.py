@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -39,6 +41,27 @@ def test_interleaving_keeps_more_in_flight():
     # Korthikanti et al. (2022), section 4.2.3: 1 + (p - 1) / (p v) times the memory of 1F1B on the first stage
     found = of(chips.TrainingPlan(pp=4, vp=[1, 2, 4], micro_batch=1), batch=1024).activations
     assert found / found[0] == pytest.approx([1, 1 + 3 / 8, 1 + 3 / 16])
+
+
+def test_stages_are_cut_as_engines_do():
+    def layers(n, **plan):
+        layout = Layout.of(chips.TrainingPlan(uneven=True, **plan), 1024, 1024)
+        return tuple(float(x) for x in layout.stage_layers(n))
+
+    assert layers(126, pp=16) == (8, 7)  # Llama Team (2024), section 3.3.2: one layer less on the first and on the last
+    assert layers(32, pp=4) == (8, 8)
+    # Nanotron: 16 layers and a head that costs four, cut where the sum exceeds 10 of 20
+    assert layers(16, pp=2, head_layers=4.0) == (11, 5)
+    assert layers(16, pp=1, head_layers=4.0) == (16, 16)
+
+
+def test_memory_is_that_of_the_heavier_of_the_first_and_the_last_stage():
+    one = of(chips.TrainingPlan(pp=[1, 2], micro_batch=1), batch=1024)
+    assert one.first["total"] == pytest.approx(one.total)  # p micro-batches in flight outweigh the logits
+    wide = of(chips.TrainingPlan(pp=2, micro_batch=8), batch=512, llm=dataclasses.replace(LLM, vocab=4 * LLM.vocab))
+    assert wide.logits > 0
+    assert wide.first["total"] < wide.total
+    assert wide.first["high"] / wide.first["total"] == pytest.approx(wide.high / wide.total)
 
 
 @settings(max_examples=40, deadline=None)
@@ -96,7 +119,7 @@ def test_adapters_keep_no_states_of_what_is_frozen():
 def test_stages_cut_by_cost_are_those_of_nanotron():
     # its llama.py counts 4 h^2 + 3 h f for a layer and V h for the head: 32 layers of an 8B with 131,072 words over 32 stages
     layout = Layout.of(chips.TrainingPlan(pp=[1, 2, 8, 32], head_layers=131072 / (4 * 4096 + 3 * 14336)), 64, 256)
-    assert layout.stage_layers(32).tolist() == [32, 18, 5, 2]
+    assert layout.stage_layers(32)[0].tolist() == [32, 18, 5, 2]
 
 
 def test_frameworks_have_their_own_constants_and_intervals():

@@ -166,6 +166,26 @@ def test_a_version_that_was_not_measured_counts_as_one_of_its_major_number():
     assert unlike.missing == ("version",)
 
 
+def test_a_chip_that_was_not_measured_counts_as_one_of_its_vendor_and_peak():
+    v3 = catalogue.llm("DeepSeek-V3")
+    near = calibration.resolve(Origin.of(v3, "H800", "fp8"))  # no run on it; mixtures on TPUs are newer
+    assert (near.origin.chip, near.evidence.near["chip"][0]) == ("H100", "H100")
+    assert "chip" in near.missing  # so that its interval is that of chips left out
+    assert calibration.resolve(Origin.of(v3, "Maia 100", "bf16")).origin.chip == "Maia 100"  # nothing like it
+    plans = [chips.TrainingPlan(pp=8, ep=64, uneven=True, precision=precision) for precision in ("bf16", "fp8")]
+    wide, narrow = (chips.training_step(v3, Cluster("H800", 2048), plan, 16_384, confidence=1e-9).unlimited.seconds for plan in plans)
+    assert narrow < wide  # 8 bits are faster
+
+
+def test_two_chunks_at_once_hide_what_experts_exchange():
+    # DeepSeek-AI (2024), arXiv:2412.19437, section 3.2.1: DualPipe overlaps all-to-all of one chunk with the computation of another
+    plan = chips.TrainingPlan(pp=16, ep=64, schedule=["1f1b", "dualpipe"], uneven=True)
+    step = chips.training_step(
+        "DeepSeek-V3", Cluster("H100", 2048), plan, 15_360, sequence=4096, framework="Megatron-Bridge", confidence=1e-9
+    )
+    assert step.parts["ep"][1] < 0.3 * step.parts["ep"][0]
+
+
 def test_models_of_one_size_share_what_was_measured():
     assert calibration.resolve(Origin.of(catalogue.llm("Llama-3.3-70B"), "H100", "bf16", "NeMo")).origin.model == "Llama-3-70B"
 

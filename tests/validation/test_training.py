@@ -154,6 +154,21 @@ def row(**given):
     return blank | stated | given
 
 
+def test_what_is_computed_again_and_not_stated_is_asked_each_way():
+    def asked(kind, **given):
+        (one,) = score.KINDS[kind][0].ask(pl.DataFrame([row(**given)], infer_schema_length=None))
+        return one
+
+    plain, each = (asked("training", recompute=text, stack="MaxText") for text in ("none", None))
+    assert (plain.read, plain.low, plain.high) == ("unlimited.seconds", "unlimited.low", "unlimited.high")
+    assert (each.read, each.low, each.high) == ("unlimited.seconds[0]", "unlimited.low[0]", "unlimited.high[2]")
+    assert each.call["arguments"]["plan"]["arguments"]["recompute"] == ["none", "selective", "full"]
+    assert asked("training").read == "unlimited.seconds"  # NeMo computes nothing again unless it is told
+    memory = asked("training-memory", stack="MaxText", mem_kind="peak of rank 0")
+    assert (memory.low, memory.high) == ('memory.first["low"][2] * 1e-9', 'memory.first["high"][0] * 1e-9')
+    assert asked("training-memory").read == "memory.total * 1e-9"
+
+
 def test_a_row_says_what_a_user_would():
     def call(**given):
         (run,), _ = measured.read(pl.DataFrame([row(**given)], infer_schema_length=None))

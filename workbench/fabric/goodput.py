@@ -82,6 +82,7 @@ def goodput(
     restart: ArrayLike | None = None,
     failure_rate: ArrayLike | None = None,
     interval: ArrayLike | None = None,
+    state: Storage | None = None,
     resilience: Resilience | None = None,
 ) -> Goodput:
     """Goodput of a job on `n_chips` chips.
@@ -96,27 +97,32 @@ def goodput(
     n_chips, resilience : array_like; Resilience, optional
         A mean over time need not be whole; what large jobs do about failures.
     checkpoint, restart : array_like, optional
-        Time that writing a checkpoint stops the job, C, and to come back from a failure, R [s], as `storage` gives them; the median of
-        published systems if not given.
+        Time that writing a checkpoint stops the job, C, and to come back from a failure, R [s]; if not given, the medians of published
+        asynchronous saves and of published restarts, which count detection.
     failure_rate, interval : array_like, optional
         Failures per chip and year, links included, those of Llama 3 if not given; work between checkpoints [s], else `optimal_interval`.
+    state : Storage, optional
+        What `storage` says of the checkpoint: C is its stall, if not given, and its load comes on top of R.
 
     Examples
     --------
     >>> job = goodput([1000, 16_384, 100_000], checkpoint=30, restart=600)
     >>> job.share.round(2).tolist(), (job.mtbf / 3600).round(1).tolist()
     ([0.98, 0.88, 0.6], [50.7, 3.1, 0.5])
+    >>> goodput([16_384, 100_000], state=storage(405e9, [16_384, 100_000])).share.round(2).tolist()
+    [0.97, 0.84]
     >>> in_memory = Resilience(detection=60, partial=0.25)
     >>> goodput([16_384, 100_000, 500_000], checkpoint=0.5, restart=120, resilience=in_memory).share.round(2).tolist()
     [0.99, 0.96, 0.86]
     """
+    checkpoint = state.stall if state is not None and checkpoint is None else checkpoint
     given = {"checkpoint_s": checkpoint, "restart_s": restart, "failure_rate_per_chip_year": failure_rate}
     known = {name: np.asarray(catalogue.cost(name).value if x is None else x, dtype=float) for name, x in given.items()}
-    n, how = np.asarray(n_chips, dtype=float), resilience or Resilience()
+    n, how, load = np.asarray(n_chips, dtype=float), resilience or Resilience(), 0.0 if state is None else state.load
 
     def at(**other: ArrayLike) -> Goodput:
         c, r, rate = (np.asarray(x, dtype=float) for x in (known | other).values())
-        return _goodput(n, c, r, np.maximum(rate, 1e-300), interval, how)
+        return _goodput(n, c, r + load, np.maximum(rate, 1e-300), interval, how)
 
     best = at()
     unsaid = [at(**{name: end}).share - best.share for name, x in given.items() if x is None for end in catalogue.cost(name).ends]
@@ -126,25 +132,18 @@ def goodput(
 
 def _goodput(n: Array, c: Array, r: Array, rate: Array, interval: ArrayLike | None, how: Resilience) -> Goodput:
     """`goodput` of checkpoint, restart and rate of failures [1/year], with no interval yet."""
-    mtbf, away = YEAR / (n * rate), np.asarray(how.replacement, dtype=float)
+    from scipy import special
+
+    mtbf, away, spares = YEAR / (n * rate), np.asarray(how.replacement, dtype=float), np.asarray(how.spares, dtype=float)
     stopped = mtbf / np.asarray(how.partial)
     tau = optimal_interval(c, stopped) if interval is None else np.asarray(interval, dtype=float)
-    back = r + np.asarray(how.detection) + away * _none_left(how.spares, away / mtbf)
+    back = r + np.asarray(how.detection) + away * special.gammainc(spares, np.maximum(away / mtbf, 1e-300))  # a Poisson tail: none left
     with np.errstate(over="ignore"):
         share = tau / (stopped * np.exp(back / stopped) * np.expm1((tau + c) / stopped))
     undone = n * np.asarray(how.corruption_rate) / YEAR * np.asarray(how.corruption_loss)
     share = share * (1 - np.asarray(how.slowdown)) * (1 - np.asarray(how.maintenance)) / (1 + undone)
     written = share * c / tau
     return Goodput(share=share, low=share, high=share, mtbf=mtbf, interval=tau, checkpoints=written, failures=1 - share - written)
-
-
-def _none_left(spares: ArrayLike, away: Array) -> Array:
-    """Chance that all spares are taken when a chip fails, of a mean number of chips away: a Poisson tail."""
-    from scipy import special
-
-    s = np.asarray(spares, dtype=float)
-    finite = np.where(np.isfinite(s), s, 1.0)
-    return np.where(np.isfinite(s), np.where(finite > 0, special.gammainc(np.maximum(finite, 1e-9), away), 1.0), 0.0)
 
 
 @dataclass(frozen=True, repr=False)

@@ -27,7 +27,9 @@ FRAMEWORKS = (
 #: What counts how much where the nearest measured runs are looked for: software first, then the chip, then the model.
 WEIGHTS = {"framework": 16.0, "version": 8.0, "chip": 4.0, "kind": 2.0, "size": 1.0, "precision": 0.5, "model": 0.2}
 NOT_MEASURED = ("framework", "version", "chip", "size")  #: what widens an interval where no run of the framework agrees in it
-TOLD = ("version", "framework", "nothing")  #: how much may be said of the software
+#: How much may be said of the software, and what is left out then.
+TOLD: dict[str, dict[str, str]] = {"version": {}, "framework": {"version": ""}, "nothing": {"version": "", "framework": ""}}
+KIN = 0.25  #: part of a chip's weight in which two of one vendor and peak differ, as H800 and H100
 ALIKE = 1.65  #: models of one kind whose parameters differ by no larger factor are alike
 
 
@@ -109,7 +111,7 @@ class Resolved:
         Less said is never a narrower interval; what was not measured may widen it.
         """
         missing = [f"{name} not measured" for name in self.missing]
-        near = ([f"{self.origin.framework}|{told}", f"few rows|{told}"] for told in TOLD[: TOLD.index(self.told) + 1])
+        near = ([f"{self.origin.framework}|{told}", f"few rows|{told}"] for told in [*TOLD][: [*TOLD].index(self.told) + 1])
         return max(evidence.half_width(ERRORS, cases, missing) for cases in near)
 
 
@@ -117,8 +119,9 @@ def resolve(said: Origin) -> Resolved:
     """What constants are looked up by, and the measured runs near by.
 
     Nearest are the runs whose weighted difference from what was said is least (`WEIGHTS`), of equally near ones those of the newest
-    version. A framework or version that was not said is theirs. A version that was not measured counts as one of its major number, and a
-    model as the nearest in size that the framework was measured on, of its kind and `ALIKE`; without one, they work from the mean.
+    version. A framework or version that was not said is theirs. A version that was not measured counts as one of its major number, a chip
+    as one of its vendor and peak, and a model as the nearest in size that the framework was measured on, of its kind and `ALIKE`; without
+    one, they work from the mean.
     """
     return _resolved(catalogue.made_of(INDEX, Index), said)
 
@@ -127,7 +130,8 @@ def resolve(said: Origin) -> Resolved:
 def _resolved(index: Index, said: Origin) -> Resolved:
     told = ("version" if said.version else "framework") if said.framework else "nothing"
     cells = {name: index.frame[name].fill_null("").to_numpy() for name in (*NOT_MEASURED, "kind", "model")}
-    found = index.nearest({name: str(getattr(said, name)) for name in WEIGHTS}, WEIGHTS, {"size": _apart, "version": _release_apart})
+    grades = {"size": _apart, "version": _release_apart, "chip": _chip_apart}
+    found = index.nearest({name: str(getattr(said, name)) for name in WEIGHTS}, WEIGHTS, grades)
     framework, version = (index.cell(found, name) for name in ("framework", "version"))
     if said.framework and said.framework != framework:
         framework, version = said.framework, said.version
@@ -141,13 +145,9 @@ def _resolved(index: Index, said: Origin) -> Resolved:
     has = {"framework": own, "version": own & (cells["version"] == version), "chip": own & (cells["chip"] == said.chip)}
     has["size"] = alike < ALIKE
     missing = tuple(name for name in NOT_MEASURED if not has[name].any())
-    return Resolved(replace(said, framework=framework, version=version, model=model), found, missing, told)
-
-
-def only(said: Origin, what: str) -> Origin:
-    """With no more said of the software than its version, its framework, or nothing."""
-    named = said if what == "version" else replace(said, version="")
-    return replace(named, framework="") if what == "nothing" else named
+    apart = _chip_apart(said.chip, cells["chip"])
+    chip = str(cells["chip"][apart.argmin()]) if apart.size and apart.min() <= KIN else said.chip
+    return Resolved(replace(said, framework=framework, version=version, model=model, chip=chip), found, missing, told)
 
 
 def _times(cells: Any, size: str) -> Any:
@@ -159,6 +159,15 @@ def _apart(said: str, cells: Any) -> Any:
     """Difference of sizes: none of those that are alike, 1 from a factor of 55."""
     times = _times(cells, said)
     return np.where(times <= ALIKE, 0.0, np.minimum(np.log(times) / 4, 1.0))
+
+
+def _chip_apart(said: str, cells: Any) -> Any:
+    """Chips of one vendor differ by `KIN` where their 16-bit peaks are alike, by three times that where not; those of two by 1."""
+    known = {name: of for name, *of in catalogue.table("chips").select("chip", "vendor", "bf16_tflops").iter_rows()}
+    vendor, peak = known.get(said, (said, None))
+    times = [(made, (own or np.inf) / (peak or 1.0)) for made, own in (known.get(cell, (cell, None)) for cell in cells)]
+    apart = [1.0 if made != vendor else KIN if 1 / 1.15 < ratio < 1.15 else 3 * KIN for made, ratio in times]
+    return np.where(cells == said, 0.0, apart)
 
 
 def _release_apart(said: str, cells: Any) -> Any:

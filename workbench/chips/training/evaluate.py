@@ -170,8 +170,8 @@ class Job:
         llm = self.llm
         layout = Layout.of(plan, n_chips, global_batch)
         why = why_not(llm, n_chips, plan, layout, global_batch, sequence)
-        width = {"half_width": self.memory_half_width, "room": self.machine.memory}
-        used = replace(memory_model.memory(llm, layout, sequence, self.memory), **width)
+        used = memory_model.memory(llm, layout, sequence, self.memory)
+        used = replace(used, half_width=self.memory_half_width, room=self.machine.memory)
         why = np.where((why == 0) & (used.total > self.room), np.int8(OUT_OF_MEMORY), why)
         work = Work.of(llm, layout, self.machine, n_chips, sequence)
         took, parts = terms(work, self.constants)

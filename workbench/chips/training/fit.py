@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -98,9 +99,12 @@ def steps(rows: pl.DataFrame, found: Rows) -> crossval.Study:
 def memories(rows: pl.DataFrame, found: Rows) -> crossval.Study:
     """Measured memory of a chip of the heaviest stage [GB] and its model."""
 
+    first = np.array([run.rank_0 for run in found.runs])
+
     def part(at: Any) -> Predict:
         shape, layout, sequence = take(found.model, at), take(found.layout, at), found.sequence[at]
-        return lambda logs: np.log(memory.memory(shape, layout, sequence, memory.POOL.named(logs)).total / GIGA)
+        took = partial(memory.memory, shape, layout, sequence)
+        return lambda logs: np.log(np.where(first[at], (of := took(memory.POOL.named(logs))).on_first, of.total) / GIGA)
 
     gigabytes = [measured.memory_of(rows.row(run.position, named=True)) or np.nan for run in found.runs]
     return found.study(memory.POOL, gigabytes, part, tolerance=1e-9)
@@ -190,7 +194,7 @@ def _left_out(
         out = at[inside]
         with tables.instead({constants.INDEX: fitted[1]}):
             for what in told:
-                near = [constants.resolve(constants.only(found.origins[i], what)) for i in out]
+                near = [constants.resolve(replace(found.origins[i], **constants.TOLD[what])) for i in out]
                 logs = study.part(out)(fitted[0].logs([one.origin for one in near])) - np.log(study.values[out])
                 yield from ((found.sources[i], one, log) for i, one, log in zip(out, near, logs, strict=True))
 
@@ -204,14 +208,14 @@ def _groups(rows: pl.DataFrame, column: str) -> Any:
 
 
 _STEPS = Form(
-    measured.TEXT, measured.NUMBERS, measured.ask("step_s", "unlimited.seconds", "unlimited.low", "unlimited.high"),
+    measured.TEXT, measured.NUMBERS, measured.ask("step_s", "unlimited.seconds[0]", "unlimited.low[0]", "unlimited.high[2]"),
     measured.MEASURED, measured.OPTIONAL, value=lambda row, _: measured.step_from_rate(row),
     calibrate=lambda rows: calibrated(rows, steps, of_steps), refit=lambda rows: refitted(rows, steps),
     groups=_groups, leave_out=("configuration",),
 )  # fmt: skip
 _MEMORY = replace(
     _STEPS,
-    ask=measured.ask("mem_gb", "memory.total * 1e-9", "memory.low * 1e-9", "memory.high * 1e-9"),
+    ask=measured.ask("mem_gb", "memory.total[0] * 1e-9", "memory.low[2] * 1e-9", "memory.high[0] * 1e-9"),
     value=lambda row, _: measured.memory_of(row),
     calibrate=lambda rows: calibrated(rows, memories, of_memory),
     refit=lambda rows: refitted(rows, memories),

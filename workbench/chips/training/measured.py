@@ -14,10 +14,10 @@ from typing import Any
 import polars as pl
 
 from workbench import catalogue, formats
-from workbench.calibration.forms import Asked, asked, said
+from workbench.calibration.forms import Asked, Row, asked, said
 from workbench.checks import row_numbers
 from workbench.chips.training.constants import FRAMEWORKS, Origin, frameworks
-from workbench.chips.training.plan import LORA, TrainingPlan, uneven_stages
+from workbench.chips.training.plan import LORA, RECOMPUTE, TrainingPlan, uneven_stages
 from workbench.errors import InputError, UnknownName
 from workbench.llm import LLM
 from workbench.units import GIGA, TERA
@@ -45,6 +45,7 @@ BENCHMARKS = {"llama2_70b_lora": "Llama-2-70B", "llama31_8b": "Llama-3.1-8B", "g
 UNFUSED = re.compile(r"2021|2022|DeepSpeed \(2023\)")  #: software whose attention writes its scores to memory
 REDUCED = 10  #: reduced models up to so many layers keep none of the dense layers that the full one starts with
 GIB = 2**30 / GIGA  #: gigabytes of a GiB
+UNTOLD = ("Megatron", "NeMo", "torchtune")  #: software that recomputes nothing unless told, or by a rule
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,8 @@ class Run:
     sequence: int
     framework: str
     version: str
+    rank_0: bool = False  #: whether its memory is that of the first rank
+    unstated: bool = False  #: whether it does not state what it computes again, on software that does so untold
 
     @property
     def precision(self) -> str:
@@ -82,7 +85,7 @@ class Run:
         arguments = {
             "llm": said(self.llm),
             "cluster": {"call": "fabric.Cluster", "arguments": {"chip": self.chip, "n_chips": self.n_chips}},
-            "plan": {"call": "chips.TrainingPlan", "arguments": self.plan},
+            "plan": {"call": "chips.TrainingPlan", "arguments": self.plan | ({"recompute": [*RECOMPUTE[:3]]} if self.unstated else {})},
             "global_batch": self.batch,
             "sequence": self.sequence,
         }
@@ -101,8 +104,18 @@ def read(rows: pl.DataFrame) -> tuple[list[Run], dict[int, str]]:
 
 
 def ask(quantity: str, *paths: str) -> Callable[[pl.DataFrame], list[Asked]]:
-    """What a form asks of each row: one quantity of a training step, and the ends of its interval."""
-    return lambda rows: asked(rows, lambda row: (_run(0, row).call(), {quantity: paths}), lambda row: [quantity])
+    """What a form asks of each row: one quantity of a training step, and the ends of its interval.
+
+    A run that does not state what it computes again is asked with nothing, selective and full, and `paths` say which of them is read.
+    """
+
+    def read(row: Row) -> tuple[Row, Any]:
+        run = _run(0, row)
+        of = [path if run.unstated else re.sub(r"\[\d\]", "", path) for path in paths]
+        of = [re.sub(r"memory\.(\w+)", r'memory.first["\1"]', path) if run.rank_0 else path for path in of]
+        return run.call(), {quantity: of}
+
+    return lambda rows: asked(rows, read, lambda row: [quantity])
 
 
 def software(stack: str | None) -> tuple[str, str]:
@@ -173,7 +186,9 @@ def _run(position: int, row: dict[str, Any]) -> Run:
     plan["uneven"] = bool(uneven_stages(llm.layers, plan["pp"] * plan["vp"]))
     own = {f.name: f.default for f in fields(TrainingPlan)}
     plan = {name: value for name, value in plan.items() if value != own[name]}
-    return Run(position, llm, chip.name, int(row["n_chips"]), plan, int(row["gbs"]), int(row["seq"]), *framework)
+    rank_0 = "mem_gib" in row or "rank" in (row.get("mem_kind") or "") or framework[0] == "Nanotron"  # whose logs print no other
+    unstated = (row["recompute"] or "not").startswith("not") and not framework[0].startswith(UNTOLD)
+    return Run(position, llm, chip.name, int(row["n_chips"]), plan, int(row["gbs"]), int(row["seq"]), *framework, rank_0, unstated)
 
 
 def _plan(row: dict[str, Any]) -> dict[str, Any]:
@@ -191,12 +206,14 @@ def _plan(row: dict[str, Any]) -> dict[str, Any]:
     zero = next((stage for words, stage in stages.items() if re.search(words, sharding)), 0)
     one = "torchtune" in (row["stack"] or "") and n == 1
     recompute, kind = (row["recompute"] or "").lower(), f"{row.get('training_kind') or ''} {notes}".lower()
+    named = [name for word, name in KINDS.items() if word in re.split(r"[^a-z_]+", (row.get("recompute_kinds") or "").lower())]
+    coarse = next((kind for kind in ("full", "selective") if recompute.startswith(kind)), "full" if one and not recompute else "none")
     split, nanotron = str(row["seq_par"] or "true").lower(), "Nanotron" in (row["stack"] or "") and degree["pp"] > 1
     return {name: int(value) for name, value in degree.items()} | {
         "micro_batch": int(max(1.0, min(row["mbs"] or (1.0 if row["tp"] else row["gbs"] / n), row["gbs"] / dp))),
         "zero": min(zero, 1) if degree["pp"] > 1 else zero,  # FSDP beneath a pipeline keeps its weights between micro-batches
         "shard": int(shard[1]) if shard else 0,
-        "recompute": "full" if one and not recompute else _recompute(recompute, (row.get("recompute_kinds") or "").lower()),
+        "recompute": "+".join(named) if named and coarse == "selective" else coarse,  # a kind that a row names counts by its name
         "optimizer": "in backward" if one else "adam",  # torchtune, recipes/configs/llama3_1/8B_full_single_device.yaml
         "sequence_parallel": "assumed" in split or split == "true",
         "flash": not UNFUSED.search(row["stack"] or ""),
@@ -206,13 +223,6 @@ def _plan(row: dict[str, Any]) -> dict[str, Any]:
         "frozen": "nf4" if "qlora" in kind else "fp8" if "lora" in kind and re.match("mx|nv|fp[48]", row["precision"] or "") else "bf16",
         "chunked_loss": kind.startswith("rl trainer"),
     }
-
-
-def _recompute(stated: str, kinds: str) -> str:
-    """What is computed again; a kind that a row names counts by its name."""
-    named = [name for word, name in KINDS.items() if word in re.split(r"[^a-z_]+", kinds)]
-    coarse = next((kind for kind in ("full", "selective") if stated.startswith(kind)), "none")
-    return "+".join(named) if named and coarse == "selective" else coarse
 
 
 def _of_mlperf(row: dict[str, Any]) -> dict[str, Any]:

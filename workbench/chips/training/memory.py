@@ -42,6 +42,7 @@ class TrainingMemory(Arrays):
     activations: NDArray[np.float64]
     logits: NDArray[np.float64]
     other: NDArray[np.float64]  #: gathered weights, fragmentation, runtime and buffers
+    on_first: NDArray[np.float64]  #: all parts of a chip of the first stage
     half_width: Any = 0.0  #: of the 80 % interval of the logarithm of all
     room: Any = np.inf  #: memory of the chip [B]
 
@@ -59,6 +60,11 @@ class TrainingMemory(Arrays):
     def high(self) -> NDArray[np.float64]:
         """Upper end of the 80 % interval of all parts [B]."""
         return self.total * np.exp(self.half_width)
+
+    @property
+    def first(self) -> dict[str, Any]:
+        """All parts of a chip of the first stage, which logs of rank 0 print, with the ends of their interval [B]."""
+        return {"total": self.on_first} | {end: self.on_first * getattr(self, end) / self.total for end in ("low", "high")}
 
     @property
     def fits(self) -> NDArray[np.float64]:
@@ -85,48 +91,44 @@ def memory(model: Transformer, layout: Layout, sequence: Any, c: dict[str, Any])
     Source: Korthikanti et al. (2022), "Reducing Activation Recomputation in Large Transformer Models", sections 4 and 5.
     """
     s, a = model, layout
-    stage_layers = a.stage_layers(s.layers)
     tokens = a.micro_batch * sequence / a.cp
-    shared, experts = stage_params(s, a)
     of_experts = np.maximum(np.minimum(a.shard, a.ranks) / a.ep, 1.0)
-
-    def divided(stage: int) -> Any:
-        return shared / np.where(a.zero >= stage, a.shard, 1.0) + experts / np.where(a.zero >= stage, of_experts, 1.0)
-
-    gathered = np.where(a.zero == 3, 2 * (shared + experts) / stage_layers * (2.0 + 2.0), 0.0)
     mixed = s.main_share * (2 * s.query + s.key_value) + s.other_width
     inner = s.ffn_matrices * s.inner_width + mixed + s.moe_share * 2 * s.experts_per_token * s.expert_hidden
-    whole_too = 1.0 - a.scattered  # older code, which scatters its ranks, gathers no inputs
     again = np.any(a.kinds > 7)  # kinds by name
     if again:
         mla = s.main_share * np.minimum(s.kv_lora_rank, 1) * (s.query + s.expanded)
         mlp, experts_ = s.ffn_matrices * s.dense_share * s.ffn, s.moe_share * s.experts_per_token * (s.ffn_matrices * s.moe_ffn)
         inner = inner - a.recomputes("mla") * mla - a.recomputes("mlp") * mlp - a.recomputes("experts") * experts_
     norms = c["norms"] - 4.0 * a.recomputes("norms") if again else c["norms"]
-    kept = tokens * ((norms / a.sequence_split + c["unsplit"] * whole_too) * s.hidden + c["inner"] * inner / a.tp)
+    kept = tokens * ((norms / a.sequence_split + c["unsplit"]) * s.hidden + c["inner"] * inner / a.tp)
     kept = kept * np.where(a.trained < 1, c["frozen"], 1.0) if np.any(a.trained < 1) else kept
     scores = np.where(a.flash | (a.recomputes("attention") if again else False), 0.0, c["scores"] * tokens * sequence * s.heads / a.tp)
     whole = kept + scores
-    layer = np.where(
-        a.full > 0, 2.0 * tokens * s.hidden / a.sequence_split, np.where(a.selective > 0, np.where(a.flash, 0.6 * kept, kept), whole)
-    )
-    layer = layer * (1 - a.offload_activations)
-    first = np.minimum(a.micro_batches, a.pp)
-    first = np.where(a.vp > 1, np.minimum(a.micro_batches, a.pp * (1 + (a.pp - 1) / (a.pp * a.vp))), first)
-    last = np.where(a.vp > 1, np.minimum(a.micro_batches, 1 + (a.pp - 1) / a.vp), 1.0)
-    first, last = (np.where(a.dualpipe, a.pp + 1, x) for x in (first, last))  # a micro-batch more, and from both ends
-    spare = np.minimum(np.maximum(stage_layers * a.pp - s.layers, 0.0), np.maximum(a.head_layers, 1.0)) * (stage_layers > 1)
+    some = np.where(a.selective > 0, np.where(a.flash, 0.6 * kept, kept), whole)
+    layer = np.where(a.full > 0, 2.0 * tokens * s.hidden / a.sequence_split, some) * (1 - a.offload_activations)
+    more = np.where(a.vp > 1, (a.pp - 1) / a.vp, 0.0)
+    in_flight = (np.minimum(a.micro_batches, once + more) for once in (a.pp, 1.0))
+    first, last = (np.where(a.dualpipe, a.pp + 1, x) for x in in_flight)  # a micro-batch more, and from both ends
     once = np.where(a.full > 0, whole, 0.0)
-    logits = np.where(a.chunked_loss, 0.0, tokens * s.vocab) * (c["logits"] / a.tp + np.where(a.tp > 1, c["whole_logits"] * whole_too, 0.0))
-    on_first, on_last = stage_layers * layer * first + once, (stage_layers - spare) * layer * last + once
-    single = a.pp == 1
-    heavier_last = ~single & (on_last + logits > on_first)
-    activations = np.where(heavier_last, on_last, on_first)
-    at_head = np.where(single | heavier_last, logits, 0.0)
-    weights = np.where(a.trained < 1, a.frozen, 2.0) * divided(3)
-    gradients = c["gradient"] * a.trained * (a.optimizer > 0) * divided(2)
-    optimizer = c["optimizer"] / 12 * a.optimizer * a.trained * (1 - a.offload_optimizer) * divided(1)
-    held = weights + gradients + optimizer + activations + at_head + gathered
-    return TrainingMemory(
-        *np.broadcast_arrays(weights, gradients, optimizer, activations, at_head, gathered + (c["extra"] - 1) * held + c["context"] * GIGA)
-    )
+    logits = np.where(a.chunked_loss, 0.0, tokens * s.vocab) * (c["logits"] / a.tp + np.where(a.tp > 1, c["whole_logits"], 0.0))
+
+    def stage(layers: Any, in_flight: Any, head: Any) -> list[Any]:
+        """Weights, gradients, optimiser, activations, logits and gathered weights of a stage of so many layers."""
+        shared, experts = stage_params(s, a, layers)
+
+        def divided(level: int) -> Any:
+            return shared / np.where(a.zero >= level, a.shard, 1.0) + experts / np.where(a.zero >= level, of_experts, 1.0)
+
+        weights = np.where(a.trained < 1, a.frozen, 2.0) * divided(3)
+        gradients = c["gradient"] * a.trained * (a.optimizer > 0) * divided(2)
+        optimizer = c["optimizer"] / 12 * a.optimizer * a.trained * (1 - a.offload_optimizer) * divided(1)
+        gathered = np.where(a.zero == 3, 2 * (shared + experts) / np.maximum(layers, 1.0) * (2.0 + 2.0), 0.0)
+        return [weights, gradients, optimizer, layers * layer * in_flight + once, head, gathered]
+
+    of_first, of_last = a.stage_layers(s.layers)
+    on_first, on_last = stage(of_first, first, np.where(a.pp == 1, logits, 0.0)), stage(of_last, last, logits)
+    heavier = sum(on_last) > sum(on_first)
+    *parts, gathered = (np.where(heavier, at_last, at_first) for at_first, at_last in zip(on_first, on_last, strict=True))
+    other = gathered + (c["extra"] - 1) * (sum(parts) + gathered) + c["context"] * GIGA
+    return TrainingMemory(*np.broadcast_arrays(*parts, other, c["extra"] * sum(on_first) + c["context"] * GIGA))

@@ -207,11 +207,16 @@ class Layout:
         """Whether a kind of `RECOMPUTE` is computed again by name; what is full or selective is not."""
         return self.kinds & 2 ** RECOMPUTE.index(kind) > 0
 
-    def stage_layers(self, layers: Any) -> Any:
-        """Layers of the heaviest stage; where they are cut by cost, the first goes on until it exceeds its share."""
-        by_cost = np.floor((layers + self.head_layers) / self.pp) + 1
+    def stage_layers(self, layers: Any) -> tuple[Any, Any]:
+        """Layers of the first stage, the heaviest, and of the last.
+
+        Cut by cost, a stage goes on until it exceeds its share; by number, the last has at most one less than the heaviest.
+        """
+        by_cost, share = (self.head_layers > 0) & (self.pp > 1), (layers + self.head_layers) / self.pp
         even = np.ceil(layers / (self.pp * self.vp)) * self.vp
-        return np.where((self.head_layers > 0) & (self.pp > 1), np.minimum(by_cost, layers), even)
+        first = np.where(by_cost, np.minimum(np.floor(share) + 1, layers), even)
+        others = np.where(by_cost, np.floor(share * (self.pp - 1)) + 1, even * (self.pp - 1))
+        return first, np.clip(layers - others, np.where(by_cost, 0.0, even - 1), first)
 
 
 def _coded(words: Any, of: Callable[[str], float]) -> Any:

@@ -22,7 +22,7 @@ from workbench.chips.training.plan import TrainingPlan
 from workbench.chips.training.search import Choices, search_layouts
 from workbench.chips.watts import power
 from workbench.errors import InputError
-from workbench.fabric import Cluster, goodput
+from workbench.fabric import Cluster, goodput, storage
 from workbench.llm import LLM
 
 #: Batch where none is given [tokens]: this times D^0.47, the exponent of the critical batch (Zhang et al., 2024, arXiv:2410.21676);
@@ -89,8 +89,8 @@ def training_run(
     embeddings included. MFU is model FLOP/s over the dense peak in `precision` while the job runs: that of the plan; without one, of the
     best layout of `search_layouts` like those that were run, times what real runs reached of it.
 
-    The interval joins those of the step, of what runs reached, and of time lost, which may be half as much or half as much again. Where the
-    layout is not stated its upper end is that times `training_hours_beside`: published hours count restarts, ablations and slower stages.
+    The interval joins those of the step, of what runs reached, and of time lost. Where the layout is not stated its upper end is that times
+    `training_hours_beside`: published hours count restarts, ablations and slower stages.
     Source: Kaplan et al. (2020), "Scaling Laws for Neural Language Models", section 2.1 (C = 6 N D).
 
     Parameters
@@ -105,8 +105,8 @@ def training_run(
     precision : str
         Number format whose peak the MFU refers to, that of a plan if there is one. Raises `InputError` where the chip lacks it.
     utilisation : array_like, optional
-        Share of the hours in which the job makes progress, above 0 and at most 1. If not given, that of `fabric.goodput`; beside a stated
-        MFU, 1.
+        Share of the hours in which the job makes progress, above 0 and at most 1. If not given, that of `fabric.goodput` with what
+        `fabric.storage` says of its checkpoints; beside a stated MFU, 1.
     global_batch, sequence, framework, version
         As `training_step`; of a batch that is not given, as published runs of so many tokens.
     evaluation, usd_per_chip_hour : array_like
@@ -147,21 +147,25 @@ def training_run(
     else:
         share = np.asarray(mfu, dtype=float)
     stated = 1.0 if utilisation is None and mfu is not None else utilisation
-    worked = np.asarray(goodput(n).share if stated is None else stated, dtype=float)
+    good = goodput(n, state=storage(llm.params, n))
+    worked, *ends = (good.share, good.high, good.low) if stated is None else [np.asarray(stated, dtype=float)] * 3
     rate = peak * share * worked / (1 + np.asarray(evaluation, dtype=float) / 3)
     seconds = flop / rate
-    half = np.hypot(width, 0.0 if stated is not None else np.log1p(0.5 * (1 - worked) / worked))
-    made = None
+    made, generated = None, np.asarray(0.0)
     if rollouts is not None:
-        point, load = _generated(llm, cluster, *rollouts), rollouts[1]
+        replica, load = rollouts
+        point = serving(llm, replace(cluster, n_chips=int(np.max(replica.chips))), replica, load)
+        if not np.all(point.feasible):
+            raise InputError(f"a replica that generates: {np.ravel(point.reason)[0]}")
         made = np.asarray(tokens) / (1 + np.divide(load.input_tokens, load.output_tokens)) / (point.tokens_per_second_per_chip * n)
         seconds = made + seconds if split is None else np.maximum(made / np.asarray(split), seconds / (1 - np.asarray(split)))
-        half = np.hypot(half, np.log(point.rate_high / point.tokens_per_second_per_chip))
+        generated = np.log(point.rate_high / point.tokens_per_second_per_chip)
+    below, above = (np.exp(np.sqrt(width**2 + generated**2 + np.log(worked / np.maximum(end, 1e-9)) ** 2)) for end in ends)
     hours = seconds * n / 3600
     joules = hours * 3600 * power(cluster.chip, np.minimum(share, 1.0), np.minimum(share, 1.0)) if cluster.chip.tdp else None
     run = TrainingRun(
-        flop=flop, useful_flop_per_s=rate, seconds=seconds, low=seconds * np.exp(-half),
-        high=seconds * np.exp(half) * (1.0 if given.get("mfu") is not None or plan else catalogue.cost("training_hours_beside").ends[1]),
+        flop=flop, useful_flop_per_s=rate, seconds=seconds, low=seconds / below,
+        high=seconds * above * (1.0 if given.get("mfu") is not None or plan else catalogue.cost("training_hours_beside").ends[1]),
         chip_hours=hours, mfu=share, utilisation=worked, usd=hours * np.asarray(usd_per_chip_hour, dtype=float), joules=joules,
         memory=memory, generation=made,
     )  # fmt: skip
@@ -185,14 +189,6 @@ def _sped(llm: LLM, cluster: Cluster, n: int, tokens: float, plan: TrainingPlan 
         raise InputError(f"a plan on {busy} {cluster.chip.name} at batch {batch}: {np.ravel(step.reason)[0]}")
     own = float(np.log(step.high / step.seconds))
     return batch * length * reached / float(step.seconds), max(own, width), float(step.memory.total), plan
-
-
-def _generated(llm: LLM, cluster: Cluster, plan: ServingPlan, load: Load) -> Any:
-    """What one replica generates."""
-    point = serving(llm, replace(cluster, n_chips=int(np.max(plan.chips))), plan, load)
-    if not np.all(point.feasible):
-        raise InputError(f"a replica that generates: {np.ravel(point.reason)[0]}")
-    return point
 
 
 def ask(rows: pl.DataFrame) -> list[Asked]:

@@ -92,7 +92,7 @@ def terms(w: Work, c: Constants) -> tuple[Any, Callable[[], dict[str, Any]]]:
     tp = c["tp"] * np.where(w.tp_crosses, c["tp_across"], 1.0)
     tp_forward, tp_backward = tp * w.tp_forward, tp * w.tp_backward
     ep = c["ep"] * np.where(w.ep_crosses, c["ep_across"], 1.0) * w.ep_forward
-    hidden = w.ep_crosses & (a.vp > 1)  # interleaved chunks let experts' collectives hide behind another chunk
+    hidden = w.ep_crosses & ((a.vp > 1) | a.dualpipe)  # two chunks at once let experts' collectives hide behind another chunk
     ep_both = np.where(hidden, exposed(ep, c["overlap"] * ahead) + exposed(ep, c["overlap"] * behind), 2 * ep)
     cp_both = np.where(w.cp_hidden, exposed(w.cp_forward, fused) + exposed(2 * w.cp_forward, back * fused), 3 * w.cp_forward)
     again = a.full * (ahead + tp_forward) + a.selective * np.where(a.flash, moved, fused + scores)

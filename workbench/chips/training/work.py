@@ -73,13 +73,13 @@ class Work(Arrays):
     def of(cls, model: Transformer, layout: Layout, machine: Machine, n_chips: Any, sequence: Any) -> Work:
         """The work of a step of one model, or of a model a row, on so many chips at so many tokens a sequence; arguments broadcast."""
         n_chips, sequence = np.asarray(n_chips, dtype=float), np.asarray(sequence, dtype=float)
-        tokens, stage_layers = layout.micro_batch * sequence / layout.cp, layout.stage_layers(model.layers)
+        tokens, (stage_layers, last_layers) = layout.micro_batch * sequence / layout.cp, layout.stage_layers(model.layers)
         return cls(
             model=model,
             layout=layout,
             chips=n_chips,
             stage_layers=stage_layers,
-            spare=np.minimum(np.maximum(stage_layers * layout.pp - model.layers, 0.0), np.maximum(layout.head_layers, 1.0)),
+            spare=stage_layers - last_layers,
             tokens=tokens,
             head_columns=model.vocab / layout.tp,
             peak=machine.peak,
@@ -181,7 +181,7 @@ def _in_layers(s: Transformer, a: Layout, tokens: Any, machine: Machine, n_chips
 def _of_states(s: Transformer, a: Layout, tokens: Any, machine: Machine, stage_layers: Any) -> Terms:
     """Gradients, weights and optimiser of a stage: collectives and traffic to the host, a step or micro-batch [s], and bytes."""
     exchange, fully = machine.exchange, a.zero == 3
-    shared, experts = stage_params(s, a)
+    shared, experts = stage_params(s, a, stage_layers)
     sharded = (a.zero >= 1) & ~fully
     expert_ranks, split = np.maximum(a.ranks / a.ep, 1.0), a.tp * a.ep
 
@@ -206,10 +206,10 @@ def _of_states(s: Transformer, a: Layout, tokens: Any, machine: Machine, stage_l
     }
 
 
-def stage_params(s: Transformer, a: Layout) -> tuple[Any, Any]:
-    """Parameters of a chip of the heaviest stage: shared ones with embedding and head, and routed experts."""
+def stage_params(s: Transformer, a: Layout, layers: Any) -> tuple[Any, Any]:
+    """Parameters of a chip of a stage of so many layers: shared ones with embedding or head, and routed experts."""
     ends = s.embedding_params / a.tp * np.where(a.pp > 1, 1.0, 2.0 - s.tied_embeddings)
-    part = a.stage_layers(s.layers) / s.layers
+    part = layers / s.layers
     return part * s.shared_params / a.tp + ends, part * s.expert_params / a.ep
 
 
