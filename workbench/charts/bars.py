@@ -11,6 +11,7 @@ import polars as pl
 
 from workbench.charts import theme
 from workbench.charts.frames import DIGITS, columns, figure, numbers, once, present
+from workbench.checks import takes
 from workbench.errors import InputError
 from workbench.units import significant
 
@@ -56,6 +57,7 @@ def room(text: str) -> float:
 KINDS = {"adds": theme.BLUE, "takes away": theme.ORANGE, "total": theme.INK}
 
 
+@takes()
 def waterfall(
     frame: pl.DataFrame, *, label: str, value: str, title: str, subtitle: str, unit: str, total_label: str = "Total"
 ) -> alt.LayerChart:
@@ -114,6 +116,7 @@ def _bars(parts: pl.DataFrame, total_label: str) -> pl.DataFrame:
 LOW, HIGH = "input at its low end", "input at its high end"
 
 
+@takes()
 def tornado(
     frame: pl.DataFrame, *, label: str, low: str, high: str, base: float, low_label: str, high_label: str, title: str, subtitle: str,
     unit: str,
@@ -186,6 +189,7 @@ def _halves(answer: dict[str, Any], base: float) -> list[dict[str, Any]]:
 ALONE, TOGETHER = "alone (first order)", "with others (to total)"
 
 
+@takes()
 def stacked(frame: pl.DataFrame, *, label: str, part: str, value: str, title: str, subtitle: str, unit: str) -> alt.LayerChart:
     """Stacked bars, in the order of the frame.
 
@@ -231,6 +235,7 @@ def stacked(frame: pl.DataFrame, *, label: str, part: str, value: str, title: st
     return theme.finish(chart, title, subtitle, f"Stacked bars in {unit}: {said}.")
 
 
+@takes()
 def indices(frame: pl.DataFrame, *, title: str, subtitle: str, of: str = "the answer") -> alt.LayerChart:
     """Bars to the total-order index of each input, the largest on top, divided where its first-order index ends.
 

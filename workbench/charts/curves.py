@@ -11,6 +11,7 @@ import polars as pl
 
 from workbench.charts import theme
 from workbench.charts.frames import DIGITS, figure, numbers, once, present
+from workbench.checks import takes
 from workbench.errors import InputError
 
 HEIGHT, LABEL = 320, 15  #: px of a plot, and of a label's line
@@ -70,6 +71,7 @@ def checked(frame: pl.DataFrame, names: Sequence[str], series: str, logs: Mappin
     return frame.select(*found, pl.col(series).cast(pl.String))
 
 
+@takes()
 def lines(
     frame: pl.DataFrame, *, x: str, y: str, series: str, x_unit: str, y_unit: str, title: str, subtitle: str, low: str | None = None,
     high: str | None = None, x_log: bool = True, y_log: bool = False, points: pl.DataFrame | None = None,
@@ -124,6 +126,7 @@ def lines(
 SHADE = 0.17  #: opacity of a band; those inside it lie on top and add theirs
 
 
+@takes()
 def fan(
     frame: pl.DataFrame, *, x: str, x_unit: str, y_unit: str, title: str, subtitle: str, series: str | None = None,
     observed: pl.DataFrame | None = None, observed_as: str = "observed", y_log: bool = False,
@@ -201,6 +204,7 @@ def fan(
     return theme.finish(alt.LayerChart(layer=layers, width=width, height=HEIGHT), title, f"{subtitle.rstrip('.')}. {shown}", said)
 
 
+@takes()
 def shares(frame: pl.DataFrame, *, x: str, part: str, value: str, x_unit: str, y_unit: str, title: str, subtitle: str) -> alt.LayerChart:
     """Stacked areas of shares over time, in the order of the frame: the probability that each constraint binds, by quarter.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -70,7 +71,8 @@ class Bootstrap(Fitted):
         return float(low), float(high)
 
 
-def chinchilla_points(path: str) -> pl.DataFrame:
+@takes()
+def chinchilla_points(path: str | Path) -> pl.DataFrame:
     """Points of figure 4 of Hoffmann et al. (2022) as extracted by Besiroglu et al. (2024): params, tokens, loss.
 
     `path` is that of the CSV, as ``catalogue.external("chinchilla-points")`` returns it. Tokens are FLOP / (6 params); the five largest
@@ -86,7 +88,10 @@ def chinchilla_points(path: str) -> pl.DataFrame:
     ...     chinchilla_points(file.name).row(0)
     (1000000000.0, 100000000000000.0, 2)
     """
-    raw = pl.read_csv(path)
+    try:
+        raw = pl.read_csv(path)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise FitError(f"{path}: {error}") from None
     missing = {"Model Size", "Training FLOP", "loss"} - set(raw.columns)
     if missing:
         raise FitError(f"{path}: no column {', '.join(sorted(missing))}")
