@@ -221,14 +221,14 @@ def _open(hint: Any) -> bool:
 def _objects_in(owner: Callable[..., Any], given: Mapping[str, Any], where: str = "") -> None:
     """Raise `InputError` for an object of another type than is annotated, with the call that makes one."""
     for name, hint in _annotated(owner).items():
-        if name in given and not _is(given[name], hint):
+        if name in given and type(given[name]) is not hint and not _is(given[name], hint):
             raise InputError(f"{where}{name} = {_short(given[name])}: expected {_called(hint)}")
 
 
 def _is(value: Any, hint: Any) -> bool:
     kind, inner = get_origin(hint) or hint, get_args(hint)
     if kind in (Union, UnionType):
-        return any(_is(value, one) for one in inner)
+        return type(value) in inner or any(_is(value, one) for one in inner)
     if kind in (tuple, Sequence):  # of which text is none
         if not isinstance(value, Collection) or isinstance(value, str | Mapping) or getattr(value, "ndim", 1) == 0:
             return False
