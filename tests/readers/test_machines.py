@@ -93,6 +93,11 @@ def test_arguments_as_a_log_prints_them_and_what_lacks_is_told(file):
     found = readers.read(file(dotted, "a.log"))
     assert found.frame.select("layers", "hidden", "ffn", "precision", "n_chips").row(0) == (12, 768, 3072, "bf16", 8)
     assert "the vocabulary is not stated (--vocab-size): --model NAME says which model it is" in found.said[0]
+    assert "tp, pp, cp, ep, mbs 1, as Megatron-LM has them where its arguments say nothing" in found.said[1]
+    with pytest.raises(DataError, match="no arguments are in it, so that the layout is not known: --tp and --pp say it"):
+        readers.read(file(LOG.format(1, 2000.0), "steps.log"))
+    row = readers.read(file(LOG.format(1, 2000.0), "steps.log"), {"tp": 4, "pp": 2}).frame.row(0, named=True)
+    assert (row["tp"], row["pp"], row["step_s"]) == (4, 2, 2.0)
     with pytest.raises(DataError, match="num_layers is 'x'"):
         readers.read(file("--num-layers x", "b.sh"))
 

@@ -35,7 +35,9 @@ def megatron(source: Source) -> Found:
     lines = ((at, STEP.search(line[:4000])) for at, line in enumerate(source.text.split("\n"), 1))
     given, told, steps = _arguments(source.text), source.told, rows_of(((at, match[1]) for at, match in lines if match), _step)
     plain = {name: value for name, value in given.items() if value not in ("None", "True", "False")}
-    v = values("megatron", plain)
+    v = values("megatron", plain) | {name: float(told[name]) for name in ("tp", "pp") if told.get(name)}
+    if v.keys() < {"tp", "pp"}:
+        raise Refused("no arguments are in it, so that the layout is not known: --tp and --pp say it")
     flag = {name for name, value in given.items() if value not in ("None", "False")}
     gated, pp, hidden = "swiglu" in flag, v.get("pp", 1.0), v.get("hidden")
     ffn = v.get("ffn") or (hidden and (64 * int(hidden * 8 / 3 / 64) if gated else 4 * hidden))
@@ -47,6 +49,8 @@ def megatron(source: Source) -> Found:
     notes = [f"{len(steps.rows)} iterations; the median of their times is the step"] if steps.rows else []
     if v.get("layers") and not v.get("vocab") and not told.get("model"):
         notes.append("the vocabulary is not stated (--vocab-size): --model NAME says which model it is")
+    if ones := [name for name in ("tp", "pp", "cp", "ep", "mbs") if name not in v]:
+        notes.append(f"{', '.join(ones)} 1, as Megatron-LM has them where its arguments say nothing")
     row = {
         **{"source_key": "own run", "model": clean(told.get("model") or source.path.stem), "arch": "", "dp_shard": sharded, "notes": ""},
         **{"source": source.path.name, "mem_gb": max(peak) * 2**20 / 1e9 if peak else None, "mem_kind": "max allocated" if peak else ""},
