@@ -32,7 +32,7 @@ def read(source: Source) -> Found:
     mlperf = source.has("mlperf", "scenario", "unit")
 
     def fields(row: Row) -> Row:
-        return _mlperf(values("mlperf", row) | source.told) if mlperf else values("serving", _in_ms(row)) | source.told
+        return _mlperf(values("mlperf", row) | dict(source.told)) if mlperf else values("serving", _in_ms(row)) | dict(source.told)
 
     entries = source.rows() if mlperf or source.is_json else [(1, flat(_of_csv(source)))]
     notes = (SUBMITTED,) if mlperf else ()
