@@ -11,7 +11,6 @@ import polars as pl
 
 from workbench.charts import theme
 from workbench.charts.frames import DIGITS, columns, figure, numbers, once, present
-from workbench.checks import takes
 from workbench.errors import InputError
 from workbench.units import significant
 
@@ -37,13 +36,8 @@ class Rows:
         With k pixels a unit, points i and j fit if k (x_i - x_j) + right_i + left_j <= width: the tightest pair sets k. The axis is a line
         with few marks, so that nothing runs through the texts.
         """
-        fits = [
-            max(self.width - right - left, self.width / 4) / (high - low)
-            for high, _, right in points
-            for low, left, _ in points
-            if high > low
-        ]
-        k = min(fits, default=self.width)
+        pairs = ((high - low, right + left) for high, _, right in points for low, left, _ in points if high > low)
+        k = min((max(self.width - texts, self.width / 4) / apart for apart, texts in pairs), default=self.width)
         ends = min(x - left / k for x, left, _ in points), max(x + right / k for x, _, right in points)
         scale = alt.Scale(domain=[float(f"{end:.{DIGITS}g}") for end in ends], nice=False, **more)
         return {"scale": scale, "axis": alt.Axis(title=unit, tickCount=6, grid=False, domain=True)}
@@ -57,7 +51,6 @@ def room(text: str) -> float:
 KINDS = {"adds": theme.BLUE, "takes away": theme.ORANGE, "total": theme.INK}
 
 
-@takes()
 def waterfall(
     frame: pl.DataFrame, *, label: str, value: str, title: str, subtitle: str, unit: str, total_label: str = "Total"
 ) -> alt.LayerChart:
@@ -116,7 +109,6 @@ def _bars(parts: pl.DataFrame, total_label: str) -> pl.DataFrame:
 LOW, HIGH = "input at its low end", "input at its high end"
 
 
-@takes()
 def tornado(
     frame: pl.DataFrame, *, label: str, low: str, high: str, base: float, low_label: str, high_label: str, title: str, subtitle: str,
     unit: str,
@@ -189,7 +181,6 @@ def _halves(answer: dict[str, Any], base: float) -> list[dict[str, Any]]:
 ALONE, TOGETHER = "alone (first order)", "with others (to total)"
 
 
-@takes()
 def stacked(frame: pl.DataFrame, *, label: str, part: str, value: str, title: str, subtitle: str, unit: str) -> alt.LayerChart:
     """Stacked bars, in the order of the frame.
 
@@ -235,7 +226,6 @@ def stacked(frame: pl.DataFrame, *, label: str, part: str, value: str, title: st
     return theme.finish(chart, title, subtitle, f"Stacked bars in {unit}: {said}.")
 
 
-@takes()
 def indices(frame: pl.DataFrame, *, title: str, subtitle: str, of: str = "the answer") -> alt.LayerChart:
     """Bars to the total-order index of each input, the largest on top, divided where its first-order index ends.
 
@@ -257,8 +247,7 @@ def indices(frame: pl.DataFrame, *, title: str, subtitle: str, of: str = "the an
     data = columns(frame, texts={"label": "input"}, values={"first": "first_order", "total": "total_order"})
     whole = pl.col("total").clip(0)
     alone = pl.min_horizontal(pl.col("first").clip(0), whole)
-    bars = data.sort("total", descending=True, maintain_order=True).select(
-        "label", part=[ALONE, TOGETHER], value=pl.concat_list(alone, whole - alone)
-    )
+    ordered, values = data.sort("total", descending=True, maintain_order=True), pl.concat_list(alone, whole - alone)
+    bars = ordered.select("label", part=[ALONE, TOGETHER], value=values).explode("part", "value")
     unit = f"share of the variance of {of}"
-    return stacked(bars.explode("part", "value"), label="label", part="part", value="value", title=title, subtitle=subtitle, unit=unit)
+    return stacked(bars, label="label", part="part", value="value", title=title, subtitle=subtitle, unit=unit)

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike
 
+from workbench import tables
 from workbench.arrays import Array, Arrays
 from workbench.checks import Rule, numeric, one_of, takes
 from workbench.errors import InputError
@@ -86,14 +87,10 @@ def chinchilla_points(path: str | Path) -> pl.DataFrame:
     ...     _ = file.write("\\n".join(["Model Size,Training FLOP,loss", *rows]))
     ...     file.flush()
     ...     chinchilla_points(file.name).row(0)
-    (1000000000.0, 100000000000000.0, 2)
+    (1000000000.0, 100000000000000.0, 2.0)
     """
-    try:
-        raw = pl.read_csv(path)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise FitError(f"{path}: {error}") from None
-    missing = {"Model Size", "Training FLOP", "loss"} - set(raw.columns)
-    if missing:
+    raw = tables.read_text(Path(path)).with_columns(pl.all().cast(pl.Float64, strict=False))
+    if missing := {"Model Size", "Training FLOP", "loss"} - set(raw.columns):
         raise FitError(f"{path}: no column {', '.join(sorted(missing))}")
     points = raw.select(params="Model Size", tokens=pl.col("Training FLOP") / (6 * pl.col("Model Size")), loss="loss")
     return points.filter(pl.col("loss") < pl.col("loss").sort().get(-5))
