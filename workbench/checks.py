@@ -152,8 +152,8 @@ def takes(**rules: Rule) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """
 
     def declare(function: Callable[P, R]) -> Callable[P, R]:
-        signature = inspect.signature(function)
-        parameters, more = signature.parameters, any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
+        parameters = (signature := inspect.signature(function)).parameters
+        more = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
         needed = {name for name, p in parameters.items() if p.default is p.empty and p.kind is not p.VAR_KEYWORD}
         names, optional = list(parameters), {name for name, p in parameters.items() if p.default is None}
         missing = rules.keys() - parameters.keys()
@@ -198,8 +198,7 @@ def check_fields(instance: Any, where: str = "", /, **rules: Rule) -> None:
 CALLED = {"str": "text", "NoneType": "None", "Path": "a path", "Mapping": "a mapping", "DataFrame": "a polars DataFrame"} | {
     **{"Chip": "catalogue.chip('H100')", "LLM": "catalogue.llm('Llama-3.1-8B')", "Cluster": "fabric.Cluster('H100', 8)"},
     **{"TrainingPlan": "chips.TrainingPlan(tp=8)", "ServingPlan": "chips.ServingPlan(tp=8)", "Load": "chips.Load(64, 1024, 256)"},
-    **{"SLO": "chips.SLO(50)", "Site": "energy.site('swedencentral')", "ServerPower": "energy.server_power('H100')"},
-    **{"Fleet": "fleet.fleet_of(...)", "Topology": "fabric.fat_tree(...)", "AdditiveLaw": "scaling.law('Chinchilla')"},
+    **{"Site": "energy.site('eastus')", "ServerPower": "energy.server_power('H100')", "Topology": "fabric.fat_tree(...)"},
 }
 
 

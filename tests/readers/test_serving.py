@@ -145,7 +145,7 @@ def test_a_summary_of_mlperf_is_read_and_what_is_left_out_is_said(file):
     row = found.frame.row(0, named=True)
     assert (row["chip"], row["model_key"], row["output_tok_s_per_gpu"]) == ("B200", "llama2-70b", 98858 / 8)
     assert [line.partition("left out: ")[2][:12] for line in found.said] == ["1 (line 3): ", "1 (line 4): ", ""]
-    assert "prompts of a chat, weights in the smallest format of the chip" in found.said[2]
+    assert "prompts of a chat, the chip's smallest format" in found.said[2]
     assert (row["parallel"], row["date"]) == ("", None)  # neither is stated
     assert validation.validate("serving", file(text, "summary.csv"), told={"output_len": 294}).rows["predicted"].count() == 1
 

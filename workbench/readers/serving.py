@@ -13,10 +13,8 @@ from workbench.readers.source import Found, Refused, Row, Source, chip_named, cl
 DRAFTS = 2.0  #: tokens drafted a step where a file says no more than that there is speculation
 LENGTHS = 0.9  #: mean length of the prompts and answers of InferenceX over the nominal one: they are drawn from 0.8 to 1.0 of it
 
-SUBMITTED = (  #: what is taken where a submission says nothing
-    "prompts of a chat, weights in the smallest format of the chip, on the fewest chips that hold them: "
-    "--input-len, --precision and --tp say others; tokens/s of Server and Interactive are those of arrivals that kept limits of latency"
-)
+#: What is taken where a submission says nothing.
+SUBMITTED = "prompts of a chat, the chip's smallest format, fewest chips that hold the weights: --input-len, --precision, --tp say others"
 
 
 def knows(source: Source) -> bool:
@@ -35,8 +33,7 @@ def read(source: Source) -> Found:
         return _mlperf(values("mlperf", row) | dict(source.told)) if mlperf else values("serving", _in_ms(row)) | dict(source.told)
 
     entries = source.rows() if mlperf or source.is_json else [(1, flat(_of_csv(source)))]
-    notes = (SUBMITTED,) if mlperf else ()
-    return rows_of(entries, lambda row: _point(source, fields(row), row), *notes)
+    return rows_of(entries, lambda row: _point(source, fields(row), row), *([SUBMITTED] if mlperf else []))
 
 
 def _point(source: Source, v: Row, row: Row) -> Row:

@@ -95,11 +95,9 @@ class Load:
         --------
         >>> from tempfile import NamedTemporaryFile
         >>> with NamedTemporaryFile("w", suffix=".csv") as file:
-        ...     _ = file.write("time_s,input_tokens,output_tokens\\n0,900,90\\n1,1100,110\\n4,1000,100")
-        ...     file.flush()
-        ...     load = Load.of_trace(file.name)
-        >>> load.input_tokens, load.output_tokens, load.rate
-        (1000.0, 100.0, 0.5)
+        ...     _ = file.write("time_s,input_tokens,output_tokens\\n0,900,90\\n1,1100,110\\n4,1000,100"), file.flush()
+        ...     Load.of_trace(file.name).rate
+        0.5
         """
         return cls(**{"concurrency": 1} | requests(path) | given)
 
