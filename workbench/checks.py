@@ -10,6 +10,7 @@ import functools
 import inspect
 import math
 import numbers
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from types import UnionType
@@ -194,8 +195,8 @@ def check_fields(instance: Any, where: str = "", /, **rules: Rule) -> None:
             object.__setattr__(instance, name, checked[name])
 
 
-#: What types are called, and the calls that make our objects.
-CALLED = {"str": "text", "NoneType": "None", "Path": "a path", "Mapping": "a mapping", "DataFrame": "a polars DataFrame"} | {
+#: Calls that make our objects.
+MADE = {
     **{"Chip": "catalogue.chip('H100')", "LLM": "catalogue.llm('Llama-3.1-8B')", "Cluster": "fabric.Cluster('H100', 8)"},
     **{"TrainingPlan": "chips.TrainingPlan(tp=8)", "ServingPlan": "chips.ServingPlan(tp=8)", "Load": "chips.Load(64, 1024, 256)"},
     **{"Site": "energy.site('eastus')", "ServerPower": "energy.server_power('H100')", "Topology": "fabric.fat_tree(...)"},
@@ -221,7 +222,9 @@ def _objects_in(owner: Callable[..., Any], given: Mapping[str, Any], where: str 
     """Raise `InputError` for an object of another type than is annotated, with the call that makes one."""
     for name, hint in _annotated(owner).items():
         if name in given and type(given[name]) is not hint and not _is(given[name], hint):
-            raise InputError(f"{where}{name} = {_short(given[name])}: expected {_called(hint)}")
+            text = str(owner.__annotations__.get(name, hint))
+            made = " or ".join(call for kind, call in MADE.items() if re.search(rf"\b{kind}\b", text))
+            raise InputError(f"{where}{name} = {_short(given[name])}: expected {text}{made and f', as {made} makes it'}")
 
 
 def _is(value: Any, hint: Any) -> bool:
@@ -234,17 +237,6 @@ def _is(value: Any, hint: Any) -> bool:
         kinds = inner if kind is tuple and ... not in inner else inner[:1] * len(value)
         return (len(value) == len(kinds) or _open(inner[0])) and all(map(_is, value, kinds))
     return _open(hint) or not isinstance(kind, type) or isinstance(value, kind)
-
-
-def _called(hint: Any) -> str:
-    """What a type is called."""
-    kind, inner = get_origin(hint) or hint, get_args(hint)
-    if kind in (Union, UnionType):
-        return " or ".join(map(_called, inner))
-    if kind in (tuple, Sequence):
-        return f"a list of {_called(inner[0])}"
-    called = CALLED.get(kind.__name__, kind.__name__)
-    return f"{kind.__name__}, as {called} makes one" if "(" in called else called
 
 
 def _apply(rules: Mapping[str, Rule], given: dict[str, Any], optional: set[str], where: str = "") -> None:
