@@ -19,6 +19,7 @@ from typing import Any, cast
 import polars as pl
 
 from workbench import formats, tables
+from workbench.checks import takes
 from workbench.errors import DataError, InputError, UnknownName, nearest
 from workbench.llm import LLM, Transformer, of_config, of_name, read_hugging_face
 from workbench.rows import CPU, Chip, Cost, Grid, Link, MemoryLevel, Region
@@ -31,6 +32,7 @@ RACK_SCALE = 64  #: chips in the scale-up domain from which a chip is sold as a 
 HOST, PCIE = 8, 63.0  #: chips of a host and bandwidth of a slot (5.0 x16) [GB/s], where nothing else is said
 
 
+@takes()
 def table(name: str, as_of: str | None = None) -> pl.DataFrame:
     """A whole table in the units of its column names, checked; `WORKBENCH_DATA` rows included.
 
@@ -54,6 +56,7 @@ def table(name: str, as_of: str | None = None) -> pl.DataFrame:
     return frame.filter(tables.padded("as_of", "-12-31") <= as_of + "-12-31"[len(as_of) - 4 :])
 
 
+@takes()
 def names(table_name: str) -> list[str]:
     """Keys of a table, in file order; those of several columns with ``|`` between them.
 
@@ -198,6 +201,7 @@ def link(name: str) -> Link:
     )
 
 
+@takes()
 def llm(name: str | Path | LLM) -> LLM:
     """The language model `name` (an alias, or a repository of the hub, whose name may say the format of the weights), or the one described
     by a Hugging Face ``config.json`` or a Mistral ``params.json`` at that path; an `LLM` is itself.
@@ -278,6 +282,7 @@ def cost(name: str) -> Cost:
     return Cost(name=r["cost"], **_same(Cost, r))
 
 
+@takes()
 def rent(chip: str | Chip, tariff: str = "on-demand", as_of: str | None = None) -> Cost:
     """Rent per chip-hour by a tariff (on-demand, spot, 1 year, 3 years, mixed) in the newest month of ``rent_history`` that is known.
 
@@ -304,6 +309,7 @@ def rent(chip: str | Chip, tariff: str = "on-demand", as_of: str | None = None) 
     return Cost("rent_usd_per_chip_hour", value, *ends, "USD/h", meaning, "; ".join(seen["source"].unique(maintain_order=True)), None)
 
 
+@takes()
 def path(name: str) -> Path:
     """Path of a shipped data file (``"measured/gemm.csv"``). Raises `DataError` if there is none.
 
@@ -359,6 +365,8 @@ def _row(table_name: str, name: str, kind: str) -> dict[str, Any]:
 
 
 def _position(table_name: str, name: str, kind: str) -> int:
+    if not isinstance(name, str):
+        raise InputError(f"{kind} = {name!r}: expected a name, as workbench show {table_name} lists them")
     position = made_of(table_name, _index(table_name)).get(_plain(name)) if name else None
     if position is None:
         frame, known = load(table_name), names(table_name)

@@ -10,9 +10,11 @@ import functools
 import inspect
 import math
 import numbers
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, ParamSpec, TypeVar, cast
+from types import UnionType
+from typing import Any, ParamSpec, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -134,7 +136,7 @@ def to_shape(name: str, value: ArrayLike, shape: tuple[int, ...]) -> Array:
 
 
 def takes(**rules: Rule) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Decorator: the function gets each named argument as its rule returns it, and arrays that broadcast.
+    """Decorator: the function gets each named argument as its rule returns it, arrays that broadcast, and objects as annotated.
 
     An argument left at its default is not looked at. ``None`` passes where it is the default.
 
@@ -151,7 +153,9 @@ def takes(**rules: Rule) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """
 
     def declare(function: Callable[P, R]) -> Callable[P, R]:
-        parameters = inspect.signature(function).parameters
+        parameters = (signature := inspect.signature(function)).parameters
+        more = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+        needed = {name for name, p in parameters.items() if p.default is p.empty and p.kind is not p.VAR_KEYWORD}
         names, optional = list(parameters), {name for name, p in parameters.items() if p.default is None}
         missing = rules.keys() - parameters.keys()
         assert not missing, f"{function.__name__} has no argument {missing}"
@@ -160,9 +164,13 @@ def takes(**rules: Rule) -> Callable[[Callable[P, R]], Callable[P, R]]:
         @functools.wraps(function)
         def checked(*args: P.args, **kwargs: P.kwargs) -> R:
             given: dict[str, Any] = dict(zip(names, args, strict=False))
-            if len(args) > len(names) or given.keys() & kwargs.keys():
-                return inner(*args, **kwargs)  # Python says what is wrong
             given.update(kwargs)
+            if len(given) < len(args) + len(kwargs) or not needed <= given.keys() or not (more or kwargs.keys() <= parameters.keys()):
+                try:
+                    signature.bind(*args, **kwargs)
+                except TypeError as why:
+                    raise InputError(f"{function.__name__}: {why}; it takes {', '.join(names)}") from None
+            _objects_in(function, given)
             _apply(rules, given, optional)
             return inner(**given)
 
@@ -179,11 +187,56 @@ def check_fields(instance: Any, where: str = "", /, **rules: Rule) -> None:
     """
     declared = fields(instance)
     given = {f.name: getattr(instance, f.name) for f in declared}
+    _objects_in(type(instance), given, where)
     checked = dict(given)
     _apply(rules, checked, {f.name for f in declared if f.default is None}, where)
     for name, rule in rules.items():
         if rule.one and not isinstance(given[name], int if rule.whole else int | float):
             object.__setattr__(instance, name, checked[name])
+
+
+#: Calls that make our objects.
+MADE = {
+    **{"Chip": "catalogue.chip('H100')", "LLM": "catalogue.llm('Llama-3.1-8B')", "Cluster": "fabric.Cluster('H100', 8)"},
+    **{"TrainingPlan": "chips.TrainingPlan(tp=8)", "ServingPlan": "chips.ServingPlan(tp=8)", "Load": "chips.Load(64, 1024, 256)"},
+    **{"Site": "energy.site('eastus')", "ServerPower": "energy.server_power('H100')", "Topology": "fabric.fat_tree(...)"},
+}
+
+
+@functools.cache
+def _annotated(owner: Callable[..., Any]) -> dict[str, Any]:
+    """Types of the arguments of a function, or of the fields of a class, that are no numbers, which rules are for."""
+    return {name: hint for name, hint in get_type_hints(owner).items() if name != "return" and not _open(hint)}
+
+
+def _open(hint: Any) -> bool:
+    """Whether a type is one of numbers, or any."""
+    if get_origin(hint) in (Union, UnionType):
+        return any(map(_open, get_args(hint)))
+    if get_origin(hint) is Sequence or (get_origin(hint) is tuple and ... in get_args(hint)):
+        return _open(get_args(hint)[0])
+    return hint in (..., Any, int, float, bool, complex) or (get_origin(hint) or hint) is np.ndarray
+
+
+def _objects_in(owner: Callable[..., Any], given: Mapping[str, Any], where: str = "") -> None:
+    """Raise `InputError` for an object of another type than is annotated, with the call that makes one."""
+    for name, hint in _annotated(owner).items():
+        if name in given and type(given[name]) is not hint and not _is(given[name], hint):
+            text = str(owner.__annotations__.get(name, hint))
+            made = " or ".join(call for kind, call in MADE.items() if re.search(rf"\b{kind}\b", text))
+            raise InputError(f"{where}{name} = {_short(given[name])}: expected {text}{made and f', as {made} makes it'}")
+
+
+def _is(value: Any, hint: Any) -> bool:
+    kind, inner = get_origin(hint) or hint, get_args(hint)
+    if kind in (Union, UnionType):
+        return type(value) in inner or any(_is(value, one) for one in inner)
+    if kind in (tuple, Sequence):  # of which text is none
+        if not isinstance(value, Collection) or isinstance(value, str | Mapping) or getattr(value, "ndim", 1) == 0:
+            return False
+        kinds = inner if kind is tuple and ... not in inner else inner[:1] * len(value)
+        return (len(value) == len(kinds) or _open(inner[0])) and all(map(_is, value, kinds))
+    return _open(hint) or not isinstance(kind, type) or isinstance(value, kind)
 
 
 def _apply(rules: Mapping[str, Rule], given: dict[str, Any], optional: set[str], where: str = "") -> None:

@@ -97,8 +97,7 @@ class _Run(TyperCommand):
 def run(
     notebook: Annotated[str, typer.Argument(help="Name of a shipped notebook (ai_factory) or path of an .ipynb.")],
     parameter: Annotated[
-        list[str] | None,
-        typer.Option("-p", "--parameter", metavar="NAME=VALUE", help="Set a parameter; may be repeated."),
+        list[str] | None, typer.Option("-p", "--parameter", metavar="NAME=VALUE", help="Set a parameter; may be repeated.")
     ] = None,
     out: Annotated[str, typer.Option(help="Folder for the executed notebook and its HTML, or s3://, gs://, az:// address.")] = "out",
     list_parameters: Annotated[bool, typer.Option("--parameters", help="Print what the notebook declares and stop.")] = False,
@@ -191,16 +190,55 @@ def _pairs(words: list[str]) -> dict[str, str]:
     return values
 
 
+#: What files may not say, each with its help: options of the commands that read files.
+TOLD: dict[str, tuple[type, str]] = {
+    "program": (str, "Operation of a log that names no program: all_reduce, alltoall, ..."),
+    "chip": (str, "Accelerator that a file does not name."),
+    "n_chips": (int, "Ranks of a log, or chips of a server or a run."),
+    "domain": (int, "Ranks that share links within a domain of a log."),
+    "fabric": (str, "Network between domains: InfiniBand NDR, RoCE, EFA, Slingshot, or an own name that was calibrated."),
+    "nic_gbps": (float, "Rate of a rank's network card in Gbit/s."),
+    "model": (str, "Model that a result or a log does not name."),
+    "tp": (int, "Tensor-parallel degree."),
+    "pp": (int, "Pipeline-parallel degree."),
+    "precision": (str, "Format of the weights: bf16, fp8, awq, w4a16, ..."),
+    "framework": (str, "Software of a server: vLLM, SGLang, ..."),
+    "input_len": (float, "Mean tokens of a prompt."),
+    "output_len": (float, "Mean tokens of an answer."),
+    "time_unit": (str, "Unit of the times of a trace: s, ms, us or ns."),
+    "unit": (str, "Unit of prices or carbon without one: EUR/MWh, g/kWh, lb/MWh, ..."),
+    "as": (str, "Name of what is written: of a network, a law, a chip."),
+}
+
+
+def _told(command: Any) -> Any:
+    """The command with the options of `TOLD`, which it gets as one mapping of those that were given."""
+    kept = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "told"]
+    for name, (kind, text) in TOLD.items():
+        option = typer.Option(f"--{name.replace('_', '-')}", help=text)
+        kept.append(inspect.Parameter(f"_{name}", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]))
+
+    @functools.wraps(command)
+    def called(**given: Any) -> Any:
+        return command(told={name: value for name in TOLD if (value := given.pop(f"_{name}")) is not None}, **given)
+
+    called.__signature__ = inspect.Signature(kept)  # type: ignore[attr-defined]
+    called.__annotations__ = {p.name: p.annotation for p in kept}
+    return called
+
+
 @app.command()
+@_told
 def report(
-    path: Annotated[str, typer.Argument(help="An executed notebook, a sweep, or a folder of notebooks that papermill executed.")],
+    path: Annotated[str, typer.Argument(help="An executed notebook, a sweep, a folder of notebooks that papermill executed, or a result.")],
     result: Annotated[str | None, typer.Option(help="Recorded result that the page opens with; default: the first that varies.")] = None,
     out: Annotated[str | None, typer.Option(metavar="FILE.html", help="Default: report.html in the folder, or by the notebook.")] = None,
+    told: Any = None,
 ) -> None:
-    """Write one page that works anywhere on a run or a sweep: what it found, pictures, every run, and what went wrong."""
+    """Write one page that works anywhere on a run, a sweep, or a result or log of another tool beside what is predicted of it."""
     from workbench import batch
 
-    page = batch.report(path, out, result)
+    page = batch.report(path, out, result, told)
     print(page.resolve() if isinstance(page, Path) else page)
 
 
@@ -237,42 +275,6 @@ def warm() -> None:
     from workbench.kernel import provisioner
 
     provisioner.serve()
-
-
-#: What files may not say, each with its help: options of the commands that read files.
-TOLD: dict[str, tuple[type, str]] = {
-    "program": (str, "Operation of a log that names no program: all_reduce, alltoall, ..."),
-    "chip": (str, "Accelerator that a file does not name."),
-    "n_chips": (int, "Ranks of a log, or chips of a server or a run."),
-    "domain": (int, "Ranks that share links within a domain of a log."),
-    "fabric": (str, "Network between domains: InfiniBand NDR, RoCE, EFA, Slingshot, or an own name that was calibrated."),
-    "nic_gbps": (float, "Rate of a rank's network card in Gbit/s."),
-    "model": (str, "Model that a result or a log does not name."),
-    "tp": (int, "Tensor-parallel degree of a server."),
-    "precision": (str, "Format of the weights: bf16, fp8, awq, w4a16, ..."),
-    "framework": (str, "Software of a server: vLLM, SGLang, ..."),
-    "input_len": (float, "Mean tokens of a prompt."),
-    "output_len": (float, "Mean tokens of an answer."),
-    "time_unit": (str, "Unit of the times of a trace: s, ms, us or ns."),
-    "unit": (str, "Unit of prices or carbon without one: EUR/MWh, g/kWh, lb/MWh, ..."),
-    "as": (str, "Name of what is written: of a network, a law, a chip."),
-}
-
-
-def _told(command: Any) -> Any:
-    """The command with the options of `TOLD`, which it gets as one mapping of those that were given."""
-    kept = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "told"]
-    for name, (kind, text) in TOLD.items():
-        option = typer.Option(f"--{name.replace('_', '-')}", help=text)
-        kept.append(inspect.Parameter(f"_{name}", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]))
-
-    @functools.wraps(command)
-    def called(**given: Any) -> Any:
-        return command(told={name: value for name in TOLD if (value := given.pop(f"_{name}")) is not None}, **given)
-
-    called.__signature__ = inspect.Signature(kept)  # type: ignore[attr-defined]
-    called.__annotations__ = {p.name: p.annotation for p in kept}
-    return called
 
 
 @app.command()

@@ -89,14 +89,12 @@ class Store:
 
     def names(self, folder: str = "") -> list[str]:
         """Names of the files in a folder, sorted; none where there is no such folder. What was left half-written does not count."""
-        if self.folder:
-            path = self.folder / folder
-            found = [entry.name for entry in os.scandir(path)] if path.is_dir() else []
-        else:
-            try:
+        found: list[str] = []
+        with suppress(FileNotFoundError, NotADirectoryError):
+            if self.folder:
+                found = os.listdir(self.folder / folder)
+            else:
                 found = [entry.rstrip("/").rsplit("/", 1)[-1] for entry in self._there("ls", folder, detail=False)]
-            except FileNotFoundError:
-                found = []
         return sorted(name for name in found if not name.startswith("."))
 
     def sweep_up(self, folder: str) -> None:

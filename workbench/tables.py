@@ -118,8 +118,7 @@ def read_cells(path: str | Path) -> dict[str, list[str | None]]:
     except UnicodeDecodeError as error:
         raise DataError(path, f"not a readable UTF-8 CSV: {error}") from None
     except csv.Error as error:
-        why = f"not a readable UTF-8 CSV from here on: {error}; is a quote left open?"
-        raise DataError(path, why, row=len(lines) + 1) from None
+        raise DataError(path, f"not a readable UTF-8 CSV from here on: {error}; is a quote left open?", row=len(lines) + 1) from None
     while lines and not lines[-1]:
         lines.pop()
     if not lines:
@@ -250,10 +249,7 @@ def files() -> Iterator[tuple[Path, os.DirEntry[str]]]:
 
 
 def code_and_data(among: str = "") -> str:
-    """Hash of all that results are made from: modules, shipped tables and the user's own, wherever they lie, whose path matches `among`.
-
-    It takes some 10 ms.
-    """
+    """Hash of what results are made from: modules, shipped tables and the user's own whose path matches `among`; takes some 10 ms."""
     folder = _users_folder()
     found = [(Path(entry.path).relative_to(top).as_posix(), Path(entry.path)) for top, entry in files()]
     if folder:
@@ -263,8 +259,7 @@ def code_and_data(among: str = "") -> str:
         if not (re.search(among, name) and path.is_file()):  # a link to nothing, as some editors make
             continue
         content = path.read_bytes()
-        digest.update(f"{name} {len(content)}\n".encode())
-        digest.update(content)
+        digest.update(f"{name} {len(content)}\n".encode() + content)
     return digest.hexdigest()[:12]
 
 

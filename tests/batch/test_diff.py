@@ -99,3 +99,14 @@ def test_the_command_prints_it(tmp_path):
     done = CliRunner().invoke(app, ["diff", old, new])
     assert done.exit_code == 0
     assert done.stdout.splitlines()[-1] == "because of n 4 -> 5"
+
+
+def test_runs_of_two_notebooks_are_not_compared(tmp_path):
+    old, new = kept(tmp_path / "old.ipynb", cost_usd=8.0), kept(tmp_path / "new.ipynb", cost_usd=8.0)
+    nb = nbformat.read(new, 4)
+    nb.cells[
+        0
+    ].source = "chips: int = 8  # [1] how many, 1..9\nprice: float = 2.0  # [USD/h] rent, 0..9\npue: float = 1.2  # [1] of the site, 1..2"
+    nbformat.write(nb, new)
+    with pytest.raises(InputError, match="of different notebooks, whose parameters are not the same"):
+        list(diff.lines(old, new))

@@ -78,3 +78,8 @@ def test_the_command_seals_and_scores(file, tmp_path):
     assert path.read_bytes() == file.read_bytes()  # all of it was sealed before
     with pytest.raises(InputError, match="forecasts open: expected seal or score"):
         run.invoke(app, ["forecasts", "open", str(path)], catch_exceptions=False)
+
+
+def test_a_file_that_is_not_there_is_told_with_the_command_that_writes_it(tmp_path):
+    with pytest.raises(InputError, match=r"none.csv: No such file.*; workbench forecasts seal .*none.csv writes such a file"):
+        sealed.score(tmp_path / "none.csv")

@@ -80,3 +80,10 @@ def test_a_torus_joins_the_chips_of_a_pod_and_no_more():
 def test_a_fabric_that_cannot_be(given, said):
     with pytest.raises(InputError, match=said):
         Cluster("H100", 64, "RoCE 400G", **given)
+
+
+def test_one_chip_is_said_as_one_and_too_many_are_refused():
+    assert repr(Cluster("H100", 1)) == "Cluster(H100, 1 chip, InfiniBand XDR)"
+    assert "2 chips" in repr(Cluster("H100", 2))
+    with pytest.raises(InputError, match=r"n_chips = 1e\+30: expected a whole number 1 or more and at most 1e\+08"):
+        Cluster("H100", 1e30)

@@ -88,11 +88,19 @@ def test_arguments_and_log_of_megatron_become_a_scored_row(file):
     assert report.rows["predicted"].count() == 1
 
 
-def test_arguments_as_a_log_prints_them_and_what_lacks_is_told(file):
+def test_arguments_as_a_log_prints_them_and_what_lacks_is_told(file, tmp_path):
     dotted = "  num_layers ...................................... 12\n  hidden_size ..... 768\n  fp8 ......... None\n  bf16 .... True\n  world_size ... 8\n"  # noqa: E501
     found = readers.read(file(dotted, "a.log"))
     assert found.frame.select("layers", "hidden", "ffn", "precision", "n_chips").row(0) == (12, 768, 3072, "bf16", 8)
     assert "the vocabulary is not stated (--vocab-size): --model NAME says which model it is" in found.said[0]
+    assert "tp, pp, cp, ep, mbs 1, as Megatron-LM has them where its arguments say nothing" in found.said[1]
+    told = {"chip": "H100", "model": "Llama-3.1-8B", "precision": "bf16", "n_chips": 8}
+    bare = readers.read(file(LOG.format(1, 2000.0), "steps.log"))
+    assert bare.frame.select("tp", "pp", "mbs", "step_s").row(0) == (None, None, None, 2.0)
+    assert "no arguments are in it, so that the layout is not known: --tp and --pp say it" in bare.said[-1]
+    assert list(validation.validate("training", tmp_path / "steps.log", told=told).reasons()) == ["its layout is not stated"]
+    row = readers.read(file(LOG.format(1, 2000.0), "steps.log"), {"tp": 4, "pp": 2}).frame.row(0, named=True)
+    assert (row["tp"], row["pp"], row["step_s"]) == (4, 2, 2.0)
     with pytest.raises(DataError, match="num_layers is 'x'"):
         readers.read(file("--num-layers x", "b.sh"))
 

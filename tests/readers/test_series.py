@@ -5,7 +5,7 @@ import json
 import polars as pl
 import pytest
 
-from workbench import cli, energy, readers, scaling, validation
+from workbench import chips, cli, energy, fabric, readers, scaling, validation
 from workbench.errors import DataError, InputError
 
 AZURE = "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46.6805900,374,44\n2023-11-16 18:15:50.9951690,396,109\n"
@@ -182,3 +182,38 @@ def test_damaged_series_are_read_or_refused(read_mutants, text, name):
     for found in filter(None, read_mutants(readers.read, text.encode(), name, n=60)):
         numbers = found.frame.select(pl.col(pl.Float64)).to_numpy()
         assert not (abs(numbers) > 1e33).any()
+
+
+#: Milliseconds, prompt and answer of three requests, of which the last was not answered.
+ASKED = ((0, 900, 90), (1000, 1100, 110), (4000, 9, 0))
+MOONCAKE = {"hash_ids": [0]}
+AZURE = "TIMESTAMP,ContextTokens,GeneratedTokens\n" + "".join(f"2023-11-16 18:00:0{t // 1000},{i},{o}\n" for t, i, o in ASKED)
+BURST = "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n"
+BURST += "".join(f"{5 + t // 1000},GPT-4,{i},{o},{i + o},API log\n" for t, i, o in ASKED)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        (AZURE, "az.csv"),
+        (BURST, "b.csv"),
+        ("\n".join(json.dumps(MOONCAKE | {"timestamp": t, "input_length": i, "output_length": o}) for t, i, o in ASKED), "m.jsonl"),
+    ],
+    ids=["Azure", "BurstGPT", "Mooncake"],
+)
+def test_a_trace_feeds_a_load(tmp_path, text, name):
+    (tmp_path / name).write_text(text)
+    load = chips.Load.of_trace(tmp_path / name)  # one request was not answered: it arrives, and its lengths do not count
+    assert (load.input_tokens, load.output_tokens, load.rate) == (1000.0, 100.0, 0.5)
+    found = chips.serving("Llama-3.1-8B", fabric.Cluster("H100", 1), chips.ServingPlan(1, "bf16"), load)
+    assert found.feasible
+    assert chips.Load.of_trace(tmp_path / name, prefix_hit_rate=0.5).prefix_hit_rate == 0.5
+
+
+@pytest.mark.parametrize(
+    "text", ["a,b\n1,2\n", "time_s,input_tokens,output_tokens\n1,2,3\n", "time_s,input_tokens,output_tokens\n1,2,0\n2,2,0\n"]
+)
+def test_what_is_no_trace_feeds_none(tmp_path, text):
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(InputError, match=r"trace = '.*t.csv': no answered requests over a time"):
+        chips.Load.of_trace(tmp_path / "t.csv")

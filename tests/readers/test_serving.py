@@ -1,7 +1,9 @@
 """Results of serving benchmarks, small ones written anew in the layout of each tool."""
 
 import json
+import re
 
+import polars as pl
 import pytest
 
 from workbench import readers, validation
@@ -138,12 +140,47 @@ def test_the_csv_of_genai_perf_is_read(file):
 def test_a_summary_of_mlperf_is_read_and_what_is_left_out_is_said(file):
     text = "Submitter,Accelerator,# of Accelerators,Framework,Model,Scenario,Result,Units\n"
     text += "A,NVIDIA B200-SXM-180GB,8,TensorRT 10.8,llama2-70b-99,Offline,98858.0,Tokens/s\n"
-    text += "A,NVIDIA H200,8,TensorRT,resnet,Offline,1,Samples/s\nA,NVIDIA H200,8,TensorRT,llama2-70b-99,Server,1,Tokens/s\n"
+    text += "A,NVIDIA H200,8,TensorRT,resnet,Offline,1,Samples/s\nA,NVIDIA H200,8,TensorRT,llama2-70b-99,MultiStream,1,Tokens/s\n"
     found = readers.read(file(text, "summary.csv"), {"output_len": 294})
     row = found.frame.row(0, named=True)
     assert (row["chip"], row["model_key"], row["output_tok_s_per_gpu"]) == ("B200", "llama2-70b", 98858 / 8)
-    assert [line.partition("left out: ")[2][:12] for line in found.said] == ["1 (line 3): ", "1 (line 4): "]
+    assert [line.partition("left out: ")[2][:12] for line in found.said] == ["1 (line 3): ", "1 (line 4): ", ""]
+    assert "prompts of a chat, the chip's smallest format" in found.said[2]
+    assert (row["parallel"], row["date"]) == ("", None)  # neither is stated
     assert validation.validate("serving", file(text, "summary.csv"), told={"output_len": 294}).rows["predicted"].count() == 1
+
+
+def test_what_arrives_in_mlperf_is_served_at_its_rate(file):
+    text = "Submitter,Accelerator,# of Accelerators,Framework,Model,Scenario,Result,Units\n"
+    for model, scenario in (("llama2-70b-99", "Server"), ("llama2-70b-interactive-99", "Interactive"), ("llama2-70b-99", "SingleStream")):
+        text += f"A,NVIDIA H200,8,TensorRT,{model},{scenario},2940.0,Tokens/s\n"
+    found = readers.read(file(text, "summary.csv"), {"output_len": 294}).frame
+    assert found["mode"].to_list() == ["open_loop_slo", "open_loop_slo", "closed_loop"]
+    assert found.select("request_rate", "concurrency").rows() == [(10.0, None), (10.0, None), (None, 1.0)]
+    rows = validation.validate("serving", file(text, "summary.csv"), told={"output_len": 294}).rows
+    assert rows.filter(position=0)["quantity"].to_list() == ["tpot_ms", "ttft_ms"]  # predicted at the rate: no time was measured
+    assert rows.filter(position=0)["predicted"].null_count() == rows.filter(position=0)["measured"].count() == 0
+    with pytest.raises(DataError, match="tokens/s over the mean answer, which is not there: --output-len"):
+        readers.read(file(text.partition("A,NVIDIA H200,8,TensorRT,llama2-70b-99,SingleStream")[0], "summary.csv"))
+
+
+@pytest.mark.parametrize(
+    ("blank", "said"),
+    [("input_len", "input_len is not stated"), ("weight_precision", "weight_precision is not stated")],
+)
+def test_a_blank_of_a_measured_row_is_not_guessed(tmp_path, blank, said):
+    rows = pl.read_csv(validation.score.shipped("serving"), infer_schema=False).filter(mode="closed_loop").head(3)
+    rows.with_columns(pl.lit(None, pl.String).alias(blank)).write_csv(tmp_path / "mine.csv")
+    report = validation.validate("serving", tmp_path / "mine.csv")
+    assert report.rows["predicted"].count() == 0
+    assert set(report.reasons()) == {said}
+
+
+def test_a_format_that_the_chip_lacks_is_refused(tmp_path):
+    rows = pl.read_csv(validation.score.shipped("serving"), infer_schema=False).filter(mode="closed_loop").head(1)
+    rows.with_columns(chip=pl.lit("A100"), weight_precision=pl.lit("fp8")).write_csv(tmp_path / "mine.csv")
+    (reason,) = validation.validate("serving", tmp_path / "mine.csv").reasons()
+    assert re.search("A100.*fp8|fp8.*A100", reason)
 
 
 def test_a_folder_and_lines_of_results_are_one_table(file):
@@ -178,7 +215,10 @@ def test_a_word_that_is_no_format_is_never_bf16(file, word):
     [
         (SGLANG, "does not tell chip, tp, precision, model: --chip ... --tp ... --precision ... --model ... would"),
         (INFERENCEX | {"disagg": True}, "prefill and decode on chips of their own, without workers, tp or chips of prefill"),
-        (VLLM | {"total_output_tokens": None}, "the length of answers is not there"),
+        (
+            VLLM | {"total_output_tokens": None},
+            "the length of output is not there (totals and completed, or isl and osl): --output-len would tell it",
+        ),
         (
             AIPERF | {"chip": "H200", "tp": 1, "precision": "fp8", "inter_token_latency": {"avg": 2, "unit": "weeks"}},
             "inter_token_latency.unit is 'weeks'",

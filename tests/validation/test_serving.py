@@ -226,13 +226,13 @@ def test_layouts_without_degrees_are_refused(text):
         measured._layout(text, 8)
 
 
-def test_a_row_that_no_reader_expected_is_skipped_alone():
+def test_a_row_that_cannot_be_is_skipped_alone():
     row = {"model": "Qwen3-4B", "chip": "H20", "framework": "SGLang", "n_chips": 1.0, "concurrency": 1.0, "measurement": "speed"}
     rows = [dict.fromkeys((*measured.QUANT.text, *measured.QUANT.numbers)) | row | {"speed_unit": "total tok/s"} for _ in range(2)]
     rows[0] |= {"input_len": 6144.0, "output_len": 2048.0, "n_chips": 0.5}
     rows[1] |= {"input_len": 6144.0, "output_len": 2048.0}
     bad, good = measured.QUANT.ask(pl.DataFrame(rows, infer_schema_length=None))
-    assert "division by zero" in bad.skipped
+    assert bad.skipped == "n_chips is 0.5; expected a whole number"
     assert good.call
 
 
@@ -290,6 +290,15 @@ def test_a_pool_of_no_known_phase_is_refused():
     row = dict.fromkeys((*measured.WIDE_EP.text, *measured.WIDE_EP.numbers)) | {"phase": "magic"}
     with pytest.raises(InputError, match="phase 'magic' is none of prefill, decode, aggregated, disagg"):
         measured._wide_ep(row)
+
+
+def test_half_a_chip_is_no_number_of_chips():
+    row = {"n_prefill_chips": 0.5, "input_len": 1024.5, "n_chips": -1.0}
+    with pytest.raises(InputError, match=r"n_prefill_chips is 0\.5; expected a whole number"):
+        measured._number(row, "n_prefill_chips")
+    with pytest.raises(InputError, match="n_chips is -1; leave it blank where it is not known"):
+        measured._number(row, "n_chips")
+    assert measured._number(row, "input_len") == 1024.5
 
 
 def test_the_rate_at_which_drafts_stand_gives_the_tokens_a_step():

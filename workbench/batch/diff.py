@@ -51,6 +51,8 @@ def lines(old: str, new: str, why: bool = False) -> Iterator[str]:
     """
     (before, old_tables), (after, new_tables) = _runs(old), _runs(new)
     shared = [c for c in before.columns if c.startswith("params.") and c in after.columns]
+    if 2 * len(shared) < max(sum(c.startswith("params.") for c in side.columns) for side in (before, after)):
+        raise InputError(f"{old} and {new}: of different notebooks, whose parameters are not the same; runs of one are compared")
     fixed = {c: (before[c][0], after[c][0]) for c in shared if before[c].n_unique() == after[c].n_unique() == 1}
     inputs: dict[str, tuple[Any, Any]] = {c.removeprefix("params."): ends for c, ends in fixed.items() if ends[0] != ends[1]}
     keys = [pl.col(c).cast(pl.String) for c in shared if c not in fixed] or [pl.lit("the only one")]

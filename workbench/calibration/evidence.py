@@ -63,6 +63,13 @@ class Evidence:
         """The nearest five groups of rows: what they were measured on, how many, by whom and when."""
         return self.index.frame[self.order[:5]]
 
+    def said(self) -> str:
+        """In words: how many rows agree, the nearest group, and in what it differs."""
+        row = next(self.near.iter_rows(named=True), {})
+        nearest = [f"{value} rows" if name == "rows" else str(value) for name, value in row.items() if value and name != "as_of"]
+        differs = f"; it differs in {', '.join(self.differs)}" if self.differs else ""
+        return f"{self.rows} measured rows agree; the nearest group: {', '.join(nearest) or 'none'}{differs}"
+
 
 class Index:
     """Groups of measured rows by what a user can name, with their number, source and date; `nearest` finds those an answer stands on."""

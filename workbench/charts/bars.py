@@ -11,6 +11,7 @@ import polars as pl
 
 from workbench.charts import theme
 from workbench.charts.frames import DIGITS, columns, figure, numbers, once, present
+from workbench.checks import takes
 from workbench.errors import InputError
 from workbench.units import significant
 
@@ -109,6 +110,7 @@ def _bars(parts: pl.DataFrame, total_label: str) -> pl.DataFrame:
 LOW, HIGH = "input at its low end", "input at its high end"
 
 
+@takes()
 def tornado(
     frame: pl.DataFrame, *, label: str, low: str, high: str, base: float, low_label: str, high_label: str, title: str, subtitle: str,
     unit: str,

@@ -11,6 +11,7 @@ import polars as pl
 
 from workbench.charts import theme
 from workbench.charts.frames import DIGITS, figure, numbers, once, present
+from workbench.checks import takes
 from workbench.errors import InputError
 
 HEIGHT, LABEL = 320, 15  #: px of a plot, and of a label's line
@@ -121,6 +122,7 @@ def lines(
 SHADE = 0.17  #: opacity of a band; those inside it lie on top and add theirs
 
 
+@takes()
 def fan(
     frame: pl.DataFrame, *, x: str, x_unit: str, y_unit: str, title: str, subtitle: str, series: str | None = None,
     observed: pl.DataFrame | None = None, observed_as: str = "observed", y_log: bool = False,

@@ -24,7 +24,9 @@ LABELS = "abs(datum.value) >= 1e5 ? format(datum.value, '.3~s') : format(datum.v
 
 
 def present(frame: pl.DataFrame, *names: str) -> None:
-    """Raise `InputError` for a column that the frame lacks, or a frame without rows."""
+    """Raise `InputError` for what is no frame, a column that it lacks, or one without rows."""
+    if not isinstance(frame, pl.DataFrame):
+        raise InputError(f"frame = {frame!r:.80}: expected a polars DataFrame")
     for name in names:
         if name not in frame.columns:
             raise InputError(f"the frame has no column {name!r}; it has {', '.join(frame.columns) or 'none'}")

@@ -109,6 +109,8 @@ def _ask(row: Row) -> tuple[Row, Any]:
     """The call for a row. Not told apart: layout, whether it adds to its result. A device of half the peak does half a chip's work."""
     if (sizes := shape(row)) is None:
         raise InputError("no matrix product: m, n and k are not stated")
+    if not row["chip"]:
+        raise InputError("chip is not stated")
     chip = _chip(row["chip"])
     scale = f" * {(row['peak'] or 0) / chip.peak(row['precision']) or 1e12:.17g}"
     arguments = {"chip": chip.name, **dict(zip("mnk", sizes, strict=True)), "precision": row["precision"]}

@@ -118,19 +118,12 @@ class PowerChain(Arrays):
 
 @takes(n_chips=NOT_NEGATIVE, drawn=NOT_NEGATIVE, wet_bulb=FINITE, switches=NOT_NEGATIVE)
 def power_chain(
-    chip: str | Chip,
-    n_chips: ArrayLike,
-    *,
-    drawn: ArrayLike,
-    cooled_by: str,
-    wet_bulb: ArrayLike,
-    switches: ArrayLike = SWITCHES,
+    chip: str | Chip, n_chips: ArrayLike, *, drawn: ArrayLike, cooled_by: str, wet_bulb: ArrayLike, switches: ArrayLike = SWITCHES
 ) -> PowerChain:
     """Power of `n_chips` from the chip to the meter, at what each chip draws.
 
-    hosts at HOST of what chips, fans and supplies leave of the server's rating; fans by cooling, with the cube of their flow; supplies
-    lose 1 / SUPPLY - 1
-    Raises `InputError` for a chip without published TDP, and one that draws more than that.
+    hosts at HOST of what chips, fans and supplies leave of the server's rating; fans by cooling, with the cube of their flow; supplies lose
+    1 / SUPPLY - 1 Raises `InputError` for a chip without published TDP, and one that draws more than that.
 
     Parameters
     ----------

@@ -46,6 +46,7 @@ class Site(Arrays):
         check_fields(self, f"{self.name}: ", **_HOURLY, demand_usd_per_kw=Rule(least=0.0, apart=True))
 
 
+@takes()
 def site(region: str | Site, **given: Any) -> Site:
     """The cloud region `region` as a `Site`: price, carbon, PUE and water as published for it, its zone or its grid, else estimated.
 

@@ -54,7 +54,7 @@ class Cluster:
         link, given = catalogue.link(fabric), {"n_chips": n_chips, "rails": rails, "taper": taper, "pod": pod}
         for name, value in ({"chip": catalogue.chip(chip), "fabric": link.name} | given).items():
             object.__setattr__(self, name, value)
-        check_fields(self, n_chips=COUNT, rails=POSITIVE, taper=Rule(above=0, most=1), pod=COUNT)
+        check_fields(self, n_chips=Rule(least=1, most=1e8, whole=True), rails=POSITIVE, taper=Rule(above=0, most=1), pod=COUNT)
         if not self._joined_by(link):
             joins = [one.name for one in map(catalogue.link, catalogue.names("links")) if self._joined_by(one)]
             raise InputError(f"fabric = {link.name!r}: of kind {link.kind}; what joins domains of {self.chip.name}: {', '.join(joins)}")
@@ -64,7 +64,7 @@ class Cluster:
         return link.kind == "scale-out" or (link.kind == "torus" and self.chip.name in (link.used_by or "").split(";"))
 
     def __repr__(self) -> str:
-        return f"Cluster({self.chip.name}, {short(self.n_chips)} chips, {self.fabric})"
+        return f"Cluster({self.chip.name}, {short(self.n_chips)} {'chip' if np.all(self.n_chips == 1) else 'chips'}, {self.fabric})"
 
     @property
     def link(self) -> Link:

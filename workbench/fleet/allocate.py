@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from workbench.checks import takes
 from workbench.errors import InputError
 from workbench.fleet.problem import Array, Fleet, Plan
 from workbench.fleet.programme import Programme, build, explain_infeasible, take
@@ -22,6 +23,7 @@ FIRST, MORE, KEPT = 6, 6, 10  #: columns over rows to start with, to add at most
 TOLERANCE = 1e-9  #: reduced cost below which a column would lower the cost
 
 
+@takes()
 def allocate(fleet: Fleet, *, reproducible: bool = False) -> Plan:
     """The cheapest plan, with shadow prices.
 

@@ -162,6 +162,7 @@ def ai_factory(
         )  # fmt: skip
 
 
+@takes()
 def factory_inputs(chip: str | Chip, **given: float | None) -> dict[str, Cost]:
     """Value and band of the inputs of `ai_factory` that were published, each with its source.
 

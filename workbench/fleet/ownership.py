@@ -12,7 +12,7 @@ import polars as pl
 from workbench import catalogue
 from workbench.arrays import Array, ArrayLike, Arrays, broadcast
 from workbench.catalogue import Chip, Cost
-from workbench.checks import ELECTRICITY, LIFE_YEARS, NOT_NEGATIVE, POSITIVE, PUE, SHARE, Rule
+from workbench.checks import ELECTRICITY, LIFE_YEARS, NOT_NEGATIVE, POSITIVE, PUE, SHARE, Rule, takes
 from workbench.energy import ServerPower, server_power
 from workbench.energy.server import all_in_ratio
 from workbench.errors import InputError
@@ -67,6 +67,7 @@ class OwnershipCost(Arrays):
         )
 
 
+@takes()
 def ownership_cost(
     chip: str | Chip | None = None,
     *,

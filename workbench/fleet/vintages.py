@@ -12,7 +12,7 @@ import polars as pl
 from workbench import catalogue
 from workbench.arrays import Arrays
 from workbench.catalogue import cost
-from workbench.checks import Rule
+from workbench.checks import Rule, takes
 from workbench.errors import InputError, UnknownName
 from workbench.units import HOUR, KWH, TERA, YEAR
 
@@ -40,6 +40,7 @@ class TrainingCost(Arrays):
     total: float  #: all of it, in money of 2024
 
 
+@takes()
 def training_cost(run: str | None = None, *, servers: float | None = None, **told: Any) -> TrainingCost:
     """What a training run cost its maker, as Epoch AI counts it.
 

@@ -88,6 +88,7 @@ def machine_of(name: str | Chip | CPU) -> Chip | CPU:
         return catalogue.cpu(name)
 
 
+@takes()
 def work_today(
     chip: str | Chip, chips_at_work: float, rent_per_hour: float, processor: str | CPU, processors_at_work: float, processor_rent: float
 ) -> tuple[tuple[Workload, ...], Array]:

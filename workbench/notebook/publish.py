@@ -124,7 +124,7 @@ def index(runs: Iterable[Run], html: str | Path) -> None:
 def rendered(template: str, **values: Any) -> str:
     """A template filled with values, the style of pages and the version."""
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True)
-    environment.filters["aligned"] = aligned
+    environment.filters["aligned"], environment.filters["digits"] = aligned, lambda number: significant(number, 4)
     return environment.get_template(template).render(style=Markup(asset("style.css")), version=__version__, **values)
 
 

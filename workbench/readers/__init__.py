@@ -11,10 +11,10 @@ import polars as pl
 
 from workbench.errors import DataError
 from workbench.readers import collectives, machines, series, serving
-from workbench.readers.series import hourly
+from workbench.readers.series import hourly, requests
 from workbench.readers.source import Found, Refused, Source, clean
 
-__all__ = ["KINDS", "Read", "Source", "hourly", "read", "unknown"]
+__all__ = ["KINDS", "Read", "Source", "hourly", "read", "requests", "unknown"]
 
 
 @dataclass(frozen=True)

@@ -35,18 +35,22 @@ def megatron(source: Source) -> Found:
     lines = ((at, STEP.search(line[:4000])) for at, line in enumerate(source.text.split("\n"), 1))
     given, told, steps = _arguments(source.text), source.told, rows_of(((at, match[1]) for at, match in lines if match), _step)
     plain = {name: value for name, value in given.items() if value not in ("None", "True", "False")}
-    v = values("megatron", plain)
+    v = values("megatron", plain) | {name: float(told[name]) for name in ("tp", "pp") if told.get(name)}
     flag = {name for name, value in given.items() if value not in ("None", "False")}
     gated, pp, hidden = "swiglu" in flag, v.get("pp", 1.0), v.get("hidden")
     ffn = v.get("ffn") or (hidden and (64 * int(hidden * 8 / 3 / 64) if gated else 4 * hidden))
     eight = "mxfp8" if given.get("fp8_recipe") == "mxfp8" else "fp8" if {"fp8", "fp8_format"} & flag else None
     sharded = "fsdp" if {"use_torch_fsdp2", "use_megatron_fsdp"} & flag else "zero1" if "use_distributed_optimizer" in flag else "none"
+    sharded = sharded if v else ""
     stages = v["layers"] / pp / v["stage"] if v.get("layers") and v.get("stage") else v.get("vp", 1.0)
     peak = [number("max allocated", text) for text in re.findall(r"max allocated: *(\d[\d.]{0,20})", source.text)]
     seen = {name: [row[name] for row in steps.rows if row[name]] for name in ("step_s", *BESIDE)}
     notes = [f"{len(steps.rows)} iterations; the median of their times is the step"] if steps.rows else []
     if v.get("layers") and not v.get("vocab") and not told.get("model"):
         notes.append("the vocabulary is not stated (--vocab-size): --model NAME says which model it is")
+    ones = ", ".join(name for name in ("tp", "pp", "cp", "ep", "mbs") if name not in v)
+    notes += [f"{ones} 1, as Megatron-LM has them where its arguments say nothing"] if ones and v else []
+    notes += [] if v else ["no arguments are in it, so that the layout is not known: --tp and --pp say it"]
     row = {
         **{"source_key": "own run", "model": clean(told.get("model") or source.path.stem), "arch": "", "dp_shard": sharded, "notes": ""},
         **{"source": source.path.name, "mem_gb": max(peak) * 2**20 / 1e9 if peak else None, "mem_kind": "max allocated" if peak else ""},
@@ -54,7 +58,7 @@ def megatron(source: Source) -> Found:
         **{"chip": chip_named(told.get("chip")), "stack": "Megatron-LM", "seq_par": str("sequence_parallel" in flag), "vp": stages},
         **{"recompute": given.get("recompute_granularity") or ("selective" if "recompute_activations" in flag else "none")},
         **{name: v.get(name) for name in ("layers", "hidden", "heads", "seq", "head_dim", "experts", "topk", "vocab")},
-        **{name: v.get(name, 1.0) for name in ("tp", "pp", "cp", "ep", "mbs")},
+        **{name: v.get(name, 1.0 if v else None) for name in ("tp", "pp", "cp", "ep", "mbs")},
         **{"kv_heads": v.get("kv_heads") if "group_query_attention" in flag else v.get("heads"), "ffn_mats": 3.0 if gated else 2.0},
         **{"ffn": v.get("moe_ffn", ffn) if v.get("experts") else ffn, "gbs": v.get("gbs") or next(iter(seen["gbs"]), None)},
         **{"n_chips": told.get("n_chips") or v.get("n_chips") or (v["per_node"] * v.get("nodes", 1.0) if "per_node" in v else None)},

@@ -145,6 +145,20 @@ def hourly(path: str | Path, figure: str) -> list[float]:
     return [row[figure] for row in found.rows]
 
 
+def requests(path: str | Path) -> dict[str, float]:
+    """Of a trace mean prompt and answer [tokens] and arrivals a second; requests without an answer only arrive. Raises `InputError`."""
+    source = Source(Path(path))
+    try:
+        rows = trace(source).rows if source.has("trace", "time", "input_tokens", "output_tokens") else []
+    except (Refused, DataError) as why:
+        raise InputError(f"trace = {str(path)!r}: {why}") from None
+    answered = [row for row in rows if row["output_tokens"]]
+    if not answered or not rows[-1]["time_s"]:
+        raise InputError(f"trace = {str(path)!r}: no answered requests over a time, in columns of time, input and output tokens")
+    means = {way: sum(row[way] for row in answered) / len(answered) for way in ("input_tokens", "output_tokens")}
+    return means | {"rate": (len(rows) - 1) / rows[-1]["time_s"]}
+
+
 def power(source: Source) -> Found:
     """A row an accelerator: mean, largest, and mean of what was measured at work [W]."""
     there = known("power", source.columns)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import datetime
 import math
 import re
 from typing import Any
@@ -13,6 +12,9 @@ from workbench.readers.source import Found, Refused, Row, Source, chip_named, cl
 
 DRAFTS = 2.0  #: tokens drafted a step where a file says no more than that there is speculation
 LENGTHS = 0.9  #: mean length of the prompts and answers of InferenceX over the nominal one: they are drawn from 0.8 to 1.0 of it
+
+#: What is taken where a submission says nothing.
+SUBMITTED = "prompts of a chat, the chip's smallest format, fewest chips that hold the weights: --input-len, --precision, --tp say others"
 
 
 def knows(source: Source) -> bool:
@@ -28,10 +30,10 @@ def read(source: Source) -> Found:
     mlperf = source.has("mlperf", "scenario", "unit")
 
     def fields(row: Row) -> Row:
-        return _mlperf(values("mlperf", row)) if mlperf else values("serving", _in_ms(row))
+        return _mlperf(values("mlperf", row) | dict(source.told)) if mlperf else values("serving", _in_ms(row)) | dict(source.told)
 
     entries = source.rows() if mlperf or source.is_json else [(1, flat(_of_csv(source)))]
-    return rows_of(entries, lambda row: _point(source, fields(row) | dict(source.told), row))
+    return rows_of(entries, lambda row: _point(source, fields(row), row), *([SUBMITTED] if mlperf else []))
 
 
 def _point(source: Source, v: Row, row: Row) -> Row:
@@ -50,8 +52,9 @@ def _point(source: Source, v: Row, row: Row) -> Row:
     lengths = {}
     for way in ("input", "output"):
         lengths[way] = v.get(f"{way}_len") or (v[f"total_{way}"] / done if done and f"total_{way}" in v else None)
-    if not lengths["output"] and "scenario" not in v:
-        raise Refused("the length of answers is not there (total_output_tokens and completed, or osl): --output-len would tell it")
+    if missing := [way for way, length in lengths.items() if not length and "scenario" not in v]:
+        options = " and ".join(f"--{way}-len" for way in missing)
+        raise Refused(f"the length of {' and '.join(missing)} is not there (totals and completed, or isl and osl): {options} would tell it")
     rate = v.get("output_tok_s_per_gpu") or ("output_tok_s" in v and v["output_tok_s"] / n) or None
     times = {name: value for name, value in v.items() if re.fullmatch(r"(ttft|tpot|itl|e2el)_\w+_ms", name)}
     first, each = _stated(times, "ttft"), _stated(times, "tpot") or _stated(times, "itl")
@@ -60,19 +63,20 @@ def _point(source: Source, v: Row, row: Row) -> Row:
     users, arrivals = (_limit(name, v.get(name)) for name in ("concurrency", "request_rate"))
     framework = "TensorRT-LLM" if "engine.model" in row and not source.told.get("framework") else clean(v.get("framework") or "")
     chip, precision = chip_named(v["chip"]), precision_of(v["precision"]) if v.get("precision") else ""
+    parallel = split.get("parallel") or (f"TP{tp:g}PP{degrees['pp']:g}" if tp else "")
     version, day = re.search(r"\d+\.\d[\w.]*", v.get("version", "")), re.match(r"(\d{4})-?(\d\d)-?(\d\d)", v.get("date", ""))
     return times | {
         **{
             "source_group": "own run",
-            "group": f"{v['model']}|{chip}|{framework}|{precision}|TP{tp}",
+            "group": f"{v['model']}|{chip}|{framework}|{precision}|{parallel}",
             "model_key": v["model"],
             "chip": chip,
         },
         **{"weight_precision": precision, "kv_precision": "fp8" if re.search(r"fp8|e4m3", v.get("kv_precision", "").lower()) else ""},
-        **{"parallel": split.get("parallel") or f"TP{tp}PP{degrees['pp']:g}", "framework": framework, "chip": chip},
+        **{"parallel": parallel, "framework": framework, "chip": chip},
         **{"framework_version": version[0] if version else "", "source": source.path.name, "usable": 1.0},
         **{"mode": "disagg" if split else "closed_loop" if users else "open_loop_slo" if arrivals else "offline_max"},
-        **{"date": "-".join(day.groups()) if day else datetime.date.today().isoformat(), "n_chips": n, "tp": tp, "pp": degrees["pp"]},
+        **{"date": "-".join(day.groups()) if day else None, "n_chips": n, "tp": tp, "pp": degrees["pp"]},
         **{"concurrency": users, "request_rate": arrivals, "output_tok_s_per_gpu": rate},
         **{"input_len": lengths["input"] or None, "output_len": lengths["output"], "mean_len_factor": LENGTHS if "conc" in v else None},
         **{"ttft_ms": times.get(first or ""), "ttft_is": first, "tpot_ms": times.get(each or ""), "tpot_is": each},
@@ -129,8 +133,13 @@ def _mlperf(v: Row) -> Row:
     """A result of MLPerf Inference; what a submission does not say stays blank."""
     if not re.fullmatch(r"tokens/s(ec)?", v.get("unit", "").strip(), re.IGNORECASE):
         raise Refused(f"a result in {v.get('unit', 'no unit')}: only those in tokens/s are of language models")
-    if (scenario := v.get("scenario", "").lower()) != "offline":
-        raise Refused(f"scenario {scenario}: arrivals that just keep a limit of latency; offline results are read")
+    if (scenario := v.get("scenario", "").lower()) not in ("offline", "server", "interactive", "singlestream"):
+        raise Refused(f"scenario {scenario}: those that are read are Offline, Server, Interactive and SingleStream")
+    if scenario in ("server", "interactive"):
+        if not v.get("output_len"):
+            raise Refused("arrivals a second are tokens/s over the mean answer, which is not there: --output-len would tell it")
+        v = v | {"request_rate": str(v.get("output_tok_s", 0.0) / v["output_len"])}
+    v = v | ({"concurrency": "1"} if scenario == "singlestream" else {})
     model = re.sub(r"(-interactive|-edge)?(-99(\.9)?)?$", "", v.get("model", ""))
     return v | {"model": model, "n_chips": v.get("n_chips", 0.0) * (v.get("nodes", 1.0) if "per_node" in v else 1.0)}
 

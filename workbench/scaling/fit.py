@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike
 
+from workbench import tables
 from workbench.arrays import Array, Arrays
 from workbench.checks import Rule, numeric, one_of, takes
 from workbench.errors import InputError
@@ -70,7 +72,8 @@ class Bootstrap(Fitted):
         return float(low), float(high)
 
 
-def chinchilla_points(path: str) -> pl.DataFrame:
+@takes()
+def chinchilla_points(path: str | Path) -> pl.DataFrame:
     """Points of figure 4 of Hoffmann et al. (2022) as extracted by Besiroglu et al. (2024): params, tokens, loss.
 
     `path` is that of the CSV, as ``catalogue.external("chinchilla-points")`` returns it. Tokens are FLOP / (6 params); the five largest
@@ -84,9 +87,9 @@ def chinchilla_points(path: str) -> pl.DataFrame:
     ...     _ = file.write("\\n".join(["Model Size,Training FLOP,loss", *rows]))
     ...     file.flush()
     ...     chinchilla_points(file.name).row(0)
-    (1000000000.0, 100000000000000.0, 2)
+    (1000000000.0, 100000000000000.0, 2.0)
     """
-    raw = pl.read_csv(path)
+    raw = tables.read_text(Path(path)).with_columns(pl.all().cast(pl.Float64, strict=False))
     if missing := {"Model Size", "Training FLOP", "loss"} - set(raw.columns):
         raise FitError(f"{path}: no column {', '.join(sorted(missing))}")
     points = raw.select(params="Model Size", tokens=pl.col("Training FLOP") / (6 * pl.col("Model Size")), loss="loss")

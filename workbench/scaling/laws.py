@@ -156,6 +156,7 @@ FORMS: dict[str, type[Law]] = {"repeated": RepeatedDataLaw, "kaplan": KaplanLaw,
 COLUMNS = {"name": "law", "n_c": "A", "d_c": "B", "alpha_n": "alpha", "alpha_d": "beta"}
 
 
+@takes()
 def law(name: str | Law, *, refits: bool = False) -> Any:
     """The law `name` (or an alias) of the table ``laws``; a `Law` is itself.
 

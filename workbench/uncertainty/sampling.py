@@ -62,6 +62,7 @@ class Path:
 Input = Distribution | Path | float
 
 
+@takes()
 def sample(
     inputs: Mapping[str, Input], n: int = 4096, seed: int = 0, *, correlation: Pairs | None = None, replicates: int = 1
 ) -> dict[str, Array]:

@@ -18,6 +18,7 @@ from workbench.uncertainty.sobol import SIZE
 LIMIT = Rule(infinite=True)  #: an argument of a model: an infinity may be a limit that there is not
 
 
+@takes()
 def one_at_a_time(
     model: Callable[..., Array], base: Mapping[str, float], ranges: Mapping[str, tuple[float, float]]
 ) -> dict[str, tuple[float, float]]:
@@ -120,7 +121,7 @@ def _partition(names: list[str], groups: Mapping[str, Sequence[str]]) -> dict[st
     """`groups`, and each input that is in none alone, in the order of `names`."""
     owner: dict[str, str] = {}
     for group, members in groups.items():
-        if isinstance(members, str) or not members:
+        if isinstance(members, str | int | float) or not members:
             raise InputError(f"group {group!r} = {members!r}: expected a sequence of one or more inputs")
         for name in members:
             if name not in names:

@@ -20,7 +20,7 @@ _KNOWN = pl.col("predicted").is_not_null() & (pl.col("measured") != 0)
 COLUMNS = (
     {"position": pl.Int64, "id": pl.String, "quantity": pl.String}
     | dict.fromkeys(("predicted", "low", "high", "measured"), pl.Float64)
-    | {"source": pl.String, "skipped": pl.String, "call": pl.String, "tolerance": pl.Float64, "by": pl.String}
+    | {"source": pl.String, "skipped": pl.String, "call": pl.String, "evidence": pl.String, "tolerance": pl.Float64, "by": pl.String}
 )
 
 
@@ -96,7 +96,7 @@ class Report:
 
     def write_json(self, path: str | Path) -> None:
         """Write every row as a list of JSON objects; the file is whole or not there."""
-        files.write(path, json.dumps(self.rows.drop("tolerance", "by").to_dicts(), indent=1, allow_nan=False) + "\n")
+        files.write(path, json.dumps(self.rows.drop("evidence", "tolerance", "by").to_dicts(), indent=1, allow_nan=False) + "\n")
 
     def __str__(self) -> str:
         lines = [f"{self.kind}: predicted against published, by {self.by}", "", *aligned(self.table())]

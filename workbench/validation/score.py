@@ -76,7 +76,7 @@ def validate(
         except (ValueError, TypeError, LookupError, ArithmeticError):
             why = found.skipped or "what was measured, or the error allowed, is no number"
             measured, tolerance, found = None, None, Answer(skipped=why, call=found.call)
-        said = (found.value, found.low, found.high, measured, row["source"], found.skipped, found.call, tolerance)
+        said = (found.value, found.low, found.high, measured, row["source"], found.skipped, found.call, found.evidence, tolerance)
         rows.append((one.position, row.get("id"), one.quantity, *said, text(row[by])))
     return Report(kind, pl.DataFrame(rows, schema=COLUMNS, orient="row").sort("position", maintain_order=True), by)
 
@@ -102,6 +102,7 @@ class Answer:
     high: float | None = None
     skipped: str | None = None  #: why it says nothing
     call: str | None = None  #: in Python
+    evidence: str | None = None  #: the measured rows that it stands on
 
 
 def answers(form: Form, rows: pl.DataFrame, file: Path, asked: list[Asked], leave_out: str | None = None) -> Iterator[tuple[Asked, Answer]]:
@@ -145,8 +146,9 @@ def _answer(asked: Asked, made: dict[str, Any]) -> Answer:
     try:
         call = calls.in_python(asked.call | {"read": asked.read})
         result = calls.value(asked.call, made)
+        near = getattr(result, "evidence", None)
         low, high = (_finite(result, path) if path else None for path in (asked.low, asked.high))
-        return Answer(_finite(result, asked.read), low, high, call=call)
+        return Answer(_finite(result, asked.read), low, high, call=call, evidence=near and near.said())
     except WorkbenchError as error:
         return Answer(skipped=str(error), call=call)
     except ODD as error:

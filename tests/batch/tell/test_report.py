@@ -1,5 +1,6 @@
 """A sweep's page says what was found in words with numbers, shows every run, survives any text, and asks the network for nothing."""
 
+import html
 import json
 import math
 import re
@@ -14,12 +15,12 @@ import polars as pl
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from workbench import batch, charts
+from workbench import batch, charts, validation
 from workbench.batch.results import COLUMNS, Results
 from workbench.batch.tell import findings, outcome
 from workbench.batch.tell.report import report
 from workbench.batch.tell.words import between, label, say
-from workbench.errors import InputError, UnknownName
+from workbench.errors import DataError, InputError, UnknownName
 from workbench.files import Store
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -410,3 +411,39 @@ def test_a_browser_without_network_draws_sorts_filters_and_picks(swept, pages, t
     )
     assert len(re.findall(r'<svg[^>]*class="marks"', picked)) == 2  # that of the first result stays, hidden
     assert re.search(r'data-result="cost_usd" hidden=""', picked)
+
+
+RESULT = {
+    **{"hw": "h200", "tp": 8, "conc": 16, "model": "meta-llama/Llama-3.3-70B-Instruct", "framework": "vllm", "precision": "fp8"},
+    **{"isl": 1024, "osl": 512, "output_tput_per_gpu": 150.0, "median_ttft": 0.08, "median_tpot": 0.0123},
+}
+
+
+def test_a_result_of_another_tool_is_shown_beside_what_is_predicted(tmp_path):
+    file = tmp_path / "<b>run.jsonl"
+    file.write_text("\n".join(json.dumps(one) for one in (RESULT, RESULT | {"conc": 64}, RESULT | {"chip": "Z9", "hw": "Z9"}, {"a": 1})))
+    page = report(file)
+    assert page == file.with_suffix(".html")
+    text = page.read_text(encoding="utf8")
+    assert "<b>run" not in text
+    assert "&lt;b&gt;run.jsonl: measured against predicted" in text
+    said = html.unescape(text)
+    scored = validation.validate("serving", file)
+    compared = scored.rows.filter(pl.col("predicted").is_not_null(), pl.col("measured").is_not_null())
+    inside = compared.filter(pl.col("measured").is_between("low", "high")).height
+    assert f"{inside} of {compared.height} measured figures lie within their 80 % interval" in said
+    assert "not predicted: unknown chip 'Z9'" in said
+    assert "measured rows agree; the nearest group: Llama-3.1-70B" in said
+    assert "left out: 1 (line 4): does not tell chip, tp, precision, model" in said
+    assert "chips.serving(llm='Llama-3.3-70B'" in html.unescape(text)
+    assert text.count('class="band"') == scored.rows["predicted"].count()
+
+
+def test_a_file_that_no_model_answers_is_refused_by_its_kind(tmp_path):
+    file = tmp_path / "trace.csv"
+    file.write_text("time_s,input_tokens,output_tokens\n0,10,10\n1,10,10\n")
+    with pytest.raises(DataError, match="a trace of requests: workbench read shows it"):
+        report(file)
+    file.write_text("nothing\n")
+    with pytest.raises(DataError, match="of no known kind: it begins with 'nothing'"):
+        report(file)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import polars as pl
 from altair.utils.schemapi import debug_mode
 from markupsafe import Markup
 
-from workbench import __version__, files
+from workbench import __version__, files, readers, tables, validation
 from workbench.batch.tell import findings, outcome
 from workbench.batch.tell.outcome import Outcome
 from workbench.batch.tell.words import Label, duration, label, say
@@ -24,17 +25,21 @@ PLACE = r"(?m)^-+> .*$"  #: errors of one kind were raised at the same place: th
 KINDS, NAMED = 30, 12  #: kinds of failure, and runs of each, that are named
 
 
-def report(path: str | Path, html: str | Path | None = None, result: str | None = None) -> str | Path:
-    """Write one page on an executed notebook, or on a sweep.
+def report(path: str | Path, html: str | Path | None = None, result: str | None = None, told: Any = None) -> str | Path:
+    """Write one page on an executed notebook, on a sweep, or on what another tool measured.
 
     Parameters
     ----------
     path : path
-        An executed notebook, the folder of a sweep (finished or not), or a folder of notebooks that papermill executed.
+        An executed notebook, the folder of a sweep (finished or not), a folder of notebooks that papermill executed, or a file that
+        `workbench read` knows as measurements: a result of a serving benchmark, a log of collectives or of training.
     html : path, optional
         The page, that of a notebook also at an address; without it ``report.html`` in the folder, or beside the notebook under its name.
     result : str, optional
         Recorded result that the page opens with; without it the first number of the notebook's record that is not the same in all runs.
+
+    told : mapping, optional
+        What a file of measurements does not say, as `validate` has it: chip, tp, precision.
 
     Returns
     -------
@@ -63,7 +68,7 @@ def report(path: str | Path, html: str | Path | None = None, result: str | None 
         if result is not None:
             raise InputError(f"--result {result}: {path} is one run; its page shows every result")
         place = str(html) if html is not None and address else Path(html or path.with_suffix(".html"))
-        publish.publish(path, place)
+        _measured(path, place, told or {}) if path.suffix != ".ipynb" else publish.publish(path, place)
         return place
     if address:
         raise InputError(f"{html}: the page of a sweep links to its runs; write it to a folder, and copy it with {path}")
@@ -77,6 +82,21 @@ def report(path: str | Path, html: str | Path | None = None, result: str | None 
     links = _links(sweep, names[:VIEWS], page)
     files.write(page, _page(sweep, names, links, page))
     return page
+
+
+def _measured(path: Path, page: str | Path, told: Mapping[str, Any]) -> None:
+    """Write the page of a file of measurements: each figure beside what is predicted, its interval, and what that stands on."""
+    found = readers.read(path, told)
+    kind = next((kind.measured for kind in readers.KINDS if found and kind.name == found.kind), "")
+    if found is None or kind not in ("collectives", "serving", "training"):
+        raise readers.unknown(path)
+    scored = validation.validate(kind, path, told=told)
+    frame = found.frame.drop({*scored.rows["quantity"], "group", "source"}, strict=False).drop(pl.selectors.matches("_ms$|GBps$"))
+    both, apart = scored.rows.drop_nulls(["predicted", "measured"]), [c for c in frame.columns if frame[c].n_unique() > 1]
+    inside = both["measured"].is_between(both["low"], both["high"]).sum()
+    rows, shared = frame.select(apart).to_dicts(), frame.drop(apart).row(0, named=True)
+    shown = {"path": path, "kind": kind, "found": found, "scored": scored, "both": both, "inside": inside, "rows": rows, "shared": shared}
+    files.write(page, publish.rendered("measured.html.j2", **shown, made=tables.code_and_data()))
 
 
 def _links(sweep: Outcome, names: list[str], page: Path) -> dict[str, str]:

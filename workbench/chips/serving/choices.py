@@ -204,7 +204,8 @@ class Asked:
             return f"it runs none of precisions; those that it runs: {known}"
         tp, pp, dp = layouts(self.llm, cluster, tried[0], degrees, "aggregated", self.within)[0][:, :, None, None, None]
         if not tp.size:
-            return f"no published layout that engines run has {np.max(cluster.n_chips):g} chips or fewer; within='any' tries others"
+            most = f"{np.max(cluster.n_chips):g} {'chip' if np.max(cluster.n_chips) == 1 else 'chips'}"
+            return f"no published layout that engines run has {most} or fewer; within='any' tries others"
         reason = self.serve(cluster, ServingPlan(tp, tried[0], pp=pp, attention_dp=dp), 1.0).reason.ravel()[-1]
         return f"{reason}{'; within=' + repr('any') + ' tries others' if self.within == 'measured' else ''}"
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from workbench import catalogue, formats
 from workbench.arrays import Array, broadcast
 from workbench.calibration.evidence import Evidence
+from workbench.checks import takes
 from workbench.chips import watts
 from workbench.chips.machine import Machine
 from workbench.chips.serving.constants import Basis, basis
@@ -63,6 +64,7 @@ class Serving(Point):
         return np.array(REASONS)[self.why]
 
 
+@takes()
 def serving(
     llm: LLM | str | Path,
     cluster: Cluster,

@@ -177,6 +177,7 @@ def slo_frontier(
     return found if np.ndim(pue) else found.drop("pue")
 
 
+@takes()
 def cheapest_chip(frontier: pl.DataFrame, slo: SLO, by: str = "usd_per_million_tokens") -> pl.DataFrame:
     """The best point of each chip (and PUE, where there are many) that meets the SLO, best first.
 

@@ -70,8 +70,8 @@ def _number(row: Call, name: str) -> float:
         number = float(row[name])
     except (TypeError, ValueError):
         raise InputError(f"{name} is not stated" if row[name] is None else f"{name} is {row[name]!r}: no number") from None
-    if number <= 0:
-        raise InputError(f"{name} is {number:g}; leave it blank where it is not known")
+    if number <= 0 or (name.startswith("n_") and number % 1):
+        raise InputError(f"{name} is {number:g}; {'expected a whole number' if number > 0 else 'leave it blank where it is not known'}")
     return number
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from workbench.arrays import Array, first_true
 from workbench.checks import COUNT, NOT_NEGATIVE, POSITIVE, Rule, check_fields
 from workbench.fabric import Cluster
 from workbench.llm import LLM
+from workbench.readers import requests
 
 #: Why an operating point cannot be, in the order of the tests. 0 is one that can.
 REASONS = (
@@ -84,6 +86,20 @@ class Load:
         rules = {"concurrency": Rule(least=1, infinite=True)} | dict.fromkeys(("input_tokens", "output_tokens"), Rule(least=1))
         rules |= {"prefix_hit_rate": Rule(least=0, below=1), "rate": POSITIVE, "draft_tokens": NOT_NEGATIVE}
         check_fields(self, **rules, acceptance_rate=rules["prefix_hit_rate"], draft_share=NOT_NEGATIVE)
+
+    @classmethod
+    def of_trace(cls, path: str | Path, **given: Any) -> Load:
+        """The load of a trace of requests, as ``workbench read`` takes it: mean prompt and answer, at the mean rate of arrivals.
+
+        Examples
+        --------
+        >>> from tempfile import NamedTemporaryFile
+        >>> with NamedTemporaryFile("w", suffix=".csv") as file:
+        ...     _ = file.write("time_s,input_tokens,output_tokens\\n0,900,90\\n1,1100,110\\n4,1000,100"), file.flush()
+        ...     Load.of_trace(file.name).rate
+        0.5
+        """
+        return cls(**{"concurrency": 1} | requests(path) | given)
 
 
 def why_not(llm: LLM, cluster: Cluster, plan: ServingPlan, load: Load, missing: Any, others: Any = 0.0) -> Any:

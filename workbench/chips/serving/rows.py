@@ -34,7 +34,7 @@ WHOLE = NUMBERS[NUMBERS.index("layers") : NUMBERS.index("input_len")]  #: of the
 DIMENSIONS = {name: name for name in ("layers", "hidden", "heads", "kv_heads", "head_dim", "vocab", "ffn", "moe_ffn")} | {
     **{"experts": "n_experts", "experts_per_token": "top_k", "kv_lora_rank": "mla_kv_lora", "qk_rope_head_dim": "mla_rope_dim"}
 }
-#: Input tokens where a row states none: of a question of a chat, as Open-Orca has them.
+#: Input tokens where a submission, or natural chats, state none: of a question of a chat, as Open-Orca has them.
 INPUT = 300.0
 #: Words that tell a framework, in small letters.
 MARKS = {"tensorrt": "TensorRT-LLM", "trt": "TensorRT-LLM", "nim": "TensorRT-LLM", "sgl": "SGLang", "vllm": "vLLM", "atom": "ATOM"}
@@ -85,12 +85,10 @@ def operating_point(row: Call) -> tuple[Call, Any]:
     row_numbers(row, NUMBERS, WHOLE)
     if row["usable"] == 0:
         raise InputError("the file marks the row as not usable")
-    for name in (
-        "chip",
-        "n_chips",
-        "output_len",
-        *(("concurrency",) if row["mode"].startswith("closed_loop") and not row["avg_batch"] else ()),
-    ):
+    users = ("concurrency",) if row["mode"].startswith("closed_loop") and not row["avg_batch"] else ()
+    users = ("request_rate",) if row["mode"] == "open_loop_slo" else users
+    lengths = ("output_len",) if not row["tp"] or row["mode"].endswith("natural") else ("input_len", "output_len")
+    for name in ("chip", "n_chips", *lengths, *(("weight_precision",) if row["tp"] else ()), *users):  # submissions state no layout
         if not row[name]:
             raise InputError(f"{name} is not stated")
     chip, n, factor, pp = catalogue.chip(row["chip"] or ""), row["n_chips"], row["mean_len_factor"] or 1.0, row["pp"] or 1.0
@@ -113,7 +111,7 @@ def operating_point(row: Call) -> tuple[Call, Any]:
     if row.get("draft_tokens"):
         load |= {"draft_tokens": row["draft_tokens"]}
     if row["mode"] == "open_loop_slo":
-        load |= {"concurrency": 1, "rate": row["request_rate"] or 1.0}
+        load |= {"concurrency": 1, "rate": row["request_rate"]}
     framework, version = software(row["framework"], row["framework_version"])
     reads = {name: READ[name] for name in EXPECTED[row["mode"]]}
     return call(llm, chip, plan, load, framework, version, prefill), reads
@@ -166,8 +164,7 @@ def precision_of(text: str | None, chip: Chip) -> str:
     found = next((p for word, p in _SAID.items() if word in plain), None)
     if found is None:
         raise InputError(f"precision is {text}: not one that serving runs in")
-    wide = found == "fp16" or (formats.FORMATS[found].bits >= 8 and not chip.runs(found))
-    return "bf16" if wide else found  # weights of four bits are expanded where a chip lacks them
+    return "bf16" if found == "fp16" else found
 
 
 def cache_of(text: str | None, precision: str) -> str:
@@ -177,7 +174,7 @@ def cache_of(text: str | None, precision: str) -> str:
 
 #: Words for formats that serving was measured in, the narrowest first: what is stated of a mixture of formats is its weights'.
 _SAID = {"w4a": "int4"} | {p: p for p in sorted({f.weights for f in formats.FORMATS.values()}, key=lambda p: formats.FORMATS[p].bits)}
-_SAID |= {"w8a8": "int8", "e4m3": "fp8", "awq": "int4", "gptq": "int4", "16": "bf16"}
+_SAID |= {"w8a8": "int8", "e4m3": "fp8", "awq": "int4", "gptq": "int4", "float16": "bf16"}
 
 
 def llm_of(text: str | None) -> str:

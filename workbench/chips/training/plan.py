@@ -95,6 +95,7 @@ class TrainingPlan:
     head_layers: ArrayLike = 0.0  #: layers that the head counts as where stages are cut by cost, as Nanotron does; 0 cuts by number
 
     def __post_init__(self) -> None:
+        formats.named(self.precision, "training")
         check_fields(self, **RULES)
         for name, allowed in (WORDS | {"context": tuple(VARIANTS)}).items():
             value = getattr(self, name)
@@ -102,7 +103,6 @@ class TrainingPlan:
                 value = [kind for text in np.unique(value).tolist() for kind in str(text).split("+")]
             one_of(name, value, allowed)
         truth_values(self, "uneven", "sequence_parallel", "flash", "scattered", "chunked_loss")
-        formats.named(self.precision, "training")
         broadcast(**{f.name: getattr(self, f.name) for f in fields(self)})
 
     @classmethod

@@ -283,7 +283,7 @@ def scoreboard(*names: str) -> pl.DataFrame:
     """
     tests: dict[str, tuple[str, list[Backtest]]] = {} if names else {task: ("ln", tests) for task, tests in quarterly().items()}
     for name in names or TESTS:
-        if name not in TESTS:
+        if not isinstance(name, str) or name not in TESTS:
             raise UnknownName("test of the scoreboard", name, TESTS)
         tests[name] = TESTS[name][0], TESTS[name][1]()
     if not names:

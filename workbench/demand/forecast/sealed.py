@@ -75,7 +75,7 @@ def _read(file: str | Path) -> list[dict[str, str]]:
     try:
         rows = pl.read_csv(file, infer_schema=False).to_dicts()
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise InputError(f"{file}: {error}") from None
+        raise InputError(f"{file}: {error}; workbench forecasts seal {file} writes such a file") from None
     before = ""
     for row in rows:
         if tuple(row) != COLUMNS:

@@ -69,6 +69,7 @@ def fitted() -> dict[str, float]:
     return dict(catalogue.table("calibration/agents").select("parameter", "value").iter_rows())
 
 
+@takes()
 def agent_hour(values: Mapping[str, ArrayLike] | None = None) -> tuple[Array, Tokens]:
     """Model calls and tokens of an hour of a coding agent.
 
