@@ -117,7 +117,7 @@ def test_a_plan_of_the_world_with_chips_to_come(benchmark):
         work[:-1], names, places, demand=today[:-1, None] * 1.5**years, installed=np.array([[13e3, 27e3, 7e3, 0, 0, 0, 0, 0]]).T, rate=0.07,
         supply=np.array([0, 0, 0, 40e3, 25e3, 60e3, 30e3, 30e3])[:, None] * 13 * (years >= np.array([[9, 9, 9, 0, 0, 1, 1, 2]]).T),
         price=[np.nan] * 6 + [45e3, np.nan], power=[np.nan] * 6 + [3e3, np.nan], price_decline=0.17, used=0.5, hours=[1 / 8] * 8,
-        shape=day, power_limit=np.where(np.arange(40) % 2, 1.1e8, np.inf)[:, None], shells=1.1e8, survival=0.97, availability=0.95,
+        shape=day, power_limit=np.where(np.arange(40) % 2, 1.1e8, np.inf)[:, None], space=1.1e8, survival=0.97, availability=0.95,
     )  # fmt: skip
     benchmark.extra_info["variables"] = programme.build(problem).cost.size
     plan = benchmark.pedantic(fleet.allocate, (problem,), rounds=1)
