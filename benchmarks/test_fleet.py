@@ -1,6 +1,7 @@
 """Fleet economics: rates of return beside pyxirr, ownership scenarios, allocations of ten thousand and a million variables; one thread."""
 
 import resource
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -123,3 +124,15 @@ def test_a_plan_of_the_world_with_chips_to_come(benchmark):
     plan = benchmark.pedantic(fleet.allocate, (problem,), rounds=1)
     benchmark.extra_info["peak_gb"] = f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f}"
     assert plan.bought[5:].sum() > 0
+
+
+@pytest.mark.slow
+@pytest.mark.benchmark(group="first orders for three futures, a million variables")
+def test_first_orders_of_a_million_variables(benchmark):
+    """Each way to decide is solved: three futures alone, together, with the orders of their mean, and with all orders signed now."""
+    problem, years = allocation(1000, 10, 17, 2), np.arange(2)
+    futures = [replace(problem, demand=problem.demand * d**years) for d in (0.7, 1.05, 1.4)]
+    benchmark.extra_info["variables"] = 3 * programme.build(problem).cost.size
+    both = benchmark.pedantic(fleet.two_stage, (futures, [0.3, 0.4, 0.3]), rounds=1)
+    benchmark.extra_info["peak_gb"] = f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f}"
+    assert both.wait_and_see <= both.cost <= both.expected_value

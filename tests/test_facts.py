@@ -230,10 +230,10 @@ def test_the_rent_of_a_month():
         catalogue.rent("H1000")
 
 
-def test_the_fleet_is_priced_at_the_newest_rent():
+def test_the_fleet_is_priced_at_the_newest_rent_of_a_contract():
     cells = json.loads((tables.NOTEBOOKS / "fleet_economics.ipynb").read_text(encoding="utf8"))["cells"]
     line = next(line for cell in cells for line in cell["source"] if line.startswith("rent_h100_usd: float = "))
-    assert float(line.split("=")[1].split("#")[0]) == round(catalogue.rent("H100").value, 2)
+    assert float(line.split("=")[1].split("#")[0]) == round(catalogue.rent("H100", "1 year").value, 2)
 
 
 def test_ages_of_tables():

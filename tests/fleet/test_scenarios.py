@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import sparse
+from scipy.optimize import linprog
 
-from tests.fleet.test_allocate import one, problem
+from fleet.test_allocate import one, problem
 from workbench import fleet
 from workbench.errors import InputError
+from workbench.fleet import programme
 from workbench.units import YEAR
 
 
@@ -105,3 +108,15 @@ def test_orders_that_suit_no_scenario_in_common_are_named():
     scenarios = [one(demand=[[d, d]], power_limit=w, supply=[[9.0, 0.0]], price=1.0) for d, w in ((1e-9, 0.01), (9.0, np.inf))]
     with pytest.raises(InputError, match="each scenario has a plan, but no first orders suit all"):
         fleet.two_stage(scenarios, [0.5, 0.5])
+
+
+def test_shared_orders_are_what_rows_of_equality_would_give():
+    """The textbook's form: every scenario has orders of its own, and rows that make those of the first period equal."""
+    scenarios, p = three(problem(7, vendor=("a", "a", "b", "c"), vendor_share=0.6, resale=9e3)), np.array([0.2, 0.5, 0.3])
+    built = [programme.build(f) for f in scenarios]
+    first = np.concatenate([b[b >= 0] for b in (built[0].columns[name].values[..., 0] for name in ("bought", "retired", "stock"))])
+    pick = sparse.csr_array((np.ones(first.size), (np.arange(first.size), first)), shape=(first.size, built[0].n))
+    equal = sparse.block_array([[pick, -pick, None], [pick, None, -pick]])
+    matrix, cost = sparse.block_diag([b.matrix for b in built]), np.concatenate([share * b.cost for share, b in zip(p, built, strict=True)])
+    found = linprog(cost, A_ub=matrix, b_ub=np.concatenate([b.limit for b in built]), A_eq=equal, b_eq=np.zeros(2 * first.size))
+    assert fleet.two_stage(scenarios, p).cost == pytest.approx(found.fun, rel=1e-9)

@@ -91,11 +91,11 @@ def two_stage(scenarios: Sequence[Fleet], probability: ArrayLike, *, reproducibl
         if odd := [name for name in ORDERS if ((b.columns[name].values < 0) != (built[0].columns[name].values < 0)).any()]:
             raise InputError(f"scenarios[{i}]: other things can be {odd[0]} than in the first; expected the same supply, delays and space")
         try:
-            alone.append(solved(b)[2])
+            alone.append(solved(b))
         except InputError as error:
             raise InputError(f"scenarios[{i}]: {error}") from None
     first, whole = ([_decided(b, periods) for b in built] for periods in (1, built[0].sizes["T"]))
-    cost, found = _extensive(built, p, first, reproducible)
+    cost, found = _extensive(built, p, first, [x for x, *_ in alone], reproducible)
     if np.isinf(cost):
         raise InputError("each scenario has a plan, but no first orders suit all of them: give some work a value below infinity")
     means = {name: sum(share * b.figures[name].values for share, b in zip(p, built, strict=True)) / SI.get(name, 1.0) for name in FIGURES}
@@ -103,8 +103,9 @@ def two_stage(scenarios: Sequence[Fleet], probability: ArrayLike, *, reproducibl
     mean = build(replace(scenarios[0], **means))
     orders = solved(mean, reproducible)[0][_decided(mean, 1)]
     fixed = [_given(b, at, orders) for b, at in zip(built, first, strict=True)]
+    committed, _ = _extensive(built, p, whole, [x for x, _ in found])
     plans = (plan_of(b.fleet, b, x, saves / share, b.cost @ x) for b, share, (x, saves) in zip(built, p, found, strict=True))
-    return TwoStage(p, tuple(plans), cost, float(p @ alone), float(p @ fixed), _extensive(built, p, whole)[0])
+    return TwoStage(p, tuple(plans), cost, float(p @ [c for *_, c in alone]), float(p @ fixed), committed)
 
 
 def _decided(b: Programme, periods: int) -> Array:
@@ -116,10 +117,13 @@ def _decided(b: Programme, periods: int) -> Array:
     return np.asarray(every[every >= 0])
 
 
-def _extensive(built: list[Programme], p: Array, shared: list[Array], reproducible: bool = False) -> tuple[float, list[Any]]:
+def _extensive(
+    built: list[Programme], p: Array, shared: list[Array], near: list[Array], reproducible: bool = False
+) -> tuple[float, list[Any]]:
     """Expected cost, and values and what limits save in each scenario; inf and none where no plan suits all.
 
-    `shared` are the columns of each scenario that are one: each programme keeps its matrix, times one that places its columns.
+    `shared` are the columns of each scenario that are one: each programme keeps its matrix, times one that places its columns. `near`
+    are plans of each scenario, whose columns the solver looks at first.
     """
     from scipy import sparse
 
@@ -133,8 +137,8 @@ def _extensive(built: list[Programme], p: Array, shared: list[Array], reproducib
     put = [sparse.csr_array((np.ones(b.n), at, np.arange(b.n + 1)), shape=(b.n, ends[-1])) for b, at in zip(built, places, strict=True)]
     matrix = sparse.vstack([b.matrix @ at for b, at in zip(built, put, strict=True)], format="csr")
     priority = np.full(ends[-1], np.inf)
-    for b, at in zip(built, places, strict=True):
-        priority[at] = b.priority()
+    for b, at, x in zip(built, places, near, strict=True):
+        priority[at] = np.where(x > 0, np.inf, b.priority())
     cost = sum(share * (b.cost @ at) for share, b, at in zip(p, built, put, strict=True))
     found = scaled(cost, matrix, np.concatenate([b.limit for b in built]), priority, reproducible)
     if found.status != 0:
