@@ -90,6 +90,7 @@ def test_waiting_is_worth_what_later_orders_can_follow():
         ([one(value=1.0)], [0.0], "probability.* = 0"),
         ([one(value=1.0), one()], [0.5, 0.5], r"scenarios\[1\]: no plan keeps every limit.*demand \(chat, period 1\) by 3 of 9"),
         ([one(value=1.0), one(value=1.0, rate=0.1)], [0.5, 0.5], r"scenarios\[1\].rate = 0.1: expected that of all, 0.0"),
+        ([one(value=1.0), one(value=1.0, demand=[[5.0]])], [0.5, 0.5], r"scenarios\[1\]: another number of periods than in the first"),
         ([one(value=1.0), one(value=1.0, supply=1.0)], [0.5, 0.5], r"scenarios\[1\]: other things can be bought"),
         (
             [one(value=1.0, supply=9.0, vendor_share=0.5, vendor=("a",), budget=b, demand=[[d, d]]) for b, d in ((1, 1), (2, 2))],
@@ -120,3 +121,18 @@ def test_shared_orders_are_what_rows_of_equality_would_give():
     matrix, cost = sparse.block_diag([b.matrix for b in built]), np.concatenate([share * b.cost for share, b in zip(p, built, strict=True)])
     found = linprog(cost, A_ub=matrix, b_ub=np.concatenate([b.limit for b in built]), A_eq=equal, b_eq=np.zeros(2 * first.size))
     assert fleet.two_stage(scenarios, p).cost == pytest.approx(found.fun, rel=1e-9)
+
+
+@pytest.mark.parametrize("what", ["power_limit", "demand"])
+def test_prices_of_a_scenario_are_finite_differences(what):
+    scenarios, p = three(problem(2)), [0.2, 0.5, 0.3]
+    shadow = fleet.two_stage(scenarios, p).plans[2].shadow[what.removesuffix("_limit")]
+    at = tuple(int(i) for i in np.unravel_index(np.abs(shadow).argmax(), shadow.shape))
+    base = np.array(np.broadcast_to(np.asarray(getattr(scenarios[2], what), dtype=float), shadow.shape))
+    costs = []
+    for way in (-1, 1):
+        moved = base.copy()
+        moved[at] *= 1 + way * 1e-4
+        costs.append(fleet.two_stage([*scenarios[:2], dataclasses.replace(scenarios[2], **{what: moved})], p).cost)
+    slope = np.diff(costs)[0] / (2e-4 * base[at])
+    assert slope == pytest.approx(0.3 * shadow[at] * (1 if what == "demand" else -1), rel=1e-5)

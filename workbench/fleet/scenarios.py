@@ -13,7 +13,7 @@ from workbench.arrays import Array, Arrays
 from workbench.checks import Rule
 from workbench.errors import InputError
 from workbench.fleet.allocate import plan_of, scaled, solved
-from workbench.fleet.problem import FIGURES, SI, Fleet, Plan, meet
+from workbench.fleet.problem import AXES, FIGURES, SI, Fleet, Plan, meet
 from workbench.fleet.programme import Programme, build
 
 ROUNDING = 1e-9  #: share of what is ordered by which it may break a limit, as a solver's plan does
@@ -88,6 +88,8 @@ def two_stage(scenarios: Sequence[Fleet], probability: ArrayLike, *, reproducibl
     for i, b in enumerate(built):
         if odd := [name for name in ALIKE if getattr(b.fleet, name) != getattr(scenarios[0], name)]:
             raise InputError(f"scenarios[{i}].{odd[0]} = {getattr(b.fleet, odd[0])}: expected that of all, {getattr(scenarios[0], odd[0])}")
+        if odd := [AXES[axis] for axis in AXES if b.sizes[axis] != built[0].sizes[axis]]:
+            raise InputError(f"scenarios[{i}]: another number of {odd[0]}s than in the first; expected the same")
         if odd := [name for name in ORDERS if ((b.columns[name].values < 0) != (built[0].columns[name].values < 0)).any()]:
             raise InputError(f"scenarios[{i}]: other things can be {odd[0]} than in the first; expected the same supply, delays and space")
         try:
