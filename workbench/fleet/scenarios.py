@@ -105,7 +105,7 @@ def two_stage(scenarios: Sequence[Fleet], probability: ArrayLike, *, reproducibl
     mean = build(replace(scenarios[0], **means))
     orders = solved(mean, reproducible)[0][_decided(mean, 1)]
     fixed = [_given(b, at, orders) for b, at in zip(built, first, strict=True)]
-    committed, _ = _extensive(built, p, whole, [x for x, _ in found])
+    committed, _ = _extensive(built, p, whole, [x + known for (x, _), (known, *_) in zip(found, alone, strict=True)])
     plans = (plan_of(b.fleet, b, x, saves / share, b.cost @ x) for b, share, (x, saves) in zip(built, p, found, strict=True))
     return TwoStage(p, tuple(plans), cost, float(p @ [c for *_, c in alone]), float(p @ fixed), committed)
 
