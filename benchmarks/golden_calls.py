@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -143,6 +144,9 @@ def calls() -> dict[str, Callable[[], Any]]:
             f.training_seconds,
         )[1:],
         "plan of a fleet": lambda: (planned.cost, planned.frame(), planned.shadow),
+        "first orders for two futures": lambda: fleet.two_stage(
+            [problem, dataclasses.replace(problem, value=problem.value * 2)], [0.4, 0.6]
+        ),
         "pools": lambda: (
             fleet.newsvendor([1000, 2000.0], [200, 300.0], 0.3, critical_ratio=0.8),
             fleet.servers_needed([10.0, 1000.0], 0.2),

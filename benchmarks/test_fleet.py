@@ -1,6 +1,7 @@
 """Fleet economics: rates of return beside pyxirr, ownership scenarios, allocations of ten thousand and a million variables; one thread."""
 
 import resource
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -117,9 +118,21 @@ def test_a_plan_of_the_world_with_chips_to_come(benchmark):
         work[:-1], names, places, demand=today[:-1, None] * 1.5**years, installed=np.array([[13e3, 27e3, 7e3, 0, 0, 0, 0, 0]]).T, rate=0.07,
         supply=np.array([0, 0, 0, 40e3, 25e3, 60e3, 30e3, 30e3])[:, None] * 13 * (years >= np.array([[9, 9, 9, 0, 0, 1, 1, 2]]).T),
         price=[np.nan] * 6 + [45e3, np.nan], power=[np.nan] * 6 + [3e3, np.nan], price_decline=0.17, used=0.5, hours=[1 / 8] * 8,
-        shape=day, power_limit=np.where(np.arange(40) % 2, 1.1e8, np.inf)[:, None], shells=1.1e8, survival=0.97, availability=0.95,
+        shape=day, power_limit=np.where(np.arange(40) % 2, 1.1e8, np.inf)[:, None], space=1.1e8, survival=0.97, availability=0.95,
     )  # fmt: skip
     benchmark.extra_info["variables"] = programme.build(problem).cost.size
     plan = benchmark.pedantic(fleet.allocate, (problem,), rounds=1)
     benchmark.extra_info["peak_gb"] = f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f}"
     assert plan.bought[5:].sum() > 0
+
+
+@pytest.mark.slow
+@pytest.mark.benchmark(group="first orders for three futures, a million variables")
+def test_first_orders_of_a_million_variables(benchmark):
+    """Each way to decide is solved: three futures alone, together, with the orders of their mean, and with all orders signed now."""
+    problem, years = allocation(1000, 10, 17, 2), np.arange(2)
+    futures = [replace(problem, demand=problem.demand * d**years) for d in (0.7, 1.05, 1.4)]
+    benchmark.extra_info["variables"] = 3 * programme.build(problem).cost.size
+    both = benchmark.pedantic(fleet.two_stage, (futures, [0.3, 0.4, 0.3]), rounds=1)
+    benchmark.extra_info["peak_gb"] = f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f}"
+    assert both.wait_and_see <= both.cost <= both.expected_value

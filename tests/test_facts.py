@@ -230,10 +230,17 @@ def test_the_rent_of_a_month():
         catalogue.rent("H1000")
 
 
-def test_the_fleet_is_priced_at_the_newest_rent():
+def test_the_fleet_is_priced_at_the_newest_rent_of_a_contract():
     cells = json.loads((tables.NOTEBOOKS / "fleet_economics.ipynb").read_text(encoding="utf8"))["cells"]
-    line = next(line for cell in cells for line in cell["source"] if line.startswith("rent_h100_usd: float = "))
-    assert float(line.split("=")[1].split("#")[0]) == round(catalogue.rent("H100").value, 2)
+    lines = [line for cell in cells for line in cell["source"]]
+    told = {
+        name: float(line.split("=")[1].split("#")[0])
+        for line in lines
+        for name in ("rent_h100_usd", "memory_shock")
+        if line.startswith(f"{name}: ")
+    }
+    assert told["rent_h100_usd"] == round(catalogue.rent("H100", "1 year").value, 2)
+    assert told["memory_shock"] == catalogue.cost("memory_price_rise").value
 
 
 def test_ages_of_tables():

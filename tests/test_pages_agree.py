@@ -136,3 +136,20 @@ def test_power_and_energy(page):
     assert there["point"]["precision"] == "fp8"
     per_token = float(np.mean(there["serving"].it)) * pue / there["point"]["tokens_per_s_chip"]
     assert float(answer.joules_per_token) == pytest.approx(per_token, **SAME)
+
+
+def test_rents_of_the_market_price_the_fleet(page):
+    same = {"futures": 2048}
+    here = page("compute_demand", **same, quarters=12)
+    there = page("fleet_economics", **same, horizon_years=3)
+    assert here["first"]["rent_usd_per_h"] == pytest.approx(there["rent_h100_usd"], **SAME)
+    assert np.asarray(there["market"].rent) == pytest.approx(np.asarray(here["market"].rent), **SAME)
+    rents, wanted = (np.asarray(getattr(here["market"], name))[2:-1:4] for name in ("rent", "wanted"))
+    assert there["rents"].mean(axis=0) * there["rent_h100_usd"] == pytest.approx(
+        rents.mean(axis=1), rel=2e-3
+    )  # thirds of 2,048 are 682 or 683
+    thirds = [there["third"] == i for i in range(3)]
+    spread = [np.exp(np.log(wanted[:, of]).mean(axis=1) - np.log(wanted).mean(axis=1)) for of in thirds]
+    assert there["relative"] == pytest.approx(np.array(spread), **SAME)
+    for plan, rent in zip(there["staged"].plans, there["rents"], strict=True):
+        assert np.asarray(plan.fleet.value) == pytest.approx(there["worth"] * rent, **SAME)

@@ -141,10 +141,12 @@ POOLING = [
     ),
     case(
         "backfill",
-        lambda load, **given: fleet.backfill(series(load, 60.0, 20.0, 20.0, 90.0, 10.0, 10.0, 10.0), **given),
-        {"load": (10, 30, 0), "capacity": (50, 100, 150), "penalty": (0, 0.1, 1)},
+        lambda load, least, most, **given: fleet.backfill(
+            series(load, 60.0, 20.0, 20.0, 90.0, 10.0, 10.0, 10.0), least=series(least, 1.0), most=series(most, 5.0), **given
+        ),
+        {"load": (10, 30, 0), "capacity": (50, 100, 150), "penalty": (0, 0.1, 1), "least": (0, 5, 10), "most": (20, 30, 500)},
         {"step": 60.0, "reaction": 120.0, "switch": 30.0},
-        allow=free("load", "penalty", "switch"),
+        allow=free("load", "penalty", "switch", "least") | {"most": ("infinite",)},
     ),
     case(
         "diurnal",
@@ -208,8 +210,8 @@ DECISIONS = [
         "rent_or_own",
         lambda **given: fleet.rent_or_own(H100, n=1, **given),
         {},
-        {"decline": 0.2, "volatility": 0.2, "used": 0.8},
-        allow=free("volatility", "used") | {"decline": SIGNED},
+        {"decline": 0.2, "volatility": 0.2, "used": 0.8, "energised": 0.9},
+        allow=free("volatility", "used", "energised") | {"decline": SIGNED},
     ),
     case("in_house_chip", fleet.in_house_chip, CHIP, allow=free(*CHIP) | {"running_saving": SIGNED}),
 ]
@@ -236,14 +238,20 @@ FLEET = {
     "survival": 0.95,
     "availability": 0.95,
     "rate": 0.07,
-    "rated_power": 1500.0,
-    "shells": 1e6,
-    "shell_cost": 1.2,
+    "occupies": 1500.0,
+    "space": 1e6,
+    "space_cost": 1.2,
+    "space_limit": 2e6,
+    "space_delay": 1.0,
+    "delay": 1.0,
+    "steps": 3.0,
+    "rise": 0.2,
+    "least": 0.1,
 }
-LIMITS = free("value", "supply", "power_limit", "shells", "budget", kinds=LIMIT)
+LIMITS = free("value", "supply", "power_limit", "space", "steps", "budget", kinds=LIMIT) | {"space_limit": ("infinite",)}
 FLEET_ALLOWED = (
     free("throughput", "demand", "installed", "idle_power", "price", "operations", "resale", "carbon_g_per_kwh", "carbon_usd_per_t")
-    | free("rated_power", "shell_cost")
+    | free("occupies", "space_cost", "space_delay", "delay", "rise", "least")
     | {"electricity_usd_per_kwh": SIGNED, "rate": SIGNED}
     | LIMITS
 )
@@ -261,16 +269,24 @@ def of_catalogue(demand, installed, allowed=1.0, **given):
 
 
 FLEETS = [
-    case("Fleet", fleet_with, {}, FLEET, allow=FLEET_ALLOWED, read=lambda f: f.demand),
+    case("Fleet", fleet_with, {}, FLEET, whole=("delay", "space_delay"), allow=FLEET_ALLOWED, read=lambda f: f.demand),
     case(
         "allocate",
-        lambda **given: fleet.allocate(fleet_with(**FLEET | given)),
+        lambda **given: fleet.allocate(fleet_with(**FLEET | {"least": 0.0} | given)),
         {},
         {
             name: FLEET[name]
             for name in ("demand", "installed", "power", "pue", "electricity_usd_per_kwh", "supply", "power_limit", "survival")
         },
         allow=FLEET_ALLOWED | {"supply": LIMIT},
+    ),
+    case(
+        "two_stage",
+        lambda probability, **given: fleet.two_stage([fleet_with(**FLEET | given | {"least": 0.0})] * 2, [probability, 0.6]),
+        {},
+        {"probability": 0.4},
+        allow=free(),
+        read=lambda both: both.cost,
     ),
     case(
         "fleet_of",
@@ -282,6 +298,7 @@ FLEETS = [
             "rate": 0.07,
             "price_decline": 0.1,
             "used": 0.5,
+            "memory_price": 1.5,
             "price": 3e4,
             "power": 1500.0,
             "latency": 0.1,
@@ -292,6 +309,7 @@ FLEETS = [
             "power_limit": 1e9,
         },
         allow=free("demand", "installed", "electricity_usd_per_kwh", "carbon_usd_per_t", "price_decline", "used")
+        | free("memory_price")
         | free("price", "power", kinds=("zero", "nan"))
         | free("supply", "latency", "power_limit", kinds=LIMIT)
         | {"rate": SIGNED, "electricity_usd_per_kwh": SIGNED},

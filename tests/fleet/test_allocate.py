@@ -52,11 +52,11 @@ ROWS = {
     "demand": "demand",
     "supply": "supply",
     "budget": "budget",
-    "shells": "shells",
+    "space": "space",
 }
 TIGHT = {
     "power_limit": {}, "demand": {}, "supply": {"power_limit": 1e5, "supply": 0.3},
-    "budget": {"power_limit": 1e5, "budget": 6e4}, "shells": {"power_limit": 1e6, "rated_power": 1500.0, "shells": 7e3, "shell_cost": 9.0},
+    "budget": {"power_limit": 1e5, "budget": 6e4}, "space": {"power_limit": 1e6, "occupies": 1500.0, "space": 7e3, "space_cost": 9.0},
 }  # fmt: skip
 
 
@@ -242,7 +242,7 @@ def one(**changed):
         ({"hours": (0.5, 0.4)}, "hours: shares of a period that add up to 0.9; expected 1"),
         ({"hours": (0.5, 0.5), "shape": (1.0, 2.0)}, "shape: the mean of chat over the hours is 1.5; expected 1"),
         ({"hours": (0.5, 0.5), "shape": (0.6, 1.4), "installed": 10}, r"demand \(chat, hour 1, period 1\) by 1.3 of 6.3"),
-        ({"supply": 9.0, "rated_power": 1e3, "shells": 7e3, "shell_cost": 1.0, "power_limit": 8400.0}, r"held back by power \(eastus"),
+        ({"supply": 9.0, "occupies": 1e3, "space": 7e3, "space_cost": 1.0, "power_limit": 8400.0}, r"held back by power \(eastus"),
     ],
 )
 def test_what_has_no_plan_says_why(changed, message):
@@ -316,6 +316,9 @@ def test_classes_of_work_know_where_they_run():
     by_name = {w.name: w for w in CLASSES}
     hpc = by_name["HPC, FP64-bound"]
     assert hpc.throughput(a100) > 5 * hpc.throughput(gb300)  # Blackwell Ultra gave its FP64 away
+    wide = by_name["HPC, bandwidth-bound"]  # which Blackwell Ultra does better
+    assert wide.throughput(gb300) / wide.throughput(a100) == pytest.approx(gb300.hbm_bandwidth / a100.hbm_bandwidth)
+    assert sum(w.share for w in CLASSES if w.bound != "cores") == pytest.approx(1)
     assert by_name["agents' tools"].throughput(cobalt) == pytest.approx(66)
     assert by_name["frontier training"].throughput(cobalt) == 0
     with pytest.raises(InputError, match="can't run"):
@@ -355,13 +358,13 @@ def test_a_plan_of_one_period_and_one_site_by_hand():
     # 12 units asked of 6 old chips that do 1 each; new ones do 2, cost 40,000 and bring back 25,000; a watt of shell costs 1 USD a year
     f = one(
         demand=[[12.0]], kinds=("old", "new"), throughput=[[1.0, 2.0]], installed=[[6.0], [0.0]], supply=[[0.0], [9.0]], rate=0.1,
-        price=[[0.0], [4e4]], resale=[[0.0, 0.0], [0.0, 2.5e4]], rated_power=1500.0, shells=9e3, shell_cost=1.0, operations=100.0,
+        price=[[0.0], [4e4]], resale=[[0.0, 0.0], [0.0, 2.5e4]], occupies=1500.0, space=9e3, space_cost=1.0, operations=100.0,
     )  # fmt: skip
     plan = fleet.allocate(f)
     hour = 8766 * 0.08 * 1.2
     yearly = 9 * 1.0 * hour + 9 * 100 + 3 * 1500 * 1.0
     assert plan.bought[1].sum() == pytest.approx(3)
-    assert plan.shells == pytest.approx(4500)
+    assert plan.space == pytest.approx(4500)
     assert plan.cost == pytest.approx(3 * 4e4 + (yearly - 3 * 2.5e4) / 1.1, rel=1e-9)
 
 
@@ -372,7 +375,7 @@ def test_a_chip_of_the_plan_costs_what_ownership_says(chip):
     work = (CLASSES[2].priced_at(chip, 100.0),)
     f = fleet.fleet_of(
         work, (chip,), (energy.site("eastus"),), demand=np.full((1, 5), work[0].throughput(chip)), installed=0.0, rate=rate,
-        supply=[[9.0, 0, 0, 0, 0]], shells=0.0,
+        supply=[[9.0, 0, 0, 0, 0]], space=0.0,
     )  # fmt: skip
     place = energy.site("eastus")
     bill = fleet.ownership_cost(chip, wacc=rate, server_life_years=5, pue=place.pue, electricity_usd_per_kwh=place.electricity_usd_per_kwh)
@@ -383,14 +386,14 @@ def test_new_chips_take_the_shells_of_old_ones():
     # 10 old chips fill the building; twice the work is asked for from the second period on, when a kind comes that does twice as much
     given = {
         "demand": [[10.0, 20.0, 20.0]], "kinds": ("old", "new"), "throughput": [[1.0, 2.0]], "installed": [[10.0], [0.0]],
-        "supply": [[0, 0, 0], [0, 99.0, 99.0]], "price": [[0.0], [1e4]], "rated_power": 1000.0, "shells": 1e4, "value": 1.0,
+        "supply": [[0, 0, 0], [0, 99.0, 99.0]], "price": [[0.0], [1e4]], "occupies": 1000.0, "space": 1e4, "value": 1.0,
     }  # fmt: skip
-    dear, cheap = (fleet.allocate(one(**given, shell_cost=usd)) for usd in (1e3, 1e-3))
-    assert dear.shells.max() == pytest.approx(0, abs=1e-6)
+    dear, cheap = (fleet.allocate(one(**given, space_cost=usd)) for usd in (1e3, 1e-3))
+    assert dear.space.max() == pytest.approx(0, abs=1e-6)
     assert dear.retired[0].sum() == pytest.approx(10)
     assert dear.bought[1, 0] == pytest.approx([0, 10, 0])
     assert cheap.bought[1, 0] == pytest.approx([0, 5, 0], abs=1e-6)  # a building is cheap: the old ones stay beside five new
-    assert cheap.shells[0] == pytest.approx([0, 5e3, 5e3], abs=1e-3)
+    assert cheap.space[0, 0] == pytest.approx([0, 5e3, 5e3], abs=1e-3)
 
 
 def filled(load, capacity, partitioned=False, **switching):
@@ -444,3 +447,132 @@ def test_work_is_served_wherever_its_value_exceeds_what_its_chips_would_earn_els
     assert worth[hpc].any()
     assert plan.served[worth] == pytest.approx(1)
     assert plan.shadow["demand"][plan.served < 1 - 1e-6] == pytest.approx(value[plan.served < 1 - 1e-6], rel=1e-6)
+
+
+@pytest.mark.parametrize("paid", [0.2, 0.6, 1.0, 3.0])
+def test_hpc_is_served_wherever_its_value_exceeds_the_dual_of_its_chips(paid):
+    """HPC bound by FP64, bandwidth and network at `paid` times the market's price, beside training and inference that want the chips."""
+    work, today = fleet.work_today("H100", 3e4, 3.6, "Microsoft Cobalt 200", 100, 2.0)
+    work, today = work[:-1], today[:-1] * np.where([w.name.startswith("HPC") for w in work[:-1]], 3.0, 1.0)
+    hpc = [i for i, w in enumerate(work) if w.name.startswith("HPC")]
+    value = np.array([[w.value] for w in work])
+    value[hpc] *= paid
+    rate, hours = 0.07, np.array([0.4, 0.6])
+    f = fleet.fleet_of(
+        work, ("A100", "H100", "GB300"), (energy.site("eastus"),), demand=today[:, None] * np.array([1.0, 1.3]), value=value,
+        installed=[[8e3], [1.2e4], [2e3]], rate=rate, used=0.5, hours=hours,
+    )  # fmt: skip
+    plan = fleet.allocate(f)
+    discount = (1 + rate) ** -np.arange(1, 3)
+    bill = (f.power - f.idle_power) * f.pue[0] * float(np.ravel(f.electricity_usd_per_kwh)[0]) / 3.6e6 * YEAR  # of a working chip
+    dual = plan.shadow["chips"][0, :, 0] / hours[:, None]  # of a chip all the time, by hour and period
+    earns = (value[:, :, None] * f.throughput[..., None] * YEAR - bill[:, None]) * discount  # (W, K, T)
+    exceeds = ((earns[:, :, None] - dual) > 1e-6 * np.abs(dual).max()).any(axis=(1, 2))
+    assert plan.served[hpc][exceeds[hpc]] == pytest.approx(1)
+    unserved = plan.served[hpc] < 1 - 1e-6
+    assert not exceeds[hpc][unserved].any()
+    assert unserved.all() if paid < 0.5 else True
+    assert (plan.served[hpc] == pytest.approx(1)) if paid > 2 else True
+
+
+def test_a_supplier_whose_price_rises_by_hand():
+    # 12 wanted; the first 4 chips of a period cost 10,000, the next 4 half as much again, those beyond twice and a half as much
+    given = {"demand": [[12.0]], "value": 1.0, "installed": 0.0, "power": 0.0, "idle_power": 0.0, "supply": 99.0, "price": 1e4}
+    rising = {"steps": [[4.0, 8.0]], "rise": [[0.5, 1.0]]}
+    plan = fleet.allocate(one(**given, **rising))
+    assert plan.cost == pytest.approx(1e4 * (4 + 4 * 1.5 + 4 * 2.5))
+    # a second supplier of the same chip at a flat 14,000 takes what is dearer than that
+    both = one(
+        **given | {"supply": 99.0, "price": [[1e4], [1.4e4]]}, kinds=("k", "l"), steps=[[4.0, 8.0], [np.inf, np.inf]], rise=[[0.5, 1.0]]
+    )
+    plan = fleet.allocate(both)
+    assert plan.bought[:, 0, 0] == pytest.approx([4, 8])
+    assert plan.cost == pytest.approx(4 * 1e4 + 8 * 1.4e4)
+    # the surcharge counts in the budget, and the bill is convex: each chip more costs at least what the one before did
+    short = fleet.allocate(one(**given, **rising, budget=1e5))
+    assert short.bought.sum() == pytest.approx(8)
+    bills = [fleet.allocate(one(**given | {"demand": [[n]]}, **rising)).cost for n in np.linspace(0, 12, 13)]
+    assert (np.diff(bills, 2) >= -1e-6).all()
+
+
+def test_what_is_late_comes_when_it_comes():
+    given = {"demand": [[9.0, 9.0, 9.0]], "value": 1.0, "installed": 6.0, "supply": 9.0, "price": 1e4}
+    assert [fleet.allocate(one(**given, delay=late)).bought[0, 0].tolist() for late in range(3)] == [[3, 0, 0], [0, 3, 0], [0, 0, 3]]
+    # the price of a deadline: what it saves to do work a period later, where chips are short in the first
+    plan = fleet.allocate(one(**given, delay=1))
+    moved = np.array([[9.0 - 1e-3, 9.0 + 1e-3, 9.0]])
+    saved = plan.cost - fleet.allocate(one(**given | {"demand": moved}, delay=1)).cost
+    assert saved == pytest.approx(1e-3 * plan.deadline[0, 0], rel=1e-6)
+    assert plan.deadline[0, 0] > 1e4
+    # and of a whole period's delay of the supplier: solved anew
+    assert fleet.allocate(one(**given, delay=2)).cost - plan.cost == pytest.approx(3 * YEAR * 1.0, rel=0.01)
+
+
+def test_chips_occupy_buildings_and_racks_of_their_own():
+    # old chips in air-cooled racks of 8, new ones in liquid-cooled racks of 72; both take power and floor, and floor comes in phases
+    f = one(
+        demand=[[100.0, 300.0, 300.0]], kinds=("old", "new"), throughput=[[1.0, 2.0]], installed=[[80.0], [0.0]], supply=[[0.0], [999.0]],
+        price=[[0.0], [1e4]], value=1.0, assets=("building", "shell", "air rack", "liquid rack"),
+        occupies=[[0.1, 0.02], [1e3, 2e3], [1 / 8, 0.0], [0.0, 1 / 72]], space=[[10.0], [1e5], [10.0], [0.0]],
+        space_cost=[[100.0], [1.0], [500.0], [4e4]], space_limit=np.array([[[10.0]], *3 * [[[np.inf]]]]), space_delay=[0, 0, 0, 1],
+    )  # fmt: skip
+    plan = fleet.allocate(f)
+    assert plan.bought[1, 0, 0] == pytest.approx(0)  # its racks take a year
+    assert plan.space[3, 0] * 72 == pytest.approx(np.maximum.accumulate(plan.stock[1, 0]))
+    taken = np.einsum("ak,krt->art", np.array(f.occupies), plan.stock)
+    assert (taken <= np.array(f.space)[..., None] + plan.space + 1e-6).all()
+    assert plan.space[0] == pytest.approx(0)  # the building can't grow
+    assert plan.retired[0].sum() > 0  # so that old chips go, though their racks stay
+    more = fleet.allocate(
+        dataclasses.replace(f, space=[[10.01], [1e5], [10.0], [0.0]], space_limit=np.inf, space_cost=[[1e9], [1.0], [500.0], [4e4]])
+    )
+    fixed = fleet.allocate(dataclasses.replace(f, space_limit=np.inf, space_cost=[[1e9], [1.0], [500.0], [4e4]]))
+    assert fixed.cost - more.cost == pytest.approx(0.01 * fixed.shadow["space"][0, 0], rel=1e-6)
+    with pytest.raises(InputError, match="space_limit = 5 of building in eastus, period 0: 10 is there at the start"):
+        fleet.allocate(dataclasses.replace(f, space_limit=5.0))
+    with pytest.raises(InputError, match=r"it would do to raise space \(building, eastus, period \d\) by 8 over 10"):
+        fleet.allocate(dataclasses.replace(f, value=np.inf, demand=[[100.0, 900.0, 900.0]], throughput=[[1.0, 1.0]]))
+
+
+def test_a_least_share_is_kept_whatever_the_work_is_worth():
+    given = {"work": ("dear", "cheap"), "throughput": 1.0, "demand": [[8.0], [8.0]], "value": [[9.0], [1.0]], "installed": 10.0}
+    free, kept = fleet.allocate(one(**given)), fleet.allocate(one(**given, least=[[0.0], [0.5]]))
+    assert free.served[:, 0] == pytest.approx([1, 0.25])
+    assert kept.served[:, 0] == pytest.approx([0.75, 0.5])
+    assert kept.shadow["least"][1, 0] == pytest.approx((9 - 1) * YEAR)
+    with pytest.raises(InputError, match=r"must give: installed \(H100, eastus\) by 4.4 of 10; no limit that is raised would do"):
+        fleet.allocate(one(**given, least=0.9))
+
+
+def test_classes_fill_the_plan_as_they_fill_the_function():
+    # three classes of preemptible work in order of priority: each keeps its least, and grows in what those before it leave
+    load = fleet.diurnal(np.arange(0, 48, 1.0), mean=45.0, swing=0.5, service=20.0, seed=7)
+    least, most = np.array([5.0, 10.0, 2.0]), np.array([20.0, 15.0, 10.0])
+    done = fleet.backfill(load, 100.0, step=3600.0, reaction=3600.0, switch=300.0, least=least, most=most)
+    mean, hours = done.aside.mean(), done.aside.size
+    f = one(
+        work=("chat", "a", "b", "c"), throughput=1.0, demand=[[mean], *most[:, None]], value=[[9.0], [3.0], [2.0], [1.0]], installed=100.0,
+        least=[[1.0], *(least / most)[:, None]], hours=np.full(hours, 1 / hours), shape=[done.aside / mean, *np.ones((3, hours))],
+    )  # fmt: skip
+    # work that is not movable asks the same in every hour, as a class that grows up to `most` does in every step
+    plan = fleet.allocate(f)
+    assert plan.chips[1:].sum(axis=(1, 2, 3)) / 100 == pytest.approx(done.by_class, abs=1e-6)
+    assert float(done.training) == pytest.approx(done.by_class.sum())
+    alone = fleet.backfill(load, 100.0, step=3600.0, reaction=3600.0, switch=300.0)
+    assert float(alone.training) > float(done.training)
+    for wrong, said in (({"least": [60.0, 60.0]}, "together at most the capacity"), ({"least": [9.0], "most": [5.0]}, "at most `most`")):
+        with pytest.raises(InputError, match=said):
+            fleet.backfill(load, 100.0, step=3600.0, reaction=3600.0, switch=0.0, **wrong)
+
+
+def test_dear_memory_makes_chips_dear():
+    work, given = (CLASSES[0].priced_at("H100", 2.35),), {"demand": [[9.0, 9.0]], "installed": 0.0, "rate": 0.07}
+    chips = ("H100", "Rubin", "Microsoft Cobalt 200")
+    own = {"price": [np.nan, np.nan, 8e3], "power": [np.nan, np.nan, 500.0], "supply": 1.0}
+    calm, shock = (fleet.fleet_of(work, chips, ("eastus",), memory_price=m, **given, **own) for m in (1.0, [1.0, 4.0]))
+    usd = catalogue.cost("hbm_usd_per_gb").value
+    gb = [catalogue.chip(name).hbm_bytes / 1e9 for name in chips[:2]]
+    assert (shock.price - calm.price)[:, 1] == pytest.approx([*(3 * usd * np.array(gb)), 0.0])
+    assert (shock.price - calm.price)[:, 0] == pytest.approx(0)
+    with pytest.raises(InputError, match=r"memory_price of shape \(3,\): expected one that broadcasts to \(2,\)"):
+        fleet.fleet_of(work, chips, ("eastus",), memory_price=[1.0, 2.0, 3.0], **given, **own)

@@ -169,8 +169,9 @@ def test_a_site_may_be_every_region_at_once():
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"rent": [2.0, 1.0]}, "2 and .* years; expected 5"),
+        ({"rent": [2.0, 1.0]}, "2, 1 and 1 years; expected 5"),
         ({"used": [0.5, 0.6]}, "expected 5 on the last axis"),
+        ({"energised": [0.5, 1.0, 0.9, 1.0, 1.0]}, "energised = .*falls from year to year"),
         ({"rent": -1.0}, "rent = -1"),
         ({"used": 1.5}, "used = 1.5"),
         ({"years": 0}, "years = 0"),
@@ -246,3 +247,29 @@ def test_bad_chips_are_named(changed, message):
 
 def test_nothing_breaks_even_where_no_rent_is_saved():
     assert np.isinf(fleet.rent_or_own("H100", rent=0.0, n=64).break_even).all()
+
+
+PHASES = {"rent": [3.0, 3.0, 3.0], "depreciation": 0.3, "years": 3, "n": 1, "n_chips": 100, "wacc": 0.08, "debt": 0.6}
+
+
+def test_a_site_in_phases_by_hand():
+    whole, half = (fleet.rent_or_own("H100", energised=on, **PHASES) for on in (1.0, [0.5, 0.5, 1.0]))
+    chips = (half.cash_flows - whole.cash_flows)[0] / 0.4 / 0.5  # the equity in half of them is not paid at first
+    facility = -whole.cash_flows[0] / 0.4 - chips
+    assert half.operating == pytest.approx(whole.operating * [0.5, 0.5, 1.0])
+    assert (half.worth - whole.worth)[0] == pytest.approx(-0.5 * chips * np.exp(-0.3))
+    assert (half.worth - whole.worth)[2] == pytest.approx(0.5 * chips * (np.exp(-0.3) - np.exp(-0.9)))
+    loans = [0.5 * chips * 0.6 * float(fleet.annuity(1.0, 0.08, n)) for n in (3, 1)]
+    assert half.service == pytest.approx(facility * 0.6 * fleet.annuity(1.0, 0.08, 3) + np.array([loans[0], loans[0], sum(loans)]))
+    assert half.owed[-1] == pytest.approx(0)
+
+
+def test_a_site_that_is_late_breaks_its_covenants():
+    late = np.array([0, 1, 2])
+    on = np.arange(3) >= late[:, None]
+    case = fleet.rent_or_own("H100", energised=on.astype(float), **PHASES)
+    assert (np.diff(case.net_present_value) < 0).all()
+    assert case.breach(loan_to_value=np.inf)[0] == pytest.approx(2 / 3)  # nothing is earned, and the building's loan is served
+    assert (case.cover[~on] == 0).all()
+    early = fleet.rent_or_own("H100", **PHASES)
+    assert case.cash_flows[0] == pytest.approx(early.cash_flows)

@@ -27,10 +27,10 @@ TOLERANCE = 1e-9  #: reduced cost below which a column would lower the cost
 def allocate(fleet: Fleet, *, reproducible: bool = False) -> Plan:
     """The cheapest plan, with shadow prices.
 
-    min  sum over periods of disc [ energy + carbon + operations + shells + value unmet + price of what is bought - resale of what goes ]
+    min  sum over periods of disc [ energy + carbon + operations + assets + value unmet + price of what is bought - resale of what goes ]
          - resale of what is there at the end
     s.t. demand: sum throughput x + unmet >= demand, in each typical hour, or over the period for work that may wait;
-         chips: sum_w x <= availability stock in each hour;  shells: rated power of the stock <= shells there and built, which stay;
+         chips: sum_w x <= availability stock in each hour;  assets: what the stock occupies <= what is there and built, which stays;
          stock follows purchases, retirement, survival, and what is bought stays;
          power, supply, vendors' shares, budget within their limits
 
@@ -51,48 +51,51 @@ def allocate(fleet: Fleet, *, reproducible: bool = False) -> Plan:
     ([[1.0, 0.667]], 104014)
     """
     programme = build(fleet)
-    values, marginals, cost = _solve(programme, reproducible)
-    return _plan(fleet, programme, values, marginals, cost)
+    values, marginals, cost = solved(programme, reproducible)
+    return plan_of(fleet, programme, values, marginals, cost)
 
 
-def _solve(p: Programme, reproducible: bool) -> tuple[Array, Array, float]:
-    """Values, what one more unit of each limit saves, and the cost; rows and money are scaled to about 1 for the solver."""
-    from scipy import sparse
-    from scipy.optimize import linprog
-
-    rows = 1 / np.maximum(np.abs(p.matrix).max(axis=1).toarray().ravel(), 1e-30)
-    money = 1 / max(float(np.abs(p.cost).max(initial=0.0)), 1e-30)
-    matrix, limit = sparse.csr_array(sparse.diags_array(rows) @ p.matrix), p.limit * rows
-    found = solve(p.cost * money, matrix, limit, p.priority())
+def solved(p: Programme, reproducible: bool = False) -> tuple[Array, Array, float]:
+    """Values, what one more unit of each limit saves, and the cost."""
+    found = scaled(p.cost, p.matrix, p.limit, p.priority(), reproducible)
     if found.status == 2:
         raise InputError(explain_infeasible(p))
     if found.status in (3, 4):
         raise InputError(f"the plan has no bound: {UNBOUNDED}")
     if found.status != 0:
         raise InputError(f"the allocation was not solved: {found.message}")
-    values = found.plan
-    if reproducible:
+    return found.plan, found.saves, found.fun
+
+
+def scaled(cost: Array, matrix: Any, limit: Array, priority: Array, reproducible: bool = False) -> Any:
+    """What `solve` finds with rows and money scaled to about 1, in the units that came; `saves`: what one more unit of each limit does."""
+    from scipy import sparse
+    from scipy.optimize import linprog
+
+    largest = np.abs(matrix).max(axis=1).toarray().ravel()
+    rows = 1 / np.where(largest > 0, largest, 1.0)
+    money = 1 / max(float(np.abs(cost).max(initial=0.0)), 1e-30)
+    matrix, limit = sparse.csr_array(sparse.diags_array(rows) @ matrix), limit * rows
+    found = solve(cost * money, matrix, limit, priority)
+    if found.status == 0 and reproducible:
         # the plans of the same cost: what has a price stays at its limit, what would cost more stays out
         tight, out = found.marginals < -PRICED, np.abs(found.reduced) > PRICED
         again = linprog(
-            np.sqrt(1.0 + np.arange(p.cost.size)),
-            A_ub=matrix[~tight],
-            b_ub=limit[~tight],
-            A_eq=matrix[tight],
-            b_eq=limit[tight],
-            bounds=np.where(out[:, None], values[:, None], [[0.0, np.inf]]),
-            method="highs",
-        )
-        values = values if again.x is None else again.x  # none: the face is too thin for the solver's tolerance, and the first plan stands
-    return values, -found.marginals * rows / money, found.fun / money
+            np.sqrt(1.0 + np.arange(cost.size)), A_ub=matrix[~tight], b_ub=limit[~tight], A_eq=matrix[tight], b_eq=limit[tight],
+            bounds=np.where(out[:, None], found.plan[:, None], [[0.0, np.inf]]), method="highs",
+        )  # fmt: skip
+        found.plan = found.plan if again.x is None else again.x  # none: the face is too thin for the tolerance, and the first plan stands
+    if found.status == 0:
+        found.saves, found.fun = -found.marginals * rows / money, found.fun / money
+    return found
 
 
-def _plan(fleet: Fleet, p: Programme, values: Array, marginals: Array, cost: float) -> Plan:
+def plan_of(fleet: Fleet, p: Programme, values: Array, marginals: Array, cost: float) -> Plan:
     found = {name: take(block, values) for name, block in p.columns.items()}
     shadow = {name: take(block, marginals) for name, block in p.rows.items()}
     shadow["power"] = shadow["power"].sum(axis=1)  # the limit is one for all hours, and so is the demand that they share
-    shadow["shells"] = shadow["shells"].sum(axis=1)
-    shadow["demand"] = (shadow["demand"] * p.asked.values[..., None]).sum(axis=1)
+    shadow["space"] = shadow["space"].sum(axis=-1)
+    shadow |= {name: (shadow[name] * p.asked.values[..., None]).sum(axis=1) for name in ("demand", "least")}
     chips = np.einsum("wkrht,h->wkrt", found["x"], p.figures["hours"].values)
     standing, working = (part.values for part in p.draw)
     stock, bought = found["stock"].sum(axis=0), found["bought"].sum(axis=0)
@@ -108,7 +111,7 @@ def _plan(fleet: Fleet, p: Programme, values: Array, marginals: Array, cost: flo
         retired=np.maximum(before + bought - stock, 0.0),  # by the books: what was there and came, and no longer stands
         unmet=np.einsum("wht,wh->wt", found["unmet"], p.due.values),
         facility_power=np.einsum("kr,krt->rt", standing, stock) + np.einsum("kr,wkrt->rt", working, chips),
-        shells=found["shells"],
+        space=found["space"],
         shadow=shadow,
     )
 

@@ -78,37 +78,18 @@ class Owning(Arrays):
 
 
 @takes(
-    **dict.fromkeys(("n_chips", "volatility", "extra"), NOT_NEGATIVE),
-    **dict.fromkeys(("tax", "debt"), SHARE),
-    used=Rule(least=0.0, most=1.0, apart=True),
-    **dict.fromkeys(("wacc", "interest"), YEARLY),
-    decline=FINITE,
-    depreciation=NOT_NEGATIVE,
-    build_years=Rule(least=0.0, whole=True, one=True, unit="years"),
-    years=Rule(least=1.0, most=30.0, whole=True, one=True, unit="years"),
-    n=Rule(least=1.0, whole=True, one=True),
+    **dict.fromkeys(("n_chips", "volatility", "extra"), NOT_NEGATIVE), **dict.fromkeys(("tax", "debt"), SHARE),
+    **dict.fromkeys(("used", "energised"), Rule(least=0.0, most=1.0, apart=True)), **dict.fromkeys(("wacc", "interest"), YEARLY),
+    decline=FINITE, depreciation=NOT_NEGATIVE, build_years=Rule(least=0.0, whole=True, one=True, unit="years"),
+    years=Rule(least=1.0, most=30.0, whole=True, one=True, unit="years"), n=Rule(least=1.0, whole=True, one=True),
     seed=Rule(least=0.0, whole=True, one=True),
-)
+)  # fmt: skip
 def rent_or_own(
-    chip: str | Chip,
-    *,
-    rent: ArrayLike | None = None,
-    decline: ArrayLike | None = None,
-    volatility: ArrayLike | None = None,
-    depreciation: ArrayLike | None = None,
-    used: ArrayLike = 1.0,
-    n_chips: ArrayLike = 1.0,
-    years: int = 5,
-    build_years: int = 0,
-    wacc: ArrayLike | None = None,
-    extra: ArrayLike = 0.0,
-    tax: ArrayLike = 0.0,
-    debt: ArrayLike = 0.0,
-    interest: ArrayLike = 0.08,
-    n: int = 4096,
-    seed: int = 0,
-    **cost: Any,
-) -> Owning:
+    chip: str | Chip, *, rent: ArrayLike | None = None, decline: ArrayLike | None = None, volatility: ArrayLike | None = None,
+    depreciation: ArrayLike | None = None, used: ArrayLike = 1.0, energised: ArrayLike = 1.0, n_chips: ArrayLike = 1.0, years: int = 5,
+    build_years: int = 0, wacc: ArrayLike | None = None, extra: ArrayLike = 0.0, tax: ArrayLike = 0.0, debt: ArrayLike = 0.0,
+    interest: ArrayLike = 0.08, n: int = 4096, seed: int = 0, **cost: Any,
+) -> Owning:  # fmt: skip
     """What owning chips for some years is worth over renting the hours that are used, along paths of rents and resale prices.
 
     Yearly flow = (1 - tax) (used hours rent (1 + extra) - energy - maintenance - staff) + tax (depreciation + interest) - debt service;
@@ -128,7 +109,10 @@ def rent_or_own(
     volatility : array_like, optional
         Of the random walk of the logarithm of rents, a square root of a year; if not given, that of providers' own lists.
     used : array_like
-        Share of the hours needed, 0 to 1; an array has years on its last axis. The bill is the same whether chips are used or not.
+        Share of the hours needed of chips with power, 0 to 1; an array has years on its last axis. The bill is the same used or not.
+    energised : array_like
+        Share of the chips that has power in each year of operation, never falling; an array has years on its last axis. Chips are bought
+        when they get it, and their loan ends with the others; a site that is late has none at first, `np.arange(years) >= late[:, None]`.
     n_chips, wacc, cost
         As `ownership_cost` takes them, and other names of it (pue, electricity_usd_per_kwh, chip_price, facility_capex_usd_per_w, ...).
     years, build_years, n, seed : int
@@ -165,28 +149,36 @@ def rent_or_own(
         """With years on a last axis."""
         return np.asarray(value, dtype=float)[..., None]
 
-    if path.shape[-1] != years or (np.ndim(used) and np.shape(used)[-1] not in (1, years)):
-        raise InputError(f"rent, used: {path.shape[-1]} and {np.shape(used)} years; expected {years} on the last axis")
+    sizes = path.shape[-1], *(np.shape(given)[-1] if np.ndim(given) else 1 for given in (used, energised))
+    if sizes[0] != years or not {1, years}.issuperset(sizes):
+        raise InputError(f"rent, used, energised: {sizes[0]}, {sizes[1]} and {sizes[2]} years; expected {years} on the last axis")
+    on = np.broadcast_to(energised, (*np.shape(energised)[:-1], years))
+    if np.any((phase := np.diff(on, axis=-1, prepend=0.0)) < 0):
+        raise InputError(f"energised = {energised}: falls from year to year; expected shares that stay or grow")
     fits = {"rent without its years": path[..., 0], "used without them": np.asarray(used)[..., 0] if np.ndim(used) else used}
+    fits["energised without them"] = on[..., 0]
     broadcast(**fits, depreciation=away, extra=extra, tax=tax, debt=debt, interest=interest, wacc=r, cost=bill.per_year)
-    saved = path * (1 + late(extra)) * np.asarray(used, dtype=float) * late(bill.chip_hours)
-    operating = saved - late(running)
+    saved = path * (1 + late(extra)) * np.asarray(used, dtype=float) * late(bill.chip_hours) * on
+    operating = saved - late(running) * on
     left = np.maximum(late(life) - t, 0.0)
     unexpired = np.where(left > 0, annuity(1.0, late(r), late(life)) / annuity(1.0, late(r), np.maximum(left, 1e-9)), 0.0)
-    worth = late(servers) * np.exp(-late(away) * t) + late(facility) * unexpired
-    borrowed = np.asarray(debt) * (servers + facility * (1 + np.asarray(interest)) ** build_years)
-    payment = late(annuity(borrowed, interest, years))
+    age = np.maximum(t - t[:, None] + 1, 0)  # of the chips of each year's phase, at the end of each
+    kept = (phase[..., None] * np.where(age > 0, np.exp(-late(late(away)) * age), 0.0)).sum(axis=-2)  # of the price of all chips
+    worth = late(servers) * kept + late(facility) * unexpired
+    site, bought = late(debt) * late(facility * (1 + np.asarray(interest)) ** build_years), late(np.asarray(debt) * servers) * phase
+    payment = annuity(site, late(interest), years) + np.cumsum(bought * annuity(1.0, late(interest), years + 1 - t), axis=-1)
     ahead = np.maximum(years - t, 0)
     owed = np.where(ahead > 0, payment / annuity(1.0, late(interest), np.maximum(ahead, 1)), 0.0)
-    paid = late(interest) * np.concatenate([late(borrowed), np.broadcast_to(owed, (*owed.shape[:-1], years))[..., :-1]], axis=-1)
-    book = late(servers) / years + np.where(t <= late(life), late(facility) / late(life), 0.0)  # depreciation of a year
-    kept = late(facility) * np.maximum(1 - years / late(life), 0.0)
+    paid = late(interest) * (np.concatenate([np.broadcast_to(site, (*owed.shape[:-1], 1)), owed[..., :-1]], axis=-1) + bought)
+    book = np.cumsum(late(servers) * phase / (years + 1 - t), axis=-1)  # depreciation of a year
+    book = book + np.where(t <= late(life), late(facility) / late(life), 0.0)
+    book_value = late(facility) * np.maximum(1 - years / late(life), 0.0)
     after = operating - late(tax) * (operating - book - paid) - payment
-    sale = worth[..., -1:] - late(tax) * (worth[..., -1:] - kept)
+    sale = worth[..., -1:] - late(tax) * (worth[..., -1:] - book_value)
     shape = np.broadcast_shapes(after.shape, worth.shape, owed.shape)
     flows = np.zeros((*shape[:-1], 1 + build_years + years))
     flows[..., 0] -= facility * (1 - np.asarray(debt))
-    flows[..., build_years] -= servers * (1 - np.asarray(debt))
+    flows[..., build_years:-1] -= late(servers * (1 - np.asarray(debt))) * phase
     flows[..., build_years + 1 :] += after
     flows[..., -1:] += sale
     spread = (np.broadcast_to(part, shape) for part in (operating, payment, owed, worth))
@@ -271,25 +263,11 @@ class InHouse(Arrays):
     life_years=Rule(least=0.0, most=100.0, unit="years"),
 )
 def in_house_chip(
-    *,
-    nre: ArrayLike,
-    unit_cost: ArrayLike,
-    merchant_price: ArrayLike,
-    relative_performance: ArrayLike,
-    volume: ArrayLike,
-    movable_share: ArrayLike,
-    lead_years: ArrayLike,
-    price_decline: ArrayLike,
-    rate: ArrayLike,
-    respin_probability: ArrayLike = 0.0,
-    respin_share: ArrayLike = 0.3,
-    respin_years: ArrayLike = 0.5,
-    port_cost: ArrayLike = 0.0,
-    running_saving: ArrayLike = 0.0,
-    life_years: ArrayLike = 5.0,
-    merchant_fleet: ArrayLike = 0.0,
-    price_response: ArrayLike = 0.0,
-) -> InHouse:
+    *, nre: ArrayLike, unit_cost: ArrayLike, merchant_price: ArrayLike, relative_performance: ArrayLike, volume: ArrayLike,
+    movable_share: ArrayLike, lead_years: ArrayLike, price_decline: ArrayLike, rate: ArrayLike, respin_probability: ArrayLike = 0.0,
+    respin_share: ArrayLike = 0.3, respin_years: ArrayLike = 0.5, port_cost: ArrayLike = 0.0, running_saving: ArrayLike = 0.0,
+    life_years: ArrayLike = 5.0, merchant_fleet: ArrayLike = 0.0, price_response: ArrayLike = 0.0,
+) -> InHouse:  # fmt: skip
     """Break-even volume and value of designing a chip, against buying merchant chips for the same work.
 
     A chip of one's own that comes `lead_years` late (and later after a respin) meets merchant chips whose price for the same work has

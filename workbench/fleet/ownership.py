@@ -69,24 +69,13 @@ class OwnershipCost(Arrays):
 
 @takes()
 def ownership_cost(
-    chip: str | Chip | None = None,
-    *,
-    n_chips: ArrayLike = 1.0,
-    chip_price: ArrayLike | None = None,
-    power: ServerPower | None = None,
-    pue: ArrayLike | None = None,
-    electricity_usd_per_kwh: ArrayLike | None = None,
-    wacc: ArrayLike | None = None,
-    server_life_years: ArrayLike | None = None,
-    server_uplift: ArrayLike | None = None,
-    network_share: ArrayLike | None = None,
-    facility_capex_usd_per_w: ArrayLike | None = None,
-    facility_life_years: ArrayLike | None = None,
-    operations_usd_per_w_year: ArrayLike | None = None,
-    maintenance: ArrayLike | None = None,
-    salvage: ArrayLike = 0.0,
+    chip: str | Chip | None = None, *, n_chips: ArrayLike = 1.0, chip_price: ArrayLike | None = None, power: ServerPower | None = None,
+    pue: ArrayLike | None = None, electricity_usd_per_kwh: ArrayLike | None = None, wacc: ArrayLike | None = None,
+    server_life_years: ArrayLike | None = None, server_uplift: ArrayLike | None = None, network_share: ArrayLike | None = None,
+    facility_capex_usd_per_w: ArrayLike | None = None, facility_life_years: ArrayLike | None = None,
+    operations_usd_per_w_year: ArrayLike | None = None, maintenance: ArrayLike | None = None, salvage: ArrayLike = 0.0,
     availability: ArrayLike = 1.0,
-) -> OwnershipCost:
+) -> OwnershipCost:  # fmt: skip
     """What a fleet costs its owner a year.
 
     capital = annuity(servers (1 - salvage / (1 + wacc)^life), wacc, server_life) with servers = n price uplift; network likewise on
@@ -137,14 +126,12 @@ def ownership_cost(
     network = servers * part / (1 - part)
     sold = v["salvage"] * (1 + interest) ** -life
     return OwnershipCost(
-        capital=annuity(servers * (1 - sold), interest, life),
-        network=annuity(network, interest, life),
+        capital=annuity(servers * (1 - sold), interest, life), network=annuity(network, interest, life),
         facility=annuity(it_power * v["facility_capex_usd_per_w"], interest, v["facility_life_years"]),
         energy=n * v["power.average"] * v["pue"] * YEAR * (v["electricity_usd_per_kwh"] / KWH),
-        maintenance=(servers + network) * v["maintenance"],
-        staff=it_power * v["operations_usd_per_w_year"],
+        maintenance=(servers + network) * v["maintenance"], staff=it_power * v["operations_usd_per_w_year"],
         chip_hours=n * YEAR / HOUR * v["availability"],
-    )
+    )  # fmt: skip
 
 
 def _of_chip(chip: str | Chip | None, price: ArrayLike | None, power: ServerPower | None, uplift: ArrayLike | None) -> dict[str, Any]:

@@ -107,23 +107,13 @@ def newsvendor(mean: ArrayLike, deviation: ArrayLike, correlation: ArrayLike, *,
 
 
 @takes(
-    hours=Rule(last="time"),
-    **dict.fromkeys(("mean", "weekend"), NOT_NEGATIVE),
-    swing=SHARE,
-    peak_hour=FINITE,
-    service=Rule(above=0.0, one=True),
+    hours=Rule(last="time"), mean=NOT_NEGATIVE, weekend=NOT_NEGATIVE, swing=SHARE, peak_hour=FINITE, service=Rule(above=0.0, one=True),
     seed=WHOLE,
-)
+)  # fmt: skip
 def diurnal(
-    hours: ArrayLike,
-    *,
-    mean: ArrayLike,
-    swing: ArrayLike,
-    peak_hour: ArrayLike = 14.0,
-    weekend: ArrayLike = 0.8,
-    service: float | None = None,
-    seed: int = 0,
-) -> Array:
+    hours: ArrayLike, *, mean: ArrayLike, swing: ArrayLike, peak_hour: ArrayLike = 14.0, weekend: ArrayLike = 0.8,
+    service: float | None = None, seed: int = 0,
+) -> Array:  # fmt: skip
     """Load of a service that follows its users' day: mean (1 + swing cos(2 pi (h - peak) / 24)), times `weekend` on two days of seven.
 
     Parameters
@@ -160,7 +150,8 @@ class Backfill(Arrays):
 
     served: Array  #: share of inference demand met when it came
     inference: Array  #: share of the capacity that inference uses
-    training: Array  #: share that training keeps, net of switching and penalty
+    training: Array  #: share that preemptible work keeps, net of switching and penalty
+    by_class: Array  #: the same of each class of it (..., classes)
     lost: Array  #: share that is on its way from one side to the other
     preemptions: Array  #: chip-switches from training to inference an hour, over the capacity
     aside: Array  #: chips that training can't have, set aside or on their way, in each step but the first span (..., steps)
@@ -172,23 +163,14 @@ class Backfill(Arrays):
 
 
 @takes(
-    load=Rule(least=0.0, last="steps"),
-    capacity=POSITIVE,
-    step=Rule(above=0.0, one=True),
-    reaction=Rule(above=0.0, one=True),
-    switch=Rule(least=0.0, one=True),
-    penalty=SHARE,
-)
+    load=Rule(least=0.0, last="steps"), capacity=POSITIVE, **dict.fromkeys(("step", "reaction"), Rule(above=0.0, one=True)),
+    switch=Rule(least=0.0, one=True), penalty=SHARE, least=Rule(least=0.0, last="classes"),
+    most=Rule(least=0.0, infinite=True, last="classes"),
+)  # fmt: skip
 def backfill(
-    load: ArrayLike,
-    capacity: ArrayLike,
-    *,
-    step: float,
-    reaction: float,
-    switch: float,
-    penalty: ArrayLike = 0.0,
-    partitioned: bool = False,
-) -> Backfill:
+    load: ArrayLike, capacity: ArrayLike, *, step: float, reaction: float, switch: float, penalty: ArrayLike = 0.0,
+    least: ArrayLike = (0.0,), most: ArrayLike = (np.inf,), partitioned: bool = False,
+) -> Backfill:  # fmt: skip
     """Utilisation of a fleet where training takes what inference leaves.
 
     Every `reaction` seconds the scheduler sets aside for inference the most chips that it wanted in the last such span; a chip that
@@ -204,6 +186,9 @@ def backfill(
         sides [s].
     penalty : array_like
         Share of training throughput lost because a chip must suit both kinds of work, 0 to 1.
+    least, most : array_like, shape (..., classes)
+        Chips that each class of preemptible work keeps whatever inference wants, and to which it grows where there is room; the first class
+        comes first. In a plan they are `least`, `demand` and `value` of its work.
     partitioned : bool
         Whether inference keeps chips for its peak all the time.
 
@@ -211,7 +196,7 @@ def backfill(
     --------
     >>> load = [10, 10, 30, 30, 10, 10, 10, 10]
     >>> backfill(load, 100.0, step=60.0, reaction=120.0, switch=30.0)
-    Backfill(served=0.6, inference=0.1, training=0.816667, lost=0.0333333, preemptions=2, aside=10 to 30 (6,))
+    Backfill(served=0.6, inference=0.1, training=0.816667, by_class=[0.816667], lost=0.0333333, preemptions=2, aside=10 to 30 (6,))
     """
     demand, c, less = map(np.asarray, (load, capacity, penalty))
     width = round(reaction / step)
@@ -219,8 +204,11 @@ def backfill(
         raise InputError(
             f"reaction = {reaction} s: expected whole steps of {step} s and at most half of the load's {step * demand.shape[-1]:g} s"
         )
-    shape = np.broadcast_shapes(demand.shape[:-1], c.shape, less.shape)
-    cap, c = np.broadcast_to(c, shape)[..., None], np.broadcast_to(c, shape)
+    floor, room = np.broadcast_arrays(least, most)
+    if np.any(floor > room) or np.any(floor.sum(axis=-1) > c):
+        raise InputError(f"least = {least}: expected at most `most`, and together at most the capacity")
+    shape = np.broadcast_shapes(demand.shape[:-1], c.shape, less.shape, floor.shape[:-1])
+    cap, c = np.broadcast_to(c - floor.sum(axis=-1), shape)[..., None], np.broadcast_to(c, shape)  # cap: what inference may have
     demand = np.broadcast_to(demand, (*shape, demand.shape[-1]))
     whole = demand.shape[-1] // width * width
     if partitioned:
@@ -235,14 +223,14 @@ def backfill(
     gone = np.minimum(_within(leaving, switch / step), cap - kept)  # on their way to training
     met = np.minimum(demand, kept - waiting)
     total = demand.sum(axis=-1)
+    grown = np.cumsum(room - floor, axis=-1)  # beyond its least each class grows in what those before it leave
+    free = np.minimum((cap - kept - gone)[..., None, :], grown[..., None]).mean(axis=-1)
+    by_class = (floor + np.diff(free, axis=-1, prepend=0.0)) / c[..., None] * (1 - less)[..., None]
     return Backfill(
-        aside=kept + gone,
-        served=np.divide(met.sum(axis=-1), total, out=np.ones(shape), where=total > 0),
-        inference=met.mean(axis=-1) / c,
-        training=(cap - kept - gone).mean(axis=-1) / c * (1 - less),
-        lost=(waiting + gone).mean(axis=-1) / c,
+        aside=kept + gone, by_class=by_class, served=np.divide(met.sum(axis=-1), total, out=np.ones(shape), where=total > 0),
+        inference=met.mean(axis=-1) / c, training=by_class.sum(axis=-1), lost=(waiting + gone).mean(axis=-1) / c,
         preemptions=arriving.sum(axis=-1) / (demand.shape[-1] * step / HOUR) / c,
-    )
+    )  # fmt: skip
 
 
 def _within(events: Array, steps: float) -> Array:

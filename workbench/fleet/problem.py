@@ -21,7 +21,9 @@ from workbench.units import GRAM, KWH, MEGA, TONNE
 Array = NDArray[Any]
 
 #: Axes of a figure, a block of columns or of rows, in the order in which they always stand.
-AXES = {"V": "vendor", "G": "group", "W": "work", "K": "kind", "R": "region", "H": "hour", "T": "period", "E": "end"}
+AXES = {
+    "V": "vendor", "G": "group", "W": "work", "A": "asset", "K": "kind", "N": "step", "R": "region", "H": "hour", "T": "period", "E": "end",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +65,8 @@ class Fleet(Arrays):
 
     Figures broadcast to the shape in brackets. Limits are infinite unless given. A kind with no supply can't be bought, so that one of
     the future has none before its date. Chips are paid when they come, at the start of a period, and all else at its end; they occupy
-    shells (building, power and cooling), which stay when the chips in them are replaced.
+    `A` assets (buildings, shells of power and cooling, racks), which stay when the chips in them are replaced. A supplier's price rises
+    from step to step of what comes in a period: a convex, piecewise linear bill.
     """
 
     work: tuple[str, ...]
@@ -86,9 +89,16 @@ class Fleet(Arrays):
     carbon_g_per_kwh: ArrayLike = 0.0  #: location-based (R, T)
     carbon_usd_per_t: ArrayLike = 0.0  #: (T,)
     budget: ArrayLike = np.inf  #: for chips [USD a period] (T,)
-    rated_power: ArrayLike = 0.0  #: IT power that a chip takes of a shell [W] (K,)
-    shells: ArrayLike = np.inf  #: IT power of the shells there at the start [W] (R,); more can be built where it is finite
-    shell_cost: ArrayLike = 0.0  #: of a watt of shell built, a year it is there [USD/W] (R,)
+    delay: ArrayLike = 0  #: whole periods from the order of a kind to the start of the period in which it comes (K,)
+    steps: ArrayLike = np.inf  #: chips that come in a period, all regions together, beyond which its price rises (K, N)
+    rise: ArrayLike = 0.0  #: of the price beyond each step, over the list price (K, N)
+    least: ArrayLike = 0.0  #: share of demand that must be met, whatever it is worth (W, T)
+    assets: tuple[str, ...] = ("shell",)  #: what chips occupy: its size is in watts of IT power, racks, square metres
+    occupies: ArrayLike = 0.0  #: of each asset that a chip takes (A, K)
+    space: ArrayLike = np.inf  #: of each asset there at the start (A, R); more can be built where it is finite
+    space_cost: ArrayLike = 0.0  #: of one more of it, a year it is there [USD] (A, R)
+    space_limit: ArrayLike = np.inf  #: most of it that is there by each period: a site in phases (A, R, T)
+    space_delay: ArrayLike = 0  #: whole periods from the order to the start of the period in which it is there (A,)
     hours: ArrayLike = (1.0,)  #: share of a period that each typical hour stands for (H,)
     shape: ArrayLike = 1.0  #: demand in a typical hour over its mean (W, H)
     movable: ArrayLike = False  #: whether work may wait for another hour of the period (W,): its shape does not matter then
@@ -104,8 +114,10 @@ class Fleet(Arrays):
 
     def names(self, axis: str) -> list[str]:
         """Names along an axis, a letter of `AXES`; groups have none."""
-        periods, hours = ([f"{what} {i}" for i in range(np.shape(f)[-1])] for what, f in (("period", self.demand), ("hour", self.hours)))
-        return list({"V": sorted(set(self.vendor)), "W": self.work, "K": self.kinds, "R": self.regions, "H": hours, "T": periods}[axis])
+        counted = {"T": ("period", self.demand), "H": ("hour", self.hours), "N": ("step", self.steps)}
+        if axis in counted:
+            return [f"{counted[axis][0]} {i}" for i in range(np.atleast_1d(counted[axis][1]).shape[-1])]
+        return list({"V": sorted(set(self.vendor)), "W": self.work, "A": self.assets, "K": self.kinds, "R": self.regions}[axis])
 
 
 def whether(name: str, value: Any) -> Array:
@@ -114,16 +126,17 @@ def whether(name: str, value: Any) -> Array:
     return np.asarray(SHARE(name, np.asarray(value, dtype=float) if truth else value))
 
 
-LIMIT = Rule(least=0.0, infinite=True)
+LIMIT, PERIODS = Rule(least=0.0, infinite=True), Rule(least=0.0, whole=True, unit="periods")
 #: Axes of each figure of a fleet, and what it may be.
 FIGURES: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
     "throughput": ("WK", NOT_NEGATIVE), "demand": ("WT", NOT_NEGATIVE), "value": ("WT", LIMIT), "installed": ("KR", NOT_NEGATIVE),
     "power": ("K", NOT_NEGATIVE), "idle_power": ("K", NOT_NEGATIVE), "pue": ("R", PUE), "electricity_usd_per_kwh": ("RT", ELECTRICITY),
     "price": ("KT", NOT_NEGATIVE), "operations": ("K", NOT_NEGATIVE), "resale": ("KE", NOT_NEGATIVE), "supply": ("KT", LIMIT),
     "allowed": ("WR", whether), "power_limit": ("RT", LIMIT), "carbon_g_per_kwh": ("RT", INTENSITY),
-    "carbon_usd_per_t": ("T", CARBON_PRICE), "budget": ("T", LIMIT), "rated_power": ("K", NOT_NEGATIVE), "shells": ("R", LIMIT),
-    "shell_cost": ("R", NOT_NEGATIVE), "hours": ("H", SHARE), "shape": ("WH", NOT_NEGATIVE), "movable": ("W", whether),
-    "survival": ("K", USED),
+    "carbon_usd_per_t": ("T", CARBON_PRICE), "budget": ("T", LIMIT), "delay": ("K", PERIODS), "steps": ("KN", LIMIT),
+    "rise": ("KN", NOT_NEGATIVE), "least": ("WT", SHARE), "occupies": ("AK", NOT_NEGATIVE), "space": ("AR", LIMIT),
+    "space_cost": ("AR", NOT_NEGATIVE), "space_limit": ("ART", LIMIT), "space_delay": ("A", PERIODS), "hours": ("H", SHARE),
+    "shape": ("WH", NOT_NEGATIVE), "movable": ("W", whether), "survival": ("K", USED),
 }  # fmt: skip
 #: What figures in the units that people use are in SI.
 SI = {"electricity_usd_per_kwh": 1 / KWH, "carbon_g_per_kwh": GRAM / KWH, "carbon_usd_per_t": 1 / TONNE}
@@ -132,10 +145,13 @@ SI = {"electricity_usd_per_kwh": 1 / KWH, "carbon_g_per_kwh": GRAM / KWH, "carbo
 def figures(f: Fleet) -> dict[str, Named]:
     """The figures of a fleet in their full shapes and in SI. Raises `InputError` for those that do not fit, or can't be."""
     demand = Rule(least=0.0, last="periods")("demand", f.demand)
-    sizes = {"W": len(f.work), "K": len(f.kinds), "R": len(f.regions), "T": demand.shape[-1], "E": demand.shape[-1] + 1}
+    sizes = {"W": len(f.work), "K": len(f.kinds), "R": len(f.regions), "A": len(f.assets), "N": (np.shape(f.steps) or (1,))[-1]}
+    sizes |= {"T": demand.shape[-1], "E": demand.shape[-1] + 1}
     sizes["H"] = Rule(least=0.0, last="hours")("hours", f.hours).shape[-1]
     if min(sizes.values()) < 1:
-        raise InputError("{W} kinds of work, {K} kinds of chips, {R} regions, {T} periods: one or more of each is needed".format(**sizes))
+        raise InputError(
+            "{W} kinds of work, {K} of chips, {R} regions, {A} assets, {T} periods: one or more of each is needed".format(**sizes)
+        )
     a: dict[str, Named] = {}
     for name, (axes, rule) in FIGURES.items():
         full = to_shape(name, rule(name, getattr(f, name)), tuple(sizes[axis] for axis in axes))
@@ -154,6 +170,13 @@ def figures(f: Fleet) -> dict[str, Named]:
         raise InputError(
             f"resale = {a['resale'].values[k, t + 1]:g} of {f.kinds[k]} at the end of period {t}: it was sold new at {cheapest[k, t]:g}, "
             "so that buying to sell would make money of nothing; give at most that"
+        )
+    there, most = a["space"].values[..., None], a["space_limit"].values
+    if np.any(np.isfinite(there) & (most < there)):
+        i, r, t = np.argwhere(np.isfinite(there) & (most < there))[0]
+        raise InputError(
+            f"space_limit = {most[i, r, t]:g} of {f.assets[i]} in {f.regions[r]}, period {t}: {there[i, r, 0]:g} is there at the start; "
+            "give at least that"
         )
     if np.any(a["idle_power"].values > a["power"].values):
         raise InputError("idle_power exceeds power: a chip at work draws at least what it draws idle")
@@ -178,13 +201,18 @@ class Plan(Arrays):
     retired: Array  #: chips (K, R, T)
     unmet: Array  #: work left undone a second (W, T)
     facility_power: Array  #: mean of the hours [W] (R, T)
-    shells: Array  #: IT power of the shells built by then [W] (R, T)
+    space: Array  #: of each asset built by then (A, R, T)
     shadow: dict[str, Array] = field(repr=False)  #: by row: what one more unit of its limit saves, discounted to now [USD]
 
     @property
     def megawatt(self) -> Array:
         """What one more megawatt at the meter is worth in each region and period [USD/MW a period] (R, T)."""
         return self.shadow["power"] * MEGA
+
+    @property
+    def deadline(self) -> Array:
+        """What it saves to do a second's unit of work a period later, discounted to now: the price of a deadline [USD] (W, T - 1)."""
+        return -np.diff(self.shadow["demand"], axis=-1)
 
     @property
     def served(self) -> Array:

@@ -54,6 +54,10 @@ class Programme:
         order[index[index >= 0]] = (advantage[:, :, None, None, None] + spread)[index >= 0]
         return order
 
+    def ordered(self, delay: str) -> Named:
+        """The period in which is ordered what comes in each, below 0 before the plan; that itself where there is no figure of a delay."""
+        return Named("T", np.arange(self.sizes["T"])) - self.figures.get(delay, Named("", np.zeros(())))
+
     def add_columns(self, name: str, axes: str, there: Named) -> None:
         """A block of variables on `axes`, where `there` is true."""
         mask = np.broadcast_to(there.on(axes), tuple(self.sizes[a] for a in axes))
@@ -98,7 +102,7 @@ def build(f: Fleet) -> Programme:
     from scipy import sparse
 
     p = Programme(f)
-    for family in (_columns, _cost, _demand, _chips, _stock, _power, _shells, _supply, _vendors):
+    for family in (_columns, _cost, _demand, _chips, _stock, _power, _space, _supply, _vendors):
         family(p)
     row, column, value = map(np.concatenate, zip(*p.entries, strict=True))
     p.matrix, p.limit = sparse.csr_array((value, (row, column)), shape=(p.n_rows, p.n)), np.concatenate(p.limits)
@@ -112,19 +116,21 @@ def _numbered(there: Array, start: int) -> Array:
 
 
 def _columns(b: Programme) -> None:
-    """Chips at work, standing, bought, retired; work left undone; shells built."""
+    """Chips at work, standing, bought, retired, and those beyond a step of the price; work left undone; assets built."""
     some = {name: meet(np.greater, b.figures[name], 0.0) for name in ("throughput", "allowed", "installed", "supply", "hours")}
     there = meet(np.logical_or, Named("K", np.asarray(some["supply"].values.any(axis=1))), some["installed"])
     b.add_columns("x", "WKRHT", meet(np.logical_and, meet(np.logical_and, some["throughput"], some["allowed"]), there))
     b.add_columns("stock", "GKRT", there)
-    b.add_columns("bought", "GKRT", some["supply"])
+    b.add_columns("bought", "GKRT", meet(np.logical_and, some["supply"], meet(np.greater_equal, b.ordered("delay"), 0)))
     b.add_columns("retired", "GKRT", there)
     b.add_columns("unmet", "WHT", meet(lambda usd, due: np.isfinite(usd) & (due > 0), b.figures["value"], b.due))
-    b.add_columns("shells", "RT", meet(np.isfinite, b.figures["shells"]))
+    ahead = meet(np.greater_equal, b.ordered("space_delay"), 0)
+    b.add_columns("space", "ART", meet(np.logical_and, meet(np.isfinite, b.figures["space"]), ahead))
+    b.add_columns("beyond", "KNT", meet(np.logical_and, meet(np.isfinite, b.figures["steps"]), some["supply"]))
 
 
 def _cost(b: Programme) -> None:
-    """Energy, carbon, operations, shells and chips, less resale, and the value of what is left undone, all discounted."""
+    """Energy, carbon, operations, assets and chips, less resale, and the value of what is left undone, all discounted."""
     a, (standing, working) = b.figures, b.draw
     b.cost = np.zeros(b.n)
     watt = (a["electricity_usd_per_kwh"] + a["carbon_g_per_kwh"] * a["carbon_usd_per_t"]) * YEAR * b.discount  # [USD a year]
@@ -135,7 +141,8 @@ def _cost(b: Programme) -> None:
     b.price("stock", standing * watt + a["operations"] * b.discount - Named("KT", left))
     b.price("bought", a["price"] * b.start)
     b.price("retired", Named("KT", -resale[:, :-1]) * b.start)
-    b.price("shells", a["shell_cost"] * b.discount)
+    b.price("beyond", a["price"] * a["rise"] * b.start)
+    b.price("space", a["space_cost"] * b.discount)
     with np.errstate(invalid="ignore"):
         b.price("unmet", a["value"] * YEAR * b.discount * b.due)
 
@@ -146,6 +153,8 @@ def _demand(b: Programme) -> None:
     of = np.where(b.figures["movable"].values[:, None, None] > 0, row.values[:, :1], row.values)
     b.add(Named("WHT", of), b.columns["x"], b.figures["throughput"] * b.figures["hours"] * -1.0)
     b.add(row, b.columns["unmet"], b.due * -1.0)
+    may = meet(lambda share, n: np.where((share > 0) & (n > 0), (1 - share) * n, np.inf), b.figures["least"], b.figures["demand"] * b.asked)
+    b.add(b.add_rows("least", may), b.columns["unmet"], b.due)
 
 
 def _chips(b: Programme) -> None:
@@ -179,20 +188,27 @@ def _power(b: Programme) -> None:
     b.add(row, b.columns["stock"], b.draw[0])
 
 
-def _shells(b: Programme) -> None:
-    """Rated power of what stands fits the shells there and built, and what is built stays."""
-    row = b.add_rows("shells", b.figures["shells"] + b.discount * 0.0)
-    built = b.columns["shells"]
-    b.add(row, b.columns["stock"], b.figures["rated_power"])
+def _space(b: Programme) -> None:
+    """What stands fits the assets there and built, of which there are no more than the site's phases allow, and what is built stays."""
+    there, built = b.figures["space"], b.columns["space"]
+    row = b.add_rows("space", there + b.discount * 0.0)
+    b.add(row, b.columns["stock"], b.figures["occupies"])
     b.add(row, built, -1.0)
-    stays = b.add_rows("stays", Named("RT", b.where("shells").values[:, 1:]))
-    b.add(stays, Named("RT", built.values[:, :-1]), 1.0)
-    b.add(stays, Named("RT", built.values[:, 1:]), -1.0)
+    with np.errstate(invalid="ignore"):
+        b.add(b.add_rows("space_limit", b.figures["space_limit"] - there), built, 1.0)  # none where there is no end of it
+    stays = b.add_rows("stays", Named("ART", b.where("space").values[..., 1:]))
+    b.add(stays, Named("ART", built.values[..., :-1]), 1.0)
+    b.add(stays, Named("ART", built.values[..., 1:]), -1.0)
 
 
 def _supply(b: Programme) -> None:
-    """Chips that can be bought, and what may be paid for them."""
-    b.add(b.add_rows("budget", b.figures["budget"]), b.columns["bought"], b.figures["price"])
+    """Chips that can be bought, those of them beyond each step of the price, and what may be paid for them."""
+    budget = b.add_rows("budget", b.figures["budget"])
+    b.add(budget, b.columns["bought"], b.figures["price"])
+    b.add(budget, b.columns["beyond"], b.figures["price"] * b.figures["rise"])
+    step = b.add_rows("step", meet(lambda most, index: np.where(index >= 0, most, np.inf), b.figures["steps"], b.columns["beyond"]))
+    b.add(step, b.columns["bought"], 1.0)
+    b.add(step, b.columns["beyond"], -1.0)
     b.add(b.add_rows("supply", meet(lambda most: np.where(most > 0, most, np.inf), b.figures["supply"])), b.columns["bought"], 1.0)
 
 
@@ -212,30 +228,42 @@ def _vendors(b: Programme) -> None:
 
 
 def explain_infeasible(p: Programme) -> str:
-    """Which rows can't hold together, and by how much: the plan that breaks them least, each row's breach over its own size."""
+    """Which rows can't hold together, by how much, and which limits would do: plans that break the rows, and the limits alone, least."""
     from scipy import sparse
     from scipy.optimize import linprog
 
-    n, m = p.matrix.shape[1], p.matrix.shape[0]
-    size = np.maximum(np.abs(p.limit), 1.0)
-    elastic = sparse.hstack([p.matrix, -sparse.diags_array(size)], format="csr")
-    result = linprog(np.concatenate([np.zeros(n), np.ones(m)]), A_ub=elastic, b_ub=p.limit, method="highs")
+    n, size, limits = p.matrix.shape[1], np.maximum(np.abs(p.limit), 1.0), np.ones(p.n_rows, dtype=bool)
+    for name in ("chips", "kept", "installed", "arrived", "stays", "step", "demand", "least"):  # books and what is demanded
+        limits[p.rows[name].values[p.rows[name].values >= 0]] = False
+
+    def least(may: Array) -> Any:
+        """The plan that breaks the rows that `may` give way least, each breach over the size of its row."""
+        elastic = sparse.hstack([p.matrix, -sparse.diags_array(size).tocsc()[:, may]], format="csr")
+        found = linprog(np.concatenate([np.zeros(n), np.ones(may.sum())]), A_ub=elastic, b_ub=p.limit, method="highs")
+        found.over = np.zeros(p.n_rows)
+        found.over[may] = found.x[n:] if found.status == 0 else 0.0
+        return found
+
+    def said(over: Array, how: str) -> str:
+        many = int((over > 1e-9).sum())
+        worst = np.argsort(-over)[: min(5, many)]
+        given = "; ".join(f"{_row_name(p, int(i))} by {over[i] * size[i]:.4g} {how} {abs(p.limit[i]):.4g}" for i in worst)
+        return given + (f"; and {many - 5} more" if many > 5 else "")
+
+    result = least(np.ones(p.n_rows, dtype=bool))
     if result.status != 0:
         return f"no plan keeps every limit, and the least breach was not found: {result.message}"
-    breach, over = result.x[n:] * size, result.x[n:]
-    many = int((over > 1e-9).sum())
-    broken = np.argsort(-over)[: min(5, many)]
-    pressed = -result.ineqlin.marginals * size * (over <= 1e-9)  # what would help most, of the limits that were kept
-    for name in ("chips", "kept", "installed", "arrived", "stays", "demand"):  # books and what is asked for, not limits
-        index = p.rows[name].values
-        pressed[index[index >= 0]] = 0.0
+    pressed = -result.ineqlin.marginals * size * ((result.over <= 1e-9) & limits)  # what would help most, of the limits that were kept
     holds = [_row_name(p, int(i)) for i in np.argsort(-pressed)[:3] if pressed[i] > 1e-9]
-    given = "; ".join(f"{_row_name(p, int(i))} by {breach[i]:.4g} of {abs(p.limit[i]):.4g}" for i in broken)
-    message = f"no plan keeps every limit; the least that must give: {given}" + (f"; and {many - 5} more" if many > 5 else "")
+    message = f"no plan keeps every limit; the least that must give: {said(result.over, 'of')}"
     idle = (p.columns["x"].values < 0).all(axis=(1, 2, 3, 4)) & (p.figures["demand"].values > 0).any(axis=1)
     nowhere = ", ".join(np.array(p.fleet.work)[idle])
     message += f"; nothing that can do {nowhere} stands or can be bought where it may run" if nowhere else ""
-    return message + (f"; held back by {', '.join(holds)}" if holds else "")
+    message += f"; held back by {', '.join(holds)}" if holds else ""
+    enough = least(limits)
+    if enough.status == 0:
+        return f"{message}; it would do to raise {said(enough.over, 'over')}"
+    return f"{message}; no limit that is raised would do: less must be done, or chips for it come sooner"
 
 
 def _place(f: Fleet, block: Named, at: Any) -> str:

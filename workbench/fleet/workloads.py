@@ -18,7 +18,7 @@ from workbench.errors import InputError, UnknownName
 from workbench.fleet.finance import USED, YEARLY, annuity
 from workbench.fleet.ownership import ownership_cost, server_uplift
 from workbench.fleet.problem import LIMIT, Fleet, whether
-from workbench.units import HOUR
+from workbench.units import GIGA, HOUR
 
 #: What a class may be bound by, and units of work in one of that: PFLOP, TFLOP, TB read, GB sent, core-seconds.
 BOUNDS = {"bf16": 1e-15, "fp8": 1e-15, "fp64": 1e-12, "memory": 1e-12, "network": 1e-9, "cores": 1.0}
@@ -72,7 +72,8 @@ CLASSES = (
     Workload("fine-tuning", "bf16", 0.35, True, np.inf, share=0.08),
     Workload("interactive inference", "memory", 0.60, False, 0.2, premium=1.5, share=0.30),
     Workload("batch inference", "fp8", 0.40, True, np.inf, share=0.14),
-    Workload("HPC, FP64-bound", "fp64", 0.65, True, np.inf, share=0.05),
+    Workload("HPC, FP64-bound", "fp64", 0.65, True, np.inf, share=0.02),
+    Workload("HPC, bandwidth-bound", "memory", 0.60, True, np.inf, share=0.03),
     Workload("HPC, network-bound", "network", 0.70, True, np.inf, share=0.03),
     Workload("agents' tools", "cores", 0.50, False, 1.0, share=1.0),
 )
@@ -111,27 +112,14 @@ def work_today(
 
 
 @takes(
-    demand=Rule(least=0.0, last="periods", apart=True),
-    rate=replace(YEARLY, one=True),
-    price_decline=replace(NOT_NEGATIVE, one=True),
-    used=replace(SHARE, one=True),
-    latency=replace(LIMIT, apart=True),
-)
+    demand=Rule(least=0.0, last="periods", apart=True), rate=replace(YEARLY, one=True), price_decline=replace(NOT_NEGATIVE, one=True),
+    memory_price=replace(NOT_NEGATIVE, apart=True), used=replace(SHARE, one=True), latency=replace(LIMIT, apart=True),
+)  # fmt: skip
 def fleet_of(
-    work: tuple[Workload, ...],
-    machines: tuple[str | Chip | CPU, ...],
-    sites: tuple[str | Site, ...],
-    *,
-    demand: ArrayLike,
-    installed: ArrayLike,
-    rate: float,
-    price_decline: float = 0.0,
-    used: float = 0.0,
-    price: ArrayLike | None = None,
-    power: ArrayLike | None = None,
-    latency: ArrayLike | None = None,
-    **more: Any,
-) -> Fleet:
+    work: tuple[Workload, ...], machines: tuple[str | Chip | CPU, ...], sites: tuple[str | Site, ...], *, demand: ArrayLike,
+    installed: ArrayLike, rate: float, price_decline: float = 0.0, used: float = 0.0, memory_price: ArrayLike = 1.0,
+    price: ArrayLike | None = None, power: ArrayLike | None = None, latency: ArrayLike | None = None, **more: Any,
+) -> Fleet:  # fmt: skip
     """A `Fleet` from the catalogue: throughput from data sheets, power from all-in ratios, price and upkeep as `ownership_cost` has them.
 
     Work that is preemptible may wait for another hour of its period. A watt of shell costs its annuity, as `ownership_cost` charges it.
@@ -145,13 +133,15 @@ def fleet_of(
     rate, price_decline, used : float
         Discount rate a year, of shells as of the plan; decline a year, continuous, of the price of each kind; share of that price which a
         used chip with its server and network brings at any time, 0 to 1.
+    memory_price : array_like, shape (T,)
+        Of memory over today's: a chip costs by its capacity times `hbm_usd_per_gb` more or less for it, with no margin on it.
     price, power : array_like, optional
         Of a chip now [USD], and its rated IT power with all that belongs to it [W] (K,), nan where the catalogue's holds. Kinds that are
         not bought need no price; processors have no published power.
     latency : array_like, optional
         Time from each site to the users of the work [s] (R,): classes that tolerate less don't run there.
     **more
-        Any other figure of `Fleet`: supply, limits, value, shells, hours, shape, ...; it takes the place of what the catalogue or the
+        Any other figure of `Fleet`: supply, limits, value, space, hours, shape, ...; it takes the place of what the catalogue or the
         sites say.
 
     Raises `InputError` for a machine without power, one that can be bought without a price, a site whose figures change from hour to hour,
@@ -189,25 +179,17 @@ def fleet_of(
         more[figure] = _yearly(places, figure) if figure == "pue" else _yearly(places, figure)[:, None]
     servers = (cost.capital + cost.network) / annuity(1.0, rate, catalogue.cost("server_life_years").value)  # price with server and network
     path = servers[:, None] * np.exp(-price_decline * np.arange(periods + 1))
+    held = np.array([machine.hbm_bytes / GIGA if isinstance(machine, Chip) else 0.0 for machine in kinds])  # [GB]
+    dearer = catalogue.cost("hbm_usd_per_gb").value * held[:, None] * (to_shape("memory_price", memory_price, (periods,)) - 1)
     derived = dict(
-        work=tuple(w.name for w in work),
-        kinds=tuple(m.name for m in kinds),
-        regions=tuple(s.name for s in places),
-        throughput=np.array([[w.throughput(m) for m in kinds] for w in work]),
-        demand=demand,
-        value=np.array([[w.value] for w in work]),
-        installed=installed,
-        power=at_work,
-        idle_power=idle,
-        price=path[:, :-1],
-        resale=used * path,
-        rated_power=rated,
-        shell_cost=annuity(catalogue.cost("facility_capex_usd_per_w").value, rate, catalogue.cost("facility_life_years").value),
-        movable=np.array([w.preemptible for w in work]),
-        rate=rate,
-        operations=cost.staff + cost.maintenance,
+        work=tuple(w.name for w in work), kinds=tuple(m.name for m in kinds), regions=tuple(s.name for s in places),
+        throughput=np.array([[w.throughput(m) for m in kinds] for w in work]), demand=demand, value=np.array([[w.value] for w in work]),
+        installed=installed, power=at_work, idle_power=idle, price=np.maximum(path[:, :-1] + dearer, 0.0), resale=used * path,
+        occupies=rated,
+        space_cost=annuity(catalogue.cost("facility_capex_usd_per_w").value, rate, catalogue.cost("facility_life_years").value),
+        movable=np.array([w.preemptible for w in work]), rate=rate, operations=cost.staff + cost.maintenance,
         vendor=tuple(m.vendor for m in kinds),
-    )
+    )  # fmt: skip
     return Fleet(**derived | more)
 
 
