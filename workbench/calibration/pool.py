@@ -92,19 +92,10 @@ class Pool:
         return self.named(self.shipped().logs([origin])[0])
 
     def fit(
-        self,
-        predict: Predict,
-        origins: Sequence[Any],
-        target: Array,
-        *,
-        noise: ArrayLike,
-        weight: ArrayLike = 1.0,
-        base: Fit | None = None,
-        levels: Collection[str] | None = None,
-        most: Array | None = None,
-        iterations: int = 40,
-        tolerance: float = 1e-4,
-    ) -> Fit:
+        self, predict: Predict, origins: Sequence[Any], target: Array, *, noise: ArrayLike, weight: ArrayLike = 1.0,
+        base: Fit | None = None, levels: Collection[str] | None = None, most: Array | None = None,
+        iterations: int = 40, tolerance: float = 1e-4,
+    ) -> Fit:  # fmt: skip
         """Fit the offsets by damped Gauss-Newton on sum w rho(residual / noise) + sum (offset / spread)^2, rho(r) = 2 (sqrt(1 + r^2) - 1).
 
         `predict` says what the constants of rows predict, `origins` what each row was measured on, `target` the logarithms that were

@@ -26,7 +26,7 @@ TEXT = (
 NUMBERS = (
     *("params_total_b", "params_active_b", "layers", "hidden", "ffn", "heads", "kv_heads", "head_dim", "mla_kv_lora", "mla_rope_dim"),
     *("n_experts", "top_k", "moe_ffn", "vocab", "n_chips", "tp", "pp", "ep", "dp_attention", "prefill_chips", "decode_chips", "input_len"),
-    *("output_len", "mean_len_factor", "concurrency", "avg_batch", "request_rate", "draft_tokens", "usable"),
+    *("output_len", "mean_len_factor", "concurrency", "avg_batch", "request_rate", "n_requests", "draft_tokens", "usable"),
     *("tpot_ms", "ttft_ms", "output_tok_s_per_gpu", "power_w_per_gpu", "energy_j_per_out_token"),
 )
 WHOLE = NUMBERS[NUMBERS.index("layers") : NUMBERS.index("input_len")]  #: of them dimensions and degrees
@@ -48,6 +48,8 @@ READ = {
 }
 QUANTITIES = tuple(READ)
 LATENCY = QUANTITIES[:3]
+TAILS = ("ttft_p99_ms", "tpot_p99_ms")  #: 99th percentiles, of arrivals
+READ |= {name: (f"{name[:8]} * 1000", f"{name[:8]}_low * 1000", f"{name[:8]}_high * 1000") for name in TAILS}
 #: What is predicted of a row, by mode: times where there are users or arrivals, throughput where it is not arrivals'.
 EXPECTED = {
     **{"closed_loop": (*LATENCY, "energy_j_per_out_token"), "closed_loop_natural": QUANTITIES, "disagg": LATENCY},
@@ -66,15 +68,10 @@ def call(llm: Any, chip: Chip, plan: Call, load: Call, framework: str = "", vers
         llm = said(replace(catalogue.llm(llm), context=length))
     degrees = ("tp", "pp", "attention_dp", "replicas")
     n_chips = sum(int(np.prod([side.get(name, 1) for name in degrees])) for side in (plan, prefill) if side)
-    arguments = {
-        "llm": llm,
-        "cluster": {"call": "fabric.Cluster", "arguments": {"chip": chip.name, "n_chips": n_chips}},
-        "plan": {"call": "chips.ServingPlan", "arguments": _plain(plan)},
-        "load": {"call": "chips.Load", "arguments": _plain(load)},
-        "prefill": {"call": "chips.ServingPlan", "arguments": _plain(prefill)} if prefill else None,
-        "framework": framework,
-        "version": version if framework else "",
-    }
+    made = {"cluster": ("fabric.Cluster", {"chip": chip.name, "n_chips": n_chips}), "plan": ("chips.ServingPlan", _plain(plan))}
+    made |= {"load": ("chips.Load", _plain(load))} | ({"prefill": ("chips.ServingPlan", _plain(prefill))} if prefill else {})
+    arguments = {"llm": llm} | {name: {"call": call, "arguments": given} for name, (call, given) in made.items()}
+    arguments |= {"framework": framework} | ({"version": version} if framework else {})
     return {"call": "chips.serving", "arguments": {name: value for name, value in arguments.items() if value}}
 
 
@@ -85,22 +82,14 @@ def operating_point(row: Call) -> tuple[Call, Any]:
     row_numbers(row, NUMBERS, WHOLE)
     if row["usable"] == 0:
         raise InputError("the file marks the row as not usable")
-    for name in (
-        "chip",
-        "n_chips",
-        "output_len",
-        *(("concurrency",) if row["mode"].startswith("closed_loop") and not row["avg_batch"] else ()),
-    ):
-        if not row[name]:
-            raise InputError(f"{name} is not stated")
+    users = ("concurrency",) if row["mode"].startswith("closed_loop") and not row["avg_batch"] else ()
+    if missing := next((name for name in ("chip", "n_chips", "output_len", *users) if not row[name]), None):
+        raise InputError(f"{missing} is not stated")
     chip, n, factor, pp = catalogue.chip(row["chip"] or ""), row["n_chips"], row["mean_len_factor"] or 1.0, row["pp"] or 1.0
     precision = precision_of(row["weight_precision"], chip)
     formats_ = {"precision": precision, "kv_precision": cache_of(row["kv_precision"], precision)}
-    load = {
-        "concurrency": row["avg_batch"] or row["concurrency"] or np.inf,
-        "input_tokens": max((row["input_len"] or INPUT) * factor, 1.0),
-        "output_tokens": max(row["output_len"] * factor, 1.0),
-    }
+    load = {"concurrency": row["avg_batch"] or row["concurrency"] or np.inf, "output_tokens": max(row["output_len"] * factor, 1.0)}
+    load |= {"input_tokens": max((row["input_len"] or INPUT) * factor, 1.0)}
     llm, prefill = _llm(row), None
     if row["mode"] == "disagg":
         prefill, plan = (side | formats_ for side in _apart(row))
@@ -112,7 +101,7 @@ def operating_point(row: Call) -> tuple[Call, Any]:
     if row.get("draft_tokens"):
         load |= {"draft_tokens": row["draft_tokens"]}
     if row["mode"] == "open_loop_slo":
-        load |= {"concurrency": 1, "rate": row["request_rate"] or 1.0}
+        load |= {"concurrency": 1, "rate": row["request_rate"] or 1.0} | ({"requests": row["n_requests"]} if row.get("n_requests") else {})
     framework, version = software(row["framework"], row["framework_version"])
     reads = {name: READ[name] for name in EXPECTED[row["mode"]]}
     return call(llm, chip, plan, load, framework, version, prefill), reads
