@@ -204,15 +204,21 @@ def _converted(row: Call, quantity: str) -> float | None:
 
 
 def _open_loop(row: Call) -> tuple[Call, Any]:
-    """Times at a rate of arrivals, of a run where its requests are counted."""
+    """Times at a rate of arrivals, of a run where its requests are counted; where so many are in flight at most of a closed loop."""
     rate, config = _number(row, "offered_rate_req_s"), f"{row['workload']} {row['config']}"
-    if "P1D" in (row["parallelism"] or "") or "prefill" in (row["parallelism"] or "") or "cap" in (row["arrival"] or ""):
-        raise InputError("arrivals at prompts on replicas of their own, or capped: no call says it")
+    capped, hits = re.search(r"capped at (\d+)", row["arrival"] or ""), re.search(r"hit ratio (\d+)%", config)
+    apart, n = re.search("1P1D|prefill", row["parallelism"] or ""), _number(row, "n_chips")
+    if apart and not capped:
+        raise InputError("arrivals at prompts on replicas of their own: no call says it")
     if re.search("prefix|warm", config):
         raise InputError("hits in the prefix cache are not stated")
     drafts = re.search(r'num_speculative_tokens"+:(\d+)', config)
-    load = {"concurrency": 1, "rate": rate, "requests": row["n_requests"], "draft_tokens": drafts and float(drafts[1])}
-    made = _call(row, None, _layout(row["parallelism"], _number(row, "n_chips")), {name: x for name, x in load.items() if x})
+    load = {"concurrency": float(capped[1])} if capped else {"concurrency": 1, "rate": rate, "requests": row["n_requests"]}
+    load |= {"draft_tokens": drafts and float(drafts[1]), "prefix_hit_rate": hits and float(hits[1]) / 100}
+    plan = _layout(row["parallelism"], n / 2 if apart else n)
+    made = _call(row, None, plan, {name: x for name, x in load.items() if x}, plan if apart else None)
+    if capped:
+        return made, {"ttft_mean_ms": TTFT, "tpot_mean_ms": TPOT}
     return made, {"ttft_mean_ms": TTFT, "tpot_mean_ms": TPOT} | {name: rows.READ[name] for name in rows.TAILS}
 
 
