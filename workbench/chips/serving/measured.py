@@ -207,7 +207,7 @@ def _open_loop(row: Call) -> tuple[Call, Any]:
     """Times at a rate of arrivals, of a run where its requests are counted; where so many are in flight at most of a closed loop."""
     rate, config = _number(row, "offered_rate_req_s"), f"{row['workload']} {row['config']}"
     capped, hits = re.search(r"capped at (\d+)", row["arrival"] or ""), re.search(r"hit ratio (\d+)%", config)
-    apart, n = re.search("1P1D|prefill", row["parallelism"] or ""), _number(row, "n_chips")
+    apart = re.search("1P1D|prefill", row["parallelism"] or "")
     if apart and not capped:
         raise InputError("arrivals at prompts on replicas of their own: no call says it")
     if re.search("prefix|warm", config):
@@ -215,7 +215,7 @@ def _open_loop(row: Call) -> tuple[Call, Any]:
     drafts = re.search(r'num_speculative_tokens"+:(\d+)', config)
     load = {"concurrency": float(capped[1])} if capped else {"concurrency": 1, "rate": rate, "requests": row["n_requests"]}
     load |= {"draft_tokens": drafts and float(drafts[1]), "prefix_hit_rate": hits and float(hits[1]) / 100}
-    plan = _layout(row["parallelism"], n / 2 if apart else n)
+    plan = _layout(row["parallelism"], _number(row, "n_chips") / (2 if apart else 1))
     made = _call(row, None, plan, {name: x for name, x in load.items() if x}, plan if apart else None)
     if capped:
         return made, {"ttft_mean_ms": TTFT, "tpot_mean_ms": TPOT}
