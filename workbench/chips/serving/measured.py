@@ -237,7 +237,7 @@ def _form(said: Any, text: str, numbers: str, measured: str, **more: Any) -> For
 
 _TOTALS = ("output_tok_s_total", "total_tok_s_per_gpu", "input_tok_s_per_gpu", "tok_s_per_user", "power_w_total", "energy_j_per_request")
 POINTS = Form(
-    rows.TEXT, rows.NUMBERS, rows.points, (*rows.READ, *_TOTALS), optional=("date", "draft_tokens", "n_requests"),
+    rows.TEXT, rows.NUMBERS, rows.points, (*rows.READ, *_TOTALS), optional=("date", "draft_tokens", "n_requests", *rows.TAILS),
     calibrate=fit.calibrate, folds=fit.folds, groups=fit.groups,
 )  # fmt: skip
 DEEPSEEK = Form(

@@ -27,7 +27,7 @@ NUMBERS = (
     *("params_total_b", "params_active_b", "layers", "hidden", "ffn", "heads", "kv_heads", "head_dim", "mla_kv_lora", "mla_rope_dim"),
     *("n_experts", "top_k", "moe_ffn", "vocab", "n_chips", "tp", "pp", "ep", "dp_attention", "prefill_chips", "decode_chips", "input_len"),
     *("output_len", "mean_len_factor", "concurrency", "avg_batch", "request_rate", "n_requests", "draft_tokens", "usable"),
-    *("tpot_ms", "ttft_ms", "output_tok_s_per_gpu", "power_w_per_gpu", "energy_j_per_out_token"),
+    *("tpot_ms", "ttft_ms", "output_tok_s_per_gpu", "power_w_per_gpu", "energy_j_per_out_token", "ttft_p99_ms", "tpot_p99_ms"),
 )
 WHOLE = NUMBERS[NUMBERS.index("layers") : NUMBERS.index("input_len")]  #: of them dimensions and degrees
 #: Dimensions of a model, and the columns that state them.
@@ -48,12 +48,12 @@ READ = {
 }
 QUANTITIES = tuple(READ)
 LATENCY = QUANTITIES[:3]
-TAILS = ("ttft_p99_ms", "tpot_p99_ms")  #: 99th percentiles, of arrivals
+TAILS = NUMBERS[-2:]  #: 99th percentiles, of arrivals
 READ |= {name: (f"{name[:8]} * 1000", f"{name[:8]}_low * 1000", f"{name[:8]}_high * 1000") for name in TAILS}
 #: What is predicted of a row, by mode: times where there are users or arrivals, throughput where it is not arrivals'.
 EXPECTED = {
     **{"closed_loop": (*LATENCY, "energy_j_per_out_token"), "closed_loop_natural": QUANTITIES, "disagg": LATENCY},
-    **{"offline_max": LATENCY[2:], "static_batch": LATENCY[:0:-1], "open_loop_slo": LATENCY[:2]},
+    **{"offline_max": LATENCY[2:], "static_batch": LATENCY[:0:-1], "open_loop_slo": (*LATENCY[:2], *TAILS)},
 }
 
 #: What makes the arguments of a call, and those that go without saying.
@@ -70,7 +70,7 @@ def call(llm: Any, chip: Chip, plan: Call, load: Call, framework: str = "", vers
     n_chips = sum(int(np.prod([side.get(name, 1) for name in degrees])) for side in (plan, prefill) if side)
     made = {"cluster": ("fabric.Cluster", {"chip": chip.name, "n_chips": n_chips}), "plan": ("chips.ServingPlan", _plain(plan))}
     made |= {"load": ("chips.Load", _plain(load))} | ({"prefill": ("chips.ServingPlan", _plain(prefill))} if prefill else {})
-    arguments = {"llm": llm} | {name: {"call": call, "arguments": given} for name, (call, given) in made.items()}
+    arguments = {"llm": llm} | {name: {"call": maker, "arguments": given} for name, (maker, given) in made.items()}
     arguments |= {"framework": framework} | ({"version": version} if framework else {})
     return {"call": "chips.serving", "arguments": {name: value for name, value in arguments.items() if value}}
 
