@@ -177,9 +177,15 @@ def _usable(rows: pl.DataFrame) -> pl.DataFrame:
 def _index(data: pl.DataFrame) -> pl.DataFrame:
     """Measurements by what a user can say of them; sources say no date."""
     several = pl.col("outer") > 1
-    counts = {name: pl.col(of).round().cast(pl.Int64).cast(pl.String) for name, of in (("ranks", "inner"), ("domains", "outer"))}
-    kind, version = pl.when(several).then("kind").otherwise(pl.lit("scale-up")), pl.col("version").replace({"": None})
-    named = data.select("chip", kind=kind, operation="op", **counts, version=version, measured_by=pl.col("source").fill_null(""))
+    named = data.select(
+        kind=pl.when(several).then("kind").otherwise(pl.lit("scale-up")),
+        operation="op",
+        chip="chip",
+        ranks=pl.col("inner").round().cast(pl.Int64).cast(pl.String),
+        domains=pl.col("outer").cast(pl.Int64).cast(pl.String),
+        version=pl.col("version").replace({"": None}),
+        measured_by=pl.col("source").fill_null(""),
+    )
     found = named.group_by(GROUP, maintain_order=True).agg(rows=pl.len().cast(pl.Int64), measured_by=pl.col("measured_by").first())
     return found.with_columns(date=pl.lit(None, pl.String))
 
