@@ -79,8 +79,7 @@ class Estimate(Arrays):
 def exceedance(values: ArrayLike, threshold: ArrayLike = 0.0, *, replicates: int) -> Estimate:
     """Probability that `values` exceed `threshold`, one for each leading place, with its standard error.
 
-    The last axis holds `replicates` randomisations one after the other, as `sample` returns them; standard error = deviation of their
-    means / sqrt(replicates).
+    The last axis holds `replicates` randomisations one after the other, as of `sample`; the error is their deviation / sqrt(replicates).
 
     Examples
     --------
