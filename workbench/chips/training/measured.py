@@ -79,10 +79,14 @@ class Run:
     def call(self) -> dict[str, Any]:
         """The call of `training_step` as plain data."""
         software = {"framework": self.framework, "version": self.version} if self.framework in frameworks() else {}
-        cluster = {"call": "fabric.Cluster", "arguments": {"chip": self.chip, "n_chips": self.n_chips}}
-        arguments = {"llm": said(self.llm), "cluster": cluster, "plan": {"call": "chips.TrainingPlan", "arguments": self.plan}}
-        arguments |= {"global_batch": self.batch, "sequence": self.sequence} | {name: text for name, text in software.items() if text}
-        return {"call": "chips.training_step", "arguments": arguments}
+        arguments = {
+            "llm": said(self.llm),
+            "cluster": {"call": "fabric.Cluster", "arguments": {"chip": self.chip, "n_chips": self.n_chips}},
+            "plan": {"call": "chips.TrainingPlan", "arguments": self.plan},
+            "global_batch": self.batch,
+            "sequence": self.sequence,
+        }
+        return {"call": "chips.training_step", "arguments": arguments | {name: text for name, text in software.items() if text}}
 
 
 def read(rows: pl.DataFrame) -> tuple[list[Run], dict[int, str]]:
@@ -256,7 +260,12 @@ def _of_name(row: dict[str, Any]) -> LLM:
         shape |= {"sliding_window": 128, "sliding_layers": number["layers"] // 2}
     number["kv_heads"] = number["kv_heads"] or number["heads"]
     return LLM(
-        **number | shape, name=row["model"] or "", attention="gqa", context=int(row["seq"] or 1), experts_per_token=topk,
-        head_dim=int(row["head_dim"] or number["hidden"] // number["heads"]), ffn_matrices=int(row["ffn_mats"] or 2),
+        **number | shape,
+        name=row["model"] or "",
+        attention="gqa",
+        head_dim=int(row["head_dim"] or number["hidden"] // number["heads"]),
+        context=int(row["seq"] or 1),
+        ffn_matrices=int(row["ffn_mats"] or 2),
+        experts_per_token=topk,
         tied_embeddings="tied" in text or "GPT" in text,
-    )  # fmt: skip
+    )
