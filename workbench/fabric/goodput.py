@@ -20,7 +20,6 @@ INPUTS = {
     "params": POSITIVE, "n_chips": COUNT, "bytes_per_param": POSITIVE, "tokens_per_second": NOT_NEGATIVE, "bytes_per_token": POSITIVE,
     "data_bytes": NOT_NEGATIVE, "kept": COUNT,
 }  # fmt: skip
-RATE = "failure_rate_per_chip_year"  #: its row of the costs
 SYNCHRONISED = 0.2  #: s, in which all ranks agree that a copy is whole (DLRover, flash_checkpoint.md: 0.2 s on 1,536 H800)
 #: Build, compile and warm up [s, s per parameter]: fitted to MLPerf Training logs (v5.0 to v6.0), 21 % off in the median of one left out.
 STARTED, STARTED_PER_PARAM = 80.0, 1e-9
@@ -116,7 +115,7 @@ def goodput(
     >>> goodput([16_384, 100_000, 500_000], checkpoint=0.5, restart=120, resilience=in_memory).share.round(2).tolist()
     [0.99, 0.96, 0.86]
     """
-    given = {"checkpoint_s": checkpoint, "restart_s": restart, RATE: failure_rate}
+    given = {"checkpoint_s": checkpoint, "restart_s": restart, "failure_rate_per_chip_year": failure_rate}
     known = {name: np.asarray(catalogue.cost(name).value if x is None else x, dtype=float) for name, x in given.items()}
     n, how = np.asarray(n_chips, dtype=float), resilience or Resilience()
 
@@ -126,7 +125,8 @@ def goodput(
 
     best = at()
     ends = {name: [at(**{name: end}) for end in catalogue.cost(name).ends] for name, x in given.items() if x is None}
-    unsaid, (seldom, often) = [one.share - best.share for both in ends.values() for one in both], ends.get(RATE, (best, best))
+    unsaid = [one.share - best.share for both in ends.values() for one in both]
+    seldom, often = ends.get("failure_rate_per_chip_year", (best, best))
     below, above = (np.sqrt(sum((part(change, 0.0) ** 2 for change in unsaid), np.zeros(()))) for part in (np.minimum, np.maximum))
     best = replace(best, low=np.maximum(best.share - below, 0.0), high=np.minimum(best.share + above, 1.0))
     return replace(best, mtbf_low=often.mtbf, mtbf_high=seldom.mtbf)

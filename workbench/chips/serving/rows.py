@@ -82,9 +82,14 @@ def operating_point(row: Call) -> tuple[Call, Any]:
     row_numbers(row, NUMBERS, WHOLE)
     if row["usable"] == 0:
         raise InputError("the file marks the row as not usable")
-    users = ("concurrency",) if row["mode"].startswith("closed_loop") and not row["avg_batch"] else ()
-    if missing := next((name for name in ("chip", "n_chips", "output_len", *users) if not row[name]), None):
-        raise InputError(f"{missing} is not stated")
+    for name in (
+        "chip",
+        "n_chips",
+        "output_len",
+        *(("concurrency",) if row["mode"].startswith("closed_loop") and not row["avg_batch"] else ()),
+    ):
+        if not row[name]:
+            raise InputError(f"{name} is not stated")
     chip, n, factor, pp = catalogue.chip(row["chip"] or ""), row["n_chips"], row["mean_len_factor"] or 1.0, row["pp"] or 1.0
     precision = precision_of(row["weight_precision"], chip)
     formats_ = {"precision": precision, "kv_precision": cache_of(row["kv_precision"], precision)}
@@ -98,10 +103,12 @@ def operating_point(row: Call) -> tuple[Call, Any]:
         tp = min(row["tp"] or least, n)
         replicas, pp = 1.0 if row["tp"] else n // tp, min(pp, n // tp)
         plan = {"tp": tp, "pp": pp, "attention_dp": max(n // (tp * pp * replicas), 1.0), "replicas": replicas} | formats_
+    if row.get("n_requests") and row["mode"] == "open_loop_slo":
+        load |= {"requests": row["n_requests"]}
     if row.get("draft_tokens"):
         load |= {"draft_tokens": row["draft_tokens"]}
     if row["mode"] == "open_loop_slo":
-        load |= {"concurrency": 1, "rate": row["request_rate"] or 1.0} | ({"requests": row["n_requests"]} if row.get("n_requests") else {})
+        load |= {"concurrency": 1, "rate": row["request_rate"] or 1.0}
     framework, version = software(row["framework"], row["framework_version"])
     reads = {name: READ[name] for name in EXPECTED[row["mode"]]}
     return call(llm, chip, plan, load, framework, version, prefill), reads
