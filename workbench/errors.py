@@ -50,9 +50,9 @@ def said(error: BaseException) -> str:
 
 
 def hint(name: object, known: Collection[str], otherwise: str = "known", n: int = 3) -> str:
-    """The end of a message on a name that is not known: the nearest of those that are, or else a dozen of them."""
+    """The end of a message on a name that is not known: the nearest of those that are, or else the first sixteen of them."""
     close = nearest(str(name), known, n)
-    return f"nearest: {', '.join(close)}" if close else f"{otherwise}: {', '.join([*known][:12])}"
+    return f"nearest: {', '.join(close)}" if close else f"{otherwise}: {', '.join([*known][:16])}"
 
 
 def nearest(name: str, known: Iterable[str], n: int = 5) -> list[str]:

@@ -10,7 +10,7 @@ from workbench import catalogue
 from workbench.chips import Load, ServingPlan, serving
 from workbench.chips.serving import constants as calibration
 from workbench.chips.serving.evaluate import demand_of
-from workbench.chips.serving.loops import closed_loop, offline, open_loop
+from workbench.chips.serving.loops import Queue, closed_loop, offline, open_loop
 from workbench.chips.serving.work import CONSTANTS
 from workbench.errors import InputError, UnknownName
 from workbench.fabric import Cluster
@@ -110,12 +110,57 @@ def test_a_long_prompt_alone_takes_its_arithmetic():
     assert point.ttft < 1.5 * point.prompt
 
 
-def test_a_run_of_so_many_requests_is_answered_beyond_what_is_served_for_good(llama):
+def test_a_limit_to_requests_in_flight_is_answered_beyond_what_is_served_for_good(llama):
     rate = {"input_tokens": 1024, "output_tokens": 256, "rate": 500.0}
     run, crowd = (serving(llama, H100, ServingPlan(8), Load(100, **rate)), serving(llama, H100, ServingPlan(8), Load(100, 1024, 256)))
     assert run.feasible
     assert float(run.tpot) == pytest.approx(float(crowd.tpot))
     assert not serving(llama, H100, ServingPlan(8), Load(1, **rate)).feasible
+
+
+RUN = {"concurrency": 1, "input_tokens": 4096, "output_tokens": 64}
+
+
+@pytest.mark.parametrize(("n", "use"), [(30, 0.5), (30, 0.98), (300, 0.98), (300, 1.0), (300, 1.4), (2000, 0.8)])
+def test_prompts_of_a_run_wait_as_simulated(llama, n, use):
+    # Lindley's recursion, a prompt after the other, in the mean of many runs
+    c = IDEAL | {"admission": 1e9}
+    demand = demand_of(llama, H100, ServingPlan(8), Load(**RUN, rate=1.0, requests=n))
+    prompt = float(demand.prefill(c))
+    between, wait, total = np.random.default_rng(0).exponential(prompt / use, (4000, n - 1)), np.zeros(4000), np.zeros(4000)
+    for gap in between.T:
+        wait = np.maximum(wait + prompt - gap, 0.0)
+        total += wait
+    queue = Queue.of(dataclasses.replace(demand, rate=use / prompt), c)
+    assert float(queue.chance + queue.wait()) == pytest.approx(total.mean() / n, rel=0.04)
+
+
+def test_a_long_run_is_the_steady_state_and_a_burst_the_wait_for_all_before(llama):
+    c = calibration.basis(llama, "H100", "fp8").constants
+    steady, run = (demand_of(llama, H100, ServingPlan(8), Load(**RUN, rate=0.7, requests=n)) for n in (None, 1e6))
+    steady, run = (dataclasses.replace(one, rate=0.7 / one.prefill(c)) for one in (steady, run))
+    assert float(open_loop(run, c).ttft) == pytest.approx(float(open_loop(steady, c).ttft), rel=0.01)
+    assert float(open_loop(run, c).batch) == pytest.approx(float(open_loop(steady, c).batch), rel=0.02)
+    burst = serving(llama, H100, ServingPlan(8), Load(**RUN, rate=np.inf, requests=[1, 40, 80]))
+    assert burst.feasible.all()
+    assert burst.ttft[2] - burst.ttft[0] == pytest.approx(79 / 2 * float(burst.prompt[0]), rel=0.05)
+    assert (burst.ttft_p99[1:] > 1.5 * burst.ttft[1:]).all()
+    assert not serving(llama, H100, ServingPlan(8), Load(**RUN, rate=np.inf)).feasible
+
+
+def test_beyond_what_the_cache_admits_the_wait_grows_with_the_run(llama):
+    n = np.array([50, 500, 5000])
+    found = serving(llama, H100, ServingPlan(2), Load(1, 1024, 1024, rate=100.0, requests=n))
+    assert (np.diff(found.ttft) > 0).all()
+    assert float(found.batch[2]) < n[2]  # as many as fit
+    assert found.ttft[2] / found.ttft[1] > 8
+    best = serving(llama, H100, ServingPlan(2), Load(np.inf, 1024, 1024)).tokens_per_second
+    assert float(found.tokens_per_second[2]) == pytest.approx(float(best), rel=0.5)
+
+
+def test_requests_of_a_run_need_their_rate(llama):
+    with pytest.raises(InputError, match="requests: those of a run that arrive at a rate"):
+        serving(llama, H100, ServingPlan(8), Load(4, 1024, 256, requests=100))
 
 
 def test_acceptance_is_that_of_the_model_or_the_mean_of_all():
@@ -204,6 +249,8 @@ def test_the_open_loop_carries_what_arrives_until_it_cannot(llama):
     assert not point.feasible[3]  # an unstable queue
     assert (point.ttft_p99[:3] >= point.ttft[:3]).all()
     assert (point.tpot_p99[:3] >= point.tpot[:3]).all()
+    assert (point.ttft_p99_low < point.ttft_p99)[:3].all()
+    assert (point.tpot_p99 < point.tpot_p99_high)[:3].all()
 
 
 def test_speculation_helps_few_users_and_not_many(llama):

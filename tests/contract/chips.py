@@ -140,7 +140,13 @@ CASES: list[Case] = [
         whole=(*JOB, "top"),
     ),
     Case("chips.ServingPlan", chips.ServingPlan, REPLICA, REPLICAS, whole=tuple(REPLICA), read=lambda plan: (plan, plan.chips)),
-    Case("chips.Load", chips.Load, ASKED | {"rate": 2.0}, LOADS | {"rate": (1, 2, 3)}, allow=ZEROS),
+    Case(
+        "chips.Load",
+        chips.Load,
+        ASKED | {"rate": 2.0, "requests": 100},
+        LOADS | {"rate": (1, 2, 3), "requests": (1, 20, 300)},
+        allow=ZEROS | {"rate": ("infinite",)},
+    ),
     Case(
         "chips.serving",
         serve,
@@ -155,6 +161,15 @@ CASES: list[Case] = [
         REPLICA | ASKED | {"rate": 2.0},
         {"rate": (0.1, 2, 500), "input_tokens": LOADS["input_tokens"], "tp": (1, 3, 8)},
         whole=("tp",),
+        allow={"rate": ("infinite",)},
+    ),
+    Case(
+        "chips.serving",
+        serve,
+        REPLICA | ASKED | {"rate": 2.0, "requests": 100, "concurrency": 1},
+        {"rate": (0.1, 2, 500), "requests": (1, 30, 5000), "input_tokens": LOADS["input_tokens"], "tp": (1, 3, 8)},
+        whole=("tp",),
+        allow={"rate": ("infinite",)},
     ),
     Case(
         "chips.serving",

@@ -9,8 +9,10 @@ from typer.testing import CliRunner
 
 from workbench import catalogue, tables, validation
 from workbench.calibration.forms import Asked, Form
+from workbench.chips.serving import measured
 from workbench.cli import app
-from workbench.errors import DataError, InputError
+from workbench.errors import DataError, InputError, UnknownName
+from workbench.fabric import losses
 from workbench.validation import calls, score
 
 IMPORTS = "import numpy as np\nfrom workbench import catalogue, scaling, fabric, chips, energy, fleet, demand"
@@ -31,6 +33,50 @@ def test_a_call_in_python_gives_the_number_that_is_scored(kind, names):
     for call, predicted in rows.sample(min(200, rows.height), seed=0).select("call", "predicted").iter_rows():
         value = np.asarray(eval(call, dict(names)), dtype=float).item()
         assert value == pytest.approx(predicted, rel=1e-9, abs=1e-15), call
+
+
+H = {"chip": "H200", "n_chips": 8, "framework": "SGLang 0.5.9", "input_len": 2000, "output_len": 500, "source_title": "x"}
+#: Rows of the forms of files that no sample ships of.
+FORMS = {
+    "open loop": ("serving", H | {"model": "Qwen3-32B", "parallelism": "2xTP4", "offered_rate_req_s": 4, "n_requests": 300}, 4),
+    "burst": ("serving", H | {"model": "Qwen3-32B", "parallelism": "TP8", "offered_rate_req_s": "inf", "n_requests": 90}, 4),
+    "wide": (
+        "serving",
+        H | {"model": "DeepSeek-R1", "phase": "decode", "decode_parallel": "EP8", "n_decode_chips": 8, "batch_per_chip": 16},
+        1,
+    ),
+    "drafts": (
+        "serving",
+        H | {"model": "DeepSeek-R1", "parallelism": "TP8", "value_unit": "tok/s/user", "concurrency": 4, "draft_len": 1, "method": "MTP"},
+        1,
+    ),
+    "formats": (
+        "serving",
+        H | {"model": "Qwen3-4B", "quantization": "FP8", "measurement": "speed", "speed_unit": "total tok/s", "concurrency": 1},
+        1,
+    ),
+    "checkpoint": ("goodput", {"system": "x", "storage": "NVMe", "size_gb": 20, "n_chips": 16, "source": "x"}, 3),
+    "start": ("goodput", {"system": "MLPerf", "params_b": 70, "n_chips": 64, "startup_s": 100, "source": "x"}, 1),
+}
+OF = {
+    "wide": measured.WIDE_EP,
+    "drafts": measured.SPECULATION,
+    "formats": measured.QUANT,
+    "checkpoint": losses.FORMS[1],
+    "start": losses.FORMS[1],
+}
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_a_call_of_every_other_form_gives_the_number_and_the_ends_of_its_interval(name, names, tmp_path):
+    (kind, row, count), form = FORMS[name], OF.get(name, measured.OPEN_LOOP)
+    cells = dict.fromkeys((*form.text, *form.numbers)) | row
+    pl.DataFrame({column: [None if cell is None else str(cell)] for column, cell in cells.items()}).write_csv(tmp_path / "own.csv")
+    rows = validation.validate(kind, tmp_path / "own.csv").rows
+    assert rows["skipped"].to_list() == [None] * count
+    for call, predicted, low, high in rows.select("call", "predicted", "low", "high").iter_rows():
+        assert np.asarray(eval(call, dict(names)), dtype=float).item() == pytest.approx(predicted, rel=1e-9)
+        assert low < predicted < high
 
 
 @pytest.mark.parametrize("kind", score.KINDS)
@@ -139,3 +185,8 @@ def test_where_nothing_is_fitted_nothing_is_left_out_or_calibrated(tmp_path):
     path = tables.DATA / "cases" / "energy.csv"
     with pytest.raises(DataError, match=r"energy\.csv: nothing of the kind energy is calibrated on such a file; kinds that are: "):
         validation.calibrate("energy", path)
+
+
+def test_a_kind_that_is_none_is_told_all_that_are():
+    with pytest.raises(UnknownName, match=r"known: cases, .*, decisions, .*, training-memory"):
+        validation.validate("bogus")

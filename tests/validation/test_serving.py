@@ -169,6 +169,24 @@ SAID = [
         {"rate": 0.5},
         250.0,
     ),
+    (
+        measured.OPEN_LOOP,
+        {"model": "Qwen3-8B", "chip": "H100", "framework": "vLLM 0.17.1", "parallelism": "TP1", "arrival": "burst", "n_chips": 1}
+        | {"offered_rate_req_s": "inf", "achieved_rate_req_s": 10, "n_requests": 200, "input_len": 1000, "output_len": 200}
+        | {"config": '{"method":"mtp","num_speculative_tokens":1}', "ttft_p50_ms": 4000},
+        {"tp": 1},
+        {"rate": np.inf, "requests": 200, "draft_tokens": 1},
+        4000.0,
+    ),
+    (
+        measured.OPEN_LOOP,
+        {"model": "Qwen3-32B-FP8", "chip": "L20", "framework": "vLLM 0.11.0 + AIBrix", "parallelism": "1P1D TP4", "n_chips": 8}
+        | {"arrival": "rate 16 capped at 2 in flight", "config": "KV hit ratio 60%", "offered_rate_req_s": 16}
+        | {"input_len": 6000, "output_len": 80, "ttft_mean_ms": 805.04},
+        {"tp": 4},
+        {"concurrency": 2, "prefix_hit_rate": 0.6},
+        805.04,
+    ),
 ]
 
 
@@ -218,6 +236,26 @@ def test_a_format_that_serving_does_not_run_in_is_refused():
 def test_layouts_are_read_as_files_say_them(text):
     assert measured._layout(text, 8) == {"tp": 8, "attention_dp": 1, "replicas": 1}
     assert measured._layout(f"2 x {text}", 16)["replicas"] == 2
+
+
+def test_experts_are_no_replicas():
+    assert measured._layout("EP96 +96 redundant experts", 96) == {"tp": 1, "attention_dp": 96, "replicas": 1}
+    assert measured._layout("EP16 per instance", 32) == {"tp": 1, "attention_dp": 16, "replicas": 2}
+
+
+def test_what_no_call_says_is_refused_by_name():
+    row = dict.fromkeys((*measured.WIDE_EP.text, *measured.WIDE_EP.numbers)) | {"phase": "prefill"}
+    with pytest.raises(InputError, match="weights are offloaded to the host"):
+        measured._wide_ep(row | {"prefill_parallel": "EP2 (weights offloaded to host)"})
+    row = dict.fromkeys((*measured.OPEN_LOOP.text, *measured.OPEN_LOOP.numbers)) | {"offered_rate_req_s": "4"}
+    with pytest.raises(InputError, match="hits in the prefix cache are not stated"):
+        measured._open_loop(row | {"config": "warm"})
+
+
+def test_a_saved_benchmark_at_a_rate_is_a_run_of_so_many_requests(tmp_path):
+    (tmp_path / "run.json").write_text(json.dumps(RESULT | {"max_concurrency": None, "request_rate": 12.0}))
+    calls = validation.validate("serving", tmp_path / "run.json").rows["call"]
+    assert all("rate=12" in call and "requests=640" in call for call in calls)
 
 
 @pytest.mark.parametrize("text", ["TP0", "defaults", "Parallelism: TP+DP Attention", None])

@@ -18,6 +18,7 @@ from workbench.arrays import Array
 from workbench.errors import InputError
 
 MOST = 4096  #: answers that an index keeps
+SLIGHT = 0.1  #: weighted difference up to which the nearest are only chosen by it
 OWN = "own run"  #: who measured what one measured oneself
 Grade = Callable[[str, NDArray[Any]], Array]
 
@@ -103,7 +104,7 @@ class Index:
             away = np.round(np.sum([*parts.values(), np.zeros(self.frame.height)], axis=0), 9)
             order = self._newest[np.argsort(away[self._newest], kind="stable")]
             first = order[:1]
-            differs = tuple(name for name, part in parts.items() if first.size and part[first[0]] > 0)
+            differs = tuple(name for name, part in parts.items() if first.size and part[first[0]] > SLIGHT)
             rows = int(self.frame["rows"].to_numpy()[away == 0].sum())
             self._found[key] = Evidence(rows, float(away[first].sum()) if first.size else np.inf, differs, self, order)
         return self._found[key]

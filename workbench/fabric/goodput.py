@@ -23,6 +23,9 @@ INPUTS = {
 SYNCHRONISED = 0.2  #: s, in which all ranks agree that a copy is whole (DLRover, flash_checkpoint.md: 0.2 s on 1,536 H800)
 #: Build, compile and warm up [s, s per parameter]: fitted to MLPerf Training logs (v5.0 to v6.0), 21 % off in the median of one left out.
 STARTED, STARTED_PER_PARAM = 80.0, 1e-9
+#: Half widths of 80 % intervals of logarithms of times, of sources left out, or rows of a medium that one source measured: of copies to
+#: memory (DLRover, 3), saves and loads (TorchSnapshot, DLRover, Lambda; 9), starts (MLPerf, 18).
+COPIES, SAVES, STARTS = 0.60, 0.57, 0.68
 
 
 @dataclass(frozen=True, repr=False)
@@ -33,6 +36,8 @@ class Goodput(Arrays):
     low: Array  #: low end, of the spread of published checkpoints, restarts and rates of failures, of those that were not given
     high: Array  #: high end
     mtbf: Array  #: between failures of the whole job [s]
+    mtbf_low: Array  #: ends, of the spread of published rates of failures, where none was given [s]
+    mtbf_high: Array
     interval: Array  #: of work between checkpoints [s]
     checkpoints: Array  #: share lost to writing them
     failures: Array  #: share lost to work done twice, restarts and all else
@@ -125,9 +130,12 @@ def goodput(
         return _goodput(n, c, r + load, np.maximum(rate, 1e-300), interval, how)
 
     best = at()
-    unsaid = [at(**{name: end}).share - best.share for name, x in given.items() if x is None for end in catalogue.cost(name).ends]
+    ends = {name: [at(**{name: end}) for end in catalogue.cost(name).ends] for name, x in given.items() if x is None}
+    unsaid = [one.share - best.share for both in ends.values() for one in both]
+    seldom, often = ends.get("failure_rate_per_chip_year", (best, best))
     below, above = (np.sqrt(sum((part(change, 0.0) ** 2 for change in unsaid), np.zeros(()))) for part in (np.minimum, np.maximum))
-    return replace(best, low=np.maximum(best.share - below, 0.0), high=np.minimum(best.share + above, 1.0))
+    best = replace(best, low=np.maximum(best.share - below, 0.0), high=np.minimum(best.share + above, 1.0))
+    return replace(best, mtbf_low=often.mtbf, mtbf_high=seldom.mtbf)
 
 
 def _goodput(n: Array, c: Array, r: Array, rate: Array, interval: ArrayLike | None, how: Resilience) -> Goodput:
@@ -143,7 +151,7 @@ def _goodput(n: Array, c: Array, r: Array, rate: Array, interval: ArrayLike | No
     undone = n * np.asarray(how.corruption_rate) / YEAR * np.asarray(how.corruption_loss)
     share = share * (1 - np.asarray(how.slowdown)) * (1 - np.asarray(how.maintenance)) / (1 + undone)
     written = share * c / tau
-    return Goodput(share=share, low=share, high=share, mtbf=mtbf, interval=tau, checkpoints=written, failures=1 - share - written)
+    return Goodput(share, share, share, mtbf, mtbf, mtbf, interval=tau, checkpoints=written, failures=1 - share - written)
 
 
 @dataclass(frozen=True, repr=False)
@@ -156,6 +164,14 @@ class Storage(Arrays):
     save: Array  #: until it is durable: no shorter cadence is sustained [s]
     load: Array  #: to read it back [s]
     startup: Array  #: of processes: build, compile, warm up [s]
+    stall_low: Array  #: ends of the 80 % intervals [s]
+    stall_high: Array
+    save_low: Array
+    save_high: Array
+    load_low: Array
+    load_high: Array
+    startup_low: Array
+    startup_high: Array
     restart: Array  #: startup and load [s]
     read: Array  #: of training data [B/s]
     starved: Array  #: share of a step that waits for data
@@ -211,9 +227,13 @@ def storage(
     )
     size, speed = p * each, rate(medium, n)
     save, copied = size / speed, size / rate("host memory", n) + SYNCHRONISED
+    stall = save if method == "synchronous" else copied
     load = np.minimum(copied, save) if method == "in-memory" else save
     startup, read = STARTED + p * STARTED_PER_PARAM, tokens * per_token
+    widths = SAVES if method == "synchronous" else COPIES, SAVES, COPIES if method == "in-memory" else SAVES, STARTS
+    times = zip(("stall", "save", "load", "startup"), (stall, save, load, startup), widths, strict=True)
+    ends = {f"{name}_{end}": t * np.exp(w) for name, t, half in times for end, w in (("low", -half), ("high", half))}
     return Storage(
-        bytes=size, bandwidth=speed, stall=save if method == "synchronous" else copied, save=save, load=load, startup=startup,
-        restart=startup + load, read=read, starved=np.maximum(1 - speed / np.maximum(read, 1.0), 0.0), capacity=size * many + data,
+        bytes=size, bandwidth=speed, stall=stall, save=save, load=load, startup=startup, restart=startup + load, read=read,
+        starved=np.maximum(1 - speed / np.maximum(read, 1.0), 0.0), capacity=size * many + data, **ends,
     )  # fmt: skip

@@ -25,7 +25,8 @@ def _goodput(row: Row) -> tuple[Row, Any]:
         raise InputError(f"nothing is asked of the models: {why}")
     minutes = (row["restart_min"] or 0.0) + (row["detect_min"] or 0.0)
     call = {"call": "fabric.goodput", "arguments": {"n_chips": row["n_chips"], **({"restart": 60 * minutes} if minutes else {})}}
-    return call, {"goodput_pct": ("share * 100", "low * 100", "high * 100")} if defined else {"mttf_h": ("mtbf / 3600",)}
+    mean = ("mtbf / 3600", "mtbf_low / 3600", "mtbf_high / 3600")
+    return call, {"goodput_pct": ("share * 100", "low * 100", "high * 100")} if defined else {"mttf_h": mean}
 
 
 #: What words of a storage or a method mean, in the order in which they are looked for.
@@ -34,7 +35,10 @@ MEDIA = {
     "3fs": "3FS, 180 nodes", "network drive": "network drive", "memory": "host memory",
 }  # fmt: skip
 WAYS = {"in-memory": "in-memory", "flash": "asynchronous", "asynchronous": "asynchronous"}
-READ = {"save_block_s": ("stall",), "save_total_s": ("save",), "load_s": ("load",)}
+READ = {
+    quantity: (name, f"{name}_low", f"{name}_high")
+    for quantity, name in (("save_block_s", "stall"), ("save_total_s", "save"), ("load_s", "load"), ("startup_s", "startup"))
+}
 
 
 def _checkpoint(row: Row) -> tuple[Row, Any]:
@@ -45,14 +49,14 @@ def _checkpoint(row: Row) -> tuple[Row, Any]:
     size = (row["size_gb"] or 0.0) * 1e9 or (row["params_b"] or 0.0) * 14e9
     if size and medium:
         given = {"params": size, "bytes_per_param": 1.0, "n_chips": row["n_chips"] or 8.0, "medium": medium, "method": how}
-        return {"call": "fabric.storage", "arguments": given}, READ
+        return {"call": "fabric.storage", "arguments": given}, {name: READ[name] for name in TIMES[:3]}
     if row["params_b"] and row["n_chips"]:
         given = {"params": row["params_b"] * 1e9, "n_chips": row["n_chips"]}
-        return {"call": "fabric.storage", "arguments": given}, {"startup_s": ("startup",)}
+        return {"call": "fabric.storage", "arguments": given}, {"startup_s": READ["startup_s"]}
     raise InputError("the storage is not stated" if size else "the size of the model or its checkpoint is not stated")
 
 
-TIMES = (*READ, "startup_s", "restart_s")
+TIMES = (*READ, "restart_s")
 CHECKPOINT = ("size_gb", "params_b", "n_chips", *TIMES)
 FORMS = (
     Form(

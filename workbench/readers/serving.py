@@ -80,6 +80,7 @@ def _point(source: Source, v: Row, row: Row) -> Row:
         **{"concurrency": users, "request_rate": arrivals, "output_tok_s_per_gpu": rate},
         **{"input_len": lengths["input"] or None, "output_len": lengths["output"], "mean_len_factor": LENGTHS if "conc" in v else None},
         **{"ttft_ms": times.get(first or ""), "ttft_is": first, "tpot_ms": times.get(each or ""), "tpot_is": each},
+        **{"n_requests": done},
         **{"draft_tokens": v.get("draft_tokens") or (DRAFTS if v.get("spec", "none").lower() not in ("none", "false") else None)},
         **{name: v.get(name) for name in ("prefill_chips", "decode_chips", "power_w_per_gpu", "energy_j_per_out_token")},
     }

@@ -31,12 +31,9 @@ ODD = (LookupError, StopIteration, AttributeError, TypeError, ArithmeticError, V
 
 
 def validate(
-    kind: str,
-    path: str | Path | Sequence[str | Path] | None = None,
-    by: str = "source",
-    leave_out: str | None = None,
+    kind: str, path: str | Path | Sequence[str | Path] | None = None, by: str = "source", leave_out: str | None = None,
     told: Mapping[str, Any] | None = None,
-) -> Report:
+) -> Report:  # fmt: skip
     """Ask of every row of a file of measurements what the models say of it, and compare.
 
     Raises `UnknownName` for a `kind` that does not exist; `DataError` for a file that is missing, empty or lacks a column, with path, row
@@ -242,7 +239,7 @@ def write_tables(tables_: Tables, folder: str | Path) -> dict[Path, pl.DataFrame
 
 def _forms(kind: str) -> tuple[Form, ...]:
     if kind not in KINDS:
-        raise UnknownName("kind of measurements", kind, KINDS)
+        raise UnknownName("kind of measurements", kind, [*KINDS, "decisions"])
     return KINDS[kind]
 
 

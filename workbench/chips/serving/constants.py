@@ -25,6 +25,7 @@ FRAMEWORKS = ("TensorRT-LLM", "vLLM", "SGLang", "ATOM")
 WEIGHTS: Mapping[str, float] = MappingProxyType(
     {"framework": 6.0, "model": 3.0, "mode": 3.0, "chip": 2.0, "kind": 1.5, "precision": 1.5, "version": 1.0}
 )
+LOOPS = ("open", "closed")
 #: Of these, what errors grow with when it differs, the worst first.
 WORST = ("mode", "model", "framework", "chip", "precision")
 
@@ -80,8 +81,9 @@ class Basis:
         return POOL.of(self.origin)
 
     def half_width(self, quantity: str, *of: str) -> float:
-        """Half width of a quantity's 80 % interval in logarithms: of left-out rows that differ as much, or are `drafted` or `beyond`."""
-        return evidence.half_width(ERRORS, cases(quantity, self), [f"{quantity}|{kind}" for kind in of])
+        """Half width of a logarithm, of left-out rows that differ as much, or are `drafted`, `beyond`; a percentile's or its mean's."""
+        known = [*cases(quantity, self), *cases(quantity.replace("_p99", ""), self)]
+        return evidence.half_width(ERRORS, known, [f"{quantity}|{kind}" for kind in of])
 
 
 def cases(quantity: str, near: Basis) -> list[str]:
@@ -106,7 +108,8 @@ def basis(llm: LLM | str, chip: str, precision: str, framework: str = "", versio
     index = catalogue.made_of(INDEX, _index)
     model, kind = (measured_as(llm), "moe" if llm.experts else "dense") if isinstance(llm, LLM) else (llm, "")
     said = {"model": model, "kind": kind, "chip": chip, "precision": formats.named(precision, "weights").weights, "mode": mode}
-    found = index.nearest(said | {"framework": framework, "version": version}, WEIGHTS, {"version": _versions_between})
+    grades = {"version": _versions_between, "mode": _modes_between}
+    found = index.nearest(said | {"framework": framework, "version": version}, WEIGHTS, grades)
     near = {name: index.cell(found, name) for name in ("framework", "version", "measured_by")}
     named = framework or near["framework"]
     origin = Origin(chip, said["precision"], named, near["version"] * (named == near["framework"]), near["measured_by"], model, kind)
@@ -121,6 +124,11 @@ def _versions_between(version: str, cells: NDArray[Any]) -> NDArray[np.float64]:
     """From 0 of the version itself to 1 of the one that the most others lie between."""
     place = np.array(ranks([version, *cells]), dtype=float)
     return np.where(cells == version, 0.0, 0.3 + 0.7 * np.abs(place[1:] - place[0]) / place.size)
+
+
+def _modes_between(mode: str, cells: NDArray[Any]) -> NDArray[np.float64]:
+    """1 of another mode; hardly anything between open and closed loops, where an engine does the same and the queue before it differs."""
+    return np.where(cells == mode, 0.0, np.where(np.isin(cells, LOOPS) & (mode in LOOPS), 0.03, 1.0))
 
 
 def measured_as(llm: LLM) -> str:

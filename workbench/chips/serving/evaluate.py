@@ -29,6 +29,7 @@ from workbench.llm import LLM
 BANDS = (
     *(("tpot", "tpot", "tpot_ms"), ("ttft", "ttft", "ttft_ms"), ("prompt", "prompt", "output_tok_s_per_gpu")),
     ("tokens_per_second_per_chip", "rate", "output_tok_s_per_gpu"),
+    *(("ttft_p99", "ttft_p99", "ttft_p99_ms"), ("tpot_p99", "tpot_p99", "tpot_p99_ms")),
     *(("watts_per_chip", "watts", "power_w_per_gpu"), ("joules_per_token", "joules", "energy_j_per_out_token")),
 )
 
@@ -50,7 +51,11 @@ class Serving(Point):
     rate_high: Array
     evidence: Evidence = field(repr=False)  #: the measured rows that stand nearest, and how far away
     ttft_p99: Array | None = None  #: 99th percentiles in the open loop [s]; None in a closed one, of which the model says means alone
+    ttft_p99_low: Array | None = None
+    ttft_p99_high: Array | None = None
     tpot_p99: Array | None = None
+    tpot_p99_low: Array | None = None
+    tpot_p99_high: Array | None = None
     watts_per_chip: Array | None = None  #: of the chip alone [W]; None where its TDP was not published
     watts_low: Array | None = None
     watts_high: Array | None = None
@@ -119,6 +124,8 @@ def serving(
         raise InputError(f"{llm.name} sends a token to {llm.experts_per_token} experts and has {llm.experts}")
     if prefill and load.rate is not None:
         raise InputError("rate and prefill: the model of prompts on replicas of their own knows a concurrency; leave one out")
+    if load.requests is not None and load.rate is None:
+        raise InputError("requests: those of a run that arrive at a rate; give their rate, or a concurrency alone")
     near, c, half_width = _grounds((llm, cluster.chip.name, plan.precision, framework, version), load, prefill is not None)
     demand, prompt = demand_of(llm, cluster, plan, load), demand_of(llm, cluster, prefill, load) if prefill else None
     why = why_not(llm, cluster, plan, load, demand.missing_bytes, prefill.chips if prefill else 0.0)
@@ -134,10 +141,10 @@ def serving(
     point = operate(demand, prompt, c)
     tails: dict[str, Array] = {}
     if load.rate is not None:
-        tails = dict(zip(("ttft_p99", "tpot_p99"), percentiles(demand, point), strict=True))
+        tails = dict(zip(("ttft_p99", "tpot_p99"), percentiles(demand, point, c), strict=True))
         room = np.exp(width_of("output_tok_s_per_gpu"))  # what the model does not know of its capacity is no overload
         behind = point.tokens_per_second * room < 0.999 * np.asarray(load.rate, dtype=float) * demand.output_tokens
-        why = np.where((why == 0) & behind & ~demand.limit, np.int8(len(REASONS) - 1), why)
+        why = np.where((why == 0) & behind & ~demand.limit & np.isinf(demand.requests), np.int8(len(REASONS) - 1), why)
     can = why == 0
     times, rates = np.where(can, 1.0, np.inf), np.where(can, 1.0, 0.0)
     values = {

@@ -20,8 +20,8 @@ from workbench.chips import watts as power
 from workbench.chips.serving import constants, rows
 from workbench.chips.serving.constants import Basis, Origin, basis, cases
 from workbench.chips.serving.evaluate import beyond, demand_of
-from workbench.chips.serving.loops import Point, operate
-from workbench.chips.serving.rows import LATENCY, QUANTITIES
+from workbench.chips.serving.loops import Point, operate, percentiles
+from workbench.chips.serving.rows import LATENCY, QUANTITIES, TAILS
 from workbench.chips.serving.work import Demand
 from workbench.errors import InputError
 from workbench.llm import Transformer
@@ -47,6 +47,7 @@ class Rows:
     demand: Demand
     prompt: Demand  #: of the replica that works on prompts: another one where prefill is apart
     values: Array  #: measured `QUANTITIES` (rows, quantities); nan where none is stated, or none expected
+    tails: Array  #: measured `TAILS` (rows, tails), of arrivals
     tdp: Array
 
     @cached_property
@@ -89,6 +90,7 @@ def _row(row: rows.Call, call: rows.Call, quantities: list[str]) -> dict[str, An
         "demand": (demand := demand_of(llm, cluster, plan, load)),
         "prompt": demand_of(llm, cluster, prefill, load) if prefill else demand,
         "values": values,
+        "tails": [float(row.get(name) or np.nan) for name in TAILS],
         "tdp": chip.tdp or np.nan,
     }
 
@@ -169,6 +171,11 @@ def left_out_errors(found: Rows) -> Iterator[tuple[str, Basis, list[str], float]
         logs[found.mode == "open", 2] = np.nan  # what arrives is served, unless it cannot
         for i, j in zip(*np.nonzero(np.isfinite(logs)), strict=True):
             yield QUANTITIES[j], near[i], [kind for kind, rows in of.items() if rows[i]], float(logs[i, j])
+        at = np.flatnonzero(found.mode == "open")
+        part, c = take(found.demand, at), constants.POOL.named(constants.POOL.shipped().logs([near[i].origin for i in at]))
+        logs = np.log(1e3 * np.stack(percentiles(part, operate(part, None, c), c), axis=1) / found.tails[at])
+        for i, j in zip(*np.nonzero(np.isfinite(logs)), strict=True):
+            yield TAILS[j], near[at[i]], [], float(logs[i, j])
 
 
 def predicted(found: Rows, origins: Any) -> Array:

@@ -85,8 +85,9 @@ def _layout(text: str | None, n: float) -> Call:
     if (not degree and n > 1) or 0 in degree.values():
         raise InputError("the layout is not stated")
     count = re.search(r"(\d+) ?[x\u00d7] ?\(?(?:D?EP|[TDP]P)", text or "", re.IGNORECASE)
-    size = degree.get("DEP") or degree.get("TP", 1.0) * degree.get("DP", 1.0) * degree.get("PP", 1.0)
-    found = rows.side(n, float(count[1]) or 1.0 if count else n // size if "per" in (text or "") else 1.0, degree.get("TP", 1.0))
+    size = degree.get("DEP") or max(degree.get("TP", 1.0) * degree.get("DP", 1.0) * degree.get("PP", 1.0), degree.get("EP", 1.0))
+    each = n // size if re.search(r"\bper\b", text or "") else 1.0
+    found = rows.side(n, float(count[1]) or 1.0 if count else each, degree.get("TP", 1.0))
     return found | {"pp": degree["PP"], "attention_dp": 1.0} if "PP" in degree else found
 
 
@@ -133,6 +134,8 @@ def acceptance_rate(length: float, drafts: float) -> float:
 def _wide_ep(row: Call) -> tuple[Call, Any]:
     """A pool of prefill or decode chips, both, or neither apart."""
     phase, spec = (row["phase"] or "").lower(), _speculation(row["speculation"])
+    if "offloaded" in f"{row['prefill_parallel']} {row['decode_parallel']}":
+        raise InputError("weights are offloaded to the host: no call says it")
     if not phase.startswith("prefill") and phase not in ("decode", "aggregated", "disagg"):
         raise InputError(f"phase {row['phase']!r} is none of prefill, decode, aggregated, disagg")
     if phase.startswith("prefill"):
@@ -201,17 +204,28 @@ def _converted(row: Call, quantity: str) -> float | None:
 
 
 def _open_loop(row: Call) -> tuple[Call, Any]:
-    """Times at a rate of arrivals that is kept up with: a burst is no steady state."""
-    rate, kept = _number(row, "offered_rate_req_s"), row["achieved_rate_req_s"]
-    if "P1D" in (row["parallelism"] or "") or "prefill" in (row["parallelism"] or "") or "cap" in (row["arrival"] or ""):
-        raise InputError("arrivals at prompts on replicas of their own, or capped: no call says it")
-    if (kept and kept < 0.9 * rate) or row["arrival"] == "burst":
-        raise InputError("more arrives than is served: no steady state")
-    if "prefix" in f"{row['workload']} {row['config']}":
+    """Times at a rate of arrivals, of a run where its requests are counted; where so many are in flight at most of a closed loop."""
+    rate, config = _number(row, "offered_rate_req_s"), f"{row['workload']} {row['config']}"
+    capped, hits = re.search(r"capped at (\d+)", row["arrival"] or ""), re.search(r"hit ratio (\d+)%", config)
+    apart = re.search("1P1D|prefill", row["parallelism"] or "")
+    if apart and not capped:
+        raise InputError("arrivals at prompts on replicas of their own: no call says it")
+    if re.search("prefix|warm", config):
         raise InputError("hits in the prefix cache are not stated")
-    made = _call(row, None, _layout(row["parallelism"], _number(row, "n_chips")), {"concurrency": row["n_requests"] or 1, "rate": rate})
-    tails = {f"{time}_p99_ms": (f"{time}_p99 * 1000",) for time in ("ttft", "tpot")}
-    return made, {"ttft_mean_ms": TTFT, "tpot_mean_ms": TPOT} | tails
+    drafts = re.search(r'num_speculative_tokens"+:(\d+)', config)
+    load = {"concurrency": float(capped[1])} if capped else {"concurrency": 1, "rate": rate, "requests": row["n_requests"]}
+    load |= {"draft_tokens": drafts and float(drafts[1]), "prefix_hit_rate": hits and float(hits[1]) / 100}
+    plan = _layout(row["parallelism"], _number(row, "n_chips") / (2 if apart else 1))
+    made = _call(row, None, plan, {name: x for name, x in load.items() if x}, plan if apart else None)
+    if capped:
+        return made, {"ttft_mean_ms": TTFT, "tpot_mean_ms": TPOT}
+    return made, {"ttft_mean_ms": TTFT, "tpot_mean_ms": TPOT} | {name: rows.READ[name] for name in rows.TAILS}
+
+
+def _open_loop_value(row: Call, quantity: str) -> float | None:
+    """What was measured; for a mean that is not stated the median, for a time per token that between tokens."""
+    others = {"ttft_mean_ms": ("ttft_p50_ms",), "tpot_mean_ms": ("tpot_p50_ms", "itl_mean_ms")}
+    return next((row[name] for name in (quantity, *others.get(quantity, ())) if row[name] is not None), None)
 
 
 def _form(said: Any, text: str, numbers: str, measured: str, **more: Any) -> Form:
@@ -221,61 +235,39 @@ def _form(said: Any, text: str, numbers: str, measured: str, **more: Any) -> For
     return Form((*text.split(), "source_title"), numbered, lambda frame: asked(frame, said, lambda row: columns[:1]), columns, **more)
 
 
+_TOTALS = ("output_tok_s_total", "total_tok_s_per_gpu", "input_tok_s_per_gpu", "tok_s_per_user", "power_w_total", "energy_j_per_request")
 POINTS = Form(
-    rows.TEXT,
-    rows.NUMBERS,
-    rows.points,
-    (
-        *(*rows.QUANTITIES, "output_tok_s_total", "total_tok_s_per_gpu", "input_tok_s_per_gpu", "tok_s_per_user"),
-        *("ttft_p99_ms", "tpot_p99_ms", "power_w_total", "energy_j_per_request"),
-    ),
-    optional=("date", "draft_tokens"),
-    calibrate=fit.calibrate,
-    folds=fit.folds,
-    groups=fit.groups,
-)
+    rows.TEXT, rows.NUMBERS, rows.points, (*rows.READ, *_TOTALS), optional=("date", "draft_tokens", "n_requests", *rows.TAILS),
+    calibrate=fit.calibrate, folds=fit.folds, groups=fit.groups,
+)  # fmt: skip
 DEEPSEEK = Form(
     ("group", "model", "chip", "precision", "framework", "image", "spec_method", "date", "source", "quality"),
     (
-        *("disagg", "prefill_tp", "prefill_dp_attention", "prefill_workers", "decode_tp", "decode_dp_attention", "decode_workers"),
-        *("n_prefill_chips", "n_decode_chips", "isl", "osl", "concurrency", "n_chips", *R1),
+        "disagg", "prefill_tp", "prefill_dp_attention", "prefill_workers", "decode_tp", "decode_dp_attention", "decode_workers",
+        "n_prefill_chips", "n_decode_chips", "isl", "osl", "concurrency", "n_chips", *R1,
     ),
-    _ask_r1,
-    (*R1, "p99_ttft_ms", "p99_tpot_ms", "median_e2e_s", "input_tok_s_per_chip", "total_tok_s_per_chip"),
-    value=_of_all_chips,
-    standard=_r1,
-    calibrate=fit.calibrate,
-    folds=lambda frame, of: fit.folds(_r1(frame), of),
-    groups=fit.groups,
-)
+    _ask_r1, (*R1, "p99_ttft_ms", "p99_tpot_ms", "median_e2e_s", "input_tok_s_per_chip", "total_tok_s_per_chip"),
+    value=_of_all_chips, standard=_r1, calibrate=fit.calibrate, folds=lambda frame, of: fit.folds(_r1(frame), of), groups=fit.groups,
+)  # fmt: skip
 WIDE_EP = _form(
     _wide_ep,
-    "model chip framework phase prefill_parallel decode_parallel weight_precision speculation input_len output_len "
-    "batch_per_chip concurrency_total",
-    "n_prefill_chips n_decode_chips n_chips_total",
-    "prefill_tok_s_per_chip decode_tok_s_per_chip output_tok_s_per_total_chip tpot_ms ttft_s",
-    value=_wide_ep_value,
-)
+    "model chip framework phase prefill_parallel decode_parallel weight_precision speculation input_len output_len batch_per_chip "
+    "concurrency_total", "n_prefill_chips n_decode_chips n_chips_total",
+    "prefill_tok_s_per_chip decode_tok_s_per_chip output_tok_s_per_total_chip tpot_ms ttft_s", value=_wide_ep_value,
+)  # fmt: skip
 SPECULATION = _form(
-    _spec,
-    "model chip framework parallelism method concurrency concurrency_unit value_unit draft_len",
-    "n_chips input_len output_len acceptance_len_tokens_per_step",
-    "spec_value baseline_value",
-    value=_converted,
-)
+    _spec, "model chip framework parallelism method concurrency concurrency_unit value_unit draft_len",
+    "n_chips input_len output_len acceptance_len_tokens_per_step", "spec_value baseline_value", value=_converted,
+)  # fmt: skip
 QUANT = _form(
-    _quant,
-    "model chip framework quantization measurement speed_unit",
-    "n_chips input_len output_len concurrency",
-    "speed_value tpot_ms",
-    value=_converted,
-)
+    _quant, "model chip framework quantization measurement speed_unit", "n_chips input_len output_len concurrency",
+    "speed_value tpot_ms", value=_converted,
+)  # fmt: skip
 OPEN_LOOP = _form(
-    _open_loop,
-    "model chip framework parallelism workload config arrival offered_rate_req_s",
-    "n_chips input_len output_len n_requests achieved_rate_req_s",
-    "ttft_mean_ms ttft_p99_ms tpot_mean_ms tpot_p99_ms",
-)
+    _open_loop, "model chip framework parallelism workload config arrival offered_rate_req_s", "n_chips input_len output_len n_requests",
+    "ttft_mean_ms ttft_p99_ms tpot_mean_ms tpot_p99_ms ttft_p50_ms tpot_p50_ms itl_mean_ms",
+    optional=("ttft_p50_ms", "tpot_p50_ms", "itl_mean_ms"), value=_open_loop_value,
+)  # fmt: skip
 
 #: Kinds of measured rows, and the forms of their files.
 FORMS: dict[str, tuple[Form, ...]] = {"serving": (POINTS, DEEPSEEK, WIDE_EP, SPECULATION, QUANT, OPEN_LOOP)}

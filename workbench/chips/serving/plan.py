@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from workbench import formats
 from workbench.arrays import Array, first_true
-from workbench.checks import COUNT, NOT_NEGATIVE, POSITIVE, Rule, check_fields
+from workbench.checks import COUNT, NOT_NEGATIVE, Rule, check_fields
 from workbench.fabric import Cluster
 from workbench.llm import LLM
 from workbench.readers import requests
@@ -71,7 +71,7 @@ class Load:
     workbench.errors.InputError: prefix_hit_rate = 1.5: expected 0 or more and less than 1
     """
 
-    concurrency: ArrayLike  #: requests in flight; at a rate the most there are, as of a run of so many requests, without a limit if 1
+    concurrency: ArrayLike  #: requests in flight; at a rate the most there are, without a limit if 1
     input_tokens: ArrayLike
     output_tokens: ArrayLike
     prefix_hit_rate: ArrayLike = 0.0  #: of the input, found in a prefix cache
@@ -81,10 +81,12 @@ class Load:
     #: acceptance length. If not given, those that were measured of the model count, or of all in the mean (``data/acceptance.csv``).
     acceptance_rate: ArrayLike | None = None
     draft_share: ArrayLike = 0.03  #: time of drafting a token over that of a step
+    requests: ArrayLike | None = None  #: of a run at the rate, the first of which finds an empty server; a steady state if not given
 
     def __post_init__(self) -> None:
-        rules = {"concurrency": Rule(least=1, infinite=True)} | dict.fromkeys(("input_tokens", "output_tokens"), Rule(least=1))
-        rules |= {"prefix_hit_rate": Rule(least=0, below=1), "rate": POSITIVE, "draft_tokens": NOT_NEGATIVE}
+        rules = {"concurrency": Rule(least=1, infinite=True)}
+        rules |= dict.fromkeys(("input_tokens", "output_tokens", "requests"), Rule(least=1))
+        rules |= {"prefix_hit_rate": Rule(least=0, below=1), "rate": Rule(above=0, infinite=True), "draft_tokens": NOT_NEGATIVE}
         check_fields(self, **rules, acceptance_rate=rules["prefix_hit_rate"], draft_share=NOT_NEGATIVE)
 
     @classmethod

@@ -26,8 +26,8 @@ TEXT = (
 NUMBERS = (
     *("params_total_b", "params_active_b", "layers", "hidden", "ffn", "heads", "kv_heads", "head_dim", "mla_kv_lora", "mla_rope_dim"),
     *("n_experts", "top_k", "moe_ffn", "vocab", "n_chips", "tp", "pp", "ep", "dp_attention", "prefill_chips", "decode_chips", "input_len"),
-    *("output_len", "mean_len_factor", "concurrency", "avg_batch", "request_rate", "draft_tokens", "usable"),
-    *("tpot_ms", "ttft_ms", "output_tok_s_per_gpu", "power_w_per_gpu", "energy_j_per_out_token"),
+    *("output_len", "mean_len_factor", "concurrency", "avg_batch", "request_rate", "n_requests", "draft_tokens", "usable"),
+    *("tpot_ms", "ttft_ms", "output_tok_s_per_gpu", "power_w_per_gpu", "energy_j_per_out_token", "ttft_p99_ms", "tpot_p99_ms"),
 )
 WHOLE = NUMBERS[NUMBERS.index("layers") : NUMBERS.index("input_len")]  #: of them dimensions and degrees
 #: Dimensions of a model, and the columns that state them.
@@ -48,10 +48,12 @@ READ = {
 }
 QUANTITIES = tuple(READ)
 LATENCY = QUANTITIES[:3]
+TAILS = NUMBERS[-2:]  #: 99th percentiles, of arrivals
+READ |= {name: (f"{name[:8]} * 1000", f"{name[:8]}_low * 1000", f"{name[:8]}_high * 1000") for name in TAILS}
 #: What is predicted of a row, by mode: times where there are users or arrivals, throughput where it is not arrivals'.
 EXPECTED = {
     **{"closed_loop": (*LATENCY, "energy_j_per_out_token"), "closed_loop_natural": QUANTITIES, "disagg": LATENCY},
-    **{"offline_max": LATENCY[2:], "static_batch": LATENCY[:0:-1], "open_loop_slo": LATENCY[:2]},
+    **{"offline_max": LATENCY[2:], "static_batch": LATENCY[:0:-1], "open_loop_slo": (*LATENCY[:2], *TAILS)},
 }
 
 #: What makes the arguments of a call, and those that go without saying.
@@ -66,15 +68,10 @@ def call(llm: Any, chip: Chip, plan: Call, load: Call, framework: str = "", vers
         llm = said(replace(catalogue.llm(llm), context=length))
     degrees = ("tp", "pp", "attention_dp", "replicas")
     n_chips = sum(int(np.prod([side.get(name, 1) for name in degrees])) for side in (plan, prefill) if side)
-    arguments = {
-        "llm": llm,
-        "cluster": {"call": "fabric.Cluster", "arguments": {"chip": chip.name, "n_chips": n_chips}},
-        "plan": {"call": "chips.ServingPlan", "arguments": _plain(plan)},
-        "load": {"call": "chips.Load", "arguments": _plain(load)},
-        "prefill": {"call": "chips.ServingPlan", "arguments": _plain(prefill)} if prefill else None,
-        "framework": framework,
-        "version": version if framework else "",
-    }
+    made = {"cluster": ("fabric.Cluster", {"chip": chip.name, "n_chips": n_chips}), "plan": ("chips.ServingPlan", _plain(plan))}
+    made |= {"load": ("chips.Load", _plain(load))} | ({"prefill": ("chips.ServingPlan", _plain(prefill))} if prefill else {})
+    arguments = {"llm": llm} | {name: {"call": maker, "arguments": given} for name, (maker, given) in made.items()}
+    arguments |= {"framework": framework} | ({"version": version} if framework else {})
     return {"call": "chips.serving", "arguments": {name: value for name, value in arguments.items() if value}}
 
 
@@ -94,11 +91,8 @@ def operating_point(row: Call) -> tuple[Call, Any]:
     chip, n, factor, pp = catalogue.chip(row["chip"] or ""), row["n_chips"], row["mean_len_factor"] or 1.0, row["pp"] or 1.0
     precision = precision_of(row["weight_precision"], chip)
     formats_ = {"precision": precision, "kv_precision": cache_of(row["kv_precision"], precision)}
-    load = {
-        "concurrency": row["avg_batch"] or row["concurrency"] or np.inf,
-        "input_tokens": max((row["input_len"] or INPUT) * factor, 1.0),
-        "output_tokens": max(row["output_len"] * factor, 1.0),
-    }
+    load = {"concurrency": row["avg_batch"] or row["concurrency"] or np.inf, "output_tokens": max(row["output_len"] * factor, 1.0)}
+    load |= {"input_tokens": max((row["input_len"] or INPUT) * factor, 1.0)}
     llm, prefill = _llm(row), None
     if row["mode"] == "disagg":
         prefill, plan = (side | formats_ for side in _apart(row))
@@ -108,6 +102,8 @@ def operating_point(row: Call) -> tuple[Call, Any]:
         tp = min(max(row["tp"], (row["dp_attention"] == 0) * (row["ep"] or 0)) if row["tp"] else least, n)
         replicas, pp = 1.0 if row["tp"] else n // tp, min(pp, n // tp)
         plan = {"tp": tp, "pp": pp, "attention_dp": max(n // (tp * pp * replicas), 1.0), "replicas": replicas} | formats_
+    if row.get("n_requests") and row["mode"] == "open_loop_slo":
+        load |= {"requests": row["n_requests"]}
     if row.get("draft_tokens"):
         load |= {"draft_tokens": row["draft_tokens"]}
     if row["mode"] == "open_loop_slo":

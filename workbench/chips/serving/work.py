@@ -78,6 +78,7 @@ class Demand(Arrays):
     replicas: Any
     rate: Any  #: requests a second of a replica; 0 where requests in flight are given
     concurrency: Any  #: requests in flight; inf for as many as fit
+    requests: Any  #: of a run; inf without end
     input_tokens: Any
     output_tokens: Any
     half_way: Any  #: context of a token in the middle of the output
@@ -125,6 +126,7 @@ class Demand(Arrays):
             chips=chips,
             rate=np.asarray(0.0 if load.rate is None else load.rate, dtype=float) / replicas,
             concurrency=np.asarray(load.concurrency, dtype=float) / replicas,
+            requests=np.maximum(np.asarray(np.inf if load.requests is None else load.requests, dtype=float) / replicas, 1.0),
             half_way=asked + written / 2,
             computed=np.maximum(asked * (1 - np.asarray(load.prefix_hit_rate, dtype=float)), 1.0),
             acceptance_length=_accepted(getattr(model, "name", ""), drafted, load.acceptance_rate),
