@@ -74,11 +74,9 @@ def site(region: str | Site, **given: Any) -> Site:
     row = catalogue.region(region)
     known: dict[str, Any] = {name: found and found.value for name, found in figures(row).items()} | given
     if missing := [name for name in NEEDED if known[name] is None]:
+        lacks = f"region {row.name!r} has no {', '.join(missing)}, and neither grid nor coordinates to estimate them by"
         wanted = ", ".join(f"{name}=" for name in missing)
-        raise InputError(
-            f"region {row.name!r} has no {', '.join(missing)}, and neither grid nor coordinates to estimate them by: give {wanted}, or "
-            "grid, latitude and longitude in its row of regions.csv"
-        )
+        raise InputError(f"{lacks}: give {wanted}, or grid, latitude and longitude in its row of regions.csv")
     return Site(name=row.name, **known)
 
 

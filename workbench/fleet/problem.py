@@ -149,9 +149,8 @@ def figures(f: Fleet) -> dict[str, Named]:
     sizes |= {"T": demand.shape[-1], "E": demand.shape[-1] + 1}
     sizes["H"] = Rule(least=0.0, last="hours")("hours", f.hours).shape[-1]
     if min(sizes.values()) < 1:
-        raise InputError(
-            "{W} kinds of work, {K} of chips, {R} regions, {A} assets, {T} periods: one or more of each is needed".format(**sizes)
-        )
+        counts = "{W} kinds of work, {K} of chips, {R} regions, {A} assets, {T} periods".format(**sizes)
+        raise InputError(f"{counts}: one or more of each is needed")
     a: dict[str, Named] = {}
     for name, (axes, rule) in FIGURES.items():
         full = to_shape(name, rule(name, getattr(f, name)), tuple(sizes[axis] for axis in axes))

@@ -122,8 +122,7 @@ def _extensive(
 ) -> tuple[float, list[Any]]:
     """Expected cost, and values and what limits save in each scenario; inf and none where no plan suits all.
 
-    `shared` are the columns of each scenario that are one: each programme keeps its matrix, times one that places its columns. `near`
-    are plans of each scenario, whose columns the solver looks at first.
+    The columns `shared` of all are one: each matrix is kept, times one that places its columns. Those of plans `near` come first.
     """
     from scipy import sparse
 

@@ -199,10 +199,8 @@ def _yearly(sites: tuple[Site, ...], name: str) -> Array:
     """One figure a site (R,)."""
     for place in sites:
         if np.ndim(value := getattr(place, name)):
-            raise InputError(
-                f"{place.name}: {name} is an array of shape {np.shape(value)}, and a fleet takes one figure a site: give a site its mean, "
-                f"or give {name} by region and period"
-            )
+            what = f"{place.name}: {name} is an array of shape {np.shape(value)}, and a fleet takes one figure a site"
+            raise InputError(f"{what}: give a site its mean, or give {name} by region and period")
     return np.array([float(getattr(place, name)) for place in sites])
 
 
