@@ -163,19 +163,13 @@ class Curtailment(Arrays):
 
 
 @takes(
-    electricity_usd_per_kwh=replace(ELECTRICITY, last="hours"),
-    share=replace(SHARE, apart=True),
-    work_usd_per_kwh=NOT_NEGATIVE,
+    electricity_usd_per_kwh=replace(ELECTRICITY, last="hours"), share=replace(SHARE, apart=True), work_usd_per_kwh=NOT_NEGATIVE,
     idle_power=SHARE,
-)
+)  # fmt: skip
 def curtailment(
-    electricity_usd_per_kwh: ArrayLike,
-    share: ArrayLike,
-    *,
-    work_usd_per_kwh: ArrayLike = 0.0,
-    idle_power: ArrayLike = 0.0,
+    electricity_usd_per_kwh: ArrayLike, share: ArrayLike, *, work_usd_per_kwh: ArrayLike = 0.0, idle_power: ArrayLike = 0.0,
     deferred: bool = False,
-) -> Curtailment:
+) -> Curtailment:  # fmt: skip
     """Value of curtailing a load in the dearest `share` of the hours: arrays of shape (..., k).
 
     Parameters

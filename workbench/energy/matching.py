@@ -81,16 +81,9 @@ class Moved(Arrays):
     limit=replace(LIMIT, one=True), carbon_usd_per_t=replace(CARBON_PRICE, apart=True), step=Rule(above=0.0, one=True),
 )  # fmt: skip
 def move_load(
-    places: Sequence[str | Site],
-    load: ArrayLike,
-    *,
-    share: ArrayLike = 1.0,
-    capacity: ArrayLike = np.inf,
-    round_trip: ArrayLike = 0.0,
-    limit: float = np.inf,
-    carbon_usd_per_t: ArrayLike = 0.0,
-    step: float = HOUR,
-) -> Moved:
+    places: Sequence[str | Site], load: ArrayLike, *, share: ArrayLike = 1.0, capacity: ArrayLike = np.inf,
+    round_trip: ArrayLike = 0.0, limit: float = np.inf, carbon_usd_per_t: ArrayLike = 0.0, step: float = HOUR,
+) -> Moved:  # fmt: skip
     """The cheapest places for work in each hour, where a share of it may go to any region within `limit` of its own.
 
     Regions are filled in the order of their cost. What k of them take together is a least cut: over sets of regions, what is outside

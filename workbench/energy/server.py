@@ -66,13 +66,9 @@ def all_in_ratio(chip: str | Chip) -> Cost:
 
 @takes(utilisation=SHARE, ratio=Rule(least=1.0, why="a server draws at least as much as its chips"), busy_share=SHARE, idle_share=SHARE)
 def server_power(
-    chip: str | Chip,
-    utilisation: ArrayLike = 1.0,
-    *,
-    ratio: ArrayLike | None = None,
-    busy_share: ArrayLike | None = None,
+    chip: str | Chip, utilisation: ArrayLike = 1.0, *, ratio: ArrayLike | None = None, busy_share: ArrayLike | None = None,
     idle_share: ArrayLike | None = None,
-) -> ServerPower:
+) -> ServerPower:  # fmt: skip
     """IT power a chip, to first order: linear between idle and busy.
 
     rated = TDP * ratio; average = rated * (idle_share + (busy_share - idle_share) * utilisation)

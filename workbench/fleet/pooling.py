@@ -69,11 +69,9 @@ class Reserve(Arrays):
 
 
 @takes(
-    mean=NOT_NEGATIVE,
-    deviation=NOT_NEGATIVE,
-    correlation=Rule(least=-1.0, most=1.0, apart=True),
+    mean=NOT_NEGATIVE, deviation=NOT_NEGATIVE, correlation=Rule(least=-1.0, most=1.0, apart=True),
     critical_ratio=Rule(least=0.5, below=1.0, apart=True, why="below one half the reserve would be negative"),
-)
+)  # fmt: skip
 def newsvendor(mean: ArrayLike, deviation: ArrayLike, correlation: ArrayLike, *, critical_ratio: ArrayLike) -> Reserve:
     """Capacity against normal demands at the ratio where one more chip is worth its cost, apart and together.
 
