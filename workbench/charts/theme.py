@@ -98,7 +98,7 @@ INK_OF_ROW = alt.Color("ink:N", scale=None, legend=None)
 def hovered(marks: alt.Chart, **encoded: Any) -> alt.Chart:
     """Points on the marks of a chart that show, with their values, where the pointer is nearest."""
     near = alt.selection_point(name="hover", nearest=True, on="pointerover", clear="pointerout", empty=False)
-    shown = alt.condition(near, alt.value(1), alt.value(0))
+    shown = alt.OpacityValue(0, condition={"param": "hover", "empty": False, "value": 1})
     points = marks.mark_point(filled=True, size=60).encode(opacity=shown, **encoded)
     return points.properties(name="met").add_params(near)
 
@@ -106,7 +106,7 @@ def hovered(marks: alt.Chart, **encoded: Any) -> alt.Chart:
 def chosen(field: str) -> dict[str, Any]:
     """Opacity of parts, of which a click on the legend leaves one in full, and the selection that says which."""
     pick = alt.selection_point(name="chosen", fields=[field], bind="legend")
-    return {"opacity": alt.condition(pick, alt.value(1), alt.value(0.15)), "pick": pick}
+    return {"opacity": alt.OpacityValue(0.15, condition={"param": "chosen", "value": 1}), "pick": pick}
 
 
 @cache
