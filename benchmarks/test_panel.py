@@ -37,7 +37,8 @@ OPEN = """(async () => {
 })()"""
 #: Moves sliders of the panel and back, and notes when what the panel shows changed first and last. Greying is no change.
 MOVE = """(async () => {
-  const panel = [...document.querySelectorAll('.wb-panel')].find((p) => p.offsetParent), wait = (ms) => new Promise((r) => setTimeout(r, ms));
+  const wait = (ms) => new Promise((r) => setTimeout(r, ms));
+  const panel = document.querySelector('.wb-panel');
   const shown = panel.closest('.widget-hbox').lastElementChild, said = panel.lastChild.previousSibling;
   panel.querySelectorAll('details').forEach((d) => { d.open = true; });
   const times = [];
