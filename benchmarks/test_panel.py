@@ -50,7 +50,10 @@ MOVE = """(async () => {
     said.textContent = '';
     slider.value = place;
     slider.dispatchEvent(new Event('input'));
-    while (!said.textContent || performance.now() - Math.max(begun, ...times) < 700) await wait(20);
+    while (!said.textContent || performance.now() - Math.max(begun, ...times) < 700) {
+      if (performance.now() - begun > 60000) throw new Error(`no answer to ${slider.getAttribute("aria-label")}`);
+      await wait(20);
+    }
     return times.map((t) => t - begun);
   };
   const sliders = [...panel.querySelectorAll('input[type=range]')];

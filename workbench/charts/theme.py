@@ -1,7 +1,8 @@
 """How every picture looks: colours, type, sizes, and the title, subtitle and alt text that each one carries."""
 
+import re
 import textwrap
-from functools import cache
+from functools import cache, partial
 from typing import Any, TypeVar
 
 import altair as alt
@@ -118,8 +119,9 @@ def finish(chart: Chart, title: str, subtitle: str, said: str) -> Chart:
     """`chart` with its finding as title, wrapped to the width, its explanation as subtitle, and both it and what is `said` as alt text."""
     _enable_once()
     description = f"{title}. {said}"
-    title, subtitle = (text.replace(" %", "\N{NO-BREAK SPACE}%") for text in (title, subtitle))
-    heading = alt.Title(text=textwrap.wrap(title, TITLE_LINE), subtitle=textwrap.wrap(subtitle, SUBTITLE_LINE))
+    title, subtitle = (re.sub(r"(?<=\d) ?%", "\N{NO-BREAK SPACE}%", text) for text in (title, subtitle))
+    wrap = partial(textwrap.wrap, break_on_hyphens=False)
+    heading = alt.Title(text=wrap(title, TITLE_LINE), subtitle=wrap(subtitle, SUBTITLE_LINE))
     return chart.properties(title=heading, description=description)
 
 

@@ -96,7 +96,7 @@ def _read_first(body: Iterable[ast.stmt], bound: set[str], gives: set[str]) -> s
         made = {n.get_name() for n in table.get_symbols() if n.is_assigned() or n.is_imported()}
         reads |= used - bound
         ends = [bound | made]
-        for block in (s.body, getattr(s, "orelse", [])) if compound else ():
+        for block in (getattr(s, part, []) for part in ("body", "orelse")) if compound else ():
             ends.append(bound | made)
             reads |= _read_first(block, ends[-1], gives)
         gives |= made
