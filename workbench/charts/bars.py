@@ -150,11 +150,18 @@ def tornado(
     points += [(b["anchor"], *((0.0, room(b["text"])) if b["right"] else (room(b["text"]), 0.0))) for b in bars]
 
     chart = alt.Chart(pl.DataFrame(bars)).encode(y=rows.y)
-    blocks = chart.mark_bar(cornerRadius=1.5).encode(
-        x=alt.X("base:Q", **rows.look(unit, points, zero=False)),
-        x2=alt.X2("answer:Q"),
-        color=alt.Color("end:N", title=None).scale(domain=[LOW, HIGH], range=[theme.BLUE, theme.ORANGE]),
-        tooltip=[alt.Tooltip("label:N", title="parameter"), alt.Tooltip("text:N", title="set to"), alt.Tooltip("figure:N", title=unit)],
+    one = theme.chosen("end")
+    blocks = (
+        chart.mark_bar(cornerRadius=1.5)
+        .add_params(one["pick"])
+        .properties(name="halves")
+        .encode(
+            opacity=one["opacity"],
+            x=alt.X("base:Q", **rows.look(unit, points, zero=False)),
+            x2=alt.X2("answer:Q"),
+            color=alt.Color("end:N", title=None).scale(domain=[LOW, HIGH], range=[theme.BLUE, theme.ORANGE]),
+            tooltip=[alt.Tooltip("label:N", title="parameter"), alt.Tooltip("text:N", title="set to"), alt.Tooltip("figure:N", title=unit)],
+        )
     )
     anchor = alt.X("anchor:Q", axis=None)
     on_right = chart.transform_filter("datum.right").mark_text(align="left", dx=GAP).encode(x=anchor, text=alt.Text("text:N"))
