@@ -106,6 +106,25 @@ def test_only_what_depends_on_a_change_runs_again():
     assert surface._cell("%matplotlib inline") is None
 
 
+def test_names_that_a_cell_binds_before_it_reads_them_are_its_own():
+    """A cell with a loop over ``row`` does not depend on another's ``row``; what may not have been bound counts as read."""
+    read = {
+        "for row in table:\n    one = row\n    use(one)": {"table", "use"},
+        "one = n\none + 1": {"n"},
+        "if n:\n    one = 1\nuse(one)": {"n", "one", "use"},
+        "if n:\n    one = 1\nelse:\n    one = 2\nuse(one)": {"n", "use"},
+        "with open(n) as file:\n    one = file\none": {"open", "n"},
+        "def f(row):\n    rows = row + n\n    return rows": {"n"},
+        "[row for row in table if row > n]": {"table", "n"},
+        "total += n": {"total", "n"},
+        "for k in table:\n    pass\nuse(k)": {"table", "k", "use"},
+        "while n:\n    one = 1\none": {"n", "one"},
+        "import os\nos.sep": set(),
+        "one: int = n\nd[one] = 1": {"n", "int", "d"},
+    }
+    assert {source: set(surface._cell(source).reads) for source in read} == read
+
+
 def test_runners_see_nothing_of_it(notebook, tmp_path):
     run = execute(notebook, tmp_path / "out", progress=False)
     nb = nbformat.read(run.notebook, 4)

@@ -83,8 +83,9 @@ def _read_first(body: Iterable[ast.stmt], bound: set[str], gives: set[str]) -> s
     """Names that statements read before they bind them. `bound` gains those that they bind whatever happens, `gives` all of them."""
     reads: set[str] = set()
     for s in body:
-        compound, head = isinstance(s, ast.For | ast.While | ast.If | ast.With), copy(s)
-        for part in {"body", "orelse"} & set(s._fields) if compound else ():
+        head, compound = copy(s), isinstance(s, ast.For | ast.While | ast.If | ast.With)
+        blocks = [part for part in ("body", "orelse") if compound and part in s._fields]
+        for part in blocks:
             setattr(head, part, [ast.Pass()] if part == "body" else [])
         table = symtable(ast.unparse(head), "<cell>", "exec")
         inner = list(table.get_children())
@@ -96,9 +97,9 @@ def _read_first(body: Iterable[ast.stmt], bound: set[str], gives: set[str]) -> s
         made = {n.get_name() for n in table.get_symbols() if n.is_assigned() or n.is_imported()}
         reads |= used - bound
         ends = [bound | made]
-        for block in (getattr(s, part, []) for part in ("body", "orelse")) if compound else ():
+        for part in blocks:
             ends.append(bound | made)
-            reads |= _read_first(block, ends[-1], gives)
+            reads |= _read_first(getattr(s, part), ends[-1], gives)
         gives |= made
         if not isinstance(s, ast.For | ast.While):  # which may do nothing
             bound |= set.intersection(*ends[1:] or ends)
