@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench import catalogue
-from workbench.chips import gemm, operators
+from workbench.chips import TrainingPlan, gemm, operators, training_step
 from workbench.chips.machine import Exchange
 from workbench.fabric import Cluster, Tier, collective_time
 
@@ -57,6 +57,28 @@ def test_the_table_of_the_fabric_is_the_fabric(op):
     tiers = [Tier(inner, 450e9, "scale-up", "H100"), Tier(outer, 50e9, "InfiniBand", "H100")]
     assert exchange.seconds(op, size, ranks) == pytest.approx(collective_time(op, size, tiers).seconds, rel=0.08)
     assert (exchange.seconds(op, size, np.ones(5)) == 0).all()
+
+
+@pytest.mark.parametrize(("op", "slower"), [("all_reduce", 0.97), ("alltoall", 1.1)])  # pods add before they exchange
+def test_a_tapered_fabric_is_the_fabric_and_slows_what_leaves_a_pod(op, slower):
+    cluster = Cluster("H100", 512, "InfiniBand NDR", taper=0.5, pod=128)
+    exchange, size = Exchange.of(cluster), 2.0**28
+    assert exchange.seconds(op, size, 512.0) == pytest.approx(float(collective_time(op, size, cluster).seconds), rel=0.02)
+    whole = Exchange.of(Cluster("H100", 512, "InfiniBand NDR"))
+    assert exchange.seconds(op, size, np.array([8.0, 128.0])).tolist() == whole.seconds(op, size, np.array([8.0, 128.0])).tolist()
+    assert exchange.seconds(op, size, 16.0, 8.0) == whole.seconds(op, size, 16.0, 8.0)  # one rank a domain: sixteen are a pod
+    assert exchange.seconds(op, size, 32.0, 8.0) > slower * whole.seconds(op, size, 32.0, 8.0)
+
+
+def test_an_oversubscribed_fabric_slows_training_that_is_scattered():
+    plan = TrainingPlan(tp=8, pp=16, micro_batch=1, uneven=True)
+    fabrics = {"whole": {}, "packed": {"taper": 0.25, "pod": 2048}, "scattered": {"taper": 0.25, "pod": 8}}
+    of = {
+        name: float(training_step("Llama-3.1-405B", Cluster("H100", 16384, "InfiniBand NDR", **how), plan, 2048, sequence=8192).seconds)
+        for name, how in fabrics.items()
+    }
+    assert of["whole"] == of["packed"]  # data-parallel ranks of a stage fill a pod
+    assert of["scattered"] > 1.05 * of["whole"]
 
 
 def test_ranks_apart_cross_domains():

@@ -59,8 +59,8 @@ def test_the_protocol_is_that_of_the_bars(board):
 @pytest.mark.parametrize(
     ("test", "model", "least"),
     [
-        ("capex of four, 4 quarters ahead", "local trend, conformal", 0.20),
-        ("AI chip stock, 4 quarters ahead", "local trend, conformal", 0.16),
+        ("capex of four, 4 quarters ahead", "local trend", 0.17),
+        ("AI chip stock, 4 quarters ahead", "local trend", 0.07),
         ("frontier record, 1 year ahead", "compound Poisson", 0.32),
         ("notable models, 1 year ahead", "trend, half-life 4 years, conformal", 1.0),
     ],
@@ -74,7 +74,7 @@ def test_bars(board, test, model, least):
 
 def test_more_forecasts_than_the_headlines(board):
     for test, n in (("capex of each company, 4 quarters ahead", 36), ("chips of each vendor, 4 quarters ahead", 12)):
-        ours = entry(board, test, "local trend, conformal")
+        ours = entry(board, test, "local trend")
         assert ours["n"] == n
         assert ours["coverage_90"] >= 0.85
         simple = board.filter((pl.col("test") == test) & ~pl.col("model").str.contains("local"))
@@ -147,20 +147,20 @@ def test_scores_of_a_known_forecast():
 
 def test_pooled_bands_hold_about_what_they_say(board):
     """Every series from origins of 2024Q1 on; the interval is as if outcomes were independent, which they are not quite."""
-    pooled = entry(board, scores.POOLED, "local trend, conformal")
+    pooled = entry(board, scores.POOLED, "local trend")
     assert pooled["n"] >= 60
-    assert pooled["coverage_80"] >= 0.7
-    assert pooled["coverage_80_low"] < 0.9
+    assert 0.7 <= pooled["coverage_80"] <= 0.9
 
 
 @pytest.mark.parametrize("kind", list(scores.KINDS))
 def test_series_that_are_disclosed_now_and_then(board, kind):
     rows = board.filter(pl.col("test") == f"{kind}, two quarters or more ahead")
-    assert rows["model"][0] == "local trend, conformal"
+    assert rows["model"].to_list()[:2] == ["local trend", "local trend, conformal"]
     assert rows["n"].n_unique() == 1
     ours, best = rows["crps"][0], rows.filter(~pl.col("model").str.contains("local")).sort("crps").row(0, named=True)
     # no simple model is better by more than twice the error of the difference, where n allows to tell
     assert rows["n"][0] < 3 or ours - best["crps"] < 2 * best["crps_beyond_error"]
+    assert rows["n"][0] < 3 or ours < best["crps"]  # as long as no disclosure says otherwise
 
 
 def test_one_backtest_for_every_spacing():

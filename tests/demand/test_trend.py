@@ -25,7 +25,7 @@ def joint(phi, shocks, prior, quarters):
 
 
 def test_the_filter_is_gaussian_conditioning():
-    prior = trend.TrendPrior(persistence=(0.7,), shock_variance=(0.8,))
+    prior = trend.TrendPrior(persistence=(0.7,), shock=(0.075 * np.sqrt(0.8),))  # over the noise of .075
     y = np.cumsum(RNG.normal(0.05, 0.1, 12)) + 3
     y[[4, 7]] = np.nan
     mean, covariance = joint(0.7, 0.8, prior, 16)
@@ -44,7 +44,7 @@ def test_the_filter_is_gaussian_conditioning():
 
 
 def test_grid_weights_are_likelihoods():
-    grid = trend.TrendPrior(persistence=(0.5, 0.9), shock_variance=(0.2, 3.2))
+    grid = trend.TrendPrior(persistence=(0.5, 0.9), shock=tuple(0.075 * np.sqrt([0.2, 3.2])))
     y = np.cumsum(RNG.normal(0.05, 0.1, 15))
     fit = trend.fit_trend(y, grid)
 
@@ -56,6 +56,14 @@ def test_grid_weights_are_likelihoods():
 
     expected = np.exp([likelihood(p, q) for p, q in zip(fit.persistence, fit.shock_variance, strict=True)])
     assert fit.weight == pytest.approx(expected / expected.sum(), rel=1e-2)
+    other = np.cumsum(RNG.normal(0.05, 0.2, 15))
+    both = fit.weight * trend.fit_trend(other, grid).weight  # series whose growth varies alike tell the grid together
+    assert trend.fit_trend(y, grid, [other]).weight == pytest.approx(both / both.sum(), rel=1e-9)
+
+
+def test_what_moves_growth_does_not_hang_on_how_well_a_series_is_observed():
+    sharp, blurred = (trend.fit_trend([1.0, 1.1, 1.2], trend.TrendPrior(noise=noise)) for noise in (0.05, 0.2))
+    assert sharp.shock_variance * 0.05**2 == pytest.approx(blurred.shock_variance * 0.2**2)
 
 
 def test_growth_that_reverts():

@@ -4,6 +4,5 @@ from workbench import _loaded
 
 __all__ = ["gather", "plan", "read_results", "report", "sweep"]
 
-__getattr__, __dir__ = _loaded(
-    __name__, {"gather": "results", "plan": "expand", "read_results": "results", "report": "tell.report", "sweep": "driver"}
-)
+_WHERE = {"gather": "results", "plan": "expand", "read_results": "results", "report": "tell.report", "sweep": "driver"}
+__getattr__, __dir__ = _loaded(__name__, _WHERE)

@@ -71,9 +71,7 @@ def lines(old: str, new: str, why: bool = False) -> Iterator[str]:
     fixed = {c: (before[c][0], after[c][0]) for c in shared if before[c].n_unique() == after[c].n_unique() == 1}
     inputs: dict[str, tuple[Any, Any]] = {c.removeprefix("params."): ends for c, ends in fixed.items() if ends[0] != ends[1]}
     keys = [pl.col(c).cast(pl.String) for c in shared if c not in fixed] or [pl.lit("the only one")]
-    pairs = before.with_columns(pl.concat_list(keys).alias("at")).join(
-        after.with_columns(pl.concat_list(keys).alias("at")), "at", suffix=" new"
-    )
+    pairs = before.with_columns(at=pl.concat_list(keys)).join(after.with_columns(at=pl.concat_list(keys)), "at", suffix=" new")
     if pairs.is_empty():
         raise InputError(f"{old} and {new}: no two runs share the values of {', '.join(c[7:] for c in shared if c not in fixed)}")
     moved, tables = _moved(pairs), sorted(t for t in {*old_tables, *new_tables} if old_tables.get(t) != new_tables.get(t))

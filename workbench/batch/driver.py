@@ -62,27 +62,13 @@ class Sweep:
 
 
 def sweep(
-    notebook: str | Path,
-    parameters: Mapping[str, str] | None = None,
-    *,
-    out: str | Path,
-    grid: Grid = None,
-    zip: Iterable[Iterable[str]] = (),
-    samples: int | None = None,
-    seed: int = 0,
-    max_runs: int = 10_000,
-    jobs: int | None = None,
-    scheduler: str | None = None,
-    executor: Executor | None = None,
-    resume: bool = False,
-    fail_fast: bool = False,
-    retries: int = 2,
-    cell_timeout: float | None = None,
-    timeout: float | None = None,
-    memory: int | str | None = None,
-    kernel: str | None = None,
-    progress: Callable[[int, int, int], None] | None = None,
-) -> Sweep:
+    notebook: str | Path, parameters: Mapping[str, str] | None = None, *, out: str | Path,
+    grid: Grid = None, zip: Iterable[Iterable[str]] = (), samples: int | None = None, seed: int = 0, max_runs: int = 10_000,
+    jobs: int | None = None, scheduler: str | None = None, executor: Executor | None = None,
+    resume: bool = False, fail_fast: bool = False, retries: int = 2,
+    cell_timeout: float | None = None, timeout: float | None = None, memory: int | str | None = None,
+    kernel: str | None = None, progress: Callable[[int, int, int], None] | None = None,
+) -> Sweep:  # fmt: skip
     """Run a notebook with every parameter set of a plan.
 
     Raises `InputError`, before work starts, as `plan`, and for a folder of another sweep or that cannot be written, a scheduler that does
@@ -101,8 +87,7 @@ def sweep(
     executor : concurrent.futures.Executor
         Runs instead; `jobs` then says how many it runs at a time.
     resume : bool
-        Run only what is missing or was not done. A run counts as done for the same cells and parameters, and the same code and data: what
-        `tables.code_and_data` hashes.
+        Run only what is missing or was not done for the same cells, parameters, code and data (`tables.code_and_data`).
     fail_fast : bool
         After the first run that is not done, start no other.
     retries : int
@@ -180,10 +165,8 @@ class _Table:
     """The results so far, and those not yet written."""
 
     def __init__(self, store: Store, earlier: Results):
-        self.store, self.results = store, earlier
-        self.failed = 0
-        self._fresh: list[Run] = []
-        self._write_at = 0.0
+        self.store, self.results, self.failed = store, earlier, 0
+        self._fresh, self._write_at = list[Run](), 0.0
 
     def __len__(self) -> int:
         return self.results.runs.height + len(self._fresh)
@@ -197,10 +180,9 @@ class _Table:
     def write(self, order: list[str] | None = None) -> None:
         """Write the tables, runs in the order given or of their end. They are whole at any time, whoever is killed."""
         start = time.monotonic()
-        joined = self.results.joined(self._fresh)
-        joined = joined.ordered(order) if order else joined
-        joined.write(self.store)
-        self.results, self._fresh = joined, []
+        joined, self._fresh = self.results.joined(self._fresh), []
+        self.results = joined.ordered(order) if order else joined
+        self.results.write(self.store)
         self._write_at = start + max(WRITE_EVERY, (time.monotonic() - start) / WRITE_SHARE)
 
 
@@ -241,10 +223,8 @@ def _check_folder(store: Store, planned: Plan, resume: bool) -> str:
         raise InputError(f"{store}: holds a sweep of {name} of {created[:16]}; --resume goes on with it, or give another folder")
     others = set(_tables(store).runs["run"]) - planned.sets.keys()
     if alike and others:
-        raise InputError(
-            f"{store}: has runs of other parameters ({len(others):,}), which this sweep would drop from its table; "
-            "give their values too, or another folder"
-        )
+        why = f"has runs of other parameters ({len(others):,}), which this sweep would drop from its table"
+        raise InputError(f"{store}: {why}; give their values too, or another folder")
     return created
 
 
@@ -263,15 +243,10 @@ def _opened(store: Store, planned: Plan, created: str) -> tuple[Results, int]:
     """
     notebook = planned.notebook
     described = {
-        "notebook": notebook.name,
-        "sha256": notebook.sha256,
-        "workbench": __version__,
-        "code_and_data": notebook.code_and_data,
+        "notebook": notebook.name, "sha256": notebook.sha256, "workbench": __version__, "code_and_data": notebook.code_and_data,
         "parameters": [asdict(parameter) for parameter in notebook.declared.values()],
-        "swept": list(planned.swept),
-        "count": len(planned),
-        "created": created,
-    }
+        "swept": list(planned.swept), "count": len(planned), "created": created,
+    }  # fmt: skip
     try:
         store.write("sweep.json", json.dumps(described, indent=1, ensure_ascii=False).encode())
         store.write("notebook.ipynb", notebook.text.encode("utf8", "replace"))
@@ -284,8 +259,7 @@ def _opened(store: Store, planned: Plan, created: str) -> tuple[Results, int]:
     done = tables.runs.filter((pl.col("status") == "done") & (pl.col("code_and_data") == notebook.code_and_data))["run"].to_list()
     typed = {f"params.{p.name}": results.TYPES[p.type] for p in notebook.declared.values()}  # before the first run is done
     kept = Results(pl.DataFrame(schema=results.COLUMNS | typed), {}) + tables.only(there.intersection(done))
-    later: list[Run] = []
-    again = 0
+    later, again = list[Run](), 0
     for key in sorted(there - set(kept.runs["run"])):
         with suppress(InputError):  # a notebook that cannot be read is run again
             run = run_of_bytes(store.read(f"runs/{key}.ipynb"), f"runs/{key}.ipynb", key)
@@ -304,9 +278,7 @@ def _limits(cell_timeout: float | None, timeout: float | None, memory: int | str
 
 def _bytes(memory: int | str) -> int:
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kMGT]?)(i?)B?\s*", str(memory), re.IGNORECASE)
-    size = 0.0
-    if match:
-        size = float(match[1]) * (1024 if match[3] else 1000) ** " kmgt".index(match[2].lower() or " ")
+    size = float(match[1]) * (1024 if match[3] else 1000) ** " kmgt".index(match[2].lower() or " ") if match else 0.0
     if size < 1:
         raise InputError(f"memory = {memory!r}: expected a size such as 500MB, 2GB or 1.5GiB")
     return int(size)

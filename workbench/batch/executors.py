@@ -108,13 +108,9 @@ def _connected(scheduler: str) -> Any:
 
 
 def completed(
-    pool: Workers,
-    function: Callable[[A], B],
-    waiting: deque[A],
-    stopped: Callable[[], bool] = lambda: False,
-    left: Callable[[], bool] = lambda: False,
-    ahead: int = 2,
-) -> Iterator[tuple[A, Future[B]]]:
+    pool: Workers, function: Callable[[A], B], waiting: deque[A],
+    stopped: Callable[[], bool] = lambda: False, left: Callable[[], bool] = lambda: False, ahead: int = 2,
+) -> Iterator[tuple[A, Future[B]]]:  # fmt: skip
     """Call `function` with each item; yield item and future as they are done, in any order.
 
     No more than `ahead` times as many calls are out as can run at a time, so that ten thousand items cost no more each than ten. The

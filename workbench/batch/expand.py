@@ -71,23 +71,18 @@ class Range:
 
     def values(self, whole: bool) -> list[float]:
         n = self.n or 1
-        steps = [i / max(n - 1, 1) for i in range(n)]
-        return [self.low, *(self._number(self._between(s), whole) for s in steps[1:-1]), self.high][:n]
+        return [self.low, *self._numbers((i / (n - 1) for i in range(1, n - 1)), whole), self.high][:n]
 
     def sampled(self, shares: Iterable[float], whole: bool) -> list[float]:
         """Numbers at those shares of the range; each whole number of a linear range has the same share."""
         if whole and not self.log:
             return [min(math.floor(self.low + share * (self.high - self.low + 1)), self.high) for share in shares]
-        return [self._number(self._between(share), whole) for share in shares]
+        return self._numbers(shares, whole)
 
-    def _between(self, share: float) -> float:
-        if self.log:
-            return float(self.low * (self.high / self.low) ** share)
-        return float(self.low + (self.high - self.low) * share)
-
-    @staticmethod
-    def _number(value: float, whole: bool) -> float:
-        return round(value) if whole else float(f"{value:.12g}")
+    def _numbers(self, shares: Iterable[float], whole: bool) -> list[float]:
+        low, high = self.low, self.high
+        found = (float(low * (high / low) ** share if self.log else low + (high - low) * share) for share in shares)
+        return [round(value) if whole else float(f"{value:.12g}") for value in found]
 
 
 Asked = list[Any] | Range
@@ -100,15 +95,9 @@ def _size(asked: Asked) -> int:
 
 
 def plan(
-    notebook: str | Path,
-    parameters: Mapping[str, str] | None = None,
-    *,
-    grid: Grid = None,
-    zip: Iterable[Iterable[str]] = (),
-    samples: int | None = None,
-    seed: int = 0,
-    max_runs: int = 10_000,
-) -> Plan:
+    notebook: str | Path, parameters: Mapping[str, str] | None = None, *, grid: Grid = None, zip: Iterable[Iterable[str]] = (),
+    samples: int | None = None, seed: int = 0, max_runs: int = 10_000,
+) -> Plan:  # fmt: skip
     """Expand and check the parameter sets of a sweep. No kernel is started, nothing is written.
 
     Raises `ParameterError` with every parameter that is not declared, of the wrong type or out of range, or that cannot be read;

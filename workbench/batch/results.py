@@ -52,9 +52,8 @@ class Results:
 
     def joined(self, runs: Iterable[Run]) -> Results:
         """These results with `runs` after them; a column of two types takes the one that holds both."""
-        runs = list(runs)
         frames: dict[str, list[pl.DataFrame]] = {}
-        for run in runs:
+        for run in (runs := list(runs)):
             for name, stored in run.frames.items():
                 frames.setdefault(name, []).append(_frame(run.name, stored))
         return self + Results(_rows([_row(run) for run in runs]), {name: _stacked(parts) for name, parts in frames.items()})
@@ -120,8 +119,7 @@ def read_tables(store: Store) -> Results:
 def gather(notebooks: str | Path | Iterable[str | Path]) -> Results:
     """Results of executed `notebooks`, or folders of them: of a sweep, of ``workbench run``, or of plain papermill.
 
-    Runs are named by the file, or by the path where two files share a name. Raises `InputError` for a path that does not exist, or a
-    notebook that cannot be read or was not executed.
+    Runs are named by the file, or by the path where two share a name. Raises `InputError` for what is missing, unreadable or not executed.
 
     Examples
     --------

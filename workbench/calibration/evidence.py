@@ -24,8 +24,7 @@ Grade = Callable[[str, NDArray[Any]], Array]
 def half_width(table: str, near: Sequence[str], missing: Sequence[str] = ()) -> float:
     """Half width of the 80 % interval of the logarithm of what is predicted, as rows that were left out showed it.
 
-    `table` holds errors by case. Of the cases `near`, the first that it has counts; each of the `missing`, what was not measured, may widen
-    the interval, if the table has it.
+    `table` holds errors by case. Of the cases `near` the first that it has counts; those of the `missing` that it has may widen it.
     """
     widths = catalogue.made_of(table, _widths)
     known = [case for case in near if case in widths][:1]

@@ -92,19 +92,10 @@ class Pool:
         return self.named(self.shipped().logs([origin])[0])
 
     def fit(
-        self,
-        predict: Predict,
-        origins: Sequence[Any],
-        target: Array,
-        *,
-        noise: ArrayLike,
-        weight: ArrayLike = 1.0,
-        base: Fit | None = None,
-        levels: Collection[str] | None = None,
-        most: Array | None = None,
-        iterations: int = 40,
-        tolerance: float = 1e-4,
-    ) -> Fit:
+        self, predict: Predict, origins: Sequence[Any], target: Array, *, noise: ArrayLike, weight: ArrayLike = 1.0,
+        base: Fit | None = None, levels: Collection[str] | None = None, most: Array | None = None,
+        iterations: int = 40, tolerance: float = 1e-4,
+    ) -> Fit:  # fmt: skip
         """Fit the offsets by damped Gauss-Newton on sum w rho(residual / noise) + sum (offset / spread)^2, rho(r) = 2 (sqrt(1 + r^2) - 1).
 
         `predict` says what the constants of rows predict, `origins` what each row was measured on, `target` the logarithms that were
@@ -160,18 +151,14 @@ class Pool:
             x, current, damping = trial, better, max(damping / 5, 1e-6)
             if done:
                 break
-        variance = np.diag(np.linalg.inv(curvature))
+        variance, error = np.diag(np.linalg.inv(curvature)), np.zeros_like(offsets)
         logs_of(x)
-        error = np.zeros_like(offsets)
         error.ravel()[columns] = np.sqrt(variance)
         count = np.bincount(member.ravel(), minlength=len(nodes))
-        return Fit(
-            self,
-            known.offsets | {node: offsets[i] + known.offsets.get(node, 0.0) for i, node in enumerate(nodes)},
-            known.errors | {node: error[i] for i, node in enumerate(nodes)},
-            known.rows | {node: int(count[i]) + known.rows.get(node, 0) for i, node in enumerate(nodes)},
-            x.size - float((variance * spread**-2).sum()),
-        )
+        found = known.offsets | {node: offsets[i] + known.offsets.get(node, 0.0) for i, node in enumerate(nodes)}
+        errors = known.errors | {node: error[i] for i, node in enumerate(nodes)}
+        rows = known.rows | {node: int(count[i]) + known.rows.get(node, 0) for i, node in enumerate(nodes)}
+        return Fit(self, found, errors, rows, x.size - float((variance * spread**-2).sum()))
 
     def read(self, frame: pl.DataFrame) -> Fit:
         """A fit from the table that `Fit.frame` writes."""

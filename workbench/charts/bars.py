@@ -36,13 +36,8 @@ class Rows:
         With k pixels a unit, points i and j fit if k (x_i - x_j) + right_i + left_j <= width: the tightest pair sets k. The axis is a line
         with few marks, so that nothing runs through the texts.
         """
-        fits = [
-            max(self.width - right - left, self.width / 4) / (high - low)
-            for high, _, right in points
-            for low, left, _ in points
-            if high > low
-        ]
-        k = min(fits, default=self.width)
+        pairs = ((high - low, right + left) for high, _, right in points for low, left, _ in points if high > low)
+        k = min((max(self.width - texts, self.width / 4) / apart for apart, texts in pairs), default=self.width)
         ends = min(x - left / k for x, left, _ in points), max(x + right / k for x, _, right in points)
         scale = alt.Scale(domain=[float(f"{end:.{DIGITS}g}") for end in ends], nice=False, **more)
         return {"scale": scale, "axis": alt.Axis(title=unit, tickCount=6, grid=False, domain=True)}
@@ -259,8 +254,7 @@ def indices(frame: pl.DataFrame, *, title: str, subtitle: str, of: str = "the an
     data = columns(frame, texts={"label": "input"}, values={"first": "first_order", "total": "total_order"})
     whole = pl.col("total").clip(0)
     alone = pl.min_horizontal(pl.col("first").clip(0), whole)
-    bars = data.sort("total", descending=True, maintain_order=True).select(
-        "label", part=[ALONE, TOGETHER], value=pl.concat_list(alone, whole - alone)
-    )
+    ordered, values = data.sort("total", descending=True, maintain_order=True), pl.concat_list(alone, whole - alone)
+    bars = ordered.select("label", part=[ALONE, TOGETHER], value=values).explode("part", "value")
     unit = f"share of the variance of {of}"
-    return stacked(bars.explode("part", "value"), label="label", part="part", value="value", title=title, subtitle=subtitle, unit=unit)
+    return stacked(bars, label="label", part="part", value="value", title=title, subtitle=subtitle, unit=unit)

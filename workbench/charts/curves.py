@@ -62,11 +62,8 @@ def checked(frame: pl.DataFrame, names: Sequence[str], series: str, logs: Mappin
     dates = [name for name in dict.fromkeys(names) if frame[name].dtype in (pl.Date, pl.Datetime)]
     length = pl.when(pl.col(dates).dt.is_leap_year()).then(366).otherwise(365)
     frame = frame.with_columns(pl.col(dates).dt.year() + (pl.col(dates).dt.ordinal_day() - 1) / length) if dates else frame
-    positive = "cannot stand on a logarithmic axis", lambda v: v > 0
-    found = []
-    for name in dict.fromkeys(names):
-        what, fits = positive if logs.get(name) else ("cannot stand on an axis", pl.Series.is_finite)
-        found.append(numbers(frame, name, fits, what).round_sig_figs(DIGITS))
+    kinds = (pl.Series.is_finite, "cannot stand on an axis"), (lambda v: v > 0, "cannot stand on a logarithmic axis")
+    found = (numbers(frame, name, *kinds[logs.get(name, False)]).round_sig_figs(DIGITS) for name in dict.fromkeys(names))
     return frame.select(*found, pl.col(series).cast(pl.String))
 
 
@@ -185,10 +182,8 @@ def fan(
         points = alt.Chart(f).mark_point(filled=True, size=46, opacity=1, stroke="white", strokeWidth=0.8)
         layers.append(points.encode(x=xs, y=value, color=color, tooltip=[*place, alt.Tooltip("value:Q", format=".4~g")]))
     ends = data.filter(pl.col("level") == levels[0]).group_by(series, maintain_order=True).agg(pl.all().sort_by(x).last())
-    said = "; ".join(
-        f"{f'{row[series]} ' if row[series] else ''}{figure(row['median'])} ({figure(row['low'])} to {figure(row['high'])}) at {row[x]:.6g}"
-        for row in ends.iter_rows(named=True)
-    )
+    told = ((r[series], *(figure(r[c]) for c in ("median", "low", "high")), r[x]) for r in ends.iter_rows(named=True))
+    said = "; ".join(f"{f'{name} ' if name else ''}{middle} ({least} to {most}) at {at:.6g}" for name, middle, least, most, at in told)
     wrapped = [theme.name(n) for n in ends[series]]
     heights = up.apart(ends["median"].to_list(), max(n.count("\n") + 1 for n in wrapped))
     text = alt.Chart(ends.with_columns(pl.Series("median", heights), pl.Series("label", wrapped), theme.inks(names, "fans")))
@@ -209,8 +204,7 @@ def shares(frame: pl.DataFrame, *, x: str, part: str, value: str, x_unit: str, y
     frame : polars.DataFrame
         One row a place and part; each part at each place. The rest of what all pictures take is in the package's help.
     x, part, value : str
-        Columns of the position, of the name of the part, and of its share, 0 to 1. Shares at a place add up to at most 1; what is missing
-        to it stays white.
+        Columns of the position, of the name of the part, and of its share, 0 to 1. Shares at a place add up to 1, or the rest is white.
 
     Examples
     --------

@@ -1,6 +1,4 @@
-"""What goes into a picture: columns checked, numbers rounded to what an eye can read; what a sweep varied, as axes: numbers on a linear or
-logarithmic axis, or levels of anything else.
-"""
+"""What goes into a picture: columns checked, numbers rounded to what an eye can read, and what a sweep varied as axes or levels."""
 
 from __future__ import annotations
 

@@ -69,11 +69,8 @@ def multiples(
 
 def _runs(n: int, column: Varied, x: alt.X, unit: str, y: dict[str, Any], height: int) -> list[alt.Chart]:
     """Ticks of the runs without a value at the foot, and the points of the others."""
-    tooltip = [
-        alt.Tooltip("row:N", title="run"),
-        alt.Tooltip(f"{x.shorthand[:-2]}:{'Q' if column.numeric else 'N'}", title=column.label),
-        alt.Tooltip("value:Q", title=unit, format=".4g"),
-    ]
+    at = alt.Tooltip(f"{x.shorthand[:-2]}:{'Q' if column.numeric else 'N'}", title=column.label)
+    tooltip = [alt.Tooltip("row:N", title="run"), at, alt.Tooltip("value:Q", title=unit, format=".4g")]
     feet = alt.Chart().mark_tick(orient="vertical", thickness=2, size=9, color=theme.VERMILLION).transform_filter("!isValid(datum.value)")
     dots = alt.Chart().mark_circle(size=16 if n > MANY else 30, color=theme.BLUE).transform_filter("isValid(datum.value)")
     forward = {"test": {"and": [{"param": "brush"}, SHOWN]}, "value": 0.35 if n > MANY else 0.6}

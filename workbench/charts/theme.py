@@ -45,19 +45,15 @@ def _theme() -> alt.theme.ThemeConfig:
     title: Any = {"font": FONT, "fontSize": TITLE_SIZE, "fontWeight": "bold", "color": INK, "lineHeight": TITLE_SIZE + 5}
     subtitle: Any = {"subtitleFont": FONT, "subtitleFontSize": TEXT_SIZE + 0.5, "subtitleColor": MUTED}
     subtitle |= {"subtitleLineHeight": TEXT_SIZE + 5, "subtitlePadding": 6}
-    return {
-        "config": {
-            "background": "white",
-            "font": FONT,
-            "padding": {"left": 2, "right": 10, "top": 6, "bottom": 6},
-            "view": {"stroke": None},
-            "range": {"category": PALETTE},
-            "axis": {**text, **ink, **lines, "titlePadding": 10, "labelFlush": False},
-            "legend": {**text, **ink, "orient": "top", "symbolType": "square", "offset": 8},
-            "text": {"font": FONT, "fontSize": TEXT_SIZE, "color": INK},
-            "title": {"anchor": "start", "frame": "bounds", **title, **subtitle, "offset": 14},
-        }
-    }
+    config: Any = {
+        "background": "white", "font": FONT, "padding": {"left": 2, "right": 10, "top": 6, "bottom": 6},
+        "view": {"stroke": None}, "range": {"category": PALETTE},
+        "axis": {**text, **ink, **lines, "titlePadding": 10, "labelFlush": False},
+        "legend": {**text, **ink, "orient": "top", "symbolType": "square", "offset": 8},
+        "text": {"font": FONT, "fontSize": TEXT_SIZE, "color": INK},
+        "title": {"anchor": "start", "frame": "bounds", **title, **subtitle, "offset": 14},
+    }  # fmt: skip
+    return {"config": config}
 
 
 def enable() -> None:
@@ -110,9 +106,7 @@ def chosen(field: str) -> dict[str, Any]:
     return {"opacity": alt.OpacityValue(0.15, condition={"param": "chosen", "value": 1}), "pick": pick}
 
 
-@cache
-def _enable_once() -> None:
-    enable()
+_enable_once = cache(enable)
 
 
 def finish(chart: Chart, title: str, subtitle: str, said: str) -> Chart:

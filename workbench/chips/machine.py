@@ -35,14 +35,20 @@ class Exchange:
     latency: Any = 1.0
     transport: str = "InfiniBand"
     bandwidth: float | None = None  #: of a chip's link to other domains [B/s]; the chip's own if None
+    taper: float = 1.0  #: bandwidth above a pod over that in it
+    pod: float = 1.0  #: chips that exchange below the tapered layer
 
     @classmethod
     def of(cls, cluster: Cluster) -> Exchange:
-        """The fabric of a cluster: its scale-out link, or what a chip can drive of it; behind PCIe where it has no links of its own."""
+        """The fabric of a cluster: its scale-out link, or what a chip can drive of it; behind PCIe where it has no links of its own.
+
+        Of rails, tapers and pods that are arrays, the least.
+        """
         chip = cluster.chip
         slot = None if chip.scaleup_bandwidth else chip.pcie_bandwidth
         known = [rate for rate in (chip.scaleout_bandwidth, float(np.min(cluster.bandwidth)), slot) if rate]
-        return cls(chip, transport=transport(cluster.fabric), bandwidth=min(known))
+        taper, pod = float(np.min(cluster.taper)), float(np.min(cluster.pod))
+        return cls(chip, transport=transport(cluster.fabric), bandwidth=min(known), taper=taper, pod=pod)
 
     @property
     def domain(self) -> float:
@@ -61,13 +67,15 @@ class Exchange:
         ranks = np.asarray(ranks, dtype=float)
         outer = np.maximum(np.ceil(ranks / np.clip(np.floor(self.domain / stride), 1, ranks)), 1.0)
         inner = np.maximum(np.round(ranks / outer), 1.0)
-        in_at, ins = _positions(inner)
-        out_at, outs = _positions(outer)
-        start, slope = _table(self.chip, self.transport, self.bandwidth or self.chip.scaleout_bandwidth or SCALE_OUT, op, ins, outs)
+        below = np.maximum(np.floor(self.pod / np.maximum(self.domain, stride)), 1.0)  # of those domains, in a pod
+        pods = np.ceil(outer / below) if self.taper < 1 else np.ones(())
+        (in_at, ins), (out_at, outs), (pod_at, pods_) = map(_positions, (inner, np.ceil(outer / pods), pods))
+        rate = self.bandwidth or self.chip.scaleout_bandwidth or SCALE_OUT
+        start, slope = _table(self.chip, self.transport, rate, self.taper, op, ins, outs, pods_)
         crossing = outer > 1
         moved = message_bytes / np.where(crossing, self.scale_out, self.scale_up)
         octave = np.clip(np.frexp(np.maximum(message_bytes, 1.0))[1] - 1 - FIRST, 0, LAST - FIRST - 1)
-        at = (in_at * len(outs) + out_at) * (LAST - FIRST) + octave
+        at = ((in_at * len(outs) + out_at) * len(pods_) + pod_at) * (LAST - FIRST) + octave
         time = np.take(start, at) * self.latency + np.take(slope, at) * moved
         return np.where((ranks > 1) & (np.asarray(message_bytes) > 0), time, 0.0)
 
@@ -110,11 +118,12 @@ def _positions(values: NDArray[np.float64]) -> tuple[NDArray[np.intp], tuple[int
 
 
 @lru_cache(maxsize=512)
-def _table(chip: Chip, transport: str, bandwidth: float, op: str, ins: tuple[int, ...], outs: tuple[int, ...]) -> tuple[Any, Any]:
-    """Intercept [s] and slope [s/B] of each octave, for all pairs of ranks inside and outside, flat."""
+def _table(chip: Chip, transport: str, bandwidth: float, taper: float, op: str, *sizes: tuple[int, ...]) -> tuple[Any, Any]:
+    """Intercept [s] and slope [s/B] of each octave, for every choice of ranks in a domain, domains in a pod, and pods, flat."""
     bytes_at = 2.0 ** np.arange(FIRST, LAST + 1)
-    inner, outer, size = (x.ravel() for x in np.meshgrid(np.array(ins, float), np.array(outs, float), bytes_at, indexing="ij"))
-    tiers = [Tier(inner, chip.near[1], "scale-up", chip.name), Tier(outer, bandwidth, transport, chip.name)]
+    *ranks, size = (x.ravel() for x in np.meshgrid(*(np.array(one, float) for one in sizes), bytes_at, indexing="ij"))
+    rates = ((chip.near[1], "scale-up"), (bandwidth, transport), (bandwidth * taper, transport))
+    tiers = [Tier(n, rate, kind, chip.name) for n, (rate, kind) in zip(ranks, rates, strict=True)]
     time = collective_time(op, size, tiers).seconds.reshape(-1, bytes_at.size)
     time = np.maximum.accumulate(time, axis=1)  # a larger message never takes less
     slope = np.diff(time, axis=1) / np.diff(bytes_at)

@@ -131,20 +131,14 @@ def sessions_of(x: Mapping[str, Array], years: Array) -> Sessions:
 
 @takes(quarters=LENGTH, n=LENGTH, seed=WHOLE, replicates=LENGTH)
 def bottom_up(
-    quarters: int = 40,
-    n: int = 2048,
-    seed: int = 0,
-    *,
-    replicates: int = 1,
-    agents: Callable[[Mapping[str, Array], Array], Sessions] = sessions_of,
-    **given: Distribution | float,
-) -> BottomUp:
+    quarters: int = 40, n: int = 2048, seed: int = 0, *, replicates: int = 1,
+    agents: Callable[[Mapping[str, Array], Array], Sessions] = sessions_of, **given: Distribution | float,
+) -> BottomUp:  # fmt: skip
     """Compute that known uses demand, from the priors of the table, or others given by name.
 
     A computed token of chat or search takes 2 N FLOP at the utilisation of serving, and a cached one its own part of that; software and the
-    size of models change it; people are served at their peak, less what can wait and fills its valleys. Agents and other paid inference
-    take what their revenue pays for. Training is the largest run that trend, chips, power, data, latency and money allow, and the research
-    around it; chips are those of the loop with the same futures.
+    size of models change it; people are served at their peak, less what can wait and fills its valleys. The largest run is what trend,
+    chips, power, data, latency and money allow; chips are those of the loop with the same futures.
 
     Parameters
     ----------
@@ -178,9 +172,8 @@ def bottom_up(
     paid = _run_rate(x, ahead) * x["inference_cost_share"] / (YEAR / HOUR * market.booked * x["term_discount"])
     free = _free(x, years)
     run, research = _training(x, years, market)
-    busy = np.stack(
-        [*free, paid * x["agent_revenue_share"], paid * (1 - x["agent_revenue_share"]), free.sum(axis=0) * x["media_share_of_output"]]
-    )
+    agentic = x["agent_revenue_share"]
+    busy = np.stack([*free, paid * agentic, paid * (1 - agentic), free.sum(axis=0) * x["media_share_of_output"]])
     peak = x["peak_over_mean"] - 1
     trained = np.stack([research.final, research.experiments, research.rollouts]) / x["availability"]
     waits = x["deferrable_share"] * (trained[2] + busy[3])

@@ -3,8 +3,7 @@
 In a domain: all measurements, operation, chip, ranks, version of the library. Between domains: all, operation, transport, both; chip, where
 two or three domains all-reduce (each byte then crosses once, if switches or trees reduce inside); and whether many racks are joined. A
 fabric whose transport is not said has what all have in common. On a chip whose measurements are of other operations, what sets it apart in
-those comes on top. Where the version is not said, constants are those of tables that do not say it either; where none of it was measured,
-those of all versions together.
+those comes on top. Where the version is not said, constants are those of tables that do not say it; of one not measured, those of all.
 """
 
 from __future__ import annotations
@@ -54,20 +53,13 @@ POOL = Pool(
         for j, protocol in enumerate(curve.PROTOCOLS)
     ),
     {
-        "domain": Level(("kind",), 1 / 0.3),
-        "operation": Level(("kind", "op"), 1 / 0.5),
-        "chip": Level(("kind", "op", "chip"), 1 / 1.0),
-        "ranks": Level(("kind", "op", "chip", "ranks"), 1 / 1.5),
-        "version": Level(("kind", "op", "chip", "ranks", "version"), 1 / 2.0),
-        "elsewhere": Level(("elsewhere",)),
-        "between": Level(("between",), 0.4),
-        "between_operation": Level(("between", "op"), 0.3),
-        "transport": Level(("transport",), 0.5),
-        "transport_operation": Level(("transport", "op"), 0.5),
-        "pair": Level(("pair", "op", "chip"), 0.5),
-        "rack": Level(("rack", "op"), 2.0),
+        "domain": Level(("kind",), 1 / 0.3), "operation": Level(("kind", "op"), 1 / 0.5), "chip": Level(("kind", "op", "chip"), 1 / 1.0),
+        "ranks": Level(("kind", "op", "chip", "ranks"), 1 / 1.5), "version": Level(("kind", "op", "chip", "ranks", "version"), 1 / 2.0),
+        "elsewhere": Level(("elsewhere",)), "between": Level(("between",), 0.4), "between_operation": Level(("between", "op"), 0.3),
+        "transport": Level(("transport",), 0.5), "transport_operation": Level(("transport", "op"), 0.5),
+        "pair": Level(("pair", "op", "chip"), 0.5), "rack": Level(("rack", "op"), 2.0),
     },
-)
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

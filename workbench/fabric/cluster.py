@@ -27,8 +27,7 @@ class Cluster:
     fabric : str
         What joins scale-up domains: a link of the catalogue of kind scale-out, or the torus of a TPU.
     rails, taper : array_like
-        Links of a chip: 0.5 where two chips share a NIC. Bandwidth above a pod over that in it, above 0 and at most 1: 0.5 where leaves are
-        oversubscribed two to one.
+        Links of a chip: 0.5 where two share a NIC. Bandwidth above a pod over that in it, at most 1: 0.5 of leaves oversubscribed 2:1.
     pod : array_like of int
         Chips that exchange below the tapered layer: those of a scalable unit where jobs are placed whole, a domain's where scattered.
 

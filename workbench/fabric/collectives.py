@@ -76,10 +76,8 @@ def tiers_of(cluster: Cluster, n_chips: ArrayLike | None = None) -> tuple[Tier, 
     domain, rate = float(chip.near[0]), chip.near[1]
     if np.any((n > domain) & (n % domain != 0)):
         bad = float(np.min(n[(n > domain) & (n % domain != 0)]))
-        near = max(1, round(bad / domain)) * domain
-        raise InputError(
-            f"n_chips = {bad:g}: {chip.name} comes in domains of {domain:g}; the nearest whole number of them has {near:g} chips"
-        )
+        near, name = max(1, round(bad / domain)) * domain, chip.name
+        raise InputError(f"n_chips = {bad:g}: {name} comes in domains of {domain:g}; the nearest whole number of them has {near:g} chips")
     if cluster.link.kind == "torus" and np.any(n > domain):
         raise InputError(f"n_chips = {np.max(n):g}: a torus of {chip.name} has at most {domain:g} chips; pods are joined by DCN TPU host")
     inner, taper = Tier(np.minimum(n, domain), rate, "scale-up", chip.name), np.asarray(cluster.taper, dtype=float)

@@ -22,17 +22,14 @@ def standard(rows: pl.DataFrame) -> pl.DataFrame:
     rows = rows.with_columns(chip=measured.named(rows["chip"]), dtype=pl.col("dtype").str.to_lowercase())
     fast = pl.when(pl.col("kind") == "low-latency").then(pl.lit("_low_latency")).otherwise(pl.lit(""))
     rows = rows.join(chips, on="chip", how="left", maintain_order="left")
+    times = [time_us(row, "") if row["scaleup_domain_gpus"] else None for row in rows.iter_rows(named=True)]
+    sizes = [_copy_bytes(row) if row["top_k"] else None for row in rows.iter_rows(named=True)]
     return rows.with_columns(
+        pl.Series("bytes", sizes, dtype=pl.Float64), pl.Series("time_us", times, dtype=pl.Float64),
         table_id=pl.concat_str(pl.col("source", "chip", "kind", "library").fill_null(""), separator="|"),
-        collective=pl.col("phase") + fast,
-        n_gpus="ep",
-        bytes=pl.Series([_copy_bytes(row) if row["top_k"] else None for row in rows.iter_rows(named=True)], dtype=pl.Float64),
-        library=pl.lit(""),
-        time_us=pl.Series(
-            [time_us(row, "") if row["scaleup_domain_gpus"] else None for row in rows.iter_rows(named=True)], dtype=pl.Float64
-        ),
+        collective=pl.col("phase") + fast, n_gpus="ep", library=pl.lit(""),
         **dict.fromkeys(("scale_up_GBps_per_dir", "nic_Gbps_per_gpu"), pl.lit(None, pl.Float64)),
-    )
+    )  # fmt: skip
 
 
 def ask(rows: pl.DataFrame) -> list[Asked]:

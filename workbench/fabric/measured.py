@@ -37,6 +37,7 @@ DOUBTFUL = ("suspect", "noisy", "outlier", "coarse", "context", "degraded", "unt
 READ = ("seconds * 1e6", "low * 1e6", "high * 1e6")
 FOLDS = 12  #: in which tables are left out
 #: What tells apart the measurements that a row of the index stands for.
+CALLED = ("op", "top_k", "inner", "outer", "kind", "chip", "version", "inside", "outside")  #: of a call, but for its bytes
 GROUP = ("kind", "operation", "chip", "ranks", "domains", "version")
 
 
@@ -176,16 +177,12 @@ def _usable(rows: pl.DataFrame) -> pl.DataFrame:
 
 def _index(data: pl.DataFrame) -> pl.DataFrame:
     """Measurements by what a user can say of them; sources say no date."""
-    several = pl.col("outer") > 1
+    counts = {"ranks": pl.col("inner").round(), "domains": pl.col("outer")}
     named = data.select(
-        kind=pl.when(several).then("kind").otherwise(pl.lit("scale-up")),
-        operation="op",
-        chip="chip",
-        ranks=pl.col("inner").round().cast(pl.Int64).cast(pl.String),
-        domains=pl.col("outer").cast(pl.Int64).cast(pl.String),
-        version=pl.col("version").replace({"": None}),
-        measured_by=pl.col("source").fill_null(""),
-    )
+        "chip", pl.col("version").replace({"": None}), operation="op", measured_by=pl.col("source").fill_null(""),
+        kind=pl.when(pl.col("outer") > 1).then("kind").otherwise(pl.lit("scale-up")),
+        **{name: count.cast(pl.Int64).cast(pl.String) for name, count in counts.items()},
+    )  # fmt: skip
     found = named.group_by(GROUP, maintain_order=True).agg(rows=pl.len().cast(pl.Int64), measured_by=pl.col("measured_by").first())
     return found.with_columns(date=pl.lit(None, pl.String))
 
@@ -203,9 +200,7 @@ def _errors(data: pl.DataFrame, full: Fit) -> pl.DataFrame:
         for group in (one for one in dict.fromkeys(groups.tolist()) if one is not None):
             rest, gone = data.filter(pl.Series(groups != group)), data.filter(pl.Series(groups == group))
             with tables.instead({POOL.table: fit(rest, full, touched(gone)).frame(), INDEX: _index(rest)}):
-                for _, part in gone.group_by(
-                    "op", "top_k", "inner", "outer", "kind", "chip", "version", "inside", "outside", maintain_order=True
-                ):
+                for _, part in gone.group_by(*CALLED, maintain_order=True):
                     row, size = part.row(0, named=True), part["bytes"].to_numpy()
                     t = collective_time(row["op"], size, [Tier(**tier) for tier in tiers(row)], version=row["version"], top_k=row["top_k"])
                     logs = np.log(t.seconds * 1e6 / part["time_us"].to_numpy())

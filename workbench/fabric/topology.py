@@ -17,9 +17,7 @@ from workbench.units import TERA
 Array = Any  #: ndarray of float64, of any shape, also none
 MOST_PORTS = 65_536  #: of a switch; every number of spines up to half of them is tried
 PARTS = ("switches", "optics", "cables", "nics", "storage")
-PRICED = dict.fromkeys(
-    ("switch_usd", "optic_usd", "cable_usd", "nic_usd", "switch_watts", "nic_watts", "storage_bytes", "storage_usd_per_tb"), NOT_NEGATIVE
-)
+COSTS = ("switch_usd", "optic_usd", "cable_usd", "nic_usd", "switch_watts", "nic_watts", "storage_bytes", "storage_usd_per_tb")
 
 
 @dataclass(frozen=True, repr=False)
@@ -59,29 +57,19 @@ class Topology(Arrays):
 
 
 @takes(
-    endpoints=COUNT,
-    radix=Rule(least=2, most=MOST_PORTS, whole=True),
-    port_bandwidth=POSITIVE,
-    planes=COUNT,
-    group=Rule(least=0, whole=True),
-    taper=Rule(above=0, most=1, why="uplinks over downlinks of a leaf"),
-)
+    endpoints=COUNT, radix=Rule(least=2, most=MOST_PORTS, whole=True), port_bandwidth=POSITIVE, planes=COUNT,
+    group=Rule(least=0, whole=True), taper=Rule(above=0, most=1, why="uplinks over downlinks of a leaf"),
+)  # fmt: skip
 def fat_tree(
-    endpoints: ArrayLike,
-    radix: ArrayLike,
-    port_bandwidth: ArrayLike,
-    *,
-    planes: ArrayLike = 1,
-    group: ArrayLike = 0,
+    endpoints: ArrayLike, radix: ArrayLike, port_bandwidth: ArrayLike, *, planes: ArrayLike = 1, group: ArrayLike = 0,
     taper: ArrayLike = 1.0,
-) -> Topology:
+) -> Topology:  # fmt: skip
     """A fat tree of two or three tiers, by the rule that NVIDIA's reference architectures follow.
 
     Leaves: endpoints / (radix / 2), in whole multiples of what a rail group needs. Spines: the smallest divisor of the uplinks of a leaf
     that is at least leaves x uplinks / radix, so that every leaf reaches every spine alike; plain rounding up gives 16 where 18 are built.
-    Three tiers where endpoints exceed radix^2 / 2: as many spines as leaves, half as many cores.
-    Raises `InputError` for a cluster larger than three tiers reach with the radix, naming one that does, and a taper that leaves a leaf no
-    uplink.
+    Three tiers where endpoints exceed radix^2 / 2: as many spines as leaves, half as many cores. Raises `InputError` for a cluster larger
+    than three tiers reach with the radix, naming one that does, and a taper that leaves a leaf no uplink.
     Source: Leiserson (1985), "Fat-Trees"; NVIDIA DGX SuperPOD reference architectures, network fabrics tables (H100, B200, B300).
 
     Parameters
@@ -198,24 +186,15 @@ class Bill(Arrays):
         return self.total_usd / (self.bisection if bandwidth is None else np.asarray(bandwidth, dtype=float))
 
 
-@takes(**PRICED, copper_endpoints=SHARE)
+@takes(**dict.fromkeys(COSTS, NOT_NEGATIVE), copper_endpoints=SHARE)
 def bill(
-    topology: Topology,
-    *,
-    switch_usd: ArrayLike,
-    optic_usd: ArrayLike,
-    cable_usd: ArrayLike,
-    nic_usd: ArrayLike,
-    switch_watts: ArrayLike,
-    nic_watts: ArrayLike = 0.0,
-    copper_endpoints: ArrayLike = 0.0,
-    storage_bytes: ArrayLike = 0.0,
-    storage_usd_per_tb: ArrayLike = 0.0,
-) -> Bill:
+    topology: Topology, *, switch_usd: ArrayLike, optic_usd: ArrayLike, cable_usd: ArrayLike, nic_usd: ArrayLike,
+    switch_watts: ArrayLike, nic_watts: ArrayLike = 0.0, copper_endpoints: ArrayLike = 0.0,
+    storage_bytes: ArrayLike = 0.0, storage_usd_per_tb: ArrayLike = 0.0,
+) -> Bill:  # fmt: skip
     """Price the parts that a topology counts: switches, two optics a cable that is not copper, cables, and a NIC a chip.
 
-    Prices of switches and NICs are not published in what this project has read, so they are arguments; optics are
-    the usual ones of 800G (17 W for two ports of 400G).
+    Prices of switches and NICs were found in no publication, so they are arguments; optics are the usual ones of 800G (17 W of two ports).
 
     Parameters
     ----------

@@ -89,15 +89,9 @@ def _hubs(frame: pl.DataFrame) -> tuple[tuple[Array, Array], Array]:
 
 @takes(**RULES, bandwidth=UNLIMITED)
 def across_sites(
-    gradient_bytes: ArrayLike,
-    step_seconds: ArrayLike,
-    *,
-    sites: ArrayLike,
-    bandwidth: ArrayLike,
-    distance: ArrayLike,
-    overlap: ArrayLike = 0.0,
-    every: ArrayLike = 1,
-) -> Sites:
+    gradient_bytes: ArrayLike, step_seconds: ArrayLike, *, sites: ArrayLike, bandwidth: ArrayLike, distance: ArrayLike,
+    overlap: ArrayLike = 0.0, every: ArrayLike = 1,
+) -> Sites:  # fmt: skip
     """What data parallel training loses to the network between sites.
 
     exchange = 2 S (M - 1) / (M B) + 2 (M - 1) RTT / 2; exposed = max(0, exchange - overlap step) / every
@@ -128,15 +122,9 @@ def across_sites(
 
 @takes(**RULES, loss=Rule(above=0, below=1))
 def bandwidth_for(
-    loss: ArrayLike,
-    gradient_bytes: ArrayLike,
-    step_seconds: ArrayLike,
-    *,
-    sites: ArrayLike,
-    distance: ArrayLike,
-    overlap: ArrayLike = 0.0,
-    every: ArrayLike = 1,
-) -> Array:
+    loss: ArrayLike, gradient_bytes: ArrayLike, step_seconds: ArrayLike, *, sites: ArrayLike, distance: ArrayLike,
+    overlap: ArrayLike = 0.0, every: ArrayLike = 1,
+) -> Array:  # fmt: skip
     """Bandwidth of a site that keeps the loss at `loss` [B/s]; infinite where distance alone loses more.
 
     Parameters

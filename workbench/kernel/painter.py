@@ -48,7 +48,4 @@ def asked(path: Path) -> Callable[[dict[str, Any]], bytes]:
 
 
 def _all(connection: socket.socket) -> bytes:
-    received = bytearray()
-    while block := connection.recv(1 << 20):
-        received += block
-    return bytes(received)
+    return b"".join(iter(lambda: connection.recv(1 << 20), b""))

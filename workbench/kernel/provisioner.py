@@ -156,12 +156,10 @@ def _forked(cmd: list[str], kwargs: dict[str, Any]) -> ForkedKernel:
 
 def _descriptor(given: Any, own: int | None, nothing: BinaryIO) -> int:
     """The file number that a stream of `subprocess.Popen` means, where it is one that can be handed over."""
-    if given is None:
-        try:
-            return own if own is not None and os.fstat(own) else nothing.fileno()
-        except OSError:
-            return nothing.fileno()
-    if given == subprocess.DEVNULL:
+    if given is None and own is not None:
+        with contextlib.suppress(OSError):
+            return own if os.fstat(own) else nothing.fileno()
+    if given is None or given == subprocess.DEVNULL:
         return nothing.fileno()
     if hasattr(given, "fileno"):
         given = given.fileno()
@@ -246,6 +244,5 @@ def serve() -> None:
         stop()
 
 
-@cache
-def _say_once(reason: str) -> None:
-    logging.getLogger("workbench").warning("kernel workbench starts cold: %s", reason)
+#: Once for each reason.
+_say_once = cache(lambda reason: logging.getLogger("workbench").warning("kernel workbench starts cold: %s", reason))

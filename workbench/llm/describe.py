@@ -17,9 +17,8 @@ def main_attention(c: Fields, mixers: list[str]) -> dict[str, Any]:
     """Those of the main attention."""
     hidden = c.size("hidden")
     if not {"full", "sliding", "sparse", "compressed", "beside", "cross"} & set(mixers):  # states alone: channels as heads of 64
-        inner = c.size("attention_hidden_size", c.size("expand", 1) * hidden)
         width = c.size("ssm_head_dim", c.size("head_size", 64))
-        heads = max(inner // width, 1)
+        heads = max(c.size("attention_hidden_size", c.size("expand", 1) * hidden) // width, 1)
         return {"hidden": hidden, "heads": heads, "kv_heads": heads, "head_dim": width, "attention": "none"}
     heads = c.size("heads")
     kv_heads = c.size("kv_heads", heads)
@@ -84,28 +83,20 @@ def feed_forward(c: Fields, feeds: list[str]) -> dict[str, Any]:
         raise InputError(f"num_experts_per_tok is {chosen}; expected 1 to {experts} experts")
     if not c.has("moe_ffn") and (c.kind.startswith(OWN_WIDTH) or not ffn):
         raise InputError(f"moe_intermediate_size is missing; expected the inner width of one of {experts} experts")
-    moe_ffn = c.size("moe_ffn", ffn)
-    shared_ffn = c.size("shared_ffn", 0, low=0)
+    moe_ffn, shared_ffn = c.size("moe_ffn", ffn), c.size("shared_ffn", 0, low=0)
     if c.get("shared_of_ffn") or c.flag("enable_moe_block"):  # Llama 4; Gemma 4, a dense part beside the experts
         shared_ffn = ffn
     elif c.get("beside_of_hidden") and c.get("use_residual", True):  # Arctic
         shared_ffn = hidden
     shared = c.size("shared_experts", 1 if shared_ffn else 0, low=0)
-    return found | {
-        "experts": experts,
-        "experts_per_token": chosen,
-        "moe_ffn": moe_ffn,
-        "moe_layers": mixtures,
-        "moe_hidden": c.size("moe_hidden", 0, low=0),
-        "shared_experts": 1 if shared_ffn else shared,
-        "shared_ffn": (shared_ffn or moe_ffn) if shared else 0,
-    }
+    found |= {"experts": experts, "experts_per_token": chosen, "moe_ffn": moe_ffn, "moe_layers": mixtures}
+    found |= {"moe_hidden": c.size("moe_hidden", 0, low=0), "shared_experts": 1 if shared_ffn else shared}
+    return found | {"shared_ffn": (shared_ffn or moe_ffn) if shared else 0}
 
 
 def embeddings(c: Fields, hidden: int, layers: int) -> dict[str, Any]:
     """Tables of which a token reads a row."""
-    width = c.size("word_embed_proj_dim", hidden)
-    lookups = 0
+    width, lookups = c.size("word_embed_proj_dim", hidden), 0
     if c.get("positions") is not None and not c.has("alibi"):
         lookups = (c.size("context") + c.get("positions")) * hidden
     if of_layer := c.size("hidden_size_per_layer_input", 0, low=0):
@@ -124,8 +115,8 @@ def other_layers(c: Fields, dims: dict[str, Any], mixers: list[str]) -> tuple[Mi
     parts, words = [], []
     for i, kind in enumerate(mixers):
         layer = own[kind]
-        if shared := i >= first or i % factor > 0:  # reads the cache of a layer before it
-            layer = mixing.shared_cache(layer or _attention(c, dims, window=kind == "sliding"))
+        if shared := i >= first or i % factor > 0:  # reads the cache of a layer before it, and adds none of its own (Gemma 3n)
+            layer = replace(layer or _attention(c, dims, window=kind == "sliding"), kept=0, kept_windowed=0)
         parts.append(layer)
         words.append(_word(c, kind, dims) + (", cache shared" if shared else ""))
     mains = Counter(kind for kind, layer in zip(mixers, parts, strict=True) if layer is None)
@@ -163,8 +154,7 @@ def _own(c: Fields, dims: dict[str, Any], kind: str) -> Mixing | None:
     if kind == "cross":  # to an image, whose keys and values do not grow with the text
         return Mixing(layers=1, weights=_attention(c, dims).weights)
     if kind == "full" and c.has("global_head_dim"):  # Gemma 4
-        kv_heads = c.size("num_global_key_value_heads", dims["kv_heads"])
-        width = c.size("global_head_dim")
+        kv_heads, width = c.size("num_global_key_value_heads", dims["kv_heads"]), c.size("global_head_dim")
         return mixing.attention(hidden, dims["heads"], kv_heads, width, width, one=c.flag("attention_k_eq_v"))
     if kind == "sliding" and c.has("swa_num_key_value_heads"):  # MiMo-V2
         width = c.size("swa_head_dim", dims["head_dim"])
@@ -226,19 +216,16 @@ def _index(c: Fields, hidden: int, n: int, sparse: int) -> tuple[int, Mixing]:
 
 def _beside(c: Fields, dims: dict[str, Any], mains: int) -> int:
     """Weights beside those of the main attention and of feed-forward parts: gates, projections, small attention to other streams."""
-    hidden, n = dims["hidden"], dims.get("moe_layers", 0)
-    gate = c.flag("attn_output_gate", "mla_use_output_gate")
-    values = dims["heads"] * (dims.get("v_head_dim") or dims["head_dim"])
-    width = c.size("word_embed_proj_dim", hidden)
+    hidden, gate = dims["hidden"], c.flag("attn_output_gate", "mla_use_output_gate")
+    values, width = dims["heads"] * (dims.get("v_head_dim") or dims["head_dim"]), c.size("word_embed_proj_dim", hidden)
     embedding = 2 * width * hidden if width != hidden else 0  # OPT-350m
-    latent = 2 * n * hidden * dims.get("moe_hidden", 0)  # to the width of routed experts and back
+    latent = 2 * dims.get("moe_layers", 0) * hidden * dims.get("moe_hidden", 0)  # to the width of routed experts and back
     return mains * gate * hidden * values + embedding + latent
 
 
 def _streams(c: Fields, hidden: int, n: int) -> int:
     """Weights of several residual streams and of inputs to each layer."""
-    of_layer = c.size("hidden_size_per_layer_input", 0, low=0)
-    found = 3 * hidden * of_layer * n
+    found = 3 * hidden * c.size("hidden_size_per_layer_input", 0, low=0) * n
     if c.kind.startswith("gemma3n"):  # low-rank residuals, and projections of the streams beside the first
         found += 2 * hidden * c.size("laurel_rank", 64) * n + 2 * (c.size("altup_num_inputs", 4) - 1) * hidden * hidden
     if "hc_mult" in c:  # DeepSeek-V4: what mixes the streams, before attention and feed-forward

@@ -6,7 +6,7 @@ Each function gives a layer's weights, what it keeps and reads of a sequence, an
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 from workbench.arrays import Arrays
@@ -55,11 +55,6 @@ def attention(hidden: int, heads: int, kv_heads: int, head_dim: int, value_dim: 
     return Mixing(layers=1, weights=weights, **{name + window * "_windowed": n for name, n in each.items()})
 
 
-def shared_cache(layer: Mixing) -> Mixing:
-    """A layer that reads the cache of one before it, and adds none of its own (Gemma 3n)."""
-    return replace(layer, kept=0, kept_windowed=0)
-
-
 def indexer(hidden: int, query_rank: int, heads: int, head_dim: int, *, weighed: bool = True) -> Mixing:
     """What chooses the tokens of sparse attention: a key for each token, scored by a few heads, which are weighed [DeepSeek-V3.2, 2.1]."""
     weights = query_rank * heads * head_dim + hidden * head_dim + weighed * hidden * heads
@@ -84,13 +79,9 @@ def compressed(
     index_heads, index_dim = index
     lightning = query_rank * index_heads * index_dim + hidden * index_heads
     more = Mixing(
-        weights=4 * (hidden + ratio / 2) * (head_dim + index_dim) + lightning,
-        kept=entry + index_dim / ratio,
-        read=index_dim / ratio,
-        read_selected=entry,
-        scores=index_heads * index_dim / ratio,
-        scores_selected=scores,
-    )
+        weights=4 * (hidden + ratio / 2) * (head_dim + index_dim) + lightning, kept=entry + index_dim / ratio, read=index_dim / ratio,
+        read_selected=entry, scores=index_heads * index_dim / ratio, scores_selected=scores,
+    )  # fmt: skip
     return together([window, more])
 
 

@@ -183,10 +183,9 @@ class Transformer(Arrays):
     @cached_property
     def weight_parts(self) -> dict[str, Any]:
         """Parameters by part, as formats treat them: embedding, head, attention, dense, shared, experts and the rest."""
-        head = (1 - self.tied_embeddings) * self.embedding_params
         parts = {
             "embedding": self.embedding_params + self.lookups,
-            "head": head,
+            "head": self._lookup,
             "attention": self.main_layers * self.attention_params + self.other.weights,
             "dense": (self.layers - self.moe_layers - self.bare_layers) * self._feed_forward(self.ffn),
             "shared": self.moe_layers * self._feed_forward(self.shared_width),

@@ -62,31 +62,21 @@ def of_config(found: dict[str, Any], **known: Any) -> LLM:
     c = Fields(found)
     _causal(c)
     mixers, feeds = layers_of(c)
-    n = len(mixers)
-    dims = main_attention(c, mixers)
-    dims |= feed_forward(c, feeds)
+    n, dims = len(mixers), main_attention(c, mixers) | feed_forward(c, feeds)
     other, main, kinds = other_layers(c, dims, mixers)
-    quantization = quantized.read(found, feeds)
     runs = tuple((len(list(group)), kind[0], kind[1]) for kind, group in groupby(zip(kinds, feeds, strict=True)))
     alone = sum("none" in parts for parts in zip(mixers, feeds, strict=True))
     llm = LLM(
         **{
             "name": "",
-            "layers": n,
-            "vocab": c.size("vocab"),
+            **{"layers": n, "vocab": c.size("vocab"), "tied_embeddings": c.flag("tie_word_embeddings")},
             "context": c.size("context", 1 << 20 if other.state and "full" not in mixers else None),
-            "tied_embeddings": c.flag("tie_word_embeddings"),
-            "attention_bias": c.flag(*names_of("bias")),
-            "ffn_matrices": matrices(c),
+            **{"attention_bias": c.flag(*names_of("bias")), "ffn_matrices": matrices(c)},
             "single_layers": n if c.get("use_parallel_residual", c.get("parallel_attn", c.get("single"))) is True else alone,
             "bare_layers": feeds.count("none") + feeds.count("matrix"),
             "other": together([other, Mixing(weights=feeds.count("matrix") * dims["hidden"] ** 2)]),
-            "runs": runs,
-            "quantization": quantization,
-            **embeddings(c, dims["hidden"], n),
-            **dims,
-            **main,
-            **known,
+            **{"runs": runs, "quantization": quantized.read(found, feeds)},
+            **(embeddings(c, dims["hidden"], n) | dims | main | known),
         }
     )
     return _with_heads(llm, c.size("mtp_layers", 0, low=0))

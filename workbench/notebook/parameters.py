@@ -202,12 +202,8 @@ def _is_cell(cell: Any) -> bool:
 
 def check(parameters: Mapping[str, Parameter], values: Mapping[str, Any], among: Mapping[str, Any] | None = None) -> None:
     """Raise `ParameterError`, naming what of `values` is not declared, of the wrong type, out of range, or not for the chip `among` all."""
-    problems = []
-    for name, value in values.items():
-        if name not in parameters:
-            problems.append(undeclared(name, parameters))
-        elif (problem := parameters[name].problem(value)) is not None:
-            problems.append(problem)
+    found = [parameters[n].problem(value) if n in parameters else undeclared(n, parameters) for n, value in values.items()]
+    problems = [problem for problem in found if problem is not None]
     said = {name: (among or values).get(name, p.default) for name, p in parameters.items()}
     pairs = (p for name, p in parameters.items() if p.on in said and (among is None or name in values))
     if problems := problems or [why for p in pairs if (why := _amiss(p, said[p.name], said[p.on]))]:

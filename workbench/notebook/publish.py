@@ -78,23 +78,17 @@ def publish(notebook: str | Path, html: str | Path, gallery: str = "") -> None:
         "title": title(nb, notebook, run.parameters | run.results),
         "errors": raised or [str(died)] * bool(died),
         "style": asset("style.css") + HtmlFormatter(style="xcode").get_style_defs(".highlight") + dark,
-        "parameters": _parameters(nb),
-        "sources": _sources(nb, run),
-        "made": _made(nb),
+        **{"parameters": _parameters(nb), "sources": _sources(nb, run), "made": _made(nb)},
         "surface": baked[-1] if baked else None,
         "script": asset("page.js") + (asset("sliders.js") if baked else ""),
-        "notebook": link(notebook, html),
-        **{"vegalite": VEGALITE, "version": __version__, "gallery": gallery, "name": run.name},
+        **{"notebook": link(notebook, html), "vegalite": VEGALITE, "version": __version__, "gallery": gallery, "name": run.name},
         "bundle": bundle("draw.js") if any(VEGALITE in output.get("data", {}) for output in outputs) else "",
     }
     _answer_first(nb)
     exporter = HTMLExporter(
-        extra_template_paths=[str(TEMPLATES)],
-        template_file="page.html.j2",
-        filters={"aligned": aligned, "readable": _readable},
-        exclude_anchor_links=True,
-        embed_images=True,
-    )
+        extra_template_paths=[str(TEMPLATES)], template_file="page.html.j2", filters={"aligned": aligned, "readable": _readable},
+        exclude_anchor_links=True, embed_images=True,
+    )  # fmt: skip
     exporter.config.NbConvertBase.display_data_priority = SHOWN
     resources = {"page": page, "metadata": {"path": str(Path(notebook).parent)}}
     try:
@@ -143,16 +137,10 @@ def _card(run: Run, html: str | Path) -> dict[str, Any]:
     if spec := picture.get(VEGALITE):  # smaller, and without the title, whose letters would be too small
         thumbnail = b64encode(paint({name: part for name, part in spec.items() if name != "title"}, THUMBNAIL)).decode()
     return {
-        "name": run.name,
-        "question": title(nb, run.notebook, run.parameters | run.results),
-        "headline": run.headline,
-        "thumbnail": thumbnail,
-        "alt": picture.get("text/plain", ""),
-        "link": link(run.page, html),
-        "error": run.error,
-        "parameters": values,
-        "changed": ", ".join(f"{v.name} = {v.value}" for v in values if v.changed),
-    }
+        "name": run.name, "question": title(nb, run.notebook, run.parameters | run.results), "headline": run.headline,
+        "thumbnail": thumbnail, "alt": picture.get("text/plain", ""), "link": link(run.page, html), "error": run.error,
+        "parameters": values, "changed": ", ".join(f"{v.name} = {v.value}" for v in values if v.changed),
+    }  # fmt: skip
 
 
 def _cut(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
@@ -202,16 +190,15 @@ def _sources(nb: nbformat.NotebookNode, run: Run) -> list[tuple[str, str, str, s
     """What the named parameters rest on, and the tables that the notebook names: name, table, source, date."""
     rows = []
     for name, p in declared_by(nb).items():
-        value = run.parameters.get(name)
+        table = p.table or ""
         try:
-            key, frame = catalogue.key_of(p.table or "", str(value)), tables.load(p.table or "")
+            key, frame = catalogue.key_of(table, str(run.parameters.get(name))), tables.load(table)
         except (InputError, KeyError):  # no name of a table, or a path
             continue
-        row = frame.row(catalogue.names(p.table or "").index(key), named=True)
-        rows.append((key, p.table or "", str(row.get("source") or ""), str(row.get("as_of") or "")))
+        row = frame.row(catalogue.names(table).index(key), named=True)
+        rows.append((key, table, str(row.get("source") or ""), str(row.get("as_of") or "")))
     read = re.findall(r"\bdata/(\w+)\.csv|catalogue\.table\(.{0,2}\"(\w+)|catalogue\.(cost|chip)\(", str(nb.cells))
-    named = sorted({table or asked or f"{kind}s" for table, asked, kind in read} & set(tables.table_names()))
-    for table in named:
+    for table in sorted({name or asked or f"{kind}s" for name, asked, kind in read} & set(tables.table_names())):
         frame = tables.load(table)
         newest = frame["as_of"].drop_nulls().max() if "as_of" in frame.columns else ""
         rows.append((f"data/{table}.csv", table, f"{frame.height:,} rows, each with its source", str(newest or "")))
@@ -226,9 +213,8 @@ def link(to: str | Path, page: str | Path) -> str:
 def _parameters(nb: nbformat.NotebookNode) -> list[Value]:
     """The declared parameters with the values that the notebook ran with; none where it declares none."""
     given = nb.metadata.get("papermill", {}).get("parameters", {})
-    return [
-        Value(name, _shown(given.get(name, p.default)), p.shown_unit, p.meaning, _shown(p.default)) for name, p in declared_by(nb).items()
-    ]
+    declared = declared_by(nb).items()
+    return [Value(name, _shown(given.get(name, p.default)), p.shown_unit, p.meaning, _shown(p.default)) for name, p in declared]
 
 
 def _made(nb: nbformat.NotebookNode) -> list[tuple[str, str]]:

@@ -91,14 +91,12 @@ def execute(name: str | Path, out: str | Path, values: Mapping[str, str] | None 
     Returns
     -------
     Run
-        With `error` set if a cell raised or its kernel died; the notebook up to that cell is kept as ``<name>.failed.ipynb``, and an
-        earlier finished ``<name>.ipynb`` is left as it was.
+        With `error` set if a cell raised or its kernel died: then ``<name>.failed.ipynb`` is what ran, an earlier ``<name>.ipynb`` stays.
 
     Raises
     ------
     InputError
-        For an unknown notebook, a parameter that is not declared, of the wrong type or out of range, and for a place that cannot be
-        written to.
+        For an unknown notebook, a parameter that is not declared, of the wrong type or out of range, and a place that cannot be written.
 
     Examples
     --------
@@ -161,7 +159,9 @@ def run_here(nb: nbformat.NotebookNode, task: Task, on_cell: Callable[[], None] 
     about |= {"workbench": __version__, "code_and_data": task.code_and_data, "python": platform.python_version()}
     about |= {"finished": datetime.now(UTC).isoformat(), "tables": tables.hashes(task.code_and_data)}
     if stopped:
-        about |= {"status": stopped.status, "error": f"{stopped}{_where(nb)}"}
+        number, cell = next(((n, c) for n, c in enumerate(code_cells(nb), 1) if not was_run(c)), (0, None))
+        where = f" in code cell {number}: {cell.source.strip().splitlines()[0][:80]}" if cell else ""
+        about |= {"status": stopped.status, "error": f"{stopped}{where}"}
     nb.metadata["workbench"] = about
     nb.metadata["papermill"] |= {"start_time": begun.isoformat(), "end_time": about["finished"], "duration": about["seconds"]}
     run = run_of(nb, task.path, task.name)
@@ -174,12 +174,6 @@ def own_kernel(nb: Mapping[str, Any]) -> str:
     """Name of the kernel that the notebook says it was written for."""
     spec = nb.get("metadata", {}).get("kernelspec")
     return str(spec.get("name", "python3")) if isinstance(spec, dict) else "python3"
-
-
-def _where(nb: nbformat.NotebookNode) -> str:
-    """The cell that a run was stopped in."""
-    number, cell = next(((n, c) for n, c in enumerate(code_cells(nb), 1) if not was_run(c)), (0, None))
-    return f" in code cell {number}: {cell.source.strip().splitlines()[0][:80]}" if cell else ""
 
 
 def _inject(nb: nbformat.NotebookNode, task: Task) -> None:

@@ -43,13 +43,13 @@ def check_parameters(namespace: Mapping[str, Any]) -> None:
 
 def declared_in(namespace: Mapping[str, Any]) -> tuple[dict[str, Parameter], list[str]]:
     """Parameters of the notebook that runs, and the names that papermill has set. Raises `InputError` where no parameters cell has run."""
-    declared: dict[str, Parameter] = {}
-    injected: list[str] = []
+    declared, injected = dict[str, Parameter](), list[str]()
     for source in executed(namespace):
         if found := of_cell(source):
             declared, injected = found, []
         elif source.startswith("# Parameters\n"):
-            injected += _assigned_by(source)
+            assigned = (s for s in ast.parse(source).body if isinstance(s, ast.Assign))
+            injected += [t.id for s in assigned for t in s.targets if isinstance(t, ast.Name)]
     if not declared:
         raise InputError("no parameters cell has run: run the cell tagged 'parameters' first")
     return declared, injected
@@ -89,8 +89,7 @@ def record(**results: Any) -> dict[str, Any]:
     >>> record(usd_per_chip_hour=2.33, training_days=119)
     {'usd_per_chip_hour': 2.33, 'training_days': 119}
     """
-    scalars: dict[str, Any] = {}
-    frames: dict[str, Any] = {}
+    scalars, frames = dict[str, Any](), dict[str, Any]()
     for name, value in results.items():
         if hasattr(value, "to_dicts") and hasattr(value, "columns"):
             frames[name] = {"columns": list(value.columns), "rows": [[_plain(name, v) for v in row] for row in value.rows()]}
@@ -119,9 +118,8 @@ def _plain(name: str, value: Any) -> Any:
 def of_cell(source: str) -> dict[str, Parameter] | None:
     """Parameters that a cell declares, or None if it is no parameters cell."""
     statements = tree(source).body
-    if statements and all(isinstance(s, ast.AnnAssign) for s in statements) and "# [" in source:
-        return parameters.declared(source)
-    return None
+    declares = statements and all(isinstance(s, ast.AnnAssign) for s in statements) and "# [" in source
+    return parameters.declared(source) if declares else None
 
 
 def tree(source: str) -> ast.Module:
@@ -140,7 +138,3 @@ def called(node: ast.AST) -> str:
 def calls(source: str, name: str) -> list[ast.Call]:
     """Calls of that name in a cell."""
     return [node for node in ast.walk(tree(source)) if isinstance(node, ast.Call) and called(node) == name]
-
-
-def _assigned_by(source: str) -> list[str]:
-    return [t.id for s in ast.parse(source).body if isinstance(s, ast.Assign) for t in s.targets if isinstance(t, ast.Name)]

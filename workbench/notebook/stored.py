@@ -135,8 +135,7 @@ def run_of(nb: Mapping[str, Any], path: str, name: str) -> Run:
     declared = declared_by(nb)
     values = {name: p.default for name, p in declared.items()} | dict(given)
     values |= {name: float(v) for name, v in values.items() if name in declared and declared[name].type == "float" and v is not None}
-    results: dict[str, Any] = {}
-    frames: dict[str, dict[str, Any]] = {}
+    results, frames = dict[str, Any](), dict[str, dict[str, Any]]()
     for output in (o for c in code for o in c["outputs"]):
         if stored := output.get("data", {}).get(RESULTS_MIME):
             results |= stored["scalars"]

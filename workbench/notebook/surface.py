@@ -118,8 +118,7 @@ def touched(run: Iterable[Cell], names: Iterable[str]) -> list[Cell]:
 
 def needed(run: list[Cell], wanted: list[Cell]) -> list[Cell]:
     """The wanted cells, and those that give what they read."""
-    asked: set[str] = set()
-    found = []
+    asked, found = set[str](), []
     for cell in reversed(run):
         if cell in wanted or cell.gives & asked:
             asked |= cell.reads

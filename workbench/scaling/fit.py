@@ -87,8 +87,7 @@ def chinchilla_points(path: str) -> pl.DataFrame:
     (1000000000.0, 100000000000000.0, 2)
     """
     raw = pl.read_csv(path)
-    missing = {"Model Size", "Training FLOP", "loss"} - set(raw.columns)
-    if missing:
+    if missing := {"Model Size", "Training FLOP", "loss"} - set(raw.columns):
         raise FitError(f"{path}: no column {', '.join(sorted(missing))}")
     points = raw.select(params="Model Size", tokens=pl.col("Training FLOP") / (6 * pl.col("Model Size")), loss="loss")
     return points.filter(pl.col("loss") < pl.col("loss").sort().get(-5))

@@ -63,8 +63,6 @@ def training_flop(model: ArrayLike | LLM, tokens: ArrayLike, definition: str = "
         n = POSITIVE("model", model)
         broadcast(model=n, tokens=tokens)
         return np.asarray(6 * n * tokens)
-    if sequence is None:
-        if definition in ("MD", "attention", "Hoffmann F"):
-            raise InputError(f"{definition!r} counts attention: give sequence, the tokens of one")
-        sequence = 1
-    return np.multiply(DEFINITIONS[definition](model, np.asarray(sequence, dtype=float)), tokens)
+    if sequence is None and definition in ("MD", "attention", "Hoffmann F"):
+        raise InputError(f"{definition!r} counts attention: give sequence, the tokens of one")
+    return np.multiply(DEFINITIONS[definition](model, np.asarray(1 if sequence is None else sequence, dtype=float)), tokens)

@@ -80,10 +80,9 @@ def _block(points: Points, weights: Array, theta: Array, delta: float) -> tuple[
     """`minimise` for one block. Problems that have converged leave the arrays."""
     one_x_y = np.stack([np.ones_like(points.x), points.x, points.y], axis=1)
     powers = one_x_y[:, POWERS[0]] * one_x_y[:, POWERS[1]]  # by which the shares are summed
-    done_theta, done_objective = theta.copy(), np.full(len(theta), np.inf)
-    done = np.zeros(len(theta), dtype=bool)
-    left = np.arange(len(theta))
-    damping = np.full(len(theta), 1e-3)
+    k = len(theta)
+    done_theta, done_objective, done = theta.copy(), np.full(k, np.inf), np.zeros(k, dtype=bool)
+    left, damping = np.arange(k), np.full(k, 1e-3)
     value, gradient, hessian = _expansion(points, powers, weights, theta, delta)
     u, v, r = _shares(points, theta[:1])  # of reweighted least squares with equal weights: definite, the measure of a damped step
     safe = _quadratic(powers, np.minimum(1.0, delta / np.maximum(np.abs(r), 1e-300)), u, v) * weights.mean()
@@ -114,8 +113,7 @@ def _block(points: Points, weights: Array, theta: Array, delta: float) -> tuple[
 def _shares(points: Points, theta: Array) -> tuple[Array, Array, Array]:
     """Shares u, v of the two power laws in the predicted loss, and the residual r."""
     a, b, e, alpha, beta = theta.T[:, :, None]
-    u = np.exp(a - alpha * points.x)
-    v = np.exp(b - beta * points.y)
+    u, v = np.exp(a - alpha * points.x), np.exp(b - beta * points.y)
     total = u + v
     total += np.exp(e)
     r = np.log(total)

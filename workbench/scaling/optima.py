@@ -94,7 +94,6 @@ def data_constrained_optimum(compute: ArrayLike, unique_tokens: ArrayLike, law: 
     one = law_of(law)
     c, u = (np.asarray(x, dtype=float) for x in np.broadcast_arrays(compute, unique_tokens))
     free_n, free_d = one.allocation(c)
-
     e, a, b, alpha, beta, r_d, r_n = one.fitting(*FIVE, "r_d", "r_n")
     enough = one.params_for(u)
 
@@ -109,13 +108,9 @@ def data_constrained_optimum(compute: ArrayLike, unique_tokens: ArrayLike, law: 
 
 @takes(tokens_served=NOT_NEGATIVE, loss=POSITIVE)
 def inference_aware_optimum(
-    tokens_served: ArrayLike,
-    law: AdditiveLaw | str,
-    *,
-    loss: ArrayLike,
-    prices: tuple[ArrayLike, ArrayLike] = (1.0, 1.0),
-    mfus: tuple[ArrayLike, ArrayLike] = (1.0, 1.0),
-) -> Served:
+    tokens_served: ArrayLike, law: AdditiveLaw | str, *, loss: ArrayLike,
+    prices: tuple[ArrayLike, ArrayLike] = (1.0, 1.0), mfus: tuple[ArrayLike, ArrayLike] = (1.0, 1.0),
+) -> Served:  # fmt: skip
     """Size that reaches a loss at the least cost of training and serving together; not `feasible`, at infinite cost, where none does.
 
     min over N of 6 N D(N) p_t / mfu_t + 2 N T p_i / mfu_i with D(N) from L(N, D) = loss [Sardana et al. (2023), "Beyond

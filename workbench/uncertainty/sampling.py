@@ -157,10 +157,8 @@ def correlation_matrix(names: Sequence[str], correlation: Pairs) -> Array:
         i, j = place[pair[0]], place[pair[1]]
         matrix[i, j] = matrix[j, i] = Rule(least=-1, most=1, one=True)(f"correlation of {pair[0]!r} and {pair[1]!r}", value)
     if (smallest := float(np.linalg.eigvalsh(matrix).min(initial=0.0))) < -SLACK:
-        raise InputError(
-            f"the correlations contradict each other: the matrix of {len(names)} inputs is not positive semi-definite, "
-            f"smallest eigenvalue {smallest:.4g}"
-        )
+        what = f"the matrix of {len(names)} inputs is not positive semi-definite, smallest eigenvalue {smallest:.4g}"
+        raise InputError(f"the correlations contradict each other: {what}")
     return matrix
 
 

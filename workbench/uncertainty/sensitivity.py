@@ -67,14 +67,9 @@ class Indices(Arrays):
 
 @takes(n=SIZE, seed=WHOLE)
 def sobol_indices(
-    model: Callable[..., ArrayLike],
-    inputs: Mapping[str, Input],
-    n: int = 4096,
-    seed: int = 0,
-    *,
-    groups: Mapping[str, Sequence[str]] | None = None,
-    correlation: Pairs | None = None,
-) -> Indices:
+    model: Callable[..., ArrayLike], inputs: Mapping[str, Input], n: int = 4096, seed: int = 0, *,
+    groups: Mapping[str, Sequence[str]] | None = None, correlation: Pairs | None = None,
+) -> Indices:  # fmt: skip
     """First- and total-order Sobol indices; inputs that are correlated are sampled together as one group.
 
     S = V[E(y | group)] / V(y); ST = E[V(y | all but the group)] / V(y); 0 where an output does not vary; n (groups + 2) evaluations.

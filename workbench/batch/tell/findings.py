@@ -110,12 +110,9 @@ def sentences(outcome: Outcome, result: str) -> list[Markup]:
         return [*said, Markup("No parameter by itself moves it more than chance would: the rest is their interplay.")]
     more = Markup(", ").join(Markup("<code>{}</code> {:.0f} %").format(e.name, 100 * e.share) for e in rest[:3] if tells(e))
     end = f"; then {more}." if more else "; no other moves it more than chance would." if rest else "."
-    said.append(
-        Markup("{} moves it most: on average {} where it is {}, and {} where it is {}. It explains {:.0f} % of the variance{}").format(
-            name, say(top.low[1], unit), top.low[0], say(top.high[1], unit), top.high[0], 100 * top.share, Markup(end)
-        )
-    )
-    return said
+    ends = say(top.low[1], unit), top.low[0], say(top.high[1], unit), top.high[0], 100 * top.share, Markup(end)
+    most = "{} moves it most: on average {} where it is {}, and {} where it is {}. It explains {:.0f} % of the variance{}"
+    return [*said, Markup(most).format(name, *ends)]
 
 
 def _course(outcome: Outcome, result: str, unit: str) -> Markup:
@@ -129,14 +126,10 @@ def _course(outcome: Outcome, result: str, unit: str) -> Markup:
         if (steps >= 0).all() or (steps <= 0).all():
             first, last = (kept.sort("x").row(i) for i in (0, -1))
             verb = "rises" if last[1] > first[1] else "falls"
-            ends = text(first[0]), where(outcome, name, last[0])
-            return Markup("As {} goes from {} to {}, it {} all the way from {} to {}.").format(
-                code, *ends, verb, *between(first[1], last[1], unit)
-            )
-    places = [where(outcome, name, v) for v in (lowest[0], highest[0])]
-    return Markup("It is lowest where {} is {}, {}, and highest where it is {}, {}.").format(
-        code, places[0], say(lowest[1], unit), places[1], say(highest[1], unit)
-    )
+            ends = text(first[0]), where(outcome, name, last[0]), verb, *between(first[1], last[1], unit)
+            return Markup("As {} goes from {} to {}, it {} all the way from {} to {}.").format(code, *ends)
+    seen = [words for x, y in (lowest, highest) for words in (where(outcome, name, x), say(y, unit))]
+    return Markup("It is lowest where {} is {}, {}, and highest where it is {}, {}.").format(code, *seen)
 
 
 def where_failed(outcome: Outcome, failed: pl.DataFrame) -> Markup | None:

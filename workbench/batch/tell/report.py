@@ -39,8 +39,7 @@ def report(path: str | Path, html: str | Path | None = None, result: str | None 
     Returns
     -------
     path
-        Of the page. Links to runs are relative to it. Of a sweep, the failed runs and the extremes (24 runs at most) are published beside
-        their notebooks.
+        Of the page, to which links to runs are relative. Failed runs and extremes of a sweep (24 at most) are published beside theirs.
 
     Raises
     ------
@@ -105,23 +104,18 @@ def _page(sweep: Outcome, names: list[str], links: dict[str, str], page: Path) -
     views = [_view(sweep, name, links, store, first=i == 0) for i, name in enumerate(names[:VIEWS])]
     failures = _failures(sweep, links)
     return publish.rendered(
-        "report.html.j2",
-        sweep=sweep,
+        "report.html.j2", sweep=sweep, views=views,
         counts=dict(sweep.runs.group_by("status").len().sort(pl.col("status") != "done", "status").rows()),
         last=_moment(last) if (last := sweep.runs["finished"].max()) else "",
-        views=views,
         left_out=max(0, len(names) - VIEWS),
         often=sweep.failed["error"].fill_null("no error said").value_counts(sort=True, name="n").rows()[:1],
         **{"failures": failures[:KINDS], "failures_left": len(failures[KINDS:]), "example": _example(sweep, names)},
         **{"pages": sum(link.endswith(".html") for link in links.values()), "linked": len(links)},
         table=os.path.relpath(sweep.folder / "results.parquet", page.parent) if sweep.about else "the notebooks",
-        swept=[_swept(sweep, name) for name in sweep.swept],
-        fixed=_fixed(sweep),
-        provenance=_provenance(sweep),
-        columns=findings.script(store.blocks),
-        data=findings.script(_table(sweep, links)),
+        swept=[_swept(sweep, name) for name in sweep.swept], fixed=_fixed(sweep), provenance=_provenance(sweep),
+        columns=findings.script(store.blocks), data=findings.script(_table(sweep, links)),
         bundle=Markup(publish.bundle("draw.js", "report.js")),
-    )
+    )  # fmt: skip
 
 
 def _example(sweep: Outcome, names: list[str]) -> str:
@@ -135,24 +129,18 @@ def _example(sweep: Outcome, names: list[str]) -> str:
 def _view(sweep: Outcome, name: str, links: dict[str, str], store: findings.Columns, first: bool) -> dict[str, Any]:
     values = sweep.runs[f"results.{name}"].drop_nulls()
     same, unit = values.n_unique() == 1, label(name).unit
-    ends = []
-    if not same:
-        ordered = sweep.ranked(name)
-        for title, row in (("Lowest", ordered.row(0, named=True)), ("Highest", ordered.row(-1, named=True))):
-            given = [(p, findings.where(sweep, p, row[f"params.{p}"])) for p in sweep.swept[:12]]
-            ends.append(
-                {"name": title, "value": say(row[f"results.{name}"], unit), "run": row["run"], "link": links.get(row["run"]), "set": given}
-            )
+    ends: list[dict[str, Any]] = []
+    for title, i in () if same else (("Lowest", 0), ("Highest", -1)):
+        row = sweep.ranked(name).row(i, named=True)
+        given = [(p, findings.where(sweep, p, row[f"params.{p}"])) for p in sweep.swept[:12]]
+        ends.append({"name": title, "value": say(row[f"results.{name}"], unit), "run": row["run"]})
+        ends[-1] |= {"link": links.get(row["run"]), "set": given}
     with debug_mode(False):  # Altair checks each part of a chart as it is made: that takes as long as all else together
         drawn = [] if same else findings.pictures(sweep, name)
-    return {
-        "column": _column(name, "results", sweep.swept),
-        "label": name if label(name).text == unit or not unit else f"{name} [{unit}]",
-        "same": same,
-        "sentences": findings.sentences(sweep, name),
-        "ends": ends,
-        "figures": [findings.figure(chart, store, picture=first) for chart in drawn],
-    }
+    called = name if label(name).text == unit or not unit else f"{name} [{unit}]"
+    about = {"column": _column(name, "results", sweep.swept), "label": called, "same": same, "ends": ends}
+    figures = [findings.figure(chart, store, picture=first) for chart in drawn]
+    return about | {"sentences": findings.sentences(sweep, name), "figures": figures}
 
 
 def _failures(sweep: Outcome, links: dict[str, str]) -> list[dict[str, Any]]:
@@ -207,12 +195,9 @@ def _swept(sweep: Outcome, name: str) -> publish.Value:
 def _fixed(sweep: Outcome) -> list[publish.Value]:
     """Parameters that all runs share, with the value that they ran with."""
     names = [c.removeprefix("params.") for c in sweep.runs.columns if c.startswith("params.")]
-    rows = []
-    for name in (n for n in names if n not in sweep.swept):
-        value = findings.text(sweep.runs[f"params.{name}"][0])
-        default = findings.text(sweep.declared[name].default) if name in sweep.declared else value
-        rows.append(publish.Value(name, value, sweep.label(name).unit, sweep.meaning(name), default))
-    return rows
+    values = {name: findings.text(sweep.runs[f"params.{name}"][0]) for name in names if name not in sweep.swept}
+    defaults = values | {name: findings.text(p.default) for name, p in sweep.declared.items()}
+    return [publish.Value(n, value, sweep.label(n).unit, sweep.meaning(n), defaults[n]) for n, value in values.items()]
 
 
 def _provenance(sweep: Outcome) -> list[tuple[str, str]]:

@@ -85,8 +85,7 @@ def summary_lines(done: Sweep) -> list[str]:
     fresh = runs.height - done.kept
     rate = f", {significant(fresh / done.seconds)} runs/s" if fresh and done.seconds else ""
     earlier = f" ({done.kept:,} of them before)" if done.kept else ""
-    if done.again:
-        earlier += f" ({done.again:,} of other code or data were run again)"
+    earlier += f" ({done.again:,} of other code or data were run again)" if done.again else ""
     lines = [f"{runs.height:,} of {len(done.plan):,} runs finished{earlier}: {counts or 'none'}; {duration(done.seconds)}{rate}"]
     failed = runs.filter(pl.col("status") != "done")
     for row in failed.head(NAMED).iter_rows(named=True):

@@ -1,6 +1,4 @@
-"""History: what was seen, as series that hold one definition each, free of what figures of this field are full of: tenfold units, two
-definitions in one series, counts that fall.
-"""
+"""History: what was seen, as series of one definition each, without tenfold units, chained definitions and counts that fall."""
 
 import itertools
 import re

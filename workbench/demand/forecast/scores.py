@@ -29,29 +29,21 @@ FROM, POOLED = 2024.25, "every series, from origins of 2024Q1 on"
 HALF_LIFE = 4.0  #: age at which a model counts half in the trend of notable models [year]
 TRENDS = {f"trend, half-life {HALF_LIFE:g} years": HALF_LIFE, "log-linear": np.inf}
 FIRST = {"flow": 9, "stock": 5}  #: points that the first scored forecast of a series has: those of the published runs of the same test
+#: Of whom tokens, spot rents and users are forecast.
+TOKENS = (
+    ("Google", "all products+API"), ("Google", "customers' API"), ("OpenRouter", "routed"), ("ByteDance Doubao", "daily"),
+    ("China", "national average daily"),
+)  # fmt: skip
+SPOT, USERS = ("A100", "H100", "H200", "B200"), (("ChatGPT", "weekly active"), ("Gemini app", "monthly active"))
 #: Series that are disclosed now and then, by the kind of what they tell; what is believed of the growth of each kind before it is seen:
-#: tokens as the run rate and the compute of OpenAI from 2023 on (3.1 a year, growth_rates), power as the largest sites, rents as the cost.
+#: tokens as the run rate and the compute of OpenAI from 2023 on (3.1 a year, growth_rates), power as the largest sites, spot rents none:
+#: who expects a traded price to move moves it at once. Counts of tokens and days of a spot market differ by a fifth.
 KINDS: dict[str, tuple[trend.TrendPrior, Callable[[], list[Series]]]] = {
-    "tokens": (
-        trend.TrendPrior(growth=1.1, growth_deviation=0.7, noise=0.2),
-        lambda: [
-            history.tokens(*of)
-            for of in (
-                ("Google", "all products+API"), ("Google", "customers' API"), ("OpenRouter", "routed"), ("ByteDance Doubao", "daily"),
-                ("China", "national average daily"),
-            )
-        ],
-    ),
-    "power": (trend.TrendPrior(growth=0.7, growth_deviation=0.4), lambda: [history.active_power("CoreWeave")]),
-    "rents": (
-        trend.TrendPrior(growth=-0.2, growth_deviation=0.2, noise=0.2),
-        lambda: [history.spot_rent(chip) for chip in ("A100", "H100", "H200", "B200")],
-    ),
-    "users": (
-        trend.TrendPrior(growth=0.7),
-        lambda: [history.users("ChatGPT", "weekly active"), history.users("Gemini app", "monthly active")],
-    ),
-}  # fmt: skip
+    "tokens": (trend.TrendPrior(growth=1.1, noise=0.2), lambda: [history.tokens(*of) for of in TOKENS]),
+    "power": (trend.TrendPrior(growth=0.7), lambda: [history.active_power("CoreWeave")]),
+    "rents": (trend.TrendPrior(growth=0.0, noise=0.2), lambda: [history.spot_rent(chip) for chip in SPOT]),
+    "users": (trend.TrendPrior(growth=0.7), lambda: [history.users(*of) for of in USERS]),
+}
 
 
 @dataclass(frozen=True, repr=False)
@@ -102,9 +94,7 @@ def rolling(series: Series, forecast: Forecaster, model: str, steps: int, *, lea
     first = {i: int(np.searchsorted(t, t[i - 1] + steps * trend.QUARTER - 0.02)) for i in range(least, t.size)}
     pairs = [(i, j) for i, j in first.items() if j < t.size and t[i - 1] >= since]
     if not pairs:
-        raise InputError(
-            f"{series.name}: {series.values.size} points; expected at least {least}, and one {steps} quarters after that or more"
-        )
+        raise InputError(f"{series.name}: {t.size} points; expected at least {least}, and one {steps} quarters after that or more")
     before, after = np.transpose(pairs)
     origins, targets = t[before - 1], t[after]
     ahead = (targets - origins) / trend.QUARTER
@@ -153,33 +143,27 @@ def simple_models() -> dict[str, Forecaster]:
 
 
 def local_trend(panel: Sequence[Series], prior: trend.TrendPrior | None = None, *, n: int = 8192) -> Forecaster:
-    """Forecaster by `trend.fit_trend` whose long-run growth is pooled with what the other series of `panel` did until the origin.
+    """Forecaster by `trend.fit_trend`: until the origin the other series of `panel` tell the long-run growth, and how much growth varies.
 
     A stock is forecast by its flow. Of the other series the mean growth over the last `WINDOW` steps, four or more, counts.
     """
 
     def forecast(past: Series, steps: float) -> Array:
         end, steps = past.times[-1], max(round(steps), 1)
-        rates = [r for s in panel if s.name != past.name and (r := _mean_growth(s, end)) is not None]
-        mine = trend.pooled([r[0] for r in rates], [r[1] for r in rates], prior)
+        flows = [_log_flow(s.take(np.flatnonzero(s.times <= end + 1e-9))) for s in panel if s.name != past.name]
+        others = [y for y in flows if y.size > 4]
+        rates = [np.diff(y)[-WINDOW:] / trend.QUARTER for y in others]
+        mine = trend.pooled([r.mean() for r in rates], [r.std(ddof=1) / np.sqrt(r.size) for r in rates], prior)
         grown = past.kind == "stock" and len(past.rows) > 3  # of fewer points no flow has a trend
-        logs = np.log(_flow(past)) if grown else trend.on_quarters(past.times, np.log(past.values))
-        ahead = trend.fit_trend(logs, mine).paths(steps, n)
+        logs = _log_flow(past) if grown else trend.on_quarters(past.times, np.log(past.values))
+        ahead = trend.fit_trend(logs, mine, others).paths(steps, n)
         return np.log(past.values[-1] + np.exp(ahead).sum(axis=0)) if grown else ahead[-1]
 
     return forecast
 
 
-def _flow(series: Series) -> Array:
-    return np.diff(series.values) if series.kind == "stock" else series.values
-
-
-def _mean_growth(series: Series, end: float) -> tuple[float, float] | None:
-    """Mean yearly growth of the flow until `end`, and its standard error; None with fewer than four steps."""
-    steps = np.diff(np.log(_flow(series.take(np.flatnonzero(series.times <= end + 1e-9)))))[-WINDOW:]
-    if steps.size < 4:
-        return None
-    return float(steps.mean() / trend.QUARTER), float(steps.std(ddof=1) / np.sqrt(steps.size) / trend.QUARTER)
+def _log_flow(series: Series) -> Array:
+    return np.asarray(np.log(np.diff(series.values) if series.kind == "stock" else series.values))
 
 
 def quarterly(prior: trend.TrendPrior | None = None) -> dict[str, list[Backtest]]:
@@ -192,7 +176,7 @@ def quarterly(prior: trend.TrendPrior | None = None) -> dict[str, list[Backtest]
 
     def tests(series: Series) -> list[Backtest]:
         first, raw = FIRST[series.kind], evidence.get(series.name) or rolling(series, mine, MODEL, STEPS)
-        ours = (inflate(raw, [e for name, e in evidence.items() if name != series.name]), raw)
+        ours = (raw, inflate(raw, [e for name, e in evidence.items() if name != series.name]))
         simple = [rolling(series, forecast, name, STEPS, least=first) for name, forecast in simple_models().items()]
         return [*(take(test, test.origins >= series.times[first - 1] - 1e-9) for test in ours), *simple]
 
@@ -251,14 +235,14 @@ def real_time(most_rank: int | None = 10) -> list[Backtest]:
 def disclosed(kind: str, *, steps: int = 2) -> list[Backtest]:
     """Backtests of series that are disclosed now and then: from each third point on, the first `steps` quarters later or more [ln].
 
-    The local trend on a grid of quarters, its bands as wide as errors of the other series call for, then the simple models.
+    The local trend on a grid of quarters, with bands as wide as errors of the other series call for as well, then the simple models.
     """
     prior, series = KINDS[kind]
     models = {MODEL: local_trend((), prior)} | simple_models()
     seen = [s for s in series() if s.times[-1] >= max(s.times[2], 2024.0) + steps * trend.QUARTER - 0.02]
     raw = {name: [rolling(s, f, name, steps, least=3, since=2024.0) for s in seen] for name, f in models.items()}
-    ours = [inflate(t, [e for e in raw[MODEL] if e is not t]) for t in raw[MODEL]]
-    return [together(tests, kind) for tests in (ours, *raw.values())]
+    mine, *simple = raw.values()
+    return [together(tests, kind) for tests in (mine, [inflate(t, [e for e in mine if e is not t]) for t in mine], *simple)]
 
 
 #: What the board holds beside the quarterly tasks, the unit of its scores, and how it is tested.
@@ -311,9 +295,6 @@ def scoreboard(*names: str) -> pl.DataFrame:
 
 def _beyond(test: Backtest, ours: Backtest) -> dict[str, float]:
     """CRPS of a model less that of the first of its test on the same outcomes, and the standard error as if these were independent."""
-    mine, other = (crps(t.samples, t.observed) for t in (ours, test))
-    less = other - mine
-    return {
-        "crps_beyond": float(less.mean()),
-        "crps_beyond_error": float(less.std(ddof=1) / np.sqrt(less.size)) if less.size > 1 else np.nan,
-    }
+    less = crps(test.samples, test.observed) - crps(ours.samples, ours.observed)
+    error = float(less.std(ddof=1) / np.sqrt(less.size)) if less.size > 1 else np.nan
+    return {"crps_beyond": float(less.mean()), "crps_beyond_error": error}

@@ -3,6 +3,7 @@
 Forecasts are equally likely samples of the natural logarithm on the last axis, so that `workbench.uncertainty` scores any of them.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,7 +25,7 @@ class TrendPrior:
 
     growth: what three hyperscalers' capital expenditure did in the two years before the first forecast is scored (2020 to 2022 as printed:
     83.0 to 123.2 billion USD, 20 % a year). noise: 5-10 % of an observation. persistence: half-lives of a growth shock of one quarter to
-    six and a half. All else says only that little is known.
+    six and a half. How well a series is observed says nothing of how much its growth varies. All else says only that little is known.
     """
 
     growth: float = 0.2  #: long-run growth of the logarithm [1/year], middle
@@ -32,14 +33,14 @@ class TrendPrior:
     noise: float = 0.075  #: deviation of an observation from its level, in logarithms
     freedom: float = 4.0  #: observations that `noise` counts for
     persistence: tuple[float, ...] = (0.5, 0.6, 0.7, 0.8, 0.9)  #: of a growth shock from quarter to quarter, equally likely
-    shock_variance: tuple[float, ...] = (0.05, 0.2, 0.8, 3.2)  #: of quarterly growth, over that of the noise, equally likely
+    shock: tuple[float, ...] = (0.015, 0.03, 0.06)  #: deviation of what moves the growth of a quarter, in logarithms, equally likely
 
     def __post_init__(self) -> None:
         one = Rule(above=0, one=True)
-        grid = {"persistence": Rule(least=0, below=1, apart=True), "shock_variance": Rule(above=0, apart=True)}
+        grid = {"persistence": Rule(least=0, below=1, apart=True), "shock": Rule(above=0, apart=True)}
         check_fields(self, growth=Rule(one=True), growth_deviation=one, noise=one, freedom=one, **grid)
-        if not (np.size(self.persistence) and np.size(self.shock_variance)):
-            raise InputError("persistence, shock_variance: expected one or more of each")
+        if not (np.size(self.persistence) and np.size(self.shock)):
+            raise InputError("persistence, shock: expected one or more of each")
 
 
 @dataclass(frozen=True, repr=False)
@@ -50,7 +51,7 @@ class Trend(Arrays):
     """
 
     persistence: Array
-    shock_variance: Array
+    shock_variance: Array  #: in units of the noise variance
     weight: Array  #: posterior probability
     state: Array  #: (g, 3): level, excess growth, mean growth, a quarter
     covariance: Array  #: (g, 3, 3), in units of the noise variance
@@ -87,21 +88,19 @@ class Trend(Arrays):
         return middle, np.asarray(np.linalg.cholesky(spread), dtype=float)
 
 
-def fit_trend(log_values: ArrayLike, prior: TrendPrior | None = None) -> Trend:
+def fit_trend(log_values: ArrayLike, prior: TrendPrior | None = None, others: Sequence[ArrayLike] = ()) -> Trend:
     """Local trend of quarterly values, by a Kalman filter over the grid of persistence and variance of shocks at once.
 
     Scale and level are integrated out (normal-inverse-gamma; West, Harrison, 1997, Bayesian Forecasting and Dynamic Models, sections 4.5
-    and 7.3), the grid is weighted by its likelihood; growth reverts as in Gardner, McKenzie (1985), Management Science 31(10). Values are
-    two or more, evenly spaced, the first observed; NaN where a quarter was not.
+    and 7.3), the grid is weighted by its likelihood, and by that of `others`, series whose growth varies alike; growth reverts as in
+    Gardner, McKenzie (1985), Management Science 31(10). Values are two or more, evenly spaced, the first observed; NaN: not observed.
     """
     prior = prior or TrendPrior()
     y = numeric("log_values", log_values)
     if y.ndim != 1 or np.isinf(y).any() or np.isfinite(y).sum() < 2 or np.isnan(y[0]):
-        raise InputError(
-            f"log_values of shape {y.shape}, {np.isfinite(y).sum()} finite, {np.isinf(y).sum()} infinite: expected a line of two finite "
-            "values or more, the first observed, NaN where a quarter was not"
-        )
-    phi, q = (a.ravel() for a in np.meshgrid(prior.persistence, prior.shock_variance, indexing="ij"))
+        found = f"log_values of shape {y.shape}, {np.isfinite(y).sum()} finite, {np.isinf(y).sum()} infinite"
+        raise InputError(f"{found}: expected a line of two finite values or more, the first observed, NaN where a quarter was not")
+    phi, q = (a.ravel() for a in np.meshgrid(prior.persistence, np.square(prior.shock) / prior.noise**2, indexing="ij"))
     move, shock = _motion(phi, q)
     state = np.zeros((phi.size, 3))
     state[:, 0], state[:, 2] = y[0], prior.growth * QUARTER
@@ -123,9 +122,8 @@ def fit_trend(log_values: ArrayLike, prior: TrendPrior | None = None) -> Trend:
     freedom = prior.freedom + np.isfinite(y).sum() - 1
     scale = prior.freedom * prior.noise**2 + squares
     log_likelihood = -(log_spread + freedom * np.log(scale)) / 2
-    weight = np.exp(log_likelihood - log_likelihood.max())
-    weight /= weight.sum()
-    return Trend(phi, q, weight, state, covariance, scale / freedom, float(freedom))
+    weight = np.prod([np.exp(log_likelihood - log_likelihood.max()), *(fit_trend(y, prior).weight for y in others)], axis=0)
+    return Trend(phi, q, weight / weight.sum(), state, covariance, scale / freedom, float(freedom))
 
 
 @takes(growths=FINITE, errors=NOT_NEGATIVE)

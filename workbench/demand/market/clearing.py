@@ -77,20 +77,13 @@ def log_law_compute(value_per_decade: ArrayLike, price: ArrayLike) -> Array:
     decline=Rule(above=-1, below=1), utilisation=Rule(above=0, most=1), overhead=NOT_NEGATIVE,
 )  # fmt: skip
 def long_run_cost(
-    capital_usd: ArrayLike,
-    running_usd_per_hour: ArrayLike,
-    *,
-    wacc: ArrayLike,
-    life_years: ArrayLike,
-    decline: ArrayLike = 0.0,
-    utilisation: ArrayLike = 1.0,
-    overhead: ArrayLike = 0.0,
-) -> Array:
+    capital_usd: ArrayLike, running_usd_per_hour: ArrayLike, *, wacc: ArrayLike, life_years: ArrayLike, decline: ArrayLike = 0.0,
+    utilisation: ArrayLike = 1.0, overhead: ArrayLike = 0.0,
+) -> Array:  # fmt: skip
     """Long-run cost of a sold hour: the rent at the start of service for which a new unit pays for itself over its life [USD/h].
 
     Rents fall as new units become cheaper (obsolescence), so that the first hour has to bring more than the mean one:
-    c = (K + running A(r)) / A(r + d) (1 + overhead) / utilisation, with A(x) = (1 - e^(-x L)) / x in hours, r the continuous
-    rate of `wacc`, d of `decline`.
+    c = (K + running A(r)) / A(r + d) (1 + overhead) / utilisation, A(x) = (1 - e^(-x L)) / x in hours, r and d continuous rates.
 
     Parameters
     ----------
@@ -116,9 +109,8 @@ def long_run_cost(
     ----------
     .. [1] Jorgenson (1963), "Capital theory and investment behavior", American Economic Review 53(2): the user cost of capital.
     """
-    k, running, life, sold, over = (
-        np.asarray(x, dtype=float) for x in (capital_usd, running_usd_per_hour, life_years, utilisation, overhead)
-    )
+    given = (capital_usd, running_usd_per_hour, life_years, utilisation, overhead)
+    k, running, life, sold, over = (np.asarray(x, dtype=float) for x in given)
     r, d = np.log1p(np.asarray(wacc, dtype=float)), -np.log1p(-np.asarray(decline, dtype=float))
 
     def worth(rate: Array) -> Array:

@@ -69,11 +69,8 @@ class OrderPlan(Arrays):
 
     def naive(self) -> dict[str, Array]:
         """Cost of plans made without weighing what shortage and excess cost, by future [USD]."""
-        plans = {
-            "order nothing": np.zeros(len(self.need)),
-            "mean need": self.need.mean(axis=1),
-            "95 % of needs": np.quantile(self.need, 0.95, axis=1),
-        }
+        plans = {"order nothing": np.zeros(len(self.need)), "mean need": self.need.mean(axis=1)}
+        plans |= {"95 % of needs": np.quantile(self.need, 0.95, axis=1)}
         ordered = np.arange(len(self.need)) >= self.lead  # before, nothing is installed; what was ordered is not given back
         return {name: self.cost_of(np.maximum.accumulate(np.where(ordered, q, 0.0))) for name, q in plans.items()}
 
@@ -88,12 +85,10 @@ class OrderPlan(Arrays):
     def frame(self) -> pl.DataFrame:
         """A row a quarter: order, owned, net need (5, 50, 95 %), mean units short, probability of enough."""
         low, middle, high = np.quantile(self.need, (0.05, 0.5, 0.95), axis=1)
-        return pl.DataFrame(
-            {
-                "quarter": np.arange(len(self.need)), "order": self.orders, "owned": self.owned, "need_p5": low, "need_p50": middle,
-                "need_p95": high, "short_mean": self.short.mean(axis=1), "p_enough": np.mean(self.short == 0, axis=1),
-            }
-        )  # fmt: skip
+        return pl.DataFrame({
+            "quarter": np.arange(len(self.need)), "order": self.orders, "owned": self.owned, "need_p5": low, "need_p50": middle,
+            "need_p95": high, "short_mean": self.short.mean(axis=1), "p_enough": np.mean(self.short == 0, axis=1),
+        })  # fmt: skip
 
 
 @takes(
@@ -101,14 +96,9 @@ class OrderPlan(Arrays):
     lead=WHOLE,
 )  # fmt: skip
 def order_plan(
-    need: ArrayLike,
-    *,
-    own_usd_per_quarter: ArrayLike,
-    lease_usd_per_quarter: ArrayLike,
-    lead: int,
-    margin_usd_per_quarter: ArrayLike = np.inf,
-    held: ArrayLike = 0.0,
-) -> OrderPlan:
+    need: ArrayLike, *, own_usd_per_quarter: ArrayLike, lease_usd_per_quarter: ArrayLike, lead: int,
+    margin_usd_per_quarter: ArrayLike = np.inf, held: ArrayLike = 0.0,
+) -> OrderPlan:  # fmt: skip
     """Cheapest orders that are fixed now: what one owns at each quarter, where a lease or a loss makes up for what is short.
 
     A unit that comes in quarter v pays its own locked annuity c_v from then to the end, whatever later ones cost: the sum over vintages is

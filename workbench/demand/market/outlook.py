@@ -11,10 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench import catalogue
 from workbench.arrays import Array, Arrays
-from workbench.checks import LENGTH, WHOLE, Rule, takes
+from workbench.checks import LENGTH, POSITIVE, WHOLE, Rule, takes
 from workbench.demand.forecast.history import seller_revenue, year
 from workbench.demand.market import scenario
-from workbench.demand.market.clearing import BINDING
+from workbench.demand.market.clearing import BINDING, ElasticDemand
 from workbench.demand.market.loop import QUARTER, Futures, Market, simulate
 from workbench.errors import InputError
 from workbench.uncertainty.distributions import Distribution
@@ -69,8 +69,16 @@ class Outlook(Arrays):
         flags = pl.DataFrame({"quarter": self.quarters, "beyond_data": self.beyond_data})
         return found.join(flags, on="quarter", how="left", maintain_order="left")
 
-    def revenue(self) -> dict[str, Array]:
-        """What sellers earn per year by tranche, (quarters, futures) [USD/yr]: contracts, on demand, spot.
+    def demand_at(self, usd_per_h: ArrayLike) -> dict[str, Array]:
+        """What each class wants at a stated rent of a one-year contract [USD/h], which broadcasts, (quarters, futures) [H100e]."""
+        if self.futures is None:
+            raise InputError("an outlook of the past tells no demand by class")
+        f, price = self.futures, POSITIVE("usd_per_h", usd_per_h)
+        wanted = ElasticDemand(np.asarray(f.elasticity)[:, None]).at(price, f.demand, reference_price=f.reference_price)
+        return dict(zip(scenario.BUYERS, wanted, strict=True))
+
+    def tranches(self) -> dict[str, tuple[Array, Array]]:
+        """Hours sold a year and the price of each [USD/h] by tranche, (quarters, futures): contracts, on demand, spot.
 
         Sold is a share of what is installed. Contracts of several years pay the mean of the rents at which they were signed, less the
         discount for their term; by the hour and at spot only what is wanted is sold.
@@ -79,10 +87,14 @@ class Outlook(Arrays):
         hours = YEAR / HOUR * o.supply * x["seller_share"] * x["hours_sold"]
         loose = hours * (1 - x["contract_share"]) * np.minimum(o.wanted / o.supply, 1.0)
         return {
-            "contracts": hours * x["contract_share"] * o.booked * x["term_discount"],
-            "on demand": loose * (1 - x["spot_share"]) * o.rent * (1 + x["on_demand_premium"]),
-            "spot": loose * x["spot_share"] * o.clearing * (1 - x["spot_discount"]),
+            "contracts": (hours * x["contract_share"], o.booked * x["term_discount"]),
+            "on demand": (loose * (1 - x["spot_share"]), o.rent * (1 + x["on_demand_premium"])),
+            "spot": (loose * x["spot_share"], o.clearing * (1 - x["spot_discount"])),
         }
+
+    def revenue(self) -> dict[str, Array]:
+        """What sellers earn per year by tranche, (quarters, futures) [USD/yr]."""
+        return {name: sold * price for name, (sold, price) in self.tranches().items()}
 
     def disclosed(self) -> dict[str, Array]:
         """What each seller discloses to earn with AI in these quarters, or would at its last growth, (quarters,) [USD/yr]."""

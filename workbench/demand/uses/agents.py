@@ -110,27 +110,19 @@ class ToolWork(Arrays):
 
 @takes(
     **dict.fromkeys(("calls_per_second", "cpu_seconds", "memory_seconds", "host_cores_per_chip"), NOT_NEGATIVE),
-    chips=POSITIVE,
-    utilisation=Rule(above=0, most=1),
-)
+    chips=POSITIVE, utilisation=Rule(above=0, most=1),
+)  # fmt: skip
 def tool_work(
-    calls_per_second: ArrayLike,
-    chips: ArrayLike,
-    *,
-    cpu_seconds: ArrayLike,
-    memory_seconds: ArrayLike,
-    utilisation: ArrayLike,
+    calls_per_second: ArrayLike, chips: ArrayLike, *, cpu_seconds: ArrayLike, memory_seconds: ArrayLike, utilisation: ArrayLike,
     host_cores_per_chip: ArrayLike,
-) -> ToolWork:
+) -> ToolWork:  # fmt: skip
     """Processors and memory that agents' tools need: cores = calls/s x core-seconds / share at work, memory = calls/s x byte-seconds.
 
     A call of a tool takes `cpu_seconds` [core-s] and `memory_seconds` [B s]; `chips` serve the models behind them.
     """
-    rate, n, cpu, held, busy, host = (
-        np.asarray(x, dtype=float) for x in (calls_per_second, chips, cpu_seconds, memory_seconds, utilisation, host_cores_per_chip)
-    )
+    rate, n, cpu, held, busy = map(np.asarray, (calls_per_second, chips, cpu_seconds, memory_seconds, utilisation))
     cores = rate * cpu / busy
-    per_chip = cores / n + host
+    per_chip = cores / n + np.asarray(host_cores_per_chip)
     return ToolWork(*np.broadcast_arrays(cores, rate * held, per_chip, per_chip / CORES_PER_SOCKET))
 
 

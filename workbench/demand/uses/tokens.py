@@ -120,8 +120,7 @@ def chip_seconds(
 def h100e_of_flop(tokens_per_second: ArrayLike, active: ArrayLike, utilisation: ArrayLike, *, availability: ArrayLike = 1.0) -> Array:
     """H100-equivalents of tokens that are all computed: tokens x 2 x active parameters / (utilisation x peak).
 
-    An upper bound for agents, whose tokens are mostly cached. Utilisation is the share of the dense fp8 peak while at work, availability
-    that of the time in which a chip is in service.
+    An upper bound for agents, whose tokens are mostly cached. Utilisation is of the dense fp8 peak at work, availability of the time.
     """
     rate, n, mfu, up = (np.asarray(x, dtype=float) for x in (tokens_per_second, active, utilisation, availability))
     return np.asarray(2 * n * rate / (mfu * up * H100E))

@@ -113,9 +113,7 @@ def latency_wall(
     n0, layers, batch = LLAMA
     t, tau, b, d = map(np.asarray, (seconds, layer_latency, batch_exponent, depth_exponent))
     if not np.all(1 + d - b > 0):
-        raise InputError(
-            f"batch_exponent = {batch_exponent}, depth_exponent = {depth_exponent}: expected batch_exponent < 1 + depth_exponent"
-        )
+        raise InputError(f"batch_exponent = {b}, depth_exponent = {d}: expected batch_exponent < 1 + depth_exponent")
     growth = t * batch / (TOKENS_PER_PARAMETER * n0 * layers * tau)
     return np.asarray(FLOP_PER_PARAMETER_TOKEN * TOKENS_PER_PARAMETER * n0**2 * growth ** (2 / (1 + d - b)))
 
@@ -136,21 +134,13 @@ class TrainingDemand(Arrays):
 
 
 @takes(
-    **dict.fromkeys(("run_flop", "labs", "runs_per_year"), NOT_NEGATIVE),
-    **dict.fromkeys(("final_share", "mfu"), Rule(above=0, most=1)),
-    rollout_share=SHARE,
-    follower=Rule(above=0, below=1),
-)
+    **dict.fromkeys(("run_flop", "labs", "runs_per_year"), NOT_NEGATIVE), **dict.fromkeys(("final_share", "mfu"), Rule(above=0, most=1)),
+    rollout_share=SHARE, follower=Rule(above=0, below=1),
+)  # fmt: skip
 def training_demand(
-    run_flop: ArrayLike,
-    *,
-    labs: ArrayLike,
-    runs_per_year: ArrayLike,
-    final_share: ArrayLike,
-    rollout_share: ArrayLike,
-    mfu: ArrayLike,
+    run_flop: ArrayLike, *, labs: ArrayLike, runs_per_year: ArrayLike, final_share: ArrayLike, rollout_share: ArrayLike, mfu: ArrayLike,
     follower: ArrayLike = 0.4,
-) -> TrainingDemand:
+) -> TrainingDemand:  # fmt: skip
     """Compute of research and training: final runs over their share of research.
 
     Research = final / final_share; `rollout_share` of it are roll-outs, the rest experiments and final runs. Each of the laboratories
