@@ -27,7 +27,7 @@ cost = n * price
 if limit is not None and cost > limit:
     raise workbench.errors.InputError(f"cost = {cost:g}: expected at most the limit of {limit:g} [USD]")
 print(f"{n} {chip} cost {cost:g} USD per hour")""",
-    "slow = [label]\nslow.append(1)",
+    "slow = [label]\nslow.append(1)\nprint('label', label)",
     """\
 parts = pl.DataFrame({"part": ["chips", "rest"], "usd": [cost, 1.0]})
 charts.waterfall(parts, label="part", value="usd", title=f"{chip} cost {cost:g}", subtitle="A test.", unit="USD")""",
@@ -95,6 +95,12 @@ def test_what_changed_while_something_was_refused_counts_afterwards():
     assert "n = 1000" in seen[1][0]
     assert seen[2][0] == "10 H100 cost 30 USD per hour\n"
     assert seen[4][0] == "4 H100 cost 10 USD per hour\n"  # back where it began
+
+
+def test_what_is_only_told_is_shown_where_nothing_else_follows():
+    seen, _ = drive(("label", "other"), ("price", "3"))
+    assert seen[0][:2] == ["label other\n", []]
+    assert seen[1][0] == "4 H100 cost 12 USD per hour\nlabel other\n"
 
 
 def test_only_what_depends_on_a_change_runs_again():

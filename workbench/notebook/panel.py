@@ -119,13 +119,15 @@ class Panel(anywidget.AnyWidget):
         self.space |= {n: self.values[n] for n in self.moved}
         self.stale = [cell for cell in cells if cell in self.stale or cell in new]
         answer = next((cell for cell in cells if SAID.search(cell.source)), None)
-        wanted = [cell for cell in self.stale if cell is answer or DRAWN.search(cell.source)]
+        drawn = [cell for cell in self.stale if cell is answer or DRAWN.search(cell.source)]
+        wanted = drawn or [cell for cell in new if SAID.search(cell.source)]  # what is only told
         for cell in surface.needed(self.stale, wanted):
             if cell in wanted:
                 yield [(o, c in self.stale) for c in cells for o in self.shown.get(c, ())]
             with surface.unpainted():
                 shown = cell.run(self.space)
-            self.shown[cell] = [o for o in shown if ("text" in o and cell is answer) or VEGALITE in o.get("data", {})]
+            told = cell is answer or (cell in wanted and not drawn)
+            self.shown[cell] = [o for o in shown if ("text" in o and told) or VEGALITE in o.get("data", {})]
             self.stale.remove(cell)
         yield [(o, c in self.stale) for c in cells for o in self.shown.get(c, ())]
 
