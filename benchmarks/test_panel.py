@@ -82,7 +82,7 @@ def lab(folder):
         address = next(found[0] for line in server.stderr if (found := re.search(r"http://127.0.0.1:\d+", line)))
         threading.Thread(target=server.stderr.read, daemon=True).start()
         with browser.browser() as tab:
-            tab.socket.settimeout(600)
+            tab.socket.settimeout(240)
             tab("Emulation.setDeviceMetricsOverride", width=1440, height=900, deviceScaleFactor=1, mobile=False)
             yield tab, f"{address}/lab?token=t&reset"
     finally:
