@@ -112,6 +112,8 @@ def test_runs_of_two_notebooks_are_not_compared(tmp_path):
     nbformat.write(nb, new)
     with pytest.raises(InputError, match="of different notebooks, whose parameters are not the same"):
         list(diff.lines(old, new))
+
+
 def test_what_moved_since_a_run_was_written_again(make_notebook, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
