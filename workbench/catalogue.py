@@ -148,7 +148,7 @@ def _levels(frame: pl.DataFrame) -> dict[str, tuple[MemoryLevel, ...]]:
 def _fraction(whole: Chip, f: dict[str, Any]) -> Chip:
     """A partition of a chip: it computes apart, has no links to others, and nobody says what it draws or costs."""
     changed: dict[str, Any] = dict.fromkeys(("tdp", "all_in_power", "scaleup_bandwidth", "price", "price_low", "price_high", "note"))
-    changed |= {"source": f["source"], "as_of": f["as_of"], "memory_source": f["source"]}
+    changed |= {"source": f["source"], "as_of": f["as_of"], "memory_source": f["source"], "scaleup_domain": 1, "host_chips": 1}
     return replace(
         whole,
         name=f"{whole.name} {f['fraction']}",
@@ -156,8 +156,6 @@ def _fraction(whole: Chip, f: dict[str, Any]) -> Chip:
         best_matmul={},
         hbm_bytes=f["memory_mib"] * MEBI if f["memory_mib"] else f["memory_share"] * whole.hbm_bytes,
         hbm_bandwidth=f["bandwidth_share"] * whole.hbm_bandwidth,
-        scaleup_domain=1,
-        host_chips=1,
         memory_levels=(),
         **changed,
     )
@@ -172,13 +170,8 @@ def cpu(name: str) -> CPU:
     72
     """
     r = _row("cpus", name, "CPU")
-    return CPU(
-        name=r["cpu"],
-        clock=_times(r["clock_ghz"], GIGA),
-        memory_bandwidth=_times(r["memory_gb_per_s"], GIGA),
-        tdp=r["tdp_w"],
-        **_same(CPU, r),
-    )
+    rates: dict[str, Any] = {"clock": _times(r["clock_ghz"], GIGA), "memory_bandwidth": _times(r["memory_gb_per_s"], GIGA)}
+    return CPU(name=r["cpu"], tdp=r["tdp_w"], **rates, **_same(CPU, r))
 
 
 def link(name: str) -> Link:
