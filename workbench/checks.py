@@ -222,8 +222,9 @@ def _objects_in(owner: Callable[..., Any], given: Mapping[str, Any], where: str 
     """Raise `InputError` for an object of another type than is annotated, with the call that makes one."""
     for name, hint in _annotated(owner).items():
         if name in given and type(given[name]) is not hint and not _is(given[name], hint):
-            text = str(owner.__annotations__.get(name, hint))
+            text = str(owner.__annotations__.get(name, hint)).removesuffix(" | None")
             made = " or ".join(call for kind, call in MADE.items() if re.search(rf"\b{kind}\b", text))
+            text = re.sub(r"Sequence\[(.*)\]", r"a sequence of \1", re.sub(r"\bstr\b", "text", text.replace(" | ", " or ")))
             raise InputError(f"{where}{name} = {_short(given[name])}: expected {text}{made and f', as {made} makes it'}")
 
 

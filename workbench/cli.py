@@ -246,19 +246,21 @@ def report(
 def tour(
     out: Annotated[str, typer.Option(help="Folder for the executed notebooks and index.html, or s3://, gs://, az:// address.")] = "out",
 ) -> None:
-    """Run every notebook with its own parameters and publish them with an index."""
+    """Run every notebook with its own parameters and publish them with an index, which says what moved since the tour that was there."""
     from workbench import files
+    from workbench.batch import diff
     from workbench.batch.tell import show
     from workbench.notebook import publish
     from workbench.notebook.run import execute_all, shipped
 
     names, runs = shipped(), []
+    since = diff.since(out, names)
     with show.progress_bar("notebooks") as progress:
         for done in execute_all(names, out, "index.html"):
             runs.append(done)
             progress(len(runs), sum(bool(run.error) for run in runs), len(names))
     index = files.place(out, "index.html")
-    publish.index(runs, index)
+    publish.index(runs, index, {done.name: since(done) for done in runs})
     for done in runs:
         print(f"{done.name} ({done.seconds:.1f} s)", done.error or done.headline, "", sep="\n")
     print(index.resolve() if isinstance(index, Path) else index)

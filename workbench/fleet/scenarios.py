@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from workbench.arrays import Arrays
-from workbench.checks import Rule
+from workbench.checks import Rule, takes
 from workbench.errors import InputError
 from workbench.fleet.allocate import plan_of, scaled, solved
 from workbench.fleet.problem import AXES, FIGURES, SI, Array, Fleet, Plan, meet
@@ -49,6 +49,7 @@ class TwoStage(Arrays):
         return self.committed - self.cost
 
 
+@takes(probability=Rule(above=0.0, most=1.0))
 def two_stage(scenarios: Sequence[Fleet], probability: ArrayLike, *, reproducible: bool = False) -> TwoStage:
     """The cheapest first orders where only later ones may wait for the scenario to be known.
 
@@ -81,7 +82,7 @@ def two_stage(scenarios: Sequence[Fleet], probability: ArrayLike, *, reproducibl
     >>> both.plans[0].bought.sum(), round(both.cost), round(both.perfect_information)
     (np.float64(5.0), 180121, 25634)
     """
-    p = np.asarray(Rule(above=0.0, most=1.0)("probability", probability))
+    p = np.asarray(probability)
     if p.shape != (len(scenarios),) or abs(p.sum() - 1) > 1e-6:
         raise InputError(f"probability = {probability}: expected one of each of {len(scenarios)} scenarios; they add up to 1")
     built, alone = [build(fleet) for fleet in scenarios], []
