@@ -17,7 +17,7 @@ from types import UnionType
 from typing import Any, ParamSpec, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from workbench.arrays import Array, broadcast
 from workbench.errors import InputError
@@ -51,9 +51,9 @@ class Rule:
                 raise self.refusal(name, value)
             return (int(value) if self.whole else float(value)) if self.one else np.float64(value)
         array = numeric(name, value)
-        inside = array.size and not self.whole and self._plain(array.min()) and self._plain(array.max())  # so is all between
-        if not (inside or (good := self._good(array)).all()):
-            index = np.unravel_index(int(np.argmin(good)), array.shape)
+        fit = not array.size or (self._plain(array.min()) and self._plain(array.max()))  # and so all between, but for fractions
+        if not fit or (self.whole and not ((array == np.floor(array)) | np.isinf(array)).all()):
+            index = next(at for at, entry in np.ndenumerate(array) if not self._plain(entry))
             raise self.refusal(f"{name}[{', '.join(map(str, index))}]" if array.ndim else name, array[index])
         if self.one:
             if array.ndim:
@@ -77,21 +77,9 @@ class Rule:
         return " ".join(part for part in (kind, bounds, self.unit and f"[{self.unit}]") if part)
 
     def _plain(self, value: float) -> bool:
-        inside = (self.least <= value <= self.most and self.above < value < self.below) or (self.infinite and self._unbounded(value))
+        inside = self.least <= value <= self.most and (value > self.above or self.above == -math.inf)
+        inside = inside and (value < self.below or self.below == math.inf)  # what has no bound holds its infinity
         return inside and (self.infinite or math.isfinite(value)) and (not self.whole or math.isinf(value) or value == math.floor(value))
-
-    def _unbounded(self, value: float) -> bool:
-        """An infinity on a side that has no bound: strict bounds leave it out above."""
-        return (value == math.inf and self.most == self.below == math.inf) or (value == -math.inf and self.least == self.above == -math.inf)
-
-    def _good(self, array: Array) -> NDArray[np.bool_]:
-        sides = (np.greater_equal, self.least), (np.greater, self.above), (np.less_equal, self.most), (np.less, self.below)
-        good = [compare(array, bound) for compare, bound in sides if math.isfinite(bound)]
-        if max(self.least, self.above) == -math.inf or min(self.most, self.below) == math.inf:  # else the bounds keep them out
-            good.append(~np.isnan(array) if self.infinite else np.isfinite(array))
-        if self.whole:
-            good.append((array == np.floor(array)) | np.isinf(array))
-        return np.asarray(functools.reduce(np.logical_and, good))
 
 
 #: The rules that most arguments keep to.
@@ -157,8 +145,7 @@ def takes(**rules: Rule) -> Callable[[Callable[P, R]], Callable[P, R]]:
         more = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
         needed = {name for name, p in parameters.items() if p.default is p.empty and p.kind is not p.VAR_KEYWORD}
         names, optional = list(parameters), {name for name, p in parameters.items() if p.default is None}
-        missing = rules.keys() - parameters.keys()
-        assert not missing, f"{function.__name__} has no argument {missing}"
+        assert rules.keys() <= parameters.keys(), f"{function.__name__} has no argument {rules.keys() - parameters.keys()}"
         inner = cast("Callable[..., R]", function)
 
         @functools.wraps(function)
