@@ -174,12 +174,10 @@ def _run(position: int, row: dict[str, Any]) -> Run:
         raise InputError("its dimensions contradict the size it states")
     if not (row["tp"] or row["pp"] or row["dp_shard"]):
         raise InputError("its layout is not stated")
-    for name in ("gbs", "seq", "n_chips", "precision"):
+    for name in ("gbs", "seq", "n_chips", "precision", "chip"):
         if not row[name]:
             raise InputError(f"{name} is not stated")
     llm, framework = _llm(row), software(row["stack"])
-    if not row["chip"]:
-        raise InputError("chip is not stated")
     chip = catalogue.chip(row["chip"])
     plan: dict[str, Any] = _plan(row) | {"precision": _precision(row["precision"])}
     chip.peak(plan["precision"])

@@ -12,10 +12,10 @@ import polars as pl
 from numpy.typing import ArrayLike
 
 from workbench import catalogue
-from workbench.checks import COUNT, LENGTH, Rule, check_fields, one_of, takes
+from workbench.checks import COUNT, LENGTH, Rule, check_fields, takes
 from workbench.chips.training import plan as plans
 from workbench.chips.training.evaluate import OUT_OF_MEMORY, SHARE, Job, TrainingStep, checked_sequence, shape_of
-from workbench.chips.training.plan import METHODS, REASONS, WORDS, Layout, TrainingPlan, truth_values, uneven_stages
+from workbench.chips.training.plan import METHODS, REASONS, Layout, TrainingPlan, check_words, uneven_stages
 from workbench.chips.training.time import terms
 from workbench.chips.training.work import Work
 from workbench.errors import InputError
@@ -28,13 +28,7 @@ RESOURCES = ("peak", "hbm_bandwidth", "scale_up", "scale_out", "latency")  #: wh
 #: What is varied beside the degrees, in the order of the axes; and what a row of a search holds of its plan.
 VARIED = ("micro_batch", "vp", "zero", "recompute", "sequence_parallel", "schedule", "offload", "context")
 #: What layouts that were run keep to; tensor parallelism also to a scale-up domain.
-MEASURED: dict[str, Any] = {
-    "schedule": ("1f1b",),
-    "offload": ("none",),
-    "sequence_parallel": (True,),
-    "micro_batch": (1, 2, 4, 8),
-    "zero": (1, 3),
-}
+MEASURED = {"schedule": ("1f1b",), "offload": ("none",), "sequence_parallel": (True,), "micro_batch": (1, 2, 4, 8), "zero": (1, 3)}
 MOST = {"tp": 16, "pp": 32, "ep": 64, "sharded": 512}  #: sharded: ranks that weights are gathered over [llm-foundry, torchtitan]
 COLUMNS = ("tp", "pp", "cp", "ep", *VARIED, "uneven", "trained", "frozen")
 
@@ -65,11 +59,7 @@ class Choices:
     def __post_init__(self) -> None:
         whole = Rule(least=1, whole=True, apart=True)
         check_fields(self, vp=whole, micro_batch=whole, zero=Rule(least=0, most=3, whole=True, apart=True), most_cp=LENGTH)
-        kinds = tuple(kind for words in np.ravel(self.recompute).tolist() for kind in str(words).split("+"))
-        words = WORDS | {"context": tuple(plans.VARIANTS), "method": tuple(METHODS), "envelope": ("measured", "any")}
-        for name in ("recompute", "schedule", "offload", "context", "method", "envelope"):
-            one_of(name, kinds if name == "recompute" else getattr(self, name), words[name])
-        truth_values(self, "sequence_parallel", "uneven")
+        check_words(self, method=tuple(METHODS), envelope=("measured", "any"))
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,6 @@ class Work(Arrays):
     stream_bytes: Any
     cast_bytes: Any
     kernels: Any
-    head_columns: Any
     peak: Any  #: of the precision [FLOP/s]
     peak16: Any  #: of 16-bit numbers, for attention and head
     bandwidth: Any  #: of device memory [B/s]
@@ -67,7 +66,6 @@ class Work(Arrays):
     gather_hops: Any  #: ranks x layers that sharded weights are gathered over
     optimizer_bytes: Any
     offload: Any  #: to the host and back, a step [s]
-    bubble: Any  #: of a pipeline's bubble, in (p - 1) / v micro-batches: weights of (forward, data, weight) passes are folded in `step`
 
     @classmethod
     def of(cls, model: Transformer, layout: Layout, machine: Machine, n_chips: Any, sequence: Any) -> Work:
@@ -81,11 +79,9 @@ class Work(Arrays):
             stage_layers=stage_layers,
             spare=stage_layers - last_layers,
             tokens=tokens,
-            head_columns=model.vocab / layout.tp,
             peak=machine.peak,
             peak16=machine.peak16,
             bandwidth=machine.bandwidth,
-            bubble=(layout.pp - 1) / layout.vp,
             **_products(model, layout, tokens),
             **_attention(model, layout, tokens, sequence),
             **_streamed(model, layout, tokens, machine),
@@ -144,13 +140,9 @@ def _streamed(s: Transformer, a: Layout, tokens: Any, machine: Machine) -> Terms
     norms = NORM_PASSES * s.hidden / a.sequence_split * unfused
     mixed = s.main_share * (s.query + s.key_value + s.expanded) + s.other_width
     moved = norms + activations / a.tp * unfused + 3 * mixed / a.tp
-    cast = (
-        4 * (2 * s.hidden + (s.main_share * s.value + s.other_width + s.inner_width) / a.tp + s.moe_share * topk * s.hidden)
-        if machine.format.bits < 16
-        else 0.0
-    )
+    cast = 4 * (2 * s.hidden + (s.main_share * s.value + s.other_width + s.inner_width) / a.tp + s.moe_share * topk * s.hidden)
     kernels = np.where(a.flash, KERNELS, KERNELS_UNFUSED) + KERNELS_MIXTURE * np.minimum(s.experts, 1) + KERNELS_TP * (a.tp > 1)
-    return {"stream_bytes": 2.0 * tokens * moved, "cast_bytes": tokens * cast, "kernels": kernels}
+    return {"stream_bytes": 2.0 * tokens * moved, "cast_bytes": tokens * (cast if machine.format.bits < 16 else 0.0), "kernels": kernels}
 
 
 def _in_layers(s: Transformer, a: Layout, tokens: Any, machine: Machine, n_chips: Any) -> Terms:
@@ -163,7 +155,6 @@ def _in_layers(s: Transformer, a: Layout, tokens: Any, machine: Machine, n_chips
     visited = np.where(domains > 1, domains * (1 - (1 - 1 / domains) ** np.maximum(topk, 1)), topk)
     visited = np.where((domains > 1) & (np.asarray(s.kv_lora_rank) > 0), np.minimum(visited, NODE_LIMIT), visited)
     sent = a.expert_load * tokens * visited * s.expert_hidden * machine.format.wire_bytes / a.tp
-    variants = VARIANTS.values()
     apart = np.where(a.pp > 1, np.maximum(a.tp * a.ranks, 1.0), 1.0)
     boundary = exchange.seconds("sendrecv", slab / a.sequence_split, np.minimum(a.pp, 2), apart)
     return {
@@ -172,8 +163,8 @@ def _in_layers(s: Transformer, a: Layout, tokens: Any, machine: Machine, n_chips
         "tp_crosses": exchange.crosses(a.tp, stride) & (a.tp > 1),
         "ep_forward": 2 * exchange.seconds("alltoall", sent, a.ep) * s.moe_share,
         "ep_crosses": domains > 1,
-        "cp_forward": np.choose(a.context, [v.seconds(s, exchange, a.tp, a.cp, tokens) for v in variants]),
-        "cp_hidden": np.choose(a.context, [v.hidden for v in variants]),
+        "cp_forward": np.choose(a.context, [v.seconds(s, exchange, a.tp, a.cp, tokens) for v in VARIANTS.values()]),
+        "cp_hidden": np.choose(a.context, [v.hidden for v in VARIANTS.values()]),
         "p2p": np.where(a.pp > 1, boundary, 0.0),
     }
 
