@@ -301,10 +301,7 @@ def validate(
             "demand, energy, scaling or topology, or all cases; or decisions: what the models choose of measured ways."
         ),
     ],
-    file: Annotated[
-        list[Path] | None,
-        typer.Argument(help="CSV of measurements or cases, logs, results, or a folder; none: what ships with the workbench."),
-    ] = None,
+    file: Annotated[list[Path] | None, typer.Argument(help="CSV of measurements or cases, logs, results, a folder; none: shipped.")] = None,
     by: Annotated[str, typer.Option(help="Column to group the table by.")] = "source",
     leave_out: Annotated[str | None, typer.Option(help="Column: calibrate on rows of its other values alone; print that beside.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write every row's prediction as JSON, with --leave-out that of the others.")] = None,

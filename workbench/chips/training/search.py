@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,9 +14,8 @@ from numpy.typing import ArrayLike
 
 from workbench import catalogue
 from workbench.checks import COUNT, LENGTH, Rule, check_fields, takes
-from workbench.chips.training import plan as plans
 from workbench.chips.training.evaluate import OUT_OF_MEMORY, SHARE, Job, TrainingStep, checked_sequence, shape_of
-from workbench.chips.training.plan import METHODS, REASONS, Layout, TrainingPlan, check_words, uneven_stages
+from workbench.chips.training.plan import METHODS, OFFLOAD, REASONS, RECOMPUTE, SCHEDULES, Layout, TrainingPlan, check_words, uneven_stages
 from workbench.chips.training.time import terms
 from workbench.chips.training.work import Work
 from workbench.errors import InputError
@@ -45,10 +45,10 @@ class Choices:
 
     vp: tuple[int, ...] = (1, 2, 3, 4, 5, 6, 8, 10, 12)
     zero: tuple[int, ...] = (0, 1, 2, 3)
-    recompute: tuple[str, ...] = plans.RECOMPUTE[:3]  #: kinds by name too, as "norms+mla"
+    recompute: tuple[str, ...] = RECOMPUTE[:3]  #: kinds by name too, as "norms+mla"
     sequence_parallel: tuple[bool, ...] = (True, False)
-    schedule: tuple[str, ...] = plans.SCHEDULES
-    offload: tuple[str, ...] = plans.OFFLOAD
+    schedule: tuple[str, ...] = SCHEDULES
+    offload: tuple[str, ...] = OFFLOAD
     micro_batch: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
     most_cp: int = 16
     uneven: bool = True  #: stages of unequal depth too; a plan that has them says so
@@ -189,15 +189,13 @@ def _plans(llm: LLM, cluster: Cluster, global_batch: int, options: Choices, prec
     """Plans whose arrays broadcast to every combination: degrees along the first axis, everything else along the others."""
     n = int(np.asarray(cluster.n_chips))
     degrees = _degrees(llm, n, global_batch, options)
-    if options.envelope == "measured":
-        degrees = degrees[(degrees <= [min(cluster.chip.near[0], MOST["tp"]), MOST["pp"], options.most_cp, MOST["ep"]]).all(axis=1)]
     axes: list[Any] = [np.ravel(getattr(options, name)) for name in VARIED]
     if options.envelope == "measured":
+        degrees = degrees[(degrees <= [min(cluster.chip.near[0], MOST["tp"]), MOST["pp"], options.most_cp, MOST["ep"]]).all(axis=1)]
         known = [np.isin(values, MEASURED.get(name, values)) for name, values in zip(VARIED, axes, strict=True)]
         axes = [values[at] if at.any() else values for values, at in zip(axes, known, strict=True)]  # what alone is asked for stays
     shaped = [np.reshape(values, (1,) * (i + 1) + (-1,) + (1,) * (len(axes) - i - 1)) for i, values in enumerate(axes)]
-    inner = int(np.prod([values.size for values in axes]))
-    rows = max(1, 65_536 // max(inner, 1))
+    rows = max(1, 65_536 // max(math.prod(values.size for values in axes), 1))
     for start in range(0, len(degrees), rows):
         tp, pp, cp, ep = (degrees[start : start + rows, i].reshape(-1, *(1,) * len(axes)) for i in range(4))
         varied = dict(zip(VARIED, shaped, strict=True))

@@ -121,13 +121,12 @@ def terms(w: Work, c: Constants) -> tuple[Any, Callable[[], dict[str, Any]]]:
     fsdp = np.where(np.asarray(w.fsdp) != 0, a.micro_batches * exposed(c["dp"] * w.fsdp, c["overlap"] * body), 0.0)
     dp = exposed(c["dp"] * w.dp, c["overlap"] * body * 2 / 3) + fsdp + c["gather"] * w.gather_hops
     optimizer = w.optimizer_bytes / bandwidth
-    count = a.micro_batches
-    bare = count * stage + bubble + pp + dp + optimizer + w.offload + c["fixed"]
+    bare = a.micro_batches * stage + bubble + pp + dp + optimizer + w.offload + c["fixed"]
     factor = c["scale"] * (1 + c["straggler"] * np.log2(np.maximum(w.chips, 8.0) / 8))
     total = bare * factor
 
     def detail() -> dict[str, Any]:
-        layers = count * w.stage_layers
+        layers = a.micro_batches * w.stage_layers
         kernels = forward + data + weight + (1 + back) * fused + 3 * scores + 3 * moved
         found = {
             "matmul": layers * (forward + data + weight),
@@ -138,7 +137,7 @@ def terms(w: Work, c: Constants) -> tuple[Any, Callable[[], dict[str, Any]]]:
             "tp": layers * (tp_forward + tp_backward),
             "ep": layers * ep_both,
             "cp": layers * cp_both,
-            "head": count * (stage - body),
+            "head": a.micro_batches * (stage - body),
             "bubble": bubble,
             "pp": pp,
             "dp": dp,

@@ -90,10 +90,7 @@ class Work(Arrays):
         )
 
 
-Terms = dict[str, Any]  #: fields of `Work`
-
-
-def _products(s: Transformer, a: Layout, tokens: Any) -> Terms:
+def _products(s: Transformer, a: Layout, tokens: Any) -> dict[str, Any]:
     """Matrix products of a layer, split over tensor-parallel chips; those that a model lacks have a share of 0."""
     h = s.hidden
     dense, main, compressed = s.dense_share, s.main_share, s.main_share * np.minimum(s.kv_lora_rank, 1)
@@ -122,7 +119,7 @@ def _products(s: Transformer, a: Layout, tokens: Any) -> Terms:
     }
 
 
-def _attention(s: Transformer, a: Layout, tokens: Any, sequence: Any) -> Terms:
+def _attention(s: Transformer, a: Layout, tokens: Any, sequence: Any) -> dict[str, Any]:
     context = np.where(a.flash, s.attended(sequence / 2), sequence)  # a causal sequence, in the mean
     return {
         "odd_heads": 1.0 * (s.head_dim % 8 > 0) + 0.5 * (s.head_dim % 64 > 0),
@@ -133,7 +130,7 @@ def _attention(s: Transformer, a: Layout, tokens: Any, sequence: Any) -> Terms:
     }
 
 
-def _streamed(s: Transformer, a: Layout, tokens: Any, machine: Machine) -> Terms:
+def _streamed(s: Transformer, a: Layout, tokens: Any, machine: Machine) -> dict[str, Any]:
     """Bytes of a layer's forward pass that go through memory outside of products, and kernels."""
     unfused, topk = np.where(a.flash, 1.0, UNFUSED), s.experts_per_token
     activations = s.inner_width * s.ffn_matrices + s.moe_share * 4 * topk * s.expert_hidden
@@ -145,7 +142,7 @@ def _streamed(s: Transformer, a: Layout, tokens: Any, machine: Machine) -> Terms
     return {"stream_bytes": 2.0 * tokens * moved, "cast_bytes": tokens * (cast if machine.format.bits < 16 else 0.0), "kernels": kernels}
 
 
-def _in_layers(s: Transformer, a: Layout, tokens: Any, machine: Machine, n_chips: Any) -> Terms:
+def _in_layers(s: Transformer, a: Layout, tokens: Any, machine: Machine, n_chips: Any) -> dict[str, Any]:
     """Collectives of a layer and micro-batch [s]."""
     exchange, slab = machine.exchange, tokens * s.hidden * 2.0
     stride = np.where(a.scattered, n_chips / a.tp, 1.0)
@@ -169,7 +166,7 @@ def _in_layers(s: Transformer, a: Layout, tokens: Any, machine: Machine, n_chips
     }
 
 
-def _of_states(s: Transformer, a: Layout, tokens: Any, machine: Machine, stage_layers: Any) -> Terms:
+def _of_states(s: Transformer, a: Layout, tokens: Any, machine: Machine, stage_layers: Any) -> dict[str, Any]:
     """Gradients, weights and optimiser of a stage: collectives and traffic to the host, a step or micro-batch [s], and bytes."""
     exchange, fully = machine.exchange, a.zero == 3
     shared, experts = stage_params(s, a, stage_layers)
