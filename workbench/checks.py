@@ -182,8 +182,7 @@ def check_fields(instance: Any, where: str = "", /, **rules: Rule) -> None:
             object.__setattr__(instance, name, checked[name])
 
 
-#: Calls that make our objects.
-MADE = {
+MADE = {  #: calls that make our objects
     **{"Chip": "catalogue.chip('H100')", "LLM": "catalogue.llm('Llama-3.1-8B')", "Cluster": "fabric.Cluster('H100', 8)"},
     **{"TrainingPlan": "chips.TrainingPlan(tp=8)", "ServingPlan": "chips.ServingPlan(tp=8)", "Load": "chips.Load(64, 1024, 256)"},
     **{"Site": "energy.site('eastus')", "ServerPower": "energy.server_power('H100')", "Topology": "fabric.fat_tree(...)"},

@@ -127,17 +127,12 @@ def sweep(
             "low:high or low:high:log, a range to sample. May be repeated: each value runs with each of the others.",
         ),
     ] = None,
-    grid: Annotated[
-        Path | None, typer.Option(help="YAML file of more parameters: NAME: value, [values] or {low, high, n, log}. Text is text.")
-    ] = None,
+    grid: Annotated[Path | None, typer.Option(help="YAML file: NAME: value, [values] or {low, high, n, log}; text is text.")] = None,
     zip_: Annotated[list[str] | None, typer.Option("--zip", metavar="A,B", help="Parameters that advance together; repeatable.")] = None,
     samples: Annotated[int | None, typer.Option(help="Sobol points over the ranges to sample; with none, over every declared one.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the scrambling of the samples.")] = 0,
     jobs: Annotated[int | None, typer.Option("-j", "--jobs", help="Runs at a time; default: one more than cores.")] = None,
-    scheduler: Annotated[
-        str | None,
-        typer.Option(metavar="ADDRESS", help="Dask scheduler (tcp://host:8786) whose workers run instead; --out must be shared."),
-    ] = None,
+    scheduler: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Dask scheduler, tcp://host:8786; --out must be shared.")] = None,
     out: Annotated[str | None, typer.Option(help="Folder of the sweep, or s3://, gs://, az:// address; default: runs/NOTEBOOK.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the sweep in --out: run what is missing or was not done.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, the count and the estimated time, and stop.")] = False,
@@ -188,8 +183,7 @@ def _pairs(words: list[str]) -> dict[str, str]:
     return values
 
 
-#: What files may not say, each with its help: options of the commands that read files.
-TOLD: dict[str, tuple[type, str]] = {
+TOLD: dict[str, tuple[type, str]] = {  #: what files may not say, each with its help: options of the commands that read files
     "program": (str, "Operation of a log that names no program: all_reduce, alltoall, ..."),
     "chip": (str, "Accelerator that a file does not name."),
     "n_chips": (int, "Ranks of a log, or chips of a server or a run."),

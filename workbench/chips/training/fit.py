@@ -29,8 +29,7 @@ NOISE = 0.05  #: relative spread of repeated measurements between releases
 MOST_ROWS = 60  #: that a source counts for
 FOLDS = 10  #: of configurations
 OWN = 500  #: A file of fewer rows refines the constants that ship; a larger one replaces them
-#: With fewer rows nothing is fitted; frameworks of fewer rows share one interval.
-LEAST, FEW = 20, 8
+LEAST, FEW = 20, 8  #: with fewer rows nothing is fitted; frameworks of fewer rows share one interval
 Model = Callable[[pl.DataFrame, "Rows"], crossval.Study]
 Cases = Callable[[crossval.Study, "Rows", pl.DataFrame], Iterable[tuple[str, Array]]]
 GROUP = ("framework", "version", "chip", "precision", "kind", "model", "size")  #: what runs agree in whose number ships, as one row

@@ -26,8 +26,7 @@ OPTIMIZERS = {"adam": 12.0, "bf16 moments": 8.0, "8-bit": 6.0, "8-bit, no copy":
 FROZEN = {"bf16": 2.0, "fp8": 1.0, "nf4": 0.52}  #: bytes a frozen weight; nf4 with its scales
 LORA = 0.01  #: share of the weights that an adapter of low rank trains
 METHODS: dict[str, dict[str, Any]] = {"full": {}, "lora": {"trained": LORA}, "qlora": {"trained": LORA, "frozen": "nf4"}}
-#: What numbers of a plan may be.
-RULES = dict.fromkeys(("tp", "pp", "vp", "cp", "ep", "micro_batch"), COUNT) | {
+RULES = dict.fromkeys(("tp", "pp", "vp", "cp", "ep", "micro_batch"), COUNT) | {  #: what numbers of a plan may be
     "zero": Rule(least=0, most=3, whole=True), "shard": Rule(least=0, whole=True), "trained": Rule(above=0, most=1),
     "expert_load": Rule(least=1, why="the busiest rank has at least the mean, 1"), "head_layers": Rule(least=0),
 }  # fmt: skip
@@ -120,8 +119,7 @@ def check_words(instance: Any, **more: tuple[str, ...]) -> None:
             raise InputError(f"{name} = {value!r}: expected True or False")
 
 
-#: Why a layout cannot be, in the order of the tests. 0 is a layout that can.
-REASONS = (
+REASONS = (  #: why a layout cannot be, in the order of the tests; 0 is a layout that can
     "",
     "tp * pp * cp does not divide the number of chips",
     "tp does not divide the attention heads",
