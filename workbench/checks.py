@@ -47,13 +47,13 @@ class Rule:
             value = int(value)
         exact = 2**128 if self.one and self.whole else 2**53  # a seed keeps its last digit
         if not self.last and (isinstance(value, float) or (type(value) is int and abs(value) < exact)):  # the usual case, without arrays
-            if not self._plain(value):
+            if not self._good(float(value)):
                 raise self.refusal(name, value)
             return (int(value) if self.whole else float(value)) if self.one else np.float64(value)
         array = numeric(name, value)
-        fit = not array.size or (self._plain(array.min()) and self._plain(array.max()))  # and so all between, but for fractions
-        if not fit or (self.whole and not ((array == np.floor(array)) | np.isinf(array)).all()):
-            index = next(at for at, entry in np.ndenumerate(array) if not self._plain(entry))
+        inside = array.size and not self.whole and self._good(float(array.min())) and self._good(float(array.max()))  # so is all between
+        if not (inside or (good := self._good(array)).all()):
+            index = np.unravel_index(int(np.argmin(good)), array.shape)
             raise self.refusal(f"{name}[{', '.join(map(str, index))}]" if array.ndim else name, array[index])
         if self.one:
             if array.ndim:
@@ -76,10 +76,11 @@ class Rule:
         kind = "a whole number" if self.whole else "" if bounds else "a number" if self.infinite else "a finite number"
         return " ".join(part for part in (kind, bounds, self.unit and f"[{self.unit}]") if part)
 
-    def _plain(self, value: float) -> bool:
-        inside = self.least <= value <= self.most and (value > self.above or self.above == -math.inf)
-        inside = inside and (value < self.below or self.below == math.inf)  # what has no bound holds its infinity
-        return inside and (self.infinite or math.isfinite(value)) and (not self.whole or math.isinf(value) or value == math.floor(value))
+    def _good(self, value: Any) -> Any:
+        """Whether a float, or each of an array, is allowed; a side without a bound holds its infinity, if any is allowed."""
+        above, below = (value > self.above) | (self.above == -math.inf), (value < self.below) | (self.below == math.inf)
+        good = (self.least <= value) & (value <= self.most) & above & below & (self.infinite | (abs(value) < math.inf))
+        return good & (value == np.rint(value)) if self.whole else good
 
 
 #: The rules that most arguments keep to.
