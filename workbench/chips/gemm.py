@@ -81,12 +81,10 @@ def matrix_product(chip: str | Chip, m: ArrayLike, n: ArrayLike, k: ArrayLike, *
 
 
 def _nearest(chip: Chip, precision: str, index: Index) -> Evidence:
-    said = {"vendor": chip.vendor, "chip": chip.name, "precision": precision}
-    return index.nearest(said, WEIGHTS, {"chip": _namesakes})
+    def namesakes(said: str, cells: NDArray[Any]) -> Array:
+        return np.array([1.0 if one.split()[0] != said.split()[0] else 0.5 * (one != said) for one in cells])
 
-
-def _namesakes(said: str, cells: NDArray[Any]) -> Array:
-    return np.array([1.0 if one.split()[0] != said.split()[0] else 0.5 * (one != said) for one in cells])
+    return index.nearest({"vendor": chip.vendor, "chip": chip.name, "precision": precision}, WEIGHTS, {"chip": namesakes})
 
 
 def _origin(near: Evidence) -> Origin:

@@ -111,10 +111,8 @@ class Machine:
 def _positions(values: NDArray[np.float64]) -> tuple[NDArray[np.intp], tuple[int, ...]]:
     """Position of each value among the distinct ones, and those: whole numbers, so counting is faster than sorting."""
     whole = values.astype(np.int64)
-    present = np.flatnonzero(np.bincount(whole.ravel()))
-    lookup = np.zeros(int(present[-1]) + 1 if present.size else 0, dtype=np.intp)
-    lookup[present] = np.arange(present.size)
-    return lookup[whole], tuple(int(v) for v in present)
+    present = np.bincount(whole.ravel()) > 0
+    return np.cumsum(present)[whole] - 1, tuple(np.flatnonzero(present).tolist())
 
 
 @lru_cache(maxsize=512)

@@ -19,7 +19,7 @@ from workbench.calibration.pool import Fit, balanced
 from workbench.chips import watts as power
 from workbench.chips.serving import constants, rows
 from workbench.chips.serving.constants import Basis, Origin, basis, cases
-from workbench.chips.serving.evaluate import beyond, demand_of
+from workbench.chips.serving.evaluate import demand_of
 from workbench.chips.serving.loops import Point, operate, percentiles
 from workbench.chips.serving.rows import LATENCY, QUANTITIES, TAILS
 from workbench.chips.serving.work import Demand
@@ -163,14 +163,13 @@ def _errors(frame: pl.DataFrame, found: Rows) -> Iterator[tuple[str, float]]:
 
 def left_out_errors(found: Rows) -> Iterator[tuple[str, Basis, list[str], float]]:
     """Of each measured figure, with framework and version named, the first alone, and neither; and kinds that are cases of their own."""
-    of = {"drafted": found.demand.draft_tokens > 0, "beyond": beyond(found.demand)}
     for parts in (2, 1, 0):
         said = [(o.chip, o.precision, o.framework * (parts > 0), o.version * (parts > 1 and bool(o.framework))) for o in found.origins]
         near = [basis(llm, *one, mode) for llm, one, mode in zip(found.llms, said, found.mode, strict=True)]
         logs = np.log(predicted(found, [n.origin for n in near]) / found.values)
         logs[found.mode == "open", 2] = np.nan  # what arrives is served, unless it cannot
         for i, j in zip(*np.nonzero(np.isfinite(logs)), strict=True):
-            yield QUANTITIES[j], near[i], [kind for kind, rows in of.items() if rows[i]], float(logs[i, j])
+            yield QUANTITIES[j], near[i], [kind for kind, where in found.demand.kinds.items() if where[i]], float(logs[i, j])
         at = np.flatnonzero(found.mode == "open")
         part, c = take(found.demand, at), constants.POOL.named(constants.POOL.shipped().logs([near[i].origin for i in at]))
         logs = np.log(1e3 * np.stack(percentiles(part, operate(part, None, c), c), axis=1) / found.tails[at])

@@ -14,6 +14,7 @@ from workbench import catalogue, formats
 from workbench.calibration.forms import Asked, asked, said
 from workbench.catalogue import Chip
 from workbench.checks import row_numbers
+from workbench.chips.serving.evaluate import BANDS
 from workbench.chips.serving.plan import Load, ServingPlan
 from workbench.errors import InputError, UnknownName
 from workbench.fabric import Cluster
@@ -40,16 +41,11 @@ INPUT = 300.0
 MARKS = {"tensorrt": "TensorRT-LLM", "trt": "TensorRT-LLM", "nim": "TensorRT-LLM", "sgl": "SGLang", "vllm": "vLLM", "atom": "ATOM"}
 #: What of the result a measured quantity is compared with: the prediction and the ends of its interval.
 READ = {
-    "tpot_ms": ("tpot * 1000", "tpot_low * 1000", "tpot_high * 1000"),
-    "ttft_ms": ("ttft * 1000", "ttft_low * 1000", "ttft_high * 1000"),
-    "output_tok_s_per_gpu": ("tokens_per_second_per_chip", "rate_low", "rate_high"),
-    "power_w_per_gpu": ("watts_per_chip", "watts_low", "watts_high"),
-    "energy_j_per_out_token": ("joules_per_token", "joules_low", "joules_high"),
+    quantity: tuple(f"{path}{' * 1000' * quantity.endswith('_ms')}" for path in (name, f"{band}_low", f"{band}_high"))
+    for name, band, quantity in BANDS[:-1]  # but the time of a prompt
 }
-QUANTITIES = tuple(READ)
+QUANTITIES, TAILS = tuple(READ)[:5], tuple(READ)[5:]  #: means, and 99th percentiles of arrivals
 LATENCY = QUANTITIES[:3]
-TAILS = NUMBERS[-2:]  #: 99th percentiles, of arrivals
-READ |= {name: (f"{name[:8]} * 1000", f"{name[:8]}_low * 1000", f"{name[:8]}_high * 1000") for name in TAILS}
 #: What is predicted of a row, by mode: times where there are users or arrivals, throughput where it is not arrivals'.
 EXPECTED = {
     **{"closed_loop": (*LATENCY, "energy_j_per_out_token"), "closed_loop_natural": QUANTITIES, "disagg": LATENCY},

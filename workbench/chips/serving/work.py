@@ -1,6 +1,6 @@
 """Seconds of decode steps and prompts: what serving asks of a replica, and the constants that say what it takes.
 
-`Demand` holds no fitted number; `times` weighs it with `CONSTANTS`, whose logarithms are what is fitted. Arrays broadcast throughout.
+`Demand` holds no fitted number; its methods weigh it with `CONSTANTS`, whose logarithms are what is fitted. Arrays broadcast throughout.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import polars as pl
 from workbench import catalogue
 from workbench.arrays import Arrays
 from workbench.calibration.pool import Constant
-from workbench.chips.machine import SCALE_OUT, Exchange, Machine
+from workbench.chips.machine import SCALE_OUT, Machine
 from workbench.chips.serving.plan import Load, ServingPlan
 from workbench.formats import FORMATS
 from workbench.llm import Transformer
@@ -29,7 +29,7 @@ ROUTED_BYTES = FORMATS["fp8"].wire_bytes
 CHUNK = 8192
 #: The most that a share of a rate comes to.
 SHARE = 0.99
-#: A message that shows what a collective carries, not its start [B].
+#: A message that shows what a collective carries, not its start [B]: engines' own kernels start faster than the library's.
 LARGE = 2.0**28
 
 CONSTANTS = (
@@ -141,11 +141,11 @@ class Demand(Arrays):
             peak16=machine.peak16,
             bandwidth=machine.bandwidth,
             tp_crosses=exchange.crosses(tp),
-            reduce_per_byte=_per_byte(exchange, "all_reduce", tp),
+            reduce_per_byte=exchange.seconds("all_reduce", LARGE, tp) / LARGE,
             ep=ep,
             ep_crosses=exchange.crosses(ep),
             visits=places * (1 - (1 - 1 / places) ** np.maximum(model.experts_per_token, 1)),
-            swap_per_byte=_per_byte(exchange, "alltoall", ep),
+            swap_per_byte=exchange.seconds("alltoall", LARGE, ep) / LARGE,
             link=exchange.bandwidth or machine.chip.scaleout_bandwidth or SCALE_OUT,
         )
 
@@ -153,6 +153,11 @@ class Demand(Arrays):
     def limit(self) -> Any:
         """Whether so many requests at most are in flight at a rate of arrivals."""
         return np.isfinite(self.concurrency) & (self.concurrency * self.replicas > 1) & (self.rate > 0)
+
+    @property
+    def kinds(self) -> dict[str, Any]:
+        """What has errors of its own, and where it is so: drafted tokens, ranks of a replica that exchange beyond a scale-up domain."""
+        return {"drafted": self.draft_tokens > 0, "beyond": np.maximum(self.tp_crosses, self.ep_crosses) > 0}
 
     @property
     def missing_bytes(self) -> Any:
@@ -271,8 +276,3 @@ def _accepted(name: str, drafted: Any, rate: Any) -> Any:
     own = curves.filter(pl.col("model") == name)
     means = (curves if own.is_empty() else own).group_by("draft_tokens").agg(pl.col("acceptance_length").mean()).sort("draft_tokens")
     return np.interp(drafted, [0, *means["draft_tokens"]], [1, *means["acceptance_length"]])
-
-
-def _per_byte(exchange: Exchange, op: str, ranks: Any) -> Any:
-    """Seconds a byte of a large collective: engines' own kernels start faster than the library's, and carry as much."""
-    return exchange.seconds(op, LARGE, ranks) / LARGE
