@@ -19,10 +19,8 @@ from workbench.fabric import Cluster, Tier, collective_time
 from workbench.fabric.calibration import transport
 from workbench.formats import Format
 
-#: Powers of two of bytes at which times are tabulated.
-FIRST, LAST = 8, 38
-#: Bandwidth to other domains taken where a chip's is not published [B/s].
-SCALE_OUT = 25e9
+FIRST, LAST = 8, 38  #: powers of two of bytes at which times are tabulated
+SCALE_OUT = 25e9  #: bandwidth to other domains taken where a chip's is not published [B/s]
 
 
 @dataclass(frozen=True)

@@ -21,20 +21,18 @@ from workbench.arrays import Array
 from workbench.chips.serving.constants import INDEX, measured_as
 from workbench.chips.serving.evaluate import demand_of, serving
 from workbench.chips.serving.plan import Load, ServingPlan
+from workbench.chips.serving.work import acceptance_rate
 from workbench.errors import UnknownName
 from workbench.fabric import Cluster
 from workbench.llm import LLM
 from workbench.rows import Chip
 from workbench.units import HOUR
 
-Sides = list[tuple[float, ...]]
 #: Of measured rows; parameters are 0 of a model that the catalogue lacks, and a side is replicas, tp, pp, attention_dp.
 Group = namedtuple("Group", "model kind precision chip domain params sides")
 _SIDE = re.compile(r"(\d+) x tp(\d+) pp(\d+) dp(\d+)")
-#: Groups of measurements from which on a model is a class of its own, and does not borrow layouts of others.
-CLASS = 5
-#: Tokens drafted a step that are tried where acceptance was published of a model of the same family.
-DRAFTS = (1, 3)
+CLASS = 5  #: groups of measurements from which on a model is a class of its own, and does not borrow layouts of others
+DRAFTS = (1, 3)  #: tokens drafted a step that are tried where acceptance was published of a model of the same family
 
 
 def runs(chip: Chip, precision: str) -> bool:
@@ -42,7 +40,7 @@ def runs(chip: Chip, precision: str) -> bool:
     return chip.runs(precision) or formats.FORMATS[precision].bits < 8
 
 
-def published(llm: LLM, cluster: Cluster, precision: str) -> list[Sides]:
+def published(llm: LLM, cluster: Cluster, precision: str) -> list[list[tuple[float, ...]]]:
     """Layouts of the model, or where fewer than `CLASS` groups were published of its kind (with experts, or without) and half to twice its
     parameters, or any; on chips of the class: with links of their own, or without, in domains no larger. Replicas beyond a domain count of
     chips with as much memory, which needed them, too; weights that a chip expands where such were published.
@@ -90,10 +88,8 @@ def layouts(
     near = (t <= domain) & ((chips <= domain) | (t * p == 1)) & ((p == 1) | (d == 1))
     good = runs & (known if within == "measured" else near | known)
     if load is not None:
-        good &= (
-            demand_of(llm, cluster, ServingPlan(t, precision, pp=p, attention_dp=d), replace(load, concurrency=1, rate=None)).missing_bytes
-            <= 0
-        )
+        plan = ServingPlan(t, precision, pp=p, attention_dp=d)
+        good &= demand_of(llm, cluster, plan, replace(load, concurrency=1, rate=None)).missing_bytes <= 0
     return np.stack([t, p, d])[:, good], known[good]
 
 
@@ -116,9 +112,8 @@ def speculation(llm: LLM, load: Load, draft_tokens: Any, within: str) -> tuple[A
         return drafts.reshape(-1, 1, 1, 1, 1), load.acceptance_rate
     family = catalogue.table("acceptance").filter(pl.col("model").str.split("-").list.first() == llm.name.split("-")[0])
     lengths = dict(family.group_by("draft_tokens").agg(pl.col("acceptance_length").mean()).iter_rows())
-    a, tried = np.linspace(0, 0.999, 1000), [d for d in DRAFTS if d in lengths]
-    stands = [float(np.interp(lengths[d], (1 - a ** (d + 1)) / (1 - a), a)) for d in tried]
-    both: Array = np.array([[0.0, *tried], [0.0, *stands]]).reshape(2, -1, 1, 1, 1, 1)
+    tried = [(d, acceptance_rate(lengths[d], d)) for d in DRAFTS if d in lengths]
+    both: Array = np.array([(0.0, 0.0), *tried]).T.reshape(2, -1, 1, 1, 1, 1)
     return both[0], both[1]
 
 
@@ -129,8 +124,6 @@ class Asked:
     llm: LLM
     load: Load
     concurrency: Any
-    drafts: Any
-    stands: Any  #: rate at which a drafted token stands, for each of `drafts`
     confidence: float
     within: str
     framework: str
@@ -139,7 +132,7 @@ class Asked:
 
     def serve(self, cluster: Cluster, plan: ServingPlan, concurrency: Any, prefill: ServingPlan | None = None) -> Any:
         """Axes: drafted tokens, layouts, requests in flight, layouts of prefill, ratios."""
-        load = replace(self.load, concurrency=concurrency, rate=None, draft_tokens=self.drafts, acceptance_rate=self.stands)
+        load = replace(self.load, concurrency=concurrency)
         whole = replace(cluster, n_chips=1_000_000)  # chips of all workers are no limit: a replica keeps to those of its cluster
         return serving(self.llm, whole, plan, load, prefill=prefill, framework=self.framework, version=self.version)
 
@@ -174,7 +167,7 @@ class Asked:
         columns = {
             **{"prefill_tp": side.tp if pool else tp, "prefill_attention_dp": side.attention_dp if pool else dp, "ratio": p / d},
             **{"tp": tp, "pp": pp, "attention_dp": dp, "chips": chips, "concurrency": each * d, "extrapolated": ~held},
-            **{"draft_tokens": self.drafts, "watts_chip": np.nan if watts is None else watts},
+            **{"draft_tokens": self.load.draft_tokens, "watts_chip": np.nan if watts is None else watts},
             **{"tpot": point.tpot, "rate": rate, "ttft": ttft, "usd": prices[0] + share * (prices[1] - prices[0]) if pool else prices[0]},
             **{"slow": point.tpot_high, "few": point.rate_high, "late": point.ttft_high, "soon": point.ttft},
             "own": point.tokens_per_second_per_chip,

@@ -26,11 +26,9 @@ from workbench.chips.serving.work import Demand
 from workbench.errors import InputError
 from workbench.llm import Transformer
 
-#: Columns that are left out in turn: their rows then stand at various distances from those that remain.
-CROSS = ("group", "model_key", "chip", "framework")
+CROSS = ("group", "model_key", "chip", "framework")  #: left out in turn: rows then stand at various distances from those that remain
 NOISE = {"tpot_ms": 0.06, "ttft_ms": 0.15, "output_tok_s_per_gpu": 0.08}
-#: The same of arrivals that were measured to be served: what the constants do not let through is no answer.
-SERVED = 0.003
+SERVED = 0.003  #: the same of arrivals that were measured to be served: what the constants do not let through is no answer
 FOLDS, MOST_ROWS, LEAST = 8, 1000, 40
 #: A file of fewer rows refines the constants that ship, a larger one replaces them; cases of fewer rows have no interval of their own.
 OWN, FEW = 500, 12
@@ -82,14 +80,13 @@ def _row(row: rows.Call, call: rows.Call, quantities: list[str]) -> dict[str, An
     chip, prefill, endless = cluster.chip, given.get("prefill"), np.isinf(load.concurrency)
     said = (chip.name, formats.named(plan.precision, "weights").weights, given.get("framework", ""), given.get("version", ""))
     kept = (*quantities, "output_tok_s_per_gpu")  # constants must let through what arrives, too
-    values = [row[name] if name in kept and row[name] and row[name] > 0 else np.nan for name in QUANTITIES]
     return {
         "llms": llm,
         "origins": Origin(*said, row["source_group"] or "", llm.name, "moe" if llm.experts else "dense"),
         "mode": "disaggregated" if prefill else "open" if load.rate is not None else "offline" if endless else "closed",
         "demand": (demand := demand_of(llm, cluster, plan, load)),
         "prompt": demand_of(llm, cluster, prefill, load) if prefill else demand,
-        "values": values,
+        "values": [row[name] if name in kept and row[name] and row[name] > 0 else np.nan for name in QUANTITIES],
         "tails": [float(row.get(name) or np.nan) for name in TAILS],
         "tdp": chip.tdp or np.nan,
     }

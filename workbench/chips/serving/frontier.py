@@ -22,12 +22,9 @@ from workbench.llm import LLM
 
 #: Layouts that are tried: chips of a tensor-parallel group, stages, and groups that share the experts.
 TP, PP, ATTENTION_DP = (1, 2, 4, 8, 16), (1, 2, 4, 8), (1, 2, 4, 8, 16, 32)
-#: Requests in flight of a replica, from one to many thousands.
-CONCURRENCY = tuple(np.unique(np.round(np.geomspace(1, 16_384, 85))).tolist())
-#: Prefill workers over decode workers, where they are disaggregated.
-RATIOS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
-#: Formats of the weights, the narrowest first.
-PRECISIONS = formats.LADDER[:0:-1]
+CONCURRENCY = tuple(np.unique(np.round(np.geomspace(1, 16_384, 85))).tolist())  #: of a replica
+RATIOS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0)  #: prefill workers over decode workers, where they are disaggregated
+PRECISIONS = formats.LADDER[:0:-1]  #: formats of the weights, the narrowest first
 
 
 @dataclass(frozen=True)
@@ -150,8 +147,9 @@ def slo_frontier(
             Rule(one=True)(name, value)
     if float(np.asarray(load.input_tokens)) + float(np.asarray(load.output_tokens)) > llm.context:
         raise InputError(f"input_tokens + output_tokens exceed the context window of {llm.name}: {llm.context}")
-    varied = np.ravel(concurrency), *speculation(llm, load, draft_tokens, within)
-    asked = Asked(llm, load, *varied, confidence, within, framework, version, prices)
+    drafts, stands = speculation(llm, load, draft_tokens, within)
+    load = replace(load, rate=None, draft_tokens=drafts, acceptance_rate=stands)
+    asked = Asked(llm, load, np.ravel(concurrency), confidence, within, framework, version, prices)
     frames: list[pl.DataFrame] = []
     lacks = {}
     for cluster in clusters:

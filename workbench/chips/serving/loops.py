@@ -12,8 +12,7 @@ from workbench.chips.serving.work import CHUNK, Demand
 
 #: Use of the prompts' server beyond which a queue counts as that of a run of a few hundred requests: it has not grown to what it tends to.
 FULL = 0.95
-#: Output tokens below which prompts may take nearly all of the time.
-SHORT = 64
+SHORT = 64  #: output tokens below which prompts may take nearly all of the time
 
 
 @dataclass(frozen=True, repr=False)
@@ -37,10 +36,8 @@ def operate(demand: Demand, prompt: Demand | None, c: dict[str, Any]) -> Point:
         point, loop = open_loop(demand, c), closed_loop(demand, c) if np.any(demand.limit) else None
         over = demand.limit & (loop.tokens_per_second < demand.rate * demand.replicas * demand.output_tokens) if loop else None
         return _either(over, loop, point) if loop else point
-    endless = np.isinf(demand.concurrency)
-    if not np.any(endless):
-        return closed_loop(demand, c)
-    return _either(endless, offline(demand, c), closed_loop(demand, c))
+    endless, loop = np.isinf(demand.concurrency), closed_loop(demand, c)
+    return _either(endless, offline(demand, c), loop) if np.any(endless) else loop
 
 
 def _either(where: Any, one: Point, other: Point) -> Point:

@@ -35,8 +35,7 @@ WHOLE = NUMBERS[NUMBERS.index("layers") : NUMBERS.index("input_len")]  #: of the
 DIMENSIONS = {name: name for name in ("layers", "hidden", "heads", "kv_heads", "head_dim", "vocab", "ffn", "moe_ffn")} | {
     **{"experts": "n_experts", "experts_per_token": "top_k", "kv_lora_rank": "mla_kv_lora", "qk_rope_head_dim": "mla_rope_dim"}
 }
-#: Input tokens where a submission, or natural chats, state none: of a question of a chat, as Open-Orca has them.
-INPUT = 300.0
+INPUT = 300.0  #: tokens where a submission, or natural chats, state none: of a question of a chat, as Open-Orca has them
 #: Words that tell a framework, in small letters.
 MARKS = {"tensorrt": "TensorRT-LLM", "trt": "TensorRT-LLM", "nim": "TensorRT-LLM", "sgl": "SGLang", "vllm": "vLLM", "atom": "ATOM"}
 #: What of the result a measured quantity is compared with: the prediction and the ends of its interval.
@@ -78,8 +77,8 @@ def operating_point(row: Call) -> tuple[Call, Any]:
     row_numbers(row, NUMBERS, WHOLE)
     if row["usable"] == 0:
         raise InputError("the file marks the row as not usable")
-    users = ("concurrency",) if row["mode"].startswith("closed_loop") and not row["avg_batch"] else ()
-    users = ("request_rate",) if row["mode"] == "open_loop_slo" else users
+    arrivals, in_flight = row["mode"] == "open_loop_slo", row["mode"].startswith("closed_loop") and not row["avg_batch"]
+    users = ("request_rate",) * arrivals + ("concurrency",) * in_flight
     lengths = ("output_len",) if not row["tp"] or row["mode"].endswith("natural") else ("input_len", "output_len")
     for name in ("chip", "n_chips", *lengths, *(("weight_precision",) if row["tp"] else ()), *users):  # submissions state no layout
         if not row[name]:
@@ -98,12 +97,8 @@ def operating_point(row: Call) -> tuple[Call, Any]:
         tp = min(max(row["tp"], (row["dp_attention"] == 0) * (row["ep"] or 0)) if row["tp"] else least, n)
         replicas, pp = 1.0 if row["tp"] else n // tp, min(pp, n // tp)
         plan = {"tp": tp, "pp": pp, "attention_dp": max(n // (tp * pp * replicas), 1.0), "replicas": replicas} | formats_
-    if row.get("n_requests") and row["mode"] == "open_loop_slo":
-        load |= {"requests": row["n_requests"]}
-    if row.get("draft_tokens"):
-        load |= {"draft_tokens": row["draft_tokens"]}
-    if row["mode"] == "open_loop_slo":
-        load |= {"concurrency": 1, "rate": row["request_rate"]}
+    load |= {"requests": row.get("n_requests") if arrivals else None, "draft_tokens": row.get("draft_tokens")}
+    load |= {"concurrency": 1, "rate": row["request_rate"]} if arrivals else {}
     framework, version = software(row["framework"], row["framework_version"])
     reads = {name: READ[name] for name in EXPECTED[row["mode"]]}
     return call(llm, chip, plan, load, framework, version, prefill), reads
@@ -111,15 +106,13 @@ def operating_point(row: Call) -> tuple[Call, Any]:
 
 def made(value: Any) -> Any:
     """The object that an argument of a call stands for, as the one who calls makes it."""
-    if not isinstance(value, dict):
-        return catalogue.llm(value)
-    return MAKERS[value["call"]](**value["arguments"])
+    return MAKERS[value["call"]](**value["arguments"]) if isinstance(value, dict) else catalogue.llm(value)
 
 
 def _plain(arguments: Call) -> Call:
-    """Whole numbers as such; a single replica goes without saying."""
+    """Whole numbers as such; a single replica goes without saying, as what is not stated does."""
     whole = {k: int(v) if isinstance(v, float) and v.is_integer() else v for k, v in arguments.items()}
-    return {k: v for k, v in whole.items() if (k, v) not in ONE}
+    return {k: v for k, v in whole.items() if v and (k, v) not in ONE}
 
 
 def _apart(row: Call) -> list[Call]:

@@ -21,16 +21,11 @@ from workbench.llm import Transformer
 
 #: Share of device memory that an engine may fill, and what runtime and graphs take of it [B].
 MEMORY_SHARE, RESERVED = 0.94, 2e9
-#: Share of the output that a sequence holds in the mean while an engine admits others.
-HELD = 0.6
-#: Of a number of a token on its way to experts and back, whatever the weights are in [B].
-ROUTED_BYTES = FORMATS["fp8"].wire_bytes
-#: Tokens of prompts that a group works on at once: the default of vLLM and TensorRT-LLM.
-CHUNK = 8192
-#: The most that a share of a rate comes to.
-SHARE = 0.99
-#: A message that shows what a collective carries, not its start [B]: engines' own kernels start faster than the library's.
-LARGE = 2.0**28
+HELD = 0.6  #: share of the output that a sequence holds in the mean while an engine admits others
+ROUTED_BYTES = FORMATS["fp8"].wire_bytes  #: of a number of a token on its way to experts and back, whatever the weights are in
+CHUNK = 8192  #: tokens of prompts that a group works on at once: the default of vLLM and TensorRT-LLM
+SHARE = 0.99  #: the most that a share of a rate comes to
+LARGE = 2.0**28  #: a message that shows what a collective carries, not its start [B]: engines' own kernels start faster than the library's
 
 CONSTANTS = (
     Constant("stream", 0.8, 0.2, "share of the memory bandwidth that weights stream at", "chip", SHARE),
@@ -265,6 +260,12 @@ class Demand(Arrays):
     def or_as_many_as(self, batch: Any) -> Any:
         """Requests in flight; without a limit as many as decode."""
         return np.where(np.isfinite(self.concurrency), self.concurrency, batch)
+
+
+def acceptance_rate(length: float, drafts: float) -> float:
+    """Probability that a drafted token stands at which a step yields `length` tokens: (1 - a^(drafts + 1)) / (1 - a)."""
+    a = np.linspace(0, 0.999, 1000)
+    return float(np.interp(length, (1 - a ** (drafts + 1)) / (1 - a), a, right=1.0))
 
 
 def _accepted(name: str, drafted: Any, rate: Any) -> Any:
