@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from workbench import catalogue, formats
 from workbench.arrays import Array
 from workbench.chips.serving.constants import INDEX, measured_as
-from workbench.chips.serving.evaluate import demand_of, serving
+from workbench.chips.serving.evaluate import serving
 from workbench.chips.serving.plan import Load, ServingPlan
-from workbench.chips.serving.work import acceptance_rate
+from workbench.chips.serving.work import acceptance_rate, demand_of
 from workbench.errors import UnknownName
 from workbench.fabric import Cluster
 from workbench.llm import LLM

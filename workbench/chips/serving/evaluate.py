@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -11,16 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench import catalogue, formats
+from workbench import catalogue
 from workbench.arrays import Array, broadcast
 from workbench.calibration.evidence import Evidence
 from workbench.checks import takes
 from workbench.chips import watts
-from workbench.chips.machine import Machine
 from workbench.chips.serving.constants import Basis, basis
 from workbench.chips.serving.loops import Point, operate, percentiles
 from workbench.chips.serving.plan import REASONS, Load, ServingPlan, numbers_of, why_not
-from workbench.chips.serving.work import Demand
+from workbench.chips.serving.work import demand_of
 from workbench.errors import InputError
 from workbench.fabric import Cluster
 from workbench.llm import LLM
@@ -161,16 +160,6 @@ def serving(
             values |= {f"{band}_low": values[name] / width, f"{band}_high": values[name] * width}
     values |= {"feasible": can, "why": why, "missing_bytes": demand.missing_bytes}
     return Serving(evidence=near.evidence, **dict(zip(values, np.broadcast_arrays(*values.values()), strict=True)))
-
-
-def demand_of(llm: LLM, cluster: Cluster, plan: ServingPlan, load: Load) -> Demand:
-    """What a replica is asked for, before any constant; weights of less than eight bits are expanded on a chip without their products.
-
-    Raises `InputError` for another format that it lacks.
-    """
-    number = formats.FORMATS[plan.precision]
-    wide = number.bits < 8 and not cluster.chip.runs(number.name)
-    return Demand.of(llm, replace(Machine.of(cluster, formats.FORMATS["bf16"] if wide else number), format=number), plan, load)
 
 
 def _grounds(asked: tuple[LLM, str, str, str, str], load: Load, apart: bool) -> tuple[Basis, dict[str, Any], Callable[[str], Any]]:

@@ -19,10 +19,9 @@ from workbench.calibration.pool import Fit, balanced
 from workbench.chips import watts as power
 from workbench.chips.serving import constants, rows
 from workbench.chips.serving.constants import Basis, Origin, basis, cases
-from workbench.chips.serving.evaluate import demand_of
 from workbench.chips.serving.loops import Point, operate, percentiles
 from workbench.chips.serving.rows import LATENCY, QUANTITIES, TAILS
-from workbench.chips.serving.work import Demand
+from workbench.chips.serving.work import Demand, demand_of
 from workbench.errors import InputError
 from workbench.llm import Transformer
 

@@ -119,7 +119,7 @@ def _speculation(text: str | None) -> Call:
 
 def _drafted(drafts: float, length: float | None) -> Call:
     """So many tokens drafted a step, and the rate at which they stand that gives the tokens a step that are stated."""
-    return {"draft_tokens": drafts, "acceptance_rate": length and round(acceptance_rate(length, drafts), 4)}
+    return {"draft_tokens": drafts, "acceptance_rate": round(acceptance_rate(length, drafts), 4) if length else None}
 
 
 def _wide_ep(row: Call) -> tuple[Call, Any]:
@@ -204,7 +204,7 @@ def _open_loop(row: Call) -> tuple[Call, Any]:
     if re.search("prefix|warm", config):
         raise InputError("hits in the prefix cache are not stated")
     drafts = re.search(r'num_speculative_tokens"+:(\d+)', config)
-    load = {"concurrency": float(capped[1])} if capped else {"concurrency": 1, "rate": rate, "requests": row["n_requests"]}
+    load = {"concurrency": float(capped[1])} if capped else {"concurrency": 1, "rate": rate, "requests": row["n_requests"] or None}
     load |= {"draft_tokens": drafts and float(drafts[1]), "prefix_hit_rate": hits and float(hits[1]) / 100}
     plan = _layout(row["parallelism"], _number(row, "n_chips") / (2 if apart else 1))
     tails = {} if capped else {name: rows.READ[name] for name in rows.TAILS}

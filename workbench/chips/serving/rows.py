@@ -97,7 +97,7 @@ def operating_point(row: Call) -> tuple[Call, Any]:
         tp = min(max(row["tp"], (row["dp_attention"] == 0) * (row["ep"] or 0)) if row["tp"] else least, n)
         replicas, pp = 1.0 if row["tp"] else n // tp, min(pp, n // tp)
         plan = {"tp": tp, "pp": pp, "attention_dp": max(n // (tp * pp * replicas), 1.0), "replicas": replicas} | formats_
-    load |= {"requests": row.get("n_requests") if arrivals else None, "draft_tokens": row.get("draft_tokens")}
+    load |= {"requests": (arrivals and row.get("n_requests")) or None, "draft_tokens": row.get("draft_tokens") or None}
     load |= {"concurrency": 1, "rate": row["request_rate"]} if arrivals else {}
     framework, version = software(row["framework"], row["framework_version"])
     reads = {name: READ[name] for name in EXPECTED[row["mode"]]}
@@ -112,7 +112,7 @@ def made(value: Any) -> Any:
 def _plain(arguments: Call) -> Call:
     """Whole numbers as such; a single replica goes without saying, as what is not stated does."""
     whole = {k: int(v) if isinstance(v, float) and v.is_integer() else v for k, v in arguments.items()}
-    return {k: v for k, v in whole.items() if v and (k, v) not in ONE}
+    return {k: v for k, v in whole.items() if v is not None and (k, v) not in ONE}
 
 
 def _apart(row: Call) -> list[Call]:

@@ -16,8 +16,9 @@ from workbench.arrays import Arrays
 from workbench.calibration.pool import Constant
 from workbench.chips.machine import SCALE_OUT, Machine
 from workbench.chips.serving.plan import Load, ServingPlan
+from workbench.fabric import Cluster
 from workbench.formats import FORMATS
-from workbench.llm import Transformer
+from workbench.llm import LLM, Transformer
 
 #: Share of device memory that an engine may fill, and what runtime and graphs take of it [B].
 MEMORY_SHARE, RESERVED = 0.94, 2e9
@@ -98,51 +99,6 @@ class Demand(Arrays):
     visits: Any  #: ranks, or domains beyond one, that the experts of a token lie on
     swap_per_byte: Any  #: of an all-to-all over ep [s/B]
     link: Any  #: of a chip to other domains [B/s]
-
-    @classmethod
-    def of(cls, model: Transformer, machine: Machine, plan: ServingPlan, load: Load) -> Demand:
-        """What a plan and a load ask of a machine, of one model or of a model a row."""
-        said = ((plan, ("tp", "pp", "attention_dp", "replicas")), (load, ("input_tokens", "output_tokens", "draft_tokens", "draft_share")))
-        own = {name: np.asarray(getattr(of, name), dtype=float) for of, names in said for name in names}
-        tp, pp, dp, replicas, asked, written, drafted, _ = own.values()
-        chips, exchange = tp * pp * dp, machine.exchange
-        cache = FORMATS[plan.kv_precision].bytes
-        copies = np.where(np.asarray(model.latent) > 0, tp, np.maximum(tp / model.kv_heads, 1.0))
-        rest, experts = model.weight_memory(machine.format.name, getattr(model, "quantization", None))
-        # four-bit mixtures as published (DeepSeek-R1-NVFP4, gpt-oss): their experts alone have four bits
-        wide = (np.asarray(model.experts) > 0) & (machine.format.bits < 8)
-        rest = np.where(wide, model.weight_memory("bf16")[0], rest)
-        free = chips * (MEMORY_SHARE * machine.memory - RESERVED) - (rest * dp + experts)
-        ep = np.where((np.asarray(model.experts) > 0) & (dp > 1), chips, 1.0)
-        places = np.where(exchange.crosses(ep), np.ceil(ep / exchange.domain), ep)
-        return cls(
-            **own,
-            model=model,
-            chips=chips,
-            rate=np.asarray(0.0 if load.rate is None else load.rate, dtype=float) / replicas,
-            concurrency=np.asarray(load.concurrency, dtype=float) / replicas,
-            requests=np.maximum(np.asarray(np.inf if load.requests is None else load.requests, dtype=float) / replicas, 1.0),
-            half_way=asked + written / 2,
-            computed=np.maximum(asked * (1 - np.asarray(load.prefix_hit_rate, dtype=float)), 1.0),
-            acceptance_length=_accepted(getattr(model, "name", ""), drafted, load.acceptance_rate),
-            read=rest - (model.params - model.expert_params - model.read_params) * max(machine.format.bytes, 2.0),
-            experts=experts,
-            cache_bytes=cache,
-            copies=copies,
-            free=free,
-            fits=np.maximum(free, 0.0) / (cache * copies * model.cache_kept(asked + HELD * written) + model.other.state),
-            peak=machine.peak,
-            peak_rest=np.where(wide, machine.peak16, machine.peak),
-            peak16=machine.peak16,
-            bandwidth=machine.bandwidth,
-            tp_crosses=exchange.crosses(tp),
-            reduce_per_byte=exchange.seconds("all_reduce", LARGE, tp) / LARGE,
-            ep=ep,
-            ep_crosses=exchange.crosses(ep),
-            visits=places * (1 - (1 - 1 / places) ** np.maximum(model.experts_per_token, 1)),
-            swap_per_byte=exchange.seconds("alltoall", LARGE, ep) / LARGE,
-            link=exchange.bandwidth or machine.chip.scaleout_bandwidth or SCALE_OUT,
-        )
 
     @property
     def limit(self) -> Any:
@@ -260,6 +216,55 @@ class Demand(Arrays):
     def or_as_many_as(self, batch: Any) -> Any:
         """Requests in flight; without a limit as many as decode."""
         return np.where(np.isfinite(self.concurrency), self.concurrency, batch)
+
+
+def demand_of(llm: LLM, cluster: Cluster, plan: ServingPlan, load: Load) -> Demand:
+    """What a plan and a load ask of a replica, before any constant.
+
+    Weights of less than eight bits are expanded on a chip without their products. Raises `InputError` for another format that it lacks.
+    """
+    number = FORMATS[plan.precision]
+    machine = Machine.of(cluster, FORMATS["bf16"] if number.bits < 8 and not cluster.chip.runs(number.name) else number)
+    said = ((plan, ("tp", "pp", "attention_dp", "replicas")), (load, ("input_tokens", "output_tokens", "draft_tokens", "draft_share")))
+    own = {name: np.asarray(getattr(of, name), dtype=float) for of, names in said for name in names}
+    tp, pp, dp, replicas, asked, written, drafted, _ = own.values()
+    chips, exchange, mixture = tp * pp * dp, machine.exchange, llm.experts > 0
+    cache = FORMATS[plan.kv_precision].bytes
+    copies = tp if llm.latent > 0 else np.maximum(tp / llm.kv_heads, 1.0)
+    rest, experts = llm.weight_memory(number.name, llm.quantization)
+    wide = mixture and number.bits < 8  # four-bit mixtures as published (DeepSeek-R1-NVFP4, gpt-oss): their experts alone have four bits
+    rest = llm.weight_memory("bf16")[0] if wide else rest
+    free = chips * (MEMORY_SHARE * machine.memory - RESERVED) - (rest * dp + experts)
+    ep = np.where(mixture & (dp > 1), chips, 1.0)
+    places = np.where(exchange.crosses(ep), np.ceil(ep / exchange.domain), ep)
+    return Demand(
+        **own,
+        model=llm,
+        chips=chips,
+        rate=np.asarray(0.0 if load.rate is None else load.rate, dtype=float) / replicas,
+        concurrency=np.asarray(load.concurrency, dtype=float) / replicas,
+        requests=np.maximum(np.asarray(np.inf if load.requests is None else load.requests, dtype=float) / replicas, 1.0),
+        half_way=asked + written / 2,
+        computed=np.maximum(asked * (1 - np.asarray(load.prefix_hit_rate, dtype=float)), 1.0),
+        acceptance_length=_accepted(llm.name, drafted, load.acceptance_rate),
+        read=rest - (llm.params - llm.expert_params - llm.read_params) * max(number.bytes, 2.0),
+        experts=experts,
+        cache_bytes=cache,
+        copies=copies,
+        free=free,
+        fits=np.maximum(free, 0.0) / (cache * copies * llm.cache_kept(asked + HELD * written) + llm.other.state),
+        peak=machine.peak,
+        peak_rest=machine.peak16 if wide else machine.peak,
+        peak16=machine.peak16,
+        bandwidth=machine.bandwidth,
+        tp_crosses=exchange.crosses(tp),
+        reduce_per_byte=exchange.seconds("all_reduce", LARGE, tp) / LARGE,
+        ep=ep,
+        ep_crosses=exchange.crosses(ep),
+        visits=places * (1 - (1 - 1 / places) ** max(llm.experts_per_token, 1)),
+        swap_per_byte=exchange.seconds("alltoall", LARGE, ep) / LARGE,
+        link=exchange.bandwidth or machine.chip.scaleout_bandwidth or SCALE_OUT,
+    )
 
 
 def acceptance_rate(length: float, drafts: float) -> float:
