@@ -38,10 +38,7 @@ class Exchange:
 
     @classmethod
     def of(cls, cluster: Cluster) -> Exchange:
-        """The fabric of a cluster: its scale-out link, or what a chip can drive of it; behind PCIe where it has no links of its own.
-
-        Of rails, tapers and pods that are arrays, the least.
-        """
+        """The fabric of a cluster, of arrays the least: its scale-out link, or what a chip can drive of it; PCIe where it has no links."""
         chip = cluster.chip
         slot = None if chip.scaleup_bandwidth else chip.pcie_bandwidth
         known = [rate for rate in (chip.scaleout_bandwidth, float(np.min(cluster.bandwidth)), slot) if rate]

@@ -72,8 +72,7 @@ def _groups(index: pl.DataFrame) -> list[Group]:
 def layouts(
     llm: LLM, cluster: Cluster, precision: str, degrees: Any, what: str, within: str, load: Load | None = None
 ) -> tuple[Array, NDArray[np.bool_]]:
-    """Of all combinations of tp, pp and attention_dp those that an engine runs (and that hold a request of a load), and whether such were
-    published.
+    """Of combinations of tp, pp, attention_dp those that an engine runs (and that hold a request), and whether such were published.
 
     Heads split evenly over ranks, and layers over stages; groups that split the sequences share experts, so that a dense model has one. A
     replica keeps to its scale-up domain unless it was published, or spreads experts alone (wide expert parallelism).

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -24,9 +22,7 @@ from workbench.llm import LLM
 ERRORS, INDEX = "calibration/serving_errors", "calibration/serving_evidence"
 FRAMEWORKS = ("TensorRT-LLM", "vLLM", "SGLang", "ATOM")
 #: By how much measured rows are away that differ in it; `mode` is how requests come: closed, open, offline or disaggregated.
-WEIGHTS: Mapping[str, float] = MappingProxyType(
-    {"framework": 6.0, "model": 3.0, "mode": 3.0, "chip": 2.0, "kind": 1.5, "precision": 1.5, "version": 1.0}
-)
+WEIGHTS = {"framework": 6.0, "model": 3.0, "mode": 3.0, "chip": 2.0, "kind": 1.5, "precision": 1.5, "version": 1.0}
 LOOPS = ("open", "closed")
 WORST = ("mode", "model", "framework", "chip", "precision")  #: of these, what errors grow with when it differs, the worst first
 _index = partial(Index, system=(*WEIGHTS, "measured_by"))

@@ -163,8 +163,7 @@ def percentiles(demand: Demand, point: Point, c: dict[str, Any], q: float = 0.99
 
 
 def disaggregated(prefill: Demand, decode: Demand, c: dict[str, Any], iterations: int = 3) -> Point:
-    """Prompts on replicas of their own: tokens are never interrupted; the cache of a prompt moves over the links of as many chips as both
-    replicas have.
+    """Prompts on replicas of their own never interrupt tokens; the cache of one moves over the links of as many chips as both have.
 
     Of N requests that go round, a prompt with s of work and Z of all else takes R = s (1 + (N - 1) R / (R + Z)) [Schweitzer, 1979].
     """

@@ -61,8 +61,7 @@ def call(llm: Any, chip: Chip, plan: Call, load: Call, framework: str = "", vers
     """The call of `chips.serving` on as many chips as its replicas have, of a model whose context holds the requests."""
     if isinstance(llm, str) and (length := int(load["input_tokens"] + load["output_tokens"])) > catalogue.llm(llm).context:
         llm = said(replace(catalogue.llm(llm), context=length))
-    degrees = ("tp", "pp", "attention_dp", "replicas")
-    n_chips = sum(int(np.prod([side.get(name, 1) for name in degrees])) for side in (plan, prefill) if side)
+    n_chips = sum(int(np.prod([one.get(x, 1) for x in ("tp", "pp", "attention_dp", "replicas")])) for one in (plan, prefill) if one)
     made = {"cluster": ("fabric.Cluster", {"chip": chip.name, "n_chips": n_chips}), "plan": ("chips.ServingPlan", _plain(plan))}
     made |= {"load": ("chips.Load", _plain(load))} | ({"prefill": ("chips.ServingPlan", _plain(prefill))} if prefill else {})
     arguments = {"llm": llm} | {name: {"call": maker, "arguments": given} for name, (maker, given) in made.items()}
@@ -181,10 +180,8 @@ def _llm(row: Call) -> Any:
             raise
     size = {name: int(row[column] or 0) for name, column in DIMENSIONS.items()}
     size |= {"kv_heads": size["kv_heads"] or size["heads"], "head_dim": size["head_dim"] or size["hidden"] // size["heads"]}
-    if size["experts"]:
-        size |= {"ffn": 0, "moe_layers": size["layers"]}
-    else:
-        size |= {"ffn": size["ffn"] or 4 * size["hidden"], "moe_ffn": 0}
+    dense = {"ffn": size["ffn"] or 4 * size["hidden"], "moe_ffn": 0}
+    size |= {"ffn": 0, "moe_layers": size["layers"]} if size["experts"] else dense
     mla = {"qk_nope_head_dim": 128, "qk_rope_head_dim": size["qk_rope_head_dim"] or 64, "v_head_dim": 128}
     size |= mla if size["kv_lora_rank"] else {"qk_rope_head_dim": 0}
     known = {"name": key, "attention": "mla" if size["kv_lora_rank"] else "gqa", "context": 1 << 20}

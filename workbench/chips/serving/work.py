@@ -14,14 +14,13 @@ import polars as pl
 from workbench import catalogue
 from workbench.arrays import Arrays
 from workbench.calibration.pool import Constant
-from workbench.chips.machine import SCALE_OUT, Machine
+from workbench.chips.machine import Machine
 from workbench.chips.serving.plan import Load, ServingPlan
 from workbench.fabric import Cluster
 from workbench.formats import FORMATS
 from workbench.llm import LLM, Transformer
 
-#: Share of device memory that an engine may fill, and what runtime and graphs take of it [B].
-MEMORY_SHARE, RESERVED = 0.94, 2e9
+MEMORY_SHARE, RESERVED = 0.94, 2e9  #: share of device memory that an engine may fill, and what runtime and graphs take of it [B]
 HELD = 0.6  #: share of the output that a sequence holds in the mean while an engine admits others
 ROUTED_BYTES = FORMATS["fp8"].wire_bytes  #: of a number of a token on its way to experts and back, whatever the weights are in
 CHUNK = 8192  #: tokens of prompts that a group works on at once: the default of vLLM and TensorRT-LLM
@@ -263,7 +262,7 @@ def demand_of(llm: LLM, cluster: Cluster, plan: ServingPlan, load: Load) -> Dema
         ep_crosses=exchange.crosses(ep),
         visits=places * (1 - (1 - 1 / places) ** max(llm.experts_per_token, 1)),
         swap_per_byte=exchange.seconds("alltoall", LARGE, ep) / LARGE,
-        link=exchange.bandwidth or machine.chip.scaleout_bandwidth or SCALE_OUT,
+        link=exchange.bandwidth,
     )
 
 
