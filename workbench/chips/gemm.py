@@ -166,7 +166,6 @@ def _tables(fits: list[tuple[pl.DataFrame, Fit]]) -> dict[str, pl.DataFrame]:
 def calibrate(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
     """Constants, index of evidence and intervals: of shapes left out, and of what was not measured, whole systems."""
     fits = [(part, _fit(part)) for part in _systems(rows)]
-    made = _tables(fits)
     cases, others = [], [np.zeros(0)]
     for part, _ in fits:
         study, at, name, precision = _study(part), np.arange(part.height), part["chip"][0], part["precision"][0]
@@ -175,7 +174,7 @@ def calibrate(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
             near = _nearest(catalogue.chip(name), precision, Index(_tables(rest)["gemm_evidence"]))
             logs = study.part(at)(rest[int(near.order[0])][1].logs([_origin(near)] * at.size)) - np.log(study.values)
             others.append(np.sort(logs)[:: max(1, at.size // 20)])  # systems count alike
-    return made | {"gemm_errors": crossval.error_table([*cases, (OTHERS, np.concatenate(others))])}
+    return _tables(fits) | {"gemm_errors": crossval.error_table([*cases, (OTHERS, np.concatenate(others))])}
 
 
 def folds(rows: pl.DataFrame, groups: NDArray[Any]) -> Iterator[tuple[NDArray[np.intp], dict[str, pl.DataFrame]]]:

@@ -88,7 +88,7 @@ def layouts(
     good = runs & (known if within == "measured" else near | known)
     if load is not None:
         plan = ServingPlan(t, precision, pp=p, attention_dp=d)
-        good &= demand_of(llm, cluster, plan, replace(load, concurrency=1, rate=None)).missing_bytes <= 0
+        good &= demand_of(llm, cluster, plan, replace(load, concurrency=1)).missing_bytes <= 0
     return np.stack([t, p, d])[:, good], known[good]
 
 
@@ -104,16 +104,16 @@ def workers(
     return np.maximum(p, 1.0), d, np.array(both, dtype=bool).reshape(decode.shape[1], prefill.shape[1], 1) & around
 
 
-def speculation(llm: LLM, load: Load, draft_tokens: Any, within: str) -> tuple[Array, Any]:
-    """Tokens drafted a step that are tried, the first of five axes, and the rate at which each stands: the load's, or the family's."""
+def speculative(llm: LLM, load: Load, draft_tokens: Any, within: str) -> Load:
+    """The load with tokens drafted a step that are tried, the first of five axes, at the rate of the load, or of the model's family."""
     if draft_tokens is not None or within == "measured" or np.any(load.draft_tokens):
         drafts = np.asarray(load.draft_tokens if draft_tokens is None else draft_tokens, dtype=float)
-        return drafts.reshape(-1, 1, 1, 1, 1), load.acceptance_rate
+        return replace(load, draft_tokens=drafts.reshape(-1, 1, 1, 1, 1))
     family = catalogue.table("acceptance").filter(pl.col("model").str.split("-").list.first() == llm.name.split("-")[0])
     lengths = dict(family.group_by("draft_tokens").agg(pl.col("acceptance_length").mean()).iter_rows())
     tried = [(d, acceptance_rate(lengths[d], d)) for d in DRAFTS if d in lengths]
-    both: Array = np.array([(0.0, 0.0), *tried]).T.reshape(2, -1, 1, 1, 1, 1)
-    return both[0], both[1]
+    drafts, stands = np.array([(0.0, 0.0), *tried]).T.reshape(2, -1, 1, 1, 1, 1)
+    return replace(load, draft_tokens=drafts, acceptance_rate=stands)
 
 
 @dataclass(frozen=True)

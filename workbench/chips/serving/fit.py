@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import cached_property
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -57,14 +58,10 @@ class Rows:
 
 def found_in(frame: pl.DataFrame) -> Rows | None:
     """The rows of operating points whose calls can be made; None if there is none."""
-    calls: dict[int, tuple[rows.Call, list[str]]] = {}
-    for one in rows.points(frame):
-        if one.call:
-            calls.setdefault(one.position, (one.call, []))[1].append(one.quantity)
     good = []
-    for position, asked in calls.items():
+    for position, asked in groupby((one for one in rows.points(frame) if one.call), lambda one: one.position):
         with contextlib.suppress(InputError):  # a row that no user could ask for is no ground for constants
-            good.append(_row(frame.row(position, named=True), *asked) | {"position": position})
+            good.append(_row(frame.row(position, named=True), list(asked)) | {"position": position})
     if not good:
         return None
     column = {name: [row[name] for row in good] for name in good[0]}
@@ -72,13 +69,14 @@ def found_in(frame: pl.DataFrame) -> Rows | None:
     return Rows(**arrays)
 
 
-def _row(row: rows.Call, call: rows.Call, quantities: list[str]) -> dict[str, Any]:
-    """What a call asks for, made as the one who calls makes it."""
-    given = {name: rows.made(value) if isinstance(value, dict) or name == "llm" else value for name, value in call["arguments"].items()}
+def _row(row: rows.Call, asked: list[Any]) -> dict[str, Any]:
+    """What the call of a row asks for, made as the one who calls makes it."""
+    arguments = asked[0].call["arguments"].items()
+    given = {name: rows.made(value) if isinstance(value, dict) or name == "llm" else value for name, value in arguments}
     llm, cluster, plan, load = (given[name] for name in ("llm", "cluster", "plan", "load"))
     chip, prefill, endless = cluster.chip, given.get("prefill"), np.isinf(load.concurrency)
     said = (chip.name, formats.named(plan.precision, "weights").weights, given.get("framework", ""), given.get("version", ""))
-    kept = (*quantities, "output_tok_s_per_gpu")  # constants must let through what arrives, too
+    kept = (*(one.quantity for one in asked), "output_tok_s_per_gpu")  # constants must let through what arrives, too
     return {
         "llms": llm,
         "origins": Origin(*said, row["source_group"] or "", llm.name, "moe" if llm.experts else "dense"),

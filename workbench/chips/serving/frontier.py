@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from workbench import catalogue, formats
 from workbench.calibration.evidence import beyond
 from workbench.checks import COUNT, NOT_NEGATIVE, POSITIVE, PUE, Rule, check_fields, one_of, takes
-from workbench.chips.serving.choices import Asked, layouts, runs, speculation
+from workbench.chips.serving.choices import Asked, layouts, runs, speculative
 from workbench.chips.serving.plan import Load, numbers_of
 from workbench.errors import InputError
 from workbench.fabric import Cluster
@@ -147,8 +147,7 @@ def slo_frontier(
             Rule(one=True)(name, value)
     if float(np.asarray(load.input_tokens)) + float(np.asarray(load.output_tokens)) > llm.context:
         raise InputError(f"input_tokens + output_tokens exceed the context window of {llm.name}: {llm.context}")
-    drafts, stands = speculation(llm, load, draft_tokens, within)
-    load = replace(load, rate=None, draft_tokens=drafts, acceptance_rate=stands)
+    load = speculative(llm, replace(load, rate=None), draft_tokens, within)
     asked = Asked(llm, load, np.ravel(concurrency), confidence, within, framework, version, prices)
     frames: list[pl.DataFrame] = []
     lacks = {}
