@@ -117,9 +117,8 @@ class Queue:
         over = self.n * np.maximum(1 / self.demand.rate, self.prompt)  # time in which the requests of a run come to decode
         part = np.minimum(time / over, 1.0)
         beside = np.where(time < over, part * (1 - part / 3), 1 - over / np.maximum(time, over) / 3)
-        counts = (np.where(self.ends, self.n * share, self.demand.rate * time) for share in (beside, part * (1 - part / 2)))
-        batch, come = (np.minimum(count, self.most) for count in counts)
-        return batch, come
+        batch, come = (np.where(self.ends, self.n * share, self.demand.rate * time) for share in (beside, part * (1 - part / 2)))
+        return np.minimum(batch, self.most), np.minimum(come, self.most)
 
     def token(self, time: Any) -> tuple[Any, Any]:
         """A step, and a token of a sequence that decodes for `time`. Prompts that wait leave no step without `CHUNK` tokens of them."""

@@ -86,7 +86,8 @@ def operating_point(row: Call) -> tuple[Call, Any]:
     precision = precision_of(row["weight_precision"], chip)
     formats_ = {"precision": precision, "kv_precision": cache_of(row["kv_precision"], precision)}
     load = {"concurrency": row["avg_batch"] or row["concurrency"] or np.inf, "output_tokens": max(row["output_len"] * factor, 1.0)}
-    load |= {"input_tokens": max((row["input_len"] or INPUT) * factor, 1.0)}
+    load |= {"input_tokens": max((row["input_len"] or INPUT) * factor, 1.0), "draft_tokens": row.get("draft_tokens") or None}
+    load |= {"concurrency": 1, "rate": row["request_rate"], "requests": row.get("n_requests") or None} if arrivals else {}
     llm, prefill = _llm(row), None
     if row["mode"] == "disagg":
         prefill, plan = (side | formats_ for side in _apart(row))
@@ -96,8 +97,6 @@ def operating_point(row: Call) -> tuple[Call, Any]:
         tp = min(max(row["tp"], (row["dp_attention"] == 0) * (row["ep"] or 0)) if row["tp"] else least, n)
         replicas, pp = 1.0 if row["tp"] else n // tp, min(pp, n // tp)
         plan = {"tp": tp, "pp": pp, "attention_dp": max(n // (tp * pp * replicas), 1.0), "replicas": replicas} | formats_
-    load |= {"requests": (arrivals and row.get("n_requests")) or None, "draft_tokens": row.get("draft_tokens") or None}
-    load |= {"concurrency": 1, "rate": row["request_rate"]} if arrivals else {}
     framework, version = software(row["framework"], row["framework_version"])
     reads = {name: READ[name] for name in EXPECTED[row["mode"]]}
     return call(llm, chip, plan, load, framework, version, prefill), reads
