@@ -135,15 +135,13 @@ def calibrate(frame: pl.DataFrame) -> dict[str, pl.DataFrame]:
     every = _tables(frame, found, np.arange(found.position.size))
     if every is None:
         raise InputError(f"fewer than {LEAST} measurements: too few to calibrate on")
-    errors: dict[str, list[float]] = {}
-    for case, error in _errors(frame, found):
-        errors.setdefault(case, []).append(error)
-    table = crossval.error_table(((case, np.array(logs)) for case, logs in errors.items()), FEW)
+    table = crossval.error_table(((case, np.array(logs)) for case, logs in _errors(frame, found).items()), FEW)
     return {name.removeprefix("calibration/"): frame for name, frame in every.items()} | {"serving_errors": table}
 
 
-def _errors(frame: pl.DataFrame, found: Rows) -> Iterator[tuple[str, float]]:
+def _errors(frame: pl.DataFrame, found: Rows) -> dict[str, list[float]]:
     """Logarithms of predicted over measured of rows that were left out, by every case that each belongs to."""
+    errors: dict[str, list[float]] = {}
     for column in CROSS:
         of = groups(frame, column)[found.position]
         of = of if column == "group" else crossval.folds(map(str, of), FOLDS // 2)
@@ -152,7 +150,8 @@ def _errors(frame: pl.DataFrame, found: Rows) -> Iterator[tuple[str, float]]:
                 with tables.instead(others):
                     for quantity, near, kinds, error in left_out_errors(take(found, at)):
                         for case in [f"{quantity}|{kind}" for kind in kinds] or cases(quantity, near):
-                            yield case, error
+                            errors.setdefault(case, []).append(error)
+    return errors
 
 
 def left_out_errors(found: Rows) -> Iterator[tuple[str, Basis, list[str], float]]:

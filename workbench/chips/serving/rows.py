@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -113,15 +114,13 @@ def _plain(arguments: Call) -> Call:
     return {k: v for k, v in whole.items() if v is not None and (k, v) not in ONE}
 
 
-def _apart(row: Call) -> list[Call]:
+def _apart(row: Call) -> Iterator[Call]:
     """Prefill and decode replicas as ``P:2x(TP1DP8EP8) D:7x(TP1DP8EP8)`` states them."""
-    sides = []
     for letter, chips in (("P", row["prefill_chips"]), ("D", row["decode_chips"])):
         stated = re.search(letter + r":(\d+)x\(TP(\d+)DP(\d+)", row["parallel"] or "")
         if not stated or not chips or not all(1 <= float(degree) <= chips for degree in (stated[1], stated[2])):
             raise InputError("the layout of prefill and decode is not stated")
-        sides.append(side(chips, float(stated[1]), float(stated[2])))
-    return sides
+        yield side(chips, float(stated[1]), float(stated[2]))
 
 
 def side(chips: float, replicas: float, tp: float) -> Call:
@@ -179,8 +178,7 @@ def _llm(row: Call) -> Any:
             raise
     size = {name: int(row[column] or 0) for name, column in DIMENSIONS.items()}
     size |= {"kv_heads": size["kv_heads"] or size["heads"], "head_dim": size["head_dim"] or size["hidden"] // size["heads"]}
-    dense = {"ffn": size["ffn"] or 4 * size["hidden"], "moe_ffn": 0}
-    size |= {"ffn": 0, "moe_layers": size["layers"]} if size["experts"] else dense
+    size |= {"ffn": 0, "moe_layers": size["layers"]} if size["experts"] else {"ffn": size["ffn"] or 4 * size["hidden"], "moe_ffn": 0}
     mla = {"qk_nope_head_dim": 128, "qk_rope_head_dim": size["qk_rope_head_dim"] or 64, "v_head_dim": 128}
     size |= mla if size["kv_lora_rank"] else {"qk_rope_head_dim": 0}
     known = {"name": key, "attention": "mla" if size["kv_lora_rank"] else "gqa", "context": 1 << 20}

@@ -218,10 +218,7 @@ class Demand(Arrays):
 
 
 def demand_of(llm: LLM, cluster: Cluster, plan: ServingPlan, load: Load) -> Demand:
-    """What a plan and a load ask of a replica, before any constant.
-
-    Weights of less than eight bits are expanded on a chip without their products. Raises `InputError` for another format that it lacks.
-    """
+    """What is asked of a replica; a chip expands weights of less than eight bits. Raises `InputError` for another format that it lacks."""
     number = FORMATS[plan.precision]
     machine = Machine.of(cluster, FORMATS["bf16"] if number.bits < 8 and not cluster.chip.runs(number.name) else number)
     said = ((plan, ("tp", "pp", "attention_dp", "replicas")), (load, ("input_tokens", "output_tokens", "draft_tokens", "draft_share")))
