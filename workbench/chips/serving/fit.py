@@ -163,7 +163,8 @@ def left_out_errors(found: Rows) -> Iterator[tuple[str, Basis, list[str], float]
         logs[found.mode == "open", 2] = np.nan  # what arrives is served, unless it cannot
         for i, j in zip(*np.nonzero(np.isfinite(logs)), strict=True):
             yield QUANTITIES[j], near[i], [kind for kind, where in found.demand.kinds.items() if where[i]], float(logs[i, j])
-        at = np.flatnonzero(found.mode == "open")
+        if not (at := np.flatnonzero(found.mode == "open")).size:
+            continue
         part, c = take(found.demand, at), constants.POOL.named(constants.POOL.shipped().logs([near[i].origin for i in at]))
         logs = np.log(1e3 * np.stack(percentiles(part, operate(part, None, c), c), axis=1) / found.tails[at])
         for i, j in zip(*np.nonzero(np.isfinite(logs)), strict=True):
