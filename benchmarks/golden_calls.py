@@ -24,7 +24,7 @@ def calls() -> dict[str, Callable[[], Any]]:
     from workbench.fleet.finance import npv
     from workbench.fleet.problem import Fleet
     from workbench.uncertainty.scores import crps
-    from workbench.uncertainty.summaries import bands, exceedance
+    from workbench.uncertainty.summaries import bands
     from workbench.units import DAY, HOUR
 
     rng, chip, llm = np.random.default_rng(0), catalogue.chip, catalogue.llm
@@ -187,6 +187,5 @@ def calls() -> dict[str, Callable[[], Any]]:
         "bands and scores": lambda: (
             bands(drawn["lognormal"]),
             crps(drawn["normal"][None], [0.3]),
-            exceedance(drawn["pert"], 2.0, replicates=2),
         ),
     }

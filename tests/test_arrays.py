@@ -74,3 +74,15 @@ def test_the_first_test_that_holds_is_named():
 def test_a_record_is_spread_over_a_shape():
     wide = spread({"a": 1.0, "b": np.arange(3.0)}, (2, 3))
     assert {name: value.tolist() for name, value in wide.items()} == {"a": [[1.0] * 3] * 2, "b": [[0.0, 1.0, 2.0]] * 2}
+
+
+def test_a_record_shows_its_fields_with_their_units():
+    from IPython.lib.pretty import pretty
+
+    from workbench import fabric
+
+    shown = pretty(fabric.collective_time("all-reduce", 1e9, fabric.Cluster("H100", 8))).splitlines()
+    assert shown[0] == "CollectiveTime"
+    assert [line.split()[0] for line in shown[1:]] == ["seconds", "low", "high", "algbw", "busbw"]
+    assert shown[1].endswith("[s]")
+    assert shown[5].endswith("algbw times the factor of nccl-tests [B/s]")

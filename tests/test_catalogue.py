@@ -1,4 +1,5 @@
 import hashlib
+import re
 
 import pytest
 
@@ -226,3 +227,30 @@ def test_a_chip_with_other_memory_is_unknown(said):
 )
 def test_a_model_is_known_by_words_and_without_its_active_parameters(said, name):
     assert catalogue.llm(said).name == name
+
+
+def test_rows_are_found_by_name_and_by_filters():
+    assert catalogue.chips["h100 sxm"] is not None
+    assert catalogue.chips["H100"] == catalogue.chip("H100")
+    assert catalogue.llms["DeepSeek-V3"].layers == catalogue.llm("DeepSeek-V3").layers
+    assert catalogue.chips._ipython_key_completions_() == catalogue.names("chips")
+    assert catalogue.chips().height == len(catalogue.names("chips"))
+    large = catalogue.chips(vendor="AMD", hbm_gb=(200, None))
+    assert set(large["vendor"]) == {"AMD"}
+    assert large["hbm_gb"].min() >= 200
+    assert catalogue.chips(hbm_gb=(None, 10**9), vendor="Nobody").height == 0
+    assert catalogue.chips(release=("2024", "2024-99"))["release"].str.starts_with("2024").all()
+
+
+@pytest.mark.parametrize(
+    ("filters", "said"),
+    [
+        ({"vendors": "AMD"}, "vendors: table chips has no such column; nearest: vendor"),
+        ({"vendor": 3}, "vendor = 3: expected a value of String, or a pair"),
+        ({"hbm_gb": "much"}, "hbm_gb = 'much': expected a value of Float64"),
+        ({"hbm_gb": (1, 2, 3)}, "expected a value of Float64, or a pair"),
+    ],
+)
+def test_filters_that_the_table_cannot_answer(filters, said):
+    with pytest.raises(InputError, match=re.escape(said)):
+        catalogue.chips(**filters)

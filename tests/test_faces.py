@@ -73,5 +73,5 @@ def test_the_faces_show_what_is_used():
 
 
 def test_tab_shows_what_a_user_wants_of_the_catalogue():
-    assert set(dir(workbench.catalogue)) >= {"chip", "llm", "link", "cost", "names", "table"}
+    assert set(dir(workbench.catalogue)) >= {"chip", "chips", "llm", "llms", "link", "cost", "names", "table"}
     assert len(dir(workbench.catalogue)) <= 14

@@ -78,12 +78,12 @@ def test_another_object_is_refused(call, argument):
         ),
         (
             lambda: chips.slo_frontier("Llama-3.1-8B", ["H100"], chips.Load(1, 8, 8)),
-            r"clusters = \['H100'\]: expected Cluster \| Sequence\[Cluster\], as fabric.Cluster",
+            r"clusters = \['H100'\]: expected Cluster or a sequence of Cluster, as fabric.Cluster",
         ),
         (lambda: chips.serving("Llama-3.1-8B", fabric.Cluster("H100", 8), chips.ServingPlan(8), 64), r"load = 64: .*chips.Load\(64, 1024"),
-        (lambda: scaling.law_spread(1e25, "Llama 3"), r"names = 'Llama 3': expected Sequence\[str\] \| None"),
+        (lambda: scaling.law_spread(1e25, "Llama 3"), r"names = 'Llama 3': expected a sequence of text"),
         (lambda: energy.sites(["Sweden"]), r"region = \['Sweden'\]: expected a name, as workbench show regions lists them"),
-        (lambda: catalogue.llm(None), r"name = None: expected str \| Path \| LLM, as catalogue.llm\('Llama-3.1-8B'\) makes it"),
+        (lambda: catalogue.llm(None), r"name = None: expected text or Path or LLM, as catalogue.llm\('Llama-3.1-8B'\) makes it"),
         (lambda: fabric.storage(405e9), "storage: missing a required argument: 'n_chips'; it takes params, n_chips, medium"),
     ],
 )

@@ -6,6 +6,8 @@ arrays in pieces that stay in cache; `broadcast` says what does not fit together
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -54,6 +56,14 @@ class Arrays:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{n}={short(v)}' for n, v in _items(self))})"
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """As IPython shows it: a field a line, with its unit and what it is."""
+        source = "".join(inspect.getsource(c) for c in type(self).__mro__ if is_dataclass(c))
+        said = dict(re.findall(r"^    (\w+): .*?  #: (.+)$", source, re.MULTILINE))
+        rows = [(name, short(value), said.get(name, "")) for name, value in _items(self)]
+        wide = max(len(name) for name, *_ in rows)
+        printer.text("\n  ".join([type(self).__name__, *(f"{n:<{wide}}  {v:<24}  {w}".rstrip() for n, v, w in rows)]))
 
     def frame(self) -> pl.DataFrame:
         """One row an entry, in C order: every field that holds numbers, truth values or text, broadcast."""

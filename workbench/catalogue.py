@@ -11,7 +11,7 @@ import json
 import os
 import re
 from collections.abc import Callable
-from dataclasses import MISSING, fields, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
@@ -20,7 +20,7 @@ import polars as pl
 
 from workbench import formats, tables
 from workbench.checks import takes
-from workbench.errors import DataError, InputError, UnknownName, nearest
+from workbench.errors import DataError, InputError, UnknownName, hint, nearest
 from workbench.llm import LLM, Transformer, of_config, of_name, read_hugging_face
 from workbench.rows import CPU, Chip, Cost, Grid, Link, MemoryLevel, Region
 from workbench.tables import load, made_of
@@ -148,7 +148,7 @@ def _levels(frame: pl.DataFrame) -> dict[str, tuple[MemoryLevel, ...]]:
 def _fraction(whole: Chip, f: dict[str, Any]) -> Chip:
     """A partition of a chip: it computes apart, has no links to others, and nobody says what it draws or costs."""
     changed: dict[str, Any] = dict.fromkeys(("tdp", "all_in_power", "scaleup_bandwidth", "price", "price_low", "price_high", "note"))
-    changed |= {"source": f["source"], "as_of": f["as_of"], "memory_source": f["source"]}
+    changed |= {"source": f["source"], "as_of": f["as_of"], "memory_source": f["source"], "scaleup_domain": 1, "host_chips": 1}
     return replace(
         whole,
         name=f"{whole.name} {f['fraction']}",
@@ -156,8 +156,6 @@ def _fraction(whole: Chip, f: dict[str, Any]) -> Chip:
         best_matmul={},
         hbm_bytes=f["memory_mib"] * MEBI if f["memory_mib"] else f["memory_share"] * whole.hbm_bytes,
         hbm_bandwidth=f["bandwidth_share"] * whole.hbm_bandwidth,
-        scaleup_domain=1,
-        host_chips=1,
         memory_levels=(),
         **changed,
     )
@@ -172,13 +170,8 @@ def cpu(name: str) -> CPU:
     72
     """
     r = _row("cpus", name, "CPU")
-    return CPU(
-        name=r["cpu"],
-        clock=_times(r["clock_ghz"], GIGA),
-        memory_bandwidth=_times(r["memory_gb_per_s"], GIGA),
-        tdp=r["tdp_w"],
-        **_same(CPU, r),
-    )
+    rates: dict[str, Any] = {"clock": _times(r["clock_ghz"], GIGA), "memory_bandwidth": _times(r["memory_gb_per_s"], GIGA)}
+    return CPU(name=r["cpu"], tdp=r["tdp_w"], **rates, **_same(CPU, r))
 
 
 def link(name: str) -> Link:
@@ -240,6 +233,45 @@ def llm(name: str | Path | LLM) -> LLM:
     if differ := [f"{c} is {known[c]} and {getattr(own, c)} by its config" for c in NUMBERS if c in known and known[c] != getattr(own, c)]:
         raise InputError(f"table llms, {r['llm']}: {'; '.join(differ)}")
     return own
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A table by name and by filters: ``chips["H100"]`` is `chip`, with names that Tab completes; a call gives the rows of which each
+    column has a value, or lies between two ends (None: open). Raises `InputError` for what is no column, or a value of another kind.
+
+    Examples
+    --------
+    >>> chips(vendor="AMD", hbm_gb=(256, None), status="shipping")["chip"].to_list()
+    ['MI325X', 'MI350X', 'MI355X']
+    >>> llms["DeepSeek-V3"].layers
+    61
+    """
+
+    table: str
+    one: Callable[[str], Any]
+
+    def __getitem__(self, name: str) -> Any:
+        return self.one(name)
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return names(self.table)
+
+    def __call__(self, **columns: Any) -> pl.DataFrame:
+        frame = load(self.table)
+        for column, wanted in columns.items():
+            if column not in frame.columns:
+                raise InputError(f"{column}: table {self.table} has no such column; {hint(column, frame.columns, 'known')}")
+            ends = wanted if isinstance(wanted, tuple) else (wanted, wanted)
+            try:
+                for end, lies in zip(ends, (pl.Expr.ge, pl.Expr.le), strict=True):
+                    frame = frame if end is None else frame.filter(lies(pl.col(column), end))
+            except (ValueError, TypeError, pl.exceptions.PolarsError):
+                raise InputError(f"{column} = {wanted!r}: expected a value of {frame[column].dtype}, or a pair (low, high)") from None
+        return frame
+
+
+chips, llms = Rows("chips", chip), Rows("llms", llm)  #: accelerators, and language models
 
 
 def grid(code: str) -> Grid:
@@ -407,8 +439,10 @@ def _times(value: float | None, factor: float) -> float | None:
 
 
 #: What a user asks for, and what Tab shows; the other rows' classes and `key_of` are for models.
-__all__ = ["LLM", "Chip", "chip", "cost", "cpu", "external", "grid", "link", "llm", "names", "path", "region", "rent", "table"]
+__all__ = [
+    "LLM", "Chip", "chip", "chips", "cost", "cpu", "external", "grid", "link", "llm", "llms", "names", "path", "region", "rent", "table",
+]  # fmt: skip
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return [name for name in __all__ if name not in ("external", "path")]  # files, which notebooks read

@@ -1,6 +1,7 @@
 """What moved between two vintages, and why."""
 
 import json
+from dataclasses import replace
 
 import nbformat
 import pytest
@@ -10,6 +11,7 @@ from workbench import tables
 from workbench.batch import diff
 from workbench.cli import app
 from workbench.errors import InputError
+from workbench.notebook import publish, stored
 from workbench.notebook.run import execute
 from workbench.notebook.runtime import RESULTS_MIME
 
@@ -110,3 +112,18 @@ def test_runs_of_two_notebooks_are_not_compared(tmp_path):
     nbformat.write(nb, new)
     with pytest.raises(InputError, match="of different notebooks, whose parameters are not the same"):
         list(diff.lines(old, new))
+
+
+def test_what_moved_since_a_run_was_written_again(make_notebook, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    kept(out / "small.ipynb", {"rents": "1"}, cost_usd=8.0)
+    since = diff.since(out, ["small", "other"])
+    kept(out / "small.ipynb", {"rents": "2"}, cost_usd=10.0)
+    run = stored.run_of(stored.read(out / "small.ipynb"), out / "small.ipynb", "small")
+    told = since(run)
+    assert told == "  cost_usd: $8 -> $10 (+25.00%)\nbecause of table rents"
+    assert since(replace(run, name="other")) == ""  # it was not there
+    assert diff.since(out, ["small"])(run) == ""  # the same again
+    publish.index([run], out / "index.html", {"small": told})
+    assert "cost_usd: $8 -&gt; $10" in (out / "index.html").read_text(encoding="utf8")

@@ -3,7 +3,7 @@
 from contract.harness import Case
 from workbench import uncertainty as u
 from workbench.uncertainty.scores import coverage, crps
-from workbench.uncertainty.summaries import bands, exceedance
+from workbench.uncertainty.summaries import bands
 
 DISTRIBUTIONS = {
     "Normal": (u.Normal, {"p5": -1.0, "p95": 3.0}),
@@ -75,12 +75,6 @@ CASES = [
     case(
         "bands", lambda values, levels: bands([1.0, 5.0, values], [0.5, levels]), {"values": 2.0, "levels": 0.75},
         allow={"values": ("negative", "zero")},
-    ),
-    Case(
-        "uncertainty.exceedance",
-        lambda values, threshold, replicates: exceedance([1.0, 2.0, 5.0, values], threshold, replicates=replicates),
-        {"values": 3.0, "threshold": 2.0, "replicates": 2}, {"threshold": POINTS}, numbers=("values", "replicates"), whole=("replicates",),
-        allow=dict.fromkeys(("values", "threshold"), ("negative", "zero")), read=lambda found: (found.value, found.standard_error),
     ),
     Case(
         "uncertainty.crps", lambda samples, observed: crps([1.0, 3.0, samples], observed), {"samples": 2.0, "observed": 2.0},

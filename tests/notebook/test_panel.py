@@ -27,7 +27,7 @@ cost = n * price
 if limit is not None and cost > limit:
     raise workbench.errors.InputError(f"cost = {cost:g}: expected at most the limit of {limit:g} [USD]")
 print(f"{n} {chip} cost {cost:g} USD per hour")""",
-    "slow = [label]\nslow.append(1)",
+    "slow = [label]\nslow.append(1)\nprint('label', label)",
     """\
 parts = pl.DataFrame({"part": ["chips", "rest"], "usd": [cost, 1.0]})
 charts.waterfall(parts, label="part", value="usd", title=f"{chip} cost {cost:g}", subtitle="A test.", unit="USD")""",
@@ -97,6 +97,12 @@ def test_what_changed_while_something_was_refused_counts_afterwards():
     assert seen[4][0] == "4 H100 cost 10 USD per hour\n"  # back where it began
 
 
+def test_what_is_only_told_is_shown_where_nothing_else_follows():
+    seen, _ = drive(("label", "other"), ("price", "3"))
+    assert seen[0][:2] == ["label other\n", []]
+    assert seen[1][0] == "4 H100 cost 12 USD per hour\nlabel other\n"
+
+
 def test_only_what_depends_on_a_change_runs_again():
     sources = ["a = n + 1", "b = m * 2", "c = {}\nc['x'] = a", "def f():\n    return c", "print(f())", "import os"]
     cells = [surface._cell(source) for source in sources]
@@ -104,6 +110,25 @@ def test_only_what_depends_on_a_change_runs_again():
     assert surface.touched(cells, {"m"}) == [cells[1]]
     assert surface.needed(cells, [cells[2]]) == [cells[0], cells[2]]
     assert surface._cell("%matplotlib inline") is None
+
+
+def test_names_that_a_cell_binds_before_it_reads_them_are_its_own():
+    """A cell with a loop over ``row`` does not depend on another's ``row``; what may not have been bound counts as read."""
+    read = {
+        "for row in table:\n    one = row\n    use(one)": {"table", "use"},
+        "one = n\none + 1": {"n"},
+        "if n:\n    one = 1\nuse(one)": {"n", "one", "use"},
+        "if n:\n    one = 1\nelse:\n    one = 2\nuse(one)": {"n", "use"},
+        "with open(n) as file:\n    one = file\none": {"open", "n"},
+        "def f(row):\n    rows = row + n\n    return rows": {"n"},
+        "[row for row in table if row > n]": {"table", "n"},
+        "total += n": {"total", "n"},
+        "for k in table:\n    pass\nuse(k)": {"table", "k", "use"},
+        "while n:\n    one = 1\none": {"n", "one"},
+        "import os\nos.sep": set(),
+        "one: int = n\nd[one] = 1": {"n", "int", "d"},
+    }
+    assert {source: set(surface._cell(source).reads) for source in read} == read
 
 
 def test_runners_see_nothing_of_it(notebook, tmp_path):

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from workbench import files
 from workbench.batch.results import gather, read_results
 from workbench.batch.tell.words import between, label
 from workbench.errors import InputError
 from workbench.notebook.run import execute
-from workbench.notebook.stored import read
+from workbench.notebook.stored import Run, read
 
 SHOWN = 12  #: results of which a line is printed
 
@@ -42,6 +43,22 @@ def _moved(pairs: pl.DataFrame) -> pl.DataFrame:
             rows.append((name.removeprefix("results."), both["share"].median(), *most.row(0)))
     schema = {"result": pl.String, "median": pl.Float64, "old": pl.Float64, "new": pl.Float64, "share": pl.Float64}
     return pl.DataFrame(rows, schema=schema, orient="row").sort(pl.col("share").abs(), descending=True, maintain_order=True)
+
+
+def since(out: str | Path, names: Iterable[str]) -> Callable[[Run], str]:
+    """What tells of a run into `out` what has moved since what stands there under `names`, and why; nothing where nothing has."""
+    kept = tempfile.TemporaryDirectory()
+    for name in names:
+        with suppress(OSError):
+            (Path(kept.name) / f"{name}.ipynb").write_bytes(files.read(files.place(out, f"{name}.ipynb")))
+
+    def told(run: Run) -> str:
+        with suppress(InputError):
+            first, *more = lines(f"{kept.name}/{run.name}.ipynb", str(run.notebook))
+            return "" if "; 0 results" in first else "\n".join(more)
+        return ""
+
+    return told
 
 
 def lines(old: str, new: str, why: bool = False) -> Iterator[str]:

@@ -80,13 +80,13 @@ def waterfall(
     base = alt.Chart(bars).encode(y=rows.y)
     blocks = base.mark_bar(cornerRadius=1.5).encode(
         x=alt.X("start:Q", **rows.look(unit, points)),
-        x2="end:Q",
+        x2=alt.X2("end:Q"),
         color=alt.Color("kind:N", legend=None).scale(domain=list(KINDS), range=list(KINDS.values())),
         tooltip=[alt.Tooltip("label:N", title="part"), alt.Tooltip("text:N", title=unit)],
     )
-    joints = base.transform_filter("datum.next !== null").mark_rule(color=theme.MUTED).encode(x="end:Q", y2="next:N")
+    joints = base.transform_filter("datum.next !== null").mark_rule(color=theme.MUTED).encode(x=alt.X("end:Q"), y2=alt.Y2("next:N"))
     texts = base.transform_calculate(right="max(datum.start, datum.end)").mark_text(align="left", dx=GAP)
-    texts = texts.encode(x="right:Q", text="text:N")
+    texts = texts.encode(x=alt.X("right:Q"), text=alt.Text("text:N"))
     said = "; ".join(f"{part} {text}" for part, text in bars.select("label", "text").rows())
     chart = alt.LayerChart(layer=[joints, blocks, texts], width=rows.width, height=rows.height)
     return theme.finish(chart, title, subtitle, f"Waterfall chart in {unit}: {said}.")
@@ -147,15 +147,22 @@ def tornado(
     points += [(b["anchor"], *((0.0, room(b["text"])) if b["right"] else (room(b["text"]), 0.0))) for b in bars]
 
     chart = alt.Chart(pl.DataFrame(bars)).encode(y=rows.y)
-    blocks = chart.mark_bar(cornerRadius=1.5).encode(
-        x=alt.X("base:Q", **rows.look(unit, points, zero=False)),
-        x2="answer:Q",
-        color=alt.Color("end:N", title=None).scale(domain=[LOW, HIGH], range=[theme.BLUE, theme.ORANGE]),
-        tooltip=[alt.Tooltip("label:N", title="parameter"), alt.Tooltip("text:N", title="set to"), alt.Tooltip("figure:N", title=unit)],
+    one = theme.chosen("end")
+    blocks = (
+        chart.mark_bar(cornerRadius=1.5)
+        .add_params(one["pick"])
+        .properties(name="halves")
+        .encode(
+            opacity=one["opacity"],
+            x=alt.X("base:Q", **rows.look(unit, points, zero=False)),
+            x2=alt.X2("answer:Q"),
+            color=alt.Color("end:N", title=None).scale(domain=[LOW, HIGH], range=[theme.BLUE, theme.ORANGE]),
+            tooltip=[alt.Tooltip("label:N", title="parameter"), alt.Tooltip("text:N", title="set to"), alt.Tooltip("figure:N", title=unit)],
+        )
     )
     anchor = alt.X("anchor:Q", axis=None)
-    on_right = chart.transform_filter("datum.right").mark_text(align="left", dx=GAP).encode(x=anchor, text="text:N")
-    on_left = chart.transform_filter("!datum.right").mark_text(align="right", dx=-GAP).encode(x=anchor, text="text:N")
+    on_right = chart.transform_filter("datum.right").mark_text(align="left", dx=GAP).encode(x=anchor, text=alt.Text("text:N"))
+    on_left = chart.transform_filter("!datum.right").mark_text(align="right", dx=-GAP).encode(x=anchor, text=alt.Text("text:N"))
     above = alt.Axis(orient="top", values=[base], labelExpr=f"'base {figure(base)}'", title=None, grid=False, ticks=False)
     line = alt.Chart(pl.DataFrame({"base": [base]})).mark_rule(color=theme.INK, strokeWidth=1.5)
     line = line.encode(x=alt.X("base:Q", axis=above))
@@ -219,11 +226,11 @@ def stacked(frame: pl.DataFrame, *, label: str, part: str, value: str, title: st
     one = theme.chosen("part")
     bars = alt.Chart(data, name="parts").mark_bar().add_params(one["pick"])
     tooltip = [alt.Tooltip("label:N"), alt.Tooltip("part:N"), alt.Tooltip("figure:N", title=unit)]
-    bars = bars.encode(y=rows.y, x=alt.X("start:Q", **look), x2="end:Q", color=color, opacity=one["opacity"], tooltip=tooltip)
+    bars = bars.encode(y=rows.y, x=alt.X("start:Q", **look), x2=alt.X2("end:Q"), color=color, opacity=one["opacity"], tooltip=tooltip)
     largest = data.sort("value", descending=True, maintain_order=True).group_by("label", maintain_order=True).first()
     told = totals.join(largest, on="label", how="left", maintain_order="left").select("label", "text", "part", "figure").rows()
     said = "; ".join(f"{label}: {text}, most of it {part} ({figure})" for label, text, part, figure in told)
-    texts = alt.Chart(totals).mark_text(align="left", dx=GAP).encode(y=rows.y, x=alt.X("total:Q", **look), text="text:N")
+    texts = alt.Chart(totals).mark_text(align="left", dx=GAP).encode(y=rows.y, x=alt.X("total:Q", **look), text=alt.Text("text:N"))
     chart = alt.LayerChart(layer=[bars, texts], width=rows.width, height=rows.height)
     return theme.finish(chart, title, subtitle, f"Stacked bars in {unit}: {said}.")
 

@@ -107,14 +107,14 @@ def lines(
     base = alt.Chart(data).encode(x=xs, color=color)
     layers = [base.mark_line(strokeWidth=2).encode(y=ys)]
     if low is not None and high is not None:
-        layers.insert(0, base.mark_area(opacity=0.18).encode(y=alt.Y(f"{low}:Q", title=y_unit, **up.look), y2=f"{high}:Q"))
+        layers.insert(0, base.mark_area(opacity=0.18).encode(y=alt.Y(f"{low}:Q", title=y_unit, **up.look), y2=alt.Y2(f"{high}:Q")))
     for frame in marks:
         layers.append(alt.Chart(frame).mark_point(filled=True, size=60, opacity=1).encode(x=xs, y=ys, color=color, tooltip=tooltip))
     layers.append(theme.hovered(base, y=ys, tooltip=tooltip))
     ends = data.group_by(series, maintain_order=True).agg(pl.all().sort_by(x).last())
     said = "; ".join(f"{row[series]} {row[y]:.3g} at {row[x]:.3g}" for row in ends.iter_rows(named=True))
     named = alt.Chart(ends.with_columns(pl.Series(y, up.apart(ends[y].to_list())), theme.inks(names, "lines")))
-    layers.append(named.mark_text(align="left", dx=7).encode(x=xs, y=ys, color=theme.INK_OF_ROW, text=f"{series}:N"))
+    layers.append(named.mark_text(align="left", dx=7).encode(x=xs, y=ys, color=theme.INK_OF_ROW, text=alt.Text(f"{series}:N")))
     chart = alt.LayerChart(layer=layers, width=theme.WIDTH - 74 - max(map(theme.pixels, names)), height=HEIGHT)
     return theme.finish(chart, title, subtitle, f"Lines of {y_unit} over {x_unit}: {said}.")
 
@@ -177,7 +177,7 @@ def fan(
     bands = [alt.Chart(data).encode(x=xs, color=color).transform_filter(f"datum['level'] === {share}") for share in levels]
     place = [alt.Tooltip(f"{series}:N"), alt.Tooltip(f"{x}:Q", title=x_unit, format=".6~g")]
     tips = place + [alt.Tooltip(f"{column}:Q", format=".4~g") for column in ("low", "median", "high")]
-    layers = [band.mark_area(opacity=SHADE).encode(y=low, y2="high:Q") for band in bands]
+    layers = [band.mark_area(opacity=SHADE).encode(y=low, y2=alt.Y2("high:Q")) for band in bands]
     layers.append(bands[0].mark_line(strokeWidth=2).encode(y=median))
     layers.append(theme.hovered(bands[0], y=median, tooltip=tips))
     for f in seen:
@@ -190,7 +190,7 @@ def fan(
     heights = up.apart(ends["median"].to_list(), max(n.count("\n") + 1 for n in wrapped))
     text = alt.Chart(ends.with_columns(pl.Series("median", heights), pl.Series("label", wrapped), theme.inks(names, "fans")))
     text = text.mark_text(align="left", baseline="middle", dx=7, lineBreak="\n", lineHeight=14)
-    layers.append(text.encode(x=xs, y=median, color=theme.INK_OF_ROW, text="label:N"))
+    layers.append(text.encode(x=xs, y=median, color=theme.INK_OF_ROW, text=alt.Text("label:N")))
     width = theme.WIDTH - 74 - max(theme.pixels(part) for n in wrapped for part in n.split("\n"))
     held = " and ".join(", ".join(f"{100 * share:g}" for share in reversed(levels)).rsplit(", ", 1))
     shown = f"Line: median; shades hold {held} % of the futures{f'; points: {observed_as}' if seen else ''}."
@@ -237,7 +237,7 @@ def shares(frame: pl.DataFrame, *, x: str, part: str, value: str, x_unit: str, y
     ys = alt.Y("start:Q", title=y_unit, scale=alt.Scale(domain=[0, 1], nice=False), axis=alt.Axis(format=".0%", tickCount=5))
     place = alt.Tooltip(f"{x}:Q", title=x_unit, format=".6~g")
     tooltip = [alt.Tooltip(f"{part}:N"), place, alt.Tooltip(f"{value}:Q", format=".1%")]
-    areas = areas.encode(x=xs, y=ys, y2="end:Q", color=color, opacity=one["opacity"], tooltip=tooltip)
+    areas = areas.encode(x=xs, y=ys, y2=alt.Y2("end:Q"), color=color, opacity=one["opacity"], tooltip=tooltip)
     ends = data.group_by(part, maintain_order=True).agg(pl.col(value).first().alias("first"), pl.col(value).last())
     said = "; ".join(f"{row[part]} {100 * row['first']:.3g} % to {100 * row[value]:.3g} %" for row in ends.iter_rows(named=True))
     chart = alt.LayerChart(layer=[areas], width=theme.WIDTH - 74, height=HEIGHT)

@@ -93,7 +93,7 @@ def _middle(column: Varied, values: pl.Series, field: str, x: alt.X, y: dict[str
     chart, middle = alt.Chart(found.drop("group", "n")).encode(x=x), alt.Y("middle:Q", **y)
     if not column.numeric:
         return [chart.mark_tick(thickness=3, size=24, color=theme.INK).encode(y=middle)]
-    band = chart.mark_area(color=theme.BLUE, opacity=0.13).encode(y=alt.Y("low:Q", **y), y2="high:Q")
+    band = chart.mark_area(color=theme.BLUE, opacity=0.13).encode(y=alt.Y("low:Q", **y), y2=alt.Y2("high:Q"))
     return [band, chart.mark_line(color=theme.INK, strokeWidth=1.8).encode(y=middle)]
 
 
@@ -135,7 +135,7 @@ def heatmap(
     layers = [base.transform_filter("datum.value === null").mark_rect(color=NONE), valued.properties(name="cells").add_params(hover)]
     if written:
         dark = f"datum.value === null ? '{theme.VERMILLION}' : datum.value > {middle:.6g} ? 'white' : '{ON_LIGHT}'"
-        layers.append(base.transform_calculate(ink=dark).mark_text().encode(text="text:N", color=alt.Color("ink:N", scale=None)))
+        layers.append(base.transform_calculate(ink=dark).mark_text().encode(text=alt.Text("text:N"), color=alt.Color("ink:N", scale=None)))
     best = data.filter(pl.col("value").is_not_null()).sort("value")
     ends = (f"{figure(cell['value'])} at {cell['x']} and {cell['y']}" for cell in (best.row(i, named=True) for i in (0, -1)))
     missing = f"; {n} cells without a value" if (n := data["value"].null_count()) else ""

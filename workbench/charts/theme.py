@@ -1,7 +1,8 @@
 """How every picture looks: colours, type, sizes, and the title, subtitle and alt text that each one carries."""
 
+import re
 import textwrap
-from functools import cache
+from functools import cache, partial
 from typing import Any, TypeVar
 
 import altair as alt
@@ -94,7 +95,7 @@ INK_OF_ROW = alt.Color("ink:N", scale=None, legend=None)
 def hovered(marks: alt.Chart, **encoded: Any) -> alt.Chart:
     """Points on the marks of a chart that show, with their values, where the pointer is nearest."""
     near = alt.selection_point(name="hover", nearest=True, on="pointerover", clear="pointerout", empty=False)
-    shown = alt.condition(near, alt.value(1), alt.value(0))
+    shown = alt.OpacityValue(0, condition={"param": "hover", "empty": False, "value": 1})
     points = marks.mark_point(filled=True, size=60).encode(opacity=shown, **encoded)
     return points.properties(name="met").add_params(near)
 
@@ -102,7 +103,7 @@ def hovered(marks: alt.Chart, **encoded: Any) -> alt.Chart:
 def chosen(field: str) -> dict[str, Any]:
     """Opacity of parts, of which a click on the legend leaves one in full, and the selection that says which."""
     pick = alt.selection_point(name="chosen", fields=[field], bind="legend")
-    return {"opacity": alt.condition(pick, alt.value(1), alt.value(0.15)), "pick": pick}
+    return {"opacity": alt.OpacityValue(0.15, condition={"param": "chosen", "value": 1}), "pick": pick}
 
 
 _enable_once = cache(enable)
@@ -112,8 +113,9 @@ def finish(chart: Chart, title: str, subtitle: str, said: str) -> Chart:
     """`chart` with its finding as title, wrapped to the width, its explanation as subtitle, and both it and what is `said` as alt text."""
     _enable_once()
     description = f"{title}. {said}"
-    title, subtitle = (text.replace(" %", "\N{NO-BREAK SPACE}%") for text in (title, subtitle))
-    heading = alt.Title(text=textwrap.wrap(title, TITLE_LINE), subtitle=textwrap.wrap(subtitle, SUBTITLE_LINE))
+    title, subtitle = (re.sub(r"(?<=\d) ?%", "\N{NO-BREAK SPACE}%", text) for text in (title, subtitle))
+    wrap = partial(textwrap.wrap, break_on_hyphens=False)
+    heading = alt.Title(text=wrap(title, TITLE_LINE), subtitle=wrap(subtitle, SUBTITLE_LINE))
     return chart.properties(title=heading, description=description)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -84,28 +85,33 @@ class Panel(anywidget.AnyWidget):
         if not name:
             self.values, self.cells = dict(self.start), list[Cell]()
             self.moved, self.shown = set[str](), dict[Cell, list[dict[str, Any]]]()
-            outputs = []
+            self._show([])
         else:
-            self.results.add_class("wb-stale")  # what is seen is of other values, until what follows is there
             self.values[name] = self.declared[name].from_text(text)
             self.moved.add(name)
             try:
                 parameters.check(self.declared, {n: self.values[n] for n in self.moved}, self.values)
-                outputs = self._outputs()
+                for outputs in self._outputs():
+                    self._show(outputs)
             except Exception as error:  # a refusal, or of the notebook's own lines
                 said = str(error) if isinstance(error, InputError) else errors.said(error)
-                outputs = [{"output_type": "stream", "name": "stderr", "text": f"{said}\n"}]
-        pictures = [o for o in outputs if "data" in o]
-        self.answer.outputs = tuple(o for o in outputs if "text" in o)
-        if len(self.pictures.children) != len(pictures):
-            self.pictures.children = [Output() for _ in pictures]
-        for place, picture in zip(self.pictures.children, pictures, strict=True):
-            place.outputs = (picture,)
-        self.results.remove_class("wb-stale")
+                self._show([({"output_type": "stream", "name": "stderr", "text": f"{said}\n"}, False)])
         self.send({"said": f"{1000 * (time.perf_counter() - begun):.0f} ms", "command": self.command()})
 
-    def _outputs(self) -> list[dict[str, Any]]:
-        """The answer and the pictures with the values of the controls, as outputs of a notebook."""
+    def _show(self, outputs: list[tuple[dict[str, Any], bool]]) -> None:
+        """Put outputs in their places, grey where they are of other values until what follows is there."""
+        pictures = [(o, stale) for o, stale in outputs if "data" in o]
+        places = self.pictures.children[: len(pictures)]
+        if len(places) != len(self.pictures.children) or len(places) < len(pictures):
+            self.pictures.children = [*places, *(Output() for _ in pictures[len(places) :])]
+        said = [(o, stale) for o, stale in outputs if "text" in o]
+        shown = [(tuple(o for o, _ in said), any(stale for _, stale in said)), *(((o,), stale) for o, stale in pictures)]
+        for place, (what, stale) in zip((self.answer, *self.pictures.children), shown, strict=True):
+            place.outputs = what
+            (place.add_class if stale else place.remove_class)("wb-stale")
+
+    def _outputs(self) -> Iterator[list[tuple[dict[str, Any], bool]]]:
+        """The answer and the pictures with the values of the controls, as outputs of a notebook, and whether they are of earlier values."""
         cells = surface.cells(self.namespace)
         if cells != self.cells:  # the notebook has run on: from what it holds now
             self.cells, self.stale, self.shown, self.space = cells, list[Cell](), {}, dict(self.namespace)
@@ -113,13 +119,17 @@ class Panel(anywidget.AnyWidget):
         self.space |= {n: self.values[n] for n in self.moved}
         self.stale = [cell for cell in cells if cell in self.stale or cell in new]
         answer = next((cell for cell in cells if SAID.search(cell.source)), None)
-        wanted = [cell for cell in self.stale if cell is answer or DRAWN.search(cell.source)]
-        with surface.unpainted():
-            for cell in surface.needed(self.stale, wanted):
+        drawn = [cell for cell in self.stale if cell is answer or DRAWN.search(cell.source)]
+        wanted = drawn or [cell for cell in new if SAID.search(cell.source)]  # what is only told
+        for cell in surface.needed(self.stale, wanted):
+            if cell in wanted:
+                yield [(o, c in self.stale) for c in cells for o in self.shown.get(c, ())]
+            with surface.unpainted():
                 shown = cell.run(self.space)
-                self.shown[cell] = [o for o in shown if ("text" in o and cell is answer) or VEGALITE in o.get("data", {})]
-                self.stale.remove(cell)
-        return [o for cell in cells for o in self.shown.get(cell, ())]
+            told = cell is answer or (cell in wanted and not drawn)
+            self.shown[cell] = [o for o in shown if ("text" in o and told) or VEGALITE in o.get("data", {})]
+            self.stale.remove(cell)
+        yield [(o, c in self.stale) for c in cells for o in self.shown.get(c, ())]
 
     def command(self) -> str:
         """The run of the notebook that gives what the panel shows."""

@@ -116,9 +116,9 @@ def _answer_first(nb: nbformat.NotebookNode) -> None:
         cell["id"] = f"c{number}"
 
 
-def index(runs: Iterable[Run], html: str | Path) -> None:
-    """Write the page that lists the runs: question, answer, picture, parameters, time, and how each ended. Raises as `publish`."""
-    files.write(html, rendered("index.html.j2", cards=[_card(run, html) for run in runs]))
+def index(runs: Iterable[Run], html: str | Path, since: Mapping[str, str] = {}) -> None:
+    """Write the page of the runs: question, answer, picture, parameters, how each ended, what moved `since`. Raises as `publish`."""
+    files.write(html, rendered("index.html.j2", cards=[_card(run, html) | {"since": since.get(run.name)} for run in runs]))
 
 
 def rendered(template: str, **values: Any) -> str:
@@ -197,7 +197,8 @@ def _sources(nb: nbformat.NotebookNode, run: Run) -> list[tuple[str, str, str, s
             continue
         row = frame.row(catalogue.names(table).index(key), named=True)
         rows.append((key, table, str(row.get("source") or ""), str(row.get("as_of") or "")))
-    for table in sorted(set(re.findall(r"\bdata/(\w+)\.csv", str(nb.cells))) & set(tables.table_names())):
+    read = re.findall(r"\bdata/(\w+)\.csv|catalogue\.table\(.{0,2}\"(\w+)|catalogue\.(cost|chip)\(", str(nb.cells))
+    for table in sorted({name or asked or f"{kind}s" for name, asked, kind in read} & set(tables.table_names())):
         frame = tables.load(table)
         newest = frame["as_of"].drop_nulls().max() if "as_of" in frame.columns else ""
         rows.append((f"data/{table}.csv", table, f"{frame.height:,} rows, each with its source", str(newest or "")))
@@ -244,7 +245,7 @@ def _readable(html: str) -> str:
     if 'class="dataframe"' not in html:
         return html
     html = re.sub(r"<th>(\w+)</th>", lambda m: f"<th>{m[1].replace('_', ' ')}</th>", html)
-    html = re.sub(r"<td>&quot;(.*?)&quot;</td>", r"<td>\1</td>", html.replace("<td>null</td>", "<td></td>"))
+    html = re.sub(r"<td>&quot;(.*?)(?:&quot;)?</td>", r"<td>\1</td>", html.replace("<td>null</td>", "<td></td>"))
     html = re.sub(r"<td>(-?\d+)</td>", r'<td class="number">\1</td>', html)
     return re.sub(r"<td>(-?\d+(?:\.\d+)?(?:e[-+]?\d+)?)</td>", lambda m: f'<td class="number">{significant(float(m[1]), 6)}</td>', html)
 

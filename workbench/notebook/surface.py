@@ -8,8 +8,11 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from copy import copy
 from dataclasses import dataclass
+from functools import cache
 from itertools import product
+from symtable import symtable
 from typing import Any
 
 import numpy as np
@@ -62,20 +65,45 @@ def cells(namespace: Mapping[str, Any]) -> list[Cell]:
     return [cell for source in sources if (cell := _cell(source))]
 
 
+@cache
 def _cell(source: str) -> Cell | None:
     tree = runtime.tree(source)
     if not tree.body:
         return None
     tree.body = [s for s in tree.body if not (isinstance(s, ast.Expr) and runtime.called(s.value) in DONE)]
-    nodes = list(ast.walk(tree))
-    reads = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
-    gives = {n.id for n in nodes if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Load)}
-    gives |= {n.name for n in nodes if isinstance(n, ast.FunctionDef | ast.ClassDef)}
-    gives |= {(n.asname or n.name).split(".")[0] for n in nodes if isinstance(n, ast.alias)}
-    for n in nodes:  # an item or a field that is set changes what holds it
+    gives: set[str] = set()
+    reads = _read_first(tree.body, set(), gives)
+    for n in ast.walk(tree):  # an item or a field that is set changes what holds it
         if isinstance(n, ast.Subscript | ast.Attribute) and not isinstance(n.ctx, ast.Load):
             gives |= {inner.id for inner in ast.walk(n.value) if isinstance(inner, ast.Name)}
     return Cell(ast.unparse(tree), frozenset(reads), frozenset(gives))
+
+
+def _read_first(body: Iterable[ast.stmt], bound: set[str], gives: set[str]) -> set[str]:
+    """Names that statements read before they bind them. `bound` gains those that they bind whatever happens, `gives` all of them."""
+    reads: set[str] = set()
+    for s in body:
+        head, compound = copy(s), isinstance(s, ast.For | ast.While | ast.If | ast.With)
+        blocks = [part for part in ("body", "orelse") if compound and part in s._fields]
+        for part in blocks:
+            setattr(head, part, [ast.Pass()] if part == "body" else [])
+        table = symtable(ast.unparse(head), "<cell>", "exec")
+        inner = list(table.get_children())
+        for scope in inner:  # functions and comprehensions read what is global to them
+            inner += scope.get_children()
+        used = {n.get_name() for n in table.get_symbols() if n.is_referenced()}
+        used |= {n.get_name() for scope in inner for n in scope.get_symbols() if n.is_global()}
+        used |= {n.target.id for n in ast.walk(head) if isinstance(n, ast.AugAssign) and isinstance(n.target, ast.Name)}
+        made = {n.get_name() for n in table.get_symbols() if n.is_assigned() or n.is_imported()}
+        reads |= used - bound
+        ends = [bound | made]
+        for part in blocks:
+            ends.append(bound | made)
+            reads |= _read_first(getattr(s, part), ends[-1], gives)
+        gives |= made
+        if not isinstance(s, ast.For | ast.While):  # which may do nothing
+            bound |= set.intersection(*ends[1:] or ends)
+    return reads
 
 
 def touched(run: Iterable[Cell], names: Iterable[str]) -> list[Cell]:

@@ -85,7 +85,7 @@ def sample(
         Of the normal scores of two distributions (a rank correlation r_s is 2 sin(pi r_s / 6)), or of the innovations of two paths of
         equally many steps at the same time.
     replicates : int
-        Independent randomisations, for standard errors (`exceedance`).
+        Independent randomisations, for standard errors.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What a sample says: bands, and probabilities with their standard errors."""
+"""What a sample says: central bands."""
 
 from __future__ import annotations
 
@@ -9,11 +9,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike
 
-from workbench.arrays import Array, Arrays, broadcast
+from workbench.arrays import Array, Arrays
 from workbench.checks import FINITE, Rule, takes
 from workbench.errors import InputError
-
-REPLICATES = Rule(least=2, whole=True, one=True, why="one randomisation says nothing of its error")
 
 
 @takes(level=Rule(above=0, below=1, one=True))
@@ -64,35 +62,6 @@ def bands(values: ArrayLike, levels: Sequence[float] = (0.5, 0.8, 0.9)) -> Bands
     x, share = _samples(values), np.asarray(levels)
     found = _quantiles(x, np.concatenate([[0.5], (1 - share) / 2, (1 + share) / 2]))
     return Bands(tuple(levels), np.asarray(found[0]), found[1 : 1 + share.size], found[1 + share.size :])
-
-
-@dataclass(frozen=True, repr=False)
-class Estimate(Arrays):
-    """A probability, and the standard error that the spread of randomised replicates shows."""
-
-    value: Array
-    standard_error: Array
-    replicates: int
-
-
-@takes(threshold=FINITE, replicates=REPLICATES)
-def exceedance(values: ArrayLike, threshold: ArrayLike = 0.0, *, replicates: int) -> Estimate:
-    """Probability that `values` exceed `threshold`, one for each leading place, with its standard error.
-
-    The last axis holds `replicates` randomisations one after the other, as of `sample`; the error is their deviation / sqrt(replicates).
-
-    Examples
-    --------
-    >>> exceedance([1, 4, 2, 5, 3, 6], threshold=3.5, replicates=3)
-    Estimate(value=0.5, standard_error=0, replicates=3)
-    """
-    x = _samples(values)
-    broadcast(values=x[..., 0], threshold=threshold)
-    if x.shape[-1] % replicates:
-        raise InputError(f"replicates = {replicates}: expected a number that divides the {x.shape[-1]} samples")
-    above = x > np.asarray(threshold)[..., None]
-    means = above.reshape(*above.shape[:-1], replicates, x.shape[-1] // replicates).mean(axis=-1)
-    return Estimate(np.asarray(means.mean(axis=-1)), np.asarray(means.std(axis=-1, ddof=1) / np.sqrt(replicates)), replicates)
 
 
 def _quantiles(x: Array, p: Array) -> Array:
