@@ -6,8 +6,8 @@ import pytest
 from workbench import catalogue, chips
 from workbench.chips.serving import constants as calibration
 from workbench.chips.serving import frontier as frontier_model
-from workbench.chips.serving.evaluate import demand_of
 from workbench.chips.serving.loops import closed_loop
+from workbench.chips.serving.work import demand_of
 from workbench.fabric import Cluster
 
 GROUP = "one operating point"

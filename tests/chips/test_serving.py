@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 from workbench import catalogue
 from workbench.chips import Load, ServingPlan, serving
 from workbench.chips.serving import constants as calibration
-from workbench.chips.serving.evaluate import demand_of
 from workbench.chips.serving.loops import Queue, closed_loop, offline, open_loop
-from workbench.chips.serving.work import CONSTANTS
+from workbench.chips.serving.work import CONSTANTS, demand_of
 from workbench.errors import InputError, UnknownName
 from workbench.fabric import Cluster
 

@@ -100,6 +100,13 @@ def test_a_fit_computes_what_serving_computes(rows, report):
     assert seen == {"closed", "open", "offline", "disaggregated"}
 
 
+def test_rows_without_arrivals_are_left_out_too(rows):
+    found = fit.found_in(rows.filter(pl.col("mode") != "open_loop_slo"))
+    quantities = {quantity for quantity, _, _, _ in fit.left_out_errors(found)}
+    assert "tpot_ms" in quantities
+    assert not quantities & set(fit.TAILS)
+
+
 def test_rows_that_are_left_out_leave_the_neighbourhood(rows):
     loops = rows.filter(pl.col("mode") == "closed_loop")
     ask = "Llama-3.1-70B", fabric.Cluster("B200", 8), chips.ServingPlan(8, "fp8"), chips.Load(4, 1024, 1024)

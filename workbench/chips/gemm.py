@@ -81,12 +81,10 @@ def matrix_product(chip: str | Chip, m: ArrayLike, n: ArrayLike, k: ArrayLike, *
 
 
 def _nearest(chip: Chip, precision: str, index: Index) -> Evidence:
-    said = {"vendor": chip.vendor, "chip": chip.name, "precision": precision}
-    return index.nearest(said, WEIGHTS, {"chip": _namesakes})
+    def namesakes(said: str, cells: NDArray[Any]) -> Array:
+        return np.array([1.0 if one.split()[0] != said.split()[0] else 0.5 * (one != said) for one in cells])
 
-
-def _namesakes(said: str, cells: NDArray[Any]) -> Array:
-    return np.array([1.0 if one.split()[0] != said.split()[0] else 0.5 * (one != said) for one in cells])
+    return index.nearest({"vendor": chip.vendor, "chip": chip.name, "precision": precision}, WEIGHTS, {"chip": namesakes})
 
 
 def _origin(near: Evidence) -> Origin:
@@ -168,7 +166,6 @@ def _tables(fits: list[tuple[pl.DataFrame, Fit]]) -> dict[str, pl.DataFrame]:
 def calibrate(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
     """Constants, index of evidence and intervals: of shapes left out, and of what was not measured, whole systems."""
     fits = [(part, _fit(part)) for part in _systems(rows)]
-    made = _tables(fits)
     cases, others = [], [np.zeros(0)]
     for part, _ in fits:
         study, at, name, precision = _study(part), np.arange(part.height), part["chip"][0], part["precision"][0]
@@ -177,7 +174,7 @@ def calibrate(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
             near = _nearest(catalogue.chip(name), precision, Index(_tables(rest)["gemm_evidence"]))
             logs = study.part(at)(rest[int(near.order[0])][1].logs([_origin(near)] * at.size)) - np.log(study.values)
             others.append(np.sort(logs)[:: max(1, at.size // 20)])  # systems count alike
-    return made | {"gemm_errors": crossval.error_table([*cases, (OTHERS, np.concatenate(others))])}
+    return _tables(fits) | {"gemm_errors": crossval.error_table([*cases, (OTHERS, np.concatenate(others))])}
 
 
 def folds(rows: pl.DataFrame, groups: NDArray[Any]) -> Iterator[tuple[NDArray[np.intp], dict[str, pl.DataFrame]]]:

@@ -19,10 +19,8 @@ from workbench.fabric import Cluster, Tier, collective_time
 from workbench.fabric.calibration import transport
 from workbench.formats import Format
 
-#: Powers of two of bytes at which times are tabulated.
-FIRST, LAST = 8, 38
-#: Bandwidth to other domains taken where a chip's is not published [B/s].
-SCALE_OUT = 25e9
+FIRST, LAST = 8, 38  #: powers of two of bytes at which times are tabulated
+SCALE_OUT = 25e9  #: bandwidth to other domains taken where a chip's is not published [B/s]
 
 
 @dataclass(frozen=True)
@@ -40,10 +38,7 @@ class Exchange:
 
     @classmethod
     def of(cls, cluster: Cluster) -> Exchange:
-        """The fabric of a cluster: its scale-out link, or what a chip can drive of it; behind PCIe where it has no links of its own.
-
-        Of rails, tapers and pods that are arrays, the least.
-        """
+        """The fabric of a cluster, of arrays the least: its scale-out link, or what a chip can drive of it; PCIe where it has no links."""
         chip = cluster.chip
         slot = None if chip.scaleup_bandwidth else chip.pcie_bandwidth
         known = [rate for rate in (chip.scaleout_bandwidth, float(np.min(cluster.bandwidth)), slot) if rate]
@@ -111,10 +106,8 @@ class Machine:
 def _positions(values: NDArray[np.float64]) -> tuple[NDArray[np.intp], tuple[int, ...]]:
     """Position of each value among the distinct ones, and those: whole numbers, so counting is faster than sorting."""
     whole = values.astype(np.int64)
-    present = np.flatnonzero(np.bincount(whole.ravel()))
-    lookup = np.zeros(int(present[-1]) + 1 if present.size else 0, dtype=np.intp)
-    lookup[present] = np.arange(present.size)
-    return lookup[whole], tuple(int(v) for v in present)
+    present = np.bincount(whole.ravel()) > 0
+    return np.cumsum(present)[whole] - 1, tuple(np.flatnonzero(present).tolist())
 
 
 @lru_cache(maxsize=512)

@@ -14,19 +14,16 @@ from workbench.checks import SHARE, takes
 from workbench.chips.serving.constants import Origin
 from workbench.errors import InputError
 
-CONSTANTS = (
-    Constant("idle", 0.25, 0.4, "share of the TDP with a model loaded and next to no work"),
-    Constant("memory", 0.6, 0.4, "share of the TDP at full use of the memory bandwidth, on top"),
-    Constant("memory_power", 0.7, 0.3, "exponent of that use"),
-    Constant("compute", 1.5, 0.5, "share of the TDP at full use of the arithmetic, on top"),
-    Constant("compute_power", 1.0, 0.3, "exponent of that use"),
-    Constant("scale", 1.0, 0.1, "a model as a whole", "scale"),
-)
-
-
 POOL = Pool(
     "calibration/power",
-    CONSTANTS,
+    (
+        Constant("idle", 0.25, 0.4, "share of the TDP with a model loaded and next to no work"),
+        Constant("memory", 0.6, 0.4, "share of the TDP at full use of the memory bandwidth, on top"),
+        Constant("memory_power", 0.7, 0.3, "exponent of that use"),
+        Constant("compute", 1.5, 0.5, "share of the TDP at full use of the arithmetic, on top"),
+        Constant("compute_power", 1.0, 0.3, "exponent of that use"),
+        Constant("scale", 1.0, 0.1, "a model as a whole", "scale"),
+    ),
     {
         "all": Level(),
         "chip": Level(("chip",), 0.5),

@@ -19,22 +19,20 @@ from numpy.typing import NDArray
 from workbench import catalogue, formats
 from workbench.arrays import Array
 from workbench.chips.serving.constants import INDEX, measured_as
-from workbench.chips.serving.evaluate import demand_of, serving
+from workbench.chips.serving.evaluate import serving
 from workbench.chips.serving.plan import Load, ServingPlan
+from workbench.chips.serving.work import acceptance_rate, demand_of
 from workbench.errors import UnknownName
 from workbench.fabric import Cluster
 from workbench.llm import LLM
 from workbench.rows import Chip
 from workbench.units import HOUR
 
-Sides = list[tuple[float, ...]]
 #: Of measured rows; parameters are 0 of a model that the catalogue lacks, and a side is replicas, tp, pp, attention_dp.
 Group = namedtuple("Group", "model kind precision chip domain params sides")
 _SIDE = re.compile(r"(\d+) x tp(\d+) pp(\d+) dp(\d+)")
-#: Groups of measurements from which on a model is a class of its own, and does not borrow layouts of others.
-CLASS = 5
-#: Tokens drafted a step that are tried where acceptance was published of a model of the same family.
-DRAFTS = (1, 3)
+CLASS = 5  #: groups of measurements from which on a model is a class of its own, and does not borrow layouts of others
+DRAFTS = (1, 3)  #: tokens drafted a step that are tried where acceptance was published of a model of the same family
 
 
 def runs(chip: Chip, precision: str) -> bool:
@@ -42,7 +40,7 @@ def runs(chip: Chip, precision: str) -> bool:
     return chip.runs(precision) or formats.FORMATS[precision].bits < 8
 
 
-def published(llm: LLM, cluster: Cluster, precision: str) -> list[Sides]:
+def published(llm: LLM, cluster: Cluster, precision: str) -> list[list[tuple[float, ...]]]:
     """Layouts of the model, or where fewer than `CLASS` groups were published of its kind (with experts, or without) and half to twice its
     parameters, or any; on chips of the class: with links of their own, or without, in domains no larger. Replicas beyond a domain count of
     chips with as much memory, which needed them, too; weights that a chip expands where such were published.
@@ -74,8 +72,7 @@ def _groups(index: pl.DataFrame) -> list[Group]:
 def layouts(
     llm: LLM, cluster: Cluster, precision: str, degrees: Any, what: str, within: str, load: Load | None = None
 ) -> tuple[Array, NDArray[np.bool_]]:
-    """Of all combinations of tp, pp and attention_dp those that an engine runs (and that hold a request of a load), and whether such were
-    published.
+    """Of combinations of tp, pp, attention_dp those that an engine runs (and that hold a request), and whether such were published.
 
     Heads split evenly over ranks, and layers over stages; groups that split the sequences share experts, so that a dense model has one. A
     replica keeps to its scale-up domain unless it was published, or spreads experts alone (wide expert parallelism).
@@ -90,10 +87,8 @@ def layouts(
     near = (t <= domain) & ((chips <= domain) | (t * p == 1)) & ((p == 1) | (d == 1))
     good = runs & (known if within == "measured" else near | known)
     if load is not None:
-        good &= (
-            demand_of(llm, cluster, ServingPlan(t, precision, pp=p, attention_dp=d), replace(load, concurrency=1, rate=None)).missing_bytes
-            <= 0
-        )
+        plan = ServingPlan(t, precision, pp=p, attention_dp=d)
+        good &= demand_of(llm, cluster, plan, replace(load, concurrency=1)).missing_bytes <= 0
     return np.stack([t, p, d])[:, good], known[good]
 
 
@@ -109,17 +104,16 @@ def workers(
     return np.maximum(p, 1.0), d, np.array(both, dtype=bool).reshape(decode.shape[1], prefill.shape[1], 1) & around
 
 
-def speculation(llm: LLM, load: Load, draft_tokens: Any, within: str) -> tuple[Array, Any]:
-    """Tokens drafted a step that are tried, the first of five axes, and the rate at which each stands: the load's, or the family's."""
+def speculative(llm: LLM, load: Load, draft_tokens: Any, within: str) -> Load:
+    """The load with tokens drafted a step that are tried, the first of five axes, at the rate of the load, or of the model's family."""
     if draft_tokens is not None or within == "measured" or np.any(load.draft_tokens):
         drafts = np.asarray(load.draft_tokens if draft_tokens is None else draft_tokens, dtype=float)
-        return drafts.reshape(-1, 1, 1, 1, 1), load.acceptance_rate
+        return replace(load, draft_tokens=drafts.reshape(-1, 1, 1, 1, 1))
     family = catalogue.table("acceptance").filter(pl.col("model").str.split("-").list.first() == llm.name.split("-")[0])
     lengths = dict(family.group_by("draft_tokens").agg(pl.col("acceptance_length").mean()).iter_rows())
-    a, tried = np.linspace(0, 0.999, 1000), [d for d in DRAFTS if d in lengths]
-    stands = [float(np.interp(lengths[d], (1 - a ** (d + 1)) / (1 - a), a)) for d in tried]
-    both: Array = np.array([[0.0, *tried], [0.0, *stands]]).reshape(2, -1, 1, 1, 1, 1)
-    return both[0], both[1]
+    tried = [(d, acceptance_rate(lengths[d], d)) for d in DRAFTS if d in lengths]
+    drafts, stands = np.array([(0.0, 0.0), *tried]).T.reshape(2, -1, 1, 1, 1, 1)
+    return replace(load, draft_tokens=drafts, acceptance_rate=stands)
 
 
 @dataclass(frozen=True)
@@ -129,8 +123,6 @@ class Asked:
     llm: LLM
     load: Load
     concurrency: Any
-    drafts: Any
-    stands: Any  #: rate at which a drafted token stands, for each of `drafts`
     confidence: float
     within: str
     framework: str
@@ -139,7 +131,7 @@ class Asked:
 
     def serve(self, cluster: Cluster, plan: ServingPlan, concurrency: Any, prefill: ServingPlan | None = None) -> Any:
         """Axes: drafted tokens, layouts, requests in flight, layouts of prefill, ratios."""
-        load = replace(self.load, concurrency=concurrency, rate=None, draft_tokens=self.drafts, acceptance_rate=self.stands)
+        load = replace(self.load, concurrency=concurrency)
         whole = replace(cluster, n_chips=1_000_000)  # chips of all workers are no limit: a replica keeps to those of its cluster
         return serving(self.llm, whole, plan, load, prefill=prefill, framework=self.framework, version=self.version)
 
@@ -174,7 +166,7 @@ class Asked:
         columns = {
             **{"prefill_tp": side.tp if pool else tp, "prefill_attention_dp": side.attention_dp if pool else dp, "ratio": p / d},
             **{"tp": tp, "pp": pp, "attention_dp": dp, "chips": chips, "concurrency": each * d, "extrapolated": ~held},
-            **{"draft_tokens": self.drafts, "watts_chip": np.nan if watts is None else watts},
+            **{"draft_tokens": self.load.draft_tokens, "watts_chip": np.nan if watts is None else watts},
             **{"tpot": point.tpot, "rate": rate, "ttft": ttft, "usd": prices[0] + share * (prices[1] - prices[0]) if pool else prices[0]},
             **{"slow": point.tpot_high, "few": point.rate_high, "late": point.ttft_high, "soon": point.ttft},
             "own": point.tokens_per_second_per_chip,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
+from functools import partial
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -22,12 +22,10 @@ from workbench.llm import LLM
 ERRORS, INDEX = "calibration/serving_errors", "calibration/serving_evidence"
 FRAMEWORKS = ("TensorRT-LLM", "vLLM", "SGLang", "ATOM")
 #: By how much measured rows are away that differ in it; `mode` is how requests come: closed, open, offline or disaggregated.
-WEIGHTS: Mapping[str, float] = MappingProxyType(
-    {"framework": 6.0, "model": 3.0, "mode": 3.0, "chip": 2.0, "kind": 1.5, "precision": 1.5, "version": 1.0}
-)
+WEIGHTS = {"framework": 6.0, "model": 3.0, "mode": 3.0, "chip": 2.0, "kind": 1.5, "precision": 1.5, "version": 1.0}
 LOOPS = ("open", "closed")
-#: Of these, what errors grow with when it differs, the worst first.
-WORST = ("mode", "model", "framework", "chip", "precision")
+WORST = ("mode", "model", "framework", "chip", "precision")  #: of these, what errors grow with when it differs, the worst first
+_index = partial(Index, system=(*WEIGHTS, "measured_by"))
 
 
 @dataclass(frozen=True)
@@ -116,10 +114,6 @@ def basis(llm: LLM | str, chip: str, precision: str, framework: str = "", versio
     return Basis(origin, found, "version" if version else "framework" if framework else "nothing")
 
 
-def _index(frame: pl.DataFrame) -> Index:
-    return Index(frame, (*WEIGHTS, "measured_by"))
-
-
 def _versions_between(version: str, cells: NDArray[Any]) -> NDArray[np.float64]:
     """From 0 of the version itself to 1 of the one that the most others lie between."""
     place = np.array(ranks([version, *cells]), dtype=float)
@@ -144,5 +138,4 @@ def _measured_models(index: pl.DataFrame) -> dict[tuple[Any, ...], str]:
     return {_dimensions(catalogue.llm(name)): name for name in known} | {(name,): name for name in names}
 
 
-def _dimensions(llm: LLM) -> tuple[Any, ...]:
-    return (llm.layers, llm.hidden, llm.heads, llm.kv_heads, llm.head_dim, llm.ffn, llm.experts, llm.moe_ffn, llm.vocab, llm.kv_lora_rank)
+_dimensions = attrgetter("layers", "hidden", "heads", "kv_heads", "head_dim", "ffn", "experts", "moe_ffn", "vocab", "kv_lora_rank")

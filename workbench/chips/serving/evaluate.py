@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -11,26 +11,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench import catalogue, formats
+from workbench import catalogue
 from workbench.arrays import Array, broadcast
 from workbench.calibration.evidence import Evidence
 from workbench.checks import takes
 from workbench.chips import watts
-from workbench.chips.machine import Machine
 from workbench.chips.serving.constants import Basis, basis
 from workbench.chips.serving.loops import Point, operate, percentiles
 from workbench.chips.serving.plan import REASONS, Load, ServingPlan, numbers_of, why_not
-from workbench.chips.serving.work import Demand
+from workbench.chips.serving.work import demand_of
 from workbench.errors import InputError
 from workbench.fabric import Cluster
 from workbench.llm import LLM
 
 #: What has an interval: its name, the name of its ends, and the measured quantity that left-out rows showed it of.
 BANDS = (
-    *(("tpot", "tpot", "tpot_ms"), ("ttft", "ttft", "ttft_ms"), ("prompt", "prompt", "output_tok_s_per_gpu")),
-    ("tokens_per_second_per_chip", "rate", "output_tok_s_per_gpu"),
-    *(("ttft_p99", "ttft_p99", "ttft_p99_ms"), ("tpot_p99", "tpot_p99", "tpot_p99_ms")),
+    *(("tpot", "tpot", "tpot_ms"), ("ttft", "ttft", "ttft_ms"), ("tokens_per_second_per_chip", "rate", "output_tok_s_per_gpu")),
     *(("watts_per_chip", "watts", "power_w_per_gpu"), ("joules_per_token", "joules", "energy_j_per_out_token")),
+    *(("ttft_p99", "ttft_p99", "ttft_p99_ms"), ("tpot_p99", "tpot_p99", "tpot_p99_ms"), ("prompt", "prompt", "output_tok_s_per_gpu")),
 )
 
 
@@ -131,11 +129,10 @@ def serving(
     why = why_not(llm, cluster, plan, load, demand.missing_bytes, prefill.chips if prefill else 0.0)
     if prefill and prompt:
         why = np.where(why == 0, why_not(llm, cluster, prefill, load, prompt.missing_bytes, plan.chips), why)
-    kinds = {"drafted": demand.draft_tokens > 0, "beyond": beyond(demand)}
 
     def width_of(quantity: str) -> Any:
         """Half width of an interval, wider where drafts or a domain's end add what is not known."""
-        wide = [np.where(where, near.half_width(quantity, kind), 0.0) for kind, where in kinds.items() if np.any(where)]
+        wide = [np.where(where, near.half_width(quantity, kind), 0.0) for kind, where in demand.kinds.items() if np.any(where)]
         return reduce(np.maximum, wide, half_width(quantity))
 
     point = operate(demand, prompt, c)
@@ -163,21 +160,6 @@ def serving(
             values |= {f"{band}_low": values[name] / width, f"{band}_high": values[name] * width}
     values |= {"feasible": can, "why": why, "missing_bytes": demand.missing_bytes}
     return Serving(evidence=near.evidence, **dict(zip(values, np.broadcast_arrays(*values.values()), strict=True)))
-
-
-def beyond(demand: Demand) -> Any:
-    """Whether ranks of a replica exchange beyond a scale-up domain."""
-    return np.maximum(demand.tp_crosses, demand.ep_crosses) > 0
-
-
-def demand_of(llm: LLM, cluster: Cluster, plan: ServingPlan, load: Load) -> Demand:
-    """What a replica is asked for, before any constant; weights of less than eight bits are expanded on a chip without their products.
-
-    Raises `InputError` for another format that it lacks.
-    """
-    number = formats.FORMATS[plan.precision]
-    wide = number.bits < 8 and not cluster.chip.runs(number.name)
-    return Demand.of(llm, replace(Machine.of(cluster, formats.FORMATS["bf16"] if wide else number), format=number), plan, load)
 
 
 def _grounds(asked: tuple[LLM, str, str, str, str], load: Load, apart: bool) -> tuple[Basis, dict[str, Any], Callable[[str], Any]]:

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import cached_property
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -19,18 +20,15 @@ from workbench.calibration.pool import Fit, balanced
 from workbench.chips import watts as power
 from workbench.chips.serving import constants, rows
 from workbench.chips.serving.constants import Basis, Origin, basis, cases
-from workbench.chips.serving.evaluate import beyond, demand_of
 from workbench.chips.serving.loops import Point, operate, percentiles
 from workbench.chips.serving.rows import LATENCY, QUANTITIES, TAILS
-from workbench.chips.serving.work import Demand
+from workbench.chips.serving.work import Demand, demand_of
 from workbench.errors import InputError
 from workbench.llm import Transformer
 
-#: Columns that are left out in turn: their rows then stand at various distances from those that remain.
-CROSS = ("group", "model_key", "chip", "framework")
+CROSS = ("group", "model_key", "chip", "framework")  #: left out in turn: rows then stand at various distances from those that remain
 NOISE = {"tpot_ms": 0.06, "ttft_ms": 0.15, "output_tok_s_per_gpu": 0.08}
-#: The same of arrivals that were measured to be served: what the constants do not let through is no answer.
-SERVED = 0.003
+SERVED = 0.003  #: the same of arrivals that were measured to be served: what the constants do not let through is no answer
 FOLDS, MOST_ROWS, LEAST = 8, 1000, 40
 #: A file of fewer rows refines the constants that ship, a larger one replaces them; cases of fewer rows have no interval of their own.
 OWN, FEW = 500, 12
@@ -60,14 +58,10 @@ class Rows:
 
 def found_in(frame: pl.DataFrame) -> Rows | None:
     """The rows of operating points whose calls can be made; None if there is none."""
-    calls: dict[int, tuple[rows.Call, list[str]]] = {}
-    for one in rows.points(frame):
-        if one.call:
-            calls.setdefault(one.position, (one.call, []))[1].append(one.quantity)
     good = []
-    for position, asked in calls.items():
+    for position, asked in groupby((one for one in rows.points(frame) if one.call), lambda one: one.position):
         with contextlib.suppress(InputError):  # a row that no user could ask for is no ground for constants
-            good.append(_row(frame.row(position, named=True), *asked) | {"position": position})
+            good.append(_row(frame.row(position, named=True), list(asked)) | {"position": position})
     if not good:
         return None
     column = {name: [row[name] for row in good] for name in good[0]}
@@ -75,21 +69,21 @@ def found_in(frame: pl.DataFrame) -> Rows | None:
     return Rows(**arrays)
 
 
-def _row(row: rows.Call, call: rows.Call, quantities: list[str]) -> dict[str, Any]:
-    """What a call asks for, made as the one who calls makes it."""
-    given = {name: rows.made(value) if isinstance(value, dict) or name == "llm" else value for name, value in call["arguments"].items()}
+def _row(row: rows.Call, asked: list[Any]) -> dict[str, Any]:
+    """What the call of a row asks for, made as the one who calls makes it."""
+    arguments = asked[0].call["arguments"].items()
+    given = {name: rows.made(value) if isinstance(value, dict) or name == "llm" else value for name, value in arguments}
     llm, cluster, plan, load = (given[name] for name in ("llm", "cluster", "plan", "load"))
     chip, prefill, endless = cluster.chip, given.get("prefill"), np.isinf(load.concurrency)
     said = (chip.name, formats.named(plan.precision, "weights").weights, given.get("framework", ""), given.get("version", ""))
-    kept = (*quantities, "output_tok_s_per_gpu")  # constants must let through what arrives, too
-    values = [row[name] if name in kept and row[name] and row[name] > 0 else np.nan for name in QUANTITIES]
+    kept = (*(one.quantity for one in asked), "output_tok_s_per_gpu")  # constants must let through what arrives, too
     return {
         "llms": llm,
         "origins": Origin(*said, row["source_group"] or "", llm.name, "moe" if llm.experts else "dense"),
         "mode": "disaggregated" if prefill else "open" if load.rate is not None else "offline" if endless else "closed",
         "demand": (demand := demand_of(llm, cluster, plan, load)),
         "prompt": demand_of(llm, cluster, prefill, load) if prefill else demand,
-        "values": values,
+        "values": [row[name] if name in kept and row[name] and row[name] > 0 else np.nan for name in QUANTITIES],
         "tails": [float(row.get(name) or np.nan) for name in TAILS],
         "tdp": chip.tdp or np.nan,
     }
@@ -141,15 +135,13 @@ def calibrate(frame: pl.DataFrame) -> dict[str, pl.DataFrame]:
     every = _tables(frame, found, np.arange(found.position.size))
     if every is None:
         raise InputError(f"fewer than {LEAST} measurements: too few to calibrate on")
-    errors: dict[str, list[float]] = {}
-    for case, error in _errors(frame, found):
-        errors.setdefault(case, []).append(error)
-    table = crossval.error_table(((case, np.array(logs)) for case, logs in errors.items()), FEW)
+    table = crossval.error_table(((case, np.array(logs)) for case, logs in _errors(frame, found).items()), FEW)
     return {name.removeprefix("calibration/"): frame for name, frame in every.items()} | {"serving_errors": table}
 
 
-def _errors(frame: pl.DataFrame, found: Rows) -> Iterator[tuple[str, float]]:
+def _errors(frame: pl.DataFrame, found: Rows) -> dict[str, list[float]]:
     """Logarithms of predicted over measured of rows that were left out, by every case that each belongs to."""
+    errors: dict[str, list[float]] = {}
     for column in CROSS:
         of = groups(frame, column)[found.position]
         of = of if column == "group" else crossval.folds(map(str, of), FOLDS // 2)
@@ -158,19 +150,19 @@ def _errors(frame: pl.DataFrame, found: Rows) -> Iterator[tuple[str, float]]:
                 with tables.instead(others):
                     for quantity, near, kinds, error in left_out_errors(take(found, at)):
                         for case in [f"{quantity}|{kind}" for kind in kinds] or cases(quantity, near):
-                            yield case, error
+                            errors.setdefault(case, []).append(error)
+    return errors
 
 
 def left_out_errors(found: Rows) -> Iterator[tuple[str, Basis, list[str], float]]:
     """Of each measured figure, with framework and version named, the first alone, and neither; and kinds that are cases of their own."""
-    of = {"drafted": found.demand.draft_tokens > 0, "beyond": beyond(found.demand)}
     for parts in (2, 1, 0):
         said = [(o.chip, o.precision, o.framework * (parts > 0), o.version * (parts > 1 and bool(o.framework))) for o in found.origins]
         near = [basis(llm, *one, mode) for llm, one, mode in zip(found.llms, said, found.mode, strict=True)]
         logs = np.log(predicted(found, [n.origin for n in near]) / found.values)
         logs[found.mode == "open", 2] = np.nan  # what arrives is served, unless it cannot
         for i, j in zip(*np.nonzero(np.isfinite(logs)), strict=True):
-            yield QUANTITIES[j], near[i], [kind for kind, rows in of.items() if rows[i]], float(logs[i, j])
+            yield QUANTITIES[j], near[i], [kind for kind, where in found.demand.kinds.items() if where[i]], float(logs[i, j])
         if not (at := np.flatnonzero(found.mode == "open")).size:
             continue
         part, c = take(found.demand, at), constants.POOL.named(constants.POOL.shipped().logs([near[i].origin for i in at]))

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from workbench import catalogue, formats
 from workbench.calibration.evidence import beyond
 from workbench.checks import COUNT, NOT_NEGATIVE, POSITIVE, PUE, Rule, check_fields, one_of, takes
-from workbench.chips.serving.choices import Asked, layouts, runs, speculation
+from workbench.chips.serving.choices import Asked, layouts, runs, speculative
 from workbench.chips.serving.plan import Load, numbers_of
 from workbench.errors import InputError
 from workbench.fabric import Cluster
@@ -22,12 +22,9 @@ from workbench.llm import LLM
 
 #: Layouts that are tried: chips of a tensor-parallel group, stages, and groups that share the experts.
 TP, PP, ATTENTION_DP = (1, 2, 4, 8, 16), (1, 2, 4, 8), (1, 2, 4, 8, 16, 32)
-#: Requests in flight of a replica, from one to many thousands.
-CONCURRENCY = tuple(np.unique(np.round(np.geomspace(1, 16_384, 85))).tolist())
-#: Prefill workers over decode workers, where they are disaggregated.
-RATIOS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
-#: Formats of the weights, the narrowest first.
-PRECISIONS = formats.LADDER[:0:-1]
+CONCURRENCY = tuple(np.unique(np.round(np.geomspace(1, 16_384, 85))).tolist())  #: of a replica
+RATIOS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0)  #: prefill workers over decode workers, where they are disaggregated
+PRECISIONS = formats.LADDER[:0:-1]  #: formats of the weights, the narrowest first
 
 
 @dataclass(frozen=True)
@@ -150,8 +147,8 @@ def slo_frontier(
             Rule(one=True)(name, value)
     if float(np.asarray(load.input_tokens)) + float(np.asarray(load.output_tokens)) > llm.context:
         raise InputError(f"input_tokens + output_tokens exceed the context window of {llm.name}: {llm.context}")
-    varied = np.ravel(concurrency), *speculation(llm, load, draft_tokens, within)
-    asked = Asked(llm, load, *varied, confidence, within, framework, version, prices)
+    load = speculative(llm, replace(load, rate=None), draft_tokens, within)
+    asked = Asked(llm, load, np.ravel(concurrency), confidence, within, framework, version, prices)
     frames: list[pl.DataFrame] = []
     lacks = {}
     for cluster in clusters:

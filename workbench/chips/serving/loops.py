@@ -12,8 +12,7 @@ from workbench.chips.serving.work import CHUNK, Demand
 
 #: Use of the prompts' server beyond which a queue counts as that of a run of a few hundred requests: it has not grown to what it tends to.
 FULL = 0.95
-#: Output tokens below which prompts may take nearly all of the time.
-SHORT = 64
+SHORT = 64  #: output tokens below which prompts may take nearly all of the time
 
 
 @dataclass(frozen=True, repr=False)
@@ -37,10 +36,8 @@ def operate(demand: Demand, prompt: Demand | None, c: dict[str, Any]) -> Point:
         point, loop = open_loop(demand, c), closed_loop(demand, c) if np.any(demand.limit) else None
         over = demand.limit & (loop.tokens_per_second < demand.rate * demand.replicas * demand.output_tokens) if loop else None
         return _either(over, loop, point) if loop else point
-    endless = np.isinf(demand.concurrency)
-    if not np.any(endless):
-        return closed_loop(demand, c)
-    return _either(endless, offline(demand, c), closed_loop(demand, c))
+    endless, loop = np.isinf(demand.concurrency), closed_loop(demand, c)
+    return _either(endless, offline(demand, c), loop) if np.any(endless) else loop
 
 
 def _either(where: Any, one: Point, other: Point) -> Point:
@@ -120,9 +117,8 @@ class Queue:
         over = self.n * np.maximum(1 / self.demand.rate, self.prompt)  # time in which the requests of a run come to decode
         part = np.minimum(time / over, 1.0)
         beside = np.where(time < over, part * (1 - part / 3), 1 - over / np.maximum(time, over) / 3)
-        counts = (np.where(self.ends, self.n * share, self.demand.rate * time) for share in (beside, part * (1 - part / 2)))
-        batch, come = (np.minimum(count, self.most) for count in counts)
-        return batch, come
+        batch, come = (np.where(self.ends, self.n * share, self.demand.rate * time) for share in (beside, part * (1 - part / 2)))
+        return np.minimum(batch, self.most), np.minimum(come, self.most)
 
     def token(self, time: Any) -> tuple[Any, Any]:
         """A step, and a token of a sequence that decodes for `time`. Prompts that wait leave no step without `CHUNK` tokens of them."""
@@ -166,8 +162,7 @@ def percentiles(demand: Demand, point: Point, c: dict[str, Any], q: float = 0.99
 
 
 def disaggregated(prefill: Demand, decode: Demand, c: dict[str, Any], iterations: int = 3) -> Point:
-    """Prompts on replicas of their own: tokens are never interrupted; the cache of a prompt moves over the links of as many chips as both
-    replicas have.
+    """Prompts on replicas of their own never interrupt tokens; the cache of one moves over the links of as many chips as both have.
 
     Of N requests that go round, a prompt with s of work and Z of all else takes R = s (1 + (N - 1) R / (R + Z)) [Schweitzer, 1979].
     """

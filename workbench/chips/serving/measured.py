@@ -16,13 +16,13 @@ from workbench import catalogue
 from workbench.calibration.forms import Asked, Form, asked
 from workbench.chips.serving import fit, rows
 from workbench.chips.serving.rows import Call
+from workbench.chips.serving.work import acceptance_rate
 from workbench.errors import InputError
 from workbench.llm import of_name
 
 #: Tokens drafted a step of multi-token prediction, and of EAGLE (recipes of vLLM and SGLang), where a file does not say how many.
 DRAFTS, EAGLE_DRAFTS = 2.0, 3.0
-#: Replicas of prompts that keep those that decode as full as is stated.
-FEEDERS = 64
+FEEDERS = 64  #: replicas of prompts that keep those that decode as full as is stated
 #: Formats that publishers chose for the weights of their models, by how names begin; others chose bf16.
 CHOSEN = {"DeepSeek-V2": "bf16", "DeepSeek": "fp8", "MiniMax": "fp8", "Kimi-K2": "fp8", "gpt-oss": "mxfp4"}
 RATE, TPOT, TTFT = (rows.READ[name] for name in ("output_tok_s_per_gpu", "tpot_ms", "ttft_ms"))
@@ -119,16 +119,7 @@ def _speculation(text: str | None) -> Call:
 
 def _drafted(drafts: float, length: float | None) -> Call:
     """So many tokens drafted a step, and the rate at which they stand that gives the tokens a step that are stated."""
-    return {"draft_tokens": drafts} | ({"acceptance_rate": acceptance_rate(float(length), drafts)} if length else {})
-
-
-def acceptance_rate(length: float, drafts: float) -> float:
-    """Probability that a drafted token stands at which a step yields `length` tokens: (1 - a^(drafts + 1)) / (1 - a)."""
-    low, high = 0.0, 1 - 1e-9
-    for _ in range(60):
-        a = (low + high) / 2
-        low, high = (a, high) if (1 - a ** (drafts + 1)) / (1 - a) < length else (low, a)
-    return round(low, 4)
+    return {"draft_tokens": drafts, "acceptance_rate": round(acceptance_rate(length, drafts), 4) if length else None}
 
 
 def _wide_ep(row: Call) -> tuple[Call, Any]:
@@ -213,13 +204,11 @@ def _open_loop(row: Call) -> tuple[Call, Any]:
     if re.search("prefix|warm", config):
         raise InputError("hits in the prefix cache are not stated")
     drafts = re.search(r'num_speculative_tokens"+:(\d+)', config)
-    load = {"concurrency": float(capped[1])} if capped else {"concurrency": 1, "rate": rate, "requests": row["n_requests"]}
+    load = {"concurrency": float(capped[1])} if capped else {"concurrency": 1, "rate": rate, "requests": row["n_requests"] or None}
     load |= {"draft_tokens": drafts and float(drafts[1]), "prefix_hit_rate": hits and float(hits[1]) / 100}
     plan = _layout(row["parallelism"], _number(row, "n_chips") / (2 if apart else 1))
-    made = _call(row, None, plan, {name: x for name, x in load.items() if x}, plan if apart else None)
-    if capped:
-        return made, {"ttft_mean_ms": TTFT, "tpot_mean_ms": TPOT}
-    return made, {"ttft_mean_ms": TTFT, "tpot_mean_ms": TPOT} | {name: rows.READ[name] for name in rows.TAILS}
+    tails = {} if capped else {name: rows.READ[name] for name in rows.TAILS}
+    return _call(row, None, plan, load, plan if apart else None), {"ttft_mean_ms": TTFT, "tpot_mean_ms": TPOT} | tails
 
 
 def _open_loop_value(row: Call, quantity: str) -> float | None:

@@ -54,8 +54,7 @@ class ServingPlan:
     @property
     def chips(self) -> Array:
         """Chips of all replicas."""
-        tp, pp, dp, replicas = (np.asarray(x, dtype=float) for x in (self.tp, self.pp, self.attention_dp, self.replicas))
-        return np.asarray(tp * pp * dp * replicas)
+        return np.asarray(np.prod(np.broadcast_arrays(self.tp, self.pp, self.attention_dp, self.replicas), axis=0, dtype=float))
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -132,8 +131,7 @@ def adapters(
     n, asked, r = (np.asarray(x, dtype=float) for x in (variants, rate, rank))
     broadcast(n_chips=cluster.n_chips, **numbers_of(plan, load) | {"variants": n, "rate": asked, "rank": r})
     point = serving(llm, cluster, plan, load, framework=framework)
-    output = np.asarray(load.output_tokens, dtype=float)
-    requests = point.tokens_per_second / output  # a second and replica
+    requests = point.tokens_per_second / np.asarray(load.output_tokens, dtype=float)  # a second and replica
     kv = 2 * llm.kv_heads * llm.head_dim
     ends = (llm.hidden + llm.query) * 2 + (llm.hidden + kv) + llm.ffn_matrices * (llm.hidden + (llm.ffn or llm.moe_ffn))
     size = 2.0 * r * llm.layers * ends
@@ -144,5 +142,4 @@ def adapters(
     with np.errstate(divide="ignore"):
         shared = np.ceil(np.round(n * asked * slowdown / requests, 9)) * plan.chips
         own = n * np.ceil(np.round(asked / requests, 9)) * plan.chips
-    fits: Any = point.feasible & (different * size <= room)
-    return Adapters(*np.broadcast_arrays(shared, own, slowdown, fits))
+    return Adapters(*np.broadcast_arrays(shared, own, slowdown, point.feasible & (different * size <= room)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +15,7 @@ from workbench import catalogue, formats
 from workbench.calibration.forms import Asked, asked, said
 from workbench.catalogue import Chip
 from workbench.checks import row_numbers
+from workbench.chips.serving.evaluate import BANDS
 from workbench.chips.serving.plan import Load, ServingPlan
 from workbench.errors import InputError, UnknownName
 from workbench.fabric import Cluster
@@ -34,22 +36,16 @@ WHOLE = NUMBERS[NUMBERS.index("layers") : NUMBERS.index("input_len")]  #: of the
 DIMENSIONS = {name: name for name in ("layers", "hidden", "heads", "kv_heads", "head_dim", "vocab", "ffn", "moe_ffn")} | {
     **{"experts": "n_experts", "experts_per_token": "top_k", "kv_lora_rank": "mla_kv_lora", "qk_rope_head_dim": "mla_rope_dim"}
 }
-#: Input tokens where a submission, or natural chats, state none: of a question of a chat, as Open-Orca has them.
-INPUT = 300.0
+INPUT = 300.0  #: tokens where a submission, or natural chats, state none: of a question of a chat, as Open-Orca has them
 #: Words that tell a framework, in small letters.
 MARKS = {"tensorrt": "TensorRT-LLM", "trt": "TensorRT-LLM", "nim": "TensorRT-LLM", "sgl": "SGLang", "vllm": "vLLM", "atom": "ATOM"}
 #: What of the result a measured quantity is compared with: the prediction and the ends of its interval.
 READ = {
-    "tpot_ms": ("tpot * 1000", "tpot_low * 1000", "tpot_high * 1000"),
-    "ttft_ms": ("ttft * 1000", "ttft_low * 1000", "ttft_high * 1000"),
-    "output_tok_s_per_gpu": ("tokens_per_second_per_chip", "rate_low", "rate_high"),
-    "power_w_per_gpu": ("watts_per_chip", "watts_low", "watts_high"),
-    "energy_j_per_out_token": ("joules_per_token", "joules_low", "joules_high"),
+    quantity: tuple(f"{path}{' * 1000' * quantity.endswith('_ms')}" for path in (name, f"{band}_low", f"{band}_high"))
+    for name, band, quantity in BANDS[:-1]  # but the time of a prompt
 }
-QUANTITIES = tuple(READ)
+QUANTITIES, TAILS = tuple(READ)[:5], tuple(READ)[5:]  #: means, and 99th percentiles of arrivals
 LATENCY = QUANTITIES[:3]
-TAILS = NUMBERS[-2:]  #: 99th percentiles, of arrivals
-READ |= {name: (f"{name[:8]} * 1000", f"{name[:8]}_low * 1000", f"{name[:8]}_high * 1000") for name in TAILS}
 #: What is predicted of a row, by mode: times where there are users or arrivals, throughput where it is not arrivals'.
 EXPECTED = {
     **{"closed_loop": (*LATENCY, "energy_j_per_out_token"), "closed_loop_natural": QUANTITIES, "disagg": LATENCY},
@@ -66,8 +62,7 @@ def call(llm: Any, chip: Chip, plan: Call, load: Call, framework: str = "", vers
     """The call of `chips.serving` on as many chips as its replicas have, of a model whose context holds the requests."""
     if isinstance(llm, str) and (length := int(load["input_tokens"] + load["output_tokens"])) > catalogue.llm(llm).context:
         llm = said(replace(catalogue.llm(llm), context=length))
-    degrees = ("tp", "pp", "attention_dp", "replicas")
-    n_chips = sum(int(np.prod([side.get(name, 1) for name in degrees])) for side in (plan, prefill) if side)
+    n_chips = sum(int(np.prod([one.get(x, 1) for x in ("tp", "pp", "attention_dp", "replicas")])) for one in (plan, prefill) if one)
     made = {"cluster": ("fabric.Cluster", {"chip": chip.name, "n_chips": n_chips}), "plan": ("chips.ServingPlan", _plain(plan))}
     made |= {"load": ("chips.Load", _plain(load))} | ({"prefill": ("chips.ServingPlan", _plain(prefill))} if prefill else {})
     arguments = {"llm": llm} | {name: {"call": maker, "arguments": given} for name, (maker, given) in made.items()}
@@ -82,8 +77,8 @@ def operating_point(row: Call) -> tuple[Call, Any]:
     row_numbers(row, NUMBERS, WHOLE)
     if row["usable"] == 0:
         raise InputError("the file marks the row as not usable")
-    users = ("concurrency",) if row["mode"].startswith("closed_loop") and not row["avg_batch"] else ()
-    users = ("request_rate",) if row["mode"] == "open_loop_slo" else users
+    arrivals, in_flight = row["mode"] == "open_loop_slo", row["mode"].startswith("closed_loop") and not row["avg_batch"]
+    users = ("request_rate",) * arrivals + ("concurrency",) * in_flight
     lengths = ("output_len",) if not row["tp"] or row["mode"].endswith("natural") else ("input_len", "output_len")
     for name in ("chip", "n_chips", *lengths, *(("weight_precision",) if row["tp"] else ()), *users):  # submissions state no layout
         if not row[name]:
@@ -92,7 +87,8 @@ def operating_point(row: Call) -> tuple[Call, Any]:
     precision = precision_of(row["weight_precision"], chip)
     formats_ = {"precision": precision, "kv_precision": cache_of(row["kv_precision"], precision)}
     load = {"concurrency": row["avg_batch"] or row["concurrency"] or np.inf, "output_tokens": max(row["output_len"] * factor, 1.0)}
-    load |= {"input_tokens": max((row["input_len"] or INPUT) * factor, 1.0)}
+    load |= {"input_tokens": max((row["input_len"] or INPUT) * factor, 1.0), "draft_tokens": row.get("draft_tokens") or None}
+    load |= {"concurrency": 1, "rate": row["request_rate"], "requests": row.get("n_requests") or None} if arrivals else {}
     llm, prefill = _llm(row), None
     if row["mode"] == "disagg":
         prefill, plan = (side | formats_ for side in _apart(row))
@@ -102,12 +98,6 @@ def operating_point(row: Call) -> tuple[Call, Any]:
         tp = min(max(row["tp"], (row["dp_attention"] == 0) * (row["ep"] or 0)) if row["tp"] else least, n)
         replicas, pp = 1.0 if row["tp"] else n // tp, min(pp, n // tp)
         plan = {"tp": tp, "pp": pp, "attention_dp": max(n // (tp * pp * replicas), 1.0), "replicas": replicas} | formats_
-    if row.get("n_requests") and row["mode"] == "open_loop_slo":
-        load |= {"requests": row["n_requests"]}
-    if row.get("draft_tokens"):
-        load |= {"draft_tokens": row["draft_tokens"]}
-    if row["mode"] == "open_loop_slo":
-        load |= {"concurrency": 1, "rate": row["request_rate"]}
     framework, version = software(row["framework"], row["framework_version"])
     reads = {name: READ[name] for name in EXPECTED[row["mode"]]}
     return call(llm, chip, plan, load, framework, version, prefill), reads
@@ -115,26 +105,22 @@ def operating_point(row: Call) -> tuple[Call, Any]:
 
 def made(value: Any) -> Any:
     """The object that an argument of a call stands for, as the one who calls makes it."""
-    if not isinstance(value, dict):
-        return catalogue.llm(value)
-    return MAKERS[value["call"]](**value["arguments"])
+    return MAKERS[value["call"]](**value["arguments"]) if isinstance(value, dict) else catalogue.llm(value)
 
 
 def _plain(arguments: Call) -> Call:
-    """Whole numbers as such; a single replica goes without saying."""
+    """Whole numbers as such; a single replica goes without saying, as what is not stated does."""
     whole = {k: int(v) if isinstance(v, float) and v.is_integer() else v for k, v in arguments.items()}
-    return {k: v for k, v in whole.items() if (k, v) not in ONE}
+    return {k: v for k, v in whole.items() if v is not None and (k, v) not in ONE}
 
 
-def _apart(row: Call) -> list[Call]:
+def _apart(row: Call) -> Iterator[Call]:
     """Prefill and decode replicas as ``P:2x(TP1DP8EP8) D:7x(TP1DP8EP8)`` states them."""
-    sides = []
     for letter, chips in (("P", row["prefill_chips"]), ("D", row["decode_chips"])):
         stated = re.search(letter + r":(\d+)x\(TP(\d+)DP(\d+)", row["parallel"] or "")
         if not stated or not chips or not all(1 <= float(degree) <= chips for degree in (stated[1], stated[2])):
             raise InputError("the layout of prefill and decode is not stated")
-        sides.append(side(chips, float(stated[1]), float(stated[2])))
-    return sides
+        yield side(chips, float(stated[1]), float(stated[2]))
 
 
 def side(chips: float, replicas: float, tp: float) -> Call:
@@ -192,10 +178,7 @@ def _llm(row: Call) -> Any:
             raise
     size = {name: int(row[column] or 0) for name, column in DIMENSIONS.items()}
     size |= {"kv_heads": size["kv_heads"] or size["heads"], "head_dim": size["head_dim"] or size["hidden"] // size["heads"]}
-    if size["experts"]:
-        size |= {"ffn": 0, "moe_layers": size["layers"]}
-    else:
-        size |= {"ffn": size["ffn"] or 4 * size["hidden"], "moe_ffn": 0}
+    size |= {"ffn": 0, "moe_layers": size["layers"]} if size["experts"] else {"ffn": size["ffn"] or 4 * size["hidden"], "moe_ffn": 0}
     mla = {"qk_nope_head_dim": 128, "qk_rope_head_dim": size["qk_rope_head_dim"] or 64, "v_head_dim": 128}
     size |= mla if size["kv_lora_rank"] else {"qk_rope_head_dim": 0}
     known = {"name": key, "attention": "mla" if size["kv_lora_rank"] else "gqa", "context": 1 << 20}

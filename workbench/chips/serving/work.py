@@ -1,6 +1,6 @@
 """Seconds of decode steps and prompts: what serving asks of a replica, and the constants that say what it takes.
 
-`Demand` holds no fitted number; `times` weighs it with `CONSTANTS`, whose logarithms are what is fitted. Arrays broadcast throughout.
+`Demand` holds no fitted number; its methods weigh it with `CONSTANTS`, whose logarithms are what is fitted. Arrays broadcast throughout.
 """
 
 from __future__ import annotations
@@ -14,23 +14,18 @@ import polars as pl
 from workbench import catalogue
 from workbench.arrays import Arrays
 from workbench.calibration.pool import Constant
-from workbench.chips.machine import SCALE_OUT, Exchange, Machine
+from workbench.chips.machine import Machine
 from workbench.chips.serving.plan import Load, ServingPlan
+from workbench.fabric import Cluster
 from workbench.formats import FORMATS
-from workbench.llm import Transformer
+from workbench.llm import LLM, Transformer
 
-#: Share of device memory that an engine may fill, and what runtime and graphs take of it [B].
-MEMORY_SHARE, RESERVED = 0.94, 2e9
-#: Share of the output that a sequence holds in the mean while an engine admits others.
-HELD = 0.6
-#: Of a number of a token on its way to experts and back, whatever the weights are in [B].
-ROUTED_BYTES = FORMATS["fp8"].wire_bytes
-#: Tokens of prompts that a group works on at once: the default of vLLM and TensorRT-LLM.
-CHUNK = 8192
-#: The most that a share of a rate comes to.
-SHARE = 0.99
-#: A message that shows what a collective carries, not its start [B].
-LARGE = 2.0**28
+MEMORY_SHARE, RESERVED = 0.94, 2e9  #: share of device memory that an engine may fill, and what runtime and graphs take of it [B]
+HELD = 0.6  #: share of the output that a sequence holds in the mean while an engine admits others
+ROUTED_BYTES = FORMATS["fp8"].wire_bytes  #: of a number of a token on its way to experts and back, whatever the weights are in
+CHUNK = 8192  #: tokens of prompts that a group works on at once: the default of vLLM and TensorRT-LLM
+SHARE = 0.99  #: the most that a share of a rate comes to
+LARGE = 2.0**28  #: a message that shows what a collective carries, not its start [B]: engines' own kernels start faster than the library's
 
 CONSTANTS = (
     Constant("stream", 0.8, 0.2, "share of the memory bandwidth that weights stream at", "chip", SHARE),
@@ -104,55 +99,15 @@ class Demand(Arrays):
     swap_per_byte: Any  #: of an all-to-all over ep [s/B]
     link: Any  #: of a chip to other domains [B/s]
 
-    @classmethod
-    def of(cls, model: Transformer, machine: Machine, plan: ServingPlan, load: Load) -> Demand:
-        """What a plan and a load ask of a machine, of one model or of a model a row."""
-        said = ((plan, ("tp", "pp", "attention_dp", "replicas")), (load, ("input_tokens", "output_tokens", "draft_tokens", "draft_share")))
-        own = {name: np.asarray(getattr(of, name), dtype=float) for of, names in said for name in names}
-        tp, pp, dp, replicas, asked, written, drafted, _ = own.values()
-        chips, exchange = tp * pp * dp, machine.exchange
-        cache = FORMATS[plan.kv_precision].bytes
-        copies = np.where(np.asarray(model.latent) > 0, tp, np.maximum(tp / model.kv_heads, 1.0))
-        rest, experts = model.weight_memory(machine.format.name, getattr(model, "quantization", None))
-        # four-bit mixtures as published (DeepSeek-R1-NVFP4, gpt-oss): their experts alone have four bits
-        wide = (np.asarray(model.experts) > 0) & (machine.format.bits < 8)
-        rest = np.where(wide, model.weight_memory("bf16")[0], rest)
-        free = chips * (MEMORY_SHARE * machine.memory - RESERVED) - (rest * dp + experts)
-        ep = np.where((np.asarray(model.experts) > 0) & (dp > 1), chips, 1.0)
-        places = np.where(exchange.crosses(ep), np.ceil(ep / exchange.domain), ep)
-        return cls(
-            **own,
-            model=model,
-            chips=chips,
-            rate=np.asarray(0.0 if load.rate is None else load.rate, dtype=float) / replicas,
-            concurrency=np.asarray(load.concurrency, dtype=float) / replicas,
-            requests=np.maximum(np.asarray(np.inf if load.requests is None else load.requests, dtype=float) / replicas, 1.0),
-            half_way=asked + written / 2,
-            computed=np.maximum(asked * (1 - np.asarray(load.prefix_hit_rate, dtype=float)), 1.0),
-            acceptance_length=_accepted(getattr(model, "name", ""), drafted, load.acceptance_rate),
-            read=rest - (model.params - model.expert_params - model.read_params) * max(machine.format.bytes, 2.0),
-            experts=experts,
-            cache_bytes=cache,
-            copies=copies,
-            free=free,
-            fits=np.maximum(free, 0.0) / (cache * copies * model.cache_kept(asked + HELD * written) + model.other.state),
-            peak=machine.peak,
-            peak_rest=np.where(wide, machine.peak16, machine.peak),
-            peak16=machine.peak16,
-            bandwidth=machine.bandwidth,
-            tp_crosses=exchange.crosses(tp),
-            reduce_per_byte=_per_byte(exchange, "all_reduce", tp),
-            ep=ep,
-            ep_crosses=exchange.crosses(ep),
-            visits=places * (1 - (1 - 1 / places) ** np.maximum(model.experts_per_token, 1)),
-            swap_per_byte=_per_byte(exchange, "alltoall", ep),
-            link=exchange.bandwidth or machine.chip.scaleout_bandwidth or SCALE_OUT,
-        )
-
     @property
     def limit(self) -> Any:
         """Whether so many requests at most are in flight at a rate of arrivals."""
         return np.isfinite(self.concurrency) & (self.concurrency * self.replicas > 1) & (self.rate > 0)
+
+    @property
+    def kinds(self) -> dict[str, Any]:
+        """What has errors of its own, and where it is so: drafted tokens, ranks of a replica that exchange beyond a scale-up domain."""
+        return {"drafted": self.draft_tokens > 0, "beyond": np.maximum(self.tp_crosses, self.ep_crosses) > 0}
 
     @property
     def missing_bytes(self) -> Any:
@@ -262,6 +217,58 @@ class Demand(Arrays):
         return np.where(np.isfinite(self.concurrency), self.concurrency, batch)
 
 
+def demand_of(llm: LLM, cluster: Cluster, plan: ServingPlan, load: Load) -> Demand:
+    """What is asked of a replica; a chip expands weights of less than eight bits. Raises `InputError` for another format that it lacks."""
+    number = FORMATS[plan.precision]
+    machine = Machine.of(cluster, FORMATS["bf16"] if number.bits < 8 and not cluster.chip.runs(number.name) else number)
+    said = ((plan, ("tp", "pp", "attention_dp", "replicas")), (load, ("input_tokens", "output_tokens", "draft_tokens", "draft_share")))
+    own = {name: np.asarray(getattr(of, name), dtype=float) for of, names in said for name in names}
+    tp, pp, dp, replicas, asked, written, drafted, _ = own.values()
+    chips, exchange, mixture = tp * pp * dp, machine.exchange, llm.experts > 0
+    cache = FORMATS[plan.kv_precision].bytes
+    copies = tp if llm.latent > 0 else np.maximum(tp / llm.kv_heads, 1.0)
+    rest, experts = llm.weight_memory(number.name, llm.quantization)
+    wide = mixture and number.bits < 8  # four-bit mixtures as published (DeepSeek-R1-NVFP4, gpt-oss): their experts alone have four bits
+    rest = llm.weight_memory("bf16")[0] if wide else rest
+    free = chips * (MEMORY_SHARE * machine.memory - RESERVED) - (rest * dp + experts)
+    ep = np.where(mixture & (dp > 1), chips, 1.0)
+    places = np.where(exchange.crosses(ep), np.ceil(ep / exchange.domain), ep)
+    return Demand(
+        **own,
+        model=llm,
+        chips=chips,
+        rate=np.asarray(0.0 if load.rate is None else load.rate, dtype=float) / replicas,
+        concurrency=np.asarray(load.concurrency, dtype=float) / replicas,
+        requests=np.maximum(np.asarray(np.inf if load.requests is None else load.requests, dtype=float) / replicas, 1.0),
+        half_way=asked + written / 2,
+        computed=np.maximum(asked * (1 - np.asarray(load.prefix_hit_rate, dtype=float)), 1.0),
+        acceptance_length=_accepted(llm.name, drafted, load.acceptance_rate),
+        read=rest - (llm.params - llm.expert_params - llm.read_params) * max(number.bytes, 2.0),
+        experts=experts,
+        cache_bytes=cache,
+        copies=copies,
+        free=free,
+        fits=np.maximum(free, 0.0) / (cache * copies * llm.cache_kept(asked + HELD * written) + llm.other.state),
+        peak=machine.peak,
+        peak_rest=machine.peak16 if wide else machine.peak,
+        peak16=machine.peak16,
+        bandwidth=machine.bandwidth,
+        tp_crosses=exchange.crosses(tp),
+        reduce_per_byte=exchange.seconds("all_reduce", LARGE, tp) / LARGE,
+        ep=ep,
+        ep_crosses=exchange.crosses(ep),
+        visits=places * (1 - (1 - 1 / places) ** max(llm.experts_per_token, 1)),
+        swap_per_byte=exchange.seconds("alltoall", LARGE, ep) / LARGE,
+        link=exchange.bandwidth,
+    )
+
+
+def acceptance_rate(length: float, drafts: float) -> float:
+    """Probability that a drafted token stands at which a step yields `length` tokens: (1 - a^(drafts + 1)) / (1 - a)."""
+    a = np.linspace(0, 0.999, 1000)
+    return float(np.interp(length, (1 - a ** (drafts + 1)) / (1 - a), a, right=1.0))
+
+
 def _accepted(name: str, drafted: Any, rate: Any) -> Any:
     """Tokens that a step yields: by the rate at which drafted ones stand, or as measured of the model, or of all in the mean."""
     if rate is not None or not np.any(drafted):
@@ -271,8 +278,3 @@ def _accepted(name: str, drafted: Any, rate: Any) -> Any:
     own = curves.filter(pl.col("model") == name)
     means = (curves if own.is_empty() else own).group_by("draft_tokens").agg(pl.col("acceptance_length").mean()).sort("draft_tokens")
     return np.interp(drafted, [0, *means["draft_tokens"]], [1, *means["acceptance_length"]])
-
-
-def _per_byte(exchange: Exchange, op: str, ranks: Any) -> Any:
-    """Seconds a byte of a large collective: engines' own kernels start faster than the library's, and carry as much."""
-    return exchange.seconds(op, LARGE, ranks) / LARGE
