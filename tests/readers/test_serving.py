@@ -158,7 +158,8 @@ def test_what_arrives_in_mlperf_is_served_at_its_rate(file):
     assert found["mode"].to_list() == ["open_loop_slo", "open_loop_slo", "closed_loop"]
     assert found.select("request_rate", "concurrency").rows() == [(10.0, None), (10.0, None), (None, 1.0)]
     rows = validation.validate("serving", file(text, "summary.csv"), told={"output_len": 294}).rows
-    assert rows.filter(position=0)["quantity"].to_list() == ["tpot_ms", "ttft_ms", "ttft_p99_ms", "tpot_p99_ms"]  # predicted at the rate: no time was measured
+    asked = ["tpot_ms", "ttft_ms", "ttft_p99_ms", "tpot_p99_ms"]
+    assert rows.filter(position=0)["quantity"].to_list() == asked  # predicted at the rate: no time was measured
     assert rows.filter(position=0)["predicted"].null_count() == rows.filter(position=0)["measured"].count() == 0
     with pytest.raises(DataError, match="tokens/s over the mean answer, which is not there: --output-len"):
         readers.read(file(text.partition("A,NVIDIA H200,8,TensorRT,llama2-70b-99,SingleStream")[0], "summary.csv"))
