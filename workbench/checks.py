@@ -17,7 +17,7 @@ from types import UnionType
 from typing import Any, ParamSpec, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from workbench.arrays import Array, broadcast
 from workbench.errors import InputError
@@ -47,11 +47,11 @@ class Rule:
             value = int(value)
         exact = 2**128 if self.one and self.whole else 2**53  # a seed keeps its last digit
         if not self.last and (isinstance(value, float) or (type(value) is int and abs(value) < exact)):  # the usual case, without arrays
-            if not self._plain(value):
+            if not self._good(float(value)):
                 raise self.refusal(name, value)
             return (int(value) if self.whole else float(value)) if self.one else np.float64(value)
         array = numeric(name, value)
-        inside = array.size and not self.whole and self._plain(array.min()) and self._plain(array.max())  # so is all between
+        inside = array.size and not self.whole and self._good(float(array.min())) and self._good(float(array.max()))  # so is all between
         if not (inside or (good := self._good(array)).all()):
             index = np.unravel_index(int(np.argmin(good)), array.shape)
             raise self.refusal(f"{name}[{', '.join(map(str, index))}]" if array.ndim else name, array[index])
@@ -76,22 +76,11 @@ class Rule:
         kind = "a whole number" if self.whole else "" if bounds else "a number" if self.infinite else "a finite number"
         return " ".join(part for part in (kind, bounds, self.unit and f"[{self.unit}]") if part)
 
-    def _plain(self, value: float) -> bool:
-        inside = (self.least <= value <= self.most and self.above < value < self.below) or (self.infinite and self._unbounded(value))
-        return inside and (self.infinite or math.isfinite(value)) and (not self.whole or math.isinf(value) or value == math.floor(value))
-
-    def _unbounded(self, value: float) -> bool:
-        """An infinity on a side that has no bound: strict bounds leave it out above."""
-        return (value == math.inf and self.most == self.below == math.inf) or (value == -math.inf and self.least == self.above == -math.inf)
-
-    def _good(self, array: Array) -> NDArray[np.bool_]:
-        sides = (np.greater_equal, self.least), (np.greater, self.above), (np.less_equal, self.most), (np.less, self.below)
-        good = [compare(array, bound) for compare, bound in sides if math.isfinite(bound)]
-        if max(self.least, self.above) == -math.inf or min(self.most, self.below) == math.inf:  # else the bounds keep them out
-            good.append(~np.isnan(array) if self.infinite else np.isfinite(array))
-        if self.whole:
-            good.append((array == np.floor(array)) | np.isinf(array))
-        return np.asarray(functools.reduce(np.logical_and, good))
+    def _good(self, value: Any) -> Any:
+        """Whether a float, or each of an array, is allowed; a side without a bound holds its infinity, if any is allowed."""
+        above, below = (value > self.above) | (self.above == -math.inf), (value < self.below) | (self.below == math.inf)
+        good = (self.least <= value) & (value <= self.most) & above & below & (self.infinite | (abs(value) < math.inf))
+        return good & (value == np.rint(value)) if self.whole else good
 
 
 #: The rules that most arguments keep to.
@@ -157,8 +146,7 @@ def takes(**rules: Rule) -> Callable[[Callable[P, R]], Callable[P, R]]:
         more = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
         needed = {name for name, p in parameters.items() if p.default is p.empty and p.kind is not p.VAR_KEYWORD}
         names, optional = list(parameters), {name for name, p in parameters.items() if p.default is None}
-        missing = rules.keys() - parameters.keys()
-        assert not missing, f"{function.__name__} has no argument {missing}"
+        assert rules.keys() <= parameters.keys(), f"{function.__name__} has no argument {rules.keys() - parameters.keys()}"
         inner = cast("Callable[..., R]", function)
 
         @functools.wraps(function)
@@ -195,8 +183,7 @@ def check_fields(instance: Any, where: str = "", /, **rules: Rule) -> None:
             object.__setattr__(instance, name, checked[name])
 
 
-#: Calls that make our objects.
-MADE = {
+MADE = {  #: calls that make our objects
     **{"Chip": "catalogue.chip('H100')", "LLM": "catalogue.llm('Llama-3.1-8B')", "Cluster": "fabric.Cluster('H100', 8)"},
     **{"TrainingPlan": "chips.TrainingPlan(tp=8)", "ServingPlan": "chips.ServingPlan(tp=8)", "Load": "chips.Load(64, 1024, 256)"},
     **{"Site": "energy.site('eastus')", "ServerPower": "energy.server_power('H100')", "Topology": "fabric.fat_tree(...)"},

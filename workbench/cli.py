@@ -96,9 +96,7 @@ class _Run(TyperCommand):
 @app.command(cls=_Run)
 def run(
     notebook: Annotated[str, typer.Argument(help="Name of a shipped notebook (ai_factory) or path of an .ipynb.")],
-    parameter: Annotated[
-        list[str] | None, typer.Option("-p", "--parameter", metavar="NAME=VALUE", help="Set a parameter; may be repeated.")
-    ] = None,
+    parameter: Annotated[list[str] | None, typer.Option("-p", "--parameter", metavar="NAME=VALUE", help="Set a value; repeatable.")] = None,
     out: Annotated[str, typer.Option(help="Folder for the executed notebook and its HTML, or s3://, gs://, az:// address.")] = "out",
     list_parameters: Annotated[bool, typer.Option("--parameters", help="Print what the notebook declares and stop.")] = False,
 ) -> None:
@@ -129,17 +127,12 @@ def sweep(
             "low:high or low:high:log, a range to sample. May be repeated: each value runs with each of the others.",
         ),
     ] = None,
-    grid: Annotated[
-        Path | None, typer.Option(help="YAML file of more parameters: NAME: value, [values] or {low, high, n, log}. Text is text.")
-    ] = None,
+    grid: Annotated[Path | None, typer.Option(help="YAML file: NAME: value, [values] or {low, high, n, log}; text is text.")] = None,
     zip_: Annotated[list[str] | None, typer.Option("--zip", metavar="A,B", help="Parameters that advance together; repeatable.")] = None,
     samples: Annotated[int | None, typer.Option(help="Sobol points over the ranges to sample; with none, over every declared one.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the scrambling of the samples.")] = 0,
     jobs: Annotated[int | None, typer.Option("-j", "--jobs", help="Runs at a time; default: one more than cores.")] = None,
-    scheduler: Annotated[
-        str | None,
-        typer.Option(metavar="ADDRESS", help="Dask scheduler (tcp://host:8786) whose workers run instead; --out must be shared."),
-    ] = None,
+    scheduler: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Dask scheduler, tcp://host:8786; --out must be shared.")] = None,
     out: Annotated[str | None, typer.Option(help="Folder of the sweep, or s3://, gs://, az:// address; default: runs/NOTEBOOK.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the sweep in --out: run what is missing or was not done.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, the count and the estimated time, and stop.")] = False,
@@ -190,8 +183,7 @@ def _pairs(words: list[str]) -> dict[str, str]:
     return values
 
 
-#: What files may not say, each with its help: options of the commands that read files.
-TOLD: dict[str, tuple[type, str]] = {
+TOLD: dict[str, tuple[type, str]] = {  #: what files may not say, each with its help: options of the commands that read files
     "program": (str, "Operation of a log that names no program: all_reduce, alltoall, ..."),
     "chip": (str, "Accelerator that a file does not name."),
     "n_chips": (int, "Ranks of a log, or chips of a server or a run."),
@@ -305,10 +297,7 @@ def validate(
             "demand, energy, scaling or topology, or all cases; or decisions: what the models choose of measured ways."
         ),
     ],
-    file: Annotated[
-        list[Path] | None,
-        typer.Argument(help="CSV of measurements or cases, logs, results, or a folder; none: what ships with the workbench."),
-    ] = None,
+    file: Annotated[list[Path] | None, typer.Argument(help="CSV of measurements or cases, logs, results, a folder; none: shipped.")] = None,
     by: Annotated[str, typer.Option(help="Column to group the table by.")] = "source",
     leave_out: Annotated[str | None, typer.Option(help="Column: calibrate on rows of its other values alone; print that beside.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write every row's prediction as JSON, with --leave-out that of the others.")] = None,

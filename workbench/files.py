@@ -99,10 +99,8 @@ class Store:
 
     def sweep_up(self, folder: str) -> None:
         """Remove what writers that were killed left half-written."""
-        if self.folder and (self.folder / folder).is_dir():
-            for entry in os.scandir(self.folder / folder):
-                if entry.name.startswith("."):
-                    Path(entry.path).unlink(missing_ok=True)
+        for unfinished in (self.folder / folder).glob(".*") if self.folder else ():
+            unfinished.unlink(missing_ok=True)
 
     def __str__(self) -> str:
         return self.url

@@ -194,8 +194,7 @@ def load(table: str) -> pl.DataFrame:
     if given and table in given:
         return given[table]
     folder = _users_folder()
-    override = folder / f"{table}.csv" if folder else None
-    if override is None or not override.is_file():
+    if not (folder and (override := folder / f"{table}.csv").is_file()):
         return shipped(table)
     return _merged(table, override, override.stat().st_mtime_ns)
 
@@ -391,11 +390,9 @@ def _not_the_sparse_peak(path: str | Path, theirs: pl.DataFrame, ours: pl.DataFr
 
 
 def _band(path: str | Path, frame: pl.DataFrame, low: str, value: str, high: str) -> None:
-    middles = frame[value].to_list()
-    for column, outwards in ((low, -1), (high, 1)):
-        for row, (end, middle) in enumerate(zip(frame[column].to_list(), middles, strict=True)):
-            if end is not None and middle is not None and outwards * end < outwards * middle:
-                raise DataError(path, f"{end:g} does not bracket {value} = {middle:g}", row=row + 2, column=column)
+    for column, wrong in ((low, pl.col(low) > pl.col(value)), (high, pl.col(high) < pl.col(value))):
+        for row, end, middle in frame.with_row_index("row").filter(wrong).select("row", column, value).iter_rows():
+            raise DataError(path, f"{end:g} does not bracket {value} = {middle:g}", row=row + 2, column=column)
 
 
 def _prior_points(path: str | Path, priors: pl.DataFrame) -> None:

@@ -27,8 +27,7 @@ from workbench.errors import InputError, UnknownName, WorkbenchError
 from workbench.llm import Transformer
 from workbench.validation import calls
 
-#: The public functions that are tools, by package: facts first, then what a planner asks.
-TOOLS = {
+TOOLS = {  #: the public functions that are tools, by package: facts first, then what a planner asks
     "catalogue": "names table chip llm link cost region rent",
     "scaling": "optimal_allocation law_spread inference_aware_optimum data_constrained_optimum training_flop",
     "fabric": "collective_time goodput",
@@ -41,8 +40,7 @@ CALLS = {f"{face}_{name}": f"{face}.{name}" for face, names in TOOLS.items() for
 #: Objects that an argument may be, by the name that its annotation has for them.
 MADE = {"Cluster": "fabric.Cluster"} | {name: f"chips.{name}" for name in ("TrainingPlan", "ServingPlan", "Load", "Choices")}
 JSON = {"str": "string", "Path": "string", "int": "integer", "float": "number", "bool": "boolean", "Mapping": "object", "None": "null"}
-#: Tables of facts that an argument may name.
-NAMED = ("chips", "llms", "links", "regions", "grids", "laws", "costs")
+NAMED = ("chips", "llms", "links", "regions", "grids", "laws", "costs")  #: tables of facts that an argument may name
 ROWS, FUTURES = 200, 256  #: rows of a frame, and entries of the last or the first axis, that an answer spells out
 
 

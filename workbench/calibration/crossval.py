@@ -51,8 +51,7 @@ class Study:
 
     def fit(self, at: Rows, base: Fit | None = None, levels: Collection[str] | None = None) -> Fit:
         """Constants fitted to the rows `at`, on top of those of `base`."""
-        origins = [self.origins[int(i)] for i in at]
-        bounds = None if self.most is None else self.most[at]
+        origins, bounds = [self.origins[int(i)] for i in at], None if self.most is None else self.most[at]
         how: dict[str, Any] = {"noise": self.noise, "weight": self.weigh(at), "most": bounds, "tolerance": self.tolerance}
         return self.pool.fit(self.part(at), origins, np.log(self.values[at]), base=base, levels=levels, **how)
 

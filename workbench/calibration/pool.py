@@ -25,6 +25,7 @@ Rows = NDArray[np.intp]  #: positions
 Node = tuple[str, str]  #: level and key
 Predict = Callable[[Array], Array]  #: logarithms of constants, a row each -> logarithms of what was measured
 STIFF = 1e3  #: weight of what goes beyond a bound: it gives way by a millionth
+STEPS = 40  #: of a fit at most
 
 
 @dataclass(frozen=True)
@@ -93,8 +94,7 @@ class Pool:
 
     def fit(
         self, predict: Predict, origins: Sequence[Any], target: Array, *, noise: ArrayLike, weight: ArrayLike = 1.0,
-        base: Fit | None = None, levels: Collection[str] | None = None, most: Array | None = None,
-        iterations: int = 40, tolerance: float = 1e-4,
+        base: Fit | None = None, levels: Collection[str] | None = None, most: Array | None = None, tolerance: float = 1e-4,
     ) -> Fit:  # fmt: skip
         """Fit the offsets by damped Gauss-Newton on sum w rho(residual / noise) + sum (offset / spread)^2, rho(r) = 2 (sqrt(1 + r^2) - 1).
 
@@ -125,7 +125,7 @@ class Pool:
             return float((weight * 2 * (np.sqrt(1 + r * r) - 1)).sum() + ((values / spread) ** 2).sum() + over)
 
         current, damping, curvature = loss(x), 1e-2, np.eye(x.size)
-        for _ in range(iterations):
+        for _ in range(STEPS):
             logs, of, w = logs_of(x), member, weight
             jacobian, r = self._jacobian(predict, logs, target, scale)
             w = w / np.sqrt(1 + r * r)
@@ -178,22 +178,17 @@ class Pool:
     def _design(self, origins: Sequence[Any], levels: Collection[str] | None) -> tuple[list[Node], Rows, Rows, Array]:
         """Nodes; those of each row; positions of what is fitted in the flat table of offsets; and its spreads."""
         index: dict[Node, int] = {}
-        known: dict[Any, list[int]] = {}
-        for o in origins:
-            if o not in known:
-                known[o] = [index.setdefault(node, len(index)) for node in self.nodes(o).items() if levels is None or node[0] in levels]
-        member = np.array([known[o] for o in origins])
+        of = {o: [node for node in self.nodes(o).items() if levels is None or node[0] in levels] for o in dict.fromkeys(origins)}
+        at = {o: [index.setdefault(node, len(index)) for node in nodes] for o, nodes in of.items()}
+        member = np.array([at[o] for o in origins])
         spreads = np.array([self.spreads[level] for level, _ in index]).ravel()
         columns = np.flatnonzero(spreads > 0)
         return list(index), member, columns, spreads[columns]
 
     def _jacobian(self, predict: Predict, logs: Array, target: Array, scale: Array) -> tuple[Array, Array]:
         """Derivatives of the residuals by the constants of each row, and the residuals, in units of the noise."""
-        base, slopes = predict(logs), np.empty(logs.shape)
-        for i in range(logs.shape[1]):
-            moved = logs.copy()
-            moved[:, i] += 1e-4
-            slopes[:, i] = (predict(moved) - base) / 1e-4
+        base = predict(logs)
+        slopes = np.stack([(predict(logs + 1e-4 * one) - base) / 1e-4 for one in np.eye(logs.shape[1])], axis=1)
         return slopes / scale[:, None], (base - target) / scale
 
 
@@ -209,20 +204,15 @@ class Fit:
 
     def logs(self, origins: Iterable[Any]) -> Array:
         """Logarithms of the constants, a row each."""
-        known: dict[Any, Array] = {}
-        found = []
-        for origin in origins:
-            if origin not in known:
-                nodes = self.pool.nodes(origin).items()
-                known[origin] = self.pool.prior + np.sum([self.offsets[k] for k in nodes if k in self.offsets], axis=0)
-            found.append(known[origin])
-        return np.array(found)
+        every, prior = list(origins), self.pool.prior
+        nodes = {o: self.pool.nodes(o).items() for o in set(every)}
+        known = {o: prior + np.sum([self.offsets[k] for k in of if k in self.offsets], axis=0) for o, of in nodes.items()}
+        return np.array([known[o] for o in every])
 
     def without(self, nodes: Collection[Node]) -> Fit:
         """All but these nodes."""
-        kept = [node for node in self.offsets if node not in nodes]
-        offsets, errors = ({node: of[node] for node in kept if node in of} for of in (self.offsets, self.errors))
-        return Fit(self.pool, offsets, errors, {node: self.rows[node] for node in kept if node in self.rows}, self.free)
+        offsets, errors = ({node: of[node] for node in of if node not in nodes} for of in (self.offsets, self.errors))
+        return Fit(self.pool, offsets, errors, {node: many for node, many in self.rows.items() if node not in nodes}, self.free)
 
     def frame(self, nodes: Collection[Node] | None = None) -> pl.DataFrame:
         """The table that ships: level, key, constant, offset, error, rows; of some nodes, or all."""

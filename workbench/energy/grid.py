@@ -74,11 +74,9 @@ def site(region: str | Site, **given: Any) -> Site:
     row = catalogue.region(region)
     known: dict[str, Any] = {name: found and found.value for name, found in figures(row).items()} | given
     if missing := [name for name in NEEDED if known[name] is None]:
+        lacks = f"region {row.name!r} has no {', '.join(missing)}, and neither grid nor coordinates to estimate them by"
         wanted = ", ".join(f"{name}=" for name in missing)
-        raise InputError(
-            f"region {row.name!r} has no {', '.join(missing)}, and neither grid nor coordinates to estimate them by: give {wanted}, or "
-            "grid, latitude and longitude in its row of regions.csv"
-        )
+        raise InputError(f"{lacks}: give {wanted}, or grid, latitude and longitude in its row of regions.csv")
     return Site(name=row.name, **known)
 
 
@@ -165,19 +163,13 @@ class Curtailment(Arrays):
 
 
 @takes(
-    electricity_usd_per_kwh=replace(ELECTRICITY, last="hours"),
-    share=replace(SHARE, apart=True),
-    work_usd_per_kwh=NOT_NEGATIVE,
+    electricity_usd_per_kwh=replace(ELECTRICITY, last="hours"), share=replace(SHARE, apart=True), work_usd_per_kwh=NOT_NEGATIVE,
     idle_power=SHARE,
-)
+)  # fmt: skip
 def curtailment(
-    electricity_usd_per_kwh: ArrayLike,
-    share: ArrayLike,
-    *,
-    work_usd_per_kwh: ArrayLike = 0.0,
-    idle_power: ArrayLike = 0.0,
+    electricity_usd_per_kwh: ArrayLike, share: ArrayLike, *, work_usd_per_kwh: ArrayLike = 0.0, idle_power: ArrayLike = 0.0,
     deferred: bool = False,
-) -> Curtailment:
+) -> Curtailment:  # fmt: skip
     """Value of curtailing a load in the dearest `share` of the hours: arrays of shape (..., k).
 
     Parameters

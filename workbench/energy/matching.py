@@ -81,16 +81,9 @@ class Moved(Arrays):
     limit=replace(LIMIT, one=True), carbon_usd_per_t=replace(CARBON_PRICE, apart=True), step=Rule(above=0.0, one=True),
 )  # fmt: skip
 def move_load(
-    places: Sequence[str | Site],
-    load: ArrayLike,
-    *,
-    share: ArrayLike = 1.0,
-    capacity: ArrayLike = np.inf,
-    round_trip: ArrayLike = 0.0,
-    limit: float = np.inf,
-    carbon_usd_per_t: ArrayLike = 0.0,
-    step: float = HOUR,
-) -> Moved:
+    places: Sequence[str | Site], load: ArrayLike, *, share: ArrayLike = 1.0, capacity: ArrayLike = np.inf,
+    round_trip: ArrayLike = 0.0, limit: float = np.inf, carbon_usd_per_t: ArrayLike = 0.0, step: float = HOUR,
+) -> Moved:  # fmt: skip
     """The cheapest places for work in each hour, where a share of it may go to any region within `limit` of its own.
 
     Regions are filled in the order of their cost. What k of them take together is a least cut: over sets of regions, what is outside
@@ -117,11 +110,10 @@ def move_load(
     load, n = np.asarray(load), len(places)
     if load.ndim < 2 or load.shape[-2] != n:
         raise InputError(f"load of shape {load.shape}: expected (..., {n}, hours) for {n} places")
-    of_places = [
+    pue, price, carbon = (
         np.stack([to_shape(f"{s.name}: {name}", getattr(s, name), load.shape[-1:]) for s in map(site, places)])
         for name in ("pue", "electricity_usd_per_kwh", "carbon_g_per_kwh")
-    ]
-    pue, price, carbon = of_places
+    )
     outer = broadcast(**{"load without regions and hours": load[..., 0, 0], "share": share, "carbon_usd_per_t": carbon_usd_per_t})
     cost = pue * (price + carbon * (GRAM / TONNE) * np.asarray(carbon_usd_per_t)[..., None, None])  # of a kWh of IT [USD]
     cost, load = (np.broadcast_to(x, (*outer, *load.shape[-2:])) for x in (cost, load))

@@ -30,9 +30,9 @@ def server_power_ratio(chip: Chip) -> Cost:
     return catalogue.cost(f"server_power_ratio_{chip.server}")
 
 
-def busy_share_of(chip: Chip) -> Cost:
-    """Published average power of a busy server over its rated power."""
-    return catalogue.cost(f"server_power_share_{'tpu' if chip.server.startswith('tpu') else 'gpu'}")
+def busy_share_of(server: str) -> float:
+    """Published average power of a busy server of a kind over its rated power."""
+    return catalogue.cost(f"server_power_share_{'tpu' if server.startswith('tpu') else 'gpu'}").value
 
 
 def tdp_of(chip: Chip) -> float:
@@ -66,13 +66,9 @@ def all_in_ratio(chip: str | Chip) -> Cost:
 
 @takes(utilisation=SHARE, ratio=Rule(least=1.0, why="a server draws at least as much as its chips"), busy_share=SHARE, idle_share=SHARE)
 def server_power(
-    chip: str | Chip,
-    utilisation: ArrayLike = 1.0,
-    *,
-    ratio: ArrayLike | None = None,
-    busy_share: ArrayLike | None = None,
+    chip: str | Chip, utilisation: ArrayLike = 1.0, *, ratio: ArrayLike | None = None, busy_share: ArrayLike | None = None,
     idle_share: ArrayLike | None = None,
-) -> ServerPower:
+) -> ServerPower:  # fmt: skip
     """IT power a chip, to first order: linear between idle and busy.
 
     rated = TDP * ratio; average = rated * (idle_share + (busy_share - idle_share) * utilisation)
@@ -93,7 +89,7 @@ def server_power(
     ServerPower(rated=1274.7, average=[550.033, 956.025])
     """
     chip = catalogue.chip(chip)
-    busy = np.asarray(busy_share_of(chip).value if busy_share is None else busy_share)
+    busy = np.asarray(busy_share_of(chip.server) if busy_share is None else busy_share)
     idle = np.asarray(catalogue.cost("idle_power_share").value if idle_share is None else idle_share)
     if not np.all(idle <= busy):
         raise InputError(f"idle_share = {idle} exceeds busy_share = {busy}")

@@ -136,10 +136,8 @@ def constants(op: str, kind: str, chip: str, n: ArrayLike, version: str = "", be
         return [(thetas[right], ranks, np.ones(()))]
     gap = np.where(between, np.log(known[right] / known[left]), 1.0)
     weight = np.where(between, np.log(np.maximum(ranks, 1.0) / known[left]) / gap, 1.0)
-    return [
-        (thetas[left], np.where(between, known[left], ranks), 1 - weight),
-        (thetas[right], np.where(between, known[right], ranks), weight),
-    ]
+    sides = (left, 1 - weight), (right, weight)
+    return [(thetas[side], np.where(between, known[side], ranks), share) for side, share in sides]
 
 
 @lru_cache(maxsize=1024)

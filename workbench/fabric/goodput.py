@@ -81,15 +81,9 @@ class Resilience:
 
 @takes(**dict.fromkeys(("n_chips", "checkpoint", "interval"), POSITIVE), **dict.fromkeys(("restart", "failure_rate"), NOT_NEGATIVE))
 def goodput(
-    n_chips: ArrayLike,
-    *,
-    checkpoint: ArrayLike | None = None,
-    restart: ArrayLike | None = None,
-    failure_rate: ArrayLike | None = None,
-    interval: ArrayLike | None = None,
-    state: Storage | None = None,
-    resilience: Resilience | None = None,
-) -> Goodput:
+    n_chips: ArrayLike, *, checkpoint: ArrayLike | None = None, restart: ArrayLike | None = None, failure_rate: ArrayLike | None = None,
+    interval: ArrayLike | None = None, state: Storage | None = None, resilience: Resilience | None = None,
+) -> Goodput:  # fmt: skip
     """Goodput of a job on `n_chips` chips.
 
     share = tau / (M e^(R/M) (e^((tau + C)/M) - 1)), M = 1 / (n lambda) of the chips that a failure stops; R is detection, restart and,
@@ -180,17 +174,10 @@ class Storage(Arrays):
 
 @takes(**INPUTS)
 def storage(
-    params: ArrayLike,
-    n_chips: ArrayLike,
-    *,
-    medium: str = "parallel file system",
-    method: str = "asynchronous",
-    bytes_per_param: ArrayLike = 14.0,
-    tokens_per_second: ArrayLike = 0.0,
-    bytes_per_token: ArrayLike = 4.0,
-    data_bytes: ArrayLike = 0.0,
-    kept: ArrayLike = 3,
-) -> Storage:
+    params: ArrayLike, n_chips: ArrayLike, *, medium: str = "parallel file system", method: str = "asynchronous",
+    bytes_per_param: ArrayLike = 14.0, tokens_per_second: ArrayLike = 0.0, bytes_per_token: ArrayLike = 4.0,
+    data_bytes: ArrayLike = 0.0, kept: ArrayLike = 3,
+) -> Storage:  # fmt: skip
     """Time and size of checkpoints, and of reading data.
 
     Chips write at the least of their own rate, that of their hosts and that of the system; a copy to host memory at that of a chip's slot.

@@ -53,12 +53,7 @@ def named(chips: pl.Series) -> pl.Series:
 def prepared(rows: pl.DataFrame) -> pl.DataFrame:
     """Measurements of collectives with what a call takes: ranks in a domain and domains, links, transport, version, or why there is none.
 
-    A rate that is not stated is that of the chip in the catalogue.
-
-    Parameters
-    ----------
-    rows : polars.DataFrame
-        Columns collective, bytes, n_gpus, scaleup_domain_gpus, chip, scale_up_GBps_per_dir, nic_Gbps_per_gpu, fabric, library, quality.
+    Rows have the columns `TEXT` and `NUMBERS`. A rate that is not stated is that of the chip in the catalogue.
     """
     domains = (pl.col("n_gpus") / pl.col("scaleup_domain_gpus").fill_null(8)).ceil()  # 128 ranks on racks of 72 are two racks of 64
     own = pl.col(NAMED) if NAMED in rows.columns else pl.lit(None, pl.String)

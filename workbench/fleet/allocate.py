@@ -102,18 +102,11 @@ def plan_of(fleet: Fleet, p: Programme, values: Array, marginals: Array, cost: f
     installed, survival = p.figures["installed"].values, p.figures["survival"].values
     before = np.concatenate([installed[..., None], stock[..., :-1] * survival[:, None, None]], axis=-1)
     return Plan(
-        fleet=fleet,
-        cost=cost,
-        chips=chips,
-        by_hour=found["x"],
-        stock=stock,
-        bought=bought,
+        fleet=fleet, cost=cost, chips=chips, by_hour=found["x"], stock=stock, bought=bought, space=found["space"], shadow=shadow,
         retired=np.maximum(before + bought - stock, 0.0),  # by the books: what was there and came, and no longer stands
         unmet=np.einsum("wht,wh->wt", found["unmet"], p.due.values),
         facility_power=np.einsum("kr,krt->rt", standing, stock) + np.einsum("kr,wkrt->rt", working, chips),
-        space=found["space"],
-        shadow=shadow,
-    )
+    )  # fmt: skip
 
 
 def solve(cost: Array, matrix: Any, limit: Array, priority: Array) -> Any:

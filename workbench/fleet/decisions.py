@@ -258,10 +258,8 @@ class InHouse(Arrays):
     **dict.fromkeys(("nre", "unit_cost", "merchant_price", "relative_performance", "volume", "lead_years", "price_decline"), NOT_NEGATIVE),
     **dict.fromkeys(("respin_share", "respin_years", "port_cost", "merchant_fleet"), NOT_NEGATIVE),
     **dict.fromkeys(("movable_share", "respin_probability", "price_response"), SHARE),
-    rate=Rule(least=0.0, most=10.0),
-    running_saving=FINITE,
-    life_years=Rule(least=0.0, most=100.0, unit="years"),
-)
+    rate=Rule(least=0.0, most=10.0), running_saving=FINITE, life_years=Rule(least=0.0, most=100.0, unit="years"),
+)  # fmt: skip
 def in_house_chip(
     *, nre: ArrayLike, unit_cost: ArrayLike, merchant_price: ArrayLike, relative_performance: ArrayLike, volume: ArrayLike,
     movable_share: ArrayLike, lead_years: ArrayLike, price_decline: ArrayLike, rate: ArrayLike, respin_probability: ArrayLike = 0.0,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from workbench.arrays import Array, ArrayLike
+from workbench.arrays import Array, ArrayLike, in_blocks
 from workbench.checks import FINITE, LIFE_YEARS, Rule, takes
 
 #: Rates a period, and rates a year, of which one of more than 1,000 % is a unit mistaken.
@@ -75,9 +75,7 @@ def irr(cash_flows: ArrayLike) -> Array:
     """
     flows = np.asarray(cash_flows)
     flat = flows.reshape(-1, flows.shape[-1])
-    rates = np.empty(flat.shape[0])
-    for start in range(0, flat.shape[0], BLOCK):
-        rates[start : start + BLOCK] = _irr(np.ascontiguousarray(flat[start : start + BLOCK].T))
+    rates = in_blocks(lambda cases: _irr(np.ascontiguousarray(cases.T)), BLOCK, flat.shape, cases=flat)
     return rates.reshape(flows.shape[:-1])
 
 
@@ -112,10 +110,7 @@ def _value(flows: Array, x: Array) -> tuple[Array, Array]:
 
 
 def _single(flows: Array) -> Array:
-    """The only rate: Newton in the logarithm of income over outlay, which is nearly straight in x, then the flows themselves.
-
-    `scipy.optimize.elementwise.find_root` finds the same to the last digit in twice the time (2.5 us a rate of 11 flows beside 1.2).
-    """
+    """The only rate: Newton in log(income / outlay), nearly straight in x, then in the flows; half the time of scipy's `find_root`."""
     t = np.arange(len(flows), dtype=float)[:, None]
     gain, loss = np.maximum(flows, 0), np.maximum(-flows, 0)
     apart = (gain * t).sum(0) / gain.sum(0) - (loss * t).sum(0) / loss.sum(0)  # between the middles of income and outlay

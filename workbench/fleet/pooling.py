@@ -69,11 +69,9 @@ class Reserve(Arrays):
 
 
 @takes(
-    mean=NOT_NEGATIVE,
-    deviation=NOT_NEGATIVE,
-    correlation=Rule(least=-1.0, most=1.0, apart=True),
+    mean=NOT_NEGATIVE, deviation=NOT_NEGATIVE, correlation=Rule(least=-1.0, most=1.0, apart=True),
     critical_ratio=Rule(least=0.5, below=1.0, apart=True, why="below one half the reserve would be negative"),
-)
+)  # fmt: skip
 def newsvendor(mean: ArrayLike, deviation: ArrayLike, correlation: ArrayLike, *, critical_ratio: ArrayLike) -> Reserve:
     """Capacity against normal demands at the ratio where one more chip is worth its cost, apart and together.
 
@@ -199,23 +197,18 @@ def backfill(
     Backfill(served=0.6, inference=0.1, training=0.816667, by_class=[0.816667], lost=0.0333333, preemptions=2, aside=10 to 30 (6,))
     """
     demand, c, less = map(np.asarray, (load, capacity, penalty))
-    width = round(reaction / step)
-    if not (1 <= width <= demand.shape[-1] // 2 and abs(width * step - reaction) < 1e-6 * step):
-        raise InputError(
-            f"reaction = {reaction} s: expected whole steps of {step} s and at most half of the load's {step * demand.shape[-1]:g} s"
-        )
+    width, steps = round(reaction / step), demand.shape[-1]
+    if not (1 <= width <= steps // 2 and abs(width * step - reaction) < 1e-6 * step):
+        raise InputError(f"reaction = {reaction} s: expected whole steps of {step} s and at most half of the load's {step * steps:g} s")
     floor, room = np.broadcast_arrays(least, most)
     if np.any(floor > room) or np.any(floor.sum(axis=-1) > c):
         raise InputError(f"least = {least}: expected at most `most`, and together at most the capacity")
     shape = np.broadcast_shapes(demand.shape[:-1], c.shape, less.shape, floor.shape[:-1])
     cap, c = np.broadcast_to(c - floor.sum(axis=-1), shape)[..., None], np.broadcast_to(c, shape)  # cap: what inference may have
-    demand = np.broadcast_to(demand, (*shape, demand.shape[-1]))
-    whole = demand.shape[-1] // width * width
-    if partitioned:
-        kept = np.broadcast_to(np.minimum(demand.max(axis=-1, keepdims=True), cap), (*shape, whole - width))
-    else:
-        asked = demand[..., :whole].reshape(*shape, whole // width, width).max(axis=-1)[..., :-1]
-        kept = np.minimum(np.repeat(asked, width, axis=-1), cap)
+    demand, whole = np.broadcast_to(demand, (*shape, steps)), steps // width * width
+    asked = demand[..., :whole].reshape(*shape, whole // width, width).max(axis=-1)[..., :-1]
+    wanted = demand.max(axis=-1, keepdims=True) if partitioned else np.repeat(asked, width, axis=-1)
+    kept = np.broadcast_to(np.minimum(wanted, cap), (*shape, whole - width))
     demand = demand[..., width:whole]
     change = np.diff(kept, axis=-1, prepend=kept[..., :1])
     arriving, leaving = np.maximum(change, 0.0), np.maximum(-change, 0.0)

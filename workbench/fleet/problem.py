@@ -149,9 +149,8 @@ def figures(f: Fleet) -> dict[str, Named]:
     sizes |= {"T": demand.shape[-1], "E": demand.shape[-1] + 1}
     sizes["H"] = Rule(least=0.0, last="hours")("hours", f.hours).shape[-1]
     if min(sizes.values()) < 1:
-        raise InputError(
-            "{W} kinds of work, {K} of chips, {R} regions, {A} assets, {T} periods: one or more of each is needed".format(**sizes)
-        )
+        counts = "{W} kinds of work, {K} of chips, {R} regions, {A} assets, {T} periods".format(**sizes)
+        raise InputError(f"{counts}: one or more of each is needed")
     a: dict[str, Named] = {}
     for name, (axes, rule) in FIGURES.items():
         full = to_shape(name, rule(name, getattr(f, name)), tuple(sizes[axis] for axis in axes))
@@ -161,23 +160,20 @@ def figures(f: Fleet) -> dict[str, Named]:
     if abs(a["hours"].values.sum() - 1) > 1e-6:
         raise InputError(f"hours: shares of a period that add up to {a['hours'].values.sum():.6g}; expected 1")
     fixed, mean = a["movable"].values == 0, (a["shape"].values * a["hours"].values).sum(axis=1)
-    if np.any(fixed & (np.abs(mean - 1) > 1e-6)):
-        i = int((fixed & (np.abs(mean - 1) > 1e-6)).argmax())
+    if np.any(wrong := fixed & (np.abs(mean - 1) > 1e-6)):
+        i = int(wrong.argmax())
         raise InputError(f"shape: the mean of {f.work[i]} over the hours is {mean[i]:.6g}; expected 1")
     cheapest = np.minimum.accumulate(np.where(a["supply"].values > 0, a["price"].values, np.inf), axis=1)
-    if np.any(a["resale"].values[:, 1:] > cheapest):
-        k, t = np.argwhere(a["resale"].values[:, 1:] > cheapest)[0]
-        raise InputError(
-            f"resale = {a['resale'].values[k, t + 1]:g} of {f.kinds[k]} at the end of period {t}: it was sold new at {cheapest[k, t]:g}, "
-            "so that buying to sell would make money of nothing; give at most that"
-        )
+    if np.any(dear := a["resale"].values[:, 1:] > cheapest):
+        k, t = np.argwhere(dear)[0]
+        what = f"resale = {a['resale'].values[k, t + 1]:g} of {f.kinds[k]} at the end of period {t}"
+        why = "so that buying to sell would make money of nothing"
+        raise InputError(f"{what}: it was sold new at {cheapest[k, t]:g}, {why}; give at most that")
     there, most = a["space"].values[..., None], a["space_limit"].values
-    if np.any(np.isfinite(there) & (most < there)):
-        i, r, t = np.argwhere(np.isfinite(there) & (most < there))[0]
-        raise InputError(
-            f"space_limit = {most[i, r, t]:g} of {f.assets[i]} in {f.regions[r]}, period {t}: {there[i, r, 0]:g} is there at the start; "
-            "give at least that"
-        )
+    if np.any(short := np.isfinite(there) & (most < there)):
+        i, r, t = np.argwhere(short)[0]
+        what = f"space_limit = {most[i, r, t]:g} of {f.assets[i]} in {f.regions[r]}, period {t}"
+        raise InputError(f"{what}: {there[i, r, 0]:g} is there at the start; give at least that")
     if np.any(a["idle_power"].values > a["power"].values):
         raise InputError("idle_power exceeds power: a chip at work draws at least what it draws idle")
     if f.vendor and len(f.vendor) != sizes["K"]:

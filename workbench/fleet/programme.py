@@ -221,7 +221,7 @@ def _vendors(b: Programme) -> None:
         selling = {name for name, some in zip(f.vendor, sells, strict=False) if some}
         if selling and len(selling) * f.vendor_share < 1 - 1e-9:
             raise InputError(
-                f"vendor_share = {f.vendor_share}: {len(selling)} vendors with supply at that share each can't add up to a purchase"
+                f"vendor_share = {f.vendor_share}: {len(selling)} vendors with supply can't add up to a purchase at that share"
             )
         mine = Named("VK", np.array(vendors)[:, None] == np.array(f.vendor))
         b.add(row, b.columns["bought"], meet(lambda own, usd: (own - f.vendor_share) * np.maximum(usd, 1e-9), mine, b.figures["price"]))

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from workbench.arrays import Array, Arrays
+from workbench.arrays import Arrays
 from workbench.checks import Rule, takes
 from workbench.errors import InputError
 from workbench.fleet.allocate import plan_of, scaled, solved
-from workbench.fleet.problem import AXES, FIGURES, SI, Fleet, Plan, meet
+from workbench.fleet.problem import AXES, FIGURES, SI, Array, Fleet, Plan, meet
 from workbench.fleet.programme import Programme, build
 
 ROUNDING = 1e-9  #: share of what is ordered by which it may break a limit, as a solver's plan does
@@ -113,10 +113,8 @@ def two_stage(scenarios: Sequence[Fleet], probability: ArrayLike, *, reproducibl
 
 def _decided(b: Programme, periods: int) -> Array:
     """Indices of the columns that are ordered before a period, block by block."""
-    found = []
-    for name, delay in ORDERS.items():
-        found.append(meet(lambda index, at: np.where(at < periods, index, -1), b.columns[name], b.ordered(delay)).values.ravel())
-    every = np.concatenate(found)
+    timed = ((b.columns[name], b.ordered(delay)) for name, delay in ORDERS.items())
+    every = np.concatenate([meet(lambda index, at: np.where(at < periods, index, -1), *pair).values.ravel() for pair in timed])
     return np.asarray(every[every >= 0])
 
 
@@ -125,18 +123,16 @@ def _extensive(
 ) -> tuple[float, list[Any]]:
     """Expected cost, and values and what limits save in each scenario; inf and none where no plan suits all.
 
-    `shared` are the columns of each scenario that are one: each programme keeps its matrix, times one that places its columns. `near`
-    are plans of each scenario, whose columns the solver looks at first.
+    The columns `shared` of all are one: each matrix is kept, times one that places its columns. Those of plans `near` come first.
     """
     from scipy import sparse
 
     n, places = shared[0].size, []
     ends = n + np.cumsum([b.n - n for b in built])
     for b, same, end in zip(built, shared, ends, strict=True):
-        own = np.ones(b.n, dtype=bool)
-        own[same] = False
+        own = np.delete(np.arange(b.n), same)
         places.append(np.empty(b.n, dtype=int))
-        places[-1][same], places[-1][own] = np.arange(n), np.arange(end - own.sum(), end)
+        places[-1][same], places[-1][own] = np.arange(n), np.arange(end - own.size, end)
     put = [sparse.csr_array((np.ones(b.n), at, np.arange(b.n + 1)), shape=(b.n, ends[-1])) for b, at in zip(built, places, strict=True)]
     matrix = sparse.vstack([b.matrix @ at for b, at in zip(built, put, strict=True)], format="csr")
     priority = np.full(ends[-1], np.inf)
@@ -152,9 +148,7 @@ def _extensive(
 
 def _given(b: Programme, at: Array, orders: Array) -> float:
     """Cost of a scenario with the columns `at` given; inf where there is no plan."""
-    free = np.ones(b.n, dtype=bool)
-    free[at] = False
-    ordered = b.matrix[:, at]
+    free, ordered = np.delete(np.arange(b.n), at), b.matrix[:, at]
     left = b.limit - ordered @ orders + ROUNDING * (abs(ordered) @ orders)  # limits that the orders use up keep the last digits of them
     found = scaled(b.cost[free], b.matrix[:, free], left, b.priority()[free])
     return float(found.fun + b.cost[at] @ orders) if found.status == 0 else np.inf

@@ -13,6 +13,7 @@ from workbench import catalogue
 from workbench.arrays import Arrays
 from workbench.catalogue import cost
 from workbench.checks import Rule, takes
+from workbench.energy.server import busy_share_of
 from workbench.errors import InputError, UnknownName
 from workbench.units import HOUR, KWH, TERA, YEAR
 
@@ -93,10 +94,9 @@ def _electricity(chip: dict[str, Any], hours: float, year: int, facts: dict[str,
     if chip["tdp_w"] is None:
         raise InputError(f"no TDP of {chip['hardware']} (column tdp_w of chip_prices)")
     server = chip["server"] or "gpu"
-    busy = cost(f"server_power_share_{'tpu' if server.startswith('tpu') else 'gpu'}").value
     maker = (facts["organisation"] or "").casefold()
     pue = cost("pue_epoch_hyperscaler" if any(name in maker for name in HYPERSCALERS) else "pue_epoch_other").value
-    power = chip["tdp_w"] * cost(f"server_power_ratio_{server}").value * busy * pue
+    power = chip["tdp_w"] * cost(f"server_power_ratio_{server}").value * busy_share_of(server) * pue
     return float(power * hours * HOUR / KWH * cost(f"electricity_us_industrial_{year}_usd_per_kwh").value)
 
 

@@ -40,10 +40,8 @@ class Workload:
 
     def __post_init__(self) -> None:
         one_of("bound", self.bound, tuple(BOUNDS))
-        check_fields(
-            self, f"{self.name}: ", efficiency=replace(USED, one=True), latency=replace(LIMIT, one=True), value=PRICE, premium=PRICE
-        )
-        replace(SHARE, one=True)("share", self.share)
+        single = {name: replace(rule, one=True) for name, rule in (("efficiency", USED), ("latency", LIMIT), ("share", SHARE))}
+        check_fields(self, f"{self.name}: ", value=PRICE, premium=PRICE, **single)
 
     def throughput(self, machine: str | Chip | CPU) -> float:
         """Units of work a second on one chip or processor; 0 where it can't run there (a missing format, no published rate)."""
@@ -168,12 +166,9 @@ def fleet_of(
     prices = np.where(np.isfinite(prices), prices, published)
     if np.any(lacks := bought & np.isnan(prices)):
         raise InputError(f"{kinds[int(lacks.argmax())].name} can be bought but has no published price: give price")
+    uplift = np.array([server_uplift(machine).value if isinstance(machine, Chip) else 1.0 for machine in kinds])
     cost = ownership_cost(
-        chip_price=np.nan_to_num(prices),
-        power=ServerPower(rated, at_work),
-        electricity_usd_per_kwh=0.0,
-        wacc=rate,
-        server_uplift=np.array([server_uplift(machine).value if isinstance(machine, Chip) else 1.0 for machine in kinds]),
+        chip_price=np.nan_to_num(prices), power=ServerPower(rated, at_work), electricity_usd_per_kwh=0.0, wacc=rate, server_uplift=uplift
     )
     for figure in {"electricity_usd_per_kwh", "carbon_g_per_kwh", "pue"} - more.keys():
         more[figure] = _yearly(places, figure) if figure == "pue" else _yearly(places, figure)[:, None]
@@ -204,10 +199,8 @@ def _yearly(sites: tuple[Site, ...], name: str) -> Array:
     """One figure a site (R,)."""
     for place in sites:
         if np.ndim(value := getattr(place, name)):
-            raise InputError(
-                f"{place.name}: {name} is an array of shape {np.shape(value)}, and a fleet takes one figure a site: give a site its mean, "
-                f"or give {name} by region and period"
-            )
+            what = f"{place.name}: {name} is an array of shape {np.shape(value)}, and a fleet takes one figure a site"
+            raise InputError(f"{what}: give a site its mean, or give {name} by region and period")
     return np.array([float(getattr(place, name)) for place in sites])
 
 

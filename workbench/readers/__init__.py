@@ -27,8 +27,7 @@ class Kind:
     read: Callable[[Source], Found]
 
 
-#: In the order in which a file is tried.
-KINDS = (
+KINDS = (  #: in the order in which a file is tried
     Kind("log of nccl-tests or rccl-tests", "collectives", collectives.knows, collectives.read),
     Kind("arguments or log of Megatron-LM", "training", machines.is_megatron, machines.megatron),
     Kind("system of Calculon, SimuMax or aiconfigurator", "", lambda s: s.has("system", "bf16_tflops", "hbm_gb_per_s"), machines.system),

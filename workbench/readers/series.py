@@ -170,17 +170,13 @@ def power(source: Source) -> Found:
         return {"index": v.get("index", "0"), "chip": chip, "power": number("power", v.get("watts")), "busy": v.get("busy"), "time": time}
 
     found = rows_of(source.rows() if "watts" in there else _dmon(source), make)
-    rows = []
-    for key in dict.fromkeys(row["index"] for row in found.rows):
-        own = [row for row in found.rows if row["index"] == key]
-        watts, times = [row["power"] for row in own], [row["time"] for row in own if row["time"] is not None]
-        work = [row["power"] for row in own if (row["busy"] or 0.0) >= AT_WORK]
-        rows.append({
-            **{"chip": own[0]["chip"], "index": key, "samples": len(own), "seconds": max(times) - min(times) if times else None},
-            **{"mean_power_w": sum(watts) / len(watts), "largest_power_w": max(watts), "samples_at_work": len(work)},
-            **{"power_at_work_w": sum(work) / len(work) if work else None},
-        })  # fmt: skip
-    return Found(rows, found.left_out, (f"at work: utilisation of at least {AT_WORK:g} %",))
+    types = {"index": pl.String, "chip": pl.String, "power": pl.Float64, "busy": pl.Float64, "time": pl.Float64}
+    watts, time, at_work = pl.col("power"), pl.col("time"), pl.col("power").filter(pl.col("busy") >= AT_WORK)
+    rows = pl.DataFrame(found.rows, schema=types).group_by("index", maintain_order=True).agg(
+        pl.col("chip").first(), samples=pl.len(), seconds=time.max() - time.min(), mean_power_w=watts.mean(),
+        largest_power_w=watts.max(), samples_at_work=at_work.len(), power_at_work_w=at_work.mean(),
+    )  # fmt: skip
+    return Found(rows.select("chip", pl.exclude("chip")).to_dicts(), found.left_out, (f"at work: utilisation of at least {AT_WORK:g} %",))
 
 
 def _dmon(source: Source) -> Iterator[tuple[int, Row]]:

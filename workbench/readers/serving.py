@@ -66,21 +66,15 @@ def _point(source: Source, v: Row, row: Row) -> Row:
     parallel = split.get("parallel") or (f"TP{tp:g}PP{degrees['pp']:g}" if tp else "")
     version, day = re.search(r"\d+\.\d[\w.]*", v.get("version", "")), re.match(r"(\d{4})-?(\d\d)-?(\d\d)", v.get("date", ""))
     return times | {
-        **{
-            "source_group": "own run",
-            "group": f"{v['model']}|{chip}|{framework}|{precision}|{parallel}",
-            "model_key": v["model"],
-            "chip": chip,
-        },
+        **{"source_group": "own run", "group": f"{v['model']}|{chip}|{framework}|{precision}|{parallel}", "model_key": v["model"]},
         **{"weight_precision": precision, "kv_precision": "fp8" if re.search(r"fp8|e4m3", v.get("kv_precision", "").lower()) else ""},
         **{"parallel": parallel, "framework": framework, "chip": chip},
         **{"framework_version": version[0] if version else "", "source": source.path.name, "usable": 1.0},
         **{"mode": "disagg" if split else "closed_loop" if users else "open_loop_slo" if arrivals else "offline_max"},
         **{"date": "-".join(day.groups()) if day else None, "n_chips": n, "tp": tp, "pp": degrees["pp"]},
-        **{"concurrency": users, "request_rate": arrivals, "output_tok_s_per_gpu": rate},
+        **{"concurrency": users, "request_rate": arrivals, "output_tok_s_per_gpu": rate, "n_requests": done},
         **{"input_len": lengths["input"] or None, "output_len": lengths["output"], "mean_len_factor": LENGTHS if "conc" in v else None},
         **{"ttft_ms": times.get(first or ""), "ttft_is": first, "tpot_ms": times.get(each or ""), "tpot_is": each},
-        **{"n_requests": done},
         **{"draft_tokens": v.get("draft_tokens") or (DRAFTS if v.get("spec", "none").lower() not in ("none", "false") else None)},
         **{name: v.get(name) for name in ("prefill_chips", "decode_chips", "power_w_per_gpu", "energy_j_per_out_token")},
     }

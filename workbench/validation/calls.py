@@ -13,7 +13,7 @@ import json
 import operator
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -58,8 +58,7 @@ def public(call: Any) -> Callable[..., Any]:
     if module is None or name not in module.__all__ or not callable(getattr(module, name)):
         public = [f"{one}.{n}" for one in FACES for n in importlib.import_module(f"workbench.{one}").__all__]
         raise UnknownName("public function", call, public)
-    function: Callable[..., Any] = getattr(module, name)
-    return function
+    return cast("Callable[..., Any]", getattr(module, name))
 
 
 def _method(name: str, own: Any) -> Callable[..., Any]:

@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from workbench import tables
-from workbench.calibration.forms import Asked, Form
+from workbench.calibration.forms import Asked, Form, Row, asked
 from workbench.errors import DataError, InputError
 
 TEXT = ("id", "call", "arguments", "read", "expected", "rtol", "atol", "source", "note")
@@ -38,19 +38,17 @@ def read(path: Path) -> pl.DataFrame:
 
 def ask(rows: pl.DataFrame) -> list[Asked]:
     """The call of each row, or why it is none."""
-    found = []
-    for position, row in enumerate(rows.iter_rows(named=True)):
-        try:
-            arguments = json.loads(row["arguments"] or "{}", parse_constant=_refused)
-            if not isinstance(arguments, dict | list):
-                raise InputError(f"arguments = {json.dumps(arguments):.60}: expected an object by name, or a list by position")
-            call = {"call": row["call"] or "", "arguments": arguments}
-            found.append(Asked(position, "expected", call, row["read"] or ""))
-        except InputError as error:
-            found.append(Asked(position, "expected", skipped=str(error)))
-        except (ValueError, RecursionError) as error:
-            found.append(Asked(position, "expected", skipped=f"arguments are no JSON: {error}"))
-    return found
+    return asked(rows, _call, lambda row: ["expected"])
+
+
+def _call(row: Row) -> tuple[Row, Any]:
+    try:
+        arguments = json.loads(row["arguments"] or "{}", parse_constant=_refused)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"arguments are no JSON: {error}") from None
+    if not isinstance(arguments, dict | list):
+        raise InputError(f"arguments = {json.dumps(arguments):.60}: expected an object by name, or a list by position")
+    return {"call": row["call"] or "", "arguments": arguments}, {"expected": (row["read"] or "",)}
 
 
 def _refused(name: str) -> None:

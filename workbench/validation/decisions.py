@@ -24,8 +24,7 @@ from workbench.validation import calls, score
 from workbench.validation.report import aligned
 
 Names = Mapping[str, tuple[str, ...]]
-#: Tokens per second per user that are asked for.
-SPEEDS = (15.0, 30.0, 60.0, 100.0)
+SPEEDS = (15.0, 30.0, 60.0, 100.0)  #: tokens per second per user that are asked for
 #: What a row of serving must say, and the columns that may say it: first of the question, then of what was measured.
 SERVING: Names = {
     **{"model": ("model_key", "model"), "precision": ("weight_precision", "precision"), "input": ("input_len", "isl")},
@@ -36,8 +35,7 @@ SHAPE = tuple(SERVING)[:5]
 #: What layouts that are compared share.
 JOB = ("source_key", "stack", "model", "layers", "seq", "precision", "chip", "n_chips", "gbs")
 TRAINING: Names = {name: (name,) for name in (*JOB, "tp", "step_s", "status")}
-#: What is read of the result of a call, with the ends of its interval.
-READ: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+READ: Mapping[str, Mapping[str, tuple[str, ...]]] = {  #: what is read of the result of a call, with the ends of its interval
     "chips.serving": {
         **{"feasible": ("feasible",), "tpot": ("tpot",), "soonest": ("tpot_low",)},
         "predicted": ("tokens_per_second_per_chip", "rate_low", "rate_high"),
@@ -45,12 +43,9 @@ READ: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "chips.training_step": {"feasible": ("feasible",), "seconds": ("seconds",)},
 }
 TEXT = ("model", "precision", "chip", "source_key", "stack", "status", "asked")
-#: A status of a run that was tried in vain.
-FAILED = re.compile("fail|memory|oom|crash", re.IGNORECASE)
-#: Probability below which a speed is said to be impossible.
-NEVER = 0.001
-#: Layouts among which a rank correlation says something.
-LEAST = 5
+FAILED = re.compile("fail|memory|oom|crash", re.IGNORECASE)  #: a status of a run that was tried in vain
+NEVER = 0.001  #: probability below which a speed is said to be impossible
+LEAST = 5  #: layouts among which a rank correlation says something
 
 
 @dataclass(frozen=True)

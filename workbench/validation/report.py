@@ -16,8 +16,7 @@ _RATIO = pl.col("predicted") / pl.col("measured")
 _ERROR = 100 * (_RATIO - 1).abs()
 _KNOWN = pl.col("predicted").is_not_null() & (pl.col("measured") != 0)
 
-#: Columns of the rows of a report.
-COLUMNS = (
+COLUMNS = (  #: of the rows of a report
     {"position": pl.Int64, "id": pl.String, "quantity": pl.String}
     | dict.fromkeys(("predicted", "low", "high", "measured"), pl.Float64)
     | {"source": pl.String, "skipped": pl.String, "call": pl.String, "evidence": pl.String, "tolerance": pl.Float64, "by": pl.String}

@@ -117,23 +117,21 @@ def answers(form: Form, rows: pl.DataFrame, file: Path, asked: list[Asked], leav
 
 def _parts(form: Form, frame: pl.DataFrame, file: Path, leave_out: str | None) -> Iterator[tuple[list[int], Tables | None]]:
     """Positions of rows, and the tables that they are predicted by: none but those that ship, or those fitted to other rows."""
-    everywhere = list(range(frame.height))
     if leave_out is None:
-        yield everywhere, {}
+        yield list(range(frame.height)), {}
         return
     others = (*form.leave_out, *(c for c in frame.columns if c not in form.measured))
-    refit, folds = form.refit, form.folds
-    if refit is None and folds is None:
+    if form.refit is None and form.folds is None:
         raise InputError(f"--leave-out {leave_out}: what such rows call rests on no constants that are fitted to them")
     if leave_out not in others:
         raise DataError(file, f"no such column to leave out by; allowed: {', '.join(dict.fromkeys(others))}", column=leave_out)
     groups = form.groups(frame, leave_out)
-    if folds is not None:
-        yield from ((at.tolist(), fitted) for at, fitted in folds(frame, groups))
+    if form.folds is not None:
+        yield from ((at.tolist(), fitted) for at, fitted in form.folds(frame, groups))
         return
     for group in dict.fromkeys(groups.tolist()):
         out = groups == group
-        yield np.flatnonzero(out).tolist(), refit(frame.filter(pl.Series(~out))) if refit else None
+        yield np.flatnonzero(out).tolist(), form.refit(frame.filter(pl.Series(~out))) if form.refit else None
 
 
 def _answer(asked: Asked, made: dict[str, Any]) -> Answer:

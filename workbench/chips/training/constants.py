@@ -18,8 +18,7 @@ from workbench.llm import LLM
 from workbench.units import GIGA
 
 ERRORS, INDEX = "calibration/training_errors", "calibration/training_evidence"
-#: Software for training. What was not measured works from the mean of all that was.
-FRAMEWORKS = (
+FRAMEWORKS = (  #: software for training; what was not measured works from the mean of all that was
     *("SynapseAI", "Megatron-DeepSpeed", "Megatron-Bridge", "NeMo Automodel", "NeMo", "Megatron-LM", "Nanotron", "llm-foundry", "MaxText"),
     *("PaxML", "InternEvo", "torchtitan", "torchtune", "torchao", "prime-rl", "Primus", "LLMBoost", "fms-fsdp", "NeuronX Distributed"),
     *("Colossal-AI", "DeepSpeed", "PyTorch"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -157,17 +158,13 @@ class Job:
         rows = max(1, BLOCK // max(1, int(np.prod(shape[1:]))))
         given = {"n_chips": n_chips, "global_batch": global_batch, "sequence": sequence}
         given = {name: np.asarray(value, dtype=float) for name, value in given.items()}
-        if not shape or shape[0] <= rows:
-            return replace(self._block(plan, detail, **given), evidence=self.evidence)
-        layouts: dict[str, Any] = {f.name: np.asarray(getattr(plan, f.name)) for f in fields(plan) if f.name != "precision"}
+        layouts: dict[str, Any] = {}  # one block takes the plan as it is
+        if shape and shape[0] > rows:
+            layouts = {f.name: np.asarray(getattr(plan, f.name)) for f in fields(plan) if f.name != "precision"}
+        return replace(in_blocks(partial(self._block, plan, detail), rows, shape, **given, **layouts), evidence=self.evidence)
 
-        def block(n_chips: Any, global_batch: Any, sequence: Any, **part: Any) -> TrainingStep:
-            return self._block(replace(plan, **part), detail, n_chips, global_batch, sequence)
-
-        return replace(in_blocks(block, rows, shape, **given, **layouts), evidence=self.evidence)
-
-    def _block(self, plan: TrainingPlan, detail: bool, n_chips: Any, global_batch: Any, sequence: Any) -> TrainingStep:
-        llm = self.llm
+    def _block(self, plan: TrainingPlan, detail: bool, n_chips: Any, global_batch: Any, sequence: Any, **part: Any) -> TrainingStep:
+        llm, plan = self.llm, replace(plan, **part) if part else plan
         layout = Layout.of(plan, n_chips, global_batch)
         why = why_not(llm, n_chips, plan, layout, global_batch, sequence)
         used = memory_model.memory(llm, layout, sequence, self.memory)

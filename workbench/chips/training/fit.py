@@ -29,9 +29,9 @@ NOISE = 0.05  #: relative spread of repeated measurements between releases
 MOST_ROWS = 60  #: that a source counts for
 FOLDS = 10  #: of configurations
 OWN = 500  #: A file of fewer rows refines the constants that ship; a larger one replaces them
-#: With fewer rows nothing is fitted; frameworks of fewer rows share one interval.
-LEAST, FEW = 20, 8
+LEAST, FEW = 20, 8  #: with fewer rows nothing is fitted; frameworks of fewer rows share one interval
 Model = Callable[[pl.DataFrame, "Rows"], crossval.Study]
+Cases = Callable[[crossval.Study, "Rows", pl.DataFrame], Iterable[tuple[str, Array]]]
 GROUP = ("framework", "version", "chip", "precision", "kind", "model", "size")  #: what runs agree in whose number ships, as one row
 
 
@@ -98,12 +98,10 @@ def steps(rows: pl.DataFrame, found: Rows) -> crossval.Study:
 
 def memories(rows: pl.DataFrame, found: Rows) -> crossval.Study:
     """Measured memory of a chip of the heaviest stage [GB] and its model."""
-
     first = np.array([run.rank_0 for run in found.runs])
 
     def part(at: Any) -> Predict:
-        shape, layout, sequence = take(found.model, at), take(found.layout, at), found.sequence[at]
-        took = partial(memory.memory, shape, layout, sequence)
+        took = partial(memory.memory, take(found.model, at), take(found.layout, at), found.sequence[at])
         return lambda logs: np.log(np.where(first[at], (of := took(memory.POOL.named(logs))).on_first, of.total) / GIGA)
 
     gigabytes = [measured.memory_of(rows.row(run.position, named=True)) or np.nan for run in found.runs]
@@ -125,7 +123,7 @@ def evidence(found: Rows, at: Any, rows: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(table, schema=[*GROUP, "layout", "source", "date", "rows"], orient="row")
 
 
-def calibrated(rows: pl.DataFrame, model: Model, cases: Callable[..., Iterable[tuple[str, Array]]]) -> dict[str, pl.DataFrame]:
+def calibrated(rows: pl.DataFrame, model: Model, cases: Cases) -> dict[str, pl.DataFrame]:
     """Tables of constants and of intervals of a file of measured runs; of steps, also of what was measured.
 
     Fewer than `OWN` rows, or those of one framework, refine the constants that ship, on top of them, and have no intervals of their own.
@@ -169,13 +167,9 @@ def of_steps(study: crossval.Study, found: Rows, rows: pl.DataFrame) -> Iterable
     for _, near, error in _left_out(study, found, rows, crossval.folds((run.configuration for run in found.runs), FOLDS), constants.TOLD):
         if not near.missing:
             cases.setdefault(f"{near.origin.framework}|{near.told}", []).append(error)
-    few: dict[str, list[float]] = {}
-    for case, errors in cases.items():
-        if len(errors) >= FEW:
-            yield case, np.array(errors)
-        else:
-            few.setdefault(f"few rows|{case.split('|')[1]}", []).extend(errors)
-    yield from ((case, np.array(errors)) for case, errors in few.items())
+    for case in [case for case, errors in cases.items() if len(errors) < FEW]:
+        cases.setdefault(f"few rows|{case.split('|')[1]}", []).extend(cases.pop(case))
+    yield from ((case, np.array(errors)) for case, errors in cases.items())
     for name in constants.NOT_MEASURED:
         out = _left_out(study, found, rows, crossval.folds((str(getattr(origin, name)) for origin in found.origins), FOLDS), ("version",))
         apart = [(source, error) for source, near, error in out if name in near.missing]
@@ -207,23 +201,19 @@ def _groups(rows: pl.DataFrame, column: str) -> Any:
     return crossval.folds((named.get(position, "") for position in range(rows.height)), FOLDS)
 
 
-_STEPS = Form(
-    measured.TEXT, measured.NUMBERS, measured.ask("step_s", "unlimited.seconds[0]", "unlimited.low[0]", "unlimited.high[2]"),
-    measured.MEASURED, measured.OPTIONAL, value=lambda row, _: measured.step_from_rate(row),
-    calibrate=lambda rows: calibrated(rows, steps, of_steps), refit=lambda rows: refitted(rows, steps),
-    groups=_groups, leave_out=("configuration",),
-)  # fmt: skip
-_MEMORY = replace(
-    _STEPS,
-    ask=measured.ask("mem_gb", "memory.total[0] * 1e-9", "memory.low[2] * 1e-9", "memory.high[0] * 1e-9"),
-    value=lambda row, _: measured.memory_of(row),
-    calibrate=lambda rows: calibrated(rows, memories, of_memory),
-    refit=lambda rows: refitted(rows, memories),
-)
+def _forms(value: Callable[[Any], float | None], model: Model, cases: Cases, *asked: str) -> tuple[Form, Form]:
+    """The forms of a kind of measured rows: rows of runs, and results of MLPerf Training."""
+    form = Form(
+        measured.TEXT, measured.NUMBERS, measured.ask(*asked), measured.MEASURED, measured.OPTIONAL, value=lambda row, _: value(row),
+        calibrate=lambda rows: calibrated(rows, model, cases), refit=lambda rows: refitted(rows, model),
+        groups=_groups, leave_out=("configuration",),
+    )  # fmt: skip
+    return form, replace(form, text=measured.MLPERF_TEXT, numbers=measured.MLPERF_NUMBERS, optional=())
 
 
-#: Kinds of measured rows, and the forms of their files: rows of runs, and results of MLPerf Training.
+_SECONDS = ("step_s", "unlimited.seconds[0]", "unlimited.low[0]", "unlimited.high[2]")
+_MEMORY = ("mem_gb", "memory.total[0] * 1e-9", "memory.low[2] * 1e-9", "memory.high[0] * 1e-9")
 FORMS = {
-    kind: (form, replace(form, text=measured.MLPERF_TEXT, numbers=measured.MLPERF_NUMBERS, optional=()))
-    for kind, form in (("training", _STEPS), ("training-memory", _MEMORY))
+    "training": _forms(measured.step_from_rate, steps, of_steps, *_SECONDS),
+    "training-memory": _forms(measured.memory_of, memories, of_memory, *_MEMORY),
 }

@@ -26,8 +26,7 @@ LABELS = ("source_key", "model", "arch", "precision", "chip", "dp_shard", "recom
 WIDTHS = ("hidden", "heads", "ffn", "vocab")
 DIMENSIONS = ("layers", "hidden", "heads", "kv_heads", "head_dim", "ffn", "ffn_mats", "vocab", "experts", "topk")
 LAYOUT = ("seq", "n_chips", "tp", "pp", "vp", "cp", "ep", "dp", "mbs", "gbs")
-#: What was measured. Files of one kind have some of these columns, and not all others.
-FIGURES = ("step_s", "tok_s_chip", "tflops_chip", "mem_gb")
+FIGURES = ("step_s", "tok_s_chip", "tflops_chip", "mem_gb")  #: what was measured, in columns of which files have some
 MEASURED = (
     *(*FIGURES, "mfu_pct", "hfu_pct", "status", "step_s_median", "samples_per_s", "eval_s_median", "warmup_s_median", "mem_gib", "minutes"),
     *("min_run_minutes", "max_run_minutes", "samples_to_converge_median"),
@@ -174,12 +173,10 @@ def _run(position: int, row: dict[str, Any]) -> Run:
         raise InputError("its dimensions contradict the size it states")
     if not (row["tp"] or row["pp"] or row["dp_shard"]):
         raise InputError("its layout is not stated")
-    for name in ("gbs", "seq", "n_chips", "precision"):
+    for name in ("gbs", "seq", "n_chips", "precision", "chip"):
         if not row[name]:
             raise InputError(f"{name} is not stated")
     llm, framework = _llm(row), software(row["stack"])
-    if not row["chip"]:
-        raise InputError("chip is not stated")
     chip = catalogue.chip(row["chip"])
     plan: dict[str, Any] = _plan(row) | {"precision": _precision(row["precision"])}
     chip.peak(plan["precision"])

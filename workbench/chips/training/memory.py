@@ -83,14 +83,13 @@ def half_width(framework: str) -> float:
     return evidence.half_width("calibration/training_memory_errors", [framework, "framework not measured"])
 
 
-def memory(model: Transformer, layout: Layout, sequence: Any, c: dict[str, Any]) -> TrainingMemory:
+def memory(s: Transformer, a: Layout, sequence: Any, c: dict[str, Any]) -> TrainingMemory:
     """Memory of the first and the last stage, whichever is more.
 
     weights 2 N, gradients and optimiser by ZeRO stage; activations of as many micro-batches as are in flight: p on the first stage of
     1F1B, p (1 + (p - 1) / (p v)) interleaved, with full recomputation a layer's input each and one layer in full.
     Source: Korthikanti et al. (2022), "Reducing Activation Recomputation in Large Transformer Models", sections 4 and 5.
     """
-    s, a = model, layout
     tokens = a.micro_batch * sequence / a.cp
     of_experts = np.maximum(np.minimum(a.shard, a.ranks) / a.ep, 1.0)
     mixed = s.main_share * (2 * s.query + s.key_value) + s.other_width

@@ -26,12 +26,12 @@ OPTIMIZERS = {"adam": 12.0, "bf16 moments": 8.0, "8-bit": 6.0, "8-bit, no copy":
 FROZEN = {"bf16": 2.0, "fp8": 1.0, "nf4": 0.52}  #: bytes a frozen weight; nf4 with its scales
 LORA = 0.01  #: share of the weights that an adapter of low rank trains
 METHODS: dict[str, dict[str, Any]] = {"full": {}, "lora": {"trained": LORA}, "qlora": {"trained": LORA, "frozen": "nf4"}}
-#: What numbers of a plan may be.
-RULES = dict.fromkeys(("tp", "pp", "vp", "cp", "ep", "micro_batch"), COUNT) | {
+RULES = dict.fromkeys(("tp", "pp", "vp", "cp", "ep", "micro_batch"), COUNT) | {  #: what numbers of a plan may be
     "zero": Rule(least=0, most=3, whole=True), "shard": Rule(least=0, whole=True), "trained": Rule(above=0, most=1),
     "expert_load": Rule(least=1, why="the busiest rank has at least the mean, 1"), "head_layers": Rule(least=0),
 }  # fmt: skip
 WORDS = {"recompute": RECOMPUTE, "schedule": SCHEDULES, "offload": OFFLOAD, "optimizer": tuple(OPTIMIZERS), "frozen": tuple(FROZEN)}
+TRUTHS = ("uneven", "sequence_parallel", "flash", "scattered", "chunked_loss")
 
 
 class Variant(NamedTuple):
@@ -97,12 +97,7 @@ class TrainingPlan:
     def __post_init__(self) -> None:
         formats.named(self.precision, "training")
         check_fields(self, **RULES)
-        for name, allowed in (WORDS | {"context": tuple(VARIANTS)}).items():
-            value = getattr(self, name)
-            if name == "recompute" and not isinstance(value, np.ma.MaskedArray):
-                value = [kind for text in np.unique(value).tolist() for kind in str(text).split("+")]
-            one_of(name, value, allowed)
-        truth_values(self, "uneven", "sequence_parallel", "flash", "scattered", "chunked_loss")
+        check_words(self)
         broadcast(**{f.name: getattr(self, f.name) for f in fields(self)})
 
     @classmethod
@@ -111,16 +106,20 @@ class TrainingPlan:
         return cls(**{f.name: row[f.name] for f in fields(cls) if f.name in row}, precision=precision)
 
 
-def truth_values(instance: Any, *names: str) -> None:
-    """Raise `InputError` where a field holds anything but True and False."""
-    for name in names:
-        value = getattr(instance, name)
-        if isinstance(value, np.ma.MaskedArray) or (np.size(value) and np.asarray(value).dtype != bool):
+def check_words(instance: Any, **more: tuple[str, ...]) -> None:
+    """Raise `InputError` where a field holds a word that is none of `WORDS` or `more`, or of `TRUTHS` anything but True and False."""
+    words = WORDS | {"context": tuple(VARIANTS)} | more
+    for name, value in ((f.name, getattr(instance, f.name)) for f in fields(instance)):
+        masked = isinstance(value, np.ma.MaskedArray)
+        if name in words:
+            if name == "recompute" and not masked:
+                value = [kind for text in dict.fromkeys(np.ravel(value).tolist()) for kind in str(text).split("+")]
+            one_of(name, value, words[name])
+        elif name in TRUTHS and (masked or (np.size(value) and np.asarray(value).dtype != bool)):
             raise InputError(f"{name} = {value!r}: expected True or False")
 
 
-#: Why a layout cannot be, in the order of the tests. 0 is a layout that can.
-REASONS = (
+REASONS = (  #: why a layout cannot be, in the order of the tests; 0 is a layout that can
     "",
     "tp * pp * cp does not divide the number of chips",
     "tp does not divide the attention heads",
@@ -235,9 +234,8 @@ def uneven_stages(layers: int, chunks: Any) -> Any:
     return (layers % chunks != 0) & ((layers + 2) % chunks != 0)
 
 
-def why_not(llm: LLM, n: Any, plan: TrainingPlan, layout: Layout, global_batch: Any, sequence: Any) -> Any:
+def why_not(llm: LLM, n: Any, plan: TrainingPlan, a: Layout, global_batch: Any, sequence: Any) -> Any:
     """Position in `REASONS` of the first rule that each layout breaks on `n` chips, 0 where none; memory is not tested here."""
-    a = layout
     chunks = a.pp * a.vp
     tests = (
         n % (a.tp * a.pp * a.cp) != 0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,10 +13,9 @@ import polars as pl
 from numpy.typing import ArrayLike
 
 from workbench import catalogue
-from workbench.checks import COUNT, LENGTH, Rule, check_fields, one_of, takes
-from workbench.chips.training import plan as plans
+from workbench.checks import COUNT, LENGTH, Rule, check_fields, takes
 from workbench.chips.training.evaluate import OUT_OF_MEMORY, SHARE, Job, TrainingStep, checked_sequence, shape_of
-from workbench.chips.training.plan import METHODS, REASONS, WORDS, Layout, TrainingPlan, truth_values, uneven_stages
+from workbench.chips.training.plan import METHODS, OFFLOAD, REASONS, RECOMPUTE, SCHEDULES, Layout, TrainingPlan, check_words, uneven_stages
 from workbench.chips.training.time import terms
 from workbench.chips.training.work import Work
 from workbench.errors import InputError
@@ -28,13 +28,7 @@ RESOURCES = ("peak", "hbm_bandwidth", "scale_up", "scale_out", "latency")  #: wh
 #: What is varied beside the degrees, in the order of the axes; and what a row of a search holds of its plan.
 VARIED = ("micro_batch", "vp", "zero", "recompute", "sequence_parallel", "schedule", "offload", "context")
 #: What layouts that were run keep to; tensor parallelism also to a scale-up domain.
-MEASURED: dict[str, Any] = {
-    "schedule": ("1f1b",),
-    "offload": ("none",),
-    "sequence_parallel": (True,),
-    "micro_batch": (1, 2, 4, 8),
-    "zero": (1, 3),
-}
+MEASURED = {"schedule": ("1f1b",), "offload": ("none",), "sequence_parallel": (True,), "micro_batch": (1, 2, 4, 8), "zero": (1, 3)}
 MOST = {"tp": 16, "pp": 32, "ep": 64, "sharded": 512}  #: sharded: ranks that weights are gathered over [llm-foundry, torchtitan]
 COLUMNS = ("tp", "pp", "cp", "ep", *VARIED, "uneven", "trained", "frozen")
 
@@ -51,10 +45,10 @@ class Choices:
 
     vp: tuple[int, ...] = (1, 2, 3, 4, 5, 6, 8, 10, 12)
     zero: tuple[int, ...] = (0, 1, 2, 3)
-    recompute: tuple[str, ...] = plans.RECOMPUTE[:3]  #: kinds by name too, as "norms+mla"
+    recompute: tuple[str, ...] = RECOMPUTE[:3]  #: kinds by name too, as "norms+mla"
     sequence_parallel: tuple[bool, ...] = (True, False)
-    schedule: tuple[str, ...] = plans.SCHEDULES
-    offload: tuple[str, ...] = plans.OFFLOAD
+    schedule: tuple[str, ...] = SCHEDULES
+    offload: tuple[str, ...] = OFFLOAD
     micro_batch: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
     most_cp: int = 16
     uneven: bool = True  #: stages of unequal depth too; a plan that has them says so
@@ -65,11 +59,7 @@ class Choices:
     def __post_init__(self) -> None:
         whole = Rule(least=1, whole=True, apart=True)
         check_fields(self, vp=whole, micro_batch=whole, zero=Rule(least=0, most=3, whole=True, apart=True), most_cp=LENGTH)
-        kinds = tuple(kind for words in np.ravel(self.recompute).tolist() for kind in str(words).split("+"))
-        words = WORDS | {"context": tuple(plans.VARIANTS), "method": tuple(METHODS), "envelope": ("measured", "any")}
-        for name in ("recompute", "schedule", "offload", "context", "method", "envelope"):
-            one_of(name, kinds if name == "recompute" else getattr(self, name), words[name])
-        truth_values(self, "sequence_parallel", "uneven")
+        check_words(self, method=tuple(METHODS), envelope=("measured", "any"))
 
 
 @dataclass(frozen=True)
@@ -199,15 +189,13 @@ def _plans(llm: LLM, cluster: Cluster, global_batch: int, options: Choices, prec
     """Plans whose arrays broadcast to every combination: degrees along the first axis, everything else along the others."""
     n = int(np.asarray(cluster.n_chips))
     degrees = _degrees(llm, n, global_batch, options)
-    if options.envelope == "measured":
-        degrees = degrees[(degrees <= [min(cluster.chip.near[0], MOST["tp"]), MOST["pp"], options.most_cp, MOST["ep"]]).all(axis=1)]
     axes: list[Any] = [np.ravel(getattr(options, name)) for name in VARIED]
     if options.envelope == "measured":
+        degrees = degrees[(degrees <= [min(cluster.chip.near[0], MOST["tp"]), MOST["pp"], options.most_cp, MOST["ep"]]).all(axis=1)]
         known = [np.isin(values, MEASURED.get(name, values)) for name, values in zip(VARIED, axes, strict=True)]
         axes = [values[at] if at.any() else values for values, at in zip(axes, known, strict=True)]  # what alone is asked for stays
     shaped = [np.reshape(values, (1,) * (i + 1) + (-1,) + (1,) * (len(axes) - i - 1)) for i, values in enumerate(axes)]
-    inner = int(np.prod([values.size for values in axes]))
-    rows = max(1, 65_536 // max(inner, 1))
+    rows = max(1, 65_536 // max(math.prod(values.size for values in axes), 1))
     for start in range(0, len(degrees), rows):
         tp, pp, cp, ep = (degrees[start : start + rows, i].reshape(-1, *(1,) * len(axes)) for i in range(4))
         varied = dict(zip(VARIED, shaped, strict=True))

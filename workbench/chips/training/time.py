@@ -102,12 +102,13 @@ def terms(w: Work, c: Constants) -> tuple[Any, Callable[[], dict[str, Any]]]:
         )
     layer = ahead + behind + tp_forward + tp_backward + ep_both + cp_both + again
 
-    head = c["head"] * (3 * matrix_product(w.tokens, w.head_columns, s.hidden, w.peak16 * c["matmul"], tail=c["tail"], depth=c["depth"]))
-    head = head + c["head"] * w.tokens * w.head_columns * LOSS_BYTES / bandwidth
+    columns, bubbles = s.vocab / a.tp, (a.pp - 1) / a.vp  # of the head; micro-batches that a pipeline waits for
+    head = c["head"] * (3 * matrix_product(w.tokens, columns, s.hidden, w.peak16 * c["matmul"], tail=c["tail"], depth=c["depth"]))
+    head = head + c["head"] * w.tokens * columns * LOSS_BYTES / bandwidth
     body = w.stage_layers * layer
     stage = np.maximum(body, (w.stage_layers - w.spare) * layer + head)
     per_micro_batch = (s.layers * layer + head) / a.pp
-    idle = per_micro_batch * w.bubble
+    idle = per_micro_batch * bubbles
     if np.any(a.zero_bubble) or np.any(a.dualpipe):  # what a pass waits for: F + B - 2 W of it, or half the stages
         whole = ahead + behind
         later = weight / np.maximum(data + weight, 1e-30) * behind
@@ -115,18 +116,17 @@ def terms(w: Work, c: Constants) -> tuple[Any, Callable[[], dict[str, Any]]]:
         idle = np.where(a.zero_bubble, idle * kept, idle)
         idle = np.where(a.dualpipe, per_micro_batch * np.maximum(a.pp / 2 - 1, 0.0) * np.maximum((whole - later) / whole, 0.0) / a.vp, idle)
     bubble = c["bubble"] * idle
-    rounds = a.micro_batches + w.bubble
+    rounds = a.micro_batches + bubbles
     pp = c["p2p"] * w.p2p * a.vp * 2 * rounds + c["sync"] * np.minimum(w.chips / 512, 1.0) ** 3 * (a.micro_batches + a.pp - 1)
     fsdp = np.where(np.asarray(w.fsdp) != 0, a.micro_batches * exposed(c["dp"] * w.fsdp, c["overlap"] * body), 0.0)
     dp = exposed(c["dp"] * w.dp, c["overlap"] * body * 2 / 3) + fsdp + c["gather"] * w.gather_hops
     optimizer = w.optimizer_bytes / bandwidth
-    count = a.micro_batches
-    bare = count * stage + bubble + pp + dp + optimizer + w.offload + c["fixed"]
+    bare = a.micro_batches * stage + bubble + pp + dp + optimizer + w.offload + c["fixed"]
     factor = c["scale"] * (1 + c["straggler"] * np.log2(np.maximum(w.chips, 8.0) / 8))
     total = bare * factor
 
     def detail() -> dict[str, Any]:
-        layers = count * w.stage_layers
+        layers = a.micro_batches * w.stage_layers
         kernels = forward + data + weight + (1 + back) * fused + 3 * scores + 3 * moved
         found = {
             "matmul": layers * (forward + data + weight),
@@ -137,7 +137,7 @@ def terms(w: Work, c: Constants) -> tuple[Any, Callable[[], dict[str, Any]]]:
             "tp": layers * (tp_forward + tp_backward),
             "ep": layers * ep_both,
             "cp": layers * cp_both,
-            "head": count * (stage - body),
+            "head": a.micro_batches * (stage - body),
             "bubble": bubble,
             "pp": pp,
             "dp": dp,

@@ -50,7 +50,6 @@ class Work(Arrays):
     stream_bytes: Any
     cast_bytes: Any
     kernels: Any
-    head_columns: Any
     peak: Any  #: of the precision [FLOP/s]
     peak16: Any  #: of 16-bit numbers, for attention and head
     bandwidth: Any  #: of device memory [B/s]
@@ -67,7 +66,6 @@ class Work(Arrays):
     gather_hops: Any  #: ranks x layers that sharded weights are gathered over
     optimizer_bytes: Any
     offload: Any  #: to the host and back, a step [s]
-    bubble: Any  #: of a pipeline's bubble, in (p - 1) / v micro-batches: weights of (forward, data, weight) passes are folded in `step`
 
     @classmethod
     def of(cls, model: Transformer, layout: Layout, machine: Machine, n_chips: Any, sequence: Any) -> Work:
@@ -81,11 +79,9 @@ class Work(Arrays):
             stage_layers=stage_layers,
             spare=stage_layers - last_layers,
             tokens=tokens,
-            head_columns=model.vocab / layout.tp,
             peak=machine.peak,
             peak16=machine.peak16,
             bandwidth=machine.bandwidth,
-            bubble=(layout.pp - 1) / layout.vp,
             **_products(model, layout, tokens),
             **_attention(model, layout, tokens, sequence),
             **_streamed(model, layout, tokens, machine),
@@ -94,10 +90,7 @@ class Work(Arrays):
         )
 
 
-Terms = dict[str, Any]  #: fields of `Work`
-
-
-def _products(s: Transformer, a: Layout, tokens: Any) -> Terms:
+def _products(s: Transformer, a: Layout, tokens: Any) -> dict[str, Any]:
     """Matrix products of a layer, split over tensor-parallel chips; those that a model lacks have a share of 0."""
     h = s.hidden
     dense, main, compressed = s.dense_share, s.main_share, s.main_share * np.minimum(s.kv_lora_rank, 1)
@@ -126,7 +119,7 @@ def _products(s: Transformer, a: Layout, tokens: Any) -> Terms:
     }
 
 
-def _attention(s: Transformer, a: Layout, tokens: Any, sequence: Any) -> Terms:
+def _attention(s: Transformer, a: Layout, tokens: Any, sequence: Any) -> dict[str, Any]:
     context = np.where(a.flash, s.attended(sequence / 2), sequence)  # a causal sequence, in the mean
     return {
         "odd_heads": 1.0 * (s.head_dim % 8 > 0) + 0.5 * (s.head_dim % 64 > 0),
@@ -137,23 +130,19 @@ def _attention(s: Transformer, a: Layout, tokens: Any, sequence: Any) -> Terms:
     }
 
 
-def _streamed(s: Transformer, a: Layout, tokens: Any, machine: Machine) -> Terms:
+def _streamed(s: Transformer, a: Layout, tokens: Any, machine: Machine) -> dict[str, Any]:
     """Bytes of a layer's forward pass that go through memory outside of products, and kernels."""
     unfused, topk = np.where(a.flash, 1.0, UNFUSED), s.experts_per_token
     activations = s.inner_width * s.ffn_matrices + s.moe_share * 4 * topk * s.expert_hidden
     norms = NORM_PASSES * s.hidden / a.sequence_split * unfused
     mixed = s.main_share * (s.query + s.key_value + s.expanded) + s.other_width
     moved = norms + activations / a.tp * unfused + 3 * mixed / a.tp
-    cast = (
-        4 * (2 * s.hidden + (s.main_share * s.value + s.other_width + s.inner_width) / a.tp + s.moe_share * topk * s.hidden)
-        if machine.format.bits < 16
-        else 0.0
-    )
+    cast = 4 * (2 * s.hidden + (s.main_share * s.value + s.other_width + s.inner_width) / a.tp + s.moe_share * topk * s.hidden)
     kernels = np.where(a.flash, KERNELS, KERNELS_UNFUSED) + KERNELS_MIXTURE * np.minimum(s.experts, 1) + KERNELS_TP * (a.tp > 1)
-    return {"stream_bytes": 2.0 * tokens * moved, "cast_bytes": tokens * cast, "kernels": kernels}
+    return {"stream_bytes": 2.0 * tokens * moved, "cast_bytes": tokens * (cast if machine.format.bits < 16 else 0.0), "kernels": kernels}
 
 
-def _in_layers(s: Transformer, a: Layout, tokens: Any, machine: Machine, n_chips: Any) -> Terms:
+def _in_layers(s: Transformer, a: Layout, tokens: Any, machine: Machine, n_chips: Any) -> dict[str, Any]:
     """Collectives of a layer and micro-batch [s]."""
     exchange, slab = machine.exchange, tokens * s.hidden * 2.0
     stride = np.where(a.scattered, n_chips / a.tp, 1.0)
@@ -163,7 +152,6 @@ def _in_layers(s: Transformer, a: Layout, tokens: Any, machine: Machine, n_chips
     visited = np.where(domains > 1, domains * (1 - (1 - 1 / domains) ** np.maximum(topk, 1)), topk)
     visited = np.where((domains > 1) & (np.asarray(s.kv_lora_rank) > 0), np.minimum(visited, NODE_LIMIT), visited)
     sent = a.expert_load * tokens * visited * s.expert_hidden * machine.format.wire_bytes / a.tp
-    variants = VARIANTS.values()
     apart = np.where(a.pp > 1, np.maximum(a.tp * a.ranks, 1.0), 1.0)
     boundary = exchange.seconds("sendrecv", slab / a.sequence_split, np.minimum(a.pp, 2), apart)
     return {
@@ -172,13 +160,13 @@ def _in_layers(s: Transformer, a: Layout, tokens: Any, machine: Machine, n_chips
         "tp_crosses": exchange.crosses(a.tp, stride) & (a.tp > 1),
         "ep_forward": 2 * exchange.seconds("alltoall", sent, a.ep) * s.moe_share,
         "ep_crosses": domains > 1,
-        "cp_forward": np.choose(a.context, [v.seconds(s, exchange, a.tp, a.cp, tokens) for v in variants]),
-        "cp_hidden": np.choose(a.context, [v.hidden for v in variants]),
+        "cp_forward": np.choose(a.context, [v.seconds(s, exchange, a.tp, a.cp, tokens) for v in VARIANTS.values()]),
+        "cp_hidden": np.choose(a.context, [v.hidden for v in VARIANTS.values()]),
         "p2p": np.where(a.pp > 1, boundary, 0.0),
     }
 
 
-def _of_states(s: Transformer, a: Layout, tokens: Any, machine: Machine, stage_layers: Any) -> Terms:
+def _of_states(s: Transformer, a: Layout, tokens: Any, machine: Machine, stage_layers: Any) -> dict[str, Any]:
     """Gradients, weights and optimiser of a stage: collectives and traffic to the host, a step or micro-batch [s], and bytes."""
     exchange, fully = machine.exchange, a.zero == 3
     shared, experts = stage_params(s, a, stage_layers)
