@@ -223,6 +223,6 @@ def _rows(plan: TrainingPlan, step: TrainingStep, order: Any, cluster: Cluster) 
     columns |= {name: at(getattr(step, name)) for name in ("seconds", "low", "high", "tokens_per_second_per_chip", "mfu", "hfu")}
     columns |= {"memory_gb": at(step.memory.total) / GIGA, "fits": at(step.memory.fits)}
     tests = [columns[name] <= most for name, most in (MOST | {"tp": min(MOST["tp"], cluster.chip.near[0])}).items() if name != "sharded"]
-    tests += [np.isin(columns[name], values) for name, values in MEASURED.items()]
+    tests += [np.isin(columns[name], np.array(values)) for name, values in MEASURED.items()]
     few = cluster.n_chips / (columns["tp"] * columns["pp"]) <= MOST["sharded"]
     return pl.DataFrame(columns | {"measured": np.all([*tests, (columns["zero"] < 3) | few], axis=0)})
