@@ -214,10 +214,8 @@ def _degrees(llm: LLM, n: int, global_batch: int, options: Choices) -> Any:
 
 
 def _rows(plan: TrainingPlan, step: TrainingStep, order: Any, cluster: Cluster) -> pl.DataFrame:
-    shape = step.seconds.shape
-
     def at(value: Any) -> Any:
-        return np.broadcast_to(value, shape).flat[order]
+        return np.broadcast_to(value, step.seconds.shape).flat[order]
 
     columns = {name: at(np.asarray(getattr(plan, name))) for name in COLUMNS}
     columns |= {name: at(getattr(step, name)) for name in ("seconds", "low", "high", "tokens_per_second_per_chip", "mfu", "hfu")}
