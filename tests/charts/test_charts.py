@@ -200,6 +200,7 @@ def test_lines_carry_bands_and_marks():
     kinds = ["area", "line", "point", "point", "text"]  # the first points show under the pointer
     assert [layer["mark"]["type"] for layer in spec["layer"]] == kinds
     assert spec["layer"][1]["encoding"]["y"]["scale"]["domain"][1] > 9.9
+    assert all(layer["encoding"][axis]["stack"] is None for layer in spec["layer"] for axis in "xy")
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,8 @@ def test_long_names_of_series_stand_apart_and_fit():
     labels = spec["datasets"][spec["layer"][-1]["data"]["name"]]
     assert labels[0]["label"] == "Demand at today's price, all\nclasses of work together"
     low, high = spec["layer"][0]["encoding"]["y"]["scale"]["domain"]
+    for layer in spec["layer"]:  # on a logarithmic axis the Vega-Lite of JupyterLab adds up the positions of series otherwise
+        assert layer["encoding"]["x"]["stack"] is layer["encoding"]["y"]["stack"] is None
     places = [np.log(row["median"] / low) / np.log(high / low) * 320 for row in labels]
     assert abs(places[0] - places[1]) >= 29.5  # px: both end at the same median, and take two lines
     bundle, metadata = render(spec)

@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import os
+import re
 import shutil
 import signal
 import socket
@@ -654,3 +655,9 @@ def test_what_is_imported_beforehand_needs_no_extra():
     hidden = ("mcp", "mkdocs", "dask", "distributed", "fsspec", "pyxirr", "PySAM", "hypothesis")
     code = f"import sys; sys.modules.update(dict.fromkeys({hidden})); from workbench.kernel import warm_kernel; warm_kernel.preload()"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_what_is_loaded_beforehand_starts_no_pool_of_threads():
+    code = "from workbench.kernel import warm_kernel, warm_server; warm_kernel.preload(); print(*warm_server.os_threads(), sep='\\n')"
+    threads = subprocess.run([sys.executable, "-c", code], check=True, timeout=60, capture_output=True, text=True).stdout
+    assert not re.findall("tokio.*|polars-[0-9].*", threads)  # a fork would wait for them without end

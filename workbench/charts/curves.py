@@ -34,7 +34,7 @@ class Axis:
             whole: dict[str, Any] = {"tickMinStep": 1} if self.low >= 1990 and self.high <= 2100 else {}  # years
             axis = alt.Axis(**whole, tickCount=6, format="~g" if log else "~f" if max(map(abs, domain)) < 1e5 else ".3~s", grid=True)
         scale = alt.Scale(type="log", domain=domain, nice=False) if log else alt.Scale(domain=domain, nice=False, zero=False)
-        self.look: dict[str, Any] = {"scale": scale, "axis": axis}
+        self.look: dict[str, Any] = {"scale": scale, "axis": axis, "stack": None}  # JupyterLab's Vega-Lite would stack areas sideways
 
     def apart(self, values: Sequence[float], lines: int = 1) -> list[float]:
         """Positions near `values` that keep the labels there, of so many lines, from covering each other."""

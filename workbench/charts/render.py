@@ -22,17 +22,18 @@ SCALE = 2  #: pixels of the picture a CSS pixel, for sharp screens
 FONTS = ("/usr/share/fonts", "/usr/local/share/fonts", "~/.fonts", "~/.local/share/fonts")
 BROUGHT_ALONG, SUFFIXES = "LiberationSans-", (".ttf", ".ttc", ".otf", ".otc")
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
+#: A pixel in place of a picture: where a bundle has none JupyterLab paints one, and draws the chart again, without end if it is too wide.
+BLANK = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAAC0lEQVR4nGNgAAIAAAUAAXpeqz8AAAAASUVORK5CYII="
 
 
 def render(spec: dict[str, Any], **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """MIME bundle and metadata of a Vega-Lite specification: the same bytes on every run."""
     spec = {**spec, "$schema": SCHEMA}
     if painter is None:
-        return {MIME: spec, "text/plain": alt_text(spec)}, {}
+        return {MIME: spec, "image/png": BLANK, "text/plain": alt_text(spec)}, {}
     png = painter(spec)
     width, height = (pixels // SCALE for pixels in struct.unpack(">II", png[16:24]))  # from the PNG's header
-    bundle = {MIME: spec, "image/png": png, "text/plain": alt_text(spec)}
-    return bundle, {"image/png": {"width": width, "height": height}}
+    return {MIME: spec, "image/png": png, "text/plain": alt_text(spec)}, {"image/png": {"width": width, "height": height}}
 
 
 def paint(spec: dict[str, Any], scale: float = SCALE) -> bytes:
@@ -43,7 +44,7 @@ def paint(spec: dict[str, Any], scale: float = SCALE) -> bytes:
     return compact(vl_convert.vegalite_to_png(spec, vl_version=VERSION, scale=scale))
 
 
-#: What paints the pictures: whoever has a process whose V8 runs already may have it do that. None: they leave without.
+#: What paints the pictures: whoever has a process whose V8 runs already may have it do that. None: they leave with `BLANK`.
 painter: Callable[[dict[str, Any]], bytes] | None = paint
 
 

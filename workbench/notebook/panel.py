@@ -101,9 +101,8 @@ class Panel(anywidget.AnyWidget):
     def _show(self, outputs: list[tuple[dict[str, Any], bool]]) -> None:
         """Put outputs in their places, grey where they are of other values until what follows is there."""
         pictures = [(o, stale) for o, stale in outputs if "data" in o]
-        places = self.pictures.children[: len(pictures)]
-        if len(places) != len(self.pictures.children) or len(places) < len(pictures):
-            self.pictures.children = [*places, *(Output() for _ in pictures[len(places) :])]
+        if (n := len(self.pictures.children)) != len(pictures):
+            self.pictures.children = [*self.pictures.children[: len(pictures)], *(Output() for _ in pictures[n:])]
         said = [(o, stale) for o, stale in outputs if "text" in o]
         shown = [(tuple(o for o, _ in said), any(stale for _, stale in said)), *(((o,), stale) for o, stale in pictures)]
         for place, (what, stale) in zip((self.answer, *self.pictures.children), shown, strict=True):

@@ -214,15 +214,13 @@ def _degrees(llm: LLM, n: int, global_batch: int, options: Choices) -> Any:
 
 
 def _rows(plan: TrainingPlan, step: TrainingStep, order: Any, cluster: Cluster) -> pl.DataFrame:
-    shape = step.seconds.shape
-
     def at(value: Any) -> Any:
-        return np.broadcast_to(value, shape).flat[order]
+        return np.broadcast_to(value, step.seconds.shape).flat[order]
 
     columns = {name: at(np.asarray(getattr(plan, name))) for name in COLUMNS}
     columns |= {name: at(getattr(step, name)) for name in ("seconds", "low", "high", "tokens_per_second_per_chip", "mfu", "hfu")}
     columns |= {"memory_gb": at(step.memory.total) / GIGA, "fits": at(step.memory.fits)}
-    tests = [pl.col(name) <= most for name, most in (MOST | {"tp": min(MOST["tp"], cluster.chip.near[0])}).items() if name != "sharded"]
-    tests += [pl.col(name).is_in(values) for name, values in MEASURED.items()]
-    few = int(np.asarray(cluster.n_chips)) / (pl.col("tp") * pl.col("pp")) <= MOST["sharded"]
-    return pl.DataFrame(columns).with_columns(measured=pl.all_horizontal(*tests, (pl.col("zero") < 3) | few))
+    tests = [columns[name] <= most for name, most in (MOST | {"tp": min(MOST["tp"], cluster.chip.near[0])}).items() if name != "sharded"]
+    tests += [np.isin(columns[name], np.array(values)) for name, values in MEASURED.items()]
+    few = cluster.n_chips / (columns["tp"] * columns["pp"]) <= MOST["sharded"]
+    return pl.DataFrame(columns | {"measured": np.all([*tests, (columns["zero"] < 3) | few], axis=0)})
