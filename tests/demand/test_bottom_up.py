@@ -141,11 +141,17 @@ def test_cost_of_cached_tokens_is_that_of_the_serving_model(llm, chip, tp, group
     each = hour * (1 / calls)
     chat = Tokens(np.array(2000.0), np.array(950.0), np.array(670.0))  # middles of the priors
     cluster, plan = Cluster(catalogue.chip(chip), 72, "InfiniBand NDR"), ServingPlan(tp, precision, "fp8", attention_dp=groups)
-    long, short = (demand.chip_seconds(catalogue.llm(llm), cluster, call, plan) for call in (each, chat))
-    computed = [(t.fresh + t.output) / (c.fresh + c.output) for t, c in ((long, each), (short, chat))]
+
+    def spent(**flight):
+        took = [demand.chip_seconds(catalogue.llm(llm), cluster, call, plan, **flight) for call in (each, chat)]
+        return took[1], *((t.fresh + t.output) / (c.fresh + c.output) for t, c in zip(took, (each, chat), strict=True))
+
+    short, long_token, short_token = spent()
     low, high = scenario.prior("cached_token_cost").quantile(np.array([0.02, 0.98]))
-    assert low < short.cached / chat.cached / computed[1] < high
-    assert 0.5 < computed[0] / computed[1] < 8  # a token at the context of a coding agent over one of a chat
+    assert low < short.cached / chat.cached / short_token < high
+    assert long_token > 0.5 * short_token  # a token at the context of a coding agent over one of a chat
+    _, long_token, short_token = spent(concurrency=32.0)
+    assert 0.2 * short_token < long_token < short_token  # dearer only as far as fewer calls fit beside each other
 
 
 def test_one_input_moves_its_own_uses():

@@ -128,7 +128,7 @@ def ai_factory(
     >>> work = Work(llm, 15.6e12, "bf16", llm, None, Load(1, 1024, 1024))
     >>> answer = ai_factory(Cluster("GB300", 72), work, mfu=0.4, goodput=1.0, **inputs)
     >>> answer.usd_per_chip_hour.round(2), (answer.training_seconds / 86_400).round(1)
-    (np.float64(2.32), np.float64(120.8))
+    (np.float64(2.33), np.float64(120.8))
     """
     chip, n, work = cluster.chip, np.asarray(cluster.n_chips, dtype=float), work.on(cluster)
     assert work.plan is not None
