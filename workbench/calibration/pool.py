@@ -26,6 +26,7 @@ Node = tuple[str, str]  #: level and key
 Predict = Callable[[Array], Array]  #: logarithms of constants, a row each -> logarithms of what was measured
 STIFF = 1e3  #: weight of what goes beyond a bound: it gives way by a millionth
 STEPS = 40  #: of a fit at most
+DOUBTS = 2  #: times that a fit weighs its rows anew
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,7 @@ class Pool:
     def fit(
         self, predict: Predict, origins: Sequence[Any], target: Array, *, noise: ArrayLike, weight: ArrayLike = 1.0,
         base: Fit | None = None, levels: Collection[str] | None = None, most: Array | None = None, tolerance: float = 1e-4,
+        doubt: ArrayLike = np.inf,
     ) -> Fit:  # fmt: skip
         """Fit the offsets by damped Gauss-Newton on sum w rho(residual / noise) + sum (offset / spread)^2, rho(r) = 2 (sqrt(1 + r^2) - 1).
 
@@ -102,7 +104,8 @@ class Pool:
         measured; `noise` is the standard deviation of repeated measurements, in logarithms. Offsets are drawn to the constants of `base`,
         a fit of other rows, in place of the priors, and come on top of them. Only `levels` are fitted, if given; `most` are the largest
         logarithms of the constants of each row, infinite where there is no bound; a step must lower the loss by the share `tolerance` for
-        another one. Raises `InputError` without rows, or for measurements that are not finite.
+        another one. Rows that a fit leaves `doubt` times the noise away count half in the next, farther ones ever less: what was measured
+        there is of another kind. Raises `InputError` without rows, or for measurements that are not finite.
         """
         if target.size == 0 or not np.all(np.isfinite(target)):
             raise InputError("measurements: expected at least one, all above 0")
@@ -112,7 +115,8 @@ class Pool:
         x, offsets = np.zeros(spread.size), np.zeros((len(nodes), len(self.names)))
         known = base or Fit(self, {}, {}, {}, 0.0)
         start = known.logs(origins)
-        scale, weight = (np.broadcast_to(np.asarray(x, dtype=float), target.shape) for x in (noise, weight))
+        scale, given = (np.broadcast_to(np.asarray(x, dtype=float), target.shape) for x in (noise, weight))
+        weight, doubts = given, DOUBTS if np.any(np.isfinite(doubt)) else 0
 
         def logs_of(values: Array) -> Array:
             offsets.ravel()[columns] = values
@@ -149,8 +153,12 @@ class Pool:
                 break
             done = current - better < tolerance * current
             x, current, damping = trial, better, max(damping / 5, 1e-6)
-            if done:
+            if done and not doubts:
                 break
+            if done:
+                r, doubts = (predict(logs_of(x)) - target) / scale, doubts - 1
+                weight = given / (1 + (r / doubt) ** 2)
+                current, damping = loss(x), 1e-2
         variance, error = np.diag(np.linalg.inv(curvature)), np.zeros_like(offsets)
         logs_of(x)
         error.ravel()[columns] = np.sqrt(variance)

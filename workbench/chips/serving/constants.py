@@ -53,6 +53,7 @@ POOL = Pool(
         "all": Level(),
         "chip": Level(("chip", "precision"), 0.5, "chip"),
         "framework": Level(("framework",), 0.5),
+        "recipe": Level(("framework", "model"), 2.0, "recipe"),
         "campaign": Level(("run",), 0.5),
         "kind": Level(("run", "kind"), 0.5),
         "system": Level(("run", "chip"), 1.0, "scale"),

@@ -28,6 +28,7 @@ from workbench.llm import Transformer
 
 CROSS = ("group", "model_key", "chip", "framework")  #: left out in turn: rows then stand at various distances from those that remain
 NOISE = {"tpot_ms": 0.06, "ttft_ms": 0.15, "output_tok_s_per_gpu": 0.08}
+DOUBT = 4.0  #: times the noise beyond which a time to first token is of a run's own doing, as kernels that compile in it
 SERVED = 0.003  #: the same of arrivals that were measured to be served: what the constants do not let through is no answer
 FOLDS, MOST_ROWS, LEAST = 8, 1000, 40
 #: A file of fewer rows refines the constants that ship, a larger one replaces them; cases of fewer rows have no interval of their own.
@@ -223,7 +224,7 @@ def _fit_times(found: Rows, place: Any, quantity: Any, weight: Array, base: Fit 
         return np.log(np.choose(quantity, [1e3 * point.tpot, 1e3 * point.ttft, point.tokens_per_second_per_chip]))
 
     noise = np.where((part.mode == "open") & (quantity == 2), SERVED, np.array([NOISE[name] for name in LATENCY])[quantity])
-    how: dict[str, Any] = {"noise": noise, "weight": weight, "base": base, "tolerance": 2e-4}
+    how: dict[str, Any] = {"noise": noise, "weight": weight, "base": base, "tolerance": 2e-4, "doubt": np.where(quantity == 1, DOUBT, np.inf)}
     return constants.POOL.fit(predict_logs, part.origins.tolist(), np.log(found.values[place, quantity]), **how)
 
 

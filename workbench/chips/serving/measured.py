@@ -40,6 +40,7 @@ def _r1(frame: pl.DataFrame) -> pl.DataFrame:
             **{"prefill_chips": row["n_prefill_chips"], "decode_chips": row["n_decode_chips"], "input_len": row["isl"]},
             **{"output_len": row["osl"], "mean_len_factor": 0.9, "usable": 0.0 if row["quality"] else 1.0},
             "draft_tokens": 0.0 if (row["spec_method"] or "none").lower() == "none" else DRAFTS,
+            "n_requests": rows.ENDLESS,
         }
         same = {name: row[name] for name in ("group", "chip", "framework", "date", "source", "n_chips", "concurrency")}
         found.append(point | same | {ours: _of_all_chips(row, theirs) for theirs, ours in R1.items()})
