@@ -115,8 +115,8 @@ class Pool:
         x, offsets = np.zeros(spread.size), np.zeros((len(nodes), len(self.names)))
         known = base or Fit(self, {}, {}, {}, 0.0)
         start = known.logs(origins)
-        scale, given = (np.broadcast_to(np.asarray(x, dtype=float), target.shape) for x in (noise, weight))
-        weight, doubts = given, DOUBTS if np.any(np.isfinite(doubt)) else 0
+        scale, given, far = (np.broadcast_to(np.asarray(x, dtype=float), target.shape) for x in (noise, weight, doubt))
+        weighed, doubts = given, DOUBTS if np.isfinite(far).any() else 0
 
         def logs_of(values: Array) -> Array:
             offsets.ravel()[columns] = values
@@ -126,11 +126,11 @@ class Pool:
             logs = logs_of(values)
             r = (predict(logs) - target) / scale
             over = 0.0 if most is None else ((STIFF * np.maximum(logs - most, 0.0)) ** 2).sum()
-            return float((weight * 2 * (np.sqrt(1 + r * r) - 1)).sum() + ((values / spread) ** 2).sum() + over)
+            return float((weighed * 2 * (np.sqrt(1 + r * r) - 1)).sum() + ((values / spread) ** 2).sum() + over)
 
         current, damping, curvature = loss(x), 1e-2, np.eye(x.size)
         for _ in range(STEPS):
-            logs, of, w = logs_of(x), member, weight
+            logs, of, w = logs_of(x), member, weighed
             jacobian, r = self._jacobian(predict, logs, target, scale)
             w = w / np.sqrt(1 + r * r)
             if most is not None:
@@ -157,7 +157,7 @@ class Pool:
                 break
             if done:
                 r, doubts = (predict(logs_of(x)) - target) / scale, doubts - 1
-                weight = given / (1 + (r / doubt) ** 2)
+                weighed = given / (1 + (r / far) ** 2)
                 current, damping = loss(x), 1e-2
         variance, error = np.diag(np.linalg.inv(curvature)), np.zeros_like(offsets)
         logs_of(x)

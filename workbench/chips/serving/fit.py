@@ -224,7 +224,8 @@ def _fit_times(found: Rows, place: Any, quantity: Any, weight: Array, base: Fit 
         return np.log(np.choose(quantity, [1e3 * point.tpot, 1e3 * point.ttft, point.tokens_per_second_per_chip]))
 
     noise = np.where((part.mode == "open") & (quantity == 2), SERVED, np.array([NOISE[name] for name in LATENCY])[quantity])
-    how: dict[str, Any] = {"noise": noise, "weight": weight, "base": base, "tolerance": 2e-4, "doubt": np.where(quantity == 1, DOUBT, np.inf)}
+    doubt = np.where(quantity == 1, DOUBT, np.inf)
+    how: dict[str, Any] = {"noise": noise, "weight": weight, "base": base, "tolerance": 2e-4, "doubt": doubt}
     return constants.POOL.fit(predict_logs, part.origins.tolist(), np.log(found.values[place, quantity]), **how)
 
 
