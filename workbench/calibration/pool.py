@@ -94,9 +94,8 @@ class Pool:
         return self.named(self.shipped().logs([origin])[0])
 
     def fit(
-        self, predict: Predict, origins: Sequence[Any], target: Array, *, noise: ArrayLike, weight: ArrayLike = 1.0,
+        self, predict: Predict, origins: Sequence[Any], target: Array, *, noise: ArrayLike, weight: ArrayLike = 1.0, doubt: Any = np.inf,
         base: Fit | None = None, levels: Collection[str] | None = None, most: Array | None = None, tolerance: float = 1e-4,
-        doubt: ArrayLike = np.inf,
     ) -> Fit:  # fmt: skip
         """Fit the offsets by damped Gauss-Newton on sum w rho(residual / noise) + sum (offset / spread)^2, rho(r) = 2 (sqrt(1 + r^2) - 1).
 
@@ -104,8 +103,8 @@ class Pool:
         measured; `noise` is the standard deviation of repeated measurements, in logarithms. Offsets are drawn to the constants of `base`,
         a fit of other rows, in place of the priors, and come on top of them. Only `levels` are fitted, if given; `most` are the largest
         logarithms of the constants of each row, infinite where there is no bound; a step must lower the loss by the share `tolerance` for
-        another one. Rows that a fit leaves `doubt` times the noise away count half in the next, farther ones ever less: what was measured
-        there is of another kind. Raises `InputError` without rows, or for measurements that are not finite.
+        another one. Rows `doubt` times the noise away from a fit count half in the next, farther ones less. Raises `InputError` without
+        rows, or for measurements that are not finite.
         """
         if target.size == 0 or not np.all(np.isfinite(target)):
             raise InputError("measurements: expected at least one, all above 0")

@@ -1,7 +1,7 @@
 """Files of measured serving: what their rows ask, and what is fitted to them.
 
 Not told apart, because no argument takes it: image, settings and host of the same version; kind of draft model; who measured; the statistic
-of a time (medians are compared with means). Speculation of unstated depth is taken as `DRAFTS`, experts as spread over a whole replica.
+of a time, but of ``serving_r1.csv``. Speculation of unstated depth is taken as `DRAFTS`, experts as spread over a whole replica.
 """
 
 from __future__ import annotations

@@ -80,8 +80,8 @@ class Load:
     #: acceptance length. If not given, those that were measured of the model count, or of all in the mean (``data/acceptance.csv``).
     acceptance_rate: ArrayLike | None = None
     draft_share: ArrayLike = 0.03  #: time of drafting a token over that of a step
-    #: Of a run at the rate, the first of which finds an empty server; a steady state if not given. In a closed loop inf alone: the steady
-    #: state, which medians tell of; if not given the mean of runs as measured, whose users all send their first request at once.
+    #: Of a run at the rate, the first of which finds an empty server; a steady state if not given. In a closed loop inf alone, which has no
+    #: start: what medians tell; if not given the mean of runs as they are measured, where all users send their first request at once.
     requests: ArrayLike | None = None
 
     def __post_init__(self) -> None:
