@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
+import numpy as np
+import polars as pl
+
+from workbench.calibration import crossval
 from workbench.calibration.forms import Form, Row, asked
 from workbench.errors import InputError
+from workbench.fabric.goodput import CASES, STARTED, STARTED_PER_PARAM, storage
 
 NUMBERS = ("n_chips", "period_days", "share_pct", "mttf_h", "detect_min", "restart_min", "goodput_pct")
 
@@ -56,6 +62,35 @@ def _checkpoint(row: Row) -> tuple[Row, Any]:
     raise InputError("the storage is not stated" if size else "the size of the model or its checkpoint is not stated")
 
 
+def calibrate(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """Half widths of `CASES`: starts by constants of other sources, copies and saves by the rates that ship, each from one source."""
+    found: dict[str, list[float]] = {case: [] for case in CASES}
+    starts: list[tuple[str, float, float]] = []
+    for row in rows.iter_rows(named=True):
+        with suppress(InputError):
+            arguments, reads = _checkpoint(row)[0]["arguments"], _checkpoint(row)[1]
+            time, waits = storage(**arguments), arguments.get("method") == "synchronous"
+            if "startup_s" in reads and row["startup_s"]:
+                starts.append((row["source"] or "", arguments["params"], row["startup_s"]))
+            for quantity in (one for one in reads if row[one] and one != "startup_s" and (one != "save_block_s" or not waits)):
+                case = CASES[quantity == "save_total_s" or (quantity == "load_s" and arguments.get("method") != "in-memory")]
+                found[case].append(float(np.log(getattr(time, READ[quantity][0]) / row[quantity])))
+    source, params, took = (np.array(part) for part in zip(*starts, strict=True)) if starts else (np.zeros(0),) * 3
+    for at, fitted in crossval.left_out(source, lambda rest: _started(params[rest], took[rest]), 2):
+        found[CASES[2]] += [] if fitted is None else np.log((fitted[0] + fitted[1] * params[at]) / took[at]).tolist()
+    return {"storage_errors": crossval.error_table((case, np.array(logs)) for case, logs in found.items()).drop("mean_error_percent")}
+
+
+def _started(params: Any, took: Any) -> Any:
+    """Seconds, and seconds a parameter, of starts, by robust least squares of logarithms."""
+    from scipy import optimize
+
+    def errors(logs: Any) -> Any:
+        return np.log((np.exp(logs[0]) + np.exp(logs[1]) * params) / took)
+
+    return np.exp(optimize.least_squares(errors, np.log([STARTED, STARTED_PER_PARAM]), loss="soft_l1", f_scale=0.1).x)
+
+
 TIMES = (*READ, "restart_s")
 CHECKPOINT = ("size_gb", "params_b", "n_chips", *TIMES)
 FORMS = (
@@ -66,6 +101,6 @@ FORMS = (
     ),
     Form(
         ("system", "method", "storage", "source"), CHECKPOINT, lambda rows: asked(rows, _checkpoint, lambda row: ["save_total_s"]),
-        TIMES, optional=(*CHECKPOINT[1:3], "startup_s"),
+        TIMES, optional=(*CHECKPOINT[1:3], "startup_s"), calibrate=calibrate,
     ),
 )  # fmt: skip
