@@ -56,7 +56,7 @@ def test_the_bill_follows_the_counts():
     b = fabric.bill(tree, switch_usd=50_000, optic_usd=1000, cable_usd=50, nic_usd=1500, switch_watts=3000, nic_watts=30)
     assert b.usd["switches"].tolist() == (tree.switches * 50_000).tolist()
     assert b.total_watts[0] == pytest.approx(100 * 3000 + 2 * 9216 * 17 + 4608 * 30)
-    per_chip = b.total_usd / b.endpoints
+    per_chip = b.total_usd / b.topology.endpoints
     assert per_chip[1] > per_chip[0]  # a third tier
     assert b.usd_per_bandwidth()[0] == b.total_usd[0] / (2304 * 100e9)
     copper = fabric.bill(tree, switch_usd=1, optic_usd=1, cable_usd=1, nic_usd=1, switch_watts=1, copper_endpoints=1.0)

@@ -11,7 +11,7 @@ import polars as pl
 from workbench.calibration import crossval
 from workbench.calibration.forms import Form, Row, asked
 from workbench.errors import InputError
-from workbench.fabric.goodput import CASES, STARTED, STARTED_PER_PARAM, storage
+from workbench.fabric.goodput import CASES, storage
 
 NUMBERS = ("n_chips", "period_days", "share_pct", "mttf_h", "detect_min", "restart_min", "goodput_pct")
 
@@ -63,32 +63,22 @@ def _checkpoint(row: Row) -> tuple[Row, Any]:
 
 
 def calibrate(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    """Half widths of `CASES`: starts by constants of other sources, copies and saves by the rates that ship, each from one source."""
-    found: dict[str, list[float]] = {case: [] for case in CASES}
-    starts: list[tuple[str, float, float]] = []
+    """Half widths of `CASES`: starts on the scale of other sources, copies and saves by the rates that ship, each from one source."""
+    found: dict[str, list[tuple[str, float]]] = {case: [] for case in CASES}
     for row in rows.iter_rows(named=True):
         with suppress(InputError):
-            arguments, reads = _checkpoint(row)[0]["arguments"], _checkpoint(row)[1]
-            time, waits = storage(**arguments), arguments.get("method") == "synchronous"
-            if "startup_s" in reads and row["startup_s"]:
-                starts.append((row["source"] or "", arguments["params"], row["startup_s"]))
-            for quantity in (one for one in reads if row[one] and one != "startup_s" and (one != "save_block_s" or not waits)):
-                case = CASES[quantity == "save_total_s" or (quantity == "load_s" and arguments.get("method") != "in-memory")]
-                found[case].append(float(np.log(getattr(time, READ[quantity][0]) / row[quantity])))
-    source, params, took = (np.array(part) for part in zip(*starts, strict=True)) if starts else (np.zeros(0),) * 3
-    for at, fitted in crossval.left_out(source, lambda rest: _started(params[rest], took[rest]), 2):
-        found[CASES[2]] += [] if fitted is None else np.log((fitted[0] + fitted[1] * params[at]) / took[at]).tolist()
-    return {"storage_errors": crossval.error_table((case, np.array(logs)) for case, logs in found.items()).drop("mean_error_percent")}
-
-
-def _started(params: Any, took: Any) -> Any:
-    """Seconds, and seconds a parameter, of starts, by robust least squares of logarithms."""
-    from scipy import optimize
-
-    def errors(logs: Any) -> Any:
-        return np.log((np.exp(logs[0]) + np.exp(logs[1]) * params) / took)
-
-    return np.exp(optimize.least_squares(errors, np.log([STARTED, STARTED_PER_PARAM]), loss="soft_l1", f_scale=0.1).x)
+            (call, reads), source = _checkpoint(row), row["source"] or ""
+            how = call["arguments"].get("method", "synchronous")
+            for one in (
+                one for one in reads if row[one] and (one, how) != ("save_block_s", "synchronous")
+            ):  # of which the whole save is told
+                stored = one == "save_total_s" or (one == "load_s" and how != "in-memory")
+                time = getattr(storage(**call["arguments"]), READ[one][0])
+                found[CASES[2 if one == "startup_s" else int(stored)]].append((source, float(np.log(time / row[one]))))
+    of = found[CASES[2]]
+    scales = {own: float(np.median([log for source, log in of if source != own] or 0.0)) for own, _ in of}
+    logs = {case: np.array([log - (scales[source] if case == CASES[2] else 0.0) for source, log in at]) for case, at in found.items()}
+    return {"storage_errors": crossval.error_table(logs.items()).drop("mean_error_percent")}
 
 
 TIMES = (*READ, "restart_s")

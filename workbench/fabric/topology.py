@@ -20,6 +20,7 @@ Array = Any  #: ndarray of float64, of any shape, also none
 MOST_PORTS = 65_536  #: of a switch; every number of spines up to half of them is tried
 CUBE = 64  #: chips of a TPU whose links are copper; the 96 of its faces are optical and end at circuit switches (Jouppi et al. 2023)
 CIRCUIT_WATTS = 108.0  #: of an optical circuit switch, at most (Urata et al. 2022, "Mission Apollo", arXiv:2208.10041)
+DRAGONFLY = ("routers_per_group", "hosts_per_router", "global_links", "endpoints")
 PARTS = ("switches", "optics", "cables", "nics", "storage")
 COSTS = ("switch_usd", "optic_usd", "cable_usd", "nic_usd", "switch_watts", "nic_watts", "storage_bytes", "storage_usd_per_tb")
 
@@ -136,10 +137,7 @@ def optical_switches(cubes: ArrayLike, side: ArrayLike = 4, faces: ArrayLike = 6
     return np.floor(faces_ * along * along / 2) * np.ones_like(n)
 
 
-@takes(
-    routers_per_group=COUNT, hosts_per_router=COUNT, global_links=COUNT, link_bandwidth=POSITIVE, endpoints=COUNT,
-    taper=Rule(above=0, most=1),
-)  # fmt: skip
+@takes(**dict.fromkeys(DRAGONFLY, COUNT), link_bandwidth=POSITIVE, taper=Rule(above=0, most=1))
 def dragonfly(
     routers_per_group: ArrayLike, hosts_per_router: ArrayLike, global_links: ArrayLike, link_bandwidth: ArrayLike,
     endpoints: ArrayLike | None = None, taper: ArrayLike = 1.0,
@@ -167,7 +165,13 @@ def dragonfly(
     across, cut = groups * (groups - 1) // 2 * bundle, (groups // 2) * (groups - groups // 2) * bundle
     counts = {"endpoints": hosts, "tiers": 2.0, "leaf": routers, "endpoint_cables": hosts, "leaf_cables": local, "spine_cables": across}
     counts |= {"bisection": np.where(groups > 1, cut, hosts / 2) * rate, "taper": share, "copper": local}
-    return Topology(**{f.name: np.asarray(counts.get(f.name, 0.0)) for f in fields(Topology)})
+    return _counted(counts)
+
+
+def _counted(counts: dict[str, Any]) -> Topology:
+    """A topology of these counts, of one shape, and none of what they do not name."""
+    shape = np.broadcast_shapes(*map(np.shape, counts.values()))
+    return Topology(**{f.name: np.broadcast_to(counts.get(f.name, 0.0), shape) for f in fields(Topology)})
 
 
 def _of(cluster: Cluster, radix: ArrayLike) -> Topology:
@@ -182,14 +186,12 @@ def _of(cluster: Cluster, radix: ArrayLike) -> Topology:
         clos = "slingshot" not in link.name.lower()
         return fat_tree(ports, radix, rate, taper=cluster.taper) if clos else dragonfly(32, 16, 17, rate, ports, cluster.taper)
     if (lanes := catalogue.table("links").row(by_predicate=pl.col("link") == link.name, named=True)["lanes"]) < 6:
-        raise InputError(
-            f"fabric = {link.name!r}: which links of its torus are optical, and how they are cabled, was found in no publication"
-        )
+        raise InputError(f"fabric = {link.name!r}: which links of its torus are optical was found in no publication")
     cubes, whole = np.ceil(chips / CUBE), chips >= CUBE
     copper, side = np.where(whole, 144 * cubes, 3 * chips), np.ceil((cubes * CUBE) ** (1 / 3))
-    counts = {"endpoints": chips, "leaf_cables": copper, "spine_cables": np.where(whole, 96 * cubes, 0.0), "copper": copper, "taper": 1.0}
+    counts = {"endpoints": chips, "leaf_cables": copper, "spine_cables": np.where(whole, 96 * cubes, 0.0), "copper": copper, "taper": cluster.taper}
     counts |= {"circuits": np.where(whole, optical_switches(cubes), 0.0), "bisection": 2 * side**2 * rate / lanes}
-    return Topology(**{f.name: np.asarray(counts.get(f.name, 0.0)) for f in fields(Topology)})
+    return _counted(counts)
 
 
 def _even_spines(leaves: Array, up: Array, radix: Array) -> Array:
@@ -208,11 +210,6 @@ class Bill(Arrays):
     usd: dict[str, Array]  #: by part [USD]
     watts: dict[str, Array]  #: by part [W]
     topology: Topology  #: what was counted
-
-    @property
-    def endpoints(self) -> Array:
-        """Ports of chips."""
-        return self.topology.endpoints
 
     @property
     def total_usd(self) -> Array:
@@ -268,9 +265,7 @@ def bill(
     watts: list[Any] = [switch_watts, catalogue.link("Optic 800G twin-port DR8").power, 0.0, nic_watts, 0.0]
     given = {"switch_watts": switch_watts, "nic_watts": nic_watts, "copper_endpoints": copper_endpoints, "storage_bytes": storage_bytes}
     broadcast(topology=np.empty(topology.shape), **given, **usd)
-    parts = topology.switches, topology.optics(copper_endpoints), topology.cables, topology.endpoint_cables
-    counts = [*parts, np.divide(storage_bytes, TERA)]
-    power = dict(zip(PARTS, map(np.multiply, counts, watts), strict=True))
-    power["switches"] = power["switches"] + CIRCUIT_WATTS * np.asarray(topology.circuits)
-    counts[0] = counts[0] + np.asarray(topology.circuits)
-    return Bill(dict(zip(PARTS, map(np.multiply, counts, usd.values()), strict=True)), power, topology)
+    t, circuits = topology, np.asarray(topology.circuits)
+    counts = (t.switches + circuits, t.optics(copper_endpoints), t.cables, t.endpoint_cables, np.divide(storage_bytes, TERA))
+    money, power = (dict(zip(PARTS, map(np.multiply, counts, of), strict=True)) for of in (usd.values(), watts))
+    return Bill(money, power | {"switches": t.switches * switch_watts + circuits * CIRCUIT_WATTS}, t)
