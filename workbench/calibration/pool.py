@@ -47,7 +47,7 @@ class Level:
 
     of: tuple[str, ...] = ()  #: attributes of an origin that tell its nodes apart; none: every row is of one node
     spread: float = 1.0  #: standard deviation of the offsets, over those of the constants
-    which: str = ""  #: constants that differ: those of this level alone; empty: all but those of a scale
+    which: str = ""  #: constants that differ: those of this level alone; empty: all but those of a scale; all
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,8 +71,9 @@ class Pool:
     @cached_property
     def spreads(self) -> dict[str, Array]:
         """Standard deviation of the offsets of each constant by level; 0 where it has none."""
+        constants = self.constants
         return {
-            name: np.array([at.spread * c.spread * (c.level == at.which if at.which else c.level != "scale") for c in self.constants])
+            name: np.array([at.spread * c.spread * (at.which in ("all", c.level) if at.which else c.level != "scale") for c in constants])
             for name, at in self.levels.items()
         }
 

@@ -44,20 +44,23 @@ FIRST = {"between": ("all",), "between_operation": ("all",), "pair": ("2", "3"),
 INNER = ("domain", "operation", "chip", "ranks", "version")
 OUTER = ("between", "between_operation", "transport", "transport_operation", "pair", "rack")
 OWNED = ("chip", "ranks", "version", "transport_operation", "pair")  #: what few measurements of one's own change
-UNITS = {"start": "s", "step": "s", "share": "of the link's bandwidth", "chunk": "s a square root of a byte"}
+UNITS = {"start": "s", "step": "s", "share": "of the link's bandwidth", "chunk": "s a square root of a byte",
+         "inline": "more of a step of a few bytes"}  # fmt: skip
+LEVELS = {"inline": "scale"}  #: of constants that differ between domains alone
 POOL = Pool(
     "calibration/collectives",
     tuple(
-        Constant(f"{name}_{protocol}".lower(), float(np.exp(curve.PRIOR[i, j])), 1.0, f"{name} of {protocol} [{UNITS[name]}]")
+        Constant(f"{name}_{at}".lower(), float(np.exp(curve.PRIOR[i, j])), 1.0, f"{name} of {at} [{UNITS[name]}]", LEVELS.get(name, ""))
         for i, name in enumerate(curve.CONSTANTS)
-        for j, protocol in enumerate(curve.PROTOCOLS)
+        for j, at in enumerate(curve.PROTOCOLS)
     ),
     {
         "domain": Level(("kind",), 1 / 0.3), "operation": Level(("kind", "op"), 1 / 0.5), "chip": Level(("kind", "op", "chip"), 1 / 1.0),
         "ranks": Level(("kind", "op", "chip", "ranks"), 1 / 1.5), "version": Level(("kind", "op", "chip", "ranks", "version"), 1 / 2.0),
-        "elsewhere": Level(("elsewhere",)), "between": Level(("between",), 0.4), "between_operation": Level(("between", "op"), 0.3),
-        "transport": Level(("transport",), 0.5), "transport_operation": Level(("transport", "op"), 0.5),
-        "pair": Level(("pair", "op", "chip"), 0.5), "rack": Level(("rack", "op"), 2.0),
+        "elsewhere": Level(("elsewhere",)), "between": Level(("between",), 0.4, "all"),
+        "between_operation": Level(("between", "op"), 0.3, "all"), "transport": Level(("transport",), 0.5, "all"),
+        "transport_operation": Level(("transport", "op"), 0.5, "all"), "pair": Level(("pair", "op", "chip"), 0.5, "all"),
+        "rack": Level(("rack", "op"), 2.0, "all"),
     },
 )  # fmt: skip
 
@@ -120,7 +123,7 @@ def constants(op: str, kind: str, chip: str, n: ArrayLike, version: str = "", be
     """Logarithms of the constants of a tier above `below` ranks, the ranks to take them at, and their weight in the logarithm of time.
 
     Between numbers of ranks that were measured, time is interpolated between those of both; beyond them, the constants of the nearest hold
-    at the ranks themselves. Shapes of `n` + (4, 3), of `n`, and of `n`; the weights add up to 1.
+    at the ranks themselves. Shapes of `n` + (5, 3), of `n`, and of `n`; the weights add up to 1.
     """
     fit, ranks = shipped(), np.asarray(n, dtype=float)
     if kind != "scale-up":
@@ -181,7 +184,7 @@ def size_class(message_bytes: Array) -> NDArray[np.intp]:
 
 @lru_cache(maxsize=256)
 def _outside(fit: Fit, op: str, kind: str, chip: str) -> Array:
-    """Constants between 2, 3 and more domains that are hosts or racks, shape (3, 2, 4, 3)."""
+    """Constants between 2, 3 and more domains that are hosts or racks, shape (3, 2, 5, 3)."""
     return np.array([[_logs(fit, Origin.outside(kind, op, chip, n, below)) for below in (1.0, RACK + 1.0)] for n in (2.0, 3.0, 4.0)])
 
 
@@ -193,7 +196,7 @@ def start(origin: Origin) -> Array:
 
 
 def _logs(fit: Fit, origin: Origin) -> Array:
-    """Logarithms of the constants (4, 3)."""
+    """Logarithms of the constants (5, 3)."""
     return fit.logs([origin])[0].reshape(curve.PRIOR.shape) + start(origin)
 
 
