@@ -44,23 +44,23 @@ FIRST = {"between": ("all",), "between_operation": ("all",), "pair": ("2", "3"),
 INNER = ("domain", "operation", "chip", "ranks", "version")
 OUTER = ("between", "between_operation", "transport", "transport_operation", "pair", "rack")
 OWNED = ("chip", "ranks", "version", "transport_operation", "pair")  #: what few measurements of one's own change
-UNITS = {"start": "s", "step": "s", "share": "of the link's bandwidth", "chunk": "s a square root of a byte",
-         "inline": "more of a step of a few bytes"}  # fmt: skip
-LEVELS = {"inline": "scale"}  #: of constants that differ between domains alone
+UNITS = {"start": "s", "step": "s", "share": "of the link's bandwidth", "chunk": "s a square root of a byte", "inline": "of a step"}
 POOL = Pool(
     "calibration/collectives",
     tuple(
-        Constant(f"{name}_{at}".lower(), float(np.exp(curve.PRIOR[i, j])), 1.0, f"{name} of {at} [{UNITS[name]}]", LEVELS.get(name, ""))
+        Constant(
+            f"{name}_{at}".lower(), float(np.exp(curve.PRIOR[i, j])), 1 + 2.0 * (name == "inline"), f"{name} of {at} [{UNITS[name]}]",
+            "scale" * (name == "inline"),  # which differs by transport alone
+        )
         for i, name in enumerate(curve.CONSTANTS)
         for j, at in enumerate(curve.PROTOCOLS)
     ),
     {
         "domain": Level(("kind",), 1 / 0.3), "operation": Level(("kind", "op"), 1 / 0.5), "chip": Level(("kind", "op", "chip"), 1 / 1.0),
         "ranks": Level(("kind", "op", "chip", "ranks"), 1 / 1.5), "version": Level(("kind", "op", "chip", "ranks", "version"), 1 / 2.0),
-        "elsewhere": Level(("elsewhere",)), "between": Level(("between",), 0.4, "all"),
-        "between_operation": Level(("between", "op"), 0.3, "all"), "transport": Level(("transport",), 0.5, "all"),
-        "transport_operation": Level(("transport", "op"), 0.5, "all"), "pair": Level(("pair", "op", "chip"), 0.5, "all"),
-        "rack": Level(("rack", "op"), 2.0, "all"),
+        "elsewhere": Level(("elsewhere",)), "between": Level(("between",), 0.4), "between_operation": Level(("between", "op"), 0.3),
+        "transport": Level(("transport",), 0.5, "all"), "transport_operation": Level(("transport", "op"), 0.5, "all"),
+        "pair": Level(("pair", "op", "chip"), 0.5), "rack": Level(("rack", "op"), 2.0),
     },
 )  # fmt: skip
 
@@ -165,15 +165,16 @@ def _ratio(said: str, cells: NDArray[Any]) -> Array:
     return np.minimum(np.abs(np.log2(cells.astype(float) / float(said))) / 3, 1.0)
 
 
-def case(kind: str, distance: float, size: str) -> str:
-    """Name of the interval of messages of a size so far from what was measured."""
-    place = "one domain" if kind == "scale-up" else "several domains"
+def case(kind: str, chip: str, distance: float, size: str) -> str:
+    """Name of the interval of messages of a size so far from what was measured; cards on PCIe differ most by what their host allows."""
+    links = chip not in catalogue.names("chips") or catalogue.chip(chip).scaleup_bandwidth
+    place = "several domains" if kind != "scale-up" else "one domain" if links else "one host"
     return f"{place}, {next(name for name, most in DISTANCES.items() if distance <= most)}, {size}"
 
 
-def half_width(kind: str, distance: float, message_bytes: Array) -> Array:
+def half_width(kind: str, chip: str, distance: float, message_bytes: Array) -> Array:
     """Half width of the 80 % interval in the logarithm of time, as tables that were left out showed it at that distance."""
-    widths = [evidence.half_width(ERRORS, [case(kind, distance, size), case(kind, np.inf, size)]) for size in SIZES]
+    widths = [evidence.half_width(ERRORS, [case(kind, chip, distance, size), case(kind, chip, np.inf, size)]) for size in SIZES]
     return np.array(widths)[size_class(message_bytes)]
 
 

@@ -5,9 +5,6 @@ or reduce-scatter the size of the whole, of the others that of a rank's buffer. 
 
 t_p = start_p + step_p steps + volume / (share_p bandwidth) + chunk_p sqrt(volume); t = (sum_p t_p^-8)^(-1/8)
 
-A step whose message the processor writes into the command of a NIC, up to `INLINE` bytes, costs 1 + inline_p of them: on Slingshot two
-to three times a longer one, as the message lies in memory of the chip.
-
 The square root is what pipelining in chunks of the best size costs: with h hops and latency a a hop, (s/c + h)(a + c/B) is least at
 c = sqrt(s a B / h), which leaves 2 sqrt(s h a / B). The constants are logarithms, so that all are positive and priors are ratios.
 """
@@ -25,7 +22,7 @@ from workbench.errors import InputError
 
 PROTOCOLS = ("LL", "LL128", "Simple")
 CONSTANTS = ("start", "step", "share", "chunk", "inline")  #: s, s, share of bandwidth, s / sqrt(B), more of a step
-INLINE = 192  #: B, of an immediate data command of Slingshot's NIC (libfabric, prov/cxi: CXIP_INJECT_SIZE)
+INLINE = 192  #: B that a processor writes into a command of Slingshot's NIC (libfabric, prov/cxi: CXIP_INJECT_SIZE): 1 + inline steps
 HOP = 0.25  #: step inside a domain over one between domains: 0.6 / 2.7 and 3.4 / 14 us in NCCL's planning values of rings
 #: NCCL's planning values: start and step latencies, share of the wire [src/graph/tuning.cc]; chunk from the median of measured curves.
 PRIOR: Array = np.log([[6.6e-6, 14e-6, 8.4e-6], [0.6e-6, 1.9e-6, 3.4e-6], [0.05, 0.35, 0.8], [1e-9] * 3, [1e-9] * 3])
@@ -98,10 +95,5 @@ def seconds(theta: Array, steps: Any, volume: Any, bandwidth: Any) -> Array:
         start, step, share, chunk, inline = (constants[..., c, p] for c in range(len(CONSTANTS)))
         times.append(start + step * s * (1 + inline * short) + wire / share + chunk * root)
     least = np.minimum(np.minimum(times[0], times[1]), times[2])
-    total = np.zeros_like(least)
-    for t in times:
-        ratio = least / t
-        ratio *= ratio
-        ratio *= ratio
-        total += ratio * ratio
+    total = sum(np.square(np.square(np.square(least / t))) for t in times)
     return np.asarray(least / np.sqrt(np.sqrt(np.sqrt(total))))
