@@ -145,7 +145,7 @@ CASES: list[Case] = [
         chips.Load,
         ASKED | {"rate": 2.0, "requests": 100},
         LOADS | {"rate": (1, 2, 3), "requests": (1, 20, 300)},
-        allow=ZEROS | {"rate": ("infinite",)},
+        allow=ZEROS | dict.fromkeys(("rate", "requests"), ("infinite",)),
     ),
     Case(
         "chips.serving",
@@ -169,7 +169,7 @@ CASES: list[Case] = [
         REPLICA | ASKED | {"rate": 2.0, "requests": 100, "concurrency": 1},
         {"rate": (0.1, 2, 500), "requests": (1, 30, 5000), "input_tokens": LOADS["input_tokens"], "tp": (1, 3, 8)},
         whole=("tp",),
-        allow={"rate": ("infinite",)},
+        allow=dict.fromkeys(("rate", "requests"), ("infinite",)),
     ),
     Case(
         "chips.serving",

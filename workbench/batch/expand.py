@@ -276,15 +276,11 @@ def _zip_problems(groups: list[tuple[str, ...]], listed: Mapping[str, Asked]) ->
     return problems + [f"zip: {name} is named more than once" for name in dict.fromkeys(names) if names.count(name) > 1]
 
 
-def _typed(parameter: Parameter, value: Any) -> Any:
-    """`value` as the declared type: a whole number written as 3.0 is 3, and a float written as 3 is 3.0."""
-    return value if value is None else {"int": int, "float": float}.get(parameter.type, lambda v: v)(value)
-
-
 def _points(declared: Mapping[str, Parameter], columns: Mapping[str, Iterable[Any]]) -> Iterator[dict[str, Any]]:
-    """The points of an axis, whose parameters advance together; one empty point where there is none."""
+    """The points of an axis, whose parameters advance together, as their declared types: 3.0 as an int is 3; one empty point if none."""
+    types = {name: {"int": int, "float": float}.get(declared[name].type) for name in columns}
     for point in zip(*columns.values(), strict=True) if columns else [()]:
-        yield {name: _typed(declared[name], value) for name, value in zip(columns, point, strict=True)}
+        yield {name: of(x) if (of := types[name]) and x is not None else x for name, x in zip(columns, point, strict=True)}
 
 
 def _sampled(declared: Mapping[str, Parameter], ranges: Mapping[str, Range], n: int, seed: int) -> dict[str, list[float]]:
