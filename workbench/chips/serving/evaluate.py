@@ -69,15 +69,9 @@ class Serving(Point):
 
 @takes()
 def serving(
-    llm: LLM | str | Path,
-    cluster: Cluster,
-    plan: ServingPlan,
-    load: Load,
-    *,
-    framework: str = "",
-    version: str = "",
+    llm: LLM | str | Path, cluster: Cluster, plan: ServingPlan, load: Load, *, framework: str = "", version: str = "",
     prefill: ServingPlan | None = None,
-) -> Serving:
+) -> Serving:  # fmt: skip
     """Latency, throughput and power of replicas of `llm`.
 
     A decode step takes the longer of weights (experts that the batch touches) and arithmetic, 30 % of the shorter, the key-value cache,

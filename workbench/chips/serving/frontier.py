@@ -69,26 +69,12 @@ class SLO:
     confidence=Rule(above=0, below=1, one=True),
 )
 def slo_frontier(
-    llm: LLM | str | Path,
-    clusters: Cluster | Sequence[Cluster],
-    load: Load,
-    *,
-    usd_per_chip_hour: Mapping[str, float] | None = None,
-    pue: ArrayLike = 1.0,
-    precisions: Sequence[str] = PRECISIONS,
-    concurrency: ArrayLike = CONCURRENCY,
-    tp: ArrayLike = TP,
-    pp: ArrayLike = PP,
-    attention_dp: ArrayLike = ATTENTION_DP,
-    ratios: ArrayLike = RATIOS,
-    draft_tokens: ArrayLike | None = None,
-    prefill: Sequence[Cluster] = (),
-    within: str = "measured",
-    confidence: float = 0.5,
-    framework: str = "",
-    version: str = "",
+    llm: LLM | str | Path, clusters: Cluster | Sequence[Cluster], load: Load, *, usd_per_chip_hour: Mapping[str, float] | None = None,
+    pue: ArrayLike = 1.0, precisions: Sequence[str] = PRECISIONS, concurrency: ArrayLike = CONCURRENCY, tp: ArrayLike = TP,
+    pp: ArrayLike = PP, attention_dp: ArrayLike = ATTENTION_DP, ratios: ArrayLike = RATIOS, draft_tokens: ArrayLike | None = None,
+    prefill: Sequence[Cluster] = (), within: str = "measured", confidence: float = 0.5, framework: str = "", version: str = "",
     every: bool = False,
-) -> pl.DataFrame:
+) -> pl.DataFrame:  # fmt: skip
     """Operating points that no other of the chip beats in both tokens/s per chip and tokens/s per user.
 
     Every point is the answer of `serving`. Raises `InputError` for a request beyond the context window, and where a model runs on none of

@@ -32,15 +32,9 @@ class Routed(Arrays):
     **dict.fromkeys(("small_quality", "large_quality", "share", "skill"), SHARE),
 )
 def routed(
-    small_cost: ArrayLike,
-    large_cost: ArrayLike,
-    small_quality: ArrayLike,
-    large_quality: ArrayLike,
-    *,
-    share: ArrayLike,
-    skill: ArrayLike = 0.0,
-    cascade: bool = False,
-) -> Routed:
+    small_cost: ArrayLike, large_cost: ArrayLike, small_quality: ArrayLike, large_quality: ArrayLike, *, share: ArrayLike,
+    skill: ArrayLike = 0.0, cascade: bool = False,
+) -> Routed:  # fmt: skip
     """What a router that sends `share` of the requests to the small model costs, and how good it is.
 
     A router without skill sends requests at random: quality is the mean. One of full skill sends the small model those that it answers as
@@ -92,16 +86,9 @@ class Adapters(Arrays):
 
 @takes(variants=COUNT, rate=POSITIVE, rank=COUNT)
 def adapters(
-    llm: LLM | str | Path,
-    cluster: Cluster,
-    plan: ServingPlan,
-    load: Load,
-    *,
-    variants: ArrayLike,
-    rate: ArrayLike,
-    rank: ArrayLike = 16,
+    llm: LLM | str | Path, cluster: Cluster, plan: ServingPlan, load: Load, *, variants: ArrayLike, rate: ArrayLike, rank: ArrayLike = 16,
     framework: str = "",
-) -> Adapters:
+) -> Adapters:  # fmt: skip
     """Multi-LoRA against a replica for each variant.
 
     A low-rank adapter of rank r adds r (in + out) parameters to each of a layer's matrices; a step reads those of the variants in its batch

@@ -68,17 +68,9 @@ class TrainingStep(Arrays):
 
 @takes(global_batch=COUNT, confidence=SHARE)
 def training_step(
-    llm: LLM | str | Path,
-    cluster: Cluster,
-    plan: TrainingPlan,
-    global_batch: ArrayLike,
-    *,
-    sequence: ArrayLike | None = None,
-    framework: str = "",
-    version: str = "",
-    confidence: float = 0.05,
-    detail: bool = True,
-) -> TrainingStep:
+    llm: LLM | str | Path, cluster: Cluster, plan: TrainingPlan, global_batch: ArrayLike, *, sequence: ArrayLike | None = None,
+    framework: str = "", version: str = "", confidence: float = 0.05, detail: bool = True,
+) -> TrainingStep:  # fmt: skip
     """A step of training `llm` on the whole cluster; chips, fields of the plan, batch and sequence may be arrays and broadcast.
 
     A layout that cannot be, or does not fit, is a result: `feasible` is False, `reason` names the rule that it breaks, and `unlimited` has

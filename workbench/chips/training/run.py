@@ -63,24 +63,11 @@ class TrainingRun(Arrays):
     **dict.fromkeys(("evaluation", "usd_per_chip_hour"), NOT_NEGATIVE),
 )
 def training_run(
-    llm: LLM | str | Path,
-    cluster: Cluster,
-    tokens: ArrayLike,
-    *,
-    plan: TrainingPlan | None = None,
-    choices: Choices | None = None,
-    mfu: ArrayLike | None = None,
-    precision: str = "bf16",
-    utilisation: ArrayLike | None = None,
-    global_batch: int | None = None,
-    sequence: int | None = None,
-    framework: str = "",
-    version: str = "",
-    evaluation: ArrayLike = 0.0,
-    usd_per_chip_hour: ArrayLike = 0.0,
-    rollouts: tuple[ServingPlan, Load] | None = None,
-    split: ArrayLike | None = None,
-) -> TrainingRun:
+    llm: LLM | str | Path, cluster: Cluster, tokens: ArrayLike, *, plan: TrainingPlan | None = None, choices: Choices | None = None,
+    mfu: ArrayLike | None = None, precision: str = "bf16", utilisation: ArrayLike | None = None, global_batch: int | None = None,
+    sequence: int | None = None, framework: str = "", version: str = "", evaluation: ArrayLike = 0.0, usd_per_chip_hour: ArrayLike = 0.0,
+    rollouts: tuple[ServingPlan, Load] | None = None, split: ArrayLike | None = None,
+) -> TrainingRun:  # fmt: skip
     """Duration of one training run on the whole cluster.
 
     seconds = 6 N D (1 + evaluation / 3) / (n_chips * peak * mfu * utilisation)

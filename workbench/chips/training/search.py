@@ -75,18 +75,9 @@ class Search:
 
 @takes(global_batch=LENGTH, confidence=SHARE, top=LENGTH)
 def search_layouts(
-    llm: LLM | str | Path,
-    cluster: Cluster,
-    global_batch: int,
-    *,
-    sequence: int | None = None,
-    precision: str = "bf16",
-    framework: str = "",
-    version: str = "",
-    choices: Choices | None = None,
-    confidence: float = 0.8,
-    top: int = 100,
-) -> Search:
+    llm: LLM | str | Path, cluster: Cluster, global_batch: int, *, sequence: int | None = None, precision: str = "bf16",
+    framework: str = "", version: str = "", choices: Choices | None = None, confidence: float = 0.8, top: int = 100,
+) -> Search:  # fmt: skip
     """Every layout of a job that is like those that were run, or any, and the `top` ones that fit, best first.
 
     The best is a ceiling: `reached` of it is what runs that were measured had, whose layouts were chosen by hand.
@@ -152,15 +143,9 @@ def search_layouts(
 
 @takes(global_batch=COUNT)
 def elasticities(
-    llm: LLM | str | Path,
-    cluster: Cluster,
-    plan: TrainingPlan,
-    global_batch: ArrayLike,
-    *,
-    sequence: ArrayLike | None = None,
-    framework: str = "",
-    version: str = "",
-) -> dict[str, Any]:
+    llm: LLM | str | Path, cluster: Cluster, plan: TrainingPlan, global_batch: ArrayLike, *, sequence: ArrayLike | None = None,
+    framework: str = "", version: str = "",
+) -> dict[str, Any]:  # fmt: skip
     """By how many percent a step gets faster with one percent more of each of `RESOURCES`, for all layouts at once.
 
     Derivatives of the closed form by complex step: exact to rounding. Latency counts as less of it. The size of memory is no rate:
