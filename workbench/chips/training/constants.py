@@ -131,8 +131,9 @@ def _resolved(index: Index, said: Origin) -> Resolved:
     told = ("version" if said.version else "framework") if said.framework else "nothing"
     cells = {name: index.frame[name].fill_null("").to_numpy() for name in (*NOT_MEASURED, "kind", "model")}
     grades = {"size": _apart, "version": _release_apart, "chip": _chip_apart}
-    found = index.nearest({name: str(getattr(said, name)) for name in WEIGHTS}, WEIGHTS, grades)
-    framework, version = (index.cell(found, name) for name in ("framework", "version"))
+    asked = {name: str(getattr(said, name)) for name in WEIGHTS}
+    found, same = (index.nearest(one, WEIGHTS, grades) for one in (asked, asked | {"precision": ""}))
+    framework, version = (index.cell(same, name) for name in ("framework", "version"))  # of one software, formats are compared on one release
     if said.framework and said.framework != framework:
         framework, version = said.framework, said.version
     elif said.version and (said.version in cells["version"][cells["framework"] == framework] or _major(version) != _major(said.version)):
