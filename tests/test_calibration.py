@@ -70,6 +70,14 @@ def test_what_was_not_measured_works_from_its_parents(study):
     assert np.allclose(maker, general + fit.offsets["maker", "A"])
 
 
+def test_rows_of_another_kind_move_little_where_they_are_doubted(study):
+    odd = EVERY % 3 == 0
+    target = np.log(study.values * np.where(odd, 20.0, 1.0))
+    fit = {doubt: POOL.fit(study.part(EVERY), study.origins, target, noise=0.3, doubt=doubt) for doubt in (np.inf, 4.0)}
+    far, near = (abs(study.part(EVERY)(one.logs(study.origins)) - np.log(study.values))[~odd].max() for one in fit.values())
+    assert near < far / 2
+
+
 def test_a_bound_holds(study):
     most = np.tile([np.inf, np.log(2.5e9)], (EVERY.size, 1))
     bound = Study(POOL, study.origins, study.values, study.part, study.noise, most=most, tolerance=1e-9).fit(EVERY)

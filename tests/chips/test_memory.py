@@ -13,7 +13,7 @@ from workbench.fabric import Cluster
 LLM = catalogue.llm("Llama-3-8B")
 H100 = Cluster(catalogue.chip("H100"), 64, "InfiniBand NDR")
 #: The constants that the papers state, before anything was fitted.
-BARE = dict(zip(memory.POOL.names, (4.0, 12.0, 18.0, 0.0, 2.0, 5.0, 8.0, 0.0, 1.0, 1.0, 0.0), strict=True))
+BARE = dict(zip(memory.POOL.names, (4.0, 12.0, 18.0, 0.0, 2.0, 1.0, 1.0, 5.0, 8.0, 0.0, 1.0, 0.0, 0.0), strict=True))
 
 
 def of(plan, n=64, batch=256, sequence=8192, constants=None, llm=LLM):
@@ -57,11 +57,18 @@ def test_stages_are_cut_as_engines_do():
 
 def test_memory_is_that_of_the_heavier_of_the_first_and_the_last_stage():
     one = of(chips.TrainingPlan(pp=[1, 2], micro_batch=1), batch=1024)
-    assert one.first["total"] == pytest.approx(one.total)  # p micro-batches in flight outweigh the logits
+    assert one.logged["rank 0 device"]["total"] == pytest.approx(one.total)  # p micro-batches in flight outweigh the logits
     wide = of(chips.TrainingPlan(pp=2, micro_batch=8), batch=512, llm=dataclasses.replace(LLM, vocab=4 * LLM.vocab))
     assert wide.logits > 0
-    assert wide.first["total"] < wide.total
-    assert wide.first["high"] / wide.first["total"] == pytest.approx(wide.high / wide.total)
+    assert wide.logged["rank 0 device"]["total"] < wide.total
+    assert wide.logged["rank 0 device"]["high"] / wide.logged["rank 0 device"]["total"] == pytest.approx(wide.high / wide.total)
+
+
+def test_logs_print_what_a_device_holds_or_its_framework_reserves_or_uses():
+    logged = of(chips.TrainingPlan(), constants=BARE | {"extra": 1.25, "context": 3.0}).logged
+    held, reserved, used = (logged[name]["total"] for name in memory.FIGURES)
+    assert held - reserved == pytest.approx(3e9)
+    assert reserved / used == pytest.approx(1.25)
 
 
 @settings(max_examples=40, deadline=None)

@@ -19,7 +19,7 @@ H100 = Cluster(catalogue.chip("H100"), 64, "InfiniBand NDR")
 IDEAL = {name: 1.0 for name in calibration.POOL.names} | {
     name: 0.0
     for name in (
-        *("start", "volume", "layer", "mixture", "step", "sequence", "mix", "first", "turns", "herd"),
+        *("start", "volume", "layer", "mixture", "step", "sequence", "mix", "first", "turns", "gather", "herd"),
         *("dispatch", "swap", "draft", "passed", "routed"),
     )
 }
@@ -160,6 +160,22 @@ def test_beyond_what_the_cache_admits_the_wait_grows_with_the_run(llama):
 def test_requests_of_a_run_need_their_rate(llama):
     with pytest.raises(InputError, match="requests: those of a run that arrive at a rate"):
         serving(llama, H100, ServingPlan(8), Load(4, 1024, 256, requests=100))
+
+
+def test_prompts_of_users_who_start_at_once_wait_for_each_other_in_the_mean_of_a_run(llama):
+    users = np.array([1, 8, 64])
+    mean, steady = (serving(llama, H100, ServingPlan(8), Load(users, 1024, 256, requests=n)).ttft for n in (None, np.inf))
+    assert mean[0] == pytest.approx(steady[0])
+    later = (mean - steady)[1:]
+    assert (later > 0).all()
+    assert later[1] / later[0] == pytest.approx(63 / 7)
+    assert (mean <= steady + (users - 1) / 2 * serving(llama, H100, ServingPlan(8), Load(users, 1024, 256)).prompt * 2).all()
+
+
+def test_prompts_apart_wait_for_those_of_the_start_by_replica(llama):
+    cluster, load = Cluster(catalogue.chip("H100"), 64, "InfiniBand NDR"), Load(64, 1024, 1024)
+    one, four = (serving(llama, cluster, ServingPlan(8), load, prefill=ServingPlan(8, replicas=n)) for n in (1, 4))
+    assert one.ttft > four.ttft
 
 
 def test_acceptance_is_that_of_the_model_or_the_mean_of_all():

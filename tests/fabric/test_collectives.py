@@ -207,3 +207,19 @@ def test_cards_of_a_host_talk_over_pcie_as_measured(ranks):
     assert 20e9 < float(t.busbw) < 60e9
     unmeasured = collective_time("all_reduce", 2.0**30, Cluster("H100 NVL", ranks, "InfiniBand NDR"))
     assert float(unmeasured.busbw) < 63e9  # not the 147 GB/s of an NVLink that is not there
+
+
+def test_short_messages_of_slingshot_cost_more_a_step_and_no_others_do():
+    def time(kind, message):
+        return float(collective_time("alltoall", message, [Tier(4, 300e9, "scale-up", "A100"), Tier(8, 12.5e9, kind, "A100")]).seconds)
+
+    assert time("Slingshot", 32 * 128) > 1.5 * time("Slingshot", 32 * 256)  # 128 and 256 B a peer, 192 of which are inline
+    assert time("InfiniBand", 32 * 128) < 1.1 * time("InfiniBand", 32 * 256)
+
+
+def test_cards_on_pcie_have_wider_intervals():
+    def width(chip, rate):
+        t = collective_time("reduce", 2.0**24, [Tier(8, rate, "scale-up", chip)])
+        return float(t.high / t.low)
+
+    assert width("L40S", 31e9) > width("H100", 450e9)

@@ -5,10 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench import fabric
+from workbench import fabric, tables
+from workbench.calibration import evidence
 from workbench.errors import InputError
-from workbench.fabric.goodput import optimal_interval
+from workbench.fabric.goodput import CASES, ERRORS, optimal_interval
 from workbench.fabric.wan import round_trip
+from workbench.validation import calibrate
 
 
 def test_llama_3s_interruptions_and_uptime():
@@ -54,7 +56,7 @@ def test_the_bill_follows_the_counts():
     b = fabric.bill(tree, switch_usd=50_000, optic_usd=1000, cable_usd=50, nic_usd=1500, switch_watts=3000, nic_watts=30)
     assert b.usd["switches"].tolist() == (tree.switches * 50_000).tolist()
     assert b.total_watts[0] == pytest.approx(100 * 3000 + 2 * 9216 * 17 + 4608 * 30)
-    per_chip = b.total_usd / b.endpoints
+    per_chip = b.total_usd / b.topology.endpoints
     assert per_chip[1] > per_chip[0]  # a third tier
     assert b.usd_per_bandwidth()[0] == b.total_usd[0] / (2304 * 100e9)
     copper = fabric.bill(tree, switch_usd=1, optic_usd=1, cable_usd=1, nic_usd=1, switch_watts=1, copper_endpoints=1.0)
@@ -189,3 +191,22 @@ def test_times_of_checkpoints_have_intervals(method):
         value, low, high = (getattr(found, name + end) for end in ("", "_low", "_high"))
         assert (low < value).all()
         assert low * high == pytest.approx(value**2)
+
+
+def test_half_widths_of_storage_are_those_that_the_command_makes(tmp_path):
+    lines = ["system,method,storage,size_gb,params_b,n_chips,save_block_s,save_total_s,load_s,startup_s,restart_s,source"]
+    lines += [f"a,,,,405.9,{512 * (i + 1)},,,,{486 * ratio},,source {i % 2}" for i, ratio in enumerate((0.7, 1.0, 1.1, 1.6))]
+    lines += [f"a,synchronous,NVMe,20,,8,,{20 / 4.8 * ratio},,,,b" for ratio in (0.9, 1.0, 1.25)]
+    lines += ["a,in-memory,host memory,20,,8,0.5,,,,,b"]
+    (tmp_path / "rows.csv").write_text("\n".join(lines))
+    made = calibrate("goodput", tmp_path / "rows.csv")["storage_errors"]
+    assert made["case"].to_list() == list(CASES)
+    width = dict(made.select("case", "half_width").iter_rows())
+    assert width["saves and loads"] == pytest.approx(np.log(1.25), abs=1e-4)  # the largest of three
+    assert width["starts"] > np.log(1.6)  # by the other source alone
+    job = fabric.storage(405e9, 1024, method="synchronous")
+    shipped = {case: evidence.half_width(ERRORS, [case]) for case in CASES}
+    assert np.log(job.save_high / job.save) == pytest.approx(shipped["saves and loads"])
+    assert np.log(job.startup_high / job.startup) == pytest.approx(shipped["starts"])
+    with tables.instead({ERRORS: made}):
+        assert np.log(fabric.storage(405e9, 1024).startup_high / job.startup) == pytest.approx(width["starts"])

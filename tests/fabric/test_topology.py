@@ -108,3 +108,39 @@ def test_tapering_saves_spines_and_bisection():
 def test_bad_input_is_named(wrong, said):
     with pytest.raises(InputError, match=said):
         wrong()
+
+
+PRICES = {"switch_usd": 5e4, "optic_usd": 1000, "cable_usd": 50, "nic_usd": 1500, "switch_watts": 3000}
+
+
+def test_slingshot_is_the_dragonfly_of_its_paper():
+    # De Sensi et al. (2020), section II: 545 groups of 32 switches and 512 endpoints
+    assert fabric.dragonfly(32, 16, 17, 25e9).endpoints == 279_040
+    with pytest.raises(InputError, match="reach 279,040"):
+        fabric.dragonfly(32, 16, 17, 25e9, endpoints=300_000)
+
+
+@given(st.integers(1, 5000))
+def test_a_bill_follows_the_topology_of_its_fabric(hosts):
+    n = hosts * 4
+    flat = fabric.bill(fabric.Cluster("GH200", n, "Slingshot 11"), **PRICES)
+    tree = fabric.bill(fabric.fat_tree(n, 64, 25e9), **PRICES)
+    net = flat.topology
+    for count in (net.leaf, net.leaf_cables, net.spine_cables):
+        assert count == int(count)
+    assert net.switches * 64 >= n + 2 * (net.leaf_cables + net.spine_cables)  # ports suffice
+    if tree.topology.tiers == 3:
+        assert net.optics() < tree.topology.optics()  # local links are copper
+    torus = fabric.bill(fabric.Cluster("TPU v5p", n, "ICI TPU v5p"), **PRICES)
+    assert torus.topology.switches == torus.usd["nics"] == 0
+    assert torus.topology.circuits == (48 if n >= 64 else 0)
+
+
+def test_bills_know_rails_taper_and_pods_without_a_known_cabling():
+    full, thin, half = (fabric.bill(fabric.Cluster("H100", 2048, "InfiniBand NDR", **how), **PRICES).topology for how in (
+        {}, {"taper": 0.5}, {"rails": 0.5}))  # fmt: skip
+    assert counts(full) == counts(fabric.fat_tree(2048, 64, 50e9))
+    assert thin.spine < full.spine
+    assert half.endpoints == 1024
+    with pytest.raises(InputError, match="found in no publication"):
+        fabric.bill(fabric.Cluster("TPU v5e", 256, "ICI TPU v5e"), **PRICES)

@@ -165,7 +165,9 @@ def test_what_is_computed_again_and_not_stated_is_asked_each_way():
     assert each.call["arguments"]["plan"]["arguments"]["recompute"] == ["none", "selective", "full"]
     assert asked("training").read == "unlimited.seconds"  # NeMo computes nothing again unless it is told
     memory = asked("training-memory", stack="MaxText", mem_kind="peak of rank 0")
-    assert (memory.low, memory.high) == ('memory.first["low"][2] * 1e-9', 'memory.first["high"][0] * 1e-9')
+    assert (memory.low, memory.high) == tuple(
+        f'memory.logged["rank 0 reserved"]["{end}"][{at}] * 1e-9' for end, at in (("low", 2), ("high", 0))
+    )
     assert asked("training-memory").read == "memory.total * 1e-9"
 
 

@@ -26,6 +26,7 @@ Node = tuple[str, str]  #: level and key
 Predict = Callable[[Array], Array]  #: logarithms of constants, a row each -> logarithms of what was measured
 STIFF = 1e3  #: weight of what goes beyond a bound: it gives way by a millionth
 STEPS = 40  #: of a fit at most
+DOUBTS = 2  #: times that a fit weighs its rows anew
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Level:
 
     of: tuple[str, ...] = ()  #: attributes of an origin that tell its nodes apart; none: every row is of one node
     spread: float = 1.0  #: standard deviation of the offsets, over those of the constants
-    which: str = ""  #: constants that differ: those of this level alone; empty: all but those of a scale
+    which: str = ""  #: constants that differ: those of this level alone; empty: all but those of a scale; all
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,8 +71,9 @@ class Pool:
     @cached_property
     def spreads(self) -> dict[str, Array]:
         """Standard deviation of the offsets of each constant by level; 0 where it has none."""
+        constants = self.constants
         return {
-            name: np.array([at.spread * c.spread * (c.level == at.which if at.which else c.level != "scale") for c in self.constants])
+            name: np.array([at.spread * c.spread * (at.which in ("all", c.level) if at.which else c.level != "scale") for c in constants])
             for name, at in self.levels.items()
         }
 
@@ -93,7 +95,7 @@ class Pool:
         return self.named(self.shipped().logs([origin])[0])
 
     def fit(
-        self, predict: Predict, origins: Sequence[Any], target: Array, *, noise: ArrayLike, weight: ArrayLike = 1.0,
+        self, predict: Predict, origins: Sequence[Any], target: Array, *, noise: ArrayLike, weight: ArrayLike = 1.0, doubt: Any = np.inf,
         base: Fit | None = None, levels: Collection[str] | None = None, most: Array | None = None, tolerance: float = 1e-4,
     ) -> Fit:  # fmt: skip
         """Fit the offsets by damped Gauss-Newton on sum w rho(residual / noise) + sum (offset / spread)^2, rho(r) = 2 (sqrt(1 + r^2) - 1).
@@ -102,7 +104,8 @@ class Pool:
         measured; `noise` is the standard deviation of repeated measurements, in logarithms. Offsets are drawn to the constants of `base`,
         a fit of other rows, in place of the priors, and come on top of them. Only `levels` are fitted, if given; `most` are the largest
         logarithms of the constants of each row, infinite where there is no bound; a step must lower the loss by the share `tolerance` for
-        another one. Raises `InputError` without rows, or for measurements that are not finite.
+        another one. Rows `doubt` times the noise away from a fit count half in the next, farther ones less. Raises `InputError` without
+        rows, or for measurements that are not finite.
         """
         if target.size == 0 or not np.all(np.isfinite(target)):
             raise InputError("measurements: expected at least one, all above 0")
@@ -112,7 +115,8 @@ class Pool:
         x, offsets = np.zeros(spread.size), np.zeros((len(nodes), len(self.names)))
         known = base or Fit(self, {}, {}, {}, 0.0)
         start = known.logs(origins)
-        scale, weight = (np.broadcast_to(np.asarray(x, dtype=float), target.shape) for x in (noise, weight))
+        scale, given, far = (np.broadcast_to(np.asarray(x, dtype=float), target.shape) for x in (noise, weight, doubt))
+        weighed, doubts = given, DOUBTS if np.isfinite(far).any() else 0
 
         def logs_of(values: Array) -> Array:
             offsets.ravel()[columns] = values
@@ -122,11 +126,11 @@ class Pool:
             logs = logs_of(values)
             r = (predict(logs) - target) / scale
             over = 0.0 if most is None else ((STIFF * np.maximum(logs - most, 0.0)) ** 2).sum()
-            return float((weight * 2 * (np.sqrt(1 + r * r) - 1)).sum() + ((values / spread) ** 2).sum() + over)
+            return float((weighed * 2 * (np.sqrt(1 + r * r) - 1)).sum() + ((values / spread) ** 2).sum() + over)
 
         current, damping, curvature = loss(x), 1e-2, np.eye(x.size)
         for _ in range(STEPS):
-            logs, of, w = logs_of(x), member, weight
+            logs, of, w = logs_of(x), member, weighed
             jacobian, r = self._jacobian(predict, logs, target, scale)
             w = w / np.sqrt(1 + r * r)
             if most is not None:
@@ -149,8 +153,12 @@ class Pool:
                 break
             done = current - better < tolerance * current
             x, current, damping = trial, better, max(damping / 5, 1e-6)
-            if done:
+            if done and not doubts:
                 break
+            if done:
+                r, doubts = (predict(logs_of(x)) - target) / scale, doubts - 1
+                weighed = given / (1 + (r / far) ** 2)
+                current, damping = loss(x), 1e-2
         variance, error = np.diag(np.linalg.inv(curvature)), np.zeros_like(offsets)
         logs_of(x)
         error.ravel()[columns] = np.sqrt(variance)

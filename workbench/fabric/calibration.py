@@ -44,19 +44,22 @@ FIRST = {"between": ("all",), "between_operation": ("all",), "pair": ("2", "3"),
 INNER = ("domain", "operation", "chip", "ranks", "version")
 OUTER = ("between", "between_operation", "transport", "transport_operation", "pair", "rack")
 OWNED = ("chip", "ranks", "version", "transport_operation", "pair")  #: what few measurements of one's own change
-UNITS = {"start": "s", "step": "s", "share": "of the link's bandwidth", "chunk": "s a square root of a byte"}
+UNITS = {"start": "s", "step": "s", "share": "of the link's bandwidth", "chunk": "s a square root of a byte", "inline": "of a step"}
 POOL = Pool(
     "calibration/collectives",
     tuple(
-        Constant(f"{name}_{protocol}".lower(), float(np.exp(curve.PRIOR[i, j])), 1.0, f"{name} of {protocol} [{UNITS[name]}]")
+        Constant(
+            f"{name}_{at}".lower(), float(np.exp(curve.PRIOR[i, j])), 1 + 2.0 * (name == "inline"), f"{name} of {at} [{UNITS[name]}]",
+            "scale" * (name == "inline"),  # which differs by transport alone
+        )
         for i, name in enumerate(curve.CONSTANTS)
-        for j, protocol in enumerate(curve.PROTOCOLS)
+        for j, at in enumerate(curve.PROTOCOLS)
     ),
     {
         "domain": Level(("kind",), 1 / 0.3), "operation": Level(("kind", "op"), 1 / 0.5), "chip": Level(("kind", "op", "chip"), 1 / 1.0),
         "ranks": Level(("kind", "op", "chip", "ranks"), 1 / 1.5), "version": Level(("kind", "op", "chip", "ranks", "version"), 1 / 2.0),
         "elsewhere": Level(("elsewhere",)), "between": Level(("between",), 0.4), "between_operation": Level(("between", "op"), 0.3),
-        "transport": Level(("transport",), 0.5), "transport_operation": Level(("transport", "op"), 0.5),
+        "transport": Level(("transport",), 0.5, "all"), "transport_operation": Level(("transport", "op"), 0.5, "all"),
         "pair": Level(("pair", "op", "chip"), 0.5), "rack": Level(("rack", "op"), 2.0),
     },
 )  # fmt: skip
@@ -120,7 +123,7 @@ def constants(op: str, kind: str, chip: str, n: ArrayLike, version: str = "", be
     """Logarithms of the constants of a tier above `below` ranks, the ranks to take them at, and their weight in the logarithm of time.
 
     Between numbers of ranks that were measured, time is interpolated between those of both; beyond them, the constants of the nearest hold
-    at the ranks themselves. Shapes of `n` + (4, 3), of `n`, and of `n`; the weights add up to 1.
+    at the ranks themselves. Shapes of `n` + (5, 3), of `n`, and of `n`; the weights add up to 1.
     """
     fit, ranks = shipped(), np.asarray(n, dtype=float)
     if kind != "scale-up":
@@ -162,15 +165,16 @@ def _ratio(said: str, cells: NDArray[Any]) -> Array:
     return np.minimum(np.abs(np.log2(cells.astype(float) / float(said))) / 3, 1.0)
 
 
-def case(kind: str, distance: float, size: str) -> str:
-    """Name of the interval of messages of a size so far from what was measured."""
-    place = "one domain" if kind == "scale-up" else "several domains"
+def case(kind: str, chip: str, distance: float, size: str) -> str:
+    """Name of the interval of messages of a size so far from what was measured; cards on PCIe differ most by what their host allows."""
+    links = chip not in catalogue.names("chips") or catalogue.chip(chip).scaleup_bandwidth
+    place = "several domains" if kind != "scale-up" else "one domain" if links else "one host"
     return f"{place}, {next(name for name, most in DISTANCES.items() if distance <= most)}, {size}"
 
 
-def half_width(kind: str, distance: float, message_bytes: Array) -> Array:
+def half_width(kind: str, chip: str, distance: float, message_bytes: Array) -> Array:
     """Half width of the 80 % interval in the logarithm of time, as tables that were left out showed it at that distance."""
-    widths = [evidence.half_width(ERRORS, [case(kind, distance, size), case(kind, np.inf, size)]) for size in SIZES]
+    widths = [evidence.half_width(ERRORS, [case(kind, chip, distance, size), case(kind, chip, np.inf, size)]) for size in SIZES]
     return np.array(widths)[size_class(message_bytes)]
 
 
@@ -181,7 +185,7 @@ def size_class(message_bytes: Array) -> NDArray[np.intp]:
 
 @lru_cache(maxsize=256)
 def _outside(fit: Fit, op: str, kind: str, chip: str) -> Array:
-    """Constants between 2, 3 and more domains that are hosts or racks, shape (3, 2, 4, 3)."""
+    """Constants between 2, 3 and more domains that are hosts or racks, shape (3, 2, 5, 3)."""
     return np.array([[_logs(fit, Origin.outside(kind, op, chip, n, below)) for below in (1.0, RACK + 1.0)] for n in (2.0, 3.0, 4.0)])
 
 
@@ -193,7 +197,7 @@ def start(origin: Origin) -> Array:
 
 
 def _logs(fit: Fit, origin: Origin) -> Array:
-    """Logarithms of the constants (4, 3)."""
+    """Logarithms of the constants (5, 3)."""
     return fit.logs([origin])[0].reshape(curve.PRIOR.shape) + start(origin)
 
 

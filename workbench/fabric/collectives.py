@@ -115,7 +115,7 @@ def collective_time(
     --------
     >>> t = collective_time("all-reduce", [1e6, 1e9], Cluster("H100", 64, "InfiniBand NDR"))
     >>> (t.seconds * 1e6).round().tolist(), (t.busbw / 1e9).round().tolist()
-    ([121.0, 5344.0], [16.0, 368.0])
+    ([121.0, 5241.0], [16.0, 376.0])
     """
     op, s, release = operation(op), np.asarray(message_bytes, dtype=float), calibration.minor(version)
     tiers = tiers_of(tiers) if isinstance(tiers, Cluster) else tiers
@@ -162,7 +162,7 @@ def _width(op: str, s: Array, tiers: Sequence[Tier], version: str) -> Array:
     width = np.zeros(())
     for each in set(zip(*(size.ravel().tolist() for size in sizes), strict=True)):
         kind, near = _nearest(op, tiers, each, version)
-        found = calibration.half_width(kind, near.distance, s)
+        found = calibration.half_width(kind, tiers[0].chip, near.distance, s)
         same = np.logical_and.reduce([size == one for size, one in zip(sizes, each, strict=True)])
         width = found if sizes[0].size == 1 else np.where(same, found, width)
     return width

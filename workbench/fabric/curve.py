@@ -21,11 +21,13 @@ from workbench.arrays import Array
 from workbench.errors import InputError
 
 PROTOCOLS = ("LL", "LL128", "Simple")
-CONSTANTS = ("start", "step", "share", "chunk")  #: s, s, share of bandwidth, s / sqrt(B)
+CONSTANTS = ("start", "step", "share", "chunk", "inline")  #: s, s, share of bandwidth, s / sqrt(B), more of a step
+INLINE = 192  #: B that a processor writes into a command of Slingshot's NIC (libfabric, prov/cxi: CXIP_INJECT_SIZE): 1 + inline steps
+HOP = 0.25  #: step inside a domain over one between domains: 0.6 / 2.7 and 3.4 / 14 us in NCCL's planning values of rings
 #: NCCL's planning values: start and step latencies, share of the wire [src/graph/tuning.cc]; chunk from the median of measured curves.
-PRIOR: Array = np.log([[6.6e-6, 14e-6, 8.4e-6], [0.6e-6, 1.9e-6, 3.4e-6], [0.05, 0.35, 0.8], [1e-9, 1e-9, 1e-9]])
+PRIOR: Array = np.log([[6.6e-6, 14e-6, 8.4e-6], [0.6e-6, 1.9e-6, 3.4e-6], [0.05, 0.35, 0.8], [1e-9] * 3, [1e-9] * 3])
 #: The same between domains: a step over a NIC and its latency, shares that the protocols' flags leave, small messages of a few hosts.
-BETWEEN: Array = np.log([[20e-6, 30e-6, 40e-6], [2.7e-6, 4e-6, 14e-6], [0.25, 0.7, 0.85], [1e-9, 1e-9, 1e-9]])
+BETWEEN: Array = np.log([[20e-6, 30e-6, 40e-6], [2.7e-6, 4e-6, 14e-6], [0.25, 0.7, 0.85], [1e-9] * 3, [0.05] * 3])
 Rule = Callable[..., tuple[Any, Any]]
 EXPERTS = ("dispatch", "combine", "dispatch_low_latency", "combine_low_latency")  #: tokens to experts, and back
 
@@ -35,12 +37,12 @@ def _copies(of: Callable[[Any, Any], Any]) -> Rule:
     return lambda s, n, b=1, k=1: ((n - 1) * b, s * of(n, k) * (n - 1) / n)
 
 
-#: Steps and bytes a rank for S bytes and n ranks, or n domains of b ranks each: a ring is flat, it passes through every rank.
-#: Rings: Thakur, Rabenseifner, Gropp (2005), sections 4.1, 4.2, 4.5. Tokens to k experts drawn at random, as DeepEP sends them: a copy for
+#: Steps and bytes a rank for S bytes and n ranks, or n domains of b ranks each: a ring is flat, it passes through every rank, mostly in a
+#: domain. Rings: Thakur, Rabenseifner, Gropp (2005), sections 4.1, 4.2, 4.5. Tokens to k experts drawn at random, as in DeepEP: a copy for
 #: each node, or rank of a node, that has any of them; its kernels for latency send one for each expert.
 RULES: dict[str, Rule] = {
     "all_reduce": lambda s, n, b=1, k=1: (2 * (n * b - 1), 2 * s * (n * b - 1) / (n * b)),
-    **dict.fromkeys(("all_gather", "reduce_scatter"), lambda s, n, b=1, k=1: (n * b - 1, s * (n * b - 1) / (n * b))),
+    **dict.fromkeys(("all_gather", "reduce_scatter"), lambda s, n, b=1, k=1: (n - 1 + HOP * n * (b - 1), s * (n * b - 1) / (n * b))),
     "alltoall": _copies(lambda n, k: 1),
     **dict.fromkeys(EXPERTS[:2], _copies(lambda n, k: n * (1 - (1 - 1 / n) ** k))),
     **dict.fromkeys(EXPERTS[2:], _copies(lambda n, k: k)),
@@ -80,23 +82,18 @@ def seconds(theta: Array, steps: Any, volume: Any, bandwidth: Any) -> Array:
 
     Parameters
     ----------
-    theta : ndarray, shape (..., 4, 3)
+    theta : ndarray, shape (..., 5, 3)
         Logarithms of `CONSTANTS` by `PROTOCOLS`.
     steps, volume, bandwidth : array_like
         Sequential steps, bytes that a rank puts on its link [B], bandwidth of the link [B/s]; broadcast with the leading shape of theta.
     """
     constants = np.exp(theta)
     s, v, b = (np.asarray(x, dtype=float) for x in (steps, volume, bandwidth))
-    root, wire = np.sqrt(v), v / b
+    root, wire, short = np.sqrt(v), v / b, v <= INLINE * s
     times = []
     for p in range(len(PROTOCOLS)):  # one array a protocol: contiguous, and half the memory traffic of a joint axis
-        start, step, share, chunk = (constants[..., c, p] for c in range(len(CONSTANTS)))
-        times.append(start + step * s + wire / share + chunk * root)
+        start, step, share, chunk, inline = (constants[..., c, p] for c in range(len(CONSTANTS)))
+        times.append(start + step * s * (1 + inline * short) + wire / share + chunk * root)
     least = np.minimum(np.minimum(times[0], times[1]), times[2])
-    total = np.zeros_like(least)
-    for t in times:
-        ratio = least / t
-        ratio *= ratio
-        ratio *= ratio
-        total += ratio * ratio
+    total = sum(np.square(np.square(np.square(least / t))) for t in times)
     return np.asarray(least / np.sqrt(np.sqrt(np.sqrt(total))))

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from workbench import catalogue
 from workbench.arrays import Array, Arrays
+from workbench.calibration.evidence import half_width
 from workbench.checks import COUNT, NOT_NEGATIVE, POSITIVE, Rule, check_fields, one_of, takes
 from workbench.units import GIGA, YEAR
 
@@ -23,9 +24,8 @@ INPUTS = {
 SYNCHRONISED = 0.2  #: s, in which all ranks agree that a copy is whole (DLRover, flash_checkpoint.md: 0.2 s on 1,536 H800)
 #: Build, compile and warm up [s, s per parameter]: fitted to MLPerf Training logs (v5.0 to v6.0), 21 % off in the median of one left out.
 STARTED, STARTED_PER_PARAM = 80.0, 1e-9
-#: Half widths of 80 % intervals of logarithms of times, of sources left out, or rows of a medium that one source measured: of copies to
-#: memory (DLRover, 3), saves and loads (TorchSnapshot, DLRover, Lambda; 9), starts (MLPerf, 18).
-COPIES, SAVES, STARTS = 0.60, 0.57, 0.68
+ERRORS = "calibration/storage_errors"  #: half widths of `CASES`, remade by `workbench calibrate goodput` of rows of checkpoints
+CASES = ("copies to memory", "saves and loads", "starts")
 
 
 @dataclass(frozen=True, repr=False)
@@ -217,7 +217,8 @@ def storage(
     stall = save if method == "synchronous" else copied
     load = np.minimum(copied, save) if method == "in-memory" else save
     startup, read = STARTED + p * STARTED_PER_PARAM, tokens * per_token
-    widths = SAVES if method == "synchronous" else COPIES, SAVES, COPIES if method == "in-memory" else SAVES, STARTS
+    copies, saves, starts = (half_width(ERRORS, [case]) for case in CASES)
+    widths = saves if method == "synchronous" else copies, saves, copies if method == "in-memory" else saves, starts
     times = zip(("stall", "save", "load", "startup"), (stall, save, load, startup), widths, strict=True)
     ends = {f"{name}_{end}": t * np.exp(w) for name, t, half in times for end, w in (("low", -half), ("high", half))}
     return Storage(

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
+import numpy as np
+import polars as pl
+
+from workbench.calibration import crossval
 from workbench.calibration.forms import Form, Row, asked
 from workbench.errors import InputError
+from workbench.fabric.goodput import CASES, storage
 
 NUMBERS = ("n_chips", "period_days", "share_pct", "mttf_h", "detect_min", "restart_min", "goodput_pct")
 
@@ -56,6 +62,25 @@ def _checkpoint(row: Row) -> tuple[Row, Any]:
     raise InputError("the storage is not stated" if size else "the size of the model or its checkpoint is not stated")
 
 
+def calibrate(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """Half widths of `CASES`: starts on the scale of other sources, copies and saves by the rates that ship, each from one source."""
+    found: dict[str, list[tuple[str, float]]] = {case: [] for case in CASES}
+    for row in rows.iter_rows(named=True):
+        with suppress(InputError):
+            (call, reads), source = _checkpoint(row), row["source"] or ""
+            how = call["arguments"].get("method", "synchronous")
+            for one in (
+                one for one in reads if row[one] and (one, how) != ("save_block_s", "synchronous")
+            ):  # of which the whole save is told
+                stored = one == "save_total_s" or (one == "load_s" and how != "in-memory")
+                time = getattr(storage(**call["arguments"]), READ[one][0])
+                found[CASES[2 if one == "startup_s" else int(stored)]].append((source, float(np.log(time / row[one]))))
+    of = found[CASES[2]]
+    scales = {own: float(np.median([log for source, log in of if source != own] or 0.0)) for own, _ in of}
+    logs = {case: np.array([log - (scales[source] if case == CASES[2] else 0.0) for source, log in at]) for case, at in found.items()}
+    return {"storage_errors": crossval.error_table(logs.items()).drop("mean_error_percent")}
+
+
 TIMES = (*READ, "restart_s")
 CHECKPOINT = ("size_gb", "params_b", "n_chips", *TIMES)
 FORMS = (
@@ -66,6 +91,6 @@ FORMS = (
     ),
     Form(
         ("system", "method", "storage", "source"), CHECKPOINT, lambda rows: asked(rows, _checkpoint, lambda row: ["save_total_s"]),
-        TIMES, optional=(*CHECKPOINT[1:3], "startup_s"),
+        TIMES, optional=(*CHECKPOINT[1:3], "startup_s"), calibrate=calibrate,
     ),
 )  # fmt: skip

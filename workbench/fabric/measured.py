@@ -200,7 +200,7 @@ def _errors(data: pl.DataFrame, full: Fit) -> pl.DataFrame:
                     t = collective_time(row["op"], size, [Tier(**tier) for tier in tiers(row)], version=row["version"], top_k=row["top_k"])
                     logs = np.log(t.seconds * 1e6 / part["time_us"].to_numpy())
                     kind = "scale-up" if row["outer"] <= 1 else row["kind"]
-                    names = [case(kind, t.evidence.distance, SIZES[i]) for i in size_class(size)] if t.evidence else []
+                    names = [case(kind, row["chip"], t.evidence.distance, SIZES[i]) for i in size_class(size)] if t.evidence else []
                     found += zip(names, logs.tolist(), part["table_id"], strict=True)
     frame = pl.DataFrame(found, schema=["case", "log", "table_id"], orient="row")
     cases = [(str(key[0]), crossval.evenly(part["log"].to_numpy(), part["table_id"], 5)) for key, part in frame.group_by("case")]

@@ -6,16 +6,21 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import ArrayLike
 
 from workbench import catalogue
 from workbench.arrays import Arrays, broadcast
 from workbench.checks import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, Rule, takes
 from workbench.errors import InputError
+from workbench.fabric.cluster import Cluster
 from workbench.units import TERA
 
 Array = Any  #: ndarray of float64, of any shape, also none
 MOST_PORTS = 65_536  #: of a switch; every number of spines up to half of them is tried
+CUBE = 64  #: chips of a TPU whose links are copper; the 96 of its faces are optical and end at circuit switches (Jouppi et al. 2023)
+CIRCUIT_WATTS = 108.0  #: of an optical circuit switch, at most (Urata et al. 2022, "Mission Apollo", arXiv:2208.10041)
+DRAGONFLY = ("routers_per_group", "hosts_per_router", "global_links", "endpoints")
 PARTS = ("switches", "optics", "cables", "nics", "storage")
 COSTS = ("switch_usd", "optic_usd", "cable_usd", "nic_usd", "switch_watts", "nic_watts", "storage_bytes", "storage_usd_per_tb")
 
@@ -29,15 +34,17 @@ class Topology(Arrays):
     leaf: Array  #: switches
     spine: Array  #: switches
     core: Array  #: switches
-    endpoint_cables: Array  #: chip to leaf
-    leaf_cables: Array  #: leaf to spine
-    spine_cables: Array  #: spine to core
+    endpoint_cables: Array  #: chip to leaf, a NIC at each; none of a torus
+    leaf_cables: Array  #: leaf to spine; of a dragonfly in a group, of a torus between chips of a cube
+    spine_cables: Array  #: spine to core; of a dragonfly between groups, of a torus from cubes to circuit switches
     bisection: Array  #: bandwidth between two halves, one direction [B/s]
     taper: Array  #: uplinks over downlinks of a leaf: 1 is non-blocking
+    circuits: Array = 0.0  #: optical circuit switches
+    copper: Array = 0.0  #: cables that are so short that they are copper whatever the endpoints' are
 
     @property
     def switches(self) -> Array:
-        """Leaf, spine and core switches."""
+        """Leaf, spine and core switches, which switch packets."""
         return self.leaf + self.spine + self.core
 
     @property
@@ -47,8 +54,8 @@ class Topology(Arrays):
 
     @takes(copper_endpoints=SHARE)
     def optics(self, copper_endpoints: ArrayLike = 0.0) -> Array:
-        """Optical modules: two a cable, less those of the share of endpoint cables that is copper."""
-        return 2 * (self.cables - np.asarray(copper_endpoints, dtype=float) * self.endpoint_cables)
+        """Optical modules: two a cable that is not copper, by design or as the share of endpoint cables says."""
+        return 2 * (self.cables - np.maximum(self.copper, np.asarray(copper_endpoints, dtype=float) * self.endpoint_cables))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -130,11 +137,15 @@ def optical_switches(cubes: ArrayLike, side: ArrayLike = 4, faces: ArrayLike = 6
     return np.floor(faces_ * along * along / 2) * np.ones_like(n)
 
 
-@takes(routers_per_group=COUNT, hosts_per_router=COUNT, global_links=COUNT, link_bandwidth=POSITIVE)
-def dragonfly(routers_per_group: ArrayLike, hosts_per_router: ArrayLike, global_links: ArrayLike, link_bandwidth: ArrayLike) -> Topology:
-    """A canonical dragonfly: groups of a routers, all joined; a h + 1 groups, joined by one link each.
+@takes(**dict.fromkeys(DRAGONFLY, COUNT), link_bandwidth=POSITIVE, taper=Rule(above=0, most=1))
+def dragonfly(
+    routers_per_group: ArrayLike, hosts_per_router: ArrayLike, global_links: ArrayLike, link_bandwidth: ArrayLike,
+    endpoints: ArrayLike | None = None, taper: ArrayLike = 1.0,
+) -> Topology:  # fmt: skip
+    """A dragonfly: groups of a routers, all joined by copper; the a h global links of a group go to all others alike.
 
-    Source: Kim, Dally, Scott, Abts (2008), "Technology-Driven, Highly-Scalable Dragonfly Topology".
+    Of so many endpoints as many groups as they fill, else a h + 1, each pair joined by one link; `taper` is the share of the global links
+    that are cabled. Source: Kim, Dally, Scott, Abts (2008), "Technology-Driven, Highly-Scalable Dragonfly Topology".
 
     Examples
     --------
@@ -142,14 +153,47 @@ def dragonfly(routers_per_group: ArrayLike, hosts_per_router: ArrayLike, global_
     >>> int(net.endpoints), int(net.switches)
     (16512, 2064)
     """
-    a, p, h, rate = (np.asarray(x, dtype=float) for x in (routers_per_group, hosts_per_router, global_links, link_bandwidth))
-    groups = a * h + 1
-    routers, hosts = a * groups, a * p * groups
-    local, across = groups * a * (a - 1) // 2, groups * (groups - 1) // 2
-    cut = (groups // 2) * (groups - groups // 2)
-    counts = {"endpoints": hosts, "tiers": 2, "leaf": routers, "endpoint_cables": hosts, "leaf_cables": local + across}
-    counts |= {"bisection": cut * rate, "taper": 1}
-    return Topology(**{f.name: np.float64(counts.get(f.name, 0)) for f in fields(Topology)})
+    a, p, h, rate, share = (np.asarray(x, dtype=float) for x in (routers_per_group, hosts_per_router, global_links, link_bandwidth, taper))
+    hosts = a * p * (a * h + 1) if endpoints is None else np.asarray(endpoints, dtype=float)
+    groups = np.ceil(hosts / (a * p))
+    if np.any(beyond := groups > a * h * share + 1):
+        most, many = (np.broadcast_to(x, beyond.shape)[beyond].max() for x in (a * p * np.floor(a * h * share + 1), hosts))
+        raise InputError(f"endpoints = {many:,.0f}: the global links of a group reach {most:,.0f}")
+    routers = np.where(groups > 1, groups * a, np.ceil(hosts / p))
+    local = np.where(groups > 1, groups * a * (a - 1), routers * (routers - 1)) // 2
+    bundle = np.floor(a * h * share / np.maximum(groups - 1, 1))
+    across, cut = groups * (groups - 1) // 2 * bundle, (groups // 2) * (groups - groups // 2) * bundle
+    counts = {"endpoints": hosts, "tiers": 2.0, "leaf": routers, "endpoint_cables": hosts, "leaf_cables": local, "spine_cables": across}
+    counts |= {"bisection": np.where(groups > 1, cut, hosts / 2) * rate, "taper": share, "copper": local}
+    return _counted(counts)
+
+
+def _counted(counts: dict[str, Any]) -> Topology:
+    """A topology of these counts, of one shape, and none of what they do not name."""
+    shape = np.broadcast_shapes(*map(np.shape, counts.values()))
+    return Topology(**{f.name: np.broadcast_to(counts.get(f.name, 0.0), shape) for f in fields(Topology)})
+
+
+def _of(cluster: Cluster, radix: ArrayLike) -> Topology:
+    """What joins the whole domains of a cluster: by Slingshot a dragonfly, by links of a TPU a torus, else a fat tree of such switches.
+
+    Slingshot: 64 ports a switch, 16 to endpoints, 31 in a group of 32, 17 beyond (De Sensi et al. 2020, arXiv:2008.08886, section II).
+    """
+    link, domain = cluster.link, float(cluster.chip.near[0])
+    chips, rate = np.asarray(cluster.n_chips, dtype=float), float(link.bandwidth or 0.0)
+    ports = np.ceil(np.ceil(chips / domain) * domain * np.asarray(cluster.rails, dtype=float))
+    if link.kind != "torus":
+        clos = "slingshot" not in link.name.lower()
+        return fat_tree(ports, radix, rate, taper=cluster.taper) if clos else dragonfly(32, 16, 17, rate, ports, cluster.taper)
+    if (lanes := catalogue.table("links").row(by_predicate=pl.col("link") == link.name, named=True)["lanes"]) < 6:
+        raise InputError(f"fabric = {link.name!r}: which links of its torus are optical was found in no publication")
+    cubes, whole = np.ceil(chips / CUBE), chips >= CUBE
+    inside, outside, circuits = (
+        np.where(whole, x, y) for x, y in ((144 * cubes, 3 * chips), (96 * cubes, 0), (optical_switches(cubes), 0))
+    )
+    counts = {"endpoints": chips, "leaf_cables": inside, "spine_cables": outside, "circuits": circuits, "copper": inside}
+    counts |= {"bisection": 2 * np.ceil((cubes * CUBE) ** (1 / 3)) ** 2 * rate / lanes, "taper": np.asarray(cluster.taper)}
+    return _counted(counts)
 
 
 def _even_spines(leaves: Array, up: Array, radix: Array) -> Array:
@@ -167,8 +211,7 @@ class Bill(Arrays):
 
     usd: dict[str, Array]  #: by part [USD]
     watts: dict[str, Array]  #: by part [W]
-    endpoints: Array  #: ports of chips
-    bisection: Array  #: [B/s]
+    topology: Topology  #: what was counted
 
     @property
     def total_usd(self) -> Array:
@@ -183,21 +226,27 @@ class Bill(Arrays):
     @takes(bandwidth=POSITIVE)
     def usd_per_bandwidth(self, bandwidth: ArrayLike | None = None) -> Array:
         """Money per bandwidth: of bisection, or of the bandwidth that was achieved, of all chips together [USD/(B/s)]."""
-        return self.total_usd / (self.bisection if bandwidth is None else np.asarray(bandwidth, dtype=float))
+        return self.total_usd / (self.topology.bisection if bandwidth is None else np.asarray(bandwidth, dtype=float))
 
 
-@takes(**dict.fromkeys(COSTS, NOT_NEGATIVE), copper_endpoints=SHARE)
+@takes(**dict.fromkeys(COSTS, NOT_NEGATIVE), copper_endpoints=SHARE, radix=Rule(least=2, most=MOST_PORTS, whole=True))
 def bill(
-    topology: Topology, *, switch_usd: ArrayLike, optic_usd: ArrayLike, cable_usd: ArrayLike, nic_usd: ArrayLike,
+    topology: Topology | Cluster, *, switch_usd: ArrayLike, optic_usd: ArrayLike, cable_usd: ArrayLike, nic_usd: ArrayLike,
     switch_watts: ArrayLike, nic_watts: ArrayLike = 0.0, copper_endpoints: ArrayLike = 0.0,
-    storage_bytes: ArrayLike = 0.0, storage_usd_per_tb: ArrayLike = 0.0,
+    storage_bytes: ArrayLike = 0.0, storage_usd_per_tb: ArrayLike = 0.0, radix: ArrayLike = 64,
 ) -> Bill:  # fmt: skip
-    """Price the parts that a topology counts: switches, two optics a cable that is not copper, cables, and a NIC a chip.
+    """Price the parts that a topology counts: switches, two optics a cable that is not copper, cables, and a NIC a port of a chip.
+
+    Of a cluster: the topology of its fabric, with its rails and taper. Slingshot is a dragonfly, the links of a TPU a torus behind optical
+    circuit switches (priced as switches, at 108 W) without NICs; everything else a fat tree of switches of `radix` ports. Links inside a
+    scale-up domain are part of its servers. A fabric of rails alone is `fat_tree` with a domain's chips over, and as many planes.
 
     Prices of switches and NICs were found in no publication, so they are arguments; optics are the usual ones of 800G (17 W of two ports).
 
     Parameters
     ----------
+    topology, radix : Topology or Cluster; array_like of int
+        Counts, or what they are made for; ports of a switch where a cluster is joined by a fat tree, at the speed of its link.
     switch_usd, optic_usd, cable_usd, nic_usd, switch_watts, nic_watts : array_like
         Price of one [USD]; power of one without its optics [W].
     copper_endpoints : array_like
@@ -213,10 +262,12 @@ def bill(
     >>> {part: float(usd) / 1e6 for part, usd in cost.usd.items()}
     {'switches': 5.0, 'optics': 18.432, 'cables': 0.4608, 'nics': 6.912, 'storage': 0.0}
     """
+    topology = _of(topology, radix) if isinstance(topology, Cluster) else topology
     usd = {"switch_usd": switch_usd, "optic_usd": optic_usd, "cable_usd": cable_usd, "nic_usd": nic_usd, "tb_usd": storage_usd_per_tb}
     watts: list[Any] = [switch_watts, catalogue.link("Optic 800G twin-port DR8").power, 0.0, nic_watts, 0.0]
     given = {"switch_watts": switch_watts, "nic_watts": nic_watts, "copper_endpoints": copper_endpoints, "storage_bytes": storage_bytes}
     broadcast(topology=np.empty(topology.shape), **given, **usd)
-    counts = (topology.switches, topology.optics(copper_endpoints), topology.cables, topology.endpoints, np.divide(storage_bytes, TERA))
+    t, circuits = topology, np.asarray(topology.circuits)
+    counts = (t.switches + circuits, t.optics(copper_endpoints), t.cables, t.endpoint_cables, np.divide(storage_bytes, TERA))
     money, power = (dict(zip(PARTS, map(np.multiply, counts, of), strict=True)) for of in (usd.values(), watts))
-    return Bill(money, power, topology.endpoints, topology.bisection)
+    return Bill(money, power | {"switches": t.switches * switch_watts + circuits * CIRCUIT_WATTS}, t)

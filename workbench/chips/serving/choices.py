@@ -128,6 +128,12 @@ class Asked:
     framework: str
     version: str
     prices: Mapping[str, float]
+    every: bool  #: or those alone that no other beats
+
+    @property
+    def z(self) -> float:
+        """Half widths of an interval to the careful side."""
+        return NormalDist().inv_cdf(self.confidence) / NormalDist().inv_cdf(0.9)
 
     def serve(self, cluster: Cluster, plan: ServingPlan, concurrency: Any, prefill: ServingPlan | None = None) -> Any:
         """Axes: drafted tokens, layouts, requests in flight, layouts of prefill, ratios."""
@@ -138,6 +144,13 @@ class Asked:
     def points(self, cluster: Cluster, precision: str, own: Any, pool: Any = None, ratios: Any = ()) -> pl.DataFrame | None:
         """Replicas with as many requests as decode at once: that work on prompts as well, or beside prefill workers on chips of a pool."""
         (degrees, known), (chip, sides) = own, pool or (cluster, np.ones((3, 1)))
+        if (
+            pool and self.within == "any" and chip.chip == cluster.chip and sides.size
+        ):  # of as many chips those that work on a prompt fastest beat the others
+            side = ServingPlan(sides[0][:, None], precision, attention_dp=sides[2][:, None])
+            prompt = np.ravel(self.serve(chip, side, 1.0, side).prompt[0])
+            order = np.lexsort((prompt, side.chips[:, 0]))
+            sides = sides[:, np.sort(order[np.unique(side.chips[order, 0], return_index=True)[1]])]
         alone = np.zeros(1), np.ones(1), known[:, None, None]
         p, d, held = workers(self.llm, cluster, precision, degrees, sides, ratios) if pool else alone
         if not (degrees.size and sides.size and p.size):
@@ -158,7 +171,13 @@ class Asked:
             watts = None if watts is None or other.watts_per_chip is None else (1 - share) * watts + share * other.watts_per_chip
         if pool:
             good = good & _unbeaten(np.where(good, rate, 0.0), np.where(good, ttft, np.inf))
-        if not good.any():
+        where, z = np.nonzero(good), self.z
+        if not self.every:
+            ends = point.tpot, point.tpot_high, rate, point.rate_high, point.tokens_per_second_per_chip
+            tpot, slow, most, few, own = (np.broadcast_to(x, good.shape)[where][:, None] for x in ends)
+            kept = _unbeaten(most * (own / few) ** z, tpot * (slow / tpot) ** z)[:, 0]
+            where = tuple(axis[kept] for axis in where)
+        if not where[0].size:
             return None
         prices = [self.prices.get(x.chip.name, np.nan) for x in (cluster, chip)]
         said = {"chip": cluster.chip.name, "precision": precision, "prefill": "disaggregated" if pool else "aggregated"}
@@ -171,12 +190,12 @@ class Asked:
             **{"slow": point.tpot_high, "few": point.rate_high, "late": point.ttft_high, "soon": point.ttft},
             "own": point.tokens_per_second_per_chip,
         }
-        frame = pl.DataFrame({name: np.broadcast_to(value, good.shape)[good] for name, value in columns.items()})
+        frame = pl.DataFrame({name: np.broadcast_to(value, good.shape)[where] for name, value in columns.items()})
         return self.priced(frame.select(*(pl.lit(value).alias(name) for name, value in said.items()), pl.all()))
 
     def priced(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Speeds, times, money and energy at the confidence asked for: so many half widths of the intervals to the careful side."""
-        z, c = NormalDist().inv_cdf(self.confidence) / NormalDist().inv_cdf(0.9), pl.col
+        z, c = self.z, pl.col
         slow, few, late = c("slow") / c("tpot"), c("few") / c("own"), c("late") / c("soon")
         user, rate, ttft, usd = 1 / (c("tpot") * slow**z), c("rate") / few**z, c("ttft") * late**z, c("usd")
         ends, speeds = (("", 0), ("_low", z - 1), ("_high", z + 1)), (("user", user, slow), ("chip", rate, few))

@@ -122,7 +122,7 @@ def serving(
         raise InputError(f"{llm.name} sends a token to {llm.experts_per_token} experts and has {llm.experts}")
     if prefill and load.rate is not None:
         raise InputError("rate and prefill: the model of prompts on replicas of their own knows a concurrency; leave one out")
-    if load.requests is not None and load.rate is None:
+    if load.requests is not None and load.rate is None and np.any(np.isfinite(load.requests)):
         raise InputError("requests: those of a run that arrive at a rate; give their rate, or a concurrency alone")
     near, c, half_width = _grounds((llm, cluster.chip.name, plan.precision, framework, version), load, prefill is not None)
     demand, prompt = demand_of(llm, cluster, plan, load), demand_of(llm, cluster, prefill, load) if prefill else None
@@ -141,7 +141,7 @@ def serving(
         tails = dict(zip(("ttft_p99", "tpot_p99"), percentiles(demand, point, c), strict=True))
         room = np.exp(width_of("output_tok_s_per_gpu"))  # what the model does not know of its capacity is no overload
         behind = point.tokens_per_second * room < 0.999 * np.asarray(load.rate, dtype=float) * demand.output_tokens
-        why = np.where((why == 0) & behind & ~demand.limit & np.isinf(demand.requests), np.int8(len(REASONS) - 1), why)
+        why = np.where((why == 0) & behind & ~demand.limit & ~np.isfinite(demand.requests), np.int8(len(REASONS) - 1), why)
     can = why == 0
     times, rates = np.where(can, 1.0, np.inf), np.where(can, 1.0, 0.0)
     values = {

@@ -29,6 +29,7 @@ from workbench.llm import Transformer
 CROSS = ("group", "model_key", "chip", "framework")  #: left out in turn: rows then stand at various distances from those that remain
 NOISE = {"tpot_ms": 0.06, "ttft_ms": 0.15, "output_tok_s_per_gpu": 0.08}
 SERVED = 0.003  #: the same of arrivals that were measured to be served: what the constants do not let through is no answer
+DOUBT = np.array([np.inf, 4.0, np.inf])  #: times of it beyond which a time to first token is a run's own, as of kernels that compile in it
 FOLDS, MOST_ROWS, LEAST = 8, 1000, 40
 #: A file of fewer rows refines the constants that ship, a larger one replaces them; cases of fewer rows have no interval of their own.
 OWN, FEW = 500, 12
@@ -90,8 +91,7 @@ def _row(row: rows.Call, asked: list[Any]) -> dict[str, Any]:
 
 
 def _stacked(demands: list[Demand]) -> Demand:
-    names = [f.name for f in fields(Demand) if f.name != "model"]
-    columns = {name: np.array([float(getattr(d, name)) for d in demands]) for name in names}
+    columns = {f.name: np.array([float(getattr(d, f.name)) for d in demands]) for f in fields(Demand) if f.name != "model"}
     return Demand(model=Transformer.stack([d.model for d in demands]), **columns)
 
 
@@ -223,7 +223,7 @@ def _fit_times(found: Rows, place: Any, quantity: Any, weight: Array, base: Fit 
         return np.log(np.choose(quantity, [1e3 * point.tpot, 1e3 * point.ttft, point.tokens_per_second_per_chip]))
 
     noise = np.where((part.mode == "open") & (quantity == 2), SERVED, np.array([NOISE[name] for name in LATENCY])[quantity])
-    how: dict[str, Any] = {"noise": noise, "weight": weight, "base": base, "tolerance": 2e-4}
+    how: dict[str, Any] = {"noise": noise, "weight": weight, "base": base, "tolerance": 2e-4, "doubt": DOUBT[quantity]}
     return constants.POOL.fit(predict_logs, part.origins.tolist(), np.log(found.values[place, quantity]), **how)
 
 

@@ -148,7 +148,7 @@ def slo_frontier(
     if float(np.asarray(load.input_tokens)) + float(np.asarray(load.output_tokens)) > llm.context:
         raise InputError(f"input_tokens + output_tokens exceed the context window of {llm.name}: {llm.context}")
     load = speculative(llm, replace(load, rate=None), draft_tokens, within)
-    asked = Asked(llm, load, np.ravel(concurrency), confidence, within, framework, version, prices)
+    asked = Asked(llm, load, np.ravel(concurrency), confidence, within, framework, version, prices, every)
     frames: list[pl.DataFrame] = []
     lacks = {}
     for cluster in clusters:

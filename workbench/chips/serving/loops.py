@@ -53,7 +53,7 @@ def closed_loop(demand: Demand, c: dict[str, Any]) -> Point:
     if np.any(demand.output_tokens < SHORT):  # no later than one after the other: waits and interruptions count a prompt but once
         one = demand.decode(c, np.ones_like(batch), demand.half_way)
         rest = np.maximum(demand.output_tokens - 1, 0.0)
-        serial = batch * ((c["first"] + c["turns"] * one + prompt) * c["first_scale"] + rest * one) - rest * tpot
+        serial = batch * ((demand.turn(c, one) + prompt) * c["first_scale"] + rest * one) - rest * tpot
         ttft = np.where((demand.output_tokens < SHORT) & (demand.or_as_many_as(batch) <= batch), np.minimum(ttft, serial), ttft)
     rate = demand.or_as_many_as(batch) * demand.output_tokens / (ttft + np.maximum(demand.output_tokens - 1, 0.0) * tpot)
     return _point(demand, batch, step, prompt, tpot, ttft, rate)
@@ -77,7 +77,7 @@ def open_loop(demand: Demand, c: dict[str, Any], iterations: int = 40) -> Point:
         low, high = np.where(longer, middle, low), np.where(longer, high, middle)
     time = np.exp(high)
     batch, (step, tpot) = queue.met(time)[0], queue.token(time)
-    first, n, rate = (c["first"] + c["turns"] * step + queue.prompt + queue.chance) * c["first_scale"], queue.n, demand.rate
+    first, n, rate = (demand.turn(c, step) + queue.prompt + queue.chance) * c["first_scale"], queue.n, demand.rate
     served = np.where(queue.ends, n / (n / rate + queue.wait(1.0) + first + time), np.minimum(rate, batch / time))
     return _point(demand, batch, step, queue.prompt, tpot, first + queue.wait(), served * out)
 
@@ -171,10 +171,11 @@ def disaggregated(prefill: Demand, decode: Demand, c: dict[str, Any], iterations
     prompt = prefill.prefill(c)
     kept = decode.model.cache_kept(decode.input_tokens) * decode.cache_bytes + decode.model.other.state
     move = kept / (np.minimum(prefill.chips, decode.chips) * decode.link)
-    queue = np.maximum(users / replicas, 1.0) * prompt
+    each = np.maximum(users / replicas, 1.0)
+    queue, start = each * prompt, move + prefill.herd(c, each) * prompt
     for _ in range(iterations):
         step = decode.decode(c, batch, decode.half_way)
-        fixed = move + (c["first"] + c["turns"] * step) * c["first_scale"]
+        fixed = start + prefill.turn(c, step) * c["first_scale"]
         decoding = decode.output_tokens * step
         rest = queue - fixed - decoding
         waits = (rest + np.sqrt(rest**2 + 4 * prompt * (fixed + decoding))) / 2

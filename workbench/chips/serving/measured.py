@@ -1,7 +1,7 @@
 """Files of measured serving: what their rows ask, and what is fitted to them.
 
 Not told apart, because no argument takes it: image, settings and host of the same version; kind of draft model; who measured; the statistic
-of a time (medians are compared with means). Speculation of unstated depth is taken as `DRAFTS`, experts as spread over a whole replica.
+of a time, but of ``serving_r1.csv``. Speculation of unstated depth is taken as `DRAFTS`, experts as spread over a whole replica.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ def _r1(frame: pl.DataFrame) -> pl.DataFrame:
             **{"prefill_chips": row["n_prefill_chips"], "decode_chips": row["n_decode_chips"], "input_len": row["isl"]},
             **{"output_len": row["osl"], "mean_len_factor": 0.9, "usable": 0.0 if row["quality"] else 1.0},
             "draft_tokens": 0.0 if (row["spec_method"] or "none").lower() == "none" else DRAFTS,
+            "n_requests": rows.ENDLESS,
         }
         same = {name: row[name] for name in ("group", "chip", "framework", "date", "source", "n_chips", "concurrency")}
         found.append(point | same | {ours: _of_all_chips(row, theirs) for theirs, ours in R1.items()})

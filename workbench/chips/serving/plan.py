@@ -80,11 +80,13 @@ class Load:
     #: acceptance length. If not given, those that were measured of the model count, or of all in the mean (``data/acceptance.csv``).
     acceptance_rate: ArrayLike | None = None
     draft_share: ArrayLike = 0.03  #: time of drafting a token over that of a step
-    requests: ArrayLike | None = None  #: of a run at the rate, the first of which finds an empty server; a steady state if not given
+    #: Of a run at the rate, the first of which finds an empty server; a steady state if not given. In a closed loop inf alone, which has no
+    #: start: what medians tell; if not given the mean of runs as they are measured, where all users send their first request at once.
+    requests: ArrayLike | None = None
 
     def __post_init__(self) -> None:
         rules = {"concurrency": Rule(least=1, infinite=True)}
-        rules |= dict.fromkeys(("input_tokens", "output_tokens", "requests"), Rule(least=1))
+        rules |= dict.fromkeys(("input_tokens", "output_tokens"), Rule(least=1)) | {"requests": Rule(least=1, infinite=True)}
         rules |= {"prefix_hit_rate": Rule(least=0, below=1), "rate": Rule(above=0, infinite=True), "draft_tokens": NOT_NEGATIVE}
         check_fields(self, **rules, acceptance_rate=rules["prefix_hit_rate"], draft_share=NOT_NEGATIVE)
 

@@ -36,6 +36,7 @@ WHOLE = NUMBERS[NUMBERS.index("layers") : NUMBERS.index("input_len")]  #: of the
 DIMENSIONS = {name: name for name in ("layers", "hidden", "heads", "kv_heads", "head_dim", "vocab", "ffn", "moe_ffn")} | {
     **{"experts": "n_experts", "experts_per_token": "top_k", "kv_lora_rank": "mla_kv_lora", "qk_rope_head_dim": "mla_rope_dim"}
 }
+ENDLESS = 1e15  #: requests of a closed loop that states medians: what its users send at the start, all at once, does not move them
 INPUT = 300.0  #: tokens where a submission, or natural chats, state none: of a question of a chat, as Open-Orca has them
 #: Words that tell a framework, in small letters.
 MARKS = {"tensorrt": "TensorRT-LLM", "trt": "TensorRT-LLM", "nim": "TensorRT-LLM", "sgl": "SGLang", "vllm": "vLLM", "atom": "ATOM"}
@@ -89,6 +90,7 @@ def operating_point(row: Call) -> tuple[Call, Any]:
     load = {"concurrency": row["avg_batch"] or row["concurrency"] or np.inf, "output_tokens": max(row["output_len"] * factor, 1.0)}
     load |= {"input_tokens": max((row["input_len"] or INPUT) * factor, 1.0), "draft_tokens": row.get("draft_tokens") or None}
     load |= {"concurrency": 1, "rate": row["request_rate"], "requests": row.get("n_requests") or None} if arrivals else {}
+    load |= {"requests": np.inf} if row.get("n_requests") == ENDLESS else {}
     llm, prefill = _llm(row), None
     if row["mode"] == "disagg":
         prefill, plan = (side | formats_ for side in _apart(row))

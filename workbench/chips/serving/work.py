@@ -53,11 +53,11 @@ CONSTANTS = (
     Constant("mix", 0.9, 0.4, "share of others' prompts that interrupts a token", most=1.0),
     Constant("admission", 1.0, 0.2, "cache that engines admit over what fits at 60 % of the output"),
     Constant("first", 0.02, 1.0, "fixed part of the time to first token [s]"),
-    Constant("turns", 3.0, 0.7, "steps that a prompt waits for its turn"),
-    Constant("herd", 0.3, 1.0, "prompts of others that a prompt waits for, a unit of crowd"),
-    Constant("crowd", 0.5, 0.4, "growth of that with the users in flight, as a power; all wait for all others at most", most=1.0),
+    Constant("turns", 3.0, 0.7, "steps that a prompt waits for its turn", "recipe"),
+    Constant("gather", 10.0, 1.0, "the same until data-parallel groups have prompts of a step together, on top"),
+    Constant("herd", 0.1, 0.8, "share of a run's prompts that all users send at once, as they do at its start", most=1.0),
     Constant("scale", 1.0, 0.25, "decode of a release or a model as a whole", "scale"),
-    Constant("first_scale", 1.0, 0.4, "time to first token of a release or a model as a whole", "scale"),
+    Constant("first_scale", 1.0, 0.2, "time to first token of a release or a model as a whole", "scale"),
 )
 
 
@@ -73,7 +73,7 @@ class Demand(Arrays):
     replicas: Any
     rate: Any  #: requests a second of a replica; 0 where requests in flight are given
     concurrency: Any  #: requests in flight; inf for as many as fit
-    requests: Any  #: of a run; inf without end
+    requests: Any  #: of a run; inf without end, nan where not stated
     input_tokens: Any
     output_tokens: Any
     half_way: Any  #: context of a token in the middle of the output
@@ -204,11 +204,18 @@ class Demand(Arrays):
         """Sequences that an engine decodes at once: all in flight, or as many as the cache admits."""
         return np.minimum(self.concurrency, np.maximum(self.fits * c["admission"], 1.0))
 
+    def turn(self, c: dict[str, Any], step: Any) -> Any:
+        """Time until an engine works on a prompt that nobody else's is in the way of [s]."""
+        return c["first"] + (c["turns"] + c["gather"] * (self.attention_dp > 1)) * step
+
+    def herd(self, c: dict[str, Any], users: Any) -> Any:
+        """Prompts of others that one waits for, in the mean of a run whose users all start at once; none in a run without end."""
+        return np.where(np.isinf(self.requests), 0.0, c["herd"]) * np.maximum(users - 1, 0.0) / 2
+
     def first_token(self, c: dict[str, Any], batch: Any, step: Any, prompt: Any, tpot: Any) -> Any:
         """Time to first token with so many requests in flight [s]: turn, own prompt, prompts of others, the queue beyond the cache."""
         busy = np.minimum(np.maximum(batch - 1, 0.0) * prompt / (prompt + self.output_tokens * tpot), 3.0)  # others' share of a turn
-        alone = c["first"] + c["turns"] * step + prompt * (1 + c["herd"] * np.maximum(batch - 1, 1e-9) ** c["crowd"] + busy)
-        alone = alone * c["first_scale"]
+        alone = (self.turn(c, step) + prompt * (1 + self.herd(c, batch) + busy)) * c["first_scale"]
         waiting = np.maximum(self.or_as_many_as(batch) - batch, 0.0)
         return alone + waiting / np.maximum(batch, 1.0) * (self.output_tokens * tpot + alone)
 
@@ -239,7 +246,7 @@ def demand_of(llm: LLM, cluster: Cluster, plan: ServingPlan, load: Load) -> Dema
         chips=chips,
         rate=np.asarray(0.0 if load.rate is None else load.rate, dtype=float) / replicas,
         concurrency=np.asarray(load.concurrency, dtype=float) / replicas,
-        requests=np.maximum(np.asarray(np.inf if load.requests is None else load.requests, dtype=float) / replicas, 1.0),
+        requests=np.maximum(np.asarray(np.nan if load.requests is None else load.requests, dtype=float) / replicas, 1.0),
         half_way=asked + written / 2,
         computed=np.maximum(asked * (1 - np.asarray(load.prefix_hit_rate, dtype=float)), 1.0),
         acceptance_length=_accepted(llm.name, drafted, load.acceptance_rate),

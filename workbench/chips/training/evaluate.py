@@ -148,7 +148,9 @@ class Job:
         near = calibration.resolve(calibration.Origin.of(llm, machine.chip.name, number.training, framework, version))
         widths = near.half_width, memory_model.half_width(near.origin.framework)
         room = float(memory_model.most(machine.memory, widths[1], confidence))
-        return cls(llm, machine, calibration.POOL.of(near.origin), memory_model.POOL.of(near.origin), *widths, near.evidence, room)
+        of_memory = replace(near.origin, version=version)  # of a version only where it is said: not of the newest that was measured
+        held = memory_model.constants(memory_model.POOL.shipped().logs([of_memory])[0], memory_model.eight_bits(of_memory))
+        return cls(llm, machine, calibration.POOL.of(near.origin), held, *widths, near.evidence, room)
 
     def step(
         self, plan: TrainingPlan, n_chips: ArrayLike, global_batch: ArrayLike, sequence: ArrayLike, *, detail: bool = True

@@ -97,12 +97,17 @@ def steps(rows: pl.DataFrame, found: Rows) -> crossval.Study:
 
 
 def memories(rows: pl.DataFrame, found: Rows) -> crossval.Study:
-    """Measured memory of a chip of the heaviest stage [GB] and its model."""
-    first = np.array([run.rank_0 for run in found.runs])
+    """Measured memory of a chip, as each run prints it [GB], and its model."""
+    printed, eight = np.array([run.printed for run in found.runs]), np.array([memory.eight_bits(origin) for origin in found.origins])
 
     def part(at: Any) -> Predict:
         took = partial(memory.memory, take(found.model, at), take(found.layout, at), found.sequence[at])
-        return lambda logs: np.log(np.where(first[at], (of := took(memory.POOL.named(logs))).on_first, of.total) / GIGA)
+
+        def predict(logs: Array) -> Array:
+            logged = took(memory.constants(logs, eight[at])).logged
+            return np.log(np.select([printed[at] == figure for figure in logged], [of["total"] for of in logged.values()]) / GIGA)
+
+        return predict
 
     gigabytes = [measured.memory_of(rows.row(run.position, named=True)) or np.nan for run in found.runs]
     return found.study(memory.POOL, gigabytes, part, tolerance=1e-9)

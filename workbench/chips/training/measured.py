@@ -6,7 +6,6 @@ parallelism of experts alone, tokens that experts drop, which parts are recomput
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
@@ -45,6 +44,8 @@ BENCHMARKS = {"llama2_70b_lora": "Llama-2-70B", "llama31_8b": "Llama-3.1-8B", "g
 UNFUSED = re.compile(r"2021|2022|DeepSpeed \(2023\)")  #: software whose attention writes its scores to memory
 REDUCED = 10  #: reduced models up to so many layers keep none of the dense layers that the full one starts with
 GIB = 2**30 / GIGA  #: gigabytes of a GiB
+#: What logs of a framework print as memory; others print what is reserved.
+PRINTED = {"Megatron-DeepSpeed": "device"} | dict.fromkeys(("Megatron-LM", "Megatron-Bridge", "NeMo", "NeMo Automodel"), "allocated")
 UNTOLD = ("Megatron", "NeMo", "torchtune")  #: software that recomputes nothing unless told, or by a rule
 
 
@@ -61,7 +62,7 @@ class Run:
     sequence: int
     framework: str
     version: str
-    rank_0: bool = False  #: whether its memory is that of the first rank
+    printed: str = "device"  #: what its memory is, of `TrainingMemory.logged`
     unstated: bool = False  #: whether it does not state what it computes again, on software that does so untold
 
     @property
@@ -112,7 +113,7 @@ def ask(quantity: str, *paths: str) -> Callable[[pl.DataFrame], list[Asked]]:
     def read(row: Row) -> tuple[Row, Any]:
         run = _run(0, row)
         of = [path if run.unstated else re.sub(r"\[\d\]", "", path) for path in paths]
-        of = [re.sub(r"memory\.(\w+)", r'memory.first["\1"]', path) if run.rank_0 else path for path in of]
+        of = [re.sub(r"memory\.(\w+)", rf'memory.logged["{run.printed}"]["\1"]', path) for path in of]
         return run.call(), {quantity: of}
 
     return lambda rows: asked(rows, read, lambda row: [quantity])
@@ -186,7 +187,10 @@ def _run(position: int, row: dict[str, Any]) -> Run:
     plan = {name: value for name, value in plan.items() if value != own[name]}
     rank_0 = "mem_gib" in row or "rank" in (row.get("mem_kind") or "") or framework[0] == "Nanotron"  # whose logs print no other
     unstated = (row["recompute"] or "not").startswith("not") and not framework[0].startswith(UNTOLD)
-    return Run(position, llm, chip.name, int(row["n_chips"]), plan, int(row["gbs"]), int(row["seq"]), *framework, rank_0, unstated)
+    figure = next((one for one in ("reserved", "allocated") if one in f"{row.get('mem_kind')} {row.get('measured_field')}"), None)
+    figure = figure or ("allocated" if "mem_gib" in row else PRINTED.get(framework[0], "reserved"))
+    printed = f"rank 0 {figure}" if rank_0 else figure
+    return Run(position, llm, chip.name, int(row["n_chips"]), plan, int(row["gbs"]), int(row["seq"]), *framework, printed, unstated)
 
 
 def _plan(row: dict[str, Any]) -> dict[str, Any]:
@@ -199,18 +203,17 @@ def _plan(row: dict[str, Any]) -> dict[str, Any]:
     if not row["tp"] and row["gbs"] < n and n % row["gbs"] == 0:
         degree["cp"] = n / row["gbs"]  # fewer sequences than chips can only be split along the sequence
     dp = max(n / (degree["tp"] * degree["pp"] * degree["cp"]), 1.0)
-    if row["experts"] and not row["ep"] and "DeepEP" in (row["stack"] or ""):  # experts are sent for, so they are spread
-        degree["ep"] = float(math.gcd(int(row["experts"]), int(n / degree["pp"])))
     shard = re.search(r"over(\d+)", sharding)
     stages = {"zero3|fsdp|fullshard|hsdp": 3, "zero2": 2, "zero1|distributedoptimizer": 1}
     zero = next((stage for words, stage in stages.items() if re.search(words, sharding)), 0)
-    one = "torchtune" in (row["stack"] or "") and n == 1
+    one, of_stages = "torchtune" in (row["stack"] or "") and n == 1, row["gbs"] / (dp * degree["pp"] * degree["vp"])
+    unsaid = (of_stages if "torchtitan" in (row["stack"] or "") and degree["pp"] > 1 else 1.0) if row["tp"] else row["gbs"] / n
     recompute, kind = (row["recompute"] or "").lower(), f"{row.get('training_kind') or ''} {notes}".lower()
     named = [name for word, name in KINDS.items() if word in re.split(r"[^a-z_]+", (row.get("recompute_kinds") or "").lower())]
     coarse = next((kind for kind in ("full", "selective") if recompute.startswith(kind)), "full" if one and not recompute else "none")
     split, nanotron = str(row["seq_par"] or "true").lower(), "Nanotron" in (row["stack"] or "") and degree["pp"] > 1
     return {name: int(value) for name, value in degree.items()} | {
-        "micro_batch": int(max(1.0, min(row["mbs"] or (1.0 if row["tp"] else row["gbs"] / n), row["gbs"] / dp))),
+        "micro_batch": int(max(1.0, min(row["mbs"] or unsaid, row["gbs"] / dp))),  # torchtitan: as many as there are stages
         "zero": min(zero, 1) if degree["pp"] > 1 else zero,  # FSDP beneath a pipeline keeps its weights between micro-batches
         "shard": int(shard[1]) if shard else 0,
         "recompute": "+".join(named) if named and coarse == "selective" else coarse,  # a kind that a row names counts by its name
@@ -221,7 +224,8 @@ def _plan(row: dict[str, Any]) -> dict[str, Any]:
         "head_layers": row["vocab"] / (4 * row["hidden"] + 3 * row["ffn"]) if nanotron else 0.0,  # as its blocks say their cost
         "trained": LORA if "lora" in kind else 1.0,
         "frozen": "nf4" if "qlora" in kind else "fp8" if "lora" in kind and re.match("mx|nv|fp[48]", row["precision"] or "") else "bf16",
-        "chunked_loss": kind.startswith("rl trainer"),
+        "chunked_loss": kind.startswith("rl trainer") or "torchtune" in (row["stack"] or ""),  # CEWithChunkedOutputLoss of its recipes
+        "offload": "activations" if "offload" in (row.get("recompute_kinds") or "") else "none",
     }
 
 

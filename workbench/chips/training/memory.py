@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from workbench.arrays import Arrays
 from workbench.calibration import evidence
 from workbench.calibration.pool import Constant, Level, Pool
+from workbench.chips.training.constants import Origin
 from workbench.chips.training.plan import Layout
 from workbench.chips.training.work import stage_params
 from workbench.llm import Transformer
@@ -20,16 +21,20 @@ CONSTANTS = (
     Constant("gradient", 4.0, 0.3, "bytes of a parameter's gradient, buffers included"),
     Constant("optimizer", 12.0, 0.1, "bytes of a parameter's optimiser state, of Adam in 32 bits"),
     Constant("norms", 18.0, 0.3, "bytes kept a token and unit of hidden width by norms, residuals and inputs"),
-    Constant("unsplit", 1.0, 1.5, "bytes kept a token and unit of hidden width by every tensor-parallel rank"),
+    Constant("unsplit", 0.1, 0.7, "bytes kept a token and unit of hidden width by every tensor-parallel rank"),
     Constant("inner", 2.0, 0.3, "bytes kept a token and unit of inner width, heads and feed-forward"),
+    Constant("eight", 0.6, 0.3, "share of `inner` that is left where products keep their inputs in 8 bits"),
+    Constant("again", 1.5, 0.5, "a layer that is computed again, with what its backward pass works in, over what it would keep"),
     Constant("scores", 5.0, 0.2, "bytes kept an element of unfused scores"),
     Constant("logits", 8.0, 0.4, "bytes kept an element of the logits"),
-    Constant("whole_logits", 0.3, 1.5, "bytes kept an element of the logits by every tensor-parallel rank"),
-    Constant("frozen", 0.6, 0.3, "share of a layer's activations that is kept where its weights are not trained"),
+    Constant("whole_logits", 0.3, 0.7, "bytes kept an element of the logits by every tensor-parallel rank"),
     Constant("extra", 1.05, 0.05, "fragmentation: reserved over allocated"),
-    Constant("context", 2.0, 0.5, "runtime, communication buffers and workspaces [GB]"),
+    Constant("workspace", 0.4, 0.5, "workspaces that the framework allocates [GB]"),
+    Constant("context", 2.0, 0.5, "driver, libraries and communication buffers, beside what the framework allocates [GB]"),
 )
-POOL = Pool("calibration/training_memory", CONSTANTS, {"all": Level(), "framework": Level(("framework",))})
+FIGURES = ("device", "reserved", "allocated")  #: what logs print: what a device holds, its framework reserves, and uses of that
+LEVELS = {"all": Level(), "framework": Level(("framework",)), "version": Level(("framework", "version"), 0.7)}
+POOL = Pool("calibration/training_memory", CONSTANTS, LEVELS)
 
 
 @dataclass(frozen=True, repr=False)
@@ -43,6 +48,8 @@ class TrainingMemory(Arrays):
     logits: NDArray[np.float64]
     other: NDArray[np.float64]  #: gathered weights, fragmentation, runtime and buffers
     on_first: NDArray[np.float64]  #: all parts of a chip of the first stage
+    context: Any = 0.0  #: of all parts, what the framework does not allocate
+    extra: Any = 1.0  #: what it reserves over what it uses
     half_width: Any = 0.0  #: of the 80 % interval of the logarithm of all
     room: Any = np.inf  #: memory of the chip [B]
 
@@ -62,9 +69,13 @@ class TrainingMemory(Arrays):
         return self.total * np.exp(self.half_width)
 
     @property
-    def first(self) -> dict[str, Any]:
-        """All parts of a chip of the first stage, which logs of rank 0 print, with the ends of their interval [B]."""
-        return {"total": self.on_first} | {end: self.on_first * getattr(self, end) / self.total for end in ("low", "high")}
+    def logged(self) -> dict[str, dict[str, Any]]:
+        """What logs print: `FIGURES` of the heaviest stage and, as "rank 0 device", of the first, with the ends of their interval [B]."""
+        ends, found = {"total": 1.0, "low": np.exp(-self.half_width), "high": np.exp(self.half_width)}, dict[str, Any]()
+        for rank, device in (("", self.total), ("rank 0 ", self.on_first)):
+            figures = device, device - self.context, (device - self.context) / self.extra
+            found |= {rank + name: {end: of * x for end, x in ends.items()} for name, of in zip(FIGURES, figures, strict=True)}
+        return found
 
     @property
     def fits(self) -> NDArray[np.float64]:
@@ -81,6 +92,17 @@ def most(room: Any, half_width: Any, confidence: Any) -> Any:
 def half_width(framework: str) -> float:
     """Half width of the 80 % interval of the logarithm of memory: of a measured framework, or of those left out."""
     return evidence.half_width("calibration/training_memory_errors", [framework, "framework not measured"])
+
+
+def eight_bits(origin: Origin) -> bool:
+    """Whether products keep their inputs in 8 bits: those of Transformer Engine do, others cast what they keep in 16 again."""
+    return origin.precision != "bf16" and (origin.framework == "NeMo" or origin.framework.startswith("Megatron"))
+
+
+def constants(logs: Any, eight: Any) -> dict[str, Any]:
+    """Constants by name from their logarithms (last axis), and whether products keep their inputs in 8 bits."""
+    c = POOL.named(logs)
+    return c | {"inner": c["inner"] * np.where(eight, c["eight"], 1.0)}
 
 
 def memory(s: Transformer, a: Layout, sequence: Any, c: dict[str, Any]) -> TrainingMemory:
@@ -101,7 +123,6 @@ def memory(s: Transformer, a: Layout, sequence: Any, c: dict[str, Any]) -> Train
         inner = inner - a.recomputes("mla") * mla - a.recomputes("mlp") * mlp - a.recomputes("experts") * experts_
     norms = c["norms"] - 4.0 * a.recomputes("norms") if again else c["norms"]
     kept = tokens * ((norms / a.sequence_split + c["unsplit"]) * s.hidden + c["inner"] * inner / a.tp)
-    kept = kept * np.where(a.trained < 1, c["frozen"], 1.0) if np.any(a.trained < 1) else kept
     scores = np.where(a.flash | (a.recomputes("attention") if again else False), 0.0, c["scores"] * tokens * sequence * s.heads / a.tp)
     whole = kept + scores
     some = np.where(a.selective > 0, np.where(a.flash, 0.6 * kept, kept), whole)
@@ -109,7 +130,7 @@ def memory(s: Transformer, a: Layout, sequence: Any, c: dict[str, Any]) -> Train
     more = np.where(a.vp > 1, (a.pp - 1) / a.vp, 0.0)
     in_flight = (np.minimum(a.micro_batches, once + more) for once in (a.pp, 1.0))
     first, last = (np.where(a.dualpipe, a.pp + 1, x) for x in in_flight)  # a micro-batch more, and from both ends
-    once = np.where(a.full > 0, whole, 0.0)
+    once = np.where(a.full > 0, c["again"] * whole, 0.0)
     logits = np.where(a.chunked_loss, 0.0, tokens * s.vocab) * (c["logits"] / a.tp + np.where(a.tp > 1, c["whole_logits"], 0.0))
 
     def stage(layers: Any, in_flight: Any, head: Any) -> list[Any]:
@@ -122,12 +143,14 @@ def memory(s: Transformer, a: Layout, sequence: Any, c: dict[str, Any]) -> Train
         weights = np.where(a.trained < 1, a.frozen, 2.0) * divided(3)
         gradients = c["gradient"] * a.trained * (a.optimizer > 0) * divided(2)
         optimizer = c["optimizer"] / 12 * a.optimizer * a.trained * (1 - a.offload_optimizer) * divided(1)
-        gathered = np.where(a.zero == 3, 2 * (shared + experts) / np.maximum(layers, 1.0) * (2.0 + 2.0), 0.0)
+        apart = shared + experts * (of_experts > 1)  # what a rank holds alone is not gathered
+        gathered = np.where(a.zero == 3, 2 * apart / np.maximum(layers, 1.0) * (2.0 + 2.0), 0.0)
         return [weights, gradients, optimizer, layers * layer * in_flight + once, head, gathered]
 
     of_first, of_last = a.stage_layers(s.layers)
     on_first, on_last = stage(of_first, first, np.where(a.pp == 1, logits, 0.0)), stage(of_last, last, logits)
     heavier = sum(on_last) > sum(on_first)
     *parts, gathered = (np.where(heavier, at_last, at_first) for at_first, at_last in zip(on_first, on_last, strict=True))
-    other = gathered + (c["extra"] - 1) * (sum(parts) + gathered) + c["context"] * GIGA
-    return TrainingMemory(*np.broadcast_arrays(*parts, other, c["extra"] * sum(on_first) + c["context"] * GIGA))
+    extra, context, more = c["extra"], c["context"] * GIGA, gathered + c["workspace"] * GIGA
+    other, of_first = more + (extra - 1) * (sum(parts) + more) + context, extra * (sum(on_first) + c["workspace"] * GIGA) + context
+    return replace(TrainingMemory(*np.broadcast_arrays(*parts, other, of_first)), context=context, extra=extra)
