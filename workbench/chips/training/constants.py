@@ -56,7 +56,7 @@ class Origin:
 
     @property
     def grain(self) -> str:
-        """Of the model: releases change mixtures apart, in each precision."""
+        """Kind of the model, of a mixture with its number format: a release's kernels for experts differ in it."""
         return f"moe {self.precision}" if self.kind == "moe" else "dense"
 
     @property
@@ -81,7 +81,8 @@ POOL = Pool(
         "framework": Level(("framework",)),
         "stack": Level(("framework", "chip"), 0.35, "device"),
         "system": Level(("framework", "chip", "precision"), 0.35, "chip"),
-        "release": Level(("framework", "release", "grain"), 1.5, "scale"),
+        "release": Level(("framework", "release", "kind"), 1.5, "scale"),
+        "grain": Level(("framework", "release", "grain"), 0.5, "scale"),
         "version": Level(("framework", "version"), 0.5, "scale"),
         "recipe": Level(("framework", "model"), 1.0, "scale"),
         "machine": Level(("framework", "model", "chip"), 0.5, "scale"),

@@ -177,10 +177,14 @@ def _of_states(s: Transformer, a: Layout, tokens: Any, machine: Machine, stage_l
         return exchange.seconds(op, shared * size, ranks, a.tp) + exchange.seconds(op, experts * size, expert_ranks, split)
 
     after = np.where(sharded, of_both("all_gather", 2.0, a.shard), of_both("all_gather", 4.0, a.ranks))
-    weights = (shared + experts) * 2.0
-    fsdp = 2 * exchange.seconds("all_gather", weights, a.shard, a.tp) + exchange.seconds("reduce_scatter", weights, a.shard, a.tp)
+    of_experts = np.maximum(a.shard / a.ep, 1.0)  # ranks that share what ranks of other experts do not hold
+    fsdp = sum(
+        many * (exchange.seconds(op, shared * 2.0, a.shard, a.tp) + exchange.seconds(op, experts * 2.0, of_experts, split))
+        for op, many in (("all_gather", 2), ("reduce_scatter", 1))
+    )
     replicas = np.maximum(a.ranks / a.shard, 1.0)  # of HSDP, whose gradients are summed once a step
-    hybrid = exchange.seconds("all_reduce", weights / a.shard, np.round(replicas), a.tp * a.shard)
+    held = (shared / a.shard + experts / of_experts) * 2.0
+    hybrid = exchange.seconds("all_reduce", held, np.round(replicas), a.tp * a.shard)
     some = a.zero >= 1
     updated = shared / np.where(some, a.shard, 1.0) + experts / np.where(some, np.maximum(a.shard / a.ep, 1.0), 1.0)
     kept = tokens * s.hidden * 2.0 * stage_layers * a.micro_batches / a.sequence_split
