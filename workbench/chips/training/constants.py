@@ -133,7 +133,7 @@ def _resolved(index: Index, said: Origin) -> Resolved:
     grades = {"size": _apart, "version": _release_apart, "chip": _chip_apart}
     asked = {name: str(getattr(said, name)) for name in WEIGHTS}
     found, same = (index.nearest(one, WEIGHTS, grades) for one in (asked, asked | {"precision": ""}))
-    framework, version = (index.cell(same, name) for name in ("framework", "version"))  # of one software, formats are compared on one release
+    framework, version = (index.cell(same, name) for name in ("framework", "version"))  # so that formats are compared on one
     if said.framework and said.framework != framework:
         framework, version = said.framework, said.version
     elif said.version and (said.version in cells["version"][cells["framework"] == framework] or _major(version) != _major(said.version)):
