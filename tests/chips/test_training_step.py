@@ -125,6 +125,19 @@ def test_lower_precision_is_faster_by_what_was_measured():
     assert 1.3 < both["bf16"] / both["fp8"] < 2.0
 
 
+@pytest.mark.parametrize(
+    ("framework", "version"), [("", ""), ("NeMo", ""), ("NeMo", "24.07"), ("NeMo", "25.09"), ("Megatron-Bridge", "26.04")]
+)
+def test_wide_models_are_faster_in_8_bits_whatever_is_said_of_the_software(framework, version):
+    for name, least in (("Llama-3.1-70B", 1.15), ("Llama-3.1-8B", 1.15), ("DeepSeek-V3", 1.0), ("Kimi-K2", 1.0)):
+        llm = catalogue.llm(name)
+        for chip in ("H100", "B200", "GB300"):
+            cluster, ep = Cluster(chip, 64), 8 if llm.experts else 1
+            of = {"framework": framework, "version": version, "sequence": 4096}
+            whole, half = (run(chips.TrainingPlan(ep=ep, micro_batch=2, precision=p), llm, cluster, 512, **of) for p in ("bf16", "fp8"))
+            assert whole.unlimited.seconds >= least * half.unlimited.seconds, (name, chip)
+
+
 def test_experts_cost_their_tokens_and_their_collectives():
     moe = catalogue.llm("Qwen3-30B-A3B")
     found = run(chips.TrainingPlan(ep=[1, 8], recompute="full"), moe)

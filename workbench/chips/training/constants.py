@@ -56,7 +56,7 @@ class Origin:
 
     @property
     def grain(self) -> str:
-        """Of the model: releases change mixtures apart, in each precision."""
+        """Kind of the model, of a mixture with its number format: a release's kernels for experts differ in it."""
         return f"moe {self.precision}" if self.kind == "moe" else "dense"
 
     @property
@@ -81,7 +81,8 @@ POOL = Pool(
         "framework": Level(("framework",)),
         "stack": Level(("framework", "chip"), 0.35, "device"),
         "system": Level(("framework", "chip", "precision"), 0.35, "chip"),
-        "release": Level(("framework", "release", "grain"), 1.5, "scale"),
+        "release": Level(("framework", "release", "kind"), 1.5, "scale"),
+        "grain": Level(("framework", "release", "grain"), 0.5, "scale"),
         "version": Level(("framework", "version"), 0.5, "scale"),
         "recipe": Level(("framework", "model"), 1.0, "scale"),
         "machine": Level(("framework", "model", "chip"), 0.5, "scale"),
@@ -130,8 +131,9 @@ def _resolved(index: Index, said: Origin) -> Resolved:
     told = ("version" if said.version else "framework") if said.framework else "nothing"
     cells = {name: index.frame[name].fill_null("").to_numpy() for name in (*NOT_MEASURED, "kind", "model")}
     grades = {"size": _apart, "version": _release_apart, "chip": _chip_apart}
-    found = index.nearest({name: str(getattr(said, name)) for name in WEIGHTS}, WEIGHTS, grades)
-    framework, version = (index.cell(found, name) for name in ("framework", "version"))
+    asked = {name: str(getattr(said, name)) for name in WEIGHTS}
+    found, same = (index.nearest(one, WEIGHTS, grades) for one in (asked, asked | {"precision": ""}))
+    framework, version = (index.cell(same, name) for name in ("framework", "version"))  # so that formats are compared on one
     if said.framework and said.framework != framework:
         framework, version = said.framework, said.version
     elif said.version and (said.version in cells["version"][cells["framework"] == framework] or _major(version) != _major(said.version)):

@@ -6,6 +6,7 @@ parallelism of experts alone, tokens that experts drop, which parts are recomput
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
@@ -203,6 +204,8 @@ def _plan(row: dict[str, Any]) -> dict[str, Any]:
     if not row["tp"] and row["gbs"] < n and n % row["gbs"] == 0:
         degree["cp"] = n / row["gbs"]  # fewer sequences than chips can only be split along the sequence
     dp = max(n / (degree["tp"] * degree["pp"] * degree["cp"]), 1.0)
+    if row["experts"] and not row["ep"] and "DeepEP" in (row["stack"] or ""):  # experts are sent for, so they are spread
+        degree["ep"] = float(math.gcd(int(row["experts"]), int(n / degree["pp"])))
     shard = re.search(r"over(\d+)", sharding)
     stages = {"zero3|fsdp|fullshard|hsdp": 3, "zero2": 2, "zero1|distributedoptimizer": 1}
     zero = next((stage for words, stage in stages.items() if re.search(words, sharding)), 0)

@@ -35,9 +35,9 @@ CONSTANTS = (
     Constant("overlap", 0.7, 0.3, "share of the computation that can hide collectives"),
     Constant("gather", 1e-7, 3.0, "latency of gathering sharded weights, a rank and layer [s]"),
     Constant("head", 1.0, 0.2, "head and loss over their time by the same constants"),
-    Constant("fixed", 5e-3, 1.0, "rest of a step: data, logging, clipping [s]"),
+    Constant("fixed", 5e-3, 0.7, "rest of a step: data, logging, clipping [s]"),
     Constant("straggler", 0.004, 0.3, "growth with every doubling of the chips beyond eight"),
-    Constant("sync", 1e-4, 4.0, "latency of a micro-batch on 512 chips and more, cubic below [s]"),
+    Constant("sync", 1e-4, 4.0, "latency of a micro-batch on 512 chips and more, cubic below, and again for each stage beside [s]"),
     Constant("scale", 1.0, 0.3, "a release or a model's recipe as a whole; 1 for a stack", "scale"),
 )
 #: Kind of recomputation of products by their place in `Work.products`: the second one of a feed-forward part needs its input alone.
@@ -117,7 +117,8 @@ def terms(w: Work, c: Constants) -> tuple[Any, Callable[[], dict[str, Any]]]:
         idle = np.where(a.dualpipe, per_micro_batch * np.maximum(a.pp / 2 - 1, 0.0) * np.maximum((whole - later) / whole, 0.0) / a.vp, idle)
     bubble = c["bubble"] * idle
     rounds = a.micro_batches + bubbles
-    pp = c["p2p"] * w.p2p * a.vp * 2 * rounds + c["sync"] * np.minimum(w.chips / 512, 1.0) ** 3 * (a.micro_batches + a.pp - 1)
+    met = np.minimum(a.pp, 3) * np.minimum(w.chips / 512, 1.0) ** 3  # its own ranks, and a stage on each side
+    pp = c["p2p"] * w.p2p * a.vp * 2 * rounds + c["sync"] * met * (a.micro_batches + a.pp - 1)
     fsdp = np.where(np.asarray(w.fsdp) != 0, a.micro_batches * exposed(c["dp"] * w.fsdp, c["overlap"] * body), 0.0)
     dp = exposed(c["dp"] * w.dp, c["overlap"] * body * 2 / 3) + fsdp + c["gather"] * w.gather_hops
     optimizer = w.optimizer_bytes / bandwidth

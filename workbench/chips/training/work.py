@@ -173,20 +173,22 @@ def _of_states(s: Transformer, a: Layout, tokens: Any, machine: Machine, stage_l
     sharded = (a.zero >= 1) & ~fully
     expert_ranks, split = np.maximum(a.ranks / a.ep, 1.0), a.tp * a.ep
 
-    def of_both(op: str, size: float, ranks: Any) -> Any:
-        return exchange.seconds(op, shared * size, ranks, a.tp) + exchange.seconds(op, experts * size, expert_ranks, split)
+    def of_both(op: str, size: float, ranks: Any, few: Any) -> Any:
+        one = exchange.seconds(op, shared * size, ranks, a.tp)
+        return one + exchange.seconds(op, experts * size, few, split) if np.any(s.experts) else one
 
-    after = np.where(sharded, of_both("all_gather", 2.0, a.shard), of_both("all_gather", 4.0, a.ranks))
-    weights = (shared + experts) * 2.0
-    fsdp = 2 * exchange.seconds("all_gather", weights, a.shard, a.tp) + exchange.seconds("reduce_scatter", weights, a.shard, a.tp)
+    of_experts = np.maximum(a.shard / a.ep, 1.0)  # ranks that share what ranks of other experts do not hold
+    after = np.where(sharded, of_both("all_gather", 2.0, a.shard, expert_ranks), of_both("all_gather", 4.0, a.ranks, expert_ranks))
+    fsdp = 2 * of_both("all_gather", 2.0, a.shard, of_experts) + of_both("reduce_scatter", 2.0, a.shard, of_experts)
     replicas = np.maximum(a.ranks / a.shard, 1.0)  # of HSDP, whose gradients are summed once a step
-    hybrid = exchange.seconds("all_reduce", weights / a.shard, np.round(replicas), a.tp * a.shard)
+    held = (shared / a.shard + experts / of_experts) * 2.0
+    hybrid = exchange.seconds("all_reduce", held, np.round(replicas), a.tp * a.shard)
     some = a.zero >= 1
-    updated = shared / np.where(some, a.shard, 1.0) + experts / np.where(some, np.maximum(a.shard / a.ep, 1.0), 1.0)
+    updated = shared / np.where(some, a.shard, 1.0) + experts / np.where(some, of_experts, 1.0)
     kept = tokens * s.hidden * 2.0 * stage_layers * a.micro_batches / a.sequence_split
     host = catalogue.link("PCIe 5 x16 measured").bandwidth or HOST
     return {
-        "dp": np.where(fully, hybrid, (of_both("reduce_scatter", 4.0, a.ranks) + after) * a.trained),
+        "dp": np.where(fully, hybrid, (of_both("reduce_scatter", 4.0, a.ranks, expert_ranks) + after) * a.trained),
         "fsdp": np.where(fully, fsdp, 0.0),
         "gather_hops": np.where(sharded, a.shard * s.layers, 0.0) * a.trained,
         "optimizer_bytes": updated * OPTIMIZER_BYTES * a.trained,
