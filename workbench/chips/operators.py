@@ -46,6 +46,11 @@ def floored(work: Number, launches: Number) -> Number:
     return np.sqrt(np.sqrt(work**4 + launches**4))
 
 
+def idling(work: Number, launches: Number) -> Number:
+    """What `floored` is more than the work, without the rounding of a difference [s]."""
+    return work * np.expm1(np.log1p((launches / np.maximum(work, 1e-30)) ** 4) / 4)
+
+
 def exposed(communication: Number, cover: Number) -> Number:
     """Communication that its cover does not hide, softly: at least a little always shows [s]."""
     gap, soft = communication - cover, 0.1 * communication

@@ -138,7 +138,7 @@ class Job:
         if framework and framework not in calibration.frameworks():
             raise UnknownName("training framework", framework, calibration.frameworks())
         near = calibration.resolve(calibration.Origin.of(llm, machine.chip.name, number.training, framework, version))
-        widths = near.half_width, memory_model.half_width(near.origin.framework)
+        widths = near.half_width, memory_model.half_width(framework)
         room = float(memory_model.most(machine.memory, widths[1], confidence))
         of_memory = replace(near.origin, version=version)  # of a version only where it is said: not of the newest that was measured
         held = memory_model.constants(memory_model.POOL.shipped().logs([of_memory])[0], memory_model.eight_bits(of_memory))

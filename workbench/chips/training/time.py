@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from workbench.calibration.pool import Constant
-from workbench.chips.operators import FLASH_BACKWARD, exposed, floored, grouped_product, matrix_product, streaming
+from workbench.chips.operators import FLASH_BACKWARD, exposed, floored, grouped_product, idling, matrix_product, streaming
 from workbench.chips.training.work import LOSS_BYTES, Work
 
 CONSTANTS = (
@@ -86,8 +86,8 @@ def terms(w: Work, c: Constants) -> tuple[Any, Callable[[], dict[str, Any]]]:
     back = np.where(a.flash, FLASH_BACKWARD, 2.0)
     across = np.where(w.tp_crosses, a.tp / 8 * np.where(a.scattered, c["host_scattered"], 1.0), 1.0)
     launch = w.kernels * c["launch"] + np.where(a.tp > 1, 4 * c["host"] * across, 0.0)
-    ahead = floored(forward + fused + scores + moved, launch)
-    behind = floored(data + weight + back * fused + 2 * scores + 2 * moved, 2 * launch)
+    kernels = forward + fused + scores + moved, data + weight + back * fused + 2 * scores + 2 * moved
+    ahead, behind = floored(kernels[0], launch), floored(kernels[1], 2 * launch)
 
     tp = c["tp"] * np.where(w.tp_crosses, c["tp_across"], 1.0)
     tp_forward, tp_backward = tp * w.tp_forward, tp * w.tp_backward
@@ -128,12 +128,11 @@ def terms(w: Work, c: Constants) -> tuple[Any, Callable[[], dict[str, Any]]]:
 
     def detail() -> dict[str, Any]:
         layers = a.micro_batches * w.stage_layers
-        kernels = forward + data + weight + (1 + back) * fused + 3 * scores + 3 * moved
         found = {
             "matmul": layers * (forward + data + weight),
             "attention": layers * ((1 + back) * fused + 3 * scores),
             "streaming": layers * 3 * moved,
-            "launch": layers * (ahead + behind - kernels),
+            "launch": layers * (idling(kernels[0], launch) + idling(kernels[1], 2 * launch)),
             "recompute": layers * again,
             "tp": layers * (tp_forward + tp_backward),
             "ep": layers * ep_both,
