@@ -125,10 +125,11 @@ def goodput(
 
     best = at()
     ends = {name: [at(**{name: end}) for end in catalogue.cost(name).ends] for name, x in given.items() if x is None}
-    unsaid = [one.share - best.share for both in ends.values() for one in both]
+    least = np.maximum(best.share, 1e-9)
+    unsaid = [np.log(np.maximum(one.share, 1e-9) / least) for both in ends.values() for one in both]  # ratios: a share is above 0
     seldom, often = ends.get("failure_rate_per_chip_year", (best, best))
     below, above = (np.sqrt(sum((part(change, 0.0) ** 2 for change in unsaid), np.zeros(()))) for part in (np.minimum, np.maximum))
-    best = replace(best, low=np.maximum(best.share - below, 0.0), high=np.minimum(best.share + above, 1.0))
+    best = replace(best, low=best.share * np.exp(-below), high=np.minimum(best.share * np.exp(above), 1.0))
     return replace(best, mtbf_low=often.mtbf, mtbf_high=seldom.mtbf)
 
 
