@@ -191,6 +191,11 @@ MADE = {  #: calls that make our objects
 
 
 @functools.cache
+def _annotated(owner: Callable[..., Any]) -> dict[str, Any]:
+    """Types of the arguments of a function, or of the fields of a class, that are no numbers, which rules are for."""
+    return {name: hint for name, hint in get_type_hints(owner).items() if name != "return" and not _open(hint)}
+
+
 def _open(hint: Any) -> bool:
     """Whether a type is one of numbers, or any."""
     if get_origin(hint) in (Union, UnionType):
@@ -202,8 +207,8 @@ def _open(hint: Any) -> bool:
 
 def _objects_in(owner: Callable[..., Any], given: Mapping[str, Any], where: str = "") -> None:
     """Raise `InputError` for an object of another type than is annotated, with the call that makes one."""
-    for name, hint in get_type_hints(owner).items():
-        if name in given and name != "return" and not _open(hint) and type(given[name]) is not hint and not _is(given[name], hint):
+    for name, hint in _annotated(owner).items():
+        if name in given and type(given[name]) is not hint and not _is(given[name], hint):
             text = str(owner.__annotations__.get(name, hint)).removesuffix(" | None")
             made = " or ".join(call for kind, call in MADE.items() if re.search(rf"\b{kind}\b", text))
             text = re.sub(r"Sequence\[(.*)\]", r"a sequence of \1", re.sub(r"\bstr\b", "text", text.replace(" | ", " or ")))

@@ -19,7 +19,7 @@ H100 = Cluster(catalogue.chip("H100"), 64, "InfiniBand NDR")
 IDEAL = {name: 1.0 for name in calibration.POOL.names} | {
     name: 0.0
     for name in (
-        *("start", "volume", "layer", "mixture", "step", "sequence", "mix", "first", "turns", "gather", "herd"),
+        *("start", "volume", "layer", "mixture", "step", "sequence", "mix", "first", "turns", "gather", "burst"),
         *("dispatch", "swap", "draft", "passed", "routed"),
     )
 }
@@ -250,7 +250,7 @@ def test_twice_the_rates_and_half_the_latencies_halve_every_time(llama):
 
 
 def test_many_users_tend_to_the_offline_maximum(llama):
-    c = calibration.basis(llama, "H100", "fp8").constants | {"mix": 1.0, "first": 0.0, "turns": 0.0, "herd": 0.0}
+    c = calibration.basis(llama, "H100", "fp8").constants | {"mix": 1.0, "first": 0.0, "turns": 0.0, "burst": 0.0}
     demand = demand_of(llama, H100, ServingPlan(8), Load(np.inf, 512, 512))
     best, loop = offline(demand, c, 1e9), closed_loop(demand, c)
     assert float(loop.tokens_per_second) == pytest.approx(float(best.tokens_per_second), rel=0.01)

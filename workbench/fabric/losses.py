@@ -69,9 +69,9 @@ def calibrate(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
         with suppress(InputError):
             (call, reads), source = _checkpoint(row), row["source"] or ""
             how = call["arguments"].get("method", "synchronous")
-            for one in (
-                one for one in reads if row[one] and (one, how) != ("save_block_s", "synchronous")
-            ):  # of which the whole save is told
+            for one in filter(row.get, reads):
+                if (one, how) == ("save_block_s", "synchronous"):  # of which the whole save is told
+                    continue
                 stored = one == "save_total_s" or (one == "load_s" and how != "in-memory")
                 time = getattr(storage(**call["arguments"]), READ[one][0])
                 found[CASES[2 if one == "startup_s" else int(stored)]].append((source, float(np.log(time / row[one]))))

@@ -188,10 +188,14 @@ def _of(cluster: Cluster, radix: ArrayLike) -> Topology:
     if (lanes := catalogue.table("links").row(by_predicate=pl.col("link") == link.name, named=True)["lanes"]) < 6:
         raise InputError(f"fabric = {link.name!r}: which links of its torus are optical was found in no publication")
     cubes, whole = np.ceil(chips / CUBE), chips >= CUBE
-    inside, outside, circuits = (
-        np.where(whole, x, y) for x, y in ((144 * cubes, 3 * chips), (96 * cubes, 0), (optical_switches(cubes), 0))
-    )
-    counts = {"endpoints": chips, "leaf_cables": inside, "spine_cables": outside, "circuits": circuits, "copper": inside}
+    inside, outside = np.where(whole, 144 * cubes, 3 * chips), whole * 96.0 * cubes
+    counts = {
+        "endpoints": chips,
+        "leaf_cables": inside,
+        "spine_cables": outside,
+        "circuits": whole * optical_switches(cubes),
+        "copper": inside,
+    }
     counts |= {"bisection": 2 * np.ceil((cubes * CUBE) ** (1 / 3)) ** 2 * rate / lanes, "taper": np.asarray(cluster.taper)}
     return _counted(counts)
 

@@ -60,9 +60,7 @@ def _point(source: Source, v: Row, row: Row) -> Row:
     first, each = _stated(times, "ttft"), _stated(times, "tpot") or _stated(times, "itl")
     if rate is None and each is None:
         raise Refused(f"no output throughput and no time per token; it has {', '.join(sorted(map(str, row))[:12])}")
-    users, arrivals = (
-        number(name, at) or None if re.match(r"[-+.]?\d|nan", at := v.get(name) or "") else None for name in ("concurrency", "request_rate")
-    )
+    users, arrivals = (_limit(name, v.get(name)) for name in ("concurrency", "request_rate"))
     framework = "TensorRT-LLM" if "engine.model" in row and not source.told.get("framework") else clean(v.get("framework") or "")
     chip, precision = chip_named(v["chip"]), precision_of(v["precision"]) if v.get("precision") else ""
     parallel = split.get("parallel") or (f"TP{tp:g}PP{degrees['pp']:g}" if tp else "")
@@ -149,6 +147,11 @@ def precision_of(text: str) -> str:
         words = ", ".join((*formats.FORMATS, "awq", "gptq", "w4a16", "w8a8"))
         raise Refused(f"precision {text[:40]!r} is no format that is known: --precision says one of {words}")
     return found
+
+
+def _limit(name: str, text: str | None) -> float | None:
+    """A limit of the benchmark; infinite ones and words ("inf", "trace") are none."""
+    return number(name, text) or None if text and re.match(r"[-+.]?\d|nan", text) else None
 
 
 def _true(value: Any) -> bool:

@@ -144,9 +144,8 @@ class Asked:
     def points(self, cluster: Cluster, precision: str, own: Any, pool: Any = None, ratios: Any = ()) -> pl.DataFrame | None:
         """Replicas with as many requests as decode at once: that work on prompts as well, or beside prefill workers on chips of a pool."""
         (degrees, known), (chip, sides) = own, pool or (cluster, np.ones((3, 1)))
-        if (
-            pool and self.within == "any" and chip.chip == cluster.chip and sides.size
-        ):  # of as many chips those that work on a prompt fastest beat the others
+        if pool and self.within == "any" and chip.chip == cluster.chip and sides.size:
+            # of as many chips those that work on a prompt fastest beat the others
             side = ServingPlan(sides[0][:, None], precision, attention_dp=sides[2][:, None])
             prompt = np.ravel(self.serve(chip, side, 1.0, side).prompt[0])
             order = np.lexsort((prompt, side.chips[:, 0]))

@@ -172,7 +172,7 @@ def disaggregated(prefill: Demand, decode: Demand, c: dict[str, Any], iterations
     kept = decode.model.cache_kept(decode.input_tokens) * decode.cache_bytes + decode.model.other.state
     move = kept / (np.minimum(prefill.chips, decode.chips) * decode.link)
     each = np.maximum(users / replicas, 1.0)
-    queue, start = each * prompt, move + prefill.herd(c, each) * prompt
+    queue, start = each * prompt, move + prefill.burst(c, each) * prompt
     for _ in range(iterations):
         step = decode.decode(c, batch, decode.half_way)
         fixed = start + prefill.turn(c, step) * c["first_scale"]

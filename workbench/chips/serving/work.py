@@ -55,7 +55,7 @@ CONSTANTS = (
     Constant("first", 0.02, 1.0, "fixed part of the time to first token [s]"),
     Constant("turns", 3.0, 0.7, "steps that a prompt waits for its turn", "recipe"),
     Constant("gather", 10.0, 1.0, "the same until data-parallel groups have prompts of a step together, on top"),
-    Constant("herd", 0.1, 0.8, "share of a run's prompts that all users send at once, as they do at its start", most=1.0),
+    Constant("burst", 0.1, 0.8, "share of a run's prompts that all users send at once, as they do at its start", most=1.0),
     Constant("scale", 1.0, 0.25, "decode of a release or a model as a whole", "scale"),
     Constant("first_scale", 1.0, 0.2, "time to first token of a release or a model as a whole", "scale"),
 )
@@ -208,14 +208,14 @@ class Demand(Arrays):
         """Time until an engine works on a prompt that nobody else's is in the way of [s]."""
         return c["first"] + (c["turns"] + c["gather"] * (self.attention_dp > 1)) * step
 
-    def herd(self, c: dict[str, Any], users: Any) -> Any:
+    def burst(self, c: dict[str, Any], users: Any) -> Any:
         """Prompts of others that one waits for, in the mean of a run whose users all start at once; none in a run without end."""
-        return np.where(np.isinf(self.requests), 0.0, c["herd"]) * np.maximum(users - 1, 0.0) / 2
+        return np.where(np.isinf(self.requests), 0.0, c["burst"]) * np.maximum(users - 1, 0.0) / 2
 
     def first_token(self, c: dict[str, Any], batch: Any, step: Any, prompt: Any, tpot: Any) -> Any:
         """Time to first token with so many requests in flight [s]: turn, own prompt, prompts of others, the queue beyond the cache."""
         busy = np.minimum(np.maximum(batch - 1, 0.0) * prompt / (prompt + self.output_tokens * tpot), 3.0)  # others' share of a turn
-        alone = (self.turn(c, step) + prompt * (1 + self.herd(c, batch) + busy)) * c["first_scale"]
+        alone = (self.turn(c, step) + prompt * (1 + self.burst(c, batch) + busy)) * c["first_scale"]
         waiting = np.maximum(self.or_as_many_as(batch) - batch, 0.0)
         return alone + waiting / np.maximum(batch, 1.0) * (self.output_tokens * tpot + alone)
 

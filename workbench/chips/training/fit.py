@@ -104,7 +104,7 @@ def memories(rows: pl.DataFrame, found: Rows) -> crossval.Study:
         took = partial(memory.memory, take(found.model, at), take(found.layout, at), found.sequence[at])
 
         def predict(logs: Array) -> Array:
-            logged = took(memory.constants(logs, eight[at])).logged
+            logged = took(memory.constants(memory.POOL.named(logs), eight[at])).logged
             return np.log(np.select([printed[at] == figure for figure in logged], [of["total"] for of in logged.values()]) / GIGA)
 
         return predict

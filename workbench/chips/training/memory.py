@@ -99,9 +99,8 @@ def eight_bits(origin: Origin) -> bool:
     return origin.precision != "bf16" and (origin.framework == "NeMo" or origin.framework.startswith("Megatron"))
 
 
-def constants(logs: Any, eight: Any) -> dict[str, Any]:
-    """Constants by name from their logarithms (last axis), and whether products keep their inputs in 8 bits."""
-    c = POOL.named(logs)
+def constants(c: dict[str, Any], eight: Any) -> dict[str, Any]:
+    """Constants by name, of runs whose products keep their inputs in 8 bits or not."""
     return c | {"inner": c["inner"] * np.where(eight, c["eight"], 1.0)}
 
 
