@@ -189,14 +189,12 @@ def _of(cluster: Cluster, radix: ArrayLike) -> Topology:
         raise InputError(f"fabric = {link.name!r}: which links of its torus are optical was found in no publication")
     cubes, whole = np.ceil(chips / CUBE), chips >= CUBE
     inside, outside = np.where(whole, 144 * cubes, 3 * chips), whole * 96.0 * cubes
-    counts = {
-        "endpoints": chips,
-        "leaf_cables": inside,
-        "spine_cables": outside,
+    counts = {"endpoints": chips, "leaf_cables": inside, "spine_cables": outside, "copper": inside}
+    counts |= {
         "circuits": whole * optical_switches(cubes),
-        "copper": inside,
+        "bisection": 2 * np.ceil((cubes * CUBE) ** (1 / 3)) ** 2 * rate / lanes,
+        "taper": np.asarray(cluster.taper),
     }
-    counts |= {"bisection": 2 * np.ceil((cubes * CUBE) ** (1 / 3)) ** 2 * rate / lanes, "taper": np.asarray(cluster.taper)}
     return _counted(counts)
 
 
