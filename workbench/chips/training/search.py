@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,11 @@ RESOURCES = ("peak", "hbm_bandwidth", "scale_up", "scale_out", "latency")  #: wh
 VARIED = ("micro_batch", "vp", "zero", "recompute", "sequence_parallel", "schedule", "offload", "context")
 #: What layouts that were run keep to; tensor parallelism also to a scale-up domain.
 MEASURED = {"schedule": ("1f1b",), "offload": ("none",), "sequence_parallel": (True,), "micro_batch": (1, 2, 4, 8), "zero": (1, 3)}
-MOST = {"tp": 16, "pp": 32, "ep": 64, "sharded": 512}  #: sharded: ranks that weights are gathered over [llm-foundry, torchtitan]
+MOST = {"tp": 16, "pp": 32, "ep": 64}
+SHARDED, PIECE = (
+    512,
+    4096,
+)  #: most ranks that weights are gathered over [llm-foundry, torchtitan], fewest tokens of a piece between domains [NeMo]
 COLUMNS = ("tp", "pp", "cp", "ep", *VARIED, "uneven", "trained", "frozen")
 
 
@@ -112,8 +116,8 @@ def search_layouts(
         step = job.step(plan, cluster.n_chips, global_batch, length, detail=False)
         evaluated += step.seconds.size
         if options.envelope == "measured":
-            few = (np.asarray(plan.zero) < 3) | (cluster.n_chips / np.multiply(plan.tp, plan.pp) <= MOST["sharded"])
-            step = replace(step, feasible=step.feasible & few, seconds=np.where(few, step.seconds, np.inf))
+            like = _spread_as_run(vars(plan), cluster, length)
+            step = replace(step, feasible=step.feasible & like, seconds=np.where(like, step.seconds, np.inf))
         fits = int(step.feasible.sum())
         feasible += fits
         reasons += np.bincount(step.why.ravel(), minlength=reasons.size)
@@ -124,7 +128,7 @@ def search_layouts(
         order = np.argsort(step.seconds, axis=None)[: min(top, fits)]
         order = order[step.seconds.flat[order] <= bar]
         if order.size:
-            best.append(_rows(plan, step, order, cluster))
+            best.append(_rows(plan, step, order, cluster, length))
             if sum(f.height for f in best) > 4 * top:
                 best = [pl.concat(best).sort("seconds").head(top)]
                 bar = float(best[0]["seconds"][-1])
@@ -198,14 +202,20 @@ def _degrees(llm: LLM, n: int, global_batch: int, options: Choices) -> Any:
     return np.stack(every, axis=1)[(n % (tp * pp * cp) == 0) & (global_batch % dp == 0) & (dp * cp % ep == 0)]
 
 
-def _rows(plan: TrainingPlan, step: TrainingStep, order: Any, cluster: Cluster) -> pl.DataFrame:
+def _spread_as_run(plan: Mapping[str, Any], cluster: Cluster, length: Any) -> Any:
+    """Whether ranks that weights are gathered over, and pieces of a sequence that go round between domains, are such as were run."""
+    zero, tp, pp, cp = (np.asarray(plan[name]) for name in ("zero", "tp", "pp", "cp"))
+    few, near = cluster.n_chips / (tp * pp) <= SHARDED, tp * cp <= cluster.chip.near[0]
+    return ((zero < 3) | few) & ((cp == 1) | near | (length / cp >= PIECE))
+
+
+def _rows(plan: TrainingPlan, step: TrainingStep, order: Any, cluster: Cluster, length: Any) -> pl.DataFrame:
     def at(value: Any) -> Any:
         return np.broadcast_to(value, step.seconds.shape).flat[order]
 
     columns = {name: at(np.asarray(getattr(plan, name))) for name in COLUMNS}
     columns |= {name: at(getattr(step, name)) for name in ("seconds", "low", "high", "tokens_per_second_per_chip", "mfu", "hfu")}
     columns |= {"memory_gb": at(step.memory.total) / GIGA, "fits": at(step.memory.fits)}
-    tests = [columns[name] <= most for name, most in (MOST | {"tp": min(MOST["tp"], cluster.chip.near[0])}).items() if name != "sharded"]
+    tests = [columns[name] <= most for name, most in (MOST | {"tp": min(MOST["tp"], cluster.chip.near[0])}).items()]
     tests += [np.isin(columns[name], np.array(values)) for name, values in MEASURED.items()]
-    few = cluster.n_chips / (columns["tp"] * columns["pp"]) <= MOST["sharded"]
-    return pl.DataFrame(columns | {"measured": np.all([*tests, (columns["zero"] < 3) | few], axis=0)})
+    return pl.DataFrame(columns | {"measured": np.all([*tests, _spread_as_run(columns, cluster, length)], axis=0)})
