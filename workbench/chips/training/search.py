@@ -30,10 +30,8 @@ VARIED = ("micro_batch", "vp", "zero", "recompute", "sequence_parallel", "schedu
 #: What layouts that were run keep to; tensor parallelism also to a scale-up domain.
 MEASURED = {"schedule": ("1f1b",), "offload": ("none",), "sequence_parallel": (True,), "micro_batch": (1, 2, 4, 8), "zero": (1, 3)}
 MOST = {"tp": 16, "pp": 32, "ep": 64}
-SHARDED, PIECE = (
-    512,
-    4096,
-)  #: most ranks that weights are gathered over [llm-foundry, torchtitan], fewest tokens of a piece between domains [NeMo]
+SHARDED = 512  #: most ranks that weights are gathered over [llm-foundry, torchtitan]
+PIECE = 4096  #: fewest tokens of a piece of a sequence that goes round between domains [NeMo]
 COLUMNS = ("tp", "pp", "cp", "ep", *VARIED, "uneven", "trained", "frozen")
 
 
