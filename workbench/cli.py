@@ -327,7 +327,7 @@ def validate(
 @app.command()
 @_told
 def calibrate(
-    kind: Annotated[str, typer.Argument(help="What was measured: collectives, gemm, goodput, scaling, serving, training or training-memory.")],
+    kind: Annotated[str, typer.Argument(help="Measurements of collectives, gemm, goodput, scaling, serving, training or training-memory.")],
     file: Annotated[list[Path], typer.Argument(help="CSV of measurements, logs or results; several are fitted together.")],
     out: Annotated[str, typer.Option(help="Folder of tables; set WORKBENCH_DATA to it to use them.")] = "calibrated",
     told: Any = None,
