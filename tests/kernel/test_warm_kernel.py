@@ -19,6 +19,7 @@ import nbformat
 import papermill
 import psutil
 import pytest
+from jupyter_client.connect import LocalPortCache
 from jupyter_client.manager import start_new_async_kernel, start_new_kernel
 
 import workbench
@@ -225,6 +226,25 @@ def test_many_at_once():
         return await asyncio.gather(*(one(i) for i in range(1, 7)))
 
     assert asyncio.run(all_of_them()) == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_port_taken_meanwhile(monkeypatch, caplog):
+    free, others = LocalPortCache.find_available_port, []
+
+    def taken(self, ip):  # as another process may, between the choice of a port and the kernel's use of it
+        port = free(self, ip)
+        if not others:
+            others.append(socket.create_server((ip, port)))
+        return port
+
+    monkeypatch.setattr(LocalPortCache, "find_available_port", taken)
+    kernel = Kernel()
+    try:
+        assert isinstance(kernel.manager.provisioner.process, provisioner.ForkedKernel)
+        assert kernel("print(1)") == "1" and not caplog.records
+    finally:
+        kernel.end()
+        others[0].close()
 
 
 # the server

@@ -21,6 +21,7 @@ from functools import cache, partialmethod
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from jupyter_client.connect import LocalPortCache, port_names
 from jupyter_client.provisioning import LocalProvisioner
 
 from workbench import files, interrupts
@@ -36,6 +37,10 @@ PATIENCE = 60.0  #: longest that a server may take to import the libraries and t
 
 class ColdStart(Exception):
     """Why a kernel cannot be forked."""
+
+
+class EndedAtOnce(ColdStart):
+    """It was forked, but ended before it listened."""
 
 
 class WarmProvisioner(LocalProvisioner):
@@ -54,7 +59,11 @@ class WarmProvisioner(LocalProvisioner):
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> Any:
         """Fork a kernel for the command, or run the command."""
         try:
-            kernel = await asyncio.to_thread(_forked, cmd, kwargs)
+            try:
+                kernel = await asyncio.to_thread(_forked, cmd, kwargs)
+            except EndedAtOnce:  # as it does where another process has taken one of its ports since they were chosen
+                self._choose_other_ports()
+                kernel = await asyncio.to_thread(_forked, cmd, kwargs)
         except ColdStart as reason:
             _say_once(str(reason))
             return await super().launch_kernel(cmd, **kwargs)
@@ -62,6 +71,15 @@ class WarmProvisioner(LocalProvisioner):
         self.pid, self.pgid = kernel.pid, None  # the server signals the group
         self.cwd = kwargs.get("cwd") or os.getcwd()
         return self.connection_info
+
+    def _choose_other_ports(self) -> None:
+        km = self.parent
+        if self.ports_cached and km.transport == "tcp":
+            km.cleanup_connection_file()
+            for name in port_names:
+                setattr(km, name, LocalPortCache.instance().find_available_port(km.ip))
+            km.write_connection_file()
+            self.connection_info = km.get_connection_info()
 
     async def wait(self) -> int | None:
         """Wait for the end of the kernel, and notice it at once."""
@@ -149,7 +167,7 @@ def _forked(cmd: list[str], kwargs: dict[str, Any]) -> ForkedKernel:
             answer = {"cold": f"its server does not answer ({error})"}
     if "pid" not in answer:
         connection.close()
-        raise ColdStart(answer.get("cold") or f"its fork ended with code {answer['exit']}")
+        raise EndedAtOnce(f"its fork ended with code {answer['exit']}") if "exit" in answer else ColdStart(answer["cold"])
     _Own.worked = True
     return ForkedKernel(connection, answer["pid"])
 
