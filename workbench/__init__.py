@@ -12,28 +12,9 @@ from typing import Any
 __version__ = "0.1.0"
 
 __all__ = [
-    "__version__",
-    "batch",
-    "calibration",
-    "catalogue",
-    "charts",
-    "check_parameters",
-    "chips",
-    "demand",
-    "energy",
-    "errors",
-    "fabric",
-    "fleet",
-    "formats",
-    "kernel",
-    "notebook",
-    "panel",
-    "record",
-    "scaling",
-    "uncertainty",
-    "units",
-    "validation",
-]
+    "__version__", "batch", "calibration", "catalogue", "charts", "check_parameters", "chips", "demand", "energy", "errors", "fabric",
+    "fleet", "formats", "kernel", "notebook", "panel", "record", "scaling", "uncertainty", "units", "validation",
+]  # fmt: skip
 
 
 def _loaded(package: str, places: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:

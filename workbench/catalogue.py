@@ -184,14 +184,9 @@ def link(name: str) -> Link:
     """
     r = _row("links", name, "link")
     return Link(
-        name=r["link"],
-        bandwidth=_times(r["gb_per_s"], GIGA),
-        latency=_times(r["latency_us"], MICRO),
-        port_rate=_times(r["port_gbit_per_s"], GBIT),
-        power=r["power_w"],
-        price=r["price_usd"],
-        **_same(Link, r),
-    )
+        name=r["link"], bandwidth=_times(r["gb_per_s"], GIGA), latency=_times(r["latency_us"], MICRO),
+        port_rate=_times(r["port_gbit_per_s"], GBIT), power=r["power_w"], price=r["price_usd"], **_same(Link, r),
+    )  # fmt: skip
 
 
 @takes()
