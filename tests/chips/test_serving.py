@@ -285,6 +285,29 @@ def test_speculation_helps_few_users_and_not_many(llama):
     assert gain(1, acceptance=0.0) < 1
 
 
+def test_a_drafted_token_takes_the_time_of_a_layer_and_of_the_head(llama):
+    loads = [Load(1, 16, 512, draft_tokens=1, acceptance_rate=0.0, draft_share=share) for share in (0.0, None)]
+    free, whole = (closed_loop(demand_of(llama, H100, ServingPlan(8, "fp8"), load), IDEAL).tpot for load in loads)
+    head = 2 * llama.vocab * llama.hidden / 8 / 3.35e12
+    assert whole == pytest.approx(free * (1 + 1 / llama.layers) + head, rel=1e-9)
+
+
+def test_other_text_gains_a_share_of_published_curves_and_stated_rates_count_as_they_are(llama):
+    loads = (Load(1, 16, 512, draft_tokens=3), Load(1, 16, 512, draft_tokens=3, acceptance_rate=0.7))
+    for load, moves in zip(loads, (True, False), strict=True):
+        demand = demand_of(llama, H100, ServingPlan(8, "fp8"), load)
+        most, half = (closed_loop(demand, IDEAL | {"accepted": share}).tpot for share in (1.0, 0.5))
+        length = float(demand.acceptance_length)
+        assert half / most == pytest.approx(length / (1 + (length - 1) / 2) if moves else 1.0, rel=1e-9)
+
+
+def test_a_state_is_kept_after_every_drafted_token():
+    linear = catalogue.llm("Qwen3.5-27B")
+    plain, drafted = (demand_of(linear, H100, ServingPlan(8), Load(64, 16, 512, draft_tokens=g, draft_share=0.0)) for g in (0, 1))
+    moved = drafted.decode(IDEAL | {"passed": 0.0}, 64, 16) * drafted.acceptance_length - plain.decode(IDEAL, 64, 16)
+    assert moved > 0.9 * 64 * linear.other.state / 8 / 3.35e12  # and arithmetic of twice the tokens
+
+
 def test_a_cached_prefix_saves_its_prefill(llama):
     cold, warm = (serving(llama, H100, ServingPlan(8), Load(64, 8000, 200, prefix_hit_rate=h)) for h in (0.0, 0.9))
     assert warm.ttft < 0.5 * cold.ttft

@@ -21,7 +21,7 @@ from workbench.arrays import Array
 from workbench.chips.serving.constants import INDEX, measured_as
 from workbench.chips.serving.evaluate import serving
 from workbench.chips.serving.plan import Load, ServingPlan
-from workbench.chips.serving.work import acceptance_rate, demand_of
+from workbench.chips.serving.work import demand_of
 from workbench.errors import UnknownName
 from workbench.fabric import Cluster
 from workbench.llm import LLM
@@ -105,15 +105,11 @@ def workers(
 
 
 def speculative(llm: LLM, load: Load, draft_tokens: Any, within: str) -> Load:
-    """The load with tokens drafted a step that are tried, the first of five axes, at the rate of the load, or of the model's family."""
-    if draft_tokens is not None or within == "measured" or np.any(load.draft_tokens):
-        drafts = np.asarray(load.draft_tokens if draft_tokens is None else draft_tokens, dtype=float)
-        return replace(load, draft_tokens=drafts.reshape(-1, 1, 1, 1, 1))
-    family = catalogue.table("acceptance").filter(pl.col("model").str.split("-").list.first() == llm.name.split("-")[0])
-    lengths = dict(family.group_by("draft_tokens").agg(pl.col("acceptance_length").mean()).iter_rows())
-    tried = [(d, acceptance_rate(lengths[d], d)) for d in DRAFTS if d in lengths]
-    drafts, stands = np.array([(0.0, 0.0), *tried]).T.reshape(2, -1, 1, 1, 1, 1)
-    return replace(load, draft_tokens=drafts, acceptance_rate=stands)
+    """The load with tokens drafted a step that are tried, the first of five axes: where acceptance was published of the model's family."""
+    if draft_tokens is None and within == "any" and not np.any(load.draft_tokens):
+        family = catalogue.table("acceptance").filter(pl.col("model").str.split("-").list.first() == llm.name.split("-")[0])
+        draft_tokens = [0, *(d for d in DRAFTS if d in family["draft_tokens"])]
+    return replace(load, draft_tokens=1.0 * np.reshape(load.draft_tokens if draft_tokens is None else draft_tokens, (-1, 1, 1, 1, 1)))
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,7 @@ class Load:
     #: Probability that a drafted token stands: a step yields (1 - a^(draft_tokens + 1)) / (1 - a) tokens [Leviathan, 2023], the field's
     #: acceptance length. If not given, those that were measured of the model count, or of all in the mean (``data/acceptance.csv``).
     acceptance_rate: ArrayLike | None = None
-    draft_share: ArrayLike = 0.03  #: time of drafting a token over that of a step
+    draft_share: ArrayLike | None = None  #: time of drafting a token over that of a step; if not given of one layer and the head
     #: Of a run at the rate, the first of which finds an empty server; a steady state if not given. In a closed loop inf alone, which has no
     #: start: what medians tell; if not given the mean of runs as they are measured, where all users send their first request at once.
     requests: ArrayLike | None = None

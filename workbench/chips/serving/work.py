@@ -48,8 +48,9 @@ CONSTANTS = (
     Constant("layer", 50e-6, 0.5, "overhead of a layer [s]"),
     Constant("mixture", 25e-6, 0.7, "overhead of a layer of experts, on top [s]"),
     Constant("step", 1e-3, 1.0, "overhead of a step [s]"),
-    Constant("sequence", 9e-6, 0.7, "overhead of a sequence and step [s]"),
-    Constant("draft", 0.5e-3, 1.0, "overhead of a step that drafts, on top [s]"),
+    Constant("sequence", 9e-6, 0.7, "overhead of a sequence and step, or of a token of it that is verified [s]"),
+    Constant("draft", 0.3e-3, 0.7, "overhead of drafting a token of every sequence [s]"),
+    Constant("accepted", 0.85, 0.15, "share of the tokens gained in published curves of acceptance that other text gains", most=1.0),
     Constant("mix", 0.9, 0.4, "share of others' prompts that interrupts a token", most=1.0),
     Constant("admission", 1.0, 0.2, "cache that engines admit over what fits at 60 % of the output"),
     Constant("first", 0.02, 1.0, "fixed part of the time to first token [s]"),
@@ -80,7 +81,9 @@ class Demand(Arrays):
     computed: Any  #: input tokens that are not in a prefix cache
     draft_tokens: Any  #: drafted a step and sequence, all verified in the next step; 0 without speculation
     acceptance_length: Any  #: tokens that a step yields, drafted ones that stand and the one that follows them
-    draft_share: Any  #: time of drafting one token over that of a step
+    published: Any  #: whether that is of published curves
+    draft_share: Any  #: time of drafting one token over that of a step, before the head
+    draft_head: Any  #: of the head, which a drafted token reads once more, whole replica [B]
     read: Any  #: weights that every step reads, whole replica [B]
     experts: Any  #: those of routed experts [B]
     cache_bytes: Any  #: of a number of the cache
@@ -127,7 +130,8 @@ class Demand(Arrays):
         flow = batch / self.pp  # a token crosses all stages, each of which holds a part of the sequences meanwhile
         here, across = flow / self.attention_dp, self.chips / self.pp  # of a group; chips of a stage
         worked = 1 + self.draft_tokens  # tokens of a sequence that a step works on: drafts are verified with the token they follow
-        rest, cached = self.read / self.tp, here * self._moved(context) / self.tp  # bytes of a chip
+        moved = self._moved(context) + self.draft_tokens * s.other.state  # a state after every draft: which stands is not known yet
+        rest, cached = self.read / self.tp, here * moved / self.tp  # bytes of a chip
         experts = self.experts * self.visited(flow * worked, c["alike"]) / across
         weights = (rest + experts / c["experts"]) / (c["stream"] * self.bandwidth)
         arithmetic = 2 * flow * worked * self._products(c, c["compute"]) / across
@@ -135,11 +139,12 @@ class Demand(Arrays):
         scores = 2 * met * self._flop(c, c["compute"], self.peak16)
         cache = np.maximum(cached / (c["cache"] * self.bandwidth), scores) + self._passed(c, here * worked)
         core = np.maximum(weights, arithmetic) + 0.3 * np.minimum(weights, arithmetic) + cache
-        overhead = c["layer"] * s.layers * s.parts / 2 + c["mixture"] * s.moe_layers + c["step"] + here * c["sequence"]
-        overhead = overhead + c["draft"] * np.minimum(self.draft_tokens, 1.0)
+        overhead = c["layer"] * s.layers * s.parts / 2 + c["mixture"] * s.moe_layers + c["step"] + here * worked * c["sequence"]
         step = core + self._reduced(c, here * worked) + self._exchanged(c, flow * worked / across, core) + overhead
         step = np.maximum(step * c["scale"], (rest + experts + cached) / self.bandwidth)  # no step beats the memory
-        return step * (1 + self.draft_tokens * self.draft_share) / self.acceptance_length
+        head = self.draft_head / (self.tp * c["stream"] * self.bandwidth)
+        drafting = self.draft_tokens * (step * self.draft_share + (head + c["draft"]) * c["scale"])
+        return (step + drafting) / (1 + (self.acceptance_length - 1) * np.where(self.published, c["accepted"], 1.0))
 
     def _flop(self, c: dict[str, Any], share: Any, peak: Any) -> Any:
         """Time of one FLOP of products that reach a share of a peak, and of what it takes of on-chip memory [s]."""
@@ -228,11 +233,10 @@ def demand_of(llm: LLM, cluster: Cluster, plan: ServingPlan, load: Load) -> Dema
     """What is asked of a replica; a chip expands weights of less than eight bits. Raises `InputError` for another format that it lacks."""
     number = FORMATS[plan.precision]
     machine = Machine.of(cluster, FORMATS["bf16"] if number.bits < 8 and not cluster.chip.runs(number.name) else number)
-    said = ((plan, ("tp", "pp", "attention_dp", "replicas")), (load, ("input_tokens", "output_tokens", "draft_tokens", "draft_share")))
+    said = ((plan, ("tp", "pp", "attention_dp", "replicas")), (load, ("input_tokens", "output_tokens", "draft_tokens")))
     own = {name: np.asarray(getattr(of, name), dtype=float) for of, names in said for name in names}
-    tp, pp, dp, replicas, asked, written, drafted, _ = own.values()
-    chips, exchange, mixture = tp * pp * dp, machine.exchange, llm.experts > 0
-    cache = FORMATS[plan.kv_precision].bytes
+    tp, pp, dp, replicas, asked, written, drafted = own.values()
+    chips, exchange, mixture, cache = tp * pp * dp, machine.exchange, llm.experts > 0, FORMATS[plan.kv_precision].bytes
     copies = tp if llm.latent > 0 else np.maximum(tp / llm.kv_heads, 1.0)
     rest, experts = llm.weight_memory(number.name, llm.quantization)
     wide = mixture and number.bits < 8  # four-bit mixtures as published (DeepSeek-R1-NVFP4, gpt-oss): their experts alone have four bits
@@ -250,6 +254,9 @@ def demand_of(llm: LLM, cluster: Cluster, plan: ServingPlan, load: Load) -> Dema
         half_way=asked + written / 2,
         computed=np.maximum(asked * (1 - np.asarray(load.prefix_hit_rate, dtype=float)), 1.0),
         acceptance_length=_accepted(llm.name, drafted, load.acceptance_rate),
+        published=np.asarray(load.acceptance_rate is None),
+        draft_share=np.asarray(1 / llm.layers if load.draft_share is None else load.draft_share, dtype=float),
+        draft_head=np.asarray(llm.embedding_params * 2.0 * (load.draft_share is None)),
         read=rest - (llm.params - llm.expert_params - llm.read_params) * max(number.bytes, 2.0),
         experts=experts,
         cache_bytes=cache,
