@@ -245,36 +245,20 @@ def demand_of(llm: LLM, cluster: Cluster, plan: ServingPlan, load: Load) -> Dema
     ep = np.where(mixture & (dp > 1), chips, 1.0)
     places = np.where(exchange.crosses(ep), np.ceil(ep / exchange.domain), ep)
     return Demand(
-        **own,
-        model=llm,
-        chips=chips,
-        rate=np.asarray(0.0 if load.rate is None else load.rate, dtype=float) / replicas,
+        **own, model=llm, chips=chips, rate=np.asarray(0.0 if load.rate is None else load.rate, dtype=float) / replicas,
         concurrency=np.asarray(load.concurrency, dtype=float) / replicas,
         requests=np.maximum(np.asarray(np.nan if load.requests is None else load.requests, dtype=float) / replicas, 1.0),
-        half_way=asked + written / 2,
-        computed=np.maximum(asked * (1 - np.asarray(load.prefix_hit_rate, dtype=float)), 1.0),
-        acceptance_length=_accepted(llm.name, drafted, load.acceptance_rate),
-        published=np.asarray(load.acceptance_rate is None),
+        half_way=asked + written / 2, computed=np.maximum(asked * (1 - np.asarray(load.prefix_hit_rate, dtype=float)), 1.0),
+        acceptance_length=_accepted(llm.name, drafted, load.acceptance_rate), published=np.asarray(load.acceptance_rate is None),
         draft_share=np.asarray(1 / llm.layers if load.draft_share is None else load.draft_share, dtype=float),
         draft_head=np.asarray(llm.embedding_params * 2.0 * (load.draft_share is None)),
-        read=rest - (llm.params - llm.expert_params - llm.read_params) * max(number.bytes, 2.0),
-        experts=experts,
-        cache_bytes=cache,
-        copies=copies,
-        free=free,
-        fits=np.maximum(free, 0.0) / (cache * copies * llm.cache_kept(asked + HELD * written) + llm.other.state),
-        peak=machine.peak,
-        peak_rest=machine.peak16 if wide else machine.peak,
-        peak16=machine.peak16,
-        bandwidth=machine.bandwidth,
-        tp_crosses=exchange.crosses(tp),
-        reduce_per_byte=exchange.seconds("all_reduce", LARGE, tp) / LARGE,
-        ep=ep,
-        ep_crosses=exchange.crosses(ep),
-        visits=places * (1 - (1 - 1 / places) ** max(llm.experts_per_token, 1)),
-        swap_per_byte=exchange.seconds("alltoall", LARGE, ep) / LARGE,
-        link=exchange.bandwidth,
-    )
+        read=rest - (llm.params - llm.expert_params - llm.read_params) * max(number.bytes, 2.0), experts=experts, cache_bytes=cache,
+        copies=copies, free=free, fits=np.maximum(free, 0.0) / (cache * copies * llm.cache_kept(asked + HELD * written) + llm.other.state),
+        peak=machine.peak, peak_rest=machine.peak16 if wide else machine.peak, peak16=machine.peak16, bandwidth=machine.bandwidth,
+        tp_crosses=exchange.crosses(tp), reduce_per_byte=exchange.seconds("all_reduce", LARGE, tp) / LARGE, ep=ep,
+        ep_crosses=exchange.crosses(ep), visits=places * (1 - (1 - 1 / places) ** max(llm.experts_per_token, 1)),
+        swap_per_byte=exchange.seconds("alltoall", LARGE, ep) / LARGE, link=exchange.bandwidth,
+    )  # fmt: skip
 
 
 def acceptance_rate(length: float, drafts: float) -> float:
