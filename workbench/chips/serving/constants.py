@@ -83,19 +83,24 @@ class Basis:
         """Of the measured system, by name."""
         return POOL.of(self.origin)
 
-    def half_width(self, quantity: str, *of: str) -> float:
-        """Half width of a logarithm, of left-out rows that differ as much, or are `drafted`, `beyond`; a percentile's or its mean's."""
-        known = [*cases(quantity, self), *cases(quantity.replace("_p99", ""), self)]
+    def half_width(self, quantity: str, *of: str, close: bool = False) -> float:
+        """Half width of a logarithm, of left-out rows that differ as much, with others as close, or are `drafted`, `beyond`.
+
+        A percentile's, or its mean's."""
+        known = [*cases(quantity, self, close), *cases(quantity.replace("_p99", ""), self, close)]
         return evidence.half_width(ERRORS, known, [f"{quantity}|{kind}" for kind in of])
 
 
-def cases(quantity: str, near: Basis) -> list[str]:
-    """Cases of the table of errors that a basis belongs to, the narrowest first; a chip tells where no more than it differs."""
+def cases(quantity: str, near: Basis, close: bool = False) -> list[str]:
+    """Cases of the table of errors that a basis belongs to, the narrowest first; a chip tells where no more than it differs.
+
+    Of a point that is close to rows of its system first those of such points."""
     most = next((name for name in WORST if name in near.evidence.differs), "nothing")
     said, by, chip = f"{quantity}|{near.said} said", near.origin.measured_by, near.origin.chip
     far = f"{said}|{most} differs"
     of_chip = [f"{far}|{by}|{chip}", f"{far}|{chip}"] if most in ("nothing", "chip") else []
-    return [*of_chip, f"{far}|{by}", far, said, quantity]
+    every = [*of_chip, f"{far}|{by}", far, said, quantity]
+    return [f"{case}|close" for case in every] * close + every
 
 
 def basis(llm: LLM | str, chip: str, precision: str, framework: str = "", version: str = "", mode: str = "closed") -> Basis:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,11 @@ from workbench.arrays import Array, broadcast
 from workbench.calibration.evidence import Evidence
 from workbench.checks import takes
 from workbench.chips import watts
+from workbench.chips.serving import nearby
 from workbench.chips.serving.constants import Basis, basis
 from workbench.chips.serving.loops import Point, operate, percentiles
 from workbench.chips.serving.plan import REASONS, Load, ServingPlan, numbers_of, why_not
-from workbench.chips.serving.work import demand_of
+from workbench.chips.serving.work import Demand, demand_of
 from workbench.errors import InputError
 from workbench.fabric import Cluster
 from workbench.llm import LLM
@@ -77,7 +78,7 @@ def serving(
     A decode step takes the longer of weights (experts that the batch touches) and arithmetic, 30 % of the shorter, the key-value cache,
     collectives over `workbench.fabric`, and overheads of layer, step and sequence [1]_. In a closed loop, others' prompts interrupt tokens.
     Constants are those of the measured system nearest to what is said, of equally near ones with as many rows, to a factor of
-    four, the newest: `evidence` shows it.
+    four, the newest; rows of the same model, chip, format and framework near by shift its times. `evidence` shows both.
     Raises `InputError` for a precision that the chip lacks, or a model with fewer experts than a token visits.
 
     Parameters
@@ -118,15 +119,15 @@ def serving(
         raise InputError("rate and prefill: the model of prompts on replicas of their own knows a concurrency; leave one out")
     if load.requests is not None and load.rate is None and np.any(np.isfinite(load.requests)):
         raise InputError("requests: those of a run that arrive at a rate; give their rate, or a concurrency alone")
-    near, c, half_width = _grounds((llm, cluster.chip.name, plan.precision, framework, version), load, prefill is not None)
     demand, prompt = demand_of(llm, cluster, plan, load), demand_of(llm, cluster, prefill, load) if prefill else None
+    near, c, half_width = _grounds((llm, cluster.chip.name, plan.precision, framework, version), load, prefill is not None, demand)
     why = why_not(llm, cluster, plan, load, demand.missing_bytes, prefill.chips if prefill else 0.0)
     if prefill and prompt:
         why = np.where(why == 0, why_not(llm, cluster, prefill, load, prompt.missing_bytes, plan.chips), why)
 
     def width_of(quantity: str) -> Any:
         """Half width of an interval, wider where drafts or a domain's end add what is not known."""
-        wide = [np.where(where, near.half_width(quantity, kind), 0.0) for kind, where in demand.kinds.items() if np.any(where)]
+        wide = [np.where(where, half_width(quantity, kind), 0.0) for kind, where in demand.kinds.items() if np.any(where)]
         return reduce(np.maximum, wide, half_width(quantity))
 
     point = operate(demand, prompt, c)
@@ -156,13 +157,24 @@ def serving(
     return Serving(evidence=near.evidence, **dict(zip(values, np.broadcast_arrays(*values.values()), strict=True)))
 
 
-def _grounds(asked: tuple[LLM, str, str, str, str], load: Load, apart: bool) -> tuple[Basis, dict[str, Any], Callable[[str], Any]]:
+def _grounds(asked: Any, load: Load, apart: bool, demand: Demand) -> tuple[Basis, dict[str, Any], Callable[..., Any]]:
     """The nearest measured system, its constants, and half widths of intervals; without a limit to requests, of systems measured so."""
     endless = np.isinf(np.asarray(load.concurrency, dtype=float))
     mode = "disaggregated" if apart else "open" if load.rate is not None else "offline" if endless.all() else "closed"
-    near = basis(*asked, mode)
+    near, c, half_width = _near(asked, mode, demand)
     if mode != "closed" or not endless.any():
-        return near, near.constants, near.half_width
-    other = basis(*asked, "offline")
-    mixed = {name: np.where(endless, other.constants[name], value) for name, value in near.constants.items()}
-    return near, mixed, lambda quantity: np.where(endless, other.half_width(quantity), near.half_width(quantity))
+        return near, c, half_width
+    _, other, wide = _near(asked, "offline", demand)
+    mixed = {name: np.where(endless, other[name], value) for name, value in c.items()}
+    return near, mixed, lambda *of: np.where(endless, wide(*of), half_width(*of))
+
+
+def _near(asked: tuple[LLM, str, str, str, str], mode: str, demand: Demand) -> tuple[Basis, dict[str, Any], Callable[..., Any]]:
+    """The nearest system measured so, its constants as rows near by shift them, and half widths: others where those are close."""
+    near = basis(*asked, mode)
+    *logs, known = nearby.shifts(near.origin, mode, demand)
+    shifted = {name: near.constants[name] * np.exp(log) for name, log in zip(nearby.LEFT, logs, strict=True)}
+    close, found = known >= nearby.CLOSE, replace(near, evidence=replace(near.evidence, nearby=known))
+    if not np.any(close):
+        return found, near.constants | shifted, near.half_width
+    return found, near.constants | shifted, lambda *of: np.where(close, near.half_width(*of, close=True), near.half_width(*of))
