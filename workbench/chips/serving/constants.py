@@ -87,20 +87,21 @@ class Basis:
         """Half width of a logarithm, of left-out rows that differ as much, with others as close, or are `drafted`, `beyond`.
 
         A percentile's, or its mean's."""
-        known = [*cases(quantity, self, close), *cases(quantity.replace("_p99", ""), self, close)]
+        own = [(one, at) for one in (quantity, quantity.replace("_p99", "")) for at in ((True, False) if close else (False,))]
+        known = [case for one, at in own for case in cases(one, self, at)]
         return evidence.half_width(ERRORS, known, [f"{quantity}|{kind}" for kind in of])
 
 
-def cases(quantity: str, near: Basis, close: bool = False) -> list[str]:
+def cases(quantity: str, near: Basis, close: Any = False) -> list[str]:
     """Cases of the table of errors that a basis belongs to, the narrowest first; a chip tells where no more than it differs.
 
-    Of a point that is close to rows of its system first those of such points."""
+    Points that are `close` to rows of their system have cases of their own.
+    """
     most = next((name for name in WORST if name in near.evidence.differs), "nothing")
     said, by, chip = f"{quantity}|{near.said} said", near.origin.measured_by, near.origin.chip
     far = f"{said}|{most} differs"
     of_chip = [f"{far}|{by}|{chip}", f"{far}|{chip}"] if most in ("nothing", "chip") else []
-    every = [*of_chip, f"{far}|{by}", far, said, quantity]
-    return [f"{case}|close" for case in every] * close + every
+    return [f"{case}{'|close' if close else ''}" for case in (*of_chip, f"{far}|{by}", far, said, quantity)]
 
 
 def basis(llm: LLM | str, chip: str, precision: str, framework: str = "", version: str = "", mode: str = "closed") -> Basis:

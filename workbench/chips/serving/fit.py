@@ -159,19 +159,18 @@ def left_out_errors(found: Rows) -> Iterator[tuple[list[str], float]]:
     """Cases and error of each measured figure, with framework and version named, the first alone, and neither."""
     for parts in (2, 1, 0):
         near = _near(found, parts)
-        values, close = predicted(found, [n.origin for n in near])
-        logs = np.log(values / found.values)
-        logs[found.mode == "open", 2] = np.nan  # what arrives is served, unless it cannot
-        for i, j in zip(*np.nonzero(np.isfinite(logs)), strict=True):
+        origins = [one.origin for one in near]
+        (logs, close), errors = _shifted(found, origins), np.log(predicted(found, origins) / found.values)
+        errors[found.mode == "open", 2] = np.nan  # what arrives is served, unless it cannot
+        for i, j in zip(*np.nonzero(np.isfinite(errors)), strict=True):
             kinds = [f"{QUANTITIES[j]}|{kind}" for kind, where in found.demand.kinds.items() if where[i]]
-            known = cases(QUANTITIES[j], near[i], bool(close[i]))
-            yield kinds or known[: len(known) // 2 if close[i] else None], float(logs[i, j])
+            yield kinds or cases(QUANTITIES[j], near[i], close[i]), float(errors[i, j])
         if not (at := np.flatnonzero(found.mode == "open")).size:
             continue
-        part, c = take(found.demand, at), constants.POOL.named(constants.POOL.shipped().logs([near[i].origin for i in at]))
-        logs = np.log(1e3 * np.stack(percentiles(part, operate(part, None, c), c), axis=1) / found.tails[at])
-        for i, j in zip(*np.nonzero(np.isfinite(logs)), strict=True):
-            yield cases(TAILS[j], near[at[i]]), float(logs[i, j])
+        part, c = take(found.demand, at), constants.POOL.named(logs[at])
+        errors = np.log(1e3 * np.stack(percentiles(part, operate(part, None, c), c), axis=1) / found.tails[at])
+        for i, j in zip(*np.nonzero(np.isfinite(errors)), strict=True):
+            yield cases(TAILS[j], near[at[i]], close[at[i]]), float(errors[i, j])
 
 
 def _near(found: Rows, parts: int = 2) -> list[Basis]:
@@ -180,21 +179,27 @@ def _near(found: Rows, parts: int = 2) -> list[Basis]:
     return [basis(llm, *one, mode) for llm, one, mode in zip(found.llms, said, found.mode, strict=True)]
 
 
-def predicted(found: Rows, origins: Any) -> tuple[Array, NDArray[np.bool_]]:
-    """`QUANTITIES` of every row (rows, quantities) by the constants of these origins and rows near by; and whether those are close."""
+def _shifted(found: Rows, origins: Any) -> tuple[Array, NDArray[np.bool_]]:
+    """Logarithms of the constants of these origins as rows near by shift them, and whether such are close."""
     logs, close = constants.POOL.shipped().logs(origins), np.zeros(found.mode.size, dtype=bool)
     alike: dict[Any, list[int]] = {}
     for i, key in enumerate(zip(origins, found.mode.tolist(), strict=True)):
         alike.setdefault(key, []).append(i)
     for (origin, mode), at in alike.items():
-        *moved, known = nearby.shifts(origin, mode, take(found.demand, at))
-        logs[np.ix_(at, SHIFTED)] += np.stack(np.broadcast_arrays(*moved, np.zeros(len(at)))[:2], axis=1)
+        *shifts, known = nearby.shifts(origin, mode, take(found.demand, at))
+        for constant, shift in zip(SHIFTED, shifts, strict=True):
+            logs[at, constant] += shift
         close[at] = known >= nearby.CLOSE
-    point = at_work(found, logs)
+    return logs, close
+
+
+def predicted(found: Rows, origins: Any) -> Array:
+    """`QUANTITIES` of every row (rows, quantities) by the constants of these origins, and rows near by."""
+    point = at_work(found, _shifted(found, origins)[0])
     rate = point.tokens_per_second_per_chip
     use = found.demand.used(point.batch, found.demand.half_way, point.tpot)
     watts = found.tdp * power.share_of_tdp(power.POOL.named(power.POOL.shipped().logs(origins)), *use)
-    return np.stack([1e3 * point.tpot, 1e3 * point.ttft, rate, watts, watts / rate], axis=1), close
+    return np.stack([1e3 * point.tpot, 1e3 * point.ttft, rate, watts, watts / rate], axis=1)
 
 
 def index(frame: pl.DataFrame, found: Rows, at: Any) -> pl.DataFrame:
