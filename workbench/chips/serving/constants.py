@@ -77,26 +77,22 @@ class Basis:
     origin: Origin
     evidence: Evidence
     said: str  #: version, framework or nothing
+    close: Any = False  #: whether a point has rows of its system close by
 
     @property
     def constants(self) -> dict[str, Any]:
         """Of the measured system, by name."""
         return POOL.of(self.origin)
 
-    def half_width(self, quantity: str, *of: str, close: bool = False) -> float:
-        """Half width of a logarithm, of left-out rows that differ as much, with others as close, or are `drafted`, `beyond`.
-
-        A percentile's, or its mean's."""
-        own = [(one, at) for one in (quantity, quantity.replace("_p99", "")) for at in ((True, False) if close else (False,))]
-        known = [case for one, at in own for case in cases(one, self, at)]
-        return evidence.half_width(ERRORS, known, [f"{quantity}|{kind}" for kind in of])
+    def end(self, quantity: str, *of: str) -> Any:
+        """End of an interval over its middle, by left-out rows that differ as much, or are `drafted`, `beyond`; a percentile: or its mean."""
+        names, also = (quantity, quantity.replace("_p99", "")), [f"{quantity}|{kind}" for kind in of]
+        near, far = ([case for name in names for at in (one, False) for case in cases(name, self, at)] for one in (True, False))
+        return np.where(self.close, *(np.exp(evidence.half_width(ERRORS, known, also)) for known in (near, far)))
 
 
 def cases(quantity: str, near: Basis, close: Any = False) -> list[str]:
-    """Cases of the table of errors that a basis belongs to, the narrowest first; a chip tells where no more than it differs.
-
-    Points that are `close` to rows of their system have cases of their own.
-    """
+    """Cases of the table of errors that a basis belongs to, the narrowest first: a chip where no more differs, `close` rows."""
     most = next((name for name in WORST if name in near.evidence.differs), "nothing")
     said, by, chip = f"{quantity}|{near.said} said", near.origin.measured_by, near.origin.chip
     far = f"{said}|{most} differs"

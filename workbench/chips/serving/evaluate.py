@@ -120,21 +120,21 @@ def serving(
     if load.requests is not None and load.rate is None and np.any(np.isfinite(load.requests)):
         raise InputError("requests: those of a run that arrive at a rate; give their rate, or a concurrency alone")
     demand, prompt = demand_of(llm, cluster, plan, load), demand_of(llm, cluster, prefill, load) if prefill else None
-    near, c, width = _grounds((llm, cluster.chip.name, plan.precision, framework, version), load, prefill is not None, demand)
+    near, c, end_of = _grounds((llm, cluster.chip.name, plan.precision, framework, version), load, prefill is not None, demand)
     why = why_not(llm, cluster, plan, load, demand.missing_bytes, prefill.chips if prefill else 0.0)
     if prefill and prompt:
         why = np.where(why == 0, why_not(llm, cluster, prefill, load, prompt.missing_bytes, plan.chips), why)
 
-    def width_of(quantity: str) -> Any:
+    def widest(quantity: str) -> Any:
         """End of an interval over its middle, farther where drafts or a domain's end add what is not known."""
-        wide = [np.where(where, width(quantity, kind), 1.0) for kind, where in demand.kinds.items() if np.any(where)]
-        return reduce(np.maximum, wide, width(quantity))
+        wide = [np.where(where, end_of(quantity, kind), 1.0) for kind, where in demand.kinds.items() if np.any(where)]
+        return reduce(np.maximum, wide, end_of(quantity))
 
     point = operate(demand, prompt, c)
     tails: dict[str, Array] = {}
     if load.rate is not None:
         tails = dict(zip(("ttft_p99", "tpot_p99"), percentiles(demand, point, c), strict=True))
-        room = width_of("output_tok_s_per_gpu")  # what the model does not know of its capacity is no overload
+        room = widest("output_tok_s_per_gpu")  # what the model does not know of its capacity is no overload
         behind = point.tokens_per_second * room < 0.999 * np.asarray(load.rate, dtype=float) * demand.output_tokens
         why = np.where((why == 0) & behind & ~demand.limit & ~np.isfinite(demand.requests), np.int8(len(REASONS) - 1), why)
     can = why == 0
@@ -151,7 +151,7 @@ def serving(
         values |= {"watts_per_chip": np.where(can, drawn, 0.0), "joules_per_token": drawn / point.tokens_per_second_per_chip * times}
     for name, band, quantity in BANDS:
         if name in values:
-            end = width_of(quantity)
+            end = widest(quantity)
             values |= {f"{band}_low": values[name] / end, f"{band}_high": values[name] * end}
     values |= {"feasible": can, "why": why, "missing_bytes": demand.missing_bytes}
     return Serving(evidence=near.evidence, **dict(zip(values, np.broadcast_arrays(*values.values()), strict=True)))
@@ -161,23 +161,18 @@ def _grounds(asked: Any, load: Load, apart: bool, demand: Demand) -> tuple[Basis
     """The nearest measured system, its constants, and ends of intervals; without a limit to requests, of systems measured so."""
     endless = np.isinf(np.asarray(load.concurrency, dtype=float))
     mode = "disaggregated" if apart else "open" if load.rate is not None else "offline" if endless.all() else "closed"
-    near, c, width = _near(asked, mode, demand)
+    near, c = _near(asked, mode, demand)
     if mode != "closed" or not endless.any():
-        return near, c, width
-    _, other, wide = _near(asked, "offline", demand)
-    mixed = {name: np.where(endless, other[name], value) for name, value in c.items()}
-    return near, mixed, lambda *of: np.where(endless, wide(*of), width(*of))
+        return near, c, near.end
+    other, theirs = _near(asked, "offline", demand)
+    mixed = {name: np.where(endless, theirs[name], value) for name, value in c.items()}
+    return near, mixed, lambda *of: np.where(endless, other.end(*of), near.end(*of))
 
 
-def _near(asked: tuple[LLM, str, str, str, str], mode: str, demand: Demand) -> tuple[Basis, dict[str, Any], Callable[..., Any]]:
-    """The nearest system measured so, its constants as rows near by shift them, and ends of intervals: others where those are close."""
+def _near(asked: tuple[LLM, str, str, str, str], mode: str, demand: Demand) -> tuple[Basis, dict[str, Any]]:
+    """The nearest system measured so, and its constants as rows near by shift them."""
     near = basis(*asked, mode)
     *logs, known = nearby.shifts(near.origin, mode, demand)
     shifted = {name: near.constants[name] * np.exp(log) for name, log in zip(nearby.LEFT, logs, strict=True)}
-    close, said = known >= nearby.CLOSE, replace(near, evidence=replace(near.evidence, nearby=known))
-
-    def width(*of: str) -> Any:
-        far = np.exp(near.half_width(*of))
-        return np.where(close, np.exp(near.half_width(*of, close=True)), far) if np.any(close) else far
-
-    return said, near.constants | shifted, width
+    found = replace(near, evidence=replace(near.evidence, nearby=known), close=np.greater_equal(known, nearby.CLOSE))
+    return found, near.constants | shifted

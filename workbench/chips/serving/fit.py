@@ -149,8 +149,8 @@ def _errors(frame: pl.DataFrame, found: Rows) -> dict[str, list[float]]:
         for at, others in crossval.left_out(of, lambda rest: _tables(frame, found, rest)):
             if others:
                 with tables.instead(others):
-                    for of, error in left_out_errors(take(found, at)):
-                        for case in of:
+                    for known, error in left_out_errors(take(found, at)):
+                        for case in known:
                             errors.setdefault(case, []).append(error)
     return errors
 
@@ -235,16 +235,15 @@ def _left(found: Rows, made: dict[str, pl.DataFrame]) -> pl.DataFrame:
     with tables.instead(made):
         logs = constants.POOL.shipped().logs(origins := [near.origin for near in _near(found)])
 
-    def times(shift: Any = 0.0) -> Array:
-        point = at_work(found, logs + shift)
-        return np.log(np.stack([1e3 * point.tpot, 1e3 * point.ttft, point.tokens_per_second_per_chip], axis=1))
+    def times(logs: Array) -> Array:
+        point = at_work(found, logs)
+        return np.log(np.stack([1e3 * point.tpot, 1e3 * point.ttft, point.tokens_per_second_per_chip]))
 
-    now, one = times(), 0.1 * np.eye(logs.shape[1])[SHIFTED]
-    slopes = np.stack([times(one[i])[:, [i, 2]] - now[:, [i, 2]] for i in (0, 1)]) / 0.1
-    left = np.log(found.values[:, :3]) - now
-    tpot, ttft = (left[:, i] / np.clip(slopes[i, :, 0], 0.3, 1.0) for i in (0, 1))
-    tpot = np.where(np.isfinite(tpot), tpot, left[:, 2] / np.clip(slopes[0, :, 1], -1.0, -0.3))
-    return nearby.table(origins, found.mode, found.demand, np.stack([tpot, ttft], axis=1))
+    now = times(logs)
+    of_step, of_first = (np.clip(np.abs(times(logs + 0.1 * one) - now) / 0.1, 0.3, 1.0) for one in np.eye(logs.shape[1])[SHIFTED])
+    tpot, ttft, rate = np.log(found.values[:, :3].T) - now
+    step = np.where(np.isfinite(tpot), tpot / of_step[0], -rate / of_step[2])
+    return nearby.table(origins, found.mode, found.demand, np.stack([step, ttft / of_first[1]], axis=1))
 
 
 def _fitted(found: Rows) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -257,9 +256,10 @@ def _fitted(found: Rows) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
 
 def _fit_times(found: Rows, place: Any, quantity: Any, weight: Array, base: Fit | None) -> Fit:
     part = take(found, place)
+    shift = _shifted(part, part.origins)[0] - base.logs(part.origins) if base else 0.0
 
     def predict_logs(logs: Array) -> Array:
-        point = at_work(part, logs)
+        point = at_work(part, logs + shift)
         return np.log(np.choose(quantity, [1e3 * point.tpot, 1e3 * point.ttft, point.tokens_per_second_per_chip]))
 
     noise = np.where((part.mode == "open") & (quantity == 2), SERVED, np.array([NOISE[name] for name in LATENCY])[quantity])
