@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
@@ -85,10 +86,14 @@ class Basis:
         return POOL.of(self.origin)
 
     def end(self, quantity: str, *of: str) -> Any:
-        """End of an interval over its middle, by left-out rows that differ as much, or are `drafted`, `beyond`; a percentile: or its mean."""
-        names, also = (quantity, quantity.replace("_p99", "")), [f"{quantity}|{kind}" for kind in of]
-        near, far = ([case for name in names for at in (one, False) for case in cases(name, self, at)] for one in (True, False))
-        return np.where(self.close, *(np.exp(evidence.half_width(ERRORS, known, also)) for known in (near, far)))
+        """End of an interval over its middle, by left-out rows that differ as much, or are `drafted`, `beyond`; of a percentile or mean."""
+
+        def at(close: bool) -> float:
+            names, own = (quantity, quantity.replace("_p99", "")), (True, False)[not close :]
+            known = [case for name in names for one in own for case in cases(name, self, one)]
+            return math.exp(evidence.half_width(ERRORS, known, [f"{quantity}|{kind}" for kind in of]))
+
+        return np.where(self.close, at(True), at(False)) if np.ndim(self.close) else at(bool(self.close))
 
 
 def cases(quantity: str, near: Basis, close: Any = False) -> list[str]:

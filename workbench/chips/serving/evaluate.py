@@ -171,8 +171,8 @@ def _grounds(asked: Any, load: Load, apart: bool, demand: Demand) -> tuple[Basis
 
 def _near(asked: tuple[LLM, str, str, str, str], mode: str, demand: Demand) -> tuple[Basis, dict[str, Any]]:
     """The nearest system measured so, and its constants as rows near by shift them."""
-    near = basis(*asked, mode)
+    c = (near := basis(*asked, mode)).constants
     *logs, known = nearby.shifts(near.origin, mode, demand)
-    shifted = {name: near.constants[name] * np.exp(log) for name, log in zip(nearby.LEFT, logs, strict=True)}
+    c |= {name: c[name] * np.exp(log) for name, log in zip(nearby.LEFT, logs, strict=True)}
     found = replace(near, evidence=replace(near.evidence, nearby=known), close=np.greater_equal(known, nearby.CLOSE))
-    return found, near.constants | shifted
+    return found, c

@@ -64,9 +64,10 @@ def shifts(origin: Origin, mode: str, demand: Demand) -> tuple[Any, ...]:
     """Shifts of the two logarithms, and what share of a shift that all rows want a point has, `known`; 0 far from all rows."""
     loop = "closed" if mode == "open" else mode  # at most so many in flight, an engine does the same however they come
     part = catalogue.made_of(TABLE, _systems).get((loop, *(getattr(origin, name) for name in SYSTEM[1:])))
-    if part is None or (mode == "open" and not np.any(demand.limit)):
+    users, *others = _octaves(demand)
+    if part is None or (mode == "open" and not np.any(demand.limit)) or not all(map(np.size, (users, *others))):
         return 0.0, 0.0, 0.0
-    (version, places, weights), (users, *others) = part, _octaves(demand)
+    version, places, weights = part
     beside, at = np.exp(-VERSION * (version != origin.version))[None], np.zeros((), dtype=np.intp)
     for x, y, away, size in zip(others, places[1:], [*AWAY.values()][1:], STEP, strict=True):  # all combinations of what is asked
         step = np.round(x / size).astype(np.intp)
