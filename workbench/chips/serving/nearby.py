@@ -2,8 +2,7 @@
 
 The mean of a Gaussian process of what constants leave of measured times [Kennedy, O'Hagan (2001), "Bayesian Calibration of Computer
 Models"], one for each `SYSTEM`: rows of another say nothing. The covariance of two points of one is exp(-distance), so that far from all
-rows a shift tends to nothing. What ships are weights of the covariances with places that were measured, but those of which the others say
-nearly all [Smola, Bartlett (2001), "Sparse Greedy Gaussian Process Regression"].
+rows a shift tends to nothing.
 """
 
 from __future__ import annotations
@@ -23,41 +22,20 @@ TABLE = "calibration/serving_nearby"
 SYSTEM, LEFT = ("mode", "framework", "model", "chip", "precision"), ("scale", "first_scale")
 #: Distance of an octave of a number; and of another version.
 AWAY, VERSION = {"users": 0.3, "input": 0.1, "output": 0.1, "tp": 0.4, "attention_dp": 0.4, "drafts": 0.5}, 0.3
-NOISE, SPARE = 0.04, 0.25  #: variances over that of what constants leave: of a measurement, and of a place that others say nearly all of
+NOISE = 0.04  #: variance of a measurement over that of what constants leave
 MOST = 0.5  #: the largest shift of a logarithm that a row may want
 CLOSE = 0.6  #: share `known` from which on rows are close: intervals are then those of left-out rows that had others as close
 USERS, STEP = 14.0, (0.5, 0.5, 1.0, 1.0, 1.0)  #: octaves of users at most, and octaves of the other numbers that a shift tells apart
 
 
 def table(origins: Sequence[Origin], modes: Any, demand: Demand, left: Array) -> pl.DataFrame:
-    """Weights of places by the shifts that rows want, `left` (rows, 2), nan where not known; and where every row wants 1."""
+    """Shifts that rows want, `left` (rows, 2; nan where not known), in the mean of each place."""
     places = np.stack([np.broadcast_to(np.round(x), len(origins)) for x in _octaves(demand)], axis=1)
     said = {"mode": modes} | {name: [getattr(o, name) for o in origins] for name in (*SYSTEM[1:], "version")}
     said |= {"place": [" ".join(f"{x:g}" for x in place) for place in places]} | dict(zip(LEFT, np.clip(left.T, -MOST, MOST), strict=True))
     frame = pl.DataFrame(said).fill_nan(None).filter(pl.col("mode") != "open", pl.any_horizontal(pl.col(LEFT).is_not_null()))
-    frame = frame.group_by(*SYSTEM, "version", "place", maintain_order=True).mean()
-    parts = [frame := frame.with_columns(known=pl.lit(1.0), source=pl.lit("rows of calibration/serving"))]
-    for part in frame.partition_by(SYSTEM, maintain_order=True):
-        version, at = part["version"].to_numpy(), _numbers(part)
-        covariance = np.exp(-VERSION * (version[:, None] != version) - np.abs(at[:, None] - at) @ [*AWAY.values()])
-        kept, weights = _spread(covariance), {}
-        for name in (*LEFT, "known"):
-            rows = part[name].is_not_null().to_numpy()
-            of = covariance[rows][:, kept]
-            normal = of.T @ of / NOISE + covariance[kept][:, kept]
-            weights[name] = np.round(np.linalg.solve(normal, of.T @ part[name].to_numpy()[rows] / NOISE), 3)
-        parts.append(part[kept].with_columns(**weights))
-    return pl.concat(parts)[frame.height :]
-
-
-def _spread(covariance: Array) -> list[int]:
-    """Places one after another, each that of which the others say least, until they say all but `SPARE` of every one."""
-    kept, left, said = [], np.ones(len(covariance)), np.zeros((len(covariance), 0))
-    while left.max() > SPARE:
-        kept.append(one := int(left.argmax()))
-        more = (covariance[:, one] - said @ said[one]) / np.sqrt(left[one])
-        left, said = left - more**2, np.column_stack([said, more])
-    return kept
+    frame = frame.group_by(*SYSTEM, "version", "place", maintain_order=True).agg(pl.col(LEFT).mean().round(3))
+    return frame.with_columns(source=pl.lit("serving*.csv"))
 
 
 def shifts(origin: Origin, mode: str, demand: Demand) -> tuple[Any, ...]:
@@ -90,11 +68,15 @@ def _octaves(demand: Demand) -> list[Any]:
 
 
 def _systems(frame: pl.DataFrame) -> dict[Any, tuple[Any, Array, Array]]:
-    """Versions, places and weights of each system."""
-    parts = frame.with_columns(pl.col(pl.String).fill_null("")).partition_by(SYSTEM, as_dict=True)
-    return {key: (part["version"].to_numpy(), _numbers(part).T, part.select(*LEFT, "known").to_numpy().T) for key, part in parts.items()}
-
-
-def _numbers(part: pl.DataFrame) -> Array:
-    """Octaves of places (rows, numbers)."""
-    return np.array([place.split() for place in part["place"]], dtype=float)
+    """Versions and places (octaves) of the rows of each system, and weights of covariances with them: of shifts wanted, and of 1."""
+    found = {}
+    wanted = frame.with_columns(pl.col(pl.String).fill_null(""), known=pl.lit(1.0), at=pl.col("place").str.split(" "))
+    for key, part in wanted.partition_by(SYSTEM, as_dict=True).items():
+        version, at, values = part["version"].to_numpy(), np.array(part["at"].to_list(), float), part.select(*LEFT, "known").to_numpy()
+        covariance = np.exp(-VERSION * (version[:, None] != version) - np.abs(at[:, None] - at) @ [*AWAY.values()])
+        weights = np.zeros_like(values)
+        for weight, value in zip(weights.T, values.T, strict=True):
+            rows = np.isfinite(value)
+            weight[rows] = np.linalg.solve(covariance[rows][:, rows] + NOISE * np.eye(rows.sum()), value[rows])
+        found[key] = version, at.T, weights.T
+    return found
