@@ -174,5 +174,4 @@ def _near(asked: tuple[LLM, str, str, str, str], mode: str, demand: Demand) -> t
     c = (near := basis(*asked, mode)).constants
     *logs, known = nearby.shifts(near.origin, mode, demand)
     c |= {name: c[name] * np.exp(log) for name, log in zip(nearby.LEFT, logs, strict=True)}
-    found = replace(near, evidence=replace(near.evidence, nearby=known), close=np.greater_equal(known, nearby.CLOSE))
-    return found, c
+    return replace(near, evidence=replace(near.evidence, nearby=known), close=np.greater_equal(known, nearby.CLOSE)), c

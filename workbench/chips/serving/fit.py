@@ -185,8 +185,8 @@ def _shifted(found: Rows, origins: Any) -> tuple[Array, NDArray[np.bool_]]:
     alike: dict[Any, list[int]] = {}
     for i, key in enumerate(zip(origins, found.mode.tolist(), strict=True)):
         alike.setdefault(key, []).append(i)
-    for (origin, mode), at in alike.items():
-        *shifts, known = nearby.shifts(origin, mode, take(found.demand, at))
+    for key, at in alike.items():
+        *shifts, known = nearby.shifts(*key, take(found.demand, at))
         for constant, shift in zip(SHIFTED, shifts, strict=True):
             logs[at, constant] += shift
         close[at] = known >= nearby.CLOSE
@@ -240,10 +240,10 @@ def _left(found: Rows, made: dict[str, pl.DataFrame]) -> pl.DataFrame:
         return np.log(np.stack([1e3 * point.tpot, 1e3 * point.ttft, point.tokens_per_second_per_chip]))
 
     now = times(logs)
-    of_step, of_first = (np.clip(np.abs(times(logs + 0.1 * one) - now) / 0.1, 0.3, 1.0) for one in np.eye(logs.shape[1])[SHIFTED])
+    of_scale, of_first = (np.clip(np.abs(times(logs + 0.1 * one) - now) / 0.1, 0.3, 1.0) for one in np.eye(logs.shape[1])[SHIFTED])
     tpot, ttft, rate = np.log(found.values[:, :3].T) - now
-    step = np.where(np.isfinite(tpot), tpot / of_step[0], -rate / of_step[2])
-    return nearby.table(origins, found.mode, found.demand, np.stack([step, ttft / of_first[1]], axis=1))
+    scale = np.where(np.isfinite(tpot), tpot / of_scale[0], -rate / of_scale[2])
+    return nearby.table(origins, found.mode, found.demand, np.stack([scale, ttft / of_first[1]], axis=1))
 
 
 def _fitted(found: Rows) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

@@ -41,8 +41,8 @@ def table(origins: Sequence[Origin], modes: Any, demand: Demand, left: Array) ->
 def shifts(origin: Origin, mode: str, demand: Demand) -> tuple[Any, ...]:
     """Shifts of the two logarithms, and what share of a shift that all rows want a point has, `known`; 0 far from all rows."""
     loop = "closed" if mode == "open" else mode  # at most so many in flight, an engine does the same however they come
-    part = catalogue.made_of(TABLE, _systems).get((loop, *(getattr(origin, name) for name in SYSTEM[1:])))
-    users, *others = _octaves(demand)
+    key, (users, *others) = (loop, *(getattr(origin, name) for name in SYSTEM[1:])), _octaves(demand)
+    part = catalogue.made_of(TABLE, _systems).get(key)
     if part is None or (mode == "open" and not np.any(demand.limit)) or not all(map(np.size, (users, *others))):
         return 0.0, 0.0, 0.0
     version, places, weights = part
