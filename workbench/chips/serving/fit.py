@@ -185,8 +185,8 @@ def _shifted(found: Rows, origins: Any) -> tuple[Array, NDArray[np.bool_]]:
     alike: dict[Any, list[int]] = {}
     for i, key in enumerate(zip(origins, found.mode.tolist(), strict=True)):
         alike.setdefault(key, []).append(i)
-    for key, at in alike.items():
-        *shifts, known = nearby.shifts(*key, take(found.demand, at))
+    for (origin, mode), at in alike.items():
+        *shifts, known = nearby.shifts(origin, mode, take(found.demand, at))
         for constant, shift in zip(SHIFTED, shifts, strict=True):
             logs[at, constant] += shift
         close[at] = known >= nearby.CLOSE
