@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workbench import catalogue
+from workbench import catalogue, tables
 from workbench.chips import Load, ServingPlan, serving
 from workbench.chips.serving import constants as calibration
+from workbench.chips.serving import nearby
 from workbench.chips.serving.loops import Queue, closed_loop, offline, open_loop
 from workbench.chips.serving.work import CONSTANTS, demand_of
 from workbench.errors import InputError, UnknownName
@@ -164,7 +165,8 @@ def test_requests_of_a_run_need_their_rate(llama):
 
 def test_prompts_of_users_who_start_at_once_wait_for_each_other_in_the_mean_of_a_run(llama):
     users = np.array([1, 8, 64])
-    mean, steady = (serving(llama, H100, ServingPlan(8), Load(users, 1024, 256, requests=n)).ttft for n in (None, np.inf))
+    with tables.instead({nearby.TABLE: tables.load(nearby.TABLE).clear()}):  # what rows near by say differs by users
+        mean, steady = (serving(llama, H100, ServingPlan(8), Load(users, 1024, 256, requests=n)).ttft for n in (None, np.inf))
     assert mean[0] == pytest.approx(steady[0])
     later = (mean - steady)[1:]
     assert (later > 0).all()
@@ -476,3 +478,62 @@ def test_constants_have_priors_and_levels():
     named = calibration.Origin("H100", "fp8", "vLLM", measured_by="own", kind="dense")
     assert calibration.POOL.nodes(named)["cell"] == "vLLM|own||H100|fp8"
     assert all(c.prior > 0 and c.spread > 0 and c.meaning for c in calibration.CONSTANTS)
+
+
+@pytest.fixture
+def beside():
+    """A system that was measured, what is asked at one of its places, and where rows near by were; others far away."""
+    row = catalogue.table(nearby.TABLE).filter(mode="closed", framework="vLLM", model="Llama-3.1-70B", chip="H100").row(0, named=True)
+    users, asked, written, tp, groups, _ = 2.0 ** np.array(row["place"].split(), dtype=float)
+    origin = calibration.Origin("H100", row["precision"], "vLLM", row["version"] or "", model="Llama-3.1-70B")
+    return origin, ServingPlan(tp, row["precision"], attention_dp=groups), Load(users, asked, written)
+
+
+def test_rows_near_by_shift_times_and_far_ones_do_not(llama, beside):
+    origin, plan, load = beside
+    moved = [float(x) for x in nearby.shifts(origin, "closed", demand_of(llama, H100, plan, load))]
+    assert max(map(abs, moved[:2])) > 0.01
+    assert moved[2] > nearby.CLOSE
+    arrivals = dataclasses.replace(load, rate=1.0)
+    assert nearby.shifts(origin, "open", demand_of(llama, H100, plan, arrivals)) == pytest.approx(moved)  # at most so many in flight
+    assert not np.any(nearby.shifts(origin, "open", demand_of(llama, H100, plan, dataclasses.replace(arrivals, concurrency=1))))
+    far = dataclasses.replace(load, concurrency=2.0**14, input_tokens=2.0**40, output_tokens=2.0**40)
+    assert np.abs(nearby.shifts(origin, "closed", demand_of(llama, H100, plan, far))).max() < 0.05
+    for other in ({"chip": "?"}, {"model": "?"}, {"precision": "?"}, {"framework": "?"}):
+        assert not np.any(nearby.shifts(dataclasses.replace(origin, **other), "closed", demand_of(llama, H100, plan, load)))
+
+
+def test_shifts_do_not_depend_on_what_else_is_asked(llama, beside):
+    origin, plan, load = beside
+    many = dataclasses.replace(plan, tp=np.array([1.0, 2.0, 8.0])[:, None, None])
+    users, asked = 2.0 ** np.arange(0, 9, 0.75), np.array([100.0, 1000.0, 30_000.0])[:, None]
+    grid = nearby.shifts(origin, "closed", demand_of(llama, H100, many, dataclasses.replace(load, concurrency=users, input_tokens=asked)))
+    for i, j, k in ((0, 0, 0), (1, 2, 5), (2, 1, 11)):
+        one = dataclasses.replace(load, concurrency=users[k], input_tokens=float(asked[j, 0]))
+        alone = nearby.shifts(origin, "closed", demand_of(llama, H100, dataclasses.replace(plan, tp=float(many.tp[i, 0, 0])), one))
+        for of_all, of_one in zip(grid, alone, strict=True):
+            assert np.broadcast_to(of_all, (3, 3, users.size))[i, j, k] == pytest.approx(float(of_one), abs=1e-12)
+
+
+def test_intervals_are_narrower_where_rows_are_near_and_the_evidence_says_so(llama, beside):
+    _, plan, load = beside
+    near = serving(llama, H100, plan, load, framework="vLLM")
+    far = serving(llama, H100, plan, dataclasses.replace(load, input_tokens=16.0, output_tokens=60_000.0), framework="vLLM")
+    assert float(near.tpot_high / near.tpot) < float(far.tpot_high / far.tpot)
+    assert float(near.evidence.nearby) > nearby.CLOSE > float(far.evidence.nearby)
+    assert "rows near by shift times" in near.evidence.said()
+
+
+def test_a_process_passes_through_rows_and_says_less_between_them(llama):
+    origin = calibration.Origin("H100", "fp8", "vLLM", "1.0", model="Llama-3.1-70B")
+    load = Load(2.0 ** np.array([3.0, 5.0]), 1024, 256)
+    demand = demand_of(llama, H100, ServingPlan(8), load)
+    made = nearby.table([origin] * 2, ["closed"] * 2, demand, np.array([[0.2, 0.1], [-0.2, np.nan]]))
+    with tables.instead({nearby.TABLE: made}):
+        scale, first, _ = nearby.shifts(
+            origin, "closed", demand_of(llama, H100, ServingPlan(8), dataclasses.replace(load, concurrency=2.0 ** np.arange(1, 8)))
+        )
+    assert scale[[2, 4]] == pytest.approx([0.19, -0.19], abs=0.02)
+    assert scale[3] == pytest.approx(0, abs=1e-3)
+    assert abs(scale[0]) < abs(scale[1]) < scale[2]
+    assert (first > 0).all()

@@ -58,6 +58,7 @@ class Evidence:
     differs: tuple[str, ...]  #: in what the nearest differ
     index: Index = field(repr=False)
     order: NDArray[np.intp] = field(repr=False)  #: groups of rows of the index, the nearest first
+    nearby: Any = 0.0  #: share of what such rows have in common that answers have, too: 1 beside them, 0 far away
 
     @property
     def near(self) -> pl.DataFrame:
@@ -69,7 +70,8 @@ class Evidence:
         row = next(self.near.iter_rows(named=True), {})
         nearest = [f"{value} rows" if name == "rows" else str(value) for name, value in row.items() if value and name != "as_of"]
         differs = f"; it differs in {', '.join(self.differs)}" if self.differs else ""
-        return f"{self.rows} measured rows agree; the nearest group: {', '.join(nearest) or 'none'}{differs}"
+        shifted = f"; rows near by shift times, at most by {np.max(self.nearby):.0%} of what they show" if np.any(self.nearby) else ""
+        return f"{self.rows} measured rows agree; the nearest group: {', '.join(nearest) or 'none'}{differs}{shifted}"
 
 
 class Index:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
@@ -77,25 +78,31 @@ class Basis:
     origin: Origin
     evidence: Evidence
     said: str  #: version, framework or nothing
+    close: Any = False  #: whether a point has rows of its system close by
 
     @property
     def constants(self) -> dict[str, Any]:
         """Of the measured system, by name."""
         return POOL.of(self.origin)
 
-    def half_width(self, quantity: str, *of: str) -> float:
-        """Half width of a logarithm, of left-out rows that differ as much, or are `drafted`, `beyond`; a percentile's or its mean's."""
-        known = [*cases(quantity, self), *cases(quantity.replace("_p99", ""), self)]
-        return evidence.half_width(ERRORS, known, [f"{quantity}|{kind}" for kind in of])
+    def end(self, quantity: str, *of: str) -> Any:
+        """End of an interval over its middle, by left-out rows that differ as much, or are `drafted`, `beyond`; of a percentile or mean."""
+
+        def at(close: bool) -> float:
+            names, own = (quantity, quantity.replace("_p99", "")), (True, False)[not close :]
+            known = [case for name in names for one in own for case in cases(name, self, one)]
+            return math.exp(evidence.half_width(ERRORS, known, [f"{quantity}|{kind}" for kind in of]))
+
+        return np.where(self.close, at(True), at(False)) if np.ndim(self.close) else at(bool(self.close))
 
 
-def cases(quantity: str, near: Basis) -> list[str]:
-    """Cases of the table of errors that a basis belongs to, the narrowest first; a chip tells where no more than it differs."""
+def cases(quantity: str, near: Basis, close: Any = False) -> list[str]:
+    """Cases of the table of errors that a basis belongs to, the narrowest first: a chip where no more differs, `close` rows."""
     most = next((name for name in WORST if name in near.evidence.differs), "nothing")
     said, by, chip = f"{quantity}|{near.said} said", near.origin.measured_by, near.origin.chip
     far = f"{said}|{most} differs"
     of_chip = [f"{far}|{by}|{chip}", f"{far}|{chip}"] if most in ("nothing", "chip") else []
-    return [*of_chip, f"{far}|{by}", far, said, quantity]
+    return [f"{case}{'|close' if close else ''}" for case in (*of_chip, f"{far}|{by}", far, said, quantity)]
 
 
 def basis(llm: LLM | str, chip: str, precision: str, framework: str = "", version: str = "", mode: str = "closed") -> Basis:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,11 @@ from workbench.arrays import Array, broadcast
 from workbench.calibration.evidence import Evidence
 from workbench.checks import takes
 from workbench.chips import watts
+from workbench.chips.serving import nearby
 from workbench.chips.serving.constants import Basis, basis
 from workbench.chips.serving.loops import Point, operate, percentiles
 from workbench.chips.serving.plan import REASONS, Load, ServingPlan, numbers_of, why_not
-from workbench.chips.serving.work import demand_of
+from workbench.chips.serving.work import Demand, demand_of
 from workbench.errors import InputError
 from workbench.fabric import Cluster
 from workbench.llm import LLM
@@ -77,7 +78,7 @@ def serving(
     A decode step takes the longer of weights (experts that the batch touches) and arithmetic, 30 % of the shorter, the key-value cache,
     collectives over `workbench.fabric`, and overheads of layer, step and sequence [1]_. In a closed loop, others' prompts interrupt tokens.
     Constants are those of the measured system nearest to what is said, of equally near ones with as many rows, to a factor of
-    four, the newest: `evidence` shows it.
+    four, the newest; rows of the same model, chip, format and framework near by shift its times. `evidence` shows both.
     Raises `InputError` for a precision that the chip lacks, or a model with fewer experts than a token visits.
 
     Parameters
@@ -118,22 +119,22 @@ def serving(
         raise InputError("rate and prefill: the model of prompts on replicas of their own knows a concurrency; leave one out")
     if load.requests is not None and load.rate is None and np.any(np.isfinite(load.requests)):
         raise InputError("requests: those of a run that arrive at a rate; give their rate, or a concurrency alone")
-    near, c, half_width = _grounds((llm, cluster.chip.name, plan.precision, framework, version), load, prefill is not None)
     demand, prompt = demand_of(llm, cluster, plan, load), demand_of(llm, cluster, prefill, load) if prefill else None
+    near, c, end_of = _grounds((llm, cluster.chip.name, plan.precision, framework, version), load, prefill is not None, demand)
     why = why_not(llm, cluster, plan, load, demand.missing_bytes, prefill.chips if prefill else 0.0)
     if prefill and prompt:
         why = np.where(why == 0, why_not(llm, cluster, prefill, load, prompt.missing_bytes, plan.chips), why)
 
-    def width_of(quantity: str) -> Any:
-        """Half width of an interval, wider where drafts or a domain's end add what is not known."""
-        wide = [np.where(where, near.half_width(quantity, kind), 0.0) for kind, where in demand.kinds.items() if np.any(where)]
-        return reduce(np.maximum, wide, half_width(quantity))
+    def widest(quantity: str) -> Any:
+        """End of an interval over its middle, farther where drafts or a domain's end add what is not known."""
+        wide = [np.where(where, end_of(quantity, kind), 1.0) for kind, where in demand.kinds.items() if np.any(where)]
+        return reduce(np.maximum, wide, end_of(quantity))
 
     point = operate(demand, prompt, c)
     tails: dict[str, Array] = {}
     if load.rate is not None:
         tails = dict(zip(("ttft_p99", "tpot_p99"), percentiles(demand, point, c), strict=True))
-        room = np.exp(width_of("output_tok_s_per_gpu"))  # what the model does not know of its capacity is no overload
+        room = widest("output_tok_s_per_gpu")  # what the model does not know of its capacity is no overload
         behind = point.tokens_per_second * room < 0.999 * np.asarray(load.rate, dtype=float) * demand.output_tokens
         why = np.where((why == 0) & behind & ~demand.limit & ~np.isfinite(demand.requests), np.int8(len(REASONS) - 1), why)
     can = why == 0
@@ -150,19 +151,27 @@ def serving(
         values |= {"watts_per_chip": np.where(can, drawn, 0.0), "joules_per_token": drawn / point.tokens_per_second_per_chip * times}
     for name, band, quantity in BANDS:
         if name in values:
-            width = np.exp(width_of(quantity))
-            values |= {f"{band}_low": values[name] / width, f"{band}_high": values[name] * width}
+            end = widest(quantity)
+            values |= {f"{band}_low": values[name] / end, f"{band}_high": values[name] * end}
     values |= {"feasible": can, "why": why, "missing_bytes": demand.missing_bytes}
     return Serving(evidence=near.evidence, **dict(zip(values, np.broadcast_arrays(*values.values()), strict=True)))
 
 
-def _grounds(asked: tuple[LLM, str, str, str, str], load: Load, apart: bool) -> tuple[Basis, dict[str, Any], Callable[[str], Any]]:
-    """The nearest measured system, its constants, and half widths of intervals; without a limit to requests, of systems measured so."""
+def _grounds(asked: Any, load: Load, apart: bool, demand: Demand) -> tuple[Basis, dict[str, Any], Callable[..., Any]]:
+    """The nearest measured system, its constants, and ends of intervals; without a limit to requests, of systems measured so."""
     endless = np.isinf(np.asarray(load.concurrency, dtype=float))
     mode = "disaggregated" if apart else "open" if load.rate is not None else "offline" if endless.all() else "closed"
-    near = basis(*asked, mode)
+    near, c = _near(asked, mode, demand)
     if mode != "closed" or not endless.any():
-        return near, near.constants, near.half_width
-    other = basis(*asked, "offline")
-    mixed = {name: np.where(endless, other.constants[name], value) for name, value in near.constants.items()}
-    return near, mixed, lambda quantity: np.where(endless, other.half_width(quantity), near.half_width(quantity))
+        return near, c, near.end
+    other, theirs = _near(asked, "offline", demand)
+    mixed = {name: np.where(endless, theirs[name], value) for name, value in c.items()}
+    return near, mixed, lambda *of: np.where(endless, other.end(*of), near.end(*of))
+
+
+def _near(asked: tuple[LLM, str, str, str, str], mode: str, demand: Demand) -> tuple[Basis, dict[str, Any]]:
+    """The nearest system measured so, and its constants as rows near by shift them."""
+    c = (near := basis(*asked, mode)).constants
+    *logs, known = nearby.shifts(near.origin, mode, demand)
+    c |= {name: c[name] * np.exp(log) for name, log in zip(nearby.LEFT, logs, strict=True)}
+    return replace(near, evidence=replace(near.evidence, nearby=known), close=np.greater_equal(known, nearby.CLOSE)), c

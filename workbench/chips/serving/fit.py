@@ -18,7 +18,7 @@ from workbench.arrays import Array, join, take
 from workbench.calibration import crossval
 from workbench.calibration.pool import Fit, balanced
 from workbench.chips import watts as power
-from workbench.chips.serving import constants, rows
+from workbench.chips.serving import constants, nearby, rows
 from workbench.chips.serving.constants import Basis, Origin, basis, cases
 from workbench.chips.serving.loops import Point, operate, percentiles
 from workbench.chips.serving.rows import LATENCY, QUANTITIES, TAILS
@@ -29,6 +29,7 @@ from workbench.llm import Transformer
 CROSS = ("group", "model_key", "chip", "framework")  #: left out in turn: rows then stand at various distances from those that remain
 NOISE = {"tpot_ms": 0.06, "ttft_ms": 0.15, "output_tok_s_per_gpu": 0.08}
 SERVED = 0.003  #: the same of arrivals that were measured to be served: what the constants do not let through is no answer
+SHIFTED = [constants.POOL.names.index(name) for name in nearby.LEFT]
 DOUBT = np.array([np.inf, 4.0, np.inf])  #: times of it beyond which a time to first token is a run's own, as of kernels that compile in it
 FOLDS, MOST_ROWS, LEAST = 8, 1000, 40
 #: A file of fewer rows refines the constants that ship, a larger one replaces them; cases of fewer rows have no interval of their own.
@@ -119,7 +120,7 @@ def folds(frame: pl.DataFrame, of: NDArray[Any]) -> Iterator[tuple[NDArray[np.in
 
 
 def calibrate(frame: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    """The tables ``serving`` (constants), ``serving_evidence`` (index), ``serving_errors`` (intervals) and ``power`` of a file.
+    """The tables ``serving`` (constants), ``serving_evidence`` (index), ``serving_nearby``, ``serving_errors`` (intervals) and ``power``.
 
     Fewer than `OWN` rows refine the constants that ship, on top of them: the tables ``serving`` and ``serving_evidence`` alone.
     """
@@ -148,32 +149,53 @@ def _errors(frame: pl.DataFrame, found: Rows) -> dict[str, list[float]]:
         for at, others in crossval.left_out(of, lambda rest: _tables(frame, found, rest)):
             if others:
                 with tables.instead(others):
-                    for quantity, near, kinds, error in left_out_errors(take(found, at)):
-                        for case in [f"{quantity}|{kind}" for kind in kinds] or cases(quantity, near):
+                    for known, error in left_out_errors(take(found, at)):
+                        for case in known:
                             errors.setdefault(case, []).append(error)
     return errors
 
 
-def left_out_errors(found: Rows) -> Iterator[tuple[str, Basis, list[str], float]]:
-    """Of each measured figure, with framework and version named, the first alone, and neither; and kinds that are cases of their own."""
+def left_out_errors(found: Rows) -> Iterator[tuple[list[str], float]]:
+    """Cases and error of each measured figure, with framework and version named, the first alone, and neither."""
     for parts in (2, 1, 0):
-        said = [(o.chip, o.precision, o.framework * (parts > 0), o.version * (parts > 1 and bool(o.framework))) for o in found.origins]
-        near = [basis(llm, *one, mode) for llm, one, mode in zip(found.llms, said, found.mode, strict=True)]
-        logs = np.log(predicted(found, [n.origin for n in near]) / found.values)
-        logs[found.mode == "open", 2] = np.nan  # what arrives is served, unless it cannot
-        for i, j in zip(*np.nonzero(np.isfinite(logs)), strict=True):
-            yield QUANTITIES[j], near[i], [kind for kind, where in found.demand.kinds.items() if where[i]], float(logs[i, j])
+        near = _near(found, parts)
+        origins = [one.origin for one in near]
+        (logs, close), errors = _shifted(found, origins), np.log(predicted(found, origins) / found.values)
+        errors[found.mode == "open", 2] = np.nan  # what arrives is served, unless it cannot
+        for i, j in zip(*np.nonzero(np.isfinite(errors)), strict=True):
+            kinds = [f"{QUANTITIES[j]}|{kind}" for kind, where in found.demand.kinds.items() if where[i]]
+            yield kinds or cases(QUANTITIES[j], near[i], close[i]), float(errors[i, j])
         if not (at := np.flatnonzero(found.mode == "open")).size:
             continue
-        part, c = take(found.demand, at), constants.POOL.named(constants.POOL.shipped().logs([near[i].origin for i in at]))
-        logs = np.log(1e3 * np.stack(percentiles(part, operate(part, None, c), c), axis=1) / found.tails[at])
-        for i, j in zip(*np.nonzero(np.isfinite(logs)), strict=True):
-            yield TAILS[j], near[at[i]], [], float(logs[i, j])
+        part, c = take(found.demand, at), constants.POOL.named(logs[at])
+        errors = np.log(1e3 * np.stack(percentiles(part, operate(part, None, c), c), axis=1) / found.tails[at])
+        for i, j in zip(*np.nonzero(np.isfinite(errors)), strict=True):
+            yield cases(TAILS[j], near[at[i]], close[at[i]]), float(errors[i, j])
+
+
+def _near(found: Rows, parts: int = 2) -> list[Basis]:
+    """What the calls of rows stand on that name framework and version, the first alone, or neither."""
+    said = [(o.chip, o.precision, o.framework * (parts > 0), o.version * (parts > 1 and bool(o.framework))) for o in found.origins]
+    return [basis(llm, *one, mode) for llm, one, mode in zip(found.llms, said, found.mode, strict=True)]
+
+
+def _shifted(found: Rows, origins: Any) -> tuple[Array, NDArray[np.bool_]]:
+    """Logarithms of the constants of these origins as rows near by shift them, and whether such are close."""
+    logs, close = constants.POOL.shipped().logs(origins), np.zeros(found.mode.size, dtype=bool)
+    alike: dict[Any, list[int]] = {}
+    for i, key in enumerate(zip(origins, found.mode.tolist(), strict=True)):
+        alike.setdefault(key, []).append(i)
+    for (origin, mode), at in alike.items():
+        *shifts, known = nearby.shifts(origin, mode, take(found.demand, at))
+        for constant, shift in zip(SHIFTED, shifts, strict=True):
+            logs[at, constant] += shift
+        close[at] = known >= nearby.CLOSE
+    return logs, close
 
 
 def predicted(found: Rows, origins: Any) -> Array:
-    """`QUANTITIES` of every row (rows, quantities) by the constants of these origins."""
-    point = at_work(found, constants.POOL.shipped().logs(origins))
+    """`QUANTITIES` of every row (rows, quantities) by the constants of these origins, and rows near by."""
+    point = at_work(found, _shifted(found, origins)[0])
     rate = point.tokens_per_second_per_chip
     use = found.demand.used(point.batch, found.demand.half_way, point.tpot)
     watts = found.tdp * power.share_of_tdp(power.POOL.named(power.POOL.shipped().logs(origins)), *use)
@@ -204,7 +226,24 @@ def _tables(frame: pl.DataFrame, found: Rows, at: Any) -> dict[str, pl.DataFrame
     times = _fit_times(part, place, quantity, weight, None)
     watts = _fit_watts(part, times)
     made = {"calibration/serving": times.frame(), constants.INDEX: index(frame, found, at)}
+    made[nearby.TABLE] = _left(part, made)
     return made | ({"calibration/power": watts.frame()} if watts else {})
+
+
+def _left(found: Rows, made: dict[str, pl.DataFrame]) -> pl.DataFrame:
+    """What constants leave of the times of rows, or of their throughput, over how far a shift of these constants moves them."""
+    with tables.instead(made):
+        logs = constants.POOL.shipped().logs(origins := [near.origin for near in _near(found)])
+
+    def times(logs: Array) -> Array:
+        point = at_work(found, logs)
+        return np.log(np.stack([1e3 * point.tpot, 1e3 * point.ttft, point.tokens_per_second_per_chip]))
+
+    now = times(logs)
+    of_scale, of_first = (np.clip(np.abs(times(logs + 0.1 * one) - now) / 0.1, 0.3, 1.0) for one in np.eye(logs.shape[1])[SHIFTED])
+    tpot, ttft, rate = np.log(found.values[:, :3].T) - now
+    scale = np.where(np.isfinite(tpot), tpot / of_scale[0], -rate / of_scale[2])
+    return nearby.table(origins, found.mode, found.demand, np.stack([scale, ttft / of_first[1]], axis=1))
 
 
 def _fitted(found: Rows) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -217,9 +256,10 @@ def _fitted(found: Rows) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
 
 def _fit_times(found: Rows, place: Any, quantity: Any, weight: Array, base: Fit | None) -> Fit:
     part = take(found, place)
+    shift = _shifted(part, part.origins)[0] - base.logs(part.origins) if base else 0.0
 
     def predict_logs(logs: Array) -> Array:
-        point = at_work(part, logs)
+        point = at_work(part, logs + shift)
         return np.log(np.choose(quantity, [1e3 * point.tpot, 1e3 * point.ttft, point.tokens_per_second_per_chip]))
 
     noise = np.where((part.mode == "open") & (quantity == 2), SERVED, np.array([NOISE[name] for name in LATENCY])[quantity])
