@@ -241,7 +241,8 @@ def test_a_port_taken_meanwhile(monkeypatch, caplog):
     kernel = Kernel()
     try:
         assert isinstance(kernel.manager.provisioner.process, provisioner.ForkedKernel)
-        assert kernel("print(1)") == "1" and not caplog.records
+        assert kernel("print(1)") == "1"
+        assert not caplog.records
     finally:
         kernel.end()
         others[0].close()

@@ -74,7 +74,7 @@ class WarmProvisioner(LocalProvisioner):
 
     def _choose_other_ports(self) -> None:
         km = self.parent
-        if self.ports_cached and km.transport == "tcp":
+        if km and self.ports_cached and km.transport == "tcp":
             km.cleanup_connection_file()
             for name in port_names:
                 setattr(km, name, LocalPortCache.instance().find_available_port(km.ip))
