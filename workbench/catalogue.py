@@ -118,22 +118,14 @@ def chip(name: str | Chip) -> Chip:
     domain = r["scaleup_domain"] or 1
     server = "rack_scale" if domain >= RACK_SCALE else "gpu"
     return Chip(
-        name=r["chip"],
-        peaks={p: v * TERA for p in formats.PEAKS if (v := r.get(f"{p}_tflops", r.get(f"{p}_tops"))) is not None},
-        hbm_bytes=r["memory_mib"] * MEBI if r["memory_mib"] else r["hbm_gb"] * GIGA,
-        hbm_bandwidth=r["hbm_gb_per_s"] * GIGA,
-        tdp=r["tdp_w"],
-        all_in_power=r["all_in_w"],
-        scaleup_bandwidth=_times(r["scaleup_gb_per_s"], GIGA),
-        scaleout_bandwidth=_times(r["scaleout_gb_per_s"], GIGA),
-        price=r["price_usd"],
-        price_low=r["price_low_usd"],
-        price_high=r["price_high_usd"],
-        best_matmul={p: v * TERA for p in formats.PEAKS if (v := r.get(f"matmul_{p}_tflops")) is not None},
-        pcie_bandwidth=(r["pcie_gb_per_s"] or PCIE) * GIGA,
-        memory_levels=made_of("memory_levels", _levels).get(r["chip"], ()),
+        name=r["chip"], peaks={p: v * TERA for p in formats.PEAKS if (v := r.get(f"{p}_tflops", r.get(f"{p}_tops"))) is not None},
+        hbm_bytes=r["memory_mib"] * MEBI if r["memory_mib"] else r["hbm_gb"] * GIGA, hbm_bandwidth=r["hbm_gb_per_s"] * GIGA,
+        tdp=r["tdp_w"], all_in_power=r["all_in_w"], scaleup_bandwidth=_times(r["scaleup_gb_per_s"], GIGA),
+        scaleout_bandwidth=_times(r["scaleout_gb_per_s"], GIGA), price=r["price_usd"], price_low=r["price_low_usd"],
+        price_high=r["price_high_usd"], best_matmul={p: v * TERA for p in formats.PEAKS if (v := r.get(f"matmul_{p}_tflops")) is not None},
+        pcie_bandwidth=(r["pcie_gb_per_s"] or PCIE) * GIGA, memory_levels=made_of("memory_levels", _levels).get(r["chip"], ()),
         **_same(Chip, r) | {"scaleup_domain": domain, "host_chips": r["host_chips"] or HOST, "server": r["server"] or server},
-    )
+    )  # fmt: skip
 
 
 def _levels(frame: pl.DataFrame) -> dict[str, tuple[MemoryLevel, ...]]:
@@ -150,15 +142,10 @@ def _fraction(whole: Chip, f: dict[str, Any]) -> Chip:
     changed: dict[str, Any] = dict.fromkeys(("tdp", "all_in_power", "scaleup_bandwidth", "price", "price_low", "price_high", "note"))
     changed |= {"source": f["source"], "as_of": f["as_of"], "memory_source": f["source"], "scaleup_domain": 1, "host_chips": 1}
     return replace(
-        whole,
-        name=f"{whole.name} {f['fraction']}",
-        peaks={p: v * f["compute_share"] for p, v in whole.peaks.items()},
-        best_matmul={},
+        whole, name=f"{whole.name} {f['fraction']}", peaks={p: v * f["compute_share"] for p, v in whole.peaks.items()}, best_matmul={},
         hbm_bytes=f["memory_mib"] * MEBI if f["memory_mib"] else f["memory_share"] * whole.hbm_bytes,
-        hbm_bandwidth=f["bandwidth_share"] * whole.hbm_bandwidth,
-        memory_levels=(),
-        **changed,
-    )
+        hbm_bandwidth=f["bandwidth_share"] * whole.hbm_bandwidth, memory_levels=(), **changed,
+    )  # fmt: skip
 
 
 def cpu(name: str) -> CPU:

@@ -30,12 +30,10 @@ from workbench.validation import calls
 TOOLS = {  #: the public functions that are tools, by package: facts first, then what a planner asks
     "catalogue": "names table chip llm link cost region rent",
     "scaling": "optimal_allocation law_spread inference_aware_optimum data_constrained_optimum training_flop",
-    "fabric": "collective_time goodput",
-    "chips": "training_run training_step search_layouts serving slo_frontier matrix_product",
-    "energy": "site sites energy_bill server_power power_chain",
-    "fleet": "ownership_cost rent_or_own factory_inputs",
+    "fabric": "collective_time goodput", "chips": "training_run training_step search_layouts serving slo_frontier matrix_product",
+    "energy": "site sites energy_bill server_power power_chain", "fleet": "ownership_cost rent_or_own factory_inputs",
     "demand": "outlook long_run_cost scoreboard",
-}
+}  # fmt: skip
 CALLS = {f"{face}_{name}": f"{face}.{name}" for face, names in TOOLS.items() for name in names.split()}
 #: Objects that an argument may be, by the name that its annotation has for them.
 MADE = {"Cluster": "fabric.Cluster"} | {name: f"chips.{name}" for name in ("TrainingPlan", "ServingPlan", "Load", "Choices")}

@@ -63,14 +63,13 @@ def prepared(rows: pl.DataFrame) -> pl.DataFrame:
     data = rows.with_columns(chip=named(rows["chip"])).join(links, on="chip", how="left", maintain_order="left")
     data = data.with_columns(
         op=pl.col("collective").replace({"ep_dispatch_lowlat": EXPERTS[2], "ep_combine_lowlat": EXPERTS[3]}),
-        top_k=pl.col("top_k").fill_null(1.0) if "top_k" in rows.columns else pl.lit(1.0),
-        outer=domains.cast(pl.Float64),
+        top_k=pl.col("top_k").fill_null(1.0) if "top_k" in rows.columns else pl.lit(1.0), outer=domains.cast(pl.Float64),
         inner=(pl.col("n_gpus") / domains).cast(pl.Float64),
         version=pl.col("library").fill_null("").map_elements(minor, return_dtype=pl.String),
         kind=pl.coalesce(own, pl.col("fabric").map_elements(calibration.transport, return_dtype=pl.String, skip_nulls=False)),
         inside=pl.coalesce("scale_up_GBps_per_dir", "scaleup_gb_per_s") * 1e9,
         outside=pl.coalesce(pl.col("nic_Gbps_per_gpu") / 8, "scaleout_gb_per_s") * 1e9,
-    )
+    )  # fmt: skip
     data = data.with_columns(reason=pl.Series([_reason(row) for row in data.iter_rows(named=True)], dtype=pl.String))
     return data.with_columns(inside=pl.coalesce("inside", "outside"))
 

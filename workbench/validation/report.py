@@ -42,16 +42,14 @@ class Report:
         inside = pl.col("measured").is_between(pl.col("low"), pl.col("high")).fill_null(value=False).filter(asked)
         half = (pl.col("high") / pl.col("low")).filter(known, pl.col("low") > 0).sqrt() - 1
         columns = [
-            pl.len().alias("rows"),
-            pl.col("predicted").count().alias("predicted"),
-            _ERROR.filter(_KNOWN).median().round(2).alias("median_error_%"),
-            _ERROR.filter(_KNOWN).mean().round(2).alias("mean_error_%"),
+            pl.len().alias("rows"), pl.col("predicted").count().alias("predicted"),
+            _ERROR.filter(_KNOWN).median().round(2).alias("median_error_%"), _ERROR.filter(_KNOWN).mean().round(2).alias("mean_error_%"),
             _ERROR.filter(_KNOWN).quantile(0.9).round(2).alias("p90_error_%"),
             (100 * (_RATIO - 1)).filter(_KNOWN).median().round(2).alias("bias_%"),
             (100 * pl.when(known.any()).then(inside.mean())).round(0).alias("coverage_%"),
             (100 * pl.when(known.any()).then((inside.mean() * (1 - inside.mean()) / inside.count()).sqrt())).round(1).alias("+-"),
             (100 * half).median().round(1).alias("half_width_%"),
-        ]
+        ]  # fmt: skip
         if self.rows["tolerance"].count():
             near = (pl.col("predicted") - pl.col("measured")).abs() <= pl.col("tolerance") + 1e-12 * pl.col("measured").abs()
             columns.append(near.filter(pl.col("predicted").is_not_null()).sum().alias("within_tolerance"))

@@ -80,15 +80,12 @@ def _row(row: rows.Call, asked: list[Any]) -> dict[str, Any]:
     said = (chip.name, formats.named(plan.precision, "weights").weights, given.get("framework", ""), given.get("version", ""))
     kept = (*(one.quantity for one in asked), "output_tok_s_per_gpu")  # constants must let through what arrives, too
     return {
-        "llms": llm,
-        "origins": Origin(*said, row["source_group"] or "", llm.name, "moe" if llm.experts else "dense"),
+        "llms": llm, "origins": Origin(*said, row["source_group"] or "", llm.name, "moe" if llm.experts else "dense"),
         "mode": "disaggregated" if prefill else "open" if load.rate is not None else "offline" if endless else "closed",
-        "demand": (demand := demand_of(llm, cluster, plan, load)),
-        "prompt": demand_of(llm, cluster, prefill, load) if prefill else demand,
+        "demand": (demand := demand_of(llm, cluster, plan, load)), "prompt": demand_of(llm, cluster, prefill, load) if prefill else demand,
         "values": [row[name] if name in kept and row[name] and row[name] > 0 else np.nan for name in QUANTITIES],
-        "tails": [float(row.get(name) or np.nan) for name in TAILS],
-        "tdp": chip.tdp or np.nan,
-    }
+        "tails": [float(row.get(name) or np.nan) for name in TAILS], "tdp": chip.tdp or np.nan,
+    }  # fmt: skip
 
 
 def _stacked(demands: list[Demand]) -> Demand:

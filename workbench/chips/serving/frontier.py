@@ -61,13 +61,9 @@ class SLO:
 
 
 @takes(
-    pue=PUE,
-    concurrency=Rule(least=1, apart=True),
-    **dict.fromkeys(("tp", "pp", "attention_dp"), replace(COUNT, apart=True)),
-    ratios=replace(POSITIVE, apart=True),
-    draft_tokens=replace(NOT_NEGATIVE, apart=True),
-    confidence=Rule(above=0, below=1, one=True),
-)
+    pue=PUE, concurrency=Rule(least=1, apart=True), **dict.fromkeys(("tp", "pp", "attention_dp"), replace(COUNT, apart=True)),
+    ratios=replace(POSITIVE, apart=True), draft_tokens=replace(NOT_NEGATIVE, apart=True), confidence=Rule(above=0, below=1, one=True),
+)  # fmt: skip
 def slo_frontier(
     llm: LLM | str | Path, clusters: Cluster | Sequence[Cluster], load: Load, *, usd_per_chip_hour: Mapping[str, float] | None = None,
     pue: ArrayLike = 1.0, precisions: Sequence[str] = PRECISIONS, concurrency: ArrayLike = CONCURRENCY, tp: ArrayLike = TP,

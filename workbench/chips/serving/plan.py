@@ -113,13 +113,10 @@ def why_not(llm: LLM, cluster: Cluster, plan: ServingPlan, load: Load, missing: 
     """
     tp = np.asarray(plan.tp, dtype=float)
     tests = (
-        plan.chips + others > np.asarray(cluster.n_chips),
-        llm.heads % tp != 0,
-        (llm.kv_lora_rank == 0) & (llm.kv_heads % tp != 0) & (tp % llm.kv_heads != 0),
-        np.asarray(plan.pp) > llm.layers,
-        np.asarray(load.input_tokens) + np.asarray(load.output_tokens) > llm.context,
-        missing > 0,
-    )
+        plan.chips + others > np.asarray(cluster.n_chips), llm.heads % tp != 0,
+        (llm.kv_lora_rank == 0) & (llm.kv_heads % tp != 0) & (tp % llm.kv_heads != 0), np.asarray(plan.pp) > llm.layers,
+        np.asarray(load.input_tokens) + np.asarray(load.output_tokens) > llm.context, missing > 0,
+    )  # fmt: skip
     return first_true(tests)
 
 

@@ -56,12 +56,9 @@ class TrainingRun(Arrays):
 
 
 @takes(
-    tokens=POSITIVE,
-    global_batch=LENGTH,
-    **dict.fromkeys(("mfu", "utilisation"), Rule(above=0, most=1)),
-    split=Rule(above=0, below=1),
+    tokens=POSITIVE, global_batch=LENGTH, **dict.fromkeys(("mfu", "utilisation"), Rule(above=0, most=1)), split=Rule(above=0, below=1),
     **dict.fromkeys(("evaluation", "usd_per_chip_hour"), NOT_NEGATIVE),
-)
+)  # fmt: skip
 def training_run(
     llm: LLM | str | Path, cluster: Cluster, tokens: ArrayLike, *, plan: TrainingPlan | None = None, choices: Choices | None = None,
     mfu: ArrayLike | None = None, precision: str = "bf16", utilisation: ArrayLike | None = None, global_batch: int | None = None,
