@@ -184,6 +184,8 @@ def _run(position: int, row: dict[str, Any]) -> Run:
     plan: dict[str, Any] = _plan(row) | {"precision": _precision(row["precision"])}
     chip.peak(plan["precision"])
     plan["uneven"] = bool(uneven_stages(llm.layers, plan["pp"] * plan["vp"]))
+    if framework[0] == "Nanotron":
+        plan["scattered"] = _scattered(llm, plan, row)
     own = {f.name: f.default for f in fields(TrainingPlan)}
     plan = {name: value for name, value in plan.items() if value != own[name]}
     rank_0 = "mem_gib" in row or "rank" in (row.get("mem_kind") or "") or framework[0] == "Nanotron"  # whose logs print no other
@@ -223,13 +225,24 @@ def _plan(row: dict[str, Any]) -> dict[str, Any]:
         "optimizer": "in backward" if one else "adam",  # torchtune, recipes/configs/llama3_1/8B_full_single_device.yaml
         "sequence_parallel": "assumed" in split or split == "true",
         "flash": not UNFUSED.search(row["stack"] or ""),
-        "scattered": nanotron,
         "head_layers": row["vocab"] / (4 * row["hidden"] + 3 * row["ffn"]) if nanotron else 0.0,  # as its blocks say their cost
         "trained": LORA if "lora" in kind else 1.0,
         "frozen": "nf4" if "qlora" in kind else "fp8" if "lora" in kind and re.match("mx|nv|fp[48]", row["precision"] or "") else "bf16",
         "chunked_loss": kind.startswith("rl trainer") or "torchtune" in (row["stack"] or ""),  # CEWithChunkedOutputLoss of its recipes
         "offload": "activations" if "offload" in (row.get("recompute_kinds") or "") else "none",
     }
+
+
+def _scattered(llm: LLM, plan: dict[str, Any], row: dict[str, Any]) -> bool:
+    """Whether a run of Nanotron has the latency of scattered ranks: it does not say how tensor-parallel ranks gather.
+
+    Those of a pipeline do, and of the earlier version that its 64 nodes ran; and layouts that fit only where what was gathered for the
+    products, two inputs a layer, is not kept but gathered again.
+    """
+    tp, tokens, ranks = plan["tp"], plan["micro_batch"] * row["seq"], row["n_chips"] / plan["tp"] if plan["zero"] else 1.0
+    kept = llm.layers * llm.hidden * (4 + 45 / tp) + 10 * llm.vocab / tp
+    whole = llm.params / tp * (6 + 12 / ranks) + tokens * kept
+    return plan["pp"] > 1 or row["n_chips"] >= 512 or (tp > 1 and whole > 76e9)
 
 
 def _of_mlperf(row: dict[str, Any]) -> dict[str, Any]:

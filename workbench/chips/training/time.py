@@ -34,6 +34,7 @@ CONSTANTS = (
     Constant("dp", 1.0, 0.5, "data-parallel collectives over the fabric's time"),
     Constant("overlap", 0.7, 0.3, "share of the computation that can hide collectives"),
     Constant("gather", 1e-7, 3.0, "latency of gathering sharded weights, a rank and layer [s]"),
+    Constant("sum", 1e-5, 3.0, "latency of summing gradients that are not sharded where ranks are scattered, a rank and layer [s]"),
     Constant("head", 1.0, 0.2, "head and loss over their time by the same constants"),
     Constant("fixed", 5e-3, 0.7, "rest of a step: data, logging, clipping [s]"),
     Constant("straggler", 0.004, 0.3, "growth with every doubling of the chips beyond eight"),
@@ -117,10 +118,10 @@ def terms(w: Work, c: Constants) -> tuple[Any, Callable[[], dict[str, Any]]]:
         idle = np.where(a.dualpipe, per_micro_batch * np.maximum(a.pp / 2 - 1, 0.0) * np.maximum((whole - later) / whole, 0.0) / a.vp, idle)
     bubble = c["bubble"] * idle
     rounds = a.micro_batches + bubbles
-    met = np.minimum(a.pp, 3) * np.minimum(w.chips / 512, 1.0) ** 3  # its own ranks, and a stage on each side
+    met = np.minimum(a.pp - 1, 2) * np.minimum(w.chips / 512, 1.0) ** 3  # a stage on each side
     pp = c["p2p"] * w.p2p * a.vp * 2 * rounds + c["sync"] * met * (a.micro_batches + a.pp - 1)
     fsdp = np.where(np.asarray(w.fsdp) != 0, a.micro_batches * exposed(c["dp"] * w.fsdp, c["overlap"] * body), 0.0)
-    dp = exposed(c["dp"] * w.dp, c["overlap"] * body * 2 / 3) + fsdp + c["gather"] * w.gather_hops
+    dp = exposed(c["dp"] * w.dp, c["overlap"] * body * 2 / 3) + fsdp + c["gather"] * w.gather_hops + c["sum"] * w.sum_hops
     optimizer = w.optimizer_bytes / bandwidth
     bare = a.micro_batches * stage + bubble + pp + dp + optimizer + w.offload + c["fixed"]
     factor = c["scale"] * (1 + c["straggler"] * np.log2(np.maximum(w.chips, 8.0) / 8))

@@ -64,6 +64,7 @@ class Work(Arrays):
     dp: Any  #: gradients and weights of a stage, a step [s]
     fsdp: Any  #: weights and gradients of a stage, a micro-batch [s]; 0 without
     gather_hops: Any  #: ranks x layers that sharded weights are gathered over
+    sum_hops: Any  #: ranks x layers of a stage that gradients are summed over one by one, where ranks are scattered and nothing is sharded
     optimizer_bytes: Any
     offload: Any  #: to the host and back, a step [s]
 
@@ -191,6 +192,7 @@ def _of_states(s: Transformer, a: Layout, tokens: Any, machine: Machine, stage_l
         "dp": np.where(fully, hybrid, (of_both("reduce_scatter", 4.0, a.ranks, expert_ranks) + after) * a.trained),
         "fsdp": np.where(fully, fsdp, 0.0),
         "gather_hops": np.where(sharded, a.shard * s.layers, 0.0) * a.trained,
+        "sum_hops": np.where(a.scattered & ~some & (a.ranks > 1), a.ranks * stage_layers, 0.0) * a.trained,
         "optimizer_bytes": updated * OPTIMIZER_BYTES * a.trained,
         "offload": (a.offload_optimizer * updated * 24.0 * a.trained + a.offload_activations * 2 * kept) / host,
     }
