@@ -21,7 +21,7 @@ CONSTANTS = (
     Constant("grouped", 0.8, 0.3, "rate of experts' products over that of dense ones", "chip"),
     Constant("launch", 6e-6, 0.5, "time between two kernels [s]", "chip"),
     Constant("tail", 1.0, 0.7, "idle output of a last wave [half waves of 132 processors]"),
-    Constant("depth", 256.0, 0.7, "cost of starting a tile [elements of the inner dimension]"),
+    Constant("depth", 600.0, 0.7, "cost of starting a tile [elements of the inner dimension]"),
     Constant("misaligned", 0.1, 1.0, "slowdown of products whose widths are no multiples of 64"),
     Constant("tp", 1.0, 0.4, "tensor-parallel collectives over the fabric's time"),
     Constant("tp_across", 1.0, 0.5, "the same beyond a scale-up domain, on top"),
@@ -85,7 +85,7 @@ def terms(w: Work, c: Constants) -> tuple[Any, Callable[[], dict[str, Any]]]:
     scores = streaming(w.score_bytes, w.bandwidth, c["memory"])
     moved = (w.stream_bytes + w.cast_bytes) / bandwidth
     back = np.where(a.flash, FLASH_BACKWARD, 2.0)
-    across = np.where(w.tp_crosses, a.tp / 8 * np.where(a.scattered, c["host_scattered"], 1.0), 1.0)
+    across = np.where(a.scattered | w.tp_crosses, a.tp / 8 * np.where(a.scattered, c["host_scattered"], 1.0), 1.0)
     launch = w.kernels * c["launch"] + np.where(a.tp > 1, 4 * c["host"] * across, 0.0)
     kernels = forward + fused + scores + moved, data + weight + back * fused + 2 * scores + 2 * moved
     ahead, behind = floored(kernels[0], launch), floored(kernels[1], 2 * launch)
@@ -118,7 +118,7 @@ def terms(w: Work, c: Constants) -> tuple[Any, Callable[[], dict[str, Any]]]:
         idle = np.where(a.dualpipe, per_micro_batch * np.maximum(a.pp / 2 - 1, 0.0) * np.maximum((whole - later) / whole, 0.0) / a.vp, idle)
     bubble = c["bubble"] * idle
     rounds = a.micro_batches + bubbles
-    met = np.minimum(a.pp - 1, 2) * np.minimum(w.chips / 512, 1.0) ** 3  # a stage on each side
+    met = np.minimum(a.pp - 1, 2) * np.minimum(w.chips / 512, 1.0) ** 6  # a stage on each side
     pp = c["p2p"] * w.p2p * a.vp * 2 * rounds + c["sync"] * met * (a.micro_batches + a.pp - 1)
     fsdp = np.where(np.asarray(w.fsdp) != 0, a.micro_batches * exposed(c["dp"] * w.fsdp, c["overlap"] * body), 0.0)
     dp = exposed(c["dp"] * w.dp, c["overlap"] * body * 2 / 3) + fsdp + c["gather"] * w.gather_hops + c["sum"] * w.sum_hops

@@ -146,8 +146,7 @@ def _streamed(s: Transformer, a: Layout, tokens: Any, machine: Machine) -> dict[
 def _in_layers(s: Transformer, a: Layout, tokens: Any, machine: Machine, n_chips: Any) -> dict[str, Any]:
     """Collectives of a layer and micro-batch [s]."""
     exchange, slab = machine.exchange, tokens * s.hidden * 2.0
-    stride = np.where(a.scattered, n_chips / a.tp, 1.0)
-    gather, reduce, both = (exchange.seconds(op, slab, a.tp, stride) for op in ("all_gather", "reduce_scatter", "all_reduce"))
+    gather, reduce, both = (exchange.seconds(op, slab, a.tp) for op in ("all_gather", "reduce_scatter", "all_reduce"))
     split, topk = a.sequence_split > 1, s.experts_per_token
     domains = np.ceil(a.ep / exchange.domain)
     visited = np.where(domains > 1, domains * (1 - (1 - 1 / domains) ** np.maximum(topk, 1)), topk)
@@ -158,7 +157,7 @@ def _in_layers(s: Transformer, a: Layout, tokens: Any, machine: Machine, n_chips
     return {
         "tp_forward": s.parts * np.where(split, gather + reduce, both),
         "tp_backward": s.parts * np.where(split, gather + reduce, both) + np.where(split, gather, 0.0),
-        "tp_crosses": exchange.crosses(a.tp, stride) & (a.tp > 1),
+        "tp_crosses": exchange.crosses(a.tp) & (a.tp > 1),
         "ep_forward": 2 * exchange.seconds("alltoall", sent, a.ep) * s.moe_share,
         "ep_crosses": domains > 1,
         "cp_forward": np.choose(a.context, [v.seconds(s, exchange, a.tp, a.cp, tokens) for v in VARIANTS.values()]),
