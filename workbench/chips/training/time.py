@@ -18,10 +18,11 @@ CONSTANTS = (
     Constant("ramp", 400.0, 0.7, "context that attention loses to its start [tokens]"),
     Constant("cp", 1.0, 0.3, "attention of the slowest context-parallel rank over the mean"),
     Constant("memory", 0.8, 0.3, "share of the memory bandwidth that streaming sustains", "chip"),
+    Constant("adapter", 1.0, 0.7, "bytes that adapters of low rank move over those of their inputs and outputs"),
     Constant("grouped", 0.8, 0.3, "rate of experts' products over that of dense ones", "chip"),
     Constant("launch", 6e-6, 0.5, "time between two kernels [s]", "chip"),
     Constant("tail", 1.0, 0.7, "idle output of a last wave [half waves of 132 processors]"),
-    Constant("depth", 600.0, 0.7, "cost of starting a tile [elements of the inner dimension]"),
+    Constant("depth", 256.0, 0.7, "cost of starting a tile [elements of the inner dimension]"),
     Constant("misaligned", 0.1, 1.0, "slowdown of products whose widths are no multiples of 64"),
     Constant("tp", 1.0, 0.4, "tensor-parallel collectives over the fabric's time"),
     Constant("tp_across", 1.0, 0.5, "the same beyond a scale-up domain, on top"),
@@ -83,7 +84,7 @@ def terms(w: Work, c: Constants) -> tuple[Any, Callable[[], dict[str, Any]]]:
     fused = w.attention_flop / (w.peak16 * c["attention"]) * (1 + c["ramp"] / w.context) * (1 + 10 * c["misaligned"] * w.odd_heads)
     fused = fused * np.where(a.cp > 1, c["cp"], 1.0)
     scores = streaming(w.score_bytes, w.bandwidth, c["memory"])
-    moved = (w.stream_bytes + w.cast_bytes) / bandwidth
+    moved = (w.stream_bytes + w.cast_bytes + c["adapter"] * w.adapter_bytes) / bandwidth
     back = np.where(a.flash, FLASH_BACKWARD, 2.0)
     across = np.where(a.scattered | w.tp_crosses, a.tp / 8 * np.where(a.scattered, c["host_scattered"], 1.0), 1.0)
     launch = w.kernels * c["launch"] + np.where(a.tp > 1, 4 * c["host"] * across, 0.0)

@@ -49,6 +49,7 @@ class Work(Arrays):
     score_bytes: Any
     stream_bytes: Any
     cast_bytes: Any
+    adapter_bytes: Any  #: of adapters of low rank, beside the products that they adapt
     kernels: Any
     peak: Any  #: of the precision [FLOP/s]
     peak16: Any  #: of 16-bit numbers, for attention and head
@@ -139,8 +140,10 @@ def _streamed(s: Transformer, a: Layout, tokens: Any, machine: Machine) -> dict[
     mixed = s.main_share * (s.query + s.key_value + s.expanded) + s.other_width
     moved = norms + activations / a.tp * unfused + 3 * mixed / a.tp
     cast = 4 * (2 * s.hidden + (s.main_share * s.value + s.other_width + s.inner_width) / a.tp + s.moe_share * topk * s.hidden)
+    adapted = 6 * s.hidden + 3 * mixed / a.tp + 2 * s.inner_width * s.ffn_matrices / a.tp  # inputs read, outputs read and written
     kernels = np.where(a.flash, KERNELS, KERNELS_UNFUSED) + KERNELS_MIXTURE * np.minimum(s.experts, 1) + KERNELS_TP * (a.tp > 1)
-    return {"stream_bytes": 2.0 * tokens * moved, "cast_bytes": tokens * (cast if machine.format.bits < 16 else 0.0), "kernels": kernels}
+    of = {"stream_bytes": 2.0 * tokens * moved, "adapter_bytes": np.where(a.trained < 1, 2.0 * tokens * adapted, 0.0)}
+    return of | {"cast_bytes": tokens * (cast if machine.format.bits < 16 else 0.0), "kernels": kernels}
 
 
 def _in_layers(s: Transformer, a: Layout, tokens: Any, machine: Machine, n_chips: Any) -> dict[str, Any]:
