@@ -35,7 +35,7 @@ CONSTANTS = (
     Constant("dp", 1.0, 0.5, "data-parallel collectives over the fabric's time"),
     Constant("overlap", 0.7, 0.3, "share of the computation that can hide collectives"),
     Constant("gather", 1e-7, 3.0, "latency of gathering sharded weights, a rank and layer [s]"),
-    Constant("sum", 1e-5, 3.0, "latency of summing gradients that are not sharded where ranks are scattered, a rank and layer [s]"),
+    Constant("sum", 1e-5, 3.0, "latency of summing gradients one tensor after another where ranks are scattered, a rank and layer [s]"),
     Constant("head", 1.0, 0.2, "head and loss over their time by the same constants"),
     Constant("fixed", 5e-3, 0.7, "rest of a step: data, logging, clipping [s]"),
     Constant("straggler", 0.004, 0.3, "growth with every doubling of the chips beyond eight"),
@@ -92,16 +92,16 @@ def terms(w: Work, c: Constants) -> tuple[Any, Callable[[], dict[str, Any]]]:
     ahead, behind = floored(kernels[0], launch), floored(kernels[1], 2 * launch)
 
     tp = c["tp"] * np.where(w.tp_crosses, c["tp_across"], 1.0)
-    tp_forward, tp_backward = tp * w.tp_forward, tp * w.tp_backward
+    hides = np.minimum(c["overlap"], 1.0) * a.tp_overlap  # what the pieces of a product that are there already do of the shorter
+    tp_forward, tp_backward = (t - hides * np.minimum(t, by) for t, by in ((tp * w.tp_forward, forward), (tp * w.tp_backward, data)))
     ep = c["ep"] * np.where(w.ep_crosses, c["ep_across"], 1.0) * w.ep_forward
     hidden = w.ep_crosses & ((a.vp > 1) | a.dualpipe)  # two chunks at once let experts' collectives hide behind another chunk
     ep_both = np.where(hidden, exposed(ep, c["overlap"] * ahead) + exposed(ep, c["overlap"] * behind), 2 * ep)
     cp_both = np.where(w.cp_hidden, exposed(w.cp_forward, fused) + exposed(2 * w.cp_forward, back * fused), 3 * w.cp_forward)
     again = a.full * (ahead + tp_forward) + a.selective * np.where(a.flash, moved, fused + scores)
     if np.any(a.kinds > 7):
-        again = (
-            again + named + a.recomputes("attention") * (fused + scores) + a.recomputes("norms") * moved / 2 + a.recomputes("experts") * ep
-        )
+        again = again + named + a.recomputes("attention") * (fused + scores)
+        again = again + a.recomputes("norms") * moved / 2 + a.recomputes("experts") * ep
     layer = ahead + behind + tp_forward + tp_backward + ep_both + cp_both + again
 
     columns, bubbles = s.vocab / a.tp, (a.pp - 1) / a.vp  # of the head; micro-batches that a pipeline waits for
@@ -120,7 +120,7 @@ def terms(w: Work, c: Constants) -> tuple[Any, Callable[[], dict[str, Any]]]:
     bubble = c["bubble"] * idle
     rounds = a.micro_batches + bubbles
     met = np.minimum(a.pp - 1, 2) * np.minimum(w.chips / 512, 1.0) ** 6  # a stage on each side
-    pp = c["p2p"] * w.p2p * a.vp * 2 * rounds + c["sync"] * met * (a.micro_batches + a.pp - 1)
+    pp = c["p2p"] * w.p2p * a.vp * 2 * rounds + c["sync"] * met * (a.micro_batches + (a.pp - 1) / 2)
     fsdp = np.where(np.asarray(w.fsdp) != 0, a.micro_batches * exposed(c["dp"] * w.fsdp, c["overlap"] * body), 0.0)
     dp = exposed(c["dp"] * w.dp, c["overlap"] * body * 2 / 3) + fsdp + c["gather"] * w.gather_hops + c["sum"] * w.sum_hops
     optimizer = w.optimizer_bytes / bandwidth

@@ -87,7 +87,7 @@ class Work(Arrays):
             **_products(model, layout, tokens),
             **_attention(model, layout, tokens, sequence),
             **_streamed(model, layout, tokens, machine),
-            **_in_layers(model, layout, tokens, machine, n_chips),
+            **_in_layers(model, layout, tokens, machine),
             **_of_states(model, layout, tokens, machine, stage_layers),
         )
 
@@ -134,19 +134,19 @@ def _attention(s: Transformer, a: Layout, tokens: Any, sequence: Any) -> dict[st
 
 def _streamed(s: Transformer, a: Layout, tokens: Any, machine: Machine) -> dict[str, Any]:
     """Bytes of a layer's forward pass that go through memory outside of products, and kernels."""
-    unfused, topk = np.where(a.flash, 1.0, UNFUSED), s.experts_per_token
+    unfused, topk = np.where(a.flash & a.fused, 1.0, UNFUSED), s.experts_per_token
     activations = s.inner_width * s.ffn_matrices + s.moe_share * 4 * topk * s.expert_hidden
     norms = NORM_PASSES * s.hidden / a.sequence_split * unfused
     mixed = s.main_share * (s.query + s.key_value + s.expanded) + s.other_width
     moved = norms + activations / a.tp * unfused + 3 * mixed / a.tp
     cast = 4 * (2 * s.hidden + (s.main_share * s.value + s.other_width + s.inner_width) / a.tp + s.moe_share * topk * s.hidden)
     adapted = 6 * s.hidden + 3 * mixed / a.tp + 2 * s.inner_width * s.ffn_matrices / a.tp  # inputs read, outputs read and written
-    kernels = np.where(a.flash, KERNELS, KERNELS_UNFUSED) + KERNELS_MIXTURE * np.minimum(s.experts, 1) + KERNELS_TP * (a.tp > 1)
+    kernels = np.where(a.flash & a.fused, KERNELS, KERNELS_UNFUSED) + KERNELS_MIXTURE * np.minimum(s.experts, 1) + KERNELS_TP * (a.tp > 1)
     of = {"stream_bytes": 2.0 * tokens * moved, "adapter_bytes": np.where(a.trained < 1, 2.0 * tokens * adapted, 0.0)}
     return of | {"cast_bytes": tokens * (cast if machine.format.bits < 16 else 0.0), "kernels": kernels}
 
 
-def _in_layers(s: Transformer, a: Layout, tokens: Any, machine: Machine, n_chips: Any) -> dict[str, Any]:
+def _in_layers(s: Transformer, a: Layout, tokens: Any, machine: Machine) -> dict[str, Any]:
     """Collectives of a layer and micro-batch [s]."""
     exchange, slab = machine.exchange, tokens * s.hidden * 2.0
     gather, reduce, both = (exchange.seconds(op, slab, a.tp) for op in ("all_gather", "reduce_scatter", "all_reduce"))
