@@ -140,9 +140,9 @@ def _streamed(s: Transformer, a: Layout, tokens: Any, machine: Machine) -> dict[
     mixed = s.main_share * (s.query + s.key_value + s.expanded) + s.other_width
     moved = norms + activations / a.tp * unfused + 3 * mixed / a.tp
     cast = 4 * (2 * s.hidden + (s.main_share * s.value + s.other_width + s.inner_width) / a.tp + s.moe_share * topk * s.hidden)
-    adapted = 6 * s.hidden + 3 * mixed / a.tp + 2 * s.inner_width * s.ffn_matrices / a.tp  # inputs read, outputs read and written
+    ins, outs, lora = 6 * s.hidden, 3 * mixed + 2 * s.inner_width * s.ffn_matrices, a.trained < 1  # read; read and written
     kernels = np.where(a.flash & a.fused, KERNELS, KERNELS_UNFUSED) + KERNELS_MIXTURE * np.minimum(s.experts, 1) + KERNELS_TP * (a.tp > 1)
-    of = {"stream_bytes": 2.0 * tokens * moved, "adapter_bytes": np.where(a.trained < 1, 2.0 * tokens * adapted, 0.0)}
+    of = {"stream_bytes": 2.0 * tokens * moved, "adapter_bytes": 2.0 * tokens * lora * (ins + outs / a.tp if np.any(lora) else 0.0)}
     return of | {"cast_bytes": tokens * (cast if machine.format.bits < 16 else 0.0), "kernels": kernels}
 
 
@@ -194,7 +194,7 @@ def _of_states(s: Transformer, a: Layout, tokens: Any, machine: Machine, stage_l
         "dp": np.where(fully, hybrid, (of_both("reduce_scatter", 4.0, a.ranks, expert_ranks) + after) * a.trained),
         "fsdp": np.where(fully, fsdp, 0.0),
         "gather_hops": np.where(sharded, a.shard * s.layers, 0.0) * a.trained,
-        "sum_hops": np.where(a.scattered & ~some & (a.ranks > 1), a.ranks * stage_layers, 0.0) * a.trained,
+        "sum_hops": a.scattered * np.where(some | (a.ranks == 1), 0.0, a.ranks * stage_layers) * a.trained if np.any(a.scattered) else 0.0,
         "optimizer_bytes": updated * OPTIMIZER_BYTES * a.trained,
         "offload": (a.offload_optimizer * updated * 24.0 * a.trained + a.offload_activations * 2 * kept) / host,
     }
