@@ -233,10 +233,7 @@ def _plan(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _scattered(llm: LLM, plan: dict[str, Any], row: dict[str, Any]) -> bool:
-    """Whether tensor-parallel ranks of Nanotron wait as scattered ones do, which it does not say.
-
-    Those of a pipeline, those of the earlier version on 64 nodes, and where what products gathered cannot be kept but is gathered again.
-    """
+    """Whether ranks of Nanotron wait as if scattered: in a pipeline, its earlier version on 64 nodes, where gathered inputs do not fit."""
     tp, ranks = plan["tp"], row["n_chips"] / plan["tp"] if plan["zero"] else 1.0
     kept = llm.layers * llm.hidden * (4 + 45 / tp) + 10 * llm.vocab / tp  # bytes a token, 4 of them two inputs that were gathered
     whole = llm.params / tp * (6 + 12 / ranks) + plan["micro_batch"] * row["seq"] * kept
