@@ -92,9 +92,11 @@ def terms(w: Work, c: Constants) -> tuple[Any, Callable[[], dict[str, Any]]]:
     ahead, behind = floored(kernels[0], launch), floored(kernels[1], 2 * launch)
 
     tp = c["tp"] * np.where(w.tp_crosses, c["tp_across"], 1.0)
-    hides = np.minimum(c["overlap"], 1.0) * a.tp_overlap  # what the pieces of a product that are there already do of the shorter
-    both = (tp * w.tp_forward, forward), (tp * w.tp_backward, data)
-    tp_forward, tp_backward = (t - hides * np.minimum(t, by) if np.any(hides) else t for t, by in both)
+    tp_forward, tp_backward = tp * w.tp_forward, tp * w.tp_backward
+    if np.any(a.tp_overlap):  # the pieces of a product that are there already hide some of the shorter
+        hides = np.minimum(c["overlap"], 1.0) * a.tp_overlap
+        tp_forward = tp_forward - hides * np.minimum(tp_forward, forward)
+        tp_backward = tp_backward - hides * np.minimum(tp_backward, data)
     ep = c["ep"] * np.where(w.ep_crosses, c["ep_across"], 1.0) * w.ep_forward
     hidden = w.ep_crosses & ((a.vp > 1) | a.dualpipe)  # two chunks at once let experts' collectives hide behind another chunk
     ep_both = np.where(hidden, exposed(ep, c["overlap"] * ahead) + exposed(ep, c["overlap"] * behind), 2 * ep)
