@@ -191,6 +191,24 @@ def test_a_row_says_what_a_user_would():
         assert call(dp_shard=text)["plan"]["arguments"].get("zero", 1) == zero
     assert call(dp_shard="zero1 over 8")["plan"]["arguments"]["shard"] == 8
     assert call(recompute="Full")["plan"]["arguments"]["recompute"] == "full"
+    assert call(notes="FSDP eager")["plan"]["arguments"] == {"fused": False}
+    assert call(notes="compile, async TP")["plan"]["arguments"] == {"tp_overlap": True}
+
+
+def test_how_ranks_of_nanotron_wait_is_read_off_the_layout():
+    widths = {"layers": 32.0, "hidden": 4096.0, "heads": 32.0, "ffn": 14336.0, "vocab": 128256.0}
+
+    def waits(**given):
+        told = row(stack="Nanotron v0.5", seq=4096.0, dp_shard="zero1", **widths, **given)
+        (run,), _ = measured.read(pl.DataFrame([told], infer_schema_length=None))
+        return run.plan.get("scattered", False)
+
+    assert not waits(tp=8.0, mbs=1.0)
+    assert waits(tp=8.0, pp=2.0, mbs=1.0)  # a pipeline
+    assert waits(tp=8.0, mbs=1.0, n_chips=512.0)  # an earlier version
+    assert not waits(tp=8.0, mbs=8.0)
+    assert waits(tp=8.0, mbs=16.0)  # what products gathered does not fit
+    assert not waits(tp=1.0, mbs=2.0)
 
 
 def test_what_was_measured_is_read_in_the_unit_that_it_is_stated_in():

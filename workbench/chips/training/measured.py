@@ -1,6 +1,6 @@
 """Rows of measured training runs as calls of `training_step`: what kinds `training` and `training-memory` read, ask and are fitted to.
 
-Not told apart: network, interconnect of a node, power cap, optimiser, compiled or eager code, captured graphs, overlap settings, tensor
+Not told apart: network, interconnect of a node, power cap, optimiser, captured graphs, overlap settings, tensor
 parallelism of experts alone, tokens that experts drop, which parts are recomputed, and who measured.
 """
 
@@ -179,11 +179,12 @@ def _run(position: int, row: dict[str, Any]) -> Run:
     for name in ("gbs", "seq", "n_chips", "precision", "chip"):
         if not row[name]:
             raise InputError(f"{name} is not stated")
-    llm, framework = _llm(row), software(row["stack"])
-    chip = catalogue.chip(row["chip"])
-    plan: dict[str, Any] = _plan(row) | {"precision": _precision(row["precision"])}
+    llm, framework, chip = _llm(row), software(row["stack"]), catalogue.chip(row["chip"])
+    code = {"fused": "eager" not in (row["notes"] or ""), "tp_overlap": "async TP" in (row["notes"] or "")}
+    plan: dict[str, Any] = _plan(row) | code | {"precision": _precision(row["precision"])}
     chip.peak(plan["precision"])
     plan["uneven"] = bool(uneven_stages(llm.layers, plan["pp"] * plan["vp"]))
+    plan["scattered"] = framework[0] == "Nanotron" and _scattered(llm, plan, row)
     own = {f.name: f.default for f in fields(TrainingPlan)}
     plan = {name: value for name, value in plan.items() if value != own[name]}
     rank_0 = "mem_gib" in row or "rank" in (row.get("mem_kind") or "") or framework[0] == "Nanotron"  # whose logs print no other
@@ -223,13 +224,20 @@ def _plan(row: dict[str, Any]) -> dict[str, Any]:
         "optimizer": "in backward" if one else "adam",  # torchtune, recipes/configs/llama3_1/8B_full_single_device.yaml
         "sequence_parallel": "assumed" in split or split == "true",
         "flash": not UNFUSED.search(row["stack"] or ""),
-        "scattered": nanotron,
         "head_layers": row["vocab"] / (4 * row["hidden"] + 3 * row["ffn"]) if nanotron else 0.0,  # as its blocks say their cost
         "trained": LORA if "lora" in kind else 1.0,
         "frozen": "nf4" if "qlora" in kind else "fp8" if "lora" in kind and re.match("mx|nv|fp[48]", row["precision"] or "") else "bf16",
         "chunked_loss": kind.startswith("rl trainer") or "torchtune" in (row["stack"] or ""),  # CEWithChunkedOutputLoss of its recipes
         "offload": "activations" if "offload" in (row.get("recompute_kinds") or "") else "none",
     }
+
+
+def _scattered(llm: LLM, plan: dict[str, Any], row: dict[str, Any]) -> bool:
+    """Whether ranks of Nanotron wait as if scattered: in a pipeline, its earlier version on 64 nodes, where gathered inputs do not fit."""
+    tp, ranks = plan["tp"], row["n_chips"] / plan["tp"] if plan["zero"] else 1.0
+    kept = llm.layers * llm.hidden * (4 + 45 / tp) + 10 * llm.vocab / tp  # bytes a token, 4 of them two inputs that were gathered
+    whole = llm.params / tp * (6 + 12 / ranks) + plan["micro_batch"] * row["seq"] * kept
+    return plan["pp"] > 1 or row["n_chips"] >= 512 or (tp > 1 and whole > 0.9 * catalogue.chip(row["chip"]).hbm_bytes)
 
 
 def _of_mlperf(row: dict[str, Any]) -> dict[str, Any]:

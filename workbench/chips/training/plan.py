@@ -31,7 +31,7 @@ RULES = dict.fromkeys(("tp", "pp", "vp", "cp", "ep", "micro_batch"), COUNT) | { 
     "expert_load": Rule(least=1, why="the busiest rank has at least the mean, 1"), "head_layers": Rule(least=0),
 }  # fmt: skip
 WORDS = {"recompute": RECOMPUTE, "schedule": SCHEDULES, "offload": OFFLOAD, "optimizer": tuple(OPTIMIZERS), "frozen": tuple(FROZEN)}
-TRUTHS = ("uneven", "sequence_parallel", "flash", "scattered", "chunked_loss")
+TRUTHS = ("uneven", "sequence_parallel", "flash", "fused", "tp_overlap", "scattered", "chunked_loss")
 
 
 class Variant(NamedTuple):
@@ -58,8 +58,7 @@ VARIANTS = {"ring": Variant(_ring, hidden=True), "all-to-all": Variant(_all_to_a
 class TrainingPlan:
     """A layout, or many: every field may be an array, and they broadcast.
 
-    Ranks are ordered as Megatron does, tensor parallel innermost, then context, data and pipeline; with `scattered` tensor parallelism
-    is outermost. Data parallelism is what is left of the chips.
+    Ranks are ordered as Megatron does: tensor parallel innermost, then context, data, pipeline. Data parallelism is what is left of them.
 
     Examples
     --------
@@ -84,7 +83,9 @@ class TrainingPlan:
     offload: ArrayLike = "none"  #: of `OFFLOAD`, to the memory of the host
     context: ArrayLike = "ring"  #: how context parallel ranks exchange keys and values, of `VARIANTS`
     flash: ArrayLike = True  #: fused attention; without it, scores go through memory
-    scattered: ArrayLike = False  #: tensor-parallel ranks lie as far apart as they can
+    fused: ArrayLike = True  #: norms and activations are; eager code is not
+    tp_overlap: ArrayLike = False  #: tensor-parallel collectives are hidden behind products, piece by piece
+    scattered: ArrayLike = False  #: ranks wait for each other as if they lay far apart, and sum gradients one tensor after another
     expert_load: ArrayLike = 1.0  #: tokens of the busiest rank of experts over the mean; benchmarks force 1
     trained: ArrayLike = 1.0  #: share of the weights that is trained; near 0 for LoRA
     frozen: ArrayLike = "bf16"  #: format of the weights that are not trained, of `FROZEN`; nf4 for QLoRA
@@ -162,6 +163,8 @@ class Layout:
     offload_activations: Any
     context: Any  #: position in `VARIANTS`
     flash: Any
+    fused: Any
+    tp_overlap: Any
     scattered: Any
     expert_load: Any
     trained: Any
@@ -173,7 +176,7 @@ class Layout:
     @classmethod
     def of(cls, plan: TrainingPlan, n_chips: ArrayLike, global_batch: ArrayLike) -> Layout:
         """Resolve a plan on so many chips at a batch of so many sequences. Nothing is checked here: see `why_not`."""
-        same = {n: np.asarray(getattr(plan, n)) for n in ("zero", "flash", "scattered", "chunked_loss")}
+        same = {n: np.asarray(getattr(plan, n)) for n in ("zero", "flash", "fused", "tp_overlap", "scattered", "chunked_loss")}
         numbers = ("tp", "pp", "vp", "cp", "ep", "micro_batch", "expert_load", "trained", "head_layers")
         same |= {n: np.asarray(getattr(plan, n), dtype=float) for n in numbers}
         tp, cp, shard = same["tp"], same["cp"], np.asarray(plan.shard, dtype=float)

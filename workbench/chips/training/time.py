@@ -18,6 +18,7 @@ CONSTANTS = (
     Constant("ramp", 400.0, 0.7, "context that attention loses to its start [tokens]"),
     Constant("cp", 1.0, 0.3, "attention of the slowest context-parallel rank over the mean"),
     Constant("memory", 0.8, 0.3, "share of the memory bandwidth that streaming sustains", "chip"),
+    Constant("adapter", 1.0, 0.7, "bytes that adapters of low rank move over those of their inputs and outputs"),
     Constant("grouped", 0.8, 0.3, "rate of experts' products over that of dense ones", "chip"),
     Constant("launch", 6e-6, 0.5, "time between two kernels [s]", "chip"),
     Constant("tail", 1.0, 0.7, "idle output of a last wave [half waves of 132 processors]"),
@@ -34,6 +35,7 @@ CONSTANTS = (
     Constant("dp", 1.0, 0.5, "data-parallel collectives over the fabric's time"),
     Constant("overlap", 0.7, 0.3, "share of the computation that can hide collectives"),
     Constant("gather", 1e-7, 3.0, "latency of gathering sharded weights, a rank and layer [s]"),
+    Constant("sum", 1e-5, 3.0, "latency of summing gradients one tensor after another where ranks are scattered, a rank and layer [s]"),
     Constant("head", 1.0, 0.2, "head and loss over their time by the same constants"),
     Constant("fixed", 5e-3, 0.7, "rest of a step: data, logging, clipping [s]"),
     Constant("straggler", 0.004, 0.3, "growth with every doubling of the chips beyond eight"),
@@ -82,24 +84,27 @@ def terms(w: Work, c: Constants) -> tuple[Any, Callable[[], dict[str, Any]]]:
     fused = w.attention_flop / (w.peak16 * c["attention"]) * (1 + c["ramp"] / w.context) * (1 + 10 * c["misaligned"] * w.odd_heads)
     fused = fused * np.where(a.cp > 1, c["cp"], 1.0)
     scores = streaming(w.score_bytes, w.bandwidth, c["memory"])
-    moved = (w.stream_bytes + w.cast_bytes) / bandwidth
+    moved = (w.stream_bytes + w.cast_bytes + c["adapter"] * w.adapter_bytes) / bandwidth
     back = np.where(a.flash, FLASH_BACKWARD, 2.0)
-    across = np.where(w.tp_crosses, a.tp / 8 * np.where(a.scattered, c["host_scattered"], 1.0), 1.0)
+    across = np.where(a.scattered | w.tp_crosses, a.tp / 8 * np.where(a.scattered, c["host_scattered"], 1.0), 1.0)
     launch = w.kernels * c["launch"] + np.where(a.tp > 1, 4 * c["host"] * across, 0.0)
     kernels = forward + fused + scores + moved, data + weight + back * fused + 2 * scores + 2 * moved
     ahead, behind = floored(kernels[0], launch), floored(kernels[1], 2 * launch)
 
     tp = c["tp"] * np.where(w.tp_crosses, c["tp_across"], 1.0)
     tp_forward, tp_backward = tp * w.tp_forward, tp * w.tp_backward
+    if np.any(a.tp_overlap):  # the pieces of a product that are there already hide some of the shorter
+        hides = np.minimum(c["overlap"], 1.0) * a.tp_overlap
+        tp_forward = tp_forward - hides * np.minimum(tp_forward, forward)
+        tp_backward = tp_backward - hides * np.minimum(tp_backward, data)
     ep = c["ep"] * np.where(w.ep_crosses, c["ep_across"], 1.0) * w.ep_forward
     hidden = w.ep_crosses & ((a.vp > 1) | a.dualpipe)  # two chunks at once let experts' collectives hide behind another chunk
     ep_both = np.where(hidden, exposed(ep, c["overlap"] * ahead) + exposed(ep, c["overlap"] * behind), 2 * ep)
     cp_both = np.where(w.cp_hidden, exposed(w.cp_forward, fused) + exposed(2 * w.cp_forward, back * fused), 3 * w.cp_forward)
     again = a.full * (ahead + tp_forward) + a.selective * np.where(a.flash, moved, fused + scores)
     if np.any(a.kinds > 7):
-        again = (
-            again + named + a.recomputes("attention") * (fused + scores) + a.recomputes("norms") * moved / 2 + a.recomputes("experts") * ep
-        )
+        again = again + named + a.recomputes("attention") * (fused + scores)
+        again = again + a.recomputes("norms") * moved / 2 + a.recomputes("experts") * ep
     layer = ahead + behind + tp_forward + tp_backward + ep_both + cp_both + again
 
     columns, bubbles = s.vocab / a.tp, (a.pp - 1) / a.vp  # of the head; micro-batches that a pipeline waits for
@@ -117,10 +122,10 @@ def terms(w: Work, c: Constants) -> tuple[Any, Callable[[], dict[str, Any]]]:
         idle = np.where(a.dualpipe, per_micro_batch * np.maximum(a.pp / 2 - 1, 0.0) * np.maximum((whole - later) / whole, 0.0) / a.vp, idle)
     bubble = c["bubble"] * idle
     rounds = a.micro_batches + bubbles
-    met = np.minimum(a.pp, 3) * np.minimum(w.chips / 512, 1.0) ** 3  # its own ranks, and a stage on each side
-    pp = c["p2p"] * w.p2p * a.vp * 2 * rounds + c["sync"] * met * (a.micro_batches + a.pp - 1)
+    met = np.minimum(a.pp - 1, 2) * np.minimum(w.chips / 512, 1.0) ** 6  # a stage on each side
+    pp = c["p2p"] * w.p2p * a.vp * 2 * rounds + c["sync"] * met * (a.micro_batches + (a.pp - 1) / 2)
     fsdp = np.where(np.asarray(w.fsdp) != 0, a.micro_batches * exposed(c["dp"] * w.fsdp, c["overlap"] * body), 0.0)
-    dp = exposed(c["dp"] * w.dp, c["overlap"] * body * 2 / 3) + fsdp + c["gather"] * w.gather_hops
+    dp = exposed(c["dp"] * w.dp, c["overlap"] * body * 2 / 3) + fsdp + c["gather"] * w.gather_hops + c["sum"] * w.sum_hops
     optimizer = w.optimizer_bytes / bandwidth
     bare = a.micro_batches * stage + bubble + pp + dp + optimizer + w.offload + c["fixed"]
     factor = c["scale"] * (1 + c["straggler"] * np.log2(np.maximum(w.chips, 8.0) / 8))

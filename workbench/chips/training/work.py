@@ -49,6 +49,7 @@ class Work(Arrays):
     score_bytes: Any
     stream_bytes: Any
     cast_bytes: Any
+    adapter_bytes: Any  #: of adapters of low rank, beside the products that they adapt
     kernels: Any
     peak: Any  #: of the precision [FLOP/s]
     peak16: Any  #: of 16-bit numbers, for attention and head
@@ -64,6 +65,7 @@ class Work(Arrays):
     dp: Any  #: gradients and weights of a stage, a step [s]
     fsdp: Any  #: weights and gradients of a stage, a micro-batch [s]; 0 without
     gather_hops: Any  #: ranks x layers that sharded weights are gathered over
+    sum_hops: Any  #: ranks x layers of a stage that gradients are summed over one by one, where ranks are scattered and nothing is sharded
     optimizer_bytes: Any
     offload: Any  #: to the host and back, a step [s]
 
@@ -85,7 +87,7 @@ class Work(Arrays):
             **_products(model, layout, tokens),
             **_attention(model, layout, tokens, sequence),
             **_streamed(model, layout, tokens, machine),
-            **_in_layers(model, layout, tokens, machine, n_chips),
+            **_in_layers(model, layout, tokens, machine),
             **_of_states(model, layout, tokens, machine, stage_layers),
         )
 
@@ -132,21 +134,22 @@ def _attention(s: Transformer, a: Layout, tokens: Any, sequence: Any) -> dict[st
 
 def _streamed(s: Transformer, a: Layout, tokens: Any, machine: Machine) -> dict[str, Any]:
     """Bytes of a layer's forward pass that go through memory outside of products, and kernels."""
-    unfused, topk = np.where(a.flash, 1.0, UNFUSED), s.experts_per_token
+    unfused, topk = np.where(a.flash & a.fused, 1.0, UNFUSED), s.experts_per_token
     activations = s.inner_width * s.ffn_matrices + s.moe_share * 4 * topk * s.expert_hidden
     norms = NORM_PASSES * s.hidden / a.sequence_split * unfused
     mixed = s.main_share * (s.query + s.key_value + s.expanded) + s.other_width
     moved = norms + activations / a.tp * unfused + 3 * mixed / a.tp
     cast = 4 * (2 * s.hidden + (s.main_share * s.value + s.other_width + s.inner_width) / a.tp + s.moe_share * topk * s.hidden)
-    kernels = np.where(a.flash, KERNELS, KERNELS_UNFUSED) + KERNELS_MIXTURE * np.minimum(s.experts, 1) + KERNELS_TP * (a.tp > 1)
-    return {"stream_bytes": 2.0 * tokens * moved, "cast_bytes": tokens * (cast if machine.format.bits < 16 else 0.0), "kernels": kernels}
+    ins, outs, lora = 6 * s.hidden, 3 * mixed + 2 * s.inner_width * s.ffn_matrices, a.trained < 1  # read; read and written
+    kernels = np.where(a.flash & a.fused, KERNELS, KERNELS_UNFUSED) + KERNELS_MIXTURE * np.minimum(s.experts, 1) + KERNELS_TP * (a.tp > 1)
+    of = {"stream_bytes": 2.0 * tokens * moved, "adapter_bytes": 2.0 * tokens * lora * (ins + outs / a.tp if np.any(lora) else 0.0)}
+    return of | {"cast_bytes": tokens * (cast if machine.format.bits < 16 else 0.0), "kernels": kernels}
 
 
-def _in_layers(s: Transformer, a: Layout, tokens: Any, machine: Machine, n_chips: Any) -> dict[str, Any]:
+def _in_layers(s: Transformer, a: Layout, tokens: Any, machine: Machine) -> dict[str, Any]:
     """Collectives of a layer and micro-batch [s]."""
     exchange, slab = machine.exchange, tokens * s.hidden * 2.0
-    stride = np.where(a.scattered, n_chips / a.tp, 1.0)
-    gather, reduce, both = (exchange.seconds(op, slab, a.tp, stride) for op in ("all_gather", "reduce_scatter", "all_reduce"))
+    gather, reduce, both = (exchange.seconds(op, slab, a.tp) for op in ("all_gather", "reduce_scatter", "all_reduce"))
     split, topk = a.sequence_split > 1, s.experts_per_token
     domains = np.ceil(a.ep / exchange.domain)
     visited = np.where(domains > 1, domains * (1 - (1 - 1 / domains) ** np.maximum(topk, 1)), topk)
@@ -157,7 +160,7 @@ def _in_layers(s: Transformer, a: Layout, tokens: Any, machine: Machine, n_chips
     return {
         "tp_forward": s.parts * np.where(split, gather + reduce, both),
         "tp_backward": s.parts * np.where(split, gather + reduce, both) + np.where(split, gather, 0.0),
-        "tp_crosses": exchange.crosses(a.tp, stride) & (a.tp > 1),
+        "tp_crosses": exchange.crosses(a.tp) & (a.tp > 1),
         "ep_forward": 2 * exchange.seconds("alltoall", sent, a.ep) * s.moe_share,
         "ep_crosses": domains > 1,
         "cp_forward": np.choose(a.context, [v.seconds(s, exchange, a.tp, a.cp, tokens) for v in VARIANTS.values()]),
@@ -191,6 +194,7 @@ def _of_states(s: Transformer, a: Layout, tokens: Any, machine: Machine, stage_l
         "dp": np.where(fully, hybrid, (of_both("reduce_scatter", 4.0, a.ranks, expert_ranks) + after) * a.trained),
         "fsdp": np.where(fully, fsdp, 0.0),
         "gather_hops": np.where(sharded, a.shard * s.layers, 0.0) * a.trained,
+        "sum_hops": a.scattered * np.where(some | (a.ranks == 1), 0.0, a.ranks * stage_layers) * a.trained if np.any(a.scattered) else 0.0,
         "optimizer_bytes": updated * OPTIMIZER_BYTES * a.trained,
         "offload": (a.offload_optimizer * updated * 24.0 * a.trained + a.offload_activations * 2 * kept) / host,
     }
