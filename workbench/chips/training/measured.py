@@ -163,10 +163,8 @@ def step_from_rate(row: dict[str, Any]) -> float | None:
 
 def memory_of(row: dict[str, Any]) -> float | None:
     """The measured memory of a chip [GB]."""
-    if row.get("mem_gib"):
-        return float(row["mem_gib"] * GIB)
-    stated, kind = row.get("mem_gb"), row.get("mem_kind") or row.get("notes") or ""
-    binary = "GiB" in kind or (not row.get("mem_kind") and software(row.get("stack"))[0] in BINARY)
+    stated, kind = row.get("mem_gib") or row.get("mem_gb"), row.get("mem_kind") or row.get("notes") or ""
+    binary = row.get("mem_gib") or "GiB" in kind or (not row.get("mem_kind") and software(row.get("stack"))[0] in BINARY)
     return stated * GIB if stated and binary else stated
 
 
