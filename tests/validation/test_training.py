@@ -220,6 +220,9 @@ def test_what_was_measured_is_read_in_the_unit_that_it_is_stated_in():
     assert measured.step_of(row(tflops_chip=500.0)) is None  # nothing is fitted to it
     assert measured.memory_of(row(mem_gb=40.0)) == 40
     assert measured.memory_of(row(mem_gb=40.0, mem_kind="peak GiB")) == pytest.approx(42.95, abs=0.01)
+    assert measured.memory_of(row(mem_gb=40.0, stack="Nanotron v0.5")) == pytest.approx(42.95, abs=0.01)  # trainer.py: / 1024**3
+    assert measured.memory_of(row(mem_gb=40.0, stack="torchtitan", mem_kind="GB as printed")) == 40
+    assert measured.memory_of(row(mem_gb=40.0, notes="cross-entropy fusion; mem in GiB")) == pytest.approx(42.95, abs=0.01)
 
 
 def test_results_of_mlperf_are_read(tmp_path):

@@ -59,7 +59,7 @@ POOL = Pool(
         "domain": Level(("kind",), 1 / 0.3), "operation": Level(("kind", "op"), 1 / 0.5), "chip": Level(("kind", "op", "chip"), 1 / 1.0),
         "ranks": Level(("kind", "op", "chip", "ranks"), 1 / 1.5), "version": Level(("kind", "op", "chip", "ranks", "version"), 1 / 2.0),
         "elsewhere": Level(("elsewhere",)), "between": Level(("between",), 0.4), "between_operation": Level(("between", "op"), 0.3),
-        "transport": Level(("transport",), 0.5, "all"), "transport_operation": Level(("transport", "op"), 0.5, "all"),
+        "transport": Level(("transport",), 0.35, "all"), "transport_operation": Level(("transport", "op"), 1.0, "all"),
         "pair": Level(("pair", "op", "chip"), 0.5), "rack": Level(("rack", "op"), 2.0),
     },
 )  # fmt: skip

@@ -159,9 +159,10 @@ def _fitted(study: crossval.Study, found: Rows, rows: pl.DataFrame, at: Any, bas
 
 
 def of_memory(study: crossval.Study, found: Rows, _: pl.DataFrame) -> Iterable[tuple[str, Array]]:
-    """Errors of memory of runs that were left out, by framework, and of frameworks left out."""
+    """Errors of memory by framework, of runs that were left out, or of sources where it has several; and of frameworks left out."""
     names = np.array([origin.framework for origin in found.origins])
-    logs = study.errors(crossval.folds((run.configuration for run in found.runs), FOLDS))
+    several = [len({*found.sources[(names == name) & study.measured]}) > 1 for name in names]
+    logs = np.where(several, study.errors(found.sources), study.errors(crossval.folds((run.configuration for run in found.runs), FOLDS)))
     yield from ((name, logs[at]) for name in dict.fromkeys(names.tolist()) if np.isfinite(logs[at := names == name]).sum() >= FEW)
     yield "framework not measured", crossval.evenly(study.errors(names), names)
 

@@ -47,6 +47,7 @@ REDUCED = 10  #: reduced models up to so many layers keep none of the dense laye
 GIB = 2**30 / GIGA  #: gigabytes of a GiB
 #: What logs of a framework print as memory; others print what is reserved.
 PRINTED = {"Megatron-DeepSpeed": "device"} | dict.fromkeys(("Megatron-LM", "Megatron-Bridge", "NeMo", "NeMo Automodel"), "allocated")
+BINARY = ("Nanotron", "torchtitan")  #: software whose logs count in GiB, whatever they call it [nanotron/trainer.py: / 1024**3]
 UNTOLD = ("Megatron", "NeMo", "torchtune")  #: software that recomputes nothing unless told, or by a rule
 
 
@@ -162,10 +163,9 @@ def step_from_rate(row: dict[str, Any]) -> float | None:
 
 def memory_of(row: dict[str, Any]) -> float | None:
     """The measured memory of a chip [GB]."""
-    if row.get("mem_gib"):
-        return float(row["mem_gib"] * GIB)
-    stated = row.get("mem_gb")
-    return stated * GIB if stated and "GiB" in (row.get("mem_kind") or "") else stated
+    stated, kind = row.get("mem_gib") or row.get("mem_gb"), row.get("mem_kind") or row.get("notes") or ""
+    binary = row.get("mem_gib") or "GiB" in kind or (not row.get("mem_kind") and software(row.get("stack"))[0] in BINARY)
+    return stated * GIB if stated and binary else stated
 
 
 def _run(position: int, row: dict[str, Any]) -> Run:

@@ -90,8 +90,9 @@ def most(room: Any, half_width: Any, confidence: Any) -> Any:
 
 
 def half_width(framework: str) -> float:
-    """Half width of the 80 % interval of the logarithm of memory: of a measured framework, or of those left out."""
-    return evidence.half_width("calibration/training_memory_errors", [framework, "framework not measured"])
+    """Half width of the 80 % interval of the logarithm of memory: of a framework that constants were fitted to, or of those left out."""
+    fitted = [framework] * (("framework", framework) in POOL.shipped().offsets)
+    return evidence.half_width("calibration/training_memory_errors", [*fitted, "framework not measured"])
 
 
 def eight_bits(origin: Origin) -> bool:
