@@ -141,7 +141,7 @@ class Job:
         widths = near.half_width, memory_model.half_width(framework)
         room = float(memory_model.most(machine.memory, widths[1], confidence))
         of_memory = replace(near.origin, version=version)  # of a version only where it is said: not of the newest that was measured
-        held = memory_model.constants(memory_model.POOL.of(of_memory), memory_model.eight_bits(of_memory))
+        held = memory_model.constants(memory_model.POOL.of(of_memory), *memory_model.habits(of_memory))
         return cls(llm, machine, calibration.POOL.of(near.origin), held, *widths, near.evidence, room)
 
     def step(

@@ -98,13 +98,13 @@ def steps(rows: pl.DataFrame, found: Rows) -> crossval.Study:
 
 def memories(rows: pl.DataFrame, found: Rows) -> crossval.Study:
     """Measured memory of a chip, as each run prints it [GB], and its model."""
-    printed, eight = np.array([run.printed for run in found.runs]), np.array([memory.eight_bits(origin) for origin in found.origins])
+    printed, habits = np.array([run.printed for run in found.runs]), np.array([memory.habits(origin) for origin in found.origins])
 
     def part(at: Any) -> Predict:
         took = partial(memory.memory, take(found.model, at), take(found.layout, at), found.sequence[at])
 
         def predict(logs: Array) -> Array:
-            logged = took(memory.constants(memory.POOL.named(logs), eight[at])).logged
+            logged = took(memory.constants(memory.POOL.named(logs), *habits[at].T)).logged
             return np.log(np.select([printed[at] == figure for figure in logged], [of["total"] for of in logged.values()]) / GIGA)
 
         return predict

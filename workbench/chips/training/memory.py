@@ -95,14 +95,17 @@ def half_width(framework: str) -> float:
     return evidence.half_width("calibration/training_memory_errors", [*fitted, "framework not measured"])
 
 
-def eight_bits(origin: Origin) -> bool:
-    """Whether products keep their inputs in 8 bits: those of Transformer Engine do, others cast what they keep in 16 again."""
-    return origin.precision != "bf16" and (origin.framework == "NeMo" or origin.framework.startswith("Megatron"))
+def habits(origin: Origin) -> tuple[bool, bool]:
+    """Whether products keep their inputs in 8 bits, as those of Transformer Engine do; others cast what they keep in 16 again. And whether
+    gradients in 16 bits lie beside those in 32 until a backward pass has ended (nanotron/optim/gradient_accumulator.py).
+    """
+    engine = origin.framework == "NeMo" or origin.framework.startswith("Megatron")
+    return engine and origin.precision != "bf16", origin.framework == "Nanotron"
 
 
-def constants(c: dict[str, Any], eight: Any) -> dict[str, Any]:
-    """Constants by name, of runs whose products keep their inputs in 8 bits or not."""
-    return c | {"inner": c["inner"] * np.where(eight, c["eight"], 1.0)}
+def constants(c: dict[str, Any], eight: Any, beside: Any) -> dict[str, Any]:
+    """Constants by name, of software of these `habits`."""
+    return c | {"inner": c["inner"] * np.where(eight, c["eight"], 1.0), "gradient": c["gradient"] + np.where(beside, 2.0, 0.0)}
 
 
 def memory(s: Transformer, a: Layout, sequence: Any, c: dict[str, Any]) -> TrainingMemory:
