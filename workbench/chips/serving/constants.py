@@ -53,8 +53,8 @@ POOL = Pool(
         "all": Level(), "chip": Level(("chip", "precision"), 0.5, "chip"),
         "lab": Level(("measured_by",), 0.5),  # of all that it runs: of a framework that was not measured this is what is known
         "common": Level((), 0.5, "scale"), "house": Level(("measured_by",), 0.7, "scale"),
-        "subject": Level(("measured_by", "model"), 0.7, "scale"), "framework": Level(("framework",), 0.5),
-        "recipe": Level(("framework", "model"), 2.0, "recipe"), "campaign": Level(("run",), 0.5), "kind": Level(("run", "kind"), 0.5),
+        "subject": Level(("measured_by", "model"), 0.7, "scale"), "framework": Level(("framework",), 0.7),
+        "recipe": Level(("framework", "model"), 2.0, "recipe"), "campaign": Level(("run",), 0.35), "kind": Level(("run", "kind"), 0.35),
         "system": Level(("run", "chip"), 1.0, "scale"), "version": Level(("run", "kind", "version"), 0.7, "scale"),
         "model": Level(("model",), 0.7, "scale"), "deployment": Level(("run", "model"), 0.7, "scale"),
         "machine": Level(("run", "model", "chip"), 0.5, "scale"), "cell": Level(("run", "model", "chip", "precision"), 0.5, "scale"),
