@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     help="Decide about AI infrastructure: facts with sources, models with errors, notebooks with answers.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+)  # fmt: skip
 
 app.command()(commands.diff)
 app.command()(commands.mcp)
 
+VALUES = """Values of a parameter: a,b,c (one with a comma in double quotes, as in CSV); low:high:n or low:high:n:log, n numbers; low:high
+or low:high:log, a range to sample. May be repeated: each value runs with each of the others."""
 LONG = ("aliases", "source", "note", "meaning", "as_of")  #: columns too long for a terminal; `--csv` and a single row show them
 
 
@@ -117,17 +117,8 @@ def run(
 @app.command()
 def sweep(
     notebook: Annotated[str, typer.Argument(help="Name of a shipped notebook (ai_factory) or path of an .ipynb.")],
-    parameter: Annotated[
-        list[str] | None,
-        typer.Option(
-            "-p",
-            "--parameter",
-            metavar="NAME=VALUES",
-            help="Values of a parameter: a,b,c (one with a comma in double quotes, as in CSV); low:high:n or low:high:n:log, n numbers; "
-            "low:high or low:high:log, a range to sample. May be repeated: each value runs with each of the others.",
-        ),
-    ] = None,
-    grid: Annotated[Path | None, typer.Option(help="YAML file: NAME: value, [values] or {low, high, n, log}; text is text.")] = None,
+    parameter: Annotated[list[str] | None, typer.Option("-p", "--parameter", metavar="NAME=VALUES", help=VALUES)] = None,
+    grid: Annotated[Path | None, typer.Option(help="YAML file: NAME: value, \\[values] or {low, high, n, log}; text is text.")] = None,
     zip_: Annotated[list[str] | None, typer.Option("--zip", metavar="A,B", help="Parameters that advance together; repeatable.")] = None,
     samples: Annotated[int | None, typer.Option(help="Sobol points over the ranges to sample; with none, over every declared one.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the scrambling of the samples.")] = 0,
@@ -185,22 +176,17 @@ def _pairs(words: list[str]) -> dict[str, str]:
 
 TOLD: dict[str, tuple[type, str]] = {  #: what files may not say, each with its help: options of the commands that read files
     "program": (str, "Operation of a log that names no program: all_reduce, alltoall, ..."),
-    "chip": (str, "Accelerator that a file does not name."),
-    "n_chips": (int, "Ranks of a log, or chips of a server or a run."),
+    "chip": (str, "Accelerator that a file does not name."), "n_chips": (int, "Ranks of a log, or chips of a server or a run."),
     "domain": (int, "Ranks that share links within a domain of a log."),
     "fabric": (str, "Network between domains: InfiniBand NDR, RoCE, EFA, Slingshot, or an own name that was calibrated."),
-    "nic_gbps": (float, "Rate of a rank's network card in Gbit/s."),
-    "model": (str, "Model that a result or a log does not name."),
-    "tp": (int, "Tensor-parallel degree."),
-    "pp": (int, "Pipeline-parallel degree."),
-    "precision": (str, "Format of the weights: bf16, fp8, awq, w4a16, ..."),
-    "framework": (str, "Software of a server: vLLM, SGLang, ..."),
-    "input_len": (float, "Mean tokens of a prompt."),
-    "output_len": (float, "Mean tokens of an answer."),
+    "nic_gbps": (float, "Rate of a rank's network card in Gbit/s."), "model": (str, "Model that a result or a log does not name."),
+    "tp": (int, "Tensor-parallel degree."), "pp": (int, "Pipeline-parallel degree."),
+    "precision": (str, "Format of the weights: bf16, fp8, awq, w4a16, ..."), "framework": (str, "Software of a server: vLLM, SGLang, ..."),
+    "input_len": (float, "Mean tokens of a prompt."), "output_len": (float, "Mean tokens of an answer."),
     "time_unit": (str, "Unit of the times of a trace: s, ms, us or ns."),
     "unit": (str, "Unit of prices or carbon without one: EUR/MWh, g/kWh, lb/MWh, ..."),
     "as": (str, "Name of what is written: of a network, a law, a chip."),
-}
+}  # fmt: skip
 
 
 def _told(command: Any) -> Any:

@@ -412,13 +412,11 @@ def _prior_points(path: str | Path, priors: pl.DataFrame) -> None:
 _BANDS: dict[str, tuple[tuple[str, str, str], ...]] = {
     "chips": (("price_low_usd", "price_usd", "price_high_usd"),),
     "chip_stock": (("chips_low", "chips", "chips_high"), ("h100e_low", "h100e", "h100e_high")),
-    "compute_owners": (("h100e_low", "h100e", "h100e_high"),),
-    "capex": (("low_usd_b", "capex_usd_b", "high_usd_b"),),
+    "compute_owners": (("h100e_low", "h100e", "h100e_high"),), "capex": (("low_usd_b", "capex_usd_b", "high_usd_b"),),
     **dict.fromkeys(("rents", "rent_history"), (("low_usd_per_gpu_h", "usd_per_gpu_h", "high_usd_per_gpu_h"),)),
-    "hardware_prices": (("low_usd", "price_usd", "high_usd"),),
-    "growth_rates": (("low", "factor_per_year", "high"),),
+    "hardware_prices": (("low_usd", "price_usd", "high_usd"),), "growth_rates": (("low", "factor_per_year", "high"),),
     **dict.fromkeys(("costs", "disclosures", "forecasts"), (("low", "value", "high"),)),
     **dict.fromkeys(("supply_drivers", "multipliers", "power_projections"), (("low", "value", "high"),)),
-}
+}  # fmt: skip
 #: Consistency across the columns of a row, beyond what a declaration says.
 _CHECKS = {"chips": _dense_peaks, "demand_priors": _prior_points, "grids": _whole_price}

@@ -16,19 +16,11 @@ from workbench.errors import InputError, said
 from workbench.files import Store
 from workbench.notebook.stored import Run, run_of_bytes
 
-#: Columns of every table of runs, fields of `Run` all but the first; then come ``params.NAME`` and ``results.NAME``.
+#: Columns of every table of runs, fields of `Run` all but the first; then come ``params.NAME`` and ``results.NAME``. A status is done,
+#: failed, timeout, memory or died; `code_and_data` a hash of the package's modules and of all tables, the user's among them.
 COLUMNS: dict[str, Any] = {
-    "run": pl.String,
-    "status": pl.String,  # done | failed | timeout | memory | died
-    "seconds": pl.Float64,
-    "attempts": pl.Int64,
-    "finished": pl.Datetime("us", "UTC"),
-    "error": pl.String,
-    "traceback": pl.String,
-    "notebook": pl.String,
-    "workbench": pl.String,
-    "code_and_data": pl.String,  # hash of the package's modules and of all tables, the user's among them
-    "python": pl.String,
+    **{"run": pl.String, "status": pl.String, "seconds": pl.Float64, "attempts": pl.Int64, "finished": pl.Datetime("us", "UTC")},
+    **dict.fromkeys(("error", "traceback", "notebook", "workbench", "code_and_data", "python"), pl.String),
 }
 TYPES: dict[str, Any] = {"int": pl.Int64, "float": pl.Float64, "str": pl.String, "bool": pl.Boolean}
 

@@ -25,12 +25,10 @@ POOL = Pool(
         Constant("scale", 1.0, 0.1, "a model as a whole", "scale"),
     ),
     {
-        "all": Level(),
-        "chip": Level(("chip",), 0.5),
-        "campaign": Level(("measured_by", "chip"), 0.5),
+        "all": Level(), "chip": Level(("chip",), 0.5), "campaign": Level(("measured_by", "chip"), 0.5),
         "model": Level(("model",), 1.0, "scale"),
     },
-)
+)  # fmt: skip
 
 
 def share_of_tdp(c: dict[str, Any], compute: Any, memory: Any) -> Any:

@@ -228,10 +228,9 @@ def _training(x: Mapping[str, Array], years: Array, market: Market) -> tuple[tra
         "trend": x["frontier_compute_2025"] * damped_growth(years + 0.5 + seconds / (2 * YEAR), x["frontier_growth"], fade),
         "chips": training.chips_cap(market.supply, share=x["run_chip_share"], mfu=mfu, seconds=seconds),
         "power": training.power_cap(power, chip_power=drawn, peak=H100E, mfu=mfu, seconds=seconds),
-        "data": training.data_cap(x["run_tokens"]),
-        "latency": training.latency_wall(seconds=seconds),
+        "data": training.data_cap(x["run_tokens"]), "latency": training.latency_wall(seconds=seconds),
         "money": training.money_cap(budget, usd_per_h100e_hour=market.booked[0], mfu=mfu),
-    }
+    }  # fmt: skip
     run = training.frontier_run(caps)
     labs = {"labs": x["frontier_labs"], "runs_per_year": x["frontier_runs_per_year"], "follower": x["lab_follower"]}
     final = x["final_run_share"]

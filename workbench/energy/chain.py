@@ -62,14 +62,12 @@ class Cooling:
 
 #: Supply temperatures are those for which equipment is specified; fan_share of air is 3.5 to 4.5 kW of a rack of 30 kW (mp-is.eu, Liquid
 #: cooling an H100 cluster), of which a third is left where cold plates take the chips' heat and none under two-phase immersion.
-COOLINGS = {
-    c.name: c
-    for c in (
-        Cooling("air", 0.13, 25.0, 0.05, "ASHRAE TC 9.9, recommended envelope 18 to 27 C"),
-        Cooling("liquid", 0.04, 40.0, 0.025, "ASHRAE TC 9.9, class W40; GPU Solutions (2026): 40 to 45 C inlet measured under HGX B200"),
-        Cooling("two-phase", 0.0, 45.0, 0.02, "ASHRAE TC 9.9, class W45"),
-    )
-}
+_COOLINGS = (
+    Cooling("air", 0.13, 25.0, 0.05, "ASHRAE TC 9.9, recommended envelope 18 to 27 C"),
+    Cooling("liquid", 0.04, 40.0, 0.025, "ASHRAE TC 9.9, class W40; GPU Solutions (2026): 40 to 45 C inlet measured under HGX B200"),
+    Cooling("two-phase", 0.0, 45.0, 0.02, "ASHRAE TC 9.9, class W45"),
+)
+COOLINGS = {c.name: c for c in _COOLINGS}
 
 
 def cooling(name: str) -> Cooling:

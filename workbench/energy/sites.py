@@ -63,12 +63,10 @@ def figures(row: Region) -> dict[str, Figure | None]:
     carbon, marginal, water = (grid.carbon_g_per_kwh, grid.carbon_marginal_g_per_kwh, grid.water_l_per_kwh) if grid else (None,) * 3
     places = {
         "carbon_g_per_kwh": {"region": row.carbon_location_g_per_kwh, "zone": zones.get(row.zone or ""), "grid": carbon},
-        "pue": {"region": row.pue and row.pue - 1},
-        "wue_l_per_kwh": {"region": row.wue_l_per_kwh},
-        "grid_water_l_per_kwh": {"grid": water},
-        "marginal_carbon_g_per_kwh": {"zone": row.carbon_marginal_g_per_kwh, "grid": marginal},
+        "pue": {"region": row.pue and row.pue - 1}, "wue_l_per_kwh": {"region": row.wue_l_per_kwh},
+        "grid_water_l_per_kwh": {"grid": water}, "marginal_carbon_g_per_kwh": {"zone": row.carbon_marginal_g_per_kwh, "grid": marginal},
         "carbon_free_share": {"region": row.carbon_free_share},
-    }
+    }  # fmt: skip
     price = price_of(grid, row.latitude, row.longitude)
     found = {"electricity_usd_per_kwh": price} | {name: _read(name, at) for name, at in places.items()}
     for name, constant in (("pue", "pue"), ("wue_l_per_kwh", "wue")):

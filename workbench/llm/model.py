@@ -185,13 +185,11 @@ class Transformer(Arrays):
     def weight_parts(self) -> dict[str, Any]:
         """Parameters by part, as formats treat them: embedding, head, attention, dense, shared, experts and the rest."""
         parts = {
-            "embedding": self.embedding_params + self.lookups,
-            "head": self._lookup,
+            "embedding": self.embedding_params + self.lookups, "head": self._lookup,
             "attention": self.main_layers * self.attention_params + self.other.weights,
             "dense": (self.layers - self.moe_layers - self.bare_layers) * self._feed_forward(self.ffn),
-            "shared": self.moe_layers * self._feed_forward(self.shared_width),
-            "experts": self.expert_params,
-        }
+            "shared": self.moe_layers * self._feed_forward(self.shared_width), "experts": self.expert_params,
+        }  # fmt: skip
         return parts | {"rest": self.params - sum(parts.values())}
 
     def weight_memory(self, precision: str, quantization: Quantization | None = None) -> tuple[Any, Any]:
@@ -246,9 +244,7 @@ class LLM(Transformer):
             context=f"{self.context:,} tokens, {human(self.kv_bytes_per_token(), 'B')} of bf16 cache per token",
             state=f"{human(self.other.state, 'B')} per sequence" if self.other.state else None,
             ahead=f"{self.mtp_layers} more tokens predicted by {count(self.mtp_params)} parameters beside" if self.mtp_params else None,
-            weights=f"{human(self.weight_bytes(), 'B')} in {self.quantization.name} ({self.quantization.said})"
-            if self.quantization
-            else None,
+            weights=f"{human(self.weight_bytes(), 'B')} in {(q := self.quantization).name} ({q.said})" if self.quantization else None,
             source=shorten(self.source or "", 100, placeholder=" ..."),
         )
 

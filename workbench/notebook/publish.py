@@ -75,15 +75,13 @@ def publish(notebook: str | Path, html: str | Path, gallery: str = "") -> None:
     died = nb.metadata.get("workbench", {}).get("error")
     dark = f"@media screen and (prefers-color-scheme: dark) {{{HtmlFormatter(style='github-dark').get_style_defs('.highlight')}}}"
     page = {
-        "title": title(nb, notebook, run.parameters | run.results),
-        "errors": raised or [str(died)] * bool(died),
+        "title": title(nb, notebook, run.parameters | run.results), "errors": raised or [str(died)] * bool(died),
         "style": asset("style.css") + HtmlFormatter(style="xcode").get_style_defs(".highlight") + dark,
-        **{"parameters": _parameters(nb), "sources": _sources(nb, run), "made": _made(nb)},
-        "surface": baked[-1] if baked else None,
+        **{"parameters": _parameters(nb), "sources": _sources(nb, run), "made": _made(nb)}, "surface": baked[-1] if baked else None,
         "script": asset("page.js") + (asset("sliders.js") if baked else ""),
         **{"notebook": link(notebook, html), "vegalite": VEGALITE, "version": __version__, "gallery": gallery, "name": run.name},
         "bundle": bundle("draw.js") if any(VEGALITE in output.get("data", {}) for output in outputs) else "",
-    }
+    }  # fmt: skip
     _answer_first(nb)
     exporter = HTMLExporter(
         extra_template_paths=[str(TEMPLATES)], template_file="page.html.j2", filters={"aligned": aligned, "readable": _readable},

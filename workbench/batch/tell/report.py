@@ -234,7 +234,7 @@ def _provenance(sweep: Outcome) -> list[tuple[str, str]]:
         ("Made", _moment(about["created"]) if about.get("created") else ""),
         *((name, ", ".join(runs[of].drop_nulls().unique().sort())) for name, of in ran_with.items()),
         ("This page", f"{_moment(datetime.now(UTC))}, workbench {__version__}"),
-    ]
+    ]  # fmt: skip
     return [(name, text) for name, text in said if text]
 
 

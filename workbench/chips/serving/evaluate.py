@@ -140,12 +140,11 @@ def serving(
     can = why == 0
     times, rates = np.where(can, 1.0, np.inf), np.where(can, 1.0, 0.0)
     values = {
-        "batch": np.where(can, point.batch, 0.0),
-        "tokens_per_second": point.tokens_per_second * rates,
+        "batch": np.where(can, point.batch, 0.0), "tokens_per_second": point.tokens_per_second * rates,
         "tokens_per_second_per_chip": point.tokens_per_second_per_chip * rates,
         **{name: getattr(point, name) * times for name in ("step", "prompt", "tpot", "ttft")},
         **{name: tail * times for name, tail in tails.items()},
-    }
+    }  # fmt: skip
     if cluster.chip.tdp is not None:
         drawn = watts.drawn(cluster.chip, near.origin, *demand.used(point.batch, demand.half_way, point.tpot))
         values |= {"watts_per_chip": np.where(can, drawn, 0.0), "joules_per_token": drawn / point.tokens_per_second_per_chip * times}

@@ -18,15 +18,10 @@ from workbench.readers import requests
 
 #: Why an operating point cannot be, in the order of the tests. 0 is one that can.
 REASONS = (
-    "",
-    "more chips than the cluster has",
-    "tp does not divide the attention heads",
-    "the key-value heads are neither a multiple nor a divisor of tp",
-    "pp is more than the layers",
-    "beyond the context window",
-    "weights and one request do not fit: see missing_bytes",
-    "more requests arrive than are served: the queue is unstable",
-)
+    "", "more chips than the cluster has", "tp does not divide the attention heads",
+    "the key-value heads are neither a multiple nor a divisor of tp", "pp is more than the layers", "beyond the context window",
+    "weights and one request do not fit: see missing_bytes", "more requests arrive than are served: the queue is unstable",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -72,22 +72,16 @@ class Origin:
 
 
 POOL = Pool(
-    "calibration/training",
-    CONSTANTS,
+    "calibration/training", CONSTANTS,
     {
-        "all": Level(),
-        "device": Level(("chip",), 0.5, "device"),
-        "chip": Level(("chip", "precision"), 0.5, "chip"),
-        "framework": Level(("framework",)),
-        "stack": Level(("framework", "chip"), 0.35, "device"),
+        "all": Level(), "device": Level(("chip",), 0.5, "device"), "chip": Level(("chip", "precision"), 0.5, "chip"),
+        "framework": Level(("framework",)), "stack": Level(("framework", "chip"), 0.35, "device"),
         "system": Level(("framework", "chip", "precision"), 0.35, "chip"),
-        "release": Level(("framework", "release", "kind"), 1.5, "scale"),
-        "grain": Level(("framework", "release", "grain"), 0.5, "scale"),
-        "version": Level(("framework", "version"), 0.5, "scale"),
-        "recipe": Level(("framework", "model"), 1.0, "scale"),
+        "release": Level(("framework", "release", "kind"), 1.5, "scale"), "grain": Level(("framework", "release", "grain"), 0.5, "scale"),
+        "version": Level(("framework", "version"), 0.5, "scale"), "recipe": Level(("framework", "model"), 1.0, "scale"),
         "machine": Level(("framework", "model", "chip"), 0.5, "scale"),
     },
-)
+)  # fmt: skip
 
 
 def frameworks() -> list[str]:

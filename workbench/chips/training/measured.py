@@ -86,12 +86,10 @@ class Run:
         """The call of `training_step` as plain data."""
         software = {"framework": self.framework, "version": self.version} if self.framework in frameworks() else {}
         arguments = {
-            "llm": said(self.llm),
-            "cluster": {"call": "fabric.Cluster", "arguments": {"chip": self.chip, "n_chips": self.n_chips}},
+            "llm": said(self.llm), "cluster": {"call": "fabric.Cluster", "arguments": {"chip": self.chip, "n_chips": self.n_chips}},
             "plan": {"call": "chips.TrainingPlan", "arguments": self.plan | ({"recompute": [*RECOMPUTE[:3]]} if self.unstated else {})},
-            "global_batch": self.batch,
-            "sequence": self.sequence,
-        }
+            "global_batch": self.batch, "sequence": self.sequence,
+        }  # fmt: skip
         return {"call": "chips.training_step", "arguments": arguments | {name: text for name, text in software.items() if text}}
 
 
@@ -285,12 +283,7 @@ def _of_name(row: dict[str, Any]) -> LLM:
         shape |= {"sliding_window": 128, "sliding_layers": number["layers"] // 2}
     number["kv_heads"] = number["kv_heads"] or number["heads"]
     return LLM(
-        **number | shape,
-        name=row["model"] or "",
-        attention="gqa",
-        head_dim=int(row["head_dim"] or number["hidden"] // number["heads"]),
-        context=int(row["seq"] or 1),
-        ffn_matrices=int(row["ffn_mats"] or 2),
-        experts_per_token=topk,
+        **number | shape, name=row["model"] or "", attention="gqa", head_dim=int(row["head_dim"] or number["hidden"] // number["heads"]),
+        context=int(row["seq"] or 1), ffn_matrices=int(row["ffn_mats"] or 2), experts_per_token=topk,
         tied_embeddings="tied" in text or "GPT" in text,
-    )
+    )  # fmt: skip

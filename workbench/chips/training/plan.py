@@ -121,22 +121,13 @@ def check_words(instance: Any, **more: tuple[str, ...]) -> None:
 
 
 REASONS = (  #: why a layout cannot be, in the order of the tests; 0 is a layout that can
-    "",
-    "tp * pp * cp does not divide the number of chips",
-    "tp does not divide the attention heads",
-    "pp * vp is more than the layers",
+    "", "tp * pp * cp does not divide the number of chips", "tp does not divide the attention heads", "pp * vp is more than the layers",
     "stages are uneven: pp * vp divides neither the layers nor layers, embedding and head",
-    "micro_batch does not divide the batch of a data-parallel rank",
-    "an expert degree without experts",
-    "ep does not divide the experts",
-    "ep does not divide the ranks of a stage",
-    "vp above 1 without a pipeline",
-    "interleaved chunks need whole groups of pp micro-batches",
-    "cp does not divide the sequence in 2 cp pieces",
-    "shard does not divide the data-parallel and context ranks",
-    "a pipeline under ZeRO-2 or 3 would gather its weights for every micro-batch",
-    "does not fit in memory",
-)
+    "micro_batch does not divide the batch of a data-parallel rank", "an expert degree without experts", "ep does not divide the experts",
+    "ep does not divide the ranks of a stage", "vp above 1 without a pipeline", "interleaved chunks need whole groups of pp micro-batches",
+    "cp does not divide the sequence in 2 cp pieces", "shard does not divide the data-parallel and context ranks",
+    "a pipeline under ZeRO-2 or 3 would gather its weights for every micro-batch", "does not fit in memory",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -183,22 +174,16 @@ class Layout:
         recompute, schedule, offload, context = (np.asarray(x) for x in (plan.recompute, plan.schedule, plan.offload, plan.context))
         dp = np.maximum(np.asarray(n_chips, dtype=float) / (tp * same["pp"] * cp), 1.0)
         return cls(
-            **same,
-            dp=dp,
-            micro_batches=np.maximum(np.asarray(global_batch, dtype=float) / (dp * same["micro_batch"]), 1.0),
-            shard=np.where(shard > 0, np.minimum(shard, dp * cp), dp * cp),
-            full=1.0 * (recompute == "full"),
+            **same, dp=dp, micro_batches=np.maximum(np.asarray(global_batch, dtype=float) / (dp * same["micro_batch"]), 1.0),
+            shard=np.where(shard > 0, np.minimum(shard, dp * cp), dp * cp), full=1.0 * (recompute == "full"),
             selective=1.0 * (recompute == "selective"),
             kinds=_coded(recompute, lambda text: sum(2 ** RECOMPUTE.index(kind) for kind in text.split("+"))),
-            frozen=_coded(plan.frozen, FROZEN.__getitem__),
-            optimizer=_coded(plan.optimizer, OPTIMIZERS.__getitem__),
-            sequence_split=np.where(np.asarray(plan.sequence_parallel), tp, 1.0),
-            zero_bubble=schedule == "zero-bubble",
-            dualpipe=schedule == "dualpipe",
-            offload_optimizer=1.0 * ((offload == "optimizer") | (offload == "all")),
+            frozen=_coded(plan.frozen, FROZEN.__getitem__), optimizer=_coded(plan.optimizer, OPTIMIZERS.__getitem__),
+            sequence_split=np.where(np.asarray(plan.sequence_parallel), tp, 1.0), zero_bubble=schedule == "zero-bubble",
+            dualpipe=schedule == "dualpipe", offload_optimizer=1.0 * ((offload == "optimizer") | (offload == "all")),
             offload_activations=1.0 * ((offload == "activations") | (offload == "all")),
             context=sum(code * (context == name) for code, name in enumerate(VARIANTS)),
-        )
+        )  # fmt: skip
 
     @property
     def ranks(self) -> Any:
@@ -241,18 +226,11 @@ def why_not(llm: LLM, n: Any, plan: TrainingPlan, a: Layout, global_batch: Any, 
     """Position in `REASONS` of the first rule that each layout breaks on `n` chips, 0 where none; memory is not tested here."""
     chunks = a.pp * a.vp
     tests = (
-        n % (a.tp * a.pp * a.cp) != 0,
-        llm.heads % a.tp != 0,
-        (chunks > llm.layers) & (chunks != llm.layers + 2),
+        n % (a.tp * a.pp * a.cp) != 0, llm.heads % a.tp != 0, (chunks > llm.layers) & (chunks != llm.layers + 2),
         uneven_stages(llm.layers, chunks) & ~np.asarray(plan.uneven, dtype=bool) & (a.head_layers == 0),
-        global_batch % (a.dp * a.micro_batch) != 0,
-        (a.ep > 1) & (llm.experts == 0),
-        (llm.experts % a.ep != 0) if llm.experts else np.False_,
-        a.ranks * a.tp % a.ep != 0,
-        (a.vp > 1) & (a.pp == 1),
-        (a.vp > 1) & (a.micro_batches % a.pp != 0),
-        (a.cp > 1) & (sequence % (2 * a.cp) != 0),
-        a.ranks % np.where(np.asarray(plan.shard) > 0, plan.shard, 1) != 0,
-        (a.pp > 1) & (a.zero >= 2),
-    )
+        global_batch % (a.dp * a.micro_batch) != 0, (a.ep > 1) & (llm.experts == 0),
+        (llm.experts % a.ep != 0) if llm.experts else np.False_, a.ranks * a.tp % a.ep != 0, (a.vp > 1) & (a.pp == 1),
+        (a.vp > 1) & (a.micro_batches % a.pp != 0), (a.cp > 1) & (sequence % (2 * a.cp) != 0),
+        a.ranks % np.where(np.asarray(plan.shard) > 0, plan.shard, 1) != 0, (a.pp > 1) & (a.zero >= 2),
+    )  # fmt: skip
     return first_true(tests)

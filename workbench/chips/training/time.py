@@ -134,21 +134,11 @@ def terms(w: Work, c: Constants) -> tuple[Any, Callable[[], dict[str, Any]]]:
     def detail() -> dict[str, Any]:
         layers = a.micro_batches * w.stage_layers
         found = {
-            "matmul": layers * (forward + data + weight),
-            "attention": layers * ((1 + back) * fused + 3 * scores),
-            "streaming": layers * 3 * moved,
-            "launch": layers * (idling(kernels[0], launch) + idling(kernels[1], 2 * launch)),
-            "recompute": layers * again,
-            "tp": layers * (tp_forward + tp_backward),
-            "ep": layers * ep_both,
-            "cp": layers * cp_both,
-            "head": a.micro_batches * (stage - body),
-            "bubble": bubble,
-            "pp": pp,
-            "dp": dp,
-            "optimizer": optimizer,
-            "offload": w.offload,
-        }
+            "matmul": layers * (forward + data + weight), "attention": layers * ((1 + back) * fused + 3 * scores),
+            "streaming": layers * 3 * moved, "launch": layers * (idling(kernels[0], launch) + idling(kernels[1], 2 * launch)),
+            "recompute": layers * again, "tp": layers * (tp_forward + tp_backward), "ep": layers * ep_both, "cp": layers * cp_both,
+            "head": a.micro_batches * (stage - body), "bubble": bubble, "pp": pp, "dp": dp, "optimizer": optimizer, "offload": w.offload,
+        }  # fmt: skip
         return {name: found[name] * c["scale"] for name in found} | {"other": total - (bare - c["fixed"]) * c["scale"]}
 
     return total, detail

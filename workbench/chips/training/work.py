@@ -75,21 +75,11 @@ class Work(Arrays):
         n_chips, sequence = np.asarray(n_chips, dtype=float), np.asarray(sequence, dtype=float)
         tokens, (stage_layers, last_layers) = layout.micro_batch * sequence / layout.cp, layout.stage_layers(model.layers)
         return cls(
-            model=model,
-            layout=layout,
-            chips=n_chips,
-            stage_layers=stage_layers,
-            spare=stage_layers - last_layers,
-            tokens=tokens,
-            peak=machine.peak,
-            peak16=machine.peak16,
-            bandwidth=machine.bandwidth,
-            **_products(model, layout, tokens),
-            **_attention(model, layout, tokens, sequence),
-            **_streamed(model, layout, tokens, machine),
-            **_in_layers(model, layout, tokens, machine),
-            **_of_states(model, layout, tokens, machine, stage_layers),
-        )
+            model=model, layout=layout, chips=n_chips, stage_layers=stage_layers, spare=stage_layers - last_layers, tokens=tokens,
+            peak=machine.peak, peak16=machine.peak16, bandwidth=machine.bandwidth, **_products(model, layout, tokens),
+            **_attention(model, layout, tokens, sequence), **_streamed(model, layout, tokens, machine),
+            **_in_layers(model, layout, tokens, machine), **_of_states(model, layout, tokens, machine, stage_layers),
+        )  # fmt: skip
 
 
 def _products(s: Transformer, a: Layout, tokens: Any) -> dict[str, Any]:
@@ -102,23 +92,16 @@ def _products(s: Transformer, a: Layout, tokens: Any) -> dict[str, Any]:
     widest = np.where(np.asarray(s.ffn) > 0, s.ffn / a.tp, s.moe_ffn)
     return {
         "products": [
-            (main - compressed, (s.query + s.key_value) / a.tp, h),
-            (compressed * np.minimum(s.q_lora_rank, 1), s.q_lora_rank, h),
-            (compressed, s.query / a.tp, from_query),
-            (compressed, s.latent, h),
-            (compressed, s.expanded / a.tp, s.kv_lora_rank),
-            (main, h, s.value / a.tp),
-            (np.minimum(s.other_width, 1), s.other_width / a.tp, h),
-            (has_ffn, (s.ffn_matrices - 1) * s.ffn / a.tp, h),
-            (has_ffn, h, s.ffn / a.tp),
-            (has_shared, (s.ffn_matrices - 1) * s.shared_width / a.tp, h),
-            (has_shared, h, s.shared_width / a.tp),
+            (main - compressed, (s.query + s.key_value) / a.tp, h), (compressed * np.minimum(s.q_lora_rank, 1), s.q_lora_rank, h),
+            (compressed, s.query / a.tp, from_query), (compressed, s.latent, h), (compressed, s.expanded / a.tp, s.kv_lora_rank),
+            (main, h, s.value / a.tp), (np.minimum(s.other_width, 1), s.other_width / a.tp, h),
+            (has_ffn, (s.ffn_matrices - 1) * s.ffn / a.tp, h), (has_ffn, h, s.ffn / a.tp),
+            (has_shared, (s.ffn_matrices - 1) * s.shared_width / a.tp, h), (has_shared, h, s.shared_width / a.tp),
         ],
-        "groups": np.maximum(s.experts / a.ep, 1.0),
-        "group_rows": np.where(np.asarray(s.experts) > 0, rows, 1.0),
+        "groups": np.maximum(s.experts / a.ep, 1.0), "group_rows": np.where(np.asarray(s.experts) > 0, rows, 1.0),
         "group_products": [((s.ffn_matrices - 1) * s.moe_ffn, s.expert_hidden), (s.expert_hidden, s.moe_ffn)],
         "misaligned": 0.25 * _off((s.query + s.key_value) / a.tp) + 0.25 * _off(s.value / a.tp) + 0.5 * _off(widest),
-    }
+    }  # fmt: skip
 
 
 def _attention(s: Transformer, a: Layout, tokens: Any, sequence: Any) -> dict[str, Any]:
@@ -160,13 +143,11 @@ def _in_layers(s: Transformer, a: Layout, tokens: Any, machine: Machine) -> dict
     return {
         "tp_forward": s.parts * np.where(split, gather + reduce, both),
         "tp_backward": s.parts * np.where(split, gather + reduce, both) + np.where(split, gather, 0.0),
-        "tp_crosses": exchange.crosses(a.tp) & (a.tp > 1),
-        "ep_forward": 2 * exchange.seconds("alltoall", sent, a.ep) * s.moe_share,
+        "tp_crosses": exchange.crosses(a.tp) & (a.tp > 1), "ep_forward": 2 * exchange.seconds("alltoall", sent, a.ep) * s.moe_share,
         "ep_crosses": domains > 1,
         "cp_forward": np.choose(a.context, [v.seconds(s, exchange, a.tp, a.cp, tokens) for v in VARIANTS.values()]),
-        "cp_hidden": np.choose(a.context, [v.hidden for v in VARIANTS.values()]),
-        "p2p": np.where(a.pp > 1, boundary, 0.0),
-    }
+        "cp_hidden": np.choose(a.context, [v.hidden for v in VARIANTS.values()]), "p2p": np.where(a.pp > 1, boundary, 0.0),
+    }  # fmt: skip
 
 
 def _of_states(s: Transformer, a: Layout, tokens: Any, machine: Machine, stage_layers: Any) -> dict[str, Any]:
@@ -192,12 +173,11 @@ def _of_states(s: Transformer, a: Layout, tokens: Any, machine: Machine, stage_l
     host = catalogue.link("PCIe 5 x16 measured").bandwidth or HOST
     return {
         "dp": np.where(fully, hybrid, (of_both("reduce_scatter", 4.0, a.ranks, expert_ranks) + after) * a.trained),
-        "fsdp": np.where(fully, fsdp, 0.0),
-        "gather_hops": np.where(sharded, a.shard * s.layers, 0.0) * a.trained,
+        "fsdp": np.where(fully, fsdp, 0.0), "gather_hops": np.where(sharded, a.shard * s.layers, 0.0) * a.trained,
         "sum_hops": a.scattered * np.where(some | (a.ranks == 1), 0.0, a.ranks * stage_layers) * a.trained if np.any(a.scattered) else 0.0,
         "optimizer_bytes": updated * OPTIMIZER_BYTES * a.trained,
         "offload": (a.offload_optimizer * updated * 24.0 * a.trained + a.offload_activations * 2 * kept) / host,
-    }
+    }  # fmt: skip
 
 
 def stage_params(s: Transformer, a: Layout, layers: Any) -> tuple[Any, Any]:

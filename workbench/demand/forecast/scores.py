@@ -247,13 +247,12 @@ def disclosed(kind: str, *, steps: int = 2) -> list[Backtest]:
 
 #: What the board holds beside the quarterly tasks, the unit of its scores, and how it is tested.
 TESTS: dict[str, tuple[str, Callable[[], list[Backtest]]]] = {
-    "frontier record, 1 year ahead": ("log10", records),
-    "notable models, 1 year ahead": ("log10", notable),
+    "frontier record, 1 year ahead": ("log10", records), "notable models, 1 year ahead": ("log10", notable),
     "notable models of any rank, 1 year ahead": ("log10", lambda: notable(most_rank=None)),
     "notable models, vintage of June 2025": ("log10", real_time),
     "notable models of any rank, vintage of June 2025": ("log10", lambda: real_time(most_rank=None)),
     **{f"{kind}, two quarters or more ahead": ("ln", partial(disclosed, kind)) for kind in KINDS},
-}
+}  # fmt: skip
 
 
 def scoreboard(*names: str) -> pl.DataFrame:
