@@ -50,9 +50,9 @@ class Exchange:
         """Chips that the scale-up fabric joins (a torus joins a whole pod), or PCIe in a host."""
         return float(self.chip.near[0])
 
-    def crosses(self, ranks: Any) -> Any:
-        """Whether so many neighbours reach beyond one scale-up domain."""
-        return ranks > self.domain
+    def crosses(self, ranks: Any, stride: Any = 1.0) -> Any:
+        """Whether ranks so far apart reach beyond one scale-up domain."""
+        return ranks * stride > self.domain
 
     def seconds(self, op: str, message_bytes: Any, ranks: Any, stride: Any = 1.0) -> Any:
         """Time of a collective among `ranks` that lie `stride` chips apart [s]; 0 for one rank. Arguments broadcast.
