@@ -115,7 +115,7 @@ def collective_time(
     --------
     >>> t = collective_time("all-reduce", [1e6, 1e9], Cluster("H100", 64, "InfiniBand NDR"))
     >>> (t.seconds * 1e6).round().tolist(), (t.busbw / 1e9).round().tolist()
-    ([146.0, 5174.0], [14.0, 381.0])
+    ([142.0, 5191.0], [14.0, 379.0])
     """
     op, s, release = operation(op), np.asarray(message_bytes, dtype=float), calibration.minor(version)
     tiers = tiers_of(tiers) if isinstance(tiers, Cluster) else tiers
