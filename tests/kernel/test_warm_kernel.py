@@ -81,8 +81,8 @@ def warm(start):
 
 
 def started(client):
-    """Start a cell that sleeps, and return when it does."""
-    message = client.execute("import time; print('it sleeps', flush=True); time.sleep(60)")
+    """Start a cell that sleeps, and return when it does. An error of it does not have the kernel refuse the next cell, if that comes soon."""
+    message = client.execute("import time; print('it sleeps', flush=True); time.sleep(60)", stop_on_error=False)
     while True:
         heard = client.get_iopub_msg(timeout=30)
         if heard["parent_header"].get("msg_id") == message and heard["msg_type"] == "stream":
