@@ -81,7 +81,7 @@ def warm(start):
 
 
 def started(client):
-    """Start a cell that sleeps, and return when it does. An error of it does not have the kernel refuse the next cell, if that comes soon."""
+    """Start a cell that sleeps, and return when it does; after an error of it the kernel still takes a cell that comes at once."""
     message = client.execute("import time; print('it sleeps', flush=True); time.sleep(60)", stop_on_error=False)
     while True:
         heard = client.get_iopub_msg(timeout=30)
