@@ -90,7 +90,7 @@ def test_a_fit_computes_what_serving_computes(rows, report):
     by_call = {(r["position"], r["quantity"]): r["predicted"] for r in report.rows.to_dicts()}
     for o, llm, mode in zip(found.origins, found.llms, found.mode, strict=True):
         near.append(fit.basis(llm, o.chip, o.precision, o.framework, o.version * bool(o.framework), mode).origin)
-    values = fit.predicted(found, near)
+    values = fit.predicted(found, near, fit.shifted(found, near)[0])
     seen = set()
     for at, position in enumerate(found.position.tolist()):
         for name, value in zip(fit.QUANTITIES, values[at], strict=True):

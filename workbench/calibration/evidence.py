@@ -58,7 +58,7 @@ class Evidence:
     differs: tuple[str, ...]  #: in what the nearest differ
     index: Index = field(repr=False)
     order: NDArray[np.intp] = field(repr=False)  #: groups of rows of the index, the nearest first
-    nearby: Any = 0.0  #: share of what such rows have in common that answers have, too: 1 beside them, 0 far away
+    nearby: Any = 0.0  #: share of the shift that rows near by have in common that an answer takes: 1 beside them, 0 far away
 
     @property
     def near(self) -> pl.DataFrame:

@@ -157,7 +157,8 @@ def left_out_errors(found: Rows) -> Iterator[tuple[list[str], float]]:
     for parts in (2, 1, 0):
         near = _near(found, parts)
         origins = [one.origin for one in near]
-        (logs, close), errors = _shifted(found, origins), np.log(predicted(found, origins) / found.values)
+        logs, close = shifted(found, origins)
+        errors = np.log(predicted(found, origins, logs) / found.values)
         errors[found.mode == "open", 2] = np.nan  # what arrives is served, unless it cannot
         for i, j in zip(*np.nonzero(np.isfinite(errors)), strict=True):
             kinds = [f"{QUANTITIES[j]}|{kind}" for kind, where in found.demand.kinds.items() if where[i]]
@@ -176,7 +177,7 @@ def _near(found: Rows, parts: int = 2) -> list[Basis]:
     return [basis(llm, *one, mode) for llm, one, mode in zip(found.llms, said, found.mode, strict=True)]
 
 
-def _shifted(found: Rows, origins: Any) -> tuple[Array, NDArray[np.bool_]]:
+def shifted(found: Rows, origins: Any) -> tuple[Array, NDArray[np.bool_]]:
     """Logarithms of the constants of these origins as rows near by shift them, and whether such are close."""
     logs, close = constants.POOL.shipped().logs(origins), np.zeros(found.mode.size, dtype=bool)
     alike: dict[Any, list[int]] = {}
@@ -190,9 +191,9 @@ def _shifted(found: Rows, origins: Any) -> tuple[Array, NDArray[np.bool_]]:
     return logs, close
 
 
-def predicted(found: Rows, origins: Any) -> Array:
-    """`QUANTITIES` of every row (rows, quantities) by the constants of these origins, and rows near by."""
-    point = at_work(found, _shifted(found, origins)[0])
+def predicted(found: Rows, origins: Any, logs: Array) -> Array:
+    """`QUANTITIES` of every row (rows, quantities) by constants of these logarithms, and watts by those of these origins."""
+    point = at_work(found, logs)
     rate = point.tokens_per_second_per_chip
     use = found.demand.used(point.batch, found.demand.half_way, point.tpot)
     watts = found.tdp * power.share_of_tdp(power.POOL.named(power.POOL.shipped().logs(origins)), *use)
@@ -253,7 +254,7 @@ def _fitted(found: Rows) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
 
 def _fit_times(found: Rows, place: Any, quantity: Any, weight: Array, base: Fit | None) -> Fit:
     part = take(found, place)
-    shift = _shifted(part, part.origins)[0] - base.logs(part.origins) if base else 0.0
+    shift = shifted(part, part.origins)[0] - base.logs(part.origins) if base else 0.0
 
     def predict_logs(logs: Array) -> Array:
         point = at_work(part, logs + shift)

@@ -39,7 +39,7 @@ def table(origins: Sequence[Origin], modes: Any, demand: Demand, left: Array) ->
 
 
 def shifts(origin: Origin, mode: str, demand: Demand) -> tuple[Any, ...]:
-    """Shifts of the two logarithms, and what share of a shift that all rows want a point has, `known`; 0 far from all rows."""
+    """Shifts of the two logarithms, and what share a point takes of a shift that all rows have in common, `known`; 0 far from all."""
     loop = "closed" if mode == "open" else mode  # at most so many in flight, an engine does the same however they come
     key, (users, *others) = (loop, *(getattr(origin, name) for name in SYSTEM[1:])), _octaves(demand)
     part = catalogue.made_of(TABLE, _systems).get(key)
