@@ -227,7 +227,7 @@ REWRITTEN = [
         KIMI,
     ),
     (
-        {"layer_types": ["sliding_attention", "full_attention"] * 2, "sliding_window": 100, "per_layer_config": {"01": {"head_dim": 32}}},
+        {"layer_types": ["sliding_attention", "full_attention"] * 2, "sliding_window": 100, "per_layer_config": {"01": {"head_dim": 32}, "03": {"head_dim": 32}}},
         {"layer_types": ["sliding_attention", "full_attention"] * 2, "sliding_window": 100, "global_head_dim": 32},
     ),
     (EXPERTS | {"moe_layers": [1, 3]}, EXPERTS | {"mlp_layer_types": ["dense", "sparse"] * 2}),
@@ -237,7 +237,7 @@ REWRITTEN = [
     ({"hidden_act": "xielu", "model_type": "apertus"}, {"hidden_act": "relu2"}),
     ({"hidden_act": "relu2", "model_type": "bitnet"}, {}),
     (DELTA | {"model_type": "qwen3_5_text"}, DELTA | {"attn_output_gate": True}),
-    ({"layer_group_size": 3, "model_type": "bailing_hybrid"}, {"attn_type_list": [0, 0, 1, 1]}),
+    ({"layer_group_size": 3, "model_type": "bailing_moe_linear"}, {"attn_type_list": [0, 0, 1, 1]}),
 ]
 
 

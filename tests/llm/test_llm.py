@@ -84,8 +84,8 @@ def test_a_folder_with_a_config_is_enough(tmp_path):
         ({"layer_types": ["full_attention"] * 31 + ["sparkling"]}, "layer_types holds 'sparkling'; known kinds of layers are"),
         ({"layer_types": ["full_attention"] * 31}, "layer_types has 31 entries; expected one for each of 32 layers"),
         ({"compress_ratios": 2.5, "sliding_window": 8}, "compress_ratios holds 2.5; expected whole numbers of tokens"),
-        ({"H_cycles": 2}, "H_cycles says layers of a kind that is not known here"),
-        ({"lru_width": 4096}, "lru_width says layers of a kind that is not known here"),
+        ({"H_cycles": 2}, "L_cycles is missing; expected a whole number"),
+        ({"lru_width": 4096, "block_types": ["odd"]}, "block_types holds 'odd'; known kinds of layers are"),
         ({"quantization_config": {"quant_method": "magic"}}, "quant_method is 'magic'; known are fp8, nvfp4"),
         ({"intermediate_size": [14336] * 31 + ["x"]}, "intermediate_size is 'x'; expected a whole number"),
         ({"hidden_size": "wide"}, "hidden_size is 'wide'"),
@@ -98,7 +98,7 @@ def test_a_folder_with_a_config_is_enough(tmp_path):
         ),  # not a list of so many
         ({"num_hidden_layers": 10**22}, "num_hidden_layers is 1000"),
         ({"hidden_size": 10**400}, "hidden_size is 1000"),
-        ({"model_type": "qwen3_moe"}, "moe_intermediate_size is missing; expected the inner width of one of 8 experts"),
+        ({"model_type": "bailing_moe"}, "moe_intermediate_size is missing; expected the inner width of one of 8 experts"),
         ({"num_experts_per_tok": 9}, "num_experts_per_tok is 9; expected 1 to 8 experts"),
     ],
 )
@@ -165,8 +165,8 @@ def test_damaged_configs_are_read_or_refused(read_mutants, config):
 
 
 def test_a_family_of_ones_own_is_a_few_rows(tmp_path, monkeypatch):
-    rows = ["family,match,field,value,source,as_of", "mynew,beginning,tie_word_embeddings,true,my own,2026-11"]
-    rows.append("mynew,beginning,max_position_embeddings,99,my own,2026-11")
+    rows = ["family,field,value,source,as_of", "mynew,tie_word_embeddings,true,my own,2026-11"]
+    rows.append("mynew,max_position_embeddings,99,my own,2026-11")
     (tmp_path / "llm_families.csv").write_text("\n".join(rows) + "\n")
     sizes = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 256, "vocab_size": 100}
     with pytest.raises(InputError, match="max_position_embeddings is missing"):

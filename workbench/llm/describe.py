@@ -8,9 +8,15 @@ from typing import Any
 
 from workbench.errors import InputError
 from workbench.llm import mixing
-from workbench.llm.fields import OWN_WIDTH, Fields, names_of
-from workbench.llm.kinds import WAY_OUT, blocks_of, searched
+from workbench.llm.fields import OWN_WIDTH, Fields, names_in, names_of
+from workbench.llm.kinds import WAY_OUT, groups_of, searched
 from workbench.llm.mixing import Mixing
+from workbench.llm.model import Transformer
+
+
+#: Fields of a gate on what attention gives, and of latent attention that layers may have otherwise.
+GATES = ("attn_output_gate", "mla_use_output_gate", "use_attn_gate")
+LATENT = ("q_lora_rank", "kv_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim")
 
 
 def main_attention(c: Fields, mixers: list[str]) -> dict[str, Any]:
@@ -20,12 +26,14 @@ def main_attention(c: Fields, mixers: list[str]) -> dict[str, Any]:
         width = c.size("ssm_head_dim", c.size("head_size", 64))
         heads = max(c.size("attention_hidden_size", c.size("expand", 1) * hidden) // width, 1)
         return {"hidden": hidden, "heads": heads, "kv_heads": heads, "head_dim": width, "attention": "none"}
-    heads = c.size("heads")
+    heads = c.size("heads", c.size("kv_heads") * c.size("experts_per_token") if c.kind == "jetmoe" else None)
     kv_heads = c.size("kv_heads", heads)
+    if c.has("kv_lora_rank") and not any(name in c for name in names_of("kv_heads")):
+        kv_heads = heads
     if c.get("multi_query") is True and c.get("new_decoder_architecture") is not True:  # Falcon's class fills the number all the same
         kv_heads = 1
     if "block_configs" in c:
-        kv_heads = max(heads // searched(c, blocks_of(c)[1])[0], 1)
+        kv_heads = max(heads // next(g for g in groups_of(c) if g), 1)
     if heads % kv_heads:
         name = next((k for k in names_of("kv_heads") if k in c), "num_key_value_heads")
         raise InputError(f"{name} is {kv_heads}; expected a divisor of {heads} heads")
@@ -36,7 +44,7 @@ def main_attention(c: Fields, mixers: list[str]) -> dict[str, Any]:
         latent = ("qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim")
         if not all(c.has(name) for name in latent):
             raise InputError("kv_lora_rank needs qk_nope_head_dim, qk_rope_head_dim and v_head_dim")
-        dims |= {name: c.size(name) for name in ("kv_lora_rank", *latent)}
+        dims |= {name: c.size(name, low=name != "qk_rope_head_dim") for name in ("kv_lora_rank", *latent)}
         dims |= {"q_lora_rank": c.size("q_lora_rank", 0, low=0), "attention": "mla"}
         dims["head_dim"] = dims["qk_nope_head_dim"] + dims["qk_rope_head_dim"]
     else:
@@ -48,10 +56,18 @@ def main_attention(c: Fields, mixers: list[str]) -> dict[str, Any]:
     return dims
 
 
+def _by_factors(c: Fields, factors: list[Any], hidden: int) -> float:
+    """Mean inner width of feed-forward parts by factors of the width of the residual stream, as the class rounds them."""
+    if not factors or any(isinstance(f, bool) or not isinstance(f, int | float) or not 0 < f < 100 for f in factors):
+        raise InputError("ffn_multipliers has an entry that is no number above 0 and below 100")
+    step = c.size("ffn_dim_divisor", 256)
+    return sum(max(step, int(f * hidden + step / 2) // step * step) for f in factors) / len(factors)
+
+
 def matrices(c: Fields) -> int:
     """Matrices of a feed-forward part: 3 gated, 2 plain."""
     plain = ("relu2", "relu", "gelu", "gelu_new", "gelu_fast")
-    by_word = 2 if (c.get("mlp_hidden_act", c.get("hidden_act", "silu")) in plain and not c.defaults) or c.kind.startswith("rwkv") else 3
+    by_word = 2 if (c.get("mlp_hidden_act", c.get("hidden_act", "silu")) in plain and not c.of_family) or c.kind.startswith("rwkv") else 3
     return int(c.get("matrices", by_word))
 
 
@@ -60,10 +76,14 @@ def feed_forward(c: Fields, feeds: list[str]) -> dict[str, Any]:
     hidden, mixtures = c.size("hidden"), feeds.count("experts")
     usual: Any = 0
     if "block_configs" in c:
-        width = searched(c, feeds)[1]
+        width = searched(c, feeds)
         usual = int(width) if width == int(width) else width
     elif c.kind.startswith("rwkv"):
         usual = 4 * hidden if c.kind in ("rwkv", "rwkv7") else int(hidden * 3.5) // 32 * 32
+    elif isinstance(factors := c.get("ffn_multipliers"), list):  # OpenELM
+        usual = _by_factors(c, factors, hidden)
+    elif c.kind == "xlstm":
+        usual = -(-int(float(c.get("ffn_proj_factor", 2.667)) * hidden) // 64) * 64
     elif matrices(c) == 2:
         usual = c.size("expansion_ratio", 4) * hidden
     ffn = c.size("ffn", usual or None) if "dense" in feeds or c.has("ffn") else usual
@@ -79,12 +99,13 @@ def feed_forward(c: Fields, feeds: list[str]) -> dict[str, Any]:
     if not mixtures:
         return found | {"shared_experts": 0}
     experts, chosen = c.size("experts"), c.size("experts_per_token", 0, low=0)
+    chosen = round(chosen * experts / (experts + c.size("zero_expert_num", 0, low=0)))  # some do nothing (LongCat): in the mean
     if not 1 <= chosen <= experts:
         raise InputError(f"num_experts_per_tok is {chosen}; expected 1 to {experts} experts")
     if not c.has("moe_ffn") and (c.kind.startswith(OWN_WIDTH) or not ffn):
         raise InputError(f"moe_intermediate_size is missing; expected the inner width of one of {experts} experts")
     moe_ffn, shared_ffn = c.size("moe_ffn", ffn), c.size("shared_ffn", 0, low=0)
-    if c.get("shared_of_ffn") or c.flag("enable_moe_block"):  # Llama 4; Gemma 4, a dense part beside the experts
+    if c.get("shared_of_ffn") or c.flag("enable_moe_block", "residual_moe"):  # Llama 4; Gemma 4, a dense part beside the experts
         shared_ffn = ffn
     elif c.get("beside_of_hidden") and c.get("use_residual", True):  # Arctic
         shared_ffn = hidden
@@ -97,6 +118,12 @@ def feed_forward(c: Fields, feeds: list[str]) -> dict[str, Any]:
 def embeddings(c: Fields, hidden: int, layers: int) -> dict[str, Any]:
     """Tables of which a token reads a row."""
     width, lookups = c.size("word_embed_proj_dim", hidden), 0
+    if "ngram_vocab_size_ratio" in c:  # LongCat-Flash-Lite: tables of pairs and more of tokens, together as wide
+        lookups = c.size("ngram_vocab_size_ratio") * c.size("vocab") * hidden
+    if "image_ffn" in c:  # experts that text does not visit, in as many layers
+        lookups = 3 * c.size("image_ffn") * hidden * c.size("experts") * (layers - c.size("first_dense", 0, low=0))
+    if c.kind == "jetmoe":  # queries and results of attention are experts too
+        lookups = 2 * (c.size("experts") - c.size("experts_per_token")) * hidden * c.size("kv_heads") * c.size("head_dim") * layers
     if c.get("positions") is not None and not c.has("alibi"):
         lookups = (c.size("context") + c.get("positions")) * hidden
     if of_layer := c.size("hidden_size_per_layer_input", 0, low=0):
@@ -110,22 +137,27 @@ def other_layers(c: Fields, dims: dict[str, Any], mixers: list[str]) -> tuple[Mi
     ratios = c.each("compress_ratios", n)
     if "compress_ratios" in c:
         mixers = [_ratio(r) for r in ratios or [c.get("compress_ratios")]]
-    own = {kind: _own(c, dims, kind) for kind in set(mixers)}  # None where it is the main attention
+    changes, own = different(c, dims, mixers), {}
     first, factor = n - c.size("num_kv_shared_layers", 0, low=0), c.size("cla_share_factor", 1) if c.flag("use_cla") else 1
     parts, words = [], []
     for i, kind in enumerate(mixers):
-        layer = own[kind]
+        key = f"{kind} {changes[i]}"
+        if key not in own:  # None where it is the main attention
+            own[key] = _own(c, dims, kind, changes[i])
+        layer = own[key]
         if shared := i >= first or i % factor > 0:  # reads the cache of a layer before it, and adds none of its own (Gemma 3n)
-            layer = replace(layer or _attention(c, dims, window=kind == "sliding"), kept=0, kept_windowed=0)
+            layer = replace(layer or _attention(c, kind), kept=0, kept_windowed=0)
         parts.append(layer)
         words.append(_word(c, kind, dims) + (", cache shared" if shared else ""))
     mains = Counter(kind for kind, layer in zip(mixers, parts, strict=True) if layer is None)
+    if c.kind.startswith("zamba"):
+        parts.append(_shared_block(c, dims, mixers.count("full")))
     total = [*(layer for layer in parts if layer is not None), Mixing(weights=_beside(c, dims, mains.total()) + _streams(c, hidden, n))]
     if mains["beside"]:  # Falcon-H1: attention and a state-space layer side by side
         total.append(replace(_linear(c, hidden), layers=0).times(mains["beside"]))
     found = {"sliding_layers": mains["sliding"], "sparse_layers": mains["sparse"]}
-    if sparse := mixers.count("sparse"):
-        selects, index = _index(c, hidden, n, sparse)
+    if "sparse" in mixers:
+        selects, index = _index(c, hidden, mixers)
         total.append(index)
         found["sparse_tokens"] = selects
     elif ratios is not None:
@@ -139,11 +171,37 @@ def _ratio(ratio: Any) -> str:
     return f"compressed {ratio}"
 
 
-def _own(c: Fields, dims: dict[str, Any], kind: str) -> Mixing | None:
-    """A layer of this kind by itself; None where it is the main attention."""
+def different(c: Fields, dims: dict[str, Any], kinds: list[str]) -> list[dict[str, Any]]:
+    """Fields of the attention of each layer that are not those of the main one: of its kind, of lists of layers, of its number."""
+    usual = {"num_attention_heads": dims["heads"], "num_key_value_heads": dims["kv_heads"], "head_dim": dims["head_dim"]}
+    of_kind = {kind: {name: c.get(f) for name, fields in names_in(kind).items() for f in fields if f in c} for kind in set(kinds)}
+    lists = {n: next((v for f in names_of(m) if isinstance(v := c.get(f), list)), []) for n, m in zip(usual, ("heads", "kv_heads"))}
+    if "block_configs" in c:
+        lists["num_key_value_heads"] = [g and max(dims["heads"] // g, 1) for g in groups_of(c)]
+    numbered = c.get("per_layer_config")
+    own = {int(i): v for i, v in numbered.items() if i.isdigit() and isinstance(v, dict)} if isinstance(numbered, dict) else {}
+    found = []
+    for i, kind in enumerate(kinds):
+        layer = of_kind[kind] | {name: of[i] for name, of in lists.items() if i < len(of)} | own.get(i, {})
+        known = {n: v for n, v in layer.items() if n in usual or n in LATENT}
+        found.append({n: v for n, v in known.items() if v is not None and v != usual.get(n)} if kind in ("full", "sliding", "sparse") else {})
+    return found
+
+
+def _own(c: Fields, dims: dict[str, Any], kind: str, changed: dict[str, Any]) -> Mixing | None:
+    """A layer of this kind by itself, with what is changed of its attention; None where it is the main attention."""
     hidden = dims["hidden"]
+    if changed:
+        return _attention(Fields(c.given | changed), kind)
+    if c.kind.startswith("zamba") and kind == "full":
+        return _attached(c, dims)
     if kind == "linear":
         return _linear(c, hidden)
+    if kind == "memory":  # gates a state of a layer before
+        return Mixing(layers=1, weights=2 * hidden * c.size("expand", 2) * hidden)
+    if kind == "reader":  # of the cache of a layer before
+        whole = _attention(c, "full")
+        return replace(whole, weights=2 * hidden * dims["heads"] * dims["head_dim"], kept=0)
     if kind == "convolution":
         return mixing.short_convolution(hidden, c.size("kernel"))
     if kind.startswith("compressed"):
@@ -152,41 +210,69 @@ def _own(c: Fields, dims: dict[str, Any], kind: str) -> Mixing | None:
     if kind in ("none", "matrix"):
         return Mixing(layers=1, weights=hidden * hidden * (kind == "matrix"))
     if kind == "cross":  # to an image, whose keys and values do not grow with the text
-        return Mixing(layers=1, weights=_attention(c, dims).weights)
-    if kind == "full" and c.has("global_head_dim"):  # Gemma 4
-        kv_heads, width = c.size("num_global_key_value_heads", dims["kv_heads"]), c.size("global_head_dim")
-        return mixing.attention(hidden, dims["heads"], kv_heads, width, width, one=c.flag("attention_k_eq_v"))
-    if kind == "sliding" and c.has("swa_num_key_value_heads"):  # MiMo-V2
-        width = c.size("swa_head_dim", dims["head_dim"])
-        heads, kv_heads = c.size("swa_num_attention_heads", dims["heads"]), c.size("swa_num_key_value_heads")
-        return mixing.attention(hidden, heads, kv_heads, width, c.size("swa_v_head_dim", width), window=True)
+        return Mixing(layers=1, weights=_attention(c, "full").weights)
     return None
 
 
-def _attention(c: Fields, dims: dict[str, Any], window: bool = False) -> Mixing:
-    """A layer of the main attention, as others are described."""
-    width = dims["head_dim"]
-    return mixing.attention(dims["hidden"], dims["heads"], dims["kv_heads"], width, dims.get("v_head_dim") or width, window=window)
+def _attention(c: Fields, kind: str) -> Mixing:
+    """A layer of the main attention, as others are described. Its keys may be the values too (Gemma 4)."""
+    dims = main_attention(c, [kind])
+    t = Transformer(layers=1, vocab=0, **{name: n for name, n in dims.items() if name not in ("attention", "sliding_window")})
+    twice = t.hidden * t.kv_heads * t.head_dim if kind == "full" and c.flag("attention_k_eq_v") else 0
+    gate = t.hidden * t.value if c.flag(*GATES) else 0
+    each = {"kept": t.key_value + t.latent, "read": t.key_value + t.latent, "scores": t.query + t.value}
+    window = "_windowed" if kind == "sliding" else ""
+    return Mixing(layers=1, weights=t.attention_params - twice + gate, **{name + window: n for name, n in each.items()})
+
+
+def _attached(c: Fields, dims: dict[str, Any]) -> Mixing:
+    """A layer of Zamba where a block of attention and feed-forward is used again, whose weights are `_shared_block`."""
+    hidden, heads, width, rank = dims["hidden"], dims["heads"], dims["head_dim"], c.size("adapter_rank", 128)
+    adapters = rank * (hidden + 2 * c.size("ffn")) if c.kind == "zamba2" else 0
+    if c.flag("use_shared_attention_adapter"):
+        adapters += 3 * rank * (2 * hidden + heads * width)
+    cached = 2 * dims["kv_heads"] * width
+    own = Mixing(weights=hidden * hidden + adapters, kept=cached, read=cached, scores=2 * heads * width)
+    return mixing.together([_linear(c, hidden), own])
+
+
+def _shared_block(c: Fields, dims: dict[str, Any], uses: int) -> Mixing:
+    """Blocks that layers of Zamba use in turn: as wide as the residual stream and the embedding together [Zamba, arXiv:2405.16712]."""
+    hidden, blocks, width = dims["hidden"], c.size("num_mem_blocks", 1), dims["head_dim"]
+    attention = 2 * hidden * (dims["heads"] + 2 * dims["kv_heads"]) * width + dims["heads"] * width * hidden
+    one = attention + 3 * hidden * c.size("ffn")
+    return Mixing(weights=blocks * one, updates=max(uses - blocks, 0) * one)
 
 
 def _linear(c: Fields, hidden: int) -> Mixing:
     """A layer of linear attention or of a state space, by the fields that its class has."""
     inner = c.size("mamba_d_ssm", c.size("expand", 2) * hidden)
+    if c.has("lru_width"):
+        return mixing.gated_recurrence(hidden, c.size("lru_width", hidden), c.size("heads"), c.size("conv1d_width", 4))
+    if c.kind == "xlstm":
+        heads, factors = c.size("heads"), (c.get("qk_dim_factor", 0.5), c.get("v_dim_factor", 1.0))
+        return mixing.matrix_memory(hidden, heads, *(int(float(f) * hidden) for f in factors))
     if "mamba" in c.kind and not c.has("heads"):  # no other part is as wide
         inner = c.size("ffn", inner)
     if isinstance(delta := c.get("linear_attn_config"), dict):
         kimi = Fields(delta)
         full = kimi.flag("use_full_rank_gate")
         return mixing.kimi_delta(hidden, kimi.size("heads"), kimi.size("head_dim"), kimi.size("short_conv_kernel_size", 4), full_gate=full)
-    if "linear_num_heads" in c:
-        return mixing.kimi_delta(hidden, c.size("linear_num_heads"), c.size("linear_head_dim"), c.size("kernel", 4))
-    if "linear_num_value_heads" in c:
+    if c.has("linear_num_heads") or "no_kda_lora" in c:
+        heads, width = c.size("linear_num_heads", c.size("heads")), c.size("linear_head_dim" if c.has("linear_head_dim") else "head_dim")
+        whole = c.flag("no_kda_lora")
+        return mixing.kimi_delta(hidden, heads, width, c.size("kernel", 4), full_gate=whole, full_decay=whole)
+    if c.has("linear_num_value_heads"):
         key_heads, value_heads = c.size("linear_num_key_heads"), c.size("linear_num_value_heads")
         widths = c.size("linear_key_head_dim"), c.size("linear_value_head_dim")
         return mixing.gated_delta(hidden, key_heads, value_heads, *widths, c.size("kernel", 4))
     if c.kind.startswith("rwkv"):
         return mixing.rwkv(hidden, c.size("attention_hidden_size", hidden), c.size("head_size", 64), c.kind)
-    if c.has("ssm_heads") or c.kind == "mamba2":
+    if c.has("mamba_step"):  # PLaMo 2
+        heads = c.size("ssm_heads")
+        inner = heads * c.size("head_dim")
+        return mixing.mamba(hidden, inner, c.size("state"), max(64, hidden // 16), c.size("kernel", 4), steps=heads)
+    if (c.has("ssm_heads") and "mamba_dt_rank" not in c) or c.kind == "mamba2":
         heads = c.size("ssm_heads" if c.has("ssm_heads") else "num_heads")
         width = c.size("ssm_head_dim", c.size("head_dim", inner // heads) if c.kind == "mamba2" else inner // heads)
         return mixing.mamba2(hidden, heads, width, c.size("state"), c.size("ssm_groups", 1), c.size("kernel", 4))
@@ -197,8 +283,9 @@ def _linear(c: Fields, hidden: int) -> Mixing:
     raise InputError(f"model_type is {c.kind!r} with layers of linear attention whose fields are not known; {WAY_OUT}")
 
 
-def _index(c: Fields, hidden: int, n: int, sparse: int) -> tuple[int, Mixing]:
+def _index(c: Fields, hidden: int, mixers: list[str]) -> tuple[int, Mixing]:
     """Tokens that sparse attention selects, and what selects them in the layers that do so themselves."""
+    n, sparse = len(mixers), mixers.count("sparse")
     config = c.get("sparse_attention_config")
     if isinstance(config, dict):  # MiniMax-M3: blocks, for each group of heads
         blocks = Fields(config)
@@ -206,8 +293,11 @@ def _index(c: Fields, hidden: int, n: int, sparse: int) -> tuple[int, Mixing]:
         selects = blocks.size("sparse_topk_blocks") * blocks.size("sparse_block_size")
         return selects, mixing.indexer(hidden, hidden, heads, width, weighed=False).times(sparse)
     layer = mixing.indexer(hidden, c.size("q_lora_rank", hidden), c.size("index_n_heads"), c.size("index_head_dim"))
+    if (pool := c.size("index_kpool", 1)) > 1:  # one key for so many tokens
+        weights = layer.weights + hidden * c.size("index_head_dim")
+        layer = replace(layer.times(1 / pool), weights=weights)
     if (types := c.each("indexer_types", n, ("full", "shared"))) is not None:
-        own = types.count("full")
+        own = sum(t == "full" and m == "sparse" for t, m in zip(types, mixers, strict=True))
     else:  # every so many layers from one on, and all before (GLM-5.2)
         first, every = c.size("index_skip_topk_offset", 1), c.size("index_topk_freq", 1)
         own = sum(max(i - first + 1, 0) % every == 0 for i in range(n)) if every > 1 else sparse
@@ -216,11 +306,14 @@ def _index(c: Fields, hidden: int, n: int, sparse: int) -> tuple[int, Mixing]:
 
 def _beside(c: Fields, dims: dict[str, Any], mains: int) -> int:
     """Weights beside those of the main attention and of feed-forward parts: gates, projections, small attention to other streams."""
-    hidden, gate = dims["hidden"], c.flag("attn_output_gate", "mla_use_output_gate")
+    hidden, gate = dims["hidden"], c.flag(*GATES)
     values, width = dims["heads"] * (dims.get("v_head_dim") or dims["head_dim"]), c.size("word_embed_proj_dim", hidden)
     embedding = 2 * width * hidden if width != hidden else 0  # OPT-350m
     latent = 2 * dims.get("moe_layers", 0) * hidden * dims.get("moe_hidden", 0)  # to the width of routed experts and back
-    return mains * gate * hidden * values + embedding + latent
+    router = dims.get("moe_layers", 0) * hidden * (c.size("zero_expert_num", 0, low=0) + c.size("router_hidden_size", 0, low=0))
+    relative = mains * hidden * dims["heads"] * c.size("d_rel", 0, low=0)  # positions by content (Inkling)
+    convolved = mains * (dims["heads"] + dims["kv_heads"]) * dims["head_dim"] ** 2 * c.size("cca_time1", 0, low=0)  # ZAYA1
+    return mains * gate * hidden * values + embedding + latent + router + relative + convolved
 
 
 def _streams(c: Fields, hidden: int, n: int) -> int:
@@ -240,9 +333,13 @@ def _word(c: Fields, kind: str, dims: dict[str, Any]) -> str:
     """A kind of layer in the field's words."""
     if kind == "linear":
         named = {"linear_attn_config": "Kimi delta", "linear_num_heads": "Kimi delta", "linear_num_value_heads": "gated delta"}
-        of_state = "Mamba-2" if c.has("ssm_heads") or c.kind == "mamba2" else "Mamba" if c.has("state") else "lightning"
+        of_state = "Mamba-2" if (c.has("ssm_heads") and "mamba_dt_rank" not in c) or c.kind == "mamba2" else "Mamba" if c.has("state") else "lightning"
+        of_state = "gated recurrence" if c.has("lru_width") else "matrix memory" if c.kind == "xlstm" else of_state
         of_state = "RWKV" if c.kind.startswith("rwkv") else of_state
         return next((word for field, word in named.items() if field in c), of_state)
     if kind in ("full", "sparse") and "kv_lora_rank" in dims:
         return "latent" if kind == "full" else "sparse latent"
-    return {"beside": "full beside Mamba-2", "none": "no mixer"}.get(kind, kind)
+    words = {"beside": "full beside Mamba-2", "none": "no mixer", "memory": "gated memory", "reader": "full, cache shared"}
+    if c.kind.startswith("zamba") and kind == "full":
+        return "Mamba with a shared block"
+    return words.get(kind, kind)

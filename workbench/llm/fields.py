@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import polars as pl
@@ -19,6 +20,11 @@ def names_of(meaning: str) -> tuple[str, ...]:
     return tables.made_of("file_fields", _names).get(("llm", meaning), (meaning,))
 
 
+def names_in(kind: str) -> dict[str, tuple[str, ...]]:
+    """Names of what layers of a kind have otherwise, by those of the main attention."""
+    return {field: names for (what, field), names in tables.made_of("file_fields", _names).items() if what == f"llm {kind}"}
+
+
 def kinds() -> dict[str, str]:
     """Kinds of layers by their names in files."""
     return {name: kind for (what, kind), names in tables.made_of("file_fields", _names).items() if what == "llm layer" for name in names}
@@ -33,15 +39,19 @@ def _names(frame: pl.DataFrame) -> dict[tuple[str, str], tuple[str, ...]]:
 
 def family(kind: str) -> dict[str, Any]:
     """What the classes of a family leave out of its files or compute in their own way, by the longest beginning of ``model_type``."""
-    begin, whole = tables.made_of("llm_families", _families).values()
-    return begin.get(max((name for name in begin if kind.startswith(name)), key=len, default=""), {}) | whole.get(kind, {})
+    begin = tables.made_of("llm_families", _families)
+    return begin.get(max((name for name in begin if kind.startswith(name)), key=len, default=""), {})
 
 
-def _families(frame: pl.DataFrame) -> dict[str, dict[str, dict[str, Any]]]:
-    """Fields by the beginning of a ``model_type``, and by the whole of it: of a multimodal file the language part says what differs."""
-    found: dict[str, dict[str, dict[str, Any]]] = {"beginning": {}, "whole": {}}
-    for name, match, field, value in frame.select("family", "match", "field", "value").iter_rows():
-        fields = found[match].setdefault(name, {})
+def _classes(frame: pl.DataFrame) -> dict[str, dict[str, Any]]:
+    """Sizes that the class of a ``model_type`` fills: of a multimodal file the language part says what differs."""
+    return {kind: json.loads(fields) for kind, fields in frame.select("model_type", "fields").iter_rows()}
+
+
+def _families(frame: pl.DataFrame) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for name, field, value in frame.select("family", "field", "value").iter_rows():
+        fields = found.setdefault(name, {})
         if field and value:
             fields[field] = {"true": True, "false": False}.get(value, int(value) if value.isdigit() else value)
     return found
@@ -56,8 +66,9 @@ class Fields:
             if isinstance(inner, dict):
                 given = {k: v for k, v in inner.items() if v is not None} | given
         self.kind = str(given.get("model_type", ""))
-        self.given = given
-        self.defaults = {k: v for k, v in family(self.kind).items() if found.get(k, v) is not None}  # null is what the file says
+        self.given, self.of_family = given, family(self.kind)
+        filled = self.of_family | tables.made_of("llm_classes", _classes).get(self.kind, {})
+        self.defaults = {k: v for k, v in filled.items() if found.get(k, v) is not None}  # null is what the file says
         if "kv_lora_rank" in given:  # a file of the family that says its own, and by silence that queries are not compressed
             self.defaults = {k: v for k, v in self.defaults.items() if "lora" not in k}
 
@@ -82,7 +93,7 @@ class Fields:
         return any(n in self.given or n in self.defaults for n in names_of(meaning))
 
     def size(self, meaning: str, default: Any = None, *, low: int = 1) -> Any:
-        """A whole number by its meaning or name: of a list with an entry for each layer the one that all have, of widths their mean.
+        """A whole number by its meaning or name: of a list with an entry for each layer the one that all have, of widths their mean, of heads the last.
 
         Without a default it must be there.
         """
@@ -99,6 +110,8 @@ class Fields:
             if meaning in ("ffn", "moe_ffn") or len(set(value)) == 1:
                 mean = sum(value) / len(value)
                 return int(mean) if mean == int(mean) else mean
+            if meaning in ("heads", "kv_heads"):
+                return value[-1]
             raise InputError(f"{name} is {_short(value)}; expected one number for all layers")
         self._check(name, value, low, meaning)
         return value

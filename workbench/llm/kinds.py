@@ -15,16 +15,19 @@ def layers_of(c: Fields) -> tuple[list[str], list[str]]:
     pattern = c.get("hybrid_override_pattern", c.get("layers_block_type"))
     if "block_configs" in c:
         return blocks_of(c)
+    if c.get("halves"):  # LongCat: each layer is two of attention and a dense part, with experts beside the first
+        n = c.size("layers")
+        return ["full"] * 2 * n, ["experts", "dense"] * n
     if isinstance(pattern, list | str) and pattern:
         if len(pattern) > 10_000:
             raise InputError(f"a pattern of {len(pattern)} layers; expected less than or equal to 10000")
         found = [_kind(p, "hybrid_override_pattern") for p in pattern]
-        if {"experts", "feed"} & set(found):  # layers of one part each
-            feeds = [{"experts": "experts", "feed": "dense"}.get(k, "none") for k in found]
-            return [k if feed == "none" else "none" for k, feed in zip(found, feeds, strict=True)], feeds
-        return found, _feeds(c, len(found))
-    n = c.size("layers")
-    return _mixers(c, n), _feeds(c, n)
+    else:
+        found = _mixers(c, 2 * c.size("num_layers_per_stack", 0, low=0) or c.size("layers"))  # HRM: two stacks
+    if {"experts", "feed"} & set(found):  # layers of one part each
+        feeds = [{"experts": "experts", "feed": "dense"}.get(k, "none") for k in found]
+        return [k if feed == "none" else "none" for k, feed in zip(found, feeds, strict=True)], feeds
+    return found, _feeds(c, len(found))
 
 
 def _kind(name: Any, field: str) -> str:
@@ -41,7 +44,7 @@ def _mixers(c: Fields, n: int) -> list[str]:
         return ["compressed"] * n
     if kind.startswith("rwkv"):
         return ["linear"] * n
-    for name in ("layer_types", "attn_type_list"):
+    for name in ("layer_types", "attn_type_list", "attention_layers"):
         if (types := c.each(name, n)) is not None:
             found = [_kind(t, name) for t in types]
             break
@@ -50,7 +53,7 @@ def _mixers(c: Fields, n: int) -> list[str]:
     crossed = c.get("cross_attention_layers")
     if isinstance(crossed, list):
         found = ["cross" if i in crossed else k for i, k in enumerate(found)]
-    if "index_topk" in c:
+    if c.has("index_topk"):
         found = ["sparse" if k == "full" else k for k in found]
     sparse = c.get("sparse_attention_config")
     if isinstance(sparse, dict) and sparse.get("use_sparse_attention", True):
@@ -71,21 +74,35 @@ def _by_period(c: Fields, n: int, window: bool) -> list[str]:
         if not isinstance(full := linear.get("full_attn_layers"), list):
             raise InputError("linear_attn_config has no full_attn_layers; expected the list of layers with full attention")
         return ["full" if i + 1 in full else "linear" for i in range(n)]
-    for name, kind in (("attn_layer_indices", "linear"), ("attn_layer_idx", "linear"), ("full_attn_idxs", "convolution")):
+    if isinstance(windowed := c.get("sliding_window_layers"), list):
+        return ["sliding" if i in windowed else "full" for i in range(n)]
+    others = {"attn_layer_indices": "linear", "attn_layer_idx": "linear", "hybrid_layer_ids": "linear", "full_attn_idxs": "convolution"}
+    for name, kind in others.items():
         if isinstance(listed := c.get(name), list):
             return ["full" if i in listed else kind for i in range(n)]
     if "layer_group_size" in c:  # layers after the last whole group are full (Ring)
         group = c.size("layer_group_size")
         return ["linear" if (i + 1) % group and i < n // group * group else "full" for i in range(n)]
-    if "attn_layer_period" in c:
+    if c.has("lru_width"):  # recurrent Gemma
+        blocks = c.get("block_types", c.get("_block_types"))
+        blocks = blocks if isinstance(blocks, list) and blocks else ["recurrent", "recurrent", "attention"]
+        return ["linear" if _kind(blocks[i % len(blocks)], "block_types") == "linear" else "sliding" for i in range(n)]
+    if c.has("attn_layer_period"):
         period, offset = c.size("attn_layer_period"), c.size("attn_layer_offset", 0, low=0)
         return ["full" if i % period == offset else "linear" for i in range(n)]
-    if "full_attention_interval" in c or "linear_num_value_heads" in c:
+    if c.get("first_decoder_half"):  # SambaY: a second half reads the cache of its first full layer
+        half = n // 2
+        later = ["linear", "full", *["memory", "reader"] * half]
+        return [*["linear", "sliding"] * half][:half] + later[: n - half]
+    if c.has("mamba_step"):  # PLaMo 2
+        step, full = c.size("mamba_step"), c.get("full_attention_idx") or ()
+        return ["linear" if i % step != step // 2 else "full" if i in full else "sliding" for i in range(n)]
+    if "full_attention_interval" in c or c.has("linear_num_value_heads"):
         every = c.size("full_attention_interval", 4)
         return ["full" if (i + 1) % every == 0 else "linear" for i in range(n)]
     if c.get("beside"):
         return ["beside"] * n
-    if (c.has("state") and not c.has("heads")) or c.kind in ("mamba2", "bamba"):
+    if (c.has("state") and not c.has("heads")) or c.kind in ("mamba2", "bamba", "xlstm"):
         return ["linear"] * n
     if window and c.get("chunk_every"):
         rope = c.each("no_rope_layers", n) if c.get("no_rope_layers") else None
@@ -103,7 +120,7 @@ def _by_period(c: Fields, n: int, window: bool) -> list[str]:
 
 def _feeds(c: Fields, n: int) -> list[str]:
     """Feed-forward part of each of `n` layers: dense or experts."""
-    if (c.has("state") and not c.has("heads")) or c.kind == "mamba2":
+    if (c.has("state") and not c.has("heads")) or c.kind.startswith(("mamba2", "zamba")):
         return ["none"] * n
     if not c.size("experts", 0, low=0) or c.get("enable_moe_block", c.get("is_moe")) is False:
         return ["dense"] * n
@@ -114,7 +131,7 @@ def _feeds(c: Fields, n: int) -> list[str]:
         at = {int(i) for i in listed.split(",") if i.strip().isdigit()} if isinstance(listed, str) else listed
         return ["experts" if i in at else "dense" for i in range(n)]
     first, every, only = c.size("first_dense", 0, low=0), c.size("moe_every", 1), c.get("mlp_only_layers") or ()
-    if "expert_layer_offset" in c:
+    if c.has("expert_layer_offset"):
         every, offset = c.size("expert_layer_period"), c.size("expert_layer_offset", low=0)
         return ["experts" if i % every == offset else "dense" for i in range(n)]
     if not isinstance(only, list | tuple):
@@ -134,14 +151,19 @@ def blocks_of(c: Fields) -> tuple[list[str], list[str]]:
     return [a or "full" for a, _ in as_words], [f or "dense" for _, f in as_words]
 
 
-def searched(c: Fields, feeds: list[str]) -> tuple[int, float]:
-    """Heads for each key-value head and mean inner width of the blocks of `_blocks`."""
+def groups_of(c: Fields) -> list[Any]:
+    """Heads for each key-value head of the blocks of `blocks_of`, None where they have no attention."""
+    groups = [b["attention"].get("n_heads_in_group") for b in c.get("block_configs")]
+    if not any(groups) or not all(g is None or (isinstance(g, int) and g > 0) for g in groups):
+        raise InputError("block_configs has an n_heads_in_group that is no whole number above 0, or none")
+    return groups
+
+
+def searched(c: Fields, feeds: list[str]) -> float:
+    """Mean inner width of the blocks of `blocks_of`."""
     blocks = c.get("block_configs")
-    groups = {str(g): g for b in blocks if (g := b["attention"].get("n_heads_in_group")) is not None}
     factors = [b["ffn"].get("ffn_mult") for b, feed in zip(blocks, feeds, strict=True) if feed == "dense"]
-    if len(groups) != 1 or not all(isinstance(g, int) and g > 0 for g in groups.values()):
-        raise InputError(f"block_configs has n_heads_in_group {', '.join(groups) or None}; expected one number for all layers")
     if any(isinstance(f, bool) or not isinstance(f, int | float) or not 0 < f < 100 for f in factors):
         raise InputError("block_configs has an ffn_mult that is no number above 0 and below 100")
     widths = [-(-int(2 * f * c.size("hidden") / 3) // 256) * 256 for f in factors]  # as the class rounds them
-    return groups.popitem()[1], sum(widths) / max(len(widths), 1)
+    return sum(widths) / max(len(widths), 1)

@@ -36,7 +36,7 @@ class Mixing(Arrays):
     state: Any = 0  #: constant state of a sequence [B]
     updates: Any = 0  #: multiply-adds of a token with the state
 
-    def times(self, n: int) -> Mixing:
+    def times(self, n: float) -> Mixing:
         """Of `n` equal layers."""
         return Mixing(**{f.name: n * getattr(self, f.name) for f in fields(self)})
 
@@ -45,14 +45,6 @@ def together(parts: Iterable[Mixing]) -> Mixing:
     """Of all parts."""
     parts = list(parts)
     return Mixing(**{f.name: sum(getattr(p, f.name) for p in parts) for f in fields(Mixing)})
-
-
-def attention(hidden: int, heads: int, kv_heads: int, head_dim: int, value_dim: int, *, window: bool = False, one: bool = False) -> Mixing:
-    """Grouped-query attention, whose keys may be the values too (Gemma 4)."""
-    cached, widths = kv_heads * (head_dim + value_dim), heads * (head_dim + value_dim)
-    weights = hidden * (widths + (kv_heads * head_dim if one else cached))
-    each = {"kept": cached, "read": cached, "scores": widths}
-    return Mixing(layers=1, weights=weights, **{name + window * "_windowed": n for name, n in each.items()})
 
 
 def indexer(hidden: int, query_rank: int, heads: int, head_dim: int, *, weighed: bool = True) -> Mixing:
@@ -85,9 +77,9 @@ def compressed(
     return together([window, more])
 
 
-def mamba(hidden: int, inner: int, state: int, rank: int, kernel: int) -> Mixing:
-    """A selective state-space layer [Gu and Dao, 2023, arXiv:2312.00752, algorithm 2]."""
-    weights = hidden * 2 * inner + inner * kernel + inner * (rank + 2 * state) + rank * inner + inner * state + inner * hidden
+def mamba(hidden: int, inner: int, state: int, rank: int, kernel: int, steps: int = 0) -> Mixing:
+    """A selective state-space layer, with so many `steps` of time, or one a channel [Gu and Dao, 2023, arXiv:2312.00752, algorithm 2]."""
+    weights = hidden * 2 * inner + inner * kernel + inner * (rank + 2 * state) + (rank + state) * (steps or inner) + inner * hidden
     return Mixing(layers=1, weights=weights, state=_state(inner * state, inner, kernel), updates=2 * inner * state)
 
 
@@ -108,11 +100,24 @@ def gated_delta(hidden: int, key_heads: int, value_heads: int, key_dim: int, val
     return Mixing(layers=1, weights=weights, state=_state(numbers, convolved, kernel), updates=3 * numbers)
 
 
-def kimi_delta(hidden: int, heads: int, head_dim: int, kernel: int, *, full_gate: bool = False) -> Mixing:
+def gated_recurrence(hidden: int, inner: int, heads: int, kernel: int) -> Mixing:
+    """A diagonal linear recurrence (RG-LRU), gated by products in blocks of heads [Griffin, 2024, arXiv:2402.19427, 2.4]."""
+    weights = 3 * hidden * inner + inner * kernel + 2 * inner * inner // heads
+    return Mixing(layers=1, weights=weights, state=_state(inner, inner, kernel), updates=2 * inner)
+
+
+def matrix_memory(hidden: int, heads: int, keys: int, values: int) -> Mixing:
+    """mLSTM: a matrix for each head, with an output gate [Beck et al., 2025, xLSTM 7B, arXiv:2503.13427]."""
+    numbers = keys * values // heads
+    return Mixing(layers=1, weights=hidden * (2 * keys + 3 * values + 2 * heads), state=STATE_BYTES * (numbers + keys), updates=2 * numbers)
+
+
+def kimi_delta(hidden: int, heads: int, head_dim: int, kernel: int, *, full_gate: bool = False, full_decay: bool = False) -> Mixing:
     """Kimi Delta Attention: a decay for each channel, of low rank as its gate may be [Kimi Linear, 2025, arXiv:2510.26692]."""
     inner = heads * head_dim
     low = hidden * head_dim + head_dim * inner
-    weights = hidden * (4 * inner + heads) + 3 * inner * kernel + low + (hidden * inner if full_gate else low)
+    gates = sum(hidden * inner if full else low for full in (full_gate, full_decay))
+    weights = hidden * (4 * inner + heads) + 3 * inner * kernel + gates
     return Mixing(layers=1, weights=weights, state=_state(inner * head_dim, 3 * inner, kernel), updates=3 * inner * head_dim)
 
 

@@ -20,8 +20,6 @@ from workbench.llm.model import LLM
 NESTED = ("thinker_config", "text_config", "llm_config", "language_config")  #: where multimodal models keep their language model
 ENCODERS = r"(al|de|distil|modern|camem|nomic_)?bert|.*roberta|electra|mpnet|clip.*|siglip.*|vit|git|esm"
 BOTH = r"u?m?t5|m?bart|whisper|pegasus|marian|m2m_100|blenderbot|led|prophetnet|speech_to_text"
-#: Fields of kinds of layers that are not described: recurrent Gemma, LongCat, Zamba, SambaY, layers run more than once.
-UNKNOWN = ("lru_width", "block_types", "zero_expert_num", "hybrid_layer_ids", "mb_per_layer", "H_cycles", "n_recurrent_loops")
 
 
 def read_hugging_face(path: str | Path) -> LLM:
@@ -69,7 +67,7 @@ def of_config(found: dict[str, Any], **known: Any) -> LLM:
     llm = LLM(
         **{
             "name": "",
-            **{"layers": n, "vocab": c.size("vocab"), "tied_embeddings": c.flag("tie_word_embeddings")},
+            **{"layers": n, "vocab": c.size("vocab"), "tied_embeddings": c.flag(*names_of("tied"))},
             "context": c.size("context", 1 << 20 if other.state and "full" not in mixers else None),
             **{"attention_bias": c.flag(*names_of("bias")), "ffn_matrices": matrices(c)},
             "single_layers": n if c.get("use_parallel_residual", c.get("parallel_attn", c.get("single"))) is True else alone,
@@ -79,7 +77,32 @@ def of_config(found: dict[str, Any], **known: Any) -> LLM:
             **(embeddings(c, dims["hidden"], n) | dims | main | known),
         }
     )
-    return _with_heads(llm, c.size("mtp_layers", 0, low=0))
+    return _with_heads(_looped(llm, _repeats(c, n), "loop_window_size" in c or c.flag("loop_share_kv")), c.size("mtp_layers", 0, low=0))
+
+
+def _repeats(c: Fields, n: int) -> float:
+    """How often a token goes through the layers again, in the mean."""
+    if "H_cycles" in c:  # HRM: two stacks, the lower one several times for each time of the upper
+        return c.size("H_cycles") * (1 + c.size("L_cycles")) / 2 - 1
+    return (c.size("loops", 1) - 1) * c.size("n_recurrent_layers", n) / n
+
+
+def _looped(llm: LLM, again: float, shared: bool) -> LLM:
+    """With layers that a token goes through `again`, with a cache of their own each time unless it is `shared`."""
+    if not again:
+        return llm
+    o, cached, products, slide = llm.other, llm.key_value + llm.latent, llm.query + llm.value, llm.sliding_layers
+    main, body = llm.main_layers - slide, llm.shared_params + llm.moe_layers * llm.experts_per_token * llm._expert
+    more = Mixing(
+        kept=(not shared) * (main * cached + o.kept),
+        kept_windowed=(not shared) * (slide * cached + o.kept_windowed),
+        read=main * cached + o.read,
+        read_windowed=slide * cached + o.read_windowed,
+        scores=main * products + o.scores,
+        scores_windowed=slide * products + o.scores_windowed,
+        updates=body + o.updates,
+    )
+    return replace(llm, other=together([o, more.times(again)]))
 
 
 def _with_heads(llm: LLM, heads: int) -> LLM:
@@ -107,14 +130,19 @@ def _parse(file: Path) -> dict[str, Any]:
 def _language_part(found: dict[str, Any]) -> dict[str, Any]:
     """Fields of the language model, under the names of Hugging Face."""
     while inner := next((found[k] for k in NESTED if isinstance(found.get(k), dict) and found[k]), None):
-        outer = {k: found[k] for k in ("model_type", "tie_word_embeddings", "quantization_config") if k in found}
+        outer = {k: found[k] for k in ("model_type", "tie_word_embeddings", "quantization_config", "transformers_version") if k in found}
         found = outer | {k: v for k, v in inner.items() if v is not None}
-    rates, types, of_layer = (found.get(k) for k in ("compress_rates", "layer_types", "per_layer_config"))  # as Transformers 5 writes it
+        if str(outer.get("transformers_version", 0)) >= "5" and "tie_word_embeddings" in outer:  # from then on the whole says it
+            found["tie_word_embeddings"] = outer["tie_word_embeddings"]
+    rates, types = found.get("compress_rates"), found.get("layer_types")  # as Transformers 5 writes it
     if isinstance(rates, dict) and isinstance(types, list):  # DeepSeek-V4
         found = found | {"compress_ratios": [rates.get(t, 0) if isinstance(t, str) else t for t in types]}
-    if isinstance(of_layer, dict) and isinstance(one := next(iter(of_layer.values()), None), dict):  # Gemma 4: layers of full attention
-        renamed = {"head_dim": "global_head_dim", "num_key_value_heads": "num_global_key_value_heads"}
-        found = {name: one[k] for k, name in renamed.items() if k in one} | found
+    widths = found.get("moe_intermediate_size")
+    if isinstance(widths, list) and len(widths) == 2 and str(found.get("model_type")).startswith("ernie"):  # experts of text and of images
+        found = {k: v[0] if k.startswith("moe") and isinstance(v, list) and v else v for k, v in found.items()} | {"image_ffn": widths[1]}
+    if isinstance(of_window := found.get("attention_other_setting"), dict):  # Step-3.5
+        renamed = {"num_attention_heads": "swa_num_attention_heads", "num_attention_groups": "swa_num_key_value_heads"}
+        found = {name: of_window[k] for k, name in renamed.items() if k in of_window} | found
     if isinstance(ssm := found.get("ssm_cfg"), dict):  # as mamba-ssm writes it
         second = ssm.get("layer") == "Mamba2"
         found = {"model_type": "mamba", "state_size": ssm.get("d_state", 128 if second else 16)} | found | ssm
@@ -135,10 +163,10 @@ def _causal(c: Fields) -> None:
     kind = c.kind.lower()
     if c.get("is_encoder_decoder") is True or re.fullmatch(BOTH, kind):
         raise InputError(f"model_type is {c.kind!r}, an encoder with a decoder: expected a causal language model; {WAY_OUT}")
-    encodes = re.fullmatch(ENCODERS, kind) or "type_vocab_size" in c or "MaskedLM" in str(c.get("architectures"))
+    written = str(c.get("architectures"))
+    other = "ForCausalLM" in written and kind.replace("_", "") not in written.lower()  # Grok-2's file says the type git
+    encodes = (re.fullmatch(ENCODERS, kind) and not other) or "type_vocab_size" in c or "MaskedLM" in written
     if encodes and c.get("is_decoder") is not True:
         raise InputError(f"model_type is {c.kind!r}, an encoder: expected a causal language model; {WAY_OUT}")
-    if unknown := [name for name in UNKNOWN if name in c]:
-        raise InputError(f"{unknown[0]} says layers of a kind that is not known here; {WAY_OUT}")
     if kind == "nemotron-nas" and "block_configs" not in c:
         raise InputError(f"block_configs is missing; expected a list with the attention and the ffn of each layer; or {WAY_OUT}")
