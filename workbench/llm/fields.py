@@ -69,8 +69,8 @@ class Fields:
         self.given, self.of_family = given, family(self.kind)
         filled = self.of_family | tables.made_of("llm_classes", _classes).get(self.kind, {})
         self.defaults = {k: v for k, v in filled.items() if found.get(k, v) is not None}  # null is what the file says
-        if "kv_lora_rank" in given:  # a file of the family that says its own, and by silence that queries are not compressed
-            self.defaults = {k: v for k, v in self.defaults.items() if "lora" not in k}
+        if "kv_lora_rank" in given:  # a file that says its own, and by silence that queries are not compressed
+            self.defaults.pop("q_lora_rank", None)
 
     def __contains__(self, name: str) -> bool:
         return name in self.given

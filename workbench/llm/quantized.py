@@ -47,7 +47,7 @@ def of_format(precision: str, said: str = "") -> Quantization:
 _WORDS_OF = {n: n for n in ("fp8", "mxfp8", "mxfp4", "bf16")}
 _WORDS_OF |= {"nvfp4": "nvfp4 fp4", "int4": "int4 awq gptq w4a16 4bit", "int8": "int8 w8a8"}
 _FORMATS = {word: name for name, words in _WORDS_OF.items() for word in words.split()}
-_TUNED = re.compile(r"instruct|it|chat|thinking|hf|base|pt|kv|dynamic|static|quantized|bnb|" + "|".join(_FORMATS))
+_TUNED = re.compile(r"instruct|it|chat|thinking|hf|base|pt|kv|dynamic|static|quantized|bnb|preview|qat|w|a|\d+k|" + "|".join(_FORMATS))
 _DATED, _VERSION = re.compile(r"\d{4}|\d{6}|\d{8}"), re.compile(r"v\d+", re.IGNORECASE)  # the V3 of DeepSeek is a name
 
 
@@ -77,9 +77,10 @@ def read(found: dict[str, Any], feeds: list[str]) -> Quantization | None:
 
     Raises `InputError` for a method whose formats are not known.
     """
-    q = found.get("quantization_config") or found.get("compression_config")
+    q = found.get("quantization_config") or found.get("compression_config") or found.get("quantization")
     if not isinstance(q, dict):
         return None
+    q = {**q["quantization"], **q} if isinstance(q.get("quantization"), dict) else q  # as NVIDIA's tool nests it
     method = str(q.get("quant_method") or q.get("quant_algo") or "").lower()
     wide, usual = ("bf16", SIXTEEN), _format(method, q)
     if named := _by_module(q):  # what no list names is as the method has it: in eight bits, or not quantised
@@ -93,7 +94,9 @@ def read(found: dict[str, Any], feeds: list[str]) -> Quantization | None:
         for part, share in _left_out(q, feeds).items():
             name, bits = parts.get(part, wide)
             parts[part] = name, bits + share * (SIXTEEN - bits)
-    return Quantization(min(parts.values(), key=lambda p: p[1])[0], "its quantization_config", {p: bits for p, (_, bits) in parts.items()})
+    name, narrow = min(parts.values(), key=lambda p: p[1])
+    name = name if name in formats.FORMATS else "int4" if narrow < 6 else "int8"  # that chips compute with
+    return Quantization(name, "its quantization_config", {part: bits for part, (_, bits) in parts.items()})
 
 
 def _by_module(q: dict[str, Any]) -> dict[str, tuple[str, float]]:
@@ -125,13 +128,13 @@ _NAMED |= dict.fromkeys(("w4a16_awq", "w4a8_awq"), ("int4", GROUPED))
 def _format(method: str, q: dict[str, Any]) -> tuple[str, float]:
     """Name and bits of what a quantisation does where no module is named."""
     algorithm = str(q.get("quant_algo") or "").lower()
-    if algorithm in _NAMED:
+    if (algorithm := algorithm.removesuffix("_awq") if algorithm.startswith("nvfp4") else algorithm) in _NAMED:
         return _NAMED[algorithm]
     found = [w for g in _groups(q) if (w := _of_weights(g.get("weights")))]
     if found and method != "fp8":
         return min(found, key=lambda w: w[1])
     block = q.get("weight_block_size")
-    if method == "fp8" and isinstance(block, list) and len(block) == 2 and all(isinstance(b, int) and b > 0 for b in block):
+    if method.endswith("fp8") and isinstance(block, list) and len(block) == 2 and all(isinstance(b, int) and b > 0 for b in block):
         return "fp8", 8 + (8 if q.get("scale_fmt") == "ue8m0" else 32) / (block[0] * block[1])
     if method in _NAMED:
         return _NAMED[method]
@@ -141,13 +144,33 @@ def _format(method: str, q: dict[str, Any]) -> tuple[str, float]:
     if method in ("awq", "gptq", "auto-round", "auto_round", "gptq_marlin") and bits in (2, 3, 4, 8):
         group = q.get("group_size", q.get("q_group_size", 128))
         of_group = (16 + bits) / group if isinstance(group, int) and group > 0 else 0.0  # a scale of 16 bits and a zero point
-        return f"int{8 if bits == 8 else 4}", bits + of_group
-    if method == "bitsandbytes":  # absolute maxima of blocks of 64 in 32 bits, or in 8 where they are quantised too
+        return f"int{bits}", bits + of_group
+    if method == "bitsandbytes" or "bnb_4bit_quant_type" in q:  # absolute maxima of blocks of 64 in 32 bits, or in 8 where they are quantised too
         if q.get("load_in_8bit"):
             return "int8", 8.0
         return "int4", 4 + (8 / 64 + 32 / (64 * 256) if q.get("bnb_4bit_use_double_quant") else 32 / 64)
-    known = "fp8, nvfp4, mxfp4, awq, gptq, compressed-tensors, modelopt, bitsandbytes"
+    if (given := _by_tool(method, q)) is not None:
+        return given
+    known = "fp8, nvfp4, mxfp4, awq, gptq, compressed-tensors, modelopt, bitsandbytes, quark, torchao, hqq, bitnet"
     raise InputError(f"quant_method is {method or None!r}; known are {known}: without its quantization_config the file is read as 16-bit")
+
+
+def _by_tool(method: str, q: dict[str, Any]) -> tuple[str, float] | None:
+    """Name and bits as other tools write them: a word for the numbers, or how many bits they have, and maybe the size of a group."""
+    parts = [p.get(k) for p, k in ((q, "global_quant_config"), (q, "quant_config")) if isinstance(p.get(k), dict)]
+    inner = next((p[k] for p in parts for k in ("weight", "weight_quant_params") if isinstance(p.get(k), dict)), {})
+    of = q | inner
+    word = str(next((of[k] for k in ("dtype", "quant_type", "weights", "forward_dtype") if k in of), method)).lower()
+    said, grouped = re.search(r"(fp|float|int)_?([2348])", word), re.search(r"group_size\D+(\d+)", word)
+    bits = next((of[k] for k in ("bits", "nbits", "w_bit") if k in of), int(said[2]) if said else 2 if method == "bitnet" else None)
+    group = int(grouped[1]) if grouped else of.get("group_size")
+    if bits not in (2, 3, 4, 6, 8) or (group is not None and not isinstance(group, int)):
+        return None
+    if of.get("scale_format") == "e8m0" or word.startswith("mx"):
+        return f"mxfp{bits}", bits + 8 / 32
+    if not said and group and group > 0 and method in ("", "hqq"):  # MLX and HQQ: a scale and an offset of 16 bits
+        return f"int{bits}", bits + 32 / group
+    return _of_weights({"num_bits": bits, "type": "float" if said and said[1] != "int" else "int", "group_size": group})
 
 
 def _of_weights(w: Any) -> tuple[str, float] | None:
@@ -165,7 +188,7 @@ def _of_weights(w: Any) -> tuple[str, float] | None:
 
 def _left_out(q: dict[str, Any], feeds: list[str]) -> dict[str, float]:
     """Share of the layers of each part that stays in 16 bits, by the lists of modules that are left out."""
-    lists = (q.get(k) for k in ("ignore", "modules_to_not_convert", "exclude_modules", "ignored_layers"))
+    lists = (q.get(k) for k in ("ignore", "modules_to_not_convert", "exclude_modules", "ignored_layers", "exclude"))
     patterns = [p for names in lists if isinstance(names, list) for p in names if isinstance(p, str) and "mtp" not in p]
     of = {"dense": {i for i, f in enumerate(feeds) if f == "dense"}, "experts": {i for i, f in enumerate(feeds) if f == "experts"}}
     of |= {"attention": set(range(len(feeds))), "shared": of["experts"]}

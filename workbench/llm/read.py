@@ -31,7 +31,8 @@ def read_hugging_face(path: str | Path) -> LLM:
     and what is allowed; for an encoder, and for kinds of layers that are not known.
     """
     folder = Path(path)
-    inside = [f for n in ("config.json", "params.json") if (f := folder / n).is_file()] or [folder / "config.json"]
+    inside = [f for n in ("config.json", "params.json") if (f := folder / n).is_file()] or sorted(folder.glob("snapshots/*/config.json"))
+    inside = inside or [folder / "config.json"]
     file = inside[0] if folder.is_dir() else folder
     repository = next((part.split("--") for part in file.absolute().parts if part.startswith("models--")), None)  # of the hub's cache
     named = file.absolute().parent.name if file.name in ("config.json", "params.json") else file.stem
@@ -131,7 +132,7 @@ def _language_part(found: dict[str, Any]) -> dict[str, Any]:
     """Fields of the language model, under the names of Hugging Face."""
     while inner := next((found[k] for k in NESTED if isinstance(found.get(k), dict) and found[k]), None):
         outer = {k: found[k] for k in ("model_type", "tie_word_embeddings", "quantization_config", "transformers_version") if k in found}
-        found = outer | {k: v for k, v in inner.items() if v is not None}
+        found = outer | {k: v for k, v in inner.items() if v is not None or k not in outer}
         if str(outer.get("transformers_version", 0)) >= "5" and "tie_word_embeddings" in outer:  # from then on the whole says it
             found["tie_word_embeddings"] = outer["tie_word_embeddings"]
     rates, types = found.get("compress_rates"), found.get("layer_types")  # as Transformers 5 writes it
@@ -163,10 +164,11 @@ def _causal(c: Fields) -> None:
     kind = c.kind.lower()
     if c.get("is_encoder_decoder") is True or re.fullmatch(BOTH, kind):
         raise InputError(f"model_type is {c.kind!r}, an encoder with a decoder: expected a causal language model; {WAY_OUT}")
-    written = str(c.get("architectures"))
-    other = "ForCausalLM" in written and kind.replace("_", "") not in written.lower()  # Grok-2's file says the type git
-    encodes = (re.fullmatch(ENCODERS, kind) and not other) or "type_vocab_size" in c or "MaskedLM" in written
+    kind = "grok" if "Grok" in (written := str(c.get("architectures"))) else kind  # Grok-2's file says the type git
+    encodes = re.fullmatch(ENCODERS, kind) or "type_vocab_size" in c or "MaskedLM" in written
     if encodes and c.get("is_decoder") is not True:
         raise InputError(f"model_type is {c.kind!r}, an encoder: expected a causal language model; {WAY_OUT}")
+    if kind == "doge" and c.flag("is_moe"):
+        raise InputError(f"is_moe is true: experts of single rows, found by product keys, are not described; {WAY_OUT}")
     if kind == "nemotron-nas" and "block_configs" not in c:
         raise InputError(f"block_configs is missing; expected a list with the attention and the ffn of each layer; or {WAY_OUT}")
