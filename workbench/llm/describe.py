@@ -6,16 +6,17 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
+import polars as pl
+
+from workbench import tables
 from workbench.errors import InputError
 from workbench.llm import mixing
-from workbench.llm.fields import OWN_WIDTH, Fields, names_in, names_of
+from workbench.llm.fields import OWN_WIDTH, Fields, factor, names_in, names_of
 from workbench.llm.kinds import WAY_OUT, groups_of, searched
 from workbench.llm.mixing import Mixing
 from workbench.llm.model import Transformer
 
-
-#: Fields of a gate on what attention gives, and of latent attention that layers may have otherwise.
-GATES = ("attn_output_gate", "mla_use_output_gate", "use_attn_gate")
+#: Fields of latent attention that layers may have otherwise.
 LATENT = ("q_lora_rank", "kv_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim")
 
 
@@ -56,14 +57,6 @@ def main_attention(c: Fields, mixers: list[str]) -> dict[str, Any]:
     return dims
 
 
-def _by_factors(c: Fields, factors: list[Any], hidden: int) -> float:
-    """Mean inner width of feed-forward parts by factors of the width of the residual stream, as the class rounds them."""
-    if not factors or any(isinstance(f, bool) or not isinstance(f, int | float) or not 0 < f < 100 for f in factors):
-        raise InputError("ffn_multipliers has an entry that is no number above 0 and below 100")
-    step = c.size("ffn_dim_divisor", 256)
-    return sum(max(step, int(f * hidden + step / 2) // step * step) for f in factors) / len(factors)
-
-
 def matrices(c: Fields) -> int:
     """Matrices of a feed-forward part: 3 gated, 2 plain."""
     plain = ("relu2", "relu", "gelu", "gelu_new", "gelu_fast")
@@ -80,10 +73,11 @@ def feed_forward(c: Fields, feeds: list[str]) -> dict[str, Any]:
         usual = int(width) if width == int(width) else width
     elif c.kind.startswith("rwkv"):
         usual = 4 * hidden if c.kind in ("rwkv", "rwkv7") else int(hidden * 3.5) // 32 * 32
-    elif isinstance(factors := c.get("ffn_multipliers"), list):  # OpenELM
-        usual = _by_factors(c, factors, hidden)
-    elif c.kind == "xlstm":
-        usual = -(-int(float(c.get("ffn_proj_factor", 2.667)) * hidden) // 64) * 64
+    elif isinstance(factors := c.get("ffn_multipliers"), list) and factors:  # OpenELM
+        step = c.size("ffn_dim_divisor", 256)
+        usual = sum(max(step, int(factor(f, "ffn_multipliers") * hidden + step / 2) // step * step) for f in factors) / len(factors)
+    elif c.has("ffn_proj_factor"):  # xLSTM
+        usual = -(-int(factor(c.get("ffn_proj_factor"), "ffn_proj_factor") * hidden) // 64) * 64
     elif matrices(c) == 2:
         usual = c.size("expansion_ratio", 4) * hidden
     ffn = c.size("ffn", usual or None) if "dense" in feeds or c.has("ffn") else usual
@@ -115,20 +109,12 @@ def feed_forward(c: Fields, feeds: list[str]) -> dict[str, Any]:
     return found | {"shared_ffn": (shared_ffn or moe_ffn) if shared else 0}
 
 
-def embeddings(c: Fields, hidden: int, layers: int) -> dict[str, Any]:
+def embeddings(c: Fields, dims: dict[str, Any], layers: int) -> dict[str, Any]:
     """Tables of which a token reads a row."""
-    width, lookups = c.size("word_embed_proj_dim", hidden), 0
-    if "ngram_vocab_size_ratio" in c:  # LongCat-Flash-Lite: tables of pairs and more of tokens, together as wide
-        lookups = c.size("ngram_vocab_size_ratio") * c.size("vocab") * hidden
-    if "image_ffn" in c:  # experts that text does not visit, in as many layers
-        lookups = 3 * c.size("image_ffn") * hidden * c.size("experts") * (layers - c.size("first_dense", 0, low=0))
-    if c.kind == "jetmoe":  # queries and results of attention are experts too
-        lookups = 2 * (c.size("experts") - c.size("experts_per_token")) * hidden * c.size("kv_heads") * c.size("head_dim") * layers
+    width, lookups = c.size("word_embed_proj_dim", dims["hidden"]), _extras(c, dims, "lookups", layers)
     if c.get("positions") is not None and not c.has("alibi"):
-        lookups = (c.size("context") + c.get("positions")) * hidden
-    if of_layer := c.size("hidden_size_per_layer_input", 0, low=0):
-        lookups += c.size("vocab_size_per_layer_input", c.size("vocab")) * of_layer * layers
-    return {"lookups": lookups, "embedding_width": 0 if width == hidden else width}
+        lookups += (c.size("context") + c.get("positions")) * dims["hidden"]
+    return {"lookups": lookups, "embedding_width": 0 if width == dims["hidden"] else width}
 
 
 def other_layers(c: Fields, dims: dict[str, Any], mixers: list[str]) -> tuple[Mixing, dict[str, Any], list[str]]:
@@ -136,25 +122,27 @@ def other_layers(c: Fields, dims: dict[str, Any], mixers: list[str]) -> tuple[Mi
     hidden, n = dims["hidden"], len(mixers)
     ratios = c.each("compress_ratios", n)
     if "compress_ratios" in c:
-        mixers = [_ratio(r) for r in ratios or [c.get("compress_ratios")]]
+        mixers = [_ratio(r) for r in ratios or [c.get("compress_ratios")] * n]
     changes, own = different(c, dims, mixers), {}
-    first, factor = n - c.size("num_kv_shared_layers", 0, low=0), c.size("cla_share_factor", 1) if c.flag("use_cla") else 1
+    first, every = n - c.size("num_kv_shared_layers", 0, low=0), c.size("cla_share_factor", 1) if c.flag("use_cla") else 1
     parts, words = [], []
     for i, kind in enumerate(mixers):
         key = f"{kind} {changes[i]}"
         if key not in own:  # None where it is the main attention
             own[key] = _own(c, dims, kind, changes[i])
         layer = own[key]
-        if shared := i >= first or i % factor > 0:  # reads the cache of a layer before it, and adds none of its own (Gemma 3n)
+        if shared := i >= first or i % every > 0:  # reads the cache of a layer before it, and adds none of its own (Gemma 3n)
             layer = replace(layer or _attention(c, kind), kept=0, kept_windowed=0)
         parts.append(layer)
         words.append(_word(c, kind, dims) + (", cache shared" if shared else ""))
     mains = Counter(kind for kind, layer in zip(mixers, parts, strict=True) if layer is None)
     if c.kind.startswith("zamba"):
         parts.append(_shared_block(c, dims, mixers.count("full")))
-    total = [*(layer for layer in parts if layer is not None), Mixing(weights=_beside(c, dims, mains.total()) + _streams(c, hidden, n))]
+    width = c.size("word_embed_proj_dim", hidden)
+    beside = _extras(c, dims, "weights", n, mains.total()) + 2 * width * hidden * (width != hidden)  # OPT-350m projects its embedding
+    total = [*(layer for layer in parts if layer is not None), Mixing(weights=beside)]
     if mains["beside"]:  # Falcon-H1: attention and a state-space layer side by side
-        total.append(replace(_linear(c, hidden), layers=0).times(mains["beside"]))
+        total.append(replace(_linear(c, dims)[1], layers=0).times(mains["beside"]))
     found = {"sliding_layers": mains["sliding"], "sparse_layers": mains["sparse"]}
     if "sparse" in mixers:
         selects, index = _index(c, hidden, mixers)
@@ -175,16 +163,17 @@ def different(c: Fields, dims: dict[str, Any], kinds: list[str]) -> list[dict[st
     """Fields of the attention of each layer that are not those of the main one: of its kind, of lists of layers, of its number."""
     usual = {"num_attention_heads": dims["heads"], "num_key_value_heads": dims["kv_heads"], "head_dim": dims["head_dim"]}
     of_kind = {kind: {name: c.get(f) for name, fields in names_in(kind).items() for f in fields if f in c} for kind in set(kinds)}
-    lists = {n: next((v for f in names_of(m) if isinstance(v := c.get(f), list)), []) for n, m in zip(usual, ("heads", "kv_heads"))}
+    meanings = {"num_attention_heads": "heads", "num_key_value_heads": "kv_heads"}
+    lists = {n: next((v for f in names_of(m) if isinstance(v := c.get(f), list)), []) for n, m in meanings.items()}
     if "block_configs" in c:
         lists["num_key_value_heads"] = [g and max(dims["heads"] // g, 1) for g in groups_of(c)]
     numbered = c.get("per_layer_config")
     own = {int(i): v for i, v in numbered.items() if i.isdigit() and isinstance(v, dict)} if isinstance(numbered, dict) else {}
-    found = []
+    found: list[dict[str, Any]] = []
     for i, kind in enumerate(kinds):
         layer = of_kind[kind] | {name: of[i] for name, of in lists.items() if i < len(of)} | own.get(i, {})
-        known = {n: v for n, v in layer.items() if n in usual or n in LATENT}
-        found.append({n: v for n, v in known.items() if v is not None and v != usual.get(n)} if kind in ("full", "sliding", "sparse") else {})
+        known = {n: v for n, v in layer.items() if (n in usual or n in LATENT) and v is not None and v != usual.get(n)}
+        found.append(known if kind in ("full", "sliding", "sparse") else {})
     return found
 
 
@@ -196,7 +185,7 @@ def _own(c: Fields, dims: dict[str, Any], kind: str, changed: dict[str, Any]) ->
     if c.kind.startswith("zamba") and kind == "full":
         return _attached(c, dims)
     if kind == "linear":
-        return _linear(c, hidden)
+        return _linear(c, dims)[1]
     if kind == "memory":  # gates a state of a layer before
         return Mixing(layers=1, weights=2 * hidden * c.size("expand", 2) * hidden)
     if kind == "reader":  # of the cache of a layer before
@@ -219,67 +208,40 @@ def _attention(c: Fields, kind: str) -> Mixing:
     dims = main_attention(c, [kind])
     t = Transformer(layers=1, vocab=0, **{name: n for name, n in dims.items() if name not in ("attention", "sliding_window")})
     twice = t.hidden * t.kv_heads * t.head_dim if kind == "full" and c.flag("attention_k_eq_v") else 0
-    gate = t.hidden * t.value if c.flag(*GATES) else 0
+    gate = t.hidden * t.value if c.flag("attn_output_gate", "mla_use_output_gate") else 0
     each = {"kept": t.key_value + t.latent, "read": t.key_value + t.latent, "scores": t.query + t.value}
     window = "_windowed" if kind == "sliding" else ""
     return Mixing(layers=1, weights=t.attention_params - twice + gate, **{name + window: n for name, n in each.items()})
 
 
 def _attached(c: Fields, dims: dict[str, Any]) -> Mixing:
-    """A layer of Zamba where a block of attention and feed-forward is used again, whose weights are `_shared_block`."""
-    hidden, heads, width, rank = dims["hidden"], dims["heads"], dims["head_dim"], c.size("adapter_rank", 128)
+    """A layer of Zamba that uses a block of attention and feed-forward again, whose weights are those of `_shared_block`."""
+    hidden, values, rank = dims["hidden"], dims["heads"] * dims["head_dim"], c.size("adapter_rank", 128)
     adapters = rank * (hidden + 2 * c.size("ffn")) if c.kind == "zamba2" else 0
     if c.flag("use_shared_attention_adapter"):
-        adapters += 3 * rank * (2 * hidden + heads * width)
-    cached = 2 * dims["kv_heads"] * width
-    own = Mixing(weights=hidden * hidden + adapters, kept=cached, read=cached, scores=2 * heads * width)
-    return mixing.together([_linear(c, hidden), own])
+        adapters += 3 * rank * (2 * hidden + values)
+    cached = 2 * dims["kv_heads"] * dims["head_dim"]
+    own = Mixing(weights=hidden * hidden + adapters, kept=cached, read=cached, scores=2 * values)
+    return mixing.together([_linear(c, dims)[1], own])
 
 
 def _shared_block(c: Fields, dims: dict[str, Any], uses: int) -> Mixing:
     """Blocks that layers of Zamba use in turn: as wide as the residual stream and the embedding together [Zamba, arXiv:2405.16712]."""
-    hidden, blocks, width = dims["hidden"], c.size("num_mem_blocks", 1), dims["head_dim"]
-    attention = 2 * hidden * (dims["heads"] + 2 * dims["kv_heads"]) * width + dims["heads"] * width * hidden
-    one = attention + 3 * hidden * c.size("ffn")
+    hidden, blocks, heads = dims["hidden"], c.size("num_mem_blocks", 1), dims["heads"]
+    one = hidden * dims["head_dim"] * (2 * (heads + 2 * dims["kv_heads"]) + heads) + 3 * hidden * c.size("ffn")
     return Mixing(weights=blocks * one, updates=max(uses - blocks, 0) * one)
 
 
-def _linear(c: Fields, hidden: int) -> Mixing:
-    """A layer of linear attention or of a state space, by the fields that its class has."""
+def _linear(c: Fields, dims: dict[str, Any]) -> tuple[str, Mixing]:
+    """A layer of linear attention or of a state space, by the fields that its class has: in words, and what it needs."""
+    hidden = dims["hidden"]
     inner = c.size("mamba_d_ssm", c.size("expand", 2) * hidden)
-    if c.has("lru_width"):
-        return mixing.gated_recurrence(hidden, c.size("lru_width", hidden), c.size("heads"), c.size("conv1d_width", 4))
-    if c.kind == "xlstm":
-        heads, factors = c.size("heads"), (c.get("qk_dim_factor", 0.5), c.get("v_dim_factor", 1.0))
-        return mixing.matrix_memory(hidden, heads, *(int(float(f) * hidden) for f in factors))
     if "mamba" in c.kind and not c.has("heads"):  # no other part is as wide
         inner = c.size("ffn", inner)
-    if isinstance(delta := c.get("linear_attn_config"), dict):
-        kimi = Fields(delta)
-        full = kimi.flag("use_full_rank_gate")
-        return mixing.kimi_delta(hidden, kimi.size("heads"), kimi.size("head_dim"), kimi.size("short_conv_kernel_size", 4), full_gate=full)
-    if c.has("linear_num_heads") or "no_kda_lora" in c:
-        heads, width = c.size("linear_num_heads", c.size("heads")), c.size("linear_head_dim" if c.has("linear_head_dim") else "head_dim")
-        whole = c.flag("no_kda_lora")
-        return mixing.kimi_delta(hidden, heads, width, c.size("kernel", 4), full_gate=whole, full_decay=whole)
-    if c.has("linear_num_value_heads"):
-        key_heads, value_heads = c.size("linear_num_key_heads"), c.size("linear_num_value_heads")
-        widths = c.size("linear_key_head_dim"), c.size("linear_value_head_dim")
-        return mixing.gated_delta(hidden, key_heads, value_heads, *widths, c.size("kernel", 4))
-    if c.kind.startswith("rwkv"):
-        return mixing.rwkv(hidden, c.size("attention_hidden_size", hidden), c.size("head_size", 64), c.kind)
-    if c.has("mamba_step"):  # PLaMo 2
-        heads = c.size("ssm_heads")
-        inner = heads * c.size("head_dim")
-        return mixing.mamba(hidden, inner, c.size("state"), max(64, hidden // 16), c.size("kernel", 4), steps=heads)
-    if (c.has("ssm_heads") and "mamba_dt_rank" not in c) or c.kind == "mamba2":
-        heads = c.size("ssm_heads" if c.has("ssm_heads") else "num_heads")
-        width = c.size("ssm_head_dim", c.size("head_dim", inner // heads) if c.kind == "mamba2" else inner // heads)
-        return mixing.mamba2(hidden, heads, width, c.size("state"), c.size("ssm_groups", 1), c.size("kernel", 4))
-    if c.has("state"):
-        return mixing.mamba(hidden, inner, c.size("state"), c.size("rank", -(-hidden // 16)), c.size("kernel", 4))
-    if "attn_type_list" in c or "layer_group_size" in c or c.kind.startswith("minimax"):
-        return mixing.lightning(hidden, c.size("heads"), c.size("head_dim", hidden // c.size("heads")))
+    known = dims | {"model_type": c.kind, "inner": inner, "sixteenth": -(-hidden // 16), "per_head": inner // c.size("ssm_heads", 1)}
+    for known_by, word, equation, arguments in tables.made_of("llm_mixers", _mixers):
+        if c.said(known_by):
+            return word, getattr(mixing, equation)(*(c.value(argument, known) for argument in arguments.split()))
     raise InputError(f"model_type is {c.kind!r} with layers of linear attention whose fields are not known; {WAY_OUT}")
 
 
@@ -304,39 +266,27 @@ def _index(c: Fields, hidden: int, mixers: list[str]) -> tuple[int, Mixing]:
     return c.size("index_topk"), layer.times(own)
 
 
-def _beside(c: Fields, dims: dict[str, Any], mains: int) -> int:
-    """Weights beside those of the main attention and of feed-forward parts: gates, projections, small attention to other streams."""
-    hidden, gate = dims["hidden"], c.flag(*GATES)
-    values, width = dims["heads"] * (dims.get("v_head_dim") or dims["head_dim"]), c.size("word_embed_proj_dim", hidden)
-    embedding = 2 * width * hidden if width != hidden else 0  # OPT-350m
-    latent = 2 * dims.get("moe_layers", 0) * hidden * dims.get("moe_hidden", 0)  # to the width of routed experts and back
-    router = dims.get("moe_layers", 0) * hidden * (c.size("zero_expert_num", 0, low=0) + c.size("router_hidden_size", 0, low=0))
-    relative = mains * hidden * dims["heads"] * c.size("d_rel", 0, low=0)  # positions by content (Inkling)
-    convolved = mains * (dims["heads"] + dims["kv_heads"]) * dims["head_dim"] ** 2 * c.size("cca_time1", 0, low=0)  # ZAYA1
-    return mains * gate * hidden * values + embedding + latent + router + relative + convolved
+def _extras(c: Fields, dims: dict[str, Any], part: str, layers: int, mains: int = 0) -> int:
+    """Weights beside those of the main attention and of feed-forward parts, or `lookups`, as the rows of table ``llm_extras`` say."""
+    counts = {"layer": layers, "main": mains, "mixture": dims.get("moe_layers", 0), "model": 1}
+    idle = dims.get("experts", 0) - dims.get("experts_per_token", 0)
+    known = dims | {"values": dims["heads"] * (dims.get("v_head_dim") or dims["head_dim"]), "idle": idle}
+    rows = tables.made_of("llm_extras", _products)
+    return sum(counts[each] * c.value(product, known) for by, of, each, product in rows if of == part and counts[each] and c.said(by))
 
 
-def _streams(c: Fields, hidden: int, n: int) -> int:
-    """Weights of several residual streams and of inputs to each layer."""
-    found = 3 * hidden * c.size("hidden_size_per_layer_input", 0, low=0) * n
-    if c.kind.startswith("gemma3n"):  # low-rank residuals, and projections of the streams beside the first
-        found += 2 * hidden * c.size("laurel_rank", 64) * n + 2 * (c.size("altup_num_inputs", 4) - 1) * hidden * hidden
-    if "hc_mult" in c:  # DeepSeek-V4: what mixes the streams, before attention and feed-forward
-        streams = c.size("hc_mult")
-        found += 2 * n * (2 + streams) * streams * streams * hidden
-    if c.kind == "yuan":  # two convolutions before attention, over pairs of tokens [Yuan 2.0, 2023, arXiv:2311.15786]
-        found += 2 * n * hidden * hidden
-    return found
+def _mixers(frame: pl.DataFrame) -> list[tuple[str, ...]]:
+    return frame.select("known_by", "word", "equation", "arguments").rows()
+
+
+def _products(frame: pl.DataFrame) -> list[tuple[str, ...]]:
+    return frame.select("known_by", "part", "each", "product").rows()
 
 
 def _word(c: Fields, kind: str, dims: dict[str, Any]) -> str:
     """A kind of layer in the field's words."""
     if kind == "linear":
-        named = {"linear_attn_config": "Kimi delta", "linear_num_heads": "Kimi delta", "linear_num_value_heads": "gated delta"}
-        of_state = "Mamba-2" if (c.has("ssm_heads") and "mamba_dt_rank" not in c) or c.kind == "mamba2" else "Mamba" if c.has("state") else "lightning"
-        of_state = "gated recurrence" if c.has("lru_width") else "matrix memory" if c.kind == "xlstm" else of_state
-        of_state = "RWKV" if c.kind.startswith("rwkv") else of_state
-        return next((word for field, word in named.items() if field in c), of_state)
+        return _linear(c, dims)[0]
     if kind in ("full", "sparse") and "kv_lora_rank" in dims:
         return "latent" if kind == "full" else "sparse latent"
     words = {"beside": "full beside Mamba-2", "none": "no mixer", "memory": "gated memory", "reader": "full, cache shared"}

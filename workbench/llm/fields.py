@@ -14,6 +14,9 @@ MOST, HUGE = {"layers": 10_000}, 10**9  #: most layers of a model; of anything e
 #: Experts of these families have an inner width of their own, which is never that of a dense layer.
 OWN_WIDTH = ("qwen", "deepseek", "glm", "kimi", "bailing", "ernie", "gemma4")
 
+#: Fields that hold fields of the model.
+NESTED = {"ffn_config", "attn_config", "moe", "attention_other_setting", "linear_attn_config"}
+
 
 def names_of(meaning: str) -> tuple[str, ...]:
     """Names of what is the same, the first that is there; a name stands for itself."""
@@ -21,7 +24,7 @@ def names_of(meaning: str) -> tuple[str, ...]:
 
 
 def names_in(kind: str) -> dict[str, tuple[str, ...]]:
-    """Names of what layers of a kind have otherwise, by those of the main attention."""
+    """Names of what layers of a kind have otherwise, by those of the main attention; or of fields inside another, by those outside."""
     return {field: names for (what, field), names in tables.made_of("file_fields", _names).items() if what == f"llm {kind}"}
 
 
@@ -62,9 +65,10 @@ class Fields:
 
     def __init__(self, found: dict[str, Any]) -> None:
         given = {k: v for k, v in found.items() if v is not None}
-        for inner in (given.get(k) for k in ("ffn_config", "attn_config")):
-            if isinstance(inner, dict):
-                given = {k: v for k, v in inner.items() if v is not None} | given
+        for name in NESTED & given.keys():
+            if isinstance(inner := given[name], dict):
+                known = {to: inner[n] for to, names in names_in(name).items() for n in names if n in inner} if names_in(name) else inner
+                given = {k: v for k, v in known.items() if v is not None} | given
         self.kind = str(given.get("model_type", ""))
         self.given, self.of_family = given, family(self.kind)
         filled = self.of_family | tables.made_of("llm_classes", _classes).get(self.kind, {})
@@ -93,9 +97,9 @@ class Fields:
         return any(n in self.given or n in self.defaults for n in names_of(meaning))
 
     def size(self, meaning: str, default: Any = None, *, low: int = 1) -> Any:
-        """A whole number by its meaning or name: of a list with an entry for each layer the one that all have, of widths their mean, of heads the last.
+        """A whole number by its meaning or name; without a default it must be there.
 
-        Without a default it must be there.
+        Of a list with an entry for each layer the one that all have, of widths their mean, of heads the last.
         """
         names = names_of(meaning)
         name = next((n for said in (self.given, self.defaults) for n in names if n in said), None)
@@ -116,6 +120,24 @@ class Fields:
         self._check(name, value, low, meaning)
         return value
 
+    def said(self, name: str) -> bool:
+        """Whether the file or its class says it, and not that it is false or none."""
+        return any(self.get(n) not in (False, 0, None) for n in names_of(name))
+
+    def value(self, product: str, known: dict[str, Any]) -> Any:
+        """A product as tables of layers write it: digits, what is `known`, fields, and after a colon what these are where nobody says."""
+        found: Any = 1
+        for word in product.split("*"):
+            name, _, default = word.partition(":")
+            if name.lstrip("-").isdigit() or name in known:
+                found *= known[name] if name in known else int(name)
+            elif default and not self.has(name):
+                found *= self.value(default, known)
+            else:
+                of_file = {bool: self.get, float: lambda n: factor(self.get(n), n)}
+                found *= of_file.get(type(self.get(name)), self.size)(name)
+        return found
+
     def _check(self, name: str, value: Any, low: int, meaning: str) -> None:
         high = MOST.get(meaning, HUGE)
         if isinstance(value, bool) or not isinstance(value, int):
@@ -135,6 +157,13 @@ class Fields:
             if not isinstance(entry, str | int) or (allowed is not None and entry not in allowed):
                 raise InputError(f"{name} holds {_short(entry)}; expected {', '.join(map(str, allowed or ('a number', 'a word')))}")
         return value[:layers]
+
+
+def factor(value: Any, name: str) -> float:
+    """A number that widths are multiplied with."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 100:
+        raise InputError(f"{name} is {_short(value)}; expected a number above 0 and below 100")
+    return value
 
 
 def _short(value: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from workbench.errors import InputError
-from workbench.llm.fields import Fields, kinds
+from workbench.llm.fields import Fields, factor, kinds
 
 WAY_OUT = "describe what is served in a row of your own: llms.csv in the folder WORKBENCH_DATA"
 
@@ -95,7 +95,7 @@ def _by_period(c: Fields, n: int, window: bool) -> list[str]:
         later = ["linear", "full", *["memory", "reader"] * half]
         return [*["linear", "sliding"] * half][:half] + later[: n - half]
     if c.has("mamba_step"):  # PLaMo 2
-        step, full = c.size("mamba_step"), c.get("full_attention_idx") or ()
+        step, full = c.size("mamba_step"), found if isinstance(found := c.get("full_attention_idx"), list) else ()
         return ["linear" if i % step != step // 2 else "full" if i in full else "sliding" for i in range(n)]
     if "full_attention_interval" in c or c.has("linear_num_value_heads"):
         every = c.size("full_attention_interval", 4)
@@ -162,8 +162,6 @@ def groups_of(c: Fields) -> list[Any]:
 def searched(c: Fields, feeds: list[str]) -> float:
     """Mean inner width of the blocks of `blocks_of`."""
     blocks = c.get("block_configs")
-    factors = [b["ffn"].get("ffn_mult") for b, feed in zip(blocks, feeds, strict=True) if feed == "dense"]
-    if any(isinstance(f, bool) or not isinstance(f, int | float) or not 0 < f < 100 for f in factors):
-        raise InputError("block_configs has an ffn_mult that is no number above 0 and below 100")
+    factors = [factor(b["ffn"].get("ffn_mult"), "ffn_mult") for b, feed in zip(blocks, feeds, strict=True) if feed == "dense"]
     widths = [-(-int(2 * f * c.size("hidden") / 3) // 256) * 256 for f in factors]  # as the class rounds them
     return sum(widths) / max(len(widths), 1)

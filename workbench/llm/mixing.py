@@ -106,13 +106,14 @@ def gated_recurrence(hidden: int, inner: int, heads: int, kernel: int) -> Mixing
     return Mixing(layers=1, weights=weights, state=_state(inner, inner, kernel), updates=2 * inner)
 
 
-def matrix_memory(hidden: int, heads: int, keys: int, values: int) -> Mixing:
+def matrix_memory(hidden: int, heads: int, key_factor: float, value_factor: float) -> Mixing:
     """mLSTM: a matrix for each head, with an output gate [Beck et al., 2025, xLSTM 7B, arXiv:2503.13427]."""
+    keys, values = int(key_factor * hidden), int(value_factor * hidden)
     numbers = keys * values // heads
     return Mixing(layers=1, weights=hidden * (2 * keys + 3 * values + 2 * heads), state=STATE_BYTES * (numbers + keys), updates=2 * numbers)
 
 
-def kimi_delta(hidden: int, heads: int, head_dim: int, kernel: int, *, full_gate: bool = False, full_decay: bool = False) -> Mixing:
+def kimi_delta(hidden: int, heads: int, head_dim: int, kernel: int, full_gate: bool = False, full_decay: bool = False) -> Mixing:
     """Kimi Delta Attention: a decay for each channel, of low rank as its gate may be [Kimi Linear, 2025, arXiv:2510.26692]."""
     inner = heads * head_dim
     low = hidden * head_dim + head_dim * inner

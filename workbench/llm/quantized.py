@@ -145,7 +145,7 @@ def _format(method: str, q: dict[str, Any]) -> tuple[str, float]:
         group = q.get("group_size", q.get("q_group_size", 128))
         of_group = (16 + bits) / group if isinstance(group, int) and group > 0 else 0.0  # a scale of 16 bits and a zero point
         return f"int{bits}", bits + of_group
-    if method == "bitsandbytes" or "bnb_4bit_quant_type" in q:  # absolute maxima of blocks of 64 in 32 bits, or in 8 where they are quantised too
+    if method == "bitsandbytes" or "bnb_4bit_quant_type" in q:  # maxima of blocks of 64 in 32 bits, or in 8 where they are quantised too
         if q.get("load_in_8bit"):
             return "int8", 8.0
         return "int4", 4 + (8 / 64 + 32 / (64 * 256) if q.get("bnb_4bit_use_double_quant") else 32 / 64)

@@ -75,7 +75,7 @@ def of_config(found: dict[str, Any], **known: Any) -> LLM:
             "bare_layers": feeds.count("none") + feeds.count("matrix"),
             "other": together([other, Mixing(weights=feeds.count("matrix") * dims["hidden"] ** 2)]),
             **{"runs": runs, "quantization": quantized.read(found, feeds)},
-            **(embeddings(c, dims["hidden"], n) | dims | main | known),
+            **(embeddings(c, dims, n) | dims | main | known),
         }
     )
     return _with_heads(_looped(llm, _repeats(c, n), "loop_window_size" in c or c.flag("loop_share_kv")), c.size("mtp_layers", 0, low=0))
@@ -90,20 +90,13 @@ def _repeats(c: Fields, n: int) -> float:
 
 def _looped(llm: LLM, again: float, shared: bool) -> LLM:
     """With layers that a token goes through `again`, with a cache of their own each time unless it is `shared`."""
-    if not again:
-        return llm
-    o, cached, products, slide = llm.other, llm.key_value + llm.latent, llm.query + llm.value, llm.sliding_layers
-    main, body = llm.main_layers - slide, llm.shared_params + llm.moe_layers * llm.experts_per_token * llm._expert
-    more = Mixing(
-        kept=(not shared) * (main * cached + o.kept),
-        kept_windowed=(not shared) * (slide * cached + o.kept_windowed),
-        read=main * cached + o.read,
-        read_windowed=slide * cached + o.read_windowed,
-        scores=main * products + o.scores,
-        scores_windowed=slide * products + o.scores_windowed,
-        updates=body + o.updates,
-    )
-    return replace(llm, other=together([o, more.times(again)]))
+    o, slide, cached = llm.other, llm.sliding_layers, llm.key_value + llm.latent
+    each = {"kept": cached, "read": cached, "scores": llm.query + llm.value}
+    main = {name: (llm.main_layers - slide) * n for name, n in each.items()} | {f"{name}_windowed": slide * n for name, n in each.items()}
+    body = llm.shared_params + llm.moe_layers * llm.experts_per_token * llm._expert
+    kept = {"kept": 0, "kept_windowed": 0} if shared else {}
+    more = replace(together([o, Mixing(**main, updates=body)]), layers=0, weights=0, state=0, **kept)
+    return replace(llm, other=together([o, more.times(again)])) if again else llm
 
 
 def _with_heads(llm: LLM, heads: int) -> LLM:
@@ -141,9 +134,6 @@ def _language_part(found: dict[str, Any]) -> dict[str, Any]:
     widths = found.get("moe_intermediate_size")
     if isinstance(widths, list) and len(widths) == 2 and str(found.get("model_type")).startswith("ernie"):  # experts of text and of images
         found = {k: v[0] if k.startswith("moe") and isinstance(v, list) and v else v for k, v in found.items()} | {"image_ffn": widths[1]}
-    if isinstance(of_window := found.get("attention_other_setting"), dict):  # Step-3.5
-        renamed = {"num_attention_heads": "swa_num_attention_heads", "num_attention_groups": "swa_num_key_value_heads"}
-        found = {name: of_window[k] for k, name in renamed.items() if k in of_window} | found
     if isinstance(ssm := found.get("ssm_cfg"), dict):  # as mamba-ssm writes it
         second = ssm.get("layer") == "Mamba2"
         found = {"model_type": "mamba", "state_size": ssm.get("d_state", 128 if second else 16)} | found | ssm
@@ -151,11 +141,10 @@ def _language_part(found: dict[str, Any]) -> dict[str, Any]:
             width = ssm.get("headdim", 64)
             inner = 2 * found["d_model"] if isinstance(found.get("d_model"), int) else 0
             found |= {"mamba_head_dim": width, "mamba_num_heads": inner // width if isinstance(width, int) and width > 0 else 0}
-    if "dim" in found and "n_layers" in found and "model_type" not in found:  # a params.json of Mistral
-        moe = {**found["moe"]} if isinstance(found.get("moe"), dict) else {}
-        renamed = {"dim": "hidden_size", "hidden_dim": "intermediate_size", "expert_hidden_dim": "moe_intermediate_size"}
-        tied = {"tie_word_embeddings": found["tied_embeddings"]} if "tied_embeddings" in found else {}
-        found = {"model_type": "mistral_params", **{str(renamed.get(k, k)): v for k, v in (found | moe).items()}, **tied}
+    if found.get("model_type") == "mamba2":
+        found = {name: found[k] for k, name in {"num_heads": "mamba_num_heads", "head_dim": "mamba_head_dim"}.items() if k in found} | found
+    if "dim" in found and "n_layers" in found:  # a params.json of Mistral
+        found = {"model_type": "mistral_params"} | found
     return found
 
 
