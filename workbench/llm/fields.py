@@ -131,11 +131,11 @@ class Fields:
             name, _, default = word.partition(":")
             if name.lstrip("-").isdigit() or name in known:
                 found *= known[name] if name in known else int(name)
-            elif default and not self.has(name):
+            elif default and (not self.has(name) or self.get(name) is False):
                 found *= self.value(default, known)
             else:
-                of_file = {bool: self.get, float: lambda n: factor(self.get(n), n)}
-                found *= of_file.get(type(self.get(name)), self.size)(name)
+                number = self.get(name)
+                found *= factor(number, name) if isinstance(number, float) else number if number is True and default else self.size(name)
         return found
 
     def _check(self, name: str, value: Any, low: int, meaning: str) -> None:

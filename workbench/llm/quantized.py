@@ -157,9 +157,8 @@ def _format(method: str, q: dict[str, Any]) -> tuple[str, float]:
 
 def _by_tool(method: str, q: dict[str, Any]) -> tuple[str, float] | None:
     """Name and bits as other tools write them: a word for the numbers, or how many bits they have, and maybe the size of a group."""
-    parts = [p.get(k) for p, k in ((q, "global_quant_config"), (q, "quant_config")) if isinstance(p.get(k), dict)]
-    inner = next((p[k] for p in parts for k in ("weight", "weight_quant_params") if isinstance(p.get(k), dict)), {})
-    of = q | inner
+    parts = [part for k in ("global_quant_config", "quant_config") if isinstance(part := q.get(k), dict)]
+    of = q | next((w for part in parts for k in ("weight", "weight_quant_params") if isinstance(w := part.get(k), dict)), {})
     word = str(next((of[k] for k in ("dtype", "quant_type", "weights", "forward_dtype") if k in of), method)).lower()
     said, grouped = re.search(r"(fp|float|int)_?([2348])", word), re.search(r"group_size\D+(\d+)", word)
     bits = next((of[k] for k in ("bits", "nbits", "w_bit") if k in of), int(said[2]) if said else 2 if method == "bitnet" else None)
