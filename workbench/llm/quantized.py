@@ -22,6 +22,7 @@ _WORDS = {
     "head": r"(^|[._])(lm_)?head",
     "dense": r"mlp|ffn|feed_forward",
 }
+_NO_DIGITS = str.maketrans("", "", "0123456789")
 
 
 @dataclass(frozen=True)
@@ -108,9 +109,10 @@ def _by_module(q: dict[str, Any]) -> dict[str, tuple[str, float]]:
         if weights := _of_weights(group.get("weights")):
             found |= dict.fromkeys(_parts(modules) - {"rest"}, weights)
     if isinstance(layers := q.get("quantized_layers"), dict):
-        for module, said in layers.items():
-            if isinstance(said, dict) and (weights := _NAMED.get(str(said.get("quant_algo")).lower())):
-                found |= dict.fromkeys(_parts([str(module)]) - {"rest"}, weights)
+        pairs = ((str(m).translate(_NO_DIGITS), str(said.get("quant_algo")).lower()) for m, said in layers.items() if isinstance(said, dict))
+        for module, algorithm in dict.fromkeys(pairs):
+            if weights := _NAMED.get(algorithm):
+                found |= dict.fromkeys(_parts([module]) - {"rest"}, weights)
     return found
 
 
