@@ -7,6 +7,7 @@ import pytest
 
 from workbench import catalogue, chips
 from workbench.chips.serving.plan import Load, ServingPlan
+from workbench.errors import InputError
 from workbench.fabric import Cluster
 from workbench.llm import Transformer, of_config, read_hugging_face
 
@@ -37,6 +38,17 @@ MAMBA |= {"time_step_rank": 4}
 SELECTIVE = H * 256 + 128 * 4 + 128 * (4 + 32) + 4 * 128 + 128 * 16 + 128 * H
 EXPERTS = {"num_local_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 48}
 EXPERT = 3 * H * 48
+RECURRENT = {"lru_width": 32, "attention_window_size": 100}
+XLSTM = {"model_type": "xlstm", "hidden_size": H, "num_hidden_layers": 2, "num_heads": 4, "vocab_size": V, "max_position_embeddings": 4096}
+ZAMBA = {"model_type": "zamba2", "hidden_size": H, "num_attention_heads": 4, "num_key_value_heads": 4, "attention_head_dim": 32}
+ZAMBA |= {"intermediate_size": 96, "vocab_size": V, "max_position_embeddings": 4096, "layers_block_type": ["mamba", "hybrid"] * 2}
+ZAMBA |= {"mamba_d_state": 16, "mamba_ngroups": 2, "n_mamba_heads": 8, "mamba_headdim": 16, "mamba_d_conv": 4, "adapter_rank": 8}
+SHARED_BLOCK = 2 * H * 3 * 128 + 128 * H + FEED
+LONGCAT = {k: v for k, v in PLAIN.items() if k != "num_hidden_layers"} | MLA | {"model_type": "longcat_flash", "num_layers": 2}
+LONGCAT |= {"n_routed_experts": 8, "zero_expert_num": 4, "moe_topk": 3, "expert_ffn_hidden_size": 48}
+SAMBA = PLAIN | {"model_type": "phi4flash", "num_hidden_layers": 8, "sliding_window": 100, "mamba_d_state": 16, "mamba_expand": 2}
+HEADS = {"layer_types": ["full_attention", "sliding_attention"] * 2, "sliding_window": 100, "num_attention_heads_per_layer": [4, 8] * 2}
+IMAGES = {"model_type": "ernie4_5_moe_vl", "moe_num_experts": [8, 8], "moe_intermediate_size": [48, 24], "moe_k": 2}
 PLAIN_CACHE = 4 * 64  #: numbers that a token adds, all layers
 
 #: Name, configuration, parameters but embeddings and norms, of which a token visits, numbers kept of 1000 tokens, bytes of state.
@@ -113,6 +125,57 @@ KINDS = [
         ATTENTION + 3 * H * (256 + 512) + 3 * H * H,
         None,
         64 * 1000,
+        0,
+    ),
+    (
+        "gated recurrence",
+        PLAIN | RECURRENT,
+        3 * (3 * H * 32 + 32 * 4 + 2 * 32 * 32 // 4) + ATTENTION + 4 * FEED,
+        None,
+        64 * 100,
+        3 * (4 * 32 + 2 * 32 * 3),
+    ),
+    ("matrix memory", XLSTM, 2 * (H * (2 * 32 + 3 * 64 + 8) + 3 * H * 192), None, 0, 2 * 4 * (32 * 64 // 4 + 32)),
+    (
+        "a block used again",
+        ZAMBA,
+        4 * STATE_SPACE + 2 * (H * H + 8 * (H + 2 * 96)) + SHARED_BLOCK,
+        None,
+        2 * 1000 * 2 * 128,
+        4 * (4 * 128 * 16 + 2 * 192 * 3),
+    ),
+    (
+        "layers of two halves, experts that do nothing",
+        LONGCAT,
+        4 * LATENT + 4 * FEED + 2 * (8 * EXPERT + 12 * H),
+        4 * LATENT + 4 * FEED + 2 * (2 * EXPERT + 12 * H),
+        4 * 40 * 1000,
+        0,
+    ),
+    (
+        "a half that reads one cache",
+        SAMBA,
+        3 * SELECTIVE + 3 * ATTENTION + 2 * H * 128 + 2 * H * 64 + 8 * FEED,
+        None,
+        64 * 1000 + 2 * 64 * 100,
+        3 * (4 * 128 * 16 + 2 * 128 * 3),
+    ),
+    ("layers again", PLAIN | {"total_ut_steps": 3}, 4 * (ATTENTION + FEED), None, 3 * 1000 * PLAIN_CACHE, 0),
+    ("heads by layer", PLAIN | HEADS, 2 * ATTENTION + 2 * H * (256 + 64) + 4 * FEED, None, 2 * 64 * 1100, 0),
+    (
+        "widths by factors",
+        {k: v for k, v in PLAIN.items() if k != "intermediate_size"} | {"ffn_multipliers": [1.0, 3.0], "ffn_dim_divisor": 32},
+        4 * (ATTENTION + 3 * H * 128),
+        None,
+        1000 * PLAIN_CACHE,
+        0,
+    ),
+    (
+        "experts for images",
+        PLAIN | IMAGES,
+        4 * (ATTENTION + 8 * EXPERT + 8 * H + 8 * EXPERT // 2),
+        4 * (ATTENTION + 2 * EXPERT + 8 * H),
+        1000 * PLAIN_CACHE,
         0,
     ),
 ]
@@ -227,7 +290,11 @@ REWRITTEN = [
         KIMI,
     ),
     (
-        {"layer_types": ["sliding_attention", "full_attention"] * 2, "sliding_window": 100, "per_layer_config": {"01": {"head_dim": 32}, "03": {"head_dim": 32}}},
+        {
+            "layer_types": ["sliding_attention", "full_attention"] * 2,
+            "sliding_window": 100,
+            "per_layer_config": {"01": {"head_dim": 32}, "03": {"head_dim": 32}},
+        },
         {"layer_types": ["sliding_attention", "full_attention"] * 2, "sliding_window": 100, "global_head_dim": 32},
     ),
     (EXPERTS | {"moe_layers": [1, 3]}, EXPERTS | {"mlp_layer_types": ["dense", "sparse"] * 2}),
@@ -333,3 +400,33 @@ def test_a_state_is_memory_and_traffic_of_each_sequence():
     copies = 8 / 2  # two key-value heads over eight ranks
     grown = [copies * llm.kv_bytes(n, 1) + llm.other.state for n in (1600, 30_600)]
     assert short / long == pytest.approx(grown[1] / grown[0], rel=0.15)
+
+
+def test_what_is_used_again_is_computed_again():
+    once, thrice = of_config(PLAIN), of_config(PLAIN | {"total_ut_steps": 3})
+    body = 4 * (ATTENTION + FEED)
+    assert thrice.forward_flop_per_token(0) == once.forward_flop_per_token(0) + 2 * 2 * body
+    assert thrice.scores(1000) == 3 * once.scores(1000)
+    shared = of_config(PLAIN | {"loop_num": 3, "loop_window_size": 64})  # the later ones read the cache of the first
+    assert shared.cache_kept(1000) == once.cache_kept(1000)
+    zamba = of_config(ZAMBA)
+    assert zamba.other.updates - of_config(ZAMBA | {"num_mem_blocks": 2}).other.updates == SHARED_BLOCK
+
+
+def test_a_file_of_version_5_says_on_the_outside_what_is_tied():
+    inner = {"model_type": "qwen2_vl", "tie_word_embeddings": True, "text_config": PLAIN | {"tie_word_embeddings": False}}
+    assert not of_config(inner).tied_embeddings
+    assert of_config(inner | {"transformers_version": "5.2.0"}).tied_embeddings
+
+
+def test_every_class_of_the_table_says_sizes_that_are_read():
+    """A file that names its class alone is the model that the class describes, or lacks what the class leaves open."""
+    kinds = catalogue.table("llm_classes")["model_type"].to_list()
+    refused = {}
+    for kind in kinds:
+        try:
+            assert of_config({"model_type": kind}).params > 0, kind
+        except InputError as error:
+            refused[kind] = str(error)
+    assert {kind: said for kind, said in refused.items() if not any(w in said for w in ("missing", "no multiple", "needs"))} == {}
+    assert len(refused) < len(kinds) / 4

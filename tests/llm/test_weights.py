@@ -71,6 +71,33 @@ def test_formats_by_module():
     assert found == {"attention": 8.25, "dense": 16, "shared": 16, "experts": 4.5}
 
 
+@pytest.mark.parametrize(
+    ("config", "name", "expected"),
+    [
+        (
+            {"quant_method": "quark", "global_quant_config": {"weight": {"dtype": "fp4", "group_size": 32, "scale_format": "e8m0"}}},
+            "mxfp4",
+            4.25,
+        ),
+        ({"quant_method": "quark", "global_quant_config": {"weight": {"dtype": "fp8_e4m3", "group_size": None}}}, "fp8", 8),
+        (
+            {"quant_method": "torchao", "quant_type": {"default": {"_data": {"group_size": 128}, "_type": "Int4WeightOnly"}}},
+            "int4",
+            4 + 16 / 128,
+        ),
+        ({"quant_method": "hqq", "quant_config": {"weight_quant_params": {"nbits": 4, "group_size": 64}}}, "int4", 4.5),
+        ({"bits": 4, "group_size": 64}, "int4", 4.5),  # MLX
+        ({"quant_method": "bitnet"}, "int4", 2),
+        ({"quant_method": "eetq", "weights": "int8"}, "int8", 8),
+        ({"quant_method": "modelopt", "quantization": {"quant_algo": "NVFP4"}}, "nvfp4", 4.5),
+        ({"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}, "int4", 4.5),
+    ],
+)
+def test_formats_of_other_tools(config, name, expected):
+    weights = of_config(DENSE | {"quantization_config": config}).quantization
+    assert (weights.name, weights.bits["dense"]) == (name, expected)
+
+
 def test_sizes_of_published_checkpoints():
     # OpenAI (2025), gpt-oss model card, table 1: checkpoints of 12.8 and 60.8 GiB
     found = json.loads((CONFIGS / "gpt-oss-20b.json").read_text()) | {"quantization_config": {"quant_method": "mxfp4"}}
@@ -102,6 +129,9 @@ def test_an_input_embedding_counts_in_memory_and_not_in_what_a_token_reads():
         ("meta-llama/Llama-4-Scout-17B-16E-Instruct", "Llama-4-Scout", None),
         ("nvidia/NVIDIA-Nemotron-3-Nano-30B-A3B-NVFP4", "Nemotron-3-Nano-30B-A3B", "nvfp4"),
         ("zai-org/GLM-5.2-FP8", "GLM-5.2", "fp8"),
+        ("amd/Llama-3.1-405B-Instruct-MXFP4-Preview", "Llama-3.1-405B", "mxfp4"),
+        ("microsoft/Phi-3-medium-128k-instruct", "Phi-3-medium", None),
+        ("nvidia/Llama-3_3-Nemotron-Super-49B-v1_5-FP8", "Nemotron-Super-49B", "fp8"),
         ("zai-org/GLM-5-FP8", "GLM-5", "fp8"),  # an alias
         ("deepseek-ai/DeepSeek-V3-0324", "DeepSeek-V3", None),
         ("nvidia/DeepSeek-V4-Pro-NVFP4", "DeepSeek-V4-Pro", "nvfp4"),

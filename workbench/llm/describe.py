@@ -24,7 +24,7 @@ def main_attention(c: Fields, mixers: list[str]) -> dict[str, Any]:
     """Those of the main attention."""
     hidden = c.size("hidden")
     if not {"full", "sliding", "sparse", "compressed", "beside", "cross"} & set(mixers):  # states alone: channels as heads of 64
-        width = c.size("ssm_head_dim", c.size("head_size", 64))
+        width = hidden // c.size("num_heads") if c.kind == "xlstm" else c.size("ssm_head_dim", c.size("head_size", 64))
         heads = max(c.size("attention_hidden_size", c.size("expand", 1) * hidden) // width, 1)
         return {"hidden": hidden, "heads": heads, "kv_heads": heads, "head_dim": width, "attention": "none"}
     heads = c.size("heads", c.size("kv_heads") * c.size("experts_per_token") if c.kind == "jetmoe" else None)
@@ -92,7 +92,7 @@ def feed_forward(c: Fields, feeds: list[str]) -> dict[str, Any]:
     found = {"ffn": c.size("dense_ffn", ffn) if "dense" in feeds else 0}
     if not mixtures:
         return found | {"shared_experts": 0}
-    experts, chosen = c.size("experts"), c.size("experts_per_token", 0, low=0)
+    experts, chosen = c.size("experts"), c.size("experts_per_token", low=0)
     chosen = round(chosen * experts / (experts + c.size("zero_expert_num", 0, low=0)))  # some do nothing (LongCat): in the mean
     if not 1 <= chosen <= experts:
         raise InputError(f"num_experts_per_tok is {chosen}; expected 1 to {experts} experts")

@@ -109,7 +109,9 @@ def _by_module(q: dict[str, Any]) -> dict[str, tuple[str, float]]:
         if weights := _of_weights(group.get("weights")):
             found |= dict.fromkeys(_parts(modules) - {"rest"}, weights)
     if isinstance(layers := q.get("quantized_layers"), dict):
-        pairs = ((str(m).translate(_NO_DIGITS), str(said.get("quant_algo")).lower()) for m, said in layers.items() if isinstance(said, dict))
+        pairs = (
+            (str(m).translate(_NO_DIGITS), str(said.get("quant_algo")).lower()) for m, said in layers.items() if isinstance(said, dict)
+        )
         for module, algorithm in dict.fromkeys(pairs):
             if weights := _NAMED.get(algorithm):
                 found |= dict.fromkeys(_parts([module]) - {"rest"}, weights)
