@@ -184,15 +184,13 @@ def _own(c: Fields, dims: dict[str, Any], kind: str, changed: dict[str, Any]) ->
         return _attention(Fields(c.given | changed), kind)
     if c.kind.startswith("zamba") and kind == "full":
         return _attached(c, dims)
-    if kind == "linear":
+    if kind in ("linear", "convolution"):
         return _linear(c, dims)[1]
     if kind == "memory":  # gates a state of a layer before
         return Mixing(layers=1, weights=2 * hidden * c.size("expand", 2) * hidden)
     if kind == "reader":  # of the cache of a layer before
         whole = _attention(c, "full")
         return replace(whole, weights=2 * hidden * dims["heads"] * dims["head_dim"], kept=0)
-    if kind == "convolution":
-        return mixing.short_convolution(hidden, c.size("kernel"))
     if kind.startswith("compressed"):
         sizes = (dims["heads"], dims["head_dim"], c.size("q_lora_rank"), c.size("o_lora_rank"), c.size("o_groups"))
         return mixing.compressed(hidden, *sizes, (c.size("index_n_heads"), c.size("index_head_dim")), int(kind.split()[1]))
@@ -233,15 +231,21 @@ def _shared_block(c: Fields, dims: dict[str, Any], uses: int) -> Mixing:
 
 
 def _linear(c: Fields, dims: dict[str, Any]) -> tuple[str, Mixing]:
-    """A layer of linear attention or of a state space, by the fields that its class has: in words, and what it needs."""
-    hidden = dims["hidden"]
+    """A layer of linear attention, of a state space or of a convolution, by the fields that its class has: in words, and what it needs."""
+    hidden, kernel = dims["hidden"], c.size("kernel", 4)
     inner = c.size("mamba_d_ssm", c.size("expand", 2) * hidden)
-    if "mamba" in c.kind and not c.has("heads"):  # no other part is as wide
+    if c.has("mamba_step"):  # PLaMo 2
+        inner = c.size("ssm_heads") * c.size("head_dim")
+    elif "mamba" in c.kind and not c.has("heads"):  # no other part is as wide
         inner = c.size("ffn", inner)
-    known = dims | {"model_type": c.kind, "inner": inner, "sixteenth": -(-hidden // 16), "per_head": inner // c.size("ssm_heads", 1)}
-    for known_by, word, equation, arguments in tables.made_of("llm_mixers", _mixers):
+    known = dims | {"inner": inner, "kernel": kernel, "rank": c.size("rank", -(-hidden // 16))}
+    known |= {"width": c.size("ssm_head_dim", max(inner // c.size("ssm_heads", 1), 1))}
+    if c.kind.startswith("rwkv"):
+        known["time_mixing"] = mixing.time_mixing(hidden, c.size("attention_hidden_size", hidden), c.kind)
+    for known_by, word, *sums in tables.made_of("llm_mixers", _mixers):
         if c.said(known_by):
-            return word, getattr(mixing, equation)(*(c.value(argument, known) for argument in arguments.split()))
+            numbers = [sum(c.value(product.strip(), known) for product in each.split("+")) for each in sums]
+            return word, mixing.recurrent(*numbers, kernel)
     raise InputError(f"model_type is {c.kind!r} with layers of linear attention whose fields are not known; {WAY_OUT}")
 
 
@@ -276,7 +280,7 @@ def _extras(c: Fields, dims: dict[str, Any], part: str, layers: int, mains: int 
 
 
 def _mixers(frame: pl.DataFrame) -> list[tuple[str, ...]]:
-    return frame.select("known_by", "word", "equation", "arguments").rows()
+    return frame.select("known_by", "word", "weights", "convolved", "state", "updates").rows()
 
 
 def _products(frame: pl.DataFrame) -> list[tuple[str, ...]]:

@@ -128,6 +128,9 @@ class Fields:
         """A product as tables of layers write it: digits, what is `known`, fields, and after a colon what these are where nobody says."""
         found: Any = 1
         for word in product.split("*"):
+            if "/" in word:
+                word, _, below = word.partition("/")
+                return found * self.value(word, known) / self.value(below, known)
             name, _, default = word.partition(":")
             if name.lstrip("-").isdigit() or name in known:
                 found *= known[name] if name in known else int(name)

@@ -77,59 +77,14 @@ def compressed(
     return together([window, more])
 
 
-def mamba(hidden: int, inner: int, state: int, rank: int, kernel: int, steps: int = 0) -> Mixing:
-    """A selective state-space layer, with so many `steps` of time, or one a channel [Gu and Dao, 2023, arXiv:2312.00752, algorithm 2]."""
-    weights = hidden * 2 * inner + inner * kernel + inner * (rank + 2 * state) + (rank + state) * (steps or inner) + inner * hidden
-    return Mixing(layers=1, weights=weights, state=_state(inner * state, inner, kernel), updates=2 * inner * state)
+def recurrent(weights: Any, convolved: Any, state: Any, updates: Any, kernel: int) -> Mixing:
+    """A layer with so many numbers of a recurrent state, and of channels that a convolution over `kernel` tokens looks at."""
+    past = STATE_BYTES * state + CONVOLVED_BYTES * convolved * (kernel - 1)
+    return Mixing(layers=1, weights=weights + convolved * kernel, state=past, updates=updates)
 
 
-def mamba2(hidden: int, heads: int, head_dim: int, state: int, groups: int, kernel: int) -> Mixing:
-    """State-space duality: a scalar decay for each head, keys and queries shared in groups [Dao and Gu, 2024, arXiv:2405.21060, 7.1]."""
-    inner = heads * head_dim
-    convolved = inner + 2 * groups * state
-    weights = hidden * (inner + convolved + heads) + convolved * kernel + inner * hidden
-    return Mixing(layers=1, weights=weights, state=_state(inner * state, convolved, kernel), updates=2 * inner * state)
-
-
-def gated_delta(hidden: int, key_heads: int, value_heads: int, key_dim: int, value_dim: int, kernel: int) -> Mixing:
-    """Gated DeltaNet with an output gate [Yang et al., 2024, arXiv:2412.06464; as in Qwen3-Next]."""
-    keys, values = key_heads * key_dim, value_heads * value_dim
-    convolved = 2 * keys + values
-    weights = hidden * (convolved + values + 2 * value_heads) + convolved * kernel + values * hidden
-    numbers = values * key_dim
-    return Mixing(layers=1, weights=weights, state=_state(numbers, convolved, kernel), updates=3 * numbers)
-
-
-def gated_recurrence(hidden: int, inner: int, heads: int, kernel: int) -> Mixing:
-    """A diagonal linear recurrence (RG-LRU), gated by products in blocks of heads [Griffin, 2024, arXiv:2402.19427, 2.4]."""
-    weights = 3 * hidden * inner + inner * kernel + 2 * inner * inner // heads
-    return Mixing(layers=1, weights=weights, state=_state(inner, inner, kernel), updates=2 * inner)
-
-
-def matrix_memory(hidden: int, heads: int, key_factor: float, value_factor: float) -> Mixing:
-    """mLSTM: a matrix for each head, with an output gate [Beck et al., 2025, xLSTM 7B, arXiv:2503.13427]."""
-    keys, values = int(key_factor * hidden), int(value_factor * hidden)
-    numbers = keys * values // heads
-    return Mixing(layers=1, weights=hidden * (2 * keys + 3 * values + 2 * heads), state=STATE_BYTES * (numbers + keys), updates=2 * numbers)
-
-
-def kimi_delta(hidden: int, heads: int, head_dim: int, kernel: int, full_gate: bool = False, full_decay: bool = False) -> Mixing:
-    """Kimi Delta Attention: a decay for each channel, of low rank as its gate may be [Kimi Linear, 2025, arXiv:2510.26692]."""
-    inner = heads * head_dim
-    low = hidden * head_dim + head_dim * inner
-    gates = sum(hidden * inner if full else low for full in (full_gate, full_decay))
-    weights = hidden * (4 * inner + heads) + 3 * inner * kernel + gates
-    return Mixing(layers=1, weights=weights, state=_state(inner * head_dim, 3 * inner, kernel), updates=3 * inner * head_dim)
-
-
-def lightning(hidden: int, heads: int, head_dim: int) -> Mixing:
-    """Linear attention with a fixed decay and an output gate [MiniMax-01, 2025, arXiv:2501.08313, 2.2]."""
-    inner = heads * head_dim
-    return Mixing(layers=1, weights=5 * hidden * inner, state=STATE_BYTES * inner * head_dim, updates=2 * inner * head_dim)
-
-
-def rwkv(hidden: int, inner: int, head_dim: int, kind: str = "rwkv5") -> Mixing:
-    """Time mixing of RWKV, with a gate in 5 and 6; up to 6 the receptance of its channels [Peng et al., 2024, arXiv:2404.05892].
+def time_mixing(hidden: int, inner: int, kind: str) -> int:
+    """Weights of RWKV's time mixing, with a gate in 5 and 6; up to 6 the receptance of its channels [Peng et al., 2024, arXiv:2404.05892].
 
     In 6 and 7 decay, mixing and gates follow the data by products of low rank, as RWKV-LM sizes them.
     """
@@ -138,16 +93,4 @@ def rwkv(hidden: int, inner: int, head_dim: int, kind: str = "rwkv5") -> Mixing:
         rank = (5 * 32 + 64) * (1 + (hidden >= 4096))
     elif kind == "rwkv7":
         rank = sum(max(32 * round(f * hidden**power / 32), 32) for f, power in ((1.8, 0.5), (1.8, 0.5), (1.3, 0.5), (0.6, 0.8)))
-    state = STATE_BYTES * inner * head_dim + CONVOLVED_BYTES * 2 * hidden
-    weights = matrices * hidden * inner + receptance * hidden**2 + 2 * hidden * rank
-    return Mixing(layers=1, weights=weights, state=state, updates=2 * inner * head_dim)
-
-
-def short_convolution(hidden: int, kernel: int) -> Mixing:
-    """A gated convolution over the last few tokens (LFM2)."""
-    return Mixing(layers=1, weights=4 * hidden * hidden + hidden * kernel, state=CONVOLVED_BYTES * hidden * kernel)
-
-
-def _state(recurrent: int, convolved: int, kernel: int) -> int:
-    """Bytes of a recurrent state and of the past that a convolution looks at."""
-    return STATE_BYTES * recurrent + CONVOLVED_BYTES * convolved * max(kernel - 1, 0)
+    return matrices * hidden * inner + receptance * hidden**2 + 2 * hidden * rank
