@@ -244,8 +244,8 @@ def _linear(c: Fields, dims: dict[str, Any]) -> tuple[str, Mixing]:
         known["time_mixing"] = mixing.time_mixing(hidden, c.size("attention_hidden_size", hidden), c.kind)
     for known_by, word, *sums in tables.made_of("llm_mixers", _mixers):
         if c.said(known_by):
-            numbers = [sum(c.value(product.strip(), known) for product in each.split("+")) for each in sums]
-            return word, mixing.recurrent(*numbers, kernel)
+            weights, convolved, state, updates = (sum(c.value(p.strip(), known) for p in each.split("+")) for each in sums)
+            return word, mixing.recurrent(weights, convolved, state, updates, kernel)
     raise InputError(f"model_type is {c.kind!r} with layers of linear attention whose fields are not known; {WAY_OUT}")
 
 
