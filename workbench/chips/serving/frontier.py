@@ -66,7 +66,7 @@ class SLO:
 )  # fmt: skip
 def slo_frontier(
     llm: LLM | str | Path, clusters: Cluster | Sequence[Cluster], load: Load, *, usd_per_chip_hour: Mapping[str, float] | None = None,
-    pue: ArrayLike = 1.0, precisions: Sequence[str] = PRECISIONS, concurrency: ArrayLike = CONCURRENCY, tp: ArrayLike = TP,
+    pue: ArrayLike = 1.0, precisions: Sequence[str] = PRECISIONS, concurrency: ArrayLike | None = None, tp: ArrayLike = TP,
     pp: ArrayLike = PP, attention_dp: ArrayLike = ATTENTION_DP, ratios: ArrayLike = RATIOS, draft_tokens: ArrayLike | None = None,
     prefill: Sequence[Cluster] = (), within: str = "measured", confidence: float = 0.5, framework: str = "", version: str = "",
     every: bool = False,
@@ -88,8 +88,8 @@ def slo_frontier(
     pue : array_like
         Facility over IT power; an array gives every point once for each, with a column ``pue``.
     precisions, concurrency, tp, pp, attention_dp, ratios
-        What is varied: formats that the chip runs or expands (those of less than eight bits), layouts that an engine does, and of
-        disaggregated ones prefill over decode workers.
+        What is varied: formats that the chip runs or expands (those of less than eight bits), requests in flight of a replica (by default
+        85, from 1 to 16,384), layouts that an engine does, and of disaggregated ones prefill over decode workers.
     draft_tokens : array_like, optional
         Tokens drafted a step, of which so many are kept as the load says. By default the load's, or with ``within="any"`` and none there 0
         and, where acceptance was published of a model of the family, 1 and 3 at that rate.
@@ -130,7 +130,8 @@ def slo_frontier(
     if float(np.asarray(load.input_tokens)) + float(np.asarray(load.output_tokens)) > llm.context:
         raise InputError(f"input_tokens + output_tokens exceed the context window of {llm.name}: {llm.context}")
     load = speculative(llm, replace(load, rate=None), draft_tokens, within)
-    asked = Asked(llm, load, np.ravel(concurrency), confidence, within, framework, version, prices, every)
+    users = np.ravel(CONCURRENCY if concurrency is None else concurrency)
+    asked = Asked(llm, load, users, confidence, within, framework, version, prices, every)
     frames: list[pl.DataFrame] = []
     lacks = {}
     for cluster in clusters:
