@@ -88,7 +88,7 @@ def slo_frontier(
     pue : array_like
         Facility over IT power; an array gives every point once for each, with a column ``pue``.
     precisions, concurrency, tp, pp, attention_dp, ratios
-        What is varied: formats that the chip runs or expands (those of less than eight bits), requests in flight of a replica (by default
+        What is varied: formats that the chip runs or expands (those of less than eight bits), the concurrency of a replica (by default
         85, from 1 to 16,384), layouts that an engine does, and of disaggregated ones prefill over decode workers.
     draft_tokens : array_like, optional
         Tokens drafted a step, of which so many are kept as the load says. By default the load's, or with ``within="any"`` and none there 0
