@@ -115,6 +115,20 @@ def test_an_own_row_without_links_is_no_nvlink_machine(tmp_path, monkeypatch):
             catalogue.chip(unknown)
 
 
+def test_an_own_row_in_place_of_ours_keeps_the_names_that_ours_is_known_by(tmp_path, monkeypatch):
+    columns = "vendor,release,status,bf16_tflops,hbm_gb,hbm_gb_per_s,source,as_of"
+    (tmp_path / "chips.csv").write_text(f"chip,{columns}\nh100,NVIDIA,2026,shipping,900,80,3000,own measurement,2026-11\n")
+    monkeypatch.setenv("WORKBENCH_DATA", str(tmp_path))
+    own = catalogue.chip("H100 SXM")
+    assert (own.name, own.peak("bf16"), own.hbm_bytes, own.source) == ("H100", 900e12, 80e9, "own measurement")
+    assert (own.scaleup_bandwidth, own.price) == (None, None)  # nothing but names is taken over
+    assert catalogue.names("chips").count("H100") == 1
+    (tmp_path / "chips.csv").write_text(f"chip,aliases,{columns}\nH100,my H100,NVIDIA,2026,shipping,900,80,3000,own measurement,2026-11\n")
+    assert catalogue.chip("my H100").name == "H100"
+    with pytest.raises(UnknownName):
+        catalogue.chip("H100 SXM")  # its own names, where it has any
+
+
 def test_fractions_of_a_chip():
     whole, part = catalogue.chip("H100"), catalogue.chip("H100 MIG 1g.10gb")
     assert part.hbm_bytes == 9.75 * 2**30  # nvidia-smi mig -lgip

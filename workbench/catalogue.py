@@ -358,8 +358,7 @@ def external(name: str, download: bool = True) -> Path:
         file = Path(folder) / r["file"]
         if not file.is_file():
             raise DataError(file, f"WORKBENCH_EXTERNAL is set but has no {r['file']}; get it from {r['url']}")
-        found = pooch.file_hash(str(file))
-        if found != r["sha256"]:
+        if (found := pooch.file_hash(str(file))) != r["sha256"]:
             raise DataError(file, f"sha256 is {found}, expected {r['sha256']}: another version of {name}")
         return file
     cache = Path(pooch.os_cache("workbench"))

@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -178,8 +179,6 @@ def chip_named(words: Any) -> str:
     plain = re.sub(r"\s+", " ", clean(words)).strip()
     formless = re.sub(r"[-_ ](?:sxm\d?|nvl\d+|trt|atom)(?![a-z0-9])", "", plain, flags=re.IGNORECASE)  # its memory stays in the name
     for name in (plain, plain if "pcie" in plain.lower() else formless):
-        try:
+        with suppress(UnknownName):
             return catalogue.chip(name.replace("_", " ")).name
-        except UnknownName:
-            continue
     return plain
