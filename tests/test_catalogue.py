@@ -156,6 +156,12 @@ def test_a_machine_of_a_cloud_is_taken_for_its_chip(instance, chip):
     assert catalogue.chip(instance).name == chip
 
 
+def test_rent_is_that_of_the_chip_by_any_name():
+    assert catalogue.rent("p5.48xlarge") == catalogue.rent("NVIDIA H100 80GB HBM3") == catalogue.rent("H100")
+    with pytest.raises(InputError, match="no rent of H100 MIG 1g.10gb by it"):
+        catalogue.rent("H100 MIG 1g.10gb")
+
+
 def test_every_machine_of_a_cloud_has_a_chip_and_no_name_of_another():
     instances = catalogue.table("instances")
     assert set(instances["chip"]) <= set(catalogue.names("chips"))

@@ -307,7 +307,7 @@ def rent(chip: str | Chip, tariff: str = "on-demand", as_of: str | None = None) 
     >>> rent("H100").value, rent("H100", "1 year").value, rent("H100", "1 year", as_of="2026-04").value
     (3.64345, 2.65, 2.35)
     """
-    name = chip.name if isinstance(chip, Chip) else key_of("chips", chip)
+    name = chip.name if isinstance(chip, Chip) else chips[chip].name
     rows = table("rent_history", as_of).filter(chip=name)
     if tariff not in rows["tariff"]:
         known = ", ".join(rows["tariff"].unique().sort()) or "none"
