@@ -158,7 +158,7 @@ def test_a_machine_of_a_cloud_is_taken_for_its_chip(instance, chip):
 
 def test_rent_is_that_of_the_chip_by_any_name():
     assert catalogue.rent("p5.48xlarge") == catalogue.rent("NVIDIA H100 80GB HBM3") == catalogue.rent("H100")
-    with pytest.raises(InputError, match="no rent of H100 MIG 1g.10gb by it"):
+    with pytest.raises(InputError, match=r"no rent of H100 MIG 1g\.10gb by it"):
         catalogue.rent("H100 MIG 1g.10gb")
 
 
