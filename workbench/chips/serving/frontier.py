@@ -14,8 +14,9 @@ from numpy.typing import ArrayLike
 from workbench import catalogue, formats
 from workbench.calibration.evidence import beyond
 from workbench.checks import COUNT, NOT_NEGATIVE, POSITIVE, PUE, Rule, check_fields, one_of, takes
-from workbench.chips.serving.choices import Asked, layouts, runs, speculative
+from workbench.chips.serving.choices import Asked, layouts, speculative
 from workbench.chips.serving.plan import Load, numbers_of
+from workbench.chips.serving.work import multiplied_in
 from workbench.errors import InputError
 from workbench.fabric import Cluster
 from workbench.llm import LLM
@@ -66,7 +67,7 @@ class SLO:
 )  # fmt: skip
 def slo_frontier(
     llm: LLM | str | Path, clusters: Cluster | Sequence[Cluster], load: Load, *, usd_per_chip_hour: Mapping[str, float] | None = None,
-    pue: ArrayLike = 1.0, precisions: Sequence[str] = PRECISIONS, concurrency: ArrayLike = CONCURRENCY, tp: ArrayLike = TP,
+    pue: ArrayLike = 1.0, precisions: Sequence[str] = PRECISIONS, concurrency: ArrayLike | None = None, tp: ArrayLike = TP,
     pp: ArrayLike = PP, attention_dp: ArrayLike = ATTENTION_DP, ratios: ArrayLike = RATIOS, draft_tokens: ArrayLike | None = None,
     prefill: Sequence[Cluster] = (), within: str = "measured", confidence: float = 0.5, framework: str = "", version: str = "",
     every: bool = False,
@@ -88,8 +89,8 @@ def slo_frontier(
     pue : array_like
         Facility over IT power; an array gives every point once for each, with a column ``pue``.
     precisions, concurrency, tp, pp, attention_dp, ratios
-        What is varied: formats that the chip runs or expands (those of less than eight bits), layouts that an engine does, and of
-        disaggregated ones prefill over decode workers.
+        What is varied: formats that the chip runs or expands (those of less than eight bits), the concurrency of a replica (by default
+        85, from 1 to 16,384), layouts that an engine does, and of disaggregated ones prefill over decode workers.
     draft_tokens : array_like, optional
         Tokens drafted a step, of which so many are kept as the load says. By default the load's, or with ``within="any"`` and none there 0
         and, where acceptance was published of a model of the family, 1 and 3 at that rate.
@@ -130,15 +131,16 @@ def slo_frontier(
     if float(np.asarray(load.input_tokens)) + float(np.asarray(load.output_tokens)) > llm.context:
         raise InputError(f"input_tokens + output_tokens exceed the context window of {llm.name}: {llm.context}")
     load = speculative(llm, replace(load, rate=None), draft_tokens, within)
-    asked = Asked(llm, load, np.ravel(concurrency), confidence, within, framework, version, prices, every)
+    users = np.ravel(CONCURRENCY if concurrency is None else concurrency)
+    asked = Asked(llm, load, users, confidence, within, framework, version, prices, every)
     frames: list[pl.DataFrame] = []
     lacks = {}
     for cluster in clusters:
-        tried = [p for p in np.ravel(precisions).tolist() if runs(cluster.chip, p)]
+        tried = [p for p in np.ravel(precisions).tolist() if cluster.chip.runs(multiplied_in(cluster.chip, p))]
         parts = []
         for p in tried:
             own, decode = (layouts(llm, cluster, p, (tp, pp, attention_dp), what, within, load) for what in ("aggregated", "decode"))
-            beside = [x for x in (cluster, *prefill) if runs(x.chip, p)]
+            beside = [x for x in (cluster, *prefill) if x.chip.runs(multiplied_in(x.chip, p))]
             pools = [(x, layouts(llm, x, p, (tp, 1, attention_dp), "prefill", within, load)[0]) for x in beside]
             parts += [asked.points(cluster, p, own), *(asked.points(cluster, p, decode, pool, ratios) for pool in pools)]
         frames += [part for part in parts if part is not None]
