@@ -98,6 +98,7 @@ def test_a_folder_with_a_config_is_enough(tmp_path):
             {"num_hidden_layers": 200_000_000},
             "num_hidden_layers is 200000000; expected less than or equal to 10000",
         ),  # not a list of so many
+        ({"num_layers_per_stack": 200_000_000}, "num_layers_per_stack is 200000000; expected less than or equal to 5000"),
         ({"num_hidden_layers": 10**22}, "num_hidden_layers is 1000"),
         ({"hidden_size": 10**400}, "hidden_size is 1000"),
         ({"model_type": "bailing_moe"}, "moe_intermediate_size is missing; expected the inner width of one of 8 experts"),

@@ -24,7 +24,7 @@ def main_attention(c: Fields, mixers: list[str]) -> dict[str, Any]:
     """Those of the main attention."""
     hidden = c.size("hidden")
     if not {"full", "sliding", "sparse", "compressed", "beside", "cross"} & set(mixers):  # states alone: channels as heads of 64
-        width = hidden // c.size("num_heads") if c.kind == "xlstm" else c.size("ssm_head_dim", c.size("head_size", 64))
+        width = -(-hidden // c.size("num_heads")) if c.kind == "xlstm" else c.size("ssm_head_dim", c.size("head_size", 64))
         heads = max(c.size("attention_hidden_size", c.size("expand", 1) * hidden) // width, 1)
         return {"hidden": hidden, "heads": heads, "kv_heads": heads, "head_dim": width, "attention": "none"}
     heads = c.size("heads", c.size("kv_heads") * c.size("experts_per_token") if c.kind == "jetmoe" else None)
