@@ -66,6 +66,9 @@ def test_formats_by_module():
     }
     found = bits(MIXED, quant_method="modelopt", config_groups=groups)
     assert found == {"attention": 8, "dense": 16, "shared": 16, "experts": 4.5, "head": 4.5}
+    both = {"weights": {"num_bits": 4, "type": "float", "group_size": 16}, "targets": ["re:.*ffn.*(gate|up|down)_proj$"]}
+    found = bits(MIXED, quant_method="compressed-tensors", config_groups={"a": both})
+    assert found == {"attention": 16, "dense": 4.5, "shared": 4.5, "experts": 4.5}
     layers = {"model.layers.1.mlp.experts.0.up": {"quant_algo": "NVFP4"}, "model.layers.1.self_attn.k_proj": {"quant_algo": "MXFP8"}}
     found = bits(MIXED, quant_algo="MIXED_PRECISION", quantized_layers=layers)
     assert found == {"attention": 8.25, "dense": 16, "shared": 16, "experts": 4.5}

@@ -10,7 +10,10 @@ import polars as pl
 from workbench import tables
 from workbench.errors import InputError
 
-MOST, HUGE = {"layers": 10_000, "num_layers_per_stack": 5_000}, 10**9  #: most layers of a model; of anything else, the most that is plausible
+MOST, HUGE = (
+    {"layers": 10_000, "num_layers_per_stack": 5_000},
+    10**9,
+)  #: most layers of a model; of anything else, the most that is plausible
 #: Experts of these families have an inner width of their own, which is never that of a dense layer.
 OWN_WIDTH = ("qwen", "deepseek", "glm", "kimi", "bailing", "ernie", "gemma4")
 

@@ -107,14 +107,13 @@ def _by_module(q: dict[str, Any]) -> dict[str, tuple[str, float]]:
         targets = group.get("targets")
         modules = [t for t in targets if isinstance(t, str) and ("." in t or "head" in t)] if isinstance(targets, list) else []
         if weights := _of_weights(group.get("weights")):
-            found |= dict.fromkeys(_parts(modules) - {"rest"}, weights)
+            parts = _parts(modules) - {"rest"}
+            if "dense" in parts and any(m.startswith("re:") for m in modules):  # a pattern that says no experts means theirs too
+                found = dict.fromkeys(("experts", "shared"), weights) | found
+            found |= dict.fromkeys(parts, weights)
     if isinstance(layers := q.get("quantized_layers"), dict):
-        pairs = (
-            (str(m).translate(_NO_DIGITS), str(said.get("quant_algo")).lower()) for m, said in layers.items() if isinstance(said, dict)
-        )
-        for module, algorithm in dict.fromkeys(pairs):
-            if weights := _NAMED.get(algorithm):
-                found |= dict.fromkeys(_parts([module]) - {"rest"}, weights)
+        said = {m.translate(_NO_DIGITS): _NAMED.get(str(q.get("quant_algo")).lower()) for m, q in layers.items() if isinstance(q, dict)}
+        found |= {part: weights for module, weights in said.items() if weights for part in _parts([module]) - {"rest"}}
     return found
 
 
