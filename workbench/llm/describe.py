@@ -23,7 +23,7 @@ LATENT = ("q_lora_rank", "kv_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim",
 def main_attention(c: Fields, mixers: list[str]) -> dict[str, Any]:
     """Those of the main attention."""
     hidden = c.size("hidden")
-    if not {"full", "sliding", "sparse", "compressed", "beside", "cross"} & set(mixers):  # states alone: channels as heads of 64
+    if not {"full", "sliding", "sparse", "compressed", "beside", "cross", "hybrid"} & set(mixers):  # states alone: channels as heads of 64
         width = -(-hidden // c.size("num_heads")) if c.kind == "xlstm" else c.size("ssm_head_dim", c.size("head_size", 64))
         heads = max(c.size("attention_hidden_size", c.size("expand", 1) * hidden) // width, 1)
         return {"hidden": hidden, "heads": heads, "kv_heads": heads, "head_dim": width, "attention": "none"}
@@ -111,7 +111,8 @@ def feed_forward(c: Fields, feeds: list[str]) -> dict[str, Any]:
 
 def embeddings(c: Fields, dims: dict[str, Any], layers: int) -> dict[str, Any]:
     """Tables of which a token reads a row."""
-    width, lookups = c.size("word_embed_proj_dim", dims["hidden"]), _extras(c, dims, "lookups", layers)
+    counts = {"layer": layers, "main": 0, "hybrid": 0}
+    width, lookups = c.size("word_embed_proj_dim", dims["hidden"]), _extras(c, dims, counts)["lookups"]
     if c.get("positions") is not None and not c.has("alibi"):
         lookups += (c.size("context") + c.get("positions")) * dims["hidden"]
     return {"lookups": lookups, "embedding_width": 0 if width == dims["hidden"] else width}
@@ -136,11 +137,11 @@ def other_layers(c: Fields, dims: dict[str, Any], mixers: list[str]) -> tuple[Mi
         parts.append(layer)
         words.append(_word(c, kind, dims) + (", cache shared" if shared else ""))
     mains = Counter(kind for kind, layer in zip(mixers, parts, strict=True) if layer is None)
-    if c.kind.startswith("zamba"):
-        parts.append(_shared_block(c, dims, mixers.count("full")))
     width = c.size("word_embed_proj_dim", hidden)
-    beside = _extras(c, dims, "weights", n, mains.total()) + 2 * width * hidden * (width != hidden)  # OPT-350m projects its embedding
-    total = [*(layer for layer in parts if layer is not None), Mixing(weights=beside)]
+    extras = _extras(c, dims, {"layer": n, "main": mains.total(), "hybrid": mixers.count("hybrid")})
+    extras["weights"] += 2 * width * hidden * (width != hidden)  # OPT-350m projects its embedding
+    del extras["lookups"]
+    total = [*(layer for layer in parts if layer is not None), Mixing(**extras)]
     if mains["beside"]:  # Falcon-H1: attention and a state-space layer side by side
         total.append(replace(_linear(c, dims)[1], layers=0).times(mains["beside"]))
     found = {"sliding_layers": mains["sliding"], "sparse_layers": mains["sparse"]}
@@ -182,9 +183,7 @@ def _own(c: Fields, dims: dict[str, Any], kind: str, changed: dict[str, Any]) ->
     hidden = dims["hidden"]
     if changed:
         return _attention(Fields(c.given | changed), kind)
-    if c.kind.startswith("zamba") and kind == "full":
-        return _attached(c, dims)
-    if kind in ("linear", "convolution"):
+    if kind in ("linear", "convolution", "hybrid"):
         return _linear(c, dims)[1]
     if kind == "memory":  # gates a state of a layer before
         return Mixing(layers=1, weights=2 * hidden * c.size("expand", 2) * hidden)
@@ -212,24 +211,6 @@ def _attention(c: Fields, kind: str) -> Mixing:
     return Mixing(layers=1, weights=t.attention_params - twice + gate, **{name + window: n for name, n in each.items()})
 
 
-def _attached(c: Fields, dims: dict[str, Any]) -> Mixing:
-    """A layer of Zamba that uses a block of attention and feed-forward again, whose weights are those of `_shared_block`."""
-    hidden, values, rank = dims["hidden"], dims["heads"] * dims["head_dim"], c.size("adapter_rank", 128)
-    adapters = rank * (hidden + 2 * c.size("ffn")) if c.kind == "zamba2" else 0
-    if c.flag("use_shared_attention_adapter"):
-        adapters += 3 * rank * (2 * hidden + values)
-    cached = 2 * dims["kv_heads"] * dims["head_dim"]
-    own = Mixing(weights=hidden * hidden + adapters, kept=cached, read=cached, scores=2 * values)
-    return mixing.together([_linear(c, dims)[1], own])
-
-
-def _shared_block(c: Fields, dims: dict[str, Any], uses: int) -> Mixing:
-    """Blocks that layers of Zamba use in turn: as wide as the residual stream and the embedding together [Zamba, arXiv:2405.16712]."""
-    hidden, blocks, heads = dims["hidden"], c.size("num_mem_blocks", 1), dims["heads"]
-    one = hidden * dims["head_dim"] * (2 * (heads + 2 * dims["kv_heads"]) + heads) + 3 * hidden * c.size("ffn")
-    return Mixing(weights=blocks * one, updates=max(uses - blocks, 0) * one)
-
-
 def _linear(c: Fields, dims: dict[str, Any]) -> tuple[str, Mixing]:
     """A layer of linear attention, of a state space or of a convolution, by the fields that its class has: in words, and what it needs."""
     hidden, kernel = dims["hidden"], c.size("kernel", 4)
@@ -242,9 +223,9 @@ def _linear(c: Fields, dims: dict[str, Any]) -> tuple[str, Mixing]:
     known |= {"width": c.size("ssm_head_dim", max(inner // c.size("ssm_heads", 1), 1))}
     if c.kind.startswith("rwkv"):
         known["time_mixing"] = mixing.time_mixing(hidden, c.size("attention_hidden_size", hidden), c.kind)
-    for known_by, word, *sums in tables.made_of("llm_mixers", _mixers):
+    for known_by, word, *sums in tables.made_of("llm_mixers", _rows):
         if c.said(known_by):
-            weights, convolved, state, updates = (sum(c.value(p.strip(), known) for p in each.split("+")) for each in sums)
+            weights, convolved, state, updates = (sum(c.value(p.strip(), known) for p in each.split("+")) for each in sums[:4])
             return word, mixing.recurrent(weights, convolved, state, updates, kernel)
     raise InputError(f"model_type is {c.kind!r} with layers of linear attention whose fields are not known; {WAY_OUT}")
 
@@ -270,21 +251,19 @@ def _index(c: Fields, hidden: int, mixers: list[str]) -> tuple[int, Mixing]:
     return c.size("index_topk"), layer.times(own)
 
 
-def _extras(c: Fields, dims: dict[str, Any], part: str, layers: int, mains: int = 0) -> int:
-    """Weights beside those of the main attention and of feed-forward parts, or `lookups`, as the rows of table ``llm_extras`` say."""
-    counts = {"layer": layers, "main": mains, "mixture": dims.get("moe_layers", 0), "model": 1}
+def _extras(c: Fields, dims: dict[str, Any], counts: dict[str, int]) -> Counter[str]:
+    """What there is beside the main attention and feed-forward parts, in so many layers of each kind, as rows of table ``llm_extras`` say."""
     idle = dims.get("experts", 0) - dims.get("experts_per_token", 0)
     known = dims | {"values": dims["heads"] * (dims.get("v_head_dim") or dims["head_dim"]), "idle": idle}
-    rows = tables.made_of("llm_extras", _products)
-    return sum(counts[each] * c.value(product, known) for by, of, each, product in rows if of == part and counts[each] and c.said(by))
+    found: Counter[str] = Counter()
+    for known_by, part, each, product, *_ in tables.made_of("llm_extras", _rows):
+        if (n := counts.get(each, 1 if each == "model" else dims.get("moe_layers", 0))) and c.said(known_by):
+            found[part] += n * c.value(product, known)
+    return found
 
 
-def _mixers(frame: pl.DataFrame) -> list[tuple[str, ...]]:
-    return frame.select("known_by", "word", "weights", "convolved", "state", "updates").rows()
-
-
-def _products(frame: pl.DataFrame) -> list[tuple[str, ...]]:
-    return frame.select("known_by", "part", "each", "product").rows()
+def _rows(frame: pl.DataFrame) -> list[tuple[str, ...]]:
+    return frame.rows()
 
 
 def _word(c: Fields, kind: str, dims: dict[str, Any]) -> str:
@@ -293,7 +272,11 @@ def _word(c: Fields, kind: str, dims: dict[str, Any]) -> str:
         return _linear(c, dims)[0]
     if kind in ("full", "sparse") and "kv_lora_rank" in dims:
         return "latent" if kind == "full" else "sparse latent"
-    words = {"beside": "full beside Mamba-2", "none": "no mixer", "memory": "gated memory", "reader": "full, cache shared"}
-    if c.kind.startswith("zamba") and kind == "full":
-        return "Mamba with a shared block"
+    words = {
+        "hybrid": "Mamba with a shared block",
+        "beside": "full beside Mamba-2",
+        "none": "no mixer",
+        "memory": "gated memory",
+        "reader": "full, cache shared",
+    }
     return words.get(kind, kind)

@@ -9,19 +9,10 @@ from typing import Any
 
 from workbench import formats
 from workbench.errors import InputError
+from workbench.llm.fields import names_in
 
 SIXTEEN, GROUPED = 16.0, 4 + 20 / 128  #: bits of a weight; of one in four of groups of 128 with a scale of 16 bits and a zero point
 LAYERS = ("attention", "dense", "shared", "experts")  #: parts of the layers that are quantised unless said otherwise
-#: Words in the name of a module by which its part is known, the first that fits.
-_WORDS = {
-    "rest": r"norm|router|bias|indexer|(^|[._])gate$|expert_gate$|mtp|visi|visual|audio|projector|patch|conv1d",
-    "shared": r"shared|share_expert",
-    "experts": r"experts",
-    "attention": r"attn|attention|mixer|mamba",
-    "embedding": r"embed|wte",
-    "head": r"(^|[._])(lm_)?head",
-    "dense": r"mlp|ffn|feed_forward",
-}
 _NO_DIGITS = str.maketrans("", "", "0123456789")
 
 
@@ -206,8 +197,8 @@ def _left_out(q: dict[str, Any], feeds: list[str]) -> dict[str, float]:
 
 def _parts(modules: Iterable[str]) -> set[str]:
     """Parts of the model that modules or patterns of them name."""
-    found = set()
+    found, words = set(), {part: "|".join(names) for part, names in names_in("module").items()}  # the first part that fits
     for module in modules:
         plain = module.removeprefix("re:").replace("\\", "").rstrip(".*$")
-        found.add(next((part for part, words in _WORDS.items() if re.search(words, plain)), "rest"))
+        found.add(next((part for part, word in words.items() if re.search(word, plain)), "rest"))
     return found
