@@ -252,7 +252,7 @@ def _index(c: Fields, hidden: int, mixers: list[str]) -> tuple[int, Mixing]:
 
 
 def _extras(c: Fields, dims: dict[str, Any], counts: dict[str, int]) -> Counter[str]:
-    """What there is beside the main attention and feed-forward parts, in so many layers of each kind, as rows of table ``llm_extras`` say."""
+    """What there is beside the main attention and feed-forward parts, in so many layers of each kind: rows of table ``llm_extras``."""
     idle = dims.get("experts", 0) - dims.get("experts_per_token", 0)
     known = dims | {"values": dims["heads"] * (dims.get("v_head_dim") or dims["head_dim"]), "idle": idle}
     found: Counter[str] = Counter()

@@ -10,10 +10,8 @@ import polars as pl
 from workbench import tables
 from workbench.errors import InputError
 
-MOST, HUGE = (
-    {"layers": 10_000, "num_layers_per_stack": 5_000},
-    10**9,
-)  #: most layers of a model; of anything else, the most that is plausible
+#: Most layers of a model, and of anything else the most that is plausible.
+MOST, HUGE = {"layers": 10_000, "num_layers_per_stack": 5_000}, 10**9
 #: Experts of these families have an inner width of their own, which is never that of a dense layer.
 OWN_WIDTH = ("qwen", "deepseek", "glm", "kimi", "bailing", "ernie", "gemma4")
 
@@ -21,25 +19,21 @@ OWN_WIDTH = ("qwen", "deepseek", "glm", "kimi", "bailing", "ernie", "gemma4")
 NESTED = {"ffn_config", "attn_config", "moe", "attention_other_setting", "linear_attn_config"}
 
 
+def names_in(kind: str) -> dict[str, tuple[str, ...]]:
+    """Names in files by meaning: of what layers of a kind have otherwise, or of fields inside another."""
+    return tables.made_of("file_fields", _names).get(f"llm {kind}".rstrip(), {})
+
+
 def names_of(meaning: str) -> tuple[str, ...]:
     """Names of what is the same, the first that is there; a name stands for itself."""
-    return tables.made_of("file_fields", _names).get(("llm", meaning), (meaning,))
+    return names_in("").get(meaning, (meaning,))
 
 
-def names_in(kind: str) -> dict[str, tuple[str, ...]]:
-    """Names of what layers of a kind have otherwise, by those of the main attention; or of fields inside another, by those outside."""
-    return {field: names for (what, field), names in tables.made_of("file_fields", _names).items() if what == f"llm {kind}"}
-
-
-def kinds() -> dict[str, str]:
-    """Kinds of layers by their names in files."""
-    return {name: kind for (what, kind), names in tables.made_of("file_fields", _names).items() if what == "llm layer" for name in names}
-
-
-def _names(frame: pl.DataFrame) -> dict[tuple[str, str], tuple[str, ...]]:
-    found: dict[tuple[str, str], tuple[str, ...]] = {}
+def _names(frame: pl.DataFrame) -> dict[str, dict[str, tuple[str, ...]]]:
+    found: dict[str, dict[str, tuple[str, ...]]] = {}
     for kind, field, pattern in frame.select("kind", "field", "pattern").iter_rows():
-        found[kind, field] = (*found.get((kind, field), ()), *pattern.replace("\\", "").split("|"))
+        fields = found.setdefault(kind, {})
+        fields[field] = (*fields.get(field, ()), *pattern.replace("\\", "").split("|"))
     return found
 
 

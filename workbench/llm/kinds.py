@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from workbench.errors import InputError
-from workbench.llm.fields import Fields, factor, kinds
+from workbench.llm.fields import Fields, factor, names_in
 
 WAY_OUT = "describe what is served in a row of your own: llms.csv in the folder WORKBENCH_DATA"
 
@@ -33,7 +33,7 @@ def layers_of(c: Fields) -> tuple[list[str], list[str]]:
 
 
 def _kind(name: Any, field: str) -> str:
-    known = {1: "full", 0: "linear"} | kinds()
+    known = {1: "full", 0: "linear"} | {name: kind for kind, names in names_in("layer").items() for name in names}
     if not isinstance(name, str | int) or name not in known:
         raise InputError(f"{field} holds {name!r}; known kinds of layers are {', '.join(map(str, known))}; or {WAY_OUT}")
     return known[name]
