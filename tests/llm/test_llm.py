@@ -85,7 +85,6 @@ def test_a_folder_with_a_config_is_enough(tmp_path):
         ({"layer_types": ["full_attention"] * 31}, "layer_types has 31 entries; expected one for each of 32 layers"),
         ({"compress_ratios": 2.5, "sliding_window": 8}, "compress_ratios holds 2.5; expected whole numbers of tokens"),
         ({"H_cycles": 2}, "L_cycles is missing; expected a whole number"),
-        ({"lru_width": 4096, "block_types": ["odd"]}, "block_types holds 'odd'; known kinds of layers are"),
         ({"model_type": "doge", "is_moe": True}, "is_moe is true: experts of single rows"),
         ({"ffn_multipliers": [0.5, -1]}, "ffn_multipliers is -1; expected a number above 0 and below 100"),
         ({"quantization_config": {"quant_method": "magic"}}, "quant_method is 'magic'; known are fp8, nvfp4"),

@@ -12,7 +12,7 @@ from workbench import tables
 from workbench.errors import InputError
 from workbench.llm import mixing
 from workbench.llm.fields import OWN_WIDTH, Fields, factor, names_in, names_of
-from workbench.llm.kinds import WAY_OUT, groups_of, searched
+from workbench.llm.kinds import WAY_OUT, groups_of
 from workbench.llm.mixing import Mixing
 from workbench.llm.model import Transformer
 
@@ -69,7 +69,10 @@ def feed_forward(c: Fields, feeds: list[str]) -> dict[str, Any]:
     hidden, mixtures = c.size("hidden"), feeds.count("experts")
     usual: Any = 0
     if "block_configs" in c:
-        width = searched(c, feeds)
+        factors = [
+            factor(b["ffn"].get("ffn_mult"), "ffn_mult") for b, feed in zip(c.get("block_configs"), feeds, strict=True) if feed == "dense"
+        ]
+        width = sum(-(-int(2 * f * hidden / 3) // 256) * 256 for f in factors) / max(len(factors), 1)  # as the class rounds them
         usual = int(width) if width == int(width) else width
     elif c.kind.startswith("rwkv"):
         usual = 4 * hidden if c.kind in ("rwkv", "rwkv7") else int(hidden * 3.5) // 32 * 32

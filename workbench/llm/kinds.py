@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from workbench.errors import InputError
-from workbench.llm.fields import Fields, factor, names_in
+from workbench.llm.fields import Fields, names_in
 
 WAY_OUT = "describe what is served in a row of your own: llms.csv in the folder WORKBENCH_DATA"
 
@@ -85,10 +85,6 @@ def _by_period(c: Fields, n: int, window: bool) -> list[str]:
     if "layer_group_size" in c:  # layers after the last whole group are full (Ring)
         group = c.size("layer_group_size")
         return ["linear" if (i + 1) % group and i < n // group * group else "full" for i in range(n)]
-    if c.has("lru_width"):  # recurrent Gemma
-        blocks = c.get("block_types", c.get("_block_types"))
-        blocks = blocks if isinstance(blocks, list) and blocks else ["recurrent", "recurrent", "attention"]
-        return ["linear" if _kind(blocks[i % len(blocks)], "block_types") == "linear" else "sliding" for i in range(n)]
     if c.has("attn_layer_period"):
         period, offset = c.size("attn_layer_period"), c.size("attn_layer_offset", 0, low=0)
         return ["full" if i % period == offset else "linear" for i in range(n)]
@@ -96,9 +92,6 @@ def _by_period(c: Fields, n: int, window: bool) -> list[str]:
         half = n // 2
         later = ["linear", "full", *["memory", "reader"] * half]
         return [*["linear", "sliding"] * half][:half] + later[: n - half]
-    if c.has("mamba_step"):  # PLaMo 2
-        step, full = c.size("mamba_step"), found if isinstance(found := c.get("full_attention_idx"), list) else ()
-        return ["linear" if i % step != step // 2 else "full" if i in full else "sliding" for i in range(n)]
     if "full_attention_interval" in c or c.has("linear_num_value_heads"):
         every = c.size("full_attention_interval", 4)
         return ["full" if (i + 1) % every == 0 else "linear" for i in range(n)]
@@ -109,8 +102,11 @@ def _by_period(c: Fields, n: int, window: bool) -> list[str]:
     if window and c.get("chunk_every"):
         rope = c.each("no_rope_layers", n) if c.get("no_rope_layers") else None
         return ["sliding" if (rope[i] if rope else (i + 1) % c.get("chunk_every")) else "full" for i in range(n)]
-    if window and isinstance(pattern := c.get("sliding_window_pattern", c.get("_sliding_window_pattern")), str) and pattern:
-        return ["sliding" if pattern[i % len(pattern)] == "L" else "full" for i in range(n)]
+    pattern = next(
+        (p for k in ("layer_pattern", "sliding_window_pattern", "_sliding_window_pattern") if isinstance(p := c.get(k), str)), ""
+    )
+    if pattern:  # letters of layers that are repeated
+        return [{"L": "sliding", "M": "linear"}.get(pattern[i % len(pattern)], "full") for i in range(n)]
     if window and c.has("full_every"):
         every = c.size("full_every")
         return ["sliding" if (i + 1) % every else "full" for i in range(n)]
@@ -159,11 +155,3 @@ def groups_of(c: Fields) -> list[Any]:
     if not any(groups) or not all(g is None or (isinstance(g, int) and g > 0) for g in groups):
         raise InputError("block_configs has an n_heads_in_group that is no whole number above 0, or none")
     return groups
-
-
-def searched(c: Fields, feeds: list[str]) -> float:
-    """Mean inner width of the blocks of `blocks_of`."""
-    blocks = c.get("block_configs")
-    factors = [factor(b["ffn"].get("ffn_mult"), "ffn_mult") for b, feed in zip(blocks, feeds, strict=True) if feed == "dense"]
-    widths = [-(-int(2 * f * c.size("hidden") / 3) // 256) * 256 for f in factors]  # as the class rounds them
-    return sum(widths) / max(len(widths), 1)
