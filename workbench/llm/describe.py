@@ -114,7 +114,7 @@ def feed_forward(c: Fields, feeds: list[str]) -> dict[str, Any]:
 
 def embeddings(c: Fields, dims: dict[str, Any], layers: int) -> dict[str, Any]:
     """Tables of which a token reads a row."""
-    counts = {"layer": layers, "main": 0, "hybrid": 0}
+    counts = {"layer": layers, "mixture": dims.get("moe_layers", 0), "model": 1}
     width, lookups = c.size("word_embed_proj_dim", dims["hidden"]), _extras(c, dims, counts)["lookups"]
     if c.get("positions") is not None and not c.has("alibi"):
         lookups += (c.size("context") + c.get("positions")) * dims["hidden"]
@@ -141,7 +141,8 @@ def other_layers(c: Fields, dims: dict[str, Any], mixers: list[str]) -> tuple[Mi
         words.append(_word(c, kind, dims) + (", cache shared" if shared else ""))
     mains = Counter(kind for kind, layer in zip(mixers, parts, strict=True) if layer is None)
     width = c.size("word_embed_proj_dim", hidden)
-    extras = _extras(c, dims, {"layer": n, "main": mains.total(), "hybrid": mixers.count("hybrid")})
+    counts = {"layer": n, "main": mains.total(), "hybrid": mixers.count("hybrid"), "mixture": dims.get("moe_layers", 0), "model": 1}
+    extras = _extras(c, dims, counts)
     extras["weights"] += 2 * width * hidden * (width != hidden)  # OPT-350m projects its embedding
     del extras["lookups"]
     total = [*(layer for layer in parts if layer is not None), Mixing(**extras)]
@@ -194,8 +195,9 @@ def _own(c: Fields, dims: dict[str, Any], kind: str, changed: dict[str, Any]) ->
         whole = _attention(c, "full")
         return replace(whole, weights=2 * hidden * dims["heads"] * dims["head_dim"], kept=0)
     if kind.startswith("compressed"):
-        sizes = (dims["heads"], dims["head_dim"], c.size("q_lora_rank"), c.size("o_lora_rank"), c.size("o_groups"))
-        return mixing.compressed(hidden, *sizes, (c.size("index_n_heads"), c.size("index_head_dim")), int(kind.split()[1]))
+        ratio = int(kind.split()[1])  # up to 4 entries are selected; 0 is the window alone
+        counts = {"compressed": 1, "selected": int(0 < ratio <= 4), "wide": int(ratio > 4)}
+        return Mixing(layers=1, **_extras(c, dims | {"ratio": ratio, "q_lora_rank": c.size("q_lora_rank")}, counts))
     if kind in ("none", "matrix"):
         return Mixing(layers=1, weights=hidden * hidden * (kind == "matrix"))
     if kind == "cross":  # to an image, whose keys and values do not grow with the text
@@ -260,7 +262,7 @@ def _extras(c: Fields, dims: dict[str, Any], counts: dict[str, int]) -> Counter[
     known = dims | {"values": dims["heads"] * (dims.get("v_head_dim") or dims["head_dim"]), "idle": idle}
     found: Counter[str] = Counter()
     for known_by, part, each, product, *_ in tables.made_of("llm_extras", _rows):
-        if (n := counts.get(each, 1 if each == "model" else dims.get("moe_layers", 0))) and c.said(known_by):
+        if (n := counts.get(each, 0)) and c.said(known_by):
             found[part] += n * c.value(product, known)
     return found
 

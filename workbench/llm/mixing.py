@@ -53,30 +53,6 @@ def indexer(hidden: int, query_rank: int, heads: int, head_dim: int, *, weighed:
     return Mixing(weights=weights, kept=head_dim, read=head_dim, scores=heads * head_dim)
 
 
-def compressed(
-    hidden: int, heads: int, head_dim: int, query_rank: int, output_rank: int, groups: int, index: tuple[int, int], ratio: int
-) -> Mixing:
-    """DeepSeek-V4: one latent head that is key and value, whole in a window; beyond it one entry for `ratio` tokens.
-
-    A ratio of 4 overlaps its blocks and selects entries by an `index` of so many heads and so wide; wider ones are read whole; 0 is the
-    window alone [DeepSeek-V4, ``inference/model.py``: Attention, Compressor, Indexer].
-    """
-    weights = hidden * (query_rank + head_dim) + query_rank * heads * head_dim + output_rank * (heads * head_dim + groups * hidden)
-    window = Mixing(layers=1, weights=weights, kept_windowed=head_dim, read_windowed=head_dim, scores_windowed=2 * heads * head_dim)
-    if not ratio:
-        return window
-    scores, entry = 2 * heads * head_dim / ratio, head_dim / ratio
-    if ratio > 4:
-        return together([window, Mixing(weights=2 * (hidden + ratio / 2) * head_dim, kept=entry, read=entry, scores=scores)])
-    index_heads, index_dim = index
-    lightning = query_rank * index_heads * index_dim + hidden * index_heads
-    more = Mixing(
-        weights=4 * (hidden + ratio / 2) * (head_dim + index_dim) + lightning, kept=entry + index_dim / ratio, read=index_dim / ratio,
-        read_selected=entry, scores=index_heads * index_dim / ratio, scores_selected=scores,
-    )  # fmt: skip
-    return together([window, more])
-
-
 def recurrent(weights: Any, convolved: Any, state: Any, updates: Any, kernel: int) -> Mixing:
     """A layer with so many numbers of a recurrent state, and of channels that a convolution over `kernel` tokens looks at."""
     past = STATE_BYTES * state + CONVOLVED_BYTES * convolved * (kernel - 1)
