@@ -142,6 +142,7 @@ def other_layers(c: Fields, dims: dict[str, Any], mixers: list[str]) -> tuple[Mi
     mains = Counter(kind for kind, layer in zip(mixers, parts, strict=True) if layer is None)
     width = c.size("word_embed_proj_dim", hidden)
     counts = {"layer": n, "main": mains.total(), "hybrid": mixers.count("hybrid"), "mixture": dims.get("moe_layers", 0), "model": 1}
+    counts["indexed"] = _indexed(c, mixers)
     extras = _extras(c, dims, counts)
     extras["weights"] += 2 * width * hidden * (width != hidden)  # OPT-350m projects its embedding
     del extras["lookups"]
@@ -150,9 +151,9 @@ def other_layers(c: Fields, dims: dict[str, Any], mixers: list[str]) -> tuple[Mi
         total.append(replace(_linear(c, dims)[1], layers=0).times(mains["beside"]))
     found = {"sliding_layers": mains["sliding"], "sparse_layers": mains["sparse"]}
     if "sparse" in mixers:
-        selects, index = _index(c, hidden, mixers)
-        total.append(index)
-        found["sparse_tokens"] = selects
+        found["sparse_tokens"] = c.size("sparse_topk_blocks", 1) * c.size(
+            "sparse_block_size" if c.has("sparse_block_size") else "index_topk"
+        )
     elif ratios is not None:
         found["sparse_tokens"] = 4 * c.size("index_topk")
     return mixing.together(total), found, words
@@ -235,31 +236,23 @@ def _linear(c: Fields, dims: dict[str, Any]) -> tuple[str, Mixing]:
     raise InputError(f"model_type is {c.kind!r} with layers of linear attention whose fields are not known; {WAY_OUT}")
 
 
-def _index(c: Fields, hidden: int, mixers: list[str]) -> tuple[int, Mixing]:
-    """Tokens that sparse attention selects, and what selects them in the layers that do so themselves."""
+def _indexed(c: Fields, mixers: list[str]) -> int:
+    """Layers that select the tokens of sparse attention themselves [DeepSeek-V3.2, 2.1]."""
     n, sparse = len(mixers), mixers.count("sparse")
-    config = c.get("sparse_attention_config")
-    if isinstance(config, dict):  # MiniMax-M3: blocks, for each group of heads
-        blocks = Fields(config)
-        heads, width = blocks.size("sparse_num_index_heads"), blocks.size("sparse_index_dim")
-        selects = blocks.size("sparse_topk_blocks") * blocks.size("sparse_block_size")
-        return selects, mixing.indexer(hidden, hidden, heads, width, weighed=False).times(sparse)
-    layer = mixing.indexer(hidden, c.size("q_lora_rank", hidden), c.size("index_n_heads"), c.size("index_head_dim"))
-    if (pool := c.size("index_kpool", 1)) > 1:  # one key for so many tokens
-        weights = layer.weights + hidden * c.size("index_head_dim")
-        layer = replace(layer.times(1 / pool), weights=weights)
     if (types := c.each("indexer_types", n, ("full", "shared"))) is not None:
-        own = sum(t == "full" and m == "sparse" for t, m in zip(types, mixers, strict=True))
-    else:  # every so many layers from one on, and all before (GLM-5.2)
-        first, every = c.size("index_skip_topk_offset", 1), c.size("index_topk_freq", 1)
-        own = sum(max(i - first + 1, 0) % every == 0 for i in range(n)) if every > 1 else sparse
-    return c.size("index_topk"), layer.times(own)
+        return sum(t == "full" and m == "sparse" for t, m in zip(types, mixers, strict=True))
+    first, every = c.size("index_skip_topk_offset", 1), c.size("index_topk_freq", 1)  # from one on, and all before (GLM-5.2)
+    return sum(max(i - first + 1, 0) % every == 0 for i in range(n)) if every > 1 else sparse
 
 
 def _extras(c: Fields, dims: dict[str, Any], counts: dict[str, int]) -> Counter[str]:
     """What there is beside the main attention and feed-forward parts, in so many layers of each kind: rows of table ``llm_extras``."""
     idle = dims.get("experts", 0) - dims.get("experts_per_token", 0)
-    known = dims | {"values": dims["heads"] * (dims.get("v_head_dim") or dims["head_dim"]), "idle": idle}
+    known = dims | {
+        "query_rank": dims.get("q_lora_rank") or dims["hidden"],
+        "values": dims["heads"] * (dims.get("v_head_dim") or dims["head_dim"]),
+        "idle": idle,
+    }
     found: Counter[str] = Counter()
     for known_by, part, each, product, *_ in tables.made_of("llm_extras", _rows):
         if (n := counts.get(each, 0)) and c.said(known_by):

@@ -16,7 +16,7 @@ MOST, HUGE = {"layers": 10_000, "num_layers_per_stack": 5_000}, 10**9
 OWN_WIDTH = ("qwen", "deepseek", "glm", "kimi", "bailing", "ernie", "gemma4")
 
 #: Fields that hold fields of the model.
-NESTED = {"ffn_config", "attn_config", "moe", "attention_other_setting", "linear_attn_config"}
+NESTED = {"ffn_config", "attn_config", "moe", "attention_other_setting", "linear_attn_config", "sparse_attention_config"}
 
 
 def names_in(kind: str) -> dict[str, tuple[str, ...]]:

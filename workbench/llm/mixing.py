@@ -47,12 +47,6 @@ def together(parts: Iterable[Mixing]) -> Mixing:
     return Mixing(**{f.name: sum(getattr(p, f.name) for p in parts) for f in fields(Mixing)})
 
 
-def indexer(hidden: int, query_rank: int, heads: int, head_dim: int, *, weighed: bool = True) -> Mixing:
-    """What chooses the tokens of sparse attention: a key for each token, scored by a few heads, which are weighed [DeepSeek-V3.2, 2.1]."""
-    weights = query_rank * heads * head_dim + hidden * head_dim + weighed * hidden * heads
-    return Mixing(weights=weights, kept=head_dim, read=head_dim, scores=heads * head_dim)
-
-
 def recurrent(weights: Any, convolved: Any, state: Any, updates: Any, kernel: int) -> Mixing:
     """A layer with so many numbers of a recurrent state, and of channels that a convolution over `kernel` tokens looks at."""
     past = STATE_BYTES * state + CONVOLVED_BYTES * convolved * (kernel - 1)
