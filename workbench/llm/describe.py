@@ -112,15 +112,6 @@ def feed_forward(c: Fields, feeds: list[str]) -> dict[str, Any]:
     return found | {"shared_ffn": (shared_ffn or moe_ffn) if shared else 0}
 
 
-def embeddings(c: Fields, dims: dict[str, Any], layers: int) -> dict[str, Any]:
-    """Tables of which a token reads a row."""
-    counts = {"layer": layers, "mixture": dims.get("moe_layers", 0), "model": 1}
-    width, lookups = c.size("word_embed_proj_dim", dims["hidden"]), _extras(c, dims, counts)["lookups"]
-    if c.get("positions") is not None and not c.has("alibi"):
-        lookups += (c.size("context") + c.get("positions")) * dims["hidden"]
-    return {"lookups": lookups, "embedding_width": 0 if width == dims["hidden"] else width}
-
-
 def other_layers(c: Fields, dims: dict[str, Any], mixers: list[str]) -> tuple[Mixing, dict[str, Any], list[str]]:
     """What layers need beside the main attention, all together; what of the main attention slides or selects; kinds in words."""
     hidden, n = dims["hidden"], len(mixers)
@@ -145,15 +136,16 @@ def other_layers(c: Fields, dims: dict[str, Any], mixers: list[str]) -> tuple[Mi
     counts["indexed"] = _indexed(c, mixers)
     extras = _extras(c, dims, counts)
     extras["weights"] += 2 * width * hidden * (width != hidden)  # OPT-350m projects its embedding
-    del extras["lookups"]
+    found = {"sliding_layers": mains["sliding"], "sparse_layers": mains["sparse"]}
+    found |= {"lookups": extras.pop("lookups", 0), "embedding_width": 0 if width == hidden else width}
+    if c.get("positions") is not None and not c.has("alibi"):
+        found["lookups"] += (c.size("context") + c.get("positions")) * hidden
     total = [*(layer for layer in parts if layer is not None), Mixing(**extras)]
     if mains["beside"]:  # Falcon-H1: attention and a state-space layer side by side
         total.append(replace(_linear(c, dims)[1], layers=0).times(mains["beside"]))
-    found = {"sliding_layers": mains["sliding"], "sparse_layers": mains["sparse"]}
     if "sparse" in mixers:
-        found["sparse_tokens"] = c.size("sparse_topk_blocks", 1) * c.size(
-            "sparse_block_size" if c.has("sparse_block_size") else "index_topk"
-        )
+        of_block = c.size("sparse_block_size", 1) if c.has("sparse_topk_blocks") else c.size("index_topk")
+        found["sparse_tokens"] = c.size("sparse_topk_blocks", 1) * of_block
     elif ratios is not None:
         found["sparse_tokens"] = 4 * c.size("index_topk")
     return mixing.together(total), found, words
@@ -185,25 +177,16 @@ def different(c: Fields, dims: dict[str, Any], kinds: list[str]) -> list[dict[st
 
 def _own(c: Fields, dims: dict[str, Any], kind: str, changed: dict[str, Any]) -> Mixing | None:
     """A layer of this kind by itself, with what is changed of its attention; None where it is the main attention."""
-    hidden = dims["hidden"]
     if changed:
         return _attention(Fields(c.given | changed), kind)
     if kind in ("linear", "convolution", "hybrid"):
         return _linear(c, dims)[1]
-    if kind == "memory":  # gates a state of a layer before
-        return Mixing(layers=1, weights=2 * hidden * c.size("expand", 2) * hidden)
-    if kind == "reader":  # of the cache of a layer before
-        whole = _attention(c, "full")
-        return replace(whole, weights=2 * hidden * dims["heads"] * dims["head_dim"], kept=0)
-    if kind.startswith("compressed"):
-        ratio = int(kind.split()[1])  # up to 4 entries are selected; 0 is the window alone
-        counts = {"compressed": 1, "selected": int(0 < ratio <= 4), "wide": int(ratio > 4)}
-        return Mixing(layers=1, **_extras(c, dims | {"ratio": ratio, "q_lora_rank": c.size("q_lora_rank")}, counts))
-    if kind in ("none", "matrix"):
-        return Mixing(layers=1, weights=hidden * hidden * (kind == "matrix"))
-    if kind == "cross":  # to an image, whose keys and values do not grow with the text
-        return Mixing(layers=1, weights=_attention(c, "full").weights)
-    return None
+    if kind in ("full", "sliding", "sparse", "beside"):
+        return None
+    word, _, ratio = kind.partition(" ")  # of compressed ones up to 4 entries are selected; 0 is the window alone
+    of_ratio = {"ratio": int(ratio), "q_lora_rank": c.size("q_lora_rank")} if ratio else {}
+    counts = {word: 1, "selected": int(0 < int(ratio or 0) <= 4), "wide": int(int(ratio or 0) > 4)}
+    return Mixing(layers=1, **_extras(c, dims | of_ratio, counts))
 
 
 def _attention(c: Fields, kind: str) -> Mixing:
@@ -247,11 +230,10 @@ def _indexed(c: Fields, mixers: list[str]) -> int:
 
 def _extras(c: Fields, dims: dict[str, Any], counts: dict[str, int]) -> Counter[str]:
     """What there is beside the main attention and feed-forward parts, in so many layers of each kind: rows of table ``llm_extras``."""
-    idle = dims.get("experts", 0) - dims.get("experts_per_token", 0)
-    known = dims | {
+    known = dims | {"idle": dims.get("experts", 0) - dims.get("experts_per_token", 0)}
+    known |= {
         "query_rank": dims.get("q_lora_rank") or dims["hidden"],
         "values": dims["heads"] * (dims.get("v_head_dim") or dims["head_dim"]),
-        "idle": idle,
     }
     found: Counter[str] = Counter()
     for known_by, part, each, product, *_ in tables.made_of("llm_extras", _rows):

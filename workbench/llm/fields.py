@@ -16,7 +16,7 @@ MOST, HUGE = {"layers": 10_000, "num_layers_per_stack": 5_000}, 10**9
 OWN_WIDTH = ("qwen", "deepseek", "glm", "kimi", "bailing", "ernie", "gemma4")
 
 #: Fields that hold fields of the model.
-NESTED = {"ffn_config", "attn_config", "moe", "attention_other_setting", "linear_attn_config", "sparse_attention_config"}
+NESTED = ("ffn_config", "attn_config", "moe", "attention_other_setting", "linear_attn_config", "sparse_attention_config")
 
 
 def names_in(kind: str) -> dict[str, tuple[str, ...]]:
@@ -37,18 +37,13 @@ def _names(frame: pl.DataFrame) -> dict[str, dict[str, tuple[str, ...]]]:
     return found
 
 
-def family(kind: str) -> dict[str, Any]:
-    """What the classes of a family leave out of its files or compute in their own way, by the longest beginning of ``model_type``."""
-    begin = tables.made_of("llm_families", _families)
-    return begin.get(max((name for name in begin if kind.startswith(name)), key=len, default=""), {})
-
-
 def _classes(frame: pl.DataFrame) -> dict[str, dict[str, Any]]:
     """Sizes that the class of a ``model_type`` fills: of a multimodal file the language part says what differs."""
     return {kind: json.loads(fields) for kind, fields in frame.select("model_type", "fields").iter_rows()}
 
 
 def _families(frame: pl.DataFrame) -> dict[str, dict[str, Any]]:
+    """What the classes of a family leave out of its files or compute in their own way, by the beginning of ``model_type``."""
     found: dict[str, dict[str, Any]] = {}
     for name, field, value in frame.select("family", "field", "value").iter_rows():
         fields = found.setdefault(name, {})
@@ -62,12 +57,14 @@ class Fields:
 
     def __init__(self, found: dict[str, Any]) -> None:
         given = {k: v for k, v in found.items() if v is not None}
-        for name in NESTED & given.keys():
-            if isinstance(inner := given[name], dict):
+        for name in NESTED:
+            if isinstance(inner := given.get(name), dict):
                 known = {to: inner[n] for to, names in names_in(name).items() for n in names if n in inner} if names_in(name) else inner
                 given = {k: v for k, v in known.items() if v is not None} | given
         self.kind = str(given.get("model_type", ""))
-        self.given, self.of_family = given, family(self.kind)
+        families = tables.made_of("llm_families", _families)
+        longest = max((name for name in families if self.kind.startswith(name)), key=len, default="")
+        self.given, self.of_family = given, families.get(longest, {})
         filled = self.of_family | tables.made_of("llm_classes", _classes).get(self.kind, {})
         self.defaults = {k: v for k, v in filled.items() if found.get(k, v) is not None}  # null is what the file says
         if "kv_lora_rank" in given:  # a file that says its own, and by silence that queries are not compressed

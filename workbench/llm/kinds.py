@@ -76,12 +76,9 @@ def _by_period(c: Fields, n: int, window: bool) -> list[str]:
         if not isinstance(full := linear.get("full_attn_layers"), list):
             raise InputError("linear_attn_config has no full_attn_layers; expected the list of layers with full attention")
         return ["full" if i + 1 in full else "linear" for i in range(n)]
-    if isinstance(windowed := c.get("sliding_window_layers"), list):
-        return ["sliding" if i in windowed else "full" for i in range(n)]
-    others = {"attn_layer_indices": "linear", "attn_layer_idx": "linear", "hybrid_layer_ids": "linear", "full_attn_idxs": "convolution"}
-    for name, kind in others.items():
-        if isinstance(listed := c.get(name), list):
-            return ["full" if i in listed else kind for i in range(n)]
+    for words, names in names_in("listed").items():
+        if listed := next((v for name in names if isinstance(v := c.get(name), list)), None):
+            return [words.split()[i not in listed] for i in range(n)]
     if "layer_group_size" in c:  # layers after the last whole group are full (Ring)
         group = c.size("layer_group_size")
         return ["linear" if (i + 1) % group and i < n // group * group else "full" for i in range(n)]

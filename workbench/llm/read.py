@@ -11,7 +11,7 @@ from typing import Any
 
 from workbench.errors import InputError
 from workbench.llm import quantized
-from workbench.llm.describe import embeddings, feed_forward, main_attention, matrices, other_layers
+from workbench.llm.describe import feed_forward, main_attention, matrices, other_layers
 from workbench.llm.fields import Fields, names_of
 from workbench.llm.kinds import WAY_OUT, layers_of
 from workbench.llm.mixing import Mixing, together
@@ -75,7 +75,7 @@ def of_config(found: dict[str, Any], **known: Any) -> LLM:
             "bare_layers": feeds.count("none") + feeds.count("matrix"),
             "other": together([other, Mixing(weights=feeds.count("matrix") * dims["hidden"] ** 2)]),
             **{"runs": runs, "quantization": quantized.read(found, feeds)},
-            **(embeddings(c, dims, n) | dims | main | known),
+            **(dims | main | known),
         }
     )
     return _with_heads(_looped(llm, _repeats(c, n), "loop_window_size" in c or c.flag("loop_share_kv")), c.size("mtp_layers", 0, low=0))
@@ -135,12 +135,10 @@ def _language_part(found: dict[str, Any]) -> dict[str, Any]:
     if isinstance(widths, list) and len(widths) == 2 and str(found.get("model_type")).startswith("ernie"):  # experts of text and of images
         found = {k: v[0] if k.startswith("moe") and isinstance(v, list) and v else v for k, v in found.items()} | {"image_ffn": widths[1]}
     if isinstance(ssm := found.get("ssm_cfg"), dict):  # as mamba-ssm writes it
-        second = ssm.get("layer") == "Mamba2"
+        second, width, model = ssm.get("layer") == "Mamba2", ssm.get("headdim", 64), found.get("d_model")
         found = {"model_type": "mamba", "state_size": ssm.get("d_state", 128 if second else 16)} | found | ssm
-        if second:
-            width = ssm.get("headdim", 64)
-            inner = 2 * found["d_model"] if isinstance(found.get("d_model"), int) else 0
-            found |= {"mamba_head_dim": width, "mamba_num_heads": inner // width if isinstance(width, int) and width > 0 else 0}
+        if second and isinstance(width, int) and isinstance(model, int) and width > 0:
+            found |= {"mamba_head_dim": width, "mamba_num_heads": 2 * model // width}
     if found.get("model_type") == "mamba2":
         found = {name: found[k] for k, name in {"num_heads": "mamba_num_heads", "head_dim": "mamba_head_dim"}.items() if k in found} | found
     if "dim" in found and "n_layers" in found:  # a params.json of Mistral
