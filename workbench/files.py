@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import tempfile
 import uuid
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -64,7 +65,7 @@ class Store:
         else:
             self.names()
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str = "") -> bytes:
         data: bytes = (self.folder / name).read_bytes() if self.folder else self._there("cat_file", name)
         return data
 
@@ -113,8 +114,7 @@ def place(folder: str | Path, name: str) -> str | Path:
 
 def read(path: str | Path) -> bytes:
     """The file at a path or an address. Raises `OSError` as the file system does."""
-    store, name = _split(path)
-    return store.read(name)
+    return Store.at(path).read()
 
 
 def write(path: str | Path, text: str) -> None:
@@ -122,19 +122,17 @@ def write(path: str | Path, text: str) -> None:
 
     Raises `InputError` for a file that cannot be written, with path and reason; what stood there before stays.
     """
-    store, name = _split(path)
+    with refused(f"{path}: cannot be written"):
+        Store.at(path).write("", text.encode("utf8", "replace"))  # half of a surrogate pair is no character
+
+
+@contextmanager
+def refused(what: str) -> Iterator[None]:
+    """Within it an `OSError` becomes an `InputError` of `what` and the reason."""
     try:
-        store.write(name, text.encode("utf8", "replace"))  # half of a surrogate pair is no character
+        yield
     except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
-
-
-def _split(path: str | Path) -> tuple[Store, str]:
-    kind, address, place = str(path).partition("://")
-    if not address:
-        return Store.at(Path(path).parent), Path(path).name
-    folder, _, name = place.rpartition("/")
-    return Store.at(f"{kind}://{folder}"), name
+        raise InputError(f"{what} ({error.strerror or error})") from None
 
 
 def private_folder() -> Path:

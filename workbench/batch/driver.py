@@ -29,7 +29,7 @@ from workbench.batch import executors, expand, results
 from workbench.batch.expand import Grid, Plan
 from workbench.batch.results import Results
 from workbench.errors import InputError
-from workbench.files import Store
+from workbench.files import Store, refused
 from workbench.kernel import provisioner
 from workbench.notebook.kernels import WARM, kernel_name
 from workbench.notebook.run import Limits, Task
@@ -201,10 +201,8 @@ def _outcome(task: Task, future: Future[Run]) -> Run:
 
 def _check_folder(store: Store, planned: Plan, resume: bool) -> str:
     """When the sweep there was made, or now; refuse a place that holds something else."""
-    try:
+    with refused(f"{store}: cannot be the folder of a sweep"):
         names = store.names()
-    except OSError as error:
-        raise InputError(f"{store}: cannot be the folder of a sweep ({error.strerror or error})") from None
     if store.folder and store.folder.exists() and not store.folder.is_dir():
         raise InputError(f"{store}: cannot be the folder of a sweep (it is a file)")
     if "sweep.json" not in names:
@@ -247,13 +245,11 @@ def _opened(store: Store, planned: Plan, created: str) -> tuple[Results, int]:
         "parameters": [asdict(parameter) for parameter in notebook.declared.values()],
         "swept": list(planned.swept), "count": len(planned), "created": created,
     }  # fmt: skip
-    try:
+    with refused(f"{store}: cannot be written"):
         store.write("sweep.json", json.dumps(described, indent=1, ensure_ascii=False).encode())
         store.write("notebook.ipynb", notebook.text.encode("utf8", "replace"))
         store.sweep_up("runs")
         store.sweep_up("frames")
-    except OSError as error:
-        raise InputError(f"{store}: cannot be written ({error.strerror or error})") from None
     there = {name.removesuffix(".ipynb") for name in store.names("runs") if name.endswith(".ipynb")} & planned.sets.keys()
     tables = _tables(store)
     done = tables.runs.filter((pl.col("status") == "done") & (pl.col("code_and_data") == notebook.code_and_data))["run"].to_list()
@@ -292,11 +288,9 @@ def _alone(store: Store) -> Iterator[None]:
         return
     import fcntl
 
-    try:
+    with refused(f"{store}: cannot be written"):
         store.folder.mkdir(parents=True, exist_ok=True)
         lock = (store.folder / ".lock").open("w")
-    except OSError as error:
-        raise InputError(f"{store}: cannot be written ({error.strerror})") from None
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

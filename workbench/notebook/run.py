@@ -108,10 +108,8 @@ def execute(name: str | Path, out: str | Path, values: Mapping[str, str] | None 
     """
     source, store = find(name), Store.at(out)
     typed = parameters.from_text(parameters.of_notebook(source), values or {})
-    try:
+    with files.refused(f"{out}: cannot be the output folder"):
         store.make()
-    except OSError as error:
-        raise InputError(f"{out}: cannot be the output folder ({error.strerror or error})") from None
 
     import nbformat
     from rich.console import Console
