@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import tempfile
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from workbench.errors import InputError, said
+from workbench.errors import InputError, refused, said
 
 LONGEST = 90  #: a socket's path must fit into 104 bytes on some systems
 
@@ -124,15 +123,6 @@ def write(path: str | Path, text: str) -> None:
     """
     with refused(f"{path}: cannot be written"):
         Store.at(path).write("", text.encode("utf8", "replace"))  # half of a surrogate pair is no character
-
-
-@contextmanager
-def refused(what: str) -> Iterator[None]:
-    """Within it an `OSError` becomes an `InputError` of `what` and the reason."""
-    try:
-        yield
-    except OSError as error:
-        raise InputError(f"{what} ({error.strerror or error})") from None
 
 
 def private_folder() -> Path:

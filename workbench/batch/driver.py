@@ -28,11 +28,11 @@ from workbench import __version__
 from workbench.batch import executors, expand, results
 from workbench.batch.expand import Grid, Plan
 from workbench.batch.results import Results
-from workbench.errors import InputError
-from workbench.files import Store, refused
+from workbench.errors import InputError, refused
+from workbench.files import Store
 from workbench.kernel import provisioner
 from workbench.notebook.kernels import WARM, kernel_name
-from workbench.notebook.run import Limits, Task
+from workbench.notebook.run import Task
 from workbench.notebook.stored import Run, run_of_bytes
 
 GRACE = 0.7  #: so long may runs that have begun go on after Ctrl-C [s]
@@ -110,7 +110,7 @@ def sweep(
     workbench.notebook.parameters.ParameterError: pue = 1.1:1.4: a range to sample; give --samples N, or low:high:n for a grid
     """
     start = time.perf_counter()
-    limits = _limits(cell_timeout, timeout, memory)
+    limits = _limits(memory, cell_timeout=cell_timeout, timeout=timeout)
     if retries < 0:
         raise InputError(f"retries = {retries}: expected 0 or more")
     planned = expand.plan(notebook, parameters, grid=grid, zip=zip, samples=samples, seed=seed, max_runs=max_runs)
@@ -120,7 +120,7 @@ def sweep(
         earlier, again = _opened(store, planned, created)
         table, have = _Table(store, earlier), set(earlier.runs["run"])
         waiting = deque(
-            Task(key, f"runs/{key}.ipynb", chosen, limits, kernel, os.getcwd(), planned.notebook.code_and_data)
+            Task(key, f"runs/{key}.ipynb", chosen, kernel, os.getcwd(), planned.notebook.code_and_data, **limits)
             for key, chosen in planned.sets.items()
             if key not in have
         )
@@ -265,19 +265,18 @@ def _opened(store: Store, planned: Plan, created: str) -> tuple[Results, int]:
     return kept.joined(later), again
 
 
-def _limits(cell_timeout: float | None, timeout: float | None, memory: int | str | None) -> Limits:
-    for name, value in (("cell_timeout", cell_timeout), ("timeout", timeout)):
+def _limits(memory: int | str | None, **seconds: float | None) -> dict[str, Any]:
+    """What a task may take: times as given, and the size in bytes."""
+    for name, value in seconds.items():
         if value is not None and not value > 0:
             raise InputError(f"{name} = {value}: expected seconds above 0")
-    return Limits(cell_timeout, timeout, None if memory is None else _bytes(memory))
-
-
-def _bytes(memory: int | str) -> int:
+    if memory is None:
+        return seconds
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kMGT]?)(i?)B?\s*", str(memory), re.IGNORECASE)
     size = float(match[1]) * (1024 if match[3] else 1000) ** " kmgt".index(match[2].lower() or " ") if match else 0.0
     if size < 1:
         raise InputError(f"memory = {memory!r}: expected a size such as 500MB, 2GB or 1.5GiB")
-    return int(size)
+    return seconds | {"memory": int(size)}
 
 
 @contextmanager

@@ -17,8 +17,8 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from workbench import tables
-from workbench.errors import InputError
-from workbench.files import Store, refused
+from workbench.errors import InputError, refused
+from workbench.files import Store
 from workbench.notebook import kernels, stored
 from workbench.notebook.run import Task, own_kernel, run_here
 from workbench.notebook.stored import Run

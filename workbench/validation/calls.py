@@ -29,26 +29,21 @@ def _is_call(value: Any) -> bool:
     return isinstance(value, dict) and "call" in value and value.keys() <= {"call", "arguments", "read"}
 
 
-def _result(case: dict[str, Any], made: dict[str, Any]) -> Any:
-    """What a call gives, before anything of it is read."""
-    call, arguments = case["call"], value(case.get("arguments", {}), made)
-    if not isinstance(arguments, dict | list):
-        raise InputError(f"arguments = {json.dumps(arguments):.60}: expected an object by name, or a list by position")
-    positional, named = (arguments, {}) if isinstance(arguments, list) else ([], dict(arguments))
-    function = _method(call[1:], named.pop("self", None)) if str(call).startswith(".") else public(call)
-    return function(*positional, **named)
-
-
 def value(given: Any, made: dict[str, Any]) -> Any:
     """What a call gives, or an argument with the calls in it made; `made` keeps what they gave, for the next that asks the same."""
-    if _is_call(given):
-        key = json.dumps(given, sort_keys=True)
-        if key not in made:
-            made[key] = read(_result(given, made), given.get("read", ""))
-        return made[key]
-    if isinstance(given, dict):
-        return {name: value(one, made) for name, one in given.items()}
-    return [value(one, made) for one in given] if isinstance(given, list) else given
+    if isinstance(given, list):
+        return [value(one, made) for one in given]
+    if not _is_call(given):
+        return {name: value(one, made) for name, one in given.items()} if isinstance(given, dict) else given
+    key = json.dumps(given, sort_keys=True)
+    if key not in made:
+        call, arguments = given["call"], value(given.get("arguments", {}), made)
+        if not isinstance(arguments, dict | list):
+            raise InputError(f"arguments = {json.dumps(arguments):.60}: expected an object by name, or a list by position")
+        positional, named = (arguments, {}) if isinstance(arguments, list) else ([], dict(arguments))
+        function = _method(call[1:], named.pop("self", None)) if str(call).startswith(".") else public(call)
+        made[key] = read(function(*positional, **named), given.get("read", ""))
+    return made[key]
 
 
 def public(call: Any) -> Callable[..., Any]:

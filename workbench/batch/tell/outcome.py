@@ -10,7 +10,7 @@ import polars as pl
 
 from workbench.batch.results import gather, read_results
 from workbench.batch.tell.words import Label, label
-from workbench.errors import InputError
+from workbench.errors import InputError, refused
 from workbench.notebook import parameters, publish, runtime, stored
 from workbench.notebook.parameters import Parameter
 
@@ -78,11 +78,9 @@ def read(folder: str | Path) -> Outcome:
 
 
 def _sweep(folder: Path) -> Outcome:
-    try:
+    with refused(f"{folder / 'sweep.json'}: cannot be read", (OSError, ValueError, KeyError, TypeError)):
         about = json.loads((folder / "sweep.json").read_text(encoding="utf8"))
         count, name, swept = int(about["count"]), str(about["notebook"]), tuple(about["swept"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{folder / 'sweep.json'}: cannot be read ({type(error).__name__}: {error})") from None
     runs = read_results(folder).runs
     if runs.is_empty():
         raise InputError(f"{folder}: no run has finished yet, of {count:,}")
