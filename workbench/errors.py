@@ -1,7 +1,5 @@
 """Errors of the workbench. Each message names what was wrong, where, and what was allowed."""
 
-from __future__ import annotations
-
 import difflib
 import traceback
 from collections.abc import Collection, Iterable, Iterator

@@ -6,8 +6,6 @@ that begins with a dot (``.loss``) is a public method of the argument ``self``. 
 entries and keys, and a factor for its unit (``params``, ``[0]``, ``["crps"][0]``, ``mtbf / 3600``).
 """
 
-from __future__ import annotations
-
 import importlib
 import json
 import operator

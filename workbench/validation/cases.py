@@ -4,8 +4,6 @@
 rtol x |expected| + atol of ``expected``.
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any
