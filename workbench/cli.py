@@ -30,6 +30,8 @@ app = typer.Typer(
 
 VALUES = """Values of a parameter: a,b,c (one with a comma in double quotes, as in CSV); low:high:n or low:high:n:log, n numbers; low:high
 or low:high:log, a range to sample. May be repeated: each value runs with each of the others."""
+KINDS = """What was measured: collectives, gemm, goodput, runs, serving, training or training-memory; or published cases: those of demand,
+energy, scaling or topology, or all cases; or decisions: what the models choose of measured ways."""
 LONG = ("aliases", "source", "note", "meaning", "as_of")  #: columns too long for a terminal; `--csv` and a single row show them
 
 
@@ -276,13 +278,7 @@ def read(
 @app.command()
 @_told
 def validate(
-    kind: Annotated[
-        str,
-        typer.Argument(
-            help="What was measured: collectives, gemm, goodput, runs, serving, training or training-memory; or published cases: those of "
-            "demand, energy, scaling or topology, or all cases; or decisions: what the models choose of measured ways."
-        ),
-    ],
+    kind: Annotated[str, typer.Argument(help=KINDS)],
     file: Annotated[list[Path] | None, typer.Argument(help="CSV of measurements or cases, logs, results, a folder; none: shipped.")] = None,
     by: Annotated[str, typer.Option(help="Column to group the table by.")] = "source",
     leave_out: Annotated[str | None, typer.Option(help="Column: calibrate on rows of its other values alone; print that beside.")] = None,
