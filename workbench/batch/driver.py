@@ -109,7 +109,7 @@ def sweep(
     Traceback (most recent call last):
     workbench.notebook.parameters.ParameterError: pue = 1.1:1.4: a range to sample; give --samples N, or low:high:n for a grid
     """
-    start = time.perf_counter()
+    start, tell = time.perf_counter(), progress or (lambda *_: None)
     limits = _limits(memory, cell_timeout=cell_timeout, timeout=timeout)
     if retries < 0:
         raise InputError(f"retries = {retries}: expected 0 or more")
@@ -128,8 +128,7 @@ def sweep(
         if here and provisioner.VARIABLE not in os.environ and kernel_name(kernel, planned.notebook.kernel) == WARM:
             with suppress(provisioner.ColdStart):
                 provisioner.start(steady=True)  # all kernels of one code, whatever changes meanwhile
-        if progress:
-            progress(len(table), table.failed, len(planned))
+        tell(len(table), table.failed, len(planned))
 
         def stopped() -> bool:
             return bool(interrupted) or (fail_fast and table.failed > 0)
@@ -145,8 +144,7 @@ def sweep(
                     waiting.append(replace(task, attempt=task.attempt + 1))
                     continue
                 table.add(done)
-                if progress:
-                    progress(len(table), table.failed, len(planned))
+                tell(len(table), table.failed, len(planned))
             if interrupted:
                 pool.stop()
             table.write(list(planned.sets))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -146,12 +146,6 @@ def _check_executed(nb: Mapping[str, Any], path: str | Path) -> None:
 
 def declared_by(nb: Mapping[str, Any]) -> dict[str, Parameter]:
     """Parameters of the cell tagged so; none of a notebook that declares them in another form."""
-    return _declared(next(("".join(cell["source"]) for cell in code_cells(nb) if "parameters" in tags(cell)), ""))
-
-
-@lru_cache(maxsize=64)
-def _declared(source: str) -> dict[str, Parameter]:
-    try:
-        return parameters.declared(source)
-    except InputError:
-        return {}
+    with suppress(InputError):
+        return parameters.of_cells(nb["cells"], "")
+    return {}

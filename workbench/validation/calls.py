@@ -98,8 +98,8 @@ def in_python(value: Any) -> str:
     if not _is_call(value):
         return f"{{{', '.join(f'{name!r}: {in_python(one)}' for name, one in value.items())}}}"
     call, args = value["call"], value.get("arguments", {})
-    by_name = args.items() if isinstance(args, dict) else ()
-    given = [f"{name}={in_python(one)}" for name, one in by_name if name != "self"] if by_name else [*map(in_python, args)]
+    by_name, by_place = args.items() if isinstance(args, dict) else (), args if isinstance(args, list) else ()
+    given = [*map(in_python, by_place), *(f"{name}={in_python(one)}" for name, one in by_name if name != "self")]
     steps, factor = _steps(value.get("read", ""))
     own = in_python(args["self"]) if call.startswith(".") else ""
     path = "".join(f".{step[1]}" if step[1] else step[0] for step in steps)
