@@ -8,6 +8,8 @@ In quarter t, for classes k, installed units S, rent p of a new one-year contrac
     book    B <- B + w (p - B): what contracts in force pay on average; w is what ends or starts in the quarter
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass, fields
 from types import SimpleNamespace
 from typing import Annotated, Any
