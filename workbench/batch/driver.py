@@ -238,11 +238,9 @@ def _opened(store: Store, planned: Plan, created: str) -> tuple[Results, int]:
     Runs of other code or data do not count; the second is their number.
     """
     notebook = planned.notebook
-    described = {
-        "notebook": notebook.name, "sha256": notebook.sha256, "workbench": __version__, "code_and_data": notebook.code_and_data,
-        "parameters": [asdict(parameter) for parameter in notebook.declared.values()],
-        "swept": list(planned.swept), "count": len(planned), "created": created,
-    }  # fmt: skip
+    described: dict[str, Any] = {"notebook": notebook.name, "parameters": [asdict(p) for p in notebook.declared.values()]}
+    described |= {"sha256": notebook.sha256, "workbench": __version__, "code_and_data": notebook.code_and_data}
+    described |= {"swept": list(planned.swept), "count": len(planned), "created": created}
     with refused(f"{store}: cannot be written"):
         store.write("sweep.json", json.dumps(described, indent=1, ensure_ascii=False).encode())
         store.write("notebook.ipynb", notebook.text.encode("utf8", "replace"))

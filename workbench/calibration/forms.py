@@ -4,8 +4,6 @@ A row becomes the arguments of a public function and nothing else. The call is p
 ``{"call": "chips.serving", "arguments": {...}}``, with calls among the arguments for what is no plain value.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
