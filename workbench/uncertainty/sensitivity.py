@@ -6,10 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from workbench.arrays import Array
-from workbench.checks import Rule, numeric, takes
+from workbench.checks import Rule, takes
 from workbench.errors import InputError
 
 LIMIT = Rule(infinite=True)  #: an argument of a model: an infinity may be a limit that there is not
@@ -39,15 +38,11 @@ def one_at_a_time(
         if np.shape(pair) != (2,):
             raise InputError(f"range of {name} = {ends!r}: expected (low, high)")
         moved[name][2 * i : 2 * i + 2] = pair
-    found = LIMIT("the model's result", numbers_of("the model's result", model(**moved)))
+    given = model(**moved)
+    if isinstance(given, np.ndarray) and given.dtype.kind == "b":
+        given = given.astype(float)  # what is true counts 1
+    found = LIMIT("the model's result", given)
     if found.shape not in ((), (1,), (n,)):
         raise InputError(f"the model gives an array of shape {found.shape} for arguments of shape ({n},): expected the same")
     result = np.broadcast_to(found, n)
     return {name: (float(result[2 * i]), float(result[2 * i + 1])) for i, name in enumerate(ranges)}
-
-
-def numbers_of(name: str, values: ArrayLike) -> Array:
-    """`values` as numbers: of an array of truth values what is true counts 1, so that its mean is a probability."""
-    if isinstance(values, np.ndarray) and values.dtype == bool and not isinstance(values, np.ma.MaskedArray):
-        return values.astype(float)
-    return numeric(name, values)
