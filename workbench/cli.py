@@ -48,7 +48,7 @@ def _main(version: Annotated[bool, typer.Option("--version", callback=_version, 
 
 @app.command()
 def show(
-    table: Annotated[str | None, typer.Argument(help="A table of the catalogue, or llm for a model's card; none: list the tables.")] = None,
+    table: Annotated[str | None, typer.Argument(help="A table of the catalogue, or llm or chip for a card; none: list the tables.")] = None,
     name: Annotated[str | None, typer.Argument(help="One row, by its key or an alias; a model also by its config.json.")] = None,
     csv: Annotated[bool, typer.Option("--csv", help="Print every column as CSV.")] = False,
     stale: Annotated[bool, typer.Option("--stale", help="With facts: the tables of facts by age of their newest row.")] = False,
@@ -67,8 +67,8 @@ def show(
         rows = [(t, catalogue.table(t).height, shorten(names, 37, placeholder=" ...")) for t, names in firsts.items()]
         _print_rows(["table", "rows", "for example"], rows)
         return
-    if table == "llm" and name is not None:
-        _show_llm(name)
+    if table in ("llm", "chip") and name is not None:
+        _show_llm(name) if table == "llm" else print(catalogue.chip(name))
         return
     frame = catalogue.table(table)
     if name is not None:
