@@ -181,6 +181,9 @@ def calls() -> dict[str, Callable[[], Any]]:
             demand.latency_wall(),
         ),
         "samples": lambda: {name: values[..., :4] for name, values in drawn.items()},
+        "indices": lambda: uncertainty.sobol_indices(
+            lambda lognormal, normal, pert: lognormal * pert + normal, {k: spread[k] for k in ("lognormal", "normal", "pert")}, 256
+        ),
         "bands and scores": lambda: (
             bands(drawn["lognormal"]),
             crps(drawn["normal"][None], [0.3]),

@@ -151,6 +151,13 @@ def test_bands_of_forty_quarters(benchmark):
     assert benchmark(lambda: bands(path)).median.shape == (40,)
 
 
+@pytest.mark.benchmark(group="what follows from 16,384 futures")
+def test_total_order_indices_of_twelve_inputs(benchmark):
+    found = benchmark(lambda: uncertainty.sobol_indices(logarithm, INPUTS, n=8192))
+    spread = np.log([d.p95 / d.p5 for d in INPUTS.values()]) ** 2
+    np.testing.assert_allclose(found.total, spread / spread.sum(), atol=5e-3)  # of a product: shares of the log variance
+
+
 @pytest.mark.benchmark(group="CRPS of 1,000 forecasts of 1,000 samples")
 def test_crps(benchmark):
     rng = np.random.default_rng(0)

@@ -65,6 +65,10 @@ CASES = [
         {"a": 3.0, "b": 4.0}, allow=dict.fromkeys("ab", ("negative", "zero", "infinite", "minus infinite")),
     ),
     case(
+        "sobol_indices", lambda n, seed: u.sobol_indices(product, INPUTS, n, seed), {"n": 16, "seed": 3}, whole=("n", "seed"),
+        allow={"seed": ("zero",)},
+    ),
+    case(
         "band", lambda values, level: u.band([1.0, 5.0, values], level), {"values": 2.0, "level": 0.5},
         allow={"values": ("negative", "zero")},
     ),

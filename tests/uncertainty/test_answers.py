@@ -7,11 +7,79 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from workbench import catalogue, energy, fleet, uncertainty
-from workbench.errors import InputError
-from workbench.uncertainty import Lognormal, Normal, Pert, Uniform, one_at_a_time, sample
+from workbench.errors import InputError, UnknownName
+from workbench.uncertainty import Lognormal, Normal, Path, Pert, Uniform, one_at_a_time, sample, sobol_indices
+from workbench.uncertainty.sampling import evaluated
 from workbench.uncertainty.summaries import bands
 
 STANDARD = Normal(*stats.norm.ppf([0.05, 0.95]))
+TURN = {c: Uniform(-np.pi, np.pi) for c in "abc"}
+
+
+def ishigami(a, b, c):
+    return np.sin(a) + 7 * np.sin(b) ** 2 + 0.1 * c**4 * np.sin(a)
+
+
+def test_ishigami():
+    # Saltelli et al. (2010), table 3, from Ishigami, Homma (1990): S = .314, .442, 0; ST = .558, .442, .244
+    found = sobol_indices(ishigami, TURN, n=2**13)
+    np.testing.assert_allclose(found.first, [0.3139, 0.4424, 0.0], atol=5e-3)
+    np.testing.assert_allclose(found.total, [0.5576, 0.4424, 0.2437], atol=5e-3)
+    assert found.variance == pytest.approx(0.5 + 49 / 8 + 0.1 * np.pi**4 / 5 + 0.01 * np.pi**8 / 18, rel=1e-3)
+    assert found.frame()["input"].to_list() == ["a", "b", "c"]
+
+
+def test_a_group_holds_the_interactions_of_its_members():
+    found = sobol_indices(ishigami, TURN, n=2**13, groups={"a and c": ["a", "c"]})
+    assert found.groups == ("a and c", "b")
+    np.testing.assert_allclose(found.first, [0.5576, 0.4424], atol=5e-3)
+    np.testing.assert_allclose(found.total, found.first, atol=5e-3)
+
+
+def test_correlated_inputs_as_a_group():
+    """y = a + b + c with a, b of correlation r: the group explains (2 + 2 r) / (3 + 2 r) of the variance."""
+    found = sobol_indices(lambda a, b, c: a + b + c, {c: STANDARD for c in "abc"}, groups={
+        "ab": ["a", "b"]}, correlation={("a", "b"): 0.6})  # fmt: skip
+    np.testing.assert_allclose(found.first, [3.2 / 4.2, 1 / 4.2], atol=3e-3)
+    np.testing.assert_allclose(found.total, [3.2 / 4.2, 1 / 4.2], atol=3e-3)
+
+
+def test_indices_of_several_outputs_and_of_paths():
+    """Level after t steps of a walk plus a number: the walk explains t s^2 / (t s^2 + 1); a constant output hangs on nothing."""
+    inputs = {"x": Path(8, 1.0, 0.5), "c": STANDARD}
+    found = sobol_indices(lambda x, c: np.vstack([x + c, np.ones_like(c)]), inputs)
+    t = np.arange(1, 9) / 4
+    np.testing.assert_allclose(found.first[0, :8], t / (t + 1), atol=0.01)
+    np.testing.assert_allclose(found.total[1, :8], 1 / (t + 1), atol=0.01)
+    assert (found.first[:, 8] == 0).all()
+    assert (found.total[:, 8] == 0).all()
+    with pytest.raises(InputError, match="a frame shows one"):
+        found.frame()
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"groups": {"x": ["a", "b"], "y": ["b", "c"]}}, "groups overlap: 'b' is in 'x' and in 'y'"),
+        ({"groups": {"x": "ab"}}, "expected a sequence"),
+        ({"groups": {"c": ["a", "b"]}}, "group 'c' has the name of an input"),
+        ({"correlation": {("a", "b"): 0.5}}, "correlation of 'a' and 'b', which are in different groups"),
+        ({"n": 100}, "power of two"),
+    ],
+)
+def test_bad_groups(changed, message):
+    with pytest.raises(InputError, match=message):
+        sobol_indices(ishigami, TURN, **changed)
+
+
+def test_a_group_of_unknown_inputs():
+    with pytest.raises(UnknownName, match="unknown input in group 'x' 'd'"):
+        sobol_indices(ishigami, TURN, groups={"x": ["d"]})
+
+
+def test_indices_of_a_model_that_breaks():
+    with pytest.raises(InputError, match="the model gives nan in"), np.errstate(invalid="ignore"):
+        sobol_indices(lambda a, b, c: np.sqrt(a), TURN)
 
 
 def owning(chip_price, electricity_usd_per_kwh, pue, wacc, server_life):
@@ -38,13 +106,16 @@ def exceeding(values, threshold, replicates):
 
 def test_a_model_of_the_fleet_in_every_future():
     draws = sample(OWNING, 1024, correlation={("electricity_usd_per_kwh", "wacc"): 0.3}, replicates=4)
-    cost = owning(**draws)
+    cost = evaluated(owning, draws)
     one = {name: x[17] for name, x in draws.items()}
     assert cost[17] == pytest.approx(float(owning(**one)), rel=1e-12)
-    again = owning(**sample(OWNING, 2**14, 9, correlation={("electricity_usd_per_kwh", "wacc"): 0.3}, replicates=4))
+    again = evaluated(owning, sample(OWNING, 2**14, 9, correlation={("electricity_usd_per_kwh", "wacc"): 0.3}, replicates=4))
     (dear, error), (surely, _) = (exceeding(x, 1.1 * again.mean(), 4) for x in (cost, again))
     assert abs(dear - surely) < 6 * error
     assert cost.mean() == pytest.approx(again.mean(), rel=1e-3)
+    indices = sobol_indices(owning, OWNING, n=1024).frame()
+    assert set(indices["input"][:2]) == {"chip_price", "server_life"}  # of an owned chip-hour, most is capital
+    assert 0.95 < indices["first_order"].sum() < 1.02
 
 
 def test_pooling_in_every_future():
@@ -55,9 +126,10 @@ def test_pooling_in_every_future():
         return 1 - np.minimum(apart, fleet.servers_needed((1 + peak) * load, wait)) / np.maximum(apart, 1)
 
     inputs = {"load": Lognormal(50, 800), "peak": Uniform(0.2, 3.0), "wait": Uniform(0.05, 0.5)}
-    share = saved(**sample(inputs, 2048, replicates=2))
+    share = evaluated(saved, sample(inputs, 2048, replicates=2))
     assert (share >= 0).all()
     assert np.mean(share > 0.02) > 0.3
+    assert sobol_indices(saved, inputs, n=512).frame()["input"][0] == "load"  # small fleets gain most
 
 
 def test_bands_of_any_shape():

@@ -9,6 +9,7 @@ from scipy.stats import qmc
 
 from workbench.errors import InputError, UnknownName
 from workbench.uncertainty import Lognormal, Normal, Path, Pert, sample
+from workbench.uncertainty.sampling import evaluated
 from workbench.uncertainty.sobol import Net
 
 AB = {"a": Lognormal(1, 2), "b": Pert(0, 1, 2)}
@@ -169,3 +170,15 @@ def test_bad_input(call, message):
 def test_an_unknown_name_is_told_with_the_nearest():
     with pytest.raises(UnknownName, match="unknown input in correlation 'chip'; nearest: chips"):
         sample({"chips": Normal(0, 1), "power": Normal(0, 1)}, correlation={("chip", "power"): 0.1})
+
+
+def test_a_model_that_breaks_names_the_inputs():
+    draws = sample({"a": Normal(-1, 2), "p": Path(2)}, 64)
+    with (
+        pytest.raises(InputError, match=r"the model gives nan in \d+ of 64 samples, as in number \d+: a = -\d.*, p = \["),
+        np.errstate(all="ignore"),
+    ):
+        evaluated(lambda a, p: np.sqrt(a) + p, draws)
+    with pytest.raises(InputError, match=r"shape \(2,\) for 64 samples"):
+        evaluated(lambda a, p: p[:, 0], draws)
+    assert evaluated(lambda a, p: 3.0, draws).shape == (64,)

@@ -1,15 +1,16 @@
-"""Futures: joint samples of numbers and paths by scrambled Sobol points."""
+"""Futures: joint samples of numbers and paths by scrambled Sobol points, and models evaluated on them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from workbench.arrays import Array
-from workbench.checks import LENGTH, Rule, check_fields, takes
+from workbench.arrays import Array, short
+from workbench.checks import LENGTH, Rule, check_fields, numeric, takes
 from workbench.errors import InputError, UnknownName
 from workbench.uncertainty.distributions import ABOVE, NO_LESS, ONE, Distribution
 from workbench.uncertainty.sobol import Net
@@ -111,6 +112,30 @@ def sample(
         else:
             draws[name] = d.quantile(ndtr(mixed[name][0]) if name in mixed else points.uniforms(start, stop)[0])
     return draws
+
+
+def evaluated(model: Callable[..., ArrayLike], draws: Mapping[str, Array]) -> Array:
+    """Result of `model` on `draws`, checked: finite, samples on the last axis. Raises `InputError` with the inputs that led to it."""
+    n = next(iter(draws.values())).shape[-1]
+    result = numbers_of("the model's result", model(**draws))
+    if result.shape[-1:] in ((), (1,)):  # nothing in it depends on the draws
+        result = np.broadcast_to(result, (*result.shape[:-1], n))
+    if result.shape[-1] != n:
+        raise InputError(f"the model gives an array of shape {result.shape} for {n} samples: expected them on the last axis")
+    bad = ~np.isfinite(result)
+    if bad.any():
+        at = tuple(int(i) for i in np.argwhere(bad)[0])
+        given = ", ".join(f"{name} = {short(x[..., at[-1]])}" for name, x in draws.items())
+        cases = int(bad.reshape(-1, n).any(axis=0).sum())
+        raise InputError(f"the model gives {result[at]} in {cases} of {n} samples, as in number {at[-1]}: {given}")
+    return result
+
+
+def numbers_of(name: str, values: ArrayLike) -> Array:
+    """`values` as numbers: of an array of truth values what is true counts 1, so that its mean is a probability."""
+    if isinstance(values, np.ndarray) and values.dtype == bool and not isinstance(values, np.ma.MaskedArray):
+        return values.astype(float)
+    return numeric(name, values)
 
 
 def correlation_matrix(names: Sequence[str], correlation: Pairs) -> Array:
