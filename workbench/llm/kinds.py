@@ -84,7 +84,9 @@ def _by_period(c: Fields, n: int, window: bool) -> list[str]:
         return ["linear" if (i + 1) % group and i < n // group * group else "full" for i in range(n)]
     if c.has("attn_layer_period"):
         period, offset = c.size("attn_layer_period"), c.size("attn_layer_offset", 0, low=0)
-        return ["full" if i % period == offset else "linear" for i in range(n)]
+        return [
+            "full" if i % period == offset or (c.get("shared_blocks") and i == 2) else "linear" for i in range(n)
+        ]  # Zamba: its third too
     if c.get("first_decoder_half"):  # SambaY: a second half reads the cache of its first full layer
         half = n // 2
         later = ["linear", "full", *["memory", "reader"] * half]
