@@ -120,7 +120,7 @@ def tornado(
     Parameters
     ----------
     frame : polars.DataFrame
-        One row a parameter. The rest of what all pictures take is in the package's help.
+        One row per parameter. The rest of what all pictures take is in the package's help.
     label, low, high : str
         Columns of the name of the parameter, and of the answer with it at the low and at the high end of its range [unit].
     base : float

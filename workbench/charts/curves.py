@@ -134,7 +134,7 @@ def fan(
     Parameters
     ----------
     frame : polars.DataFrame
-        One row a place, series and band in the columns of `uncertainty.Bands.frame`: level (the share that a band holds), low and high
+        One row per place, series and band in the columns of `uncertainty.Bands.frame`: level (the share that a band holds), low and high
         (its ends, which must not cross), and median, the same in every band of a place.
     x : str
         Column of the position.
@@ -204,7 +204,7 @@ def shares(frame: pl.DataFrame, *, x: str, part: str, value: str, x_unit: str, y
     Parameters
     ----------
     frame : polars.DataFrame
-        One row a place and part; each part at each place. The rest of what all pictures take is in the package's help.
+        One row per place and part; each part at each place. The rest of what all pictures take is in the package's help.
     x, part, value : str
         Columns of the position, of the name of the part, and of its share, 0 to 1. Shares at a place add up to 1, or the rest is white.
 

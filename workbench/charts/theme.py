@@ -32,7 +32,7 @@ FONT = '"Liberation Sans", Arial, Helvetica, sans-serif'
 TITLE_SIZE, TEXT_SIZE = 17, 12
 WIDTH = 680  #: px of a whole picture, axis labels included
 TITLE_LINE, SUBTITLE_LINE = 70, 108  #: characters that fit into it
-NAME = 28  #: characters a line of a name beside bars and lines
+NAME = 28  #: characters per line of a name beside bars and lines
 
 Chart = TypeVar("Chart", alt.LayerChart, alt.ConcatChart)
 

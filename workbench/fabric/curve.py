@@ -37,7 +37,7 @@ def _copies(of: Callable[[Any, Any], Any]) -> Rule:
     return lambda s, n, b=1, k=1: ((n - 1) * b, s * of(n, k) * (n - 1) / n)
 
 
-#: Steps and bytes a rank for S bytes and n ranks, or n domains of b ranks each: a ring is flat, it passes through every rank, mostly in a
+#: Steps and bytes per rank for S bytes and n ranks, or n domains of b ranks each: a ring is flat, it passes through every rank, mostly in a
 #: domain. Rings: Thakur, Rabenseifner, Gropp (2005), sections 4.1, 4.2, 4.5. Tokens to k experts drawn at random, as in DeepEP: a copy for
 #: each node, or rank of a node, that has any of them; its kernels for latency send one for each expert.
 RULES: dict[str, Rule] = {
@@ -61,7 +61,7 @@ def operation(op: str) -> str:
 
 
 def work(op: str, s: Any, n: Any, below: Any = 1.0, between: bool = False, top_k: Any = 1) -> tuple[Any, Any]:
-    """Steps and bytes a rank; between domains, of `below` ranks each, an all-reduce takes NCCL's double binary tree (Sanders 2009)."""
+    """Steps and bytes per rank; between domains, of `below` ranks each, an all-reduce takes NCCL's double binary tree (Sanders 2009)."""
     if between and op == "all_reduce":
         return 2 * np.ceil(np.log2(np.maximum(n, 1))), 2 * s * (n > 1)
     return RULES[op](s, n, below, top_k)

@@ -34,7 +34,7 @@ class Owning(Arrays):
     owed: Array  #: debt at the end of each year [USD] (..., years)
     worth: Array  #: what chips and facility sell for then [USD] (..., years)
     earned: Array  #: present value of the rent saved, after tax [USD]
-    rate: Array  #: discount rate a year
+    rate: Array  #: discount rate per year
     used: Array  #: share of the hours that are used, mean of the years
 
     @property
@@ -104,7 +104,7 @@ def rent_or_own(
         Per chip-hour [USD]: one number is today's, from which paths start; an array has the years of operation on its last axis and is
         the path. If not given, that of the catalogue, by the first of `TARIFFS` that is known.
     decline, depreciation : array_like, optional
-        Of rents and of resale prices a year, continuous, one a future. If not given, normal and linked: from what providers' own lists
+        Of rents and of resale prices per year, continuous, one per future. If not given, normal and linked: from what providers' own lists
         did to the price of the same work (Epoch AI), and from what used H100s kept to the catalogue's resale at the end of a life.
     volatility : array_like, optional
         Of the random walk of the logarithm of rents, a square root of a year; if not given, that of providers' own lists.
@@ -122,7 +122,7 @@ def rent_or_own(
     tax : array_like
         On profit, with straight-line depreciation over the years of operation and the life of the facility; losses are credited.
     debt, interest : array_like
-        Share of what is bought that a loan pays, repaid in equal payments over the years of operation, and its interest a year.
+        Share of what is bought that a loan pays, repaid in equal payments over the years of operation, and its interest per year.
 
     Examples
     --------
@@ -189,7 +189,7 @@ def rent_or_own(
 
 @cache
 def rent_history() -> tuple[float, float]:
-    """Decline a year of rents and its random walk's spread, continuous: changes of one provider's rent of one chip by one tariff."""
+    """Decline per year of rents and its random walk's spread, continuous: changes of one provider's rent of one chip by one tariff."""
     rows = catalogue.table("rent_history").filter(pl.col("date").str.len_chars() >= 7, tariff="on-demand", kind="price list")
     year = pl.col("date").str.slice(0, 4).cast(float) + pl.col("date").str.slice(5, 2).cast(float) / 12
     rows = rows.group_by("chip", "provider", at=year).agg(y=pl.col("usd_per_gpu_h").median().log()).sort("at")
@@ -201,7 +201,7 @@ def rent_history() -> tuple[float, float]:
 
 @cache
 def resale_history() -> tuple[float, float]:
-    """Decline of resale prices a year, continuous: of used H100s by 2026, and down to the catalogue's resale at the end of a life."""
+    """Decline of resale prices per year, continuous: of used H100s by 2026, and down to the catalogue's resale at the end of a life."""
     prices = catalogue.table("hardware_prices").filter(chip="H100", unit="chip")
     year = pl.col("date").str.slice(0, 4).cast(float)
     new, used = (
@@ -281,15 +281,15 @@ def in_house_chip(
     relative_performance, volume, movable_share : array_like
         Work of one's own chip over that of the merchant chip of today; chips wanted over the life of the design; share that can move.
     lead_years, life_years, rate : array_like
-        From decision to volume; of the chip; discount rate a year, 0 to 10.
+        From decision to volume; of the chip; discount rate per year, 0 to 10.
     price_decline : array_like
-        Decline a year of the merchant price of the same work, continuous (.32 for 27 % a year, 1 for 63 %), 0 or more.
+        Decline per year of the merchant price of the same work, continuous (.32 for 27 % a year, 1 for 63 %), 0 or more.
     respin_probability, respin_share, respin_years : array_like
         Of one more spin of the mask, its cost over the NRE, and the delay it brings.
     running_saving : array_like
-        Power and networking saved a chip and year [USD]; negative where it draws more.
+        Power and networking saved per chip and year [USD]; negative where it draws more.
     merchant_fleet, price_response : array_like
-        Spend a year on merchant chips that stay [USD], and the share by which the vendor lowers its price, for as long as the chip lives.
+        Spend per year on merchant chips that stay [USD], and the share by which the vendor lowers its price, for as long as the chip lives.
 
     The value of the threat alone is that of Dixit, Pindyck (1994), "Investment under Uncertainty", chapter 6.
 

@@ -87,7 +87,7 @@ class Factory(Arrays):
     tokens_per_year: Array  #: output tokens in the share of the hours that is serving's
     usd_per_million_tokens: Array  #: output tokens
     joules_per_token: Array  #: at the meter, while it serves
-    tokens_per_watt_per_dollar: Array  #: [tokens/s/W/(USD/h)] a chip: facility watts at work, dollars of a useful hour
+    tokens_per_watt_per_dollar: Array  #: [tokens/s/W/(USD/h)] per chip: facility watts at work, dollars of a useful hour
 
     @property
     def errors(self) -> dict[str, tuple[float, float]]:

@@ -38,24 +38,24 @@ PUBLISHED = {
 
 @dataclass(frozen=True, repr=False)
 class OwnershipCost(Arrays):
-    """Cost of ownership [USD a year], whole fleet; arrays broadcast over the arguments of `ownership_cost`."""
+    """Cost of ownership [USD per year], whole fleet; arrays broadcast over the arguments of `ownership_cost`."""
 
-    capital: Array  #: servers with their chips, as an annuity [USD a year]
-    network: Array  #: scale-out network, as an annuity [USD a year]
-    facility: Array  #: building, power and cooling, as an annuity [USD a year]
-    energy: Array  #: electricity [USD a year]
-    maintenance: Array  #: spares and repair of servers and network [USD a year]
-    staff: Array  #: staff and what else it takes to operate [USD a year]
-    chip_hours: Array  #: chip-hours available a year, whether used or not [h]
+    capital: Array  #: servers with their chips, as an annuity [USD per year]
+    network: Array  #: scale-out network, as an annuity [USD per year]
+    facility: Array  #: building, power and cooling, as an annuity [USD per year]
+    energy: Array  #: electricity [USD per year]
+    maintenance: Array  #: spares and repair of servers and network [USD per year]
+    staff: Array  #: staff and what else it takes to operate [USD per year]
+    chip_hours: Array  #: chip-hours available per year, whether used or not [h]
 
     @property
     def per_year(self) -> Array:
-        """All parts together [USD a year]."""
+        """All parts together [USD per year]."""
         return self.capital + self.network + self.facility + self.energy + self.maintenance + self.staff
 
     @property
     def per_chip_hour(self) -> Array:
-        """All parts together [USD a chip-hour available]."""
+        """All parts together [USD per chip-hour available]."""
         return self.per_year / self.chip_hours
 
     def frame(self) -> pl.DataFrame:
@@ -76,7 +76,7 @@ def ownership_cost(
     operations_usd_per_w_year: ArrayLike | None = None, maintenance: ArrayLike | None = None, salvage: ArrayLike = 0.0,
     availability: ArrayLike = 1.0,
 ) -> OwnershipCost:  # fmt: skip
-    """What a fleet costs its owner a year.
+    """What a fleet costs its owner per year.
 
     capital = annuity(servers (1 - salvage / (1 + wacc)^life), wacc, server_life) with servers = n price uplift; network likewise on
     servers share / (1 - share); facility = annuity(n rated power capex, wacc, facility_life); energy = n average power PUE hours price;
@@ -93,7 +93,7 @@ def ownership_cost(
     power : ServerPower, optional
         A chip with its share of the server.
     pue, electricity_usd_per_kwh, wacc : array_like, optional
-        Power usage effectiveness; what a year's energy costs on average, not a spot price, 0 to 10; cost of capital a year, -1 to 10.
+        Power usage effectiveness; what a year's energy costs on average, not a spot price, 0 to 10; cost of capital per year, -1 to 10.
     server_life_years, facility_life_years : array_like, optional
         Economic life, not book life, at most 100.
     server_uplift, network_share : array_like, optional
@@ -101,7 +101,7 @@ def ownership_cost(
     facility_capex_usd_per_w, operations_usd_per_w_year : array_like, optional
         Building, power and cooling; staff and other operating cost but energy, both of rated IT power.
     maintenance, salvage, availability : array_like
-        Spares and repair a year, and what servers sell for at the end of their life, over their price (maintenance also of the network);
+        Spares and repair per year, and what servers sell for at the end of their life, over their price (maintenance also of the network);
         share of the hours in which a chip is not in repair, above 0.
 
     Raises `InputError` for a chip without a published price, where none is given. The form is that of Barroso, Hoelzle, Ranganathan (2018),

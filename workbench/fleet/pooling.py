@@ -138,7 +138,7 @@ def diurnal(
     if not (steps.size and steps[0] > 0 and np.allclose(steps, steps[0])):
         raise InputError("hours: requests arrive in even steps of time; expected two or more hours, the same time apart")
     step = float(steps[0]) * HOUR
-    expected = number("load * step / service", load * step / service, most=1e18, why="requests a step")
+    expected = number("load * step / service", load * step / service, most=1e18, why="requests per step")
     return np.asarray(np.random.default_rng(seed).poisson(expected) * (service / step), dtype=float)
 
 
@@ -151,7 +151,7 @@ class Backfill(Arrays):
     training: Array  #: share that preemptible work keeps, net of switching and penalty
     by_class: Array  #: the same of each class of it (..., classes)
     lost: Array  #: share that is on its way from one side to the other
-    preemptions: Array  #: chip-switches from training to inference an hour, over the capacity
+    preemptions: Array  #: chip-switches from training to inference per hour, over the capacity
     aside: Array  #: chips that training can't have, set aside or on their way, in each step but the first span (..., steps)
 
     @property

@@ -20,7 +20,7 @@ from workbench.units import GRAM, KWH, MEGA, TONNE
 
 Array = NDArray[Any]
 
-#: Axes of a figure, a block of columns or of rows, in the order in which they always stand.
+#: Axes of a figure, a block of columns or of rows, in the order that they always have.
 AXES = {
     "V": "vendor", "G": "group", "W": "work", "A": "asset", "K": "kind", "N": "step", "R": "region", "H": "hour", "T": "period", "E": "end",
 }  # fmt: skip
@@ -72,23 +72,23 @@ class Fleet(Arrays):
     work: tuple[str, ...]
     kinds: tuple[str, ...]
     regions: tuple[str, ...]
-    throughput: ArrayLike  #: work a chip does a second (W, K); 0 where it can't
+    throughput: ArrayLike  #: work that a chip does per second (W, K); 0 where it can't
     demand: ArrayLike  #: work asked for a second (W, T)
     value: ArrayLike  #: of a second's unit of work left undone [USD/unit] (W, T); inf: it must be done
     installed: ArrayLike  #: chips there at the start (K, R)
     power: ArrayLike  #: IT power of a chip at work [W] (K,)
-    idle_power: ArrayLike  #: IT power of a chip that stands idle [W] (K,)
+    idle_power: ArrayLike  #: IT power of an idle chip [W] (K,)
     pue: ArrayLike  #: facility power over IT power (R,)
     electricity_usd_per_kwh: ArrayLike  #: (R, T)
     price: ArrayLike = 0.0  #: of a new chip with its server and network [USD] (K, T)
-    operations: ArrayLike = 0.0  #: staff and repair of a standing chip a year [USD] (K,)
+    operations: ArrayLike = 0.0  #: staff and repair of an installed chip per year [USD] (K,)
     resale: ArrayLike = 0.0  #: of a used one at the start of each period, and at the end of the last [USD] (K, T + 1)
-    supply: ArrayLike = 0.0  #: chips that can be bought a period (K, T)
+    supply: ArrayLike = 0.0  #: chips that can be bought per period (K, T)
     allowed: ArrayLike = True  #: whether work may run in a region: latency, residency (W, R)
     power_limit: ArrayLike = np.inf  #: at the meter [W] (R, T)
     carbon_g_per_kwh: ArrayLike = 0.0  #: location-based (R, T)
     carbon_usd_per_t: ArrayLike = 0.0  #: (T,)
-    budget: ArrayLike = np.inf  #: for chips [USD a period] (T,)
+    budget: ArrayLike = np.inf  #: for chips [USD per period] (T,)
     delay: ArrayLike = 0  #: whole periods from the order of a kind to the start of the period in which it comes (K,)
     steps: ArrayLike = np.inf  #: chips that come in a period, all regions together, beyond which its price rises (K, N)
     rise: ArrayLike = 0.0  #: of the price beyond each step, over the list price (K, N)
@@ -99,15 +99,15 @@ class Fleet(Arrays):
     space_cost: ArrayLike = 0.0  #: of one more of it, a year it is there [USD] (A, R)
     space_limit: ArrayLike = np.inf  #: most of it that is there by each period: a site in phases (A, R, T)
     space_delay: ArrayLike = 0  #: whole periods from the order to the start of the period in which it is there (A,)
-    hours: ArrayLike = (1.0,)  #: share of a period that each typical hour stands for (H,)
+    hours: ArrayLike = (1.0,)  #: share of a period that each typical hour represents (H,)
     shape: ArrayLike = 1.0  #: demand in a typical hour over its mean (W, H)
     movable: ArrayLike = False  #: whether work may wait for another hour of the period (W,): its shape does not matter then
     vendor: tuple[str, ...] = ()  #: who makes each kind (K,)
-    vendor_share: float = 1.0  #: largest share of one vendor in the capital of what is bought a period
+    vendor_share: float = 1.0  #: largest share of one vendor in the capital of what is bought per period
     groups: tuple[int, ...] = ()  #: partition of the work (W,): chips serve one group only; empty: one fungible fleet
     survival: ArrayLike = 1.0  #: share of chips that outlast a period (K,)
-    availability: float = 1.0  #: share of standing chips that are not in repair
-    rate: float = 0.0  #: discount rate a year, as `annuity` takes it
+    availability: float = 1.0  #: share of installed chips that are not in repair
+    rate: float = 0.0  #: discount rate per year, as `annuity` takes it
 
     def __post_init__(self) -> None:
         figures(self)
@@ -192,17 +192,17 @@ class Plan(Arrays):
     cost: float  #: discounted, unmet work priced at its value [USD]
     chips: Array  #: chips at work, mean of the hours (W, K, R, T)
     by_hour: Array  #: chips at work in each typical hour (W, K, R, H, T)
-    stock: Array  #: chips standing (K, R, T), all groups
+    stock: Array  #: chips installed (K, R, T), all groups
     bought: Array  #: chips (K, R, T)
     retired: Array  #: chips (K, R, T)
-    unmet: Array  #: work left undone a second (W, T)
+    unmet: Array  #: work left undone per second (W, T)
     facility_power: Array  #: mean of the hours [W] (R, T)
     space: Array  #: of each asset built by then (A, R, T)
     shadow: dict[str, Array] = field(repr=False)  #: by row: what one more unit of its limit saves, discounted to now [USD]
 
     @property
     def megawatt(self) -> Array:
-        """What one more megawatt at the meter is worth in each region and period [USD/MW a period] (R, T)."""
+        """What one more megawatt at the meter is worth in each region and period [USD/MW per period] (R, T)."""
         return self.shadow["power"] * MEGA
 
     @property

@@ -38,7 +38,7 @@ class Programme:
         worth = (1 + self.fleet.rate) ** -np.arange(self.sizes["E"])  # of a dollar of each start and end now
         self.start, self.discount, self.last = Named("T", worth[:-1]), Named("T", worth[1:]), worth[-1]
         movable = self.figures["movable"].values[:, None] > 0
-        first = np.arange(self.sizes["H"]) == 0  # work that may wait has one row and one shortfall a period
+        first = np.arange(self.sizes["H"]) == 0  # work that may wait has one row and one shortfall per period
         self.due = Named("WH", np.where(movable, first, self.figures["hours"].values))  # of a period's work that an hour's row asks for
         self.asked = self.due * meet(lambda shape: np.where(movable, 1.0, shape), self.figures["shape"])
         self.n = self.n_rows = 0
@@ -133,7 +133,7 @@ def _cost(b: Programme) -> None:
     """Energy, carbon, operations, assets and chips, less resale, and the value of what is left undone, all discounted."""
     a, (standing, working) = b.figures, b.draw
     b.cost = np.zeros(b.n)
-    watt = (a["electricity_usd_per_kwh"] + a["carbon_g_per_kwh"] * a["carbon_usd_per_t"]) * YEAR * b.discount  # [USD a year]
+    watt = (a["electricity_usd_per_kwh"] + a["carbon_g_per_kwh"] * a["carbon_usd_per_t"]) * YEAR * b.discount  # [USD per year]
     resale = a["resale"].values
     left = np.zeros((b.sizes["K"], b.sizes["T"]))  # what stands at the end is worth what it sells for
     left[:, -1] = resale[:, -1] * a["survival"].values * b.last

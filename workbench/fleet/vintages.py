@@ -27,7 +27,7 @@ BASE_YEAR = 2024  #: whose money the total is in
 
 
 def price_decline() -> float:
-    """Decline a year, continuous, of the price of the same work, as Epoch AI counts it."""
+    """Decline per year, continuous, of the price of the same work, as Epoch AI counts it."""
     return float(cost("price_performance_growth_log10_per_year").value * np.log(10))
 
 
@@ -45,7 +45,7 @@ class TrainingCost(Arrays):
 def training_cost(run: str | None = None, *, servers: float | None = None, **told: Any) -> TrainingCost:
     """What a training run cost its maker, as Epoch AI counts it.
 
-    servers = chip-hours x price at the start x decline a year / 8766 h; network = servers x share / (1 - share); energy = chip-hours x TDP
+    servers = chip-hours x price at the start x yearly decline / 8766 h; network = servers x share / (1 - share); energy = chip-hours x TDP
     x server ratio x busy share x PUE x price; total = (servers + network + energy) (1 + inflation)^(2024 - year). Chip-hours that nobody
     counted are those of the compute at the usual MFU; hardware that nobody named is the GPU most used in runs of that year.
 

@@ -44,7 +44,7 @@ class Workload:
         check_fields(self, f"{self.name}: ", value=PRICE, premium=PRICE, **single)
 
     def throughput(self, machine: str | Chip | CPU) -> float:
-        """Units of work a second on one chip or processor; 0 where it can't run there (a missing format, no published rate)."""
+        """Units of work per second on one chip or processor; 0 where it can't run there (a missing format, no published rate)."""
         machine = machine_of(machine)
         if isinstance(machine, CPU):
             rates = {"cores": float(machine.cores)}
@@ -94,7 +94,7 @@ def work_today(
     """All `CLASSES` at what the market pays for them today, and how much of each is wanted.
 
     Today's work is counted in a chip, whose rent [USD/h] prices it, and in a processor, which runs agents' tools; the classes share the
-    machines at work. Returned are the classes and their demand in units of work a second, shape (W,).
+    machines at work. Returned are the classes and their demand in units of work per second, shape (W,).
 
     Examples
     --------
@@ -127,9 +127,9 @@ def fleet_of(
     work, machines, sites : tuples
         Classes with their values; chips and processors, by name or themselves, a kind a vintage; sites.
     demand, installed : array_like, shapes (W, T), (K, R)
-        Units of work a second; machines.
+        Units of work per second; machines.
     rate, price_decline, used : float
-        Discount rate a year, of shells as of the plan; decline a year, continuous, of the price of each kind; share of that price which a
+        Discount rate per year, of shells as of the plan; decline of each price per year, continuous; share of that price which a
         used chip with its server and network brings at any time, 0 to 1.
     memory_price : array_like, shape (T,)
         Of memory over today's: a chip costs by its capacity times `hbm_usd_per_gb` more or less for it, with no margin on it.
@@ -196,10 +196,10 @@ def _each(name: str, given: ArrayLike | None, n: int) -> Array:
 
 
 def _yearly(sites: tuple[Site, ...], name: str) -> Array:
-    """One figure a site (R,)."""
+    """One figure per site (R,)."""
     for place in sites:
         if np.ndim(value := getattr(place, name)):
-            what = f"{place.name}: {name} is an array of shape {np.shape(value)}, and a fleet takes one figure a site"
+            what = f"{place.name}: {name} is an array of shape {np.shape(value)}, and a fleet takes one figure per site"
             raise InputError(f"{what}: give a site its mean, or give {name} by region and period")
     return np.array([float(getattr(place, name)) for place in sites])
 

@@ -151,7 +151,7 @@ def _format(method: str, q: dict[str, Any]) -> tuple[str, float]:
 
 
 def _of_weights(w: Any) -> tuple[str, float] | None:
-    """Format of the weights of a group of compressed-tensors: numbers with a scale and maybe a zero point a group."""
+    """Format of the weights of a group of compressed-tensors: numbers with a scale and maybe a zero point per group."""
     if not isinstance(w, dict) or w.get("num_bits") not in (2, 3, 4, 6, 8):
         return None
     bits, group, floating = w["num_bits"], w.get("group_size"), w.get("type") == "float"

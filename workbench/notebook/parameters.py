@@ -35,7 +35,7 @@ _RANGE = re.compile(rf"^(?P<low>{_NUMBER})?\s*\.\.\s*(?P<high>{_NUMBER})?$")
 
 
 class ParameterError(InputError):
-    """Parameters that do not fit their declarations: every problem, one a line."""
+    """Parameters that do not fit their declarations: every problem, one per line."""
 
     def __init__(self, problems: list[str]):
         self.problems = problems

@@ -146,7 +146,7 @@ def hourly(path: str | Path, figure: str) -> list[float]:
 
 
 def requests(path: str | Path) -> dict[str, float]:
-    """Of a trace mean prompt and answer [tokens] and arrivals a second; requests without an answer only arrive. Raises `InputError`."""
+    """Of a trace mean prompt and answer [tokens] and arrivals per second; requests without an answer only arrive. Raises `InputError`."""
     source = Source(Path(path))
     try:
         rows = trace(source).rows if source.has("trace", "time", "input_tokens", "output_tokens") else []

@@ -199,9 +199,9 @@ def capability_gain(
     years : array_like
         Years by which it came later; below 0 where it came earlier.
     k : array_like, optional
-        Index points an e-fold of compute; the mean of three families if not given (LLaMA alone: .176).
+        Index points per e-fold of compute; the mean of three families if not given (LLaMA alone: .176).
     progress : array_like, optional
-        Index points a year at equal compute.
+        Index points per year at equal compute.
 
     Examples
     --------

@@ -37,7 +37,7 @@ class Bands(Arrays):
     high: Array  #: shape (levels, ...)
 
     def frame(self, **axes: Sequence[object]) -> pl.DataFrame:
-        """One row a place and level: the axes' columns, level, low, median, high.
+        """One row per place and level: the axes' columns, level, low, median, high.
 
         `axes` name each axis of `median` in its order, with what stands along it: ``frame(region=regions, quarter=quarters)``.
         """

@@ -32,7 +32,7 @@ class Report:
     by: str
 
     def table(self) -> pl.DataFrame:
-        """One row a group: how many rows, how many predicted, errors in percent, bias, cases within tolerance.
+        """One row per group: how many rows, how many predicted, errors in percent, bias, cases within tolerance.
 
         Of 80 % intervals: how many hold what was measured, with its standard error, and the median half width. A row that was asked and is
         not answered counts as outside.

@@ -229,7 +229,7 @@ def _provenance(sweep: Outcome) -> list[tuple[str, str]]:
     said = [
         ("Notebook", f"{sweep.name}, content sha256 {about['sha256']}" if "sha256" in about else sweep.name),
         ("Runs", f"{sweep.count:,} planned, {runs.height:,} ended, {sweep.done.height:,} of them well{more}"),
-        ("Time", f"{duration(seconds)} in all, {seconds / runs.height:.3g} s a run"),
+        ("Time", f"{duration(seconds)} in all, {seconds / runs.height:.3g} s per run"),
         ("When", f"{_moment(ended.min())} to {_moment(ended.max())}" if len(ended) else ""),
         ("Made", _moment(about["created"]) if about.get("created") else ""),
         *((name, ", ".join(runs[of].drop_nulls().unique().sort())) for name, of in ran_with.items()),

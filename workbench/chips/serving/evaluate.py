@@ -46,7 +46,7 @@ class Serving(Point):
     ttft_high: Array
     prompt_low: Array
     prompt_high: Array
-    rate_low: Array  #: output tokens a second and chip
+    rate_low: Array  #: output tokens per second and chip
     rate_high: Array
     evidence: Evidence = field(repr=False)  #: the measured rows that stand nearest, and how far away
     ttft_p99: Array | None = None  #: 99th percentiles in the open loop [s]; None in a closed one, of which the model says means alone

@@ -91,7 +91,7 @@ def slo_frontier(
         What is varied: formats that the chip runs or expands (those of less than eight bits), layouts that an engine does, and of
         disaggregated ones prefill over decode workers.
     draft_tokens : array_like, optional
-        Tokens drafted a step, of which so many are kept as the load says. By default the load's, or with ``within="any"`` and none there 0
+        Tokens drafted per step, accepted at the rate of the load. Default: those of the load, or with ``within="any"`` and none there 0
         and, where acceptance was published of a model of the family, 1 and 3 at that rate.
     prefill : sequence of Cluster
         Chips that may also work on prompts for those of `clusters`, where disaggregated.

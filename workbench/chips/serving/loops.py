@@ -186,6 +186,6 @@ def disaggregated(prefill: Demand, decode: Demand, c: dict[str, Any], iterations
 
 
 def _point(demand: Demand, batch: Any, step: Any, prompt: Any, tpot: Any, ttft: Any, rate: Any, chips: Any = None) -> Point:
-    """Of all replicas from output tokens a second of one, and its chips."""
+    """Of all replicas from output tokens per second of one, and its chips."""
     per_chip = rate / (demand.chips if chips is None else chips)
     return Point(*np.broadcast_arrays(batch, step, prompt, tpot, ttft, rate * demand.replicas, per_chip))

@@ -20,7 +20,7 @@ from workbench.chips.serving.work import acceptance_rate
 from workbench.errors import InputError
 from workbench.llm import of_name
 
-#: Tokens drafted a step of multi-token prediction, and of EAGLE (recipes of vLLM and SGLang), where a file does not say how many.
+#: Tokens drafted per step of multi-token prediction, and of EAGLE (recipes of vLLM and SGLang), where a file does not say how many.
 DRAFTS, EAGLE_DRAFTS = 2.0, 3.0
 FEEDERS = 64  #: replicas of prompts that keep those that decode as full as is stated
 #: Formats that publishers chose for the weights of their models, by how names begin; others chose bf16.
@@ -109,7 +109,7 @@ def _call(row: Call, precision: str | None, plan: Call, load: Call, prefill: Cal
 
 
 def _speculation(text: str | None) -> Call:
-    """Tokens drafted a step, and what is stated of how many stand."""
+    """Tokens drafted per step, and what is stated of how many stand."""
     if not text or text.startswith("none"):
         return {}
     if "SIMULATED" in text:
@@ -119,7 +119,7 @@ def _speculation(text: str | None) -> Call:
 
 
 def _drafted(drafts: float, length: float | None) -> Call:
-    """So many tokens drafted a step, and the rate at which they stand that gives the tokens a step that are stated."""
+    """So many tokens drafted per step, and the rate at which they stand that gives the tokens per step that are stated."""
     return {"draft_tokens": drafts, "acceptance_rate": round(acceptance_rate(length, drafts), 4) if length else None}
 
 

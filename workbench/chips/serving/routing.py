@@ -101,7 +101,7 @@ def adapters(
     load : Load
         Concurrency of a replica at the latency that is wanted, and lengths.
     variants, rate, rank : array_like
-        Fine-tuned variants, requests a second of each, and rank of their adapters.
+        Fine-tuned variants, requests per second of each, and rank of their adapters.
 
     Examples
     --------

@@ -72,14 +72,14 @@ class Demand(Arrays):
     attention_dp: Any
     chips: Any  #: of a replica
     replicas: Any
-    rate: Any  #: requests a second of a replica; 0 where requests in flight are given
+    rate: Any  #: requests per second of a replica; 0 where requests in flight are given
     concurrency: Any  #: requests in flight; inf for as many as fit
     requests: Any  #: of a run; inf without end, nan where not stated
     input_tokens: Any
     output_tokens: Any
     half_way: Any  #: context of a token in the middle of the output
     computed: Any  #: input tokens that are not in a prefix cache
-    draft_tokens: Any  #: drafted a step and sequence, all verified in the next step; 0 without speculation
+    draft_tokens: Any  #: drafted per step and sequence, all verified in the next step; 0 without speculation
     acceptance_length: Any  #: tokens that a step yields, drafted ones that stand and the one that follows them
     published: Any  #: whether that is of published curves
     draft_share: Any  #: time of drafting one token over that of a step, before the head

@@ -41,7 +41,7 @@ class TrainingRun(Arrays):
     """A training run; arrays broadcast over the arguments of `training_run`."""
 
     flop: Array  #: training compute, 6ND [FLOP]
-    useful_flop_per_s: Array  #: model FLOP a second, averaged over the run
+    useful_flop_per_s: Array  #: model FLOP per second, averaged over the run
     seconds: Array
     low: Array  #: ends of the 80 % interval [s]
     high: Array
@@ -94,7 +94,7 @@ def training_run(
     global_batch, sequence, framework, version
         As `training_step`; of a batch that is not given, as published runs of so many tokens.
     evaluation, usd_per_chip_hour : array_like
-        Tokens evaluated a token trained, forward alone (1 for the reference of preference tuning: both of a pair count); price [USD/h].
+        Tokens evaluated per token trained, forward alone (1 for the reference of preference tuning: both of a pair count); price [USD/h].
     rollouts : (ServingPlan, Load), optional
         Of reinforcement learning: how replicas generate the samples whose tokens, those of prompts included, are trained on. Scoring
         counts as evaluation: 2 for a reference and the policy of before. Chips do both in turn and take the sum of both times.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,7 @@ class Choices:
 class Search:
     """Result of `search_layouts`: a ceiling, of which real runs reached `reached`."""
 
-    frame: pl.DataFrame  #: best first: degrees, choices, seconds and its 80 % interval, MFU, memory, whether it is like those that were run
+    frame: pl.DataFrame = field(repr=False)  #: best first: degrees, choices, seconds with 80 % interval, MFU, memory, whether `measured`
     evaluated: int  #: layouts whose time and memory were computed
     feasible: int
     plan: TrainingPlan  #: the best
@@ -134,7 +134,7 @@ def search_layouts(
         failed = f"no layout of {llm.name} fits {np.asarray(cluster.n_chips)} {cluster.chip.name} at batch {global_batch}"
         if np.isfinite(least):
             room = job.room / GIGA
-            raise InputError(f"{failed}: the smallest takes {least / GIGA:.0f} GB a chip; {room:.0f} fit with {100 * confidence:g} %")
+            raise InputError(f"{failed}: the smallest takes {least / GIGA:.0f} GB per chip; {room:.0f} fit with {100 * confidence:g} %")
         raise InputError(f"{failed}: {REASONS[reasons.argmax()] if reasons.any() else 'no degrees divide chips, heads and batch'}")
     frame = pl.concat(best).sort("seconds", maintain_order=True)
     same = ["tp", "pp", "vp", "cp", "ep", "micro_batch", "seconds", "memory_gb"]  # sequence parallelism of one rank changes nothing

@@ -15,7 +15,7 @@ from workbench.uncertainty.sobol import Net
 
 QUARTER = 0.25  #: [year]
 SAMPLES = 2048  #: of the simple models
-#: What is believed of records before they are seen: one a year, each double the last [log10]; for how many years and records it counts.
+#: What is believed of records before they are seen: one per year, each double the last [log10]; for how many years and records it counts.
 PER_YEAR, JUMP, YEARS, JUMPS = 1.0, np.log10(2.0), 1.0, 2.0
 
 

@@ -114,7 +114,7 @@ def long_run_cost(
     r, d = np.log1p(np.asarray(wacc, dtype=float)), -np.log1p(-np.asarray(decline, dtype=float))
 
     def worth(rate: Array) -> Array:
-        """Of a dollar an hour over the life [h]."""
+        """Of a dollar per hour over the life [h]."""
         small = np.abs(rate) * life < 1e-9
         years = np.where(small, life, -np.expm1(-rate * life) / np.where(small, 1.0, rate))
         return np.asarray(years * (YEAR / HOUR))

@@ -12,7 +12,7 @@ from workbench.checks import WHOLE, Rule, takes, to_shape
 from workbench.errors import InputError
 
 UNITS = Rule(least=0, apart=True)
-COST = Rule(above=0, infinite=True, unit="USD a unit and quarter")
+COST = Rule(above=0, infinite=True, unit="USD per unit and quarter")
 
 
 @dataclass(frozen=True, repr=False)
@@ -83,7 +83,7 @@ class OrderPlan(Arrays):
         return pl.DataFrame(means | columns).sort("mean_cost_usd")
 
     def frame(self) -> pl.DataFrame:
-        """A row a quarter: order, owned, net need (5, 50, 95 %), mean units short, probability of enough."""
+        """A row per quarter: order, owned, net need (5, 50, 95 %), mean units short, probability of enough."""
         low, middle, high = np.quantile(self.need, (0.05, 0.5, 0.95), axis=1)
         return pl.DataFrame({
             "quarter": np.arange(len(self.need)), "order": self.orders, "owned": self.owned, "need_p5": low, "need_p50": middle,

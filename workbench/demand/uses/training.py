@@ -14,7 +14,7 @@ from workbench.errors import InputError
 from workbench.rows import H100E
 from workbench.units import DAY, HOUR, YEAR
 
-#: Tokens a parameter and FLOP a parameter and token of a compute-optimal dense run (Hoffmann et al., 2022).
+#: Tokens per parameter and FLOP per parameter and token of a compute-optimal dense run (Hoffmann et al., 2022).
 TOKENS_PER_PARAMETER, FLOP_PER_PARAMETER_TOKEN = 20.0, 6.0
 #: Largest dense model whose layers and batch are published: Llama 3.1-405B [parameters], [layers], [tokens a batch].
 LLAMA = (4.05e11, 126.0, 16e6)
@@ -160,7 +160,7 @@ def equal_marginal(training_exponent: ArrayLike, inference_exponent: ArrayLike) 
     """Share of compute for training where a dollar brings as much in either: alpha_T / (alpha_T + alpha_I).
 
     Capability rises by alpha log compute of each; at one order of magnitude of one for one of the other spend is equal [1]_. Exponents are
-    points of capability a decade of compute, 0 or more, not both 0.
+    points of capability per decade of compute, 0 or more, not both 0.
 
     Examples
     --------
