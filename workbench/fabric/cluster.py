@@ -48,7 +48,7 @@ class Cluster:
     pod: ArrayLike = 1
 
     def __init__(
-        self, chip: str | Chip, n_chips: ArrayLike, fabric: str = "InfiniBand XDR", *, rails: ArrayLike = 1.0,
+        self, chip: str | Chip, n_chips: ArrayLike, fabric: str | Link = "InfiniBand XDR", *, rails: ArrayLike = 1.0,
         taper: ArrayLike = 1.0, pod: ArrayLike = 1,
     ):  # fmt: skip
         link, given = catalogue.link(fabric), {"n_chips": n_chips, "rails": rails, "taper": taper, "pod": pod}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from workbench import catalogue
 from workbench.arrays import Array, Arrays, broadcast
 from workbench.catalogue import Chip
-from workbench.checks import FINITE, NOT_NEGATIVE, SHARE, Rule, takes
+from workbench.checks import FINITE, NOT_NEGATIVE, RENT, SHARE, Rule, takes
 from workbench.errors import InputError
 from workbench.fleet.finance import YEARLY, annuity, irr, npv
 from workbench.fleet.ownership import ownership_cost
@@ -227,7 +227,7 @@ def _rents(
 ) -> Array:
     """Rents of the years of operation, in the middle of each [USD/h] (..., years)."""
     if rent is not None and np.ndim(rent):
-        return np.asarray(NOT_NEGATIVE("rent", rent))
+        return np.asarray(RENT("rent", rent))
     if rent is None:
         known = catalogue.table("rent_history").filter(chip=chip.name)["tariff"].unique()
         rent = catalogue.rent(chip, next((tariff for tariff in TARIFFS if tariff in known), TARIFFS[0])).value
@@ -236,7 +236,7 @@ def _rents(
     middle = np.arange(drawn[2].shape[1]) + 0.5
     walk = np.cumsum(drawn[2] * np.sqrt(np.diff(middle, prepend=0.0)), axis=-1)
     walk = np.multiply(spread if volatility is None else np.asarray(volatility)[..., None], walk)
-    return np.asarray(NOT_NEGATIVE("rent", rent) * np.exp(walk - fall[..., None] * middle))[..., built:]
+    return np.asarray(RENT("rent", rent) * np.exp(walk - fall[..., None] * middle))[..., built:]
 
 
 @dataclass(frozen=True, repr=False)
@@ -258,7 +258,7 @@ class InHouse(Arrays):
     **dict.fromkeys(("nre", "unit_cost", "merchant_price", "relative_performance", "volume", "lead_years", "price_decline"), NOT_NEGATIVE),
     **dict.fromkeys(("respin_share", "respin_years", "port_cost", "merchant_fleet"), NOT_NEGATIVE),
     **dict.fromkeys(("movable_share", "respin_probability", "price_response"), SHARE),
-    rate=Rule(least=0.0, most=10.0), running_saving=FINITE, life_years=Rule(least=0.0, most=100.0, unit="years"),
+    rate=replace(YEARLY, least=0.0), running_saving=FINITE, life_years=Rule(least=0.0, most=100.0, unit="years"),
 )  # fmt: skip
 def in_house_chip(
     *, nre: ArrayLike, unit_cost: ArrayLike, merchant_price: ArrayLike, relative_performance: ArrayLike, volume: ArrayLike,
@@ -281,7 +281,7 @@ def in_house_chip(
     relative_performance, volume, movable_share : array_like
         Work of one's own chip over that of the merchant chip of today; chips wanted over the life of the design; share that can move.
     lead_years, life_years, rate : array_like
-        From decision to volume; of the chip; discount rate per year, 0 to 10.
+        From decision to volume; of the chip; discount rate per year, 0 to 1.
     price_decline : array_like
         Decline per year of the merchant price of the same work, continuous (.32 for 27 % a year, 1 for 63 %), 0 or more.
     respin_probability, respin_share, respin_years : array_like

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from workbench import catalogue
 from workbench.arrays import Array, ArrayLike, Arrays
 from workbench.catalogue import LLM, Chip, Cost
-from workbench.checks import NOT_NEGATIVE, POSITIVE, SHARE, Rule, check_fields, takes
+from workbench.checks import CHIP_PRICE, NOT_NEGATIVE, POSITIVE, SHARE, Rule, check_fields, takes
 from workbench.chips import SLO, Load, ServingPlan, cheapest_chip, serving, slo_frontier, training_run
 from workbench.chips.serving.evaluate import Serving
 from workbench.chips.training.run import TrainingRun
@@ -26,7 +27,8 @@ from workbench.units import HOUR, YEAR
 
 _OWNED = ("server_uplift", "facility_capex_usd_per_w", "operations_usd_per_w_year", "server_life_years", "wacc", "electricity_usd_per_kwh")
 #: What the arguments of `ai_factory` may be: those that have a published value, and the others.
-_INPUTS = {name: RULES[name] for name in (*_OWNED, "pue")} | {"chip_price": POSITIVE, "network_usd": NOT_NEGATIVE}
+_INPUTS = {name: RULES[name] for name in (*_OWNED, "pue")} | {"network_usd": NOT_NEGATIVE}
+_INPUTS["chip_price"] = replace(CHIP_PRICE, least=-np.inf, above=0.0)
 _INPUTS["server_power_ratio"] = Rule(least=1.0, why="a server draws at least as much as its chips")
 _SHARES = {"utilisation": USED, "mfu": USED, "goodput": USED, "training_share": SHARE, "training_time": POSITIVE, "serving_speed": POSITIVE}
 
@@ -35,10 +37,10 @@ _SHARES = {"utilisation": USED, "mfu": USED, "goodput": USED, "training_share": 
 class Work(Arrays):
     """What a cluster is for: one model to train, and one to serve."""
 
-    trained: LLM
+    trained: LLM | str | Path  #: or its name, or the path of its config.json
     tokens: ArrayLike  #: training tokens
     precision: str  #: number format of training
-    served: LLM
+    served: LLM | str | Path  #: as `trained`
     plan: ServingPlan | None  #: of a replica at `load`; None: that with most tokens per chip on the frontier which keeps `slo`
     load: Load
     prefill: ServingPlan | None = None  #: replicas of their own for prompts
@@ -59,7 +61,9 @@ class Work(Arrays):
         row = cheapest_chip(every if within.is_empty() else within, self.slo, "tokens_per_s_chip").row(0, named=True)
         if not row["keeps"]:
             near = f"{row['tokens_per_s_user']:.3g} tokens/s per user, the first token after {row['ttft_s']:.3g} s"
-            raise InputError(f"slo = {self.slo}: no replica of {self.served.name} on {cluster.chip.name} keeps it; the nearest: {near}")
+            raise InputError(
+                f"slo = {self.slo}: no replica of {catalogue.llm(self.served).name} on {cluster.chip.name} keeps it; the nearest: {near}"
+            )
         prompts, decoders = Fraction(row["ratio"]).limit_denominator(64).as_integer_ratio()
         cache, degrees = "bf16" if self.serving_precision == "bf16" else "fp8", {"pp": row["pp"], "attention_dp": row["attention_dp"]}
         plan = ServingPlan(row["tp"], self.serving_precision, cache, replicas=decoders, **degrees)

@@ -12,7 +12,7 @@ import polars as pl
 from workbench import catalogue
 from workbench.arrays import Array, ArrayLike, Arrays, broadcast
 from workbench.catalogue import Chip, Cost
-from workbench.checks import ELECTRICITY, LIFE_YEARS, NOT_NEGATIVE, POSITIVE, PUE, SHARE, Rule, takes
+from workbench.checks import CHIP_PRICE, ELECTRICITY, LIFE_YEARS, NOT_NEGATIVE, POSITIVE, PUE, SHARE, Rule, takes
 from workbench.energy import ServerPower, server_power
 from workbench.energy.server import all_in_ratio
 from workbench.errors import InputError
@@ -21,12 +21,13 @@ from workbench.units import HOUR, KWH, YEAR
 
 #: What a fleet costs, in the order of a bill.
 PARTS = ("capital", "network", "facility", "energy", "maintenance", "staff")
+PER_WATT = Rule(least=0.0, most=1e3, unit="USD/W")
 #: What the arguments of `ownership_cost` may be.
 RULES = {
-    "n_chips": POSITIVE, "chip_price": NOT_NEGATIVE, "power.rated": NOT_NEGATIVE, "power.average": NOT_NEGATIVE, "pue": PUE,
+    "n_chips": POSITIVE, "chip_price": CHIP_PRICE, "power.rated": NOT_NEGATIVE, "power.average": NOT_NEGATIVE, "pue": PUE,
     "electricity_usd_per_kwh": replace(ELECTRICITY, least=0.0), "wacc": YEARLY, "server_life_years": LIFE_YEARS,
     "server_uplift": Rule(least=1.0, why="a server costs at least its chips"), "network_share": Rule(least=0.0, below=1.0),
-    "facility_capex_usd_per_w": NOT_NEGATIVE, "facility_life_years": LIFE_YEARS, "operations_usd_per_w_year": NOT_NEGATIVE,
+    "facility_capex_usd_per_w": PER_WATT, "facility_life_years": LIFE_YEARS, "operations_usd_per_w_year": PER_WATT,
     "maintenance": NOT_NEGATIVE, "salvage": SHARE, "availability": USED,
 }  # fmt: skip
 #: Rows of the catalogue that hold where an argument is not given; others are called as the argument.
@@ -93,7 +94,7 @@ def ownership_cost(
     power : ServerPower, optional
         A chip with its share of the server.
     pue, electricity_usd_per_kwh, wacc : array_like, optional
-        Power usage effectiveness; what a year's energy costs on average, not a spot price, 0 to 10; cost of capital per year, -1 to 10.
+        Power usage effectiveness; what a year's energy costs on average, not a spot price, 0 to 10; cost of capital per year, -1 to 1.
     server_life_years, facility_life_years : array_like, optional
         Economic life, not book life, at most 100.
     server_uplift, network_share : array_like, optional
@@ -135,7 +136,7 @@ def ownership_cost(
 
 
 def _of_chip(chip: str | Chip | None, price: ArrayLike | None, power: ServerPower | None, uplift: ArrayLike | None) -> dict[str, Any]:
-    """What hangs on the chip, from the catalogue where it is not given."""
+    """What depends on the chip, from the catalogue where it is not given."""
     if chip is not None:
         chip = catalogue.chip(chip)
         price = price_of(chip).value if price is None else price

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from workbench import catalogue, formats
 from workbench.calibration.evidence import beyond
-from workbench.checks import COUNT, NOT_NEGATIVE, POSITIVE, PUE, Rule, check_fields, one_of, takes
+from workbench.checks import COUNT, NOT_NEGATIVE, POSITIVE, PUE, RENT, Rule, check_fields, one_of, takes
 from workbench.chips.serving.choices import Asked, layouts, runs, speculative
 from workbench.chips.serving.plan import Load, numbers_of
 from workbench.errors import InputError
@@ -123,7 +123,7 @@ def slo_frontier(
     clusters = [clusters] if isinstance(clusters, Cluster) else list(clusters)
     asked_of, prices = {x.chip.name for x in (*clusters, *prefill)}, {}
     for name, usd in (usd_per_chip_hour or {}).items():
-        prices[name if name in asked_of else catalogue.chip(name).name] = replace(NOT_NEGATIVE, one=True)(f"usd_per_chip_hour[{name}]", usd)
+        prices[name if name in asked_of else catalogue.chip(name).name] = replace(RENT, one=True)(f"usd_per_chip_hour[{name}]", usd)
     for name, value in numbers_of(load).items():
         if name not in ("concurrency", "rate"):
             Rule(one=True)(name, value)

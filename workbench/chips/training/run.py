@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from workbench import catalogue, scaling
 from workbench.arrays import Array, Arrays, broadcast, spread
 from workbench.calibration.forms import Asked, Form, Row, asked
-from workbench.checks import LENGTH, NOT_NEGATIVE, POSITIVE, Rule, takes
+from workbench.checks import LENGTH, NOT_NEGATIVE, POSITIVE, RENT, Rule, takes
 from workbench.chips.serving.evaluate import Load, ServingPlan, serving
 from workbench.chips.training.evaluate import checked_sequence, training_step
 from workbench.chips.training.plan import TrainingPlan
@@ -57,7 +57,7 @@ class TrainingRun(Arrays):
 
 @takes(
     tokens=POSITIVE, global_batch=LENGTH, **dict.fromkeys(("mfu", "utilisation"), Rule(above=0, most=1)), split=Rule(above=0, below=1),
-    **dict.fromkeys(("evaluation", "usd_per_chip_hour"), NOT_NEGATIVE),
+    evaluation=NOT_NEGATIVE, usd_per_chip_hour=RENT,
 )  # fmt: skip
 def training_run(
     llm: LLM | str | Path, cluster: Cluster, tokens: ArrayLike, *, plan: TrainingPlan | None = None, choices: Choices | None = None,

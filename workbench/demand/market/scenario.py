@@ -15,7 +15,7 @@ import polars as pl
 
 from workbench import catalogue
 from workbench.arrays import Array, ArrayLike, broadcast
-from workbench.checks import FINITE, LENGTH, NOT_NEGATIVE, POSITIVE, PUE, SHARE, WHOLE, Rule, takes, to_shape
+from workbench.checks import ELECTRICITY, FINITE, LENGTH, NOT_NEGATIVE, POSITIVE, PUE, SHARE, WHOLE, Rule, takes, to_shape
 from workbench.demand.forecast.history import year
 from workbench.demand.market.clearing import LIMITS, long_run_cost
 from workbench.demand.market.loop import Futures, simulate
@@ -64,7 +64,9 @@ RULES = dict.fromkeys(INPUTS, POSITIVE) | dict.fromkeys((
     "power_cancelled", "seller_share", "contract_share", "spot_share", "spot_discount",
 ), SHARE) | dict.fromkeys(("contract_adjustment", "hours_sold", "term_discount"), Rule(above=0, most=1)) | dict.fromkeys((
     "research_share", "agents_share_of_rest",
-), Rule(above=0, below=1)) | {"power_usage_effectiveness": PUE, SHOCKS: FINITE}  # fmt: skip
+), Rule(above=0, below=1)) | {
+    "power_usage_effectiveness": PUE, "electricity_usd_per_kwh": replace(ELECTRICITY, least=0.0), SHOCKS: FINITE,
+}  # fmt: skip
 #: What moves together, by the normal scores: the growth of demand brings capital, capital brings chips, memory, packages and power.
 TOGETHER = {
     ("agents_demand_growth", "research_demand_growth"): 0.5, ("agents_demand_growth", "capital_growth"): 0.4,
