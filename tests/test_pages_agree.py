@@ -104,7 +104,9 @@ def test_cost_of_owning(page):
         network_share=base["network_usd"] / (base["network_usd"] + servers),
     )
     assert float(answer.usd_per_chip_hour) == pytest.approx(float(there.per_chip_hour), **SAME)
-    assert float(there.network) == pytest.approx(float(fleet.annuity(here["bill"].total_usd, here["wacc"], here["server_life_years"])), **SAME)
+    assert float(there.network) == pytest.approx(
+        float(fleet.annuity(here["bill"].total_usd, here["wacc"], here["server_life_years"])), **SAME
+    )
     start = page("00_start_here", chip="GB300", pue=here["pue"], electricity_usd_per_kwh=here["electricity_usd_per_kwh"])
     low, high = uncertainty.band(here["futures"].usd_per_chip_hour)
     assert low < start["own"]["GB300"] < high  # at the published share of the network, and at work all the time

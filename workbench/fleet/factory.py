@@ -13,7 +13,7 @@ import numpy as np
 from workbench import catalogue
 from workbench.arrays import Array, ArrayLike, Arrays
 from workbench.catalogue import LLM, Chip, Cost
-from workbench.checks import CHIP_PRICE, NOT_NEGATIVE, POSITIVE, SHARE, Rule, check_fields, takes
+from workbench.checks import NOT_NEGATIVE, POSITIVE, SHARE, Rule, check_fields, takes
 from workbench.chips import SLO, Load, ServingPlan, cheapest_chip, serving, slo_frontier, training_run
 from workbench.chips.serving.evaluate import Serving
 from workbench.chips.training.run import TrainingRun
@@ -27,8 +27,7 @@ from workbench.units import HOUR, YEAR
 
 _OWNED = ("server_uplift", "facility_capex_usd_per_w", "operations_usd_per_w_year", "server_life_years", "wacc", "electricity_usd_per_kwh")
 #: What the arguments of `ai_factory` may be: those that have a published value, and the others.
-_INPUTS = {name: RULES[name] for name in (*_OWNED, "pue")} | {"network_usd": NOT_NEGATIVE}
-_INPUTS["chip_price"] = replace(CHIP_PRICE, least=-np.inf, above=0.0)
+_INPUTS = {name: RULES[name] for name in (*_OWNED, "pue")} | {"chip_price": POSITIVE, "network_usd": NOT_NEGATIVE}
 _INPUTS["server_power_ratio"] = Rule(least=1.0, why="a server draws at least as much as its chips")
 _SHARES = {"utilisation": USED, "mfu": USED, "goodput": USED, "training_share": SHARE, "training_time": POSITIVE, "serving_speed": POSITIVE}
 

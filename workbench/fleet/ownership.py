@@ -12,7 +12,7 @@ import polars as pl
 from workbench import catalogue
 from workbench.arrays import Array, ArrayLike, Arrays, broadcast
 from workbench.catalogue import Chip, Cost
-from workbench.checks import CHIP_PRICE, ELECTRICITY, LIFE_YEARS, NOT_NEGATIVE, POSITIVE, PUE, SHARE, Rule, takes
+from workbench.checks import ELECTRICITY, LIFE_YEARS, NOT_NEGATIVE, POSITIVE, PUE, SHARE, Rule, takes
 from workbench.energy import ServerPower, server_power
 from workbench.energy.server import all_in_ratio
 from workbench.errors import InputError
@@ -24,7 +24,7 @@ PARTS = ("capital", "network", "facility", "energy", "maintenance", "staff")
 PER_WATT = Rule(least=0.0, most=1e3, unit="USD/W")
 #: What the arguments of `ownership_cost` may be.
 RULES = {
-    "n_chips": POSITIVE, "chip_price": CHIP_PRICE, "power.rated": NOT_NEGATIVE, "power.average": NOT_NEGATIVE, "pue": PUE,
+    "n_chips": POSITIVE, "chip_price": NOT_NEGATIVE, "power.rated": NOT_NEGATIVE, "power.average": NOT_NEGATIVE, "pue": PUE,
     "electricity_usd_per_kwh": replace(ELECTRICITY, least=0.0), "wacc": YEARLY, "server_life_years": LIFE_YEARS,
     "server_uplift": Rule(least=1.0, why="a server costs at least its chips"), "network_share": Rule(least=0.0, below=1.0),
     "facility_capex_usd_per_w": PER_WATT, "facility_life_years": LIFE_YEARS, "operations_usd_per_w_year": PER_WATT,

@@ -59,7 +59,7 @@ def training_flop(
     >>> float(training_flop(405e9, 15.6e12))  # Llama 3.1 405B
     3.7908e+25
     >>> round(float(training_flop("Llama-3.1-405B", 15.6e12, "attention", sequence=8192)) / 1e25, 2)
-    4.03
+    3.94
     """
     if definition not in DEFINITIONS:
         raise InputError(f"definition = {definition!r}: expected one of {', '.join(DEFINITIONS)}")
