@@ -46,11 +46,6 @@ def all_in_ratio(chip: str | Chip) -> Cost:
     """Power provisioned for a chip over its TDP, before PUE: its server with its share of storage, processors and network.
 
     From the all-in utility power that is published for `chip`, taken back to IT power by the PUE of a hyperscaler; else that of its server.
-
-    Examples
-    --------
-    >>> round(all_in_ratio("H100").value, 3)
-    2.112
     """
     chip = catalogue.chip(chip)
     server = server_power_ratio(chip)
