@@ -60,7 +60,8 @@ def shown(markdown: str) -> str:
             import vl_convert
 
             png = base64.b64encode(vl_convert.vegalite_to_png(value.to_dict(), vl_version="5.21", scale=1.5)).decode()
-            text += f"\n\n![{' '.join(str(value.title.text).split()) if value.title else 'chart'}](data:image/png;base64,{png})"
+            title = value.title.text if value.title else "chart"
+            text += f"\n\n![{title if isinstance(title, str) else ' '.join(title)}](data:image/png;base64,{png})"
         return block[0] + text
 
     return BLOCK.sub(below, markdown)
