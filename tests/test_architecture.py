@@ -184,8 +184,8 @@ def beside_faces(path):
             if node.attr not in getattr(face, "__all__", [node.attr]):
                 yield f"{face.__name__}.{node.attr}"
         elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Attribute) and ast.unparse(node.value.value) in whole:
-            if node.attr not in getattr(importlib.import_module(f"workbench.{node.value.attr}"), "__all__", [node.attr]):
-                yield f"workbench.{node.value.attr}.{node.attr}"
+            face = importlib.import_module(f"workbench.{node.value.attr}")
+            yield from [] if node.attr in getattr(face, "__all__", [node.attr]) else [f"{face.__name__}.{node.attr}"]
 
 
 def test_notebooks_import_faces_only():
