@@ -393,7 +393,7 @@ def _position(table_name: str, name: str, kind: str) -> int:
 
 
 def _plain(name: str) -> str:
-    """A name whatever its case and what stands between its words."""
+    """A name whatever its case and what separates its words."""
     return re.sub(r"[\s_-]+", "-", str(name).strip().casefold())
 
 

@@ -171,7 +171,7 @@ def takes(**rules: Rule) -> Callable[[Callable[P, R]], Callable[P, R]]:
 def check_fields(instance: Any, where: str = "", /, **rules: Rule) -> None:
     """Check the fields of a dataclass by rules, and that they broadcast; ``None`` passes where it is the default.
 
-    Fields stay as given, but single numbers of other kinds become Python's, so that none of 32 bits is computed with. `where` stands before
+    Fields stay as given, but single numbers of other kinds become Python's, so that none of 32 bits is computed with. `where` precedes
     the names of fields in messages.
     """
     declared = fields(instance)

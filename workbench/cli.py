@@ -385,7 +385,7 @@ def _one_thread() -> None:
 
 
 def _examples(names: list[str]) -> str:
-    """The first names of a table, as many as stand on the rest of a line."""
+    """The first names of a table, as many as fit on the rest of a line."""
     text = ", ".join(names[:3])
     return text if len(text) <= 38 else f"{text[:37]}\N{HORIZONTAL ELLIPSIS}"
 

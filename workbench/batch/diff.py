@@ -46,7 +46,7 @@ def _moved(pairs: pl.DataFrame) -> pl.DataFrame:
 
 
 def since(out: str | Path, names: Iterable[str]) -> Callable[[Run], str]:
-    """What tells of a run into `out` what has moved since what stands there under `names`, and why; nothing where nothing has."""
+    """What tells of a run into `out` what has moved since what is there under `names`, and why; nothing where nothing has."""
     kept = tempfile.TemporaryDirectory()
     for name in names:
         with suppress(OSError):

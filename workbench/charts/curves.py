@@ -63,7 +63,7 @@ def checked(frame: pl.DataFrame, names: Sequence[str], series: str, logs: Mappin
     dates = [name for name in dict.fromkeys(names) if frame[name].dtype in (pl.Date, pl.Datetime)]
     length = pl.when(pl.col(dates).dt.is_leap_year()).then(366).otherwise(365)
     frame = frame.with_columns(pl.col(dates).dt.year() + (pl.col(dates).dt.ordinal_day() - 1) / length) if dates else frame
-    kinds = (pl.Series.is_finite, "cannot stand on an axis"), (lambda v: v > 0, "cannot stand on a logarithmic axis")
+    kinds = (pl.Series.is_finite, "cannot be put on an axis"), (lambda v: v > 0, "cannot be put on a logarithmic axis")
     found = (numbers(frame, name, *kinds[logs.get(name, False)]).round_sig_figs(DIGITS) for name in dict.fromkeys(names))
     return frame.select(*found, pl.col(series).cast(pl.String))
 

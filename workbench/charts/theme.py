@@ -120,7 +120,7 @@ def finish(chart: Chart, title: str, subtitle: str, said: str) -> Chart:
 
 
 def name(label: str) -> str:
-    """`label` in lines short enough to stand beside bars and lines."""
+    """`label` in lines short enough to fit beside bars and lines."""
     return "\n".join(textwrap.wrap(label, NAME)) or label
 
 

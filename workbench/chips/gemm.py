@@ -56,7 +56,7 @@ class Product(Arrays):
 
 @takes(m=POSITIVE, n=POSITIVE, k=POSITIVE)
 def matrix_product(chip: str | Chip, m: ArrayLike, n: ArrayLike, k: ArrayLike, *, precision: str = "bf16") -> Product:
-    """A product of m x k and k x n numbers on a cool chip that runs nothing else; m, n and k broadcast.
+    """Rate and time of a matrix product of m x k by k x n on a cool chip that runs nothing else; m, n and k broadcast.
 
     Constants are those of the nearest measured products: of the chip and precision, else of a chip of the same name, else of its vendor.
     Raises `InputError` for a precision that the chip lacks.

@@ -43,9 +43,9 @@ class Carbon(Arrays):
 
 @takes(kg=NOT_NEGATIVE, seconds=NOT_NEGATIVE, life_years=LIFE_YEARS, share_used=Rule(above=0.0, most=1.0))
 def embodied_carbon(kg: ArrayLike, seconds: ArrayLike, *, life_years: ArrayLike, share_used: ArrayLike = 1.0) -> Carbon:
-    """Share of the carbon of making a machine that falls on `seconds` of its use.
+    """Embodied carbon of a machine that is attributed to `seconds` of its use.
 
-    kg seconds / (life share_used): what is idle is charged to what works.
+    kg seconds / (life share_used): idle time is charged to the time in use.
     Source: Luccioni, Viguier, Ligozat (2022), "Estimating the Carbon Footprint of BLOOM", section 3.2, arXiv:2211.02001.
 
     Parameters

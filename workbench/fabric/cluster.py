@@ -23,7 +23,7 @@ class Cluster:
     Parameters
     ----------
     chip, n_chips : str or Chip; array_like of int
-        A chip of the catalogue, by name or as it is; accelerators, any shape.
+        A chip, or its name in the catalogue; accelerators, any shape.
     fabric : str
         What joins scale-up domains: a link of the catalogue of kind scale-out, or the torus of a TPU.
     rails, taper : array_like

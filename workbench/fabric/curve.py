@@ -1,6 +1,6 @@
 """Time of a collective on one tier: what it asks of the tier, and protocols that each pay a start, steps, wire time and chunking.
 
-Steps and bytes are those of the algorithm that the measured curve stands for. Bytes follow the convention of nccl-tests: of an all-gather
+Steps and bytes are those of the algorithm that the measured curve represents. Bytes follow the convention of nccl-tests: of an all-gather
 or reduce-scatter the size of the whole, of the others that of a rank's buffer. Protocols are joined by a soft minimum:
 
 t_p = start_p + step_p steps + volume / (share_p bandwidth) + chunk_p sqrt(volume); t = (sum_p t_p^-8)^(-1/8)

@@ -62,7 +62,7 @@ def optimal_interval(checkpoint: ArrayLike, mtbf: ArrayLike) -> Array:
 
 @dataclass(frozen=True)
 class Resilience:
-    """How a job meets what goes wrong; by default every failure stops all of it at once, and nothing else goes wrong."""
+    """How a job handles failures; by default every failure stops all of it at once, and nothing else goes wrong."""
 
     detection: ArrayLike = 0.0  #: until a failure is noticed [s]
     spares: ArrayLike = np.inf  #: hot spares [chips]; infinite: one is always there
@@ -94,9 +94,9 @@ def goodput(
     Parameters
     ----------
     n_chips, resilience : array_like; Resilience, optional
-        A mean over time need not be whole; what large jobs do about failures.
+        Chips, a mean over time that need not be whole; how the job handles failures.
     checkpoint, restart : array_like, optional
-        Time that writing a checkpoint stops the job, C, and to come back from a failure, R [s]; if not given, the medians of published
+        Time for which a checkpoint stops the job, C, and to restart after a failure, R [s]; if not given, the medians of published
         asynchronous saves and of published restarts, which count detection.
     failure_rate, interval : array_like, optional
         Failures per chip and year, links included, those of Llama 3 if not given; work between checkpoints [s], else `optimal_interval`.

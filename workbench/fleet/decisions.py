@@ -90,7 +90,7 @@ def rent_or_own(
     build_years: int = 0, wacc: ArrayLike | None = None, extra: ArrayLike = 0.0, tax: ArrayLike = 0.0, debt: ArrayLike = 0.0,
     interest: ArrayLike = 0.08, n: int = 4096, seed: int = 0, **cost: Any,
 ) -> Owning:  # fmt: skip
-    """What owning chips for some years is worth over renting the hours that are used, along paths of rents and resale prices.
+    """Net present value of owning chips for some years instead of renting the hours that are used, along paths of rents and resale prices.
 
     Yearly flow = (1 - tax) (used hours rent (1 + extra) - energy - maintenance - staff) + tax (depreciation + interest) - debt service;
     chips with server and network are paid when they come, the facility at the decision. At the end chips sell for price e^(-depreciation
@@ -109,7 +109,7 @@ def rent_or_own(
     volatility : array_like, optional
         Of the random walk of the logarithm of rents, a square root of a year; if not given, that of providers' own lists.
     used : array_like
-        Share of the hours needed of chips with power, 0 to 1; an array has years on its last axis. The bill is the same used or not.
+        Share of the hours in which chips with power are used, 0 to 1; an array has years on its last axis. The cost is the same either way.
     energised : array_like
         Share of the chips that has power in each year of operation, never falling; an array has years on its last axis. Chips are bought
         when they get it, and their loan ends with the others; a site that is late has none at first, `np.arange(years) >= late[:, None]`.
@@ -266,9 +266,9 @@ def in_house_chip(
     respin_share: ArrayLike = 0.3, respin_years: ArrayLike = 0.5, port_cost: ArrayLike = 0.0, running_saving: ArrayLike = 0.0,
     life_years: ArrayLike = 5.0, merchant_fleet: ArrayLike = 0.0, price_response: ArrayLike = 0.0,
 ) -> InHouse:  # fmt: skip
-    """Break-even volume and value of designing a chip, against buying merchant chips for the same work.
+    """Break-even volume and value of designing an in-house chip, against buying merchant chips for the same work.
 
-    A chip of one's own that comes `lead_years` late (and later after a respin) meets merchant chips whose price for the same work has
+    An in-house chip that comes `lead_years` late (and later after a respin) meets merchant chips whose price for the same work has
     fallen by then: saving = merchant_price relative_performance e^(-price_decline lead) - unit_cost + running savings over its life;
     break-even volume = NRE with interest / saving; only `movable_share` of the volume wanted can be moved. The vendor may answer with a
     lower price on the rest of the fleet.
@@ -276,10 +276,10 @@ def in_house_chip(
     Parameters
     ----------
     nre, port_cost, unit_cost, merchant_price : array_like
-        Design up to production, without respins; moving software, once; one chip of one's own, packaged and tested; the merchant chip
+        Design up to production, without respins; moving software, once; one in-house chip, packaged and tested; the merchant chip
         that does the work of one, today [USD].
     relative_performance, volume, movable_share : array_like
-        Work of one's own chip over that of the merchant chip of today; chips wanted over the life of the design; share that can move.
+        Work of the in-house chip over that of today's merchant chip; chips wanted over the life of the design; share that can move.
     lead_years, life_years, rate : array_like
         From decision to volume; of the chip; discount rate per year, 0 to 1.
     price_decline : array_like

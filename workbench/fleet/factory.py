@@ -169,7 +169,7 @@ def ai_factory(
 def factory_inputs(chip: str | Chip, **given: float | None) -> dict[str, Cost]:
     """Value and band of the inputs of `ai_factory` that were published, each with its source.
 
-    What is `given` takes the place of the published value, and stretches its band to hold it; None does not. Raises `InputError` for a chip
+    A `given` value replaces the published one, and widens its band to include it; None does not. Raises `InputError` for a chip
     without a published price if no `chip_price` is given, and for a name that is no input.
 
     Examples

@@ -88,13 +88,13 @@ def ownership_cost(
     Parameters
     ----------
     chip : str or Chip, optional
-        Its price, its power at work with its share of server and network, and the price of its server hold where none are given.
+        Gives its price, its power at work with its share of server and network, and the price of its server where none are given.
     n_chips, chip_price : array_like
         [chips], [USD]
     power : ServerPower, optional
         A chip with its share of the server.
     pue, electricity_usd_per_kwh, wacc : array_like, optional
-        Power usage effectiveness; what a year's energy costs on average, not a spot price, 0 to 10; cost of capital per year, -1 to 1.
+        Power usage effectiveness; mean price over a year, not a spot price, 0 to 10; cost of capital per year, -1 to 1.
     server_life_years, facility_life_years : array_like, optional
         Economic life, not book life, at most 100.
     server_uplift, network_share : array_like, optional

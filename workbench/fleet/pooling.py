@@ -73,7 +73,7 @@ class Reserve(Arrays):
     critical_ratio=Rule(least=0.5, below=1.0, apart=True, why="below one half the reserve would be negative"),
 )  # fmt: skip
 def newsvendor(mean: ArrayLike, deviation: ArrayLike, correlation: ArrayLike, *, critical_ratio: ArrayLike) -> Reserve:
-    """Capacity against normal demands at the ratio where one more chip is worth its cost, apart and together.
+    """Capacity for normally distributed demands at which one more chip is worth its cost: partitioned, and pooled.
 
     partitioned = sum of mean_i + z s_i; pooled = sum of mean_i + z sqrt((1 - rho) sum s_i^2 + rho (sum s_i)^2); z the normal quantile of
     the critical ratio, which is (value - cost) / value of a unit of capacity
@@ -169,19 +169,19 @@ def backfill(
     load: ArrayLike, capacity: ArrayLike, *, step: float, reaction: float, switch: float, penalty: ArrayLike = 0.0,
     least: ArrayLike = (0.0,), most: ArrayLike = (np.inf,), partitioned: bool = False,
 ) -> Backfill:  # fmt: skip
-    """Utilisation of a fleet where training takes what inference leaves.
+    """Utilisation of a fleet where training uses the chips that inference leaves idle.
 
     Every `reaction` seconds the scheduler sets aside for inference the most chips that it wanted in the last such span; a chip that
-    changes sides works for neither for `switch` seconds (checkpoint, reload of weights, resharding). The first span only sets the start.
-    Partitioned, training never gives way and inference keeps its peak, as if that were known beforehand.
+    changes over works for neither for `switch` seconds (checkpoint, reload of weights, resharding). The first span only sets the start.
+    If `partitioned`, training never gives way and inference keeps chips for its peak, as if that were known beforehand.
 
     Parameters
     ----------
     load : array_like, shape (..., steps)
         Inference demand in chips; `capacity` [chips] broadcasts against its leading axes.
     step, reaction, switch : float
-        Length of a step; time in which the scheduler follows, in whole steps, at most half the load; time lost when a chip changes
-        sides [s].
+        Length of a step; reaction time of the scheduler, in whole steps, at most half the load; time lost when a chip changes
+        from one to the other [s].
     penalty : array_like
         Share of training throughput lost because a chip must suit both kinds of work, 0 to 1.
     least, most : array_like, shape (..., classes)

@@ -15,7 +15,7 @@ OWN_WIDTH = ("qwen", "deepseek", "glm", "kimi", "bailing", "ernie", "gemma4")
 
 
 def names_of(meaning: str) -> tuple[str, ...]:
-    """Names of what is the same, the first that is there; a name stands for itself."""
+    """Names of what is the same, the first that is there; a name means itself."""
     return tables.made_of("file_fields", _names).get(("llm", meaning), (meaning,))
 
 

@@ -60,7 +60,7 @@ class Parameter:
     high: float | None = None
     choices: tuple[str, ...] = ()
     table: str | None = None  #: table of the catalogue whose keys are allowed
-    file: bool = False  #: the path of a file may stand in place of a number, as ``float | str`` says
+    file: bool = False  #: the path of a file may replace a number, as ``float | str`` says
     on: str = ""  #: the parameter that names the chip which the value must go with
 
     @property

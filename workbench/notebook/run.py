@@ -42,7 +42,7 @@ class Task:
     """A run to make."""
 
     name: str  #: of the run
-    path: str  #: where its notebook will stand
+    path: str  #: where its notebook will be
     parameters: dict[str, Any]
     limits: Limits = Limits()
     kernel: str | None = None  #: None: the workbench's where there is one, or the notebook's

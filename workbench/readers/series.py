@@ -87,7 +87,7 @@ def _moment(name: str, cell: Any, dated: bool = True) -> float:
 
 
 def hours(source: Source) -> Found:
-    """Hours of prices [USD/kWh] and carbon [g/kWh] in order; gaps, and hours that stand twice, are told."""
+    """Hours of prices [USD/kWh] and carbon [g/kWh] in order; gaps, and hours that occur twice, are reported."""
     there = known("hours", source.columns)
     if "value" in there and not set(FIGURES) & set(there):  # of WattTime, or of what --unit says
         there[FIGURES[0 if known("price unit", (str(source.told.get("unit")).lower(),)) else 2]] = there["value"]

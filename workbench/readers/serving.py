@@ -93,7 +93,7 @@ def _sides(v: Row) -> Row:
 
 
 def _stated(times: Row, what: str) -> str | None:
-    """The time that stands for others: the median, else the mean."""
+    """The time that represents the others: the median, else the mean."""
     return next((name for name in (f"{what}_median_ms", f"{what}_mean_ms") if name in times), None)
 
 

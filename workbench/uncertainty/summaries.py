@@ -39,7 +39,7 @@ class Bands(Arrays):
     def frame(self, **axes: Sequence[object]) -> pl.DataFrame:
         """One row per place and level: the axes' columns, level, low, median, high.
 
-        `axes` name each axis of `median` in its order, with what stands along it: ``frame(region=regions, quarter=quarters)``.
+        `axes` name each axis of `median` in its order, with what lies along it: ``frame(region=regions, quarter=quarters)``.
         """
         shape = tuple(len(labels) for labels in axes.values())
         if shape != self.median.shape:

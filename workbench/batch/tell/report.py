@@ -85,7 +85,7 @@ def report(path: str | Path, html: str | Path | None = None, result: str | None 
 
 
 def _measured(path: Path, page: str | Path, told: Mapping[str, Any]) -> None:
-    """Write the page of a file of measurements: each figure beside what is predicted, its interval, and what that stands on."""
+    """Write the page of a file of measurements: each figure beside what is predicted, its interval, and what that rests on."""
     found = readers.read(path, told)
     kind = next((kind.measured for kind in readers.KINDS if found and kind.name == found.kind), "")
     if found is None or kind not in ("collectives", "serving", "training"):

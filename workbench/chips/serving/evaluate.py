@@ -48,7 +48,7 @@ class Serving(Point):
     prompt_high: Array
     rate_low: Array  #: output tokens per second and chip
     rate_high: Array
-    evidence: Evidence = field(repr=False)  #: the measured rows that stand nearest, and how far away
+    evidence: Evidence = field(repr=False)  #: the nearest measured rows, and how far away they are
     ttft_p99: Array | None = None  #: 99th percentiles in the open loop [s]; None in a closed one, of which the model says means alone
     ttft_p99_low: Array | None = None
     ttft_p99_high: Array | None = None
@@ -77,8 +77,8 @@ def serving(
 
     A decode step takes the longer of weights (experts that the batch touches) and arithmetic, 30 % of the shorter, the key-value cache,
     collectives over `workbench.fabric`, and overheads of layer, step and sequence [1]_. In a closed loop, others' prompts interrupt tokens.
-    Constants are those of the measured system nearest to what is said, of equally near ones with as many rows, to a factor of
-    four, the newest; rows of the same model, chip, format and framework near by shift its times. `evidence` shows both.
+    Constants are those of the measured system nearest to the arguments (of equally near ones with as many rows, to a factor of
+    four, the newest); nearby rows of the same model, chip, format and framework shift its times. `evidence` shows both.
     Raises `InputError` for a precision that the chip lacks, or a model with fewer experts than a token visits.
 
     Parameters
@@ -91,9 +91,9 @@ def serving(
     framework : str
         TensorRT-LLM, vLLM, SGLang or ATOM; if not given that of the nearest measured system, with a wider interval.
     version : str
-        Of the framework; of one that was not measured the nearest counts, and if not given that of the nearest system.
+        Of the framework: for one that was not measured, the nearest; if not given, that of the nearest measured system.
     prefill : ServingPlan, optional
-        Replicas of their own for prompts: disaggregated. Those of `plan` decode then.
+        Separate replicas for prompts (disaggregated serving); those of `plan` then decode.
 
     Examples
     --------

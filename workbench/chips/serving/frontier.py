@@ -29,7 +29,7 @@ PRECISIONS = formats.LADDER[:0:-1]  #: formats of the weights, the narrowest fir
 
 @dataclass(frozen=True)
 class SLO:
-    """SLO of a user, of so many percent of the requests.
+    """Service-level objective (SLO) of a user, met by so many percent of the requests.
 
     Times of requests spread as measured ones did: rows ``ttft_spread`` and ``tpot_spread`` of the costs.
 
@@ -49,7 +49,7 @@ class SLO:
         check_fields(self, tokens_per_second=Rule(least=0, one=True), ttft=time, e2e=time, percentile=Rule(least=50, below=100, one=True))
 
     def kept(self) -> tuple[pl.Expr, pl.Expr]:
-        """How many times a point misses what is promised: 1 or less where it keeps all of it; the probability that it reaches the speed."""
+        """By what factor a point misses the SLO: 1 or less where it meets all of it; the probability that it reaches the speed."""
         z = NormalDist().inv_cdf(self.percentile / 100)
         first, token = (float(np.exp(z * catalogue.cost(name).value)) for name in ("ttft_spread", "tpot_spread"))
         missed = [self.tokens_per_second * token / pl.col("tokens_per_s_user"), pl.col("ttft_s") * first / self.ttft]
@@ -66,7 +66,7 @@ class SLO:
 )  # fmt: skip
 def slo_frontier(
     llm: LLM | str | Path, clusters: Cluster | Sequence[Cluster], load: Load, *, usd_per_chip_hour: Mapping[str, float] | None = None,
-    pue: ArrayLike = 1.0, precisions: Sequence[str] = PRECISIONS, concurrency: ArrayLike = CONCURRENCY, tp: ArrayLike = TP,
+    pue: ArrayLike = 1.0, precisions: Sequence[str] = PRECISIONS, concurrency: ArrayLike | None = None, tp: ArrayLike = TP,
     pp: ArrayLike = PP, attention_dp: ArrayLike = ATTENTION_DP, ratios: ArrayLike = RATIOS, draft_tokens: ArrayLike | None = None,
     prefill: Sequence[Cluster] = (), within: str = "measured", confidence: float = 0.5, framework: str = "", version: str = "",
     every: bool = False,
@@ -88,17 +88,17 @@ def slo_frontier(
     pue : array_like
         Facility over IT power; an array gives every point once for each, with a column ``pue``.
     precisions, concurrency, tp, pp, attention_dp, ratios
-        What is varied: formats that the chip runs or expands (those of less than eight bits), layouts that an engine does, and of
-        disaggregated ones prefill over decode workers.
+        What is varied: formats that the chip runs or expands (those of less than eight bits), layouts that engines run, and for
+        disaggregated serving prefill over decode workers; concurrency from 1 to 16,384 if not given.
     draft_tokens : array_like, optional
         Tokens drafted per step, accepted at the rate of the load. Default: those of the load, or with ``within="any"`` and none there 0
         and, where acceptance was published of a model of the family, 1 and 3 at that rate.
     prefill : sequence of Cluster
         Chips that may also work on prompts for those of `clusters`, where disaggregated.
     within : str
-        ``"measured"``: layouts as published of the model or its like on such chips; ``"any"``: all, with extrapolated ones marked.
+        ``"measured"``: layouts as published for the model or similar ones on such chips; ``"any"``: all, with extrapolated ones marked.
     confidence : float
-        Probability at which speeds, times and rates are reached: 0.5 as expected; with more, a wide interval is no advantage.
+        Probability with which speeds, times and rates are reached: 0.5 is the expectation; above it wide intervals lose.
     every : bool
         All points, not the frontier alone; of prefill workers for the same decode workers those that no others beat in rate and TTFT.
 
@@ -130,7 +130,8 @@ def slo_frontier(
     if float(np.asarray(load.input_tokens)) + float(np.asarray(load.output_tokens)) > llm.context:
         raise InputError(f"input_tokens + output_tokens exceed the context window of {llm.name}: {llm.context}")
     load = speculative(llm, replace(load, rate=None), draft_tokens, within)
-    asked = Asked(llm, load, np.ravel(concurrency), confidence, within, framework, version, prices, every)
+    loads = np.ravel(CONCURRENCY if concurrency is None else concurrency)
+    asked = Asked(llm, load, loads, confidence, within, framework, version, prices, every)
     frames: list[pl.DataFrame] = []
     lacks = {}
     for cluster in clusters:
@@ -160,8 +161,8 @@ def slo_frontier(
 def cheapest_chip(frontier: pl.DataFrame, slo: SLO, by: str = "usd_per_million_tokens") -> pl.DataFrame:
     """The best point of each chip (and PUE, where there are many) that meets the SLO, best first.
 
-    Of a chip that does not keep it the nearest: where the column ``keeps`` is False, ``short`` says how many times it misses it, and
-    ``probability`` how likely it reaches the speed all the same.
+    For a chip that does not meet it, the nearest point: there the column ``keeps`` is False, ``short`` is the factor by which it falls
+    short, and ``probability`` how likely it reaches the speed all the same.
 
     Parameters
     ----------

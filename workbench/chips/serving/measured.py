@@ -109,7 +109,7 @@ def _call(row: Call, precision: str | None, plan: Call, load: Call, prefill: Cal
 
 
 def _speculation(text: str | None) -> Call:
-    """Tokens drafted per step, and what is stated of how many stand."""
+    """Tokens drafted per step, and what is stated of how many are accepted."""
     if not text or text.startswith("none"):
         return {}
     if "SIMULATED" in text:
@@ -119,7 +119,7 @@ def _speculation(text: str | None) -> Call:
 
 
 def _drafted(drafts: float, length: float | None) -> Call:
-    """So many tokens drafted per step, and the rate at which they stand that gives the tokens per step that are stated."""
+    """So many tokens drafted per step, and the acceptance rate that gives the tokens per step that are stated."""
     return {"draft_tokens": drafts, "acceptance_rate": round(acceptance_rate(length, drafts), 4) if length else None}
 
 

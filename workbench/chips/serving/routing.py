@@ -89,17 +89,17 @@ def adapters(
     llm: LLM | str | Path, cluster: Cluster, plan: ServingPlan, load: Load, *, variants: ArrayLike, rate: ArrayLike, rank: ArrayLike = 16,
     framework: str = "",
 ) -> Adapters:  # fmt: skip
-    """Multi-LoRA against a replica for each variant.
+    """Low-rank adapters on shared weights (multi-LoRA) against a replica for each fine-tuned variant.
 
     A low-rank adapter of rank r adds r (in + out) parameters to each of a layer's matrices; a step reads those of the variants in its batch
-    and multiplies each sequence with its own [1]_. Separate, every variant needs at least one replica, however little it is asked.
+    and multiplies each sequence with its own [1]_. Served separately, every variant needs a replica, however few its requests.
 
     Parameters
     ----------
     llm, cluster, plan : LLM or str, Cluster, ServingPlan
         The base model or its name, and a replica of it.
     load : Load
-        Concurrency of a replica at the latency that is wanted, and lengths.
+        Concurrency of a replica at the target latency, and lengths of requests.
     variants, rate, rank : array_like
         Fine-tuned variants, requests per second of each, and rank of their adapters.
 

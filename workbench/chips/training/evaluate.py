@@ -73,9 +73,9 @@ def training_step(
 ) -> TrainingStep:  # fmt: skip
     """A step of training `llm` on the whole cluster; chips, fields of the plan, batch and sequence may be arrays and broadcast.
 
-    A layout that cannot be, or does not fit, is a result: `feasible` is False, `reason` names the rule that it breaks, and `unlimited` has
-    the time of one that more memory would make possible. Raises
-    `InputError` for a sequence beyond the context or a precision that the chip lacks, `UnknownName` for a framework that is none.
+    A layout that is impossible, or does not fit in memory, is a result: `feasible` is False, `reason` names the rule that it breaks,
+    and `unlimited` has the time of one that more memory would make possible. Raises `InputError` for a sequence beyond the context or a
+    precision that the chip lacks, `UnknownName` for a framework that is none.
     Source: Narayanan et al. (2021), "Efficient Large-Scale Language Model Training on GPU Clusters Using Megatron-LM"; Korthikanti et al.
     (2022), "Reducing Activation Recomputation in Large Transformer Models".
 
@@ -86,8 +86,8 @@ def training_step(
     global_batch, sequence : array_like
         Sequences of a step, on all chips; tokens of one, at most 8192 of the model's context if not given.
     framework, version : str
-        Software, as "NeMo", "25.02". What is not said is that of the nearest measured runs, of equally near ones the newest; the interval
-        is then wider. `evidence` of the result says which those are.
+        Software, as "NeMo", "25.02". What is not given is that of the nearest measured runs, of equally near ones the newest; the interval
+        is then wider. `evidence` of the result names them.
     confidence, detail : float; bool
         A layout whose memory fits with a smaller probability is not feasible: by default, runs that ran are rarely refused. False leaves
         `parts` empty, which doubles the speed of millions of layouts.

@@ -120,7 +120,7 @@ def ask(quantity: str, *paths: str) -> Callable[[pl.DataFrame], list[Asked]]:
 
 
 def software(stack: str | None) -> tuple[str, str]:
-    """Framework and version that a row's text names; what is none of `FRAMEWORKS` is what stands before the version."""
+    """Framework and version that a row's text names; what is none of `FRAMEWORKS` is what precedes the version."""
     text = stack or ""
     known = next((name for name in (*FRAMEWORKS, *NAMED) if name.casefold() in text.casefold()), None)
     version = VERSION.search(text, text.casefold().find(known.casefold()) if known else 0)

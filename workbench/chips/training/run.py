@@ -70,10 +70,10 @@ def training_run(
     seconds = 6 N D (1 + evaluation / 3) / (n_chips * peak * mfu * utilisation)
 
     N counts the parameters that a token uses (all of a dense model; of a mixture, the shared ones and the experts it visits),
-    embeddings included. MFU is model FLOP/s over the dense peak in `precision` while the job runs: that of the plan; without one, of the
-    best layout of `search_layouts` like those that were run, times what real runs reached of it.
+    embeddings included. MFU is model FLOP/s over the dense peak in `precision` while the job runs: that of the plan; else of the best
+    layout of `search_layouts` that is similar to measured ones, times the share of it that measured runs reached.
 
-    The interval joins those of the step, of what runs reached, and of time lost. Where the layout is not stated its upper end is that times
+    The interval combines those of the step, of what runs reached, and of time lost. Without a stated layout its upper end is that times
     `training_hours_beside`: published hours count restarts, ablations and slower stages.
     Source: Kaplan et al. (2020), "Scaling Laws for Neural Language Models", section 2.1 (C = 6 N D).
 
@@ -92,7 +92,7 @@ def training_run(
         Share of the hours in which the job makes progress, above 0 and at most 1. If not given, that of `fabric.goodput` with what
         `fabric.storage` says of its checkpoints; beside a stated MFU, 1.
     global_batch, sequence, framework, version
-        As `training_step`; of a batch that is not given, as published runs of so many tokens.
+        As `training_step`; a batch that is not given is that of published runs with as many tokens.
     evaluation, usd_per_chip_hour : array_like
         Tokens evaluated per token trained, forward alone (1 for the reference of preference tuning: both of a pair count); price [USD/h].
     rollouts : (ServingPlan, Load), optional

@@ -37,7 +37,7 @@ COLUMNS = ("tp", "pp", "cp", "ep", *VARIED, "uneven", "trained", "frozen")
 
 @dataclass(frozen=True)
 class Choices:
-    """What a search varies; each a tuple. Degrees are all divisors that the job allows.
+    """What a search varies, each a tuple; parallel degrees are all divisors that the job allows.
 
     Examples
     --------
@@ -80,11 +80,11 @@ def search_layouts(
     llm: LLM | str | Path, cluster: Cluster, global_batch: int, *, sequence: int | None = None, precision: str = "bf16",
     framework: str = "", version: str = "", choices: Choices | None = None, confidence: float = 0.8, top: int = 100,
 ) -> Search:  # fmt: skip
-    """Every layout of a job that is like those that were run, or any, and the `top` ones that fit, best first.
+    """The `top` layouts of a job that fit in memory, best first, among those similar to measured ones, or among all.
 
-    The best is a ceiling: `reached` of it is what runs that were measured had, whose layouts were chosen by hand.
+    The best is a ceiling: measured runs, whose layouts were chosen by hand, had `reached` of its speed.
 
-    Raises `InputError` if no layout fits, with what the smallest takes or the most frequent reason.
+    Raises `InputError` if no layout fits, with the memory of the smallest or the most frequent reason.
 
     Parameters
     ----------
@@ -150,8 +150,8 @@ def elasticities(
 ) -> dict[str, Any]:  # fmt: skip
     """By how many percent a step gets faster with one percent more of each of `RESOURCES`, for all layouts at once.
 
-    Derivatives of the closed form by complex step: exact to rounding. Latency counts as less of it. The size of memory is no rate:
-    search again with a larger one. Whether a layout can be, and fits, is for `training_step` to say. Arguments as there.
+    Derivatives of the closed form by complex step: exact to rounding. For latency, one percent less. The size of memory is no rate:
+    search again with more. Whether a layout is possible, and fits, `training_step` says, whose arguments these are.
     Source: Squire, Trapp (1998), "Using Complex Variables to Estimate Derivatives of Real Functions", SIAM Review 40(1).
 
     Examples

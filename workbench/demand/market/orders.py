@@ -99,7 +99,7 @@ def order_plan(
     need: ArrayLike, *, own_usd_per_quarter: ArrayLike, lease_usd_per_quarter: ArrayLike, lead: int,
     margin_usd_per_quarter: ArrayLike = np.inf, held: ArrayLike = 0.0,
 ) -> OrderPlan:  # fmt: skip
-    """Cheapest orders that are fixed now: what one owns at each quarter, where a lease or a loss makes up for what is short.
+    """Cheapest orders that are fixed now: what to own in each quarter, where a shortage costs a lease or a lost margin.
 
     A unit that comes in quarter v pays its own locked annuity c_v from then to the end, whatever later ones cost: the sum over vintages is
     sum_t k_t Q_t with the user cost k_t = c_t (T - t) - c_t+1 (T - t - 1). Minimised is sum_t E[k_t Q_t + u_t (N_t - Q_t)+] over plans

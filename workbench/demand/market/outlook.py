@@ -228,9 +228,9 @@ def power_shadow_price(futures: Futures, market: Market) -> Array:
 
 @takes(n=LENGTH, seed=WHOLE, horizon=Rule(least=1, most=16, whole=True, one=True))
 def hindcast(n: int = 2048, seed: int = 0, *, horizon: int = 4, **given: Distribution | float) -> pl.DataFrame:
-    """The loop from every past quarter that has a rent, beside what came: the stock, the rent, and the rent over the cost of a sold hour.
+    """The loop from every past quarter that has a rent, beside what happened: stock, rent, and rent over the cost of a sold hour.
 
-    Priors are weighed by what had been disclosed at the origin, nothing later. Before any rent was known the start is a rent at cost.
+    Priors are weighted by what had been disclosed at the origin, nothing later. Before any rent was known the start is a rent at cost.
 
     Parameters
     ----------

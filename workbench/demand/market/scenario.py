@@ -32,9 +32,9 @@ PLATEAU = (2025.75, 2026.75)  #: in which dearer memory kept the cost of a new u
 SHOCKS = "demand_shocks"
 FADE = 3.0  #: years after which a shock to demand has faded to 1 / e
 HORIZON = 4  #: quarters ahead of the forecasts that weigh the priors; each counts for one over it, as they overlap
-#: Deviations of the logarithms of stock and rent a year ahead that no input explains, Student's t of `FREEDOM`: counts of chips are known
+#: Deviations of the logarithms of stock and rent a year ahead that no input explains, Student's t of `DOF`: counts of chips are known
 #: to 15 % (chip_stock), rents of one time and chip to a quarter (rent_history).
-STOCK_ERROR, RENT_ERROR, FREEDOM = 0.15, 0.25, 4.0
+STOCK_ERROR, RENT_ERROR, DOF = 0.15, 0.25, 4.0
 TIGHTEST = 0.25  #: most of the gap at the start, in logarithms, that the last move of the rent may tell
 
 #: Rows of the table of priors that the loop samples, those that matter most first.
@@ -223,7 +223,7 @@ def _log_likelihood(given: Mapping[str, Array], until: str) -> Array | None:
         errors = [np.log((market.supply[-1] + market.waiting[-1]) / stock) / STOCK_ERROR]
         if target in rents():
             errors.append(np.log(market.rent[-1] / rents()[target]) / RENT_ERROR)
-        found = -(FREEDOM + 1) / (2 * HORIZON) * sum(np.log1p(e**2 / FREEDOM) for e in errors)
+        found = -(DOF + 1) / (2 * HORIZON) * sum(np.log1p(e**2 / DOF) for e in errors)
         total = found if total is None else total + found
     return total
 

@@ -69,7 +69,7 @@ def chip_seconds(
     llm: LLM | str | Path, cluster: Cluster, call: Tokens, plan: ServingPlan | None = None, *, concurrency: ArrayLike = np.inf,
     framework: str = "",
 ) -> ChipTime:  # fmt: skip
-    """Chip-seconds of a model call, by what `workbench.chips.serving.evaluate` says of a replica.
+    """Chip-seconds of a model call, by `workbench.chips.serving.evaluate` of a replica.
 
     Prompts take the replica for the time of their fresh tokens. A decode step takes what it would without a context, which is the output's,
     and on top the time of reading the context, which is the cached and fresh tokens' in proportion to their numbers.
