@@ -81,7 +81,11 @@ def test_memory_without_a_report_is_that_of_the_data_sheet():
         ("Tesla V100-PCIE-32GB", "V100 PCIe"),
         ("NVIDIA GH200 480GB", "GH200 96GB"),  # 480 is the memory of its processor
         ("GH200 141GB", "GH200 144GB"),
+        ("NVIDIA GH200 120GB", "GH200 96GB"),  # the same of early boards
+        ("Tesla V100-SXM2-32GB", "V100"),
+        ("Tesla V100-SXM2-16GB", "V100 16GB"),
         ("AMD Instinct MI300X", "MI300X"),
+        ("AMD Instinct MI300X OAM", "MI300X"),
         ("HL-325L", "Gaudi 3"),
         ("910B3", "Ascend 910B"),
     ],
@@ -111,6 +115,20 @@ def test_an_own_row_without_links_is_no_nvlink_machine(tmp_path, monkeypatch):
             catalogue.chip(unknown)
 
 
+def test_an_own_row_in_place_of_ours_keeps_the_names_that_ours_is_known_by(tmp_path, monkeypatch):
+    columns = "vendor,release,status,bf16_tflops,hbm_gb,hbm_gb_per_s,source,as_of"
+    (tmp_path / "chips.csv").write_text(f"chip,{columns}\nh100,NVIDIA,2026,shipping,900,80,3000,own measurement,2026-11\n")
+    monkeypatch.setenv("WORKBENCH_DATA", str(tmp_path))
+    own = catalogue.chip("H100 SXM")
+    assert (own.name, own.peak("bf16"), own.hbm_bytes, own.source) == ("H100", 900e12, 80e9, "own measurement")
+    assert (own.scaleup_bandwidth, own.price) == (None, None)  # nothing but names is taken over
+    assert catalogue.names("chips").count("H100") == 1
+    (tmp_path / "chips.csv").write_text(f"chip,aliases,{columns}\nH100,my H100,NVIDIA,2026,shipping,900,80,3000,own measurement,2026-11\n")
+    assert catalogue.chip("my H100").name == "H100"
+    with pytest.raises(UnknownName):
+        catalogue.chip("H100 SXM")  # its own names, where it has any
+
+
 def test_fractions_of_a_chip():
     whole, part = catalogue.chip("H100"), catalogue.chip("H100 MIG 1g.10gb")
     assert part.hbm_bytes == 9.75 * 2**30  # nvidia-smi mig -lgip
@@ -122,6 +140,32 @@ def test_fractions_of_a_chip():
     for unknown in ("L40S MIG 1g.10gb", "H100 MIG 1g.11gb", "H900 MIG 1g.10gb", "MIG 1g.10gb"):
         with pytest.raises(UnknownName):
             catalogue.chip(unknown)
+
+
+@pytest.mark.parametrize(
+    ("instance", "chip"),
+    [
+        ("p5.48xlarge", "H100"),
+        ("P4D.24xlarge", "A100 40GB"),
+        ("a3-ultragpu-8g", "H200"),
+        ("Standard_NC40ads_H100_v5", "H100 NVL"),
+        ("inf1.xlarge", "Inferentia1"),
+    ],
+)
+def test_a_machine_of_a_cloud_is_taken_for_its_chip(instance, chip):
+    assert catalogue.chip(instance).name == chip
+
+
+def test_rent_is_that_of_the_chip_by_any_name():
+    assert catalogue.rent("p5.48xlarge") == catalogue.rent("NVIDIA H100 80GB HBM3") == catalogue.rent("H100")
+    with pytest.raises(InputError, match=r"no rent of H100 MIG 1g\.10gb by it"):
+        catalogue.rent("H100 MIG 1g.10gb")
+
+
+def test_every_machine_of_a_cloud_has_a_chip_and_no_name_of_another():
+    instances = catalogue.table("instances")
+    assert set(instances["chip"]) <= set(catalogue.names("chips"))
+    assert [name for name, chip in instances.select("instance", "chip").iter_rows() if catalogue.chip(name).name != chip] == []
 
 
 def test_every_fraction_is_of_a_chip_and_no_more_than_it():
@@ -215,8 +259,22 @@ def test_a_chip_is_known_by_its_vendor_server_and_memory(said, name):
     assert catalogue.chip(said).name == name
 
 
-@pytest.mark.parametrize("said", ["H100 64GB", "H20 141GB", "B200 or GB200 (not named)", "NVIDIA", "DGX"])
-def test_a_chip_with_other_memory_is_unknown(said):
+#: Names near those of parts that the catalogue has: others, older, newer, of other memory or form, or cut short.
+NEAR = """
+H100X|H2000|H10|H1000|H300|H900|H80|H2|H20-3e|GH100|GB|GB2|GB20|GB30|GB400|B20|B30|B100|B400|A1000|A10X|A11|A20|A16|A2|A400|A4000|A5000
+L2|L400|L4000|L40G|L4S|L20S|T4G|T40|T400|P4|P10|V10|V1000|R100|VR200|MI300|MI30|MI35|MI400|MI430X|MI308X|MI325|MI350|MI355|MI455|MI200
+MI50|TPU|v2|v4|v5|TPU8|TPU v5|TPU v6|TPU v8|Trn4|Trainium4|Inferentia3|Maia|Gaudi|Gaudi 4|Gaudi 33|Ascend|Ascend910|Ascend 910|Ascend 910A
+Ascend 950|910|Groq|Groq LPU|Groq LPU v2|WSE|WSE-2|WSE-4|CS-2|SN40|SN50|Wormhole|Blackhole|M1|M3|M5|M4 Pro|M4 Ultra|M5 Max|Snapdragon
+Snapdragon X|Snapdragon X Plus|Snapdragon 8 Gen 2|Core Ultra|Ryzen AI|Jetson|Jetson Orin Nano|Arc Pro|RTX|RTX 6000|RTX 6000 Ada|RTX 6000D
+RTX 4080|RTX 4090 D|RTX 4090 Laptop GPU|RTX 3090 Ti|RTX PRO 4500|RTX PRO 600|GeForce|Tesla|Instinct|Rubin Ultra|Rubin CPX|GB200 NVL
+B300 512GB|H100 SXM6|H100 64GB|H100 93GB|H100 94GB|H100 88GB|H100 160GB|H200 144GB|H200 282GB|H20 141GB|A100 20GB|A100 90GB|H800 PCIe
+A800-SXM4-40GB|A100-SXM-64GB|NVIDIA H100 96GB HBM3|MI250X 64GB|MI300X 96GB|MI300X VF|H100 MIG|H100 MIG 1g|H100 MIG 9g.90gb
+A100 MIG 7g.40gb|B200 or GB200 (not named)|NVIDIA|DGX|GPU|cuda|100|80GB|hundred|p5.49xlarge
+"""
+
+
+@pytest.mark.parametrize("said", [*NEAR.strip().replace("\n", "|").split("|"), " ", "-", "\u200b"])
+def test_a_chip_that_is_not_known_is_not_taken_for_another(said):
     with pytest.raises(UnknownName):
         catalogue.chip(said)
 

@@ -53,6 +53,11 @@ def test_show_one_row_by_an_alias_with_its_source(workbench):
     assert "source" in shown
 
 
+def test_show_a_chip_as_a_card_by_the_name_of_a_machine_or_of_a_partition(workbench):
+    assert "memory     85.5 GB, 3.35 TB/s" in workbench("show", "chip", "p5.48xlarge").stdout
+    assert "H200 MIG 1g.18gb" in workbench("show", "chip", "nvidia h200 mig 1g.18gb").stdout
+
+
 def test_show_csv_reads_back(workbench, tmp_path):
     from workbench import tables
 
@@ -63,6 +68,7 @@ def test_show_csv_reads_back(workbench, tmp_path):
 @pytest.mark.parametrize(
     ("args", "message"),
     [
+        (["show", "chip", "GB30"], "error: unknown chip 'GB30'; nearest: GB300"),
         (["show", "chip"], "error: unknown table 'chip'; nearest: chips"),
         (["show", "chips", "--stale"], "error: chips --stale: expected workbench show facts --stale"),
         (["show", "chips", "GB30"], "error: unknown chip 'GB30'; nearest: GB300"),

@@ -13,8 +13,16 @@ from workbench import catalogue, tables
 from workbench.errors import InputError, UnknownName
 
 #: Sold inside devices alone, or as a service: no price of the part is to be had.
-IN_DEVICES = {"M4 Max", "Ryzen AI Max+ 395", "Snapdragon X Elite", "Core Ultra 7 258V", "Snapdragon 8 Gen 3"}
-AS_A_SERVICE = {"Groq LPU v1", "SN40L"}
+IN_DEVICES = {
+    "M4",
+    "M4 Max",
+    "Ryzen AI Max+ 395",
+    "Snapdragon X Elite",
+    "Snapdragon X2 Elite Extreme",
+    "Core Ultra 7 258V",
+    "Snapdragon 8 Gen 3",
+}
+AS_A_SERVICE = {"Groq LPU v1", "SN40L", "Inferentia1"}
 #: Compute dies of chips whose cost is derived from memory and silicon.
 DIES = {name: 1 for name in ("Trainium1", "Inferentia2", "Maia 100", "Maia 200", "Microsoft Cobalt 100", "Microsoft Cobalt 200")}
 DIES |= {"Trainium2": 2, "Trainium3": 2}

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def lowest(project: dict[str, Any]) -> list[str]:
     """``name==release`` of the lower bound of every dependency, those of tests and sweeps too."""
     extras = project["optional-dependencies"]
-    needed = [*project["dependencies"], *extras["test"], *extras["scale"]]
+    needed = [*project["dependencies"], *(need for name in ("test", "scale", "agents", "docs") for need in extras[name])]
     return [need.replace(">=", "==") for need in needed if not need.startswith(project["name"])]
 
 

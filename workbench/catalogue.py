@@ -29,7 +29,6 @@ from workbench.units import GBIT, GIGA, MEBI, MICRO, TERA
 NUMBERS = tuple(f.name for f in fields(Transformer))  #: columns of `llms` that a row's config says too
 NEEDED = [f.name for f in fields(LLM) if f.default is MISSING and f.name != "name"]  #: of a row without a config
 RACK_SCALE = 64  #: chips in the scale-up domain from which a chip is sold as a rack, where nothing else is said
-HOST, PCIE = 8, 63.0  #: chips of a host and bandwidth of a slot (5.0 x16) [GB/s], where nothing else is said
 
 
 @takes()
@@ -74,11 +73,11 @@ def key_of(table_name: str, name: str) -> str:
 
 
 #: A chip's name between those of its vendor or server and the gigabytes of its memory.
-_SIZED = re.compile(r"(?:(?:nvidia|amd|instinct|intel|google|hgx|dgx)[\s-]+)*(.+?)(?:[\s-]+\(?(\d+)\s*GB?\)?)?", re.IGNORECASE)
+_SIZED = re.compile(r"(?i)^(?:(?:nvidia|amd|instinct|intel|google|hgx|dgx)[\s-]+)*(.+?)(?:[\s-]+oam)?(?:[\s-]+\(?(\d+)\s*GB?\)?)?$")
 
 
 def chip(name: str | Chip) -> Chip:
-    """The accelerator `name`, an alias, or a fraction of one, by a vendor's name or with its memory as well; a `Chip` is itself.
+    """The accelerator `name`, an alias, or a fraction of one, by a vendor's name, with its memory, or of a cloud's instance; or a `Chip`.
 
     Raises `UnknownName` listing the nearest names.
 
@@ -103,16 +102,16 @@ def chip(name: str | Chip) -> Chip:
     try:
         r = _row("chips", name, "chip")
     except UnknownName:
+        if (at := made_of("instances", _index("instances")).get(_plain(name))) is not None:
+            return chip(load("instances")["chip"][at])
         for f in load("chip_fractions").iter_rows(named=True):
             whole, end = str(name).strip().casefold(), f" {f['fraction'].casefold()}"
             if whole.endswith(end) and key_of("chips", whole.removesuffix(end)) == f["chip"]:
                 return _fraction(chip(f["chip"]), f)
-        said = _SIZED.fullmatch(str(name).strip())
-        stem, size = said.groups() if said else (None, None)
-        for plain in (f"{stem} {size}GB", stem) if stem else ():
+        for plain, size in ((one, gb) for stem, gb in _SIZED.findall(str(name).strip()) for one in (f"{stem} {gb}GB", stem)):
             at = made_of("chips", _index("chips")).get(_plain(plain))
             found = None if at is None else chip(names("chips")[at])
-            if found and (not size or abs(float(size) * GIGA / found.hbm_bytes - 1) < 0.1):
+            if found and (not size or any(abs(float(size) * unit / found.hbm_bytes - 1) < 0.025 for unit in (GIGA, 2**30))):
                 return found
         raise
     domain = r["scaleup_domain"] or 1
@@ -120,11 +119,12 @@ def chip(name: str | Chip) -> Chip:
     return Chip(
         name=r["chip"], peaks={p: v * TERA for p in formats.PEAKS if (v := r.get(f"{p}_tflops", r.get(f"{p}_tops"))) is not None},
         hbm_bytes=r["memory_mib"] * MEBI if r["memory_mib"] else r["hbm_gb"] * GIGA, hbm_bandwidth=r["hbm_gb_per_s"] * GIGA,
-        tdp=r["tdp_w"], all_in_power=r["all_in_w"], scaleup_bandwidth=_times(r["scaleup_gb_per_s"], GIGA),
-        scaleout_bandwidth=_times(r["scaleout_gb_per_s"], GIGA), price=r["price_usd"], price_low=r["price_low_usd"],
-        price_high=r["price_high_usd"], best_matmul={p: v * TERA for p in formats.PEAKS if (v := r.get(f"matmul_{p}_tflops")) is not None},
-        pcie_bandwidth=(r["pcie_gb_per_s"] or PCIE) * GIGA, memory_levels=made_of("memory_levels", _levels).get(r["chip"], ()),
-        **_same(Chip, r) | {"scaleup_domain": domain, "host_chips": r["host_chips"] or HOST, "server": r["server"] or server},
+        tdp=r["tdp_w"], all_in_power=r["all_in_w"], price=r["price_usd"], price_low=r["price_low_usd"], price_high=r["price_high_usd"],
+        scaleup_bandwidth=_times(r["scaleup_gb_per_s"], GIGA), scaleout_bandwidth=_times(r["scaleout_gb_per_s"], GIGA),
+        pcie_bandwidth=_times(r["pcie_gb_per_s"], GIGA) or Chip.pcie_bandwidth,
+        best_matmul={p: v * TERA for p in formats.PEAKS if (v := r.get(f"matmul_{p}_tflops")) is not None},
+        memory_levels=made_of("memory_levels", _levels).get(r["chip"], ()),
+        **_same(Chip, r) | {"scaleup_domain": domain, "host_chips": r["host_chips"] or Chip.host_chips, "server": r["server"] or server},
     )  # fmt: skip
 
 
@@ -309,7 +309,7 @@ def rent(chip: str | Chip, tariff: str = "on-demand", as_of: str | None = None) 
     >>> rent("H100").value, rent("H100", "1 year").value, rent("H100", "1 year", as_of="2026-04").value
     (3.64345, 2.65, 2.35)
     """
-    name = chip.name if isinstance(chip, Chip) else key_of("chips", chip)
+    name = chip.name if isinstance(chip, Chip) else chips[chip].name
     rows = table("rent_history", as_of).filter(chip=name)
     if tariff not in rows["tariff"]:
         known = ", ".join(rows["tariff"].unique().sort()) or "none"
@@ -360,8 +360,7 @@ def external(name: str, download: bool = True) -> Path:
         file = Path(folder) / r["file"]
         if not file.is_file():
             raise DataError(file, f"WORKBENCH_EXTERNAL is set but has no {r['file']}; get it from {r['url']}")
-        found = pooch.file_hash(str(file))
-        if found != r["sha256"]:
+        if (found := pooch.file_hash(str(file))) != r["sha256"]:
             raise DataError(file, f"sha256 is {found}, expected {r['sha256']}: another version of {name}")
         return file
     cache = Path(pooch.os_cache("workbench"))
@@ -383,7 +382,7 @@ def _row(table_name: str, name: str, kind: str) -> dict[str, Any]:
 def _position(table_name: str, name: str, kind: str) -> int:
     if not isinstance(name, str):
         raise InputError(f"{kind} = {name!r}: expected a name, as workbench show {table_name} lists them")
-    position = made_of(table_name, _index(table_name)).get(_plain(name)) if name else None
+    position = made_of(table_name, _index(table_name)).get(_plain(name))
     if position is None:
         frame, known = load(table_name), names(table_name)
         aliases = ";".join(filter(None, frame["aliases"])).split(";") if "aliases" in frame.columns else ()
@@ -404,7 +403,7 @@ def _index(table_name: str) -> Callable[[pl.DataFrame], dict[str, int]]:
     def index(frame: pl.DataFrame) -> dict[str, int]:
         found = {_plain(name): i for i, name in enumerate(tables.names(frame, table_name))}
         for i, aliases in enumerate(frame["aliases"] if "aliases" in frame.columns else ()):
-            for alias in (aliases or "").split(";"):
+            for alias in filter(None, (aliases or "").split(";")):
                 found.setdefault(_plain(alias), i)
         for name, i in [*found.items()]:
             found.setdefault(re.sub(r"-a\d+b$", "", name), i)  # a mixture of experts without its active parameters

@@ -184,6 +184,11 @@ def check_fields(instance: Any, where: str = "", /, **rules: Rule) -> None:
             object.__setattr__(instance, name, checked[name])
 
 
+def declared(owner: type) -> dict[str, tuple[Any, ...]]:
+    """What a dataclass declares beside the types of its fields, as their rules and axes (`typing.Annotated`), by name."""
+    return {name: getattr(hint, "__metadata__", ()) for name, hint in get_type_hints(owner, include_extras=True).items()}
+
+
 MADE = {  #: calls that make our objects
     **{"Chip": "catalogue.chip('H100')", "LLM": "catalogue.llm('Llama-3.1-8B')", "Cluster": "fabric.Cluster('H100', 8)"},
     **{"TrainingPlan": "chips.TrainingPlan(tp=8)", "ServingPlan": "chips.ServingPlan(tp=8)", "Load": "chips.Load(64, 1024, 256)"},

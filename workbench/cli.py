@@ -47,7 +47,7 @@ def _main(version: Annotated[bool, typer.Option("--version", callback=_version, 
 
 @app.command()
 def show(
-    table: Annotated[str | None, typer.Argument(help="A table of the catalogue, or llm for a model's card; none: list the tables.")] = None,
+    table: Annotated[str | None, typer.Argument(help="A table of the catalogue, or llm or chip for a card; none: list the tables.")] = None,
     name: Annotated[str | None, typer.Argument(help="One row, by its key or an alias; a model also by its config.json.")] = None,
     csv: Annotated[bool, typer.Option("--csv", help="Print every column as CSV.")] = False,
     stale: Annotated[bool, typer.Option("--stale", help="With facts: the tables of facts by age of their newest row.")] = False,
@@ -65,8 +65,8 @@ def show(
         rows = {t: [str(catalogue.table(t).height), _examples(catalogue.names(t))] for t in tables.table_names()}
         _print_frame(rows, ["table", "rows", "for example"])
         return
-    if table == "llm" and name is not None:
-        _show_llm(name)
+    if table in ("llm", "chip") and name is not None:
+        _show_llm(name) if table == "llm" else print(catalogue.chip(name))
         return
     frame = catalogue.table(table)
     if name is not None:

@@ -17,7 +17,7 @@ class Format:
 
     name: str
     bits: float  #: of a number, with its share of the scales of its block
-    peak: str  #: the peak of a chip that its products run at; weights in four-bit integers are expanded to sixteen bits
+    peak: str  #: the peak of a chip that its products run at; weights in four-bit integers are expanded, to sixteen bits where it can
     training: str = ""  #: name that its training steps were measured under; empty where products of training do not run in it
     weights: str = ""  #: the same of serving with weights in it
     cache: bool = False  #: whether a key-value cache may hold it

@@ -60,14 +60,13 @@ class Chip:
         return (self.scaleup_domain, self.scaleup_bandwidth) if self.scaleup_bandwidth else (self.host_chips, self.pcie_bandwidth)
 
     def __repr__(self) -> str:
-        links = f"{self.scaleup_domain} chips, {_rate(self.scaleup_bandwidth)}" if self.scaleup_bandwidth else "none; PCIe, "
         watts = [f"{human(w, 'W')} {what}" for w, what in ((self.tdp, "TDP"), (self.all_in_power, "all in")) if w]
         band = f" ({usd(self.price_low)} to {usd(self.price_high)})" if self.price_low and self.price_high else ""
         return card(
             f"{self.name} ({self.vendor}, {self.release}, {self.status})",
             memory="; ".join([f"{human(self.hbm_bytes, 'B')}, {_rate(self.hbm_bandwidth)}", *map(str, self.memory_levels)]),
             peaks=", ".join(f"{p} {significant(v / TERA)}" for p, v in self.peaks.items()) + " TFLOP/s, dense",
-            scale_up=links if self.scaleup_bandwidth else links + _rate(self.pcie_bandwidth),
+            scale_up=(f"{self.scaleup_domain} chips, " if self.scaleup_bandwidth else "none; PCIe, ") + _rate(self.near[1]),
             scale_out=_rate(self.scaleout_bandwidth),
             power=", ".join(watts),
             price=f"{usd(self.price)}{band}" if self.price else None,

@@ -313,8 +313,12 @@ def _merged(table: str, override: Path, mtime_ns: int) -> pl.DataFrame:
     ours, theirs = shipped(table), read(override, table)
     if table == "chips":
         _not_the_sparse_peak(override, theirs, ours)
-    own = {name.lower() for name in names(theirs, table)}
-    kept = ours.filter(pl.Series([name.lower() not in own for name in names(ours, table)], dtype=pl.Boolean))
+    known = {name.lower(): i for i, name in enumerate(names(ours, table))}
+    same = [known.get(name.lower()) for name in names(theirs, table)]
+    for column in (*keys(table), "aliases") if "aliases" in ours.columns else ():  # in place of ours: still known by its names
+        cells = [o if at is None or (o and column == "aliases") else ours[column][at] for o, at in zip(theirs[column], same, strict=True)]
+        theirs = theirs.with_columns(pl.Series(column, cells, dtype=pl.String))
+    kept = ours.filter(pl.Series([at not in same for at in range(ours.height)], dtype=pl.Boolean))
     return pl.concat([kept, theirs])
 
 
@@ -358,9 +362,7 @@ def _too(lacking: list[Column]) -> str:
 def _whole_price(path: str | Path, grids: pl.DataFrame) -> None:
     """A price says its year, and one that is not in USD its currency and period."""
     for i, row in enumerate(grids.iter_rows(named=True)):
-        needs = ["price_local_per_kwh", "currency", "price_period", "price_year"]
-        if row["price_usd_per_kwh"] is not None:
-            needs = needs[-1:]
+        needs = ["price_local_per_kwh", "currency", "price_period", "price_year"][-1 if row["price_usd_per_kwh"] is not None else 0 :]
         lacking = [name for name in needs if row[name] is None]
         if lacking and (len(lacking) < len(needs) or row["price_usd_per_kwh"] is not None):
             raise DataError(path, f"the price of {row['grid']} lacks {', '.join(lacking)}", row=i + 2, column=lacking[0])

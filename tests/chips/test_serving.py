@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workbench import catalogue, tables
-from workbench.chips import Load, ServingPlan, serving
+from workbench.chips import Load, ServingPlan, serving, slo_frontier
 from workbench.chips.serving import constants as calibration
 from workbench.chips.serving import nearby
 from workbench.chips.serving.loops import Queue, closed_loop, offline, open_loop
@@ -89,6 +89,29 @@ def test_weights_of_four_bits_are_expanded_where_a_chip_lacks_them(llama):
     narrow, wide = (demand_of(llama, H100, ServingPlan(4, name), Load(1, 1024, 64)) for name in ("nvfp4", "bf16"))
     assert narrow.peak == wide.peak == H100.chip.peaks["bf16"]
     assert narrow.read < 0.35 * wide.read
+
+
+def test_a_chip_of_eight_bits_expands_four_to_eight_and_one_of_four_bits_has_a_quarter_for_the_rest():
+    phone, spark = Cluster("Snapdragon 8 Gen 3", 1), Cluster("GB10", 1)
+    four, eight = (demand_of(catalogue.llm("Llama-3.1-8B"), phone, ServingPlan(1, name), Load(1, 1024, 64)) for name in ("int4", "int8"))
+    assert four.peak == eight.peak == 2 * eight.peak16 == phone.chip.peaks["int8"]
+    assert four.read < 0.62 * eight.read  # the head has sixteen bits in both
+    assert demand_of(catalogue.llm("Llama-3.1-8B"), spark, ServingPlan(1, "nvfp4"), Load(1, 1024, 64)).peak16 == spark.chip.peaks["fp4"] / 4
+    found = slo_frontier("Llama-3.1-8B", phone, Load(1, 512, 128), precisions=("int4", "int8", "fp8", "bf16"), concurrency=1, within="any")
+    assert set(found["precision"]) == {"int4"}  # the fastest; eight bits run, too, sixteen do not
+    with pytest.raises(InputError, match="has no bf16 peak; it has fp32, fp4"):
+        serving("Llama-3.1-8B", spark, ServingPlan(1, "int4"), Load(1, 512, 128))
+
+
+@pytest.mark.parametrize(
+    ("chip", "precision", "published"),
+    [("Snapdragon 8 Gen 3", "int4", 20), ("M4", "int4", 20.87), ("Groq LPU v1", "bf16", 750)],
+)
+def test_chips_that_nobody_measured_serve_as_published_within_their_interval(chip, precision, published):
+    # Qualcomm: 20 tokens/s; normiebench, issue 3 (llama.cpp, q4_k_m); Cerebras at launch: 1,800 tokens/s, 2.4 times as fast as Groq
+    plan = ServingPlan(8, precision, pp=16) if chip.startswith("Groq") else ServingPlan(1, precision)
+    found = serving("Llama-3.1-8B", Cluster(chip, 128), plan, Load(1, 512, 128))
+    assert found.tpot_low < 1 / published < found.tpot_high
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,7 @@ def plain(f, i):
     q, n = f.shape
     x = {}
     for name, value in vars(f).items():
-        axes = len(loop.SHAPES.get(name, ()))
+        axes = len(loop.INPUTS[name]) - 1
         v = np.reshape(value, (1,) * (axes + 1 - np.ndim(value)) + np.shape(value))
         x[name] = np.broadcast_to(v, (*v.shape[:-1], n))[..., i] if axes else float(np.broadcast_to(v, n)[i])
     demand_, limits, cost = (np.broadcast_to(x[k], (*x[k].shape[:-1], q)) for k in ("demand", "limits", "long_run_cost"))

@@ -87,3 +87,11 @@ def test_one_chip_is_said_as_one_and_too_many_are_refused():
     assert "2 chips" in repr(Cluster("H100", 2))
     with pytest.raises(InputError, match=r"n_chips = 1e\+30: expected a whole number 1 or more and at most 1e\+08"):
         Cluster("H100", 1e30)
+
+
+def test_cards_without_links_share_a_host_and_reach_others_through_its_slot():
+    l40s = Cluster("L40S", 16)
+    assert (l40s.n_domains, float(l40s.bandwidth)) == (2, 31e9)  # eight to a host; a slot of PCIe 4.0 before a link of 100 GB/s
+    assert float(Cluster("H100", 16).bandwidth) == 100e9
+    inner, outer = tiers_of(l40s)
+    assert (float(inner.size), float(outer.size), float(outer.bandwidth)) == (8, 2, 31e9)

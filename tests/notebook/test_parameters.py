@@ -35,6 +35,12 @@ def test_declarations_are_read(cell):
     assert cell["n_chips"].allowed == "a whole number from 1 to 1,000,000 [chips]"
 
 
+@pytest.mark.parametrize("name", ["h100 sxm", "H100 MIG 3g.40gb", "p5.48xlarge", "NVIDIA H100 80GB HBM3"])
+def test_a_chip_is_taken_by_every_name_that_the_catalogue_knows(cell, name):
+    assert cell["chip"].problem(name) is None
+    assert "unknown chip" in cell["chip"].problem(f"{name}X")
+
+
 @pytest.mark.parametrize(
     ("line", "reason"),
     [

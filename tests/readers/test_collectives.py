@@ -130,6 +130,13 @@ def test_a_log_in_utf_16_is_read(log):
         ("NVIDIA H100 NVL", "H100 NVL"),
         ("NVIDIA A100-SXM4-40GB", "A100 40GB"),
         ("NVIDIA H100 PCIe", "H100 PCIe"),
+        ("Tesla V100-SXM2-16GB", "V100 16GB"),
+        ("H100-SXM5-96GB", "H100 96GB"),
+        ("gb200_nvl72", "GB200"),
+        ("mi300x_oam", "MI300X"),
+        ("NVIDIA A100-SXM-64GB", "NVIDIA A100-SXM-64GB"),  # another part than that of 80 GB
+        ("NVIDIA H100 96GB HBM3", "NVIDIA H100 96GB HBM3"),
+        ("NVIDIA A800-SXM4-40GB", "NVIDIA A800-SXM4-40GB"),
         ("NVIDIA Z9", "NVIDIA Z9"),
     ],
 )

@@ -39,11 +39,9 @@ class Exchange:
     @classmethod
     def of(cls, cluster: Cluster) -> Exchange:
         """The fabric of a cluster, of arrays the least: its scale-out link, or what a chip can drive of it; PCIe where it has no links."""
-        chip = cluster.chip
-        slot = None if chip.scaleup_bandwidth else chip.pcie_bandwidth
-        known = [rate for rate in (chip.scaleout_bandwidth, float(np.min(cluster.bandwidth)), slot) if rate]
-        taper, pod = float(np.min(cluster.taper)), float(np.min(cluster.pod))
-        return cls(chip, transport=transport(cluster.fabric), bandwidth=min(known), taper=taper, pod=pod)
+        rate, taper, pod = (float(np.min(value)) for value in (cluster.bandwidth, cluster.taper, cluster.pod))
+        rate = min(rate, cluster.chip.scaleout_bandwidth or rate)
+        return cls(cluster.chip, transport=transport(cluster.fabric), bandwidth=rate, taper=taper, pod=pod)
 
     @property
     def domain(self) -> float:
@@ -91,7 +89,7 @@ class Machine:
     def of(cls, where: Cluster | Chip, number: Format) -> Machine:
         """A chip, of a cluster or with its own links. Raises `InputError` for a format that it lacks."""
         chip, exchange = (where.chip, Exchange.of(where)) if isinstance(where, Cluster) else (where, Exchange(where))
-        eight = chip.peaks.get("fp8") or chip.peaks.get("int8")
+        eight = chip.peaks.get("fp8") or chip.peaks.get("int8") or chip.peaks.get("fp4", 0.0) / 2
         peak16 = chip.peaks.get("bf16") or (eight / 2 if eight else chip.peak("bf16"))
         return cls(chip, number, exchange, chip.peak(number.name), peak16, chip.hbm_bandwidth, chip.hbm_bytes)
 

@@ -73,13 +73,14 @@ class Cluster:
 
     @property
     def bandwidth(self) -> NDArray[np.float64]:
-        """Of a chip to other domains, all rails, one direction [B/s]. Shape of `rails`."""
-        return float(self.link.bandwidth or 0.0) * np.asarray(self.rails, dtype=float)
+        """Of a chip to other domains, all rails, one direction [B/s]; at most its slot where it has no scale-up links. Shape of `rails`."""
+        rate = float(self.link.bandwidth or 0.0) * np.asarray(self.rails, dtype=float)
+        return rate if self.chip.scaleup_bandwidth else np.minimum(rate, self.chip.pcie_bandwidth)
 
     @property
     def n_domains(self) -> NDArray[np.float64]:
-        """Scale-up domains (racks of an NVL72, nodes of an HGX), the last perhaps part-filled. Shape of `n_chips`."""
-        return np.ceil(np.asarray(self.n_chips, dtype=float) / self.chip.scaleup_domain)
+        """Scale-up domains (racks of an NVL72, nodes of an HGX, hosts of cards), the last perhaps part-filled. Shape of `n_chips`."""
+        return np.ceil(np.asarray(self.n_chips, dtype=float) / self.chip.near[0])
 
     def peak(self, precision: str) -> NDArray[np.float64]:
         """Dense peak of all chips [FLOP/s], shape of `n_chips`. Raises `InputError` for a precision the chip lacks."""

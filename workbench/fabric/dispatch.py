@@ -18,7 +18,7 @@ WIRE_BYTES = {"bf16": 2.0, "fp8": 1 + 4 / 128}  #: bytes of a number on the wire
 
 def standard(rows: pl.DataFrame) -> pl.DataFrame:
     """As rows of collectives are; what is not stated is blank."""
-    chips = catalogue.table("chips").select("chip", scaleup_domain_gpus=pl.col("scaleup_domain").fill_null(8).cast(pl.Float64))
+    chips = catalogue.table("chips").select("chip", scaleup_domain_gpus=pl.col("scaleup_domain").fill_null(1).cast(pl.Float64))
     rows = rows.with_columns(chip=measured.named(rows["chip"]), dtype=pl.col("dtype").str.to_lowercase())
     fast = pl.when(pl.col("kind") == "low-latency").then(pl.lit("_low_latency")).otherwise(pl.lit(""))
     rows = rows.join(chips, on="chip", how="left", maintain_order="left")
@@ -55,7 +55,7 @@ def time_us(row: dict[str, Any], quantity: str) -> float | None:
     """
     if row["latency_us"] or not row["bandwidth_GBps"] or not _copy_bytes(row) * (row["top_k"] or 0):
         return row["latency_us"]
-    domain = float(catalogue.chip(row["chip"] or "").scaleup_domain or 8)
+    domain = float(catalogue.chip(row["chip"] or "").scaleup_domain)
     n = row["ep"] if row["ep"] <= domain else row["ep"] / domain
     copies = row["top_k"] if row["kind"] == "low-latency" else n * (1 - (1 - 1 / n) ** row["top_k"])
     return _copy_bytes(row) * copies / row["bandwidth_GBps"] * 1e-3

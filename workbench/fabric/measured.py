@@ -57,8 +57,7 @@ def prepared(rows: pl.DataFrame) -> pl.DataFrame:
     """
     domains = (pl.col("n_gpus") / pl.col("scaleup_domain_gpus").fill_null(8)).ceil()  # 128 ranks on racks of 72 are two racks of 64
     own = pl.col(NAMED) if NAMED in rows.columns else pl.lit(None, pl.String)
-    chips = map(catalogue.chip, catalogue.names("chips"))
-    known = [(chip.name, chip.near[1] / GIGA, (chip.scaleout_bandwidth or np.nan) / GIGA) for chip in chips]
+    known = [(c.name, c.near[1] / GIGA, (c.scaleout_bandwidth or np.nan) / GIGA) for c in map(catalogue.chip, catalogue.names("chips"))]
     links = pl.DataFrame(known, schema=["chip", "scaleup_gb_per_s", "scaleout_gb_per_s"], orient="row").fill_nan(None)
     data = rows.with_columns(chip=named(rows["chip"])).join(links, on="chip", how="left", maintain_order="left")
     data = data.with_columns(

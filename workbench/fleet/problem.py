@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.arrays import Arrays
-from workbench.checks import ELECTRICITY, NOT_NEGATIVE, PUE, SHARE, Rule, to_shape
+from workbench.checks import ELECTRICITY, NOT_NEGATIVE, PUE, SHARE, Rule, declared, to_shape
 from workbench.energy.carbon import INTENSITY
 from workbench.energy.grid import CARBON_PRICE
 from workbench.errors import InputError
@@ -59,53 +59,62 @@ def meet(operation: Callable[..., Any], *given: Any) -> Named:
     return Named(axes, operation(*laid))
 
 
+def whether(name: str, value: Any) -> Array:
+    """Rule of what is so or not: truth values, or 1 and 0."""
+    truth = not isinstance(value, np.ma.MaskedArray) and np.asarray(value).dtype == bool
+    return np.asarray(SHARE(name, np.asarray(value, dtype=float) if truth else value))
+
+
+LIMIT, PERIODS = Rule(least=0.0, infinite=True), Rule(least=0.0, whole=True, unit="periods")
+
+
 @dataclass(frozen=True, repr=False)
 class Fleet(Arrays):
     """What to decide on: `W` kinds of work, `K` of chips (a vintage is a kind), `R` regions, `T` years of `H` typical hours.
 
-    Figures broadcast to the shape in brackets. Limits are infinite unless given. A kind with no supply can't be bought, so that one of
-    the future has none before its date. Chips are paid when they come, at the start of a period, and all else at its end; they occupy
-    `A` assets (buildings, shells of power and cooling, racks), which stay when the chips in them are replaced. A supplier's price rises
-    from step to step of what comes in a period: a convex, piecewise linear bill.
+    Figures broadcast to the axes that they declare, as `AXES` names them. Limits are infinite unless given. A kind with no supply can't be
+    bought, so that one of the future has none before its date. Chips are paid when they come, at the start of a period, and all else at its
+    end; they occupy `A` assets (buildings, shells of power and cooling, racks), which stay when their chips are replaced. A supplier's
+    price rises from step to step of what comes in a period: a convex, piecewise linear bill.
     """
 
     work: tuple[str, ...]
     kinds: tuple[str, ...]
     regions: tuple[str, ...]
-    throughput: ArrayLike  #: work that a chip does per second (W, K); 0 where it can't
-    demand: ArrayLike  #: work asked for a second (W, T)
-    value: ArrayLike  #: of a second's unit of work left undone [USD/unit] (W, T); inf: it must be done
-    installed: ArrayLike  #: chips there at the start (K, R)
-    power: ArrayLike  #: IT power of a chip at work [W] (K,)
-    idle_power: ArrayLike  #: IT power of an idle chip [W] (K,)
-    pue: ArrayLike  #: facility power over IT power (R,)
-    electricity_usd_per_kwh: ArrayLike  #: (R, T)
-    price: ArrayLike = 0.0  #: of a new chip with its server and network [USD] (K, T)
-    operations: ArrayLike = 0.0  #: staff and repair of an installed chip per year [USD] (K,)
-    resale: ArrayLike = 0.0  #: of a used one at the start of each period, and at the end of the last [USD] (K, T + 1)
-    supply: ArrayLike = 0.0  #: chips that can be bought per period (K, T)
-    allowed: ArrayLike = True  #: whether work may run in a region: latency, residency (W, R)
-    power_limit: ArrayLike = np.inf  #: at the meter [W] (R, T)
-    carbon_g_per_kwh: ArrayLike = 0.0  #: location-based (R, T)
-    carbon_usd_per_t: ArrayLike = 0.0  #: (T,)
-    budget: ArrayLike = np.inf  #: for chips [USD per period] (T,)
-    delay: ArrayLike = 0  #: whole periods from the order of a kind to the start of the period in which it comes (K,)
-    steps: ArrayLike = np.inf  #: chips that come in a period, all regions together, beyond which its price rises (K, N)
-    rise: ArrayLike = 0.0  #: of the price beyond each step, over the list price (K, N)
-    least: ArrayLike = 0.0  #: share of demand that must be met, whatever it is worth (W, T)
+    throughput: Annotated[ArrayLike, "WK", NOT_NEGATIVE]  #: work that a chip does per second; 0 where it can't
+    demand: Annotated[ArrayLike, "WT", NOT_NEGATIVE]  #: work demanded per second
+    value: Annotated[ArrayLike, "WT", LIMIT]  #: of a second's unit of work left undone [USD/unit]; inf: it must be done
+    installed: Annotated[ArrayLike, "KR", NOT_NEGATIVE]  #: chips there at the start
+    power: Annotated[ArrayLike, "K", NOT_NEGATIVE]  #: IT power of a chip at work [W]
+    idle_power: Annotated[ArrayLike, "K", NOT_NEGATIVE]  #: IT power of an idle chip [W]
+    pue: Annotated[ArrayLike, "R", PUE]  #: facility power over IT power
+    electricity_usd_per_kwh: Annotated[ArrayLike, "RT", ELECTRICITY]  #: price of electricity
+    price: Annotated[ArrayLike, "KT", NOT_NEGATIVE] = 0.0  #: of a new chip with its server and network [USD]
+    operations: Annotated[ArrayLike, "K", NOT_NEGATIVE] = 0.0  #: staff and repair of an installed chip per year [USD]
+    resale: Annotated[ArrayLike, "KE", NOT_NEGATIVE] = 0.0  #: of a used one at the start of each period, and at the end of the last [USD]
+    supply: Annotated[ArrayLike, "KT", LIMIT] = 0.0  #: chips that can be bought per period
+    allowed: Annotated[ArrayLike, "WR", whether] = True  #: whether work may run in a region: latency, residency
+    power_limit: Annotated[ArrayLike, "RT", LIMIT] = np.inf  #: at the meter [W]
+    carbon_g_per_kwh: Annotated[ArrayLike, "RT", INTENSITY] = 0.0  #: location-based
+    carbon_usd_per_t: Annotated[ArrayLike, "T", CARBON_PRICE] = 0.0  #: price of carbon
+    budget: Annotated[ArrayLike, "T", LIMIT] = np.inf  #: for chips [USD per period]
+    delay: Annotated[ArrayLike, "K", PERIODS] = 0  #: whole periods from the order of a kind to the start of the period in which it comes
+    steps: Annotated[ArrayLike, "KN", LIMIT] = np.inf  #: chips that come in a period, in all regions, beyond which the price rises
+    rise: Annotated[ArrayLike, "KN", NOT_NEGATIVE] = 0.0  #: of the price beyond each step, over the list price
+    least: Annotated[ArrayLike, "WT", SHARE] = 0.0  #: share of demand that must be met, whatever it is worth
     assets: tuple[str, ...] = ("shell",)  #: what chips occupy: its size is in watts of IT power, racks, square metres
-    occupies: ArrayLike = 0.0  #: of each asset that a chip takes (A, K)
-    space: ArrayLike = np.inf  #: of each asset there at the start (A, R); more can be built where it is finite
-    space_cost: ArrayLike = 0.0  #: of one more of it, a year it is there [USD] (A, R)
-    space_limit: ArrayLike = np.inf  #: most of it that is there by each period: a site in phases (A, R, T)
-    space_delay: ArrayLike = 0  #: whole periods from the order to the start of the period in which it is there (A,)
-    hours: ArrayLike = (1.0,)  #: share of a period that each typical hour represents (H,)
-    shape: ArrayLike = 1.0  #: demand in a typical hour over its mean (W, H)
-    movable: ArrayLike = False  #: whether work may wait for another hour of the period (W,): its shape does not matter then
+    occupies: Annotated[ArrayLike, "AK", NOT_NEGATIVE] = 0.0  #: of each asset that a chip takes
+    space: Annotated[ArrayLike, "AR", LIMIT] = np.inf  #: of each asset there at the start; more can be built where it is finite
+    space_cost: Annotated[ArrayLike, "AR", NOT_NEGATIVE] = 0.0  #: of one more of it, a year it is there [USD]
+    space_limit: Annotated[ArrayLike, "ART", LIMIT] = np.inf  #: most of it that is there by each period: a site in phases
+    space_delay: Annotated[ArrayLike, "A", PERIODS] = 0  #: whole periods from the order to the start of the period in which it is there
+    hours: Annotated[ArrayLike, "H", SHARE] = (1.0,)  #: share of a period that each typical hour represents
+    shape: Annotated[ArrayLike, "WH", NOT_NEGATIVE] = 1.0  #: demand in a typical hour over its mean
+    movable: Annotated[ArrayLike, "W", whether] = False  #: whether work may wait within the period, so that its shape does not matter
     vendor: tuple[str, ...] = ()  #: who makes each kind (K,)
     vendor_share: float = 1.0  #: largest share of one vendor in the capital of what is bought per period
     groups: tuple[int, ...] = ()  #: partition of the work (W,): chips serve one group only; empty: one fungible fleet
-    survival: ArrayLike = 1.0  #: share of chips that outlast a period (K,)
+    survival: Annotated[ArrayLike, "K", USED] = 1.0  #: share of chips that outlast a period
     availability: float = 1.0  #: share of installed chips that are not in repair
     rate: float = 0.0  #: discount rate per year, as `annuity` takes it
 
@@ -120,24 +129,7 @@ class Fleet(Arrays):
         return list({"V": sorted(set(self.vendor)), "W": self.work, "A": self.assets, "K": self.kinds, "R": self.regions}[axis])
 
 
-def whether(name: str, value: Any) -> Array:
-    """Rule of what is so or not: truth values, or 1 and 0."""
-    truth = not isinstance(value, np.ma.MaskedArray) and np.asarray(value).dtype == bool
-    return np.asarray(SHARE(name, np.asarray(value, dtype=float) if truth else value))
-
-
-LIMIT, PERIODS = Rule(least=0.0, infinite=True), Rule(least=0.0, whole=True, unit="periods")
-#: Axes of each figure of a fleet, and what it may be.
-FIGURES: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
-    "throughput": ("WK", NOT_NEGATIVE), "demand": ("WT", NOT_NEGATIVE), "value": ("WT", LIMIT), "installed": ("KR", NOT_NEGATIVE),
-    "power": ("K", NOT_NEGATIVE), "idle_power": ("K", NOT_NEGATIVE), "pue": ("R", PUE), "electricity_usd_per_kwh": ("RT", ELECTRICITY),
-    "price": ("KT", NOT_NEGATIVE), "operations": ("K", NOT_NEGATIVE), "resale": ("KE", NOT_NEGATIVE), "supply": ("KT", LIMIT),
-    "allowed": ("WR", whether), "power_limit": ("RT", LIMIT), "carbon_g_per_kwh": ("RT", INTENSITY),
-    "carbon_usd_per_t": ("T", CARBON_PRICE), "budget": ("T", LIMIT), "delay": ("K", PERIODS), "steps": ("KN", LIMIT),
-    "rise": ("KN", NOT_NEGATIVE), "least": ("WT", SHARE), "occupies": ("AK", NOT_NEGATIVE), "space": ("AR", LIMIT),
-    "space_cost": ("AR", NOT_NEGATIVE), "space_limit": ("ART", LIMIT), "space_delay": ("A", PERIODS), "hours": ("H", SHARE),
-    "shape": ("WH", NOT_NEGATIVE), "movable": ("W", whether), "survival": ("K", USED),
-}  # fmt: skip
+FIGURES = {name: said for name, said in declared(Fleet).items() if said}  #: axes of each figure of a fleet, and what it may be
 #: What figures in the units that people use are in SI.
 SI = {"electricity_usd_per_kwh": 1 / KWH, "carbon_g_per_kwh": GRAM / KWH, "carbon_usd_per_t": 1 / TONNE}
 

@@ -102,7 +102,8 @@ class Parameter:
             from workbench import catalogue
 
             try:
-                catalogue.llm(value) if self.table == "llms" else catalogue.key_of(self.table, str(value))
+                taken = {"llms": catalogue.llm, "chips": catalogue.chip}  # by more than the names of rows
+                taken[self.table](value) if self.table in taken else catalogue.key_of(self.table, str(value))
             except (UnknownName, InputError) as error:
                 return f"{self.name} = {value!r}: {error}"
         return None

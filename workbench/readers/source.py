@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -176,10 +177,8 @@ def clean(value: Any) -> str:
 def chip_named(words: Any) -> str:
     """Name in the catalogue of a chip that a driver or a file names; its own if there is none."""
     plain = re.sub(r"\s+", " ", clean(words)).strip()
-    stem = re.split(r"[-_ ](?:sxm\d?|oam|nvl\d+|\d+gb|trt|atom)(?![a-z0-9])", plain, maxsplit=1, flags=re.IGNORECASE)[0]
-    for name in (plain, plain.replace("_", " "), plain if "pcie" in plain.lower() else stem):
-        try:
-            return catalogue.chip(name).name
-        except UnknownName:
-            continue
+    formless = re.sub(r"[-_ ](?:sxm\d?|nvl\d+|trt|atom)(?![a-z0-9])", "", plain, flags=re.IGNORECASE)  # its memory stays in the name
+    for name in (plain, plain if "pcie" in plain.lower() else formless):
+        with suppress(UnknownName):
+            return catalogue.chip(name.replace("_", " ")).name
     return plain

@@ -21,11 +21,10 @@ from workbench.arrays import Array
 from workbench.chips.serving.constants import INDEX, measured_as
 from workbench.chips.serving.evaluate import serving
 from workbench.chips.serving.plan import Load, ServingPlan
-from workbench.chips.serving.work import demand_of
+from workbench.chips.serving.work import demand_of, multiplied_in
 from workbench.errors import UnknownName
 from workbench.fabric import Cluster
 from workbench.llm import LLM
-from workbench.rows import Chip
 from workbench.units import HOUR
 
 #: Of measured rows; parameters are 0 of a model that the catalogue lacks, and a side is replicas, tp, pp, attention_dp.
@@ -33,11 +32,6 @@ Group = namedtuple("Group", "model kind precision chip domain params sides")
 _SIDE = re.compile(r"(\d+) x tp(\d+) pp(\d+) dp(\d+)")
 CLASS = 5  #: groups of measurements from which on a model is a class of its own, and does not borrow layouts of others
 DRAFTS = (1, 3)  #: tokens drafted a step that are tried where acceptance was published of a model of the same family
-
-
-def runs(chip: Chip, precision: str) -> bool:
-    """Whether a chip multiplies in the format of the weights, or they have less than eight bits, which engines expand (AWQ, MXFP4)."""
-    return chip.runs(precision) or formats.FORMATS[precision].bits < 8
 
 
 def published(llm: LLM, cluster: Cluster, precision: str) -> list[list[tuple[float, ...]]]:
@@ -206,7 +200,7 @@ class Asked:
     def why(self, cluster: Cluster, tried: Sequence[str], degrees: Any) -> str:
         """Why no point of a chip can be."""
         if not tried:
-            known = ", ".join(p for p in formats.names("weights") if runs(cluster.chip, p))
+            known = ", ".join(p for p in formats.names("weights") if cluster.chip.runs(multiplied_in(cluster.chip, p)))
             return f"it runs none of precisions; those that it runs: {known}"
         tp, pp, dp = layouts(self.llm, cluster, tried[0], degrees, "aggregated", self.within)[0][:, :, None, None, None]
         if not tp.size:

@@ -14,8 +14,9 @@ from numpy.typing import ArrayLike
 from workbench import catalogue, formats
 from workbench.calibration.evidence import beyond
 from workbench.checks import COUNT, NOT_NEGATIVE, POSITIVE, PUE, RENT, Rule, check_fields, one_of, takes
-from workbench.chips.serving.choices import Asked, layouts, runs, speculative
+from workbench.chips.serving.choices import Asked, layouts, speculative
 from workbench.chips.serving.plan import Load, numbers_of
+from workbench.chips.serving.work import multiplied_in
 from workbench.errors import InputError
 from workbench.fabric import Cluster
 from workbench.llm import LLM
@@ -88,8 +89,8 @@ def slo_frontier(
     pue : array_like
         Facility over IT power; an array gives every point once for each, with a column ``pue``.
     precisions, concurrency, tp, pp, attention_dp, ratios
-        What is varied: formats that the chip runs or expands (those of less than eight bits), layouts that engines run, and for
-        disaggregated serving prefill over decode workers; concurrency from 1 to 16,384 if not given.
+        What is varied: formats that the chip runs or expands (those of less than eight bits), the concurrency of a replica (by default
+        85, from 1 to 16,384), layouts that engines run, and for disaggregated serving prefill over decode workers.
     draft_tokens : array_like, optional
         Tokens drafted per step, accepted at the rate of the load. Default: those of the load, or with ``within="any"`` and none there 0
         and, where acceptance was published of a model of the family, 1 and 3 at that rate.
@@ -135,11 +136,11 @@ def slo_frontier(
     frames: list[pl.DataFrame] = []
     lacks = {}
     for cluster in clusters:
-        tried = [p for p in np.ravel(precisions).tolist() if runs(cluster.chip, p)]
+        tried = [p for p in np.ravel(precisions).tolist() if cluster.chip.runs(multiplied_in(cluster.chip, p))]
         parts = []
         for p in tried:
             own, decode = (layouts(llm, cluster, p, (tp, pp, attention_dp), what, within, load) for what in ("aggregated", "decode"))
-            beside = [x for x in (cluster, *prefill) if runs(x.chip, p)]
+            beside = [x for x in (cluster, *prefill) if x.chip.runs(multiplied_in(x.chip, p))]
             pools = [(x, layouts(llm, x, p, (tp, 1, attention_dp), "prefill", within, load)[0]) for x in beside]
             parts += [asked.points(cluster, p, own), *(asked.points(cluster, p, decode, pool, ratios) for pool in pools)]
         frames += [part for part in parts if part is not None]

@@ -19,8 +19,9 @@ from workbench.chips.serving.plan import Load, ServingPlan
 from workbench.fabric import Cluster
 from workbench.formats import FORMATS
 from workbench.llm import LLM, Transformer
+from workbench.rows import Chip
 
-MEMORY_SHARE, RESERVED = 0.94, 2e9  #: share of device memory that an engine may fill, and what runtime and graphs take of it [B]
+MEMORY_SHARE, RESERVED = 0.94, 2e9  #: share of device memory that an engine may fill, and what runtime and graphs take, at most 1/8 [B]
 HELD = 0.6  #: share of the output that a sequence holds in the mean while an engine admits others
 ROUTED_BYTES = FORMATS["fp8"].wire_bytes  #: of a number of a token on its way to experts and back, whatever the weights are in
 CHUNK = 8192  #: tokens of prompts that a group works on at once: the default of vLLM and TensorRT-LLM
@@ -229,10 +230,16 @@ class Demand(Arrays):
         return np.where(np.isfinite(self.concurrency), self.concurrency, batch)
 
 
+def multiplied_in(chip: Chip, weights: str) -> str:
+    """Their own format, or of weights of less than eight bits, which engines expand (AWQ, MXFP4), the first wider one that a chip runs."""
+    wider = ("bf16", "int8", "fp8") if FORMATS[weights].bits < 8 else ()
+    return next(filter(chip.runs, (weights, *wider)), weights)
+
+
 def demand_of(llm: LLM, cluster: Cluster, plan: ServingPlan, load: Load) -> Demand:
     """What is asked of a replica; a chip expands weights of less than eight bits. Raises `InputError` for another format that it lacks."""
     number = FORMATS[plan.precision]
-    machine = Machine.of(cluster, FORMATS["bf16"] if number.bits < 8 and not cluster.chip.runs(number.name) else number)
+    machine = Machine.of(cluster, FORMATS[multiplied_in(cluster.chip, number.name)])
     said = ((plan, ("tp", "pp", "attention_dp", "replicas")), (load, ("input_tokens", "output_tokens", "draft_tokens")))
     own = {name: np.asarray(getattr(of, name), dtype=float) for of, names in said for name in names}
     tp, pp, dp, replicas, asked, written, drafted = own.values()
@@ -241,7 +248,7 @@ def demand_of(llm: LLM, cluster: Cluster, plan: ServingPlan, load: Load) -> Dema
     rest, experts = llm.weight_memory(number.name, llm.quantization)
     wide = mixture and number.bits < 8  # four-bit mixtures as published (DeepSeek-R1-NVFP4, gpt-oss): their experts alone have four bits
     rest = llm.weight_memory("bf16")[0] if wide else rest
-    free = chips * (MEMORY_SHARE * machine.memory - RESERVED) - (rest * dp + experts)
+    free = chips * (MEMORY_SHARE * machine.memory - np.minimum(RESERVED, machine.memory / 8)) - (rest * dp + experts)
     ep = np.where(mixture & (dp > 1), chips, 1.0)
     places = np.where(exchange.crosses(ep), np.ceil(ep / exchange.domain), ep)
     return Demand(

@@ -8,15 +8,17 @@ In quarter t, for classes k, installed units S, rent p of a new one-year contrac
     book    B <- B + w (p - B): what contracts in force pay on average; w is what ends or starts in the quarter
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass, fields
 from types import SimpleNamespace
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.arrays import Array, Arrays, broadcast
-from workbench.checks import NOT_NEGATIVE, Rule
+from workbench.checks import NOT_NEGATIVE, Rule, declared
 from workbench.demand.market.clearing import BINDING, LIMITS, STAGES, delay_step, survival
 from workbench.errors import InputError
 from workbench.units import KILO, YEAR
@@ -26,73 +28,59 @@ POWER = np.int8(BINDING.index("power"))
 BLOCK = 4096  #: futures in a block: what a quarter of so many needs stays in the second-level cache
 MOST_ORDERED = 2.0  #: logarithm of the capacity that is ordered at most for the end of a lead time, over what is installed
 
-#: Axes of the inputs, before that of the futures.
-SHAPES = {
-    "demand": ("class", "quarter"), "elasticity": ("class",), "long_run_cost": ("quarter",),
-    "installed": ("vintage",), "shipping": ("due",), "limits": ("limit", "quarter"), "power_added": ("quarter",),
-}  # fmt: skip
-#: What they may be, where that is not any finite number of 0 or more.
 SOME, MUCH = Rule(above=0, most=1e300), Rule(least=0, most=1e300)
-RULES = {
-    "demand": SOME, "elasticity": Rule(above=0, most=1e6), "reference_price": SOME, "adjustment": Rule(above=0, most=1),
-    "long_run_cost": SOME, "ceiling": Rule(above=0, infinite=True), "installed": MUCH, "shipping": MUCH, "booked": SOME,
-    "limits": Rule(least=0, infinite=True), "draw": SOME, "draw_decline": Rule(least=0, most=1), "power": MUCH,
-    "power_lead": Rule(least=STAGES, most=400), "chip_lead": Rule(least=1, most=40), "entry": Rule(least=0, most=1),
-    "mean_life": SOME, "growth": Rule(least=-2, most=2), "extrapolation": Rule(least=0, most=2), "memory": Rule(least=1, most=400),
-    "contract_quarters": Rule(least=1, most=1e300), "cancelled": Rule(least=0, most=1), "pue": Rule(least=1, most=10),
-    "swap_ratio": Rule(least=1, infinite=True),
-}  # fmt: skip
 
 
 @dataclass(frozen=True, repr=False)
 class Futures(Arrays):
     """What each future holds; futures on the last axis of every array, quarters before it; whatever broadcasts.
 
-    A unit is what compute is counted in: an H100 equivalent. The price is that of a unit and hour. Fields are read-only.
+    Each field declares what it may be and its axes before that of the futures. A unit is what compute is counted in: an H100 equivalent.
+    The price is that of a unit and hour. Fields are read-only.
     """
 
-    demand: ArrayLike  #: units each class wants at the reference price, shape (classes, quarters, futures), above 0
-    elasticity: ArrayLike  #: of each class, (classes, futures), above 0
-    reference_price: ArrayLike  #: rent of a new contract in the first quarter [USD/h]
-    long_run_cost: ArrayLike  #: of a sold hour of a new unit, (quarters, futures) [USD/h]
-    installed: ArrayLike  #: units of each vintage that are installed up to now, oldest first, a quarter apart, (vintages, futures)
-    shipping: ArrayLike  #: units ordered already and due in each of the first quarters, (due, futures)
-    limits: ArrayLike  #: units per quarter that each of `LIMITS` lets ship, (limits, quarters, futures)
-    draw: ArrayLike  #: IT power of a unit of the newest vintage that is installed [W]
-    draw_decline: ArrayLike  #: of a new unit, per quarter, continuous
-    power: ArrayLike  #: at the meter, for these units, energised up to now [W]
-    power_coming: ArrayLike  #: requested and on its way [W]
-    power_lead: ArrayLike  #: mean delay from request to power [quarters], at least 3
-    chip_lead: ArrayLike  #: from order to deployment [quarters], at least 1
-    mean_life: ArrayLike  #: of a unit [quarters]
-    growth: ArrayLike  #: of demand at the long-run cost that planners see at the start, per quarter, continuous
-    chip_response: ArrayLike  #: per cent more capacity ordered for one per cent of rent above long-run cost
-    power_response: ArrayLike  #: the same of power
-    limit_response: ArrayLike  #: growth per quarter of what limits let ship for rents at e times the long-run cost
-    extrapolation: ArrayLike  #: share of the growth seen that planners expect to go on, 0 or more
-    entry: ArrayLike = 0.0  #: capacity by which sellers enter per quarter, in logarithms, for rents at e times the long-run cost
-    adjustment: ArrayLike = 1.0  #: share of the way to the price that clears by which a new contract moves per quarter
-    booked: ArrayLike | None = None  #: mean price of the contracts in force at the start [USD/h]; the rent if not given
-    ceiling: ArrayLike = np.inf  #: above which nobody pays [USD/h]
-    memory: ArrayLike = 4.0  #: over which planners average growth [quarters], at least 1
-    contract_quarters: ArrayLike = 8.0  #: mean term of a contract [quarters], at least 1
-    cancelled: ArrayLike = 0.0  #: share of power requested that never comes, 0 to 1
-    power_added: ArrayLike = 0.0  #: brought by other means, (quarters, futures) [W]
-    pue: ArrayLike = 1.15  #: power usage effectiveness, at least 1
-    electricity_usd_per_kwh: ArrayLike = 0.08
-    space_usd_per_kwh: ArrayLike = 0.15  #: of building, power and cooling that others could use, for IT power
-    swap_ratio: ArrayLike = 1.5  #: power of an old unit over a new one from which new ones take its place where power is short, above 1
+    demand: Annotated[ArrayLike, SOME, "class", "quarter"]  #: units each class wants at the reference price
+    elasticity: Annotated[ArrayLike, Rule(above=0, most=1e6), "class"]  #: of each class
+    reference_price: Annotated[ArrayLike, SOME]  #: rent of a new contract in the first quarter [USD/h]
+    long_run_cost: Annotated[ArrayLike, SOME, "quarter"]  #: of a sold hour of a new unit [USD/h]
+    installed: Annotated[ArrayLike, MUCH, "vintage"]  #: units of each vintage installed up to now, oldest first, a quarter apart
+    shipping: Annotated[ArrayLike, MUCH, "due"]  #: units ordered already and due in each of the first quarters
+    limits: Annotated[ArrayLike, Rule(least=0, infinite=True), "limit", "quarter"]  #: units per quarter that each of `LIMITS` lets ship
+    draw: Annotated[ArrayLike, SOME]  #: IT power of a unit of the newest vintage that is installed [W]
+    draw_decline: Annotated[ArrayLike, Rule(least=0, most=1)]  #: of a new unit, per quarter, continuous
+    power: Annotated[ArrayLike, MUCH]  #: at the meter, for these units, energised up to now [W]
+    power_coming: Annotated[ArrayLike, NOT_NEGATIVE]  #: requested and on its way [W]
+    power_lead: Annotated[ArrayLike, Rule(least=STAGES, most=400)]  #: mean delay from request to power [quarters]
+    chip_lead: Annotated[ArrayLike, Rule(least=1, most=40)]  #: from order to deployment [quarters]
+    mean_life: Annotated[ArrayLike, SOME]  #: of a unit [quarters]
+    growth: Annotated[ArrayLike, Rule(least=-2, most=2)]  #: of demand at the long-run cost, as planners see it at the start, per quarter
+    chip_response: Annotated[ArrayLike, NOT_NEGATIVE]  #: per cent more capacity ordered for one per cent of rent above long-run cost
+    power_response: Annotated[ArrayLike, NOT_NEGATIVE]  #: the same of power
+    limit_response: Annotated[ArrayLike, NOT_NEGATIVE]  #: growth per quarter of what limits let ship for rents at e times the long-run cost
+    extrapolation: Annotated[ArrayLike, Rule(least=0, most=2)]  #: share of the growth seen that planners expect to go on
+    entry: Annotated[ArrayLike, Rule(least=0, most=1)] = 0.0  #: of sellers: log capacity per quarter for rents at e times the long-run cost
+    adjustment: Annotated[ArrayLike, Rule(above=0, most=1)] = 1.0  #: of new contracts: share of the way to the clearing price, per quarter
+    booked: Annotated[ArrayLike | None, SOME] = None  #: mean price of the contracts in force at the start [USD/h]; the rent if not given
+    ceiling: Annotated[ArrayLike, Rule(above=0, infinite=True)] = np.inf  #: above which nobody pays [USD/h]
+    memory: Annotated[ArrayLike, Rule(least=1, most=400)] = 4.0  #: over which planners average growth [quarters]
+    contract_quarters: Annotated[ArrayLike, Rule(least=1, most=1e300)] = 8.0  #: mean term of a contract [quarters]
+    cancelled: Annotated[ArrayLike, Rule(least=0, most=1)] = 0.0  #: share of power requested that never comes
+    power_added: Annotated[ArrayLike, NOT_NEGATIVE, "quarter"] = 0.0  #: brought by other means [W]
+    pue: Annotated[ArrayLike, Rule(least=1, most=10)] = 1.15  #: power usage effectiveness
+    electricity_usd_per_kwh: Annotated[ArrayLike, NOT_NEGATIVE] = 0.08
+    space_usd_per_kwh: Annotated[ArrayLike, NOT_NEGATIVE] = 0.15  #: of building, power and cooling that others could use, for IT power
+    swap_ratio: Annotated[ArrayLike, Rule(least=1, infinite=True)] = 1.5  #: old over new power, from which new units replace old ones
 
     def __post_init__(self) -> None:
         if self.booked is None:
             object.__setattr__(self, "booked", self.reference_price)
-        given = {f.name: RULES.get(f.name, NOT_NEGATIVE)(f.name, getattr(self, f.name)) for f in fields(self)}
+        given = {name: rule(name, getattr(self, name)) for name, (rule, *_) in INPUTS.items()}
         shape = given["demand"].shape
         if len(shape) != 3 or 0 in shape[:2]:
             raise InputError(f"demand: expected shape (classes, quarters, futures), found {shape}")
         sizes = {"class": shape[0], "quarter": shape[1], "limit": len(LIMITS)}
         for name, value in given.items():
-            axes = SHAPES.get(name, ())
+            axes = INPUTS[name][1:]
             before = zip(axes[::-1], value.shape[-2::-1], strict=False)
             if value.ndim > len(axes) + 1 or any(size not in (1, sizes.get(axis, size)) for axis, size in before):
                 raise InputError(f"{name}: expected shape ({', '.join((*axes, 'future'))}) for {sizes}, found {value.shape}")
@@ -107,6 +95,9 @@ class Futures(Arrays):
         """(quarters, futures)"""
         _, quarters, n = np.shape(self.demand)
         return quarters, n
+
+
+INPUTS = declared(Futures)  #: what each may be, and its axes before that of the futures
 
 
 @dataclass(frozen=True, repr=False)
@@ -155,7 +146,7 @@ def simulate(futures: Futures) -> Market:
     foreseen = max(round(float(lead.mean())), 1) if n else 1  # quarters for which planners foresee failures
     for start in range(0, n, BLOCK):
         stop = min(start + BLOCK, n)
-        given = {f.name: _cut(getattr(futures, f.name), start, stop, n, len(SHAPES.get(f.name, ()))) for f in fields(Futures)}
+        given = {name: _cut(getattr(futures, name), start, stop, n, len(axes)) for name, (_, *axes) in INPUTS.items()}
         with np.errstate(divide="ignore"):  # the logarithm of running for nothing
             _Block(SimpleNamespace(**given), {name: a[:, start:stop] for name, a in record.items()}, foreseen).run()
     return Market(**record)
