@@ -243,7 +243,7 @@ def indices(frame: pl.DataFrame, *, title: str, subtitle: str, of: str = "the an
     Parameters
     ----------
     frame : polars.DataFrame
-        One row an input, in the columns of `uncertainty.Indices.frame`: input, first_order, total_order.
+        One row per input, in the columns of `uncertainty.Indices.frame`: input, first_order, total_order.
     of : str
         Whose variance is shared out, as the axis shows it: ``"ln(demand / supply)"``.
 
