@@ -25,7 +25,7 @@ def _runs(path: str) -> tuple[pl.DataFrame, dict[str, str]]:
     sweep = (Path(path) / "sweep.json").is_file()
     runs = (read_results(path) if sweep else gather(path)).runs.filter(pl.col("status") == "done")
     if runs.is_empty():
-        raise InputError(f"{path}: no run of it ended well")
+        raise InputError(f"{path}: none of its runs finished without an error")
     with suppress(InputError):
         return runs, read(Path(path if sweep else "") / runs["notebook"][0]).metadata.get("workbench", {}).get("tables", {})
     return runs, {}

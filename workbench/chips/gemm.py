@@ -106,7 +106,7 @@ def _chip(name: str | None) -> Chip:
 def _ask(row: Row) -> tuple[Row, Any]:
     """The call for a row. Not told apart: layout, whether it adds to its result. A device of half the peak does half a chip's work."""
     if (sizes := shape(row)) is None:
-        raise InputError("no matrix product: m, n and k are not stated")
+        raise InputError("not a matrix product: m, n and k are not stated")
     if not row["chip"]:
         raise InputError("chip is not stated")
     chip = _chip(row["chip"])

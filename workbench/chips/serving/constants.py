@@ -105,7 +105,7 @@ def basis(llm: LLM | str, chip: str, precision: str, framework: str = "", versio
     if framework and framework not in FRAMEWORKS:
         raise UnknownName("serving framework", framework, FRAMEWORKS)
     if version and not framework:
-        raise InputError(f"version = {version!r}: of which framework? expected one of {', '.join(FRAMEWORKS)}")
+        raise InputError(f"version = {version!r}: give its framework too, one of {', '.join(FRAMEWORKS)}")
     index = catalogue.made_of(INDEX, _index)
     model, kind = (measured_as(llm), "moe" if llm.experts else "dense") if isinstance(llm, LLM) else (llm, "")
     said = {"model": model, "kind": kind, "chip": chip, "precision": formats.named(precision, "weights").weights, "mode": mode}

@@ -116,9 +116,9 @@ def serving(
     if llm.experts_per_token > llm.experts:
         raise InputError(f"{llm.name} sends a token to {llm.experts_per_token} experts and has {llm.experts}")
     if prefill and load.rate is not None:
-        raise InputError("rate and prefill: the model of prompts on replicas of their own knows a concurrency; leave one out")
+        raise InputError("rate and prefill: disaggregated serving is modelled at a concurrency, not at a rate; leave one out")
     if load.requests is not None and load.rate is None and np.any(np.isfinite(load.requests)):
-        raise InputError("requests: those of a run that arrive at a rate; give their rate, or a concurrency alone")
+        raise InputError("requests: they are those of a run with arrivals at a rate; give the rate, or a concurrency alone")
     demand, prompt = demand_of(llm, cluster, plan, load), demand_of(llm, cluster, prefill, load) if prefill else None
     near, c, end_of = _grounds((llm, cluster.chip.name, plan.precision, framework, version), load, prefill is not None, demand)
     why = why_not(llm, cluster, plan, load, demand.missing_bytes, prefill.chips if prefill else 0.0)
