@@ -47,10 +47,10 @@ WEIGHTS = {"vendor": 2.0, "chip": 1.0, "precision": 0.25}
 class Product(Arrays):
     """A matrix product; arrays broadcast over its dimensions."""
 
-    seconds: Array
+    seconds: Array  #: time of the product [s]
     flop_per_s: Array  #: rate [FLOP/s]
-    low: Array  #: ends of its 80 % interval [FLOP/s]
-    high: Array
+    low: Array  #: low end of the 80 % interval of the rate [FLOP/s]
+    high: Array  #: high end [FLOP/s]
     evidence: Evidence = field(repr=False)  #: the measured products whose constants these are
 
 

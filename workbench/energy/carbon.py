@@ -22,8 +22,8 @@ INTENSITY = Rule(least=0.0, most=5000.0, unit="g/kWh")  #: of a kilowatt-hour; t
 class Carbon(Arrays):
     """Kilograms of CO2 equivalent under one account; adding two accounts is refused, because their sum means nothing."""
 
-    account: Account
-    kg: Array
+    account: Account  #: location, market, marginal or embodied
+    kg: Array  #: of CO2 equivalent [kg]
 
     def __post_init__(self) -> None:
         one_of("account", self.account, get_args(Account))

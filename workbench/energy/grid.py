@@ -32,8 +32,8 @@ _HOURLY = {
 class Site(Arrays):
     """The place of a fleet: what its grid and its building are. Any figure may be an array; time is the last axis of hourly ones."""
 
-    name: str
-    electricity_usd_per_kwh: ArrayLike
+    name: str  #: of the region
+    electricity_usd_per_kwh: ArrayLike  #: price of electricity [USD/kWh]
     carbon_g_per_kwh: ArrayLike  #: location-based: average of the grid
     pue: ArrayLike  #: facility energy over IT energy
     wue_l_per_kwh: ArrayLike | None = None  #: water on site, of IT energy

@@ -159,14 +159,14 @@ class Storage(Arrays):
     save: Array  #: until it is durable: no shorter cadence is sustained [s]
     load: Array  #: to read it back [s]
     startup: Array  #: of processes: build, compile, warm up [s]
-    stall_low: Array  #: ends of the 80 % intervals [s]
-    stall_high: Array
-    save_low: Array
-    save_high: Array
-    load_low: Array
-    load_high: Array
-    startup_low: Array
-    startup_high: Array
+    stall_low: Array  #: low end of the 80 % interval of `stall` [s]
+    stall_high: Array  #: high end of the 80 % interval of `stall` [s]
+    save_low: Array  #: low end of the 80 % interval of `save` [s]
+    save_high: Array  #: high end of the 80 % interval of `save` [s]
+    load_low: Array  #: low end of the 80 % interval of `load` [s]
+    load_high: Array  #: high end of the 80 % interval of `load` [s]
+    startup_low: Array  #: low end of the 80 % interval of `startup` [s]
+    startup_high: Array  #: high end of the 80 % interval of `startup` [s]
     restart: Array  #: startup and load [s]
     read: Array  #: of training data [B/s]
     starved: Array  #: share of a step that waits for data

@@ -78,9 +78,9 @@ class Fleet(Arrays):
     price rises from step to step of what comes in a period: a convex, piecewise linear bill.
     """
 
-    work: tuple[str, ...]
-    kinds: tuple[str, ...]
-    regions: tuple[str, ...]
+    work: tuple[str, ...]  #: names of the classes of work (W,)
+    kinds: tuple[str, ...]  #: names of the kinds of chips (K,)
+    regions: tuple[str, ...]  #: names of the sites (R,)
     throughput: Annotated[ArrayLike, "WK", NOT_NEGATIVE]  #: work that a chip does per second; 0 where it can't
     demand: Annotated[ArrayLike, "WT", NOT_NEGATIVE]  #: work demanded per second
     value: Annotated[ArrayLike, "WT", LIMIT]  #: of a second's unit of work left undone [USD/unit]; inf: it must be done
@@ -180,7 +180,7 @@ def figures(f: Fleet) -> dict[str, Named]:
 class Plan(Arrays):
     """What to do, what it costs, and what would change it."""
 
-    fleet: Fleet = field(repr=False)
+    fleet: Fleet = field(repr=False)  #: what was asked
     cost: float  #: discounted, unmet work priced at its value [USD]
     chips: Array  #: chips at work, mean of the hours (W, K, R, T)
     by_hour: Array  #: chips at work in each typical hour (W, K, R, H, T)

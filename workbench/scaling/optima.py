@@ -40,7 +40,7 @@ class Constrained(Arrays):
 
     compute: Array  #: [FLOP]
     unique_tokens: Array
-    params: Array
+    params: Array  #: as the law counts them
     tokens: Array  #: seen in training, repeats included
     epochs: Array
     loss: Array  #: [nats per token]
@@ -51,7 +51,7 @@ class Constrained(Arrays):
 class Served(Arrays):
     """The model of least cost over training and serving; arrays broadcast."""
 
-    params: Array
+    params: Array  #: as the law counts them
     tokens: Array  #: of training
     loss: Array  #: [nats per token]
     training_cost: Array  #: in the unit of the prices; FLOP where none are given

@@ -37,30 +37,30 @@ BANDS = (
 class Serving(Point):
     """Operating point of replicas; arrays broadcast over plan, load and chips. Where `feasible` is False, rates are 0 and times inf."""
 
-    feasible: NDArray[np.bool_]  #: the layout can be, weights and one request fit, and arrivals can be served
+    feasible: NDArray[np.bool_]  #: the layout is possible, weights and one request fit, and arrivals can be served
     why: NDArray[np.int8]  #: position in `plan.REASONS` of the rule that is broken, 0 where none
-    missing_bytes: Array  #: memory that lacks for the weights and one request, whole replica [B]
-    tpot_low: Array  #: ends of the 80 % intervals [s]
-    tpot_high: Array
-    ttft_low: Array
-    ttft_high: Array
-    prompt_low: Array
-    prompt_high: Array
-    rate_low: Array  #: output tokens per second and chip
-    rate_high: Array
+    missing_bytes: Array  #: memory missing for the weights and one request, whole replica [B]
+    tpot_low: Array  #: low end of the 80 % interval of `tpot` [s]
+    tpot_high: Array  #: high end of the 80 % interval of `tpot` [s]
+    ttft_low: Array  #: low end of the 80 % interval of `ttft` [s]
+    ttft_high: Array  #: high end of the 80 % interval of `ttft` [s]
+    prompt_low: Array  #: low end of the 80 % interval of `prompt` [s]
+    prompt_high: Array  #: high end of the 80 % interval of `prompt` [s]
+    rate_low: Array  #: low end of the 80 % interval of `tokens_per_second_per_chip` [1/s]
+    rate_high: Array  #: high end of the 80 % interval of `tokens_per_second_per_chip` [1/s]
     evidence: Evidence = field(repr=False)  #: the nearest measured rows, and how far away they are
     ttft_p99: Array | None = None  #: 99th percentiles in the open loop [s]; None in a closed one, of which the model says means alone
-    ttft_p99_low: Array | None = None
-    ttft_p99_high: Array | None = None
-    tpot_p99: Array | None = None
-    tpot_p99_low: Array | None = None
-    tpot_p99_high: Array | None = None
+    ttft_p99_low: Array | None = None  #: low end of its 80 % interval [s]
+    ttft_p99_high: Array | None = None  #: high end of its 80 % interval [s]
+    tpot_p99: Array | None = None  #: as `ttft_p99` [s]
+    tpot_p99_low: Array | None = None  #: low end of its 80 % interval [s]
+    tpot_p99_high: Array | None = None  #: high end of its 80 % interval [s]
     watts_per_chip: Array | None = None  #: of the chip alone [W]; None where its TDP was not published
-    watts_low: Array | None = None
-    watts_high: Array | None = None
+    watts_low: Array | None = None  #: low end of its 80 % interval [W]
+    watts_high: Array | None = None  #: high end of its 80 % interval [W]
     joules_per_token: Array | None = None  #: of output, at the chips [J]
-    joules_low: Array | None = None
-    joules_high: Array | None = None
+    joules_low: Array | None = None  #: low end of its 80 % interval [J]
+    joules_high: Array | None = None  #: high end of its 80 % interval [J]
 
     @property
     def reason(self) -> NDArray[np.str_]:

@@ -24,8 +24,8 @@ class Point(Arrays):
     prompt: Array  #: a prompt, of the whole replica that works on it [s]
     tpot: Array  #: time per output token [s]
     ttft: Array  #: time to first token [s]
-    tokens_per_second: Array  #: output tokens of all replicas
-    tokens_per_second_per_chip: Array  #: prefill chips count too
+    tokens_per_second: Array  #: output tokens of all replicas [1/s]
+    tokens_per_second_per_chip: Array  #: output tokens per chip, those for prefill included [1/s]
 
 
 def operate(demand: Demand, prompt: Demand | None, c: dict[str, Any]) -> Point:

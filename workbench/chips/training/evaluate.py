@@ -33,9 +33,9 @@ BLOCK = 16_384  #: layouts a block: its arrays stay in the second-level cache
 class Seconds(Arrays):
     """Time of a step with its 80 % interval [s]."""
 
-    seconds: Array
-    low: Array
-    high: Array
+    seconds: Array  #: of a step [s]
+    low: Array  #: low end of its 80 % interval [s]
+    high: Array  #: high end [s]
 
     @classmethod
     def of(cls, seconds: Array, half_width: float) -> Seconds:
@@ -47,14 +47,14 @@ class Seconds(Arrays):
 class TrainingStep(Arrays):
     """A training step; arrays broadcast over plan, batch, sequence and chips. Where `feasible` is False, times are inf and rates 0."""
 
-    feasible: NDArray[np.bool_]
+    feasible: NDArray[np.bool_]  #: the layout is possible and fits in memory
     why: NDArray[np.int8]  #: position in `plan.REASONS` of the rule that is broken, 0 where none
-    seconds: Array
-    low: Array  #: ends of the 80 % interval [s]
-    high: Array
-    tokens_per_second_per_chip: Array
+    seconds: Array  #: of a step [s]
+    low: Array  #: low end of its 80 % interval [s]
+    high: Array  #: high end [s]
+    tokens_per_second_per_chip: Array  #: training tokens [1/s]
     mfu: Array  #: model FLOP, 3 forward passes with causal attention and the head, over the dense peak of the precision
-    hfu: Array  #: with what is computed again
+    hfu: Array  #: the same with recomputation
     memory: memory_model.TrainingMemory  #: of a chip of the heaviest stage [B]; its `fits` is the probability that it suffices
     unlimited: Seconds  #: were memory enough: inf only where another rule is broken
     parts: dict[str, Array]  #: seconds of each part; they add up to `seconds`

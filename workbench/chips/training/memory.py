@@ -41,11 +41,11 @@ POOL = Pool("calibration/training_memory", CONSTANTS, LEVELS)
 class TrainingMemory(Arrays):
     """Memory of a chip of the heaviest stage [B]; arrays broadcast over the layouts."""
 
-    weights: NDArray[np.float64]
-    gradients: NDArray[np.float64]
-    optimizer: NDArray[np.float64]
-    activations: NDArray[np.float64]
-    logits: NDArray[np.float64]
+    weights: NDArray[np.float64]  #: of the stage [B]
+    gradients: NDArray[np.float64]  #: [B]
+    optimizer: NDArray[np.float64]  #: its states [B]
+    activations: NDArray[np.float64]  #: kept for the backward pass [B]
+    logits: NDArray[np.float64]  #: and the loss [B]
     other: NDArray[np.float64]  #: gathered weights, fragmentation, runtime and buffers
     on_first: NDArray[np.float64]  #: all parts of a chip of the first stage
     context: Any = 0.0  #: of all parts, what the framework does not allocate

@@ -42,13 +42,13 @@ class TrainingRun(Arrays):
 
     flop: Array  #: training compute, 6ND [FLOP]
     useful_flop_per_s: Array  #: model FLOP per second, averaged over the run
-    seconds: Array
-    low: Array  #: ends of the 80 % interval [s]
-    high: Array
-    chip_hours: Array
+    seconds: Array  #: duration of the run [s]
+    low: Array  #: low end of its 80 % interval [s]
+    high: Array  #: high end [s]
+    chip_hours: Array  #: of all chips [h]
     mfu: Array  #: of 6ND, while the job runs
     utilisation: Array  #: share of the time in which it makes progress
-    usd: Array  #: at `usd_per_chip_hour`
+    usd: Array  #: at `usd_per_chip_hour` [USD]
     joules: Array | None = None  #: of the chips; None without a published TDP
     memory: Array | None = None  #: of a chip of the heaviest stage [B]; None where an MFU is stated
     generation: Array | None = None  #: of `seconds`, those that all chips would generate
