@@ -120,7 +120,8 @@ def _systems(rows: pl.DataFrame) -> list[pl.DataFrame]:
 
     def named(row: Row) -> str | None:
         try:
-            return _chip(row["chip"]).name if shape(row) and min(row["tflops"] or 0, row["peak"] or 0) > 0 else None
+            known = shape(row) and all(1e-6 < (row[name] or 0) < 1e6 for name in ("tflops", "peak"))
+            return _chip(row["chip"]).name if known else None
         except InputError:
             return None
 
