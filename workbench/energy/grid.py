@@ -194,16 +194,16 @@ def curtailment(
     if k.ndim > 1:
         raise InputError(f"share has shape {k.shape}: expected one axis")
     n = hours.shape[-1]
-    dearest = -np.sort(-hours, axis=-1)
-    total = np.concatenate([np.zeros((*dearest.shape[:-1], 1)), np.cumsum(dearest, axis=-1)], axis=-1)
+    highest = -np.sort(-hours, axis=-1)
+    total = np.concatenate([np.zeros((*highest.shape[:-1], 1)), np.cumsum(highest, axis=-1)], axis=-1)
     position = k * n
     whole = np.minimum(position.astype(int), n - 1)
-    paid = (total[..., whole] + (position - whole) * dearest[..., whole]) / n  # part of the marginal hour
+    paid = (total[..., whole] + (position - whole) * highest[..., whole]) / n  # part of the marginal hour
     saved = paid * (1 - idle)
     if deferred:
         number("share", share, below=1, why="work that is deferred needs hours in which the load runs")
         saved = saved - k * (total[..., -1:] / n - paid) / (1 - k)
-    return Curtailment(share=k, saved=saved, lost=k * value, threshold=dearest[..., whole])
+    return Curtailment(share=k, saved=saved, lost=k * value, threshold=highest[..., whole])
 
 
 def _monthly_peaks(power: Array, step: float) -> Array:

@@ -155,7 +155,7 @@ def ai_factory(
     )  # fmt: skip
     seconds, speed = run.seconds * np.asarray(training_time), replica.tokens_per_second_per_chip * np.asarray(serving_speed)
     useful, meter = cost.per_chip_hour / used, serves * np.asarray(pue)
-    with np.errstate(divide="ignore"):  # a model that does not fit makes no tokens: infinitely dear, and `serving.feasible` says why
+    with np.errstate(divide="ignore"):  # a model that does not fit makes no tokens: infinitely expensive, and `serving.feasible` says why
         return Factory(
             work=work, power=power, cost=cost, training=run, serving=replica, training_seconds=seconds,
             training_joules=seconds * n * trains * np.asarray(pue), usd_per_run=seconds / HOUR * n * useful,

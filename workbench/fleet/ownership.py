@@ -164,7 +164,7 @@ def server_uplift(chip: str | Chip) -> Cost:
 
 
 #: Names, priors and their spreads (standard deviation of the logarithm): server over chips of an eight-chip server, spares and repair a
-#: year over the price of servers and network, discount rate of a neocloud, which pays list prices and dearer capital.
+#: year over the price of servers and network, discount rate of a neocloud, which pays list prices and more for capital.
 PRIORS = {"server_uplift_node": (1.2, 0.1), "maintenance_share_per_year": (0.02, 0.5), "wacc_neocloud": (0.12, 0.3)}
 SPREAD = 0.1  #: of published costs about any first-order bill
 

@@ -156,8 +156,8 @@ def figures(f: Fleet) -> dict[str, Named]:
         i = int(wrong.argmax())
         raise InputError(f"shape: the mean of {f.work[i]} over the hours is {mean[i]:.6g}; expected 1")
     cheapest = np.minimum.accumulate(np.where(a["supply"].values > 0, a["price"].values, np.inf), axis=1)
-    if np.any(dear := a["resale"].values[:, 1:] > cheapest):
-        k, t = np.argwhere(dear)[0]
+    if np.any(above := a["resale"].values[:, 1:] > cheapest):
+        k, t = np.argwhere(above)[0]
         what = f"resale = {a['resale'].values[k, t + 1]:g} of {f.kinds[k]} at the end of period {t}"
         why = "so that buying to sell would make money of nothing"
         raise InputError(f"{what}: it was sold new at {cheapest[k, t]:g}, {why}; give at most that")

@@ -175,11 +175,11 @@ def fleet_of(
     servers = (cost.capital + cost.network) / annuity(1.0, rate, catalogue.cost("server_life_years").value)  # price with server and network
     path = servers[:, None] * np.exp(-price_decline * np.arange(periods + 1))
     held = np.array([machine.hbm_bytes / GIGA if isinstance(machine, Chip) else 0.0 for machine in kinds])  # [GB]
-    dearer = catalogue.cost("hbm_usd_per_gb").value * held[:, None] * (to_shape("memory_price", memory_price, (periods,)) - 1)
+    added = catalogue.cost("hbm_usd_per_gb").value * held[:, None] * (to_shape("memory_price", memory_price, (periods,)) - 1)
     derived = dict(
         work=tuple(w.name for w in work), kinds=tuple(m.name for m in kinds), regions=tuple(s.name for s in places),
         throughput=np.array([[w.throughput(m) for m in kinds] for w in work]), demand=demand, value=np.array([[w.value] for w in work]),
-        installed=installed, power=at_work, idle_power=idle, price=np.maximum(path[:, :-1] + dearer, 0.0), resale=used * path,
+        installed=installed, power=at_work, idle_power=idle, price=np.maximum(path[:, :-1] + added, 0.0), resale=used * path,
         occupies=rated,
         space_cost=annuity(catalogue.cost("facility_capex_usd_per_w").value, rate, catalogue.cost("facility_life_years").value),
         movable=np.array([w.preemptible for w in work]), rate=rate, operations=cost.staff + cost.maintenance,

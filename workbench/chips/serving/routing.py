@@ -63,14 +63,14 @@ def routed(
     .. [1] Chen, Zaharia, Zou (2023), "FrugalGPT", arXiv:2305.05176. .. [2] Ong et al. (2024), "RouteLLM", arXiv:2406.18665.
     """
     given = (share, skill, small_quality, large_quality, small_cost, large_cost)
-    s, k, low, high, cheap, dear = (np.asarray(x, dtype=float) for x in given)
+    s, k, low, high, cheap, costly = (np.asarray(x, dtype=float) for x in given)
     at_random = s * low + (1 - s) * high
     as_good = 1 - np.maximum(high - low, 0.0)  # requests on which the small model does no worse
     best = np.where(s <= as_good, np.maximum(high, low), np.maximum(high, low) - (s - as_good))
     quality = (1 - k) * at_random + k * np.maximum(best, at_random)
-    cost = (cheap if cascade else s * cheap) + (1 - s) * dear
+    cost = (cheap if cascade else s * cheap) + (1 - s) * costly
     with np.errstate(divide="ignore", invalid="ignore"):
-        saved = np.where(dear > 0, 1 - cost / dear, 0.0)
+        saved = np.where(costly > 0, 1 - cost / costly, 0.0)
     return Routed(*(np.asarray(x) for x in np.broadcast_arrays(s, cost, quality, saved)))
 
 

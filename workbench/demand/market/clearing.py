@@ -61,7 +61,7 @@ class ElasticDemand(Arrays):
 def log_law_compute(value_per_decade: ArrayLike, price: ArrayLike) -> Array:
     """Compute demanded by a buyer for whom intelligence is the logarithm of compute: elasticity -1, constant spending.
 
-    Value v0 + k log10 C against cost p C is largest where k / (C ln 10) = p, so C = k / (p ln 10), with k the worth of ten times the
+    Value v0 + k log10 C against cost p C is largest where k / (C ln 10) = p, so C = k / (p ln 10), with k the value of ten times the
     compute (`value_per_decade`) [USD] and p the price of a unit [USD], above 0.
 
     Examples

@@ -28,7 +28,7 @@ from workbench.units import GIGA, KILO
 BUYERS = ("research", "agents", "consumer")  #: classes of those who buy compute
 REFERENCE = "2026Q2"  #: quarter to which rates of growth and headrooms belong
 DRAWN = 2026.0  #: to which the power of a new unit belongs
-PLATEAU = (2025.75, 2026.75)  #: in which dearer memory kept the cost of a new unit where it was
+PLATEAU = (2025.75, 2026.75)  #: in which more expensive memory kept the cost of a new unit where it was
 SHOCKS = "demand_shocks"
 FADE = 3.0  #: years after which a shock to demand has faded to 1 / e
 HORIZON = 4  #: quarters ahead of the forecasts that weigh the priors; each counts for one over it, as they overlap
@@ -133,7 +133,7 @@ def shipments() -> dict[str, float]:
     """H100-equivalents that all vendors shipped by quarter; a vendor enters with its first count.
 
     Quarters after the last count are those of the last quarter that has both, grown as NVIDIA's data-centre revenue did since: at the same
-    compute per dollar, for which memory became dearer. Fiscal quarters end a month after the calendar's.
+    compute per dollar, for which memory became more expensive. Fiscal quarters end a month after the calendar's.
     """
     rows = catalogue.table("chip_stock").filter((pl.col("kind") == "cumulative") & (pl.col("chip") == "all"))
     total = rows.group_by("quarter").agg(pl.col("h100e").sum()).sort("quarter")
