@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from workbench import catalogue
 from workbench.arrays import Array, Arrays, broadcast
-from workbench.checks import ELECTRICITY, NOT_NEGATIVE, PUE, SHARE, Rule, check_fields, number, takes
+from workbench.checks import ELECTRICITY, NOT_NEGATIVE, PUE, SHARE, STEP, Rule, check_fields, number, takes
 from workbench.energy.carbon import INTENSITY, Carbon
 from workbench.energy.sites import figures
 from workbench.errors import InputError, UnknownName
@@ -99,7 +99,7 @@ class EnergyBill(Arrays):
         return self.electricity + self.demand + self.carbon_cost
 
 
-@takes(it_power=Rule(least=0.0, last="time"), step=Rule(above=0.0, one=True), carbon_usd_per_t=CARBON_PRICE)
+@takes(it_power=Rule(least=0.0, most=1e13, last="time", unit="W"), step=STEP, carbon_usd_per_t=CARBON_PRICE)
 def energy_bill(place: str | Site, it_power: ArrayLike, *, step: float = HOUR, carbon_usd_per_t: ArrayLike = 0.0) -> EnergyBill:
     """Money, carbon and water of an IT load at a site: arrays of the shape of `it_power` and the site without the last axis.
 

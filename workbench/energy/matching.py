@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.arrays import Array, Arrays, broadcast
-from workbench.checks import NOT_NEGATIVE, SHARE, Rule, takes, to_shape
+from workbench.checks import NOT_NEGATIVE, SHARE, STEP, Rule, takes, to_shape
 from workbench.energy.carbon import Carbon
 from workbench.energy.grid import CARBON_PRICE, Site, site
 from workbench.errors import InputError
@@ -78,7 +78,7 @@ class Moved(Arrays):
 
 @takes(
     load=replace(NOT_NEGATIVE, last="hours", apart=True), share=replace(SHARE, apart=True), capacity=LIMIT, round_trip=LIMIT,
-    limit=replace(LIMIT, one=True), carbon_usd_per_t=replace(CARBON_PRICE, apart=True), step=Rule(above=0.0, one=True),
+    limit=replace(LIMIT, one=True), carbon_usd_per_t=replace(CARBON_PRICE, apart=True), step=STEP,
 )  # fmt: skip
 def move_load(
     places: Sequence[str | Site], load: ArrayLike, *, share: ArrayLike = 1.0, capacity: ArrayLike = np.inf,

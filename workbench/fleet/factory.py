@@ -50,6 +50,7 @@ class Work(Arrays):
 
     def __post_init__(self) -> None:
         check_fields(self, tokens=POSITIVE)
+        catalogue.llm(self.trained), catalogue.llm(self.served)
 
     def on(self, cluster: Cluster) -> Work:
         """The same with a replica. Raises `InputError` where none keeps `slo`, with what the nearest does."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.arrays import Array, Arrays, broadcast
-from workbench.checks import FINITE, NOT_NEGATIVE, POSITIVE, SHARE, WHOLE, Rule, number, takes
+from workbench.checks import FINITE, NOT_NEGATIVE, POSITIVE, SHARE, STEP, WHOLE, Rule, number, takes
 from workbench.errors import InputError
 from workbench.fleet.finance import USED
 from workbench.units import HOUR
@@ -105,8 +105,8 @@ def newsvendor(mean: ArrayLike, deviation: ArrayLike, correlation: ArrayLike, *,
 
 
 @takes(
-    hours=Rule(last="time"), mean=NOT_NEGATIVE, weekend=NOT_NEGATIVE, swing=SHARE, peak_hour=FINITE, service=Rule(above=0.0, one=True),
-    seed=WHOLE,
+    hours=Rule(least=-1e6, most=1e6, last="time", unit="h"), mean=NOT_NEGATIVE, weekend=NOT_NEGATIVE, swing=SHARE, peak_hour=FINITE,
+    service=Rule(above=0.0, one=True), seed=WHOLE,
 )  # fmt: skip
 def diurnal(
     hours: ArrayLike, *, mean: ArrayLike, swing: ArrayLike, peak_hour: ArrayLike = 14.0, weekend: ArrayLike = 0.8,
@@ -161,7 +161,7 @@ class Backfill(Arrays):
 
 
 @takes(
-    load=Rule(least=0.0, last="steps"), capacity=POSITIVE, **dict.fromkeys(("step", "reaction"), Rule(above=0.0, one=True)),
+    load=Rule(least=0.0, last="steps"), capacity=POSITIVE, **dict.fromkeys(("step", "reaction"), STEP),
     switch=Rule(least=0.0, one=True), penalty=SHARE, least=Rule(least=0.0, last="classes"),
     most=Rule(least=0.0, infinite=True, last="classes"),
 )  # fmt: skip
