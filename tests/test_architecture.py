@@ -30,7 +30,6 @@ FLOORS = [
     {"kernel"},
     {"batch"},
     {"tools"},
-    {"commands"},
     {"cli", "__main__"},
 ]
 #: These know no model; of the models only demand, which is scored as it is computed, knows uncertainty.

@@ -3,8 +3,6 @@
 Subpackages load when first used, so that ``import workbench`` costs nothing.
 """
 
-from __future__ import annotations
-
 import importlib
 from collections.abc import Callable, Mapping
 from typing import Any

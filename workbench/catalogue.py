@@ -356,19 +356,15 @@ def external(name: str, download: bool = True) -> Path:
 
     r = _row("external", name, "external data set")
     folder = os.environ.get("WORKBENCH_EXTERNAL")
-    if folder:
-        file = Path(folder) / r["file"]
-        if not file.is_file():
-            raise DataError(file, f"WORKBENCH_EXTERNAL is set but has no {r['file']}; get it from {r['url']}")
-        if (found := pooch.file_hash(str(file))) != r["sha256"]:
-            raise DataError(file, f"sha256 is {found}, expected {r['sha256']}: another version of {name}")
-        return file
-    cache = Path(pooch.os_cache("workbench"))
-    if not download and not (cache / r["file"]).is_file():
-        missing = f"{name} is not here; catalogue.external({name!r}) fetches it, or name its folder in WORKBENCH_EXTERNAL"
-        raise DataError(cache / r["file"], missing)
+    file = Path(folder or pooch.os_cache("workbench")) / r["file"]
+    if folder and not file.is_file():
+        raise DataError(file, f"WORKBENCH_EXTERNAL is set but has no {r['file']}; get it from {r['url']}")
+    if folder and (found := pooch.file_hash(str(file))) != r["sha256"]:
+        raise DataError(file, f"sha256 is {found}, expected {r['sha256']}: another version of {name}")
+    if not download and not file.is_file():
+        raise DataError(file, f"{name} is not here; catalogue.external({name!r}) fetches it, or name its folder in WORKBENCH_EXTERNAL")
     try:
-        return Path(pooch.retrieve(r["url"], known_hash=r["sha256"], fname=r["file"], path=cache))
+        return file if folder else Path(pooch.retrieve(r["url"], known_hash=r["sha256"], fname=r["file"], path=file.parent))
     except Exception as error:
         offline = f"offline, put {r['file']} into a folder and name it in WORKBENCH_EXTERNAL"
         raise DataError(r["url"], f"{name} could not be downloaded ({type(error).__name__}); {offline}") from error

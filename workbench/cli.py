@@ -8,14 +8,16 @@ import itertools
 import math
 import os
 import sys
+from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 
-from workbench import __version__, commands
+from workbench import __version__
 from workbench.errors import InputError, WorkbenchError
 
 if TYPE_CHECKING:
@@ -26,11 +28,10 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
 )  # fmt: skip
 
-app.command()(commands.diff)
-app.command()(commands.mcp)
-
 VALUES = """Values of a parameter: a,b,c (one with a comma in double quotes, as in CSV); low:high:n or low:high:n:log, n numbers; low:high
 or low:high:log, a range to sample. May be repeated: each value runs with each of the others."""
+KINDS = """What was measured: collectives, gemm, goodput, runs, serving, training or training-memory; or published cases: those of demand,
+energy, scaling or topology, or all cases; or decisions: what the models choose among measured options."""
 LONG = ("aliases", "source", "note", "meaning", "as_of")  #: columns too long for a terminal; `--csv` and a single row show them
 
 
@@ -59,11 +60,12 @@ def show(
         if table not in (None, "facts"):
             raise InputError(f"{table} --stale: expected workbench show facts --stale, which lists every table")
         ages = tables.ages(date.today())
-        _print_frame({row[0]: [_cell(v) for v in row[1:]] for row in ages.iter_rows()}, ages.columns)
+        _print_rows(ages.columns, ages.rows())
         return
     if table is None:
-        rows = {t: [str(catalogue.table(t).height), _examples(catalogue.names(t))] for t in tables.table_names()}
-        _print_frame(rows, ["table", "rows", "for example"])
+        firsts = {t: ", ".join(catalogue.names(t)[:3]) for t in tables.table_names()}
+        rows = [(t, catalogue.table(t).height, shorten(names, 37, placeholder=" ...")) for t, names in firsts.items()]
+        _print_rows(["table", "rows", "for example"], rows)
         return
     if table in ("llm", "chip") and name is not None:
         _show_llm(name) if table == "llm" else print(catalogue.chip(name))
@@ -75,8 +77,8 @@ def show(
         print(frame.write_csv(), end="")
     elif name is not None:
         units = {c.column: c.unit or "" for c in tables.declaration(table)}
-        cells = {column: [_cell(value), units[column]] for column, value in frame.row(0, named=True).items() if value is not None}
-        _print_frame(cells, ["column", "value", "unit"], fold=True)
+        cells = [(column, value, units[column]) for column, value in frame.row(0, named=True).items() if value is not None]
+        _print_rows(["column", "value", "unit"], cells, fold=True)
     else:
         _print_table(frame, table)
 
@@ -105,8 +107,8 @@ def run(
     from workbench.notebook.run import execute, find
 
     if list_parameters:
-        declared = {p.name: [repr(p.default), p.meaning, p.allowed] for p in of_notebook(find(notebook)).values()}
-        _print_frame(declared, ["parameter", "default", "meaning", "allowed"], fold=True)
+        declared = [(p.name, repr(p.default), p.meaning, p.allowed) for p in of_notebook(find(notebook)).values()]
+        _print_rows(["parameter", "default", "meaning", "allowed"], declared, fold=True)
         return
     done = execute(notebook, out, _pairs(parameter or []), progress=sys.stderr.isatty())
     if done.error:
@@ -276,13 +278,7 @@ def read(
 @app.command()
 @_told
 def validate(
-    kind: Annotated[
-        str,
-        typer.Argument(
-            help="What was measured: collectives, gemm, goodput, runs, serving, training or training-memory; or published cases: those of "
-            "demand, energy, scaling or topology, or all cases; or decisions: what the models choose among measured options."
-        ),
-    ],
+    kind: Annotated[str, typer.Argument(help=KINDS)],
     file: Annotated[list[Path] | None, typer.Argument(help="CSV of measurements or cases, logs, results, a folder; none: shipped.")] = None,
     by: Annotated[str, typer.Option(help="Column to group the table by.")] = "source",
     leave_out: Annotated[str | None, typer.Option(help="Column whose values are also scored by constants of the other rows.")] = None,
@@ -341,7 +337,30 @@ def forecasts(
         raise InputError(f"forecasts {action}: expected seal or score")
     frame = sealed.seal(file) if action == "seal" else sealed.score(file)
     shown = frame.select("series", "target", "p10", "p50", "p90", "seal") if action == "seal" else frame
-    _print_frame({str(i): [_cell(v) for v in row] for i, row in enumerate(shown.iter_rows(), 1)}, ["", *shown.columns])
+    _print_rows(["", *shown.columns], ((str(i), *row) for i, row in enumerate(shown.iter_rows(), 1)))
+
+
+@app.command()
+def diff(
+    old: Annotated[str, typer.Argument(help="An executed notebook, a sweep, or a folder of executed notebooks.")],
+    new: Annotated[str, typer.Argument(help="What came later: another run or sweep of the same notebook.")],
+    why: Annotated[bool, typer.Option("--why", help="Of two single runs: run again with each input set back, one at a time.")] = False,
+) -> None:
+    """Compare two runs or sweeps: which results moved, by how much, and because of which input or table."""
+    from workbench.batch.diff import lines
+
+    for line in lines(old, new, why):
+        print(line)
+
+
+@app.command()
+def mcp() -> None:
+    """Serve the catalogue and the questions of a planner as tools to an agent's host, over standard input and output."""
+    try:
+        from workbench import tools
+    except ModuleNotFoundError as error:
+        raise InputError(f"workbench mcp: {error}; pip install 'ai-workbench[agents]'") from None
+    tools.serve()
 
 
 def main() -> None:
@@ -365,29 +384,23 @@ def _show_llm(name: str) -> None:
     llm = catalogue.llm(name)
     chips = sorted((catalogue.chip(chip) for chip in catalogue.names("chips")), key=lambda chip: chip.hbm_bytes)
     print(llm, end="\n\n")
-    sequences = {context: [human(llm.kv_bytes(n, b) + llm.other.state, "B") for b in (2, 1)] for context, n in SHOWN.items()}
-    _print_frame(sequences, ["context", "cache and state, bf16", "cache fp8"])
+    sequences = [(context, *(human(llm.kv_bytes(n, b) + llm.other.state, "B") for b in (2, 1))) for context, n in SHOWN.items()]
+    _print_rows(["context", "cache and state, bf16", "cache fp8"], sequences)
     own = llm.quantization.name if llm.quantization else None
-    rows = {}
+    rows = []
     for precision in dict.fromkeys((*([own] if own else ()), "bf16", "fp8", "nvfp4", "int4")):
         runs = [chip for chip in chips if chip.runs(formats.peak_of(precision))]
         weights = llm.weight_bytes(precision)
         held = weights + llm.kv_bytes(SHOWN["8k"]) + llm.other.state
         needed = {chip.name: math.ceil(held / (FILLED * chip.hbm_bytes)) for chip in runs}
         one = [chip for chip, n in needed.items() if n == 1][:6]
-        rows[precision] = [human(weights, "B"), ", ".join(one or [f"{n} {chip}" for chip, n in list(needed.items())[-4:]])]
-    _print_frame(rows, ["weights in", "memory", "chips that hold it and 8k tokens"], fold=True)
+        rows.append((precision, human(weights, "B"), ", ".join(one or [f"{n} {chip}" for chip, n in list(needed.items())[-4:]])))
+    _print_rows(["weights in", "memory", "chips that hold it and 8k tokens"], rows, fold=True)
 
 
 def _one_thread() -> None:
     """Fits solve many small systems, for which a second thread of the linear algebra costs more than it brings. Before numpy is loaded."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-
-
-def _examples(names: list[str]) -> str:
-    """The first names of a table, as many as fit on the rest of a line."""
-    text = ", ".join(names[:3])
-    return text if len(text) <= 38 else f"{text[:37]}\N{HORIZONTAL ELLIPSIS}"
 
 
 def _cell(value: object) -> str:
@@ -407,13 +420,13 @@ def _print_table(frame: pl.DataFrame, name: str) -> None:
         width = max(map(len, [column, *cells])) + 2
         if column not in LONG and any(cells) and width <= room:
             shown[column], room = cells, room - width
-    _print_frame({row[0]: list(row[1:]) for row in zip(*shown.values(), strict=True)}, list(shown))
+    _print_rows(list(shown), zip(*shown.values(), strict=True))
     if left := [c for c in frame.columns if c not in shown]:
         print(f"{frame.height} rows; left out: {', '.join(left)}")
         print(f"all columns: workbench show {name} --csv; one row: workbench show {name} NAME")
 
 
-def _print_frame(rows: dict[str, list[str]], header: list[str], fold: bool = False) -> None:
+def _print_rows(header: list[str], rows: Iterable[tuple[object, ...]], fold: bool = False) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -421,6 +434,6 @@ def _print_frame(rows: dict[str, list[str]], header: list[str], fold: bool = Fal
     grid = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1))
     for column in header:
         grid.add_column(column, no_wrap=not fold, overflow="fold" if fold else "ellipsis")
-    for first, rest in rows.items():
-        grid.add_row(first, *rest)
+    for row in rows:
+        grid.add_row(*map(_cell, row))
     Console().print(grid, markup=False)

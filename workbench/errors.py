@@ -1,10 +1,9 @@
 """Errors of the workbench. Each message names what was wrong, where, and what was allowed."""
 
-from __future__ import annotations
-
 import difflib
 import traceback
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 
 
 class WorkbenchError(ValueError):
@@ -42,6 +41,17 @@ class DataError(WorkbenchError):
         if column is not None:
             where.append(f"column {column!r}")
         super().__init__(f"{', '.join(where)}: {reason}")
+
+
+@contextmanager
+def refused(what: str, kinds: tuple[type[Exception], ...] = (OSError,)) -> Iterator[None]:
+    """Within it an error of these kinds becomes an `InputError` that says `what`, and why; ours pass as they are."""
+    try:
+        yield
+    except WorkbenchError:
+        raise
+    except kinds as error:
+        raise InputError(f"{what} ({(error.strerror or error) if isinstance(error, OSError) else said(error)})") from None
 
 
 def said(error: BaseException) -> str:

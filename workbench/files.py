@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from workbench.errors import InputError, said
+from workbench.errors import InputError, refused, said
 
 LONGEST = 90  #: a socket's path must fit into 104 bytes on some systems
 
@@ -64,7 +64,7 @@ class Store:
         else:
             self.names()
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str = "") -> bytes:
         data: bytes = (self.folder / name).read_bytes() if self.folder else self._there("cat_file", name)
         return data
 
@@ -113,8 +113,7 @@ def place(folder: str | Path, name: str) -> str | Path:
 
 def read(path: str | Path) -> bytes:
     """The file at a path or an address. Raises `OSError` as the file system does."""
-    store, name = _split(path)
-    return store.read(name)
+    return Store.at(path).read()
 
 
 def write(path: str | Path, text: str) -> None:
@@ -122,19 +121,8 @@ def write(path: str | Path, text: str) -> None:
 
     Raises `InputError` for a file that cannot be written, with path and reason; what was there before stays.
     """
-    store, name = _split(path)
-    try:
-        store.write(name, text.encode("utf8", "replace"))  # half of a surrogate pair is no character
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
-
-
-def _split(path: str | Path) -> tuple[Store, str]:
-    kind, address, place = str(path).partition("://")
-    if not address:
-        return Store.at(Path(path).parent), Path(path).name
-    folder, _, name = place.rpartition("/")
-    return Store.at(f"{kind}://{folder}"), name
+    with refused(f"{path}: cannot be written"):
+        Store.at(path).write("", text.encode("utf8", "replace"))  # half of a surrogate pair is no character
 
 
 def private_folder() -> Path:

@@ -3,8 +3,6 @@
 A new format is a row of `FORMATS`; one that runs at a peak of its own has a column ``<peak>_tflops`` in ``data/chips.csv`` as well.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

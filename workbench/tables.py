@@ -4,8 +4,6 @@ A declaration gives every column its type, unit, range, choices and meaning. A c
 the path, the row (the header is row 1), the column and the reason. `workbench.catalogue` is what models and notebooks call.
 """
 
-from __future__ import annotations
-
 import csv
 import hashlib
 import itertools

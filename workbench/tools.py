@@ -3,8 +3,6 @@
 A tool takes what its function takes, an object (a cluster, a plan, a load) as a JSON object of its fields, and refuses in its words.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import inspect
 import itertools

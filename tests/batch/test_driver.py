@@ -413,7 +413,7 @@ def test_refusals(count_notebook, marks, tmp_path, asked, reason):
 
 @pytest.mark.parametrize(("text", "size"), [("2GB", 2e9), ("1.5 GiB", 1.5 * 2**30), ("500m", 5e8), (1000, 1000), ("7", 7), ("3kB", 3000)])
 def test_sizes_of_memory(text, size):
-    assert driver._bytes(text) == size
+    assert driver._limits(text) == {"memory": size}
 
 
 def test_a_sweep_outside_the_main_thread(small_notebook, tmp_path):

@@ -73,7 +73,7 @@ def test_coverage_says_how_sure_it_is():
     [
         (lambda: crps([1.0, np.nan], 0.0), r"samples\[1\] = nan: expected a finite number"),
         (lambda: crps([1.0], np.inf), "observed = inf"),
-        (lambda: crps([], 0.0), "one or more on the last axis"),
+        (lambda: crps([], 0.0), "last axis is samples, one or more"),
         (lambda: crps(np.ones((3, 9)), [1, 2, 3, 4]), r"samples of shape \(3,\) and observed of shape \(4,\)"),
         (lambda: coverage(2.0, 1.0, 0.0), "low = 2.0 lies above high = 1.0"),
         (lambda: coverage([], [], []), "no outcome"),

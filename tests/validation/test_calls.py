@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from workbench import catalogue, tables, validation
+from workbench.calibration.crossval import left_out
 from workbench.calibration.forms import Asked, Form
 from workbench.chips.serving import measured
 from workbench.cli import app
@@ -141,6 +142,9 @@ def made_form(asked, **more):
 def costs(monkeypatch, tmp_path):
     """A kind whose rows are asked of the costs of the catalogue, and fitted: a cost is the mean of what is measured of it."""
 
+    def folds(rows, groups):
+        return left_out(groups, lambda rest: refit(rows[rest]))
+
     def refit(rest):
         if rest.height < 2:
             return None
@@ -148,7 +152,7 @@ def costs(monkeypatch, tmp_path):
         value = pl.when(pl.col("cost") == "pue_microsoft").then(rest["measured"].mean()).otherwise(pl.col("value"))
         return {"costs": own.with_columns(value=value)}
 
-    form = made_form([Asked(i, "measured", PUE | {"read": ""}, "value") for i in range(4)], refit=refit)
+    form = made_form([Asked(i, "measured", PUE | {"read": ""}, "value") for i in range(4)], folds=folds)
     monkeypatch.setitem(score.KINDS, "costs", (form,))
     path = tmp_path / "mine.csv"
     path.write_text("name,measured\na,1.1\na,1.2\nb,1.3\nc,1.4\n")

@@ -1,7 +1,5 @@
 """Two runs or sweeps compared: which result moved, by how much, and because of which input or table."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress

@@ -28,11 +28,11 @@ from workbench import __version__
 from workbench.batch import executors, expand, results
 from workbench.batch.expand import Grid, Plan
 from workbench.batch.results import Results
-from workbench.errors import InputError
+from workbench.errors import InputError, refused
 from workbench.files import Store
 from workbench.kernel import provisioner
 from workbench.notebook.kernels import WARM, kernel_name
-from workbench.notebook.run import Limits, Task
+from workbench.notebook.run import Task
 from workbench.notebook.stored import Run, run_of_bytes
 
 GRACE = 0.7  #: so long may runs that have begun go on after Ctrl-C [s]
@@ -109,8 +109,8 @@ def sweep(
     Traceback (most recent call last):
     workbench.notebook.parameters.ParameterError: pue = 1.1:1.4: a range to sample; give --samples N, or low:high:n for a grid
     """
-    start = time.perf_counter()
-    limits = _limits(cell_timeout, timeout, memory)
+    start, tell = time.perf_counter(), progress or (lambda *_: None)
+    limits = _limits(memory, cell_timeout=cell_timeout, timeout=timeout)
     if retries < 0:
         raise InputError(f"retries = {retries}: expected 0 or more")
     planned = expand.plan(notebook, parameters, grid=grid, zip=zip, samples=samples, seed=seed, max_runs=max_runs)
@@ -120,7 +120,7 @@ def sweep(
         earlier, again = _opened(store, planned, created)
         table, have = _Table(store, earlier), set(earlier.runs["run"])
         waiting = deque(
-            Task(key, f"runs/{key}.ipynb", chosen, limits, kernel, os.getcwd(), planned.notebook.code_and_data)
+            Task(key, f"runs/{key}.ipynb", chosen, kernel, os.getcwd(), planned.notebook.code_and_data, **limits)
             for key, chosen in planned.sets.items()
             if key not in have
         )
@@ -128,8 +128,7 @@ def sweep(
         if here and provisioner.VARIABLE not in os.environ and kernel_name(kernel, planned.notebook.kernel) == WARM:
             with suppress(provisioner.ColdStart):
                 provisioner.start(steady=True)  # all kernels of one code, whatever changes meanwhile
-        if progress:
-            progress(len(table), table.failed, len(planned))
+        tell(len(table), table.failed, len(planned))
 
         def stopped() -> bool:
             return bool(interrupted) or (fail_fast and table.failed > 0)
@@ -145,8 +144,7 @@ def sweep(
                     waiting.append(replace(task, attempt=task.attempt + 1))
                     continue
                 table.add(done)
-                if progress:
-                    progress(len(table), table.failed, len(planned))
+                tell(len(table), table.failed, len(planned))
             if interrupted:
                 pool.stop()
             table.write(list(planned.sets))
@@ -201,10 +199,8 @@ def _outcome(task: Task, future: Future[Run]) -> Run:
 
 def _check_folder(store: Store, planned: Plan, resume: bool) -> str:
     """When the sweep there was made, or now; refuse a place that holds something else."""
-    try:
+    with refused(f"{store}: cannot be the folder of a sweep"):
         names = store.names()
-    except OSError as error:
-        raise InputError(f"{store}: cannot be the folder of a sweep ({error.strerror or error})") from None
     if store.folder and store.folder.exists() and not store.folder.is_dir():
         raise InputError(f"{store}: cannot be the folder of a sweep (it is a file)")
     if "sweep.json" not in names:
@@ -242,18 +238,14 @@ def _opened(store: Store, planned: Plan, created: str) -> tuple[Results, int]:
     Runs of other code or data do not count; the second is their number.
     """
     notebook = planned.notebook
-    described = {
-        "notebook": notebook.name, "sha256": notebook.sha256, "workbench": __version__, "code_and_data": notebook.code_and_data,
-        "parameters": [asdict(parameter) for parameter in notebook.declared.values()],
-        "swept": list(planned.swept), "count": len(planned), "created": created,
-    }  # fmt: skip
-    try:
+    described: dict[str, Any] = {"notebook": notebook.name, "parameters": [asdict(p) for p in notebook.declared.values()]}
+    described |= {"sha256": notebook.sha256, "workbench": __version__, "code_and_data": notebook.code_and_data}
+    described |= {"swept": list(planned.swept), "count": len(planned), "created": created}
+    with refused(f"{store}: cannot be written"):
         store.write("sweep.json", json.dumps(described, indent=1, ensure_ascii=False).encode())
         store.write("notebook.ipynb", notebook.text.encode("utf8", "replace"))
         store.sweep_up("runs")
         store.sweep_up("frames")
-    except OSError as error:
-        raise InputError(f"{store}: cannot be written ({error.strerror or error})") from None
     there = {name.removesuffix(".ipynb") for name in store.names("runs") if name.endswith(".ipynb")} & planned.sets.keys()
     tables = _tables(store)
     done = tables.runs.filter((pl.col("status") == "done") & (pl.col("code_and_data") == notebook.code_and_data))["run"].to_list()
@@ -269,19 +261,18 @@ def _opened(store: Store, planned: Plan, created: str) -> tuple[Results, int]:
     return kept.joined(later), again
 
 
-def _limits(cell_timeout: float | None, timeout: float | None, memory: int | str | None) -> Limits:
-    for name, value in (("cell_timeout", cell_timeout), ("timeout", timeout)):
+def _limits(memory: int | str | None, **seconds: float | None) -> dict[str, Any]:
+    """What a task may take: times as given, and the size in bytes."""
+    for name, value in seconds.items():
         if value is not None and not value > 0:
             raise InputError(f"{name} = {value}: expected seconds above 0")
-    return Limits(cell_timeout, timeout, None if memory is None else _bytes(memory))
-
-
-def _bytes(memory: int | str) -> int:
+    if memory is None:
+        return seconds
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kMGT]?)(i?)B?\s*", str(memory), re.IGNORECASE)
     size = float(match[1]) * (1024 if match[3] else 1000) ** " kmgt".index(match[2].lower() or " ") if match else 0.0
     if size < 1:
         raise InputError(f"memory = {memory!r}: expected a size such as 500MB, 2GB or 1.5GiB")
-    return int(size)
+    return seconds | {"memory": int(size)}
 
 
 @contextmanager
@@ -292,11 +283,9 @@ def _alone(store: Store) -> Iterator[None]:
         return
     import fcntl
 
-    try:
+    with refused(f"{store}: cannot be written"):
         store.folder.mkdir(parents=True, exist_ok=True)
         lock = (store.folder / ".lock").open("w")
-    except OSError as error:
-        raise InputError(f"{store}: cannot be written ({error.strerror})") from None
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -17,7 +17,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from workbench import tables
-from workbench.errors import InputError
+from workbench.errors import InputError, refused
 from workbench.files import Store
 from workbench.notebook import kernels, stored
 from workbench.notebook.run import Task, own_kernel, run_here
@@ -145,10 +145,8 @@ def run_one(out: str, sha256: str, task: Task) -> Run:
     if ours != (began := task.code_and_data):
         raise InputError(f"{platform.node()}: code or tables of the workbench are not those that the sweep began with: {ours}, not {began}")
     run = run_here(nb, task)
-    try:
+    with refused(f"{store}/{task.path}: cannot be written"):
         store.write(task.path, json.dumps(nb, ensure_ascii=False).encode("utf8", "replace"))
-    except OSError as error:
-        raise InputError(f"{store}/{task.path}: cannot be written ({error.strerror or error})") from None
     return run
 
 

@@ -44,11 +44,14 @@ class Results:
 
     def joined(self, runs: Iterable[Run]) -> Results:
         """These results with `runs` after them; a column of two types takes the one that holds both."""
-        frames: dict[str, list[pl.DataFrame]] = {}
-        for run in (runs := list(runs)):
+        rows, frames = list[dict[str, Any]](), dict[str, list[pl.DataFrame]]()
+        for run in runs:
+            rows.append(_row(run))
             for name, stored in run.frames.items():
                 frames.setdefault(name, []).append(_frame(run.name, stored))
-        return self + Results(_rows([_row(run) for run in runs]), {name: _stacked(parts) for name, parts in frames.items()})
+        names = dict.fromkeys(name for row in rows for name in row)
+        columns = [pl.Series(n, [row.get(n) for row in rows], dtype=COLUMNS.get(n), strict=False) for n in names]
+        return self + Results(pl.DataFrame(columns), {name: _stacked(parts) for name, parts in frames.items()})
 
     def __add__(self, other: Results) -> Results:
         names = dict.fromkeys([*self.frames, *other.frames])
@@ -144,11 +147,6 @@ def _cell(value: Any) -> Any:
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
         return float(value)
     return json.dumps(value) if isinstance(value, list | dict) else value
-
-
-def _rows(rows: list[dict[str, Any]]) -> pl.DataFrame:
-    names = dict.fromkeys(name for row in rows for name in row)
-    return pl.DataFrame([pl.Series(n, [row.get(n) for row in rows], dtype=COLUMNS.get(n), strict=False) for n in names])
 
 
 def _frame(run: str, stored: Mapping[str, Any]) -> pl.DataFrame:

@@ -4,8 +4,6 @@ A row becomes the arguments of a public function and nothing else. The call is p
 ``{"call": "chips.serving", "arguments": {...}}``, with calls among the arguments for what is no plain value.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -49,8 +47,7 @@ class Form:
     read: Callable[[Path], pl.DataFrame | None] | None = None  #: of files that are no CSV; None for a file that it does not know
     standard: Callable[[pl.DataFrame], pl.DataFrame] = lambda rows: rows  #: as the forms of a kind that are fitted together have them
     calibrate: Callable[[pl.DataFrame], dict[str, pl.DataFrame]] | None = None  #: all that ships of fits to such a file
-    refit: Callable[[pl.DataFrame], dict[str, pl.DataFrame] | None] | None = None  #: tables fitted to some of the rows alone
-    #: In place of `refit`, where all folds at once are cheaper: positions of each group, and the tables that the other rows give.
+    #: Positions of each group of rows, and the tables that are fitted to the other rows; None where they are too few.
     folds: Callable[[pl.DataFrame, NDArray[Any]], Iterator[tuple[NDArray[np.intp], dict[str, pl.DataFrame] | None]]] | None = None
     groups: Callable[[pl.DataFrame, str], NDArray[Any]] = lambda rows, column: rows[column].cast(pl.String).fill_null("").to_numpy()
     leave_out: tuple[str, ...] = ()  #: what may be left out beside columns

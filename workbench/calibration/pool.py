@@ -131,7 +131,9 @@ class Pool:
         current, damping, curvature = loss(x), 1e-2, np.eye(x.size)
         for _ in range(STEPS):
             logs, of, w = logs_of(x), member, weighed
-            jacobian, r = self._jacobian(predict, logs, target, scale)
+            there = predict(logs)
+            slopes = np.stack([(predict(logs + 1e-4 * one) - there) / 1e-4 for one in np.eye(logs.shape[1])], axis=1)
+            jacobian, r = slopes / scale[:, None], (there - target) / scale  # in units of the noise
             w = w / np.sqrt(1 + r * r)
             if most is not None:
                 row, constant = np.nonzero(logs > most)
@@ -192,12 +194,6 @@ class Pool:
         spreads = np.array([self.spreads[level] for level, _ in index]).ravel()
         columns = np.flatnonzero(spreads > 0)
         return list(index), member, columns, spreads[columns]
-
-    def _jacobian(self, predict: Predict, logs: Array, target: Array, scale: Array) -> tuple[Array, Array]:
-        """Derivatives of the residuals by the constants of each row, and the residuals, in units of the noise."""
-        base = predict(logs)
-        slopes = np.stack([(predict(logs + 1e-4 * one) - base) / 1e-4 for one in np.eye(logs.shape[1])], axis=1)
-        return slopes / scale[:, None], (base - target) / scale
 
 
 @dataclass(frozen=True, eq=False)

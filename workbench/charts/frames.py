@@ -133,11 +133,6 @@ class Varied:
         """Number of each row's level."""
         return self.values.rank("dense").cast(pl.Int64) - 1 if self.numeric else self.values.to_physical().cast(pl.Int64)
 
-    def places(self) -> pl.Series:
-        """Where each number, of two or more, is on the axis, from 0 to 1."""
-        scaled = self.values.log() if self.log else self.values
-        return ((scaled - scaled.min()) / (scaled.max() - scaled.min())).round_sig_figs(DIGITS)  # type: ignore[operator]
-
     def groups(self) -> pl.Series:
         """Number of each row's group, in order: a level each, or as many equal shares of the rows as have enough of them."""
         if not self.numeric or self.count <= LEVELS:
@@ -160,11 +155,6 @@ class Varied:
         room = (high / low) ** pad if self.log else pad * (high - low) or 0.5 * abs(high) or 0.5
         ends = (low / room, high * room) if self.log else (low - room, high + room)
         return alt.Scale(domain=[float(f"{end:.{DIGITS}g}") for end in ends], nice=False, **more)
-
-    @property
-    def shades(self) -> dict[str, Any]:
-        """Type and domain of a scale of colours."""
-        return {"type": "log" if self.log else "linear", "domain": [self.low, self.high if self.high > self.low else self.low + 1]}
 
 
 def short(value: float, digits: int = 3) -> str:

@@ -116,16 +116,17 @@ def heatmap(
         text=pl.col("value").map_elements(short, return_dtype=pl.String).fill_null("\N{MULTIPLICATION X}")
     )
     written = len(names_x) <= WRITTEN and len(names_y) <= HEIGHT[2] // HEIGHT[0]
-    low, high = result.shades["domain"]
+    low, high = result.low, result.high if result.high > result.low else result.low + 1
     middle = math.sqrt(low * high) if result.log else (low + high) / 2
 
     scale = alt.Scale(round=True, padding=0)
     xs = alt.X("x:O", sort=names_x, title=x_unit, axis=_axis(names_x, 45), scale=scale)
     down = names_y[::-1] if columns[1].numeric else names_y
     ys = alt.Y("y:O", sort=down, title=y_unit, axis=_axis(names_y, 18, 0), scale=scale)
+    shades: Any = {"type": "log" if result.log else "linear", "domain": [low, high], "range": SHADES}
     size: Any = {"gradientLength": 200, "gradientThickness": 10, "tickCount": 3, "titleLimit": 0}
     legend = alt.Legend(title=unit, labelExpr=f"format(datum.value, '.3~{'s' if high >= 1e5 else 'r'}')", **size)
-    color = alt.Color("value:Q", title=None, legend=legend).scale(alt.Scale(**result.shades, range=SHADES, nice=False))
+    color = alt.Color("value:Q", title=None, legend=legend).scale(**shades, nice=False)
     tooltip = [alt.Tooltip(field, title=title) for field, title in (("x:N", x_unit), ("y:N", y_unit), ("text:N", unit), ("runs:Q", "runs"))]
     hover = alt.selection_point(name="hover", fields=["x", "y"], on="pointerover", clear="pointerout", empty=False)
     base = alt.Chart(data).encode(x=xs, y=ys, tooltip=tooltip)
@@ -152,7 +153,9 @@ def _levels(column: Varied) -> tuple[pl.Series, list[str]]:
     if column.count > CELLS:
         if not column.numeric:
             raise InputError(f"{column.label}: {column.count} different texts: a picture tells {CELLS} apart")
-        codes = (column.places() * CELLS).floor().clip(0, CELLS - 1).cast(pl.Int64)
+        scaled = column.values.log() if column.log else column.values
+        places = ((scaled - scaled.min()) / (scaled.max() - scaled.min())).round_sig_figs(DIGITS)  # type: ignore[operator]
+        codes = (places * CELLS).floor().clip(0, CELLS - 1).cast(pl.Int64)
         ends = (np.geomspace if column.log else np.linspace)(column.low, column.high, 2 * CELLS + 1)
         names = named(ends[1::2].tolist())
     return codes.replace_strict(range(len(names)), names, return_dtype=pl.String), names

@@ -1,7 +1,5 @@
 """A process that paints pictures for warm kernels, so that none of them spends a third of a second on starting V8."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

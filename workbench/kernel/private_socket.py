@@ -1,7 +1,5 @@
 """Sockets between processes of one user, in a private folder: each asks the system who is at the other end."""
 
-from __future__ import annotations
-
 import os
 import socket
 import struct

@@ -1,7 +1,5 @@
 """How every Jupyter client starts kernel ``workbench``: forked from a warm server, or cold where that cannot be."""
 
-from __future__ import annotations
-
 import asyncio
 import atexit
 import contextlib

@@ -1,7 +1,5 @@
 """What a fork of the warm server does: it becomes an IPython kernel like any other."""
 
-from __future__ import annotations
-
 import atexit
 import contextlib
 import ctypes

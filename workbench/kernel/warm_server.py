@@ -6,8 +6,6 @@ its client goes, the kernel goes. A pool of threads that has worked must not be 
 whether any has started since its imports, and refuses if so.
 """
 
-from __future__ import annotations
-
 import contextlib
 import gc
 import json

@@ -21,6 +21,7 @@ import tokenize
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,7 @@ class Parameter:
         return text
 
 
+@lru_cache(maxsize=64)
 def declared(source: str) -> dict[str, Parameter]:
     """Parameters declared by the source text of a parameters cell. Raises `ParameterError` for a line that is no declaration.
 

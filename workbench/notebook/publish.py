@@ -18,7 +18,7 @@ from markupsafe import Markup
 from workbench import __version__, catalogue, files, tables
 from workbench.charts.render import MIME as VEGALITE
 from workbench.charts.render import paint
-from workbench.errors import InputError, said
+from workbench.errors import InputError, refused
 from workbench.notebook import surface
 from workbench.notebook.runtime import RESULTS_MIME
 from workbench.notebook.stored import Run, code_cells, declared_by, read, run_of, tags
@@ -89,10 +89,8 @@ def publish(notebook: str | Path, html: str | Path, gallery: str = "") -> None:
     )  # fmt: skip
     exporter.config.NbConvertBase.display_data_priority = SHOWN
     resources = {"page": page, "metadata": {"path": str(Path(notebook).parent)}}
-    try:
+    with refused(f"{notebook}: cannot be shown", (Exception,)):  # nbconvert raises whatever an odd output makes it stumble over
         text = exporter.from_notebook_node(nb, resources)[0]
-    except Exception as error:  # nbconvert raises whatever an odd output makes it stumble over
-        raise InputError(f"{notebook}: cannot be shown ({said(error)})") from None
     files.write(html, text)
 
 

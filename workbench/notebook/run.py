@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench import __version__, files, tables
-from workbench.errors import InputError, UnknownName
+from workbench.errors import InputError, UnknownName, refused
 from workbench.files import Store
 from workbench.notebook import parameters
 from workbench.notebook.stored import Run, code_cells, read, run_of, tags, was_run
@@ -29,26 +29,19 @@ BAKE = "from workbench.notebook import surface\n\nsurface.bake(globals())"
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What a run may take; None: no limit."""
-
-    cell_timeout: float | None = None  #: [s]
-    timeout: float | None = None  #: [s], of the whole run
-    memory: int | None = None  #: private memory of the kernel and what it started [bytes]
-
-
-@dataclass(frozen=True)
 class Task:
-    """A run to make."""
+    """A run to make, and what it may take; None: no limit."""
 
     name: str  #: of the run
     path: str  #: where its notebook will be
     parameters: dict[str, Any]
-    limits: Limits = Limits()
     kernel: str | None = None  #: None: the workbench's where there is one, or the notebook's
     cwd: str | None = None
     code_and_data: str = ""  #: as `tables.code_and_data` hashes them
     attempt: int = 1
+    cell_timeout: float | None = None  #: [s]
+    timeout: float | None = None  #: [s], of the whole run
+    memory: int | None = None  #: private memory of the kernel and what it started [bytes]
 
 
 def shipped() -> list[str]:
@@ -108,10 +101,8 @@ def execute(name: str | Path, out: str | Path, values: Mapping[str, str] | None 
     """
     source, store = find(name), Store.at(out)
     typed = parameters.from_text(parameters.of_notebook(source), values or {})
-    try:
+    with refused(f"{out}: cannot be the output folder"):
         store.make()
-    except OSError as error:
-        raise InputError(f"{out}: cannot be the output folder ({error.strerror or error})") from None
 
     import nbformat
     from rich.console import Console
@@ -204,12 +195,12 @@ async def _executed(nb: nbformat.NotebookNode, task: Task, on_cell: Callable[[],
 
     from workbench.notebook.kernels import Stopped, client, kernel_name, watched
 
-    limits, name = task.limits, kernel_name(task.kernel, own_kernel(nb))
+    name = kernel_name(task.kernel, own_kernel(nb))
     try:
-        async with asyncio.timeout(limits.timeout), client(nb, name, task.cwd, limits.cell_timeout) as kernel:
+        async with asyncio.timeout(task.timeout), client(nb, name, task.cwd, task.cell_timeout) as kernel:
             kernel.on_cell_executed = lambda **_: on_cell()
             work = asyncio.ensure_future(kernel.async_execute())
-            watch = asyncio.ensure_future(watched(kernel.km, limits.memory))
+            watch = asyncio.ensure_future(watched(kernel.km, task.memory))
             try:
                 await asyncio.wait({work, watch}, return_when=asyncio.FIRST_COMPLETED)
                 await (work if work.done() else watch)
@@ -220,9 +211,9 @@ async def _executed(nb: nbformat.NotebookNode, task: Task, on_cell: Callable[[],
     except CellExecutionError:
         pass  # the outputs say so
     except CellTimeoutError:
-        return Stopped("timeout", f"a cell took more than {limits.cell_timeout:g} s")
+        return Stopped("timeout", f"a cell took more than {task.cell_timeout:g} s")
     except TimeoutError:
-        return Stopped("timeout", f"took more than {limits.timeout:g} s")
+        return Stopped("timeout", f"took more than {task.timeout:g} s")
     except DeadKernelError:
         return Stopped("died", "the kernel died")
     except InputError:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench.errors import InputError, said
+from workbench.errors import InputError, refused
 from workbench.notebook import parameters
 from workbench.notebook.parameters import Parameter
 from workbench.notebook.runtime import RESULTS_MIME
@@ -63,10 +63,8 @@ def read(path: str | Path, executed: bool = True) -> nbformat.NotebookNode:
     import nbformat
 
     nb = parse(parameters.stored_bytes(path), path)
-    try:
+    with refused(f"{path}: not a notebook", (Exception,)):
         nbformat.validate(nb)
-    except Exception as error:
-        raise InputError(f"{path}: not a notebook ({said(error)})") from None
     if executed:
         _check_executed(nb, path)
     return nb
@@ -76,10 +74,9 @@ def parse(data: bytes, path: str | Path) -> nbformat.NotebookNode:
     """The notebook that these bytes are, in the form of nbformat 4; `path` is for messages. Raises `InputError` for what is none."""
     import nbformat
 
-    try:
-        return nbformat.reads(data.decode("utf8"), as_version=4)
-    except Exception as error:  # nbformat raises whatever its conversion stumbles over
-        raise InputError(f"{path}: not a notebook ({said(error)})") from None
+    with refused(f"{path}: not a notebook", (Exception,)):  # nbformat raises whatever its conversion stumbles over
+        nb = nbformat.reads(data.decode("utf8"), as_version=4)
+    return nb
 
 
 def code_cells(nb: Mapping[str, Any]) -> list[Any]:
@@ -102,12 +99,9 @@ def was_run(cell: Mapping[str, Any]) -> bool:
 
 def run_of_bytes(data: bytes, path: str, name: str) -> Run:
     """The run that an executed notebook is, from its bytes. Raises `InputError` for what is no executed notebook."""
-    try:
-        return run_of(parse(data, path), path, name)
-    except InputError:
-        raise
-    except Exception as error:  # of a form that nbformat lets pass
-        raise InputError(f"{path}: not a notebook ({said(error)})") from None
+    with refused(f"{path}: not a notebook", (Exception,)):  # of a form that nbformat lets pass
+        run = run_of(parse(data, path), path, name)
+    return run
 
 
 def run_of(nb: Mapping[str, Any], path: str, name: str) -> Run:
@@ -152,12 +146,6 @@ def _check_executed(nb: Mapping[str, Any], path: str | Path) -> None:
 
 def declared_by(nb: Mapping[str, Any]) -> dict[str, Parameter]:
     """Parameters of the cell tagged so; none of a notebook that declares them in another form."""
-    return _declared(next(("".join(cell["source"]) for cell in code_cells(nb) if "parameters" in tags(cell)), ""))
-
-
-@lru_cache(maxsize=64)
-def _declared(source: str) -> dict[str, Parameter]:
-    try:
-        return parameters.declared(source)
-    except InputError:
-        return {}
+    with suppress(InputError):
+        return parameters.of_cells(nb["cells"], "")
+    return {}

@@ -1,7 +1,5 @@
 """Files that people of the trade have, as rows of the standard CSV: what kind a file is, its rows, and what was left out and why."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path

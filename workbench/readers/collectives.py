@@ -1,7 +1,5 @@
 """Logs of nccl-tests and rccl-tests, as printed by any version under any launcher, and the JSON of ``-J``."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field

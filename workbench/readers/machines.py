@@ -1,7 +1,5 @@
 """Accelerators as other tools describe them, as a row of ``chips.csv``; arguments and logs of Megatron-LM, as one of measured training."""
 
-from __future__ import annotations
-
 import datetime
 import re
 import statistics

@@ -1,7 +1,5 @@
 """What has a time: traces of requests, hourly files of grids, logs of power; and training runs for scaling laws, which have none."""
 
-from __future__ import annotations
-
 import datetime
 import itertools
 import re

@@ -1,7 +1,5 @@
 """Results of serving benchmarks as tools save them, as operating points: the tools are those of table ``file_fields``."""
 
-from __future__ import annotations
-
 import csv
 import math
 import re

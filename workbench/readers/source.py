@@ -1,7 +1,5 @@
 """What readers start from: a file as text or rows, fields by the names that tools have for them, what was left out and why."""
 
-from __future__ import annotations
-
 import json
 import math
 import re

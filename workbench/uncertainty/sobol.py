@@ -1,7 +1,5 @@
 """Scrambled Sobol points, sample axis last: as many randomisations as wanted, the same points per dimension whatever follows it."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 
 import numpy as np

@@ -10,11 +10,13 @@ import polars as pl
 from numpy.typing import ArrayLike
 
 from workbench.arrays import Array, Arrays
-from workbench.checks import FINITE, Rule, takes
+from workbench.checks import Rule, takes
 from workbench.errors import InputError
 
+SAMPLES = Rule(last="samples")
 
-@takes(level=Rule(above=0, below=1, one=True))
+
+@takes(values=SAMPLES, level=Rule(above=0, below=1, one=True))
 def band(values: ArrayLike, level: float = 0.8) -> tuple[float, float]:
     """Ends of the central interval that holds the share `level` of `values`.
 
@@ -23,7 +25,7 @@ def band(values: ArrayLike, level: float = 0.8) -> tuple[float, float]:
     >>> band(range(101), 0.5)
     (25.0, 75.0)
     """
-    low, high = np.quantile(_samples(values), [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(np.asarray(values), [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
@@ -50,7 +52,7 @@ class Bands(Arrays):
         return pl.concat([pl.DataFrame({**places, **of_level}) for of_level in numbers])
 
 
-@takes(levels=Rule(above=0, below=1))
+@takes(values=SAMPLES, levels=Rule(above=0, below=1, apart=True))
 def bands(values: ArrayLike, levels: Sequence[float] = (0.5, 0.8, 0.9)) -> Bands:
     """Median and central bands of `values` over their last axis; `levels` are the shares that the bands hold.
 
@@ -59,7 +61,7 @@ def bands(values: ArrayLike, levels: Sequence[float] = (0.5, 0.8, 0.9)) -> Bands
     >>> bands(range(101), levels=(0.5, 0.8))
     Bands(levels=(0.5, 0.8), median=50, low=[25, 10], high=[75, 90])
     """
-    x, share = _samples(values), np.asarray(levels)
+    x, share = np.asarray(values), np.asarray(levels)
     found = _quantiles(x, np.concatenate([[0.5], (1 - share) / 2, (1 + share) / 2]))
     return Bands(tuple(levels), np.asarray(found[0]), found[1 : 1 + share.size], found[1 + share.size :])
 
@@ -70,10 +72,3 @@ def _quantiles(x: Array, p: Array) -> Array:
     below = at.astype(int)
     low, high = ordered[..., below], ordered[..., np.minimum(below + 1, x.shape[-1] - 1)]
     return np.moveaxis(low + (high - low) * (at - below), -1, 0)
-
-
-def _samples(values: ArrayLike) -> Array:
-    x = np.asarray(FINITE("values", values))
-    if not (x.ndim and x.shape[-1]):
-        raise InputError("values: expected one or more samples on the last axis")
-    return x

@@ -6,8 +6,6 @@ that begins with a dot (``.loss``) is a public method of the argument ``self``. 
 entries and keys, and a factor for its unit (``params``, ``[0]``, ``["crps"][0]``, ``mtbf / 3600``).
 """
 
-from __future__ import annotations
-
 import importlib
 import json
 import operator
@@ -29,26 +27,21 @@ def _is_call(value: Any) -> bool:
     return isinstance(value, dict) and "call" in value and value.keys() <= {"call", "arguments", "read"}
 
 
-def _result(case: dict[str, Any], made: dict[str, Any]) -> Any:
-    """What a call gives, before anything of it is read."""
-    call, arguments = case["call"], value(case.get("arguments", {}), made)
-    if not isinstance(arguments, dict | list):
-        raise InputError(f"arguments = {json.dumps(arguments):.60}: expected an object by name, or a list by position")
-    positional, named = (arguments, {}) if isinstance(arguments, list) else ([], dict(arguments))
-    function = _method(call[1:], named.pop("self", None)) if str(call).startswith(".") else public(call)
-    return function(*positional, **named)
-
-
 def value(given: Any, made: dict[str, Any]) -> Any:
     """What a call gives, or an argument with the calls in it made; `made` keeps what they gave, for the next that asks the same."""
-    if _is_call(given):
-        key = json.dumps(given, sort_keys=True)
-        if key not in made:
-            made[key] = read(_result(given, made), given.get("read", ""))
-        return made[key]
-    if isinstance(given, dict):
-        return {name: value(one, made) for name, one in given.items()}
-    return [value(one, made) for one in given] if isinstance(given, list) else given
+    if isinstance(given, list):
+        return [value(one, made) for one in given]
+    if not _is_call(given):
+        return {name: value(one, made) for name, one in given.items()} if isinstance(given, dict) else given
+    key = json.dumps(given, sort_keys=True)
+    if key not in made:
+        call, arguments = given["call"], value(given.get("arguments", {}), made)
+        if not isinstance(arguments, dict | list):
+            raise InputError(f"arguments = {json.dumps(arguments):.60}: expected an object by name, or a list by position")
+        positional, named = (arguments, {}) if isinstance(arguments, list) else ([], dict(arguments))
+        function = _method(call[1:], named.pop("self", None)) if str(call).startswith(".") else public(call)
+        made[key] = read(function(*positional, **named), given.get("read", ""))
+    return made[key]
 
 
 def public(call: Any) -> Callable[..., Any]:
@@ -105,8 +98,8 @@ def in_python(value: Any) -> str:
     if not _is_call(value):
         return f"{{{', '.join(f'{name!r}: {in_python(one)}' for name, one in value.items())}}}"
     call, args = value["call"], value.get("arguments", {})
-    by_name = args.items() if isinstance(args, dict) else ()
-    given = [f"{name}={in_python(one)}" for name, one in by_name if name != "self"] if by_name else [*map(in_python, args)]
+    by_name, by_place = args.items() if isinstance(args, dict) else (), args if isinstance(args, list) else ()
+    given = [*map(in_python, by_place), *(f"{name}={in_python(one)}" for name, one in by_name if name != "self")]
     steps, factor = _steps(value.get("read", ""))
     own = in_python(args["self"]) if call.startswith(".") else ""
     path = "".join(f".{step[1]}" if step[1] else step[0] for step in steps)

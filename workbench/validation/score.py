@@ -121,17 +121,11 @@ def _parts(form: Form, frame: pl.DataFrame, file: Path, leave_out: str | None) -
         yield list(range(frame.height)), {}
         return
     others = (*form.leave_out, *(c for c in frame.columns if c not in form.measured))
-    if form.refit is None and form.folds is None:
+    if form.folds is None:
         raise InputError(f"--leave-out {leave_out}: what such rows call rests on no constants that are fitted to them")
     if leave_out not in others:
         raise DataError(file, f"no such column to leave out by; allowed: {', '.join(dict.fromkeys(others))}", column=leave_out)
-    groups = form.groups(frame, leave_out)
-    if form.folds is not None:
-        yield from ((at.tolist(), fitted) for at, fitted in form.folds(frame, groups))
-        return
-    for group in dict.fromkeys(groups.tolist()):
-        out = groups == group
-        yield np.flatnonzero(out).tolist(), form.refit(frame.filter(pl.Series(~out))) if form.refit else None
+    yield from ((at.tolist(), fitted) for at, fitted in form.folds(frame, form.groups(frame, leave_out)))
 
 
 def _answer(asked: Asked, made: dict[str, Any]) -> Answer:

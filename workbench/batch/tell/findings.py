@@ -4,7 +4,7 @@ import base64
 import json
 import math
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import altair as alt
@@ -150,23 +150,18 @@ def where_failed(outcome: Outcome, failed: pl.DataFrame) -> Markup | None:
     return None
 
 
-@dataclass
-class Columns:
-    """Columns of the data of all charts in blocks, each kept once: charts of several results share the most."""
-
-    blocks: list[list[Any]] = field(default_factory=list)
-    known: dict[str, int] = field(default_factory=dict)
+class Columns(dict[str, int]):
+    """Columns of the data of all charts in blocks, each kept once, as JSON with its number: charts of several results share the most."""
 
     def keep(self, rows: list[dict[str, Any]]) -> dict[str, list[int]]:
         """Numbers of the blocks of each column."""
-        return {name: [self._number([row[name] for row in rows[i : i + BLOCK]]) for i in range(0, len(rows), BLOCK)] for name in rows[0]}
+        blocks = [rows[i : i + BLOCK] for i in range(0, len(rows), BLOCK)]
+        return {name: [self.setdefault(json.dumps([row[name] for row in block]), len(self)) for block in blocks] for name in rows[0]}
 
-    def _number(self, block: list[Any]) -> int:
-        key = json.dumps(block)
-        if key not in self.known:
-            self.known[key] = len(self.blocks)
-            self.blocks.append(block)
-        return self.known[key]
+    @property
+    def blocks(self) -> list[list[Any]]:
+        """The blocks in the order of their numbers."""
+        return list(map(json.loads, self))
 
 
 def figure(chart: alt.LayerChart | alt.ConcatChart, store: Columns, picture: bool) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import polars as pl
 
 from workbench.batch.results import gather, read_results
 from workbench.batch.tell.words import Label, label
-from workbench.errors import InputError
+from workbench.errors import InputError, refused
 from workbench.notebook import parameters, publish, runtime, stored
 from workbench.notebook.parameters import Parameter
 
@@ -61,8 +61,20 @@ def read(folder: str | Path) -> Outcome:
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
-    if (folder / "sweep.json").is_file():
-        return _sweep(folder)
+    about, name, notebook, runs = (_sweep if (folder / "sweep.json").is_file() else _executed)(folder)
+    given, recorded = ([c.removeprefix(kind) for c in runs.columns if c.startswith(kind)] for kind in ("params.", "results."))
+    swept = tuple(n for n in about.get("swept", given) if n in given and (about or runs[f"params.{n}"].n_unique() > 1))
+    nb = stored.read(notebook, executed=False)
+    asked = (call for cell in stored.code_cells(nb) for call in runtime.calls(cell.source, "record"))
+    order = {k.arg: i for i, k in enumerate(k for call in asked for k in call.keywords)}  # which is not kept in the record
+    results = tuple(sorted(recorded, key=lambda n: order.get(n, len(order))))
+    question = publish.title(nb, name, {n: runs[f"params.{n}"][0] for n in given if n not in swept})
+    count = max(int(about.get("count", 0)), runs.height)
+    return Outcome(folder, name, question, stored.declared_by(nb), swept, results, _cleaned(runs), count, about)
+
+
+def _executed(folder: Path) -> tuple[dict[str, Any], str, Path, pl.DataFrame]:
+    """Of a folder of executed notebooks: nothing that a sweep says of itself, their name, one of them, and their runs."""
     notebooks = sorted(path for path in folder.glob("*.ipynb") if not path.name.startswith("."))
     if not notebooks:
         raise InputError(f"{folder}: neither a sweep (no sweep.json) nor a folder of executed notebooks (no .ipynb)")
@@ -72,39 +84,21 @@ def read(folder: str | Path) -> Outcome:
             asked[path] = parameters.of_notebook(path)
     if odd := [path for path in notebooks if asked[path].keys() != asked[notebooks[0]].keys()]:
         raise InputError(f"{folder}: holds runs of several notebooks, as {notebooks[0].name} and {odd[0].name}; report on one of them")
-    runs = gather(notebooks).runs
     name = notebooks[0].stem if len(notebooks) == 1 else folder.resolve().name
-    return _outcome(folder, notebooks[0], name, runs, runs.height, None, {})
+    return {}, name, notebooks[0], gather(notebooks).runs
 
 
-def _sweep(folder: Path) -> Outcome:
-    try:
+def _sweep(folder: Path) -> tuple[dict[str, Any], str, Path, pl.DataFrame]:
+    """Of a sweep: what it says of itself, the name of its notebook, that notebook, and its runs."""
+    with refused(f"{folder / 'sweep.json'}: cannot be read", (OSError, ValueError, KeyError, TypeError)):
         about = json.loads((folder / "sweep.json").read_text(encoding="utf8"))
-        count, name, swept = int(about["count"]), str(about["notebook"]), tuple(about["swept"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{folder / 'sweep.json'}: cannot be read ({type(error).__name__}: {error})") from None
+        count, name, _ = int(about["count"]), str(about["notebook"]), tuple(about["swept"])
     runs = read_results(folder).runs
     if runs.is_empty():
         raise InputError(f"{folder}: no run has finished yet, of {count:,}")
     if any(runs.select("run", "status").null_count().row(0)):
         raise InputError(f"{folder / 'results.parquet'}: has a run without name or status")
-    return _outcome(folder, folder / "notebook.ipynb", Path(name).stem, runs, count, swept, about)
-
-
-def _outcome(
-    folder: Path, notebook: Path, name: str, runs: pl.DataFrame, count: int, swept: tuple[str, ...] | None, about: dict[str, Any]
-) -> Outcome:
-    given = [c.removeprefix("params.") for c in runs.columns if c.startswith("params.")]
-    recorded = [c.removeprefix("results.") for c in runs.columns if c.startswith("results.")]
-    if swept is None:
-        swept = tuple(n for n in given if runs[f"params.{n}"].n_unique() > 1)
-    nb = stored.read(notebook, executed=False)
-    asked = (call for cell in stored.code_cells(nb) for call in runtime.calls(cell.source, "record"))
-    order = {k.arg: i for i, k in enumerate(k for call in asked for k in call.keywords)}  # which is not kept in the record
-    shared = {n: runs[f"params.{n}"][0] for n in given if n not in swept and runs.height}
-    swept, results = tuple(n for n in swept if n in given), tuple(sorted(recorded, key=lambda n: order.get(n, len(order))))
-    question, declared = publish.title(nb, name, shared), stored.declared_by(nb)
-    return Outcome(folder, name, question, declared, swept, results, _cleaned(runs), max(count, runs.height), about)
+    return about, Path(name).stem, folder / "notebook.ipynb", runs
 
 
 def _cleaned(runs: pl.DataFrame) -> pl.DataFrame:

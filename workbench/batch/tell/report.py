@@ -123,27 +123,23 @@ def _page(sweep: Outcome, names: list[str], links: dict[str, str], page: Path) -
     store = findings.Columns()
     views = [_view(sweep, name, links, store, first=i == 0) for i, name in enumerate(names[:VIEWS])]
     failures = _failures(sweep, links)
+    example = "status=failed"  #: a comparison that can be typed into the filter
+    if names:
+        middle: Any = sweep.runs[f"results.{names[0]}"].median()
+        example = f"{_column(names[0], 'results', sweep.swept)}<{float(middle):.3g}"
     return publish.rendered(
         "report.html.j2", sweep=sweep, views=views,
         counts=dict(sweep.runs.group_by("status").len().sort(pl.col("status") != "done", "status").rows()),
         last=_moment(last) if (last := sweep.runs["finished"].max()) else "",
         left_out=max(0, len(names) - VIEWS),
         often=sweep.failed["error"].fill_null("no error said").value_counts(sort=True, name="n").rows()[:1],
-        **{"failures": failures[:KINDS], "failures_left": len(failures[KINDS:]), "example": _example(sweep, names)},
+        **{"failures": failures[:KINDS], "failures_left": len(failures[KINDS:]), "example": example},
         **{"pages": sum(link.endswith(".html") for link in links.values()), "linked": len(links)},
         table=os.path.relpath(sweep.folder / "results.parquet", page.parent) if sweep.about else "the notebooks",
         swept=[_swept(sweep, name) for name in sweep.swept], fixed=_fixed(sweep), provenance=_provenance(sweep),
         columns=findings.script(store.blocks), data=findings.script(_table(sweep, links)),
         bundle=Markup(publish.bundle("draw.js", "report.js")),
     )  # fmt: skip
-
-
-def _example(sweep: Outcome, names: list[str]) -> str:
-    """A comparison that can be typed into the filter."""
-    if not names:
-        return "status=failed"
-    middle: Any = sweep.runs[f"results.{names[0]}"].median()
-    return f"{_column(names[0], 'results', sweep.swept)}<{float(middle):.3g}"
 
 
 def _view(sweep: Outcome, name: str, links: dict[str, str], store: findings.Columns, first: bool) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """A sweep on a terminal: the plan, the progress bar, the summary."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import polars as pl
 from rich.console import Console
@@ -45,14 +45,13 @@ def plan_lines(plan: Plan, out: str, jobs: int | None, scheduler: str | None) ->
 
 def _expected(plan: Plan, out: str) -> tuple[int, int, float, str]:
     """Runs done already, those done with other code or data, seconds expected of each other, and why."""
-    try:
+    done = other = 0
+    with suppress(InputError):
         runs = read_results(out).runs.filter(pl.col("status") == "done")
         ours = runs.filter(pl.col("run").is_in(list(plan.sets)))["code_and_data"] == plan.notebook.code_and_data
         done, other = int(ours.sum()), int((~ours).sum())
         if runs.height:
             return done, other, sum(runs["seconds"].to_list()) / runs.height, f"mean of {runs.height:,} runs in {out}"
-    except InputError:
-        done = other = 0
     if plan.notebook.seconds is not None:
         return done, other, plan.notebook.seconds + OVERHEAD, "as long as its cells took when it was last saved"
     return done, other, OVERHEAD, "for the kernel alone; the notebook does not say how long its cells take"

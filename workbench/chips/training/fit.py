@@ -211,7 +211,8 @@ def _forms(value: Callable[[Any], float | None], model: Model, cases: Cases, *as
     """The forms of a kind of measured rows: rows of runs, and results of MLPerf Training."""
     form = Form(
         measured.TEXT, measured.NUMBERS, measured.ask(*asked), measured.MEASURED, measured.OPTIONAL, value=lambda row, _: value(row),
-        calibrate=lambda rows: calibrated(rows, model, cases), refit=lambda rows: refitted(rows, model),
+        calibrate=lambda rows: calibrated(rows, model, cases),
+        folds=lambda rows, groups: crossval.left_out(groups, lambda rest: refitted(rows[rest], model)),
         groups=_groups, leave_out=("configuration",),
     )  # fmt: skip
     return form, replace(form, text=measured.MLPERF_TEXT, numbers=measured.MLPERF_NUMBERS, optional=())
