@@ -165,10 +165,11 @@ def beside_faces(path):
     code = "\n".join(
         "".join(cell["source"]) for cell in json.loads(path.read_text(encoding="utf8"))["cells"] if cell["cell_type"] == "code"
     )
-    faces = {}
+    faces, whole = {}, set()
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.Import):
             yield from (a.name for a in node.names if a.name.startswith("workbench."))
+            whole |= {a.asname or a.name for a in node.names if a.name == "workbench"}
         elif isinstance(node, ast.ImportFrom) and str(node.module).partition(".")[0] == "workbench":
             shown = getattr(importlib.import_module(str(node.module)), "__all__", None)
             for a in node.names:
@@ -181,6 +182,9 @@ def beside_faces(path):
             face = faces[node.value.id]
             if node.attr not in getattr(face, "__all__", [node.attr]):
                 yield f"{face.__name__}.{node.attr}"
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Attribute) and ast.unparse(node.value.value) in whole:
+            face = importlib.import_module(f"workbench.{node.value.attr}")
+            yield from [] if node.attr in getattr(face, "__all__", [node.attr]) else [f"{face.__name__}.{node.attr}"]
 
 
 def test_notebooks_import_faces_only():

@@ -28,7 +28,7 @@ def present(rate, flows):
         (lambda: number("ratio", 1, least=0.5, below=1), r"^ratio = 1: expected 0\.5 or more and less than 1$"),
         (lambda: SHARE("salvage", 1.2), r"^salvage = 1\.2: expected 0 or more and at most 1$"),
         (lambda: Rule(above=0, most=1)("availability", 0), "^availability = 0: expected more than 0 and at most 1$"),
-        (lambda: PUE("pue", 0.9), r"^pue = 0\.9: a facility draws at least what its servers draw; expected 1 or more$"),
+        (lambda: PUE("pue", 0.9), r"^pue = 0\.9: a facility draws at least what its servers draw; expected 1 or more and at most 10$"),
         (lambda: number("x", [1.0, (2.0, True)]), r"^x = True: expected a number or an array of numbers$"),
         (lambda: present(0.1, 3.0), "^flows: expected an array whose last axis is periods, one or more$"),
         (lambda: present(np.ones(4), np.ones((3, 5))), r"^rate of shape \(4,\) and flows without its periods of shape \(3,\) do not"),

@@ -1,5 +1,6 @@
 """The docs as `make docs` builds them: code that runs, commands that are there, links that lead somewhere, nothing that is fetched."""
 
+import importlib
 import importlib.util
 import re
 import shlex
@@ -16,6 +17,7 @@ from workbench.cli import app
 from workbench.tables import DATA
 
 ROOT = DATA.parent
+FACES = ("catalogue", "scaling", "fabric", "chips", "energy", "fleet", "demand", "uncertainty", "charts", "batch", "validation")
 PAGES = sorted(page for page in (ROOT / "docs").rglob("*.md"))
 SHELL = re.compile(r"^```sh\n(.*?)^```$", re.M | re.S)
 SPEC = importlib.util.spec_from_file_location("docs", ROOT / "tools" / "docs.py")
@@ -48,6 +50,16 @@ def built(tmp_path_factory):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=docs_environment())
     assert done.returncode == 0, done.stdout + done.stderr
     return {path.relative_to(site).as_posix(): path for path in site.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=lambda page: page.name)
+def test_names_of_packages_on_a_page_are_on_their_faces(page):
+    """`chips.serving` is there; a name that a page puts in quotes and that no face shows has gone, or is the house's own."""
+    code = re.sub(r"```.*?```", "", page.read_text(encoding="utf8"), flags=re.S)
+    for package, name in re.findall(rf"`(?:workbench\.)?({'|'.join(FACES)})\.([A-Za-z_]+)", code):
+        if page.name != "design.md" and name not in ("csv", "ipynb", "py"):
+            assert name in dir(importlib.import_module(f"workbench.{package}")), f"{package}.{name}"
+            assert name in getattr(importlib.import_module(f"workbench.{package}"), "__all__", [name]), f"{package}.{name}"
 
 
 def docs_environment():

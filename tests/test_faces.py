@@ -3,10 +3,12 @@
 import importlib
 import inspect
 import pkgutil
+import re
 
 import pytest
 
 import workbench
+from workbench.tables import DATA
 
 #: What shows an example for each of its functions.
 SHOWN = (
@@ -66,6 +68,20 @@ def test_every_function_has_an_example(name):
     functions = {n: getattr(module, n) for n in shown if inspect.isfunction(getattr(module, n))}
     assert functions
     assert [n for n, function in functions.items() if ">>> " not in (function.__doc__ or "")] == []
+
+
+def used():
+    """Words of what a user has in hand: notebooks, pages but those of the reference, commands, and published results as calls."""
+    root = DATA.parent
+    pages = [root / "README.md", *(page for page in root.glob("docs/**/*.md") if page.parent.name != "reference")]
+    files = [*pages, *root.glob("notebooks/*.ipynb"), *root.glob("workbench/c[lo]*.py"), *root.glob("data/cases/*.csv")]
+    return set(re.findall(r"\w+", " ".join(file.read_text(encoding="utf8") for file in files)))
+
+
+def test_every_name_is_used_by_a_notebook_a_page_a_command_or_a_case():
+    words = used() | {"FORMS"}  # by which `validate` finds what a file holds
+    for face in FACES[1:]:
+        assert set(getattr(importlib.import_module(face), "__all__", ())) - words == set(), face
 
 
 def test_the_faces_show_what_is_used():

@@ -249,10 +249,10 @@ def test_the_fleet_is_priced_at_the_newest_rent_of_a_contract():
     told = {
         name: float(line.split("=")[1].split("#")[0])
         for line in lines
-        for name in ("rent_h100_usd", "memory_shock")
+        for name in ("usd_per_h100_hour", "memory_shock")
         if line.startswith(f"{name}: ")
     }
-    assert told["rent_h100_usd"] == round(catalogue.rent("H100", "1 year").value, 2)
+    assert told["usd_per_h100_hour"] == round(catalogue.rent("H100", "1 year").value, 2)
     assert told["memory_shock"] == catalogue.cost("memory_price_rise").value
 
 

@@ -100,11 +100,13 @@ def test_cost_of_owning(page):
         pue=here["pue"],
         electricity_usd_per_kwh=here["electricity_usd_per_kwh"],
         wacc=here["wacc"],
-        server_life_years=here["life_years"],
+        server_life_years=here["server_life_years"],
         network_share=base["network_usd"] / (base["network_usd"] + servers),
     )
     assert float(answer.usd_per_chip_hour) == pytest.approx(float(there.per_chip_hour), **SAME)
-    assert float(there.network) == pytest.approx(float(fleet.annuity(here["bill"].total_usd, here["wacc"], here["life_years"])), **SAME)
+    assert float(there.network) == pytest.approx(
+        float(fleet.annuity(here["bill"].total_usd, here["wacc"], here["server_life_years"])), **SAME
+    )
     start = page("00_start_here", chip="GB300", pue=here["pue"], electricity_usd_per_kwh=here["electricity_usd_per_kwh"])
     low, high = uncertainty.band(here["futures"].usd_per_chip_hour)
     assert low < start["own"]["GB300"] < high  # at the published share of the network, and at work all the time
@@ -120,7 +122,7 @@ def test_fabric_storage_and_goodput(page, n_chips):
     assert float(here["bill"].usd["storage"]) == pytest.approx(float(there["bill"].usd["storage"]), **SAME)
     assert float(here["state"].stall) == pytest.approx(float(there["state"].stall[0]), **SAME)
     assert float(here["answer"].cost.network) == pytest.approx(
-        float(fleet.annuity(there["bill"].total_usd[0], here["wacc"], here["life_years"])), **SAME
+        float(fleet.annuity(there["bill"].total_usd[0], here["wacc"], here["server_life_years"])), **SAME
     )
 
 
@@ -142,10 +144,10 @@ def test_rents_of_the_market_price_the_fleet(page):
     same = {"futures": 2048}
     here = page("compute_demand", **same, quarters=12)
     there = page("fleet_economics", **same, horizon_years=3)
-    assert here["first"]["rent_usd_per_h"] == pytest.approx(there["rent_h100_usd"], **SAME)
+    assert here["first"]["rent_usd_per_h"] == pytest.approx(there["usd_per_h100_hour"], **SAME)
     assert np.asarray(there["market"].rent) == pytest.approx(np.asarray(here["market"].rent), **SAME)
     rents, wanted = (np.asarray(getattr(here["market"], name))[2:-1:4] for name in ("rent", "wanted"))
-    assert there["rents"].mean(axis=0) * there["rent_h100_usd"] == pytest.approx(
+    assert there["rents"].mean(axis=0) * there["usd_per_h100_hour"] == pytest.approx(
         rents.mean(axis=1), rel=2e-3
     )  # thirds of 2,048 are 682 or 683
     thirds = [there["third"] == i for i in range(3)]

@@ -60,7 +60,8 @@ def shown(markdown: str) -> str:
             import vl_convert
 
             png = base64.b64encode(vl_convert.vegalite_to_png(value.to_dict(), vl_version="5.21", scale=1.5)).decode()
-            text += f"\n\n![{' '.join(str(value.title.text).split()) if value.title else 'chart'}](data:image/png;base64,{png})"
+            title = value.title.text if value.title else "chart"
+            text += f"\n\n![{title if isinstance(title, str) else ' '.join(title)}](data:image/png;base64,{png})"
         return block[0] + text
 
     return BLOCK.sub(below, markdown)
@@ -95,6 +96,7 @@ def table(what: str) -> str:
         frame = catalogue.table(name).group_by("source", maintain_order=True).len("rows").sort("rows", descending=True, maintain_order=True)
         return grid(frame.head(12))
     made = {
+        "sizes": sizes,
         "ages": lambda: tables.ages(date.today()).drop("days"),
         "scoreboard": lambda: demand.scoreboard().select("test", "model", "n", "crps", "coverage_90", "bias", "unit"),
         "ownership": fleet.ownership_errors,
@@ -102,6 +104,19 @@ def table(what: str) -> str:
         "laws": lambda: catalogue.table("laws").select("law", "counts", "compute_low", "compute_high", "source"),
     }
     return grid(made[what]())
+
+
+def sizes() -> pl.DataFrame:
+    """Lines of each package and single module, and the names that its face shows."""
+    rows = []
+    for path in sorted((ROOT / "workbench").iterdir()):
+        files = sorted(path.rglob("*.py")) if path.is_dir() else [path] * (path.suffix == ".py" and path.name[0] != "_")
+        if files:
+            shown = getattr(importlib.import_module(f"workbench.{path.stem}"), "__all__", ())
+            rows.append(
+                (path.stem, len(files), sum(len(file.read_text(encoding="utf8").splitlines()) for file in files), len(shown) or None)
+            )
+    return pl.DataFrame(rows, schema=["package or module", "modules", "lines", "names on its face"], orient="row")
 
 
 def api(face: str) -> str:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Array = NDArray[np.float64]
+FIELDS, LONG = 10, 60  #: what the one line of a record shows: so many fields, of so many letters
 
 
 def broadcast(**named: ArrayLike) -> tuple[int, ...]:
@@ -55,10 +56,12 @@ class Arrays:
     """
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{n}={short(v)}' for n, v in _items(self))})"
+        shown = [(n, short(v), type(v).__name__) for n, v in _items(self) if v is not None]
+        parts = [f"{n}={text if len(text) <= LONG and text.isprintable() else f'{kind}(...)'}" for n, text, kind in shown]
+        return f"{type(self).__name__}({', '.join([*parts[:FIELDS], *['...'] * (len(parts) > FIELDS)])})"
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        """As IPython shows it: a field a line, with its unit and what it is."""
+        """As IPython shows it: a field per line, with its unit and what it is."""
         source = "".join(inspect.getsource(c) for c in type(self).__mro__ if is_dataclass(c))
         said = dict(re.findall(r"^    (\w+): .*?  #: (.+)$", source, re.MULTILINE))
         rows = [(name, short(value), said.get(name, "")) for name, value in _items(self)]
@@ -66,7 +69,7 @@ class Arrays:
         printer.text("\n  ".join([type(self).__name__, *(f"{n:<{wide}}  {v:<24}  {w}".rstrip() for n, v, w in rows)]))
 
     def frame(self) -> pl.DataFrame:
-        """One row an entry, in C order: every field that holds numbers, truth values or text, broadcast."""
+        """One row per entry, in C order: every field that holds numbers, truth values or text, broadcast."""
         import polars as pl
 
         columns = {n: np.asarray(v) for n, v in _items(self) if not is_dataclass(v) and np.asarray(v).dtype.kind in "biufUS"}

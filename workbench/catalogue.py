@@ -161,14 +161,16 @@ def cpu(name: str) -> CPU:
     return CPU(name=r["cpu"], tdp=r["tdp_w"], **rates, **_same(CPU, r))
 
 
-def link(name: str) -> Link:
-    """The link, switch, NIC or optic `name`.
+def link(name: str | Link) -> Link:
+    """The link, switch, NIC or optic `name`; a `Link` is itself.
 
     Examples
     --------
     >>> link("InfiniBand XDR").bandwidth
     100000000000.0
     """
+    if isinstance(name, Link):
+        return name
     r = _row("links", name, "link")
     return Link(
         name=r["link"], bandwidth=_times(r["gb_per_s"], GIGA), latency=_times(r["latency_us"], MICRO),
@@ -200,7 +202,7 @@ def llm(name: str | Path | LLM) -> LLM:
     names, weights = of_name(name)
     found = made_of("llms", _index("llms"))
     key = next((n for n in names if _plain(n) in found), name)
-    r = _row("llms", key, "LLM")
+    r = _row("llms", key, "language model")
     known = {"name": r["llm"]} | {column: value for column, value in _same(LLM, r).items() if value is not None}  # blank: does not apply
     if weights and _plain(name) != _plain(r["llm"]):  # a row's own name says no format
         known["quantization"] = weights
@@ -386,7 +388,7 @@ def _position(table_name: str, name: str, kind: str) -> int:
 
 
 def _plain(name: str) -> str:
-    """A name whatever its case and what stands between its words."""
+    """A name whatever its case and what separates its words."""
     return re.sub(r"[\s_-]+", "-", str(name).strip().casefold())
 
 

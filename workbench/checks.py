@@ -88,8 +88,10 @@ FINITE, POSITIVE, NOT_NEGATIVE = Rule(), Rule(above=0.0), Rule(least=0.0)
 SHARE, COUNT = Rule(least=0.0, most=1.0), Rule(least=1.0, whole=True)
 #: One whole number: of samples, quarters, points; the same where there may be none, as a seed.
 LENGTH, WHOLE = Rule(least=1.0, whole=True, one=True), Rule(least=0.0, whole=True, one=True)
-PUE = Rule(least=1.0, why="a facility draws at least what its servers draw")
+PUE = Rule(least=1.0, most=10.0, why="a facility draws at least what its servers draw")
 LIFE_YEARS = Rule(above=0.0, most=100.0, unit="years")  #: more is a number in another unit: seconds, cents
+STEP = Rule(above=0.0, most=4e7, one=True, unit="s")  #: of time: a year at most
+RENT = Rule(least=0.0, most=1e4, unit="USD per chip-hour")
 ELECTRICITY = Rule(least=-10.0, most=10.0, unit="USD/kWh")  #: below 0 on spot markets
 
 
@@ -170,7 +172,7 @@ def takes(**rules: Rule) -> Callable[[Callable[P, R]], Callable[P, R]]:
 def check_fields(instance: Any, where: str = "", /, **rules: Rule) -> None:
     """Check the fields of a dataclass by rules, and that they broadcast; ``None`` passes where it is the default.
 
-    Fields stay as given, but single numbers of other kinds become Python's, so that none of 32 bits is computed with. `where` stands before
+    Fields stay as given, but single numbers of other kinds become Python's, so that none of 32 bits is computed with. `where` precedes
     the names of fields in messages.
     """
     declared = fields(instance)

@@ -31,7 +31,7 @@ app = typer.Typer(
 VALUES = """Values of a parameter: a,b,c (one with a comma in double quotes, as in CSV); low:high:n or low:high:n:log, n numbers; low:high
 or low:high:log, a range to sample. May be repeated: each value runs with each of the others."""
 KINDS = """What was measured: collectives, gemm, goodput, runs, serving, training or training-memory; or published cases: those of demand,
-energy, scaling or topology, or all cases; or decisions: what the models choose of measured ways."""
+energy, scaling or topology, or all cases; or decisions: what the models choose among measured options."""
 LONG = ("aliases", "source", "note", "meaning", "as_of")  #: columns too long for a terminal; `--csv` and a single row show them
 
 
@@ -112,7 +112,7 @@ def run(
         return
     done = execute(notebook, out, _pairs(parameter or []), progress=sys.stderr.isatty())
     if done.error:
-        raise InputError(f"{done.name} stopped: {done.error}\nas far as it got: {done.page}")
+        raise InputError(f"{done.name} stopped: {done.error}\nwhat it did until then: {done.page}")
     print(done.headline, f"{done.notebook}\n{done.page}", sep="\n")
 
 
@@ -122,19 +122,19 @@ def sweep(
     parameter: Annotated[list[str] | None, typer.Option("-p", "--parameter", metavar="NAME=VALUES", help=VALUES)] = None,
     grid: Annotated[Path | None, typer.Option(help="YAML file: NAME: value, \\[values] or {low, high, n, log}; text is text.")] = None,
     zip_: Annotated[list[str] | None, typer.Option("--zip", metavar="A,B", help="Parameters that advance together; repeatable.")] = None,
-    samples: Annotated[int | None, typer.Option(help="Sobol points over the ranges to sample; with none, over every declared one.")] = None,
+    samples: Annotated[int | None, typer.Option(help="Sobol points over the ranges to sample; without ranges, over all declared.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the scrambling of the samples.")] = 0,
     jobs: Annotated[int | None, typer.Option("-j", "--jobs", help="Runs at a time; default: one more than cores.")] = None,
     scheduler: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Dask scheduler, tcp://host:8786; --out must be shared.")] = None,
     out: Annotated[str | None, typer.Option(help="Folder of the sweep, or s3://, gs://, az:// address; default: runs/NOTEBOOK.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the sweep in --out: run what is missing or was not done.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the sweep in --out: run what is missing or failed.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, the count and the estimated time, and stop.")] = False,
-    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Start no run after the first that is not done.")] = False,
+    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Start no run after the first that fails.")] = False,
     max_runs: Annotated[int, typer.Option(help="Refuse a larger sweep.")] = 10_000,
     retries: Annotated[int, typer.Option(help="How often a run is tried again whose kernel or worker died.")] = 2,
     cell_timeout: Annotated[float | None, typer.Option(metavar="SECONDS", help="Longest time of a cell.")] = None,
     timeout: Annotated[float | None, typer.Option(metavar="SECONDS", help="Longest time of a run.")] = None,
-    memory: Annotated[str | None, typer.Option(metavar="SIZE", help="Most memory of a run's own, such as 2GB.")] = None,
+    memory: Annotated[str | None, typer.Option(metavar="SIZE", help="Limit of a run's private memory, such as 2GB.")] = None,
     kernel: Annotated[str | None, typer.Option(help="Name of the kernel; default: the warm one, or the notebook's.")] = None,
 ) -> None:
     """Run a notebook with every set of many parameters, and gather what it records in one table."""
@@ -180,14 +180,14 @@ TOLD: dict[str, tuple[type, str]] = {  #: what files may not say, each with its 
     "program": (str, "Operation of a log that names no program: all_reduce, alltoall, ..."),
     "chip": (str, "Accelerator that a file does not name."), "n_chips": (int, "Ranks of a log, or chips of a server or a run."),
     "domain": (int, "Ranks that share links within a domain of a log."),
-    "fabric": (str, "Network between domains: InfiniBand NDR, RoCE, EFA, Slingshot, or an own name that was calibrated."),
+    "fabric": (str, "Network between domains: InfiniBand NDR, RoCE, EFA, Slingshot, or the name of a network that you calibrated."),
     "nic_gbps": (float, "Rate of a rank's network card in Gbit/s."), "model": (str, "Model that a result or a log does not name."),
     "tp": (int, "Tensor-parallel degree."), "pp": (int, "Pipeline-parallel degree."),
     "precision": (str, "Format of the weights: bf16, fp8, awq, w4a16, ..."), "framework": (str, "Software of a server: vLLM, SGLang, ..."),
     "input_len": (float, "Mean tokens of a prompt."), "output_len": (float, "Mean tokens of an answer."),
     "time_unit": (str, "Unit of the times of a trace: s, ms, us or ns."),
     "unit": (str, "Unit of prices or carbon without one: EUR/MWh, g/kWh, lb/MWh, ..."),
-    "as": (str, "Name of what is written: of a network, a law, a chip."),
+    "as": (str, "Name to write results under: of a network, a law or a chip."),
 }  # fmt: skip
 
 
@@ -215,7 +215,7 @@ def report(
     out: Annotated[str | None, typer.Option(metavar="FILE.html", help="Default: report.html in the folder, or by the notebook.")] = None,
     told: Any = None,
 ) -> None:
-    """Write one page that works anywhere on a run, a sweep, or a result or log of another tool beside what is predicted of it."""
+    """Write one self-contained page on a run, a sweep, or a result or log of another tool beside its prediction."""
     from workbench import batch
 
     page = batch.report(path, out, result, told)
@@ -226,7 +226,7 @@ def report(
 def tour(
     out: Annotated[str, typer.Option(help="Folder for the executed notebooks and index.html, or s3://, gs://, az:// address.")] = "out",
 ) -> None:
-    """Run every notebook with its own parameters and publish them with an index, which says what moved since the tour that was there."""
+    """Run every notebook with its own parameters and publish them with an index, which says what moved since the previous tour."""
     from workbench import files
     from workbench.batch import diff
     from workbench.batch.tell import show
@@ -265,7 +265,7 @@ def read(
     path: Annotated[Path, typer.Argument(metavar="FILE", help="A log, a result, a trace, hours, a system, or a folder of them.")],
     told: Any = None,
 ) -> None:
-    """Say what a file is taken for, and print its rows as the standard CSV."""
+    """Say what kind of file it is, and print its rows as the standard CSV."""
     from workbench import readers
 
     found = readers.read(path, told)
@@ -281,8 +281,8 @@ def validate(
     kind: Annotated[str, typer.Argument(help=KINDS)],
     file: Annotated[list[Path] | None, typer.Argument(help="CSV of measurements or cases, logs, results, a folder; none: shipped.")] = None,
     by: Annotated[str, typer.Option(help="Column to group the table by.")] = "source",
-    leave_out: Annotated[str | None, typer.Option(help="Column: calibrate on rows of its other values alone; print that beside.")] = None,
-    json: Annotated[Path | None, typer.Option(help="Write every row's prediction as JSON, with --leave-out that of the others.")] = None,
+    leave_out: Annotated[str | None, typer.Option(help="Column whose values are also scored by constants of the other rows.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write predictions of all rows as JSON, with --leave-out both.")] = None,
     calls: Annotated[bool, typer.Option("--calls", help="Print the Python call of every row in place of the table.")] = False,
     told: Any = None,
 ) -> None:
@@ -330,7 +330,7 @@ def forecasts(
     action: Annotated[str, typer.Argument(help="seal: forecast every series and append to FILE with date and hash; score: what came.")],
     file: Annotated[Path, typer.Argument(help="CSV of sealed forecasts.")] = Path("sealed_forecasts.csv"),
 ) -> None:
-    """Seal forecasts of capital expenditure, chips, tokens, power, rents and users, or score those whose time has come."""
+    """Seal forecasts of capital expenditure, chips, tokens, power, rents and users, or score those whose outcome is known."""
     from workbench.demand.forecast import sealed
 
     if action not in ("seal", "score"):

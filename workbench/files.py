@@ -119,7 +119,7 @@ def read(path: str | Path) -> bytes:
 def write(path: str | Path, text: str) -> None:
     """Write a text file at a path or an address, whole or not at all; missing folders are made.
 
-    Raises `InputError` for a file that cannot be written, with path and reason; what stood there before stays.
+    Raises `InputError` for a file that cannot be written, with path and reason; what was there before stays.
     """
     with refused(f"{path}: cannot be written"):
         Store.at(path).write("", text.encode("utf8", "replace"))  # half of a surrogate pair is no character

@@ -52,13 +52,7 @@ LADDER = tuple(p for p in PEAKS if p == "tf32" or any(f.peak == p and f.bits <= 
 
 
 def names(use: str) -> tuple[str, ...]:
-    """Formats for a use: training, weights or cache, the widest first.
-
-    Examples
-    --------
-    >>> names("training")
-    ('bf16', 'fp16', 'fp8', 'mxfp8', 'nvfp4', 'int8')
-    """
+    """Formats for a use: training, weights or cache, the widest first."""
     return tuple(name for name, f in FORMATS.items() if getattr(f, use))
 
 

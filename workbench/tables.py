@@ -14,7 +14,7 @@ import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import cache, lru_cache
 from pathlib import Path
@@ -96,6 +96,9 @@ def _declarations() -> dict[str, tuple[Column, ...]]:
         row |= {name: float(row[name]) if row[name] else None for name in ("low", "high")}
         row |= {name: row[name] == "yes" for name in ("required", "key")}
         tables.setdefault(row["table"], []).append(Column(**row | {"choices": tuple(row["choices"].split(";")) if row["choices"] else ()}))
+    declared, peaks = [c.column for c in tables["chips"]], [f"{peak}_tflops" for peak in LADDER]
+    after = declared.index("fp4_tflops") + 1  # place of the peak of a new row of `formats`, which needs no declaration
+    tables["chips"][after:after] = [replace(tables["chips"][after - 1], column=p, meaning="") for p in peaks if p not in declared]
     return {name: tuple(columns) for name, columns in tables.items()}
 
 
@@ -187,7 +190,7 @@ def read(path: str | Path, table: str) -> pl.DataFrame:
 
 
 def load(table: str) -> pl.DataFrame:
-    """Table `table`: our rows, then those of ``$WORKBENCH_DATA/<table>.csv``, which win by key; or what stands `instead` of it."""
+    """Table `table`: our rows, then those of ``$WORKBENCH_DATA/<table>.csv``, which win by key; or what is given `instead` of it."""
     given = _INSTEAD.get()
     if given and table in given:
         return given[table]

@@ -367,7 +367,7 @@ def test_places_that_are_refused_before_work_starts(count_notebook, marks, make_
     refused(tmp_path / "file" / "out", "out: cannot be")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.tex").write_text("")
-    refused(tmp_path / "other", r"other: holds other things than a sweep \(thesis.tex\)")
+    refused(tmp_path / "other", r"other: holds something other than a sweep \(thesis.tex\)")
     assert marks() == []
 
     batch.sweep(path, {"n": "1"}, out=tmp_path / "out", jobs=1)

@@ -90,8 +90,8 @@ def test_yaml_holds_any_text_and_numbers_as_people_write_them(small_notebook, tm
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("label: [no, b]", "label = False: expected text .any words.; text stands in quotes"),
-        ("label: 2025-01-01", "text stands in quotes"),
+        ("label: [no, b]", "label = False: expected text .any words.; text is put in quotes"),
+        ("label: 2025-01-01", "text is put in quotes"),
         ("n: [1.5]", "n = 1.5: expected a whole number from 1 to 100"),
         ("n: {from: 1}", "expected a value, a list of values, or for a number {low, high, n, log}"),
         ("n: []", "n: no values"),

@@ -207,8 +207,8 @@ def test_lines_carry_bands_and_marks():
     ("wrong", "said"),
     [
         (lambda: curves(y="z"), "no column 'z'"),
-        (lambda: curves(CURVES.with_columns(x=pl.col("x") - 1)), "column 'x', row 0: 0.0 cannot stand on a logarithmic axis"),
-        (lambda: curves(CURVES.with_columns(y=pl.lit(float("inf")))), "inf cannot stand on an axis"),
+        (lambda: curves(CURVES.with_columns(x=pl.col("x") - 1)), "column 'x', row 0: 0.0 cannot be put on a logarithmic axis"),
+        (lambda: curves(CURVES.with_columns(y=pl.lit(float("inf")))), "inf cannot be put on an axis"),
         (lambda: curves(CURVES.clear()), "no rows"),
         (lambda: curves(pl.DataFrame({"x": [1.0] * 9, "y": [1.0] * 9, "who": list("abcdefghi")})), "9 lines: a picture tells 8 apart"),
     ],

@@ -88,6 +88,6 @@ def test_bad_input():
     with pytest.raises(InputError, match=r"vp\[1\] = 0"):
         chips.Choices(vp=(1, 0))
     with pytest.raises(
-        InputError, match=r"no layout of Llama-3.1-405B fits 8 H100 at batch 8: the smallest takes \d+ GB a chip; \d+ fit with 80 %"
+        InputError, match=r"no layout of Llama-3.1-405B fits 8 H100 at batch 8: the smallest takes \d+ GB per chip; \d+ fit with 80 %"
     ):
         chips.search_layouts(catalogue.llm("Llama-3.1-405B"), Cluster(catalogue.chip("H100"), 8), 8)

@@ -182,7 +182,7 @@ def test_beyond_what_the_cache_admits_the_wait_grows_with_the_run(llama):
 
 
 def test_requests_of_a_run_need_their_rate(llama):
-    with pytest.raises(InputError, match="requests: those of a run that arrive at a rate"):
+    with pytest.raises(InputError, match="requests: they are those of a run with arrivals at a rate"):
         serving(llama, H100, ServingPlan(8), Load(4, 1024, 256, requests=100))
 
 
@@ -433,7 +433,7 @@ def test_what_cannot_be_is_a_result_of_its_own_entry(name, plan, tokens, reason)
 def test_an_unknown_framework_is_named(llama):
     with pytest.raises(UnknownName, match="unknown serving framework 'vllm2'; nearest: vLLM"):
         serving(llama, H100, ServingPlan(8), Load(1, 1, 1), framework="vllm2")
-    with pytest.raises(InputError, match=r"version = '0\.19': of which framework"):
+    with pytest.raises(InputError, match=r"version = '0\.19': give its framework too"):
         serving(llama, H100, ServingPlan(8), Load(1, 1, 1), version="0.19")
 
 

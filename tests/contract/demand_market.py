@@ -68,7 +68,7 @@ def market(**given):
     return Futures(**given | lasting | {"demand": two(over(5)(given["demand"]))})
 
 
-PRIOR = {"growth": 0.2, "growth_deviation": 0.3, "noise": 0.1, "freedom": 4.0, "persistence": 0.5, "shock": 0.05}
+PRIOR = {"growth": 0.2, "growth_deviation": 0.3, "noise": 0.1, "dof": 4.0, "persistence": 0.5, "shock": 0.05}
 
 
 def one(value):

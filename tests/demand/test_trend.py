@@ -39,7 +39,7 @@ def test_the_filter_is_gaussian_conditioning():
     assert root[0] @ root[0].T == pytest.approx(spread, rel=1e-3)
     paths = fit.paths(4, 2**14)
     assert paths.mean(axis=1) == pytest.approx(expected, abs=3e-3)
-    scale = np.sqrt(fit.variance[0] * fit.freedom / (fit.freedom - 2))  # of a Student t
+    scale = np.sqrt(fit.variance[0] * fit.dof / (fit.dof - 2))  # of a Student t
     assert paths.std(axis=1) == pytest.approx(scale * np.sqrt(np.diag(spread)), rel=0.03)
 
 
@@ -52,7 +52,7 @@ def test_grid_weights_are_likelihoods():
         mean, covariance = joint(phi, shocks, grid, 15)
         gain = covariance[1:, :1] / covariance[0, 0]
         conditional = covariance[1:, 1:] - gain @ covariance[:1, 1:]
-        return stats.multivariate_t.logpdf(y[1:], (mean[1:] + gain[:, 0] * y[0]), grid.noise**2 * conditional, df=grid.freedom)
+        return stats.multivariate_t.logpdf(y[1:], (mean[1:] + gain[:, 0] * y[0]), grid.noise**2 * conditional, df=grid.dof)
 
     expected = np.exp([likelihood(p, q) for p, q in zip(fit.persistence, fit.shock_variance, strict=True)])
     assert fit.weight == pytest.approx(expected / expected.sum(), rel=1e-2)

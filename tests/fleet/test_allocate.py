@@ -227,7 +227,7 @@ def one(**changed):
             "the plan has no bound: check for a negative",
         ),
         ({"throughput": np.ones((2, 3))}, r"throughput of shape \(2, 3\): expected one that broadcasts to \(1, 1\)"),
-        ({"allowed": False}, r"by 9 of 9; .*nothing that can do chat stands or can be bought where it may run"),
+        ({"allowed": False}, r"by 9 of 9; .*nothing that can do chat is installed or can be bought where it may run"),
         ({"supply": 1.0, "price": 100.0, "budget": 50.0}, r"demand \(chat, period 1\) by 2 of 9; held back by budget \(period \d\)"),
         ({"supply": 0.5, "price": 1.0}, r"demand \(chat, period 1\) by 2 of 9; held back by supply \(H100, period \d\)"),
         ({"pue": 0.9}, "pue = 0.9"),

@@ -166,7 +166,7 @@ def test_repositories_of_the_hub_are_rows(name, row, weights):
 
 @pytest.mark.parametrize("name", ["deepseek-ai/DeepSeek-R1-Distill-Qwen-7B", "Qwen/Qwen3-VL-8B-Instruct", "8B-Instruct", "org/"])
 def test_another_model_is_taken_for_none(name):
-    with pytest.raises(InputError, match="unknown LLM"):
+    with pytest.raises(InputError, match="unknown language model"):
         catalogue.llm(name)
 
 

@@ -133,7 +133,7 @@ def test_unknown_names_are_skipped_with_the_nearest(rows):
     )
     runs, reasons = measured.read(odd)
     assert [run.position for run in runs] == [0]
-    assert "unknown LLM 'gpt-oss-999b'; nearest: gpt-oss-" in reasons[1]
+    assert "unknown language model 'gpt-oss-999b'; nearest: gpt-oss-" in reasons[1]
     assert "unknown chip 'H1000'; nearest: H100" in reasons[2]
     assert reasons[3] == "gbs is not stated"
     assert reasons[4] == "precision is fp4 or fp8: not one that training runs in"

@@ -23,7 +23,7 @@ def _runs(path: str) -> tuple[pl.DataFrame, dict[str, str]]:
     sweep = (Path(path) / "sweep.json").is_file()
     runs = (read_results(path) if sweep else gather(path)).runs.filter(pl.col("status") == "done")
     if runs.is_empty():
-        raise InputError(f"{path}: no run of it ended well")
+        raise InputError(f"{path}: none of its runs finished without an error")
     with suppress(InputError):
         return runs, read(Path(path if sweep else "") / runs["notebook"][0]).metadata.get("workbench", {}).get("tables", {})
     return runs, {}
@@ -44,7 +44,7 @@ def _moved(pairs: pl.DataFrame) -> pl.DataFrame:
 
 
 def since(out: str | Path, names: Iterable[str]) -> Callable[[Run], str]:
-    """What tells of a run into `out` what has moved since what stands there under `names`, and why; nothing where nothing has."""
+    """What tells of a run into `out` what has moved since what is there under `names`, and why; nothing where nothing has."""
     kept = tempfile.TemporaryDirectory()
     for name in names:
         with suppress(OSError):

@@ -189,7 +189,7 @@ def _outcome(task: Task, future: Future[Run]) -> Run:
     try:
         return future.result()
     except CancelledError:
-        raise InputError("the scheduler is gone, and with it the runs that it had") from None
+        raise InputError("the scheduler is gone, and the runs that it had are lost") from None
     except Exception as error:
         if type(error).__name__ != "KilledWorker":  # of Dask
             raise
@@ -205,7 +205,7 @@ def _check_folder(store: Store, planned: Plan, resume: bool) -> str:
         raise InputError(f"{store}: cannot be the folder of a sweep (it is a file)")
     if "sweep.json" not in names:
         if names:
-            raise InputError(f"{store}: holds other things than a sweep ({', '.join(names[:3])}); give a new folder")
+            raise InputError(f"{store}: holds something other than a sweep ({', '.join(names[:3])}); give a new folder")
         return datetime.now(UTC).isoformat(timespec="seconds")
     try:
         found = json.loads(store.read("sweep.json"))

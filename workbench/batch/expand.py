@@ -2,11 +2,11 @@
 
 On the command line a parameter is written ``NAME=VALUES``, where VALUES is
 
-- ``a,b,c``: those values. As in CSV, a value with a comma stands in double quotes, and a quote inside is doubled: ``'x="a,b",c'``;
+- ``a,b,c``: those values. As in CSV, a value with a comma is put in double quotes, and a quote inside is doubled: ``'x="a,b",c'``;
 - ``low:high:n``, ``low:high:n:log``: n numbers from low to high, evenly spaced or evenly spaced in their logarithm;
 - ``low:high``, ``low:high:log``: a range to sample (``--samples``). An end left out is the declared one: ``low:``, ``:high``, ``:``.
 
-In YAML a parameter has a value, a list of values, or a range as ``{low: 1, high: 8, n: 4, log: true}``; text stands there as it is.
+In YAML a parameter has a value, a list of values, or a range as ``{low: 1, high: 8, n: 4, log: true}``; text is written as it is.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class Range:
 
 
 Asked = list[Any] | Range
-Grid = str | Path | Mapping[str, Any] | None  #: a YAML file, or what would stand in it
+Grid = str | Path | Mapping[str, Any] | None  #: a YAML file, or what it would hold
 
 
 def _size(asked: Asked) -> int:
@@ -238,7 +238,7 @@ def _list_problems(parameter: Parameter, values: list[Any]) -> list[str]:
     problems = [] if values else [f"{parameter.name}: no values"]
     for value in values:
         if (problem := parameter.problem(value)) is not None:
-            problems.append(f"{problem}; text stands in quotes" if parameter.type == "str" and not isinstance(value, str) else problem)
+            problems.append(f"{problem}; text is put in quotes" if parameter.type == "str" and not isinstance(value, str) else problem)
         elif isinstance(value, str) and any("\ud800" <= c <= "\udfff" for c in value):
             problems.append(f"{parameter.name} = {value!r}: not valid Unicode")
     return problems

@@ -1,4 +1,4 @@
-"""What executed notebooks recorded, as tables: one row a run, and the recorded frames by name. Notebooks are read, never run."""
+"""What executed notebooks recorded, as tables: one row per run, and the recorded frames by name. Notebooks are read, never run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TYPES: dict[str, Any] = {"int": pl.Int64, "float": pl.Float64, "str": pl.String,
 
 @dataclass(frozen=True)
 class Results:
-    """Runs of notebooks: `runs` has a row a run, `frames` what they recorded by name, with the column ``run`` first."""
+    """Runs of notebooks: `runs` has a row per run, `frames` what they recorded by name, with the column ``run`` first."""
 
     runs: pl.DataFrame
     frames: dict[str, pl.DataFrame]

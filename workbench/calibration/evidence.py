@@ -51,7 +51,7 @@ def _widths(errors: pl.DataFrame) -> dict[str, float]:
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """The measured rows that an answer stands on."""
+    """The measured rows that an answer rests on."""
 
     rows: int  #: that agree in everything that was asked
     distance: float  #: of the nearest: the weights of what differs, added up
@@ -75,7 +75,7 @@ class Evidence:
 
 
 class Index:
-    """Groups of measured rows by what a user can name, with their number, source and date; `nearest` finds those an answer stands on."""
+    """Groups of measured rows by what a user can name, with their number, source and date; `nearest` finds those an answer rests on."""
 
     def __init__(self, frame: pl.DataFrame, system: Sequence[str] = ()) -> None:
         """Where `system` names the columns that tell systems apart, four times as many rows count before the newest; one's own first."""

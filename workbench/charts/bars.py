@@ -120,7 +120,7 @@ def tornado(
     Parameters
     ----------
     frame : polars.DataFrame
-        One row a parameter. The rest of what all pictures take is in the package's help.
+        One row per parameter. The rest of what all pictures take is in the package's help.
     label, low, high : str
         Columns of the name of the parameter, and of the answer with it at the low and at the high end of its range [unit].
     base : float
@@ -243,7 +243,7 @@ def indices(frame: pl.DataFrame, *, title: str, subtitle: str, of: str = "the an
     Parameters
     ----------
     frame : polars.DataFrame
-        One row an input, in the columns of `uncertainty.Indices.frame`: input, first_order, total_order.
+        One row per input, in the columns of `uncertainty.Indices.frame`: input, first_order, total_order.
     of : str
         Whose variance is shared out, as the axis shows it: ``"ln(demand / supply)"``.
 

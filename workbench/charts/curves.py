@@ -63,7 +63,7 @@ def checked(frame: pl.DataFrame, names: Sequence[str], series: str, logs: Mappin
     dates = [name for name in dict.fromkeys(names) if frame[name].dtype in (pl.Date, pl.Datetime)]
     length = pl.when(pl.col(dates).dt.is_leap_year()).then(366).otherwise(365)
     frame = frame.with_columns(pl.col(dates).dt.year() + (pl.col(dates).dt.ordinal_day() - 1) / length) if dates else frame
-    kinds = (pl.Series.is_finite, "cannot stand on an axis"), (lambda v: v > 0, "cannot stand on a logarithmic axis")
+    kinds = (pl.Series.is_finite, "cannot be put on an axis"), (lambda v: v > 0, "cannot be put on a logarithmic axis")
     found = (numbers(frame, name, *kinds[logs.get(name, False)]).round_sig_figs(DIGITS) for name in dict.fromkeys(names))
     return frame.select(*found, pl.col(series).cast(pl.String))
 
@@ -134,7 +134,7 @@ def fan(
     Parameters
     ----------
     frame : polars.DataFrame
-        One row a place, series and band in the columns of `uncertainty.Bands.frame`: level (the share that a band holds), low and high
+        One row per place, series and band in the columns of `uncertainty.Bands.frame`: level (the share that a band holds), low and high
         (its ends, which must not cross), and median, the same in every band of a place.
     x : str
         Column of the position.
@@ -204,7 +204,7 @@ def shares(frame: pl.DataFrame, *, x: str, part: str, value: str, x_unit: str, y
     Parameters
     ----------
     frame : polars.DataFrame
-        One row a place and part; each part at each place. The rest of what all pictures take is in the package's help.
+        One row per place and part; each part at each place. The rest of what all pictures take is in the package's help.
     x, part, value : str
         Columns of the position, of the name of the part, and of its share, 0 to 1. Shares at a place add up to 1, or the rest is white.
 

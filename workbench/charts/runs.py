@@ -1,4 +1,4 @@
-"""All runs of a sweep: as points in small multiples, one panel a parameter, or as a heat map over two."""
+"""All runs of a sweep: as points in small multiples, one panel per parameter, or as a heat map over two."""
 
 import math
 import textwrap
@@ -15,7 +15,7 @@ from workbench.errors import InputError
 
 PANELS, POINTS, MANY = 9, 500, 100  #: panels of a picture, points of a panel, and how many points call for small ones
 PANEL, GAP, AXIS = 150, 26, 92  #: px of a panel's height, between panels, and of the vertical axis
-NAME = 30  #: characters a line below a panel
+NAME = 30  #: characters per line below a panel
 #: Of a run, in an expression of Vega: whether it is among those that the parameter ``shown`` names, all if it names none.
 SHOWN = "!length(shown) || indexof(shown, datum.row) >= 0"
 CELLS = 60  #: levels of an axis that a picture tells apart
@@ -29,9 +29,9 @@ ON_LIGHT = "#222B35"  #: letters on a light cell, which pages leave dark by nigh
 def multiples(
     frame: pl.DataFrame, *, axes: Mapping[str, str], value: str, unit: str, row: str, title: str, subtitle: str
 ) -> alt.ConcatChart:
-    """Small multiples: a point a run, with the median and the middle four fifths of neighbours; runs without a value at the foot.
+    """Small multiples: a point per run, with the median and the middle four fifths of neighbours; runs without a value at the foot.
 
-    A rectangle drawn in one panel brings its runs forward in all. `frame` has a row a run, named by column `row`; `axes` says by column of
+    A rectangle drawn in one panel highlights its runs in all. `frame` has a row per run, named by column `row`; `axes` says by column of
     a parameter (numbers or texts, at most nine) what its axis shows, `unit` what the numbers of column `value` are, missing where a run
     gave none. Of more than 500 rows a sample of points is drawn, which the subtitle says; medians are those of all rows.
     """
@@ -102,7 +102,7 @@ def heatmap(
 ) -> alt.LayerChart:
     """Heat map: one cell a pair of levels, dark where the value is high, with its number where there is room.
 
-    `frame` has a row a run; runs of the same cell are averaged, and a cell whose runs have no value is marked. `x` and `y` are columns of
+    `frame` has a row per run; runs of the same cell are averaged, and a cell whose runs have no value is marked. `x` and `y` are columns of
     parameters, numbers or texts (more than 60 different numbers are put into 60 bins, which the subtitle says, as many texts refused),
     `value` a number; the units are what axes and colours show.
     """

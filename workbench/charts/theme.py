@@ -32,7 +32,7 @@ FONT = '"Liberation Sans", Arial, Helvetica, sans-serif'
 TITLE_SIZE, TEXT_SIZE = 17, 12
 WIDTH = 680  #: px of a whole picture, axis labels included
 TITLE_LINE, SUBTITLE_LINE = 70, 108  #: characters that fit into it
-NAME = 28  #: characters a line of a name beside bars and lines
+NAME = 28  #: characters per line of a name beside bars and lines
 
 Chart = TypeVar("Chart", alt.LayerChart, alt.ConcatChart)
 
@@ -120,7 +120,7 @@ def finish(chart: Chart, title: str, subtitle: str, said: str) -> Chart:
 
 
 def name(label: str) -> str:
-    """`label` in lines short enough to stand beside bars and lines."""
+    """`label` in lines short enough to fit beside bars and lines."""
     return "\n".join(textwrap.wrap(label, NAME)) or label
 
 

@@ -47,16 +47,16 @@ WEIGHTS = {"vendor": 2.0, "chip": 1.0, "precision": 0.25}
 class Product(Arrays):
     """A matrix product; arrays broadcast over its dimensions."""
 
-    seconds: Array
+    seconds: Array  #: time of the product [s]
     flop_per_s: Array  #: rate [FLOP/s]
-    low: Array  #: ends of its 80 % interval [FLOP/s]
-    high: Array
+    low: Array  #: low end of the 80 % interval of the rate [FLOP/s]
+    high: Array  #: high end [FLOP/s]
     evidence: Evidence = field(repr=False)  #: the measured products whose constants these are
 
 
 @takes(m=POSITIVE, n=POSITIVE, k=POSITIVE)
 def matrix_product(chip: str | Chip, m: ArrayLike, n: ArrayLike, k: ArrayLike, *, precision: str = "bf16") -> Product:
-    """A product of m x k and k x n numbers on a cool chip that runs nothing else; m, n and k broadcast.
+    """Rate and time of a matrix product of m x k by k x n on a cool chip that runs nothing else; m, n and k broadcast.
 
     Constants are those of the nearest measured products: of the chip and precision, else of a chip of the same name, else of its vendor.
     Raises `InputError` for a precision that the chip lacks.
@@ -106,7 +106,7 @@ def _chip(name: str | None) -> Chip:
 def _ask(row: Row) -> tuple[Row, Any]:
     """The call for a row. Not told apart: layout, whether it adds to its result. A device of half the peak does half a chip's work."""
     if (sizes := shape(row)) is None:
-        raise InputError("no matrix product: m, n and k are not stated")
+        raise InputError("not a matrix product: m, n and k are not stated")
     if not row["chip"]:
         raise InputError("chip is not stated")
     chip = _chip(row["chip"])

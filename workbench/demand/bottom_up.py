@@ -137,7 +137,7 @@ def bottom_up(
     """Compute that known uses demand, from the priors of the table, or others given by name.
 
     A computed token of chat or search takes 2 N FLOP at the utilisation of serving, and a cached one its own part of that; software and the
-    size of models change it; people are served at their peak, less what can wait and fills its valleys. The largest run is what trend,
+    size of models change it; people are served at their peak, less what can wait for the valleys. The largest run is what trend,
     chips, power, data, latency and money allow; chips are those of the loop with the same futures.
 
     Parameters
@@ -145,7 +145,7 @@ def bottom_up(
     quarters, seed : int
         As `outlook`; with those of one seed it shares its random numbers.
     n, replicates : int
-        Sobol points a replicate, a power of two, and randomisations: an outlook of m futures has eight of m / 8.
+        Sobol points per replicate, a power of two, and randomisations: an outlook of m futures has eight of m / 8.
     agents : callable
         Sessions of agents from the sampled inputs and the years since the start, as `sessions_of`.
     **given : Distribution or number

@@ -22,8 +22,8 @@ INTENSITY = Rule(least=0.0, most=5000.0, unit="g/kWh")  #: of a kilowatt-hour; t
 class Carbon(Arrays):
     """Kilograms of CO2 equivalent under one account; adding two accounts is refused, because their sum means nothing."""
 
-    account: Account
-    kg: Array
+    account: Account  #: location, market, marginal or embodied
+    kg: Array  #: of CO2 equivalent [kg]
 
     def __post_init__(self) -> None:
         one_of("account", self.account, get_args(Account))
@@ -43,9 +43,9 @@ class Carbon(Arrays):
 
 @takes(kg=NOT_NEGATIVE, seconds=NOT_NEGATIVE, life_years=LIFE_YEARS, share_used=Rule(above=0.0, most=1.0))
 def embodied_carbon(kg: ArrayLike, seconds: ArrayLike, *, life_years: ArrayLike, share_used: ArrayLike = 1.0) -> Carbon:
-    """Share of the carbon of making a machine that falls on `seconds` of its use.
+    """Embodied carbon of a machine that is attributed to `seconds` of its use.
 
-    kg seconds / (life share_used): what is idle is charged to what works.
+    kg seconds / (life share_used): idle time is charged to the time in use.
     Source: Luccioni, Viguier, Ligozat (2022), "Estimating the Carbon Footprint of BLOOM", section 3.2, arXiv:2211.02001.
 
     Parameters

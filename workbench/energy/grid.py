@@ -1,4 +1,4 @@
-"""A site and its grid: money, carbon and water of the power it draws, hour by hour; what standing still in the dearest ones is worth."""
+"""A site and its grid: money, carbon and water of the power it draws, hour by hour; what curtailment in expensive ones is worth."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from workbench import catalogue
 from workbench.arrays import Array, Arrays, broadcast
-from workbench.checks import ELECTRICITY, NOT_NEGATIVE, PUE, SHARE, Rule, check_fields, number, takes
+from workbench.checks import ELECTRICITY, NOT_NEGATIVE, PUE, SHARE, STEP, Rule, check_fields, number, takes
 from workbench.energy.carbon import INTENSITY, Carbon
 from workbench.energy.sites import figures
 from workbench.errors import InputError, UnknownName
@@ -30,10 +30,10 @@ _HOURLY = {
 
 @dataclass(frozen=True, repr=False)
 class Site(Arrays):
-    """Where a fleet stands: what its grid and its building are. Any figure may be an array; time is the last axis of hourly ones."""
+    """The place of a fleet: what its grid and its building are. Any figure may be an array; time is the last axis of hourly ones."""
 
-    name: str
-    electricity_usd_per_kwh: ArrayLike
+    name: str  #: of the region
+    electricity_usd_per_kwh: ArrayLike  #: price of electricity [USD/kWh]
     carbon_g_per_kwh: ArrayLike  #: location-based: average of the grid
     pue: ArrayLike  #: facility energy over IT energy
     wue_l_per_kwh: ArrayLike | None = None  #: water on site, of IT energy
@@ -51,14 +51,14 @@ def site(region: str | Site, **given: Any) -> Site:
     """The cloud region `region` as a `Site`: price, carbon, PUE and water as published for it, its zone or its grid, else estimated.
 
     `sites` tells which is which, and how wrong each may be. A `Site` is itself.
-    Raises `InputError` where the price, the carbon or the PUE of a region of one's own is not given and nothing is there to estimate it
-    by: all that is missing, at once; `UnknownName` for a name that `Site` does not have.
+    Raises `InputError` where the price, the carbon or the PUE of a region of one's own is not given and cannot be estimated,
+    naming all that is missing; `UnknownName` for a figure that `Site` does not have.
 
     Parameters
     ----------
     region, **given : str or Site; array_like or path
-        A name that ``catalogue.region`` knows; a city or a country means the first of its regions. Figures of one's own, by the names
-        of `Site`: they take the place of published ones. Of an hourly file of a grid the path will do.
+        A name that ``catalogue.region`` knows; a city or a country means the first of its regions. Your own figures, by the names
+        of `Site`, replace published ones; for an hourly file of a grid its path is enough.
 
     Examples
     --------
@@ -99,7 +99,7 @@ class EnergyBill(Arrays):
         return self.electricity + self.demand + self.carbon_cost
 
 
-@takes(it_power=Rule(least=0.0, last="time"), step=Rule(above=0.0, one=True), carbon_usd_per_t=CARBON_PRICE)
+@takes(it_power=Rule(least=0.0, most=1e13, last="time", unit="W"), step=STEP, carbon_usd_per_t=CARBON_PRICE)
 def energy_bill(place: str | Site, it_power: ArrayLike, *, step: float = HOUR, carbon_usd_per_t: ArrayLike = 0.0) -> EnergyBill:
     """Money, carbon and water of an IT load at a site: arrays of the shape of `it_power` and the site without the last axis.
 
@@ -151,14 +151,14 @@ def energy_bill(place: str | Site, it_power: ArrayLike, *, step: float = HOUR, c
 class Curtailment(Arrays):
     """Standing still for a share of the hours, over the energy that the load would take in all hours; the share is the last axis."""
 
-    share: Array  #: of the hours in which the load stands still
+    share: Array  #: of the hours in which the load is curtailed
     saved: Array  #: energy money saved [USD/kWh]
     lost: Array  #: value of the work not done [USD/kWh]
-    threshold: Array  #: price above which the load stands still [USD/kWh]
+    threshold: Array  #: price above which the load is curtailed [USD/kWh]
 
     @property
     def value(self) -> Array:
-        """Saved less lost [USD/kWh]; negative where standing still does not pay."""
+        """Saved less lost [USD/kWh]; negative where curtailment does not pay."""
         return self.saved - self.lost
 
 
@@ -170,7 +170,7 @@ def curtailment(
     electricity_usd_per_kwh: ArrayLike, share: ArrayLike, *, work_usd_per_kwh: ArrayLike = 0.0, idle_power: ArrayLike = 0.0,
     deferred: bool = False,
 ) -> Curtailment:  # fmt: skip
-    """Value of curtailing a load in the dearest `share` of the hours: arrays of shape (..., k).
+    """Value of curtailing a load in the most expensive `share` of the hours: arrays of shape (..., k).
 
     Parameters
     ----------
@@ -178,7 +178,7 @@ def curtailment(
         What a kilowatt-hour costs in each hour, carbon price included; shares of the hours, 0 to 1.
     work_usd_per_kwh : array_like
         What the work of one kilowatt-hour at the meter is worth while it runs: rent of the machines over the power they draw, where the
-        work is lost, or what its delay costs, where it is only put off.
+        work is lost, or the cost of its delay, where it is only postponed.
     idle_power : array_like
         Power while idle over power at work, 0 to 1; work that is deferred takes its full power all the same.
     deferred : bool
@@ -194,16 +194,16 @@ def curtailment(
     if k.ndim > 1:
         raise InputError(f"share has shape {k.shape}: expected one axis")
     n = hours.shape[-1]
-    dearest = -np.sort(-hours, axis=-1)
-    total = np.concatenate([np.zeros((*dearest.shape[:-1], 1)), np.cumsum(dearest, axis=-1)], axis=-1)
+    highest = -np.sort(-hours, axis=-1)
+    total = np.concatenate([np.zeros((*highest.shape[:-1], 1)), np.cumsum(highest, axis=-1)], axis=-1)
     position = k * n
     whole = np.minimum(position.astype(int), n - 1)
-    paid = (total[..., whole] + (position - whole) * dearest[..., whole]) / n  # part of the marginal hour
+    paid = (total[..., whole] + (position - whole) * highest[..., whole]) / n  # part of the marginal hour
     saved = paid * (1 - idle)
     if deferred:
         number("share", share, below=1, why="work that is deferred needs hours in which the load runs")
         saved = saved - k * (total[..., -1:] / n - paid) / (1 - k)
-    return Curtailment(share=k, saved=saved, lost=k * value, threshold=dearest[..., whole])
+    return Curtailment(share=k, saved=saved, lost=k * value, threshold=highest[..., whole])
 
 
 def _monthly_peaks(power: Array, step: float) -> Array:

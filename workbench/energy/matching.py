@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.arrays import Array, Arrays, broadcast
-from workbench.checks import NOT_NEGATIVE, SHARE, Rule, takes, to_shape
+from workbench.checks import NOT_NEGATIVE, SHARE, STEP, Rule, takes, to_shape
 from workbench.energy.carbon import Carbon
 from workbench.energy.grid import CARBON_PRICE, Site, site
 from workbench.errors import InputError
@@ -31,7 +31,7 @@ class CarbonFree(Arrays):
 
 @takes(load=replace(NOT_NEGATIVE, last="time"), bought=replace(NOT_NEGATIVE, apart=True), grid_share=replace(SHARE, apart=True))
 def carbon_free(load: ArrayLike, bought: ArrayLike, grid_share: ArrayLike = 0.0) -> CarbonFree:
-    """Carbon-free share of a load under a commitment, matched over the year and matched hourly.
+    """Carbon-free share of a load under a purchase commitment, matched over the year and matched hourly.
 
     hourly = sum(m + (load - m) g) / sum(load), m = min(load, bought); annual = b + (1 - b) g, b = min(sum(bought) / sum(load), 1)
     Where there is no load, or nothing is bought, shares are 1 and the surplus is 0.
@@ -42,7 +42,7 @@ def carbon_free(load: ArrayLike, bought: ArrayLike, grid_share: ArrayLike = 0.0)
     load : array_like, shape (..., time)
         Power drawn at the meter [W].
     bought, grid_share : array_like
-        Power of the carbon-free plants contracted for it [W], and carbon-free share of what the grid gives in each step, 0 to 1; broadcast
+        Power of the carbon-free plants contracted for it [W], and carbon-free share of grid electricity in each step, 0 to 1; broadcast
         against `load`.
 
     Examples
@@ -78,7 +78,7 @@ class Moved(Arrays):
 
 @takes(
     load=replace(NOT_NEGATIVE, last="hours", apart=True), share=replace(SHARE, apart=True), capacity=LIMIT, round_trip=LIMIT,
-    limit=replace(LIMIT, one=True), carbon_usd_per_t=replace(CARBON_PRICE, apart=True), step=Rule(above=0.0, one=True),
+    limit=replace(LIMIT, one=True), carbon_usd_per_t=replace(CARBON_PRICE, apart=True), step=STEP,
 )  # fmt: skip
 def move_load(
     places: Sequence[str | Site], load: ArrayLike, *, share: ArrayLike = 1.0, capacity: ArrayLike = np.inf,
@@ -99,7 +99,7 @@ def move_load(
     capacity : array_like, shape (regions, 1) or (regions, hours)
         Most IT power of each region, at least its load [W].
     round_trip, limit, step : array_like, shape (regions, regions); float; float
-        From where work is to where it may go, the longest that it bears, and the length of a step of time [s].
+        Round trip from where work is to where it may go, the longest acceptable one, and the length of a step of time [s].
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""From chip to server: power a chip with its share of processors, switches, fans and power supplies."""
+"""From chip to server: power per chip with its share of processors, switches, fans and power supplies."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from workbench.errors import InputError
 
 @dataclass(frozen=True, repr=False)
 class ServerPower(Arrays):
-    """IT power a chip with its share of the server; arrays broadcast over the arguments of `server_power`."""
+    """IT power per chip with its share of the server; arrays broadcast over the arguments of `server_power`."""
 
     rated: Array  #: what power and cooling are provisioned for [W]
     average: Array  #: averaged over busy and idle hours [W]
@@ -46,11 +46,6 @@ def all_in_ratio(chip: str | Chip) -> Cost:
     """Power provisioned for a chip over its TDP, before PUE: its server with its share of storage, processors and network.
 
     From the all-in utility power that is published for `chip`, taken back to IT power by the PUE of a hyperscaler; else that of its server.
-
-    Examples
-    --------
-    >>> round(all_in_ratio("H100").value, 3)
-    2.112
     """
     chip = catalogue.chip(chip)
     server = server_power_ratio(chip)
@@ -69,7 +64,7 @@ def server_power(
     chip: str | Chip, utilisation: ArrayLike = 1.0, *, ratio: ArrayLike | None = None, busy_share: ArrayLike | None = None,
     idle_share: ArrayLike | None = None,
 ) -> ServerPower:  # fmt: skip
-    """IT power a chip, to first order: linear between idle and busy.
+    """IT power per chip, to first order: linear between idle and busy.
 
     rated = TDP * ratio; average = rated * (idle_share + (busy_share - idle_share) * utilisation)
     Raises `InputError` for a chip without published TDP, and an idle share above the busy one.

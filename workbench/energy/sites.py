@@ -80,13 +80,13 @@ def figures(row: Region) -> dict[str, Figure | None]:
 
 
 def sites(*names: str) -> pl.DataFrame:
-    """Every region of the world, or those that `names` mean, a row each: where it is, and its figures with band and basis.
+    """Every region of the world, or those that `names` mean, one row each: where it is, and its figures with band and basis.
 
     Raises `UnknownName` for a name that no region has, with the nearest.
 
     `names` are regions, cities, countries or ISO codes as ``catalogue.region`` knows them; a city or a country means all its regions.
-    Of each figure of a `Site` there are four columns: its name, with ``_low`` and ``_high`` (four of five such figures are inside; blank
-    where nothing says how far it may be off) and with ``_basis``: read for the region, zone or grid, a design, or an estimate.
+    Of each figure of a `Site` there are four columns: its name, with ``_low`` and ``_high`` (an 80 % band; blank
+    where its error is not known) and with ``_basis``: read for the region, zone or grid, a design, or an estimate.
 
     Examples
     --------
@@ -106,7 +106,7 @@ def sites(*names: str) -> pl.DataFrame:
 
 
 def _known_as(name: str) -> list[str]:
-    """Regions that a name stands for."""
+    """Regions that a name means."""
     first, fold = catalogue.key_of("regions", name), name.strip().casefold()
     if first.casefold() == fold:
         return [first]

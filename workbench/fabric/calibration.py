@@ -101,13 +101,7 @@ def kinds() -> tuple[str, ...]:
 
 
 def transport(fabric: str | None) -> str:
-    """Kind of transport from the words of a fabric, or the own name that it holds.
-
-    Examples
-    --------
-    >>> transport("EFA v2 P5"), transport("InfiniBand NDR")
-    ('EFA', 'InfiniBand')
-    """
+    """Kind of transport from the words of a fabric, or the own name that it holds."""
     words = f" {(fabric or '').lower()} "
     found = [kind for kind in kinds()[len(KINDS) :] if kind.lower() in words] + [kind for mark, kind in MARKS.items() if mark in words]
     return found[0] if found else "InfiniBand" if "infiniband" in words or " ib " in words else "other"

@@ -23,7 +23,7 @@ class Cluster:
     Parameters
     ----------
     chip, n_chips : str or Chip; array_like of int
-        A chip of the catalogue, by name or as it is; accelerators, any shape.
+        A chip, or its name in the catalogue; accelerators, any shape.
     fabric : str
         What joins scale-up domains: a link of the catalogue of kind scale-out, or the torus of a TPU.
     rails, taper : array_like
@@ -48,7 +48,7 @@ class Cluster:
     pod: ArrayLike = 1
 
     def __init__(
-        self, chip: str | Chip, n_chips: ArrayLike, fabric: str = "InfiniBand XDR", *, rails: ArrayLike = 1.0,
+        self, chip: str | Chip, n_chips: ArrayLike, fabric: str | Link = "InfiniBand XDR", *, rails: ArrayLike = 1.0,
         taper: ArrayLike = 1.0, pod: ArrayLike = 1,
     ):  # fmt: skip
         link, given = catalogue.link(fabric), {"n_chips": n_chips, "rails": rails, "taper": taper, "pod": pod}

@@ -1,6 +1,6 @@
 """Time of a collective on one tier: what it asks of the tier, and protocols that each pay a start, steps, wire time and chunking.
 
-Steps and bytes are those of the algorithm that the measured curve stands for. Bytes follow the convention of nccl-tests: of an all-gather
+Steps and bytes are those of the algorithm that the measured curve represents. Bytes follow the convention of nccl-tests: of an all-gather
 or reduce-scatter the size of the whole, of the others that of a rank's buffer. Protocols are joined by a soft minimum:
 
 t_p = start_p + step_p steps + volume / (share_p bandwidth) + chunk_p sqrt(volume); t = (sum_p t_p^-8)^(-1/8)
@@ -37,7 +37,7 @@ def _copies(of: Callable[[Any, Any], Any]) -> Rule:
     return lambda s, n, b=1, k=1: ((n - 1) * b, s * of(n, k) * (n - 1) / n)
 
 
-#: Steps and bytes a rank for S bytes and n ranks, or n domains of b ranks each: a ring is flat, it passes through every rank, mostly in a
+#: Steps and bytes per rank for S bytes and n ranks, or n domains of b ranks each: a ring is flat, it passes through every rank, mostly in a
 #: domain. Rings: Thakur, Rabenseifner, Gropp (2005), sections 4.1, 4.2, 4.5. Tokens to k experts drawn at random, as in DeepEP: a copy for
 #: each node, or rank of a node, that has any of them; its kernels for latency send one for each expert.
 RULES: dict[str, Rule] = {
@@ -61,7 +61,7 @@ def operation(op: str) -> str:
 
 
 def work(op: str, s: Any, n: Any, below: Any = 1.0, between: bool = False, top_k: Any = 1) -> tuple[Any, Any]:
-    """Steps and bytes a rank; between domains, of `below` ranks each, an all-reduce takes NCCL's double binary tree (Sanders 2009)."""
+    """Steps and bytes per rank; between domains, of `below` ranks each, an all-reduce takes NCCL's double binary tree (Sanders 2009)."""
     if between and op == "all_reduce":
         return 2 * np.ceil(np.log2(np.maximum(n, 1))), 2 * s * (n > 1)
     return RULES[op](s, n, below, top_k)

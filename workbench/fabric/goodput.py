@@ -62,7 +62,7 @@ def optimal_interval(checkpoint: ArrayLike, mtbf: ArrayLike) -> Array:
 
 @dataclass(frozen=True)
 class Resilience:
-    """How a job meets what goes wrong; by default every failure stops all of it at once, and nothing else goes wrong."""
+    """How a job handles failures; by default every failure stops all of it at once, and nothing else goes wrong."""
 
     detection: ArrayLike = 0.0  #: until a failure is noticed [s]
     spares: ArrayLike = np.inf  #: hot spares [chips]; infinite: one is always there
@@ -94,9 +94,9 @@ def goodput(
     Parameters
     ----------
     n_chips, resilience : array_like; Resilience, optional
-        A mean over time need not be whole; what large jobs do about failures.
+        Chips, a mean over time that need not be whole; how the job handles failures.
     checkpoint, restart : array_like, optional
-        Time that writing a checkpoint stops the job, C, and to come back from a failure, R [s]; if not given, the medians of published
+        Time for which a checkpoint stops the job, C, and to restart after a failure, R [s]; if not given, the medians of published
         asynchronous saves and of published restarts, which count detection.
     failure_rate, interval : array_like, optional
         Failures per chip and year, links included, those of Llama 3 if not given; work between checkpoints [s], else `optimal_interval`.
@@ -159,14 +159,14 @@ class Storage(Arrays):
     save: Array  #: until it is durable: no shorter cadence is sustained [s]
     load: Array  #: to read it back [s]
     startup: Array  #: of processes: build, compile, warm up [s]
-    stall_low: Array  #: ends of the 80 % intervals [s]
-    stall_high: Array
-    save_low: Array
-    save_high: Array
-    load_low: Array
-    load_high: Array
-    startup_low: Array
-    startup_high: Array
+    stall_low: Array  #: low end of the 80 % interval of `stall` [s]
+    stall_high: Array  #: high end of the 80 % interval of `stall` [s]
+    save_low: Array  #: low end of the 80 % interval of `save` [s]
+    save_high: Array  #: high end of the 80 % interval of `save` [s]
+    load_low: Array  #: low end of the 80 % interval of `load` [s]
+    load_high: Array  #: high end of the 80 % interval of `load` [s]
+    startup_low: Array  #: low end of the 80 % interval of `startup` [s]
+    startup_high: Array  #: high end of the 80 % interval of `startup` [s]
     restart: Array  #: startup and load [s]
     read: Array  #: of training data [B/s]
     starved: Array  #: share of a step that waits for data

@@ -36,7 +36,7 @@ NAMED = "named"  #: column of the name that own measurements between domains are
 DOUBTFUL = ("suspect", "noisy", "outlier", "coarse", "context", "degraded", "untuned", "user reports")
 READ = ("seconds * 1e6", "low * 1e6", "high * 1e6")
 FOLDS = 12  #: in which tables are left out
-#: What tells apart the measurements that a row of the index stands for.
+#: What tells apart the measurements that a row of the index represents.
 CALLED = ("op", "top_k", "inner", "outer", "kind", "chip", "version", "inside", "outside")  #: of a call, but for its bytes
 GROUP = ("kind", "operation", "chip", "ranks", "domains", "version")
 

@@ -142,9 +142,9 @@ def dragonfly(
     routers_per_group: ArrayLike, hosts_per_router: ArrayLike, global_links: ArrayLike, link_bandwidth: ArrayLike,
     endpoints: ArrayLike | None = None, taper: ArrayLike = 1.0,
 ) -> Topology:  # fmt: skip
-    """A dragonfly: groups of a routers, all joined by copper; the a h global links of a group go to all others alike.
+    """A dragonfly: groups of a routers, all joined by copper; the a h global links of a group are spread evenly over all others.
 
-    Of so many endpoints as many groups as they fill, else a h + 1, each pair joined by one link; `taper` is the share of the global links
+    With `endpoints`, as many groups as they fill, else a h + 1, each pair joined by one link; `taper` is the share of the global links
     that are cabled. Source: Kim, Dally, Scott, Abts (2008), "Technology-Driven, Highly-Scalable Dragonfly Topology".
 
     Examples
@@ -237,7 +237,7 @@ def bill(
     switch_watts: ArrayLike, nic_watts: ArrayLike = 0.0, copper_endpoints: ArrayLike = 0.0,
     storage_bytes: ArrayLike = 0.0, storage_usd_per_tb: ArrayLike = 0.0, radix: ArrayLike = 64,
 ) -> Bill:  # fmt: skip
-    """Price the parts that a topology counts: switches, two optics a cable that is not copper, cables, and a NIC a port of a chip.
+    """Price the parts that a topology counts: switches, two optics per cable that is not copper, cables, and a NIC per port of a chip.
 
     Of a cluster: the topology of its fabric, with its rails and taper. Slingshot is a dragonfly, the links of a TPU a torus behind optical
     circuit switches (priced as switches, at 108 W) without NICs; everything else a fat tree of switches of `radix` ports. Links inside a

@@ -11,15 +11,15 @@ from numpy.typing import ArrayLike
 
 from workbench import catalogue
 from workbench.arrays import Array, Arrays
-from workbench.checks import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, Rule, takes
+from workbench.checks import COUNT, POSITIVE, SHARE, Rule, takes
 from workbench.units import MILLI, great_circle
 
-UNLIMITED = Rule(above=0, infinite=True)
+UNLIMITED, DISTANCE = Rule(above=0, infinite=True), Rule(least=0, most=1e8, unit="m")
 #: What the arguments of a job over several sites may be.
 RULES = {
-    "gradient_bytes": POSITIVE, "step_seconds": POSITIVE, "sites": COUNT, "distance": NOT_NEGATIVE, "overlap": SHARE, "every": COUNT,
+    "gradient_bytes": POSITIVE, "step_seconds": POSITIVE, "sites": COUNT, "distance": DISTANCE, "overlap": SHARE, "every": COUNT,
 }  # fmt: skip
-#: One-way propagation in fibre [s/m] (NVIDIA MMS4X00-NS, overview: 4.5 ns a metre of its fibre; long-haul glass is 4.9).
+#: One-way propagation in fibre [s/m] (NVIDIA MMS4X00-NS, overview: 4.5 ns per metre of its fibre; long-haul glass is 4.9).
 PROPAGATION = 4.9e-9
 LATITUDE, LONGITUDE = Rule(least=-90, most=90, unit="degrees"), Rule(least=-180, most=180, unit="degrees")
 DIRECT, REACH = 4.5e6, 3e6  #: what land routes join directly, and how far a hub is sought [m]; judged with the hubs, not fitted
@@ -35,7 +35,7 @@ class Sites(Arrays):
     loss: Array  #: share of the step's time that is lost
 
 
-@takes(distance=NOT_NEGATIVE)
+@takes(distance=DISTANCE)
 def round_trip(distance: ArrayLike) -> Array:
     """Round trip over `distance` [m] of fibre [s]."""
     return np.asarray(2 * np.asarray(distance, dtype=float) * PROPAGATION)

@@ -84,7 +84,7 @@ def scaled(cost: Array, matrix: Any, limit: Array, priority: Array, reproducible
             np.sqrt(1.0 + np.arange(cost.size)), A_ub=matrix[~tight], b_ub=limit[~tight], A_eq=matrix[tight], b_eq=limit[tight],
             bounds=np.where(out[:, None], found.plan[:, None], [[0.0, np.inf]]), method="highs",
         )  # fmt: skip
-        found.plan = found.plan if again.x is None else again.x  # none: the face is too thin for the tolerance, and the first plan stands
+        found.plan = found.plan if again.x is None else again.x  # none: the face is too thin for the tolerance, and the first plan is kept
     if found.status == 0:
         found.saves, found.fun = -found.marginals * rows / money, found.fun / money
     return found
@@ -103,7 +103,7 @@ def plan_of(fleet: Fleet, p: Programme, values: Array, marginals: Array, cost: f
     before = np.concatenate([installed[..., None], stock[..., :-1] * survival[:, None, None]], axis=-1)
     return Plan(
         fleet=fleet, cost=cost, chips=chips, by_hour=found["x"], stock=stock, bought=bought, space=found["space"], shadow=shadow,
-        retired=np.maximum(before + bought - stock, 0.0),  # by the books: what was there and came, and no longer stands
+        retired=np.maximum(before + bought - stock, 0.0),  # by the books: what was there and came, and is gone
         unmet=np.einsum("wht,wh->wt", found["unmet"], p.due.values),
         facility_power=np.einsum("kr,krt->rt", standing, stock) + np.einsum("kr,wkrt->rt", working, chips),
     )  # fmt: skip

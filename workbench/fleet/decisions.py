@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from workbench import catalogue
 from workbench.arrays import Array, Arrays, broadcast
 from workbench.catalogue import Chip
-from workbench.checks import FINITE, NOT_NEGATIVE, SHARE, Rule, takes
+from workbench.checks import FINITE, NOT_NEGATIVE, RENT, SHARE, Rule, takes
 from workbench.errors import InputError
 from workbench.fleet.finance import YEARLY, annuity, irr, npv
 from workbench.fleet.ownership import ownership_cost
@@ -34,7 +34,7 @@ class Owning(Arrays):
     owed: Array  #: debt at the end of each year [USD] (..., years)
     worth: Array  #: what chips and facility sell for then [USD] (..., years)
     earned: Array  #: present value of the rent saved, after tax [USD]
-    rate: Array  #: discount rate a year
+    rate: Array  #: discount rate per year
     used: Array  #: share of the hours that are used, mean of the years
 
     @property
@@ -90,7 +90,7 @@ def rent_or_own(
     build_years: int = 0, wacc: ArrayLike | None = None, extra: ArrayLike = 0.0, tax: ArrayLike = 0.0, debt: ArrayLike = 0.0,
     interest: ArrayLike = 0.08, n: int = 4096, seed: int = 0, **cost: Any,
 ) -> Owning:  # fmt: skip
-    """What owning chips for some years is worth over renting the hours that are used, along paths of rents and resale prices.
+    """Net present value of owning chips for some years instead of renting the hours that are used, along paths of rents and resale prices.
 
     Yearly flow = (1 - tax) (used hours rent (1 + extra) - energy - maintenance - staff) + tax (depreciation + interest) - debt service;
     chips with server and network are paid when they come, the facility at the decision. At the end chips sell for price e^(-depreciation
@@ -104,12 +104,12 @@ def rent_or_own(
         Per chip-hour [USD]: one number is today's, from which paths start; an array has the years of operation on its last axis and is
         the path. If not given, that of the catalogue, by the first of `TARIFFS` that is known.
     decline, depreciation : array_like, optional
-        Of rents and of resale prices a year, continuous, one a future. If not given, normal and linked: from what providers' own lists
+        Of rents and of resale prices per year, continuous, one per future. If not given, normal and linked: from what providers' own lists
         did to the price of the same work (Epoch AI), and from what used H100s kept to the catalogue's resale at the end of a life.
     volatility : array_like, optional
         Of the random walk of the logarithm of rents, a square root of a year; if not given, that of providers' own lists.
     used : array_like
-        Share of the hours needed of chips with power, 0 to 1; an array has years on its last axis. The bill is the same used or not.
+        Share of the hours in which chips with power are used, 0 to 1; an array has years on its last axis. The cost is the same either way.
     energised : array_like
         Share of the chips that has power in each year of operation, never falling; an array has years on its last axis. Chips are bought
         when they get it, and their loan ends with the others; a site that is late has none at first, `np.arange(years) >= late[:, None]`.
@@ -122,7 +122,7 @@ def rent_or_own(
     tax : array_like
         On profit, with straight-line depreciation over the years of operation and the life of the facility; losses are credited.
     debt, interest : array_like
-        Share of what is bought that a loan pays, repaid in equal payments over the years of operation, and its interest a year.
+        Share of what is bought that a loan pays, repaid in equal payments over the years of operation, and its interest per year.
 
     Examples
     --------
@@ -189,7 +189,7 @@ def rent_or_own(
 
 @cache
 def rent_history() -> tuple[float, float]:
-    """Decline a year of rents and its random walk's spread, continuous: changes of one provider's rent of one chip by one tariff."""
+    """Decline per year of rents and its random walk's spread, continuous: changes of one provider's rent of one chip by one tariff."""
     rows = catalogue.table("rent_history").filter(pl.col("date").str.len_chars() >= 7, tariff="on-demand", kind="price list")
     year = pl.col("date").str.slice(0, 4).cast(float) + pl.col("date").str.slice(5, 2).cast(float) / 12
     rows = rows.group_by("chip", "provider", at=year).agg(y=pl.col("usd_per_gpu_h").median().log()).sort("at")
@@ -201,7 +201,7 @@ def rent_history() -> tuple[float, float]:
 
 @cache
 def resale_history() -> tuple[float, float]:
-    """Decline of resale prices a year, continuous: of used H100s by 2026, and down to the catalogue's resale at the end of a life."""
+    """Decline of resale prices per year, continuous: of used H100s by 2026, and down to the catalogue's resale at the end of a life."""
     prices = catalogue.table("hardware_prices").filter(chip="H100", unit="chip")
     year = pl.col("date").str.slice(0, 4).cast(float)
     new, used = (
@@ -227,7 +227,7 @@ def _rents(
 ) -> Array:
     """Rents of the years of operation, in the middle of each [USD/h] (..., years)."""
     if rent is not None and np.ndim(rent):
-        return np.asarray(NOT_NEGATIVE("rent", rent))
+        return np.asarray(RENT("rent", rent))
     if rent is None:
         known = catalogue.table("rent_history").filter(chip=chip.name)["tariff"].unique()
         rent = catalogue.rent(chip, next((tariff for tariff in TARIFFS if tariff in known), TARIFFS[0])).value
@@ -236,7 +236,7 @@ def _rents(
     middle = np.arange(drawn[2].shape[1]) + 0.5
     walk = np.cumsum(drawn[2] * np.sqrt(np.diff(middle, prepend=0.0)), axis=-1)
     walk = np.multiply(spread if volatility is None else np.asarray(volatility)[..., None], walk)
-    return np.asarray(NOT_NEGATIVE("rent", rent) * np.exp(walk - fall[..., None] * middle))[..., built:]
+    return np.asarray(RENT("rent", rent) * np.exp(walk - fall[..., None] * middle))[..., built:]
 
 
 @dataclass(frozen=True, repr=False)
@@ -258,7 +258,7 @@ class InHouse(Arrays):
     **dict.fromkeys(("nre", "unit_cost", "merchant_price", "relative_performance", "volume", "lead_years", "price_decline"), NOT_NEGATIVE),
     **dict.fromkeys(("respin_share", "respin_years", "port_cost", "merchant_fleet"), NOT_NEGATIVE),
     **dict.fromkeys(("movable_share", "respin_probability", "price_response"), SHARE),
-    rate=Rule(least=0.0, most=10.0), running_saving=FINITE, life_years=Rule(least=0.0, most=100.0, unit="years"),
+    rate=replace(YEARLY, least=0.0), running_saving=FINITE, life_years=Rule(least=0.0, most=100.0, unit="years"),
 )  # fmt: skip
 def in_house_chip(
     *, nre: ArrayLike, unit_cost: ArrayLike, merchant_price: ArrayLike, relative_performance: ArrayLike, volume: ArrayLike,
@@ -266,9 +266,9 @@ def in_house_chip(
     respin_share: ArrayLike = 0.3, respin_years: ArrayLike = 0.5, port_cost: ArrayLike = 0.0, running_saving: ArrayLike = 0.0,
     life_years: ArrayLike = 5.0, merchant_fleet: ArrayLike = 0.0, price_response: ArrayLike = 0.0,
 ) -> InHouse:  # fmt: skip
-    """Break-even volume and value of designing a chip, against buying merchant chips for the same work.
+    """Break-even volume and value of designing an in-house chip, against buying merchant chips for the same work.
 
-    A chip of one's own that comes `lead_years` late (and later after a respin) meets merchant chips whose price for the same work has
+    An in-house chip that comes `lead_years` late (and later after a respin) meets merchant chips whose price for the same work has
     fallen by then: saving = merchant_price relative_performance e^(-price_decline lead) - unit_cost + running savings over its life;
     break-even volume = NRE with interest / saving; only `movable_share` of the volume wanted can be moved. The vendor may answer with a
     lower price on the rest of the fleet.
@@ -276,20 +276,20 @@ def in_house_chip(
     Parameters
     ----------
     nre, port_cost, unit_cost, merchant_price : array_like
-        Design up to production, without respins; moving software, once; one chip of one's own, packaged and tested; the merchant chip
+        Design up to production, without respins; moving software, once; one in-house chip, packaged and tested; the merchant chip
         that does the work of one, today [USD].
     relative_performance, volume, movable_share : array_like
-        Work of one's own chip over that of the merchant chip of today; chips wanted over the life of the design; share that can move.
+        Work of the in-house chip over that of today's merchant chip; chips wanted over the life of the design; share that can move.
     lead_years, life_years, rate : array_like
-        From decision to volume; of the chip; discount rate a year, 0 to 10.
+        From decision to volume; of the chip; discount rate per year, 0 to 1.
     price_decline : array_like
-        Decline a year of the merchant price of the same work, continuous (.32 for 27 % a year, 1 for 63 %), 0 or more.
+        Decline per year of the merchant price of the same work, continuous (.32 for 27 % a year, 1 for 63 %), 0 or more.
     respin_probability, respin_share, respin_years : array_like
         Of one more spin of the mask, its cost over the NRE, and the delay it brings.
     running_saving : array_like
-        Power and networking saved a chip and year [USD]; negative where it draws more.
+        Power and networking saved per chip and year [USD]; negative where it draws more.
     merchant_fleet, price_response : array_like
-        Spend a year on merchant chips that stay [USD], and the share by which the vendor lowers its price, for as long as the chip lives.
+        Spend per year on merchant chips that stay [USD], and the share by which the vendor lowers its price, for as long as the chip lives.
 
     The value of the threat alone is that of Dixit, Pindyck (1994), "Investment under Uncertainty", chapter 6.
 

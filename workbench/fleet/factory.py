@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,10 +36,10 @@ _SHARES = {"utilisation": USED, "mfu": USED, "goodput": USED, "training_share": 
 class Work(Arrays):
     """What a cluster is for: one model to train, and one to serve."""
 
-    trained: LLM
+    trained: LLM | str | Path  #: or its name, or the path of its config.json
     tokens: ArrayLike  #: training tokens
     precision: str  #: number format of training
-    served: LLM
+    served: LLM | str | Path  #: as `trained`
     plan: ServingPlan | None  #: of a replica at `load`; None: that with most tokens per chip on the frontier which keeps `slo`
     load: Load
     prefill: ServingPlan | None = None  #: replicas of their own for prompts
@@ -49,6 +50,7 @@ class Work(Arrays):
 
     def __post_init__(self) -> None:
         check_fields(self, tokens=POSITIVE)
+        catalogue.llm(self.trained), catalogue.llm(self.served)
 
     def on(self, cluster: Cluster) -> Work:
         """The same with a replica. Raises `InputError` where none keeps `slo`, with what the nearest does."""
@@ -59,7 +61,9 @@ class Work(Arrays):
         row = cheapest_chip(every if within.is_empty() else within, self.slo, "tokens_per_s_chip").row(0, named=True)
         if not row["keeps"]:
             near = f"{row['tokens_per_s_user']:.3g} tokens/s per user, the first token after {row['ttft_s']:.3g} s"
-            raise InputError(f"slo = {self.slo}: no replica of {self.served.name} on {cluster.chip.name} keeps it; the nearest: {near}")
+            raise InputError(
+                f"slo = {self.slo}: no replica of {catalogue.llm(self.served).name} on {cluster.chip.name} keeps it; the nearest: {near}"
+            )
         prompts, decoders = Fraction(row["ratio"]).limit_denominator(64).as_integer_ratio()
         cache, degrees = "bf16" if self.serving_precision == "bf16" else "fp8", {"pp": row["pp"], "attention_dp": row["attention_dp"]}
         plan = ServingPlan(row["tp"], self.serving_precision, cache, replicas=decoders, **degrees)
@@ -87,7 +91,7 @@ class Factory(Arrays):
     tokens_per_year: Array  #: output tokens in the share of the hours that is serving's
     usd_per_million_tokens: Array  #: output tokens
     joules_per_token: Array  #: at the meter, while it serves
-    tokens_per_watt_per_dollar: Array  #: [tokens/s/W/(USD/h)] a chip: facility watts at work, dollars of a useful hour
+    tokens_per_watt_per_dollar: Array  #: [tokens/s/W/(USD/h)] per chip: facility watts at work, dollars of a useful hour
 
     @property
     def errors(self) -> dict[str, tuple[float, float]]:
@@ -152,7 +156,7 @@ def ai_factory(
     )  # fmt: skip
     seconds, speed = run.seconds * np.asarray(training_time), replica.tokens_per_second_per_chip * np.asarray(serving_speed)
     useful, meter = cost.per_chip_hour / used, serves * np.asarray(pue)
-    with np.errstate(divide="ignore"):  # a model that does not fit makes no tokens: infinitely dear, and `serving.feasible` says why
+    with np.errstate(divide="ignore"):  # a model that does not fit makes no tokens: infinitely expensive, and `serving.feasible` says why
         return Factory(
             work=work, power=power, cost=cost, training=run, serving=replica, training_seconds=seconds,
             training_joules=seconds * n * trains * np.asarray(pue), usd_per_run=seconds / HOUR * n * useful,
@@ -166,7 +170,7 @@ def ai_factory(
 def factory_inputs(chip: str | Chip, **given: float | None) -> dict[str, Cost]:
     """Value and band of the inputs of `ai_factory` that were published, each with its source.
 
-    What is `given` takes the place of the published value, and stretches its band to hold it; None does not. Raises `InputError` for a chip
+    A `given` value replaces the published one, and widens its band to include it; None does not. Raises `InputError` for a chip
     without a published price if no `chip_price` is given, and for a name that is no input.
 
     Examples

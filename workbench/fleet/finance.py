@@ -9,7 +9,7 @@ from workbench.checks import FINITE, LIFE_YEARS, Rule, takes
 
 #: Rates a period, and rates a year, of which one of more than 1,000 % is a unit mistaken.
 RATE = Rule(above=-1.0, why="at -100 % a year nothing is left of money")
-YEARLY = Rule(above=-1.0, most=10.0, why="at -100 % a year nothing is left of money, and 7 % are .07")
+YEARLY = Rule(above=-1.0, most=1.0, why="at -100 % a year nothing is left of money, and 7 % is 0.07", unit="per year")
 FLOWS = Rule(last="periods")
 USED = Rule(above=0.0, most=1.0)  #: share of the hours, or of a peak, that something divides by
 #: Rates of return are sought where one dollar grows to between e^-7 and e^7 in a period: -99.9 % to 110,000 %.
@@ -21,7 +21,7 @@ BLOCK = 4096  #: cash flows at a time, so that they stay in cache
 def annuity(capital: ArrayLike, rate: ArrayLike, years: ArrayLike) -> Array:
     """Equal payment [USD] at the end of each year of a life of up to 100 that repays `capital` [USD] with interest; arrays broadcast.
 
-    capital * rate / (1 - (1 + rate)^-years), and capital / years at no interest; the rate a year is above -1 and at most 10: .0675 for
+    capital * rate / (1 - (1 + rate)^-years), and capital / years at no interest; the rate per year is above -1 and at most 1: .0675 for
     6.75 % (Brealey, Myers, Allen, "Principles of Corporate Finance", section 2.2).
 
     Examples
@@ -41,7 +41,7 @@ def annuity(capital: ArrayLike, rate: ArrayLike, years: ArrayLike) -> Array:
 def npv(rate: ArrayLike, cash_flows: ArrayLike) -> Array:
     """Present value of cash flows of shape (..., periods), the first of them now: sum over t of cash_flows[..., t] / (1 + rate)^t [USD].
 
-    The rate a period, above -1, broadcasts against the leading axes of the flows.
+    The rate per period, above -1, broadcasts against the leading axes of the flows.
     """
     flows, discount = np.asarray(cash_flows), 1 / (1 + np.asarray(rate))
     value = np.zeros(np.broadcast_shapes(discount.shape, flows.shape[:-1]))
@@ -66,7 +66,7 @@ def irr(cash_flows: ArrayLike) -> Array:
     Returns
     -------
     ndarray, shape (...)
-        Rate a period; nan where none between -99.9 and 110,000 % exists, as for flows of one sign.
+        Rate per period; nan where none between -99.9 and 110,000 % exists, as for flows of one sign.
 
     Examples
     --------

@@ -21,12 +21,13 @@ from workbench.units import HOUR, KWH, YEAR
 
 #: What a fleet costs, in the order of a bill.
 PARTS = ("capital", "network", "facility", "energy", "maintenance", "staff")
+PER_WATT = Rule(least=0.0, most=1e3, unit="USD/W")
 #: What the arguments of `ownership_cost` may be.
 RULES = {
     "n_chips": POSITIVE, "chip_price": NOT_NEGATIVE, "power.rated": NOT_NEGATIVE, "power.average": NOT_NEGATIVE, "pue": PUE,
     "electricity_usd_per_kwh": replace(ELECTRICITY, least=0.0), "wacc": YEARLY, "server_life_years": LIFE_YEARS,
     "server_uplift": Rule(least=1.0, why="a server costs at least its chips"), "network_share": Rule(least=0.0, below=1.0),
-    "facility_capex_usd_per_w": NOT_NEGATIVE, "facility_life_years": LIFE_YEARS, "operations_usd_per_w_year": NOT_NEGATIVE,
+    "facility_capex_usd_per_w": PER_WATT, "facility_life_years": LIFE_YEARS, "operations_usd_per_w_year": PER_WATT,
     "maintenance": NOT_NEGATIVE, "salvage": SHARE, "availability": USED,
 }  # fmt: skip
 #: Rows of the catalogue that hold where an argument is not given; others are called as the argument.
@@ -38,24 +39,24 @@ PUBLISHED = {
 
 @dataclass(frozen=True, repr=False)
 class OwnershipCost(Arrays):
-    """Cost of ownership [USD a year], whole fleet; arrays broadcast over the arguments of `ownership_cost`."""
+    """Cost of ownership [USD per year], whole fleet; arrays broadcast over the arguments of `ownership_cost`."""
 
-    capital: Array  #: servers with their chips, as an annuity [USD a year]
-    network: Array  #: scale-out network, as an annuity [USD a year]
-    facility: Array  #: building, power and cooling, as an annuity [USD a year]
-    energy: Array  #: electricity [USD a year]
-    maintenance: Array  #: spares and repair of servers and network [USD a year]
-    staff: Array  #: staff and what else it takes to operate [USD a year]
-    chip_hours: Array  #: chip-hours available a year, whether used or not [h]
+    capital: Array  #: servers with their chips, as an annuity [USD per year]
+    network: Array  #: scale-out network, as an annuity [USD per year]
+    facility: Array  #: building, power and cooling, as an annuity [USD per year]
+    energy: Array  #: electricity [USD per year]
+    maintenance: Array  #: spares and repair of servers and network [USD per year]
+    staff: Array  #: staff and what else it takes to operate [USD per year]
+    chip_hours: Array  #: chip-hours available per year, whether used or not [h]
 
     @property
     def per_year(self) -> Array:
-        """All parts together [USD a year]."""
+        """All parts together [USD per year]."""
         return self.capital + self.network + self.facility + self.energy + self.maintenance + self.staff
 
     @property
     def per_chip_hour(self) -> Array:
-        """All parts together [USD a chip-hour available]."""
+        """All parts together [USD per chip-hour available]."""
         return self.per_year / self.chip_hours
 
     def frame(self) -> pl.DataFrame:
@@ -76,7 +77,7 @@ def ownership_cost(
     operations_usd_per_w_year: ArrayLike | None = None, maintenance: ArrayLike | None = None, salvage: ArrayLike = 0.0,
     availability: ArrayLike = 1.0,
 ) -> OwnershipCost:  # fmt: skip
-    """What a fleet costs its owner a year.
+    """What a fleet costs its owner per year.
 
     capital = annuity(servers (1 - salvage / (1 + wacc)^life), wacc, server_life) with servers = n price uplift; network likewise on
     servers share / (1 - share); facility = annuity(n rated power capex, wacc, facility_life); energy = n average power PUE hours price;
@@ -87,13 +88,13 @@ def ownership_cost(
     Parameters
     ----------
     chip : str or Chip, optional
-        Its price, its power at work with its share of server and network, and the price of its server hold where none are given.
+        Gives its price, its power at work with its share of server and network, and the price of its server where none are given.
     n_chips, chip_price : array_like
         [chips], [USD]
     power : ServerPower, optional
         A chip with its share of the server.
     pue, electricity_usd_per_kwh, wacc : array_like, optional
-        Power usage effectiveness; what a year's energy costs on average, not a spot price, 0 to 10; cost of capital a year, -1 to 10.
+        Power usage effectiveness; mean price over a year, not a spot price, 0 to 10; cost of capital per year, -1 to 1.
     server_life_years, facility_life_years : array_like, optional
         Economic life, not book life, at most 100.
     server_uplift, network_share : array_like, optional
@@ -101,7 +102,7 @@ def ownership_cost(
     facility_capex_usd_per_w, operations_usd_per_w_year : array_like, optional
         Building, power and cooling; staff and other operating cost but energy, both of rated IT power.
     maintenance, salvage, availability : array_like
-        Spares and repair a year, and what servers sell for at the end of their life, over their price (maintenance also of the network);
+        Spares and repair per year, and what servers sell for at the end of their life, over their price (maintenance also of the network);
         share of the hours in which a chip is not in repair, above 0.
 
     Raises `InputError` for a chip without a published price, where none is given. The form is that of Barroso, Hoelzle, Ranganathan (2018),
@@ -135,7 +136,7 @@ def ownership_cost(
 
 
 def _of_chip(chip: str | Chip | None, price: ArrayLike | None, power: ServerPower | None, uplift: ArrayLike | None) -> dict[str, Any]:
-    """What hangs on the chip, from the catalogue where it is not given."""
+    """What depends on the chip, from the catalogue where it is not given."""
     if chip is not None:
         chip = catalogue.chip(chip)
         price = price_of(chip).value if price is None else price
@@ -163,7 +164,7 @@ def server_uplift(chip: str | Chip) -> Cost:
 
 
 #: Names, priors and their spreads (standard deviation of the logarithm): server over chips of an eight-chip server, spares and repair a
-#: year over the price of servers and network, discount rate of a neocloud, which pays list prices and dearer capital.
+#: year over the price of servers and network, discount rate of a neocloud, which pays list prices and more for capital.
 PRIORS = {"server_uplift_node": (1.2, 0.1), "maintenance_share_per_year": (0.02, 0.5), "wacc_neocloud": (0.12, 0.3)}
 SPREAD = 0.1  #: of published costs about any first-order bill
 

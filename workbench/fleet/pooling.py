@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.arrays import Array, Arrays, broadcast
-from workbench.checks import FINITE, NOT_NEGATIVE, POSITIVE, SHARE, WHOLE, Rule, number, takes
+from workbench.checks import FINITE, NOT_NEGATIVE, POSITIVE, SHARE, STEP, WHOLE, Rule, number, takes
 from workbench.errors import InputError
 from workbench.fleet.finance import USED
 from workbench.units import HOUR
@@ -73,7 +73,7 @@ class Reserve(Arrays):
     critical_ratio=Rule(least=0.5, below=1.0, apart=True, why="below one half the reserve would be negative"),
 )  # fmt: skip
 def newsvendor(mean: ArrayLike, deviation: ArrayLike, correlation: ArrayLike, *, critical_ratio: ArrayLike) -> Reserve:
-    """Capacity against normal demands at the ratio where one more chip is worth its cost, apart and together.
+    """Capacity for normally distributed demands at which one more chip is worth its cost: partitioned, and pooled.
 
     partitioned = sum of mean_i + z s_i; pooled = sum of mean_i + z sqrt((1 - rho) sum s_i^2 + rho (sum s_i)^2); z the normal quantile of
     the critical ratio, which is (value - cost) / value of a unit of capacity
@@ -105,8 +105,8 @@ def newsvendor(mean: ArrayLike, deviation: ArrayLike, correlation: ArrayLike, *,
 
 
 @takes(
-    hours=Rule(last="time"), mean=NOT_NEGATIVE, weekend=NOT_NEGATIVE, swing=SHARE, peak_hour=FINITE, service=Rule(above=0.0, one=True),
-    seed=WHOLE,
+    hours=Rule(least=-1e6, most=1e6, last="time", unit="h"), mean=NOT_NEGATIVE, weekend=NOT_NEGATIVE, swing=SHARE, peak_hour=FINITE,
+    service=Rule(above=0.0, one=True), seed=WHOLE,
 )  # fmt: skip
 def diurnal(
     hours: ArrayLike, *, mean: ArrayLike, swing: ArrayLike, peak_hour: ArrayLike = 14.0, weekend: ArrayLike = 0.8,
@@ -138,7 +138,7 @@ def diurnal(
     if not (steps.size and steps[0] > 0 and np.allclose(steps, steps[0])):
         raise InputError("hours: requests arrive in even steps of time; expected two or more hours, the same time apart")
     step = float(steps[0]) * HOUR
-    expected = number("load * step / service", load * step / service, most=1e18, why="requests a step")
+    expected = number("load * step / service", load * step / service, most=1e18, why="requests per step")
     return np.asarray(np.random.default_rng(seed).poisson(expected) * (service / step), dtype=float)
 
 
@@ -151,7 +151,7 @@ class Backfill(Arrays):
     training: Array  #: share that preemptible work keeps, net of switching and penalty
     by_class: Array  #: the same of each class of it (..., classes)
     lost: Array  #: share that is on its way from one side to the other
-    preemptions: Array  #: chip-switches from training to inference an hour, over the capacity
+    preemptions: Array  #: chip-switches from training to inference per hour, over the capacity
     aside: Array  #: chips that training can't have, set aside or on their way, in each step but the first span (..., steps)
 
     @property
@@ -161,7 +161,7 @@ class Backfill(Arrays):
 
 
 @takes(
-    load=Rule(least=0.0, last="steps"), capacity=POSITIVE, **dict.fromkeys(("step", "reaction"), Rule(above=0.0, one=True)),
+    load=Rule(least=0.0, last="steps"), capacity=POSITIVE, **dict.fromkeys(("step", "reaction"), STEP),
     switch=Rule(least=0.0, one=True), penalty=SHARE, least=Rule(least=0.0, last="classes"),
     most=Rule(least=0.0, infinite=True, last="classes"),
 )  # fmt: skip
@@ -169,19 +169,19 @@ def backfill(
     load: ArrayLike, capacity: ArrayLike, *, step: float, reaction: float, switch: float, penalty: ArrayLike = 0.0,
     least: ArrayLike = (0.0,), most: ArrayLike = (np.inf,), partitioned: bool = False,
 ) -> Backfill:  # fmt: skip
-    """Utilisation of a fleet where training takes what inference leaves.
+    """Utilisation of a fleet where training uses the chips that inference leaves idle.
 
     Every `reaction` seconds the scheduler sets aside for inference the most chips that it wanted in the last such span; a chip that
-    changes sides works for neither for `switch` seconds (checkpoint, reload of weights, resharding). The first span only sets the start.
-    Partitioned, training never gives way and inference keeps its peak, as if that were known beforehand.
+    changes over works for neither for `switch` seconds (checkpoint, reload of weights, resharding). The first span only sets the start.
+    If `partitioned`, training never gives way and inference keeps chips for its peak, as if that were known beforehand.
 
     Parameters
     ----------
     load : array_like, shape (..., steps)
         Inference demand in chips; `capacity` [chips] broadcasts against its leading axes.
     step, reaction, switch : float
-        Length of a step; time in which the scheduler follows, in whole steps, at most half the load; time lost when a chip changes
-        sides [s].
+        Length of a step; reaction time of the scheduler, in whole steps, at most half the load; time lost when a chip changes
+        from one to the other [s].
     penalty : array_like
         Share of training throughput lost because a chip must suit both kinds of work, 0 to 1.
     least, most : array_like, shape (..., classes)

@@ -20,7 +20,7 @@ from workbench.units import GRAM, KWH, MEGA, TONNE
 
 Array = NDArray[Any]
 
-#: Axes of a figure, a block of columns or of rows, in the order in which they always stand.
+#: Axes of a figure, a block of columns or of rows, in the order that they always have.
 AXES = {
     "V": "vendor", "G": "group", "W": "work", "A": "asset", "K": "kind", "N": "step", "R": "region", "H": "hour", "T": "period", "E": "end",
 }  # fmt: skip
@@ -78,26 +78,26 @@ class Fleet(Arrays):
     price rises from step to step of what comes in a period: a convex, piecewise linear bill.
     """
 
-    work: tuple[str, ...]
-    kinds: tuple[str, ...]
-    regions: tuple[str, ...]
-    throughput: Annotated[ArrayLike, "WK", NOT_NEGATIVE]  #: work a chip does a second; 0 where it can't
-    demand: Annotated[ArrayLike, "WT", NOT_NEGATIVE]  #: work asked for a second
+    work: tuple[str, ...]  #: names of the classes of work (W,)
+    kinds: tuple[str, ...]  #: names of the kinds of chips (K,)
+    regions: tuple[str, ...]  #: names of the sites (R,)
+    throughput: Annotated[ArrayLike, "WK", NOT_NEGATIVE]  #: work that a chip does per second; 0 where it can't
+    demand: Annotated[ArrayLike, "WT", NOT_NEGATIVE]  #: work demanded per second
     value: Annotated[ArrayLike, "WT", LIMIT]  #: of a second's unit of work left undone [USD/unit]; inf: it must be done
     installed: Annotated[ArrayLike, "KR", NOT_NEGATIVE]  #: chips there at the start
     power: Annotated[ArrayLike, "K", NOT_NEGATIVE]  #: IT power of a chip at work [W]
-    idle_power: Annotated[ArrayLike, "K", NOT_NEGATIVE]  #: IT power of a chip that stands idle [W]
+    idle_power: Annotated[ArrayLike, "K", NOT_NEGATIVE]  #: IT power of an idle chip [W]
     pue: Annotated[ArrayLike, "R", PUE]  #: facility power over IT power
     electricity_usd_per_kwh: Annotated[ArrayLike, "RT", ELECTRICITY]  #: price of electricity
     price: Annotated[ArrayLike, "KT", NOT_NEGATIVE] = 0.0  #: of a new chip with its server and network [USD]
-    operations: Annotated[ArrayLike, "K", NOT_NEGATIVE] = 0.0  #: staff and repair of a standing chip a year [USD]
+    operations: Annotated[ArrayLike, "K", NOT_NEGATIVE] = 0.0  #: staff and repair of an installed chip per year [USD]
     resale: Annotated[ArrayLike, "KE", NOT_NEGATIVE] = 0.0  #: of a used one at the start of each period, and at the end of the last [USD]
-    supply: Annotated[ArrayLike, "KT", LIMIT] = 0.0  #: chips that can be bought a period
+    supply: Annotated[ArrayLike, "KT", LIMIT] = 0.0  #: chips that can be bought per period
     allowed: Annotated[ArrayLike, "WR", whether] = True  #: whether work may run in a region: latency, residency
     power_limit: Annotated[ArrayLike, "RT", LIMIT] = np.inf  #: at the meter [W]
     carbon_g_per_kwh: Annotated[ArrayLike, "RT", INTENSITY] = 0.0  #: location-based
     carbon_usd_per_t: Annotated[ArrayLike, "T", CARBON_PRICE] = 0.0  #: price of carbon
-    budget: Annotated[ArrayLike, "T", LIMIT] = np.inf  #: for chips [USD a period]
+    budget: Annotated[ArrayLike, "T", LIMIT] = np.inf  #: for chips [USD per period]
     delay: Annotated[ArrayLike, "K", PERIODS] = 0  #: whole periods from the order of a kind to the start of the period in which it comes
     steps: Annotated[ArrayLike, "KN", LIMIT] = np.inf  #: chips that come in a period, in all regions, beyond which the price rises
     rise: Annotated[ArrayLike, "KN", NOT_NEGATIVE] = 0.0  #: of the price beyond each step, over the list price
@@ -108,15 +108,15 @@ class Fleet(Arrays):
     space_cost: Annotated[ArrayLike, "AR", NOT_NEGATIVE] = 0.0  #: of one more of it, a year it is there [USD]
     space_limit: Annotated[ArrayLike, "ART", LIMIT] = np.inf  #: most of it that is there by each period: a site in phases
     space_delay: Annotated[ArrayLike, "A", PERIODS] = 0  #: whole periods from the order to the start of the period in which it is there
-    hours: Annotated[ArrayLike, "H", SHARE] = (1.0,)  #: share of a period that each typical hour stands for
+    hours: Annotated[ArrayLike, "H", SHARE] = (1.0,)  #: share of a period that each typical hour represents
     shape: Annotated[ArrayLike, "WH", NOT_NEGATIVE] = 1.0  #: demand in a typical hour over its mean
     movable: Annotated[ArrayLike, "W", whether] = False  #: whether work may wait within the period, so that its shape does not matter
     vendor: tuple[str, ...] = ()  #: who makes each kind (K,)
-    vendor_share: float = 1.0  #: largest share of one vendor in the capital of what is bought a period
+    vendor_share: float = 1.0  #: largest share of one vendor in the capital of what is bought per period
     groups: tuple[int, ...] = ()  #: partition of the work (W,): chips serve one group only; empty: one fungible fleet
     survival: Annotated[ArrayLike, "K", USED] = 1.0  #: share of chips that outlast a period
-    availability: float = 1.0  #: share of standing chips that are not in repair
-    rate: float = 0.0  #: discount rate a year, as `annuity` takes it
+    availability: float = 1.0  #: share of installed chips that are not in repair
+    rate: float = 0.0  #: discount rate per year, as `annuity` takes it
 
     def __post_init__(self) -> None:
         figures(self)
@@ -156,8 +156,8 @@ def figures(f: Fleet) -> dict[str, Named]:
         i = int(wrong.argmax())
         raise InputError(f"shape: the mean of {f.work[i]} over the hours is {mean[i]:.6g}; expected 1")
     cheapest = np.minimum.accumulate(np.where(a["supply"].values > 0, a["price"].values, np.inf), axis=1)
-    if np.any(dear := a["resale"].values[:, 1:] > cheapest):
-        k, t = np.argwhere(dear)[0]
+    if np.any(above := a["resale"].values[:, 1:] > cheapest):
+        k, t = np.argwhere(above)[0]
         what = f"resale = {a['resale'].values[k, t + 1]:g} of {f.kinds[k]} at the end of period {t}"
         why = "so that buying to sell would make money of nothing"
         raise InputError(f"{what}: it was sold new at {cheapest[k, t]:g}, {why}; give at most that")
@@ -180,21 +180,21 @@ def figures(f: Fleet) -> dict[str, Named]:
 class Plan(Arrays):
     """What to do, what it costs, and what would change it."""
 
-    fleet: Fleet = field(repr=False)
+    fleet: Fleet = field(repr=False)  #: what was asked
     cost: float  #: discounted, unmet work priced at its value [USD]
     chips: Array  #: chips at work, mean of the hours (W, K, R, T)
     by_hour: Array  #: chips at work in each typical hour (W, K, R, H, T)
-    stock: Array  #: chips standing (K, R, T), all groups
+    stock: Array  #: chips installed (K, R, T), all groups
     bought: Array  #: chips (K, R, T)
     retired: Array  #: chips (K, R, T)
-    unmet: Array  #: work left undone a second (W, T)
+    unmet: Array  #: work left undone per second (W, T)
     facility_power: Array  #: mean of the hours [W] (R, T)
     space: Array  #: of each asset built by then (A, R, T)
     shadow: dict[str, Array] = field(repr=False)  #: by row: what one more unit of its limit saves, discounted to now [USD]
 
     @property
     def megawatt(self) -> Array:
-        """What one more megawatt at the meter is worth in each region and period [USD/MW a period] (R, T)."""
+        """What one more megawatt at the meter is worth in each region and period [USD/MW per period] (R, T)."""
         return self.shadow["power"] * MEGA
 
     @property

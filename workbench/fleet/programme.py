@@ -34,11 +34,11 @@ class Programme:
         pairs = [pair for figure in self.figures.values() for pair in zip(figure.axes, figure.values.shape, strict=True)]
         self.sizes = dict(pairs) | {"G": int(max(self.fleet.groups, default=0)) + 1, "V": len(self.fleet.names("V"))}
         power, idle, pue = (self.figures[name] for name in ("power", "idle_power", "pue"))
-        self.draw = idle * pue, (power - idle) * pue  # power at the meter of a standing chip, and on top of a working one [W]
+        self.draw = idle * pue, (power - idle) * pue  # power at the meter of an installed chip, and what a busy one draws on top [W]
         worth = (1 + self.fleet.rate) ** -np.arange(self.sizes["E"])  # of a dollar of each start and end now
         self.start, self.discount, self.last = Named("T", worth[:-1]), Named("T", worth[1:]), worth[-1]
         movable = self.figures["movable"].values[:, None] > 0
-        first = np.arange(self.sizes["H"]) == 0  # work that may wait has one row and one shortfall a period
+        first = np.arange(self.sizes["H"]) == 0  # work that may wait has one row and one shortfall per period
         self.due = Named("WH", np.where(movable, first, self.figures["hours"].values))  # of a period's work that an hour's row asks for
         self.asked = self.due * meet(lambda shape: np.where(movable, 1.0, shape), self.figures["shape"])
         self.n = self.n_rows = 0
@@ -116,7 +116,7 @@ def _numbered(there: Array, start: int) -> Array:
 
 
 def _columns(b: Programme) -> None:
-    """Chips at work, standing, bought, retired, and those beyond a step of the price; work left undone; assets built."""
+    """Chips at work, installed, bought, retired, and those beyond a step of the price; work left undone; assets built."""
     some = {name: meet(np.greater, b.figures[name], 0.0) for name in ("throughput", "allowed", "installed", "supply", "hours")}
     there = meet(np.logical_or, Named("K", np.asarray(some["supply"].values.any(axis=1))), some["installed"])
     b.add_columns("x", "WKRHT", meet(np.logical_and, meet(np.logical_and, some["throughput"], some["allowed"]), there))
@@ -133,9 +133,9 @@ def _cost(b: Programme) -> None:
     """Energy, carbon, operations, assets and chips, less resale, and the value of what is left undone, all discounted."""
     a, (standing, working) = b.figures, b.draw
     b.cost = np.zeros(b.n)
-    watt = (a["electricity_usd_per_kwh"] + a["carbon_g_per_kwh"] * a["carbon_usd_per_t"]) * YEAR * b.discount  # [USD a year]
+    watt = (a["electricity_usd_per_kwh"] + a["carbon_g_per_kwh"] * a["carbon_usd_per_t"]) * YEAR * b.discount  # [USD per year]
     resale = a["resale"].values
-    left = np.zeros((b.sizes["K"], b.sizes["T"]))  # what stands at the end is worth what it sells for
+    left = np.zeros((b.sizes["K"], b.sizes["T"]))  # what is left at the end is worth what it sells for
     left[:, -1] = resale[:, -1] * a["survival"].values * b.last
     b.price("x", working * watt * a["hours"])
     b.price("stock", standing * watt + a["operations"] * b.discount - Named("KT", left))
@@ -158,7 +158,7 @@ def _demand(b: Programme) -> None:
 
 
 def _chips(b: Programme) -> None:
-    """Chips at work for a group are no more than those that stand for it and are not in repair."""
+    """Chips at work for a group are no more than those installed for it and not in repair."""
     row = b.add_rows("chips", b.where("stock") + b.figures["hours"] * 0.0)  # the same in every hour
     group = np.array(b.fleet.groups or (0,) * b.sizes["W"], dtype=int)
     b.add(Named("WKRHT", row.values[group]), b.columns["x"], 1.0)
@@ -175,7 +175,7 @@ def _stock(b: Programme) -> None:
     for block, sign in ((stock, 1.0), (bought, -1.0), (retired, 1.0)):
         b.add(first, Named("GKR", block.values[..., 0]), sign)
         b.add(kept, Named("GKRT", block.values[..., 1:]), sign)
-    # what comes stands at least in its first period: else chips would be bought and thrown away for the sake of a vendor's share
+    # what is delivered stays at least for its first period: else chips would be bought and thrown away for the sake of a vendor's share
     arrived = b.add_rows("arrived", b.where("bought"))
     b.add(arrived, bought, 1.0)
     b.add(arrived, stock, -1.0)
@@ -189,7 +189,7 @@ def _power(b: Programme) -> None:
 
 
 def _space(b: Programme) -> None:
-    """What stands fits the assets there and built, of which there are no more than the site's phases allow, and what is built stays."""
+    """Installed chips fit the assets there and built, of which there are no more than the site's phases allow, and what is built stays."""
     there, built = b.figures["space"], b.columns["space"]
     row = b.add_rows("space", there + b.discount * 0.0)
     b.add(row, b.columns["stock"], b.figures["occupies"])
@@ -258,7 +258,7 @@ def explain_infeasible(p: Programme) -> str:
     message = f"no plan keeps every limit; the least that must give: {said(result.over, 'of')}"
     idle = (p.columns["x"].values < 0).all(axis=(1, 2, 3, 4)) & (p.figures["demand"].values > 0).any(axis=1)
     nowhere = ", ".join(np.array(p.fleet.work)[idle])
-    message += f"; nothing that can do {nowhere} stands or can be bought where it may run" if nowhere else ""
+    message += f"; nothing that can do {nowhere} is installed or can be bought where it may run" if nowhere else ""
     message += f"; held back by {', '.join(holds)}" if holds else ""
     enough = least(limits)
     if enough.status == 0:

@@ -27,7 +27,7 @@ BASE_YEAR = 2024  #: whose money the total is in
 
 
 def price_decline() -> float:
-    """Decline a year, continuous, of the price of the same work, as Epoch AI counts it."""
+    """Decline per year, continuous, of the price of the same work, as Epoch AI counts it."""
     return float(cost("price_performance_growth_log10_per_year").value * np.log(10))
 
 
@@ -43,11 +43,11 @@ class TrainingCost(Arrays):
 
 @takes()
 def training_cost(run: str | None = None, *, servers: float | None = None, **told: Any) -> TrainingCost:
-    """What a training run cost its maker, as Epoch AI counts it.
+    """What a training run cost its developer, by the method of Epoch AI.
 
-    servers = chip-hours x price at the start x decline a year / 8766 h; network = servers x share / (1 - share); energy = chip-hours x TDP
-    x server ratio x busy share x PUE x price; total = (servers + network + energy) (1 + inflation)^(2024 - year). Chip-hours that nobody
-    counted are those of the compute at the usual MFU; hardware that nobody named is the GPU most used in runs of that year.
+    servers = chip-hours x price at the start x yearly decline / 8766 h; network = servers x share / (1 - share); energy = chip-hours x TDP
+    x server ratio x busy share x PUE x price; total = (servers + network + energy) (1 + inflation)^(2024 - year). Unknown chip-hours
+    follow from the compute at the usual MFU; unknown hardware is the GPU most used in runs of that year.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def training_cost(run: str | None = None, *, servers: float | None = None, **tol
     servers : float, optional
         Amortised cost of the servers, where it is known [USD].
     **told
-        Columns of ``training_runs`` that hold in the place of the run's own, or without it; hardware is of the table ``chip_prices``.
+        Columns of ``training_runs`` that replace the run's own, or are given without a run; hardware is of the table ``chip_prices``.
 
     Raises `UnknownName` for a run, a column or hardware that the tables do not have, `InputError` for numbers out of range, no date, and a
     run that states too little. Source: Cottier et al. (2024), arXiv:2405.21015; code at epoch-research/training-cost-trends.

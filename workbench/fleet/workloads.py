@@ -32,7 +32,7 @@ class Workload:
     name: str
     bound: str  #: bf16, fp8, fp64, memory, network or cores
     efficiency: float  #: share of that bound it reaches, 0 to 1
-    preemptible: bool  #: may stand aside for others
+    preemptible: bool  #: may be interrupted by others
     latency: float  #: that it tolerates to its users [s]; inf where none waits
     value: float = 0.0  #: of a unit of what it is bound by [USD]
     premium: float = 1.0  #: what is paid for it over the rent of the machine that does it
@@ -44,7 +44,7 @@ class Workload:
         check_fields(self, f"{self.name}: ", value=PRICE, premium=PRICE, **single)
 
     def throughput(self, machine: str | Chip | CPU) -> float:
-        """Units of work a second on one chip or processor; 0 where it can't run there (a missing format, no published rate)."""
+        """Units of work per second on one chip or processor; 0 where it can't run there (a missing format, no published rate)."""
         machine = machine_of(machine)
         if isinstance(machine, CPU):
             rates = {"cores": float(machine.cores)}
@@ -91,10 +91,10 @@ def machine_of(name: str | Chip | CPU) -> Chip | CPU:
 def work_today(
     chip: str | Chip, chips_at_work: float, rent_per_hour: float, processor: str | CPU, processors_at_work: float, processor_rent: float
 ) -> tuple[tuple[Workload, ...], Array]:
-    """All `CLASSES` at what the market pays for them today, and how much of each is wanted.
+    """All `CLASSES` of work at today's market value, and the demand for each.
 
     Today's work is counted in a chip, whose rent [USD/h] prices it, and in a processor, which runs agents' tools; the classes share the
-    machines at work. Returned are the classes and their demand in units of work a second, shape (W,).
+    machines at work. Returned are the classes and their demand in units of work per second, shape (W,).
 
     Examples
     --------
@@ -118,29 +118,29 @@ def fleet_of(
     installed: ArrayLike, rate: float, price_decline: float = 0.0, used: float = 0.0, memory_price: ArrayLike = 1.0,
     price: ArrayLike | None = None, power: ArrayLike | None = None, latency: ArrayLike | None = None, **more: Any,
 ) -> Fleet:  # fmt: skip
-    """A `Fleet` from the catalogue: throughput from data sheets, power from all-in ratios, price and upkeep as `ownership_cost` has them.
+    """A `Fleet` from the catalogue: throughput from data sheets, power from all-in ratios, price and upkeep as in `ownership_cost`.
 
     Work that is preemptible may wait for another hour of its period. A watt of shell costs its annuity, as `ownership_cost` charges it.
 
     Parameters
     ----------
     work, machines, sites : tuples
-        Classes with their values; chips and processors, by name or themselves, a kind a vintage; sites.
+        Classes with their values; chips and processors, or their names, one kind per vintage; sites.
     demand, installed : array_like, shapes (W, T), (K, R)
-        Units of work a second; machines.
+        Units of work per second; machines.
     rate, price_decline, used : float
-        Discount rate a year, of shells as of the plan; decline a year, continuous, of the price of each kind; share of that price which a
+        Discount rate per year, of shells as of the plan; decline of each price per year, continuous; share of that price which a
         used chip with its server and network brings at any time, 0 to 1.
     memory_price : array_like, shape (T,)
         Of memory over today's: a chip costs by its capacity times `hbm_usd_per_gb` more or less for it, with no margin on it.
     price, power : array_like, optional
-        Of a chip now [USD], and its rated IT power with all that belongs to it [W] (K,), nan where the catalogue's holds. Kinds that are
+        Of a chip now [USD], and its rated IT power with its share of the server [W] (K,), nan where the catalogue's holds. Kinds that are
         not bought need no price; processors have no published power.
     latency : array_like, optional
         Time from each site to the users of the work [s] (R,): classes that tolerate less don't run there.
     **more
-        Any other figure of `Fleet`: supply, limits, value, space, hours, shape, ...; it takes the place of what the catalogue or the
-        sites say.
+        Any other figure of `Fleet`: supply, limits, value, space, hours, shape, ...; it replaces that of the catalogue or the
+        sites.
 
     Raises `InputError` for a machine without power, one that can be bought without a price, a site whose figures change from hour to hour,
     and names that `Fleet` does not have.
@@ -175,11 +175,11 @@ def fleet_of(
     servers = (cost.capital + cost.network) / annuity(1.0, rate, catalogue.cost("server_life_years").value)  # price with server and network
     path = servers[:, None] * np.exp(-price_decline * np.arange(periods + 1))
     held = np.array([machine.hbm_bytes / GIGA if isinstance(machine, Chip) else 0.0 for machine in kinds])  # [GB]
-    dearer = catalogue.cost("hbm_usd_per_gb").value * held[:, None] * (to_shape("memory_price", memory_price, (periods,)) - 1)
+    added = catalogue.cost("hbm_usd_per_gb").value * held[:, None] * (to_shape("memory_price", memory_price, (periods,)) - 1)
     derived = dict(
         work=tuple(w.name for w in work), kinds=tuple(m.name for m in kinds), regions=tuple(s.name for s in places),
         throughput=np.array([[w.throughput(m) for m in kinds] for w in work]), demand=demand, value=np.array([[w.value] for w in work]),
-        installed=installed, power=at_work, idle_power=idle, price=np.maximum(path[:, :-1] + dearer, 0.0), resale=used * path,
+        installed=installed, power=at_work, idle_power=idle, price=np.maximum(path[:, :-1] + added, 0.0), resale=used * path,
         occupies=rated,
         space_cost=annuity(catalogue.cost("facility_capex_usd_per_w").value, rate, catalogue.cost("facility_life_years").value),
         movable=np.array([w.preemptible for w in work]), rate=rate, operations=cost.staff + cost.maintenance,
@@ -196,10 +196,10 @@ def _each(name: str, given: ArrayLike | None, n: int) -> Array:
 
 
 def _yearly(sites: tuple[Site, ...], name: str) -> Array:
-    """One figure a site (R,)."""
+    """One figure per site (R,)."""
     for place in sites:
         if np.ndim(value := getattr(place, name)):
-            what = f"{place.name}: {name} is an array of shape {np.shape(value)}, and a fleet takes one figure a site"
+            what = f"{place.name}: {name} is an array of shape {np.shape(value)}, and a fleet takes one figure per site"
             raise InputError(f"{what}: give a site its mean, or give {name} by region and period")
     return np.array([float(getattr(place, name)) for place in sites])
 

@@ -27,7 +27,7 @@ from workbench.kernel import private_socket
 from workbench.notebook.kernels import PromptKernelManager
 
 VARIABLE = "WORKBENCH_WARM"  #: names the socket of a server that somebody else keeps running (`workbench warm`)
-#: A file of the folder must not stand in for a library while they are imported; ``-P`` would keep the folder from the kernels too.
+#: A file of the folder must not replace a library while they are imported; ``-P`` would keep the folder from the kernels too.
 SERVER = "import sys; sys.path[:] = filter(None, sys.path); from workbench.kernel.warm_server import main; main()"
 LAUNCHER = ["-m", "ipykernel_launcher"]
 PATIENCE = 60.0  #: longest that a server may take to import the libraries and to fork [s]

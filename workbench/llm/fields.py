@@ -25,7 +25,7 @@ def names_in(kind: str) -> dict[str, tuple[str, ...]]:
 
 
 def names_of(meaning: str) -> tuple[str, ...]:
-    """Names of what is the same, the first that is there; a name stands for itself."""
+    """Names of what is the same, the first that is there; a name means itself."""
     return names_in("").get(meaning, (meaning,))
 
 

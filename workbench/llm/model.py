@@ -2,7 +2,7 @@
 
 ``catalogue.llm("DeepSeek-V3")`` returns an `LLM` of the catalogue; `read_hugging_face` reads one from a ``config.json``. Layers of the
 main attention are said by dimensions, which may be arrays; what layers of other kinds need is their sum, `Transformer.other`.
-Counts hold every weight matrix, the biases of query, key and value, two norms a layer and the final one. They leave out other biases,
+Counts hold every weight matrix, the biases of query, key and value, two norms per layer and the final one. They leave out other biases,
 norms inside attention, heads for multi-token prediction (`LLM.mtp_params`) and image encoders.
 """
 
@@ -37,7 +37,7 @@ NOTHING = Mixing()
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Transformer(Arrays):
-    """Dimensions of a decoder-only transformer: numbers of one, or arrays with a row a model. What does not apply is 0.
+    """Dimensions of a decoder-only transformer: numbers of one, or arrays with a row per model. What does not apply is 0.
 
     Examples
     --------
@@ -297,7 +297,7 @@ class LLM(Transformer):
     def forward_flop_per_token(self, context: ArrayLike = 0) -> Any:
         """Arithmetic of a token that attends to `context` tokens in the forward pass, a multiply-add counted as 2 [FLOP].
 
-        2 (active matrices without the embedding lookup, with the head) + 2 heads (head_dim + v_head_dim) context a layer: the products
+        2 (active matrices without the embedding lookup, with the head) + 2 heads (head_dim + v_head_dim) context per layer: the products
         of the query with `context` keys and of the scores with as many values, 4 heads head_dim context where both widths agree [Chowdhery
         et al. (2022), PaLM, appendix B, arXiv:2204.02311]. Causal prefill of s tokens averages a context of s / 2. MLA is counted with
         keys and values expanded, as in training and prefill; a sliding layer attends to at most its window, sparse attention to what its
@@ -307,7 +307,7 @@ class LLM(Transformer):
         --------
         >>> from workbench import catalogue
         >>> gpt3 = catalogue.llm("GPT-3-175B")
-        >>> round(float(gpt3.forward_flop_per_token(2048 / 2)) / gpt3.params, 2)  # 2 a parameter, and attention
+        >>> round(float(gpt3.forward_flop_per_token(2048 / 2)) / gpt3.params, 2)  # 2 per parameter, and attention
         2.03
         """
         scores = self.scores(NOT_NEGATIVE("context", context)) + self.other.updates

@@ -44,14 +44,7 @@ _DATED, _VERSION = re.compile(r"\d{4}|\d{6}|\d{8}"), re.compile(r"v\d+", re.IGNO
 
 
 def of_name(name: str) -> tuple[list[str], Quantization | None]:
-    """What the name of a repository may mean, from the whole to that of the architecture, and the format that it says.
-
-    Examples
-    --------
-    >>> names, weights = of_name("Qwen/Qwen3-235B-A22B-Instruct-2507-FP8")
-    >>> names[-1], weights.name
-    ('Qwen3-235B-A22B', 'fp8')
-    """
+    """What the name of a repository may mean, from the whole to that of the architecture, and the format that it says."""
     words = re.split(r"[-.](?=[A-Za-z]\w*$)|-", re.sub(r"\s+", "-", name.rpartition("/")[2].replace("_", ".").strip()))
     lower = [word.casefold() for word in words]
     kept = [word for word in words if not _TUNED.fullmatch(word.casefold())]
@@ -167,7 +160,7 @@ def _by_tool(method: str, q: dict[str, Any]) -> tuple[str, float] | None:
 
 
 def _of_weights(w: Any) -> tuple[str, float] | None:
-    """Format of the weights of a group of compressed-tensors: numbers with a scale and maybe a zero point a group."""
+    """Format of the weights of a group of compressed-tensors: numbers with a scale and maybe a zero point per group."""
     if not isinstance(w, dict) or w.get("num_bits") not in (2, 3, 4, 6, 8):
         return None
     bits, group, floating = w["num_bits"], w.get("group_size"), w.get("type") == "float"

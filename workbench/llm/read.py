@@ -49,14 +49,7 @@ def read_hugging_face(path: str | Path) -> LLM:
 
 
 def of_config(found: dict[str, Any], **known: Any) -> LLM:
-    """The language model of a configuration's fields; what is `known` of it beside is taken as it is.
-
-    Examples
-    --------
-    >>> tiny = dict(hidden_size=64, num_hidden_layers=2, num_attention_heads=4, intermediate_size=256, vocab_size=100)
-    >>> of_config(tiny | {"max_position_embeddings": 512}, name="tiny").params
-    144192
-    """
+    """The language model of a configuration's fields; what is `known` of it beside is taken as it is."""
     found = _language_part(found)
     c = Fields(found)
     _causal(c)

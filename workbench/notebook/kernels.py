@@ -25,7 +25,7 @@ from traitlets import default
 from workbench import files
 from workbench.errors import InputError
 
-WARM = "workbench"  #: name of the kernel that the workbench installs, for the Python that it stands in
+WARM = "workbench"  #: name of the kernel that the workbench installs, for the Python that it is installed in
 STARTUP = 60.0  #: a kernel that says nothing for so long will not start [s]
 LINGERING = 2  #: kernels that may still be going down while the next ones run
 SETTLE = 2.0  #: kernels that have not gone down by then are left to their own end [s]

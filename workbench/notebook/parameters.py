@@ -36,7 +36,7 @@ _RANGE = re.compile(rf"^(?P<low>{_NUMBER})?\s*\.\.\s*(?P<high>{_NUMBER})?$")
 
 
 class ParameterError(InputError):
-    """Parameters that do not fit their declarations: every problem, one a line."""
+    """Parameters that do not fit their declarations: every problem, one per line."""
 
     def __init__(self, problems: list[str]):
         self.problems = problems
@@ -61,7 +61,7 @@ class Parameter:
     high: float | None = None
     choices: tuple[str, ...] = ()
     table: str | None = None  #: table of the catalogue whose keys are allowed
-    file: bool = False  #: the path of a file may stand in place of a number, as ``float | str`` says
+    file: bool = False  #: the path of a file may replace a number, as ``float | str`` says
     on: str = ""  #: the parameter that names the chip which the value must go with
 
     @property

@@ -33,7 +33,7 @@ class Task:
     """A run to make, and what it may take; None: no limit."""
 
     name: str  #: of the run
-    path: str  #: where its notebook will stand
+    path: str  #: where its notebook will be
     parameters: dict[str, Any]
     kernel: str | None = None  #: None: the workbench's where there is one, or the notebook's
     cwd: str | None = None

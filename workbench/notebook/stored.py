@@ -44,7 +44,7 @@ class Run:
 
     @property
     def page(self) -> str | Path:
-        """Where its page stands: beside the notebook."""
+        """Where its page is: beside the notebook."""
         page = f"{str(self.notebook).removesuffix('.ipynb')}.html"
         return page if isinstance(self.notebook, str) else Path(page)
 

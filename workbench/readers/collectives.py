@@ -28,7 +28,7 @@ PARTIAL = "not a whole row of results"
 
 @dataclass
 class Run:
-    """One run of a program: what stands before its rows."""
+    """One run of a program: what precedes its rows."""
 
     op: str | None = None
     hosts: dict[int, str] = field(default_factory=dict)  #: by rank

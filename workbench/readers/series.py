@@ -85,7 +85,7 @@ def _moment(name: str, cell: Any, dated: bool = True) -> float:
 
 
 def hours(source: Source) -> Found:
-    """Hours of prices [USD/kWh] and carbon [g/kWh] in order; gaps, and hours that stand twice, are told."""
+    """Hours of prices [USD/kWh] and carbon [g/kWh] in order; gaps, and hours that occur twice, are reported."""
     there = known("hours", source.columns)
     if "value" in there and not set(FIGURES) & set(there):  # of WattTime, or of what --unit says
         there[FIGURES[0 if known("price unit", (str(source.told.get("unit")).lower(),)) else 2]] = there["value"]
@@ -144,7 +144,7 @@ def hourly(path: str | Path, figure: str) -> list[float]:
 
 
 def requests(path: str | Path) -> dict[str, float]:
-    """Of a trace mean prompt and answer [tokens] and arrivals a second; requests without an answer only arrive. Raises `InputError`."""
+    """Of a trace mean prompt and answer [tokens] and arrivals per second; requests without an answer only arrive. Raises `InputError`."""
     source = Source(Path(path))
     try:
         rows = trace(source).rows if source.has("trace", "time", "input_tokens", "output_tokens") else []

@@ -8,7 +8,7 @@ from typing import Any
 from workbench import formats
 from workbench.readers.source import Found, Refused, Row, Source, chip_named, clean, flat, known, number, rows_of, values
 
-DRAFTS = 2.0  #: tokens drafted a step where a file says no more than that there is speculation
+DRAFTS = 2.0  #: tokens drafted per step where a file says no more than that there is speculation
 LENGTHS = 0.9  #: mean length of the prompts and answers of InferenceX over the nominal one: they are drawn from 0.8 to 1.0 of it
 
 #: What is taken where a submission says nothing.
@@ -91,7 +91,7 @@ def _sides(v: Row) -> Row:
 
 
 def _stated(times: Row, what: str) -> str | None:
-    """The time that stands for others: the median, else the mean."""
+    """The time that represents the others: the median, else the mean."""
     return next((name for name in (f"{what}_median_ms", f"{what}_mean_ms") if name in times), None)
 
 
@@ -130,7 +130,7 @@ def _mlperf(v: Row) -> Row:
         raise Refused(f"scenario {scenario}: those that are read are Offline, Server, Interactive and SingleStream")
     if scenario in ("server", "interactive"):
         if not v.get("output_len"):
-            raise Refused("arrivals a second are tokens/s over the mean answer, which is not there: --output-len would tell it")
+            raise Refused("arrivals per second are tokens/s over the mean answer, which is not there: --output-len would tell it")
         v = v | {"request_rate": str(v.get("output_tok_s", 0.0) / v["output_len"])}
     v = v | ({"concurrency": "1"} if scenario == "singlestream" else {})
     model = re.sub(r"(-interactive|-edge)?(-99(\.9)?)?$", "", v.get("model", ""))

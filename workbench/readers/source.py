@@ -100,7 +100,7 @@ class Source:
 
 
 def _parsed(text: str, suffix: str) -> list[tuple[int, Any]]:
-    """What stands in JSON or YAML, or in each line of JSON lines, with the line."""
+    """What is in JSON or YAML, or in each line of JSON lines, with the line."""
     if suffix in (".yaml", ".yml"):
         import yaml
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from workbench import catalogue
 from workbench.arrays import Array, broadcast
 from workbench.checks import POSITIVE, takes
 from workbench.errors import InputError
@@ -33,7 +35,9 @@ DEFINITIONS: dict[str, Callable[[LLM, Any], Any]] = {
 
 
 @takes(tokens=POSITIVE, sequence=POSITIVE)
-def training_flop(model: ArrayLike | LLM, tokens: ArrayLike, definition: str = "6ND", sequence: ArrayLike | None = None) -> Array:
+def training_flop(
+    model: ArrayLike | LLM | str | Path, tokens: ArrayLike, definition: str = "6ND", sequence: ArrayLike | None = None
+) -> Array:
     """Training compute C [FLOP]: forward once, backward twice. Arrays broadcast.
 
     Raises `InputError` for an architecture or a sequence that is missing. [Kaplan et al. (2020), section 2.1; Hoffmann et al. (2022),
@@ -41,7 +45,7 @@ def training_flop(model: ArrayLike | LLM, tokens: ArrayLike, definition: str = "
 
     Parameters
     ----------
-    model : array_like or LLM
+    model : array_like, or LLM, its name or the path of its config.json
         Number of parameters that a token uses, which is enough for "6ND"; every other definition needs the architecture.
     tokens : array_like
         Training tokens D.
@@ -54,9 +58,12 @@ def training_flop(model: ArrayLike | LLM, tokens: ArrayLike, definition: str = "
     --------
     >>> float(training_flop(405e9, 15.6e12))  # Llama 3.1 405B
     3.7908e+25
+    >>> round(float(training_flop("Llama-3.1-405B", 15.6e12, "attention", sequence=8192)) / 1e25, 2)
+    3.94
     """
     if definition not in DEFINITIONS:
         raise InputError(f"definition = {definition!r}: expected one of {', '.join(DEFINITIONS)}")
+    model = catalogue.llm(model) if isinstance(model, str | Path) else model
     if not isinstance(model, LLM):
         if definition != "6ND":
             raise InputError(f"{definition!r} counts by architecture: give an LLM, not a number of parameters")

@@ -189,12 +189,6 @@ def law(name: str | Law, *, refits: bool = False) -> Any:
 
 
 def laws(available: bool = True) -> list[str]:
-    """Names of the laws, or of those that are not available.
-
-    Examples
-    --------
-    >>> laws()[:2]
-    ['Hoffmann approach 1', 'Hoffmann approach 2']
-    """
+    """Names of the laws, or of those that are not available."""
     frame = catalogue.table(TABLE)
     return frame.filter(pl.col("available") == available)["law"].to_list()

@@ -17,7 +17,7 @@ from workbench.arrays import Array
 
 BLOCK = 512  #: weightings a block: few enough for the cache, many enough to forget the cost of a call
 STEPS = 60
-TOLERANCE = 1e-13  #: a step is the last when it promises less than this share of the objective
+TOLERANCE = 1e-13  #: a step is the last when its expected gain is less than this share of the objective
 #: Derivatives of the logarithms of E and of both power laws by a, b, e, alpha, beta, as coefficients of 1, x, y.
 E, U, V = (np.zeros((3, 5)) for _ in range(3))
 E[0, 2] = U[0, 0] = V[0, 1] = 1
@@ -88,11 +88,11 @@ def _block(points: Points, weights: Array, theta: Array, delta: float) -> tuple[
     safe = _quadratic(powers, np.minimum(1.0, delta / np.maximum(np.abs(r), 1e-300)), u, v) * weights.mean()
     for _ in range(STEPS):
         step = _solve(hessian + damping[:, None, None] * safe, gradient)
-        promise = 0.5 * np.einsum("ki,ki->k", gradient, step)
+        gain = 0.5 * np.einsum("ki,ki->k", gradient, step)
         trial = theta - step
         new_value, new_gradient, new_hessian = _expansion(points, powers, weights, trial, delta)
         better = new_value <= value
-        flat = np.abs(promise) <= TOLERANCE * np.maximum(value, 1e-300)
+        flat = np.abs(gain) <= TOLERANCE * np.maximum(value, 1e-300)
         theta = np.where(better[:, None], trial, theta)
         finished = flat & (better | (np.abs(new_value - value) <= 1e-12 * value))
         value = np.where(better, new_value, value)

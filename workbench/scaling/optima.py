@@ -40,7 +40,7 @@ class Constrained(Arrays):
 
     compute: Array  #: [FLOP]
     unique_tokens: Array
-    params: Array
+    params: Array  #: as the law counts them
     tokens: Array  #: seen in training, repeats included
     epochs: Array
     loss: Array  #: [nats per token]
@@ -51,7 +51,7 @@ class Constrained(Arrays):
 class Served(Arrays):
     """The model of least cost over training and serving; arrays broadcast."""
 
-    params: Array
+    params: Array  #: as the law counts them
     tokens: Array  #: of training
     loss: Array  #: [nats per token]
     training_cost: Array  #: in the unit of the prices; FLOP where none are given
@@ -199,9 +199,9 @@ def capability_gain(
     years : array_like
         Years by which it came later; below 0 where it came earlier.
     k : array_like, optional
-        Index points an e-fold of compute; the mean of three families if not given (LLaMA alone: .176).
+        Index points per e-fold of compute; the mean of three families if not given (LLaMA alone: .176).
     progress : array_like, optional
-        Index points a year at equal compute.
+        Index points per year at equal compute.
 
     Examples
     --------

@@ -1,6 +1,6 @@
 """Scores of forecasts: CRPS of samples, coverage with its own uncertainty.
 
-Samples stand on the last axis; all else broadcasts. A score has the unit of what is forecast, and lower is better.
+Samples are on the last axis; all else broadcasts. A score has the unit of what is forecast, and lower is better.
 """
 
 from __future__ import annotations

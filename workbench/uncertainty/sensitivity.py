@@ -59,7 +59,7 @@ class Indices(Arrays):
     variance: Array  #: shape (...), of the output, in its unit squared
 
     def frame(self) -> pl.DataFrame:
-        """One row a group, the largest total index first: input, first_order, total_order; of one output."""
+        """One row per group, the largest total index first: input, first_order, total_order; of one output."""
         if self.variance.ndim:
             raise InputError(f"indices of outputs of shape {self.variance.shape}: a frame shows one; give a model with one output")
         table = pl.DataFrame({"input": self.groups, "first_order": self.first, "total_order": self.total})

@@ -39,9 +39,9 @@ class Bands(Arrays):
     high: Array  #: shape (levels, ...)
 
     def frame(self, **axes: Sequence[object]) -> pl.DataFrame:
-        """One row a place and level: the axes' columns, level, low, median, high.
+        """One row per place and level: the axes' columns, level, low, median, high.
 
-        `axes` name each axis of `median` in its order, with what stands along it: ``frame(region=regions, quarter=quarters)``.
+        `axes` name each axis of `median` in its order, with what lies along it: ``frame(region=regions, quarter=quarters)``.
         """
         shape = tuple(len(labels) for labels in axes.values())
         if shape != self.median.shape:

@@ -1,7 +1,7 @@
 """Calls of public functions as plain data: what they give, and how they are written in Python.
 
 A call is {"call": ..., "arguments": ..., "read": ...}. ``call`` is a public name of a model's face (``scaling.optimal_allocation``),
-``arguments`` its arguments, an object by name or a list by position; such an object among them stands for what that call gives, and a call
+``arguments`` its arguments, an object by name or a list by position; such an object among them means what that call gives, and a call
 that begins with a dot (``.loss``) is a public method of the argument ``self``. ``read`` says what of the result is wanted: attributes,
 entries and keys, and a factor for its unit (``params``, ``[0]``, ``["crps"][0]``, ``mtbf / 3600``).
 """

@@ -55,8 +55,8 @@ class Decisions:
     #: A row a question: most output tokens/s per chip at a speed, `measured` and `predicted` with its interval, of the measured options;
     #: whether it is `reached`, and with which `probability`; its `regret`; and `picked`, what is predicted of the best of all layouts.
     serving: pl.DataFrame
-    layouts: pl.DataFrame  #: a row a choice: `JOB`, how many layouts, their rank correlation, and the regret of the predicted fastest
-    fits: pl.DataFrame  #: a row a run: whether it `ran`, and whether the model says that it `fits`
+    layouts: pl.DataFrame  #: a row per choice: `JOB`, how many layouts, their rank correlation, and the regret of the predicted fastest
+    fits: pl.DataFrame  #: a row per run: whether it `ran`, and whether the model says that it `fits`
 
     def table(self) -> pl.DataFrame:
         """How many decisions of each sort there are, and of how many."""

@@ -32,7 +32,7 @@ class Report:
     by: str
 
     def table(self) -> pl.DataFrame:
-        """One row a group: how many rows, how many predicted, errors in percent, bias, cases within tolerance.
+        """One row per group: how many rows, how many predicted, errors in percent, bias, cases within tolerance.
 
         Of 80 % intervals: how many hold what was measured, with its standard error, and the median half width. A row that was asked and is
         not answered counts as outside.
@@ -105,13 +105,7 @@ class Report:
 
 
 def aligned(frame: pl.DataFrame) -> list[str]:
-    """A frame as lines of text, the first column to the left, the others to the right.
-
-    Examples
-    --------
-    >>> aligned(pl.DataFrame({"source": ["a"], "error_%": [2.5]}))
-    ['source  error_%', 'a           2.5']
-    """
+    """A frame as lines of text, the first column to the left, the others to the right."""
     cells = [[text(v) for v in row] for row in (tuple(frame.columns), *frame.rows())]
     widths = [max(len(row[i]) for row in cells) for i in range(frame.width)]
     return ["  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))) for row in cells]

@@ -99,7 +99,7 @@ class Answer:
     high: float | None = None
     skipped: str | None = None  #: why it says nothing
     call: str | None = None  #: in Python
-    evidence: str | None = None  #: the measured rows that it stands on
+    evidence: str | None = None  #: the measured rows that it rests on
 
 
 def answers(form: Form, rows: pl.DataFrame, file: Path, asked: list[Asked], leave_out: str | None = None) -> Iterator[tuple[Asked, Answer]]:

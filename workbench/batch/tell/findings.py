@@ -229,6 +229,6 @@ def _line(sweep: Outcome, name: str, column: str, axis: str) -> alt.LayerChart:
 
 
 def script(value: Any) -> Markup:
-    """JSON as it stands in a script element: nothing in it can end the element."""
+    """JSON as it is put in a script element: nothing in it can end the element."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))

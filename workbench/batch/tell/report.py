@@ -85,7 +85,7 @@ def report(path: str | Path, html: str | Path | None = None, result: str | None 
 
 
 def _measured(path: Path, page: str | Path, told: Mapping[str, Any]) -> None:
-    """Write the page of a file of measurements: each figure beside what is predicted, its interval, and what that stands on."""
+    """Write the page of a file of measurements: each figure beside what is predicted, its interval, and what that rests on."""
     found = readers.read(path, told)
     kind = next((kind.measured for kind in readers.KINDS if found and kind.name == found.kind), "")
     if found is None or kind not in ("collectives", "serving", "training"):
@@ -225,7 +225,7 @@ def _provenance(sweep: Outcome) -> list[tuple[str, str]]:
     said = [
         ("Notebook", f"{sweep.name}, content sha256 {about['sha256']}" if "sha256" in about else sweep.name),
         ("Runs", f"{sweep.count:,} planned, {runs.height:,} ended, {sweep.done.height:,} of them well{more}"),
-        ("Time", f"{duration(seconds)} in all, {seconds / runs.height:.3g} s a run"),
+        ("Time", f"{duration(seconds)} in all, {seconds / runs.height:.3g} s per run"),
         ("When", f"{_moment(ended.min())} to {_moment(ended.max())}" if len(ended) else ""),
         ("Made", _moment(about["created"]) if about.get("created") else ""),
         *((name, ", ".join(runs[of].drop_nulls().unique().sort())) for name, of in ran_with.items()),

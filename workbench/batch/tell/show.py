@@ -30,7 +30,7 @@ def plan_lines(plan: Plan, out: str, jobs: int | None, scheduler: str | None) ->
         unit = plan.notebook.declared[name].shown_unit
         lines.append(f"  {name} = {shown}{last}{f' [{unit}]' if unit else ''}")
     done, other, seconds, basis = _expected(plan, out)
-    left, each = len(plan) - done, f"({significant(seconds)} s a run: {basis})"
+    left, each = len(plan) - done, f"({significant(seconds)} s per run: {basis})"
     if done:
         lines.append(f"{done:,} are done in {out}, {left:,} are left")
     if other:

@@ -32,13 +32,7 @@ class Label:
 
 
 def label(name: str, declared: Parameter | None = None) -> Label:
-    """A result's label from its name, or a parameter's from its name and declaration.
-
-    Examples
-    --------
-    >>> str(label("usd_per_chip_hour")), str(label("training_days")), str(label("peak_flop_per_s"))
-    ('USD per chip-hour', 'training [days]', 'peak [FLOP/s]')
-    """
+    """A result's label from its name, or a parameter's from its name and declaration."""
     words = name.lower().split("_") if name.islower() or "_" in name else [name]
     which = [words.pop()] if len(words) > 1 and words[-1] in WHICH else []
     if "per" in words[1:-1]:
@@ -80,13 +74,7 @@ def between(low: float, high: float, unit: str) -> tuple[str, str]:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them: ``'48 s'``, ``'3.2 min'``, ``'5.1 h'``.
-
-    Examples
-    --------
-    >>> duration(48.2), duration(192), duration(18_360)
-    ('48.2 s', '3.2 min', '5.1 h')
-    """
+    """Seconds as people say them: ``'48 s'``, ``'3.2 min'``, ``'5.1 h'``."""
     if seconds < 100:
         return f"{significant(seconds)} s"
     return f"{significant(seconds / 60, 2)} min" if seconds < 6000 else f"{significant(seconds / 3600, 2)} h"

@@ -1,4 +1,4 @@
-"""Constants of serving: fitted to measured operating points, and taken from those that stand nearest to what is asked."""
+"""Constants of serving: fitted to measured operating points, and taken from those nearest to what is asked."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ POOL = Pool(
 
 @dataclass(frozen=True)
 class Basis:
-    """What an answer rests on: where its constants were measured, which rows stand near, and what was said of the software."""
+    """What an answer rests on: where its constants were measured, which rows are near, and what was said of the software."""
 
     origin: Origin
     evidence: Evidence
@@ -97,7 +97,7 @@ def cases(quantity: str, near: Basis, close: Any = False) -> list[str]:
 
 
 def basis(llm: LLM | str, chip: str, precision: str, framework: str = "", version: str = "", mode: str = "closed") -> Basis:
-    """The measured system that stands nearest to what is said, of equally near and well measured ones the newest; the rest is as there.
+    """The measured system nearest to what is said, of equally near and well measured ones the newest; the rest is as there.
 
     The nearest has the least sum of `WEIGHTS` of what differs; of a version that differs three tenths of its weight, and as much as
     versions lie between. Raises `UnknownName` for a framework that was not measured, `InputError` for a version without its framework.
@@ -105,7 +105,7 @@ def basis(llm: LLM | str, chip: str, precision: str, framework: str = "", versio
     if framework and framework not in FRAMEWORKS:
         raise UnknownName("serving framework", framework, FRAMEWORKS)
     if version and not framework:
-        raise InputError(f"version = {version!r}: of which framework? expected one of {', '.join(FRAMEWORKS)}")
+        raise InputError(f"version = {version!r}: give its framework too, one of {', '.join(FRAMEWORKS)}")
     index = catalogue.made_of(INDEX, _index)
     model, kind = (measured_as(llm), "moe" if llm.experts else "dense") if isinstance(llm, LLM) else (llm, "")
     said = {"model": model, "kind": kind, "chip": chip, "precision": formats.named(precision, "weights").weights, "mode": mode}

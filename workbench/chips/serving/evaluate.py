@@ -37,30 +37,30 @@ BANDS = (
 class Serving(Point):
     """Operating point of replicas; arrays broadcast over plan, load and chips. Where `feasible` is False, rates are 0 and times inf."""
 
-    feasible: NDArray[np.bool_]  #: the layout can be, weights and one request fit, and arrivals can be served
+    feasible: NDArray[np.bool_]  #: the layout is possible, weights and one request fit, and arrivals can be served
     why: NDArray[np.int8]  #: position in `plan.REASONS` of the rule that is broken, 0 where none
-    missing_bytes: Array  #: memory that lacks for the weights and one request, whole replica [B]
-    tpot_low: Array  #: ends of the 80 % intervals [s]
-    tpot_high: Array
-    ttft_low: Array
-    ttft_high: Array
-    prompt_low: Array
-    prompt_high: Array
-    rate_low: Array  #: output tokens a second and chip
-    rate_high: Array
-    evidence: Evidence = field(repr=False)  #: the measured rows that stand nearest, and how far away
+    missing_bytes: Array  #: memory missing for the weights and one request, whole replica [B]
+    tpot_low: Array  #: low end of the 80 % interval of `tpot` [s]
+    tpot_high: Array  #: high end of the 80 % interval of `tpot` [s]
+    ttft_low: Array  #: low end of the 80 % interval of `ttft` [s]
+    ttft_high: Array  #: high end of the 80 % interval of `ttft` [s]
+    prompt_low: Array  #: low end of the 80 % interval of `prompt` [s]
+    prompt_high: Array  #: high end of the 80 % interval of `prompt` [s]
+    rate_low: Array  #: low end of the 80 % interval of `tokens_per_second_per_chip` [1/s]
+    rate_high: Array  #: high end of the 80 % interval of `tokens_per_second_per_chip` [1/s]
+    evidence: Evidence = field(repr=False)  #: the nearest measured rows, and how far away they are
     ttft_p99: Array | None = None  #: 99th percentiles in the open loop [s]; None in a closed one, of which the model says means alone
-    ttft_p99_low: Array | None = None
-    ttft_p99_high: Array | None = None
-    tpot_p99: Array | None = None
-    tpot_p99_low: Array | None = None
-    tpot_p99_high: Array | None = None
+    ttft_p99_low: Array | None = None  #: low end of its 80 % interval [s]
+    ttft_p99_high: Array | None = None  #: high end of its 80 % interval [s]
+    tpot_p99: Array | None = None  #: as `ttft_p99` [s]
+    tpot_p99_low: Array | None = None  #: low end of its 80 % interval [s]
+    tpot_p99_high: Array | None = None  #: high end of its 80 % interval [s]
     watts_per_chip: Array | None = None  #: of the chip alone [W]; None where its TDP was not published
-    watts_low: Array | None = None
-    watts_high: Array | None = None
+    watts_low: Array | None = None  #: low end of its 80 % interval [W]
+    watts_high: Array | None = None  #: high end of its 80 % interval [W]
     joules_per_token: Array | None = None  #: of output, at the chips [J]
-    joules_low: Array | None = None
-    joules_high: Array | None = None
+    joules_low: Array | None = None  #: low end of its 80 % interval [J]
+    joules_high: Array | None = None  #: high end of its 80 % interval [J]
 
     @property
     def reason(self) -> NDArray[np.str_]:
@@ -77,8 +77,8 @@ def serving(
 
     A decode step takes the longer of weights (experts that the batch touches) and arithmetic, 30 % of the shorter, the key-value cache,
     collectives over `workbench.fabric`, and overheads of layer, step and sequence [1]_. In a closed loop, others' prompts interrupt tokens.
-    Constants are those of the measured system nearest to what is said, of equally near ones with as many rows, to a factor of
-    four, the newest; rows of the same model, chip, format and framework near by shift its times. `evidence` shows both.
+    Constants are those of the measured system nearest to the arguments (of equally near ones with as many rows, to a factor of
+    four, the newest); nearby rows of the same model, chip, format and framework shift its times. `evidence` shows both.
     Raises `InputError` for a precision that the chip lacks, or a model with fewer experts than a token visits.
 
     Parameters
@@ -91,9 +91,9 @@ def serving(
     framework : str
         TensorRT-LLM, vLLM, SGLang or ATOM; if not given that of the nearest measured system, with a wider interval.
     version : str
-        Of the framework; of one that was not measured the nearest counts, and if not given that of the nearest system.
+        Of the framework: for one that was not measured, the nearest; if not given, that of the nearest measured system.
     prefill : ServingPlan, optional
-        Replicas of their own for prompts: disaggregated. Those of `plan` decode then.
+        Separate replicas for prompts (disaggregated serving); those of `plan` then decode.
 
     Examples
     --------
@@ -116,9 +116,9 @@ def serving(
     if llm.experts_per_token > llm.experts:
         raise InputError(f"{llm.name} sends a token to {llm.experts_per_token} experts and has {llm.experts}")
     if prefill and load.rate is not None:
-        raise InputError("rate and prefill: the model of prompts on replicas of their own knows a concurrency; leave one out")
+        raise InputError("rate and prefill: disaggregated serving is modelled at a concurrency, not at a rate; leave one out")
     if load.requests is not None and load.rate is None and np.any(np.isfinite(load.requests)):
-        raise InputError("requests: those of a run that arrive at a rate; give their rate, or a concurrency alone")
+        raise InputError("requests: they are those of a run with arrivals at a rate; give the rate, or a concurrency alone")
     demand, prompt = demand_of(llm, cluster, plan, load), demand_of(llm, cluster, prefill, load) if prefill else None
     near, c, end_of = _grounds((llm, cluster.chip.name, plan.precision, framework, version), load, prefill is not None, demand)
     why = why_not(llm, cluster, plan, load, demand.missing_bytes, prefill.chips if prefill else 0.0)

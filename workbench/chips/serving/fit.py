@@ -26,7 +26,7 @@ from workbench.chips.serving.work import Demand, demand_of
 from workbench.errors import InputError
 from workbench.llm import Transformer
 
-CROSS = ("group", "model_key", "chip", "framework")  #: left out in turn: rows then stand at various distances from those that remain
+CROSS = ("group", "model_key", "chip", "framework")  #: left out in turn: rows then lie at various distances from those that remain
 NOISE = {"tpot_ms": 0.06, "ttft_ms": 0.15, "output_tok_s_per_gpu": 0.08}
 SERVED = 0.003  #: the same of arrivals that were measured to be served: what the constants do not let through is no answer
 SHIFTED = [constants.POOL.names.index(name) for name in nearby.LEFT]
@@ -172,7 +172,7 @@ def left_out_errors(found: Rows) -> Iterator[tuple[list[str], float]]:
 
 
 def _near(found: Rows, parts: int = 2) -> list[Basis]:
-    """What the calls of rows stand on that name framework and version, the first alone, or neither."""
+    """What the calls of rows rest on that name framework and version, the first alone, or neither."""
     said = [(o.chip, o.precision, o.framework * (parts > 0), o.version * (parts > 1 and bool(o.framework))) for o in found.origins]
     return [basis(llm, *one, mode) for llm, one, mode in zip(found.llms, said, found.mode, strict=True)]
 

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from workbench import catalogue, formats
 from workbench.calibration.evidence import beyond
-from workbench.checks import COUNT, NOT_NEGATIVE, POSITIVE, PUE, Rule, check_fields, one_of, takes
+from workbench.checks import COUNT, NOT_NEGATIVE, POSITIVE, PUE, RENT, Rule, check_fields, one_of, takes
 from workbench.chips.serving.choices import Asked, layouts, speculative
 from workbench.chips.serving.plan import Load, numbers_of
 from workbench.chips.serving.work import multiplied_in
@@ -30,7 +30,7 @@ PRECISIONS = formats.LADDER[:0:-1]  #: formats of the weights, the narrowest fir
 
 @dataclass(frozen=True)
 class SLO:
-    """SLO of a user, of so many percent of the requests.
+    """Service-level objective (SLO) of a user, met by so many percent of the requests.
 
     Times of requests spread as measured ones did: rows ``ttft_spread`` and ``tpot_spread`` of the costs.
 
@@ -50,7 +50,7 @@ class SLO:
         check_fields(self, tokens_per_second=Rule(least=0, one=True), ttft=time, e2e=time, percentile=Rule(least=50, below=100, one=True))
 
     def kept(self) -> tuple[pl.Expr, pl.Expr]:
-        """How many times a point misses what is promised: 1 or less where it keeps all of it; the probability that it reaches the speed."""
+        """By what factor a point misses the SLO: 1 or less where it meets all of it; the probability that it reaches the speed."""
         z = NormalDist().inv_cdf(self.percentile / 100)
         first, token = (float(np.exp(z * catalogue.cost(name).value)) for name in ("ttft_spread", "tpot_spread"))
         missed = [self.tokens_per_second * token / pl.col("tokens_per_s_user"), pl.col("ttft_s") * first / self.ttft]
@@ -90,16 +90,16 @@ def slo_frontier(
         Facility over IT power; an array gives every point once for each, with a column ``pue``.
     precisions, concurrency, tp, pp, attention_dp, ratios
         What is varied: formats that the chip runs or expands (those of less than eight bits), the concurrency of a replica (by default
-        85, from 1 to 16,384), layouts that an engine does, and of disaggregated ones prefill over decode workers.
+        85, from 1 to 16,384), layouts that engines run, and for disaggregated serving prefill over decode workers.
     draft_tokens : array_like, optional
-        Tokens drafted a step, of which so many are kept as the load says. By default the load's, or with ``within="any"`` and none there 0
+        Tokens drafted per step, accepted at the rate of the load. Default: those of the load, or with ``within="any"`` and none there 0
         and, where acceptance was published of a model of the family, 1 and 3 at that rate.
     prefill : sequence of Cluster
         Chips that may also work on prompts for those of `clusters`, where disaggregated.
     within : str
-        ``"measured"``: layouts as published of the model or its like on such chips; ``"any"``: all, with extrapolated ones marked.
+        ``"measured"``: layouts as published for the model or similar ones on such chips; ``"any"``: all, with extrapolated ones marked.
     confidence : float
-        Probability at which speeds, times and rates are reached: 0.5 as expected; with more, a wide interval is no advantage.
+        Probability with which speeds, times and rates are reached: 0.5 is the expectation; above it wide intervals lose.
     every : bool
         All points, not the frontier alone; of prefill workers for the same decode workers those that no others beat in rate and TTFT.
 
@@ -124,15 +124,15 @@ def slo_frontier(
     clusters = [clusters] if isinstance(clusters, Cluster) else list(clusters)
     asked_of, prices = {x.chip.name for x in (*clusters, *prefill)}, {}
     for name, usd in (usd_per_chip_hour or {}).items():
-        prices[name if name in asked_of else catalogue.chip(name).name] = replace(NOT_NEGATIVE, one=True)(f"usd_per_chip_hour[{name}]", usd)
+        prices[name if name in asked_of else catalogue.chip(name).name] = replace(RENT, one=True)(f"usd_per_chip_hour[{name}]", usd)
     for name, value in numbers_of(load).items():
         if name not in ("concurrency", "rate"):
             Rule(one=True)(name, value)
     if float(np.asarray(load.input_tokens)) + float(np.asarray(load.output_tokens)) > llm.context:
         raise InputError(f"input_tokens + output_tokens exceed the context window of {llm.name}: {llm.context}")
     load = speculative(llm, replace(load, rate=None), draft_tokens, within)
-    users = np.ravel(CONCURRENCY if concurrency is None else concurrency)
-    asked = Asked(llm, load, users, confidence, within, framework, version, prices, every)
+    loads = np.ravel(CONCURRENCY if concurrency is None else concurrency)
+    asked = Asked(llm, load, loads, confidence, within, framework, version, prices, every)
     frames: list[pl.DataFrame] = []
     lacks = {}
     for cluster in clusters:
@@ -162,8 +162,8 @@ def slo_frontier(
 def cheapest_chip(frontier: pl.DataFrame, slo: SLO, by: str = "usd_per_million_tokens") -> pl.DataFrame:
     """The best point of each chip (and PUE, where there are many) that meets the SLO, best first.
 
-    Of a chip that does not keep it the nearest: where the column ``keeps`` is False, ``short`` says how many times it misses it, and
-    ``probability`` how likely it reaches the speed all the same.
+    For a chip that does not meet it, the nearest point: there the column ``keeps`` is False, ``short`` is the factor by which it falls
+    short, and ``probability`` how likely it reaches the speed all the same.
 
     Parameters
     ----------

@@ -24,8 +24,8 @@ class Point(Arrays):
     prompt: Array  #: a prompt, of the whole replica that works on it [s]
     tpot: Array  #: time per output token [s]
     ttft: Array  #: time to first token [s]
-    tokens_per_second: Array  #: output tokens of all replicas
-    tokens_per_second_per_chip: Array  #: prefill chips count too
+    tokens_per_second: Array  #: output tokens of all replicas [1/s]
+    tokens_per_second_per_chip: Array  #: output tokens per chip, those for prefill included [1/s]
 
 
 def operate(demand: Demand, prompt: Demand | None, c: dict[str, Any]) -> Point:
@@ -186,6 +186,6 @@ def disaggregated(prefill: Demand, decode: Demand, c: dict[str, Any], iterations
 
 
 def _point(demand: Demand, batch: Any, step: Any, prompt: Any, tpot: Any, ttft: Any, rate: Any, chips: Any = None) -> Point:
-    """Of all replicas from output tokens a second of one, and its chips."""
+    """Of all replicas from output tokens per second of one, and its chips."""
     per_chip = rate / (demand.chips if chips is None else chips)
     return Point(*np.broadcast_arrays(batch, step, prompt, tpot, ttft, rate * demand.replicas, per_chip))

@@ -20,7 +20,7 @@ from workbench.chips.serving.work import acceptance_rate
 from workbench.errors import InputError
 from workbench.llm import of_name
 
-#: Tokens drafted a step of multi-token prediction, and of EAGLE (recipes of vLLM and SGLang), where a file does not say how many.
+#: Tokens drafted per step of multi-token prediction, and of EAGLE (recipes of vLLM and SGLang), where a file does not say how many.
 DRAFTS, EAGLE_DRAFTS = 2.0, 3.0
 FEEDERS = 64  #: replicas of prompts that keep those that decode as full as is stated
 #: Formats that publishers chose for the weights of their models, by how names begin; others chose bf16.
@@ -109,7 +109,7 @@ def _call(row: Call, precision: str | None, plan: Call, load: Call, prefill: Cal
 
 
 def _speculation(text: str | None) -> Call:
-    """Tokens drafted a step, and what is stated of how many stand."""
+    """Tokens drafted per step, and what is stated of how many are accepted."""
     if not text or text.startswith("none"):
         return {}
     if "SIMULATED" in text:
@@ -119,7 +119,7 @@ def _speculation(text: str | None) -> Call:
 
 
 def _drafted(drafts: float, length: float | None) -> Call:
-    """So many tokens drafted a step, and the rate at which they stand that gives the tokens a step that are stated."""
+    """So many tokens drafted per step, and the acceptance rate that gives the tokens per step that are stated."""
     return {"draft_tokens": drafts, "acceptance_rate": round(acceptance_rate(length, drafts), 4) if length else None}
 
 
@@ -127,7 +127,7 @@ def _wide_ep(row: Call) -> tuple[Call, Any]:
     """A pool of prefill or decode chips, both, or neither apart."""
     phase, spec = (row["phase"] or "").lower(), _speculation(row["speculation"])
     if "offloaded" in f"{row['prefill_parallel']} {row['decode_parallel']}":
-        raise InputError("weights are offloaded to the host: no call says it")
+        raise InputError("weights are offloaded to the host: no call expresses it")
     if not phase.startswith("prefill") and phase not in ("decode", "aggregated", "disagg"):
         raise InputError(f"phase {row['phase']!r} is none of prefill, decode, aggregated, disagg")
     if phase.startswith("prefill"):
@@ -182,7 +182,7 @@ def _quant(row: Call) -> tuple[Call, Any]:
     if not re.search("speed|serving|TPOT by batch", row["measurement"] or ""):
         raise InputError("no speed is stated")
     if (row["framework"] or "").startswith("Transformers"):
-        raise InputError("Transformers is no serving framework")
+        raise InputError("Transformers is not a serving framework")
     read, _, _ = _speed(row, row["speed_unit"] or "tpot")
     n = _number(row, "n_chips")
     return _call(row, row["quantization"], rows.side(n, 1.0, n), {"concurrency": _number(row, "concurrency")}), {"speed_value": read}
@@ -201,7 +201,7 @@ def _open_loop(row: Call) -> tuple[Call, Any]:
     capped, hits = re.search(r"capped at (\d+)", row["arrival"] or ""), re.search(r"hit ratio (\d+)%", config)
     apart = re.search("1P1D|prefill", row["parallelism"] or "")
     if apart and not capped:
-        raise InputError("arrivals at prompts on replicas of their own: no call says it")
+        raise InputError("arrivals at a rate with disaggregated prefill: no call expresses it")
     if re.search("prefix|warm", config):
         raise InputError("hits in the prefix cache are not stated")
     drafts = re.search(r'num_speculative_tokens"+:(\d+)', config)

@@ -54,7 +54,7 @@ class ServingPlan:
 
 @dataclass(frozen=True)
 class Load:
-    """Demand on all replicas together: a closed loop with `concurrency`, or `rate` arrivals a second.
+    """Demand on all replicas together: a closed loop with `concurrency`, or `rate` arrivals per second.
 
     Infinite concurrency serves as many as fit: the offline maximum.
 
@@ -69,9 +69,9 @@ class Load:
     input_tokens: ArrayLike
     output_tokens: ArrayLike
     prefix_hit_rate: ArrayLike = 0.0  #: of the input, found in a prefix cache
-    rate: ArrayLike | None = None  #: requests a second
-    draft_tokens: ArrayLike = 0  #: tokens drafted a step and verified in the next; 0 without speculative decoding
-    #: Probability that a drafted token stands: a step yields (1 - a^(draft_tokens + 1)) / (1 - a) tokens [Leviathan, 2023], the field's
+    rate: ArrayLike | None = None  #: requests per second
+    draft_tokens: ArrayLike = 0  #: tokens drafted per step and verified in the next; 0 without speculative decoding
+    #: Probability that a drafted token is accepted: a step gives (1 - a^(draft_tokens + 1)) / (1 - a) tokens [Leviathan, 2023], the field's
     #: acceptance length. If not given, those that were measured of the model count, or of all in the mean (``data/acceptance.csv``).
     acceptance_rate: ArrayLike | None = None
     draft_share: ArrayLike | None = None  #: time of drafting a token over that of a step; if not given of one layer and the head

@@ -63,14 +63,14 @@ def routed(
     .. [1] Chen, Zaharia, Zou (2023), "FrugalGPT", arXiv:2305.05176. .. [2] Ong et al. (2024), "RouteLLM", arXiv:2406.18665.
     """
     given = (share, skill, small_quality, large_quality, small_cost, large_cost)
-    s, k, low, high, cheap, dear = (np.asarray(x, dtype=float) for x in given)
+    s, k, low, high, cheap, costly = (np.asarray(x, dtype=float) for x in given)
     at_random = s * low + (1 - s) * high
     as_good = 1 - np.maximum(high - low, 0.0)  # requests on which the small model does no worse
     best = np.where(s <= as_good, np.maximum(high, low), np.maximum(high, low) - (s - as_good))
     quality = (1 - k) * at_random + k * np.maximum(best, at_random)
-    cost = (cheap if cascade else s * cheap) + (1 - s) * dear
+    cost = (cheap if cascade else s * cheap) + (1 - s) * costly
     with np.errstate(divide="ignore", invalid="ignore"):
-        saved = np.where(dear > 0, 1 - cost / dear, 0.0)
+        saved = np.where(costly > 0, 1 - cost / costly, 0.0)
     return Routed(*(np.asarray(x) for x in np.broadcast_arrays(s, cost, quality, saved)))
 
 
@@ -89,19 +89,19 @@ def adapters(
     llm: LLM | str | Path, cluster: Cluster, plan: ServingPlan, load: Load, *, variants: ArrayLike, rate: ArrayLike, rank: ArrayLike = 16,
     framework: str = "",
 ) -> Adapters:  # fmt: skip
-    """Multi-LoRA against a replica for each variant.
+    """Low-rank adapters on shared weights (multi-LoRA) against a replica for each fine-tuned variant.
 
     A low-rank adapter of rank r adds r (in + out) parameters to each of a layer's matrices; a step reads those of the variants in its batch
-    and multiplies each sequence with its own [1]_. Separate, every variant needs at least one replica, however little it is asked.
+    and multiplies each sequence with its own [1]_. Served separately, every variant needs a replica, however few its requests.
 
     Parameters
     ----------
     llm, cluster, plan : LLM or str, Cluster, ServingPlan
         The base model or its name, and a replica of it.
     load : Load
-        Concurrency of a replica at the latency that is wanted, and lengths.
+        Concurrency of a replica at the target latency, and lengths of requests.
     variants, rate, rank : array_like
-        Fine-tuned variants, requests a second of each, and rank of their adapters.
+        Fine-tuned variants, requests per second of each, and rank of their adapters.
 
     Examples
     --------

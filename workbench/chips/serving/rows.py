@@ -106,7 +106,7 @@ def operating_point(row: Call) -> tuple[Call, Any]:
 
 
 def made(value: Any) -> Any:
-    """The object that an argument of a call stands for, as the one who calls makes it."""
+    """The object that an argument of a call means, as its caller makes it."""
     return MAKERS[value["call"]](**value["arguments"]) if isinstance(value, dict) else catalogue.llm(value)
 
 
@@ -162,7 +162,7 @@ _SAID |= {"w8a8": "int8", "e4m3": "fp8", "awq": "int4", "gptq": "int4", "float16
 
 
 def llm_of(text: str | None) -> str:
-    """Name in the catalogue of a model, with which publisher, date or format may stand; of several the first. Raises `UnknownName`."""
+    """Name in the catalogue of a model, which may have publisher, date or format with it; of several the first. Raises `UnknownName`."""
     named = text or ""
     for name in (named, named.partition("/")[0]):
         with contextlib.suppress(UnknownName):

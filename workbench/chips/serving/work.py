@@ -73,15 +73,15 @@ class Demand(Arrays):
     attention_dp: Any
     chips: Any  #: of a replica
     replicas: Any
-    rate: Any  #: requests a second of a replica; 0 where requests in flight are given
+    rate: Any  #: requests per second of a replica; 0 where requests in flight are given
     concurrency: Any  #: requests in flight; inf for as many as fit
     requests: Any  #: of a run; inf without end, nan where not stated
     input_tokens: Any
     output_tokens: Any
     half_way: Any  #: context of a token in the middle of the output
     computed: Any  #: input tokens that are not in a prefix cache
-    draft_tokens: Any  #: drafted a step and sequence, all verified in the next step; 0 without speculation
-    acceptance_length: Any  #: tokens that a step yields, drafted ones that stand and the one that follows them
+    draft_tokens: Any  #: drafted per step and sequence, all verified in the next step; 0 without speculation
+    acceptance_length: Any  #: tokens that a step yields: the accepted drafts and the one that follows them
     published: Any  #: whether that is of published curves
     draft_share: Any  #: time of drafting one token over that of a step, before the head
     draft_head: Any  #: of the head, which a drafted token reads once more, whole replica [B]
@@ -131,7 +131,7 @@ class Demand(Arrays):
         flow = batch / self.pp  # a token crosses all stages, each of which holds a part of the sequences meanwhile
         here, across = flow / self.attention_dp, self.chips / self.pp  # of a group; chips of a stage
         worked = 1 + self.draft_tokens  # tokens of a sequence that a step works on: drafts are verified with the token they follow
-        moved = self._moved(context) + self.draft_tokens * s.other.state  # a state after every draft: which stands is not known yet
+        moved = self._moved(context) + self.draft_tokens * s.other.state  # a state after every draft: which is accepted is not known yet
         rest, cached = self.read / self.tp, here * moved / self.tp  # bytes of a chip
         experts = self.experts * self.visited(flow * worked, c["alike"]) / across
         weights = (rest + experts / c["experts"]) / (c["stream"] * self.bandwidth)
@@ -269,13 +269,13 @@ def demand_of(llm: LLM, cluster: Cluster, plan: ServingPlan, load: Load) -> Dema
 
 
 def acceptance_rate(length: float, drafts: float) -> float:
-    """Probability that a drafted token stands at which a step yields `length` tokens: (1 - a^(drafts + 1)) / (1 - a)."""
+    """Probability of acceptance of a drafted token at which a step yields `length` tokens: (1 - a^(drafts + 1)) / (1 - a)."""
     a = np.linspace(0, 0.999, 1000)
     return float(np.interp(length, (1 - a ** (drafts + 1)) / (1 - a), a, right=1.0))
 
 
 def _accepted(name: str, drafted: Any, rate: Any) -> Any:
-    """Tokens that a step yields: by the rate at which drafted ones stand, or as measured of the model, or of all in the mean."""
+    """Tokens that a step yields: by the rate at which drafted ones are accepted, or as measured of the model, or of all in the mean."""
     if rate is not None or not np.any(drafted):
         a = np.asarray(0.0 if rate is None else rate, dtype=float)
         return (1 - a ** (drafted + 1)) / (1 - a)

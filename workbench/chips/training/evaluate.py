@@ -33,9 +33,9 @@ BLOCK = 16_384  #: layouts a block: its arrays stay in the second-level cache
 class Seconds(Arrays):
     """Time of a step with its 80 % interval [s]."""
 
-    seconds: Array
-    low: Array
-    high: Array
+    seconds: Array  #: of a step [s]
+    low: Array  #: low end of its 80 % interval [s]
+    high: Array  #: high end [s]
 
     @classmethod
     def of(cls, seconds: Array, half_width: float) -> Seconds:
@@ -47,14 +47,14 @@ class Seconds(Arrays):
 class TrainingStep(Arrays):
     """A training step; arrays broadcast over plan, batch, sequence and chips. Where `feasible` is False, times are inf and rates 0."""
 
-    feasible: NDArray[np.bool_]
+    feasible: NDArray[np.bool_]  #: the layout is possible and fits in memory
     why: NDArray[np.int8]  #: position in `plan.REASONS` of the rule that is broken, 0 where none
-    seconds: Array
-    low: Array  #: ends of the 80 % interval [s]
-    high: Array
-    tokens_per_second_per_chip: Array
+    seconds: Array  #: of a step [s]
+    low: Array  #: low end of its 80 % interval [s]
+    high: Array  #: high end [s]
+    tokens_per_second_per_chip: Array  #: training tokens [1/s]
     mfu: Array  #: model FLOP, 3 forward passes with causal attention and the head, over the dense peak of the precision
-    hfu: Array  #: with what is computed again
+    hfu: Array  #: the same with recomputation
     memory: memory_model.TrainingMemory  #: of a chip of the heaviest stage [B]; its `fits` is the probability that it suffices
     unlimited: Seconds  #: were memory enough: inf only where another rule is broken
     parts: dict[str, Array]  #: seconds of each part; they add up to `seconds`
@@ -73,9 +73,9 @@ def training_step(
 ) -> TrainingStep:  # fmt: skip
     """A step of training `llm` on the whole cluster; chips, fields of the plan, batch and sequence may be arrays and broadcast.
 
-    A layout that cannot be, or does not fit, is a result: `feasible` is False, `reason` names the rule that it breaks, and `unlimited` has
-    the time of one that more memory would make possible. Raises
-    `InputError` for a sequence beyond the context or a precision that the chip lacks, `UnknownName` for a framework that is none.
+    A layout that is impossible, or does not fit in memory, is a result: `feasible` is False, `reason` names the rule that it breaks,
+    and `unlimited` has the time of one that more memory would make possible. Raises `InputError` for a sequence beyond the context or a
+    precision that the chip lacks, `UnknownName` for a framework that is none.
     Source: Narayanan et al. (2021), "Efficient Large-Scale Language Model Training on GPU Clusters Using Megatron-LM"; Korthikanti et al.
     (2022), "Reducing Activation Recomputation in Large Transformer Models".
 
@@ -86,8 +86,8 @@ def training_step(
     global_batch, sequence : array_like
         Sequences of a step, on all chips; tokens of one, at most 8192 of the model's context if not given.
     framework, version : str
-        Software, as "NeMo", "25.02". What is not said is that of the nearest measured runs, of equally near ones the newest; the interval
-        is then wider. `evidence` of the result says which those are.
+        Software, as "NeMo", "25.02". What is not given is that of the nearest measured runs, of equally near ones the newest; the interval
+        is then wider. `evidence` of the result names them.
     confidence, detail : float; bool
         A layout whose memory fits with a smaller probability is not feasible: by default, runs that ran are rarely refused. False leaves
         `parts` empty, which doubles the speed of millions of layouts.

@@ -120,13 +120,7 @@ def ask(quantity: str, *paths: str) -> Callable[[pl.DataFrame], list[Asked]]:
 
 
 def software(stack: str | None) -> tuple[str, str]:
-    """Framework and version that a row's text names; what is none of `FRAMEWORKS` is what stands before the version.
-
-    Examples
-    --------
-    >>> software("Megatron-Bridge 26.04.01 NeMo Container"), software("Megatron-LM core 0.9"), software("ours v2.1, compiled")
-    (('Megatron-Bridge', '26.04.01'), ('Megatron-LM', '0.9'), ('ours', '2.1'))
-    """
+    """Framework and version that a row's text names; what is none of `FRAMEWORKS` is what precedes the version."""
     text = stack or ""
     known = next((name for name in (*FRAMEWORKS, *NAMED) if name.casefold() in text.casefold()), None)
     version = VERSION.search(text, text.casefold().find(known.casefold()) if known else 0)
@@ -135,7 +129,7 @@ def software(stack: str | None) -> tuple[str, str]:
 
 
 def step_of(row: dict[str, Any]) -> float | None:
-    """The measured step [s], from tokens a second where only those are stated."""
+    """The measured step [s], from tokens per second where only those are stated."""
     if "step_s_median" in row:
         return row["step_s_median"]
     rate = row.get("tok_s_chip")
@@ -233,7 +227,7 @@ def _plan(row: dict[str, Any]) -> dict[str, Any]:
 def _scattered(llm: LLM, plan: dict[str, Any], row: dict[str, Any]) -> bool:
     """Whether ranks of Nanotron wait as if scattered: in a pipeline, its earlier version on 64 nodes, where gathered inputs do not fit."""
     tp, ranks = plan["tp"], row["n_chips"] / plan["tp"] if plan["zero"] else 1.0
-    kept = llm.layers * llm.hidden * (4 + 45 / tp) + 10 * llm.vocab / tp  # bytes a token, 4 of them two inputs that were gathered
+    kept = llm.layers * llm.hidden * (4 + 45 / tp) + 10 * llm.vocab / tp  # bytes per token, 4 of them two inputs that were gathered
     whole = llm.params / tp * (6 + 12 / ranks) + plan["micro_batch"] * row["seq"] * kept
     return plan["pp"] > 1 or row["n_chips"] >= 512 or (tp > 1 and whole > 0.9 * catalogue.chip(row["chip"]).hbm_bytes)
 

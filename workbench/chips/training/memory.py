@@ -20,14 +20,14 @@ from workbench.units import GIGA
 CONSTANTS = (
     Constant("gradient", 4.0, 0.3, "bytes of a parameter's gradient, buffers included"),
     Constant("optimizer", 12.0, 0.1, "bytes of a parameter's optimiser state, of Adam in 32 bits"),
-    Constant("norms", 18.0, 0.3, "bytes kept a token and unit of hidden width by norms, residuals and inputs"),
-    Constant("unsplit", 0.1, 0.7, "bytes kept a token and unit of hidden width by every tensor-parallel rank"),
-    Constant("inner", 2.0, 0.3, "bytes kept a token and unit of inner width, heads and feed-forward"),
+    Constant("norms", 18.0, 0.3, "bytes kept per token and unit of hidden width by norms, residuals and inputs"),
+    Constant("unsplit", 0.1, 0.7, "bytes kept per token and unit of hidden width by every tensor-parallel rank"),
+    Constant("inner", 2.0, 0.3, "bytes kept per token and unit of inner width, heads and feed-forward"),
     Constant("eight", 0.6, 0.3, "share of `inner` that is left where products keep their inputs in 8 bits"),
     Constant("again", 1.5, 0.5, "a layer that is computed again, with what its backward pass works in, over what it would keep"),
-    Constant("scores", 5.0, 0.2, "bytes kept an element of unfused scores"),
-    Constant("logits", 8.0, 0.4, "bytes kept an element of the logits"),
-    Constant("whole_logits", 0.3, 0.7, "bytes kept an element of the logits by every tensor-parallel rank"),
+    Constant("scores", 5.0, 0.2, "bytes kept per element of unfused scores"),
+    Constant("logits", 8.0, 0.4, "bytes kept per element of the logits"),
+    Constant("whole_logits", 0.3, 0.7, "bytes kept per element of the logits by every tensor-parallel rank"),
     Constant("extra", 1.05, 0.05, "fragmentation: reserved over allocated"),
     Constant("workspace", 0.4, 0.5, "workspaces that the framework allocates [GB]"),
     Constant("context", 2.0, 0.5, "driver, libraries and communication buffers, beside what the framework allocates [GB]"),
@@ -41,11 +41,11 @@ POOL = Pool("calibration/training_memory", CONSTANTS, LEVELS)
 class TrainingMemory(Arrays):
     """Memory of a chip of the heaviest stage [B]; arrays broadcast over the layouts."""
 
-    weights: NDArray[np.float64]
-    gradients: NDArray[np.float64]
-    optimizer: NDArray[np.float64]
-    activations: NDArray[np.float64]
-    logits: NDArray[np.float64]
+    weights: NDArray[np.float64]  #: of the stage [B]
+    gradients: NDArray[np.float64]  #: [B]
+    optimizer: NDArray[np.float64]  #: its states [B]
+    activations: NDArray[np.float64]  #: kept for the backward pass [B]
+    logits: NDArray[np.float64]  #: and the loss [B]
     other: NDArray[np.float64]  #: gathered weights, fragmentation, runtime and buffers
     on_first: NDArray[np.float64]  #: all parts of a chip of the first stage
     context: Any = 0.0  #: of all parts, what the framework does not allocate

@@ -20,7 +20,7 @@ from workbench.llm import LLM, Transformer
 RECOMPUTE = ("none", "selective", "full", "norms", "attention", "mla", "mlp", "experts")
 SCHEDULES = ("1f1b", "zero-bubble", "dualpipe")
 OFFLOAD = ("none", "optimizer", "activations", "all")
-#: Bytes a parameter of the optimiser's state, with the 32-bit copy of weights where there is one; in backward: gradients are used at once,
+#: Bytes per parameter of optimiser state, with the 32-bit copy of weights where there is one; in backward: gradients are used at once,
 #: states are on the host.
 OPTIMIZERS = {"adam": 12.0, "bf16 moments": 8.0, "8-bit": 6.0, "8-bit, no copy": 2.0, "in backward": 0.0}
 FROZEN = {"bf16": 2.0, "fp8": 1.0, "nf4": 0.52}  #: bytes a frozen weight; nf4 with its scales
@@ -71,7 +71,7 @@ class TrainingPlan:
 
     tp: ArrayLike = 1  #: tensor parallel degree
     pp: ArrayLike = 1  #: pipeline stages
-    vp: ArrayLike = 1  #: model chunks a stage, interleaved above 1
+    vp: ArrayLike = 1  #: model chunks per stage, interleaved above 1
     cp: ArrayLike = 1  #: context parallel degree
     ep: ArrayLike = 1  #: expert parallel degree, within the data-parallel ranks
     micro_batch: ArrayLike = 1  #: sequences
@@ -161,7 +161,7 @@ class Layout:
     trained: Any
     head_layers: Any
     frozen: Any  #: bytes a frozen weight
-    optimizer: Any  #: bytes a parameter of its states
+    optimizer: Any  #: bytes per parameter of its states
     chunked_loss: Any
 
     @classmethod

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from workbench import catalogue, scaling
 from workbench.arrays import Array, Arrays, broadcast, spread
 from workbench.calibration.forms import Asked, Form, Row, asked
-from workbench.checks import LENGTH, NOT_NEGATIVE, POSITIVE, Rule, takes
+from workbench.checks import LENGTH, NOT_NEGATIVE, POSITIVE, RENT, Rule, takes
 from workbench.chips.serving.evaluate import Load, ServingPlan, serving
 from workbench.chips.training.evaluate import checked_sequence, training_step
 from workbench.chips.training.plan import TrainingPlan
@@ -41,14 +41,14 @@ class TrainingRun(Arrays):
     """A training run; arrays broadcast over the arguments of `training_run`."""
 
     flop: Array  #: training compute, 6ND [FLOP]
-    useful_flop_per_s: Array  #: model FLOP a second, averaged over the run
-    seconds: Array
-    low: Array  #: ends of the 80 % interval [s]
-    high: Array
-    chip_hours: Array
+    useful_flop_per_s: Array  #: model FLOP per second, averaged over the run
+    seconds: Array  #: duration of the run [s]
+    low: Array  #: low end of its 80 % interval [s]
+    high: Array  #: high end [s]
+    chip_hours: Array  #: of all chips [h]
     mfu: Array  #: of 6ND, while the job runs
     utilisation: Array  #: share of the time in which it makes progress
-    usd: Array  #: at `usd_per_chip_hour`
+    usd: Array  #: at `usd_per_chip_hour` [USD]
     joules: Array | None = None  #: of the chips; None without a published TDP
     memory: Array | None = None  #: of a chip of the heaviest stage [B]; None where an MFU is stated
     generation: Array | None = None  #: of `seconds`, those that all chips would generate
@@ -57,7 +57,7 @@ class TrainingRun(Arrays):
 
 @takes(
     tokens=POSITIVE, global_batch=LENGTH, **dict.fromkeys(("mfu", "utilisation"), Rule(above=0, most=1)), split=Rule(above=0, below=1),
-    **dict.fromkeys(("evaluation", "usd_per_chip_hour"), NOT_NEGATIVE),
+    evaluation=NOT_NEGATIVE, usd_per_chip_hour=RENT,
 )  # fmt: skip
 def training_run(
     llm: LLM | str | Path, cluster: Cluster, tokens: ArrayLike, *, plan: TrainingPlan | None = None, choices: Choices | None = None,
@@ -70,10 +70,10 @@ def training_run(
     seconds = 6 N D (1 + evaluation / 3) / (n_chips * peak * mfu * utilisation)
 
     N counts the parameters that a token uses (all of a dense model; of a mixture, the shared ones and the experts it visits),
-    embeddings included. MFU is model FLOP/s over the dense peak in `precision` while the job runs: that of the plan; without one, of the
-    best layout of `search_layouts` like those that were run, times what real runs reached of it.
+    embeddings included. MFU is model FLOP/s over the dense peak in `precision` while the job runs: that of the plan; else of the best
+    layout of `search_layouts` that is similar to measured ones, times the share of it that measured runs reached.
 
-    The interval joins those of the step, of what runs reached, and of time lost. Where the layout is not stated its upper end is that times
+    The interval combines those of the step, of what runs reached, and of time lost. Without a stated layout its upper end is that times
     `training_hours_beside`: published hours count restarts, ablations and slower stages.
     Source: Kaplan et al. (2020), "Scaling Laws for Neural Language Models", section 2.1 (C = 6 N D).
 
@@ -92,9 +92,9 @@ def training_run(
         Share of the hours in which the job makes progress, above 0 and at most 1. If not given, that of `fabric.goodput` with what
         `fabric.storage` says of its checkpoints; beside a stated MFU, 1.
     global_batch, sequence, framework, version
-        As `training_step`; of a batch that is not given, as published runs of so many tokens.
+        As `training_step`; a batch that is not given is that of published runs with as many tokens.
     evaluation, usd_per_chip_hour : array_like
-        Tokens evaluated a token trained, forward alone (1 for the reference of preference tuning: both of a pair count); price [USD/h].
+        Tokens evaluated per token trained, forward alone (1 for the reference of preference tuning: both of a pair count); price [USD/h].
     rollouts : (ServingPlan, Load), optional
         Of reinforcement learning: how replicas generate the samples whose tokens, those of prompts included, are trained on. Scoring
         counts as evaluation: 2 for a reference and the policy of before. Chips do both in turn and take the sum of both times.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ COLUMNS = ("tp", "pp", "cp", "ep", *VARIED, "uneven", "trained", "frozen")
 
 @dataclass(frozen=True)
 class Choices:
-    """What a search varies; each a tuple. Degrees are all divisors that the job allows.
+    """What a search varies, each a tuple; parallel degrees are all divisors that the job allows.
 
     Examples
     --------
@@ -68,7 +68,7 @@ class Choices:
 class Search:
     """Result of `search_layouts`: a ceiling, of which real runs reached `reached`."""
 
-    frame: pl.DataFrame  #: best first: degrees, choices, seconds and its 80 % interval, MFU, memory, whether it is like those that were run
+    frame: pl.DataFrame = field(repr=False)  #: best first: degrees, choices, seconds with 80 % interval, MFU, memory, whether `measured`
     evaluated: int  #: layouts whose time and memory were computed
     feasible: int
     plan: TrainingPlan  #: the best
@@ -80,11 +80,11 @@ def search_layouts(
     llm: LLM | str | Path, cluster: Cluster, global_batch: int, *, sequence: int | None = None, precision: str = "bf16",
     framework: str = "", version: str = "", choices: Choices | None = None, confidence: float = 0.8, top: int = 100,
 ) -> Search:  # fmt: skip
-    """Every layout of a job that is like those that were run, or any, and the `top` ones that fit, best first.
+    """The `top` layouts of a job that fit in memory, best first, among those similar to measured ones, or among all.
 
-    The best is a ceiling: `reached` of it is what runs that were measured had, whose layouts were chosen by hand.
+    The best is a ceiling: measured runs, whose layouts were chosen by hand, had `reached` of its speed.
 
-    Raises `InputError` if no layout fits, with what the smallest takes or the most frequent reason.
+    Raises `InputError` if no layout fits, with the memory of the smallest or the most frequent reason.
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ def search_layouts(
         failed = f"no layout of {llm.name} fits {np.asarray(cluster.n_chips)} {cluster.chip.name} at batch {global_batch}"
         if np.isfinite(least):
             room = job.room / GIGA
-            raise InputError(f"{failed}: the smallest takes {least / GIGA:.0f} GB a chip; {room:.0f} fit with {100 * confidence:g} %")
+            raise InputError(f"{failed}: the smallest takes {least / GIGA:.0f} GB per chip; {room:.0f} fit with {100 * confidence:g} %")
         raise InputError(f"{failed}: {REASONS[reasons.argmax()] if reasons.any() else 'no degrees divide chips, heads and batch'}")
     frame = pl.concat(best).sort("seconds", maintain_order=True)
     same = ["tp", "pp", "vp", "cp", "ep", "micro_batch", "seconds", "memory_gb"]  # sequence parallelism of one rank changes nothing
@@ -150,8 +150,8 @@ def elasticities(
 ) -> dict[str, Any]:  # fmt: skip
     """By how many percent a step gets faster with one percent more of each of `RESOURCES`, for all layouts at once.
 
-    Derivatives of the closed form by complex step: exact to rounding. Latency counts as less of it. The size of memory is no rate:
-    search again with a larger one. Whether a layout can be, and fits, is for `training_step` to say. Arguments as there.
+    Derivatives of the closed form by complex step: exact to rounding. For latency, one percent less. The size of memory is no rate:
+    search again with more. Whether a layout is possible, and fits, `training_step` says, whose arguments these are.
     Source: Squire, Trapp (1998), "Using Complex Variables to Estimate Derivatives of Real Functions", SIAM Review 40(1).
 
     Examples

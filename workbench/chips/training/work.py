@@ -17,11 +17,11 @@ from workbench.chips.machine import Machine
 from workbench.chips.training.plan import VARIANTS, Layout
 from workbench.llm import Transformer
 
-#: Numbers moved a token and unit of width by norms, residuals and dropout (read and written), unfused ones more.
+#: Numbers moved per token and unit of width by norms, residuals and dropout (read and written), unfused ones more.
 NORM_PASSES, UNFUSED = 10.0, 1.6
-SCORE_BYTES = 13.0  #: bytes moved an element of the scores by attention that is not fused: written, masked, normalised, dropped out, read
-LOSS_BYTES = 14.0  #: bytes moved an element of the logits by the loss
-OPTIMIZER_BYTES = 30.0  #: bytes a parameter that Adam reads and writes in mixed precision: gradient, two moments, master copy, new weight
+SCORE_BYTES = 13.0  #: bytes moved per element of the scores by attention that is not fused: written, masked, normalised, dropped out, read
+LOSS_BYTES = 14.0  #: bytes moved per element of the logits by the loss
+OPTIMIZER_BYTES = 30.0  #: bytes per parameter that Adam reads and writes in mixed precision: gradient, two moments, master copy, new weight
 #: Kernels of a layer's forward pass: fused attention, unfused; more for a mixture, and for collectives.
 KERNELS, KERNELS_UNFUSED, KERNELS_MIXTURE, KERNELS_TP = 16.0, 30.0, 14.0, 4.0
 HOST = 50e9  #: between chip and host where no link is in the catalogue [B/s]
@@ -71,7 +71,7 @@ class Work(Arrays):
 
     @classmethod
     def of(cls, model: Transformer, layout: Layout, machine: Machine, n_chips: Any, sequence: Any) -> Work:
-        """The work of a step of one model, or of a model a row, on so many chips at so many tokens a sequence; arguments broadcast."""
+        """The work of a step of one model, or one model per row, on so many chips at so many tokens per sequence; arguments broadcast."""
         n_chips, sequence = np.asarray(n_chips, dtype=float), np.asarray(sequence, dtype=float)
         tokens, (stage_layers, last_layers) = layout.micro_batch * sequence / layout.cp, layout.stage_layers(model.layers)
         return cls(

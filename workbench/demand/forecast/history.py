@@ -128,7 +128,7 @@ def seller_revenue(periods: ArrayLike) -> dict[str, Array]:
     """Revenue of compute for AI that each seller discloses, per year at decimal years [USD/yr].
 
     Quarters and run rates are points at the middle of their period, joined in logarithms; before the first and after the last point growth
-    goes on as between the nearest two, at most doubling a year and never falling, as sellers say of those times.
+    goes on as between the nearest two, at most doubling each year and never falling, as sellers say of those times.
     """
     of = {
         "Microsoft": ("AI business, annualised", 1.0), "AWS": ("AI services, annualised", 1.0),

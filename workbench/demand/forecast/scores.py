@@ -36,7 +36,7 @@ TOKENS = (
 )  # fmt: skip
 SPOT, USERS = ("A100", "H100", "H200", "B200"), (("ChatGPT", "weekly active"), ("Gemini app", "monthly active"))
 #: Series that are disclosed now and then, by the kind of what they tell; what is believed of the growth of each kind before it is seen:
-#: tokens as the run rate and the compute of OpenAI from 2023 on (3.1 a year, growth_rates), power as the largest sites, spot rents none:
+#: tokens as the run rate and the compute of OpenAI from 2023 on (3.1 per year, growth_rates), power as the largest sites, spot rents none:
 #: who expects a traded price to move moves it at once. Counts of tokens and days of a spot market differ by a fifth.
 KINDS: dict[str, tuple[trend.TrendPrior, Callable[[], list[Series]]]] = {
     "tokens": (trend.TrendPrior(growth=1.1, noise=0.2), lambda: [history.tokens(*of) for of in TOKENS]),

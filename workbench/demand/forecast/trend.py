@@ -15,7 +15,7 @@ from workbench.uncertainty.sobol import Net
 
 QUARTER = 0.25  #: [year]
 SAMPLES = 2048  #: of the simple models
-#: What is believed of records before they are seen: one a year, each double the last [log10]; for how many years and records it counts.
+#: What is believed of records before they are seen: one per year, each double the last [log10]; for how many years and records it counts.
 PER_YEAR, JUMP, YEARS, JUMPS = 1.0, np.log10(2.0), 1.0, 2.0
 
 
@@ -31,14 +31,14 @@ class TrendPrior:
     growth: float = 0.2  #: long-run growth of the logarithm [1/year], middle
     growth_deviation: float = 0.3  #: of a series' own long-run growth around that middle [1/year]
     noise: float = 0.075  #: deviation of an observation from its level, in logarithms
-    freedom: float = 4.0  #: observations that `noise` counts for
+    dof: float = 4.0  #: observations that `noise` counts for
     persistence: tuple[float, ...] = (0.5, 0.6, 0.7, 0.8, 0.9)  #: of a growth shock from quarter to quarter, equally likely
     shock: tuple[float, ...] = (0.015, 0.03, 0.06)  #: deviation of what moves the growth of a quarter, in logarithms, equally likely
 
     def __post_init__(self) -> None:
         one = Rule(above=0, one=True)
         grid = {"persistence": Rule(least=0, below=1, apart=True), "shock": Rule(above=0, apart=True)}
-        check_fields(self, growth=Rule(one=True), growth_deviation=one, noise=one, freedom=one, **grid)
+        check_fields(self, growth=Rule(one=True), growth_deviation=one, noise=one, dof=one, **grid)
         if not (np.size(self.persistence) and np.size(self.shock)):
             raise InputError("persistence, shock: expected one or more of each")
 
@@ -56,7 +56,7 @@ class Trend(Arrays):
     state: Array  #: (g, 3): level, excess growth, mean growth, a quarter
     covariance: Array  #: (g, 3, 3), in units of the noise variance
     variance: Array  #: (g,): noise variance
-    freedom: float
+    dof: float
 
     @takes(steps=WHOLE, n=LENGTH, seed=WHOLE)
     def paths(self, steps: int, n: int = 4096, *, seed: int = 0) -> Array:
@@ -64,7 +64,7 @@ class Trend(Arrays):
         from scipy.special import chdtri, ndtri
 
         u = Net(steps + 2, n, seed, 1).uniforms(0, steps + 2)
-        z = ndtri(u[2:]) / np.sqrt(chdtri(self.freedom, u[1]) / self.freedom)
+        z = ndtri(u[2:]) / np.sqrt(chdtri(self.dof, u[1]) / self.dof)
         which = np.searchsorted(np.cumsum(self.weight)[:-1], u[0])
         middle, root = self._ahead(steps)
         out = np.empty((steps, n))
@@ -119,11 +119,11 @@ def fit_trend(log_values: ArrayLike, prior: TrendPrior | None = None, others: Se
         state = state + gain * error[:, None]
         covariance = covariance - gain[:, :, None] * covariance[:, None, 0, :]
         squares, log_spread = squares + error**2 / spread, log_spread + np.log(spread)
-    freedom = prior.freedom + np.isfinite(y).sum() - 1
-    scale = prior.freedom * prior.noise**2 + squares
-    log_likelihood = -(log_spread + freedom * np.log(scale)) / 2
+    dof = prior.dof + np.isfinite(y).sum() - 1
+    scale = prior.dof * prior.noise**2 + squares
+    log_likelihood = -(log_spread + dof * np.log(scale)) / 2
     weight = np.prod([np.exp(log_likelihood - log_likelihood.max()), *(fit_trend(y, prior).weight for y in others)], axis=0)
-    return Trend(phi, q, weight / weight.sum(), state, covariance, scale / freedom, float(freedom))
+    return Trend(phi, q, weight / weight.sum(), state, covariance, scale / dof, float(dof))
 
 
 @takes(growths=FINITE, errors=NOT_NEGATIVE)
@@ -238,11 +238,11 @@ def record_ahead(past: Records, years: ArrayLike, *, n: int = 4096, seed: int = 
     return np.asarray(past.levels[-1] + np.where(number > 0, rise, 0.0))
 
 
-def _student(freedom: float) -> Array:
+def _student(dof: float) -> Array:
     from scipy.special import ndtri, stdtrit
 
     p = (np.arange(SAMPLES) + 0.5) / SAMPLES
-    return np.asarray(ndtri(p) if np.isinf(freedom) else stdtrit(freedom, p))
+    return np.asarray(ndtri(p) if np.isinf(dof) else stdtrit(dof, p))
 
 
 def _steps(log_values: ArrayLike, times: ArrayLike | None) -> tuple[Array, Array, Array]:

@@ -59,9 +59,9 @@ class ElasticDemand(Arrays):
 
 @takes(value_per_decade=NOT_NEGATIVE, price=POSITIVE)
 def log_law_compute(value_per_decade: ArrayLike, price: ArrayLike) -> Array:
-    """Compute that a buyer wants for whom intelligence is the logarithm of compute: its elasticity is exactly -1, its spend constant.
+    """Compute demanded by a buyer for whom intelligence is the logarithm of compute: elasticity -1, constant spending.
 
-    Value v0 + k log10 C against cost p C is largest where k / (C ln 10) = p, so C = k / (p ln 10), with k the worth of ten times the
+    Value v0 + k log10 C against cost p C is largest where k / (C ln 10) = p, so C = k / (p ln 10), with k the value of ten times the
     compute (`value_per_decade`) [USD] and p the price of a unit [USD], above 0.
 
     Examples
@@ -92,9 +92,9 @@ def long_run_cost(
     running_usd_per_hour : array_like
         Electricity and operations, sold or not [USD/h].
     wacc, life_years : array_like
-        Cost of capital, discrete and a year's; economic life [years].
+        Cost of capital, discrete, per year; economic life [years].
     decline : array_like
-        By which the rent of a unit falls, discrete and a year's: that of the cost of new ones.
+        By which the rent of a unit falls, discrete, per year: that of the cost of new ones.
     utilisation, overhead : array_like
         Share of hours that are sold; sales, staff and head-room over the cost of the hardware.
 
@@ -114,7 +114,7 @@ def long_run_cost(
     r, d = np.log1p(np.asarray(wacc, dtype=float)), -np.log1p(-np.asarray(decline, dtype=float))
 
     def worth(rate: Array) -> Array:
-        """Of a dollar an hour over the life [h]."""
+        """Of a dollar per hour over the life [h]."""
         small = np.abs(rate) * life < 1e-9
         years = np.where(small, life, -np.expm1(-rate * life) / np.where(small, 1.0, rate))
         return np.asarray(years * (YEAR / HOUR))

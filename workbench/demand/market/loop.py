@@ -191,7 +191,7 @@ class _Block:
         self.power, self.rate, self.asked = f.power / f.pue, STAGES / f.power_lead, np.zeros(m)
         self.coming = np.repeat((f.power_coming / f.pue / STAGES)[None], STAGES, axis=0)
         self.secured = self.power + self.coming.sum(axis=0)
-        self.running = f.pue * f.electricity_usd_per_kwh / KILO  # [USD/h a watt of IT]
+        self.running = f.pue * f.electricity_usd_per_kwh / KILO  # [USD/h per watt of IT]
         self.keeping = self.running + f.space_usd_per_kwh / KILO
         self.highest = np.log(f.ceiling / f.reference_price)
         self.reach, self.reach_power = f.extrapolation * f.chip_lead, f.extrapolation * f.power_lead

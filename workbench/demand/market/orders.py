@@ -12,7 +12,7 @@ from workbench.checks import WHOLE, Rule, takes, to_shape
 from workbench.errors import InputError
 
 UNITS = Rule(least=0, apart=True)
-COST = Rule(above=0, infinite=True, unit="USD a unit and quarter")
+COST = Rule(above=0, infinite=True, unit="USD per unit and quarter")
 
 
 @dataclass(frozen=True, repr=False)
@@ -83,7 +83,7 @@ class OrderPlan(Arrays):
         return pl.DataFrame(means | columns).sort("mean_cost_usd")
 
     def frame(self) -> pl.DataFrame:
-        """A row a quarter: order, owned, net need (5, 50, 95 %), mean units short, probability of enough."""
+        """A row per quarter: order, owned, net need (5, 50, 95 %), mean units short, probability of enough."""
         low, middle, high = np.quantile(self.need, (0.05, 0.5, 0.95), axis=1)
         return pl.DataFrame({
             "quarter": np.arange(len(self.need)), "order": self.orders, "owned": self.owned, "need_p5": low, "need_p50": middle,
@@ -99,7 +99,7 @@ def order_plan(
     need: ArrayLike, *, own_usd_per_quarter: ArrayLike, lease_usd_per_quarter: ArrayLike, lead: int,
     margin_usd_per_quarter: ArrayLike = np.inf, held: ArrayLike = 0.0,
 ) -> OrderPlan:  # fmt: skip
-    """Cheapest orders that are fixed now: what one owns at each quarter, where a lease or a loss makes up for what is short.
+    """Cheapest orders that are fixed now: what to own in each quarter, where a shortage costs a lease or a lost margin.
 
     A unit that comes in quarter v pays its own locked annuity c_v from then to the end, whatever later ones cost: the sum over vintages is
     sum_t k_t Q_t with the user cost k_t = c_t (T - t) - c_t+1 (T - t - 1). Minimised is sum_t E[k_t Q_t + u_t (N_t - Q_t)+] over plans

@@ -78,7 +78,7 @@ class Outlook(Arrays):
         return dict(zip(scenario.BUYERS, wanted, strict=True))
 
     def tranches(self) -> dict[str, tuple[Array, Array]]:
-        """Hours sold a year and the price of each [USD/h] by tranche, (quarters, futures): contracts, on demand, spot.
+        """Hours sold per year and the price of each [USD/h] by tranche, (quarters, futures): contracts, on demand, spot.
 
         Sold is a share of what is installed. Contracts of several years pay the mean of the rents at which they were signed, less the
         discount for their term; by the hour and at spot only what is wanted is sold.
@@ -102,7 +102,7 @@ class Outlook(Arrays):
 
     @takes(quarters=WHOLE)
     def headline(self, quarters: int = 9) -> pl.DataFrame:
-        """A row a quarter: medians and 80 % bands of demand, supply, rent, shortfall and scarcity premium, and what most likely binds."""
+        """A row per quarter: medians and 80 % bands of demand, supply, rent, shortfall and scarcity premium, and what most likely binds."""
         o = self.market
         columns: dict[str, ArrayLike] = {"quarter": self.quarters}
         of = {
@@ -228,9 +228,9 @@ def power_shadow_price(futures: Futures, market: Market) -> Array:
 
 @takes(n=LENGTH, seed=WHOLE, horizon=Rule(least=1, most=16, whole=True, one=True))
 def hindcast(n: int = 2048, seed: int = 0, *, horizon: int = 4, **given: Distribution | float) -> pl.DataFrame:
-    """The loop from every past quarter that has a rent, beside what came: the stock, the rent, and the rent over the cost of a sold hour.
+    """The loop from every past quarter that has a rent, beside what happened: stock, rent, and rent over the cost of a sold hour.
 
-    Priors are weighed by what had been disclosed at the origin, nothing later. Before any rent was known the start is a rent at cost.
+    Priors are weighted by what had been disclosed at the origin, nothing later. Before any rent was known the start is a rent at cost.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ import polars as pl
 
 from workbench import catalogue
 from workbench.arrays import Array, ArrayLike, broadcast
-from workbench.checks import FINITE, LENGTH, NOT_NEGATIVE, POSITIVE, PUE, SHARE, WHOLE, Rule, takes, to_shape
+from workbench.checks import ELECTRICITY, FINITE, LENGTH, NOT_NEGATIVE, POSITIVE, PUE, SHARE, WHOLE, Rule, takes, to_shape
 from workbench.demand.forecast.history import year
 from workbench.demand.market.clearing import LIMITS, long_run_cost
 from workbench.demand.market.loop import Futures, simulate
@@ -28,13 +28,13 @@ from workbench.units import GIGA, KILO
 BUYERS = ("research", "agents", "consumer")  #: classes of those who buy compute
 REFERENCE = "2026Q2"  #: quarter to which rates of growth and headrooms belong
 DRAWN = 2026.0  #: to which the power of a new unit belongs
-PLATEAU = (2025.75, 2026.75)  #: in which dearer memory kept the cost of a new unit where it was
+PLATEAU = (2025.75, 2026.75)  #: in which more expensive memory kept the cost of a new unit where it was
 SHOCKS = "demand_shocks"
 FADE = 3.0  #: years after which a shock to demand has faded to 1 / e
 HORIZON = 4  #: quarters ahead of the forecasts that weigh the priors; each counts for one over it, as they overlap
-#: Deviations of the logarithms of stock and rent a year ahead that no input explains, Student's t of `FREEDOM`: counts of chips are known
+#: Deviations of the logarithms of stock and rent a year ahead that no input explains, Student's t of `DOF`: counts of chips are known
 #: to 15 % (chip_stock), rents of one time and chip to a quarter (rent_history).
-STOCK_ERROR, RENT_ERROR, FREEDOM = 0.15, 0.25, 4.0
+STOCK_ERROR, RENT_ERROR, DOF = 0.15, 0.25, 4.0
 TIGHTEST = 0.25  #: most of the gap at the start, in logarithms, that the last move of the rent may tell
 
 #: Rows of the table of priors that the loop samples, those that matter most first.
@@ -64,7 +64,9 @@ RULES = dict.fromkeys(INPUTS, POSITIVE) | dict.fromkeys((
     "power_cancelled", "seller_share", "contract_share", "spot_share", "spot_discount",
 ), SHARE) | dict.fromkeys(("contract_adjustment", "hours_sold", "term_discount"), Rule(above=0, most=1)) | dict.fromkeys((
     "research_share", "agents_share_of_rest",
-), Rule(above=0, below=1)) | {"power_usage_effectiveness": PUE, SHOCKS: FINITE}  # fmt: skip
+), Rule(above=0, below=1)) | {
+    "power_usage_effectiveness": PUE, "electricity_usd_per_kwh": replace(ELECTRICITY, least=0.0), SHOCKS: FINITE,
+}  # fmt: skip
 #: What moves together, by the normal scores: the growth of demand brings capital, capital brings chips, memory, packages and power.
 TOGETHER = {
     ("agents_demand_growth", "research_demand_growth"): 0.5, ("agents_demand_growth", "capital_growth"): 0.4,
@@ -131,7 +133,7 @@ def shipments() -> dict[str, float]:
     """H100-equivalents that all vendors shipped by quarter; a vendor enters with its first count.
 
     Quarters after the last count are those of the last quarter that has both, grown as NVIDIA's data-centre revenue did since: at the same
-    compute per dollar, for which memory became dearer. Fiscal quarters end a month after the calendar's.
+    compute per dollar, for which memory became more expensive. Fiscal quarters end a month after the calendar's.
     """
     rows = catalogue.table("chip_stock").filter((pl.col("kind") == "cumulative") & (pl.col("chip") == "all"))
     total = rows.group_by("quarter").agg(pl.col("h100e").sum()).sort("quarter")
@@ -221,7 +223,7 @@ def _log_likelihood(given: Mapping[str, Array], until: str) -> Array | None:
         errors = [np.log((market.supply[-1] + market.waiting[-1]) / stock) / STOCK_ERROR]
         if target in rents():
             errors.append(np.log(market.rent[-1] / rents()[target]) / RENT_ERROR)
-        found = -(FREEDOM + 1) / (2 * HORIZON) * sum(np.log1p(e**2 / FREEDOM) for e in errors)
+        found = -(DOF + 1) / (2 * HORIZON) * sum(np.log1p(e**2 / DOF) for e in errors)
         total = found if total is None else total + found
     return total
 

@@ -76,7 +76,7 @@ def agent_hour(values: Mapping[str, ArrayLike] | None = None) -> tuple[Array, To
     Parameters
     ----------
     values : mapping of str to array_like, optional
-        Of the parameters `FITTED`: tokens, turns of a task, share of calls that find no cache, model calls an hour. If not given, those
+        Of the parameters `FITTED`: tokens, turns of a task, share of calls that find no cache, model calls per hour. If not given, those
         fitted to all traces by least squares of logarithms with priors (table ``calibration/agents``).
 
     Raises

@@ -7,10 +7,12 @@ memory: there it is a unit of bandwidth, 3.35 TB/s. A GB200 is 2.53 of the first
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from workbench import catalogue
 from workbench.arrays import Array, Arrays, broadcast
 from workbench.catalogue import LLM
 from workbench.checks import FINITE, NOT_NEGATIVE, POSITIVE, Rule, takes
@@ -64,22 +66,23 @@ class ChipTime(Arrays):
 
 @takes(concurrency=Rule(least=1, infinite=True))
 def chip_seconds(
-    llm: LLM, cluster: Cluster, call: Tokens, plan: ServingPlan | None = None, *, concurrency: ArrayLike = np.inf, framework: str = ""
-) -> ChipTime:
-    """Chip-seconds of a model call, by what `workbench.chips.serving.evaluate` says of a replica.
+    llm: LLM | str | Path, cluster: Cluster, call: Tokens, plan: ServingPlan | None = None, *, concurrency: ArrayLike = np.inf,
+    framework: str = "",
+) -> ChipTime:  # fmt: skip
+    """Chip-seconds of a model call, by `workbench.chips.serving.evaluate` of a replica.
 
     Prompts take the replica for the time of their fresh tokens. A decode step takes what it would without a context, which is the output's,
     and on top the time of reading the context, which is the cached and fresh tokens' in proportion to their numbers.
 
     Parameters
     ----------
-    llm, cluster : LLM, Cluster
+    llm, cluster : LLM, its name or the path of its config.json; Cluster
     call : Tokens
         Of a call: its context is cached + fresh, at most the model's window less the output.
     plan : ServingPlan, optional
         Replica; eight chips in fp8 if not given.
     concurrency : array_like
-        Calls in flight a replica; as many as fit if not given: the throughput that no latency limits.
+        Calls in flight per replica; as many as fit if not given: the throughput that no latency limits.
     framework : str
         As `serving`.
 
@@ -90,13 +93,11 @@ def chip_seconds(
 
     Examples
     --------
-    >>> from workbench import catalogue
-    >>> cluster = Cluster(catalogue.chip("H100"), 64, "InfiniBand NDR")
-    >>> taken = chip_seconds(catalogue.llm("Llama-3.1-70B"), cluster, Tokens(1000.0, 500.0, 100.0), ServingPlan(4))
+    >>> taken = chip_seconds("Llama-3.1-70B", Cluster("H100", 64), Tokens(1000.0, 500.0, 100.0), ServingPlan(4))
     >>> bool(taken.fresh > taken.cached), taken.needed(10.0).total.shape
     (True, ())
     """
-    plan = plan or ServingPlan()
+    llm, plan = catalogue.llm(llm), plan or ServingPlan()
     call = call.checked("call")
     fresh, cached, output = call.fresh, call.cached, call.output
     broadcast(call=call.total, concurrency=concurrency)

@@ -14,7 +14,7 @@ from workbench.errors import InputError
 from workbench.rows import H100E
 from workbench.units import DAY, HOUR, YEAR
 
-#: Tokens a parameter and FLOP a parameter and token of a compute-optimal dense run (Hoffmann et al., 2022).
+#: Tokens per parameter and FLOP per parameter and token of a compute-optimal dense run (Hoffmann et al., 2022).
 TOKENS_PER_PARAMETER, FLOP_PER_PARAMETER_TOKEN = 20.0, 6.0
 #: Largest dense model whose layers and batch are published: Llama 3.1-405B [parameters], [layers], [tokens a batch].
 LLAMA = (4.05e11, 126.0, 16e6)
@@ -87,7 +87,7 @@ def data_cap(tokens: ArrayLike) -> Array:
 def latency_wall(
     *, seconds: ArrayLike = 90 * DAY, layer_latency: ArrayLike = 1e-4, batch_exponent: ArrayLike = 1 / 3, depth_exponent: ArrayLike = 1 / 3
 ) -> Array:
-    """FLOP beyond which the steps of a run, one after the other, take longer than it may last, however many chips there are.
+    """FLOP beyond which the sequential steps of a run take longer than it may last, however many chips there are.
 
     Steps D / B of L layers each take (D / B) L tau; D = 20 N, and layers and the batch that still helps grow as powers of N from those of
     Llama 3.1-405B. With C = 6 N D, C = 120 N0^2 (T B0 / (20 N0 L0 tau))^(2 / (1 + depth - batch)).
@@ -157,10 +157,10 @@ def training_demand(
 
 @takes(training_exponent=NOT_NEGATIVE, inference_exponent=NOT_NEGATIVE)
 def equal_marginal(training_exponent: ArrayLike, inference_exponent: ArrayLike) -> Array:
-    """Share of compute for training where a dollar brings as much in either: alpha_T / (alpha_T + alpha_I).
+    """Share of compute for training where a dollar gains as much in either: alpha_T / (alpha_T + alpha_I).
 
     Capability rises by alpha log compute of each; at one order of magnitude of one for one of the other spend is equal [1]_. Exponents are
-    points of capability a decade of compute, 0 or more, not both 0.
+    points of capability per decade of compute, 0 or more, not both 0.
 
     Examples
     --------
