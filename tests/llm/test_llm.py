@@ -176,3 +176,12 @@ def test_a_family_of_ones_own_is_a_few_rows(tmp_path, monkeypatch):
     monkeypatch.setenv("WORKBENCH_DATA", str(tmp_path))
     own = of_config(sizes | {"model_type": "mynewer"}, name="t")
     assert (own.context, own.tied_embeddings) == (99, True)
+
+
+def test_the_text_part_of_a_captioner_is_a_decoder(tmp_path):
+    """git-base of Microsoft: layers as BERT's, which see the image as a prefix; its vision part is not counted."""
+    c = {"model_type": "git", "architectures": ["GitForCausalLM"], "hidden_size": 768, "intermediate_size": 3072, "vocab_size": 30522}
+    c |= {"num_hidden_layers": 6, "num_attention_heads": 12, "max_position_embeddings": 1024, "tie_word_embeddings": False}
+    (tmp_path / "config.json").write_text(json.dumps(c))
+    by_hand = 2 * 30522 * 768 + 1024 * 768 + 6 * (4 * 768**2 + 2 * 768 * 3072)
+    assert catalogue.llm(tmp_path / "config.json").params == pytest.approx(by_hand, rel=1e-3)

@@ -18,7 +18,7 @@ from workbench.llm.mixing import Mixing, together
 from workbench.llm.model import LLM
 
 NESTED = ("thinker_config", "text_config", "llm_config", "language_config")  #: where multimodal models keep their language model
-ENCODERS = r"(al|de|distil|modern|camem|nomic_)?bert|.*roberta|electra|mpnet|clip.*|siglip.*|vit|git|esm"
+ENCODERS = r"(al|de|distil|modern|camem|nomic_)?bert|.*roberta|electra|mpnet|clip.*|siglip.*|vit|esm"
 BOTH = r"u?m?t5|m?bart|whisper|pegasus|marian|m2m_100|blenderbot|led|prophetnet|speech_to_text"
 
 
