@@ -90,7 +90,7 @@ SHARE, COUNT = Rule(least=0.0, most=1.0), Rule(least=1.0, whole=True)
 LENGTH, WHOLE = Rule(least=1.0, whole=True, one=True), Rule(least=0.0, whole=True, one=True)
 PUE = Rule(least=1.0, most=10.0, why="a facility draws at least what its servers draw")
 LIFE_YEARS = Rule(above=0.0, most=100.0, unit="years")  #: more is a number in another unit: seconds, cents
-STEP = Rule(above=0.0, most=4e7, one=True, unit="s")  #: of time: a year at most
+STEP = Rule(above=0.0, below=1e11, one=True, unit="s")  #: of time; more is a number in another unit
 RENT = Rule(least=0.0, most=1e4, unit="USD per chip-hour")
 ELECTRICITY = Rule(least=-10.0, most=10.0, unit="USD/kWh")  #: below 0 on spot markets
 
