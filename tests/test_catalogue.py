@@ -162,6 +162,15 @@ def test_rent_is_that_of_the_chip_by_any_name():
         catalogue.rent("H100 MIG 1g.10gb")
 
 
+def test_a_machine_of_ones_own_names_a_chip(tmp_path, monkeypatch):
+    rows = ["instance,provider,chip,source,as_of", "mybox,me,mybox,mine,2026-11", "box2,me,H100 SXM,mine,2026-11"]
+    (tmp_path / "instances.csv").write_text("\n".join(rows) + "\n")
+    monkeypatch.setenv("WORKBENCH_DATA", str(tmp_path))
+    with pytest.raises(InputError, match="unknown chip of mybox in table instances: 'mybox'"):
+        catalogue.chip("mybox")
+    assert catalogue.chip("box2").name == "H100"
+
+
 def test_every_machine_of_a_cloud_has_a_chip_and_no_name_of_another():
     instances = catalogue.table("instances")
     assert set(instances["chip"]) <= set(catalogue.names("chips"))

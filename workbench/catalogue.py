@@ -21,7 +21,7 @@ import polars as pl
 from workbench import formats, tables
 from workbench.checks import takes
 from workbench.errors import DataError, InputError, UnknownName, hint, nearest
-from workbench.llm import LLM, Transformer, of_config, of_name, read_hugging_face
+from workbench.llm import LLM, Transformer, context_of, of_config, of_name, read_hugging_face
 from workbench.rows import CPU, Chip, Cost, Grid, Link, MemoryLevel, Region
 from workbench.tables import load, made_of
 from workbench.units import GBIT, GIGA, MEBI, MICRO, TERA
@@ -103,7 +103,7 @@ def chip(name: str | Chip) -> Chip:
         r = _row("chips", name, "chip")
     except UnknownName:
         if (at := made_of("instances", _index("instances")).get(_plain(name))) is not None:
-            return chip(load("instances")["chip"][at])
+            return chip(names("chips")[_position("chips", load("instances")["chip"][at], f"chip of {name} in table instances:")])
         for f in load("chip_fractions").iter_rows(named=True):
             whole, end = str(name).strip().casefold(), f" {f['fraction'].casefold()}"
             if whole.endswith(end) and key_of("chips", whole.removesuffix(end)) == f["chip"]:
@@ -204,6 +204,7 @@ def llm(name: str | Path | LLM) -> LLM:
     key = next((n for n in names if _plain(n) in found), name)
     r = _row("llms", key, "language model")
     known = {"name": r["llm"]} | {column: value for column, value in _same(LLM, r).items() if value is not None}  # blank: does not apply
+    known |= {"context": context} if (context := context_of(name, key)) else {}
     if weights and _plain(name) != _plain(r["llm"]):  # a row's own name says no format
         known["quantization"] = weights
     if not r["config"]:

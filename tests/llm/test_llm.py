@@ -101,6 +101,10 @@ def test_a_folder_with_a_config_is_enough(tmp_path):
         ({"num_hidden_layers": 10**22}, "num_hidden_layers is 1000"),
         ({"hidden_size": 10**400}, "hidden_size is 1000"),
         ({"model_type": "bailing_moe"}, "moe_intermediate_size is missing; expected the inner width of one of 8 experts"),
+        ({"num_key_value_heads": [4, 8]}, "num_key_value_heads has 2 entries; expected one for each of 32 layers"),
+        ({"intermediate_size": [14336] * 31}, "intermediate_size has 31 entries; expected one for each of 32 layers"),
+        ({"per_layer_config": {"99": {"head_dim": 64}}}, "per_layer_config has a layer '99'; expected numbers from 0 to 31"),
+        ({"per_layer_config": {"\u00b2": {"head_dim": 64}}}, "per_layer_config has a layer"),
         ({"num_experts_per_tok": 9}, "num_experts_per_tok is 9; expected 1 to 8 experts"),
     ],
 )
@@ -176,6 +180,17 @@ def test_a_family_of_ones_own_is_a_few_rows(tmp_path, monkeypatch):
     monkeypatch.setenv("WORKBENCH_DATA", str(tmp_path))
     own = of_config(sizes | {"model_type": "mynewer"}, name="t")
     assert (own.context, own.tied_embeddings) == (99, True)
+
+
+def test_grok_2_is_no_captioner(tmp_path):
+    """config.json of xai-org/grok-2: its model_type is git; its weights are 539 GB in bf16."""
+    c = {"model_type": "git", "architectures": ["Grok1ForCausalLM"], "hidden_size": 8192, "intermediate_size": 32768, "vocab_size": 131072}
+    c |= {"num_hidden_layers": 64, "num_attention_heads": 64, "num_key_value_heads": 8, "head_dim": 128, "residual_moe": True}
+    c |= {"moe_intermediate_size": 16384, "num_local_experts": 8, "num_experts_per_tok": 2, "max_position_embeddings": 131072}
+    (tmp_path / "config.json").write_text(json.dumps(c))
+    llm = catalogue.llm(tmp_path / "config.json")
+    assert (llm.params, llm.active_params) == (pytest.approx(269.5e9, rel=1e-3), pytest.approx(114.9e9, rel=1e-3))
+    assert (llm.ffn_matrices, llm.attention_bias, llm.lookups) == (3, False, 0)
 
 
 def test_the_text_part_of_a_captioner_is_a_decoder(tmp_path):

@@ -133,7 +133,7 @@ def test_an_input_embedding_counts_in_memory_and_not_in_what_a_token_reads():
         ("nvidia/NVIDIA-Nemotron-3-Nano-30B-A3B-NVFP4", "Nemotron-3-Nano-30B-A3B", "nvfp4"),
         ("zai-org/GLM-5.2-FP8", "GLM-5.2", "fp8"),
         ("amd/Llama-3.1-405B-Instruct-MXFP4-Preview", "Llama-3.1-405B", "mxfp4"),
-        ("microsoft/Phi-3-medium-128k-instruct", "Phi-3-medium", None),
+        ("microsoft/Phi-3-medium-4k-instruct", "Phi-3-medium", None),
         ("nvidia/Llama-3_3-Nemotron-Super-49B-v1_5-FP8", "Nemotron-Super-49B", "fp8"),
         ("zai-org/GLM-5-FP8", "GLM-5", "fp8"),  # an alias
         ("deepseek-ai/DeepSeek-V3-0324", "DeepSeek-V3", None),
@@ -162,6 +162,31 @@ def test_repositories_of_the_hub_are_rows(name, row, weights):
     if weights:
         assert f"in {weights} (its name)" in repr(llm)
         assert llm.weight_bytes() < llm.weight_bytes("bf16")
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "context"),
+    [
+        # max_position_embeddings of their config.json
+        ("microsoft/Phi-3-mini-128k-instruct", "Phi-3-mini", 131_072),
+        ("microsoft/Phi-3-medium-128k-instruct", "Phi-3-medium", 131_072),
+        ("microsoft/Phi-3-mini-4k-instruct", "Phi-3-mini", 4096),
+        ("gradientai/Llama-3-8B-Instruct-262k", "Llama-3-8B", 262_144),
+        ("togethercomputer/LLaMA-2-7B-32K", "Llama-2-7B", 32_768),
+        ("nvidia/Nemotron-H-56B-Base-8K", "Nemotron-H-56B", 8192),
+        ("MiniMaxAI/MiniMax-M1-80k", "MiniMax-M1", 10_240_000),  # 80k are of its thinking
+    ],
+)
+def test_a_context_in_a_name_is_the_context(name, row, context):
+    long, known = catalogue.llm(name), catalogue.llm(row)
+    assert long.name == row
+    assert long.context == context
+    assert (long.params, long.kv_bytes(4000)) == (known.params, known.kv_bytes(4000))
+
+
+def test_a_context_that_is_no_power_of_two_is_refused():
+    with pytest.raises(InputError, match="a context of 80k tokens is near no power of two; expected its row"):
+        catalogue.llm("org/Llama-3-8B-80k")
 
 
 @pytest.mark.parametrize("name", ["deepseek-ai/DeepSeek-R1-Distill-Qwen-7B", "Qwen/Qwen3-VL-8B-Instruct", "8B-Instruct", "org/"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import replace
 from typing import Any
@@ -69,9 +70,8 @@ def feed_forward(c: Fields, feeds: list[str]) -> dict[str, Any]:
     hidden, mixtures = c.size("hidden"), feeds.count("experts")
     usual: Any = 0
     if "block_configs" in c:
-        factors = [
-            factor(b["ffn"].get("ffn_mult"), "ffn_mult") for b, feed in zip(c.get("block_configs"), feeds, strict=True) if feed == "dense"
-        ]
+        parts = (b["ffn"] for b, feed in zip(c.get("block_configs"), feeds, strict=True) if feed == "dense")
+        factors = [factor(part.get("ffn_mult"), "ffn_mult") for part in parts]
         width = sum(-(-int(2 * f * hidden / 3) // 256) * 256 for f in factors) / max(len(factors), 1)  # as the class rounds them
         usual = int(width) if width == int(width) else width
     elif c.kind.startswith("rwkv"):
@@ -162,11 +162,14 @@ def different(c: Fields, dims: dict[str, Any], kinds: list[str]) -> list[dict[st
     usual = {"num_attention_heads": dims["heads"], "num_key_value_heads": dims["kv_heads"], "head_dim": dims["head_dim"]}
     of_kind = {kind: {name: c.get(f) for name, fields in names_in(kind).items() for f in fields if f in c} for kind in set(kinds)}
     meanings = {"num_attention_heads": "heads", "num_key_value_heads": "kv_heads"}
-    lists = {n: next((v for f in names_of(m) if isinstance(v := c.get(f), list)), []) for n, m in meanings.items()}
+    lists = {n: next((v for f in names_of(m) if (v := c.each(f, len(kinds)))), []) for n, m in meanings.items()}
     if "block_configs" in c:
         lists["num_key_value_heads"] = [g and max(dims["heads"] // g, 1) for g in groups_of(c)]
-    numbered = c.get("per_layer_config")
-    own = {int(i): v for i, v in numbered.items() if i.isdigit() and isinstance(v, dict)} if isinstance(numbered, dict) else {}
+    numbered = v if isinstance(v := c.get("per_layer_config"), dict) else {}
+    for i in numbered:  # a few after the last are of heads
+        if not re.fullmatch("[0-9]{1,6}", i) or int(i) >= len(kinds) + 16:
+            raise InputError(f"per_layer_config has a layer {i[:60]!r}; expected numbers from 0 to {len(kinds) - 1}")
+    own = {int(i): v for i, v in numbered.items() if isinstance(v, dict)}
     found: list[dict[str, Any]] = []
     for i, kind in enumerate(kinds):
         layer = of_kind[kind] | {name: of[i] for name, of in lists.items() if i < len(of)} | own.get(i, {})
@@ -178,7 +181,7 @@ def different(c: Fields, dims: dict[str, Any], kinds: list[str]) -> list[dict[st
 def _own(c: Fields, dims: dict[str, Any], kind: str, changed: dict[str, Any]) -> Mixing | None:
     """A layer of this kind by itself, with what is changed of its attention; None where it is the main attention."""
     if changed:
-        return _attention(Fields(c.given | changed), kind)
+        return _attention(Fields(c.nulls | c.given | changed), kind)
     if kind in ("linear", "convolution", "hybrid"):
         return _linear(c, dims)[1]
     if kind in ("full", "sliding", "sparse", "beside"):
@@ -212,7 +215,7 @@ def _linear(c: Fields, dims: dict[str, Any]) -> tuple[str, Mixing]:
     known |= {"width": c.size("ssm_head_dim", max(inner // c.size("ssm_heads", 1), 1))}
     if c.kind.startswith("rwkv"):
         known["time_mixing"] = mixing.time_mixing(hidden, c.size("attention_hidden_size", hidden), c.kind)
-    for known_by, word, *sums in tables.made_of("llm_mixers", _rows):
+    for known_by, word, *sums in tables.made_of("llm_mixers", pl.DataFrame.rows):
         if c.said(known_by):
             weights, convolved, state, updates = (sum(c.value(p.strip(), known) for p in each.split("+")) for each in sums[:4])
             return word, mixing.recurrent(weights, convolved, state, updates, kernel)
@@ -231,19 +234,13 @@ def _indexed(c: Fields, mixers: list[str]) -> int:
 def _extras(c: Fields, dims: dict[str, Any], counts: dict[str, int]) -> Counter[str]:
     """What there is beside the main attention and feed-forward parts, in so many layers of each kind: rows of table ``llm_extras``."""
     known = dims | {"idle": dims.get("experts", 0) - dims.get("experts_per_token", 0)}
-    known |= {
-        "query_rank": dims.get("q_lora_rank") or dims["hidden"],
-        "values": dims["heads"] * (dims.get("v_head_dim") or dims["head_dim"]),
-    }
+    known["query_rank"] = dims.get("q_lora_rank") or dims["hidden"]
+    known["values"] = dims["heads"] * (dims.get("v_head_dim") or dims["head_dim"])
     found: Counter[str] = Counter()
-    for known_by, part, each, product, *_ in tables.made_of("llm_extras", _rows):
+    for known_by, part, each, product, *_ in tables.made_of("llm_extras", pl.DataFrame.rows):
         if (n := counts.get(each, 0)) and c.said(known_by):
             found[part] += n * c.value(product, known)
     return found
-
-
-def _rows(frame: pl.DataFrame) -> list[tuple[str, ...]]:
-    return frame.rows()
 
 
 def _word(c: Fields, kind: str, dims: dict[str, Any]) -> str:
@@ -252,11 +249,6 @@ def _word(c: Fields, kind: str, dims: dict[str, Any]) -> str:
         return _linear(c, dims)[0]
     if kind in ("full", "sparse") and "kv_lora_rank" in dims:
         return "latent" if kind == "full" else "sparse latent"
-    words = {
-        "hybrid": "Mamba with a shared block",
-        "beside": "full beside Mamba-2",
-        "none": "no mixer",
-        "memory": "gated memory",
-        "reader": "full, cache shared",
-    }
+    words = {"hybrid": "Mamba with a shared block", "beside": "full beside Mamba-2", "none": "no mixer"}
+    words |= {"memory": "gated memory", "reader": "full, cache shared"}
     return words.get(kind, kind)

@@ -56,7 +56,7 @@ class Fields:
     """A configuration, read by meaning. Raises `InputError` naming the field, its value and what is allowed."""
 
     def __init__(self, found: dict[str, Any]) -> None:
-        given = {k: v for k, v in found.items() if v is not None}
+        given, self.nulls = {k: v for k, v in found.items() if v is not None}, {k: None for k, v in found.items() if v is None}
         for name in NESTED:
             if isinstance(inner := given.get(name), dict):
                 known = {to: inner[n] for to, names in names_in(name).items() for n in names if n in inner} if names_in(name) else inner
@@ -79,11 +79,9 @@ class Fields:
 
     def flag(self, *names: str) -> bool:
         """Whether any of the fields is true."""
-        from_file = [n for n in names if n in self.given]
-        values = {n: self.get(n, False) for n in from_file or names}
-        for name, value in values.items():
-            if not isinstance(value, bool):
-                raise InputError(f"{name} is {_short(value)}; expected true or false")
+        values = {n: self.get(n, False) for n in [n for n in names if n in self.given] or names}
+        if wrong := [f"{name} is {_short(value)}" for name, value in values.items() if not isinstance(value, bool)]:
+            raise InputError(f"{wrong[0]}; expected true or false")
         return any(values.values())
 
     def has(self, meaning: str) -> bool:
@@ -105,6 +103,7 @@ class Fields:
         if isinstance(value, list) and value and meaning != "layers":
             for each in value:
                 self._check(name, each, low, meaning)
+            value = self.each(name, self.size("layers", len(value))) or value
             if meaning in ("ffn", "moe_ffn") or len(set(value)) == 1:
                 mean = sum(value) / len(value)
                 return int(mean) if mean == int(mean) else mean

@@ -9,6 +9,9 @@ from workbench.llm.fields import Fields, names_in
 
 WAY_OUT = "describe what is served in a row of your own: llms.csv in the folder WORKBENCH_DATA"
 
+#: Fields that say how often a kind of layer comes, in place of the order of the class.
+PERIODS = ("full_attention_interval", "layer_pattern", "sliding_window_pattern", "_sliding_window_pattern")
+
 
 def layers_of(c: Fields) -> tuple[list[str], list[str]]:
     """Kind of the mixer and of the feed-forward part of each layer."""
@@ -46,12 +49,9 @@ def _mixers(c: Fields, n: int) -> list[str]:
         return ["compressed"] * n
     if kind.startswith("rwkv"):
         return ["linear"] * n
-    for name in ("layer_types", "attn_type_list", "attention_layers"):
-        if (types := c.each(name, n)) is not None:
-            found = [_kind(t, name) for t in types]
-            break
-    else:
-        found = _by_period(c, n, window)
+    lists = ((name, c.each(name, n)) for name in ("layer_types", "attn_type_list", "attention_layers"))
+    listed, types = next((pair for pair in lists if pair[1] is not None), ("", None))
+    found = _by_period(c, n, window) if types is None else [_kind(t, listed) for t in types]
     crossed = c.get("cross_attention_layers")
     if isinstance(crossed, list):
         found = ["cross" if i in crossed else k for i, k in enumerate(found)]
@@ -79,18 +79,19 @@ def _by_period(c: Fields, n: int, window: bool) -> list[str]:
     for words, names in names_in("listed").items():
         if listed := next((v for name in names if isinstance(v := c.get(name), list)), None):
             return [words.split()[i not in listed] for i in range(n)]
-    if "layer_group_size" in c:  # layers after the last whole group are full (Ring)
+    if c.has("layer_group_size"):  # layers after the last whole group are full (Ring)
         group = c.size("layer_group_size")
         return ["linear" if (i + 1) % group and i < n // group * group else "full" for i in range(n)]
     if c.has("attn_layer_period"):
         period, offset = c.size("attn_layer_period"), c.size("attn_layer_offset", 0, low=0)
-        return [
-            "full" if i % period == offset or (c.get("shared_blocks") and i == 2) else "linear" for i in range(n)
-        ]  # Zamba: its third too
+        third = c.get("shared_blocks")  # Zamba: its third too
+        return ["full" if i % period == offset or (third and i == 2) else "linear" for i in range(n)]
     if c.get("first_decoder_half"):  # SambaY: a second half reads the cache of its first full layer
         half = n // 2
         later = ["linear", "full", *["memory", "reader"] * half]
         return [*["linear", "sliding"] * half][:half] + later[: n - half]
+    if (order := c.defaults.get("class_layers")) and not any(name in c for name in PERIODS):
+        return _of_class(order, n)
     if "full_attention_interval" in c or c.has("linear_num_value_heads"):
         every = c.size("full_attention_interval", 4)
         return ["full" if (i + 1) % every == 0 else "linear" for i in range(n)]
@@ -101,11 +102,8 @@ def _by_period(c: Fields, n: int, window: bool) -> list[str]:
     if window and c.get("chunk_every"):
         rope = c.each("no_rope_layers", n) if c.get("no_rope_layers") else None
         return ["sliding" if (rope[i] if rope else (i + 1) % c.get("chunk_every")) else "full" for i in range(n)]
-    pattern = next(
-        (p for k in ("layer_pattern", "sliding_window_pattern", "_sliding_window_pattern") if isinstance(p := c.get(k), str)), ""
-    )
-    if pattern:  # letters of layers that are repeated
-        return [{"L": "sliding", "M": "linear"}.get(pattern[i % len(pattern)], "full") for i in range(n)]
+    if pattern := next((p for k in PERIODS if isinstance(p := c.get(k), str)), ""):  # letters of layers that are repeated
+        return _of_class(f"|{pattern}|", n)
     if window and c.has("full_every"):
         every = c.size("full_every")
         return ["sliding" if (i + 1) % every else "full" for i in range(n)]
@@ -113,6 +111,15 @@ def _by_period(c: Fields, n: int, window: bool) -> list[str]:
         first = c.size("max_window_layers", n, low=0)
         return ["sliding" if i >= first else "full" for i in range(n)]
     return ["sliding" if window and c.get("all_slide") else "full"] * n
+
+
+def _of_class(order: str, n: int) -> list[str]:
+    """Kinds of `n` layers by letters: those a class begins with, repeats and ends with. Raises `InputError` where it repeats none."""
+    first, period, last = (*str(order).split("|"), "", "")[:3]
+    if not period:
+        raise InputError(f"layer_types is missing; expected the kind of each of {n} layers")
+    letters = (first + period * n)[: max(n - len(last), 0)] + last
+    return [{"L": "sliding", "M": "linear", "C": "convolution"}.get(letter, "full") for letter in letters[:n]]
 
 
 def _feeds(c: Fields, n: int) -> list[str]:

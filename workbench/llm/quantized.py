@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -39,7 +40,8 @@ def of_format(precision: str, said: str = "") -> Quantization:
 _WORDS_OF = {n: n for n in ("fp8", "mxfp8", "mxfp4", "bf16")}
 _WORDS_OF |= {"nvfp4": "nvfp4 fp4", "int4": "int4 awq gptq w4a16 4bit", "int8": "int8 w8a8"}
 _FORMATS = {word: name for name, words in _WORDS_OF.items() for word in words.split()}
-_TUNED = re.compile(r"instruct|it|chat|thinking|hf|base|pt|kv|dynamic|static|quantized|bnb|preview|qat|w|a|\d+k|" + "|".join(_FORMATS))
+_LONG = r"[1-9]\d{0,4}k"  # what may be a context
+_TUNED = re.compile("|".join((_LONG, *_FORMATS, "instruct|it|chat|thinking|hf|base|pt|kv|dynamic|static|quantized|bnb|preview|qat|w|a")))
 _DATED, _VERSION = re.compile(r"\d{4}|\d{6}|\d{8}"), re.compile(r"v\d+", re.IGNORECASE)  # the V3 of DeepSeek is a name
 
 
@@ -55,6 +57,16 @@ def of_name(name: str) -> tuple[list[str], Quantization | None]:
         weights = Quantization("int4", "its name", dict.fromkeys(LAYERS, GROUPED))
     meant = [words, kept, undated, *([w for w in some if not _VERSION.fullmatch(w)] for some in (kept, undated))]
     return [name, *map("-".join, meant)], weights
+
+
+def context_of(name: str, row: str) -> int | None:
+    """Tokens of the context that a name says and that of its row does not, a power of two. Raises `InputError` where near none."""
+    if not (said := re.search(rf"(?i)(?<=[-_. ]){_LONG}(?![^-_. ])", name)) or said[0] in row:
+        return None
+    tokens: int = 1 << round(math.log2(thousands := 1000 * int(said[0][:-1])))
+    if not 0.97 <= thousands / tokens <= 1:
+        raise InputError(f"{name}: a context of {said[0]} tokens is near no power of two; expected its row ({row}) or a config.json")
+    return tokens
 
 
 def read(found: dict[str, Any], feeds: list[str]) -> Quantization | None:

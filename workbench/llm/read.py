@@ -119,8 +119,11 @@ def _language_part(found: dict[str, Any]) -> dict[str, Any]:
     while inner := next((found[k] for k in NESTED if isinstance(found.get(k), dict) and found[k]), None):
         outer = {k: found[k] for k in ("model_type", "tie_word_embeddings", "quantization_config", "transformers_version") if k in found}
         found = outer | {k: v for k, v in inner.items() if v is not None or k not in outer}
-        if str(outer.get("transformers_version", 0)) >= "5" and "tie_word_embeddings" in outer:  # from then on the whole says it
+        version = re.match(r"\d{1,9}", str(outer.get("transformers_version")))
+        if version and int(version[0]) >= 5 and "tie_word_embeddings" in outer:  # from then on the whole says it
             found["tie_word_embeddings"] = outer["tie_word_embeddings"]
+    if found.get("model_type") == "git" and "Grok" in str(found.get("architectures")):  # what Grok-2's file says
+        found = found | {"model_type": "grok"}
     rates, types = found.get("compress_rates"), found.get("layer_types")  # as Transformers 5 writes it
     if isinstance(rates, dict) and isinstance(types, list):  # DeepSeek-V4
         found = found | {"compress_ratios": [rates.get(t, 0) if isinstance(t, str) else t for t in types]}
@@ -134,20 +137,16 @@ def _language_part(found: dict[str, Any]) -> dict[str, Any]:
             found |= {"mamba_head_dim": width, "mamba_num_heads": 2 * model // width}
     if found.get("model_type") == "mamba2":
         found = {name: found[k] for k, name in {"num_heads": "mamba_num_heads", "head_dim": "mamba_head_dim"}.items() if k in found} | found
-    if "dim" in found and "n_layers" in found:  # a params.json of Mistral
-        found = {"model_type": "mistral_params"} | found
-    return found
+    return {"model_type": "mistral_params"} | found if "dim" in found and "n_layers" in found else found  # a params.json of Mistral
 
 
 def _causal(c: Fields) -> None:
     """Raise `InputError` for what does not write token after token."""
     kind = c.kind.lower()
-    if c.get("is_encoder_decoder") is True or re.fullmatch(BOTH, kind):
-        raise InputError(f"model_type is {c.kind!r}, an encoder with a decoder: expected a causal language model; {WAY_OUT}")
-    kind = "grok" if "Grok" in (written := str(c.get("architectures"))) else kind  # Grok-2's file says the type git
-    encodes = re.fullmatch(ENCODERS, kind) or "type_vocab_size" in c or "MaskedLM" in written
-    if encodes and c.get("is_decoder") is not True:
-        raise InputError(f"model_type is {c.kind!r}, an encoder: expected a causal language model; {WAY_OUT}")
+    both = " with a decoder" if c.get("is_encoder_decoder") is True or re.fullmatch(BOTH, kind) else ""
+    encodes = re.fullmatch(ENCODERS, kind) or "type_vocab_size" in c or "MaskedLM" in str(c.get("architectures"))
+    if both or (encodes and c.get("is_decoder") is not True):
+        raise InputError(f"model_type is {c.kind!r}, an encoder{both}: expected a causal language model; {WAY_OUT}")
     if kind == "doge" and c.flag("is_moe"):
         raise InputError(f"is_moe is true: experts of single rows, found by product keys, are not described; {WAY_OUT}")
     if kind == "nemotron-nas" and "block_configs" not in c:
