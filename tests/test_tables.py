@@ -191,7 +191,9 @@ def dictionary():
     """Every table with its columns, units, ranges and meanings."""
     for table in tables.table_names():
         yield from (f"### `{table}.csv`", "", "| column | unit | allowed | meaning |", "|---|---|---|---|")
-        for c in filter(lambda c: c.meaning, tables.declaration(table)):  # without one: a peak that `formats` alone names
+        for c in filter(
+            lambda c: c.meaning or not c.column.endswith("_tflops"), tables.declaration(table)
+        ):  # a peak that `formats` alone names
             name = f"**{c.column}** (key)" if c.key else c.column if c.required else f"{c.column} (optional)"
             allowed = c.allowed.removesuffix(f" {c.unit}") if c.unit else c.allowed
             yield f"| {name} | {c.unit or ''} | {allowed} | {c.meaning} |"

@@ -232,7 +232,7 @@ def one(**changed):
         ({"supply": 0.5, "price": 1.0}, r"demand \(chat, period 1\) by 2 of 9; held back by supply \(H100, period \d\)"),
         ({"pue": 0.9}, "pue = 0.9"),
         ({"rate": "7%"}, "rate = '7%': expected a number"),
-        ({"rate": -1.2}, "rate = -1.2: at -100 % a year"),
+        ({"rate": -1.2}, "rate = -1.2: at -100 % per year"),
         ({"installed": -1.0}, "installed = -1"),
         ({"demand": 3.0}, "demand: expected an array"),
         ({"idle_power": 2000.0}, "idle_power exceeds power"),

@@ -115,7 +115,7 @@ def test_arrays_are_the_same_as_one_at_a_time():
     [
         (lambda: annuity(1, 0.05, 0), "years = 0"),
         (lambda: annuity(1, -1, 5), "rate = -1"),
-        (lambda: annuity(1, -1.5, 5), "rate = -1.5: at -100 % a year nothing is left of money"),
+        (lambda: annuity(1, -1.5, 5), "rate = -1.5: at -100 % per year nothing is left of money"),
         (lambda: annuity(1, 0.07, -3), "years = -3: expected more than 0"),
         (lambda: annuity(np.nan, 0.07, 3), "capital = nan"),
         (lambda: cost(server_life_years=[5, 4, -1]), r"server_life_years\[2\] = -1: expected more than 0"),

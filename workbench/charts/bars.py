@@ -229,7 +229,7 @@ def stacked(frame: pl.DataFrame, *, label: str, part: str, value: str, title: st
     bars = bars.encode(y=rows.y, x=alt.X("start:Q", **look), x2=alt.X2("end:Q"), color=color, opacity=one["opacity"], tooltip=tooltip)
     largest = data.sort("value", descending=True, maintain_order=True).group_by("label", maintain_order=True).first()
     told = totals.join(largest, on="label", how="left", maintain_order="left").select("label", "text", "part", "figure").rows()
-    said = "; ".join(f"{label}: {text}, most of it {part} ({figure})" for label, text, part, figure in told)
+    said = "; ".join(f"{label}: {all_}" + f", most of it {part} ({of})" * (of != all_) for label, all_, part, of in told)
     texts = alt.Chart(totals).mark_text(align="left", dx=GAP).encode(y=rows.y, x=alt.X("total:Q", **look), text=alt.Text("text:N"))
     chart = alt.LayerChart(layer=[bars, texts], width=rows.width, height=rows.height)
     return theme.finish(chart, title, subtitle, f"Stacked bars in {unit}: {said}.")

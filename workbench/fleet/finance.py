@@ -8,8 +8,8 @@ from workbench.arrays import Array, ArrayLike, in_blocks
 from workbench.checks import FINITE, LIFE_YEARS, Rule, takes
 
 #: Rates a period, and rates a year, of which one of more than 1,000 % is a unit mistaken.
-RATE = Rule(above=-1.0, why="at -100 % a year nothing is left of money")
-YEARLY = Rule(above=-1.0, most=1.0, why="at -100 % a year nothing is left of money, and 7 % is 0.07", unit="per year")
+RATE = Rule(above=-1.0, why="at -100 % per year nothing is left of money")
+YEARLY = Rule(above=-1.0, most=1.0, why="at -100 % per year nothing is left of money, and 7 % is 0.07", unit="per year")
 FLOWS = Rule(last="periods")
 USED = Rule(above=0.0, most=1.0)  #: share of the hours, or of a peak, that something divides by
 #: Rates of return are sought where one dollar grows to between e^-7 and e^7 in a period: -99.9 % to 110,000 %.

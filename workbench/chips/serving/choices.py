@@ -170,7 +170,9 @@ class Asked:
             return None
         prices = [self.prices.get(x.chip.name, np.nan) for x in (cluster, chip)]
         said = {"chip": cluster.chip.name, "precision": precision, "prefill": "disaggregated" if pool else "aggregated"}
-        said |= {"prefill_chip": chip.chip.name, "evidence_rows": point.evidence.rows, "evidence_distance": point.evidence.distance}
+        software = {name: getattr(self, name) or point.evidence.index.cell(point.evidence, name) for name in ("framework", "version")}
+        said |= {"prefill_chip": chip.chip.name, **software}
+        said |= {"evidence_rows": point.evidence.rows, "evidence_distance": point.evidence.distance}
         columns = {
             **{"prefill_tp": side.tp if pool else tp, "prefill_attention_dp": side.attention_dp if pool else dp, "ratio": p / d},
             **{"tp": tp, "pp": pp, "attention_dp": dp, "chips": chips, "concurrency": each * d, "extrapolated": ~held},

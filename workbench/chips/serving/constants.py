@@ -125,7 +125,7 @@ def _versions_between(version: str, cells: NDArray[Any]) -> NDArray[np.float64]:
 def _modes_between(mode: str, cells: NDArray[Any]) -> NDArray[np.float64]:
     """1 of another mode; hardly anything from closed loops to open ones, where an engine does the same and the queue before it differs.
 
-    Of open loops only rates at their limit were measured (MLPerf Server), which tell nothing of the times of a closed one.
+    Of open loops runs at their limit alone were measured (MLPerf Server), which tell little of a user's time in a closed one.
     """
     return np.where(cells == mode, 0.0, np.where((mode == "open") & (cells == "closed"), 0.03, 1.0))
 

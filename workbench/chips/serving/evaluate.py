@@ -18,13 +18,14 @@ from workbench.checks import takes
 from workbench.chips import watts
 from workbench.chips.serving import nearby
 from workbench.chips.serving.constants import Basis, basis
-from workbench.chips.serving.loops import Point, operate, percentiles
+from workbench.chips.serving.loops import Point, offline, operate, percentiles
 from workbench.chips.serving.plan import REASONS, Load, ServingPlan, numbers_of, why_not
 from workbench.chips.serving.work import Demand, demand_of
 from workbench.errors import InputError
 from workbench.fabric import Cluster
 from workbench.llm import LLM
 
+NEAR_LIMIT = 0.5  #: of what is served at most, from which on what arrives is as in runs that measure that limit
 #: What has an interval: its name, the name of its ends, and the measured quantity that left-out rows showed it of.
 BANDS = (
     *(("tpot", "tpot", "tpot_ms"), ("ttft", "ttft", "ttft_ms"), ("tokens_per_second_per_chip", "rate", "output_tok_s_per_gpu")),
@@ -157,15 +158,23 @@ def serving(
 
 
 def _grounds(asked: Any, load: Load, apart: bool, demand: Demand) -> tuple[Basis, dict[str, Any], Callable[..., Any]]:
-    """The nearest measured system, its constants, and ends of intervals; without a limit to requests, of systems measured so."""
+    """The nearest measured system, its constants, and ends of intervals.
+
+    Without a limit to requests, of systems measured so. Arrivals were measured at their limit alone: where fewer arrive, a system that was
+    measured in a closed loop.
+    """
     endless = np.isinf(np.asarray(load.concurrency, dtype=float))
     mode = "disaggregated" if apart else "open" if load.rate is not None else "offline" if endless.all() else "closed"
     near, c = _near(asked, mode, demand)
-    if mode != "closed" or not endless.any():
+    if mode == "open" and near.evidence.index.cell(near.evidence, "mode") == "open":
+        other, theirs = _near(asked, "closed", demand)
+        where = np.asarray(load.rate, dtype=float) * demand.output_tokens < NEAR_LIMIT * offline(demand, theirs).tokens_per_second
+    elif mode == "closed" and endless.any():
+        (other, theirs), where = _near(asked, "offline", demand), endless
+    else:
         return near, c, near.end
-    other, theirs = _near(asked, "offline", demand)
-    mixed = {name: np.where(endless, theirs[name], value) for name, value in c.items()}
-    return near, mixed, lambda *of: np.where(endless, other.end(*of), near.end(*of))
+    mixed = {name: np.where(where, theirs[name], value) for name, value in c.items()}
+    return other if where.all() else near, mixed, lambda *of: np.where(where, other.end(*of), near.end(*of))
 
 
 def _near(asked: tuple[LLM, str, str, str, str], mode: str, demand: Demand) -> tuple[Basis, dict[str, Any]]:

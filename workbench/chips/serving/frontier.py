@@ -109,7 +109,8 @@ def slo_frontier(
         chip, precision, prefill (aggregated or disaggregated), prefill_chip, prefill_tp, prefill_attention_dp, ratio, tp, pp, attention_dp,
         chips, concurrency, draft_tokens, tokens_per_s_user and tokens_per_s_chip (each with the ends of its 80 % interval, ``_low`` and
         ``_high``), ttft_s, e2e_s, watts_chip, joules_per_token (at the meter), usd_per_million_tokens (of output; null without a price),
-        tokens_per_watt_per_dollar, extrapolated, evidence_rows, evidence_distance; by chip, the fastest for each user first.
+        tokens_per_watt_per_dollar, extrapolated, framework and version (of the measured system that a chip rests on: chips that rest on
+        software of other years differ in it, too), evidence_rows, evidence_distance; by chip, the fastest for each user first.
 
     Examples
     --------
@@ -121,7 +122,8 @@ def slo_frontier(
     llm = catalogue.llm(llm)
     one_of("precisions", precisions, formats.names("weights"))
     one_of("within", [within], ("measured", "any"))
-    clusters = [clusters] if isinstance(clusters, Cluster) else list(clusters)
+    if not (clusters := [clusters] if isinstance(clusters, Cluster) else list(clusters)):
+        raise InputError("clusters: none given; expected one or more, as fabric.Cluster('H100', 8) makes them")
     asked_of, prices = {x.chip.name for x in (*clusters, *prefill)}, {}
     for name, usd in (usd_per_chip_hour or {}).items():
         prices[name if name in asked_of else catalogue.chip(name).name] = replace(RENT, one=True)(f"usd_per_chip_hour[{name}]", usd)
