@@ -117,7 +117,10 @@ def other_layers(c: Fields, dims: dict[str, Any], mixers: list[str]) -> tuple[Mi
     hidden, n = dims["hidden"], len(mixers)
     ratios = c.each("compress_ratios", n)
     if "compress_ratios" in c:
-        mixers = [_ratio(r) for r in ratios or [c.get("compress_ratios")] * n]
+        ratios_of = ratios or [c.get("compress_ratios")] * n
+        if wrong := [r for r in ratios_of if isinstance(r, bool) or not isinstance(r, int) or not 0 <= r <= 1 << 20]:
+            raise InputError(f"compress_ratios holds {wrong[0]!r}; expected whole numbers of tokens, 0 for a window alone")
+        mixers = [f"compressed {r}" for r in ratios_of]
     changes, own = different(c, dims, mixers), {}
     first, every = n - c.size("num_kv_shared_layers", 0, low=0), c.size("cla_share_factor", 1) if c.flag("use_cla") else 1
     parts, words = [], []
@@ -151,12 +154,6 @@ def other_layers(c: Fields, dims: dict[str, Any], mixers: list[str]) -> tuple[Mi
     return mixing.together(total), found, words
 
 
-def _ratio(ratio: Any) -> str:
-    if isinstance(ratio, bool) or not isinstance(ratio, int) or not 0 <= ratio <= 1 << 20:
-        raise InputError(f"compress_ratios holds {ratio!r}; expected whole numbers of tokens, 0 for a window alone")
-    return f"compressed {ratio}"
-
-
 def different(c: Fields, dims: dict[str, Any], kinds: list[str]) -> list[dict[str, Any]]:
     """Fields of the attention of each layer that are not those of the main one: of its kind, of lists of layers, of its number."""
     usual = {"num_attention_heads": dims["heads"], "num_key_value_heads": dims["kv_heads"], "head_dim": dims["head_dim"]}
@@ -170,12 +167,9 @@ def different(c: Fields, dims: dict[str, Any], kinds: list[str]) -> list[dict[st
         if not re.fullmatch("[0-9]{1,6}", i) or int(i) >= len(kinds) + 16:
             raise InputError(f"per_layer_config has a layer {i[:60]!r}; expected numbers from 0 to {len(kinds) - 1}")
     own = {int(i): v for i, v in numbered.items() if isinstance(v, dict)}
-    found: list[dict[str, Any]] = []
-    for i, kind in enumerate(kinds):
-        layer = of_kind[kind] | {name: of[i] for name, of in lists.items() if i < len(of)} | own.get(i, {})
-        known = {n: v for n, v in layer.items() if (n in usual or n in LATENT) and v is not None and v != usual.get(n)}
-        found.append(known if kind in ("full", "sliding", "sparse") else {})
-    return found
+    said = [of_kind[kind] | {name: of[i] for name, of in lists.items() if of} | own.get(i, {}) for i, kind in enumerate(kinds)]
+    said = [layer if kind in ("full", "sliding", "sparse") else {} for kind, layer in zip(kinds, said, strict=True)]
+    return [{n: v for n, v in s.items() if (n in usual or n in LATENT) and v is not None and v != usual.get(n)} for s in said]
 
 
 def _own(c: Fields, dims: dict[str, Any], kind: str, changed: dict[str, Any]) -> Mixing | None:
@@ -234,8 +228,7 @@ def _indexed(c: Fields, mixers: list[str]) -> int:
 def _extras(c: Fields, dims: dict[str, Any], counts: dict[str, int]) -> Counter[str]:
     """What there is beside the main attention and feed-forward parts, in so many layers of each kind: rows of table ``llm_extras``."""
     known = dims | {"idle": dims.get("experts", 0) - dims.get("experts_per_token", 0)}
-    known["query_rank"] = dims.get("q_lora_rank") or dims["hidden"]
-    known["values"] = dims["heads"] * (dims.get("v_head_dim") or dims["head_dim"])
+    known |= {"query_rank": dims.get("q_lora_rank") or dims["hidden"], "values": dims["heads"] * (dims.get("v_head_dim") or dims["head_dim"])}
     found: Counter[str] = Counter()
     for known_by, part, each, product, *_ in tables.made_of("llm_extras", pl.DataFrame.rows):
         if (n := counts.get(each, 0)) and c.said(known_by):

@@ -27,8 +27,7 @@ def layers_of(c: Fields) -> tuple[list[str], list[str]]:
         found = [_kind(p, "hybrid_override_pattern") for p in pattern]
     else:
         found = _mixers(c, 2 * c.size("num_layers_per_stack", 0, low=0) or c.size("layers"))  # HRM: two stacks
-    if c.get("shared_blocks"):  # Zamba
-        found = ["hybrid" if kind == "full" else kind for kind in found]
+    found = ["hybrid" if kind == "full" and c.get("shared_blocks") else kind for kind in found]  # Zamba
     if {"experts", "feed"} & set(found):  # layers of one part each
         feeds = [{"experts": "experts", "feed": "dense"}.get(k, "none") for k in found]
         return [k if feed == "none" else "none" for k, feed in zip(found, feeds, strict=True)], feeds

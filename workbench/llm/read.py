@@ -94,8 +94,6 @@ def _looped(llm: LLM, again: float, shared: bool) -> LLM:
 
 def _with_heads(llm: LLM, heads: int) -> LLM:
     """With heads for multi-token prediction: a last layer each, whose input joins a token and a hidden state [DeepSeek-V3, 2.2]."""
-    if not heads:
-        return llm
     mixer = llm.attention_params if llm.main_layers else llm.other.weights / llm.layers
     last = llm.moe_layers and (llm.expert_params / llm.moe_layers + llm.hidden * llm.experts + llm._feed_forward(llm.shared_width))
     return replace(llm, mtp_layers=heads, mtp_params=heads * (mixer + (last or llm._feed_forward(llm.ffn)) + 2 * llm.hidden**2))
@@ -119,8 +117,8 @@ def _language_part(found: dict[str, Any]) -> dict[str, Any]:
     while inner := next((found[k] for k in NESTED if isinstance(found.get(k), dict) and found[k]), None):
         outer = {k: found[k] for k in ("model_type", "tie_word_embeddings", "quantization_config", "transformers_version") if k in found}
         found = outer | {k: v for k, v in inner.items() if v is not None or k not in outer}
-        version = re.match(r"\d{1,9}", str(outer.get("transformers_version")))
-        if version and int(version[0]) >= 5 and "tie_word_embeddings" in outer:  # from then on the whole says it
+        version = re.match(r"[5-9]|[1-9]\d", str(outer.get("transformers_version")))
+        if version and "tie_word_embeddings" in outer:  # from version 5 on the whole says it
             found["tie_word_embeddings"] = outer["tie_word_embeddings"]
     if found.get("model_type") == "git" and "Grok" in str(found.get("architectures")):  # what Grok-2's file says
         found = found | {"model_type": "grok"}
