@@ -227,8 +227,8 @@ def _indexed(c: Fields, mixers: list[str]) -> int:
 
 def _extras(c: Fields, dims: dict[str, Any], counts: dict[str, int]) -> Counter[str]:
     """What there is beside the main attention and feed-forward parts, in so many layers of each kind: rows of table ``llm_extras``."""
-    known = dims | {"idle": dims.get("experts", 0) - dims.get("experts_per_token", 0)}
-    known |= {"query_rank": dims.get("q_lora_rank") or dims["hidden"], "values": dims["heads"] * (dims.get("v_head_dim") or dims["head_dim"])}
+    idle, width = dims.get("experts", 0) - dims.get("experts_per_token", 0), dims.get("v_head_dim") or dims["head_dim"]
+    known = dims | {"idle": idle, "query_rank": dims.get("q_lora_rank") or dims["hidden"], "values": dims["heads"] * width}
     found: Counter[str] = Counter()
     for known_by, part, each, product, *_ in tables.made_of("llm_extras", pl.DataFrame.rows):
         if (n := counts.get(each, 0)) and c.said(known_by):
