@@ -572,7 +572,6 @@ def test_a_user_alone_is_not_answered_by_saturated_arrivals(chip):
     few, many, both = (
         serving("Llama-3.1-8B", cluster, ServingPlan(1, "fp8"), Load(np.inf, 1024, 1024, rate=r)) for r in (0.01, 99, [0.01, 99])
     )
-    assert few.evidence.near["mode"][0] == "closed"
-    assert many.evidence.near["mode"][0] == "open"
+    assert few.evidence.near["mode"][0] == many.evidence.near["mode"][0] == "open"
     assert few.tpot == pytest.approx(float(eight.tpot), rel=0.02)  # who comes alone is served as who is alone
     np.testing.assert_array_equal(both.tpot, [few.tpot, many.tpot])

@@ -160,8 +160,8 @@ def serving(
 def _grounds(asked: Any, load: Load, apart: bool, demand: Demand) -> tuple[Basis, dict[str, Any], Callable[..., Any]]:
     """The nearest measured system, its constants, and ends of intervals.
 
-    Without a limit to requests, of systems measured so. Arrivals were measured at their limit alone: where fewer arrive, a system that was
-    measured in a closed loop.
+    Without a limit to requests, of systems measured so. Arrivals were measured at their limit alone: where fewer arrive, times are those of
+    a system that was measured in a closed loop. Evidence is one for a call: that of the limit.
     """
     endless = np.isinf(np.asarray(load.concurrency, dtype=float))
     mode = "disaggregated" if apart else "open" if load.rate is not None else "offline" if endless.all() else "closed"
@@ -174,7 +174,7 @@ def _grounds(asked: Any, load: Load, apart: bool, demand: Demand) -> tuple[Basis
     else:
         return near, c, near.end
     mixed = {name: np.where(where, theirs[name], value) for name, value in c.items()}
-    return other if where.all() else near, mixed, lambda *of: np.where(where, other.end(*of), near.end(*of))
+    return near, mixed, lambda *of: np.where(where, other.end(*of), near.end(*of))
 
 
 def _near(asked: tuple[LLM, str, str, str, str], mode: str, demand: Demand) -> tuple[Basis, dict[str, Any]]:
