@@ -75,7 +75,7 @@ def workers(jobs: int | None = None, scheduler: str | None = None, executor: Exe
             client.close()
     else:
         at_once = runs_at_once(jobs)
-        # loky 3.7 took 37 s for 200 short runs, not 14, lost all calls with one killed worker, and left workers behind after Ctrl-C
+        # loky 3.7 took 37 s for 200 short runs, not 14, and its shutdown cannot cancel what waits, as a killed worker and Ctrl-C need
         with kernels.threads(at_once) as local:
             yield Workers(local, lambda: at_once, lambda: kernels.stop(local))
 
